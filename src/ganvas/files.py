@@ -1,0 +1,105 @@
+"""Files that are whole or absent: temporary name, fsync, rename."""
+
+import errno
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ganvas.errors import GanvasError
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Yields a temporary path beside `path`; what was written there takes its name when the block ends well.
+
+    Readers see the old file or the new one, never a half. If the block fails, the temporary file is removed
+    and `path` is untouched.
+
+    Raises:
+        GanvasError: the disk is full, or the folder cannot be written.
+    """
+    temporary = _temporary(path)
+    with _whole_or_absent(path, temporary):
+        yield temporary
+        _sync(temporary)
+        os.replace(temporary, path)
+        _sync(path.parent)
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yields a temporary folder that becomes `path` when the block ends well; an existing `path` is replaced.
+
+    Raises:
+        GanvasError: the disk is full, or the parent folder cannot be written.
+    """
+    temporary = _temporary(path)
+    with _whole_or_absent(path, temporary):
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        yield temporary
+        for file in temporary.iterdir():
+            _sync(file)
+        _sync(temporary)
+        if path.exists():  # a folder cannot be renamed over a full one: move the old one aside first
+            old = path.with_name(f".{path.name}.old-{os.getpid()}")
+            os.rename(path, old)
+            os.rename(temporary, path)
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            os.rename(temporary, path)
+        _sync(path.parent)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes `value` as indented JSON, atomically."""
+    with atomic_file(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Removes the temporary files that a killed process left in `folder` (call only where one process writes)."""
+    for leftover in folder.glob(".*.tmp-*"):
+        shutil.rmtree(leftover, ignore_errors=True) if leftover.is_dir() else leftover.unlink(missing_ok=True)
+
+
+def explain(error: OSError, path: Path) -> GanvasError:
+    """Turns the operating system's refusal to write `path` into an error that says how to mend it."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return GanvasError(
+            f"The disk is full: {path} could not be written ({error.strerror}).",
+            expected="room for the file; nothing that was there before has been damaged",
+            mend="free some space, or choose another place, then give the same command again.",
+        )
+    return GanvasError(
+        f"{path} could not be written ({error.strerror}).",
+        expected="a folder that this user may write to",
+        mend="change its permissions or choose another place.",
+    )
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.tmp-{os.getpid()}")
+
+
+@contextmanager
+def _whole_or_absent(path: Path, temporary: Path) -> Iterator[None]:
+    try:
+        yield
+    except BaseException as error:
+        shutil.rmtree(temporary, ignore_errors=True) if temporary.is_dir() else temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise explain(error, path) from error
+        raise
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

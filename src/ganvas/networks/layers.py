@@ -1,0 +1,57 @@
+"""The few parts every family shares."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class Shape(NamedTuple):
+    """What the data tells a network about itself; `classes` is 0 for an unconditional network."""
+
+    channels: int
+    height: int
+    width: int
+    classes: int = 0
+
+
+class Labelled(nn.Module):
+    """Appends the class, as a one-hot vector, to the latent: float [n z] -> float [n z+classes]."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.classes = classes
+
+    def forward(self, z: Tensor, labels: Tensor | None) -> Tensor:
+        if not self.classes:
+            return z
+        assert labels is not None, "a conditional network needs labels"
+        return torch.cat([z, F.one_hot(labels, self.classes).to(z.dtype)], dim=1)
+
+
+class Head(nn.Module):
+    """Features [n f] -> logits [n]; with classes, the projection discriminator's head (Miyato & Koyama 2018, eq. 4)."""
+
+    def __init__(self, features: int, classes: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(features, 1)
+        self.embedding = nn.Embedding(classes, features) if classes else None
+
+    def forward(self, features: Tensor, labels: Tensor | None) -> Tensor:
+        logits = self.linear(features).squeeze(1)
+        if self.embedding is not None:
+            assert labels is not None, "a conditional network needs labels"
+            logits = logits + (self.embedding(labels) * features).sum(dim=1)
+        return logits
+
+
+def glorot(network: nn.Module) -> None:
+    """Glorot-uniform weights and zero biases, the start of the course networks (Glorot & Bengio 2010)."""
+    for module in network.modules():
+        if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+            nn.init.xavier_uniform_(module.weight)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.Embedding):
+            nn.init.zeros_(module.weight)  # the class says nothing until it has been learnt

@@ -1,0 +1,205 @@
+"""Snapshot and seeds in, uint8 images out."""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ganvas.data.pixels import to_uint8
+from ganvas.errors import GanvasError
+from ganvas.runs import snapshot
+from ganvas.runs.folder import Run
+from ganvas.runs.snapshot import Card
+
+CHUNK = 64
+"""Images a forward pass. Always this many (the last pass is filled up), so that the arithmetic, and with it the
+picture of a seed, does not depend on how many are asked for."""
+
+
+def latents(seeds: Iterable[int], size: int) -> Tensor:
+    """z ~ N(0, 1) of each seed: float32 [n size]; the same on every device."""
+    draw = torch.Generator()
+    return torch.stack([torch.randn(size, generator=draw.manual_seed(seed)) for seed in seeds])
+
+
+def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
+    """Points between two latents along the great circle (White 2016): [z], [z], [n] -> [n z].
+
+    Lengths are interpolated linearly, so that both ends are met exactly; latents in (nearly) the same or opposite
+    direction are joined by a straight line.
+    """
+    t = t[:, None]
+    cosine = torch.nn.functional.cosine_similarity(a, b, dim=0).clamp(-1, 1)
+    angle = torch.acos(cosine)
+    if torch.sin(angle) < 1e-4:
+        return (1 - t) * a + t * b
+    along = (torch.sin((1 - t) * angle) * a / a.norm() + torch.sin(t * angle) * b / b.norm()) / torch.sin(angle)
+    return along * ((1 - t) * a.norm() + t * b.norm())
+
+
+def generate(
+    generator: nn.Module, z: Tensor, labels: Tensor | None = None, *, device: torch.device | None = None
+) -> Iterator[Tensor]:
+    """uint8 [m c h w] on the CPU, m ≤ 64 at a time, from latents float32 [n z] and labels int64 [n] or None."""
+    for start in range(0, len(z), CHUNK):
+        part = torch.arange(start, start + CHUNK).clamp(max=len(z) - 1)
+        with torch.no_grad():
+            images = generator(z[part].to(device), None if labels is None else labels[part].to(device))
+        yield to_uint8(images).cpu()[: len(z) - start]
+
+
+class Sampler:
+    """A trained generator, ready to draw.
+
+    Attributes:
+        card: what the snapshot says of itself.
+        path: where it lies.
+    """
+
+    def __init__(self, path: Path, generator: nn.Module, card: Card, device: torch.device) -> None:
+        self.path, self.card, self.device = path, card, device
+        self._generator = generator.to(device)
+
+    def images(
+        self, seeds: Iterable[int], *, label: int | Sequence[int] | None = None, truncation: float = 1.0
+    ) -> Iterator[Tensor]:
+        """uint8 [m c h w], m ≤ 64 at a time: one image a seed; the same seed gives the same image in any company.
+
+        Args:
+            seeds: whole numbers from 0.
+            label: the class of all, or of each; by default they take turns.
+            truncation: latents are multiplied by it: below 1 more typical and less varied (a simple form of the
+                truncation trick of Brock et al. 2019, which redraws what falls outside instead).
+
+        Raises:
+            GanvasError: no such class, or a class asked of an unconditional generator.
+        """
+        seeds = list(seeds)
+        z = latents(seeds, self._latent) * truncation if seeds else torch.empty(0, self._latent)
+        return generate(self._generator, z, self._labels(label, len(seeds)), device=self.device)
+
+    def sample(
+        self,
+        seeds: Iterable[int] = range(64),
+        *,
+        label: int | Sequence[int] | None = None,
+        truncation: float = 1.0,
+    ) -> np.ndarray:
+        """All of `images` at once: uint8 array [n c h w]."""
+        parts = list(self.images(seeds, label=label, truncation=truncation))
+        shape = self.card.shape
+        return torch.cat(parts).numpy() if parts else np.empty((0, *shape[:3]), np.uint8)
+
+    def walk(
+        self, seeds: Sequence[int], *, frames: int, label: int | None = None, truncation: float = 1.0
+    ) -> Iterator[Tensor]:
+        """uint8 [m c h w] along great circles from seed to seed and back to the first, `frames` images a leg."""
+        if len(seeds) < 2:
+            raise GanvasError(
+                f"An interpolation needs at least two seeds; there are {len(seeds)}.",
+                mend="--interpolate 0,7,12",
+            )
+        z = latents(seeds, self._latent) * truncation
+        t = torch.arange(frames) / frames
+        legs = [slerp(z[i], z[(i + 1) % len(z)], t) for i in range(len(z))]
+        path = torch.cat(legs)
+        return generate(
+            self._generator,
+            path,
+            self._labels(label or 0, len(path)) if self.card.shape.classes else None,
+            device=self.device,
+        )
+
+    def label(self, name: str) -> int:
+        """The class called `name`, or numbered so.
+
+        Raises:
+            GanvasError: there is none.
+        """
+        names = self.card.class_names
+        if name in names:
+            return names.index(name)
+        if name.isdigit() and int(name) < self.card.shape.classes:
+            return int(name)
+        listed = ", ".join(f"{i} ({n})" if n != str(i) else n for i, n in enumerate(names))
+        raise GanvasError(
+            f"{self.path} has no class '{name}'.",
+            expected=f"one of {listed}" if names else "no --class: it was trained without classes",
+            mend="" if names else "train with --conditional on labelled pictures to choose a class.",
+        )
+
+    def arranged(
+        self, seeds: Sequence[int], *, label: int | None = None, truncation: float = 1.0
+    ) -> tuple[np.ndarray, tuple[str, ...], int | None]:
+        """Images for a grid: (uint8 [n c h w], the rows' names, columns or None for any).
+
+        With classes, and none chosen, the grid has one class a row: each row shows the first
+        len(seeds) / classes seeds.
+        """
+        classes = self.card.shape.classes
+        if not classes or label is not None:
+            return self.sample(seeds, label=label, truncation=truncation), (), None
+        columns = max(1, len(seeds) // classes)
+        labels = [c for c in range(classes) for _ in range(columns)]
+        images = self.sample(list(seeds[:columns]) * classes, label=labels, truncation=truncation)
+        return images, self.card.class_names, columns
+
+    @property
+    def _latent(self) -> int:
+        return self.card.network.latent
+
+    def _labels(self, label: int | Sequence[int] | None, n: int) -> Tensor | None:
+        classes = self.card.shape.classes
+        if not classes:
+            if label is not None:
+                raise GanvasError(
+                    f"{self.path} was trained without classes.",
+                    mend="train with --conditional on labelled pictures to choose a class.",
+                )
+            return None
+        labels = torch.arange(n) % classes if label is None else torch.as_tensor(label).expand(n)
+        if n and not (int(labels.min()) >= 0 and int(labels.max()) < classes):
+            raise GanvasError(f"Class {label} does not exist.", expected=f"0 to {classes - 1}")
+        return labels.long()
+
+
+def load(run: Run | Path | str, *, device: str = "cpu") -> Sampler:
+    """The generator of a run (its newest snapshot) or of one snapshot folder.
+
+    Raises:
+        GanvasError: there is nothing usable.
+    """
+    path = run.path if isinstance(run, Run) else Path(run)
+    if path.name == "G.safetensors":
+        path = path.parent
+    if not (path / "card.json").exists():
+        path = Run(path).snapshot if (path / "config.json").exists() else path
+    if not path.exists():
+        raise GanvasError(f"{path} does not exist.", expected="a run folder", mend="ls runs shows the runs.")
+    return Sampler(path, *snapshot.load(path), torch.device(device))
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Reads "0-7,12" as 0 … 7 and 12.
+
+    Raises:
+        GanvasError: it is no list of seeds.
+    """
+    seeds: list[int] = []
+    try:
+        for part in text.split(","):
+            first, dash, last = part.strip().partition("-")
+            seeds += range(int(first), int(last) + 1) if dash else [int(first)]
+    except ValueError:
+        seeds = []
+    if not seeds:
+        raise GanvasError(f"'{text}' is no list of seeds.", expected="numbers and ranges, such as 0-7,12")
+    return seeds
+
+
+def square(n: int) -> int:
+    """Columns of a grid of n that is about square."""
+    return max(1, math.isqrt(max(n - 1, 0)) + 1)

@@ -1,0 +1,32 @@
+"""The pictures of a run: what it learns from, and what it draws."""
+
+import torch
+from PIL import Image
+
+from ganvas import canvas, sample
+from ganvas.data import ImageSet
+from ganvas.networks import Shape
+from ganvas.train.players import Players
+
+ROW = 8
+"""Pictures in a row."""
+
+
+def fakes(players: Players, shape: Shape, images: ImageSet) -> Image.Image:
+    """What the average of G draws for the seeds 0, 1, 2 …; where classes are learnt, one class a row."""
+    n = ROW * (shape.classes or ROW)
+    labels = torch.arange(n) // ROW if shape.classes else None
+    z = sample.latents(range(n), players.config.network.latent)
+    drawn = torch.cat(list(sample.generate(players.average, z, labels, device=players.device)))
+    return canvas.grid(drawn.numpy(), ROW, row_names=images.class_names if shape.classes else ())
+
+
+def reals(images: ImageSet, shape: Shape) -> Image.Image:
+    """The first pictures of the data; where classes are learnt, one class a row."""
+    if not shape.classes:
+        return canvas.grid(images.images[: ROW * ROW], ROW)
+    assert images.labels is not None
+    members = [(images.labels == c).nonzero()[0] for c in range(shape.classes)]
+    chosen = [int(own[i % len(own)]) for own in members if len(own) for i in range(ROW)]
+    names = [name for name, own in zip(images.class_names, members, strict=True) if len(own)]
+    return canvas.grid(images.images[chosen], ROW, row_names=names)

@@ -1,0 +1,278 @@
+"""The loop knows time: maintenance first, then one round of the game."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+
+from ganvas import canvas, networks
+from ganvas.config import TrainConfig
+from ganvas.data import Batches, ImageSet
+from ganvas.errors import GanvasError
+from ganvas.files import remove_leftovers
+from ganvas.networks import Shape
+from ganvas.runs import checkpoint, curves, folder, log, snapshot
+from ganvas.runs.folder import Run
+from ganvas.train import distributed, grids
+from ganvas.train.players import Players
+from ganvas.train.progress import Terminal
+
+PLOT_SECONDS = 60
+"""The least time between two drawings of losses.png."""
+
+
+class Session:
+    """One sitting at a run: from its saved state, or its beginning, to its end or an interruption."""
+
+    def __init__(
+        self,
+        run: Run,
+        config: TrainConfig,
+        images: ImageSet,
+        shape: Shape,
+        device: torch.device,
+        terminal: Terminal,
+    ) -> None:
+        self.run, self.config, self.images, self.shape = run, config, images, shape
+        self.terminal, self.leads = terminal, distributed.leads()
+        self.players = Players.seat(config, shape, device)
+        self.stats = log.Stats(device)
+        self.nimg, self.seconds = 0, 0.0
+        self.plotter: subprocess.Popen[Any] | None = None
+        self.plotted = time.monotonic()
+        if self.leads:
+            terminal.write_to(run.path / "log.txt")
+
+    def play(self) -> None:
+        """Maintenance first, then one round; until the end."""
+        fresh = not self._resume()
+        if self.nimg >= self.config.total:
+            self.terminal.say(f"{self.run} is complete ({self.nimg / 1000:g} kimg). {self._fakes()}")
+            return
+        if self.leads:
+            self._announce(fresh)
+        batches = self._batches()
+        before = -1 if fresh else self.nimg
+        batch = self.config.optimisation.batch
+        tick, snap = round(self.config.habits.tick_kimg * 1000), self.config.snapshot_every()
+        self.ticked = time.perf_counter()
+        self.ticked_at = self.nimg
+
+        with _signals() as stopping:
+            while True:
+                stop = distributed.any_of(bool(stopping))
+                done = stop or self.nimg >= self.config.total
+                if done or _crossed(before, self.nimg, snap):
+                    self._tick()
+                    self._snapshot()
+                elif _crossed(before, self.nimg, tick):
+                    self._tick()
+                if done:
+                    break
+                self.terminal.move(self.nimg)
+                before = self.nimg
+
+                pictures, labels = next(batches)
+                seen, norms = self.players.round(pictures, labels, self.nimg)
+                self.stats.add(seen, self.nimg)
+                self.stats.add(norms, self.nimg)
+                if self.players.device.type == "cpu":  # elsewhere looking would stall the device: once a tick
+                    self._check_finite()
+                self.nimg += batch
+
+        if self.leads:
+            self._finish(stopping[0] if stop else None)
+        if stop:
+            raise KeyboardInterrupt(f"stopped at {self.nimg / 1000:g} kimg; the same command goes on from there")
+
+    def _resume(self) -> bool:
+        """Takes up the saved state, if there is one, and says whether there was."""
+        saved = distributed.lead(lambda: checkpoint.read(self.run.state) if self.run.state.exists() else None)
+        if saved is None:
+            if self.leads:
+                for name in ("stats.jsonl", "events.jsonl"):
+                    log.rewind(self.run.path / name, -1)
+            return False
+        tensors, facts = saved
+        checkpoint.restore(self.players.parts, tensors)
+        self.nimg, self.seconds = facts["nimg"], facts["seconds"]
+        if self.leads and self.nimg < self.config.total:
+            remove_leftovers(self.run.path)
+            remove_leftovers(self.run.path / "snapshots")
+            remove_leftovers(self.run.path / "state")
+            for name in ("stats.jsonl", "events.jsonl"):
+                log.rewind(self.run.path / name, self.nimg)
+            log.event(self.run.path, "resume", self.nimg)
+        return True
+
+    def _announce(self, fresh: bool) -> None:
+        g, d = (networks.parameters(player) for player in (self.players.game.G, self.players.game.D))
+        h, w = self.images.resolution
+        for note in self.images.notes:
+            self.terminal.say(f"Note: {note}")
+        for file, reason in self.images.skipped[:10]:
+            self.terminal.say(f"Skipped {file}: {reason}")
+        if len(self.images.skipped) > 10:
+            self.terminal.say(f"… and {len(self.images.skipped) - 10} more; ganvas data names them all.")
+        mirrors = " mirrored at random," if self.config.pictures.mirror else ""
+        world = f" × {distributed.world()} processes" if distributed.world() > 1 else ""
+        self.terminal.say(
+            f"{'Training' if fresh else f'Going on from {self.nimg / 1000:g} kimg with'} {self.run}\n"
+            f"  {len(self.images):,} pictures of {self.images.name}, {h}×{w}×{self.images.channels},{mirrors} "
+            f"{f'{self.shape.classes} classes' if self.shape.classes else 'classes not used'}\n"
+            f"  {self.config.network.family}: G {g:,} parameters, D {d:,}; {self.config.play.objective}; "
+            f"{self.config.kimg:g} kimg on {self.players.device}{world}\n"
+            f"  at most {most_bytes(self.config, g, d) / 1e6:,.0f} MB on disk, and the grids"
+        )
+        if fresh:
+            canvas.save(grids.reals(self.images, self.shape), self.run.path / "reals.png")
+
+    def _batches(self) -> Iterator[Any]:
+        pictures = self.config.pictures
+        return Batches(
+            self.images,
+            batch=self.config.optimisation.batch,
+            seed=self.config.seed,
+            start=self.nimg,
+            rank=distributed.rank(),
+            world=distributed.world(),
+            mirror=pictures.mirror,
+            balanced=pictures.balanced,
+            device=self.players.device,
+        )
+
+    def _tick(self) -> None:
+        """One line of stats.jsonl."""
+        self._check_finite()
+        elapsed = time.perf_counter() - self.ticked
+        self.seconds += elapsed
+        if self.nimg > self.ticked_at:
+            distributed.add(self.stats.tensors())
+            knobs = self.players.knobs(self.nimg)
+            line = {
+                "nimg": self.nimg,
+                "kimg_per_s": (self.nimg - self.ticked_at) / 1000 / max(elapsed, 1e-9),
+                "seconds": round(self.seconds, 3),
+                **self.stats.take(),
+                "D/lr": knobs["d_lr"],
+                "G/lr": knobs["g_lr"],
+            }
+            if self.leads:
+                log.append(self.run.path / "stats.jsonl", line)
+                self.terminal.tick(line)
+        self.ticked, self.ticked_at = time.perf_counter(), self.nimg
+
+    def _snapshot(self) -> None:
+        """Weights, grid, state: in this order, so that the state never promises what is not there."""
+        if self.leads:
+            card = snapshot.Card(
+                network=self.config.network,
+                shape=self.shape,
+                class_names=self.images.class_names if self.shape.classes else (),
+                nimg=self.nimg,
+                weights="ema",
+                data={key: self.run.card["data"][key] for key in ("name", "fingerprint")},
+                recipe=self.run.card["recipe"],
+                versions=snapshot.versions(),
+            )
+            snapshot.save(self.run.path / "snapshots" / f"{self.nimg // 1000:06d}", self.players.average, card)
+            canvas.save(
+                grids.fakes(self.players, self.shape, self.images),
+                self.run.path / f"fakes{self.nimg // 1000:06d}.png",
+            )
+            checkpoint.save(self.run.state, self.players.parts, {"nimg": self.nimg, "seconds": self.seconds})
+            keep = self.config.habits.keep_kimg
+            folder.prune(self.run, every=self.config.snapshot_every(), keep=round(keep * 1000) if keep else None)
+            self._plot()
+        self.ticked = time.perf_counter()  # maintenance is not training time
+
+    def _plot(self) -> None:
+        """losses.png, by a process of its own, humble and rare: one at a time, at most one a minute."""
+        if not self.config.habits.plot or not (self.run.path / "stats.jsonl").exists():
+            return
+        if time.monotonic() - self.plotted < PLOT_SECONDS or (self.plotter and self.plotter.poll() is None):
+            return
+        self.plotted = time.monotonic()
+        command = [sys.executable, "-m", "ganvas", "plot", str(self.run.path), "--out", str(self._losses)]
+        quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        self.plotter = plotter = subprocess.Popen(command, **quiet, start_new_session=True)
+        if hasattr(os, "setpriority"):  # two busy cores and a third busy process: training would crawl
+            os.setpriority(os.PRIO_PROCESS, plotter.pid, 19)
+
+    def _finish(self, interrupted: int | None) -> None:
+        if self.plotter is not None:
+            self.plotter.wait()
+        if self.config.habits.plot:
+            curves.plot([self.run], self._losses)
+        if interrupted is None:
+            log.event(self.run.path, "done", self.nimg, seconds=round(self.seconds, 1))
+            self.terminal.move(self.nimg)
+            self.terminal.say(f"Done: {self.nimg / 1000:g} kimg in {self.seconds:.0f} s. {self._fakes()}")
+        else:
+            log.event(self.run.path, "interrupted", self.nimg, signal=signal.Signals(interrupted).name)
+
+    def _check_finite(self) -> None:
+        bad = self.stats.first_non_finite()
+        if bad is None:
+            return
+        nimg, names = bad
+        network, quantity = names[0].split("/")
+        saved = checkpoint.read(self.run.state)[1]["nimg"] if self.run.state.exists() else None
+        if self.leads:
+            log.event(self.run.path, "non-finite", nimg, quantities=names)
+        intact = "nothing was saved yet" if saved is None else f"the state of {saved / 1000:g} kimg is intact"
+        raise GanvasError(
+            f"The {quantity} of {network} is no longer a finite number, at {nimg / 1000:g} kimg "
+            f"(first there: {', '.join(names)}); {self.run} stopped, and {intact}.",
+            expected="finite losses and gradients",
+            mend=f"start a run with a smaller --{network.lower()}-lr, or with gradient penalties (--r1 --r2).",
+        )
+
+    def _fakes(self) -> str:
+        return f"Generated pictures: {self.run.path / f'fakes{self.nimg // 1000:06d}.png'}"
+
+    @property
+    def _losses(self) -> Path:
+        return self.run.path / "losses.png"
+
+
+@contextmanager
+def _signals() -> Iterator[list[int]]:
+    """Collects Ctrl-C and SIGTERM into the list it yields; a second Ctrl-C interrupts at once."""
+    caught: list[int] = []
+
+    def catch(number: int, _: FrameType | None) -> None:
+        if caught and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        caught.append(number)
+
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may listen
+        yield caught
+        return
+    previous = {number: signal.signal(number, catch) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield caught
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _crossed(before: int, now: int, every: int) -> bool:
+    """Whether a multiple of `every` lies in (before, now]."""
+    return now // every > before // every
+
+
+def most_bytes(config: TrainConfig, g: int, d: int) -> int:
+    """What a run occupies at the most, grids and logs aside, for networks of g and d parameters."""
+    keep = config.habits.keep_kimg
+    snapshots = 2 if keep is None else 2 + int(config.kimg / keep)
+    return 4 * (snapshots * g + 2 * (4 * g + 3 * d))  # a file being replaced is there twice

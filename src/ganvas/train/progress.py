@@ -1,0 +1,88 @@
+"""What people see while a run goes on: a live bar on a terminal, one plain line a tick elsewhere."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ganvas.runs.log import write_text
+
+_LEAST_WAIT = 0.1
+"""Seconds between two movements of the bar."""
+
+
+class Terminal:
+    """Says things to the user, on stderr and in the run's log.txt; silent on all ranks but the first.
+
+    Use as a context manager: the bar lives inside.
+    """
+
+    def __init__(self, total: int, *, quiet: bool = False) -> None:
+        self._console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
+        self._total, self._log = total, None
+        self._moved = self._ticked = 0.0
+        self._losses = ""
+        self._bar = Progress(
+            TextColumn("[bold]{task.fields[kimg]}[/] kimg"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f}%  {task.fields[speed]} images/s  {task.fields[losses]} "),
+            TimeRemainingColumn(),
+            console=self._console,
+            disable=quiet or not self._console.is_terminal,
+        )
+        self._task = self._bar.add_task("", total=total, kimg="0", speed="–", losses="")
+
+    def __enter__(self) -> "Terminal":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def write_to(self, path: Path) -> None:
+        """From now on, repeat everything in this file."""
+        self._log = path
+
+    def say(self, text: str) -> None:
+        """One message, above the bar."""
+        self._console.print(text, markup=False)
+        if self._log is not None:
+            stamp = time.strftime("%Y-%m-%d %H:%M:%S")
+            write_text(self._log, "".join(f"{stamp}  {line}\n" for line in text.splitlines()))
+
+    def move(self, nimg: int) -> None:
+        """The bar, at most ten times a second."""
+        now = time.monotonic()
+        if not self._bar.disable and now - self._moved > _LEAST_WAIT:
+            self._moved = now
+            speed = self._bar.tasks[0].speed
+            self._bar.update(
+                self._task,
+                completed=nimg,
+                kimg=f"{nimg / 1000:.1f}/{self._total / 1000:g}",
+                speed=f"{speed:,.0f}" if speed else "–",
+                losses=self._losses,
+            )
+
+    def tick(self, line: Mapping[str, Any]) -> None:
+        """The numbers of a tick: into the bar, or as a line of its own."""
+        self._losses = f"D {line['D/loss']['mean']:.3f}  G {line['G/loss']['mean']:.3f}"
+        speed = line["kimg_per_s"] * 1000
+        left = (self._total - line["nimg"]) / max(speed, 1e-9)
+        text = (
+            f"kimg {line['nimg'] / 1000:.1f}/{self._total / 1000:g}  {speed:,.0f} images/s  "
+            f"{self._losses}  left {_clock(left)}"
+        )
+        if self._bar.disable:
+            self.say(text)
+        elif self._log is not None:
+            write_text(self._log, f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {text}\n")
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"

@@ -1,0 +1,135 @@
+"""From a configuration to a session: the data, the run folder, the processes."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ganvas import networks
+from ganvas.config import TrainConfig, to_json
+from ganvas.data import ImageSet, open_images
+from ganvas.errors import GanvasError
+from ganvas.game.objectives import objective
+from ganvas.networks import Shape
+from ganvas.runs import folder, snapshot
+from ganvas.runs.folder import Run
+from ganvas.train import distributed
+from ganvas.train.loop import Session, most_bytes
+from ganvas.train.players import Players
+from ganvas.train.progress import Terminal
+
+
+def train(
+    config: TrainConfig,
+    *,
+    recipe: str = "custom",
+    out: Path | str = "runs",
+    name: str | None = None,
+    new: bool = False,
+    quiet: bool = False,
+) -> Run:
+    """Trains a GAN, or goes on with the run that this very call started before.
+
+    Args:
+        config: every knob.
+        recipe: what the run is called after, together with its data.
+        out: where runs are kept; the run gets a numbered folder in it.
+        name: the folder's name in `out` instead; an existing run there goes on, if it is the same.
+        new: start anew, even if the same run exists.
+        quiet: print nothing.
+
+    Returns:
+        The run. Under torchrun every rank returns it.
+
+    Raises:
+        GanvasError: bad data or knobs, another run in the way, a full disk, or non-finite numbers.
+        KeyboardInterrupt: Ctrl-C or SIGTERM came; the round was finished and everything saved before.
+    """
+    objective(config.play.objective)  # refused before anything is decoded or written
+    device = distributed.device(config.habits.device)
+    images = open_images(config.pictures.options(), progress=distributed.leads() and not quiet)
+    shape = shape_of(images, config)
+    terminal = Terminal(config.total, quiet=quiet or not distributed.leads())
+    with distributed.together(device):
+        data = {
+            "name": images.name,
+            "fingerprint": images.fingerprint,
+            "images": len(images),
+            "shape": shape._asdict(),
+            "class_names": list(images.class_names),
+        }
+        run = distributed.lead(lambda: _find_or_create(Path(out), name, new, recipe, config, data))
+        with ExitStack() as held, terminal:
+            distributed.lead(lambda: held.enter_context(folder.only_one(run)))
+            session = Session(run, config, images, shape, device, terminal)
+            with _threads(config.habits.threads or session.players.threads()):
+                session.play()
+    return run
+
+
+def plan(config: TrainConfig) -> dict[str, Any]:
+    """What `train` would do, without doing it: the data, the networks' sizes, bytes, and every knob.
+
+    Raises:
+        GanvasError: what `train` would refuse at its start.
+    """
+    images = open_images(config.pictures.options())
+    shape = shape_of(images, config)
+    players = Players.seat(config, shape, torch.device("cpu"))
+    g, d = (networks.parameters(player) for player in (players.game.G, players.game.D))
+    return {
+        "data": {"name": images.name, "images": len(images), **shape._asdict()},
+        "parameters": {"G": g, "D": d},
+        "training_bytes": 4 * (4 * g + g + 4 * d),
+        "disk_bytes": most_bytes(config, g, d),
+        "config": to_json(config),
+    }
+
+
+def shape_of(images: ImageSet, config: TrainConfig) -> Shape:
+    """What the data tells the networks.
+
+    Raises:
+        GanvasError: the classes are to be learnt and there are not at least two.
+    """
+    if config.pictures.conditional and images.classes < 2:
+        found = "one class" if images.classes else "no classes"
+        raise GanvasError(
+            f"--conditional was asked, but {images.name} has {found}.",
+            expected="pictures of two classes or more",
+            mend="put each class in a sub-folder of its own, or leave --conditional out.",
+        )
+    if config.pictures.balanced and not images.classes:
+        raise GanvasError(f"--balanced was asked, but {images.name} has no classes.", mend="leave it out.")
+    return Shape(images.channels, *images.resolution, images.classes if config.pictures.conditional else 0)
+
+
+def _find_or_create(
+    out: Path, name: str | None, new: bool, recipe: str, config: TrainConfig, data: dict[str, Any]
+) -> Run:
+    fingerprint = data["fingerprint"]
+    if name is not None and (out / name / "config.json").exists():
+        if new:
+            raise GanvasError(f"{out / name} exists already.", mend="choose another --name, or leave --new out.")
+        run = Run(out / name)
+        folder.check_same(run, config, fingerprint)
+        return run
+    if name is None and not new:
+        for run in folder.runs(out):
+            if folder.same(run, config, fingerprint):
+                return run
+    path = out / name if name else folder.numbered(out, f"{recipe}-{data['name']}")
+    return folder.create(path, recipe, config, data, snapshot.versions())
+
+
+@contextmanager
+def _threads(n: int) -> Iterator[None]:
+    """Computes with n CPU threads in the block."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(n)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

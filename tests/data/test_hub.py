@@ -1,0 +1,160 @@
+"""Named sets: through Hugging Face `datasets`, or a small stand-in for it; never through the network."""
+
+import io
+import sys
+import types
+
+import numpy as np
+import pytest
+from making import encoded, noise, opened
+
+from ganvas.errors import GanvasError
+
+LOCAL_FORMS = "an IDX folder, CIFAR-10's archive, a zip, a folder"
+
+
+class Image:
+    def __init__(self, decode=True):
+        self.decode = decode
+
+
+class ClassLabel:
+    def __init__(self, names):
+        self.names = names
+
+
+class Table:
+    """As much of `datasets.Dataset` as the reader uses."""
+
+    def __init__(self, columns, features, fingerprint="f"):
+        self.columns, self.features, self._fingerprint = columns, features, fingerprint
+
+    def __len__(self):
+        return len(next(iter(self.columns.values())))
+
+    def __getitem__(self, key):
+        if isinstance(key, str):
+            return self.columns[key]
+        return {name: values[key] for name, values in self.columns.items()}
+
+    def cast_column(self, name, feature):
+        assert feature.decode is False
+        return Table(self.columns, {**self.features, name: feature})
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    """A hub that answers with whatever the test puts into `hub.answer`, and remembers what it was asked."""
+    module = types.ModuleType("datasets")
+    module.Image, module.ClassLabel, module.asked = Image, ClassLabel, []
+
+    def load_dataset(path, name=None, split=None):
+        module.asked.append((path, name, split))
+        if isinstance(module.answer, Exception):
+            raise module.answer
+        return module.answer
+
+    module.load_dataset = load_dataset
+    monkeypatch.setitem(sys.modules, "datasets", module)
+    return module
+
+
+def cells(count, **more):
+    return [{"bytes": encoded(noise(9, 9, 3, seed=index)), "path": None, **more} for index in range(count)]
+
+
+def test_a_named_set(hub, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    hub.answer = Table(
+        {"img": cells(4), "label": [2, 0, 1, 2]}, {"img": Image(), "label": ClassLabel(["plane", "car", "bird"])}
+    )
+    found = opened("cifar10", split="test")
+    assert hub.asked == [("uoft-cs/cifar10", None, "test")]
+    assert found.name == "cifar10"
+    assert found.images.shape == (4, 3, 9, 9)
+    assert found.labels.tolist() == [2, 0, 1, 2]
+    assert found.class_names == ("plane", "car", "bird")
+
+
+def test_any_set_of_the_hub(hub, tmp_path):
+    (tmp_path / "x.png").write_bytes(encoded(noise(9, 9, 3)))
+    rows = [*cells(30), {"bytes": None, "path": str(tmp_path / "x.png")}, {"bytes": None, "path": None}, None]
+    hub.answer = Table({"image": rows, "tags": [[1]] * 33}, {"image": Image(), "tags": object()})
+    found = opened("hf:someone/paintings:large", max_bad=0.1)
+    assert hub.asked == [("someone/paintings", "large", "train")]
+    assert found.name == "paintings-large"
+    assert found.labels is None
+    assert found.skipped == (("row 31", "an empty cell"), ("row 32", "an empty cell"))
+    assert np.array_equal(found.images[30].transpose(1, 2, 0), noise(9, 9, 3))
+
+
+def test_unlabelled_test_halves(hub):
+    hub.answer = Table({"image": cells(3), "label": [-1, -1, -1]}, {"image": Image(), "label": ClassLabel(["a", "b"])})
+    assert opened("hf:a/b", split="test").labels is None
+
+
+def test_a_set_without_pictures(hub):
+    hub.answer = Table({"text": ["x"]}, {"text": object()})
+    with pytest.raises(GanvasError, match="no column of pictures: text"):
+        opened("hf:a/b")
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion-mnist", "cifar10", "celeba", "hf:a/b"])
+def test_without_the_package(monkeypatch, tmp_path, name):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(GanvasError) as caught:
+        opened(name)
+    assert "pip install 'ganvas[hub]'" in caught.value.mend
+    assert LOCAL_FORMS in caught.value.mend
+
+
+class DatasetNotFoundError(FileNotFoundError):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (ConnectionError("Couldn't reach 'a/b' on the Hub"), "could not be had from the Hugging Face hub: Couldn't"),
+        (OSError("offline mode is enabled"), "could not be had from the Hugging Face hub: offline"),
+        (RuntimeError(), "could not be had from the Hugging Face hub: RuntimeError"),
+        (DatasetNotFoundError("x"), "The hub has no set a/b that you may read"),
+    ],
+)
+def test_offline(hub, error, reason):
+    hub.answer = error
+    with pytest.raises(GanvasError) as caught:
+        opened("hf:a/b")
+    assert reason in caught.value.what
+    assert LOCAL_FORMS in caught.value.mend
+
+
+def test_no_such_split_or_config(hub):
+    hub.answer = ValueError("Unknown split \"test\". Should be one of ['train'].")
+    with pytest.raises(GanvasError, match="no test split"):
+        opened("hf:a/b", split="test")
+    hub.answer = ValueError("Config name is missing. Please pick one among: ['x', 'y']")
+    with pytest.raises(GanvasError, match=r"pick one among: \['x', 'y'\]"):
+        opened("hf:a/b")
+
+
+@pytest.mark.parametrize("name", ["hf:", "hf:../x", "hf:a/b/c", "hf:a b"])
+def test_impossible_names(hub, name):
+    with pytest.raises(GanvasError, match="no name on the hub"):
+        opened(name)
+    assert hub.asked == []
+
+
+def test_with_the_real_package(monkeypatch):
+    datasets = pytest.importorskip("datasets", reason="the extra `hub` is not installed")
+    from PIL import Image as pillow
+
+    images = [pillow.open(io.BytesIO(encoded(noise(9, 9, seed=index)))) for index in range(5)]
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["no", "yes"])})
+    table = datasets.Dataset.from_dict({"image": images, "label": [0, 1, 1, 0, 1]}, features=features)
+    monkeypatch.setattr(datasets, "load_dataset", lambda path, name, split: table)
+    found = opened("hf:a/b")
+    assert np.array_equal(found.images[:, 0], np.stack([noise(9, 9, seed=index) for index in range(5)]))
+    assert found.labels.tolist() == [0, 1, 1, 0, 1]
+    assert found.class_names == ("no", "yes")

@@ -1,0 +1,97 @@
+"""The door: answers fast, refuses clearly, speaks JSON, exits with the right status."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import ganvas
+
+from ganvas.recipes import RECIPES
+from ganvas.runs.folder import Run
+
+TINY = ["--kimg", "0.2", "--no-plot", "--device", "cpu"]
+
+
+@pytest.mark.parametrize("verb", [["--help"], ["recipes"], ["recipes", "--json"], ["--version"]])
+def test_light_verbs_do_not_import_torch(verb: list[str]) -> None:
+    code = f"import sys; sys.argv[1:] = {verb!r}; from ganvas.cli import _run; _run(sys.argv[1:]); print('torch' in sys.modules or 'numpy' in sys.modules, file=sys.stderr)"  # noqa: E501
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stderr.strip() == "False"
+    assert done.stdout
+
+
+@pytest.mark.parametrize("verb", ["train", "sample", "plot", "data", "recipes"])
+def test_every_verb_has_help(verb: str) -> None:
+    assert "usage: ganvas " + verb in ganvas(verb, "--help").stdout
+
+
+def test_recipes_are_all_listed_and_machine_readable() -> None:
+    assert json.loads(ganvas("recipes", "--json").stdout).keys() == RECIPES.keys()
+    assert all(name in ganvas("recipes").stdout for name in RECIPES)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        ([], 2, ""),
+        (["fly"], 2, "not a verb"),
+        (["train", "stylegan9"], 1, "neither a recipe nor a run"),
+        (["train", "--bacth", "3"], 2, "--batch"),
+        (["train", "--batch", "many"], 2, "batch"),
+        (["train", "--batch", "0"], 1, "--batch is 0"),
+        (["train", "--objective", "wgan9"], 1, "not an objective"),
+        (["train", "--g-lr", "fast"], 1, "not a schedule"),
+        (["train", "--data", "nowhere.zip"], 1, "nowhere.zip"),
+        (["train", "--device", "cuda:7"], 1, "cuda:7"),
+        (["train", "--device", "abacus"], 1, "abacus"),
+        (["train", "--gpus", "64"], 1, "CUDA GPUs"),
+        (["sample", "nowhere"], 1, "does not exist"),
+        (["plot", "nowhere"], 1, "not a run folder"),
+        (["plot"], 1, "No run was named"),
+        (["data", "nowhere"], 1, "nowhere"),
+    ],
+)
+def test_bad_usage_is_told_without_a_traceback(arguments: list[str], status: int, words: str) -> None:
+    done = ganvas(*arguments, check=status)
+    assert words in done.stderr + (done.stdout if status == 2 else "")
+    assert "Traceback" not in done.stderr
+    assert not Path("runs").exists()
+
+
+@pytest.mark.slow
+def test_train_resume_plot_and_json_from_the_command_line(pictures: Callable[..., Path]) -> None:
+    data = pictures(classes=2)
+    first = ganvas("train", "cnn", "--data", data, "--conditional", "--batch", 20, *TINY, "--json")
+    said = json.loads(first.stdout)
+    run = Run(Path(said["run"]))
+    assert run.path.name.startswith("00000-cnn-pictures")
+    assert Path(said["snapshot"]).exists()
+    assert said["config"]["network"]["family"] == "cnn"
+    assert "kimg 0.2/0.2" in first.stderr, "one plain line a tick where there is no terminal"
+    assert "is complete" in ganvas("train", run.path).stderr
+    assert "batch is 20 there and 10 here" in ganvas("train", run.path, "--batch", 10, check=1).stderr
+    ganvas("plot", run.path, run.path, "--out", "both.svg")
+    assert "<svg" in Path("both.svg").read_text()
+    assert "nothing.xyz" in ganvas("plot", run.path, "--out", "nothing.xyz", check=1).stderr
+
+
+def test_dry_run_says_and_writes_nothing() -> None:
+    plan = json.loads(ganvas("train", "digits", "--dry-run", "--g-widths", 10, 12).stdout)
+    assert plan["config"]["network"]["g_widths"] == [10, 12]
+    assert plan["parameters"]["G"] == 32 * 10 + 10 + 10 * 12 + 12 + 12 * 64 + 64
+    assert not Path("runs").exists()
+
+
+def test_data_speaks_json(pictures: Callable[..., Path]) -> None:
+    said = json.loads(ganvas("data", pictures(classes=2), "--json").stdout)
+    assert "40" in json.dumps(said)
+
+
+def test_an_unwritable_place_is_told() -> None:
+    Path("file").write_text("in the way")
+    done = ganvas("train", "digits", *TINY, "--out", "file", check=1)
+    assert "could not be written" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,114 @@
+"""Knobs: JSON there and back, unknown names refused, bounds, schedules."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ganvas.config import CNN, TrainConfig, differences, from_json, leaves, replace, to_json
+from ganvas.errors import GanvasError
+from ganvas.recipes import RECIPES, recipe
+from ganvas.schedule import Schedule
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_json_there_and_back(name: str) -> None:
+    config = recipe(name).config
+    assert from_json(TrainConfig, json.loads(json.dumps(to_json(config)))) == config
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_knob_names_are_unique_over_all_groups(name: str) -> None:
+    names = [knob for knob, _ in leaves(recipe(name).config)]
+    assert len(names) == len(set(names))
+
+
+def test_an_unknown_key_is_an_error_that_names_a_near_one() -> None:
+    plain = to_json(TrainConfig())
+    plain["optimisation"]["bacth"] = 3
+    with pytest.raises(GanvasError, match="did you mean 'batch'"):
+        from_json(TrainConfig, plain)
+    with pytest.raises(GanvasError, match="did you mean 'kimg'"):
+        replace(TrainConfig(), kmig=3)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("optimisation", "batch"), "many"),
+        (("optimisation", "batch"), True),
+        (("pictures", "fit"), "squeeze"),
+        (("network", "family"), "vae"),
+        (("kimg",), None),
+        (("network", "g_widths"), [8, "x"]),
+    ],
+)
+def test_a_wrong_type_is_an_error(path: tuple[str, ...], value: object) -> None:
+    plain = inner = to_json(TrainConfig())
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[path[-1]] = value
+    with pytest.raises(GanvasError, match=path[-1] if path[-1] != "family" else "vae"):
+        from_json(TrainConfig, plain)
+
+
+@pytest.mark.parametrize(
+    "knobs",
+    [
+        {"kimg": 0},
+        {"batch": -1},
+        {"latent": 0},
+        {"g_lr": -1e-3},
+        {"d_lr": float("nan")},
+        {"beta2": 1.0},
+        {"beta1": 1.0},
+        {"r1": "0.1..-1"},
+        {"penalty_every": 0},
+        {"resolution": "7"},
+        {"resolution": "64by64"},
+        {"max_bad": 2.0},
+        {"snapshot_kimg": 0.0},
+        {"g_widths": (8, 0)},
+        {"ema_warmup": 1.5},
+    ],
+)
+def test_out_of_bounds_is_refused(knobs: dict[str, object]) -> None:
+    with pytest.raises(GanvasError):
+        replace(TrainConfig(), **knobs)
+
+
+def test_replace_finds_a_knob_in_any_group() -> None:
+    config = replace(TrainConfig(network=CNN()), g_width=8, batch=16, data="x.zip")
+    assert config.network == CNN(g_width=8)
+    assert {name for name, *_ in differences(TrainConfig(network=CNN()), config)} == {"g_width", "batch", "data"}
+
+
+def test_unknown_recipe_lists_the_known_ones() -> None:
+    with pytest.raises(GanvasError, match="digits"):
+        recipe("stylegan9")
+
+
+NUMBERS = st.floats(min_value=0, max_value=1e6, allow_nan=False)
+
+
+@given(NUMBERS, NUMBERS, st.sampled_from(["linear", "cosine"]), st.integers(0, 2000))
+def test_a_schedule_starts_and_ends_where_it_says_and_stays_between(a: float, b: float, shape: str, nimg: int) -> None:
+    schedule = Schedule.of(f"{a!r}..{b!r}:{shape}@0.25-0.75")
+    assert schedule.at(0, 1000) == schedule.at(250, 1000) == a
+    assert schedule.at(750, 1000) == pytest.approx(b)
+    assert schedule.at(500, 1000) == pytest.approx((a + b) / 2)
+    assert min(a, b) - 1e-9 * max(a, b) <= schedule.at(nimg, 1000) <= max(a, b) + 1e-9 * max(a, b)
+
+
+def test_absolute_schedules_do_not_depend_on_the_length() -> None:
+    schedule = Schedule.of("1..0@2k-4k")
+    assert schedule.at(3000, 5_000) == schedule.at(3000, 500_000) == 0.5
+    assert not schedule.relative
+    assert Schedule.of("1..0").relative
+
+
+@pytest.mark.parametrize("text", ["x", "nan", "inf", "1..2:foo", "1..2@1-0", "1..2@0.5k-1", "1:linear", "1..2@0-2", ""])
+def test_what_is_no_schedule_is_refused(text: str) -> None:
+    with pytest.raises(GanvasError, match="not a schedule"):
+        Schedule.of(text)

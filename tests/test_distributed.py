@@ -1,0 +1,143 @@
+"""Two Gloo ranks on the CPU play the game of one process; a failing rank ends the run with its message."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import tiny
+from safetensors.torch import load_file
+
+from ganvas.config import replace, to_json
+from ganvas.runs import checkpoint
+from ganvas.runs.folder import Run
+from ganvas.runs.log import read_lines
+from ganvas.train.start import train
+
+pytestmark = pytest.mark.slow
+
+
+def torchrun(*arguments: str, ranks: int = 2, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}", *arguments]
+    quiet = {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}  # torchrun's own
+    env = {**os.environ, **quiet, **environment}
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=env)
+
+
+GRADIENTS = """
+import json, os, sys, torch
+from ganvas.config import TrainConfig, from_json
+from ganvas.data import Batches, open_images
+from ganvas.networks import Shape
+from ganvas.train import distributed
+from ganvas.train.players import Players
+from safetensors.torch import save_file
+
+config = from_json(TrainConfig, json.loads(sys.argv[1]))
+images = open_images(config.pictures.options(), progress=False)
+with distributed.together(torch.device("cpu")):
+    players = Players.seat(config, Shape(images.channels, *images.resolution), torch.device("cpu"))
+    gradients = {}
+    def keep(adam, player, lr, beta2):
+        norm = distributed.mean_gradients(player)
+        side = "D" if player is players.game.D else "G"
+        gradients.update({f"{side}/{n}": p.grad.clone().contiguous() for n, p in player.named_parameters()})
+        adam.zero_grad()
+        return norm
+    players._step = keep
+    ranks = {"rank": distributed.rank(), "world": distributed.world()}
+    batches = Batches(images, batch=config.optimisation.batch, seed=0, mirror=True, **ranks)
+    pictures, labels = next(batches)
+    players.round(pictures, labels, 0)
+    save_file(gradients, f"{sys.argv[2]}-{distributed.rank()}.safetensors")
+"""
+
+
+@pytest.mark.parametrize("family", ["mlp", "cnn"])
+def test_gradients_of_two_ranks_equal_one_process_with_both_penalties(
+    family: str, pictures: Callable[..., Path]
+) -> None:
+    config = replace(tiny(pictures(40, 16, 16, 3), family=family), r1=1.0, r2=1.0, mirror=True)
+    Path("gradients.py").write_text(GRADIENTS)
+    arguments = ["gradients.py", json.dumps(to_json(config))]
+    alone = subprocess.run([sys.executable, *arguments, "one"], capture_output=True, text=True)
+    assert alone.returncode == 0, alone.stderr
+    both = torchrun(*arguments, "two")
+    assert both.returncode == 0, both.stderr
+    one, first, second = (load_file(f"{name}.safetensors") for name in ("one-0", "two-0", "two-1"))
+    assert any(name.startswith("D/") for name in one)
+    assert any(name.startswith("G/") for name in one)
+    for name in one:
+        assert torch.equal(first[name], second[name])
+        assert (one[name] - first[name]).abs().max() < 1e-6, name
+        assert one[name].abs().max() > 0, name
+
+
+def test_two_ranks_train_and_resume_the_run_of_one(pictures: Callable[..., Path]) -> None:
+    data = pictures(40, 8, 8)
+    flags = ["-m", "ganvas", "train", "digits", "--data", str(data), "--kimg", "0.4", "--batch", "20", "--no-plot",
+             "--objective", "non-saturating", "--tick-kimg", "0.1", "--snapshot-kimg", "0.2", "--device", "cpu"]  # fmt: skip
+    both = torchrun(*flags, "--name", "two")
+    assert both.returncode == 0, both.stderr
+    again = torchrun(*flags, "--name", "two")
+    assert again.returncode == 0, again.stderr
+    assert again.stderr.count("is complete") == 1, "only rank 0 speaks"
+    one = subprocess.run([sys.executable, *flags, "--name", "one"], capture_output=True, text=True)
+    assert one.returncode == 0, one.stderr
+    runs = [Run(Path("runs") / name) for name in ("one", "two")]
+    one_names, two_names = (sorted(p.name for p in run.path.rglob("*")) for run in runs)
+    assert one_names == two_names
+    for a, b in zip(*(list(read_lines(run.path / "stats.jsonl")) for run in runs), strict=True):
+        assert a.keys() == b.keys()
+        assert a["D/loss"]["num"] == b["D/loss"]["num"]
+        assert a["D/loss"]["mean"] == pytest.approx(b["D/loss"]["mean"], rel=1e-3)
+    one_state, two_state = (checkpoint.read(run.state)[0] for run in runs)
+    for name, tensor in one_state.items():
+        assert torch.allclose(tensor, two_state[name], atol=1e-4), name
+
+
+def test_a_refusal_on_rank_0_ends_all_ranks_quietly(pictures: Callable[..., Path]) -> None:
+    flags = ["-m", "ganvas", "train", "digits", "--kimg", "0.2", "--name", "x", "--no-plot", "--device", "cpu"]
+    train(tiny(), name="x", quiet=True)
+    refused = torchrun(*flags)
+    assert refused.returncode != 0
+    assert "is another run" in refused.stderr
+    assert refused.stderr.count("is another run") == 1
+    assert "ganvas/train" not in refused.stderr, "a traceback of ours"
+
+
+def test_a_batch_that_cannot_be_shared_is_refused() -> None:
+    refused = torchrun(
+        "-m", "ganvas", "train", "digits", "--batch", "33", "--kimg", "0.2", "--no-plot", "--device", "cpu"
+    )
+    assert refused.returncode != 0
+    assert "33 cannot be shared equally by 2" in refused.stderr
+
+
+def test_a_rank_that_dies_ends_the_run_with_a_usable_state(pictures: Callable[..., Path]) -> None:
+    code = (
+        "import json, os, sys\n"
+        "from ganvas.config import TrainConfig, from_json\n"
+        "from ganvas.train import start\n"
+        "from ganvas.train.players import Players\n"
+        "from ganvas.cli import told\n"
+        "one_round = Players.round\n"
+        "def round(self, images, labels, nimg):\n"
+        "    if nimg == 140 and os.environ['RANK'] == '1': os._exit(7)\n"
+        "    return one_round(self, images, labels, nimg)\n"
+        "if len(sys.argv) > 2: Players.round = round\n"
+        "sys.exit(told(lambda: start.train(from_json(TrainConfig, json.loads(sys.argv[1])), name='x')))\n"
+    )
+    Path("dies.py").write_text(code)
+    config = json.dumps(to_json(tiny(pictures(40, 8, 8))))
+    died = torchrun("dies.py", config, "die")
+    assert died.returncode != 0
+    state = Path("runs/x/state/latest.safetensors")
+    assert checkpoint.read(state)[1]["nimg"] == 100
+    finished = torchrun("dies.py", config)
+    assert finished.returncode == 0, finished.stderr
+    assert checkpoint.read(state)[1]["nimg"] == 200

@@ -1,0 +1,50 @@
+"""Parameter counts of the classic pairs; every family at any size, channel count and class count."""
+
+import pytest
+import torch
+
+from ganvas.config import CNN, MLP, Network
+from ganvas.networks import NETWORKS, Shape, build, flops, parameters
+
+CONFIGS: dict[str, Network] = {"mlp": MLP(), "cnn": CNN()}
+
+
+def test_there_is_a_test_configuration_for_every_family() -> None:
+    assert CONFIGS.keys() == NETWORKS.keys()
+
+
+@pytest.mark.parametrize(("family", "g", "d"), [("mlp", 581_520, 533_505), ("cnn", 1_925_633, 138_561)])
+def test_the_course_pairs_have_the_published_sizes(family: str, g: int, d: int) -> None:
+    generator, discriminator = build(CONFIGS[family], Shape(1, 28, 28))
+    assert (parameters(generator), parameters(discriminator)) == (g, d)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (8, 23), (25, 40), (28, 28), (32, 32), (48, 64), (65, 64)])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("classes", [0, 3])
+@pytest.mark.parametrize("family", CONFIGS)
+def test_any_size_channels_and_classes(family: str, size: tuple[int, int], channels: int, classes: int) -> None:
+    shape = Shape(channels, *size, classes)
+    generator, discriminator = build(CONFIGS[family], shape)
+    z = torch.randn(2, generator.latent)  # type: ignore[arg-type]
+    labels = torch.tensor([0, 2]) if classes else None
+    images = generator(z, labels)
+    assert images.shape == (2, channels, *size)
+    assert images.abs().max() <= 1
+    assert discriminator(images, labels).shape == (2,)
+
+
+@pytest.mark.parametrize("family", CONFIGS)
+def test_the_class_reaches_both_players(family: str) -> None:
+    shape = Shape(1, 16, 16, 3)
+    generator, discriminator = build(CONFIGS[family], shape)
+    generator.eval()
+    z = torch.randn(1, generator.latent)  # type: ignore[arg-type]
+    one, two = (generator(z, torch.tensor([c])) for c in (0, 1))
+    assert not torch.equal(one, two)
+    torch.nn.init.normal_(discriminator.head.embedding.weight)  # type: ignore[union-attr,arg-type]
+    assert discriminator(one, torch.tensor([0])) != discriminator(one, torch.tensor([1]))
+
+
+def test_flops_count_two_a_multiply_add() -> None:
+    assert flops(torch.nn.Linear(10, 7), torch.zeros(3, 10)) == 2 * 3 * 10 * 7

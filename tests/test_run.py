@@ -1,0 +1,335 @@
+"""The loop and the run folder: resume is the same run, interruption loses nothing, trouble is told."""
+
+import json
+import multiprocessing
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import slowly
+import torch
+from conftest import ganvas, tiny
+from safetensors.torch import load_file
+
+from ganvas.config import TrainConfig, replace, to_json
+from ganvas.data import to_unit
+from ganvas.errors import GanvasError
+from ganvas.networks import Shape
+from ganvas.runs import checkpoint
+from ganvas.runs.folder import Run
+from ganvas.runs.log import Stats, read_lines
+from ganvas.train.players import Players
+from ganvas.train.start import plan, train
+
+CPU = torch.device("cpu")
+
+
+def lines(run: Run) -> list[dict[str, object]]:
+    """stats.jsonl without what depends on the clock."""
+    return [
+        {k: v for k, v in line.items() if k not in ("kimg_per_s", "seconds")}
+        for line in read_lines(run.path / "stats.jsonl")
+    ]
+
+
+def weights(run: Run) -> dict[str, torch.Tensor]:
+    return checkpoint.read(run.state)[0]
+
+
+def assert_same_run(one: Run, two: Run) -> None:
+    assert lines(one) == lines(two)
+    a, b = weights(one), weights(two)
+    assert a.keys() == b.keys()
+    for name in a:
+        assert torch.equal(a[name], b[name]), name
+    assert [p.name for p in one.snapshots] == [p.name for p in two.snapshots]
+    for p, q in zip(one.snapshots, two.snapshots, strict=True):
+        assert (p / "G.safetensors").read_bytes() == (q / "G.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("family", ["mlp", "cnn"])
+@pytest.mark.parametrize("shared", [True, False])
+def test_four_rounds_equal_two_and_two_resumed_bit_for_bit(family: str, shared: bool) -> None:
+    """Whole state: weights, average, Adam's moments; with a mirror, labels and a penalty every other round."""
+    config = replace(tiny(family=family, shared_fakes=shared), conditional=True, mirror=True, penalty_every=2)
+    images = torch.randint(0, 256, (4, 20, 3, 12, 10), dtype=torch.uint8)
+    labels = torch.randint(0, 3, (4, 20))
+    shape = Shape(3, 12, 10, 3)
+
+    through = Players.seat(config, shape, CPU)
+    for i in range(4):
+        through.round(images[i], labels[i], 20 * i)
+
+    first = Players.seat(config, shape, CPU)
+    for i in range(2):
+        first.round(images[i], labels[i], 20 * i)
+    checkpoint.save(Path("state/x.safetensors"), first.parts, {"nimg": 40})
+    tensors, facts = checkpoint.read(Path("state/x.safetensors"))
+    second = Players.seat(replace(config, seed=99), shape, CPU)  # other weights, to be overwritten
+    second.config = config
+    checkpoint.restore(second.parts, tensors)
+    for i in range(2, 4):
+        second.round(images[i], labels[i], 20 * i)
+
+    assert facts == {"nimg": 40}
+    for name, part in through.parts.items():
+        ours, theirs = checkpoint._tensors(part), checkpoint._tensors(second.parts[name])
+        assert ours.keys() == theirs.keys()
+        assert ours, name
+        for key in ours:
+            assert torch.equal(ours[key], theirs[key]), f"{name}/{key}"
+
+
+def test_a_run_leaves_everything_the_other_tools_need() -> None:
+    run = train(replace(tiny(), plot=True), recipe="digits", quiet=True)
+    names = {p.name for p in run.path.iterdir()} - {".lock"}
+    assert names == {
+        "config.json", "log.txt", "stats.jsonl", "events.jsonl", "reals.png", "losses.png", "state", "snapshots",
+        "fakes000000.png",
+    }  # fmt: skip
+    assert run.path.name == "00000-digits-digits"
+    assert run.config == replace(tiny(), plot=True)
+    assert run.card["data"]["images"] == 1400
+    assert lines(run)[-1]["nimg"] == 200
+    quantities = {"D/loss", "G/loss", "D/real", "D/fake", "D/r1", "D/r2", "D/gradient", "G/gradient", "D/lr", "G/lr"}
+    assert quantities <= lines(run)[-1].keys()
+    assert [e["event"] for e in read_lines(run.path / "events.jsonl")] == ["done"]
+
+
+def test_the_same_command_again_goes_on_and_a_finished_run_is_left_alone() -> None:
+    run = train(tiny(), quiet=True)
+    before = run.state.stat().st_mtime_ns
+    assert train(tiny(), quiet=True).path == run.path
+    assert run.state.stat().st_mtime_ns == before
+    assert train(tiny(), quiet=True, new=True).path.name.startswith("00001-")
+    assert train(replace(tiny(), seed=1), quiet=True).path.name.startswith("00002-")
+
+
+def test_another_configuration_on_a_named_run_is_refused_by_the_knob() -> None:
+    run = train(tiny(), name="mine", quiet=True)
+    assert run.path == Path("runs/mine")
+    with pytest.raises(GanvasError, match=r"batch is 20 there and 10 here.*beta1 is 0.0 there and 0.5 here"):
+        train(replace(tiny(), batch=10, beta1=0.5), name="mine", quiet=True)
+    with pytest.raises(GanvasError, match=r"kimg may grow only where .*: g_lr does"):
+        train(replace(tiny(), kimg=0.3), name="mine", quiet=True)
+    train(replace(tiny(), tick_kimg=0.02, snapshot_kimg=0.05), name="mine", quiet=True)  # habits may change
+
+
+def test_a_longer_run_is_the_same_run_where_no_schedule_depends_on_the_length() -> None:
+    constant = replace(tiny(), g_lr=1e-3)
+    long = replace(constant, kimg=0.4)
+    train(constant, name="grown", quiet=True)
+    assert_same_run(train(long, name="grown", quiet=True), train(long, name="long", quiet=True))
+
+
+def test_changed_pictures_are_refused(pictures: Callable[..., Path]) -> None:
+    config = tiny(pictures(40))
+    train(config, name="mine", quiet=True)
+    pictures(41)
+    with pytest.raises(GanvasError, match=r"pictures of .*mine have changed"):
+        train(config, name="mine", quiet=True)
+
+
+def test_conditional_needs_classes(pictures: Callable[..., Path]) -> None:
+    with pytest.raises(GanvasError, match="no classes"):
+        train(replace(tiny(pictures()), conditional=True), quiet=True)
+    with pytest.raises(GanvasError, match="one class"):
+        train(replace(tiny(pictures(classes=1)), conditional=True), quiet=True)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.slow
+def test_an_interrupt_saves_and_the_rest_is_the_same_run(number: int) -> None:
+    config = replace(tiny(), kimg=4.0, snapshot_kimg=100.0, tick_kimg=1.0)
+    whole = train(config, name="whole", quiet=True)
+    process = start_training(config, "parts")
+    wait_for(Path("runs/parts/stats.jsonl"), process)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    parts = Run(Path("runs/parts"))
+    _, facts = checkpoint.read(parts.state)
+    assert 0 < facts["nimg"] < 4000, "it was to be interrupted in the middle"
+    assert "the same command goes on from there" in errors
+    train(config, name="parts", quiet=True)
+    assert [e["event"] for e in read_lines(parts.path / "events.jsonl")] == ["interrupted", "resume", "done"]
+    assert weights(whole).keys() == weights(parts).keys()
+    assert all(torch.equal(weights(whole)[k], weights(parts)[k]) for k in weights(whole))
+
+
+@pytest.mark.slow
+def test_twenty_kills_at_random_instants_leave_the_same_run(pictures: Callable[..., Path]) -> None:
+    """Whatever instant kill -9 strikes: no half file, and the run that goes on is the run undisturbed."""
+    config = replace(tiny(pictures(60, 8, 8)), kimg=16.0, tick_kimg=0.1, snapshot_kimg=0.4)
+    whole = train(config, name="whole", quiet=True)
+    processes = multiprocessing.get_context("forkserver")  # children that have imported everything already
+    processes.set_forkserver_preload(["ganvas.train.start", "torch._dynamo"])
+    random = torch.Generator().manual_seed(0)
+    run, log, state = (
+        Run(Path("runs/killed")),
+        Path("runs/killed/log.txt"),
+        Path("runs/killed/state/latest.safetensors"),
+    )
+    reached = []
+    for strike in range(20):
+        said = log.stat().st_size if log.exists() else 0
+        process = processes.Process(target=slowly.train, args=(json.dumps(to_json(config)), "killed"))
+        process.start()
+        while not (log.exists() and log.stat().st_size > said):
+            assert process.is_alive(), "the run ended before it was struck"
+            time.sleep(0.005)
+        time.sleep(torch.rand(1, generator=random).item() * 0.4)
+        process.kill()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL, "the run ended before it was struck"
+        reached.append(checkpoint.read(state)[1]["nimg"] if state.exists() else 0)  # never half-written
+        for path in run.snapshots:
+            load_file(path / "G.safetensors")
+            json.loads((path / "card.json").read_text())
+        if strike == 10:  # and a line cut in the middle, as a power failure would leave it
+            for name in ("stats.jsonl", "events.jsonl"):
+                with (run.path / name).open("ab") as file:
+                    file.write(b'{"nimg": 1, "torn')
+    assert reached == sorted(reached)
+    assert len(set(reached)) > 5, "the strikes were to fall all over the run"
+    assert_same_run(whole, train(config, name="killed", quiet=True))
+    assert [p for p in run.path.rglob(".*") if p.name != ".lock"] == []
+
+
+def start_training(config: TrainConfig, name: str) -> subprocess.Popen[str]:
+    """The configuration in a process of its own, slowed down so that it can be struck in the middle."""
+    command = [sys.executable, slowly.__file__, json.dumps(to_json(config)), name]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for(path: Path, process: subprocess.Popen[str] | None = None) -> None:
+    deadline = time.monotonic() + 60
+    while not path.exists() and (process is None or process.poll() is None):
+        assert time.monotonic() < deadline, f"{path} did not appear"
+        time.sleep(0.02)
+
+
+def test_two_processes_do_not_train_one_run() -> None:
+    from ganvas.runs.folder import only_one
+
+    run = train(tiny(), name="mine", quiet=True)
+    with only_one(run), pytest.raises(GanvasError, match="Another process"):
+        train(tiny(), name="mine", quiet=True)
+
+
+@pytest.mark.parametrize(("player", "quantity"), [("D", "loss"), ("G", "gradient")])
+def test_non_finite_numbers_stop_the_run_at_that_round(
+    player: str, quantity: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A planted NaN: in what D says, or in G's gradient."""
+    one_round = Players.round
+
+    def poisoned(self: Players, images: torch.Tensor, labels: torch.Tensor | None, nimg: int) -> object:
+        seen, norms = one_round(self, images, labels, nimg)
+        if nimg == 140:
+            target = seen if quantity == "loss" else norms
+            target[f"{player}/{quantity}"] = target[f"{player}/{quantity}"] * float("nan")
+        return seen, norms
+
+    monkeypatch.setattr(Players, "round", poisoned)
+    with pytest.raises(GanvasError, match=rf"{quantity} of {player} .* at 0.14 kimg .*state of 0.1 kimg is intact"):
+        train(tiny(), name="mine", quiet=True)
+    run = Run(Path("runs/mine"))
+    assert checkpoint.read(run.state)[1]["nimg"] == 100
+    assert run.sample(seeds=[0]).shape == (1, 1, 8, 8)
+    monkeypatch.undo()
+    os.environ["GANVAS_CACHE"] = "cache"
+    assert_same_run(train(tiny(), name="mine", quiet=True), train(tiny(), name="whole", quiet=True))
+
+
+def test_a_learning_rate_that_blows_up_is_told() -> None:
+    with pytest.raises(GanvasError, match="no longer a finite number"):
+        train(replace(tiny(kimg=20.0), g_lr=0.99, d_lr=0.99, r1="1e30", objective="minimax"), quiet=True)
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_told_and_damages_nothing() -> None:
+    """The operating system refuses files larger than half of a state: the first state cannot be written."""
+    ganvas("train", "digits", "--kimg", 0.2, "--name", "enough", "--no-plot")
+    limit = Path("runs/enough/state/latest.safetensors").stat().st_size // 2
+    flags = ["train", "digits", "--kimg", "0.2", "--seed", "1", "--name", "full", "--no-plot"]
+    full = subprocess.run(
+        [sys.executable, "-m", "ganvas", *flags],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+    )
+    assert full.returncode == 1, full.stderr
+    assert "The disk is full" in full.stderr
+    assert "Traceback" not in full.stderr
+    assert not list(Path("runs/full").rglob(".*.tmp-*"))
+    ganvas(*flags)  # with room again, the same command goes through
+
+
+def test_snapshots_are_bounded_and_every_k_is_kept() -> None:
+    config = replace(tiny(kimg=10.0), snapshot_kimg=1.0)
+    last = train(config, name="last", quiet=True)
+    assert [p.name for p in last.snapshots] == ["000010"]
+    kept = train(replace(config, keep_kimg=4.0), name="kept", quiet=True)
+    assert [p.name for p in kept.snapshots] == ["000000", "000004", "000008", "000010"]
+
+
+def test_plan_says_what_would_be_trained_without_training() -> None:
+    said = plan(tiny())
+    assert said["data"] == {"name": "digits", "images": 1400, "channels": 1, "height": 8, "width": 8, "classes": 0}
+    assert said["parameters"]["D"] == 64 * 8 + 8 + 8 + 1
+    assert not Path("runs").exists()
+
+
+def test_the_average_follows_with_the_stated_half_life() -> None:
+    from ganvas.train import ema
+
+    network, average = torch.nn.BatchNorm1d(1), None
+    average = ema.average_of(network)
+    torch.nn.init.constant_(network.weight, 3.0)
+    network.running_mean += 5  # type: ignore[operator]
+    for _ in range(4):
+        ema.update(average, network, images=25, half_life=100)
+    assert average.weight.item() == pytest.approx(2.0)  # from 1 half-way to 3
+    assert average.running_mean.item() == 5  # type: ignore[union-attr]
+    ema.update(average, network, images=25, half_life=0)
+    assert average.weight.item() == 3.0
+
+
+def test_stats_are_exact_over_rounds_of_different_lengths() -> None:
+    stats = Stats(CPU)
+    stats.add({"a": torch.tensor([1.0, 2.0]), "b": torch.tensor([0.0, 0.0])}, 0)
+    stats.add({"a": torch.tensor([6.0, 7.0]), "b": torch.tensor([0.0, 4.0])}, 2)
+    stats.add({"c": torch.tensor(5.0)}, 2)
+    taken = stats.take()
+    assert taken["a"] == {
+        "num": 4,
+        "mean": 4.0,
+        "std": pytest.approx(torch.tensor([1.0, 2, 6, 7]).std(correction=0).item()),
+    }
+    assert taken["b"]["mean"] == 1.0
+    assert taken["c"] == {"num": 1, "mean": 5.0, "std": 0.0}
+    assert stats.take() == {}
+    assert stats.first_non_finite() is None
+    stats.add({"a": torch.tensor([1.0, float("inf")]), "b": torch.tensor([0.0, 0.0])}, 40)
+    stats.add({"a": torch.tensor([1.0, float("nan")]), "b": torch.tensor([float("nan"), 0.0])}, 42)
+    assert stats.first_non_finite() == (40, ["a"])
+
+
+def test_learning_is_real_and_not_only_bookkeeping() -> None:
+    """Ten seconds' worth: generated digits come closer to the data's mean picture than untrained ones."""
+    run = train(replace(tiny(kimg=20.0), snapshot_kimg=20.0), quiet=True)
+    from ganvas.data import PictureOptions, open_images
+
+    mean = to_unit(torch.from_numpy(open_images(PictureOptions("digits")).images.copy())).mean(0)
+    after = to_unit(torch.from_numpy(run.sample(seeds=range(200)))).mean(0)
+    torch.manual_seed(0)
+    untrained = Players.seat(run.config, Shape(1, 8, 8), CPU).game.G(torch.randn(200, 6)).mean(0).detach()
+    assert (after - mean).square().mean() < 0.2 * (untrained - mean).square().mean()

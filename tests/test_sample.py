@@ -1,0 +1,182 @@
+"""Pictures out: one seed, one picture; classes, truncation, walks; grids and files."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import ganvas, tiny
+from PIL import Image
+
+import ganvas as package
+from ganvas import canvas
+from ganvas.config import replace
+from ganvas.errors import GanvasError
+from ganvas.runs.folder import Run
+from ganvas.sample import latents, load, parse_seeds, slerp
+from ganvas.train.start import train
+
+
+@pytest.fixture
+def run() -> Run:
+    return train(tiny(), quiet=True)
+
+
+@pytest.fixture
+def conditional() -> Run:
+    return train(replace(tiny(), conditional=True), quiet=True)
+
+
+@pytest.mark.parametrize("family", ["mlp", "cnn"])
+def test_a_seed_is_the_same_picture_in_any_company(family: str) -> None:
+    drawn = load(train(tiny(family=family), quiet=True))
+    together = drawn.sample(seeds=range(150))
+    for seeds in ([3], [149, 0, 3], range(60, 130), [7] * 65):
+        assert np.array_equal(drawn.sample(seeds=seeds), together[list(seeds)])
+    assert len(np.unique(together.reshape(150, -1), axis=0)) == 150
+
+
+def test_no_seeds_no_pictures(run: Run) -> None:
+    assert run.sample(seeds=[]).shape == (0, 1, 8, 8)
+
+
+def test_load_takes_a_run_a_snapshot_or_its_weights(run: Run) -> None:
+    first = run.sample(seeds=[5])
+    for where in (run, run.path, str(run.path), run.snapshot, run.snapshot / "G.safetensors"):
+        assert np.array_equal(package.load(where).sample(seeds=[5]), first)
+
+
+def test_classes_by_number_and_name_and_in_turn(conditional: Run) -> None:
+    drawn = load(conditional)
+    threes = drawn.sample(seeds=range(4), label=3)
+    assert np.array_equal(threes, drawn.sample(seeds=range(4), label=[3, 3, 3, 3]))
+    assert np.array_equal(drawn.sample(seeds=range(4))[3:], threes[3:])
+    assert drawn.label("7") == 7
+    with pytest.raises(GanvasError, match="no class 'seven'"):
+        drawn.label("seven")
+    with pytest.raises(GanvasError, match="Class 10 does not exist"):
+        drawn.sample(seeds=[0], label=10)
+    images, names, columns = drawn.arranged(range(20))
+    assert (len(images), len(names), columns) == (20, 10, 2)
+    assert np.array_equal(images[6:8], drawn.sample(seeds=[0, 1], label=3))
+
+
+def test_a_class_of_an_unconditional_generator_is_refused(run: Run) -> None:
+    with pytest.raises(GanvasError, match="without classes"):
+        run.sample(seeds=[0], label=1)
+
+
+def test_truncation_to_nothing_is_the_mean_picture(run: Run) -> None:
+    drawn = load(run)
+    assert len(np.unique(drawn.sample(seeds=range(5), truncation=0.0), axis=0)) == 1
+    spread = [drawn.sample(seeds=range(50), truncation=t).std(axis=0).mean() for t in (0.3, 0.7, 1.0)]
+    assert spread == sorted(spread)
+
+
+def test_slerp_meets_both_ends_keeps_the_length_and_moves_evenly() -> None:
+    a, b = latents([1, 2], 50)
+    b = b * a.norm() / b.norm()
+    path = slerp(a, b, torch.linspace(0, 1, 11))
+    assert torch.allclose(path[0], a, atol=1e-5)
+    assert torch.allclose(path[-1], b, atol=1e-5)
+    assert torch.allclose(path.norm(dim=1), a.norm().expand(11), rtol=1e-5)
+    steps = path.diff(dim=0).norm(dim=1)
+    assert torch.allclose(steps, steps[0].expand(10), rtol=1e-3)
+    assert torch.isfinite(slerp(a, -a, torch.tensor([0.0, 0.5, 1.0]))).all()
+    assert torch.allclose(slerp(a, a, torch.tensor([0.5]))[0], a)
+
+
+def test_a_walk_passes_through_its_seeds_and_returns(run: Run) -> None:
+    drawn = load(run)
+    frames = torch.cat(list(drawn.walk([0, 7], frames=4))).numpy()
+    assert len(frames) == 8
+    assert np.array_equal(frames[[0, 4]], drawn.sample(seeds=[0, 7]))
+    with pytest.raises(GanvasError, match="at least two"):
+        drawn.walk([1], frames=4)
+
+
+@pytest.mark.parametrize(("text", "seeds"), [("0-3,12", [0, 1, 2, 3, 12]), ("5", [5]), (" 1 , 2", [1, 2])])
+def test_seed_ranges(text: str, seeds: list[int]) -> None:
+    assert parse_seeds(text) == seeds
+
+
+@pytest.mark.parametrize("text", ["", "a", "3-1", "1,,2", "-4"])
+def test_what_is_no_seed_range_is_refused(text: str) -> None:
+    with pytest.raises(GanvasError, match="no list of seeds"):
+        parse_seeds(text)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_a_grid_holds_every_image_enlarged_sharply_between_margins(channels: int) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (5, channels, 10, 12), np.uint8)
+    grid = np.asarray(canvas.grid(images, 3))
+    scale = canvas.enlargement(10, 12)
+    assert scale * 12 >= canvas.SMALLEST_CELL > (scale - 1) * 12
+    gap = (grid.shape[1] - 3 * 12 * scale) // 4
+    assert gap >= 2
+    grid = grid.reshape(*grid.shape[:2], channels)
+    for i, image in enumerate(images):
+        row, column = divmod(i, 3)
+        y, x = gap + row * (10 * scale + gap), gap + column * (12 * scale + gap)
+        cell = grid[y : y + 10 * scale, x : x + 12 * scale]
+        assert np.array_equal(cell, image.transpose(1, 2, 0).repeat(scale, 0).repeat(scale, 1))
+    assert (grid[:gap] == 255).all()
+
+
+def test_row_names_stand_beside_their_rows() -> None:
+    images = np.zeros((4, 1, 8, 8), np.uint8)
+    plain, named = canvas.grid(images, 2), canvas.grid(images, 2, row_names=("cat", "<dog>"))
+    assert named.width > plain.width
+    assert named.height == plain.height
+    beside = np.asarray(named)[:, : named.width - plain.width]
+    assert (beside < 128).any()
+
+
+def test_files_that_cannot_be_written_are_refused(run: Run) -> None:
+    for arguments, words in [
+        (["--out", "x.xyz"], "No picture format ends in '.xyz'"),
+        (["--interpolate", "0,1"], "needs both --interpolate and --video"),
+        (["--interpolate", "0,1", "--video", "w.mp4"], "no animation"),
+        (["--class", "3"], "no class '3'"),
+        (["--seeds", "x"], "no list of seeds"),
+    ]:
+        done = ganvas("sample", run.path, *arguments, check=1)
+        assert words in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_the_command_line_draws_grids_single_files_and_walks(conditional: Run) -> None:
+    ganvas("sample", conditional.path, "--seeds", "0-19", "--out", "deep/grid.png")
+    ganvas("sample", conditional.path, "--seeds", "3,9", "--class", "4", "--each", "single")
+    ganvas(
+        "sample", conditional.path, "--interpolate", "0,7,12", "--video", "walk.gif", "--frames", "3", "--class", "1"
+    )
+    with Image.open("deep/grid.png") as grid:
+        assert grid.width > 128
+    names = sorted(p.name for p in Path("single").iterdir())
+    assert names == ["seed00003.png", "seed00009.png"]
+    with Image.open("single/seed00009.png") as nine:
+        assert np.array_equal(np.asarray(nine), load(conditional).sample(seeds=[9], label=4)[0, 0])
+    with Image.open("walk.gif") as walk:
+        assert walk.n_frames == 9
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(GanvasError, match="does not exist"):
+        load(tmp_path / "nothing")
+    with pytest.raises(GanvasError, match="not a usable snapshot"):
+        load(tmp_path)
+
+
+def test_a_damaged_or_later_snapshot_is_refused(run: Run) -> None:
+    weights = run.snapshot / "G.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(GanvasError, match="not a usable snapshot"):
+        load(run)
+    weights.write_bytes(whole)
+    card = run.snapshot / "card.json"
+    card.write_text(card.read_text().replace('"format": 1', '"format": 99'))
+    with pytest.raises(GanvasError, match="later version"):
+        load(run)
