@@ -6,8 +6,8 @@ import time
 from typing import Any
 
 from ganvas.config import TrainConfig, from_json
-from ganvas.train import start
-from ganvas.train.players import Players
+from ganvas.training import start
+from ganvas.training.players import Players
 
 A_ROUND = 0.003
 """Seconds added to each round."""

@@ -16,7 +16,7 @@ from ganvas.config import replace, to_json
 from ganvas.runs import checkpoint
 from ganvas.runs.folder import Run
 from ganvas.runs.log import read_lines
-from ganvas.train.start import train
+from ganvas.training.start import train
 
 pytestmark = pytest.mark.slow
 
@@ -33,8 +33,8 @@ import json, os, sys, torch
 from ganvas.config import TrainConfig, from_json
 from ganvas.data import Batches, open_images
 from ganvas.networks import Shape
-from ganvas.train import distributed
-from ganvas.train.players import Players
+from ganvas.training import distributed
+from ganvas.training.players import Players
 from safetensors.torch import save_file
 
 config = from_json(TrainConfig, json.loads(sys.argv[1]))
@@ -80,7 +80,8 @@ def test_gradients_of_two_ranks_equal_one_process_with_both_penalties(
 def test_two_ranks_train_and_resume_the_run_of_one(pictures: Callable[..., Path]) -> None:
     data = pictures(40, 8, 8)
     flags = ["-m", "ganvas", "train", "digits", "--data", str(data), "--kimg", "0.4", "--batch", "20", "--no-plot",
-             "--objective", "non-saturating", "--tick-kimg", "0.1", "--snapshot-kimg", "0.2", "--device", "cpu"]  # fmt: skip
+             "--objective", "non-saturating", "--tick-kimg", "0.1", "--snapshot-kimg", "0.2",
+             "--device", "cpu"]  # fmt: skip
     both = torchrun(*flags, "--name", "two")
     assert both.returncode == 0, both.stderr
     again = torchrun(*flags, "--name", "two")
@@ -107,7 +108,7 @@ def test_a_refusal_on_rank_0_ends_all_ranks_quietly(pictures: Callable[..., Path
     assert refused.returncode != 0
     assert "is another run" in refused.stderr
     assert refused.stderr.count("is another run") == 1
-    assert "ganvas/train" not in refused.stderr, "a traceback of ours"
+    assert "ganvas/training" not in refused.stderr, "a traceback of ours"
 
 
 def test_a_batch_that_cannot_be_shared_is_refused() -> None:
@@ -122,8 +123,8 @@ def test_a_rank_that_dies_ends_the_run_with_a_usable_state(pictures: Callable[..
     code = (
         "import json, os, sys\n"
         "from ganvas.config import TrainConfig, from_json\n"
-        "from ganvas.train import start\n"
-        "from ganvas.train.players import Players\n"
+        "from ganvas.training import start\n"
+        "from ganvas.training.players import Players\n"
         "from ganvas.cli import told\n"
         "one_round = Players.round\n"
         "def round(self, images, labels, nimg):\n"

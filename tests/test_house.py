@@ -17,7 +17,7 @@ ROOMS = [
     ("game",),
     ("runs", "canvas"),
     ("sample",),
-    ("train",),
+    ("training",),
     ("api",),
     ("cli",),
     ("__main__", "__init__"),

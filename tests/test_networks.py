@@ -5,6 +5,7 @@ import torch
 
 from ganvas.config import CNN, MLP, Network
 from ganvas.networks import NETWORKS, Shape, build, flops, parameters
+from ganvas.networks.layers import ToImage
 
 CONFIGS: dict[str, Network] = {"mlp": MLP(), "cnn": CNN()}
 
@@ -48,3 +49,17 @@ def test_the_class_reaches_both_players(family: str) -> None:
 
 def test_flops_count_two_a_multiply_add() -> None:
     assert flops(torch.nn.Linear(10, 7), torch.zeros(3, 10)) == 2 * 3 * 10 * 7
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_to_image_is_the_transposed_convolution_it_says(channels: int) -> None:
+    layer = ToImage(5, channels, 7).double()
+    x = torch.randn(2, 5, 9, 11, dtype=torch.float64, requires_grad=True)
+    torch_own = torch.nn.functional.conv_transpose2d(x, layer.weight, layer.bias, padding=3)
+    assert torch.allclose(layer(x), torch_own)
+    inputs = (x, layer.weight, layer.bias)
+    g = torch.randn_like(torch_own)
+    for ours, theirs in zip(
+        torch.autograd.grad(layer(x), inputs, g), torch.autograd.grad(torch_own, inputs, g), strict=True
+    ):
+        assert torch.allclose(ours, theirs)

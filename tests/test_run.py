@@ -17,6 +17,7 @@ import torch
 from conftest import ganvas, tiny
 from safetensors.torch import load_file
 
+import ganvas as ganvas_package
 from ganvas.config import TrainConfig, replace, to_json
 from ganvas.data import to_unit
 from ganvas.errors import GanvasError
@@ -24,8 +25,8 @@ from ganvas.networks import Shape
 from ganvas.runs import checkpoint
 from ganvas.runs.folder import Run
 from ganvas.runs.log import Stats, read_lines
-from ganvas.train.players import Players
-from ganvas.train.start import plan, train
+from ganvas.training.players import Players
+from ganvas.training.start import plan, train
 
 CPU = torch.device("cpu")
 
@@ -169,7 +170,7 @@ def test_twenty_kills_at_random_instants_leave_the_same_run(pictures: Callable[.
     config = replace(tiny(pictures(60, 8, 8)), kimg=16.0, tick_kimg=0.1, snapshot_kimg=0.4)
     whole = train(config, name="whole", quiet=True)
     processes = multiprocessing.get_context("forkserver")  # children that have imported everything already
-    processes.set_forkserver_preload(["ganvas.train.start", "torch._dynamo"])
+    processes.set_forkserver_preload(["ganvas.training.start", "torch._dynamo"])
     random = torch.Generator().manual_seed(0)
     run, log, state = (
         Run(Path("runs/killed")),
@@ -289,7 +290,7 @@ def test_plan_says_what_would_be_trained_without_training() -> None:
 
 
 def test_the_average_follows_with_the_stated_half_life() -> None:
-    from ganvas.train import ema
+    from ganvas.training import ema
 
     network, average = torch.nn.BatchNorm1d(1), None
     average = ema.average_of(network)
@@ -333,3 +334,13 @@ def test_learning_is_real_and_not_only_bookkeeping() -> None:
     torch.manual_seed(0)
     untrained = Players.seat(run.config, Shape(1, 8, 8), CPU).game.G(torch.randn(200, 6)).mean(0).detach()
     assert (after - mean).square().mean() < 0.2 * (untrained - mean).square().mean()
+
+
+def test_the_public_names_stay_what_they_are_after_everything_is_imported() -> None:
+    first = ganvas_package.train("digits", kimg=0.2, batch=20, device="cpu", plot=False, quiet=True)
+    again = ganvas_package.train(first, quiet=True)
+    assert again.path == first.path
+    assert ganvas_package.load(first).sample(seeds=range(3)).shape == (3, 1, 8, 8)
+    with pytest.raises(ganvas_package.GanvasError, match="did you mean 'batch'"):
+        ganvas_package.train("digits", bacth=3)
+    assert set(ganvas_package.__all__) <= {*dir(ganvas_package), *ganvas_package._HOMES}

@@ -14,7 +14,7 @@ from ganvas.config import replace
 from ganvas.errors import GanvasError
 from ganvas.runs.folder import Run
 from ganvas.sample import latents, load, parse_seeds, slerp
-from ganvas.train.start import train
+from ganvas.training.start import train
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from ganvas import config as knobs_of
 from ganvas.config import TrainConfig
 from ganvas.recipes import recipe as find
 from ganvas.runs.folder import Run
-from ganvas.train import start
+from ganvas.training import start
 
 
 def train(
@@ -26,7 +26,7 @@ def train(
 
     Args:
         recipe: the name of a recipe, a configuration of your own, or a run (or its folder) to go on with.
-        out, name, new, quiet: see `ganvas.train.start.train`.
+        out, name, new, quiet: see `ganvas.training.start.train`.
         knobs: any field of `ganvas.config`, by its name: `kimg=100, batch=64, g_lr="1e-3..1e-4:cosine@0.5-1"`.
 
     Raises:

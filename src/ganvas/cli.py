@@ -65,7 +65,7 @@ def train(argv: Sequence[str]) -> None:
     )
     if command.gpus is not None and "WORLD_SIZE" not in os.environ:
         _start_processes(command, [first, *argv])
-    from ganvas.train import start
+    from ganvas.training import start
 
     if command.dry_run:
         plan = start.plan(command.config)

@@ -20,12 +20,10 @@ RECIPES = {
         what="the first minute: small MLPs on the embedded 8×8 digits",
         source="RpGAN + R1 + R2: Huang et al. 2024",
         config=TrainConfig(
-            kimg=500,
+            kimg=400,
             network=MLP(latent=32, g_widths=(256, 256, 256), d_widths=(256, 256), g_norm="none"),
-            play=Play(objective="rpgan", r1=0.1, r2=0.1, shared_fakes=False),
-            optimisation=Optimisation(
-                batch=64, g_lr="1e-3..1e-4:cosine@0.5-1", d_lr="1e-3..1e-4:cosine@0.5-1", ema=10.0
-            ),
+            play=Play(objective="rpgan", r1=0.2, r2=0.2, shared_fakes=False),
+            optimisation=Optimisation(batch=64, g_lr="2e-3..0:cosine@0.2-1", d_lr="2e-3..0:cosine@0.2-1", ema=10.0),
         ),
     ),
     "mlp": Recipe(

@@ -10,7 +10,7 @@ import math
 from torch import Tensor, nn
 
 from ganvas.config import CNN
-from ganvas.networks.layers import Head, Labelled, Shape, glorot
+from ganvas.networks.layers import Head, Labelled, Shape, ToImage, glorot
 
 MOST_CHANNELS = 512
 
@@ -44,7 +44,7 @@ class Generator(nn.Module):
             before, after = channels(config.g_width, stage + 1), channels(config.g_width, stage)
             grow += [nn.ConvTranspose2d(before, after, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
         self.grow = nn.Sequential(*grow)
-        self.to_image = nn.ConvTranspose2d(channels(config.g_width, 0), shape.channels, 7, padding=3)
+        self.to_image = ToImage(channels(config.g_width, 0), shape.channels, 7)
         glorot(self)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:

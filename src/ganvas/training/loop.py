@@ -22,9 +22,9 @@ from ganvas.files import remove_leftovers
 from ganvas.networks import Shape
 from ganvas.runs import checkpoint, curves, folder, log, snapshot
 from ganvas.runs.folder import Run
-from ganvas.train import distributed, grids
-from ganvas.train.players import Players
-from ganvas.train.progress import Terminal
+from ganvas.training import distributed, grids
+from ganvas.training.players import Players
+from ganvas.training.progress import Terminal
 
 PLOT_SECONDS = 60
 """The least time between two drawings of losses.png."""

@@ -14,7 +14,7 @@ from ganvas.game.moves import Game, train_d, train_g
 from ganvas.game.objectives import objective
 from ganvas.networks import Shape
 from ganvas.schedule import Schedule
-from ganvas.train import distributed, ema
+from ganvas.training import distributed, ema
 
 PASSES = 10
 """Forward passes of both networks that a round costs, about."""

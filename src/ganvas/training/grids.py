@@ -6,7 +6,7 @@ from PIL import Image
 from ganvas import canvas, sample
 from ganvas.data import ImageSet
 from ganvas.networks import Shape
-from ganvas.train.players import Players
+from ganvas.training.players import Players
 
 ROW = 8
 """Pictures in a row."""

@@ -15,10 +15,10 @@ from ganvas.game.objectives import objective
 from ganvas.networks import Shape
 from ganvas.runs import folder, snapshot
 from ganvas.runs.folder import Run
-from ganvas.train import distributed
-from ganvas.train.loop import Session, most_bytes
-from ganvas.train.players import Players
-from ganvas.train.progress import Terminal
+from ganvas.training import distributed, memory
+from ganvas.training.loop import Session, most_bytes
+from ganvas.training.players import Players
+from ganvas.training.progress import Terminal
 
 
 def train(
@@ -49,6 +49,8 @@ def train(
     """
     objective(config.play.objective)  # refused before anything is decoded or written
     device = distributed.device(config.habits.device)
+    if device.type == "cpu":
+        memory.keep()
     images = open_images(config.pictures.options(), progress=distributed.leads() and not quiet)
     shape = shape_of(images, config)
     terminal = Terminal(config.total, quiet=quiet or not distributed.leads())

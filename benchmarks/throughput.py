@@ -1,0 +1,270 @@
+"""How fast is a round of the course CNN pair? Ours, a plain PyTorch loop, two Keras 3 loops, side by side.
+
+The pair is the classic 28×28×1 one (G 1,925,633 parameters, D 138,561), batch 128, cross-entropy with the
+non-saturating generator loss, Adam 2e-4 (0.5, 0.999), D really training. Each loop runs in a process of its own,
+with all cores, in turn (A B C A B C …), so that a machine whose speed drifts drifts for all; each process warms up
+before it is timed. The pictures are random: the arithmetic does not look at them.
+
+    python benchmarks/throughput.py [--repeats 5] [--rounds 20] [--json FILE]
+
+Keras and TensorFlow live in an environment of their own, .venv-keras, which is made at the first call (they are no
+dependency of Ganvas); without a network the Keras column is left out, and said to be.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+BATCH, LATENT, WARM = 128, 100, 3
+KERAS_HOME = Path(__file__).resolve().parent.parent / ".venv-keras"
+KERAS = ["keras==3.15.1", "tensorflow-cpu==2.21.0"]
+GFLOP_A_ROUND = 56.4
+"""3 · G + (2 · 3 + 2) · D forward passes over 128 images: G 14.1 GFLOP (trained: forward and two backward), D 1.76
+(trained on reals and fakes; then passed through, without its weights' gradients, for G)."""
+
+
+def ours(rounds: int) -> float:
+    """ganvas.train itself, statistics and all: images/s of the ticks after the first."""
+    import numpy as np
+
+    import ganvas
+    from ganvas.runs.log import read_lines
+
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["GANVAS_CACHE"] = folder
+        pictures = Path(folder) / "random.npy"
+        np.save(pictures, np.random.default_rng(0).integers(0, 256, (2048, 28, 28, 1), np.uint8))
+        tick = BATCH * WARM / 1000
+        run = ganvas.train(
+            "cnn", data=str(pictures), batch=BATCH, kimg=BATCH * (WARM + rounds) / 1000, tick_kimg=tick,
+            snapshot_kimg=1e6, plot=False, device="cpu", out=folder, quiet=True,
+        )  # fmt: skip
+        ticks = list(read_lines(run.path / "stats.jsonl"))
+        images = ticks[-1]["nimg"] - ticks[0]["nimg"]
+        return images / (ticks[-1]["seconds"] - ticks[0]["seconds"])
+
+
+def plain(rounds: int) -> float:
+    """The loop of the tutorials (after pytorch/examples' dcgan): D on reals, D on fakes, D again for G."""
+    import torch
+    from torch import nn
+
+    def act() -> nn.Module:
+        return nn.LeakyReLU(0.2)
+
+    generator = nn.Sequential(
+        nn.Linear(LATENT, 7 * 7 * 256), act(), nn.Unflatten(1, (256, 7, 7)),
+        nn.ConvTranspose2d(256, 128, 4, 2, 1), act(), nn.ConvTranspose2d(128, 64, 4, 2, 1), act(),
+        nn.ConvTranspose2d(64, 1, 7, 1, 3), nn.Tanh(),
+    )  # fmt: skip
+    discriminator = nn.Sequential(
+        nn.Conv2d(1, 64, 4, 2, 1), act(), nn.Conv2d(64, 128, 4, 2, 1), act(), nn.Flatten(), nn.Linear(6272, 1)
+    )
+    loss = nn.BCEWithLogitsLoss()
+    g_adam = torch.optim.Adam(generator.parameters(), 2e-4, (0.5, 0.999))
+    d_adam = torch.optim.Adam(discriminator.parameters(), 2e-4, (0.5, 0.999))
+    pictures = torch.randint(0, 256, (2048, 1, 28, 28), dtype=torch.uint8)
+    ones, zeros = torch.ones(BATCH, 1), torch.zeros(BATCH, 1)
+
+    def one_round() -> None:
+        real = pictures[torch.randint(0, 2048, (BATCH,))].float() / 127.5 - 1
+        discriminator.zero_grad()
+        loss(discriminator(real), ones).backward()
+        fake = generator(torch.randn(BATCH, LATENT))
+        loss(discriminator(fake.detach()), zeros).backward()
+        d_adam.step()
+        generator.zero_grad()
+        loss(discriminator(fake), ones).backward()
+        g_adam.step()
+
+    return timed(one_round, rounds)
+
+
+def keras_pair() -> tuple[Any, Any]:
+    """The course pair in Keras."""
+    from keras import Sequential, layers  # pyright: ignore[reportMissingImports]
+
+    def act() -> object:
+        return layers.LeakyReLU(negative_slope=0.2)
+
+    generator = Sequential([
+        layers.Input((LATENT,)), layers.Dense(7 * 7 * 256), act(), layers.Reshape((7, 7, 256)),
+        layers.Conv2DTranspose(128, 4, strides=2, padding="same"), act(),
+        layers.Conv2DTranspose(64, 4, strides=2, padding="same"), act(),
+        layers.Conv2DTranspose(1, 7, padding="same", activation="tanh"),
+    ])  # fmt: skip
+    discriminator = Sequential([
+        layers.Input((28, 28, 1)), layers.Conv2D(64, 4, strides=2, padding="same"), act(),
+        layers.Conv2D(128, 4, strides=2, padding="same"), act(), layers.Flatten(), layers.Dense(1),
+    ])  # fmt: skip
+    assert (generator.count_params(), discriminator.count_params()) == (1_925_633, 138_561)
+    return generator, discriminator
+
+
+def keras_course(rounds: int) -> float:
+    """The courses' own loop: predict, train_on_batch on reals, on fakes, then on G and a frozen D.
+
+    As the courses write it, under Keras 3, D never trains (`trainable = False` after `compile` freezes it for good);
+    here it is thawed and frozen in every round, and that its weights move is checked.
+    """
+    import numpy as np
+    from keras import Sequential, layers, losses, optimizers  # pyright: ignore[reportMissingImports]
+
+    generator, discriminator = keras_pair()
+    loss = losses.BinaryCrossentropy(from_logits=True)
+    discriminator.compile(loss=loss, optimizer=optimizers.Adam(2e-4, 0.5))
+    pictures = np.random.default_rng(0).integers(0, 256, (2048, 28, 28, 1), np.uint8)
+    ones, zeros = np.ones((BATCH, 1)), np.zeros((BATCH, 1))
+
+    def real() -> Any:
+        return pictures[np.random.randint(0, 2048, BATCH)].astype("float32") / 127.5 - 1
+
+    def z() -> Any:
+        return np.random.randn(BATCH, LATENT).astype("float32")
+
+    discriminator.train_on_batch(real(), ones)
+    discriminator.trainable = False
+    both = Sequential([layers.Input((LATENT,)), generator, discriminator])
+    both.compile(loss=loss, optimizer=optimizers.Adam(2e-4, 0.5))
+
+    def one_round() -> None:
+        discriminator.trainable = True
+        fake = generator.predict(z(), verbose=0)
+        discriminator.train_on_batch(real(), ones)
+        discriminator.train_on_batch(fake, zeros)
+        discriminator.trainable = False
+        both.train_on_batch(z(), ones)
+
+    before = [network.layers[0].kernel.numpy().copy() for network in (generator, discriminator)]
+    speed = timed(one_round, rounds)
+    for network, kernel in zip((generator, discriminator), before, strict=True):
+        assert (network.layers[0].kernel.numpy() != kernel).any(), "both were to train"
+    return speed
+
+
+def keras_compiled(rounds: int) -> float:
+    """keras.io's GAN step (fakes for D, both halves in one batch, new fakes for G) as one tf.function."""
+    import tensorflow as tf  # pyright: ignore[reportMissingImports]
+    from keras import losses, optimizers  # pyright: ignore[reportMissingImports]
+
+    generator, discriminator = keras_pair()
+    loss = losses.BinaryCrossentropy(from_logits=True)
+    g_adam, d_adam = optimizers.Adam(2e-4, 0.5), optimizers.Adam(2e-4, 0.5)
+    g_adam.build(generator.trainable_variables)
+    d_adam.build(discriminator.trainable_variables)
+    pictures = tf.cast(tf.random.uniform((2048, 28, 28, 1), 0, 256, dtype=tf.int32), tf.uint8)
+    targets = tf.concat([tf.ones((BATCH, 1)), tf.zeros((BATCH, 1))], 0)
+
+    @tf.function
+    def one_round() -> None:
+        chosen = tf.gather(pictures, tf.random.uniform((BATCH,), 0, 2048, dtype=tf.int32))
+        real = tf.cast(chosen, tf.float32) / 127.5 - 1
+        fake = generator(tf.random.normal((BATCH, LATENT)))
+        with tf.GradientTape() as tape:
+            d_loss = loss(targets, discriminator(tf.concat([real, fake], 0)))
+        d_adam.apply(tape.gradient(d_loss, discriminator.trainable_variables))
+        with tf.GradientTape() as tape:
+            g_loss = loss(tf.ones((BATCH, 1)), discriminator(generator(tf.random.normal((BATCH, LATENT)))))
+        g_adam.apply(tape.gradient(g_loss, generator.trainable_variables))
+
+    before = discriminator.trainable_variables[0].numpy().copy()
+    speed = timed(one_round, rounds)
+    assert (discriminator.trainable_variables[0].numpy() != before).any(), "D was to train"
+    return speed
+
+
+def timed(one_round: Callable[[], None], rounds: int) -> float:
+    """images/s after a warm-up."""
+    for _ in range(WARM):
+        one_round()
+    start = time.perf_counter()
+    for _ in range(rounds):
+        one_round()
+    return BATCH * rounds / (time.perf_counter() - start)
+
+
+def product(rounds: int) -> float:
+    """GFLOP/s of a float32 matrix product, the machine's roof (not a loop: its own scale)."""
+    import torch
+
+    a = torch.randn(2048, 2048)
+    best = 0.0
+    for _ in range(rounds):
+        start = time.perf_counter()
+        a @ a
+        best = max(best, 2 * 2048**3 / (time.perf_counter() - start) / 1e9)
+    return best
+
+
+LOOPS = {
+    "ours": ours,
+    "plain": plain,
+    "keras-course": keras_course,
+    "keras-compiled": keras_compiled,
+    "product": product,
+}
+
+
+def keras_python() -> Path | None:
+    """The interpreter of the Keras environment, made if need be; None where that fails."""
+    python = KERAS_HOME / "bin" / "python"
+    if not python.exists():
+        print("Installing Keras and TensorFlow into .venv-keras …", file=sys.stderr)
+        subprocess.run([sys.executable, "-m", "venv", KERAS_HOME], check=True)
+        if subprocess.run([python, "-m", "pip", "install", "--quiet", *KERAS]).returncode:
+            return None
+    return (
+        python
+        if subprocess.run([python, "-c", "import keras, tensorflow"], capture_output=True).returncode == 0
+        else None
+    )
+
+
+def measure(loop: str, rounds: int, python: Path | str) -> float:
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"}
+    command = [str(python), __file__, "--loop", loop, "--rounds", str(rounds)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    if done.returncode:
+        sys.exit(f"{loop} failed:\n{done.stderr}")
+    return float(done.stdout.split()[-1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--loop", choices=LOOPS, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.loop:
+        print(LOOPS[arguments.loop](arguments.rounds))
+        return
+    other = keras_python()
+    pythons = {loop: other if loop.startswith("keras") else Path(sys.executable) for loop in LOOPS}
+    seen: dict[str, list[float]] = {loop: [] for loop, python in pythons.items() if python}
+    for repeat in range(arguments.repeats):
+        for loop in seen:
+            seen[loop].append(measure(loop, arguments.rounds, pythons[loop] or ""))
+            print(f"{repeat + 1}/{arguments.repeats} {loop:14} {seen[loop][-1]:8.1f}", file=sys.stderr)
+    roof = [BATCH * gflops / GFLOP_A_ROUND for gflops in seen.pop("product")]
+    print(f"{'':14} {'median':>8} {'least':>8} {'most':>8}   images/s, batch {BATCH}, {os.cpu_count()} cores")
+    for loop, speeds in {**seen, "roof": roof}.items():
+        print(f"{loop:14} {statistics.median(speeds):8.0f} {min(speeds):8.0f} {max(speeds):8.0f}")
+    for loop, speeds in {**seen, "roof": roof}.items():
+        if loop != "ours":
+            ratios = [a / b for a, b in zip(seen["ours"], speeds, strict=True)]
+            print(f"ours / {loop:14} {statistics.median(ratios):.2f}  ({min(ratios):.2f} to {max(ratios):.2f})")
+    if arguments.json:
+        arguments.json.write_text(json.dumps({**seen, "roof": roof}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

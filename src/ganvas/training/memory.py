@@ -1,0 +1,21 @@
+"""Memory that is kept between rounds instead of being returned to the system and cleared anew."""
+
+import ctypes
+import sys
+
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3  # from glibc's malloc.h
+
+
+def keep() -> None:
+    """Asks glibc to keep freed memory for the next round; does nothing elsewhere.
+
+    Large tensors are otherwise mapped and unmapped in every round, and the kernel clears each page again: 5 to 10 %
+    of a CPU round of the course CNN (docs/results.md). The process keeps its largest size until it ends.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_MMAP_THRESHOLD, 1 << 30)
+        mallopt(_TRIM_THRESHOLD, (1 << 31) - 1)
+        mallopt(_TOP_PAD, 1 << 26)
