@@ -1,8 +1,11 @@
 """The door: answers fast, refuses clearly, speaks JSON, exits with the right status."""
 
 import json
+import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -48,6 +51,11 @@ def test_recipes_are_all_listed_and_machine_readable() -> None:
         (["train", "--device", "cuda:7"], 1, "cuda:7"),
         (["train", "--device", "abacus"], 1, "abacus"),
         (["train", "--gpus", "64"], 1, "CUDA GPUs"),
+        (["train", "--gpus", "0", "--device", "cpu"], 1, "--gpus 0"),
+        (["train", "--seed", "-1"], 1, "--seed is -1"),
+        (["train", "--kimg", "inf"], 1, "--kimg is inf"),
+        (["train", "--tick-kimg", "0.0001"], 1, "--tick-kimg is"),
+        (["train", "mlp", "--data", "digits", "--batch", "1"], 1, "batch norm"),
         (["sample", "nowhere"], 1, "does not exist"),
         (["plot", "nowhere"], 1, "not a run folder"),
         (["plot"], 1, "No run was named"),
@@ -73,8 +81,11 @@ def test_train_resume_plot_and_json_from_the_command_line(pictures: Callable[...
     assert "kimg 0.2/0.2" in first.stderr, "one plain line a tick where there is no terminal"
     assert "is complete" in ganvas("train", run.path).stderr
     assert "batch is 20 there and 10 here" in ganvas("train", run.path, "--batch", 10, check=1).stderr
-    ganvas("plot", run.path, run.path, "--out", "both.svg")
-    assert "<svg" in Path("both.svg").read_text()
+    twin = Path("elsewhere") / run.path.name  # of the same name: both must be drawn
+    shutil.copytree(run.path, twin)
+    ganvas("plot", run.path, twin, "--out", "both.svg")
+    drawn = Path("both.svg").read_text()
+    assert drawn.count(f"<!-- {run.path}: on real -->") == drawn.count(f"<!-- {twin}: on real -->") == 1
     assert "nothing.xyz" in ganvas("plot", run.path, "--out", "nothing.xyz", check=1).stderr
 
 
@@ -87,7 +98,7 @@ def test_dry_run_says_and_writes_nothing() -> None:
 
 def test_data_speaks_json(pictures: Callable[..., Path]) -> None:
     said = json.loads(ganvas("data", pictures(classes=2), "--json").stdout)
-    assert "40" in json.dumps(said)
+    assert said["count"] == 40
 
 
 def test_an_unwritable_place_is_told() -> None:
@@ -95,3 +106,44 @@ def test_an_unwritable_place_is_told() -> None:
     done = ganvas("train", "digits", *TINY, "--out", "file", check=1)
     assert "could not be written" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_gpus_starts_processes_and_ends_without_a_traceback(pictures: Callable[..., Path]) -> None:
+    flags = ["train", "digits", "--data", pictures(), "--gpus", 2, *TINY, "--no-plot", "--name", "two"]
+    done = ganvas(*flags, "--batch", 20, "--json")
+    assert json.loads(done.stdout)["run"] == "runs/two"
+    assert "2 processes" in done.stderr
+    refused = ganvas(*flags, "--batch", 33, check=1)
+    assert "33 cannot be shared equally by 2" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    plan = json.loads(ganvas(*flags, "--dry-run").stdout)
+    assert plan["data"]["images"] == 40
+
+
+@pytest.mark.slow
+def test_an_interrupt_with_gpus_saves_and_exits_130(pictures: Callable[..., Path]) -> None:
+    flags = [
+        "train",
+        "digits",
+        "--data",
+        str(pictures()),
+        "--gpus",
+        "2",
+        "--kimg",
+        "2000",
+        "--device",
+        "cpu",
+        "--name",
+        "x",
+    ]
+    process = subprocess.Popen([sys.executable, "-m", "ganvas", *flags], stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 100
+    while not (Path("runs/x/stats.jsonl").exists() or time.monotonic() > deadline):
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=100)
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    assert "the same command goes on from there" in errors
+    assert Run(Path("runs/x")).snapshots

@@ -9,7 +9,7 @@ import ganvas
 
 HOUSE = Path(ganvas.__file__).parent
 ROOMS = [
-    ("errors", "files", "schedule"),
+    ("errors", "files", "schedule", "devices"),
     ("data",),
     ("config",),
     ("recipes",),
@@ -52,6 +52,17 @@ def test_a_room_imports_only_from_below_and_fits_in_the_head(path: Path) -> None
         above = {other for other in imports(path) if LEVEL[other] > LEVEL[own] and (own, other) not in LAZY}
         assert not above
     assert len(path.read_text().splitlines()) <= 400
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(HOUSE)))
+def test_nothing_is_unpickled_but_by_the_restricted_unpickler(path: Path) -> None:
+    text = path.read_text()
+    assert "torch.load(" not in text
+    assert "pickle.load" not in text
+    if path.name != "cifar.py":
+        assert "Unpickler" not in text
+    assert "allow_pickle=True" not in text
+    assert "torchvision" not in text.replace("torchvision's", "")
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(HOUSE)))

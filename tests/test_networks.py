@@ -20,7 +20,9 @@ def test_the_course_pairs_have_the_published_sizes(family: str, g: int, d: int) 
     assert (parameters(generator), parameters(discriminator)) == (g, d)
 
 
-@pytest.mark.parametrize("size", [(8, 8), (8, 23), (25, 40), (28, 28), (32, 32), (48, 64), (65, 64)])
+@pytest.mark.parametrize(
+    "size", [(8, 8), (8, 23), (25, 40), (28, 28), (32, 32), (48, 64), (65, 64), (8, 65), (128, 8), (16, 256)]
+)
 @pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize("classes", [0, 3])
 @pytest.mark.parametrize("family", CONFIGS)

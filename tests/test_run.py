@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import slowly
 import torch
@@ -129,6 +130,55 @@ def test_a_longer_run_is_the_same_run_where_no_schedule_depends_on_the_length() 
     assert_same_run(train(long, name="grown", quiet=True), train(long, name="long", quiet=True))
 
 
+def test_a_run_made_longer_stays_so_when_it_is_named_alone() -> None:
+    train(replace(tiny(), g_lr=1e-3), name="grown", quiet=True)
+    process = start_training(replace(tiny(), g_lr=1e-3, kimg=40.0), "grown")
+    wait_for_more(Path("runs/grown/stats.jsonl"), process)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    run = Run(Path("runs/grown"))
+    assert run.config.kimg == 40.0
+    assert 0.2 < list(read_lines(run.path / "stats.jsonl"))[-1]["nimg"] / 1000 < 40
+
+
+def test_a_folder_of_something_else_is_left_alone_and_an_empty_one_is_used() -> None:
+    Path("runs/mine").mkdir(parents=True)
+    train(tiny(), name="mine", quiet=True)
+    Path("runs/other").mkdir()
+    Path("runs/other/thesis.tex").write_text("x")
+    with pytest.raises(GanvasError, match="is no run, and is not empty"):
+        train(tiny(), name="other", quiet=True)
+
+
+def test_python_users_may_write_knobs_as_they_think_of_them(pictures: Callable[..., Path]) -> None:
+    flags = {"batch": np.int64(20), "kimg": 1, "device": "cpu", "plot": False, "quiet": True}
+    run = ganvas_package.train("digits", data=pictures(), resolution=8, **flags)
+    assert run.config.pictures.resolution == "8"
+    assert ganvas_package.train("digits", data=pictures(), resolution=(8, 8), **flags).path != run.path
+    with pytest.raises(GanvasError, match="kimg is '1'"):
+        ganvas_package.train("digits", kimg="1")
+    with pytest.raises(GanvasError, match=r"batch is 2\.5"):
+        ganvas_package.train("digits", batch=2.5)
+
+
+def test_what_a_kill_leaves_in_the_middle_of_a_replacement_is_mended() -> None:
+    from ganvas.files import mend_leftovers
+
+    for name in ("000010", ".000012.old-77", ".000010.old-77", ".000014.tmp-77"):
+        Path("snapshots", name).mkdir(parents=True)
+    Path("snapshots/.x.json.tmp-77").write_text("half")
+    mend_leftovers(Path("snapshots"))
+    assert sorted(p.name for p in Path("snapshots").iterdir()) == ["000010", "000012"]
+
+
+def test_snapshots_of_a_sitting_that_was_killed_are_not_taken_for_the_newest() -> None:
+    from ganvas.runs.folder import prune
+
+    run = train(replace(tiny(kimg=10.0), snapshot_kimg=1.0, keep_kimg=1.0), name="x", quiet=True)
+    prune(run, 7000, keep=None)
+    assert [p.name for p in run.snapshots] == ["000007"]
+
+
 def test_changed_pictures_are_refused(pictures: Callable[..., Path]) -> None:
     config = tiny(pictures(40))
     train(config, name="mine", quiet=True)
@@ -213,6 +263,13 @@ def wait_for(path: Path, process: subprocess.Popen[str] | None = None) -> None:
     deadline = time.monotonic() + 60
     while not path.exists() and (process is None or process.poll() is None):
         assert time.monotonic() < deadline, f"{path} did not appear"
+        time.sleep(0.02)
+
+
+def wait_for_more(path: Path, process: subprocess.Popen[str]) -> None:
+    size = path.stat().st_size
+    while path.stat().st_size <= size:
+        assert process.poll() is None, process.communicate()
         time.sleep(0.02)
 
 
@@ -343,4 +400,4 @@ def test_the_public_names_stay_what_they_are_after_everything_is_imported() -> N
     assert ganvas_package.load(first).sample(seeds=range(3)).shape == (3, 1, 8, 8)
     with pytest.raises(ganvas_package.GanvasError, match="did you mean 'batch'"):
         ganvas_package.train("digits", bacth=3)
-    assert set(ganvas_package.__all__) <= {*dir(ganvas_package), *ganvas_package._HOMES}
+    assert all(hasattr(ganvas_package, name) for name in ganvas_package.__all__)

@@ -51,14 +51,17 @@ def test_classes_by_number_and_name_and_in_turn(conditional: Run) -> None:
     threes = drawn.sample(seeds=range(4), label=3)
     assert np.array_equal(threes, drawn.sample(seeds=range(4), label=[3, 3, 3, 3]))
     assert np.array_equal(drawn.sample(seeds=range(4))[3:], threes[3:])
+    assert np.array_equal(drawn.sample(seeds=[13, 3])[1:], threes[3:]), "one seed, one picture, one class"
     assert drawn.label("7") == 7
     with pytest.raises(GanvasError, match="no class 'seven'"):
         drawn.label("seven")
     with pytest.raises(GanvasError, match="Class 10 does not exist"):
         drawn.sample(seeds=[0], label=10)
-    images, names, columns = drawn.arranged(range(20))
-    assert (len(images), len(names), columns) == (20, 10, 2)
+    images, columns, names = drawn.arranged(range(20))
+    assert (len(images), columns, len(names)) == (20, 2, 10)
     assert np.array_equal(images[6:8], drawn.sample(seeds=[0, 1], label=3))
+    images, columns, names = drawn.arranged(range(64), columns=4)
+    assert (len(images), columns, len(names)) == (40, 4, 10)
 
 
 def test_a_class_of_an_unconditional_generator_is_refused(run: Run) -> None:
@@ -132,13 +135,20 @@ def test_row_names_stand_beside_their_rows() -> None:
     assert (beside < 128).any()
 
 
-def test_files_that_cannot_be_written_are_refused(run: Run) -> None:
+def test_bad_requests_are_refused(run: Run) -> None:
+    Path("config.txt").write_text("in the way")
     for arguments, words in [
         (["--out", "x.xyz"], "No picture format ends in '.xyz'"),
         (["--interpolate", "0,1"], "needs both --interpolate and --video"),
         (["--interpolate", "0,1", "--video", "w.mp4"], "no animation"),
         (["--class", "3"], "no class '3'"),
         (["--seeds", "x"], "no list of seeds"),
+        (["--seeds", "99999999999999999999"], "is no seed"),
+        (["--columns", "-2"], "-2 columns"),
+        (["--scale", "0"], "--scale is 0"),
+        (["--device", "abacus"], "not a device"),
+        (["--interpolate", "0,1", "--video", "w.gif", "--frames", "0"], "0 pictures a leg"),
+        (["--out", "config.txt/grid.png"], "could not be written"),
     ]:
         done = ganvas("sample", run.path, *arguments, check=1)
         assert words in done.stderr

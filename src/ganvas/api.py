@@ -5,8 +5,7 @@ from typing import Any
 
 from ganvas import config as knobs_of
 from ganvas.config import TrainConfig
-from ganvas.recipes import recipe as find
-from ganvas.runs.folder import Run
+from ganvas.runs.folder import Run, resolve
 from ganvas.training import start
 
 
@@ -38,17 +37,3 @@ def train(
     if place is not None:
         out, name = place.path.parent, place.path.name
     return start.train(config, recipe=title, out=out, name=name, new=new, quiet=quiet)
-
-
-def resolve(recipe: str | TrainConfig | Run | Path) -> tuple[str, TrainConfig, Run | None]:
-    """(what to call it, its configuration, the run if it is one).
-
-    Raises:
-        GanvasError: it is neither a recipe nor a run.
-    """
-    if isinstance(recipe, TrainConfig):
-        return "custom", recipe, None
-    if isinstance(recipe, str) and not (Path(recipe) / "config.json").exists():
-        return recipe, find(recipe).config, None
-    run = recipe if isinstance(recipe, Run) else Run(Path(recipe))
-    return run.card["recipe"], run.config, run

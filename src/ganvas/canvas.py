@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from ganvas.errors import GanvasError
-from ganvas.files import atomic_file
+from ganvas.files import atomic_file, make_folder
 
 SMALLEST_CELL = 64
 """Pixels: smaller images are enlarged by a whole factor, each pixel staying a sharp square."""
@@ -32,6 +32,7 @@ def grid(images: np.ndarray, columns: int, *, row_names: Sequence[str] = (), sca
     n, channels, height, width = images.shape
     scale = scale or enlargement(height, width)
     rows = -(-n // columns)
+    assert not row_names or len(row_names) == rows
     cell_h, cell_w, gap = height * scale, width * scale, max(2, min(height, width) * scale // 16)
     font = ImageFont.load_default(size=max(12, min(cell_h // 4, 24)))
     left = gap + max((int(font.getlength(name)) + 2 * gap for name in row_names), default=0)
@@ -54,13 +55,18 @@ def save(image: Image.Image, path: Path) -> None:
         GanvasError: no format has this ending, or the format cannot hold the picture.
     """
     kind = Image.registered_extensions().get(path.suffix.lower())
-    if kind not in Image.SAVE:
-        raise GanvasError(f"No picture format ends in '{path.suffix}' ({path}).", expected=".png, .jpg, .webp …")
+    if kind not in ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF"):
+        raise GanvasError(
+            f"No picture format ends in '{path.suffix}' ({path}).", expected=".png, .jpg, .webp, .tif, .bmp or .gif"
+        )
     if kind == "JPEG" and image.mode == "RGBA":
         raise GanvasError(f"{path}: JPEG has no transparency.", mend="write .png or .webp instead.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_file(path) as temporary:
-        image.save(temporary, format=kind)
+    make_folder(path.parent)
+    try:
+        with atomic_file(path) as temporary:
+            image.save(temporary, format=kind)
+    except (ValueError, KeyError) as error:
+        raise GanvasError(f"{path}: {error}", mend="write .png instead.") from error
 
 
 def save_walk(frames: Iterable[np.ndarray], path: Path, *, per_second: int = 25) -> int:
@@ -73,7 +79,7 @@ def save_walk(frames: Iterable[np.ndarray], path: Path, *, per_second: int = 25)
     if kind is None:
         raise GanvasError(f"'{path.name}' is no animation Ganvas writes.", expected="a name in .gif, .webp or .png")
     pictures = [picture(frame, enlargement(*frame.shape[1:])) for frame in frames]
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     with atomic_file(path) as temporary:
         pictures[0].save(
             temporary,

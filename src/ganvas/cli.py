@@ -18,7 +18,8 @@ from tyro.conf import Positional, arg
 
 from ganvas.config import TrainConfig, to_json
 from ganvas.errors import GanvasError
-from ganvas.recipes import RECIPES, recipe
+from ganvas.recipes import RECIPES
+from ganvas.runs.folder import resolve
 
 
 @dataclass(frozen=True)
@@ -49,13 +50,8 @@ def train(argv: Sequence[str]) -> None:
     """Train a GAN, or go on with a run: ganvas train [RECIPE|RUN] [--data D] [--kimg N] [--any-knob value]"""
     argv = list(argv)
     first = argv.pop(0) if argv and not argv[0].startswith("-") else "digits"
-    if (Path(first) / "config.json").exists():
-        from ganvas.api import resolve
-
-        title, config, run = resolve(first)
-        defaults = _TrainCommand(config, out=run.path.parent, name=run.path.name) if run else _TrainCommand(config)
-    else:
-        title, defaults = first, _TrainCommand(recipe(first).config)
+    title, config, run = resolve(first)
+    defaults = _TrainCommand(config, out=run.path.parent, name=run.path.name) if run else _TrainCommand(config)
     command = tyro.cli(
         _TrainCommand,
         args=argv,
@@ -63,14 +59,16 @@ def train(argv: Sequence[str]) -> None:
         prog=f"ganvas train {first}",
         config=(tyro.conf.AvoidSubcommands, tyro.conf.OmitArgPrefixes),
     )
-    if command.gpus is not None and "WORLD_SIZE" not in os.environ:
-        _start_processes(command, [first, *argv])
     from ganvas.training import start
 
     if command.dry_run:
         plan = start.plan(command.config)
         print(json.dumps(plan, indent=None if command.json else 2))
         return
+    if command.gpus is not None and "WORLD_SIZE" not in os.environ:
+        from ganvas.training import launch
+
+        launch.become_torchrun(command.gpus, command.config, [first, *argv])
     run = start.train(
         command.config, recipe=title, out=command.out, name=command.name, new=command.new, quiet=command.quiet
     )
@@ -97,7 +95,7 @@ def sample(
     Args:
         run: A run folder (its newest snapshot is used), or one snapshot.
         seeds: Which pictures, such as 0-7,12; the same seed is always the same picture.
-        out: The grid's file; by default grid.png in the working folder.
+        out: The grid's file; by default grid.png in the working folder. With classes, one class a row.
         each: Write every picture to this folder instead, unenlarged: seed00000.png …
         class_: Draw this class only, by its name or number.
         truncation: Below 1: more typical, less varied.
@@ -106,11 +104,13 @@ def sample(
         frames: Pictures between two seeds of a walk.
         columns: Columns of the grid.
         scale: Enlarge each pixel to this many; by default so that tiny pictures can be seen.
-        device: Where to compute: cpu, cuda …
+        device: Where to compute: auto, cpu, cuda …
     """
     from ganvas import canvas
-    from ganvas.sample import load, parse_seeds, square
+    from ganvas.sample import load, parse_seeds
 
+    if scale is not None and not 1 <= scale <= 256:
+        raise GanvasError(f"--scale is {scale}.", expected="a whole number from 1 to 256")
     drawn = load(run, device=device)
     label = drawn.label(class_) if class_ is not None else None
     if (interpolate is None) != (video is None):
@@ -129,8 +129,8 @@ def sample(
         print(f"{len(chosen)} pictures in {each}")
         return
     out = out or Path("grid.png")
-    images, names, across = drawn.arranged(chosen, label=label, truncation=truncation)
-    canvas.save(canvas.grid(images, columns or across or square(len(images)), row_names=names, scale=scale), out)
+    images, across, names = drawn.arranged(chosen, label=label, truncation=truncation, columns=columns)
+    canvas.save(canvas.grid(images, across, row_names=names, scale=scale), out)
     print(f"{len(images)} pictures in {out}")
 
 
@@ -223,6 +223,15 @@ def told(act: Callable[[], Any]) -> int:
         who = f"rank {os.environ['RANK']}: " if os.environ.get("RANK", "0") != "0" else ""
         print(f"ganvas: {who}{error}", file=sys.stderr)
         return 1
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and "memory" not in f"{type(error).__name__} {error}".lower():
+            raise
+        first = (str(error).splitlines() or [""])[0]
+        print(
+            f"ganvas: There is not enough memory. {first}\nTo mend it: a smaller --batch or --resolution.",
+            file=sys.stderr,
+        )
+        return 1
     except KeyboardInterrupt as interrupt:
         print(f"ganvas: {str(interrupt) or 'interrupted'}", file=sys.stderr)
         return 130
@@ -252,29 +261,6 @@ def _run(argv: list[str]) -> int:
     else:
         tyro.cli(verb, args=argv[1:], prog=f"ganvas {argv[0]}")
     return 0
-
-
-def _start_processes(command: _TrainCommand, argv: list[str]) -> None:
-    """Becomes torchrun with the same command; does not return."""
-    assert command.gpus is not None
-    if command.config.habits.device != "cpu":
-        import torch
-
-        if not 1 <= command.gpus <= torch.cuda.device_count():
-            raise GanvasError(
-                f"--gpus {command.gpus}: this machine has {torch.cuda.device_count()} CUDA GPUs.",
-                expected="a number of GPUs that are there",
-                mend="leave --gpus out, or add --device cpu for processes on the CPU.",
-            )
-    torchrun = [
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        f"--nproc-per-node={command.gpus}",
-        "-m",
-        "ganvas",
-    ]
-    os.execv(sys.executable, [sys.executable, *torchrun, "train", *argv])
 
 
 def _print_json(value: Any) -> None:

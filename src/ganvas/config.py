@@ -5,6 +5,7 @@ A knob has one name everywhere: the field here, the key in `config.json`, the ke
 """
 
 import dataclasses
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -76,6 +77,9 @@ class CNN:
     """Channels of the discriminator's first layer; doubled at each halving of the size."""
 
 
+SCHEDULED = ("g_lr", "d_lr", "beta2", "r1", "r2", "ema")
+"""The knobs that may move with time."""
+
 Network = MLP | CNN
 """One dataclass a family; the generator and discriminator of that family are built from it."""
 
@@ -113,12 +117,15 @@ class Optimisation:
     ema: Knob = 10.0
     """Half-life of the generator's moving average, in kimg; 0 keeps no average."""
     ema_warmup: float = 0.05
-    """The half-life never exceeds this fraction of the images seen so far."""
+    """The half-life never exceeds this fraction of the images seen so far; 0 = it may from the start."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Habits:
-    """How often things are written, and where it runs. May change when a run goes on; the result does not."""
+    """How often things are written, and where it runs. May change when a run goes on.
+
+    It is then the same run, but for `threads` and `device`, which may change the last bit of a sum.
+    """
 
     tick_kimg: float = 4.0
     """kimg between two lines of stats.jsonl."""
@@ -162,8 +169,17 @@ class TrainConfig:
                 _refuse(name, knobs[name], "whole numbers above 0")
         if not 0 <= knobs["ema_warmup"] <= 1:
             _refuse("ema_warmup", knobs["ema_warmup"], "a fraction from 0 to 1")
-        bounds = {"g_lr": 1.0, "d_lr": 1.0, "beta2": 1.0, "r1": None, "r2": None, "ema": None}
-        for name, most in bounds.items():
+        for name in ("kimg", "tick_kimg", "snapshot_kimg", "keep_kimg"):
+            if knobs[name] is not None and not 1 <= 1000 * knobs[name] < 1e15:
+                _refuse(name, knobs[name], "at least one image (0.001) and a finite number")
+        if knobs["keep_kimg"] is not None and knobs["keep_kimg"] < 1:
+            _refuse("keep_kimg", knobs["keep_kimg"], "1 or more: snapshots are called after whole kimg")
+        if not 0 <= self.seed < 2**63:
+            _refuse("seed", self.seed, "a whole number from 0 to 2^63 - 1")
+        if knobs.get("g_norm") == "batch" and knobs["batch"] < 2:
+            _refuse("batch", knobs["batch"], "2 or more: batch norm compares the images of a batch (--g-norm none)")
+        for name in SCHEDULED:
+            most = 1.0 if name in ("g_lr", "d_lr", "beta2") else None
             schedule = Schedule.of(knobs[name])
             for value in (schedule.start, schedule.end):
                 if not value >= 0 or (most is not None and value >= most):
@@ -199,7 +215,7 @@ def replace(config: Config, **knobs: Any) -> Config:
     """A copy of `config` with some knobs, named wherever they are, set anew.
 
     Raises:
-        GanvasError: a name is unknown, or a value out of bounds.
+        GanvasError: a name is unknown, or a value of the wrong type or out of bounds.
     """
     known = dict(leaves(config))
     for name in knobs:
@@ -215,9 +231,17 @@ def _replace(config: Any, knobs: Mapping[str, Any]) -> Any:
         if dataclasses.is_dataclass(value):
             changed[entry.name] = _replace(value, knobs)
         elif entry.name in knobs:
-            new = knobs[entry.name]
-            changed[entry.name] = tuple(new) if isinstance(new, list) else new
+            changed[entry.name] = _build(entry.type, _plain(entry.name, knobs[entry.name]), entry.name)
     return dataclasses.replace(config, **changed)
+
+
+def _plain(name: str, value: Any) -> Any:
+    """What Python users write for a knob, as JSON would hold it: paths, numpy's numbers, a whole resolution."""
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if name == "resolution" and isinstance(value, int | tuple | list):
+        return "x".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+    return value.item() if hasattr(value, "item") else value
 
 
 def differences(old: Any, new: Any) -> list[tuple[str, Any, Any]]:
@@ -269,6 +293,9 @@ def _build(kind: Any, value: Any, where: str) -> Any:
     elif get_origin(kind) is tuple:
         if isinstance(value, list | tuple):
             return tuple(_build(options[0], item, where) for item in value)
+    elif kind is int:
+        if isinstance(value, int | float) and not isinstance(value, bool) and value == int(value):
+            return int(value)
     elif kind is float:
         if isinstance(value, int | float) and not isinstance(value, bool):
             return float(value)

@@ -61,10 +61,38 @@ def write_json(path: Path, value: Any) -> None:
         temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Removes the temporary files that a killed process left in `folder` (call only where one process writes)."""
+def mend_leftovers(folder: Path) -> None:
+    """Clears away what a killed process left in `folder`; a folder it was just replacing gets its name back.
+
+    Call it only where one process writes.
+    """
+    for old in folder.glob(".*.old-*"):
+        path = old.with_name(old.name[1:].rpartition(".old-")[0])
+        if path.exists():
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            os.rename(old, path)
     for leftover in folder.glob(".*.tmp-*"):
         shutil.rmtree(leftover, ignore_errors=True) if leftover.is_dir() else leftover.unlink(missing_ok=True)
+
+
+def remove_folder(path: Path) -> None:
+    """Removes a folder; a process killed meanwhile leaves a temporary name, never half a folder."""
+    doomed = _temporary(path)
+    os.rename(path, doomed)
+    shutil.rmtree(doomed, ignore_errors=True)
+
+
+def make_folder(path: Path) -> None:
+    """Makes a folder and those above it, unless they are there.
+
+    Raises:
+        GanvasError: the disk is full, something else has the name, or the folder above cannot be written.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise explain(error, path) from error
 
 
 def explain(error: OSError, path: Path) -> GanvasError:

@@ -9,14 +9,23 @@ import torch
 from torch import Tensor, nn
 
 from ganvas.data.pixels import to_uint8
+from ganvas.devices import choose
 from ganvas.errors import GanvasError
 from ganvas.runs import snapshot
 from ganvas.runs.folder import Run
 from ganvas.runs.snapshot import Card
 
-CHUNK = 64
-"""Images a forward pass. Always this many (the last pass is filled up), so that the arithmetic, and with it the
-picture of a seed, does not depend on how many are asked for."""
+A_PASS = 2**20
+"""Pixels of a forward pass, about: 64 images of 128×128."""
+
+
+def chunk(height: int, width: int) -> int:
+    """Images a forward pass, at most 64: a function of their size alone.
+
+    Every pass has this many (the last one is filled up), so that the arithmetic, and with it the picture of a seed,
+    does not depend on how many are asked for.
+    """
+    return max(1, min(64, A_PASS // (height * width)))
 
 
 def latents(seeds: Iterable[int], size: int) -> Tensor:
@@ -44,8 +53,9 @@ def generate(
     generator: nn.Module, z: Tensor, labels: Tensor | None = None, *, device: torch.device | None = None
 ) -> Iterator[Tensor]:
     """uint8 [m c h w] on the CPU, m ≤ 64 at a time, from latents float32 [n z] and labels int64 [n] or None."""
-    for start in range(0, len(z), CHUNK):
-        part = torch.arange(start, start + CHUNK).clamp(max=len(z) - 1)
+    step = chunk(*generator.shape[1:3])  # type: ignore[index]
+    for start in range(0, len(z), step):
+        part = torch.arange(start, start + step).clamp(max=len(z) - 1)
         with torch.no_grad():
             images = generator(z[part].to(device), None if labels is None else labels[part].to(device))
         yield to_uint8(images).cpu()[: len(z) - start]
@@ -70,16 +80,16 @@ class Sampler:
 
         Args:
             seeds: whole numbers from 0.
-            label: the class of all, or of each; by default they take turns.
+            label: the class of all, or of each; by default a seed's class is seed modulo the number of classes.
             truncation: latents are multiplied by it: below 1 more typical and less varied (a simple form of the
                 truncation trick of Brock et al. 2019, which redraws what falls outside instead).
 
         Raises:
             GanvasError: no such class, or a class asked of an unconditional generator.
         """
-        seeds = list(seeds)
+        seeds = _checked(seeds)
         z = latents(seeds, self._latent) * truncation if seeds else torch.empty(0, self._latent)
-        return generate(self._generator, z, self._labels(label, len(seeds)), device=self.device)
+        return generate(self._generator, z, self._labels(label, seeds), device=self.device)
 
     def sample(
         self,
@@ -102,15 +112,15 @@ class Sampler:
                 f"An interpolation needs at least two seeds; there are {len(seeds)}.",
                 mend="--interpolate 0,7,12",
             )
-        z = latents(seeds, self._latent) * truncation
+        if frames < 1:
+            raise GanvasError(f"A walk of {frames} pictures a leg.", expected="at least one")
+        z = latents(_checked(seeds), self._latent) * truncation
         t = torch.arange(frames) / frames
         legs = [slerp(z[i], z[(i + 1) % len(z)], t) for i in range(len(z))]
-        path = torch.cat(legs)
+        if label is None and self.card.shape.classes:
+            label = 0
         return generate(
-            self._generator,
-            path,
-            self._labels(label or 0, len(path)) if self.card.shape.classes else None,
-            device=self.device,
+            self._generator, torch.cat(legs), self._labels(label, [0] * frames * len(z)), device=self.device
         )
 
     def label(self, name: str) -> int:
@@ -132,26 +142,34 @@ class Sampler:
         )
 
     def arranged(
-        self, seeds: Sequence[int], *, label: int | None = None, truncation: float = 1.0
-    ) -> tuple[np.ndarray, tuple[str, ...], int | None]:
-        """Images for a grid: (uint8 [n c h w], the rows' names, columns or None for any).
+        self,
+        seeds: Sequence[int],
+        *,
+        label: int | None = None,
+        truncation: float = 1.0,
+        columns: int | None = None,
+    ) -> tuple[np.ndarray, int, tuple[str, ...]]:
+        """Images for a grid: (uint8 [n c h w], columns, the rows' names).
 
-        With classes, and none chosen, the grid has one class a row: each row shows the first
-        len(seeds) / classes seeds.
+        With classes, and none chosen, the grid has one class a row, of the first `columns` seeds each (by default as
+        many as make about len(seeds) pictures in all).
         """
         classes = self.card.shape.classes
+        if columns is not None and columns < 1:
+            raise GanvasError(f"A grid of {columns} columns.", expected="at least one")
         if not classes or label is not None:
-            return self.sample(seeds, label=label, truncation=truncation), (), None
-        columns = max(1, len(seeds) // classes)
+            n = len(seeds)
+            return self.sample(seeds, label=label, truncation=truncation), columns or math.isqrt(n - 1) + 1, ()
+        columns = min(columns or max(1, len(seeds) // classes), len(seeds))
         labels = [c for c in range(classes) for _ in range(columns)]
         images = self.sample(list(seeds[:columns]) * classes, label=labels, truncation=truncation)
-        return images, self.card.class_names, columns
+        return images, columns, self.card.class_names
 
     @property
     def _latent(self) -> int:
         return self.card.network.latent
 
-    def _labels(self, label: int | Sequence[int] | None, n: int) -> Tensor | None:
+    def _labels(self, label: int | Sequence[int] | None, seeds: Sequence[int]) -> Tensor | None:
         classes = self.card.shape.classes
         if not classes:
             if label is not None:
@@ -160,17 +178,21 @@ class Sampler:
                     mend="train with --conditional on labelled pictures to choose a class.",
                 )
             return None
-        labels = torch.arange(n) % classes if label is None else torch.as_tensor(label).expand(n)
-        if n and not (int(labels.min()) >= 0 and int(labels.max()) < classes):
-            raise GanvasError(f"Class {label} does not exist.", expected=f"0 to {classes - 1}")
-        return labels.long()
+        if label is None:
+            return torch.tensor([seed % classes for seed in seeds], dtype=torch.long)
+        labels = [label] * len(seeds) if isinstance(label, int) else list(label)
+        if len(labels) != len(seeds) or not all(0 <= own < classes for own in labels):
+            raise GanvasError(
+                f"Class {label} does not exist.", expected=f"one of 0 to {classes - 1}, or one for each seed"
+            )
+        return torch.tensor(labels, dtype=torch.long)
 
 
 def load(run: Run | Path | str, *, device: str = "cpu") -> Sampler:
-    """The generator of a run (its newest snapshot) or of one snapshot folder.
+    """The generator of a run (its newest snapshot) or of one snapshot folder, on a device (auto, cpu, cuda …).
 
     Raises:
-        GanvasError: there is nothing usable.
+        GanvasError: there is nothing usable, or no such device.
     """
     path = run.path if isinstance(run, Run) else Path(run)
     if path.name == "G.safetensors":
@@ -179,7 +201,7 @@ def load(run: Run | Path | str, *, device: str = "cpu") -> Sampler:
         path = Run(path).snapshot if (path / "config.json").exists() else path
     if not path.exists():
         raise GanvasError(f"{path} does not exist.", expected="a run folder", mend="ls runs shows the runs.")
-    return Sampler(path, *snapshot.load(path), torch.device(device))
+    return Sampler(path, *snapshot.load(path), choose(device))
 
 
 def parse_seeds(text: str) -> list[int]:
@@ -200,6 +222,10 @@ def parse_seeds(text: str) -> list[int]:
     return seeds
 
 
-def square(n: int) -> int:
-    """Columns of a grid of n that is about square."""
-    return max(1, math.isqrt(max(n - 1, 0)) + 1)
+def _checked(seeds: Iterable[int]) -> list[int]:
+    """The seeds as whole numbers that PyTorch takes."""
+    checked = [int(seed) for seed in seeds]
+    for seed in checked:
+        if not 0 <= seed < 2**63:
+            raise GanvasError(f"{seed} is no seed.", expected="a whole number from 0 to 2^63 - 1")
+    return checked

@@ -32,8 +32,8 @@ def train_d(
         r1, r2: γ of the gradient penalty on reals and on fakes (γ/2 · |∇D|²); 0 = not in this move.
 
     Returns:
-        Detached float [n] tensors: D/loss (without penalties), D/real, D/fake and, where in play, D/r1, D/r2
-        (|∇D|² without γ/2).
+        Detached float [n] tensors: D/loss (without penalties), D/real, D/fake and, where there is a penalty on
+        either side, D/r1, D/r2 (|∇D|² without γ/2).
     """
     n = len(real)
     images = torch.cat([real, fake.detach()]).requires_grad_(r1 > 0 or r2 > 0)

@@ -22,13 +22,11 @@ class Objective:
         d_loss: (D on real [n], D on fake [n]) -> [n].
         g_loss: (D on real [n], D on fake [n]) -> [n]; reads the reals only where `paired`.
         paired: whether a fake is judged against the real one at its place in the batch.
-        source: where it comes from.
     """
 
     d_loss: Callable[[Tensor, Tensor], Tensor]
     g_loss: Callable[[Tensor, Tensor], Tensor]
     paired: bool
-    source: str
 
 
 def cross_entropy(on_real: Tensor, on_fake: Tensor) -> Tensor:
@@ -57,9 +55,9 @@ def fake_over_real(on_real: Tensor, on_fake: Tensor) -> Tensor:
 
 
 OBJECTIVES = {
-    "minimax": Objective(cross_entropy, saturating, False, "Goodfellow et al. 2014, eq. 1"),
-    "non-saturating": Objective(cross_entropy, non_saturating, False, "Goodfellow et al. 2014, section 3"),
-    "rpgan": Objective(real_over_fake, fake_over_real, True, "Jolicoeur-Martineau 2018"),
+    "minimax": Objective(cross_entropy, saturating, paired=False),
+    "non-saturating": Objective(cross_entropy, non_saturating, paired=False),
+    "rpgan": Objective(real_over_fake, fake_over_real, paired=True),
 }
 
 

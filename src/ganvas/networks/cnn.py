@@ -2,7 +2,8 @@
 
 At 28×28×1 with its defaults this is the classic pair: G dense 7·7·256, transposed 4×4/2 to 128 and to 64, 7×7 to
 the image, 1,925,633 parameters; D 4×4/2 to 64 and to 128, dense, 138,561. Other sizes add or drop halvings until
-the smallest map's longer side is at most 8; sides that do not halve evenly are cropped at the generator's end.
+the smallest map's longer side is at most 8 (or its shorter 1); sides that do not halve evenly are cropped at the end of
+the generator.
 """
 
 import math
@@ -16,8 +17,9 @@ MOST_CHANNELS = 512
 
 
 def halvings(shape: Shape) -> int:
-    """How often the picture is halved until its longer side is at most 8 (at least once)."""
-    return max(1, math.ceil(math.log2(max(shape.height, shape.width) / 8)))
+    """How often the picture is halved until its longer side is at most 8; at least once, and never to nothing."""
+    longer, shorter = max(shape.height, shape.width), min(shape.height, shape.width)
+    return max(1, min(math.ceil(math.log2(longer / 8)), math.floor(math.log2(shorter))))
 
 
 def channels(width: int, stage: int) -> int:

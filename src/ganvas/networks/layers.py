@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.grad import conv2d_weight
 
 
 class Shape(NamedTuple):
@@ -51,15 +52,16 @@ class ToImage(nn.ConvTranspose2d):
 
     On a CPU, PyTorch's own forward pass is an order of magnitude slower than its arithmetic when there is one output
     channel; there it is done as a matrix product and a sum of shifted copies (col2im), to the same result up to
-    rounding.
+    rounding. With more channels or larger images the copies would cost more than they save.
     """
 
     def __init__(self, before: int, channels: int, kernel: int) -> None:
         super().__init__(before, channels, kernel, padding=kernel // 2)
 
     def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
-        if input.device.type != "cpu" or self.bias is None:
+        if input.device.type != "cpu" or self.out_channels > 1 or input.shape[2] * input.shape[3] > 64 * 64:
             return super().forward(input, output_size)
+        assert self.bias is not None
         return _ProductAndFold.apply(input, self.weight) + self.bias[:, None, None]
 
 
@@ -78,7 +80,7 @@ class _ProductAndFold(torch.autograd.Function):
         padding = weight.shape[-1] // 2
         return (
             F.conv2d(gradient, weight, padding=padding),
-            torch.nn.grad.conv2d_weight(gradient, weight.shape, x, padding=padding),
+            conv2d_weight(gradient, weight.shape, x, padding=padding),
         )
 
 

@@ -16,6 +16,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from ganvas.devices import choose
 from ganvas.errors import GanvasError
 
 Result = TypeVar("Result")
@@ -42,31 +43,16 @@ def leads() -> bool:
 
 
 def device(name: str) -> torch.device:
-    """The device this process computes on.
-
-    Args:
-        name: auto (CUDA, else MPS, else the CPU), cpu, mps, cuda or cuda:N. Under torchrun each rank takes the
-            GPU of its local rank.
+    """The device this process computes on: `devices.choose`, but under torchrun each rank takes its own GPU.
 
     Raises:
         GanvasError: the device is not there.
     """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if _has_mps() and world() == 1 else "cpu"
-    try:
-        chosen = torch.device(name)
-    except RuntimeError:
-        raise GanvasError(f"'{name}' is not a device.", expected="auto, cpu, cuda, cuda:N or mps") from None
-    if chosen.type == "cuda" and world() > 1:
-        chosen = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-    gpus = torch.cuda.device_count()
-    absent = (chosen.type == "cuda" and (chosen.index or 0) >= gpus) or (chosen.type == "mps" and not _has_mps())
-    if absent or chosen.type not in ("cpu", "cuda", "mps"):
-        raise GanvasError(
-            f"The device {chosen} is not there: this machine has {gpus} CUDA GPUs.",
-            expected="a device that is there",
-            mend="use --device auto, or start no more processes than there are GPUs.",
-        )
+    if world() > 1 and name in ("auto", "cuda") and torch.cuda.is_available():
+        name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+    chosen = choose("cpu" if world() > 1 and name == "auto" else name)
+    if chosen.type == "cuda":
+        torch.cuda.set_device(chosen)
     return chosen
 
 
@@ -91,13 +77,6 @@ def together(device: torch.device) -> Iterator[None]:
     finally:
         _control = None
         dist.destroy_process_group()
-
-
-def broadcast(network: nn.Module) -> None:
-    """Gives every process rank 0's parameters and buffers."""
-    if world() > 1:
-        for tensor in network.state_dict().values():
-            dist.broadcast(tensor, src=0)
 
 
 def mean_gradients(network: nn.Module) -> Tensor:
@@ -153,7 +132,3 @@ def lead(act: Callable[[], Result]) -> Result:
             raise outcome[1]
         sys.exit(1)  # rank 0 has the word
     return outcome[0]
-
-
-def _has_mps() -> bool:
-    return torch.backends.mps.is_available()

@@ -11,14 +11,18 @@ from ganvas.training.players import Players
 ROW = 8
 """Pictures in a row."""
 
+MOST_ROWS = 20
+"""Classes shown, the first ones, where there are more."""
+
 
 def fakes(players: Players, shape: Shape, images: ImageSet) -> Image.Image:
     """What the average of G draws for the seeds 0, 1, 2 …; where classes are learnt, one class a row."""
-    n = ROW * (shape.classes or ROW)
-    labels = torch.arange(n) // ROW if shape.classes else None
+    classes = min(shape.classes, MOST_ROWS)
+    n = ROW * (classes or ROW)
+    labels = torch.arange(n) // ROW if classes else None
     z = sample.latents(range(n), players.config.network.latent)
     drawn = torch.cat(list(sample.generate(players.average, z, labels, device=players.device)))
-    return canvas.grid(drawn.numpy(), ROW, row_names=images.class_names if shape.classes else ())
+    return canvas.grid(drawn.numpy(), ROW, row_names=images.class_names[:classes])
 
 
 def reals(images: ImageSet, shape: Shape) -> Image.Image:
@@ -26,7 +30,7 @@ def reals(images: ImageSet, shape: Shape) -> Image.Image:
     if not shape.classes:
         return canvas.grid(images.images[: ROW * ROW], ROW)
     assert images.labels is not None
-    members = [(images.labels == c).nonzero()[0] for c in range(shape.classes)]
+    members = [(images.labels == c).nonzero()[0] for c in range(min(shape.classes, MOST_ROWS))]
     chosen = [int(own[i % len(own)]) for own in members if len(own) for i in range(ROW)]
-    names = [name for name, own in zip(images.class_names, members, strict=True) if len(own)]
+    names = [name for name, own in zip(images.class_names, members, strict=False) if len(own)]
     return canvas.grid(images.images[chosen], ROW, row_names=names)

@@ -18,7 +18,7 @@ from ganvas import canvas, networks
 from ganvas.config import TrainConfig
 from ganvas.data import Batches, ImageSet
 from ganvas.errors import GanvasError
-from ganvas.files import remove_leftovers
+from ganvas.files import mend_leftovers
 from ganvas.networks import Shape
 from ganvas.runs import checkpoint, curves, folder, log, snapshot
 from ganvas.runs.folder import Run
@@ -88,31 +88,27 @@ class Session:
                 if self.players.device.type == "cpu":  # elsewhere looking would stall the device: once a tick
                     self._check_finite()
                 self.nimg += batch
-
-        if self.leads:
-            self._finish(stopping[0] if stop else None)
+            if self.leads:
+                self._finish(stopping[0] if stop else None)
         if stop:
             raise KeyboardInterrupt(f"stopped at {self.nimg / 1000:g} kimg; the same command goes on from there")
 
     def _resume(self) -> bool:
         """Takes up the saved state, if there is one, and says whether there was."""
+        if self.leads:
+            for place in (self.run.path, self.run.path / "snapshots", self.run.path / "state"):
+                mend_leftovers(place)
         saved = distributed.lead(lambda: checkpoint.read(self.run.state) if self.run.state.exists() else None)
-        if saved is None:
-            if self.leads:
-                for name in ("stats.jsonl", "events.jsonl"):
-                    log.rewind(self.run.path / name, -1)
-            return False
-        tensors, facts = saved
-        checkpoint.restore(self.players.parts, tensors)
-        self.nimg, self.seconds = facts["nimg"], facts["seconds"]
+        if saved is not None:
+            tensors, facts = saved
+            checkpoint.restore(self.players.parts, tensors)
+            self.nimg, self.seconds = facts["nimg"], facts["seconds"]
         if self.leads and self.nimg < self.config.total:
-            remove_leftovers(self.run.path)
-            remove_leftovers(self.run.path / "snapshots")
-            remove_leftovers(self.run.path / "state")
             for name in ("stats.jsonl", "events.jsonl"):
-                log.rewind(self.run.path / name, self.nimg)
-            log.event(self.run.path, "resume", self.nimg)
-        return True
+                log.rewind(self.run.path / name, self.nimg if saved else -1)
+            if saved:
+                log.event(self.run.path, "resume", self.nimg)
+        return saved is not None
 
     def _announce(self, fresh: bool) -> None:
         g, d = (networks.parameters(player) for player in (self.players.game.G, self.players.game.D))
@@ -131,7 +127,8 @@ class Session:
             f"{f'{self.shape.classes} classes' if self.shape.classes else 'classes not used'}\n"
             f"  {self.config.network.family}: G {g:,} parameters, D {d:,}; {self.config.play.objective}; "
             f"{self.config.kimg:g} kimg on {self.players.device}{world}\n"
-            f"  at most {most_bytes(self.config, g, d) / 1e6:,.0f} MB on disk, and the grids"
+            f"  at most {most_bytes(self.config, g, d) / 1e6:,.0f} MB on disk, and the pictures (fakes*.png, at most "
+            f"{1 + round(self.config.total / self.config.snapshot_every())})"
         )
         if fresh:
             canvas.save(grids.reals(self.images, self.shape), self.run.path / "reals.png")
@@ -191,7 +188,7 @@ class Session:
             )
             checkpoint.save(self.run.state, self.players.parts, {"nimg": self.nimg, "seconds": self.seconds})
             keep = self.config.habits.keep_kimg
-            folder.prune(self.run, every=self.config.snapshot_every(), keep=round(keep * 1000) if keep else None)
+            folder.prune(self.run, self.nimg, keep=round(keep * 1000) if keep else None)
             self._plot()
         self.ticked = time.perf_counter()  # maintenance is not training time
 
@@ -209,16 +206,20 @@ class Session:
             os.setpriority(os.PRIO_PROCESS, plotter.pid, 19)
 
     def _finish(self, interrupted: int | None) -> None:
-        if self.plotter is not None:
-            self.plotter.wait()
-        if self.config.habits.plot:
-            curves.plot([self.run], self._losses)
         if interrupted is None:
             log.event(self.run.path, "done", self.nimg, seconds=round(self.seconds, 1))
-            self.terminal.move(self.nimg)
-            self.terminal.say(f"Done: {self.nimg / 1000:g} kimg in {self.seconds:.0f} s. {self._fakes()}")
         else:
             log.event(self.run.path, "interrupted", self.nimg, signal=signal.Signals(interrupted).name)
+        if self.plotter is not None:
+            self.plotter.wait()
+        if self.config.habits.plot and (self.run.path / "stats.jsonl").exists():
+            try:
+                curves.plot([self.run], self._losses)
+            except GanvasError as error:  # the run is complete without its picture
+                self.terminal.say(f"losses.png could not be drawn: {error}")
+        if interrupted is None:
+            self.terminal.move(self.nimg)
+            self.terminal.say(f"Done: {self.nimg / 1000:g} kimg in {self.seconds:.0f} s. {self._fakes()}")
 
     def _check_finite(self) -> None:
         bad = self.stats.first_non_finite()
@@ -274,5 +275,5 @@ def _crossed(before: int, now: int, every: int) -> bool:
 def most_bytes(config: TrainConfig, g: int, d: int) -> int:
     """What a run occupies at the most, grids and logs aside, for networks of g and d parameters."""
     keep = config.habits.keep_kimg
-    snapshots = 2 if keep is None else 2 + int(config.kimg / keep)
+    snapshots = 2 if keep is None else 3 + int(config.kimg / keep)
     return 4 * (snapshots * g + 2 * (4 * g + 3 * d))  # a file being replaced is there twice

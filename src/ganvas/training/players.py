@@ -1,5 +1,6 @@
 """The two players at the table: networks, the average of G, an optimiser each; and one round between them."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Adam
 
 from ganvas import networks
-from ganvas.config import TrainConfig
+from ganvas.config import SCHEDULED, TrainConfig
 from ganvas.data.pixels import to_unit
 from ganvas.game.moves import Game, train_d, train_g
 from ganvas.game.objectives import objective
@@ -21,8 +22,6 @@ PASSES = 10
 
 FLOPS_A_THREAD = 5e8
 """Operations a round that are worth a thread (measured: docs/decisions/0005)."""
-
-SCHEDULED = ("g_lr", "d_lr", "beta2", "r1", "r2", "ema")
 
 
 @dataclass
@@ -126,17 +125,18 @@ class Players:
         norms["G/gradient"] = self._step(self.g_adam, game.G, knobs["g_lr"], knobs["beta2"])
 
         images = nimg + batch
-        half_life = min(knobs["ema"] * 1000, config.optimisation.ema_warmup * images)
+        warmup = config.optimisation.ema_warmup
+        half_life = min(knobs["ema"] * 1000, warmup * images if warmup else math.inf)
         ema.update(self.average, game.G, images=batch, half_life=half_life)
         return seen, norms
 
     def _latents(self, nimg: int, draws: int) -> Tensor:
         """This rank's rows of the global latents of a round, float32 [draws n z]: a function of (seed, nimg)."""
-        torch.manual_seed(int(np.random.SeedSequence([self.config.seed, nimg]).generate_state(1)[0]))
+        draw = torch.Generator().manual_seed(int(np.random.SeedSequence([self.config.seed, nimg]).generate_state(1)[0]))
         batch = self.config.optimisation.batch
-        z = torch.randn(draws, batch, self.config.network.latent, device=self.device)
+        z = torch.randn(draws, batch, self.config.network.latent, generator=draw)  # on the CPU: equal on every device
         share = batch // distributed.world()
-        return z[:, distributed.rank() * share : (distributed.rank() + 1) * share]
+        return z[:, distributed.rank() * share : (distributed.rank() + 1) * share].to(self.device, non_blocking=True)
 
     def _step(self, adam: Adam, player: nn.Module, lr: float, beta2: float) -> Tensor:
         norm = distributed.mean_gradients(player)

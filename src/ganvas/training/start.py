@@ -8,12 +8,12 @@ from typing import Any
 import torch
 
 from ganvas import networks
-from ganvas.config import TrainConfig, to_json
+from ganvas.config import TrainConfig, replace, to_json
 from ganvas.data import ImageSet, open_images
 from ganvas.errors import GanvasError
 from ganvas.game.objectives import objective
 from ganvas.networks import Shape
-from ganvas.runs import folder, snapshot
+from ganvas.runs import folder, log, snapshot
 from ganvas.runs.folder import Run
 from ganvas.training import distributed, memory
 from ganvas.training.loop import Session, most_bytes
@@ -47,10 +47,11 @@ def train(
         GanvasError: bad data or knobs, another run in the way, a full disk, or non-finite numbers.
         KeyboardInterrupt: Ctrl-C or SIGTERM came; the round was finished and everything saved before.
     """
-    objective(config.play.objective)  # refused before anything is decoded or written
+    _check(config)
     device = distributed.device(config.habits.device)
     if device.type == "cpu":
         memory.keep()
+    torch.backends.cudnn.allow_tf32 = False  # penalties are taken in float32
     images = open_images(config.pictures.options(), progress=distributed.leads() and not quiet)
     shape = shape_of(images, config)
     terminal = Terminal(config.total, quiet=quiet or not distributed.leads())
@@ -64,11 +65,24 @@ def train(
         }
         run = distributed.lead(lambda: _find_or_create(Path(out), name, new, recipe, config, data))
         with ExitStack() as held, terminal:
-            distributed.lead(lambda: held.enter_context(folder.only_one(run)))
+            run = distributed.lead(lambda: _hold(run, config, held))
             session = Session(run, config, images, shape, device, terminal)
             with _threads(config.habits.threads or session.players.threads()):
                 session.play()
     return run
+
+
+def _check(config: TrainConfig) -> None:
+    """Refuses what cannot be played before anything is decoded or written."""
+    objective(config.play.objective)
+    batch, world = config.optimisation.batch, distributed.world()
+    least = 2 if getattr(config.network, "g_norm", "none") == "batch" else 1
+    if batch % world or batch < least * world:
+        raise GanvasError(
+            f"A batch of {batch} cannot be shared equally by {world} processes.",
+            expected=f"a multiple of {world}, at least {least * world}",
+            mend=f"--batch {max(least, round(batch / world)) * world} would do.",
+        )
 
 
 def plan(config: TrainConfig) -> dict[str, Any]:
@@ -77,6 +91,7 @@ def plan(config: TrainConfig) -> dict[str, Any]:
     Raises:
         GanvasError: what `train` would refuse at its start.
     """
+    _check(config)
     images = open_images(config.pictures.options())
     shape = shape_of(images, config)
     players = Players.seat(config, shape, torch.device("cpu"))
@@ -122,8 +137,18 @@ def _find_or_create(
         for run in folder.runs(out):
             if folder.same(run, config, fingerprint):
                 return run
-    path = out / name if name else folder.numbered(out, f"{recipe}-{data['name']}")
-    return folder.create(path, recipe, config, data, snapshot.versions())
+    return folder.create(out, name, recipe, config, data, snapshot.versions())
+
+
+def _hold(run: Run, config: TrainConfig, held: ExitStack) -> Run:
+    """The run, held for this process; its card knows if it is to be longer than it was."""
+    held.enter_context(folder.only_one(run))
+    if config.kimg > run.config.kimg:
+        card = run.card
+        log.event(run.path, "longer", round(run.config.kimg * 1000), kimg=config.kimg)
+        longer = replace(run.config, kimg=config.kimg)
+        return folder.write_card(run, card["recipe"], longer, card["data"], card["versions"])
+    return run
 
 
 @contextmanager

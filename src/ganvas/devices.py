@@ -1,0 +1,31 @@
+"""Where to compute."""
+
+import torch
+
+from ganvas.errors import GanvasError
+
+
+def choose(name: str) -> torch.device:
+    """The device of a name.
+
+    Args:
+        name: auto (CUDA, else MPS, else the CPU), cpu, mps, cuda or cuda:N.
+
+    Raises:
+        GanvasError: the device is not there.
+    """
+    gpus, mps = torch.cuda.device_count(), torch.backends.mps.is_available()
+    if name == "auto":
+        name = "cuda" if gpus else "mps" if mps else "cpu"
+    try:
+        chosen = torch.device(name)
+    except RuntimeError:
+        raise GanvasError(f"'{name}' is not a device.", expected="auto, cpu, cuda, cuda:N or mps") from None
+    absent = (chosen.type == "cuda" and (chosen.index or 0) >= gpus) or (chosen.type == "mps" and not mps)
+    if absent or chosen.type not in ("cpu", "cuda", "mps"):
+        raise GanvasError(
+            f"The device {chosen} is not there: this machine has {gpus} CUDA GPUs.",
+            expected="a device that is there",
+            mend="use --device auto, or start no more processes than there are GPUs.",
+        )
+    return chosen

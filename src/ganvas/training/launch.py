@@ -1,0 +1,48 @@
+"""--gpus N: the same command as N processes, by torchrun, without its tracebacks.
+
+python -m ganvas.training.launch N train …
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+
+import torch
+from torch.distributed.elastic.multiprocessing.api import SignalException
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.run import main as torchrun
+
+from ganvas.config import TrainConfig
+from ganvas.errors import GanvasError
+
+
+def become_torchrun(processes: int, config: TrainConfig, argv: Sequence[str]) -> None:
+    """Replaces this process by one that starts and watches the processes; does not return.
+
+    Raises:
+        GanvasError: there are fewer GPUs.
+    """
+    gpus = torch.cuda.device_count()
+    if processes < 1 or (config.habits.device != "cpu" and processes > gpus):
+        raise GanvasError(
+            f"--gpus {processes}: this machine has {gpus} CUDA GPUs.",
+            expected="a number of GPUs that are there",
+            mend="leave --gpus out, or add --device cpu for processes on the CPU.",
+        )
+    os.execv(sys.executable, [sys.executable, "-m", "ganvas.training.launch", str(processes), "train", *argv])
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs torchrun; returns the exit status: 0, 1, or 130 after Ctrl-C or SIGTERM."""
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // int(argv[0]))))
+    try:
+        torchrun(["--standalone", f"--nproc-per-node={argv[0]}", "-m", "ganvas", *argv[1:]])
+    except ChildFailedError as error:  # the process itself has said what happened
+        return 130 if any(failure.exitcode == 130 for failure in error.failures.values()) else 1
+    except SignalException:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
