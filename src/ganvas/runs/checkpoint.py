@@ -1,0 +1,92 @@
+"""Everything that must survive: networks, averages, optimisers and facts, in one file.
+
+The file is safetensors, with the facts as JSON in its header; it is replaced atomically, so that a run killed at
+any instant goes on from the last one written. Random numbers need no state: each round seeds itself from (seed,
+nimg), and the sampler's position is nimg.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as serialize
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from ganvas.errors import GanvasError
+from ganvas.files import atomic_file, make_folder
+
+Parts = Mapping[str, nn.Module | Optimizer]
+
+
+def save(path: Path, parts: Parts, facts: Mapping[str, Any]) -> None:
+    """Writes the named networks and optimisers, and JSON facts, to one file, atomically."""
+    tensors = {
+        f"{name}/{key}": tensor.detach().cpu().contiguous()
+        for name, part in parts.items()
+        for key, tensor in _tensors(part).items()
+    }
+    make_folder(path.parent)
+    with atomic_file(path) as temporary:
+        temporary.write_bytes(serialize(tensors, metadata={"facts": json.dumps(facts)}))
+
+
+def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors and the facts of a file that `save` wrote.
+
+    Raises:
+        GanvasError: the file is damaged.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return tensors, json.loads(file.metadata()["facts"])
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        raise GanvasError(
+            f"The saved state {path} cannot be read ({error}).",
+            expected="a state file written by ganvas train",
+            mend="train anew with --new; the snapshots of this run can still be sampled.",
+        ) from error
+
+
+def restore(parts: Parts, tensors: Mapping[str, Tensor]) -> None:
+    """Puts what `read` returned back into the parts, in place.
+
+    Raises:
+        GanvasError: the tensors do not fit the parts.
+    """
+    for name, part in parts.items():
+        own = {key.removeprefix(f"{name}/"): t for key, t in tensors.items() if key.startswith(f"{name}/")}
+        try:
+            if isinstance(part, Optimizer):
+                _restore_optimizer(part, own)
+            else:
+                part.load_state_dict(own)
+        except (RuntimeError, KeyError) as error:
+            raise GanvasError(
+                f"The saved state does not fit the network {name} ({error}).",
+                expected="a state saved by the same version with the same configuration",
+                mend="train anew with --new.",
+            ) from error
+
+
+def _tensors(part: nn.Module | Optimizer) -> dict[str, Tensor]:
+    if isinstance(part, Optimizer):
+        state = part.state_dict()["state"]
+        return {f"{index}/{key}": value for index, entry in state.items() for key, value in entry.items()}
+    return part.state_dict()
+
+
+def _restore_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    for name, tensor in tensors.items():
+        index, key = name.split("/")
+        parameter = parameters[int(index)]
+        if tensor.shape == parameter.shape:  # a moment has its parameter's memory layout, or a step would differ
+            tensor = torch.empty_like(parameter, dtype=tensor.dtype, requires_grad=False).copy_(tensor)
+        elif key == "step" and optimizer.defaults.get("fused"):
+            tensor = tensor.to(parameter.device)
+        optimizer.state[parameter][key] = tensor

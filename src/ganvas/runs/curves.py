@@ -1,0 +1,93 @@
+"""Curves from stats.jsonl against kimg: losses, D's outputs, slopes, learning rates; one run or several."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ganvas.errors import GanvasError
+from ganvas.files import atomic_file, make_folder
+from ganvas.runs.folder import Run
+from ganvas.runs.log import read_lines
+
+PANELS: dict[str, dict[str, str]] = {
+    "Losses": {"D/loss": "D", "G/loss": "G"},
+    "D's mean output (logit)": {"D/real": "on real", "D/fake": "on fake"},
+    "Gradient norms": {"D/gradient": "D", "G/gradient": "G"},
+    "Slope of D, |∇D|²": {"D/r1": "at real (R1)", "D/r2": "at fake (R2)"},
+    "Learning rates": {"D/lr": "D", "G/lr": "G"},
+    "Speed (kimg/s)": {"kimg_per_s": "kimg/s"},
+}
+"""Title -> {quantity: label}. A panel for which no run has a quantity is left out."""
+
+_DASHES = ("-", "--", ":", "-.")
+
+
+def plot(runs: Sequence[Run | Path | str], out: Path) -> Path:
+    """Draws the curves of one run, or of several over each other, to a picture file.
+
+    One run: a colour a quantity. Several: a colour a run, a dash a quantity.
+
+    Raises:
+        GanvasError: a folder is no run, has no statistics yet, or `out` has no picture ending.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    found = []
+    for run in runs:
+        run = run if isinstance(run, Run) else Run(Path(run))
+        run.card  # noqa: B018 - refuses what is no run
+        lines = list(read_lines(run.path / "stats.jsonl"))
+        if not lines:
+            raise GanvasError(f"{run} has no statistics yet.", mend="train it a little longer.")
+        found.append((run.path, lines))
+    alike = len({path.name for path, _ in found}) < len(found)
+    histories = [(str(path) if alike else path.name, lines) for path, lines in found]
+    panels = {
+        title: quantities
+        for title, quantities in PANELS.items()
+        if any(name in line for _, lines in histories for line in lines for name in quantities)
+    }
+    rows = -(-len(panels) // 2)
+    figure, axes = pyplot.subplots(rows, 2, figsize=(11, 2.9 * rows), squeeze=False, layout="constrained")
+    for axis, (title, quantities) in zip(axes.flat, panels.items(), strict=False):
+        for i, (run_name, lines) in enumerate(histories):
+            for j, (name, label) in enumerate(quantities.items()):
+                _curve(axis, lines, name, len(histories), i, j, label, run_name)
+        axis.set_title(title, fontsize=10)
+        axis.set_xlabel("kimg", fontsize=8)
+        axis.grid(alpha=0.25)
+        axis.tick_params(labelsize=8)
+        axis.legend(fontsize=7)
+        if title.startswith("Slope"):
+            axis.set_yscale("log")
+    for axis in list(axes.flat)[len(panels) :]:
+        axis.set_visible(False)
+    figure.suptitle(", ".join(name for name, _ in histories) if len(histories) < 4 else f"{len(histories)} runs", fontsize=11)
+    make_folder(out.parent)
+    try:
+        with atomic_file(out) as temporary:
+            figure.savefig(temporary, format=out.suffix.lstrip(".") or "png", dpi=110)
+    except ValueError as error:
+        raise GanvasError(f"{out}: {error}", expected="a name in .png, .svg or .pdf") from error
+    finally:
+        pyplot.close(figure)
+    return out
+
+
+def _curve(
+    axis: Any, lines: list[dict[str, Any]], name: str, runs: int, i: int, j: int, label: str, run_name: str
+) -> None:
+    points = [(line["nimg"] / 1000, line[name]) for line in lines if name in line]
+    if not points:
+        return
+    kimg = [x for x, _ in points]
+    mean = [y["mean"] if isinstance(y, dict) else y for _, y in points]
+    style = {"color": f"C{i}", "linestyle": _DASHES[j % 4]} if runs > 1 else {"color": f"C{j}", "linestyle": _DASHES[j]}
+    axis.plot(kimg, mean, linewidth=1.2, label=f"{run_name}: {label}" if runs > 1 else label, **style)
+    if runs == 1 and isinstance(points[0][1], dict) and points[0][1]["num"] > 1:
+        low = [y["mean"] - y["std"] for _, y in points]
+        high = [y["mean"] + y["std"] for _, y in points]
+        axis.fill_between(kimg, low, high, alpha=0.12, linewidth=0, **({"color": f"C{j}"}))

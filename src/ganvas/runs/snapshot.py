@@ -1,0 +1,98 @@
+"""A generator on disk: G.safetensors, and card.json, which says all that is needed to use it."""
+
+import dataclasses
+import json
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from safetensors.torch import save as serialize
+from torch import nn
+
+from ganvas import networks
+from ganvas.config import Network, from_json, to_json
+from ganvas.errors import GanvasError
+from ganvas.files import atomic_folder, make_folder
+from ganvas.networks import Shape
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a snapshot says of itself.
+
+    Attributes:
+        network: the configuration that rebuilds the generator.
+        shape: channels, height, width and classes of its images.
+        class_names: a name for each class; empty without classes.
+        nimg: real images shown to D until then.
+        weights: "ema" for the moving average, "raw" for G itself.
+        data: name and fingerprint of what it learnt from.
+        recipe: the recipe it was trained with.
+        versions: of Ganvas, PyTorch and Python.
+    """
+
+    network: Network
+    shape: Shape
+    class_names: tuple[str, ...]
+    nimg: int
+    weights: str
+    data: dict[str, Any]
+    recipe: str
+    versions: dict[str, str]
+    format: int = FORMAT
+
+
+def versions() -> dict[str, str]:
+    """Versions that a result may depend on."""
+    from ganvas import __version__
+
+    return {"ganvas": __version__, "torch": torch.__version__, "python": platform.python_version()}
+
+
+def save(path: Path, generator: nn.Module, card: Card) -> None:
+    """Writes a snapshot folder; whole or not at all."""
+    make_folder(path.parent)
+    with atomic_folder(path) as temporary:
+        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in generator.state_dict().items()}
+        (temporary / "G.safetensors").write_bytes(serialize(weights))
+        plain = {**dataclasses.asdict(card), "network": to_json(card.network), "shape": card.shape._asdict()}
+        (temporary / "card.json").write_text(json.dumps(plain, indent=2) + "\n", encoding="utf-8")
+
+
+def load(path: Path) -> tuple[nn.Module, Card]:
+    """The generator of a snapshot folder, frozen, in evaluation mode, on the CPU; and its card.
+
+    Raises:
+        GanvasError: it is not a snapshot, is damaged, or was written by a later version.
+    """
+    try:
+        plain = json.loads((path / "card.json").read_text(encoding="utf-8"))
+        if plain["format"] > FORMAT:
+            raise GanvasError(
+                f"{path} was written by a later version of Ganvas ({plain['versions']['ganvas']}).",
+                expected=f"snapshot format {FORMAT} or older",
+                mend="upgrade Ganvas.",
+            )
+        card = Card(
+            **{
+                **plain,
+                "network": from_json(Network, plain["network"]),  # type: ignore[arg-type]
+                "shape": Shape(**plain["shape"]),
+                "class_names": tuple(plain["class_names"]),
+            }
+        )
+        generator, _ = networks.build(card.network, card.shape)
+        generator.load_state_dict(load_file(path / "G.safetensors"))
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        raise GanvasError(
+            f"{path} is not a usable snapshot ({error}).",
+            expected="a folder with G.safetensors and card.json, as ganvas train writes them",
+            mend="name a run folder, or one of the folders in its snapshots/.",
+        ) from error
+    return generator.eval().requires_grad_(False), card
