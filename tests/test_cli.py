@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import ganvas
+from trying import ganvas
 
 from ganvas.recipes import RECIPES
 from ganvas.runs.folder import Run

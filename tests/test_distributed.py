@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import tiny
 from safetensors.torch import load_file
+from trying import tiny
 
 from ganvas.config import replace, to_json
 from ganvas.runs import checkpoint

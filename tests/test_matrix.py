@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import tiny
+from trying import tiny
 
 from ganvas.config import replace
 from ganvas.game.objectives import OBJECTIVES

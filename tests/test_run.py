@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 import slowly
 import torch
-from conftest import ganvas, tiny
 from safetensors.torch import load_file
+from trying import ganvas, tiny
 
 import ganvas as ganvas_package
 from ganvas.config import TrainConfig, replace, to_json

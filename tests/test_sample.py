@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import ganvas, tiny
 from PIL import Image
+from trying import ganvas, tiny
 
 import ganvas as package
 from ganvas import canvas
