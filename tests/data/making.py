@@ -59,7 +59,11 @@ def write_idx(folder: Path, images, labels=None, *, half="train", packed=True) -
 
 
 def start_python(code: str, *args: str) -> subprocess.Popen[str]:
-    """Another Python process that finds the same Ganvas and the same cache."""
+    """Another Python process that finds the same Ganvas and the same cache, and listens to Ctrl-C.
+
+    (A shell that starts us in the background has made us deaf to it, and our children with us.)
+    """
+    code = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n" + code
     environment = {**os.environ, "PYTHONPATH": str(Path(ganvas.__path__[0]).parent.resolve())}
     command = [sys.executable, "-c", code, *args]
     return subprocess.Popen(command, env=environment, stdout=-1, stderr=-1, text=True)
