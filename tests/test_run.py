@@ -113,6 +113,18 @@ def test_the_same_command_again_goes_on_and_a_finished_run_is_left_alone() -> No
     assert train(replace(tiny(), seed=1), quiet=True).path.name.startswith("00002-")
 
 
+def test_a_new_run_beside_an_unfinished_one_says_how_they_differ() -> None:
+    long = replace(tiny(kimg=40.0))
+    process = start_training(long, "first")
+    wait_for(Path("runs/first/stats.jsonl"), process)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    said = (train(replace(tiny(), batch=10), recipe="custom", quiet=True).path / "log.txt").read_text()
+    assert "runs/first is unfinished: kimg is 40.0 there and 0.2 here; batch is 20 there and 10 here" in said
+    again = train(replace(tiny(), batch=5), name="third", recipe="custom", quiet=True)
+    assert "runs/first is unfinished" in (again.path / "log.txt").read_text(), "the finished one is passed over"
+
+
 def test_another_configuration_on_a_named_run_is_refused_by_the_knob() -> None:
     run = train(tiny(), name="mine", quiet=True)
     assert run.path == Path("runs/mine")

@@ -126,6 +126,8 @@ def _whole_or_absent(path: Path, temporary: Path) -> Iterator[None]:
 
 
 def _sync(path: Path) -> None:
+    if os.name == "nt" and path.is_dir():  # Windows opens no folders
+        return
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

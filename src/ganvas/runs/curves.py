@@ -65,7 +65,9 @@ def plot(runs: Sequence[Run | Path | str], out: Path) -> Path:
             axis.set_yscale("log")
     for axis in list(axes.flat)[len(panels) :]:
         axis.set_visible(False)
-    figure.suptitle(", ".join(name for name, _ in histories) if len(histories) < 4 else f"{len(histories)} runs", fontsize=11)
+    figure.suptitle(
+        ", ".join(name for name, _ in histories) if len(histories) < 4 else f"{len(histories)} runs", fontsize=11
+    )
     make_folder(out.parent)
     try:
         with atomic_file(out) as temporary:

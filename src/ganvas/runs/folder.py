@@ -157,6 +157,23 @@ def changed(old: TrainConfig, new: TrainConfig) -> list[tuple[str, Any, Any]]:
     return [d for d in differences(old, new) if d[0] not in _MAY_CHANGE]
 
 
+def unfinished_like(run: Run) -> tuple[Run, str] | None:
+    """The newest unfinished run beside `run`, of its recipe and pictures, and in words how they differ; or None."""
+    own = run.card
+    for other in runs(run.path.parent):
+        alike = all(other.card[key] == own[key] for key in ("recipe", "data"))
+        if other.path == run.path or not alike or not other.snapshots:
+            continue
+        card = json.loads((other.snapshot / "card.json").read_text(encoding="utf-8"))
+        if card["nimg"] < other.config.total:
+            return other, _listed(changed(other.config, run.config))
+    return None
+
+
+def _listed(differing: list[tuple[str, Any, Any]]) -> str:
+    return "; ".join(f"{name} is {old} there and {new} here" for name, old, new in differing)
+
+
 def check_same(run: Run, config: TrainConfig, fingerprint: str) -> None:
     """Refuses to go on with a run under another configuration.
 
@@ -170,10 +187,9 @@ def check_same(run: Run, config: TrainConfig, fingerprint: str) -> None:
     if longer and not _relative(config):
         differing = [d for d in differing if d[0] != "kimg"]
     if differing:
-        listed = "; ".join(f"{name} is {old} there and {new} here" for name, old, new in differing)
         hint = f" (kimg may grow only where no schedule depends on it: {', '.join(_relative(config))} does)"
         raise GanvasError(
-            f"{run} is another run: {listed}{hint if longer else ''}.",
+            f"{run} is another run: {_listed(differing)}{hint if longer else ''}.",
             expected="the configuration it was started with",
             mend="leave those knobs as they were to go on, or give the new run a folder of its own.",
         )

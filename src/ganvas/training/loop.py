@@ -131,6 +131,9 @@ class Session:
             f"{1 + round(self.config.total / self.config.snapshot_every())})"
         )
         if fresh:
+            if like := folder.unfinished_like(self.run):
+                other, how = like
+                self.terminal.say(f"Note: {other} is unfinished: {how}. ganvas train {other} goes on with it.")
             canvas.save(grids.reals(self.images, self.shape), self.run.path / "reals.png")
 
     def _batches(self) -> Iterator[Any]:
