@@ -104,8 +104,8 @@ class Session:
             checkpoint.restore(self.players.parts, tensors)
             self.nimg, self.seconds = facts["nimg"], facts["seconds"]
         if self.leads and self.nimg < self.config.total:
-            for name in ("stats.jsonl", "events.jsonl"):
-                log.rewind(self.run.path / name, self.nimg if saved else -1)
+            log.rewind(self.run.path / "stats.jsonl", self.nimg if saved else -1)
+            log.rewind(self.run.path / "events.jsonl")  # what happened has happened
             if saved:
                 log.event(self.run.path, "resume", self.nimg)
         return saved is not None
