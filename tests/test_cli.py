@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from trying import ganvas
 
+from ganvas.config import to_json
 from ganvas.recipes import RECIPES
 from ganvas.runs.folder import Run
 
@@ -94,6 +95,15 @@ def test_dry_run_says_and_writes_nothing() -> None:
     assert plan["config"]["network"]["g_widths"] == [10, 12]
     assert plan["parameters"]["G"] == 32 * 10 + 10 + 10 * 12 + 12 + 12 * 64 + 64
     assert not Path("runs").exists()
+
+
+def test_other_pictures_without_a_recipe_get_the_one_that_suits_any(pictures: Callable[..., Path]) -> None:
+    data = pictures(channels=3)
+    for flags in (["--data", data], [f"--data={data}"]):
+        plan = json.loads(ganvas("train", *flags, "--g-width", 4, "--dry-run").stdout)
+        assert plan["config"]["network"]["family"] == "cnn"
+        assert plan["config"]["play"] == to_json(RECIPES["cnn-stable"].config)["play"]
+    assert json.loads(ganvas("train", "--data", "digits", "--dry-run").stdout)["config"]["network"]["family"] == "mlp"
 
 
 def test_data_speaks_json(pictures: Callable[..., Path]) -> None:

@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,6 +27,7 @@ from ganvas.runs.folder import resolve
 class _TrainCommand:
     """Train a GAN. Give first a recipe (ganvas recipes), or a run folder to go on with; then any knob.
 
+    Without a recipe: digits; with other --data: cnn-stable.
     The same command again goes on with the run. Ctrl-C finishes the round and saves.
     """
 
@@ -49,7 +51,7 @@ class _TrainCommand:
 def train(argv: Sequence[str]) -> None:
     """Train a GAN, or go on with a run: ganvas train [RECIPE|RUN] [--data D] [--kimg N] [--any-knob value]"""
     argv = list(argv)
-    first = argv.pop(0) if argv and not argv[0].startswith("-") else "digits"
+    first = argv.pop(0) if argv and not argv[0].startswith("-") else _usual_recipe(argv)
     title, config, run = resolve(first)
     defaults = _TrainCommand(config, out=run.path.parent, name=run.path.name) if run else _TrainCommand(config)
     command = tyro.cli(
@@ -197,6 +199,13 @@ def recipes(json: bool = False) -> None:
         c = r.config
         table.add_row(f"[bold]{name}[/]", r.what, c.pictures.data, f"{c.kimg:g}", c.play.objective, r.source)
     Console().print(table)
+
+
+def _usual_recipe(argv: Sequence[str]) -> str:
+    """The recipe when none is named: `digits`, but for other pictures the one that suits any."""
+    given = [value for flag, value in pairwise(argv) if flag == "--data"]
+    given += [word.removeprefix("--data=") for word in argv if word.startswith("--data=")]
+    return "cnn-stable" if given and given[-1] != "digits" else "digits"
 
 
 VERBS: dict[str, Callable[..., None]] = {
