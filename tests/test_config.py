@@ -84,6 +84,12 @@ def test_replace_finds_a_knob_in_any_group() -> None:
     assert {name for name, *_ in differences(TrainConfig(network=CNN()), config)} == {"g_width", "batch", "data"}
 
 
+def test_the_family_is_the_recipes_and_no_knob() -> None:
+    with pytest.raises(GanvasError, match="'family' cannot be set"):
+        replace(TrainConfig(), family="cnn")
+    assert from_json(TrainConfig, to_json(TrainConfig(network=CNN(g_width=3)))).network == CNN(g_width=3)
+
+
 def test_unknown_recipe_lists_the_known_ones() -> None:
     with pytest.raises(GanvasError, match="digits"):
         recipe("stylegan9")

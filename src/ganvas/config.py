@@ -53,7 +53,7 @@ class Pictures:
 class MLP:
     """Fully connected pair; see `ganvas.networks.mlp`."""
 
-    family: Literal["mlp"] = "mlp"
+    family: Literal["mlp"] = field(default="mlp", init=False)
     latent: int = 100
     """Numbers in the latent vector z ~ N(0, 1)."""
     g_widths: tuple[int, ...] = (128, 256, 512)
@@ -68,7 +68,7 @@ class MLP:
 class CNN:
     """Convolutional pair of the courses; see `ganvas.networks.cnn`."""
 
-    family: Literal["cnn"] = "cnn"
+    family: Literal["cnn"] = field(default="cnn", init=False)
     latent: int = 100
     """Numbers in the latent vector z ~ N(0, 1)."""
     g_width: int = 64
@@ -230,6 +230,8 @@ def _replace(config: Any, knobs: Mapping[str, Any]) -> Any:
         value = getattr(config, entry.name)
         if dataclasses.is_dataclass(value):
             changed[entry.name] = _replace(value, knobs)
+        elif entry.name in knobs and not entry.init:
+            raise GanvasError(f"'{entry.name}' cannot be set.", mend="choose a recipe of that family.")
         elif entry.name in knobs:
             changed[entry.name] = _build(entry.type, _plain(entry.name, knobs[entry.name]), entry.name)
     return dataclasses.replace(config, **changed)
@@ -273,7 +275,8 @@ def _build(kind: Any, value: Any, where: str) -> Any:
         for name in value:
             if name not in types:
                 raise _unknown(name, types)
-        return kind(**{name: _build(types[name], item, name) for name, item in value.items()})  # type: ignore[operator]
+        given = {entry.name: entry.type for entry in dataclasses.fields(kind) if entry.init}
+        return kind(**{name: _build(given[name], item, name) for name, item in value.items() if name in given})  # type: ignore[operator]
     options = get_args(kind)
     if get_origin(kind) in (Union, UnionType):
         families = {option().family: option for option in options if dataclasses.is_dataclass(option)}  # type: ignore[operator,attr-defined]
