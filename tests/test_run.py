@@ -2,7 +2,6 @@
 
 import json
 import multiprocessing
-import os
 import resource
 import signal
 import subprocess
@@ -307,14 +306,16 @@ def test_non_finite_numbers_stop_the_run_at_that_round(
             target[f"{player}/{quantity}"] = target[f"{player}/{quantity}"] * float("nan")
         return seen, norms
 
-    monkeypatch.setattr(Players, "round", poisoned)
-    with pytest.raises(GanvasError, match=rf"{quantity} of {player} .* at 0.14 kimg .*state of 0.1 kimg is intact"):
-        train(tiny(), name="mine", quiet=True)
+    with monkeypatch.context() as planted:
+        planted.setattr(Players, "round", poisoned)
+        with pytest.raises(
+            GanvasError,
+            match=rf"{quantity} of {player} .* at 0.14 kimg .*state of 0.1 kimg is intact",
+        ):
+            train(tiny(), name="mine", quiet=True)
     run = Run(Path("runs/mine"))
     assert checkpoint.read(run.state)[1]["nimg"] == 100
     assert run.sample(seeds=[0]).shape == (1, 1, 8, 8)
-    monkeypatch.undo()
-    os.environ["GANVAS_CACHE"] = "cache"
     assert_same_run(train(tiny(), name="mine", quiet=True), train(tiny(), name="whole", quiet=True))
 
 
