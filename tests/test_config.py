@@ -107,6 +107,10 @@ def test_a_schedule_starts_and_ends_where_it_says_and_stays_between(a: float, b:
     assert min(a, b) - 1e-9 * max(a, b) <= schedule.at(nimg, 1000) <= max(a, b) + 1e-9 * max(a, b)
 
 
+def test_the_end_is_met_exactly_however_small() -> None:
+    assert Schedule.of("32769..1e-9:linear@0.25-0.75").at(750, 1000) == 1e-9
+
+
 def test_absolute_schedules_do_not_depend_on_the_length() -> None:
     schedule = Schedule.of("1..0@2k-4k")
     assert schedule.at(3000, 5_000) == schedule.at(3000, 500_000) == 0.5

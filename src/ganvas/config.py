@@ -158,12 +158,11 @@ class TrainConfig:
     def __post_init__(self) -> None:
         self.pictures.options()
         knobs = dict(leaves(self))
-        for name in ("kimg", "batch", "latent", "penalty_every", "tick_kimg", "g_width", "d_width"):
+        for name in ("batch", "latent", "penalty_every", "g_width", "d_width"):
             if name in knobs and not knobs[name] > 0:
                 _refuse(name, knobs[name], "a number above 0")
-        for name in ("snapshot_kimg", "keep_kimg", "threads"):
-            if knobs[name] is not None and not knobs[name] > 0:
-                _refuse(name, knobs[name], "a number above 0, or nothing for the default")
+        if knobs["threads"] is not None and not knobs["threads"] > 0:
+            _refuse("threads", knobs["threads"], "a number above 0, or nothing for the default")
         for name in ("g_widths", "d_widths"):
             if any(width < 1 for width in knobs.get(name, ())):
                 _refuse(name, knobs[name], "whole numbers above 0")
@@ -271,12 +270,11 @@ def _build(kind: Any, value: Any, where: str) -> Any:
     if dataclasses.is_dataclass(kind):
         if not isinstance(value, Mapping):
             raise GanvasError(f"{where} is {value!r}.", expected="a JSON object")
-        types = {entry.name: entry.type for entry in dataclasses.fields(kind)}
+        fields = {entry.name: entry for entry in dataclasses.fields(kind)}
         for name in value:
-            if name not in types:
-                raise _unknown(name, types)
-        given = {entry.name: entry.type for entry in dataclasses.fields(kind) if entry.init}
-        return kind(**{name: _build(given[name], item, name) for name, item in value.items() if name in given})  # type: ignore[operator]
+            if name not in fields:
+                raise _unknown(name, fields)
+        return kind(**{n: _build(fields[n].type, item, n) for n, item in value.items() if fields[n].init})  # type: ignore[operator]
     options = get_args(kind)
     if get_origin(kind) in (Union, UnionType):
         families = {option().family: option for option in options if dataclasses.is_dataclass(option)}  # type: ignore[operator,attr-defined]

@@ -84,7 +84,7 @@ class Schedule:
         t = min(max((time - self.begin) / (self.finish - self.begin), 0.0), 1.0)
         if self.shape == "cosine":
             t = (1.0 - math.cos(math.pi * t)) / 2.0
-        return self.start + (self.end - self.start) * t
+        return self.start + (self.end - self.start) * t if t < 1.0 else self.end  # END exactly, not nearly
 
 
 def _finite(text: str) -> float:

@@ -166,7 +166,7 @@ def unfinished_like(run: Run) -> tuple[Run, str] | None:
             continue
         card = json.loads((other.snapshot / "card.json").read_text(encoding="utf-8"))
         if card["nimg"] < other.config.total:
-            return other, _listed(changed(other.config, run.config))
+            return other, _listed(changed(other.config, run.config)) or "the same configuration"
     return None
 
 

@@ -22,7 +22,7 @@ from ganvas.errors import GanvasError
 Result = TypeVar("Result")
 
 PATIENCE = timedelta(minutes=10)
-"""How long a rank waits for the others; decoding a large set for the first time happens within it."""
+"""How long a rank waits for the others before it takes them for dead; pictures are decoded before they join."""
 
 _control: dist.ProcessGroup | None = None  # Gloo on the CPU: small agreements that must not stall a GPU
 

@@ -49,9 +49,7 @@ class Terminal:
     def say(self, text: str) -> None:
         """One message, above the bar."""
         self._console.print(text, markup=False)
-        if self._log is not None:
-            stamp = time.strftime("%Y-%m-%d %H:%M:%S")
-            write_text(self._log, "".join(f"{stamp}  {line}\n" for line in text.splitlines()))
+        self._keep(text)
 
     def move(self, nimg: int) -> None:
         """The bar, at most ten times a second."""
@@ -78,8 +76,14 @@ class Terminal:
         )
         if self._bar.disable:
             self.say(text)
-        elif self._log is not None:
-            write_text(self._log, f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {text}\n")
+        else:
+            self._keep(text)
+
+    def _keep(self, text: str) -> None:
+        """Into log.txt, each line with the time."""
+        if self._log is not None:
+            stamp = time.strftime("%Y-%m-%d %H:%M:%S")
+            write_text(self._log, "".join(f"{stamp}  {line}\n" for line in text.splitlines()))
 
 
 def _clock(seconds: float) -> str:
