@@ -1,13 +1,32 @@
 """Knobs: JSON there and back, unknown names refused, bounds, schedules."""
 
 import json
+import re
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ganvas.config import CNN, TrainConfig, differences, from_json, leaves, replace, to_json
+from ganvas.config import (
+    CNN,
+    DCGAN,
+    MLP,
+    MSG,
+    R3GAN,
+    Network,
+    StyleGAN,
+    TrainConfig,
+    differences,
+    from_json,
+    leaves,
+    replace,
+    rules,
+    to_json,
+)
+from ganvas.config.groups import Objective
 from ganvas.errors import GanvasError
+from ganvas.game.objectives import OBJECTIVES
 from ganvas.recipes import RECIPES, recipe
 from ganvas.schedule import Schedule
 
@@ -122,3 +141,59 @@ def test_absolute_schedules_do_not_depend_on_the_length() -> None:
 def test_what_is_no_schedule_is_refused(text: str) -> None:
     with pytest.raises(GanvasError, match="not a schedule"):
         Schedule.of(text)
+
+
+REFUSED: list[tuple[Network, dict[str, object], str]] = [
+    (MLP(), {"batch": 1}, "compares the images of a batch"),
+    (MLP(), {"batch": 8, "microbatch": 1}, "compares the images of a batch"),
+    (DCGAN(), {"r1": 1.0}, "the slope at one is that at all"),
+    (DCGAN(), {"gp": "0..10"}, "the slope at one is that at all"),
+    (DCGAN(), {"objective": "wasserstein", "dragan": 10}, "--d-norm none"),
+    (CNN(), {"smoothing": 0.1, "objective": "hinge"}, "a probability to smooth"),
+    (CNN(), {"smoothing": 0.1, "objective": "rpgan"}, "a probability to smooth"),
+    (CNN(), {"augment": "ada", "ada_target": 0.6, "objective": "wasserstein"}, "logits have a zero"),
+    (CNN(), {"augment": "ada", "ada_target": 0.6, "objective": "rpgan"}, "scheduled --augment-p"),
+    (CNN(), {"ada_target": 0.6, "objective": "hinge"}, "something to adapt"),
+    (MSG(), {"augment": "diffaugment"}, "the same picture at every size"),
+    (StyleGAN(), {"spectral": True}, "equalised"),
+    (R3GAN(), {"spectral": True}, "norm of 0"),
+    (StyleGAN(), {"clip": 0.01}, "silence D"),
+    (CNN(), {"spectral": True, "clip": 0.01}, "one of the two"),
+    (CNN(), {"skip_d_below": 0.1, "objective": "wasserstein"}, "who is ahead"),
+    (CNN(), {"skip_d_below": 0.1, "loss_change": 1.0}, "one rule"),
+    (CNN(), {"microbatch": 8, "objective": "rahinge"}, "whole batch at once"),
+    (CNN(), {"objective": "wgan"}, "rpgan"),
+    (CNN(), {"dropout": 1.0}, "below 1"),
+    (CNN(), {"noise": -0.1}, "0 or more"),
+    (CNN(), {"augment_p": "0..1.5"}, "fraction"),
+    (CNN(), {"d_steps": 0}, "above 0"),
+    (CNN(), {"microbatch": 0}, "above 0"),
+    (StyleGAN(), {"growth": "0..2"}, "fraction"),
+]
+
+
+@pytest.mark.parametrize(
+    ("network", "knobs", "reason"), REFUSED, ids=lambda v: "-".join(v) if isinstance(v, dict) else ""
+)
+def test_what_cannot_go_together_is_refused_with_the_reason(
+    network: Network, knobs: dict[str, object], reason: str
+) -> None:
+    with pytest.raises(GanvasError, match=re.escape(reason)):
+        replace(TrainConfig(network=network), **knobs)
+
+
+def test_every_objective_of_the_knob_is_in_the_table() -> None:
+    assert list(OBJECTIVES) == list(get_args(Objective))
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_says_what_it_is_its_source_and_its_cost(name: str) -> None:
+    row = recipe(name)
+    assert row.what
+    assert row.source
+    assert row.cost
+
+
+def test_the_table_of_impossible_pairs_has_a_test_for_each_row() -> None:
+    for what, wrong, _, _ in rules._IMPOSSIBLE:
+        assert any(wrong(dict(leaves(TrainConfig(network=network))) | knobs) for network, knobs, _ in REFUSED), what

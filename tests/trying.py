@@ -5,19 +5,44 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ganvas.config import CNN, MLP, Habits, Optimisation, Pictures, Play, TrainConfig
+from ganvas.config import (
+    CNN,
+    DCGAN,
+    MLP,
+    MSG,
+    R3GAN,
+    Habits,
+    Network,
+    Optimisation,
+    Pictures,
+    Play,
+    ResNet,
+    StyleGAN,
+    TrainConfig,
+    Transformer,
+    ViT,
+)
+
+NARROW: dict[str, Network] = {
+    "mlp": MLP(latent=6, g_widths=(8, 8), d_widths=(8,), g_norm="none"),
+    "cnn": CNN(latent=6, g_width=4, d_width=4),
+    "dcgan": DCGAN(latent=6, g_width=4, d_width=4),
+    "transformer": Transformer(latent=6, tokens_width=8, heads=2, head_width=4),
+    "vit": ViT(latent=6, tokens_width=8, depth=1, heads=2, d_width=4),
+    "resnet": ResNet(latent=6, g_width=4, d_width=4),
+    "stylegan": StyleGAN(latent=6, mapping=2, width=8, growth=1.0),
+    "msg": MSG(latent=6, width=8),
+    "r3gan": R3GAN(latent=6, width=16, blocks=1),
+}
+"""One of each family, as narrow as it can be."""
 
 
 def tiny(data: Path | str = "digits", *, family: str = "mlp", kimg: float = 0.2, **play: object) -> TrainConfig:
     """A configuration that trains in a blink: batches of 20, two snapshots."""
-    networks = {
-        "mlp": MLP(latent=6, g_widths=(8, 8), d_widths=(8,), g_norm="none"),
-        "cnn": CNN(latent=6, g_width=4, d_width=4),
-    }
     return TrainConfig(
         kimg=kimg,
         pictures=Pictures(data=str(data)),
-        network=networks[family],
+        network=NARROW[family],
         play=Play(**{"r1": 0.1, "r2": 0.1, **play}),  # type: ignore[arg-type]
         optimisation=Optimisation(batch=20, g_lr="1e-3..1e-4:cosine", d_lr=1e-3, ema=0.1),
         habits=Habits(tick_kimg=0.04, snapshot_kimg=0.1, plot=False, device="cpu"),

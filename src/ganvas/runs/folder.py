@@ -12,7 +12,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from ganvas.config import SCHEDULED, Habits, TrainConfig, differences, from_json, to_json
+from ganvas.config import Habits, TrainConfig, differences, from_json, to_json
 from ganvas.errors import GanvasError
 from ganvas.files import explain, make_folder, remove_folder, write_json
 from ganvas.recipes import recipe
@@ -243,4 +243,4 @@ def prune(run: Run, nimg: int, *, keep: int | None) -> None:
 
 
 def _relative(config: TrainConfig) -> list[str]:
-    return [k for k in SCHEDULED if config.schedule(k).relative]
+    return [name for name, schedule in config.schedules().items() if schedule.relative]
