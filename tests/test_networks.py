@@ -1,22 +1,28 @@
 """Parameter counts of the classic pairs; every family at any size, channel count and class count."""
 
+import copy
+
 import pytest
 import torch
+from safetensors.torch import load, save
+from trying import NARROW
 
-from ganvas.config import CNN, MLP, Network
+from ganvas.config import CNN, MLP, Network, replace
 from ganvas.networks import NETWORKS, Shape, build, flops, parameters
 from ganvas.networks.layers import ToImage
 
-CONFIGS: dict[str, Network] = {"mlp": MLP(), "cnn": CNN()}
+PAIRS: dict[str, Network] = {**NARROW, "resnet-residual": replace(NARROW["resnet"], blocks="residual")}
+UNSQUASHED = ("stylegan", "msg", "r3gan")
+"""Families whose generator has no tanh, as in their papers."""
 
 
 def test_there_is_a_test_configuration_for_every_family() -> None:
-    assert CONFIGS.keys() == NETWORKS.keys()
+    assert NARROW.keys() == NETWORKS.keys()
 
 
 @pytest.mark.parametrize(("family", "g", "d"), [("mlp", 581_520, 533_505), ("cnn", 1_925_633, 138_561)])
 def test_the_course_pairs_have_the_published_sizes(family: str, g: int, d: int) -> None:
-    generator, discriminator = build(CONFIGS[family], Shape(1, 28, 28))
+    generator, discriminator = build({"mlp": MLP(), "cnn": CNN()}[family], Shape(1, 28, 28))
     assert (parameters(generator), parameters(discriminator)) == (g, d)
 
 
@@ -25,28 +31,47 @@ def test_the_course_pairs_have_the_published_sizes(family: str, g: int, d: int) 
 )
 @pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize("classes", [0, 3])
-@pytest.mark.parametrize("family", CONFIGS)
+@pytest.mark.parametrize("family", PAIRS)
 def test_any_size_channels_and_classes(family: str, size: tuple[int, int], channels: int, classes: int) -> None:
     shape = Shape(channels, *size, classes)
-    generator, discriminator = build(CONFIGS[family], shape)
+    generator, discriminator = build(PAIRS[family], shape)
     z = torch.randn(2, generator.latent)  # type: ignore[arg-type]
     labels = torch.tensor([0, 2]) if classes else None
     images = generator(z, labels)
     assert images.shape == (2, channels, *size)
-    assert images.abs().max() <= 1
-    assert discriminator(images, labels).shape == (2,)
+    assert images.abs().max() <= 1 or family in UNSQUASHED
+    shown = generator.shown(z, labels)
+    assert shown.shape == discriminator.view(images).shape
+    assert discriminator(shown, labels).shape == (2,)
+    assert generator.truncated(z, labels, 0.5).shape == images.shape
 
 
-@pytest.mark.parametrize("family", CONFIGS)
+@pytest.mark.parametrize("family", PAIRS)
 def test_the_class_reaches_both_players(family: str) -> None:
     shape = Shape(1, 16, 16, 3)
-    generator, discriminator = build(CONFIGS[family], shape)
+    generator, discriminator = build(PAIRS[family], shape)
     generator.eval()
     z = torch.randn(1, generator.latent)  # type: ignore[arg-type]
     one, two = (generator(z, torch.tensor([c])) for c in (0, 1))
     assert not torch.equal(one, two)
-    torch.nn.init.normal_(discriminator.head.embedding.weight)  # type: ignore[union-attr,arg-type]
-    assert discriminator(one, torch.tensor([0])) != discriminator(one, torch.tensor([1]))
+    embeddings = [m for name, m in discriminator.named_modules() if name.endswith("embedding")]
+    assert embeddings
+    for embedding in embeddings:
+        torch.nn.init.normal_(embedding.weight)  # type: ignore[arg-type]
+    shown = discriminator.view(one)
+    assert discriminator(shown, torch.tensor([0])) != discriminator(shown, torch.tensor([1]))
+
+
+@pytest.mark.parametrize("family", PAIRS)
+def test_weights_survive_a_file_and_a_copy(family: str) -> None:
+    shape = Shape(3, 12, 16, 3)
+    z, labels = torch.randn(3, 6), torch.arange(3)
+    generator, _ = build(PAIRS[family], shape)
+    generator.train()(z, labels)  # moves what is tracked
+    again, _ = build(PAIRS[family], shape)
+    again.load_state_dict(load(save({name: t.contiguous() for name, t in generator.state_dict().items()})))
+    for copied in (again, copy.deepcopy(generator)):
+        assert torch.equal(copied.eval()(z, labels), generator.eval()(z, labels))
 
 
 def test_flops_count_two_a_multiply_add() -> None:

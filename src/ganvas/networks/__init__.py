@@ -1,20 +1,33 @@
 """Networks know images. One file a family; a family is a (Generator, Discriminator) pair in the table below."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from ganvas.config import Network
-from ganvas.networks import cnn, mlp
-from ganvas.networks.layers import Shape
+from ganvas.networks import cnn, dcgan, mlp, msg, r3gan, resnet, stylegan, transformer, vit
+from ganvas.networks.layers import bound_spectrally
+from ganvas.networks.roles import Discriminator, Generator, Shape
 
-NETWORKS = {
-    "mlp": (mlp.Generator, mlp.Discriminator),
-    "cnn": (cnn.Generator, cnn.Discriminator),
+NETWORKS: dict[str, tuple[Any, Any]] = {
+    family: (room.Generator, room.Discriminator)
+    for family, room in {
+        "mlp": mlp,
+        "cnn": cnn,
+        "dcgan": dcgan,
+        "transformer": transformer,
+        "vit": vit,
+        "resnet": resnet,
+        "stylegan": stylegan,
+        "msg": msg,
+        "r3gan": r3gan,
+    }.items()
 }
 
 
-def build(network: Network, shape: Shape) -> tuple[nn.Module, nn.Module]:
+def build(network: Network, shape: Shape) -> tuple[Generator, Discriminator]:
     """The untrained (G, D) of a family for images of this shape, drawn from torch's global generator."""
     generator, discriminator = NETWORKS[network.family]
     return generator(network, shape), discriminator(network, shape)
@@ -27,9 +40,16 @@ def parameters(network: nn.Module) -> int:
 
 def flops(network: nn.Module, *inputs: Tensor | None) -> int:
     """Floating-point operations of one forward pass over these inputs (a multiply-add counts two)."""
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        network(*inputs)
+    learning = [p for p in network.parameters() if p.requires_grad]
+    try:
+        for parameter in learning:  # the counter follows gradients into views of parameters, and trips there
+            parameter.requires_grad_(False)
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            network(*inputs)
+    finally:
+        for parameter in learning:
+            parameter.requires_grad_()
     return counter.get_total_flops()
 
 
-__all__ = ["NETWORKS", "Shape", "build", "flops", "parameters"]
+__all__ = ["NETWORKS", "Discriminator", "Generator", "Shape", "bound_spectrally", "build", "flops", "parameters"]

@@ -1,20 +1,13 @@
 """The few parts every family shares."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.grad import conv2d_weight
 
-
-class Shape(NamedTuple):
-    """What the data tells a network about itself; `classes` is 0 for an unconditional network."""
-
-    channels: int
-    height: int
-    width: int
-    classes: int = 0
+from ganvas.networks.roles import Shape
 
 
 class Labelled(nn.Module):
@@ -34,9 +27,9 @@ class Labelled(nn.Module):
 class Head(nn.Module):
     """Features [n f] -> logits [n]; with classes, the projection discriminator's head (Miyato & Koyama 2018, eq. 4)."""
 
-    def __init__(self, features: int, classes: int) -> None:
+    def __init__(self, features: int, classes: int, *, bias: bool = True) -> None:
         super().__init__()
-        self.linear = nn.Linear(features, 1)
+        self.linear = nn.Linear(features, 1, bias=bias)
         self.embedding = nn.Embedding(classes, features) if classes else None
 
     def forward(self, features: Tensor, labels: Tensor | None) -> Tensor:
@@ -45,6 +38,40 @@ class Head(nn.Module):
             assert labels is not None, "a conditional network needs labels"
             logits = logits + (self.embedding(labels) * features).sum(dim=1)
         return logits
+
+
+def leaky(dropout: float = 0.0) -> list[nn.Module]:
+    """The discriminators' activation, and the dropout behind it if there is any."""
+    return [nn.LeakyReLU(0.2), nn.Dropout(dropout)] if dropout else [nn.LeakyReLU(0.2)]
+
+
+def halved(height: int, width: int, times: int) -> tuple[int, int]:
+    """The sides after so many halvings, each rounded up."""
+    return -(-height // 2**times), -(-width // 2**times)
+
+
+def halvings(shape: Shape, longest: int) -> int:
+    """How often a picture is halved until its longer side is at most `longest`; at least once."""
+    times = 1
+    while max(halved(shape.height, shape.width, times)) > longest:
+        times += 1
+    return times
+
+
+def crop(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """The upper left [n c height width] of a map that doubling has made too large by a row or a column."""
+    return x[:, :, : size[0], : size[1]]
+
+
+class Halve(nn.Conv2d):
+    """The 4×4 convolution of stride 2 that halves each side; an odd side is rounded up."""
+
+    def __init__(self, before: int, after: int, *, bias: bool = True) -> None:
+        super().__init__(before, after, 4, stride=2, padding=1, bias=bias)
+
+    def forward(self, input: Tensor) -> Tensor:
+        odd = input.shape[2] % 2, input.shape[3] % 2
+        return super().forward(F.pad(input, (0, odd[1], 0, odd[0])) if any(odd) else input)
 
 
 class ToImage(nn.ConvTranspose2d):
@@ -93,3 +120,16 @@ def glorot(network: nn.Module) -> None:
                 nn.init.zeros_(module.bias)
         elif isinstance(module, nn.Embedding):
             nn.init.zeros_(module.weight)  # the class says nothing until it has been learnt
+
+
+def bound_spectrally(network: nn.Module) -> None:
+    """Divides every weight matrix by its largest singular value, in place (Miyato et al. 2018).
+
+    The singular value follows by one power iteration a pass. The parameters change their names. What starts at 0 has
+    none to divide by, and is drawn from N(0, 1).
+    """
+    for module in list(network.modules()):
+        if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d | nn.Embedding):
+            if not module.weight.any():
+                nn.init.normal_(module.weight)
+            nn.utils.parametrizations.spectral_norm(module)

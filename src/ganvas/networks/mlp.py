@@ -9,10 +9,12 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from ganvas.config import MLP
-from ganvas.networks.layers import Head, Labelled, Shape, glorot
+from ganvas.networks import roles
+from ganvas.networks.layers import Head, Labelled, glorot, leaky
+from ganvas.networks.roles import Shape
 
 
-class Generator(nn.Module):
+class Generator(roles.Generator):
     """z float [n latent], labels int64 [n] or None -> images float [n c h w] in [-1, 1]."""
 
     def __init__(self, config: MLP, shape: Shape) -> None:
@@ -35,7 +37,7 @@ class Generator(nn.Module):
         return flat.view(-1, self.shape.channels, self.shape.height, self.shape.width)
 
 
-class Discriminator(nn.Module):
+class Discriminator(roles.Discriminator):
     """images float [n c h w] in [-1, 1], labels int64 [n] or None -> logits float [n], positive for real."""
 
     def __init__(self, config: MLP, shape: Shape) -> None:
@@ -43,7 +45,7 @@ class Discriminator(nn.Module):
         widths = (shape.channels * shape.height * shape.width, *config.d_widths)
         hidden: list[nn.Module] = []
         for before, after in pairwise(widths):
-            hidden += [nn.Linear(before, after), nn.LeakyReLU(0.2)]
+            hidden += [nn.Linear(before, after), *leaky(config.dropout)]
         self.hidden = nn.Sequential(*hidden)
         self.head = Head(widths[-1], shape.classes)
         glorot(self)

@@ -1,0 +1,147 @@
+"""MSG-GAN: the packed pyramid, what D sees of it, truncation, classes, gradients."""
+
+import copy
+
+import pytest
+import torch
+from safetensors.torch import load, save
+
+from ganvas.config import MSG
+from ganvas.networks import msg, parameters
+from ganvas.networks.equalised import shrink
+from ganvas.networks.roles import Shape
+
+SMALL = MSG(latent=8, width=8)
+SIZES = [(8, 8), (28, 28), (25, 40), (48, 64), (32, 32), (8, 65), (128, 8)]
+
+
+def pair(shape: Shape, config: MSG = SMALL) -> tuple[msg.Generator, msg.Discriminator]:
+    """A fixed pair whose classes have been learnt."""
+    torch.manual_seed(0)
+    generator, discriminator = msg.Generator(config, shape), msg.Discriminator(config, shape)
+    if discriminator.head.embedding is not None:
+        torch.nn.init.normal_(discriminator.head.embedding.weight)
+    return generator, discriminator
+
+
+def test_the_pair_has_as_many_parameters_as_ever() -> None:
+    generator, discriminator = pair(Shape(3, 32, 32), MSG())
+    assert (parameters(generator), parameters(discriminator)) == (3_924_108, 4_471_553)
+    generator, discriminator = pair(Shape(1, 28, 28, 10), MSG())
+    assert (parameters(generator), parameters(discriminator)) == (4_447_876, 4_460_033)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(("channels", "classes"), [(1, 0), (3, 3), (4, 0), (1, 3)])
+def test_any_size_channels_and_classes(size: tuple[int, int], channels: int, classes: int) -> None:
+    shape = Shape(channels, *size, classes)
+    generator, discriminator = pair(shape)
+    z, labels = torch.randn(2, 8), torch.tensor([0, 2]) if classes else None
+    images, shown = generator(z, labels), generator.shown(z, labels)
+    assert images.shape == generator.truncated(z, labels, 0.5).shape == (2, *shape[:3])
+    assert shown.shape == discriminator.view(images).shape
+    assert shown.shape == (2, channels * sum(h * w for h, w in generator.sizes))
+    assert discriminator(shown, labels).shape == (2,)
+    assert torch.equal(msg.unpack(shown, channels, generator.sizes)[-1], images)
+
+
+def test_packing_is_undone_without_a_copy() -> None:
+    sizes = [(2, 3), (4, 5), (7, 10)]
+    pyramid = [torch.randn(4, 3, *size) for size in sizes]
+    packed = msg.pack(pyramid)
+    assert packed.shape == (4, 3 * (6 + 20 + 70))
+    again = msg.unpack(packed, 3, sizes)
+    assert all(torch.equal(one, two) for one, two in zip(pyramid, again, strict=True))
+    assert {part.untyped_storage().data_ptr() for part in again} == {packed.untyped_storage().data_ptr()}
+    channels_last = [images.contiguous(memory_format=torch.channels_last) for images in pyramid]
+    assert torch.equal(msg.pack(channels_last), packed)
+
+
+def test_reals_are_shown_as_their_averages() -> None:
+    shape = Shape(1, 25, 40)
+    _, discriminator = pair(shape)
+    images = torch.randn(2, 1, 25, 40)
+    *coarser, finest = msg.unpack(discriminator.view(images), 1, discriminator.sizes)
+    assert torch.equal(finest, images)
+    for below, above in zip(reversed(coarser), reversed([*coarser[1:], finest]), strict=True):
+        assert torch.equal(below, shrink(above))
+    assert coarser[-1][1, 0, 12, 3] == images[1, 0, 24, 6:8].mean()
+
+
+def test_d_looks_at_every_scale_and_g_hears_from_every_scale() -> None:
+    generator, discriminator = pair(Shape(3, 25, 40))
+    shown = generator.shown(torch.randn(4, 8))
+    logits = discriminator(shown)
+    (slope,) = torch.autograd.grad(logits.sum(), shown, retain_graph=True)
+    for part in msg.unpack(slope, 3, generator.sizes):
+        assert (part.abs().amax(dim=(2, 3)) > 0).all()
+    logits.sum().backward()
+    for name, weight in generator.named_parameters():
+        assert weight.grad is not None, name
+        assert weight.grad.isfinite().all()
+        assert weight.grad.abs().amax() > 0, name
+
+
+def test_a_penalty_moves_every_weight_of_d() -> None:
+    _, discriminator = pair(Shape(3, 16, 16, 2))
+    images = discriminator.view(torch.randn(8, 3, 16, 16)).requires_grad_()
+    logits = discriminator(images, torch.tensor([0, 1]).repeat(4))
+    (slope,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
+    slope.square().sum().backward(inputs=list(discriminator.parameters()))
+    for name, weight in discriminator.named_parameters():
+        if name.endswith("weight"):
+            assert weight.grad is not None, name
+            assert weight.grad.isfinite().all()
+            assert weight.grad.abs().amax() > 0, name
+
+
+@torch.no_grad()
+def test_truncation_leads_from_one_picture_to_each_its_own() -> None:
+    for classes in (0, 3):
+        generator, _ = pair(Shape(1, 16, 16, classes))
+        z, labels = torch.randn(3, 8), torch.tensor([0, 1, 1]) if classes else None
+        torch.nn.init.normal_(generator.mean.value)
+        own, centre, between = (generator.truncated(z, labels, psi) for psi in (1.0, 0.0, 0.5))
+        assert torch.equal(own, generator(z, labels))
+        assert torch.allclose(centre[1], centre[2], atol=1e-5)
+        assert 0.01 < (between[1] - between[2]).norm() < (own[1] - own[2]).norm()
+        assert torch.allclose(centre[0], centre[1], atol=1e-5) == (not classes)
+
+
+@torch.no_grad()
+def test_the_class_reaches_both_players() -> None:
+    generator, discriminator = pair(Shape(1, 16, 16, 3))
+    z = torch.randn(1, 8)
+    one, two = (generator.shown(z, torch.tensor([label])) for label in (0, 1))
+    assert not torch.allclose(one, two, atol=0.1)
+    assert discriminator(one, torch.tensor([0])) != discriminator(one, torch.tensor([1]))
+
+
+@torch.no_grad()
+def test_d_compares_the_images_of_a_batch() -> None:
+    _, discriminator = pair(Shape(1, 16, 16))
+    assert discriminator.apart
+    shown = discriminator.view(torch.randn(4, 1, 16, 16))
+    alone = torch.cat([discriminator(image) for image in shown.split(1)])
+    assert not torch.allclose(discriminator(shown), alone, atol=1e-3)
+    seen = []
+    for part in (*discriminator.blocks, discriminator.end):
+        part.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0][:, -1]))
+    discriminator(shown)
+    assert len(seen) == 3
+    for deviation in seen:
+        assert deviation.amin() == deviation.amax() > 0.01
+
+
+def test_the_weights_are_plain_tensors_and_a_copy_is_a_copy() -> None:
+    shape = Shape(1, 16, 16, 2)
+    z, labels = torch.randn(2, 8), torch.tensor([0, 1])
+    for network in pair(shape):
+        other = copy.deepcopy(network)
+        for weight in other.parameters():
+            torch.nn.init.normal_(weight)
+        inputs = network.view(torch.randn(2, 1, 16, 16)) if isinstance(network, msg.Discriminator) else z
+        assert not torch.equal(other(inputs, labels), network(inputs, labels))
+        weights = {name: tensor.detach().contiguous() for name, tensor in network.state_dict().items()}
+        other.load_state_dict(load(save(weights)))
+        assert torch.equal(other(inputs, labels), network(inputs, labels))

@@ -1,0 +1,264 @@
+"""The two transformer pairs: the course's sizes, attention against PyTorch's own, positions, styles, any picture."""
+
+import copy
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ganvas.config import Transformer, ViT
+from ganvas.game.objectives import squared_slope
+from ganvas.networks import Shape, flops, parameters, transformer, vit
+
+COURSE = Transformer(latent=6, tokens_width=8, heads=2, head_width=6)
+MODERN = ViT(latent=6, tokens_width=16, depth=2, heads=2, d_width=4)
+FAMILIES = pytest.mark.parametrize(("family", "config"), [(transformer, COURSE), (vit, MODERN)], ids=["course", "vit"])
+
+
+def pair(family: ModuleType, config: Any, shape: Shape) -> tuple[Any, Any]:
+    torch.manual_seed(0)
+    return family.Generator(config, shape), family.Discriminator(config, shape)
+
+
+@FAMILIES
+@pytest.mark.parametrize(
+    "size", [(8, 8), (8, 23), (25, 40), (28, 28), (32, 32), (48, 64), (65, 64), (8, 65), (128, 8), (16, 256)]
+)
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("classes", [0, 3])
+def test_any_size_channels_and_classes(
+    family: ModuleType, config: Any, size: tuple[int, int], channels: int, classes: int
+) -> None:
+    generator, discriminator = pair(family, config, Shape(channels, *size, classes))
+    labels = torch.tensor([0, 2]) if classes else None
+    images = generator(torch.randn(2, 6), labels)
+    assert images.shape == (2, channels, *size)
+    assert images.abs().max() <= 1
+    assert discriminator(images, labels).shape == (2,)
+
+
+@FAMILIES
+def test_the_class_reaches_both(family: ModuleType, config: Any) -> None:
+    generator, discriminator = pair(family, config, Shape(1, 16, 16, 3))
+    z = torch.randn(1, 6)
+    one, two = (generator(z, torch.tensor([c])) for c in (0, 1))
+    assert not torch.equal(one, two)
+    assert discriminator(one, torch.tensor([0])) == discriminator(one, torch.tensor([1]))  # nothing learnt yet
+    nn.init.normal_(discriminator.head.embedding.weight)
+    assert discriminator(one, torch.tensor([0])) != discriminator(one, torch.tensor([1]))
+
+
+@FAMILIES
+@pytest.mark.parametrize("classes", [0, 3])
+def test_d_can_be_differentiated_twice(family: ModuleType, config: Any, classes: int) -> None:
+    _, discriminator = pair(family, config, Shape(3, 25, 40, classes))
+    for start in discriminator.parameters():
+        nn.init.normal_(start, std=0.2)  # away from the zeros it may start with
+    images = torch.randn(4, 3, 25, 40, requires_grad=True)
+    labels = torch.tensor([0, 1, 2, 0]) if classes else None
+    squared_slope(images, discriminator(images, labels)).mean().backward()
+    for name, parameter in discriminator.named_parameters():
+        if parameter.ndim > 1:
+            assert parameter.grad is not None, name
+            assert parameter.grad.isfinite().all(), name
+            assert parameter.grad.any(), name
+
+
+@FAMILIES
+def test_d_judges_each_picture_by_itself(family: ModuleType, config: Any) -> None:
+    _, discriminator = pair(family, config, Shape(1, 16, 16))
+    images = torch.randn(4, 1, 16, 16)
+    assert discriminator.apart is False
+    assert torch.allclose(discriminator(images)[:1], discriminator(images[:1]), atol=1e-6)
+
+
+@FAMILIES
+def test_a_token_is_drawn_in_its_own_place(family: ModuleType, config: Any) -> None:
+    generator, _ = pair(family, config, Shape(1, 28, 20))
+    z = torch.randn(1, 6)
+    before = generator(z)[0, 0]
+    last = generator.dense if family is transformer else generator.last_norm
+    last.register_forward_hook(lambda _, __, tokens: tokens + torch.eye(35)[5 * 2 + 3][:, None])  # of 7×5 tokens
+    rows, columns = (generator(z)[0, 0] != before).nonzero().T
+    assert 4 <= rows.min() < 8 + 2 <= rows.max() < 16
+    assert 8 <= columns.min() < 12 + 2 <= columns.max() < 20
+
+
+@FAMILIES
+def test_pictures_stay_in_range_whatever_the_weights(family: ModuleType, config: Any) -> None:
+    generator, _ = pair(family, config, Shape(3, 16, 16))
+    generator.to_image.weight.data *= 1000
+    assert generator(torch.randn(2, 6)).abs().max() == 1
+
+
+@FAMILIES
+def test_a_copy_draws_the_same_and_the_state_is_plain_tensors(family: ModuleType, config: Any) -> None:
+    shape = Shape(1, 20, 12)
+    for network, x in zip(pair(family, config, shape), (torch.randn(3, 6), torch.randn(3, 1, 20, 12)), strict=True):
+        assert torch.equal(network(x), copy.deepcopy(network)(x))
+        assert all(type(value) is Tensor and value.is_floating_point() for value in network.state_dict().values())
+        fresh = type(network)(config, shape)
+        assert not torch.equal(network(x), fresh(x))
+        fresh.load_state_dict(network.state_dict())
+        assert torch.equal(network(x), fresh(x))
+
+
+def test_the_work_of_vit_can_be_counted() -> None:
+    generator, _ = pair(vit, MODERN, Shape(1, 16, 16))
+    assert flops(generator, torch.randn(4, 6)) == 2 * flops(generator, torch.randn(2, 6)) > 0
+
+
+def test_the_course_pair_has_the_published_sizes() -> None:
+    generator, discriminator = pair(transformer, Transformer(), Shape(1, 28, 28))
+    assert (parameters(generator), parameters(discriminator)) == (1_052_737, 5_996_929)
+    assert [parameters(part) for part in generator.attended] == [633_472 + 6_272, 263_808, 256]
+    assert [parameters(part) for part in discriminator.attended] == [4_923_520 + 6_272, 263_808, 256]
+
+
+@pytest.mark.parametrize(
+    ("size", "grid"), [((28, 28), (7, 7)), ((8, 8), (2, 2)), ((32, 25), (8, 7)), ((33, 64), (5, 8)), ((8, 65), (1, 5))]
+)
+def test_the_courses_grid_is_a_quarter_of_a_small_picture_and_never_longer_than_8(
+    size: tuple[int, int], grid: tuple[int, int]
+) -> None:
+    generator, discriminator = pair(transformer, COURSE, Shape(1, *size))
+    assert generator.grid == grid
+    assert discriminator.attended[0].positions.shape == (grid[0] * grid[1], 8)
+
+
+def test_the_course_pair_starts_as_keras_would() -> None:
+    generator, _ = pair(transformer, Transformer(), Shape(1, 28, 28))
+    tokens = generator.attended[0]
+    assert tokens.positions.abs().max() <= 0.05
+    assert abs(tokens.positions.std() - 0.05 / 3**0.5) < 0.001
+    for layer in (m for m in generator.modules() if isinstance(m, nn.Linear)):
+        bound = (6 / (layer.in_features + layer.out_features)) ** 0.5
+        assert 0.98 * bound < layer.weight.abs().max() <= bound
+        assert not layer.bias.any()
+    assert {m.eps for m in generator.modules() if isinstance(m, nn.LayerNorm)} == {1e-3}
+
+
+def test_dropout_silences_the_courses_d_while_it_learns() -> None:
+    _, discriminator = pair(transformer, Transformer(tokens_width=8, dropout=0.5), Shape(1, 8, 8))
+    images = torch.randn(2, 1, 8, 8)
+    assert not torch.equal(discriminator(images), discriminator(images))
+    discriminator.eval()
+    assert torch.equal(discriminator(images), discriminator(images))
+
+
+def test_the_written_attention_is_torchs_attention() -> None:
+    torch.manual_seed(0)
+    ours, theirs = transformer.Attention(12, 3, 4), nn.MultiheadAttention(12, 3, batch_first=True)
+    theirs.in_proj_weight.data = torch.cat([layer.weight for layer in (ours.queries, ours.keys, ours.values)])
+    theirs.in_proj_bias.data = torch.cat([layer.bias for layer in (ours.queries, ours.keys, ours.values)])
+    theirs.out_proj.load_state_dict(ours.out.state_dict())
+    tokens = torch.randn(2, 5, 12)
+    assert torch.allclose(ours(tokens), theirs(tokens, tokens, tokens, need_weights=False)[0], atol=1e-6)
+
+
+def test_heads_may_be_of_any_width() -> None:
+    torch.manual_seed(0)
+    attention, tokens = transformer.Attention(6, 2, 5), torch.randn(3, 7, 6)
+    q, k, v = (
+        layer(tokens).view(3, 7, 2, 5).transpose(1, 2)
+        for layer in (attention.queries, attention.keys, attention.values)
+    )
+    theirs = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(3, 7, 10)
+    assert torch.allclose(attention(tokens), attention.out(theirs), atol=1e-6)
+
+
+def test_only_positions_tell_the_courses_tokens_apart() -> None:
+    torch.manual_seed(0)
+    tokens, attention, order = transformer.Tokens(6, 4, 8), transformer.Attention(8, 2, 6), torch.tensor([2, 0, 3, 1])
+    seen = attention(tokens(torch.ones(2, 6)))
+    assert torch.allclose(attention(tokens(torch.ones(2, 6))[:, order]), seen[:, order], atol=1e-6)
+    tokens.positions.data = tokens.positions[order].clone()
+    assert not torch.allclose(attention(tokens(torch.ones(2, 6))), seen, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("size", "grid"),
+    [((28, 28), (7, 7)), ((32, 32), (8, 8)), ((8, 8), (4, 4)), ((64, 48), (16, 12)), ((256, 256), (16, 16))],
+)
+def test_the_grid_is_finer_for_larger_pictures(size: tuple[int, int], grid: tuple[int, int]) -> None:
+    assert pair(vit, MODERN, Shape(1, *size))[0].grid == grid
+
+
+def test_vits_attention_is_torchs_with_what_lies_between_two_tokens_added() -> None:
+    torch.manual_seed(0)
+    ours, theirs = vit.Attention(12, 3, (2, 3), gain=1.0), nn.MultiheadAttention(12, 3, batch_first=True)
+    theirs.in_proj_weight.data, theirs.in_proj_bias.data = ours.ask.weight, ours.ask.bias
+    theirs.out_proj.load_state_dict(ours.out.state_dict())
+    nn.init.normal_(ours.ways)
+    tokens = torch.randn(2, 6, 12)
+    mask = torch.empty(3, 6, 6)
+    for one in range(6):
+        for other in range(6):
+            down, right = other // 3 - one // 3, other % 3 - one % 3
+            mask[:, one, other] = ours.ways[:, (down + 1) * 5 + right + 2].detach()
+    expected = theirs(tokens, tokens, tokens, attn_mask=mask.repeat(2, 1, 1), need_weights=False)[0]
+    assert torch.allclose(ours(tokens), expected, atol=1e-6)
+    order = torch.tensor([2, 0, 3, 1, 5, 4])
+    assert not torch.allclose(ours(tokens[:, order]), ours(tokens)[:, order], atol=1e-3)
+    nn.init.zeros_(ours.ways)
+    assert torch.allclose(ours(tokens[:, order]), ours(tokens)[:, order], atol=1e-6)
+
+
+def test_each_token_has_its_place() -> None:
+    generator, _ = pair(vit, MODERN, Shape(1, 16, 16))
+    z = torch.randn(1, 6)
+    before = generator(z)
+    generator.tokens.data = generator.tokens.flip(0).clone()
+    assert not torch.allclose(generator(z), before, atol=1e-2)
+
+
+def test_modulation_is_a_plain_norm_but_for_the_style() -> None:
+    torch.manual_seed(0)
+    norm, tokens, w = vit.Modulated(64), 3 + 5 * torch.randn(2, 9, 64), torch.randn(2, 64)
+    plain = F.layer_norm(tokens, (64,))
+    assert torch.equal(norm(tokens, torch.zeros(2, 64)), plain)
+    assert not torch.allclose(norm(tokens, w)[0], norm(tokens, w.flip(0))[0], atol=0.5)
+    nn.init.zeros_(norm.style.weight)
+    assert torch.equal(norm(tokens, w), plain)
+    norm.style.bias.data = torch.cat([torch.full((64,), 2.0), torch.full((64,), 7.0)])
+    assert torch.allclose(norm(tokens, w), 3 * plain + 7, atol=1e-5)
+
+
+def test_the_style_is_heard_in_every_block() -> None:
+    generator, _ = pair(vit, MODERN, Shape(1, 16, 16))
+    norms = [module for module in generator.modules() if isinstance(module, vit.Modulated)]
+    assert len(norms) == 2 * MODERN.depth + 1
+    for norm in norms:
+        nn.init.zeros_(norm.style.weight)
+    z = torch.randn(2, 6)
+    assert torch.equal(*generator(z))  # z has no other way in
+    for norm in norms:
+        nn.init.normal_(norm.style.weight)
+        one, two = generator(z)
+        assert not torch.allclose(one, two, atol=1e-3)
+        nn.init.zeros_(norm.style.weight)
+
+
+def test_z_is_louder_than_the_class_at_first() -> None:
+    generator, _ = pair(vit, ViT(), Shape(1, 16, 16, 10))
+    z, labels = torch.randn(16, 64), torch.arange(16) % 10
+    by_z, by_class = (
+        generator(z, labels * 0).var(dim=0).mean(),
+        generator(z[:1].expand(16, -1), labels).var(dim=0).mean(),
+    )
+    assert 0 < by_class < by_z / 2
+
+
+def test_vits_players_start_at_a_sane_scale() -> None:
+    generator, discriminator = pair(vit, ViT(d_width=16), Shape(3, 32, 32))
+    images, noise = generator(torch.randn(8, 64)), torch.rand(8, 3, 32, 32) * 2 - 1
+    assert 0.3 < images.std() < 0.8
+    assert images.std(dim=0).mean() > 0.1  # z is heard from the first step on
+    assert discriminator(noise).abs().max() < 1
+    branches = [module.branch for module in discriminator.modules() if isinstance(module, vit.Residual)]
+    assert [branch(torch.ones(1, c, 5, 5)).any() for branch, c in zip(branches, (16, 32, 64), strict=True)] == [
+        False
+    ] * 3
