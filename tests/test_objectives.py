@@ -7,10 +7,12 @@ import torch
 from torch import nn
 
 from ganvas.errors import GanvasError
-from ganvas.game.moves import Game, train_d, train_g
-from ganvas.game.objectives import OBJECTIVES, objective, squared_slope
+from ganvas.game.moves import Game, Penalties, look, train_d, train_g
+from ganvas.game.objectives import OBJECTIVES, around, between, objective, slope_off_one, squared_slope
+from ganvas.networks import Discriminator
 
 REAL, FAKE = torch.tensor([2.0, -1.0, 0.0]), torch.tensor([0.5, 3.0, 0.0])
+MEAN_REAL, MEAN_FAKE = 1 / 3, 3.5 / 3
 
 
 def log_sigmoid(x: float) -> float:
@@ -24,6 +26,13 @@ BY_HAND = {
     ),
     "non-saturating": (lambda r, f: -log_sigmoid(r) - log_sigmoid(-f), lambda r, f: -log_sigmoid(f)),
     "rpgan": (lambda r, f: -log_sigmoid(r - f), lambda r, f: -log_sigmoid(f - r)),
+    "least-squares": (lambda r, f: ((r - 1) ** 2 + f**2) / 2, lambda r, f: (f - 1) ** 2 / 2),
+    "hinge": (lambda r, f: max(0, 1 - r) + max(0, 1 + f), lambda r, f: -f),
+    "wasserstein": (lambda r, f: f - r, lambda r, f: -f),
+    "rahinge": (
+        lambda r, f: max(0, 1 - (r - MEAN_FAKE)) + max(0, 1 + (f - MEAN_REAL)),
+        lambda r, f: max(0, 1 - (f - MEAN_REAL)) + max(0, 1 + (r - MEAN_FAKE)),
+    ),
 }
 
 
@@ -55,7 +64,7 @@ def test_unknown_objective_names_the_known_ones() -> None:
         objective("wgan-typo")
 
 
-class Linear(nn.Module):
+class Linear(Discriminator):
     """D(x) = w·x, whose slope is w everywhere."""
 
     def __init__(self, w: torch.Tensor) -> None:
@@ -90,8 +99,8 @@ def test_penalty_gradient_of_a_quadratic_d_is_the_analytic_one(r1: float, r2: fl
     """d/dw of γ/2·mean|w·x|² is γ·mean(w·x²); the loss adds its own gradient, known in closed form too."""
     w = torch.randn(2, 3, 3, dtype=torch.float64)
     real, fake = (torch.randn(5, 2, 3, 3, dtype=torch.float64) for _ in range(2))
-    game = Game(nn.Identity(), Quadratic(w), objective("rpgan"))
-    seen = train_d(game, real, fake, r1=r1, r2=r2)
+    game = Game(nn.Identity(), Quadratic(w), objective("rpgan"))  # type: ignore[arg-type]
+    seen = train_d(game, real, fake, penalties=Penalties(r1=r1, r2=r2))
     gap = seen["D/fake"] - seen["D/real"]
     of_loss = (torch.sigmoid(gap)[:, None, None, None] * 0.5 * (fake.square() - real.square())).mean(0)
     of_slope = r1 * (w * real.square()).mean(0) + r2 * (w * fake.square()).mean(0)
@@ -108,7 +117,7 @@ def test_each_move_touches_its_own_player_only(name: str) -> None:
     game = Game(generator, discriminator, objective(name))
     real = torch.randn(6, 1, 2, 2)
     fake = generator(torch.randn(6, 4)).view(6, 1, 2, 2)
-    train_d(game, real, fake, r1=1.0, r2=1.0)
+    train_d(game, real, fake, penalties=Penalties(r1=1.0, r2=1.0))
     assert all(p.grad is None for p in generator.parameters())
     of_d = [p.grad.clone() for p in discriminator.parameters() if p.grad is not None]
     assert of_d
@@ -134,3 +143,98 @@ def test_one_step_of_each_player_moves_the_logits_the_right_way() -> None:
         for p in generator.parameters():
             p -= 0.1 * p.grad  # type: ignore[operator]
     assert discriminator(generator(z).view(64, 1, 2, 2)).mean() > before
+
+
+def test_the_critic_is_high_on_reals_and_its_generator_climbs() -> None:
+    """The sign of the Wasserstein game: D's loss falls as D(real) - D(fake) grows; G's as D(fake) grows."""
+    d_loss, g_loss = objective("wasserstein").d_loss(REAL, FAKE), objective("wasserstein").g_loss(REAL, FAKE)
+    assert -d_loss.mean() == pytest.approx(float(REAL.mean() - FAKE.mean()))
+    assert g_loss.tolist() == (-FAKE).tolist()
+    assert {name for name, row in OBJECTIVES.items() if row.critic} == {"wasserstein"}
+
+
+def test_smoothing_is_cross_entropy_against_a_softer_real() -> None:
+    target = torch.full_like(REAL, 0.9)
+    by_torch = nn.functional.binary_cross_entropy_with_logits(REAL, target, reduction="none")
+    by_torch += nn.functional.binary_cross_entropy_with_logits(FAKE, torch.zeros_like(FAKE), reduction="none")
+    assert torch.allclose(objective("non-saturating", smoothing=0.1).d_loss(REAL, FAKE), by_torch)
+
+
+@pytest.mark.parametrize("name", ["gp", "dragan"])
+def test_gradient_penalty_of_a_linear_critic_is_the_analytic_one(name: str) -> None:
+    """λ(|w| - 1)², whose gradient is 2λ(|w| - 1)·w/|w|, wherever it is taken; the norm is over all of C, H, W."""
+    w = torch.randn(2, 3, 3, dtype=torch.float64)
+    real, fake = (torch.randn(5, 2, 3, 3, dtype=torch.float64) for _ in range(2))
+    game = Game(nn.Identity(), Linear(w), objective("wasserstein"))  # type: ignore[arg-type]
+    seen = train_d(game, real, fake, penalties=Penalties(**{name: 10.0}))
+    norm = w.norm()
+    assert torch.allclose(seen[f"D/{name}"], (norm - 1).square().expand(5))
+    (parameter,) = game.D.parameters()
+    expected = (fake - real).mean(0) + 20 * (norm - 1) * w / norm
+    assert torch.allclose(parameter.grad, expected, rtol=1e-9)  # type: ignore[arg-type]
+
+
+def test_a_flat_critic_has_a_finite_penalty_and_gradient() -> None:
+    x = torch.randn(3, 1, 2, 2, requires_grad=True)
+    flat = Linear(torch.zeros(1, 2, 2))
+    off = slope_off_one(x, flat(x))
+    assert torch.allclose(off, torch.ones(3), atol=1e-5)
+    off.sum().backward()
+    assert torch.isfinite(flat.w.grad).all()  # type: ignore[arg-type]
+
+
+def test_between_lies_on_the_line_of_its_own_pair_and_around_near_the_reals() -> None:
+    real, fake = torch.zeros(500, 1, 2, 2), torch.ones(500, 1, 2, 2)
+    points = between(real, fake).flatten(1)
+    assert torch.equal(points, points[:, :1].expand(-1, 4)), "one number for all pixels of a picture"
+    assert 0 <= points.min() < 0.02
+    assert 0.98 < points.max() <= 1
+    assert points.std() == pytest.approx(math.sqrt(1 / 12), abs=0.03)
+    assert between(torch.zeros(3, 7), torch.ones(3, 7)).shape == (3, 7)
+    wide = 3 * torch.randn(500, 1, 2, 2)
+    step = around(wide) - wide
+    assert step.min() >= 0
+    assert step.max() == pytest.approx(1.5, abs=0.1)
+
+
+def test_shares_of_a_batch_add_up_to_the_whole() -> None:
+    w = torch.randn(2, 3, 3, dtype=torch.float64)
+    real, fake = (torch.randn(5, 2, 3, 3, dtype=torch.float64) for _ in range(2))
+    gradients = []
+    for parts in ([slice(0, 5)], [slice(0, 2), slice(2, 4), slice(4, 5)]):
+        game = Game(nn.Identity(), Quadratic(w.clone()), objective("rpgan"))  # type: ignore[arg-type]
+        for part in parts:
+            share = len(real[part]) / 5
+            train_d(game, real[part], fake[part], penalties=Penalties(r1=1.0, r2=0.5), share=share)
+        gradients.append(game.D.w.grad)  # type: ignore[union-attr]
+    assert torch.allclose(*gradients, rtol=1e-12)  # type: ignore[misc]
+
+
+def test_looking_moves_nobody_and_sees_what_moving_would() -> None:
+    game = Game(nn.Identity(), Quadratic(torch.randn(1, 2, 2)), objective("rpgan"))  # type: ignore[arg-type]
+    real, fake = torch.randn(6, 1, 2, 2), torch.randn(6, 1, 2, 2)
+    looked = look(game, real, fake)
+    assert all(p.grad is None for p in game.D.parameters())
+    moved = train_d(game, real, fake)
+    assert torch.allclose(looked["D/loss"], moved["D/loss"])
+    assert torch.allclose(looked["G/loss"], objective("rpgan").g_loss(moved["D/real"], moved["D/fake"]))
+
+
+class Counting(Linear):
+    """Remembers how many images came in each pass."""
+
+    def __init__(self, apart: bool) -> None:
+        super().__init__(torch.randn(1, 2, 2))
+        self.apart, self.passes = apart, []
+
+    def forward(self, x: torch.Tensor, labels: object = None) -> torch.Tensor:
+        self.passes.append(len(x))
+        return super().forward(x, labels)
+
+
+@pytest.mark.parametrize(("apart", "passes"), [(False, [12]), (True, [6, 6])])
+def test_reals_and_fakes_are_judged_together_unless_d_mixes_a_batch(apart: bool, passes: list[int]) -> None:
+    discriminator = Counting(apart)
+    game = Game(nn.Identity(), discriminator, objective("hinge"))  # type: ignore[arg-type]
+    train_d(game, torch.randn(6, 1, 2, 2), torch.randn(6, 1, 2, 2), penalties=Penalties(r1=1.0))
+    assert discriminator.passes == passes

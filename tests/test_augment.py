@@ -1,0 +1,530 @@
+"""Augmentations against pictures changed by hand, their draws against the papers, gradients against differences."""
+
+from collections.abc import Callable
+from functools import partial
+from math import cos, exp, log, pi, radians, sin, sqrt
+
+import pytest
+import torch
+from torch import Tensor
+from torch.autograd import gradcheck, gradgradcheck
+from torch.nn.functional import grid_sample, pad
+
+from ganvas.errors import GanvasError
+from ganvas.game import augment
+from ganvas.game.augment import (
+    ADJUST_EVERY,
+    AUGMENTATIONS,
+    Ada,
+    ada,
+    augmentation,
+    cutout,
+    diffaugment,
+    motion,
+    recolour,
+    rotation,
+    scaling,
+    sometimes,
+    translate,
+    translation,
+    warp,
+    whole_steps,
+)
+
+POLICIES = ["diffaugment", "ada"]
+SHAPES = [(5, 1, 8, 8), (5, 3, 16, 16), (5, 4, 9, 14), (3, 3, 4, 4), (3, 1, 4, 33), (1, 3, 7, 5)]
+MANY = 20_000
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)
+
+
+def close(a: Tensor, b: Tensor, within: float = 1e-5) -> bool:
+    return torch.allclose(a, b, rtol=0, atol=within)
+
+
+def share(applied: Tensor) -> float:
+    return applied.double().mean().item()
+
+
+def about(p: float, n: int = MANY) -> object:
+    """Within four standard deviations of a share p among n samples."""
+    return pytest.approx(p, abs=4 * sqrt(p * (1 - p) / n) + 1e-12)
+
+
+def n_of(value: float, n: int = 2) -> Tensor:
+    return torch.full((n,), float(value))
+
+
+# The table
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+def test_with_p_0_nothing_changes(name: str, shape: tuple[int, ...]) -> None:
+    images = torch.randn(shape)
+    assert augmentation(name)(images, 0.0) is images
+    assert augmentation(name)(images, 0) is images
+    assert torch.equal(augmentation(name)(images, torch.tensor(0.0)), images)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("name", POLICIES)
+def test_any_shape_is_kept_and_each_sample_has_its_own_draws(name: str, shape: tuple[int, ...]) -> None:
+    images = torch.randn(1, *shape[1:]).expand(shape)
+    for p in (0.5, 1.0, torch.tensor(1.0)):
+        changed = augmentation(name)(images, p)
+        assert changed.shape == images.shape
+        assert changed.isfinite().all()
+    assert all(not torch.equal(changed[0], other) for other in changed[1:])
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_a_seed_repeats_them_and_p_as_a_tensor_is_the_same_p(name: str) -> None:
+    images = torch.randn(8, 3, 12, 12)
+    results = []
+    for p in (0.6, torch.tensor(0.6), 0.6):
+        torch.manual_seed(3)
+        results.append(augmentation(name)(images, p))
+    assert torch.equal(results[0], results[1])
+    assert torch.equal(results[0], results[2])
+    assert not torch.equal(results[0], augmentation(name)(images, 0.6))
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_some_samples_stay_bitwise_as_they_are(name: str) -> None:
+    images = torch.randn(2000, 3, 8, 8)
+    changed = augmentation(name)(images, 0.1)
+    same = (changed == images).flatten(1).all(1)
+    # flips do nothing half of the time, quarter turns and steps (of a pixel or none) a quarter of it
+    untouched = 0.9**4 * 0.925 if name == "diffaugment" else 0.9**9 * 0.95**2 * 0.925**2
+    assert share(same) == about(untouched, len(images))
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("name", POLICIES)
+def test_nothing_asks_the_device(name: str, channels: int) -> None:
+    """On the meta device there is nothing to ask, and nothing from another device mixes with it."""
+    images = torch.empty(4, channels, 8, 10, device="meta")
+    controller = Ada(0.6, 500).to("meta")
+    controller.saw(torch.empty(4, device="meta"))
+    controller.adjust(4)
+    assert augmentation(name)(images, controller.p).shape == images.shape
+
+
+def test_an_unknown_name_names_the_known_ones() -> None:
+    with pytest.raises(GanvasError, match="diffaugment"):
+        augmentation("mixup")
+
+
+def test_sometimes_is_that_often_and_pairs_stay_together() -> None:
+    drawn = sometimes(0.3, torch.ones(2, MANY), 5)
+    assert torch.equal(drawn[0], drawn[1])
+    assert set(drawn[0].tolist()) == {1.0, 5.0}
+    assert share(drawn[0] == 1) == about(0.3)
+
+
+# Place
+
+
+@pytest.mark.parametrize("down", [-2, 0, 3])
+@pytest.mark.parametrize("right", [-5, 0, 1])
+def test_translation_moves_by_whole_pixels_and_zeros_come_in(right: int, down: int) -> None:
+    images = torch.rand(2, 3, 6, 9) + 1  # no zeros of its own
+    moved = translate(images, n_of(right), n_of(down))
+    padded = pad(images, (9, 9, 6, 6))
+    assert torch.equal(moved, padded[:, :, 6 - down : 12 - down, 9 - right : 18 - right])
+
+
+def test_each_sample_is_translated_its_own_way() -> None:
+    images = torch.zeros(2, 1, 5, 5)
+    images[:, :, 2, 2] = 1
+    moved = translate(images, torch.tensor([1.0, -2.0]), torch.tensor([0.0, 1.0]))
+    assert moved.nonzero().tolist() == [[0, 0, 2, 3], [1, 0, 3, 0]]
+
+
+def test_steps_reach_an_eighth_of_each_side() -> None:
+    right, down = whole_steps(torch.empty(MANY, 1, 24, 40))
+    assert sorted(set(right.tolist())) == list(range(-5, 6))
+    assert sorted(set(down.tolist())) == list(range(-3, 4))
+
+
+@pytest.mark.parametrize(("height", "width"), [(8, 8), (8, 12), (5, 4)])
+def test_cutout_zeroes_half_of_each_side_and_anywhere(height: int, width: int) -> None:
+    images = torch.ones(MANY, 2, height, width)
+    cut = cutout(images, 1.0)
+    hole = cut[:, 0] == 0
+    assert torch.equal(cut[:, 0], cut[:, 1])
+    assert torch.equal(cut[:, 0] == 1, ~hole)
+    rows, columns = hole.any(2), hole.any(1)
+    assert torch.equal(hole, rows[:, :, None] & columns[:, None, :]), "a hole is a rectangle"
+    assert rows.sum(1).max() == (height + 1) // 2
+    assert columns.sum(1).max() == (width + 1) // 2
+    assert (hole.flatten(1).any(1)).all()
+    centre = hole[:, height // 2, width // 2]  # covered from half of all places on either axis
+    assert share(centre) == about(1 / 4)
+    assert share(hole[:, 0, 0]) == pytest.approx((1 / 4 + 0.5 / height) * (1 / 4 + 0.5 / width), abs=0.015)
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_both_policies_end_with_cutout(name: str) -> None:
+    changed = augmentation(name)(torch.ones(2000, 3, 8, 8), 1.0)
+    assert share((changed[:, :, 4, 4] == 0).all(1)) == about(1 / 4, 2000)
+
+
+def test_cutout_is_as_frequent_as_asked() -> None:
+    cut = cutout(torch.ones(MANY, 1, 4, 4), 0.3)
+    assert share((cut == 0).flatten(1).any(1)) == about(0.3)
+
+
+def test_a_mirror_and_quarter_turns_are_exact() -> None:
+    images = torch.randn(2, 3, 7, 7)
+    assert close(warp(images, scaling(n_of(-1), n_of(1))), images.flip(3))
+    for quarters in range(4):
+        turned = warp(images, rotation(n_of(quarters * pi / 2)))
+        assert close(turned, images.rot90(quarters, (2, 3)))
+
+
+def test_a_picture_that_is_not_square_keeps_its_proportions_in_a_quarter_turn() -> None:
+    images = torch.randn(2, 1, 6, 10)
+    assert close(warp(images, rotation(n_of(pi))), images.flip(2, 3))
+    turned = warp(images, rotation(n_of(pi / 2)))
+    assert close(turned[:, :, :, 2:8], images[:, :, :, 2:8].rot90(1, (2, 3)))
+    assert close(turned[:, :, :, 1], turned[:, :, :, 3]), "what is missing is mirrored"
+
+
+@pytest.mark.parametrize(("right", "down"), [(2, 0), (-3, 1), (0, -2)])
+def test_a_shift_in_a_warp_brings_in_a_mirror_image(right: int, down: int) -> None:
+    images = torch.randn(2, 3, 6, 8)
+    moved = warp(images, translation(n_of(-right), n_of(-down)))  # a map goes from the output to the input
+    mirrored = pad(images, (4, 4, 4, 4), mode="reflect")
+    assert close(moved, mirrored[:, :, 4 - down : 10 - down, 4 - right : 12 - right])
+
+
+def ramps(height: int, width: int) -> Tensor:
+    """A picture that says where it is: x and y from the centre, in pixels."""
+    x = torch.arange(width, dtype=torch.float64) - (width - 1) / 2
+    y = torch.arange(height, dtype=torch.float64) - (height - 1) / 2
+    return torch.stack([x.expand(height, width), y[:, None].expand(height, width), torch.zeros(height, width)])[None]
+
+
+def test_a_warp_reads_where_its_map_says() -> None:
+    """Bilinear sampling is exact on ramps, so they show the place itself."""
+    place = ramps(11, 21)
+    angle, size, right, down = radians(30), 0.5, 0.7, -1.2
+    maps = translation(n_of(right, 1), n_of(down, 1)) @ rotation(n_of(angle, 1)) @ scaling(n_of(size, 1), n_of(size, 1))
+    read = warp(place, maps.double())
+    x, y = place[0, 0], place[0, 1]
+    inside = (x.abs() <= 4) & (y.abs() <= 4)  # the mirrors are further out
+    assert close(read[0, 0][inside], (size * (cos(angle) * x - sin(angle) * y) + right)[inside], 1e-6)
+    assert close(read[0, 1][inside], (size * (sin(angle) * x + cos(angle) * y) + down)[inside], 1e-6)
+
+
+def test_sampling_is_pytorchs_own() -> None:
+    images, grid = torch.randn(3, 2, 6, 5), torch.rand(3, 6, 5, 2) * 4 - 2
+    ours, theirs = images.clone().requires_grad_(), images.clone().requires_grad_()
+    weights = torch.randn(3, 2, 6, 5)
+    sampled = augment._Sample.apply(ours, grid)
+    expected = grid_sample(theirs, grid, padding_mode="reflection", align_corners=True)
+    assert torch.equal(sampled, expected)  # type: ignore[arg-type]
+    (sampled * weights).sum().backward()  # type: ignore[operator]
+    (expected * weights).sum().backward()
+    assert torch.equal(ours.grad, theirs.grad)  # type: ignore[arg-type]
+
+
+HEIGHT, WIDTH = 24, 40
+
+
+def motions(p: float) -> tuple[Tensor, Tensor]:
+    """ADA's draws for MANY pictures: the linear parts [n 2 2] and the offsets [n 2] of the maps."""
+    maps = motion(torch.empty(MANY, 3, HEIGHT, WIDTH, dtype=torch.float64), p)
+    assert (maps[:, 2] == torch.tensor([0.0, 0.0, 1.0])).all()
+    return maps[:, :2, :2], maps[:, :2, 2]
+
+
+@pytest.mark.parametrize("p", [0.3, 1.0])
+def test_adas_flips_sizes_and_stretches_are_the_papers(p: float) -> None:
+    linear, _ = motions(p)
+    determinant = torch.linalg.det(linear)
+    assert share(determinant < 0) == about(p / 2)
+
+    size = determinant.abs().log2() / 2
+    resized = size.abs() > 1e-9
+    assert share(resized) == about(p)
+    assert size[resized].std() == pytest.approx(0.2, rel=0.05)
+    assert size[resized].mean() == pytest.approx(0, abs=0.015)
+
+    first, second = torch.linalg.svdvals(linear).unbind(1)
+    stretch = (first / second).log2() / 2  # its sign is lost
+    stretched = stretch > 1e-9
+    assert share(stretched) == about(p)
+    assert stretch[stretched].square().mean().sqrt() == pytest.approx(0.2, rel=0.05)
+
+
+def test_adas_turns_and_shifts_are_the_papers() -> None:
+    """Among the samples that nothing else was done to."""
+    p = 0.3
+    linear, offset = motions(p)
+    plain = (linear @ linear.mT - torch.eye(2)).abs().flatten(1).amax(1).lt(1e-9) & (torch.linalg.det(linear) > 0)
+    linear, offset = linear[plain], offset[plain]
+    angle = torch.atan2(linear[:, 1, 0], linear[:, 0, 0]) / (pi / 2)
+    upright = (angle - angle.round()).abs() < 1e-9
+    assert share(upright) == about(1 - p, len(angle)), "one turn or both with probability p"
+    for quarters in range(4):
+        expected = (1 - p) * (quarters == 0) + p / 4
+        assert share(angle[upright].round() % 4 == quarters) == about(expected, int(upright.sum()))
+
+    shift = (linear.mT @ offset[:, :, None])[upright, :, 0]  # after the quarter turn
+    drifts = (shift - shift.round()).abs().gt(1e-9).any(1)
+    assert share(drifts) == about(p, len(shift))
+    steps = shift[~drifts].round().abs()
+    assert steps.amax(0).tolist() == [WIDTH / 8, HEIGHT / 8]
+    assert share(steps.sum(1) > 0) == about(p * (1 - 1 / 10 * 1 / 6), len(steps))
+    expected = [side * sqrt(1 / 64 + p / 192) for side in (WIDTH, HEIGHT)]
+    assert shift[drifts].std(0).tolist() == pytest.approx(expected, rel=0.06)
+
+
+def test_adas_motions_compose_in_the_papers_order() -> None:
+    """A turn on either side of the stretch; and what is shifted before it is resized, is shifted more, or less."""
+    linear, offset = motions(1.0)
+    for turned in (linear @ linear.mT, linear.mT @ linear):  # diagonal without a turn after, or before, the stretch
+        assert share(turned[:, 0, 1].abs() > 0.01) > 0.8
+    squared = exp(2 * (0.2 * log(2)) ** 2)  # E[s²] of a lognormal s: of the size, and of the stretch
+    expected = (HEIGHT**2 + WIDTH**2) * (squared**2 / 64 + 1 / 192)  # the drift comes after both, steps before
+    assert offset.square().sum(1).mean() == pytest.approx(expected, rel=0.04)
+
+
+# Colour
+
+
+def test_each_colour_factor_does_what_it_says() -> None:
+    images = torch.randn(2, 3, 5, 4)
+    mean = images.mean(1, keepdim=True)
+    one, none = n_of(1), n_of(0)
+    assert torch.equal(recolour(images, one, one, none, shift=none), images)
+    assert close(recolour(images, one, one, shift=n_of(0.4)), images + 0.4)
+    assert close(recolour(images, n_of(1.5), n_of(1.5), shift=none), images * 1.5)
+    assert close(recolour(images, one, n_of(0.2), shift=none), mean + 0.2 * (images - mean))
+    flipped = recolour(images, n_of(-1), one, shift=none)
+    assert close(flipped.mean(1, keepdim=True), -mean)
+    assert close(flipped + mean, images - mean), "a luma flip keeps the colours"
+
+
+def test_hue_turns_about_the_grey_axis() -> None:
+    images = torch.randn(2, 3, 5, 4)
+    one, none = n_of(1), n_of(0)
+    third = recolour(images, one, one, n_of(2 * pi / 3), shift=none)
+    assert close(third, images.roll(1, 1)), "red becomes green, green blue, blue red"
+    turned = recolour(images, one, one, n_of(0.7), shift=none)
+    assert close(turned.mean(1), images.mean(1))
+    assert close(turned.square().sum(1), images.square().sum(1))
+    assert not close(turned, images, 0.1)
+    assert close(recolour(turned, one, one, n_of(-0.7), shift=none), images)
+
+
+def test_a_grey_picture_is_a_colour_picture_without_colours() -> None:
+    grey = torch.randn(2, 1, 5, 4)
+    luma, chroma, hue, shift = torch.randn(4, 2)
+    coloured = recolour(grey.expand(-1, 3, -1, -1), luma, chroma, hue, shift=shift)
+    assert close(recolour(grey, luma, chroma, hue, shift=shift).expand(-1, 3, -1, -1), coloured)
+
+
+def test_alpha_keeps_its_values_in_colour_and_moves_with_the_rest() -> None:
+    images = torch.randn(2, 4, 5, 4)
+    luma, chroma, hue, shift = torch.randn(4, 2)
+    changed = recolour(images, luma, chroma, hue, shift=shift)
+    assert torch.equal(changed[:, 3:], images[:, 3:])
+    assert close(changed[:, :3], recolour(images[:, :3], luma, chroma, hue, shift=shift))
+    assert close(warp(images, scaling(n_of(-1), n_of(1)))[:, 3], images[:, 3].flip(2))
+
+
+def test_each_sample_has_its_own_colours() -> None:
+    images = torch.randn(3, 3, 5, 4)
+    luma, chroma, hue, shift = torch.randn(4, 3)
+    together = recolour(images, luma, chroma, hue, shift=shift)
+    for i in range(3):
+        alone = recolour(images[i : i + 1], luma[i : i + 1], chroma[i : i + 1], hue[i : i + 1], shift=shift[i : i + 1])
+        assert close(together[i : i + 1], alone)
+
+
+def colours_of(
+    policy: Callable[[Tensor, float], Tensor], p: float, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, Tensor]:
+    """Luma, chroma, hue and shift of each of many samples, read off a picture of black, grey and red."""
+    for place in ("warp", "translate", "cutout"):
+        monkeypatch.setattr(augment, place, lambda images, *_: images)
+    probe = torch.tensor([[0.0, 0, 0], [0.5, 0.5, 0.5], [2 / 3, -1 / 3, -1 / 3]], dtype=torch.float64)
+    out = policy(probe.T[None, :, :, None].expand(MANY, -1, -1, 1), p)[..., 0]  # [n rgb pixel]
+    red = out[..., 2] - out[..., 0]
+    across = torch.tensor([[1.0, -0.5, -0.5], [0, sqrt(3) / 2, -sqrt(3) / 2]], dtype=torch.float64)
+    x, y = red @ across.T.unbind(1)[0], red @ across.T.unbind(1)[1]
+    assert red.sum(1).abs().max() < 1e-9
+    return {
+        "luma": (out[..., 1] - out[..., 0]).mean(1) / 0.5,
+        "chroma": torch.hypot(x, y),
+        "hue": torch.atan2(y, x),
+        "shift": out[..., 0].mean(1),
+        "mean": probe.mean(),
+    }
+
+
+@pytest.mark.parametrize("p", [0.3, 1.0])
+def test_the_draws_of_adas_colours_are_the_papers(p: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = colours_of(ada, p, monkeypatch)
+    contrast = seen["luma"].abs()
+    draws = {
+        "brightness": (seen["shift"] / seen["luma"], 0.2),
+        "contrast": (contrast.log2(), 0.5),
+        "saturation": ((seen["chroma"] / contrast).log2(), 1.0),
+        "hue": (seen["hue"], pi / sqrt(3)),
+    }
+    assert share(seen["luma"] < 0) == about(p / 2)
+    applied = {name: value.abs() > 1e-9 for name, (value, _) in draws.items()}
+    for name, (value, deviation) in draws.items():
+        assert share(applied[name]) == about(p), name
+        assert value[applied[name]].std() == pytest.approx(deviation, rel=0.04), name
+        assert value[applied[name]].mean() == pytest.approx(0, abs=0.06 * deviation), name
+    assert share(applied["brightness"] & applied["hue"]) == about(p * p), "each on its own"
+
+
+@pytest.mark.parametrize("p", [0.3, 1.0])
+def test_the_draws_of_diffaugments_colours_are_the_papers(p: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = colours_of(diffaugment, p, monkeypatch)
+    draws = {
+        "brightness": (seen["shift"] - (1 - seen["luma"]) * seen["mean"], 0, 0.5),
+        "contrast": (seen["luma"], 1, 0.5),
+        "saturation": (seen["chroma"] / seen["luma"], 1, 1),
+    }
+    for name, (value, middle, reach) in draws.items():
+        applied = (value - middle).abs() > 1e-9
+        assert share(applied) == about(p), name
+        assert value.min() == pytest.approx(middle - reach, abs=0.01), name
+        assert value.max() == pytest.approx(middle + reach, abs=0.01), name
+        assert value[applied].std() == pytest.approx(reach / sqrt(3), rel=0.04), name
+
+
+def test_diffaugments_contrast_keeps_the_mean_of_the_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(augment, "uniform", lambda images, low, high: n_of(0.0 if low < 0 else high, len(images)))
+    monkeypatch.setattr(augment, "cutout", lambda images, p: images)
+    images = torch.randn(4, 3, 6, 6) + torch.arange(4.0)[:, None, None, None]
+    with_alpha = torch.cat([images, torch.ones(4, 1, 6, 6)], dim=1)
+    changed = diffaugment(with_alpha, 1.0)[:, :3]  # contrast 1.5, saturation 2, no brightness, no steps
+    assert close(changed.mean((1, 2, 3)), images.mean((1, 2, 3)))
+    assert close(changed.mean(1).flatten(1).std(1), 1.5 * images.mean(1).flatten(1).std(1))
+
+
+# Gradients
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 4, 5), (2, 3, 5, 4), (1, 4, 4, 4)], ids=str)
+@pytest.mark.parametrize("name", POLICIES)
+def test_gradients_of_both_orders_are_those_of_differences(name: str, shape: tuple[int, ...]) -> None:
+    def fixed(images: Tensor) -> Tensor:
+        torch.manual_seed(5)
+        return augmentation(name)(images, 0.8) ** 2  # squared, or the second order would be nothing
+
+    images = torch.randn(shape, dtype=torch.float64, requires_grad=True)
+    assert not torch.equal(fixed(images), images**2)
+    assert gradcheck(fixed, (images,))
+    assert gradgradcheck(fixed, (images,), fast_mode=True)
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_a_penalty_through_the_augmentation_reaches_ds_weights(name: str) -> None:
+    images = torch.randn(2, 3, 4, 4, dtype=torch.float64, requires_grad=True)
+    weights = torch.randn(3, 4, 4, dtype=torch.float64, requires_grad=True)
+
+    def penalty(weights: Tensor) -> Tensor:
+        torch.manual_seed(5)
+        logits = (weights * augmentation(name)(images, 1.0)).tanh().sum()
+        (slope,) = torch.autograd.grad(logits, images, create_graph=True)
+        return slope.square().sum()
+
+    assert penalty(weights) > 0
+    assert gradcheck(penalty, (weights,))
+
+
+# The controller
+
+BATCH = 64
+
+
+def judge(controller: Ada, correct: float) -> None:
+    """Four moves in which this share of the reals is judged real."""
+    for _ in range(ADJUST_EVERY):
+        controller.saw(torch.where(torch.arange(BATCH) < correct * BATCH, 3.0, -0.1))
+    controller.adjust(ADJUST_EVERY * BATCH)
+
+
+def test_p_rises_while_d_is_overconfident_and_falls_otherwise_by_the_same_step() -> None:
+    controller = Ada(target=0.6, kimg=500)
+    step = 4 * BATCH / 500_000
+    assert controller.p == 0
+    for k in range(1, 4):
+        judge(controller, 0.85)  # r_t = 0.7
+        assert controller.p.item() == pytest.approx(k * step)
+    judge(controller, 0.75)  # r_t = 0.5
+    assert controller.p.item() == pytest.approx(2 * step)
+    assert controller.signs.tolist() == [0, 0]
+
+
+def test_p_rises_to_1_in_kimg_and_stays_a_probability() -> None:
+    controller = Ada(target=0.6, kimg=2.56)  # ten steps
+    judge(controller, 0.0)
+    assert controller.p == 0
+    for k in range(1, 13):
+        judge(controller, 1.0)
+        assert controller.p.item() == pytest.approx(min(1, k / 10))
+    judge(controller, 0.0)
+    assert controller.p.item() == pytest.approx(0.9)
+
+
+def test_only_signs_matter_and_none_is_no_evidence() -> None:
+    controller = Ada(target=0.5, kimg=1)
+    controller.saw(torch.tensor([100.0, -1e-3, -1e-3, -1e-3]))
+    assert controller.signs.tolist() == [-2, 4]
+    controller.signs += torch.tensor([6.0, 4.0])  # another process: (4, 8) is exactly on target
+    controller.adjust(8)
+    assert controller.p == 0
+    controller.p.fill_(0.5)
+    controller.adjust(8)
+    assert controller.p == 0.5
+
+
+def test_the_gradient_does_not_flow_into_the_controller() -> None:
+    controller = Ada(0.6, 500)
+    controller.saw(torch.randn(4, requires_grad=True))
+    controller.adjust(4)
+    assert not controller.p.requires_grad
+    assert not list(controller.parameters())
+
+
+def test_a_resumed_ramp_is_the_same_ramp() -> None:
+    judged_real = [1.0] * 18 + [0.7] * 22  # r_t 1, then 0.4; the fifth adjustment sees two moves of each
+
+    def play(controller: Ada, moves: range) -> list[Tensor]:
+        course = []
+        for move in moves:
+            controller.saw(torch.where(torch.arange(BATCH) < judged_real[move] * BATCH, 1.0, -1.0))
+            if (move + 1) % ADJUST_EVERY == 0:
+                controller.adjust(ADJUST_EVERY * BATCH)
+            course.append(controller.p.clone())
+        return course
+
+    whole = torch.stack(play(Ada(0.5, 3), range(40)))
+    interrupted = Ada(0.5, 3)
+    before = play(interrupted, range(18))  # the signs of two moves must survive as well as p
+    resumed = Ada(0.5, 3)
+    resumed.load_state_dict({name: value.clone() for name, value in interrupted.state_dict().items()})
+    assert torch.equal(torch.stack(before + play(resumed, range(18, 40))), whole)
+    assert whole.argmax() == 19, "five steps up, then down"
+    assert whole[-1] == 0
+
+
+def test_p_of_the_controller_is_what_augments() -> None:
+    controller = Ada(0.6, 500)
+    controller.p.fill_(0.3)
+    cut = partial(cutout, p=controller.p)
+    assert share((cut(torch.ones(MANY, 1, 4, 4)) == 0).flatten(1).any(1)) == about(0.3)
