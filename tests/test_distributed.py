@@ -51,8 +51,7 @@ with distributed.together(torch.device("cpu")):
     players._step = keep
     ranks = {"rank": distributed.rank(), "world": distributed.world()}
     batches = Batches(images, batch=config.optimisation.batch, seed=0, mirror=True, **ranks)
-    pictures, labels = next(batches)
-    players.round(pictures, labels, 0)
+    players.round([next(batches)], 0)
     save_file(gradients, f"{sys.argv[2]}-{distributed.rank()}.safetensors")
 """
 
@@ -127,9 +126,9 @@ def test_a_rank_that_dies_ends_the_run_with_a_usable_state(pictures: Callable[..
         "from ganvas.training.players import Players\n"
         "from ganvas.cli import told\n"
         "one_round = Players.round\n"
-        "def round(self, images, labels, nimg):\n"
+        "def round(self, batches, nimg):\n"
         "    if nimg == 140 and os.environ['RANK'] == '1': os._exit(7)\n"
-        "    return one_round(self, images, labels, nimg)\n"
+        "    return one_round(self, batches, nimg)\n"
         "if len(sys.argv) > 2: Players.round = round\n"
         "sys.exit(told(lambda: start.train(from_json(TrainConfig, json.loads(sys.argv[1])), name='x')))\n"
     )

@@ -64,8 +64,8 @@ def train(argv: Sequence[str]) -> None:
     from ganvas.training import start
 
     if command.dry_run:
-        plan = start.plan(command.config)
-        print(json.dumps(plan, indent=None if command.json else 2))
+        plan, told = start.plan(command.config)
+        print(json.dumps(plan) if command.json else _plan(plan, told))
         return
     if command.gpus is not None and "WORLD_SIZE" not in os.environ:
         from ganvas.training import launch
@@ -76,6 +76,24 @@ def train(argv: Sequence[str]) -> None:
     )
     if command.json and os.environ.get("RANK", "0") == "0":
         print(json.dumps({"run": str(run.path), "snapshot": str(run.snapshot), "config": to_json(run.config)}))
+
+
+def _plan(plan: dict[str, Any], told: str) -> str:
+    """What a dry run tells people."""
+    data, config = plan["data"], plan["config"]
+    classes = f"{data['classes']} classes" if data["classes"] else "classes not used"
+    shape = "×".join(str(data[side]) for side in ("height", "width", "channels"))
+    lines = [
+        f"{data['images']:,} pictures of {data['name']}, {shape}, {classes}",
+        told,
+        f"  at most {plan['disk_bytes'] / 1e6:,.0f} MB on disk, and the pictures",
+        "",
+        *(f"  --{name:14} {json.dumps(value)}" for name, value in config.items() if not isinstance(value, dict)),
+    ]
+    for group, knobs in config.items():
+        if isinstance(knobs, dict):
+            lines += [f"\n{group}", *(f"  --{name.replace('_', '-'):14} {json.dumps(v)}" for name, v in knobs.items())]
+    return "\n".join(lines)
 
 
 def sample(
@@ -188,16 +206,22 @@ def recipes(json: bool = False) -> None:
     """
     if json:
         _print_json(
-            {name: {"what": r.what, "source": r.source, "config": to_json(r.config)} for name, r in RECIPES.items()}
+            {
+                name: {"what": r.what, "source": r.source, "cost": r.cost, "config": to_json(r.config)}
+                for name, r in RECIPES.items()
+            }
         )
         return
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("recipe", "what it is", "data", "kimg", "objective", "source", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    for title, plain in (("recipe", True), ("what it is, and after whom", False), ("data", True), ("kimg", True)):
+        table.add_column(title, no_wrap=plain)
+    table.add_column("two CPU cores")
     for name, r in RECIPES.items():
         c = r.config
-        table.add_row(f"[bold]{name}[/]", r.what, c.pictures.data, f"{c.kimg:g}", c.play.objective, r.source)
+        table.add_row(f"[bold]{name}[/]", f"{r.what} ({r.source})", c.pictures.data, f"{c.kimg:g}", r.cost)
     Console().print(table)
 
 

@@ -2,23 +2,51 @@
 
 from dataclasses import dataclass
 
-from ganvas.config import CNN, MLP, Optimisation, Pictures, Play, TrainConfig
+from ganvas.config import (
+    CNN,
+    DCGAN,
+    MLP,
+    MSG,
+    R3GAN,
+    Balance,
+    Optimisation,
+    Pictures,
+    Play,
+    ResNet,
+    StyleGAN,
+    TrainConfig,
+    Transformer,
+    ViT,
+)
 from ganvas.errors import GanvasError
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A configuration, and what to expect of it."""
+    """A configuration, and what to expect of it.
+
+    Attributes:
+        what: it in a line.
+        source: who found it.
+        cost: a measured speed on two CPU cores, at the size of its own data.
+        config: every knob.
+    """
 
     what: str
     source: str
+    cost: str
     config: TrainConfig
 
+
+_MNIST, _CIFAR = Pictures(data="mnist"), Pictures(data="cifar10", mirror=True)
+_COURSE = Optimisation(batch=128, beta1=0.5, beta2=0.999)
+_STABLE = Play(objective="rpgan", r1=1.0, r2=1.0)
 
 RECIPES = {
     "digits": Recipe(
         what="the first minute: small MLPs on the embedded 8×8 digits",
         source="RpGAN + R1 + R2: Huang et al. 2024",
+        cost="",
         config=TrainConfig(
             kimg=400,
             network=MLP(latent=32, g_widths=(256, 256, 256), d_widths=(256, 256), g_norm="none"),
@@ -29,34 +57,203 @@ RECIPES = {
     "mlp": Recipe(
         what="the course's first GAN: fully connected",
         source="Goodfellow et al. 2014; the classic Keras pair",
+        cost="",
         config=TrainConfig(
             kimg=2000,
-            pictures=Pictures(data="mnist"),
+            pictures=_MNIST,
             network=MLP(),
             play=Play(objective="non-saturating"),
-            optimisation=Optimisation(batch=128, beta1=0.5, beta2=0.999),
+            optimisation=_COURSE,
+        ),
+    ),
+    "mlp-stable": Recipe(
+        what="the same networks under RpGAN + R1 + R2, G without batch norm",
+        source="Huang et al. 2024 for the rules",
+        cost="",
+        config=TrainConfig(
+            kimg=1000,
+            pictures=_MNIST,
+            network=MLP(g_norm="none"),
+            play=_STABLE,
+            optimisation=Optimisation(batch=128, g_lr="1e-3..1e-4:cosine", d_lr="1e-3..1e-4:cosine", ema=20.0),
         ),
     ),
     "cnn": Recipe(
         what="the course's convolutional GAN, any size",
         source="the classic Keras pair, after Radford et al. 2015",
+        cost="",
         config=TrainConfig(
             kimg=600,
-            pictures=Pictures(data="mnist"),
+            pictures=_MNIST,
             network=CNN(),
+            play=Play(objective="non-saturating"),
+            optimisation=_COURSE,
+        ),
+    ),
+    "cnn-sigmoid": Recipe(
+        what="the same with pixels in [0, 1] and dropout in D, as another course has it",
+        source="the Keras tutorials' pair",
+        cost="",
+        config=TrainConfig(
+            kimg=600,
+            pictures=_MNIST,
+            network=CNN(output="sigmoid", dropout=0.3),
+            play=Play(objective="non-saturating"),
+            optimisation=_COURSE,
+        ),
+    ),
+    "cnn-stable": Recipe(
+        what="the CNN under RpGAN + R1 + R2: the one to try on your own pictures",
+        source="Huang et al. 2024 for the rules",
+        cost="",
+        config=TrainConfig(
+            kimg=600,
+            pictures=_MNIST,
+            network=CNN(),
+            play=_STABLE,
+            optimisation=Optimisation(batch=64, g_lr=5e-4, d_lr=5e-4),
+        ),
+    ),
+    "transformer": Recipe(
+        what="the course's self-attention pair; for pictures up to 32×32",
+        source="the course networks, after Vaswani et al. 2017",
+        cost="",
+        config=TrainConfig(
+            kimg=600,
+            pictures=_MNIST,
+            network=Transformer(),
+            play=Play(objective="non-saturating"),
+            optimisation=_COURSE,
+        ),
+    ),
+    "transformer-stable": Recipe(
+        what="the same networks under RpGAN + R1 + R2",
+        source="Huang et al. 2024 for the rules",
+        cost="",
+        config=TrainConfig(
+            kimg=600,
+            pictures=_MNIST,
+            network=Transformer(),
+            play=_STABLE,
+            optimisation=Optimisation(batch=64, g_lr=2e-4, d_lr=2e-4),
+        ),
+    ),
+    "transformer-modern": Recipe(
+        what="modulated pre-norm transformer against a residual CNN, also beyond 32×32",
+        source="after Lee et al. 2022 (ViTGAN) and Huang et al. 2024",
+        cost="",
+        config=TrainConfig(
+            kimg=2000,
+            pictures=_CIFAR,
+            network=ViT(),
+            play=Play(objective="rpgan", r1=0.5, r2=0.5),
+            optimisation=Optimisation(batch=64, g_lr=2e-4, d_lr=2e-4, ema=50.0),
+        ),
+    ),
+    "dcgan": Recipe(
+        what="strided convolutions and batch norm; faces at 64×64",
+        source="Radford et al. 2015",
+        cost="",
+        config=TrainConfig(
+            kimg=5000,
+            pictures=Pictures(data="celeba", resolution="64"),
+            network=DCGAN(),
             play=Play(objective="non-saturating"),
             optimisation=Optimisation(batch=128, beta1=0.5, beta2=0.999),
         ),
     ),
-    "cnn-stable": Recipe(
-        what="the same networks under RpGAN + R1 + R2: the one to try on your own pictures",
-        source="Huang et al. 2024 for the rules",
+    "wgan": Recipe(
+        what="Wasserstein critic with clipped weights, five moves to one",
+        source="Arjovsky et al. 2017",
+        cost="",
         config=TrainConfig(
-            kimg=600,
-            pictures=Pictures(data="mnist"),
-            network=CNN(),
-            play=Play(objective="rpgan", r1=1.0, r2=1.0),
-            optimisation=Optimisation(batch=64, g_lr=5e-4, d_lr=5e-4),
+            kimg=5000,
+            pictures=Pictures(data="cifar10"),
+            network=ResNet(g_width=64, d_width=64),
+            play=Play(objective="wasserstein", clip=0.01),
+            balance=Balance(d_steps=5),
+            optimisation=Optimisation(batch=64, optimiser="rmsprop", g_lr=5e-5, d_lr=5e-5),
+        ),
+    ),
+    "wgan-gp": Recipe(
+        what="Wasserstein critic with gradient penalty, residual networks",
+        source="Gulrajani et al. 2017",
+        cost="",
+        config=TrainConfig(
+            kimg=10000,
+            pictures=Pictures(data="cifar10"),
+            network=ResNet(blocks="residual"),
+            play=Play(objective="wasserstein", gp=10.0),
+            balance=Balance(d_steps=5),
+            optimisation=Optimisation(batch=64, g_lr=1e-4, d_lr=1e-4, beta1=0.0, beta2=0.9),
+        ),
+    ),
+    "wgan-conditional": Recipe(
+        what="WGAN-GP that draws the class it is asked for",
+        source="Gulrajani et al. 2017; Miyato & Koyama 2018 for the classes",
+        cost="",
+        config=TrainConfig(
+            kimg=5000,
+            pictures=Pictures(data="cifar10", conditional=True, balanced=True),
+            network=ResNet(g_width=64, d_width=64),
+            play=Play(objective="wasserstein", gp=10.0),
+            balance=Balance(d_steps=5),
+            optimisation=Optimisation(batch=64, g_lr=1e-4, d_lr=1e-4, beta1=0.0, beta2=0.9),
+        ),
+    ),
+    "sngan": Recipe(
+        what="hinge loss and spectral norm, residual networks",
+        source="Miyato et al. 2018",
+        cost="",
+        config=TrainConfig(
+            kimg=10000,
+            pictures=Pictures(data="cifar10"),
+            network=ResNet(blocks="residual"),
+            play=Play(objective="hinge", spectral=True),
+            balance=Balance(d_steps=5),
+            optimisation=Optimisation(batch=64, g_lr=2e-4, d_lr=2e-4, beta1=0.0, beta2=0.9),
+        ),
+    ),
+    "stylegan": Recipe(
+        what="the mini-StyleGAN, grown from 4×4",
+        source="Karras et al. 2018 and 2019",
+        cost="",
+        config=TrainConfig(
+            kimg=3000,
+            pictures=_CIFAR,
+            network=StyleGAN(),
+            play=Play(objective="non-saturating", r1=1.0, shared_fakes=False),
+            optimisation=Optimisation(batch=64, g_lr=1e-3, d_lr=1e-3),
+        ),
+    ),
+    "msg": Recipe(
+        what="multi-scale gradients: D sees every size of every picture",
+        source="Karnewar & Wang 2019",
+        cost="",
+        config=TrainConfig(
+            kimg=3000,
+            pictures=_CIFAR,
+            network=MSG(),
+            play=Play(objective="rahinge", shared_fakes=False),
+            optimisation=Optimisation(batch=32, g_lr=3e-3, d_lr=3e-3),
+        ),
+    ),
+    "r3gan": Recipe(
+        what="the modern baseline: residual, no normalisation, every schedule a cosine",
+        source="Huang et al. 2024",
+        cost="",
+        config=TrainConfig(
+            kimg=20000,
+            pictures=_CIFAR,
+            network=R3GAN(),
+            play=Play(objective="rpgan", r1="0.05..0.005:cosine@0-0.2", r2="0.05..0.005:cosine@0-0.2"),
+            optimisation=Optimisation(
+                batch=512,
+                g_lr="2e-4..5e-5:cosine@0-0.2",
+                d_lr="2e-4..5e-5:cosine@0-0.2",
+                beta2="0.9..0.99:cosine@0-0.2",
+                ema="0..500:cosine@0-0.2",
+            ),
         ),
     ),
 }

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ganvas.data.pixels import to_uint8
 from ganvas.devices import choose
 from ganvas.errors import GanvasError
+from ganvas.networks import Generator
 from ganvas.runs import snapshot
 from ganvas.runs.folder import Run
 from ganvas.runs.snapshot import Card
@@ -50,14 +51,20 @@ def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
 
 
 def generate(
-    generator: nn.Module, z: Tensor, labels: Tensor | None = None, *, device: torch.device | None = None
+    generator: Generator,
+    z: Tensor,
+    labels: Tensor | None = None,
+    *,
+    truncation: float = 1.0,
+    device: torch.device | None = None,
 ) -> Iterator[Tensor]:
     """uint8 [m c h w] on the CPU, m ≤ 64 at a time, from latents float32 [n z] and labels int64 [n] or None."""
-    step = chunk(*generator.shape[1:3])  # type: ignore[index]
+    step = chunk(*generator.shape[1:3])
     for start in range(0, len(z), step):
         part = torch.arange(start, start + step).clamp(max=len(z) - 1)
         with torch.no_grad():
-            images = generator(z[part].to(device), None if labels is None else labels[part].to(device))
+            own = None if labels is None else labels[part].to(device)
+            images = generator.truncated(z[part].to(device), own, truncation)
         yield to_uint8(images).cpu()[: len(z) - start]
 
 
@@ -69,7 +76,7 @@ class Sampler:
         path: where it lies.
     """
 
-    def __init__(self, path: Path, generator: nn.Module, card: Card, device: torch.device) -> None:
+    def __init__(self, path: Path, generator: Generator, card: Card, device: torch.device) -> None:
         self.path, self.card, self.device = path, card, device
         self._generator = generator.to(device)
 
@@ -81,15 +88,17 @@ class Sampler:
         Args:
             seeds: whole numbers from 0.
             label: the class of all, or of each; by default a seed's class is seed modulo the number of classes.
-            truncation: latents are multiplied by it: below 1 more typical and less varied (a simple form of the
-                truncation trick of Brock et al. 2019, which redraws what falls outside instead).
+            truncation: below 1 more typical and less varied. Latents are multiplied by it (a simple form of the
+                truncation trick of Brock et al. 2019, which redraws what falls outside instead); style-based
+                generators draw the style towards its mean (Karras et al. 2019, section 2).
 
         Raises:
             GanvasError: no such class, or a class asked of an unconditional generator.
         """
         seeds = _checked(seeds)
-        z = latents(seeds, self._latent) * truncation if seeds else torch.empty(0, self._latent)
-        return generate(self._generator, z, self._labels(label, seeds), device=self.device)
+        z = latents(seeds, self._latent) if seeds else torch.empty(0, self._latent)
+        labels = self._labels(label, seeds)
+        return generate(self._generator, z, labels, truncation=truncation, device=self.device)
 
     def sample(
         self,
@@ -114,14 +123,13 @@ class Sampler:
             )
         if frames < 1:
             raise GanvasError(f"A walk of {frames} pictures a leg.", expected="at least one")
-        z = latents(_checked(seeds), self._latent) * truncation
+        z = latents(_checked(seeds), self._latent)
         t = torch.arange(frames) / frames
         legs = [slerp(z[i], z[(i + 1) % len(z)], t) for i in range(len(z))]
         if label is None and self.card.shape.classes:
             label = 0
-        return generate(
-            self._generator, torch.cat(legs), self._labels(label, [0] * frames * len(z)), device=self.device
-        )
+        labels = self._labels(label, [0] * frames * len(z))
+        return generate(self._generator, torch.cat(legs), labels, truncation=truncation, device=self.device)
 
     def label(self, name: str) -> int:
         """The class called `name`, or numbered so.

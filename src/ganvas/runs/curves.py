@@ -6,6 +6,7 @@ from typing import Any
 
 from ganvas.errors import GanvasError
 from ganvas.files import atomic_file, make_folder
+from ganvas.game.objectives import objective
 from ganvas.runs.folder import Run
 from ganvas.runs.log import read_lines
 
@@ -14,6 +15,9 @@ PANELS: dict[str, dict[str, str]] = {
     "D's mean output (logit)": {"D/real": "on real", "D/fake": "on fake"},
     "Gradient norms": {"D/gradient": "D", "G/gradient": "G"},
     "Slope of D, |∇D|²": {"D/r1": "at real (R1)", "D/r2": "at fake (R2)"},
+    "Slope of D off one, (|∇D| - 1)²": {"D/gp": "between (GP)", "D/dragan": "around real (DRAGAN)"},
+    "Moves a tick": {"D/moves": "D", "G/moves": "G"},
+    "Augmentation, growth": {"augment_p": "how often augmented", "growth": "grown"},
     "Learning rates": {"D/lr": "D", "G/lr": "G"},
     "Speed (kimg/s)": {"kimg_per_s": "kimg/s"},
 }
@@ -35,13 +39,14 @@ def plot(runs: Sequence[Run | Path | str], out: Path) -> Path:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    found = []
+    found, critics = [], 0
     for run in runs:
         run = run if isinstance(run, Run) else Run(Path(run))
         run.card  # noqa: B018 - refuses what is no run
         lines = list(read_lines(run.path / "stats.jsonl"))
         if not lines:
             raise GanvasError(f"{run} has no statistics yet.", mend="train it a little longer.")
+        critics += objective(run.config.play.objective).critic
         found.append((run.path, lines))
     alike = len({path.name for path, _ in found}) < len(found)
     histories = [(str(path) if alike else path.name, lines) for path, lines in found]
@@ -49,14 +54,16 @@ def plot(runs: Sequence[Run | Path | str], out: Path) -> Path:
         title: quantities
         for title, quantities in PANELS.items()
         if any(name in line for _, lines in histories for line in lines for name in quantities)
+        and _told(title, histories)
     }
+    d = "critic" if critics == len(found) else "D"
     rows = -(-len(panels) // 2)
     figure, axes = pyplot.subplots(rows, 2, figsize=(11, 2.9 * rows), squeeze=False, layout="constrained")
     for axis, (title, quantities) in zip(axes.flat, panels.items(), strict=False):
         for i, (run_name, lines) in enumerate(histories):
             for j, (name, label) in enumerate(quantities.items()):
-                _curve(axis, lines, name, len(histories), i, j, label, run_name)
-        axis.set_title(title, fontsize=10)
+                _curve(axis, lines, name, len(histories), i, j, d if label == "D" else label, run_name)
+        axis.set_title(title.replace("D's", f"{d}'s").replace(" of D", f" of {d}"), fontsize=10)
         axis.set_xlabel("kimg", fontsize=8)
         axis.grid(alpha=0.25)
         axis.tick_params(labelsize=8)
@@ -77,6 +84,13 @@ def plot(runs: Sequence[Run | Path | str], out: Path) -> Path:
     finally:
         pyplot.close(figure)
     return out
+
+
+def _told(title: str, histories: Sequence[tuple[str, list[dict[str, Any]]]]) -> bool:
+    """Whether a panel has something to tell: moves, only where the players did not always move together."""
+    return title != "Moves a tick" or any(
+        line["D/moves"] != line["G/moves"] for _, lines in histories for line in lines if "D/moves" in line
+    )
 
 
 def _curve(

@@ -25,7 +25,15 @@ class Stats:
         self._first_bad: dict[tuple[str, ...], Tensor] = {}  # names -> nimg of the first non-finite value, or inf
 
     def add(self, values: Mapping[str, Tensor], nimg: int) -> None:
-        """Adds quantities of equal length, float [n] or [] each, seen in the round that began at `nimg`."""
+        """Adds quantities, float [n] or [] each, seen in the round that began at `nimg`."""
+        alike: dict[int, dict[str, Tensor]] = {}
+        for name, value in values.items():
+            alike.setdefault(value.numel(), {})[name] = value
+        for group in alike.values():
+            self._add(group, nimg)
+
+    def _add(self, values: Mapping[str, Tensor], nimg: int) -> None:
+        """Quantities of equal length, in one pass."""
         names = tuple(values)
         x = torch.stack([value.reshape(-1) for value in values.values()]).to(self._dtype)
         moments = torch.stack([torch.ones_like(x).sum(1), x.sum(1), x.square().sum(1)], dim=1)
@@ -57,13 +65,17 @@ class Stats:
 
     def take(self) -> dict[str, dict[str, float]]:
         """{name: {num, mean, std}} since the last call, and a fresh start."""
-        taken = {}
+        sums: dict[str, Tensor] = {}
         for names, moments in self._moments.items():
-            for name, (count, total, squares) in zip(names, moments.tolist(), strict=True):
-                mean = total / count
-                variance = max(squares / count - mean * mean, 0.0)
-                taken[name] = {"num": int(count), "mean": mean, "std": math.sqrt(variance)}
+            for name, own in zip(names, moments.cpu(), strict=True):
+                sums[name] = sums[name] + own if name in sums else own
         self._moments.clear()
+        taken = {}
+        for name, own in sums.items():
+            count, total, squares = own.tolist()
+            mean = total / count
+            variance = max(squares / count - mean * mean, 0.0)
+            taken[name] = {"num": int(count), "mean": mean, "std": math.sqrt(variance)}
         return taken
 
 

@@ -17,7 +17,7 @@ from ganvas import networks
 from ganvas.config import Network, from_json, to_json
 from ganvas.errors import GanvasError
 from ganvas.files import atomic_folder, make_folder
-from ganvas.networks import Shape
+from ganvas.networks import Generator, Shape
 
 FORMAT = 1
 
@@ -65,7 +65,7 @@ def save(path: Path, generator: nn.Module, card: Card) -> None:
         (temporary / "card.json").write_text(json.dumps(plain, indent=2) + "\n", encoding="utf-8")
 
 
-def load(path: Path) -> tuple[nn.Module, Card]:
+def load(path: Path) -> tuple[Generator, Card]:
     """The generator of a snapshot folder, frozen, in evaluation mode, on the CPU; and its card.
 
     Raises:

@@ -103,6 +103,15 @@ def add(tensors: Iterable[Tensor]) -> None:
             dist.all_reduce(tensor)
 
 
+def mean(value: Tensor) -> Tensor:
+    """The mean of a tensor over the processes."""
+    if world() > 1:
+        value = value.clone()
+        dist.all_reduce(value)
+        value /= world()
+    return value
+
+
 def any_of(flag: bool) -> bool:
     """Whether the flag is up on any process; does not wait for a GPU."""
     if world() == 1:

@@ -6,8 +6,10 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from ganvas.networks import Generator
 
-def average_of(network: nn.Module) -> nn.Module:
+
+def average_of(network: Generator) -> Generator:
     """A frozen copy of `network`, in evaluation mode, to be moved by `update`."""
     return copy.deepcopy(network).eval().requires_grad_(False)
 

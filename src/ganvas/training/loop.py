@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from ganvas import canvas, networks
-from ganvas.config import TrainConfig
+from ganvas.config import TrainConfig, to_json
 from ganvas.data import Batches, ImageSet
 from ganvas.errors import GanvasError
 from ganvas.files import mend_leftovers
@@ -52,17 +52,16 @@ class Session:
         if self.leads:
             terminal.write_to(run.path / "log.txt")
 
-    def play(self) -> None:
-        """Maintenance first, then one round; until the end."""
+    def play(self, cost: str = "") -> None:
+        """Maintenance first, then one round; until the end. `cost` is what to tell of the networks at the start."""
         fresh = not self._resume()
         if self.nimg >= self.config.total:
             self.terminal.say(f"{self.run} is complete ({self.nimg / 1000:g} kimg). {self._fakes()}")
             return
         if self.leads:
-            self._announce(fresh)
-        batches = self._batches()
+            self._announce(fresh, cost)
+        batches, d_steps = self._batches(), self.config.balance.d_steps
         before = -1 if fresh else self.nimg
-        batch = self.config.optimisation.batch
         tick, snap = round(self.config.habits.tick_kimg * 1000), self.config.snapshot_every()
         self.ticked = time.perf_counter()
         self.ticked_at = self.nimg
@@ -81,13 +80,12 @@ class Session:
                 self.terminal.move(self.nimg)
                 before = self.nimg
 
-                pictures, labels = next(batches)
-                seen, norms = self.players.round(pictures, labels, self.nimg)
+                seen, norms = self.players.round([next(batches) for _ in range(d_steps)], self.nimg)
                 self.stats.add(seen, self.nimg)
                 self.stats.add(norms, self.nimg)
                 if self.players.device.type == "cpu":  # elsewhere looking would stall the device: once a tick
                     self._check_finite()
-                self.nimg += batch
+                self.nimg += self.config.a_round
             if self.leads:
                 self._finish(stopping[0] if stop else None)
         if stop:
@@ -110,7 +108,7 @@ class Session:
                 log.event(self.run.path, "resume", self.nimg)
         return saved is not None
 
-    def _announce(self, fresh: bool) -> None:
+    def _announce(self, fresh: bool, cost: str) -> None:
         g, d = (networks.parameters(player) for player in (self.players.game.G, self.players.game.D))
         h, w = self.images.resolution
         for note in self.images.notes:
@@ -125,8 +123,7 @@ class Session:
             f"{'Training' if fresh else f'Going on from {self.nimg / 1000:g} kimg with'} {self.run}\n"
             f"  {len(self.images):,} pictures of {self.images.name}, {h}×{w}×{self.images.channels},{mirrors} "
             f"{f'{self.shape.classes} classes' if self.shape.classes else 'classes not used'}\n"
-            f"  {self.config.network.family}: G {g:,} parameters, D {d:,}; {self.config.play.objective}; "
-            f"{self.config.kimg:g} kimg on {self.players.device}{world}\n"
+            f"{cost}\n  {self.config.play.objective}; {self.config.kimg:g} kimg on {self.players.device}{world}\n"
             f"  at most {most_bytes(self.config, g, d) / 1e6:,.0f} MB on disk, and the pictures (fakes*.png, at most "
             f"{1 + round(self.config.total / self.config.snapshot_every())})"
         )
@@ -165,11 +162,32 @@ class Session:
                 **self.stats.take(),
                 "D/lr": knobs["d_lr"],
                 "G/lr": knobs["g_lr"],
+                **self._moves(),
+                **self._adapting(knobs),
             }
             if self.leads:
                 log.append(self.run.path / "stats.jsonl", line)
                 self.terminal.tick(line)
         self.ticked, self.ticked_at = time.perf_counter(), self.nimg
+
+    def _moves(self) -> dict[str, int]:
+        """Who moved since the last tick, how often; where anybody rested, that becomes an event with its evidence."""
+        names = ("D/moves", "G/moves", "D/rests", "G/rests")
+        moved: dict[str, int] = dict(zip(names, self.players.moved.tolist(), strict=True))
+        self.players.moved[:] = 0
+        if self.players.referee.watches and self.leads and (moved["D/rests"] or moved["G/rests"]):
+            d, g = self.players.referee.losses[1].tolist()
+            rules = {name: rule for name, rule in to_json(self.config.balance).items() if rule}
+            log.event(self.run.path, "balance", self.nimg, since=self.ticked_at, **moved, d_loss=d, g_loss=g, **rules)
+        return moved
+
+    def _adapting(self, knobs: Mapping[str, float]) -> dict[str, float]:
+        """What moves with time besides the learning rates, where it plays a part."""
+        play, ada = self.config.play, self.players.ada
+        line = {"growth": knobs["growth"]} if "growth" in knobs else {}
+        if play.augment != "none":
+            line["augment_p"] = knobs["augment_p"] if ada is None else ada.p.item()
+        return line
 
     def _snapshot(self) -> None:
         """Weights, grid, state: in this order, so that the state never promises what is not there."""

@@ -17,14 +17,14 @@ _LEAST_WAIT = 0.1
 class Terminal:
     """Says things to the user, on stderr and in the run's log.txt; silent on all ranks but the first.
 
-    Use as a context manager: the bar lives inside.
+    Use as a context manager: the bar lives inside. `critic` says that D is one.
     """
 
-    def __init__(self, total: int, *, quiet: bool = False) -> None:
+    def __init__(self, total: int, *, quiet: bool = False, critic: bool = False) -> None:
         self._console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
         self._total, self._log = total, None
         self._moved = self._ticked = 0.0
-        self._losses = ""
+        self._losses, self._d = "", "critic" if critic else "D"
         self._bar = Progress(
             TextColumn("[bold]{task.fields[kimg]}[/] kimg"),
             BarColumn(),
@@ -67,12 +67,13 @@ class Terminal:
 
     def tick(self, line: Mapping[str, Any]) -> None:
         """The numbers of a tick: into the bar, or as a line of its own."""
-        self._losses = f"D {line['D/loss']['mean']:.3f}  G {line['G/loss']['mean']:.3f}"
+        players = ((self._d, "D/loss"), ("G", "G/loss"))
+        self._losses = "  ".join(f"{who} {line[loss]['mean']:.3f}" for who, loss in players if loss in line)
         speed = line["kimg_per_s"] * 1000
         left = (self._total - line["nimg"]) / max(speed, 1e-9)
         text = (
             f"kimg {line['nimg'] / 1000:.1f}/{self._total / 1000:g}  {speed:,.0f} images/s  "
-            f"{self._losses}  left {_clock(left)}"
+            f"{self._losses}  left {clock(left)}"
         )
         if self._bar.disable:
             self.say(text)
@@ -86,7 +87,8 @@ class Terminal:
             write_text(self._log, "".join(f"{stamp}  {line}\n" for line in text.splitlines()))
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """Seconds as minutes:seconds, or hours:minutes:seconds."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"

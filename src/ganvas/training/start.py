@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 
-from ganvas import networks
 from ganvas.config import TrainConfig, replace, to_json
 from ganvas.data import ImageSet, open_images
 from ganvas.errors import GanvasError
@@ -16,8 +15,8 @@ from ganvas.networks import Shape
 from ganvas.runs import folder, log, snapshot
 from ganvas.runs.folder import Run
 from ganvas.training import distributed, memory
+from ganvas.training.estimate import check_fits, described, estimate, threads, trial
 from ganvas.training.loop import Session, most_bytes
-from ganvas.training.players import Players
 from ganvas.training.progress import Terminal
 
 
@@ -54,8 +53,11 @@ def train(
     torch.backends.cudnn.allow_tf32 = False  # penalties are taken in float32
     images = open_images(config.pictures.options(), progress=distributed.leads() and not quiet)
     shape = shape_of(images, config)
-    terminal = Terminal(config.total, quiet=quiet or not distributed.leads())
+    critic = objective(config.play.objective).critic
+    terminal = Terminal(config.total, quiet=quiet or not distributed.leads(), critic=critic)
     with distributed.together(device):
+        cost = estimate(config, shape, device)
+        distributed.lead(lambda: check_fits(cost))
         data = {
             "name": images.name,
             "fingerprint": images.fingerprint,
@@ -66,15 +68,16 @@ def train(
         run = distributed.lead(lambda: _find_or_create(Path(out), name, new, recipe, config, data))
         with ExitStack() as held, terminal:
             run = distributed.lead(lambda: _hold(run, config, held))
-            session = Session(run, config, images, shape, device, terminal)
-            with _threads(config.habits.threads or session.players.threads()):
-                session.play()
+            held.enter_context(_threads(config.habits.threads or threads(cost, config)))
+            fresh = distributed.lead(lambda: not run.state.exists())
+            speed = trial(config, shape, device) if fresh else None
+            told = described(cost, config, speed)
+            Session(run, config, images, shape, device, terminal).play(told)
     return run
 
 
 def _check(config: TrainConfig) -> None:
     """Refuses what cannot be played before anything is decoded or written."""
-    objective(config.play.objective)
     batch, world = config.optimisation.batch, distributed.world()
     least = 2 if getattr(config.network, "g_norm", "none") == "batch" else 1
     if batch % world or batch < least * world:
@@ -85,24 +88,31 @@ def _check(config: TrainConfig) -> None:
         )
 
 
-def plan(config: TrainConfig) -> dict[str, Any]:
-    """What `train` would do, without doing it: the data, the networks' sizes, bytes, and every knob.
+def plan(config: TrainConfig) -> tuple[dict[str, Any], str]:
+    """What `train` would do, without doing it: data, sizes, operations, memory, speed, every knob; and so in words.
 
     Raises:
         GanvasError: what `train` would refuse at its start.
     """
     _check(config)
+    device = distributed.device(config.habits.device)
     images = open_images(config.pictures.options())
     shape = shape_of(images, config)
-    players = Players.seat(config, shape, torch.device("cpu"))
-    g, d = (networks.parameters(player) for player in (players.game.G, players.game.D))
-    return {
+    cost = estimate(config, shape, device)
+    check_fits(cost)
+    with _threads(config.habits.threads or threads(cost, config)):
+        speed = trial(config, shape, device)
+    told = {
         "data": {"name": images.name, "images": len(images), **shape._asdict()},
-        "parameters": {"G": g, "D": d},
-        "training_bytes": 4 * (4 * g + g + 4 * d),
-        "disk_bytes": most_bytes(config, g, d),
+        "parameters": {"G": cost.g_parameters, "D": cost.d_parameters},
+        "flops_an_image": {"G": cost.g_flops, "D": cost.d_flops},
+        "memory_bytes": {"needed": cost.memory, "free": cost.free, "images_at_a_time": cost.images},
+        "disk_bytes": most_bytes(config, cost.g_parameters, cost.d_parameters),
+        "images_per_s": speed,
+        "seconds": config.total / speed,
         "config": to_json(config),
     }
+    return told, described(cost, config, speed)
 
 
 def shape_of(images: ImageSet, config: TrainConfig) -> Shape:

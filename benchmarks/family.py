@@ -1,0 +1,205 @@
+"""Every recipe on real data within a budget of time: how far does it come, how fast, in how much memory?
+
+Each recipe is trained by the command line, in a process of its own, for as many images as its own dry run says fit the
+budget. Then 2,000 pictures of the untrained generator (its average, like the trained one's) and of the last snapshot
+are compared with 2,000 held-out real ones. The features are those of a small classifier trained on the spot for MNIST,
+and of a fixed random convolutional network elsewhere. The Fréchet distance there is no FID: it means something only
+beside its floor, the distance of 2,000 real training pictures to the held-out ones.
+
+    python benchmarks/family.py --mnist DIR --cifar TRAIN.zip TEST.zip --faces ZIP [--only cnn msg] [--seconds 600]
+                                [--seeds 0-2] [--out FOLDER]
+
+Writes one line a run to FOLDER/family.jsonl, and leaves the runs there; --table prints them as Markdown.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from digits import frechet
+from torch import nn
+from torch.nn import functional as F
+
+import ganvas
+from ganvas.data import ImageSet, PictureOptions, open_images, to_unit
+from ganvas.runs.log import read_lines
+from ganvas.sample import parse_seeds
+
+COMPARED = 2000
+"""Pictures on each side of a distance; the faces are fewer (500 are held out)."""
+
+CASES: dict[str, tuple[str, list[str]]] = {
+    "mlp": ("mnist", []),
+    "mlp-stable": ("mnist", []),
+    "cnn": ("mnist", []),
+    "cnn-sigmoid": ("mnist", []),
+    "cnn-stable": ("mnist", []),
+    "transformer": ("mnist", []),
+    "transformer-stable": ("mnist", []),
+    "transformer-modern": ("cifar", ["--tokens-width", "128", "--d-width", "24"]),
+    "dcgan": ("faces64", ["--g-width", "32", "--d-width", "32", "--batch", "64"]),
+    "wgan": ("cifar", ["--g-width", "32", "--d-width", "32"]),
+    "wgan-gp": ("cifar", ["--g-width", "32", "--d-width", "32"]),
+    "wgan-conditional": ("cifar", ["--g-width", "32", "--d-width", "32"]),
+    "sngan": ("cifar", ["--g-width", "32", "--d-width", "32"]),
+    "stylegan": ("faces32", ["--width", "64"]),
+    "msg": ("faces32", ["--width", "64"]),
+    "r3gan": ("cifar", ["--width", "64", "--batch", "64"]),
+}
+"""Recipe -> (data, what is narrowed so that two CPU cores come anywhere within the budget)."""
+
+
+class Data:
+    """A set to learn, its held-out part, and features to compare them in."""
+
+    def __init__(self, name: str, arguments: argparse.Namespace) -> None:
+        size = {"faces64": "64", "faces32": "32"}.get(name)
+        self.source = {"mnist": arguments.mnist, "cifar": arguments.cifar[0]}.get(name, arguments.faces)
+        self.flags = ["--data", str(self.source), *(["--resolution", size] if size else [])]
+        train = open_images(PictureOptions(str(self.source), "train", size))
+        if name == "mnist":
+            test = open_images(PictureOptions(str(self.source), "test")).images
+        elif name == "cifar":
+            test = open_images(PictureOptions(str(arguments.cifar[1]))).images
+        else:  # no held-out part: the floor is between two halves, both of which are learnt from
+            test = train.images[::2]
+        real = train.images[1::2] if "faces" in name else train.images
+        self.network = classifier(train, arguments.out / "classifier.pt") if name == "mnist" else random_features(train)
+        self.count = min(COMPARED, len(test))
+        self.reference = self.features(test[: self.count])
+        self.floor = frechet(self.features(real[: self.count]), self.reference)
+
+    @torch.no_grad()
+    def features(self, images: np.ndarray) -> np.ndarray:
+        """uint8 [n c h w] -> float64 [n f]."""
+        parts = torch.from_numpy(np.ascontiguousarray(images)).split(250)
+        return torch.cat([self.network[:-1](to_unit(part)) for part in parts]).double().numpy()
+
+    @torch.no_grad()
+    def shares(self, images: np.ndarray) -> list[float]:
+        """The classifier's share of each class."""
+        parts = torch.from_numpy(images).split(250)
+        guesses = torch.cat([self.network(to_unit(part)).argmax(1) for part in parts])
+        return (guesses.bincount(minlength=10) / len(guesses)).tolist()
+
+
+def classifier(images: ImageSet, kept: Path) -> nn.Sequential:
+    """A small CNN, two passes over the training digits from a fixed seed; 64 features before its logits."""
+    torch.manual_seed(1234)
+    network = nn.Sequential(
+        nn.Conv2d(1, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 64, 3, stride=2, padding=1), nn.ReLU(),
+        nn.Conv2d(64, 64, 3, stride=2, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(64 * 49, 64), nn.ReLU(),
+        nn.Linear(64, 10),
+    )  # fmt: skip
+    if kept.exists():
+        network.load_state_dict(torch.load(kept, weights_only=True))
+        return network.eval()
+    assert images.labels is not None
+    adam = torch.optim.Adam(network.parameters(), 1e-3, weight_decay=1e-4)
+    x, y = torch.from_numpy(images.images.copy()), torch.from_numpy(images.labels.copy())
+    for _ in range(2):
+        for chosen in torch.randperm(len(x)).split(128):
+            adam.zero_grad()
+            F.cross_entropy(network(to_unit(x[chosen])), y[chosen]).backward()
+            adam.step()
+    torch.save(network.state_dict(), kept)
+    return network.eval()
+
+
+def random_features(images: ImageSet) -> nn.Sequential:
+    """Three random convolutions of a fixed seed, averaged over the picture: 128 features."""
+    torch.manual_seed(1234)
+    layers: list[nn.Module] = []
+    for before, after in ((images.channels, 32), (32, 64), (64, 128)):
+        convolution = nn.Conv2d(before, after, 3, padding=1)
+        nn.init.orthogonal_(convolution.weight, gain=2**0.5)
+        layers += [convolution, nn.LeakyReLU(0.2), nn.AvgPool2d(2)]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Identity()).eval()
+
+
+def trained(recipe: str, data: Data, seed: int, arguments: argparse.Namespace) -> tuple[dict[str, Any], int]:
+    """Trains within the budget; what the dry run said, and the peak memory of the process in bytes."""
+    command = [sys.executable, "-m", "ganvas", "train", recipe, *data.flags, *CASES[recipe][1], "--seed", str(seed)]
+    planned = json.loads(subprocess.run([*command, "--dry-run", "--json"], capture_output=True, check=True).stdout)
+    kimg = max(1, round(planned["images_per_s"] * arguments.seconds / 1000))
+    length = ["--kimg", str(kimg), "--keep-kimg", str(kimg), "--tick-kimg", str(max(0.5, kimg / 100))]
+    place = ["--out", str(arguments.out), "--name", f"{recipe}-{seed}", "--no-plot", "--quiet"]
+    process = subprocess.Popen([*command, *length, *place])
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f"{recipe} failed")
+    return planned, usage.ru_maxrss * 1024
+
+
+def measured(recipe: str, data: Data, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
+    """A line of the table."""
+    planned, memory = trained(recipe, data, seed, arguments)
+    run = ganvas.Run(arguments.out / f"{recipe}-{seed}")
+    seconds = list(read_lines(run.path / "stats.jsonl"))[-1]["seconds"]
+    draws = {
+        name: ganvas.load(snapshot).sample(seeds=range(data.count))
+        for name, snapshot in (("start", run.path / "snapshots" / "000000"), ("end", run.snapshot))
+    }
+    distances = {name: frechet(data.features(drawn), data.reference) for name, drawn in draws.items()}
+    line = {
+        "recipe": recipe, "data": CASES[recipe][0], "narrowed": " ".join(CASES[recipe][1]), "seed": seed,
+        "kimg": run.config.kimg, "seconds": seconds, "images_per_s": 1000 * run.config.kimg / seconds,
+        "trial_images_per_s": planned["images_per_s"], "parameters": planned["parameters"], "memory": memory,
+        "estimated": planned["memory_bytes"]["needed"], "floor": data.floor, **distances,
+    }  # fmt: skip
+    if CASES[recipe][0] == "mnist":
+        line["rarest"] = min(data.shares(draws["end"]))
+    return line
+
+
+def table(lines: list[dict[str, Any]]) -> str:
+    """The lines as Markdown."""
+    rows = [
+        "| recipe | data | narrowed | seed | kimg | seconds | images/s | memory | start | end | floor | rarest class |",
+        "|" + "---|" * 12,
+    ]
+    for line in lines:
+        rarest = f"{100 * line['rarest']:.1f} %" if "rarest" in line else ""
+        rows.append(
+            f"| `{line['recipe']}` | {line['data']} | {line['narrowed']} | {line['seed']} | {line['kimg']:g} | "
+            f"{line['seconds']:.0f} | {line['images_per_s']:,.0f} | {line['memory'] / 1e6:,.0f} MB | "
+            f"{line['start']:.3g} | {line['end']:.3g} | {line['floor']:.3g} | {rarest} |"
+        )
+    return "\n".join(rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--mnist", type=Path)
+    parser.add_argument("--cifar", type=Path, nargs=2, metavar=("TRAIN", "TEST"))
+    parser.add_argument("--faces", type=Path)
+    parser.add_argument("--only", nargs="+", choices=CASES, default=list(CASES))
+    parser.add_argument("--seconds", type=float, default=600)
+    parser.add_argument("--seeds", default="0")
+    parser.add_argument("--out", type=Path, default=Path("family"))
+    parser.add_argument("--table", action="store_true", help="only print what is there")
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    file = arguments.out / "family.jsonl"
+    if not arguments.table:
+        opened: dict[str, Data] = {}
+        for recipe in arguments.only:
+            data = CASES[recipe][0]
+            if data not in opened:
+                opened[data] = Data(data, arguments)
+            for seed in parse_seeds(arguments.seeds):
+                line = measured(recipe, opened[data], seed, arguments)
+                with file.open("a") as log:
+                    log.write(json.dumps(line) + "\n")
+                print(json.dumps(line), flush=True)
+    print(table([json.loads(line) for line in file.read_text().splitlines()]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,206 @@
+"""What a run will cost, found out before its first step: operations, memory, time."""
+
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import torch
+from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
+
+from ganvas import networks
+from ganvas.config import TrainConfig
+from ganvas.errors import GanvasError
+from ganvas.game.moves import Penalties, train_d, train_g
+from ganvas.networks import Shape
+from ganvas.training import distributed
+from ganvas.training.players import Players
+from ganvas.training.progress import clock
+
+PASSES = 10
+"""Forward passes of both networks that a round costs, about."""
+
+FLOPS_A_THREAD = 5e8
+"""Operations a round that are worth a thread (measured: docs/decisions/0005)."""
+
+TRIAL_ROUNDS, TRIAL_SECONDS = 3, 10.0
+"""A trial ends after so many rounds, or with the first that ends later than this."""
+
+TRANSIENT = 1.5
+"""What the backward pass and the libraries need besides what the graph holds (measured: docs/results.md)."""
+
+HEADROOM = 0.9
+"""The part of the free memory that a run may fill by this estimate."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a run costs.
+
+    Attributes:
+        g_parameters, d_parameters: numbers that each network learns.
+        g_flops, d_flops: operations of one forward pass an image (a multiply-add counts two).
+        kept: bytes of the networks, their average and their optimisers, on each process.
+        an_image, a_pass: bytes at the peak of a move, for each image that passes at a time, and besides.
+        images: how many pass at a time.
+        free: bytes that are free on the device now.
+    """
+
+    g_parameters: int
+    d_parameters: int
+    g_flops: int
+    d_flops: int
+    kept: int
+    an_image: float
+    a_pass: float
+    images: int
+    free: int
+
+    @property
+    def memory(self) -> int:
+        """Bytes on the device at the peak of a round, on each process."""
+        return round(self.kept + self.a_pass + self.an_image * self.images)
+
+
+def described(cost: Estimate, config: TrainConfig, images_per_s: float | None) -> str:
+    """What people are told of it, in two lines."""
+    said = (
+        f"  {config.network.family}: G {cost.g_parameters:,} parameters, {_operations(cost.g_flops)} an image; "
+        f"D {cost.d_parameters:,}, {_operations(cost.d_flops)}\n"
+        f"  about {cost.memory / 1e6:,.0f} MB of memory with {cost.images} images at a time; "
+        f"{cost.free / 1e6:,.0f} MB are free"
+    )
+    if images_per_s is None:
+        return said
+    seconds = config.total / images_per_s
+    return f"{said}\n  {images_per_s:,.0f} images/s in a trial: {clock(seconds)} for {config.kimg:g} kimg"
+
+
+def _operations(flops: int) -> str:
+    return f"{flops / 1e9:.1f} GFLOP" if flops >= 1e9 else f"{flops / 1e6:.1f} MFLOP"
+
+
+def threads(estimate: Estimate, config: TrainConfig) -> int:
+    """How many CPU threads a round keeps busy: small networks run slower on many.
+
+    A function of the configuration and the machine, not of its load: the number of threads may change the last
+    bit of a sum, and a resumed run is the same run.
+    """
+    forward = estimate.g_flops + estimate.d_flops
+    a_round = forward * PASSES * config.a_round / distributed.world()
+    return max(1, min(torch.get_num_threads(), round(a_round / FLOPS_A_THREAD)))
+
+
+def estimate(config: TrainConfig, shape: Shape, device: torch.device) -> Estimate:
+    """Sizes, operations and memory, from a move of each player over tiny batches on the CPU.
+
+    The peak is linear in the images that pass at a time, so two points give it for any batch. Families that grow are
+    taken at their full size. Draws from torch's global generator.
+    """
+    players = Players.seat(config, shape, torch.device("cpu"))
+    game = players.game
+    z, labels = torch.zeros(2, config.network.latent), torch.zeros(2, dtype=torch.long) if shape.classes else None
+    with torch.no_grad():
+        shown = game.G.shown(z, labels)
+    g, d = (networks.parameters(player) for player in (game.G, game.D))
+    few, more = (_kept_for_backward(players, shape, n) for n in (4, 8))
+    moments = 2 if config.optimisation.optimiser == "adam" else 1
+    kept = 4 * (2 * g + d + moments * (g + d))  # G, its average, D, and what the optimisers remember
+    return Estimate(
+        g_parameters=g,
+        d_parameters=d,
+        g_flops=networks.flops(game.G, z, labels) // 2,
+        d_flops=networks.flops(game.D, shown, labels) // 2,
+        kept=kept,
+        an_image=TRANSIENT * max(0, more - few) / 4,
+        a_pass=max(0, 2 * few - more) + 4 * max(g, d),  # and one player's gradients
+        images=_at_a_time(config),
+        free=free_bytes(device),
+    )
+
+
+def _at_a_time(config: TrainConfig) -> int:
+    """Images that pass through a network at a time on each process."""
+    own = config.optimisation.batch // distributed.world()
+    return min(config.optimisation.microbatch or own, own)
+
+
+def check_fits(cost: Estimate) -> None:
+    """Refuses a run that will not fit, and says how many images at a time would.
+
+    Raises:
+        GanvasError: the estimate is above what is free.
+    """
+    room = cost.free * HEADROOM
+    if cost.memory <= room:
+        return
+    fits = math.floor((room - cost.kept - cost.a_pass) / max(cost.an_image, 1))
+    raise GanvasError(
+        f"This needs about {cost.memory / 1e9:.1f} GB of memory, and {cost.free / 1e9:.1f} GB are free.",
+        expected=f"at most {HEADROOM:.0%} of what is free",
+        mend=f"--batch {fits} would fit; --microbatch {fits} keeps the batch and its gradients, and takes longer."
+        if fits > 0
+        else "narrower networks, or a smaller --resolution: they do not fit with a single picture.",
+    )
+
+
+def trial(config: TrainConfig, shape: Shape, device: torch.device) -> float:
+    """Images a second over all processes, measured on players of its own with random pictures, at full size.
+
+    One round to warm up, then three, or as many as end within TRIAL_SECONDS.
+    """
+    players = Players.seat(config, shape, device)
+    n = config.optimisation.batch // distributed.world()
+    pictures = torch.randint(0, 256, (n, *shape[:3]), dtype=torch.uint8, device=device)
+    labels = torch.zeros(n, dtype=torch.long, device=device) if shape.classes else None
+    batches = [(pictures, labels)] * config.balance.d_steps
+    ends = [time.perf_counter()]
+    while len(ends) < 2 + TRIAL_ROUNDS and ends[-1] - ends[0] < TRIAL_SECONDS:
+        _, norms = players.round(batches, max(0, config.total - config.a_round))
+        next(iter(norms.values())).tolist()  # waits for the device
+        ends.append(time.perf_counter())
+    timed = ends[1:] if len(ends) > 2 else ends
+    return config.a_round * (len(timed) - 1) / (timed[-1] - timed[0])
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory that is free on the device; on the CPU, no more than the container's limit leaves."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    free = psutil.virtual_memory().available
+    limit, used = (Path(f"/sys/fs/cgroup/memory.{name}") for name in ("max", "current"))
+    try:
+        return min(free, int(limit.read_text()) - int(used.read_text()))
+    except (OSError, ValueError):  # no such limit
+        return free
+
+
+def _kept_for_backward(players: Players, shape: Shape, n: int) -> int:
+    """Bytes that the graphs of one move hold at the most, over n images: D's move, or G's."""
+    game, play = players.game, players.config.play
+    z, labels = torch.randn(n, players.config.network.latent), torch.zeros(n, dtype=torch.long)
+    own = labels if shape.classes else None
+    most = {name: players.schedules[name] for name in ("r1", "r2", "gp", "dragan")}
+    penalties = Penalties(**{name: max(schedule.start, schedule.end) for name, schedule in most.items()})
+    real = game.D.view(torch.zeros(n, *shape[:3]).contiguous(memory_format=players.layout))
+    held: dict[int, int] = {}  # bytes at each address: nothing saved is freed before the backward pass
+
+    def hold(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        held[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with saved_tensors_hooks(hold, lambda tensor: tensor):
+        with torch.set_grad_enabled(play.shared_fakes):
+            fake = game.G.shown(z, own)
+        g_graph = dict(held)
+        train_d(game, real, fake, own, penalties=penalties)
+        d_move = sum(held.values())
+        held.clear()
+        held.update(g_graph)
+        train_g(game, real, fake if play.shared_fakes else game.G.shown(z, own), own)
+    for player in (game.G, game.D):
+        player.zero_grad(set_to_none=True)
+    return max(d_move, sum(held.values()))

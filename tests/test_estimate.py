@@ -1,0 +1,110 @@
+"""What a run will cost is said before it starts, and is about right."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import torch
+from trying import NARROW, ganvas, tiny
+
+from ganvas.config import CNN, replace
+from ganvas.errors import GanvasError
+from ganvas.networks import Shape, build, parameters
+from ganvas.training import estimate as estimating
+from ganvas.training.estimate import check_fits, estimate, threads, trial
+from ganvas.training.start import train
+
+CPU = torch.device("cpu")
+SHAPE = Shape(3, 16, 16, 3)
+
+
+@pytest.mark.parametrize("family", NARROW)
+def test_every_family_is_counted_and_leaves_no_gradient_behind(family: str) -> None:
+    config = replace(tiny(family=family, r1=0.0, r2=0.0), conditional=True)
+    cost = estimate(config, SHAPE, CPU)
+    assert (cost.g_parameters, cost.d_parameters) == tuple(map(parameters, build(config.network, SHAPE)))
+    assert cost.g_flops > cost.g_parameters / 4
+    assert cost.an_image > 4 * 3 * 16 * 16, "the picture itself at the least"
+    assert cost.kept == 4 * (4 * cost.g_parameters + 3 * cost.d_parameters)
+    assert cost.memory < 1e8 < cost.free
+
+
+def test_memory_grows_with_the_images_at_a_time_and_with_penalties() -> None:
+    config = replace(tiny(family="cnn", r1=0.0, r2=0.0), batch=100)
+    whole, parts = (estimate(replace(config, microbatch=m), SHAPE, CPU) for m in (None, 10))
+    assert (whole.images, parts.images) == (100, 10)
+    assert whole.memory - parts.memory == pytest.approx(90 * whole.an_image, abs=2)
+    assert estimate(replace(config, r1=1.0, r2=1.0), SHAPE, CPU).an_image > 1.2 * whole.an_image
+
+
+def test_memory_is_what_the_graph_holds() -> None:
+    """Against the bytes by hand: a linear D keeps its input, the logits' inputs and no more."""
+    config = replace(tiny(r1=0.0, r2=0.0), shared_fakes=True)
+    config = replace(config, g_widths=(512,), d_widths=(2048,))
+    cost = estimate(config, Shape(1, 8, 8), CPU)
+    kept_by_d = 2 * (64 + 2 * 2048)  # per image, real and fake: its input; before or behind LeakyReLU
+    kept_by_g = 6 + 2 * 512 + 64
+    assert cost.an_image / estimating.TRANSIENT / 4 == pytest.approx(kept_by_d + kept_by_g, rel=0.5)
+
+
+def test_what_does_not_fit_is_refused_with_the_batch_that_would(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = replace(tiny(family="cnn"), batch=512)
+    needed = estimate(config, Shape(1, 28, 28), CPU)
+    monkeypatch.setattr(estimating, "free_bytes", lambda device: needed.memory // 2)
+    with pytest.raises(GanvasError, match=r"--microbatch \d+ keeps the batch") as refused:
+        check_fits(estimate(config, Shape(1, 28, 28), CPU))
+    fits = int(refused.value.mend.split()[1])
+    assert 100 < fits < 256
+    check_fits(estimate(replace(config, batch=fits), Shape(1, 28, 28), CPU))
+    with pytest.raises(GanvasError, match="memory"):
+        check_fits(estimate(replace(config, batch=math.ceil(1.2 * fits)), Shape(1, 28, 28), CPU))
+    monkeypatch.setattr(estimating, "free_bytes", lambda device: 1000)
+    with pytest.raises(GanvasError, match="memory"):
+        train(config, name="big", quiet=True)
+    assert not Path("runs/big").exists(), "refused before anything is written"
+
+
+def test_networks_that_never_fit_are_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(estimating, "free_bytes", lambda device: 1000)
+    with pytest.raises(GanvasError, match="not fit with a single picture"):
+        check_fits(estimate(tiny(), Shape(1, 8, 8), CPU))
+
+
+def test_free_memory_is_what_the_system_says() -> None:
+    assert 0 < estimating.free_bytes(CPU) <= psutil.virtual_memory().total
+
+
+def test_a_trial_changes_nothing_and_measures_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    rounds = []
+    one_round = estimating.Players.round
+
+    def counted(self: Any, batches: Any, nimg: int) -> Any:
+        rounds.append(len(batches))
+        return one_round(self, batches, nimg)
+
+    monkeypatch.setattr(estimating.Players, "round", counted)
+    assert trial(replace(tiny(), d_steps=2), Shape(1, 8, 8), CPU) > 0
+    assert rounds == [2] * 4
+
+
+def test_threads_follow_the_work_and_not_the_load() -> None:
+    small, large = tiny(), replace(tiny(), batch=512)
+    large = replace(large, g_widths=(4096,), d_widths=(4096,))
+    few, many = (threads(estimate(config, Shape(1, 28, 28), CPU), config) for config in (small, large))
+    assert few == 1
+    assert many == torch.get_num_threads()
+
+
+def test_a_dry_run_tells_and_writes_nothing() -> None:
+    plan = json.loads(ganvas("train", "cnn", "--data", "digits", "--batch", "16", "--dry-run", "--json").stdout)
+    assert plan["parameters"]["G"] > 0
+    assert plan["seconds"] == pytest.approx(plan["config"]["kimg"] * 1000 / plan["images_per_s"])
+    assert plan["memory_bytes"]["needed"] < plan["memory_bytes"]["free"]
+    assert plan["config"]["network"]["g_width"] == CNN().g_width
+    told = ganvas("train", "digits", "--dry-run").stdout
+    for word in ("1,400 pictures", "parameters", "memory", "images/s in a trial", "--objective", "--g-lr"):
+        assert word in told
+    assert not Path("runs").exists()
