@@ -11,7 +11,7 @@ demo: $(VENV)/installed
 	$(BIN)/ganvas train
 
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

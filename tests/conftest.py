@@ -1,10 +1,13 @@
 """What every test shares: a cache and a working folder of its own, and pictures."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny networks, several tests at a time: more threads only wait
 
 
 @pytest.fixture(autouse=True)

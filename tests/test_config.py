@@ -17,6 +17,7 @@ from ganvas.config import (
     Network,
     StyleGAN,
     TrainConfig,
+    ViT,
     differences,
     from_json,
     leaves,
@@ -146,6 +147,7 @@ def test_what_is_no_schedule_is_refused(text: str) -> None:
 REFUSED: list[tuple[Network, dict[str, object], str]] = [
     (MLP(), {"batch": 1}, "compares the images of a batch"),
     (MLP(), {"batch": 8, "microbatch": 1}, "compares the images of a batch"),
+    (ViT(), {"heads": 3}, "share equally"),
     (DCGAN(), {"r1": 1.0}, "the slope at one is that at all"),
     (DCGAN(), {"gp": "0..10"}, "the slope at one is that at all"),
     (DCGAN(), {"objective": "wasserstein", "dragan": 10}, "--d-norm none"),

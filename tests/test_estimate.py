@@ -1,5 +1,6 @@
 """What a run will cost is said before it starts, and is about right."""
 
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -82,20 +83,27 @@ def test_a_trial_changes_nothing_and_measures_rounds(monkeypatch: pytest.MonkeyP
     one_round = estimating.Players.round
 
     def counted(self: Any, batches: Any, nimg: int) -> Any:
-        rounds.append(len(batches))
+        rounds.append((len(batches), len(batches[0][0])))
         return one_round(self, batches, nimg)
 
     monkeypatch.setattr(estimating.Players, "round", counted)
-    assert trial(replace(tiny(), d_steps=2), Shape(1, 8, 8), CPU) > 0
-    assert rounds == [2] * 4
+    config = replace(tiny(), d_steps=2)
+    cost = estimate(config, Shape(1, 8, 8), CPU)
+    assert trial(cost, config, Shape(1, 8, 8), CPU) > 0
+    assert rounds == [(2, 20)] * 4
+    rounds.clear()
+    dear = dataclasses.replace(cost, g_flops=10**9, d_flops=10**9)
+    assert trial(dear, config, Shape(1, 8, 8), CPU) > 0
+    assert rounds == [(2, 5)] * 4, "2e11 operations over two moves of ten passes"
 
 
-def test_threads_follow_the_work_and_not_the_load() -> None:
+def test_threads_follow_the_work_and_not_the_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 6)
     small, large = tiny(), replace(tiny(), batch=512)
     large = replace(large, g_widths=(4096,), d_widths=(4096,))
     few, many = (threads(estimate(config, Shape(1, 28, 28), CPU), config) for config in (small, large))
     assert few == 1
-    assert many == torch.get_num_threads()
+    assert many == 6
 
 
 def test_a_dry_run_tells_and_writes_nothing() -> None:

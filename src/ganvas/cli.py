@@ -218,10 +218,10 @@ def recipes(json: bool = False) -> None:
     table = Table(box=None, pad_edge=False)
     for title, plain in (("recipe", True), ("what it is, and after whom", False), ("data", True), ("kimg", True)):
         table.add_column(title, no_wrap=plain)
-    table.add_column("two CPU cores")
+    table.add_column("images/s, two CPU cores")
     for name, r in RECIPES.items():
         c = r.config
-        table.add_row(f"[bold]{name}[/]", f"{r.what} ({r.source})", c.pictures.data, f"{c.kimg:g}", r.cost)
+        table.add_row(f"[bold]{name}[/]", f"{r.what}\n[dim]{r.source}[/]", c.pictures.data, f"{c.kimg:g}", r.cost)
     Console().print(table)
 
 

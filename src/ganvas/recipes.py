@@ -28,7 +28,7 @@ class Recipe:
     Attributes:
         what: it in a line.
         source: who found it.
-        cost: a measured speed on two CPU cores, at the size of its own data.
+        cost: images/s of a trial on two CPU cores (docs/results.md), at the size of its own data.
         config: every knob.
     """
 
@@ -46,7 +46,7 @@ RECIPES = {
     "digits": Recipe(
         what="the first minute: small MLPs on the embedded 8×8 digits",
         source="RpGAN + R1 + R2: Huang et al. 2024",
-        cost="",
+        cost="6,100 at 8×8",
         config=TrainConfig(
             kimg=400,
             network=MLP(latent=32, g_widths=(256, 256, 256), d_widths=(256, 256), g_norm="none"),
@@ -57,7 +57,7 @@ RECIPES = {
     "mlp": Recipe(
         what="the course's first GAN: fully connected",
         source="Goodfellow et al. 2014; the classic Keras pair",
-        cost="",
+        cost="5,600 at 28×28",
         config=TrainConfig(
             kimg=2000,
             pictures=_MNIST,
@@ -69,7 +69,7 @@ RECIPES = {
     "mlp-stable": Recipe(
         what="the same networks under RpGAN + R1 + R2, G without batch norm",
         source="Huang et al. 2024 for the rules",
-        cost="",
+        cost="4,300 at 28×28",
         config=TrainConfig(
             kimg=1000,
             pictures=_MNIST,
@@ -81,7 +81,7 @@ RECIPES = {
     "cnn": Recipe(
         what="the course's convolutional GAN, any size",
         source="the classic Keras pair, after Radford et al. 2015",
-        cost="",
+        cost="270 at 28×28",
         config=TrainConfig(
             kimg=600,
             pictures=_MNIST,
@@ -93,7 +93,7 @@ RECIPES = {
     "cnn-sigmoid": Recipe(
         what="the same with pixels in [0, 1] and dropout in D, as another course has it",
         source="the Keras tutorials' pair",
-        cost="",
+        cost="230 at 28×28",
         config=TrainConfig(
             kimg=600,
             pictures=_MNIST,
@@ -105,7 +105,7 @@ RECIPES = {
     "cnn-stable": Recipe(
         what="the CNN under RpGAN + R1 + R2: the one to try on your own pictures",
         source="Huang et al. 2024 for the rules",
-        cost="",
+        cost="230 at 28×28",
         config=TrainConfig(
             kimg=600,
             pictures=_MNIST,
@@ -117,7 +117,7 @@ RECIPES = {
     "transformer": Recipe(
         what="the course's self-attention pair; for pictures up to 32×32",
         source="the course networks, after Vaswani et al. 2017",
-        cost="",
+        cost="170 at 28×28",
         config=TrainConfig(
             kimg=600,
             pictures=_MNIST,
@@ -129,7 +129,7 @@ RECIPES = {
     "transformer-stable": Recipe(
         what="the same networks under RpGAN + R1 + R2",
         source="Huang et al. 2024 for the rules",
-        cost="",
+        cost="90 at 28×28",
         config=TrainConfig(
             kimg=600,
             pictures=_MNIST,
@@ -141,7 +141,7 @@ RECIPES = {
     "transformer-modern": Recipe(
         what="modulated pre-norm transformer against a residual CNN, also beyond 32×32",
         source="after Lee et al. 2022 (ViTGAN) and Huang et al. 2024",
-        cost="",
+        cost="14 at 32×32",
         config=TrainConfig(
             kimg=2000,
             pictures=_CIFAR,
@@ -153,7 +153,7 @@ RECIPES = {
     "dcgan": Recipe(
         what="strided convolutions and batch norm; faces at 64×64",
         source="Radford et al. 2015",
-        cost="",
+        cost="11 at 64×64",
         config=TrainConfig(
             kimg=5000,
             pictures=Pictures(data="celeba", resolution="64"),
@@ -165,7 +165,7 @@ RECIPES = {
     "wgan": Recipe(
         what="Wasserstein critic with clipped weights, five moves to one",
         source="Arjovsky et al. 2017",
-        cost="",
+        cost="180 at 32×32",
         config=TrainConfig(
             kimg=5000,
             pictures=Pictures(data="cifar10"),
@@ -178,7 +178,7 @@ RECIPES = {
     "wgan-gp": Recipe(
         what="Wasserstein critic with gradient penalty, residual networks",
         source="Gulrajani et al. 2017",
-        cost="",
+        cost="19 at 32×32",
         config=TrainConfig(
             kimg=10000,
             pictures=Pictures(data="cifar10"),
@@ -191,7 +191,7 @@ RECIPES = {
     "wgan-conditional": Recipe(
         what="WGAN-GP that draws the class it is asked for",
         source="Gulrajani et al. 2017; Miyato & Koyama 2018 for the classes",
-        cost="",
+        cost="110 at 32×32",
         config=TrainConfig(
             kimg=5000,
             pictures=Pictures(data="cifar10", conditional=True, balanced=True),
@@ -204,7 +204,7 @@ RECIPES = {
     "sngan": Recipe(
         what="hinge loss and spectral norm, residual networks",
         source="Miyato et al. 2018",
-        cost="",
+        cost="29 at 32×32",
         config=TrainConfig(
             kimg=10000,
             pictures=Pictures(data="cifar10"),
@@ -217,7 +217,7 @@ RECIPES = {
     "stylegan": Recipe(
         what="the mini-StyleGAN, grown from 4×4",
         source="Karras et al. 2018 and 2019",
-        cost="",
+        cost="4 at 32×32, fully grown",
         config=TrainConfig(
             kimg=3000,
             pictures=_CIFAR,
@@ -229,7 +229,7 @@ RECIPES = {
     "msg": Recipe(
         what="multi-scale gradients: D sees every size of every picture",
         source="Karnewar & Wang 2019",
-        cost="",
+        cost="5 at 32×32",
         config=TrainConfig(
             kimg=3000,
             pictures=_CIFAR,
@@ -241,7 +241,7 @@ RECIPES = {
     "r3gan": Recipe(
         what="the modern baseline: residual, no normalisation, every schedule a cosine",
         source="Huang et al. 2024",
-        cost="",
+        cost="0.5 at 32×32",
         config=TrainConfig(
             kimg=20000,
             pictures=_CIFAR,
@@ -249,6 +249,7 @@ RECIPES = {
             play=Play(objective="rpgan", r1="0.05..0.005:cosine@0-0.2", r2="0.05..0.005:cosine@0-0.2"),
             optimisation=Optimisation(
                 batch=512,
+                microbatch=32,
                 g_lr="2e-4..5e-5:cosine@0-0.2",
                 d_lr="2e-4..5e-5:cosine@0-0.2",
                 beta2="0.9..0.99:cosine@0-0.2",

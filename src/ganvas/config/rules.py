@@ -90,6 +90,12 @@ _IMPOSSIBLE: list[tuple[str, Callable[[Knobs], bool], str, str]] = [
         "a larger --batch, or --g-norm none.",
     ),
     (
+        "--tokens-width with --heads {heads}.",
+        lambda k: k["family"] == "vit" and k["tokens_width"] % k["heads"] != 0,
+        "a width that the heads can share equally",
+        "a --tokens-width that is a multiple of --heads.",
+    ),
+    (
         "A gradient penalty with batch norm in D.",
         lambda k: k.get("d_norm") == "batch" and _penalised(k),
         "a D that judges each picture by itself: with batch norm, the slope at one is that at all",

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
 from ganvas import networks
-from ganvas.config import TrainConfig
+from ganvas.config import TrainConfig, replace
 from ganvas.errors import GanvasError
 from ganvas.game.moves import Penalties, train_d, train_g
 from ganvas.networks import Shape
@@ -30,6 +30,9 @@ TRIAL_ROUNDS, TRIAL_SECONDS = 3, 10.0
 
 TRANSIENT = 1.5
 """What the backward pass and the libraries need besides what the graph holds (measured: docs/results.md)."""
+
+TRIAL_FLOPS = 2e11
+"""Operations that a round of a trial may cost on a CPU: a few seconds."""
 
 HEADROOM = 0.9
 """The part of the free memory that a run may fill by this estimate."""
@@ -146,13 +149,18 @@ def check_fits(cost: Estimate) -> None:
     )
 
 
-def trial(config: TrainConfig, shape: Shape, device: torch.device) -> float:
+def trial(cost: Estimate, config: TrainConfig, shape: Shape, device: torch.device) -> float:
     """Images a second over all processes, measured on players of its own with random pictures, at full size.
 
-    One round to warm up, then three, or as many as end within TRIAL_SECONDS.
+    One round to warm up, then three, or as many as end within TRIAL_SECONDS. On a CPU, where large networks take minutes
+    a round, the rounds are of fewer pictures: the time is nearly linear in them there.
     """
-    players = Players.seat(config, shape, device)
     n = config.optimisation.batch // distributed.world()
+    if device.type == "cpu":
+        affordable = TRIAL_FLOPS / (PASSES * config.balance.d_steps * (cost.g_flops + cost.d_flops))
+        n = min(n, max(4, round(affordable)))
+        config = replace(config, batch=n * distributed.world())
+    players = Players.seat(config, shape, device)
     pictures = torch.randint(0, 256, (n, *shape[:3]), dtype=torch.uint8, device=device)
     labels = torch.zeros(n, dtype=torch.long, device=device) if shape.classes else None
     batches = [(pictures, labels)] * config.balance.d_steps

@@ -70,7 +70,7 @@ def train(
             run = distributed.lead(lambda: _hold(run, config, held))
             held.enter_context(_threads(config.habits.threads or threads(cost, config)))
             fresh = distributed.lead(lambda: not run.state.exists())
-            speed = trial(config, shape, device) if fresh else None
+            speed = trial(cost, config, shape, device) if fresh else None
             told = described(cost, config, speed)
             Session(run, config, images, shape, device, terminal).play(told)
     return run
@@ -101,7 +101,7 @@ def plan(config: TrainConfig) -> tuple[dict[str, Any], str]:
     cost = estimate(config, shape, device)
     check_fits(cost)
     with _threads(config.habits.threads or threads(cost, config)):
-        speed = trial(config, shape, device)
+        speed = trial(cost, config, shape, device)
     told = {
         "data": {"name": images.name, "images": len(images), **shape._asdict()},
         "parameters": {"G": cost.g_parameters, "D": cost.d_parameters},
