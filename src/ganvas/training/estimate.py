@@ -152,8 +152,8 @@ def check_fits(cost: Estimate) -> None:
 def trial(cost: Estimate, config: TrainConfig, shape: Shape, device: torch.device) -> float:
     """Images a second over all processes, measured on players of its own with random pictures, at full size.
 
-    One round to warm up, then three, or as many as end within TRIAL_SECONDS. On a CPU, where large networks take minutes
-    a round, the rounds are of fewer pictures: the time is nearly linear in them there.
+    One round to warm up, then three, or as many as end within TRIAL_SECONDS. On a CPU, rounds of large networks would
+    take minutes: they are of fewer pictures, in which the time is nearly linear there.
     """
     n = config.optimisation.batch // distributed.world()
     if device.type == "cpu":
