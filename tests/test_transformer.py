@@ -172,7 +172,8 @@ def test_heads_may_be_of_any_width() -> None:
 
 def test_only_positions_tell_the_courses_tokens_apart() -> None:
     torch.manual_seed(0)
-    tokens, attention, order = transformer.Tokens(6, 4, 8), transformer.Attention(8, 2, 6), torch.tensor([2, 0, 3, 1])
+    tokens, attention = transformer.Tokens(6, 4, 8, 0.05), transformer.Attention(8, 2, 6)
+    order = torch.tensor([2, 0, 3, 1])
     seen = attention(tokens(torch.ones(2, 6)))
     assert torch.allclose(attention(tokens(torch.ones(2, 6))[:, order]), seen[:, order], atol=1e-6)
     tokens.positions.data = tokens.positions[order].clone()

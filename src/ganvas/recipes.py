@@ -127,15 +127,15 @@ RECIPES = {
         ),
     ),
     "transformer-stable": Recipe(
-        what="the same networks under RpGAN + R1 + R2",
+        what="the same networks under RpGAN + R1 + R2, their tokens told apart from the start",
         source="Huang et al. 2024 for the rules",
-        cost="90 at 28×28",
+        cost="150 at 28×28",
         config=TrainConfig(
             kimg=600,
             pictures=_MNIST,
-            network=Transformer(),
-            play=_STABLE,
-            optimisation=Optimisation(batch=64, g_lr=2e-4, d_lr=2e-4),
+            network=Transformer(positions=1.0),
+            play=Play(objective="rpgan", r1=2.0, r2=2.0, penalty_every=4),
+            optimisation=Optimisation(batch=64, g_lr=5e-4, d_lr=5e-4),
         ),
     ),
     "transformer-modern": Recipe(

@@ -72,6 +72,8 @@ class Transformer:
     """Attention heads."""
     head_width: int = 128
     """Numbers in a head's queries, keys and values."""
+    positions: float = 0.05
+    """The learnt positions start uniform between ± this. Larger ones tell the tokens apart from the first step on."""
     dropout: float = 0.0
     """Fraction of the discriminator's features silenced in front of its last layers."""
 

@@ -53,7 +53,7 @@ def _unmet(name: str, value: Any, scheduled: bool) -> str | None:
         return None if 0 <= value <= 1 else "a fraction from 0 to 1"
     if name in _BELOW_ONE:
         return None if 0 <= value < 1 else "0 or more and below 1"
-    if scheduled or name in ("clip", "loss_change"):
+    if scheduled or name in ("clip", "loss_change", "positions"):
         return None if value >= 0 else "0 or more"
     return None
 

@@ -32,10 +32,10 @@ CHANNELS = 64
 class Tokens(nn.Module):
     """Numbers [n features] -> tokens [n t width]: a dense layer with ReLU, and to each token its learnt position."""
 
-    def __init__(self, features: int, tokens: int, width: int) -> None:
+    def __init__(self, features: int, tokens: int, width: int, positions: float) -> None:
         super().__init__()
         self.dense = nn.Sequential(nn.Linear(features, tokens * width), nn.ReLU())
-        self.positions = nn.Parameter(torch.empty(tokens, width).uniform_(-0.05, 0.05))
+        self.positions = nn.Parameter(torch.empty(tokens, width).uniform_(-positions, positions))
 
     def forward(self, features: Tensor) -> Tensor:
         return self.dense(features).view(-1, *self.positions.shape) + self.positions
@@ -69,7 +69,7 @@ def attended(config: Transformer, features: int, tokens: int) -> nn.Sequential:
     """
     width = config.tokens_width
     attention = Attention(width, config.heads, config.head_width)
-    return nn.Sequential(Tokens(features, tokens, width), attention, nn.LayerNorm(width, eps=EPS))
+    return nn.Sequential(Tokens(features, tokens, width, config.positions), attention, nn.LayerNorm(width, eps=EPS))
 
 
 class Generator(roles.Generator):
