@@ -184,6 +184,16 @@ def test_what_cannot_go_together_is_refused_with_the_reason(
         replace(TrainConfig(network=network), **knobs)
 
 
+def test_what_is_often_not_meant_is_said() -> None:
+    config = TrainConfig(network=CNN())
+    assert not config.cautions()
+    unbounded = replace(config, objective="wasserstein")
+    assert "run away" in unbounded.cautions()[0]
+    for bound in ({"gp": 10}, {"clip": 0.01}, {"spectral": True}, {"r1": "0..1"}):
+        assert not replace(unbounded, **bound).cautions()
+    assert "--microbatch pictures" in replace(TrainConfig(network=DCGAN()), microbatch=8).cautions()[0]
+
+
 def test_every_objective_of_the_knob_is_in_the_table() -> None:
     assert list(OBJECTIVES) == list(get_args(Objective))
 

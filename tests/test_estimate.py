@@ -74,8 +74,11 @@ def test_networks_that_never_fit_are_told_so(monkeypatch: pytest.MonkeyPatch) ->
         check_fits(estimate(tiny(), Shape(1, 8, 8), CPU))
 
 
-def test_free_memory_is_what_the_system_says() -> None:
-    assert 0 < estimating.free_bytes(CPU) <= psutil.virtual_memory().total
+def test_free_memory_is_what_the_system_says_shared_by_the_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = estimating.free_bytes(CPU)
+    assert 0 < alone <= psutil.virtual_memory().total
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    assert estimating.free_bytes(CPU) == pytest.approx(alone / 4, rel=0.2)
 
 
 def test_a_trial_changes_nothing_and_measures_rounds(monkeypatch: pytest.MonkeyPatch) -> None:

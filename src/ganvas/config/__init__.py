@@ -51,6 +51,10 @@ class TrainConfig:
         """Images shown in a round."""
         return self.optimisation.batch * self.balance.d_steps
 
+    def cautions(self) -> list[str]:
+        """What may be meant, but often is not."""
+        return rules.cautions(dict(leaves(self)))
+
     def schedules(self) -> dict[str, Schedule]:
         """The schedule of every knob that may move."""
         knobs = dict(leaves(self))

@@ -69,6 +69,16 @@ def check_together(knobs: Knobs) -> None:
             raise GanvasError(what.format(**knobs), expected=reason, mend=mend)
 
 
+def cautions(knobs: Knobs) -> list[str]:
+    """What may be meant, but often is not."""
+    found = []
+    if knobs["objective"] == "wasserstein" and not (_penalised(knobs) or knobs["clip"] or knobs["spectral"]):
+        found.append("nothing bounds the critic's slope (--gp 10, --clip 0.01, --spectral): its loss may run away.")
+    if knobs["microbatch"] and "batch" in (knobs.get("g_norm"), knobs.get("d_norm")):
+        found.append("batch norm sees --microbatch pictures at a time: gradients are not those of the whole batch.")
+    return found
+
+
 def _moves(knob: Knob) -> bool:
     """Whether a scheduled value is ever above 0."""
     schedule = Schedule.of(knob)

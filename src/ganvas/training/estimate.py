@@ -1,6 +1,8 @@
 """What a run will cost, found out before its first step: operations, memory, time."""
 
+import contextlib
 import math
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -174,15 +176,14 @@ def trial(cost: Estimate, config: TrainConfig, shape: Shape, device: torch.devic
 
 
 def free_bytes(device: torch.device) -> int:
-    """Memory that is free on the device; on the CPU, no more than the container's limit leaves."""
+    """Memory that is free on the device; on the CPU, this process's share of what the container's limit leaves."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     free = psutil.virtual_memory().available
     limit, used = (Path(f"/sys/fs/cgroup/memory.{name}") for name in ("max", "current"))
-    try:
-        return min(free, int(limit.read_text()) - int(used.read_text()))
-    except (OSError, ValueError):  # no such limit
-        return free
+    with contextlib.suppress(OSError, ValueError):  # no such limit
+        free = min(free, int(limit.read_text()) - int(used.read_text()))
+    return free // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
 def _kept_for_backward(players: Players, shape: Shape, n: int) -> int:

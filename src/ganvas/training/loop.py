@@ -111,7 +111,7 @@ class Session:
     def _announce(self, fresh: bool, cost: str) -> None:
         g, d = (networks.parameters(player) for player in (self.players.game.G, self.players.game.D))
         h, w = self.images.resolution
-        for note in self.images.notes:
+        for note in (*self.images.notes, *self.config.cautions()):
             self.terminal.say(f"Note: {note}")
         for file, reason in self.images.skipped[:10]:
             self.terminal.say(f"Skipped {file}: {reason}")
