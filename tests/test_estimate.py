@@ -119,3 +119,10 @@ def test_a_dry_run_tells_and_writes_nothing() -> None:
     for word in ("1,400 pictures", "parameters", "memory", "images/s in a trial", "--objective", "--g-lr"):
         assert word in told
     assert not Path("runs").exists()
+
+
+def test_long_times_are_told_in_days_and_slow_speeds_not_as_nought() -> None:
+    config = replace(tiny(), kimg=1e6)
+    cost = estimate(config, Shape(1, 8, 8), CPU)
+    assert "0.5 images/s in a trial: 23,148 days for 1e+06 kimg" in estimating.described(cost, config, 0.5)
+    assert "1:00:00" in estimating.described(cost, replace(config, kimg=360), 100.0)

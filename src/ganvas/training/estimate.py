@@ -80,7 +80,8 @@ def described(cost: Estimate, config: TrainConfig, images_per_s: float | None) -
     if images_per_s is None:
         return said
     seconds = config.total / images_per_s
-    return f"{said}\n  {images_per_s:,.0f} images/s in a trial: {clock(seconds)} for {config.kimg:g} kimg"
+    speed = f"{images_per_s:,.0f}" if images_per_s >= 10 else f"{images_per_s:.1g}"
+    return f"{said}\n  {speed} images/s in a trial: {clock(seconds)} for {config.kimg:g} kimg"
 
 
 def _operations(flops: int) -> str:
@@ -110,7 +111,7 @@ def estimate(config: TrainConfig, shape: Shape, device: torch.device) -> Estimat
     with torch.no_grad():
         shown = game.G.shown(z, labels)
     g, d = (networks.parameters(player) for player in (game.G, game.D))
-    few, more = (_kept_for_backward(players, shape, n) for n in (4, 8))
+    few, more = (_kept_for_backward(players, shape, n) for n in (2, 4))
     moments = 2 if config.optimisation.optimiser == "adam" else 1
     kept = 4 * (2 * g + d + moments * (g + d))  # G, its average, D, and what the optimisers remember
     return Estimate(
@@ -119,7 +120,7 @@ def estimate(config: TrainConfig, shape: Shape, device: torch.device) -> Estimat
         g_flops=networks.flops(game.G, z, labels) // 2,
         d_flops=networks.flops(game.D, shown, labels) // 2,
         kept=kept,
-        an_image=TRANSIENT * max(0, more - few) / 4,
+        an_image=TRANSIENT * max(0, more - few) / 2,
         a_pass=max(0, 2 * few - more) + 4 * max(g, d),  # and one player's gradients
         images=_at_a_time(config),
         free=free_bytes(device),
@@ -160,7 +161,7 @@ def trial(cost: Estimate, config: TrainConfig, shape: Shape, device: torch.devic
     n = config.optimisation.batch // distributed.world()
     if device.type == "cpu":
         affordable = TRIAL_FLOPS / (PASSES * config.balance.d_steps * (cost.g_flops + cost.d_flops))
-        n = min(n, max(4, round(affordable)))
+        n = min(n, max(2, round(affordable)))
         config = replace(config, batch=n * distributed.world())
     players = Players.seat(config, shape, device)
     pictures = torch.randint(0, 256, (n, *shape[:3]), dtype=torch.uint8, device=device)
