@@ -8,7 +8,7 @@ from safetensors.torch import load, save
 
 from ganvas.config import MSG
 from ganvas.networks import msg, parameters
-from ganvas.networks.equalised import shrink
+from ganvas.networks.layers import shrink
 from ganvas.networks.roles import Shape
 
 SMALL = MSG(latent=8, width=8)

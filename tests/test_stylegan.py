@@ -11,7 +11,8 @@ from torch.nn import functional as F
 
 from ganvas.config import StyleGAN
 from ganvas.networks import equalised, parameters, stylegan
-from ganvas.networks.equalised import Conv2d, Linear, double, ladder, pixel_norm, shrink, with_deviation
+from ganvas.networks.equalised import Conv2d, Linear, ladder, pixel_norm, with_deviation
+from ganvas.networks.layers import double, shrink
 from ganvas.networks.roles import Shape
 
 SMALL = StyleGAN(latent=8, mapping=2, width=8)

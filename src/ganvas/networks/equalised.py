@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ganvas.networks.layers import crop, halved, halvings
+from ganvas.networks.layers import halved, halvings
 from ganvas.networks.roles import Shape
 
 SMALLEST = 4
@@ -157,13 +157,3 @@ def ladder(shape: Shape) -> list[tuple[int, int]]:
 def channels(width: int, stage: int) -> int:
     """`width` up to stage 2 (16×16), then halved at each stage, to 8 at least."""
     return max(width >> max(0, stage - 2), min(width, 8))
-
-
-def double(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """A map at the next stage's size: nearest neighbours, cropped where that size is odd."""
-    return crop(F.interpolate(x, scale_factor=2, mode="nearest"), size)
-
-
-def shrink(x: Tensor) -> Tensor:
-    """A map at the size of the stage before: means of 2×2, at an odd edge of what is there. Undoes `double` exactly."""
-    return F.avg_pool2d(x, 2, ceil_mode=True, count_include_pad=False)

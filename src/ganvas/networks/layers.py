@@ -1,6 +1,7 @@
 """The few parts every family shares."""
 
-from typing import Any
+import math
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -8,6 +9,8 @@ from torch.nn import functional as F
 from torch.nn.grad import conv2d_weight
 
 from ganvas.networks.roles import Shape
+
+Layer = TypeVar("Layer", nn.Linear, nn.Conv2d, "ToImage")
 
 
 class Labelled(nn.Module):
@@ -63,6 +66,16 @@ def crop(x: Tensor, size: tuple[int, int]) -> Tensor:
     return x[:, :, : size[0], : size[1]]
 
 
+def double(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """[n c h w] -> [n c *size], at most twice as large: nearest neighbours, cropped where that side is odd."""
+    return crop(F.interpolate(x, scale_factor=2, mode="nearest"), size)
+
+
+def shrink(x: Tensor) -> Tensor:
+    """[n c h w] -> half the sides, rounded up: means of 2×2, at odd edges of what is there. Undoes `double`."""
+    return F.avg_pool2d(x, 2, ceil_mode=True, count_include_pad=False)
+
+
 class Halve(nn.Conv2d):
     """The 4×4 convolution of stride 2 that halves each side; an odd side is rounded up."""
 
@@ -109,6 +122,16 @@ class _ProductAndFold(torch.autograd.Function):
             F.conv2d(gradient, weight, padding=padding),
             conv2d_weight(gradient, weight.shape, x, padding=padding),
         )
+
+
+@torch.no_grad()
+def started(layer: Layer, gain: float = 1.0) -> Layer:
+    """The layer with weights N(0, gain² / fan-in) and biases 0; gain 1 keeps the variance, gain 0 says nothing yet."""
+    fan_in = (layer.weight[:, 0] if isinstance(layer, ToImage) else layer.weight[0]).numel()
+    layer.weight.normal_(0, gain / math.sqrt(fan_in))
+    if layer.bias is not None:
+        layer.bias.zero_()
+    return layer
 
 
 def glorot(network: nn.Module) -> None:

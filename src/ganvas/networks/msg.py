@@ -29,13 +29,11 @@ from ganvas.networks.equalised import (
     Linear,
     Mean,
     channels,
-    double,
     ladder,
     pixel_norm,
-    shrink,
     with_deviation,
 )
-from ganvas.networks.layers import leaky
+from ganvas.networks.layers import double, leaky, shrink
 from ganvas.networks.roles import Shape
 
 

@@ -12,7 +12,6 @@ between the sizes, one learnt map at either end. At 32×32×3 with its defaults 
 """
 
 import math
-from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +19,7 @@ from torch.nn import functional as F
 
 from ganvas.config import R3GAN
 from ganvas.networks import roles
-from ganvas.networks.layers import crop, halved, halvings
+from ganvas.networks.layers import crop, halved, halvings, started
 from ganvas.networks.roles import Shape
 
 SMALLEST = 4
@@ -28,8 +27,6 @@ SMALLEST = 4
 
 WIDEST = 4
 """How many sizes, from the smallest up, have `width` channels: 4, 8, 16 and 32."""
-
-Layer = TypeVar("Layer", nn.Linear, nn.Conv2d)
 
 
 def sizes(shape: Shape) -> list[tuple[int, int]]:
@@ -47,23 +44,15 @@ def groups(channels: int, size: int) -> int:
     return max(n for n in range(1, max(channels // size, 1) + 1) if channels % n == 0)
 
 
-def scaled(layer: Layer, gain: float = 1.0) -> Layer:
-    """The layer, its weights drawn from N(0, gain²/fan-in), its biases zero."""
-    nn.init.normal_(layer.weight, std=gain / math.sqrt(layer.weight[0].numel()))
-    if layer.bias is not None:
-        nn.init.zeros_(layer.bias)
-    return layer
-
-
 def classwise(classes: int, features: int, gain: float = 1.0) -> nn.Embedding:
-    """A linear layer over the one-hot class, drawn as `scaled` draws it: its fan-in is the number of classes."""
+    """A linear layer over the one-hot class, drawn as `started` draws it: its fan-in is the number of classes."""
     embedding = nn.Embedding(classes, features)
     nn.init.normal_(embedding.weight, std=gain / math.sqrt(classes))
     return embedding
 
 
 def pointwise(before: int, after: int) -> nn.Conv2d:
-    return scaled(nn.Conv2d(before, after, 1, bias=False))
+    return started(nn.Conv2d(before, after, 1, bias=False))
 
 
 class Residual(nn.Sequential):
@@ -77,11 +66,11 @@ class Residual(nn.Sequential):
     def __init__(self, channels: int, group: int, depth: int) -> None:
         wide, gain = 2 * channels, math.sqrt(2 / (1 + 0.2**2)) * depth**-0.25
         super().__init__(
-            scaled(nn.Conv2d(channels, wide, 1), gain),
+            started(nn.Conv2d(channels, wide, 1), gain),
             nn.LeakyReLU(0.2),
-            scaled(nn.Conv2d(wide, wide, 3, padding=1, groups=groups(wide, group)), gain),
+            started(nn.Conv2d(wide, wide, 3, padding=1, groups=groups(wide, group)), gain),
             nn.LeakyReLU(0.2),
-            scaled(nn.Conv2d(wide, channels, 1, bias=False), 0),
+            started(nn.Conv2d(wide, channels, 1, bias=False), 0),
         )
 
     def forward(self, input: Tensor) -> Tensor:
@@ -121,7 +110,7 @@ class Generator(roles.Generator):
         widths = [channels(config.width, level) for level in range(len(maps))]
         self.embedding = classwise(shape.classes, config.latent) if shape.classes else None
         self.start = nn.Parameter(torch.randn(1, widths[0], *maps[0]))
-        self.dense = scaled(nn.Linear(config.latent * (2 if shape.classes else 1), widths[0], bias=False))
+        self.dense = started(nn.Linear(config.latent * (2 if shape.classes else 1), widths[0], bias=False))
         upward: list[nn.Module] = []
         for level, size in enumerate(maps):
             if level:
@@ -147,7 +136,7 @@ class Head(nn.Module):
 
     def __init__(self, features: int, classes: int) -> None:
         super().__init__()
-        self.linear = scaled(nn.Linear(features, features if classes else 1, bias=False))
+        self.linear = started(nn.Linear(features, features if classes else 1, bias=False))
         self.embedding = classwise(classes, features, features**-0.5) if classes else None
 
     def forward(self, features: Tensor, labels: Tensor | None) -> Tensor:

@@ -26,11 +26,10 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ganvas.config import ResNet
 from ganvas.networks import roles
-from ganvas.networks.layers import Halve, Head, Labelled, crop, halved, halvings, leaky
+from ganvas.networks.layers import Halve, Head, Labelled, double, halved, halvings, leaky, shrink
 from ganvas.networks.roles import Shape
 
 SMALLEST = 4
@@ -91,13 +90,10 @@ class Up(nn.Module):
             self.normed_again, self.conv_again = Normed(after, config.g_norm, classes), conv(after, after)
             self.shortcut = shortcut(before, after)
 
-    def doubled(self, x: Tensor) -> Tensor:
-        return crop(F.interpolate(x, scale_factor=2, mode="nearest"), self.size)
-
     def forward(self, x: Tensor, labels: Tensor | None) -> Tensor:
-        y = self.conv(self.doubled(self.normed(x, labels)))
+        y = self.conv(double(self.normed(x, labels), self.size))
         if self.residual:
-            y = self.conv_again(self.normed_again(y, labels)) + self.doubled(self.shortcut(x))
+            y = self.conv_again(self.normed_again(y, labels)) + double(self.shortcut(x), self.size)
         return y
 
 
@@ -139,7 +135,7 @@ class Residual(nn.Module):
         self.shortcut = shortcut(before, after) if halves else nn.Identity()
 
     def pooled(self, x: Tensor) -> Tensor:
-        return F.avg_pool2d(x, 2, ceil_mode=True, count_include_pad=False) if self.halves else x
+        return shrink(x) if self.halves else x
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.conv_again(self.conv(x if self.first else x.relu()).relu())

@@ -27,12 +27,10 @@ from ganvas.networks.equalised import (
     Linear,
     Mean,
     channels,
-    double,
     ladder,
-    shrink,
     with_deviation,
 )
-from ganvas.networks.layers import leaky
+from ganvas.networks.layers import double, leaky, shrink
 from ganvas.networks.roles import Shape
 
 FINEST = 4

@@ -13,7 +13,6 @@ learnt bias for each relative position (Liu et al. 2021, eq. 4), and w modulates
 """
 
 import math
-from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +20,7 @@ from torch.nn import functional as F
 
 from ganvas.config import ViT
 from ganvas.networks import roles
-from ganvas.networks.layers import Head, ToImage, crop, halved, halvings
+from ganvas.networks.layers import Head, ToImage, crop, halved, halvings, shrink, started
 from ganvas.networks.roles import Shape
 
 SMALL, FEW_TOKENS, MANY_TOKENS = 32, 8, 16
@@ -38,18 +37,6 @@ HE = math.sqrt(2)
 
 CLASS = 0.3
 """Size of a class at the start, next to a z of size 1: a louder class drowns z, and G draws one picture a class."""
-
-Layer = TypeVar("Layer", nn.Linear, nn.Conv2d, ToImage)
-
-
-@torch.no_grad()
-def started(layer: Layer, gain: float = 1.0) -> Layer:
-    """The layer with weights N(0, gain² / fan-in) and biases 0; gain 1 keeps the variance, gain 0 says nothing yet."""
-    fan_in = (layer.weight[:, 0] if isinstance(layer, ToImage) else layer.weight[0]).numel()
-    layer.weight.normal_(0, gain / math.sqrt(fan_in))
-    if layer.bias is not None:
-        layer.bias.zero_()
-    return layer
 
 
 def doublings(shape: Shape) -> int:
@@ -183,7 +170,7 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.branch(x)
-        return self.widen(F.avg_pool2d(x, 2, ceil_mode=True, count_include_pad=False))
+        return self.widen(shrink(x))
 
 
 class Discriminator(roles.Discriminator):
