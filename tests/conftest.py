@@ -25,6 +25,15 @@ def _own_draws() -> None:
 
 
 @pytest.fixture
+def real_data() -> Path:
+    """The folder of real data sets, where there is one."""
+    place = os.environ.get("GANVAS_TEST_DATA")
+    if not place:
+        pytest.skip("GANVAS_TEST_DATA is not set: no real data sets here")
+    return Path(place)
+
+
+@pytest.fixture
 def pictures(tmp_path: Path) -> Callable[..., Path]:
     """Writes n random pictures as an .npz and returns its path."""
 

@@ -17,6 +17,7 @@ ROOMS = [
     ("game",),
     ("runs", "canvas"),
     ("sample",),
+    ("judge",),
     ("training",),
     ("api",),
     ("cli",),
@@ -62,7 +63,8 @@ def test_nothing_is_unpickled_but_by_the_restricted_unpickler(path: Path) -> Non
     if path.name != "cifar.py":
         assert "Unpickler" not in text
     assert "allow_pickle=True" not in text
-    assert "torchvision" not in text.replace("torchvision's", "")
+    assert "import torchvision" not in text
+    assert "from torchvision" not in text
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(HOUSE)))

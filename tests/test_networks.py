@@ -12,8 +12,8 @@ from ganvas.networks import NETWORKS, Shape, build, flops, parameters
 from ganvas.networks.layers import ToImage
 
 PAIRS: dict[str, Network] = {**NARROW, "resnet-residual": replace(NARROW["resnet"], blocks="residual")}
-UNSQUASHED = ("stylegan", "msg", "r3gan")
-"""Families whose generator has no tanh, as in their papers."""
+UNSQUASHED = ("stylegan", "msg", "r3gan", "vit")
+"""Families whose generator has no tanh."""
 
 
 def test_there_is_a_test_configuration_for_every_family() -> None:
@@ -90,3 +90,16 @@ def test_to_image_is_the_transposed_convolution_it_says(channels: int) -> None:
         torch.autograd.grad(layer(x), inputs, g), torch.autograd.grad(torch_own, inputs, g), strict=True
     ):
         assert torch.allclose(ours, theirs)
+
+
+@pytest.mark.parametrize("family", ["mlp", "cnn", "transformer"])
+def test_a_linear_output_is_not_bounded(family: str) -> None:
+    torch.manual_seed(0)
+    told = {}
+    for output in ("tanh", "linear"):
+        torch.manual_seed(0)
+        generator, _ = build(replace(NARROW[family], output=output), Shape(1, 16, 16))
+        z = torch.randn(4, generator.latent)  # type: ignore[arg-type]
+        told[output] = generator.eval()(z)
+    assert torch.allclose(told["linear"].tanh(), told["tanh"], atol=1e-6)
+    assert not torch.allclose(told["linear"], told["tanh"], atol=1e-3)

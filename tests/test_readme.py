@@ -74,7 +74,7 @@ def test_its_python_runs(tmp_path: Path) -> None:
     assert block
     lines = block[1].replace("kimg=20", "kimg=0.2, plot=False").splitlines()
     runnable = "\n".join(line for line in lines if "photos.zip" not in line)
-    assert runnable.count("ganvas.") == 2
+    assert runnable.count("ganvas.") == 3
     names: dict[str, object] = {}
     exec(compile(runnable, "README.md", "exec"), names)
     images = names["images"]

@@ -67,13 +67,13 @@ RECIPES = {
         ),
     ),
     "mlp-stable": Recipe(
-        what="the same networks under RpGAN + R1 + R2, G without batch norm",
+        what="the same under RpGAN + R1 + R2, G without batch norm and tanh",
         source="Huang et al. 2024 for the rules",
         cost="4,300 at 28×28",
         config=TrainConfig(
             kimg=1000,
             pictures=_MNIST,
-            network=MLP(g_norm="none"),
+            network=MLP(g_norm="none", output="linear"),
             play=_STABLE,
             optimisation=Optimisation(batch=128, g_lr="1e-3..1e-4:cosine", d_lr="1e-3..1e-4:cosine", ema=20.0),
         ),
@@ -103,13 +103,13 @@ RECIPES = {
         ),
     ),
     "cnn-stable": Recipe(
-        what="the CNN under RpGAN + R1 + R2: the one to try on your own pictures",
+        what="the CNN under RpGAN + R1 + R2, no tanh: the one to try on your own pictures",
         source="Huang et al. 2024 for the rules",
         cost="230 at 28×28",
         config=TrainConfig(
             kimg=600,
             pictures=_MNIST,
-            network=CNN(),
+            network=CNN(output="linear"),
             play=_STABLE,
             optimisation=Optimisation(batch=64, g_lr=5e-4, d_lr=5e-4),
         ),
@@ -127,13 +127,13 @@ RECIPES = {
         ),
     ),
     "transformer-stable": Recipe(
-        what="the same networks under RpGAN + R1 + R2, their tokens told apart from the start",
+        what="the same under RpGAN + R1 + R2, no tanh, tokens told apart from the start",
         source="Huang et al. 2024 for the rules",
         cost="150 at 28×28",
         config=TrainConfig(
             kimg=600,
             pictures=_MNIST,
-            network=Transformer(positions=1.0),
+            network=Transformer(positions=1.0, output="linear"),
             play=Play(objective="rpgan", r1=2.0, r2=2.0, penalty_every=4),
             optimisation=Optimisation(batch=64, g_lr=5e-4, d_lr=5e-4),
         ),

@@ -1,6 +1,3 @@
-import os
-from pathlib import Path
-
 import pytest
 
 
@@ -9,14 +6,6 @@ def cache_root(tmp_path_factory, monkeypatch):
     root = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("GANVAS_CACHE", str(root))
     return root
-
-
-@pytest.fixture
-def real_data():
-    place = os.environ.get("GANVAS_TEST_DATA")
-    if not place:
-        pytest.skip("GANVAS_TEST_DATA is not set: no real data sets here")
-    return Path(place)
 
 
 @pytest.fixture

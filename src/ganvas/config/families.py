@@ -19,6 +19,8 @@ class MLP:
     """Hidden units of the discriminator, layer by layer."""
     g_norm: Literal["batch", "none"] = "batch"
     """Normalisation after each hidden layer of the generator."""
+    output: Literal["tanh", "linear"] = "tanh"
+    """How G's last layer is bounded, or not."""
     dropout: float = 0.0
     """Fraction of the discriminator's hidden units silenced in each pass."""
 
@@ -34,8 +36,8 @@ class CNN:
     """Channels of the generator at the largest feature map; doubled at each halving of the size."""
     d_width: int = 64
     """Channels of the discriminator's first layer; doubled at each halving of the size."""
-    output: Literal["tanh", "sigmoid"] = "tanh"
-    """How G's last layer is bounded; with sigmoid both networks speak of pixels in [0, 1]."""
+    output: Literal["tanh", "sigmoid", "linear"] = "tanh"
+    """How G's last layer is bounded, or not; with sigmoid both networks speak of pixels in [0, 1]."""
     dropout: float = 0.0
     """Fraction of the discriminator's features silenced after each layer."""
 
@@ -74,6 +76,8 @@ class Transformer:
     """Numbers in a head's queries, keys and values."""
     positions: float = 0.05
     """The learnt positions start uniform between ± this. Larger ones tell the tokens apart from the first step on."""
+    output: Literal["tanh", "linear"] = "tanh"
+    """How G's last layer is bounded, or not."""
     dropout: float = 0.0
     """Fraction of the discriminator's features silenced in front of its last layers."""
 

@@ -23,6 +23,8 @@ class Arrays:
     labels: np.ndarray | None = None
     class_names: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """JSON-able, for `ImageSet.facts`, where it adds to what the shape tells or replaces it."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +65,13 @@ class Unreadable(Exception):
     """One picture cannot be used; the message is the reason, in a person's words."""
 
 
-def no_split(what: str, *, mend: str = "leave --split out.") -> GanvasError:
+class NoSplit(GanvasError):
+    """The source has no part of that name."""
+
+
+def no_split(what: str, *, mend: str = "leave --split out.") -> NoSplit:
     """The refusal of `--split test` for a source that has one part only."""
-    return GanvasError(f"{what} has no test split.", expected="a set that comes in two parts", mend=mend)
+    return NoSplit(f"{what} has no test split.", expected="a set that comes in two parts", mend=mend)
 
 
 def quoted(head: bytes) -> str:

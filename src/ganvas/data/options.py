@@ -22,7 +22,8 @@ class PictureOptions:
 
     source: str
     """A folder, a zip, IDX or CIFAR-10 files, .npz/.npy, `digits`, `mnist`, `fashion-mnist`, `cifar10`,
-    `celeba` or `hf:owner/name[:config]`. An existing path wins over a name."""
+    `celeba`, `hf:owner/name[:config]`, or StackedMNIST: `stacked-mnist`, of the hub's digits, or
+    `stacked-mnist:PATH`, of any grey digits in ten classes. An existing path wins over a name."""
 
     split: Literal["train", "test"] = "train"
     """Which part of a set that has two."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ganvas.data import archive, arrays, cache, cifar, digits, folder, hub, idx
+from ganvas.data import archive, arrays, cache, cifar, digits, folder, hub, idx, stacked
 from ganvas.data.forms import Arrays, Pictures, Source, no_split, quoted
 from ganvas.data.imageset import ImageSet
 from ganvas.data.listing import PICTURES
@@ -20,7 +20,7 @@ from ganvas.errors import GanvasError
 _FORMS = (
     "a folder of pictures, a zip, IDX files, CIFAR-10's archive, .npz or .npy, digits, "
     + ", ".join(hub.NAMED)
-    + ", or hf:owner/name"
+    + f", {stacked.NAME}, {stacked.NAME}:PATH, or hf:owner/name"
 )
 _BY_SUFFIX = {".zip": "zip", ".npz": "zip", ".npy": "npy", ".tar": "tar"}
 _TITLES = {"zip": "a zip archive", "npy": "a NumPy file", "tar": "a tar archive"}
@@ -42,7 +42,7 @@ def open_images(options: PictureOptions, *, progress: bool = True) -> ImageSet:
 
 def open_set(options: PictureOptions, *, progress: bool, strict: bool) -> ImageSet:
     """`open_images`; if not `strict`, a set of which most or all is bad is opened too, to be looked at."""
-    source = find(options)
+    source = find(options, progress=progress)
 
     def build(sink: cache.Sink) -> cache.Decoded:
         return _build(source, options, sink, progress=progress, strict=strict)
@@ -56,8 +56,11 @@ def open_set(options: PictureOptions, *, progress: bool, strict: bool) -> ImageS
     return images
 
 
-def find(options: PictureOptions) -> Source:
+def find(options: PictureOptions, *, progress: bool = True) -> Source:
     """Recognises the source; reads no picture.
+
+    Args:
+        progress: as `open_images`, for a source that will open another.
 
     Raises:
         GanvasError: there is none, or it is not what its name says.
@@ -65,6 +68,8 @@ def find(options: PictureOptions) -> Source:
     asked = options.source
     if asked.startswith("hf:"):
         return hub.source(asked, options.split)
+    if asked.startswith(f"{stacked.NAME}:"):
+        return _stacked(options, progress=progress)
     path = Path(asked).expanduser()
     try:
         if path.is_dir():
@@ -77,12 +82,18 @@ def find(options: PictureOptions) -> Source:
         return digits.source(options.split)
     if asked in hub.NAMED:
         return hub.source(asked, options.split)
-    near = difflib.get_close_matches(asked, ["digits", *hub.NAMED], 1)
+    if asked == stacked.NAME:
+        return _stacked(options, progress=progress)
+    near = difflib.get_close_matches(asked.partition(":")[0], ["digits", *hub.NAMED, stacked.NAME], 1)
     raise GanvasError(
         f"There is no data set {asked!r}: neither a file or folder of that name, nor one that Ganvas knows.",
         expected=_FORMS,
         mend=f"did you mean {near[0]}?" if near else "check the path.",
     )
+
+
+def _stacked(options: PictureOptions, *, progress: bool) -> Source:
+    return stacked.source(options, find, lambda digits: open_images(digits, progress=progress))
 
 
 def _folder(path: Path, split: str) -> Source:
@@ -202,6 +213,7 @@ def _build_arrays(
         "modes": {{1: "L", 3: "RGB", 4: "RGBA"}[content.shape[0]]: content.count},
         "misnamed": [],
         "ignored": {},
+        **content.facts,
     }
     return cache.Decoded(
         shape,

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ganvas.config import CNN
 from ganvas.networks import roles
-from ganvas.networks.layers import Halve, Head, Labelled, ToImage, crop, glorot, halved, halvings, leaky
+from ganvas.networks.layers import Halve, Head, Labelled, ToImage, bounded, crop, glorot, halved, halvings, leaky
 from ganvas.networks.roles import Shape
 
 SMALLEST = 8
@@ -27,7 +27,7 @@ def channels(width: int, stage: int) -> int:
 
 
 class Generator(roles.Generator):
-    """z float [n latent], labels int64 [n] or None -> images float [n c h w] in [-1, 1]."""
+    """z float [n latent], labels int64 [n] or None -> images float [n c h w], by default in [-1, 1]."""
 
     def __init__(self, config: CNN, shape: Shape) -> None:
         super().__init__()
@@ -46,9 +46,7 @@ class Generator(roles.Generator):
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         seed = self.dense(self.labelled(z, labels)).view(-1, *self.start)
-        images = self.to_image(self.upward(seed))
-        images = images.tanh() if self.output == "tanh" else 2 * images.sigmoid() - 1
-        return crop(images, self.shape[1:3])
+        return crop(bounded(self.to_image(self.upward(seed)), self.output), self.shape[1:3])
 
 
 class Discriminator(roles.Discriminator):

@@ -43,6 +43,17 @@ class Head(nn.Module):
         return logits
 
 
+def bounded(images: Tensor, output: str) -> Tensor:
+    """What a generator's last layer gives as images: by tanh or sigmoid in [-1, 1], or "linear", as it is.
+
+    Where penalties keep D smooth, a bounded G may come to rest: as long as it draws nothing but black, tanh lets next
+    to no gradient through (docs/log.md, "The stable twins"). The newer families have no bound.
+    """
+    if output == "linear":
+        return images
+    return images.tanh() if output == "tanh" else 2 * images.sigmoid() - 1
+
+
 def leaky(dropout: float = 0.0) -> list[nn.Module]:
     """The discriminators' activation, and the dropout behind it if there is any."""
     return [nn.LeakyReLU(0.2), nn.Dropout(dropout)] if dropout else [nn.LeakyReLU(0.2)]

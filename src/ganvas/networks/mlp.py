@@ -10,16 +10,16 @@ from torch import Tensor, nn
 
 from ganvas.config import MLP
 from ganvas.networks import roles
-from ganvas.networks.layers import Head, Labelled, glorot, leaky
+from ganvas.networks.layers import Head, Labelled, bounded, glorot, leaky
 from ganvas.networks.roles import Shape
 
 
 class Generator(roles.Generator):
-    """z float [n latent], labels int64 [n] or None -> images float [n c h w] in [-1, 1]."""
+    """z float [n latent], labels int64 [n] or None -> images float [n c h w], by default in [-1, 1]."""
 
     def __init__(self, config: MLP, shape: Shape) -> None:
         super().__init__()
-        self.latent, self.shape = config.latent, shape
+        self.latent, self.shape, self.output = config.latent, shape, config.output
         self.labelled = Labelled(shape.classes)
         widths = (config.latent + shape.classes, *config.g_widths)
         hidden: list[nn.Module] = []
@@ -33,8 +33,8 @@ class Generator(roles.Generator):
         glorot(self)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        flat = self.to_image(self.hidden(self.labelled(z, labels))).tanh()
-        return flat.view(-1, self.shape.channels, self.shape.height, self.shape.width)
+        flat = self.to_image(self.hidden(self.labelled(z, labels)))
+        return bounded(flat, self.output).view(-1, self.shape.channels, self.shape.height, self.shape.width)
 
 
 class Discriminator(roles.Discriminator):

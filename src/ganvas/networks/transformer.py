@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ganvas.config import Transformer
 from ganvas.networks import roles
-from ganvas.networks.layers import Head, Labelled, crop, glorot, halved, halvings
+from ganvas.networks.layers import Head, Labelled, bounded, crop, glorot, halved, halvings
 from ganvas.networks.roles import Shape
 
 EPS = 1e-3
@@ -73,11 +73,11 @@ def attended(config: Transformer, features: int, tokens: int) -> nn.Sequential:
 
 
 class Generator(roles.Generator):
-    """z float [n latent], labels int64 [n] or None -> images float [n c h w] in [-1, 1]."""
+    """z float [n latent], labels int64 [n] or None -> images float [n c h w], by default in [-1, 1]."""
 
     def __init__(self, config: Transformer, shape: Shape) -> None:
         super().__init__()
-        self.latent, self.shape = config.latent, shape
+        self.latent, self.shape, self.output = config.latent, shape, config.output
         width, stages = config.tokens_width, max(HALVINGS, halvings(shape, LONGEST))
         self.grid = halved(shape.height, shape.width, stages)
         self.labelled = Labelled(shape.classes)
@@ -93,7 +93,7 @@ class Generator(roles.Generator):
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         tokens = self.dense(self.attended(self.labelled(z, labels)))
         seed = tokens.transpose(1, 2).unflatten(2, self.grid)
-        return crop(self.to_image(self.upward(seed)).tanh(), self.shape[1:3])
+        return crop(bounded(self.to_image(self.upward(seed)), self.output), self.shape[1:3])
 
 
 class Discriminator(roles.Discriminator):

@@ -12,6 +12,7 @@ from ganvas.runs.log import read_lines
 
 PANELS: dict[str, dict[str, str]] = {
     "Losses": {"D/loss": "D", "G/loss": "G"},
+    "Quality: kernel distance × 1000, lower is better": {"quality": "generated to real"},
     "D's mean output (logit)": {"D/real": "on real", "D/fake": "on fake"},
     "Gradient norms": {"D/gradient": "D", "G/gradient": "G"},
     "Slope of D, |∇D|²": {"D/r1": "at real (R1)", "D/r2": "at fake (R2)"},

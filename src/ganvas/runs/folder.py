@@ -74,6 +74,12 @@ class Run:
             raise GanvasError(f"{self.path} has no snapshot yet.", mend="train it a little longer.")
         return self.snapshots[-1]
 
+    @property
+    def best(self) -> Path | None:
+        """The snapshot of the best quality seen while training; None where none was measured."""
+        path = self.path / "snapshots" / "best"
+        return path if (path / "card.json").exists() else None
+
     def sample(self, **knobs: Any) -> Any:
         """Pictures of the newest snapshot; the arguments of `ganvas.sample.Sampler.sample`."""
         from ganvas.sample import load

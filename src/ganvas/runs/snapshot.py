@@ -35,6 +35,7 @@ class Card:
         data: name and fingerprint of what it learnt from.
         recipe: the recipe it was trained with.
         versions: of Ganvas, PyTorch and Python.
+        quality: of the best snapshot, the value that made it the best, and its protocol; else None.
     """
 
     network: Network
@@ -45,6 +46,7 @@ class Card:
     data: dict[str, Any]
     recipe: str
     versions: dict[str, str]
+    quality: dict[str, Any] | None = None
     format: int = FORMAT
 
 

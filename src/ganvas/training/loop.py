@@ -25,6 +25,7 @@ from ganvas.runs.folder import Run
 from ganvas.training import distributed, grids
 from ganvas.training.players import Players
 from ganvas.training.progress import Terminal
+from ganvas.training.quality import Quality
 
 PLOT_SECONDS = 60
 """The least time between two drawings of losses.png."""
@@ -47,6 +48,7 @@ class Session:
         self.players = Players.seat(config, shape, device)
         self.stats = log.Stats(device)
         self.nimg, self.seconds = 0, 0.0
+        self.quality = Quality(run, config, images, device)
         self.plotter: subprocess.Popen[Any] | None = None
         self.plotted = time.monotonic()
         if self.leads:
@@ -101,6 +103,7 @@ class Session:
             tensors, facts = saved
             checkpoint.restore(self.players.parts, tensors)
             self.nimg, self.seconds = facts["nimg"], facts["seconds"]
+            self.quality.resume(self.nimg, self.seconds)
         if self.leads and self.nimg < self.config.total:
             log.rewind(self.run.path / "stats.jsonl", self.nimg if saved else -1)
             log.rewind(self.run.path / "events.jsonl")  # what happened has happened
@@ -166,9 +169,21 @@ class Session:
                 **self._adapting(knobs),
             }
             if self.leads:
+                line |= self._looked()
                 log.append(self.run.path / "stats.jsonl", line)
                 self.terminal.tick(line)
         self.ticked, self.ticked_at = time.perf_counter(), self.nimg
+
+    def _looked(self) -> dict[str, float]:
+        """The trend of the quality, where it is due; a new best is kept as snapshots/best."""
+        value = self.quality.measure(self.players.average, self.nimg, self.seconds)
+        if value is None:
+            return {}
+        if value < self.quality.best:
+            self.quality.best = value
+            card = self._card(self.quality.told(value))
+            snapshot.save(self.run.path / "snapshots" / "best", self.players.average, card)
+        return {"quality": value, "best": self.quality.best}
 
     def _moves(self) -> dict[str, int]:
         """Who moved since the last tick, how often; where anybody rested, that becomes an event with its evidence."""
@@ -192,17 +207,7 @@ class Session:
     def _snapshot(self) -> None:
         """Weights, grid, state: in this order, so that the state never promises what is not there."""
         if self.leads:
-            card = snapshot.Card(
-                network=self.config.network,
-                shape=self.shape,
-                class_names=self.images.class_names if self.shape.classes else (),
-                nimg=self.nimg,
-                weights="ema",
-                data={key: self.run.card["data"][key] for key in ("name", "fingerprint")},
-                recipe=self.run.card["recipe"],
-                versions=snapshot.versions(),
-            )
-            snapshot.save(self.run.path / "snapshots" / f"{self.nimg // 1000:06d}", self.players.average, card)
+            snapshot.save(self.run.path / "snapshots" / f"{self.nimg // 1000:06d}", self.players.average, self._card())
             canvas.save(
                 grids.fakes(self.players, self.shape, self.images),
                 self.run.path / f"fakes{self.nimg // 1000:06d}.png",
@@ -212,6 +217,19 @@ class Session:
             folder.prune(self.run, self.nimg, keep=round(keep * 1000) if keep else None)
             self._plot()
         self.ticked = time.perf_counter()  # maintenance is not training time
+
+    def _card(self, quality: dict[str, Any] | None = None) -> snapshot.Card:
+        return snapshot.Card(
+            network=self.config.network,
+            shape=self.shape,
+            class_names=self.images.class_names if self.shape.classes else (),
+            nimg=self.nimg,
+            weights="ema",
+            data={key: self.run.card["data"][key] for key in ("name", "fingerprint")},
+            recipe=self.run.card["recipe"],
+            versions=snapshot.versions(),
+            quality=quality,
+        )
 
     def _plot(self) -> None:
         """losses.png, by a process of its own, humble and rare: one at a time, at most one a minute."""
@@ -296,5 +314,5 @@ def _crossed(before: int, now: int, every: int) -> bool:
 def most_bytes(config: TrainConfig, g: int, d: int) -> int:
     """What a run occupies at the most, grids and logs aside, for networks of g and d parameters."""
     keep = config.habits.keep_kimg
-    snapshots = 2 if keep is None else 3 + int(config.kimg / keep)
+    snapshots = 4 if keep is None else 5 + int(config.kimg / keep)  # with the best, and one being written
     return 4 * (snapshots * g + 2 * (4 * g + 3 * d))  # a file being replaced is there twice

@@ -24,7 +24,8 @@ class Terminal:
         self._console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
         self._total, self._log = total, None
         self._moved = self._ticked = 0.0
-        self._losses, self._d = "", "critic" if critic else "D"
+        self._losses = self._quality = ""
+        self._d = "critic" if critic else "D"
         self._bar = Progress(
             TextColumn("[bold]{task.fields[kimg]}[/] kimg"),
             BarColumn(),
@@ -62,18 +63,20 @@ class Terminal:
                 completed=nimg,
                 kimg=f"{nimg / 1000:.1f}/{self._total / 1000:g}",
                 speed=f"{speed:,.0f}" if speed else "–",
-                losses=self._losses,
+                losses=self._losses + self._quality,
             )
 
     def tick(self, line: Mapping[str, Any]) -> None:
         """The numbers of a tick: into the bar, or as a line of its own."""
         players = ((self._d, "D/loss"), ("G", "G/loss"))
         self._losses = "  ".join(f"{who} {line[loss]['mean']:.3f}" for who, loss in players if loss in line)
+        if "quality" in line:
+            self._quality = f"  quality {line['quality']:.3g} (best {line['best']:.3g})"
         speed = line["kimg_per_s"] * 1000
         left = (self._total - line["nimg"]) / max(speed, 1e-9)
         text = (
             f"kimg {line['nimg'] / 1000:.1f}/{self._total / 1000:g}  {speed:,.0f} images/s  "
-            f"{self._losses}  left {clock(left)}"
+            f"{self._losses}{self._quality}  left {clock(left)}"
         )
         if self._bar.disable:
             self.say(text)

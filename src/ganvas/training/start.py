@@ -1,16 +1,20 @@
 """From a configuration to a session: the data, the run folder, the processes."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from rich.console import Console
 
 from ganvas.config import TrainConfig, replace, to_json
 from ganvas.data import ImageSet, open_images
 from ganvas.errors import GanvasError
 from ganvas.game.objectives import objective
+from ganvas.judge.evaluate import evaluate, write
+from ganvas.judge.tables import rendered
 from ganvas.networks import Shape
 from ganvas.runs import folder, log, snapshot
 from ganvas.runs.folder import Run
@@ -73,7 +77,21 @@ def train(
             speed = trial(cost, config, shape, device) if fresh else None
             told = described(cost, config, speed)
             Session(run, config, images, shape, device, terminal).play(told)
+    if config.habits.evaluate_at_end and distributed.leads():
+        _evaluated(run, str(device), quiet)
     return run
+
+
+def _evaluated(run: Run, device: str, quiet: bool) -> None:
+    """The numbers of the finished run; trouble with them is told, and leaves the run finished."""
+    try:
+        found = evaluate(run, device=device, progress=not quiet)
+        write(found, run)
+    except GanvasError as error:
+        print(f"The run is complete; it could not be evaluated: {error}", file=sys.stderr)
+        return
+    if not quiet:
+        Console(stderr=True).print(rendered(found))
 
 
 def _check(config: TrainConfig) -> None:

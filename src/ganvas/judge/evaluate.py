@@ -1,0 +1,296 @@
+"""ganvas.evaluate: numbers, each beside what real pictures get, under one protocol."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from ganvas import canvas
+from ganvas.data import PictureOptions, open_images
+from ganvas.devices import choose
+from ganvas.errors import GanvasError
+from ganvas.judge import features, measures, subject
+from ganvas.judge.classifier import classifier
+from ganvas.judge.features import Extractor
+from ganvas.judge.measures import MEASURES, Measure, Side, Value
+from ganvas.judge.memorisation import Memorisation, memorisation
+from ganvas.judge.reference import Reference, reference
+from ganvas.judge.subject import Subject
+from ganvas.runs import log, snapshot
+from ganvas.runs.folder import Run
+from ganvas.sample import load
+
+PIXELS = 2000
+"""Pictures of each side whose pixels are compared, and not only their features."""
+
+LEAST = 10
+"""Pictures on each side, under which nothing is measured."""
+
+PAIRS = 8
+"""Closest pairs of a picture and a training picture that are shown."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was found.
+
+    Attributes:
+        subject: what was judged.
+        values: by the names of `measures.MEASURES`.
+        memorisation: what the nearest training pictures tell; None without held-out pictures.
+        protocol: everything the numbers depend on: two evaluations compare only where these are equal.
+        notes: what the reader should know, a sentence each.
+        panel: each row a judged picture and its nearest training picture, uint8 [n c h w]; the closest first.
+    """
+
+    subject: str
+    values: dict[str, Value]
+    memorisation: Memorisation | None
+    protocol: dict[str, Any]
+    notes: tuple[str, ...]
+    panel: np.ndarray | None = None
+
+    def measure(self, name: str) -> Measure:
+        """The measure, called FID or KID in the features of the official Inception alone."""
+        row = MEASURES[name]
+        official = self.protocol["features"]["extractor"] == "inception" and name != "score"
+        return replace(row, title=row.official) if official and row.official else row
+
+    def ratio(self, name: str) -> float | None:
+        """How many times its floor a value is; None where that says nothing."""
+        floor = self.values[name].floor
+        return self.values[name].value / floor if floor and floor > 0 and self.measure(name).by_ratio else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values: a line of metrics.jsonl."""
+        rows = {
+            name: {
+                "title": self.measure(name).title,
+                "better": self.measure(name).better,
+                **{key: _plain(number) for key, number in asdict(value).items()},
+                "ratio": self.ratio(name),
+            }
+            for name, value in self.values.items()
+        }
+        copying = None
+        if self.memorisation is not None:
+            copying = {name: _plain(value) for name, value in vars(self.memorisation).items() if name != "pairs"}
+        return {
+            "subject": self.subject,
+            "values": rows,
+            "memorisation": copying,
+            "protocol": self.protocol,
+            "notes": list(self.notes),
+        }
+
+
+def _plain(number: float | None) -> float | None:
+    """JSON has no infinity."""
+    return number if number is not None and math.isfinite(number) else None
+
+
+def differing(a: Mapping[str, Any], b: Mapping[str, Any], within: str = "") -> list[str]:
+    """The parts in which two protocols differ, dotted; numbers of protocols that differ are not to be ranked."""
+    found: list[str] = []
+    for key in sorted({*a, *b}):
+        left, right = a.get(key), b.get(key)
+        if isinstance(left, Mapping) and isinstance(right, Mapping):
+            found += differing(left, right, f"{within}{key}.")
+        elif left != right:
+            found.append(f"{within}{key}")
+    return found
+
+
+def evaluate(
+    what: Run | Path | str,
+    *,
+    against: str | None = None,
+    held_out: str | None = None,
+    extractor: str | nn.Module | Extractor = "eye",
+    weights: Path | str | None = None,
+    count: int = 10_000,
+    truncation: float = 1.0,
+    quick: bool = False,
+    device: str = "auto",
+    progress: bool = False,
+) -> Evaluation:
+    """Judges a run (its newest snapshot), one snapshot, or pictures, by comparison with real ones.
+
+    Args:
+        what: a run folder, a snapshot folder, or anything that `--data` takes.
+        against: the real pictures; by default those that a run learnt from.
+        held_out: real pictures that it did not learn from; by default the test split of `against`, if it has one.
+        extractor: eye, classifier, inception, dinov2, MODULE:FACTORY, a module, or an `Extractor`.
+        weights: of the extractor, where it needs a file.
+        count: pictures on each side, at most; fewer where fewer are to be had.
+        truncation: see `Sampler.images`.
+        quick: only the two distances, precision, recall and the classes.
+        device: where to compute.
+        progress: show bars on the terminal.
+
+    Raises:
+        GanvasError: nothing usable there, sides of different sizes, too few pictures, or missing weights.
+    """
+    if count < LEAST:
+        raise GanvasError(f"--count is {count}.", expected=f"at least {LEAST}, better 10000")
+    place = str(choose(device))
+    real, judged = _opened(what, against, held_out, count, truncation, place)
+    n = min(count, judged.count or count, len(real.held_rows))
+    if n < LEAST:
+        raise GanvasError(
+            f"{judged.name} and {real.images.name} leave {n} pictures to compare.",
+            expected=f"at least {LEAST} on each side, better thousands",
+        )
+    seen = _extractor(extractor, weights, real, place, progress)
+    counting = _counting(real, seen, progress)
+
+    def looked(by: Extractor) -> tuple[np.ndarray, np.ndarray]:
+        """The features of the judged pictures, and of as many held-out ones."""
+        rows = np.arange(n)
+        judged_features = features.of(judged.pictures(rows), by, count=n, progress=progress)
+        return judged_features, features.of_set(real.held, real.held_rows[:n], by, progress=progress)
+
+    matrices = looked(seen)
+    few = np.arange(min(n, PIXELS))
+    pixels = (
+        np.concatenate([part.numpy() for part in judged.pictures(few)]),
+        real.held.images[real.held_rows[few]],
+    )
+    chances: tuple[np.ndarray | None, np.ndarray | None] = (None, None)
+    if counting is not None and counting.probabilities is not None:
+        by_class = matrices if counting is seen else looked(counting)
+        chances = counting.probabilities(by_class[0]), counting.probabilities(by_class[1])
+    candidate, rival = (Side(*parts) for parts in zip(matrices, pixels, chances, strict=True))
+    known = Side(features.of_set(real.images, real.rows, seen, progress=progress), real.images.images[real.rows[few]])
+
+    groups = [measures.distances, measures.manifolds]
+    groups += [] if quick else [measures.told_apart, measures.textures]
+    groups += [] if counting is None else [measures.classes(real.shares)]
+    values: dict[str, Value] = {}
+    for group in groups:
+        values |= measures.measured(group, candidate, rival, known)
+    copying, panel = None, None
+    if not quick and real.held is not real.images:
+        everything = features.of_set(real.images, np.arange(len(real.images)), seen, progress=progress)
+        copying = memorisation(matrices[0], everything, matrices[1], measures.SEED, n_pairs=min(PAIRS, n))
+        panel = _panel(judged, real, copying)
+    protocol = {
+        "features": seen.told(),
+        **({} if counting is None else {"classes": counting.told()}),
+        "reference": real.told(),
+        "judged": {"count": n, **judged.told},
+        "versions": snapshot.versions(),
+    }
+    ordered = {name: values[name] for name in MEASURES if name in values}
+    notes = _notes(n, matrices[0].shape[1], real, counting)
+    return Evaluation(judged.name, ordered, copying, protocol, notes, panel)
+
+
+def _opened(
+    what: Run | Path | str, against: str | None, held_out: str | None, count: int, truncation: float, device: str
+) -> tuple[Reference, Subject]:
+    path = what.path if isinstance(what, Run) else Path(what)
+    if not any((path / name).exists() for name in ("config.json", "card.json", "G.safetensors")):
+        if against is None:
+            raise GanvasError(
+                f"{what} is neither a run nor a snapshot: what should its pictures be compared with?",
+                expected="--against, the real pictures",
+                mend=f"ganvas evaluate {what} --against mnist",
+            )
+        real = reference(PictureOptions(against), count, held_out=held_out)
+        size = "x".join(map(str, real.images.resolution))
+        judged = subject.of_images(open_images(PictureOptions(str(what))))
+        if judged.shape != real.images.images.shape[1:]:
+            raise GanvasError(
+                f"{judged.name} holds pictures of {_told(judged.shape)}, {real.images.name} of "
+                f"{_told(real.images.images.shape[1:])}.",
+                expected="one size and number of channels on both sides",
+                mend=f"resize the one to the other first, for instance to {size}: a resize changes every number.",
+            )
+        return real, judged
+    sampler = load(path, device=device)
+    run = _run_of(sampler.path)
+    shape = sampler.card.shape
+    if against is None:
+        if run is None:
+            raise GanvasError(
+                f"{path} lies in no run folder, which would name its data.", expected="--against, the real pictures"
+            )
+        options = run.config.pictures.options()
+    else:
+        options = PictureOptions(against, "train", f"{shape.height}x{shape.width}", shape.channels)  # type: ignore[arg-type]
+    real = reference(options, count, held_out=held_out)
+    return real, subject.of_generator(sampler, real.shares, truncation)
+
+
+def _run_of(path: Path) -> Run | None:
+    run = Run(path.parent.parent)
+    return run if (run.path / "config.json").exists() else None
+
+
+def _extractor(
+    asked: str | nn.Module | Extractor, weights: Path | str | None, real: Reference, device: str, progress: bool
+) -> Extractor:
+    if isinstance(asked, Extractor):
+        return asked
+    if isinstance(asked, nn.Module):
+        return features.own(asked, device=device)
+    if asked == "classifier":
+        return _classifier(real, progress)
+    return features.named(asked, weights=None if weights is None else Path(weights), device=device)
+
+
+def _classifier(real: Reference, progress: bool) -> Extractor:
+    held = None
+    if real.held is not real.images and real.held.labels is not None:
+        held = (real.held.images, real.held.labels)
+    return classifier(real.images, held, progress=progress)
+
+
+def _counting(real: Reference, seen: Extractor, progress: bool) -> Extractor | None:
+    """Who counts the classes: the data's own classifier, where there are classes."""
+    if real.images.classes < 2:
+        return None
+    return seen if seen.name == "classifier" else _classifier(real, progress)
+
+
+def _panel(judged: Subject, real: Reference, copying: Memorisation) -> np.ndarray:
+    pairs = []
+    for fake, own in copying.pairs:
+        pairs += [next(iter(judged.pictures(np.array([fake])))).numpy()[0], real.images.images[own]]
+    return np.stack(pairs)
+
+
+def _notes(n: int, width: int, real: Reference, counting: Extractor | None) -> tuple[str, ...]:
+    notes = []
+    if n <= width:
+        notes.append(
+            f"{n:,} pictures are fewer than the {width:,} features: the Fréchet distance is far above its limit; "
+            "read the kernel distance instead."
+        )
+    if real.held is real.images:
+        notes.append(
+            f"{real.images.name} has no held-out pictures: the floor compares its two halves, both of which a "
+            "generator may have learnt by heart, and copying cannot be told. Name some by --held-out."
+        )
+    accuracy = None if counting is None else counting.facts.get("classifier_accuracy")
+    if accuracy is not None and accuracy < 0.9:
+        notes.append(f"The classifier is right on {100 * accuracy:.0f} % of held-out pictures: trust it no further.")
+    return tuple(notes)
+
+
+def _told(shape: tuple[int, ...]) -> str:
+    return "×".join(map(str, (*shape[1:], shape[0])))
+
+
+def write(found: Evaluation, run: Run | None, panel: Path | None = None) -> None:
+    """Adds the evaluation to the run's metrics.jsonl, and draws its panel: closest.png in the run, or where asked."""
+    if run is not None:
+        log.append(run.path / "metrics.jsonl", found.to_json())
+        panel = panel or run.path / "closest.png"
+    if found.panel is not None and panel is not None:
+        canvas.save(canvas.grid(found.panel, 2), panel)

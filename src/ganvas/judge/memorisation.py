@@ -1,0 +1,126 @@
+"""Whether a generator repeats its training pictures: each test holds fakes against pictures it never saw.
+
+Features are float [n f], distances Euclidean. On CIFAR-10 authenticity and C_T miss copying that the calibrated
+distances show (Stein et al. 2023, section 5): read the ratio and the copies first, and look at the pairs.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.cluster import KMeans
+
+from ganvas.errors import GanvasError
+from ganvas.judge.metrics import check, moments
+from ganvas.judge.neighbours import nearest
+
+DIMENSIONS = 64
+"""Principal components of C_T, as Meehan et al. 2020 and dgm-eval take."""
+CELLS = 3
+"""K-means cells of C_T, as dgm-eval takes."""
+ENOUGH = 20
+"""Fakes and held-out pictures that a cell must have for its U to be nearly normal (dgm-eval's bound on fakes)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Memorisation:
+    """What the nearest training pictures tell.
+
+    Attributes:
+        fake_distance: median distance of a fake to its nearest training picture.
+        held_out_distance: the same of held-out pictures.
+        ratio: fake_distance / held_out_distance; 1 for honest draws, towards 0 for copies.
+        copies: share of fakes at most as far from training as the nearest 1 % of the held-out pictures; 0.01 expected.
+        authenticity: share of fakes farther from their nearest training picture than that is from its own nearest
+            (Alaa et al. 2022, as dgm-eval's AuthPct); low is copying. What honest draws reach depends on the data.
+        c_t: Meehan et al. 2020; within ±3 for honest draws, ≪ 0 is copying, ≫ 0 fakes far from all data. None where
+            every cell was too small.
+        pairs: int64 [p 2], rows (fake, training picture) of the closest fakes, ascending.
+    """
+
+    fake_distance: float
+    held_out_distance: float
+    ratio: float
+    copies: float
+    authenticity: float
+    c_t: float | None
+    pairs: np.ndarray
+
+
+def memorisation(
+    fake: np.ndarray, train: np.ndarray, held_out: np.ndarray, seed: int, n_pairs: int = 16
+) -> Memorisation:
+    """The four tests and the closest pairs.
+
+    Args:
+        fake: float [n f].
+        train: float [m f], what the generator was trained with.
+        held_out: float [l f] of the same source, never trained with.
+        seed: of the k-means cells.
+        n_pairs: how many pairs, at most n.
+
+    Raises:
+        GanvasError: half of the held-out pictures are training pictures; as `check`.
+    """
+    check(fake=fake, train=train, held_out=held_out)
+    distances, indices = (of[:, 0] for of in nearest(fake, train, 1))
+    held = nearest(held_out, train, 1)[0][:, 0]
+    fake_distance, held_out_distance = float(np.median(distances)), float(np.median(held))
+    if not held_out_distance:
+        raise GanvasError(
+            "At least half of the held-out pictures are training pictures.", mend="hold out others, before training."
+        )
+    closest = np.argsort(distances, kind="stable")[:n_pairs]
+    return Memorisation(
+        fake_distance=fake_distance,
+        held_out_distance=held_out_distance,
+        ratio=fake_distance / held_out_distance,
+        copies=float((distances <= np.quantile(held, 0.01)).mean()),
+        authenticity=float((distances > _own_distance(train, indices)).mean()),
+        c_t=copying(fake, train, held_out, seed),
+        pairs=np.stack([closest, indices[closest]], axis=1),
+    )
+
+
+def copying(fake: np.ndarray, train: np.ndarray, held_out: np.ndarray, seed: int) -> float | None:
+    """C_T: in each cell, whether fakes lie nearer to training pictures than held-out ones do (Meehan et al. 2020).
+
+    The mean of the cells' Z-scored Mann-Whitney U, weighted by the held-out pictures' shares. Cells are k-means' on the
+    training pictures' principal components; those with too few of either kind are left out, and without any left the
+    answer is None. Differs from dgm-eval only in leaving out the ½ of a continuity correction.
+    """
+    check(fake=fake, train=train, held_out=held_out)
+    fake, train, held_out = _components(train, fake, train, held_out)
+    cells = KMeans(min(CELLS, len(train)), n_init=10, random_state=seed).fit(train)  # pyright: ignore[reportArgumentType]
+    of_fake, of_held, of_train = cells.predict(fake), cells.predict(held_out), cells.labels_
+    scores, weights = [], []
+    for cell in range(cells.n_clusters):
+        some, held, near = fake[of_fake == cell], held_out[of_held == cell], train[of_train == cell]
+        if min(len(some), len(held)) >= ENOUGH and len(near) >= 2:
+            scores.append(_mann_whitney(nearest(some, near, 1)[0][:, 0], nearest(held, near, 1)[0][:, 0]))
+            weights.append(len(held))
+    return float(np.average(scores, weights=weights)) if scores else None
+
+
+def _own_distance(train: np.ndarray, indices: np.ndarray) -> np.ndarray:
+    """Of some rows of train, the distance to the nearest other one."""
+    rows, where = np.unique(indices, return_inverse=True)
+    if len(rows) < 2:
+        rows = np.array([rows[0], (rows[0] + 1) % len(train)])
+    distances, found = nearest(train[rows], train, 2)
+    return np.where(found[:, 0] == rows, distances[:, 1], distances[:, 0])[where]  # an equal row may come first
+
+
+def _components(of: np.ndarray, *sides: np.ndarray) -> list[np.ndarray]:
+    """The sides in the principal components of one of them, float64 [n min(f, 64)]; no wider ones are as they were."""
+    if of.shape[1] <= DIMENSIONS:
+        return [side.astype(np.float64) for side in sides]
+    own = moments(of)
+    axes = np.linalg.eigh(own.covariance)[1][:, -DIMENSIONS:]
+    return [(side - own.mean) @ axes for side in sides]
+
+
+def _mann_whitney(a: np.ndarray, b: np.ndarray) -> float:
+    """(U - μ) / σ of a over b under the hypothesis that they are alike; negative where a is the smaller."""
+    n, m, ordered = len(a), len(b), np.sort(b)
+    u = (ordered.searchsorted(a, "left") + ordered.searchsorted(a, "right")).sum() / 2  # ties count a half
+    return float((u - n * m / 2) / np.sqrt(n * m * (n + m + 1) / 12))

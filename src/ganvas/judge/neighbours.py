@@ -1,0 +1,171 @@
+"""Exact nearest neighbours, and what they tell of two sets of features: fidelity, diversity, or both apart.
+
+Features are float [n f]; distances are Euclidean. No matrix of all pairs is ever held.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ganvas.errors import GanvasError
+from ganvas.judge.metrics import check
+
+A_BLOCK = 2**26
+"""Bytes of distances at a time: 64 MB."""
+SPARE = 8
+"""Candidates beyond k whose distance is measured."""
+
+
+@dataclass(frozen=True)
+class PRDC:
+    """Fidelity and diversity, apart.
+
+    Attributes:
+        precision: share of fakes within some real's radius, 0 to 1: fidelity.
+        recall: share of reals within some fake's radius, 0 to 1: diversity.
+        density: reals' radii a fake lies within, over k; from 0, expected 1 for two draws of one distribution.
+        coverage: share of reals with a fake within their radius, 0 to 1; expected 1 - 2⁻ᵏ for two draws of one size.
+    """
+
+    precision: float
+    recall: float
+    density: float
+    coverage: float
+
+
+@dataclass(frozen=True)
+class TwoSample:
+    """How often the nearest neighbour tells the kind.
+
+    Attributes:
+        accuracy: share of all pictures whose nearest other one is of their own kind: 0.5 is best, 1 told apart.
+        real_accuracy: of the reals; low where fakes crowd around them.
+        fake_accuracy: of the fakes; high with low real_accuracy is mode collapse.
+    """
+
+    accuracy: float
+    real_accuracy: float
+    fake_accuracy: float
+
+
+def nearest(x: np.ndarray, y: np.ndarray, k: int, leave_out_self: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """The k rows of y nearest to each row of x: (distances float64 [n k], ascending; their indices int64 [n k]).
+
+    Candidates are chosen in float32 and measured in float64. Rows for which float32 cannot prove that none was missed
+    (tight clusters, many equal rows) are searched again in float64.
+
+    Args:
+        x: float [n f].
+        y: float [m f].
+        k: from 1 to m.
+        leave_out_self: row i of x is row i of y and no neighbour of itself; equal rows elsewhere are.
+
+    Raises:
+        GanvasError: y has too few rows; as `check`.
+    """
+    check(x=x, y=y)
+    others = len(y) - leave_out_self
+    if not 1 <= k <= others:
+        raise GanvasError(f"{k} nearest of {others} rows.", expected=f"from 1 to {others}")
+    assert not leave_out_self or len(x) == len(y), "x must be y"
+    own = np.arange(len(x)) if leave_out_self else None
+    distances, indices, doubtful = _search(x, y, k, own, torch.float32)
+    again = np.flatnonzero(doubtful)
+    if len(again):
+        own = again if leave_out_self else None
+        distances[again], indices[again], _ = _search(x[again], y, k, own, torch.float64)
+    return distances, indices
+
+
+def prdc(real: np.ndarray, fake: np.ndarray, k: int = 5) -> PRDC:
+    """Improved precision and recall (Kynkäänniemi et al. 2019), density and coverage (Naeem et al. 2020).
+
+    A row's radius is the distance to its k-th nearest row of its own side, itself left out; within means nearer than
+    that, as in the authors' package `prdc`. All depend on the numbers of rows: compare equal ones.
+
+    Raises:
+        GanvasError: a side has no k + 1 rows; as `check`.
+    """
+    check(real=real, fake=fake)
+    real_radii = nearest(real, real, k, leave_out_self=True)[0][:, -1]
+    fake_radii = nearest(fake, fake, k, leave_out_self=True)[0][:, -1]
+    reals, fakes = _centred(real, fake, torch.float64)
+    real_squares, fake_squares = reals.square().sum(1), fakes.square().sum(1)
+    around_real, around_fake = torch.from_numpy(real_radii**2), torch.from_numpy(fake_radii**2)
+    covered, recalled = torch.zeros(len(real), dtype=torch.bool), torch.zeros(len(real), dtype=torch.bool)
+    precise = inside = 0
+    for rows in _blocks(len(fake), len(real), torch.float64):
+        squares = torch.addmm(real_squares, fakes[rows], reals.T, alpha=-2).add_(fake_squares[rows, None]).clamp_(min=0)
+        # A fake that copies a real lies exactly on radii: rounding must not decide that it lies within.
+        squares.add_(real_squares + fake_squares[rows, None], alpha=1e-13)
+        within = squares < around_real
+        inside += int(within.sum())
+        precise += int(within.any(1).sum())
+        covered |= within.any(0)
+        recalled |= (squares < around_fake[rows, None]).any(0)
+    return PRDC(
+        precision=precise / len(fake),
+        recall=recalled.double().mean().item(),
+        density=inside / (k * len(fake)),
+        coverage=covered.double().mean().item(),
+    )
+
+
+def two_sample(real: np.ndarray, fake: np.ndarray) -> TwoSample:
+    """The leave-one-out nearest neighbour's test (Lopez-Paz & Oquab 2017; Xu et al. 2018, section 2).
+
+    Raises:
+        GanvasError: different numbers of rows, of which 0.5 would not be the best; as `check`.
+    """
+    check(real=real, fake=fake)
+    n = len(real)
+    if n != len(fake):
+        raise GanvasError(f"{n} real rows and {len(fake)} fake ones.", expected="equal numbers")
+    both = np.concatenate([real, fake])
+    (neighbour,) = nearest(both, both, 1, leave_out_self=True)[1].T
+    right = (neighbour < n) == (np.arange(2 * n) < n)
+    return TwoSample(float(right.mean()), float(right[:n].mean()), float(right[n:].mean()))
+
+
+def _search(
+    x: np.ndarray, y: np.ndarray, k: int, own: np.ndarray | None, dtype: torch.dtype
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """As `nearest`, and bool [n]: whether rounding may hide a nearer row. `own[i]`: the row of y that x[i] is."""
+    of_y, of_x = _centred(y, x, dtype)
+    y_squares, x_squares = of_y.square().sum(1), of_x.square().sum(1).double().numpy()
+    count = min(k + SPARE, len(y) - (own is not None))
+    distances, indices = np.empty((len(x), k)), np.empty((len(x), k), np.int64)
+    doubtful = np.zeros(len(x), bool)
+    for rows in _blocks(len(x), len(y), dtype):
+        squares = torch.addmm(y_squares, of_x[rows], of_y.T, alpha=-2)  # without |x|², the same for a whole row
+        if own is not None:
+            squares[torch.arange(len(squares)), torch.from_numpy(own[rows])] = torch.inf
+        found = squares.topk(count, largest=False)
+        candidates = np.sort(found.indices.numpy(), axis=1)  # equal distances: the lower index first
+        exact = np.stack(
+            [np.linalg.norm(x[rows].astype(np.float64) - y[column], axis=1) for column in candidates.T], axis=1
+        )
+        order = np.argsort(exact, axis=1, kind="stable")[:, :k]
+        distances[rows] = np.take_along_axis(exact, order, axis=1)
+        indices[rows] = np.take_along_axis(candidates, order, axis=1)
+        if count < len(y) - (own is not None):
+            # A missed row y is within the k-th distance r, so |y| ≤ |x| + r bounds the rounding of its square.
+            last, kth = found.values[:, -1].double().numpy(), distances[rows, -1]
+            size = x_squares[rows] + (np.sqrt(x_squares[rows]) + kth) ** 2
+            doubtful[rows] = kth**2 >= last + x_squares[rows] - 8 * torch.finfo(dtype).eps * size
+    return distances, indices, doubtful
+
+
+def _centred(a: np.ndarray, b: np.ndarray, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+    """Both minus the mean of a: |a|² - 2ab + |b|² then loses the fewest digits."""
+    mean = a.mean(axis=0, dtype=np.float64)
+    kind = np.float32 if dtype == torch.float32 else np.float64
+    moved = [np.subtract(side, mean, dtype=np.float64).astype(kind, copy=False) for side in (a, b)]
+    return torch.from_numpy(moved[0]), torch.from_numpy(moved[1])
+
+
+def _blocks(n: int, m: int, dtype: torch.dtype) -> list[slice]:
+    """Rows 0 to n in parts whose distances to m rows fill a block."""
+    step = max(1, A_BLOCK // (m * dtype.itemsize))
+    return [slice(start, min(start + step, n)) for start in range(0, n, step)]

@@ -1,0 +1,62 @@
+"""One cheap number while a GAN trains: which way it goes, and when it was best. Not for publication."""
+
+import time
+
+import numpy as np
+import torch
+
+from ganvas import sample
+from ganvas.data import ImageSet
+from ganvas.judge import features
+from ganvas.judge.metrics import kernel_once
+from ganvas.judge.subject import asked
+from ganvas.networks import Generator
+
+SAMPLES = 2000
+"""Pictures on each side, at most: always the same seeds, always the same real ones."""
+
+NAME = "kernel distance × 1000"
+
+
+class Trend:
+    """The kernel distance × 1000, in the eye's features, of generated pictures to pictures of the training set.
+
+    Unbiased (Bińkowski et al. 2018), so that it says something with few pictures; lower is better.
+
+    Attributes:
+        cost: seconds that a measurement takes, as far as is known: 0 before the first try.
+    """
+
+    def __init__(self, images: ImageSet, latent: int, conditional: bool, device: torch.device) -> None:
+        self._images, self._device, self.cost = images, device, 0.0
+        self._rows = np.sort(np.random.default_rng(0).permutation(len(images))[:SAMPLES])
+        self._eye = features.the_eye(str(device))
+        self._z = sample.latents(range(len(self._rows)), latent)
+        shares = None
+        if images.labels is not None and conditional:
+            shares = np.bincount(images.labels, minlength=images.classes) / len(images)
+        chosen = None if shares is None else asked(np.arange(len(self._rows)), shares)
+        self._labels = None if chosen is None else torch.from_numpy(chosen)
+        self._known: np.ndarray | None = None
+
+    def told(self) -> dict[str, object]:
+        """Its protocol."""
+        return {"measure": NAME, "count": len(self._rows), **self._eye.told()}
+
+    def measure(self, generator: Generator, seconds: float) -> float | None:
+        """The distance; None if it would take more than so many seconds, which the first pictures tell."""
+        began = time.perf_counter()
+        parts: list[torch.Tensor] = []
+        drawn = sample.generate(generator, self._z, self._labels, device=self._device)
+        sides = 1 if self._known is not None else 2
+        with torch.inference_mode():
+            for part in drawn:
+                parts.append(self._eye.look(part))
+                if len(parts) == 1:
+                    self.cost = (time.perf_counter() - began) * sides * len(self._z) / len(part)
+                    if self.cost > seconds:
+                        return None
+        if self._known is None:
+            self._known = features.of_set(self._images, self._rows, self._eye)
+        self.cost = (time.perf_counter() - began) / sides
+        return 1000 * kernel_once(torch.cat(parts).numpy(), self._known)

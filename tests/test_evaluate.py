@@ -1,0 +1,180 @@
+"""Evaluation: real pictures come out at their floor, damage is seen, copies are told, bad input is refused."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from trying import ganvas as command
+from trying import tiny
+
+import ganvas
+from ganvas.config import replace
+from ganvas.data import PictureOptions, open_images
+from ganvas.errors import GanvasError
+from ganvas.judge import evaluate as judge
+from ganvas.judge import measures, subject
+from ganvas.judge.evaluate import differing, evaluate
+from ganvas.judge.reference import reference
+from ganvas.runs import log
+from ganvas.training import start
+
+
+@pytest.fixture
+def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
+    """The digits, parted: to learn from, held out, and others; also damaged, copied and of one class."""
+    monkeypatch.setattr("ganvas.judge.classifier.SEEN", 6000)
+    whole = open_images(PictureOptions("digits"))
+    assert whole.labels is not None
+    order = np.random.default_rng(0).permutation(len(whole))
+    x, y = whole.images[order].transpose(0, 2, 3, 1), whole.labels[order]
+    train, held, other = slice(0, 600), slice(600, 1000), slice(1000, 1400)
+    noisy = (x[other] * 0.6 + np.random.default_rng(1).integers(0, 100, x[other].shape)).astype(np.uint8)
+    parts = {
+        "train": (x[train], y[train]),
+        "held": (x[held], y[held]),
+        "other": (x[other], None),
+        "noisy": (noisy, None),
+        "copies": (x[:400], None),
+        "ones": (x[other][y[other] == 1], None),
+    }
+    paths = {}
+    for name, (images, labels) in parts.items():
+        paths[name] = tmp_path / f"{name}.npz"
+        np.savez(paths[name], images=images, **({} if labels is None else {"labels": labels}))
+    return paths
+
+
+def judged(folders: dict[str, Path], name: str, **knobs: object) -> judge.Evaluation:
+    return evaluate(
+        folders[name],
+        against=str(folders["train"]),
+        held_out=str(folders["held"]),
+        device="cpu",
+        **knobs,  # type: ignore[arg-type]
+    )
+
+
+def test_real_pictures_are_at_the_floor_and_damaged_ones_far_from_it(folders: dict[str, Path]) -> None:
+    real, noisy = judged(folders, "other"), judged(folders, "noisy")
+    assert list(real.values) == [name for name in measures.MEASURES if name in real.values]
+    assert set(measures.MEASURES) == {*real.values}
+    ratio = real.ratio("frechet")
+    assert ratio is not None
+    assert 0.6 < ratio < 1.6
+    for name in ("frechet", "frechet_infinity", "kernel", "two_sample", "sliced_wasserstein", "kl_real"):
+        assert noisy.values[name].value > real.values[name].value, name
+    for name in ("precision", "recall", "density", "coverage", "score"):
+        assert noisy.values[name].value < real.values[name].value, name
+    frechet = real.values["frechet"]
+    assert frechet.error is not None
+    assert 0 < frechet.error < frechet.value
+    assert real.values["modes"].value == 10
+    assert real.values["modes"].floor == 10
+    assert real.notes == ()
+
+
+def test_a_dropped_class_and_copies_are_told(folders: dict[str, Path]) -> None:
+    ones, copies, other = (judged(folders, name) for name in ("ones", "copies", "other"))
+    assert ones.values["modes"].value <= 5
+    assert ones.values["rarest"].value == 0
+    assert ones.values["recall"].value < other.values["recall"].value
+    assert copies.memorisation is not None
+    assert other.memorisation is not None
+    assert copies.memorisation.ratio == 0
+    assert copies.memorisation.copies == 1
+    assert other.memorisation.copies < 0.1
+    assert copies.panel is not None
+    assert np.array_equal(copies.panel[::2], copies.panel[1::2])
+
+
+def test_every_number_carries_its_protocol(folders: dict[str, Path]) -> None:
+    one, quick = judged(folders, "other"), judged(folders, "other", quick=True, count=300)
+    assert one.protocol["features"]["extractor"] == "eye"
+    assert one.protocol["reference"]["count"] == 600
+    assert one.protocol["judged"]["count"] == 400
+    assert differing(one.protocol, one.protocol) == []
+    assert differing(one.protocol, quick.protocol) == ["judged.count", "reference.count", "reference.held_out_count"]
+    assert "two_sample" not in quick.values
+    assert quick.memorisation is None
+    assert one.measure("frechet").title == "Fréchet distance"
+    line = json.loads(json.dumps(one.to_json(), allow_nan=False))
+    assert line["values"]["frechet"]["value"] == one.values["frechet"].value
+    assert line["protocol"] == one.protocol
+    again = judged(folders, "other")
+    assert again.to_json() == one.to_json()
+
+
+def test_a_run_is_judged_by_what_it_learnt_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ganvas.judge.classifier.SEEN", 2000)
+    run = start.train(tiny(), out=tmp_path / "runs", quiet=True)
+    found = evaluate(run, count=100, device="cpu")
+    assert found.protocol["reference"]["held_out"] == "digits, the test split"
+    assert found.protocol["judged"] == {"count": 100, "seeds": "from 0 on", "weights": "ema", "truncation": 1.0}
+    ratio = found.ratio("frechet")
+    assert ratio is not None
+    assert ratio > 5
+    judge.write(found, run)
+    assert [line["subject"] for line in log.read_lines(run.path / "metrics.jsonl")] == [found.subject]
+    assert (run.path / "closest.png").stat().st_size > 0
+    truncated = evaluate(run.snapshot, count=100, truncation=0.5, quick=True, device="cpu")
+    assert "judged.truncation" in differing(found.protocol, truncated.protocol)
+
+
+def test_at_the_end_of_a_run_on_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ganvas.judge.classifier.SEEN", 500)
+    config = replace(tiny(), evaluate_at_end=True)
+    run = start.train(config, out=tmp_path / "runs", quiet=True)
+    assert len(list(log.read_lines(run.path / "metrics.jsonl"))) == 1
+
+
+def test_a_conditional_generator_is_asked_in_the_real_shares() -> None:
+    shares = np.array([0.5, 0.3, 0.2])
+    chosen = subject.asked(np.arange(1000), shares)
+    assert np.abs(np.bincount(chosen) / 1000 - shares).max() < 0.01
+    assert np.array_equal(subject.asked(np.arange(500, 600), shares), chosen[500:600])
+
+
+def test_without_held_out_pictures_the_set_is_halved(tmp_path: Path, folders: dict[str, Path]) -> None:
+    found = evaluate(folders["other"], against=str(folders["train"]), quick=True, device="cpu")
+    assert found.protocol["judged"]["count"] == 300
+    assert "two halves" in found.notes[-1]
+    real = reference(PictureOptions(str(folders["train"])), 1000)
+    assert not set(real.rows) & set(real.held_rows)
+
+
+def test_few_pictures_are_warned_of(folders: dict[str, Path]) -> None:
+    found = judged(folders, "other", count=100, quick=True)
+    assert "fewer than the 384 features" in found.notes[0]
+    assert "kernel distance" in found.notes[0]
+
+
+def test_bad_input_is_refused(folders: dict[str, Path], tmp_path: Path) -> None:
+    with pytest.raises(GanvasError, match="--against"):
+        evaluate(folders["other"])
+    with pytest.raises(GanvasError, match="--count is 3"):
+        judged(folders, "other", count=3)
+    np.savez(tmp_path / "large.npz", images=np.zeros((20, 16, 16, 1), np.uint8))
+    np.savez(tmp_path / "one.npz", images=np.zeros((1, 8, 8, 1), np.uint8))
+    with pytest.raises(GanvasError, match=r"16×16×1.*8×8×1"):
+        evaluate(tmp_path / "large.npz", against=str(folders["train"]))
+    with pytest.raises(GanvasError, match="leave 1 pictures"):
+        evaluate(tmp_path / "one.npz", against=str(folders["train"]), held_out=str(folders["held"]))
+
+
+def test_from_the_command_line(folders: dict[str, Path], tmp_path: Path) -> None:
+    flags = ("--against", folders["train"], "--held-out", folders["held"], "--quick", "--device", "cpu")
+    told = json.loads(command("evaluate", folders["other"], *flags, "--json").stdout)
+    assert told["values"]["frechet"]["title"] == "Fréchet distance"
+    text = command("evaluate", folders["other"], *flags).stdout
+    assert "Fréchet distance" in text
+    assert "ddd1390b" in text
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    refused = command("evaluate", empty, *flags, check=1).stderr
+    assert "Traceback" not in refused
+    assert "ganvas evaluate" in command("evaluate", "--help").stdout
+
+
+def test_it_is_a_public_name() -> None:
+    assert ganvas.evaluate is evaluate

@@ -1,0 +1,192 @@
+"""Extractors: the same features in any company, at any size; the cache; what is refused."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from ganvas.data import ImageSet, PictureOptions, open_images, to_unit
+from ganvas.errors import GanvasError
+from ganvas.judge import features
+from ganvas.judge.classifier import classifier
+from ganvas.judge.eye import BLOCKS, NAMES, eye, to_rgb
+from ganvas.judge.inception import inception
+
+
+def pictures(n: int, channels: int = 3, side: int = 32) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (n, channels, side, side), np.uint8)
+
+
+def looked(images: np.ndarray, extractor: features.Extractor) -> np.ndarray:
+    return features.of(features.chunks(images, np.arange(len(images))), extractor, count=len(images))
+
+
+@pytest.mark.parametrize(("channels", "side"), [(1, 8), (1, 28), (3, 32), (4, 16), (3, 200)])
+def test_the_eye_sees_any_size_and_channels(channels: int, side: int) -> None:
+    found = looked(pictures(3, channels, side), features.the_eye())
+    assert found.shape == (3, 384)
+    assert found.dtype == np.float32
+    assert np.isfinite(found).all()
+    assert found.std() > 0
+
+
+def test_features_do_not_depend_on_the_company(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = pictures(40)
+    whole = looked(images, features.the_eye())
+    monkeypatch.setattr(features, "A_PASS", 7 * 32 * 32)
+    assert np.allclose(looked(images, features.the_eye()), whole, rtol=1e-4, atol=1e-5)
+    assert np.allclose(looked(images[::-1], features.the_eye())[::-1], whole, rtol=1e-4, atol=1e-5)
+
+
+def test_the_eye_stops_where_nothing_more_is_asked() -> None:
+    x = to_rgb(to_unit(torch.from_numpy(pictures(2, 1, 21))))
+    told = eye().layers(x, ["relu3_1", "relu1_2"])
+    assert list(told) == ["relu1_2", "relu3_1"]
+    assert told["relu1_2"].shape == (2, BLOCKS[0][1], 21, 21)
+    assert told["relu3_1"].shape == (2, BLOCKS[2][0], 6, 6)
+    assert eye()(x).shape == (2, 20)
+    assert len(NAMES) == 8
+
+
+def test_a_gradient_reaches_the_picture_and_not_the_weights() -> None:
+    x = torch.zeros(1, 3, 16, 16, requires_grad=True)
+    eye().layers(x, ["relu2_1"])["relu2_1"].sum().backward()
+    assert x.grad is not None
+    assert x.grad.abs().sum() > 0
+    assert all(weight.grad is None for weight in eye().parameters())
+
+
+def test_transparent_pixels_show_grey() -> None:
+    images = torch.zeros(1, 4, 8, 8, dtype=torch.uint8)
+    assert to_rgb(to_unit(images)).abs().max() == 0
+
+
+def test_the_resize_is_antialiased_and_leaves_what_fits() -> None:
+    stripes = torch.zeros(1, 1, 256, 256, dtype=torch.uint8)
+    stripes[:, :, ::2] = 255
+    small = features.fitted(stripes, (16, 128))
+    assert small.shape == (1, 1, 128, 128)
+    assert small[:, :, 4:-4].abs().max() < 0.1  # grey, not a moiré
+    exact = torch.from_numpy(pictures(1))
+    assert torch.equal(features.fitted(exact, (16, 128)), to_unit(exact))
+    assert features.fitted(torch.zeros(1, 1, 8, 12, dtype=torch.uint8), (16, 128)).shape == (1, 1, 16, 24)
+
+
+def test_the_eye_is_the_one_of_the_model_card() -> None:
+    content = Path(features.__file__).with_name("eye.safetensors").read_bytes()
+    assert len(content) <= 2_000_000
+    card = Path(features.__file__).with_name("EYE.md").read_text()
+    assert hashlib.sha256(content).hexdigest() in card
+    assert features.the_eye().digest in card
+
+
+def test_the_eye_tells_classes_apart_as_its_card_says(real_data: Path) -> None:
+    """The card's numbers, on the first 1,000 pictures of both test sets."""
+    for source, split, first, least in (("cifar10-test.zip", "train", 0, 0.85), ("mnist", "test", 10, 0.97)):
+        images = open_images(PictureOptions(str(real_data / source), split))  # type: ignore[arg-type]
+        x = torch.from_numpy(images.images[:1000].copy())
+        if images.channels == 1:
+            x = nn.functional.pad(x, (2,) * 4)
+        assert images.labels is not None
+        right = (eye()(to_rgb(to_unit(x))).argmax(1) - first == torch.from_numpy(images.labels[:1000])).float().mean()
+        assert right >= least
+
+
+def labelled(tmp_path: Path, n: int = 200) -> ImageSet:
+    """Two classes: bright in the upper half, bright in the lower half."""
+    random = np.random.default_rng(0)
+    x, y = random.integers(0, 60, (n, 16, 16), np.uint8), np.arange(n) % 2
+    x[y == 0, :8] += 150
+    x[y == 1, 8:] += 150
+    path = tmp_path / "halves.npz"
+    np.savez(path, images=x, labels=y)
+    return open_images(PictureOptions(str(path)))
+
+
+def test_a_classifier_learns_and_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ganvas.judge.classifier.SEEN", 2000)
+    images = labelled(tmp_path)
+    assert images.labels is not None
+    before = torch.get_rng_state()
+    first = classifier(images, (images.images, images.labels))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert first.facts["classifier_accuracy"] == 1.0
+    assert first.probabilities is not None
+    seen = looked(images.images, first)
+    chances = first.probabilities(seen)
+    assert chances.shape == (200, 2)
+    assert np.allclose(chances.sum(1), 1, atol=1e-5)
+    assert (chances.argmax(1) == images.labels).all()
+    monkeypatch.setattr("ganvas.judge.classifier._train", lambda *_: pytest.fail("trained again"))
+    assert classifier(images).digest == first.digest
+
+
+def test_a_classifier_needs_classes() -> None:
+    images = ImageSet("grey", pictures(4, 1, 8), None, (), "f")
+    with pytest.raises(GanvasError, match="no classes"):
+        classifier(images)
+
+
+def test_features_of_a_set_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = open_images(PictureOptions("digits"))
+    rows = np.arange(0, 50, 2)
+    first = features.of_set(images, rows, features.the_eye())
+    assert np.array_equal(first, looked(images.images[rows], features.the_eye()))
+    monkeypatch.setattr(features, "of", lambda *_, **__: pytest.fail("looked again"))
+    assert np.array_equal(features.of_set(images, rows, features.the_eye()), first)
+    with pytest.raises(pytest.fail.Exception):
+        features.of_set(images, rows + 1, features.the_eye())
+
+
+def test_a_network_of_ones_own() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 5, 3), nn.AdaptiveAvgPool2d(2))
+    own = features.own(network)
+    assert looked(pictures(4), own).shape == (4, 20)
+    assert own.told()["extractor"] == "Sequential"
+    changed = features.digest(network)
+    with torch.no_grad():
+        network[0].weight[0, 0, 0, 0] += 1  # type: ignore[index]
+    assert features.digest(network) != changed
+    with pytest.raises(GanvasError, match="cannot look at pictures"):
+        looked(pictures(4, 1), own)
+
+
+def test_not_finite_features_are_refused() -> None:
+    class Broken(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.flatten(1) / 0
+
+    with pytest.raises(GanvasError, match="not finite for 4 of 4"):
+        looked(pictures(4), features.own(Broken()))
+
+
+def test_extractors_are_found_by_name(tmp_path: Path) -> None:
+    assert features.named("torch.nn:Identity").name == "Identity"
+    for name, what in (("nose", "no extractor 'nose'"), ("no.such:thing", "cannot be imported"), ("torch:nn2", "nn2")):
+        with pytest.raises(GanvasError, match=what):
+            features.named(name)
+    with pytest.raises(GanvasError, match="does not fit"):
+        features.named("torch.nn:Identity", weights=tmp_path / "none.safetensors")
+
+
+def test_wrong_inception_weights_are_named_by_their_hash(tmp_path: Path) -> None:
+    with pytest.raises(GanvasError, match="need their weights"):
+        inception(None)
+    file = tmp_path / "weights.pth"
+    file.write_bytes(b"no weights")
+    found = hashlib.sha256(b"no weights").hexdigest()[:16]
+    with pytest.raises(GanvasError, match=f"(?s){found}.*6726825d"):
+        inception(file)
+
+
+def test_without_torch_fidelity_the_message_says_what_to_install(tmp_path: Path) -> None:
+    try:
+        import torch_fidelity  # type: ignore[import-not-found]  # noqa: F401
+    except ImportError:
+        file = tmp_path / "weights.pth"
+        file.write_bytes(b"no weights")
+        with pytest.raises(GanvasError, match="ganvas\\[fid\\]"):
+            inception(file, official=hashlib.sha256(b"no weights").hexdigest()[:8])

@@ -1,0 +1,161 @@
+"""Metrics against torchmetrics, closed forms and values by hand."""
+
+from math import log
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from ganvas.errors import GanvasError
+from ganvas.judge import metrics
+from ganvas.judge.metrics import (
+    Moments,
+    frechet,
+    frechet_infinity,
+    inception_score,
+    kernel,
+    kernel_once,
+    moments,
+    standard_error,
+)
+
+
+def normal(n: int, f: int = 8, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal((n, f), np.float32)
+
+
+def two_sides(n: int = 300, f: int = 12) -> tuple[np.ndarray, np.ndarray]:
+    """Different means, and covariances that do not commute."""
+    random = np.random.default_rng(7)
+    return normal(n, f) @ random.standard_normal((f, f)) + 5, normal(n, f, 1) @ random.standard_normal((f, f))
+
+
+class Identity(nn.Module):
+    num_features = 12
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x
+
+
+def test_moments_are_numpys_whatever_the_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = normal(101) + 1000
+    for block in (metrics.A_BLOCK, 80):
+        monkeypatch.setattr(metrics, "A_BLOCK", block)
+        own = moments(x)
+        assert own.count == 101
+        assert own.mean.dtype == own.covariance.dtype == np.float64
+        np.testing.assert_allclose(own.mean, x.astype(float).mean(0), rtol=1e-12)
+        np.testing.assert_allclose(own.covariance, np.cov(x.astype(float).T), rtol=1e-9, atol=1e-12)
+
+
+def test_frechet_of_two_gaussians_in_closed_form() -> None:
+    turn = np.linalg.qr(np.random.default_rng(0).standard_normal((5, 5)))[0]
+    a, b = np.array([4.0, 1, 0.25, 0, 9]), np.array([1.0, 1, 4, 2, 0])  # variances in the same turned axes
+    one, other = (Moments(10, np.full(5, at), turn @ np.diag(v) @ turn.T) for at, v in ((0.0, a), (2.0, b)))
+    expected = 5 * 2**2 + np.square(np.sqrt(a) - np.sqrt(b)).sum()
+    assert frechet(one, other) == pytest.approx(expected, rel=1e-7)
+    assert frechet(other, one) == pytest.approx(expected, rel=1e-7)
+
+
+def test_frechet_agrees_with_torchmetrics_and_kernel_too() -> None:
+    fid, kid = pytest.importorskip("torchmetrics.image.fid"), pytest.importorskip("torchmetrics.image.kid")
+    x, y = two_sides()
+    theirs = fid.FrechetInceptionDistance(feature=Identity()).set_dtype(torch.float64)
+    theirs.update(torch.from_numpy(x), real=True)
+    theirs.update(torch.from_numpy(y), real=False)
+    assert frechet(moments(x), moments(y)) == pytest.approx(theirs.compute().item(), rel=1e-5)
+    with pytest.warns(UserWarning, match="buffer"):
+        theirs = kid.KernelInceptionDistance(feature=Identity(), subsets=2, subset_size=300)
+    theirs.update(torch.from_numpy(x), real=True)
+    theirs.update(torch.from_numpy(y), real=False)
+    expected = theirs.compute()[0].item()
+    assert kernel_once(x, y) == pytest.approx(expected, rel=1e-5)
+    mean, deviation = kernel(x, y, seed=0, subsets=2, size=300)
+    assert (mean, deviation) == (pytest.approx(expected, rel=1e-5), pytest.approx(0, abs=1e-6 * expected))
+
+
+def test_a_set_is_at_no_distance_from_itself_even_with_fewer_rows_than_features() -> None:
+    for x in (normal(200), normal(20, 50)):
+        assert frechet(moments(x), moments(x[::-1])) == pytest.approx(0, abs=1e-5)
+
+
+def test_row_order_and_blocks_do_not_matter_to_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = two_sides()
+    expected = kernel_once(x, y)
+    monkeypatch.setattr(metrics, "A_BLOCK", 700)
+    assert kernel_once(x[::-1], y) == pytest.approx(expected, rel=1e-10)
+
+
+def test_kernel_by_hand_and_unbiased() -> None:
+    x, y = np.array([[1.0, 0], [0, 1]]), np.array([[1.0, 1], [2, 0], [0, 0]])
+    k = lambda a, b: (a @ b / 2 + 1) ** 3  # noqa: E731
+    within = k(x[0], x[1]) + (k(y[0], y[1]) + k(y[0], y[2]) + k(y[1], y[2])) / 3
+    assert kernel_once(x, y) == pytest.approx(within - 2 * np.mean([k(a, b) for a in x for b in y]))
+    mean, deviation = kernel(normal(4000), normal(4000, seed=1), seed=0, subsets=50, size=200)
+    assert abs(mean) < deviation
+    assert kernel(normal(300) + 0.5, normal(300, seed=1), seed=0, subsets=10, size=200)[0] > 5 * deviation
+
+
+def test_infinity_removes_the_bias_of_small_sets() -> None:
+    reference = Moments(10**6, np.zeros(32), np.eye(32))
+    x = normal(2000, 32)
+    plain, infinite = frechet(moments(x), reference), frechet_infinity(x, reference, seed=0)
+    assert plain > 0.1
+    assert abs(infinite) < plain / 4
+    assert frechet_infinity(x + 1, reference, seed=0) == pytest.approx(32, rel=0.05)
+    assert frechet_infinity(x, reference, seed=0) == infinite != frechet_infinity(x, reference, seed=1)
+
+
+def test_infinity_is_the_intercept_of_a_line_in_1_over_n(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts: list[int] = []
+
+    def measured(a: Moments, b: Moments) -> float:
+        counts.append(a.count)
+        return 3 + 50 / a.count
+
+    monkeypatch.setattr(metrics, "frechet", measured)
+    assert frechet_infinity(normal(1000), moments(normal(9)), seed=0, sizes=4, least=250) == pytest.approx(3)
+    assert counts == [250, 333, 500, 1000]
+
+
+def test_inception_score_by_hand() -> None:
+    assert inception_score(np.eye(4)[np.arange(400) % 4]) == (pytest.approx(4), pytest.approx(0))
+    assert inception_score(np.full((50, 4), 0.25), splits=1) == (pytest.approx(1), 0)
+    p = np.array([[0.5, 0.5], [1.0, 0.0]])
+    divergence = (0.5 * log(0.5 / 0.75) + 0.5 * log(0.5 / 0.25) + log(1 / 0.75)) / 2
+    assert inception_score(p, splits=1)[0] == pytest.approx(np.exp(divergence))
+    halves = np.concatenate([np.eye(2), np.eye(2)[[0, 0]]])  # scores 2 and 1
+    assert inception_score(halves, splits=2) == (pytest.approx(1.5), pytest.approx(0.5))
+
+
+def test_standard_error_of_a_mean_is_sigma_over_root_n() -> None:
+    x = normal(400, 1)
+    error = standard_error(lambda rows: float(rows.mean()), x, seed=0, times=400)
+    assert error == pytest.approx(x.std() / 20, rel=0.15)
+    assert error == standard_error(lambda rows: float(rows.mean()), x, seed=0, times=400)
+
+
+def test_bad_input_is_told() -> None:
+    bad = normal(10)
+    bad[[2, 5], [0, 1]] = np.nan, np.inf
+    with pytest.raises(GanvasError, match="2 of the 10 y rows"):
+        kernel_once(normal(10), bad)
+    with pytest.raises(GanvasError, match="2 of the 10 fake rows"):
+        moments(bad, "fake")
+    for wrong in (normal(1), normal(10)[0]):
+        with pytest.raises(GanvasError, match="at least two rows"):
+            moments(wrong)
+    with pytest.raises(GanvasError, match="x 8, y 3"):
+        kernel_once(normal(10), normal(10, 3))
+    with pytest.raises(GanvasError, match="8 and 3"):
+        frechet(moments(normal(10)), moments(normal(10, 3)))
+    with pytest.raises(GanvasError, match="from 2 to 9 rows"):
+        kernel(normal(10), normal(9), seed=0, size=10)
+    with pytest.raises(GanvasError, match="from 2 to 99"):
+        frechet_infinity(normal(100), moments(normal(9)), seed=0, least=100)
+    with pytest.raises(GanvasError, match="one row a split"):
+        inception_score(np.eye(4))
+    for wrong in (np.eye(4) * 2, np.array([[1.5, -0.5]]), np.full((2, 2), np.nan)):
+        with pytest.raises(GanvasError, match="softmax"):
+            inception_score(wrong, splits=1)

@@ -1,0 +1,129 @@
+"""Nearest neighbours against brute force, fidelity and diversity against sets made to lack one of them."""
+
+import numpy as np
+import pytest
+
+from ganvas.errors import GanvasError
+from ganvas.judge import neighbours
+from ganvas.judge.neighbours import PRDC, nearest, prdc, two_sample
+
+
+def normal(n: int, f: int = 16, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal((n, f), np.float32)
+
+
+def matrix(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return np.linalg.norm(x[:, None].astype(float) - y[None].astype(float), axis=2)
+
+
+def brute(x: np.ndarray, y: np.ndarray, k: int, leave_out_self: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    distances = matrix(x, y)
+    if leave_out_self:
+        np.fill_diagonal(distances, np.inf)
+    indices = distances.argsort(axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(distances, indices, axis=1), indices
+
+
+def as_in_the_package(real: np.ndarray, fake: np.ndarray, k: int) -> PRDC:
+    """The formulas of `prdc`, with whole matrices."""
+    real_radii, fake_radii = (brute(side, side, k, leave_out_self=True)[0][:, -1] for side in (real, fake))
+    between = matrix(real, fake)
+    within = between < real_radii[:, None]
+    return PRDC(
+        precision=within.any(axis=0).mean(),
+        recall=(between < fake_radii).any(axis=1).mean(),
+        density=within.sum(axis=0).mean() / k,
+        coverage=(between.min(axis=1) < real_radii).mean(),
+    )
+
+
+@pytest.fixture(params=[neighbours.A_BLOCK, 4000], ids=["one block", "many blocks"])
+def _blocks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(neighbours, "A_BLOCK", request.param)
+
+
+HARD = {
+    "normal": normal(200),
+    "far from 0": normal(200) + 1e4,
+    "float64": normal(200).astype(np.float64),
+    "tight clusters far apart": normal(200) * 1e-3 + np.repeat([[-1000], [1000]], 100, axis=0).astype(np.float32),
+    "with an outlier": np.concatenate([normal(199), np.full((1, 16), 1e6, np.float32)]),
+    "equal rows": np.repeat(normal(10), 20, axis=0),
+}
+
+
+@pytest.mark.usefixtures("_blocks")
+@pytest.mark.parametrize("k", [1, 5])
+@pytest.mark.parametrize("name", HARD)
+def test_nearest_equals_brute_force(name: str, k: int) -> None:
+    y = HARD[name]
+    for x, own in ((y, True), (y, False), (y[::3] + np.float32(1e-4), False)):
+        distances, indices = nearest(x, y, k, leave_out_self=own)
+        expected, where = brute(x, y, k, leave_out_self=own)
+        np.testing.assert_allclose(distances, expected, rtol=1e-12)
+        assert distances.dtype == np.float64
+        assert indices.dtype == np.int64
+        np.testing.assert_allclose(np.take_along_axis(matrix(x, y), indices, axis=1), distances, rtol=1e-12)
+        if name != "equal rows":
+            assert (indices == where).all()
+        assert not own or (indices != np.arange(len(x))[:, None]).all()
+
+
+def test_all_rows_can_be_asked_for() -> None:
+    x, y = normal(7), normal(9, seed=1)
+    assert (nearest(x, y, 9)[1] == brute(x, y, 9)[1]).all()
+    assert (nearest(x, x, 6, leave_out_self=True)[1] == brute(x, x, 6, leave_out_self=True)[1]).all()
+
+
+@pytest.mark.usefixtures("_blocks")
+@pytest.mark.parametrize("k", [1, 4])
+def test_prdc_follows_the_package(k: int) -> None:
+    real, fake = normal(150, 4), normal(120, 4, seed=1) * 0.8 + 0.3
+    assert prdc(real, fake, k) == as_in_the_package(real, fake, k)
+    assert prdc(real[::-1], np.roll(fake, 5, axis=0), k) == prdc(real, fake, k)
+    assert prdc(real, real, k) == PRDC(1, 1, 1, 1), "a real lies on other reals' radii, not within"
+
+
+def test_two_draws_of_one_distribution_reach_the_expected_values() -> None:
+    found = prdc(normal(2000, 8), normal(2000, 8, seed=1), k=3)
+    assert found.density == pytest.approx(1, abs=0.06)
+    assert found.coverage == pytest.approx(1 - 2**-3, abs=0.025)
+
+
+def test_a_collapsed_set_is_precise_and_a_scattered_one_recalls() -> None:
+    real = normal(500, 4)
+    collapsed, scattered = prdc(real, 0.05 * normal(500, 4, seed=1)), prdc(real, 4 * normal(500, 4, seed=1))
+    assert collapsed.precision > 0.95 > 0.1 > collapsed.recall
+    assert scattered.recall > 0.9 > 0.4 > scattered.precision
+    assert collapsed.density > 1.1 > 0.3 > scattered.density
+    assert collapsed.coverage < 0.1
+
+
+def test_two_sample_tells_same_other_and_collapsed_apart() -> None:
+    real = normal(1000, 4)
+    assert two_sample(real, normal(1000, 4, seed=1)).accuracy == pytest.approx(0.5, abs=0.05)
+    assert two_sample(real, real + 100).accuracy == 1
+    copied = two_sample(real, real)
+    assert (copied.accuracy, copied.real_accuracy, copied.fake_accuracy) == (0, 0, 0)
+    two_modes = np.repeat([[0.0], [1.0]], 500, axis=0) * 50
+    dropped = two_sample(real + two_modes, normal(1000, 4, seed=1))
+    assert dropped.real_accuracy > 0.6
+    assert dropped.accuracy == pytest.approx((dropped.real_accuracy + dropped.fake_accuracy) / 2)
+    lopsided = two_sample(np.array([[0.0], [10], [20], [30]]), np.array([[0.1], [0.2], [0.3], [0.4]]))
+    assert (lopsided.real_accuracy, lopsided.fake_accuracy) == (0.5, 0.75)
+
+
+def test_bad_input_is_told() -> None:
+    bad = normal(10)
+    bad[3] = np.nan
+    for measure in (lambda x, y: nearest(x, y, 1), prdc, two_sample):
+        with pytest.raises(GanvasError, match="1 of the 10"):
+            measure(normal(10), bad)
+        with pytest.raises(GanvasError, match="differ in length"):
+            measure(normal(10), normal(10, 3))
+        with pytest.raises(GanvasError, match="at least two rows"):
+            measure(normal(10), normal(1))
+    with pytest.raises(GanvasError, match="from 1 to 9"):
+        nearest(normal(10), normal(10), 10, leave_out_self=True)
+    with pytest.raises(GanvasError, match="equal numbers"):
+        two_sample(normal(10), normal(11))

@@ -1,0 +1,109 @@
+"""The trend while training: measured when due, the best kept, bounded in cost, and never the end of a run."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from trying import tiny
+
+from ganvas import networks, sample
+from ganvas.config import replace
+from ganvas.data import PictureOptions, open_images
+from ganvas.judge.trend import Trend
+from ganvas.networks import Shape
+from ganvas.runs import log
+from ganvas.training import quality, start
+
+
+@pytest.fixture
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if the run had lasted long enough for every measurement."""
+    monkeypatch.setattr(quality, "SHARE", 1e6)
+    monkeypatch.setattr("ganvas.judge.trend.SAMPLES", 120)
+
+
+@pytest.mark.usefixtures("unhurried")
+def test_the_best_is_kept_and_the_curve_written(tmp_path: Path) -> None:
+    run = start.train(replace(tiny(kimg=0.4), evaluate_every=0.1), out=tmp_path, quiet=True)
+    lines = [line for line in log.read_lines(run.path / "stats.jsonl") if "quality" in line]
+    assert len(lines) == 4
+    best = min(lines, key=lambda line: line["quality"])
+    assert lines[-1]["best"] == best["quality"]
+    assert run.best is not None
+    card = json.loads((run.best / "card.json").read_text())
+    assert (card["nimg"], card["quality"]["value"]) == (best["nimg"], best["quality"])
+    assert card["quality"]["extractor"] == "eye"
+    assert run.best not in run.snapshots
+    assert sample.load(run.best).sample(seeds=[3]).shape == (1, 1, 8, 8)
+    again = start.train(replace(tiny(kimg=0.4), evaluate_every=0.1), out=tmp_path, quiet=True)
+    assert again.path == run.path
+
+
+@pytest.mark.usefixtures("unhurried")
+def test_the_trend_changes_nothing_in_the_run(tmp_path: Path) -> None:
+    weights = []
+    for every in (0.0, 0.1):
+        config = replace(tiny(), evaluate_every=every)
+        run = start.train(config, out=tmp_path / str(every), quiet=True)
+        weights.append((run.snapshot / "G.safetensors").read_bytes())
+        assert (run.best is None) == (every == 0)
+    assert weights[0] == weights[1]
+
+
+@pytest.mark.usefixtures("unhurried")
+def test_a_failing_measurement_does_not_stop_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> float:
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(Trend, "measure", fail)
+    run = start.train(replace(tiny(), evaluate_every=0.1), out=tmp_path, quiet=True)
+    failures = [e for e in log.read_lines(run.path / "events.jsonl") if e["event"] == "evaluation failed"]
+    assert [e["error"] for e in failures] == ["MemoryError: no room"]
+    assert run.snapshot.name == "000000"
+    assert run.config.total == 200
+
+
+def test_it_waits_until_there_is_time_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = replace(tiny(), evaluate_every=0.1)
+    run = start.train(config, out=tmp_path, quiet=True)
+    assert not any("quality" in line for line in log.read_lines(run.path / "stats.jsonl"))
+    images = open_images(PictureOptions("digits"))
+    generator, _ = networks.build(config.network, Shape(1, 8, 8))
+    watched = quality.Quality(run, config, images, torch.device("cpu"))
+    assert watched.measure(generator.eval(), 100, seconds=9.0) is None
+    assert watched.trend is None  # not even tried
+    watched.resume(0, 0.0)
+    assert watched.measure(generator, 100, seconds=1e4) is not None
+    assert watched.trend is not None
+    assert watched.measure(generator, 150, seconds=1e5) is None  # not due
+    watched.resume(100, 0.0)
+    watched.trend.cost = 30.0
+    looked: list[int] = []
+    monkeypatch.setattr(watched.trend, "measure", lambda *_: looked.append(1))
+    assert watched.measure(generator, 200, seconds=400.0) is None  # 20 s, and it takes 30
+    assert not looked
+    watched.measure(generator, 200, seconds=2000.0)
+    assert looked
+
+
+def test_the_trend_is_lower_for_better_pictures() -> None:
+    images = open_images(PictureOptions("digits"))
+    trend = Trend(images, 6, False, torch.device("cpu"))
+
+    class Replay(torch.nn.Module):
+        shape = Shape(1, 8, 8)
+
+        def __init__(self, noise: float) -> None:
+            super().__init__()
+            self.noise = noise
+
+        def truncated(self, z: torch.Tensor, labels: object, truncation: float) -> torch.Tensor:
+            rows = ((z[:, 0].abs() * 1e6).long() % len(images)).numpy()
+            pixels = torch.from_numpy(images.images[rows]) / 127.5 - 1
+            return pixels + self.noise * torch.sin(1e3 * z[:, :1, None, None] * torch.arange(8))
+
+    values = [trend.measure(Replay(noise), 1e9) for noise in (0.0, 0.3, 1.0)]  # type: ignore[arg-type]
+    assert all(value is not None for value in values)
+    assert values == sorted(values)  # type: ignore[type-var]
+    assert abs(values[0]) < 0.1 * values[2]  # type: ignore[arg-type,operator]

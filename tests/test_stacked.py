@@ -1,0 +1,317 @@
+"""StackedMNIST: fixed triplets of digits, one a channel, from any grey pictures in ten classes."""
+
+import io
+import os
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from trying import tiny
+
+from ganvas.config import replace
+from ganvas.data import ImageSet, PictureOptions, inspect, open_images, sources, stacked
+from ganvas.data.forms import NoSplit
+from ganvas.errors import GanvasError
+from ganvas.sample import load
+from ganvas.training.start import train
+
+WHOLE = stacked._DRAWS
+
+
+def opened(source: Path | str, **options: object) -> ImageSet:
+    return open_images(PictureOptions(f"stacked-mnist:{source}", **options), progress=False)  # type: ignore[arg-type]
+
+
+def drawn(n: int, channels: int = 1) -> np.ndarray:
+    """Noise, uint8 [n 8 9 channels], whose first pixel is the picture's number."""
+    pixels = np.random.default_rng(0).integers(0, 256, (n, 8, 9, channels), np.uint8)
+    pixels[:, 0, 0] = np.arange(n)[:, None]
+    return pixels
+
+
+@pytest.fixture
+def digits(tmp_path: Path) -> Path:
+    """70 grey pictures of 8x9 in ten classes to train on, and 20 to test."""
+    pixels = drawn(90)
+    arrays = {
+        "x_train": pixels[:70],
+        "y_train": np.arange(70) % 10,
+        "x_test": pixels[70:],
+        "y_test": np.arange(20) % 10,
+    }
+    np.savez(tmp_path / "digits.npz", **arrays)
+    return tmp_path / "digits.npz"
+
+
+@pytest.fixture(autouse=True)
+def fewer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer triplets, where their number is not what is tested."""
+    monkeypatch.setattr(stacked, "_DRAWS", {"train": (600, 1000), "test": (200, 1001)})
+
+
+@pytest.fixture
+def whole(fewer: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All triplets after all."""
+    monkeypatch.setattr(stacked, "_DRAWS", WHOLE)
+
+
+def written(folder: Path, names: list[str], channels: int = 1) -> Path:
+    """A folder with two PNGs in each class."""
+    for index, pixels in enumerate(drawn(2 * len(names), channels)):
+        place = folder / names[index // 2] / f"{index}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels.squeeze()).save(place)
+    return folder
+
+
+def check(found: ImageSet, digits: ImageSet) -> None:
+    """Every channel is a picture of the digits, of the class that the label says."""
+    places = {picture.tobytes(): label for picture, label in zip(digits.images[:, 0], digits.labels, strict=True)}  # type: ignore[arg-type]
+    read = [[places[channel.tobytes()] for channel in picture] for picture in found.images]
+    assert found.labels is not None
+    assert found.labels.dtype == np.int64
+    assert (np.array(read) @ [100, 10, 1] == found.labels).all()
+
+
+# --- what it is --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_the_label_names_the_digit_in_each_channel(digits, split):
+    found = opened(digits, split=split)
+    singles = open_images(PictureOptions(str(digits), split), progress=False)
+    assert found.name == "stacked-digits"
+    assert found.images.shape == ({"train": 600, "test": 200}[split], 3, 8, 9)
+    assert found.class_names[0] == "000"
+    assert found.class_names[907] == "907"
+    assert found.classes == 1000
+    check(found, singles)
+    rows = found.images[:, :, 0, 0]
+    assert set(rows.ravel()) == set(range(70) if split == "train" else range(70, 90))  # each is drawn
+    assert (rows[:, 0] != rows[:, 1]).any()
+    assert (rows[:, 1] != rows[:, 2]).any()
+
+
+def test_what_is_told_of_it(digits):
+    singles = open_images(PictureOptions(str(digits)), progress=False)
+    for _ in range(2):  # decoded, and from the cache
+        facts = opened(digits, resolution="16").facts
+        assert facts["form"] == "stacked-mnist"
+        assert facts["sizes"] == {"8x9": 70}
+        assert facts["digits"]["name"] == "digits"
+        assert facts["digits"]["count"] == 70
+    assert opened(digits).facts["digits"]["fingerprint"] == singles.fingerprint
+    assert opened(digits).notes == ("600 fixed triplets of the 70 digits of digits.",)
+
+
+@pytest.mark.usefixtures("whole")
+def test_the_triplets_are_the_same_everywhere(digits):
+    train, test = opened(digits), opened(digits, split="test")
+    assert (len(train), len(test)) == (128_000, 26_000)
+    assert train.images[:4, :, 0, 0].tolist() == [[51, 64, 1], [61, 0, 45], [40, 36, 60], [42, 58, 41]]
+    assert test.images[:4, :, 0, 0].tolist() == [[83, 79, 84], [73, 82, 78], [84, 73, 74], [83, 75, 82]]
+
+
+def test_the_same_digits_in_other_forms(digits, tmp_path):
+    names = list("0123456789")
+    folder = opened(written(tmp_path / "folder", names))
+    np.savez(tmp_path / "same.npz", x=drawn(20), y=np.arange(20) // 2)
+    assert opened(tmp_path / "same.npz").fingerprint == folder.fingerprint
+    assert folder.facts["modes"] == {"L": 20}
+
+
+def test_names_of_classes_are_told(tmp_path):
+    names = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+    found = opened(written(tmp_path / "words", names))
+    assert found.class_names[8] == "008"
+    told = "The classes that stand for the digits 0 to 9: eight, five, four, nine, one, seven, six, three, two, zero."
+    assert told in found.notes
+
+
+def test_another_resolution(digits):
+    found = opened(digits, resolution="16x12", fit="pad", channels=3)
+    assert found.resolution == (16, 12)
+    check(found, open_images(PictureOptions(str(digits), "train", "16x12", fit="pad"), progress=False))
+
+
+def test_blocks_do_not_change_it(digits, monkeypatch, tmp_path):
+    whole = opened(digits)
+    monkeypatch.setattr(stacked, "_BLOCK", 7 * 8 * 9 * 3)
+    monkeypatch.setenv("GANVAS_CACHE", str(tmp_path / "another"))
+    assert opened(digits).fingerprint == whole.fingerprint
+
+
+def test_the_second_time_it_comes_from_the_cache(digits, monkeypatch):
+    first = opened(digits)
+    monkeypatch.setattr(sources, "_build", lambda *_, **__: pytest.fail("decoded again"))
+    again = opened(digits)
+    assert again.fingerprint == first.fingerprint
+    assert again.folder == first.folder
+    assert isinstance(again.images, np.memmap)
+
+
+def test_other_digits_are_another_set(digits):
+    first = opened(digits)
+    np.savez(digits, x_train=drawn(70)[::-1], y_train=np.arange(70) % 10)
+    assert opened(digits).fingerprint != first.fingerprint
+
+
+def test_of_the_embedded_digits():
+    found = opened("digits")
+    assert found.images.shape == (600, 3, 8, 8)
+    check(found, open_images(PictureOptions("digits")))
+
+
+def test_the_doctor(digits):
+    report = inspect(PictureOptions(f"stacked-mnist:{digits}"), progress=False)
+    assert report.form == "stacked-mnist"
+    assert report.count == 600
+    assert report.channels == 3
+    assert report.sizes == {"8x9": 70}
+    assert len(report.classes) == 1000
+
+
+def test_of_the_hub(monkeypatch):
+    """As much of `datasets` as the reader uses; tests/data/test_hub.py has more of it."""
+    module = types.ModuleType("datasets")
+    cells = []
+    for pixels in drawn(20):
+        file = io.BytesIO()
+        Image.fromarray(pixels[:, :, 0]).save(file, "PNG")
+        cells.append({"bytes": file.getvalue()})
+
+    class Kind:
+        def __init__(self, **_: object) -> None:
+            self.names = list("0123456789")
+
+    class Label(Kind):
+        pass
+
+    class Table(list):
+        features = {"image": Kind(), "label": Label()}  # noqa: RUF012
+
+        def cast_column(self, *_: object) -> "Table":
+            return self
+
+        def __getitem__(self, key):  # type: ignore[override]
+            return [row[key] for row in self] if isinstance(key, str) else super().__getitem__(key)
+
+    asked = []
+    table = Table({"image": cell, "label": index // 2} for index, cell in enumerate(cells))
+    module.Image, module.ClassLabel = Kind, Label  # type: ignore[attr-defined]
+    module.load_dataset = lambda *names, split: asked.append((*names, split)) or table  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "datasets", module)
+    found = open_images(PictureOptions("stacked-mnist"), progress=False)
+    assert set(asked) == {("ylecun/mnist", None, "train")}
+    assert found.name == "stacked-mnist"
+    check(found, open_images(PictureOptions("mnist"), progress=False))
+
+
+@pytest.mark.parametrize("conditional", [False, True])
+def test_it_trains(digits, conditional):
+    config = tiny(f"stacked-mnist:{digits}", kimg=0.04)
+    run = train(replace(config, conditional=conditional), quiet=True)
+    assert run.card["data"]["images"] == 600
+    sampler = load(run)
+    assert sampler.sample(seeds=[1, 2]).shape == (2, 3, 8, 9)
+    if conditional:
+        assert sampler.label("907") == 907
+        assert sampler.sample(seeds=[1], label=907).shape == (1, 3, 8, 9)
+
+
+# --- what is refused ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_other_channels(digits, channels):
+    with pytest.raises(GanvasError, match=f"--channels {channels} does not go with stacked-mnist") as caught:
+        opened(digits, channels=channels)
+    assert "one digit in each of red, green and blue" in str(caught.value.expected)
+
+
+def test_without_labels(tmp_path):
+    np.save(tmp_path / "x.npy", drawn(20)[..., 0])
+    with pytest.raises(GanvasError, match=r"x\.npy has no labels"):
+        opened(tmp_path / "x.npy")
+
+
+@pytest.mark.parametrize("classes", [3, 11])
+def test_not_ten_classes(pictures, classes):
+    with pytest.raises(GanvasError, match=f"has {classes} classes, not ten"):
+        opened(pictures(classes=classes))
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_colour(pictures, channels):
+    with pytest.raises(GanvasError, match=f"have {channels} channels, and each is to become one"):
+        opened(pictures(channels=channels, classes=10))
+
+
+def test_itself():
+    with pytest.raises(GanvasError, match="have 3 channels"):
+        opened("stacked-mnist:digits")
+
+
+def test_bad_files_whatever_share_is_allowed(tmp_path):
+    folder = written(tmp_path / "folder", list("0123456789"))
+    (folder / "3" / "7.png").write_bytes(b"text")
+    with pytest.raises(GanvasError, match=r"1 files are bad, such as 3/7\.png: not a picture") as caught:
+        opened(folder, max_bad=0.5)
+    assert f"`ganvas data {folder}`" in caught.value.mend
+
+
+def test_no_test_split(pictures):
+    with pytest.raises(NoSplit):
+        opened(pictures(classes=10), split="test")
+
+
+@pytest.mark.parametrize("source", ["no/such/folder", "mnits", "stacked-mnist:"])
+def test_no_such_digits(source):
+    with pytest.raises(GanvasError, match=r"There is no data set|names no digits") as caught:
+        opened(source)
+    if source == "mnits":
+        assert caught.value.mend == "did you mean mnist?"
+
+
+def test_no_digits_named():
+    with pytest.raises(GanvasError, match=r"stacked-mnist: names no digits"):
+        opened("")
+
+
+@pytest.mark.parametrize("source", ["stackedmnist", "stacked_mnist", "stacked-mnits", "stacked-mnits:some/folder"])
+def test_almost_its_name(source):
+    with pytest.raises(GanvasError) as caught:
+        open_images(PictureOptions(source))
+    assert caught.value.mend == "did you mean stacked-mnist?"
+    assert "stacked-mnist:PATH" in str(caught.value.expected)
+
+
+def test_a_folder_of_its_name_wins(tmp_path):
+    written(tmp_path / "stacked-mnist", ["a", "b"])
+    assert open_images(PictureOptions("stacked-mnist")).facts["form"] == "a folder"
+
+
+# --- the real one ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("whole")
+@pytest.mark.skipif(not os.environ.get("GANVAS_TEST_DATA"), reason="GANVAS_TEST_DATA is not set: no real data here")
+@pytest.mark.parametrize(
+    ("split", "count", "fingerprint"),
+    [
+        ("train", 128_000, "fcefe55aeec7d32815996aa7e74a0410e1976abc04224f31d1dad5caa7bd7b6a"),
+        ("test", 26_000, "5217e1748c0e43c54ac65d3d3a8993e5cb9a1aaf7648354790b6295af3f29ecb"),
+    ],
+)
+def test_of_mnist(split, count, fingerprint):
+    mnist = Path(os.environ["GANVAS_TEST_DATA"]) / "mnist"
+    found = opened(mnist, split=split)
+    assert found.name == "stacked-mnist"
+    assert found.images.shape == (count, 3, 28, 28)
+    assert found.fingerprint == fingerprint  # the triplets, the digits and their labels: never to change
+    assert found.labels is not None
+    assert (np.bincount(found.labels, minlength=1000) > 0).all()
+    check(found, open_images(PictureOptions(str(mnist), split), progress=False))
