@@ -23,10 +23,12 @@ from typing import Any
 import numpy as np
 import torch
 from digits import frechet
+from PIL import Image, ImageDraw, ImageFont
 from torch import nn
 from torch.nn import functional as F
 
 import ganvas
+from ganvas import canvas
 from ganvas.data import ImageSet, PictureOptions, open_images, to_unit
 from ganvas.runs.log import read_lines
 from ganvas.sample import parse_seeds
@@ -44,7 +46,7 @@ CASES: dict[str, tuple[str, str]] = {
     "transformer": ("mnist", ""),
     "transformer-stable": ("mnist", ""),
     "transformer-modern": ("cifar", "--tokens-width 128 --d-width 24 --batch 16 --g-lr 4e-4 --d-lr 4e-4"),
-    "dcgan": ("faces64", "--g-width 32 --d-width 32 --batch 64"),
+    "dcgan": ("faces64", "--g-width 16 --d-width 16 --batch 16 --ema 5"),
     "wgan": ("cifar", "--g-width 32 --d-width 32"),
     "wgan-gp": ("cifar", "--g-width 32 --d-width 32"),
     "wgan-conditional": ("cifar", "--g-width 32 --d-width 32"),
@@ -189,6 +191,22 @@ def table(lines: list[dict[str, Any]]) -> str:
     return "\n".join(rows)
 
 
+def sheet(lines: list[dict[str, Any]], out: Path, path: Path) -> None:
+    """A row of pictures a recipe, from its first seed's run: the seeds 0, 1, 2 …, none chosen."""
+    font, cell, across = ImageFont.load_default(size=15), 56, 14
+    shown = {line["recipe"]: out / f"{line['recipe']}-{line['seed']}" for line in reversed(lines)}
+    recipes = [recipe for recipe in CASES if recipe in shown]
+    paper = Image.new("RGB", (150 + across * (cell + 2), len(recipes) * (cell + 6)), "white")
+    for row, recipe in enumerate(recipes):
+        top = row * (cell + 6)
+        ImageDraw.Draw(paper).text((4, top + cell // 2), recipe, fill="black", font=font, anchor="lm")
+        for column, image in enumerate(ganvas.load(ganvas.Run(shown[recipe])).sample(seeds=range(across))):
+            drawn = canvas.picture(image).convert("RGB")
+            resize = Image.Resampling.NEAREST if drawn.width < 32 else Image.Resampling.LANCZOS
+            paper.paste(drawn.resize((cell, cell), resize), (150 + column * (cell + 2), top))
+    canvas.save(paper, path)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--mnist", type=Path)
@@ -198,6 +216,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--out", type=Path, default=Path("family"))
+    parser.add_argument("--sheet", type=Path, help="also draw a row of pictures of each recipe into this file")
     parser.add_argument("--table", action="store_true", help="only print what is there")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -213,7 +232,10 @@ def main() -> None:
                 with file.open("a") as log:
                     log.write(json.dumps(line) + "\n")
                 print(json.dumps(line), flush=True)
-    print(table([json.loads(line) for line in file.read_text().splitlines()]))
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    print(table(lines))
+    if arguments.sheet:
+        sheet(lines, arguments.out, arguments.sheet)
 
 
 if __name__ == "__main__":

@@ -178,3 +178,22 @@ def test_from_the_command_line(folders: dict[str, Path], tmp_path: Path) -> None
 
 def test_it_is_a_public_name() -> None:
     assert ganvas.evaluate is evaluate
+
+
+def test_stacked_digits_are_counted_channel_by_channel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sampler that never draws a 9 in its first channel misses 100 modes."""
+    monkeypatch.setattr("ganvas.judge.classifier.SEEN", 20_000)
+    monkeypatch.setattr("ganvas.data.stacked._DRAWS", {"train": (2000, 1000), "test": (1300, 1001)})
+    stacked = open_images(PictureOptions("stacked-mnist:digits"))
+    assert stacked.labels is not None
+    path = tmp_path / "planted.npz"
+    kept = stacked.images[stacked.labels < 900][:1300].transpose(0, 2, 3, 1)
+    np.savez(path, images=kept)
+    found = evaluate(path, against="stacked-mnist:digits", quick=True, device="cpu")
+    assert found.protocol["classes"]["extractor"] == "classifier of each channel"
+    modes, evenness = found.values["modes"], found.values["kl_uniform"]
+    assert modes.floor is not None
+    assert evenness.floor is not None
+    assert modes.floor > 600  # of 1,000, from 1,300 pictures
+    assert 0.85 * modes.floor < modes.value < 0.98 * modes.floor
+    assert evenness.value > evenness.floor + 0.05

@@ -40,7 +40,6 @@ class Recipe:
 
 _MNIST, _CIFAR = Pictures(data="mnist"), Pictures(data="cifar10", mirror=True)
 _COURSE = Optimisation(batch=128, beta1=0.5, beta2=0.999)
-_STABLE = Play(objective="rpgan", r1=1.0, r2=1.0)
 
 RECIPES = {
     "digits": Recipe(
@@ -74,7 +73,7 @@ RECIPES = {
             kimg=1000,
             pictures=_MNIST,
             network=MLP(g_norm="none", output="linear"),
-            play=_STABLE,
+            play=Play(objective="rpgan", r1=1.0, r2=1.0),
             optimisation=Optimisation(batch=128, g_lr="1e-3..1e-4:cosine", d_lr="1e-3..1e-4:cosine", ema=20.0),
         ),
     ),
@@ -103,14 +102,14 @@ RECIPES = {
         ),
     ),
     "cnn-stable": Recipe(
-        what="the CNN under RpGAN + R1 + R2, no tanh: the one to try on your own pictures",
+        what="the CNN under RpGAN + R1 + R2: the one to try on your own pictures",
         source="Huang et al. 2024 for the rules",
         cost="230 at 28×28",
         config=TrainConfig(
             kimg=600,
             pictures=_MNIST,
-            network=CNN(output="linear"),
-            play=_STABLE,
+            network=CNN(),
+            play=Play(objective="rpgan", r1=10.0, r2=10.0),
             optimisation=Optimisation(batch=64, g_lr=5e-4, d_lr=5e-4),
         ),
     ),
@@ -127,14 +126,14 @@ RECIPES = {
         ),
     ),
     "transformer-stable": Recipe(
-        what="the same under RpGAN + R1 + R2, no tanh, tokens told apart from the start",
+        what="the same networks under RpGAN + R1 + R2, their tokens told apart from the start",
         source="Huang et al. 2024 for the rules",
         cost="150 at 28×28",
         config=TrainConfig(
             kimg=600,
             pictures=_MNIST,
-            network=Transformer(positions=1.0, output="linear"),
-            play=Play(objective="rpgan", r1=2.0, r2=2.0, penalty_every=4),
+            network=Transformer(positions=1.0),
+            play=Play(objective="rpgan", r1=10.0, r2=10.0, penalty_every=4),
             optimisation=Optimisation(batch=64, g_lr=5e-4, d_lr=5e-4),
         ),
     ),

@@ -33,7 +33,7 @@ def dinov2(weights: Path | None, device: str = "cpu") -> Extractor:
             mend="for instance a copy of facebook/dinov2-base from the Hugging Face hub. Without it: --features eye.",
         )
     try:
-        from transformers import Dinov2Model
+        from transformers import Dinov2Model  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise GanvasError(
             f"DINOv2 comes from transformers, which cannot be imported here ({error}).",

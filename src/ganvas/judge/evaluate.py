@@ -1,6 +1,7 @@
 """ganvas.evaluate: numbers, each beside what real pictures get, under one protocol."""
 
 import math
+import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -11,10 +12,12 @@ from torch import nn
 
 from ganvas import canvas
 from ganvas.data import PictureOptions, open_images
+from ganvas.data.progress import bar
+from ganvas.data.stacked import NAME as STACKED
 from ganvas.devices import choose
 from ganvas.errors import GanvasError
-from ganvas.judge import features, measures, subject
-from ganvas.judge.classifier import classifier
+from ganvas.judge import features, measures, modes, subject
+from ganvas.judge.counting import counter, own
 from ganvas.judge.features import Extractor
 from ganvas.judge.measures import MEASURES, Measure, Side, Value
 from ganvas.judge.memorisation import Memorisation, memorisation
@@ -146,26 +149,26 @@ def evaluate(
             expected=f"at least {LEAST} on each side, better thousands",
         )
     seen = _extractor(extractor, weights, real, place, progress)
-    counting = _counting(real, seen, progress)
+    counting = seen if seen.name == "classifier" else counter(real, progress=progress)
+    rows = np.arange(n)
+    with tempfile.TemporaryFile() as file:  # drawn once, looked at by several; memory may not hold them
+        drawn = np.memmap(file, np.uint8, "w+", shape=(n, *judged.shape))
+        _draw(judged, drawn, progress)
 
-    def looked(by: Extractor) -> tuple[np.ndarray, np.ndarray]:
-        """The features of the judged pictures, and of as many held-out ones."""
-        rows = np.arange(n)
-        judged_features = features.of(judged.pictures(rows), by, count=n, progress=progress)
-        return judged_features, features.of_set(real.held, real.held_rows[:n], by, progress=progress)
+        def side(by: Extractor) -> tuple[np.ndarray, np.ndarray]:
+            """The features of the judged pictures, and of as many held-out ones."""
+            found = features.of(features.chunks(drawn, rows), by, count=n, progress=progress)
+            return found, features.of_set(real.held, real.held_rows[:n], by, progress=progress)
 
-    matrices = looked(seen)
-    few = np.arange(min(n, PIXELS))
-    pixels = (
-        np.concatenate([part.numpy() for part in judged.pictures(few)]),
-        real.held.images[real.held_rows[few]],
-    )
-    chances: tuple[np.ndarray | None, np.ndarray | None] = (None, None)
-    if counting is not None and counting.probabilities is not None:
-        by_class = matrices if counting is seen else looked(counting)
-        chances = counting.probabilities(by_class[0]), counting.probabilities(by_class[1])
+        matrices = side(seen)
+        chances: tuple[np.ndarray | None, np.ndarray | None] = (None, None)
+        if counting is not None and counting.probabilities is not None:
+            by_class = matrices if counting is seen else side(counting)
+            chances = counting.probabilities(by_class[0]), counting.probabilities(by_class[1])
+        pixels = np.array(drawn[:PIXELS]), real.held.images[real.held_rows[: min(n, PIXELS)]]
     candidate, rival = (Side(*parts) for parts in zip(matrices, pixels, chances, strict=True))
-    known = Side(features.of_set(real.images, real.rows, seen, progress=progress), real.images.images[real.rows[few]])
+    beside = features.of_set(real.images, real.rows, seen, progress=progress)
+    known = Side(beside, real.images.images[real.rows[: min(n, PIXELS)]])
 
     groups = [measures.distances, measures.manifolds]
     groups += [] if quick else [measures.told_apart, measures.textures]
@@ -240,28 +243,23 @@ def _extractor(
     if isinstance(asked, nn.Module):
         return features.own(asked, device=device)
     if asked == "classifier":
-        return _classifier(real, progress)
+        return own(real, progress=progress)
     return features.named(asked, weights=None if weights is None else Path(weights), device=device)
 
 
-def _classifier(real: Reference, progress: bool) -> Extractor:
-    held = None
-    if real.held is not real.images and real.held.labels is not None:
-        held = (real.held.images, real.held.labels)
-    return classifier(real.images, held, progress=progress)
-
-
-def _counting(real: Reference, seen: Extractor, progress: bool) -> Extractor | None:
-    """Who counts the classes: the data's own classifier, where there are classes."""
-    if real.images.classes < 2:
-        return None
-    return seen if seen.name == "classifier" else _classifier(real, progress)
+def _draw(judged: Subject, drawn: np.ndarray, progress: bool) -> None:
+    with bar("Drawing", len(drawn), shown=progress) as advance:
+        done = 0
+        for part in judged.pictures(np.arange(len(drawn))):
+            drawn[done : done + len(part)] = part.numpy()
+            done += len(part)
+            advance(len(part))
 
 
 def _panel(judged: Subject, real: Reference, copying: Memorisation) -> np.ndarray:
     pairs = []
-    for fake, own in copying.pairs:
-        pairs += [next(iter(judged.pictures(np.array([fake])))).numpy()[0], real.images.images[own]]
+    for fake, nearest in copying.pairs:
+        pairs += [next(iter(judged.pictures(np.array([fake])))).numpy()[0], real.images.images[nearest]]
     return np.stack(pairs)
 
 
@@ -280,6 +278,9 @@ def _notes(n: int, width: int, real: Reference, counting: Extractor | None) -> t
     accuracy = None if counting is None else counting.facts.get("classifier_accuracy")
     if accuracy is not None and accuracy < 0.9:
         notes.append(f"The classifier is right on {100 * accuracy:.0f} % of held-out pictures: trust it no further.")
+    if real.images.facts.get("form") == STACKED and n in modes.FLOORS:
+        mean, deviation = modes.FLOORS[n]
+        notes.append(f"A perfect sampler's classes are {mean} ± {deviation} from uniform at {n:,} pictures.")
     return tuple(notes)
 
 

@@ -44,7 +44,7 @@ def inception(weights: Path | None, device: str = "cpu", *, official: str = OFFI
             mend="download it again. A number from other weights would not be a FID.",
         )
     try:
-        from torch_fidelity import FeatureExtractorInceptionV3
+        from torch_fidelity import FeatureExtractorInceptionV3  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise GanvasError(
             f"The Inception features come from torch-fidelity, which cannot be imported here ({error}).",

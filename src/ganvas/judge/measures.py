@@ -4,6 +4,7 @@ Each group of measures is one function of two sides: `judged` against `real`. It
 with held-out real ones for the floor, and with fifths of the subject's for the error.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -156,7 +157,8 @@ def classes(shares: np.ndarray | None) -> Group:
     def group(judged: Side, real: Side) -> dict[str, float]:
         assert judged.probabilities is not None
         chosen, confidence = modes.decided(judged.probabilities)
-        count = judged.probabilities.shape[-1] ** (judged.probabilities.ndim - 1)
+        *channels, of_each = judged.probabilities.shape[1:]
+        count = of_each ** math.prod(channels)
         frequencies = np.ones(count) if shares is None else shares
         found = modes.mode_coverage(chosen, confidence, count, frequencies, CONFIDENT)
         told = {"modes": float(found.hit), "rarest": float(found.shares.min()), "kl_uniform": found.kl_uniform}
@@ -173,11 +175,10 @@ def measured(group: Group, judged: Side, held_out: Side, real: Side) -> dict[str
     """A group's values, each with its floor and its error."""
     values, floors = group(judged, real), group(held_out, real)
     parts = [group(part, real) for part in judged.fifths()] if len(judged) >= LEAST_FOR_ERROR else []
-    return {
-        name: Value(
-            value,
-            floors.get(name),
-            float(np.std([part[name] for part in parts], ddof=1)) / FIFTHS**0.5 if parts else None,
-        )
-        for name, value in values.items()
-    }
+    errors = {name: _error([part[name] for part in parts]) for name in values}
+    return {name: Value(value, floors.get(name), errors[name]) for name, value in values.items()}
+
+
+def _error(parts: list[float]) -> float | None:
+    """The standard error that the fifths tell; None without any, or where one is infinite."""
+    return float(np.std(parts, ddof=1)) / FIFTHS**0.5 if parts and np.isfinite(parts).all() else None

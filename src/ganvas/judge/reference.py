@@ -15,6 +15,7 @@ class Reference:
     """Real pictures on both sides of a comparison of real with real.
 
     Attributes:
+        source: what the user called the training set.
         images: the training set.
         rows: those of it that subjects are compared with, int64 ascending.
         held: the set with the held-out pictures: the test split, or the training set itself.
@@ -22,6 +23,7 @@ class Reference:
         split: where the held-out pictures are from, in words.
     """
 
+    source: str
     images: ImageSet
     rows: np.ndarray
     held: ImageSet
@@ -61,7 +63,9 @@ def reference(options: PictureOptions, count: int, *, held_out: str | None = Non
     draw = np.random.default_rng(0)
     if test is not None:
         rows, held = _some(draw, np.arange(len(train)), count), _some(draw, np.arange(len(test)), count)
-        return Reference(train, rows, test, held, f"{test.name}, {'given' if held_out else 'the test split'}")
+        return Reference(
+            options.source, train, rows, test, held, f"{test.name}, {'given' if held_out else 'the test split'}"
+        )
     if len(train) < 4:
         raise GanvasError(
             f"{train.name} has {len(train)} pictures.", expected="at least four to compare with, better thousands"
@@ -69,7 +73,12 @@ def reference(options: PictureOptions, count: int, *, held_out: str | None = Non
     order = draw.permutation(len(train))
     first, second = order[: len(train) // 2], order[len(train) // 2 :]
     return Reference(
-        train, _some(draw, first, count), train, _some(draw, second, count), "the other half of the training set"
+        options.source,
+        train,
+        _some(draw, first, count),
+        train,
+        _some(draw, second, count),
+        "the other half of the training set",
     )
 
 
