@@ -46,8 +46,8 @@ class Head(nn.Module):
 def bounded(images: Tensor, output: str) -> Tensor:
     """What a generator's last layer gives as images: by tanh or sigmoid in [-1, 1], or "linear", as it is.
 
-    Where penalties keep D smooth, a bounded G may come to rest: as long as it draws nothing but black, tanh lets next
-    to no gradient through (docs/log.md, "The stable twins"). The newer families have no bound.
+    A bounded G that wins nothing at first may come to rest where tanh is flat and lets next to no gradient through
+    (docs/log.md, "the stable twins"). The newer families have no bound.
     """
     if output == "linear":
         return images
