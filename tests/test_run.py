@@ -35,7 +35,7 @@ CPU = torch.device("cpu")
 def lines(run: Run) -> list[dict[str, object]]:
     """stats.jsonl without what depends on the clock."""
     return [
-        {k: v for k, v in line.items() if k not in ("kimg_per_s", "seconds")}
+        {k: v for k, v in line.items() if k not in ("kimg_per_s", "seconds", "quality", "best")}
         for line in read_lines(run.path / "stats.jsonl")
     ]
 

@@ -47,7 +47,7 @@ def bounded(images: Tensor, output: str) -> Tensor:
     """What a generator's last layer gives as images: by tanh or sigmoid in [-1, 1], or "linear", as it is.
 
     A bounded G that wins nothing at first may come to rest where tanh is flat and lets next to no gradient through
-    (docs/log.md, "the stable twins"). The newer families have no bound.
+    (docs/log.md, "the stable twins"). R3GAN, MSG and StyleGAN have no bound.
     """
     if output == "linear":
         return images

@@ -121,7 +121,7 @@ class Block(nn.Module):
 
 
 class Generator(roles.Generator):
-    """z float [n latent], labels int64 [n] or None -> images float [n c h w], nominally in [-1, 1]."""
+    """z float [n latent], labels int64 [n] or None -> images float [n c h w] in [-1, 1]."""
 
     def __init__(self, config: ViT, shape: Shape) -> None:
         super().__init__()
@@ -149,7 +149,7 @@ class Generator(roles.Generator):
         for block in self.blocks:
             tokens = block(tokens, w)
         seed = self.last_norm(tokens, w).transpose(1, 2).unflatten(2, self.grid)
-        return crop(self.to_image(self.upward(seed)), self.shape[1:3])
+        return crop(self.to_image(self.upward(seed)).tanh(), self.shape[1:3])
 
 
 class Residual(nn.Module):
