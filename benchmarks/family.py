@@ -145,7 +145,16 @@ def trained(recipe: str, data: Data, seed: int, arguments: argparse.Namespace) -
     ]
     planned = json.loads(subprocess.run([*command, "--dry-run", "--json"], capture_output=True, check=True).stdout)
     kimg = max(1, round(planned["images_per_s"] * arguments.seconds / 1000))
-    length = ["--kimg", str(kimg), "--keep-kimg", str(kimg), "--tick-kimg", str(max(0.5, kimg / 100))]
+    length = [
+        "--kimg",
+        str(kimg),
+        "--keep-kimg",
+        str(kimg),
+        "--tick-kimg",
+        str(max(0.5, kimg / 100)),
+        "--snapshot-kimg",
+        str(max(1, kimg / 10)),
+    ]
     place = ["--out", str(arguments.out), "--name", f"{recipe}-{seed}", "--no-plot", "--quiet"]
     process = subprocess.Popen([*command, *length, *place])
     _, status, usage = os.wait4(process.pid, 0)
