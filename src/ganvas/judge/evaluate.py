@@ -216,7 +216,7 @@ def _opened(
             )
         return real, judged
     sampler = load(path, device=device)
-    run = _run_of(sampler.path)
+    run = subject.run_of(sampler.path)
     shape = sampler.card.shape
     if against is None:
         if run is None:
@@ -228,11 +228,6 @@ def _opened(
         options = PictureOptions(against, "train", f"{shape.height}x{shape.width}", shape.channels)  # type: ignore[arg-type]
     real = reference(options, count, held_out=held_out)
     return real, subject.of_generator(sampler, real.shares, truncation)
-
-
-def _run_of(path: Path) -> Run | None:
-    run = Run(path.parent.parent)
-    return run if (run.path / "config.json").exists() else None
 
 
 def _extractor(

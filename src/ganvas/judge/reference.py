@@ -8,6 +8,7 @@ import numpy as np
 from ganvas.data import ImageSet, PictureOptions, open_images
 from ganvas.data.forms import NoSplit
 from ganvas.errors import GanvasError
+from ganvas.judge.subject import shares
 
 
 @dataclass(frozen=True)
@@ -33,9 +34,7 @@ class Reference:
     @property
     def shares(self) -> np.ndarray | None:
         """The part of each class among the training pictures, float [classes]; None without labels."""
-        if self.images.labels is None:
-            return None
-        return np.bincount(self.images.labels, minlength=self.images.classes) / len(self.images)
+        return shares(self.images)
 
     def told(self) -> dict[str, Any]:
         """Its part of a protocol."""

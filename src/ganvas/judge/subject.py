@@ -70,8 +70,16 @@ def of_generator(sampler: Sampler, shares: np.ndarray | None, truncation: float 
         "truncation": truncation,
         **({"classes": "uniform" if shares is None else "in the real shares"} if classes else {}),
     }
-    name = f"{Run(sampler.path.parent.parent)} at {card.nimg / 1000:g} kimg" if _in_run(sampler.path) else sampler.path
+    run = run_of(sampler.path)
+    name = sampler.path if run is None else f"{run} at {card.nimg / 1000:g} kimg"
     return Subject(str(name), card.shape[:3], None, pictures, told)
+
+
+def shares(images: ImageSet) -> np.ndarray | None:
+    """The part of each class among the pictures, float [classes]; None without labels."""
+    if images.labels is None:
+        return None
+    return np.bincount(images.labels, minlength=images.classes) / len(images)
 
 
 def asked(seeds: np.ndarray, shares: np.ndarray) -> np.ndarray:
@@ -80,5 +88,7 @@ def asked(seeds: np.ndarray, shares: np.ndarray) -> np.ndarray:
     return np.searchsorted(shares.cumsum(), places).clip(max=len(shares) - 1)
 
 
-def _in_run(snapshot: Path) -> bool:
-    return (snapshot.parent.parent / "config.json").exists()
+def run_of(snapshot: Path) -> Run | None:
+    """The run that a snapshot folder lies in; None where it lies elsewhere."""
+    run = Run(snapshot.parent.parent)
+    return run if (run.path / "config.json").exists() else None

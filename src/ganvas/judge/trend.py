@@ -9,7 +9,7 @@ from ganvas import sample
 from ganvas.data import ImageSet
 from ganvas.judge import features
 from ganvas.judge.metrics import kernel_once
-from ganvas.judge.subject import asked
+from ganvas.judge.subject import asked, shares
 from ganvas.networks import Generator
 
 SAMPLES = 2000
@@ -32,11 +32,8 @@ class Trend:
         self._rows = np.sort(np.random.default_rng(0).permutation(len(images))[:SAMPLES])
         self._eye = features.the_eye(str(device))
         self._z = sample.latents(range(len(self._rows)), latent)
-        shares = None
-        if images.labels is not None and conditional:
-            shares = np.bincount(images.labels, minlength=images.classes) / len(images)
-        chosen = None if shares is None else asked(np.arange(len(self._rows)), shares)
-        self._labels = None if chosen is None else torch.from_numpy(chosen)
+        parts = shares(images) if conditional else None
+        self._labels = None if parts is None else torch.from_numpy(asked(np.arange(len(self._rows)), parts))
         self._known: np.ndarray | None = None
 
     def told(self) -> dict[str, object]:

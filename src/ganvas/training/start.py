@@ -7,14 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 
 from ganvas.config import TrainConfig, replace, to_json
 from ganvas.data import ImageSet, open_images
 from ganvas.errors import GanvasError
 from ganvas.game.objectives import objective
-from ganvas.judge.evaluate import evaluate, write
-from ganvas.judge.tables import rendered
 from ganvas.networks import Shape
 from ganvas.runs import folder, log, snapshot
 from ganvas.runs.folder import Run
@@ -84,6 +81,11 @@ def train(
 
 def _evaluated(run: Run, device: str, quiet: bool) -> None:
     """The numbers of the finished run; trouble with them is told, and leaves the run finished."""
+    from rich.console import Console
+
+    from ganvas.judge.evaluate import evaluate, write  # brings scikit-learn, which few trainings need
+    from ganvas.judge.tables import rendered
+
     try:
         found = evaluate(run, device=device, progress=not quiet)
         write(found, run)
