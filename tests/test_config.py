@@ -164,6 +164,7 @@ REFUSED: list[tuple[Network, dict[str, object], str]] = [
     (CNN(), {"skip_d_below": 0.1, "objective": "wasserstein"}, "who is ahead"),
     (CNN(), {"skip_d_below": 0.1, "loss_change": 1.0}, "one rule"),
     (CNN(), {"microbatch": 8, "objective": "rahinge"}, "whole batch at once"),
+    (MLP(), {"on_failure": "rollback", "watch": False}, "a doctor who looks"),
     (CNN(), {"objective": "wgan"}, "rpgan"),
     (CNN(), {"dropout": 1.0}, "below 1"),
     (CNN(), {"noise": -0.1}, "0 or more"),

@@ -18,6 +18,7 @@ ROOMS = [
     ("runs", "canvas"),
     ("sample",),
     ("judge",),
+    ("doctor",),
     ("training",),
     ("api",),
     ("cli",),

@@ -3,6 +3,8 @@
     run = ganvas.train("digits", kimg=100)            # a run folder under runs/
     images = ganvas.load(run).sample(seeds=range(64)) # uint8 [64 c h w]
     found = ganvas.evaluate(run)                      # numbers, each beside its floor
+    print(ganvas.diagnose(run))                       # what goes wrong, why, and what to change
+    with ganvas.watch(G, D) as probe: …               # the same for a training loop of your own
 
 Names are imported when first used, so that the command line answers at once.
 """
@@ -13,14 +15,19 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from ganvas.api import train
+    from ganvas.doctor.reading import diagnose
+    from ganvas.doctor.watch import Probe, watch
     from ganvas.errors import GanvasError
     from ganvas.judge.evaluate import evaluate
     from ganvas.runs.folder import Run
     from ganvas.sample import load
 
-_HOMES = {"train": "api", "load": "sample", "Run": "runs.folder", "GanvasError": "errors", "evaluate": "judge.evaluate"}
+_HOMES = {
+    "train": "api", "load": "sample", "evaluate": "judge.evaluate", "diagnose": "doctor.reading",
+    "watch": "doctor.watch", "Probe": "doctor.watch", "Run": "runs.folder", "GanvasError": "errors",
+}  # fmt: skip
 
-__all__ = ["GanvasError", "Run", "__version__", "evaluate", "load", "train"]
+__all__ = ["GanvasError", "Probe", "Run", "__version__", "diagnose", "evaluate", "load", "train", "watch"]
 
 
 def __getattr__(name: str) -> Any:

@@ -245,6 +245,26 @@ def evaluate(
     Console().print(rendered(found))
 
 
+def diagnose(what: Positional[Path], json: bool = False) -> None:
+    """Say why a training fails, with evidence and what to change; of a run, or of anyone's log.
+
+    Args:
+        what: A run, or a log: stats.jsonl, JSONL, CSV, Keras' history, lines of text, TensorBoard's events.
+        json: Print JSON.
+    """
+    from ganvas.doctor.reading import diagnose as judge
+
+    found = judge(what)
+    if json:
+        _print_json(found.to_json())
+        return
+    from rich.console import Console
+
+    from ganvas.doctor.tell import rendered
+
+    Console(highlight=False).print(rendered(found))
+
+
 def recipes(json: bool = False) -> None:
     """List the recipes.
 
@@ -285,6 +305,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "plot": plot,
     "data": data,
     "evaluate": evaluate,
+    "diagnose": diagnose,
     "recipes": recipes,
 }
 

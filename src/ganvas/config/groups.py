@@ -121,7 +121,7 @@ class Optimisation:
 class Habits:
     """How often things are written, and where it runs. May change when a run goes on.
 
-    It is then the same run, but for `threads` and `device`, which may change the last bit of a sum.
+    It is then the same run, but for `threads` and `device`, which may change the last bit of a sum, and `on_failure`.
     """
 
     tick_kimg: float = 4.0
@@ -135,6 +135,13 @@ class Habits:
     snapshots/best; by default with every snapshot; 0 = never. Left out wherever it would cost over 5 % of the time."""
     evaluate_at_end: bool = False
     """Measure the last snapshot in full at the end, as ganvas evaluate does."""
+    watch: bool = True
+    """With every line of stats.jsonl look for what goes wrong, and say so; see ganvas diagnose."""
+    on_failure: Literal["warn", "stop", "rollback", "correct"] = "warn"
+    """When the doctor names a failure (see ganvas diagnose): say so; stop; go back to the best state, with other
+    learning rates, penalties or augmentation; or only change those."""
+    rescues: int = 3
+    """Times that a run goes back or is corrected, at most; then it is stopped."""
     plot: bool = True
     """Redraw losses.png with each snapshot, in a process of its own."""
     threads: int | None = None

@@ -11,7 +11,7 @@ Knobs = Mapping[str, Any]
 _COUNTS = (
     *("batch", "microbatch", "threads", "penalty_every", "d_steps", "g_steps"),
     *("latent", "g_width", "d_width", "width", "tokens_width", "heads", "head_width", "depth", "mapping"),
-    *("blocks", "group"),
+    *("blocks", "group", "rescues"),
 )
 _FRACTIONS = ("ema_warmup", "mixing", "smoothing", "augment_p", "growth")
 _BELOW_ONE = ("g_lr", "d_lr", "beta1", "beta2", "dropout", "ada_target")
@@ -170,6 +170,12 @@ _IMPOSSIBLE: list[tuple[str, Callable[[Knobs], bool], str, str]] = [
         lambda k: k["loss_change"] > 0 and (k["skip_d_below"] is not None or k["skip_g_below"] is not None),
         "one rule to decide who rests",
         "leave one out.",
+    ),
+    (
+        "--on-failure {on_failure} without --watch.",
+        lambda k: k["on_failure"] != "warn" and not k["watch"],
+        "a doctor who looks, before anything is done about what he sees",
+        "leave --no-watch out, or --on-failure.",
     ),
     (
         "--microbatch with the rahinge objective.",

@@ -19,6 +19,10 @@ class Lens:
         self.p: float | Tensor = 1.0
         self.noise = 0.0
 
+    def augment(self, augment: str) -> None:
+        """From now on, augments in this way."""
+        self._transform = augmentation(augment)
+
     def __call__(self, images: Tensor) -> Tensor:
         """float [n …] -> the same shape."""
         images = self._transform(images, self.p)

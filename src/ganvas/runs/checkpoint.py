@@ -82,6 +82,7 @@ def _tensors(part: nn.Module | Optimizer) -> dict[str, Tensor]:
 
 def _restore_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    optimizer.state.clear()  # a state of before the first step has no moments
     for name, tensor in tensors.items():
         index, key = name.split("/")
         parameter = parameters[int(index)]

@@ -58,6 +58,10 @@ class Run:
         """The file to go on from."""
         return self.path / "state" / "latest.safetensors"
 
+    def kept(self, name: str) -> Path:
+        """A state that a run may go back to (--on-failure rollback): start, good, or candidate."""
+        return self.path / "state" / f"{name}.safetensors"
+
     @property
     def snapshots(self) -> list[Path]:
         """Its snapshot folders, oldest first."""

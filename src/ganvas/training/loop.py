@@ -23,9 +23,11 @@ from ganvas.networks import Shape
 from ganvas.runs import checkpoint, curves, folder, log, snapshot
 from ganvas.runs.folder import Run
 from ganvas.training import distributed, grids
+from ganvas.training.doctor import Doctor
 from ganvas.training.players import Players
 from ganvas.training.progress import Terminal
 from ganvas.training.quality import Quality
+from ganvas.training.rescue import Act, Rescue
 
 PLOT_SECONDS = 60
 """The least time between two drawings of losses.png."""
@@ -49,6 +51,9 @@ class Session:
         self.stats = log.Stats(device)
         self.nimg, self.seconds = 0, 0.0
         self.quality = Quality(run, config, images, device)
+        self.doctor = Doctor(config, images, self.players) if self.leads and config.habits.watch else None
+        self.rescue = Rescue(run, config, self.players, self.doctor)
+        self.given_up = ""
         self.plotter: subprocess.Popen[Any] | None = None
         self.plotted = time.monotonic()
         if self.leads:
@@ -72,15 +77,18 @@ class Session:
             while True:
                 stop = distributed.any_of(bool(stopping))
                 done = stop or self.nimg >= self.config.total
-                if done or _crossed(before, self.nimg, snap):
+                due = done or _crossed(before, self.nimg, snap)
+                if due or _crossed(before, self.nimg, tick):
                     self._tick()
+                if due or self.given_up:
                     self._snapshot()
-                elif _crossed(before, self.nimg, tick):
-                    self._tick()
-                if done:
+                if done or self.given_up:
                     break
                 self.terminal.move(self.nimg)
                 before = self.nimg
+                after = self.nimg + self.config.a_round
+                if self.doctor and (_crossed(before, after, tick) or _crossed(before, after, snap)):
+                    self.doctor.arm()
 
                 seen, norms = self.players.round([next(batches) for _ in range(d_steps)], self.nimg)
                 self.stats.add(seen, self.nimg)
@@ -92,6 +100,11 @@ class Session:
                 self._finish(stopping[0] if stop else None)
         if stop:
             raise KeyboardInterrupt(f"stopped at {self.nimg / 1000:g} kimg; the same command goes on from there")
+        if self.given_up:
+            raise GanvasError(
+                f"{self.given_up} {self.run} is saved at {self.nimg / 1000:g} kimg.",
+                mend=f"ganvas diagnose {self.run} says more; --on-failure warn goes on all the same.",
+            )
 
     def _resume(self) -> bool:
         """Takes up the saved state, if there is one, and says whether there was."""
@@ -104,11 +117,15 @@ class Session:
             checkpoint.restore(self.players.parts, tensors)
             self.nimg, self.seconds = facts["nimg"], facts["seconds"]
             self.quality.resume(self.nimg, self.seconds)
+            if "rescue" in facts:
+                self.rescue.resume(facts["rescue"])
         if self.leads and self.nimg < self.config.total:
             log.rewind(self.run.path / "stats.jsonl", self.nimg if saved else -1)
             log.rewind(self.run.path / "events.jsonl")  # what happened has happened
             if saved:
                 log.event(self.run.path, "resume", self.nimg)
+            if self.doctor:
+                self.doctor.begin(self.rescue.since, log.read_lines(self.run.path / "stats.jsonl"))
         return saved is not None
 
     def _announce(self, fresh: bool, cost: str) -> None:
@@ -169,10 +186,45 @@ class Session:
                 **self._adapting(knobs),
             }
             if self.leads:
+                if self.doctor:
+                    line["signs"] = self._seen()
                 line |= self._looked()
                 log.append(self.run.path / "stats.jsonl", line)
                 self.terminal.tick(line)
+                self._diagnosed(line)
+            if self.config.habits.on_failure != "warn" and self.nimg < self.config.total:
+                self._act(distributed.lead(self._decided))
         self.ticked, self.ticked_at = time.perf_counter(), self.nimg
+
+    def _seen(self) -> dict[str, float]:
+        """The doctor's look; that it failed is written down once."""
+        assert self.doctor is not None
+        could = "blind" not in self.doctor.history.facts
+        seen = self.doctor.look()
+        if could and (blind := self.doctor.history.facts.get("blind")):
+            log.event(self.run.path, "watch failed", self.nimg, error=blind["players"])
+        return seen
+
+    def _diagnosed(self, line: Mapping[str, Any]) -> None:
+        """What the doctor sees for the first time is told, and written down with its evidence."""
+        if self.doctor is None:
+            return
+        for finding in self.doctor.saw(line):
+            self.terminal.say(f"{finding.gravity.capitalize()}: {finding.told()}\n  To mend it: {finding.advice()}")
+            log.event(self.run.path, "diagnosis", self.nimg, **finding.to_json())
+
+    def _decided(self) -> Act | None:
+        """What is to be done about the gravest failure there is."""
+        failures = self.doctor.diagnosis().failures if self.doctor else ()
+        return self.rescue.decide(failures[0], self.nimg) if failures else None
+
+    def _act(self, act: Act | None) -> None:
+        if act is None:
+            return
+        if self.leads:
+            self.terminal.say(act.said)
+        self.rescue.apply(act)
+        self.given_up = act.said if act.corrections is None else ""
 
     def _looked(self) -> dict[str, float]:
         """The trend of the quality, where it is due; a new best is kept as snapshots/best."""
@@ -212,7 +264,9 @@ class Session:
                 grids.fakes(self.players, self.shape, self.images),
                 self.run.path / f"fakes{self.nimg // 1000:06d}.png",
             )
-            checkpoint.save(self.run.state, self.players.parts, {"nimg": self.nimg, "seconds": self.seconds})
+            facts = {"nimg": self.nimg, "seconds": self.seconds, "rescue": self.rescue.facts()}
+            checkpoint.save(self.run.state, self.players.parts, facts)
+            self.rescue.keep(self.nimg)
             keep = self.config.habits.keep_kimg
             folder.prune(self.run, self.nimg, keep=round(keep * 1000) if keep else None)
             self._plot()
@@ -245,9 +299,10 @@ class Session:
             os.setpriority(os.PRIO_PROCESS, plotter.pid, 19)
 
     def _finish(self, interrupted: int | None) -> None:
-        if interrupted is None:
+        done = interrupted is None and not self.given_up
+        if done:
             log.event(self.run.path, "done", self.nimg, seconds=round(self.seconds, 1))
-        else:
+        elif interrupted is not None:
             log.event(self.run.path, "interrupted", self.nimg, signal=signal.Signals(interrupted).name)
         if self.plotter is not None:
             self.plotter.wait()
@@ -256,7 +311,7 @@ class Session:
                 curves.plot([self.run], self._losses)
             except GanvasError as error:  # the run is complete without its picture
                 self.terminal.say(f"losses.png could not be drawn: {error}")
-        if interrupted is None:
+        if done:
             self.terminal.move(self.nimg)
             self.terminal.say(f"Done: {self.nimg / 1000:g} kimg in {self.seconds:.0f} s. {self._fakes()}")
 
@@ -266,6 +321,12 @@ class Session:
             return
         nimg, names = bad
         network, quantity = names[0].split("/")
+        if self.doctor and self.config.habits.on_failure == "rollback" and distributed.world() == 1:
+            self.doctor.history.facts["non_finite"] = {"at": nimg / 1000, "quantities": names}
+            self._act(self._decided())
+            if not self.given_up:
+                self.stats = log.Stats(self.players.device)
+                return
         saved = checkpoint.read(self.run.state)[1]["nimg"] if self.run.state.exists() else None
         if self.leads:
             log.event(self.run.path, "non-finite", nimg, quantities=names)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from ganvas.game.balance import Referee
 from ganvas.game.lens import Lens
 from ganvas.game.moves import Game, Penalties, look, train_d, train_g
 from ganvas.game.objectives import objective
+from ganvas.game.remedies import Corrections
 from ganvas.networks import Generator, Shape
 from ganvas.schedule import Schedule
 from ganvas.training import distributed, ema
@@ -33,6 +34,7 @@ class Players:
 
     Attributes:
         moved: [moves of D, of G, rounds in which D rested, in which G rested] since somebody last set it to zeros.
+        corrections: what was changed about a failure.
     """
 
     config: TrainConfig
@@ -47,6 +49,7 @@ class Players:
     schedules: dict[str, Schedule]
     layout: torch.memory_format
     moved: np.ndarray
+    corrections: Corrections = field(default_factory=Corrections)
 
     @classmethod
     def seat(cls, config: TrainConfig, shape: Shape, device: torch.device) -> "Players":
@@ -96,7 +99,14 @@ class Players:
 
     def knobs(self, nimg: int) -> dict[str, float]:
         """The value of every scheduled knob after `nimg` images."""
-        return {name: schedule.at(nimg, self.config.total) for name, schedule in self.schedules.items()}
+        scheduled = {name: schedule.at(nimg, self.config.total) for name, schedule in self.schedules.items()}
+        return self.corrections.corrected(scheduled)
+
+    def correct(self, corrections: Corrections) -> None:
+        """Plays on by other knobs."""
+        self.corrections = corrections
+        if corrections.augment and self.config.play.augment == "none":
+            self.lens.augment("diffaugment")
 
     def round(self, batches: Sequence[Batch], nimg: int) -> tuple[Seen, Seen]:
         """The moves of D, those of G, and the average follows; who rests is the referee's word.

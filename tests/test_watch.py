@@ -1,0 +1,609 @@
+"""Somebody else's loop, watched: it trains as it would alone, and what is wrong with it is named."""
+
+import copy
+import importlib.util
+import io
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import one_hot, softplus
+
+import ganvas
+from ganvas import GanvasError, Probe
+from ganvas.doctor.diagnosis import Diagnosis
+
+PLACE = Path(__file__).parent.parent / "examples" / "own_loop.py"
+
+
+@pytest.fixture(scope="module")
+def own_loop() -> Any:
+    """The example, as a module."""
+    spec = importlib.util.spec_from_file_location("own_loop", PLACE)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+Judged = Callable[[nn.Module, Tensor, Tensor], Tensor]
+
+
+def toy(n: int = 600, f: int = 2, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Points on a ring of eight modes, and which it is."""
+    random = torch.Generator().manual_seed(seed)
+    labels = torch.randint(8, (n,), generator=random)
+    angle = labels * torch.pi / 4
+    points = torch.stack([angle.cos(), angle.sin()], 1).repeat(1, f // 2)
+    return points + 0.05 * torch.randn(n, f, generator=random), labels
+
+
+def generator(f: int = 2, told: int = 0) -> nn.Module:
+    return nn.Sequential(nn.Linear(4 + told, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, f))
+
+
+def discriminator(f: int = 2, told: int = 0) -> nn.Module:
+    return nn.Sequential(nn.Linear(f + told, 16), nn.LeakyReLU(0.2), nn.Dropout(0.2), nn.Linear(16, 1))
+
+
+def logits(D: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    return D(images)
+
+
+def play(
+    G: nn.Module,
+    D: nn.Module,
+    *,
+    steps: int = 20,
+    watching: bool = True,
+    draw: Judged = logits,
+    judge: Judged = logits,
+    told_differently: bool = False,
+    dtype: torch.dtype = torch.float32,
+    batch: int = 32,
+    saw: Callable[[Tensor, Tensor], None] = lambda d_loss, fake: None,
+    **watch: Any,
+) -> Probe | None:
+    """A short training on the ring, labels drawn anew for G if it is to be told differently."""
+    torch.manual_seed(0)
+    data, labels = toy()
+    data = data.to(dtype)
+    probe = ganvas.watch(G, D, **{"every": 2, "tell": None, **watch}) if watching else None
+    optimisers = [torch.optim.Adam(player.parameters(), 1e-3) for player in (D, G)]
+    for _ in range(steps):
+        rows = torch.randint(len(data), (batch,))
+        real, kinds = data[rows], labels[rows]
+        asked = torch.randint(8, (batch,)) if told_differently else kinds
+        on_fake = judge(D, draw(G, torch.randn(batch, 4, dtype=dtype), asked).detach(), kinds)
+        d_loss = (softplus(-judge(D, real, kinds)) + softplus(on_fake)).mean()
+        optimisers[0].zero_grad()
+        d_loss.backward()
+        optimisers[0].step()
+        fake = draw(G, torch.randn(batch, 4, dtype=dtype), asked)
+        g_loss = softplus(-judge(D, fake, kinds)).mean()
+        optimisers[1].zero_grad()
+        g_loss.backward()
+        optimisers[1].step()
+        saw(d_loss, fake)
+        if probe is not None:
+            probe.step(real=real, fake=fake, d_loss=d_loss, g_loss=g_loss)
+    if probe is not None:
+        probe.close()
+    return probe
+
+
+def watched(G: nn.Module, D: nn.Module, **how: Any) -> Probe:
+    probe = play(G, D, **how)
+    assert probe is not None
+    return probe
+
+
+def named(found: Diagnosis) -> list[str]:
+    return [finding.name for finding in found.findings if finding.gravity != "note"]
+
+
+# It changes nothing
+
+
+class Counting(nn.Module):
+    """Counts its pictures in a buffer that it replaces, and adds noise."""
+
+    count: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("count", torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.count = self.count + len(x)
+        return x + 0.01 * torch.randn_like(x)
+
+
+def players() -> tuple[nn.Module, nn.Module]:
+    torch.manual_seed(1)
+    bound = nn.utils.parametrizations.spectral_norm(nn.Linear(2, 16))
+    norm = nn.BatchNorm1d(16)
+    D = nn.Sequential(bound, norm, nn.LeakyReLU(0.2), nn.Dropout(0.3), Counting(), nn.Linear(16, 1))
+    return generator(), D
+
+
+@pytest.mark.parametrize("held_out", [None, toy(100, seed=1)[0]], ids=["", "held out"])
+def test_training_is_bit_for_bit_the_same(held_out: Tensor | None) -> None:
+    alone, beside = players(), players()
+    play(*alone, steps=30, watching=False)
+    random = torch.get_rng_state()
+    probe = watched(*beside, steps=30, every=1, data=toy()[0], labels=toy()[1], held_out=held_out)
+    assert torch.equal(torch.get_rng_state(), random)
+    assert len(probe.history["D/auc"]) == 29
+    assert ("D/overfit" in probe.history or "D/held_auc" in probe.history) == (held_out is not None)
+    assert probe.history.facts["blind"] == {}
+    for one, other in zip(alone, beside, strict=True):
+        for (name, value), now in zip(one.state_dict().items(), other.state_dict().values(), strict=True):
+            assert torch.equal(value, now), name
+        for weight, now in zip(one.parameters(), other.parameters(), strict=True):
+            assert weight.grad is not None
+            assert now.grad is not None
+            assert torch.equal(weight.grad, now.grad)
+
+
+class Token:
+    """Dies with its place in a graph."""
+
+
+class Marked(torch.autograd.Function):
+    """Passes everything on, and leaves a token in the graph."""
+
+    tokens: ClassVar[list[weakref.ref[Token]]] = []
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.token = Token()
+        Marked.tokens.append(weakref.ref(ctx.token))
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Tensor) -> Any:
+        return slopes[0]
+
+
+def test_no_graph_is_kept() -> None:
+    def marked(player: nn.Module, x: Tensor, labels: Tensor) -> Tensor:
+        return Marked.apply(player(x))  # type: ignore[return-value]
+
+    def saw(d_loss: Tensor, fake: Tensor) -> None:
+        alive.append(sum(token() is not None for token in Marked.tokens))
+
+    alive: list[int] = []
+    Marked.tokens.clear()
+    G, D = generator(), discriminator()
+    probe = watched(G, D, steps=9, every=1, draw=marked, judge=marked, saw=saw)
+    assert len(Marked.tokens) == 9 * 5
+    assert alive[0] > 0, "otherwise this test sees nothing"
+    assert max(alive) <= 10, "of the round before, nothing but the loop's own names is left"
+    assert not any(token() for token in Marked.tokens)
+    assert len(probe.history["D/auc"]) == 8
+
+
+def test_few_pictures_are_kept_and_none_twice_as_large_as_needed() -> None:
+    G, D = nn.Identity(), nn.Sequential(nn.Flatten(), nn.Linear(64 * 64, 1))
+    probe = ganvas.watch(G, D, every=2, tell=None)
+    for _ in range(60):
+        real = torch.randn(10, 1, 64, 64)
+        D(real)
+        probe.step(real=real, fake=torch.randn(10, 1, 64, 64))
+    assert sum(map(len, probe._reals)) <= 600
+    assert all(part.shape[1] == 256 for part in probe._reals)
+    assert sum(len(real) for real, _ in probe._recent) <= 260
+
+
+def test_hooks_go_with_the_block() -> None:
+    G, D = generator(), discriminator()
+    with ganvas.watch(G, D, tell=None):
+        assert G._forward_pre_hooks
+        assert D._forward_pre_hooks
+    assert not G._forward_pre_hooks
+    assert not D._forward_pre_hooks
+
+
+def test_hooks_go_after_an_error_too_and_the_last_word_is_said() -> None:
+    G, D, said = generator(), discriminator(), list[str]()
+    with pytest.raises(ZeroDivisionError), ganvas.watch(G, D, tell=said.append):
+        raise ZeroDivisionError
+    assert not any(module._forward_pre_hooks or module._forward_hooks for m in (G, D) for module in m.modules())
+    assert len(said) == 1
+    assert "too early to judge" in said[0]
+
+
+def test_players_can_be_saved_and_copied_while_they_are_watched() -> None:
+    G, D, z = generator().eval(), discriminator(), torch.randn(3, 4)
+    with ganvas.watch(G, D, tell=None) as probe:
+        file = io.BytesIO()
+        torch.save(G, file)
+        file.seek(0)
+        saved, average = torch.load(file, weights_only=False), copy.deepcopy(G)
+        assert torch.equal(saved(z), average(z))
+        assert probe._calls["G"] == [], "only G itself is heard"
+        assert torch.equal(G(z), saved(z))
+        assert len(probe._calls["G"]) == 1
+
+
+# What is named
+
+
+FAULTS = {
+    "d-frozen": ["D frozen"],
+    "g-frozen": ["G frozen"],
+    "same-latent": ["mode collapse", "mode hopping"],
+    "range": ["range mismatch"],
+    "normalisation": ["normalisation mismatch"],
+    "nan": ["non-finite"],
+    "g-labels": ["labels ignored by G"],
+    "leak": ["batch-norm leak"],
+    "lr-low": ["learning rate too low"],
+    "missing-classes": ["modes missing"],
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_is_named_first(own_loop: Any, fault: str) -> None:
+    probe = own_loop.train(*own_loop.digits(), fault=fault, steps=90, every=5, tell=None)
+    assert named(probe.diagnosis())[0] in FAULTS[fault]
+    assert probe.history.facts["blind"] == {}
+
+
+@pytest.mark.parametrize("fault", ["healthy", "healthy-conditional"])
+def test_a_healthy_loop_is_told_so_in_the_end(own_loop: Any, fault: str) -> None:
+    said: list[str] = []
+    probe = own_loop.train(*own_loop.digits(), fault=fault, steps=110, every=5, tell=said.append)
+    assert probe.diagnosis().healthy
+    assert said[-1] == str(probe.diagnosis())
+    assert said[-1].startswith("This training is healthy")
+
+
+def test_a_finding_is_told_once_as_soon_as_it_is_seen(own_loop: Any) -> None:
+    said: list[str] = []
+    probe = own_loop.train(*own_loop.digits(), fault="range", steps=60, every=5, tell=said.append)
+    early = [line for line in said if line.startswith("ganvas: step")]
+    assert early[0].startswith("ganvas: step 2: The pictures and G's output lie in different ranges")
+    assert len(early) == len({line.split(": ")[2] for line in early})
+    assert len(early) >= len(named(probe.diagnosis()))
+    assert len(said) == len(early) + 1
+    assert said[-1].startswith("This training has failed, or will: range mismatch.")
+
+
+# How D and G are called
+
+
+def drawn_with(G: nn.Module, z: Tensor, labels: Tensor) -> Tensor:
+    return G(torch.cat([z, one_hot(labels, 8).to(z)], 1))
+
+
+class Told(nn.Module):
+    """A network that reads numbers, or one-hot rows, of classes behind its input."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
+        rows = one_hot(labels, 8) if labels.dim() == 1 else labels
+        return self.network(torch.cat([x, rows.to(x)], 1))
+
+
+CONVENTIONS: dict[str, Judged] = {
+    "by position": lambda player, x, labels: player(x, labels),
+    "by name": lambda player, x, labels: player(x, labels=labels),
+    "one-hot": lambda player, x, labels: player(x, one_hot(labels, 8)),
+}
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS)
+def test_labels_are_understood_however_they_are_told(convention: str) -> None:
+    call = CONVENTIONS[convention]
+    G, D = Told(generator(told=8)), Told(discriminator(told=8))
+    history = watched(G, D, draw=call, judge=call).history
+    assert history.facts["blind"] == {}
+    assert history["labels/differ"].value.max() == 0
+    assert 0.05 < history["D/labels"].last < 20
+    assert 0.05 < history["G/labels"].last < 20
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS)
+def test_labels_that_differ_are_counted_however_they_are_told(convention: str) -> None:
+    call = CONVENTIONS[convention]
+    G, D = Told(generator(told=8)), Told(discriminator(told=8))
+    probe = watched(G, D, draw=call, judge=call, told_differently=True)
+    assert probe.history["labels/differ"].recent() == pytest.approx(7 / 8, abs=0.15)
+    assert "labels ignored by G" in named(probe.diagnosis())
+
+
+class Deaf(nn.Module):
+    """Hears no labels."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[:, :-8]
+
+
+def test_players_that_do_not_listen_are_found_out() -> None:
+    """Although dropout changes what D says every time."""
+    G, D = (Told(nn.Sequential(Deaf(), network)) for network in (generator(), discriminator()))
+    call = CONVENTIONS["by position"]
+    history = watched(G, D, draw=call, judge=call).history
+    assert history["G/labels"].value.max() == 0
+    assert history["D/labels"].value.max() == 0
+    assert "labels ignored by D" in named(watched(G, D, draw=call, judge=call).diagnosis())
+
+
+def test_the_unconditional_are_not_asked_about_labels() -> None:
+    history = watched(generator(), discriminator()).history
+    assert not {"D/labels", "G/labels", "labels/differ"} & set(history.columns)
+    assert history.facts["blind"] == {}
+
+
+def test_a_batch_of_one_has_nobody_to_change_labels_with() -> None:
+    call = CONVENTIONS["by position"]
+    G = Told(nn.Sequential(nn.Linear(12, 16), nn.ReLU(), nn.Linear(16, 2)))
+    probe = watched(G, Told(discriminator(told=8)), draw=call, judge=call, batch=1, steps=60)
+    assert not {"D/labels", "G/labels"} & set(probe.history.columns)
+    assert not {"mode hopping", "mode collapse"} & set(named(probe.diagnosis()))
+
+
+def test_labels_are_compared_with_those_that_drew_these_fakes() -> None:
+    """D's own fakes are drawn last, of other classes than those of G's move."""
+    torch.manual_seed(0)
+    G, D = Told(generator(told=8)), Told(discriminator(told=8))
+    probe = ganvas.watch(G, D, every=1, tell=None)
+    real = fake = torch.zeros(0)
+    for _ in range(6):
+        (real, kinds), asked, others = toy(32), torch.randint(8, (32,)), torch.randint(8, (32,))
+        fake = G(torch.randn(32, 4), asked)
+        D(fake, asked)
+        D(G(torch.randn(32, 4), others).detach(), others)
+        D(real, kinds)
+        probe.step(real=real, fake=fake)
+    assert probe.history["labels/differ"].value.tolist() == [0] * 5
+    probe.step(real=real, fake=fake + 0)
+    assert len(probe.history["labels/differ"]) == 5, "nobody knows what D was told of these"
+
+
+SHAPES: dict[str, Callable[[Tensor], Any]] = {
+    "[n, 1]": lambda out: out,
+    "[n]": lambda out: out.squeeze(1),
+    "tuple": lambda out: (out, out.detach() * 0),
+    "patches": lambda out: out[:, :, None, None].expand(-1, -1, 3, 3),
+}
+
+
+class Shaped(nn.Module):
+    """A D with another form of output."""
+
+    def __init__(self, network: nn.Module, shape: Callable[[Tensor], Any]) -> None:
+        super().__init__()
+        self.network, self.shape = network, shape
+
+    def forward(self, x: Tensor) -> Any:
+        return self.shape(self.network(x))
+
+
+def first_of(D: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    out = D(images)
+    return (out if isinstance(out, Tensor) else out[0]).flatten(1 if out[0].dim() else 0)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_outputs_of_every_shape_are_read_alike(shape: str) -> None:
+    torch.manual_seed(2)
+    plain = nn.Sequential(nn.Linear(2, 16), nn.ReLU(), nn.Linear(16, 1))
+    D = Shaped(plain, SHAPES[shape])
+    G = generator()
+    real, fake = toy(64)[0], G(torch.randn(64, 4))
+    probe = ganvas.watch(G, D, every=1, tell=None)
+    for _ in range(2):
+        for images in (fake, real):
+            D(images)
+        probe.step(real=real, fake=fake)
+    expected = plain(real).mean().detach()
+    assert probe.history["D/real"].last == pytest.approx(float(expected), rel=1e-5)
+    assert probe.history.facts["blind"] == {}
+    slope = torch.autograd.grad(plain(fake).sum(), fake)[0].norm(dim=1).mean()
+    assert probe.history["G/slope"].last == pytest.approx(float(slope), rel=1e-4)
+
+
+def test_probabilities_are_read_as_logits() -> None:
+    torch.manual_seed(3)
+    plain = nn.Linear(2, 1)
+    D = nn.Sequential(plain, nn.Sigmoid())
+    real, fake = toy(64)[0], toy(64, seed=1)[0] + 2
+    probe = ganvas.watch(generator(), D, every=1, tell=None)
+    for _ in range(2):
+        for images in (real, fake):
+            D(images)
+        probe.step(real=real, fake=fake)
+    expected = [float(plain(images).mean().detach()) for images in (real, fake)]
+    assert [probe.history[name].last for name in ("D/real", "D/fake")] == pytest.approx(expected, rel=1e-3)
+    assert probe.history["G/slope"].last == pytest.approx(float(plain.weight.detach().norm()), rel=1e-2)
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_real_and_fake_in_one_batch_are_told_apart(together: bool) -> None:
+    torch.manual_seed(4)
+    G, norm = generator(told=8), nn.BatchNorm1d(16)
+    D = Told(nn.Sequential(nn.Linear(10, 16), norm, nn.ReLU(), nn.Linear(16, 1)))
+    probe = ganvas.watch(G, D, every=1, tell=None)
+    for seed in range(6):
+        real, kinds = toy(32, seed=seed)
+        asked = torch.randint(8, (32,))
+        fake = G(torch.cat([torch.randn(32, 4), one_hot(asked, 8)], 1)) + 3
+        if together:
+            D(torch.cat([real, fake]), torch.cat([kinds, asked]))
+        else:
+            for images, labels in ((real, kinds), (fake, asked)):
+                D(images, labels)
+        probe.step(real=real, fake=fake)
+    assert probe.history["D/mixed"].last == together
+    assert probe.history["D/company"].last > 0.3
+    assert ("batch-norm leak" in named(probe.diagnosis())) == together
+    with torch.no_grad():
+        expected = [float(D(x, k).mean()) for x, k in ((real, kinds), (fake, asked))]
+    assert [probe.history[name].last for name in ("D/real", "D/fake")] == pytest.approx(expected, abs=1e-5)
+
+
+# What goes wrong in looking
+
+
+class Picky(nn.Module):
+    """A D that refuses pictures it was not trained on: held-out ones are brighter than 50 here."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = discriminator()
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.max() > 50:
+            raise RuntimeError("no such picture")
+        return self.network(x)
+
+
+def test_a_look_that_fails_is_blind_and_says_so_while_the_others_see() -> None:
+    said: list[str] = []
+    probe = watched(generator(), Picky(), data=toy()[0], held_out=toy(50)[0] + 99, tell=said.append)
+    assert probe.history.facts["blind"] == {"outputs": "RuntimeError: no such picture"}
+    assert "D/auc" not in probe.history
+    for name in ("distance", "D/update", "G/gradient", "D/loss", "real/high"):
+        assert len(probe.history[name]) >= 9, name
+    assert "the outputs could not be looked at: RuntimeError: no such picture" in str(probe.diagnosis())
+
+
+def test_a_d_that_was_not_called_is_not_asked() -> None:
+    probe = ganvas.watch(generator(), discriminator(), every=1, tell=None)
+    for _ in range(3):
+        probe.step(real=toy(32)[0], fake=toy(32, seed=1)[0])
+    assert "D was not called in this round" in probe.history.facts["blind"]["outputs"]
+    assert len(probe.history["D/update"]) == 2
+
+
+def test_a_look_that_fails_leaves_the_training_as_it_was() -> None:
+    torch.manual_seed(5)
+    G, D = generator(), Picky()
+    alone = copy.deepcopy(G), copy.deepcopy(D)
+    watched(G, D, data=toy()[0], held_out=toy(50)[0] + 99)
+    play(*alone, watching=False)
+    for one, other in zip(alone, (G, D), strict=True):
+        for value, now in zip(one.state_dict().values(), other.state_dict().values(), strict=True):
+            assert torch.equal(value, now)
+
+
+@pytest.mark.parametrize(
+    ("how", "what"),
+    [
+        ({"every": 0}, "every is 0"),
+        ({"every": -3}, "every is -3"),
+        ({"data": toy(9)[0], "labels": toy(8)[1]}, "9 pictures in `data` and 8 labels"),
+        ({"labels": toy(8)[1]}, "labels without pictures"),
+        ({"data": toy(9)[0], "labels": one_hot(toy(9)[1], 8)}, r"`labels` are \(9, 8\)"),
+    ],
+    ids=["none", "negative", "too few labels", "no pictures", "one-hot"],
+)
+def test_what_cannot_be_watched_is_told_at_once(how: dict[str, Any], what: str) -> None:
+    G, D = generator(), discriminator()
+    with pytest.raises(GanvasError, match=what):
+        ganvas.watch(G, D, tell=None, **how)
+    assert not G._forward_pre_hooks
+
+
+def test_reals_and_fakes_of_different_sizes_are_told() -> None:
+    probe = ganvas.watch(generator(), discriminator(), tell=None)
+    with pytest.raises(GanvasError, match=r"\(1, 28, 28\) and fakes \(784,\)"):
+        probe.step(real=torch.zeros(4, 1, 28, 28), fake=torch.zeros(4, 784))
+
+
+# When, and of what
+
+
+@pytest.mark.parametrize(("every", "looks"), [(1, list(range(2, 21))), (2, list(range(2, 21, 2))), (7, [2, 9, 16])])
+def test_it_looks_as_often_as_it_is_told(every: int, looks: list[int]) -> None:
+    probe = watched(generator(), discriminator(), every=every)
+    assert probe.history["D/update"].at.tolist() == looks
+    assert probe.spent > 0
+
+
+def test_without_a_word_it_looks_early_and_then_seldom() -> None:
+    probe = watched(generator(), discriminator(), every=None, steps=40)
+    assert probe.history["D/update"].at.tolist()[:2] == [2, 9]
+    assert len(probe.history["D/update"]) < 20
+
+
+def test_no_loss_is_lost_between_looks() -> None:
+    probe = ganvas.watch(generator(), discriminator(), every=10, tell=None)
+    for i in range(1, 24):
+        probe.step(
+            real=toy(32)[0], fake=toy(32)[0], d_loss=torch.tensor(float(i)), g_loss=float("nan") if i == 5 else i
+        )
+    probe.close()
+    loss = probe.history["D/loss"]
+    assert (loss.at[1:] > loss.at[:-1]).all()
+    assert loss.at[-1] == 23
+    assert loss.value.max() == pytest.approx(22, abs=2)
+    assert probe.history["G/loss/bad"].value.tolist() == [0, 1, 0, 0]
+    assert named(probe.diagnosis())[0] == "non-finite"
+
+
+def test_losses_below_zero_are_a_critics() -> None:
+    probe = ganvas.watch(generator(), discriminator(), every=1, tell=None)
+    for _ in range(3):
+        probe.step(real=toy(32)[0], fake=toy(32)[0], d_loss=-3.0)
+    assert probe.history.facts["critic"] is True
+    sure = ganvas.watch(generator(), discriminator(), every=1, tell=None, critic=False)
+    for _ in range(3):
+        sure.step(real=toy(32)[0], fake=toy(32)[0], d_loss=-3.0)
+    assert sure.history.facts["critic"] is False
+
+
+@pytest.mark.parametrize("data", [True, False], ids=["told", "passing by"])
+def test_flat_points_are_held_against_each_other(data: bool) -> None:
+    points, labels = toy()
+    of = {"data": points, "labels": labels, "held_out": toy(100, seed=1)[0]} if data else {}
+    probe = watched(generator(), discriminator(), steps=30, **of)
+    history = probe.history
+    assert history.facts["blind"] == {}
+    assert history["real/high"].last == pytest.approx(1.1, abs=0.1)
+    assert 0 < history["distance"].last < 3
+    assert "checkerboard" not in history
+    assert ("nearest" in history) == data
+    assert history["classes/labelled"].last == data
+    assert history.facts["seen"] == 30 * 32
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16], ids=str)
+def test_other_floats_are_read_too(dtype: torch.dtype) -> None:
+    G = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 2)).to(dtype)
+    D = nn.Sequential(nn.Linear(2, 16), nn.ReLU(), nn.Linear(16, 1)).to(dtype)
+    probe = watched(G, D, dtype=dtype, data=toy()[0], held_out=toy(50, seed=1)[0])
+    assert probe.history.facts["blind"] == {}
+    assert {"D/auc", "distance", "nearest", "G/slope", "real/high"} <= set(probe.history.columns)
+    assert probe.diagnosis().healthy
+
+
+def test_data_of_whole_numbers_type_or_another_place_are_brought_to_the_fakes() -> None:
+    points, labels = toy()
+    probe = watched(generator(), discriminator(), data=points.double(), labels=labels.int())
+    assert probe.history.facts["blind"] == {}
+    assert probe.history["classes"].last == 8
+
+
+def test_gradients_are_read_even_where_they_were_set_to_none() -> None:
+    probe = ganvas.watch(generator(), discriminator(), every=1, tell=None)
+    for _ in range(3):
+        probe.step(real=toy(32)[0], fake=toy(32)[0])
+    assert "D/gradient" not in probe.history
+
+
+def test_both_players_in_inference_still_leave_a_word() -> None:
+    with ganvas.watch(generator().eval(), discriminator().eval(), tell=None) as probe:
+        pass
+    assert named(probe.diagnosis()) == []
