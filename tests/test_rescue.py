@@ -149,17 +149,21 @@ def test_numbers_that_are_no_longer_finite_are_gone_back_from(tmp_path: Path, mo
 def test_remedies_grow_and_know_their_limits() -> None:
     config = tiny(r1=0.0, r2=0.0)
     once = remedy("mode collapse", "", config, Corrections())
-    assert once == Corrections(g_rate=0.5, d_rate=0.5, penalty=PENALTY)
+    assert once == Corrections(g_rate=0.5, d_rate=0.5, penalty=PENALTY, momentum=False)
     twice = remedy("mode collapse", "", config, once)
     assert twice is not None
     assert (twice.g_rate, twice.penalty) == (0.25, 4 * PENALTY)
     assert remedy("D frozen", "", config, Corrections()) is None
-    assert remedy("learning rate too high", "D", config, Corrections()) == Corrections(d_rate=0.1, penalty=PENALTY)
+    assert remedy("learning rate too high", "D", config, Corrections()) == Corrections(
+        d_rate=0.1, penalty=PENALTY, momentum=False
+    )
     overfitting = remedy("D overfits", "", config, Corrections())
     assert overfitting is not None
     assert overfitting.augment
     assert not remedy("D overfits", "", tiny(family="msg"), Corrections()).augment  # type: ignore[union-attr]
-    assert remedy("learning rate too high", "G", config, Corrections(), 0.04) == Corrections(0.25, penalty=PENALTY)
+    assert remedy("learning rate too high", "G", config, Corrections(), 0.04) == Corrections(
+        0.25, penalty=PENALTY, momentum=False
+    )
     wasserstein = remedy("critic unbounded", "", tiny(r1=0.0, r2=0.0, objective="wasserstein"), Corrections())
     assert wasserstein is not None
     assert (wasserstein.gp, wasserstein.penalty) == (10.0, 0.0)

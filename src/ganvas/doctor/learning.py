@@ -40,7 +40,7 @@ def frozen(who: str) -> Callable[[History], Sighting | None]:
     def seen(history: History) -> Sighting | None:
         update, gradient = history[f"{who}/update"], history[f"{who}/gradient"]
         if not update:
-            return _constant(history[f"{who}/loss"], who)
+            return _constant(history[f"{who}/loss"], who) or (_never_better(history) if who == "D" else None)
         if len(update) < 2 or update.value.any():  # one that moved, and stopped, has other reasons
             return None
         looks = len(update)
@@ -53,10 +53,32 @@ def frozen(who: str) -> Callable[[History], Sighting | None]:
 
 
 def _constant(loss: Series, who: str) -> Sighting | None:
-    since = loss.holds(np.abs(loss.value - loss.last) <= 1e-9, 5) if loss and np.isfinite(loss.last) else None
+    if not loss or not 0 < abs(loss.last) < 40:  # won for good, or diverged: other rows
+        return None
+    since = loss.holds(np.abs(loss.value - loss.last) <= 1e-9, 5)
     if since is None:
         return None
     return Sighting(since, (f"{who}'s loss has been exactly {told(loss.last)} ever since",))
+
+
+def _never_better(history: History) -> Sighting | None:
+    """A D that is fooled, and whose loss, smoothed, has not fallen once since G began to fool it."""
+    loss, fooled = history["D/loss"], _fooled(history)
+    if fooled is None or len(loss) < 20:
+        return None
+    smooth = np.array([part.mean() for part in np.array_split(loss.value, 10)])
+    if smooth[-1] < 0.995 * smooth.max():
+        return None
+    rose = f"D's loss has only risen, from {told(loss.value[0])} to {told(loss.recent(5))}"
+    return Sighting(fooled, (rose, f"while G's fell to {told(history['G/loss'].recent(5))}"))
+
+
+def _fooled(history: History) -> float | None:
+    """Since when, by the losses, fakes have passed for real: G's below that of chance, D's above where it began."""
+    g, d = history["G/loss"], history["D/loss"]
+    if critic(history) or len(g) < 10 or len(d) < 10 or d.recent(5) < 1.05 * d.value[0]:
+        return None
+    return g.holds(g.value < 0.66, 10)
 
 
 def partly_frozen(history: History) -> Sighting | None:
@@ -100,8 +122,7 @@ def rate_high(history: History) -> Sighting | None:
             return Sighting(since, (*evidence, *_far(history)), who)
         wild = update.value[:3].max(initial=0) > 0.3 or (len(update) >= 4 and np.median(update.value[:4]) > 0.06)
         gradient = history[f"{who}/gradient"]
-        distance = history["distance"]
-        lost = (distance and distance.recent() > 0.3) or (gradient and gradient.recent() == 0)
+        lost = poor(history) or (gradient and gradient.recent() == 0)
         if wild and lost and not critic(history):
             step = f"{who}'s weights changed by {100 * update.value[:3].max():.0f} % in a single step"
             return Sighting(float(update.at[0]), (step, *_far(history)), who)
@@ -133,26 +154,18 @@ def learns_nothing(history: History) -> Sighting | None:
     """A D that cannot tell even poor fakes from real pictures, so that G has nobody to learn from."""
     auc, distance = history["D/auc"], history["distance"]
     if auc:
-        poor = not distance or distance.recent() > 0.3
+        far = not distance or distance.recent() > 0.3
         least = min(0.55, 0.5 + auc.value.max() / 10)
         since = auc.holds(auc.value < least, 5)
-        if since is None or not poor or critic(history) or young(history):
+        if since is None or not far or critic(history) or young(history):
             return None
         placed = f"D places a real above a fake in {100 * auc.recent():.0f} % of pairs; a coin would in 50 %"
         return Sighting(since, (placed, *_far(history)))
-    loss, other = history["G/loss"], history["D/loss"]
-    if critic(history) or len(loss) < 5:
+    since, d, g = _fooled(history), history["D/loss"], history["G/loss"]
+    if since is None:
         return None
-    since = loss.holds(loss.value < 0.35, 5)
-    if since is None or not other or other.recent(5) < other.early(5):
-        return None
-    return Sighting(
-        since,
-        (
-            f"G's loss is {told(loss.recent(5))}, half of what a coin-tossing D would give it (0.69)",
-            f"while D's went from {told(other.early(5))} to {told(other.recent(5))}",
-        ),
-    )
+    below = f"G's loss is {told(g.recent(5))}, below what a coin-tossing D would give it (0.69)"
+    return Sighting(since, (below, f"while D's went from {told(d.value[0])} to {told(d.recent(5))}"))
 
 
 def too_strong(history: History) -> Sighting | None:
@@ -166,7 +179,7 @@ def too_strong(history: History) -> Sighting | None:
         if since is None or young(history):
             return None
         stretch = distance.after(since - 1e-9)
-        stuck = len(stretch) >= 3 and stretch.recent() > 0.8 * stretch.early() and distance.recent() > 0.3
+        stuck = len(stretch) >= 3 and stretch.recent() > 0.8 * stretch.early() and poor(history)
         sure = not loss or loss.recent() < 0.1
         if not (stuck and sure):
             return None
@@ -214,7 +227,9 @@ def overfitting(history: History) -> Sighting | None:
         return None
     images, shown = history.facts.get("images"), history.facts.get("seen", 0)
     few = images is not None and images <= FEW and shown > 30 * images  # then even a small gap will only grow
-    gap, share = (0.08, 0.58) if few else (0.35, 0.62)
+    distance = history["distance"]
+    better = len(distance) >= 10 and distance.recent(5) < 0.8 * float(np.median(distance.value[-10:-5]))
+    gap, share = (0.08, 0.58) if few else (0.7, 0.8) if better else (0.5, 0.68)  # while G gets better, it may
     if not (overfit.recent(5) >= gap and held.recent(5) >= share):
         return None
     since = held.holds(held.value > 0.58, 2)
@@ -227,6 +242,15 @@ def overfitting(history: History) -> Sighting | None:
 def young(history: History) -> bool:
     """Whether so few pictures have been seen that everything may still come."""
     return history.facts.get("seen", YOUNG) < YOUNG
+
+
+def poor(history: History) -> bool:
+    """Whether the fakes are far from the reals: all together, or each of them."""
+    distance, precision = history["distance"], history["precision"]
+    if not distance:
+        return False
+    each = precision and precision.recent() < 0.05 and distance.recent() > 0.05
+    return distance.recent() > 0.3 or bool(each)
 
 
 def _far(history: History) -> tuple[str, ...]:

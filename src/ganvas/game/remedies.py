@@ -1,4 +1,4 @@
-"""What changes in a game that fails: smaller steps, a bounded slope, augmentation; more each time it is needed."""
+"""What changes in a game that fails: smaller steps, no momentum, a bounded slope, augmentation; more each time."""
 
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -22,6 +22,7 @@ class Corrections:
         penalty: the least γ of R1 and R2.
         gp: the least λ of WGAN-GP's penalty.
         noise: the least deviation of the noise on what D sees.
+        momentum: whether Adam keeps its first moment (β1), where it has one.
         augment: whether everything D sees is augmented (DiffAugment), where it was not.
     """
 
@@ -30,6 +31,7 @@ class Corrections:
     penalty: float = 0.0
     gp: float = 0.0
     noise: float = 0.0
+    momentum: bool = True
     augment: bool = False
 
     def corrected(self, knobs: dict[str, float]) -> dict[str, float]:
@@ -78,8 +80,8 @@ def remedy(
 
 
 def _bounded(config: TrainConfig, before: Corrections) -> Corrections:
-    """D's slope held smaller: by penalties, or where batch norm forbids them, by noise on what D sees."""
-    play = config.play
+    """No momentum, and D's slope held smaller: by penalties, or where batch norm forbids them, by noise."""
+    play, before = config.play, replace(before, momentum=False)
     if getattr(config.network, "d_norm", "none") == "batch":
         return replace(before, noise=max(0.1, 2 * before.noise))
     if play.objective == "wasserstein":

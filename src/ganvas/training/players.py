@@ -215,7 +215,7 @@ class Players:
             if "alpha" in group:
                 group["alpha"] = beta2
             else:
-                group["betas"] = self.config.optimisation.beta1, beta2
+                group["betas"] = self.config.optimisation.beta1 * self.corrections.momentum, beta2
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
         return norm.detach()

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ganvas.config import TrainConfig
 from ganvas.doctor.diagnosis import Finding
+from ganvas.doctor.learning import poor
 from ganvas.game.remedies import Corrections, remedy
 from ganvas.runs import checkpoint, log
 from ganvas.runs.folder import Run
@@ -65,7 +66,10 @@ class Rescue:
         self._players.correct(Corrections(**facts["corrections"]))
 
     def keep(self, nimg: int) -> None:
-        """Keeps the state of now, if the run may go back to it: once it has stayed healthy for one snapshot more."""
+        """Keeps the state of now, if the run may go back to it.
+
+        The first one is kept for good; a later one if it is fair, and stayed healthy for one snapshot more.
+        """
         if self._config.habits.on_failure != "rollback":
             return
         assert self._doctor is not None
@@ -75,7 +79,7 @@ class Rescue:
         if not start.exists():
             checkpoint.save(start, self._players.parts, facts)
             return
-        if self._doctor.diagnosis().failures:
+        if self._doctor.diagnosis().failures or poor(self._doctor.history):
             candidate.unlink(missing_ok=True)
             return
         if candidate.exists() and (value := checkpoint.read(candidate)[1]["distance"]) <= self.best:
@@ -120,6 +124,9 @@ class Rescue:
             return
         if act.tensors is not None:
             checkpoint.restore(self._players.parts, act.tensors)
+        else:  # moments of the gradients that went wrong would hold the next thousand steps back
+            self._players.g_optimiser.state.clear()
+            self._players.d_optimiser.state.clear()
         self._players.correct(act.corrections)
         self.done, self.since = self.done + 1, act.nimg
         if self._doctor:

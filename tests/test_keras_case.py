@@ -1,0 +1,50 @@
+"""The case of three public course reports: under Keras 3 their discriminator never moved, and nothing said so."""
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from ganvas.doctor.reading import diagnose
+
+EXAMPLE = Path(__file__).parent.parent / "examples" / "own_loop.py"
+
+
+@pytest.fixture(scope="module")
+def own_loop() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("own_loop", EXAMPLE)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["own_loop"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def printed(own_loop: ModuleType, fault: str, path: Path) -> Path:
+    """What such a loop prints: Keras halves D's loss, the mean of two batches."""
+    history = own_loop.train(*own_loop.digits(), fault=fault, steps=400, every=20, tell=None).history
+    losses = zip(history["D/loss"].value, history["G/loss"].value, strict=True)
+    lines = [f"{10 * i} [D loss: {d / 2:f}, acc.: 50.00%] [G loss: {g:f}]\n" for i, (d, g) in enumerate(losses)]
+    path.write_text("".join(lines))
+    return path
+
+
+def test_a_frozen_d_is_named_from_its_printed_log(own_loop: ModuleType, tmp_path: Path) -> None:
+    found = diagnose(printed(own_loop, "d-frozen", tmp_path / "log.txt"))
+    assert found.failures[0].name == "D frozen"
+    assert any("Keras" in cause for cause in found.failures[0].causes)
+    assert "mode collapse" in found.unseen
+
+
+def test_a_healthy_log_is_not(own_loop: ModuleType, tmp_path: Path) -> None:
+    assert diagnose(printed(own_loop, "healthy", tmp_path / "log.txt")).healthy
+
+
+def test_a_frozen_d_is_named_at_once_in_a_loop(own_loop: ModuleType) -> None:
+    said: list[str] = []
+    own_loop.train(*own_loop.digits(), fault="d-frozen", steps=12, every=5, tell=said.append)
+    assert "D is frozen" in said[0]
+    assert "exactly 0" in said[0]
