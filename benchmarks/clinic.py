@@ -1,12 +1,14 @@
 """The clinic: planted faults and healthy trainings; what does the doctor name, when, and is it right?
 
     python benchmarks/clinic.py play --mnist DIR [--seeds 2-4] [--only d-frozen …] [--out clinic]
+    python benchmarks/clinic.py knobs --mnist DIR [--seeds 2-4] [--out clinic]
     python benchmarks/clinic.py recipes --mnist DIR --cifar ZIP --faces ZIP [--only cnn …] [--out clinic]
     python benchmarks/clinic.py report [--out clinic]
 
 `play` trains the loop of examples/own_loop.py with each of its faults, on two data sets with two families of networks,
 and keeps all that was seen, one JSON file a training. `report` lets the doctor judge these again, look by look: so the
-rules can be changed without training again. Their thresholds were tuned on the seeds 0 and 1.
+rules can be changed without training again. Their thresholds were tuned on the seeds 0 and 1. `knobs` plants what knobs
+and data can plant in trainings of our own, and `recipes` trains our recipes as they are.
 """
 
 import argparse
@@ -25,6 +27,7 @@ from ganvas.data import PictureOptions, open_images, to_unit
 from ganvas.doctor.diagnosis import diagnose
 from ganvas.doctor.history import History
 from ganvas.doctor.reading import of_run
+from ganvas.runs.log import read_lines
 from ganvas.sample import parse_seeds
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
@@ -58,6 +61,18 @@ RIGHT: dict[str, tuple[str, ...]] = {
     "unclipped": ("critic unbounded",),
 }
 """Fault -> the names that are right for it; the healthy ones have none."""
+
+KNOBS: dict[str, tuple[str, str]] = {
+    "d-frozen": ("whole", "--d-lr 0"),
+    "g-frozen": ("whole", "--g-lr 0"),
+    "lr-low": ("whole", "--g-lr 1e-8 --d-lr 1e-8"),
+    "lr-high": ("whole", "--g-lr 0.2"),
+    "explosion": ("whole", "--g-lr 0.5 --d-lr 0.5"),
+    "d-too-weak": ("whole", "--g-lr 1e-3 --d-lr 1e-6"),
+    "unclipped": ("whole", "--objective wasserstein --g-lr 1e-3 --d-lr 1e-3"),
+    "imbalanced": ("uneven", ""),
+}
+"""Fault -> (which pictures, knobs) that plant it in a training of ours."""
 
 RECIPES: dict[str, str] = {
     "digits": "--data digits --kimg 100",
@@ -106,6 +121,59 @@ def play(arguments: argparse.Namespace) -> None:
                     told |= {"facts": history.facts, "columns": history.columns}
                     (arguments.out / f"{data}-{family}-{fault}-{seed}.json").write_text(json.dumps(told))
                     print(data, family, fault, seed, flush=True)
+
+
+def chosen(data: str, which: str, arguments: argparse.Namespace) -> Path:
+    """A file of a set's first 6,000 pictures, or of those of which nine tenths are threes."""
+    file = arguments.out / f"{data}-{which}.npz"
+    if not file.exists():
+        images, labels, _ = pictures(data, arguments.mnist)
+        kept = torch.arange(len(images))
+        if which == "uneven":
+            kept = kept[(labels == 3) | (torch.rand(len(labels), generator=torch.Generator().manual_seed(0)) < 0.01)]
+        pixels = ((images[kept] + 1) * 127.5).round().to(torch.uint8)
+        np.savez(file, images=pixels.permute(0, 2, 3, 1).numpy(), labels=labels[kept].numpy())
+    return file
+
+
+def knobs(arguments: argparse.Namespace) -> None:
+    """Trains ours with faults that knobs can plant, and counts the right names."""
+    right = within = total = 0
+    for data in arguments.data:
+        for seed in parse_seeds(arguments.seeds):
+            for recipe, narrow in (("mlp", ""), ("cnn", "--g-width 16 --d-width 16")):
+                for fault in arguments.only or KNOBS:
+                    which, planted = KNOBS[fault]
+                    name = f"{data}-{recipe}-{fault}-{seed}"
+                    kimg = 20
+                    words = (
+                        f"--kimg {kimg} --tick-kimg {kimg / 40} --seed {seed} --threads 1 {narrow} {planted}".split()
+                    )
+                    command = [
+                        sys.executable,
+                        "-m",
+                        "ganvas",
+                        "train",
+                        recipe,
+                        *words,
+                        "--out",
+                        str(arguments.out / "knobs"),
+                    ]
+                    place = ["--name", name, "--no-plot", "--quiet", "--evaluate-every", "0"]
+                    subprocess.run(
+                        [*command, *place, "--data", str(chosen(data, which, arguments))], capture_output=True
+                    )
+                    run = Run(arguments.out / "knobs" / name)
+                    named = [f.name for f in diagnose(of_run(run)).findings if f.gravity != "note"]
+                    told = [e for e in read_lines(run.path / "events.jsonl") if e.get("name") in RIGHT[fault]]
+                    first = told[0]["nimg"] / 1000 / kimg if told else float("nan")
+                    total, right, within = (
+                        total + 1,
+                        right + bool(set(named[:2]) & set(RIGHT[fault])),
+                        within + (first <= 0.2),
+                    )
+                    print(name, named, f"first at {100 * first:.0f} %", flush=True)
+    print(f"{right} of {total} named first or second at the end, {within} within 20 % of the training.")
 
 
 def recipes(arguments: argparse.Namespace) -> None:
@@ -187,7 +255,7 @@ def _warnings() -> set[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("what", choices=["play", "recipes", "report"])
+    parser.add_argument("what", choices=["play", "knobs", "recipes", "report"])
     parser.add_argument("--mnist", type=Path)
     parser.add_argument("--cifar", type=Path)
     parser.add_argument("--faces", type=Path)
@@ -197,7 +265,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("clinic"))
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    {"play": play, "recipes": recipes, "report": report}[arguments.what](arguments)
+    {"play": play, "knobs": knobs, "recipes": recipes, "report": report}[arguments.what](arguments)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,10 @@ def regressing(history: History) -> Sighting | None:
     now = quality.recent(5)
     if now <= 1.5 * smooth[best] + noise or quality.at[best] > 0.7 * quality.at[-1]:
         return None
-    was = f"{name} is {told(now)}, and was {told(float(smooth[best]))} at {told(quality.at[best])}"
+    called = {"distance": "the fakes' distance to the reals", "quality": "the quality (a kernel distance)"}.get(
+        name, name
+    )
+    was = f"{called} is {told(now)}, and was {told(float(smooth[best]))} at {told(quality.at[best])}"
     return Sighting(float(quality.at[best]), (was,))
 
 

@@ -147,11 +147,9 @@ def uneven(history: History) -> Sighting | None:
     most = history["classes/uneven"]
     if not most or most.recent() < 3 or not history["classes/labelled"].last:
         return None
-    share = most.recent() / history["classes"].last if history["classes"] else 0
-    return Sighting(
-        float(most.at[0]),
-        (f"the largest class has {100 * share:.0f} % of the pictures, {told(most.recent())} times an even share",),
-    )
+    largest = history["classes/largest"]
+    share = f"{100 * largest.recent():.0f} % of the pictures, " if largest else ""
+    return Sighting(float(most.at[0]), (f"the largest class has {share}{told(most.recent())} times an even share",))
 
 
 def checkered(history: History) -> Sighting | None:

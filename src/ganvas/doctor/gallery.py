@@ -96,7 +96,7 @@ class Gallery:
             classes, classes/missing: how many classes or cells there are, and how many get less than a fifth of
                 their share although at least 8 fakes were expected.
             classes/rarest: the smallest share of a class, over its share among the reals.
-            classes/uneven: the largest share among the *reals*, over that of an even spread.
+            classes/largest, classes/uneven: the largest share among the *reals*, and over that of an even spread.
             classes/labelled: 1 where they are classes, 0 where they are k-means cells.
             nearest: median distance of a fake to its nearest real, over that of held-out pictures; only if every
                 picture learnt from is here and some were held out.
@@ -169,6 +169,7 @@ class Gallery:
             "classes": float(present.sum()),
             "classes/missing": float((counted & (own < self.shares / 5)).sum()),
             "classes/rarest": (own / self.shares.clamp_min(1e-9))[present].amin(),
+            "classes/largest": self.shares.max(),
             "classes/uneven": self.shares.max() * k,
             "classes/labelled": float(self.labelled),
         }

@@ -15,6 +15,9 @@ FEW = 500
 """Pictures that a D learns by heart sooner or later."""
 
 
+BOUNDS = ("clip", "spectral", "gp", "r1", "r2", "dragan")
+"""The knobs that bound a critic's slope."""
+
 YOUNG = 1500
 """Pictures before which nobody can be said to have stopped learning."""
 
@@ -120,11 +123,12 @@ def rate_high(history: History) -> Sighting | None:
         if since is not None and history.now > update.at[0]:
             evidence = [f"{who}'s weights change by {100 * update.recent():.0f} % a step; 0.1 to 2 % is usual"]
             return Sighting(since, (*evidence, *_far(history)), who)
-        wild = update.value[:3].max(initial=0) > 0.3 or (len(update) >= 4 and np.median(update.value[:4]) > 0.06)
+        most = update.value[:3].max(initial=0)
+        wild = most > 0.3 or (len(update) >= 4 and np.median(update.value[:4]) > 0.06)
         gradient = history[f"{who}/gradient"]
-        lost = poor(history) or (gradient and gradient.recent() == 0)
-        if wild and lost and not critic(history):
-            step = f"{who}'s weights changed by {100 * update.value[:3].max():.0f} % in a single step"
+        dead = most > 0.05 and gradient and gradient.recent() == 0
+        if dead or (wild and poor(history) and not critic(history)):
+            step = f"{who}'s weights changed by {100 * most:.0f} % in a single step"
             return Sighting(float(update.at[0]), (step, *_far(history)), who)
     return None
 
@@ -198,7 +202,12 @@ def unbounded(history: History) -> Sighting | None:
     """A Wasserstein critic whose slope or loss grows without end."""
     if not critic(history):
         return None
-    slope, loss = history["G/slope"], history["D/loss"]
+    slope, loss, knobs = history["G/slope"], history["D/loss"], history.facts.get("knobs")
+    if knobs and slope and not any(knobs[bound] for bound in BOUNDS):
+        unset = "neither clipping nor a gradient penalty nor spectral norm is set"
+        return Sighting(
+            float(slope.at[0]), (unset, f"the critic's slope at fakes is {told(slope.recent())}; 1 is meant")
+        )
     if len(slope) >= 4 and slope.recent() > 6 and slope.recent() > 4 * slope.early(1):
         grown = f"the critic's slope at fakes went from {told(slope.value[0])} to {told(slope.recent())}; 1 is meant"
         first = slope.at[np.flatnonzero(slope.value > 6)[0]]
