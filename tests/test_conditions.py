@@ -153,8 +153,15 @@ SEEN: dict[str, list[tuple[History, History]]] = {
         (watched(nearest=after(12, 1, 0.2)), watched(nearest=after(19, 1, 0.2))),
     ],
     "D overfits": [
-        (watched(D_overfit=0.7, D_held_auc=0.8), watched(D_overfit=0.7, D_held_auc=0.52)),
-        (watched(D_overfit=0.7, D_held_auc=0.8), watched(D_overfit=0.03, D_held_auc=0.8)),
+        (
+            watched(D_overfit=0.7, D_held_auc=0.8, distance=FAR),
+            watched(D_overfit=0.7, D_held_auc=0.52, distance=FAR),
+        ),
+        (
+            watched(D_overfit=0.7, D_held_auc=0.8, distance=FAR),
+            watched(D_overfit=0.03, D_held_auc=0.8, distance=FAR),
+        ),
+        (watched(D_overfit=0.7, D_held_auc=0.8, distance=FAR), watched(D_overfit=0.7, D_held_auc=0.8)),
         (
             watched(20, {"images": 24}, D_overfit=0.18, D_held_auc=0.7),
             watched(20, {"images": 24_000}, D_overfit=0.18, D_held_auc=0.7),
@@ -378,7 +385,8 @@ def test_non_finite_comes_first_and_nan_makes_no_other_fault() -> None:
         ("oscillation", logged(60, G_loss=WAVES), 210, ["period of about 80 epoch"]),
         ("plateau", logged(fid=after(10, 90, 30, 30)), 160, ["fid went from 30 to 30"]),
         ("critic unbounded", watched(20, CRITIC, G_slope=after(10, 1, 50)), 110, ["from 1 to 50"]),
-        ("D overfits", watched(D_overfit=0.7, D_held_auc=after(8, 0.5, 0.8)), 90, ["in 80 % of pairs", "lie 70 %"]),
+        ("D overfits", watched(D_overfit=0.7, D_held_auc=after(8, 0.5, 0.8), distance=FAR), 90,
+         ["in 80 % of pairs", "lie 70 %"]),
     ],
 )  # fmt: skip
 def test_the_evidence_carries_the_numbers_and_since_when(
@@ -436,7 +444,7 @@ def test_half_a_cure_is_offered_still() -> None:
 
 
 def test_switches_and_kinds_that_are_on_are_not_offered() -> None:
-    overfits = watched(D_overfit=0.7, D_held_auc=0.8)
+    overfits = watched(D_overfit=0.7, D_held_auc=0.8, distance=FAR)
     assert cures(overfits, "D overfits", mirror=False, augment="diffaugment")[0].knobs.startswith("--augment ada")
     offered = [cure.knobs for cure in cures(overfits, "D overfits", mirror=True, augment="ada", ada_target=0.6)]
     assert offered == ["--objective rpgan --r1 1 --r2 1", "--dropout 0.3"]
@@ -453,7 +461,7 @@ def test_the_knobs_of_our_own_configurations_are_understood() -> None:
 
 
 def test_advice_is_the_first_cure() -> None:
-    assert finding(watched(D_overfit=0.7, D_held_auc=0.8), "D overfits").advice() == (
+    assert finding(watched(D_overfit=0.7, D_held_auc=0.8, distance=FAR), "D overfits").advice() == (
         "augment what D sees (--augment ada --ada-target 0.6)"
     )
     assert (

@@ -11,6 +11,9 @@ CHANCE = 2 * np.log(2)
 """D's loss, of reals and fakes together, when it cannot tell them apart."""
 
 
+NEAR = 0.02
+"""A distance to the reals under which fakes cannot be told from them as pixels go."""
+
 FEW = 500
 """Pictures that a D learns by heart sooner or later."""
 
@@ -238,7 +241,9 @@ def overfitting(history: History) -> Sighting | None:
     few = images is not None and images <= FEW and shown > 30 * images  # then even a small gap will only grow
     distance = history["distance"]
     better = len(distance) >= 10 and distance.recent(5) < 0.8 * float(np.median(distance.value[-10:-5]))
-    gap, share = (0.08, 0.58) if few else (0.7, 0.8) if better else (0.5, 0.68)  # while G gets better, it may
+    if not few and distance and (better or distance.recent(5) < NEAR):  # it does no harm
+        return None
+    gap, share = (0.08, 0.58) if few else (0.35, 0.62)
     if not (overfit.recent(5) >= gap and held.recent(5) >= share):
         return None
     since = held.holds(held.value > 0.58, 2)
