@@ -55,14 +55,8 @@ def alike(player: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> T
         return called(player, given, named)
 
 
-def told_more(call: Call) -> bool:
-    """Whether a call said something of each image besides the image."""
-    given, named = call
-    return any(_fits(value, len(given[0])) for value in (*given[1:], *named.values()))
-
-
 def labels_of(call: Call) -> Tensor | None:
-    """The first thing that a call said of each image besides the image."""
+    """The first thing that a call said of each image besides the image; None if it said nothing more."""
     given, named = call
     return next((value for value in (*given[1:], *named.values()) if _fits(value, len(given[0]))), None)
 

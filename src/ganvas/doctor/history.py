@@ -71,6 +71,7 @@ class History:
     unit: str
     facts: dict[str, Any] = field(default_factory=dict)
     columns: dict[str, tuple[list[float], list[float]]] = field(default_factory=dict)
+    _known: dict[str, Series] = field(default_factory=dict, init=False, repr=False)
 
     def add(self, at: float, values: Mapping[str, float | None]) -> None:
         """Appends what was seen at one time; None is nothing."""
@@ -80,11 +81,18 @@ class History:
                 times.append(at)
                 column.append(float(value))
 
+    def add_line(self, line: Mapping[str, Any]) -> None:
+        """Appends a line of stats.jsonl."""
+        self.add(line["nimg"] / 1000, dict(numbers(line)))
+
     def __getitem__(self, name: str) -> Series:
         if name not in self.columns:
             return EMPTY
         times, values = self.columns[name]
-        return Series(np.asarray(times, float), np.asarray(values, float))
+        known = self._known.get(name)
+        if known is None or len(known) != len(times):  # columns only grow, and every rule asks for them
+            known = self._known[name] = Series(np.asarray(times, float), np.asarray(values, float))
+        return known
 
     def __contains__(self, name: str) -> bool:
         return name in self.columns
@@ -99,7 +107,7 @@ class History:
         """From the lines of a run's stats.jsonl: means of what was logged every round, and the doctor's looks."""
         history = cls("kimg", dict(facts))
         for line in lines:
-            history.add(line["nimg"] / 1000, dict(numbers(line)))
+            history.add_line(line)
         return history
 
 

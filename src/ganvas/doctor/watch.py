@@ -28,7 +28,6 @@ from ganvas.doctor.calls import (
     normalised,
     part_of,
     shuffled,
-    told_more,
 )
 from ganvas.doctor.diagnosis import Diagnosis, diagnose
 from ganvas.doctor.gallery import KEPT, Gallery, pixels, shrunk
@@ -187,7 +186,6 @@ class Probe:
                             self._failures[what] = self._failures.get(what, 0) + 1
         finally:
             self._looking = False
-        self.history.facts.setdefault("seen", 0)
         self.history.facts["seen"] = self._steps * len(self._recent[-1][0])
         self.history.facts["blind"] = dict(self._failed)
         self.history.add(self._steps, seen)
@@ -230,7 +228,7 @@ class Probe:
             on_real = self._judge(real, call(real, 0))
         on_fake = self._judge(fake, call(fake, 1))
         on_held = None
-        if self._held is not None and not told_more(call(real, 0)):  # else we would have to know what to tell
+        if self._held is not None and labels_of(call(real, 0)) is None:  # else we would have to know what to tell
             on_held = self._judge(self._held[:SHOWN].to(real), call(real, 0))
             learnt = torch.cat([shown for shown, _ in self._recent])
             on_learnt = self._judge(learnt, call(real, 0))
@@ -282,7 +280,7 @@ class Probe:
         """Whether anything changes with the labels: the same call again with every other argument shuffled."""
         seen: dict[str, float] = {}
         for name, calls in self._calls.items():
-            if not calls or not told_more(calls[-1]):
+            if not calls or labels_of(calls[-1]) is None:
                 continue
             (images, *others), named = calls[-1]
             if len(images) < 2:  # with whom could labels be changed?

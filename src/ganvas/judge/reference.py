@@ -57,8 +57,7 @@ def reference(options: PictureOptions, count: int, *, held_out: str | None = Non
         GanvasError: nothing usable there, or fewer than four pictures.
     """
     train = open_images(PictureOptions(options.source, "train", options.resolution, options.channels, options.fit))
-    size = "x".join(map(str, train.resolution))
-    test = _held_out(options, held_out, size, train)
+    test = _held_out(options, held_out, train)
     draw = np.random.default_rng(0)
     if test is not None:
         rows, held = _some(draw, np.arange(len(train)), count), _some(draw, np.arange(len(test)), count)
@@ -81,14 +80,27 @@ def reference(options: PictureOptions, count: int, *, held_out: str | None = Non
     )
 
 
-def _held_out(options: PictureOptions, held_out: str | None, size: str, train: ImageSet) -> ImageSet | None:
-    if held_out is not None:
-        return open_images(PictureOptions(held_out, "train", size, train.channels, options.fit))  # type: ignore[arg-type]
+def _held_out(options: PictureOptions, held_out: str | None, train: ImageSet) -> ImageSet | None:
+    if held_out is None:
+        return test_split(options, train)
+    return open_images(PictureOptions(held_out, "train", _size(train), train.channels, options.fit))  # type: ignore[arg-type]
+
+
+def test_split(options: PictureOptions, train: ImageSet) -> ImageSet | None:
+    """The source's own test split, brought to the training set's size; None where it has no other pictures.
+
+    Raises:
+        GanvasError: it cannot be read.
+    """
     try:
-        test = open_images(PictureOptions(options.source, "test", size, train.channels, options.fit))  # type: ignore[arg-type]
+        test = open_images(PictureOptions(options.source, "test", _size(train), train.channels, options.fit))  # type: ignore[arg-type]
     except NoSplit:
         return None
     return test if test.fingerprint != train.fingerprint else None
+
+
+def _size(images: ImageSet) -> str:
+    return "x".join(map(str, images.resolution))
 
 
 def _some(draw: np.random.Generator, rows: np.ndarray, count: int) -> np.ndarray:

@@ -12,14 +12,15 @@ from torch import Tensor
 
 from ganvas import sample
 from ganvas.config import TrainConfig
-from ganvas.data import ImageSet, PictureOptions, open_images, to_unit
+from ganvas.data import ImageSet, to_unit
 from ganvas.doctor import signs
 from ganvas.doctor.diagnosis import Diagnosis, Finding, diagnose
 from ganvas.doctor.gallery import KEPT, Gallery, pixels, shrunk
-from ganvas.doctor.history import History, numbers
+from ganvas.doctor.history import History
 from ganvas.doctor.reading import facts
 from ganvas.errors import GanvasError
 from ganvas.judge.features import chunks
+from ganvas.judge.reference import test_split
 from ganvas.judge.subject import asked, shares
 from ganvas.training.players import Players
 
@@ -158,7 +159,7 @@ class Doctor:
     def saw(self, line: Mapping[str, Any]) -> list[Finding]:
         """Adds a line of stats.jsonl; the failures and warnings that were not told before."""
         self.history.facts["seen"] = line["nimg"] - self._begun
-        self.history.add(line["nimg"] / 1000, dict(numbers(line)))
+        self.history.add_line(line)
         fresh = [f for f in self.diagnosis().findings if f.gravity != "note" and f.name not in self._told]
         self._told |= {finding.name for finding in fresh}
         return fresh
@@ -195,12 +196,11 @@ def _parts(n: int) -> list[slice]:
 
 
 def _test_pictures(config: TrainConfig, images: ImageSet) -> ImageSet | None:
-    """The source's own held-out pictures, brought to the size of those learnt from; None where there are none here."""
-    own, size = config.pictures.options(), "x".join(map(str, images.resolution))
+    """The source's own held-out pictures, as large as those learnt from; None where there are none here."""
+    own = config.pictures.options()
     if own.source != "digits" and not Path(own.source.removeprefix("stacked-mnist:")).exists():
         return None  # it would have to be downloaded
     try:
-        found = open_images(PictureOptions(own.source, "test", size, own.channels, own.fit))
+        return test_split(own, images)
     except GanvasError:
         return None
-    return found if len(found) else None

@@ -103,8 +103,8 @@ class Rescue:
         step = update.recent() if update else None
         corrections = remedy(failure.name, failure.about, self._config, self._players.corrections, step)
         if how == "stop" or corrections is None or self.done >= limit:
-            why = "as --on-failure stop asks" if how == "stop" else "no knob would help"
-            why = f"after {limit} rescues" if self.done >= limit and how != "stop" else why
+            spent = f"after {limit} rescues" if self.done >= limit else "no knob would help"
+            why = "as --on-failure stop asks" if how == "stop" else spent
             log.event(self._run.path, "stopped", nimg, why=why, because=failure.to_json())
             return Act(f"Stopped, {why}: {failure.says}", nimg)
         tensors, at = None, None
