@@ -2,7 +2,9 @@
 
 import os
 from collections.abc import Callable
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -22,6 +24,17 @@ def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def _own_draws() -> None:
     """The same draws in every run: networks this narrow are silent for some."""
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def own_loop() -> ModuleType:
+    """examples/own_loop.py: a training loop of somebody else's, with its faults."""
+    spec = spec_from_file_location("own_loop", Path(__file__).parent.parent / "examples" / "own_loop.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture

@@ -1,26 +1,9 @@
 """The case of three public course reports: under Keras 3 their discriminator never moved, and nothing said so."""
 
-import importlib.util
-import sys
 from pathlib import Path
 from types import ModuleType
 
-import pytest
-
 from ganvas.doctor.reading import diagnose
-
-EXAMPLE = Path(__file__).parent.parent / "examples" / "own_loop.py"
-
-
-@pytest.fixture(scope="module")
-def own_loop() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("own_loop", EXAMPLE)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["own_loop"] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 def printed(own_loop: ModuleType, fault: str, path: Path) -> Path:

@@ -1,11 +1,9 @@
 """Somebody else's loop, watched: it trains as it would alone, and what is wrong with it is named."""
 
 import copy
-import importlib.util
 import io
 import weakref
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -16,20 +14,6 @@ from torch.nn.functional import one_hot, softplus
 import ganvas
 from ganvas import GanvasError, Probe
 from ganvas.doctor.diagnosis import Diagnosis
-
-PLACE = Path(__file__).parent.parent / "examples" / "own_loop.py"
-
-
-@pytest.fixture(scope="module")
-def own_loop() -> Any:
-    """The example, as a module."""
-    spec = importlib.util.spec_from_file_location("own_loop", PLACE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
 
 Judged = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
