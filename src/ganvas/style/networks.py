@@ -1,0 +1,182 @@
+"""The networks that look at pictures for style transfer: the eye, VGG-19, SqueezeNet, each a row of named layers.
+
+Pictures are float [n 3 h w] in [-1, 1] for all of them; each brings them to what it learnt from. The first convolution
+pads by repeating the border, as zeros would draw a frame into the picture (Crowson 2021).
+"""
+
+from collections.abc import Collection, Mapping
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ganvas.errors import GanvasError
+from ganvas.judge.eye import BLOCKS as EYE_BLOCKS
+from ganvas.judge.eye import eye as the_eye
+
+RGB = "rgb"
+"""The layer that every network has: the picture itself."""
+
+VGG19_BLOCKS = ((64,) * 2, (128,) * 2, (256,) * 4, (512,) * 4, (512,) * 4)
+"""Simonyan & Zisserman 2015, table 1, E."""
+
+SQUEEZENET_FIRES = ((16, 64), (16, 64), (32, 128), (32, 128), (48, 192), (48, 192), (64, 256), (64, 256))
+"""Channels that fire2 to fire9 squeeze to and expand to, twice (Iandola et al. 2016, version 1.1)."""
+
+
+class Network(nn.Module):
+    """A row of steps; the named ones are layers that a loss may look at.
+
+    Attributes:
+        names: its layers, in their order, `rgb` first.
+    """
+
+    def __init__(self, name: str, mean: Collection[float] = (0.5,) * 3, spread: Collection[float] = (0.5,) * 3) -> None:
+        """The mean and spread of the pictures it learnt from, in [0, 1], RGB."""
+        super().__init__()
+        self.name = name
+        self.steps = nn.ModuleDict()
+        self._geometry: dict[str, tuple[int, int]] = {RGB: (1, 0)}
+        self._stride, self._reach = 1, 0
+        to_its_own = torch.tensor([list(mean), list(spread)]).view(2, 1, 3, 1, 1)
+        self.register_buffer("scale", 0.5 / to_its_own[1], persistent=False)
+        self.register_buffer("shift", (0.5 - to_its_own[0]) / to_its_own[1], persistent=False)
+
+    def add(self, name: str, step: nn.Module, kernel: int, stride: int = 1) -> None:
+        """Adds a step whose outputs see `kernel` inputs a side, `stride` apart; a layer if its name is one."""
+        self.steps[name] = step
+        self._reach += (kernel - 1) * self._stride
+        self._stride *= stride
+        if not name.startswith("pool"):
+            self._geometry[name] = (self._stride, self._reach)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self._geometry)
+
+    def stride(self, name: str) -> int:
+        """Pixels of the picture from one position of the layer to the next."""
+        return self._geometry[name][0]
+
+    def reach(self, name: str) -> int:
+        """Pixels to each side, at the most, that a position of the layer sees or that see it."""
+        return self._geometry[name][1]
+
+    def check(self, names: Collection[str]) -> None:
+        """Refuses layers that this network lacks.
+
+        Raises:
+            GanvasError: naming those it has.
+        """
+        if unknown := [name for name in names if name not in self._geometry]:
+            raise GanvasError(
+                f"{self.name} has no layer {', '.join(unknown)}.", expected=f"one of {', '.join(self.names)}"
+            )
+
+    def layers(self, images: Tensor, names: Collection[str]) -> dict[str, Tensor]:
+        """What the named layers tell of images float [n 3 h w] in [-1, 1]; nothing is computed beyond the last.
+
+        Returns:
+            name -> float [n c h/stride w/stride], `rgb` the images themselves.
+        """
+        wanted = set(names)
+        told = {RGB: images} if RGB in wanted else {}
+        x = images * self.scale + self.shift
+        for name, step in self.steps.items():
+            if not wanted - told.keys():
+                break
+            x = step(x)
+            if name in wanted:
+                told[name] = x
+        return told
+
+
+class Convolution(nn.Conv2d):
+    """A convolution and its ReLU."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.relu(super().forward(input))
+
+
+class Fire(nn.Module):
+    """SqueezeNet's module: [n c h w] -> [n 2·expanded h w]."""
+
+    def __init__(self, channels: int, squeezed: int, expanded: int) -> None:
+        super().__init__()
+        self.squeeze = Convolution(channels, squeezed, 1)
+        self.expand1x1 = Convolution(squeezed, expanded, 1)
+        self.expand3x3 = Convolution(squeezed, expanded, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.squeeze(x)
+        return torch.cat([self.expand1x1(x), self.expand3x3(x)], dim=1)
+
+
+def eye() -> Network:
+    """The embedded network (`judge/eye.py`), relu1_1 to relu4_2. It needs no weights of the user's."""
+    network = _plain("eye", EYE_BLOCKS, len(EYE_BLOCKS), lambda: nn.AvgPool2d(2, ceil_mode=True))
+    for (_, mine), its in zip(_convolutions(network), the_eye().convolutions.values(), strict=True):
+        mine.load_state_dict(its.state_dict())
+    return _fixed(network)
+
+
+def vgg19(weights: Mapping[str, Tensor]) -> Network:
+    """VGG-19, relu1_1 to relu5_4, as far as the weights go, which have torchvision's names: `features.0.weight` …
+
+    Raises:
+        GanvasError: the weights are another network's, or not finite.
+    """
+    network = _plain("vgg19", VGG19_BLOCKS, 5, lambda: nn.MaxPool2d(2), IMAGENET_MEAN, IMAGENET_SPREAD)
+    names, place = {}, 0  # torchvision counts convolutions, ReLUs and pools
+    for name in network.steps:
+        names[name] = f"features.{place}"
+        place += 1 if name.startswith("pool") else 2
+    return _with_weights(network, weights, names)
+
+
+def squeezenet(weights: Mapping[str, Tensor]) -> Network:
+    """SqueezeNet 1.1, relu1 and fire2 to fire9, with weights of torchvision's names.
+
+    Raises:
+        GanvasError: the weights are another network's, or not finite.
+    """
+    network = Network("squeezenet", IMAGENET_MEAN, IMAGENET_SPREAD)
+    network.add("relu1", Convolution(3, 64, 3, stride=2), 3, 2)
+    channels = [64, *(2 * expanded for _, expanded in SQUEEZENET_FIRES)]
+    for number, (before, (squeezed, expanded)) in enumerate(zip(channels, SQUEEZENET_FIRES, strict=False), 2):
+        if number in (2, 4, 6):
+            network.add(f"pool{number}", nn.MaxPool2d(3, 2, ceil_mode=True), 3, 2)
+        network.add(f"fire{number}", Fire(before, squeezed, expanded), 3)
+    places = ("0", None, "3", "4", None, "6", "7", None, "9", "10", "11", "12")
+    names = {name: f"features.{place}" for name, place in zip(network.steps, places, strict=True) if place}
+    return _with_weights(network, weights, names)
+
+
+IMAGENET_MEAN, IMAGENET_SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def _plain(name, blocks, depth, pool, *normalised) -> Network:  # noqa: ANN001
+    """Blocks of 3×3 convolutions with a halving between them, named as VGG's."""
+    network = Network(name, *normalised)
+    widths = (3, *(width for block in blocks for width in block))
+    pairs = pairwise(widths)
+    for b, block in enumerate(blocks[:depth], 1):
+        if b > 1:
+            network.add(f"pool{b - 1}", pool(), 2, 2)
+        for i in range(1, len(block) + 1):
+            mode = "replicate" if b == i == 1 else "zeros"
+            network.add(f"relu{b}_{i}", Convolution(*next(pairs), 3, padding=1, padding_mode=mode), 3)
+    return network
+
+
+def _convolutions(network: Network) -> list[tuple[str, Convolution]]:
+    return [(name, step) for name, step in network.steps.items() if isinstance(step, Convolution)]
+
+
+def _fixed(network: Network) -> Network:
+    return network.eval().requires_grad_(False)
+
+
+def _with_weights(network: Network, weights: Mapping[str, Tensor], names: Mapping[str, str]) -> Network:
+    raise NotImplementedError
