@@ -22,7 +22,7 @@ from ganvas.files import mend_leftovers
 from ganvas.networks import Shape
 from ganvas.runs import checkpoint, curves, folder, log, snapshot
 from ganvas.runs.folder import Run
-from ganvas.training import distributed, grids
+from ganvas.training import distributed, grids, memory
 from ganvas.training.doctor import Doctor
 from ganvas.training.players import Players
 from ganvas.training.progress import Terminal
@@ -301,7 +301,8 @@ class Session:
     def _finish(self, interrupted: int | None) -> None:
         done = interrupted is None and not self.given_up
         if done:
-            log.event(self.run.path, "done", self.nimg, seconds=round(self.seconds, 1))
+            peak = memory.peak(self.players.device)
+            log.event(self.run.path, "done", self.nimg, seconds=round(self.seconds, 1), peak_bytes=peak)
         elif interrupted is not None:
             log.event(self.run.path, "interrupted", self.nimg, signal=signal.Signals(interrupted).name)
         if self.plotter is not None:

@@ -1,7 +1,9 @@
-"""Memory that is kept between rounds instead of being returned to the system and cleared anew."""
+"""Memory: kept between rounds instead of being returned to the system and cleared anew; and how much it was."""
 
 import ctypes
 import sys
+
+import torch
 
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3  # from glibc's malloc.h
 
@@ -20,3 +22,15 @@ def keep() -> None:
     if mallopt(_MMAP_THRESHOLD, 1 << 30) or mallopt(_MMAP_THRESHOLD, 1 << 25):  # older ones take 32 MB at most
         mallopt(_TRIM_THRESHOLD, (1 << 31) - 1)
         mallopt(_TOP_PAD, 1 << 26)
+
+
+def peak(device: torch.device) -> int | None:
+    """Bytes this process held at the most: on the GPU, or of the machine's memory; None where that is not told."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024
