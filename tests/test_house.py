@@ -21,6 +21,7 @@ ROOMS = [
     ("doctor",),
     ("training",),
     ("api",),
+    ("compare",),
     ("cli",),
     ("__main__", "__init__"),
 ]

@@ -6,7 +6,8 @@ nimg), and the sampler's position is nimg.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +41,29 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises:
         GanvasError: the file is damaged.
     """
+    with _opened(path) as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, _facts(file)  # noqa: SIM118
+
+
+def facts(path: Path) -> dict[str, Any]:
+    """Only the facts, without reading the tensors.
+
+    Raises:
+        GanvasError: the file is damaged, or not there.
+    """
+    with _opened(path) as file:
+        return _facts(file)
+
+
+def _facts(file: Any) -> dict[str, Any]:
+    return json.loads(file.metadata()["facts"])
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     try:
         with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            return tensors, json.loads(file.metadata()["facts"])
+            yield file
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise GanvasError(
             f"The saved state {path} cannot be read ({error}).",

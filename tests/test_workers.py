@@ -1,0 +1,181 @@
+"""Trainings in processes of their own: one's trouble is its own, nothing is done twice, and nothing is left behind."""
+
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from filelock import FileLock
+from trying import tiny
+
+from ganvas.compare import workers
+from ganvas.compare.jobs import complete, reached, saved
+from ganvas.compare.workers import Job, Outcome, train_all
+from ganvas.config import TrainConfig, replace
+from ganvas.errors import GanvasError
+from ganvas.runs.folder import Run
+from ganvas.runs.log import read_lines
+
+LONG = 400.0
+"""kimg that no test waits for."""
+
+
+def job(name: str, config: TrainConfig | None = None, **knobs: Any) -> Job:
+    return Job(replace(config or tiny(), **knobs), "digits", Path("runs"), name)
+
+
+def wait_until(there: Callable[[], Any], seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not there():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.02)
+
+
+def children() -> list[psutil.Process]:
+    """The workers that are there, whoever's they are by now."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if "ganvas.compare.worker" in process.cmdline() and process.cwd() == str(Path.cwd()):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+@pytest.mark.slow
+def test_a_failing_run_is_an_outcome_and_the_others_go_on(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = [job("bad", data="nowhere"), job("good")]
+    bad, good = train_all(jobs)
+    assert bad.job is jobs[0]
+    assert "nowhere" in bad.trouble
+    assert "Traceback" not in bad.trouble
+    assert "\n" not in bad.trouble
+    assert good == Outcome(jobs[1], "")
+    said = capfd.readouterr().err
+    assert "[1/2] digits, seed 0 (runs/bad)" in said
+    assert said.index("[2/2] digits, seed 0 (runs/good)") < said.index("Training runs/good"), "the run's own words"
+    assert reached(jobs[1].run) == saved(jobs[1].run) == 200
+
+    monkeypatch.setattr(workers.subprocess, "Popen", lambda *_, **__: pytest.fail("a process for nothing"))
+    assert list(train_all([jobs[1]], workers=2)) == [good]
+    assert "[1/1] digits, seed 0 (runs/good) is complete already." in capfd.readouterr().err
+    assert not complete(job("good", batch=10)), "another configuration is no finished run"
+
+
+@pytest.mark.slow
+def test_a_killed_run_is_told_and_the_same_call_completes_it(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = subprocess.Popen
+    started = []
+
+    def popen(*arguments: Any, **keywords: Any) -> Any:
+        started.append(own(*arguments, **keywords))
+        return started[-1]
+
+    monkeypatch.setattr(workers.subprocess, "Popen", popen)
+    constant = replace(tiny(), g_lr=1e-3)  # a length of its own does not change it
+    jobs = [job("killed", constant, kimg=LONG, snapshot_kimg=0.1), job("other", seed=1)]
+    outcomes = train_all(jobs, workers=2)
+    other = next(outcomes)
+    assert other == Outcome(jobs[1], ""), "as they end, not as they were given"
+    wait_until(lambda: saved(jobs[0].run))
+    started[0].kill()
+    (killed,) = outcomes
+    at = saved(jobs[0].run)
+    assert at
+    assert killed.trouble.startswith("Its process was killed, most likely by the system for want of memory.")
+    assert f"goes on from {at / 1000:g} kimg" in killed.trouble
+    assert "Training" not in capfd.readouterr().err, "several at a time are silent"
+
+    shorter = Path("runs/killed/config.json")
+    card = json.loads(shorter.read_text())
+    card["config"]["kimg"] = (at + 40) / 1000
+    shorter.write_text(json.dumps(card))
+    (again,) = train_all([job("killed", constant, kimg=(at + 40) / 1000, snapshot_kimg=0.1)], quiet=True)
+    assert again.trouble == ""
+    assert saved(jobs[0].run) == at + 40
+    assert [line["nimg"] for line in read_lines(jobs[0].run.path / "events.jsonl") if line["event"] == "resume"] == [at]
+    assert capfd.readouterr().err == ""
+
+
+def parent(told: str) -> None:
+    """A comparison in a process of its own: one long run, and one whose turn does not come."""
+    outcomes = {}
+    try:
+        for outcome in train_all([job("long", kimg=LONG, snapshot_kimg=10.0), job("waits")], quiet=True):
+            outcomes[outcome.job.name] = outcome.trouble
+    except KeyboardInterrupt:
+        outcomes["interrupted"] = "yes"
+    Path(told).write_text(json.dumps(outcomes))
+
+
+@pytest.fixture
+def comparison() -> Iterator[ForkServerProcess]:
+    processes = multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload(["ganvas.compare.workers"])
+    process = processes.Process(target=parent, args=(str(Path("told.json").resolve()),))
+    process.start()
+    yield process
+    process.kill()
+    process.join()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_stopped_or_killed_parent_leaves_saved_runs_and_no_process(
+    comparison: ForkServerProcess, number: int
+) -> None:
+    run = Run(Path("runs/long"))
+    wait_until(lambda: reached(run))
+    assert len(children()) == 1
+    assert comparison.pid is not None
+    os.kill(comparison.pid, number)
+    comparison.join(60)
+    wait_until(lambda: not children(), 30)
+    with FileLock(run.path / ".lock").acquire(timeout=0):
+        at = saved(run)
+    assert at
+    assert at % 10_000, "saved where it was stopped"
+    assert [line["event"] for line in read_lines(run.path / "events.jsonl")][-1] == "interrupted"
+    if number == signal.SIGINT:
+        assert json.loads(Path("told.json").read_text()) == {
+            "long": f"interrupted at {at / 1000:g} kimg; the same command goes on from there",
+            "waits": "interrupted before its turn; the same command trains it",
+            "interrupted": "yes",
+        }
+    assert not Path("runs/waits").exists()
+
+
+def test_what_a_process_leaves_behind_is_put_into_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "for want of memory" in workers._death(-signal.SIGKILL, "")
+    assert workers._death(-signal.SIGSEGV, "") == "Its process was ended by SIGSEGV."
+    assert workers._death(3, "no such library") == "Its process ended with status 3: no such library."
+    with pytest.raises(GanvasError, match="--workers 0"):
+        next(train_all([], workers=0))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert workers._threads(1) == 1
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    assert workers._threads(1) == max(1, len(os.sched_getaffinity(0)))
+    assert workers._threads(1000) == 1
+
+
+def test_the_last_whole_line_says_how_far_a_run_is() -> None:
+    run = job("x").run
+    assert reached(run) == 0
+    run.path.mkdir(parents=True)
+    long = json.dumps({"nimg": 80, "x": "y" * 70_000})
+    (run.path / "stats.jsonl").write_text('{"nimg": 40}\n' + long + '\n{"nimg": 120}\n{"ni')
+    assert reached(run) == 120
+    assert saved(run) is None
