@@ -62,7 +62,7 @@ def test_real_pictures_are_at_the_floor_and_damaged_ones_far_from_it(folders: di
     ratio = real.ratio("frechet")
     assert ratio is not None
     assert 0.6 < ratio < 1.6
-    for name in ("frechet", "frechet_infinity", "kernel", "two_sample", "sliced_wasserstein", "kl_real"):
+    for name in ("frechet", "frechet_infinity", "kernel", "two_sample", "sliced_wasserstein", "fine_detail", "kl_real"):
         assert noisy.values[name].value > real.values[name].value, name
     for name in ("precision", "recall", "density", "coverage", "score"):
         assert noisy.values[name].value < real.values[name].value, name

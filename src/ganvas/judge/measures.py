@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from ganvas.judge import metrics, modes, neighbours, pyramids
+from ganvas.judge import metrics, modes, neighbours, pyramids, scales
 
 SEED = 0
 """Of every random choice inside a measure: subsets, projections, pairs."""
@@ -85,6 +85,8 @@ MEASURES = {
     "coverage": Measure("coverage", "higher", "Naeem et al. 2020"),
     "two_sample": Measure("1-nearest-neighbour accuracy", "lower", "Lopez-Paz & Oquab 2017"),
     "sliced_wasserstein": Measure("sliced Wasserstein × 1000", "lower", "Karras et al. 2018"),
+    "fine_detail": Measure("fine detail: spectrum off by, dB", "lower", "after Durall et al. 2020", by_ratio=False),
+    "layout": Measure("layout: Fréchet distance at 8×8", "lower", ""),
     "ms_ssim": Measure("MS-SSIM between pictures", "as real", "Odena et al. 2017"),
     "score": Measure("classifier score", "higher", "Salimans et al. 2016", "Inception score"),
     "modes": Measure("classes drawn", "higher", "Metz et al. 2017"),
@@ -142,11 +144,13 @@ def told_apart(judged: Side, real: Side) -> dict[str, float]:
 
 
 def textures(judged: Side, real: Side) -> dict[str, float]:
-    """Pixels, not features: patches at every scale, and how alike two pictures of one side are."""
+    """Pixels, not features: waves, patches at every scale, layout; and how alike two pictures of one side are."""
     equal = min(len(judged.pixels), len(real.pixels))
     levels = pyramids.sliced_wasserstein(real.pixels[:equal], judged.pixels[:equal], SEED, patches=PATCHES)
     return {
         "sliced_wasserstein": float(np.mean(list(levels.values()))),
+        "fine_detail": scales.fine_detail(judged.pixels, real.pixels),
+        "layout": scales.layout(judged.pixels, real.pixels),
         "ms_ssim": pyramids.ms_ssim_diversity(judged.pixels, SEED),
     }
 

@@ -6,11 +6,14 @@ import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from ganvas import networks
 from ganvas.config import TrainConfig, replace
@@ -174,6 +177,37 @@ def trial(cost: Estimate, config: TrainConfig, shape: Shape, device: torch.devic
         ends.append(time.perf_counter())
     timed = ends[1:] if len(ends) > 2 else ends
     return config.a_round * (len(timed) - 1) / (timed[-1] - timed[0])
+
+
+def round_flops(config: TrainConfig, shape: Shape) -> float:
+    """Operations of training for each picture shown to D: both players' moves, backward passes and penalties.
+
+    Matrix products, convolutions and attention as they are dispatched (a multiply-add counts two), over as many rounds
+    of two pictures as penalties take to come round. Families that grow are taken at their full size.
+    """
+    small = replace(config, batch=2)
+    players = Players.seat(small, shape, torch.device("cpu"))
+    labels = torch.zeros(2, dtype=torch.long) if shape.classes else None
+    batches = [(torch.zeros(2, *shape[:3], dtype=torch.uint8), labels)] * config.balance.d_steps
+    rounds, total = config.play.penalty_every, small.total // small.a_round * small.a_round
+    with _Counter() as counter:
+        for i in range(rounds):
+            players.round(batches, total + i * small.a_round)
+    return counter.total / (rounds * small.a_round)
+
+
+class _Counter(TorchDispatchMode):
+    """Adds up what every operation costs, in double backward passes too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.total = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if cost := flop_registry.get(func.overloadpacket):
+            self.total += cost(*args, **(kwargs or {}), out_val=out)
+        return out
 
 
 def free_bytes(device: torch.device) -> int:
