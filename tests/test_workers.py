@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from multiprocessing.context import ForkServerProcess
@@ -16,7 +17,7 @@ import pytest
 from filelock import FileLock
 from trying import tiny
 
-from ganvas.compare import workers
+from ganvas.compare import worker, workers
 from ganvas.compare.jobs import complete, reached, saved
 from ganvas.compare.workers import Job, Outcome, train_all
 from ganvas.config import TrainConfig, replace
@@ -179,3 +180,39 @@ def test_the_last_whole_line_says_how_far_a_run_is() -> None:
     (run.path / "stats.jsonl").write_text('{"nimg": 40}\n' + long + '\n{"nimg": 120}\n{"ni')
     assert reached(run) == 120
     assert saved(run) is None
+
+
+def test_a_run_that_is_just_being_freed_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    held = FileLock("runs/x/.lock", thread_local=False)
+    free = []
+    monkeypatch.setattr(worker, "train", lambda *_, **__: free.append(not held.is_locked))
+    assert worker.play(job("x"), quiet=True) == ""
+    Path("runs/x").mkdir(parents=True)
+    Path("runs/x/config.json").touch()
+    held.acquire()
+    threading.Timer(0.3, held.release).start()
+    assert worker.play(job("x"), quiet=True) == ""
+    held.acquire()
+    assert worker.play(job("x"), quiet=True, patience=0.0) == ""
+    assert free == [True, True, False]
+    held.release()
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (GanvasError("No.", expected="yes", mend="say yes"), "No. Expected: yes To mend it: say yes"),
+        (KeyboardInterrupt(), "interrupted before its first round was saved; the same command trains it"),
+        (MemoryError(), "There is not enough memory (MemoryError: )"),
+        (RuntimeError("CUDA out of memory. Tried\nmuch"), "There is not enough memory (RuntimeError: CUDA out"),
+        (KeyError("x"), "It crashed: KeyError: 'x'. The traceback is in runs/x/log.txt."),
+    ],
+)
+def test_what_goes_wrong_becomes_a_line(error: BaseException, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def train(*_: object, **__: object) -> None:
+        Path("runs/x").mkdir(parents=True)
+        raise error
+
+    monkeypatch.setattr(worker, "train", train)
+    assert worker.play(job("x"), quiet=True).startswith(told)
+    assert Path("runs/x/log.txt").exists() == isinstance(error, KeyError)

@@ -9,16 +9,15 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from types import FrameType
+from contextlib import suppress
 from typing import IO
 
 from ganvas.compare.board import Board
 from ganvas.compare.jobs import Job, Outcome, complete, interrupted, lost
+from ganvas.compare.listening import listening
 from ganvas.errors import GanvasError
 
 __all__ = ["Job", "Outcome", "train_all"]
@@ -48,9 +47,12 @@ def train_all(
     """
     if workers < 1:
         raise GanvasError(f"--workers {workers} trains nothing.", expected="1 or more")
-    if ray is not None:
-        raise GanvasError("--ray is not there yet.", mend="leave it out.")
-    yield from _here(jobs, workers, quiet)
+    if ray is None:
+        yield from _here(jobs, workers, quiet)
+    else:
+        from ganvas.compare.cluster import there
+
+        yield from there(jobs, ray, quiet)
 
 
 def _here(jobs: Sequence[Job], workers: int, quiet: bool) -> Iterator[Outcome]:
@@ -152,24 +154,3 @@ def _last_line(file: IO[bytes]) -> str:
         file.seek(0)
         lines = file.read().decode(errors="replace").strip().splitlines()
     return lines[-1].strip() if lines else ""
-
-
-@contextmanager
-def listening() -> Iterator[list[int]]:
-    """Collects Ctrl-C and SIGTERM into the list it yields; a second Ctrl-C interrupts at once."""
-    caught: list[int] = []
-
-    def catch(number: int, _: FrameType | None) -> None:
-        caught.append(number)
-        if len(caught) > 1 and number == signal.SIGINT:
-            raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():  # only the main thread may listen
-        yield caught
-        return
-    previous = {number: signal.signal(number, catch) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield caught
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
