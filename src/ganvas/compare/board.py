@@ -10,6 +10,8 @@ from ganvas.compare.jobs import Job, Outcome, reached
 
 _LEAST_WAIT = 0.5
 """Seconds between two looks at the runs."""
+_NAMED = 4
+"""Runs named beside the bar."""
 
 
 class Board:
@@ -46,6 +48,11 @@ class Board:
         """One message, above the bar."""
         self._console.print(text, markup=False)
 
+    def stops(self) -> None:
+        """The user wishes to stop."""
+        own_line = "" if self._silent else "\n"  # after a run's own bar
+        self.say(f"{own_line}Stopping: every run finishes its round and is saved. Ctrl-C again kills them.")
+
     def begins(self, job: Job) -> None:
         """This one's turn."""
         self.say(f"{self._numbers[id(job)]} {job}")
@@ -68,10 +75,10 @@ class Board:
         self._looked = now
         at = {id(job): min(reached(job.run), job.config.total) for job in running}
         done = sum(job.config.total for job in self._jobs if id(job) in self._ended)
-        names = (f"{job.name} {at[id(job)] / 1000:.1f}/{job.config.kimg:g}" for job in self._jobs if id(job) in at)
+        names = [f"{job.name} {at[id(job)] / 1000:.1f}/{job.config.kimg:g}" for job in self._jobs if id(job) in at]
         self._bar.update(
             self._task,
             completed=done + sum(at.values()),
             runs=f"{len(self._ended)}/{len(self._jobs)}",
-            now="  ".join(names),
+            now="  ".join(names[:_NAMED]) + ("  …" if len(names) > _NAMED else ""),
         )

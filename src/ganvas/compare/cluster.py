@@ -68,7 +68,7 @@ def there(jobs: Sequence[Job], address: str, quiet: bool) -> Iterator[Outcome]:
             while refs:
                 if signals and not told:
                     told = True
-                    board.say("Stopping: every run finishes its round and is saved. Ctrl-C again kills them.")
+                    board.stops()
                     _cancel(ray, refs)
                 for ref in ray.wait(list(refs), timeout=_PAUSE)[0]:
                     yield board.ends(_outcome(ray, ref, refs.pop(ref), told))

@@ -62,7 +62,7 @@ def _here(jobs: Sequence[Job], workers: int, quiet: bool) -> Iterator[Outcome]:
             while waiting or running:
                 if signals and not told:
                     told = True
-                    board.say("Stopping: every run finishes its round and is saved. Ctrl-C again kills them.")
+                    board.stops()
                     for child in running:
                         child.stop()
                 if told:
