@@ -10,8 +10,10 @@ from collections.abc import Callable
 
 import tyro
 
+from ganvas.cli.compare import compare
 from ganvas.cli.judge import diagnose, evaluate
 from ganvas.cli.look import data, plot, recipes, sample
+from ganvas.cli.style import style
 from ganvas.cli.tell import told
 from ganvas.cli.train import train
 
@@ -22,6 +24,8 @@ VERBS: dict[str, Callable[..., None]] = {
     "data": data,
     "evaluate": evaluate,
     "diagnose": diagnose,
+    "compare": compare,
+    "style": style,
     "recipes": recipes,
 }
 

@@ -32,7 +32,7 @@ def evaluate(
         truncation: Below 1: more typical, less varied.
         quick: Only the distances, precision and recall, and the classes.
         device: Where to compute: auto, cpu, cuda …
-        panel: Where to draw the closest pairs (picture, nearest training picture); for a run, closest.png in it.
+        panel: Where to draw the closest pairs, each above its nearest training picture; for a run, closest.png in it.
         json: Print JSON.
     """
     from ganvas.judge import evaluate as judge

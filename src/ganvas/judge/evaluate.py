@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 from torch import nn
 
 from ganvas import canvas
@@ -288,5 +289,13 @@ def write(found: Evaluation, run: Run | None, panel: Path | None = None) -> None
     if run is not None:
         log.append(run.path / "metrics.jsonl", found.to_json())
         panel = panel or run.path / "closest.png"
-    if found.panel is not None and panel is not None:
-        canvas.save(canvas.grid(found.panel, 2), panel)
+    if panel is not None and (pairs := closest(found)) is not None:
+        canvas.save(pairs, panel)
+
+
+def closest(found: Evaluation) -> Image.Image | None:
+    """Judged pictures above, their nearest training pictures below, the closest first; None where there are none."""
+    if found.panel is None:
+        return None
+    rows = np.concatenate([found.panel[::2], found.panel[1::2]])
+    return canvas.grid(rows, len(rows) // 2, row_names=("drawn", "nearest"))

@@ -18,7 +18,7 @@ def spectrum(images: np.ndarray) -> np.ndarray:
 
     Each picture without its mean; frequencies in waves along the shorter side.
     """
-    n, _, h, w = images.shape
+    h, w = images.shape[2:]
     pixels = torch.tensor(images, dtype=torch.float64)
     power = torch.fft.fft2(pixels - pixels.mean((2, 3), keepdim=True)).abs().square().mean((0, 1)).numpy() / (h * w)
     shorter = min(h, w)
