@@ -32,7 +32,10 @@ _HOMES = {
     "GanvasError": "errors", "stylize": "style.transfer",
 }  # fmt: skip
 
-__all__ = ["GanvasError", "Probe", "Run", "__version__", "compare", "diagnose", "evaluate", "load", "stylize", "train", "watch"]
+__all__ = [
+    "GanvasError", "Probe", "Run", "__version__", "compare", "diagnose", "evaluate", "load", "stylize", "train",
+    "watch",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

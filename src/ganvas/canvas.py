@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -48,8 +49,8 @@ def grid(images: np.ndarray, columns: int, *, row_names: Sequence[str] = (), sca
     return paper
 
 
-def save(image: Image.Image, path: Path) -> None:
-    """Writes a picture in the format of its ending, atomically.
+def save(image: Image.Image, path: Path, **how: Any) -> None:
+    """Writes a picture in the format of its ending, atomically; `how` goes to Pillow's encoder.
 
     Raises:
         GanvasError: no format has this ending, or the format cannot hold the picture.
@@ -64,7 +65,7 @@ def save(image: Image.Image, path: Path) -> None:
     make_folder(path.parent)
     try:
         with atomic_file(path) as temporary:
-            image.save(temporary, format=kind)
+            image.save(temporary, format=kind, **how)
     except (ValueError, KeyError) as error:
         raise GanvasError(f"{path}: {error}", mend="write .png instead.") from error
 

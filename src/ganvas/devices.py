@@ -1,5 +1,10 @@
-"""Where to compute."""
+"""Where to compute, and how much memory is free there."""
 
+import contextlib
+import os
+from pathlib import Path
+
+import psutil
 import torch
 
 from ganvas.errors import GanvasError
@@ -29,3 +34,14 @@ def choose(name: str) -> torch.device:
             mend="use --device auto, or start no more processes than there are GPUs.",
         )
     return chosen
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory that is free on the device; on the CPU, this process's share of what the container's limit leaves."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    free = psutil.virtual_memory().available
+    limit, used = (Path(f"/sys/fs/cgroup/memory.{name}") for name in ("max", "current"))
+    with contextlib.suppress(OSError, ValueError):  # no such limit
+        free = min(free, int(limit.read_text()) - int(used.read_text()))
+    return free // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))

@@ -23,8 +23,9 @@ def statistics(features: Tensor, weights: Tensor | None = None) -> Tensor:
     the mean.
     """
     flat = features[0].flatten(1)
-    weighed = flat if weights is None else flat * weights[0].flatten(1)
-    return torch.cat([weighed @ flat.T, weighed.sum(1, keepdim=True)], dim=1)
+    spread = None if weights is None else weights[0].flatten(1)
+    mean = flat if spread is None else flat * spread
+    return torch.cat([_Gram.apply(flat, spread), mean.sum(1, keepdim=True)], dim=1)  # type: ignore[list-item]
 
 
 def gram_distance(x: Tensor, target: Tensor) -> Tensor:
@@ -65,10 +66,10 @@ def content_distance(features: Tensor, wanted: Tensor, weights: Tensor | None = 
 
 
 def total_variation(images: Tensor) -> Tensor:
-    """The mean over pixels of the squared steps to the right, down, and along both diagonals (these halved) -> float [].
+    """The mean over pixels of the squared steps to the right, down, and along both diagonals (these halved).
 
-    Images float [1 c h w]; beyond the border the picture goes on as it ended. A checkerboard of ±1 has 8, a ramp that
-    rises by r each column 2 r².
+    Images float [1 c h w] -> float []; beyond the border the picture goes on as it ended. A checkerboard of ±1 has
+    8, a ramp that rises by r each column 2 r²; both but for the border.
     """
     x = F.pad(images, (1, 1, 0, 1), mode="replicate")
     here = x[:, :, :-1, 1:-1]
@@ -81,6 +82,21 @@ def total_variation(images: Tensor) -> Tensor:
 def _covariance(x: Tensor) -> Tensor:
     mean = x[:, -1:]
     return x[:, :-1] - mean @ mean.T
+
+
+class _Gram(torch.autograd.Function):
+    """Σ w f fᵀ of features [c n] and weights [1 n] or None. One product on the way back, not autograd's two."""
+
+    @staticmethod
+    def forward(context, flat: Tensor, weights: Tensor | None) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        context.save_for_backward(flat, weights)
+        return (flat if weights is None else flat * weights) @ flat.T
+
+    @staticmethod
+    def backward(context, gradient: Tensor) -> tuple[Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        flat, weights = context.saved_tensors
+        slope = (gradient + gradient.T) @ flat
+        return slope if weights is None else slope * weights, None
 
 
 class _TraceOfRoot(torch.autograd.Function):

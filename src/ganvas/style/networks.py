@@ -4,7 +4,7 @@ Pictures are float [n 3 h w] in [-1, 1] for all of them; each brings them to wha
 pads by repeating the border, as zeros would draw a frame into the picture (Crowson 2021).
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import pairwise
 
 import torch
@@ -15,8 +15,15 @@ from ganvas.errors import GanvasError
 from ganvas.judge.eye import BLOCKS as EYE_BLOCKS
 from ganvas.judge.eye import eye as the_eye
 
-RGB = "rgb"
-"""The layer that every network has: the picture itself."""
+RGB, PATCHES = "rgb", "patches"
+"""The layers that every network has: the picture itself, and the 5×5 pixels around every other pixel."""
+
+PATCH = 5
+
+IMAGENET_MEAN, IMAGENET_SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+Blocks = Sequence[Sequence[int]]
+"""Channels of the convolutions, block by block."""
 
 VGG19_BLOCKS = ((64,) * 2, (128,) * 2, (256,) * 4, (512,) * 4, (512,) * 4)
 """Simonyan & Zisserman 2015, table 1, E."""
@@ -29,15 +36,18 @@ class Network(nn.Module):
     """A row of steps; the named ones are layers that a loss may look at.
 
     Attributes:
-        names: its layers, in their order, `rgb` first.
+        names: its layers, in their order, `rgb` and `patches` first.
     """
+
+    scale: Tensor
+    shift: Tensor
 
     def __init__(self, name: str, mean: Collection[float] = (0.5,) * 3, spread: Collection[float] = (0.5,) * 3) -> None:
         """The mean and spread of the pictures it learnt from, in [0, 1], RGB."""
         super().__init__()
         self.name = name
         self.steps = nn.ModuleDict()
-        self._geometry: dict[str, tuple[int, int]] = {RGB: (1, 0)}
+        self._geometry: dict[str, tuple[int, int]] = {RGB: (1, 0), PATCHES: (2, PATCH // 2)}
         self._stride, self._reach = 1, 0
         to_its_own = torch.tensor([list(mean), list(spread)]).view(2, 1, 3, 1, 1)
         self.register_buffer("scale", 0.5 / to_its_own[1], persistent=False)
@@ -50,6 +60,12 @@ class Network(nn.Module):
         self._stride *= stride
         if not name.startswith("pool"):
             self._geometry[name] = (self._stride, self._reach)
+
+    def end_before(self, name: str) -> None:
+        """Drops a step and all that come after it."""
+        for later in list(self.steps)[list(self.steps).index(name) :]:
+            del self.steps[later]
+            self._geometry.pop(later, None)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -78,10 +94,14 @@ class Network(nn.Module):
         """What the named layers tell of images float [n 3 h w] in [-1, 1]; nothing is computed beyond the last.
 
         Returns:
-            name -> float [n c h/stride w/stride], `rgb` the images themselves.
+            name -> float [n c h/stride w/stride].
         """
         wanted = set(names)
-        told = {RGB: images} if RGB in wanted else {}
+        told = {}
+        if RGB in wanted:
+            told[RGB] = images
+        if PATCHES in wanted:
+            told[PATCHES] = _patches(images)
         x = images * self.scale + self.shift
         for name, step in self.steps.items():
             if not wanted - told.keys():
@@ -90,6 +110,13 @@ class Network(nn.Module):
             if name in wanted:
                 told[name] = x
         return told
+
+
+def _patches(images: Tensor) -> Tensor:
+    """[n 3 h w] -> [n 3·PATCH² h/2 w/2], sides rounded up."""
+    around = F.pad(images, (PATCH // 2,) * 4, mode="replicate")
+    height, width = (-(-side // 2) for side in images.shape[2:])
+    return F.unfold(around, PATCH, stride=2).unflatten(2, (height, width))
 
 
 class Convolution(nn.Conv2d):
@@ -115,7 +142,7 @@ class Fire(nn.Module):
 
 def eye() -> Network:
     """The embedded network (`judge/eye.py`), relu1_1 to relu4_2. It needs no weights of the user's."""
-    network = _plain("eye", EYE_BLOCKS, len(EYE_BLOCKS), lambda: nn.AvgPool2d(2, ceil_mode=True))
+    network = _plain("eye", EYE_BLOCKS, lambda: nn.AvgPool2d(2, ceil_mode=True))
     for (_, mine), its in zip(_convolutions(network), the_eye().convolutions.values(), strict=True):
         mine.load_state_dict(its.state_dict())
     return _fixed(network)
@@ -127,7 +154,7 @@ def vgg19(weights: Mapping[str, Tensor]) -> Network:
     Raises:
         GanvasError: the weights are another network's, or not finite.
     """
-    network = _plain("vgg19", VGG19_BLOCKS, 5, lambda: nn.MaxPool2d(2), IMAGENET_MEAN, IMAGENET_SPREAD)
+    network = _plain("vgg19", VGG19_BLOCKS, lambda: nn.MaxPool2d(2), IMAGENET_MEAN, IMAGENET_SPREAD)
     names, place = {}, 0  # torchvision counts convolutions, ReLUs and pools
     for name in network.steps:
         names[name] = f"features.{place}"
@@ -153,15 +180,12 @@ def squeezenet(weights: Mapping[str, Tensor]) -> Network:
     return _with_weights(network, weights, names)
 
 
-IMAGENET_MEAN, IMAGENET_SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-
-
-def _plain(name, blocks, depth, pool, *normalised) -> Network:  # noqa: ANN001
+def _plain(name: str, blocks: Blocks, pool: Callable[[], nn.Module], *normalised: tuple[float, ...]) -> Network:
     """Blocks of 3×3 convolutions with a halving between them, named as VGG's."""
     network = Network(name, *normalised)
     widths = (3, *(width for block in blocks for width in block))
     pairs = pairwise(widths)
-    for b, block in enumerate(blocks[:depth], 1):
+    for b, block in enumerate(blocks, 1):
         if b > 1:
             network.add(f"pool{b - 1}", pool(), 2, 2)
         for i in range(1, len(block) + 1):
@@ -179,4 +203,27 @@ def _fixed(network: Network) -> Network:
 
 
 def _with_weights(network: Network, weights: Mapping[str, Tensor], names: Mapping[str, str]) -> Network:
-    raise NotImplementedError
+    """Fills the steps in their order, and ends the network where the weights end."""
+    for step, place in names.items():
+        if step.startswith("pool"):
+            continue
+        own = {key.removeprefix(f"{place}."): value for key, value in weights.items() if key.startswith(f"{place}.")}
+        if not own:
+            network.end_before(step)
+            break
+        if not all(value.isfinite().all() for value in own.values()):
+            raise GanvasError(f"The weights of {network.name} hold values that are not numbers, in {place}.")
+        try:
+            network.steps[step].load_state_dict(own)
+        except RuntimeError as error:
+            raise _foreign(network.name, place) from error
+    if not network.steps:
+        raise _foreign(network.name, next(iter(names.values())))
+    return _fixed(network)
+
+
+def _foreign(name: str, place: str) -> GanvasError:
+    return GanvasError(
+        f"These are not the weights of {name}: {place} is missing or of another shape.",
+        expected=f"{place}.weight and the others, named and shaped as torchvision's ",
+    )

@@ -1,14 +1,10 @@
 """What a run will cost, found out before its first step: operations, memory, time."""
 
-import contextlib
 import math
-import os
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
@@ -17,6 +13,7 @@ from torch.utils.flop_counter import flop_registry
 
 from ganvas import networks
 from ganvas.config import TrainConfig, replace
+from ganvas.devices import free_bytes
 from ganvas.errors import GanvasError
 from ganvas.game.moves import Penalties, train_d, train_g
 from ganvas.networks import Shape
@@ -208,17 +205,6 @@ class _Counter(TorchDispatchMode):
         if cost := flop_registry.get(func.overloadpacket):
             self.total += cost(*args, **(kwargs or {}), out_val=out)
         return out
-
-
-def free_bytes(device: torch.device) -> int:
-    """Memory that is free on the device; on the CPU, this process's share of what the container's limit leaves."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    free = psutil.virtual_memory().available
-    limit, used = (Path(f"/sys/fs/cgroup/memory.{name}") for name in ("max", "current"))
-    with contextlib.suppress(OSError, ValueError):  # no such limit
-        free = min(free, int(limit.read_text()) - int(used.read_text()))
-    return free // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
 def _kept_for_backward(players: Players, shape: Shape, n: int) -> int:

@@ -1,0 +1,43 @@
+"""`ganvas style`: a photo in the style of a painting."""
+
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from ganvas.cli.tell import print_json
+from ganvas.style.options import StyleOptions
+
+
+def style(
+    content: Positional[Path],
+    styles: Positional[tuple[Path, ...]],
+    out: Annotated[Path, arg(aliases=["-o"])] = Path("styled.png"),
+    masks: tuple[Path, ...] = (),
+    style_masks: tuple[Path, ...] = (),
+    preview: Path | None = None,
+    gif: Path | None = None,
+    options: Annotated[StyleOptions, arg(name="")] = StyleOptions(),  # noqa: B008
+    quiet: bool = False,
+    json: bool = False,
+) -> None:
+    """Redraw a photo in the style of a painting, or of several.
+
+    While it works, the result so far is in --out. Ctrl-C keeps what there is.
+
+    Args:
+        content: A photo, or a folder of them.
+        styles: One painting or several.
+        out: The result's file; for a folder of photos, a folder.
+        masks: One grey picture for each style: where it shall be. What none covers stays the photo.
+        style_masks: One grey picture for each style: the part of the painting to learn from.
+        preview: Write the result so far here instead of to --out.
+        gif: An animation of the way there: .gif, .webp or .png.
+        quiet: Print nothing.
+        json: Print one JSON object for each picture.
+    """
+    from ganvas.style.redraw import redraw
+
+    for done in redraw(content, styles, out, masks, style_masks, preview, gif, options, quiet=quiet or json):
+        if json:
+            print_json(done)

@@ -1,0 +1,136 @@
+"""Weights of the networks that others have trained: downloaded once by name, or read from the user's file."""
+
+import hashlib
+import os
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from pickle import UnpicklingError
+
+import torch
+from filelock import FileLock
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from ganvas.data import cache
+from ganvas.data.progress import bar
+from ganvas.errors import GanvasError
+from ganvas.files import atomic_file
+from ganvas.style import networks
+from ganvas.style.networks import Network
+
+A_BLOCK = 2**20
+
+
+@dataclass(frozen=True)
+class Published:
+    """A file on the web, and the SHA-256 that it must have."""
+
+    url: str
+    sha256: str
+    size: int
+    """Bytes."""
+
+
+PUBLISHED = {
+    "vgg19": Published(
+        "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth",
+        "dcbb9e9dad569fff7a846263a77324fc34978fea2bfb039c012d710e1776ae44",
+        574_673_361,
+    ),
+    "squeezenet": Published(
+        "https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth",
+        "b8a52dc049b60e4b6ab68ad0df457362afab8b6304b2febdc1650a5dab4d7e7b",
+        4_958_839,
+    ),
+}
+"""torchvision's, trained on ImageNet (BSD-3-Clause)."""
+
+
+def network(name: str, weights: Path | None = None) -> Network:
+    """eye, vgg19 or squeezenet; the latter two with the weights of a file, or downloaded.
+
+    Raises:
+        GanvasError: no such file, not this network's weights, or they cannot be downloaded.
+    """
+    if name == "eye":
+        if weights is not None:
+            raise GanvasError("The eye brings its own weights.", mend="leave --weights out, or add --network vgg19.")
+        return networks.eye()
+    made = {"vgg19": networks.vgg19, "squeezenet": networks.squeezenet}[name]
+    return made(read(weights or downloaded(name)))
+
+
+def read(path: Path) -> dict[str, Tensor]:
+    """A state dict from .safetensors, or from .pth by PyTorch's restricted unpickler, which makes nothing but tensors.
+
+    Raises:
+        GanvasError: no such file, or not a file of weights.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            found = load_file(path)
+        else:
+            found = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, SafetensorError, UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else f"{error}".splitlines()[0]
+        raise GanvasError(
+            f"{path} cannot be read as weights: {reason}.", expected="a .safetensors or .pth file of a state dict"
+        ) from error
+    if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
+        raise GanvasError(f"{path} holds something other than weights.", expected="names and their tensors")
+    return found
+
+
+def downloaded(name: str) -> Path:
+    """The published file of a network, from the cache or else from the web; never one with another SHA-256.
+
+    Raises:
+        GanvasError: there is no network here, or what came is another file.
+    """
+    told = PUBLISHED[name]
+    path = cache.root() / "weights" / told.url.rpartition("/")[2]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{path}.lock"):
+            if not path.exists() or _digest(path) != told.sha256:
+                _download(name, told, path)
+    except OSError as error:
+        raise GanvasError(
+            f"{path} cannot be written: {error.strerror or error}.",
+            expected="a cache that this user may write to",
+            mend="set the environment variable GANVAS_CACHE to a folder, or give the file with --weights.",
+        ) from error
+    return path
+
+
+def _download(name: str, told: Published, path: Path) -> None:
+    with atomic_file(path) as temporary:
+        try:
+            with (
+                urllib.request.urlopen(told.url, timeout=30) as answer,
+                open(temporary, "wb") as file,
+                bar(f"Downloading {path.name}", told.size, shown=True) as advance,
+            ):
+                while block := answer.read(A_BLOCK):
+                    file.write(block)
+                    advance(len(block))
+        except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+            raise GanvasError(
+                f"The weights of {name} could not be downloaded: {getattr(error, 'reason', error)}.",
+                expected=f"{told.url} ({told.size / 1e6:,.0f} MB)",
+                mend=f"fetch it elsewhere and give it with --weights {path.name}; or use --network eye.",
+            ) from error
+        if (found := _digest(temporary)) != told.sha256:
+            raise GanvasError(
+                f"{told.url} gave {os.path.getsize(temporary):,} bytes with the SHA-256 {found[:16]}….",
+                expected=f"{told.size:,} bytes, {told.sha256[:16]}…",
+                mend="try again; if it stays, something between here and there alters files.",
+            )
+
+
+def _digest(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
