@@ -53,6 +53,18 @@ def test_a_look_that_fails_is_written_down_and_the_run_goes_on(tmp_path: Path, m
     assert run.snapshots
 
 
+@pytest.mark.parametrize("on_failure", ["warn", "stop"])
+def test_looks_keep_to_their_share_unless_acts_are_founded_on_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, on_failure: str
+) -> None:
+    monkeypatch.setattr("ganvas.training.doctor.FREE", 0.0)
+    monkeypatch.setattr("ganvas.training.doctor.SHARE", 0.0)
+    run = start.train(replace(tiny(), on_failure=on_failure), out=tmp_path, quiet=True)
+    looked = ["signs" in line for line in log.read_lines(run.path / "stats.jsonl")]
+    assert len(looked) == 6
+    assert looked == ([True, *[False] * 5] if on_failure == "warn" else [True] * 6)
+
+
 def test_what_is_found_is_told_kept_and_diagnosed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = start.train(broken(), out=tmp_path)
     said = capsys.readouterr().err

@@ -1,5 +1,6 @@
-"""The doctor at the table: one look at the players with every tick, and what is to be done about what it sees."""
+"""The doctor at the table: a look at the players with each tick that can afford one, and what is seen anew."""
 
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -33,6 +34,9 @@ JUDGED = 64
 DIGITS = 6
 """Significant digits of what is logged."""
 
+SHARE, FREE = 0.03, 2.0
+"""Of the training time that looks may take where they decide nothing; and seconds of them that are not counted."""
+
 
 class Doctor:
     """Looks at the players of a run.
@@ -47,7 +51,7 @@ class Doctor:
         self._test = _test_pictures(config, images)
         self._steps: dict[str, signs.Steps] = {}
         self._told: set[str] = set()
-        self._begun = 0
+        self._begun, self._spent = 0, 0.0
         self._gallery: Gallery | None = None
         conditional, rng = config.pictures.conditional, np.random.default_rng(0)
         parts = shares(images) if conditional else None
@@ -59,19 +63,28 @@ class Doctor:
         if self._test is not None and (self._test.classes >= images.classes or not conditional):
             self._held = _some(self._test, rng.permutation(len(self._test))[:SHOWN], conditional).to(players.device)
 
-    def begin(self, nimg: int, lines: Iterable[Mapping[str, Any]] = ()) -> None:
-        """Judges only what came after `nimg` images: those lines of stats.jsonl, and what is to come."""
-        self._begun = nimg
+    def begin(self, nimg: int, lines: Iterable[Mapping[str, Any]] = (), seconds: float = 0.0) -> None:
+        """Judges only what came after `nimg` images: those lines of stats.jsonl, and what is to come.
+
+        A run that goes on after so many seconds has had its share of looks.
+        """
+        self._begun, self._spent = nimg, max(self._spent, SHARE * seconds)
         self.history.facts.pop("non_finite", None)
         later = [line for line in lines if line["nimg"] > nimg]
         self.history = History.of_stats(later, self.history.facts)
         self.history.facts["seen"] = later[-1]["nimg"] - nimg if later else 0
         self._told = {finding.name for finding in self.diagnosis().findings}
 
-    def arm(self) -> None:
-        """Before the round that is looked at."""
-        game = self._players.game
+    def arm(self, seconds: float) -> None:
+        """Before the round that may be looked at, after so many seconds of training.
+
+        Looks on which acts are founded are never left out: a run must act the same on any machine.
+        """
+        if self._config.habits.on_failure == "warn" and self._spent > FREE + SHARE * seconds:
+            return
+        began, game = time.perf_counter(), self._players.game
         self._steps = {"D": signs.Steps(game.D), "G": signs.Steps(game.G)}
+        self._spent += time.perf_counter() - began
 
     def look(self) -> dict[str, float]:
         """What is seen after that round, rounded; nothing of the players is changed.
@@ -80,11 +93,13 @@ class Doctor:
         """
         if not self._steps or "blind" in self.history.facts:
             return {}
+        began = time.perf_counter()
         try:
             seen = self._seen()
         except Exception as error:  # a look is not worth a run
             self.history.facts["blind"] = {"players": f"{type(error).__name__}: {error}"}
             return {}
+        self._spent += time.perf_counter() - began
         return {name: float(f"{value:.{DIGITS}g}") for name, value in seen.items()}
 
     def _seen(self) -> dict[str, float]:

@@ -88,7 +88,7 @@ class Session:
                 before = self.nimg
                 after = self.nimg + self.config.a_round
                 if self.doctor and (_crossed(before, after, tick) or _crossed(before, after, snap)):
-                    self.doctor.arm()
+                    self.doctor.arm(self.seconds)
 
                 seen, norms = self.players.round([next(batches) for _ in range(d_steps)], self.nimg)
                 self.stats.add(seen, self.nimg)
@@ -125,7 +125,8 @@ class Session:
             if saved:
                 log.event(self.run.path, "resume", self.nimg)
             if self.doctor:
-                self.doctor.begin(self.rescue.since, log.read_lines(self.run.path / "stats.jsonl"))
+                lines = log.read_lines(self.run.path / "stats.jsonl")
+                self.doctor.begin(self.rescue.since, lines, self.seconds)
         return saved is not None
 
     def _announce(self, fresh: bool, cost: str) -> None:
@@ -187,7 +188,7 @@ class Session:
             }
             if self.leads:
                 if self.doctor:
-                    line["signs"] = self._seen()
+                    line |= self._seen()
                 line |= self._looked()
                 log.append(self.run.path / "stats.jsonl", line)
                 self.terminal.tick(line)
@@ -196,14 +197,14 @@ class Session:
                 self._act(distributed.lead(self._decided))
         self.ticked, self.ticked_at = time.perf_counter(), self.nimg
 
-    def _seen(self) -> dict[str, float]:
-        """The doctor's look; that it failed is written down once."""
+    def _seen(self) -> dict[str, dict[str, float]]:
+        """The doctor's look, if it took one; that it failed is written down once."""
         assert self.doctor is not None
         could = "blind" not in self.doctor.history.facts
         seen = self.doctor.look()
         if could and (blind := self.doctor.history.facts.get("blind")):
             log.event(self.run.path, "watch failed", self.nimg, error=blind["players"])
-        return seen
+        return {"signs": seen} if seen else {}
 
     def _diagnosed(self, line: Mapping[str, Any]) -> None:
         """What the doctor sees for the first time is told, and written down with its evidence."""
