@@ -72,11 +72,12 @@ def shuffle(images: ImageSet, rows: np.ndarray, spare: np.ndarray, strength: int
 
 
 def drop(images: ImageSet, rows: np.ndarray, spare: np.ndarray, strength: int) -> np.ndarray:
-    """The first classes are missing; others stand in for them."""
+    """The first tenth, fifth … of all pictures in the order of their classes are missing; others stand in for them."""
     assert images.labels is not None
-    missing = round(images.classes * (0.1, 0.2, 0.4, 0.6, 0.8)[strength - 1] + 0.001) or 1
-    kept = spare[images.labels[spare] >= missing]
-    return images.images[np.resize(kept, len(rows))]
+    share = (0.1, 0.2, 0.4, 0.6, 0.8)[strength - 1]
+    by_class = spare[np.argsort(images.labels[spare], kind="stable")]
+    kept = by_class[round(share * len(by_class)) :]
+    return images.images[np.resize(np.random.default_rng(strength).permutation(kept), len(rows))]
 
 
 def duplicate(images: ImageSet, rows: np.ndarray, spare: np.ndarray, strength: int) -> np.ndarray:

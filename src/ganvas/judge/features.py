@@ -26,7 +26,6 @@ from ganvas.data import ImageSet, cache, to_unit
 from ganvas.data.progress import bar
 from ganvas.errors import GanvasError
 from ganvas.files import atomic_file
-from ganvas.judge.eye import NAMES as EYE_LAYERS
 from ganvas.judge.eye import eye, to_rgb
 
 A_PASS = 2**19
@@ -34,6 +33,9 @@ A_PASS = 2**19
 
 EYE_SIDES = (16, 128)
 """The eye sees pictures whose shorter side lies between these, and others resized to the nearer one."""
+
+EYE_TELLS = ("relu1_2", "relu2_2", "relu3_2")
+"""Its layers that are its features: those that rank damages as networks taught by ImageNet do (docs/decisions/0011)."""
 
 
 @dataclass(frozen=True)
@@ -193,13 +195,12 @@ def the_eye(device: str = "cpu") -> Extractor:
     network = eye()
     place = torch.device(device)
     seen = network if place.type == "cpu" else _moved(network, place)
-    told = [f"relu{name}" for name in EYE_LAYERS if name.endswith("_2")][1:]
 
     def look(images: Tensor) -> Tensor:
-        maps = seen.layers(to_rgb(fitted(images.to(place), EYE_SIDES)), told)
-        return torch.cat([maps[name].mean((2, 3)) for name in told], dim=1).cpu()
+        maps = seen.layers(to_rgb(fitted(images.to(place), EYE_SIDES)), EYE_TELLS)
+        return torch.cat([maps[name].mean((2, 3)) for name in EYE_TELLS], dim=1).cpu()
 
-    return Extractor("eye", digest(network), described(EYE_SIDES), look)
+    return Extractor("eye", digest(network), described(EYE_SIDES), look, {"layers": " ".join(EYE_TELLS)})
 
 
 def own(network: nn.Module, name: str = "", *, device: str = "cpu") -> Extractor:
