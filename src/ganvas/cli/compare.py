@@ -33,7 +33,8 @@ def compare(
     """Train recipes on one budget, or take runs that are there, and say which is better and whether that is luck.
 
     Args:
-        what: Recipes and run folders, in any mixture; StyleGAN's runs and torch-fidelity's JSON are shown beside.
+        what: Recipes (with knobs of their own: cnn:g_width=64,batch=32) and run folders, in any mixture; StyleGAN's
+            runs and torch-fidelity's JSON are shown beside.
         data: What the recipes learn from; by default each its own.
         kimg: The budget of each training: thousand pictures. By default each recipe's own.
         minutes: Or the budget in minutes, turned into pictures by a trial of the speed.

@@ -50,7 +50,8 @@ def entrants(
     """Those that compete, in the order named.
 
     Args:
-        what: names of recipes, and run folders; runs that differ in nothing but the seed are one entrant.
+        what: names of recipes, with knobs of their own if need be ("cnn:g_width=64,batch=32"), and run folders; runs
+            that differ in nothing but the seed are one entrant.
         knobs: set for every recipe, such as `{"data": "mnist", "kimg": 100}`.
         vary: (knob, values): each recipe competes once for each combination.
 
@@ -79,10 +80,12 @@ def _is_run(name: str) -> bool:
     return False
 
 
-def _varied(name: str, knobs: dict[str, Any], vary: Sequence[tuple[str, Sequence[Any]]]) -> Iterable[Entrant]:
+def _varied(what: str, knobs: dict[str, Any], vary: Sequence[tuple[str, Sequence[Any]]]) -> Iterable[Entrant]:
+    name, _, given = what.partition(":")
+    fixed = parsed_set(given.split(",")) if given else {}
     base = replace(recipe(name).config, **knobs)
     for values in itertools.product(*(options for _, options in vary)):
-        own = dict(zip((knob for knob, _ in vary), values, strict=True))
+        own = {**fixed, **dict(zip((knob for knob, _ in vary), values, strict=True))}
         told = " ".join(f"{knob}={value}" for knob, value in own.items())
         yield Entrant(f"{name} {told}".strip(), name, replace(base, **own))
 
