@@ -56,6 +56,14 @@ def logged(n: int = 30, facts: dict[str, Any] | None = None, /, **columns: Colum
     return filled(History("epoch", dict(facts or {})), n, names)
 
 
+def paced(speed: Sequence[float], **columns: Column) -> History:
+    """A healthy training at so many kimg/s."""
+    history = watched(len(speed), **columns)
+    for at, value in zip(history["D/loss"].at, speed, strict=True):
+        history.add(at, {"kimg_per_s": value})
+    return history
+
+
 def names(history: History) -> list[str]:
     return [finding.name for finding in diagnose(history).findings]
 
@@ -243,10 +251,23 @@ SEEN: dict[str, list[tuple[History, History]]] = {
         (logged(60, G_loss=WAVES), logged(60, G_loss=[*WAVES[:-1], INF])),
         (logged(60, G_loss=WAVES), logged(60, G_loss=0)),
     ],
+    "memory grows": [
+        (watched(memory=list(np.linspace(500, 1500, 20))), watched(memory=list(np.linspace(500, 590, 20)))),
+        (watched(memory=list(np.linspace(500, 1500, 20))), watched(memory=after(10, 500, 1500))),
+        (watched(memory=list(np.linspace(500, 1500, 20))), watched(memory=[500 + 400 * (i % 2) for i in range(20)])),
+        (watched(memory=list(np.linspace(500, 1500, 20))), watched(10, memory=list(np.linspace(500, 1500, 10)))),
+        (watched(memory=list(np.linspace(500, 1500, 20))), watched(memory=[*np.geomspace(500, 1500, 5), *[1500] * 15])),
+    ],
     "plateau": [
         (logged(fid=after(10, 90, 30, 30)), logged(fid=np.geomspace(90, 3, 30).tolist())),
         (logged(fid=after(10, 90, 30, 30)), logged(9, fid=30)),
         (logged(fid=after(10, 90, 30, 30)), logged(fid=0)),
+    ],
+    "slowing down": [
+        (paced(after(15, 2.0, 0.5)), paced(after(15, 2.0, 1.3))),
+        (paced(after(15, 2.0, 0.5)), paced(after(28, 2.0, 0.5, 30))),
+        (paced(after(15, 2.0, 0.5)), paced([*after(22, 2.0, 0.5, 27), 2.0, 2.0, 2.0])),
+        (paced(after(15, 2.0, 0.5)), paced(after(15, 2.0, 0.5), growth=1.0)),
     ],
     "too early to judge": [
         (watched(2), watched()),
@@ -309,7 +330,8 @@ def test_a_healthy_training_has_nothing() -> None:
 def test_nothing_at_all_is_too_early() -> None:
     found = diagnose(History("step"))
     assert [f.name for f in found.findings] == ["too early to judge"]
-    assert set(found.unseen) == {row.name for row in CONDITIONS} - {"too early to judge"}
+    assert set(found.unseen) == {row.name for row in CONDITIONS if row.needs}
+    assert {row.name for row in CONDITIONS if not row.needs} == {"too early to judge", "memory grows", "slowing down"}
 
 
 # Wasserstein

@@ -13,6 +13,9 @@ from ganvas.errors import GanvasError
 from ganvas.recipes import RECIPES, recipe
 from ganvas.runs.folder import Run, changed
 
+LONGEST = 80
+"""Letters of a name that is part of a folder's."""
+
 KNOBS_IN_A_NAME = 3
 """Differing knobs that a name lists before it only counts them."""
 
@@ -33,15 +36,21 @@ class Entrant:
     config: TrainConfig
     runs: tuple[Run, ...] = ()
 
-    @property
-    def slug(self) -> str:
-        """Its name as part of a folder's."""
-        return slug(self.name)
-
 
 def slug(name: str) -> str:
     """A name that every file system takes."""
-    return re.sub(r"[^A-Za-z0-9._=-]+", "-", name).strip("-.") or "unnamed"
+    short = re.sub(r"[^A-Za-z0-9._=-]+", "-", name).strip("-.") or "unnamed"
+    return short if len(short) <= LONGEST else short[: LONGEST - 4].rstrip("-.") + "-etc"
+
+
+def slugs(found: Sequence[Entrant]) -> dict[str, str]:
+    """Each entrant's name -> a part of a folder's name, no two alike."""
+    told: dict[str, str] = {}
+    for entrant in found:
+        short = slug(entrant.name)
+        candidates = itertools.chain([short], (f"{short}-{i}" for i in itertools.count(2)))
+        told[entrant.name] = next(own for own in candidates if own not in told.values())
+    return told
 
 
 def entrants(
@@ -73,9 +82,13 @@ def entrants(
 
 
 def _is_run(name: str) -> bool:
-    if (Path(name) / "config.json").exists():
-        return True
-    if name not in RECIPES and Path(name).exists():
+    try:
+        if (Path(name) / "config.json").exists():
+            return True
+        there = Path(name).exists()
+    except OSError:  # too long for a path
+        return False
+    if there and name not in RECIPES:
         Run(Path(name)).card  # noqa: B018 - says what is wrong with it
     return False
 
@@ -83,9 +96,9 @@ def _is_run(name: str) -> bool:
 def _varied(what: str, knobs: dict[str, Any], vary: Sequence[tuple[str, Sequence[Any]]]) -> Iterable[Entrant]:
     name, _, given = what.partition(":")
     fixed = parsed_set(given.split(",")) if given else {}
-    base = replace(recipe(name).config, **knobs)
+    base = replace(recipe(name).config, **{**knobs, **fixed})
     for values in itertools.product(*(options for _, options in vary)):
-        own = {**fixed, **dict(zip((knob for knob, _ in vary), values, strict=True))}
+        own = dict(zip((knob for knob, _ in vary), values, strict=True))
         told = " ".join(f"{knob}={value}" for knob, value in own.items())
         yield Entrant(f"{name} {told}".strip(), name, replace(base, **own))
 

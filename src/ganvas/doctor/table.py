@@ -1,6 +1,6 @@
 """The table: every condition, causes before their effects."""
 
-from ganvas.doctor import course, drawing, learning
+from ganvas.doctor import course, drawing, learning, machine
 
 CONDITIONS = (
     learning.NON_FINITE,
@@ -28,6 +28,8 @@ CONDITIONS = (
     learning.PARTLY_FROZEN,
     course.REGRESSING,
     course.OSCILLATING,
+    machine.GROWING,
     course.PLATEAU,
+    machine.SLOWING,
     course.EARLY,
 )
