@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from ganvas.style.losses import statistics
+from ganvas.style.losses import eigen, statistics
 
 LUMA = (0.299, 0.587, 0.114)
 """Rec. 601: what red, green and blue give to the luminance."""
@@ -30,9 +30,9 @@ def repainted(images: Tensor, own: Tensor, wanted: Tensor) -> Tensor:
     (mean, before), (aim, after) = _gaussian(own), _gaussian(wanted)
     root = _power(before, 0.5)
     inverse = _power(before, -0.5)
-    values, vectors = torch.linalg.eigh(inverse @ _power(root @ after @ root, 0.5) @ inverse)
-    matrix = ((vectors * values.clamp(max=GAIN)) @ vectors.T).to(images.dtype)
-    flat = matrix @ (images[0].flatten(1) - mean.to(images.dtype)) + aim.to(images.dtype)
+    values, vectors = eigen(inverse @ _power(root @ after @ root, 0.5) @ inverse)
+    matrix = ((vectors * values.clamp(max=GAIN)) @ vectors.T).to(images)
+    flat = matrix @ (images[0].flatten(1) - mean.to(images)) + aim.to(images)
     return flat.clamp(-1, 1).view_as(images)
 
 
@@ -50,10 +50,11 @@ def with_luminance(images: Tensor, light: Tensor) -> Tensor:
 
 
 def _gaussian(told: Tensor) -> tuple[Tensor, Tensor]:
-    mean = told[:, -1:].double()
-    return mean, told[:, :-1].double() - mean @ mean.T + LEAST * torch.eye(3, dtype=torch.double, device=told.device)
+    told = told.cpu().double()
+    mean = told[:, -1:]
+    return mean, told[:, :-1] - mean @ mean.T + LEAST * torch.eye(3, dtype=torch.double)
 
 
 def _power(matrix: Tensor, exponent: float) -> Tensor:
-    values, vectors = torch.linalg.eigh(matrix)
+    values, vectors = eigen(matrix)
     return (vectors * values.clamp(min=LEAST / 10) ** exponent) @ vectors.T

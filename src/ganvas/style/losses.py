@@ -46,10 +46,10 @@ class Wasserstein:
 
     def __init__(self, target: Tensor) -> None:
         self.mean, self.energy = target[:, -1], target.diagonal().sum()
-        wanted = _covariance(target).double()
-        values, vectors = torch.linalg.eigh(wanted)
-        self.root = ((vectors * values.clamp(min=0).sqrt()) @ vectors.T).to(target.dtype)
-        self.trace = wanted.trace().to(target.dtype)
+        wanted = _covariance(target)
+        values, vectors = eigen(wanted)
+        self.root = ((vectors * values.clamp(min=0).sqrt()) @ vectors.T).to(target)
+        self.trace = wanted.trace()
 
     def __call__(self, x: Tensor) -> Tensor:
         """Statistics float [c c+1], per position -> float []."""
@@ -79,6 +79,16 @@ def total_variation(images: Tensor) -> Tensor:
     return steps.mean()
 
 
+def eigen(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """Eigenvalues [c], ascending, and eigenvectors [c c] of a symmetric matrix, in float64.
+
+    LAPACK's float32 has given NaN for covariances of few directions; Apple's GPU has no float64.
+    """
+    place = "cpu" if matrix.device.type == "mps" else matrix.device
+    exact = matrix.detach().to(place, torch.double)
+    return torch.linalg.eigh((exact + exact.T) / 2)
+
+
 def _covariance(x: Tensor) -> Tensor:
     mean = x[:, -1:]
     return x[:, :-1] - mean @ mean.T
@@ -104,11 +114,11 @@ class _TraceOfRoot(torch.autograd.Function):
 
     @staticmethod
     def forward(context, matrix: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        values, vectors = torch.linalg.eigh((matrix + matrix.T) / 2)
+        values, vectors = eigen(matrix)
         values = values.clamp(min=0)
-        floor = (FLOOR * values.mean()).clamp(min=torch.finfo(matrix.dtype).tiny)
-        context.save_for_backward((vectors / (2 * values.clamp(min=floor).sqrt())) @ vectors.T)
-        return values.sqrt().sum()
+        floor = (FLOOR * values.mean()).clamp(min=1e-30)
+        context.save_for_backward(((vectors / (2 * values.clamp(min=floor).sqrt())) @ vectors.T).to(matrix))
+        return values.sqrt().sum().to(matrix)
 
     @staticmethod
     def backward(context, gradient: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]

@@ -48,18 +48,19 @@ class Network(nn.Module):
         self.name = name
         self.steps = nn.ModuleDict()
         self._geometry: dict[str, tuple[int, int]] = {RGB: (1, 0), PATCHES: (2, PATCH // 2)}
-        self._stride, self._reach = 1, 0
+        self._stride, self._before, self._after = 1, 0, 0
         to_its_own = torch.tensor([list(mean), list(spread)]).view(2, 1, 3, 1, 1)
         self.register_buffer("scale", 0.5 / to_its_own[1], persistent=False)
         self.register_buffer("shift", (0.5 - to_its_own[0]) / to_its_own[1], persistent=False)
 
-    def add(self, name: str, step: nn.Module, kernel: int, stride: int = 1) -> None:
-        """Adds a step whose outputs see `kernel` inputs a side, `stride` apart; a layer if its name is one."""
+    def add(self, name: str, step: nn.Module, kernel: int, stride: int = 1, padding: int = 0) -> None:
+        """Adds a step whose outputs see `kernel` inputs a side, `stride` apart; a layer unless it is called a pool."""
         self.steps[name] = step
-        self._reach += (kernel - 1) * self._stride
+        self._before += padding * self._stride
+        self._after += (kernel - 1 - padding) * self._stride
         self._stride *= stride
         if not name.startswith("pool"):
-            self._geometry[name] = (self._stride, self._reach)
+            self._geometry[name] = (self._stride, max(self._before, self._after))
 
     def end_before(self, name: str) -> None:
         """Drops a step and all that come after it."""
@@ -76,7 +77,7 @@ class Network(nn.Module):
         return self._geometry[name][0]
 
     def reach(self, name: str) -> int:
-        """Pixels to each side, at the most, that a position of the layer sees or that see it."""
+        """Pixels, at the most, that a position of the layer sees before and behind its own."""
         return self._geometry[name][1]
 
     def check(self, names: Collection[str]) -> None:
@@ -174,7 +175,7 @@ def squeezenet(weights: Mapping[str, Tensor]) -> Network:
     for number, (before, (squeezed, expanded)) in enumerate(zip(channels, SQUEEZENET_FIRES, strict=False), 2):
         if number in (2, 4, 6):
             network.add(f"pool{number}", nn.MaxPool2d(3, 2, ceil_mode=True), 3, 2)
-        network.add(f"fire{number}", Fire(before, squeezed, expanded), 3)
+        network.add(f"fire{number}", Fire(before, squeezed, expanded), 3, padding=1)
     places = ("0", None, "3", "4", None, "6", "7", None, "9", "10", "11", "12")
     names = {name: f"features.{place}" for name, place in zip(network.steps, places, strict=True) if place}
     return _with_weights(network, weights, names)
@@ -190,7 +191,7 @@ def _plain(name: str, blocks: Blocks, pool: Callable[[], nn.Module], *normalised
             network.add(f"pool{b - 1}", pool(), 2, 2)
         for i in range(1, len(block) + 1):
             mode = "replicate" if b == i == 1 else "zeros"
-            network.add(f"relu{b}_{i}", Convolution(*next(pairs), 3, padding=1, padding_mode=mode), 3)
+            network.add(f"relu{b}_{i}", Convolution(*next(pairs), 3, padding=1, padding_mode=mode), 3, padding=1)
     return network
 
 

@@ -31,7 +31,7 @@ class StyleOptions:
     """Layers that carry the content."""
     content_weight: float | None = None
     """More: closer to the photo."""
-    tv: float = 0.15
+    tv: float = 0.1
     """Weight of the total variation. More: smoother."""
     style_weights: tuple[float, ...] = ()
     """One for each style, where they are several."""

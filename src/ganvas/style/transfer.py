@@ -133,7 +133,7 @@ class _Descent:
 
     def down(self, goal: Goal, image: Tensor, count: int) -> Iterator[tuple[Value, Tensor]]:
         """Yields, for each of `count` steps, the loss before it and the averaged picture [1 3 h w] after it."""
-        image = image.clone().contiguous(memory_format=torch.channels_last).requires_grad_()
+        image = image.clone(memory_format=torch.contiguous_format).requires_grad_()
         optimiser = self._optimiser(image)
         average, part = torch.zeros_like(image), 0.0
         for i in range(count):
@@ -142,7 +142,7 @@ class _Descent:
 
             def closure(values: list[Value] = values) -> float:
                 values.append(goal(image))
-                image.grad = values[-1].gradient
+                image.grad = values[-1].gradient.contiguous()
                 return values[-1].loss
 
             optimiser.step(closure)
@@ -167,8 +167,7 @@ def _grown(state: dict[str, Tensor], image: Tensor) -> dict[str, Tensor]:
     size = (image.shape[2], image.shape[3])
     first = F.interpolate(state["exp_avg"], size, mode="bicubic")
     second = F.interpolate(state["exp_avg_sq"], size, mode="bilinear")
-    grown = {"exp_avg": first, "exp_avg_sq": second}
-    return {"step": state["step"]} | {k: v.contiguous(memory_format=torch.channels_last) for k, v in grown.items()}
+    return {"step": state["step"], "exp_avg": first, "exp_avg_sq": second}
 
 
 def _cosine(done: float) -> float:

@@ -1,0 +1,327 @@
+"""Style transfer from the outside: what it draws, what it keeps, what it refuses, and how it is interrupted."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+from trying import ganvas
+
+import ganvas as package
+from ganvas.errors import GanvasError
+from ganvas.style import pictures
+from ganvas.style.options import StyleOptions, resolved
+from ganvas.style.plan import plan, scales
+from ganvas.style.transfer import Iterate, stylize
+
+QUICK = {"size": 64, "iterations": 6, "smallest": 45, "device": "cpu"}
+TINY = ["--size", "48", "--iterations", "3", "--smallest", "48", "--device", "cpu"]
+
+
+def photo(height: int = 60, width: int = 80) -> np.ndarray:
+    """A green hill under a grey sky: uint8 [3 h w]."""
+    y, x = np.mgrid[:height, :width] / max(height, width)
+    hill = y > 0.45 - 0.1 * np.sin(6 * x)
+    return np.stack([np.where(hill, low + 40 * x, high) for low, high in ((30, 150), (90, 160), (30, 170))]).astype(
+        np.uint8
+    )
+
+
+def painting(height: int = 64, width: int = 64, phase: float = 0.0) -> np.ndarray:
+    """Slanting stripes of blue and yellow: uint8 [3 h w]."""
+    y, x = np.mgrid[:height, :width]
+    wave = (np.sin((x + y) / 2.5 + phase) + 1) / 2
+    return np.stack([40 + 180 * wave, 60 + 130 * wave, 200 - 150 * wave]).astype(np.uint8)
+
+
+def shown(path: Path | str) -> Image.Image:
+    """A picture file, read and closed."""
+    with Image.open(path) as image:
+        image.load()
+        return image
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[Path, Path]:
+    paths = tmp_path / "photo.png", tmp_path / "painting.png"
+    for path, pixels in zip(paths, (photo(), painting()), strict=True):
+        Image.fromarray(pixels.transpose(1, 2, 0)).save(path)
+    return paths
+
+
+def test_a_picture_comes_nearer_to_the_style_and_keeps_its_shape() -> None:
+    way: list[Iterate] = []
+    done = stylize(photo(), painting(), callback=way.append, **QUICK)
+    assert done.pixels.shape == (3, 48, 64)
+    assert done.pixels.dtype == np.uint8
+    assert [it.number for it in way] == list(range(1, 19))
+    assert {it.of for it in way} == {18}
+    assert [(it.height, it.width) for it in way[:1] + way[-1:]] == [(34, 45), (48, 64)]
+    assert way[-1].loss < 0.9 * way[12].loss, "the last scale"
+    assert way[-1].loss == pytest.approx(way[-1].style + way[-1].content + way[-1].tv)
+    assert (way[-1].picture().pixels == done.pixels).all()
+    assert way[0].left > way[-1].left == 0
+    far = [abs(x.mean((1, 2)) - painting().mean((1, 2))).max() for x in (photo().astype(float), done.pixels)]
+    assert far[1] < far[0] / 3, "the palette is the painting's"
+
+
+def test_it_is_one_of_the_packages_names(files: tuple[Path, Path]) -> None:
+    assert package.stylize is stylize
+    assert stylize(*map(str, files), **QUICK).pixels.shape == (3, 48, 64)
+
+
+@pytest.mark.parametrize("knobs", [{}, {"optimiser": "lbfgs", "statistic": "gram"}, {"init": "noise", "seed": 3}])
+def test_the_same_command_draws_the_same_picture(knobs: dict[str, object]) -> None:
+    first, second = (stylize(photo(), painting(), **QUICK, **knobs).pixels for _ in range(2))
+    assert (first == second).all()
+    if "seed" in knobs:
+        other = stylize(photo(), painting(), **{**QUICK, **knobs, "seed": 4}).pixels
+        assert (first != other).any()
+
+
+def test_tiles_draw_what_the_whole_draws() -> None:
+    """Adam turns the last bits of a slope near nought into a step, so single pixels may differ, but no row of them."""
+    knobs = {**QUICK, "size": 96, "smallest": 96, "iterations": 3}
+    whole, tiles = (stylize(photo(96, 96), painting(), tile=tile, **knobs).pixels.astype(int) for tile in (None, 48))
+    off = abs(whole - tiles)
+    assert off.mean() < 0.2
+    assert max(off[:, 46:50].mean(), off[..., 46:50].mean()) < 0.4, "where the tiles meet"
+
+
+def test_a_large_picture_is_cut_into_tiles_where_memory_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    options = resolved(None, {"size": 640, "device": "cpu"})
+    free = plan(photo(), [painting()], (), (), options)
+    assert free.look.tile is None
+    monkeypatch.setattr("ganvas.devices.free_bytes", lambda device: free.memory)
+    short = plan(photo(), [painting()], (), (), options)
+    assert short.look.tile is not None
+    assert short.memory <= 0.8 * free.memory
+    monkeypatch.setattr("ganvas.devices.free_bytes", lambda device: 10_000_000)
+    with pytest.raises(GanvasError, match="even in tiles"):
+        plan(photo(), [painting()], (), (), options)
+
+
+def test_scales_are_larger_by_the_root_of_two() -> None:
+    assert scales((192, 256), 64) == [(48, 64), (68, 91), (96, 128), (136, 181), (192, 256)]
+    assert scales((192, 256), 300) == [(192, 256)]
+    assert scales((40, 1000), 64) == [(40, 1000)], "no shorter side below 32 on the way"
+
+
+def test_strength_nought_is_the_photo_and_half_lies_between() -> None:
+    drawn = [stylize(photo(), painting(), strength=s, **QUICK).pixels.astype(float) for s in (0.0, 0.5, 1.0)]
+    own = pictures.opened(photo(), 64).pixels
+    far = [abs(x - own).mean() for x in drawn]
+    assert far[0] == 0
+    assert 0 < far[1] < far[2]
+
+
+def test_the_photos_colours_are_kept() -> None:
+    own = pictures.opened(photo(), 64).pixels.astype(float)
+    kept = stylize(photo(), painting(), keep_colours="luminance", **QUICK).pixels.astype(float)
+    inside = ((kept > 2) & (kept < 253)).all(0)  # where nothing was clipped
+    assert inside.mean() > 0.5
+    for a, b in ((0, 1), (1, 2)):
+        assert abs((kept[a] - kept[b]) - (own[a] - own[b]))[inside].max() < 3, "colour differences are the photo's"
+    matched = stylize(photo(), painting(), keep_colours="match", **QUICK).pixels.astype(float)
+    free = stylize(photo(), painting(), **QUICK).pixels.astype(float)
+    cast = [abs(x.mean((1, 2)) - own.mean((1, 2))).max() for x in (matched, free)]
+    assert cast[0] < cast[1] / 3
+
+
+def test_a_mask_keeps_the_photo_elsewhere_and_two_send_each_style_to_its_place() -> None:
+    left = np.zeros((1, 60, 80), np.uint8)
+    left[..., :40] = 255
+    own = pictures.opened(photo(), 64).pixels.astype(int)
+    half = stylize(photo(), painting(), masks=[left], **QUICK).pixels.astype(int)
+    assert abs(half - own)[..., 34:].max() <= 1
+    assert abs(half - own)[..., :30].mean() > 10
+    red = np.zeros((3, 64, 64), np.uint8)
+    red[0] = 200 + painting()[0] // 5
+    both = stylize(photo(), [red, painting()], masks=[left, 255 - left], **QUICK).pixels.astype(float)
+    warmth = both[0] - both[2]
+    assert warmth[:, :26].mean() > warmth[:, 38:].mean() + 50
+
+
+def test_a_style_mask_chooses_what_is_learnt() -> None:
+    half = np.concatenate([painting(64, 32), np.full((3, 64, 32), 250, np.uint8)], axis=2)
+    chosen = np.zeros((1, 64, 64), np.uint8)
+    chosen[..., :32] = 255
+    masked = stylize(photo(), half, style_masks=[chosen], **QUICK).pixels.astype(float)
+    whole = stylize(photo(), half, **QUICK).pixels.astype(float)
+    far = [abs(x.mean((1, 2)) - painting(64, 32).mean((1, 2))).max() for x in (masked, whole)]
+    assert far[0] < far[1] / 2
+
+
+def test_several_styles_are_mixed_by_their_weights() -> None:
+    dark, light = painting() // 4, 255 - painting() // 4
+    drawn = [stylize(photo(), [dark, light], style_weights=w, **QUICK).pixels.mean() for w in ((9.0, 1.0), (1.0, 9.0))]
+    assert drawn[0] + 50 < drawn[1]
+
+
+def test_every_kind_of_picture_is_understood(tmp_path: Path) -> None:
+    rgb = Image.fromarray(photo().transpose(1, 2, 0))
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    deep = (np.asarray(rgb.convert("L")).astype(np.uint16)) * 257
+    kinds = {
+        "profile.jpg": lambda p: rgb.save(p, icc_profile=profile, quality=95),
+        "turned.jpg": lambda p: rgb.save(p, exif=turned),
+        "grey.png": lambda p: rgb.convert("L").save(p),
+        "cmyk.jpg": lambda p: rgb.convert("CMYK").save(p),
+        "deep.png": lambda p: Image.fromarray(deep).save(p),
+        "palette.gif": lambda p: rgb.convert("P").save(p),
+    }
+    knobs = {**QUICK, "iterations": 1, "smallest": 64}
+    for name, write in kinds.items():
+        write(tmp_path / name)
+        done = stylize(tmp_path / name, painting(), **knobs)
+        assert done.pixels.shape == ((3, 64, 48) if name == "turned.jpg" else (3, 48, 64)), name
+        assert (done.profile == profile) == (name == "profile.jpg")
+        done.save(tmp_path / "again.png")
+        assert shown(tmp_path / "again.png").info.get("icc_profile") == done.profile
+    deep_one = pictures.opened(tmp_path / "deep.png", None).pixels[0]
+    assert abs(deep_one.astype(int) - np.asarray(rgb.convert("L"))).max() <= 1, "16 bits are scaled, not cut"
+    done = stylize(tmp_path / "profile.jpg", painting(), **knobs)
+    for ending in (".jpg", ".webp", ".tif"):
+        done.save(tmp_path / f"again{ending}")
+        assert shown(tmp_path / f"again{ending}").info.get("icc_profile") == profile, ending
+
+
+def test_transparency_is_kept_and_hidden_colours_do_not_count(tmp_path: Path) -> None:
+    clear = np.concatenate([photo(), np.full((1, 60, 80), 255, np.uint8)])
+    clear[3, :, 40:] = 0
+    other = clear.copy()
+    other[:3, :, 40:] = 255 - other[:3, :, 40:]  # what nobody sees
+    first, second = (stylize(pixels, painting(), **QUICK) for pixels in (clear, other))
+    assert first.opacity is not None
+    assert first.opacity.shape == (48, 64)
+    assert (first.opacity[:, :30] > 250).all()
+    assert (first.opacity[:, 34:] < 5).all()
+    assert (first.pixels == second.pixels).all()
+    first.save(tmp_path / "clear.png")
+    assert shown(tmp_path / "clear.png").mode == "RGBA"
+    first.save(tmp_path / "clear.jpg")
+    assert np.asarray(shown(tmp_path / "clear.jpg"))[:, 36:].min() > 250, "JPEG shows white"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["missing.png", "painting.png"], "missing.png cannot be read"),
+        (["text.png", "painting.png"], "not a picture"),
+        (["photo.png", "text.png"], "text.png cannot be used"),
+        (["photo.png"], "No style was named"),
+        (["one.png", "painting.png"], "1 x 1 pixels"),
+        (["long.png", "painting.png"], "30,000×10 pixels"),
+        (["nan.tif", "painting.png"], "not numbers"),
+        (["photo.png", "painting.png", "--out", "out.xyz"], "No picture format"),
+        (["photo.png", "painting.png", "--out", "text.png/out.png"], "could not be written"),
+        (["photo.png", "painting.png", "--tv", "nan"], "--tv is nan"),
+        (["photo.png", "painting.png", "--size", "8"], "--size is 8"),
+        (["photo.png", "painting.png", "--lr", "-1"], "--lr is -1"),
+        (["photo.png", "painting.png", "--style-layers", "relu9_9"], "no layer relu9_9"),
+        (["photo.png", "painting.png", "--style-layers", "relu1_1:-2"], "--style-layers has"),
+        (["photo.png", "painting.png", "--style-weights", "1", "2"], "2 values for 1 styles"),
+        (["photo.png", "painting.png", "--masks", "black.png"], "black all over"),
+        (["photo.png", "painting.png", "--weights", "text.png"], "The eye brings its own"),
+        (["photo.png", "painting.png", "--network", "vgg19", "--weights", "no.pth"], "no.pth cannot be read"),
+        (["photo.png", "painting.png", "--device", "cuda:9"], "cuda:9"),
+        (["photo.png", "painting.png", "--init", "missing.png"], "missing.png cannot be read"),
+        (["empty", "painting.png", "--out", "outs"], "no picture in"),
+        ([".", "painting.png", "--out", "one.png"], "is a file's name"),
+        (["photo.png", "painting.png", "--gif", "way.mp4"], "no animation"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_plain_words(files: tuple[Path, Path], arguments: list[str], words: str) -> None:
+    from ganvas.cli.style import style
+    from ganvas.cli.tell import told  # noqa: F401
+
+    here = files[0].parent
+    (here / "text.png").write_text("This is a text.")
+    (here / "empty").mkdir()
+    Image.new("RGB", (1, 1)).save(here / "one.png")
+    Image.new("L", (30_000, 10)).save(here / "long.png")
+    Image.new("L", (20, 20)).save(here / "black.png")
+    Image.fromarray(np.full((20, 20), np.nan, np.float32)).save(here / "nan.tif")
+    import tyro
+
+    given = [*arguments] if "--size" in arguments else [*arguments, "--size", "48"]
+    with pytest.raises(GanvasError, match=words):
+        tyro.cli(style, args=[*given, "--iterations", "1", "--quiet"])
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        (np.zeros((3, 20, 20)), "no picture"),
+        (np.zeros((2, 20, 20), np.uint8), "no picture"),
+        (np.zeros((20, 20), np.uint8), "no picture"),
+    ],
+)
+def test_arrays_that_are_no_pictures_are_refused(source: np.ndarray, words: str) -> None:
+    with pytest.raises(GanvasError, match=words):
+        stylize(source, painting(), **QUICK)
+
+
+def test_an_unknown_knob_is_refused() -> None:
+    with pytest.raises(GanvasError, match="no knob 'stile'"):
+        stylize(photo(), painting(), stile=3)
+    with pytest.raises(GanvasError, match="no preset 'finest'"):
+        stylize(photo(), painting(), preset="finest")
+    assert resolved(StyleOptions(preset="fine"), {"iterations": 5}).size == 1024
+
+
+def test_a_loss_that_is_no_number_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ganvas.style.goal.total_variation", lambda x: (x * float("nan")).sum())
+    with pytest.raises(GanvasError, match="The loss is nan in iteration 1"):
+        stylize(photo(), painting(), **QUICK)
+
+
+def test_the_verb_draws_a_folder_and_says_so_in_json(files: tuple[Path, Path], tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    for name in ("a.png", "b.jpg"):
+        Image.fromarray(photo().transpose(1, 2, 0)).save(tmp_path / "photos" / name)
+    done = ganvas("style", "photos", "painting.png", "-o", "drawn", "--json", *TINY)
+    assert done.returncode == 0, done.stderr
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [Path(one["out"]).name for one in told] == ["a.png", "b.png"]
+    assert all(shown(one["out"]).size == (48, 36) for one in told)
+
+
+def test_the_verb_says_its_cost_and_films_the_way(files: tuple[Path, Path]) -> None:
+    done = ganvas(
+        "style", "photo.png", "painting.png", "-o", "out.png", "--gif", "way.gif", "--preview", "now.png", *TINY
+    )
+    assert done.returncode == 0, done.stderr
+    assert "MB of memory" in done.stderr
+    with Image.open("way.gif") as film:
+        assert film.size == (96, 72), "tiny ones are enlarged"
+        assert getattr(film, "n_frames", 1) > 5
+    assert Path("now.png").read_bytes() == Path("out.png").read_bytes()
+
+
+@pytest.mark.slow
+def test_ctrl_c_keeps_the_picture_so_far(files: tuple[Path, Path]) -> None:
+    command = [sys.executable, "-m", "ganvas", "style", "photo.png", "painting.png", "-o", "out.png", "--size", "64"]
+    running = subprocess.Popen(
+        [*command, "--iterations", "100000", "--smallest", "64", "--device", "cpu"], stderr=subprocess.PIPE, text=True
+    )
+    until, first = time.monotonic() + 60, 0
+    while time.monotonic() < until:  # the photo is written at once; then comes the first preview
+        if Path("out.png").exists():
+            first = first or os.stat("out.png").st_mtime_ns
+            if os.stat("out.png").st_mtime_ns > first:
+                break
+        time.sleep(0.05)
+    running.send_signal(signal.SIGINT)
+    told = running.communicate(timeout=30)[1]
+    assert running.returncode == 130
+    assert "the picture so far" in told
+    assert shown("out.png").size == (64, 48)

@@ -1,0 +1,126 @@
+"""The losses of style transfer against closed forms and finite differences."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from ganvas.style.colours import GAIN, luminance, palette, repainted, with_luminance
+from ganvas.style.losses import Wasserstein, content_distance, gram_distance, statistics, total_variation
+
+
+def gaussian(mean: Tensor, covariance: Tensor) -> Tensor:
+    """Statistics per position of features that are so distributed."""
+    return torch.cat([covariance + torch.outer(mean, mean), mean[:, None]], dim=1)
+
+
+def random_statistics(channels: int = 4) -> Tensor:
+    features = torch.randn(1, channels, 6, 7, dtype=torch.double)
+    return statistics(features) / 42
+
+
+def test_statistics_are_the_gram_matrix_and_the_mean_written_out() -> None:
+    features, weights = torch.randn(1, 3, 4, 5), torch.rand(1, 1, 4, 5)
+    told = statistics(features, weights)
+    for i in range(3):
+        for j in range(3):
+            by_hand = sum(
+                weights[0, 0, y, x] * features[0, i, y, x] * features[0, j, y, x] for y in range(4) for x in range(5)
+            )
+            assert told[i, j] == pytest.approx(float(by_hand), abs=1e-5)
+        assert told[i, 3] == pytest.approx(float((features[0, i] * weights[0, 0]).sum()), abs=1e-5)
+
+
+def test_statistics_of_parts_add_up() -> None:
+    features = torch.randn(1, 3, 8, 6, dtype=torch.double)
+    halves = statistics(features[:, :, :5]) + statistics(features[:, :, 5:])
+    assert torch.allclose(halves, statistics(features))
+
+
+def test_gram_distance_of_scaled_features() -> None:
+    """G of s·f is s²·G, so the relative distance is (s² − 1)²."""
+    told = random_statistics()
+    for s in (0.0, 0.5, 1.0, 2.0):
+        scaled = torch.cat([told[:, :-1] * s**2, told[:, -1:] * s], dim=1)
+        assert float(gram_distance(scaled, told)) == pytest.approx((s**2 - 1) ** 2)
+
+
+def test_wasserstein_of_gaussians_whose_covariances_commute() -> None:
+    """Then it is ‖μ − μ̂‖² + Σ (√λ − √λ̂)²."""
+    turn = torch.linalg.qr(torch.randn(4, 4, dtype=torch.double)).Q
+    a, b = torch.tensor([4.0, 1.0, 0.25, 0.01]).double(), torch.tensor([1.0, 9.0, 0.25, 0.04]).double()
+    mean, other = torch.randn(4).double(), torch.randn(4).double()
+    x, y = (gaussian(m, turn @ v.diag() @ turn.T) for m, v in ((mean, a), (other, b)))
+    expected = (mean - other).square().sum() + (a.sqrt() - b.sqrt()).square().sum()
+    energy = b.sum() + other.square().sum()
+    assert float(Wasserstein(y)(x)) == pytest.approx(float(expected / energy), rel=1e-9)
+    assert float(Wasserstein(y)(y)) == pytest.approx(0, abs=1e-12)
+
+
+def test_wasserstein_is_symmetric_but_for_its_measure() -> None:
+    """In general position too: the distance itself is the same from both sides."""
+    x, y = random_statistics(), random_statistics()
+    energies = [told.diagonal().sum() for told in (x, y)]
+    assert float(Wasserstein(y)(x) * energies[1]) == pytest.approx(float(Wasserstein(x)(y) * energies[0]), rel=1e-9)
+
+
+def test_total_variation_of_known_pictures() -> None:
+    assert float(total_variation(torch.full((1, 3, 5, 9), 0.3))) == 0
+    wide = torch.arange(200.0).expand(1, 1, 200, 200) * 0.01
+    assert float(total_variation(wide)) == pytest.approx(2 * 0.01**2, rel=0.01)
+    board = torch.tensor([[1.0, -1.0], [-1.0, 1.0]]).repeat(100, 100)[None, None]
+    assert float(total_variation(board)) == pytest.approx(8, rel=0.02)
+    edge = torch.zeros(1, 1, 4, 4)
+    edge[..., 2:] = 1  # by hand: in 4 rows a step right of 1; in 3 rows both diagonals, in the last they stay level
+    assert float(total_variation(edge)) == pytest.approx((4 + 4 * 0.5 * 2) / 16)
+
+
+@pytest.mark.parametrize("loss", ["gram", "wasserstein", "content", "weighted", "tv"])
+def test_gradients_are_those_of_finite_differences(loss: str) -> None:
+    target = random_statistics()
+    wanted, weights = torch.randn(1, 4, 3, 5, dtype=torch.double), torch.rand(1, 1, 3, 5, dtype=torch.double)
+    losses = {
+        "gram": lambda f: gram_distance(statistics(f) / 15, target),
+        "wasserstein": lambda f: Wasserstein(target)(statistics(f) / 15),
+        "content": lambda f: content_distance(f, wanted, weights),
+        "weighted": lambda f: Wasserstein(target)(statistics(f, weights) / weights.sum()),
+        "tv": total_variation,
+    }
+    features = torch.randn(1, 4, 3, 5, dtype=torch.double, requires_grad=True)
+    assert torch.autograd.gradcheck(losses[loss], features)
+
+
+def test_a_dead_channel_has_no_infinite_slope() -> None:
+    """A ReLU that never fires: the root of its variance has none, and the floor holds."""
+    features = torch.rand(1, 4, 6, 6)
+    features[:, 2] = 0
+    features.requires_grad_()
+    Wasserstein(random_statistics().float())(statistics(features) / 36).backward()
+    assert features.grad is not None
+    assert features.grad.isfinite().all()
+    assert features.grad.abs().max() < 10
+
+
+def test_a_repainted_picture_has_the_palette() -> None:
+    x = torch.rand(1, 3, 30, 30, dtype=torch.double) * 0.4 - 0.2
+    y = x.flip(1) * 0.7 + torch.randn(1, 3, 30, 30, dtype=torch.double) * 0.05 + 0.2
+    painted = repainted(x, palette(x), palette(y))
+    assert torch.allclose(palette(painted), palette(y), atol=2e-3)
+    rank = luminance(x).flatten().argsort(), luminance(painted).flatten().argsort()
+    assert torch.corrcoef(torch.stack(rank).double().argsort(1).double())[0, 1] > 0.5, "light stays lighter than dark"
+
+
+def test_noise_is_not_blown_up_into_a_palette() -> None:
+    grey = torch.full((1, 3, 20, 20), 0.1) + 0.01 * torch.randn(1, 3, 20, 20)
+    loud = torch.rand(1, 3, 20, 20) * 2 - 1
+    painted = repainted(grey, palette(grey), palette(loud))
+    assert float(painted.std((2, 3)).max()) <= GAIN * float(grey.std((2, 3)).max()) * 1.01
+
+
+def test_luminance_changes_and_colour_differences_stay() -> None:
+    x, light = torch.rand(1, 3, 8, 8) * 0.4 - 0.2, torch.rand(1, 1, 8, 8) * 0.4 - 0.2
+    changed = with_luminance(x, light)
+    assert torch.allclose(luminance(changed), light, atol=1e-6)
+    assert torch.allclose(changed[:, 0] - changed[:, 2], x[:, 0] - x[:, 2], atol=1e-6)
+    assert math.isclose(float(luminance(torch.ones(1, 3, 1, 1))), 1, rel_tol=1e-6)

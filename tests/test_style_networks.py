@@ -1,0 +1,246 @@
+"""Networks of style transfer: the numbers are those of an independent computation; tiles change nothing."""
+
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.nn import functional as F
+
+from ganvas.errors import GanvasError
+from ganvas.judge.eye import NAMES
+from ganvas.judge.eye import eye as the_eye
+from ganvas.style import networks, weights
+from ganvas.style.goal import Goal, Look, Region
+from ganvas.style.networks import VGG19_BLOCKS, Network
+from ganvas.style.tiles import tiled
+
+
+@pytest.fixture(scope="session")
+def judges() -> ModuleType:
+    spec = spec_from_file_location("style_judges", Path(__file__).parent.parent / "benchmarks" / "style_judges.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def small_vgg(blocks: int = 2) -> dict[str, Tensor]:
+    """Random weights of VGG-19's shapes, to the end of a block."""
+    found, place, before = {}, 0, 3
+    for block in VGG19_BLOCKS[:blocks]:
+        for width in block:
+            found[f"features.{place}.weight"] = torch.randn(width, before, 3, 3) * (2 / (9 * before)) ** 0.5
+            found[f"features.{place}.bias"] = torch.randn(width) * 0.1
+            place, before = place + 2, width
+        place += 1
+    return found
+
+
+def small_squeezenet() -> dict[str, Tensor]:
+    shapes = {"features.0": (64, 3, 3)}
+    before = 64
+    for place, (squeezed, expanded) in zip((3, 4, 6, 7), networks.SQUEEZENET_FIRES, strict=False):
+        shapes |= {
+            f"features.{place}.squeeze": (squeezed, before, 1),
+            f"features.{place}.expand1x1": (expanded, squeezed, 1),
+            f"features.{place}.expand3x3": (expanded, squeezed, 3),
+        }
+        before = 2 * expanded
+    found = {f"{n}.weight": torch.randn(o, i, k, k) * (2 / (i * k * k)) ** 0.5 for n, (o, i, k) in shapes.items()}
+    return found | {f"{n}.bias": torch.randn(o) * 0.1 for n, (o, _, _) in shapes.items()}
+
+
+def test_the_eye_is_the_judges_but_for_its_border() -> None:
+    images = torch.rand(1, 3, 44, 52) * 2 - 1
+    names = [f"relu{name}" for name in NAMES]
+    mine, its = networks.eye().layers(images, names), the_eye().layers(images, names)
+    assert mine.keys() == its.keys()
+    assert not torch.equal(mine["relu1_1"], its["relu1_1"])
+    for name in ("relu1_1", "relu2_2", "relu3_1"):
+        inside = (..., slice(4, -4), slice(4, -4))
+        assert torch.equal(mine[name][inside], its[name][inside])
+    network = networks.eye()
+    assert (network.stride("relu4_2"), network.reach("relu1_1"), network.reach("relu4_2")) == (8, 1, 37)
+
+
+def test_vgg19_is_what_the_shared_weights_compute_by_themselves(real_data: Path, judges: ModuleType) -> None:
+    """The file's own way: RGB in [0, 1], its 1×1 convolution, padding by reflection, ceil-mode pools."""
+    path = real_data / "weights" / judges.VGG
+    network = networks.vgg19(judges.vgg19_weights(path))
+    assert network.names == ("rgb", "patches", "relu1_1", "relu1_2", "relu2_1", "relu2_2", "relu3_1")
+    images = torch.rand(1, 3, 64, 72) * 2 - 1
+    mine = network.layers(images, network.names)
+    found = {name: torch.from_numpy(value) for name, value in np.load(path).items()}
+    x = F.conv2d((images + 1) / 2, found["0.weight"], found["0.bias"])
+    for place, name in (("2", "relu1_1"), ("5", "relu1_2"), ("9", "relu2_1"), ("12", "relu2_2"), ("16", "relu3_1")):
+        x = F.pad(x, (1, 1, 1, 1), mode="reflect")
+        x = F.relu(F.conv2d(x, found[f"{place}.weight"], found[f"{place}.bias"]))
+        inside = (..., slice(4, -4), slice(4, -4))
+        assert torch.allclose(mine[name][inside], x[inside], rtol=1e-3, atol=1e-4 * float(x.max())), name
+        if name in ("relu1_2", "relu2_2"):
+            x = F.max_pool2d(x, 2, ceil_mode=True)
+
+
+def test_squeezenet_is_what_the_shared_weights_compute_by_themselves(real_data: Path, judges: ModuleType) -> None:
+    path = real_data / "weights" / judges.SQUEEZENET
+    network = networks.squeezenet(judges.squeezenet_weights(path))
+    images = torch.rand(1, 3, 67, 67) * 2 - 1
+    mine = network.layers(images, ["relu1", "fire2"])
+    found = {name: torch.from_numpy(value.astype(np.float32)) for name, value in np.load(path).items()}
+    x = ((images + 1) * 127.5).flip(1) - torch.tensor([104.0, 117.0, 123.0]).view(1, 3, 1, 1)
+    x = F.relu(F.conv2d(x, found["features.0.weight"], found["features.0.bias"], stride=2))
+    assert torch.allclose(mine["relu1"], x, rtol=1e-3, atol=1e-3 * float(x.max()))
+    fire = {part: found[f"features.3.{part}.weight"] for part in ("squeeze1x1", "expand1x1", "expand3x3")}
+    bias = {part: found[f"features.3.{part}.bias"] for part in fire}
+    x = F.max_pool2d(x, 3, 2, ceil_mode=True)
+    x = F.relu(F.conv2d(x, fire["squeeze1x1"], bias["squeeze1x1"]))
+    x = F.relu(torch.cat([F.conv2d(x, fire["expand1x1"], bias["expand1x1"]),
+                          F.conv2d(x, fire["expand3x3"], bias["expand3x3"], padding=1)], 1))  # fmt: skip
+    assert torch.allclose(mine["fire2"], x, rtol=1e-3, atol=1e-3 * float(x.max()))
+
+
+def test_torchvisions_numbers_of_vgg19() -> None:
+    """By Simonyan & Zisserman: sixteen convolutions, 20,024,384 parameters before the classifier."""
+    network = networks.vgg19(small_vgg(5))
+    assert sum(p.numel() for p in network.parameters()) == 20_024_384
+    assert len([name for name in network.names if name.startswith("relu")]) == 16
+    assert (network.stride("relu4_2"), network.reach("relu5_1")) == (8, 85)
+
+
+def looks() -> dict[str, Network]:
+    return {
+        "eye": networks.eye(),
+        "vgg19": networks.vgg19(small_vgg(3)),
+        "squeezenet": networks.squeezenet(small_squeezenet()),
+    }
+
+
+@pytest.mark.parametrize("name", ["eye", "vgg19", "squeezenet"])
+@pytest.mark.parametrize("size", [(100, 77), (64, 131)])
+def test_layers_in_tiles_are_those_of_the_whole(name: str, size: tuple[int, int]) -> None:
+    """Translation equivariance: every position of every layer, also at the picture's border, whatever its parity."""
+    network = looks()[name]
+    images = torch.rand(1, 3, *size) * 2 - 1
+    whole = network.layers(images, network.names)
+    last = network.names[-1]
+    for layer in network.names:
+        tiles = tiled(*size, 32, network.reach(layer), network.stride(last))
+        assert len(tiles) > 4
+        stride, covered = network.stride(layer), torch.zeros_like(whole[layer])
+        for tile in tiles:
+            own = tile.own(network.layers(tile.seen(images), [layer])[layer], stride)
+            there = tile.rows.own // stride, tile.columns.own // stride
+            place = (..., slice(there[0], there[0] + own.shape[2]), slice(there[1], there[1] + own.shape[3]))
+            assert torch.allclose(own, whole[layer][place], atol=1e-4), layer
+            covered[place] += 1
+        assert (covered == 1).all(), f"{layer}: every position belongs to one tile"
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("statistic", ["gram", "wasserstein"])
+def test_the_gradient_in_tiles_is_the_exact_one(statistic: str, masked: bool) -> None:
+    network = networks.eye()
+    layers = {"rgb": 0.3, "patches": 0.2, "relu1_1": 0.2, "relu3_1": 0.3}
+    style, photo, image = (torch.rand(1, 3, *size) * 2 - 1 for size in ((60, 50), (90, 100), (90, 100)))
+    wheres = [torch.rand(1, 1, 90, 100), torch.rand(1, 1, 90, 100)] if masked else [None]
+    values = []
+    for tile in (None, 32):
+        look = Look(network, layers, {"relu2_1": 1.0}, tile)
+        regions = [Region(where, look.statistics(style), 0.5) for where in wheres]
+        values.append(Goal(look, photo, regions, statistic=statistic, content_weight=0.3, tv=0.2)(image))
+    whole, tiles = values
+    assert tiles.loss == pytest.approx(whole.loss, rel=1e-4)
+    assert (tiles.content, tiles.tv) == pytest.approx((whole.content, whole.tv), rel=1e-4)
+    worst = float((tiles.gradient - whole.gradient).abs().max() / whole.gradient.abs().max())
+    assert worst < 1e-3, "no seam"
+
+
+def test_a_goals_gradient_is_that_of_finite_differences() -> None:
+    network = networks.eye().double()
+    look = Look(network, {"rgb": 0.5, "relu2_1": 0.5}, {"relu1_2": 1.0}, None)
+    style, photo, image = (torch.rand(1, 3, 24, 24).double() * 2 - 1 for _ in range(3))
+    goal = Goal(look, photo, [Region(None, look.statistics(style))], statistic="wasserstein", content_weight=1, tv=1)
+    value, way = goal(image), torch.randn(1, 3, 24, 24).double()
+    rise = (goal(image + 1e-5 * way).loss - goal(image - 1e-5 * way).loss) / 2e-5
+    assert float((value.gradient * way).sum()) == pytest.approx(rise, rel=2e-3), "but for the floor of the slopes"
+    assert value.loss == pytest.approx(value.style + value.content + value.tv)
+
+
+def test_weights_are_read_from_safetensors_and_pth_alike(tmp_path: Path) -> None:
+    made = small_vgg(1)
+    save_file(made, tmp_path / "vgg.safetensors")
+    torch.save(made, tmp_path / "vgg.pth")
+    images = torch.rand(1, 3, 16, 16)
+    told = [
+        weights.network("vgg19", tmp_path / name).layers(images, ["relu1_2"])["relu1_2"]
+        for name in ("vgg.safetensors", "vgg.pth")
+    ]
+    assert torch.equal(*told)
+
+
+def test_a_pth_that_would_run_code_is_refused(tmp_path: Path) -> None:
+    class Trap:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return (exec, (f"open({str(tmp_path / 'sprung')!r}, 'w')",))
+
+    torch.save({"features.0.weight": Trap()}, tmp_path / "trap.pth")
+    with pytest.raises(GanvasError, match="cannot be read as weights"):
+        weights.read(tmp_path / "trap.pth")
+    assert not (tmp_path / "sprung").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({"other.0.weight": torch.zeros(3)}, "not the weights of vgg19"),
+        (
+            {"features.0.weight": torch.zeros(64, 3, 5, 5), "features.0.bias": torch.zeros(64)},
+            "not the weights of vgg19",
+        ),
+        (
+            {"features.0.weight": torch.full((64, 3, 3, 3), torch.nan), "features.0.bias": torch.zeros(64)},
+            "not numbers",
+        ),
+        (None, "cannot be read as weights"),
+    ],
+)
+def test_weights_of_something_else_are_refused(tmp_path: Path, content: dict[str, Tensor] | None, words: str) -> None:
+    path = tmp_path / "w.pth"
+    path.write_bytes(b"no weights") if content is None else torch.save(content, path)
+    with pytest.raises(GanvasError, match=words):
+        weights.network("vgg19", path)
+
+
+def test_missing_weights_offline_say_where_they_are(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    told = weights.Published("https://nowhere.invalid/vgg19.pth", "0" * 64, 3)
+    monkeypatch.setitem(weights.PUBLISHED, "vgg19", told)
+    monkeypatch.setattr("urllib.request.urlopen", _unreachable)
+    with pytest.raises(GanvasError, match=r"could not be downloaded.*\n.*nowhere.invalid(.*\n)+.*--weights vgg19.pth"):
+        weights.network("vgg19")
+
+
+def _unreachable(*_: object, **__: object) -> None:
+    import urllib.error
+
+    raise urllib.error.URLError("no route to host")
+
+
+def test_a_download_is_taken_once_and_only_with_its_hash(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import hashlib
+
+    torch.save(small_vgg(1), tmp_path / "vgg19.pth")
+    url, right = (tmp_path / "vgg19.pth").as_uri(), hashlib.sha256((tmp_path / "vgg19.pth").read_bytes()).hexdigest()
+    monkeypatch.setitem(weights.PUBLISHED, "vgg19", weights.Published(url, "0" * 64, 3))
+    with pytest.raises(GanvasError, match="SHA-256"):
+        weights.network("vgg19")
+    assert not list((tmp_path / "cache").rglob("*.pth")), "nothing wrong is kept"
+    monkeypatch.setitem(weights.PUBLISHED, "vgg19", weights.Published(url, right, 3))
+    assert "relu1_2" in weights.network("vgg19").names
+    monkeypatch.setattr("urllib.request.urlopen", _unreachable)
+    assert "relu1_2" in weights.network("vgg19").names, "from the cache"
