@@ -41,10 +41,12 @@ def asked(kimg: float | None, minutes: float | None, pflop: float | None) -> Bud
     budgets = [Budget(kind, amount) for kind, amount in given.items() if amount is not None]
     if len(budgets) > 1:
         raise GanvasError(
-            f"{' and '.join(map(str, budgets))} are two budgets.", expected="one of --kimg, --minutes, --pflop"
+            f"{' and '.join(map(str, budgets))} are two budgets.",
+            expected="one of --kimg, --minutes, --pflop",
+            mend="leave the others out.",
         )
     if budgets and not 0 < budgets[0].amount < float("inf"):
-        raise GanvasError(f"A budget of {budgets[0]}.", expected="more than nothing")
+        raise GanvasError(f"A budget of {budgets[0]}.", expected="more than nothing", mend="--kimg 100, for instance.")
     return budgets[0] if budgets else None
 
 

@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ganvas.compare import budget, measured, summary, verdict
-from ganvas.compare.entrants import Entrant, entrants, slug
+from ganvas.compare.entrants import Entrant, entrants, slug, slugs
 from ganvas.compare.foreign import Foreign, foreign
 from ganvas.compare.measured import Settings
 from ganvas.compare.workers import Job, train_all
@@ -97,12 +96,14 @@ def compare(
         KeyboardInterrupt: interrupted; trainings are saved, and the report tells what is done.
     """
     names = [str(w.path if isinstance(w, Run) else w) for w in what]
-    read = {name: foreign(Path(name)) if Path(name).exists() else None for name in names}
+    read = {name: foreign(Path(name)) for name in names}
     strangers = [found for found in read.values() if found is not None]
     ours = [name for name in names if read[name] is None]
     asked = budget.asked(kimg, minutes, pflop)
     competing = (
-        entrants(ours, knobs={**(knobs or {}), **({} if data is None else {"data": data})}, vary=vary) if ours else []
+        entrants(ours, knobs={**(knobs or {}), **({} if data is None else {"data": data})}, vary=vary)
+        if ours or not names
+        else []
     )
     if len(competing) + len(strangers) < 2:
         raise GanvasError(
@@ -111,11 +112,18 @@ def compare(
             mend="name another recipe or run, or --vary a knob.",
         )
     if seeds < 1:
-        raise GanvasError(f"--seeds is {seeds}.", expected="1 or more")
+        raise GanvasError(f"--seeds is {seeds}.", expected="1 or more", mend="--seeds 3 is a beginning.")
+    if (asked or data is not None or knobs) and all(entrant.runs for entrant in competing):
+        raise GanvasError(
+            "A budget, --data and --set are for recipes; only runs were named.",
+            expected="runs as they are",
+            mend="leave those out, or name a recipe, such as cnn.",
+        )
     title = " against ".join(e.name for e in competing) or " against ".join(s.name for s in strangers)
+    settings = Settings(count, extractor, weights, device)
+    settings.check()
     path = Path(out) if out is not None else Path("comparisons") / _short(title)
     make_folder(path)
-    settings = Settings(count, extractor, weights, device)
     plan = _planned(path, competing, asked, seeds)
     made = _Making(path, title, competing, strangers, plan, asked, settings, quiet, command)
     return made.all(workers, ray)
@@ -143,10 +151,10 @@ class _Making:
 
     def all(self, workers: int, ray: str | None) -> Comparison:
         """Everything trained, judged and written."""
+        owner = {job.run.path: entrant for entrant, job in self.plan}
         for entrant in self.competing:
             for run in entrant.runs:
                 self.add(entrant, run)
-        owner = {job.run.path: entrant for entrant, job in self.plan}
         found = self.write() if self.rows else None
         with closing(train_all([job for _, job in self.plan], workers=workers, ray=ray, quiet=self.quiet)) as outcomes:  # type: ignore[type-var]
             try:
@@ -203,7 +211,7 @@ class _Making:
             "entrants": entrants,
             "runs": runs,
             "differs": _differing(self.competing),
-            "datasets": list({run["data"]["fingerprint"]: run["data"] for run in runs}.values()),
+            "datasets": list({run["data"]["fingerprint"]: run["data"] for run in runs if run["data"]["name"]}.values()),
             "foreign": [asdict(stranger) for stranger in self.strangers],
             "repeat": {"command": self.command, "versions": snapshot.versions()},
         }  # fmt: skip
@@ -253,7 +261,8 @@ def _planned(
     request = json.loads(json.dumps(request))
     try:
         before = json.loads(told.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        before = {"request": before["request"], "kimg": dict(before["kimg"])}
+    except (OSError, ValueError, KeyError, TypeError):  # none yet, or no plan of ours
         before = None
     if before is not None and before["request"] != request:
         raise GanvasError(
@@ -263,20 +272,13 @@ def _planned(
         kimg = {e.name: (budget.within(e.config, asked) if asked else e.config).kimg for e in competing if not e.runs}
         before = {"request": request, "kimg": kimg}
         write_json(told, before)
-    return [
-        (
-            e,
-            Job(
-                replace(e.config, kimg=before["kimg"][e.name], seed=seed),
-                e.recipe,
-                path / "runs",
-                f"{e.slug}-seed{seed}",
-            ),
-        )
-        for seed in range(seeds)
-        for e in competing
-        if not e.runs
-    ]
+    folders = slugs(competing)
+
+    def job(entrant: Entrant, seed: int) -> Job:
+        config = replace(entrant.config, kimg=before["kimg"][entrant.name], seed=seed)
+        return Job(config, entrant.recipe, path / "runs", f"{folders[entrant.name]}-seed{seed}")
+
+    return [(e, job(e, seed)) for seed in range(seeds) for e in competing if not e.runs]
 
 
 def _differing(competing: Sequence[Entrant]) -> list[dict[str, Any]]:
@@ -307,5 +309,4 @@ def _finite(value: Any) -> Any:
 
 
 def _short(title: str) -> str:
-    name = slug(re.sub(" against ", "-vs-", title))
-    return name if len(name) <= 80 else name[:72].rstrip("-.") + "-etc"
+    return slug(title.replace(" against ", "-vs-"))

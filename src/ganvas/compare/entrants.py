@@ -149,7 +149,7 @@ def parsed_set(texts: Sequence[str]) -> dict[str, Any]:
     found = {}
     for text in texts:
         knob, equals, value = text.partition("=")
-        if not equals or not value:
+        if not _knob(knob) or not equals or not value:
             raise GanvasError(f"'{text}' sets nothing.", expected="knob=value", mend="--set batch=32")
         found[_knob(knob)] = _value(value)
     return found
@@ -165,7 +165,7 @@ def parsed_vary(texts: Sequence[str]) -> list[tuple[str, list[Any]]]:
     for text in texts:
         knob, equals, values = text.partition("=")
         options = [_value(value) for value in values.split(",") if value]
-        if not equals or not options:
+        if not _knob(knob) or not equals or not options:
             raise GanvasError(
                 f"'{text}' does not say what to vary.",
                 expected="knob=value,value",

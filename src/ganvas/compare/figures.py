@@ -163,8 +163,9 @@ def _game(facts: Mapping[str, Any], names: Sequence[str]) -> Figure | None:
             for (quantity, label), dash, colour in zip(quantities, ("-", "--"), COLOURS[:2], strict=True):
                 found = [run["curves"][quantity] for run in _runs(facts, name) if quantity in run["curves"]]
                 for k, curve in enumerate(found):
+                    single = "." if len(curve["kimg"]) == 1 else None  # of which no line could be drawn
                     axis.plot(curve["kimg"], curve["mean"], dash, color=colour, linewidth=1, alpha=0.75,
-                              label="" if k else label)  # fmt: skip
+                              marker=single, label="" if k else label)  # fmt: skip
             axis.grid()
             if row == 0:
                 axis.set_title(_name(name), fontsize=9)

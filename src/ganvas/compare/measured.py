@@ -12,12 +12,14 @@ import torch
 from PIL import Image
 
 from ganvas import canvas
+from ganvas.devices import choose
 from ganvas.doctor.reading import diagnose
 from ganvas.doctor.tell import verdict
 from ganvas.errors import GanvasError
 from ganvas.files import make_folder, write_json
+from ganvas.judge import features
 from ganvas.judge.counting import counter
-from ganvas.judge.evaluate import closest, evaluate
+from ganvas.judge.evaluate import LEAST, closest, evaluate
 from ganvas.judge.modes import decided
 from ganvas.judge.reference import reference
 from ganvas.networks import Shape
@@ -51,6 +53,18 @@ class Settings:
     extractor: str = "eye"
     weights: str | None = None
     device: str = "auto"
+
+    def check(self) -> None:
+        """Refuses before any training what the judging would refuse after it.
+
+        Raises:
+            GanvasError: too few pictures, or an extractor, its weights or a device that are not there.
+        """
+        if self.count < LEAST:
+            raise GanvasError(f"--count is {self.count}.", expected=f"at least {LEAST}, better 10000")
+        device = str(choose(self.device))
+        if self.extractor != "classifier":
+            features.named(self.extractor, weights=None if self.weights is None else Path(self.weights), device=device)
 
 
 def progress(run: Run) -> dict[str, Any]:

@@ -161,7 +161,8 @@ def _reasons(names: Sequence[str], present: Sequence[str], judged: Sequence[Row]
         parts = {part for run in judged for part in differing(first, run["evaluation"]["protocol"])}
         if parts:
             reasons.append(f"their protocols differ ({', '.join(sorted(parts))})")
-    if budget.shared(judged) is None:
+    going = [run for run in judged if run["state"] != "failed"]  # those that failed had the budget, and ended early
+    if budget.shared(going or judged) is None:
         spent = [
             f"{name} {min(own):g}" + (f" to {max(own):g}" if max(own) > min(own) else "")
             for name in present
@@ -230,6 +231,8 @@ def _of_aspect(aspect: Aspect, order: Sequence[str], means: Mapping[str, float],
     first, last = order[0], order[-1]
     unit = aspect.unit
     values = f"{first} {_short(means[first])}{unit}, {last} {_short(means[last])}{unit}"
+    if means[first] == means[last]:
+        return f"{aspect.title}: {values}; the same."
     if p.low is None:
         return f"{aspect.title}: {values}; one seed each, so perhaps luck."
     if not p.beyond_chance:
