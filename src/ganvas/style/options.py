@@ -67,15 +67,17 @@ PRESETS: dict[str, dict[str, Any]] = {
     "fine": {"size": 1024, "iterations": 300},
 }
 
-VGG_STYLE = "rgb,relu1_1,relu2_1,relu3_1,relu4_1,relu5_1"
-
 LOOKS: dict[str, dict[str, Any]] = {
     "eye": {
         "style_layers": "rgb,patches,relu1_1,relu1_2,relu2_1,relu2_2,relu3_1,relu3_2,relu4_1",
         "content_layers": "relu3_1",
         "content_weight": 0.1,
     },
-    "vgg19": {"style_layers": VGG_STYLE, "content_layers": "relu4_2", "content_weight": 0.1},
+    "vgg19": {
+        "style_layers": "rgb,patches,relu1_1,relu1_2,relu2_1,relu2_2,relu3_1,relu4_1,relu5_1",
+        "content_layers": "relu4_2",
+        "content_weight": 0.03,
+    },
     "squeezenet": {
         "style_layers": "rgb,patches,relu1,fire2,fire3,fire4,fire5,fire7",
         "content_layers": "fire5",

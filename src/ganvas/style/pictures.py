@@ -65,6 +65,7 @@ def opened(source: Source, size: int | None, *, enlarge: bool = True) -> Picture
     Raises:
         GanvasError: no picture, a damaged one, or one that is too small or too long.
     """
+    profile = source.profile if isinstance(source, Picture) else None
     if isinstance(source, Picture):
         source = source.pixels if source.opacity is None else np.concatenate([source.pixels, source.opacity[None]])
     name = "The array" if isinstance(source, np.ndarray) else str(source)
@@ -83,7 +84,9 @@ def opened(source: Source, size: int | None, *, enlarge: bool = True) -> Picture
         raise GanvasError(f"{name} cannot be used: {reason}.", expected="a picture of at least 8×8 pixels") from reason
     opacity = planes[3] if head.alpha and planes[3].min() < 255 else None
     colours = planes[:3] if opacity is None else _filled(planes[:3], opacity)
-    return Picture(np.ascontiguousarray(colours), opacity, _profile(file) if head.mode in ("RGB", "RGBA") else None)
+    if head.mode in ("RGB", "RGBA"):  # another mode's profile would be wrong for RGB
+        profile = profile or _profile(file)
+    return Picture(np.ascontiguousarray(colours), opacity, profile)
 
 
 def mask(source: Source, size: tuple[int, int]) -> Tensor:

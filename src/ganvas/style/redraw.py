@@ -62,7 +62,9 @@ def redraw(
 def _at_work(planned: Plan, out: Path, preview: Path, gif: Path | None, title: str, *, quiet: bool) -> None:
     """Follows a plan to its end, or to Ctrl-C, and writes what came of it."""
     planned.source.save(out)  # at once, so that what cannot be written is known before the work
-    frames: list[np.ndarray] = []
+    frames: list[np.ndarray] = [_frame(planned.source, planned)]
+    if gif is not None:
+        canvas.save_walk(frames, gif)
     last: Iterate | None = None
     due = 0.0
     with ExitStack() as stack:
