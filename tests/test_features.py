@@ -165,9 +165,12 @@ def test_not_finite_features_are_refused() -> None:
 
 def test_extractors_are_found_by_name(tmp_path: Path) -> None:
     assert features.named("torch.nn:Identity").name == "Identity"
-    for name, what in (("nose", "no extractor 'nose'"), ("no.such:thing", "cannot be imported"), ("torch:nn2", "nn2")):
+    for name, what in (("nose", "no extractor 'nose'"), ("no.such:thing", "cannot be imported"), ("torch:nn2", "nn2"),
+                       ("os:path", "called"), ("os:getcwd", "gives a str")):  # fmt: skip
         with pytest.raises(GanvasError, match=what):
             features.named(name)
+    with pytest.raises(GanvasError, match="weights of its own"):
+        features.named("eye", weights=tmp_path)
     with pytest.raises(GanvasError, match="does not fit"):
         features.named("torch.nn:Identity", weights=tmp_path / "none.safetensors")
 

@@ -74,6 +74,9 @@ def test_truncation_to_nothing_is_the_mean_picture(run: Run) -> None:
     assert len(np.unique(drawn.sample(seeds=range(5), truncation=0.0), axis=0)) == 1
     spread = [drawn.sample(seeds=range(50), truncation=t).std(axis=0).mean() for t in (0.3, 0.7, 1.0)]
     assert spread == sorted(spread)
+    for wrong in (-0.5, float("nan"), float("inf")):
+        with pytest.raises(GanvasError, match="--truncation"):
+            drawn.sample(truncation=wrong)
 
 
 def test_slerp_meets_both_ends_keeps_the_length_and_moves_evenly() -> None:

@@ -59,6 +59,8 @@ def generate(
     device: torch.device | None = None,
 ) -> Iterator[Tensor]:
     """uint8 [m c h w] on the CPU, m ≤ 64 at a time, from latents float32 [n z] and labels int64 [n] or None."""
+    if not 0 <= truncation < math.inf:
+        raise GanvasError(f"--truncation is {truncation}.", expected="a number from 0 on; 1 leaves all as it is")
     step = chunk(*generator.shape[1:3])
     for start in range(0, len(z), step):
         part = torch.arange(start, start + step).clamp(max=len(z) - 1)

@@ -238,7 +238,7 @@ def _extractor(
         return asked
     if isinstance(asked, nn.Module):
         return features.own(asked, device=device)
-    if asked == "classifier":
+    if asked == "classifier" and weights is None:
         return own(real, progress=progress)
     return features.named(asked, weights=None if weights is None else Path(weights), device=device)
 

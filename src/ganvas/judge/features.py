@@ -158,6 +158,9 @@ def named(name: str, *, weights: Path | None = None, device: str = "cpu") -> Ext
     Raises:
         GanvasError: no such extractor, or its weights are missing or wrong.
     """
+    if name in ("eye", "classifier") and weights is not None:
+        told = f"The {name} has weights of its own; --weights names {weights}."
+        raise GanvasError(told, mend="leave one of them out.")
     if name == "eye":
         return the_eye(device)
     if name == "inception":
@@ -176,10 +179,13 @@ def named(name: str, *, weights: Path | None = None, device: str = "cpu") -> Ext
         )
     try:
         network = getattr(importlib.import_module(module), factory)()
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, TypeError) as error:
         raise GanvasError(
-            f"{name} cannot be imported: {error}.", expected="a module on the Python path, and a function in it"
+            f"{name} cannot be imported and called: {error}.",
+            expected="a module on the Python path, and a function without arguments in it",
         ) from error
+    if not isinstance(network, nn.Module):
+        raise GanvasError(f"{name}() gives a {type(network).__name__}.", expected="a torch.nn.Module")
     if weights is not None:
         try:
             network.load_state_dict(load_file(weights))
