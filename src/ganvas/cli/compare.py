@@ -69,3 +69,5 @@ def compare(
         print_json(found.to_json())
     else:
         print(found)
+    if not any(row["evaluation"] for row in found.facts["runs"]) and not found.facts["foreign"]:
+        sys.exit(1)  # nothing came of it

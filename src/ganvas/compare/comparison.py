@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -21,6 +22,9 @@ from ganvas.files import make_folder, write_json, write_text
 from ganvas.recipes import RECIPES
 from ganvas.runs import snapshot
 from ganvas.runs.folder import Run
+
+PAUSE = 15.0
+"""Seconds between two reports, at the least: each takes a few to draw."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,7 @@ def compare(
         ganvas.compare(["runs/00000-cnn-mnist", "runs/00001-wgan-mnist"])
 
     The same call again goes on: finished trainings are not repeated, unfinished ones are taken up where they were
-    saved. The report is written anew after each training.
+    saved. The report is written anew as trainings end.
 
     Args:
         what: recipes, run folders (of ours; or StyleGAN's, or torch-fidelity's JSON, which are shown and not ranked).
@@ -155,16 +159,17 @@ class _Making:
         for entrant in self.competing:
             for run in entrant.runs:
                 self.add(entrant, run)
-        found = self.write() if self.rows else None
+        found, written = self.write() if self.rows else None, time.monotonic()
         with closing(train_all([job for _, job in self.plan], workers=workers, ray=ray, quiet=self.quiet)) as outcomes:  # type: ignore[type-var]
             try:
                 for outcome in outcomes:
                     self.add(owner[outcome.job.run.path], outcome.job.run, outcome.trouble, outcome.job.config.seed)
-                    found = self.write()
+                    if found is None or time.monotonic() > written + PAUSE:
+                        found, written = self.write(), time.monotonic()
             except KeyboardInterrupt:
-                told = f"; {self.path / 'report.html'} tells what is done" if found else ""
+                told = f"; {self.write().report} tells what is done" if self.rows else ""
                 raise KeyboardInterrupt(f"stopped; the same command goes on{told}") from None
-        return found or self.write()
+        return self.write()
 
     def add(self, entrant: Entrant, run: Run, trouble: str = "", seed: int | None = None) -> None:
         """One training's row: whatever of it can be known, and what went wrong."""

@@ -265,4 +265,4 @@ def _svg(figure: Any) -> str:
     tag, rest = svg.split(">", 1)
     width = float(re.findall(r'viewBox="0 0 ([\d.]+)', tag)[0]) * 4 / 3
     tag = re.sub(r' (width|height)="[^"]*"', "", tag)
-    return f'{tag} style="width:{width:.0f}px" aria-hidden="true">{rest}'
+    return f'{tag} style="width:{width:.0f}px; --least:{0.8 * width:.0f}px" aria-hidden="true">{rest}'

@@ -34,6 +34,7 @@ def render(facts: Mapping[str, Any], judged: Path) -> str:
     environment = Environment(
         loader=PackageLoader("ganvas.compare", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
+    environment.filters["step"] = lambda name: name.replace("~", "~0").replace("/", "~1")
     environment.globals["show"] = lambda path, form="number": shown(facts, path, form)
     drawn = {key: (Markup(f.svg), f.alt, f.caption) for key, f in figures(facts).items()}
     return environment.get_template("report.html").render(
@@ -42,9 +43,13 @@ def render(facts: Mapping[str, Any], judged: Path) -> str:
 
 
 def shown(facts: Mapping[str, Any], path: str, form: str) -> Markup:
-    """The number at a path of the facts, such as runs/0/seconds, marked with it, so that any can be looked up."""
+    """The number at a path of the facts, such as runs/0/seconds, marked with it, so that any can be looked up.
+
+    A / or ~ in a name is ~1 or ~0, as in a JSON pointer (RFC 6901).
+    """
     value: Any = facts
-    for step in path.split("/"):
+    for coded in path.split("/"):
+        step = coded.replace("~1", "/").replace("~0", "~")
         value = value[int(step)] if isinstance(value, list) else value[step]
     if value is None:
         return Markup("–")

@@ -1,0 +1,302 @@
+"""A whole comparison, small: trained, judged, reported; again for nothing; and whatever may be wrong with a run."""
+
+import csv
+import itertools
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from trying import ganvas as command
+from trying import tiny
+
+from ganvas.cli.compare import compare as verb
+from ganvas.compare import comparison, measured, worker
+from ganvas.compare.comparison import Comparison, compare
+from ganvas.compare.jobs import Job, Outcome, complete, reached, saved
+from ganvas.config import replace
+from ganvas.errors import GanvasError
+from ganvas.recipes import RECIPES, Recipe
+from ganvas.runs.folder import Run
+from ganvas.runs.log import read_lines
+from ganvas.training.start import train
+
+VARIED = [("objective", ["non-saturating", "rpgan"])]
+
+
+def here(jobs: Sequence[Job], **_: object) -> Iterator[Outcome]:
+    """`train_all` without its processes, which have tests of their own."""
+    for job in jobs:
+        yield Outcome(job, "" if complete(job) else worker.play(job, quiet=True))
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[Comparison]:
+    """Two objectives, two seeds each, of a recipe that trains in a blink; beside them what other programs measured."""
+    place = tmp_path_factory.mktemp("made")
+    old = place / "00003-stylegan3 <afhq>"
+    old.mkdir()
+    (old / "training_options.json").write_text('{"batch_size": 32, "training_set_kwargs": {"path": "/a/<b>.zip"}}')
+    line = {"results": {"fid50k_full": 12.5}, "snapshot_pkl": "network-snapshot-000200.pkl"}
+    (old / "metric-fid50k_full.jsonl").write_text(json.dumps(line))
+    (place / "fidelity.json").write_text('{"frechet_inception_distance": 7.25}')
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GANVAS_CACHE", str(cache))
+        patch.setattr("ganvas.judge.classifier.SEEN", 500)
+        patch.setattr(comparison, "train_all", here)
+        patch.setitem(RECIPES, "small", Recipe("small <i>MLPs</i>", "us", "", tiny()))
+        yield compare(
+            ["small", old, place / "fidelity.json"], vary=VARIED, seeds=2, count=200, out=place / "c", device="cpu",
+            quiet=True, command="ganvas compare 'small' & co",
+        )  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _quickly(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GANVAS_CACHE", str(cache))
+    monkeypatch.setattr("ganvas.judge.classifier.SEEN", 500)
+    monkeypatch.setattr(comparison, "train_all", here)
+    monkeypatch.setitem(RECIPES, "small", Recipe("small <i>MLPs</i>", "us", "", tiny()))
+
+
+def again(what: list[str | Path], **more: Any) -> Comparison:
+    return compare(what, **{"count": 200, "device": "cpu", "quiet": True, "out": Path("c"), **more})
+
+
+def copies(made: Comparison, n: int = 2) -> list[Path]:
+    """Copies of the first runs, to be damaged: one entrant's two seeds, then the other's."""
+    shutil.copytree(made.path / "judged", "c/judged")
+    paths = []
+    for run in made.facts["runs"][:n]:
+        paths.append(Path(run["path"]).name)
+        shutil.copytree(run["path"], paths[-1])
+    return [Path(path) for path in paths]
+
+
+def edit_card(path: Path, **more: Any) -> None:
+    card = json.loads((path / "config.json").read_text())
+    (path / "config.json").write_text(json.dumps({**card, **more}))
+
+
+@pytest.mark.slow
+def test_a_comparison_leaves_its_report_its_numbers_and_its_trainings(made: Comparison) -> None:
+    names = ["small objective=non-saturating", "small objective=rpgan"]
+    assert [entrant["name"] for entrant in made.facts["entrants"]] == names
+    assert [(run["entrant"], run["seed"], run["state"]) for run in made.facts["runs"]] == [
+        (name, seed, "complete") for name in names for seed in (0, 1)
+    ]
+    assert json.loads((made.path / "report.json").read_text()) == made.facts
+    assert made.facts["differs"] == [{"knob": "objective", "values": dict(zip(names, VARIED[0][1], strict=True))}]
+    assert made.facts["verdict"]["reasons"] == []
+    assert sorted(made.facts["verdict"]["order"]) == sorted(names)
+    assert [stranger["values"] for stranger in made.facts["foreign"]] == [
+        {"fid50k_full": 12.5},
+        {"frechet_inception_distance": 7.25},
+    ]
+    assert {run["flops"] for run in made.facts["runs"][:2]} == {
+        made.facts["entrants"][0]["flops_an_image"]["training"] * 200
+    }
+    assert str(made).splitlines() == [made.facts["verdict"]["sentence"], str(made.report)]
+
+
+@pytest.mark.slow
+def test_the_table_agrees_with_the_json(made: Comparison) -> None:
+    with (made.path / "report.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    assert len(lines) == 4
+    for line, run in zip(lines, made.facts["runs"], strict=True):
+        assert line["entrant"] == run["entrant"]
+        assert float(line["seconds"]) == run["seconds"]
+        for name, value in run["evaluation"]["values"].items():
+            assert float(line[name]) == value["value"]
+            assert line[f"{name}_floor"] == ("" if value["floor"] is None else str(value["floor"]))
+
+
+@pytest.mark.slow
+def test_the_same_call_trains_and_judges_nothing_again_and_more_seeds_go_on(
+    made: Comparison, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measured, "evaluate", lambda *_, **__: pytest.fail("judged again"))
+    monkeypatch.setattr(worker, "train", lambda *_, **__: pytest.fail("trained again"))
+    place = made.path.parent
+    what: list[str | Path] = ["small", place / "00003-stylegan3 <afhq>", place / "fidelity.json"]
+    found = again(what, vary=VARIED, seeds=2, out=made.path, command="ganvas compare 'small' & co")
+    assert found.facts == made.facts
+    one = again(what, vary=VARIED, seeds=1, out=made.path, command="ganvas compare 'small' & co")
+    assert len(one.facts["runs"]) == 2
+    with pytest.raises(GanvasError, match="holds another comparison"):
+        again(what, vary=VARIED, seeds=2, out=made.path, kimg=3)
+    with pytest.raises(GanvasError, match="holds another comparison"):
+        again(["small"], vary=[("objective", ["wasserstein", "rpgan"])], out=made.path)
+
+
+def test_lengths_found_by_a_trial_are_kept_and_a_plan_that_is_torn_is_made_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lengths = itertools.count(1)
+    monkeypatch.setattr(comparison.budget, "within", lambda config, _: replace(config, kimg=next(lengths) / 10))
+    asked = comparison.budget.asked(None, 0.1, None)
+    competing = comparison.entrants(["small"], vary=[("objective", ["rpgan"])])
+
+    def planned() -> list[float]:
+        return [job.config.kimg for _, job in comparison._planned(Path(), competing, asked, 2)]
+
+    assert planned() == planned() == [0.1, 0.1]
+    for torn in ('{"request": ', "[]", "{}"):
+        Path("plan.json").write_text(torn)
+        planned()
+        assert json.loads(Path("plan.json").read_text())["kimg"]
+
+
+@pytest.mark.slow
+def test_runs_that_are_there_are_judged_as_new_ones_are_and_nothing_is_written_into_them(made: Comparison) -> None:
+    paths = copies(made, 4)[::2]
+    shutil.rmtree("c/judged")
+    before = {file: file.stat().st_mtime_ns for path in paths for file in path.rglob("*")}
+    found = again([*paths])
+    assert {file: file.stat().st_mtime_ns for path in paths for file in path.rglob("*")} == before
+    assert [e["name"] for e in found.facts["entrants"]] == [f"small objective={o}" for o in VARIED[0][1]]
+    values = [[run["evaluation"]["values"] for run in facts["runs"]] for facts in (found.facts, made.facts)]
+    assert values[0] == values[1][::2]
+    assert found.facts["budget"] is None
+    shutil.copytree("c/judged", "mixed/judged")
+    mixed = again([paths[0], "small:kimg=0.06"], seeds=1, out="mixed")
+    assert "their budgets differ" in mixed.facts["verdict"]["sentence"]
+
+
+@pytest.mark.slow
+def test_half_written_runs_stay_in_the_report_as_such(made: Comparison) -> None:
+    whole, bare, torn, lost, other = [*copies(made, 4), Path("other")]
+    shutil.copytree(whole, other)
+    shutil.rmtree(bare / "snapshots")
+    (torn / "stats.jsonl").write_text((torn / "stats.jsonl").read_text()[:-300] + '{"nimg": "x"}\n{"nimg": 3}\n{"D/lo')
+    weights = next(lost.glob("snapshots/[0-9]*/G.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:100])
+    edit_card(
+        other, recipe="other", data={**json.loads((other / "config.json").read_text())["data"], "fingerprint": "x"}
+    )
+    found = again([whole, bare, torn, lost, other])
+    by_path = {run["path"]: run for run in found.facts["runs"]}
+    assert by_path[str(whole)]["evaluation"]
+    assert "has no snapshot yet" in by_path[str(bare)]["trouble"]
+    assert by_path[str(torn)]["state"] == "unfinished"
+    assert by_path[str(lost)]["evaluation"] is None
+    assert by_path[str(lost)]["trouble"]
+    assert "different pictures" in found.facts["verdict"]["sentence"]
+    assert "has no snapshot yet" in found.report.read_text()
+
+
+@pytest.mark.slow
+def test_a_run_that_became_not_finite_stays_as_failed(made: Comparison) -> None:
+    paths = copies(made, 4)
+    stats = paths[0] / "stats.jsonl"
+    lines = stats.read_text().splitlines()
+    stats.write_text("\n".join(lines[:-1]) + "\n")
+    with (paths[0] / "events.jsonl").open("a") as file:
+        file.write('{"time": 1, "nimg": 160, "event": "non-finite", "quantities": ["G/loss"]}\n')
+    found = again([*paths])
+    first = found.facts["runs"][0]
+    assert (first["state"], first["trouble"]) == ("failed", "G/loss no longer finite at 0.16 kimg")
+    assert "1 of 2 trainings did not come to their end" in found.facts["verdict"]["remarks"][0]
+    assert found.facts["verdict"]["order"]
+
+
+@pytest.mark.slow
+def test_a_thousand_points_are_thinned_and_their_ends_are_kept(made: Comparison) -> None:
+    (path,) = copies(made, 1)
+    line = next(read_lines(path / "stats.jsonl"))
+    more = [json.dumps({**line, "nimg": 10 * i, "seconds": i}) for i in range(1, 1001)]
+    (path / "stats.jsonl").write_text("\n".join([*more, '{"nimg": 10010, "D/loss": "x", "G/loss": {"mean": null}}']))
+    curve = measured.curves(Run(path))["D/loss"]
+    assert len(curve["kimg"]) == measured.POINTS
+    assert (curve["kimg"][0], curve["kimg"][-1], curve["seconds"][-1]) == (0.01, 10, 1000)
+
+
+def test_trainings_that_cannot_begin_are_told_and_the_exit_status_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="1"):
+        verb(("mlp",), data="nowhere", vary=("batch=2,4",), seeds=1, kimg=0.1, out=Path("c"), csv=Path("c.csv"))
+    said = capsys.readouterr().out
+    assert said.startswith("Not ranked: nobody has numbers (mlp batch=2, mlp batch=4 have none).")
+    assert Path("c.csv").read_text() == Path("c/report.csv").read_text()
+    page = Path("c/report.html").read_text()
+    assert "There is no data set" in page
+    assert "None" not in page
+
+
+@pytest.mark.slow
+def test_a_conditional_recipe_and_a_wasserstein_one() -> None:
+    found = again(
+        ["small:conditional=true,kimg=0.1", "small:objective=wasserstein,gp=10,r1=0,r2=0,d_steps=2,kimg=0.12"],
+        seeds=1, count=50, kimg=0.12,
+    )  # fmt: skip
+    assert [run["state"] for run in found.facts["runs"]] == ["complete", "complete"]
+    assert all(run["evaluation"] for run in found.facts["runs"])
+    assert found.facts["verdict"]["sentence"] == "Not ranked: their protocols differ (judged.classes)."
+    assert any(row["knob"] == "conditional" for row in found.facts["differs"])
+
+
+@pytest.mark.parametrize(
+    ("knobs", "told"),
+    [
+        ({"count": 3}, "--count is 3"),
+        ({"extractor": "bogus"}, "no extractor 'bogus'"),
+        ({"extractor": "inception"}, "need their weights"),
+        ({"device": "warp"}, "not a device"),
+        ({"seeds": 0}, "--seeds is 0"),
+        ({"kimg": 1, "minutes": 1}, "two budgets"),
+        ({"vary": []}, "small alone cannot be compared"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_before_anything_is_trained(knobs: dict[str, Any], told: str) -> None:
+    with pytest.raises(GanvasError, match=told):
+        again(["small"], **{"vary": VARIED, **knobs})
+    assert not Path("c").exists()
+
+
+def test_knobs_for_recipes_are_refused_where_only_runs_are_named() -> None:
+    runs = [str(train(replace(tiny(), batch=batch, kimg=0.04), quiet=True).path) for batch in (10, 20)]
+    for knobs in ({"kimg": 3}, {"data": "digits"}, {"knobs": {"batch": 3}}):
+        with pytest.raises(GanvasError, match="only runs were named"):
+            again([*runs], **knobs)
+    edit_card(Path(runs[0]), format=99)
+    with pytest.raises(GanvasError, match="later version"):
+        again([*runs])
+
+
+@pytest.mark.slow
+def test_ctrl_c_leaves_a_report_and_the_same_command_completes_it(pictures: Callable[..., Path]) -> None:
+    data = pictures(height=8, width=8).name  # no classes: nobody need learn to tell them first
+    knobs = "--vary batch=20,40 --seeds 1 --kimg 2 --set tick_kimg=0.04 --count 20 --out c --device cpu --quiet"
+    words = ["compare", "digits", "--data", data, *knobs.split(" ")]
+    process = subprocess.Popen([sys.executable, "-m", "ganvas", *words], stderr=subprocess.PIPE, text=True)
+    run = Run(Path("c/runs/digits-batch=20-seed0"))
+    deadline = time.monotonic() + 200
+    while not reached(run):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=200)
+    assert process.returncode == 130, said
+    assert "c/report.html tells what is done" in said
+    facts = json.loads(Path("c/report.json").read_text())
+    at = saved(run)
+    assert at
+    assert at < 2000
+    assert facts["runs"][0]["trouble"] == f"interrupted at {at / 1000:g} kimg; the same command goes on from there"
+    assert "before its turn" in facts["runs"][1]["trouble"]
+    command(*words)
+    facts = json.loads(Path("c/report.json").read_text())
+    assert [row["state"] for row in facts["runs"]] == ["complete", "complete"]
+    assert [line["nimg"] for line in read_lines(run.path / "events.jsonl") if line["event"] == "resume"] == [at]

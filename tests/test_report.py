@@ -1,0 +1,162 @@
+"""The report: every number is the JSON's, nothing is fetched or run, whatever names hold, and pictures are told."""
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from test_verdict import rows
+
+from ganvas.compare import summary, verdict
+from ganvas.compare.report import render, shown
+
+EVIL = "a <script>alert('1')</script> \"b\" $x_1$ & c"
+UNDERLINED = "_hidden $"
+
+
+class Page(HTMLParser):
+    """A page read as a browser does: its tags, the numbers it marks, and its text."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str]]] = []
+        self.numbers: list[tuple[str, str, str]] = []
+        self.text = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, {name: value or "" for name, value in attrs}))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+        tag, attributes = self.tags[-1] if self.tags else ("", {})
+        if tag == "span" and "data-of" in attributes:
+            self.numbers.append((attributes["data-of"], attributes["data-form"], data))
+            self.tags.append(("", {}))
+
+
+def facts(names: list[str], seeds: int = 3) -> dict[str, Any]:
+    """What a comparison finds, made up: distances, curves, a grid of pictures, a stranger."""
+    runs = rows(**{name: [4.0 + i + 0.3 * seed for seed in range(seeds)] for i, name in enumerate(names)})
+    for run in runs:
+        x = [0.1 * i for i in range(1, 11)]
+        curve = {"kimg": x, "seconds": x, "mean": [5 - v for v in x]}
+        run["curves"] = dict.fromkeys(("quality", "D/loss", "G/loss", "D/real", "D/fake", "D/moves", "G/moves"), curve)
+        run["path"] = str(Path("runs", f"{names.index(run['entrant'])}-{run['seed']}"))
+        run["evaluation"]["pictures"] = "judged"
+        Path(run["path"]).mkdir(parents=True)
+        Image.fromarray(np.zeros((80, 160), np.uint8)).save(Path(run["path"]) / "fakes000001.png")
+    cost = {"parameters": {"G": 1234567, "D": 99}, "flops_an_image": {"G": 1, "D": 1, "training": 5e6}}
+    entrants = [{"name": name, "recipe": name, "what": EVIL, "config": {}, **cost} for name in names]
+    found = verdict.judge(names, runs)
+    summaries, columns = summary.summarised(entrants, runs, found.measure)
+    stranger = {
+        "name": EVIL,
+        "source": EVIL,
+        "values": {"fid/<b>": 7.25},
+        "best": {"fid/<b>": [7.25, 200.0]},
+        "facts": {EVIL: EVIL},
+    }
+    told = {
+        "title": " against ".join(names), "verdict": found.to_json(), "strengths": verdict.strengths(names, runs),
+        "summaries": summaries, "columns": columns, "best": summary.best(summaries, bool(found.order)),
+        "budget": {"kind": "kimg", "amount": 1}, "settings": {"count": 200, "extractor": "eye"}, "entrants": entrants,
+        "runs": runs, "differs": [{"knob": "objective", "values": dict.fromkeys(names, EVIL)}],
+        "datasets": [{"name": EVIL, "images": 1400, "fingerprint": "f"}], "foreign": [stranger],
+        "repeat": {"command": EVIL, "versions": {"ganvas": "1", "torch": "2", "python": "3"}},
+    }  # fmt: skip
+    return json.loads(json.dumps(told))
+
+
+def look_up(value: Any, path: str) -> Any:
+    for step in path.split("/"):
+        value = value[int(step) if isinstance(value, list) else step.replace("~1", "/")]
+    return value
+
+
+def drawn(names: list[str], **more: Any) -> tuple[dict[str, Any], str, Page]:
+    told = {**facts(names), **more}
+    html = render(told, Path("judged"))
+    return told, html, Page(html)
+
+
+@pytest.mark.parametrize("names", [["cnn", "mlp"], [EVIL, UNDERLINED, "x" * 90, "d", "e"]])
+def test_every_number_is_the_jsons(names: list[str]) -> None:
+    told, html, page = drawn(names)
+    assert len(page.numbers) > 35 * len(names)
+    assert len(page.numbers) == html.count("data-of=")
+    for path, form, text in page.numbers:
+        assert text == summary.FORMS[form](look_up(told, path)), path
+    stray = re.sub(r"<svg.*?</svg>|<style.*?</style>|<span data-of.*?</span>|<pre>.*?</pre>", "", html, flags=re.DOTALL)
+    assert {"1.23 M", "4.30"} <= {text for *_, text in page.numbers}
+    assert "1.23" not in stray
+
+
+def test_nothing_is_fetched_or_run_and_every_picture_is_told() -> None:
+    _, html, page = drawn([EVIL, UNDERLINED])
+    tags = {tag for tag, _ in page.tags}
+    assert not tags & {"script", "link", "iframe", "object", "embed", "base", "b", "i"}
+    for tag, attributes in page.tags:
+        for name in ("src", "href", "xlink:href", "action", "srcset"):
+            assert attributes.get(name, "#").startswith(("#", "data:image/")), (tag, attributes)
+        assert not any(name.startswith("on") for name in attributes)
+    assert set(re.findall(r"url\((.)", html)) <= {"#"}
+    assert "@import" not in html
+    assert any("default-src 'none'" in a.get("content", "") for tag, a in page.tags if tag == "meta")
+    pictures = [a for tag, a in page.tags if tag == "img"]
+    figures = [a for _, a in page.tags if a.get("role") == "img"]
+    assert len(pictures) == 6, "a grid for each seed; of one time no other is shown"
+    assert len(figures) == sum(tag == "svg" for tag, _ in page.tags) == 4
+    assert all(EVIL in a["alt"] or UNDERLINED in a["alt"] for a in pictures)
+    assert all(EVIL in a["aria-label"] for a in figures)
+
+
+def test_names_are_text_everywhere() -> None:
+    _, html, page = drawn([EVIL, UNDERLINED])
+    assert page.text.count(EVIL) > 20
+    assert "<script" not in html
+    svg = Page("".join(re.findall(r"<svg.*?</svg>", html, flags=re.DOTALL)))
+    assert svg.text.count("alert('1')") >= 4, "in the figures too: neither markup nor mathematics"
+    assert svg.text.count(UNDERLINED) >= 4
+
+
+def test_figures_need_no_colour_and_take_their_ink_from_the_page() -> None:
+    _, html, _ = drawn(["cnn", "mlp"])
+    svg = "".join(re.findall(r"<svg.*?</svg>", html, flags=re.DOTALL))
+    assert "stroke-dasharray" in svg
+    assert "currentColor" in svg
+    assert set(re.findall(r"#[0-9a-f]{6}\b", svg)) <= {"#ffffff"}
+
+
+def test_what_is_not_ranked_is_marked_as_such() -> None:
+    names = ["cnn", "mlp"]
+    told = facts(names)
+    for run in told["runs"][3:]:
+        run |= {"nimg": 2000, "seconds": 99.0, "flops": 7e9}
+    found = verdict.judge(names, told["runs"])
+    told |= {"verdict": found.to_json(), "best": summary.best(told["summaries"], bool(found.order))}
+    html = render(told, Path("judged"))
+    assert "of cost only: the pictures' numbers are not ranked" not in html, "of cost, all are equal"
+    assert 'class="verdict refused">Not ranked: their budgets differ' in html
+    assert "Is it luck?" not in html
+    assert 'class="best"' not in html
+
+
+def test_strangers_alone_make_a_report() -> None:
+    told = facts(["cnn", "mlp"])
+    found = verdict.judge([], [])
+    empty: dict[str, Any] = {key: [] for key in ("strengths", "summaries", "entrants", "runs", "differs", "datasets")}
+    html = render({**told, **empty, "columns": {}, "best": {}, "verdict": found.to_json()}, Path("judged"))
+    assert "7.25" in html
+    assert "In numbers" not in html
+
+
+def test_what_is_unknown_is_a_dash() -> None:
+    assert shown({"a": [None]}, "a/0", "number") == "–"
+    assert shown({"a": [{"<b>": 2.0}]}, "a/0/<b>", "number") == (
+        '<span data-of="a/0/&lt;b&gt;" data-form="number">2</span>'
+    )
