@@ -172,8 +172,8 @@ RECIPES: dict[str, dict[str, Any]] = {
     "ours, Gram": {**OURS, "statistic": "gram"},
     "ours": OURS,
 }
-"""Gatys' own: one scale from the photo, Gram matrices, the last iterate. Ours: three scales at 160 pixels, of 50, 25 and 25
-iterations. The network, its layers, the weights of content and smoothness, and the hundred iterations are the same."""
+"""Gatys' own: one scale from the photo, Gram matrices, the last iterate. Ours: three scales at 160 pixels, of 50, 25
+and 25 iterations. Network, layers, weights of content and smoothness and the number of iterations, 100, are equal."""
 
 
 def recipes(arguments: argparse.Namespace) -> None:
