@@ -1,11 +1,12 @@
 """The figures of a report: SVG that takes its ink from the page, so that it is right in light and in dark.
 
-Nothing is told by colour alone: every entrant has its dash and its marker, and curves are named where they end.
+Nothing is told by colour alone: every entrant has its dash and its marker.
 """
 
 import io
 import math
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,9 @@ INK, FAINT = "#010203", "#040506"
 
 MOST = len(COLOURS)
 """Entrants that are drawn: more could not be told apart."""
+
+LONG = 24
+"""Letters of a name that takes much room."""
 
 GRID = 60
 """Points at which the seeds' curves are averaged."""
@@ -116,19 +120,19 @@ def _quality(facts: Mapping[str, Any], names: Sequence[str]) -> Figure | None:
             )
             x = x / scale
             lowest = min(lowest, *low)
-            axis.plot(x, y, color=COLOURS[i], linestyle=DASHES[i], linewidth=1.6, marker=MARKERS[i], markevery=[-1])
+            axis.plot(x, y, color=COLOURS[i], linestyle=DASHES[i], linewidth=1.6, marker=MARKERS[i], markevery=[-1],
+                      label=_name(name) if unit == "kimg" else "")  # fmt: skip
             axis.fill_between(x, low, high, color=COLOURS[i], alpha=0.15, linewidth=0)
-            end = {"xy": (x[-1], y[-1]), "xytext": (5, 0), "textcoords": "offset points"}
-            axis.annotate(_name(name), **end, fontsize=8, va="center", color=COLOURS[i])
             if unit == "kimg":
                 ends.append(f"{name} ends at {y[-1]:.3g}")
         axis.set_xlabel("thousand pictures shown (kimg)" if unit == "kimg" else "minutes of training")
         axis.grid()
-        axis.margins(x=0.02)
-        axis.set_xlim(right=axis.get_xlim()[1] * 1.22)
+        axis.margins(x=0.03)
     if lowest > 0:
         _logarithmic(axes[0].yaxis)
     axes[0].set_ylabel("kernel distance × 1000")
+    wide = max(map(len, shown)) > LONG
+    figure.legend(loc="outside upper left", ncols=2 if wide else 4, frameon=False, fontsize=8, handlelength=4)
     return Figure(
         _svg(figure),
         f"Quality while training, against pictures shown and against minutes. {'; '.join(ends)}.",
@@ -168,7 +172,7 @@ def _game(facts: Mapping[str, Any], names: Sequence[str]) -> Figure | None:
                               marker=single, label="" if k else label)  # fmt: skip
             axis.grid()
             if row == 0:
-                axis.set_title(_name(name), fontsize=9)
+                axis.set_title("\n".join(textwrap.wrap(_name(name), LONG)[:2]), fontsize=9)
             if column == 0:
                 axis.set_ylabel(title)
             if row == len(rows) - 1:
@@ -207,7 +211,8 @@ def _aspects(facts: Mapping[str, Any], names: Sequence[str]) -> Figure | None:
             axis.plot(values, [row] * len(values), MARKERS[i], color=COLOURS[i], markersize=5, alpha=0.85)
         if floors:
             axis.axvline(float(np.mean(floors)), color=INK, linestyle=":", linewidth=1)
-        axis.set_yticks(range(len(names)), [_name(name) for name in names], fontsize=8)
+        own_labels = axis in axes[:, 0] or max(map(len, names)) <= LONG
+        axis.set_yticks(range(len(names)), [_name(name) if own_labels else "" for name in names], fontsize=8)
         axis.set_ylim(len(names) - 0.5, -0.5)
         way = "←" if ASPECTS[key].better == "lower" else "→"
         axis.set_title(f"{ASPECTS[key].title} {way}", fontsize=9, loc="left")
