@@ -22,7 +22,7 @@ def row(name: str, seed: int, distance: float | None, **more: Any) -> dict[str, 
         "entrant": name, "seed": seed, "path": f"runs/{name}-{seed}", "state": "complete", "trouble": "",
         "nimg": 1000, "seconds": 10.0, "flops": 1e9, "images_per_s": 100.0, "peak_bytes": None, "curves": {},
         "data": {"name": "digits", "fingerprint": "f"}, "health": {"verdict": "", "failures": [], "warnings": []},
-        "evaluation": None if distance is None else evaluation, **more,
+        "budget": None, "evaluation": None if distance is None else evaluation, **more,
     }  # fmt: skip
 
 
@@ -116,6 +116,21 @@ def test_equal_minutes_are_a_budget_whatever_the_pictures() -> None:
     for run in runs[2:]:
         run |= {"nimg": 9000, "flops": 7e9}
     assert told(runs).order == ("mlp", "cnn")
+
+
+def test_minutes_that_were_planned_alike_are_ranked_and_what_they_took_is_told() -> None:
+    runs = rows(cnn=[4.0, 4.2], mlp=[1.0, 1.1])
+    for run in runs:
+        run["budget"] = {"kind": "minutes", "amount": 0.2}
+    for run in runs[2:]:
+        run |= {"nimg": 9000, "seconds": 15.0, "flops": 7e9}
+    found = told(runs)
+    assert found.order == ("mlp", "cnn")
+    assert "they took 0.167 to 0.25: the machine's speed changed" in found.remarks[-1]
+    runs[0]["state"] = "unfinished"
+    assert "budgets differ" in told(runs).sentence
+    runs[0] |= {"state": "complete", "budget": None}
+    assert "budgets differ" in told(runs).sentence, "a run that was there had no such plan"
 
 
 def test_a_training_that_failed_stays_and_counts_and_does_not_forbid_to_rank() -> None:

@@ -175,6 +175,7 @@ class _Making:
         """One training's row: whatever of it can be known, and what went wrong."""
         row: dict[str, Any] = {
             "entrant": entrant.name, "seed": seed, "path": str(run.path), "state": "failed", "trouble": trouble,
+            "budget": asdict(self.asked) if self.asked and not entrant.runs else None,
             "nimg": 0, "seconds": 0, "flops": None, "images_per_s": None, "peak_bytes": None,
             "data": {"name": "", "fingerprint": ""}, "evaluation": None, "curves": {},
             "health": {"verdict": "", "failures": [], "warnings": []},

@@ -106,8 +106,8 @@ def _distance(facts: Mapping[str, Any], names: Sequence[str]) -> Figure | None:
 
 def _quality(facts: Mapping[str, Any], names: Sequence[str]) -> Figure | None:
     shown = [name for name in names if any("quality" in run["curves"] for run in _runs(facts, name))]
-    if not shown:
-        return None
+    if not any(len(run["curves"]["quality"]["kimg"]) > 2 for run in facts["runs"] if "quality" in run["curves"]):
+        return None  # points, no curves: the table has the best of them
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(1, 2, figsize=(9.6, 3.4), sharey=True, layout="constrained")

@@ -162,7 +162,7 @@ def _reasons(names: Sequence[str], present: Sequence[str], judged: Sequence[Row]
         if parts:
             reasons.append(f"their protocols differ ({', '.join(sorted(parts))})")
     going = [run for run in judged if run["state"] != "failed"]  # those that failed had the budget, and ended early
-    if budget.shared(going or judged) is None:
+    if not _as_planned(going) and budget.shared(going or judged) is None:
         spent = [
             f"{name} {min(own):g}" + (f" to {max(own):g}" if max(own) > min(own) else "")
             for name in present
@@ -170,6 +170,16 @@ def _reasons(names: Sequence[str], present: Sequence[str], judged: Sequence[Row]
         ]
         reasons.append(f"their budgets differ: in kimg {', '.join(spent)}; and minutes and operations too")
     return reasons
+
+
+def _as_planned(going: Sequence[Row]) -> bool:
+    """Whether all came to the end of one budget; minutes are foreseen by a trial, and a busy machine takes longer."""
+    budgets = [run["budget"] for run in going]
+    return (
+        bool(budgets)
+        and None not in budgets
+        and all(own == budgets[0] and run["state"] == "complete" for own, run in zip(budgets, going, strict=True))
+    )
 
 
 def _remarks(names: Sequence[str], runs: Sequence[Row]) -> list[str]:
@@ -186,6 +196,13 @@ def _remarks(names: Sequence[str], runs: Sequence[Row]) -> list[str]:
             remarks.append(f"{name}: the doctor sees a failure in {len(sick)} of {len(own)} trainings ({told}).")
         if len({run["seed"] for run in own}) == 1:
             remarks.append(f"{name} was trained with one seed only: how much of it is luck cannot be said.")
+    timed = [run for run in runs if (run["budget"] or {}).get("kind") == "minutes" and run["state"] == "complete"]
+    low, high = (end((run["seconds"] for run in timed), default=0) / 60 for end in (min, max))
+    if high - low > budget.SPENT["minutes"][2] * high:
+        remarks.append(
+            f"Each training was meant to take {timed[0]['budget']['amount']:g} minutes, by a trial of its speed; they "
+            f"took {low:.3g} to {high:.3g}: the machine's speed changed."
+        )
     return remarks
 
 
