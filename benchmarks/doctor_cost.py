@@ -18,8 +18,8 @@ from ganvas.runs.log import read_lines
 from ganvas.training import doctor, start
 
 RUNS: dict[str, dict[str, Any]] = {
-    "digits": {"data": "digits", "kimg": 40},
-    "mlp": {"data": "MNIST", "kimg": 40},
+    "digits": {"data": "digits", "kimg": 400},
+    "mlp": {"data": "MNIST", "kimg": 600},
     "cnn-stable": {"data": "MNIST", "kimg": 12},
     "dcgan": {"data": "FACES", "resolution": "64", "kimg": 8, "g_width": 16, "d_width": 16, "batch": 16},
 }

@@ -1,14 +1,17 @@
 """Who competes: recipes, varied or with knobs of their own, and runs, grouped whatever the seed; no two of one name."""
 
+import json
+import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
-from trying import tiny
+from trying import ganvas, tiny
 
-from ganvas.compare.entrants import LONGEST, entrants, parsed_set, parsed_vary, slug, slugs
-from ganvas.config import replace
+from ganvas.compare.entrants import LONGEST, Entrant, entrants, parsed_set, parsed_vary, slug, slugs
+from ganvas.config import replace, to_json
 from ganvas.errors import GanvasError
+from ganvas.recipes import recipe
 from ganvas.runs import folder
 from ganvas.runs.snapshot import versions
 
@@ -100,3 +103,19 @@ def test_a_run_of_a_later_version_is_refused() -> None:
     card.write_text(card.read_text().replace('"format": 1', '"format": 99'))
     with pytest.raises(GanvasError, match="later version"):
         entrants([str(card.parent), "mlp"])
+
+
+def test_the_command_trains_the_same_again() -> None:
+    knobs = {
+        "data": "a b",
+        "g_widths": (8, 16),
+        "batch": 20,
+        "mirror": True,
+        "g_lr": "1e-3..1e-4:cosine",
+        "watch": False,
+    }
+    made = Entrant("mine", "mlp", replace(recipe("mlp").config, **knobs))
+    assert made.command.startswith("ganvas train mlp --data 'a b'")
+    words = shlex.split(made.command)[3:]
+    told = json.loads(ganvas("train", "mlp", *words, "--dry-run", "--data", "digits", "--json").stdout)["config"]
+    assert told == json.loads(json.dumps(to_json(replace(made.config, data="digits"))))

@@ -236,6 +236,7 @@ class _Making:
             "name": entrant.name,
             "recipe": entrant.recipe,
             "what": what,
+            "command": entrant.command,
             "config": to_json(entrant.config),
             **costs,
         }

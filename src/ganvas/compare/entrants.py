@@ -3,6 +3,7 @@
 import itertools
 import json
 import re
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,22 @@ class Entrant:
     recipe: str
     config: TrainConfig
     runs: tuple[Run, ...] = ()
+
+    @property
+    def command(self) -> str:
+        """What trains it, but for the seed; empty where its recipe is not in the table any more."""
+        if self.recipe not in RECIPES:
+            return ""
+        knobs = differences(RECIPES[self.recipe].config, self.config)
+        return shlex.join(["ganvas", "train", self.recipe, *(w for k in knobs if k[0] != "seed" for w in _flag(*k))])
+
+
+def _flag(knob: str, _: Any, value: Any) -> list[str]:
+    """A knob as the command line takes it."""
+    name = knob.replace("_", "-")
+    if isinstance(value, bool):
+        return [f"--{name}" if value else f"--no-{name}"]
+    return [f"--{name}", *map(str, value if isinstance(value, tuple | list) else [value])]
 
 
 def slug(name: str) -> str:
