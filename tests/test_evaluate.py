@@ -197,3 +197,17 @@ def test_stacked_digits_are_counted_channel_by_channel(tmp_path: Path, monkeypat
     assert modes.floor > 600  # of 1,000, from 1,300 pictures
     assert 0.85 * modes.floor < modes.value < 0.98 * modes.floor
     assert evenness.value > evenness.floor + 0.05
+
+
+def test_a_part_of_sorted_pictures_has_every_class(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("train", "held"):
+        parts = dict(np.load(folders[name]))
+        order = parts["labels"].argsort(kind="stable")
+        np.savez(folders[name], **{key: array[order] for key, array in parts.items()})
+    whole = judged(folders, "other").values["layout"]
+    monkeypatch.setattr("ganvas.judge.evaluate.PIXELS", 150)
+    part = judged(folders, "other").values["layout"]
+    assert whole.floor is not None
+    assert part.floor is not None
+    assert part.floor < 4 * whole.floor
+    assert part.value < 3 * whole.value
