@@ -51,8 +51,8 @@ class StyleOptions:
     """Step size; by default 0.04 for Adam, 1 for L-BFGS."""
     smallest: int = 64
     """Longer side of the first, coarsest scale; the next are larger by √2."""
-    average: float = 0.99
-    """Decay of the average over iterates, which is the result; 0: the last iterate."""
+    average: float = 0.1
+    """The part of each scale's iterations that the result is averaged over, the newest most; 0: the last iterate."""
     tile: int | None = None
     """Side of the tiles that are looked at one after the other; by default as memory allows."""
     seed: int = 0
@@ -88,7 +88,7 @@ LOOKS: dict[str, dict[str, Any]] = {
 
 BOUNDS = {
     "size": (16, 16384), "iterations": (1, 100_000), "content_weight": (0, 1e6), "tv": (0, 1e6),
-    "style_scale": (0.1, 10), "strength": (0, 1), "lr": (1e-6, 100), "smallest": (16, 16384), "average": (0, 0.9999),
+    "style_scale": (0.1, 10), "strength": (0, 1), "lr": (1e-6, 100), "smallest": (16, 16384), "average": (0, 1),
     "tile": (32, 16384), "seed": (0, 2**63 - 1),
 }  # fmt: skip
 

@@ -21,8 +21,8 @@ from ganvas.style.pictures import Picture, Source
 HEADROOM = 0.8
 """The part of the free memory that may be filled before the picture is cut into tiles."""
 
-TRANSIENT = 1.5
-"""What the backward pass and the libraries need besides what the graph holds."""
+TRANSIENT = 3.0
+"""Times what a graph holds is what a pass takes: gradients, and what the libraries set aside (docs/results.md)."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -135,7 +135,8 @@ class _Descent:
         """Yields, for each of `count` steps, the loss before it and the averaged picture [1 3 h w] after it."""
         image = image.clone(memory_format=torch.contiguous_format).requires_grad_()
         optimiser = self._optimiser(image)
-        average, part = torch.zeros_like(image), 0.0
+        average, total = torch.zeros_like(image), 0.0
+        share = 1 / max(1.0, self.options.average * count)  # of the newest iterate
         for i in range(count):
             optimiser.param_groups[0]["lr"] = self.lr * _cosine(i / count)
             values: list[Value] = []
@@ -148,9 +149,9 @@ class _Descent:
             optimiser.step(closure)
             with torch.no_grad():
                 image.clamp_(-1, 1)
-                average.lerp_(image, 1 - self.options.average)
-            part += (1 - self.options.average) * (1 - part)
-            yield values[0], (average / part).detach()
+                average.lerp_(image, share)
+            total += share * (1 - total)
+            yield values[0], (average / total).detach()
         self.state = optimiser.state[image]
 
     def _optimiser(self, image: Tensor) -> torch.optim.Optimizer:
