@@ -223,15 +223,24 @@ def test_a_thousand_points_are_thinned_and_their_ends_are_kept(made: Comparison)
     assert (curve["kimg"][0], curve["kimg"][-1], curve["seconds"][-1]) == (0.01, 10, 1000)
 
 
-def test_trainings_that_cannot_begin_are_told_and_the_exit_status_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+def test_trainings_that_cannot_begin_are_told_and_the_exit_status_says_so(
+    capsys: pytest.CaptureFixture[str], pictures: Callable[..., Path]
+) -> None:
+    wrong: dict[str, Any] = {"data": str(pictures()), "knob": ("conditional=true",), "kimg": 0.1, "out": Path("c")}
     with pytest.raises(SystemExit, match="1"):
-        verb(("mlp",), data="nowhere", vary=("batch=2,4",), seeds=1, kimg=0.1, out=Path("c"), csv=Path("c.csv"))
+        verb(("mlp",), vary=("latent=8,9",), seeds=1, csv=Path("c.csv"), **wrong)
     said = capsys.readouterr().out
-    assert said.startswith("Not ranked: nobody has numbers (mlp batch=2, mlp batch=4 have none).")
+    assert said.startswith("Not ranked: nobody has numbers (mlp latent=8, mlp latent=9 have none).")
     assert Path("c.csv").read_text() == Path("c/report.csv").read_text()
     page = Path("c/report.html").read_text()
-    assert "There is no data set" in page
+    assert "has no classes" in page
     assert "None" not in page
+
+
+def test_data_that_are_not_there_are_refused_before_any_training() -> None:
+    with pytest.raises(GanvasError, match="no data set 'nowhere'"):
+        compare(["mlp", "cnn"], data="nowhere", seeds=1, kimg=0.1, out="c")
+    assert not list(Path("c").iterdir())
 
 
 @pytest.mark.slow

@@ -152,6 +152,14 @@ def test_a_training_that_failed_stays_and_counts_and_does_not_forbid_to_rank() -
     assert told(runs).sentence
 
 
+def test_only_the_official_features_make_it_a_fid() -> None:
+    runs = rows(cnn=[4.0, 4.2], mlp=[1.0, 1.1])
+    assert "lowest FID" not in told(runs).sentence
+    for run in runs:
+        run["evaluation"]["values"]["frechet"]["title"] = "FID"
+    assert "its FID is" in told(runs).sentence or "lowest FID" in told(runs).sentence
+
+
 def test_nobody_and_nothing_to_judge() -> None:
     assert told(rows(cnn=[None], mlp=[None])).sentence == "Not ranked: nobody has numbers (cnn, mlp have none)."
     assert judge([], []).sentence == "Not ranked: nobody has numbers."

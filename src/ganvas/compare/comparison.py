@@ -17,6 +17,7 @@ from ganvas.compare.foreign import Foreign, foreign
 from ganvas.compare.measured import Settings
 from ganvas.compare.workers import Job, train_all
 from ganvas.config import differences, leaves, replace, to_json
+from ganvas.data import open_images
 from ganvas.errors import GanvasError
 from ganvas.files import make_folder, write_json, write_text
 from ganvas.recipes import RECIPES
@@ -276,6 +277,8 @@ def _planned(
             f"{path} holds another comparison.", expected="the same command as before", mend="choose another --out."
         )
     if before is None:
+        for options in dict.fromkeys(e.config.pictures.options() for e in competing if not e.runs):
+            open_images(options)  # a wrong name is told now, and not by every training
         kimg = {e.name: (budget.within(e.config, asked) if asked else e.config).kimg for e in competing if not e.runs}
         before = {"request": request, "kimg": kimg}
         write_json(told, before)

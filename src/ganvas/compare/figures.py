@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from ganvas.compare.summary import called
 from ganvas.compare.verdict import ASPECTS, values_of
-from ganvas.judge.measures import MEASURES
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31", "#777777")
 """After Okabe & Ito; the page has lighter ones of the same order for the dark."""
@@ -92,13 +92,14 @@ def _distance(facts: Mapping[str, Any], names: Sequence[str]) -> Figure | None:
     axis.set_ylim(len(points) - 0.5, -0.5)
     if min([v["value"] for own in points.values() for v in own] + floors) > 0:
         _logarithmic(axis.xaxis)
-    axis.set_xlabel(MEASURES[measure].title)
+    title = called(measure, facts["runs"])
+    axis.set_xlabel(title)
     axis.grid(axis="x")
     listed = {name: ", ".join(f"{v['value']:.3g}" for v in own) for name, own in points.items()}
     told = "; ".join(f"{name}: {values}" for name, values in listed.items())
     return Figure(
         _svg(figure),
-        f"{MEASURES[measure].title} of every training. {told}.",
+        f"{title} of every training. {told}.",
         "Every training: a mark a seed, with the standard error of the measurement; the bar is their mean. Lower is "
         "better.",
     )

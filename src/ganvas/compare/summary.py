@@ -85,11 +85,17 @@ def summarised(
                 means[key] = {"mean": fmean(values), "n": len(values), **spread}
         found.append(means)
     titles = {
-        key: MEASURES[measure].title if key == "distance" else column.title
+        key: called(measure, runs) if key == "distance" else column.title
         for key, column in COLUMNS.items()
         if any(key in own for own in found)
     }
     return found, titles
+
+
+def called(measure: str, runs: Sequence[Mapping[str, Any]]) -> str:
+    """What the evaluations call a measure: FID in the official Inception's features, and only there."""
+    judged = [run["evaluation"]["values"] for run in runs if run["evaluation"]]
+    return next((own[measure]["title"] for own in judged if "title" in own.get(measure, {})), MEASURES[measure].title)
 
 
 def best(summaries: Sequence[Mapping[str, Mapping[str, float]]], ranked: bool) -> dict[str, list[int]]:

@@ -8,8 +8,8 @@ from typing import Any
 
 from ganvas.compare import budget
 from ganvas.compare.luck import LEVEL, Pairing, holm, pairing
+from ganvas.compare.summary import called
 from ganvas.judge.evaluate import differing
-from ganvas.judge.measures import MEASURES
 
 Row = Mapping[str, Any]
 """A run of the comparison as its JSON has it: see `Comparison`."""
@@ -87,7 +87,9 @@ def judge(names: Sequence[str], runs: Sequence[Row]) -> Verdict:
     pairings = [p for other in others if (p := pairing(best, by_name[best], other, by_name[other], ratio=True))]
     adjusted = holm([p.p for p in pairings])
     pairings = [Pairing(**{**asdict(p), "p": value}) for p, value in zip(pairings, adjusted, strict=True)]
-    return Verdict(_sentence(best, pairings, measure), measure, (), tuple(order), tuple(pairings), remarks)
+    return Verdict(
+        _sentence(best, pairings, called(measure, judged)), measure, (), tuple(order), tuple(pairings), remarks
+    )
 
 
 def values_of(run: Row, aspect: str) -> float | None:
@@ -206,8 +208,7 @@ def _remarks(names: Sequence[str], runs: Sequence[Row]) -> list[str]:
     return remarks
 
 
-def _sentence(best: str, pairings: Sequence[Pairing], measure: str) -> str:
-    title = MEASURES[measure].title
+def _sentence(best: str, pairings: Sequence[Pairing], title: str) -> str:
     if not pairings:
         return f"{best} alone has numbers."
     second = pairings[0]
