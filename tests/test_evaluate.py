@@ -145,7 +145,7 @@ def test_without_held_out_pictures_the_set_is_halved(tmp_path: Path, folders: di
 
 def test_few_pictures_are_warned_of(folders: dict[str, Path]) -> None:
     found = judged(folders, "other", count=100, quick=True)
-    assert "fewer than the 384 features" in found.notes[0]
+    assert "fewer than the 224 features" in found.notes[0]
     assert "kernel distance" in found.notes[0]
 
 

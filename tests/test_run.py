@@ -33,9 +33,9 @@ CPU = torch.device("cpu")
 
 
 def lines(run: Run) -> list[dict[str, object]]:
-    """stats.jsonl without what depends on the clock."""
+    """stats.jsonl without what depends on the clock: under --on-failure warn the doctor looks when time allows."""
     return [
-        {k: v for k, v in line.items() if k not in ("kimg_per_s", "seconds", "quality", "best")}
+        {k: v for k, v in line.items() if k not in ("kimg_per_s", "seconds", "memory", "signs", "quality", "best")}
         for line in read_lines(run.path / "stats.jsonl")
     ]
 

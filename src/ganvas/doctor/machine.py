@@ -14,7 +14,7 @@ GROWN, MEGABYTES = 1.25, 200
 def memory(device: torch.device) -> dict[str, float]:
     """memory: megabytes that this process holds now, on the GPU if it computes there."""
     held = torch.cuda.memory_allocated(device) if device.type == "cuda" else psutil.Process().memory_info().rss
-    return {"memory": held / 1e6}
+    return {"memory": round(held / 1e6, 1)}
 
 
 def growing(history: History) -> Sighting | None:

@@ -14,7 +14,7 @@ from torch import Tensor
 from ganvas import sample
 from ganvas.config import TrainConfig
 from ganvas.data import ImageSet, to_unit
-from ganvas.doctor import machine, signs
+from ganvas.doctor import signs
 from ganvas.doctor.diagnosis import Diagnosis, Finding, diagnose
 from ganvas.doctor.gallery import KEPT, Gallery, pixels, shrunk
 from ganvas.doctor.history import History
@@ -112,7 +112,7 @@ class Doctor:
             seen |= self._outputs()
             if self._fakes.labels is not None:
                 seen |= self._obedience()
-        return seen | machine.memory(self._players.device)
+        return seen
 
     def _pictures(self) -> dict[str, float]:
         """G's pictures beside the reals."""

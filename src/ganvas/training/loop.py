@@ -17,6 +17,7 @@ import torch
 from ganvas import canvas, networks
 from ganvas.config import TrainConfig, to_json
 from ganvas.data import Batches, ImageSet
+from ganvas.doctor import machine
 from ganvas.errors import GanvasError
 from ganvas.files import mend_leftovers
 from ganvas.networks import Shape
@@ -180,6 +181,7 @@ class Session:
                 "nimg": self.nimg,
                 "kimg_per_s": (self.nimg - self.ticked_at) / 1000 / max(elapsed, 1e-9),
                 "seconds": round(self.seconds, 3),
+                **machine.memory(self.players.device),
                 **self.stats.take(),
                 "D/lr": knobs["d_lr"],
                 "G/lr": knobs["g_lr"],
