@@ -321,7 +321,7 @@ def test_ctrl_c_keeps_the_picture_so_far(files: tuple[Path, Path]) -> None:
                 break
         time.sleep(0.05)
     running.send_signal(signal.SIGINT)
-    told = running.communicate(timeout=30)[1]
+    told = running.communicate(timeout=120)[1]
     assert running.returncode == 130
     assert "the picture so far" in told
     assert shown("out.png").size == (64, 48)
