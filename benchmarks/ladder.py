@@ -4,7 +4,8 @@ Blur, noise, JPEG, shuffled patches, dropped classes and duplicated pictures, on
 family the Fréchet distance in the eye's features must rise with the strength; and all thirty damages are ranked by it
 as they are by SqueezeNet and by VGG-19 (networks trained by others, on ImageNet): Spearman's rank correlation.
 
-    python benchmarks/ladder.py --mnist DIR --cifar ZIP --faces ZIP --weights DIR [--count 2000] [--out FOLDER]
+    python benchmarks/ladder.py --mnist DIR --cifar ZIP --faces ZIP --weights DIR [--count 2000] [--seed 0]
+        [--out FOLDER]
 
 --weights holds squeezenet1_1_caffe_fp16.npz and vgg19_normalised_to_relu3_1_fp32.npz. Writes FOLDER/ladder.json and
 FOLDER/ladder.png, and prints the table.
@@ -146,6 +147,7 @@ def main() -> None:
     for name in ("mnist", "cifar", "faces", "weights"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--count", type=int, default=2000)
+    parser.add_argument("--seed", type=int, default=0, help="of the draw of pictures")
     parser.add_argument("--only", nargs="+", choices=["mnist", "cifar", "faces"], default=["mnist", "cifar", "faces"])
     parser.add_argument("--out", type=Path, default=Path("ladder"))
     arguments = parser.parse_args()
@@ -159,15 +161,15 @@ def main() -> None:
     for data in arguments.only:
         size = "64" if data == "faces" else None
         images = open_images(PictureOptions(str(getattr(arguments, data)), "train", size))
-        found[data] = climbed(images, judges, arguments.count)
+        found[data] = climbed(images, judges, arguments.count, arguments.seed)
         told(data, found[data])
     (arguments.out / "ladder.json").write_text(json.dumps(found, indent=1) + "\n")
     plot(found, arguments.out / "ladder.png")
 
 
-def climbed(images: ImageSet, judges: list[Extractor], count: int) -> dict[str, dict[str, list[float]]]:
+def climbed(images: ImageSet, judges: list[Extractor], count: int, seed: int) -> dict[str, dict[str, list[float]]]:
     """judge -> damage -> Fréchet distance at strengths 0 (undamaged) to 5; both sides are different pictures."""
-    order = np.random.default_rng(0).permutation(len(images))
+    order = np.random.default_rng(seed).permutation(len(images))
     count = min(count, len(images) // 2)
     known, rows = order[:count], order[count : 2 * count]
     there = {judge.name: moments(looked(images.images[known], judge)) for judge in judges}

@@ -193,7 +193,7 @@ def fitted(look: Look, size: tuple[int, int], tile: int | None, free: int) -> tu
     """
     few, more = (_held(look, side) for side in (64, 96))
     a_pixel = TRANSIENT * (more - few) / (96**2 - 64**2)
-    kept = 4 * 3 * 10 * size[0] * size[1]  # the picture, Adam's moments, the average, the photo …
+    kept = 4 * 3 * 30 * size[0] * size[1]  # the picture, the photo, what L-BFGS remembers, twice ten of them …
     margin = 2 * max(look.network.reach(name) for name in {*look.style, *look.content})
 
     def memory(side: int | None) -> int:

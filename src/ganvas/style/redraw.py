@@ -1,9 +1,10 @@
 """At work for people: a bar on the terminal, the picture so far on disk, an animation, one photo after another."""
 
+import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ def redraw(
 
     Raises:
         GanvasError: what happened, what was expected, how to mend it.
-        KeyboardInterrupt: interrupted; the picture so far is in `out`.
+        KeyboardInterrupt: interrupted, by Ctrl-C or SIGTERM; the picture so far is in `out`.
     """
     options = resolved(options, {})
     folder = content.is_dir()
@@ -67,7 +68,7 @@ def _at_work(planned: Plan, out: Path, preview: Path, gif: Path | None, title: s
         canvas.save_walk(frames, gif)
     last: Iterate | None = None
     due = 0.0
-    with ExitStack() as stack:
+    with _interruptible(), ExitStack() as stack:
         shown = stack.enter_context(_Bar(title)) if not quiet and sys.stderr.isatty() else None
 
         def told(now: Iterate) -> None:
@@ -95,6 +96,17 @@ def _at_work(planned: Plan, out: Path, preview: Path, gif: Path | None, title: s
         done.save(preview)
     if gif is not None:
         canvas.save_walk([*frames, *[_frame(done, planned)] * FRAMES_A_SECOND], gif, per_second=FRAMES_A_SECOND)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """SIGTERM interrupts as Ctrl-C does, and Ctrl-C also where a shell's background job would ignore it."""
+    previous = {number: signal.signal(number, signal.default_int_handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def _told(planned: Plan) -> str:
