@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 import ganvas
 from ganvas.data import PictureOptions, open_images, to_unit
+from ganvas.judge.metrics import frechet, moments
 from ganvas.recipes import RECIPES
 from ganvas.runs.log import read_lines
 from ganvas.sample import parse_seeds
@@ -48,13 +49,9 @@ def features(network: nn.Sequential, images: np.ndarray) -> np.ndarray:
     return network[:-1](to_unit(torch.from_numpy(images.copy()))).double().numpy()
 
 
-def frechet(a: np.ndarray, b: np.ndarray) -> float:
-    """|μa - μb|² + tr(Σa + Σb - 2 (Σa^½ Σb Σa^½)^½) of two feature matrices (Heusel et al. 2017, eq. 6)."""
-    cov_a, cov_b = np.cov(a.T), np.cov(b.T)
-    values, vectors = np.linalg.eigh(cov_a)
-    root = (vectors * np.sqrt(values.clip(0))) @ vectors.T
-    cross = np.sqrt(np.linalg.eigvalsh(root @ cov_b @ root).clip(0)).sum()
-    return float(((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(cov_a) + np.trace(cov_b) - 2 * cross)
+def apart(a: np.ndarray, b: np.ndarray) -> float:
+    """The Fréchet distance of two feature matrices."""
+    return frechet(moments(a), moments(b))
 
 
 def main() -> None:
@@ -72,7 +69,7 @@ def main() -> None:
     reference = features(network, held_out.images)
     with torch.no_grad():
         guesses = network(to_unit(torch.from_numpy(held_out.images.copy()))).argmax(1).numpy()
-    floor = frechet(features(network, real.images), reference)
+    floor = apart(features(network, real.images), reference)
     print(
         f"classifier {100 * (guesses == held_out.labels).mean():.1f} % on {len(held_out)} held out; floor {floor:.2f}"
     )
@@ -83,7 +80,7 @@ def main() -> None:
             run = ganvas.train("digits", seed=seed, kimg=arguments.kimg, out=out, quiet=True, plot=False)
             seconds = [line["seconds"] for line in read_lines(run.path / "stats.jsonl")][-1]
             drawn = run.sample(seeds=range(len(real)))
-        distance = frechet(features(network, drawn), reference)
+        distance = apart(features(network, drawn), reference)
         with torch.no_grad():
             classes = network(to_unit(torch.from_numpy(drawn))).argmax(1).bincount(minlength=10)
         share = classes.min().item() / len(drawn)

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from digits import frechet
+from digits import apart
 from PIL import Image, ImageDraw, ImageFont
 from torch import nn
 from torch.nn import functional as F
@@ -80,7 +80,7 @@ class Data:
         self.network = classifier(train, arguments.out / "classifier.pt") if name == "mnist" else random_features(train)
         self.count = min(COMPARED, len(test))
         self.reference = self.features(test[: self.count])
-        self.floor = frechet(self.features(real[: self.count]), self.reference)
+        self.floor = apart(self.features(real[: self.count]), self.reference)
 
     @torch.no_grad()
     def features(self, images: np.ndarray) -> np.ndarray:
@@ -172,7 +172,7 @@ def measured(recipe: str, data: Data, seed: int, arguments: argparse.Namespace) 
         name: ganvas.load(snapshot).sample(seeds=range(data.count))
         for name, snapshot in (("start", run.path / "snapshots" / "000000"), ("end", run.snapshot))
     }
-    distances = {name: frechet(data.features(drawn), data.reference) for name, drawn in draws.items()}
+    distances = {name: apart(data.features(drawn), data.reference) for name, drawn in draws.items()}
     line = {
         "recipe": recipe, "data": CASES[recipe][0], "narrowed": CASES[recipe][1], "seed": seed,
         "kimg": run.config.kimg, "seconds": seconds, "images_per_s": 1000 * run.config.kimg / seconds,

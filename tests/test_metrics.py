@@ -17,7 +17,6 @@ from ganvas.judge.metrics import (
     kernel,
     kernel_once,
     moments,
-    standard_error,
 )
 
 
@@ -127,13 +126,6 @@ def test_inception_score_by_hand() -> None:
     assert inception_score(p, splits=1)[0] == pytest.approx(np.exp(divergence))
     halves = np.concatenate([np.eye(2), np.eye(2)[[0, 0]]])  # scores 2 and 1
     assert inception_score(halves, splits=2) == (pytest.approx(1.5), pytest.approx(0.5))
-
-
-def test_standard_error_of_a_mean_is_sigma_over_root_n() -> None:
-    x = normal(400, 1)
-    error = standard_error(lambda rows: float(rows.mean()), x, seed=0, times=400)
-    assert error == pytest.approx(x.std() / 20, rel=0.15)
-    assert error == standard_error(lambda rows: float(rows.mean()), x, seed=0, times=400)
 
 
 def test_bad_input_is_told() -> None:

@@ -103,8 +103,9 @@ def test_a_large_picture_is_cut_into_tiles_where_memory_is_short(monkeypatch: py
     assert short.look.tile is not None
     assert short.memory <= 0.8 * free.memory
     monkeypatch.setattr("ganvas.devices.free_bytes", lambda device: 10_000_000)
-    with pytest.raises(GanvasError, match="even in tiles"):
-        plan(photo(), [painting()], (), (), options)
+    for tile in (None, 32):
+        with pytest.raises(GanvasError, match="even in tiles of 32"):
+            plan(photo(), [painting()], (), (), resolved(options, {"tile": tile}))
 
 
 def test_scales_are_larger_by_the_root_of_two() -> None:

@@ -4,7 +4,6 @@ Features are float [n f], of any extractor: only with Inception-v3's (the weight
 2017) are the Fréchet and the kernel distance FID and KID. Arithmetic is float64.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -190,15 +189,6 @@ def inception_score(probabilities: np.ndarray, splits: int = 10) -> tuple[float,
         entropies = _x_log_x(part).sum(axis=1).mean(), _x_log_x(part.mean(axis=0)).sum()
         scores.append(np.exp(entropies[0] - entropies[1]))
     return float(np.mean(scores)), float(np.std(scores))
-
-
-def standard_error(measure: Callable[[np.ndarray], float], x: np.ndarray, seed: int, times: int = 20) -> float:
-    """The bootstrap's standard error of measure(x): rows are drawn with replacement (Efron 1979).
-
-    Not for measures of nearest neighbours, where a row drawn twice is its own neighbour.
-    """
-    random = np.random.default_rng(seed)
-    return float(np.std([measure(x[random.integers(len(x), size=len(x))]) for _ in range(times)], ddof=1))
 
 
 def _total(x: np.ndarray, y: np.ndarray, own: bool = True) -> float:

@@ -201,16 +201,16 @@ def fitted(look: Look, size: tuple[int, int], tile: int | None, free: int) -> tu
         return round(kept + a_pixel * height * width)
 
     if tile is None and memory(None) > HEADROOM * free:
-        sides = [side for side in range(4096, 32, -32) if memory(side) <= HEADROOM * free]
-        if not sides:
-            raise GanvasError(
-                f"This needs {memory(64) / 1e9:.1f} GB of memory even in tiles, and {free / 1e9:.1f} GB are free.",
-                expected=f"at most {HEADROOM:.0%} of what is free",
-                mend="a smaller --size.",
-            )
-        tile = sides[0]
+        tile = next((side for side in range(4096, 32, -32) if memory(side) <= HEADROOM * free), 32)
     if tile is not None and tile >= max(size):
         tile = None
+    if memory(tile) > HEADROOM * free:
+        whole = "" if tile is None else f" even in tiles of {tile}"
+        raise GanvasError(
+            f"This needs {memory(tile) / 1e9:.1f} GB of memory{whole}, and {free / 1e9:.1f} GB are free.",
+            expected=f"at most {HEADROOM:.0%} of what is free",
+            mend="a smaller --size or --tile.",
+        )
     return replace(look, tile=tile), memory(tile)
 
 

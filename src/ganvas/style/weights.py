@@ -75,7 +75,10 @@ def read(path: Path) -> dict[str, Tensor]:
         else:
             found = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, SafetensorError, UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else f"{error}".splitlines()[0]
+        if isinstance(error, UnpicklingError):  # PyTorch's own words advise to unpickle it all the same
+            reason = "it is no pickle, or holds more than tensors"
+        else:
+            reason = error.strerror if isinstance(error, OSError) else f"{error}".splitlines()[0]
         raise GanvasError(
             f"{path} cannot be read as weights: {reason}.", expected="a .safetensors or .pth file of a state dict"
         ) from error
