@@ -9,7 +9,7 @@ import ganvas
 
 HOUSE = Path(ganvas.__file__).parent
 ROOMS = [
-    ("errors", "files", "schedule", "devices"),
+    ("errors", "files", "schedule", "devices", "signals"),
     ("data",),
     ("config",),
     ("recipes",),

@@ -19,10 +19,10 @@ from typing import Any
 
 from ganvas.compare.board import Board
 from ganvas.compare.jobs import Job, Outcome, complete, interrupted, lost, reached
-from ganvas.compare.listening import listening
 from ganvas.config import replace as with_knobs
 from ganvas.errors import GanvasError
 from ganvas.files import explain, make_folder
+from ganvas.signals import collected
 
 RETRIES = 4
 """Lost machines or killed workers that a run survives."""
@@ -53,7 +53,7 @@ def there(jobs: Sequence[Job], address: str, quiet: bool) -> Iterator[Outcome]:
                 yield board.ends(Outcome(job, ""), before=True)
         if ray is None:
             return
-        signals = held.enter_context(listening())
+        signals = held.enter_context(collected())
         marks = {out: held.enter_context(_mark(out.resolve())) for out in {job.out for job in undone}}
         play = ray.remote(max_calls=1, max_retries=RETRIES)(_play)
         gpus = ray.cluster_resources().get("GPU", 0) > 0

@@ -17,8 +17,8 @@ from typing import IO
 
 from ganvas.compare.board import Board
 from ganvas.compare.jobs import Job, Outcome, complete, interrupted, lost
-from ganvas.compare.listening import listening
 from ganvas.errors import GanvasError
+from ganvas.signals import collected
 
 __all__ = ["Job", "Outcome", "train_all"]
 
@@ -57,7 +57,7 @@ def train_all(
 
 def _here(jobs: Sequence[Job], workers: int, quiet: bool) -> Iterator[Outcome]:
     waiting, running, told = deque(jobs), list[_Child](), False
-    with listening() as signals, Board(jobs, bar=workers > 1, quiet=quiet) as board:
+    with collected() as signals, Board(jobs, bar=workers > 1, quiet=quiet) as board:
         try:
             while waiting or running:
                 if signals and not told:

@@ -1,10 +1,9 @@
 """At work for people: a bar on the terminal, the picture so far on disk, an animation, one photo after another."""
 
-import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from PIL import Image
 
 from ganvas import canvas
 from ganvas.errors import GanvasError
+from ganvas.signals import interrupting
 from ganvas.style.options import StyleOptions, resolved
 from ganvas.style.pictures import Picture
 from ganvas.style.plan import Plan, plan
@@ -68,7 +68,7 @@ def _at_work(planned: Plan, out: Path, preview: Path, gif: Path | None, title: s
         canvas.save_walk(frames, gif)
     last: Iterate | None = None
     due = 0.0
-    with _interruptible(), ExitStack() as stack:
+    with interrupting(), ExitStack() as stack:
         shown = stack.enter_context(_Bar(title)) if not quiet and sys.stderr.isatty() else None
 
         def told(now: Iterate) -> None:
@@ -96,17 +96,6 @@ def _at_work(planned: Plan, out: Path, preview: Path, gif: Path | None, title: s
         done.save(preview)
     if gif is not None:
         canvas.save_walk([*frames, *[_frame(done, planned)] * FRAMES_A_SECOND], gif, per_second=FRAMES_A_SECOND)
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """SIGTERM interrupts as Ctrl-C does, and Ctrl-C also where a shell's background job would ignore it."""
-    previous = {number: signal.signal(number, signal.default_int_handler) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 def _told(planned: Plan) -> str:

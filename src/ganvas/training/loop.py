@@ -4,17 +4,14 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
 
-from ganvas import canvas, networks
+from ganvas import canvas, networks, signals
 from ganvas.config import TrainConfig, to_json
 from ganvas.data import Batches, ImageSet
 from ganvas.doctor import machine
@@ -74,7 +71,7 @@ class Session:
         self.ticked = time.perf_counter()
         self.ticked_at = self.nimg
 
-        with _signals() as stopping:
+        with signals.collected() as stopping:
             while True:
                 stop = distributed.any_of(bool(stopping))
                 done = stop or self.nimg >= self.config.total
@@ -348,27 +345,6 @@ class Session:
     @property
     def _losses(self) -> Path:
         return self.run.path / "losses.png"
-
-
-@contextmanager
-def _signals() -> Iterator[list[int]]:
-    """Collects Ctrl-C and SIGTERM into the list it yields; a second Ctrl-C interrupts at once."""
-    caught: list[int] = []
-
-    def catch(number: int, _: FrameType | None) -> None:
-        if caught and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        caught.append(number)
-
-    if threading.current_thread() is not threading.main_thread():  # only the main thread may listen
-        yield caught
-        return
-    previous = {number: signal.signal(number, catch) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield caught
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 def _crossed(before: int, now: int, every: int) -> bool:
