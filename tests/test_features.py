@@ -36,7 +36,7 @@ def test_the_eye_sees_any_size_and_channels(channels: int, side: int) -> None:
 def test_features_do_not_depend_on_the_company(monkeypatch: pytest.MonkeyPatch) -> None:
     images = pictures(40)
     whole = looked(images, features.the_eye())
-    monkeypatch.setattr(features, "A_PASS", 7 * 32 * 32)
+    monkeypatch.setattr(features, "A_PASS", 9 * 32 * 32)
     assert np.allclose(looked(images, features.the_eye()), whole, rtol=1e-4, atol=1e-5)
     assert np.allclose(looked(images[::-1], features.the_eye())[::-1], whole, rtol=1e-4, atol=1e-5)
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from ganvas.errors import GanvasError
 
-A_BLOCK = 2**23
-"""Numbers held at a time: 64 MB of float64."""
+A_BLOCK = 2**20
+"""Numbers held at a time: 8 MB of float64."""
 
 
 @dataclass(frozen=True, eq=False)
