@@ -166,8 +166,18 @@ def recipes(arguments: argparse.Namespace) -> None:
     """The same loss, Gatys', of the same network and as many evaluations: who brings it down, and how soon?"""
     size = arguments.size or 160
     weights = {"vgg19": saved(arguments.weights / VGG, arguments.out), "eye": None}
-    print("| network | recipe | seconds | loss | style | content | seconds to Gatys' L-BFGS's last loss |")
-    print("|---|---|---|---|---|---|---|")
+    columns = (
+        "network",
+        "recipe",
+        "seconds",
+        "loss",
+        "style",
+        "content",
+        "Gatys' L-BFGS by then",
+        "its last loss after",
+    )
+    print(f"| {' | '.join(columns)} |")
+    print("|" + "---|" * len(columns))
     chosen = list(zip(listed(arguments.photos)[::-1], listed(arguments.paintings), strict=False))[:4]
     for network, layers in PLAIN_LAYERS.items():
         ways: dict[str, list[list[Moment]]] = {}
@@ -184,15 +194,21 @@ def recipes(arguments: argparse.Namespace) -> None:
                 ("ours, three scales", ours(planned[1])),
             ):
                 ways.setdefault(title, []).append(way)
-        aims = [min(moment.loss for moment in way) for way in ways["Gatys, L-BFGS"]]
+        gatys = ways["Gatys, L-BFGS"]
         for title, found in ways.items():
             last = np.mean([[way[-1].seconds, way[-1].loss, way[-1].style, way[-1].content] for way in found], axis=0)
+            then = np.mean([
+                min(m.loss for m in known if m.seconds <= max(way[-1].seconds, known[0].seconds))
+                for way, known in zip(found, gatys, strict=True)
+            ])  # fmt: skip
             there = [
-                next((m.seconds for m in way if m.loss <= aim), None) for way, aim in zip(found, aims, strict=True)
+                next((m.seconds for m in way if m.loss <= known[-1].loss), None)
+                for way, known in zip(found, gatys, strict=True)
             ]
             reached = [seconds for seconds in there if seconds is not None]
-            told = f"{np.mean(reached):.1f} ({len(reached)} of {len(there)})" if reached else "never"
-            print(f"| {network} | {title} | " + " | ".join(f"{x:.3g}" for x in last) + f" | {told} |", flush=True)
+            told = f"{np.mean(reached):.1f} s ({len(reached)} of {len(there)})" if reached else "never"
+            row = " | ".join(f"{x:.3g}" for x in (*last, then))
+            print(f"| {network} | {title} | {row} | {told} |", flush=True)
 
 
 def lbfgs(image: Tensor) -> torch.optim.Optimizer:

@@ -21,6 +21,7 @@ def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if the run had lasted long enough for every measurement."""
     monkeypatch.setattr(quality, "SHARE", 1e6)
     monkeypatch.setattr("ganvas.judge.trend.SAMPLES", 120)
+    monkeypatch.setattr("ganvas.judge.trend.LEAST_SAMPLES", 30)
 
 
 @pytest.mark.usefixtures("unhurried")
@@ -85,6 +86,35 @@ def test_it_waits_until_there_is_time_for_it(tmp_path: Path, monkeypatch: pytest
     assert not looked
     watched.measure(generator, 200, seconds=2000.0)
     assert looked
+
+
+@pytest.mark.parametrize(("kimg", "count"), [(1.0, 250), (100.0, 500), (1000.0, 1400)])
+def test_it_looks_at_as_many_pictures_as_it_can_afford(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kimg: float, count: int
+) -> None:
+    """0.1 s a kimg leave 5 ms for a look with each of them; a picture takes 1 ms."""
+    monkeypatch.setattr(Trend, "pace", lambda *_: 1e-3)
+    config = replace(tiny(kimg=0.2), evaluate_every=kimg)
+    run = start.train(config, out=tmp_path, quiet=True)
+    images = open_images(PictureOptions("digits"))
+    generator, _ = networks.build(config.network, Shape(1, 8, 8))
+    watched = quality.Quality(run, config, images, torch.device("cpu"))
+    assert watched.measure(generator.eval(), 1_000_000, seconds=100.0) is not None
+    assert watched.told(0.0)["count"] == count
+
+
+@pytest.mark.usefixtures("unhurried")
+def test_a_resumed_run_goes_on_with_as_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Trend, "pace", lambda *_: 0.5e6)  # 77 pictures and the like: whatever the time allows
+    config = replace(tiny(kimg=0.4), evaluate_every=0.1)
+    run = start.train(config, out=tmp_path, quiet=True)
+    assert run.best is not None
+    before = json.loads((run.best / "card.json").read_text())["quality"]["count"]
+    monkeypatch.setattr(Trend, "pace", lambda *_: 1e-9)
+    again = quality.Quality(run, config, open_images(PictureOptions("digits")), torch.device("cpu"))
+    generator, _ = networks.build(config.network, Shape(1, 8, 8))
+    assert again.measure(generator.eval(), 1000, seconds=100.0) is not None
+    assert again.told(0.0)["count"] == before
 
 
 def test_the_trend_is_lower_for_better_pictures() -> None:

@@ -131,8 +131,8 @@ class Habits:
     keep_kimg: float | None = None
     """Snapshots at multiples of this many kimg are kept for good; by default only the last (and the best)."""
     evaluate_every: float | None = None
-    """kimg between two looks at the quality (a kernel distance of 2,000 pictures), of which the best is kept in
-    snapshots/best; by default with every snapshot; 0 = never. Left out wherever it would cost over 5 % of the time."""
+    """kimg between two looks at the quality (a kernel distance of 250 to 2,000 pictures, as many as 5 % of the time
+    allow), of which the best is kept in snapshots/best; by default with every snapshot; 0 = never."""
     evaluate_at_end: bool = False
     """Measure the last snapshot in full at the end, as ganvas evaluate does."""
     watch: bool = True

@@ -12,8 +12,8 @@ from ganvas.judge.metrics import kernel_once
 from ganvas.judge.subject import asked, shares
 from ganvas.networks import Generator
 
-SAMPLES = 2000
-"""Pictures on each side, at most: always the same seeds, always the same real ones."""
+SAMPLES, LEAST_SAMPLES = 2000, 250
+"""Pictures on each side, at most and at the least: always the same seeds, always the same real ones."""
 
 NAME = "kernel distance × 1000"
 
@@ -23,13 +23,19 @@ class Trend:
 
     Unbiased (Bińkowski et al. 2018), so that it says something with few pictures; lower is better.
 
+    Args:
+        count: pictures on each side, from LEAST_SAMPLES to SAMPLES; as many as there are, where these are fewer.
+
     Attributes:
         cost: seconds that a measurement takes, as far as is known: 0 before the first try.
     """
 
-    def __init__(self, images: ImageSet, latent: int, conditional: bool, device: torch.device) -> None:
+    def __init__(
+        self, images: ImageSet, latent: int, conditional: bool, device: torch.device, count: int = SAMPLES
+    ) -> None:
         self._images, self._device, self.cost = images, device, 0.0
-        self._rows = np.sort(np.random.default_rng(0).permutation(len(images))[:SAMPLES])
+        count = max(LEAST_SAMPLES, min(SAMPLES, count))
+        self._rows = np.sort(np.random.default_rng(0).permutation(len(images))[:count])
         self._eye = features.the_eye(str(device))
         self._z = sample.latents(range(len(self._rows)), latent)
         parts = shares(images) if conditional else None
@@ -39,6 +45,15 @@ class Trend:
     def told(self) -> dict[str, object]:
         """Its protocol."""
         return {"measure": NAME, "count": len(self._rows), **self._eye.told()}
+
+    def pace(self, generator: Generator) -> float:
+        """Seconds that it takes to draw a picture and look at it."""
+        for _ in range(2):  # the first pass sets the libraries up
+            began = time.perf_counter()
+            part = next(sample.generate(generator, self._z, self._labels, device=self._device))
+            with torch.inference_mode():
+                self._eye.look(part)
+        return (time.perf_counter() - began) / len(part)
 
     def measure(self, generator: Generator, seconds: float) -> float | None:
         """The distance; None if it would take more than so many seconds, which the first pictures tell."""

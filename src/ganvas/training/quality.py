@@ -34,10 +34,10 @@ class Quality:
         self._every = config.snapshot_every() if asked is None else round(asked * 1000)
         self._measured_at, self._spent = 0, 0.0
         self.trend: Trend | None = None
-        self.best = float("inf")
+        self.best, self._count = float("inf"), None
         if run.best is not None:
             card = json.loads((run.best / "card.json").read_text(encoding="utf-8"))
-            self.best = card["quality"]["value"]
+            self.best, self._count = card["quality"]["value"], card["quality"]["count"]
 
     def resume(self, nimg: int, seconds: float) -> None:
         """Goes on where a sitting before ended, which has used its share of the time."""
@@ -54,8 +54,7 @@ class Quality:
         began = time.perf_counter()
         try:
             if self.trend is None:
-                conditional = self._config.pictures.conditional
-                self.trend = Trend(self._images, self._config.network.latent, conditional, self._device)
+                self.trend = self._begun(generator, seconds * self._every / nimg)
             value = self.trend.measure(generator, left) if self.trend.cost <= left else None
         except Exception as error:  # a number is not worth a run
             log.event(self._run.path, "evaluation failed", nimg, error=f"{type(error).__name__}: {error}")
@@ -65,6 +64,13 @@ class Quality:
         if value is not None:
             self._measured_at = nimg
         return value
+
+    def _begun(self, generator: Generator, between: float) -> Trend:
+        """The trend with as many pictures as can be had with each of the looks, which are so many seconds apart."""
+        asked = self._images, self._config.network.latent, self._config.pictures.conditional, self._device
+        if self._count is None:
+            self._count = round(SHARE * between / Trend(*asked).pace(generator))
+        return Trend(*asked, self._count)
 
     def told(self, value: float) -> dict[str, Any]:
         """What the best snapshot's card says of it."""
