@@ -217,7 +217,7 @@ def plot(found: dict[str, dict[str, dict[str, list[float]]]], path: Path) -> Non
         axis.set_xlabel("strength")
         axis.grid(alpha=0.25)
     axes[0, 0].set_ylabel("Fréchet distance, eye")
-    axes[0, -1].legend(fontsize=7)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right center", fontsize=7)
     figure.savefig(path, dpi=90)
 
 

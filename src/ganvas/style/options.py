@@ -14,7 +14,7 @@ class StyleOptions:
     """How a picture is redrawn. A field that is None takes what the preset or the network has."""
 
     preset: Literal["preview", "standard", "fine"] = "preview"
-    """preview: 256 pixels, about a minute on a CPU; standard: 512; fine: 1024, for a GPU."""
+    """preview: 256 pixels, under half a minute on a CPU; standard: 512; fine: 1024, for a GPU."""
     size: int | None = None
     """Longer side of the result in pixels."""
     iterations: int | None = None
