@@ -46,7 +46,7 @@ class StyleOptions:
     init: str = "content"
     """Where to begin: content, noise, or a picture's file."""
     optimiser: Literal["lbfgs", "adam"] = "lbfgs"
-    """Limited-memory BFGS between the bounds of pixels, or Adam, which needs about three times as many iterations."""
+    """Limited-memory BFGS between the bounds of pixels, or Adam, which needs more iterations."""
     lr: float | None = None
     """Step size; by default 1 for L-BFGS, 0.08 for Adam."""
     smallest: int = 64
