@@ -151,7 +151,7 @@ def evaluate(
         )
     seen = _extractor(extractor, weights, real, place, progress)
     counting = seen if seen.name == "classifier" else counter(real, progress=progress)
-    rows, held = np.arange(n), _spread(real.held_rows, n)
+    rows, held = np.arange(n), measures.spread(real.held_rows, n)
     with tempfile.TemporaryFile() as file:  # drawn once, looked at by several; memory may not hold them
         drawn = np.memmap(file, np.uint8, "w+", shape=(n, *judged.shape))
         _draw(judged, drawn, progress)
@@ -166,10 +166,10 @@ def evaluate(
         if counting is not None and counting.probabilities is not None:
             by_class = matrices if counting is seen else side(counting)
             chances = counting.probabilities(by_class[0]), counting.probabilities(by_class[1])
-        pixels = np.array(drawn[:PIXELS]), real.held.images[_spread(held, PIXELS)]
+        pixels = np.array(drawn[:PIXELS]), real.held.images[measures.spread(held, PIXELS)]
     candidate, rival = (Side(*parts) for parts in zip(matrices, pixels, chances, strict=True))
     beside = features.of_set(real.images, real.rows, seen, progress=progress)
-    known = Side(beside, real.images.images[_spread(real.rows, min(n, PIXELS))])
+    known = Side(beside, real.images.images[measures.spread(real.rows, min(n, PIXELS))])
 
     groups = [measures.distances, measures.manifolds]
     groups += [] if quick else [measures.told_apart, measures.textures]
@@ -241,11 +241,6 @@ def _extractor(
     if asked == "classifier" and weights is None:
         return own(real, progress=progress)
     return features.named(asked, weights=None if weights is None else Path(weights), device=device)
-
-
-def _spread(rows: np.ndarray, count: int) -> np.ndarray:
-    """At most so many of the rows, from first to last: sets are often sorted by class, or by who wrote the digits."""
-    return rows if len(rows) <= count else rows[np.linspace(0, len(rows) - 1, count).round().astype(int)]
 
 
 def _draw(judged: Subject, drawn: np.ndarray, progress: bool) -> None:

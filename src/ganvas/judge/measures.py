@@ -36,7 +36,7 @@ class Side:
 
     Attributes:
         features: float32 [n f].
-        pixels: uint8 [m c h w], m ≤ n: the first of them.
+        pixels: uint8 [m c h w], m ≤ n: of some of them.
         probabilities: float32 [n k] of a classifier, [n c k] of one that looks at each channel, or None.
     """
 
@@ -118,6 +118,11 @@ class Value:
 Group = Callable[[Side, Side], dict[str, float]]
 
 
+def spread(rows: np.ndarray, count: int) -> np.ndarray:
+    """At most so many of the rows, from first to last: sets are often sorted by class, or by who wrote the digits."""
+    return rows if len(rows) <= count else rows[np.linspace(0, len(rows) - 1, count).round().astype(int)]
+
+
 def distances(judged: Side, real: Side) -> dict[str, float]:
     """How far the two clouds of features are apart."""
     there = metrics.moments(real.features, "real")
@@ -144,13 +149,15 @@ def manifolds(judged: Side, real: Side) -> dict[str, float]:
 def told_apart(judged: Side, real: Side) -> dict[str, float]:
     """How well a nearest neighbour tells the two sides apart; 0.5 is by chance."""
     equal = min(len(judged), len(real))
-    return {"two_sample": neighbours.two_sample(real.features[:equal], judged.features[:equal]).accuracy}
+    sides = spread(real.features, equal), spread(judged.features, equal)
+    return {"two_sample": neighbours.two_sample(*sides).accuracy}
 
 
 def textures(judged: Side, real: Side) -> dict[str, float]:
     """Pixels, not features: waves, patches at every scale, layout; and how alike two pictures of one side are."""
     equal = min(len(judged.pixels), len(real.pixels))
-    levels = pyramids.sliced_wasserstein(real.pixels[:equal], judged.pixels[:equal], SEED, patches=PATCHES)
+    sides = spread(real.pixels, equal), spread(judged.pixels, equal)
+    levels = pyramids.sliced_wasserstein(*sides, SEED, patches=PATCHES)
     return {
         "sliced_wasserstein": float(np.mean(list(levels.values()))),
         "fine_detail": scales.fine_detail(judged.pixels, real.pixels),
