@@ -166,18 +166,8 @@ def recipes(arguments: argparse.Namespace) -> None:
     """The same loss, Gatys', of the same network and as many evaluations: who brings it down, and how soon?"""
     size = arguments.size or 160
     weights = {"vgg19": saved(arguments.weights / VGG, arguments.out), "eye": None}
-    columns = (
-        "network",
-        "recipe",
-        "seconds",
-        "loss",
-        "style",
-        "content",
-        "Gatys' L-BFGS by then",
-        "its last loss after",
-    )
-    print(f"| {' | '.join(columns)} |")
-    print("|" + "---|" * len(columns))
+    print("| network | recipe | seconds | loss | style | content | Gatys' L-BFGS by then | its last loss after |")
+    print("|" + "---|" * 8)
     chosen = list(zip(listed(arguments.photos)[::-1], listed(arguments.paintings), strict=False))[:4]
     for network, layers in PLAIN_LAYERS.items():
         ways: dict[str, list[list[Moment]]] = {}

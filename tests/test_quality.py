@@ -105,7 +105,7 @@ def test_it_looks_at_as_many_pictures_as_it_can_afford(
 
 @pytest.mark.usefixtures("unhurried")
 def test_a_resumed_run_goes_on_with_as_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Trend, "pace", lambda *_: 0.5e6)  # 77 pictures and the like: whatever the time allows
+    monkeypatch.setattr(Trend, "pace", lambda *_: 0.5e6)  # so slow that it takes the fewest
     config = replace(tiny(kimg=0.4), evaluate_every=0.1)
     run = start.train(config, out=tmp_path, quiet=True)
     assert run.best is not None

@@ -160,13 +160,17 @@ class _Making:
         for entrant in self.competing:
             for run in entrant.runs:
                 self.add(entrant, run)
-        found, written = self.write() if self.rows else None, time.monotonic()
+        written = -math.inf
+        if self.rows and self.plan:
+            self.write()
+            written = time.monotonic()
         with closing(train_all([job for _, job in self.plan], workers=workers, ray=ray, quiet=self.quiet)) as outcomes:  # type: ignore[type-var]
             try:
-                for outcome in outcomes:
+                for ended, outcome in enumerate(outcomes, 1):
                     self.add(owner[outcome.job.run.path], outcome.job.run, outcome.trouble, outcome.job.config.seed)
-                    if found is None or time.monotonic() > written + PAUSE:
-                        found, written = self.write(), time.monotonic()
+                    if ended < len(self.plan) and time.monotonic() > written + PAUSE:
+                        self.write()
+                        written = time.monotonic()
             except KeyboardInterrupt:
                 told = f"; {self.write().report} tells what is done" if self.rows else ""
                 raise KeyboardInterrupt(f"stopped; the same command goes on{told}") from None

@@ -13,6 +13,7 @@ from ganvas import devices
 from ganvas.errors import GanvasError
 from ganvas.style import pictures, weights
 from ganvas.style.colours import luminance, palette, repainted
+from ganvas.style.descent import MEMORY
 from ganvas.style.goal import Goal, Look, Region, Statistics
 from ganvas.style.networks import RGB, Network
 from ganvas.style.options import LOOKS, StyleOptions, layers
@@ -193,7 +194,7 @@ def fitted(look: Look, size: tuple[int, int], tile: int | None, free: int) -> tu
     """
     few, more = (_held(look, side) for side in (64, 96))
     a_pixel = TRANSIENT * (more - few) / (96**2 - 64**2)
-    kept = 4 * 3 * 30 * size[0] * size[1]  # the picture, the photo, what L-BFGS remembers, twice ten of them …
+    kept = 4 * 3 * (10 + 2 * MEMORY) * size[0] * size[1]  # the picture, the photo …, and what L-BFGS remembers
     margin = 2 * max(look.network.reach(name) for name in {*look.style, *look.content})
 
     def memory(side: int | None) -> int:

@@ -8,7 +8,7 @@ import torch
 
 from ganvas.config import TrainConfig
 from ganvas.data import ImageSet
-from ganvas.judge.trend import Trend
+from ganvas.judge.trend import LEAST_SAMPLES, Trend
 from ganvas.networks import Generator
 from ganvas.runs import log
 from ganvas.runs.folder import Run
@@ -69,7 +69,7 @@ class Quality:
         """The trend with as many pictures as can be had with each of the looks, which are so many seconds apart."""
         asked = self._images, self._config.network.latent, self._config.pictures.conditional, self._device
         if self._count is None:
-            self._count = round(SHARE * between / Trend(*asked).pace(generator))
+            self._count = round(SHARE * between / Trend(*asked, LEAST_SAMPLES).pace(generator))
         return Trend(*asked, self._count)
 
     def told(self, value: float) -> dict[str, Any]:
