@@ -1,4 +1,7 @@
-"""Trains a configuration slowly, for tests that interrupt or kill: python slowly.py CONFIG_JSON NAME."""
+"""Trains a configuration slowly, for tests that interrupt or kill: python slowly.py CONFIG_JSON NAME [A_LAYER].
+
+A_LAYER: seconds added to each forward pass of each layer of D; then it is not quiet.
+"""
 
 import json
 import sys
@@ -24,9 +27,26 @@ def train(config: str, name: str) -> None:
     start.train(from_json(TrainConfig, json.loads(config)), name=name, quiet=True)
 
 
+def train_by_slow_layers(config: str, name: str, a_layer: float) -> None:
+    seat = Players.seat
+
+    def seated(*arguments: Any) -> Players:
+        players = seat(*arguments)
+        for module in players.game.D.modules():
+            module.register_forward_hook(lambda *_: time.sleep(a_layer))
+        return players
+
+    Players.seat = seated  # type: ignore[method-assign]
+    start.trial = lambda *_: 1.0
+    start.train(from_json(TrainConfig, json.loads(config)), name=name)
+
+
 if __name__ == "__main__":
     try:
-        train(sys.argv[1], sys.argv[2])
+        if len(sys.argv) > 3:
+            train_by_slow_layers(sys.argv[1], sys.argv[2], float(sys.argv[3]))
+        else:
+            train(sys.argv[1], sys.argv[2])
     except KeyboardInterrupt as interrupt:
         print(interrupt, file=sys.stderr)
         sys.exit(130)

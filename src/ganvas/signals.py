@@ -2,23 +2,69 @@
 
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from types import FrameType
+
+PATIENCE = 2.0
+"""Seconds after a request to stop in which the work in hand may still be finished; then it is given up."""
+
+
+@dataclass
+class Stop:
+    """The requests to stop that came so far; false while there are none.
+
+    Attributes:
+        signals: their numbers, as they came.
+        since: `time.monotonic` at the first.
+        raising: whether the next one raises KeyboardInterrupt, as a second Ctrl-C always does; see `raised`.
+    """
+
+    signals: list[int] = field(default_factory=list)
+    since: float = 0.0
+    raising: bool = False
+
+    def __bool__(self) -> bool:
+        return bool(self.signals)
+
+    @contextmanager
+    def raised(self) -> Iterator[None]:
+        """A request that comes in the block raises KeyboardInterrupt."""
+        self.raising = True
+        try:
+            yield
+        finally:
+            self.raising = False
+
+    @property
+    def overdue(self) -> bool:
+        """Whether the first request is older than PATIENCE."""
+        return bool(self) and time.monotonic() - self.since > PATIENCE
+
+    @property
+    def at_once(self) -> bool:
+        """Whether Ctrl-C came after a first request. A second SIGTERM asks for nothing new: launchers repeat it."""
+        return signal.SIGINT in self.signals[1:]
 
 
 @contextmanager
-def collected() -> Iterator[list[int]]:
-    """Collects both into the list it yields; a second Ctrl-C interrupts at once."""
-    caught: list[int] = []
+def collected(told: Callable[[], None] = lambda: None) -> Iterator[Stop]:
+    """Collects both into what it yields; calls `told` at the first, and raises KeyboardInterrupt at a second Ctrl-C."""
+    stop = Stop()
 
     def catch(number: int, frame: FrameType | None) -> None:
-        if caught and number == signal.SIGINT:
+        stop.since = stop.since or time.monotonic()
+        stop.signals.append(number)
+        if len(stop.signals) == 1:
+            with suppress(RuntimeError):  # it came in the middle of a print, and streams cannot be entered twice
+                told()
+        if stop.raising or stop.at_once:
             signal.default_int_handler(number, frame)
-        caught.append(number)
 
     with _handled(catch):
-        yield caught
+        yield stop
 
 
 @contextmanager

@@ -20,7 +20,7 @@ class _TrainCommand:
     """Train a GAN. Give first a recipe (ganvas recipes), or a run folder to go on with; then any knob.
 
     Without a recipe: digits; with other --data: cnn-stable.
-    The same command again goes on with the run. Ctrl-C finishes the round and saves.
+    The same command again goes on with the run. Ctrl-C saves and ends; a second one ends at once.
     """
 
     config: Annotated[TrainConfig, arg(name="")]

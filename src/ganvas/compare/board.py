@@ -49,9 +49,9 @@ class Board:
         self._console.print(text, markup=False)
 
     def stops(self) -> None:
-        """The user wishes to stop."""
+        """A stop was asked for."""
         own_line = "" if self._silent else "\n"  # after a run's own bar
-        self.say(f"{own_line}Stopping: every run finishes its round and is saved. Ctrl-C again kills them.")
+        self.say(f"{own_line}Stopping: every run is saved first. Ctrl-C again ends them at once.")
 
     def begins(self, job: Job) -> None:
         """This one's turn."""

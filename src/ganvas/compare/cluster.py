@@ -53,7 +53,7 @@ def there(jobs: Sequence[Job], address: str, quiet: bool) -> Iterator[Outcome]:
                 yield board.ends(Outcome(job, ""), before=True)
         if ray is None:
             return
-        signals = held.enter_context(collected())
+        stop = held.enter_context(collected(board.stops))
         marks = {out: held.enter_context(_mark(out.resolve())) for out in {job.out for job in undone}}
         play = ray.remote(max_calls=1, max_retries=RETRIES)(_play)
         gpus = ray.cluster_resources().get("GPU", 0) > 0
@@ -66,18 +66,18 @@ def there(jobs: Sequence[Job], address: str, quiet: bool) -> Iterator[Outcome]:
         told = False
         try:
             while refs:
-                if signals and not told:
+                if stop and not told:
                     told = True
-                    board.stops()
                     _cancel(ray, refs)
                 for ref in ray.wait(list(refs), timeout=_PAUSE)[0]:
-                    yield board.ends(_outcome(ray, ref, refs.pop(ref), told))
+                    with stop.raised():
+                        yield board.ends(_outcome(ray, ref, refs.pop(ref), told))
                 board.look([job for job in refs.values() if reached(job.run)])
         finally:
-            _cancel(ray, refs, force=len(signals) > 1)
+            _cancel(ray, refs, force=stop.at_once)
             if refs:
                 ray.wait(list(refs), num_returns=len(refs))
-        if signals:
+        if stop:
             raise KeyboardInterrupt("stopped; the same command goes on from there")
 
 
@@ -102,7 +102,8 @@ def _play(job: dict[str, Any], mark: str) -> str:
 def _outcome(ray: Any, ref: Any, job: Job, told: bool) -> Outcome:
     """What came of a task. `told`: it had been asked to stop."""
     try:
-        return Outcome(job, ray.get(ref))
+        trouble = ray.get(ref)
+        return Outcome(job, trouble, stopped=told and bool(trouble))
     except ray.exceptions.TaskCancelledError:
         return interrupted(job, begun=job.run.path.exists())
     except ray.exceptions.RayError as error:

@@ -15,7 +15,7 @@ from ganvas.compare import budget, measured, summary, verdict
 from ganvas.compare.entrants import Entrant, entrants, slug, slugs
 from ganvas.compare.foreign import Foreign, foreign
 from ganvas.compare.measured import Settings
-from ganvas.compare.workers import Job, train_all
+from ganvas.compare.workers import Job, Outcome, train_all
 from ganvas.config import differences, leaves, replace, to_json
 from ganvas.data import open_images
 from ganvas.errors import GanvasError
@@ -167,7 +167,7 @@ class _Making:
         with closing(train_all([job for _, job in self.plan], workers=workers, ray=ray, quiet=self.quiet)) as outcomes:  # type: ignore[type-var]
             try:
                 for ended, outcome in enumerate(outcomes, 1):
-                    self.add(owner[outcome.job.run.path], outcome.job.run, outcome.trouble, outcome.job.config.seed)
+                    self.add(owner[outcome.job.run.path], outcome.job.run, outcome)
                     if ended < len(self.plan) and time.monotonic() > written + PAUSE:
                         self.write()
                         written = time.monotonic()
@@ -176,8 +176,9 @@ class _Making:
                 raise KeyboardInterrupt(f"stopped; the same command goes on{told}") from None
         return self.write()
 
-    def add(self, entrant: Entrant, run: Run, trouble: str = "", seed: int | None = None) -> None:
-        """One training's row: whatever of it can be known, and what went wrong."""
+    def add(self, entrant: Entrant, run: Run, outcome: Outcome | None = None) -> None:
+        """One training's row: whatever of it can be known, and what went wrong. A stopped one is not judged."""
+        trouble, seed = (outcome.trouble, outcome.job.config.seed) if outcome else ("", None)
         row: dict[str, Any] = {
             "entrant": entrant.name, "seed": seed, "path": str(run.path), "state": "failed", "trouble": trouble,
             "budget": asdict(self.asked) if self.asked and not entrant.runs else None,
@@ -192,6 +193,8 @@ class _Making:
             row |= measured.progress(run)
             if trouble:
                 row |= {"trouble": trouble, "state": row["state"] if row["state"] != "complete" else "failed"}
+            if outcome and outcome.stopped:
+                return
             if entrant.name not in self.costs:
                 self.costs[entrant.name] = measured.cost(run)
             row["flops"] = self.costs[entrant.name]["flops_an_image"]["training"] * row["nimg"]

@@ -43,10 +43,16 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a job: `trouble` is empty when the run is complete, else it says in a sentence or two."""
+    """What became of a job.
+
+    Attributes:
+        trouble: empty when the run is complete, else what happened in a sentence or two.
+        stopped: whether it was asked to stop, and is not complete.
+    """
 
     job: Job
     trouble: str
+    stopped: bool = False
 
 
 def saved(run: Run) -> int | None:
@@ -86,8 +92,8 @@ def interrupted(job: Job, *, begun: bool = True) -> Outcome:
     nimg = saved(job.run)
     if nimg is None:
         when = "before its first round was saved" if begun else "before its turn"
-        return Outcome(job, f"interrupted {when}; the same command trains it")
-    return Outcome(job, f"interrupted at {nimg / 1000:g} kimg; the same command goes on from there")
+        return Outcome(job, f"interrupted {when}; the same command trains it", stopped=True)
+    return Outcome(job, f"interrupted at {nimg / 1000:g} kimg; the same command goes on from there", stopped=True)
 
 
 def lost(job: Job, how: str) -> Outcome:

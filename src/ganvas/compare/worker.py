@@ -1,7 +1,7 @@
 """The process of one training: python -m ganvas.compare.worker, started by `ganvas.compare.workers`.
 
 The job comes as a JSON line on stdin, what became of it goes to stdout as JSON. The pipe on stdin stays open: when it
-closes, by wish of the parent or because the parent died, the training finishes its round, saves, and ends.
+closes, by wish of the parent or because the parent died, the training saves and ends.
 """
 
 import json
@@ -21,8 +21,8 @@ from ganvas.runs.folder import Run
 from ganvas.runs.log import write_text
 from ganvas.training.start import train
 
-GRACE = 300.0
-"""Seconds for the last round and the saving; then the process ends all the same, and frees the run."""
+GRACE = 60.0
+"""Seconds for giving up a round and for the saving; then the process ends all the same, and frees the run."""
 
 
 def play(job: Job, *, quiet: bool, patience: float = 10.0) -> str:

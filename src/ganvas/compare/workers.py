@@ -42,8 +42,9 @@ def train_all(
 
     Raises:
         GanvasError: `workers` is no positive number, or Ray or its cluster is not there.
-        KeyboardInterrupt: Ctrl-C or SIGTERM came. Every run finished its round and was saved, and the outcomes of all
-            jobs, those not begun too, were yielded before. A second Ctrl-C kills, and yields no more.
+        KeyboardInterrupt: Ctrl-C or SIGTERM came. Every run was saved, and the outcomes of all jobs, also of those not
+            begun, were yielded before. If it came while the caller had an outcome in hand, the runs are saved too, and
+            no more is yielded. A second Ctrl-C kills.
     """
     if workers < 1:
         raise GanvasError(f"--workers {workers} trains nothing.", expected="1 or more")
@@ -57,36 +58,38 @@ def train_all(
 
 def _here(jobs: Sequence[Job], workers: int, quiet: bool) -> Iterator[Outcome]:
     waiting, running, told = deque(jobs), list[_Child](), False
-    with collected() as signals, Board(jobs, bar=workers > 1, quiet=quiet) as board:
+    with Board(jobs, bar=workers > 1, quiet=quiet) as board, collected(board.stops) as stop:
         try:
             while waiting or running:
-                if signals and not told:
+                if stop and not told:
                     told = True
-                    board.stops()
                     for child in running:
                         child.stop()
                 if told:
                     while waiting:
-                        yield interrupted(waiting.popleft(), begun=False)
+                        with stop.raised():
+                            yield interrupted(waiting.popleft(), begun=False)
                 elif waiting and len(running) < workers:
                     job = waiting.popleft()
                     if complete(job):
-                        yield board.ends(Outcome(job, ""), before=True)
+                        with stop.raised():
+                            yield board.ends(Outcome(job, ""), before=True)
                     else:
                         board.begins(job)
                         running.append(_Child(job, workers, quiet=quiet or workers > 1))
                     continue
                 for child in [child for child in running if child.ended]:
                     running.remove(child)
-                    yield board.ends(child.outcome(told=told))
+                    with stop.raised():
+                        yield board.ends(child.outcome(told=told))
                 board.look([child.job for child in running])
                 time.sleep(_PAUSE)
         finally:
             for child in running:
-                child.stop(at_once=len(signals) > 1)
+                child.stop(at_once=stop.at_once)
             for child in running:
                 child.outcome(told=True)
-        if signals:
+        if stop:
             raise KeyboardInterrupt("stopped; the same command goes on from there")
 
 
@@ -114,7 +117,7 @@ class _Child:
         return self._process.poll() is not None
 
     def stop(self, *, at_once: bool = False) -> None:
-        """Asks it to finish its round and save; or kills it."""
+        """Asks it to save and end; or kills it."""
         if at_once:
             self._process.kill()
         if self._process.stdin is not None:
@@ -127,7 +130,8 @@ class _Child:
         report, _ = self._process.communicate()
         words = _last_line(self._words) if self._words else ""
         try:
-            return Outcome(self.job, json.loads(report)["trouble"])
+            trouble = json.loads(report)["trouble"]
+            return Outcome(self.job, trouble, stopped=told and bool(trouble))
         except (ValueError, KeyError, TypeError):
             return interrupted(self.job) if told else lost(self.job, _death(self._process.returncode, words))
 

@@ -25,14 +25,10 @@ Parts = Mapping[str, nn.Module | Optimizer]
 
 def save(path: Path, parts: Parts, facts: Mapping[str, Any]) -> None:
     """Writes the named networks and optimisers, and JSON facts, to one file, atomically."""
-    tensors = {
-        f"{name}/{key}": tensor.detach().cpu().contiguous()
-        for name, part in parts.items()
-        for key, tensor in _tensors(part).items()
-    }
+    whole = {name: tensor.cpu().contiguous() for name, tensor in tensors(parts).items()}
     make_folder(path.parent)
     with atomic_file(path) as temporary:
-        temporary.write_bytes(serialize(tensors, metadata={"facts": json.dumps(facts)}))
+        temporary.write_bytes(serialize(whole, metadata={"facts": json.dumps(facts)}))
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -72,14 +68,19 @@ def _opened(path: Path) -> Iterator[Any]:
         ) from error
 
 
-def restore(parts: Parts, tensors: Mapping[str, Tensor]) -> None:
-    """Puts what `read` returned back into the parts, in place.
+def tensors(parts: Parts) -> dict[str, Tensor]:
+    """The tensors of all parts, detached and not copied, by part and name."""
+    return {f"{name}/{key}": tensor.detach() for name, part in parts.items() for key, tensor in _tensors(part).items()}
+
+
+def restore(parts: Parts, saved: Mapping[str, Tensor]) -> None:
+    """Puts what `read` or `tensors` returned back into the parts, in place.
 
     Raises:
         GanvasError: the tensors do not fit the parts.
     """
     for name, part in parts.items():
-        own = {key.removeprefix(f"{name}/"): t for key, t in tensors.items() if key.startswith(f"{name}/")}
+        own = {key.removeprefix(f"{name}/"): t for key, t in saved.items() if key.startswith(f"{name}/")}
         try:
             if isinstance(part, Optimizer):
                 _restore_optimizer(part, own)

@@ -112,13 +112,13 @@ def mean(value: Tensor) -> Tensor:
     return value
 
 
-def any_of(flag: bool) -> bool:
-    """Whether the flag is up on any process; does not wait for a GPU."""
+def any_of(*flags: bool) -> list[bool]:
+    """Of each flag, whether it is up on any process; does not wait for a GPU."""
     if world() == 1:
-        return flag
-    up = torch.tensor(float(flag))
+        return list(flags)
+    up = torch.tensor(flags, dtype=torch.float32)
     dist.all_reduce(up, op=dist.ReduceOp.MAX, group=_control)
-    return bool(up)
+    return [bool(flag) for flag in up.tolist()]
 
 
 def lead(act: Callable[[], Result]) -> Result:

@@ -86,6 +86,10 @@ class Doctor:
         self._steps = {"D": signs.Steps(game.D), "G": signs.Steps(game.G)}
         self._spent += time.perf_counter() - began
 
+    def disarm(self) -> None:
+        """The round was not played."""
+        self._steps = {}
+
     def look(self) -> dict[str, float]:
         """What is seen after that round, rounded; nothing of the players is changed.
 

@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from ganvas import networks
-from ganvas.config import TrainConfig, replace
+from ganvas.config import Network, TrainConfig, replace
 from ganvas.devices import free_bytes
 from ganvas.errors import GanvasError
 from ganvas.game.moves import Penalties, train_d, train_g
@@ -35,6 +35,9 @@ TRANSIENT = 1.5
 
 TRIAL_FLOPS = 2e11
 """Operations that a round of a trial may cost on a CPU: a few seconds."""
+
+LEAST_AFFORDABLE = 0.2
+"""Pictures of a trial's round that these operations must pay for, of the two that a round needs at least."""
 
 HEADROOM = 0.9
 """The part of the free memory that a run may fill by this estimate."""
@@ -107,24 +110,35 @@ def estimate(config: TrainConfig, shape: Shape, device: torch.device) -> Estimat
     """
     players = Players.seat(config, shape, torch.device("cpu"))
     game = players.game
-    z, labels = torch.zeros(2, config.network.latent), torch.zeros(2, dtype=torch.long) if shape.classes else None
-    with torch.no_grad():
-        shown = game.G.shown(z, labels)
     g, d = (networks.parameters(player) for player in (game.G, game.D))
     few, more = (_kept_for_backward(players, shape, n) for n in (2, 4))
     moments = 2 if config.optimisation.optimiser == "adam" else 1
+    g_flops, d_flops = forward_flops(config.network, shape)
     kept = 4 * (2 * g + d + moments * (g + d))  # G, its average, D, and what the optimisers remember
     return Estimate(
         g_parameters=g,
         d_parameters=d,
-        g_flops=networks.flops(game.G, z, labels) // 2,
-        d_flops=networks.flops(game.D, shown, labels) // 2,
+        g_flops=g_flops,
+        d_flops=d_flops,
         kept=kept,
         an_image=TRANSIENT * max(0, more - few) / 2,
         a_pass=max(0, 2 * few - more) + 4 * max(g, d),  # and one player's gradients
         images=_at_a_time(config),
         free=free_bytes(device),
     )
+
+
+def forward_flops(network: Network, shape: Shape) -> tuple[int, int]:
+    """Operations of a forward pass of G and of D for an image (a multiply-add counts two), at full size.
+
+    Raises:
+        GanvasError: there is no network of this shape.
+    """
+    with torch.device("meta"), torch.no_grad():  # shapes without numbers
+        G, D = networks.build(network, shape)
+        z, labels = torch.zeros(2, network.latent), torch.zeros(2, dtype=torch.long) if shape.classes else None
+        shown = G.shown(z, labels)
+    return networks.flops(G, z, labels) // 2, networks.flops(D, shown, labels) // 2
 
 
 def _at_a_time(config: TrainConfig) -> int:
@@ -156,13 +170,16 @@ def trial(cost: Estimate, config: TrainConfig, shape: Shape, device: torch.devic
     """Images a second over all processes, measured on players of its own with random pictures, at full size.
 
     One round to warm up, then three, or as many as end within TRIAL_SECONDS. On a CPU, rounds of large networks would
-    take minutes: they are of fewer pictures, in which the time is nearly linear there.
+    take minutes: they are of fewer pictures, in which the time is nearly linear there. Where two pictures are too many,
+    their forward passes are timed alone.
     """
     n = config.optimisation.batch // distributed.world()
     if device.type == "cpu":
         affordable = TRIAL_FLOPS / (PASSES * config.balance.d_steps * (cost.g_flops + cost.d_flops))
         n = min(n, max(2, round(affordable)))
         config = replace(config, batch=n * distributed.world())
+        if affordable < LEAST_AFFORDABLE:
+            return distributed.world() / (PASSES * _forward_seconds(config, shape))
     players = Players.seat(config, shape, device)
     pictures = torch.randint(0, 256, (n, *shape[:3]), dtype=torch.uint8, device=device)
     labels = torch.zeros(n, dtype=torch.long, device=device) if shape.classes else None
@@ -174,6 +191,16 @@ def trial(cost: Estimate, config: TrainConfig, shape: Shape, device: torch.devic
         ends.append(time.perf_counter())
     timed = ends[1:] if len(ends) > 2 else ends
     return config.a_round * (len(timed) - 1) / (timed[-1] - timed[0])
+
+
+def _forward_seconds(config: TrainConfig, shape: Shape) -> float:
+    """Seconds of one forward pass of both networks for an image, on the CPU."""
+    G, D = networks.build(config.network, shape)
+    z, labels = torch.zeros(2, config.network.latent), torch.zeros(2, dtype=torch.long) if shape.classes else None
+    began = time.perf_counter()
+    with torch.no_grad():
+        D(G.shown(z, labels), labels)
+    return (time.perf_counter() - began) / 2
 
 
 def round_flops(config: TrainConfig, shape: Shape) -> float:

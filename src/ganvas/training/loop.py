@@ -20,8 +20,9 @@ from ganvas.files import mend_leftovers
 from ganvas.networks import Shape
 from ganvas.runs import checkpoint, curves, folder, log, snapshot
 from ganvas.runs.folder import Run
-from ganvas.training import distributed, grids, memory
+from ganvas.training import distributed, grids, interrupt, memory
 from ganvas.training.doctor import Doctor
+from ganvas.training.interrupt import SLOW, Rounds
 from ganvas.training.players import Players
 from ganvas.training.progress import Terminal
 from ganvas.training.quality import Quality
@@ -48,6 +49,8 @@ class Session:
         self.players = Players.seat(config, shape, device)
         self.stats = log.Stats(device)
         self.nimg, self.seconds = 0, 0.0
+        self.saved: int | None = None  # nimg of the state on disk
+        self.stop = signals.Stop()
         self.quality = Quality(run, config, images, device)
         self.doctor = Doctor(config, images, self.players) if self.leads and config.habits.watch else None
         self.rescue = Rescue(run, config, self.players, self.doctor)
@@ -57,23 +60,26 @@ class Session:
         if self.leads:
             terminal.write_to(run.path / "log.txt")
 
-    def play(self, cost: str = "") -> None:
-        """Maintenance first, then one round; until the end. `cost` is what to tell of the networks at the start."""
+    def play(self, cost: str = "", warning: str = "") -> None:
+        """Maintenance first, then one round; until the end. `cost` and `warning` are told at the start."""
         fresh = not self._resume()
         if self.nimg >= self.config.total:
             self.terminal.say(f"{self.run} is complete ({self.nimg / 1000:g} kimg). {self._fakes()}")
             return
         if self.leads:
             self._announce(fresh, cost)
+            if warning:
+                self.terminal.say(warning)
         batches, d_steps = self._batches(), self.config.balance.d_steps
         before = -1 if fresh else self.nimg
         tick, snap = round(self.config.habits.tick_kimg * 1000), self.config.snapshot_every()
         self.ticked = time.perf_counter()
         self.ticked_at = self.nimg
 
-        with signals.collected() as stopping:
+        with signals.collected(self._stopping) as self.stop:
+            rounds = Rounds(self.players, self.stop)
             while True:
-                stop = distributed.any_of(bool(stopping))
+                stop, slow = distributed.any_of(bool(self.stop), rounds.seconds > SLOW)
                 done = stop or self.nimg >= self.config.total
                 due = done or _crossed(before, self.nimg, snap)
                 if due or _crossed(before, self.nimg, tick):
@@ -88,14 +94,18 @@ class Session:
                 if self.doctor and (_crossed(before, after, tick) or _crossed(before, after, snap)):
                     self.doctor.arm(self.seconds)
 
-                seen, norms = self.players.round([next(batches) for _ in range(d_steps)], self.nimg)
+                played = rounds.play([next(batches) for _ in range(d_steps)], self.nimg, slow=slow)
+                if played is None:
+                    self._give_up_round(rounds.seconds)
+                    continue
+                seen, norms = played
                 self.stats.add(seen, self.nimg)
                 self.stats.add(norms, self.nimg)
                 if self.players.device.type == "cpu":  # elsewhere looking would stall the device: once a tick
                     self._check_finite()
                 self.nimg += self.config.a_round
             if self.leads:
-                self._finish(stopping[0] if stop else None)
+                self._finish(stop)
         if stop:
             raise KeyboardInterrupt(f"stopped at {self.nimg / 1000:g} kimg; the same command goes on from there")
         if self.given_up:
@@ -103,6 +113,21 @@ class Session:
                 f"{self.given_up} {self.run} is saved at {self.nimg / 1000:g} kimg.",
                 mend=f"ganvas diagnose {self.run} says more; --on-failure warn goes on all the same.",
             )
+
+    def _stopping(self) -> None:
+        """Tells that a stop was asked for."""
+        self.terminal.say(f"Stopping: the state is saved first. Ctrl-C again ends at once; {self._intact()}.")
+
+    def _intact(self) -> str:
+        return (
+            "nothing was saved yet" if self.saved is None else f"the state of {self.saved / 1000:g} kimg stays intact"
+        )
+
+    def _give_up_round(self, seconds: float) -> None:
+        """The round that was begun so many seconds ago is as if it had not been; it is played on resume."""
+        self.ticked += seconds
+        if self.doctor:
+            self.doctor.disarm()
 
     def _resume(self) -> bool:
         """Takes up the saved state, if there is one, and says whether there was."""
@@ -113,7 +138,7 @@ class Session:
         if saved is not None:
             tensors, facts = saved
             checkpoint.restore(self.players.parts, tensors)
-            self.nimg, self.seconds = facts["nimg"], facts["seconds"]
+            self.nimg, self.seconds, self.saved = facts["nimg"], facts["seconds"], facts["nimg"]
             self.quality.resume(self.nimg, self.seconds)
             if "rescue" in facts:
                 self.rescue.resume(facts["rescue"])
@@ -186,9 +211,10 @@ class Session:
                 **self._adapting(knobs),
             }
             if self.leads:
-                if self.doctor:
-                    line |= self._seen()
-                line |= self._looked()
+                with interrupt.optional(self.stop):
+                    if self.doctor:
+                        line |= self._seen()
+                    line |= self._looked()
                 log.append(self.run.path / "stats.jsonl", line)
                 self.terminal.tick(line)
                 self._diagnosed(line)
@@ -257,20 +283,22 @@ class Session:
         return line
 
     def _snapshot(self) -> None:
-        """Weights, grid, state: in this order, so that the state never promises what is not there."""
-        if self.leads:
+        """Weights, grid, state: in this order, so that the state never promises what is not there.
+
+        A stop cannot wait for the grid of a slow network.
+        """
+        if self.leads and self.saved != self.nimg:
             snapshot.save(self.run.path / "snapshots" / f"{self.nimg // 1000:06d}", self.players.average, self._card())
-            canvas.save(
-                grids.fakes(self.players, self.shape, self.images),
-                self.run.path / f"fakes{self.nimg // 1000:06d}.png",
-            )
+            with interrupt.optional(self.stop):
+                grid = grids.fakes(self.players, self.shape, self.images)
+                canvas.save(grid, self.run.path / f"fakes{self.nimg // 1000:06d}.png")
             facts = {"nimg": self.nimg, "seconds": self.seconds, "rescue": self.rescue.facts()}
             checkpoint.save(self.run.state, self.players.parts, facts)
             self.rescue.keep(self.nimg)
             keep = self.config.habits.keep_kimg
             folder.prune(self.run, self.nimg, keep=round(keep * 1000) if keep else None)
             self._plot()
-        self.ticked = time.perf_counter()  # maintenance is not training time
+        self.saved, self.ticked = self.nimg, time.perf_counter()  # maintenance is not training time
 
     def _card(self, quality: dict[str, Any] | None = None) -> snapshot.Card:
         return snapshot.Card(
@@ -298,14 +326,17 @@ class Session:
         if hasattr(os, "setpriority"):  # two busy cores and a third busy process: training would crawl
             os.setpriority(os.PRIO_PROCESS, plotter.pid, 19)
 
-    def _finish(self, interrupted: int | None) -> None:
-        done = interrupted is None and not self.given_up
+    def _finish(self, stopped: bool) -> None:
+        done = not stopped and not self.given_up
         if done:
             peak = memory.peak(self.players.device)
             log.event(self.run.path, "done", self.nimg, seconds=round(self.seconds, 1), peak_bytes=peak)
-        elif interrupted is not None:
-            log.event(self.run.path, "interrupted", self.nimg, signal=signal.Signals(interrupted).name)
+        elif stopped:
+            came = {"signal": signal.Signals(self.stop.signals[0]).name} if self.stop else {}  # or to another rank
+            log.event(self.run.path, "interrupted", self.nimg, **came)
         if self.plotter is not None:
+            if stopped:
+                self.plotter.terminate()
             self.plotter.wait()
         if self.config.habits.plot and (self.run.path / "stats.jsonl").exists():
             try:
@@ -328,13 +359,11 @@ class Session:
             if not self.given_up:
                 self.stats = log.Stats(self.players.device)
                 return
-        saved = checkpoint.read(self.run.state)[1]["nimg"] if self.run.state.exists() else None
         if self.leads:
             log.event(self.run.path, "non-finite", nimg, quantities=names)
-        intact = "nothing was saved yet" if saved is None else f"the state of {saved / 1000:g} kimg is intact"
         raise GanvasError(
             f"The {quantity} of {network} is no longer a finite number, at {nimg / 1000:g} kimg "
-            f"(first there: {', '.join(names)}); {self.run} stopped, and {intact}.",
+            f"(first there: {', '.join(names)}); {self.run} stopped, and {self._intact()}.",
             expected="finite losses and gradients",
             mend=f"start a run with a smaller --{network.lower()}-lr, or with gradient penalties (--r1 --r2).",
         )

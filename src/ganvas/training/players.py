@@ -1,7 +1,7 @@
 """The two players at the table: networks, the average of G, an optimiser each; and one round between them."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -35,6 +35,7 @@ class Players:
     Attributes:
         moved: [moves of D, of G, rounds in which D rested, in which G rested] since somebody last set it to zeros.
         corrections: what was changed about a failure.
+        between: called before each microbatch; what it raises ends the round.
     """
 
     config: TrainConfig
@@ -50,6 +51,7 @@ class Players:
     layout: torch.memory_format
     moved: np.ndarray
     corrections: Corrections = field(default_factory=Corrections)
+    between: Callable[[], None] = lambda: None
 
     @classmethod
     def seat(cls, config: TrainConfig, shape: Shape, device: torch.device) -> "Players":
@@ -206,6 +208,7 @@ class Players:
         """The microbatches of n images, and each one's share of them."""
         size = min(self.config.optimisation.microbatch or n, n)
         for start in range(0, n, size):
+            self.between()
             yield slice(start, start + size), (min(start + size, n) - start) / n
 
     def _step(self, optimiser: Optimizer, player: nn.Module, lr: float, beta2: float) -> Tensor:

@@ -1,17 +1,43 @@
 """What people see while a run goes on: a live bar on a terminal, one plain line a tick elsewhere."""
 
 import time
+from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn
 
 from ganvas.runs.log import write_text
 
 _LEAST_WAIT = 0.1
 """Seconds between two movements of the bar."""
+
+RECENT = 30.0
+"""Seconds over which the speed is taken from which the time left follows."""
+
+
+class Speed:
+    """Images a second of late: over the last RECENT seconds, or the last round where it took longer."""
+
+    def __init__(self) -> None:
+        self._marks = deque[tuple[float, int]]()
+
+    def mark(self, nimg: int) -> None:
+        """So many images are shown now. Pauses between rounds count: they delay the end too."""
+        now = time.monotonic()
+        self._marks.append((now, nimg))
+        while len(self._marks) > 2 and self._marks[1][0] <= now - RECENT:
+            self._marks.popleft()
+
+    @property
+    def images_per_s(self) -> float | None:
+        """None before the second mark."""
+        if not self._marks:
+            return None
+        (began, before), (now, nimg) = self._marks[0], self._marks[-1]
+        return (nimg - before) / (now - began) if now > began else None
 
 
 class Terminal:
@@ -29,12 +55,13 @@ class Terminal:
         self._bar = Progress(
             TextColumn("[bold]{task.fields[kimg]}[/] kimg"),
             BarColumn(),
-            TextColumn("{task.percentage:>3.0f}%  {task.fields[speed]} images/s  {task.fields[losses]} "),
-            TimeRemainingColumn(),
+            TextColumn("{task.percentage:>3.0f}%  {task.fields[speed]} images/s  {task.fields[losses]}"),
+            TextColumn("[cyan]left {task.fields[left]}"),
             console=self._console,
             disable=quiet or not self._console.is_terminal,
         )
-        self._task = self._bar.add_task("", total=total, kimg="0", speed="–", losses="")
+        self._task = self._bar.add_task("", total=total, kimg="0", speed="–", losses="", left="–")
+        self._speed = Speed()
 
     def __enter__(self) -> "Terminal":
         self._bar.start()
@@ -53,17 +80,19 @@ class Terminal:
         self._keep(text)
 
     def move(self, nimg: int) -> None:
-        """The bar, at most ten times a second."""
+        """The bar and the speed, at most ten times a second."""
         now = time.monotonic()
-        if not self._bar.disable and now - self._moved > _LEAST_WAIT:
+        if now - self._moved > _LEAST_WAIT:
             self._moved = now
-            speed = self._bar.tasks[0].speed
+            self._speed.mark(nimg)
+            speed = self._speed.images_per_s
             self._bar.update(
                 self._task,
                 completed=nimg,
                 kimg=f"{nimg / 1000:.1f}/{self._total / 1000:g}",
                 speed=f"{speed:,.0f}" if speed else "–",
                 losses=self._losses + self._quality,
+                left=self._left(nimg),
             )
 
     def tick(self, line: Mapping[str, Any]) -> None:
@@ -73,15 +102,19 @@ class Terminal:
         if "quality" in line:
             self._quality = f"  quality {line['quality']:.3g} (best {line['best']:.3g})"
         speed = line["kimg_per_s"] * 1000
-        left = (self._total - line["nimg"]) / max(speed, 1e-9)
         text = (
             f"kimg {line['nimg'] / 1000:.1f}/{self._total / 1000:g}  {speed:,.0f} images/s  "
-            f"{self._losses}{self._quality}  left {clock(left)}"
+            f"{self._losses}{self._quality}  left {self._left(line['nimg'], speed)}"
         )
         if self._bar.disable:
             self.say(text)
         else:
             self._keep(text)
+
+    def _left(self, nimg: int, otherwise: float | None = None) -> str:
+        """The time that the rest takes at the recent speed, or at another one before that is known."""
+        speed = self._speed.images_per_s or otherwise
+        return clock((self._total - nimg) / speed) if speed else "–"
 
     def _keep(self, text: str) -> None:
         """Into log.txt, each line with the time."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from ganvas import signals
 from ganvas.config import TrainConfig, replace, to_json
 from ganvas.data import ImageSet, open_images
 from ganvas.errors import GanvasError
@@ -19,8 +20,10 @@ from ganvas.training import distributed, memory
 from ganvas.training.estimate import check_fits, described, estimate, threads, trial
 from ganvas.training.loop import Session, most_bytes
 from ganvas.training.progress import Terminal
+from ganvas.training.waiting import warning
 
 
+@signals.interrupting()  # but while the session collects them
 def train(
     config: TrainConfig,
     *,
@@ -45,7 +48,8 @@ def train(
 
     Raises:
         GanvasError: bad data or knobs, another run in the way, a full disk, or non-finite numbers.
-        KeyboardInterrupt: Ctrl-C or SIGTERM came; the round was finished and everything saved before.
+        KeyboardInterrupt: Ctrl-C or SIGTERM came, and everything was saved before; a round that would have taken longer
+            was given up. Also at a second Ctrl-C, at once: what was saved before is intact.
     """
     _check(config)
     device = distributed.device(config.habits.device)
@@ -73,7 +77,8 @@ def train(
             fresh = distributed.lead(lambda: not run.state.exists())
             speed = trial(cost, config, shape, device) if fresh else None
             told = described(cost, config, speed)
-            Session(run, config, images, shape, device, terminal).play(told)
+            slow = warning(cost, config, shape, speed) if speed and distributed.leads() else ""
+            Session(run, config, images, shape, device, terminal).play(told, slow)
     if config.habits.evaluate_at_end and distributed.leads():
         _evaluated(run, str(device), quiet)
     return run
@@ -122,6 +127,7 @@ def plan(config: TrainConfig) -> tuple[dict[str, Any], str]:
     check_fits(cost)
     with _threads(config.habits.threads or threads(cost, config)):
         speed = trial(cost, config, shape, device)
+    slow = warning(cost, config, shape, speed)
     told = {
         "data": {"name": images.name, "images": len(images), **shape._asdict()},
         "parameters": {"G": cost.g_parameters, "D": cost.d_parameters},
@@ -130,9 +136,10 @@ def plan(config: TrainConfig) -> tuple[dict[str, Any], str]:
         "disk_bytes": most_bytes(config, cost.g_parameters, cost.d_parameters),
         "images_per_s": speed,
         "seconds": config.total / speed,
+        "warning": slow,
         "config": to_json(config),
     }
-    return told, described(cost, config, speed)
+    return told, "\n".join(filter(None, [described(cost, config, speed), slow]))
 
 
 def shape_of(images: ImageSet, config: TrainConfig) -> Shape:

@@ -1,0 +1,205 @@
+"""A stop in the middle of a slow round: given up, put back to the bit, and played again."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import slowly
+import torch
+from test_run import assert_same_state
+from trying import NARROW, tiny
+
+from ganvas.config import TrainConfig, replace, to_json
+from ganvas.networks import Shape
+from ganvas.runs import checkpoint
+from ganvas.runs.folder import Run
+from ganvas.runs.log import read_lines
+from ganvas.signals import PATIENCE, Stop, collected
+from ganvas.training.interrupt import Rounds, Stopped, checked, optional
+from ganvas.training.players import Players
+from ganvas.training.start import train
+
+CPU = torch.device("cpu")
+
+CASES: list[tuple[str, dict[str, Any]]] = [
+    *((family, {"microbatch": 7, "d_steps": 2}) for family in NARROW),
+    ("cnn", {"objective": "hinge", "augment": "ada", "ada_target": 0.6, "ada_kimg": 0.2, "d_steps": 4}),
+    ("cnn", {"loss_change": 1.0, "spectral": True, "gp": 1.0}),
+    ("mlp", {"optimiser": "rmsprop", "clip": 0.01, "r1": 0.0, "r2": 0.0, "dropout": 0.5}),
+]
+
+
+NEVER = 10**9
+
+
+class Due(Stop):
+    """A stop that is overdue when it is asked for the n-th time."""
+
+    def __init__(self, n: int) -> None:
+        super().__init__()
+        self.left = n
+
+    @property
+    def overdue(self) -> bool:
+        self.left -= 1
+        return self.left == 0
+
+
+def game(config: TrainConfig) -> tuple[Players, list[list[tuple[torch.Tensor, torch.Tensor]]]]:
+    images = torch.randint(0, 256, (4, config.balance.d_steps, 20, 3, 12, 10), dtype=torch.uint8)
+    labels = torch.randint(0, 3, (4, config.balance.d_steps, 20))
+    batches = [list(zip(*one, strict=True)) for one in zip(images, labels, strict=True)]
+    return Players.seat(config, Shape(3, 12, 10, 3), CPU), batches
+
+
+@pytest.mark.parametrize(("family", "knobs"), CASES, ids=lambda v: v if isinstance(v, str) else "-".join(v))
+def test_a_round_given_up_anywhere_leaves_no_trace(family: str, knobs: dict[str, Any]) -> None:
+    """Each round is given up twice, in D's first pass and in G's last, and played again; the twin hears of no stop."""
+    config = tiny(family=family, **({"r1": 0.0, "r2": 0.0} if family == "dcgan" else {}))  # its D has batch norm
+    config = replace(config, conditional=True, **knobs)
+    one, batches = game(config)
+    two, third = (Players.seat(config, Shape(3, 12, 10, 3), CPU) for _ in range(2))
+    for i, batch in enumerate(batches):
+        through = one.round(batch, i * config.a_round)
+        counter = Due(NEVER)
+        Rounds(third, counter).play(batch, i * config.a_round, slow=True)
+        for n in (3, NEVER - counter.left):
+            before = {name: tensor.clone() for name, tensor in checkpoint.tensors(two.parts).items()}
+            moved = two.moved.copy()
+            assert Rounds(two, Due(n)).play(batch, i * config.a_round, slow=True) is None
+            after = checkpoint.tensors(two.parts)
+            assert before.keys() == after.keys()
+            assert all(torch.equal(before[name], after[name]) for name in before)
+            assert (two.moved == moved).all()
+            two.game.G.zero_grad()
+            two.game.D.zero_grad()
+        again = Rounds(two, Stop()).play(batch, i * config.a_round, slow=True)
+        assert again is not None
+        for ours, theirs in zip(through, again, strict=True):
+            assert all(torch.equal(ours[name], theirs[name]) for name in ours | theirs)
+    assert_same_state(one, two)
+
+
+def test_passes_are_ended_within_their_backward_and_double_backward() -> None:
+    layers = torch.nn.Sequential(*(torch.nn.Linear(4, 4) for _ in range(5)))
+    places = []
+
+    def count() -> None:
+        places.append(place)
+        if len(places) == last:
+            raise Stopped
+
+    def play() -> None:
+        nonlocal place
+        place = "forward"
+        x = torch.randn(2, 4, requires_grad=True)
+        out = layers(x).tanh()
+        place = "backward"
+        (slope,) = torch.autograd.grad(out.sum(), x, create_graph=True)
+        place = "double"
+        slope.square().sum().backward()
+
+    place, last = "", 0
+    with checked(count):
+        play()
+    assert [places.count(name) for name in ("forward", "backward", "double")] >= [6, 6, 6]
+    for last in range(1, len(places) + 1):
+        places.clear()
+        with pytest.raises(Stopped), checked(count):
+            play()
+        assert len(places) == last
+    places.clear()
+    play()
+    assert not places, "no hook is left behind"
+
+
+def test_optional_work_is_left_out_when_a_stop_is_overdue() -> None:
+    done = []
+    for stop in (Stop(), Stop([signal.SIGINT], time.monotonic()), Stop([signal.SIGINT], time.monotonic() - 60)):
+        with optional(stop):
+            torch.nn.Identity()(torch.zeros(1))
+            done.append(stop)
+    assert len(done) == 2, "what can be finished in time is finished"
+
+
+def test_only_a_second_ctrl_c_interrupts() -> None:
+    told = []
+    with collected(lambda: told.append(1)) as stop:
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
+        assert not stop.at_once
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        assert stop.at_once
+    assert stop.signals == [signal.SIGTERM, signal.SIGTERM, signal.SIGINT]
+    assert told == [1]
+    with collected() as stop, stop.raised(), pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGTERM)
+
+
+SLOW = {"microbatch": 2, "d_steps": 2, "snapshot_kimg": 100.0, "kimg": 0.2, "tick_kimg": 100.0}
+"""Rounds of 40 images in 30 microbatches: four rounds and a bit more."""
+
+
+def start_slowly(name: str, a_layer: float, **knobs: Any) -> subprocess.Popen[str]:
+    config = replace(tiny(family="dcgan", r1=0.0, r2=0.0), **{**SLOW, **knobs})
+    command = [sys.executable, slowly.__file__, json.dumps(to_json(config)), name, str(a_layer)]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for(there: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 120
+    while not there():
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_in_a_slow_round_takes_seconds_and_the_rest_is_the_same_run(number: int) -> None:
+    run = Run(Path("runs/parts"))
+    process = start_slowly("parts", 0.05)  # a round of a minute or so
+    wait_for(run.state.exists, process)
+    time.sleep(1.0)
+    asked = time.monotonic()
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert time.monotonic() - asked < 10
+    assert process.returncode == 130, errors
+    assert "Stopping: the state is saved first. Ctrl-C again ends at once; the state of 0 kimg stays intact." in errors
+    assert "stopped at 0 kimg; the same command goes on from there" in errors
+    assert checkpoint.read(run.state)[1]["nimg"] == 0
+    config = replace(tiny(family="dcgan", r1=0.0, r2=0.0), **SLOW)
+    train(config, name="parts", quiet=True)
+    whole = train(config, name="whole", quiet=True)
+    events = [event["event"] for event in read_lines(run.path / "events.jsonl")]
+    assert events == ["interrupted", "resume", "done"]
+    ours, theirs = (checkpoint.read(one.state)[0] for one in (run, whole))
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+@pytest.mark.slow
+def test_a_second_ctrl_c_ends_at_once_and_leaves_the_last_state() -> None:
+    run = Run(Path("runs/parts"))
+    process = start_slowly("parts", 0.05)
+    wait_for(run.state.exists, process)
+    state = run.state.read_bytes()
+    time.sleep(1.0)
+    process.send_signal(signal.SIGINT)
+    wait_for(lambda: "Stopping" in (run.path / "log.txt").read_text(), process)
+    asked = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert time.monotonic() - asked < PATIENCE + 1, "sooner than a round could be given up and saved"
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    assert run.state.read_bytes() == state
+    assert not [e for e in read_lines(run.path / "events.jsonl") if e["event"] == "interrupted"]

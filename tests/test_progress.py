@@ -1,0 +1,55 @@
+"""The time left follows the speed of the last half minute, whatever was before."""
+
+from pathlib import Path
+
+import pytest
+
+from ganvas.training import progress
+from ganvas.training.progress import Terminal
+
+
+class Run:
+    """A run of 100 kimg on a clock of its own."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, nimg: int = 0) -> None:
+        self.now, self.nimg = 1000.0, nimg
+        monkeypatch.setattr(progress.time, "monotonic", lambda: self.now)
+        self.terminal = Terminal(100_000, quiet=True)
+        self.terminal.write_to(Path("log.txt"))
+        self.terminal.move(nimg)
+
+    def goes_on(self, seconds: float, images_per_s: float, a_round: int = 10) -> None:
+        for _ in range(round(seconds * images_per_s / a_round)):
+            self.now += a_round / images_per_s
+            self.nimg += a_round
+            self.terminal.move(self.nimg)
+
+    def left(self) -> str:
+        self.terminal.tick({"nimg": self.nimg, "kimg_per_s": 5.0})
+        left = Path("log.txt").read_text().splitlines()[-1].rpartition("left ")[2]
+        assert self.terminal._bar.tasks[0].fields["left"] == left, "the bar and the line agree"
+        return left
+
+
+def test_it_follows_a_machine_that_becomes_busy_within_half_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(monkeypatch)
+    run.goes_on(600, 100)
+    assert run.left() == "6:40"  # 40 kimg
+    run.goes_on(31, 10)
+    assert run.left() == "1:06:09"  # 39.69 kimg at 10 images/s
+    run.goes_on(31, 100)
+    assert run.left() == "6:06"
+
+
+def test_a_resumed_run_knows_nothing_of_the_time_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(monkeypatch, nimg=90_000)
+    run.goes_on(5, 50)
+    assert run.left() == "3:15"  # 9.75 kimg
+
+
+def test_rounds_longer_than_half_a_minute_are_taken_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(monkeypatch)
+    run.goes_on(300, 10, a_round=1000)
+    run.goes_on(100, 100, a_round=10_000)
+    assert run.nimg == 13_000
+    assert run.left() == "14:30"  # 87 kimg at 100 images/s

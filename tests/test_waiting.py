@@ -1,0 +1,88 @@
+"""A hopeless speed is said before the first step, with flags that would mend it."""
+
+import dataclasses
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from trying import NARROW, tiny
+
+from ganvas import networks
+from ganvas.config import CNN, MLP, R3GAN, TrainConfig, replace
+from ganvas.networks import Shape
+from ganvas.training import start
+from ganvas.training.estimate import Estimate, estimate, forward_flops
+from ganvas.training.waiting import warning
+
+SHAPE = Shape(3, 32, 32, 0)
+
+
+def cost(config: TrainConfig) -> Estimate:
+    g, d = forward_flops(config.network, SHAPE)
+    return Estimate(0, 0, g, d, 0, 0, 0, 0, 0)
+
+
+def test_what_is_fast_enough_is_not_warned_of() -> None:
+    config = replace(tiny(kimg=100.0), batch=60, snapshot_kimg=3.6)
+    assert warning(cost(config), config, SHAPE, 1.001) == ""
+    assert "first picture comes after 1:00:36" in warning(cost(config), config, SHAPE, 0.99)
+    assert "a round of 60 images takes 1:02" in warning(cost(config), config, SHAPE, 0.97)
+
+
+def test_the_flags_that_are_named_mend_it() -> None:
+    """The r3gan recipe on two CPU cores, at the speed of its trial there."""
+    config = dataclasses.replace(tiny(kimg=20000.0), network=R3GAN())
+    config = replace(config, batch=512, microbatch=32, snapshot_kimg=None)
+    said = warning(cost(config), config, SHAPE, 0.56)
+    assert "a round of 512 images takes 15:14, and the first picture comes after 41 days" in said
+    flags = [shlex.split(line.partition(":")[0]) for line in said.splitlines()[1:]]
+    assert [words[0] for words in flags] == ["--batch", "--snapshot-kimg", "--width", "the"]
+    batch, snapshot, width = (float(words[1]) for words in flags[:3])
+    assert warning(cost(config), replace(config, batch=int(batch), snapshot_kimg=1.0), SHAPE, 0.56) == ""
+    narrow = replace(config, width=int(width))
+    ratio = sum(forward_flops(config.network, SHAPE)) / sum(forward_flops(narrow.network, SHAPE))
+    assert 512 / (0.56 * ratio) < 60
+    assert snapshot * 1000 / 0.56 <= 3600
+    assert "cnn-stable" in said
+
+
+def test_the_flags_of_several_widths_are_those_of_the_command_line() -> None:
+    config = dataclasses.replace(tiny(), network=CNN())
+    assert "--g-width 16 --d-width 16: " in warning(cost(config), replace(config, batch=128), SHAPE, 0.56)
+    config = dataclasses.replace(config, network=MLP())
+    assert "--g-widths 32 64 128 --d-widths 128 64: " in warning(cost(config), replace(config, batch=128), SHAPE, 0.56)
+
+
+@pytest.mark.parametrize("family", NARROW)
+def test_operations_are_those_of_networks_that_are_there(family: str) -> None:
+    for shape in (Shape(3, 16, 16, 3), Shape(1, 12, 10, 0)):
+        G, D = networks.build(NARROW[family], shape)
+        z, labels = torch.zeros(2, 6), torch.zeros(2, dtype=torch.long) if shape.classes else None
+        with torch.no_grad():
+            shown = G.shown(z, labels)
+        both = networks.flops(G, z, labels) // 2, networks.flops(D, shown, labels) // 2
+        assert forward_flops(NARROW[family], shape) == both
+
+
+def test_it_is_said_before_the_first_step_and_in_a_dry_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(start, "trial", lambda *_: 0.1)
+    found, told = start.plan(tiny())
+    assert "a round of 20 images takes 3:20" in found["warning"]
+    assert found["warning"] in told
+
+    def first_step(*_: Any) -> None:
+        assert "a round of 20 images takes 3:20" in Path("runs/slow/log.txt").read_text()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ganvas.training.players.Players.round", first_step)
+    with pytest.raises(KeyboardInterrupt):
+        start.train(tiny(), name="slow", quiet=True)
+
+
+def test_a_trial_of_a_huge_network_times_forward_passes_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    config, shape = tiny(), Shape(1, 8, 8)
+    dear = dataclasses.replace(estimate(config, shape, torch.device("cpu")), g_flops=10**12, d_flops=10**12)
+    monkeypatch.setattr("ganvas.training.players.Players.round", lambda *_: pytest.fail("a round takes minutes"))
+    assert start.trial(dear, config, shape, torch.device("cpu")) > 0
