@@ -2,12 +2,15 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import slowly
 import torch
 from safetensors.torch import load_file
 from trying import tiny
@@ -141,3 +144,33 @@ def test_a_rank_that_dies_ends_the_run_with_a_usable_state(pictures: Callable[..
     finished = torchrun("dies.py", config)
     assert finished.returncode == 0, finished.stderr
     assert checkpoint.read(state)[1]["nimg"] == 200
+
+
+def test_two_ranks_give_up_a_slow_round_together_and_play_it_again() -> None:
+    config = replace(
+        tiny(family="dcgan", r1=0.0, r2=0.0), microbatch=2, d_steps=2, snapshot_kimg=100.0, tick_kimg=100.0
+    )
+    script = [slowly.__file__, json.dumps(to_json(config))]
+    run = Run(Path("runs/parts"))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+    process = subprocess.Popen([*command, *script, "parts", "0.05"], stderr=subprocess.PIPE, text=True, env=env)
+    deadline = time.monotonic() + 120
+    while not run.state.exists():
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    time.sleep(1.0)
+    asked = time.monotonic()
+    process.send_signal(signal.SIGTERM)  # torchrun passes it on
+    _, errors = process.communicate(timeout=60)
+    assert time.monotonic() - asked < 10, errors
+    assert errors.count("Stopping: the state is saved first.") == 1, errors
+    assert errors.count("stopped at 0 kimg") == 2, "one of each rank"
+    for name in ("parts", "whole"):
+        done = torchrun(*script, name, "0")
+        assert done.returncode == 0, done.stderr
+    assert [event["event"] for event in read_lines(run.path / "events.jsonl")] == ["interrupted", "resume", "done"]
+    ours, theirs = (checkpoint.read(Run(Path("runs") / name).state)[0] for name in ("parts", "whole"))
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)

@@ -159,6 +159,48 @@ def test_a_stopped_or_killed_parent_leaves_saved_runs_and_no_process(
     assert not Path("runs/waits").exists()
 
 
+@pytest.mark.slow
+def test_a_second_ctrl_c_kills_and_leaves_the_last_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers._Child, "stop", Obstinate.stop)
+    long = job("long", kimg=LONG, snapshot_kimg=0.1)
+
+    def strike() -> None:
+        wait_until(lambda: saved(long.run))
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.5)
+
+    striking = threading.Thread(target=strike)
+    striking.start()
+    with pytest.raises(KeyboardInterrupt):
+        list(train_all([long], quiet=True))
+    striking.join()
+    assert not children()
+    assert saved(long.run) is not None
+    assert not list(read_lines(long.run.path / "events.jsonl")), "it had no time to say that it was stopped"
+
+
+class Obstinate(workers._Child):
+    """A training that does not end when it is asked to, but only when it is killed."""
+
+    def stop(self, *, at_once: bool = False) -> None:
+        if at_once:
+            self._process.kill()
+
+
+@pytest.mark.slow
+def test_a_stop_while_an_outcome_is_in_hand_comes_at_once_and_saves_the_others() -> None:
+    jobs = [job("short"), job("long", kimg=LONG, snapshot_kimg=10.0)]
+    outcomes = train_all(jobs, workers=2, quiet=True)
+    assert next(outcomes) == Outcome(jobs[0], "")
+    wait_until(lambda: saved(jobs[1].run) is not None)
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGTERM)
+    outcomes.close()  # type: ignore[attr-defined]
+    assert not children()
+    assert [line["event"] for line in read_lines(jobs[1].run.path / "events.jsonl")] == ["interrupted"]
+
+
 def test_what_a_process_leaves_behind_is_put_into_words(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "for want of memory" in workers._death(-signal.SIGKILL, "")
     assert workers._death(-signal.SIGSEGV, "") == "Its process was ended by SIGSEGV."
