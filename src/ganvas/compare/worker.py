@@ -15,7 +15,7 @@ from contextlib import suppress
 
 from filelock import FileLock, Timeout
 
-from ganvas.compare.jobs import Job, interrupted
+from ganvas.compare.jobs import Job, complete, interrupted
 from ganvas.errors import GanvasError
 from ganvas.runs.folder import Run
 from ganvas.runs.log import write_text
@@ -42,7 +42,7 @@ def play(job: Job, *, quiet: bool, patience: float = 10.0) -> str:
     except GanvasError as error:
         return " ".join(str(error).splitlines())
     except KeyboardInterrupt:
-        return interrupted(job).trouble
+        return "" if complete(job) else interrupted(job).trouble
     except Exception as error:  # a bug of ours in one run must not end the others
         return _crash(error, job.run)
     return ""

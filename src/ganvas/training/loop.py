@@ -106,8 +106,9 @@ class Session:
                 self.nimg += self.config.a_round
             if self.leads:
                 self._finish(stop)
-        if stop:
-            raise KeyboardInterrupt(f"stopped at {self.nimg / 1000:g} kimg; the same command goes on from there")
+        if stop or self.stop:  # it may have come while the end was being written
+            rest = "the same command goes on from there" if self.nimg < self.config.total else "the run is complete"
+            raise KeyboardInterrupt(f"stopped at {self.nimg / 1000:g} kimg; {rest}")
         if self.given_up:
             raise GanvasError(
                 f"{self.given_up} {self.run} is saved at {self.nimg / 1000:g} kimg.",
