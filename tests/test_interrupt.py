@@ -20,7 +20,7 @@ from ganvas.networks import Shape
 from ganvas.runs import checkpoint
 from ganvas.runs.folder import Run
 from ganvas.runs.log import read_lines
-from ganvas.signals import PATIENCE, Stop, collected
+from ganvas.signals import Stop, collected
 from ganvas.training.interrupt import Rounds, Stopped, checked, optional
 from ganvas.training.players import Players
 from ganvas.training.start import train
@@ -206,8 +206,8 @@ def test_a_second_ctrl_c_ends_at_once_and_leaves_the_last_state() -> None:
     asked = time.monotonic()
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
-    assert time.monotonic() - asked < PATIENCE + 1, "sooner than a round could be given up and saved"
+    assert time.monotonic() - asked < 10
     assert process.returncode == 130
     assert "Traceback" not in errors
     assert run.state.read_bytes() == state
-    assert not [e for e in read_lines(run.path / "events.jsonl") if e["event"] == "interrupted"]
+    assert not (run.path / "events.jsonl").exists(), "the first one's way to the end was left"
