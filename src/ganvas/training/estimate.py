@@ -3,13 +3,10 @@
 import math
 import time
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
 
 from ganvas import networks
 from ganvas.config import TrainConfig, replace
@@ -77,11 +74,13 @@ def described(cost: Estimate, config: TrainConfig, images_per_s: float | None) -
         f"  about {cost.memory / 1e6:,.0f} MB of memory with {cost.images} images at a time; "
         f"{cost.free / 1e6:,.0f} MB are free"
     )
-    if images_per_s is None:
-        return said
-    seconds = config.total / images_per_s
+    return said if images_per_s is None else f"{said}\n{timed(config, images_per_s)}"
+
+
+def timed(config: TrainConfig, images_per_s: float) -> str:
+    """How long it takes at the speed of a trial, in a line."""
     speed = f"{images_per_s:,.0f}" if images_per_s >= 10 else f"{images_per_s:.1g}"
-    return f"{said}\n  {speed} images/s in a trial: {clock(seconds)} for {config.kimg:g} kimg"
+    return f"  {speed} images/s in a trial: {clock(config.total / images_per_s)} for {config.kimg:g} kimg"
 
 
 def _operations(flops: int) -> str:
@@ -187,24 +186,10 @@ def round_flops(config: TrainConfig, shape: Shape) -> float:
     labels = torch.zeros(2, dtype=torch.long) if shape.classes else None
     batches = [(torch.zeros(2, *shape[:3], dtype=torch.uint8), labels)] * config.balance.d_steps
     rounds, total = config.play.penalty_every, small.total // small.a_round * small.a_round
-    with _Counter() as counter:
+    with networks.FlopCounter() as counter:
         for i in range(rounds):
             players.round(batches, total + i * small.a_round)
     return counter.total / (rounds * small.a_round)
-
-
-class _Counter(TorchDispatchMode):
-    """Adds up what every operation costs, in double backward passes too."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.total = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
-        if cost := flop_registry.get(func.overloadpacket):
-            self.total += cost(*args, **(kwargs or {}), out_val=out)
-        return out
 
 
 def _kept_for_backward(players: Players, shape: Shape, n: int) -> int:

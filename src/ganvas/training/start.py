@@ -1,7 +1,7 @@
 """From a configuration to a session: the data, the run folder, the processes."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,11 @@ import torch
 from ganvas.config import TrainConfig, replace, to_json
 from ganvas.data import ImageSet, open_images
 from ganvas.errors import GanvasError
-from ganvas.game.objectives import objective
 from ganvas.networks import Shape
 from ganvas.runs import folder, log, snapshot
 from ganvas.runs.folder import Run
 from ganvas.training import distributed, memory
-from ganvas.training.estimate import check_fits, described, estimate, threads, trial
+from ganvas.training.estimate import check_fits, described, estimate, threads, timed, trial
 from ganvas.training.loop import Session, most_bytes
 from ganvas.training.progress import Terminal
 
@@ -54,8 +53,7 @@ def train(
     torch.backends.cudnn.allow_tf32 = False  # penalties are taken in float32
     images = open_images(config.pictures.options(), progress=distributed.leads() and not quiet)
     shape = shape_of(images, config)
-    critic = objective(config.play.objective).critic
-    terminal = Terminal(config.total, quiet=quiet or not distributed.leads(), critic=critic)
+    terminal = Terminal(config.total, quiet=quiet or not distributed.leads(), critic=config.play.critic)
     with distributed.together(device):
         cost = estimate(config, shape, device)
         distributed.lead(lambda: check_fits(cost))
@@ -108,8 +106,11 @@ def _check(config: TrainConfig) -> None:
         )
 
 
-def plan(config: TrainConfig) -> tuple[dict[str, Any], str]:
-    """What `train` would do, without doing it: data, sizes, operations, memory, speed, every knob; and so in words.
+def plan(config: TrainConfig, tell: Callable[[str], object] = lambda line: None) -> dict[str, Any]:
+    """What `train` would do, without doing it: data, sizes, operations, memory, speed, every knob.
+
+    Args:
+        tell: is given data, sizes and speed in words, each as soon as it is known.
 
     Raises:
         GanvasError: what `train` would refuse at its start.
@@ -118,11 +119,15 @@ def plan(config: TrainConfig) -> tuple[dict[str, Any], str]:
     device = distributed.device(config.habits.device)
     images = open_images(config.pictures.options())
     shape = shape_of(images, config)
+    classes = f"{shape.classes} classes" if shape.classes else "classes not used"
+    tell(f"{len(images):,} pictures of {images.name}, {shape.height}×{shape.width}×{shape.channels}, {classes}")
     cost = estimate(config, shape, device)
     check_fits(cost)
+    tell(described(cost, config, None))
     with _threads(config.habits.threads or threads(cost, config)):
         speed = trial(cost, config, shape, device)
-    told = {
+    tell(timed(config, speed))
+    return {
         "data": {"name": images.name, "images": len(images), **shape._asdict()},
         "parameters": {"G": cost.g_parameters, "D": cost.d_parameters},
         "flops_an_image": {"G": cost.g_flops, "D": cost.d_flops},
@@ -132,7 +137,6 @@ def plan(config: TrainConfig) -> tuple[dict[str, Any], str]:
         "seconds": config.total / speed,
         "config": to_json(config),
     }
-    return told, described(cost, config, speed)
 
 
 def shape_of(images: ImageSet, config: TrainConfig) -> Shape:
