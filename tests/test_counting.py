@@ -14,7 +14,8 @@ from ganvas.networks import FlopCounter, Shape
 def test_a_forward_pass_counts_as_with_pytorchs_counter(family: str, shape: Shape) -> None:
     generator, discriminator = networks.build(NARROW[family], shape)
     z, labels = torch.randn(2, 6), torch.tensor([0, 1]) if shape.classes else None
-    shown = generator.shown(z, labels)
+    with torch.no_grad():
+        shown = generator.shown(z, labels)
     for network, inputs in ((generator, (z, labels)), (discriminator, (shown, labels))):
         network.requires_grad_(False)
         with FlopCounterMode(display=False) as theirs, torch.no_grad():
