@@ -1,6 +1,5 @@
 """What is not needed is not imported: PyTorch, SciPy and scikit-learn each take a second."""
 
-import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -97,5 +96,4 @@ def test_what_computes_imports_neither_scikit_learn_nor_the_compiler(run: Path) 
     assert not more & after("train", "digits", "--dry-run", "--device", "cpu")
     flags = ["--kimg", 0.512, "--tick-kimg", 0.128, "--g-widths", 8, "--d-widths", 8, "--no-plot", "--device", "cpu"]
     assert not more & after("train", "digits", "--quiet", *flags)
-    lines = next(Path("runs").glob("*/stats.jsonl")).read_text().splitlines()
-    assert any("variety" in json.loads(line) for line in lines), "no look was taken"
+    assert '"variety"' in next(Path("runs").glob("*/stats.jsonl")).read_text(), "no look was taken"
