@@ -104,7 +104,7 @@ def test_threads_follow_the_work_and_not_the_load(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(torch, "get_num_threads", lambda: 6)
     small, large = tiny(), replace(tiny(), batch=512)
     large = replace(large, g_widths=(4096,), d_widths=(4096,))
-    few, many = (threads(estimate(config, Shape(1, 28, 28), CPU), config) for config in (small, large))
+    few, many = (threads(estimate(config, Shape(1, 28, 28), CPU)) for config in (small, large))
     assert few == 1
     assert many == 6
 

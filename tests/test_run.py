@@ -25,7 +25,8 @@ from ganvas.errors import GanvasError
 from ganvas.networks import Shape
 from ganvas.runs import checkpoint
 from ganvas.runs.folder import Run
-from ganvas.runs.log import Stats, read_lines
+from ganvas.runs.log import read_lines
+from ganvas.runs.stats import Stats
 from ganvas.training.players import Players
 from ganvas.training.start import plan, train
 

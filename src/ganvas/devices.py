@@ -1,4 +1,4 @@
-"""Where to compute, and how much memory is free there."""
+"""Where to compute, and how much memory is held and free there."""
 
 import contextlib
 import os
@@ -34,6 +34,12 @@ def choose(name: str) -> torch.device:
             mend="use --device auto, or start no more processes than there are GPUs.",
         )
     return chosen
+
+
+def memory(device: torch.device) -> dict[str, float]:
+    """memory: megabytes that this process holds now, on the GPU if it computes there."""
+    held = torch.cuda.memory_allocated(device) if device.type == "cuda" else psutil.Process().memory_info().rss
+    return {"memory": round(held / 1e6, 1)}
 
 
 def free_bytes(device: torch.device) -> int:

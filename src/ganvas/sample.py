@@ -15,6 +15,7 @@ from ganvas.networks import Generator
 from ganvas.runs import snapshot
 from ganvas.runs.folder import Run
 from ganvas.runs.snapshot import Card
+from ganvas.threads import computing
 
 A_PASS = 2**20
 """Pixels of a forward pass, about: 64 images of 128×128."""
@@ -102,6 +103,7 @@ class Sampler:
         labels = self._labels(label, seeds)
         return generate(self._generator, z, labels, truncation=truncation, device=self.device)
 
+    @computing()
     def sample(
         self,
         seeds: Iterable[int] = range(64),

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
@@ -56,8 +57,10 @@ def train(argv: Sequence[str]) -> None:
     from ganvas.training import start
 
     if command.dry_run:
-        plan, told = start.plan(command.config)
-        print(json.dumps(plan) if command.json else _plan(plan, told))
+        if command.json:
+            print(json.dumps(start.plan(command.config)))
+        else:
+            print(_rest(start.plan(command.config, tell=partial(print, flush=True))))
         return
     if command.gpus is not None and "WORLD_SIZE" not in os.environ:
         from ganvas.training import launch
@@ -70,14 +73,10 @@ def train(argv: Sequence[str]) -> None:
         print(json.dumps({"run": str(run.path), "snapshot": str(run.snapshot), "config": to_json(run.config)}))
 
 
-def _plan(plan: dict[str, Any], told: str) -> str:
-    """What a dry run tells people."""
-    data, config = plan["data"], plan["config"]
-    classes = f"{data['classes']} classes" if data["classes"] else "classes not used"
-    shape = "×".join(str(data[side]) for side in ("height", "width", "channels"))
+def _rest(plan: dict[str, Any]) -> str:
+    """What a dry run tells people last: the disk and every knob."""
+    config = plan["config"]
     lines = [
-        f"{data['images']:,} pictures of {data['name']}, {shape}, {classes}",
-        told,
         f"  at most {plan['disk_bytes'] / 1e6:,.0f} MB on disk, and the pictures",
         "",
         *(f"  --{name:14} {json.dumps(value)}" for name, value in config.items() if not isinstance(value, dict)),

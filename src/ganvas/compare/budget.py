@@ -61,7 +61,7 @@ def within(config: TrainConfig, budget: Budget) -> TrainConfig:
     """
     if budget.kind == "kimg":
         return replace(config, kimg=budget.amount)
-    told, _ = start.plan(config)
+    told = start.plan(config)
     if budget.kind == "minutes":
         images = budget.amount * 60 * told["images_per_s"]
     else:

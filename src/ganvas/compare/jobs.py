@@ -7,7 +7,7 @@ from typing import Any
 
 from ganvas.config import TrainConfig, from_json, to_json
 from ganvas.errors import GanvasError
-from ganvas.runs import checkpoint, folder
+from ganvas.runs import folder, state
 from ganvas.runs.folder import Run
 
 _TAIL = 1 << 16
@@ -58,7 +58,7 @@ class Outcome:
 def saved(run: Run) -> int | None:
     """The images shown when the state was last saved; None where there is none that can be read."""
     try:
-        return checkpoint.facts(run.state)["nimg"]
+        return state.facts(run.state)["nimg"]
     except (GanvasError, KeyError):
         return None
 

@@ -75,6 +75,11 @@ class Play:
     shared_fakes: bool = True
     """The fakes of D's last move serve G's move too, as in the course loops; otherwise G draws anew."""
 
+    @property
+    def critic(self) -> bool:
+        """Whether D estimates a distance instead of telling kinds apart: its loss has no zero."""
+        return self.objective == "wasserstein"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Balance:

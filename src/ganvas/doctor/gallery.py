@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
-from sklearn.cluster import KMeans
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -72,6 +71,8 @@ class Gallery:
             cells, k = labels[:KEPT][order].long(), int(labels.max()) + 1
         else:
             k = max(1, min(CLASSES, len(reals) // 25))
+            from sklearn.cluster import KMeans  # a second's import, for pictures without labels only
+
             means = KMeans(k, n_init="auto", random_state=0, max_iter=30)
             cells = torch.from_numpy(means.fit_predict(reals.cpu().numpy())).long().to(reals.device)
         shares = cells.bincount(minlength=k) / len(cells)

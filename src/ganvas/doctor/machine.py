@@ -1,20 +1,12 @@
 """Conditions of the machine rather than of the game: memory that only grows, a training that slows down."""
 
 import numpy as np
-import psutil
-import torch
 
 from ganvas.doctor.conditions import Condition, Cure, Sighting, told
 from ganvas.doctor.history import History
 
 GROWN, MEGABYTES = 1.25, 200
 """By how much memory must have grown: relatively, and in all."""
-
-
-def memory(device: torch.device) -> dict[str, float]:
-    """memory: megabytes that this process holds now, on the GPU if it computes there."""
-    held = torch.cuda.memory_allocated(device) if device.type == "cuda" else psutil.Process().memory_info().rss
-    return {"memory": round(held / 1e6, 1)}
 
 
 def growing(history: History) -> Sighting | None:

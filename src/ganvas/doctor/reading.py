@@ -52,7 +52,7 @@ def facts(config: TrainConfig, images: int) -> dict[str, Any]:
     """What is known of a run beforehand."""
     return {
         "objective": config.play.objective,
-        "critic": config.play.objective == "wasserstein",
+        "critic": config.play.critic,
         "images": images,
         "batch": config.optimisation.batch,
         "total": config.kimg,

@@ -16,7 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ganvas.doctor import machine, signs
+from ganvas import devices
+from ganvas.doctor import signs
 from ganvas.doctor.calls import (
     Call,
     Ear,
@@ -188,7 +189,7 @@ class Probe:
             self._looking = False
         self.history.facts["seen"] = self._steps * len(self._recent[-1][0])
         self.history.facts["blind"] = dict(self._failed)
-        self.history.add(self._steps, seen | machine.memory(real.device))
+        self.history.add(self._steps, seen | devices.memory(real.device))
         self._report()
 
     def _flush(self) -> None:

@@ -22,13 +22,11 @@ class Objective:
         d_loss: (D on real [n], D on fake [n]) -> [n].
         g_loss: (D on real [n], D on fake [n]) -> [n]; reads the reals only where `relative`.
         relative: whether a logit is compared with those of the other kind, so that G too needs D on reals.
-        critic: whether D estimates a distance instead of telling kinds apart: its loss has no zero.
     """
 
     d_loss: Callable[[Tensor, Tensor], Tensor]
     g_loss: Callable[[Tensor, Tensor], Tensor]
     relative: bool = False
-    critic: bool = False
 
 
 def cross_entropy(on_real: Tensor, on_fake: Tensor) -> Tensor:
@@ -96,7 +94,7 @@ OBJECTIVES = {
     "non-saturating": Objective(cross_entropy, non_saturating),
     "least-squares": Objective(squares_d, squares_g),
     "hinge": Objective(hinge, lower),
-    "wasserstein": Objective(distance, lower, critic=True),
+    "wasserstein": Objective(distance, lower),
     "rpgan": Objective(real_over_fake, fake_over_real, relative=True),
     "rahinge": Objective(average_hinge_d, average_hinge_g, relative=True),
 }

@@ -27,6 +27,7 @@ from ganvas.judge.subject import Subject
 from ganvas.runs import log, snapshot
 from ganvas.runs.folder import Run
 from ganvas.sample import load
+from ganvas.threads import computing
 
 PIXELS = 2000
 """Pictures of each side whose pixels are compared, and not only their features."""
@@ -109,6 +110,7 @@ def differing(a: Mapping[str, Any], b: Mapping[str, Any], within: str = "") -> l
     return found
 
 
+@computing()
 def evaluate(
     what: Run | Path | str,
     *,

@@ -4,10 +4,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from ganvas.config import Network
 from ganvas.networks import cnn, dcgan, mlp, msg, r3gan, resnet, stylegan, transformer, vit
+from ganvas.networks.counting import FlopCounter
 from ganvas.networks.layers import bound_spectrally
 from ganvas.networks.roles import Discriminator, Generator, Shape
 
@@ -40,16 +40,12 @@ def parameters(network: nn.Module) -> int:
 
 def flops(network: nn.Module, *inputs: Tensor | None) -> int:
     """Floating-point operations of one forward pass over these inputs (a multiply-add counts two)."""
-    learning = [p for p in network.parameters() if p.requires_grad]
-    try:
-        for parameter in learning:  # the counter follows gradients into views of parameters, and trips there
-            parameter.requires_grad_(False)
-        with FlopCounterMode(display=False) as counter, torch.no_grad():
-            network(*inputs)
-    finally:
-        for parameter in learning:
-            parameter.requires_grad_()
-    return counter.get_total_flops()
+    with FlopCounter() as counter, torch.no_grad():
+        network(*inputs)
+    return counter.total
 
 
-__all__ = ["NETWORKS", "Discriminator", "Generator", "Shape", "bound_spectrally", "build", "flops", "parameters"]
+__all__ = [
+    "NETWORKS", "Discriminator", "FlopCounter", "Generator", "Shape", "bound_spectrally", "build", "flops",
+    "parameters",
+]  # fmt: skip

@@ -6,19 +6,18 @@ nimg), and the sampler's position is nimg.
 """
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialize
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ganvas.errors import GanvasError
 from ganvas.files import atomic_file, make_folder
+from ganvas.runs import state
 
 Parts = Mapping[str, nn.Module | Optimizer]
 
@@ -37,35 +36,8 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises:
         GanvasError: the file is damaged.
     """
-    with _opened(path) as file:
-        return {name: file.get_tensor(name) for name in file.keys()}, _facts(file)  # noqa: SIM118
-
-
-def facts(path: Path) -> dict[str, Any]:
-    """Only the facts, without reading the tensors.
-
-    Raises:
-        GanvasError: the file is damaged, or not there.
-    """
-    with _opened(path) as file:
-        return _facts(file)
-
-
-def _facts(file: Any) -> dict[str, Any]:
-    return json.loads(file.metadata()["facts"])
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    try:
-        with safe_open(path, framework="pt") as file:
-            yield file
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-        raise GanvasError(
-            f"The saved state {path} cannot be read ({error}).",
-            expected="a state file written by ganvas train",
-            mend="train anew with --new; the snapshots of this run can still be sampled.",
-        ) from error
+    with state.opened(path, "pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, state.facts_of(file)  # noqa: SIM118
 
 
 def tensors(parts: Parts) -> dict[str, Tensor]:

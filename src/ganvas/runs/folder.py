@@ -30,7 +30,7 @@ class Run:
 
     @cached_property
     def card(self) -> dict[str, Any]:
-        """config.json: format, recipe, config, data, versions.
+        """config.json: format, recipe, config, data, versions, threads.
 
         Raises:
             GanvasError: this is no run folder, or one of a later version.
@@ -52,6 +52,11 @@ class Run:
     def config(self) -> TrainConfig:
         """The configuration it was started with."""
         return from_json(TrainConfig, self.card["config"])
+
+    @property
+    def threads(self) -> int | None:
+        """The CPU threads that it is trained on: another number may change the last bit of a sum. None if not known."""
+        return self.card.get("threads")
 
     @property
     def state(self) -> Path:
@@ -109,7 +114,13 @@ def resolve(what: "str | TrainConfig | Run | Path") -> tuple[str, TrainConfig, R
 
 
 def create(
-    out: Path, name: str | None, called: str, config: TrainConfig, data: Mapping[str, Any], versions: Any
+    out: Path,
+    name: str | None,
+    called: str,
+    config: TrainConfig,
+    data: Mapping[str, Any],
+    versions: Any,
+    threads: int | None = None,
 ) -> Run:
     """Makes the folder of a new run of the recipe `called`: `name`, or the next of 00000-recipe-data, 00001- …
 
@@ -131,12 +142,12 @@ def create(
         raise GanvasError(
             f"{path} is no run, and is not empty.", expected="a run, or a new name", mend="choose another --name."
         )
-    return write_card(Run(path), called, config, data, versions)
-
-
-def write_card(run: Run, called: str, config: TrainConfig, data: Mapping[str, Any], versions: Any) -> Run:
-    """Writes config.json, atomically, and returns the run as it now is."""
     card = {"format": FORMAT, "recipe": called, "config": to_json(config), "data": dict(data), "versions": versions}
+    return write_card(Run(path), card | {"threads": threads})
+
+
+def write_card(run: Run, card: Mapping[str, Any]) -> Run:
+    """Writes config.json, atomically, and returns the run as it now is."""
     write_json(run.path / "config.json", card)
     return Run(run.path)
 

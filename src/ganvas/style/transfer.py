@@ -15,12 +15,14 @@ import numpy as np
 from torch import Tensor
 
 from ganvas.errors import GanvasError
+from ganvas.speed import Speed
 from ganvas.style import pictures
 from ganvas.style.colours import luminance, with_luminance
 from ganvas.style.descent import DESCENTS
 from ganvas.style.options import StyleOptions, resolved
 from ganvas.style.pictures import Picture, Source
 from ganvas.style.plan import Plan, plan, scales
+from ganvas.threads import computing
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +86,7 @@ def stylize(
     return followed(plan(content, styles, masks, style_masks, resolved(options, knobs)), callback)
 
 
+@computing()
 def followed(plan: Plan, callback: Callback | None = None) -> Picture:
     """Carries out a plan."""
     options = plan.options
@@ -132,9 +135,11 @@ class _Clock:
     """Time since the beginning and to the end: the work of an iteration is taken to be proportional to its pixels."""
 
     def __init__(self, work: Sequence[int]) -> None:
-        self.work, self.began = work, time.monotonic()
+        self.work, self.began, self.speed = work, time.monotonic(), Speed()
+        self.speed.mark(0)
 
     def read(self, scale: int, part: float) -> tuple[float, float]:
-        seconds = time.monotonic() - self.began
         done = sum(self.work[:scale]) + part * self.work[scale]
-        return seconds, seconds * (sum(self.work) - done) / done
+        self.speed.mark(done)
+        speed = self.speed.per_second
+        return time.monotonic() - self.began, (sum(self.work) - done) / speed if speed else 0.0

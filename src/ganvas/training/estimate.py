@@ -3,13 +3,10 @@
 import math
 import time
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
 
 from ganvas import networks
 from ganvas.config import Network, TrainConfig, replace
@@ -24,8 +21,8 @@ from ganvas.training.progress import clock
 PASSES = 10
 """Forward passes of both networks that a round costs, about."""
 
-FLOPS_A_THREAD = 5e8
-"""Operations a round that are worth a thread (measured: docs/decisions/0005)."""
+FLOPS_A_THREAD = 4e8
+"""Operations of a player's images at a time for which a second thread gains a fifth (docs/decisions/0005)."""
 
 TRIAL_ROUNDS, TRIAL_SECONDS = 3, 10.0
 """A trial ends after so many rounds, or with the first that ends later than this."""
@@ -80,26 +77,27 @@ def described(cost: Estimate, config: TrainConfig, images_per_s: float | None) -
         f"  about {cost.memory / 1e6:,.0f} MB of memory with {cost.images} images at a time; "
         f"{cost.free / 1e6:,.0f} MB are free"
     )
-    if images_per_s is None:
-        return said
-    seconds = config.total / images_per_s
+    return said if images_per_s is None else f"{said}\n{timed(config, images_per_s)}"
+
+
+def timed(config: TrainConfig, images_per_s: float) -> str:
+    """How long it takes at the speed of a trial, in a line."""
     speed = f"{images_per_s:,.0f}" if images_per_s >= 10 else f"{images_per_s:.1g}"
-    return f"{said}\n  {speed} images/s in a trial: {clock(seconds)} for {config.kimg:g} kimg"
+    return f"  {speed} images/s in a trial: {clock(config.total / images_per_s)} for {config.kimg:g} kimg"
 
 
 def _operations(flops: int) -> str:
     return f"{flops / 1e9:.1f} GFLOP" if flops >= 1e9 else f"{flops / 1e6:.1f} MFLOP"
 
 
-def threads(estimate: Estimate, config: TrainConfig) -> int:
-    """How many CPU threads a round keeps busy: small networks run slower on many.
+def threads(estimate: Estimate) -> int:
+    """How many CPU threads the images that pass at a time keep busy: small networks run no faster on many.
 
-    A function of the configuration and the machine, not of its load: the number of threads may change the last
-    bit of a sum, and a resumed run is the same run.
+    A function of the configuration and the machine, not of a trial or of the load: the same command is to train the
+    same weights, and the number of threads may change the last bit of a sum.
     """
-    forward = estimate.g_flops + estimate.d_flops
-    a_round = forward * PASSES * config.a_round / distributed.world()
-    return max(1, min(torch.get_num_threads(), round(a_round / FLOPS_A_THREAD)))
+    work = (estimate.g_flops + estimate.d_flops) * PASSES * estimate.images
+    return max(1, min(torch.get_num_threads(), round(work / FLOPS_A_THREAD)))
 
 
 def estimate(config: TrainConfig, shape: Shape, device: torch.device) -> Estimate:
@@ -214,24 +212,10 @@ def round_flops(config: TrainConfig, shape: Shape) -> float:
     labels = torch.zeros(2, dtype=torch.long) if shape.classes else None
     batches = [(torch.zeros(2, *shape[:3], dtype=torch.uint8), labels)] * config.balance.d_steps
     rounds, total = config.play.penalty_every, small.total // small.a_round * small.a_round
-    with _Counter() as counter:
+    with networks.FlopCounter() as counter:
         for i in range(rounds):
             players.round(batches, total + i * small.a_round)
     return counter.total / (rounds * small.a_round)
-
-
-class _Counter(TorchDispatchMode):
-    """Adds up what every operation costs, in double backward passes too."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.total = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
-        if cost := flop_registry.get(func.overloadpacket):
-            self.total += cost(*args, **(kwargs or {}), out_val=out)
-        return out
 
 
 def _kept_for_backward(players: Players, shape: Shape, n: int) -> int:

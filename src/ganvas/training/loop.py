@@ -11,15 +11,15 @@ from typing import Any
 
 import torch
 
-from ganvas import canvas, networks, signals
+from ganvas import canvas, devices, networks, signals
 from ganvas.config import TrainConfig, to_json
 from ganvas.data import Batches, ImageSet
-from ganvas.doctor import machine
 from ganvas.errors import GanvasError
 from ganvas.files import mend_leftovers
 from ganvas.networks import Shape
 from ganvas.runs import checkpoint, curves, folder, log, snapshot
 from ganvas.runs.folder import Run
+from ganvas.runs.stats import Stats
 from ganvas.training import distributed, grids, interrupt, memory
 from ganvas.training.doctor import Doctor
 from ganvas.training.interrupt import SLOW, Rounds
@@ -47,7 +47,7 @@ class Session:
         self.run, self.config, self.images, self.shape = run, config, images, shape
         self.terminal, self.leads = terminal, distributed.leads()
         self.players = Players.seat(config, shape, device)
-        self.stats = log.Stats(device)
+        self.stats = Stats(device)
         self.nimg, self.seconds = 0, 0.0
         self.saved: int | None = None  # nimg of the state on disk
         self.stop = signals.Stop()
@@ -204,7 +204,7 @@ class Session:
                 "nimg": self.nimg,
                 "kimg_per_s": (self.nimg - self.ticked_at) / 1000 / max(elapsed, 1e-9),
                 "seconds": round(self.seconds, 3),
-                **machine.memory(self.players.device),
+                **devices.memory(self.players.device),
                 **self.stats.take(),
                 "D/lr": knobs["d_lr"],
                 "G/lr": knobs["g_lr"],
@@ -358,7 +358,7 @@ class Session:
             self.doctor.history.facts["non_finite"] = {"at": nimg / 1000, "quantities": names}
             self._act(self._decided())
             if not self.given_up:
-                self.stats = log.Stats(self.players.device)
+                self.stats = Stats(self.players.device)
                 return
         if self.leads:
             log.event(self.run.path, "non-finite", nimg, quantities=names)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.optim import Adam, Optimizer, RMSprop
+from torch.optim import Optimizer
 
 from ganvas import networks
 from ganvas.config import Optimisation, TrainConfig
@@ -21,6 +21,7 @@ from ganvas.game.remedies import Corrections
 from ganvas.networks import Generator, Shape
 from ganvas.schedule import Schedule
 from ganvas.training import distributed, ema
+from ganvas.training.optimisers import Adam, RMSprop
 
 Seen = dict[str, Tensor]
 

@@ -1,7 +1,6 @@
 """What people see while a run goes on: a live bar on a terminal, one plain line a tick elsewhere."""
 
 import time
-from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,34 +9,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from ganvas.runs.log import write_text
+from ganvas.speed import Speed
 
 _LEAST_WAIT = 0.1
 """Seconds between two movements of the bar."""
-
-RECENT = 30.0
-"""Seconds over which the speed is taken from which the time left follows."""
-
-
-class Speed:
-    """Images a second of late: over the last RECENT seconds, or the last round where it took longer."""
-
-    def __init__(self) -> None:
-        self._marks = deque[tuple[float, int]]()
-
-    def mark(self, nimg: int) -> None:
-        """So many images are shown now. Pauses between rounds count: they delay the end too."""
-        now = time.monotonic()
-        self._marks.append((now, nimg))
-        while len(self._marks) > 2 and self._marks[1][0] <= now - RECENT:
-            self._marks.popleft()
-
-    @property
-    def images_per_s(self) -> float | None:
-        """None before the second mark."""
-        if not self._marks:
-            return None
-        (began, before), (now, nimg) = self._marks[0], self._marks[-1]
-        return (nimg - before) / (now - began) if now > began else None
 
 
 class Terminal:
@@ -85,7 +60,7 @@ class Terminal:
         if now - self._moved > _LEAST_WAIT:
             self._moved = now
             self._speed.mark(nimg)
-            speed = self._speed.images_per_s
+            speed = self._speed.per_second
             self._bar.update(
                 self._task,
                 completed=nimg,
@@ -113,7 +88,7 @@ class Terminal:
 
     def _left(self, nimg: int, otherwise: float | None = None) -> str:
         """The time that the rest takes at the recent speed, or at another one before that is known."""
-        speed = self._speed.images_per_s or otherwise
+        speed = self._speed.per_second or otherwise
         return clock((self._total - nimg) / speed) if speed else "–"
 
     def _keep(self, text: str) -> None:

@@ -1,8 +1,8 @@
 """From a configuration to a session: the data, the run folder, the processes."""
 
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,12 @@ from ganvas import signals
 from ganvas.config import TrainConfig, replace, to_json
 from ganvas.data import ImageSet, open_images
 from ganvas.errors import GanvasError
-from ganvas.game.objectives import objective
 from ganvas.networks import Shape
 from ganvas.runs import folder, log, snapshot
 from ganvas.runs.folder import Run
+from ganvas.threads import computing
 from ganvas.training import distributed, memory
-from ganvas.training.estimate import check_fits, described, estimate, threads, trial
+from ganvas.training.estimate import check_fits, described, estimate, threads, timed, trial
 from ganvas.training.loop import Session, most_bytes
 from ganvas.training.progress import Terminal
 from ganvas.training.waiting import warning
@@ -58,8 +58,7 @@ def train(
     torch.backends.cudnn.allow_tf32 = False  # penalties are taken in float32
     images = open_images(config.pictures.options(), progress=distributed.leads() and not quiet)
     shape = shape_of(images, config)
-    critic = objective(config.play.objective).critic
-    terminal = Terminal(config.total, quiet=quiet or not distributed.leads(), critic=critic)
+    terminal = Terminal(config.total, quiet=quiet or not distributed.leads(), critic=config.play.critic)
     with distributed.together(device):
         cost = estimate(config, shape, device)
         distributed.lead(lambda: check_fits(cost))
@@ -70,10 +69,11 @@ def train(
             "shape": shape._asdict(),
             "class_names": list(images.class_names),
         }
-        run = distributed.lead(lambda: _find_or_create(Path(out), name, new, recipe, config, data))
+        n = config.habits.threads or threads(cost)
+        run = distributed.lead(lambda: _find_or_create(Path(out), name, new, recipe, config, data, n))
         with ExitStack() as held, terminal:
-            run = distributed.lead(lambda: _hold(run, config, held))
-            held.enter_context(_threads(config.habits.threads or threads(cost, config)))
+            run = distributed.lead(lambda: _hold(run, config, n, held))
+            held.enter_context(computing(run.threads or n))
             fresh = distributed.lead(lambda: not run.state.exists())
             speed = trial(cost, config, shape, device) if fresh else None
             told = described(cost, config, speed)
@@ -113,8 +113,11 @@ def _check(config: TrainConfig) -> None:
         )
 
 
-def plan(config: TrainConfig) -> tuple[dict[str, Any], str]:
-    """What `train` would do, without doing it: data, sizes, operations, memory, speed, every knob; and so in words.
+def plan(config: TrainConfig, tell: Callable[[str], object] = lambda line: None) -> dict[str, Any]:
+    """What `train` would do, without doing it: data, sizes, operations, memory, speed, every knob.
+
+    Args:
+        tell: is given data, sizes and speed in words, each as soon as it is known.
 
     Raises:
         GanvasError: what `train` would refuse at its start.
@@ -123,12 +126,16 @@ def plan(config: TrainConfig) -> tuple[dict[str, Any], str]:
     device = distributed.device(config.habits.device)
     images = open_images(config.pictures.options())
     shape = shape_of(images, config)
+    classes = f"{shape.classes} classes" if shape.classes else "classes not used"
+    tell(f"{len(images):,} pictures of {images.name}, {shape.height}×{shape.width}×{shape.channels}, {classes}")
     cost = estimate(config, shape, device)
     check_fits(cost)
-    with _threads(config.habits.threads or threads(cost, config)):
+    tell(described(cost, config, None))
+    with computing(config.habits.threads or threads(cost)):
         speed = trial(cost, config, shape, device)
     slow = warning(cost, config, shape, speed)
-    told = {
+    tell("\n".join(filter(None, [timed(config, speed), slow])))
+    return {
         "data": {"name": images.name, "images": len(images), **shape._asdict()},
         "parameters": {"G": cost.g_parameters, "D": cost.d_parameters},
         "flops_an_image": {"G": cost.g_flops, "D": cost.d_flops},
@@ -139,7 +146,6 @@ def plan(config: TrainConfig) -> tuple[dict[str, Any], str]:
         "warning": slow,
         "config": to_json(config),
     }
-    return told, "\n".join(filter(None, [described(cost, config, speed), slow]))
 
 
 def shape_of(images: ImageSet, config: TrainConfig) -> Shape:
@@ -161,7 +167,7 @@ def shape_of(images: ImageSet, config: TrainConfig) -> Shape:
 
 
 def _find_or_create(
-    out: Path, name: str | None, new: bool, recipe: str, config: TrainConfig, data: dict[str, Any]
+    out: Path, name: str | None, new: bool, recipe: str, config: TrainConfig, data: dict[str, Any], threads: int
 ) -> Run:
     fingerprint = data["fingerprint"]
     if name is not None and (out / name / "config.json").exists():
@@ -174,26 +180,16 @@ def _find_or_create(
         for run in folder.runs(out):
             if folder.same(run, config, fingerprint):
                 return run
-    return folder.create(out, name, recipe, config, data, snapshot.versions())
+    return folder.create(out, name, recipe, config, data, snapshot.versions(), threads)
 
 
-def _hold(run: Run, config: TrainConfig, held: ExitStack) -> Run:
-    """The run, held for this process; its card knows if it is to be longer than it was."""
+def _hold(run: Run, config: TrainConfig, threads: int, held: ExitStack) -> Run:
+    """The run, held for this process; its card knows if it is to be longer than it was, or on as many threads."""
     held.enter_context(folder.only_one(run))
+    card = run.card
     if config.kimg > run.config.kimg:
-        card = run.card
         log.event(run.path, "longer", round(run.config.kimg * 1000), kimg=config.kimg)
-        longer = replace(run.config, kimg=config.kimg)
-        return folder.write_card(run, card["recipe"], longer, card["data"], card["versions"])
-    return run
-
-
-@contextmanager
-def _threads(n: int) -> Iterator[None]:
-    """Computes with n CPU threads in the block."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(n)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+        card = card | {"config": to_json(replace(run.config, kimg=config.kimg))}
+    if run.threads is None or config.habits.threads:
+        card = card | {"threads": threads}
+    return run if card == run.card else folder.write_card(run, card)

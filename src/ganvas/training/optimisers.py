@@ -1,0 +1,30 @@
+"""PyTorch's optimisers, without their provisions for torch.compile, which nothing here uses.
+
+Those provisions import the compiler when an optimiser is made: a second, and 200 MB, before the first step. The
+methods below are PyTorch's own, with the wrappers taken off; every number stays the same.
+"""
+
+from inspect import unwrap
+
+import torch
+from torch import optim
+from torch.optim import Optimizer
+
+
+class _Eager(Optimizer):
+    add_param_group = unwrap(Optimizer.add_param_group)
+    zero_grad = unwrap(Optimizer.zero_grad)
+    state_dict = unwrap(Optimizer.state_dict)
+    load_state_dict = unwrap(Optimizer.load_state_dict)
+
+
+class Adam(_Eager, optim.Adam):
+    """Kingma & Ba 2015."""
+
+    step = torch.no_grad()(unwrap(optim.Adam.step))
+
+
+class RMSprop(_Eager, optim.RMSprop):
+    """Tieleman & Hinton 2012."""
+
+    step = torch.no_grad()(unwrap(optim.RMSprop.step))

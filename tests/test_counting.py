@@ -1,0 +1,38 @@
+"""Operations, against PyTorch's own counter and by hand."""
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+from trying import NARROW
+
+from ganvas import networks
+from ganvas.networks import FlopCounter, Shape
+
+
+@pytest.mark.parametrize("family", NARROW)
+@pytest.mark.parametrize("shape", [Shape(1, 16, 16), Shape(3, 16, 16, 4)], ids=["grey", "classes"])
+def test_a_forward_pass_counts_as_with_pytorchs_counter(family: str, shape: Shape) -> None:
+    generator, discriminator = networks.build(NARROW[family], shape)
+    z, labels = torch.randn(2, 6), torch.tensor([0, 1]) if shape.classes else None
+    with torch.no_grad():
+        shown = generator.shown(z, labels)
+    for network, inputs in ((generator, (z, labels)), (discriminator, (shown, labels))):
+        network.requires_grad_(False)
+        with FlopCounterMode(display=False) as theirs, torch.no_grad():
+            network(*inputs)
+        network.requires_grad_(True)
+        assert networks.flops(network, *inputs) == theirs.get_total_flops() > 0
+
+
+def test_backward_and_double_backward_are_counted_too() -> None:
+    """x·W of [5 4] and [4 3] is 2·5·4·3 operations; so is each of the two products of its backward pass."""
+    x, w = torch.randn(5, 4, requires_grad=True), torch.randn(4, 3, requires_grad=True)
+    with FlopCounter() as counter:
+        out = (x @ w).square().sum()
+    assert counter.total == 120
+    with counter:
+        (slope,) = torch.autograd.grad(out, x, create_graph=True)
+    assert counter.total == 240
+    with counter:
+        slope.square().sum().backward()
+    assert counter.total == 240 + 4 * 120
