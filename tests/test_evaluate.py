@@ -218,5 +218,5 @@ def test_sorted_real_pictures_that_are_more_are_not_cut_off_after_their_first_cl
     classes = np.repeat([0.0, 100.0], 200)[:, None] + draw.normal(size=(400, 3))
     few = np.repeat([0.0, 100.0], 100)[:, None] + draw.normal(size=(200, 3))
     pixels = np.zeros((0, 1, 8, 8), np.uint8)
-    found = measures.told_apart(measures.Side(few, pixels), measures.Side(classes, pixels))
+    (found,) = measures.told_apart([measures.Side(few, pixels)], measures.Side(classes, pixels))
     assert abs(found["two_sample"] - 0.5) < 0.1
