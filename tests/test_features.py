@@ -111,7 +111,7 @@ def test_a_classifier_learns_and_is_kept(tmp_path: Path, monkeypatch: pytest.Mon
     images = labelled(tmp_path)
     assert images.labels is not None
     before = torch.get_rng_state()
-    first = classifier(images, (images.images, images.labels))
+    first = classifier(images, images)
     assert torch.equal(torch.get_rng_state(), before)
     assert first.facts["classifier_accuracy"] == 1.0
     assert first.probabilities is not None

@@ -113,6 +113,21 @@ def test_two_sample_tells_same_other_and_collapsed_apart() -> None:
     assert (lopsided.real_accuracy, lopsided.fake_accuracy) == (0.5, 0.75)
 
 
+@pytest.mark.usefixtures("_blocks")
+@pytest.mark.parametrize("shift", [0, 0.5])
+def test_what_is_known_of_a_side_changes_nothing(shift: float) -> None:
+    real, fake = normal(150, 4), normal(150, 4, seed=1) + np.float32(shift)
+    fake[:20] = real[10:30]
+    fake[30:40] = fake[40:50]
+    own = [nearest(side, side, 3, leave_out_self=True)[0] for side in (real, fake)]
+    assert prdc(real, fake, 3, radii=(own[0][:, -1], own[1][:, -1])) == prdc(real, fake, 3)
+    found = two_sample(real, fake, own=(own[0][:, 0], own[1][:, 0]))
+    both = np.concatenate([real, fake])
+    of_real = brute(both, both, 1, leave_out_self=True)[1][:, 0] < 150
+    assert found == two_sample(real, fake)
+    assert (found.real_accuracy, found.fake_accuracy) == (of_real[:150].mean(), (~of_real[150:]).mean())
+
+
 def test_bad_input_is_told() -> None:
     bad = normal(10)
     bad[3] = np.nan

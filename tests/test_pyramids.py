@@ -7,7 +7,7 @@ from scipy.ndimage import convolve
 
 from ganvas.errors import GanvasError
 from ganvas.judge import pyramids
-from ganvas.judge.pyramids import laplacian, ms_ssim, ms_ssim_diversity, sliced_wasserstein
+from ganvas.judge.pyramids import laplacian, ms_ssim, ms_ssim_diversity, sliced_wasserstein, sliced_wassersteins
 
 
 def noise(*shape: int, seed: int = 0) -> np.ndarray:
@@ -75,6 +75,12 @@ def test_a_set_is_at_0_and_the_level_that_differs_is_named() -> None:
     assert collapsed[16] > 5 * floor[16]
     assert sliced_wasserstein(real, same, **settings) == floor
     assert sliced_wasserstein(real, same, **{**settings, "seed": 1}) != floor
+
+
+def test_several_sides_at_once_are_at_the_same_distances_as_each_alone() -> None:
+    real, *fakes = (smooth(50, 32, seed=seed) for seed in range(4))
+    together = sliced_wassersteins(real, fakes, seed=0, patches=8, projections=40)
+    assert together == [sliced_wasserstein(real, fake, seed=0, patches=8, projections=40) for fake in fakes]
 
 
 def test_a_channel_of_one_value_is_no_obstacle() -> None:
