@@ -57,7 +57,7 @@ def test_distance_is_the_mean_difference_of_the_sorted_projections(monkeypatch: 
     expected = 1e3 * np.abs(a - b).mean() * sums
     found = sliced_wasserstein(real, fake, seed=0, patches=3, projections=4000)
     assert found == {8: pytest.approx(expected, rel=0.05)}
-    monkeypatch.setattr(pyramids, "IMAGES", 7)
+    monkeypatch.setattr(pyramids, "PIXELS", 7 * 64)
     monkeypatch.setattr(pyramids, "DIRECTIONS", 999)
     assert sliced_wasserstein(real, fake, seed=0, patches=3, projections=4000)[8] == pytest.approx(found[8], rel=1e-5)
 
@@ -137,7 +137,7 @@ def test_diversity_falls_with_collapse_and_counts_no_picture_with_itself(monkeyp
     assert real + 0.1 < collapsed < 0.9
     two = np.stack([images[0], 255 - images[0]])
     assert ms_ssim_diversity(two, seed=0, pairs=50) == 0
-    monkeypatch.setattr(pyramids, "IMAGES", 7)
+    monkeypatch.setattr(pyramids, "PIXELS", 7 * 64)
     assert ms_ssim_diversity(images, seed=0, pairs=200) == pytest.approx(real, rel=1e-5)
 
 

@@ -163,7 +163,7 @@ def _looks(x: np.ndarray, y: np.ndarray) -> Iterator[tuple[torch.Tensor, torch.T
     if len(y) >= MANY[0] and y.shape[1] >= MANY[1]:
         mean, some = y.mean(axis=0, dtype=np.float64), y[:: -(-len(y) // 4096)].astype(np.float64)
         axes = np.linalg.eigh(np.cov(some, rowvar=False))[1][:, -(y.shape[1] // 4) :]
-        of_y, of_x = (torch.from_numpy(((side - mean) @ axes).astype(np.float32)) for side in (y, x))
+        of_y, of_x = (torch.from_numpy((side @ axes - mean @ axes).astype(np.float32)) for side in (y, x))
         yield of_x, of_y, SPARE_OF_MANY
     for dtype in (torch.float32, torch.float64):
         of_y, of_x = _centred(y, x, dtype)

@@ -28,8 +28,8 @@ C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 """Exponents of the scales, finest first (Wang et al. 2003, section 3.2)."""
 
-IMAGES, DIRECTIONS = 16, 16
-"""Handled at a time."""
+PIXELS, DIRECTIONS = 2**16, 16
+"""Handled at a time: pixels of a channel, about, and directions."""
 
 
 def sliced_wasserstein(
@@ -115,8 +115,9 @@ def ms_ssim_diversity(images: np.ndarray, seed: int, pairs: int = 1000) -> float
     first = random.integers(len(images), size=pairs)
     second = (first + random.integers(1, len(images), size=pairs)) % len(images)
     total = 0.0
-    for start in range(0, pairs, IMAGES):
-        rows = slice(start, start + IMAGES)
+    step = _at_a_time(images)
+    for start in range(0, pairs, step):
+        rows = slice(start, start + step)
         a, b = (torch.from_numpy(images[which[rows]]) for which in (first, second))
         total += ms_ssim(a, b).sum(dtype=torch.float64).item()
     return total / pairs
@@ -157,13 +158,17 @@ def _check(images: np.ndarray) -> None:
         )
 
 
+def _at_a_time(images: np.ndarray) -> int:
+    return max(1, PIXELS // (images.shape[2] * images.shape[3]))
+
+
 def _descriptors(images: np.ndarray, places: list[Tensor]) -> list[Tensor]:
     """Of each level the normalised patches, float32 [n·p c·7·7]; places int64 [2 n p]: their upper left corners."""
     parts: list[list[Tensor]] = [[] for _ in places]
-    for start in range(0, len(images), IMAGES):
-        levels = laplacian(
-            torch.from_numpy(np.ascontiguousarray(images[start : start + IMAGES], np.float32)), len(places)
-        )
+    step = _at_a_time(images)
+    for start in range(0, len(images), step):
+        some = np.ascontiguousarray(images[start : start + step], np.float32)
+        levels = laplacian(torch.from_numpy(some), len(places))
         for own, level, (top, left) in zip(parts, levels, places, strict=True):
             rows = slice(start, start + len(level))
             windows = level.unfold(2, PATCH, 1).unfold(3, PATCH, 1)
