@@ -201,7 +201,7 @@ def the_eye(device: str = "cpu", dtype: torch.dtype = torch.float32) -> Extracto
 
     Args:
         device: where it computes.
-        dtype: of its convolutions. With bfloat16, faster where the processor has it, features are off by about 0.2 %
+        dtype: of its convolutions. With bfloat16, faster where the processor has it, features are off by up to 0.4 %
             (docs/decisions/0011): that is another extractor, `eye-bf16`, whose numbers compare with no other's.
     """
     network = eye()
