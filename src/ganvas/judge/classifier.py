@@ -1,7 +1,7 @@
 """A small classifier of the labelled data at hand: it counts the classes a generator draws, and gives features.
 
-Trained once on the training pictures, from a fixed seed, and kept in the cache under their fingerprint. On MNIST that is
-a quarter of a minute on two CPU cores. How often it is right on held-out pictures belongs to every number it gives.
+Trained once on the training pictures, from a fixed seed, and kept in the cache under their fingerprint. On MNIST it
+takes about 20 s on two CPU cores. How often it is right on held-out pictures belongs to every number it gives.
 """
 
 from collections import deque

@@ -168,8 +168,8 @@ def kernels(
 ) -> list[tuple[float, float]]:
     """`kernel` of each side against the same y; plans: the subsets and the size of each.
 
-    The kernel of every pair of rows is computed once, however many subsets hold the pair: with the columns of S and T
-    saying which rows are in a subset, 0 or 1, its sums over all subsets are the column sums of S ∘ (K T).
+    Where subsets overlap much, the kernel of every pair of rows is computed once: with the columns of S and T saying
+    which rows are in a subset, 0 or 1, its sums over the subsets are the column sums of S ∘ (K T).
 
     Raises:
         GanvasError: as `kernel`.
@@ -232,6 +232,8 @@ def _subsets(n: int, m: int, seed: int, subsets: int, size: int) -> tuple[Tensor
 
 def _within(x: Tensor, chosen: Tensor) -> Tensor:
     """The kernel summed over all pairs of different chosen rows, float64 [subsets]; chosen float64 [n subsets]."""
+    if _cheaper_apart(x, x, chosen, chosen):
+        return torch.cat([_within(x[one], _ones(int(one.sum()))) for one in chosen.T.bool()])
     total, start = torch.zeros(chosen.shape[1], dtype=torch.float64), 0
     while start < len(x):  # the part above the diagonal: the matrix is symmetric
         stop = min(len(x), start + max(1, A_BLOCK // (len(x) - start)))
@@ -245,11 +247,21 @@ def _within(x: Tensor, chosen: Tensor) -> Tensor:
 
 def _between(x: Tensor, y: Tensor, in_x: Tensor, in_y: Tensor) -> Tensor:
     """The kernel summed over all pairs of a chosen row of x and one of y, float64 [subsets]."""
+    if _cheaper_apart(x, y, in_x, in_y):
+        pairs = zip(in_x.T.bool(), in_y.T.bool(), strict=True)
+        return torch.cat([_between(x[a], y[b], _ones(int(a.sum())), _ones(int(b.sum()))) for a, b in pairs])
     total, step = torch.zeros(in_x.shape[1], dtype=torch.float64), max(1, A_BLOCK // len(y))
     for start in range(0, len(x), step):
         rows = slice(start, start + step)
         total += ((_cubes(x[rows], y) @ in_y) * in_x[rows]).sum(0)
     return total
+
+
+def _cheaper_apart(x: Tensor, y: Tensor, in_x: Tensor, in_y: Tensor) -> bool:
+    """Whether the kernel of each subset's own pairs costs less than that of all pairs and their sums."""
+    subsets, features = in_x.shape[1], x.shape[1]
+    pairs = float(in_x.sum(0) @ in_y.sum(0))
+    return subsets > 1 and pairs * features < len(x) * len(y) * (features + subsets)
 
 
 def _cubes(x: Tensor, y: Tensor) -> Tensor:
