@@ -118,8 +118,8 @@ def prdc(real: np.ndarray, fake: np.ndarray, k: int = 5, radii: tuple[np.ndarray
     for rows, block in _blocks(len(fake), len(real), torch.float64):
         squares = torch.mm(fakes[rows], reals.T, out=block).numpy()
         within = squares < around_real
-        inside += np.count_nonzero(within)
-        precise += np.count_nonzero(within.any(1))
+        inside += int(np.count_nonzero(within))
+        precise += int(np.count_nonzero(within.any(1)))
         covered |= within.any(0)
         recalled |= (squares < around_fake[rows, None]).any(0)
     return PRDC(
