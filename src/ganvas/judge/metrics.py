@@ -14,8 +14,8 @@ from torch import Tensor
 
 from ganvas.errors import GanvasError
 
-A_BLOCK = 2**20
-"""Numbers held at a time: 8 MB of float64."""
+A_BLOCK, A_BAND = 2**20, 256
+"""Numbers held at a time, 8 MB of float64; rows of a symmetric matrix, of which all but a triangle is then saved."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -236,7 +236,7 @@ def _within(x: Tensor, chosen: Tensor) -> Tensor:
         return torch.cat([_within(x[one], _ones(int(one.sum()))) for one in chosen.T.bool()])
     total, start = torch.zeros(chosen.shape[1], dtype=torch.float64), 0
     while start < len(x):  # the part above the diagonal: the matrix is symmetric
-        stop = min(len(x), start + max(1, A_BLOCK // (len(x) - start)))
+        stop = min(len(x), start + max(1, min(A_BAND, A_BLOCK // (len(x) - start))))
         values = _cubes(x[start:stop], x[start:])
         square = values[:, : stop - start]
         square.fill_diagonal_(0).div_(2)
