@@ -1,20 +1,30 @@
-"""How long does judging take, against torchmetrics used directly with the same network?
+"""How long does judging take, part by part, and beside torchmetrics?
+
+    python benchmarks/evaluate_speed.py parts RUN [--count 5000] [--repeats 1] [--beside SRC]
+
+A first evaluation of a run, in an empty cache, and a second one: the seconds of each part. --beside names the src
+folder of another checkout of Ganvas, which does the same in turn, in processes and a cache of its own.
+
+    python benchmarks/evaluate_speed.py torchmetrics --mnist DIR --cifar TRAIN.zip TEST.zip [--count N] [--repeats 3]
 
 10,000 pictures against 10,000 others, on MNIST and on CIFAR-10: Fréchet and kernel distance in the eye's features.
 torchmetrics gets the same network as its feature module and the same pictures in passes of the same size; both sides
 run in processes of their own, one after the other, the same number of threads, repeated in turn. Peak memory is the
-process's. Needs torchmetrics (the dev extra).
-
-    python benchmarks/evaluate_speed.py --mnist DIR --cifar TRAIN.zip TEST.zip [--count 10000] [--repeats 3]
+process's. Needs torchmetrics (the dev extra). --beside lets another checkout take torchmetrics' place.
 """
 
 import argparse
 import json
+import os
 import resource
+import statistics
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,9 +32,61 @@ from torch import Tensor, nn
 
 from ganvas.data import PictureOptions, open_images
 from ganvas.judge import features
+from ganvas.judge.evaluate import evaluate
 from ganvas.judge.metrics import frechet, kernel, moments
 
 SUBSETS, SIZE = 100, 1000
+
+PARTS = {
+    "opening the data": ["evaluate._opened"],
+    "drawing pictures": ["evaluate._draw", "evaluate._panel"],
+    "features": ["features.of"],
+    "training the classifier": ["classifier._train"],
+    "Fréchet distances": ["metrics.moments", "metrics.frechet", "metrics.frechet_infinity"],
+    "kernel distance": ["metrics.kernel", "metrics.kernels"],
+    "precision, recall, density, coverage": ["neighbours.nearest", "neighbours.prdc"],
+    "1-nearest-neighbour accuracy": ["neighbours.two_sample"],
+    "sliced Wasserstein": ["pyramids.sliced_wasserstein", "pyramids.sliced_wassersteins"],
+    "fine detail and layout": ["scales.fine_detail", "scales.fine_details", "scales.layout", "scales.layouts"],
+    "MS-SSIM": ["pyramids.ms_ssim_diversity"],
+    "memorisation": ["memorisation.memorisation"],
+}
+"""What an evaluation consists of: functions of `ganvas.judge`, some of this checkout or an older one only."""
+
+WITHIN = ("features", "training the classifier")
+"""Parts that are counted as such wherever they are called; others belong to the part that calls them."""
+
+
+class Clock:
+    """Wraps the functions of PARTS, wherever they are imported, and adds up the seconds of each part."""
+
+    def __init__(self) -> None:
+        self.seconds = dict.fromkeys(PARTS, 0.0)
+        self._inner: list[float] = []
+        modules = [module for name, module in sys.modules.items() if name.startswith("ganvas.judge")]
+        for part, functions in PARTS.items():
+            for module, name in (function.split(".") for function in functions):
+                timed: Any = getattr(sys.modules[f"ganvas.judge.{module}"], name, None)
+                for other in modules if timed else ():
+                    for key, value in list(vars(other).items()):
+                        if value is timed:
+                            setattr(other, key, self._timed(part, timed))
+
+    def _timed(self, part: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*arguments: Any, **keywords: Any) -> Any:
+            if self._inner and part not in WITHIN:
+                return function(*arguments, **keywords)
+            began = time.perf_counter()
+            self._inner.append(0.0)
+            try:
+                return function(*arguments, **keywords)
+            finally:
+                seconds = time.perf_counter() - began
+                self.seconds[part] += seconds - self._inner.pop()
+                if self._inner:
+                    self._inner[-1] += seconds
+
+        return run
 
 
 class Module(nn.Module):
@@ -78,36 +140,101 @@ class _Given(nn.Module):
         return self.seen
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--mnist", type=Path, required=True)
-    parser.add_argument("--cifar", type=Path, nargs=2, required=True, metavar=("TRAIN", "TEST"))
-    parser.add_argument("--count", type=int, default=10_000)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--side", nargs=2, metavar=("DATA", "WHO"), help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.side:
-        data, who = arguments.side
-        sources = {"mnist": [(arguments.mnist, "train"), (arguments.mnist, "test")],
-                   "cifar": [(source, "train") for source in arguments.cifar]}[data]  # fmt: skip
-        sides = [pictures(source, split, arguments.count) for source, split in sources]
-        began = time.perf_counter()
-        values = (ours if who == "ours" else theirs)(*sides)
-        seconds = time.perf_counter() - began
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        print(json.dumps({**values, "seconds": seconds, "peak": peak}))
-        return
+def measured(command: list[str], source: Path, cache: Path | None = None) -> dict[str, Any]:
+    """What this script, called so with the Ganvas of a src folder, prints as JSON."""
+    environment = {**os.environ, "PYTHONPATH": str(source)}
+    if cache is not None:
+        environment["GANVAS_CACHE"] = str(cache)
+    told = subprocess.run(
+        [sys.executable, "-W", "ignore", __file__, *command], env=environment, stdout=subprocess.PIPE, check=True
+    )
+    return json.loads(told.stdout)
+
+
+def parts(arguments: argparse.Namespace) -> None:
+    """Prints the table of a first and a second evaluation: medians of the repeats, of each checkout."""
+    found: dict[str, list[dict[str, float]]] = {}
+    sources = {"before": arguments.beside, "now": SOURCE} if arguments.beside else {"now": SOURCE}
+    for _ in range(arguments.repeats):
+        with tempfile.TemporaryDirectory() as caches:
+            for which in ("first", "second"):
+                for when, source in sources.items():
+                    command = ["one-evaluation", str(arguments.run), str(arguments.count)]
+                    told = measured(command, source, Path(caches) / when)
+                    found.setdefault(f"{which}, {when}", []).append(told)
+                    print(f"{which}, {when}: {told['all']:.1f} s", file=sys.stderr)
+    print("| seconds | " + " | ".join(found) + " |\n|" + "---|" * (1 + len(found)))
+    for part in next(iter(found.values()))[0]:
+        medians = [statistics.median(told[part] for told in each) for each in found.values()]
+        print(f"| {part} | " + " | ".join(f"{seconds:.1f}" for seconds in medians) + " |")
+
+
+def one_evaluation(arguments: argparse.Namespace) -> None:
+    clock, began = Clock(), time.perf_counter()
+    evaluate(arguments.run, count=arguments.count)
+    whole = time.perf_counter() - began
+    rest = whole - sum(clock.seconds.values())
+    print(json.dumps({**clock.seconds, "everything else": rest, "all": whole}))
+
+
+def beside_torchmetrics(arguments: argparse.Namespace) -> None:
+    whose = {"ours": ("ours", SOURCE)}
+    whose |= {"before": ("ours", arguments.beside)} if arguments.beside else {"torchmetrics": ("theirs", SOURCE)}
     print("| data | who | seconds | peak memory | Fréchet | kernel × 1000 |\n|" + "---|" * 6)
-    for data in ("mnist", "cifar"):
+    for data, sources in (("mnist", [arguments.mnist] * 2), ("cifar", arguments.cifar)):
         for repeat in range(arguments.repeats):
-            for who in ("ours", "torchmetrics"):
-                command = [sys.executable, *sys.argv, "--side", data, who]
-                told = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+            for name, (who, source) in whose.items():
+                command = ["one-side", who, data, *map(str, sources), str(arguments.count)]
+                told = measured(command, source)
                 print(
-                    f"| {data} {repeat} | {who} | {told['seconds']:.1f} | {told['peak'] / 1e6:,.0f} MB | "
+                    f"| {data} {repeat} | {name} | {told['seconds']:.1f} | {told['peak'] / 1e6:,.0f} MB | "
                     f"{told['frechet']:.6g} | {1000 * told['kernel']:.4g} |",
                     flush=True,
                 )
+
+
+def one_side(arguments: argparse.Namespace) -> None:
+    splits = ("train", "test") if arguments.data == "mnist" else ("train", "train")
+    both = zip(arguments.sources, splits, strict=True)
+    sides = [pictures(source, split, arguments.count) for source, split in both]
+    began = time.perf_counter()
+    values = (ours if arguments.who == "ours" else theirs)(*sides)
+    seconds = time.perf_counter() - began
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    print(json.dumps({**values, "seconds": seconds, "peak": peak}))
+
+
+SOURCE = Path(features.__file__).parents[2]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    commands = parser.add_subparsers(required=True, metavar="parts|torchmetrics")
+    table = commands.add_parser("parts")
+    table.add_argument("run", type=Path)
+    table.add_argument("--count", type=int, default=5000)
+    table.add_argument("--repeats", type=int, default=1)
+    table.add_argument("--beside", type=Path, metavar="SRC")
+    table.set_defaults(command=parts)
+    rival = commands.add_parser("torchmetrics")
+    rival.add_argument("--mnist", type=Path, required=True)
+    rival.add_argument("--cifar", type=Path, nargs=2, required=True, metavar=("TRAIN", "TEST"))
+    rival.add_argument("--count", type=int, default=10_000)
+    rival.add_argument("--repeats", type=int, default=3)
+    rival.add_argument("--beside", type=Path, metavar="SRC")
+    rival.set_defaults(command=beside_torchmetrics)
+    one = commands.add_parser("one-evaluation")
+    one.add_argument("run", type=Path)
+    one.add_argument("count", type=int)
+    one.set_defaults(command=one_evaluation)
+    side = commands.add_parser("one-side")
+    side.add_argument("who")
+    side.add_argument("data")
+    side.add_argument("sources", type=Path, nargs=2)
+    side.add_argument("count", type=int)
+    side.set_defaults(command=one_side)
+    arguments = parser.parse_args()
+    arguments.command(arguments)
 
 
 if __name__ == "__main__":

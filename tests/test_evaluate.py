@@ -218,5 +218,28 @@ def test_sorted_real_pictures_that_are_more_are_not_cut_off_after_their_first_cl
     classes = np.repeat([0.0, 100.0], 200)[:, None] + draw.normal(size=(400, 3))
     few = np.repeat([0.0, 100.0], 100)[:, None] + draw.normal(size=(200, 3))
     pixels = np.zeros((0, 1, 8, 8), np.uint8)
-    found = measures.told_apart(measures.Side(few, pixels), measures.Side(classes, pixels))
+    (found,) = measures.told_apart([measures.Side(few, pixels)], measures.Side(classes, pixels))
     assert abs(found["two_sample"] - 0.5) < 0.1
+
+
+@pytest.mark.parametrize("group", [measures.distances, measures.manifolds, measures.told_apart, measures.textures])
+def test_what_sides_share_of_the_real_one_changes_no_number(group: measures.Group) -> None:
+    draw = np.random.default_rng(0)
+
+    def side(n: int) -> measures.Side:
+        return measures.Side(
+            draw.normal(size=(n, 6)).astype(np.float32), draw.integers(0, 256, (n, 1, 16, 16), np.uint8)
+        )
+
+    real, judged, held_out = side(120), side(103), side(90)
+    sides = [judged, held_out, *judged.fifths()]
+    for together, one in zip(group(sides, real), sides, strict=True):
+        (alone,) = group([measures.Side(one.features, one.pixels)], measures.Side(real.features, real.pixels))
+        assert together == pytest.approx(alone, rel=1e-9)
+
+
+def test_features_in_bfloat16_are_near_and_never_compared(folders: dict[str, Path]) -> None:
+    exact, fast = judged(folders, "noisy", quick=True), judged(folders, "noisy", quick=True, extractor="eye-bf16")
+    assert fast.values["frechet"].value == pytest.approx(exact.values["frechet"].value, rel=0.02)
+    assert fast.values["frechet"].value != exact.values["frechet"].value
+    assert differing(exact.protocol, fast.protocol) == ["features.extractor"]

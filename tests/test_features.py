@@ -1,6 +1,8 @@
 """Extractors: the same features in any company, at any size; the cache; what is refused."""
 
 import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ from torch import nn
 from ganvas.data import ImageSet, PictureOptions, open_images, to_unit
 from ganvas.errors import GanvasError
 from ganvas.judge import features
-from ganvas.judge.classifier import classifier
+from ganvas.judge.classifier import MOVED, _moved, _train, classifier, network
 from ganvas.judge.eye import BLOCKS, NAMES, eye, to_rgb
 from ganvas.judge.inception import inception
 
@@ -111,7 +113,7 @@ def test_a_classifier_learns_and_is_kept(tmp_path: Path, monkeypatch: pytest.Mon
     images = labelled(tmp_path)
     assert images.labels is not None
     before = torch.get_rng_state()
-    first = classifier(images, (images.images, images.labels))
+    first = classifier(images, images)
     assert torch.equal(torch.get_rng_state(), before)
     assert first.facts["classifier_accuracy"] == 1.0
     assert first.probabilities is not None
@@ -122,6 +124,43 @@ def test_a_classifier_learns_and_is_kept(tmp_path: Path, monkeypatch: pytest.Mon
     assert (chances.argmax(1) == images.labels).all()
     monkeypatch.setattr("ganvas.judge.classifier._train", lambda *_: pytest.fail("trained again"))
     assert classifier(images).digest == first.digest
+
+
+def test_an_easy_set_is_learnt_from_fewer_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+
+    @contextmanager
+    def counted(*_: object, **__: object) -> Iterator[Callable[[int], None]]:
+        yield seen.append
+
+    images = labelled(tmp_path)
+    for name, value in (("bar", counted), ("SEEN", 8000), ("FALL", 1024), ("LATELY", 512)):
+        monkeypatch.setattr(f"ganvas.judge.classifier.{name}", value)
+    trained = network(1, 2)
+    _train(trained, images, False)
+    assert sum(seen) < 4000
+    seen.clear()
+    monkeypatch.setattr("ganvas.judge.classifier.ENOUGH", 1.01)
+    _train(trained, images, False)
+    assert 8000 <= sum(seen) < 8128
+
+
+def test_every_picture_is_moved_by_itself_and_shows_its_own_edge() -> None:
+    images = torch.arange(4 * 25.0).reshape(4, 1, 5, 5).repeat(50, 1, 1, 1)
+    moved = _moved(images)
+    shifts = set()
+    for before, after in zip(images[:, 0], moved[:, 0], strict=True):
+        places = [(down, right) for down in range(-MOVED, MOVED + 1) for right in range(-MOVED, MOVED + 1)]
+        found = [
+            (down, right)
+            for down, right in places
+            if torch.equal(
+                before[(torch.arange(5) + down).clamp(0, 4)][:, (torch.arange(5) + right).clamp(0, 4)], after
+            )
+        ]
+        assert len(found) == 1
+        shifts.add(found[0])
+    assert len(shifts) == (2 * MOVED + 1) ** 2
 
 
 def test_a_classifier_needs_classes() -> None:

@@ -86,6 +86,28 @@ def test_row_order_and_blocks_do_not_matter_to_the_kernel(monkeypatch: pytest.Mo
     assert kernel_once(x[::-1], y) == pytest.approx(expected, rel=1e-10)
 
 
+@pytest.mark.parametrize(("subsets", "size", "apart"), [(7, 40, True), (20, 150, False)])
+def test_the_kernel_of_many_subsets_is_what_each_alone_gives(
+    monkeypatch: pytest.MonkeyPatch, subsets: int, size: int, apart: bool
+) -> None:
+    x, y = normal(300) + 0.1, normal(200, seed=1)
+    random = np.random.default_rng(3)
+    alone = [kernel_once(x[random.permutation(300)[:size]], y[random.permutation(200)[:size]]) for _ in range(subsets)]
+    monkeypatch.setattr(metrics, "A_BLOCK", 7000)
+    chosen: list[bool] = []
+    ask = metrics._cheaper_apart
+    monkeypatch.setattr(metrics, "_cheaper_apart", lambda *sides: chosen.append(ask(*sides)) or chosen[-1])
+    assert kernel(x, y, 3, subsets, size) == pytest.approx((np.mean(alone), np.std(alone)), rel=1e-9)
+    assert (True in chosen) == apart
+
+
+def test_the_kernel_of_several_sides_is_that_of_each() -> None:
+    x, y = normal(300) + 0.1, normal(200, seed=1)
+    sides, plans = [x, x[:50], x[50:100], x[:90]], [(7, 40), (5, 50), (5, 50), (9, 20)]
+    for found, side, plan in zip(metrics.kernels(sides, y, 3, plans), sides, plans, strict=True):
+        assert found == pytest.approx(kernel(side, y, 3, *plan), rel=1e-9)
+
+
 def test_kernel_by_hand_and_unbiased() -> None:
     x, y = np.array([[1.0, 0], [0, 1]]), np.array([[1.0, 1], [2, 0], [0, 0]])
     k = lambda a, b: (a @ b / 2 + 1) ** 3  # noqa: E731

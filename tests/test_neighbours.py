@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from ganvas.errors import GanvasError
 from ganvas.judge import neighbours
@@ -69,6 +70,41 @@ def test_nearest_equals_brute_force(name: str, k: int) -> None:
         assert not own or (indices != np.arange(len(x))[:, None]).all()
 
 
+@pytest.mark.parametrize("k", [1, 4])
+@pytest.mark.parametrize("name", HARD)
+def test_many_rows_are_searched_roughly_first_and_none_is_missed(
+    monkeypatch: pytest.MonkeyPatch, name: str, k: int
+) -> None:
+    monkeypatch.setattr(neighbours, "MANY", (60, 8))
+    monkeypatch.setattr(neighbours, "SPARE_OF_MANY", 10)
+    y = HARD[name]
+    for x, own in ((y, True), (y[::3] + np.float32(1e-4), False)):
+        found = nearest(x, y, k, leave_out_self=own)
+        np.testing.assert_allclose(found[0], brute(x, y, k, leave_out_self=own)[0], rtol=1e-12)
+
+
+def test_the_rough_search_proves_most_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = (normal(n, 64, seed=n) * np.geomspace(10, 0.1, 64, dtype=np.float32) for n in (200, 3000))
+    expected = nearest(x, y, 3)
+    monkeypatch.setattr(neighbours, "MANY", (3000, 64))
+    looked: list[int] = []
+    search = neighbours._search
+    monkeypatch.setattr(neighbours, "_search", lambda rows, *more: looked.append(len(rows)) or search(rows, *more))
+    found = nearest(x, y, 3)
+    assert np.array_equal(found[0], expected[0])
+    assert np.array_equal(found[1], expected[1])
+    assert looked[0] == 200
+    assert sum(looked[1:]) < 60
+
+
+@pytest.mark.parametrize("columns", [5, 1024, 1000, 4111])
+def test_the_smallest_are_those_of_a_sort(columns: int) -> None:
+    of = torch.from_numpy(normal(20, columns))
+    values, where = neighbours._smallest(of, 5)
+    assert torch.equal(values, of.sort(1).values[:, :5])
+    assert torch.equal(of.gather(1, where), values)
+
+
 def test_all_rows_can_be_asked_for() -> None:
     x, y = normal(7), normal(9, seed=1)
     assert (nearest(x, y, 9)[1] == brute(x, y, 9)[1]).all()
@@ -111,6 +147,21 @@ def test_two_sample_tells_same_other_and_collapsed_apart() -> None:
     assert dropped.accuracy == pytest.approx((dropped.real_accuracy + dropped.fake_accuracy) / 2)
     lopsided = two_sample(np.array([[0.0], [10], [20], [30]]), np.array([[0.1], [0.2], [0.3], [0.4]]))
     assert (lopsided.real_accuracy, lopsided.fake_accuracy) == (0.5, 0.75)
+
+
+@pytest.mark.usefixtures("_blocks")
+@pytest.mark.parametrize("shift", [0, 0.5])
+def test_what_is_known_of_a_side_changes_nothing(shift: float) -> None:
+    real, fake = normal(150, 4), normal(150, 4, seed=1) + np.float32(shift)
+    fake[:20] = real[10:30]
+    fake[30:40] = fake[40:50]
+    own = [nearest(side, side, 3, leave_out_self=True)[0] for side in (real, fake)]
+    assert prdc(real, fake, 3, radii=(own[0][:, -1], own[1][:, -1])) == prdc(real, fake, 3)
+    found = two_sample(real, fake, own=(own[0][:, 0], own[1][:, 0]))
+    both = np.concatenate([real, fake])
+    of_real = brute(both, both, 1, leave_out_self=True)[1][:, 0] < 150
+    assert found == two_sample(real, fake)
+    assert (found.real_accuracy, found.fake_accuracy) == (of_real[:150].mean(), (~of_real[150:]).mean())
 
 
 def test_bad_input_is_told() -> None:

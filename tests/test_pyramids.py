@@ -7,7 +7,7 @@ from scipy.ndimage import convolve
 
 from ganvas.errors import GanvasError
 from ganvas.judge import pyramids
-from ganvas.judge.pyramids import laplacian, ms_ssim, ms_ssim_diversity, sliced_wasserstein
+from ganvas.judge.pyramids import laplacian, ms_ssim, ms_ssim_diversity, sliced_wasserstein, sliced_wassersteins
 
 
 def noise(*shape: int, seed: int = 0) -> np.ndarray:
@@ -57,7 +57,7 @@ def test_distance_is_the_mean_difference_of_the_sorted_projections(monkeypatch: 
     expected = 1e3 * np.abs(a - b).mean() * sums
     found = sliced_wasserstein(real, fake, seed=0, patches=3, projections=4000)
     assert found == {8: pytest.approx(expected, rel=0.05)}
-    monkeypatch.setattr(pyramids, "IMAGES", 7)
+    monkeypatch.setattr(pyramids, "PIXELS", 7 * 64)
     monkeypatch.setattr(pyramids, "DIRECTIONS", 999)
     assert sliced_wasserstein(real, fake, seed=0, patches=3, projections=4000)[8] == pytest.approx(found[8], rel=1e-5)
 
@@ -75,6 +75,12 @@ def test_a_set_is_at_0_and_the_level_that_differs_is_named() -> None:
     assert collapsed[16] > 5 * floor[16]
     assert sliced_wasserstein(real, same, **settings) == floor
     assert sliced_wasserstein(real, same, **{**settings, "seed": 1}) != floor
+
+
+def test_several_sides_at_once_are_at_the_same_distances_as_each_alone() -> None:
+    real, *fakes = (smooth(50, 32, seed=seed) for seed in range(4))
+    together = sliced_wassersteins(real, fakes, seed=0, patches=8, projections=40)
+    assert together == [sliced_wasserstein(real, fake, seed=0, patches=8, projections=40) for fake in fakes]
 
 
 def test_a_channel_of_one_value_is_no_obstacle() -> None:
@@ -131,7 +137,7 @@ def test_diversity_falls_with_collapse_and_counts_no_picture_with_itself(monkeyp
     assert real + 0.1 < collapsed < 0.9
     two = np.stack([images[0], 255 - images[0]])
     assert ms_ssim_diversity(two, seed=0, pairs=50) == 0
-    monkeypatch.setattr(pyramids, "IMAGES", 7)
+    monkeypatch.setattr(pyramids, "PIXELS", 7 * 64)
     assert ms_ssim_diversity(images, seed=0, pairs=200) == pytest.approx(real, rel=1e-5)
 
 

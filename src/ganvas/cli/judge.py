@@ -26,7 +26,8 @@ def evaluate(
         what: A run (its newest snapshot), one snapshot, or pictures: a folder, a zip …
         against: The real pictures, anything that --data takes; by default those a run learnt from.
         held_out: Real pictures it did not learn from; by default the test split, where there is one.
-        features: eye (no download), classifier, inception (the true FID), dinov2, or MODULE:FACTORY of your own.
+        features: eye (no download), eye-bf16 (faster, other numbers), classifier, inception (the true FID), dinov2, or
+            MODULE:FACTORY of your own.
         weights: The file, or for dinov2 the folder, of weights that the features need.
         count: Pictures on each side, at most.
         truncation: Below 1: more typical, less varied.

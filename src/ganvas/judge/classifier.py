@@ -1,8 +1,11 @@
 """A small classifier of the labelled data at hand: it counts the classes a generator draws, and gives features.
 
 Trained once on the training pictures, from a fixed seed, and kept in the cache under their fingerprint. On MNIST it
-takes about a minute on two CPU cores. How often it is right on held-out pictures belongs to every number it gives.
+takes about 20 s on two CPU cores. How often it is right on held-out pictures belongs to every number it gives.
 """
+
+from collections import deque
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -14,9 +17,9 @@ from torch.nn import functional as F
 from ganvas.data import ImageSet, cache
 from ganvas.data.progress import bar
 from ganvas.errors import GanvasError
-from ganvas.judge.features import Extractor, chunks, described, digest, fitted, keep
+from ganvas.judge.features import Extractor, described, digest, fitted, keep, of_set
 
-VERSION = 1
+VERSION = 2
 """Counted up when the network or its training changes: older ones are then trained anew."""
 
 SIDES = (16, 32)
@@ -28,8 +31,14 @@ WIDTH = 128
 SEEN, EPOCHS, BATCH = 180_000, 40, 128
 """It trains on so many pictures in all, or so many rounds through the set, whichever is fewer."""
 
+RATE, WARM, FALL = 0.01, 5000, 60_000
+"""The learning rate, the first pictures over which it rises from 0, and the last ones over which it falls to 0."""
+
+ENOUGH, LATELY = 0.98, 10_000
+"""The rate falls early once it is right on this share of so many of the last pictures: easy sets need fewer."""
+
 MOVED = 2
-"""Pixels by which a training picture may move in each direction."""
+"""Pixels by which each training picture may move in each direction."""
 
 
 def network(channels: int, classes: int) -> nn.Sequential:
@@ -46,14 +55,12 @@ def network(channels: int, classes: int) -> nn.Sequential:
     )  # fmt: skip
 
 
-def classifier(
-    train: ImageSet, held_out: tuple[np.ndarray, np.ndarray] | None = None, *, progress: bool = False
-) -> Extractor:
+def classifier(train: ImageSet, held_out: ImageSet | None = None, *, progress: bool = False) -> Extractor:
     """The classifier of a labelled set, trained first if it is not in the cache, as an extractor with probabilities.
 
     Args:
         train: with labels.
-        held_out: uint8 [n c h w] and int64 [n], to tell its accuracy.
+        held_out: labelled pictures to tell its accuracy.
 
     Raises:
         GanvasError: the set has no labels, or fewer than two classes.
@@ -67,7 +74,7 @@ def classifier(
     folder = cache.root() / "classifiers"
     path = folder / f"{cache.key('classifier', VERSION, train.fingerprint)}.safetensors"
     with torch.random.fork_rng(devices=[]):
-        trained = network(train.channels, train.classes)
+        trained = network(train.channels, train.classes).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     try:
         trained.load_state_dict(load_file(path))
     except (OSError, RuntimeError, SafetensorError):
@@ -82,42 +89,51 @@ def classifier(
     def probabilities(features: np.ndarray) -> np.ndarray:
         return F.softmax(head(torch.from_numpy(features)), dim=1).numpy()
 
-    facts = {}
-    if held_out is not None:
-        pictures, truth = held_out
-        seen = [look(part) for part in chunks(pictures, np.arange(len(pictures)))]
-        guesses = probabilities(torch.cat(seen).numpy()).argmax(1)
-        facts = {"classifier_accuracy": round(float((guesses == truth).mean()), 4)}
-    return Extractor("classifier", digest(trained), described(SIDES), look, facts, probabilities)
+    found = Extractor("classifier", digest(trained), described(SIDES), look, probabilities=probabilities)
+    if held_out is None or held_out.labels is None:
+        return found
+    seen = of_set(held_out, np.arange(len(held_out)), found, progress=progress)
+    right = probabilities(seen).argmax(1) == held_out.labels
+    return replace(found, facts={"classifier_accuracy": round(float(right.mean()), 4)})
 
 
 def _train(trained: nn.Sequential, train: ImageSet, progress: bool) -> None:
-    """Adam under a one-cycle rate (Smith & Topin 2018), pictures moved by up to two pixels; always the same."""
+    """Adam, its rate constant until enough is learnt, then falling (Zhai et al. 2022); always the same."""
     assert train.labels is not None
     labels, count = torch.from_numpy(np.array(train.labels)), len(train)
-    batch = min(BATCH, count)
-    rounds = max(1, min(SEEN, EPOCHS * count) // batch)
-    with torch.random.fork_rng(devices=[]), bar("Training a classifier", rounds, shown=progress) as advance:
+    batch, total = min(BATCH, count), min(SEEN, EPOCHS * count)
+    warm, fall = min(WARM, total // 10), min(FALL, total // 2)
+    lately: deque[float] = deque(maxlen=LATELY // batch)
+    with torch.random.fork_rng(devices=[]), bar("Training a classifier", total, shown=progress) as advance:
         torch.manual_seed(0)
         for layer in trained.modules():
             if isinstance(layer, nn.Conv2d | nn.Linear | nn.BatchNorm2d):
                 layer.reset_parameters()
-        adam = torch.optim.AdamW(trained.parameters(), weight_decay=1e-3, foreach=True)
-        rate = torch.optim.lr_scheduler.OneCycleLR(adam, 5e-3, total_steps=rounds)
+        adam = torch.optim.AdamW(trained.parameters(), weight_decay=1e-3, fused=True)
         trained.train()
-        order = torch.empty(0, dtype=torch.long)
-        for _ in range(rounds):
+        order, seen, end = torch.empty(0, dtype=torch.long), 0, total
+        while seen < end:
             while len(order) < batch:
                 order = torch.cat([order, torch.randperm(count)])
             chosen, order = order[:batch], order[batch:]
             rows = np.sort(chosen.numpy())
-            images = fitted(torch.from_numpy(train.images[rows]), SIDES)
-            down, right = torch.randint(-MOVED, MOVED + 1, (2,)).tolist()
-            moved = F.pad(images, (MOVED,) * 4, mode="replicate")
-            moved = moved[:, :, MOVED + down :, MOVED + right :][:, :, : images.shape[2], : images.shape[3]]
-            loss = F.cross_entropy(trained(moved), labels[rows], label_smoothing=0.05)
+            for group in adam.param_groups:
+                group["lr"] = RATE * min(1.0, (seen + batch) / warm, (end - seen) / fall)
+            logits = trained(_moved(fitted(torch.from_numpy(train.images[rows]), SIDES)))
+            loss = F.cross_entropy(logits, labels[rows], label_smoothing=0.05)
             adam.zero_grad()
             loss.backward()
             adam.step()
-            rate.step()
-            advance(1)
+            seen += batch
+            lately.append(float((logits.argmax(1) == labels[rows]).float().mean()))
+            if len(lately) == lately.maxlen and sum(lately) >= ENOUGH * len(lately):
+                end = min(end, seen + fall)
+            advance(batch)
+
+
+def _moved(images: Tensor) -> Tensor:
+    """Each picture of [n c h w] moved by up to MOVED pixels in each direction; what lies beyond is its own edge."""
+    height, width = images.shape[2:]
+    windows = F.pad(images, (MOVED,) * 4, mode="replicate").unfold(2, height, 1).unfold(3, width, 1)
+    down, right = torch.randint(2 * MOVED + 1, (2, len(images)))
+    return windows[torch.arange(len(images)), :, down, right]

@@ -32,18 +32,14 @@ def own(real: Reference, *, progress: bool = False) -> Extractor:
     Raises:
         GanvasError: no classes.
     """
-    held = None
-    if real.held is not real.images and real.held.labels is not None:
-        held = (real.held.images, real.held.labels)
-    return classifier(real.images, held, progress=progress)
+    return classifier(real.images, None if real.held is real.images else real.held, progress=progress)
 
 
 def _digits(real: Reference, progress: bool) -> Extractor:
     source = real.source.removeprefix(STACKED).removeprefix(":") or "mnist"
     size = "x".join(map(str, real.images.resolution))
     train, test = (open_images(PictureOptions(source, split, size, 1)) for split in ("train", "test"))
-    assert test.labels is not None
-    return classifier(train, (test.images, test.labels), progress=progress)
+    return classifier(train, test, progress=progress)
 
 
 def _of_channels(one: Extractor) -> Extractor:

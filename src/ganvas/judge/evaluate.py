@@ -130,7 +130,7 @@ def evaluate(
         what: a run folder, a snapshot folder, or anything that `--data` takes.
         against: the real pictures; by default those that a run learnt from.
         held_out: real pictures that it did not learn from; by default the test split of `against`, if it has one.
-        extractor: eye, classifier, inception, dinov2, MODULE:FACTORY, a module, or an `Extractor`.
+        extractor: eye, eye-bf16, classifier, inception, dinov2, MODULE:FACTORY, a module, or an `Extractor`.
         weights: of the extractor, where it needs a file.
         count: pictures on each side, at most; fewer where fewer are to be had.
         truncation: see `Sampler.images`.
@@ -170,7 +170,10 @@ def evaluate(
             chances = counting.probabilities(by_class[0]), counting.probabilities(by_class[1])
         pixels = np.array(drawn[:PIXELS]), real.held.images[measures.spread(held, PIXELS)]
     candidate, rival = (Side(*parts) for parts in zip(matrices, pixels, chances, strict=True))
-    beside = features.of_set(real.images, real.rows, seen, progress=progress)
+    copies_told = not quick and real.held is not real.images  # by all training pictures, not only those beside
+    looked_at = np.arange(len(real.images)) if copies_told else real.rows
+    known_features = features.of_set(real.images, looked_at, seen, progress=progress)
+    beside = known_features[real.rows] if copies_told else known_features
     known = Side(beside, real.images.images[measures.spread(real.rows, min(n, PIXELS))])
 
     groups = [measures.distances, measures.manifolds]
@@ -180,9 +183,8 @@ def evaluate(
     for group in groups:
         values |= measures.measured(group, candidate, rival, known)
     copying, panel = None, None
-    if not quick and real.held is not real.images:
-        everything = features.of_set(real.images, np.arange(len(real.images)), seen, progress=progress)
-        copying = memorisation(matrices[0], everything, matrices[1], measures.SEED, n_pairs=min(PAIRS, n))
+    if copies_told:
+        copying = memorisation(matrices[0], known_features, matrices[1], measures.SEED, n_pairs=min(PAIRS, n))
         panel = _panel(judged, real, copying)
     protocol = {
         "features": seen.told(),

@@ -57,7 +57,7 @@ class Eye(nn.Module):
                 break
             if name.endswith("_1") and name != NAMES[0]:
                 x = F.avg_pool2d(x, 2, ceil_mode=True)
-            x = F.relu(convolution(x))
+            x = F.relu_(convolution(x))
             if f"relu{name}" in wanted:
                 told[f"relu{name}"] = x
         return told

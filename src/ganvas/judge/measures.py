@@ -1,12 +1,13 @@
 """The table of measures: what each is called, which way is better, and from what it is computed.
 
-Each group of measures is one function of two sides: `judged` against `real`. It is called with the subject's pictures,
-with held-out real ones for the floor, and with fifths of the subject's for the error.
+Each group of measures is one function of several judged sides and the real one: the subject's pictures, held-out real
+ones for the floor, and fifths of the subject's for the error. What it needs of the real side is computed once for all.
 """
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -25,6 +26,9 @@ LOOKED_AT = 20
 
 PATCHES = 32
 """Cut from each picture and level, a quarter of the paper's: there are fewer pictures, and it takes the longest."""
+
+NEAREST = 5
+"""Neighbours whose distance is a picture's radius, as in the papers of precision, recall, density and coverage."""
 
 CONFIDENT = 0.5
 """A class counts as drawn when a picture reaches this probability of it: argmax alone counts garbage too."""
@@ -46,6 +50,15 @@ class Side:
 
     def __len__(self) -> int:
         return len(self.features)
+
+    @cached_property
+    def nearest(self) -> np.ndarray:
+        """Distances of each picture's features to its nearest other ones of this side, float64 [n NEAREST]."""
+        return neighbours.nearest(self.features, self.features, NEAREST, leave_out_self=True)[0]
+
+    def cut(self, count: int) -> "Side":
+        """At most so many pictures, spread over all, without their probabilities."""
+        return self if count >= len(self) else Side(spread(self.features, count), self.pixels)
 
     def fifths(self) -> "list[Side]":
         """Five disjoint parts, every fifth picture each."""
@@ -115,7 +128,8 @@ class Value:
     error: float | None = None
 
 
-Group = Callable[[Side, Side], dict[str, float]]
+Group = Callable[[Sequence[Side], Side], list[dict[str, float]]]
+"""Judged sides and the real one -> the values of each judged side, in their order."""
 
 
 def spread(rows: np.ndarray, count: int) -> np.ndarray:
@@ -123,53 +137,74 @@ def spread(rows: np.ndarray, count: int) -> np.ndarray:
     return rows if len(rows) <= count else rows[np.linspace(0, len(rows) - 1, count).round().astype(int)]
 
 
-def distances(judged: Side, real: Side) -> dict[str, float]:
-    """How far the two clouds of features are apart."""
+def distances(sides: Sequence[Side], real: Side) -> list[dict[str, float]]:
+    """How far the clouds of features are apart."""
     there = metrics.moments(real.features, "real")
-    size = min(1000, len(judged), len(real))
-    subsets = min(100, LOOKED_AT * -(-len(judged) // size))
-    return {
-        "frechet": metrics.frechet(metrics.moments(judged.features, "judged"), there),
-        "frechet_infinity": metrics.frechet_infinity(judged.features, there, SEED),
-        "kernel": 1000 * metrics.kernel(judged.features, real.features, SEED, subsets, size)[0],
-    }
+    sizes = [min(1000, len(judged), len(real)) for judged in sides]
+    plans = [(min(100, LOOKED_AT * -(-len(judged) // size)), size) for judged, size in zip(sides, sizes, strict=True)]
+    kernels = metrics.kernels([judged.features for judged in sides], real.features, SEED, plans)
+    return [
+        {
+            "frechet": metrics.frechet(metrics.moments(judged.features, "judged"), there),
+            "frechet_infinity": metrics.frechet_infinity(judged.features, there, SEED),
+            "kernel": 1000 * kernel,
+        }
+        for judged, (kernel, _) in zip(sides, kernels, strict=True)
+    ]
 
 
-def manifolds(judged: Side, real: Side) -> dict[str, float]:
+def manifolds(sides: Sequence[Side], real: Side) -> list[dict[str, float]]:
     """Whether pictures look real, and whether all of the real is drawn: apart."""
-    found = neighbours.prdc(real.features, judged.features)
-    return {
-        "precision": found.precision,
-        "recall": found.recall,
-        "density": found.density,
-        "coverage": found.coverage,
-    }
+
+    def of_one(judged: Side) -> dict[str, float]:
+        radii = real.nearest[:, -1], judged.nearest[:, -1]
+        return asdict(neighbours.prdc(real.features, judged.features, NEAREST, radii))
+
+    return [of_one(judged) for judged in sides]
 
 
-def told_apart(judged: Side, real: Side) -> dict[str, float]:
+def told_apart(sides: Sequence[Side], real: Side) -> list[dict[str, float]]:
     """How well a nearest neighbour tells the two sides apart; 0.5 is by chance."""
-    equal = min(len(judged), len(real))
-    sides = spread(real.features, equal), spread(judged.features, equal)
-    return {"two_sample": neighbours.two_sample(*sides).accuracy}
+    cuts = {count: real.cut(count) for count in {len(judged) for judged in sides}}
+
+    def of_one(judged: Side) -> dict[str, float]:
+        known, seen = cuts[len(judged)], judged.cut(len(real))
+        own = known.nearest[:, 0], seen.nearest[:, 0]
+        return {"two_sample": neighbours.two_sample(known.features, seen.features, own).accuracy}
+
+    return [of_one(judged) for judged in sides]
 
 
-def textures(judged: Side, real: Side) -> dict[str, float]:
+def textures(sides: Sequence[Side], real: Side) -> list[dict[str, float]]:
     """Pixels, not features: waves, patches at every scale, layout; and how alike two pictures of one side are."""
-    equal = min(len(judged.pixels), len(real.pixels))
-    sides = spread(real.pixels, equal), spread(judged.pixels, equal)
-    levels = pyramids.sliced_wasserstein(*sides, SEED, patches=PATCHES)
-    return {
-        "sliced_wasserstein": float(np.mean(list(levels.values()))),
-        "fine_detail": scales.fine_detail(judged.pixels, real.pixels),
-        "layout": scales.layout(judged.pixels, real.pixels),
-        "ms_ssim": pyramids.ms_ssim_diversity(judged.pixels, SEED),
-    }
+    pixels = [judged.pixels for judged in sides]
+    details, layouts = scales.fine_details(pixels, real.pixels), scales.layouts(pixels, real.pixels)
+    return [
+        {
+            "sliced_wasserstein": patches,
+            "fine_detail": detail,
+            "layout": layout,
+            "ms_ssim": pyramids.ms_ssim_diversity(judged, SEED),
+        }
+        for judged, patches, detail, layout in zip(pixels, _patches(pixels, real.pixels), details, layouts, strict=True)
+    ]
+
+
+def _patches(sides: Sequence[np.ndarray], real: np.ndarray) -> list[float]:
+    """The sliced Wasserstein distance of each side, over all levels; the larger side is cut to the other's count."""
+    counts, found = [min(len(side), len(real)) for side in sides], {}
+    for count in set(counts):  # all sides of one count meet the same real pictures
+        chosen = [i for i, own in enumerate(counts) if own == count]
+        cut, *others = (spread(side, count) for side in (real, *(sides[i] for i in chosen)))
+        levels = pyramids.sliced_wassersteins(cut, others, SEED, patches=PATCHES)
+        found |= {i: float(np.mean(list(of.values()))) for i, of in zip(chosen, levels, strict=True)}
+    return [found[i] for i in range(len(sides))]
 
 
 def classes(shares: np.ndarray | None) -> Group:
     """The group that counts classes; `shares` are the real ones' where the classifier's classes are the data's."""
 
-    def group(judged: Side, real: Side) -> dict[str, float]:
+    def of_one(judged: Side) -> dict[str, float]:
         assert judged.probabilities is not None
         chosen, confidence = modes.decided(judged.probabilities)
         *channels, of_each = judged.probabilities.shape[1:]
@@ -183,13 +218,13 @@ def classes(shares: np.ndarray | None) -> Group:
             told["score"] = metrics.inception_score(judged.probabilities, splits=min(10, len(judged)))[0]
         return told
 
-    return group
+    return lambda sides, _: [of_one(judged) for judged in sides]
 
 
 def measured(group: Group, judged: Side, held_out: Side, real: Side) -> dict[str, Value]:
     """A group's values, each with its floor and its error."""
-    values, floors = group(judged, real), group(held_out, real)
-    parts = [group(part, real) for part in judged.fifths()] if len(judged) >= LEAST_FOR_ERROR else []
+    fifths = judged.fifths() if len(judged) >= LEAST_FOR_ERROR else []
+    values, floors, *parts = group([judged, held_out, *fifths], real)
     errors = {name: _error([part[name] for part in parts]) for name in values}
     return {name: Value(value, floors.get(name), errors[name]) for name, value in values.items()}
 

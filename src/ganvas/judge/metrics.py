@@ -4,15 +4,18 @@ Features are float [n f], of any extractor: only with Inception-v3's (the weight
 2017) are the Fréchet and the kernel distance FID and KID. Arithmetic is float64.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from ganvas.errors import GanvasError
 
-A_BLOCK = 2**20
-"""Numbers held at a time: 8 MB of float64."""
+A_BLOCK, A_BAND = 2**20, 256
+"""Numbers held at a time, 8 MB of float64; rows of a symmetric matrix, of which all but a triangle is then saved."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,8 +146,9 @@ def kernel_once(x: np.ndarray, y: np.ndarray) -> float:
     """
     check(x=x, y=y)
     n, m = len(x), len(y)
-    within = _total(x, x, own=False) / (n * (n - 1)) + _total(y, y, own=False) / (m * (m - 1))
-    return within - 2 * _total(x, y) / (n * m)
+    of_x, of_y, all_x, all_y = _double(x), _double(y), _ones(n), _ones(m)
+    within = _within(of_x, all_x) / (n * (n - 1)) + _within(of_y, all_y) / (m * (m - 1))
+    return float(within - 2 * _between(of_x, of_y, all_x, all_y) / (n * m))
 
 
 def kernel(x: np.ndarray, y: np.ndarray, seed: int, subsets: int = 100, size: int = 1000) -> tuple[float, float]:
@@ -156,16 +160,41 @@ def kernel(x: np.ndarray, y: np.ndarray, seed: int, subsets: int = 100, size: in
     Raises:
         GanvasError: a side has fewer rows than `size`; as `check`.
     """
-    check(x=x, y=y)
-    if not 2 <= size <= min(len(x), len(y)):
-        raise GanvasError(
-            f"Subsets of {size} rows, of {len(x)} and {len(y)}.", expected=f"from 2 to {min(len(x), len(y))} rows"
-        )
-    random = np.random.default_rng(seed)
-    values = [
-        kernel_once(x[random.permutation(len(x))[:size]], y[random.permutation(len(y))[:size]]) for _ in range(subsets)
-    ]
-    return float(np.mean(values)), float(np.std(values))
+    return kernels([x], y, seed, [(subsets, size)])[0]
+
+
+def kernels(
+    sides: Sequence[np.ndarray], y: np.ndarray, seed: int, plans: Sequence[tuple[int, int]]
+) -> list[tuple[float, float]]:
+    """`kernel` of each side against the same y; plans: the subsets and the size of each.
+
+    Where subsets overlap much, the kernel of every pair of rows is computed once: with the columns of S and T saying
+    which rows are in a subset, 0 or 1, its sums over the subsets are the column sums of S ∘ (K T).
+
+    Raises:
+        GanvasError: as `kernel`.
+    """
+    of_y, drawn = _double(y), []
+    of_one_kind: dict[tuple[int, int, int], tuple[Tensor, Tensor]] = {}  # sides of one length get the same subsets
+    for x, (subsets, size) in zip(sides, plans, strict=True):
+        check(x=x, y=y)
+        if not 2 <= size <= min(len(x), len(y)):
+            raise GanvasError(
+                f"Subsets of {size} rows, of {len(x)} and {len(y)}.", expected=f"from 2 to {min(len(x), len(y))} rows"
+            )
+        kind = len(x), subsets, size
+        if kind not in of_one_kind:
+            of_one_kind[kind] = _subsets(len(x), len(y), seed, subsets, size)
+        drawn.append((kind, of_one_kind[kind][0], of_one_kind[kind][1]))
+    all_within = _within(of_y, torch.cat([in_y for _, in_y in of_one_kind.values()], dim=1))
+    parts = all_within.split([in_y.shape[1] for _, in_y in of_one_kind.values()])
+    within_y = dict(zip(of_one_kind, parts, strict=True))
+    found = []
+    for x, (kind, in_x, in_y), (_, size) in zip(sides, drawn, plans, strict=True):
+        of_x, pairs = _double(x), size * (size - 1)
+        values = (_within(of_x, in_x) + within_y[kind]) / pairs - 2 * _between(of_x, of_y, in_x, in_y) / size**2
+        found.append((float(values.mean()), float(values.std(correction=0))))
+    return found
 
 
 def inception_score(probabilities: np.ndarray, splits: int = 10) -> tuple[float, float]:
@@ -191,17 +220,60 @@ def inception_score(probabilities: np.ndarray, splits: int = 10) -> tuple[float,
     return float(np.mean(scores)), float(np.std(scores))
 
 
-def _total(x: np.ndarray, y: np.ndarray, own: bool = True) -> float:
-    """The kernel summed over all pairs, or over those of different row numbers."""
-    f = x.shape[1]
-    y = y.astype(np.float64)
-    total, step = 0.0, max(1, A_BLOCK // len(y))
+def _subsets(n: int, m: int, seed: int, subsets: int, size: int) -> tuple[Tensor, Tensor]:
+    """Which rows of both sides are in a subset: float64 [n subsets] and [m subsets], 1 or 0."""
+    random = np.random.default_rng(seed)
+    sides = torch.zeros(n, subsets, dtype=torch.float64), torch.zeros(m, subsets, dtype=torch.float64)
+    for subset in range(subsets):
+        for side in sides:
+            side[torch.from_numpy(random.permutation(len(side))[:size]), subset] = 1
+    return sides
+
+
+def _within(x: Tensor, chosen: Tensor) -> Tensor:
+    """The kernel summed over all pairs of different chosen rows, float64 [subsets]; chosen float64 [n subsets]."""
+    if _cheaper_apart(x, x, chosen, chosen):
+        return torch.cat([_within(x[one], _ones(int(one.sum()))) for one in chosen.T.bool()])
+    total, start = torch.zeros(chosen.shape[1], dtype=torch.float64), 0
+    while start < len(x):  # the part above the diagonal: the matrix is symmetric
+        stop = min(len(x), start + max(1, min(A_BAND, A_BLOCK // (len(x) - start))))
+        values = _cubes(x[start:stop], x[start:])
+        square = values[:, : stop - start]
+        square.fill_diagonal_(0).div_(2)
+        total += 2 * ((values @ chosen[start:]) * chosen[start:stop]).sum(0)
+        start = stop
+    return total
+
+
+def _between(x: Tensor, y: Tensor, in_x: Tensor, in_y: Tensor) -> Tensor:
+    """The kernel summed over all pairs of a chosen row of x and one of y, float64 [subsets]."""
+    if _cheaper_apart(x, y, in_x, in_y):
+        pairs = zip(in_x.T.bool(), in_y.T.bool(), strict=True)
+        return torch.cat([_between(x[a], y[b], _ones(int(a.sum())), _ones(int(b.sum()))) for a, b in pairs])
+    total, step = torch.zeros(in_x.shape[1], dtype=torch.float64), max(1, A_BLOCK // len(y))
     for start in range(0, len(x), step):
-        part = x[start : start + step].astype(np.float64)
-        total += ((part @ y.T / f + 1) ** 3).sum()
-        if not own:
-            total -= ((np.square(part).sum(axis=1) / f + 1) ** 3).sum()
-    return float(total)
+        rows = slice(start, start + step)
+        total += ((_cubes(x[rows], y) @ in_y) * in_x[rows]).sum(0)
+    return total
+
+
+def _cheaper_apart(x: Tensor, y: Tensor, in_x: Tensor, in_y: Tensor) -> bool:
+    """Whether the kernel of each subset's own pairs costs less than that of all pairs and their sums."""
+    subsets, features = in_x.shape[1], x.shape[1]
+    pairs = float(in_x.sum(0) @ in_y.sum(0))
+    return subsets > 1 and pairs * features < len(x) * len(y) * (features + subsets)
+
+
+def _cubes(x: Tensor, y: Tensor) -> Tensor:
+    return (x @ y.T).div_(x.shape[1]).add_(1).pow_(3)
+
+
+def _double(x: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.array(x, np.float64))
+
+
+def _ones(n: int) -> Tensor:
+    return torch.ones(n, 1, dtype=torch.float64)
 
 
 def _x_log_x(p: np.ndarray) -> np.ndarray:

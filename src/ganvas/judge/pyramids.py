@@ -3,6 +3,9 @@
 Images are uint8 [n c h w].
 """
 
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -25,8 +28,8 @@ C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 """Exponents of the scales, finest first (Wang et al. 2003, section 3.2)."""
 
-IMAGES, DIRECTIONS = 16, 16
-"""Handled at a time."""
+PIXELS, DIRECTIONS = 2**16, 16
+"""Handled at a time: pixels of a channel, about, and directions."""
 
 
 def sliced_wasserstein(
@@ -50,35 +53,48 @@ def sliced_wasserstein(
     Raises:
         GanvasError: sides of different shapes, or pictures too small.
     """
-    _check(real)
-    _check(fake)
-    if real.shape != fake.shape:
-        raise GanvasError(
-            f"Real pictures {list(real.shape)} and fake ones {list(fake.shape)}.", expected="equal numbers and sizes"
-        )
+    return sliced_wassersteins(real, [fake], seed, patches, projections)[0]
+
+
+def sliced_wassersteins(
+    real: np.ndarray, fakes: Sequence[np.ndarray], seed: int, patches: int = 128, projections: int = 512
+) -> list[dict[int, float]]:
+    """`sliced_wasserstein` of several sides, whose real pictures are projected and sorted once.
+
+    Raises:
+        GanvasError: as `sliced_wasserstein`.
+    """
+    sides = [real, *fakes]
+    for side in sides:
+        _check(side)
+        if side.shape != real.shape:
+            raise GanvasError(
+                f"Real pictures {list(real.shape)} and fake ones {list(side.shape)}.",
+                expected="equal numbers and sizes",
+            )
+    count, _, h, w = real.shape
     random = np.random.default_rng(seed)
-    heights, widths = [real.shape[2]], [real.shape[3]]
-    while (min(heights[-1], widths[-1]) + 1) // 2 >= COARSEST:
-        heights.append((heights[-1] + 1) // 2)
-        widths.append((widths[-1] + 1) // 2)
-    size = (len(real), patches)
-    places = [
-        torch.from_numpy(
-            np.stack([random.integers(h - PATCH + 1, size=size), random.integers(w - PATCH + 1, size=size)])
-        )
-        for h, w in zip(heights, widths, strict=True)
-    ]
-    sides = zip(_descriptors(real, places), _descriptors(fake, places), strict=True)
-    distances = {}
-    for h, w, (a, b) in zip(heights, widths, sides, strict=True):
-        directions = random.standard_normal((projections, a.shape[1]))
-        directions = torch.from_numpy(directions / np.linalg.norm(directions, axis=1, keepdims=True)).float()
-        total = 0.0
-        for part in directions.split(DIRECTIONS):
-            on_a, on_b = (np.sort((part @ side.T).numpy(), axis=1) for side in (a, b))  # NumPy sorts faster
-            total += np.abs(on_a - on_b).mean(axis=1, dtype=np.float64).sum()
-        distances[min(h, w)] = 1e3 * float(total) / projections
-    return distances
+    sizes = [(h, w)]
+    while (min(sizes[-1]) + 1) // 2 >= COARSEST:
+        sizes.append(((sizes[-1][0] + 1) // 2, (sizes[-1][1] + 1) // 2))
+    places = []
+    for h, w in sizes:
+        corners = [random.integers(side - PATCH + 1, size=(count, patches)) for side in (h, w)]
+        places.append(torch.from_numpy(np.stack(corners)))
+    levels = zip(*(_descriptors(side, places) for side in sides), strict=True)
+    found: list[dict[int, float]] = [{} for _ in fakes]
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        for (h, w), of_sides in zip(sizes, levels, strict=True):
+            directions = random.standard_normal((projections, of_sides[0].shape[1]))
+            directions = torch.from_numpy(directions / np.linalg.norm(directions, axis=1, keepdims=True)).float()
+            totals = np.zeros(len(found))
+            for part in directions.split(DIRECTIONS):
+                on = [(part @ side.T).numpy() for side in of_sides]
+                list(pool.map(np.ndarray.sort, [row for side in on for row in side]))  # NumPy sorts faster than torch
+                totals += [np.abs(on[0] - other).mean(axis=1, dtype=np.float64).sum() for other in on[1:]]
+            for distances, total in zip(found, totals, strict=True):
+                distances[min(h, w)] = 1e3 * float(total) / projections
+    return found
 
 
 def ms_ssim_diversity(images: np.ndarray, seed: int, pairs: int = 1000) -> float:
@@ -99,8 +115,9 @@ def ms_ssim_diversity(images: np.ndarray, seed: int, pairs: int = 1000) -> float
     first = random.integers(len(images), size=pairs)
     second = (first + random.integers(1, len(images), size=pairs)) % len(images)
     total = 0.0
-    for start in range(0, pairs, IMAGES):
-        rows = slice(start, start + IMAGES)
+    step = _at_a_time(images)
+    for start in range(0, pairs, step):
+        rows = slice(start, start + step)
         a, b = (torch.from_numpy(images[which[rows]]) for which in (first, second))
         total += ms_ssim(a, b).sum(dtype=torch.float64).item()
     return total / pairs
@@ -141,13 +158,17 @@ def _check(images: np.ndarray) -> None:
         )
 
 
+def _at_a_time(images: np.ndarray) -> int:
+    return max(1, PIXELS // (images.shape[2] * images.shape[3]))
+
+
 def _descriptors(images: np.ndarray, places: list[Tensor]) -> list[Tensor]:
     """Of each level the normalised patches, float32 [n·p c·7·7]; places int64 [2 n p]: their upper left corners."""
     parts: list[list[Tensor]] = [[] for _ in places]
-    for start in range(0, len(images), IMAGES):
-        levels = laplacian(
-            torch.from_numpy(np.ascontiguousarray(images[start : start + IMAGES], np.float32)), len(places)
-        )
+    step = _at_a_time(images)
+    for start in range(0, len(images), step):
+        some = np.ascontiguousarray(images[start : start + step], np.float32)
+        levels = laplacian(torch.from_numpy(some), len(places))
         for own, level, (top, left) in zip(parts, levels, places, strict=True):
             rows = slice(start, start + len(level))
             windows = level.unfold(2, PATCH, 1).unfold(3, PATCH, 1)

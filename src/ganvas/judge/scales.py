@@ -3,6 +3,8 @@
 One number for whole pictures hides whether strokes or shapes are wrong; `pyramids` has what lies between.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch.nn import functional as F
@@ -31,13 +33,24 @@ def spectrum(images: np.ndarray) -> np.ndarray:
 
 def fine_detail(images: np.ndarray, real: np.ndarray) -> float:
     """How far the upper half of the frequencies is off, root mean square, in decibels (after Durall et al. 2020)."""
-    ours, theirs = (spectrum(side)[min(side.shape[2:]) // 4 :] for side in (images, real))
-    return float(np.sqrt(np.mean((ours - theirs) ** 2)))
+    return fine_details([images], real)[0]
+
+
+def fine_details(sides: Sequence[np.ndarray], real: np.ndarray) -> list[float]:
+    """`fine_detail` of each side beside the same real pictures."""
+    theirs, *ours = (spectrum(side)[min(side.shape[2:]) // 4 :] for side in (real, *sides))
+    return [float(np.sqrt(np.mean((one - theirs) ** 2))) for one in ours]
 
 
 def layout(images: np.ndarray, real: np.ndarray) -> float:
     """Fréchet distance of the pictures shrunk to 8×8, pixels in [0, 1]: where things are, and what goes with what."""
-    return frechet(*(moments(_shrunk(side)) for side in (images, real)))
+    return layouts([images], real)[0]
+
+
+def layouts(sides: Sequence[np.ndarray], real: np.ndarray) -> list[float]:
+    """`layout` of each side beside the same real pictures."""
+    theirs, *ours = (moments(_shrunk(side)) for side in (real, *sides))
+    return [frechet(one, theirs) for one in ours]
 
 
 def _shrunk(images: np.ndarray) -> np.ndarray:
