@@ -111,7 +111,7 @@ def estimate(config: TrainConfig, shape: Shape, device: torch.device) -> Estimat
     g, d = (networks.parameters(player) for player in (game.G, game.D))
     few, more = (_kept_for_backward(players, shape, n) for n in (2, 4))
     moments = 2 if config.optimisation.optimiser == "adam" else 1
-    g_flops, d_flops = forward_flops(config.network, shape)
+    g_flops, d_flops = _forward_flops(game.G, game.D, config.network.latent, shape)
     kept = 4 * (2 * g + d + moments * (g + d))  # G, its average, D, and what the optimisers remember
     return Estimate(
         g_parameters=g,
@@ -129,12 +129,18 @@ def estimate(config: TrainConfig, shape: Shape, device: torch.device) -> Estimat
 def forward_flops(network: Network, shape: Shape) -> tuple[int, int]:
     """Operations of a forward pass of G and of D for an image (a multiply-add counts two), at full size.
 
+    Nothing is computed: shapes pass through networks without numbers.
+
     Raises:
         GanvasError: there is no network of this shape.
     """
-    with torch.device("meta"), torch.no_grad():  # shapes without numbers
-        G, D = networks.build(network, shape)
-        z, labels = torch.zeros(2, network.latent), torch.zeros(2, dtype=torch.long) if shape.classes else None
+    with torch.device("meta"):
+        return _forward_flops(*networks.build(network, shape), network.latent, shape)
+
+
+def _forward_flops(G: networks.Generator, D: networks.Discriminator, latent: int, shape: Shape) -> tuple[int, int]:
+    z, labels = torch.zeros(2, latent), torch.zeros(2, dtype=torch.long) if shape.classes else None
+    with torch.no_grad():
         shown = G.shown(z, labels)
     return networks.flops(G, z, labels) // 2, networks.flops(D, shown, labels) // 2
 
