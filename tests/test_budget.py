@@ -42,7 +42,7 @@ def test_operations_of_penalties_are_spread_over_the_rounds_between_them() -> No
 
 def test_pictures_minutes_and_operations_become_a_length(monkeypatch: pytest.MonkeyPatch) -> None:
     told = {"images_per_s": 1000.0, "data": DIGITS._asdict()}
-    monkeypatch.setattr(budget.start, "plan", lambda config: (told, None))
+    monkeypatch.setattr(budget.start, "plan", lambda config: told)
     config = plain()
     assert within(config, Budget("kimg", 0.3)).kimg == 0.3
     assert within(config, Budget("minutes", 0.5)).kimg == pytest.approx(30)

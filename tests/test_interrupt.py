@@ -75,7 +75,8 @@ def test_a_round_given_up_anywhere_leaves_no_trace(family: str, knobs: dict[str,
             assert Rounds(two, Due(n)).play(batch, i * config.a_round, slow=True) is None
             after = checkpoint.tensors(two.parts)
             assert before.keys() == after.keys()
-            assert all(torch.equal(before[name], after[name]) for name in before)
+            for name in before:  # the losses before the first round are nan
+                torch.testing.assert_close(after[name], before[name], rtol=0, atol=0, equal_nan=True)
             assert (two.moved == moved).all()
             two.game.G.zero_grad()
             two.game.D.zero_grad()

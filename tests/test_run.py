@@ -378,8 +378,9 @@ def test_snapshots_are_bounded_and_every_k_is_kept() -> None:
 
 
 def test_plan_says_what_would_be_trained_without_training() -> None:
-    said, told = plan(tiny())
-    assert "parameters" in told
+    told: list[str] = []
+    said = plan(tiny(), told.append)
+    assert "parameters" in told[1]
     assert said["data"] == {"name": "digits", "images": 1400, "channels": 1, "height": 8, "width": 8, "classes": 0}
     assert said["parameters"]["D"] == 64 * 8 + 8 + 8 + 1
     assert not Path("runs").exists()
