@@ -25,6 +25,7 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -141,8 +142,9 @@ def tests(sitting: Sitting) -> None:
     rows = sitting.found["rows"] = sitting.found.get("rows", [])
     for name, words in parts.items():
         if all(row["tests"] != name for row in rows):
-            workers = 0 if name == "marked gpu" or sitting.tiny else min(8, os.cpu_count() or 1)
-            rows.append({"tests": name, **tested(words, sitting.device, workers, sitting.left() - 10)})
+            alone = name == "marked gpu" or sitting.tiny or find_spec("xdist") is None
+            workers = 0 if alone else min(8, os.cpu_count() or 1)
+            rows.append({"tests": name, **tested(words, sitting.device, workers, sitting.left() - 15)})
             sitting.save()
 
 
@@ -160,8 +162,11 @@ def tested(words: list[str], device: torch.device, workers: int, seconds: float)
         try:
             said, in_time = process.communicate(timeout=max(seconds, 1))[0], True
         except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGINT)
+            process.send_signal(signal.SIGINT)  # upon which pytest still writes its report
+            timer = threading.Timer(10, process.kill)
+            timer.start()
             said, in_time = process.communicate()[0], False
+            timer.cancel()
         row = {"seconds": round(time.monotonic() - began, 1), "in_time": in_time, "status": process.returncode}
         if not report.exists():
             return {**row, "said": said[-2000:]}
@@ -216,42 +221,39 @@ def training(sitting: Sitting) -> None:
     run = ganvas.Run(sitting.arguments.work / "runs" / sitting.name)
     ticks = list(read_lines(run.path / "stats.jsonl")) if (run.path / "stats.jsonl").exists() else []
     sitting.before = max(sitting.before, ticks[-1]["seconds"] if ticks else 0.0)  # of a call that was killed, too
-    seconds = sitting.left() - asked.reserve
     if not found.get("trained"):
-        if sitting.tiny:
-            seconds = TINY_SECONDS
+        what: TrainConfig | ganvas.Run = run
         if not (run.path / "config.json").exists():
-            config = planned(sitting, asked, seconds)
+            what = planned(sitting, asked)
             run.path.parent.mkdir(parents=True, exist_ok=True)
-            found["in_time"] = trained(lambda: ganvas.train(config, **place(run)), sitting, seconds)
-        else:
-            found["in_time"] = trained(lambda: ganvas.train(run, quiet=True), sitting, seconds)
-        found["trained"] = True
+        found["in_time"] = trained(what, run, sitting, for_training(sitting, asked))
+        found["trained"] = bool(run.snapshots)
         found["peak_bytes"] = max(found.get("peak_bytes", 0), memory.peak(device) or 0)
         sitting.save()
     told(sitting, asked, run)
     sitting.save()
 
 
-def place(run: ganvas.Run) -> dict[str, Any]:
-    return {"out": run.path.parent, "name": run.path.name, "quiet": True}
+def for_training(sitting: Sitting, asked: Training) -> float:
+    """Seconds from now on."""
+    return TINY_SECONDS if sitting.tiny else sitting.left() - asked.reserve
 
 
-def planned(sitting: Sitting, asked: Training, seconds: float) -> TrainConfig:
+def planned(sitting: Sitting, asked: Training) -> TrainConfig:
     """The configuration whose length a trial says will fit, with a margin for snapshots and statistics."""
     data = asked.data.format(sitting.arguments.data)
     small = {**TINY_KNOBS[asked.recipe], "batch": 8} if sitting.tiny else {}
     habits = {"plot": False, "evaluate_every": 0.0, "device": str(sitting.device)}
     config = replace(RECIPES[asked.recipe].config, data=data, **{**asked.knobs, **small, **habits})
     speed = start.plan(config)[0]["images_per_s"]
-    kimg = max(config.a_round / 1000, round(0.85 * speed * seconds / 1000, 3))
+    kimg = max(config.a_round / 1000, round(0.85 * speed * for_training(sitting, asked) / 1000, 3))
     sitting.found["changed"] = {**asked.knobs, **small, "kimg": kimg}
     sitting.found["trial_images_per_s"] = speed
     sitting.save()
     return replace(config, kimg=kimg, tick_kimg=kimg / 50, snapshot_kimg=kimg / 5)
 
 
-def trained(train: Callable[[], object], sitting: Sitting, seconds: float) -> bool:
+def trained(what: TrainConfig | ganvas.Run, run: ganvas.Run, sitting: Sitting, seconds: float) -> bool:
     """Whether the training reached its end within the time; stopped otherwise, with its state saved.
 
     Raises:
@@ -259,7 +261,7 @@ def trained(train: Callable[[], object], sitting: Sitting, seconds: float) -> bo
     """
     with stopping_after(max(seconds, 0.1)) as over:
         try:
-            train()
+            ganvas.train(what, out=run.path.parent, name=run.path.name, quiet=True)
         except KeyboardInterrupt:
             if not over.is_set():
                 sitting.found["peak_bytes"] = memory.peak(sitting.device)
@@ -386,8 +388,18 @@ def main() -> int:
     flags = [f"--out={arguments.out}", f"--work={arguments.work}", f"--device={arguments.device}"]
     flags += [f"--data={arguments.data}"] if arguments.data else []
     flags += ["--tiny"] if arguments.tiny else []
-    statuses = [subprocess.call([sys.executable, __file__, name, *flags]) for name in arguments.stages or STAGES]
-    return max(statuses)
+    return max(called([sys.executable, __file__, name, *flags]) for name in arguments.stages or STAGES)
+
+
+def called(command: list[str]) -> int:
+    """The exit status of another process, which may save its state when this one is interrupted."""
+    process = subprocess.Popen(command)
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        process.terminate()
+        process.wait()
+        raise
 
 
 if __name__ == "__main__":
