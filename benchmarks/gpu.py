@@ -131,9 +131,6 @@ def machine(device: torch.device) -> dict[str, Any]:
     return told
 
 
-# --- tests -------------------------------------------------------------------------------------------------
-
-
 def tests(sitting: Sitting) -> None:
     """The tests marked gpu, then the fast tests; each with what is left of the time."""
     parts = {"marked gpu": ["tests/test_gpu.py"], "fast": ["tests", "-m", "not slow and not gpu"]}
@@ -177,9 +174,6 @@ def tested(words: list[str], device: torch.device, workers: int, seconds: float)
     return {**row, "passed": len(cases) - len(bad) - skipped, "skipped": skipped, "failed": failed}
 
 
-# --- throughput --------------------------------------------------------------------------------------------
-
-
 def throughput(sitting: Sitting) -> None:
     """Speed and peak memory of six recipes at two batches, each in a process of its own."""
     rows = sitting.found["rows"] = sitting.found.get("rows", [])
@@ -204,9 +198,6 @@ def in_child(sitting: Sitting, recipe: str, batch: int, seconds: float) -> dict[
     if done.returncode:
         return {"error": (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1][:300]}
     return json.loads(done.stdout.splitlines()[-1])
-
-
-# --- trainings ---------------------------------------------------------------------------------------------
 
 
 def training(sitting: Sitting) -> None:
@@ -309,9 +300,6 @@ def told(sitting: Sitting, asked: Training, run: ganvas.Run) -> None:
     found["evaluation_seconds"] = round(time.perf_counter() - began, 1)
 
 
-# --- two ranks ---------------------------------------------------------------------------------------------
-
-
 def ranks(sitting: Sitting) -> None:
     """The same rounds by one process, and by two that share the device and the batch (Gloo: NCCL wants two GPUs)."""
     threads = str(max(1, (os.cpu_count() or 1) // 4))
@@ -335,8 +323,6 @@ def ranks(sitting: Sitting) -> None:
         sitting.found["rows"] = compared(Path(folder))
     sitting.found |= {"rounds": RANKS_ROUNDS, "batch": RANKS_BATCH, "tolerance": SAME}
 
-
-# --- the whole ---------------------------------------------------------------------------------------------
 
 STAGES: dict[str, Callable[[Sitting], None]] = {
     "tests": tests,
