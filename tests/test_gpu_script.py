@@ -29,7 +29,7 @@ def called(script: str, *arguments: object) -> list[str]:
 
 
 def run(*command: str) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=280)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -107,19 +107,21 @@ def test_every_stage_is_done_once(sources: tuple[Path, Path], tmp_path: Path) ->
     assert fast["passed"] >= 4
     assert marked["failed"] == fast["failed"] == []
     measured = {(row["recipe"], row["batch"]) for row in results["stages"]["throughput"]["rows"] if "error" not in row}
-    assert measured == {("cnn-stable", 4), ("cnn-stable", 8), ("r3gan", 4), ("r3gan", 8)}
+    assert measured == {("cnn-stable", 8), ("r3gan", 8)}
     for row in results["stages"]["throughput"]["rows"]:
         assert 0 < row["least"] <= row["images_per_s"] <= row["most"]
         assert row["peak_bytes"] > 0
     evaluation = results["stages"]["stacked"]["evaluation"]
-    assert 1 <= evaluation["values"]["modes"]["value"] <= 1000
+    assert 0 <= evaluation["values"]["modes"]["value"] <= 100
+    assert 0 < evaluation["values"]["kl_uniform"]["value"] < 7
     assert evaluation["protocol"]["judged"]["count"] == 100
     assert all(row["same"] and row["ranks_equal"] for row in results["stages"]["ranks"]["rows"])
 
     pictures = ["cifar-r3gan.png", "cifar-stylegan.png", "stacked.png"]
     assert sorted(os.listdir(out)) == sorted(["report.md", "results.json", *pictures])
     for name in pictures:
-        assert Image.open(out / name).width > 500
+        with Image.open(out / name) as grid:
+            assert grid.width > 500
     report = (out / "report.md").read_text()
     assert [line for line in report.splitlines() if line.startswith("## ")] == [f"## {name}" for name in STAGES]
     assert "classes drawn" in report
