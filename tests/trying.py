@@ -23,6 +23,9 @@ from ganvas.config import (
     ViT,
 )
 
+DEVICE = os.environ.get("GANVAS_TEST_DEVICE", "cpu")
+"""Where the tests marked gpu, and those that train a configuration of `tiny`, compute."""
+
 NARROW: dict[str, Network] = {
     "mlp": MLP(latent=6, g_widths=(8, 8), d_widths=(8,), g_norm="none"),
     "cnn": CNN(latent=6, g_width=4, d_width=4),
@@ -45,7 +48,7 @@ def tiny(data: Path | str = "digits", *, family: str = "mlp", kimg: float = 0.2,
         network=NARROW[family],
         play=Play(**{"r1": 0.1, "r2": 0.1, **play}),  # type: ignore[arg-type]
         optimisation=Optimisation(batch=20, g_lr="1e-3..1e-4:cosine", d_lr=1e-3, ema=0.1),
-        habits=Habits(tick_kimg=0.04, snapshot_kimg=0.1, plot=False, device="cpu"),
+        habits=Habits(tick_kimg=0.04, snapshot_kimg=0.1, plot=False, device=DEVICE),
     )
 
 

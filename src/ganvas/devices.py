@@ -11,10 +11,10 @@ from ganvas.errors import GanvasError
 
 
 def choose(name: str) -> torch.device:
-    """The device of a name.
+    """The device of a name; a GPU always with its number, which torch.cuda.set_device needs.
 
     Args:
-        name: auto (CUDA, else MPS, else the CPU), cpu, mps, cuda or cuda:N.
+        name: auto (CUDA, else MPS, else the CPU), cpu, mps, cuda (the first one) or cuda:N.
 
     Raises:
         GanvasError: the device is not there.
@@ -33,7 +33,7 @@ def choose(name: str) -> torch.device:
             expected="a device that is there",
             mend="use --device auto, or start no more processes than there are GPUs.",
         )
-    return chosen
+    return torch.device("cuda", chosen.index or 0) if chosen.type == "cuda" else chosen
 
 
 def memory(device: torch.device) -> dict[str, float]:
