@@ -9,9 +9,13 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from trying import tiny
 
 from ganvas import threads
+from ganvas.config import replace
+from ganvas.runs import folder
 from ganvas.threads import computing
+from ganvas.training import start
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells how long a thread waits")
 
@@ -138,3 +142,24 @@ def test_the_numbers_do_not_depend_on_how_threads_wait(monkeypatch: pytest.Monke
     with computing():
         wait_until(lambda: "ganvas-threads-extra" in names() or not sys.platform.startswith("linux"))
         assert torch.equal(computed(), plain)
+
+
+def test_a_resumed_run_keeps_its_threads_unless_others_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int | None] = []
+
+    def seen(n: int | None = None):
+        asked.append(n)
+        return computing(n)
+
+    monkeypatch.setattr(start, "computing", seen)
+    run = start.train(replace(tiny(), g_lr=1e-3, d_lr=1e-3, kimg=0.4, threads=2), name="run", quiet=True)
+    assert run.threads == 2
+    longer = start.train(replace(tiny(), g_lr=1e-3, d_lr=1e-3, kimg=0.8), name="run", quiet=True)
+    assert longer.threads == 2
+    other = start.train(replace(tiny(), g_lr=1e-3, d_lr=1e-3, kimg=1.2, threads=1), name="run", quiet=True)
+    assert other.threads == 1
+    assert asked == [2, 2, 1]
+    unrecorded = other.card.copy()
+    del unrecorded["threads"]  # by an older version
+    folder.write_card(other, unrecorded)
+    assert start.train(replace(tiny(), g_lr=1e-3, d_lr=1e-3, kimg=1.6), name="run", quiet=True).threads == 1
