@@ -31,7 +31,7 @@ from ganvas.runs.log import read_lines
 from ganvas.sample import parse_seeds
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
-import own_loop
+import own_loop  # pyright: ignore[reportMissingImports]
 
 LOOKS = 60
 

@@ -237,7 +237,7 @@ def planned(sitting: Sitting, asked: Training) -> TrainConfig:
     small = {**TINY_KNOBS[asked.recipe], "batch": 8} if sitting.tiny else {}
     habits = {"plot": False, "evaluate_every": 0.0, "device": str(sitting.device)}
     config = replace(RECIPES[asked.recipe].config, data=data, **{**asked.knobs, **small, **habits})
-    speed = start.plan(config)[0]["images_per_s"]
+    speed = start.plan(config)["images_per_s"]
     kimg = max(config.a_round / 1000, round(0.85 * speed * for_training(sitting, asked) / 1000, 3))
     sitting.found["changed"] = {**asked.knobs, **small, "kimg": kimg}
     sitting.found["trial_images_per_s"] = speed

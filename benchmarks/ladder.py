@@ -199,7 +199,7 @@ def told(data: str, ladder: dict[str, dict[str, list[float]]]) -> None:
     ranked = {name: [v for damage in DAMAGES for v in ladder[name][damage][1:]] for name in names}
     for i, a in enumerate(names):
         for b in names[i + 1 :]:
-            print(f"Spearman, {a} and {b}: {spearmanr(ranked[a], ranked[b]).statistic:.3f}")
+            print(f"Spearman, {a} and {b}: {spearmanr(ranked[a], ranked[b]).statistic:.3f}")  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def plot(found: dict[str, dict[str, dict[str, list[float]]]], path: Path) -> None:

@@ -108,7 +108,7 @@ def main() -> None:
     torch.manual_seed(0)
     natural, digits = opened(arguments.cifar[0], "train"), opened(arguments.mnist, "train")
     images, labels = torch.cat([natural[0], digits[0]]), torch.cat([natural[1], digits[1]])
-    network = learner().to(memory_format=torch.channels_last)
+    network = learner().to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     optimiser = torch.optim.SGD(network.parameters(), momentum=0.9, nesterov=True, weight_decay=5e-4, foreach=True)
     rounds = (len(natural[0]) + DIGITS) // arguments.batch
     rate = torch.optim.lr_scheduler.OneCycleLR(
