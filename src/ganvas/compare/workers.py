@@ -70,6 +70,7 @@ def _here(jobs: Sequence[Job], workers: int, quiet: bool, meanwhile: Callable[[]
     with Board(jobs, bar=workers > 1, quiet=quiet) as board, collected(board.stops) as stop:
         trainings = _Trainings(jobs, workers, board, quiet)
         trainings.start()
+        trainings.begun.wait()
         try:
             if any(not complete(job) for job in jobs):
                 with stop.raised_once():
@@ -95,6 +96,7 @@ class _Trainings(threading.Thread):
         self._board, self._quiet = board, quiet or workers > 1
         self._outcomes = SimpleQueue[Outcome | BaseException | None]()
         self._stopping, self._at_once = False, False
+        self.begun = threading.Event()  # set when the first of them were started
 
     def next_outcome(self, stop: Stop) -> Outcome | None:
         """Waits for one; None after the last.
@@ -128,12 +130,14 @@ class _Trainings(threading.Thread):
         try:
             while self._waiting or self._running:
                 self._look()
+                self.begun.set()
         except BaseException as error:  # raised in the thread that waits for outcomes
             last = error
             for child in self._running:
                 child.stop()
             for child in self._running:
                 child.outcome(told=True)
+        self.begun.set()
         self._outcomes.put(last)
 
     def _look(self) -> None:
@@ -165,14 +169,19 @@ class _Child:
     def __init__(self, job: Job, workers: int, *, quiet: bool) -> None:
         self.job = job
         self._words = tempfile.TemporaryFile() if quiet else None  # noqa: SIM115 - closed with the outcome
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "ganvas.compare.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._words,
-            env={**os.environ, "OMP_NUM_THREADS": str(_threads(workers))},
-            start_new_session=True,  # the terminal's Ctrl-C is for the parent, which passes it on once
-        )
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "ganvas.compare.worker"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._words,
+                env={**os.environ, "OMP_NUM_THREADS": str(_threads(workers))},
+                start_new_session=True,  # the terminal's Ctrl-C is for the parent, which passes it on once
+            )
+        except OSError:
+            if self._words:
+                self._words.close()
+            raise
         assert self._process.stdin is not None
         with suppress(OSError):  # it died at once; `outcome` tells
             self._process.stdin.write(json.dumps({"job": job.to_json(), "quiet": quiet}).encode() + b"\n")
