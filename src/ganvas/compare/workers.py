@@ -70,8 +70,8 @@ def _here(jobs: Sequence[Job], workers: int, quiet: bool, meanwhile: Callable[[]
     with Board(jobs, bar=workers > 1, quiet=quiet) as board, collected(board.stops) as stop:
         trainings = _Trainings(jobs, workers, board, quiet)
         trainings.start()
-        trainings.begun.wait()
         try:
+            trainings.begun.wait()
             if any(not complete(job) for job in jobs):
                 with stop.raised_once():
                     meanwhile()
