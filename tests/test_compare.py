@@ -22,6 +22,8 @@ from ganvas.compare.comparison import Comparison, compare
 from ganvas.compare.jobs import Job, Outcome, complete, reached, saved
 from ganvas.config import replace
 from ganvas.errors import GanvasError
+from ganvas.judge import real
+from ganvas.judge.evaluate import evaluate
 from ganvas.recipes import RECIPES, Recipe
 from ganvas.runs.folder import Run
 from ganvas.runs.log import read_lines
@@ -173,6 +175,28 @@ def test_runs_that_are_there_are_judged_as_new_ones_are_and_nothing_is_written_i
     shutil.copytree("c/judged", "mixed/judged")
     mixed = again([paths[0], "small:kimg=0.06"], seeds=1, out="mixed")
     assert "their budgets differ" in mixed.facts["verdict"]["sentence"]
+
+
+@pytest.mark.slow
+def test_the_real_pictures_are_opened_and_looked_at_once_for_all_runs(
+    made: Comparison, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = copies(made, 4)
+    shutil.rmtree("c/judged")
+    opened: list[str] = []
+
+    def counting(name: str) -> Callable[..., Any]:
+        own = getattr(real, name)
+        return lambda *arguments, **knobs: (opened.append(name), own(*arguments, **knobs))[1]
+
+    for name in ("reference", "counter", "RealSide"):
+        monkeypatch.setattr(real, name, counting(name))
+    found = again([*paths])
+    assert sorted(opened) == ["RealSide", "counter", "reference"]
+    values = [[run["evaluation"]["values"] for run in facts["runs"]] for facts in (found.facts, made.facts)]
+    assert values[0] == values[1]
+    alone = evaluate(paths[1], count=200, device="cpu").to_json()["values"]
+    assert alone == found.facts["runs"][1]["evaluation"]["values"]
 
 
 @pytest.mark.slow

@@ -201,6 +201,41 @@ def test_a_stop_while_an_outcome_is_in_hand_comes_at_once_and_saves_the_others()
     assert [line["event"] for line in read_lines(jobs[1].run.path / "events.jsonl")] == ["interrupted"]
 
 
+@pytest.mark.slow
+def test_the_next_training_begins_and_ends_while_an_outcome_is_in_hand() -> None:
+    jobs = [job("first"), job("second", seed=1)]
+    outcomes = train_all(jobs, quiet=True)
+    assert next(outcomes) == Outcome(jobs[0], "")
+    wait_until(lambda: complete(jobs[1]))
+    assert list(outcomes) == [Outcome(jobs[1], "")]
+
+
+@pytest.mark.slow
+def test_a_stop_ends_what_is_done_meanwhile_and_every_outcome_comes() -> None:
+    jobs, outcomes = [job("long", kimg=LONG, snapshot_kimg=10.0), job("waits")], []
+
+    def meanwhile() -> None:
+        assert len(children()) == 1
+        wait_until(lambda: reached(jobs[0].run))
+        signal.raise_signal(signal.SIGINT)
+        pytest.fail("it went on")
+
+    with pytest.raises(KeyboardInterrupt, match="goes on from there"):
+        outcomes.extend(train_all(jobs, quiet=True, meanwhile=meanwhile))
+    assert [(outcome.job.name, outcome.stopped) for outcome in outcomes] == [("waits", True), ("long", True)]
+    assert not children()
+    assert saved(jobs[0].run)
+
+
+def test_a_process_that_cannot_be_started_is_an_error_of_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+    def popen(*_: Any, **__: Any) -> None:
+        raise OSError("no more processes")
+
+    monkeypatch.setattr(workers.subprocess, "Popen", popen)
+    with pytest.raises(OSError, match="no more processes"):
+        list(train_all([job("x")], quiet=True))
+
+
 def test_what_a_process_leaves_behind_is_put_into_words(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "for want of memory" in workers._death(-signal.SIGKILL, "")
     assert workers._death(-signal.SIGSEGV, "") == "Its process was ended by SIGSEGV."

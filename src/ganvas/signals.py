@@ -38,6 +38,16 @@ class Stop:
         finally:
             self.raising = False
 
+    @contextmanager
+    def raised_once(self) -> Iterator[None]:
+        """A first request that comes in the block only ends the block."""
+        try:
+            with self.raised():
+                yield
+        except KeyboardInterrupt:
+            if not self or self.at_once:
+                raise
+
     @property
     def overdue(self) -> bool:
         """Whether the first request is older than PATIENCE."""

@@ -10,7 +10,7 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from importlib import import_module
@@ -37,7 +37,7 @@ _MEMORY = 100 << 20
 _PAUSE = 0.2
 
 
-def there(jobs: Sequence[Job], address: str, quiet: bool) -> Iterator[Outcome]:
+def there(jobs: Sequence[Job], address: str, quiet: bool, meanwhile: Callable[[], object]) -> Iterator[Outcome]:
     """`train_all` on the cluster at `address`, or one of this machine alone ("local").
 
     Raises:
@@ -65,6 +65,8 @@ def there(jobs: Sequence[Job], address: str, quiet: bool) -> Iterator[Outcome]:
         }
         told = False
         try:
+            with stop.raised_once():
+                meanwhile()
             while refs:
                 if stop and not told:
                     told = True

@@ -6,7 +6,7 @@ import json
 import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from ganvas.config import differences, leaves, replace, to_json
 from ganvas.data import open_images
 from ganvas.errors import GanvasError
 from ganvas.files import make_folder, write_json, write_text
+from ganvas.judge.real import Kept
 from ganvas.recipes import RECIPES
 from ganvas.runs import snapshot
 from ganvas.runs.folder import Run
@@ -153,30 +154,40 @@ class _Making:
         self.asked, self.settings, self.quiet, self.command = asked, settings, quiet, command
         self.rows: dict[tuple[str, str], dict[str, Any]] = {}
         self.costs: dict[str, dict[str, Any]] = {}
+        self.kept = Kept()
 
     def all(self, workers: int, ray: str | None) -> Comparison:
         """Everything trained, judged and written."""
         owner = {job.run.path: entrant for entrant, job in self.plan}
         for entrant in self.competing:
             for run in entrant.runs:
-                self.add(entrant, run)
+                self.add(entrant, run, shown=not self.quiet)
         written = -math.inf
         if self.rows and self.plan:
             self.write()
             written = time.monotonic()
-        with closing(train_all([job for _, job in self.plan], workers=workers, ray=ray, quiet=self.quiet)) as outcomes:  # type: ignore[type-var]
+        jobs, at_once = [job for _, job in self.plan], {"workers": workers, "ray": ray, "quiet": self.quiet}
+        with closing(train_all(jobs, **at_once, meanwhile=self.prepare)) as outcomes:  # type: ignore[type-var]
             try:
                 for ended, outcome in enumerate(outcomes, 1):
-                    self.add(owner[outcome.job.run.path], outcome.job.run, outcome)
-                    if ended < len(self.plan) and time.monotonic() > written + PAUSE:
+                    last = ended == len(self.plan)  # others train beside the judging, and show bars of their own
+                    self.add(owner[outcome.job.run.path], outcome.job.run, outcome, shown=last and not self.quiet)
+                    if not last and time.monotonic() > written + PAUSE:
                         self.write()
                         written = time.monotonic()
             except KeyboardInterrupt:
+                outcomes.close()  # what trains is saved first  # type: ignore[attr-defined]
                 told = f"; {self.write().report} tells what is done" if self.rows else ""
                 raise KeyboardInterrupt(f"stopped; the same command goes on{told}") from None
         return self.write()
 
-    def add(self, entrant: Entrant, run: Run, outcome: Outcome | None = None) -> None:
+    def prepare(self) -> None:
+        """What judging needs of the real pictures, while the first trainings go on; trouble is told by the judging."""
+        for options in dict.fromkeys(entrant.config.pictures.options() for entrant in self.competing):
+            with suppress(GanvasError):
+                measured.prepare(options, self.settings, self.kept)
+
+    def add(self, entrant: Entrant, run: Run, outcome: Outcome | None = None, *, shown: bool = False) -> None:
         """One training's row: whatever of it can be known, and what went wrong. A stopped one is not judged."""
         trouble, seed = (outcome.trouble, outcome.job.config.seed) if outcome else ("", None)
         row: dict[str, Any] = {
@@ -199,7 +210,7 @@ class _Making:
                 self.costs[entrant.name] = measured.cost(run)
             row["flops"] = self.costs[entrant.name]["flops_an_image"]["training"] * row["nimg"]
             row |= {"health": measured.health(run), "curves": measured.curves(run)}
-            row["evaluation"] = measured.judged(run, self.settings, self.path / "judged", shown=not self.quiet)
+            row["evaluation"] = measured.judged(run, self.settings, self.path / "judged", kept=self.kept, shown=shown)
         except (GanvasError, KeyError) as error:  # a run that cannot be judged stays in the report as such
             row["trouble"] = row["trouble"] or str(error).splitlines()[0]
 
@@ -292,7 +303,8 @@ def _planned(
     folders = slugs(competing)
 
     def job(entrant: Entrant, seed: int) -> Job:
-        config = replace(entrant.config, kimg=before["kimg"][entrant.name], seed=seed)
+        kimg = before["kimg"][entrant.name]
+        config = replace(entrant.config, kimg=kimg, seed=seed, plot=False)  # the report has the curves
         return Job(config, entrant.recipe, path / "runs", f"{folders[entrant.name]}-seed{seed}")
 
     return [(e, job(e, seed)) for seed in range(seeds) for e in competing if not e.runs]

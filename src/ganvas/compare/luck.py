@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 LEVEL = 0.95
 """Of every interval."""
@@ -85,6 +84,8 @@ def _interval(x: np.ndarray, y: np.ndarray, paired: bool) -> tuple[float | None,
     estimate = float(x.mean() - y.mean())
     if spread <= 1e-12 * max(abs(x).max(), abs(y).max(), 1e-300):  # every seed says the same: t is not defined
         return estimate, estimate, None
+    from scipy import stats  # half a second's import
+
     found: Any = stats.ttest_rel(x, y) if paired else stats.ttest_ind(x, y, equal_var=False)
     interval = found.confidence_interval(LEVEL)
     return float(interval.low), float(interval.high), float(found.pvalue)

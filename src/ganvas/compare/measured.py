@@ -12,21 +12,23 @@ import torch
 from PIL import Image
 
 from ganvas import canvas
+from ganvas.data import PictureOptions
 from ganvas.devices import choose
 from ganvas.doctor.reading import diagnose
 from ganvas.doctor.tell import verdict
 from ganvas.errors import GanvasError
 from ganvas.files import make_folder, write_json
 from ganvas.judge import features
-from ganvas.judge.counting import counter
 from ganvas.judge.evaluate import LEAST, closest, evaluate
 from ganvas.judge.modes import decided
-from ganvas.judge.reference import reference
+from ganvas.judge.real import Kept, counted, opened, real_side
+from ganvas.judge.reference import Reference
 from ganvas.networks import Shape
 from ganvas.runs import snapshot
 from ganvas.runs.folder import Run
 from ganvas.runs.log import read_lines
 from ganvas.sample import load
+from ganvas.threads import computing
 from ganvas.training.estimate import estimate, round_flops
 
 CURVES = ("D/loss", "G/loss", "D/real", "D/fake", "quality", "D/moves", "G/moves", "D/gradient", "G/gradient")
@@ -133,41 +135,55 @@ def curves(run: Run) -> dict[str, dict[str, list[float]]]:
     return found
 
 
-def judged(run: Run, settings: Settings, kept: Path, *, shown: bool = False) -> dict[str, Any]:
+@computing()
+def prepare(options: PictureOptions, settings: Settings, kept: Kept) -> None:
+    """Computes what `judged` needs of the real pictures, before there is a run to judge.
+
+    Raises:
+        GanvasError: as `judged`.
+    """
+    real = opened(options, settings.count, kept)
+    n, device = min(settings.count, len(real.held_rows)), str(choose(settings.device))
+    real_side(real, n, settings.extractor, settings.weights, device, kept).prepare()
+
+
+def judged(
+    run: Run, settings: Settings, folder: Path, *, kept: Kept | None = None, shown: bool = False
+) -> dict[str, Any]:
     """The evaluation of its newest snapshot, and where pictures of it lie; found again if it was made before.
 
     Args:
-        kept: a folder for what was found; nothing is written into the run.
+        folder: for what was found; nothing is written into the run.
+        kept: what was computed of the real pictures before.
         shown: show progress.
 
     Raises:
         GanvasError: no snapshot yet, its data are gone, or too few pictures.
     """
-    folder = kept / _key(run, settings)
+    kept, folder = kept or Kept(), folder / _key(run, settings)
     try:
         return json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         make_folder(folder)
     found = evaluate(
         run, count=settings.count, extractor=settings.extractor, weights=settings.weights,
-        device=settings.device, progress=shown,
+        device=settings.device, progress=shown, kept=kept,
     )  # fmt: skip
     if (pairs := closest(found)) is not None:
         canvas.save(pairs, folder / "closest.png")
-    _draw(run, folder)
+    _draw(run, folder, opened(run.config.pictures.options(), settings.count, kept), kept)
     value = {**found.to_json(), "pictures": folder.name}
     write_json(folder / "evaluation.json", value)
     return value
 
 
-def _draw(run: Run, folder: Path) -> None:
+def _draw(run: Run, folder: Path, real: Reference, kept: Kept) -> None:
     """Pictures of the newest snapshot: classes.png (where the data have classes) and walk.png."""
     sampler = load(run)
     label = 0 if sampler.card.shape.classes else None
     frames = np.concatenate([p.numpy() for p in sampler.walk(range(STOPS), frames=STEPS, label=label)])
     canvas.save(canvas.grid(frames[: STEPS * (STOPS - 1)], 2 * STEPS), folder / "walk.png")
-    real = reference(run.config.pictures.options(), SEARCHED)
-    looker = counter(real)
+    looker = counted(real, kept)
     if looker is None or looker.probabilities is None or real.images.classes > 100:
         return
     drawn = sampler.sample(range(SEARCHED))

@@ -18,6 +18,7 @@ from ganvas.data import ImageSet, cache
 from ganvas.data.progress import bar
 from ganvas.errors import GanvasError
 from ganvas.judge.features import Extractor, described, digest, fitted, keep, of_set
+from ganvas.training.optimisers import AdamW
 
 VERSION = 2
 """Counted up when the network or its training changes: older ones are then trained anew."""
@@ -109,7 +110,7 @@ def _train(trained: nn.Sequential, train: ImageSet, progress: bool) -> None:
         for layer in trained.modules():
             if isinstance(layer, nn.Conv2d | nn.Linear | nn.BatchNorm2d):
                 layer.reset_parameters()
-        adam = torch.optim.AdamW(trained.parameters(), weight_decay=1e-3, fused=True)
+        adam = AdamW(trained.parameters(), weight_decay=1e-3, fused=True)
         trained.train()
         order, seen, end = torch.empty(0, dtype=torch.long), 0, total
         while seen < end:

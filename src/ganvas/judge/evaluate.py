@@ -18,19 +18,16 @@ from ganvas.data.stacked import NAME as STACKED
 from ganvas.devices import choose
 from ganvas.errors import GanvasError
 from ganvas.judge import features, measures, modes, subject
-from ganvas.judge.counting import counter, own
 from ganvas.judge.features import Extractor
-from ganvas.judge.measures import MEASURES, Measure, Side, Value
-from ganvas.judge.memorisation import Memorisation, memorisation
-from ganvas.judge.reference import Reference, reference
+from ganvas.judge.measures import MEASURES, Measure, Value
+from ganvas.judge.memorisation import Memorisation, compared
+from ganvas.judge.real import PIXELS, Kept, opened, real_side, side
+from ganvas.judge.reference import Reference
 from ganvas.judge.subject import Subject
 from ganvas.runs import log, snapshot
 from ganvas.runs.folder import Run
 from ganvas.sample import load
 from ganvas.threads import computing
-
-PIXELS = 2000
-"""Pictures of each side whose pixels are compared, and not only their features."""
 
 LEAST = 10
 """Pictures on each side, under which nothing is measured."""
@@ -123,6 +120,7 @@ def evaluate(
     quick: bool = False,
     device: str = "auto",
     progress: bool = False,
+    kept: Kept | None = None,
 ) -> Evaluation:
     """Judges a run (its newest snapshot), one snapshot, or pictures, by comparison with real ones.
 
@@ -137,54 +135,43 @@ def evaluate(
         quick: only the two distances, precision, recall and the classes.
         device: where to compute.
         progress: show bars on the terminal.
+        kept: what evaluations before this one computed of the same real pictures.
 
     Raises:
         GanvasError: nothing usable there, sides of different sizes, too few pictures, or missing weights.
     """
     if count < LEAST:
         raise GanvasError(f"--count is {count}.", expected=f"at least {LEAST}, better 10000")
-    place = str(choose(device))
-    real, judged = _opened(what, against, held_out, count, truncation, place)
+    place, kept = str(choose(device)), kept or Kept()
+    real, judged = _opened(what, against, held_out, count, truncation, place, kept)
     n = min(count, judged.count or count, len(real.held_rows))
     if n < LEAST:
         raise GanvasError(
             f"{judged.name} and {real.images.name} leave {n} pictures to compare.",
             expected=f"at least {LEAST} on each side, better thousands",
         )
-    seen = _extractor(extractor, weights, real, place, progress)
-    counting = seen if seen.name == "classifier" else counter(real, progress=progress)
-    rows, held = np.arange(n), measures.spread(real.held_rows, n)
+    ours = real_side(real, n, extractor, weights, place, kept, quick=quick, progress=progress)
+    seen, counting = ours.seen, ours.counting
     with tempfile.TemporaryFile() as file:  # drawn once, looked at by several; memory may not hold them
         drawn = np.memmap(file, np.uint8, "w+", shape=(n, *judged.shape))
         _draw(judged, drawn, progress)
 
-        def side(by: Extractor) -> tuple[np.ndarray, np.ndarray]:
-            """The features of the judged pictures, and of as many held-out ones."""
-            found = features.of(features.chunks(drawn, rows), by, count=n, progress=progress)
-            return found, features.of_set(real.held, held, by, progress=progress)
-
-        matrices = side(seen)
-        chances: tuple[np.ndarray | None, np.ndarray | None] = (None, None)
-        if counting is not None and counting.probabilities is not None:
-            by_class = matrices if counting is seen else side(counting)
-            chances = counting.probabilities(by_class[0]), counting.probabilities(by_class[1])
-        pixels = np.array(drawn[:PIXELS]), real.held.images[measures.spread(held, PIXELS)]
-    candidate, rival = (Side(*parts) for parts in zip(matrices, pixels, chances, strict=True))
-    copies_told = not quick and real.held is not real.images  # by all training pictures, not only those beside
-    looked_at = np.arange(len(real.images)) if copies_told else real.rows
-    known_features = features.of_set(real.images, looked_at, seen, progress=progress)
-    beside = known_features[real.rows] if copies_told else known_features
-    known = Side(beside, real.images.images[measures.spread(real.rows, min(n, PIXELS))])
+        candidate = side(
+            lambda by: features.of(features.chunks(drawn, np.arange(n)), by, count=n, progress=progress),
+            np.array(drawn[:PIXELS]),
+            seen,
+            counting,
+        )
 
     groups = [measures.distances, measures.manifolds]
     groups += [] if quick else [measures.told_apart, measures.textures]
     groups += [] if counting is None else [measures.classes(real.shares)]
     values: dict[str, Value] = {}
-    for group in groups:
-        values |= measures.measured(group, candidate, rival, known)
+    for i, group in enumerate(groups):
+        values |= measures.measured(group, candidate, ours.rival, ours.known, ours.floors.setdefault(i, {}))
     copying, panel = None, None
-    if copies_told:
-        copying = memorisation(matrices[0], known_features, matrices[1], measures.SEED, n_pairs=min(PAIRS, n))
+    if ours.originals is not None:
+        copying = compared(candidate.features, ours.originals, n_pairs=min(PAIRS, n))
         panel = _panel(judged, real, copying)
     protocol = {
         "features": seen.told(),
@@ -194,12 +181,18 @@ def evaluate(
         "versions": snapshot.versions(),
     }
     ordered = {name: values[name] for name in MEASURES if name in values}
-    notes = _notes(n, matrices[0].shape[1], real, counting)
+    notes = _notes(n, candidate.features.shape[1], real, counting)
     return Evaluation(judged.name, ordered, copying, protocol, notes, panel)
 
 
 def _opened(
-    what: Run | Path | str, against: str | None, held_out: str | None, count: int, truncation: float, device: str
+    what: Run | Path | str,
+    against: str | None,
+    held_out: str | None,
+    count: int,
+    truncation: float,
+    device: str,
+    kept: Kept,
 ) -> tuple[Reference, Subject]:
     path = what.path if isinstance(what, Run) else Path(what)
     if not any((path / name).exists() for name in ("config.json", "card.json", "G.safetensors")):
@@ -209,7 +202,7 @@ def _opened(
                 expected="--against, the real pictures",
                 mend=f"ganvas evaluate {what} --against mnist",
             )
-        real = reference(PictureOptions(against), count, held_out=held_out)
+        real = opened(PictureOptions(against), count, kept, held_out)
         size = "x".join(map(str, real.images.resolution))
         judged = subject.of_images(open_images(PictureOptions(str(what))))
         if judged.shape != real.images.images.shape[1:]:
@@ -231,20 +224,8 @@ def _opened(
         options = run.config.pictures.options()
     else:
         options = PictureOptions(against, "train", f"{shape.height}x{shape.width}", shape.channels)  # type: ignore[arg-type]
-    real = reference(options, count, held_out=held_out)
+    real = opened(options, count, kept, held_out)
     return real, subject.of_generator(sampler, real.shares, truncation)
-
-
-def _extractor(
-    asked: str | nn.Module | Extractor, weights: Path | str | None, real: Reference, device: str, progress: bool
-) -> Extractor:
-    if isinstance(asked, Extractor):
-        return asked
-    if isinstance(asked, nn.Module):
-        return features.own(asked, device=device)
-    if asked == "classifier" and weights is None:
-        return own(real, progress=progress)
-    return features.named(asked, weights=None if weights is None else Path(weights), device=device)
 
 
 def _draw(judged: Subject, drawn: np.ndarray, progress: bool) -> None:

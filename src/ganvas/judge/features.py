@@ -116,18 +116,27 @@ def of_set(images: ImageSet, rows: np.ndarray, extractor: Extractor, *, progress
     """`of` the chosen rows (int64, ascending) of a set, kept in the cache under everything that changes them."""
     rows_digest = hashlib.sha256(rows.tobytes()).hexdigest()
     key = cache.key("features", images.fingerprint, rows_digest, extractor.told(), torch.__version__)
+
+    def make() -> np.ndarray:
+        return of(chunks(images.images, rows), extractor, count=len(rows), progress=progress)
+
+    return remembered(key, len(rows), make)
+
+
+def remembered(key: str, count: int, make: Callable[[], np.ndarray]) -> np.ndarray:
+    """An array of `count` rows from the cache; where it is not there whole, from `make`, and kept."""
     path = cache.root() / "features" / f"{key}.npy"
     try:
         found = np.load(path, allow_pickle=False)
-        if len(found) == len(rows):
+        if len(found) == count:
             return found
     except (OSError, ValueError, EOFError):
         pass
-    matrix = of(chunks(images.images, rows), extractor, count=len(rows), progress=progress)
+    array = make()
     content = io.BytesIO()
-    np.save(content, matrix)
+    np.save(content, array)
     keep(path, content.getvalue())
-    return matrix
+    return array
 
 
 def chunks(images: np.ndarray, rows: np.ndarray) -> Iterator[Tensor]:

@@ -52,13 +52,26 @@ class Side:
         return len(self.features)
 
     @cached_property
+    def moments(self) -> metrics.Moments:
+        """Of the features."""
+        return metrics.moments(self.features, "real")
+
+    @cached_property
     def nearest(self) -> np.ndarray:
         """Distances of each picture's features to its nearest other ones of this side, float64 [n NEAREST]."""
         return neighbours.nearest(self.features, self.features, NEAREST, leave_out_self=True)[0]
 
     def cut(self, count: int) -> "Side":
         """At most so many pictures, spread over all, without their probabilities."""
-        return self if count >= len(self) else Side(spread(self.features, count), self.pixels)
+        if count >= len(self):
+            return self
+        if count not in self._cuts:
+            self._cuts[count] = Side(spread(self.features, count), self.pixels)
+        return self._cuts[count]
+
+    @cached_property
+    def _cuts(self) -> "dict[int, Side]":
+        return {}
 
     def fifths(self) -> "list[Side]":
         """Five disjoint parts, every fifth picture each."""
@@ -139,7 +152,7 @@ def spread(rows: np.ndarray, count: int) -> np.ndarray:
 
 def distances(sides: Sequence[Side], real: Side) -> list[dict[str, float]]:
     """How far the clouds of features are apart."""
-    there = metrics.moments(real.features, "real")
+    there = real.moments
     sizes = [min(1000, len(judged), len(real)) for judged in sides]
     plans = [(min(100, LOOKED_AT * -(-len(judged) // size)), size) for judged, size in zip(sides, sizes, strict=True)]
     kernels = metrics.kernels([judged.features for judged in sides], real.features, SEED, plans)
@@ -221,10 +234,19 @@ def classes(shares: np.ndarray | None) -> Group:
     return lambda sides, _: [of_one(judged) for judged in sides]
 
 
-def measured(group: Group, judged: Side, held_out: Side, real: Side) -> dict[str, Value]:
-    """A group's values, each with its floor and its error."""
+def measured(
+    group: Group, judged: Side, held_out: Side, real: Side, floors: dict[str, float] | None = None
+) -> dict[str, Value]:
+    """A group's values, each with its floor and its error.
+
+    Args:
+        floors: those of the same group, held-out and real sides; an empty dictionary is filled with them.
+    """
+    floors = {} if floors is None else floors
     fifths = judged.fifths() if len(judged) >= LEAST_FOR_ERROR else []
-    values, floors, *parts = group([judged, held_out, *fifths], real)
+    values, *parts = group([judged, *([] if floors else [held_out]), *fifths], real)
+    if not floors:
+        floors.update(parts.pop(0))
     errors = {name: _error([part[name] for part in parts]) for name in values}
     return {name: Value(value, floors.get(name), errors[name]) for name, value in values.items()}
 

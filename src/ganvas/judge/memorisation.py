@@ -4,12 +4,16 @@ Features are float [n f], distances Euclidean. On CIFAR-10 authenticity and C_T 
 distances show (Stein et al. 2023, section 5): read the ratio and the copies first, and look at the pairs.
 """
 
+import hashlib
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
-from sklearn.cluster import KMeans
 
+from ganvas.data import cache
 from ganvas.errors import GanvasError
+from ganvas.judge.features import remembered
 from ganvas.judge.metrics import check, moments
 from ganvas.judge.neighbours import nearest
 
@@ -46,10 +50,62 @@ class Memorisation:
     pairs: np.ndarray
 
 
+@dataclass(frozen=True, eq=False)
+class Originals:
+    """Real pictures that fakes are tested against, and what is computed of them once for any number of generators.
+
+    Attributes:
+        train: float [m f], what the generators were trained with.
+        held_out: float [l f] of the same source, never trained with.
+        seed: of the k-means cells.
+    """
+
+    train: np.ndarray
+    held_out: np.ndarray
+    seed: int
+
+    @cached_property
+    def held_distances(self) -> np.ndarray:
+        """Of each held-out picture to its nearest training picture, float64 [l]; kept in the cache."""
+        sides = (hashlib.sha256(side.tobytes()).hexdigest() for side in (self.held_out, self.train))
+        key = cache.key("held-out distances", *sides)
+        return remembered(key, len(self.held_out), lambda: nearest(self.held_out, self.train, 1)[0][:, 0])
+
+    @cached_property
+    def components(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Mean and principal axes of the training pictures; None where they have no more than DIMENSIONS features."""
+        if self.train.shape[1] <= DIMENSIONS:
+            return None
+        own = moments(self.train)
+        return own.mean, np.linalg.eigh(own.covariance)[1][:, -DIMENSIONS:]
+
+    def projected(self, side: np.ndarray) -> np.ndarray:
+        """A side in these components, float64 [n min(f, 64)]."""
+        if self.components is None:
+            return side.astype(np.float64)
+        mean, axes = self.components
+        return (side - mean) @ axes
+
+    @cached_property
+    def cells(self) -> "tuple[Any, list[tuple[np.ndarray, np.ndarray]]]":
+        """k-means of the training pictures; of each cell the training pictures, and the held-out ones' distances."""
+        from sklearn.cluster import KMeans  # a second's import
+
+        train, held_out = self.projected(self.train), self.projected(self.held_out)
+        found = KMeans(min(CELLS, len(train)), n_init=10, random_state=self.seed)  # pyright: ignore[reportArgumentType]
+        found.fit(train)
+        of_held, parts = found.predict(held_out), []
+        for cell in range(found.n_clusters):
+            held, near = held_out[of_held == cell], train[found.labels_ == cell]
+            enough = len(held) >= ENOUGH and len(near) >= 2
+            parts.append((near, nearest(held, near, 1)[0][:, 0] if enough else np.empty(0)))
+        return found, parts
+
+
 def memorisation(
     fake: np.ndarray, train: np.ndarray, held_out: np.ndarray, seed: int, n_pairs: int = 16
 ) -> Memorisation:
-    """The four tests and the closest pairs.
+    """The four tests and the closest pairs; see `compared` for several generators.
 
     Args:
         fake: float [n f].
@@ -61,9 +117,15 @@ def memorisation(
     Raises:
         GanvasError: half of the held-out pictures are training pictures; as `check`.
     """
-    check(fake=fake, train=train, held_out=held_out)
+    return compared(fake, Originals(train, held_out, seed), n_pairs)
+
+
+def compared(fake: np.ndarray, against: Originals, n_pairs: int) -> Memorisation:
+    """`memorisation` of one of several generators, whose real pictures are the same."""
+    train = against.train
+    check(fake=fake, train=train, held_out=against.held_out)
     distances, indices = (of[:, 0] for of in nearest(fake, train, 1))
-    held = nearest(held_out, train, 1)[0][:, 0]
+    held = against.held_distances
     fake_distance, held_out_distance = float(np.median(distances)), float(np.median(held))
     if not held_out_distance:
         raise GanvasError(
@@ -76,7 +138,7 @@ def memorisation(
         ratio=fake_distance / held_out_distance,
         copies=float((distances <= np.quantile(held, 0.01)).mean()),
         authenticity=float((distances > _own_distance(train, indices)).mean()),
-        c_t=copying(fake, train, held_out, seed),
+        c_t=_c_t(fake, against),
         pairs=np.stack([closest, indices[closest]], axis=1),
     )
 
@@ -89,14 +151,17 @@ def copying(fake: np.ndarray, train: np.ndarray, held_out: np.ndarray, seed: int
     answer is None. Differs from dgm-eval only in leaving out the ½ of a continuity correction.
     """
     check(fake=fake, train=train, held_out=held_out)
-    fake, train, held_out = _components(train, fake, train, held_out)
-    cells = KMeans(min(CELLS, len(train)), n_init=10, random_state=seed).fit(train)  # pyright: ignore[reportArgumentType]
-    of_fake, of_held, of_train = cells.predict(fake), cells.predict(held_out), cells.labels_
-    scores, weights = [], []
-    for cell in range(cells.n_clusters):
-        some, held, near = fake[of_fake == cell], held_out[of_held == cell], train[of_train == cell]
+    return _c_t(fake, Originals(train, held_out, seed))
+
+
+def _c_t(fake: np.ndarray, against: Originals) -> float | None:
+    fake = against.projected(fake)
+    cells, parts = against.cells
+    of_fake, scores, weights = cells.predict(fake), [], []
+    for cell, (near, held) in enumerate(parts):
+        some = fake[of_fake == cell]
         if min(len(some), len(held)) >= ENOUGH and len(near) >= 2:
-            scores.append(_mann_whitney(nearest(some, near, 1)[0][:, 0], nearest(held, near, 1)[0][:, 0]))
+            scores.append(_mann_whitney(nearest(some, near, 1)[0][:, 0], held))
             weights.append(len(held))
     return float(np.average(scores, weights=weights)) if scores else None
 
@@ -108,15 +173,6 @@ def _own_distance(train: np.ndarray, indices: np.ndarray) -> np.ndarray:
         rows = np.array([rows[0], (rows[0] + 1) % len(train)])
     distances, found = nearest(train[rows], train, 2)
     return np.where(found[:, 0] == rows, distances[:, 1], distances[:, 0])[where]  # an equal row may come first
-
-
-def _components(of: np.ndarray, *sides: np.ndarray) -> list[np.ndarray]:
-    """The sides in the principal components of one of them, float64 [n min(f, 64)]; no wider ones are as they were."""
-    if of.shape[1] <= DIMENSIONS:
-        return [side.astype(np.float64) for side in sides]
-    own = moments(of)
-    axes = np.linalg.eigh(own.covariance)[1][:, -DIMENSIONS:]
-    return [(side - own.mean) @ axes for side in sides]
 
 
 def _mann_whitney(a: np.ndarray, b: np.ndarray) -> float:

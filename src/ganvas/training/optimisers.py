@@ -24,6 +24,12 @@ class Adam(_Eager, optim.Adam):
     step = torch.no_grad()(unwrap(optim.Adam.step))
 
 
+class AdamW(_Eager, optim.AdamW):
+    """Loshchilov & Hutter 2019."""
+
+    step = torch.no_grad()(unwrap(optim.AdamW.step))
+
+
 class RMSprop(_Eager, optim.RMSprop):
     """Tieleman & Hinton 2012."""
 
