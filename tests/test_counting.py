@@ -36,3 +36,19 @@ def test_backward_and_double_backward_are_counted_too() -> None:
     with counter:
         slope.square().sum().backward()
     assert counter.total == 240 + 4 * 120
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("groups", [1, 4])
+def test_each_gradient_of_a_convolution_costs_as_much_as_its_forward_pass(groups: int, transposed: bool) -> None:
+    """A weight meets each place once in each of the three; 2·n·h·w·out·(in / groups)·3·3 operations, edges included."""
+    x, w = torch.randn(2, 8, 6, 6, requires_grad=True), torch.randn(8, 8 // groups, 3, 3, requires_grad=True)
+    convolve = torch.nn.functional.conv_transpose2d if transposed else torch.nn.functional.conv2d
+    forward = 2 * 2 * 36 * 8 * (8 // groups) * 9
+    with FlopCounter() as counter:
+        out = convolve(x, w, padding=1, groups=groups).square().sum()
+    assert counter.total == forward
+    for asked in ([x], [w], [x, w]):
+        with FlopCounter() as counter:
+            torch.autograd.grad(out, asked, retain_graph=True)
+        assert counter.total == len(asked) * forward

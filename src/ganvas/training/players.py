@@ -159,7 +159,11 @@ class Players:
                 player.grow(knobs["growth"])
         self.lens.p = knobs["augment_p"] if self.ada is None else self.ada.p
         self.lens.noise = knobs["noise"]
-        torch.manual_seed(self._seed(nimg, 1) + distributed.rank())
+        seed = self._seed(nimg, 1) + distributed.rank()
+        if self.device.type == "cpu":  # the same numbers; torch.manual_seed formats a stack for each absent device
+            torch.default_generator.manual_seed(seed)
+        else:
+            torch.manual_seed(seed)
 
     def _prepared(self, batch: Batch) -> Batch:
         """Reals as D is shown them, and the labels where they are learnt."""
