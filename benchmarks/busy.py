@@ -29,10 +29,10 @@ def commands(arguments: argparse.Namespace, run: Path, out: Path) -> dict[str, l
     mnist, train = str(arguments.mnist), ["--new", "--quiet", "--no-plot", "--out", str(out)]
     preview = ["--size", "160", "--preset", "preview", "--quiet", "-o", str(out / "styled.png")]
     return {
-        "train digits, 60 kimg": ["train", "digits", "--kimg", "60", *train],
-        "train mlp, 60 kimg": ["train", "mlp", "--data", mnist, "--kimg", "60", *train],
-        "train cnn, 3 kimg": ["train", "cnn", "--data", mnist, "--kimg", "3", *train],
-        "train stylegan, 4 kimg": ["train", "stylegan", "--data", mnist, "--width", "64", "--kimg", "4", *train],
+        "train digits, 40 kimg": ["train", "digits", "--kimg", "40", *train],
+        "train mlp, 40 kimg": ["train", "mlp", "--data", mnist, "--kimg", "40", *train],
+        "train cnn, 2 kimg": ["train", "cnn", "--data", mnist, "--kimg", "2", *train],
+        "train stylegan, 3 kimg": ["train", "stylegan", "--data", mnist, "--width", "64", "--kimg", "3", *train],
         "train --dry-run": ["train", "cnn", "--data", mnist, "--dry-run"],
         "sample, 2,000 pictures": ["sample", str(run), "--seeds", "0-1999", "--out", str(out / "grid.png")],
         "evaluate, 2,000 pictures": ["evaluate", str(run), "--count", "2000"],
