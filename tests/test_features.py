@@ -126,6 +126,30 @@ def test_a_classifier_learns_and_is_kept(tmp_path: Path, monkeypatch: pytest.Mon
     assert classifier(images).digest == first.digest
 
 
+def test_the_embedded_digits_have_a_classifier_that_is_shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GANVAS_CACHE", str(tmp_path))
+    monkeypatch.setattr("ganvas.judge.classifier._train", lambda *_: pytest.fail("it is trained anew"))
+    train, held_out = (open_images(PictureOptions("digits", split)) for split in ("train", "test"))
+    assert classifier(train, held_out).facts["classifier_accuracy"] >= 0.98
+    assert not list(tmp_path.glob("classifiers/*"))
+
+
+@pytest.mark.slow
+def test_the_shipped_classifier_is_what_the_training_gives(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("GANVAS_CACHE", str(tmp_path))
+    train, held_out = (open_images(PictureOptions("digits", split)) for split in ("train", "test"))
+    assert held_out.labels is not None
+    kept = classifier(train)
+    monkeypatch.setattr("ganvas.judge.classifier.shipped", lambda _: tmp_path / "none")
+    anew = classifier(train)
+    told = []
+    for one in (kept, anew):
+        assert one.probabilities is not None
+        seen = features.of_set(held_out, np.arange(len(held_out)), one)
+        told.append(one.probabilities(seen).argmax(1))
+    assert (told[0] == told[1]).mean() >= 0.98
+
+
 def test_an_easy_set_is_learnt_from_fewer_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
 

@@ -9,7 +9,7 @@ import ganvas
 
 HOUSE = Path(ganvas.__file__).parent
 ROOMS = [
-    ("errors", "files", "schedule", "devices", "signals", "speed", "threads"),
+    ("errors", "files", "schedule", "devices", "optimisers", "signals", "speed", "threads"),
     ("data",),
     ("config",),
     ("recipes",),

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn, optim
 
-from ganvas.training import optimisers
+from ganvas import optimisers
 
 
 def trained(optimiser: type[optim.Optimizer], **knobs: object) -> tuple[list[torch.Tensor], dict]:

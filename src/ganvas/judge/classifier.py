@@ -6,11 +6,13 @@ takes about 20 s on two CPU cores. How often it is right on held-out pictures be
 
 from collections import deque
 from dataclasses import replace
+from importlib import resources
+from importlib.resources.abc import Traversable
 
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load, save
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -18,7 +20,7 @@ from ganvas.data import ImageSet, cache
 from ganvas.data.progress import bar
 from ganvas.errors import GanvasError
 from ganvas.judge.features import Extractor, described, digest, fitted, keep, of_set
-from ganvas.training.optimisers import AdamW
+from ganvas.optimisers import AdamW
 
 VERSION = 2
 """Counted up when the network or its training changes: older ones are then trained anew."""
@@ -72,15 +74,9 @@ def classifier(train: ImageSet, held_out: ImageSet | None = None, *, progress: b
             expected="labelled pictures of two classes or more",
             mend="put each class into a folder of its own, or use --features eye.",
         )
-    folder = cache.root() / "classifiers"
-    path = folder / f"{cache.key('classifier', VERSION, train.fingerprint)}.safetensors"
     with torch.random.fork_rng(devices=[]):
         trained = network(train.channels, train.classes).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    try:
-        trained.load_state_dict(load_file(path))
-    except (OSError, RuntimeError, SafetensorError):
-        _train(trained, train, progress)
-        keep(path, save({name: weight.contiguous() for name, weight in trained.state_dict().items()}))
+    _learnt(trained, train, progress)
     trained.eval().requires_grad_(False)
     head, body = trained[-1], trained[:-1]
 
@@ -96,6 +92,24 @@ def classifier(train: ImageSet, held_out: ImageSet | None = None, *, progress: b
     seen = of_set(held_out, np.arange(len(held_out)), found, progress=progress)
     right = probabilities(seen).argmax(1) == held_out.labels
     return replace(found, facts={"classifier_accuracy": round(float(right.mean()), 4)})
+
+
+def shipped(train: ImageSet) -> Traversable:
+    """The file that the package has for a set; the embedded digits have one (tools/train_digits_classifier.py)."""
+    return resources.files("ganvas.judge").joinpath(f"classifier-{VERSION}-{train.fingerprint}.safetensors")
+
+
+def _learnt(trained: nn.Sequential, train: ImageSet, progress: bool) -> None:
+    """The weights: shipped with the package, or kept in the cache, or trained now and kept."""
+    path = cache.root() / "classifiers" / f"{cache.key('classifier', VERSION, train.fingerprint)}.safetensors"
+    for file in (shipped(train), path):
+        try:
+            trained.load_state_dict(load(file.read_bytes()))
+            return
+        except (OSError, RuntimeError, SafetensorError):
+            continue
+    _train(trained, train, progress)
+    keep(path, save({name: weight.contiguous() for name, weight in trained.state_dict().items()}))
 
 
 def _train(trained: nn.Sequential, train: ImageSet, progress: bool) -> None:

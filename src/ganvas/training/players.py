@@ -19,9 +19,9 @@ from ganvas.game.moves import Game, Penalties, look, train_d, train_g
 from ganvas.game.objectives import objective
 from ganvas.game.remedies import Corrections
 from ganvas.networks import Generator, Shape
+from ganvas.optimisers import Adam, RMSprop
 from ganvas.schedule import Schedule
 from ganvas.training import distributed, ema
-from ganvas.training.optimisers import Adam, RMSprop
 
 Seen = dict[str, Tensor]
 
