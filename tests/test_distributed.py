@@ -95,7 +95,7 @@ def test_two_ranks_train_and_resume_the_run_of_one(pictures: Callable[..., Path]
     one_names, two_names = (sorted(p.name for p in run.path.rglob("*")) for run in runs)
     assert one_names == two_names
     for a, b in zip(*(list(read_lines(run.path / "stats.jsonl")) for run in runs), strict=True):
-        assert a.keys() == b.keys()
+        assert a.keys() - {"signs"} == b.keys() - {"signs"}  # looks keep to the clock: a slow machine has fewer
         assert a["D/loss"]["num"] == b["D/loss"]["num"]
         assert a["D/loss"]["mean"] == pytest.approx(b["D/loss"]["mean"], rel=1e-3)
     one_state, two_state = (checkpoint.read(run.state)[0] for run in runs)
