@@ -85,7 +85,14 @@ def interrupting() -> Iterator[None]:
 
 
 @contextmanager
-def _handled(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+def ending() -> Iterator[None]:
+    """Both end the process at once: for imports, within which a KeyboardInterrupt may be swallowed."""
+    with _handled(signal.SIG_DFL):
+        yield
+
+
+@contextmanager
+def _handled(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():  # only the main thread may listen
         yield
         return

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import tyro
 from tyro.conf import arg
 
+from ganvas import signals
 from ganvas.config import TrainConfig, to_json
 from ganvas.runs.folder import resolve
 
@@ -54,7 +55,8 @@ def train(argv: Sequence[str]) -> None:
         prog=f"ganvas train {first}",
         config=(tyro.conf.AvoidSubcommands, tyro.conf.OmitArgPrefixes),
     )
-    from ganvas.training import start
+    with signals.ending():
+        from ganvas.training import start
 
     if command.dry_run:
         if command.json:

@@ -77,6 +77,6 @@ def no_split(what: str, *, mend: str = "leave --split out.") -> NoSplit:
 def quoted(head: bytes) -> str:
     """The first bytes of a file, for a message."""
     if not head:
-        return "it is empty"
+        return "is empty"
     shown = head[:16].decode("latin-1")
     return f"begins with {shown!r}"
