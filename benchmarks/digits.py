@@ -20,10 +20,10 @@ from torch.nn import functional as F
 
 import ganvas
 from ganvas.data import PictureOptions, open_images, to_unit
-from ganvas.judge.metrics import frechet, moments
+from ganvas.evaluation.metrics import frechet, moments
 from ganvas.recipes import RECIPES
 from ganvas.runs.log import read_lines
-from ganvas.sample import parse_seeds
+from ganvas.sampling import parse_seeds
 
 
 def classifier(images: np.ndarray, labels: np.ndarray) -> nn.Sequential:

@@ -31,9 +31,9 @@ import torch
 from torch import Tensor, nn
 
 from ganvas.data import PictureOptions, open_images
-from ganvas.judge import features
-from ganvas.judge.evaluate import evaluate
-from ganvas.judge.metrics import frechet, kernel, moments
+from ganvas.evaluation import features
+from ganvas.evaluation.evaluation import evaluate
+from ganvas.evaluation.metrics import frechet, kernel, moments
 
 SUBSETS, SIZE = 100, 1000
 
@@ -51,7 +51,7 @@ PARTS = {
     "MS-SSIM": ["pyramids.ms_ssim_diversity"],
     "memorisation": ["memorisation.memorisation"],
 }
-"""What an evaluation consists of: functions of `ganvas.judge`, some of this checkout or an older one only."""
+"""What an evaluation consists of: functions of `ganvas.evaluation`, some of this checkout or an older one only."""
 
 WITHIN = ("features", "training the classifier")
 """Parts that are counted as such wherever they are called; others belong to the part that calls them."""
@@ -63,10 +63,10 @@ class Clock:
     def __init__(self) -> None:
         self.seconds = dict.fromkeys(PARTS, 0.0)
         self._inner: list[float] = []
-        modules = [module for name, module in sys.modules.items() if name.startswith("ganvas.judge")]
+        modules = [module for name, module in sys.modules.items() if name.startswith("ganvas.evaluation")]
         for part, functions in PARTS.items():
             for module, name in (function.split(".") for function in functions):
-                timed: Any = getattr(sys.modules[f"ganvas.judge.{module}"], name, None)
+                timed: Any = getattr(sys.modules[f"ganvas.evaluation.{module}"], name, None)
                 for other in modules if timed else ():
                     for key, value in list(vars(other).items()):
                         if value is timed:

@@ -28,10 +28,10 @@ from torch import nn
 from torch.nn import functional as F
 
 import ganvas
-from ganvas import canvas
+from ganvas import image_io
 from ganvas.data import ImageSet, PictureOptions, open_images, to_unit
 from ganvas.runs.log import read_lines
-from ganvas.sample import parse_seeds
+from ganvas.sampling import parse_seeds
 
 COMPARED = 2000
 """Pictures on each side of a distance; the faces are fewer (500 are held out)."""
@@ -210,10 +210,10 @@ def sheet(lines: list[dict[str, Any]], out: Path, path: Path) -> None:
         top = row * (cell + 6)
         ImageDraw.Draw(paper).text((4, top + cell // 2), recipe, fill="black", font=font, anchor="lm")
         for column, image in enumerate(ganvas.load(ganvas.Run(shown[recipe])).sample(seeds=range(across))):
-            drawn = canvas.picture(image).convert("RGB")
+            drawn = image_io.picture(image).convert("RGB")
             resize = Image.Resampling.NEAREST if drawn.width < 32 else Image.Resampling.LANCZOS
             paper.paste(drawn.resize((cell, cell), resize), (150 + column * (cell + 2), top))
-    canvas.save(paper, path)
+    image_io.save(paper, path)
 
 
 def main() -> None:

@@ -36,7 +36,7 @@ from gpu_report import BOXES
 from gpu_rounds import MEASURED, RANKS_BATCH, RANKS_ROUNDS, SAME, TINY_KNOBS, compared
 
 import ganvas
-from ganvas import canvas, signals
+from ganvas import image_io, interrupts
 from ganvas.config import TrainConfig, replace
 from ganvas.errors import GanvasError
 from ganvas.files import write_json, write_text
@@ -294,7 +294,7 @@ def told(sitting: Sitting, asked: Training, run: ganvas.Run) -> None:
         "images_per_s": ticks[-1]["nimg"] / ticks[-1]["seconds"],
     }
     drawn = ganvas.load(run, device=str(sitting.device)).sample(seeds=range(64))
-    canvas.save(canvas.grid(drawn, 8), sitting.kept / f"{sitting.name}.png")
+    image_io.save(image_io.grid(drawn, 8), sitting.kept / f"{sitting.name}.png")
     began = time.perf_counter()
     count = 100 if sitting.tiny else asked.count
     found["evaluation"] = ganvas.evaluate(run, count=count, quick=True, device=str(sitting.device)).to_json()
@@ -390,7 +390,7 @@ def called(command: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    with signals.interrupting():
+    with interrupts.interrupting():
         try:
             sys.exit(main())
         except KeyboardInterrupt:

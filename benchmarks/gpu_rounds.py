@@ -19,7 +19,7 @@ from ganvas.data import Batches, ImageSet
 from ganvas.networks import Shape
 from ganvas.recipes import RECIPES
 from ganvas.training import distributed, memory
-from ganvas.training.players import Players
+from ganvas.training.state import Players
 
 MEASURED: dict[str, tuple[tuple[int, int, int], dict[str, Any]]] = {
     "cnn-stable": ((1, 28, 28), {}),

@@ -26,10 +26,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ganvas.data import ImageSet, PictureOptions, open_images
-from ganvas.judge import features
-from ganvas.judge.eye import to_rgb
-from ganvas.judge.features import Extractor
-from ganvas.judge.metrics import frechet, moments
+from ganvas.evaluation import features
+from ganvas.evaluation.eye import to_rgb
+from ganvas.evaluation.features import Extractor
+from ganvas.evaluation.metrics import frechet, moments
 
 Damage = Callable[[ImageSet, np.ndarray, np.ndarray, int], np.ndarray]
 """(set, rows [n], other rows that may stand in, strength 1 to 5) -> uint8 [n c h w]."""

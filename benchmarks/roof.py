@@ -31,7 +31,7 @@ from ganvas.config import TrainConfig, replace
 from ganvas.networks import Shape
 from ganvas.recipes import RECIPES
 from ganvas.training import estimate, memory
-from ganvas.training.players import Players
+from ganvas.training.state import Players
 
 HERE = Path(__file__).resolve().parent.parent / "src"
 USUAL = {"digits": (1, 8, 8), "mnist": (1, 28, 28), "cifar10": (3, 32, 32), "celeba": (3, 64, 64)}

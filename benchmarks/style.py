@@ -34,9 +34,9 @@ from torch import Tensor
 
 from ganvas.style import networks, pictures
 from ganvas.style.colours import luminance
-from ganvas.style.goal import Look
 from ganvas.style.losses import gram_distance
 from ganvas.style.networks import Network
+from ganvas.style.objective import Look
 from ganvas.style.options import resolved
 from ganvas.style.plan import Plan, plan
 from ganvas.style.transfer import Iterate, followed, stylize

@@ -10,7 +10,7 @@ from typing import Any
 
 from ganvas.config import TrainConfig, from_json
 from ganvas.training import start
-from ganvas.training.players import Players
+from ganvas.training.state import Players
 
 A_ROUND = 0.003
 """Seconds added to each round."""

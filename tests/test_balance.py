@@ -11,8 +11,8 @@ from ganvas.config import Balance, replace
 from ganvas.game.balance import Referee
 from ganvas.networks import Shape
 from ganvas.runs.log import read_lines
-from ganvas.training.players import Players
 from ganvas.training.start import train
+from ganvas.training.state import Players
 
 SHAPE = Shape(1, 8, 8)
 

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from trying import tiny
 
-from ganvas.compare import budget
-from ganvas.compare.budget import Budget, asked, shared, within
+from ganvas.comparison import budget
+from ganvas.comparison.budget import Budget, asked, shared, within
 from ganvas.config import replace
 from ganvas.errors import GanvasError
 from ganvas.networks import Shape

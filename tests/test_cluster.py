@@ -15,9 +15,9 @@ import pytest
 import torch
 from trying import tiny
 
-from ganvas.compare import cluster
-from ganvas.compare.jobs import saved
-from ganvas.compare.workers import Job, Outcome, train_all
+from ganvas.comparison import cluster
+from ganvas.comparison.jobs import saved
+from ganvas.comparison.workers import Job, Outcome, train_all
 from ganvas.config import replace
 from ganvas.errors import GanvasError
 from ganvas.runs import checkpoint

@@ -16,14 +16,14 @@ import pytest
 from trying import ganvas as command
 from trying import tiny
 
-from ganvas.cli.compare import compare as verb
-from ganvas.compare import comparison, measured, worker
-from ganvas.compare.comparison import Comparison, compare
-from ganvas.compare.jobs import Job, Outcome, complete, reached, saved
+from ganvas.cli.comparison import compare as verb
+from ganvas.comparison import comparison, measurements, worker
+from ganvas.comparison.comparison import Comparison, compare
+from ganvas.comparison.jobs import Job, Outcome, complete, reached, saved
 from ganvas.config import replace
 from ganvas.errors import GanvasError
-from ganvas.judge import real
-from ganvas.judge.evaluate import evaluate
+from ganvas.evaluation import real
+from ganvas.evaluation.evaluation import evaluate
 from ganvas.recipes import RECIPES, Recipe
 from ganvas.runs.folder import Run
 from ganvas.runs.log import read_lines
@@ -55,7 +55,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[Comp
     (place / "fidelity.json").write_text('{"frechet_inception_distance": 7.25}')
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GANVAS_CACHE", str(cache))
-        patch.setattr("ganvas.judge.classifier.SEEN", 500)
+        patch.setattr("ganvas.evaluation.classifier.SEEN", 500)
         patch.setattr(comparison, "train_all", here)
         patch.setitem(RECIPES, "small", Recipe("small <i>MLPs</i>", "us", "", tiny()))
         yield compare(
@@ -67,7 +67,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[Comp
 @pytest.fixture(autouse=True)
 def _quickly(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GANVAS_CACHE", str(cache))
-    monkeypatch.setattr("ganvas.judge.classifier.SEEN", 500)
+    monkeypatch.setattr("ganvas.evaluation.classifier.SEEN", 500)
     monkeypatch.setattr(comparison, "train_all", here)
     monkeypatch.setitem(RECIPES, "small", Recipe("small <i>MLPs</i>", "us", "", tiny()))
 
@@ -129,7 +129,7 @@ def test_the_table_agrees_with_the_json(made: Comparison) -> None:
 def test_the_same_call_trains_and_judges_nothing_again_and_more_seeds_go_on(
     made: Comparison, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(measured, "evaluate", lambda *_, **__: pytest.fail("judged again"))
+    monkeypatch.setattr(measurements, "evaluate", lambda *_, **__: pytest.fail("judged again"))
     monkeypatch.setattr(worker, "train", lambda *_, **__: pytest.fail("trained again"))
     place = made.path.parent
     what: list[str | Path] = ["small", place / "00003-stylegan3 <afhq>", place / "fidelity.json"]
@@ -242,8 +242,8 @@ def test_a_thousand_points_are_thinned_and_their_ends_are_kept(made: Comparison)
     line = next(read_lines(path / "stats.jsonl"))
     more = [json.dumps({**line, "nimg": 10 * i, "seconds": i}) for i in range(1, 1001)]
     (path / "stats.jsonl").write_text("\n".join([*more, '{"nimg": 10010, "D/loss": "x", "G/loss": {"mean": null}}']))
-    curve = measured.curves(Run(path))["D/loss"]
-    assert len(curve["kimg"]) == measured.POINTS
+    curve = measurements.curves(Run(path))["D/loss"]
+    assert len(curve["kimg"]) == measurements.POINTS
     assert (curve["kimg"][0], curve["kimg"][-1], curve["seconds"][-1]) == (0.01, 10, 1000)
 
 

@@ -11,12 +11,12 @@ import pytest
 from trying import NARROW, tiny
 
 from ganvas.config import leaves
-from ganvas.doctor import tell
-from ganvas.doctor.conditions import Cure
-from ganvas.doctor.diagnosis import Diagnosis, diagnose
-from ganvas.doctor.history import History
-from ganvas.doctor.logs import read
-from ganvas.doctor.table import CONDITIONS
+from ganvas.diagnosis import tell
+from ganvas.diagnosis.diagnosis import Diagnosis, diagnose
+from ganvas.diagnosis.history import History
+from ganvas.diagnosis.logs.reader import read
+from ganvas.diagnosis.rules.conditions import Cure
+from ganvas.diagnosis.rules.table import CONDITIONS
 
 NAN, INF = float("nan"), float("inf")
 

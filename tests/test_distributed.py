@@ -37,7 +37,7 @@ from ganvas.config import TrainConfig, from_json
 from ganvas.data import Batches, open_images
 from ganvas.networks import Shape
 from ganvas.training import distributed
-from ganvas.training.players import Players
+from ganvas.training.state import Players
 from safetensors.torch import save_file
 
 config = from_json(TrainConfig, json.loads(sys.argv[1]))
@@ -126,7 +126,7 @@ def test_a_rank_that_dies_ends_the_run_with_a_usable_state(pictures: Callable[..
         "import json, os, sys\n"
         "from ganvas.config import TrainConfig, from_json\n"
         "from ganvas.training import start\n"
-        "from ganvas.training.players import Players\n"
+        "from ganvas.training.state import Players\n"
         "from ganvas.cli import told\n"
         "one_round = Players.round\n"
         "def round(self, batches, nimg):\n"

@@ -57,7 +57,7 @@ def test_what_does_not_fit_is_refused_with_the_batch_that_would(monkeypatch: pyt
     monkeypatch.setattr(estimating, "free_bytes", lambda device: needed.memory // 2)
     with pytest.raises(GanvasError, match=r"--microbatch \d+ keeps the batch") as refused:
         check_fits(estimate(config, Shape(1, 28, 28), CPU))
-    fits = int(refused.value.mend.split()[1])
+    fits = int(refused.value.fix.split()[1])
     assert 100 < fits < 256
     check_fits(estimate(replace(config, batch=fits), Shape(1, 28, 28), CPU))
     with pytest.raises(GanvasError, match="memory"):

@@ -13,10 +13,10 @@ import ganvas
 from ganvas.config import replace
 from ganvas.data import PictureOptions, open_images
 from ganvas.errors import GanvasError
-from ganvas.judge import evaluate as judge
-from ganvas.judge import measures, subject
-from ganvas.judge.evaluate import differing, evaluate
-from ganvas.judge.reference import reference
+from ganvas.evaluation import evaluation as judge
+from ganvas.evaluation import measures, subject
+from ganvas.evaluation.evaluation import differing, evaluate
+from ganvas.evaluation.reference import reference
 from ganvas.runs import log
 from ganvas.training import start
 
@@ -24,7 +24,7 @@ from ganvas.training import start
 @pytest.fixture
 def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
     """The digits, parted: to learn from, held out, and others; also damaged, copied and of one class."""
-    monkeypatch.setattr("ganvas.judge.classifier.SEEN", 6000)
+    monkeypatch.setattr("ganvas.evaluation.classifier.SEEN", 6000)
     whole = open_images(PictureOptions("digits"))
     assert whole.labels is not None
     order = np.random.default_rng(0).permutation(len(whole))
@@ -107,7 +107,7 @@ def test_every_number_carries_its_protocol(folders: dict[str, Path]) -> None:
 
 
 def test_a_run_is_judged_by_what_it_learnt_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ganvas.judge.classifier.SEEN", 2000)
+    monkeypatch.setattr("ganvas.evaluation.classifier.SEEN", 2000)
     run = start.train(tiny(), out=tmp_path / "runs", quiet=True)
     found = evaluate(run, count=100, device="cpu")
     assert found.protocol["reference"]["held_out"] == "digits, the test split"
@@ -123,7 +123,7 @@ def test_a_run_is_judged_by_what_it_learnt_from(tmp_path: Path, monkeypatch: pyt
 
 
 def test_at_the_end_of_a_run_on_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ganvas.judge.classifier.SEEN", 500)
+    monkeypatch.setattr("ganvas.evaluation.classifier.SEEN", 500)
     config = replace(tiny(), evaluate_at_end=True)
     run = start.train(config, out=tmp_path / "runs", quiet=True)
     assert len(list(log.read_lines(run.path / "metrics.jsonl"))) == 1
@@ -207,7 +207,7 @@ def test_a_part_of_sorted_pictures_has_every_class(folders: dict[str, Path], mon
         order = parts["labels"].argsort(kind="stable")
         np.savez(folders[name], **{key: array[order] for key, array in parts.items()})
     whole = judged(folders, "other").values["layout"]
-    monkeypatch.setattr("ganvas.judge.evaluate.PIXELS", 150)
+    monkeypatch.setattr("ganvas.evaluation.evaluation.PIXELS", 150)
     part = judged(folders, "other").values["layout"]
     assert whole.floor is not None
     assert part.floor is not None

@@ -12,10 +12,10 @@ from torch import nn
 
 from ganvas.data import ImageSet, PictureOptions, open_images, to_unit
 from ganvas.errors import GanvasError
-from ganvas.judge import features
-from ganvas.judge.classifier import MOVED, _moved, _train, classifier, network
-from ganvas.judge.eye import BLOCKS, NAMES, eye, to_rgb
-from ganvas.judge.inception import inception
+from ganvas.evaluation import features
+from ganvas.evaluation.classifier import MOVED, _moved, _train, classifier, network
+from ganvas.evaluation.eye import BLOCKS, NAMES, eye, to_rgb
+from ganvas.evaluation.inception import inception
 
 
 def pictures(n: int, channels: int = 3, side: int = 32) -> np.ndarray:
@@ -109,7 +109,7 @@ def labelled(tmp_path: Path, n: int = 200) -> ImageSet:
 
 
 def test_a_classifier_learns_and_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ganvas.judge.classifier.SEEN", 2000)
+    monkeypatch.setattr("ganvas.evaluation.classifier.SEEN", 2000)
     images = labelled(tmp_path)
     assert images.labels is not None
     before = torch.get_rng_state()
@@ -122,13 +122,13 @@ def test_a_classifier_learns_and_is_kept(tmp_path: Path, monkeypatch: pytest.Mon
     assert chances.shape == (200, 2)
     assert np.allclose(chances.sum(1), 1, atol=1e-5)
     assert (chances.argmax(1) == images.labels).all()
-    monkeypatch.setattr("ganvas.judge.classifier._train", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr("ganvas.evaluation.classifier._train", lambda *_: pytest.fail("trained again"))
     assert classifier(images).digest == first.digest
 
 
 def test_the_embedded_digits_have_a_classifier_that_is_shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GANVAS_CACHE", str(tmp_path))
-    monkeypatch.setattr("ganvas.judge.classifier._train", lambda *_: pytest.fail("it is trained anew"))
+    monkeypatch.setattr("ganvas.evaluation.classifier._train", lambda *_: pytest.fail("it is trained anew"))
     train, held_out = (open_images(PictureOptions("digits", split)) for split in ("train", "test"))
     assert classifier(train, held_out).facts["classifier_accuracy"] >= 0.98
     assert not list(tmp_path.glob("classifiers/*"))
@@ -140,7 +140,7 @@ def test_the_shipped_classifier_is_what_the_training_gives(monkeypatch: pytest.M
     train, held_out = (open_images(PictureOptions("digits", split)) for split in ("train", "test"))
     assert held_out.labels is not None
     kept = classifier(train)
-    monkeypatch.setattr("ganvas.judge.classifier.shipped", lambda _: tmp_path / "none")
+    monkeypatch.setattr("ganvas.evaluation.classifier.shipped", lambda _: tmp_path / "none")
     anew = classifier(train)
     told = []
     for one in (kept, anew):
@@ -159,12 +159,12 @@ def test_an_easy_set_is_learnt_from_fewer_pictures(tmp_path: Path, monkeypatch: 
 
     images = labelled(tmp_path)
     for name, value in (("bar", counted), ("SEEN", 8000), ("FALL", 1024), ("LATELY", 512)):
-        monkeypatch.setattr(f"ganvas.judge.classifier.{name}", value)
+        monkeypatch.setattr(f"ganvas.evaluation.classifier.{name}", value)
     trained = network(1, 2)
     _train(trained, images, False)
     assert sum(seen) < 4000
     seen.clear()
-    monkeypatch.setattr("ganvas.judge.classifier.ENOUGH", 1.01)
+    monkeypatch.setattr("ganvas.evaluation.classifier.ENOUGH", 1.01)
     _train(trained, images, False)
     assert 8000 <= sum(seen) < 8128
 

@@ -11,11 +11,12 @@ from trying import tiny
 from ganvas.training.start import train
 
 WITHOUT_TORCH = [
-    "ganvas", "ganvas.cli", "ganvas.config", "ganvas.recipes", "ganvas.canvas",
-    "ganvas.data.doctor", "ganvas.data.sources",
+    "ganvas", "ganvas.cli", "ganvas.config", "ganvas.recipes", "ganvas.image_io",
+    "ganvas.data.inspection", "ganvas.data.sources",
     "ganvas.runs.curves", "ganvas.runs.folder", "ganvas.runs.log", "ganvas.runs.state",
-    "ganvas.doctor.diagnosis", "ganvas.doctor.logs", "ganvas.doctor.reading", "ganvas.doctor.tell",
-    "ganvas.compare.board", "ganvas.compare.entrants", "ganvas.compare.foreign", "ganvas.compare.jobs",
+    "ganvas.diagnosis.diagnosis", "ganvas.diagnosis.logs.reader", "ganvas.diagnosis.sources", "ganvas.diagnosis.tell",
+    "ganvas.comparison.progress", "ganvas.comparison.candidates",
+    "ganvas.comparison.importers", "ganvas.comparison.jobs",
 ]  # fmt: skip
 
 SLOW = {"torch", "scipy", "sklearn", "matplotlib"}

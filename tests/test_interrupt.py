@@ -16,14 +16,14 @@ from test_run import assert_same_state
 from trying import NARROW, tiny
 
 from ganvas.config import TrainConfig, replace, to_json
+from ganvas.interrupts import Stop, collected
 from ganvas.networks import Shape
 from ganvas.runs import checkpoint
 from ganvas.runs.folder import Run
 from ganvas.runs.log import read_lines
-from ganvas.signals import Stop, collected
 from ganvas.training.interrupt import Rounds, Stopped, checked, optional
-from ganvas.training.players import Players
 from ganvas.training.start import train
+from ganvas.training.state import Players
 
 CPU = torch.device("cpu")
 

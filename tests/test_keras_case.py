@@ -3,7 +3,7 @@
 from pathlib import Path
 from types import ModuleType
 
-from ganvas.doctor.reading import diagnose
+from ganvas.diagnosis.sources import diagnose
 
 
 def printed(own_loop: ModuleType, fault: str, path: Path) -> Path:

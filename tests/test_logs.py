@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from ganvas.doctor import names
-from ganvas.doctor.history import History
-from ganvas.doctor.logs import read
+from ganvas.diagnosis.history import History
+from ganvas.diagnosis.logs import names
+from ganvas.diagnosis.logs.reader import read
 from ganvas.errors import GanvasError
 
 Log = Callable[..., History]
@@ -551,7 +551,7 @@ def test_without_tensorboard_the_mending_is_told(tmp_path: Path, monkeypatch: py
         monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(GanvasError) as raised:
         read(write_events(tmp_path, (1, {"d_loss": 1})))
-    assert raised.value.mend == "pip install tensorboard"
+    assert raised.value.fix == "pip install tensorboard"
 
 
 # What is no log
@@ -598,7 +598,7 @@ def test_what_is_no_log_is_told_without_a_traceback(log: Log, content: bytes, na
     with pytest.raises(GanvasError, match=what) as raised:
         log(content, name)
     assert raised.value.expected
-    assert raised.value.mend
+    assert raised.value.fix
     assert re.search(name, raised.value.what)
 
 

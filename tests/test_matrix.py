@@ -15,8 +15,8 @@ from ganvas.errors import GanvasError
 from ganvas.game.objectives import OBJECTIVES
 from ganvas.networks import Shape
 from ganvas.runs.log import read_lines
-from ganvas.training.players import Players
 from ganvas.training.start import train
+from ganvas.training.state import Players
 
 SHAPES = [Shape(1, 8, 8), Shape(3, 16, 16, 3), Shape(1, 28, 28), Shape(4, 24, 16, 3)]
 PAIRS: dict[str, Network] = {

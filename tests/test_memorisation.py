@@ -5,8 +5,8 @@ import pytest
 from scipy.stats import mannwhitneyu
 
 from ganvas.errors import GanvasError
-from ganvas.judge import memorisation as module
-from ganvas.judge.memorisation import copying, memorisation
+from ganvas.evaluation import memorisation as module
+from ganvas.evaluation.memorisation import copying, memorisation
 
 
 def draws(n: int, seed: int, f: int = 16) -> np.ndarray:

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from ganvas.errors import GanvasError
-from ganvas.judge import metrics
-from ganvas.judge.metrics import (
+from ganvas.evaluation import metrics
+from ganvas.evaluation.metrics import (
     Moments,
     frechet,
     frechet_infinity,

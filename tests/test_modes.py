@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ganvas.errors import GanvasError
-from ganvas.judge.modes import FLOORS, PROTOCOL_SAMPLES, decided, floor, mode_coverage
+from ganvas.evaluation.modes import FLOORS, PROTOCOL_SAMPLES, decided, floor, mode_coverage
 
 MNIST = np.array([5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]) / 60_000
 STACKED = np.kron(np.kron(MNIST, MNIST), MNIST)

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from ganvas.errors import GanvasError
-from ganvas.judge import neighbours
-from ganvas.judge.neighbours import PRDC, nearest, prdc, two_sample
+from ganvas.evaluation import neighbours
+from ganvas.evaluation.neighbours import PRDC, nearest, prdc, two_sample
 
 
 def normal(n: int, f: int = 16, seed: int = 0) -> np.ndarray:

@@ -6,8 +6,8 @@ import torch
 from scipy.ndimage import convolve
 
 from ganvas.errors import GanvasError
-from ganvas.judge import pyramids
-from ganvas.judge.pyramids import laplacian, ms_ssim, ms_ssim_diversity, sliced_wasserstein, sliced_wassersteins
+from ganvas.evaluation import pyramids
+from ganvas.evaluation.pyramids import laplacian, ms_ssim, ms_ssim_diversity, sliced_wasserstein, sliced_wassersteins
 
 
 def noise(*shape: int, seed: int = 0) -> np.ndarray:

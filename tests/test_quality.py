@@ -7,21 +7,22 @@ import pytest
 import torch
 from trying import tiny
 
-from ganvas import networks, sample
+from ganvas import networks, sampling
 from ganvas.config import replace
 from ganvas.data import PictureOptions, open_images
-from ganvas.judge.trend import Trend
+from ganvas.evaluation.trend import Trend
 from ganvas.networks import Shape
 from ganvas.runs import log
-from ganvas.training import quality, start
+from ganvas.training import start
+from ganvas.training.monitor import quality
 
 
 @pytest.fixture
 def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if the run had lasted long enough for every measurement."""
     monkeypatch.setattr(quality, "SHARE", 1e6)
-    monkeypatch.setattr("ganvas.judge.trend.SAMPLES", 120)
-    monkeypatch.setattr("ganvas.judge.trend.LEAST_SAMPLES", 30)
+    monkeypatch.setattr("ganvas.evaluation.trend.SAMPLES", 120)
+    monkeypatch.setattr("ganvas.evaluation.trend.LEAST_SAMPLES", 30)
 
 
 @pytest.mark.usefixtures("unhurried")
@@ -36,7 +37,7 @@ def test_the_best_is_kept_and_the_curve_written(tmp_path: Path) -> None:
     assert (card["nimg"], card["quality"]["value"]) == (best["nimg"], best["quality"])
     assert card["quality"]["extractor"] == "eye"
     assert run.best not in run.snapshots
-    assert sample.load(run.best).sample(seeds=[3]).shape == (1, 1, 8, 8)
+    assert sampling.load(run.best).sample(seeds=[3]).shape == (1, 1, 8, 8)
     again = start.train(replace(tiny(kimg=0.4), evaluate_every=0.1), out=tmp_path, quiet=True)
     assert again.path == run.path
 

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 from test_verdict import rows
 
-from ganvas.compare import summary, verdict
-from ganvas.compare.report import render, shown
+from ganvas.comparison import ranking, summary
+from ganvas.comparison.report import render, shown
 
 EVIL = "a <script>alert('1')</script> \"b\" $x_1$ & c"
 UNDERLINED = "_hidden $"
@@ -52,7 +52,7 @@ def facts(names: list[str], seeds: int = 3) -> dict[str, Any]:
         Image.fromarray(np.zeros((80, 160), np.uint8)).save(Path(run["path"]) / "fakes000001.png")
     cost = {"parameters": {"G": 1234567, "D": 99}, "flops_an_image": {"G": 1, "D": 1, "training": 5e6}}
     entrants = [{"name": name, "recipe": name, "what": EVIL, "config": {}, **cost} for name in names]
-    found = verdict.judge(names, runs)
+    found = ranking.judge(names, runs)
     summaries, columns = summary.summarised(entrants, runs, found.measure)
     stranger = {
         "name": EVIL,
@@ -62,7 +62,7 @@ def facts(names: list[str], seeds: int = 3) -> dict[str, Any]:
         "facts": {EVIL: EVIL},
     }
     told = {
-        "title": " against ".join(names), "verdict": found.to_json(), "strengths": verdict.strengths(names, runs),
+        "title": " against ".join(names), "verdict": found.to_json(), "strengths": ranking.strengths(names, runs),
         "summaries": summaries, "columns": columns, "best": summary.best(summaries, bool(found.order)),
         "budget": {"kind": "kimg", "amount": 1}, "settings": {"count": 200, "extractor": "eye"}, "entrants": entrants,
         "runs": runs, "differs": [{"knob": "objective", "values": dict.fromkeys(names, EVIL)}],
@@ -137,7 +137,7 @@ def test_what_is_not_ranked_is_marked_as_such() -> None:
     told = facts(names)
     for run in told["runs"][3:]:
         run |= {"nimg": 2000, "seconds": 99.0, "flops": 7e9}
-    found = verdict.judge(names, told["runs"])
+    found = ranking.judge(names, told["runs"])
     told |= {"verdict": found.to_json(), "best": summary.best(told["summaries"], bool(found.order))}
     html = render(told, Path("judged"))
     assert "of cost only: the pictures' numbers are not ranked" not in html, "of cost, all are equal"
@@ -148,7 +148,7 @@ def test_what_is_not_ranked_is_marked_as_such() -> None:
 
 def test_strangers_alone_make_a_report() -> None:
     told = facts(["cnn", "mlp"])
-    found = verdict.judge([], [])
+    found = ranking.judge([], [])
     empty: dict[str, Any] = {key: [] for key in ("strengths", "summaries", "entrants", "runs", "differs", "datasets")}
     html = render({**told, **empty, "columns": {}, "best": {}, "verdict": found.to_json()}, Path("judged"))
     assert "7.25" in html

@@ -27,8 +27,8 @@ from ganvas.runs import checkpoint
 from ganvas.runs.folder import Run
 from ganvas.runs.log import read_lines
 from ganvas.runs.stats import Stats
-from ganvas.training.players import Players
 from ganvas.training.start import plan, train
+from ganvas.training.state import Players
 
 CPU = torch.device("cpu")
 
@@ -193,12 +193,12 @@ def test_python_users_may_write_knobs_as_they_think_of_them(pictures: Callable[.
 
 
 def test_what_a_kill_leaves_in_the_middle_of_a_replacement_is_mended() -> None:
-    from ganvas.files import mend_leftovers
+    from ganvas.files import recover_leftovers
 
     for name in ("000010", ".000012.old-77", ".000010.old-77", ".000014.tmp-77"):
         Path("snapshots", name).mkdir(parents=True)
     Path("snapshots/.x.json.tmp-77").write_text("half")
-    mend_leftovers(Path("snapshots"))
+    recover_leftovers(Path("snapshots"))
     assert sorted(p.name for p in Path("snapshots").iterdir()) == ["000010", "000012"]
 
 

@@ -9,11 +9,11 @@ from PIL import Image
 from trying import ganvas, tiny
 
 import ganvas as package
-from ganvas import canvas
+from ganvas import image_io
 from ganvas.config import replace
 from ganvas.errors import GanvasError
 from ganvas.runs.folder import Run
-from ganvas.sample import latents, load, parse_seeds, slerp
+from ganvas.sampling import latents, load, parse_seeds, slerp
 from ganvas.training.start import train
 
 
@@ -115,9 +115,9 @@ def test_what_is_no_seed_range_is_refused(text: str) -> None:
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_a_grid_holds_every_image_enlarged_sharply_between_margins(channels: int) -> None:
     images = np.random.default_rng(0).integers(0, 256, (5, channels, 10, 12), np.uint8)
-    grid = np.asarray(canvas.grid(images, 3))
-    scale = canvas.enlargement(10, 12)
-    assert scale * 12 >= canvas.SMALLEST_CELL > (scale - 1) * 12
+    grid = np.asarray(image_io.grid(images, 3))
+    scale = image_io.enlargement(10, 12)
+    assert scale * 12 >= image_io.SMALLEST_CELL > (scale - 1) * 12
     gap = (grid.shape[1] - 3 * 12 * scale) // 4
     assert gap >= 2
     grid = grid.reshape(*grid.shape[:2], channels)
@@ -131,7 +131,7 @@ def test_a_grid_holds_every_image_enlarged_sharply_between_margins(channels: int
 
 def test_row_names_stand_beside_their_rows() -> None:
     images = np.zeros((4, 1, 8, 8), np.uint8)
-    plain, named = canvas.grid(images, 2), canvas.grid(images, 2, row_names=("cat", "<dog>"))
+    plain, named = image_io.grid(images, 2), image_io.grid(images, 2, row_names=("cat", "<dog>"))
     assert named.width > plain.width
     assert named.height == plain.height
     beside = np.asarray(named)[:, : named.width - plain.width]

@@ -7,7 +7,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from ganvas.data import ImageSet, PictureOptions, open_images
-from ganvas.judge.scales import fine_detail, layout, spectrum
+from ganvas.evaluation.scales import fine_detail, layout, spectrum
 
 
 @pytest.fixture

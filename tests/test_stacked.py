@@ -15,7 +15,7 @@ from ganvas.config import replace
 from ganvas.data import ImageSet, PictureOptions, inspect, open_images, sources, stacked
 from ganvas.data.forms import NoSplit
 from ganvas.errors import GanvasError
-from ganvas.sample import load
+from ganvas.sampling import load
 from ganvas.training.start import train
 
 WHOLE = stacked._DRAWS
@@ -260,7 +260,7 @@ def test_bad_files_whatever_share_is_allowed(tmp_path):
     (folder / "3" / "7.png").write_bytes(b"text")
     with pytest.raises(GanvasError, match=r"1 files are bad, such as 3/7\.png: not a picture") as caught:
         opened(folder, max_bad=0.5)
-    assert f"`ganvas data {folder}`" in caught.value.mend
+    assert f"`ganvas data {folder}`" in caught.value.fix
 
 
 def test_no_test_split(pictures):
@@ -273,7 +273,7 @@ def test_no_such_digits(source):
     with pytest.raises(GanvasError, match=r"There is no data set|names no digits") as caught:
         opened(source)
     if source == "mnits":
-        assert caught.value.mend == "did you mean mnist?"
+        assert caught.value.fix == "did you mean mnist?"
 
 
 def test_no_digits_named():
@@ -285,7 +285,7 @@ def test_no_digits_named():
 def test_almost_its_name(source):
     with pytest.raises(GanvasError) as caught:
         open_images(PictureOptions(source))
-    assert caught.value.mend == "did you mean stacked-mnist?"
+    assert caught.value.fix == "did you mean stacked-mnist?"
     assert "stacked-mnist:PATH" in str(caught.value.expected)
 
 

@@ -241,8 +241,8 @@ def test_transparency_is_kept_and_hidden_colours_do_not_count(tmp_path: Path) ->
     ],
 )
 def test_what_cannot_be_is_refused_in_plain_words(files: tuple[Path, Path], arguments: list[str], words: str) -> None:
+    from ganvas.cli.output import told  # noqa: F401
     from ganvas.cli.style import style
-    from ganvas.cli.tell import told  # noqa: F401
 
     here = files[0].parent
     (here / "text.png").write_text("This is a text.")
@@ -280,7 +280,7 @@ def test_an_unknown_knob_is_refused() -> None:
 
 
 def test_a_loss_that_is_no_number_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ganvas.style.goal.total_variation", lambda x: (x * float("nan")).sum())
+    monkeypatch.setattr("ganvas.style.objective.total_variation", lambda x: (x * float("nan")).sum())
     with pytest.raises(GanvasError, match="The loss is nan in iteration 1"):
         stylize(photo(), painting(), **QUICK)
 

@@ -12,11 +12,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ganvas.errors import GanvasError
-from ganvas.judge.eye import NAMES
-from ganvas.judge.eye import eye as the_eye
+from ganvas.evaluation.eye import NAMES
+from ganvas.evaluation.eye import eye as the_eye
 from ganvas.style import networks, weights
-from ganvas.style.goal import Goal, Look, Region
 from ganvas.style.networks import VGG19_BLOCKS, Network
+from ganvas.style.objective import Goal, Look, Region
 from ganvas.style.tiles import tiled
 
 

@@ -77,7 +77,7 @@ def test_it_is_said_before_the_first_step_and_in_a_dry_run(monkeypatch: pytest.M
         assert "a round of 20 images takes 3:20" in Path("runs/slow/log.txt").read_text()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ganvas.training.players.Players.round", first_step)
+    monkeypatch.setattr("ganvas.training.state.Players.round", first_step)
     with pytest.raises(KeyboardInterrupt):
         start.train(tiny(), name="slow", quiet=True)
 
@@ -85,5 +85,5 @@ def test_it_is_said_before_the_first_step_and_in_a_dry_run(monkeypatch: pytest.M
 def test_a_trial_of_a_huge_network_times_forward_passes_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     config, shape = tiny(), Shape(1, 8, 8)
     dear = dataclasses.replace(estimate(config, shape, torch.device("cpu")), g_flops=10**12, d_flops=10**12)
-    monkeypatch.setattr("ganvas.training.players.Players.round", lambda *_: pytest.fail("a round takes minutes"))
+    monkeypatch.setattr("ganvas.training.state.Players.round", lambda *_: pytest.fail("a round takes minutes"))
     assert start.trial(dear, config, shape, torch.device("cpu")) > 0

@@ -13,7 +13,7 @@ from torch.nn.functional import one_hot, softplus
 
 import ganvas
 from ganvas import GanvasError, Probe
-from ganvas.doctor.diagnosis import Diagnosis
+from ganvas.diagnosis.diagnosis import Diagnosis
 
 Judged = Callable[[nn.Module, Tensor, Tensor], Tensor]
 

@@ -17,9 +17,9 @@ import pytest
 from filelock import FileLock
 from trying import tiny
 
-from ganvas.compare import worker, workers
-from ganvas.compare.jobs import complete, reached, saved
-from ganvas.compare.workers import Job, Outcome, train_all
+from ganvas.comparison import worker, workers
+from ganvas.comparison.jobs import complete, reached, saved
+from ganvas.comparison.workers import Job, Outcome, train_all
 from ganvas.config import TrainConfig, replace
 from ganvas.errors import GanvasError
 from ganvas.runs.folder import Run
@@ -45,7 +45,7 @@ def children() -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         try:
-            if "ganvas.compare.worker" in process.cmdline() and process.cwd() == str(Path.cwd()):
+            if "ganvas.comparison.worker" in process.cmdline() and process.cwd() == str(Path.cwd()):
                 found.append(process)
         except psutil.Error:
             continue
@@ -125,7 +125,7 @@ def parent(told: str) -> None:
 @pytest.fixture
 def comparison() -> Iterator[ForkServerProcess]:
     processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(["ganvas.compare.workers"])
+    processes.set_forkserver_preload(["ganvas.comparison.workers"])
     process = processes.Process(target=parent, args=(str(Path("told.json").resolve()),))
     process.start()
     yield process
@@ -278,7 +278,7 @@ def test_a_run_that_is_just_being_freed_is_waited_for(monkeypatch: pytest.Monkey
 @pytest.mark.parametrize(
     ("error", "told"),
     [
-        (GanvasError("No.", expected="yes", mend="say yes"), "No. Expected: yes To mend it: say yes"),
+        (GanvasError("No.", expected="yes", fix="say yes"), "No. Expected: yes Fix: say yes"),
         (KeyboardInterrupt(), "interrupted before its first round was saved; the same command trains it"),
         (MemoryError(), "There is not enough memory (MemoryError: )"),
         (RuntimeError("CUDA out of memory. Tried\nmuch"), "There is not enough memory (RuntimeError: CUDA out"),

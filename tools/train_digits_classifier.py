@@ -1,4 +1,4 @@
-"""Trains the classifier of the embedded digits (src/ganvas/judge/classifier.py) and puts it into the package.
+"""Trains the classifier of the embedded digits (src/ganvas/evaluation/classifier.py) and puts it into the package.
 
     python tools/train_digits_classifier.py
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from safetensors.torch import load_file, save_file
 
 from ganvas.data import PictureOptions, open_images
-from ganvas.judge.classifier import classifier, shipped
+from ganvas.evaluation.classifier import classifier, shipped
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Trains the eye (src/ganvas/judge/eye.py), the small network whose features Ganvas compares pictures in.
+"""Trains the eye (src/ganvas/evaluation/eye.py), the small network whose features Ganvas compares pictures in.
 
     python tools/train_eye.py --cifar TRAIN.zip TEST.zip --mnist DIR [--epochs 12] [--out FOLDER]
 
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ganvas.data import PictureOptions, open_images, to_unit
-from ganvas.judge.eye import BLOCKS, CLASSES, FILE, NAMES, Eye
+from ganvas.evaluation.eye import BLOCKS, CLASSES, FILE, NAMES, Eye
 
 SIDE, SHIFT, COVER = 32, 4, 8
 DIGITS = 10_000

@@ -17,18 +17,18 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from ganvas.api import train
-    from ganvas.compare.comparison import compare
-    from ganvas.doctor.reading import diagnose
-    from ganvas.doctor.watch import Probe, watch
+    from ganvas.comparison.comparison import compare
+    from ganvas.diagnosis.probe import Probe, watch
+    from ganvas.diagnosis.sources import diagnose
     from ganvas.errors import GanvasError
-    from ganvas.judge.evaluate import evaluate
+    from ganvas.evaluation.evaluation import evaluate
     from ganvas.runs.folder import Run
-    from ganvas.sample import load
+    from ganvas.sampling import load
     from ganvas.style.transfer import stylize
 
 _HOMES = {
-    "train": "api", "load": "sample", "evaluate": "judge.evaluate", "diagnose": "doctor.reading",
-    "compare": "compare.comparison", "watch": "doctor.watch", "Probe": "doctor.watch", "Run": "runs.folder",
+    "train": "api", "load": "sampling", "evaluate": "evaluation.evaluation", "diagnose": "diagnosis.sources",
+    "compare": "comparison.comparison", "watch": "diagnosis.probe", "Probe": "diagnosis.probe", "Run": "runs.folder",
     "GanvasError": "errors", "stylize": "style.transfer",
 }  # fmt: skip
 

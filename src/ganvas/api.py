@@ -29,7 +29,7 @@ def train(
         knobs: any field of `ganvas.config`, by its name: `kimg=100, batch=64, g_lr="1e-3..1e-4:cosine@0.5-1"`.
 
     Raises:
-        GanvasError: what happened, what was expected, how to mend it.
+        GanvasError: what happened, what was expected, the fix.
         KeyboardInterrupt: interrupted; everything is saved.
     """
     title, config, place = resolve(recipe)

@@ -31,7 +31,7 @@ def choose(name: str) -> torch.device:
         raise GanvasError(
             f"The device {chosen} is not there: this machine has {gpus} CUDA GPUs.",
             expected="a device that is there",
-            mend="use --device auto, or start no more processes than there are GPUs.",
+            fix="use --device auto, or start no more processes than there are GPUs.",
         )
     return torch.device("cuda", chosen.index or 0) if chosen.type == "cuda" else chosen
 

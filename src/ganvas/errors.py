@@ -1,8 +1,8 @@
-"""The one exception a user may meet: what happened, what was expected, how to mend it."""
+"""The one exception a user may meet: what happened, what was expected, the fix."""
 
 
 class GanvasError(Exception):
-    """A user's mistake, or a fact of the outside world, told so that it can be mended.
+    """A user's mistake, or a fact of the outside world, with the fix.
 
     The door (`ganvas.cli`) prints it without a traceback and exits with status 1; bugs of our own stay
     ordinary exceptions.
@@ -10,10 +10,10 @@ class GanvasError(Exception):
     Args:
         what: what happened, with the name of the file or knob concerned.
         expected: what would have been right.
-        mend: what to do about it.
+        fix: what to do about it.
     """
 
-    def __init__(self, what: str, *, expected: str = "", mend: str = "") -> None:
-        self.what, self.expected, self.mend = what, expected, mend
-        lines = [what, expected and f"Expected: {expected}", mend and f"To mend it: {mend}"]
+    def __init__(self, what: str, *, expected: str = "", fix: str = "") -> None:
+        self.what, self.expected, self.fix = what, expected, fix
+        lines = [what, expected and f"Expected: {expected}", fix and f"Fix: {fix}"]
         super().__init__("\n".join(line for line in lines if line))

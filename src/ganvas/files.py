@@ -66,7 +66,7 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
-def mend_leftovers(folder: Path) -> None:
+def recover_leftovers(folder: Path) -> None:
     """Clears away what a killed process left in `folder`; a folder it was just replacing gets its name back.
 
     Call it only where one process writes.
@@ -101,17 +101,17 @@ def make_folder(path: Path) -> None:
 
 
 def explain(error: OSError, path: Path) -> GanvasError:
-    """Turns the operating system's refusal to write `path` into an error that says how to mend it."""
+    """Turns the operating system's refusal to write `path` into an error that says the fix."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return GanvasError(
             f"The disk is full: {path} could not be written ({error.strerror}).",
             expected="room for the file; nothing that was there before has been damaged",
-            mend="free some space, or choose another place, then give the same command again.",
+            fix="free some space, or choose another place, then give the same command again.",
         )
     return GanvasError(
         f"{path} could not be written ({error.strerror}).",
         expected="a folder that this user may write to",
-        mend="change its permissions or choose another place.",
+        fix="change its permissions or choose another place.",
     )
 
 

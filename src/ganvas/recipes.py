@@ -269,6 +269,6 @@ def recipe(name: str) -> Recipe:
         raise GanvasError(
             f"'{name}' is neither a recipe nor a run folder.",
             expected="one of " + ", ".join(RECIPES) + ", or the path of a run",
-            mend="ganvas recipes describes them.",
+            fix="ganvas recipes describes them.",
         )
     return RECIPES[name]

@@ -67,7 +67,7 @@ class Schedule:
                 f"'{knob}' is not a schedule.",
                 expected="a number, or START..END:SHAPE@FROM-TO with SHAPE linear or cosine and FROM before TO, "
                 "both fractions of the run or both in kimg",
-                mend="write for instance 0.001, 2e-4..5e-5:cosine@0-0.2, or 1e-3..0:linear@500k-1000k.",
+                fix="write for instance 0.001, 2e-4..5e-5:cosine@0-0.2, or 1e-3..0:linear@500k-1000k.",
             ) from None
         return schedule
 

@@ -105,8 +105,8 @@ def test_without_the_package(monkeypatch, tmp_path, name):
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(GanvasError) as caught:
         opened(name)
-    assert "pip install 'ganvas[hub]'" in caught.value.mend
-    assert LOCAL_FORMS in caught.value.mend
+    assert "pip install 'ganvas[hub]'" in caught.value.fix
+    assert LOCAL_FORMS in caught.value.fix
 
 
 class DatasetNotFoundError(FileNotFoundError):
@@ -127,7 +127,7 @@ def test_offline(hub, error, reason):
     with pytest.raises(GanvasError) as caught:
         opened("hf:a/b")
     assert reason in caught.value.what
-    assert LOCAL_FORMS in caught.value.mend
+    assert LOCAL_FORMS in caught.value.fix
 
 
 def test_no_such_split_or_config(hub):

@@ -1,4 +1,4 @@
-"""What must not be read is refused, and the message says what it is and how to mend it."""
+"""What must not be read is refused, and the message says what it is and the fix."""
 
 import struct
 import zipfile
@@ -18,7 +18,7 @@ def test_no_such_source(source):
     with pytest.raises(GanvasError, match=r"There is no data set|cannot be read") as caught:
         opened(source)
     if source == "mnits":
-        assert caught.value.mend == "did you mean mnist?"
+        assert caught.value.fix == "did you mean mnist?"
 
 
 def test_empty_sets(tmp_path):

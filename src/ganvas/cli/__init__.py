@@ -10,12 +10,12 @@ from collections.abc import Callable
 
 import tyro
 
-from ganvas.cli.compare import compare
-from ganvas.cli.judge import diagnose, evaluate
-from ganvas.cli.look import data, plot, recipes, sample
+from ganvas.cli.comparison import compare
+from ganvas.cli.evaluation import diagnose, evaluate
+from ganvas.cli.inspection import data, plot, recipes, sample
+from ganvas.cli.output import told
 from ganvas.cli.style import style
-from ganvas.cli.tell import told
-from ganvas.cli.train import train
+from ganvas.cli.training import train
 
 VERBS: dict[str, Callable[..., None]] = {
     "train": train,

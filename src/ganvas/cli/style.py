@@ -5,7 +5,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from ganvas.cli.tell import print_json
+from ganvas.cli.output import print_json
 from ganvas.style.options import StyleOptions
 
 

@@ -42,7 +42,7 @@ def _replace(config: Any, knobs: Mapping[str, Any]) -> Any:
         if dataclasses.is_dataclass(value):
             changed[entry.name] = _replace(value, knobs)
         elif entry.name in knobs and not entry.init:
-            raise GanvasError(f"'{entry.name}' cannot be set.", mend="choose a recipe of that family.")
+            raise GanvasError(f"'{entry.name}' cannot be set.", fix="choose a recipe of that family.")
         elif entry.name in knobs:
             changed[entry.name] = _build(entry.type, _plain(entry.name, knobs[entry.name]), entry.name)
     return dataclasses.replace(config, **changed)
@@ -129,5 +129,5 @@ def _unknown(name: str, known: Any) -> GanvasError:
     return GanvasError(
         f"'{name}' is not a knob.",
         expected="one of " + ", ".join(sorted(known)),
-        mend=f"did you mean '{near[0]}'?" if near else "ganvas train --help explains each.",
+        fix=f"did you mean '{near[0]}'?" if near else "ganvas train --help explains each.",
     )

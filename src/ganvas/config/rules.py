@@ -64,9 +64,9 @@ def check_together(knobs: Knobs) -> None:
     Raises:
         GanvasError: two of them cannot go together.
     """
-    for what, wrong, reason, mend in _IMPOSSIBLE:
+    for what, wrong, reason, fix in _IMPOSSIBLE:
         if wrong(knobs):
-            raise GanvasError(what.format(**knobs), expected=reason, mend=mend)
+            raise GanvasError(what.format(**knobs), expected=reason, fix=fix)
 
 
 def cautions(knobs: Knobs) -> list[str]:
@@ -184,4 +184,4 @@ _IMPOSSIBLE: list[tuple[str, Callable[[Knobs], bool], str, str]] = [
         "leave --microbatch out, or the rpgan objective.",
     ),
 ]
-"""(what was asked, whether it was, what was expected and why, how to mend it)."""
+"""(what was asked, whether it was, what was expected and why, the fix)."""

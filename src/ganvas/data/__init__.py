@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ganvas.data.batches import Batches
-    from ganvas.data.doctor import Report, inspect
     from ganvas.data.imageset import ImageSet
+    from ganvas.data.inspection import Report, inspect
     from ganvas.data.options import PictureOptions
     from ganvas.data.pixels import to_uint8, to_unit
     from ganvas.data.sources import open_images

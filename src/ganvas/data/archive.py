@@ -66,7 +66,7 @@ def opened(path: Path) -> zipfile.ZipFile:
             head = file.read(16)
         told = "its end is missing or damaged" if head.startswith(b"PK") else f"it {quoted(head)}"
         raise GanvasError(
-            f"{path} is not a whole zip: {told}.", expected="a zip archive", mend="download or make it again."
+            f"{path} is not a whole zip: {told}.", expected="a zip archive", fix="download or make it again."
         ) from error
 
 
@@ -80,7 +80,7 @@ def _checked(path: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]
             raise GanvasError(
                 f"{path} holds a member named {info.filename!r}, which points outside the archive.",
                 expected="names relative to the archive",
-                mend="do not use this file; if you trust its maker, make the zip anew from a folder.",
+                fix="do not use this file; if you trust its maker, make the zip anew from a folder.",
             )
         if is_bomb(info.compress_size, info.file_size):
             raise _bomb(path, f"its member {info.filename!r}", info.file_size)
@@ -92,7 +92,7 @@ def _checked(path: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]
     if is_bomb(size, sum(info.file_size for info in members.values())):
         raise _bomb(path, "the archive", sum(info.file_size for info in members.values()))
     if sum(info.compress_size for info in members.values()) > size:
-        raise GanvasError(f"{path} is a decompression bomb: its members overlap.", mend="do not use this file.")
+        raise GanvasError(f"{path} is a decompression bomb: its members overlap.", fix="do not use this file.")
     return members
 
 
@@ -100,7 +100,7 @@ def _bomb(path: Path, what: str, size: int) -> GanvasError:
     return GanvasError(
         f"{path} is a decompression bomb: {what} would unpack to {size / 2**30:.1f} GiB.",
         expected="at most 200 times its packed size",
-        mend="do not use this file; if you trust it, unpack it yourself and name the folder.",
+        fix="do not use this file; if you trust it, unpack it yourself and name the folder.",
     )
 
 

@@ -69,7 +69,7 @@ def _read(path: Path, split: str) -> Arrays:
     found = _headers(path)
     tests = [array for array in found if array.is_test]
     if split == "test" and not tests:
-        raise no_split(str(path), mend="leave --split out, or name the arrays x_train and x_test.")
+        raise no_split(str(path), fix="leave --split out, or name the arrays x_train and x_test.")
     half = tests if split == "test" else [array for array in found if not array.is_test]
     pictures = _pictures(path, half)
     count, shape = pictures.shape[0], pictures.layout()
@@ -102,7 +102,7 @@ def _headers(path: Path) -> list[_Array]:
                     f"{path} is a decompression bomb: {info.filename} would unpack to "
                     f"{info.file_size / 2**30:.1f} GiB.",
                     expected="at most 200 times its packed size",
-                    mend="do not use this file.",
+                    fix="do not use this file.",
                 )
             with _damage_told(f"{path}: {info.filename}"), archive.open(info) as file:
                 arrays.append(_header(path, info.filename, file, info.file_size))  # type: ignore[arg-type]
@@ -119,7 +119,7 @@ def _header(path: Path, member: str, file: BinaryIO, size: int) -> _Array:
         raise GanvasError(
             f"{array.where} is damaged: its header declares {shape} of {dtype}, its size says otherwise.",
             expected="a file as numpy.save writes it",
-            mend="write or download it again.",
+            fix="write or download it again.",
         )
     return array
 
@@ -150,7 +150,7 @@ def _pictures(path: Path, arrays: list[_Array]) -> _Array:
         raise GanvasError(
             f"{array.where} holds {'objects' if array.dtype.hasobject else array.dtype}, not uint8.",
             expected="pixels as uint8 in 0..255",
-            mend="convert it: (x * 255).round().astype('uint8') for values in 0..1, ((x + 1) * 127.5).round()"
+            fix="convert it: (x * 255).round().astype('uint8') for values in 0..1, ((x + 1) * 127.5).round()"
             ".astype('uint8') for values in -1..1; then numpy.save it again.",
         )
     if len(usable) > 1:
@@ -164,7 +164,7 @@ def _pictures(path: Path, arrays: list[_Array]) -> _Array:
         raise GanvasError(
             f"{usable[0].where} is stored in Fortran order.",
             expected="C order",
-            mend="save numpy.ascontiguousarray(x) instead.",
+            fix="save numpy.ascontiguousarray(x) instead.",
         )
     return usable[0]
 
@@ -237,5 +237,5 @@ def _damage_told(where: str) -> Iterator[None]:
         raise GanvasError(
             f"{where} cannot be read: {error}.",
             expected="a file as numpy.save or numpy.savez writes it",
-            mend="write or download it again.",
+            fix="write or download it again.",
         ) from error

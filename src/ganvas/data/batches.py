@@ -61,7 +61,7 @@ class Batches(Iterator[tuple[Tensor, Tensor | None]]):
             raise GanvasError(
                 f"A batch of {batch} cannot be shared equally by {world} processes.",
                 expected=f"a multiple of {world}",
-                mend=f"--batch {max(world, batch - batch % world)} would do.",
+                fix=f"--batch {max(world, batch - batch % world)} would do.",
             )
         if not 0 <= rank < world:
             raise ValueError(f"rank {rank} of {world}")
@@ -71,7 +71,7 @@ class Batches(Iterator[tuple[Tensor, Tensor | None]]):
             raise GanvasError(
                 f"{images.name} has no labels, so its classes cannot be balanced.",
                 expected="a set with classes",
-                mend="leave the balancing out, or sort the pictures into one folder per class.",
+                fix="leave the balancing out, or sort the pictures into one folder per class.",
             )
         self.nimg = start
         """Position of the next batch: pictures drawn so far, over all ranks."""

@@ -130,7 +130,7 @@ def cached(name: str, key: str, build: Build) -> ImageSet:
     finally:
         lock.release()
     if found is None:
-        raise GanvasError(f"The cache in {root()} cannot be read back.", mend="set GANVAS_CACHE to another disk.")
+        raise GanvasError(f"The cache in {root()} cannot be read back.", fix="set GANVAS_CACHE to another disk.")
     if damaged:
         note = "What the cache held of this set was damaged, so it was decoded anew."
         return replace(found, notes=(*found.notes, note))
@@ -172,7 +172,7 @@ def check_room(size: int) -> None:
         raise GanvasError(
             f"The decoded pictures need {size / 2**30:.2f} GiB; {root()} has {free / 2**30:.2f} GiB left.",
             expected="room for all pictures, decoded",
-            mend="free some space, set GANVAS_CACHE to a larger disk, or ask for a smaller --resolution.",
+            fix="free some space, set GANVAS_CACHE to a larger disk, or ask for a smaller --resolution.",
         )
 
 
@@ -244,7 +244,7 @@ def _unwritable(reason: str) -> GanvasError:
     return GanvasError(
         f"The cache for decoded pictures, {root()}, cannot be written: {reason}.",
         expected="a folder with room that this user may write to",
-        mend="set the environment variable GANVAS_CACHE to one.",
+        fix="set the environment variable GANVAS_CACHE to one.",
     )
 
 

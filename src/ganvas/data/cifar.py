@@ -85,7 +85,7 @@ def _archive(path: Path) -> Iterator[tuple[str, bytes]]:
                     yield name, file.read()
     except (tarfile.TarError, EOFError, OSError, ValueError) as error:
         raise GanvasError(
-            f"{path} is damaged: {error}.", expected="CIFAR-10's tar.gz", mend="download it again."
+            f"{path} is damaged: {error}.", expected="CIFAR-10's tar.gz", fix="download it again."
         ) from error
 
 
@@ -99,7 +99,7 @@ def _binary(content: bytes, where: str) -> tuple[np.ndarray, np.ndarray]:
         raise GanvasError(
             f"{where} is damaged: {len(content)} bytes.",
             expected=f"{1 + _PIXELS} for each picture",
-            mend="download it again.",
+            fix="download it again.",
         )
     rows = np.frombuffer(content, np.uint8).reshape(-1, 1 + _PIXELS)
     return rows[:, 1:].reshape(-1, *_SHAPE), rows[:, 0]
@@ -141,7 +141,7 @@ def unpickled(content: bytes, where: str) -> Any:
     except GanvasError:
         raise
     except Exception as error:  # a damaged pickle may fail in any way
-        raise GanvasError(f"{where} cannot be read: {error}.", mend="download it again.") from error
+        raise GanvasError(f"{where} cannot be read: {error}.", fix="download it again.") from error
 
 
 class _ArraysOnly(pickle.Unpickler):
@@ -163,7 +163,7 @@ class _ArraysOnly(pickle.Unpickler):
         raise GanvasError(
             f"A pickle asks for {module}.{name}, which could run a program.",
             expected="arrays of numbers only",
-            mend="do not use this file; download CIFAR-10 from its authors.",
+            fix="do not use this file; download CIFAR-10 from its authors.",
         )
 
     def persistent_load(self, pid: Any) -> Any:

@@ -69,9 +69,9 @@ class NoSplit(GanvasError):
     """The source has no part of that name."""
 
 
-def no_split(what: str, *, mend: str = "leave --split out.") -> NoSplit:
+def no_split(what: str, *, fix: str = "leave --split out.") -> NoSplit:
     """The refusal of `--split test` for a source that has one part only."""
-    return NoSplit(f"{what} has no test split.", expected="a set that comes in two parts", mend=mend)
+    return NoSplit(f"{what} has no test split.", expected="a set that comes in two parts", fix=fix)
 
 
 def quoted(head: bytes) -> str:

@@ -42,7 +42,7 @@ def _loaded(asked: str, repository: str, config: str | None, split: str) -> Any:
         raise GanvasError(
             f"{asked} comes from the Hugging Face hub, and the package for it is not installed.",
             expected="the extra `hub`",
-            mend=f"pip install 'ganvas[hub]', or give a path: {_LOCAL_FORMS}.",
+            fix=f"pip install 'ganvas[hub]', or give a path: {_LOCAL_FORMS}.",
         ) from error
     try:
         return datasets.load_dataset(repository, config, split=split)
@@ -54,14 +54,14 @@ def _loaded(asked: str, repository: str, config: str | None, split: str) -> Any:
             raise GanvasError(
                 f"The hub has no set {repository} that you may read.",
                 expected="hf:owner/name[:config]",
-                mend=f"compare the name with its page on huggingface.co, or give a path: {_LOCAL_FORMS}.",
+                fix=f"compare the name with its page on huggingface.co, or give a path: {_LOCAL_FORMS}.",
             ) from error
         if isinstance(error, ValueError) and "config" in told.lower():
             raise GanvasError(f"{asked}: {told}", expected=f"hf:{repository}:config") from error
         raise GanvasError(
             f"{asked} could not be had from the Hugging Face hub: {told}",
             expected="a connection, or a copy in the hub's own cache",
-            mend=f"connect and try again, or give a path: {_LOCAL_FORMS}.",
+            fix=f"connect and try again, or give a path: {_LOCAL_FORMS}.",
         ) from error
 
 

@@ -52,7 +52,7 @@ def folder_source(folder: Path, name: str, split: str) -> Source:
         raise GanvasError(
             f"{folder} holds several sets: {', '.join(sorted(plain))}.",
             expected="one",
-            mend=f"name the file itself, such as {chosen[0]}.",
+            fix=f"name the file itself, such as {chosen[0]}.",
         )
     return _source(chosen[0], name)
 
@@ -66,7 +66,7 @@ def file_source(path: Path, name: str, split: str) -> Source:
     if split == "test" and not _HALVES["test"].search(path.name):
         found = _beside(path, *(path.name.replace("train", half) for half in ("t10k", "test")))
         if found is None:
-            raise no_split(str(path), mend="leave --split out, or name the test file itself.")
+            raise no_split(str(path), fix="leave --split out, or name the test file itself.")
         path = found
     return _source(path, name)
 
@@ -103,7 +103,7 @@ def _read(path: Path, labels: Path | None) -> Arrays:
         raise GanvasError(
             f"{path} holds labels, not pictures.",
             expected="the file of images",
-            mend="name the -images- file.",
+            fix="name the -images- file.",
         )
     if len(shape) not in (3, 4) or (len(shape) == 4 and shape[3] not in (1, 3, 4)):
         raise GanvasError(f"{path} holds an array of {shape}.", expected="[n, height, width] or [n, height, width, 3]")
@@ -127,7 +127,7 @@ def _read(path: Path, labels: Path | None) -> Arrays:
         raise GanvasError(
             f"{path} holds {count} pictures, but {labels.name} {len(numbers)} labels.",
             expected="one label for each picture",
-            mend="download both files again, or move the labels away to train without.",
+            fix="download both files again, or move the labels away to train without.",
         )
     numbers, names, notes = named_classes(numbers, None, str(labels))
     return Arrays(count, (channels, height, width), blocks, numbers, names, notes)
@@ -162,7 +162,7 @@ def _header(path: Path, file: BinaryIO) -> tuple[int, ...]:
         raise GanvasError(
             f"{path} declares {' x '.join(map(str, shape))} numbers in {packed} bytes.",
             expected="at most 200 times the file's size",
-            mend="do not use this file: it is damaged, or a decompression bomb.",
+            fix="do not use this file: it is damaged, or a decompression bomb.",
         )
     return shape
 
@@ -187,4 +187,4 @@ def _nothing_more(path: Path, file: BinaryIO) -> None:
 
 
 def _damaged(path: Path, how: str) -> GanvasError:
-    return GanvasError(f"{path} is damaged: {how}.", expected="a whole IDX file", mend="download it again.")
+    return GanvasError(f"{path} is damaged: {how}.", expected="a whole IDX file", fix="download it again.")

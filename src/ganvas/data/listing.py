@@ -77,7 +77,7 @@ def labelled(
     """
     if table is not None:
         if split == "test":
-            raise no_split(f"{where}, which has a {LABELS},", mend="leave --split out, or name the test set itself.")
+            raise no_split(f"{where}, which has a {LABELS},", fix="leave --split out, or name the test set itself.")
         prefix = table[: -len(LABELS)]
         return _from_table(pictures, prefix, read(table), f"{where}: {table}")
     root = _common_root(pictures)
@@ -93,7 +93,7 @@ def labelled(
         note = f"{chosen} was taken as the {split} split: {len(kept)} of {len(pictures)} pictures."
         return replace(listing, notes=(note, *listing.notes))
     if split == "test":
-        raise no_split(where, mend="leave --split out, or sort the pictures into two folders, train and test.")
+        raise no_split(where, fix="leave --split out, or sort the pictures into two folders, train and test.")
     return _from_folders(pictures)
 
 
@@ -135,7 +135,7 @@ def _from_table(pictures: list[str], prefix: str, content: bytes, where: str) ->
         raise GanvasError(
             f"{where} labels {len(missing)} pictures that are not there, such as {missing[0]}.",
             expected="a picture for every label",
-            mend="make the table anew from the pictures that are there.",
+            fix="make the table anew from the pictures that are there.",
         )
     kept = tuple(name for name in pictures if name in found)
     bad = tuple((name, f"no label in {LABELS}") for name in pictures if name not in found)
@@ -157,7 +157,7 @@ def _rows(rows: Any, prefix: str, where: str) -> dict[str, int]:
             raise GanvasError(
                 f"{where} gives {name} {kind} as its label.",
                 expected="one whole number for each picture: Ganvas' classes exclude each other",
-                mend='write the number of the class, or set "labels" to null to train without.',
+                fix='write the number of the class, or set "labels" to null to train without.',
             )
         if found.setdefault(prefix + name, label) != label:
             raise GanvasError(f"{where} gives {name} two labels, {found[prefix + name]} and {label}.")

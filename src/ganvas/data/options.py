@@ -47,7 +47,7 @@ class PictureOptions:
             raise GanvasError(
                 f"--max-bad is {self.max_bad}.",
                 expected="a fraction of the files, from 0 to 1",
-                mend="0.05 accepts 5 % of unreadable files.",
+                fix="0.05 accepts 5 % of unreadable files.",
             )
         for knob, value, allowed in (
             ("--split", self.split, ("train", "test")),
@@ -67,7 +67,7 @@ class PictureOptions:
             raise GanvasError(
                 f"--resolution {self.resolution!r} is not a size.",
                 expected="one number for a square, or height x width",
-                mend="write it as 64 or 48x64.",
+                fix="write it as 64 or 48x64.",
             )
         height = int(match[1])
         width = int(match[2] or height)

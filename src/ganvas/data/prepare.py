@@ -125,7 +125,7 @@ def plan_arrays(options: PictureOptions, arrays: Arrays) -> Plan:
         raise GanvasError(
             f"{options.source}: the pictures are {height} x {width} pixels.",
             expected=f"at least {LEAST_SIDE} pixels a side",
-            mend="enlarge them first.",
+            fix="enlarge them first.",
         )
     size, notes = _size(options, Counter({(height, width): arrays.count}))
     if options.channels is not None:

@@ -88,7 +88,7 @@ def find(options: PictureOptions, *, progress: bool = True) -> Source:
     raise GanvasError(
         f"There is no data set {asked!r}: neither a file or folder of that name, nor one that Ganvas knows.",
         expected=_FORMS,
-        mend=f"did you mean {near[0]}?" if near else "check the path.",
+        fix=f"did you mean {near[0]}?" if near else "check the path.",
     )
 
 
@@ -124,7 +124,7 @@ def _file(path: Path, split: str) -> Source:
         raise GanvasError(
             f"{path} is named {path.suffix}, but is not {_TITLES[said]}: it {quoted(head)}.",
             expected="a file that is what its name says",
-            mend="download it again; a web page saved in its place is the usual cause.",
+            fix="download it again; a web page saved in its place is the usual cause.",
         )
     if kind == "zip" and path.suffix.lower() == ".npz":
         return arrays.source(path, name, split)
@@ -161,7 +161,7 @@ def _unknown(path: Path, head: bytes, split: str) -> GanvasError:
         return GanvasError(
             f"{path} is a single picture.",
             expected=_FORMS,
-            mend="put the pictures into a folder and name the folder.",
+            fix="put the pictures into a folder and name the folder.",
         )
     if cifar.is_batch(path.name):
         return GanvasError(f"{path} is one batch of CIFAR-10.", expected=f"its folder, {path.parent}")
@@ -172,7 +172,7 @@ def _unknown(path: Path, head: bytes, split: str) -> GanvasError:
     return GanvasError(
         f"{path} is no form of pictures that Ganvas reads: {told}.",
         expected=_FORMS,
-        mend="unpack or convert it.",
+        fix="unpack or convert it.",
     )
 
 
@@ -279,11 +279,11 @@ def _refuse_bad(options: PictureOptions, skipped: tuple[tuple[str, str], ...], t
     if len(skipped) > _NAMES_TOLD:
         rows.append(f"  and {len(skipped) - _NAMES_TOLD} more")
     share = len(skipped) / total
-    mend = f"mend or remove them, or accept the loss with --max-bad {min(1.0, -(-share * 100 // 1) / 100):g}."
+    fix = f"repair or remove them, or accept the loss with --max-bad {min(1.0, -(-share * 100 // 1) / 100):g}."
     raise GanvasError(
         f"{options.source}: {len(skipped)} of {total} files are bad:\n" + "\n".join(rows),
         expected=f"at most {options.max_bad:.0%} of the files unreadable" if good else "at least one readable picture",
-        mend=mend if good else "check that these are pictures; `ganvas data` lists them all.",
+        fix=fix if good else "check that these are pictures; `ganvas data` lists them all.",
     )
 
 
@@ -291,7 +291,7 @@ def _unreadable(what: str, error: OSError) -> GanvasError:
     return GanvasError(
         f"{what} cannot be read: {error.strerror or error}.",
         expected="a file or folder that this user may read",
-        mend="check its permissions, and that its disk is there.",
+        fix="check its permissions, and that its disk is there.",
     )
 
 
@@ -300,5 +300,5 @@ def _empty(options: PictureOptions, ignored: object) -> GanvasError:
     return GanvasError(
         f"{options.source} holds no pictures" + (f", only other files: {found}." if found else "."),
         expected="JPEG, PNG, WebP, BMP, TIFF or GIF files",
-        mend="an archive or array file inside a folder is read when you name the file itself.",
+        fix="an archive or array file inside a folder is read when you name the file itself.",
     )

@@ -46,7 +46,7 @@ def source(
         raise GanvasError(
             f"--channels {options.channels} does not go with {NAME}.",
             expected="3: one digit in each of red, green and blue",
-            mend="leave --channels out, or name the digits themselves.",
+            fix="leave --channels out, or name the digits themselves.",
         )
     asked = options.source.removeprefix(NAME).removeprefix(":")
     if options.source != NAME and not asked:
@@ -92,19 +92,19 @@ def _checked(digits: ImageSet, asked: str) -> np.ndarray:
         raise GanvasError(
             f"{asked}: {len(digits.skipped)} files are bad, such as {name}: {reason}.",
             expected=f"digits that can all be read, for {NAME} is a fixed set",
-            mend=f"mend or remove them; `ganvas data {asked}` lists them all.",
+            fix=f"repair or remove them; `ganvas data {asked}` lists them all.",
         )
     if digits.channels != 1:
         raise GanvasError(
             f"The pictures of {asked} have {digits.channels} channels, and each is to become one.",
             expected=expected,
-            mend="save them as grey first.",
+            fix="save them as grey first.",
         )
     if digits.labels is None:
         raise GanvasError(
             f"{asked} has no labels, and the classes of {NAME} are made of them.",
             expected=expected,
-            mend="sort the pictures into ten folders, 0 to 9, or put the file of labels beside them.",
+            fix="sort the pictures into ten folders, 0 to 9, or put the file of labels beside them.",
         )
     if digits.classes != len(_DIGITS):
         raise GanvasError(f"{asked} has {digits.classes} classes, not ten.", expected=expected)

@@ -62,7 +62,7 @@ def restore(parts: Parts, saved: Mapping[str, Tensor]) -> None:
             raise GanvasError(
                 f"The saved state does not fit the network {name} ({error}).",
                 expected="a state saved by the same version with the same configuration",
-                mend="train anew with --new.",
+                fix="train anew with --new.",
             ) from error
 
 

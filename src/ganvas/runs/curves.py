@@ -42,7 +42,7 @@ def plot(runs: Sequence[Run | Path | str], out: Path) -> Path:
         run.card  # noqa: B018 - refuses what is no run
         lines = list(read_lines(run.path / "stats.jsonl"))
         if not lines:
-            raise GanvasError(f"{run} has no statistics yet.", mend="train it a little longer.")
+            raise GanvasError(f"{run} has no statistics yet.", fix="train it a little longer.")
         critics += run.config.play.critic
         found.append((run.path, lines))
     alike = len({path.name for path, _ in found}) < len(found)

@@ -42,10 +42,10 @@ class Run:
             raise GanvasError(
                 f"{self.path} is not a run folder ({error}).",
                 expected="a folder with a config.json, as ganvas train makes it",
-                mend="ls runs shows the runs; ganvas train makes one.",
+                fix="ls runs shows the runs; ganvas train makes one.",
             ) from error
         if not known:
-            raise GanvasError(f"{self.path} was written by a later version of Ganvas.", mend="upgrade Ganvas.")
+            raise GanvasError(f"{self.path} was written by a later version of Ganvas.", fix="upgrade Ganvas.")
         return card
 
     @property
@@ -80,7 +80,7 @@ class Run:
             GanvasError: there is none yet.
         """
         if not self.snapshots:
-            raise GanvasError(f"{self.path} has no snapshot yet.", mend="train it a little longer.")
+            raise GanvasError(f"{self.path} has no snapshot yet.", fix="train it a little longer.")
         return self.snapshots[-1]
 
     @property
@@ -90,8 +90,8 @@ class Run:
         return path if (path / "card.json").exists() else None
 
     def sample(self, **knobs: Any) -> Any:
-        """Pictures of the newest snapshot; the arguments of `ganvas.sample.Sampler.sample`."""
-        from ganvas.sample import load
+        """Pictures of the newest snapshot; the arguments of `ganvas.sampling.Sampler.sample`."""
+        from ganvas.sampling import load
 
         return load(self).sample(**knobs)
 
@@ -135,12 +135,12 @@ def create(
             break
         except FileExistsError:
             if name is not None:
-                raise GanvasError(f"{path} is a file.", mend="choose another --name.") from None
+                raise GanvasError(f"{path} is a file.", fix="choose another --name.") from None
         except OSError as error:
             raise explain(error, path) from error
     if any(not p.name.startswith(".") for p in path.iterdir()):
         raise GanvasError(
-            f"{path} is no run, and is not empty.", expected="a run, or a new name", mend="choose another --name."
+            f"{path} is no run, and is not empty.", expected="a run, or a new name", fix="choose another --name."
         )
     card = {"format": FORMAT, "recipe": called, "config": to_json(config), "data": dict(data), "versions": versions}
     return write_card(Run(path), card | {"threads": threads})
@@ -212,13 +212,13 @@ def check_same(run: Run, config: TrainConfig, fingerprint: str) -> None:
         raise GanvasError(
             f"{run} is another run: {_listed(differing)}{hint if longer else ''}.",
             expected="the configuration it was started with",
-            mend="leave those knobs as they were to go on, or give the new run a folder of its own.",
+            fix="leave those knobs as they were to go on, or give the new run a folder of its own.",
         )
     if run.card["data"]["fingerprint"] != fingerprint:
         raise GanvasError(
             f"The pictures of {run} have changed since it was started.",
             expected=f"the {run.card['data']['images']} pictures it was started with",
-            mend="restore them, or start a new run.",
+            fix="restore them, or start a new run.",
         )
 
 
@@ -235,7 +235,7 @@ def only_one(run: Run) -> Iterator[None]:
     except Timeout:
         raise GanvasError(
             f"Another process is training {run} right now.",
-            mend="wait for it, stop it, or add --new to train beside it.",
+            fix="wait for it, stop it, or add --new to train beside it.",
         ) from None
     except OSError as error:
         raise explain(error, run.path) from error

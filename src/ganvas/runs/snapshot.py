@@ -79,7 +79,7 @@ def load(path: Path) -> tuple[Generator, Card]:
             raise GanvasError(
                 f"{path} was written by a later version of Ganvas ({plain['versions']['ganvas']}).",
                 expected=f"snapshot format {FORMAT} or older",
-                mend="upgrade Ganvas.",
+                fix="upgrade Ganvas.",
             )
         card = Card(
             **{
@@ -95,6 +95,6 @@ def load(path: Path) -> tuple[Generator, Card]:
         raise GanvasError(
             f"{path} is not a usable snapshot ({error}).",
             expected="a folder with G.safetensors and card.json, as ganvas train writes them",
-            mend="name a run folder, or one of the folders in its snapshots/.",
+            fix="name a run folder, or one of the folders in its snapshots/.",
         ) from error
     return generator.eval().requires_grad_(False), card

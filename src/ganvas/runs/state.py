@@ -40,5 +40,5 @@ def opened(path: Path, framework: Literal["numpy", "pt"]) -> Iterator[Any]:
         raise GanvasError(
             f"The saved state {path} cannot be read ({error}).",
             expected="a state file written by ganvas train",
-            mend="train anew with --new; the snapshots of this run can still be sampled.",
+            fix="train anew with --new; the snapshots of this run can still be sampled.",
         ) from error

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ganvas.errors import GanvasError
-from ganvas.judge.eye import BLOCKS as EYE_BLOCKS
-from ganvas.judge.eye import eye as the_eye
+from ganvas.evaluation.eye import BLOCKS as EYE_BLOCKS
+from ganvas.evaluation.eye import eye as the_eye
 
 RGB, PATCHES = "rgb", "patches"
 """The layers that every network has: the picture itself, and the 5×5 pixels around every other pixel."""

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from ganvas import canvas
+from ganvas import image_io
 from ganvas.data import decode, to_uint8, to_unit
 from ganvas.data.decode import header
 from ganvas.data.forms import Unreadable
@@ -44,10 +44,10 @@ class Picture:
         """
         path = Path(path)
         planes = self.pixels if self.opacity is None else np.concatenate([self.pixels, self.opacity[None]])
-        image = canvas.picture(planes)
+        image = image_io.picture(planes)
         if image.mode == "RGBA" and path.suffix.lower() in (".jpg", ".jpeg", ".bmp"):
             image = Image.alpha_composite(Image.new("RGBA", image.size, (255,) * 4), image).convert("RGB")
-        canvas.save(image, path, icc_profile=self.profile, quality=95)
+        image_io.save(image, path, icc_profile=self.profile, quality=95)
 
 
 Source = Path | str | np.ndarray | Picture
@@ -77,7 +77,7 @@ def opened(source: Source, size: int | None, *, enlarge: bool = True) -> Picture
             raise GanvasError(
                 f"{name} has {head.width:,}×{head.height:,} pixels: its shorter side would be {min(height, width)}.",
                 expected=f"a shorter side of at least {SHORTEST} pixels",
-                mend="crop it, or ask for a larger --size.",
+                fix="crop it, or ask for a larger --size.",
             )
         planes = decode.decode(file, 4 if head.alpha else 3, (height, width), "stretch")
     except Unreadable as reason:
@@ -138,7 +138,7 @@ def _encoded(pixels: np.ndarray) -> io.BytesIO:
             f"An array {pixels.dtype} {list(pixels.shape)} is no picture.", expected="uint8 [1|3|4 height width]"
         )
     file = io.BytesIO()
-    canvas.picture(pixels).save(file, "PNG", compress_level=0)
+    image_io.picture(pixels).save(file, "PNG", compress_level=0)
     return file
 
 

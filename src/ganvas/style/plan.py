@@ -13,9 +13,9 @@ from ganvas import devices
 from ganvas.errors import GanvasError
 from ganvas.style import pictures, weights
 from ganvas.style.colours import luminance, palette, repainted
-from ganvas.style.descent import MEMORY
-from ganvas.style.goal import Goal, Look, Region, Statistics
 from ganvas.style.networks import RGB, Network
+from ganvas.style.objective import Goal, Look, Region, Statistics
+from ganvas.style.optimisers import MEMORY
 from ganvas.style.options import LOOKS, StyleOptions, layers
 from ganvas.style.pictures import Picture, Source
 
@@ -210,7 +210,7 @@ def fitted(look: Look, size: tuple[int, int], tile: int | None, free: int) -> tu
         raise GanvasError(
             f"This needs {memory(tile) / 1e9:.1f} GB of memory{whole}, and {free / 1e9:.1f} GB are free.",
             expected=f"at most {HEADROOM:.0%} of what is free",
-            mend="a smaller --size or --tile.",
+            fix="a smaller --size or --tile.",
         )
     return replace(look, tile=tile), memory(tile)
 
@@ -237,7 +237,7 @@ def _check_counts(
     styles: Sequence[Any], masks: Sequence[Any], style_masks: Sequence[Any], options: StyleOptions
 ) -> None:
     if not styles:
-        raise GanvasError("No style was named.", mend="ganvas style photo.jpg starry_night.jpg")
+        raise GanvasError("No style was named.", fix="ganvas style photo.jpg starry_night.jpg")
     given = {"--masks": masks, "--style-masks": style_masks, "--style-weights": options.style_weights}
     for knob, values in given.items():
         if values and len(values) != len(styles):

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ganvas import canvas
+from ganvas import image_io
 from ganvas.errors import GanvasError
-from ganvas.signals import interrupting
+from ganvas.interrupts import interrupting
 from ganvas.style.options import StyleOptions, resolved
 from ganvas.style.pictures import Picture
 from ganvas.style.plan import Plan, plan
@@ -34,7 +34,7 @@ def redraw(
     """Redraws a photo, or every photo of a folder, and tells of each what came of it.
 
     Raises:
-        GanvasError: what happened, what was expected, how to mend it.
+        GanvasError: what happened, what was expected, the fix.
         KeyboardInterrupt: interrupted, by Ctrl-C or SIGTERM; the picture so far is in `out`.
     """
     options = resolved(options, {})
@@ -44,8 +44,8 @@ def redraw(
         raise GanvasError(f"There is no picture in {content}.", expected=f"files in {', '.join(SUFFIXES)}")
     if folder and (gif or preview or out.suffix):
         if out.suffix:
-            raise GanvasError(f"{out} is a file's name, and {content} a folder.", mend="--out FOLDER")
-        raise GanvasError("--gif and --preview are for a single photo.", mend="leave them out, or name one photo.")
+            raise GanvasError(f"{out} is a file's name, and {content} a folder.", fix="--out FOLDER")
+        raise GanvasError("--gif and --preview are for a single photo.", fix="leave them out, or name one photo.")
     for photo in photos:
         planned = plan(photo, styles, masks, style_masks, options)
         file = out / f"{photo.stem}.png" if folder else out
@@ -65,7 +65,7 @@ def _at_work(planned: Plan, out: Path, preview: Path, gif: Path | None, title: s
     planned.source.save(out)  # at once, so that what cannot be written is known before the work
     frames: list[np.ndarray] = [_frame(planned.source, planned)]
     if gif is not None:
-        canvas.save_walk(frames, gif)
+        image_io.save_walk(frames, gif)
     last: Iterate | None = None
     due = 0.0
     with interrupting(), ExitStack() as stack:
@@ -95,7 +95,7 @@ def _at_work(planned: Plan, out: Path, preview: Path, gif: Path | None, title: s
     if preview != out:
         done.save(preview)
     if gif is not None:
-        canvas.save_walk([*frames, *[_frame(done, planned)] * FRAMES_A_SECOND], gif, per_second=FRAMES_A_SECOND)
+        image_io.save_walk([*frames, *[_frame(done, planned)] * FRAMES_A_SECOND], gif, per_second=FRAMES_A_SECOND)
 
 
 def _told(planned: Plan) -> str:

@@ -18,7 +18,7 @@ from ganvas.errors import GanvasError
 from ganvas.speed import Speed
 from ganvas.style import pictures
 from ganvas.style.colours import luminance, with_luminance
-from ganvas.style.descent import DESCENTS
+from ganvas.style.optimisers import DESCENTS
 from ganvas.style.options import StyleOptions, resolved
 from ganvas.style.pictures import Picture, Source
 from ganvas.style.plan import Plan, plan, scales
@@ -79,7 +79,7 @@ def stylize(
         options, knobs: see `StyleOptions`; any field by its name.
 
     Raises:
-        GanvasError: what happened, what was expected, how to mend it.
+        GanvasError: what happened, what was expected, the fix.
     """
     if isinstance(styles, (str, np.ndarray, Picture)) or not isinstance(styles, Sequence):
         styles = [styles]
@@ -106,7 +106,7 @@ def followed(plan: Plan, callback: Callback | None = None) -> Picture:
                 raise GanvasError(
                     f"The loss is {value.loss} in iteration {number + i}.",
                     expected="a number",
-                    mend="a smaller --lr, or --optimiser adam.",
+                    fix="a smaller --lr, or --optimiser adam.",
                 )
             if callback is not None:
                 seconds, left = clock.read(scale, i / count)

@@ -57,7 +57,7 @@ def network(name: str, weights: Path | None = None) -> Network:
     """
     if name == "eye":
         if weights is not None:
-            raise GanvasError("The eye brings its own weights.", mend="leave --weights out, or add --network vgg19.")
+            raise GanvasError("The eye brings its own weights.", fix="leave --weights out, or add --network vgg19.")
         return networks.eye()
     made = {"vgg19": networks.vgg19, "squeezenet": networks.squeezenet}[name]
     return made(read(weights or downloaded(name)))
@@ -104,7 +104,7 @@ def downloaded(name: str) -> Path:
         raise GanvasError(
             f"{path} cannot be written: {error.strerror or error}.",
             expected="a cache that this user may write to",
-            mend="set the environment variable GANVAS_CACHE to a folder, or give the file with --weights.",
+            fix="set the environment variable GANVAS_CACHE to a folder, or give the file with --weights.",
         ) from error
     return path
 
@@ -124,13 +124,13 @@ def _download(name: str, told: Published, path: Path) -> None:
             raise GanvasError(
                 f"The weights of {name} could not be downloaded: {getattr(error, 'reason', error)}.",
                 expected=f"{told.url} ({told.size / 1e6:,.0f} MB)",
-                mend=f"fetch it elsewhere and give it with --weights {path.name}; or use --network eye.",
+                fix=f"fetch it elsewhere and give it with --weights {path.name}; or use --network eye.",
             ) from error
         if (found := _digest(temporary)) != told.sha256:
             raise GanvasError(
                 f"{told.url} gave {os.path.getsize(temporary):,} bytes with the SHA-256 {found[:16]}….",
                 expected=f"{told.size:,} bytes, {told.sha256[:16]}…",
-                mend="try again; if it stays, something between here and there alters files.",
+                fix="try again; if it stays, something between here and there alters files.",
             )
 
 

@@ -72,7 +72,7 @@ def together(device: torch.device) -> Iterator[None]:
             raise
         raise GanvasError(
             f"Another process of this run has ended, so rank {rank()} stops too ({str(error).splitlines()[0]}).",
-            mend="look for that process's own message; the same command goes on from the last saved state.",
+            fix="look for that process's own message; the same command goes on from the last saved state.",
         ) from error
     finally:
         _control = None

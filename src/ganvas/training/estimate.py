@@ -15,8 +15,8 @@ from ganvas.errors import GanvasError
 from ganvas.game.moves import Penalties, train_d, train_g
 from ganvas.networks import Shape
 from ganvas.training import distributed
-from ganvas.training.players import Players
 from ganvas.training.progress import clock
+from ganvas.training.state import Players
 
 PASSES = 10
 """Forward passes of both networks that a round costs, about."""
@@ -164,7 +164,7 @@ def check_fits(cost: Estimate) -> None:
     raise GanvasError(
         f"This needs about {cost.memory / 1e9:.1f} GB of memory, and {cost.free / 1e9:.1f} GB are free.",
         expected=f"at most {HEADROOM:.0%} of what is free",
-        mend=f"--batch {fits} would fit; --microbatch {fits} keeps the batch and its gradients, and takes longer."
+        fix=f"--batch {fits} would fit; --microbatch {fits} keeps the batch and its gradients, and takes longer."
         if fits > 0
         else "narrower networks, or a smaller --resolution: they do not fit with a single picture.",
     )

@@ -3,10 +3,10 @@
 import torch
 from PIL import Image
 
-from ganvas import canvas, sample
+from ganvas import image_io, sampling
 from ganvas.data import ImageSet
 from ganvas.networks import Shape
-from ganvas.training.players import Players
+from ganvas.training.state import Players
 
 ROW = 8
 """Pictures in a row."""
@@ -20,17 +20,17 @@ def fakes(players: Players, shape: Shape, images: ImageSet) -> Image.Image:
     classes = min(shape.classes, MOST_ROWS)
     n = ROW * (classes or ROW)
     labels = torch.arange(n) // ROW if classes else None
-    z = sample.latents(range(n), players.config.network.latent)
-    drawn = torch.cat(list(sample.generate(players.average, z, labels, device=players.device)))
-    return canvas.grid(drawn.numpy(), ROW, row_names=images.class_names[:classes])
+    z = sampling.latents(range(n), players.config.network.latent)
+    drawn = torch.cat(list(sampling.generate(players.average, z, labels, device=players.device)))
+    return image_io.grid(drawn.numpy(), ROW, row_names=images.class_names[:classes])
 
 
 def reals(images: ImageSet, shape: Shape) -> Image.Image:
     """The first pictures of the data; where classes are learnt, one class a row."""
     if not shape.classes:
-        return canvas.grid(images.images[: ROW * ROW], ROW)
+        return image_io.grid(images.images[: ROW * ROW], ROW)
     assert images.labels is not None
     members = [(images.labels == c).nonzero()[0] for c in range(min(shape.classes, MOST_ROWS))]
     chosen = [int(own[i % len(own)]) for own in members if len(own) for i in range(ROW)]
     names = [name for name, own in zip(images.class_names, members, strict=False) if len(own)]
-    return canvas.grid(images.images[chosen], ROW, row_names=names)
+    return image_io.grid(images.images[chosen], ROW, row_names=names)

@@ -14,10 +14,10 @@ from typing import Any
 from torch import Tensor
 from torch.nn.modules.module import register_module_forward_hook
 
+from ganvas.interrupts import Stop
 from ganvas.runs import checkpoint
-from ganvas.signals import Stop
 from ganvas.training import distributed
-from ganvas.training.players import Batch, Players, Seen
+from ganvas.training.state import Batch, Players, Seen
 
 SLOW = 2.0
 """Seconds of a round from which on the next one can be given up; shorter ones are finished."""

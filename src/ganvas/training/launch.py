@@ -27,7 +27,7 @@ def become_torchrun(processes: int, config: TrainConfig, argv: Sequence[str]) ->
         raise GanvasError(
             f"--gpus {processes}: this machine has {gpus} CUDA GPUs.",
             expected="a number of GPUs that are there",
-            mend="leave --gpus out, or add --device cpu for processes on the CPU.",
+            fix="leave --gpus out, or add --device cpu for processes on the CPU.",
         )
     os.execv(sys.executable, [sys.executable, "-m", "ganvas.training.launch", str(processes), "train", *argv])
 

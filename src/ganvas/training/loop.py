@@ -11,22 +11,22 @@ from typing import Any
 
 import torch
 
-from ganvas import canvas, devices, networks, signals
+from ganvas import devices, image_io, interrupts, networks
 from ganvas.config import TrainConfig, to_json
 from ganvas.data import Batches, ImageSet
 from ganvas.errors import GanvasError
-from ganvas.files import mend_leftovers
+from ganvas.files import recover_leftovers
 from ganvas.networks import Shape
 from ganvas.runs import checkpoint, curves, folder, log, snapshot
 from ganvas.runs.folder import Run
 from ganvas.runs.stats import Stats
 from ganvas.training import distributed, grids, interrupt, memory
-from ganvas.training.doctor import Doctor
 from ganvas.training.interrupt import SLOW, Rounds
-from ganvas.training.players import Players
+from ganvas.training.monitor.health import Doctor
+from ganvas.training.monitor.quality import Quality
+from ganvas.training.monitor.recovery import Act, Rescue
 from ganvas.training.progress import Terminal
-from ganvas.training.quality import Quality
-from ganvas.training.rescue import Act, Rescue
+from ganvas.training.state import Players
 
 PLOT_SECONDS = 60
 """The least time between two drawings of losses.png."""
@@ -50,7 +50,7 @@ class Session:
         self.stats = Stats(device)
         self.nimg, self.seconds = 0, 0.0
         self.saved: int | None = None  # nimg of the state on disk
-        self.stop = signals.Stop()
+        self.stop = interrupts.Stop()
         self.quality = Quality(run, config, images, device)
         self.doctor = Doctor(config, images, self.players) if self.leads and config.habits.watch else None
         self.rescue = Rescue(run, config, self.players, self.doctor)
@@ -76,7 +76,7 @@ class Session:
         self.ticked = time.perf_counter()
         self.ticked_at = self.nimg
 
-        with signals.collected(self._stopping) as self.stop:
+        with interrupts.collected(self._stopping) as self.stop:
             rounds = Rounds(self.players, self.stop)
             while True:
                 stop, slow = distributed.any_of(bool(self.stop), rounds.seconds > SLOW)
@@ -112,7 +112,7 @@ class Session:
         if self.given_up:
             raise GanvasError(
                 f"{self.given_up} {self.run} is saved at {self.nimg / 1000:g} kimg.",
-                mend=f"ganvas diagnose {self.run} says more; --on-failure warn goes on all the same.",
+                fix=f"ganvas diagnose {self.run} says more; --on-failure warn goes on all the same.",
             )
 
     def _stopping(self) -> None:
@@ -134,7 +134,7 @@ class Session:
         """Takes up the saved state, if there is one, and says whether there was."""
         if self.leads:
             for place in (self.run.path, self.run.path / "snapshots", self.run.path / "state"):
-                mend_leftovers(place)
+                recover_leftovers(place)
         saved = distributed.lead(lambda: checkpoint.read(self.run.state) if self.run.state.exists() else None)
         if saved is not None:
             tensors, facts = saved
@@ -176,7 +176,7 @@ class Session:
             if like := folder.unfinished_like(self.run):
                 other, how = like
                 self.terminal.say(f"Note: {other} is unfinished: {how}. ganvas train {other} goes on with it.")
-            canvas.save(grids.reals(self.images, self.shape), self.run.path / "reals.png")
+            image_io.save(grids.reals(self.images, self.shape), self.run.path / "reals.png")
 
     def _batches(self) -> Iterator[Any]:
         pictures = self.config.pictures
@@ -237,7 +237,7 @@ class Session:
         if self.doctor is None:
             return
         for finding in self.doctor.saw(line):
-            self.terminal.say(f"{finding.gravity.capitalize()}: {finding.told()}\n  To mend it: {finding.advice()}")
+            self.terminal.say(f"{finding.gravity.capitalize()}: {finding.told()}\n  Fix: {finding.advice()}")
             log.event(self.run.path, "diagnosis", self.nimg, **finding.to_json())
 
     def _decided(self) -> Act | None:
@@ -292,7 +292,7 @@ class Session:
             snapshot.save(self.run.path / "snapshots" / f"{self.nimg // 1000:06d}", self.players.average, self._card())
             with interrupt.optional(self.stop):
                 grid = grids.fakes(self.players, self.shape, self.images)
-                canvas.save(grid, self.run.path / f"fakes{self.nimg // 1000:06d}.png")
+                image_io.save(grid, self.run.path / f"fakes{self.nimg // 1000:06d}.png")
             facts = {"nimg": self.nimg, "seconds": self.seconds, "rescue": self.rescue.facts()}
             checkpoint.save(self.run.state, self.players.parts, facts)
             self.rescue.keep(self.nimg)
@@ -366,7 +366,7 @@ class Session:
             f"The {quantity} of {network} is no longer a finite number, at {nimg / 1000:g} kimg "
             f"(first there: {', '.join(names)}); {self.run} stopped, and {self._intact()}.",
             expected="finite losses and gradients",
-            mend=f"start a run with a smaller --{network.lower()}-lr, or with gradient penalties (--r1 --r2).",
+            fix=f"start a run with a smaller --{network.lower()}-lr, or with gradient penalties (--r1 --r2).",
         )
 
     def _fakes(self) -> str:

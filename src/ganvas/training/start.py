@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from ganvas import signals
+from ganvas import interrupts
 from ganvas.config import TrainConfig, replace, to_json
 from ganvas.data import ImageSet, open_images
 from ganvas.errors import GanvasError
@@ -23,7 +23,7 @@ from ganvas.training.progress import Terminal
 from ganvas.training.waiting import warning
 
 
-@signals.interrupting()  # but while the session collects them
+@interrupts.interrupting()  # but while the session collects them
 def train(
     config: TrainConfig,
     *,
@@ -88,8 +88,8 @@ def _evaluated(run: Run, device: str, quiet: bool) -> None:
     """The numbers of the finished run; trouble with them is told, and leaves the run finished."""
     from rich.console import Console
 
-    from ganvas.judge.evaluate import evaluate, write  # brings scikit-learn, which few trainings need
-    from ganvas.judge.tables import rendered
+    from ganvas.evaluation.evaluation import evaluate, write  # brings scikit-learn, which few trainings need
+    from ganvas.evaluation.tables import rendered
 
     try:
         found = evaluate(run, device=device, progress=not quiet)
@@ -109,7 +109,7 @@ def _check(config: TrainConfig) -> None:
         raise GanvasError(
             f"A batch of {batch} cannot be shared equally by {world} processes.",
             expected=f"a multiple of {world}, at least {least * world}",
-            mend=f"--batch {max(least, round(batch / world)) * world} would do.",
+            fix=f"--batch {max(least, round(batch / world)) * world} would do.",
         )
 
 
@@ -159,10 +159,10 @@ def shape_of(images: ImageSet, config: TrainConfig) -> Shape:
         raise GanvasError(
             f"--conditional was asked, but {images.name} has {found}.",
             expected="pictures of two classes or more",
-            mend="put each class in a sub-folder of its own, or leave --conditional out.",
+            fix="put each class in a sub-folder of its own, or leave --conditional out.",
         )
     if config.pictures.balanced and not images.classes:
-        raise GanvasError(f"--balanced was asked, but {images.name} has no classes.", mend="leave it out.")
+        raise GanvasError(f"--balanced was asked, but {images.name} has no classes.", fix="leave it out.")
     return Shape(images.channels, *images.resolution, images.classes if config.pictures.conditional else 0)
 
 
@@ -172,7 +172,7 @@ def _find_or_create(
     fingerprint = data["fingerprint"]
     if name is not None and (out / name / "config.json").exists():
         if new:
-            raise GanvasError(f"{out / name} exists already.", mend="choose another --name, or leave --new out.")
+            raise GanvasError(f"{out / name} exists already.", fix="choose another --name, or leave --new out.")
         run = Run(out / name)
         folder.check_same(run, config, fingerprint)
         return run

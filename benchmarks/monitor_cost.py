@@ -1,0 +1,66 @@
+"""What the doctor costs: his part of the time, with looks as often as they are by default.
+
+    python benchmarks/monitor_cost.py --mnist DIR --faces ZIP
+
+Trains a few recipes for some ticks and adds up the time of his looks, from the copy of the weights to the diagnosis.
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ganvas.config import replace
+from ganvas.recipes import recipe
+from ganvas.runs.log import read_lines
+from ganvas.training import start
+from ganvas.training.monitor import health
+
+RUNS: dict[str, dict[str, Any]] = {
+    "digits": {"data": "digits", "kimg": 400},
+    "mlp": {"data": "MNIST", "kimg": 600},
+    "cnn-stable": {"data": "MNIST", "kimg": 12},
+    "dcgan": {"data": "FACES", "resolution": "64", "kimg": 8, "g_width": 16, "d_width": 16, "batch": 16},
+}
+
+
+def timed(method: Callable[..., Any], spent: list[float]) -> Callable[..., Any]:
+    """The same method, its seconds added to a list."""
+
+    def own(*arguments: Any, **named: Any) -> Any:
+        began = time.perf_counter()
+        try:
+            return method(*arguments, **named)
+        finally:
+            spent.append(time.perf_counter() - began)
+
+    return own
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--mnist", type=Path, required=True)
+    parser.add_argument("--faces", type=Path, required=True)
+    arguments = parser.parse_args()
+    plain = {name: getattr(health.Doctor, name) for name in ("arm", "look", "saw")}
+    print("| recipe | looks | seconds of training | a look | share |")
+    print("|---|---|---|---|---|")
+    for name, knobs in RUNS.items():
+        spent: list[float] = []
+        for method, own in plain.items():
+            setattr(health.Doctor, method, timed(own, spent))
+        data = {"MNIST": str(arguments.mnist), "FACES": str(arguments.faces)}.get(knobs["data"], knobs["data"])
+        config = replace(recipe(name).config, **(knobs | {"data": data, "plot": False, "evaluate_every": 0.0}))
+        with tempfile.TemporaryDirectory() as out:
+            run = start.train(config, recipe=name, out=out, quiet=True)
+            lines = list(read_lines(run.path / "stats.jsonl"))
+        looks = sum("signs" in line and bool(line["signs"]) for line in lines)
+        seconds = lines[-1]["seconds"]
+        each = 1000 * sum(spent) / looks
+        print(f"| `{name}` | {looks} | {seconds:.1f} | {each:.0f} ms | {100 * sum(spent) / seconds:.1f} % |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""`ganvas evaluate` and `diagnose`: how good, and why not better."""
+
+from pathlib import Path
+
+from tyro.conf import Positional
+
+from ganvas.cli.output import print_json
+
+
+def evaluate(
+    what: Positional[str],
+    against: str | None = None,
+    held_out: str | None = None,
+    features: str = "eye",
+    weights: Path | None = None,
+    count: int = 10_000,
+    truncation: float = 1.0,
+    quick: bool = False,
+    device: str = "auto",
+    panel: Path | None = None,
+    json: bool = False,
+) -> None:
+    """Measure a run's pictures, or any pictures, against real ones; each number beside its floor.
+
+    Args:
+        what: A run (its newest snapshot), one snapshot, or pictures: a folder, a zip …
+        against: The real pictures, anything that --data takes; by default those a run learnt from.
+        held_out: Real pictures it did not learn from; by default the test split, where there is one.
+        features: eye (no download), eye-bf16 (faster, other numbers), classifier, inception (the true FID), dinov2, or
+            MODULE:FACTORY of your own.
+        weights: The file, or for dinov2 the folder, of weights that the features need.
+        count: Pictures on each side, at most.
+        truncation: Below 1: more typical, less varied.
+        quick: Only the distances, precision and recall, and the classes.
+        device: Where to compute: auto, cpu, cuda …
+        panel: Where to draw the closest pairs, each above its nearest training picture; for a run, closest.png in it.
+        json: Print JSON.
+    """
+    from ganvas.evaluation import evaluation as judge
+    from ganvas.runs.folder import Run
+
+    found = judge.evaluate(
+        what, against=against, held_out=held_out, extractor=features, weights=weights, count=count,
+        truncation=truncation, quick=quick, device=device, progress=True,
+    )  # fmt: skip
+    run = Run(Path(what))
+    judge.write(found, run if (run.path / "config.json").exists() else None, panel)
+    if json:
+        print_json(found.to_json())
+        return
+    from rich.console import Console
+
+    from ganvas.evaluation.tables import rendered
+
+    Console().print(rendered(found))
+
+
+def diagnose(what: Positional[Path], json: bool = False) -> None:
+    """Say why a training fails, with evidence and what to change; of a run, or of anyone's log.
+
+    Args:
+        what: A run, or a log: stats.jsonl, JSONL, CSV, Keras' history, lines of text, TensorBoard's events.
+        json: Print JSON.
+    """
+    from ganvas.diagnosis.sources import diagnose as judge
+
+    found = judge(what)
+    if json:
+        print_json(found.to_json())
+        return
+    from rich.console import Console
+
+    from ganvas.diagnosis.tell import rendered
+
+    Console(highlight=False).print(rendered(found))

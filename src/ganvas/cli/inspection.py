@@ -1,0 +1,140 @@
+"""`ganvas sample`, `plot`, `data` and `recipes`: see what is there."""
+
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from ganvas.cli.output import print_json
+from ganvas.config import to_json
+from ganvas.errors import GanvasError
+from ganvas.recipes import RECIPES
+
+
+def sample(
+    run: Positional[Path],
+    seeds: str = "0-63",
+    out: Path | None = None,
+    each: Path | None = None,
+    class_: Annotated[str | None, arg(name="class")] = None,
+    truncation: float = 1.0,
+    interpolate: str | None = None,
+    video: Path | None = None,
+    frames: int = 25,
+    columns: int | None = None,
+    scale: int | None = None,
+    device: str = "cpu",
+) -> None:
+    """Draw pictures from a trained generator.
+
+    Args:
+        run: A run folder (its newest snapshot is used), or one snapshot.
+        seeds: Which pictures, such as 0-7,12; the same seed is always the same picture.
+        out: The grid's file; by default grid.png in the working folder. With classes, one class a row.
+        each: Write every picture to this folder instead, unenlarged: seed00000.png …
+        class_: Draw this class only, by its name or number.
+        truncation: Below 1: more typical, less varied.
+        interpolate: Walk from seed to seed along great circles and back: 0,7,12.
+        video: The walk's file: .gif, .webp or .png (animated).
+        frames: Pictures between two seeds of a walk.
+        columns: Columns of the grid.
+        scale: Enlarge each pixel to this many; by default so that tiny pictures can be seen.
+        device: Where to compute: auto, cpu, cuda …
+    """
+    from ganvas import image_io
+    from ganvas.sampling import load, parse_seeds
+
+    if scale is not None and not 1 <= scale <= 256:
+        raise GanvasError(f"--scale is {scale}.", expected="a whole number from 1 to 256")
+    drawn = load(run, device=device)
+    label = drawn.label(class_) if class_ is not None else None
+    if (interpolate is None) != (video is None):
+        raise GanvasError("A walk needs both --interpolate and --video.", fix="--interpolate 0,7,12 --video walk.gif")
+    if interpolate is not None and video is not None:
+        path = parse_seeds(interpolate)
+        pictures = drawn.walk(path, frames=frames, label=label, truncation=truncation)
+        n = image_io.save_walk((image for part in pictures for image in part.numpy()), video)
+        print(f"{n} pictures in {video}")
+        return
+    chosen = parse_seeds(seeds)
+    if each is not None:
+        images = (i for part in drawn.images(chosen, label=label, truncation=truncation) for i in part.numpy())
+        for seed, image in zip(chosen, images, strict=True):
+            image_io.save(image_io.picture(image, scale or 1), each / f"seed{seed:05d}.png")
+        print(f"{len(chosen)} pictures in {each}")
+        return
+    out = out or Path("grid.png")
+    images, across, names = drawn.arranged(chosen, label=label, truncation=truncation, columns=columns)
+    image_io.save(image_io.grid(images, across, row_names=names, scale=scale), out)
+    print(f"{len(images)} pictures in {out}")
+
+
+def plot(runs: Positional[tuple[Path, ...]], out: Path | None = None) -> None:
+    """Draw the curves of one run, or of several over each other.
+
+    Args:
+        runs: Run folders.
+        out: The picture's file; by default losses.png in the run's folder, or curves.png for several.
+    """
+    from ganvas.runs.curves import plot as draw
+
+    if not runs:
+        raise GanvasError("No run was named.", fix="ganvas plot runs/00000-digits-digits")
+    print(draw(runs, out or (runs[0] / "losses.png" if len(runs) == 1 else Path("curves.png"))))
+
+
+def data(
+    source: Positional[str],
+    split: str = "train",
+    resolution: str | None = None,
+    channels: int | None = None,
+    fit: str = "crop",
+    json: bool = False,
+) -> None:
+    """Say what is in a set of pictures, and what is wrong with it, by name.
+
+    Args:
+        source: Anything that --data takes: a folder, a zip, IDX, CIFAR-10, .npz, mnist, hf:owner/name …
+        split: train or test.
+        resolution: Height, or HEIGHTxWIDTH, as it would be trained.
+        channels: 1, 3 or 4, as it would be trained.
+        fit: crop, pad or stretch.
+        json: Print JSON.
+    """
+    from ganvas.data import PictureOptions
+    from ganvas.data import inspect as examine
+
+    report = examine(PictureOptions(source, split, resolution, channels, fit))  # type: ignore[arg-type]
+    if json:
+        print_json(report.to_json())
+    else:
+        from rich.console import Console
+
+        Console().print(report.render())
+
+
+def recipes(json: bool = False) -> None:
+    """List the recipes.
+
+    Args:
+        json: Print JSON, with every knob.
+    """
+    if json:
+        print_json(
+            {
+                name: {"what": r.what, "source": r.source, "cost": r.cost, "config": to_json(r.config)}
+                for name, r in RECIPES.items()
+            }
+        )
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for title, plain in (("recipe", True), ("what it is, and after whom", False), ("data", True), ("kimg", True)):
+        table.add_column(title, no_wrap=plain)
+    table.add_column("images/s, two CPU cores")
+    for name, r in RECIPES.items():
+        c = r.config
+        table.add_row(f"[bold]{name}[/]", f"{r.what}\n[dim]{r.source}[/]", c.pictures.data, f"{c.kimg:g}", r.cost)
+    Console().print(table)

@@ -1,0 +1,40 @@
+"""What the door says, and with which exit status it closes."""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from ganvas.errors import GanvasError
+
+
+def told(act: Callable[[], Any]) -> int:
+    """Runs `act`; tells a user's trouble without a traceback. Returns the exit status."""
+    try:
+        status = act()
+        sys.stdout.flush()
+        return status if isinstance(status, int) else 0
+    except GanvasError as error:
+        who = f"rank {os.environ['RANK']}: " if os.environ.get("RANK", "0") != "0" else ""
+        print(f"ganvas: {who}{error}", file=sys.stderr)
+        return 1
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and "memory" not in f"{type(error).__name__} {error}".lower():
+            raise
+        first = (str(error).splitlines() or [""])[0]
+        print(
+            f"ganvas: There is not enough memory. {first}\nFix: a smaller --batch or --resolution.",
+            file=sys.stderr,
+        )
+        return 1
+    except KeyboardInterrupt as interrupt:
+        print(f"ganvas: {str(interrupt) or 'interrupted'}", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output has gone, as in `ganvas … | head`: nothing is wrong
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def print_json(value: Any) -> None:
+    print(json.dumps(value, ensure_ascii=False))

@@ -1,0 +1,96 @@
+"""`ganvas train`: a recipe or a run, then any knob."""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from tyro.conf import arg
+
+from ganvas import interrupts
+from ganvas.config import TrainConfig, to_json
+from ganvas.runs.folder import resolve
+
+
+@dataclass(frozen=True)
+class _TrainCommand:
+    """Train a GAN. Give first a recipe (ganvas recipes), or a run folder to go on with; then any knob.
+
+    Without a recipe: digits; with other --data: cnn-stable.
+    The same command again goes on with the run. Ctrl-C saves and ends; a second one ends at once.
+    """
+
+    config: Annotated[TrainConfig, arg(name="")]
+    out: Path = Path("runs")
+    """Where runs are kept; each has a numbered folder in it."""
+    name: str | None = None
+    """The run's folder in --out, instead of a numbered one."""
+    new: bool = False
+    """Start anew even if the same run exists."""
+    gpus: int | None = None
+    """Share the work among this many processes, one a GPU (with --device cpu: on the CPU), by torchrun."""
+    dry_run: bool = False
+    """Say what would be trained, and stop."""
+    json: bool = False
+    """Print one JSON object about the run at the end."""
+    quiet: bool = False
+    """Print nothing else."""
+
+
+def train(argv: Sequence[str]) -> None:
+    """Train a GAN, or go on with a run: ganvas train [RECIPE|RUN] [--data D] [--kimg N] [--any-knob value]"""
+    argv = list(argv)
+    first = argv.pop(0) if argv and not argv[0].startswith("-") else _usual_recipe(argv)
+    title, config, run = resolve(first)
+    defaults = _TrainCommand(config, out=run.path.parent, name=run.path.name) if run else _TrainCommand(config)
+    command = tyro.cli(
+        _TrainCommand,
+        args=argv,
+        default=defaults,
+        prog=f"ganvas train {first}",
+        config=(tyro.conf.AvoidSubcommands, tyro.conf.OmitArgPrefixes),
+    )
+    with interrupts.ending():
+        from ganvas.training import start
+
+    if command.dry_run:
+        if command.json:
+            print(json.dumps(start.plan(command.config)))
+        else:
+            print(_rest(start.plan(command.config, tell=partial(print, flush=True))))
+        return
+    if command.gpus is not None and "WORLD_SIZE" not in os.environ:
+        from ganvas.training import launch
+
+        launch.become_torchrun(command.gpus, command.config, [first, *argv])
+    run = start.train(
+        command.config, recipe=title, out=command.out, name=command.name, new=command.new, quiet=command.quiet
+    )
+    if command.json and os.environ.get("RANK", "0") == "0":
+        print(json.dumps({"run": str(run.path), "snapshot": str(run.snapshot), "config": to_json(run.config)}))
+
+
+def _rest(plan: dict[str, Any]) -> str:
+    """What a dry run tells people last: the disk and every knob."""
+    config = plan["config"]
+    lines = [
+        f"  at most {plan['disk_bytes'] / 1e6:,.0f} MB on disk, and the pictures",
+        "",
+        *(f"  --{name:14} {json.dumps(value)}" for name, value in config.items() if not isinstance(value, dict)),
+    ]
+    for group, knobs in config.items():
+        if isinstance(knobs, dict):
+            lines += [f"\n{group}", *(f"  --{name.replace('_', '-'):14} {json.dumps(v)}" for name, v in knobs.items())]
+    return "\n".join(lines)
+
+
+def _usual_recipe(argv: Sequence[str]) -> str:
+    """The recipe when none is named: `digits`, but for other pictures the one that suits any."""
+    given = [value for flag, value in pairwise(argv) if flag == "--data"]
+    given += [word.removeprefix("--data=") for word in argv if word.startswith("--data=")]
+    return "cnn-stable" if given and given[-1] != "digits" else "digits"

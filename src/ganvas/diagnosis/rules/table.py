@@ -1,0 +1,35 @@
+"""The table: every condition, causes before their effects."""
+
+from ganvas.diagnosis.rules import hardware, optimisation, samples, trends
+
+CONDITIONS = (
+    optimisation.NON_FINITE,
+    optimisation.D_FROZEN,
+    optimisation.G_FROZEN,
+    samples.RANGE,
+    samples.NORMALISATION,
+    optimisation.LEAK,
+    optimisation.UNBOUNDED,
+    optimisation.RATE_HIGH,
+    optimisation.EXPLODING,
+    optimisation.RATE_LOW,
+    optimisation.NOTHING,
+    optimisation.UNDER_TRAINED,
+    samples.MEMORISING,
+    optimisation.OVERFITTING,
+    optimisation.TOO_STRONG,
+    samples.HOPPING,
+    samples.COLLAPSE,
+    samples.D_LABELS,
+    samples.G_LABELS,
+    samples.MISSING,
+    samples.CHECKERBOARD,
+    samples.UNEVEN,
+    optimisation.PARTLY_FROZEN,
+    trends.REGRESSING,
+    trends.OSCILLATING,
+    hardware.GROWING,
+    trends.PLATEAU,
+    hardware.SLOWING,
+    trends.EARLY,
+)

@@ -1,0 +1,55 @@
+"""DINOv2 features, through transformers, from a folder of weights that the user has."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ganvas.data import to_unit
+from ganvas.errors import GanvasError
+from ganvas.evaluation.eye import to_rgb
+from ganvas.evaluation.features import Extractor, digest
+
+SIDE = 224
+_MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def dinov2(weights: Path | None, device: str = "cpu") -> Extractor:
+    """The class token after the last layer norm (Oquab et al. 2023), as Stein et al. 2023 compare generators by it.
+
+    Pictures are resized to 224×224, bicubic and antialiased, and standardised as ImageNet's.
+
+    Args:
+        weights: a folder with config.json and model.safetensors, in the form of the Hugging Face hub.
+
+    Raises:
+        GanvasError: there is no such folder, or transformers cannot read it.
+    """
+    if weights is None or not (weights / "config.json").is_file():
+        raise GanvasError(
+            "The DINOv2 features need their weights." if weights is None else f"{weights} holds no config.json.",
+            expected="--weights FOLDER, with config.json and model.safetensors",
+            fix="for instance a copy of facebook/dinov2-base from the Hugging Face hub. Without it: --features eye.",
+        )
+    try:
+        from transformers import Dinov2Model  # pyright: ignore[reportMissingImports]
+    except ImportError as error:
+        raise GanvasError(
+            f"DINOv2 comes from transformers, which cannot be imported here ({error}).",
+            fix="pip install 'ganvas[dino]'. Without it: --features eye.",
+        ) from error
+    place = torch.device(device)
+    try:
+        network = Dinov2Model.from_pretrained(weights, local_files_only=True, use_safetensors=True).eval().to(place)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise GanvasError(f"{weights} holds no DINOv2: {error}.", expected="config.json, model.safetensors") from error
+    mean, deviation = (torch.tensor(part, device=place)[:, None, None] for part in (_MEAN, _DEVIATION))
+
+    def look(images: Tensor) -> Tensor:
+        pixels = F.interpolate(to_rgb(to_unit(images.to(place))), (SIDE, SIDE), mode="bicubic", antialias=True).clamp(
+            -1, 1
+        )
+        return network((pixels / 2 + 0.5 - mean) / deviation).pooler_output.float().cpu()
+
+    return Extractor("dinov2", digest(network), "to 224×224, bicubic", look)

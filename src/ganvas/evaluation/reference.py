@@ -1,0 +1,107 @@
+"""What a subject is compared with: real pictures, and other real pictures that say how far chance alone goes."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ganvas.data import ImageSet, PictureOptions, open_images
+from ganvas.data.forms import NoSplit
+from ganvas.errors import GanvasError
+from ganvas.evaluation.subject import shares
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Real pictures on both sides of a comparison of real with real.
+
+    Attributes:
+        source: what the user called the training set.
+        images: the training set.
+        rows: those of it that subjects are compared with, int64 ascending.
+        held: the set with the held-out pictures: the test split, or the training set itself.
+        held_rows: the held-out ones, int64 ascending; in the same set as `rows` they are others.
+        split: where the held-out pictures are from, in words.
+    """
+
+    source: str
+    images: ImageSet
+    rows: np.ndarray
+    held: ImageSet
+    held_rows: np.ndarray
+    split: str
+
+    @property
+    def shares(self) -> np.ndarray | None:
+        """The part of each class among the training pictures, float [classes]; None without labels."""
+        return shares(self.images)
+
+    def told(self) -> dict[str, Any]:
+        """Its part of a protocol."""
+        return {
+            "data": self.images.name,
+            "fingerprint": self.images.fingerprint,
+            "count": len(self.rows),
+            "held_out": self.split,
+            "held_out_count": len(self.held_rows),
+        }
+
+
+def reference(options: PictureOptions, count: int, *, held_out: str | None = None) -> Reference:
+    """Real pictures, at most `count` on each side, chosen from a fixed seed.
+
+    Held-out pictures, brought to the training set's size, are those of `held_out`, or of the source's own test split.
+    Where there is none, the training set is parted in two halves, and the generator may have learnt from both.
+
+    Raises:
+        GanvasError: nothing usable there, or fewer than four pictures.
+    """
+    train = open_images(PictureOptions(options.source, "train", options.resolution, options.channels, options.fit))
+    test = _held_out(options, held_out, train)
+    draw = np.random.default_rng(0)
+    if test is not None:
+        rows, held = _some(draw, np.arange(len(train)), count), _some(draw, np.arange(len(test)), count)
+        return Reference(
+            options.source, train, rows, test, held, f"{test.name}, {'given' if held_out else 'the test split'}"
+        )
+    if len(train) < 4:
+        raise GanvasError(
+            f"{train.name} has {len(train)} pictures.", expected="at least four to compare with, better thousands"
+        )
+    order = draw.permutation(len(train))
+    first, second = order[: len(train) // 2], order[len(train) // 2 :]
+    return Reference(
+        options.source,
+        train,
+        _some(draw, first, count),
+        train,
+        _some(draw, second, count),
+        "the other half of the training set",
+    )
+
+
+def _held_out(options: PictureOptions, held_out: str | None, train: ImageSet) -> ImageSet | None:
+    if held_out is None:
+        return test_split(options, train)
+    return open_images(PictureOptions(held_out, "train", _size(train), train.channels, options.fit))  # type: ignore[arg-type]
+
+
+def test_split(options: PictureOptions, train: ImageSet) -> ImageSet | None:
+    """The source's own test split, brought to the training set's size; None where it has no other pictures.
+
+    Raises:
+        GanvasError: it cannot be read.
+    """
+    try:
+        test = open_images(PictureOptions(options.source, "test", _size(train), train.channels, options.fit))  # type: ignore[arg-type]
+    except NoSplit:
+        return None
+    return test if test.fingerprint != train.fingerprint else None
+
+
+def _size(images: ImageSet) -> str:
+    return "x".join(map(str, images.resolution))
+
+
+def _some(draw: np.random.Generator, rows: np.ndarray, count: int) -> np.ndarray:
+    return np.sort(draw.permutation(rows)[:count])

@@ -1,0 +1,94 @@
+"""What is judged: a generator and its seeds, or pictures that lie somewhere."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from ganvas.data import ImageSet
+from ganvas.evaluation.features import chunks
+from ganvas.runs.folder import Run
+from ganvas.sampling import Sampler
+
+_GOLDEN = (5**0.5 - 1) / 2
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Pictures to judge, numbered from 0.
+
+    Attributes:
+        name: what people call it.
+        shape: (c, h, w).
+        count: how many there are; None for a generator, which never runs out.
+        pictures: rows int64 [n] -> those pictures, uint8 [m c h w] at a time.
+        told: its part of a protocol.
+    """
+
+    name: str
+    shape: tuple[int, int, int]
+    count: int | None
+    pictures: Callable[[np.ndarray], Iterator[Tensor]]
+    told: dict[str, Any]
+
+
+def of_images(images: ImageSet) -> Subject:
+    """Pictures of a set, in a fixed random order: sets are often sorted, and only a part may be looked at."""
+    order = np.random.default_rng(0).permutation(len(images))
+    return Subject(
+        images.name,
+        images.images.shape[1:],
+        len(images),
+        lambda rows: chunks(images.images, order[rows]),
+        {"pictures": images.name, "fingerprint": images.fingerprint},
+    )
+
+
+def of_generator(sampler: Sampler, shares: np.ndarray | None, truncation: float = 1.0) -> Subject:
+    """What a generator draws from the seeds 0, 1, 2 …
+
+    Args:
+        shares: the part of each class among the real pictures, float [classes]; a conditional generator is asked for
+            classes in these proportions, each seed always for the same one.
+        truncation: see `Sampler.images`.
+    """
+    card = sampler.card
+    classes = card.shape.classes
+
+    def pictures(rows: np.ndarray) -> Iterator[Tensor]:
+        label = None
+        if classes:
+            label = asked(rows, np.full(classes, 1 / classes) if shares is None else shares).tolist()
+        return sampler.images(rows.tolist(), label=label, truncation=truncation)
+
+    told = {
+        "seeds": "from 0 on",
+        "weights": card.weights,
+        "truncation": truncation,
+        **({"classes": "uniform" if shares is None else "in the real shares"} if classes else {}),
+    }
+    run = run_of(sampler.path)
+    name = sampler.path if run is None else f"{run} at {card.nimg / 1000:g} kimg"
+    return Subject(str(name), card.shape[:3], None, pictures, told)
+
+
+def shares(images: ImageSet) -> np.ndarray | None:
+    """The part of each class among the pictures, float [classes]; None without labels."""
+    if images.labels is None:
+        return None
+    return np.bincount(images.labels, minlength=images.classes) / len(images)
+
+
+def asked(seeds: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """The class that each seed is asked for, int64 [n], so that any run of seeds has nearly these shares, [classes]."""
+    places = (seeds + 0.5) * _GOLDEN % 1.0  # evenly spread over [0, 1): multiples of the golden ratio are
+    return np.searchsorted(shares.cumsum(), places).clip(max=len(shares) - 1)
+
+
+def run_of(snapshot: Path) -> Run | None:
+    """The run that a snapshot folder lies in; None where it lies elsewhere."""
+    run = Run(snapshot.parent.parent)
+    return run if (run.path / "config.json").exists() else None

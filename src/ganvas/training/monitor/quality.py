@@ -1,0 +1,78 @@
+"""How good the pictures are becoming: looked at now and then, at a bounded cost, without ever harming the run."""
+
+import json
+import time
+from typing import Any
+
+import torch
+
+from ganvas.config import TrainConfig
+from ganvas.data import ImageSet
+from ganvas.evaluation.trend import LEAST_SAMPLES, Trend
+from ganvas.networks import Generator
+from ganvas.runs import log
+from ganvas.runs.folder import Run
+
+SHARE = 0.05
+"""Of the training time, at most."""
+
+LEAST = 0.5
+"""Seconds of it under which nothing is tried: the first ten of a run."""
+
+
+class Quality:
+    """The trend of a run, and the best value so far.
+
+    Attributes:
+        best: the lowest value; infinite before the first.
+        trend: who measures; None before the first time, and where it is switched off.
+    """
+
+    def __init__(self, run: Run, config: TrainConfig, images: ImageSet, device: torch.device) -> None:
+        self._run, self._config, self._images, self._device = run, config, images, device
+        asked = config.habits.evaluate_every
+        self._every = config.snapshot_every() if asked is None else round(asked * 1000)
+        self._measured_at, self._spent = 0, 0.0
+        self.trend: Trend | None = None
+        self.best, self._count = float("inf"), None
+        if run.best is not None:
+            card = json.loads((run.best / "card.json").read_text(encoding="utf-8"))
+            self.best, self._count = card["quality"]["value"], card["quality"]["count"]
+
+    def resume(self, nimg: int, seconds: float) -> None:
+        """Goes on where a sitting before ended, which has used its share of the time."""
+        self._measured_at, self._spent = nimg, SHARE * seconds
+
+    def measure(self, generator: Generator, nimg: int, seconds: float) -> float | None:
+        """The trend's value if it is due and `seconds` of training leave the time for it, else None.
+
+        Whatever goes wrong is written to events.jsonl, and nothing is measured any more.
+        """
+        left = SHARE * seconds - self._spent
+        if not self._every or nimg // self._every <= self._measured_at // self._every or left < LEAST:
+            return None
+        began = time.perf_counter()
+        try:
+            if self.trend is None:
+                self.trend = self._begun(generator, seconds * self._every / nimg)
+            value = self.trend.measure(generator, left) if self.trend.cost <= left else None
+        except Exception as error:  # a number is not worth a run
+            log.event(self._run.path, "evaluation failed", nimg, error=f"{type(error).__name__}: {error}")
+            self._every = 0
+            return None
+        self._spent += time.perf_counter() - began
+        if value is not None:
+            self._measured_at = nimg
+        return value
+
+    def _begun(self, generator: Generator, between: float) -> Trend:
+        """The trend with as many pictures as can be had with each of the looks, which are so many seconds apart."""
+        asked = self._images, self._config.network.latent, self._config.pictures.conditional, self._device
+        if self._count is None:
+            self._count = round(SHARE * between / Trend(*asked, LEAST_SAMPLES).pace(generator))
+        return Trend(*asked, self._count)
+
+    def told(self, value: float) -> dict[str, Any]:
+        """What the best snapshot's card says of it."""
+        assert self.trend is not None
+        return {"value": value, **self.trend.told()}

@@ -1,0 +1,184 @@
+"""Which is better, and the refusals to say so: told from rows of runs alone, as the report's JSON has them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from ganvas.comparison.ranking import Verdict, judge, strengths
+from ganvas.comparison.summary import FORMS, best, summarised
+
+PROTOCOL = {"features": {"extractor": "eye", "weights": "ddd1390b"}, "judged": {"count": 200}}
+
+
+def row(name: str, seed: int, distance: float | None, **more: Any) -> dict[str, Any]:
+    """A run that spent 1 kimg; its Fréchet distance, or no evaluation."""
+    values = {"frechet": distance, "kernel": distance, "layout": distance, "precision": 0.5, "recall": 0.5}
+    evaluation = {
+        "values": {key: {"value": value, "floor": 0.5, "error": 0.1, "ratio": None} for key, value in values.items()},
+        "protocol": PROTOCOL, "notes": [], "memorisation": None,
+    }  # fmt: skip
+    return {
+        "entrant": name, "seed": seed, "path": f"runs/{name}-{seed}", "state": "complete", "trouble": "",
+        "nimg": 1000, "seconds": 10.0, "flops": 1e9, "images_per_s": 100.0, "peak_bytes": None, "curves": {},
+        "data": {"name": "digits", "fingerprint": "f"}, "health": {"verdict": "", "failures": [], "warnings": []},
+        "budget": None, "evaluation": None if distance is None else evaluation, **more,
+    }  # fmt: skip
+
+
+def rows(**distances: Sequence[float | None]) -> list[dict[str, Any]]:
+    return [row(name, seed, value) for name, own in distances.items() for seed, value in enumerate(own)]
+
+
+def told(runs: list[dict[str, Any]], *names: str) -> Verdict:
+    return judge(names or tuple(dict.fromkeys(run["entrant"] for run in runs)), runs)
+
+
+def test_a_clear_difference_is_told_with_its_interval() -> None:
+    found = told(rows(cnn=[4.0, 4.4, 4.2], mlp=[1.0, 1.1, 1.04]))
+    assert found.order == ("mlp", "cnn")
+    assert found.sentence.startswith("mlp is better than cnn: its Fréchet distance is 0.25 times that of cnn (95 % int")
+    assert "3 paired seeds" in found.sentence
+    assert found.remarks == ()
+
+
+def test_what_may_be_luck_is_not_called_better() -> None:
+    found = told(rows(cnn=[4.0, 1.0, 2.0], mlp=[1.5, 2.0, 1.8]))
+    assert found.sentence.startswith("No difference that 3 paired seeds can show: mlp has the lowest")
+    assert found.order == ("mlp", "cnn"), "still in the order of what was measured"
+
+
+def test_among_several_p_counts_their_number() -> None:
+    a, b, c = [1.0, 1.1, 1.2], [1.02, 1.3, 1.1], [5.0, 5.6, 6.0]
+    found = told(rows(a=a, b=b, c=c))
+    alone = told(rows(a=a, c=c)).pairings[0]
+    assert alone.p is not None
+    assert found.pairings[1].p == pytest.approx(2 * alone.p)
+    assert "a is better than c" in found.sentence
+    assert found.sentence.endswith("against b these seeds show no difference.")
+
+
+def test_one_seed_says_so() -> None:
+    found = told(rows(cnn=[4.0], mlp=[1.0]))
+    assert "with one seed each, whether that is luck cannot be said" in found.sentence
+    assert found.remarks[0] == "cnn was trained with one seed only: how much of it is luck cannot be said."
+    (said,) = [s for s in strengths(["cnn", "mlp"], rows(cnn=[4.0], mlp=[1.0])) if s["aspect"] == "layout"]
+    assert said["sentence"] == "Global relations: mlp 1, cnn 4; one seed each, so perhaps luck."
+
+
+def test_few_pictures_are_ranked_by_the_kernel_distance() -> None:
+    runs = rows(cnn=[4.0], mlp=[1.0])
+    runs[0]["evaluation"]["notes"] = ["200 pictures are fewer than the 384 features."]
+    assert told(runs).measure == "kernel"
+
+
+def different_data(run: dict[str, Any]) -> None:
+    run["data"] = {"name": "mnist", "fingerprint": "g"}
+
+
+def different_protocol(run: dict[str, Any]) -> None:
+    run["evaluation"]["protocol"] = {**PROTOCOL, "judged": {"count": 100}}
+
+
+def different_budget(run: dict[str, Any]) -> None:
+    run |= {"nimg": 2000, "seconds": 25.0, "flops": 2e9}
+
+
+def no_numbers(run: dict[str, Any]) -> None:
+    run["evaluation"] = None
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (different_data, "they learnt from different pictures (digits, mnist)"),
+        (different_protocol, "their protocols differ (judged.count)"),
+        (different_budget, "their budgets differ: in kimg cnn 1, mlp 2; and minutes and operations too"),
+        (no_numbers, "only cnn has numbers (mlp has none)"),
+    ],
+)
+def test_what_cannot_be_compared_is_not_ranked(spoil: Any, reason: str) -> None:
+    runs = rows(cnn=[4.0, 4.2], mlp=[1.0, 1.1])
+    for run in runs[2:]:
+        spoil(run)
+    found = told(runs)
+    assert found.sentence == f"Not ranked: {reason}."
+    assert found.order == found.pairings == ()
+    summaries, columns = summarised(
+        [{"name": name, "parameters": None, "flops_an_image": None} for name in ("cnn", "mlp")], runs, found.measure
+    )
+    assert "distance" not in best(summaries, ranked=False)
+    assert columns["distance"] == "Fréchet distance"
+
+
+def test_equal_minutes_are_a_budget_whatever_the_pictures() -> None:
+    runs = rows(cnn=[4.0, 4.2], mlp=[1.0, 1.1])
+    for run in runs[2:]:
+        run |= {"nimg": 9000, "flops": 7e9}
+    assert told(runs).order == ("mlp", "cnn")
+
+
+def test_minutes_that_were_planned_alike_are_ranked_and_what_they_took_is_told() -> None:
+    runs = rows(cnn=[4.0, 4.2], mlp=[1.0, 1.1])
+    for run in runs:
+        run["budget"] = {"kind": "minutes", "amount": 0.2}
+    for run in runs[2:]:
+        run |= {"nimg": 9000, "seconds": 15.0, "flops": 7e9}
+    found = told(runs)
+    assert found.order == ("mlp", "cnn")
+    assert "they took 0.167 to 0.25: the machine's speed changed" in found.remarks[-1]
+    runs[0]["state"] = "unfinished"
+    assert "budgets differ" in told(runs).sentence
+    runs[0] |= {"state": "complete", "budget": None}
+    assert "budgets differ" in told(runs).sentence, "a run that was there had no such plan"
+
+
+def test_a_training_that_failed_stays_and_counts_and_does_not_forbid_to_rank() -> None:
+    runs = rows(cnn=[4.0, 4.2, 9.0], mlp=[1.0, 1.1, 1.2])
+    runs[2] |= {"state": "failed", "trouble": "G/loss no longer finite at 0.4 kimg"}
+    runs[2] |= {"nimg": 400, "seconds": 4.0, "flops": 4e8}
+    runs[2]["health"] = {"verdict": "", "failures": ["not finite since 0.4 kimg"], "warnings": []}
+    found = told(runs)
+    assert found.order == ("mlp", "cnn")
+    assert found.pairings[0].seeds == 3
+    assert found.remarks == (
+        "cnn: 1 of 3 trainings did not come to their end (seed 2: G/loss no longer finite at 0.4 kimg).",
+        "cnn: the doctor sees a failure in 1 of 3 trainings (not finite).",
+    )
+    runs[2]["state"] = "unfinished"
+    assert "budgets differ" in told(runs).sentence, "that one may still go on"
+    for run in runs:
+        run["state"] = "failed"
+    assert told(runs).sentence
+
+
+def test_only_the_official_features_make_it_a_fid() -> None:
+    runs = rows(cnn=[4.0, 4.2], mlp=[1.0, 1.1])
+    assert "lowest FID" not in told(runs).sentence
+    for run in runs:
+        run["evaluation"]["values"]["frechet"]["title"] = "FID"
+    assert "its FID is" in told(runs).sentence or "lowest FID" in told(runs).sentence
+
+
+def test_nobody_and_nothing_to_judge() -> None:
+    assert told(rows(cnn=[None], mlp=[None])).sentence == "Not ranked: nobody has numbers (cnn, mlp have none)."
+    assert judge([], []).sentence == "Not ranked: nobody has numbers."
+    assert strengths(["cnn", "mlp"], rows(cnn=[None], mlp=[4.0])) != [], "speed is known of both"
+
+
+def test_what_is_equal_is_told_as_the_same() -> None:
+    by_aspect = {s["aspect"]: s["sentence"] for s in strengths(["cnn", "mlp"], rows(cnn=[4.0], mlp=[1.0]))}
+    assert by_aspect["precision"] == "Realism: cnn 0.5, mlp 0.5; the same."
+    assert "peak_bytes" not in by_aspect
+
+
+@pytest.mark.parametrize(
+    ("form", "value", "text"),
+    [
+        ("number", 1234.5, "1,234"), ("number", 3.0, "3"), ("number", 0.5, "0.500"), ("number", 120.4, "120"),
+        ("number", 0.0, "0"), ("count", 1.25e6, "1.25 M"), ("count", 99, "99"), ("bytes", 5.03e8, "503 MB"),
+        ("minutes", 90, "1.5"), ("percent", 0.0333, "3.33 %"), ("p", 0.0357, "0.036"), ("kimg", 1500, "1.5"),
+    ],
+)  # fmt: skip
+def test_how_numbers_are_written(form: str, value: float, text: str) -> None:
+    assert FORMS[form](value) == text

@@ -1,0 +1,75 @@
+"""The plan of the house: rooms import downwards only, files stay small, nothing is unpickled."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import ganvas
+
+HOUSE = Path(ganvas.__file__).parent
+ROOMS = [
+    ("errors", "files", "schedule", "devices", "optimisers", "interrupts", "speed", "threads"),
+    ("data",),
+    ("config",),
+    ("recipes",),
+    ("networks",),
+    ("game",),
+    ("runs", "image_io"),
+    ("sampling",),
+    ("evaluation",),
+    ("diagnosis", "style"),
+    ("training",),
+    ("api",),
+    ("comparison",),
+    ("cli",),
+    ("__main__", "__init__"),
+]
+"""From the ground up."""
+LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
+LAZY = {("runs", "sampling")}
+"""Run.sample opens the room above at the call."""
+FILES = sorted(HOUSE.rglob("*.py"))
+
+
+def room(path: Path) -> str:
+    return path.relative_to(HOUSE).parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("ganvas"):
+            if node.module == "ganvas":
+                found |= {alias.name for alias in node.names}
+            else:
+                found.add(node.module.split(".")[1])
+    return {name for name in found if name in LEVEL}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(HOUSE)))
+def test_a_room_imports_only_from_below_and_fits_in_the_head(path: Path) -> None:
+    own = room(path)
+    assert own in LEVEL, f"{own} has no place in the house yet"
+    if own != "__init__":
+        above = {other for other in imports(path) if LEVEL[other] > LEVEL[own] and (own, other) not in LAZY}
+        assert not above
+    assert len(path.read_text().splitlines()) <= 400
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(HOUSE)))
+def test_nothing_is_unpickled_but_by_the_restricted_unpickler(path: Path) -> None:
+    text = path.read_text()
+    assert text.count("torch.load(") == text.count("weights_only=True") == (path.parts[-2:] == ("style", "weights.py"))
+    assert "pickle.load" not in text
+    if path.name != "cifar.py":
+        assert "Unpickler" not in text
+    assert "allow_pickle=True" not in text
+    assert "import torchvision" not in text
+    assert "from torchvision" not in text
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(HOUSE)))
+def test_every_file_says_what_it_is_for(path: Path) -> None:
+    if path.read_text():
+        assert ast.get_docstring(ast.parse(path.read_text()))
