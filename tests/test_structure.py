@@ -9,7 +9,7 @@ import ganvas
 
 HOUSE = Path(ganvas.__file__).parent
 ROOMS = [
-    ("errors", "files", "schedule", "devices", "optimisers", "interrupts", "speed", "threads"),
+    ("errors", "files", "schedule", "devices", "optimisers", "interrupts", "pytorch_state", "speed", "threads"),
     ("data",),
     ("config",),
     ("recipes",),

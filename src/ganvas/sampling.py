@@ -12,6 +12,7 @@ from ganvas.data.pixels import to_uint8
 from ganvas.devices import choose
 from ganvas.errors import GanvasError
 from ganvas.networks import Generator
+from ganvas.pytorch_state import default_state
 from ganvas.runs import snapshot
 from ganvas.runs.folder import Run
 from ganvas.runs.snapshot import Card
@@ -64,11 +65,11 @@ def generate(
         raise GanvasError(f"--truncation is {truncation}.", expected="a number from 0 on; 1 leaves all as it is")
     step = chunk(*generator.shape[1:3])
     for start in range(0, len(z), step):
-        part = torch.arange(start, start + step).clamp(max=len(z) - 1)
-        with torch.no_grad():
+        with default_state(), torch.no_grad():
+            part = torch.arange(start, start + step).clamp(max=len(z) - 1)
             own = None if labels is None else labels[part].to(device)
-            images = generator.truncated(z[part].to(device), own, truncation)
-        yield to_uint8(images).cpu()[: len(z) - start]
+            images = to_uint8(generator.truncated(z[part].to(device), own, truncation)).cpu()[: len(z) - start]
+        yield images
 
 
 class Sampler:
@@ -83,6 +84,7 @@ class Sampler:
         self.path, self.card, self.device = path, card, device
         self._generator = generator.to(device)
 
+    @default_state()
     def images(
         self, seeds: Iterable[int], *, label: int | Sequence[int] | None = None, truncation: float = 1.0
     ) -> Iterator[Tensor]:
@@ -116,6 +118,7 @@ class Sampler:
         shape = self.card.shape
         return torch.cat(parts).numpy() if parts else np.empty((0, *shape[:3]), np.uint8)
 
+    @default_state()
     def walk(
         self, seeds: Sequence[int], *, frames: int, label: int | None = None, truncation: float = 1.0
     ) -> Iterator[Tensor]:
@@ -200,6 +203,7 @@ class Sampler:
         return torch.tensor(labels, dtype=torch.long)
 
 
+@default_state()
 def load(run: Run | Path | str, *, device: str = "cpu") -> Sampler:
     """The generator of a run (its newest snapshot) or of one snapshot folder, on a device (auto, cpu, cuda …).
 

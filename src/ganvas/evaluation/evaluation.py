@@ -24,6 +24,7 @@ from ganvas.evaluation.memorisation import Memorisation, compared
 from ganvas.evaluation.real import PIXELS, Kept, opened, real_side, side
 from ganvas.evaluation.reference import Reference
 from ganvas.evaluation.subject import Subject
+from ganvas.pytorch_state import default_state
 from ganvas.runs import log, snapshot
 from ganvas.runs.folder import Run
 from ganvas.sampling import load
@@ -108,6 +109,7 @@ def differing(a: Mapping[str, Any], b: Mapping[str, Any], within: str = "") -> l
 
 
 @computing()
+@default_state()
 def evaluate(
     what: Run | Path | str,
     *,

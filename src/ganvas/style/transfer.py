@@ -15,6 +15,7 @@ import numpy as np
 from torch import Tensor
 
 from ganvas.errors import GanvasError
+from ganvas.pytorch_state import default_state
 from ganvas.speed import Speed
 from ganvas.style import pictures
 from ganvas.style.colours import luminance, with_luminance
@@ -56,6 +57,7 @@ class Iterate:
 Callback = Callable[[Iterate], None]
 
 
+@default_state()
 def stylize(
     content: Source,
     styles: Source | Sequence[Source],

@@ -6,13 +6,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ganvas import interrupts
 from ganvas.config import TrainConfig, replace, to_json
 from ganvas.data import ImageSet, open_images
 from ganvas.errors import GanvasError
 from ganvas.networks import Shape
+from ganvas.pytorch_state import default_state
 from ganvas.runs import folder, log, snapshot
 from ganvas.runs.folder import Run
 from ganvas.threads import computing
@@ -24,6 +23,7 @@ from ganvas.training.waiting import warning
 
 
 @interrupts.interrupting()  # but while the session collects them
+@default_state()
 def train(
     config: TrainConfig,
     *,
@@ -55,7 +55,6 @@ def train(
     device = distributed.device(config.habits.device)
     if device.type == "cpu":
         memory.keep()
-    torch.backends.cudnn.allow_tf32 = False  # penalties are taken in float32
     images = open_images(config.pictures.options(), progress=distributed.leads() and not quiet)
     shape = shape_of(images, config)
     terminal = Terminal(config.total, quiet=quiet or not distributed.leads(), critic=config.play.critic)
@@ -113,6 +112,7 @@ def _check(config: TrainConfig) -> None:
         )
 
 
+@default_state()
 def plan(config: TrainConfig, tell: Callable[[str], object] = lambda line: None) -> dict[str, Any]:
     """What `train` would do, without doing it: data, sizes, operations, memory, speed, every knob.
 

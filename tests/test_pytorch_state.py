@@ -1,0 +1,167 @@
+"""What a caller has set in PyTorch changes nothing that Ganvas does, and is the same after every call."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file
+from trying import tiny
+
+import ganvas
+from ganvas.config import TrainConfig, replace
+
+
+@contextmanager
+def nothing() -> Iterator[None]:
+    yield
+
+
+@contextmanager
+def default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    yield
+    torch.set_default_dtype(before)
+
+
+@contextmanager
+def default_device() -> Iterator[None]:
+    torch.set_default_device("meta")
+    yield
+    torch.set_default_device(None)
+
+
+@contextmanager
+def low_precision() -> Iterator[None]:
+    torch.set_float32_matmul_precision("medium")
+    yield
+    torch.set_float32_matmul_precision("highest")
+
+
+AMBIENT = {
+    "no_grad": torch.no_grad,
+    "inference_mode": torch.inference_mode,
+    "autocast": lambda: torch.autocast("cpu", dtype=torch.bfloat16),
+    "float64": lambda: default_dtype(torch.float64),
+    "bfloat16": lambda: default_dtype(torch.bfloat16),
+    "meta device": default_device,
+    "a block on meta": lambda: torch.device("meta"),
+    "medium precision": low_precision,
+}
+
+
+def state() -> dict[str, Any]:
+    """All that a caller could notice."""
+    backends = torch.backends
+    return {
+        "grad": torch.is_grad_enabled(),
+        "inference": torch.is_inference_mode_enabled(),
+        "autocast": torch.is_autocast_enabled("cpu"),
+        "dtype": torch.get_default_dtype(),
+        "device": str(torch.get_default_device()),
+        "threads": torch.get_num_threads(),
+        "matmul": torch.get_float32_matmul_precision(),
+        "tf32": (backends.cudnn.allow_tf32, backends.cuda.matmul.allow_tf32),
+        "mkldnn": (backends.mkldnn.matmul.fp32_precision, backends.mkldnn.conv.fp32_precision),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "random": hashlib.sha256(torch.get_rng_state().cpu().numpy().tobytes()).hexdigest(),
+        "numpy": hashlib.sha256(np.random.get_state()[1].tobytes()).hexdigest(),  # type: ignore[index]
+    }
+
+
+def digest(*arrays: np.ndarray) -> str:
+    return hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()
+
+
+def small() -> TrainConfig:
+    """StyleGAN has nearly every kind of layer, and draws noise."""
+    return replace(tiny(family="stylegan"), kimg=0.128)
+
+
+def trained(out: Path) -> str:
+    run = ganvas.train(small(), out=out, quiet=True, new=True)
+    return digest(*load_file(run.path / "state" / "latest.safetensors").values())
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> ganvas.Run:
+    return ganvas.train(small(), out=tmp_path_factory.mktemp("runs"), quiet=True)
+
+
+def drawn(run: ganvas.Run) -> str:
+    sampler = ganvas.load(run)
+    parts = [part.numpy() for part in sampler.images(range(70))]
+    return digest(sampler.sample(range(5), truncation=0.7), *parts)
+
+
+def evaluated(run: ganvas.Run) -> str:
+    found = ganvas.evaluate(run, count=60, quick=True, device="cpu")
+    return repr({name: value.value for name, value in found.values.items()})
+
+
+def stylized(_: ganvas.Run) -> str:
+    photo, painting = np.random.default_rng(0).integers(0, 256, (2, 3, 32, 32), np.uint8)
+    return digest(ganvas.stylize(photo, painting, size=32, iterations=3, device="cpu").pixels)
+
+
+CALLS: dict[str, Callable[[ganvas.Run], str]] = {"sample": drawn, "evaluate": evaluated, "stylize": stylized}
+
+
+@pytest.mark.parametrize("ambient", AMBIENT)
+def test_training_is_the_same_in_any_state_of_the_caller(ambient: str, tmp_path: Path) -> None:
+    expected = trained(tmp_path / "plain")
+    with AMBIENT[ambient]():
+        before = state()
+        found = trained(tmp_path / "other")
+        assert state() == before
+    assert found == expected
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_results_are_the_same_in_any_state_of_the_caller(call: str, run: ganvas.Run) -> None:
+    expected = CALLS[call](run)
+    for name, ambient in AMBIENT.items():
+        with ambient():
+            before = state()
+            found = CALLS[call](run)
+            assert state() == before, name
+        assert found == expected, name
+
+
+@pytest.mark.parametrize("call", ["train", *CALLS])
+def test_the_callers_random_numbers_go_on_as_if_nothing_had_happened(
+    call: str, run: ganvas.Run, tmp_path: Path
+) -> None:
+    torch.manual_seed(3)
+    torch.rand(5)
+    torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()
+    expected = torch.rand(4), np.random.rand(4)
+    torch.set_rng_state(torch_state)
+    np.random.set_state(numpy_state)
+    trained(tmp_path) if call == "train" else CALLS[call](run)
+    assert torch.equal(torch.rand(4), expected[0])
+    assert np.array_equal(np.random.rand(4), expected[1])
+
+
+def test_the_state_is_the_callers_again_after_an_error(tmp_path: Path) -> None:
+    with torch.inference_mode(), default_dtype(torch.float64):
+        before = state()
+        with pytest.raises(ganvas.GanvasError):
+            ganvas.train("digits", data=str(tmp_path / "nothing"), out=tmp_path, quiet=True)
+        with pytest.raises(ganvas.GanvasError):
+            ganvas.load(tmp_path / "nothing")
+        assert state() == before
+
+
+def test_images_drawn_one_part_at_a_time_leave_the_callers_state_between_the_parts(run: ganvas.Run) -> None:
+    parts = ganvas.load(run).images(range(130))
+    with default_dtype(torch.float64):
+        next(parts)
+        assert torch.get_default_dtype() is torch.float64
+        assert torch.is_grad_enabled()
+        next(parts)
