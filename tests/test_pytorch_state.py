@@ -57,7 +57,7 @@ AMBIENT = {
 
 def state() -> dict[str, Any]:
     """All that a caller could notice."""
-    backends = torch.backends
+    backends: Any = torch.backends
     return {
         "grad": torch.is_grad_enabled(),
         "inference": torch.is_inference_mode_enabled(),

@@ -17,30 +17,54 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from ganvas.api import train
-    from ganvas.comparison.comparison import compare
+    from ganvas.comparison.comparison import Comparison, compare
+    from ganvas.config import TrainConfig
+    from ganvas.diagnosis.diagnosis import Diagnosis, Finding
     from ganvas.diagnosis.probe import Probe, watch
     from ganvas.diagnosis.sources import diagnose
     from ganvas.errors import GanvasError
-    from ganvas.evaluation.evaluation import evaluate
+    from ganvas.evaluation.evaluation import Evaluation, evaluate
+    from ganvas.evaluation.measures import Value
     from ganvas.runs.folder import Run
-    from ganvas.sampling import load
-    from ganvas.style.transfer import stylize
+    from ganvas.sampling import Sampler, load
+    from ganvas.style.options import StyleOptions
+    from ganvas.style.pictures import Picture
+    from ganvas.style.transfer import Iterate, stylize
 
-_HOMES = {
-    "train": "api", "load": "sampling", "evaluate": "evaluation.evaluation", "diagnose": "diagnosis.sources",
-    "compare": "comparison.comparison", "watch": "diagnosis.probe", "Probe": "diagnosis.probe", "Run": "runs.folder",
-    "GanvasError": "errors", "stylize": "style.transfer",
-}  # fmt: skip
+_MODULES = {
+    "api": ["train"],
+    "comparison.comparison": ["Comparison", "compare"],
+    "config": ["TrainConfig"],
+    "diagnosis.diagnosis": ["Diagnosis", "Finding"],
+    "diagnosis.probe": ["Probe", "watch"],
+    "diagnosis.sources": ["diagnose"],
+    "errors": ["GanvasError"],
+    "evaluation.evaluation": ["Evaluation", "evaluate"],
+    "evaluation.measures": ["Value"],
+    "runs.folder": ["Run"],
+    "sampling": ["Sampler", "load"],
+    "style.options": ["StyleOptions"],
+    "style.pictures": ["Picture"],
+    "style.transfer": ["Iterate", "stylize"],
+}
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
-    "GanvasError", "Probe", "Run", "__version__", "compare", "diagnose", "evaluate", "load", "stylize", "train",
-    "watch",
+    "Comparison", "Diagnosis", "Evaluation", "Finding", "GanvasError", "Iterate", "Picture", "Probe", "Run", "Sampler",
+    "StyleOptions", "TrainConfig", "Value", "__version__", "compare", "diagnose", "evaluate", "load", "stylize",
+    "train", "watch",
 ]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module 'ganvas' has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f"ganvas.{_HOMES[name]}"), name)
+    value = getattr(import_module(f"ganvas.{_MODULE_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

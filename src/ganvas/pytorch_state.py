@@ -7,11 +7,18 @@ program.
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import torch
-from torch.backends import cuda, cudnn, mkldnn
 
-_PRECISIONS = (cuda.matmul, cudnn.conv, cudnn.rnn, mkldnn.matmul, mkldnn.conv)
+_BACKENDS: Any = torch.backends
+_PRECISIONS = (
+    _BACKENDS.cuda.matmul,
+    _BACKENDS.cudnn.conv,
+    _BACKENDS.cudnn.rnn,
+    _BACKENDS.mkldnn.matmul,
+    _BACKENDS.mkldnn.conv,
+)
 """Where PyTorch keeps how float32 is multiplied: `fp32_precision` is "ieee", or less exact."""
 
 

@@ -1,0 +1,69 @@
+"""The public names: found by `dir`, typed, and always the same object, whatever has been imported."""
+
+import inspect
+import pkgutil
+import subprocess
+import sys
+import typing
+from importlib import import_module, resources
+from types import ModuleType
+
+import pytest
+
+import ganvas
+
+MODULES = sorted(
+    found.name for found in pkgutil.walk_packages(ganvas.__path__, "ganvas.") if not found.name.endswith("__main__")
+)
+FUNCTIONS = ["compare", "diagnose", "evaluate", "load", "stylize", "train", "watch"]
+
+
+@pytest.mark.slow
+def test_public_names_are_the_same_objects_after_every_module_is_imported() -> None:
+    code = (
+        "import ganvas, importlib\n"
+        "first = {name: getattr(ganvas, name) for name in ganvas.__all__}\n"
+        f"for name in {MODULES}: importlib.import_module(name)\n"
+        "changed = [name for name, value in first.items() if getattr(ganvas, name) is not value]\n"
+        "assert not changed, changed\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_no_public_name_is_the_name_of_a_module() -> None:
+    stems = {name.rpartition(".")[2] for name in MODULES}
+    assert not stems & set(ganvas.__all__)
+
+
+def test_no_package_hides_a_module_of_its_own() -> None:
+    hidden = []
+    for name in MODULES:
+        import_module(name)
+        package, _, stem = name.rpartition(".")
+        if not isinstance(getattr(import_module(package), stem), ModuleType):
+            hidden.append(name)
+    assert not hidden
+
+
+def test_dir_and_star_have_the_public_names() -> None:
+    assert set(ganvas.__all__) <= set(dir(ganvas))
+    names: dict[str, object] = {}
+    exec("from ganvas import *", names)
+    assert set(ganvas.__all__) <= set(names)
+    with pytest.raises(AttributeError, match="nothing_like_it"):
+        ganvas.nothing_like_it  # noqa: B018
+
+
+def test_every_function_and_what_it_returns_is_public_and_documented() -> None:
+    assert set(FUNCTIONS) <= set(ganvas.__all__)
+    for name in FUNCTIONS:
+        function = getattr(ganvas, name)
+        assert inspect.isfunction(function)
+        assert function.__doc__
+        returned = typing.get_type_hints(inspect.unwrap(function))["return"]
+        assert getattr(ganvas, returned.__name__) is returned
+
+
+def test_the_package_says_that_it_is_typed() -> None:
+    assert resources.files("ganvas").joinpath("py.typed").is_file()
