@@ -68,7 +68,7 @@ def list_images(
     """Chooses the split and assigns labels, from `dataset.json` if there is one, otherwise from the sub-folders.
 
     Args:
-        images, table: as `sort_out` gives them.
+        images, table: as `sort_by_kind` returns them.
         read: returns the content of a file.
         where: the folder or zip, for messages.
 
