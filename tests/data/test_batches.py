@@ -45,7 +45,7 @@ def equal(one, other) -> bool:
 
 @few_examples
 @given(st.integers(1, 60), st.integers(1, 100), st.integers(0, 2**40))
-def test_every_pass_holds_each_picture_once(count, batch, seed):
+def test_every_epoch_contains_each_image_once(count, batch, seed):
     found = draw(numbered_images(count), 3 * count, batch=batch, seed=seed)
     for first in range(0, 3 * count, count):
         assert sorted(found[first : first + count]) == list(range(count))
@@ -125,7 +125,7 @@ def test_mirroring_flips_half_and_nothing_else():
     assert images.images[:, 0, 2, 0].all(), "the data set itself is unchanged"
 
 
-def test_labels_belong_to_their_pictures():
+def test_labels_belong_to_their_images():
     images = numbered_images(30, classes=7)
     pixels, labels = next(Batches(images, batch=64, seed=0, mirror=True))
     assert labels.tolist() == [number % 7 for number in read_numbers(pixels)]

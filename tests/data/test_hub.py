@@ -95,7 +95,7 @@ def test_unlabelled_test_splits(hub):
     assert open_data("hf:a/b", split="test").labels is None
 
 
-def test_a_set_without_pictures(hub):
+def test_a_data_set_without_images(hub):
     hub.answer = Table({"text": ["x"]}, {"text": object()})
     with pytest.raises(GanvasError, match="no column of images: text"):
         open_data("hf:a/b")

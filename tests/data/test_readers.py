@@ -416,7 +416,7 @@ def test_npz_splits_as_keras_writes_them(tmp_path):
         ({"x": np.zeros((3, 8, 8), np.uint8), "y": np.array([0, -1, 2])}, "the label -1"),
     ],
 )
-def test_arrays_that_are_no_pictures_are_refused(tmp_path, arrays, reason):
+def test_arrays_that_are_not_images_are_refused(tmp_path, arrays, reason):
     np.savez(tmp_path / "x.npz", **arrays)
     with pytest.raises(GanvasError, match=reason):
         open_data(tmp_path / "x.npz")

@@ -41,7 +41,8 @@ def test_empty_sets(tmp_path):
         ("x.npz", b"PK\x03\x04" + bytes(100), "cannot be read|not a complete zip"),
         ("x.tar.gz", b"\x1f\x8b nonsense", "gzipped, but contains neither"),
         ("x.7z", b"7z\xbc\xaf\x27\x1c", "has no format that Ganvas reads"),
-        ("x.zip", b"", "it is empty"),
+        ("x.zip", b"", "but is not a zip archive: it is empty"),
+        ("x.bin", b"", "has no format that Ganvas reads: it is empty"),
         ("data_batch_1.bin", bytes(3073), "one batch of CIFAR-10|labels"),
     ],
 )
@@ -51,7 +52,7 @@ def test_a_file_that_is_not_what_its_name_says(tmp_path, name, content, reason):
         open_data(tmp_path / name)
 
 
-def test_a_zip_of_pictures_named_npz(tmp_path):
+def test_a_zip_of_images_named_npz(tmp_path):
     with pytest.raises(GanvasError, match="contains no arrays"):
         open_data(write_zip(tmp_path / "x.npz", {"a.png": IMAGE}))
 

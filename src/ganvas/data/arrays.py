@@ -138,7 +138,7 @@ def _find_images(path: Path, arrays: list[_StoredArray]) -> _StoredArray:
     """
     candidates = [array for array in arrays if array.layout() is not None and array.shape[0]]
     if not candidates:
-        shapes = ", ".join(f"{array.member} {array.shape}".strip() for array in arrays[:8]) or "no arrays"
+        shapes = ", ".join(f"{array.member or 'an array of'} {array.shape}" for array in arrays[:8]) or "nothing"
         raise GanvasError(
             f"{path} contains no array of images, only {shapes}.",
             expected="uint8 [n, height, width], [n, height, width, channels] or [n, channels, height, width]"
@@ -148,7 +148,7 @@ def _find_images(path: Path, arrays: list[_StoredArray]) -> _StoredArray:
     if not usable:
         array = candidates[0]
         raise GanvasError(
-            f"{array.location} is of {'objects' if array.dtype.hasobject else array.dtype}, not uint8.",
+            f"{array.location} contains {'objects' if array.dtype.hasobject else array.dtype}, not uint8.",
             expected="pixels as uint8 in 0..255",
             fix="convert it: (x * 255).round().astype('uint8') for values in 0..1, ((x + 1) * 127.5).round()"
             ".astype('uint8') for values in -1..1; then numpy.save it again.",
@@ -159,6 +159,7 @@ def _find_images(path: Path, arrays: list[_StoredArray]) -> _StoredArray:
         raise GanvasError(
             f"{path} contains several arrays of images: {', '.join(array.member for array in usable)}.",
             expected="one, or x_train and x_test",
+            fix="save them to separate files, or name them x_train and x_test.",
         )
     if usable[0].fortran and usable[0].member:
         raise GanvasError(

@@ -43,7 +43,7 @@ def _load_dataset(requested: str, repository: str, config: str | None, split: st
     except ImportError as error:
         raise GanvasError(
             f"{requested} comes from the Hugging Face hub, and the package `datasets` is not installed.",
-            expected="the extra `hub`",
+            expected="the packages of the extra `hub`",
             fix=f"pip install 'ganvas[hub]', or give a path: {_LOCAL_SOURCES}.",
         ) from error
     try:

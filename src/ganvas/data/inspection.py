@@ -82,8 +82,8 @@ class DataReport:
         rows = [("source", f"{self.source} ({self.format})"), ("images", f"{self.count:,}")]
         if self.count:
             rows.append(("trained as", f"{height}x{width}, {colours[self.channels]}"))
-        rows.append(("original sizes", _format_counts(self.original_sizes)))
-        rows.append(("original colour modes", _format_counts(self.colour_modes)))
+            rows.append(("original sizes, HxW", _format_counts(self.original_sizes)))
+            rows.append(("original colour modes", _format_counts(self.colour_modes)))
         rows.append(("classes", _format_counts(self.class_counts) if self.class_counts else "none"))
         rows.append(("exact duplicates", f"{self.duplicate_count:,}"))
         rows.append(("blank images", f"{len(self.blank_images):,}"))

@@ -130,7 +130,9 @@ def _file_source(path: Path, split: str) -> Source:
         raise GanvasError(
             f"{path} is named {path.suffix}, but is not {_FORMAT_TITLES[named]}: {describe_start(head)}.",
             expected="a file whose content matches its extension",
-            fix="download it again; a web page saved in its place is the usual cause.",
+            fix="download it again; a web page saved in its place is the usual cause."
+            if head
+            else "download it again.",
         )
     if format == "zip" and path.suffix.lower() == ".npz":
         return arrays.source(path, name, split)
@@ -178,7 +180,7 @@ def _unknown_format_error(path: Path, head: bytes, split: str) -> GanvasError:
     return GanvasError(
         f"{path} has no format that Ganvas reads: {reason}.",
         expected=_SOURCES,
-        fix="unpack or convert it.",
+        fix="unpack or convert it." if head else "download it again.",
     )
 
 
