@@ -83,6 +83,7 @@ def test_nothing_but_bad_files_is_listed_not_refused(tmp_path):
     assert len(report.bad_files) == 2
     assert "training refuses this data set" in report.warnings[0]
     assert "a.png" in render(report)
+    assert inspect_quietly(tmp_path / "s").notes == (), "an empty entry of the cache is valid"
 
 
 def test_one_class_and_empty_classes(tmp_path):

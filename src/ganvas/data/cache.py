@@ -108,7 +108,7 @@ def load_or_build(name: str, key: str, build: Build) -> ImageSet:
         GanvasError: the cache cannot be written; and whatever `build` raises.
     """
     folder = root() / key
-    if found := _load_if_valid(name, folder, verify=False):
+    if (found := _load_if_valid(name, folder, verify=False)) is not None:
         return found
     lock = FileLock(root() / f"{key}.lock")
     try:
@@ -117,7 +117,7 @@ def load_or_build(name: str, key: str, build: Build) -> ImageSet:
     except OSError as error:
         raise _unwritable_error(error.strerror or str(error)) from error
     try:
-        if found := _load_if_valid(name, folder, verify=True):
+        if (found := _load_if_valid(name, folder, verify=True)) is not None:
             return found
         damaged = folder.exists()
         for leftover in root().glob(f".{key}.*"):  # of a process that was killed; no other holds the lock
