@@ -1,15 +1,15 @@
-"""Every recipe on real data within a budget of time: how far does it come, how fast, in how much memory?
+"""Trains every recipe on real data within a time budget; measures quality, speed and memory.
 
-Each recipe is trained by the command line, in a process of its own, for as many images as its own dry run says fit the
-budget. Then 2,000 pictures of the untrained generator (its average, like the trained one's) and of the last snapshot
-are compared with 2,000 held-out real ones. The features are those of a small classifier trained on the spot for MNIST,
-and of a fixed random convolutional network elsewhere. The Fréchet distance there is no FID: it means something only
-beside its floor, the distance of 2,000 real training pictures to the held-out ones.
+Each recipe is trained through the command line, in its own process, for as many images as its dry run says fit the
+budget. Then 2,000 images of the untrained generator (its weight average, as for the trained one) and of the last
+snapshot are compared with 2,000 held-out real ones. The features are those of a small classifier, trained by this
+script, for MNIST, and of a fixed random convolutional network elsewhere. This Fréchet distance is not an FID: it is
+meaningful only relative to its real-data baseline, the distance of 2,000 training images to the held-out ones.
 
     python benchmarks/family.py --mnist DIR --cifar TRAIN.zip TEST.zip --faces ZIP [--only cnn msg] [--seconds 600]
                                 [--seeds 0-2] [--out FOLDER]
 
-Writes one line a run to FOLDER/family.jsonl, and leaves the runs there; --table prints them as Markdown.
+Writes one line per run to FOLDER/family.jsonl and keeps the runs there; --table prints them as Markdown.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from digits import apart
+from digits import feature_distance
 from PIL import Image, ImageDraw, ImageFont
 from torch import nn
 from torch.nn import functional as F
@@ -33,8 +33,8 @@ from ganvas.data import ImageSet, PictureOptions, open_images, to_unit
 from ganvas.runs.log import read_lines
 from ganvas.sampling import parse_seeds
 
-COMPARED = 2000
-"""Pictures on each side of a distance; the faces are fewer (500 are held out)."""
+MAX_COUNT = 2000
+"""Images on each side of a distance, if there are as many."""
 
 
 CASES: dict[str, tuple[str, str]] = {
@@ -59,11 +59,11 @@ CASES: dict[str, tuple[str, str]] = {
         "--beta2 0.99 --ema 5",
     ),
 }
-"""Recipe -> (data, what is narrowed so that two CPU cores come anywhere within the budget)."""
+"""Recipe -> (data, overrides that make it small enough for two CPU cores within the budget)."""
 
 
-class Data:
-    """A set to learn, its held-out part, and features to compare them in."""
+class EvaluationData:
+    """A training set, its held-out part, and a feature extractor to compare images with."""
 
     def __init__(self, name: str, arguments: argparse.Namespace) -> None:
         size = {"faces64": "64", "faces32": "32"}.get(name)
@@ -74,38 +74,42 @@ class Data:
             test = open_images(PictureOptions(str(self.source), "test")).images
         elif name == "cifar":
             test = open_images(PictureOptions(str(arguments.cifar[1]))).images
-        else:  # no held-out part: the floor is between two halves, both of which are learnt from
+        else:  # no held-out part: the baseline compares two halves, and both are trained on
             test = train.images[::2]
         real = train.images[1::2] if "faces" in name else train.images
-        self.network = classifier(train, arguments.out / "classifier.pt") if name == "mnist" else random_features(train)
-        self.count = min(COMPARED, len(test))
-        self.reference = self.features(test[: self.count])
-        self.floor = apart(self.features(real[: self.count]), self.reference)
+        self.network = (
+            load_or_train_classifier(train, arguments.out / "classifier.pt")
+            if name == "mnist"
+            else build_random_features(train)
+        )
+        self.count = min(MAX_COUNT, len(test))
+        self.reference = self.extract_features(test[: self.count])
+        self.baseline = feature_distance(self.extract_features(real[: self.count]), self.reference)
 
     @torch.no_grad()
-    def features(self, images: np.ndarray) -> np.ndarray:
+    def extract_features(self, images: np.ndarray) -> np.ndarray:
         """uint8 [n c h w] -> float64 [n f]."""
         parts = torch.from_numpy(np.array(images)).split(250)
         return torch.cat([self.network[:-1](to_unit(part)) for part in parts]).double().numpy()
 
     @torch.no_grad()
-    def shares(self, images: np.ndarray) -> list[float]:
-        """The classifier's share of each class."""
+    def class_fractions(self, images: np.ndarray) -> list[float]:
+        """The fraction of images that the classifier assigns to each class."""
         parts = torch.from_numpy(images).split(250)
-        guesses = torch.cat([self.network(to_unit(part)).argmax(1) for part in parts])
-        return (guesses.bincount(minlength=10) / len(guesses)).tolist()
+        predictions = torch.cat([self.network(to_unit(part)).argmax(1) for part in parts])
+        return (predictions.bincount(minlength=10) / len(predictions)).tolist()
 
 
-def classifier(images: ImageSet, kept: Path) -> nn.Sequential:
-    """A small CNN, two passes over the training digits from a fixed seed; 64 features before its logits."""
+def load_or_train_classifier(images: ImageSet, path: Path) -> nn.Sequential:
+    """A small CNN, trained for two epochs on the digits from a fixed seed; 64 features before its logits."""
     torch.manual_seed(1234)
     network = nn.Sequential(
         nn.Conv2d(1, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 64, 3, stride=2, padding=1), nn.ReLU(),
         nn.Conv2d(64, 64, 3, stride=2, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(64 * 49, 64), nn.ReLU(),
         nn.Linear(64, 10),
     )  # fmt: skip
-    if kept.exists():
-        network.load_state_dict(torch.load(kept, weights_only=True))
+    if path.exists():
+        network.load_state_dict(torch.load(path, weights_only=True))
         return network.eval()
     assert images.labels is not None
     adam = torch.optim.Adam(network.parameters(), 1e-3, weight_decay=1e-4)
@@ -115,12 +119,12 @@ def classifier(images: ImageSet, kept: Path) -> nn.Sequential:
             adam.zero_grad()
             F.cross_entropy(network(to_unit(x[chosen])), y[chosen]).backward()
             adam.step()
-    torch.save(network.state_dict(), kept)
+    torch.save(network.state_dict(), path)
     return network.eval()
 
 
-def random_features(images: ImageSet) -> nn.Sequential:
-    """Three random convolutions of a fixed seed, averaged over the picture: 128 features."""
+def build_random_features(images: ImageSet) -> nn.Sequential:
+    """Three random convolutions from a fixed seed, averaged over the image: 128 features."""
     torch.manual_seed(1234)
     layers: list[nn.Module] = []
     for before, after in ((images.channels, 32), (32, 64), (64, 128)):
@@ -130,8 +134,10 @@ def random_features(images: ImageSet) -> nn.Sequential:
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Identity()).eval()
 
 
-def trained(recipe: str, data: Data, seed: int, arguments: argparse.Namespace) -> tuple[dict[str, Any], int]:
-    """Trains within the budget; what the dry run said, and the peak memory of the process in bytes."""
+def train_recipe(
+    recipe: str, data: EvaluationData, seed: int, arguments: argparse.Namespace
+) -> tuple[dict[str, Any], int]:
+    """Trains within the budget; returns the result of the dry run and the peak memory of the process in bytes."""
     command = [
         sys.executable,
         "-m",
@@ -155,65 +161,68 @@ def trained(recipe: str, data: Data, seed: int, arguments: argparse.Namespace) -
         "--snapshot-kimg",
         str(max(1, kimg / 10)),
     ]
-    place = ["--out", str(arguments.out), "--name", f"{recipe}-{seed}", "--no-plot", "--quiet"]
-    process = subprocess.Popen([*command, *length, *place])
+    output = ["--out", str(arguments.out), "--name", f"{recipe}-{seed}", "--no-plot", "--quiet"]
+    process = subprocess.Popen([*command, *length, *output])
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         raise SystemExit(f"{recipe} failed")
     return planned, usage.ru_maxrss * 1024
 
 
-def measured(recipe: str, data: Data, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
-    """A line of the table."""
-    planned, memory = trained(recipe, data, seed, arguments)
+def measure_recipe(recipe: str, data: EvaluationData, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Trains and evaluates one run; returns its line of family.jsonl."""
+    planned, memory = train_recipe(recipe, data, seed, arguments)
     run = ganvas.Run(arguments.out / f"{recipe}-{seed}")
     seconds = list(read_lines(run.path / "stats.jsonl"))[-1]["seconds"]
-    draws = {
+    samples = {
         name: ganvas.load(snapshot).sample(seeds=range(data.count))
         for name, snapshot in (("start", run.path / "snapshots" / "000000"), ("end", run.snapshot))
     }
-    distances = {name: apart(data.features(drawn), data.reference) for name, drawn in draws.items()}
+    distances = {
+        name: feature_distance(data.extract_features(images), data.reference) for name, images in samples.items()
+    }
     line = {
-        "recipe": recipe, "data": CASES[recipe][0], "narrowed": CASES[recipe][1], "seed": seed,
+        "recipe": recipe, "data": CASES[recipe][0], "overrides": CASES[recipe][1], "seed": seed,
         "kimg": run.config.kimg, "seconds": seconds, "images_per_s": 1000 * run.config.kimg / seconds,
         "trial_images_per_s": planned["images_per_s"], "parameters": planned["parameters"], "memory": memory,
-        "estimated": planned["memory_bytes"]["needed"], "floor": data.floor, **distances,
+        "estimated": planned["memory_bytes"]["needed"], "baseline": data.baseline, **distances,
     }  # fmt: skip
     if CASES[recipe][0] == "mnist":
-        line["rarest"] = min(data.shares(draws["end"]))
+        line["rarest_class"] = min(data.class_fractions(samples["end"]))
     return line
 
 
-def table(lines: list[dict[str, Any]]) -> str:
+def format_table(lines: list[dict[str, Any]]) -> str:
     """The lines as Markdown."""
     rows = [
-        "| recipe | data | narrowed | seed | kimg | seconds | images/s | memory | start | end | floor | rarest class |",
+        "| recipe | data | overrides | seed | kimg | seconds | images/s | memory "
+        "| start | end | baseline | rarest class |",
         "|" + "---|" * 12,
     ]
     for line in lines:
-        rarest = f"{100 * line['rarest']:.1f} %" if "rarest" in line else ""
+        rarest = f"{100 * line['rarest_class']:.1f} %" if "rarest_class" in line else ""
         rows.append(
-            f"| `{line['recipe']}` | {line['data']} | {line['narrowed']} | {line['seed']} | {line['kimg']:g} | "
+            f"| `{line['recipe']}` | {line['data']} | {line['overrides']} | {line['seed']} | {line['kimg']:g} | "
             f"{line['seconds']:.0f} | {line['images_per_s']:,.0f} | {line['memory'] / 1e6:,.0f} MB | "
-            f"{line['start']:.3g} | {line['end']:.3g} | {line['floor']:.3g} | {rarest} |"
+            f"{line['start']:.3g} | {line['end']:.3g} | {line['baseline']:.3g} | {rarest} |"
         )
     return "\n".join(rows)
 
 
-def sheet(lines: list[dict[str, Any]], out: Path, path: Path) -> None:
-    """A row of pictures a recipe, from its first seed's run: the seeds 0, 1, 2 …, none chosen."""
-    font, cell, across = ImageFont.load_default(size=15), 56, 14
-    shown = {line["recipe"]: out / f"{line['recipe']}-{line['seed']}" for line in reversed(lines)}
-    recipes = [recipe for recipe in CASES if recipe in shown]
-    paper = Image.new("RGB", (150 + across * (cell + 2), len(recipes) * (cell + 6)), "white")
+def draw_sheet(lines: list[dict[str, Any]], out: Path, path: Path) -> None:
+    """Draws a row of images for each recipe, from the run of its first seed: latent seeds 0, 1, 2 …, not selected."""
+    font, cell, columns = ImageFont.load_default(size=15), 56, 14
+    runs = {line["recipe"]: out / f"{line['recipe']}-{line['seed']}" for line in reversed(lines)}
+    recipes = [recipe for recipe in CASES if recipe in runs]
+    canvas = Image.new("RGB", (150 + columns * (cell + 2), len(recipes) * (cell + 6)), "white")
     for row, recipe in enumerate(recipes):
         top = row * (cell + 6)
-        ImageDraw.Draw(paper).text((4, top + cell // 2), recipe, fill="black", font=font, anchor="lm")
-        for column, image in enumerate(ganvas.load(ganvas.Run(shown[recipe])).sample(seeds=range(across))):
+        ImageDraw.Draw(canvas).text((4, top + cell // 2), recipe, fill="black", font=font, anchor="lm")
+        for column, image in enumerate(ganvas.load(ganvas.Run(runs[recipe])).sample(seeds=range(columns))):
             drawn = image_io.picture(image).convert("RGB")
             resize = Image.Resampling.NEAREST if drawn.width < 32 else Image.Resampling.LANCZOS
-            paper.paste(drawn.resize((cell, cell), resize), (150 + column * (cell + 2), top))
-    image_io.save(paper, path)
+            canvas.paste(drawn.resize((cell, cell), resize), (150 + column * (cell + 2), top))
+    image_io.save(canvas, path)
 
 
 def main() -> None:
@@ -225,26 +234,26 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--out", type=Path, default=Path("family"))
-    parser.add_argument("--sheet", type=Path, help="also draw a row of pictures of each recipe into this file")
-    parser.add_argument("--table", action="store_true", help="only print what is there")
+    parser.add_argument("--sheet", type=Path, help="also draw a row of images of each recipe into this file")
+    parser.add_argument("--table", action="store_true", help="only print the runs that exist")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     file = arguments.out / "family.jsonl"
     if not arguments.table:
-        opened: dict[str, Data] = {}
+        opened: dict[str, EvaluationData] = {}
         for recipe in arguments.only:
             data = CASES[recipe][0]
             if data not in opened:
-                opened[data] = Data(data, arguments)
+                opened[data] = EvaluationData(data, arguments)
             for seed in parse_seeds(arguments.seeds):
-                line = measured(recipe, opened[data], seed, arguments)
+                line = measure_recipe(recipe, opened[data], seed, arguments)
                 with file.open("a") as log:
                     log.write(json.dumps(line) + "\n")
                 print(json.dumps(line), flush=True)
     lines = [json.loads(line) for line in file.read_text().splitlines()]
-    print(table(lines))
+    print(format_table(lines))
     if arguments.sheet:
-        sheet(lines, arguments.out, arguments.sheet)
+        draw_sheet(lines, arguments.out, arguments.sheet)
 
 
 if __name__ == "__main__":

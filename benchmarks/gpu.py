@@ -1,12 +1,12 @@
-"""What one GPU makes of Ganvas, in half an hour: the tests, the speed, three trainings, two ranks. See GPU.md.
+"""Tests and measures Ganvas on one GPU in half an hour: tests, speed, three trainings, two ranks. See GPU.md.
 
     python benchmarks/gpu.py [STAGE …] --data FOLDER --out DIR [--work DIR] [--device cuda] [--tiny]
 
-Each stage keeps to its own time and ends under ten minutes. Called again, stages that are done are passed over, and
-an unfinished training goes on from its saved state: all that is kept in --work. --out receives copies of the few
-files to take away: results.json, report.md, and a grid of pictures for each training.
+Each stage has a time limit of less than ten minutes. Another call skips stages that are done and resumes an unfinished
+training from its saved state; all of that is stored in --work. --out receives copies of the result files: results.json,
+report.md, and a grid of images for each training.
 
-gpu_data.py makes the folder that --data names. --tiny does the same on a CPU in a minute, with data of any size.
+gpu_data.py creates the folder for --data. --tiny runs all stages on a CPU in a minute, with data of any size.
 """
 
 import argparse
@@ -32,8 +32,8 @@ from typing import Any
 import gpu_report
 import psutil
 import torch
-from gpu_report import BOXES
-from gpu_rounds import MEASURED, RANKS_BATCH, RANKS_ROUNDS, SAME, TINY_KNOBS, compared
+from gpu_report import TIME_LIMITS
+from gpu_rounds import MEASURED_RECIPES, RANKS_BATCH, RANKS_ROUNDS, TINY_OVERRIDES, TOLERANCE, compare_ranks
 
 import ganvas
 from ganvas import image_io, interrupts
@@ -45,80 +45,80 @@ from ganvas.runs.log import read_lines
 from ganvas.training import distributed, memory, start
 
 ROOT = Path(__file__).resolve().parent.parent
-TINY_SECONDS = 3.0  # of a training
+TINY_SECONDS = 3.0  # duration of a training
 ROUNDS = ROOT / "benchmarks" / "gpu_rounds.py"
-BEGAN = psutil.Process().create_time()  # Python's own start counts too
+PROCESS_START = psutil.Process().create_time()  # includes the start of Python
 
 
 @dataclass(frozen=True)
-class Training:
-    """A training within a stage's time.
+class TrainingStage:
+    """A training within the time limit of its stage.
 
     Attributes:
-        recipe, data, knobs: what is trained, and what of the recipe is changed so that the time suffices.
-        count: pictures on each side of the evaluation.
-        reserve: seconds of the stage's time that are left for it.
-        limit: bytes of the GPU that the process may take; None for all.
+        recipe, data, overrides: what is trained, and the changes to the recipe that make it fit the time limit.
+        count: images on each side of the evaluation.
+        evaluation_seconds: the part of the stage's time that is reserved for the evaluation.
+        memory_limit: bytes of GPU memory that the process may use; None for all.
     """
 
     recipe: str
     data: str
-    knobs: dict[str, Any]
+    overrides: dict[str, Any]
     count: int
-    reserve: float
-    limit: float | None = None
+    evaluation_seconds: float
+    memory_limit: float | None = None
 
 
 _FAST_R3GAN: dict[str, Any] = {
     "width": 128, "blocks": 1, "batch": 64, "microbatch": None, "beta2": 0.99, "ema": 20.0,
     "g_lr": "5e-4..1e-4:cosine", "d_lr": "5e-4..1e-4:cosine",
 }  # fmt: skip
-"""9.5 GFLOP a picture instead of 600: the recipe's own networks would see a few thousand pictures in this time."""
+"""9.5 GFLOP per image instead of 600, with which only a few thousand images would fit the time limit."""
 
 TRAININGS = {
-    "stacked": Training("r3gan", "stacked-mnist:{}/mnist", {**_FAST_R3GAN, "r1": 1.0, "r2": 1.0}, 26_000, 120),
-    "cifar-r3gan": Training("r3gan", "{}/cifar10-half.zip", {**_FAST_R3GAN, "r1": 0.5, "r2": 0.5}, 10_000, 60),
-    "cifar-stylegan": Training("stylegan", "{}/cifar10-half.zip", {}, 10_000, 60, limit=4e9),
+    "stacked": TrainingStage("r3gan", "stacked-mnist:{}/mnist", {**_FAST_R3GAN, "r1": 1.0, "r2": 1.0}, 26_000, 120),
+    "cifar-r3gan": TrainingStage("r3gan", "{}/cifar10-half.zip", {**_FAST_R3GAN, "r1": 0.5, "r2": 0.5}, 10_000, 60),
+    "cifar-stylegan": TrainingStage("stylegan", "{}/cifar10-half.zip", {}, 10_000, 60, memory_limit=4e9),
 }
 
 
-class Sitting:
+class StageRun:
     """One call of one stage.
 
     Attributes:
-        kept: the folder of what --out receives.
-        results: of all stages, as results.json holds them.
-        found: this stage's part of them.
-        before: seconds that earlier calls of it took.
+        report_folder: the folder that is copied to --out.
+        results: the results of all stages, as in results.json.
+        result: the results of this stage.
+        earlier_seconds: duration of earlier calls of this stage.
     """
 
     def __init__(self, name: str, arguments: argparse.Namespace, device: torch.device) -> None:
         self.name, self.arguments, self.device = name, arguments, device
         self.tiny: bool = arguments.tiny
-        self.kept: Path = arguments.work / "report"
-        self.kept.mkdir(parents=True, exist_ok=True)
-        path = self.kept / "results.json"
+        self.report_folder: Path = arguments.work / "report"
+        self.report_folder.mkdir(parents=True, exist_ok=True)
+        path = self.report_folder / "results.json"
         self.results = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"stages": {}}
-        self.found: dict[str, Any] = self.results["stages"].setdefault(name, {"done": False, "seconds": 0.0})
-        self.before: float = self.found["seconds"]
+        self.result: dict[str, Any] = self.results["stages"].setdefault(name, {"done": False, "seconds": 0.0})
+        self.earlier_seconds: float = self.result["seconds"]
 
-    def left(self) -> float:
-        """Seconds that remain of the stage's time."""
-        box = BOXES[self.name] * (10 if self.tiny else 1)  # a busy CPU may take long to start a process
-        return box - self.before - (time.time() - BEGAN)
+    def seconds_left(self) -> float:
+        """Seconds until the time limit of the stage."""
+        limit = TIME_LIMITS[self.name] * (10 if self.tiny else 1)  # a busy CPU may take long to start a process
+        return limit - self.earlier_seconds - (time.time() - PROCESS_START)
 
     def save(self) -> None:
-        """Writes what is known so far."""
-        self.found["seconds"] = round(self.before + time.time() - BEGAN, 1)
-        self.results["machine"] = machine(self.device)
-        write_json(self.kept / "results.json", self.results)
-        write_text(self.kept / "report.md", gpu_report.markdown(self.results))
-        shutil.copytree(self.kept, self.arguments.out, dirs_exist_ok=True)
+        """Writes results and report."""
+        self.result["seconds"] = round(self.earlier_seconds + time.time() - PROCESS_START, 1)
+        self.results["machine"] = describe_machine(self.device)
+        write_json(self.report_folder / "results.json", self.results)
+        write_text(self.report_folder / "report.md", gpu_report.markdown(self.results))
+        shutil.copytree(self.report_folder, self.arguments.out, dirs_exist_ok=True)
 
 
-def machine(device: torch.device) -> dict[str, Any]:
-    """What the numbers depend on."""
-    told = {
+def describe_machine(device: torch.device) -> dict[str, Any]:
+    """Versions and hardware."""
+    facts = {
         "python": platform.python_version(),
         "torch": torch.__version__,
         "ganvas": ganvas.__version__,
@@ -126,29 +126,29 @@ def machine(device: torch.device) -> dict[str, Any]:
         "device": str(device),
     }
     if device.type == "cuda":
-        facts = torch.cuda.get_device_properties(device)
-        told |= {"gpu": facts.name, "memory": facts.total_memory, "cuda": torch.version.cuda}
-        told |= {"cudnn": torch.backends.cudnn.version()}
-    return told
+        properties = torch.cuda.get_device_properties(device)
+        facts |= {"gpu": properties.name, "memory": properties.total_memory, "cuda": torch.version.cuda}
+        facts |= {"cudnn": torch.backends.cudnn.version()}
+    return facts
 
 
-def tests(sitting: Sitting) -> None:
-    """The tests marked gpu, then the fast tests; each with what is left of the time."""
+def run_tests(stage: StageRun) -> None:
+    """Runs the tests marked gpu, then the fast tests, within the time that is left."""
     parts = {"marked gpu": ["tests/test_gpu.py"], "fast": ["tests", "-m", "not slow and not gpu"]}
-    if sitting.tiny:
+    if stage.tiny:
         parts = {"marked gpu": ["tests/test_gpu.py", "-k", "mlp"], "fast": ["tests/test_devices.py"]}
-    rows = sitting.found["rows"] = sitting.found.get("rows", [])
+    rows = stage.result["rows"] = stage.result.get("rows", [])
     for name, words in parts.items():
         if all(row["tests"] != name for row in rows):
-            alone = name == "marked gpu" or sitting.tiny or find_spec("xdist") is None
+            alone = name == "marked gpu" or stage.tiny or find_spec("xdist") is None
             workers = 0 if alone else min(8, os.cpu_count() or 1)
-            rows.append({"tests": name, **tested(words, sitting.device, workers, sitting.left() - 15)})
-            sitting.save()
+            rows.append({"tests": name, **run_pytest(words, stage.device, workers, stage.seconds_left() - 15)})
+            stage.save()
 
 
-def tested(words: list[str], device: torch.device, workers: int, seconds: float) -> dict[str, Any]:
-    """The outcome of a call of pytest, interrupted after so many seconds."""
-    began = time.monotonic()
+def run_pytest(words: list[str], device: torch.device, workers: int, seconds: float) -> dict[str, Any]:
+    """Runs pytest, interrupting it after so many seconds, and returns the outcome."""
+    start_time = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "junit.xml"
         command = [sys.executable, "-m", "pytest", *words, "-p", "no:cacheprovider", f"--junitxml={report}"]
@@ -158,16 +158,16 @@ def tested(words: list[str], device: torch.device, workers: int, seconds: float)
             command, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
         try:
-            said, in_time = process.communicate(timeout=max(seconds, 1))[0], True
+            output, in_time = process.communicate(timeout=max(seconds, 1))[0], True
         except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGINT)  # upon which pytest still writes its report
+            process.send_signal(signal.SIGINT)  # on SIGINT pytest still writes its report
             timer = threading.Timer(10, process.kill)
             timer.start()
-            said, in_time = process.communicate()[0], False
+            output, in_time = process.communicate()[0], False
             timer.cancel()
-        row = {"seconds": round(time.monotonic() - began, 1), "in_time": in_time, "status": process.returncode}
+        row = {"seconds": round(time.monotonic() - start_time, 1), "in_time": in_time, "status": process.returncode}
         if not report.exists():
-            return {**row, "said": said[-2000:]}
+            return {**row, "output": output[-2000:]}
         cases = list(ElementTree.parse(report).iter("testcase"))
     bad = [case for case in cases if case.find("failure") is not None or case.find("error") is not None]
     skipped = sum(case.find("skipped") is not None for case in cases)
@@ -175,181 +175,186 @@ def tested(words: list[str], device: torch.device, workers: int, seconds: float)
     return {**row, "passed": len(cases) - len(bad) - skipped, "skipped": skipped, "failed": failed}
 
 
-def throughput(sitting: Sitting) -> None:
-    """Speed and peak memory of six recipes at two batches, each in a process of its own."""
-    rows = sitting.found["rows"] = sitting.found.get("rows", [])
-    recipes, batches = (["cnn-stable", "r3gan"], (8,)) if sitting.tiny else (MEASURED, (64, 256))
+def run_throughput(stage: StageRun) -> None:
+    """Measures speed and peak memory of six recipes at two batch sizes, each in its own process."""
+    rows = stage.result["rows"] = stage.result.get("rows", [])
+    recipes, batches = (["cnn-stable", "r3gan"], (8,)) if stage.tiny else (MEASURED_RECIPES, (64, 256))
     todo = [(recipe, batch) for recipe in recipes for batch in batches]
     todo = [pair for pair in todo if all((row["recipe"], row["batch"]) != pair for row in rows)]
     while todo:
         recipe, batch = todo.pop(0)
-        seconds = 0.2 if sitting.tiny else sitting.left() / (len(todo) + 1)
-        rows.append({"recipe": recipe, "batch": batch, **in_child(sitting, recipe, batch, seconds)})
-        sitting.save()
+        seconds = 0.2 if stage.tiny else stage.seconds_left() / (len(todo) + 1)
+        rows.append({"recipe": recipe, "batch": batch, **measure_in_process(stage, recipe, batch, seconds)})
+        stage.save()
 
 
-def in_child(sitting: Sitting, recipe: str, batch: int, seconds: float) -> dict[str, Any]:
-    """What `gpu_rounds.measure` prints in its last line, or why it failed."""
-    command = [sys.executable, str(ROUNDS), "measure", str(sitting.device), recipe, str(batch), str(seconds)]
-    command += ["tiny"] if sitting.tiny else []
+def measure_in_process(stage: StageRun, recipe: str, batch: int, seconds: float) -> dict[str, Any]:
+    """The result of `gpu_rounds.measure`, run in its own process, or the error."""
+    command = [sys.executable, str(ROUNDS), "measure", str(stage.device), recipe, str(batch), str(seconds)]
+    command += ["tiny"] if stage.tiny else []
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=max(sitting.left(), 1))
+        done = subprocess.run(command, capture_output=True, text=True, timeout=max(stage.seconds_left(), 1))
     except subprocess.TimeoutExpired:
-        return {"error": "the stage's time was over"}
+        return {"error": "the time limit of the stage was reached"}
     if done.returncode:
         return {"error": (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1][:300]}
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def training(sitting: Sitting) -> None:
-    """Trains within the stage's time, goes on where an earlier call stopped, and evaluates what it reached."""
-    asked, found, device = TRAININGS[sitting.name], sitting.found, sitting.device
-    if sitting.arguments.data is None:
-        raise GanvasError(f"{sitting.name} needs pictures.", expected="--data, the folder that gpu_data.py makes")
-    if device.type == "cuda" and asked.limit:
+def run_training(stage: StageRun) -> None:
+    """Trains within the time limit, resuming where an earlier call stopped, and evaluates the result."""
+    training, result, device = TRAININGS[stage.name], stage.result, stage.device
+    if stage.arguments.data is None:
+        raise GanvasError(f"{stage.name} needs images.", expected="--data, the folder that gpu_data.py creates")
+    if device.type == "cuda" and training.memory_limit:
         total = torch.cuda.get_device_properties(device).total_memory
-        torch.cuda.set_per_process_memory_fraction(min(1.0, asked.limit / total), device)
-        found["limit_bytes"] = asked.limit
-    run = ganvas.Run(sitting.arguments.work / "runs" / sitting.name)
+        torch.cuda.set_per_process_memory_fraction(min(1.0, training.memory_limit / total), device)
+        result["limit_bytes"] = training.memory_limit
+    run = ganvas.Run(stage.arguments.work / "runs" / stage.name)
     ticks = list(read_lines(run.path / "stats.jsonl")) if (run.path / "stats.jsonl").exists() else []
-    sitting.before = max(sitting.before, ticks[-1]["seconds"] if ticks else 0.0)  # of a call that was killed, too
-    if not found.get("trained"):
+    trained_seconds = ticks[-1]["seconds"] if ticks else 0.0  # includes a call that was killed
+    stage.earlier_seconds = max(stage.earlier_seconds, trained_seconds)
+    if not result.get("trained"):
         what: TrainConfig | ganvas.Run = run
         if not (run.path / "config.json").exists():
-            what = planned(sitting, asked)
+            what = plan_training(stage, training)
             run.path.parent.mkdir(parents=True, exist_ok=True)
-        found["in_time"] = trained(what, run, sitting, for_training(sitting, asked))
-        found["trained"] = bool(run.snapshots)
-        found["peak_bytes"] = max(found.get("peak_bytes", 0), memory.peak(device) or 0)
-        sitting.save()
-    told(sitting, asked, run)
-    sitting.save()
+        result["in_time"] = train(what, run, stage, training_seconds(stage, training))
+        result["trained"] = bool(run.snapshots)
+        result["peak_bytes"] = max(result.get("peak_bytes", 0), memory.peak(device) or 0)
+        stage.save()
+    evaluate_training(stage, training, run)
+    stage.save()
 
 
-def for_training(sitting: Sitting, asked: Training) -> float:
-    """Seconds from now on."""
-    return TINY_SECONDS if sitting.tiny else sitting.left() - asked.reserve
+def training_seconds(stage: StageRun, training: TrainingStage) -> float:
+    """Seconds from now that are available for training."""
+    return TINY_SECONDS if stage.tiny else stage.seconds_left() - training.evaluation_seconds
 
 
-def planned(sitting: Sitting, asked: Training) -> TrainConfig:
-    """The configuration whose length a trial says will fit, with a margin for snapshots and statistics."""
-    data = asked.data.format(sitting.arguments.data)
-    small = {**TINY_KNOBS[asked.recipe], "batch": 8} if sitting.tiny else {}
-    habits = {"plot": False, "evaluate_every": 0.0, "device": str(sitting.device)}
-    config = replace(RECIPES[asked.recipe].config, data=data, **{**asked.knobs, **small, **habits})
+def plan_training(stage: StageRun, training: TrainingStage) -> TrainConfig:
+    """The configuration, with a length that fits according to a trial, less a margin for snapshots and statistics."""
+    data = training.data.format(stage.arguments.data)
+    small = {**TINY_OVERRIDES[training.recipe], "batch": 8} if stage.tiny else {}
+    runtime = {"plot": False, "evaluate_every": 0.0, "device": str(stage.device)}
+    config = replace(RECIPES[training.recipe].config, data=data, **{**training.overrides, **small, **runtime})
     speed = start.plan(config)["images_per_s"]
-    kimg = max(config.a_round / 1000, round(0.85 * speed * for_training(sitting, asked) / 1000, 3))
-    sitting.found["changed"] = {**asked.knobs, **small, "kimg": kimg}
-    sitting.found["trial_images_per_s"] = speed
-    sitting.save()
+    kimg = max(config.a_round / 1000, round(0.85 * speed * training_seconds(stage, training) / 1000, 3))
+    stage.result["overrides"] = {**training.overrides, **small, "kimg": kimg}
+    stage.result["trial_images_per_s"] = speed
+    stage.save()
     return replace(config, kimg=kimg, tick_kimg=kimg / 50, snapshot_kimg=kimg / 5)
 
 
-def trained(what: TrainConfig | ganvas.Run, run: ganvas.Run, sitting: Sitting, seconds: float) -> bool:
-    """Whether the training reached its end within the time; stopped otherwise, with its state saved.
+def train(what: TrainConfig | ganvas.Run, run: ganvas.Run, stage: StageRun, seconds: float) -> bool:
+    """Trains for at most `seconds`, then stops with the state saved; returns whether the training is complete.
 
     Raises:
-        KeyboardInterrupt: somebody else stopped it; its state is saved, too.
+        KeyboardInterrupt: it was interrupted by the user; its state is saved as well.
     """
-    with stopping_after(max(seconds, 0.1)) as over:
+    with stop_after(max(seconds, 0.1)) as expired:
         try:
             ganvas.train(what, out=run.path.parent, name=run.path.name, quiet=True)
         except KeyboardInterrupt:
-            if not over.is_set():
-                sitting.found["peak_bytes"] = memory.peak(sitting.device)
-                sitting.save()
+            if not expired.is_set():
+                stage.result["peak_bytes"] = memory.peak(stage.device)
+                stage.save()
                 raise
             return False
     return True
 
 
 @contextmanager
-def stopping_after(seconds: float) -> Iterator[threading.Event]:
-    """Sends SIGTERM to this process, upon which a training saves its state, if the block takes longer."""
-    over = threading.Event()
+def stop_after(seconds: float) -> Iterator[threading.Event]:
+    """Sends SIGTERM to this process, on which a training saves its state, if the block takes longer."""
+    expired = threading.Event()
 
     def stop() -> None:
-        over.set()
+        expired.set()
         os.kill(os.getpid(), signal.SIGTERM)
 
     timer = threading.Timer(seconds, stop)
     timer.daemon = True
     timer.start()
     try:
-        yield over
+        yield expired
     finally:
         timer.cancel()
 
 
-def told(sitting: Sitting, asked: Training, run: ganvas.Run) -> None:
-    """What was reached: pictures, speed, a grid, and the evaluation with its protocol."""
-    found = sitting.found
+def evaluate_training(stage: StageRun, training: TrainingStage, run: ganvas.Run) -> None:
+    """Records progress and speed of the training, a grid of samples, and the evaluation with its protocol."""
+    result = stage.result
     ticks = list(read_lines(run.path / "stats.jsonl"))
-    found |= {
-        "recipe": asked.recipe,
+    result |= {
+        "recipe": training.recipe,
         "data": run.card["data"]["name"],
         "kimg": ticks[-1]["nimg"] / 1000,
-        "of_kimg": run.config.kimg,
+        "planned_kimg": run.config.kimg,
         "training_seconds": ticks[-1]["seconds"],
         "images_per_s": ticks[-1]["nimg"] / ticks[-1]["seconds"],
     }
-    drawn = ganvas.load(run, device=str(sitting.device)).sample(seeds=range(64))
-    image_io.save(image_io.grid(drawn, 8), sitting.kept / f"{sitting.name}.png")
-    began = time.perf_counter()
-    count = 100 if sitting.tiny else asked.count
-    found["evaluation"] = ganvas.evaluate(run, count=count, quick=True, device=str(sitting.device)).to_json()
-    found["evaluation_seconds"] = round(time.perf_counter() - began, 1)
+    samples = ganvas.load(run, device=str(stage.device)).sample(seeds=range(64))
+    image_io.save(image_io.grid(samples, 8), stage.report_folder / f"{stage.name}.png")
+    start_time = time.perf_counter()
+    count = 100 if stage.tiny else training.count
+    result["evaluation"] = ganvas.evaluate(run, count=count, quick=True, device=str(stage.device)).to_json()
+    result["evaluation_seconds"] = round(time.perf_counter() - start_time, 1)
 
 
-def ranks(sitting: Sitting) -> None:
-    """The same rounds by one process, and by two that share the device and the batch (Gloo: NCCL wants two GPUs)."""
+def run_ranks(stage: StageRun) -> None:
+    """Runs the same rounds in one process, and in two that share device and batch (by Gloo: NCCL needs two GPUs)."""
     threads = str(max(1, (os.cpu_count() or 1) // 4))
     with tempfile.TemporaryDirectory() as folder:
         processes = []
         for world, rank in ((1, 0), (2, 0), (2, 1)):
-            own = {"RANK": rank, "WORLD_SIZE": world, "LOCAL_WORLD_SIZE": world, "OMP_NUM_THREADS": threads}
-            environment = {"GLOO_SOCKET_IFNAME": "lo", **os.environ, **{name: str(own[name]) for name in own}}
-            command = [sys.executable, str(ROUNDS), "rank", str(sitting.device), folder]
+            variables = {"RANK": rank, "WORLD_SIZE": world, "LOCAL_WORLD_SIZE": world, "OMP_NUM_THREADS": threads}
+            environment = {
+                "GLOO_SOCKET_IFNAME": "lo",
+                **os.environ,
+                **{name: str(value) for name, value in variables.items()},
+            }
+            command = [sys.executable, str(ROUNDS), "rank", str(stage.device), folder]
             processes.append(subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True))
         failed = []
         for process in processes:
             try:
-                said = process.communicate(timeout=max(sitting.left(), 1))[1]
+                output = process.communicate(timeout=max(stage.seconds_left(), 1))[1]
             except subprocess.TimeoutExpired:
                 process.kill()
-                said = process.communicate()[1] + "\nthe stage's time was over"
-            failed += [said.strip()[-500:]] if process.returncode else []
+                output = process.communicate()[1] + "\nthe time limit of the stage was reached"
+            failed += [output.strip()[-500:]] if process.returncode else []
         if failed:
             raise GanvasError(f"A rank failed: {failed[0]}.")
-        sitting.found["rows"] = compared(Path(folder))
-    sitting.found |= {"rounds": RANKS_ROUNDS, "batch": RANKS_BATCH, "tolerance": SAME}
+        stage.result["rows"] = compare_ranks(Path(folder))
+    stage.result |= {"rounds": RANKS_ROUNDS, "batch": RANKS_BATCH, "tolerance": TOLERANCE}
 
 
-STAGES: dict[str, Callable[[Sitting], None]] = {
-    "tests": tests,
-    "throughput": throughput,
-    **dict.fromkeys(TRAININGS, training),
-    "ranks": ranks,
+STAGES: dict[str, Callable[[StageRun], None]] = {
+    "tests": run_tests,
+    "throughput": run_throughput,
+    **dict.fromkeys(TRAININGS, run_training),
+    "ranks": run_ranks,
 }
 
 
-def staged(name: str, arguments: argparse.Namespace, device: torch.device) -> bool:
-    """Does one stage in this process, and says whether it is done; one that failed is tried again by the next call."""
-    sitting = Sitting(name, arguments, device)
-    if sitting.found["done"]:
-        print(f"{name}: done before", flush=True)
-        shutil.copytree(sitting.kept, arguments.out, dirs_exist_ok=True)
+def run_stage(name: str, arguments: argparse.Namespace, device: torch.device) -> bool:
+    """Runs one stage in this process and returns whether it is done; the next call repeats a stage that failed."""
+    stage = StageRun(name, arguments, device)
+    if stage.result["done"]:
+        print(f"{name}: already done", flush=True)
+        shutil.copytree(stage.report_folder, arguments.out, dirs_exist_ok=True)
         return True
-    sitting.found.pop("error", None)
+    stage.result.pop("error", None)
     try:
-        STAGES[name](sitting)
-    except Exception as error:  # the other stages are worth having all the same
+        STAGES[name](stage)
+    except Exception as error:  # the other stages run all the same
         traceback.print_exc()
-        sitting.found["error"] = f"{type(error).__name__}: {error}"
-    sitting.found["done"] = "error" not in sitting.found
-    sitting.save()
-    print(f"{name}: {sitting.found.get('error', 'done')} ({sitting.found['seconds']:.0f} s)", flush=True)
-    return sitting.found["done"]
+        stage.result["error"] = f"{type(error).__name__}: {error}"
+    stage.result["done"] = "error" not in stage.result
+    stage.save()
+    print(f"{name}: {stage.result.get('error', 'done')} ({stage.result['seconds']:.0f} s)", flush=True)
+    return stage.result["done"]
 
 
 def main() -> int:
@@ -357,29 +362,31 @@ def main() -> int:
     parser.add_argument(
         "stages", nargs="*", metavar="STAGE", help=f"{', '.join(STAGES)}; by default all, in this order"
     )
-    parser.add_argument("--data", type=Path, help="the folder that gpu_data.py makes")
-    parser.add_argument("--out", type=Path, default=Path("gpu-results"), help="receives the few files to take away")
-    parser.add_argument("--work", type=Path, default=Path("runs/gpu"), help="keeps what a later call goes on from")
+    parser.add_argument("--data", type=Path, help="the folder that gpu_data.py creates")
+    parser.add_argument("--out", type=Path, default=Path("gpu-results"), help="folder for the results")
+    parser.add_argument(
+        "--work", type=Path, default=Path("runs/gpu"), help="folder for the state that a later call resumes from"
+    )
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--tiny", action="store_true", help="narrow networks, seconds instead of minutes")
+    parser.add_argument("--tiny", action="store_true", help="small networks, seconds instead of minutes")
     arguments = parser.parse_args()
     if unknown := [name for name in arguments.stages if name not in STAGES]:
         parser.error(f"there is no stage {unknown[0]}: {', '.join(STAGES)}")
     os.environ.setdefault("GANVAS_CACHE", str((arguments.work / "cache").resolve()))
     device = distributed.device(arguments.device)
-    torch.backends.cudnn.allow_tf32 = False  # as in training, so in what is judged afterwards
+    torch.backends.cudnn.allow_tf32 = False  # as in training, for the evaluation as well
     if arguments.data:
         arguments.data = arguments.data.resolve()
     if len(arguments.stages) == 1:
-        return 0 if staged(arguments.stages[0], arguments, device) else 1
+        return 0 if run_stage(arguments.stages[0], arguments, device) else 1
     flags = [f"--out={arguments.out}", f"--work={arguments.work}", f"--device={arguments.device}"]
     flags += [f"--data={arguments.data}"] if arguments.data else []
     flags += ["--tiny"] if arguments.tiny else []
-    return max(called([sys.executable, __file__, name, *flags]) for name in arguments.stages or STAGES)
+    return max(run_command([sys.executable, __file__, name, *flags]) for name in arguments.stages or STAGES)
 
 
-def called(command: list[str]) -> int:
-    """The exit status of another process, which may save its state when this one is interrupted."""
+def run_command(command: list[str]) -> int:
+    """Runs a process and returns its exit status; on Ctrl-C it is terminated, which lets it save its state."""
     process = subprocess.Popen(command)
     try:
         return process.wait()
@@ -394,5 +401,5 @@ if __name__ == "__main__":
         try:
             sys.exit(main())
         except KeyboardInterrupt:
-            print("Interrupted; the same command goes on.", file=sys.stderr)
+            print("Interrupted; the same command resumes.", file=sys.stderr)
             sys.exit(130)

@@ -1,24 +1,24 @@
-"""The results of gpu.py as Markdown: one section and one table a stage."""
+"""The results of gpu.py as Markdown: a section with a table for each stage."""
 
 from typing import Any
 
-COMPARED = ("d_gradient", "g_gradient", "weights")
+COMPARED_TENSORS = ("d_gradient", "g_gradient", "weights")
 
-BOXES = {"tests": 180, "throughput": 420, "stacked": 420, "cifar-r3gan": 180, "cifar-stylegan": 180, "ranks": 60}
-"""Seconds that each stage may take, start-up and evaluation included; in the order in which they are done."""
+TIME_LIMITS = {"tests": 180, "throughput": 420, "stacked": 420, "cifar-r3gan": 180, "cifar-stylegan": 180, "ranks": 60}
+"""Maximum seconds of each stage, start-up and evaluation included; in the order in which the stages run."""
 
 
 def markdown(results: dict[str, Any]) -> str:
-    """The whole report, of what there is so far."""
+    """The report of the results so far."""
     machine = results.get("machine", {})
-    told = ", ".join(f"{name} {_plain(value)}" for name, value in machine.items())
-    parts = [f"# Ganvas on a GPU\n\n{told}\n"]
-    for name, box in BOXES.items():
+    summary = ", ".join(f"{name} {_format_value(value)}" for name, value in machine.items())
+    parts = [f"# Ganvas on a GPU\n\n{summary}\n"]
+    for name, limit in TIME_LIMITS.items():
         found = results["stages"].get(name)
         if found is None:
             continue
         state = "done" if found["done"] else "unfinished"
-        parts.append(f"## {name}\n\n{state}, {found['seconds']:.0f} of {box} s\n")
+        parts.append(f"## {name}\n\n{state}, {found['seconds']:.0f} of {limit} s\n")
         if "error" in found:
             parts.append(f"Error: {found['error']}\n")
         if "evaluation" in found:
@@ -53,34 +53,36 @@ def _throughput(found: dict[str, Any]) -> str:
         if "error" in row:
             rows.append([*recipe, "", "", "", "", row["error"].replace("|", "/")])
             continue
-        speeds = [f"{row[name]:,.0f}" for name in ("images_per_s", "least", "most")]
+        speeds = [f"{row[name]:,.0f}" for name in ("images_per_s", "min", "max")]
         passes = f"{row['microbatch']} at a time" if row["microbatch"] else ""
-        rows.append([*recipe, *speeds, _bytes(row["peak_bytes"]), passes])
-    head = ["recipe", "batch", "images/s, median", "least", "most", "peak memory", ""]
+        rows.append([*recipe, *speeds, _format_bytes(row["peak_bytes"]), passes])
+    head = ["recipe", "batch", "images/s, median", "min", "max", "peak memory", ""]
     return _table(head, rows) + (
-        "\nRounds of training on random pictures, five stretches; without statistics, snapshots and the doctor.\n"
+        "\nRounds of training on random images, five stretches; without statistics, snapshots and the health monitor.\n"
     )
 
 
 def _training(name: str, found: dict[str, Any]) -> str:
     evaluation = found["evaluation"]
-    reached = f"{found['kimg']:,.1f} of {found['of_kimg']:,.1f}" + (
-        "" if found["in_time"] else " (stopped by the time)"
+    reached = f"{found['kimg']:,.1f} of {found['planned_kimg']:,.1f}" + (
+        "" if found["in_time"] else " (stopped at the time limit)"
     )
     head = ["recipe", "data", "kimg", "seconds", "images/s", "peak memory"]
     seconds, speed = f"{found['training_seconds']:.0f}", f"{found['images_per_s']:,.0f}"
-    peak = _bytes(found["peak_bytes"]) + (f" of {_bytes(found['limit_bytes'])}" if "limit_bytes" in found else "")
+    peak = _format_bytes(found["peak_bytes"]) + (
+        f" of {_format_bytes(found['limit_bytes'])}" if "limit_bytes" in found else ""
+    )
     training = _table(head, [[f"`{found['recipe']}`", found["data"], reached, seconds, speed, peak]])
     rows = [
-        [value["title"], f"{value['value']:.4g}", _plain(value["floor"]), _plain(value["error"])]
+        [value["title"], f"{value['value']:.4g}", _format_value(value["floor"]), _format_value(value["error"])]
         for value in evaluation["values"].values()
     ]
-    numbers = _table(["measure", "value", "floor: real pictures", "standard error"], rows)
-    changed = ", ".join(f"{knob} {value}" for knob, value in found.get("changed", {}).items())
+    numbers = _table(["measure", "value", "real-data baseline", "standard error"], rows)
+    overrides = ", ".join(f"{knob} {value}" for knob, value in found.get("overrides", {}).items())
     features, judged = evaluation["protocol"]["features"], evaluation["protocol"]["judged"]
     notes = " ".join(evaluation["notes"])
     return (
-        f"{training}\nChanged: {changed}.\n\n{numbers}\n{judged['count']:,} pictures in the features of "
+        f"{training}\nOverrides: {overrides}.\n\n{numbers}\n{judged['count']:,} images in the features of "
         f"{features['extractor']}, evaluated in {found['evaluation_seconds']:.0f} s; the whole protocol is in "
         f"results.json. {notes}\n\n![]({name}.png)\n"
     )
@@ -91,7 +93,7 @@ def _ranks(found: dict[str, Any]) -> str:
         [
             f"`{row['recipe']}`",
             *(
-                f"{row[name]['apart']:.2g} of {row[name]['largest']:.2g}"
+                f"{row[name]['max_difference']:.2g} of {row[name]['max_value']:.2g}"
                 for name in ("d_gradient", "g_gradient", "weights")
             ),
             "yes" if row["ranks_equal"] else "no",
@@ -99,18 +101,18 @@ def _ranks(found: dict[str, Any]) -> str:
         ]
         for row in found["rows"]
     ]
-    head = ["recipe", "D's first gradient", "G's first gradient", "all weights", "ranks alike", "same as one process"]
+    head = ["recipe", "D's first gradient", "G's first gradient", "all weights", "ranks equal", "same as one process"]
     return _table(head, rows) + (
-        "\nThe largest difference between one process and two, of the largest number there; the weights after "
+        "\nThe largest difference between one process and two, and the largest value; weights after "
         f"{found['rounds']} rounds of {found['batch']}. Gradients are the same below {found['tolerance']:g} of it.\n"
     )
 
 
-def _bytes(number: int | float | None) -> str:
+def _format_bytes(number: int | float | None) -> str:
     return "" if number is None else f"{number / 1e6:,.0f} MB"
 
 
-def _plain(value: Any) -> str:
+def _format_value(value: Any) -> str:
     if value is None:
         return ""
     return f"{value:.4g}" if isinstance(value, float) else str(value)

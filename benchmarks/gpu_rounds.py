@@ -1,4 +1,4 @@
-"""What gpu.py does in processes of their own: rounds of training, timed, or played by several ranks."""
+"""The parts of gpu.py that run in separate processes: timing training rounds, and training on several ranks."""
 
 import json
 import statistics
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import psutil
 import torch
-from gpu_report import COMPARED
+from gpu_report import COMPARED_TENSORS
 from safetensors.torch import load_file, save_file
 
 from ganvas.config import TrainConfig, replace
@@ -21,7 +21,7 @@ from ganvas.recipes import RECIPES
 from ganvas.training import distributed, memory
 from ganvas.training.state import Players
 
-MEASURED: dict[str, tuple[tuple[int, int, int], dict[str, Any]]] = {
+MEASURED_RECIPES: dict[str, tuple[tuple[int, int, int], dict[str, Any]]] = {
     "cnn-stable": ((1, 28, 28), {}),
     "dcgan": ((3, 64, 64), {}),
     "wgan-gp": ((3, 32, 32), {}),
@@ -29,43 +29,43 @@ MEASURED: dict[str, tuple[tuple[int, int, int], dict[str, Any]]] = {
     "stylegan": ((3, 32, 32), {"growth": 1.0}),
     "r3gan": ((3, 32, 32), {}),
 }
-"""Recipe -> (channels, height and width of random pictures, knobs). The style GAN is measured fully grown."""
+"""Recipe -> (channels, height and width of random images; overrides). The style GAN is measured fully grown."""
 
-TINY_KNOBS: dict[str, dict[str, Any]] = {
+TINY_OVERRIDES: dict[str, dict[str, Any]] = {
     "cnn-stable": {"g_width": 4, "d_width": 4},
     "stylegan": {"width": 8, "latent": 8},
     "r3gan": {"width": 16, "blocks": 1, "microbatch": None},
 }
-"""What makes recipes small enough for --tiny, which measures no others."""
+"""Overrides that make recipes small enough for --tiny, which measures only these."""
 
 
 def measure(recipe: str, batch: int, seconds: float, device: torch.device, tiny: bool) -> dict[str, Any]:
-    """images/s (median, least and most of five stretches) and peak memory, within so many seconds of this process."""
-    (channels, height, width), knobs = MEASURED[recipe]
-    knobs = {**knobs, **(TINY_KNOBS[recipe] if tiny else {})}
+    """images/s (median, min and max of five measurements) and peak memory, within so many seconds of this process."""
+    (channels, height, width), knobs = MEASURED_RECIPES[recipe]
+    knobs = {**knobs, **(TINY_OVERRIDES[recipe] if tiny else {})}
     if tiny:
         height = width = 8
     config = replace(RECIPES[recipe].config, batch=batch, conditional=False, balanced=False, **knobs)
     images = random_images(1024, channels, height, width)
-    _, one_round = rounds(config, images, device)
+    _, one_round = build_round(config, images, device)
 
     def timed(n: int) -> float:
-        began = time.perf_counter()
+        start = time.perf_counter()
         for _ in range(n):
             one_round()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-        return time.perf_counter() - began
+        return time.perf_counter() - start
 
     timed(2)
-    a_round = timed(1)
-    stretch = max(0.0, seconds - (time.time() - psutil.Process().create_time()) - 2) / 5
-    n = max(1, int(stretch / a_round))
+    round_seconds = timed(1)
+    duration = max(0.0, seconds - (time.time() - psutil.Process().create_time()) - 2) / 5
+    n = max(1, int(duration / round_seconds))
     speeds = [config.a_round * n / timed(n) for _ in range(5 if n > 1 or tiny else 1)]
     return {
         "images_per_s": statistics.median(speeds),
-        "least": min(speeds),
-        "most": max(speeds),
+        "min": min(speeds),
+        "max": max(speeds),
         "rounds": n * len(speeds),
         "microbatch": config.optimisation.microbatch,
         "peak_bytes": memory.peak(device),
@@ -77,82 +77,82 @@ def random_images(n: int, *shape: int) -> ImageSet:
     return ImageSet("random", pixels, None, (), "random")
 
 
-def rounds(config: TrainConfig, images: ImageSet, device: torch.device) -> tuple[Players, Callable[[], None]]:
-    """Untrained players, and a function that plays their next round, fed as `ganvas.train` feeds it."""
-    torch.backends.cudnn.allow_tf32 = False  # as ganvas.train does
-    players = Players.seat(config, Shape(images.channels, *images.resolution, 0), device)
+def build_round(config: TrainConfig, images: ImageSet, device: torch.device) -> tuple[Players, Callable[[], None]]:
+    """A state with untrained networks, and a function that runs its next round on batches as in `ganvas.train`."""
+    torch.backends.cudnn.allow_tf32 = False  # as in ganvas.train
+    state = Players.seat(config, Shape(images.channels, *images.resolution, 0), device)
     rank, world, batch = distributed.rank(), distributed.world(), config.optimisation.batch
     batches = Batches(images, batch=batch, seed=config.seed, rank=rank, world=world, device=device)
-    shown = 0
+    nimg = 0
 
     def one_round() -> None:
-        nonlocal shown
-        players.round([next(batches) for _ in range(config.balance.d_steps)], shown)
-        shown += config.a_round
+        nonlocal nimg
+        state.round([next(batches) for _ in range(config.balance.d_steps)], nimg)
+        nimg += config.a_round
 
-    return players, one_round
+    return state, one_round
 
 
 RANKS_ROUNDS, RANKS_BATCH = 3, 32
-SAME = 1e-4
-"""Gradients that differ by less than this part of the largest number in them count as the same."""
+TOLERANCE = 1e-4
+"""Gradients count as the same if they differ by less than this fraction of their largest value."""
 
-RANKED: dict[str, dict[str, Any]] = {
+RANK_RECIPES: dict[str, dict[str, Any]] = {
     "r3gan": {"width": 32, "blocks": 1, "microbatch": None, "r1": 1.0, "r2": 1.0},
     "cnn-stable": {"g_width": 16, "d_width": 16},
 }
 
 
-def rank(folder: Path, device: torch.device) -> None:
-    """One of these processes: the gradients of its first round, and its weights after the last."""
+def run_rank(folder: Path, device: torch.device) -> None:
+    """Runs one rank; saves the gradients of its first round and the weights after its last."""
     world = distributed.world()
     if world > 1:
         store = f"file://{folder.resolve()}/store"
         torch.distributed.init_process_group("gloo", init_method=store, rank=distributed.rank(), world_size=world)
-    kept: dict[str, torch.Tensor] = {}
+    saved: dict[str, torch.Tensor] = {}
     gradients: list[torch.Tensor] = []
-    mean = distributed.mean_gradients
+    original = distributed.mean_gradients
 
-    def remembered(network: torch.nn.Module) -> torch.Tensor:
-        norm = mean(network)
+    def recording(network: torch.nn.Module) -> torch.Tensor:
+        norm = original(network)
         gradients.append(torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None]).cpu())
         return norm
 
-    distributed.mean_gradients = remembered
-    for recipe, knobs in RANKED.items():
+    distributed.mean_gradients = recording
+    for recipe, knobs in RANK_RECIPES.items():
         config = replace(RECIPES[recipe].config, batch=RANKS_BATCH, **knobs)
-        players, one_round = rounds(config, random_images(256, 3, 16, 16), device)
+        state, one_round = build_round(config, random_images(256, 3, 16, 16), device)
         gradients.clear()
         for _ in range(RANKS_ROUNDS):
             one_round()
-        weights = [p.detach().flatten() for player in (players.game.G, players.game.D) for p in player.parameters()]
-        kept |= {f"{recipe}/d_gradient": gradients[0], f"{recipe}/g_gradient": gradients[1]}
-        kept |= {f"{recipe}/weights": torch.cat(weights).cpu()}
-    save_file(kept, folder / f"{world}-{distributed.rank()}.safetensors")
+        weights = [p.detach().flatten() for network in (state.game.G, state.game.D) for p in network.parameters()]
+        saved |= {f"{recipe}/d_gradient": gradients[0], f"{recipe}/g_gradient": gradients[1]}
+        saved |= {f"{recipe}/weights": torch.cat(weights).cpu()}
+    save_file(saved, folder / f"{world}-{distributed.rank()}.safetensors")
     if world > 1:
         torch.distributed.destroy_process_group()
 
 
-def compared(folder: Path) -> list[dict[str, Any]]:
-    """What one process left in the folder against what two did: a row for each recipe."""
+def compare_ranks(folder: Path) -> list[dict[str, Any]]:
+    """Compares what one process saved in the folder with what two saved: a row for each recipe."""
     one, first, second = (load_file(folder / f"{name}.safetensors") for name in ("1-0", "2-0", "2-1"))
     rows: list[dict[str, Any]] = []
-    for recipe in RANKED:
-        own = {name: tuple(side[f"{recipe}/{name}"] for side in (one, first, second)) for name in COMPARED}
+    for recipe in RANK_RECIPES:
+        own = {name: tuple(side[f"{recipe}/{name}"] for side in (one, first, second)) for name in COMPARED_TENSORS}
         row: dict[str, Any] = {"recipe": recipe, "ranks_equal": all(torch.equal(b, c) for _, b, c in own.values())}
         for name, (a, b, _) in own.items():
-            row[name] = {"apart": (a - b).abs().max().item(), "largest": a.abs().max().item()}
-        gradients = [row[name] for name in COMPARED[:2]]
-        same = all(own["largest"] > 0 and own["apart"] < SAME * own["largest"] for own in gradients)
+            row[name] = {"max_difference": (a - b).abs().max().item(), "max_value": a.abs().max().item()}
+        gradients = [row[name] for name in COMPARED_TENSORS[:2]]
+        same = all(own["max_value"] > 0 and own["max_difference"] < TOLERANCE * own["max_value"] for own in gradients)
         rows.append({**row, "same": same and row["ranks_equal"]})
     return rows
 
 
-def main(what: str, *words: str) -> None:
+def main(task: str, *words: str) -> None:
     """measure DEVICE RECIPE BATCH SECONDS [tiny], or rank DEVICE FOLDER."""
     device = distributed.device(words[0])
-    if what == "rank":
-        rank(Path(words[1]), device)
+    if task == "rank":
+        run_rank(Path(words[1]), device)
     else:
         print(json.dumps(measure(words[1], int(words[2]), float(words[3]), device, "tiny" in words)))
 

@@ -1,18 +1,18 @@
-"""How near does each recipe's training come to the machine's matrix product?
+"""Compares the training speed of each recipe with the machine's roofline.
 
-The roof of a recipe is the rate of a float32 matrix product (2048×2048 by 2048×2048, the fastest seen beside the
-recipe) divided by the operations that a round dispatches for each image: matrix products, convolutions and attention,
-forward, backward and double backward. What a network does besides (norms, activations, resampling, the optimiser) is
-not counted; a convolution's zeros around the edges are, although nobody multiplies by them: small maps can pass 100 %.
+The roofline of a recipe is the rate of a float32 matrix product (2048×2048 by 2048×2048, the fastest measured next to
+the recipe) divided by the operations of a training round for each image: matrix products, convolutions and attention,
+forward, backward and double backward. Norms, activations, resampling and the optimiser are not counted. The zero
+padding of convolutions is counted although it is not multiplied, so small feature maps can exceed 100 %.
 
-Rounds are those of training on random pictures at the size of the recipe's usual data, fully grown, of as many images
-as the trial before a run takes. Each recipe runs in a process of its own; one thread and all, the product and the
-rounds, take turns, so that a machine whose speed drifts drifts for all.
+The rounds train on random images of the size of the recipe's usual data, with fully grown networks and the batch of the
+trial that precedes a run. Each recipe runs in its own process. One thread and all threads, matrix product and rounds
+alternate, so that drift of the machine's speed affects all alike.
 
     python benchmarks/roof.py [--recipes a,b] [--seconds 4] [--repeats 1] [--json FILE] [--beside OTHER/src]
 
---beside names the `src` folder of another checkout, such as one of an earlier commit; it is measured as "before", its
-processes in turn with ours; the roof is ours.
+--beside takes the `src` folder of another checkout, such as one of an earlier commit. It is measured as "before", its
+processes alternating with those of this checkout; the roofline is that of this checkout.
 """
 
 import argparse
@@ -33,134 +33,126 @@ from ganvas.recipes import RECIPES
 from ganvas.training import estimate, memory
 from ganvas.training.state import Players
 
-HERE = Path(__file__).resolve().parent.parent / "src"
-USUAL = {"digits": (1, 8, 8), "mnist": (1, 28, 28), "cifar10": (3, 32, 32), "celeba": (3, 64, 64)}
-"""Channels, height and width of the data sets that recipes name."""
+SOURCE = Path(__file__).resolve().parent.parent / "src"
+USUAL_SHAPES = {"digits": (1, 8, 8), "mnist": (1, 28, 28), "cifar10": (3, 32, 32), "celeba": (3, 64, 64)}
+"""Channels, height and width of the recipes' default data sets."""
 
-SIDE = 2048
+MATRIX_SIDE = 2048
 """Rows and columns of the matrices."""
 
-SLICE = 0.2
-"""Seconds that a turn takes, at least: so many rounds in a row."""
+MIN_SECONDS = 0.2
+"""Minimum duration of each measurement of consecutive rounds, in seconds."""
 
 
 def measure(name: str, seconds: float) -> dict:
-    """One recipe in this process: images/s and GEMM operations/s, one list for 1 thread and one for all."""
+    """Measures a recipe in this process: images/s and matrix-product operations/s, with 1 thread and with all."""
     memory.keep()
     config = RECIPES[name].config
-    shape = Shape(*USUAL[config.pictures.data], 10 if config.pictures.conditional else 0)
-    device, every = torch.device("cpu"), torch.get_num_threads()
+    shape = Shape(*USUAL_SHAPES[config.pictures.data], 10 if config.pictures.conditional else 0)
+    device, all_threads = torch.device("cpu"), torch.get_num_threads()
     cost = estimate.estimate(config, shape, device)
-    chosen = chosen_threads(cost, config)
+    chosen = estimate.threads(cost)
     config = replace(config, batch=trial_batch(config, cost))
     operations = estimate.round_flops(config, shape)
-    one_round = rounds_of(config, shape, device)
-    many = config.play.penalty_every  # rounds, so that each turn has its share of penalties
-    speeds, products = {1: [], every: []}, {1: [], every: []}
+    one_round = build_round(config, shape, device)
+    rounds = config.play.penalty_every  # so that each measurement has its share of gradient penalties
+    speeds, products = {1: [], all_threads: []}, {1: [], all_threads: []}
     for threads in speeds:
         torch.set_num_threads(threads)
-        repeated(one_round, many)
+        repeat(one_round, rounds)
     end = time.perf_counter() + seconds
     while time.perf_counter() < end or len(speeds[1]) < 3:
         for threads in speeds:
             torch.set_num_threads(threads)
-            products[threads].append(2 * SIDE**3 / product())
-            done, began = 0, time.perf_counter()
-            while (taken := time.perf_counter() - began) < SLICE or not done:
-                repeated(one_round, many)
-                done += many
+            products[threads].append(2 * MATRIX_SIDE**3 / time_matmul())
+            done, start = 0, time.perf_counter()
+            while (taken := time.perf_counter() - start) < MIN_SECONDS or not done:
+                repeat(one_round, rounds)
+                done += rounds
             speeds[threads].append(done * config.a_round / taken)
     return {
-        "operations": operations, "batch": config.optimisation.batch, "threads": chosen, "all": every,
-        "one": speeds[1], "many": speeds[every], "gemm_one": products[1], "gemm_many": products[every],
+        "operations": operations, "batch": config.optimisation.batch, "threads": chosen, "all": all_threads,
+        "one": speeds[1], "many": speeds[all_threads], "gemm_one": products[1], "gemm_many": products[all_threads],
     }  # fmt: skip
 
 
 def trial_batch(config: TrainConfig, cost: estimate.Estimate) -> int:
-    """The images of a trial's round."""
+    """The batch of a trial."""
     flops = estimate.PASSES * config.balance.d_steps * (cost.g_flops + cost.d_flops)
     return min(config.optimisation.batch, max(2, round(estimate.TRIAL_FLOPS / flops)))
 
 
-def chosen_threads(cost: estimate.Estimate, config: TrainConfig) -> int:
-    """How many threads a run takes by itself; earlier checkouts want the configuration too."""
-    try:
-        return estimate.threads(cost)
-    except TypeError:
-        return estimate.threads(cost, config)  # pyright: ignore[reportCallIssue]
-
-
-def rounds_of(config: TrainConfig, shape: Shape, device: torch.device) -> Callable[[], None]:
-    """Rounds of training at the end of a run, where networks are fully grown, on random pictures."""
-    players, n = Players.seat(config, shape, device), config.optimisation.batch
-    pictures = torch.randint(0, 256, (n, *shape[:3]), dtype=torch.uint8)
+def build_round(config: TrainConfig, shape: Shape, device: torch.device) -> Callable[[], None]:
+    """A function that runs one training round on random images, as at the end of a run with fully grown networks."""
+    state, n = Players.seat(config, shape, device), config.optimisation.batch
+    images = torch.randint(0, 256, (n, *shape[:3]), dtype=torch.uint8)
     labels = torch.zeros(n, dtype=torch.long) if shape.classes else None
-    batches = [(pictures, labels)] * config.balance.d_steps
+    batches = [(images, labels)] * config.balance.d_steps
     nimg = config.total // config.a_round * config.a_round
 
     def one_round() -> None:
         nonlocal nimg
-        players.round(batches, nimg)
+        state.round(batches, nimg)
         nimg += config.a_round
 
     return one_round
 
 
-def repeated(one_round: Callable[[], None], times: int) -> None:
+def repeat(one_round: Callable[[], None], times: int) -> None:
     for _ in range(times):
         one_round()
 
 
-def product() -> float:
-    """Seconds of a matrix product, the median of three."""
-    a, taken = torch.randn(SIDE, SIDE), []
+def time_matmul() -> float:
+    """Median duration of three matrix products, in seconds."""
+    a, taken = torch.randn(MATRIX_SIDE, MATRIX_SIDE), []
     for _ in range(3):
-        began = time.perf_counter()
+        start = time.perf_counter()
         torch.mm(a, a)
-        taken.append(time.perf_counter() - began)
+        taken.append(time.perf_counter() - start)
     return statistics.median(taken)
 
 
-def in_process(name: str, source: Path, seconds: float) -> dict:
+def measure_in_process(name: str, source: Path, seconds: float) -> dict:
     command = [sys.executable, __file__, "--measure", name, "--seconds", str(seconds)]
     environment = {**os.environ, "PYTHONPATH": str(source)}
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout)
 
 
-def pooled(runs: list[dict]) -> dict:
-    """The measurements of several processes as one's."""
+def pool(runs: list[dict]) -> dict:
+    """Concatenates the measurements of several processes."""
     lists = {key: [value for run in runs for value in run[key]] for key in runs[0] if isinstance(runs[0][key], list)}
     return {**runs[0], **lists}
 
 
-def row(name: str, versions: dict[str, dict]) -> str:
+def format_row(name: str, versions: dict[str, dict]) -> str:
     now = versions["now"]
-    roofs = {key: max(now[f"gemm_{key}"]) / now["operations"] for key in ("one", "many")}
+    rooflines = {key: max(now[f"gemm_{key}"]) / now["operations"] for key in ("one", "many")}
     cells = [f"`{name}`", str(now["batch"]), f"{now['operations'] / 1e9:.3g}", str(now["threads"])]
     for key in ("one", "many"):
-        cells.append(figure(roofs[key]))
+        cells.append(format_number(rooflines[key]))
         for version in versions.values():
-            cells += [spread(version[key]), f"{statistics.median(version[key]) / roofs[key]:.0%}"]
+            cells += [format_spread(version[key]), f"{statistics.median(version[key]) / rooflines[key]:.0%}"]
     cells.append(f"{statistics.median(now['many']) / statistics.median(now['one']):.2f}")
     return "| " + " | ".join(cells) + " |"
 
 
-def title(every: int, versions: list[str]) -> str:
+def format_header(threads_in_all: int, versions: list[str]) -> str:
     cells = ["recipe", "batch", "GFLOP/image", "threads"]
-    for threads in (1, every):
-        cells.append(f"roof, {threads} thr.")
+    for threads in (1, threads_in_all):
+        cells.append(f"roofline, {threads} thr.")
         for version in versions:
-            cells += [f"images/s{'' if len(versions) == 1 else ', ' + version}", "of roof"]
-    cells.append("gain")
+            cells += [f"images/s{'' if len(versions) == 1 else ', ' + version}", "of roofline"]
+    cells.append("speed-up")
     return "| " + " | ".join(cells) + " |\n|" + "---|" * len(cells)
 
 
-def spread(values: list[float]) -> str:
-    return f"{figure(statistics.median(values))} ({figure(min(values))}–{figure(max(values))})"
+def format_spread(values: list[float]) -> str:
+    return f"{format_number(statistics.median(values))} ({format_number(min(values))}–{format_number(max(values))})"
 
 
-def figure(value: float) -> str:
+def format_number(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
@@ -172,27 +164,27 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--beside", type=Path)
     parser.add_argument("--measure", help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.measure:
-        print(json.dumps(measure(asked.measure, asked.seconds)))
+    arguments = parser.parse_args()
+    if arguments.measure:
+        print(json.dumps(measure(arguments.measure, arguments.seconds)))
         return
-    sources = {"before": asked.beside.resolve(), "now": HERE} if asked.beside else {"now": HERE}
+    sources = {"before": arguments.beside.resolve(), "now": SOURCE} if arguments.beside else {"now": SOURCE}
     results: dict[str, dict[str, dict]] = {}
-    for name in asked.recipes.split(","):
+    for name in arguments.recipes.split(","):
         runs = {version: [] for version in sources}
-        for _ in range(asked.repeats):
+        for _ in range(arguments.repeats):
             for version, source in sources.items():
-                runs[version].append(in_process(name, source, asked.seconds))
-        results[name] = {version: pooled(own) for version, own in runs.items()}
+                runs[version].append(measure_in_process(name, source, arguments.seconds))
+        results[name] = {version: pool(processes) for version, processes in runs.items()}
         if len(results) == 1:
-            print(title(results[name]["now"]["all"], list(sources)))
-        print(row(name, results[name]), flush=True)
-        if asked.json:
-            asked.json.write_text(json.dumps(results, indent=1) + "\n")
-    every = [versions["now"] for versions in results.values()]
-    for key, threads in (("gemm_one", 1), ("gemm_many", every[0]["all"])):
-        rates = [rate / 1e9 for result in every for rate in result[key]]
-        print(f"\nMatrix product, {threads} threads: {spread(rates)} GFLOP/s.")
+            print(format_header(results[name]["now"]["all"], list(sources)))
+        print(format_row(name, results[name]), flush=True)
+        if arguments.json:
+            arguments.json.write_text(json.dumps(results, indent=1) + "\n")
+    current = [versions["now"] for versions in results.values()]
+    for key, threads in (("gemm_one", 1), ("gemm_many", current[0]["all"])):
+        rates = [rate / 1e9 for result in current for rate in result[key]]
+        print(f"\nMatrix product, {threads} threads: {format_spread(rates)} GFLOP/s.")
 
 
 if __name__ == "__main__":

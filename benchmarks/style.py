@@ -1,19 +1,19 @@
-"""What style transfer is worth, and what it costs: judged by networks that were not optimised for, where that can be.
+"""Measures quality and cost of style transfer, where possible with networks that were not optimised for.
 
     python benchmarks/style.py pairs --paintings DIR --photos DIR --weights DIR --out FOLDER [--network vgg19]
     python benchmarks/style.py recipes --paintings DIR --photos DIR --weights DIR --out FOLDER
     python benchmarks/style.py cost --paintings DIR --photos DIR --out FOLDER
 
-`pairs`: every photo in the style of every painting; FOLDER/pairs.json, one PNG a pair, and sheet.jpg. Called again it
-goes on where it stopped. `recipes`: Gatys' loss brought down by the plain recipe and by ours: the same network, layers,
-weights and number of evaluations. `cost`: seconds an iteration and peak memory from 128 to 1024 pixels, whole and in
-tiles.
+`pairs`: every photo in the style of every painting; writes FOLDER/pairs.json, a PNG for each pair, and sheet.jpg, and
+resumes where an earlier call stopped. `recipes`: minimises Gatys' loss with his recipe and with ours: the same network,
+layers, weights and number of evaluations. `cost`: seconds per iteration and peak memory from 128 to 1024 pixels, whole
+and in tiles.
 
 Style distance: Σ over layers of ‖G − Ĝ‖²/‖Ĝ‖² of Gram matrices per position, to the painting at the result's size,
 divided by the photo's own; VGG-19: relu1_1, relu2_1, relu3_1; SqueezeNet: relu1 and fire2 to fire6. LPIPS is that of
 Zhang et al. 2018 with their squeeze head, over Caffe's SqueezeNet in place of torchvision's, result to photo. Edges:
-correlation of the magnitudes of the luminance's central differences, result and photo. Seconds are the
-processor's, so give it one thread (OMP_NUM_THREADS=1): on a shared machine the clock on the wall says nothing.
+correlation between result and photo of the magnitude of the luminance's central differences. Seconds are CPU time, so
+use one thread (OMP_NUM_THREADS=1): on a shared machine wall-clock time is meaningless.
 """
 
 import argparse
@@ -44,11 +44,11 @@ from ganvas.style.transfer import Iterate, followed, stylize
 VGG_LAYERS = ("relu1_1", "relu2_1", "relu3_1")
 SQUEEZENET_LAYERS = ("relu1", "fire2", "fire3", "fire4", "fire5", "fire6")
 LPIPS_LAYERS = ("relu1", "fire3", "fire5", "fire6", "fire7", "fire8", "fire9")
-PICTURES = (".jpg", ".png")
+IMAGE_SUFFIXES = (".jpg", ".png")
 
 
-class Judges:
-    """Two networks of other people's, and LPIPS."""
+class ReferenceNetworks:
+    """VGG-19, SqueezeNet and LPIPS, with published weights."""
 
     def __init__(self, weights: Path) -> None:
         self.vgg = networks.vgg19(vgg19_weights(weights / VGG))
@@ -56,161 +56,163 @@ class Judges:
         heads = torch.load(weights / "lpips_lin" / "squeeze.pth", map_location="cpu", weights_only=True)
         self.heads = [heads[f"lin{i}.model.1.weight"] for i in range(len(LPIPS_LAYERS))]
 
-    def told(self, result: Tensor, photo: Tensor, painting: Tensor) -> dict[str, float]:
-        """Pictures float [1 3 h w] in [-1, 1] -> numbers by name."""
-        found = {}
+    def measure(self, result: Tensor, photo: Tensor, painting: Tensor) -> dict[str, float]:
+        """Images float [1 3 h w] in [-1, 1] -> values by name."""
+        results = {}
         for name, network, layers in (
             ("vgg19", self.vgg, VGG_LAYERS),
             ("squeezenet", self.squeezenet, SQUEEZENET_LAYERS),
         ):
-            far = [distance(network, layers, picture, painting) for picture in (result, photo)]
-            found |= {name: far[0] / far[1], f"{name}_photo": far[1]}
-        return found | {"lpips": self.lpips(result, photo), "edges": edges(result, photo)}
+            distances = [style_distance(network, layers, image, painting) for image in (result, photo)]
+            results |= {name: distances[0] / distances[1], f"{name}_photo": distances[1]}
+        return results | {"lpips": self.lpips(result, photo), "edges": edge_correlation(result, photo)}
 
     @torch.no_grad()
     def lpips(self, a: Tensor, b: Tensor) -> float:
-        told = [self.squeezenet.layers(picture, LPIPS_LAYERS) for picture in (a, b)]
+        activations = [self.squeezenet.layers(image, LPIPS_LAYERS) for image in (a, b)]
         total = 0.0
         for name, head in zip(LPIPS_LAYERS, self.heads, strict=True):
-            x, y = (layers[name] / (layers[name].norm(dim=1, keepdim=True) + 1e-10) for layers in told)
+            x, y = (layers[name] / (layers[name].norm(dim=1, keepdim=True) + 1e-10) for layers in activations)
             total += float(((x - y).square() * head).sum(1).mean())
         return total
 
 
-def distance(network: Network, layers: tuple[str, ...], picture: Tensor, painting: Tensor) -> float:
+def style_distance(network: Network, layers: tuple[str, ...], image: Tensor, painting: Tensor) -> float:
     look = Look(network, dict.fromkeys(layers, 1.0), {})
-    x, target = look.statistics(picture), look.statistics(painting)
+    x, target = look.statistics(image), look.statistics(painting)
     return sum(float(gram_distance(x[name], target[name])) for name in layers)
 
 
-def edges(a: Tensor, b: Tensor) -> float:
+def edge_correlation(a: Tensor, b: Tensor) -> float:
     strengths = []
-    for picture in (a, b):
-        light = luminance(picture)[0, 0]
+    for image in (a, b):
+        light = luminance(image)[0, 0]
         across, down = light[1:-1, 2:] - light[1:-1, :-2], light[2:, 1:-1] - light[:-2, 1:-1]
         strengths.append(torch.hypot(across, down).flatten())
     return float(torch.corrcoef(torch.stack(strengths))[0, 1])
 
 
-def pairs(arguments: argparse.Namespace) -> None:
+def run_pairs(arguments: argparse.Namespace) -> None:
     file = arguments.out / "pairs.json"
-    found: dict[str, dict[str, float]] = json.loads(file.read_text()) if file.exists() else {}
-    judges = Judges(arguments.weights)
-    paintings, photos = listed(arguments.paintings), listed(arguments.photos)
+    results: dict[str, dict[str, float]] = json.loads(file.read_text()) if file.exists() else {}
+    reference_networks = ReferenceNetworks(arguments.weights)
+    paintings, photos = list_images(arguments.paintings), list_images(arguments.photos)
     for photo in photos:
         for painting in paintings:
             name = f"{photo.stem}-{painting.stem}"
-            if name in found:
+            if name in results:
                 continue
-            began = time.process_time()
-            result = stylize(photo, painting, **knobs(arguments))
-            seconds = time.process_time() - began
+            start = time.process_time()
+            result = stylize(photo, painting, **build_options(arguments))
+            seconds = time.process_time() - start
             result.save(arguments.out / f"{name}.png")
             size = max(result.pixels.shape)
-            beside = [pictures.unit(pictures.opened(path, size)) for path in (photo, painting)]
-            found[name] = {"seconds": seconds, **judges.told(pictures.unit(result), *beside)}
-            file.write_text(json.dumps(found, indent=1) + "\n")
-            print(name, {key: round(value, 3) for key, value in found[name].items()}, flush=True)
-    sheet(arguments.out, photos, paintings)
+            references = [pictures.unit(pictures.opened(path, size)) for path in (photo, painting)]
+            results[name] = {"seconds": seconds, **reference_networks.measure(pictures.unit(result), *references)}
+            file.write_text(json.dumps(results, indent=1) + "\n")
+            print(name, {key: round(value, 3) for key, value in results[name].items()}, flush=True)
+    draw_sheet(arguments.out, photos, paintings)
     print("| of | vgg19 | squeezenet | lpips | edges | seconds |\n|---|---|---|---|---|---|")
     for title, chosen in [
-        ("all", list(found)),
-        *((p.stem, [n for n in found if n.endswith(p.stem)]) for p in paintings),
+        ("all", list(results)),
+        *((p.stem, [n for n in results if n.endswith(p.stem)]) for p in paintings),
     ]:
         means = [
-            np.mean([found[name][key] for name in chosen])
+            np.mean([results[name][key] for name in chosen])
             for key in ("vgg19", "squeezenet", "lpips", "edges", "seconds")
         ]
         print(f"| {title} | " + " | ".join(f"{mean:.3g}" for mean in means) + " |")
 
 
-def knobs(arguments: argparse.Namespace) -> dict[str, Any]:
-    given = {name: getattr(arguments, name) for name in ("size", "iterations", "network") if getattr(arguments, name)}
+def build_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    options = {name: getattr(arguments, name) for name in ("size", "iterations", "network") if getattr(arguments, name)}
     if arguments.network == "vgg19":
-        given["weights"] = saved(arguments.weights / VGG, arguments.out)
-    return {"device": arguments.device, **given}
+        options["weights"] = save_vgg19(arguments.weights / VGG, arguments.out)
+    return {"device": arguments.device, **options}
 
 
-def saved(npz: Path, folder: Path) -> Path:
-    """VGG-19's weights as --weights takes them."""
+def save_vgg19(npz: Path, folder: Path) -> Path:
+    """Saves VGG-19's weights in the format of --weights."""
     from safetensors.torch import save_file
 
     save_file({k: v.contiguous() for k, v in vgg19_weights(npz).items()}, path := folder / "vgg19.safetensors")
     return path
 
 
-def sheet(folder: Path, photos: list[Path], paintings: list[Path], side: int = 160) -> None:
-    """The photos down the left, the paintings along the top, every result where they meet."""
+def draw_sheet(folder: Path, photos: list[Path], paintings: list[Path], side: int = 160) -> None:
+    """A table of images: photos on the left, paintings at the top, results in the cells."""
     rows = [
         [None, *paintings],
         *([photo, *(folder / f"{photo.stem}-{p.stem}.png" for p in paintings)] for photo in photos),
     ]
-    paper = Image.new("RGB", ((side + 4) * (len(paintings) + 1), (side + 4) * (len(photos) + 1)), "white")
+    canvas = Image.new("RGB", ((side + 4) * (len(paintings) + 1), (side + 4) * (len(photos) + 1)), "white")
     for i, row in enumerate(rows):
         for j, path in enumerate(row):
             if path is not None:
                 image = Image.open(path).convert("RGB")
                 image.thumbnail((side, side), Image.Resampling.LANCZOS)
                 corner = [(side + 4) * k + (side - length) // 2 for k, length in ((j, image.width), (i, image.height))]
-                paper.paste(image, (corner[0], corner[1]))
-    paper.save(folder / "sheet.jpg", quality=88)
+                canvas.paste(image, (corner[0], corner[1]))
+    canvas.save(folder / "sheet.jpg", quality=88)
 
 
-PLAIN = {"statistic": "gram", "palette": False}
-PLAIN_LAYERS = {"vgg19": "relu1_1,relu2_1,relu3_1", "eye": "relu1_1,relu2_1,relu3_1,relu4_1"}
+GATYS = {"statistic": "gram", "palette": False}
+GATYS_LAYERS = {"vgg19": "relu1_1,relu2_1,relu3_1", "eye": "relu1_1,relu2_1,relu3_1,relu4_1"}
 STEPS = 100
-"""Of every recipe: one scale of a hundred, or three of 50, 25 and 25."""
+"""Iterations of every recipe: 100 at one scale, or 50, 25 and 25 at three."""
 
 
-def recipes(arguments: argparse.Namespace) -> None:
-    """The same loss, Gatys', of the same network and as many evaluations: who brings it down, and how soon?"""
+def run_recipes(arguments: argparse.Namespace) -> None:
+    """Minimises Gatys' loss with several recipes: the same network and number of evaluations."""
     size = arguments.size or 160
-    weights = {"vgg19": saved(arguments.weights / VGG, arguments.out), "eye": None}
+    weights = {"vgg19": save_vgg19(arguments.weights / VGG, arguments.out), "eye": None}
     print("| network | recipe | seconds | loss | style | content | Gatys' L-BFGS by then | its last loss after |")
     print("|" + "---|" * 8)
-    chosen = list(zip(listed(arguments.photos)[::-1], listed(arguments.paintings), strict=False))[:4]
-    for network, layers in PLAIN_LAYERS.items():
-        ways: dict[str, list[list[Moment]]] = {}
+    chosen = list(zip(list_images(arguments.photos)[::-1], list_images(arguments.paintings), strict=False))[:4]
+    for network, layers in GATYS_LAYERS.items():
+        traces: dict[str, list[list[TracePoint]]] = {}
         for photo, painting in chosen:
-            given = {**PLAIN, "size": size, "network": network, "weights": weights[network], "style_layers": layers,
+            options = {**GATYS, "size": size, "network": network, "weights": weights[network], "style_layers": layers,
                      "device": arguments.device}  # fmt: skip
-            one = {**given, "smallest": 10_000, "iterations": STEPS // 2}
-            planned = [plan(photo, [painting], (), (), resolved(None, knobs)) for knobs in (
-                one, {**given, "iterations": STEPS // 4})]  # fmt: skip
-            for title, way in (
-                ("Gatys, L-BFGS", plain(planned[0], lbfgs)),
-                ("Gatys, Adam", plain(planned[0], lambda x: torch.optim.Adam([x], ADAM))),
-                ("ours, one scale", ours(planned[0])),
-                ("ours, three scales", ours(planned[1])),
+            one_scale = {**options, "smallest": 10_000, "iterations": STEPS // 2}
+            planned = [plan(photo, [painting], (), (), resolved(None, own)) for own in (
+                one_scale, {**options, "iterations": STEPS // 4})]  # fmt: skip
+            for title, trace in (
+                ("Gatys, L-BFGS", run_gatys(planned[0], make_lbfgs)),
+                ("Gatys, Adam", run_gatys(planned[0], lambda x: torch.optim.Adam([x], ADAM))),
+                ("ours, one scale", run_ganvas(planned[0])),
+                ("ours, three scales", run_ganvas(planned[1])),
             ):
-                ways.setdefault(title, []).append(way)
-        gatys = ways["Gatys, L-BFGS"]
-        for title, found in ways.items():
-            last = np.mean([[way[-1].seconds, way[-1].loss, way[-1].style, way[-1].content] for way in found], axis=0)
+                traces.setdefault(title, []).append(trace)
+        gatys = traces["Gatys, L-BFGS"]
+        for title, results in traces.items():
+            last = np.mean(
+                [[trace[-1].seconds, trace[-1].loss, trace[-1].style, trace[-1].content] for trace in results], axis=0
+            )
             then = np.mean([
-                min(m.loss for m in known if m.seconds <= max(way[-1].seconds, known[0].seconds))
-                for way, known in zip(found, gatys, strict=True)
+                min(m.loss for m in known if m.seconds <= max(trace[-1].seconds, known[0].seconds))
+                for trace, known in zip(results, gatys, strict=True)
             ])  # fmt: skip
-            there = [
-                next((m.seconds for m in way if m.loss <= known[-1].loss), None)
-                for way, known in zip(found, gatys, strict=True)
+            times = [
+                next((m.seconds for m in trace if m.loss <= known[-1].loss), None)
+                for trace, known in zip(results, gatys, strict=True)
             ]
-            reached = [seconds for seconds in there if seconds is not None]
-            told = f"{np.mean(reached):.1f} s ({len(reached)} of {len(there)})" if reached else "never"
+            reached = [seconds for seconds in times if seconds is not None]
+            summary = f"{np.mean(reached):.1f} s ({len(reached)} of {len(times)})" if reached else "never"
             row = " | ".join(f"{x:.3g}" for x in (*last, then))
-            print(f"| {network} | {title} | {row} | {told} |", flush=True)
+            print(f"| {network} | {title} | {row} | {summary} |", flush=True)
 
 
-def lbfgs(image: Tensor) -> torch.optim.Optimizer:
+def make_lbfgs(image: Tensor) -> torch.optim.Optimizer:
     return torch.optim.LBFGS([image], max_iter=1, tolerance_grad=0, tolerance_change=0)
 
 
 ADAM = 10 / 127.5
-"""The step size of neural-style (Johnson 2015) for pixels from 0 to 255, in ours from -1 to 1."""
+"""The learning rate of neural-style (Johnson 2015), converted from pixels in 0..255 to -1..1."""
 
 
-class Moment(NamedTuple):
-    """The processor's seconds so far, and the loss at the result's size with its parts."""
+class TracePoint(NamedTuple):
+    """CPU seconds so far, and the loss at the size of the result with its terms."""
 
     seconds: float
     loss: float
@@ -218,53 +220,53 @@ class Moment(NamedTuple):
     content: float
 
 
-def plain(planned: Plan, optimiser: Callable[[Tensor], torch.optim.Optimizer]) -> list[Moment]:
-    """Gatys': from the photo, at one scale, without bounds; what leaves [-1, 1] is cut off before it is judged."""
+def run_gatys(planned: Plan, optimiser: Callable[[Tensor], torch.optim.Optimizer]) -> list[TracePoint]:
+    """Gatys' recipe: starts from the photo, one scale, unbounded; clamped to [-1, 1] only to evaluate the loss."""
     size = (planned.content.shape[2], planned.content.shape[3])
-    began = time.process_time()
-    goal, image = planned.goal(size), planned.first(size).clone().requires_grad_()
-    method, way, aside = optimiser(image), [], 0.0
+    start = time.process_time()
+    objective, image = planned.goal(size), planned.first(size).clone().requires_grad_()
+    method, trace, excluded = optimiser(image), [], 0.0
 
     def closure() -> float:
-        value = goal(image)
+        value = objective(image)
         image.grad = value.gradient.contiguous()
         return value.loss
 
     for _ in range(STEPS):
         method.step(closure)
         now = time.process_time()
-        value = goal(image.detach().clamp(-1, 1))
-        way.append(Moment(now - began - aside, value.loss, value.style, value.content))
-        aside += time.process_time() - now
-    return way
+        value = objective(image.detach().clamp(-1, 1))
+        trace.append(TracePoint(now - start - excluded, value.loss, value.style, value.content))
+        excluded += time.process_time() - now
+    return trace
 
 
-def ours(planned: Plan) -> list[Moment]:
-    way, began, full = [], time.process_time(), planned.content.shape[2]
+def run_ganvas(planned: Plan) -> list[TracePoint]:
+    trace, start, full = [], time.process_time(), planned.content.shape[2]
 
-    def told(now: Iterate) -> None:
+    def record(now: Iterate) -> None:
         if now.height == full:
-            way.append(Moment(time.process_time() - began, now.loss, now.style, now.content))
+            trace.append(TracePoint(time.process_time() - start, now.loss, now.style, now.content))
 
-    followed(planned, told)
-    return way
+    followed(planned, record)
+    return trace
 
 
-def cost(arguments: argparse.Namespace) -> None:
-    """Each size in a process of its own: a process's peak never falls."""
+def run_cost(arguments: argparse.Namespace) -> None:
+    """Measures each size in its own process, because the peak memory of a process never falls."""
     if arguments.one:
         size, tile = int(arguments.one[0]), int(arguments.one[1]) or None
-        photo, painting = listed(arguments.photos)[-1], listed(arguments.paintings)[-1]
+        photo, painting = list_images(arguments.photos)[-1], list_images(arguments.paintings)[-1]
         planned = plan(
             photo, [painting], (), (), resolved(None, {"size": size, "tile": tile, "device": arguments.device})
         )
         full = (planned.content.shape[2], planned.content.shape[3])
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        goal, image, times = planned.goal(full), planned.first(full), []
+        objective, image, times = planned.goal(full), planned.first(full), []
         for _ in range(4):
-            began = time.process_time()
-            goal(image)
-            times.append(time.process_time() - began)
+            start = time.process_time()
+            objective(image)
+            times.append(time.process_time() - start)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         pixels = full[0] * full[1]
         print(
@@ -281,8 +283,8 @@ def cost(arguments: argparse.Namespace) -> None:
         subprocess.run(command, check=True)
 
 
-def listed(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.suffix in PICTURES)
+def list_images(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.suffix in IMAGE_SUFFIXES)
 
 
 def main() -> None:
@@ -299,7 +301,7 @@ def main() -> None:
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    {"pairs": pairs, "recipes": recipes, "cost": cost}[arguments.what](arguments)
+    {"pairs": run_pairs, "recipes": run_recipes, "cost": run_cost}[arguments.what](arguments)
 
 
 if __name__ == "__main__":

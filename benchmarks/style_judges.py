@@ -1,8 +1,8 @@
-"""Who judges stylised pictures: VGG-19 and SqueezeNet from other people's files, as weights of torchvision's names.
+"""Converts published weights of VGG-19 and SqueezeNet to torchvision's names, to evaluate style transfer with them.
 
-`vgg19_normalised_to_relu3_1_fp32.npz` (Gatys' normalised VGG-19) takes RGB in [0, 1] and begins with a 1×1 convolution;
-`squeezenet1_1_caffe_fp16.npz` takes BGR in 0..255 less a mean. Both differences are linear in the pixels, so they are
-folded into the first convolution, and `ganvas.style.networks` can use them.
+`vgg19_normalised_to_relu3_1_fp32.npz` (Gatys' normalised VGG-19) takes RGB in [0, 1] and starts with a 1×1 convolution;
+`squeezenet1_1_caffe_fp16.npz` takes BGR in 0..255 minus a mean. Both differences are linear in the pixels, so they are
+folded into the first convolution, and `ganvas.style.networks` can use the weights.
 """
 
 from pathlib import Path
@@ -17,7 +17,7 @@ VGG, SQUEEZENET = "vgg19_normalised_to_relu3_1_fp32.npz", "squeezenet1_1_caffe_f
 
 
 def vgg19_weights(path: Path) -> dict[str, Tensor]:
-    """The npz of VGG-19 -> `features.0.weight` … `features.10.bias`, for ImageNet's mean and spread."""
+    """The npz of VGG-19 -> `features.0.weight` … `features.10.bias`, for ImageNet-normalised inputs."""
     found = {name: torch.from_numpy(value) for name, value in np.load(path).items()}
     mix, shift = found["0.weight"][:, :, 0, 0], found["0.bias"]
     first = found["2.weight"]
@@ -31,7 +31,7 @@ def vgg19_weights(path: Path) -> dict[str, Tensor]:
 
 
 def squeezenet_weights(path: Path) -> dict[str, Tensor]:
-    """The npz of SqueezeNet -> torchvision's names, for ImageNet's mean and spread."""
+    """The npz of SqueezeNet -> torchvision's names, for ImageNet-normalised inputs."""
     found = {name: torch.from_numpy(value.astype(np.float32)) for name, value in np.load(path).items()}
     weights = {name.replace("squeeze1x1", "squeeze"): value for name, value in found.items()}
     mean = torch.tensor([104.0, 117.0, 123.0])
@@ -42,8 +42,8 @@ def squeezenet_weights(path: Path) -> dict[str, Tensor]:
 
 
 def _for_imagenet(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The first convolution sees (x − mean) / spread where it saw x in [0, 1], RGB."""
-    first, mean, spread = weights["features.0.weight"], torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_SPREAD)
+    """Adapts the first convolution from RGB x in [0, 1] to (x − mean) / deviation."""
+    first, mean, deviation = weights["features.0.weight"], torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_SPREAD)
     weights["features.0.bias"] = weights["features.0.bias"] + torch.einsum("oikl,i->o", first, mean)
-    weights["features.0.weight"] = first * spread.view(1, 3, 1, 1)
+    weights["features.0.weight"] = first * deviation.view(1, 3, 1, 1)
     return weights

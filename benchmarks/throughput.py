@@ -1,14 +1,14 @@
-"""How fast is a round of the course CNN pair? Ours, a plain PyTorch loop, two Keras 3 loops, side by side.
+"""Compares the training speed of the classic CNN: Ganvas, a plain PyTorch loop and two Keras 3 loops.
 
-The pair is the classic 28×28×1 one (G 1,925,633 parameters, D 138,561), batch 128, cross-entropy with the
-non-saturating generator loss, Adam 2e-4 (0.5, 0.999), D really training. Each loop runs in a process of its own,
-with all cores, in turn (A B C A B C …), so that a machine whose speed drifts drifts for all; each process warms up
-before it is timed. The pictures are random: the arithmetic does not look at them.
+The networks are the classic teaching GAN for 28×28×1 images (G 1,925,633 parameters, D 138,561), batch 128,
+cross-entropy with the non-saturating generator loss, Adam 2e-4 (0.5, 0.999), D actually training. Each loop runs in its
+own process, with all cores, alternating (A B C A B C …), so that drift of the machine's speed affects all alike; each
+process warms up before it is timed. The images are random, which does not affect the speed.
 
     python benchmarks/throughput.py [--repeats 5] [--rounds 20] [--json FILE]
 
-Keras and TensorFlow live in an environment of their own, .venv-keras, which is made at the first call (they are no
-dependency of Ganvas); without a network the Keras column is left out, and said to be.
+Keras and TensorFlow are not dependencies of Ganvas: they are installed into a separate environment, .venv-keras, at the
+first call. Without network access the Keras loops are left out.
 """
 
 import argparse
@@ -23,16 +23,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-BATCH, LATENT, WARM = 128, 100, 3
+BATCH, LATENT, WARM_UP_ROUNDS = 128, 100, 3
 KERAS_HOME = Path(__file__).resolve().parent.parent / ".venv-keras"
 KERAS = ["keras==3.15.1", "tensorflow-cpu==2.21.0"]
-GFLOP_A_ROUND = 56.4
+GFLOP_PER_ROUND = 56.4
 """3 · G + (2 · 3 + 2) · D forward passes over 128 images: G 14.1 GFLOP (trained: forward and two backward), D 1.76
 (trained on reals and fakes; then passed through, without its weights' gradients, for G)."""
 
 
-def ours(rounds: int) -> float:
-    """ganvas.train itself, statistics and all: images/s of the ticks after the first."""
+def run_ganvas(rounds: int) -> float:
+    """ganvas.train, statistics included: images/s of the ticks after the first."""
     import numpy as np
 
     import ganvas
@@ -40,11 +40,11 @@ def ours(rounds: int) -> float:
 
     with tempfile.TemporaryDirectory() as folder:
         os.environ["GANVAS_CACHE"] = folder
-        pictures = Path(folder) / "random.npy"
-        np.save(pictures, np.random.default_rng(0).integers(0, 256, (2048, 28, 28, 1), np.uint8))
-        tick = BATCH * WARM / 1000
+        images = Path(folder) / "random.npy"
+        np.save(images, np.random.default_rng(0).integers(0, 256, (2048, 28, 28, 1), np.uint8))
+        tick = BATCH * WARM_UP_ROUNDS / 1000
         run = ganvas.train(
-            "cnn", data=str(pictures), batch=BATCH, kimg=BATCH * (WARM + rounds) / 1000, tick_kimg=tick,
+            "cnn", data=str(images), batch=BATCH, kimg=BATCH * (WARM_UP_ROUNDS + rounds) / 1000, tick_kimg=tick,
             snapshot_kimg=1e6, plot=False, device="cpu", out=folder, quiet=True,
         )  # fmt: skip
         ticks = list(read_lines(run.path / "stats.jsonl"))
@@ -52,8 +52,8 @@ def ours(rounds: int) -> float:
         return images / (ticks[-1]["seconds"] - ticks[0]["seconds"])
 
 
-def plain(rounds: int) -> float:
-    """The loop of the tutorials (after pytorch/examples' dcgan): D on reals, D on fakes, D again for G."""
+def run_pytorch(rounds: int) -> float:
+    """The loop of PyTorch's tutorials (pytorch/examples, dcgan): D on reals, D on fakes, D again for G."""
     import torch
     from torch import nn
 
@@ -71,11 +71,11 @@ def plain(rounds: int) -> float:
     loss = nn.BCEWithLogitsLoss()
     g_adam = torch.optim.Adam(generator.parameters(), 2e-4, (0.5, 0.999))
     d_adam = torch.optim.Adam(discriminator.parameters(), 2e-4, (0.5, 0.999))
-    pictures = torch.randint(0, 256, (2048, 1, 28, 28), dtype=torch.uint8)
+    images = torch.randint(0, 256, (2048, 1, 28, 28), dtype=torch.uint8)
     ones, zeros = torch.ones(BATCH, 1), torch.zeros(BATCH, 1)
 
     def one_round() -> None:
-        real = pictures[torch.randint(0, 2048, (BATCH,))].float() / 127.5 - 1
+        real = images[torch.randint(0, 2048, (BATCH,))].float() / 127.5 - 1
         discriminator.zero_grad()
         loss(discriminator(real), ones).backward()
         fake = generator(torch.randn(BATCH, LATENT))
@@ -85,11 +85,11 @@ def plain(rounds: int) -> float:
         loss(discriminator(fake), ones).backward()
         g_adam.step()
 
-    return timed(one_round, rounds)
+    return measure_speed(one_round, rounds)
 
 
-def keras_pair() -> tuple[Any, Any]:
-    """The course pair in Keras."""
+def build_keras_networks() -> tuple[Any, Any]:
+    """The classic networks in Keras."""
     from keras import Sequential, layers  # pyright: ignore[reportMissingImports]
 
     def act() -> object:
@@ -109,23 +109,23 @@ def keras_pair() -> tuple[Any, Any]:
     return generator, discriminator
 
 
-def keras_course(rounds: int) -> float:
-    """The courses' own loop: predict, train_on_batch on reals, on fakes, then on G and a frozen D.
+def run_keras_classic(rounds: int) -> float:
+    """The classic Keras loop: predict, train_on_batch on reals, on fakes, then on G and a frozen D.
 
-    As the courses write it, under Keras 3, D never trains (`trainable = False` after `compile` freezes it for good);
-    here it is thawed and frozen in every round, and that its weights move is checked.
+    As it is usually written, D never trains under Keras 3 (`trainable = False` after `compile` freezes it permanently).
+    Here D is unfrozen and frozen in every round, and a check asserts that its weights change.
     """
     import numpy as np
     from keras import Sequential, layers, losses, optimizers  # pyright: ignore[reportMissingImports]
 
-    generator, discriminator = keras_pair()
+    generator, discriminator = build_keras_networks()
     loss = losses.BinaryCrossentropy(from_logits=True)
     discriminator.compile(loss=loss, optimizer=optimizers.Adam(2e-4, 0.5))
-    pictures = np.random.default_rng(0).integers(0, 256, (2048, 28, 28, 1), np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (2048, 28, 28, 1), np.uint8)
     ones, zeros = np.ones((BATCH, 1)), np.zeros((BATCH, 1))
 
     def real() -> Any:
-        return pictures[np.random.randint(0, 2048, BATCH)].astype("float32") / 127.5 - 1
+        return images[np.random.randint(0, 2048, BATCH)].astype("float32") / 127.5 - 1
 
     def z() -> Any:
         return np.random.randn(BATCH, LATENT).astype("float32")
@@ -144,28 +144,28 @@ def keras_course(rounds: int) -> float:
         both.train_on_batch(z(), ones)
 
     before = [network.layers[0].kernel.numpy().copy() for network in (generator, discriminator)]
-    speed = timed(one_round, rounds)
+    speed = measure_speed(one_round, rounds)
     for network, kernel in zip((generator, discriminator), before, strict=True):
-        assert (network.layers[0].kernel.numpy() != kernel).any(), "both were to train"
+        assert (network.layers[0].kernel.numpy() != kernel).any(), "a network did not train"
     return speed
 
 
-def keras_compiled(rounds: int) -> float:
+def run_keras_compiled(rounds: int) -> float:
     """keras.io's GAN step (fakes for D, both halves in one batch, new fakes for G) as one tf.function."""
     import tensorflow as tf  # pyright: ignore[reportMissingImports]
     from keras import losses, optimizers  # pyright: ignore[reportMissingImports]
 
-    generator, discriminator = keras_pair()
+    generator, discriminator = build_keras_networks()
     loss = losses.BinaryCrossentropy(from_logits=True)
     g_adam, d_adam = optimizers.Adam(2e-4, 0.5), optimizers.Adam(2e-4, 0.5)
     g_adam.build(generator.trainable_variables)
     d_adam.build(discriminator.trainable_variables)
-    pictures = tf.cast(tf.random.uniform((2048, 28, 28, 1), 0, 256, dtype=tf.int32), tf.uint8)
+    images = tf.cast(tf.random.uniform((2048, 28, 28, 1), 0, 256, dtype=tf.int32), tf.uint8)
     targets = tf.concat([tf.ones((BATCH, 1)), tf.zeros((BATCH, 1))], 0)
 
     @tf.function
     def one_round() -> None:
-        chosen = tf.gather(pictures, tf.random.uniform((BATCH,), 0, 2048, dtype=tf.int32))
+        chosen = tf.gather(images, tf.random.uniform((BATCH,), 0, 2048, dtype=tf.int32))
         real = tf.cast(chosen, tf.float32) / 127.5 - 1
         fake = generator(tf.random.normal((BATCH, LATENT)))
         with tf.GradientTape() as tape:
@@ -176,14 +176,14 @@ def keras_compiled(rounds: int) -> float:
         g_adam.apply(tape.gradient(g_loss, generator.trainable_variables))
 
     before = discriminator.trainable_variables[0].numpy().copy()
-    speed = timed(one_round, rounds)
-    assert (discriminator.trainable_variables[0].numpy() != before).any(), "D was to train"
+    speed = measure_speed(one_round, rounds)
+    assert (discriminator.trainable_variables[0].numpy() != before).any(), "D did not train"
     return speed
 
 
-def timed(one_round: Callable[[], None], rounds: int) -> float:
+def measure_speed(one_round: Callable[[], None], rounds: int) -> float:
     """images/s after a warm-up."""
-    for _ in range(WARM):
+    for _ in range(WARM_UP_ROUNDS):
         one_round()
     start = time.perf_counter()
     for _ in range(rounds):
@@ -191,8 +191,8 @@ def timed(one_round: Callable[[], None], rounds: int) -> float:
     return BATCH * rounds / (time.perf_counter() - start)
 
 
-def product(rounds: int) -> float:
-    """GFLOP/s of a float32 matrix product, the machine's roof (not a loop: its own scale)."""
+def measure_matmul(rounds: int) -> float:
+    """GFLOP/s of a float32 matrix product, for the roofline."""
     import torch
 
     a = torch.randn(2048, 2048)
@@ -205,16 +205,16 @@ def product(rounds: int) -> float:
 
 
 LOOPS = {
-    "ours": ours,
-    "plain": plain,
-    "keras-course": keras_course,
-    "keras-compiled": keras_compiled,
-    "product": product,
+    "ganvas": run_ganvas,
+    "pytorch": run_pytorch,
+    "keras-classic": run_keras_classic,
+    "keras-compiled": run_keras_compiled,
+    "matmul": measure_matmul,
 }
 
 
-def keras_python() -> Path | None:
-    """The interpreter of the Keras environment, made if need be; None where that fails."""
+def find_keras_python() -> Path | None:
+    """The interpreter of the Keras environment, created if necessary; None if that fails."""
     python = KERAS_HOME / "bin" / "python"
     if not python.exists():
         print("Installing Keras and TensorFlow into .venv-keras …", file=sys.stderr)
@@ -228,7 +228,7 @@ def keras_python() -> Path | None:
     )
 
 
-def measure(loop: str, rounds: int, python: Path | str) -> float:
+def measure_in_process(loop: str, rounds: int, python: Path | str) -> float:
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"}
     command = [str(python), __file__, "--loop", loop, "--rounds", str(rounds)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
@@ -247,23 +247,23 @@ def main() -> None:
     if arguments.loop:
         print(LOOPS[arguments.loop](arguments.rounds))
         return
-    other = keras_python()
-    pythons = {loop: other if loop.startswith("keras") else Path(sys.executable) for loop in LOOPS}
-    seen: dict[str, list[float]] = {loop: [] for loop, python in pythons.items() if python}
+    keras_python = find_keras_python()
+    pythons = {loop: keras_python if loop.startswith("keras") else Path(sys.executable) for loop in LOOPS}
+    speeds: dict[str, list[float]] = {loop: [] for loop, python in pythons.items() if python}
     for repeat in range(arguments.repeats):
-        for loop in seen:
-            seen[loop].append(measure(loop, arguments.rounds, pythons[loop] or ""))
-            print(f"{repeat + 1}/{arguments.repeats} {loop:14} {seen[loop][-1]:8.1f}", file=sys.stderr)
-    roof = [BATCH * gflops / GFLOP_A_ROUND for gflops in seen.pop("product")]
-    print(f"{'':14} {'median':>8} {'least':>8} {'most':>8}   images/s, batch {BATCH}, {os.cpu_count()} cores")
-    for loop, speeds in {**seen, "roof": roof}.items():
-        print(f"{loop:14} {statistics.median(speeds):8.0f} {min(speeds):8.0f} {max(speeds):8.0f}")
-    for loop, speeds in {**seen, "roof": roof}.items():
-        if loop != "ours":
-            ratios = [a / b for a, b in zip(seen["ours"], speeds, strict=True)]
-            print(f"ours / {loop:14} {statistics.median(ratios):.2f}  ({min(ratios):.2f} to {max(ratios):.2f})")
+        for loop in speeds:
+            speeds[loop].append(measure_in_process(loop, arguments.rounds, pythons[loop] or ""))
+            print(f"{repeat + 1}/{arguments.repeats} {loop:14} {speeds[loop][-1]:8.1f}", file=sys.stderr)
+    speeds["roofline"] = [BATCH * gflops / GFLOP_PER_ROUND for gflops in speeds.pop("matmul")]
+    print(f"{'':14} {'median':>8} {'min':>8} {'max':>8}   images/s, batch {BATCH}, {os.cpu_count()} cores")
+    for loop, values in speeds.items():
+        print(f"{loop:14} {statistics.median(values):8.0f} {min(values):8.0f} {max(values):8.0f}")
+    for loop, values in speeds.items():
+        if loop != "ganvas":
+            ratios = [a / b for a, b in zip(speeds["ganvas"], values, strict=True)]
+            print(f"ganvas / {loop:14} {statistics.median(ratios):.2f}  ({min(ratios):.2f} to {max(ratios):.2f})")
     if arguments.json:
-        arguments.json.write_text(json.dumps({**seen, "roof": roof}, indent=2) + "\n")
+        arguments.json.write_text(json.dumps(speeds, indent=2) + "\n")
 
 
 if __name__ == "__main__":

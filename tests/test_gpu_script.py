@@ -1,4 +1,4 @@
-"""benchmarks/gpu.py from beginning to end on the CPU: interrupted, gone on with, and called once more."""
+"""benchmarks/gpu.py from start to end on the CPU: interrupted, resumed, and called once more."""
 
 import gzip
 import json
@@ -24,40 +24,42 @@ ROOT = Path(__file__).resolve().parent.parent
 STAGES = ["tests", "throughput", "stacked", "cifar-r3gan", "cifar-stylegan", "ranks"]
 
 
-def called(script: str, *arguments: object) -> list[str]:
+def script_command(script: str, *arguments: object) -> list[str]:
     return [sys.executable, str(ROOT / "benchmarks" / script), *map(str, arguments)]
 
 
-def run(*command: str) -> str:
+def run_command(*command: str) -> str:
     done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
-def idx(path: Path, array: np.ndarray) -> None:
+def write_idx(path: Path, array: np.ndarray) -> None:
     head = bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)
     path.write_bytes(gzip.compress(head + array.tobytes()))
 
 
 @pytest.fixture
 def sources(tmp_path: Path) -> tuple[Path, Path]:
-    """300 + 100 digits of 8×8 as MNIST's files, and 300 colour pictures of 8×8 in ten classes."""
+    """300 + 100 digits of 8×8 as IDX files, and 300 RGB images of 8×8 in ten classes."""
     random = np.random.default_rng(0)
     digits = tmp_path / "idx"
     digits.mkdir()
-    for half, n in (("train", 300), ("t10k", 100)):
-        idx(digits / f"{half}-images-idx3-ubyte.gz", random.integers(0, 256, (n, 8, 8), np.uint8))
-        idx(digits / f"{half}-labels-idx1-ubyte.gz", (np.arange(n) % 10).astype(np.uint8))
+    for split, n in (("train", 300), ("t10k", 100)):
+        write_idx(digits / f"{split}-images-idx3-ubyte.gz", random.integers(0, 256, (n, 8, 8), np.uint8))
+        write_idx(digits / f"{split}-labels-idx1-ubyte.gz", (np.arange(n) % 10).astype(np.uint8))
     pixels = random.integers(0, 256, (300, 8, 8, 3), np.uint8)
     np.savez(tmp_path / "cifar.npz", images=pixels, labels=np.arange(300) % 10)
     return digits, tmp_path / "cifar.npz"
 
 
-def test_the_data_is_packed_to_the_pixel(sources: tuple[Path, Path], tmp_path: Path) -> None:
+def test_the_data_is_packed_losslessly(sources: tuple[Path, Path], tmp_path: Path) -> None:
     digits, cifar = sources
     for name in ("once", "again"):
-        said = run(*called("gpu_data.py", "--mnist", digits, "--cifar", cifar, "--out", tmp_path / name))
-        assert "together" in said
+        output = run_command(
+            *script_command("gpu_data.py", "--mnist", digits, "--cifar", cifar, "--out", tmp_path / name)
+        )
+        assert "total" in output
     once, again = (tmp_path / name / "cifar10-half.zip" for name in ("once", "again"))
     assert once.read_bytes() == again.read_bytes()
     with zipfile.ZipFile(once) as archive:
@@ -76,22 +78,22 @@ def test_the_data_is_packed_to_the_pixel(sources: tuple[Path, Path], tmp_path: P
 def test_every_stage_is_done_once(sources: tuple[Path, Path], tmp_path: Path) -> None:
     digits, cifar = sources
     data, out, work = tmp_path / "data", tmp_path / "out", tmp_path / "work"
-    run(*called("gpu_data.py", "--mnist", digits, "--cifar", cifar, "--out", data))
+    run_command(*script_command("gpu_data.py", "--mnist", digits, "--cifar", cifar, "--out", data))
     flags = ["--data", data, "--out", out, "--work", work, "--device", "cpu", "--tiny"]
 
-    half_way = subprocess.Popen(called("gpu.py", "cifar-stylegan", *flags))
+    interrupted = subprocess.Popen(script_command("gpu.py", "cifar-stylegan", *flags))
     stats = work / "runs" / "cifar-stylegan" / "stats.jsonl"
-    patience = time.monotonic() + 60
+    deadline = time.monotonic() + 60
     while not (stats.exists() and stats.stat().st_size):
-        assert half_way.poll() is None
-        assert time.monotonic() < patience
+        assert interrupted.poll() is None
+        assert time.monotonic() < deadline
         time.sleep(0.01)
-    half_way.send_signal(signal.SIGTERM)
-    assert half_way.wait(60) == 130
+    interrupted.send_signal(signal.SIGTERM)
+    assert interrupted.wait(60) == 130
     reached = list(read_lines(stats))[-1]["nimg"]
     assert not json.loads((out / "results.json").read_text())["stages"]["cifar-stylegan"]["done"]
 
-    run(*called("gpu.py", *flags))
+    run_command(*script_command("gpu.py", *flags))
     results = json.loads((out / "results.json").read_text())
     assert list(results["stages"]) == ["cifar-stylegan", *(name for name in STAGES if name != "cifar-stylegan")]
     assert all(found["done"] for found in results["stages"].values())
@@ -109,7 +111,7 @@ def test_every_stage_is_done_once(sources: tuple[Path, Path], tmp_path: Path) ->
     measured = {(row["recipe"], row["batch"]) for row in results["stages"]["throughput"]["rows"] if "error" not in row}
     assert measured == {("cnn-stable", 8), ("r3gan", 8)}
     for row in results["stages"]["throughput"]["rows"]:
-        assert 0 < row["least"] <= row["images_per_s"] <= row["most"]
+        assert 0 < row["min"] <= row["images_per_s"] <= row["max"]
         assert row["peak_bytes"] > 0
     evaluation = results["stages"]["stacked"]["evaluation"]
     assert 0 <= evaluation["values"]["modes"]["value"] <= 100
@@ -117,9 +119,9 @@ def test_every_stage_is_done_once(sources: tuple[Path, Path], tmp_path: Path) ->
     assert evaluation["protocol"]["judged"]["count"] == 100
     assert all(row["same"] and row["ranks_equal"] for row in results["stages"]["ranks"]["rows"])
 
-    pictures = ["cifar-r3gan.png", "cifar-stylegan.png", "stacked.png"]
-    assert sorted(os.listdir(out)) == sorted(["report.md", "results.json", *pictures])
-    for name in pictures:
+    grids = ["cifar-r3gan.png", "cifar-stylegan.png", "stacked.png"]
+    assert sorted(os.listdir(out)) == sorted(["report.md", "results.json", *grids])
+    for name in grids:
         with Image.open(out / name) as grid:
             assert grid.width > 500
     report = (out / "report.md").read_text()
@@ -127,6 +129,6 @@ def test_every_stage_is_done_once(sources: tuple[Path, Path], tmp_path: Path) ->
     assert "classes drawn" in report
 
     before = (out / "results.json").read_text()
-    said = run(*called("gpu.py", *flags))
-    assert said.splitlines() == [f"{name}: done before" for name in STAGES]
+    output = run_command(*script_command("gpu.py", *flags))
+    assert output.splitlines() == [f"{name}: already done" for name in STAGES]
     assert (out / "results.json").read_text() == before

@@ -120,14 +120,14 @@ def test_the_same_digits_in_other_forms(digits, tmp_path):
     folder = opened(written(tmp_path / "folder", names))
     np.savez(tmp_path / "same.npz", x=drawn(20), y=np.arange(20) // 2)
     assert opened(tmp_path / "same.npz").fingerprint == folder.fingerprint
-    assert folder.facts["modes"] == {"L": 20}
+    assert folder.facts["colour_modes"] == {"L": 20}
 
 
 def test_names_of_classes_are_told(tmp_path):
     names = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
     found = opened(written(tmp_path / "words", names))
     assert found.class_names[8] == "008"
-    told = "The classes that stand for the digits 0 to 9: eight, five, four, nine, one, seven, six, three, two, zero."
+    told = "The classes used as the digits 0 to 9: eight, five, four, nine, one, seven, six, three, two, zero."
     assert told in found.notes
 
 
@@ -167,11 +167,11 @@ def test_of_the_embedded_digits():
 
 def test_the_doctor(digits):
     report = inspect(PictureOptions(f"stacked-mnist:{digits}"), progress=False)
-    assert report.form == "stacked-mnist"
+    assert report.format == "stacked-mnist"
     assert report.count == 600
     assert report.channels == 3
-    assert report.sizes == {"8x9": 70}
-    assert len(report.classes) == 1000
+    assert report.original_sizes == {"8x9": 70}
+    assert len(report.class_counts) == 1000
 
 
 def test_of_the_hub(monkeypatch):
@@ -227,7 +227,7 @@ def test_it_trains(digits, conditional):
 
 @pytest.mark.parametrize("channels", [1, 4])
 def test_other_channels(digits, channels):
-    with pytest.raises(GanvasError, match=f"--channels {channels} does not go with stacked-mnist") as caught:
+    with pytest.raises(GanvasError, match=f"--channels {channels} cannot be used with stacked-mnist") as caught:
         opened(digits, channels=channels)
     assert "one digit in each of red, green and blue" in str(caught.value.expected)
 
@@ -246,7 +246,7 @@ def test_not_ten_classes(pictures, classes):
 
 @pytest.mark.parametrize("channels", [3, 4])
 def test_colour(pictures, channels):
-    with pytest.raises(GanvasError, match=f"have {channels} channels, and each is to become one"):
+    with pytest.raises(GanvasError, match=f"have {channels} channels, but each becomes a single channel"):
         opened(pictures(channels=channels, classes=10))
 
 
@@ -258,7 +258,7 @@ def test_itself():
 def test_bad_files_whatever_share_is_allowed(tmp_path):
     folder = written(tmp_path / "folder", list("0123456789"))
     (folder / "3" / "7.png").write_bytes(b"text")
-    with pytest.raises(GanvasError, match=r"1 files are bad, such as 3/7\.png: not a picture") as caught:
+    with pytest.raises(GanvasError, match=r"1 files are bad, such as 3/7\.png: not an image") as caught:
         opened(folder, max_bad=0.5)
     assert f"`ganvas data {folder}`" in caught.value.fix
 
@@ -270,14 +270,14 @@ def test_no_test_split(pictures):
 
 @pytest.mark.parametrize("source", ["no/such/folder", "mnits", "stacked-mnist:"])
 def test_no_such_digits(source):
-    with pytest.raises(GanvasError, match=r"There is no data set|names no digits") as caught:
+    with pytest.raises(GanvasError, match=r"There is no data set|has no path after the colon") as caught:
         opened(source)
     if source == "mnits":
         assert caught.value.fix == "did you mean mnist?"
 
 
 def test_no_digits_named():
-    with pytest.raises(GanvasError, match=r"stacked-mnist: names no digits"):
+    with pytest.raises(GanvasError, match=r"stacked-mnist: has no path after the colon"):
         opened("")
 
 

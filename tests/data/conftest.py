@@ -9,11 +9,11 @@ def cache_root(tmp_path_factory, monkeypatch):
 
 
 @pytest.fixture
-def decodes(monkeypatch):
-    """Counts how many pictures are decoded."""
+def decoded_images(monkeypatch):
+    """A list that grows by one entry for every decoded image."""
     from ganvas.data import prepare
 
-    seen = []
-    genuine = prepare.decode
-    monkeypatch.setattr(prepare, "decode", lambda *args: seen.append(1) or genuine(*args))
-    return seen
+    calls = []
+    original = prepare.decode
+    monkeypatch.setattr(prepare, "decode", lambda *args: calls.append(1) or original(*args))
+    return calls

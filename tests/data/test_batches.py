@@ -1,4 +1,4 @@
-"""The draw is a pure function of (seed, position)."""
+"""Batches are a pure function of (seed, position)."""
 
 import numpy as np
 import pytest
@@ -10,11 +10,11 @@ from ganvas.data import Batches, ImageSet, to_uint8, to_unit
 from ganvas.data import batches as module
 from ganvas.errors import GanvasError
 
-quick = settings(max_examples=40, deadline=None)
+few_examples = settings(max_examples=40, deadline=None)
 
 
-def numbered(count: int, classes: int = 0, sizes: list[int] | None = None) -> ImageSet:
-    """Picture i holds the number i, in a left column of its own so that mirroring shows."""
+def numbered_images(count: int, classes: int = 0, sizes: list[int] | None = None) -> ImageSet:
+    """Image i encodes the number i; a mark in the left column shows whether it was flipped."""
     images = np.zeros((count, 1, 8, 8), np.uint8)
     images[:, 0, 0, 1], images[:, 0, 1, 1], images[:, 0, 2, 0] = np.arange(count) % 256, np.arange(count) // 256, 1
     labels = np.arange(count) % classes if classes else None
@@ -25,7 +25,7 @@ def numbered(count: int, classes: int = 0, sizes: list[int] | None = None) -> Im
     return ImageSet("numbers", images, labels, names, "0")
 
 
-def ids(pixels: torch.Tensor) -> list[int]:
+def read_numbers(pixels: torch.Tensor) -> list[int]:
     upright = torch.where(pixels[:, :, 2:3, :1] == 1, pixels, pixels.flip(3))
     return (upright[:, 0, 0, 1].int() + 256 * upright[:, 0, 1, 1].int()).tolist()
 
@@ -34,7 +34,7 @@ def draw(images: ImageSet, count: int, **options) -> list[int]:
     batches = Batches(images, **{"batch": 1, "seed": 0, **options})
     found: list[int] = []
     while len(found) < count:
-        found += ids(next(batches)[0])
+        found += read_numbers(next(batches)[0])
     return found[:count]
 
 
@@ -43,18 +43,18 @@ def equal(one, other) -> bool:
     return torch.equal(one[0], other[0]) and labels
 
 
-@quick
+@few_examples
 @given(st.integers(1, 60), st.integers(1, 100), st.integers(0, 2**40))
-def test_every_pass_holds_each_picture_once(count, batch, seed):
-    found = draw(numbered(count), 3 * count, batch=batch, seed=seed)
+def test_every_epoch_contains_each_image_once(count, batch, seed):
+    found = draw(numbered_images(count), 3 * count, batch=batch, seed=seed)
     for first in range(0, 3 * count, count):
         assert sorted(found[first : first + count]) == list(range(count))
 
 
-@quick
+@few_examples
 @given(st.integers(1, 50), st.integers(1, 40), st.integers(0, 300), st.booleans(), st.booleans())
-def test_it_goes_on_from_any_position(count, batch, rounds, mirror, balanced):
-    images = numbered(count, classes=3)
+def test_it_resumes_from_any_position(count, batch, rounds, mirror, balanced):
+    images = numbered_images(count, classes=3)
     options = {"batch": batch, "seed": 5, "mirror": mirror, "balanced": balanced}
     whole = Batches(images, **options)
     rounds %= 20
@@ -66,10 +66,10 @@ def test_it_goes_on_from_any_position(count, batch, rounds, mirror, balanced):
         assert equal(next(whole), next(resumed))
 
 
-@quick
+@few_examples
 @given(st.integers(1, 50), st.integers(1, 10), st.sampled_from([1, 2, 3, 4]), st.booleans(), st.booleans())
 def test_ranks_together_draw_what_one_process_draws(count, share, world, mirror, balanced):
-    images = numbered(count, classes=4)
+    images = numbered_images(count, classes=4)
     options = {"batch": share * world, "seed": 1, "mirror": mirror, "balanced": balanced}
     alone = Batches(images, **options)
     ranks = [Batches(images, **options, rank=rank, world=world) for rank in range(world)]
@@ -79,23 +79,23 @@ def test_ranks_together_draw_what_one_process_draws(count, share, world, mirror,
         assert equal(next(alone), joined)
 
 
-def test_the_draw_does_not_depend_on_the_size_of_the_batch():
-    images = numbered(70)
+def test_the_order_does_not_depend_on_the_size_of_the_batch():
+    images = numbered_images(70)
     assert draw(images, 200, batch=7) == draw(images, 200, batch=64) == draw(images, 200, batch=500)
 
 
 def test_seeds_and_passes_differ():
-    images = numbered(100)
+    images = numbered_images(100)
     first = draw(images, 200)
     assert first[:100] != first[100:]
     assert first != draw(images, 200, seed=1)
     assert first == draw(images, 200)
 
 
-@quick
+@few_examples
 @given(st.lists(st.integers(1, 30), min_size=2, max_size=6), st.integers(0, 9))
 def test_balanced_classes(sizes, seed):
-    images = numbered(sum(sizes), sizes=sizes)
+    images = numbered_images(sum(sizes), sizes=sizes)
     length = len(sizes) * max(sizes)
     found = np.array(draw(images, length, seed=seed, balanced=True, batch=len(sizes)))
     labels = images.labels[found]
@@ -109,34 +109,34 @@ def test_balanced_classes(sizes, seed):
 
 
 def test_balanced_passes_over_empty_classes():
-    images = numbered(5, sizes=[2, 0, 3])
+    images = numbered_images(5, sizes=[2, 0, 3])
     assert set(draw(images, 6, balanced=True)) <= set(range(5))
 
 
 def test_mirroring_flips_half_and_nothing_else():
-    images = numbered(2000)
+    images = numbered_images(2000)
     batches = Batches(images, batch=2000, seed=3, mirror=True)
     first, second = next(batches)[0], next(batches)[0]
     for pixels in (first, second):
         flipped = pixels[:, 0, 2, 7] == 1
         assert 0.45 < flipped.float().mean() < 0.55
-        assert sorted(ids(pixels)) == list(range(2000))
+        assert sorted(read_numbers(pixels)) == list(range(2000))
     assert not torch.equal(first[:, 0, 2, 7], second[:, 0, 2, 7])
-    assert images.images[:, 0, 2, 0].all(), "the set itself is untouched"
+    assert images.images[:, 0, 2, 0].all(), "the data set itself is unchanged"
 
 
-def test_labels_belong_to_their_pictures():
-    images = numbered(30, classes=7)
+def test_labels_belong_to_their_images():
+    images = numbered_images(30, classes=7)
     pixels, labels = next(Batches(images, batch=64, seed=0, mirror=True))
-    assert labels.tolist() == [number % 7 for number in ids(pixels)]
+    assert labels.tolist() == [number % 7 for number in read_numbers(pixels)]
     assert labels.dtype == torch.int64
     assert pixels.dtype == torch.uint8
     assert pixels.shape == (64, 1, 8, 8)
-    assert next(Batches(numbered(5), batch=2, seed=0))[1] is None
+    assert next(Batches(numbered_images(5), batch=2, seed=0))[1] is None
 
 
 def test_impossible_batches_are_refused():
-    images = numbered(5)
+    images = numbered_images(5)
     with pytest.raises(GanvasError, match="batch of 10 cannot be shared equally by 4"):
         Batches(images, batch=10, seed=0, world=4)
     with pytest.raises(GanvasError, match="no labels"):
@@ -146,7 +146,7 @@ def test_impossible_batches_are_refused():
 
 
 @given(st.integers(0, 255))
-def test_pixels_survive_the_way_to_floats_and_back(value):
+def test_pixels_survive_conversion_to_floats_and_back(value):
     pixels = torch.full((1, 1, 1, 1), value, dtype=torch.uint8)
     assert to_uint8(to_unit(pixels)).item() == value
     assert -1 <= to_unit(pixels).item() <= 1
@@ -161,8 +161,8 @@ def test_a_rounded_float_is_not_truncated():
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 @pytest.mark.parametrize("share", [0.5, 0.0], ids=["on the device", "streamed"])
 def test_a_gpu_gets_the_same_batches(monkeypatch, share):
-    monkeypatch.setattr(module, "_SHARE_OF_DEVICE", share)
-    images = numbered(300, classes=3)
+    monkeypatch.setattr(module, "_MAX_DEVICE_FRACTION", share)
+    images = numbered_images(300, classes=3)
     options = {"batch": 64, "seed": 2, "mirror": True}
     host, device = Batches(images, **options), Batches(images, **options, device=torch.device("cuda"))
     for _ in range(12):
@@ -172,10 +172,10 @@ def test_a_gpu_gets_the_same_batches(monkeypatch, share):
 
 
 def test_streaming_ahead_gives_the_same_batches(monkeypatch):
-    """The thread that reads ahead, without the GPU it is meant for."""
-    monkeypatch.setattr(module, "_pixels", lambda images, device: module._Streamed(images, device))
+    """The prefetching thread, tested without a GPU."""
+    monkeypatch.setattr(module, "_choose_loader", lambda images, device: module._StreamingLoader(images, device))
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)
-    images = numbered(50, classes=3)
+    images = numbered_images(50, classes=3)
     options = {"batch": 24, "seed": 2, "mirror": True, "rank": 1, "world": 2}
     ahead = Batches(images, **options)
     monkeypatch.undo()

@@ -1,4 +1,4 @@
-"""Decoded once, found again, and never trusted when anything is wrong."""
+"""Data sets are decoded once and read from the cache afterwards; damaged entries are rebuilt."""
 
 import errno
 import json
@@ -10,7 +10,7 @@ import time
 
 import numpy as np
 import pytest
-from making import encoded, noise, opened, start_python, write_folder, write_zip
+from helpers import encode, noise, open_data, start_python, write_folder, write_zip
 
 from ganvas.data import PictureOptions, cache, open_images, prepare
 from ganvas.errors import GanvasError
@@ -18,11 +18,11 @@ from ganvas.errors import GanvasError
 
 @pytest.fixture
 def folder(tmp_path):
-    files = {f"{kind}/{index}.png": encoded(noise(9, 9, seed=index)) for kind in "ab" for index in range(5)}
+    files = {f"{kind}/{index}.png": encode(noise(9, 9, seed=index)) for kind in "ab" for index in range(5)}
     return write_folder(tmp_path / "s", files)
 
 
-def entry(cache_root):
+def find_entry(cache_root):
     [found] = [path for path in cache_root.iterdir() if path.is_dir()]
     return found
 
@@ -32,34 +32,34 @@ def same(one, other) -> bool:
     return arrays and (one.fingerprint, one.class_names) == (other.fingerprint, other.class_names)
 
 
-def test_the_second_time_nothing_is_decoded(folder, decodes):
-    first = opened(folder)
-    assert len(decodes) == 10
-    second = opened(folder)
-    assert len(decodes) == 10
+def test_the_second_time_nothing_is_decoded(folder, decoded_images):
+    first = open_data(folder)
+    assert len(decoded_images) == 10
+    second = open_data(folder)
+    assert len(decoded_images) == 10
     assert same(first, second)
     assert isinstance(second.images, np.memmap)
     with pytest.raises(ValueError, match="read-only"):
         second.images[0] = 0
 
 
-def test_a_moved_zip_is_still_known(tmp_path, decodes):
-    path = write_zip(tmp_path / "a.zip", {f"{index}.png": encoded(noise(9, 9)) for index in range(3)})
-    opened(path)
+def test_a_moved_zip_is_still_known(tmp_path, decoded_images):
+    path = write_zip(tmp_path / "a.zip", {f"{index}.png": encode(noise(9, 9)) for index in range(3)})
+    open_data(path)
     (tmp_path / "b").mkdir()
-    moved = opened(shutil.copy(path, tmp_path / "b" / "other.zip"))
-    assert len(decodes) == 3
+    moved = open_data(shutil.copy(path, tmp_path / "b" / "other.zip"))
+    assert len(decoded_images) == 3
     assert moved.name == "other"
 
 
 @pytest.mark.parametrize("change", ["content", "added", "removed", "renamed", "same size and time"])
-def test_a_changed_folder_is_decoded_anew(folder, decodes, change):
-    first = opened(folder)
+def test_a_changed_folder_is_decoded_anew(folder, decoded_images, change):
+    first = open_data(folder)
     path = folder / "a" / "0.png"
     if change == "content":
-        path.write_bytes(encoded(noise(9, 9, seed=99)))
+        path.write_bytes(encode(noise(9, 9, seed=99)))
     elif change == "added":
-        (folder / "a" / "new.png").write_bytes(encoded(noise(9, 9, seed=99)))
+        (folder / "a" / "new.png").write_bytes(encode(noise(9, 9, seed=99)))
     elif change == "removed":
         path.unlink()
     elif change == "renamed":
@@ -68,21 +68,21 @@ def test_a_changed_folder_is_decoded_anew(folder, decodes, change):
         before = path.stat()
         path.write_bytes(path.read_bytes()[::-1])
         os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-    second = opened(folder, max_bad=0.5)
-    assert len(decodes) > 10
+    second = open_data(folder, max_bad=0.5)
+    assert len(decoded_images) > 10
     assert not same(first, second)
 
 
 @pytest.mark.parametrize("options", [{"resolution": "8"}, {"channels": 3}, {"resolution": "8", "fit": "pad"}])
-def test_options_have_entries_of_their_own(folder, decodes, options):
-    opened(folder)
-    opened(folder, **options)
-    assert len(decodes) == 20
-    opened(folder, **options)
-    assert len(decodes) == 20
+def test_options_have_entries_of_their_own(folder, decoded_images, options):
+    open_data(folder)
+    open_data(folder, **options)
+    assert len(decoded_images) == 20
+    open_data(folder, **options)
+    assert len(decoded_images) == 20
 
 
-def flip(path):
+def flip_byte(path):
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 0xFF
     path.write_bytes(content)
@@ -90,83 +90,84 @@ def flip(path):
 
 @pytest.mark.parametrize("file", ["images.u8", "labels.npy", "names.json", "meta.json"])
 @pytest.mark.parametrize(
-    "damage", [flip, lambda path: os.truncate(path, 20), lambda path: path.unlink(), lambda path: path.write_bytes(b"")]
+    "damage",
+    [flip_byte, lambda path: os.truncate(path, 20), lambda path: path.unlink(), lambda path: path.write_bytes(b"")],
 )
-def test_a_damaged_entry_is_rebuilt_with_a_note(folder, cache_root, decodes, file, damage):
-    first = opened(folder)
+def test_a_damaged_entry_is_rebuilt_with_a_note(folder, cache_root, decoded_images, file, damage):
+    first = open_data(folder)
     expected = np.array(first.images)
-    damage(entry(cache_root) / file)
-    second = opened(folder)
+    damage(find_entry(cache_root) / file)
+    second = open_data(folder)
     assert np.array_equal(second.images, expected)
-    assert len(decodes) == 20
+    assert len(decoded_images) == 20
     assert any("damaged" in note for note in second.notes)
-    third = opened(folder)
-    assert len(decodes) == 20
+    third = open_data(folder)
+    assert len(decoded_images) == 20
     assert not third.notes
 
 
-def test_damage_that_keeps_the_modification_time_is_found(folder, cache_root, decodes):
-    opened(folder)
-    path = entry(cache_root) / "images.u8"
+def test_damage_that_keeps_the_modification_time_is_found(folder, cache_root, decoded_images):
+    open_data(folder)
+    path = find_entry(cache_root) / "images.u8"
     before = path.stat()
-    flip(path)
+    flip_byte(path)
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-    opened(folder)
-    assert len(decodes) == 20
+    open_data(folder)
+    assert len(decoded_images) == 20
 
 
-def test_a_copied_cache_is_checked_once_and_then_trusted(folder, cache_root, decodes, monkeypatch):
-    first = opened(folder)
-    found = entry(cache_root)
+def test_a_copied_cache_is_checked_once_and_then_trusted(folder, cache_root, decoded_images, monkeypatch):
+    first = open_data(folder)
+    found = find_entry(cache_root)
     shutil.copytree(found, found.with_name("copy"))
     shutil.rmtree(found)
     found.with_name("copy").rename(found)
     hashed = []
-    genuine = cache._hash_file
-    monkeypatch.setattr(cache, "_hash_file", lambda path: hashed.append(path.name) or genuine(path))
-    assert same(first, opened(folder))
+    original = cache._hash_file
+    monkeypatch.setattr(cache, "_hash_file", lambda path: hashed.append(path.name) or original(path))
+    assert same(first, open_data(folder))
     assert "images.u8" in hashed
     hashed.clear()
-    assert same(first, opened(folder))
+    assert same(first, open_data(folder))
     assert not hashed
-    assert len(decodes) == 10
+    assert len(decoded_images) == 10
 
 
-def test_a_forged_meta_is_not_believed(folder, cache_root, decodes):
-    opened(folder)
-    path = entry(cache_root) / "meta.json"
-    told = json.loads(path.read_text())
-    told["content"]["class_names"] = ["x", "y"]
-    path.write_text(json.dumps(told))
-    assert opened(folder).class_names == ("a", "b")
+def test_an_edited_meta_is_rejected(folder, cache_root, decoded_images):
+    open_data(folder)
+    path = find_entry(cache_root) / "meta.json"
+    meta = json.loads(path.read_text())
+    meta["content"]["class_names"] = ["x", "y"]
+    path.write_text(json.dumps(meta))
+    assert open_data(folder).class_names == ("a", "b")
 
 
 def test_an_unwritable_cache_names_its_variable(folder, tmp_path, monkeypatch):
     (tmp_path / "file").write_bytes(b"")
     monkeypatch.setenv("GANVAS_CACHE", str(tmp_path / "file" / "cache"))
     with pytest.raises(GanvasError, match="GANVAS_CACHE"):
-        opened(folder)
-    assert len(opened("digits")) == 1400, "the embedded set needs no cache"
+        open_data(folder)
+    assert len(open_data("digits")) == 1400, "the built-in data set needs no cache"
 
 
-def test_a_full_disk_is_told_before_and_while_writing(folder, cache_root, monkeypatch):
+def test_a_full_disk_is_reported_before_and_while_writing(folder, cache_root, monkeypatch):
     usage = shutil.disk_usage(cache_root)
     with monkeypatch.context() as patch:
         patch.setattr(cache.shutil, "disk_usage", lambda path: usage._replace(free=5))
         with pytest.raises(GanvasError, match="GANVAS_CACHE to a larger disk"):
-            opened(folder)
+            open_data(folder)
 
     class Full:
         def write(self, content):
             raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        genuine = cache.Sink.__init__
-        patch.setattr(cache.Sink, "__init__", lambda self, file: genuine(self, Full()))
+        original = cache.PixelWriter.__init__
+        patch.setattr(cache.PixelWriter, "__init__", lambda self, file: original(self, Full()))
         with pytest.raises(GanvasError, match=r"No space left on device(.|\n)*GANVAS_CACHE"):
-            opened(folder)
+            open_data(folder)
     assert not [path for path in cache_root.iterdir() if path.is_dir()]
-    assert len(opened(folder)) == 10
+    assert len(open_data(folder)) == 10
 
 
 def test_where_the_cache_lies_by_default(monkeypatch, tmp_path):
@@ -181,32 +182,32 @@ def test_where_the_cache_lies_by_default(monkeypatch, tmp_path):
 
 # --- processes ---------------------------------------------------------------------------------------------
 
-OPEN = """
+OPEN_SLOWLY = """
 import sys, time
 from ganvas.data import PictureOptions, cache, open_images, prepare
-seen = []
-genuine = prepare.decode
+calls = []
+original = prepare.decode
 def slow(*args):
-    seen.append(1)
+    calls.append(1)
     time.sleep(float(sys.argv[2]))
-    return genuine(*args)
+    return original(*args)
 prepare.decode = slow
 print("ready", flush=True)
 images = open_images(PictureOptions(sys.argv[1]))
-print(len(seen), len(images), images.fingerprint, flush=True)
+print(len(calls), len(images), images.fingerprint, flush=True)
 """
 
 
 def test_two_processes_at_once_decode_once(folder):
-    both = [start_python(OPEN, str(folder), "0.05") for _ in range(2)]
-    told = [process.communicate(timeout=60)[0].split() for process in both]
-    assert sorted(row[1] for row in told) == ["0", "10"]
-    assert told[0][2:] == told[1][2:]
+    both = [start_python(OPEN_SLOWLY, str(folder), "0.05") for _ in range(2)]
+    outputs = [process.communicate(timeout=60)[0].split() for process in both]
+    assert sorted(row[1] for row in outputs) == ["0", "10"]
+    assert outputs[0][2:] == outputs[1][2:]
 
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
-def test_a_builder_that_is_stopped_leaves_nothing_trusted(folder, cache_root, end, decodes):
-    process = start_python(OPEN, str(folder), "0.3")
+def test_an_interrupted_process_leaves_no_valid_entry(folder, cache_root, end, decoded_images):
+    process = start_python(OPEN_SLOWLY, str(folder), "0.3")
     assert process.stdout is not None
     process.stdout.readline()
     deadline = time.monotonic() + 30
@@ -216,10 +217,10 @@ def test_a_builder_that_is_stopped_leaves_nothing_trusted(folder, cache_root, en
     process.communicate(timeout=30)
     assert process.returncode != 0
     leftovers = [path for path in cache_root.iterdir() if path.is_dir()]
-    assert bool(leftovers) == (end == signal.SIGKILL), "Ctrl-C cleans up; nobody can after a kill"
-    assert len(opened(folder)) == 10
-    assert len(decodes) == 10
-    assert len([path for path in cache_root.iterdir() if path.is_dir()]) == 1, "the next builder clears them away"
+    assert bool(leftovers) == (end == signal.SIGKILL), "Ctrl-C cleans up; a killed process cannot"
+    assert len(open_data(folder)) == 10
+    assert len(decoded_images) == 10
+    assert len([path for path in cache_root.iterdir() if path.is_dir()]) == 1, "the next process removes them"
 
 
 def test_ctrl_c_while_decoding(folder, cache_root, monkeypatch):
@@ -234,7 +235,7 @@ def test_ctrl_c_while_decoding(folder, cache_root, monkeypatch):
 
 
 def test_decoding_runs_only_a_little_ahead_of_writing():
-    """So memory stays bounded, however many pictures there are."""
+    """Memory stays bounded, however many images there are."""
     begun = []
 
     def tasks():
@@ -243,7 +244,7 @@ def test_decoding_runs_only_a_little_ahead_of_writing():
             yield number
 
     most = 2 * min(16, os.cpu_count() or 1) + 1
-    for done, (task, result) in enumerate(prepare.in_order(lambda number: number * number, tasks())):
+    for done, (task, result) in enumerate(prepare.map_in_order(lambda number: number * number, tasks())):
         assert (task, result) == (done, done * done)
         assert len(begun) - done <= most
     assert len(begun) == 500

@@ -1,4 +1,4 @@
-"""Every kind of picture comes out upright, in the right channels, at the right size."""
+"""Images of every format are decoded upright, with the right channels and size."""
 
 import io
 import re
@@ -7,7 +7,7 @@ import zlib
 
 import numpy as np
 import pytest
-from making import encoded, noise, opened, write_folder
+from helpers import encode, noise, open_data, write_folder
 from PIL import Image
 
 from ganvas.data.decode import decode, header
@@ -15,7 +15,7 @@ from ganvas.data.forms import Unreadable
 from ganvas.errors import GanvasError
 
 
-def saved(image: Image.Image, form: str, **options) -> io.BytesIO:
+def save(image: Image.Image, form: str, **options) -> io.BytesIO:
     file = io.BytesIO()
     image.save(file, form, **options)
     file.seek(0)
@@ -23,10 +23,10 @@ def saved(image: Image.Image, form: str, **options) -> io.BytesIO:
 
 
 def read(image: Image.Image, form="PNG", channels=3, size=None, fit="crop", **options) -> np.ndarray:
-    return decode(saved(image, form, **options), channels, size or (image.height, image.width), fit)
+    return decode(save(image, form, **options), channels, size or (image.height, image.width), fit)
 
 
-def smooth(height=16, width=24) -> np.ndarray:
+def gradient(height=16, width=24) -> np.ndarray:
     """A colour gradient that survives JPEG."""
     down, across = np.mgrid[:height, :width]
     return np.stack([down * 8, across * 8, (down + across) * 4], axis=2).clip(0, 255).astype(np.uint8)
@@ -35,16 +35,16 @@ def smooth(height=16, width=24) -> np.ndarray:
 @pytest.mark.parametrize("form", ["PNG", "BMP", "TIFF", "PPM", "WEBP", "JPEG", "GIF", "AVIF", "JPEG2000"])
 def test_every_format(form):
     exact = {"WEBP": {"lossless": True}, "JPEG": {"quality": 98, "subsampling": 0}}.get(form, {})
-    found = read(Image.fromarray(smooth()), form, **exact).transpose(1, 2, 0)
+    found = read(Image.fromarray(gradient()), form, **exact).transpose(1, 2, 0)
     tolerance = {"JPEG": 6, "GIF": 24, "AVIF": 24}.get(form, 0)
-    assert np.abs(found.astype(int) - smooth()).max() <= tolerance
+    assert np.abs(found.astype(int) - gradient()).max() <= tolerance
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation(form, orientation):
-    """The eight ways a camera may lie, undone by numpy instead of Pillow."""
-    upright = smooth()
+    """The eight EXIF orientations, undone with numpy instead of Pillow."""
+    upright = gradient()
     stored = {
         1: upright,
         2: upright[:, ::-1],
@@ -60,21 +60,21 @@ def test_exif_orientation(form, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
     options = {"JPEG": {"quality": 98, "subsampling": 0}, "WEBP": {"lossless": True}}.get(form, {})
-    file = saved(Image.fromarray(np.ascontiguousarray(stored)), form, exif=exif, **options)
-    told = header(file, "x")
+    file = save(Image.fromarray(np.ascontiguousarray(stored)), form, exif=exif, **options)
+    info = header(file, "x")
     file.seek(0)
     found = decode(file, 3, (16, 24), "crop").transpose(1, 2, 0)
     assert np.abs(found.astype(int) - upright).max() <= 6
-    assert (told.height, told.width) == (16, 24)
+    assert (info.height, info.width) == (16, 24)
 
 
 def test_a_broken_exif_block_does_not_matter(tmp_path):
-    broken = saved(Image.fromarray(smooth()), "JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff" + bytes(30))
-    found = opened(write_folder(tmp_path / "s", {"a.jpg": broken.getvalue()}))
+    broken = save(Image.fromarray(gradient()), "JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff" + bytes(30))
+    found = open_data(write_folder(tmp_path / "s", {"a.jpg": broken.getvalue()}))
     assert found.images.shape == (1, 3, 16, 24)
 
 
-def test_alpha_lies_over_white_unless_it_is_kept():
+def test_alpha_is_composited_over_white_unless_it_is_kept():
     pixels = np.zeros((8, 8, 4), np.uint8)
     pixels[..., 0], pixels[:4, :, 3], pixels[4:, :, 3] = 200, 255, 51
     image = Image.fromarray(pixels)
@@ -92,14 +92,14 @@ def test_palettes_with_and_without_transparency():
     assert read(image)[:, 7, 7].tolist() == [200, 100, 50]
     assert read(image, transparency=1)[:, 7, 7].tolist() == [255, 255, 255]
     assert read(image, transparency=b"\xff\x33")[:, 7, 7].tolist() == [244, 224, 214]
-    assert header(saved(image, "PNG"), "x").grey is False
+    assert header(save(image, "PNG"), "x").grey is False
     image.putpalette([10, 10, 10, 200, 200, 200])
-    assert header(saved(image, "PNG"), "x").grey is True
+    assert header(save(image, "PNG"), "x").grey is True
 
 
 @pytest.mark.parametrize("adobe", [True, False])
 def test_cmyk(adobe):
-    """Adobe's programs store CMYK inverted and say so in a marker, which Pillow writes too."""
+    """Adobe's programs store CMYK inverted and record that in a marker, which Pillow writes too."""
     ink = np.zeros((8, 8, 4), np.uint8)
     ink[..., 0], ink[..., 3] = 255, 51  # full cyan, a fifth of black
     image = Image.fromarray(ink, "CMYK")
@@ -112,7 +112,7 @@ def test_16_bit_grey_is_scaled_not_clipped(form, order):
     values = np.linspace(0, 65535, 64).reshape(8, 8).astype(order)
     found = read(Image.fromarray(values), form, channels=1)[0]
     assert np.array_equal(found, np.rint(values.astype(float) / 257).astype(np.uint8))
-    assert header(saved(Image.fromarray(values), form), "x").grey
+    assert header(save(Image.fromarray(values), form), "x").grey
 
 
 def test_32_bit_integers_and_floats():
@@ -123,7 +123,7 @@ def test_32_bit_integers_and_floats():
         found = read(Image.fromarray(ramp * np.float32(scale) + np.float32(shift)), "TIFF", channels=1)[0]
         assert np.abs(found - ramp * 255).max() <= 0.51
     ramp[3, 3] = np.nan
-    with pytest.raises(Unreadable, match="not numbers"):
+    with pytest.raises(Unreadable, match="not finite"):
         read(Image.fromarray(ramp), "TIFF", channels=1)
 
 
@@ -144,7 +144,7 @@ def test_the_first_frame_of_an_animation(form):
 # --- fitting -----------------------------------------------------------------------------------------------
 
 
-def halves() -> Image.Image:
+def three_squares() -> Image.Image:
     """16 high, 48 wide: a red, a green, and a blue square."""
     pixels = np.zeros((16, 48, 3), np.uint8)
     for third in range(3):
@@ -153,35 +153,35 @@ def halves() -> Image.Image:
 
 
 def test_crop_takes_the_middle():
-    found = read(halves(), size=(16, 16))
+    found = read(three_squares(), size=(16, 16))
     assert found[:, 8, 8].tolist() == [0, 255, 0]
     assert (found[1] == 255).all()
 
 
 def test_pad_adds_bars():
-    found = read(halves(), size=(16, 16), fit="pad")
+    found = read(three_squares(), size=(16, 16), fit="pad")
     assert found[:, 0, 8].tolist() == [0, 0, 0]
     assert found[1, 8, 8] > 250
-    clear = read(halves(), channels=4, size=(16, 16), fit="pad")
+    clear = read(three_squares(), channels=4, size=(16, 16), fit="pad")
     assert clear[3, 0, 8] == 0
     assert clear[3, 8, 8] == 255
 
 
 def test_stretch_distorts():
-    found = read(halves(), size=(16, 15), fit="stretch")
+    found = read(three_squares(), size=(16, 15), fit="stretch")
     assert [found[:, 8, x].argmax() for x in (2, 7, 12)] == [0, 1, 2]
 
 
 def test_shrinking_does_not_alias():
-    """A fine checkerboard must become even grey, not a moiré."""
+    """A fine checkerboard must become uniform grey, not a moiré pattern."""
     checks = (np.indices((512, 512)).sum(axis=0) % 2 * 255).astype(np.uint8)
     found = read(Image.fromarray(checks), channels=1, size=(8, 8))
     assert np.abs(found.astype(int) - 127).max() <= 3
 
 
 @pytest.mark.parametrize("fit", ["crop", "pad", "stretch"])
-def test_a_large_photo_by_draft_equals_one_in_full(fit):
-    image = Image.fromarray(smooth(800, 1600) // 8)
+def test_a_large_photo_decoded_in_draft_mode_equals_one_decoded_in_full(fit):
+    image = Image.fromarray(gradient(800, 1600) // 8)
     drafted = read(image, "JPEG", size=(40, 32), fit=fit, quality=95)
     whole = read(image, "PNG", size=(40, 32), fit=fit)
     assert np.abs(drafted.astype(int) - whole).mean() < 2
@@ -199,7 +199,7 @@ def test_invisible_colours_do_not_bleed():
 
 
 def png_of_size(width: int, height: int) -> bytes:
-    """A few bytes that declare a picture of any size."""
+    """A few bytes that declare an image of the given size."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -215,36 +215,36 @@ GOOD = Image.fromarray(noise(64, 64, 3))
     ("content", "reason"),
     [
         (b"", "an empty file"),
-        (b"<html><body>Not found", "not a picture: begins with '<html><body>Not '"),
-        (saved(GOOD, "JPEG").getvalue()[:900], "truncated JPEG"),
-        (saved(GOOD, "PNG").getvalue()[:900], "truncated PNG"),
-        (saved(GOOD, "JPEG").getvalue()[:20], "damaged JPEG: its header cannot be read|truncated JPEG"),
-        (saved(GOOD, "WEBP").getvalue()[:300], "WebP"),
-        (saved(GOOD, "GIF").getvalue()[:1200], "truncated GIF"),
-        (saved(GOOD, "TIFF").getvalue()[:500], "TIFF"),
-        (saved(GOOD, "BMP").getvalue()[:500], "truncated BMP"),
+        (b"<html><body>Not found", "not an image: it begins with '<html><body>Not '"),
+        (save(GOOD, "JPEG").getvalue()[:900], "truncated JPEG"),
+        (save(GOOD, "PNG").getvalue()[:900], "truncated PNG"),
+        (save(GOOD, "JPEG").getvalue()[:20], "damaged JPEG: its header cannot be read|truncated JPEG"),
+        (save(GOOD, "WEBP").getvalue()[:300], "WebP"),
+        (save(GOOD, "GIF").getvalue()[:1200], "truncated GIF"),
+        (save(GOOD, "TIFF").getvalue()[:500], "TIFF"),
+        (save(GOOD, "BMP").getvalue()[:500], "truncated BMP"),
         (png_of_size(12000, 30000), "360 megapixels, over the limit of 178"),
         (png_of_size(12000, 12000), "truncated PNG|damaged PNG"),
-        (encoded(noise(7, 90)), "90 x 7 pixels, under the least of 8"),
-        (b"\0\0\0\x18ftypheic\0\0\0\0", "HEIC picture, which is not supported"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n", "not a picture"),
+        (encode(noise(7, 90)), "90 x 7 pixels, under the minimum of 8"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0", "HEIC image, which is not supported"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n", "not an image"),
     ],
 )
-def test_bad_files_are_named_with_their_reason(tmp_path, content, reason):
-    files = {f"{index}.png": encoded(noise(9, 9, seed=index)) for index in range(3)}
-    found = opened(write_folder(tmp_path / "s", {**files, "bad.png": content}), max_bad=0.25, resolution="9")
+def test_bad_files_are_listed_with_their_reason(tmp_path, content, reason):
+    files = {f"{index}.png": encode(noise(9, 9, seed=index)) for index in range(3)}
+    found = open_data(write_folder(tmp_path / "s", {**files, "bad.png": content}), max_bad=0.25, resolution="9")
     assert len(found) == 3
-    [(name, told)] = found.skipped
+    [(name, message)] = found.skipped
     assert name == "bad.png"
-    assert re.search(reason, told), told
+    assert re.search(reason, message), message
 
 
 # --- what a whole set decides ------------------------------------------------------------------------------
 
-GREY = encoded(noise(9, 9))
-RGB = encoded(noise(9, 9, 3))
-OPAQUE = encoded(np.concatenate([noise(9, 9, 3), np.full((9, 9, 1), 255, np.uint8)], axis=2))
-CLEAR = encoded(noise(9, 9, 4))
+GREY = encode(noise(9, 9))
+RGB = encode(noise(9, 9, 3))
+OPAQUE = encode(np.concatenate([noise(9, 9, 3), np.full((9, 9, 1), 255, np.uint8)], axis=2))
+CLEAR = encode(noise(9, 9, 4))
 
 
 @pytest.mark.parametrize(
@@ -255,14 +255,14 @@ CLEAR = encoded(noise(9, 9, 4))
         ([OPAQUE, OPAQUE], 3),
         ([CLEAR, OPAQUE], 4),
         ([CLEAR, RGB], 3),
-        ([encoded(noise(9, 9, 2)), GREY], 1),
+        ([encode(noise(9, 9, 2)), GREY], 1),
     ],
 )
 def test_channels_come_from_the_data(tmp_path, files, channels):
     folder = write_folder(tmp_path / "s", {f"{index}.png": file for index, file in enumerate(files)})
-    assert opened(folder).channels == channels
+    assert open_data(folder).channels == channels
     for asked in (1, 3, 4):
-        assert opened(folder, channels=asked).images.shape == (2, asked, 9, 9)
+        assert open_data(folder, channels=asked).images.shape == (2, asked, 9, 9)
 
 
 @pytest.mark.parametrize(
@@ -277,15 +277,15 @@ def test_channels_come_from_the_data(tmp_path, files, channels):
     ],
 )
 def test_resolution_comes_from_the_data(tmp_path, sizes, resolution):
-    files = {f"{index}.png": encoded(noise(*size)) for index, size in enumerate(sizes)}
-    found = opened(write_folder(tmp_path / "s", files))
+    files = {f"{index}.png": encode(noise(*size)) for index, size in enumerate(sizes)}
+    found = open_data(write_folder(tmp_path / "s", files))
     assert found.resolution == resolution
-    told = resolution not in sizes or len(sizes) > 1
-    assert any("--resolution changes it" in note for note in found.notes) == told
-    assert opened(tmp_path / "s", resolution="12x17", fit="pad").resolution == (12, 17)
+    resized = resolution not in sizes or len(sizes) > 1
+    assert any("--resolution changes this" in note for note in found.notes) == resized
+    assert open_data(tmp_path / "s", resolution="12x17", fit="pad").resolution == (12, 17)
 
 
 @pytest.mark.parametrize("asked", ["7", "0", "8x7", "x", "64,64", "-8", "9000", ""])
 def test_impossible_resolutions_are_refused(asked):
     with pytest.raises(GanvasError, match="--resolution"):
-        opened("digits", resolution=asked)
+        open_data("digits", resolution=asked)

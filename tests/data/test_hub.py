@@ -1,4 +1,4 @@
-"""Named sets: through Hugging Face `datasets`, or a small stand-in for it; never through the network."""
+"""Data sets of the hub: through Hugging Face `datasets`, or a small fake of it; never through the network."""
 
 import io
 import sys
@@ -6,7 +6,7 @@ import types
 
 import numpy as np
 import pytest
-from making import encoded, noise, opened
+from helpers import encode, noise, open_data
 
 from ganvas.errors import GanvasError
 
@@ -44,12 +44,12 @@ class Table:
 
 @pytest.fixture
 def hub(monkeypatch):
-    """A hub that answers with whatever the test puts into `hub.answer`, and remembers what it was asked."""
+    """A fake hub that returns `hub.answer` and records the calls in `hub.calls`."""
     module = types.ModuleType("datasets")
-    module.Image, module.ClassLabel, module.asked = Image, ClassLabel, []
+    module.Image, module.ClassLabel, module.calls = Image, ClassLabel, []
 
     def load_dataset(path, name=None, split=None):
-        module.asked.append((path, name, split))
+        module.calls.append((path, name, split))
         if isinstance(module.answer, Exception):
             raise module.answer
         return module.answer
@@ -59,17 +59,17 @@ def hub(monkeypatch):
     return module
 
 
-def cells(count, **more):
-    return [{"bytes": encoded(noise(9, 9, 3, seed=index)), "path": None, **more} for index in range(count)]
+def image_cells(count, **more):
+    return [{"bytes": encode(noise(9, 9, 3, seed=index)), "path": None, **more} for index in range(count)]
 
 
 def test_a_named_set(hub, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     hub.answer = Table(
-        {"img": cells(4), "label": [2, 0, 1, 2]}, {"img": Image(), "label": ClassLabel(["plane", "car", "bird"])}
+        {"img": image_cells(4), "label": [2, 0, 1, 2]}, {"img": Image(), "label": ClassLabel(["plane", "car", "bird"])}
     )
-    found = opened("cifar10", split="test")
-    assert hub.asked == [("uoft-cs/cifar10", None, "test")]
+    found = open_data("cifar10", split="test")
+    assert hub.calls == [("uoft-cs/cifar10", None, "test")]
     assert found.name == "cifar10"
     assert found.images.shape == (4, 3, 9, 9)
     assert found.labels.tolist() == [2, 0, 1, 2]
@@ -77,26 +77,28 @@ def test_a_named_set(hub, tmp_path, monkeypatch):
 
 
 def test_any_set_of_the_hub(hub, tmp_path):
-    (tmp_path / "x.png").write_bytes(encoded(noise(9, 9, 3)))
-    rows = [*cells(30), {"bytes": None, "path": str(tmp_path / "x.png")}, {"bytes": None, "path": None}, None]
+    (tmp_path / "x.png").write_bytes(encode(noise(9, 9, 3)))
+    rows = [*image_cells(30), {"bytes": None, "path": str(tmp_path / "x.png")}, {"bytes": None, "path": None}, None]
     hub.answer = Table({"image": rows, "tags": [[1]] * 33}, {"image": Image(), "tags": object()})
-    found = opened("hf:someone/paintings:large", max_bad=0.1)
-    assert hub.asked == [("someone/paintings", "large", "train")]
+    found = open_data("hf:someone/paintings:large", max_bad=0.1)
+    assert hub.calls == [("someone/paintings", "large", "train")]
     assert found.name == "paintings-large"
     assert found.labels is None
     assert found.skipped == (("row 31", "an empty cell"), ("row 32", "an empty cell"))
     assert np.array_equal(found.images[30].transpose(1, 2, 0), noise(9, 9, 3))
 
 
-def test_unlabelled_test_halves(hub):
-    hub.answer = Table({"image": cells(3), "label": [-1, -1, -1]}, {"image": Image(), "label": ClassLabel(["a", "b"])})
-    assert opened("hf:a/b", split="test").labels is None
+def test_unlabelled_test_splits(hub):
+    hub.answer = Table(
+        {"image": image_cells(3), "label": [-1, -1, -1]}, {"image": Image(), "label": ClassLabel(["a", "b"])}
+    )
+    assert open_data("hf:a/b", split="test").labels is None
 
 
-def test_a_set_without_pictures(hub):
+def test_a_data_set_without_images(hub):
     hub.answer = Table({"text": ["x"]}, {"text": object()})
-    with pytest.raises(GanvasError, match="no column of pictures: text"):
-        opened("hf:a/b")
+    with pytest.raises(GanvasError, match="no column of images: text"):
+        open_data("hf:a/b")
 
 
 @pytest.mark.parametrize("name", ["mnist", "fashion-mnist", "cifar10", "celeba", "hf:a/b"])
@@ -104,7 +106,7 @@ def test_without_the_package(monkeypatch, tmp_path, name):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(GanvasError) as caught:
-        opened(name)
+        open_data(name)
     assert "pip install 'ganvas[hub]'" in caught.value.fix
     assert LOCAL_FORMS in caught.value.fix
 
@@ -116,16 +118,16 @@ class DatasetNotFoundError(FileNotFoundError):
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
-        (ConnectionError("Couldn't reach 'a/b' on the Hub"), "could not be had from the Hugging Face hub: Couldn't"),
-        (OSError("offline mode is enabled"), "could not be had from the Hugging Face hub: offline"),
-        (RuntimeError(), "could not be had from the Hugging Face hub: RuntimeError"),
-        (DatasetNotFoundError("x"), "The hub has no set a/b that you may read"),
+        (ConnectionError("Couldn't reach 'a/b' on the Hub"), "could not be loaded from the Hugging Face hub: Couldn't"),
+        (OSError("offline mode is enabled"), "could not be loaded from the Hugging Face hub: offline"),
+        (RuntimeError(), "could not be loaded from the Hugging Face hub: RuntimeError"),
+        (DatasetNotFoundError("x"), "The hub has no data set a/b that you may read"),
     ],
 )
 def test_offline(hub, error, reason):
     hub.answer = error
     with pytest.raises(GanvasError) as caught:
-        opened("hf:a/b")
+        open_data("hf:a/b")
     assert reason in caught.value.what
     assert LOCAL_FORMS in caught.value.fix
 
@@ -133,28 +135,28 @@ def test_offline(hub, error, reason):
 def test_no_such_split_or_config(hub):
     hub.answer = ValueError("Unknown split \"test\". Should be one of ['train'].")
     with pytest.raises(GanvasError, match="no test split"):
-        opened("hf:a/b", split="test")
+        open_data("hf:a/b", split="test")
     hub.answer = ValueError("Config name is missing. Please pick one among: ['x', 'y']")
     with pytest.raises(GanvasError, match=r"pick one among: \['x', 'y'\]"):
-        opened("hf:a/b")
+        open_data("hf:a/b")
 
 
 @pytest.mark.parametrize("name", ["hf:", "hf:../x", "hf:a/b/c", "hf:a b"])
 def test_impossible_names(hub, name):
-    with pytest.raises(GanvasError, match="no name on the hub"):
-        opened(name)
-    assert hub.asked == []
+    with pytest.raises(GanvasError, match="not a valid hub name"):
+        open_data(name)
+    assert hub.calls == []
 
 
 def test_with_the_real_package(monkeypatch):
     datasets = pytest.importorskip("datasets", reason="the extra `hub` is not installed")
     from PIL import Image as pillow
 
-    images = [pillow.open(io.BytesIO(encoded(noise(9, 9, seed=index)))) for index in range(5)]
+    images = [pillow.open(io.BytesIO(encode(noise(9, 9, seed=index)))) for index in range(5)]
     features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["no", "yes"])})
     table = datasets.Dataset.from_dict({"image": images, "label": [0, 1, 1, 0, 1]}, features=features)
     monkeypatch.setattr(datasets, "load_dataset", lambda path, name, split: table)
-    found = opened("hf:a/b")
+    found = open_data("hf:a/b")
     assert np.array_equal(found.images[:, 0], np.stack([noise(9, 9, seed=index) for index in range(5)]))
     assert found.labels.tolist() == [0, 1, 1, 0, 1]
     assert found.class_names == ("no", "yes")

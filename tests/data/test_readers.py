@@ -1,4 +1,4 @@
-"""Each form of data reads back exactly what was written."""
+"""Each data format reads back exactly what was written."""
 
 import io
 import json
@@ -11,45 +11,45 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import encode, noise, open_data, write_folder, write_idx, write_zip
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from making import encoded, noise, opened, write_folder, write_idx, write_zip
 
 from ganvas.errors import GanvasError
 
-few = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+few_examples = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 sides = st.integers(8, 12)
 grey = st.tuples(st.integers(1, 5), sides, sides).flatmap(lambda shape: arrays(np.uint8, shape))
 colour = st.tuples(st.integers(1, 5), sides, sides, st.just(3)).flatmap(lambda shape: arrays(np.uint8, shape))
 
 
 @contextmanager
-def place():
+def temporary_folder():
     with tempfile.TemporaryDirectory() as folder:
         yield Path(folder)
 
 
-# --- arrays by their kind of file --------------------------------------------------------------------------
+# --- one test per file format --------------------------------------------------------------------------
 
 
-@few
+@few_examples
 @given(grey, st.booleans(), st.data())
 def test_idx_reads_back(images, packed, data):
     labels = data.draw(arrays(np.uint8, len(images), elements=st.integers(0, 9)))
-    with place() as folder:
-        found = opened(write_idx(folder / "digits set", images, labels, packed=packed))
+    with temporary_folder() as folder:
+        found = open_data(write_idx(folder / "digits set", images, labels, packed=packed))
         assert np.array_equal(found.images[:, 0], images)
         assert np.array_equal(found.labels, labels)
         assert found.labels.dtype == np.int64
         assert found.name == "digits-set"
 
 
-@few
+@few_examples
 @given(st.one_of(grey, colour), st.sampled_from(["npy", "npz", "planes", "fortran"]))
 def test_numpy_reads_back(images, form):
     expected = images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
-    with place() as folder:
+    with temporary_folder() as folder:
         path = folder / ("x.npz" if form == "npz" else "x.npy")
         if form == "npz":
             np.savez_compressed(path, pictures=images, labels=np.arange(len(images)))
@@ -57,18 +57,18 @@ def test_numpy_reads_back(images, form):
             np.save(path, np.ascontiguousarray(expected if expected.shape[1] == 3 else images))
         else:
             np.save(path, np.asfortranarray(images) if form == "fortran" else images)
-        found = opened(path)
+        found = open_data(path)
         assert np.array_equal(found.images, expected)
         assert (found.labels is None) == (form != "npz")
 
 
-@few
+@few_examples
 @given(st.one_of(grey, colour), st.booleans())
 def test_png_folder_and_zip_read_back(images, zipped):
-    files = {f"p{index}.png": encoded(image) for index, image in enumerate(images)}
-    with place() as folder:
+    files = {f"p{index}.png": encode(image) for index, image in enumerate(images)}
+    with temporary_folder() as folder:
         path = write_zip(folder / "x.zip", files) if zipped else write_folder(folder / "x", files)
-        found = opened(path)
+        found = open_data(path)
         expected = images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
         assert np.array_equal(found.images, expected)
         assert found.labels is None
@@ -77,22 +77,22 @@ def test_png_folder_and_zip_read_back(images, zipped):
 
 def test_equal_data_have_equal_fingerprints_whatever_their_form(tmp_path):
     images, labels = noise(30, 9, 10), np.arange(30) % 3
-    files = {f"{index:03}.png": encoded(image) for index, image in enumerate(images)}
+    files = {f"{index:03}.png": encode(image) for index, image in enumerate(images)}
     table = {"labels": [[name, int(label)] for name, label in zip(files, labels, strict=True)]}
     np.savez(tmp_path / "a.npz", x_train=images, y_train=labels[:, None])
     found = [
-        opened(write_idx(tmp_path / "idx", images, labels)),
-        opened(tmp_path / "a.npz"),
-        opened(write_zip(tmp_path / "b.zip", {**files, "dataset.json": json.dumps(table).encode()})),
+        open_data(write_idx(tmp_path / "idx", images, labels)),
+        open_data(tmp_path / "a.npz"),
+        open_data(write_zip(tmp_path / "b.zip", {**files, "dataset.json": json.dumps(table).encode()})),
     ]
     assert len({one.fingerprint for one in found}) == 1
     other = labels.copy()
     other[0] = 1
-    assert opened(write_idx(tmp_path / "other", images, other)).fingerprint != found[0].fingerprint
+    assert open_data(write_idx(tmp_path / "other", images, other)).fingerprint != found[0].fingerprint
 
 
-def test_digits_is_embedded_and_has_a_held_out_half():
-    train, test = opened("digits"), opened("digits", split="test")
+def test_digits_is_built_in_and_has_a_test_split():
+    train, test = open_data("digits"), open_data("digits", split="test")
     assert train.images.shape == (1400, 1, 8, 8)
     assert test.images.shape == (397, 1, 8, 8)
     assert train.classes == 10
@@ -102,47 +102,47 @@ def test_digits_is_embedded_and_has_a_held_out_half():
 
     original = np.rint(load_digits().data * 255 / 16).astype(np.uint8)
     assert sorted(map(bytes, both)) == sorted(map(bytes, original))
-    assert opened("digits", resolution="16x12", channels=3).images.shape == (1400, 3, 16, 12)
+    assert open_data("digits", resolution="16x12", channels=3).images.shape == (1400, 3, 16, 12)
 
 
 # --- IDX ---------------------------------------------------------------------------------------------------
 
 
-def test_idx_halves_siblings_and_other_names(tmp_path):
+def test_idx_splits_and_other_names(tmp_path):
     write_idx(tmp_path, noise(4, 8, 8), np.arange(4))
-    write_idx(tmp_path, noise(3, 8, 8, seed=1), np.arange(3), half="t10k", packed=False)
-    assert len(opened(tmp_path)) == 4
-    assert np.array_equal(opened(tmp_path, split="test").images[:, 0], noise(3, 8, 8, seed=1))
-    assert len(opened(tmp_path / "train-images-idx3-ubyte.gz", split="test")) == 3
+    write_idx(tmp_path, noise(3, 8, 8, seed=1), np.arange(3), split="t10k", packed=False)
+    assert len(open_data(tmp_path)) == 4
+    assert np.array_equal(open_data(tmp_path, split="test").images[:, 0], noise(3, 8, 8, seed=1))
+    assert len(open_data(tmp_path / "train-images-idx3-ubyte.gz", split="test")) == 3
     one = tmp_path / "one"
     one.mkdir()
     os.link(tmp_path / "train-images-idx3-ubyte.gz", one / "train-images.idx3-ubyte.gz")
     os.link(tmp_path / "train-labels-idx1-ubyte.gz", one / "train-labels.idx1-ubyte.gz")
-    assert opened(one).classes == 4
+    assert open_data(one).classes == 4
     with pytest.raises(GanvasError, match="has no test split"):
-        opened(one, split="test")
+        open_data(one, split="test")
 
 
 def test_idx_files_inside_folders_of_their_own_names_are_passed_over(tmp_path):
-    """As a well-known mirror of MNIST unpacks: a folder and a file of nearly the same name."""
+    """One mirror of MNIST unpacks to a folder and a file of nearly the same name."""
     write_idx(tmp_path, noise(4, 8, 8), packed=False)
     (tmp_path / "train-images.idx3-ubyte").mkdir()
-    assert len(opened(tmp_path)) == 4
+    assert len(open_data(tmp_path)) == 4
 
 
 def test_a_local_folder_wins_over_a_named_set(tmp_path, monkeypatch):
     write_idx(tmp_path / "mnist", noise(4, 8, 8), np.arange(4))
     monkeypatch.chdir(tmp_path)
-    assert opened("mnist").images.shape == (4, 1, 8, 8)
+    assert open_data("mnist").images.shape == (4, 1, 8, 8)
 
 
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
         (lambda data: data[:-5], "ends too early"),
-        (lambda data: data + b"x", "more than its header declares"),
-        (lambda data: data[:3] + b"\x01" + data[4:], "holds labels"),
-        (lambda data: data[:2] + b"\x0d" + data[3:], "another kind"),
+        (lambda data: data + b"x", "longer than its header declares"),
+        (lambda data: data[:3] + b"\x01" + data[4:], "contains labels"),
+        (lambda data: data[:2] + b"\x0d" + data[3:], "unsupported data type"),
         (lambda data: data[:4] + b"\xff\xff\xff\xff" + data[8:], "decompression bomb"),
     ],
 )
@@ -151,7 +151,7 @@ def test_damaged_idx_is_refused(tmp_path, damage, reason):
     path = tmp_path / "train-images-idx3-ubyte"
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(GanvasError, match=reason):
-        opened(tmp_path)
+        open_data(tmp_path)
 
 
 def test_cut_gzip_and_unequal_labels_are_refused(tmp_path):
@@ -159,10 +159,10 @@ def test_cut_gzip_and_unequal_labels_are_refused(tmp_path):
     path = tmp_path / "a" / "train-images-idx3-ubyte.gz"
     path.write_bytes(path.read_bytes()[:-500])
     with pytest.raises(GanvasError, match="damaged"):
-        opened(tmp_path / "a")
+        open_data(tmp_path / "a")
     write_idx(tmp_path / "b", noise(4, 8, 8), np.arange(3))
-    with pytest.raises(GanvasError, match=r"4 pictures, but .* 3 labels"):
-        opened(tmp_path / "b")
+    with pytest.raises(GanvasError, match=r"4 images, but .* contains 3 labels"):
+        open_data(tmp_path / "b")
 
 
 # --- CIFAR-10 ----------------------------------------------------------------------------------------------
@@ -203,7 +203,7 @@ def write_tar(path: Path, files: dict[str, bytes]) -> Path:
 def test_cifar_reads_back(tmp_path, form, packed):
     files, images, labels = cifar_files(form)
     path = write_tar(tmp_path / "cifar.tar.gz", files) if packed else write_folder(tmp_path / "cifar", files)
-    train, test = opened(path), opened(path, split="test")
+    train, test = open_data(path), open_data(path, split="test")
     assert np.array_equal(train.images, images[:10])
     assert np.array_equal(train.labels, labels[:10])
     assert np.array_equal(test.images, images[10:])
@@ -213,7 +213,7 @@ def test_cifar_reads_back(tmp_path, form, packed):
 
 
 def test_a_pickle_written_by_python_2(tmp_path):
-    """The published archive: texts are bytes, and the array is rebuilt by numpy.core.multiarray."""
+    """As in the published archive: strings are bytes, and numpy.core.multiarray reconstructs the array."""
     pixels = noise(2, 3072)
 
     def text(value: bytes) -> bytes:
@@ -229,7 +229,7 @@ def test_a_pickle_written_by_python_2(tmp_path):
     array += kind + pickle.NEWFALSE + text(pixels.tobytes()) + b"tb"
     labels = b"](" + number(1) + number(0) + b"e"
     content = b"\x80\x02}(" + text(b"data") + array + text(b"labels") + labels + b"u."
-    found = opened(write_folder(tmp_path / "c", {"data_batch_1": content}))
+    found = open_data(write_folder(tmp_path / "c", {"data_batch_1": content}))
     assert np.array_equal(found.images.reshape(2, -1), pixels)
     assert found.labels.tolist() == [1, 0]
 
@@ -261,7 +261,7 @@ def test_a_pickle_that_is_more_than_arrays_is_refused(tmp_path, monkeypatch, loa
     bad = {b"data": load, b"labels": [0, 1]}
     folder = write_folder(tmp_path / "c", {"data_batch_1": pickle.dumps(bad, protocol)})
     with pytest.raises(GanvasError, match=r"could run a program|cannot be read: an array of|cannot be read"):
-        opened(folder)
+        open_data(folder)
     assert not (tmp_path / "pwned").exists()
 
 
@@ -269,50 +269,50 @@ def test_a_damaged_cifar_batch_is_refused(tmp_path):
     files, _, _ = cifar_files("binary")
     files["cifar-10-batches-bin/data_batch_2.bin"] += b"x"
     with pytest.raises(GanvasError, match=r"data_batch_2\.bin is damaged"):
-        opened(write_folder(tmp_path / "c", files))
+        open_data(write_folder(tmp_path / "c", files))
     cut = write_tar(tmp_path / "c.tar.gz", cifar_files("python")[0])
     cut.write_bytes(cut.read_bytes()[:-200])
     with pytest.raises(GanvasError, match="damaged"):
-        opened(cut)
+        open_data(cut)
 
 
 # --- folders, zips and their labels ------------------------------------------------------------------------
 
 
-def colours(count: int) -> list[bytes]:
-    return [encoded(np.full((8, 8), index, np.uint8)) for index in range(count)]
+def flat_images(count: int) -> list[bytes]:
+    return [encode(np.full((8, 8), index, np.uint8)) for index in range(count)]
 
 
 @pytest.mark.parametrize("zipped", [True, False])
 @pytest.mark.parametrize("root", ["", "faces/"])
 def test_sub_folders_become_classes(tmp_path, zipped, root):
-    a, b, c, d = colours(4)
+    a, b, c, d = flat_images(4)
     files = {"cat/x/2.png": b, "cat/x/10.png": c, "cat/1.png": a, "dog/1.png": d, ".hidden/1.png": a}
     files |= {"__MACOSX/cat/1.png": a, "cat/Thumbs.db": b"x", "readme.txt": b"x", "cat/.DS_Store": b"x"}
     files = {root + name: content for name, content in files.items()}
-    found = opened(write_zip(tmp_path / "s.zip", files) if zipped else write_folder(tmp_path / "s", files))
+    found = open_data(write_zip(tmp_path / "s.zip", files) if zipped else write_folder(tmp_path / "s", files))
     assert found.class_names == ("cat", "dog")
     assert found.labels.tolist() == [0, 0, 0, 1]
     assert found.images[:, 0, 0, 0].tolist() == [0, 1, 2, 3], "natural order: 2 before 10"
     assert found.facts["ignored"] == {".txt": 1}
 
 
-def test_folders_that_are_no_classes(tmp_path):
-    a, b, c = colours(3)
+def test_folders_that_are_not_classes(tmp_path):
+    a, b, c = flat_images(3)
     chunks = {"00000/img00000000.png": a, "00001/img00001000.png": b}
-    assert opened(write_zip(tmp_path / "n.zip", chunks)).labels is None
-    assert opened(write_zip(tmp_path / "one.zip", {"cat/1.png": a, "cat/2.png": b})).labels is None
-    mixed = opened(write_zip(tmp_path / "m.zip", {"cat/1.png": a, "dog/2.png": b, "3.png": c}))
+    assert open_data(write_zip(tmp_path / "n.zip", chunks)).labels is None
+    assert open_data(write_zip(tmp_path / "one.zip", {"cat/1.png": a, "cat/2.png": b})).labels is None
+    mixed = open_data(write_zip(tmp_path / "m.zip", {"cat/1.png": a, "dog/2.png": b, "3.png": c}))
     assert mixed.labels is None
     assert "outside the sub-folders: 1" in mixed.notes[0]
 
 
 def test_train_and_test_folders_are_splits(tmp_path):
-    a, b, c, d = colours(4)
+    a, b, c, d = flat_images(4)
     files = {"train/cat/1.png": a, "train/dog/1.png": b, "test/cat/1.png": c, "test/dog/1.png": d}
     path = write_zip(tmp_path / "s.zip", files)
-    assert opened(path).images[:, 0, 0, 0].tolist() == [0, 1]
-    held_out = opened(path, split="test")
+    assert open_data(path).images[:, 0, 0, 0].tolist() == [0, 1]
+    held_out = open_data(path, split="test")
     assert held_out.images[:, 0, 0, 0].tolist() == [2, 3]
     assert held_out.class_names == ("cat", "dog")
 
@@ -320,19 +320,19 @@ def test_train_and_test_folders_are_splits(tmp_path):
 @pytest.mark.parametrize("zipped", [True, False])
 def test_dataset_json(tmp_path, zipped):
     table = {"labels": [["00000/img00000001.png", 0], ["00000/img00000000.png", 2]], "class_names": ["x", "y", "z"]}
-    files = {f"00000/img{index:08}.png": content for index, content in enumerate(colours(3))}
+    files = {f"00000/img{index:08}.png": content for index, content in enumerate(flat_images(3))}
     files = {"set/" + name: content for name, content in files.items()}
     files["set/dataset.json"] = json.dumps(table).encode()
     path = write_zip(tmp_path / "s.zip", files) if zipped else write_folder(tmp_path / "s", files)
-    found = opened(path, max_bad=0.5)
+    found = open_data(path, max_bad=0.5)
     assert found.labels.tolist() == [2, 0]
     assert found.class_names == ("x", "y", "z")
     assert found.skipped == (("set/00000/img00000002.png", "no label in dataset.json"),)
 
 
 def test_dataset_json_without_labels(tmp_path):
-    files = {"a/1.png": colours(1)[0], "b/2.png": colours(2)[1], "dataset.json": b'{"labels": null}'}
-    assert opened(write_zip(tmp_path / "s.zip", files)).labels is None
+    files = {"a/1.png": flat_images(1)[0], "b/2.png": flat_images(2)[1], "dataset.json": b'{"labels": null}'}
+    assert open_data(write_zip(tmp_path / "s.zip", files)).labels is None
 
 
 @pytest.mark.parametrize(
@@ -340,37 +340,37 @@ def test_dataset_json_without_labels(tmp_path):
     [
         (b"{nonsense", "cannot be read"),
         (b"[]", "cannot be read"),
-        (b'{"labels": 3}', "is no list"),
-        (b'{"labels": [["1.png"]]}', "is no label"),
+        (b'{"labels": 3}', "is not a list"),
+        (b'{"labels": [["1.png"]]}', "is not a label"),
         (b'{"labels": [["1.png", [0.5, 0.2]]]}', "a vector as its label"),
         (b'{"labels": [["1.png", 0.5]]}', "0.5 as its label"),
         (b'{"labels": [["1.png", true]]}', "True as its label"),
         (b'{"labels": [["1.png", -1]]}', "the label -1"),
         (b'{"labels": [["1.png", 0], ["1.png", 1]]}', "two labels"),
-        (b'{"labels": [["1.png", 0], ["2.png", 0]]}', "labels 1 pictures that are not there, such as 2.png"),
-        (b'{"labels": [["1.png", 2]], "class_names": ["a", "b"]}', "names only 2"),
-        (b'{"labels": [["1.png", 0]], "class_names": "ab"}', "no list of texts"),
+        (b'{"labels": [["1.png", 0], ["2.png", 0]]}', "labels of 1 images that do not exist, such as 2.png"),
+        (b'{"labels": [["1.png", 2]], "class_names": ["a", "b"]}', "only 2 class names"),
+        (b'{"labels": [["1.png", 0]], "class_names": "ab"}', "not a list of strings"),
     ],
 )
 def test_a_useless_dataset_json_is_refused(tmp_path, table, reason):
     with pytest.raises(GanvasError, match=reason.replace("[", r"\[")):
-        opened(write_zip(tmp_path / "s.zip", {"1.png": colours(1)[0], "dataset.json": table}))
+        open_data(write_zip(tmp_path / "s.zip", {"1.png": flat_images(1)[0], "dataset.json": table}))
 
 
-def test_identity_numbers_are_renumbered(tmp_path):
+def test_ids_are_renumbered(tmp_path):
     np.savez(tmp_path / "x.npz", images=noise(3, 8, 8), ids=np.array([7_000_001, 12, 7_000_001]))
-    found = opened(tmp_path / "x.npz")
+    found = open_data(tmp_path / "x.npz")
     assert found.labels.tolist() == [1, 0, 1]
     assert found.class_names == ("12", "7000001")
 
 
 def test_loops_of_links_end_and_each_file_comes_once(tmp_path):
-    write_folder(tmp_path / "s", {"a/1.png": colours(1)[0], "b/2.png": colours(2)[1]})
+    write_folder(tmp_path / "s", {"a/1.png": flat_images(1)[0], "b/2.png": flat_images(2)[1]})
     (tmp_path / "s" / "a" / "up").symlink_to(tmp_path / "s", target_is_directory=True)
     (tmp_path / "s" / "b" / "self").symlink_to(tmp_path / "s" / "b", target_is_directory=True)
     (tmp_path / "s" / "b" / "gone.png").symlink_to(tmp_path / "nowhere.png")
     os.mkfifo(tmp_path / "s" / "b" / "pipe.png")
-    found = opened(tmp_path / "s", max_bad=0.5)
+    found = open_data(tmp_path / "s", max_bad=0.5)
     assert len(found) == 2
     assert found.skipped == (("b/gone.png", "cannot be opened: No such file or directory"),)
 
@@ -380,9 +380,9 @@ def test_strange_file_names(tmp_path):
     os.mkdir(folder)
     for name in (b"\xff\xfe.png", "日本.png".encode(), b"new\nline.png"):
         with open(os.path.join(folder, name), "wb") as file:
-            file.write(colours(1)[0])
+            file.write(flat_images(1)[0])
     (tmp_path / "s" / "bad.png").write_bytes(b"")
-    found = opened(tmp_path / "s", max_bad=0.5)
+    found = open_data(tmp_path / "s", max_bad=0.5)
     assert len(found) == 3
     json.dumps(found.skipped).encode()
 
@@ -390,7 +390,7 @@ def test_strange_file_names(tmp_path):
 # --- .npz of several arrays --------------------------------------------------------------------------------
 
 
-def test_npz_halves_as_keras_writes_them(tmp_path):
+def test_npz_splits_as_keras_writes_them(tmp_path):
     arrays = {
         "x_train": noise(6, 8, 8),
         "y_train": np.arange(6) % 2,
@@ -398,8 +398,8 @@ def test_npz_halves_as_keras_writes_them(tmp_path):
         "y_test": np.ones(2, int),
     }
     np.savez(tmp_path / "mnist.npz", **arrays)
-    assert len(opened(tmp_path / "mnist.npz")) == 6
-    test = opened(tmp_path / "mnist.npz", split="test")
+    assert len(open_data(tmp_path / "mnist.npz")) == 6
+    test = open_data(tmp_path / "mnist.npz", split="test")
     assert test.labels.tolist() == [1, 1]
 
 
@@ -408,36 +408,36 @@ def test_npz_halves_as_keras_writes_them(tmp_path):
     [
         ({"x": np.zeros((3, 8, 8), np.float32)}, "float32, not uint8(.|\n)*convert it"),
         ({"x": np.array([None] * 3).reshape(3, 1, 1)}, "objects, not uint8"),
-        ({"x": np.zeros((3, 8, 8, 2), np.uint8)}, "no array of pictures"),
-        ({"x": np.zeros(3, np.uint8)}, "no array of pictures"),
-        ({"x": np.zeros((0, 8, 8), np.uint8)}, "no array of pictures"),
+        ({"x": np.zeros((3, 8, 8, 2), np.uint8)}, "no array of images"),
+        ({"x": np.zeros(3, np.uint8)}, "no array of images"),
+        ({"x": np.zeros((0, 8, 8), np.uint8)}, "no array of images"),
         ({"x": np.zeros((3, 4, 8), np.uint8)}, "4 x 8 pixels"),
         ({"x": np.zeros((3, 8, 8), np.uint8), "z": np.zeros((3, 9, 9), np.uint8)}, "several arrays"),
         ({"x": np.zeros((3, 8, 8), np.uint8), "y": np.array([0, -1, 2])}, "the label -1"),
     ],
 )
-def test_arrays_that_are_no_pictures_are_refused(tmp_path, arrays, reason):
+def test_arrays_that_are_not_images_are_refused(tmp_path, arrays, reason):
     np.savez(tmp_path / "x.npz", **arrays)
     with pytest.raises(GanvasError, match=reason):
-        opened(tmp_path / "x.npz")
+        open_data(tmp_path / "x.npz")
 
 
-def test_real_numbers_are_no_labels_and_that_is_said(tmp_path):
+def test_floats_are_not_labels_and_a_note_says_so(tmp_path):
     np.savez(tmp_path / "x.npz", x=noise(3, 8, 8), y=np.array([0.0, 1.0, 1.0]))
-    found = opened(tmp_path / "x.npz")
+    found = open_data(tmp_path / "x.npz")
     assert found.labels is None
-    assert found.notes == ("y.npy holds float64, so it is not taken as labels.",)
+    assert found.notes == ("y.npy is float64, so it is not used as labels.",)
 
 
 def test_damaged_numpy_files_are_refused(tmp_path):
     np.save(tmp_path / "x.npy", noise(3, 8, 8))
     whole = (tmp_path / "x.npy").read_bytes()
     (tmp_path / "x.npy").write_bytes(whole[:-1])
-    with pytest.raises(GanvasError, match="its size says otherwise"):
-        opened(tmp_path / "x.npy")
+    with pytest.raises(GanvasError, match="does not match its size"):
+        open_data(tmp_path / "x.npy")
     np.savez(tmp_path / "x.npz", x=noise(300, 8, 8))
     content = bytearray((tmp_path / "x.npz").read_bytes())
     content[3000] ^= 0xFF
     (tmp_path / "x.npz").write_bytes(content)
     with pytest.raises(GanvasError, match="cannot be read"):
-        opened(tmp_path / "x.npz")
+        open_data(tmp_path / "x.npz")

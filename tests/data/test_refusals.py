@@ -1,4 +1,4 @@
-"""What must not be read is refused, and the message says what it is and the fix."""
+"""Unsafe or unusable sources are refused with a message and a fix."""
 
 import struct
 import zipfile
@@ -6,59 +6,60 @@ import zlib
 
 import numpy as np
 import pytest
-from making import encoded, noise, opened, start_python, write_folder, write_zip
+from helpers import encode, noise, open_data, start_python, write_folder, write_zip
 
 from ganvas.errors import GanvasError
 
-PICTURE = encoded(noise(9, 9))
+IMAGE = encode(noise(9, 9))
 
 
 @pytest.mark.parametrize("source", ["mnits", "no/such/folder", "digit", "\0", "x" * 5000])
 def test_no_such_source(source):
     with pytest.raises(GanvasError, match=r"There is no data set|cannot be read") as caught:
-        opened(source)
+        open_data(source)
     if source == "mnits":
         assert caught.value.fix == "did you mean mnist?"
 
 
 def test_empty_sets(tmp_path):
-    with pytest.raises(GanvasError, match="holds no pictures"):
-        opened(write_folder(tmp_path, {"sub/notes.txt": b""}))
+    with pytest.raises(GanvasError, match="contains no images"):
+        open_data(write_folder(tmp_path, {"sub/notes.txt": b""}))
     with pytest.raises(GanvasError, match=r"only other files: 2 \.heic"):
-        opened(write_zip(tmp_path / "x.zip", {"a.heic": b"", "b.HEIC": b""}))
-    with pytest.raises(GanvasError, match="holds no pictures"):
-        opened(write_zip(tmp_path / "y.zip", {}))
+        open_data(write_zip(tmp_path / "x.zip", {"a.heic": b"", "b.HEIC": b""}))
+    with pytest.raises(GanvasError, match="contains no images"):
+        open_data(write_zip(tmp_path / "y.zip", {}))
 
 
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
     [
-        ("x.png", PICTURE, "is a single picture"),
+        ("x.png", IMAGE, "is a single image"),
         ("x.zip", b"<html>", "named .zip, but is not a zip archive: it begins with '<html>'"),
         ("x.npz", b"text", "named .npz, but is not"),
         ("x.npy", b"PK\x03\x04", "named .npy, but is not a NumPy file"),
-        ("x.zip", b"PK\x03\x04" + bytes(100), "is not a whole zip: its end is missing"),
-        ("x.npz", b"PK\x03\x04" + bytes(100), "cannot be read|not a whole zip"),
-        ("x.tar.gz", b"\x1f\x8b nonsense", "gzipped, but holds neither"),
-        ("x.7z", b"7z\xbc\xaf\x27\x1c", "is no form of pictures"),
-        ("x.zip", b"", "it is empty"),
+        ("x.zip", b"PK\x03\x04" + bytes(100), "is not a complete zip: its end is missing"),
+        ("x.npz", b"PK\x03\x04" + bytes(100), "cannot be read|not a complete zip"),
+        ("x.tar.gz", b"\x1f\x8b nonsense", "gzipped, but contains neither"),
+        ("x.7z", b"7z\xbc\xaf\x27\x1c", "has no format that Ganvas reads"),
+        ("x.zip", b"", "but is not a zip archive: it is empty"),
+        ("x.bin", b"", "has no format that Ganvas reads: it is empty"),
         ("data_batch_1.bin", bytes(3073), "one batch of CIFAR-10|labels"),
     ],
 )
 def test_a_file_that_is_not_what_its_name_says(tmp_path, name, content, reason):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(GanvasError, match=reason):
-        opened(tmp_path / name)
+        open_data(tmp_path / name)
 
 
-def test_a_zip_of_pictures_named_npz(tmp_path):
-    with pytest.raises(GanvasError, match="holds no arrays"):
-        opened(write_zip(tmp_path / "x.npz", {"a.png": PICTURE}))
+def test_a_zip_of_images_named_npz(tmp_path):
+    with pytest.raises(GanvasError, match="contains no arrays"):
+        open_data(write_zip(tmp_path / "x.npz", {"a.png": IMAGE}))
 
 
 @pytest.mark.parametrize("source", ["folder", "zip", "json", "npy"])
 def test_no_test_split(tmp_path, source):
-    files = {"a/1.png": PICTURE, "b/2.png": PICTURE}
+    files = {"a/1.png": IMAGE, "b/2.png": IMAGE}
     if source == "npy":
         np.save(tmp_path / "x.npy", noise(3, 8, 8))
         path = tmp_path / "x.npy"
@@ -68,7 +69,7 @@ def test_no_test_split(tmp_path, source):
         extra = {"dataset.json": b'{"labels": null}'} if source == "json" else {}
         path = write_zip(tmp_path / "s.zip", files | extra)
     with pytest.raises(GanvasError, match="no test split"):
-        opened(path, split="test")
+        open_data(path, split="test")
 
 
 # --- zips --------------------------------------------------------------------------------------------------
@@ -76,9 +77,9 @@ def test_no_test_split(tmp_path, source):
 
 @pytest.mark.parametrize("name", ["../out.png", "a/../../out.png", "/etc/out.png", "C:\\out.png", "a\\..\\..\\out.png"])
 def test_members_that_point_outside(tmp_path, name):
-    path = write_zip(tmp_path / "x.zip", {"good.png": PICTURE, name: PICTURE})
+    path = write_zip(tmp_path / "x.zip", {"good.png": IMAGE, name: IMAGE})
     with pytest.raises(GanvasError, match="points outside the archive") as caught:
-        opened(path)
+        open_data(path)
     assert repr(name) in str(caught.value)
 
 
@@ -88,21 +89,21 @@ def test_a_decompression_bomb(tmp_path):
         for _ in range(300):
             member.write(bytes(2**20))
     with pytest.raises(GanvasError, match=r"decompression bomb: its member 'a.png' would unpack to 0.3 GiB"):
-        opened(path)
+        open_data(path)
     path.rename(tmp_path / "x.npz")
-    with pytest.raises(GanvasError, match="holds no arrays"):
-        opened(tmp_path / "x.npz")
+    with pytest.raises(GanvasError, match="contains no arrays"):
+        open_data(tmp_path / "x.npz")
 
 
 def test_a_numpy_bomb(tmp_path):
     np.savez_compressed(tmp_path / "x.npz", x=np.zeros((300, 1024, 1024), np.uint8))
     with pytest.raises(GanvasError, match="decompression bomb"):
-        opened(tmp_path / "x.npz")
+        open_data(tmp_path / "x.npz")
 
 
 def test_overlapping_members(tmp_path):
-    """One packed body, listed many times: the bomb that needs no nesting."""
-    path = write_zip(tmp_path / "x.zip", {f"{index}.png": PICTURE for index in range(9)}, zipfile.ZIP_STORED)
+    """One compressed body, listed many times: a bomb without nesting."""
+    path = write_zip(tmp_path / "x.zip", {f"{index}.png": IMAGE for index in range(9)}, zipfile.ZIP_STORED)
     content = bytearray(path.read_bytes())
     central = content.index(b"PK\x01\x02")
     body, listing = content[: central // 9], content[central:]
@@ -114,12 +115,12 @@ def test_overlapping_members(tmp_path):
     struct.pack_into("<I", tail, 16, len(body))
     path.write_bytes(body + entry + tail)
     with pytest.raises(GanvasError, match="its members overlap"):
-        opened(path)
+        open_data(path)
 
 
-def lying_zip(path, declared: int):
-    """A member whose listing declares another size than it has."""
-    write_zip(path, {"a.png": PICTURE, "lie.png": encoded(noise(50, 50))})
+def zip_with_wrong_size(path, declared: int):
+    """A zip with a member whose central directory declares a wrong size."""
+    write_zip(path, {"a.png": IMAGE, "wrong.png": encode(noise(50, 50))})
     content = bytearray(path.read_bytes())
     entry = content.rindex(b"PK\x01\x02")
     struct.pack_into("<I", content, entry + 24, declared)
@@ -128,22 +129,22 @@ def lying_zip(path, declared: int):
 
 
 @pytest.mark.parametrize("declared", [10, 2**27])
-def test_a_member_that_lies_about_its_size(tmp_path, declared):
-    found = opened(lying_zip(tmp_path / "x.zip", declared), max_bad=0.5)
+def test_a_member_with_a_wrong_declared_size(tmp_path, declared):
+    found = open_data(zip_with_wrong_size(tmp_path / "x.zip", declared), max_bad=0.5)
     if declared == 10:
-        assert found.skipped == (("lie.png", "damaged in the zip: its check sum does not match"),)
+        assert found.skipped == (("wrong.png", "damaged in the zip: its checksum does not match"),)
     else:
-        assert len(found) == 2, "declaring more than there is harms nobody"
+        assert len(found) == 2, "a declared size that is too large does no harm"
 
 
 def test_a_flipped_byte_and_an_encrypted_member(tmp_path):
-    path = write_zip(tmp_path / "x.zip", {f"{index}.png": encoded(noise(50, 50, seed=index)) for index in range(4)})
+    path = write_zip(tmp_path / "x.zip", {f"{index}.png": encode(noise(50, 50, seed=index)) for index in range(4)})
     content = bytearray(path.read_bytes())
     content[1000] ^= 0xFF
     last = content.rindex(b"PK\x01\x02")
     content[last + 8] |= 1
     path.write_bytes(content)
-    found = opened(path, max_bad=0.5)
+    found = open_data(path, max_bad=0.5)
     assert [name for name, _ in found.skipped] == ["0.png", "3.png"]
     assert found.skipped[0][1].startswith("damaged in the zip")
     assert found.skipped[1][1].startswith("encrypted")
@@ -151,49 +152,49 @@ def test_a_flipped_byte_and_an_encrypted_member(tmp_path):
 
 def test_two_members_of_one_name(tmp_path):
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
-        archive.writestr("a.png", PICTURE)
+        archive.writestr("a.png", IMAGE)
         with pytest.warns(UserWarning, match="Duplicate"):
-            archive.writestr("a.png", PICTURE)
+            archive.writestr("a.png", IMAGE)
     with pytest.raises(GanvasError, match="two members"):
-        opened(tmp_path / "x.zip")
+        open_data(tmp_path / "x.zip")
 
 
 # --- how much may be bad -----------------------------------------------------------------------------------
 
 
 def test_too_many_bad_files(tmp_path):
-    files = {f"{index:02}.png": b"junk" if index < 12 else PICTURE for index in range(40)}
+    files = {f"{index:02}.png": b"junk" if index < 12 else IMAGE for index in range(40)}
     path = write_folder(tmp_path / "s", files)
     with pytest.raises(GanvasError) as caught:
-        opened(path)
-    told = str(caught.value)
-    assert "12 of 40 files are bad" in told
-    assert told.count("not a picture: begins with 'junk'") == 10
-    assert "and 2 more" in told
-    assert "--max-bad 0.3" in told
-    assert len(opened(path, max_bad=0.3)) == 28
+        open_data(path)
+    message = str(caught.value)
+    assert "12 of 40 files are bad" in message
+    assert message.count("not an image: it begins with 'junk'") == 10
+    assert "and 2 more" in message
+    assert "--max-bad 0.3" in message
+    assert len(open_data(path, max_bad=0.3)) == 28
     with pytest.raises(GanvasError, match="12 of 40"):
-        opened(path)  # also when it comes from the cache
+        open_data(path)  # also when it comes from the cache
 
 
 def test_nothing_but_bad_files(tmp_path):
     path = write_folder(tmp_path / "s", {"a.png": b"junk", "b.jpg": b""})
     with pytest.raises(GanvasError, match="2 of 2 files are bad"):
-        opened(path, max_bad=1)
+        open_data(path, max_bad=1)
 
 
 @pytest.mark.parametrize("options", [{"max_bad": 2}, {"max_bad": -1}, {"channels": 2}, {"fit": "cut"}, {"split": "x"}])
 def test_impossible_options(options):
     with pytest.raises(GanvasError, match="--"):
-        opened("digits", **options)
+        open_data("digits", **options)
 
 
 def test_truncation_inside_a_large_zip_member(tmp_path):
-    """Members over a megabyte are streamed, not held: their damage must be found all the same."""
-    big = encoded(noise(700, 700, 3))
+    """Members over a megabyte are streamed instead of read into memory; damage must be found all the same."""
+    big = encode(noise(700, 700, 3))
     assert len(big) > 2**20
     path = write_zip(tmp_path / "x.zip", {"a.png": big, "b.png": big[: 2**20 + 9]}, zipfile.ZIP_STORED)
-    found = opened(path, max_bad=0.5)
+    found = open_data(path, max_bad=0.5)
     assert found.skipped == (("b.png", "truncated PNG"),)
 
 
@@ -201,7 +202,7 @@ def test_the_decoders_leave_no_trace_in_the_process(tmp_path):
     import warnings
 
     filters = list(warnings.filters)
-    opened(write_folder(tmp_path / "s", {"a.png": PICTURE, "b.png": zlib.compress(b"x")}), max_bad=0.5)
+    open_data(write_folder(tmp_path / "s", {"a.png": IMAGE, "b.png": zlib.compress(b"x")}), max_bad=0.5)
     assert list(warnings.filters) == filters
 
 
@@ -209,5 +210,5 @@ def test_the_command_line_can_read_the_options_without_torch():
     heavy = start_python(
         "import sys, ganvas.data.options; print([m for m in ('torch', 'numpy', 'PIL') if m in sys.modules])"
     )
-    told, errors = heavy.communicate(timeout=60)
-    assert told.strip() == "[]", errors
+    output, errors = heavy.communicate(timeout=60)
+    assert output.strip() == "[]", errors

@@ -1,7 +1,7 @@
-"""Pictures in: from whatever the user has to endless uint8 batches.
+"""Data loading: recognise a data source, decode it once into a cache, and draw endless uint8 batches from it.
 
-Names are imported when first used, so that the command line can read `ganvas.data.options` without paying
-for torch and numpy.
+Names are imported on first use, so that the command line can read `ganvas.data.options` without importing torch and
+numpy.
 """
 
 from importlib import import_module
@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ganvas.data.batches import Batches
     from ganvas.data.imageset import ImageSet
-    from ganvas.data.inspection import Report, inspect
+    from ganvas.data.inspection import DataReport, inspect
     from ganvas.data.options import PictureOptions
     from ganvas.data.pixels import to_uint8, to_unit
     from ganvas.data.sources import open_images
 
-_HOMES = {
+_MODULES = {
     "Batches": "batches",
     "ImageSet": "imageset",
     "PictureOptions": "options",
-    "Report": "doctor",
-    "inspect": "doctor",
+    "Report": "inspection",
+    "inspect": "inspection",
     "open_images": "sources",
     "to_uint8": "pixels",
     "to_unit": "pixels",
@@ -28,9 +28,9 @@ _HOMES = {
 
 __all__ = [
     "Batches",
+    "DataReport",
     "ImageSet",
     "PictureOptions",
-    "Report",
     "inspect",
     "open_images",
     "to_uint8",
@@ -39,6 +39,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module 'ganvas.data' has no attribute {name!r}")
-    return getattr(import_module(f"ganvas.data.{_HOMES[name]}"), name)
+    return getattr(import_module(f"ganvas.data.{_MODULES[name]}"), name)

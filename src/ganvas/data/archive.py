@@ -1,4 +1,4 @@
-"""A zip of picture files, read where it lies: nothing is ever unpacked to disk."""
+"""Reads image files inside a zip; nothing is unpacked to disk."""
 
 import io
 import os
@@ -9,44 +9,47 @@ import zlib
 from pathlib import Path
 from typing import BinaryIO
 
-from ganvas.data.forms import Pictures, Source, Unreadable, quoted
-from ganvas.data.listing import LABELS, labelled, sort_out
+from ganvas.data.forms import ImageFiles, Source, Unreadable, describe_start
+from ganvas.data.listing import LABELS_FILE, list_images, sort_by_kind
 from ganvas.errors import GanvasError
 
 _ENCRYPTED = 0x1
-_HELD = 2**20  # members up to this size are held in memory while they are decoded
-_TABLE = 2**30  # the largest dataset.json
+_IN_MEMORY_BYTES = 2**20  # members up to this size are read into memory before they are decoded
+_MAX_TABLE_BYTES = 2**30  # upper limit of dataset.json
 
 
 def is_bomb(packed: int, unpacked: int) -> bool:
-    """Whether so much data from so few bytes is a trap: pictures shrink tenfold, blank ones 200-fold."""
+    """Whether the sizes are those of a decompression bomb: over 256 MiB, and over 200 times the packed size.
+
+    Images compress about tenfold, blank ones up to 200-fold.
+    """
     return unpacked > 2**28 and unpacked > 200 * max(1, packed)
 
 
 def source(path: Path, name: str, split: str) -> Source:
-    """Reads the zip's directory; no picture is opened yet.
+    """Reads the central directory of the zip; no image is opened yet.
 
     Raises:
-        GanvasError: no zip, a member that would escape from its folder, or a decompression bomb.
+        GanvasError: not a zip, a member name that points outside the archive, or a decompression bomb.
     """
-    archive = opened(path)
+    archive = open_zip(path)
     try:
-        members = _checked(path, archive)
+        members = _check_members(path, archive)
     except GanvasError:
         archive.close()
         raise
-    pictures, table, others = sort_out(members)
-    listed = [*pictures, table] if table else pictures
+    images, table, others = sort_by_kind(members)
+    listed = [*images, table] if table else images
     stamp = ["zip", split, [(file, members[file].CRC, members[file].file_size) for file in listed]]
 
-    def read() -> Pictures:
-        listing = labelled(
-            pictures, table, lambda file: _whole(archive, members[file], path), split=split, where=str(path)
+    def read() -> ImageFiles:
+        listing = list_images(
+            images, table, lambda file: _read_table(archive, members[file], path), split=split, where=str(path)
         )
         chosen = [members[file] for file in listing.names]
-        return Pictures(
+        return ImageFiles(
             listing.names,
-            lambda index: _open(archive, chosen[index]),
+            lambda index: _open_member(archive, chosen[index]),
             listing.labels,
             listing.class_names,
             listing.notes,
@@ -57,74 +60,84 @@ def source(path: Path, name: str, split: str) -> Source:
     return Source(name, "a zip", [*stamp, sorted(others.items())], read)
 
 
-def opened(path: Path) -> zipfile.ZipFile:
-    """Opens a zip, or says why it is none."""
+def open_zip(path: Path) -> zipfile.ZipFile:
+    """Opens a zip.
+
+    Raises:
+        GanvasError: the file is not a complete zip.
+    """
     try:
         return zipfile.ZipFile(path)
     except (zipfile.BadZipFile, zipfile.LargeZipFile, ValueError, EOFError, NotImplementedError) as error:
         with open(path, "rb") as file:
             head = file.read(16)
-        told = "its end is missing or damaged" if head.startswith(b"PK") else f"it {quoted(head)}"
+        reason = "its end is missing or damaged" if head.startswith(b"PK") else describe_start(head)
         raise GanvasError(
-            f"{path} is not a whole zip: {told}.", expected="a zip archive", fix="download or make it again."
+            f"{path} is not a complete zip: {reason}.",
+            expected="a zip archive",
+            fix="download or create it again.",
         ) from error
 
 
-def _checked(path: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
-    """The members by name, after refusing those that no honest zip has."""
+def _check_members(path: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
+    """The members by name.
+
+    Raises:
+        GanvasError: unsafe names, duplicate names, overlapping members or a decompression bomb.
+    """
     size = os.path.getsize(path)
     members: dict[str, zipfile.ZipInfo] = {}
     for info in archive.infolist():
         name = info.filename.replace("\\", "/")
         if name.startswith("/") or re.match(r"[A-Za-z]:", name) or ".." in name.split("/"):
             raise GanvasError(
-                f"{path} holds a member named {info.filename!r}, which points outside the archive.",
+                f"{path} has a member named {info.filename!r}, which points outside the archive.",
                 expected="names relative to the archive",
-                fix="do not use this file; if you trust its maker, make the zip anew from a folder.",
+                fix="do not use this file; if you trust its source, create the zip again from a folder.",
             )
         if is_bomb(info.compress_size, info.file_size):
-            raise _bomb(path, f"its member {info.filename!r}", info.file_size)
+            raise _bomb_error(path, f"its member {info.filename!r}", info.file_size)
         if info.is_dir() or stat.S_ISLNK(info.external_attr >> 16):
             continue
         if name in members:
-            raise GanvasError(f"{path} holds two members named {name!r}.", expected="each name once")
+            raise GanvasError(f"{path} has two members named {name!r}.", expected="unique member names")
         members[name] = info
     if is_bomb(size, sum(info.file_size for info in members.values())):
-        raise _bomb(path, "the archive", sum(info.file_size for info in members.values()))
+        raise _bomb_error(path, "the archive", sum(info.file_size for info in members.values()))
     if sum(info.compress_size for info in members.values()) > size:
         raise GanvasError(f"{path} is a decompression bomb: its members overlap.", fix="do not use this file.")
     return members
 
 
-def _bomb(path: Path, what: str, size: int) -> GanvasError:
+def _bomb_error(path: Path, what: str, size: int) -> GanvasError:
     return GanvasError(
         f"{path} is a decompression bomb: {what} would unpack to {size / 2**30:.1f} GiB.",
         expected="at most 200 times its packed size",
-        fix="do not use this file; if you trust it, unpack it yourself and name the folder.",
+        fix="do not use this file; if you trust it, unpack it yourself and give the path of the folder.",
     )
 
 
-def _open(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> BinaryIO:
+def _open_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> BinaryIO:
     if info.flag_bits & _ENCRYPTED:
         raise Unreadable("encrypted: unpack it with its password first")
     try:
         member = archive.open(info)
-        if info.file_size > _HELD:
+        if info.file_size > _IN_MEMORY_BYTES:
             return member  # type: ignore[return-value]
         with member:
             return io.BytesIO(member.read())
     except NotImplementedError as error:
-        raise Unreadable("packed by a method that Python cannot read") from error
+        raise Unreadable("compressed by a method that Python cannot read") from error
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError) as error:
-        reason = "its check sum does not match" if "CRC" in str(error) else str(error) or "it ends too early"
+        reason = "its checksum does not match" if "CRC" in str(error) else str(error) or "it ends too early"
         raise Unreadable(f"damaged in the zip: {reason}") from error
 
 
-def _whole(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> bytes:
-    """The labels' table, read at once."""
-    if info.file_size > _TABLE:
-        raise GanvasError(f"{path}: {LABELS} is {info.file_size / 2**30:.1f} GiB.", expected="at most 1 GiB")
+def _read_table(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> bytes:
+    """The content of dataset.json."""
+    if info.file_size > _MAX_TABLE_BYTES:
+        raise GanvasError(f"{path}: {LABELS_FILE} is {info.file_size / 2**30:.1f} GiB.", expected="at most 1 GiB")
     try:
-        return _open(archive, info).read()
+        return _open_member(archive, info).read()
     except (Unreadable, zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise GanvasError(f"{path}: {info.filename} cannot be read: {error}.") from error

@@ -1,12 +1,12 @@
-"""The cache: every set is decoded once, into a memory-mapped file that is whole or absent.
+"""The image cache: every data set is decoded once, into a memory-mapped file that is complete or absent.
 
-    <root>/<key>/images.u8    uint8 [N C H W], the pixels and nothing else
+    <root>/<key>/images.u8    uint8 [N C H W], raw
                  labels.npy   int64 [N]
-                 names.json   the file of each picture
-                 meta.json    shape, digests, the files' time stamps, and what was seen while decoding
+                 names.json   the file name of each image
+                 meta.json    shape, digests, sizes and times of the files, and metadata of the images
 
-A set is trusted at once when size and times of its files are those of the day it was written, after a full
-check of the digests when they are not, and never when anything differs.
+An entry whose files have the recorded sizes and times is used without further checks. Where the times differ, the
+digests are verified first. An entry with any other difference is rebuilt.
 """
 
 import hashlib
@@ -27,35 +27,35 @@ from ganvas.data.imageset import ImageSet
 from ganvas.errors import GanvasError
 from ganvas.files import atomic_folder, write_json
 
-VERSION = 1
-"""Counted up whenever decoding or the format changes: older sets are then decoded anew."""
+VERSION = 2
+"""Increased whenever decoding or the format changes; entries of older versions are then ignored."""
 
 _PIXELS, _LABELS, _NAMES, _META = "images.u8", "labels.npy", "names.json", "meta.json"
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """What decoding leaves behind, besides the pixels it has written."""
+    """The result of decoding, apart from the pixels that were written."""
 
     shape: tuple[int, int, int, int]
-    pixels: str
-    """Digest of all pixels."""
+    pixel_digest: str
+    """SHA-256 of all pixels, hexadecimal."""
     labels: np.ndarray | None
     class_names: tuple[str, ...]
     skipped: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
-    facts: dict[str, Any]
+    metadata: dict[str, Any]
     names: tuple[str, ...] | None
 
     def fingerprint(self) -> str:
-        """The same for equal data, whatever form they came in."""
+        """SHA-256 that is equal for equal images, labels and class names, whatever their file format."""
         labels = None if self.labels is None else _hash(self.labels.astype("<i8").tobytes())
-        told = [list(self.shape), self.pixels, labels, list(self.class_names)]
-        return _hash(json.dumps(told).encode())
+        content = [list(self.shape), self.pixel_digest, labels, list(self.class_names)]
+        return _hash(json.dumps(content).encode())
 
 
-class Sink:
-    """Where decoded pixels go: straight to the file, digested on the way."""
+class PixelWriter:
+    """Writes decoded pixels to a file and computes their digest."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -72,19 +72,19 @@ class Sink:
         try:
             self._file.write(content)
         except OSError as error:
-            raise _unwritable(error.strerror or str(error)) from error
+            raise _unwritable_error(error.strerror or str(error)) from error
 
-    def digest(self) -> str:
-        """Of everything written so far, hexadecimal."""
+    def hexdigest(self) -> str:
+        """SHA-256 of everything written so far."""
         return self._digest.hexdigest()
 
 
-Build = Callable[[Sink], Decoded]
-"""Writes all pixels and says what they are."""
+Build = Callable[[PixelWriter], Decoded]
+"""Writes all pixels and describes them."""
 
 
 def root() -> Path:
-    """Where decoded sets are kept: $GANVAS_CACHE, or the place this platform has for such things."""
+    """The cache folder: $GANVAS_CACHE, or the platform's usual place."""
     if chosen := os.environ.get("GANVAS_CACHE"):
         return Path(chosen).expanduser()
     if sys.platform == "win32":
@@ -97,50 +97,50 @@ def root() -> Path:
 
 
 def key(*parts: Any) -> str:
-    """A folder name for what is asked of which content."""
+    """A folder name derived from JSON-able parts and the version of the cache."""
     return _hash(json.dumps([VERSION, *parts], ensure_ascii=True).encode())[:32]
 
 
-def cached(name: str, key: str, build: Build) -> ImageSet:
-    """The set from the cache, decoded first if it is not there; any number of processes may ask at once.
+def load_or_build(name: str, key: str, build: Build) -> ImageSet:
+    """The data set from the cache; decoded first if it is missing or damaged. Safe for concurrent processes.
 
     Raises:
-        GanvasError: the cache cannot be written, or what `build` raises.
+        GanvasError: the cache cannot be written; and whatever `build` raises.
     """
     folder = root() / key
-    if found := _trusted(name, folder, thorough=False):
+    if (found := _load_if_valid(name, folder, verify=False)) is not None:
         return found
     lock = FileLock(root() / f"{key}.lock")
     try:
         root().mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except OSError as error:
-        raise _unwritable(error.strerror or str(error)) from error
+        raise _unwritable_error(error.strerror or str(error)) from error
     try:
-        if found := _trusted(name, folder, thorough=True):
+        if (found := _load_if_valid(name, folder, verify=True)) is not None:
             return found
         damaged = folder.exists()
-        for leftover in root().glob(f".{key}.*"):  # of a process that was killed: the lock says none is at work
+        for leftover in root().glob(f".{key}.*"):  # of a process that was killed; no other holds the lock
             shutil.rmtree(leftover, ignore_errors=True)
         with atomic_folder(folder) as temporary:
             with open(temporary / _PIXELS, "wb") as file:
-                decoded = build(Sink(file))
-            _describe(temporary, decoded)
-        found = _trusted(name, folder, thorough=True)
+                decoded = build(PixelWriter(file))
+            _write_metadata(temporary, decoded)
+        found = _load_if_valid(name, folder, verify=True)
     finally:
         lock.release()
     if found is None:
         raise GanvasError(f"The cache in {root()} cannot be read back.", fix="set GANVAS_CACHE to another disk.")
     if damaged:
-        note = "What the cache held of this set was damaged, so it was decoded anew."
+        note = "The cached copy of this data set was damaged, so it was decoded again."
         return replace(found, notes=(*found.notes, note))
     return found
 
 
-def in_memory(name: str, build: Build) -> ImageSet:
-    """The set in ordinary memory: for those that are quicker to make than to find."""
+def build_in_memory(name: str, build: Build) -> ImageSet:
+    """The data set in memory, without the cache: for sets that decode in no time."""
     file = io.BytesIO()
-    decoded = build(Sink(file))
+    decoded = build(PixelWriter(file))
     images = np.frombuffer(file.getvalue(), np.uint8).reshape(decoded.shape)
     return ImageSet(
         name,
@@ -150,34 +150,34 @@ def in_memory(name: str, build: Build) -> ImageSet:
         decoded.fingerprint(),
         decoded.skipped,
         decoded.notes,
-        decoded.facts,
+        decoded.metadata,
     )
 
 
-def file_names(images: ImageSet) -> list[str] | None:
-    """The file each picture came from, or None where pictures have no names."""
+def read_file_names(images: ImageSet) -> list[str] | None:
+    """The file name of each image, or None where the images have no names."""
     if images.folder is None:
         return None
     return json.loads((images.folder / _NAMES).read_text(encoding="utf-8"))
 
 
-def check_room(size: int) -> None:
-    """Refuses to begin what the disk has no room for.
+def check_disk_space(size: int) -> None:
+    """Checks that `size` bytes fit on the disk of the cache.
 
     Raises:
-        GanvasError: naming both sizes.
+        GanvasError: they do not.
     """
     free = shutil.disk_usage(root()).free
     if size > free:
         raise GanvasError(
-            f"The decoded pictures need {size / 2**30:.2f} GiB; {root()} has {free / 2**30:.2f} GiB left.",
-            expected="room for all pictures, decoded",
-            fix="free some space, set GANVAS_CACHE to a larger disk, or ask for a smaller --resolution.",
+            f"The decoded images need {size / 2**30:.2f} GiB; {root()} has {free / 2**30:.2f} GiB left.",
+            expected="enough disk space for all decoded images",
+            fix="free some space, set GANVAS_CACHE to a larger disk, or use a smaller --resolution.",
         )
 
 
-def _describe(folder: Path, decoded: Decoded) -> None:
-    """Writes everything but the pixels; the time stamps are taken when the other files are finished."""
+def _write_metadata(folder: Path, decoded: Decoded) -> None:
+    """Writes everything but the pixels; meta.json comes last, because it records the times of the other files."""
     if decoded.labels is not None:
         np.save(folder / _LABELS, decoded.labels)
     (folder / _NAMES).write_text(json.dumps(decoded.names), encoding="utf-8")
@@ -189,32 +189,32 @@ def _describe(folder: Path, decoded: Decoded) -> None:
         "class_names": decoded.class_names,
         "skipped": decoded.skipped,
         "notes": decoded.notes,
-        "facts": decoded.facts,
-        "digests": {file: decoded.pixels if file == _PIXELS else _hash_file(folder / file) for file in files},
+        "metadata": decoded.metadata,
+        "digests": {file: decoded.pixel_digest if file == _PIXELS else _hash_file(folder / file) for file in files},
     }
     _write_meta(folder, meta)
 
 
 def _write_meta(folder: Path, meta: dict[str, Any]) -> None:
-    stamps = {file: _stamp(folder / file) for file in meta["digests"]}
+    stamps = {file: _file_stamp(folder / file) for file in meta["digests"]}
     content = {**meta, "stamps": stamps}
     write_json(folder / _META, {"content": content, "digest": _hash(json.dumps(content).encode())})
 
 
-def _trusted(name: str, folder: Path, *, thorough: bool) -> ImageSet | None:
-    """The set in `folder`, or None if it is not there or anything about it is wrong.
+def _load_if_valid(name: str, folder: Path, *, verify: bool) -> ImageSet | None:
+    """The data set in `folder`, or None if it is missing, damaged, or its files have other times.
 
-    With `thorough`, files whose time stamps have changed (a copied cache, say) are read through and compared.
+    With `verify`, files whose times differ (in a copied cache, say) are accepted if their digests match.
     """
     try:
-        told = json.loads((folder / _META).read_text(encoding="utf-8"))
-        meta = told["content"]
-        if told["digest"] != _hash(json.dumps(meta).encode()):
+        stored = json.loads((folder / _META).read_text(encoding="utf-8"))
+        meta = stored["content"]
+        if stored["digest"] != _hash(json.dumps(meta).encode()):
             return None
-        if {file: _stamp(folder / file) for file in meta["digests"]} != meta["stamps"]:
-            if not thorough or any(_hash_file(folder / file) != meta["digests"][file] for file in meta["digests"]):
+        if {file: _file_stamp(folder / file) for file in meta["digests"]} != meta["stamps"]:
+            if not verify or any(_hash_file(folder / file) != meta["digests"][file] for file in meta["digests"]):
                 return None
-            _write_meta(folder, {part: meta[part] for part in meta if part != "stamps"})
+            _write_meta(folder, {key: value for key, value in meta.items() if key != "stamps"})
         shape = tuple(meta["shape"])
         if os.path.getsize(folder / _PIXELS) != int(np.prod(shape)):
             return None
@@ -228,23 +228,23 @@ def _trusted(name: str, folder: Path, *, thorough: bool) -> ImageSet | None:
             meta["fingerprint"],
             tuple((file, reason) for file, reason in meta["skipped"]),
             tuple(meta["notes"]),
-            meta["facts"],
+            meta["metadata"],
             folder,
         )
     except (OSError, ValueError, KeyError, TypeError, GanvasError):
         return None
 
 
-def _stamp(path: Path) -> list[int]:
-    facts = path.stat()
-    return [facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns]
+def _file_stamp(path: Path) -> list[int]:
+    stat = path.stat()
+    return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
 
 
-def _unwritable(reason: str) -> GanvasError:
+def _unwritable_error(reason: str) -> GanvasError:
     return GanvasError(
-        f"The cache for decoded pictures, {root()}, cannot be written: {reason}.",
-        expected="a folder with room that this user may write to",
-        fix="set the environment variable GANVAS_CACHE to one.",
+        f"The cache for decoded images, {root()}, cannot be written: {reason}.",
+        expected="a writable folder with enough space",
+        fix="set the environment variable GANVAS_CACHE to such a folder.",
     )
 
 

@@ -1,4 +1,4 @@
-"""A folder of picture files, at any depth."""
+"""Reads a folder of image files, at any depth."""
 
 import os
 import stat
@@ -6,56 +6,56 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ganvas.data.forms import Pictures, Source, Unreadable
-from ganvas.data.listing import PICTURES, hidden, labelled, sort_out
+from ganvas.data.forms import ImageFiles, Source, Unreadable
+from ganvas.data.listing import IMAGE_SUFFIXES, is_hidden, list_images, sort_by_kind
 from ganvas.errors import GanvasError
 
 
 def source(path: Path, name: str, split: str) -> Source:
-    """Lists the folder; no picture is opened yet.
+    """The source for a folder: its files are listed, no image is opened yet.
 
     Raises:
         GanvasError: the folder cannot be read.
     """
-    stats, bad, special = _walk(path)
-    pictures, table, others = sort_out(stats)
+    stats, bad, special = _scan(path)
+    images, table, others = sort_by_kind(stats)
     others.update(special)
-    listed = [*pictures, table] if table else pictures
-    stamp = ["folder", split, [(_text(file), *stats[file]) for file in listed], bad, sorted(others.items())]
-    return Source(name, "a folder", stamp, lambda: _read(path, pictures, table, others, bad, split))
+    listed = [*images, table] if table else images
+    stamp = ["folder", split, [(_printable(file), *stats[file]) for file in listed], bad, sorted(others.items())]
+    return Source(name, "a folder", stamp, lambda: _read(path, images, table, others, bad, split))
 
 
 def _read(
     path: Path,
-    pictures: list[str],
+    images: list[str],
     table: str | None,
     others: Counter[str],
     bad: list[tuple[str, str]],
     split: str,
-) -> Pictures:
-    listing = labelled(pictures, table, lambda name: (path / name).read_bytes(), split=split, where=str(path))
+) -> ImageFiles:
+    listing = list_images(images, table, lambda name: (path / name).read_bytes(), split=split, where=str(path))
 
-    def open_picture(index: int) -> BinaryIO:
+    def open_image(index: int) -> BinaryIO:
         try:
             return open(path / listing.names[index], "rb")
         except OSError as error:
             raise Unreadable(f"cannot be opened: {error.strerror}") from error
 
-    return Pictures(
-        tuple(map(_text, listing.names)) if any(map(_strange, listing.names)) else listing.names,
-        open_picture,
+    return ImageFiles(
+        tuple(map(_printable, listing.names)) if any(map(_is_undecodable, listing.names)) else listing.names,
+        open_image,
         listing.labels,
-        tuple(map(_text, listing.class_names)),
+        tuple(map(_printable, listing.class_names)),
         listing.notes,
         listing.bad + tuple(bad),
         others,
     )
 
 
-def _walk(root: Path) -> tuple[dict[str, tuple[int, int, int]], list[tuple[str, str]], Counter[str]]:
+def _scan(root: Path) -> tuple[dict[str, tuple[int, int, int]], list[tuple[str, str]], Counter[str]]:
     """Relative path -> (size, mtime, ctime) of each file; the unreadable ones; the count of special files.
 
-    Each folder is visited once, however many links lead to it: so a loop of links ends.
+    Each folder is visited once, however many links lead to it, so cyclic links do no harm.
     """
     stats: dict[str, tuple[int, int, int]] = {}
     bad: list[tuple[str, str]] = []
@@ -65,43 +65,45 @@ def _walk(root: Path) -> tuple[dict[str, tuple[int, int, int]], list[tuple[str, 
     while waiting:
         folder, prefix = waiting.pop()
         try:
-            here = os.stat(folder)
-            if (here.st_dev, here.st_ino) in visited:
+            own = os.stat(folder)
+            if (own.st_dev, own.st_ino) in visited:
                 continue
-            visited.add((here.st_dev, here.st_ino))
-            with os.scandir(folder) as found:
-                entries = sorted(found, key=lambda entry: entry.name)
+            visited.add((own.st_dev, own.st_ino))
+            with os.scandir(folder) as scanned:
+                entries = sorted(scanned, key=lambda entry: entry.name)
         except OSError as error:
             if not prefix:
                 raise GanvasError(f"The folder {root} cannot be read: {error.strerror}.") from error
-            bad.append((_text(prefix), f"the folder cannot be read: {error.strerror}"))
+            bad.append((_printable(prefix), f"the folder cannot be read: {error.strerror}"))
             continue
-        deeper = []
+        subfolders = []
         for entry in entries:
             name = prefix + entry.name
-            if hidden([entry.name]):
+            if is_hidden([entry.name]):
                 continue
             try:
-                facts = entry.stat()
+                info = entry.stat()
             except OSError as error:
-                if Path(name).suffix.lower() in PICTURES:
-                    bad.append((_text(name), f"cannot be opened: {error.strerror}"))
+                if Path(name).suffix.lower() in IMAGE_SUFFIXES:
+                    bad.append((_printable(name), f"cannot be opened: {error.strerror}"))
                 continue
-            if stat.S_ISDIR(facts.st_mode):
-                deeper.append((entry.is_symlink(), Path(entry.path), name + "/"))
-            elif stat.S_ISREG(facts.st_mode):
-                stats[name] = facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns
+            if stat.S_ISDIR(info.st_mode):
+                subfolders.append((entry.is_symlink(), Path(entry.path), name + "/"))
+            elif stat.S_ISREG(info.st_mode):
+                stats[name] = info.st_size, info.st_mtime_ns, info.st_ctime_ns
             else:
-                special["(no ordinary file)"] += 1
-        deeper.sort(key=lambda item: (item[0], item[2]), reverse=True)  # popped from the end: true folders first
-        waiting += [(folder, name) for _, folder, name in deeper]
+                special["(not a regular file)"] += 1
+        subfolders.sort(
+            key=lambda item: (item[0], item[2]), reverse=True
+        )  # popped from the end: real folders before links
+        waiting += [(folder, name) for _, folder, name in subfolders]
     return stats, sorted(bad), special
 
 
-def _text(name: Any) -> str:
-    """A file name that can be printed and written as JSON, whatever bytes it has."""
+def _printable(name: Any) -> str:
+    """A file name that can be printed and written as JSON: bytes that are not UTF-8 are replaced."""
     return os.fsencode(name).decode("utf-8", "replace")
 
 
-def _strange(name: str) -> bool:
-    return not name.isascii() and _text(name) != name
+def _is_undecodable(name: str) -> bool:
+    return not name.isascii() and _printable(name) != name

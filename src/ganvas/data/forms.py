@@ -1,4 +1,4 @@
-"""What a reader hands over: a Source, which opens as Arrays (pixels already) or as Pictures (files)."""
+"""What every reader returns: a Source, which reads as ImageArrays (decoded pixels) or as ImageFiles (encoded files)."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,73 +10,73 @@ from ganvas.errors import GanvasError
 
 
 @dataclass(frozen=True)
-class Arrays:
-    """Pictures of one size that are numbers already."""
+class ImageArrays:
+    """Decoded images of one size."""
 
     count: int
     shape: tuple[int, int, int]
     """(channels, height, width)."""
 
     blocks: Callable[[], Iterator[np.ndarray]]
-    """Yields uint8 [n c h w], `count` pictures in all; raises GanvasError where the file is damaged."""
+    """Yields uint8 [n c h w], `count` images in all; raises GanvasError where the file is damaged."""
 
     labels: np.ndarray | None = None
     class_names: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    """JSON-able, for `ImageSet.facts`, where it adds to what the shape tells or replaces it."""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    """JSON-able; added to `ImageSet.metadata`, where it replaces entries derived from the shape."""
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """Encoded picture files, in their final order."""
+class ImageFiles:
+    """Encoded image files, in their final order."""
 
     names: Sequence[str]
     open: Callable[[int], BinaryIO]
-    """Opens file i for reading, seekable, from any thread. `Unreadable` tells why it cannot."""
+    """Opens file i for reading, seekable, from any thread; raises `Unreadable` if that fails."""
 
     labels: np.ndarray | None = None
     class_names: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     bad: tuple[tuple[str, str], ...] = ()
-    """(file, reason) of what is known to be unusable before any file is opened; these are not in `names`."""
+    """(file, reason) of files that are unusable for reasons known before opening; these are not in `names`."""
 
     ignored: Mapping[str, int] = field(default_factory=dict)
-    """How many files of each extension were passed over, because they are no pictures."""
+    """Number of files of each extension that were ignored because they are not images."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """Something that holds pictures: found and recognised, not yet read."""
+    """A data source whose format is recognised and which has not been read yet."""
 
     name: str
-    form: str
-    """For people: "a folder", "a zip", "IDX files"."""
+    format: str
+    """For messages: "a folder", "a zip", "IDX files"."""
 
     stamp: Any
-    """JSON-able; changes whenever the content may have changed. The cache is keyed by it."""
+    """JSON-able; changes whenever the content may have changed. Part of the key of the cache."""
 
-    read: Callable[[], Arrays | Pictures]
+    read: Callable[[], ImageArrays | ImageFiles]
     in_memory: bool = False
-    """Small and quick enough that no cache is worth its files."""
+    """Whether the source is so small that the cache is not used."""
 
 
 class Unreadable(Exception):
-    """One picture cannot be used; the message is the reason, in a person's words."""
+    """An image cannot be used; the message is the reason, for users."""
 
 
 class NoSplit(GanvasError):
-    """The source has no part of that name."""
+    """The source does not have the requested split."""
 
 
 def no_split(what: str, *, fix: str = "leave --split out.") -> NoSplit:
-    """The refusal of `--split test` for a source that has one part only."""
-    return NoSplit(f"{what} has no test split.", expected="a set that comes in two parts", fix=fix)
+    """The error for `--split test` where a source has a single split."""
+    return NoSplit(f"{what} has no test split.", expected="a data set with a train and a test split", fix=fix)
 
 
-def quoted(head: bytes) -> str:
-    """The first bytes of a file, for a message."""
+def describe_start(head: bytes) -> str:
+    """The first bytes of a file as a clause for a message: `it is empty` or `it begins with '<html>'`."""
     if not head:
-        return "is empty"
-    shown = head[:16].decode("latin-1")
-    return f"begins with {shown!r}"
+        return "it is empty"
+    text = head[:16].decode("latin-1")
+    return f"it begins with {text!r}"

@@ -1,4 +1,4 @@
-"""Named sets, through Hugging Face `datasets`: the only reader that touches the network."""
+"""Reads data sets of the Hugging Face hub through the package `datasets`: the only reader that uses the network."""
 
 import io
 import re
@@ -7,79 +7,81 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from ganvas.data.forms import Pictures, Source, Unreadable, no_split
-from ganvas.data.listing import named_classes
+from ganvas.data.forms import ImageFiles, Source, Unreadable, no_split
+from ganvas.data.listing import normalise_labels
 from ganvas.errors import GanvasError
 
-NAMED = {
+NAMED_SETS = {
     "mnist": "ylecun/mnist",
     "fashion-mnist": "zalando-datasets/fashion_mnist",
     "cifar10": "uoft-cs/cifar10",
     "celeba": "flwrlabs/celeba",
 }
-_LOCAL_FORMS = "an IDX folder, CIFAR-10's archive, a zip, a folder"
+_LOCAL_SOURCES = "an IDX folder, CIFAR-10's archive, a zip, a folder"
 
 
-def source(asked: str, split: str) -> Source:
-    """`mnist` and its like, or `hf:owner/name[:config]`; downloads what is not in the hub's own cache yet.
+def source(requested: str, split: str) -> Source:
+    """The source for `mnist` and its like, or `hf:owner/name[:config]`; downloads what the hub's own cache lacks.
 
     Raises:
-        GanvasError: `datasets` is not installed, the hub cannot be reached, or it has no such set or split.
+        GanvasError: `datasets` is not installed, the hub cannot be reached, or it has no such data set or split.
     """
-    repository, _, config = NAMED.get(asked, asked.removeprefix("hf:")).partition(":")
+    repository, _, config = NAMED_SETS.get(requested, requested.removeprefix("hf:")).partition(":")
     if not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", repository):
-        raise GanvasError(f"{asked!r} is no name on the hub.", expected="hf:owner/name or hf:owner/name:config")
-    table = _loaded(asked, repository, config or None, split)
-    name = asked if asked in NAMED else "-".join(part for part in (repository.rpartition("/")[2], config) if part)
+        raise GanvasError(f"{requested!r} is not a valid hub name.", expected="hf:owner/name or hf:owner/name:config")
+    table = _load_dataset(requested, repository, config or None, split)
+    name = requested
+    if requested not in NAMED_SETS:
+        name = "-".join(part for part in (repository.rpartition("/")[2], config) if part)
     stamp = ["hub", repository, config, split, str(getattr(table, "_fingerprint", "")), len(table)]
-    return Source(name, "a set from the hub", stamp, lambda: _read(table, asked))
+    return Source(name, "a data set from the hub", stamp, lambda: _read(table, requested))
 
 
-def _loaded(asked: str, repository: str, config: str | None, split: str) -> Any:
+def _load_dataset(requested: str, repository: str, config: str | None, split: str) -> Any:
     try:
         import datasets  # type: ignore[import-not-found]
     except ImportError as error:
         raise GanvasError(
-            f"{asked} comes from the Hugging Face hub, and the package for it is not installed.",
-            expected="the extra `hub`",
-            fix=f"pip install 'ganvas[hub]', or give a path: {_LOCAL_FORMS}.",
+            f"{requested} comes from the Hugging Face hub, and the package `datasets` is not installed.",
+            expected="the packages of the extra `hub`",
+            fix=f"pip install 'ganvas[hub]', or give a path: {_LOCAL_SOURCES}.",
         ) from error
     try:
         return datasets.load_dataset(repository, config, split=split)
-    except Exception as error:  # `datasets` lets through whatever its many storage and network layers raise
-        told = (str(error).splitlines() or [""])[0][:300] or type(error).__name__
-        if isinstance(error, ValueError) and "split" in told.lower():
-            raise no_split(asked) from error if split == "test" else GanvasError(f"{asked}: {told}")
+    except Exception as error:  # `datasets` passes on any error of its storage and network layers
+        message = (str(error).splitlines() or [""])[0][:300] or type(error).__name__
+        if isinstance(error, ValueError) and "split" in message.lower():
+            raise no_split(requested) from error if split == "test" else GanvasError(f"{requested}: {message}")
         if "DatasetNotFound" in type(error).__name__:
             raise GanvasError(
-                f"The hub has no set {repository} that you may read.",
+                f"The hub has no data set {repository} that you may read.",
                 expected="hf:owner/name[:config]",
-                fix=f"compare the name with its page on huggingface.co, or give a path: {_LOCAL_FORMS}.",
+                fix=f"compare the name with its page on huggingface.co, or give a path: {_LOCAL_SOURCES}.",
             ) from error
-        if isinstance(error, ValueError) and "config" in told.lower():
-            raise GanvasError(f"{asked}: {told}", expected=f"hf:{repository}:config") from error
+        if isinstance(error, ValueError) and "config" in message.lower():
+            raise GanvasError(f"{requested}: {message}", expected=f"hf:{repository}:config") from error
         raise GanvasError(
-            f"{asked} could not be had from the Hugging Face hub: {told}",
-            expected="a connection, or a copy in the hub's own cache",
-            fix=f"connect and try again, or give a path: {_LOCAL_FORMS}.",
+            f"{requested} could not be loaded from the Hugging Face hub: {message}",
+            expected="a network connection, or a copy in the hub's own cache",
+            fix=f"check the connection and try again, or give a path: {_LOCAL_SOURCES}.",
         ) from error
 
 
-def _read(table: Any, asked: str) -> Pictures:
+def _read(table: Any, requested: str) -> ImageFiles:
     import datasets  # type: ignore[import-not-found]
 
     features = table.features
     columns = [name for name, feature in features.items() if isinstance(feature, datasets.Image)]
     if not columns:
         raise GanvasError(
-            f"{asked} has no column of pictures: {', '.join(features)}.",
-            expected="a set with an image column",
+            f"{requested} has no column of images: {', '.join(features)}.",
+            expected="a data set with an image column",
         )
     column = "image" if "image" in columns else columns[0]
     rows = table.cast_column(column, datasets.Image(decode=False))
-    labels, names, notes = _labels(table, asked, datasets.ClassLabel)
+    labels, names, notes = _find_labels(table, requested, datasets.ClassLabel)
 
-    def open_picture(index: int) -> BinaryIO:
+    def open_image(index: int) -> BinaryIO:
         cell = rows[index][column]
         if not cell or not (cell.get("bytes") or cell.get("path")):
             raise Unreadable("an empty cell")
@@ -90,28 +92,30 @@ def _read(table: Any, asked: str) -> Pictures:
         except OSError as error:
             raise Unreadable(f"cannot be opened: {error.strerror}") from error
 
-    return Pictures(_Rows(len(rows)), open_picture, labels, names, notes)
+    return ImageFiles(_RowNames(len(rows)), open_image, labels, names, notes)
 
 
-def _labels(table: Any, asked: str, kind: type) -> tuple[np.ndarray | None, tuple[str, ...], tuple[str, ...]]:
+def _find_labels(
+    table: Any, requested: str, label_type: type
+) -> tuple[np.ndarray | None, tuple[str, ...], tuple[str, ...]]:
     features = table.features
-    columns = [name for name, feature in features.items() if isinstance(feature, kind)]
+    columns = [name for name, feature in features.items() if isinstance(feature, label_type)]
     columns += [name for name in ("label", "labels") if name in features and name not in columns]
     for column in columns:
         feature = features[column]
         values = table[column]
         try:
             numbers = np.asarray(list(values))
-        except ValueError:  # lists of unequal length: several labels for each picture
+        except ValueError:  # lists of unequal length: several labels per image
             continue
         if numbers.ndim != 1 or numbers.dtype.kind not in "iu" or (len(numbers) and numbers.min() < 0):
-            continue  # unlabelled test sets carry -1
-        return named_classes(numbers, getattr(feature, "names", None), f"{asked}: {column}")
+            continue  # unlabelled test splits have -1
+        return normalise_labels(numbers, getattr(feature, "names", None), f"{requested}: {column}")
     return None, (), ()
 
 
-class _Rows(Sequence[str]):
-    """The hub's pictures have numbers rather than names."""
+class _RowNames(Sequence[str]):
+    """Stands in for file names: the images of the hub only have row numbers."""
 
     def __init__(self, count: int) -> None:
         self._count = count

@@ -1,4 +1,4 @@
-"""ImageSet: pictures that have been decoded, and all that is known about them."""
+"""ImageSet: decoded images with their labels and metadata."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,10 +10,10 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
-    """A whole set of pictures of one size, ready to be drawn from."""
+    """A data set of decoded images of one size."""
 
     name: str
-    """Short and safe in a file name, such as `mnist` or `kaokore-faces-128`."""
+    """Short, and safe in a file name, such as `mnist` or `kaokore-faces-128`."""
 
     images: np.ndarray
     """uint8 [N C H W] in 0..255, C 1, 3 or 4, read-only: a memory map of the cache, or an array in memory."""
@@ -25,19 +25,19 @@ class ImageSet:
     """One for each class; empty without labels."""
 
     fingerprint: str
-    """Hexadecimal digest of pixels, shape, labels and class names: equal for equal data, wherever from."""
+    """SHA-256 of pixels, shape, labels and class names, hexadecimal: equal for equal data of any source."""
 
     skipped: tuple[tuple[str, str], ...] = ()
     """(file, reason) of each file that could not be used."""
 
     notes: tuple[str, ...] = ()
-    """What was decided for the user, a sentence each."""
+    """What was decided automatically, a sentence each."""
 
     facts: Mapping[str, Any] = field(default_factory=dict)
-    """What was seen while decoding, JSON-able: `form`, `sizes`, `modes`, `ignored`, `misnamed`."""
+    """JSON-able properties of the source: `format`, `sizes`, `colour_modes`, `ignored`, `misnamed`."""
 
     folder: Path | None = None
-    """Where the cache keeps it, or None for a set in memory."""
+    """The folder in the cache, or None for a data set in memory."""
 
     def __len__(self) -> int:
         return len(self.images)
@@ -49,7 +49,7 @@ class ImageSet:
 
     @property
     def channels(self) -> int:
-        """1 grey, 3 colour, 4 colour with transparency."""
+        """1 grey, 3 RGB, 4 RGBA."""
         return self.images.shape[1]
 
     @property

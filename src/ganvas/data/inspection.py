@@ -1,4 +1,4 @@
-"""The data doctor: what is in a set, and what is wrong with it, by name."""
+"""`ganvas data`: describes a data set and lists its problems, file by file."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -7,62 +7,62 @@ from typing import Any
 
 import numpy as np
 
-from ganvas.data.cache import file_names
+from ganvas.data.cache import read_file_names
 from ganvas.data.imageset import ImageSet
 from ganvas.data.options import PictureOptions
-from ganvas.data.sources import open_set
+from ganvas.data.sources import open_image_set
 
-_IMBALANCE = 10
-_FEW = 200
-_DUPLICATES = 0.01
-_BLOCK = 2**25  # bytes looked at at once
-_ROWS = 12  # of a long list that is printed; --json has them all
+_MAX_IMBALANCE = 10
+_MIN_IMAGES = 200
+_MAX_DUPLICATES = 0.01
+_BLOCK_BYTES = 2**25  # bytes compared at a time
+_MAX_ROWS = 12  # rows of a long list that are printed; --json has them all
 
 
 @dataclass(frozen=True)
-class Report:
-    """What `ganvas data` tells of a set. Pictures are described as they would be trained."""
+class DataReport:
+    """The report of `ganvas data`; count, resolution and channels are those that training would use."""
 
     name: str
     source: str
-    form: str
+    format: str
     count: int
     resolution: tuple[int, int]
     """(H, W)."""
     channels: int
-    sizes: dict[str, int]
-    """Original sizes, as HxW, the most frequent first."""
-    modes: dict[str, int]
-    """Original kinds of picture by Pillow's names: L grey, RGB, P palette, CMYK …"""
-    classes: dict[str, int]
-    """How many pictures each class has; empty without labels."""
-    duplicates: tuple[tuple[str, ...], ...]
-    """Groups of pictures that are equal in every pixel."""
-    blank: tuple[str, ...]
-    """Pictures of a single colour."""
-    bad: tuple[tuple[str, str], ...]
+    original_sizes: dict[str, int]
+    """Number of images of each original size, HxW, the most frequent first."""
+    colour_modes: dict[str, int]
+    """Number of images of each original colour mode, by Pillow's names: L grey, RGB, P palette, CMYK …"""
+    class_counts: dict[str, int]
+    """Number of images of each class; empty without labels."""
+    duplicate_groups: tuple[tuple[str, ...], ...]
+    """Groups of images with identical pixels."""
+    blank_images: tuple[str, ...]
+    """Images of a single colour."""
+    bad_files: tuple[tuple[str, str], ...]
     """(file, reason) of files that cannot be used."""
-    ignored: dict[str, int]
-    """How many files of each extension are no pictures."""
-    misnamed: tuple[tuple[str, str], ...]
-    """(file, what it is) of pictures whose extension says something else."""
+    ignored_files: dict[str, int]
+    """Number of files of each extension that are not images."""
+    misnamed_files: tuple[tuple[str, str], ...]
+    """(file, what it is) of images whose extension names another format."""
     fingerprint: str
     notes: tuple[str, ...]
-    """What was decided for the user."""
-    wrong: tuple[str, ...]
-    """What is wrong or worth knowing, a sentence each, the gravest first."""
+    """What was decided automatically, a sentence each."""
+    warnings: tuple[str, ...]
+    """Problems, a sentence each, the most severe first."""
 
     @property
-    def redundant(self) -> int:
-        """How many pictures could go without losing any."""
-        return sum(len(group) - 1 for group in self.duplicates)
+    def duplicate_count(self) -> int:
+        """Number of images that are copies of an earlier one."""
+        return sum(len(group) - 1 for group in self.duplicate_groups)
 
     def to_json(self) -> dict[str, Any]:
-        """Everything, as plain values for `json.dumps`."""
-        return {**asdict(self), "redundant": self.redundant}
+        """All fields as plain values for `json.dumps`."""
+        return {**asdict(self), "duplicate_count": self.duplicate_count}
 
     def render(self) -> Any:
-        """A rich renderable: a table of what is there, and the list of what is wrong."""
+        """A rich renderable: a table of the properties, then the notes and the warnings."""
         from rich.console import Group
         from rich.table import Table
         from rich.text import Text
@@ -72,135 +72,142 @@ class Report:
         table.add_column()
         for title, value in self._rows():
             table.add_row(title, Text(value))
-        told = [Text(f"• {sentence}") for sentence in self.notes]
-        wrong = [Text(f"! {sentence}", style="yellow") for sentence in self.wrong]
-        return Group(table, *told, *(wrong or [Text("Nothing is wrong.", style="green")]))
+        notes = [Text(f"• {sentence}") for sentence in self.notes]
+        warnings = [Text(f"! {sentence}", style="yellow") for sentence in self.warnings]
+        return Group(table, *notes, *(warnings or [Text("No problems found.", style="green")]))
 
     def _rows(self) -> list[tuple[str, str]]:
         height, width = self.resolution
-        kind = {1: "grey (1 channel)", 3: "colour (3 channels)", 4: "colour and transparency (4 channels)"}
-        rows = [("source", f"{self.source} ({self.form})"), ("pictures", f"{self.count:,}")]
+        colours = {1: "grey (1 channel)", 3: "RGB (3 channels)", 4: "RGBA (4 channels)"}
+        rows = [("source", f"{self.source} ({self.format})"), ("images", f"{self.count:,}")]
         if self.count:
-            rows.append(("trained as", f"{height}x{width}, {kind[self.channels]}"))
-        rows.append(("original sizes", _counts(self.sizes)))
-        rows.append(("kinds", _counts(self.modes)))
-        rows.append(("classes", _counts(self.classes) if self.classes else "none"))
-        rows.append(("exact duplicates", f"{self.redundant:,}"))
-        rows.append(("blank", f"{len(self.blank):,}"))
-        rows.append(("bad files", f"{len(self.bad):,}"))
-        if self.ignored:
-            rows.append(("ignored files", _counts(self.ignored)))
+            rows.append(("trained as", f"{height}x{width}, {colours[self.channels]}"))
+            rows.append(("original sizes, HxW", _format_counts(self.original_sizes)))
+            rows.append(("original colour modes", _format_counts(self.colour_modes)))
+        rows.append(("classes", _format_counts(self.class_counts) if self.class_counts else "none"))
+        rows.append(("exact duplicates", f"{self.duplicate_count:,}"))
+        rows.append(("blank images", f"{len(self.blank_images):,}"))
+        rows.append(("bad files", f"{len(self.bad_files):,}"))
+        if self.ignored_files:
+            rows.append(("ignored files", _format_counts(self.ignored_files)))
         return rows
 
 
-def inspect(options: PictureOptions, *, progress: bool = True) -> Report:
-    """Looks at a whole set; lists bad files however many there are.
+def inspect(options: PictureOptions, *, progress: bool = True) -> DataReport:
+    """Reads a whole data set and reports its properties and problems; bad files are listed however many there are.
 
     Raises:
-        GanvasError: there is no such source, or it holds no picture files at all.
+        GanvasError: there is no such source, or it contains no image files at all.
     """
-    images = open_set(options, progress=progress, strict=False)
-    names = file_names(images)
-    duplicates, blank = _look(images, lambda index: names[index] if names else f"picture {index}")
-    report = Report(
+    images = open_image_set(options, progress=progress, strict=False)
+    names = read_file_names(images)
+    duplicates, blank = _find_duplicates_and_blanks(images, lambda index: names[index] if names else f"image {index}")
+    report = DataReport(
         name=images.name,
         source=options.source,
-        form=images.facts["form"],
+        format=images.facts["form"],
         count=len(images),
         resolution=images.resolution,
         channels=images.channels,
-        sizes=dict(images.facts["sizes"]),
-        modes=dict(images.facts["modes"]),
-        classes=_classes(images),
-        duplicates=duplicates,
-        blank=blank,
-        bad=images.skipped,
-        ignored=dict(images.facts["ignored"]),
-        misnamed=tuple((name, kind) for name, kind in images.facts["misnamed"]),
+        original_sizes=dict(images.facts["sizes"]),
+        colour_modes=dict(images.facts["colour_modes"]),
+        class_counts=_count_classes(images),
+        duplicate_groups=duplicates,
+        blank_images=blank,
+        bad_files=images.skipped,
+        ignored_files=dict(images.facts["ignored"]),
+        misnamed_files=tuple((name, actual) for name, actual in images.facts["misnamed"]),
         fingerprint=images.fingerprint,
         notes=images.notes,
-        wrong=(),
+        warnings=(),
     )
-    return replace(report, wrong=tuple(_wrong(report, options)))
+    return replace(report, warnings=tuple(_find_problems(report, options)))
 
 
-def _look(images: ImageSet, named: Callable[[int], str]) -> tuple[tuple[tuple[str, ...], ...], tuple[str, ...]]:
-    """Groups of equal pictures, and the pictures of a single colour."""
+def _find_duplicates_and_blanks(
+    images: ImageSet, name_of: Callable[[int], str]
+) -> tuple[tuple[tuple[str, ...], ...], tuple[str, ...]]:
+    """The names of groups of identical images, and of the images of a single colour."""
     first: dict[bytes, int] = {}
     groups: dict[int, list[int]] = {}
     blank: list[str] = []
     count = len(images)
     flat = np.asarray(images.images).reshape(count, images.channels, -1) if count else np.empty((0, 1, 1), np.uint8)
-    step = max(1, _BLOCK // max(1, images.images[0].nbytes if count else 1))
+    step = max(1, _BLOCK_BYTES // max(1, images.images[0].nbytes if count else 1))
     for begin in range(0, count, step):
         block = flat[begin : begin + step]
-        even = (block.max(axis=2) == block.min(axis=2)).all(axis=1)
-        blank += [named(begin + int(index)) for index in np.flatnonzero(even)]
+        blank_here = (block.max(axis=2) == block.min(axis=2)).all(axis=1)
+        blank += [name_of(begin + int(index)) for index in np.flatnonzero(blank_here)]
         for index, pixels in enumerate(block, begin):
-            known = first.setdefault(hashlib.blake2b(pixels.data, digest_size=16).digest(), index)
-            if known != index:
-                groups.setdefault(known, [known]).append(index)
-    return tuple(tuple(named(index) for index in group) for group in groups.values()), tuple(blank)
+            original = first.setdefault(hashlib.blake2b(pixels.data, digest_size=16).digest(), index)
+            if original != index:
+                groups.setdefault(original, [original]).append(index)
+    return tuple(tuple(name_of(index) for index in group) for group in groups.values()), tuple(blank)
 
 
-def _classes(images: ImageSet) -> dict[str, int]:
+def _count_classes(images: ImageSet) -> dict[str, int]:
     if images.labels is None:
         return {}
     counts = np.bincount(images.labels, minlength=images.classes)
     return {name: int(count) for name, count in zip(images.class_names, counts, strict=True)}
 
 
-def _wrong(report: Report, options: PictureOptions) -> list[str]:
-    found = []
-    total = report.count + len(report.bad)
-    if report.bad:
-        share = len(report.bad) / total
-        refused = "; `train` refuses the set (--max-bad)" if share > options.max_bad or not report.count else ""
-        found.append(f"Bad files: {len(report.bad)} of {total} ({share:.1%}){refused}.{_listed(report.bad)}")
+def _find_problems(report: DataReport, options: PictureOptions) -> list[str]:
+    problems = []
+    total = report.count + len(report.bad_files)
+    if report.bad_files:
+        share = len(report.bad_files) / total
+        refused = "; training refuses this data set (--max-bad)" if share > options.max_bad or not report.count else ""
+        problems.append(
+            f"Bad files: {len(report.bad_files)} of {total} ({share:.1%}){refused}.{_format_rows(report.bad_files)}"
+        )
     if not report.count:
-        return found
-    if report.count < _FEW:
-        found.append(f"Few pictures: {report.count}. A GAN learns so few by heart; several thousand are better.")
-    present = {name: count for name, count in report.classes.items() if count}
-    if len(report.classes) == 1:
-        found.append("There is one class only, so the set cannot be trained as conditional.")
-    if empty := [name for name in report.classes if name not in present]:
-        found.append(f"Classes without a picture: {len(empty)} ({_some(empty)}).")
-    if present and max(present.values()) > _IMBALANCE * min(present.values()):
+        return problems
+    if report.count < _MIN_IMAGES:
+        problems.append(f"Few images: {report.count}. A GAN memorises so few; several thousand are better.")
+    present = {name: count for name, count in report.class_counts.items() if count}
+    if len(report.class_counts) == 1:
+        problems.append("There is only one class, so --conditional cannot be used.")
+    if empty := [name for name in report.class_counts if name not in present]:
+        problems.append(f"Classes without images: {len(empty)} ({_format_names(empty)}).")
+    if present and max(present.values()) > _MAX_IMBALANCE * min(present.values()):
         most, least = max(present, key=present.__getitem__), min(present, key=present.__getitem__)
-        found.append(f"The classes are out of balance: {most} has {present[most]} pictures, {least} {present[least]}.")
-    if report.redundant > _DUPLICATES * report.count:
+        problems.append(f"The classes are imbalanced: {most} has {present[most]} images, {least} has {present[least]}.")
+    if report.duplicate_count > _MAX_DUPLICATES * report.count:
         groups = [
-            (group[0], f"equal to {', '.join(group[1:4])}{' …' if len(group) > 4 else ''}")
-            for group in report.duplicates
+            (group[0], f"identical to {', '.join(group[1:4])}{' …' if len(group) > 4 else ''}")
+            for group in report.duplicate_groups
         ]
-        found.append(f"Exact duplicates of other pictures: {report.redundant}.{_listed(groups)}")
-    if report.blank:
-        found.append(f"Blank, of a single colour: {len(report.blank)} ({_some(report.blank)}).")
-    if small := _smaller(report):
+        problems.append(f"Exact duplicates of other images: {report.duplicate_count}.{_format_rows(groups)}")
+    if report.blank_images:
+        problems.append(
+            f"Blank images, of a single colour: {len(report.blank_images)} ({_format_names(report.blank_images)})."
+        )
+    if small := _count_enlarged(report):
         height, width = report.resolution
-        found.append(f"Smaller than {height}x{width}, and so enlarged: {small}.")
-    if report.misnamed:
-        found.append(f"Not what the extension says: {len(report.misnamed)}.{_listed(report.misnamed)}")
-    return found
+        problems.append(f"Images smaller than {height}x{width}, which are enlarged: {small}.")
+    if report.misnamed_files:
+        rows = _format_rows(report.misnamed_files)
+        problems.append(f"Files whose extension names another format: {len(report.misnamed_files)}.{rows}")
+    return problems
 
 
-def _smaller(report: Report) -> int:
+def _count_enlarged(report: DataReport) -> int:
     height, width = report.resolution
-    sides = [(*map(int, size.split("x")), count) for size, count in report.sizes.items()]
+    sides = [(*map(int, size.split("x")), count) for size, count in report.original_sizes.items()]
     return sum(count for high, wide, count in sides if high < height or wide < width)
 
 
-def _listed(rows: Any) -> str:
-    lines = [f"\n    {name}: {reason}" for name, reason in rows[:_ROWS]]
-    more = f"\n    and {len(rows) - _ROWS} more" if len(rows) > _ROWS else ""
+def _format_rows(rows: Any) -> str:
+    lines = [f"\n    {name}: {reason}" for name, reason in rows[:_MAX_ROWS]]
+    more = f"\n    and {len(rows) - _MAX_ROWS} more" if len(rows) > _MAX_ROWS else ""
     return "".join(lines) + more
 
 
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:_ROWS]) + (", …" if len(names) > _ROWS else "")
+def _format_names(names: Sequence[str]) -> str:
+    return ", ".join(names[:_MAX_ROWS]) + (", …" if len(names) > _MAX_ROWS else "")
 
 
-def _counts(counts: dict[str, int]) -> str:
-    shown = [f"{name} ({count:,})" for name, count in list(counts.items())[:_ROWS]]
-    return ", ".join(shown) + (f" and {len(counts) - _ROWS} more" if len(counts) > _ROWS else "")
+def _format_counts(counts: dict[str, int]) -> str:
+    parts = [f"{name} ({count:,})" for name, count in list(counts.items())[:_MAX_ROWS]]
+    return ", ".join(parts) + (f" and {len(counts) - _MAX_ROWS} more" if len(counts) > _MAX_ROWS else "")

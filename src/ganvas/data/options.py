@@ -1,4 +1,4 @@
-"""What the user may ask of their pictures. Imports nothing heavy: the command line reads this file."""
+"""The options of data loading. Imports nothing heavy, because the command line reads this file."""
 
 import re
 from dataclasses import dataclass
@@ -6,40 +6,40 @@ from typing import Literal
 
 from ganvas.errors import GanvasError
 
-LEAST_SIDE = 8
+MIN_SIDE = 8
 """The smallest height or width, in pixels, that a network can be built for."""
 
-LARGEST_SIDE = 8192
+MAX_SIDE = 8192
 
 
 @dataclass(frozen=True)
 class PictureOptions:
-    """Where the pictures come from, and how they are brought to one size and one number of channels.
+    """Which images to load, and how to convert them to one size and number of channels.
 
     Raises:
-        GanvasError: a resolution that cannot be read or is under 8, or a `max_bad` outside 0..1.
+        GanvasError: an option is out of range.
     """
 
     source: str
     """A folder, a zip, IDX or CIFAR-10 files, .npz/.npy, `digits`, `mnist`, `fashion-mnist`, `cifar10`,
-    `celeba`, `hf:owner/name[:config]`, or StackedMNIST: `stacked-mnist`, of the hub's digits, or
-    `stacked-mnist:PATH`, of any grey digits in ten classes. An existing path wins over a name."""
+    `celeba`, `hf:owner/name[:config]`, or StackedMNIST: `stacked-mnist`, made of the hub's digits, or
+    `stacked-mnist:PATH`, made of any grey digits in ten classes. An existing path takes precedence over a name."""
 
     split: Literal["train", "test"] = "train"
-    """Which part of a set that has two."""
+    """Which part of a data set that has two."""
 
     resolution: str | None = None
-    """`64`, or height x width such as `48x64`. Left out: the pictures' own size if they share one of 8..256
-    pixels a side, otherwise a square power of two, at most 64."""
+    """`64`, or height x width such as `48x64`. By default the size of the images if they all have the same, of 8..256
+    pixels a side; otherwise a square whose side is a power of two, at most 64."""
 
     channels: Literal[1, 3, 4] | None = None
-    """1 grey, 3 colour, 4 colour with transparency. Left out: decided from the data."""
+    """1 grey, 3 RGB, 4 RGBA. By default decided from the data."""
 
     fit: Literal["crop", "pad", "stretch"] = "crop"
-    """How a picture of another shape fills the resolution: cut the middle out, add bars, or distort."""
+    """How an image of another aspect ratio is resized: cut the centre out, add bars, or distort."""
 
     max_bad: float = 0.05
-    """The fraction of unreadable files above which the set is refused."""
+    """The fraction of bad files above which the data set is refused."""
 
     def __post_init__(self) -> None:
         self.size()
@@ -47,19 +47,19 @@ class PictureOptions:
             raise GanvasError(
                 f"--max-bad is {self.max_bad}.",
                 expected="a fraction of the files, from 0 to 1",
-                fix="0.05 accepts 5 % of unreadable files.",
+                fix="0.05, for example, accepts 5 % of bad files.",
             )
-        for knob, value, allowed in (
+        for flag, value, allowed in (
             ("--split", self.split, ("train", "test")),
             ("--channels", self.channels, (None, 1, 3, 4)),
             ("--fit", self.fit, ("crop", "pad", "stretch")),
         ):
             if value not in allowed:
                 names = ", ".join(str(choice) for choice in allowed if choice is not None)
-                raise GanvasError(f"{knob} is {value!r}.", expected=f"one of {names}")
+                raise GanvasError(f"{flag} is {value!r}.", expected=f"one of {names}")
 
     def size(self) -> tuple[int, int] | None:
-        """The asked (height, width), or None when it is left to the data."""
+        """`resolution` as (height, width); None if it is decided from the data."""
         if self.resolution is None:
             return None
         match = re.fullmatch(r"\s*(\d{1,6})(?:\s*[xX×]\s*(\d{1,6}))?\s*", str(self.resolution))
@@ -71,9 +71,9 @@ class PictureOptions:
             )
         height = int(match[1])
         width = int(match[2] or height)
-        if min(height, width) < LEAST_SIDE or max(height, width) > LARGEST_SIDE:
+        if min(height, width) < MIN_SIDE or max(height, width) > MAX_SIDE:
             raise GanvasError(
-                f"--resolution {self.resolution} cannot be trained.",
-                expected=f"a height and a width from {LEAST_SIDE} to {LARGEST_SIDE} pixels",
+                f"--resolution {self.resolution} is out of range.",
+                expected=f"a height and a width from {MIN_SIDE} to {MAX_SIDE} pixels",
             )
         return height, width

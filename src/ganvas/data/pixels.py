@@ -1,4 +1,4 @@
-"""The only place where pixels become floats, and floats pixels."""
+"""The only conversions between uint8 pixels and floats in [-1, 1]."""
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ def to_unit(images: Tensor) -> Tensor:
 
 
 def to_uint8(images: Tensor) -> Tensor:
-    """float [n c h w], nominally in [-1, 1] -> uint8 [n c h w]; rounds to nearest, clips what lies outside.
+    """float [n c h w], nominally in [-1, 1] -> uint8 [n c h w]; rounds to nearest, clamps values outside.
 
     `to_uint8(to_unit(x)) == x` for every uint8 x.
     """

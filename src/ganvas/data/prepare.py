@@ -1,6 +1,6 @@
-"""Pictures of any kind -> one stream of uint8 [C H W] of one size: a look at all of them, then the decoding.
+"""Converts images of any kind to a stream of uint8 [C H W] of one size: scans all headers, then decodes.
 
-Memory stays bounded whatever the size of the set: a few chunks are in flight, only counts are collected.
+Memory stays bounded whatever the size of the data set: only a few chunks are in flight, and only counts are collected.
 """
 
 import os
@@ -14,25 +14,25 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ganvas.data.decode import Header, decode, header, is_transparent, refit
-from ganvas.data.forms import Arrays, Pictures, Unreadable
-from ganvas.data.options import LEAST_SIDE, PictureOptions
+from ganvas.data.decode import Header, decode, header, is_transparent, resize_array
+from ganvas.data.forms import ImageArrays, ImageFiles, Unreadable
+from ganvas.data.options import MIN_SIDE, PictureOptions
 from ganvas.data.progress import bar
 from ganvas.errors import GanvasError
 
-_CHUNK = 32  # pictures per task: enough to hide the cost of handing them over
-_LOOKED_AT = 64  # pictures with an alpha channel that are looked at for true transparency
-_KEPT_ROWS = 1000  # of a histogram
-_OWN_SIZE = range(LEAST_SIDE, 257)  # a common size within this is kept
-_GUESSED_SIDE = 64
+_CHUNK_SIZE = 32  # images per task, enough to hide the overhead of a task
+_ALPHA_SAMPLES = 64  # images with an alpha channel that are decoded to see whether any pixel is transparent
+_MAX_HISTOGRAM_ROWS = 1000  # rows of a histogram that are kept
+_KEPT_SIDES = range(MIN_SIDE, 257)  # a size that all images have is kept if its sides are in this range
+_MAX_DEFAULT_SIDE = 64
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 
 @dataclass
-class Survey:
-    """What a look at every header has shown."""
+class HeaderScan:
+    """The headers of all images, summarised."""
 
     sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
     modes: Counter[str] = field(default_factory=Counter)
@@ -42,22 +42,22 @@ class Survey:
     misnamed: list[tuple[str, str]] = field(default_factory=list)
 
     @property
-    def good(self) -> int:
+    def readable(self) -> int:
         return sum(self.sizes.values())
 
-    def facts(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """JSON-able histograms, the most frequent rows first."""
         return {
-            "sizes": {f"{height}x{width}": n for (height, width), n in self.sizes.most_common(_KEPT_ROWS)},
+            "sizes": {f"{height}x{width}": n for (height, width), n in self.sizes.most_common(_MAX_HISTOGRAM_ROWS)},
             "distinct_sizes": len(self.sizes),
-            "modes": dict(self.modes.most_common()),
+            "colour_modes": dict(self.modes.most_common()),
             "misnamed": self.misnamed,
         }
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What every picture will be brought to, and the sentences that tell the user why."""
+class TargetFormat:
+    """The format that every image is converted to, with notes for the user."""
 
     channels: int
     size: tuple[int, int]
@@ -65,95 +65,95 @@ class Plan:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Pillow's warnings about single files would drown the terminal: each bad file is named by us instead."""
+def ignore_warnings() -> Iterator[None]:
+    """Silences Pillow's warnings: bad files are reported one by one elsewhere."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
-def survey(pictures: Pictures, *, progress: bool) -> Survey:
-    """Reads the header of every picture; none is decoded."""
-    seen = Survey()
+def scan_headers(images: ImageFiles, *, progress: bool) -> HeaderScan:
+    """Reads the header of every image; none is decoded."""
+    scan = HeaderScan()
 
-    def look(indices: range) -> list[Header | str]:
-        return [_attempt(lambda file, at=index: header(file, pictures.names[at]), pictures, index) for index in indices]
+    def read(indices: range) -> list[Header | str]:
+        return [_try_image(lambda file, at=index: header(file, images.names[at]), images, index) for index in indices]
 
-    with quiet(), bar("looking at the pictures", len(pictures.names), shown=progress) as advance:
-        for indices, found in in_order(look, _chunks(len(pictures.names))):
+    with ignore_warnings(), bar("scanning the images", len(images.names), shown=progress) as advance:
+        for indices, found in map_in_order(read, _chunks(len(images.names))):
             for index, one in zip(indices, found, strict=True):
                 if isinstance(one, str):
-                    seen.bad[index] = one
+                    scan.bad[index] = one
                     continue
-                seen.sizes[one.height, one.width] += 1
-                seen.modes[one.mode] += 1
-                seen.grey += one.grey
+                scan.sizes[one.height, one.width] += 1
+                scan.modes[one.mode] += 1
+                scan.grey += one.grey
                 if one.alpha:
-                    seen.alpha.append(index)
-                if one.misnamed and len(seen.misnamed) < _KEPT_ROWS:
-                    seen.misnamed.append((pictures.names[index], one.misnamed))
+                    scan.alpha.append(index)
+                if one.misnamed and len(scan.misnamed) < _MAX_HISTOGRAM_ROWS:
+                    scan.misnamed.append((images.names[index], one.misnamed))
             advance(len(indices))
-    return seen
+    return scan
 
 
-def plan_pictures(options: PictureOptions, pictures: Pictures, seen: Survey) -> Plan:
-    """Decides channels and size for picture files (of which at least one is good)."""
+def choose_target_of_files(options: PictureOptions, images: ImageFiles, scan: HeaderScan) -> TargetFormat:
+    """Chooses channels and size for image files, at least one of which is readable."""
     notes = []
     if options.channels is not None:
         channels: int = options.channels
-    elif seen.grey == seen.good:
+    elif scan.grey == scan.readable:
         channels = 1
-    elif len(seen.alpha) == seen.good and _any_transparent(pictures, seen.alpha):
+    elif len(scan.alpha) == scan.readable and _has_transparency(images, scan.alpha):
         channels = 4
-        notes.append("Every picture has transparency: 4 channels (--channels 3 lays them over white).")
+        notes.append("Every image has transparency: 4 channels are used (--channels 3 composites them over white).")
     else:
         channels = 3
-        if seen.grey:
-            notes.append(f"Grey among colour: {seen.grey} of {seen.good} pictures; all became colour.")
-    size, more = _size(options, seen.sizes)
-    return Plan(channels, size, (*notes, *more))
+        if scan.grey:
+            notes.append(f"Grey images among colour images: {scan.grey} of {scan.readable}; all are converted to RGB.")
+    size, more = _choose_size(options, scan.sizes)
+    return TargetFormat(channels, size, (*notes, *more))
 
 
-def plan_arrays(options: PictureOptions, arrays: Arrays) -> Plan:
-    """Decides channels and size for pictures that are numbers already.
+def choose_target_of_arrays(options: PictureOptions, arrays: ImageArrays) -> TargetFormat:
+    """Chooses channels and size for images that come as arrays.
 
     Raises:
         GanvasError: they are smaller than 8 pixels a side.
     """
     channels, height, width = arrays.shape
-    if min(height, width) < LEAST_SIDE:
+    if min(height, width) < MIN_SIDE:
         raise GanvasError(
-            f"{options.source}: the pictures are {height} x {width} pixels.",
-            expected=f"at least {LEAST_SIDE} pixels a side",
+            f"{options.source}: the images are {height} x {width} pixels.",
+            expected=f"at least {MIN_SIDE} pixels a side",
             fix="enlarge them first.",
         )
-    size, notes = _size(options, Counter({(height, width): arrays.count}))
+    size, notes = _choose_size(options, Counter({(height, width): arrays.count}))
     if options.channels is not None:
-        return Plan(options.channels, size, notes)
-    if channels == 4 and not _opaque(arrays):
-        return Plan(4, size, notes)
-    return Plan(min(channels, 3), size, notes)
+        return TargetFormat(options.channels, size, notes)
+    if channels == 4 and not _is_opaque(arrays):
+        return TargetFormat(4, size, notes)
+    return TargetFormat(min(channels, 3), size, notes)
 
 
-def decoded(
-    pictures: Pictures, seen: Survey, plan: Plan, options: PictureOptions, *, progress: bool
+def decode_files(
+    images: ImageFiles, scan: HeaderScan, target: TargetFormat, options: PictureOptions, *, progress: bool
 ) -> Generator[tuple[np.ndarray, list[int]], None, None]:
-    """Yields (uint8 [n C H W], the n picture numbers) in order; what fails is added to `seen.bad`."""
-    good = [index for index in range(len(pictures.names)) if index not in seen.bad]
+    """Yields (uint8 [n C H W], the n indices) in order; images that fail are added to `scan.bad`."""
+    good = [index for index in range(len(images.names)) if index not in scan.bad]
 
     def work(indices: list[int]) -> list[np.ndarray | str]:
         def one(file: Any) -> np.ndarray:
-            return decode(file, plan.channels, plan.size, options.fit)
+            return decode(file, target.channels, target.size, options.fit)
 
-        return [_attempt(one, pictures, index) for index in indices]
+        return [_try_image(one, images, index) for index in indices]
 
-    tasks = [good[first : first + _CHUNK] for first in range(0, len(good), _CHUNK)]
-    with quiet(), bar("decoding the pictures", len(good), shown=progress) as advance:
-        for indices, results in in_order(work, tasks):
+    tasks = [good[first : first + _CHUNK_SIZE] for first in range(0, len(good), _CHUNK_SIZE)]
+    with ignore_warnings(), bar("decoding the images", len(good), shown=progress) as advance:
+        for indices, results in map_in_order(work, tasks):
             kept = []
             for index, result in zip(indices, results, strict=True):
                 if isinstance(result, str):
-                    seen.bad[index] = result
+                    scan.bad[index] = result
                 else:
                     kept.append((index, result))
             if kept:
@@ -161,26 +161,28 @@ def decoded(
             advance(len(indices))
 
 
-def fitted_blocks(
-    arrays: Arrays, plan: Plan, options: PictureOptions, *, progress: bool
+def convert_arrays(
+    arrays: ImageArrays, target: TargetFormat, options: PictureOptions, *, progress: bool
 ) -> Generator[np.ndarray, None, None]:
-    """Yields uint8 [n C H W]; pictures that have the right shape already pass through in whole blocks."""
-    same = (plan.channels, *plan.size) == arrays.shape
+    """Yields uint8 [n C H W]; blocks that have the target shape already are passed on unchanged."""
+    same = (target.channels, *target.size) == arrays.shape
 
     def work(block: np.ndarray) -> np.ndarray:
-        return block if same else np.stack([refit(one, plan.channels, plan.size, options.fit) for one in block])
+        if same:
+            return block
+        return np.stack([resize_array(image, target.channels, target.size, options.fit) for image in block])
 
-    with bar("reading the pictures", arrays.count, shown=progress) as advance:
-        stream = ((block, block) for block in arrays.blocks()) if same else in_order(work, arrays.blocks())
+    with bar("reading the images", arrays.count, shown=progress) as advance:
+        stream = ((block, block) for block in arrays.blocks()) if same else map_in_order(work, arrays.blocks())
         for block, result in stream:
             yield result
             advance(len(block))
 
 
-def in_order(work: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[tuple[Task, Result]]:
-    """Runs `work` on a few threads, at most a few tasks ahead of the reader; yields (task, result) in order.
+def map_in_order(work: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[tuple[Task, Result]]:
+    """Runs `work` on a few threads, at most a few tasks ahead of the consumer; yields (task, result) in order.
 
-    When the reader stops early, Ctrl-C included, what has not begun is dropped and the threads are joined.
+    When the consumer stops early, Ctrl-C included, pending tasks are cancelled and the threads are joined.
     """
     workers = min(16, os.cpu_count() or 1)
     waiting: deque[tuple[Task, Future[Result]]] = deque()
@@ -198,45 +200,49 @@ def in_order(work: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _attempt(work: Callable[[Any], Result], pictures: Pictures, index: int) -> Result | str:
-    """The result, or the reason why picture `index` has none."""
+def _try_image(work: Callable[[Any], Result], images: ImageFiles, index: int) -> Result | str:
+    """The result of `work` for image `index`, or the reason why it failed."""
     try:
-        with pictures.open(index) as file:
+        with images.open(index) as file:
             return work(file)
     except Unreadable as reason:
         return str(reason)
-    except Exception as error:  # one odd file, or the medium it lies on, must not end the reading of a whole set
+    except Exception as error:  # a single file, or a failing disk, must not end the reading of a whole data set
         return f"cannot be read: {error}"
 
 
 def _chunks(count: int) -> list[range]:
-    return [range(first, min(first + _CHUNK, count)) for first in range(0, count, _CHUNK)]
+    return [range(first, min(first + _CHUNK_SIZE, count)) for first in range(0, count, _CHUNK_SIZE)]
 
 
-def _any_transparent(pictures: Pictures, indices: list[int]) -> bool:
-    step = max(1, len(indices) // _LOOKED_AT)
-    with quiet():
-        return any(_attempt(is_transparent, pictures, index) is True for index in indices[::step])
+def _has_transparency(images: ImageFiles, indices: list[int]) -> bool:
+    step = max(1, len(indices) // _ALPHA_SAMPLES)
+    with ignore_warnings():
+        return any(_try_image(is_transparent, images, index) is True for index in indices[::step])
 
 
-def _opaque(arrays: Arrays) -> bool:
+def _is_opaque(arrays: ImageArrays) -> bool:
     blocks = arrays.blocks()
     first = next(blocks, None)
     return first is None or bool((first[:, 3] == 255).all())
 
 
-def _size(options: PictureOptions, sizes: Counter[tuple[int, int]]) -> tuple[tuple[int, int], tuple[str, ...]]:
-    """The (H, W) to train at, with a sentence if the user has not asked for it and something is lost."""
-    asked = options.size()
-    if asked is not None:
-        return asked, ()
+def _choose_size(options: PictureOptions, sizes: Counter[tuple[int, int]]) -> tuple[tuple[int, int], tuple[str, ...]]:
+    """The (H, W) to train at, with a note if the user did not choose it and images are resized."""
+    requested = options.size()
+    if requested is not None:
+        return requested, ()
     common = next(iter(sizes))
-    if len(sizes) == 1 and all(side in _OWN_SIZE for side in common):
+    if len(sizes) == 1 and all(side in _KEPT_SIDES for side in common):
         return common, ()
     smallest = min(min(size) for size in sizes)
-    side = LEAST_SIDE
-    while side * 2 <= min(smallest, _GUESSED_SIDE):
+    side = MIN_SIDE
+    while side * 2 <= min(smallest, _MAX_DEFAULT_SIDE):
         side *= 2
-    why = f"{common[0]}x{common[1]} pixels" if len(sizes) == 1 else f"{len(sizes)} different sizes"
-    how = {"crop": "cropped", "pad": "padded", "stretch": "stretched"}[options.fit]
-    return (side, side), (f"{why}: {how} to {side}x{side}; --resolution changes it.",)
+    found = (
+        f"All images have {common[0]}x{common[1]} pixels"
+        if len(sizes) == 1
+        else f"The images have {len(sizes)} different sizes"
+    )
+    verb = {"crop": "cropped", "pad": "padded", "stretch": "stretched"}[options.fit]
+    return (side, side), (f"{found}: {verb} to {side}x{side}; --resolution changes this.",)

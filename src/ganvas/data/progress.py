@@ -1,4 +1,4 @@
-"""A bar on the terminal for work that takes noticeable time, and silence otherwise."""
+"""A progress bar for work that takes noticeable time."""
 
 import sys
 import time
@@ -9,16 +9,16 @@ from typing import Protocol
 
 class Advance(Protocol):
     def __call__(self, count: int, /) -> None:
-        """`count` more pictures are done."""
+        """Reports that `count` more images are done."""
         ...
 
 
-_NOTICEABLE = 0.7  # seconds
+_DELAY = 0.7  # seconds
 
 
 @contextmanager
 def bar(title: str, total: int, *, shown: bool) -> Iterator[Advance]:
-    """Yields a function that counts pictures; the bar appears on stderr once the work has lasted a moment."""
+    """Yields a function that counts finished images; the bar appears on stderr after 0.7 seconds, on terminals only."""
     if not (shown and sys.stderr.isatty()):
         yield lambda count: None
         return
@@ -41,7 +41,7 @@ def bar(title: str, total: int, *, shown: bool) -> Iterator[Advance]:
     def advance(count: int) -> None:
         nonlocal visible
         display.advance(task, count)
-        if not visible and time.monotonic() - began > _NOTICEABLE:
+        if not visible and time.monotonic() - began > _DELAY:
             display.start()
             visible = True
 

@@ -1,4 +1,4 @@
-"""Anything -> ImageSet: recognises what the user has named, by content rather than by name, and opens it."""
+"""Opens any data source as an ImageSet; the format is recognised by content, not by name."""
 
 import difflib
 import gzip
@@ -10,137 +10,145 @@ from pathlib import Path
 import numpy as np
 
 from ganvas.data import archive, arrays, cache, cifar, digits, folder, hub, idx, stacked
-from ganvas.data.forms import Arrays, Pictures, Source, no_split, quoted
+from ganvas.data.forms import ImageArrays, ImageFiles, Source, describe_start, no_split
 from ganvas.data.imageset import ImageSet
-from ganvas.data.listing import PICTURES
+from ganvas.data.listing import IMAGE_SUFFIXES
 from ganvas.data.options import PictureOptions
-from ganvas.data.prepare import decoded, fitted_blocks, plan_arrays, plan_pictures, survey
+from ganvas.data.prepare import (
+    choose_target_of_arrays,
+    choose_target_of_files,
+    convert_arrays,
+    decode_files,
+    scan_headers,
+)
 from ganvas.errors import GanvasError
 
-_FORMS = (
-    "a folder of pictures, a zip, IDX files, CIFAR-10's archive, .npz or .npy, digits, "
-    + ", ".join(hub.NAMED)
+_SOURCES = (
+    "a folder of images, a zip, IDX files, CIFAR-10's archive, .npz or .npy, digits, "
+    + ", ".join(hub.NAMED_SETS)
     + f", {stacked.NAME}, {stacked.NAME}:PATH, or hf:owner/name"
 )
-_BY_SUFFIX = {".zip": "zip", ".npz": "zip", ".npy": "npy", ".tar": "tar"}
-_TITLES = {"zip": "a zip archive", "npy": "a NumPy file", "tar": "a tar archive"}
-_NAMES_TOLD = 10
+_FORMAT_BY_SUFFIX = {".zip": "zip", ".npz": "zip", ".npy": "npy", ".tar": "tar"}
+_FORMAT_TITLES = {"zip": "a zip archive", "npy": "a NumPy file", "tar": "a tar archive"}
+_MAX_NAMES = 10
 
 
 def open_images(options: PictureOptions, *, progress: bool = True) -> ImageSet:
     """Opens any source as uint8 [N C H W], from the cache if it has been decoded before.
 
     Args:
-        progress: show a bar on the terminal while pictures are decoded.
+        progress: show a progress bar on the terminal while images are decoded.
 
     Raises:
-        GanvasError: there is no such source, it is empty, unsafe or not what its name says, too many of its
-            files are bad, or the cache cannot be written.
+        GanvasError: there is no such source; it is empty, unsafe or not what its extension says; too many of its
+            files are bad; or the cache cannot be written.
     """
-    return open_set(options, progress=progress, strict=True)
+    return open_image_set(options, progress=progress, strict=True)
 
 
-def open_set(options: PictureOptions, *, progress: bool, strict: bool) -> ImageSet:
-    """`open_images`; if not `strict`, a set of which most or all is bad is opened too, to be looked at."""
-    source = find(options, progress=progress)
+def open_image_set(options: PictureOptions, *, progress: bool, strict: bool) -> ImageSet:
+    """As `open_images`; unless `strict`, a data set with any number of bad files is opened, for inspection."""
+    source = find_source(options, progress=progress)
 
-    def build(sink: cache.Sink) -> cache.Decoded:
-        return _build(source, options, sink, progress=progress, strict=strict)
+    def build(writer: cache.PixelWriter) -> cache.Decoded:
+        return _build(source, options, writer, progress=progress, strict=strict)
 
     if source.in_memory:
-        return cache.in_memory(source.name, build)
+        return cache.build_in_memory(source.name, build)
     key = cache.key(source.stamp, options.size(), options.channels, options.fit)
-    images = cache.cached(source.name, key, build)
+    images = cache.load_or_build(source.name, key, build)
     if strict:
-        _refuse_bad(options, images.skipped, len(images) + len(images.skipped))
+        _check_bad_fraction(options, images.skipped, len(images) + len(images.skipped))
     return images
 
 
-def find(options: PictureOptions, *, progress: bool = True) -> Source:
-    """Recognises the source; reads no picture.
+def find_source(options: PictureOptions, *, progress: bool = True) -> Source:
+    """Recognises the source; reads no image.
 
     Args:
-        progress: as `open_images`, for a source that will open another.
+        progress: as `open_images`, for a source that opens another one.
 
     Raises:
-        GanvasError: there is none, or it is not what its name says.
+        GanvasError: there is no such source, or it is not what its extension says.
     """
-    asked = options.source
-    if asked.startswith("hf:"):
-        return hub.source(asked, options.split)
-    if asked.startswith(f"{stacked.NAME}:"):
-        return _stacked(options, progress=progress)
-    path = Path(asked).expanduser()
+    requested = options.source
+    if requested.startswith("hf:"):
+        return hub.source(requested, options.split)
+    if requested.startswith(f"{stacked.NAME}:"):
+        return _stacked_source(options, progress=progress)
+    path = Path(requested).expanduser()
     try:
         if path.is_dir():
-            return _folder(path, options.split)
+            return _folder_source(path, options.split)
         if path.exists():
-            return _file(path, options.split)
+            return _file_source(path, options.split)
     except OSError as error:
-        raise _unreadable(asked, error) from error
-    if asked == "digits":
+        raise _unreadable_error(requested, error) from error
+    if requested == "digits":
         return digits.source(options.split)
-    if asked in hub.NAMED:
-        return hub.source(asked, options.split)
-    if asked == stacked.NAME:
-        return _stacked(options, progress=progress)
-    near = difflib.get_close_matches(asked.partition(":")[0], ["digits", *hub.NAMED, stacked.NAME], 1)
+    if requested in hub.NAMED_SETS:
+        return hub.source(requested, options.split)
+    if requested == stacked.NAME:
+        return _stacked_source(options, progress=progress)
+    matches = difflib.get_close_matches(requested.partition(":")[0], ["digits", *hub.NAMED_SETS, stacked.NAME], 1)
     raise GanvasError(
-        f"There is no data set {asked!r}: neither a file or folder of that name, nor one that Ganvas knows.",
-        expected=_FORMS,
-        fix=f"did you mean {near[0]}?" if near else "check the path.",
+        f"There is no data set {requested!r}: no file or folder has this name, and Ganvas knows no such data set.",
+        expected=_SOURCES,
+        fix=f"did you mean {matches[0]}?" if matches else "check the path.",
     )
 
 
-def _stacked(options: PictureOptions, *, progress: bool) -> Source:
-    return stacked.source(options, find, lambda digits: open_images(digits, progress=progress))
+def _stacked_source(options: PictureOptions, *, progress: bool) -> Source:
+    return stacked.source(options, find_source, lambda digits: open_images(digits, progress=progress))
 
 
-def _folder(path: Path, split: str) -> Source:
-    name = _short(path.resolve().name)
-    for inside in _nested(path):
-        if idx.in_folder(inside):
+def _folder_source(path: Path, split: str) -> Source:
+    name = _short_name(path.resolve().name)
+    for inside in _candidate_folders(path):
+        if idx.find_in_folder(inside):
             return idx.folder_source(inside, name, split)
         if any(cifar.is_batch(file.name) for file in inside.iterdir()):
             return cifar.source(inside, name, split)
     return folder.source(path, name, split)
 
 
-def _nested(path: Path) -> list[Path]:
-    """The folder, and where other tools put IDX and CIFAR files below the folder they are given."""
+def _candidate_folders(path: Path) -> list[Path]:
+    """The folder, and the sub-folders in which other tools put IDX and CIFAR files."""
     below = ("raw", "MNIST/raw", "FashionMNIST/raw", "cifar-10-batches-py", "cifar-10-batches-bin")
     return [path, *(path / place for place in below if (path / place).is_dir())]
 
 
-def _file(path: Path, split: str) -> Source:
+def _file_source(path: Path, split: str) -> Source:
     if not path.is_file():
-        raise GanvasError(f"{path} is neither a file nor a folder.", expected=_FORMS)
-    name = _short(path.name)
+        raise GanvasError(f"{path} is neither a file nor a folder.", expected=_SOURCES)
+    name = _short_name(path.name)
     with open(path, "rb") as file:
         head = file.read(512)
-    kind = _kind(path, head)
-    said = _BY_SUFFIX.get(path.suffix.lower())
-    if said is not None and said != kind:
+    format = _detect_format(path, head)
+    named = _FORMAT_BY_SUFFIX.get(path.suffix.lower())
+    if named is not None and named != format:
         raise GanvasError(
-            f"{path} is named {path.suffix}, but is not {_TITLES[said]}: it {quoted(head)}.",
-            expected="a file that is what its name says",
-            fix="download it again; a web page saved in its place is the usual cause.",
+            f"{path} is named {path.suffix}, but is not {_FORMAT_TITLES[named]}: {describe_start(head)}.",
+            expected="a file whose content matches its extension",
+            fix="download it again; a web page saved in its place is the usual cause."
+            if head
+            else "download it again.",
         )
-    if kind == "zip" and path.suffix.lower() == ".npz":
+    if format == "zip" and path.suffix.lower() == ".npz":
         return arrays.source(path, name, split)
-    if kind == "zip":
+    if format == "zip":
         return archive.source(path, name, split)
-    if kind == "npy":
+    if format == "npy":
         return arrays.source(path, name, split)
-    if kind == "tar":
+    if format == "tar":
         return cifar.source(path, name, split)
-    if kind == "idx":
-        return idx.file_source(path, _short(path.resolve().parent.name) or name, split)
-    raise _unknown(path, head, split)
+    if format == "idx":
+        return idx.file_source(path, _short_name(path.resolve().parent.name) or name, split)
+    raise _unknown_format_error(path, head, split)
 
 
-def _kind(path: Path, head: bytes) -> str:
-    """zip, npy, tar, idx or nothing; looks into gzip."""
+def _detect_format(path: Path, head: bytes) -> str:
+    """zip, npy, tar, idx or an empty string; gzip is decompressed first."""
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return "zip"
     if head.startswith(b"\x93NUMPY"):
@@ -156,149 +164,151 @@ def _kind(path: Path, head: bytes) -> str:
     return "idx" if idx.is_idx(head) else ""
 
 
-def _unknown(path: Path, head: bytes, split: str) -> GanvasError:
-    if path.suffix.lower() in PICTURES:
+def _unknown_format_error(path: Path, head: bytes, split: str) -> GanvasError:
+    if path.suffix.lower() in IMAGE_SUFFIXES:
         return GanvasError(
-            f"{path} is a single picture.",
-            expected=_FORMS,
-            fix="put the pictures into a folder and name the folder.",
+            f"{path} is a single image.",
+            expected=_SOURCES,
+            fix="put the images into a folder and give the path of the folder.",
         )
     if cifar.is_batch(path.name):
         return GanvasError(f"{path} is one batch of CIFAR-10.", expected=f"its folder, {path.parent}")
     if split == "test" and not head:
         return no_split(str(path))
     gzipped = head.startswith(b"\x1f\x8b")
-    told = "it is gzipped, but holds neither IDX nor a tar" if gzipped else f"it {quoted(head)}"
+    reason = "it is gzipped, but contains neither IDX nor a tar" if gzipped else describe_start(head)
     return GanvasError(
-        f"{path} is no form of pictures that Ganvas reads: {told}.",
-        expected=_FORMS,
-        fix="unpack or convert it.",
+        f"{path} has no format that Ganvas reads: {reason}.",
+        expected=_SOURCES,
+        fix="unpack or convert it." if head else "download it again.",
     )
 
 
-def _short(name: str) -> str:
-    """`kaokore-faces-128.zip` -> `kaokore-faces-128`: a name for run folders."""
+def _short_name(name: str) -> str:
+    """`kaokore-faces-128.zip` -> `kaokore-faces-128`: a name that is safe in the names of run folders."""
     stem = re.sub(r"\.(zip|npz|npy|gz|tgz|tar|tar\.gz)$", "", name, flags=re.IGNORECASE)
-    return re.sub(r"[^\w-]+", "-", stem).strip("-")[:48] or "pictures"
+    return re.sub(r"[^\w-]+", "-", stem).strip("-")[:48] or "images"
 
 
-def _build(source: Source, options: PictureOptions, sink: cache.Sink, *, progress: bool, strict: bool) -> cache.Decoded:
-    """Writes all pixels of a source, and tells what they are."""
+def _build(
+    source: Source, options: PictureOptions, writer: cache.PixelWriter, *, progress: bool, strict: bool
+) -> cache.Decoded:
+    """Writes all pixels of a source and describes them."""
     try:
         content = source.read()
     except OSError as error:
-        raise _unreadable(options.source, error) from error
-    if isinstance(content, Arrays):
-        return _build_arrays(source, content, options, sink, progress=progress)
-    return _build_pictures(source, content, options, sink, progress=progress, strict=strict)
+        raise _unreadable_error(options.source, error) from error
+    if isinstance(content, ImageArrays):
+        return _build_arrays(source, content, options, writer, progress=progress)
+    return _build_files(source, content, options, writer, progress=progress, strict=strict)
 
 
 def _build_arrays(
-    source: Source, content: Arrays, options: PictureOptions, sink: cache.Sink, *, progress: bool
+    source: Source, content: ImageArrays, options: PictureOptions, writer: cache.PixelWriter, *, progress: bool
 ) -> cache.Decoded:
     if not content.count:
-        raise _empty(options, {})
-    plan = plan_arrays(options, content)
-    shape = (content.count, plan.channels, *plan.size)
+        raise _empty_error(options, {})
+    target = choose_target_of_arrays(options, content)
+    shape = (content.count, target.channels, *target.size)
     if not source.in_memory:
-        cache.check_room(int(np.prod(shape)))
-    with closing(fitted_blocks(content, plan, options, progress=progress)) as blocks:
+        cache.check_disk_space(int(np.prod(shape)))
+    with closing(convert_arrays(content, target, options, progress=progress)) as blocks:
         for block in blocks:
-            sink.write(block)
+            writer.write(block)
     height, width = content.shape[1:]
     facts = {
-        "form": source.form,
+        "form": source.format,
         "sizes": {f"{height}x{width}": content.count},
         "distinct_sizes": 1,
-        "modes": {{1: "L", 3: "RGB", 4: "RGBA"}[content.shape[0]]: content.count},
+        "colour_modes": {{1: "L", 3: "RGB", 4: "RGBA"}[content.shape[0]]: content.count},
         "misnamed": [],
         "ignored": {},
-        **content.facts,
+        **content.metadata,
     }
     return cache.Decoded(
         shape,
-        sink.digest(),
+        writer.hexdigest(),
         content.labels,
         content.class_names,
         (),
-        (*content.notes, *plan.notes),
+        (*content.notes, *target.notes),
         facts,
         None,
     )
 
 
-def _build_pictures(
+def _build_files(
     source: Source,
-    content: Pictures,
+    content: ImageFiles,
     options: PictureOptions,
-    sink: cache.Sink,
+    writer: cache.PixelWriter,
     *,
     progress: bool,
     strict: bool,
 ) -> cache.Decoded:
     total = len(content.names) + len(content.bad)
     if not total:
-        raise _empty(options, content.ignored)
-    seen = survey(content, progress=progress)
+        raise _empty_error(options, content.ignored)
+    scan = scan_headers(content, progress=progress)
 
     def skipped() -> tuple[tuple[str, str], ...]:
-        return (*content.bad, *((content.names[index], seen.bad[index]) for index in sorted(seen.bad)))
+        return (*content.bad, *((content.names[index], scan.bad[index]) for index in sorted(scan.bad)))
 
     if strict:
-        _refuse_bad(options, skipped(), total)
+        _check_bad_fraction(options, skipped(), total)
     kept: list[int] = []
     shape, notes = (0, 1, 8, 8), ()
-    if seen.good:
-        plan = plan_pictures(options, content, seen)
-        cache.check_room(seen.good * plan.channels * plan.size[0] * plan.size[1])
-        with closing(decoded(content, seen, plan, options, progress=progress)) as chunks:
+    if scan.readable:
+        target = choose_target_of_files(options, content, scan)
+        cache.check_disk_space(scan.readable * target.channels * target.size[0] * target.size[1])
+        with closing(decode_files(content, scan, target, options, progress=progress)) as chunks:
             for pixels, indices in chunks:
-                sink.write(pixels)
+                writer.write(pixels)
                 kept += indices
-        shape, notes = (len(kept), plan.channels, *plan.size), plan.notes
+        shape, notes = (len(kept), target.channels, *target.size), target.notes
     if strict:
-        _refuse_bad(options, skipped(), total)
+        _check_bad_fraction(options, skipped(), total)
     return cache.Decoded(
         shape,
-        sink.digest(),
+        writer.hexdigest(),
         None if content.labels is None else content.labels[kept],
         content.class_names,
         skipped(),
         (*content.notes, *notes),
-        {"form": source.form, **seen.facts(), "ignored": dict(content.ignored)},
+        {"form": source.format, **scan.to_json(), "ignored": dict(content.ignored)},
         tuple(content.names[index] for index in kept),
     )
 
 
-def _refuse_bad(options: PictureOptions, skipped: tuple[tuple[str, str], ...], total: int) -> None:
-    """Refuses a set of which too much is bad, naming the first files and their reasons."""
+def _check_bad_fraction(options: PictureOptions, skipped: tuple[tuple[str, str], ...], total: int) -> None:
+    """Raises GanvasError if too many files are bad, listing the first of them with their reasons."""
     good = total - len(skipped)
     if good and len(skipped) <= options.max_bad * total:
         return
-    rows = [f"  {name}: {reason}" for name, reason in skipped[:_NAMES_TOLD]]
-    if len(skipped) > _NAMES_TOLD:
-        rows.append(f"  and {len(skipped) - _NAMES_TOLD} more")
+    rows = [f"  {name}: {reason}" for name, reason in skipped[:_MAX_NAMES]]
+    if len(skipped) > _MAX_NAMES:
+        rows.append(f"  and {len(skipped) - _MAX_NAMES} more")
     share = len(skipped) / total
-    fix = f"repair or remove them, or accept the loss with --max-bad {min(1.0, -(-share * 100 // 1) / 100):g}."
+    fix = f"repair or remove them, or skip them with --max-bad {min(1.0, -(-share * 100 // 1) / 100):g}."
     raise GanvasError(
         f"{options.source}: {len(skipped)} of {total} files are bad:\n" + "\n".join(rows),
-        expected=f"at most {options.max_bad:.0%} of the files unreadable" if good else "at least one readable picture",
-        fix=fix if good else "check that these are pictures; `ganvas data` lists them all.",
+        expected=f"at most {options.max_bad:.0%} bad files" if good else "at least one readable image",
+        fix=fix if good else "check that these are images; `ganvas data` lists them all.",
     )
 
 
-def _unreadable(what: str, error: OSError) -> GanvasError:
+def _unreadable_error(what: str, error: OSError) -> GanvasError:
     return GanvasError(
         f"{what} cannot be read: {error.strerror or error}.",
         expected="a file or folder that this user may read",
-        fix="check its permissions, and that its disk is there.",
+        fix="check its permissions and that its disk is mounted.",
     )
 
 
-def _empty(options: PictureOptions, ignored: object) -> GanvasError:
+def _empty_error(options: PictureOptions, ignored: object) -> GanvasError:
     found = ", ".join(f"{count} {suffix}" for suffix, count in dict(ignored).items())  # type: ignore[call-overload]
     return GanvasError(
-        f"{options.source} holds no pictures" + (f", only other files: {found}." if found else "."),
+        f"{options.source} contains no images" + (f", only other files: {found}." if found else "."),
         expected="JPEG, PNG, WebP, BMP, TIFF or GIF files",
-        fix="an archive or array file inside a folder is read when you name the file itself.",
+        fix="to read an archive or array file inside a folder, give the path of the file itself.",
     )

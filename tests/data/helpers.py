@@ -1,4 +1,4 @@
-"""What the tests of the data room build their pictures with."""
+"""Builds images, folders, zips and IDX files for the tests of data loading."""
 
 import gzip
 import io
@@ -16,7 +16,7 @@ import ganvas
 from ganvas.data import ImageSet, PictureOptions, open_images
 
 
-def opened(source, **options) -> ImageSet:
+def open_data(source, **options) -> ImageSet:
     return open_images(PictureOptions(str(source), **options), progress=False)
 
 
@@ -24,8 +24,8 @@ def noise(*shape, seed=0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
 
 
-def encoded(pixels: np.ndarray, form="PNG", **options) -> bytes:
-    """uint8 [h w] or [h w c] -> the bytes of a picture file."""
+def encode(pixels: np.ndarray, form="PNG", **options) -> bytes:
+    """uint8 [h w] or [h w c] -> the bytes of an image file."""
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, form, **options)
     return file.getvalue()
@@ -49,19 +49,19 @@ def idx_bytes(array: np.ndarray) -> bytes:
     return struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape) + array.astype(np.uint8).tobytes()
 
 
-def write_idx(folder: Path, images, labels=None, *, half="train", packed=True) -> Path:
+def write_idx(folder: Path, images, labels=None, *, split="train", packed=True) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    squeeze, end = (gzip.compress, ".gz") if packed else (bytes, "")
-    (folder / f"{half}-images-idx3-ubyte{end}").write_bytes(squeeze(idx_bytes(images)))
+    compress, suffix = (gzip.compress, ".gz") if packed else (bytes, "")
+    (folder / f"{split}-images-idx3-ubyte{suffix}").write_bytes(compress(idx_bytes(images)))
     if labels is not None:
-        (folder / f"{half}-labels-idx1-ubyte{end}").write_bytes(squeeze(idx_bytes(labels)))
+        (folder / f"{split}-labels-idx1-ubyte{suffix}").write_bytes(compress(idx_bytes(labels)))
     return folder
 
 
 def start_python(code: str, *args: str) -> subprocess.Popen[str]:
-    """Another Python process that finds the same Ganvas and the same cache, and listens to Ctrl-C.
+    """Starts a Python process with the same Ganvas and the same cache, which reacts to SIGINT.
 
-    (A shell that starts us in the background has made us deaf to it, and our children with us.)
+    (A shell that starts the tests in the background makes them and their children ignore SIGINT.)
     """
     code = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n" + code
     environment = {**os.environ, "PYTHONPATH": str(Path(ganvas.__path__[0]).parent.resolve())}
