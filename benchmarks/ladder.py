@@ -45,12 +45,12 @@ def noise(images: ImageSet, rows: np.ndarray, spare: np.ndarray, strength: int) 
     return (pixels + random.normal(0, 8 * 1.7**strength, pixels.shape)).round().clip(0, 255).astype(np.uint8)
 
 
-def jpeg(images: ImageSet, rows: np.ndarray, spare: np.ndarray, strength: int) -> np.ndarray:
+def compress(images: ImageSet, rows: np.ndarray, spare: np.ndarray, strength: int) -> np.ndarray:
     quality = (60, 35, 20, 10, 4)[strength - 1]
-    return np.stack([_through_jpeg(image, quality) for image in images.images[rows]])
+    return np.stack([_compress_image(image, quality) for image in images.images[rows]])
 
 
-def _through_jpeg(image: np.ndarray, quality: int) -> np.ndarray:
+def _compress_image(image: np.ndarray, quality: int) -> np.ndarray:
     file = io.BytesIO()
     Image.fromarray(image[0] if len(image) == 1 else image.transpose(1, 2, 0)).save(file, "JPEG", quality=quality)
     pixels = np.asarray(Image.open(file))
@@ -87,7 +87,7 @@ def duplicate(images: ImageSet, rows: np.ndarray, spare: np.ndarray, strength: i
 
 
 DAMAGES: dict[str, Damage] = {
-    "blur": blur, "noise": noise, "JPEG": jpeg, "shuffle": shuffle, "dropped classes": drop, "duplicates": duplicate,
+    "blur": blur, "noise": noise, "JPEG": compress, "shuffle": shuffle, "dropped classes": drop, "duplicates": duplicate,
 }  # fmt: skip
 
 
@@ -101,7 +101,10 @@ def squeezenet(path: Path) -> Extractor:
 
     def look(images: Tensor) -> Tensor:
         x = (to_rgb(images.float() / 127.5 - 1) + 1) * 127.5
-        x = F.interpolate(x, (SIDE, SIDE), mode="bicubic", antialias=True).clamp(0, 255).flip(1) - mean
+        x = (
+            F.interpolate(x, (SQUEEZENET_SIDE, SQUEEZENET_SIDE), mode="bicubic", antialias=True).clamp(0, 255).flip(1)
+            - mean
+        )
         x = F.max_pool2d(conv(x, "features.0", stride=2), 3, 2, ceil_mode=True)
         for module in (3, 4, 6, 7, 9, 10, 11, 12):
             if module in (6, 9):
@@ -111,7 +114,7 @@ def squeezenet(path: Path) -> Extractor:
             x = torch.cat([conv(x, f"features.{module}.expand1x1"), wide], dim=1)
         return x.mean((2, 3))
 
-    return Extractor("SqueezeNet", path.name, f"to {SIDE}×{SIDE}", look)
+    return Extractor("SqueezeNet", path.name, f"to {SQUEEZENET_SIDE}×{SQUEEZENET_SIDE}", look)
 
 
 def vgg(path: Path) -> Extractor:
@@ -120,7 +123,7 @@ def vgg(path: Path) -> Extractor:
     layers = sorted({name.rsplit(".", 1)[0] for name in weights}, key=lambda name: [*map(_number, name.split("."))])
 
     def look(images: Tensor) -> Tensor:
-        x = to_rgb(features.fitted(images, (64, 128))) / 2 + 0.5
+        x = to_rgb(features.resize_shorter_side(images, (64, 128))) / 2 + 0.5
         for name in layers:
             kernel = weights[f"{name}.weight"]
             if kernel.shape[2] == 1:
@@ -138,7 +141,7 @@ def _number(part: str) -> tuple[int, str]:
     return (int(part), "") if part.isdigit() else (0, part)
 
 
-SIDE = 96
+SQUEEZENET_SIDE = 96
 """Pixels that SqueezeNet sees pictures at: small ones enlarged, so that its four halvings leave something."""
 
 
@@ -153,7 +156,7 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     judges = [
-        features.the_eye(),
+        features.eye_extractor(),
         squeezenet(arguments.weights / "squeezenet1_1_caffe_fp16.npz"),
         vgg(arguments.weights / "vgg19_normalised_to_relu3_1_fp32.npz"),
     ]
@@ -161,19 +164,21 @@ def main() -> None:
     for data in arguments.only:
         size = "64" if data == "faces" else None
         images = open_images(PictureOptions(str(getattr(arguments, data)), "train", size))
-        found[data] = climbed(images, judges, arguments.count, arguments.seed)
-        told(data, found[data])
+        found[data] = measure_damages(images, judges, arguments.count, arguments.seed)
+        print_table(data, found[data])
     (arguments.out / "ladder.json").write_text(json.dumps(found, indent=1) + "\n")
     plot(found, arguments.out / "ladder.png")
 
 
-def climbed(images: ImageSet, judges: list[Extractor], count: int, seed: int) -> dict[str, dict[str, list[float]]]:
+def measure_damages(
+    images: ImageSet, judges: list[Extractor], count: int, seed: int
+) -> dict[str, dict[str, list[float]]]:
     """judge -> damage -> Fréchet distance at strengths 0 (undamaged) to 5; both sides are different pictures."""
     order = np.random.default_rng(seed).permutation(len(images))
     count = min(count, len(images) // 2)
     known, rows = order[:count], order[count : 2 * count]
-    there = {judge.name: moments(looked(images.images[known], judge)) for judge in judges}
-    clean = {judge.name: frechet(moments(looked(images.images[rows], judge)), there[judge.name]) for judge in judges}
+    there = {judge.name: moments(extract(images.images[known], judge)) for judge in judges}
+    clean = {judge.name: frechet(moments(extract(images.images[rows], judge)), there[judge.name]) for judge in judges}
     ladder: dict[str, dict[str, list[float]]] = {
         judge.name: {damage: [clean[judge.name]] for damage in DAMAGES} for judge in judges
     }
@@ -181,15 +186,15 @@ def climbed(images: ImageSet, judges: list[Extractor], count: int, seed: int) ->
         for strength in range(1, 6):
             pixels = inflict(images, rows, order[count:], strength)
             for judge in judges:
-                ladder[judge.name][damage].append(frechet(moments(looked(pixels, judge)), there[judge.name]))
+                ladder[judge.name][damage].append(frechet(moments(extract(pixels, judge)), there[judge.name]))
     return ladder
 
 
-def looked(pixels: np.ndarray, judge: Extractor) -> np.ndarray:
-    return features.of(features.chunks(pixels, np.arange(len(pixels))), judge, count=len(pixels))
+def extract(pixels: np.ndarray, judge: Extractor) -> np.ndarray:
+    return features.extract_features(features.chunks(pixels, np.arange(len(pixels))), judge, count=len(pixels))
 
 
-def told(data: str, ladder: dict[str, dict[str, list[float]]]) -> None:
+def print_table(data: str, ladder: dict[str, dict[str, list[float]]]) -> None:
     names = list(ladder)
     print(f"\n{data}\n| damage | " + " | ".join(names) + " | rises |\n|---|" + "---|" * (len(names) + 1))
     for damage in DAMAGES:

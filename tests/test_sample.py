@@ -116,8 +116,8 @@ def test_what_is_no_seed_range_is_refused(text: str) -> None:
 def test_a_grid_holds_every_image_enlarged_sharply_between_margins(channels: int) -> None:
     images = np.random.default_rng(0).integers(0, 256, (5, channels, 10, 12), np.uint8)
     grid = np.asarray(image_io.grid(images, 3))
-    scale = image_io.enlargement(10, 12)
-    assert scale * 12 >= image_io.SMALLEST_CELL > (scale - 1) * 12
+    scale = image_io.choose_scale(10, 12)
+    assert scale * 12 >= image_io.MIN_CELL_SIZE > (scale - 1) * 12
     gap = (grid.shape[1] - 3 * 12 * scale) // 4
     assert gap >= 2
     grid = grid.reshape(*grid.shape[:2], channels)

@@ -8,12 +8,12 @@ from torch import Tensor
 
 from ganvas.data import PictureOptions, open_images
 from ganvas.data.stacked import NAME as STACKED
-from ganvas.evaluation.classifier import classifier
+from ganvas.evaluation.classifier import classifier_extractor
 from ganvas.evaluation.features import Extractor
 from ganvas.evaluation.reference import Reference
 
 
-def counter(real: Reference, *, progress: bool = False) -> Extractor | None:
+def counting_classifier(real: Reference, *, progress: bool = False) -> Extractor | None:
     """Who has probabilities: of the data's classes, or [n 3 10] of StackedMNIST's digits; None without classes.
 
     Raises:
@@ -22,27 +22,27 @@ def counter(real: Reference, *, progress: bool = False) -> Extractor | None:
     if real.images.classes < 2:
         return None
     if real.images.facts.get("form") == STACKED:
-        return _of_channels(_digits(real, progress))
-    return own(real, progress=progress)
+        return _per_channel(_digit_classifier(real, progress))
+    return reference_classifier(real, progress=progress)
 
 
-def own(real: Reference, *, progress: bool = False) -> Extractor:
+def reference_classifier(real: Reference, *, progress: bool = False) -> Extractor:
     """The classifier of the training set, its accuracy that on the held-out pictures.
 
     Raises:
         GanvasError: no classes.
     """
-    return classifier(real.images, None if real.held is real.images else real.held, progress=progress)
+    return classifier_extractor(real.images, None if real.held_out is real.images else real.held_out, progress=progress)
 
 
-def _digits(real: Reference, progress: bool) -> Extractor:
+def _digit_classifier(real: Reference, progress: bool) -> Extractor:
     source = real.source.removeprefix(STACKED).removeprefix(":") or "mnist"
     size = "x".join(map(str, real.images.resolution))
     train, test = (open_images(PictureOptions(source, split, size, 1)) for split in ("train", "test"))
-    return classifier(train, test, progress=progress)
+    return classifier_extractor(train, test, progress=progress)
 
 
-def _of_channels(one: Extractor) -> Extractor:
+def _per_channel(one: Extractor) -> Extractor:
     """Three channels looked at one by one: features [n 3f], probabilities [n 3 k]."""
 
     def look(images: Tensor) -> Tensor:

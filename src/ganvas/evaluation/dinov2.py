@@ -9,13 +9,13 @@ from torch.nn import functional as F
 from ganvas.data import to_unit
 from ganvas.errors import GanvasError
 from ganvas.evaluation.eye import to_rgb
-from ganvas.evaluation.features import Extractor, digest
+from ganvas.evaluation.features import Extractor, hash_weights
 
 SIDE = 224
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-def dinov2(weights: Path | None, device: str = "cpu") -> Extractor:
+def dinov2_extractor(weights: Path | None, device: str = "cpu") -> Extractor:
     """The class token after the last layer norm (Oquab et al. 2023), as Stein et al. 2023 compare generators by it.
 
     Pictures are resized to 224×224, bicubic and antialiased, and standardised as ImageNet's.
@@ -52,4 +52,4 @@ def dinov2(weights: Path | None, device: str = "cpu") -> Extractor:
         )
         return network((pixels / 2 + 0.5 - mean) / deviation).pooler_output.float().cpu()
 
-    return Extractor("dinov2", digest(network), "to 224×224, bicubic", look)
+    return Extractor("dinov2", hash_weights(network), "to 224×224, bicubic", look)

@@ -20,10 +20,10 @@ BLOCKS = ((32, 32), (64, 64), (128, 128), (192, 192))
 NAMES = tuple(f"{block}_{layer}" for block, widths in enumerate(BLOCKS, 1) for layer in range(1, len(widths) + 1))
 """`1_1` to `4_2`: `conv1_1` is the first convolution, `relu1_1` what it tells."""
 
-CLASSES = 20
+CLASS_COUNT = 20
 """CIFAR-10's ten, then the ten digits."""
 
-FILE = "eye.safetensors"
+WEIGHTS_FILE = "eye.safetensors"
 
 
 class Eye(nn.Module):
@@ -39,7 +39,7 @@ class Eye(nn.Module):
         self.convolutions = nn.ModuleDict(
             {name: nn.Conv2d(before, after, 3, padding=1) for name, (before, after) in sides}
         )
-        self.head = nn.Linear(widths[-1], CLASSES)
+        self.head = nn.Linear(widths[-1], CLASS_COUNT)
 
     def layers(self, images: Tensor, names: Collection[str]) -> dict[str, Tensor]:
         """What the named layers tell, in the network's order; nothing is computed beyond the last of them.
@@ -70,7 +70,7 @@ class Eye(nn.Module):
 @cache
 def eye() -> Eye:
     """The trained eye, float32, in evaluation, on the CPU. One for the whole process: do not change it."""
-    weights = load(resources.files("ganvas.evaluation").joinpath(FILE).read_bytes())
+    weights = load(resources.files("ganvas.evaluation").joinpath(WEIGHTS_FILE).read_bytes())
     network = Eye()
     network.load_state_dict({name: weight.float() for name, weight in weights.items()})
     return network.eval().requires_grad_(False)

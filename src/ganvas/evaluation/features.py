@@ -28,13 +28,13 @@ from ganvas.errors import GanvasError
 from ganvas.evaluation.eye import eye, to_rgb
 from ganvas.files import atomic_file
 
-A_PASS, LEAST_A_PASS = 2**15, 8
+PIXELS_PER_PASS, MIN_IMAGES_PER_PASS = 2**15, 8
 """Pixels of a forward pass, about, and pictures, at the least. 32 pictures of 32×32 keep the eye in a CPU's cache."""
 
 EYE_SIDES = (16, 128)
 """The eye sees pictures whose shorter side lies between these, and others resized to the nearer one."""
 
-EYE_TELLS = ("relu1_2", "relu2_2", "relu3_2")
+EYE_LAYERS = ("relu1_2", "relu2_2", "relu3_2")
 """Its layers that are its features: those that rank damages as networks taught by ImageNet do (docs/decisions/0011)."""
 
 
@@ -58,12 +58,12 @@ class Extractor:
     facts: dict[str, Any] = field(default_factory=dict)
     probabilities: Callable[[np.ndarray], np.ndarray] | None = None
 
-    def told(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, Any]:
         """Its part of a protocol."""
         return {"extractor": self.name, "weights": self.digest, "resize": self.resize, **self.facts}
 
 
-def fitted(images: Tensor, sides: tuple[int, int]) -> Tensor:
+def resize_shorter_side(images: Tensor, sides: tuple[int, int]) -> Tensor:
     """uint8 [n c h w] -> float32 [n c h' w'] in [-1, 1], whose shorter side lies in `sides`.
 
     Bicubic and antialiased, clipped to [-1, 1], never rounded; pictures that fit are not touched.
@@ -77,12 +77,12 @@ def fitted(images: Tensor, sides: tuple[int, int]) -> Tensor:
     return F.interpolate(pixels, size, mode="bicubic", antialias=True).clamp(-1, 1)
 
 
-def described(sides: tuple[int, int]) -> str:
+def describe_resize(sides: tuple[int, int]) -> str:
     """What `fitted` does, for a protocol."""
     return f"shorter side to {sides[0]}..{sides[1]}, bicubic antialiased"
 
 
-def digest(network: nn.Module) -> str:
+def hash_weights(network: nn.Module) -> str:
     """The first 16 hexadecimal digits of the SHA-256 of all weights, names and shapes."""
     total = hashlib.sha256()
     for name, weight in sorted(network.state_dict().items()):
@@ -91,7 +91,9 @@ def digest(network: nn.Module) -> str:
     return total.hexdigest()[:16]
 
 
-def of(images: Iterable[Tensor], extractor: Extractor, *, count: int, progress: bool = False) -> np.ndarray:
+def extract_features(
+    images: Iterable[Tensor], extractor: Extractor, *, count: int, progress: bool = False
+) -> np.ndarray:
     """The features of `count` pictures in all, uint8 [n c h w] at a time -> float32 [count f].
 
     Raises:
@@ -112,18 +114,20 @@ def of(images: Iterable[Tensor], extractor: Extractor, *, count: int, progress: 
     return matrix
 
 
-def of_set(images: ImageSet, rows: np.ndarray, extractor: Extractor, *, progress: bool = False) -> np.ndarray:
+def extract_set_features(
+    images: ImageSet, rows: np.ndarray, extractor: Extractor, *, progress: bool = False
+) -> np.ndarray:
     """`of` the chosen rows (int64, ascending) of a set, kept in the cache under everything that changes them."""
     rows_digest = hashlib.sha256(rows.tobytes()).hexdigest()
-    key = cache.key("features", images.fingerprint, rows_digest, extractor.told(), torch.__version__)
+    key = cache.key("features", images.fingerprint, rows_digest, extractor.describe(), torch.__version__)
 
     def make() -> np.ndarray:
-        return of(chunks(images.images, rows), extractor, count=len(rows), progress=progress)
+        return extract_features(chunks(images.images, rows), extractor, count=len(rows), progress=progress)
 
-    return remembered(key, len(rows), make)
+    return load_or_compute(key, len(rows), make)
 
 
-def remembered(key: str, count: int, make: Callable[[], np.ndarray]) -> np.ndarray:
+def load_or_compute(key: str, count: int, make: Callable[[], np.ndarray]) -> np.ndarray:
     """An array of `count` rows from the cache; where it is not there whole, from `make`, and kept."""
     path = cache.root() / "features" / f"{key}.npy"
     try:
@@ -135,18 +139,18 @@ def remembered(key: str, count: int, make: Callable[[], np.ndarray]) -> np.ndarr
     array = make()
     content = io.BytesIO()
     np.save(content, array)
-    keep(path, content.getvalue())
+    write_cache_file(path, content.getvalue())
     return array
 
 
 def chunks(images: np.ndarray, rows: np.ndarray) -> Iterator[Tensor]:
     """The chosen rows of uint8 [n c h w], a forward pass's worth at a time."""
-    step = max(LEAST_A_PASS, A_PASS // (images.shape[2] * images.shape[3]))
+    step = max(MIN_IMAGES_PER_PASS, PIXELS_PER_PASS // (images.shape[2] * images.shape[3]))
     for start in range(0, len(rows), step):
         yield torch.from_numpy(images[rows[start : start + step]])
 
 
-def keep(path: Path, content: bytes) -> None:
+def write_cache_file(path: Path, content: bytes) -> None:
     """Writes a file of the cache, atomically. One that cannot be written costs time later, and nothing else."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -171,15 +175,15 @@ def named(name: str, *, weights: Path | None = None, device: str = "cpu") -> Ext
         told = f"The {name} has weights of its own; --weights names {weights}."
         raise GanvasError(told, fix="leave one of them out.")
     if name in ("eye", "eye-bf16"):
-        return the_eye(device, torch.float32 if name == "eye" else torch.bfloat16)
+        return eye_extractor(device, torch.float32 if name == "eye" else torch.bfloat16)
     if name == "inception":
-        from ganvas.evaluation.inception import inception
+        from ganvas.evaluation.inception import inception_extractor
 
-        return inception(weights, device)
+        return inception_extractor(weights, device)
     if name == "dinov2":
-        from ganvas.evaluation.dinov2 import dinov2
+        from ganvas.evaluation.dinov2 import dinov2_extractor
 
-        return dinov2(weights, device)
+        return dinov2_extractor(weights, device)
     module, colon, factory = name.partition(":")
     if not colon:
         raise GanvasError(
@@ -202,10 +206,10 @@ def named(name: str, *, weights: Path | None = None, device: str = "cpu") -> Ext
             raise GanvasError(
                 f"{weights} does not fit {name}: {error}.", expected="a safetensors file of its state_dict"
             ) from error
-    return own(network, factory, device=device)
+    return module_extractor(network, factory, device=device)
 
 
-def the_eye(device: str = "cpu", dtype: torch.dtype = torch.float32) -> Extractor:
+def eye_extractor(device: str = "cpu", dtype: torch.dtype = torch.float32) -> Extractor:
     """The embedded network: the means of its layers over the picture.
 
     Args:
@@ -215,20 +219,20 @@ def the_eye(device: str = "cpu", dtype: torch.dtype = torch.float32) -> Extracto
     """
     network = eye()
     place = torch.device(device)
-    seen = network if (place.type, dtype) == ("cpu", torch.float32) else _moved(network, place, dtype)
+    seen = network if (place.type, dtype) == ("cpu", torch.float32) else _copy_to(network, place, dtype)
 
     def look(images: Tensor) -> Tensor:
-        pixels = to_rgb(fitted(images.to(place), EYE_SIDES)).to(dtype)
+        pixels = to_rgb(resize_shorter_side(images.to(place), EYE_SIDES)).to(dtype)
         if place.type == "cpu":
             pixels = pixels.contiguous(memory_format=torch.channels_last)  # oneDNN's convolutions are faster so
-        maps = seen.layers(pixels, EYE_TELLS)
-        return torch.cat([maps[name].mean((2, 3), dtype=torch.float32) for name in EYE_TELLS], dim=1).cpu()
+        maps = seen.layers(pixels, EYE_LAYERS)
+        return torch.cat([maps[name].mean((2, 3), dtype=torch.float32) for name in EYE_LAYERS], dim=1).cpu()
 
     name = "eye" if dtype == torch.float32 else "eye-bf16"
-    return Extractor(name, digest(network), described(EYE_SIDES), look, {"layers": " ".join(EYE_TELLS)})
+    return Extractor(name, hash_weights(network), describe_resize(EYE_SIDES), look, {"layers": " ".join(EYE_LAYERS)})
 
 
-def own(network: nn.Module, name: str = "", *, device: str = "cpu") -> Extractor:
+def module_extractor(network: nn.Module, name: str = "", *, device: str = "cpu") -> Extractor:
     """A module of the user's own: float [n c h w] in [-1, 1], at the pictures' own size -> [n f …], flattened.
 
     Raises:
@@ -247,10 +251,10 @@ def own(network: nn.Module, name: str = "", *, device: str = "cpu") -> Extractor
                 expected="a module that takes float [n c h w] in [-1, 1] and gives [n f]",
             ) from error
 
-    return Extractor(name, digest(network), "none", look)
+    return Extractor(name, hash_weights(network), "none", look)
 
 
-def _moved(network: nn.Module, place: torch.device, dtype: torch.dtype) -> Any:
+def _copy_to(network: nn.Module, place: torch.device, dtype: torch.dtype) -> Any:
     copied = type(network)()
     copied.load_state_dict(network.state_dict())
     return copied.eval().requires_grad_(False).to(place, dtype)

@@ -13,13 +13,13 @@ from ganvas.errors import GanvasError
 from ganvas.evaluation.eye import to_rgb
 from ganvas.evaluation.features import Extractor
 
-OFFICIAL = "6726825d"
+OFFICIAL_SHA256 = "6726825d"
 """How the SHA-256 of the official weights begins: TensorFlow's Inception of 2015-12-05, converted by torch-fidelity."""
 
-FILE = "weights-inception-2015-12-05-6726825d.pth"
+WEIGHTS_FILE = "weights-inception-2015-12-05-6726825d.pth"
 
 
-def inception(weights: Path | None, device: str = "cpu", *, official: str = OFFICIAL) -> Extractor:
+def inception_extractor(weights: Path | None, device: str = "cpu", *, official: str = OFFICIAL_SHA256) -> Extractor:
     """The extractor of FID, KID and IS (Heusel et al. 2017): uint8 pictures resized to 299×299 as TensorFlow 1 did.
 
     Args:
@@ -32,7 +32,7 @@ def inception(weights: Path | None, device: str = "cpu", *, official: str = OFFI
     if weights is None or not weights.is_file():
         raise GanvasError(
             "The Inception features need their weights." if weights is None else f"There is no file {weights}.",
-            expected=f"--weights {FILE}",
+            expected=f"--weights {WEIGHTS_FILE}",
             fix="it lies in torch-fidelity's release v0.2.0 on GitHub. Without it: --features eye.",
         )
     with open(weights, "rb") as file:
@@ -40,7 +40,7 @@ def inception(weights: Path | None, device: str = "cpu", *, official: str = OFFI
     if not found.startswith(official):
         raise GanvasError(
             f"{weights} does not hold the Inception weights of the published FID: its SHA-256 begins {found[:16]}.",
-            expected=f"{FILE}, whose SHA-256 begins {official}",
+            expected=f"{WEIGHTS_FILE}, whose SHA-256 begins {official}",
             fix="download it again. A number from other weights would not be a FID.",
         )
     try:
@@ -63,5 +63,5 @@ def inception(weights: Path | None, device: str = "cpu", *, official: str = OFFI
         """As torch-fidelity's "logits_unbiased": the last layer without its bias."""
         return F.softmax(torch.from_numpy(features) @ network.fc.weight.float().cpu().T, dim=1).numpy()
 
-    facts = {} if official == OFFICIAL else {"weights_are": "not official"}
+    facts = {} if official == OFFICIAL_SHA256 else {"weights_are": "not official"}
     return Extractor("inception", found[:16], "to 299×299 as TensorFlow 1 (torch-fidelity)", look, facts, probabilities)

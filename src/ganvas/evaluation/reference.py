@@ -26,28 +26,28 @@ class Reference:
 
     source: str
     images: ImageSet
-    rows: np.ndarray
-    held: ImageSet
+    train_rows: np.ndarray
+    held_out: ImageSet
     held_rows: np.ndarray
-    split: str
+    held_out_source: str
 
     @property
-    def shares(self) -> np.ndarray | None:
+    def class_shares(self) -> np.ndarray | None:
         """The part of each class among the training pictures, float [classes]; None without labels."""
         return shares(self.images)
 
-    def told(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, Any]:
         """Its part of a protocol."""
         return {
             "data": self.images.name,
             "fingerprint": self.images.fingerprint,
-            "count": len(self.rows),
-            "held_out": self.split,
+            "count": len(self.train_rows),
+            "held_out": self.held_out_source,
             "held_out_count": len(self.held_rows),
         }
 
 
-def reference(options: PictureOptions, count: int, *, held_out: str | None = None) -> Reference:
+def open_reference(options: PictureOptions, count: int, *, held_out: str | None = None) -> Reference:
     """Real pictures, at most `count` on each side, chosen from a fixed seed.
 
     Held-out pictures, brought to the training set's size, are those of `held_out`, or of the source's own test split.
@@ -57,10 +57,10 @@ def reference(options: PictureOptions, count: int, *, held_out: str | None = Non
         GanvasError: nothing usable there, or fewer than four pictures.
     """
     train = open_images(PictureOptions(options.source, "train", options.resolution, options.channels, options.fit))
-    test = _held_out(options, held_out, train)
+    test = _open_held_out(options, held_out, train)
     draw = np.random.default_rng(0)
     if test is not None:
-        rows, held = _some(draw, np.arange(len(train)), count), _some(draw, np.arange(len(test)), count)
+        rows, held = _choose_rows(draw, np.arange(len(train)), count), _choose_rows(draw, np.arange(len(test)), count)
         return Reference(
             options.source, train, rows, test, held, f"{test.name}, {'given' if held_out else 'the test split'}"
         )
@@ -73,17 +73,17 @@ def reference(options: PictureOptions, count: int, *, held_out: str | None = Non
     return Reference(
         options.source,
         train,
-        _some(draw, first, count),
+        _choose_rows(draw, first, count),
         train,
-        _some(draw, second, count),
+        _choose_rows(draw, second, count),
         "the other half of the training set",
     )
 
 
-def _held_out(options: PictureOptions, held_out: str | None, train: ImageSet) -> ImageSet | None:
+def _open_held_out(options: PictureOptions, held_out: str | None, train: ImageSet) -> ImageSet | None:
     if held_out is None:
         return test_split(options, train)
-    return open_images(PictureOptions(held_out, "train", _size(train), train.channels, options.fit))  # type: ignore[arg-type]
+    return open_images(PictureOptions(held_out, "train", _format_size(train), train.channels, options.fit))  # type: ignore[arg-type]
 
 
 def test_split(options: PictureOptions, train: ImageSet) -> ImageSet | None:
@@ -93,15 +93,15 @@ def test_split(options: PictureOptions, train: ImageSet) -> ImageSet | None:
         GanvasError: it cannot be read.
     """
     try:
-        test = open_images(PictureOptions(options.source, "test", _size(train), train.channels, options.fit))  # type: ignore[arg-type]
+        test = open_images(PictureOptions(options.source, "test", _format_size(train), train.channels, options.fit))  # type: ignore[arg-type]
     except NoSplit:
         return None
     return test if test.fingerprint != train.fingerprint else None
 
 
-def _size(images: ImageSet) -> str:
+def _format_size(images: ImageSet) -> str:
     return "x".join(map(str, images.resolution))
 
 
-def _some(draw: np.random.Generator, rows: np.ndarray, count: int) -> np.ndarray:
+def _choose_rows(draw: np.random.Generator, rows: np.ndarray, count: int) -> np.ndarray:
     return np.sort(draw.permutation(rows)[:count])

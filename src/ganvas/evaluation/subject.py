@@ -31,11 +31,11 @@ class Subject:
     name: str
     shape: tuple[int, int, int]
     count: int | None
-    pictures: Callable[[np.ndarray], Iterator[Tensor]]
-    told: dict[str, Any]
+    load_images: Callable[[np.ndarray], Iterator[Tensor]]
+    protocol: dict[str, Any]
 
 
-def of_images(images: ImageSet) -> Subject:
+def subject_from_images(images: ImageSet) -> Subject:
     """Pictures of a set, in a fixed random order: sets are often sorted, and only a part may be looked at."""
     order = np.random.default_rng(0).permutation(len(images))
     return Subject(
@@ -47,7 +47,7 @@ def of_images(images: ImageSet) -> Subject:
     )
 
 
-def of_generator(sampler: Sampler, shares: np.ndarray | None, truncation: float = 1.0) -> Subject:
+def subject_from_generator(sampler: Sampler, shares: np.ndarray | None, truncation: float = 1.0) -> Subject:
     """What a generator draws from the seeds 0, 1, 2 …
 
     Args:
@@ -70,7 +70,7 @@ def of_generator(sampler: Sampler, shares: np.ndarray | None, truncation: float 
         "truncation": truncation,
         **({"classes": "uniform" if shares is None else "in the real shares"} if classes else {}),
     }
-    run = run_of(sampler.path)
+    run = find_run(sampler.path)
     name = sampler.path if run is None else f"{run} at {card.nimg / 1000:g} kimg"
     return Subject(str(name), card.shape[:3], None, pictures, told)
 
@@ -88,7 +88,7 @@ def asked(seeds: np.ndarray, shares: np.ndarray) -> np.ndarray:
     return np.searchsorted(shares.cumsum(), places).clip(max=len(shares) - 1)
 
 
-def run_of(snapshot: Path) -> Run | None:
+def find_run(snapshot: Path) -> Run | None:
     """The run that a snapshot folder lies in; None where it lies elsewhere."""
     run = Run(snapshot.parent.parent)
     return run if (run.path / "config.json").exists() else None

@@ -8,14 +8,14 @@ import torch
 from ganvas import sampling
 from ganvas.data import ImageSet
 from ganvas.evaluation import features
-from ganvas.evaluation.metrics import kernel_once
+from ganvas.evaluation.metrics import unbiased_mmd
 from ganvas.evaluation.subject import asked, shares
 from ganvas.networks import Generator
 
-SAMPLES, LEAST_SAMPLES = 2000, 250
+MAX_IMAGES, LEAST_SAMPLES = 2000, 250
 """Pictures on each side, at most and at the least: always the same seeds, always the same real ones."""
 
-NAME = "kernel distance × 1000"
+MEASURE = "kernel distance × 1000"
 
 
 class Trend:
@@ -31,20 +31,20 @@ class Trend:
     """
 
     def __init__(
-        self, images: ImageSet, latent: int, conditional: bool, device: torch.device, count: int = SAMPLES
+        self, images: ImageSet, latent: int, conditional: bool, device: torch.device, count: int = MAX_IMAGES
     ) -> None:
         self._images, self._device, self.cost = images, device, 0.0
-        count = max(LEAST_SAMPLES, min(SAMPLES, count))
+        count = max(LEAST_SAMPLES, min(MAX_IMAGES, count))
         self._rows = np.sort(np.random.default_rng(0).permutation(len(images))[:count])
-        self._eye = features.the_eye(str(device))
+        self._extractor = features.eye_extractor(str(device))
         self._z = sampling.latents(range(len(self._rows)), latent)
         parts = shares(images) if conditional else None
         self._labels = None if parts is None else torch.from_numpy(asked(np.arange(len(self._rows)), parts))
-        self._known: np.ndarray | None = None
+        self._real_features: np.ndarray | None = None
 
     def told(self) -> dict[str, object]:
         """Its protocol."""
-        return {"measure": NAME, "count": len(self._rows), **self._eye.told()}
+        return {"measure": MEASURE, "count": len(self._rows), **self._extractor.describe()}
 
     def pace(self, generator: Generator) -> float:
         """Seconds that it takes to draw a picture and look at it."""
@@ -52,7 +52,7 @@ class Trend:
             began = time.perf_counter()
             part = next(sampling.generate(generator, self._z, self._labels, device=self._device))
             with torch.inference_mode():
-                self._eye.look(part)
+                self._extractor.look(part)
         return (time.perf_counter() - began) / len(part)
 
     def measure(self, generator: Generator, seconds: float) -> float | None:
@@ -60,15 +60,15 @@ class Trend:
         began = time.perf_counter()
         parts: list[torch.Tensor] = []
         drawn = sampling.generate(generator, self._z, self._labels, device=self._device)
-        sides = 1 if self._known is not None else 2
+        sides = 1 if self._real_features is not None else 2
         with torch.inference_mode():
             for part in drawn:
-                parts.append(self._eye.look(part))
+                parts.append(self._extractor.look(part))
                 if len(parts) == 1:
                     self.cost = (time.perf_counter() - began) * sides * len(self._z) / len(part)
                     if self.cost > seconds:
                         return None
-        if self._known is None:
-            self._known = features.of_set(self._images, self._rows, self._eye)
+        if self._real_features is None:
+            self._real_features = features.extract_set_features(self._images, self._rows, self._extractor)
         self.cost = (time.perf_counter() - began) / sides
-        return 1000 * kernel_once(torch.cat(parts).numpy(), self._known)
+        return 1000 * unbiased_mmd(torch.cat(parts).numpy(), self._real_features)
