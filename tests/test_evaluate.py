@@ -93,9 +93,9 @@ def test_every_number_carries_its_protocol(folders: dict[str, Path]) -> None:
     one, quick = judged(folders, "other"), judged(folders, "other", quick=True, count=300)
     assert one.protocol["features"]["extractor"] == "eye"
     assert one.protocol["reference"]["count"] == 600
-    assert one.protocol["judged"]["count"] == 400
+    assert one.protocol["subject"]["count"] == 400
     assert differing(one.protocol, one.protocol) == []
-    assert differing(one.protocol, quick.protocol) == ["judged.count", "reference.count", "reference.held_out_count"]
+    assert differing(one.protocol, quick.protocol) == ["reference.count", "reference.held_out_count", "subject.count"]
     assert "two_sample" not in quick.values
     assert quick.memorisation is None
     assert one.get_measure("frechet").title == "Fréchet distance"
@@ -111,7 +111,7 @@ def test_a_run_is_judged_by_what_it_learnt_from(tmp_path: Path, monkeypatch: pyt
     run = start.train(tiny(), out=tmp_path / "runs", quiet=True)
     found = evaluate(run, count=100, device="cpu")
     assert found.protocol["reference"]["held_out"] == "digits, the test split"
-    assert found.protocol["judged"] == {"count": 100, "seeds": "from 0 on", "weights": "ema", "truncation": 1.0}
+    assert found.protocol["subject"] == {"count": 100, "seeds": "from 0 on", "weights": "ema", "truncation": 1.0}
     ratio = found.ratio_to_baseline("frechet")
     assert ratio is not None
     assert ratio > 5
@@ -119,7 +119,7 @@ def test_a_run_is_judged_by_what_it_learnt_from(tmp_path: Path, monkeypatch: pyt
     assert [line["subject"] for line in log.read_lines(run.path / "metrics.jsonl")] == [found.subject]
     assert (run.path / "closest.png").stat().st_size > 0
     truncated = evaluate(run.snapshot, count=100, truncation=0.5, quick=True, device="cpu")
-    assert "judged.truncation" in differing(found.protocol, truncated.protocol)
+    assert "subject.truncation" in differing(found.protocol, truncated.protocol)
 
 
 def test_at_the_end_of_a_run_on_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,7 +138,7 @@ def test_a_conditional_generator_is_asked_in_the_real_shares() -> None:
 
 def test_without_held_out_pictures_the_set_is_halved(tmp_path: Path, folders: dict[str, Path]) -> None:
     found = evaluate(folders["other"], against=str(folders["train"]), quick=True, device="cpu")
-    assert found.protocol["judged"]["count"] == 300
+    assert found.protocol["subject"]["count"] == 300
     assert "two halves" in found.notes[-1]
     real = open_reference(PictureOptions(str(folders["train"])), 1000)
     assert not set(real.train_rows) & set(real.held_rows)
@@ -159,7 +159,7 @@ def test_bad_input_is_refused(folders: dict[str, Path], tmp_path: Path) -> None:
     np.savez(tmp_path / "one.npz", images=np.zeros((1, 8, 8, 1), np.uint8))
     with pytest.raises(GanvasError, match=r"16×16×1.*8×8×1"):
         evaluate(tmp_path / "large.npz", against=str(folders["train"]))
-    with pytest.raises(GanvasError, match="leave 1 pictures"):
+    with pytest.raises(GanvasError, match="leave 1 images"):
         evaluate(tmp_path / "one.npz", against=str(folders["train"]), held_out=str(folders["held"]))
 
 
@@ -250,3 +250,22 @@ def test_features_in_bfloat16_are_near_and_never_compared(folders: dict[str, Pat
     assert fast.values["frechet"].value == pytest.approx(exact.values["frechet"].value, rel=0.02)
     assert fast.values["frechet"].value != exact.values["frechet"].value
     assert differing(exact.protocol, fast.protocol) == ["features.extractor"]
+
+
+def test_an_evaluation_prints_as_a_table_without_arrays(folders: dict[str, Path]) -> None:
+    found = judged(folders, "other")
+    for text in (str(found), repr(found)):
+        lines = text.splitlines()
+        assert len(lines) <= 40
+        assert max(map(len, lines)) <= 110
+        assert "array" not in text
+        assert "\x1b" not in text
+        assert "Fréchet distance" in text
+        assert "Nearest training images" in text
+    value = measures.Value(12.34, 1.234, 0.4321)
+    assert str(value) == "12.3 ± 0.432 (real-data baseline 1.23)"
+    assert str(measures.Value(12.34)) == "12.3"
+    assert "array" not in f"{found.memorisation!r}"
+    page = found._repr_html_()
+    assert "<td" in page
+    assert "Fréchet distance" in page

@@ -215,7 +215,7 @@ def test_a_network_of_ones_own() -> None:
     with torch.no_grad():
         network[0].weight[0, 0, 0, 0] += 1  # type: ignore[index]
     assert features.hash_weights(network) != changed
-    with pytest.raises(GanvasError, match="cannot look at pictures"):
+    with pytest.raises(GanvasError, match="fails on images"):
         looked(pictures(4, 1), own)
 
 
@@ -231,10 +231,10 @@ def test_not_finite_features_are_refused() -> None:
 def test_extractors_are_found_by_name(tmp_path: Path) -> None:
     assert features.named("torch.nn:Identity").name == "Identity"
     for name, what in (("nose", "no extractor 'nose'"), ("no.such:thing", "cannot be imported"), ("torch:nn2", "nn2"),
-                       ("os:path", "called"), ("os:getcwd", "gives a str")):  # fmt: skip
+                       ("os:path", "called"), ("os:getcwd", "returns a str")):  # fmt: skip
         with pytest.raises(GanvasError, match=what):
             features.named(name)
-    with pytest.raises(GanvasError, match="weights of its own"):
+    with pytest.raises(GanvasError, match="comes with its weights"):
         features.named("eye", weights=tmp_path)
     with pytest.raises(GanvasError, match="does not fit"):
         features.named("torch.nn:Identity", weights=tmp_path / "none.safetensors")

@@ -1,4 +1,4 @@
-"""Who counts the classes that a generator draws: the data's own classifier; for StackedMNIST, one for each channel."""
+"""The classifier that counts generated classes: trained on the data, or for StackedMNIST on the single digits."""
 
 from dataclasses import replace
 
@@ -14,10 +14,10 @@ from ganvas.evaluation.reference import Reference
 
 
 def counting_classifier(real: Reference, *, progress: bool = False) -> Extractor | None:
-    """Who has probabilities: of the data's classes, or [n 3 10] of StackedMNIST's digits; None without classes.
+    """An extractor with probabilities of the data's classes, or [n 3 10] of StackedMNIST's digits; None without classes.
 
     Raises:
-        GanvasError: the digits that were stacked are no longer there.
+        GanvasError: the stacked digits are no longer available.
     """
     if real.images.classes < 2:
         return None
@@ -27,10 +27,10 @@ def counting_classifier(real: Reference, *, progress: bool = False) -> Extractor
 
 
 def reference_classifier(real: Reference, *, progress: bool = False) -> Extractor:
-    """The classifier of the training set, its accuracy that on the held-out pictures.
+    """The classifier of the training set, with its accuracy on the held-out images.
 
     Raises:
-        GanvasError: no classes.
+        GanvasError: the set has no classes.
     """
     return classifier_extractor(real.images, None if real.held_out is real.images else real.held_out, progress=progress)
 
@@ -43,13 +43,13 @@ def _digit_classifier(real: Reference, progress: bool) -> Extractor:
 
 
 def _per_channel(one: Extractor) -> Extractor:
-    """Three channels looked at one by one: features [n 3f], probabilities [n 3 k]."""
+    """Applies an extractor to each of three channels: features [n 3f], probabilities [n 3 k]."""
 
-    def look(images: Tensor) -> Tensor:
+    def extract(images: Tensor) -> Tensor:
         return torch.cat([one.look(channel) for channel in images.split(1, dim=1)], dim=1)
 
     def probabilities(features: np.ndarray) -> np.ndarray:
         assert one.probabilities is not None
         return np.stack([one.probabilities(part) for part in np.split(features, 3, axis=1)], axis=1)
 
-    return replace(one, name="classifier of each channel", look=look, probabilities=probabilities)
+    return replace(one, name="classifier of each channel", look=extract, probabilities=probabilities)

@@ -15,7 +15,7 @@ from torch import Tensor
 from ganvas.errors import GanvasError
 
 NUMBERS_PER_BLOCK, ROWS_PER_BAND = 2**20, 256
-"""Numbers in memory at a time, 8 MB of float64; rows of a band of a symmetric matrix, of which one triangle suffices."""
+"""Numbers in memory at a time, 8 MB of float64; rows in a band of a symmetric matrix (one triangle is computed)."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -175,7 +175,13 @@ def _search_spaces(x: np.ndarray, y: np.ndarray) -> Iterator[tuple[torch.Tensor,
 
 
 def _search(
-    x: np.ndarray, y: np.ndarray, x_search: torch.Tensor, y_search: torch.Tensor, k: int, count: int, own: np.ndarray | None
+    x: np.ndarray,
+    y: np.ndarray,
+    x_search: torch.Tensor,
+    y_search: torch.Tensor,
+    k: int,
+    count: int,
+    own: np.ndarray | None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """As `nearest_neighbours`, and bool [n]: whether a nearer row may have been missed.
 
@@ -223,7 +229,10 @@ def _smallest(values: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Ten
     if groups < 4 * count:
         found = values.topk(count, largest=False)
         return found.values, found.indices
-    grouped, rest = values[:, : groups * GROUP_SIZE].unflatten(1, (GROUP_SIZE, groups)), values[:, groups * GROUP_SIZE :]
+    grouped, rest = (
+        values[:, : groups * GROUP_SIZE].unflatten(1, (GROUP_SIZE, groups)),
+        values[:, groups * GROUP_SIZE :],
+    )
     chosen = grouped.amin(1).topk(count, largest=False).indices  # [n count]
     columns = (chosen[:, None] + groups * torch.arange(GROUP_SIZE)[:, None]).flatten(1)
     columns = torch.cat([columns, torch.arange(groups * GROUP_SIZE, values.shape[1]).expand(len(values), -1)], 1)

@@ -1,6 +1,6 @@
-"""The real side of an evaluation: pictures, networks that look at them, features, and what real ones get themselves.
+"""The real images' features and baselines, which an evaluation compares with.
 
-None of it depends on what is judged: a comparison computes it once for all its runs.
+None of it depends on what is evaluated: a comparison computes it once for all its runs.
 """
 
 from collections.abc import Callable, Hashable
@@ -20,19 +20,19 @@ from ganvas.evaluation.memorisation import TrainingFeatures
 from ganvas.evaluation.reference import Reference, open_reference
 
 MAX_PIXEL_IMAGES = 2000
-"""Pictures of each side whose pixels are compared, and not only their features."""
+"""Images of each sample whose pixels are compared, and not only their features."""
 
 T = TypeVar("T")
 
 
 class Kept:
-    """Values by what they depend on, in memory, each computed when it is first asked for."""
+    """Values in memory by their keys, each computed at its first use."""
 
     def __init__(self) -> None:
         self._values: dict[Hashable, Any] = {}
 
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
-        """The value of a key, from `make` the first time."""
+        """The value of a key, computed by `make` the first time."""
         if key not in self._values:
             self._values[key] = make()
         return self._values[key]
@@ -40,15 +40,15 @@ class Kept:
 
 @dataclass(frozen=True, eq=False)
 class ReferenceFeatures:
-    """What judged pictures are compared with.
+    """What evaluated images are compared with.
 
     Attributes:
         seen: the extractor.
-        counting: what counts the classes; None where there are none.
-        known: training pictures.
-        rival: held-out ones, which give the floors.
-        originals: all training pictures, for what only they can tell; None where nothing is asked of it.
-        floors: of each group of measures, by its place; filled by the first evaluation.
+        counting: counts the classes; None without classes.
+        known: training images.
+        rival: held-out images, which give the baselines.
+        originals: all training images, for the memorisation test; None without it.
+        floors: of each group of measures, by its index; filled by the first evaluation.
     """
 
     extractor: Extractor
@@ -59,19 +59,19 @@ class ReferenceFeatures:
     baselines: dict[int, dict[str, float]] = field(default_factory=dict)
 
     def prepare(self) -> None:
-        """Computes now what the first evaluation would compute of it: the most of it."""
+        """Computes most of what the first evaluation would compute."""
         _ = self.train.moments, self.train.neighbour_distances, self.held_out.neighbour_distances
         if self.training_features is not None:
             _ = self.training_features.held_out_distances, self.training_features.cells
 
 
 def opened(options: PictureOptions, count: int, memo: Kept, held_out: str | None = None) -> Reference:
-    """`reference`, opened once."""
+    """`open_reference`, opened once."""
     return memo.get(("reference", options, count, held_out), lambda: open_reference(options, count, held_out=held_out))
 
 
 def counted(real: Reference, memo: Kept, progress: bool = False) -> Extractor | None:
-    """`counter`, trained or read once."""
+    """`counting_classifier`, trained or loaded once."""
     return memo.get(("counter", id(real)), lambda: counting_classifier(real, progress=progress))
 
 
@@ -86,7 +86,7 @@ def real_side(
     quick: bool = False,
     progress: bool = False,
 ) -> ReferenceFeatures:
-    """The real side for n judged pictures; `real` is one that `kept` opened. The rest as `ganvas.evaluate` has it."""
+    """Features for n evaluated images; `real` must come from the same memo. The rest as in `ganvas.evaluate`."""
     named = extractor if isinstance(extractor, str) else id(extractor)
 
     def make() -> ReferenceFeatures:
@@ -99,14 +99,16 @@ def real_side(
             seen,
             counting,
         )
-        copies_told = not quick and real.held_out is not real.images  # by all training pictures, not only those beside
-        looked_at = np.arange(len(real.images)) if copies_told else real.train_rows
-        matrix = features.extract_set_features(real.images, looked_at, seen, progress=progress)
+        all_training = (
+            not quick and real.held_out is not real.images
+        )  # the memorisation test needs every training image
+        rows = np.arange(len(real.images)) if all_training else real.train_rows
+        matrix = features.extract_set_features(real.images, rows, seen, progress=progress)
         known = ImageSample(
-            matrix[real.train_rows] if copies_told else matrix,
+            matrix[real.train_rows] if all_training else matrix,
             real.images.images[measures.subsample(real.train_rows, min(n, MAX_PIXEL_IMAGES))],
         )
-        originals = TrainingFeatures(matrix, rival.features, measures.SEED) if copies_told else None
+        originals = TrainingFeatures(matrix, rival.features, measures.SEED) if all_training else None
         return ReferenceFeatures(seen, counting, known, rival, originals)
 
     return memo.get(("side", id(real), n, named, weights, device, quick), make)
@@ -115,7 +117,7 @@ def real_side(
 def make_sample(
     matrix: Callable[[Extractor], np.ndarray], pixels: np.ndarray, seen: Extractor, counting: Extractor | None
 ) -> ImageSample:
-    """Pictures as both networks see them; `matrix` gives an extractor's features of them, float32 [n f]."""
+    """A sample with features and class probabilities; `matrix` computes an extractor's features, float32 [n f]."""
     found = matrix(seen)
     if counting is None or counting.probabilities is None:
         return ImageSample(found, pixels)

@@ -56,7 +56,9 @@ def format_protocol(evaluation: Evaluation) -> str:
         f"Real: {reference['count']:,} of {reference['data']} ({reference['fingerprint'][:8]}); "
         f"held out: {subject['count']:,} of {reference['held_out']}.",
         *([f"Classes: the data's own classifier ({classes['weights']}){correct}."] if classes else []),
-        "Versions: " + ", ".join(f"{name} {version}" for name, version in evaluation.protocol["versions"].items()) + ".",
+        "Versions: "
+        + ", ".join(f"{name} {version}" for name, version in evaluation.protocol["versions"].items())
+        + ".",
     ]
     return "\n".join(lines)
 

@@ -1,4 +1,4 @@
-"""One cheap number while a GAN trains: which way it goes, and when it was best. Not for publication."""
+"""The trend: one cheap quality measure during training, to find the best snapshot. Not for publication."""
 
 import time
 
@@ -13,21 +13,21 @@ from ganvas.evaluation.subject import asked, shares
 from ganvas.networks import Generator
 
 MAX_IMAGES, LEAST_SAMPLES = 2000, 250
-"""Pictures on each side, at most and at the least: always the same seeds, always the same real ones."""
+"""The most and the fewest images on each side: always the same seeds and the same real images."""
 
 MEASURE = "kernel distance × 1000"
 
 
 class Trend:
-    """The kernel distance × 1000, in the eye's features, of generated pictures to pictures of the training set.
+    """The kernel distance × 1000, in the eye's features, between generated images and training images.
 
-    Unbiased (Bińkowski et al. 2018), so that it says something with few pictures; lower is better.
+    Unbiased (Bińkowski et al. 2018), so it is meaningful with few images; lower is better.
 
     Args:
-        count: pictures on each side, from LEAST_SAMPLES to SAMPLES; as many as there are, where these are fewer.
+        count: images on each side, from MIN_IMAGES to MAX_IMAGES; fewer if the set has fewer.
 
     Attributes:
-        cost: seconds that a measurement takes, as far as is known: 0 before the first try.
+        cost: estimated seconds per measurement; 0 before the first.
     """
 
     def __init__(
@@ -43,12 +43,12 @@ class Trend:
         self._real_features: np.ndarray | None = None
 
     def told(self) -> dict[str, object]:
-        """Its protocol."""
+        """The protocol of its values."""
         return {"measure": MEASURE, "count": len(self._rows), **self._extractor.describe()}
 
     def pace(self, generator: Generator) -> float:
-        """Seconds that it takes to draw a picture and look at it."""
-        for _ in range(2):  # the first pass sets the libraries up
+        """Seconds to generate an image and extract its features."""
+        for _ in range(2):  # the first pass initialises the libraries
             began = time.perf_counter()
             part = next(sampling.generate(generator, self._z, self._labels, device=self._device))
             with torch.inference_mode():
@@ -56,7 +56,7 @@ class Trend:
         return (time.perf_counter() - began) / len(part)
 
     def measure(self, generator: Generator, seconds: float) -> float | None:
-        """The distance; None if it would take more than so many seconds, which the first pictures tell."""
+        """The distance; None if the first batch shows that it would take more than `seconds`."""
         began = time.perf_counter()
         parts: list[torch.Tensor] = []
         drawn = sampling.generate(generator, self._z, self._labels, device=self._device)
