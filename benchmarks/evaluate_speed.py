@@ -1,14 +1,14 @@
-"""How long does judging take, part by part, and beside torchmetrics?
+"""The time of an evaluation, part by part, and in comparison with torchmetrics.
 
     python benchmarks/evaluate_speed.py parts RUN [--count 5000] [--repeats 1] [--beside SRC]
 
 A first evaluation of a run, in an empty cache, and a second one: the seconds of each part. --beside names the src
-folder of another checkout of Ganvas, which does the same in turn, in processes and a cache of its own.
+folder of another checkout of Ganvas with the same function names, which alternates in its own processes and cache.
 
     python benchmarks/evaluate_speed.py torchmetrics --mnist DIR --cifar TRAIN.zip TEST.zip [--count N] [--repeats 3]
 
-10,000 pictures against 10,000 others, on MNIST and on CIFAR-10: Fréchet and kernel distance in the eye's features.
-torchmetrics gets the same network as its feature module and the same pictures in passes of the same size; both sides
+10,000 images against 10,000 others, on MNIST and on CIFAR-10: Fréchet and kernel distance in the eye's features.
+torchmetrics gets the same network as its feature module and the same images in passes of the same size; both sides
 run in processes of their own, one after the other, the same number of threads, repeated in turn. Peak memory is the
 process's. Needs torchmetrics (the dev extra). --beside lets another checkout take torchmetrics' place.
 """
@@ -31,30 +31,30 @@ import torch
 from torch import Tensor, nn
 
 from ganvas.data import PictureOptions, open_images
-from ganvas.evaluation import features
+from ganvas.evaluation import classifier, evaluation, features, memorisation, metrics, neighbours, pyramids, scales
 from ganvas.evaluation.evaluation import evaluate
 from ganvas.evaluation.metrics import frechet, kernel_distance, moments
 
 SUBSETS, SUBSET_SIZE = 100, 1000
 
-PARTS = {
-    "opening the data": ["evaluate._opened"],
-    "drawing pictures": ["evaluate._draw", "evaluate._panel"],
-    "features": ["features.of"],
-    "training the classifier": ["classifier._train"],
-    "Fréchet distances": ["metrics.moments", "metrics.frechet", "metrics.frechet_infinity"],
-    "kernel distance": ["metrics.kernel", "metrics.kernels"],
-    "precision, recall, density, coverage": ["neighbours.nearest", "neighbours.prdc"],
-    "1-nearest-neighbour accuracy": ["neighbours.two_sample"],
-    "sliced Wasserstein": ["pyramids.sliced_wasserstein", "pyramids.sliced_wassersteins"],
-    "fine detail and layout": ["scales.fine_detail", "scales.fine_details", "scales.layout", "scales.layouts"],
-    "MS-SSIM": ["pyramids.ms_ssim_diversity"],
-    "memorisation": ["memorisation.memorisation"],
+PARTS: dict[str, list[Callable[..., Any]]] = {
+    "opening the data": [evaluation._open],
+    "generating images": [evaluation._load_all, evaluation._stack_pairs],
+    "features": [features.extract_features],
+    "training the classifier": [classifier._train],
+    "Fréchet distances": [moments, frechet, metrics.frechet_infinity],
+    "kernel distance": [kernel_distance, metrics.kernel_distances],
+    "precision, recall, density, coverage": [neighbours.nearest_neighbours, neighbours.prdc],
+    "1-nearest-neighbour accuracy": [neighbours.two_sample_test],
+    "sliced Wasserstein": [pyramids.sliced_wasserstein_distance, pyramids.sliced_wasserstein_distances],
+    "fine detail and layout": [scales.fine_detail_errors, scales.layout_distances],
+    "MS-SSIM": [pyramids.ms_ssim_diversity],
+    "memorisation": [memorisation.compare_with_training],
 }
-"""What an evaluation consists of: functions of `ganvas.evaluation`, some of this checkout or an older one only."""
+"""The parts of an evaluation: functions of `ganvas.evaluation`."""
 
 COUNTED_ANYWHERE = ("features", "training the classifier")
-"""Parts that are counted as such wherever they are called; others belong to the part that calls them."""
+"""Parts that are counted wherever they are called; the time of others belongs to the part that calls them."""
 
 
 class Clock:
@@ -65,12 +65,11 @@ class Clock:
         self._inner: list[float] = []
         modules = [module for name, module in sys.modules.items() if name.startswith("ganvas.evaluation")]
         for part, functions in PARTS.items():
-            for module, name in (function.split(".") for function in functions):
-                timed: Any = getattr(sys.modules[f"ganvas.evaluation.{module}"], name, None)
-                for other in modules if timed else ():
-                    for key, value in list(vars(other).items()):
-                        if value is timed:
-                            setattr(other, key, self._timed(part, timed))
+            for function in functions:
+                for module in modules:
+                    for name, value in list(vars(module).items()):
+                        if value is function:
+                            setattr(module, name, self._timed(part, function))
 
     def _timed(self, part: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def run(*arguments: Any, **keywords: Any) -> Any:
@@ -90,7 +89,7 @@ class Clock:
 
 
 class EyeModule(nn.Module):
-    """The eye as torchmetrics takes a network: uint8 pictures in, features out."""
+    """The eye as torchmetrics takes a network: uint8 images in, features out."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -124,33 +123,33 @@ def measure_with_torchmetrics(a: np.ndarray, b: np.ndarray) -> dict[str, float]:
     kid = KernelInceptionDistance(feature=nn.Identity(), subsets=SUBSETS, subset_size=SUBSET_SIZE)
     for real, side in ((True, a), (False, b)):
         for part in features.chunks(side, np.arange(len(side))):
-            seen = module(part)
-            kid.update(seen, real=real)
-            fid.inception = _FixedFeatures(seen)
+            known = module(part)
+            kid.update(known, real=real)
+            fid.inception = _FixedFeatures(known)
             fid.update(part, real=real)
     return {"frechet": float(fid.compute()), "kernel": float(kid.compute()[0])}
 
 
 class _FixedFeatures(nn.Module):
-    """Features that are known already: so that torchmetrics' two measures look at the pictures once, as ours do."""
+    """Returns known features, so that both measures of torchmetrics share one feature extraction, as in Ganvas."""
 
-    def __init__(self, seen: Tensor) -> None:
+    def __init__(self, features: Tensor) -> None:
         super().__init__()
-        self.seen = seen
+        self.features = features
 
     def forward(self, _: Tensor) -> Tensor:
-        return self.seen
+        return self.features
 
 
 def run_in_process(command: list[str], source: Path, cache: Path | None = None) -> dict[str, Any]:
-    """What this script, called so with the Ganvas of a src folder, prints as JSON."""
+    """Runs this script with the Ganvas of a src folder; returns the JSON that it prints."""
     environment = {**os.environ, "PYTHONPATH": str(source)}
     if cache is not None:
         environment["GANVAS_CACHE"] = str(cache)
-    told = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-W", "ignore", __file__, *command], env=environment, stdout=subprocess.PIPE, check=True
     )
-    return json.loads(told.stdout)
+    return json.loads(result.stdout)
 
 
 def time_parts(arguments: argparse.Namespace) -> None:
@@ -162,12 +161,12 @@ def time_parts(arguments: argparse.Namespace) -> None:
             for which in ("first", "second"):
                 for when, source in sources.items():
                     command = ["one-evaluation", str(arguments.run), str(arguments.count)]
-                    told = run_in_process(command, source, Path(caches) / when)
-                    found.setdefault(f"{which}, {when}", []).append(told)
-                    print(f"{which}, {when}: {told['all']:.1f} s", file=sys.stderr)
+                    result = run_in_process(command, source, Path(caches) / when)
+                    found.setdefault(f"{which}, {when}", []).append(result)
+                    print(f"{which}, {when}: {result['all']:.1f} s", file=sys.stderr)
     print("| seconds | " + " | ".join(found) + " |\n|" + "---|" * (1 + len(found)))
     for part in next(iter(found.values()))[0]:
-        medians = [statistics.median(told[part] for told in each) for each in found.values()]
+        medians = [statistics.median(result[part] for result in each) for each in found.values()]
         print(f"| {part} | " + " | ".join(f"{seconds:.1f}" for seconds in medians) + " |")
 
 
@@ -187,10 +186,10 @@ def compare_with_torchmetrics(arguments: argparse.Namespace) -> None:
         for repeat in range(arguments.repeats):
             for name, (who, source) in whose.items():
                 command = ["one-side", who, data, *map(str, sources), str(arguments.count)]
-                told = run_in_process(command, source)
+                result = run_in_process(command, source)
                 print(
-                    f"| {data} {repeat} | {name} | {told['seconds']:.1f} | {told['peak'] / 1e6:,.0f} MB | "
-                    f"{told['frechet']:.6g} | {1000 * told['kernel']:.4g} |",
+                    f"| {data} {repeat} | {name} | {result['seconds']:.1f} | {result['peak'] / 1e6:,.0f} MB | "
+                    f"{result['frechet']:.6g} | {1000 * result['kernel']:.4g} |",
                     flush=True,
                 )
 

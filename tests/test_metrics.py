@@ -168,7 +168,7 @@ def test_bad_input_is_told() -> None:
         kernel_distance(normal(10), normal(9), seed=0, size=10)
     with pytest.raises(GanvasError, match="from 2 to 99"):
         frechet_infinity(normal(100), moments(normal(9)), seed=0, smallest_size=100)
-    with pytest.raises(GanvasError, match="one row a split"):
+    with pytest.raises(GanvasError, match="one row per split"):
         inception_score(np.eye(4))
     for wrong in (np.eye(4) * 2, np.array([[1.5, -0.5]]), np.full((2, 2), np.nan)):
         with pytest.raises(GanvasError, match="softmax"):

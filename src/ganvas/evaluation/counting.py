@@ -14,7 +14,7 @@ from ganvas.evaluation.reference import Reference
 
 
 def counting_classifier(real: Reference, *, progress: bool = False) -> Extractor | None:
-    """An extractor with probabilities of the data's classes, or [n 3 10] of StackedMNIST's digits; None without classes.
+    """An extractor with probabilities of the data's classes, or [n 3 10] of StackedMNIST's digits; None if unlabelled.
 
     Raises:
         GanvasError: the stacked digits are no longer available.
