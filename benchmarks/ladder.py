@@ -1,8 +1,8 @@
 """Does the Fréchet distance in the eye's features rise with image damage? Six kinds of damage, five strengths each.
 
 Blur, noise, JPEG, shuffled patches, dropped classes and duplicated images, on MNIST, CIFAR-10 and KaoKore. In every
-family the Fréchet distance in the eye's features must rise with the strength. Its ranking of all thirty is compared with
-those of SqueezeNet and VGG-19 (trained by others on ImageNet) by Spearman's rank correlation.
+family the Fréchet distance in the eye's features must rise with the strength. Its ranking of all thirty is compared
+with those of SqueezeNet and VGG-19 (trained by others on ImageNet) by Spearman's rank correlation.
 
     python benchmarks/ladder.py --mnist DIR --cifar ZIP --faces ZIP --weights DIR [--count 2000] [--seed 0]
         [--out FOLDER]
