@@ -1,14 +1,14 @@
-"""How long does judging take, part by part, and beside torchmetrics?
+"""The time of an evaluation, part by part, and in comparison with torchmetrics.
 
     python benchmarks/evaluate_speed.py parts RUN [--count 5000] [--repeats 1] [--beside SRC]
 
 A first evaluation of a run, in an empty cache, and a second one: the seconds of each part. --beside names the src
-folder of another checkout of Ganvas, which does the same in turn, in processes and a cache of its own.
+folder of another checkout of Ganvas with the same function names, which alternates in its own processes and cache.
 
     python benchmarks/evaluate_speed.py torchmetrics --mnist DIR --cifar TRAIN.zip TEST.zip [--count N] [--repeats 3]
 
-10,000 pictures against 10,000 others, on MNIST and on CIFAR-10: Fréchet and kernel distance in the eye's features.
-torchmetrics gets the same network as its feature module and the same pictures in passes of the same size; both sides
+10,000 images against 10,000 others, on MNIST and on CIFAR-10: Fréchet and kernel distance in the eye's features.
+torchmetrics gets the same network as its feature module and the same images in passes of the same size; both sides
 run in processes of their own, one after the other, the same number of threads, repeated in turn. Peak memory is the
 process's. Needs torchmetrics (the dev extra). --beside lets another checkout take torchmetrics' place.
 """
@@ -31,30 +31,30 @@ import torch
 from torch import Tensor, nn
 
 from ganvas.data import PictureOptions, open_images
-from ganvas.evaluation import features
+from ganvas.evaluation import classifier, evaluation, features, memorisation, metrics, neighbours, pyramids, scales
 from ganvas.evaluation.evaluation import evaluate
-from ganvas.evaluation.metrics import frechet, kernel, moments
+from ganvas.evaluation.metrics import frechet, kernel_distance, moments
 
-SUBSETS, SIZE = 100, 1000
+SUBSETS, SUBSET_SIZE = 100, 1000
 
-PARTS = {
-    "opening the data": ["evaluate._opened"],
-    "drawing pictures": ["evaluate._draw", "evaluate._panel"],
-    "features": ["features.of"],
-    "training the classifier": ["classifier._train"],
-    "Fréchet distances": ["metrics.moments", "metrics.frechet", "metrics.frechet_infinity"],
-    "kernel distance": ["metrics.kernel", "metrics.kernels"],
-    "precision, recall, density, coverage": ["neighbours.nearest", "neighbours.prdc"],
-    "1-nearest-neighbour accuracy": ["neighbours.two_sample"],
-    "sliced Wasserstein": ["pyramids.sliced_wasserstein", "pyramids.sliced_wassersteins"],
-    "fine detail and layout": ["scales.fine_detail", "scales.fine_details", "scales.layout", "scales.layouts"],
-    "MS-SSIM": ["pyramids.ms_ssim_diversity"],
-    "memorisation": ["memorisation.memorisation"],
+PARTS: dict[str, list[Callable[..., Any]]] = {
+    "opening the data": [evaluation._open],
+    "generating images": [evaluation._load_all, evaluation._stack_pairs],
+    "features": [features.extract_features],
+    "training the classifier": [classifier._train],
+    "Fréchet distances": [moments, frechet, metrics.frechet_infinity],
+    "kernel distance": [kernel_distance, metrics.kernel_distances],
+    "precision, recall, density, coverage": [neighbours.nearest_neighbours, neighbours.prdc],
+    "1-nearest-neighbour accuracy": [neighbours.two_sample_test],
+    "sliced Wasserstein": [pyramids.sliced_wasserstein_distance, pyramids.sliced_wasserstein_distances],
+    "fine detail and layout": [scales.fine_detail_errors, scales.layout_distances],
+    "MS-SSIM": [pyramids.ms_ssim_diversity],
+    "memorisation": [memorisation.compare_with_training],
 }
-"""What an evaluation consists of: functions of `ganvas.evaluation`, some of this checkout or an older one only."""
+"""The parts of an evaluation: functions of `ganvas.evaluation`."""
 
-WITHIN = ("features", "training the classifier")
-"""Parts that are counted as such wherever they are called; others belong to the part that calls them."""
+COUNTED_ANYWHERE = ("features", "training the classifier")
+"""Parts that are counted wherever they are called; the time of others belongs to the part that calls them."""
 
 
 class Clock:
@@ -65,16 +65,15 @@ class Clock:
         self._inner: list[float] = []
         modules = [module for name, module in sys.modules.items() if name.startswith("ganvas.evaluation")]
         for part, functions in PARTS.items():
-            for module, name in (function.split(".") for function in functions):
-                timed: Any = getattr(sys.modules[f"ganvas.evaluation.{module}"], name, None)
-                for other in modules if timed else ():
-                    for key, value in list(vars(other).items()):
-                        if value is timed:
-                            setattr(other, key, self._timed(part, timed))
+            for function in functions:
+                for module in modules:
+                    for name, value in list(vars(module).items()):
+                        if value is function:
+                            setattr(module, name, self._timed(part, function))
 
     def _timed(self, part: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def run(*arguments: Any, **keywords: Any) -> Any:
-            if self._inner and part not in WITHIN:
+            if self._inner and part not in COUNTED_ANYWHERE:
                 return function(*arguments, **keywords)
             began = time.perf_counter()
             self._inner.append(0.0)
@@ -89,12 +88,12 @@ class Clock:
         return run
 
 
-class Module(nn.Module):
-    """The eye as torchmetrics takes a network: uint8 pictures in, features out."""
+class EyeModule(nn.Module):
+    """The eye as torchmetrics takes a network: uint8 images in, features out."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.eye = features.the_eye()
+        self.eye = features.eye_extractor()
         self.num_features = self(torch.zeros(1, 3, 32, 32, dtype=torch.uint8)).shape[1]
 
     def forward(self, images: Tensor) -> Tensor:
@@ -102,56 +101,58 @@ class Module(nn.Module):
             return self.eye.look(images).clone()
 
 
-def pictures(source: Path, split: str, count: int) -> np.ndarray:
+def load_images(source: Path, split: str, count: int) -> np.ndarray:
     return open_images(PictureOptions(str(source), split)).images[:count]  # type: ignore[arg-type]
 
 
-def ours(a: np.ndarray, b: np.ndarray) -> dict[str, float]:
-    eye = features.the_eye()
-    x, y = (features.of(features.chunks(side, np.arange(len(side))), eye, count=len(side)) for side in (a, b))
-    distance = kernel(x, y, 0, SUBSETS, SIZE)
+def measure_with_ganvas(a: np.ndarray, b: np.ndarray) -> dict[str, float]:
+    eye = features.eye_extractor()
+    x, y = (
+        features.extract_features(features.chunks(side, np.arange(len(side))), eye, count=len(side)) for side in (a, b)
+    )
+    distance = kernel_distance(x, y, 0, SUBSETS, SUBSET_SIZE)
     return {"frechet": frechet(moments(x), moments(y)), "kernel": distance[0]}
 
 
-def theirs(a: np.ndarray, b: np.ndarray) -> dict[str, float]:
+def measure_with_torchmetrics(a: np.ndarray, b: np.ndarray) -> dict[str, float]:
     from torchmetrics.image.fid import FrechetInceptionDistance
     from torchmetrics.image.kid import KernelInceptionDistance
 
-    module = Module()
+    module = EyeModule()
     fid = FrechetInceptionDistance(feature=module)
-    kid = KernelInceptionDistance(feature=nn.Identity(), subsets=SUBSETS, subset_size=SIZE)
+    kid = KernelInceptionDistance(feature=nn.Identity(), subsets=SUBSETS, subset_size=SUBSET_SIZE)
     for real, side in ((True, a), (False, b)):
         for part in features.chunks(side, np.arange(len(side))):
-            seen = module(part)
-            kid.update(seen, real=real)
-            fid.inception = _Given(seen)
+            known = module(part)
+            kid.update(known, real=real)
+            fid.inception = _FixedFeatures(known)
             fid.update(part, real=real)
     return {"frechet": float(fid.compute()), "kernel": float(kid.compute()[0])}
 
 
-class _Given(nn.Module):
-    """Features that are known already: so that torchmetrics' two measures look at the pictures once, as ours do."""
+class _FixedFeatures(nn.Module):
+    """Returns known features, so that both measures of torchmetrics share one feature extraction, as in Ganvas."""
 
-    def __init__(self, seen: Tensor) -> None:
+    def __init__(self, features: Tensor) -> None:
         super().__init__()
-        self.seen = seen
+        self.features = features
 
     def forward(self, _: Tensor) -> Tensor:
-        return self.seen
+        return self.features
 
 
-def measured(command: list[str], source: Path, cache: Path | None = None) -> dict[str, Any]:
-    """What this script, called so with the Ganvas of a src folder, prints as JSON."""
+def run_in_process(command: list[str], source: Path, cache: Path | None = None) -> dict[str, Any]:
+    """Runs this script with the Ganvas of a src folder; returns the JSON that it prints."""
     environment = {**os.environ, "PYTHONPATH": str(source)}
     if cache is not None:
         environment["GANVAS_CACHE"] = str(cache)
-    told = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-W", "ignore", __file__, *command], env=environment, stdout=subprocess.PIPE, check=True
     )
-    return json.loads(told.stdout)
+    return json.loads(result.stdout)
 
 
-def parts(arguments: argparse.Namespace) -> None:
+def time_parts(arguments: argparse.Namespace) -> None:
     """Prints the table of a first and a second evaluation: medians of the repeats, of each checkout."""
     found: dict[str, list[dict[str, float]]] = {}
     sources = {"before": arguments.beside, "now": SOURCE} if arguments.beside else {"now": SOURCE}
@@ -160,16 +161,16 @@ def parts(arguments: argparse.Namespace) -> None:
             for which in ("first", "second"):
                 for when, source in sources.items():
                     command = ["one-evaluation", str(arguments.run), str(arguments.count)]
-                    told = measured(command, source, Path(caches) / when)
-                    found.setdefault(f"{which}, {when}", []).append(told)
-                    print(f"{which}, {when}: {told['all']:.1f} s", file=sys.stderr)
+                    result = run_in_process(command, source, Path(caches) / when)
+                    found.setdefault(f"{which}, {when}", []).append(result)
+                    print(f"{which}, {when}: {result['all']:.1f} s", file=sys.stderr)
     print("| seconds | " + " | ".join(found) + " |\n|" + "---|" * (1 + len(found)))
     for part in next(iter(found.values()))[0]:
-        medians = [statistics.median(told[part] for told in each) for each in found.values()]
+        medians = [statistics.median(result[part] for result in each) for each in found.values()]
         print(f"| {part} | " + " | ".join(f"{seconds:.1f}" for seconds in medians) + " |")
 
 
-def one_evaluation(arguments: argparse.Namespace) -> None:
+def time_evaluation(arguments: argparse.Namespace) -> None:
     clock, began = Clock(), time.perf_counter()
     evaluate(arguments.run, count=arguments.count)
     whole = time.perf_counter() - began
@@ -177,7 +178,7 @@ def one_evaluation(arguments: argparse.Namespace) -> None:
     print(json.dumps({**clock.seconds, "everything else": rest, "all": whole}))
 
 
-def beside_torchmetrics(arguments: argparse.Namespace) -> None:
+def compare_with_torchmetrics(arguments: argparse.Namespace) -> None:
     whose = {"ours": ("ours", SOURCE)}
     whose |= {"before": ("ours", arguments.beside)} if arguments.beside else {"torchmetrics": ("theirs", SOURCE)}
     print("| data | who | seconds | peak memory | Fréchet | kernel × 1000 |\n|" + "---|" * 6)
@@ -185,20 +186,20 @@ def beside_torchmetrics(arguments: argparse.Namespace) -> None:
         for repeat in range(arguments.repeats):
             for name, (who, source) in whose.items():
                 command = ["one-side", who, data, *map(str, sources), str(arguments.count)]
-                told = measured(command, source)
+                result = run_in_process(command, source)
                 print(
-                    f"| {data} {repeat} | {name} | {told['seconds']:.1f} | {told['peak'] / 1e6:,.0f} MB | "
-                    f"{told['frechet']:.6g} | {1000 * told['kernel']:.4g} |",
+                    f"| {data} {repeat} | {name} | {result['seconds']:.1f} | {result['peak'] / 1e6:,.0f} MB | "
+                    f"{result['frechet']:.6g} | {1000 * result['kernel']:.4g} |",
                     flush=True,
                 )
 
 
-def one_side(arguments: argparse.Namespace) -> None:
+def time_side(arguments: argparse.Namespace) -> None:
     splits = ("train", "test") if arguments.data == "mnist" else ("train", "train")
     both = zip(arguments.sources, splits, strict=True)
-    sides = [pictures(source, split, arguments.count) for source, split in both]
+    sides = [load_images(source, split, arguments.count) for source, split in both]
     began = time.perf_counter()
-    values = (ours if arguments.who == "ours" else theirs)(*sides)
+    values = (measure_with_ganvas if arguments.who == "ours" else measure_with_torchmetrics)(*sides)
     seconds = time.perf_counter() - began
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print(json.dumps({**values, "seconds": seconds, "peak": peak}))
@@ -215,24 +216,24 @@ def main() -> None:
     table.add_argument("--count", type=int, default=5000)
     table.add_argument("--repeats", type=int, default=1)
     table.add_argument("--beside", type=Path, metavar="SRC")
-    table.set_defaults(command=parts)
+    table.set_defaults(command=time_parts)
     rival = commands.add_parser("torchmetrics")
     rival.add_argument("--mnist", type=Path, required=True)
     rival.add_argument("--cifar", type=Path, nargs=2, required=True, metavar=("TRAIN", "TEST"))
     rival.add_argument("--count", type=int, default=10_000)
     rival.add_argument("--repeats", type=int, default=3)
     rival.add_argument("--beside", type=Path, metavar="SRC")
-    rival.set_defaults(command=beside_torchmetrics)
+    rival.set_defaults(command=compare_with_torchmetrics)
     one = commands.add_parser("one-evaluation")
     one.add_argument("run", type=Path)
     one.add_argument("count", type=int)
-    one.set_defaults(command=one_evaluation)
+    one.set_defaults(command=time_evaluation)
     side = commands.add_parser("one-side")
     side.add_argument("who")
     side.add_argument("data")
     side.add_argument("sources", type=Path, nargs=2)
     side.add_argument("count", type=int)
-    side.set_defaults(command=one_side)
+    side.set_defaults(command=time_side)
     arguments = parser.parse_args()
     arguments.command(arguments)
 

@@ -1,8 +1,8 @@
-"""Does the eye's distance see what eyes see? Pictures are damaged in six ways at five strengths each.
+"""Does the Fréchet distance in the eye's features rise with image damage? Six kinds of damage, five strengths each.
 
-Blur, noise, JPEG, shuffled patches, dropped classes and duplicated pictures, on MNIST, CIFAR-10 and KaoKore. In every
-family the Fréchet distance in the eye's features must rise with the strength; and all thirty damages are ranked by it
-as they are by SqueezeNet and by VGG-19 (networks trained by others, on ImageNet): Spearman's rank correlation.
+Blur, noise, JPEG, shuffled patches, dropped classes and duplicated images, on MNIST, CIFAR-10 and KaoKore. In every
+family the Fréchet distance in the eye's features must rise with the strength. Its ranking of all thirty is compared
+with those of SqueezeNet and VGG-19 (trained by others on ImageNet) by Spearman's rank correlation.
 
     python benchmarks/ladder.py --mnist DIR --cifar ZIP --faces ZIP --weights DIR [--count 2000] [--seed 0]
         [--out FOLDER]
@@ -45,12 +45,12 @@ def noise(images: ImageSet, rows: np.ndarray, spare: np.ndarray, strength: int) 
     return (pixels + random.normal(0, 8 * 1.7**strength, pixels.shape)).round().clip(0, 255).astype(np.uint8)
 
 
-def jpeg(images: ImageSet, rows: np.ndarray, spare: np.ndarray, strength: int) -> np.ndarray:
+def compress(images: ImageSet, rows: np.ndarray, spare: np.ndarray, strength: int) -> np.ndarray:
     quality = (60, 35, 20, 10, 4)[strength - 1]
-    return np.stack([_through_jpeg(image, quality) for image in images.images[rows]])
+    return np.stack([_compress_image(image, quality) for image in images.images[rows]])
 
 
-def _through_jpeg(image: np.ndarray, quality: int) -> np.ndarray:
+def _compress_image(image: np.ndarray, quality: int) -> np.ndarray:
     file = io.BytesIO()
     Image.fromarray(image[0] if len(image) == 1 else image.transpose(1, 2, 0)).save(file, "JPEG", quality=quality)
     pixels = np.asarray(Image.open(file))
@@ -58,7 +58,7 @@ def _through_jpeg(image: np.ndarray, quality: int) -> np.ndarray:
 
 
 def shuffle(images: ImageSet, rows: np.ndarray, spare: np.ndarray, strength: int) -> np.ndarray:
-    """Some of the sixteen tiles of each picture change places."""
+    """Some of the sixteen tiles of each image change places."""
     pixels, random = np.array(images.images[rows]), np.random.default_rng(strength)
     side_h, side_w = (side // 4 for side in images.resolution)
     moved = (2, 4, 7, 11, 16)[strength - 1]
@@ -73,7 +73,7 @@ def shuffle(images: ImageSet, rows: np.ndarray, spare: np.ndarray, strength: int
 
 
 def drop(images: ImageSet, rows: np.ndarray, spare: np.ndarray, strength: int) -> np.ndarray:
-    """The first tenth, fifth … of all pictures in the order of their classes are missing; others stand in for them."""
+    """The first tenth, fifth … of all images in the order of their classes are missing; others replace them."""
     assert images.labels is not None
     share = (0.1, 0.2, 0.4, 0.6, 0.8)[strength - 1]
     by_class = spare[np.argsort(images.labels[spare], kind="stable")]
@@ -87,7 +87,8 @@ def duplicate(images: ImageSet, rows: np.ndarray, spare: np.ndarray, strength: i
 
 
 DAMAGES: dict[str, Damage] = {
-    "blur": blur, "noise": noise, "JPEG": jpeg, "shuffle": shuffle, "dropped classes": drop, "duplicates": duplicate,
+    "blur": blur, "noise": noise, "JPEG": compress, "shuffle": shuffle,
+    "dropped classes": drop, "duplicates": duplicate,
 }  # fmt: skip
 
 
@@ -99,9 +100,12 @@ def squeezenet(path: Path) -> Extractor:
     def conv(x: Tensor, name: str, **how: int) -> Tensor:
         return F.relu(F.conv2d(x, weights[f"{name}.weight"], weights[f"{name}.bias"], **how))
 
-    def look(images: Tensor) -> Tensor:
+    def extract(images: Tensor) -> Tensor:
         x = (to_rgb(images.float() / 127.5 - 1) + 1) * 127.5
-        x = F.interpolate(x, (SIDE, SIDE), mode="bicubic", antialias=True).clamp(0, 255).flip(1) - mean
+        x = (
+            F.interpolate(x, (SQUEEZENET_SIDE, SQUEEZENET_SIDE), mode="bicubic", antialias=True).clamp(0, 255).flip(1)
+            - mean
+        )
         x = F.max_pool2d(conv(x, "features.0", stride=2), 3, 2, ceil_mode=True)
         for module in (3, 4, 6, 7, 9, 10, 11, 12):
             if module in (6, 9):
@@ -111,7 +115,7 @@ def squeezenet(path: Path) -> Extractor:
             x = torch.cat([conv(x, f"features.{module}.expand1x1"), wide], dim=1)
         return x.mean((2, 3))
 
-    return Extractor("SqueezeNet", path.name, f"to {SIDE}×{SIDE}", look)
+    return Extractor("SqueezeNet", path.name, f"to {SQUEEZENET_SIDE}×{SQUEEZENET_SIDE}", extract)
 
 
 def vgg(path: Path) -> Extractor:
@@ -119,8 +123,8 @@ def vgg(path: Path) -> Extractor:
     weights = {name: torch.from_numpy(value) for name, value in np.load(path).items()}
     layers = sorted({name.rsplit(".", 1)[0] for name in weights}, key=lambda name: [*map(_number, name.split("."))])
 
-    def look(images: Tensor) -> Tensor:
-        x = to_rgb(features.fitted(images, (64, 128))) / 2 + 0.5
+    def extract(images: Tensor) -> Tensor:
+        x = to_rgb(features.resize_shorter_side(images, (64, 128))) / 2 + 0.5
         for name in layers:
             kernel = weights[f"{name}.weight"]
             if kernel.shape[2] == 1:
@@ -131,15 +135,15 @@ def vgg(path: Path) -> Extractor:
             x = F.relu(F.conv2d(F.pad(x, (1,) * 4, mode="reflect"), kernel, weights[f"{name}.bias"]))
         return x.mean((2, 3))
 
-    return Extractor("VGG-19", path.name, "shorter side to 64..128", look)
+    return Extractor("VGG-19", path.name, "shorter side to 64..128", extract)
 
 
 def _number(part: str) -> tuple[int, str]:
     return (int(part), "") if part.isdigit() else (0, part)
 
 
-SIDE = 96
-"""Pixels that SqueezeNet sees pictures at: small ones enlarged, so that its four halvings leave something."""
+SQUEEZENET_SIDE = 96
+"""The size of SqueezeNet's input: small images are enlarged, because it downsamples four times."""
 
 
 def main() -> None:
@@ -147,13 +151,13 @@ def main() -> None:
     for name in ("mnist", "cifar", "faces", "weights"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--count", type=int, default=2000)
-    parser.add_argument("--seed", type=int, default=0, help="of the draw of pictures")
+    parser.add_argument("--seed", type=int, default=0, help="of the choice of images")
     parser.add_argument("--only", nargs="+", choices=["mnist", "cifar", "faces"], default=["mnist", "cifar", "faces"])
     parser.add_argument("--out", type=Path, default=Path("ladder"))
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    judges = [
-        features.the_eye(),
+    extractors = [
+        features.eye_extractor(),
         squeezenet(arguments.weights / "squeezenet1_1_caffe_fp16.npz"),
         vgg(arguments.weights / "vgg19_normalised_to_relu3_1_fp32.npz"),
     ]
@@ -161,35 +165,42 @@ def main() -> None:
     for data in arguments.only:
         size = "64" if data == "faces" else None
         images = open_images(PictureOptions(str(getattr(arguments, data)), "train", size))
-        found[data] = climbed(images, judges, arguments.count, arguments.seed)
-        told(data, found[data])
+        found[data] = measure_damages(images, extractors, arguments.count, arguments.seed)
+        print_table(data, found[data])
     (arguments.out / "ladder.json").write_text(json.dumps(found, indent=1) + "\n")
     plot(found, arguments.out / "ladder.png")
 
 
-def climbed(images: ImageSet, judges: list[Extractor], count: int, seed: int) -> dict[str, dict[str, list[float]]]:
-    """judge -> damage -> Fréchet distance at strengths 0 (undamaged) to 5; both sides are different pictures."""
+def measure_damages(
+    images: ImageSet, extractors: list[Extractor], count: int, seed: int
+) -> dict[str, dict[str, list[float]]]:
+    """extractor -> damage -> Fréchet distance at strengths 0 (undamaged) to 5; both sides are different pictures."""
     order = np.random.default_rng(seed).permutation(len(images))
     count = min(count, len(images) // 2)
     known, rows = order[:count], order[count : 2 * count]
-    there = {judge.name: moments(looked(images.images[known], judge)) for judge in judges}
-    clean = {judge.name: frechet(moments(looked(images.images[rows], judge)), there[judge.name]) for judge in judges}
+    there = {extractor.name: moments(extract(images.images[known], extractor)) for extractor in extractors}
+    clean = {
+        extractor.name: frechet(moments(extract(images.images[rows], extractor)), there[extractor.name])
+        for extractor in extractors
+    }
     ladder: dict[str, dict[str, list[float]]] = {
-        judge.name: {damage: [clean[judge.name]] for damage in DAMAGES} for judge in judges
+        extractor.name: {damage: [clean[extractor.name]] for damage in DAMAGES} for extractor in extractors
     }
     for damage, inflict in DAMAGES.items():
         for strength in range(1, 6):
             pixels = inflict(images, rows, order[count:], strength)
-            for judge in judges:
-                ladder[judge.name][damage].append(frechet(moments(looked(pixels, judge)), there[judge.name]))
+            for extractor in extractors:
+                ladder[extractor.name][damage].append(
+                    frechet(moments(extract(pixels, extractor)), there[extractor.name])
+                )
     return ladder
 
 
-def looked(pixels: np.ndarray, judge: Extractor) -> np.ndarray:
-    return features.of(features.chunks(pixels, np.arange(len(pixels))), judge, count=len(pixels))
+def extract(pixels: np.ndarray, extractor: Extractor) -> np.ndarray:
+    return features.extract_features(features.chunks(pixels, np.arange(len(pixels))), extractor, count=len(pixels))
 
 
-def told(data: str, ladder: dict[str, dict[str, list[float]]]) -> None:
+def print_table(data: str, ladder: dict[str, dict[str, list[float]]]) -> None:
     names = list(ladder)
     print(f"\n{data}\n| damage | " + " | ".join(names) + " | rises |\n|---|" + "---|" * (len(names) + 1))
     for damage in DAMAGES:

@@ -55,7 +55,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[Comp
     (place / "fidelity.json").write_text('{"frechet_inception_distance": 7.25}')
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GANVAS_CACHE", str(cache))
-        patch.setattr("ganvas.evaluation.classifier.SEEN", 500)
+        patch.setattr("ganvas.evaluation.classifier.MAX_IMAGES", 500)
         patch.setattr(comparison, "train_all", here)
         patch.setitem(RECIPES, "small", Recipe("small <i>MLPs</i>", "us", "", tiny()))
         yield compare(
@@ -67,7 +67,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[Comp
 @pytest.fixture(autouse=True)
 def _quickly(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GANVAS_CACHE", str(cache))
-    monkeypatch.setattr("ganvas.evaluation.classifier.SEEN", 500)
+    monkeypatch.setattr("ganvas.evaluation.classifier.MAX_IMAGES", 500)
     monkeypatch.setattr(comparison, "train_all", here)
     monkeypatch.setitem(RECIPES, "small", Recipe("small <i>MLPs</i>", "us", "", tiny()))
 

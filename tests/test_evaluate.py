@@ -16,7 +16,7 @@ from ganvas.errors import GanvasError
 from ganvas.evaluation import evaluation as judge
 from ganvas.evaluation import measures, subject
 from ganvas.evaluation.evaluation import differing, evaluate
-from ganvas.evaluation.reference import reference
+from ganvas.evaluation.reference import open_reference
 from ganvas.runs import log
 from ganvas.training import start
 
@@ -24,7 +24,7 @@ from ganvas.training import start
 @pytest.fixture
 def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
     """The digits, parted: to learn from, held out, and others; also damaged, copied and of one class."""
-    monkeypatch.setattr("ganvas.evaluation.classifier.SEEN", 6000)
+    monkeypatch.setattr("ganvas.evaluation.classifier.MAX_IMAGES", 6000)
     whole = open_images(PictureOptions("digits"))
     assert whole.labels is not None
     order = np.random.default_rng(0).permutation(len(whole))
@@ -60,7 +60,7 @@ def test_real_pictures_are_at_the_floor_and_damaged_ones_far_from_it(folders: di
     real, noisy = judged(folders, "other"), judged(folders, "noisy")
     assert list(real.values) == [name for name in measures.MEASURES if name in real.values]
     assert set(measures.MEASURES) == {*real.values}
-    ratio = real.ratio("frechet")
+    ratio = real.ratio_to_baseline("frechet")
     assert ratio is not None
     assert 0.6 < ratio < 1.6
     for name in ("frechet", "frechet_infinity", "kernel", "two_sample", "sliced_wasserstein", "fine_detail", "kl_real"):
@@ -71,7 +71,7 @@ def test_real_pictures_are_at_the_floor_and_damaged_ones_far_from_it(folders: di
     assert frechet.error is not None
     assert 0 < frechet.error < frechet.value
     assert real.values["modes"].value == 10
-    assert real.values["modes"].floor == 10
+    assert real.values["modes"].baseline == 10
     assert real.notes == ()
 
 
@@ -93,12 +93,12 @@ def test_every_number_carries_its_protocol(folders: dict[str, Path]) -> None:
     one, quick = judged(folders, "other"), judged(folders, "other", quick=True, count=300)
     assert one.protocol["features"]["extractor"] == "eye"
     assert one.protocol["reference"]["count"] == 600
-    assert one.protocol["judged"]["count"] == 400
+    assert one.protocol["subject"]["count"] == 400
     assert differing(one.protocol, one.protocol) == []
-    assert differing(one.protocol, quick.protocol) == ["judged.count", "reference.count", "reference.held_out_count"]
+    assert differing(one.protocol, quick.protocol) == ["reference.count", "reference.held_out_count", "subject.count"]
     assert "two_sample" not in quick.values
     assert quick.memorisation is None
-    assert one.measure("frechet").title == "Fréchet distance"
+    assert one.get_measure("frechet").title == "Fréchet distance"
     line = json.loads(json.dumps(one.to_json(), allow_nan=False))
     assert line["values"]["frechet"]["value"] == one.values["frechet"].value
     assert line["protocol"] == one.protocol
@@ -107,23 +107,23 @@ def test_every_number_carries_its_protocol(folders: dict[str, Path]) -> None:
 
 
 def test_a_run_is_judged_by_what_it_learnt_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ganvas.evaluation.classifier.SEEN", 2000)
+    monkeypatch.setattr("ganvas.evaluation.classifier.MAX_IMAGES", 2000)
     run = start.train(tiny(), out=tmp_path / "runs", quiet=True)
     found = evaluate(run, count=100, device="cpu")
     assert found.protocol["reference"]["held_out"] == "digits, the test split"
-    assert found.protocol["judged"] == {"count": 100, "seeds": "from 0 on", "weights": "ema", "truncation": 1.0}
-    ratio = found.ratio("frechet")
+    assert found.protocol["subject"] == {"count": 100, "seeds": "from 0 on", "weights": "ema", "truncation": 1.0}
+    ratio = found.ratio_to_baseline("frechet")
     assert ratio is not None
     assert ratio > 5
     judge.write(found, run)
     assert [line["subject"] for line in log.read_lines(run.path / "metrics.jsonl")] == [found.subject]
     assert (run.path / "closest.png").stat().st_size > 0
     truncated = evaluate(run.snapshot, count=100, truncation=0.5, quick=True, device="cpu")
-    assert "judged.truncation" in differing(found.protocol, truncated.protocol)
+    assert "subject.truncation" in differing(found.protocol, truncated.protocol)
 
 
 def test_at_the_end_of_a_run_on_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ganvas.evaluation.classifier.SEEN", 500)
+    monkeypatch.setattr("ganvas.evaluation.classifier.MAX_IMAGES", 500)
     config = replace(tiny(), evaluate_at_end=True)
     run = start.train(config, out=tmp_path / "runs", quiet=True)
     assert len(list(log.read_lines(run.path / "metrics.jsonl"))) == 1
@@ -138,10 +138,10 @@ def test_a_conditional_generator_is_asked_in_the_real_shares() -> None:
 
 def test_without_held_out_pictures_the_set_is_halved(tmp_path: Path, folders: dict[str, Path]) -> None:
     found = evaluate(folders["other"], against=str(folders["train"]), quick=True, device="cpu")
-    assert found.protocol["judged"]["count"] == 300
+    assert found.protocol["subject"]["count"] == 300
     assert "two halves" in found.notes[-1]
-    real = reference(PictureOptions(str(folders["train"])), 1000)
-    assert not set(real.rows) & set(real.held_rows)
+    real = open_reference(PictureOptions(str(folders["train"])), 1000)
+    assert not set(real.train_rows) & set(real.held_rows)
 
 
 def test_few_pictures_are_warned_of(folders: dict[str, Path]) -> None:
@@ -159,7 +159,7 @@ def test_bad_input_is_refused(folders: dict[str, Path], tmp_path: Path) -> None:
     np.savez(tmp_path / "one.npz", images=np.zeros((1, 8, 8, 1), np.uint8))
     with pytest.raises(GanvasError, match=r"16×16×1.*8×8×1"):
         evaluate(tmp_path / "large.npz", against=str(folders["train"]))
-    with pytest.raises(GanvasError, match="leave 1 pictures"):
+    with pytest.raises(GanvasError, match="leave 1 images"):
         evaluate(tmp_path / "one.npz", against=str(folders["train"]), held_out=str(folders["held"]))
 
 
@@ -195,10 +195,10 @@ def test_stacked_digits_are_counted_channel_by_channel(tmp_path: Path, monkeypat
     modes, evenness = found.values["modes"], found.values["kl_uniform"]
     assert modes.value == pytest.approx((shares > 0).sum(), rel=0.02)  # of 1,000, from 1,300 pictures
     assert evenness.value == pytest.approx(entropy(shares, np.full(1000, 1 / 1000)), rel=0.02)
-    assert modes.floor is not None
-    assert evenness.floor is not None
-    assert 600 < modes.value < modes.floor
-    assert evenness.value > evenness.floor
+    assert modes.baseline is not None
+    assert evenness.baseline is not None
+    assert 600 < modes.value < modes.baseline
+    assert evenness.value > evenness.baseline
 
 
 def test_a_part_of_sorted_pictures_has_every_class(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,11 +207,11 @@ def test_a_part_of_sorted_pictures_has_every_class(folders: dict[str, Path], mon
         order = parts["labels"].argsort(kind="stable")
         np.savez(folders[name], **{key: array[order] for key, array in parts.items()})
     whole = judged(folders, "other").values["layout"]
-    monkeypatch.setattr("ganvas.evaluation.evaluation.PIXELS", 150)
+    monkeypatch.setattr("ganvas.evaluation.evaluation.MAX_PIXEL_IMAGES", 150)
     part = judged(folders, "other").values["layout"]
-    assert whole.floor is not None
-    assert part.floor is not None
-    assert part.floor < 4 * whole.floor
+    assert whole.baseline is not None
+    assert part.baseline is not None
+    assert part.baseline < 4 * whole.baseline
     assert part.value < 3 * whole.value
 
 
@@ -220,23 +220,28 @@ def test_sorted_real_pictures_that_are_more_are_not_cut_off_after_their_first_cl
     classes = np.repeat([0.0, 100.0], 200)[:, None] + draw.normal(size=(400, 3))
     few = np.repeat([0.0, 100.0], 100)[:, None] + draw.normal(size=(200, 3))
     pixels = np.zeros((0, 1, 8, 8), np.uint8)
-    (found,) = measures.told_apart([measures.Side(few, pixels)], measures.Side(classes, pixels))
+    (found,) = measures.measure_two_sample([measures.ImageSample(few, pixels)], measures.ImageSample(classes, pixels))
     assert abs(found["two_sample"] - 0.5) < 0.1
 
 
-@pytest.mark.parametrize("group", [measures.distances, measures.manifolds, measures.told_apart, measures.textures])
-def test_what_sides_share_of_the_real_one_changes_no_number(group: measures.Group) -> None:
+@pytest.mark.parametrize(
+    "group",
+    [measures.measure_distances, measures.measure_manifolds, measures.measure_two_sample, measures.measure_pixels],
+)
+def test_what_sides_share_of_the_real_one_changes_no_number(group: measures.MeasureGroup) -> None:
     draw = np.random.default_rng(0)
 
-    def side(n: int) -> measures.Side:
-        return measures.Side(
+    def side(n: int) -> measures.ImageSample:
+        return measures.ImageSample(
             draw.normal(size=(n, 6)).astype(np.float32), draw.integers(0, 256, (n, 1, 16, 16), np.uint8)
         )
 
     real, judged, held_out = side(120), side(103), side(90)
-    sides = [judged, held_out, *judged.fifths()]
+    sides = [judged, held_out, *judged.splits()]
     for together, one in zip(group(sides, real), sides, strict=True):
-        (alone,) = group([measures.Side(one.features, one.pixels)], measures.Side(real.features, real.pixels))
+        (alone,) = group(
+            [measures.ImageSample(one.features, one.pixels)], measures.ImageSample(real.features, real.pixels)
+        )
         assert together == pytest.approx(alone, rel=1e-9)
 
 
@@ -245,3 +250,22 @@ def test_features_in_bfloat16_are_near_and_never_compared(folders: dict[str, Pat
     assert fast.values["frechet"].value == pytest.approx(exact.values["frechet"].value, rel=0.02)
     assert fast.values["frechet"].value != exact.values["frechet"].value
     assert differing(exact.protocol, fast.protocol) == ["features.extractor"]
+
+
+def test_an_evaluation_prints_as_a_table_without_arrays(folders: dict[str, Path]) -> None:
+    found = judged(folders, "other")
+    for text in (str(found), repr(found)):
+        lines = text.splitlines()
+        assert len(lines) <= 40
+        assert max(map(len, lines)) <= 110
+        assert "array" not in text
+        assert "\x1b" not in text
+        assert "Fréchet distance" in text
+        assert "Nearest training images" in text
+    value = measures.Value(12.34, 1.234, 0.4321)
+    assert str(value) == "12.3 ± 0.432 (real-data baseline 1.23)"
+    assert str(measures.Value(12.34)) == "12.3"
+    assert "array" not in f"{found.memorisation!r}"
+    page = found._repr_html_()
+    assert "<td" in page
+    assert "Fréchet distance" in page

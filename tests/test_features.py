@@ -13,9 +13,9 @@ from torch import nn
 from ganvas.data import ImageSet, PictureOptions, open_images, to_unit
 from ganvas.errors import GanvasError
 from ganvas.evaluation import features
-from ganvas.evaluation.classifier import MOVED, _moved, _train, classifier, network
+from ganvas.evaluation.classifier import MAX_SHIFT, _shift_randomly, _train, build_network, classifier_extractor
 from ganvas.evaluation.eye import BLOCKS, NAMES, eye, to_rgb
-from ganvas.evaluation.inception import inception
+from ganvas.evaluation.inception import inception_extractor
 
 
 def pictures(n: int, channels: int = 3, side: int = 32) -> np.ndarray:
@@ -23,12 +23,12 @@ def pictures(n: int, channels: int = 3, side: int = 32) -> np.ndarray:
 
 
 def looked(images: np.ndarray, extractor: features.Extractor) -> np.ndarray:
-    return features.of(features.chunks(images, np.arange(len(images))), extractor, count=len(images))
+    return features.extract_features(features.chunks(images, np.arange(len(images))), extractor, count=len(images))
 
 
 @pytest.mark.parametrize(("channels", "side"), [(1, 8), (1, 28), (3, 32), (4, 16), (3, 200)])
 def test_the_eye_sees_any_size_and_channels(channels: int, side: int) -> None:
-    found = looked(pictures(3, channels, side), features.the_eye())
+    found = looked(pictures(3, channels, side), features.eye_extractor())
     assert found.shape == (3, 224)
     assert found.dtype == np.float32
     assert np.isfinite(found).all()
@@ -37,10 +37,10 @@ def test_the_eye_sees_any_size_and_channels(channels: int, side: int) -> None:
 
 def test_features_do_not_depend_on_the_company(monkeypatch: pytest.MonkeyPatch) -> None:
     images = pictures(40)
-    whole = looked(images, features.the_eye())
-    monkeypatch.setattr(features, "A_PASS", 9 * 32 * 32)
-    assert np.allclose(looked(images, features.the_eye()), whole, rtol=1e-4, atol=1e-5)
-    assert np.allclose(looked(images[::-1], features.the_eye())[::-1], whole, rtol=1e-4, atol=1e-5)
+    whole = looked(images, features.eye_extractor())
+    monkeypatch.setattr(features, "PIXELS_PER_PASS", 9 * 32 * 32)
+    assert np.allclose(looked(images, features.eye_extractor()), whole, rtol=1e-4, atol=1e-5)
+    assert np.allclose(looked(images[::-1], features.eye_extractor())[::-1], whole, rtol=1e-4, atol=1e-5)
 
 
 def test_the_eye_stops_where_nothing_more_is_asked() -> None:
@@ -69,12 +69,12 @@ def test_transparent_pixels_show_grey() -> None:
 def test_the_resize_is_antialiased_and_leaves_what_fits() -> None:
     stripes = torch.zeros(1, 1, 256, 256, dtype=torch.uint8)
     stripes[:, :, ::2] = 255
-    small = features.fitted(stripes, (16, 128))
+    small = features.resize_shorter_side(stripes, (16, 128))
     assert small.shape == (1, 1, 128, 128)
     assert small[:, :, 4:-4].abs().max() < 0.1  # grey, not a moiré
     exact = torch.from_numpy(pictures(1))
-    assert torch.equal(features.fitted(exact, (16, 128)), to_unit(exact))
-    assert features.fitted(torch.zeros(1, 1, 8, 12, dtype=torch.uint8), (16, 128)).shape == (1, 1, 16, 24)
+    assert torch.equal(features.resize_shorter_side(exact, (16, 128)), to_unit(exact))
+    assert features.resize_shorter_side(torch.zeros(1, 1, 8, 12, dtype=torch.uint8), (16, 128)).shape == (1, 1, 16, 24)
 
 
 def test_the_eye_is_the_one_of_the_model_card() -> None:
@@ -82,7 +82,7 @@ def test_the_eye_is_the_one_of_the_model_card() -> None:
     assert len(content) <= 2_000_000
     card = Path(features.__file__).with_name("EYE.md").read_text()
     assert hashlib.sha256(content).hexdigest() in card
-    assert features.the_eye().digest in card
+    assert features.eye_extractor().digest in card
 
 
 def test_the_eye_tells_classes_apart_as_its_card_says(real_data: Path) -> None:
@@ -109,11 +109,11 @@ def labelled(tmp_path: Path, n: int = 200) -> ImageSet:
 
 
 def test_a_classifier_learns_and_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ganvas.evaluation.classifier.SEEN", 2000)
+    monkeypatch.setattr("ganvas.evaluation.classifier.MAX_IMAGES", 2000)
     images = labelled(tmp_path)
     assert images.labels is not None
     before = torch.get_rng_state()
-    first = classifier(images, images)
+    first = classifier_extractor(images, images)
     assert torch.equal(torch.get_rng_state(), before)
     assert first.facts["classifier_accuracy"] == 1.0
     assert first.probabilities is not None
@@ -123,14 +123,14 @@ def test_a_classifier_learns_and_is_kept(tmp_path: Path, monkeypatch: pytest.Mon
     assert np.allclose(chances.sum(1), 1, atol=1e-5)
     assert (chances.argmax(1) == images.labels).all()
     monkeypatch.setattr("ganvas.evaluation.classifier._train", lambda *_: pytest.fail("trained again"))
-    assert classifier(images).digest == first.digest
+    assert classifier_extractor(images).digest == first.digest
 
 
 def test_the_embedded_digits_have_a_classifier_that_is_shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GANVAS_CACHE", str(tmp_path))
     monkeypatch.setattr("ganvas.evaluation.classifier._train", lambda *_: pytest.fail("it is trained anew"))
     train, held_out = (open_images(PictureOptions("digits", split)) for split in ("train", "test"))
-    assert classifier(train, held_out).facts["classifier_accuracy"] >= 0.98
+    assert classifier_extractor(train, held_out).facts["classifier_accuracy"] >= 0.98
     assert not list(tmp_path.glob("classifiers/*"))
 
 
@@ -139,13 +139,13 @@ def test_the_shipped_classifier_is_what_the_training_gives(monkeypatch: pytest.M
     monkeypatch.setenv("GANVAS_CACHE", str(tmp_path))
     train, held_out = (open_images(PictureOptions("digits", split)) for split in ("train", "test"))
     assert held_out.labels is not None
-    kept = classifier(train)
-    monkeypatch.setattr("ganvas.evaluation.classifier.shipped", lambda _: tmp_path / "none")
-    anew = classifier(train)
+    kept = classifier_extractor(train)
+    monkeypatch.setattr("ganvas.evaluation.classifier.bundled_weights", lambda _: tmp_path / "none")
+    anew = classifier_extractor(train)
     told = []
     for one in (kept, anew):
         assert one.probabilities is not None
-        seen = features.of_set(held_out, np.arange(len(held_out)), one)
+        seen = features.extract_set_features(held_out, np.arange(len(held_out)), one)
         told.append(one.probabilities(seen).argmax(1))
     assert (told[0] == told[1]).mean() >= 0.98
 
@@ -158,23 +158,25 @@ def test_an_easy_set_is_learnt_from_fewer_pictures(tmp_path: Path, monkeypatch: 
         yield seen.append
 
     images = labelled(tmp_path)
-    for name, value in (("bar", counted), ("SEEN", 8000), ("FALL", 1024), ("LATELY", 512)):
+    for name, value in (("bar", counted), ("MAX_IMAGES", 8000), ("DECAY_IMAGES", 1024), ("RECENT_IMAGES", 512)):
         monkeypatch.setattr(f"ganvas.evaluation.classifier.{name}", value)
-    trained = network(1, 2)
+    trained = build_network(1, 2)
     _train(trained, images, False)
     assert sum(seen) < 4000
     seen.clear()
-    monkeypatch.setattr("ganvas.evaluation.classifier.ENOUGH", 1.01)
+    monkeypatch.setattr("ganvas.evaluation.classifier.TARGET_ACCURACY", 1.01)
     _train(trained, images, False)
     assert 8000 <= sum(seen) < 8128
 
 
 def test_every_picture_is_moved_by_itself_and_shows_its_own_edge() -> None:
     images = torch.arange(4 * 25.0).reshape(4, 1, 5, 5).repeat(50, 1, 1, 1)
-    moved = _moved(images)
+    moved = _shift_randomly(images)
     shifts = set()
     for before, after in zip(images[:, 0], moved[:, 0], strict=True):
-        places = [(down, right) for down in range(-MOVED, MOVED + 1) for right in range(-MOVED, MOVED + 1)]
+        places = [
+            (down, right) for down in range(-MAX_SHIFT, MAX_SHIFT + 1) for right in range(-MAX_SHIFT, MAX_SHIFT + 1)
+        ]
         found = [
             (down, right)
             for down, right in places
@@ -184,36 +186,36 @@ def test_every_picture_is_moved_by_itself_and_shows_its_own_edge() -> None:
         ]
         assert len(found) == 1
         shifts.add(found[0])
-    assert len(shifts) == (2 * MOVED + 1) ** 2
+    assert len(shifts) == (2 * MAX_SHIFT + 1) ** 2
 
 
 def test_a_classifier_needs_classes() -> None:
     images = ImageSet("grey", pictures(4, 1, 8), None, (), "f")
     with pytest.raises(GanvasError, match="no classes"):
-        classifier(images)
+        classifier_extractor(images)
 
 
 def test_features_of_a_set_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     images = open_images(PictureOptions("digits"))
     rows = np.arange(0, 50, 2)
-    first = features.of_set(images, rows, features.the_eye())
-    assert np.array_equal(first, looked(images.images[rows], features.the_eye()))
-    monkeypatch.setattr(features, "of", lambda *_, **__: pytest.fail("looked again"))
-    assert np.array_equal(features.of_set(images, rows, features.the_eye()), first)
+    first = features.extract_set_features(images, rows, features.eye_extractor())
+    assert np.array_equal(first, looked(images.images[rows], features.eye_extractor()))
+    monkeypatch.setattr(features, "extract_features", lambda *_, **__: pytest.fail("looked again"))
+    assert np.array_equal(features.extract_set_features(images, rows, features.eye_extractor()), first)
     with pytest.raises(pytest.fail.Exception):
-        features.of_set(images, rows + 1, features.the_eye())
+        features.extract_set_features(images, rows + 1, features.eye_extractor())
 
 
 def test_a_network_of_ones_own() -> None:
     network = nn.Sequential(nn.Conv2d(3, 5, 3), nn.AdaptiveAvgPool2d(2))
-    own = features.own(network)
+    own = features.module_extractor(network)
     assert looked(pictures(4), own).shape == (4, 20)
-    assert own.told()["extractor"] == "Sequential"
-    changed = features.digest(network)
+    assert own.describe()["extractor"] == "Sequential"
+    changed = features.hash_weights(network)
     with torch.no_grad():
         network[0].weight[0, 0, 0, 0] += 1  # type: ignore[index]
-    assert features.digest(network) != changed
-    with pytest.raises(GanvasError, match="cannot look at pictures"):
+    assert features.hash_weights(network) != changed
+    with pytest.raises(GanvasError, match="fails on images"):
         looked(pictures(4, 1), own)
 
 
@@ -223,16 +225,16 @@ def test_not_finite_features_are_refused() -> None:
             return x.flatten(1) / 0
 
     with pytest.raises(GanvasError, match="not finite for 4 of 4"):
-        looked(pictures(4), features.own(Broken()))
+        looked(pictures(4), features.module_extractor(Broken()))
 
 
 def test_extractors_are_found_by_name(tmp_path: Path) -> None:
     assert features.named("torch.nn:Identity").name == "Identity"
     for name, what in (("nose", "no extractor 'nose'"), ("no.such:thing", "cannot be imported"), ("torch:nn2", "nn2"),
-                       ("os:path", "called"), ("os:getcwd", "gives a str")):  # fmt: skip
+                       ("os:path", "called"), ("os:getcwd", "returns a str")):  # fmt: skip
         with pytest.raises(GanvasError, match=what):
             features.named(name)
-    with pytest.raises(GanvasError, match="weights of its own"):
+    with pytest.raises(GanvasError, match="comes with its weights"):
         features.named("eye", weights=tmp_path)
     with pytest.raises(GanvasError, match="does not fit"):
         features.named("torch.nn:Identity", weights=tmp_path / "none.safetensors")
@@ -240,12 +242,12 @@ def test_extractors_are_found_by_name(tmp_path: Path) -> None:
 
 def test_wrong_inception_weights_are_named_by_their_hash(tmp_path: Path) -> None:
     with pytest.raises(GanvasError, match="need their weights"):
-        inception(None)
+        inception_extractor(None)
     file = tmp_path / "weights.pth"
     file.write_bytes(b"no weights")
     found = hashlib.sha256(b"no weights").hexdigest()[:16]
     with pytest.raises(GanvasError, match=f"(?s){found}.*6726825d"):
-        inception(file)
+        inception_extractor(file)
 
 
 def test_without_torch_fidelity_the_message_says_what_to_install(tmp_path: Path) -> None:
@@ -255,4 +257,4 @@ def test_without_torch_fidelity_the_message_says_what_to_install(tmp_path: Path)
         file = tmp_path / "weights.pth"
         file.write_bytes(b"no weights")
         with pytest.raises(GanvasError, match="ganvas\\[fid\\]"):
-            inception(file, official=hashlib.sha256(b"no weights").hexdigest()[:8])
+            inception_extractor(file, official=hashlib.sha256(b"no weights").hexdigest()[:8])

@@ -14,9 +14,9 @@ from ganvas.evaluation.metrics import (
     frechet,
     frechet_infinity,
     inception_score,
-    kernel,
-    kernel_once,
+    kernel_distance,
     moments,
+    unbiased_mmd,
 )
 
 
@@ -39,8 +39,8 @@ class Identity(nn.Module):
 
 def test_moments_are_numpys_whatever_the_block(monkeypatch: pytest.MonkeyPatch) -> None:
     x = normal(101) + 1000
-    for block in (metrics.A_BLOCK, 80):
-        monkeypatch.setattr(metrics, "A_BLOCK", block)
+    for block in (metrics.NUMBERS_PER_BLOCK, 80):
+        monkeypatch.setattr(metrics, "NUMBERS_PER_BLOCK", block)
         own = moments(x)
         assert own.count == 101
         assert own.mean.dtype == own.covariance.dtype == np.float64
@@ -69,8 +69,8 @@ def test_frechet_agrees_with_torchmetrics_and_kernel_too() -> None:
     theirs.update(torch.from_numpy(x), real=True)
     theirs.update(torch.from_numpy(y), real=False)
     expected = theirs.compute()[0].item()
-    assert kernel_once(x, y) == pytest.approx(expected, rel=1e-5)
-    mean, deviation = kernel(x, y, seed=0, subsets=2, size=300)
+    assert unbiased_mmd(x, y) == pytest.approx(expected, rel=1e-5)
+    mean, deviation = kernel_distance(x, y, seed=0, subsets=2, size=300)
     assert (mean, deviation) == (pytest.approx(expected, rel=1e-5), pytest.approx(0, abs=1e-6 * expected))
 
 
@@ -81,9 +81,9 @@ def test_a_set_is_at_no_distance_from_itself_even_with_fewer_rows_than_features(
 
 def test_row_order_and_blocks_do_not_matter_to_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = two_sides()
-    expected = kernel_once(x, y)
-    monkeypatch.setattr(metrics, "A_BLOCK", 700)
-    assert kernel_once(x[::-1], y) == pytest.approx(expected, rel=1e-10)
+    expected = unbiased_mmd(x, y)
+    monkeypatch.setattr(metrics, "NUMBERS_PER_BLOCK", 700)
+    assert unbiased_mmd(x[::-1], y) == pytest.approx(expected, rel=1e-10)
 
 
 @pytest.mark.parametrize(("subsets", "size", "apart"), [(7, 40, True), (20, 150, False)])
@@ -92,30 +92,30 @@ def test_the_kernel_of_many_subsets_is_what_each_alone_gives(
 ) -> None:
     x, y = normal(300) + 0.1, normal(200, seed=1)
     random = np.random.default_rng(3)
-    alone = [kernel_once(x[random.permutation(300)[:size]], y[random.permutation(200)[:size]]) for _ in range(subsets)]
-    monkeypatch.setattr(metrics, "A_BLOCK", 7000)
+    alone = [unbiased_mmd(x[random.permutation(300)[:size]], y[random.permutation(200)[:size]]) for _ in range(subsets)]
+    monkeypatch.setattr(metrics, "NUMBERS_PER_BLOCK", 7000)
     chosen: list[bool] = []
-    ask = metrics._cheaper_apart
-    monkeypatch.setattr(metrics, "_cheaper_apart", lambda *sides: chosen.append(ask(*sides)) or chosen[-1])
-    assert kernel(x, y, 3, subsets, size) == pytest.approx((np.mean(alone), np.std(alone)), rel=1e-9)
+    ask = metrics._cheaper_per_subset
+    monkeypatch.setattr(metrics, "_cheaper_per_subset", lambda *sides: chosen.append(ask(*sides)) or chosen[-1])
+    assert kernel_distance(x, y, 3, subsets, size) == pytest.approx((np.mean(alone), np.std(alone)), rel=1e-9)
     assert (True in chosen) == apart
 
 
 def test_the_kernel_of_several_sides_is_that_of_each() -> None:
     x, y = normal(300) + 0.1, normal(200, seed=1)
     sides, plans = [x, x[:50], x[50:100], x[:90]], [(7, 40), (5, 50), (5, 50), (9, 20)]
-    for found, side, plan in zip(metrics.kernels(sides, y, 3, plans), sides, plans, strict=True):
-        assert found == pytest.approx(kernel(side, y, 3, *plan), rel=1e-9)
+    for found, side, plan in zip(metrics.kernel_distances(sides, y, 3, plans), sides, plans, strict=True):
+        assert found == pytest.approx(kernel_distance(side, y, 3, *plan), rel=1e-9)
 
 
 def test_kernel_by_hand_and_unbiased() -> None:
     x, y = np.array([[1.0, 0], [0, 1]]), np.array([[1.0, 1], [2, 0], [0, 0]])
     k = lambda a, b: (a @ b / 2 + 1) ** 3  # noqa: E731
     within = k(x[0], x[1]) + (k(y[0], y[1]) + k(y[0], y[2]) + k(y[1], y[2])) / 3
-    assert kernel_once(x, y) == pytest.approx(within - 2 * np.mean([k(a, b) for a in x for b in y]))
-    mean, deviation = kernel(normal(4000), normal(4000, seed=1), seed=0, subsets=50, size=200)
+    assert unbiased_mmd(x, y) == pytest.approx(within - 2 * np.mean([k(a, b) for a in x for b in y]))
+    mean, deviation = kernel_distance(normal(4000), normal(4000, seed=1), seed=0, subsets=50, size=200)
     assert abs(mean) < deviation
-    assert kernel(normal(300) + 0.5, normal(300, seed=1), seed=0, subsets=10, size=200)[0] > 5 * deviation
+    assert kernel_distance(normal(300) + 0.5, normal(300, seed=1), seed=0, subsets=10, size=200)[0] > 5 * deviation
 
 
 def test_infinity_removes_the_bias_of_small_sets() -> None:
@@ -135,8 +135,8 @@ def test_infinity_is_the_intercept_of_a_line_in_1_over_n(monkeypatch: pytest.Mon
         counts.append(a.count)
         return 3 + 50 / a.count
 
-    monkeypatch.setattr(metrics, "frechet", measured)
-    assert frechet_infinity(normal(1000), moments(normal(9)), seed=0, sizes=4, least=250) == pytest.approx(3)
+    monkeypatch.setattr(metrics, frechet.__name__, measured)
+    assert frechet_infinity(normal(1000), moments(normal(9)), seed=0, sizes=4, smallest_size=250) == pytest.approx(3)
     assert counts == [250, 333, 500, 1000]
 
 
@@ -154,21 +154,21 @@ def test_bad_input_is_told() -> None:
     bad = normal(10)
     bad[[2, 5], [0, 1]] = np.nan, np.inf
     with pytest.raises(GanvasError, match="2 of the 10 y rows"):
-        kernel_once(normal(10), bad)
+        unbiased_mmd(normal(10), bad)
     with pytest.raises(GanvasError, match="2 of the 10 fake rows"):
         moments(bad, "fake")
     for wrong in (normal(1), normal(10)[0]):
         with pytest.raises(GanvasError, match="at least two rows"):
             moments(wrong)
     with pytest.raises(GanvasError, match="x 8, y 3"):
-        kernel_once(normal(10), normal(10, 3))
+        unbiased_mmd(normal(10), normal(10, 3))
     with pytest.raises(GanvasError, match="8 and 3"):
         frechet(moments(normal(10)), moments(normal(10, 3)))
     with pytest.raises(GanvasError, match="from 2 to 9 rows"):
-        kernel(normal(10), normal(9), seed=0, size=10)
+        kernel_distance(normal(10), normal(9), seed=0, size=10)
     with pytest.raises(GanvasError, match="from 2 to 99"):
-        frechet_infinity(normal(100), moments(normal(9)), seed=0, least=100)
-    with pytest.raises(GanvasError, match="one row a split"):
+        frechet_infinity(normal(100), moments(normal(9)), seed=0, smallest_size=100)
+    with pytest.raises(GanvasError, match="one row per split"):
         inception_score(np.eye(4))
     for wrong in (np.eye(4) * 2, np.array([[1.5, -0.5]]), np.full((2, 2), np.nan)):
         with pytest.raises(GanvasError, match="softmax"):

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from ganvas.errors import GanvasError
-from ganvas.evaluation.modes import FLOORS, PROTOCOL_SAMPLES, decided, floor, mode_coverage
+from ganvas.evaluation.modes import (
+    PERFECT_SAMPLER_KL,
+    PROTOCOL_SAMPLES,
+    decided,
+    mode_coverage,
+    simulate_perfect_sampler,
+)
 
 MNIST = np.array([5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]) / 60_000
 STACKED = np.kron(np.kron(MNIST, MNIST), MNIST)
@@ -52,20 +58,22 @@ def test_garbage_hits_no_mode_under_a_threshold_but_keeps_its_share() -> None:
     assert mode_coverage(classes, confidences, 3, confidence=1).shares.tolist() == [0.25, 0.5, 0.25]
 
 
-@pytest.mark.parametrize("samples", FLOORS)
+@pytest.mark.parametrize("samples", PERFECT_SAMPLER_KL)
 def test_the_floors_are_those_of_the_simulation(samples: int) -> None:
-    mean, deviation = floor(samples, STACKED)
-    assert mean == pytest.approx(FLOORS[samples][0], abs=0.0002)
-    assert deviation == pytest.approx(FLOORS[samples][1], rel=0.2)
+    mean, deviation = simulate_perfect_sampler(samples, STACKED)
+    assert mean == pytest.approx(PERFECT_SAMPLER_KL[samples][0], abs=0.0002)
+    assert deviation == pytest.approx(PERFECT_SAMPLER_KL[samples][1], rel=0.2)
 
 
 def test_a_perfect_sampler_is_at_the_floor() -> None:
     classes = np.random.default_rng(3).choice(1000, PROTOCOL_SAMPLES, p=STACKED)
-    mean, deviation = FLOORS[PROTOCOL_SAMPLES]
+    mean, deviation = PERFECT_SAMPLER_KL[PROTOCOL_SAMPLES]
     found = mode_coverage(classes, np.ones(len(classes)), 1000, STACKED)
     assert found.hit >= 999
     assert found.kl_uniform == pytest.approx(mean, abs=4 * deviation)
-    assert floor(5000, STACKED, trials=5, seed=1) == floor(5000, 60_000 * STACKED, trials=5, seed=1)
+    assert simulate_perfect_sampler(5000, STACKED, trials=5, seed=1) == simulate_perfect_sampler(
+        5000, 60_000 * STACKED, trials=5, seed=1
+    )
 
 
 def test_bad_input_is_told() -> None:
@@ -83,4 +91,4 @@ def test_bad_input_is_told() -> None:
         with pytest.raises(GanvasError, match="3 numbers from 0"):
             mode_coverage(np.arange(3), ones, 3, frequencies=wrong)
     with pytest.raises(GanvasError, match="two trials"):
-        floor(100, np.ones(3), trials=1)
+        simulate_perfect_sampler(100, np.ones(3), trials=1)

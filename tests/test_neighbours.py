@@ -6,7 +6,7 @@ import torch
 
 from ganvas.errors import GanvasError
 from ganvas.evaluation import neighbours
-from ganvas.evaluation.neighbours import PRDC, nearest, prdc, two_sample
+from ganvas.evaluation.neighbours import PRDC, nearest_neighbours, prdc, two_sample_test
 
 
 def normal(n: int, f: int = 16, seed: int = 0) -> np.ndarray:
@@ -38,9 +38,9 @@ def as_in_the_package(real: np.ndarray, fake: np.ndarray, k: int) -> PRDC:
     )
 
 
-@pytest.fixture(params=[neighbours.A_BLOCK, 4000], ids=["one block", "many blocks"])
+@pytest.fixture(params=[neighbours.BYTES_PER_BLOCK, 4000], ids=["one block", "many blocks"])
 def _blocks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(neighbours, "A_BLOCK", request.param)
+    monkeypatch.setattr(neighbours, "BYTES_PER_BLOCK", request.param)
 
 
 HARD = {
@@ -59,7 +59,7 @@ HARD = {
 def test_nearest_equals_brute_force(name: str, k: int) -> None:
     y = HARD[name]
     for x, own in ((y, True), (y, False), (y[::3] + np.float32(1e-4), False)):
-        distances, indices = nearest(x, y, k, leave_out_self=own)
+        distances, indices = nearest_neighbours(x, y, k, leave_out_self=own)
         expected, where = brute(x, y, k, leave_out_self=own)
         np.testing.assert_allclose(distances, expected, rtol=1e-12)
         assert distances.dtype == np.float64
@@ -75,22 +75,22 @@ def test_nearest_equals_brute_force(name: str, k: int) -> None:
 def test_many_rows_are_searched_roughly_first_and_none_is_missed(
     monkeypatch: pytest.MonkeyPatch, name: str, k: int
 ) -> None:
-    monkeypatch.setattr(neighbours, "MANY", (60, 8))
-    monkeypatch.setattr(neighbours, "SPARE_OF_MANY", 10)
+    monkeypatch.setattr(neighbours, "COARSE_SEARCH_FROM", (60, 8))
+    monkeypatch.setattr(neighbours, "EXTRA_COARSE_CANDIDATES", 10)
     y = HARD[name]
     for x, own in ((y, True), (y[::3] + np.float32(1e-4), False)):
-        found = nearest(x, y, k, leave_out_self=own)
+        found = nearest_neighbours(x, y, k, leave_out_self=own)
         np.testing.assert_allclose(found[0], brute(x, y, k, leave_out_self=own)[0], rtol=1e-12)
 
 
 def test_the_rough_search_proves_most_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = (normal(n, 64, seed=n) * np.geomspace(10, 0.1, 64, dtype=np.float32) for n in (200, 3000))
-    expected = nearest(x, y, 3)
-    monkeypatch.setattr(neighbours, "MANY", (3000, 64))
+    expected = nearest_neighbours(x, y, 3)
+    monkeypatch.setattr(neighbours, "COARSE_SEARCH_FROM", (3000, 64))
     looked: list[int] = []
     search = neighbours._search
     monkeypatch.setattr(neighbours, "_search", lambda rows, *more: looked.append(len(rows)) or search(rows, *more))
-    found = nearest(x, y, 3)
+    found = nearest_neighbours(x, y, 3)
     assert np.array_equal(found[0], expected[0])
     assert np.array_equal(found[1], expected[1])
     assert looked[0] == 200
@@ -107,8 +107,8 @@ def test_the_smallest_are_those_of_a_sort(columns: int) -> None:
 
 def test_all_rows_can_be_asked_for() -> None:
     x, y = normal(7), normal(9, seed=1)
-    assert (nearest(x, y, 9)[1] == brute(x, y, 9)[1]).all()
-    assert (nearest(x, x, 6, leave_out_self=True)[1] == brute(x, x, 6, leave_out_self=True)[1]).all()
+    assert (nearest_neighbours(x, y, 9)[1] == brute(x, y, 9)[1]).all()
+    assert (nearest_neighbours(x, x, 6, leave_out_self=True)[1] == brute(x, x, 6, leave_out_self=True)[1]).all()
 
 
 @pytest.mark.usefixtures("_blocks")
@@ -137,15 +137,15 @@ def test_a_collapsed_set_is_precise_and_a_scattered_one_recalls() -> None:
 
 def test_two_sample_tells_same_other_and_collapsed_apart() -> None:
     real = normal(1000, 4)
-    assert two_sample(real, normal(1000, 4, seed=1)).accuracy == pytest.approx(0.5, abs=0.05)
-    assert two_sample(real, real + 100).accuracy == 1
-    copied = two_sample(real, real)
+    assert two_sample_test(real, normal(1000, 4, seed=1)).accuracy == pytest.approx(0.5, abs=0.05)
+    assert two_sample_test(real, real + 100).accuracy == 1
+    copied = two_sample_test(real, real)
     assert (copied.accuracy, copied.real_accuracy, copied.fake_accuracy) == (0, 0, 0)
     two_modes = np.repeat([[0.0], [1.0]], 500, axis=0) * 50
-    dropped = two_sample(real + two_modes, normal(1000, 4, seed=1))
+    dropped = two_sample_test(real + two_modes, normal(1000, 4, seed=1))
     assert dropped.real_accuracy > 0.6
     assert dropped.accuracy == pytest.approx((dropped.real_accuracy + dropped.fake_accuracy) / 2)
-    lopsided = two_sample(np.array([[0.0], [10], [20], [30]]), np.array([[0.1], [0.2], [0.3], [0.4]]))
+    lopsided = two_sample_test(np.array([[0.0], [10], [20], [30]]), np.array([[0.1], [0.2], [0.3], [0.4]]))
     assert (lopsided.real_accuracy, lopsided.fake_accuracy) == (0.5, 0.75)
 
 
@@ -155,19 +155,19 @@ def test_what_is_known_of_a_side_changes_nothing(shift: float) -> None:
     real, fake = normal(150, 4), normal(150, 4, seed=1) + np.float32(shift)
     fake[:20] = real[10:30]
     fake[30:40] = fake[40:50]
-    own = [nearest(side, side, 3, leave_out_self=True)[0] for side in (real, fake)]
+    own = [nearest_neighbours(side, side, 3, leave_out_self=True)[0] for side in (real, fake)]
     assert prdc(real, fake, 3, radii=(own[0][:, -1], own[1][:, -1])) == prdc(real, fake, 3)
-    found = two_sample(real, fake, own=(own[0][:, 0], own[1][:, 0]))
+    found = two_sample_test(real, fake, own=(own[0][:, 0], own[1][:, 0]))
     both = np.concatenate([real, fake])
     of_real = brute(both, both, 1, leave_out_self=True)[1][:, 0] < 150
-    assert found == two_sample(real, fake)
+    assert found == two_sample_test(real, fake)
     assert (found.real_accuracy, found.fake_accuracy) == (of_real[:150].mean(), (~of_real[150:]).mean())
 
 
 def test_bad_input_is_told() -> None:
     bad = normal(10)
     bad[3] = np.nan
-    for measure in (lambda x, y: nearest(x, y, 1), prdc, two_sample):
+    for measure in (lambda x, y: nearest_neighbours(x, y, 1), prdc, two_sample_test):
         with pytest.raises(GanvasError, match="1 of the 10"):
             measure(normal(10), bad)
         with pytest.raises(GanvasError, match="differ in length"):
@@ -175,6 +175,6 @@ def test_bad_input_is_told() -> None:
         with pytest.raises(GanvasError, match="at least two rows"):
             measure(normal(10), normal(1))
     with pytest.raises(GanvasError, match="from 1 to 9"):
-        nearest(normal(10), normal(10), 10, leave_out_self=True)
+        nearest_neighbours(normal(10), normal(10), 10, leave_out_self=True)
     with pytest.raises(GanvasError, match="equal numbers"):
-        two_sample(normal(10), normal(11))
+        two_sample_test(normal(10), normal(11))

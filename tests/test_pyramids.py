@@ -7,7 +7,13 @@ from scipy.ndimage import convolve
 
 from ganvas.errors import GanvasError
 from ganvas.evaluation import pyramids
-from ganvas.evaluation.pyramids import laplacian, ms_ssim, ms_ssim_diversity, sliced_wasserstein, sliced_wassersteins
+from ganvas.evaluation.pyramids import (
+    laplacian_pyramid,
+    ms_ssim,
+    ms_ssim_diversity,
+    sliced_wasserstein_distance,
+    sliced_wasserstein_distances,
+)
 
 
 def noise(*shape: int, seed: int = 0) -> np.ndarray:
@@ -24,7 +30,7 @@ def smooth(n: int, side: int, channels: int = 3, seed: int = 0) -> np.ndarray:
 
 def test_the_pyramid_is_burt_and_adelsons_and_can_be_undone() -> None:
     image = torch.from_numpy(noise(1, 1, 17, 22)).float()
-    fine, middle, coarse = laplacian(image, 3)
+    fine, middle, coarse = laplacian_pyramid(image, 3)
     assert (middle.shape, coarse.shape) == ((1, 1, 9, 11), (1, 1, 5, 6))
     kernel = np.outer([1, 4, 6, 4, 1], [1, 4, 6, 4, 1]) / 256
 
@@ -42,7 +48,9 @@ def test_the_pyramid_is_burt_and_adelsons_and_can_be_undone() -> None:
     ("size", "sides"), [((64, 64), [64, 32, 16]), ((40, 33), [33, 17]), ((28, 28), [28]), ((8, 9), [8])], ids=str
 )
 def test_levels_end_at_16_or_with_the_picture(size: tuple[int, int], sides: list[int]) -> None:
-    found = sliced_wasserstein(noise(4, 2, *size), noise(4, 2, *size, seed=1), seed=0, patches=4, projections=8)
+    found = sliced_wasserstein_distance(
+        noise(4, 2, *size), noise(4, 2, *size, seed=1), seed=0, patches=4, projections=8
+    )
     assert list(found) == sides
 
 
@@ -55,38 +63,40 @@ def test_distance_is_the_mean_difference_of_the_sorted_projections(monkeypatch: 
     directions = np.random.default_rng(1).standard_normal((20_000, 49))
     sums = np.abs((directions / np.linalg.norm(directions, axis=1, keepdims=True)).sum(axis=1)).mean()
     expected = 1e3 * np.abs(a - b).mean() * sums
-    found = sliced_wasserstein(real, fake, seed=0, patches=3, projections=4000)
+    found = sliced_wasserstein_distance(real, fake, seed=0, patches=3, projections=4000)
     assert found == {8: pytest.approx(expected, rel=0.05)}
-    monkeypatch.setattr(pyramids, "PIXELS", 7 * 64)
-    monkeypatch.setattr(pyramids, "DIRECTIONS", 999)
-    assert sliced_wasserstein(real, fake, seed=0, patches=3, projections=4000)[8] == pytest.approx(found[8], rel=1e-5)
+    monkeypatch.setattr(pyramids, "PIXELS_PER_PASS", 7 * 64)
+    monkeypatch.setattr(pyramids, "DIRECTIONS_PER_PASS", 999)
+    assert sliced_wasserstein_distance(real, fake, seed=0, patches=3, projections=4000)[8] == pytest.approx(
+        found[8], rel=1e-5
+    )
 
 
 def test_a_set_is_at_0_and_the_level_that_differs_is_named() -> None:
     real, same = smooth(200, 32), smooth(200, 32, seed=1)
     grain = np.random.default_rng(2).choice([-20, 20], real.shape)
     settings = {"seed": 0, "patches": 16, "projections": 64}
-    assert set(sliced_wasserstein(real, real, **settings).values()) == {0}
-    floor = sliced_wasserstein(real, same, **settings)
-    grainy = sliced_wasserstein(real, (same + grain).clip(0, 255).astype(np.uint8), **settings)
+    assert set(sliced_wasserstein_distance(real, real, **settings).values()) == {0}
+    floor = sliced_wasserstein_distance(real, same, **settings)
+    grainy = sliced_wasserstein_distance(real, (same + grain).clip(0, 255).astype(np.uint8), **settings)
     assert grainy[32] > 5 * floor[32]
     assert grainy[16] < 2 * floor[16] + 30
-    collapsed = sliced_wasserstein(real, same[:1].repeat(200, axis=0), **settings)
+    collapsed = sliced_wasserstein_distance(real, same[:1].repeat(200, axis=0), **settings)
     assert collapsed[16] > 5 * floor[16]
-    assert sliced_wasserstein(real, same, **settings) == floor
-    assert sliced_wasserstein(real, same, **{**settings, "seed": 1}) != floor
+    assert sliced_wasserstein_distance(real, same, **settings) == floor
+    assert sliced_wasserstein_distance(real, same, **{**settings, "seed": 1}) != floor
 
 
 def test_several_sides_at_once_are_at_the_same_distances_as_each_alone() -> None:
     real, *fakes = (smooth(50, 32, seed=seed) for seed in range(4))
-    together = sliced_wassersteins(real, fakes, seed=0, patches=8, projections=40)
-    assert together == [sliced_wasserstein(real, fake, seed=0, patches=8, projections=40) for fake in fakes]
+    together = sliced_wasserstein_distances(real, fakes, seed=0, patches=8, projections=40)
+    assert together == [sliced_wasserstein_distance(real, fake, seed=0, patches=8, projections=40) for fake in fakes]
 
 
 def test_a_channel_of_one_value_is_no_obstacle() -> None:
     images = noise(5, 4, 16, 16)
     images[:, 3] = 255
-    found = sliced_wasserstein(images, images[::-1].copy(), seed=0, patches=4, projections=8)
+    found = sliced_wasserstein_distance(images, images[::-1].copy(), seed=0, patches=4, projections=8)
     assert np.isfinite(list(found.values())).all()
 
 
@@ -137,7 +147,7 @@ def test_diversity_falls_with_collapse_and_counts_no_picture_with_itself(monkeyp
     assert real + 0.1 < collapsed < 0.9
     two = np.stack([images[0], 255 - images[0]])
     assert ms_ssim_diversity(two, seed=0, pairs=50) == 0
-    monkeypatch.setattr(pyramids, "PIXELS", 7 * 64)
+    monkeypatch.setattr(pyramids, "PIXELS_PER_PASS", 7 * 64)
     assert ms_ssim_diversity(images, seed=0, pairs=200) == pytest.approx(real, rel=1e-5)
 
 
@@ -147,7 +157,7 @@ def test_bad_input_is_told() -> None:
         with pytest.raises(GanvasError, match="uint8"):
             ms_ssim_diversity(wrong, seed=0)
         with pytest.raises(GanvasError, match="uint8"):
-            sliced_wasserstein(good, wrong, seed=0)
+            sliced_wasserstein_distance(good, wrong, seed=0)
     for wrong in (good[:3], noise(4, 3, 16, 17)):
         with pytest.raises(GanvasError, match="equal numbers and sizes"):
-            sliced_wasserstein(good, wrong, seed=0)
+            sliced_wasserstein_distance(good, wrong, seed=0)

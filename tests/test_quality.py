@@ -21,7 +21,7 @@ from ganvas.training.monitor import quality
 def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if the run had lasted long enough for every measurement."""
     monkeypatch.setattr(quality, "SHARE", 1e6)
-    monkeypatch.setattr("ganvas.evaluation.trend.SAMPLES", 120)
+    monkeypatch.setattr("ganvas.evaluation.trend.MAX_IMAGES", 120)
     monkeypatch.setattr("ganvas.evaluation.trend.LEAST_SAMPLES", 30)
 
 

@@ -108,7 +108,7 @@ def test_seed_ranges(text: str, seeds: list[int]) -> None:
 
 @pytest.mark.parametrize("text", ["", "a", "3-1", "1,,2", "-4"])
 def test_what_is_no_seed_range_is_refused(text: str) -> None:
-    with pytest.raises(GanvasError, match="no list of seeds"):
+    with pytest.raises(GanvasError, match="not a list of seeds"):
         parse_seeds(text)
 
 
@@ -116,8 +116,8 @@ def test_what_is_no_seed_range_is_refused(text: str) -> None:
 def test_a_grid_holds_every_image_enlarged_sharply_between_margins(channels: int) -> None:
     images = np.random.default_rng(0).integers(0, 256, (5, channels, 10, 12), np.uint8)
     grid = np.asarray(image_io.grid(images, 3))
-    scale = image_io.enlargement(10, 12)
-    assert scale * 12 >= image_io.SMALLEST_CELL > (scale - 1) * 12
+    scale = image_io.choose_scale(10, 12)
+    assert scale * 12 >= image_io.MIN_CELL_SIZE > (scale - 1) * 12
     gap = (grid.shape[1] - 3 * 12 * scale) // 4
     assert gap >= 2
     grid = grid.reshape(*grid.shape[:2], channels)
@@ -141,16 +141,16 @@ def test_row_names_stand_beside_their_rows() -> None:
 def test_bad_requests_are_refused(run: Run) -> None:
     Path("config.txt").write_text("in the way")
     for arguments, words in [
-        (["--out", "x.xyz"], "No picture format ends in '.xyz'"),
+        (["--out", "x.xyz"], "No image format has the extension '.xyz'"),
         (["--interpolate", "0,1"], "needs both --interpolate and --video"),
-        (["--interpolate", "0,1", "--video", "w.mp4"], "no animation"),
+        (["--interpolate", "0,1", "--video", "w.mp4"], "cannot write an animation"),
         (["--class", "3"], "no class '3'"),
-        (["--seeds", "x"], "no list of seeds"),
-        (["--seeds", "99999999999999999999"], "is no seed"),
-        (["--columns", "-2"], "-2 columns"),
+        (["--seeds", "x"], "not a list of seeds"),
+        (["--seeds", "99999999999999999999"], "is not a seed"),
+        (["--columns", "-2"], "--columns is -2"),
         (["--scale", "0"], "--scale is 0"),
         (["--device", "abacus"], "not a device"),
-        (["--interpolate", "0,1", "--video", "w.gif", "--frames", "0"], "0 pictures a leg"),
+        (["--interpolate", "0,1", "--video", "w.gif", "--frames", "0"], "--frames is 0"),
         (["--out", "config.txt/grid.png"], "could not be written"),
     ]:
         done = ganvas("sample", run.path, *arguments, check=1)

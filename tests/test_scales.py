@@ -7,7 +7,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from ganvas.data import ImageSet, PictureOptions, open_images
-from ganvas.evaluation.scales import fine_detail, layout, spectrum
+from ganvas.evaluation.scales import fine_detail_error, layout_distance, power_spectrum
 
 
 @pytest.fixture
@@ -20,28 +20,28 @@ def test_a_wave_has_its_power_where_its_frequency_is() -> None:
     x = np.arange(24)
     wave = 100 + 50 * np.cos(2 * np.pi * 5 * x / 24)
     image = np.broadcast_to(wave.round().astype(np.uint8), (2, 1, 16, 24))
-    power = spectrum(image)
+    power = power_spectrum(image)
     assert power.shape == (9,)
     # five waves along 24 pixels are 3.3 along the shorter side of 16
     assert power.argmax() == 3
     white = np.random.default_rng(0).integers(0, 256, (400, 1, 16, 16), dtype=np.uint8)
-    assert spectrum(white)[1:] == pytest.approx(10 * np.log10(256**2 / 12), abs=0.3)
+    assert power_spectrum(white)[1:] == pytest.approx(10 * np.log10(256**2 / 12), abs=0.3)
 
 
 def test_blur_takes_the_fine_detail_and_leaves_the_layout(faces: np.ndarray) -> None:
     real, other = faces[:600], faces[600:]
     blurred = gaussian_filter(other.astype(np.float32), (0, 0, 1.2, 1.2)).round().astype(np.uint8)
-    assert fine_detail(blurred, real) > 10 * fine_detail(other, real)
-    assert layout(blurred, real) < 2 * layout(other, real)
+    assert fine_detail_error(blurred, real) > 10 * fine_detail_error(other, real)
+    assert layout_distance(blurred, real) < 2 * layout_distance(other, real)
 
 
 def test_moved_quarters_spoil_the_layout_and_hardly_the_fine_detail(faces: np.ndarray) -> None:
     real, other = faces[:600], faces[600:]
     moved = np.roll(other, (16, 16), axis=(2, 3))
-    assert layout(moved, real) > 5 * layout(other, real)
-    assert fine_detail(moved, real) < 3 * fine_detail(other, real) + 1
+    assert layout_distance(moved, real) > 5 * layout_distance(other, real)
+    assert fine_detail_error(moved, real) < 3 * fine_detail_error(other, real) + 1
 
 
 def test_equal_sides_are_at_no_distance(faces: np.ndarray) -> None:
-    assert fine_detail(faces, faces) == 0
-    assert layout(faces, faces) == pytest.approx(0, abs=1e-6)
+    assert fine_detail_error(faces, faces) == 0
+    assert layout_distance(faces, faces) == pytest.approx(0, abs=1e-6)

@@ -222,7 +222,7 @@ def test_transparency_is_kept_and_hidden_colours_do_not_count(tmp_path: Path) ->
         (["one.png", "painting.png"], "1 x 1 pixels"),
         (["long.png", "painting.png"], "30,000×10 pixels"),
         (["nan.tif", "painting.png"], "not numbers"),
-        (["photo.png", "painting.png", "--out", "out.xyz"], "No picture format"),
+        (["photo.png", "painting.png", "--out", "out.xyz"], "No image format"),
         (["photo.png", "painting.png", "--out", "text.png/out.png"], "could not be written"),
         (["photo.png", "painting.png", "--tv", "nan"], "--tv is nan"),
         (["photo.png", "painting.png", "--size", "8"], "--size is 8"),
@@ -237,7 +237,7 @@ def test_transparency_is_kept_and_hidden_colours_do_not_count(tmp_path: Path) ->
         (["photo.png", "painting.png", "--init", "missing.png"], "missing.png cannot be read"),
         (["empty", "painting.png", "--out", "outs"], "no picture in"),
         ([".", "painting.png", "--out", "one.png"], "is a file's name"),
-        (["photo.png", "painting.png", "--gif", "way.mp4"], "no animation"),
+        (["photo.png", "painting.png", "--gif", "way.mp4"], "cannot write an animation"),
     ],
 )
 def test_what_cannot_be_is_refused_in_plain_words(files: tuple[Path, Path], arguments: list[str], words: str) -> None:

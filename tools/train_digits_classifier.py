@@ -13,20 +13,20 @@ from pathlib import Path
 from safetensors.torch import load_file, save_file
 
 from ganvas.data import PictureOptions, open_images
-from ganvas.evaluation.classifier import classifier, shipped
+from ganvas.evaluation.classifier import bundled_weights, classifier_extractor
 
 
 def main() -> None:
     train, held_out = (open_images(PictureOptions("digits", split)) for split in ("train", "test"))
-    file = Path(str(shipped(train)))
+    file = Path(str(bundled_weights(train)))
     file.unlink(missing_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         os.environ["GANVAS_CACHE"] = folder
-        classifier(train)
+        classifier_extractor(train)
         (trained,) = Path(folder).glob("classifiers/*.safetensors")
         halves = {name: w.half() if w.is_floating_point() else w for name, w in load_file(trained).items()}
         save_file(halves, file)
-        print(f"{file}: {file.stat().st_size:,} bytes; {classifier(train, held_out).facts}")
+        print(f"{file}: {file.stat().st_size:,} bytes; {classifier_extractor(train, held_out).facts}")
 
 
 if __name__ == "__main__":

@@ -21,40 +21,40 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ganvas.data import PictureOptions, open_images, to_unit
-from ganvas.evaluation.eye import BLOCKS, CLASSES, FILE, NAMES, Eye
+from ganvas.evaluation.eye import BLOCKS, CLASS_COUNT, NAMES, WEIGHTS_FILE, Eye
 
-SIDE, SHIFT, COVER = 32, 4, 8
-DIGITS = 10_000
+IMAGE_SIDE, MAX_SHIFT, COVER_SIDE = 32, 4, 8
+DIGITS_PER_EPOCH = 10_000
 """Digits seen in an epoch."""
 
 
-def opened(source: Path, split: str) -> tuple[Tensor, Tensor]:
+def load_split(source: Path, split: str) -> tuple[Tensor, Tensor]:
     """uint8 [n 3 32 32], int64 [n]; digits become classes 10 to 19."""
     images = open_images(PictureOptions(str(source), "test" if split == "test" else "train"))
     assert images.labels is not None
     pixels, labels = torch.from_numpy(np.array(images.images)), torch.from_numpy(np.array(images.labels))
     if images.channels == 1:
-        border = (SIDE - pixels.shape[-1]) // 2
+        border = (IMAGE_SIDE - pixels.shape[-1]) // 2
         return F.pad(pixels, (border,) * 4).expand(-1, 3, -1, -1), labels + 10
     return pixels, labels
 
 
-def changed(images: Tensor, labels: Tensor) -> Tensor:
+def augment(images: Tensor, labels: Tensor) -> Tensor:
     """A batch float [n 3 32 32], each picture moved, and natural ones mirrored, greyed or covered in part."""
     count, natural = len(images), (labels < 10)[:, None, None, None]
-    padded = F.pad(images, (SHIFT,) * 4, mode="reflect")
-    down, right = torch.randint(0, 2 * SHIFT + 1, (2, count, 1)) + torch.arange(SIDE)
+    padded = F.pad(images, (MAX_SHIFT,) * 4, mode="reflect")
+    down, right = torch.randint(0, 2 * MAX_SHIFT + 1, (2, count, 1)) + torch.arange(IMAGE_SIDE)
     each, colours = torch.arange(count)[:, None, None, None], torch.arange(3)[:, None, None]
     images = padded[each, colours, down[:, None, :, None], right[:, None, None, :]]
     images = torch.where(natural & (torch.rand(count, 1, 1, 1) < 0.5), images.flip(3), images)
     images = torch.where(natural & (torch.rand(count, 1, 1, 1) < 0.1), images.mean(1, keepdim=True), images)
-    top, left = torch.randint(-COVER + 1, SIDE, (2, count, 1))
-    rows, columns = torch.arange(SIDE) - top, torch.arange(SIDE) - left
-    covered = ((rows >= 0) & (rows < COVER))[:, :, None] & ((columns >= 0) & (columns < COVER))[:, None, :]
+    top, left = torch.randint(-COVER_SIDE + 1, IMAGE_SIDE, (2, count, 1))
+    rows, columns = torch.arange(IMAGE_SIDE) - top, torch.arange(IMAGE_SIDE) - left
+    covered = ((rows >= 0) & (rows < COVER_SIDE))[:, :, None] & ((columns >= 0) & (columns < COVER_SIDE))[:, None, :]
     return images.masked_fill(covered[:, None] & natural, 0)
 
 
-def learner() -> nn.Sequential:
+def build_training_network() -> nn.Sequential:
     """The eye as it learns: batch normalisation after every convolution."""
     layers: list[nn.Module] = []
     before = 3
@@ -63,10 +63,10 @@ def learner() -> nn.Sequential:
         for width in widths:
             layers += [nn.Conv2d(before, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
             before = width
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(before, CLASSES))
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(before, CLASS_COUNT))
 
 
-def folded(network: nn.Sequential) -> Eye:
+def fold_batch_norm(network: nn.Sequential) -> Eye:
     """The same function without batch normalisation, in half precision."""
     result = Eye()
     convolutions = [layer for layer in network if isinstance(layer, nn.Conv2d)]
@@ -106,21 +106,21 @@ def main() -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
 
     torch.manual_seed(0)
-    natural, digits = opened(arguments.cifar[0], "train"), opened(arguments.mnist, "train")
+    natural, digits = load_split(arguments.cifar[0], "train"), load_split(arguments.mnist, "train")
     images, labels = torch.cat([natural[0], digits[0]]), torch.cat([natural[1], digits[1]])
-    network = learner().to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    network = build_training_network().to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     optimiser = torch.optim.SGD(network.parameters(), momentum=0.9, nesterov=True, weight_decay=5e-4, foreach=True)
-    rounds = (len(natural[0]) + DIGITS) // arguments.batch
+    rounds = (len(natural[0]) + DIGITS_PER_EPOCH) // arguments.batch
     rate = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, arguments.rate, epochs=arguments.epochs, steps_per_epoch=rounds, pct_start=0.2
     )
-    tests = {"CIFAR-10": opened(arguments.cifar[1], "train"), "MNIST": opened(arguments.mnist, "test")}
+    tests = {"CIFAR-10": load_split(arguments.cifar[1], "train"), "MNIST": load_split(arguments.mnist, "test")}
     for epoch in range(arguments.epochs):
         started, losses = time.monotonic(), []
-        some = len(natural[0]) + torch.randperm(len(digits[0]))[:DIGITS]
+        some = len(natural[0]) + torch.randperm(len(digits[0]))[:DIGITS_PER_EPOCH]
         order = torch.cat([torch.arange(len(natural[0])), some])
         for chosen in order[torch.randperm(len(order))].split(arguments.batch)[:rounds]:
-            batch = changed(to_unit(images[chosen]), labels[chosen]).contiguous(memory_format=torch.channels_last)
+            batch = augment(to_unit(images[chosen]), labels[chosen]).contiguous(memory_format=torch.channels_last)
             with torch.autocast("cpu", torch.bfloat16):
                 logits = network(batch)
             loss = F.cross_entropy(logits.float(), labels[chosen])
@@ -134,8 +134,8 @@ def main() -> None:
         told += "".join(f", {name} {accuracy(network, *test):.4f}" for name, test in tests.items())
         network.train()
         print(told, flush=True)
-    result = folded(network.eval())
-    save_file({name: weight.contiguous() for name, weight in result.state_dict().items()}, arguments.out / FILE)
+    result = fold_batch_norm(network.eval())
+    save_file({name: weight.contiguous() for name, weight in result.state_dict().items()}, arguments.out / WEIGHTS_FILE)
     result = result.float()
     for name, test in tests.items():
         print(f"{name}, held out, as saved: {accuracy(result, *test):.4f}")

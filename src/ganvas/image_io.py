@@ -1,4 +1,4 @@
-"""Images on one canvas: grids, picture files, walks."""
+"""Converts arrays to Pillow images, arranges them in grids, and writes image and animation files."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -10,16 +10,16 @@ from PIL import Image, ImageDraw, ImageFont
 from ganvas.errors import GanvasError
 from ganvas.files import atomic_file, make_folder
 
-SMALLEST_CELL = 64
-"""Pixels: smaller images are enlarged by a whole factor, each pixel staying a sharp square."""
+MIN_CELL_SIZE = 64
+"""Smaller images, in pixels, are enlarged by a whole factor without smoothing."""
 
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-_PAPER = 255
+_BACKGROUND = 255
 
 
-def enlargement(height: int, width: int) -> int:
-    """The whole factor that brings the longer side to at least SMALLEST_CELL pixels."""
-    return max(1, -(-SMALLEST_CELL // max(height, width)))
+def choose_scale(height: int, width: int) -> int:
+    """The smallest whole factor that enlarges the longer side to at least MIN_CELL_SIZE pixels."""
+    return max(1, -(-MIN_CELL_SIZE // max(height, width)))
 
 
 def picture(image: np.ndarray, scale: int = 1) -> Image.Image:
@@ -29,66 +29,69 @@ def picture(image: np.ndarray, scale: int = 1) -> Image.Image:
 
 
 def grid(images: np.ndarray, columns: int, *, row_names: Sequence[str] = (), scale: int | None = None) -> Image.Image:
-    """uint8 [n c h w] -> one picture, row by row, with margins; with names, each row has its own at the left."""
+    """Arranges uint8 [n c h w] row by row in one image, with margins; `row_names` are written at the left."""
     n, channels, height, width = images.shape
-    scale = scale or enlargement(height, width)
+    scale = scale or choose_scale(height, width)
     rows = -(-n // columns)
     assert not row_names or len(row_names) == rows
     cell_h, cell_w, gap = height * scale, width * scale, max(2, min(height, width) * scale // 16)
     font = ImageFont.load_default(size=max(12, min(cell_h // 4, 24)))
     left = gap + max((int(font.getlength(name)) + 2 * gap for name in row_names), default=0)
     size = (left + columns * (cell_w + gap), gap + rows * (cell_h + gap))
-    paper = Image.new(_MODES[channels], size, (_PAPER,) * channels if channels > 1 else _PAPER)
+    canvas = Image.new(_MODES[channels], size, (_BACKGROUND,) * channels if channels > 1 else _BACKGROUND)
     for i, image in enumerate(images):
         row, column = divmod(i, columns)
-        paper.paste(picture(image, scale), (left + column * (cell_w + gap), gap + row * (cell_h + gap)))
-    draw = ImageDraw.Draw(paper)
+        canvas.paste(picture(image, scale), (left + column * (cell_w + gap), gap + row * (cell_h + gap)))
+    draw = ImageDraw.Draw(canvas)
     ink = (0, 0, 0, 255)[:channels] if channels > 1 else 0
     for row, name in enumerate(row_names):
         draw.text((gap, gap + row * (cell_h + gap) + cell_h // 2), name, fill=ink, font=font, anchor="lm")
-    return paper
+    return canvas
 
 
-def save(image: Image.Image, path: Path, **how: Any) -> None:
-    """Writes a picture in the format of its ending, atomically; `how` goes to Pillow's encoder.
+def save(image: Image.Image, path: Path, **options: Any) -> None:
+    """Writes an image atomically in the format of the file extension; `options` go to Pillow's encoder.
 
     Raises:
-        GanvasError: no format has this ending, or the format cannot hold the picture.
+        GanvasError: the extension is unknown, or the format cannot store the image.
     """
-    kind = Image.registered_extensions().get(path.suffix.lower())
-    if kind not in ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF"):
+    file_format = Image.registered_extensions().get(path.suffix.lower())
+    if file_format not in ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF"):
         raise GanvasError(
-            f"No picture format ends in '{path.suffix}' ({path}).", expected=".png, .jpg, .webp, .tif, .bmp or .gif"
+            f"No image format has the extension '{path.suffix}' ({path}).",
+            expected=".png, .jpg, .webp, .tif, .bmp or .gif",
         )
-    if kind == "JPEG" and image.mode == "RGBA":
+    if file_format == "JPEG" and image.mode == "RGBA":
         raise GanvasError(f"{path}: JPEG has no transparency.", fix="write .png or .webp instead.")
     make_folder(path.parent)
     try:
         with atomic_file(path) as temporary:
-            image.save(temporary, format=kind, **how)
+            image.save(temporary, format=file_format, **options)
     except (ValueError, KeyError) as error:
         raise GanvasError(f"{path}: {error}", fix="write .png instead.") from error
 
 
 def save_walk(frames: Iterable[np.ndarray], path: Path, *, per_second: int = 25) -> int:
-    """Writes images uint8 [c h w] as an endless animation (.gif, .webp or .png); returns how many.
+    """Writes images uint8 [c h w] as an endless animation (.gif, .webp or .png); returns their number.
 
     Raises:
-        GanvasError: the ending is none of these.
+        GanvasError: the file has another extension.
     """
-    kind = {".gif": "GIF", ".webp": "WEBP", ".png": "PNG"}.get(path.suffix.lower())
-    if kind is None:
-        raise GanvasError(f"'{path.name}' is no animation Ganvas writes.", expected="a name in .gif, .webp or .png")
-    pictures = [picture(frame, enlargement(*frame.shape[1:])) for frame in frames]
+    file_format = {".gif": "GIF", ".webp": "WEBP", ".png": "PNG"}.get(path.suffix.lower())
+    if file_format is None:
+        raise GanvasError(
+            f"Ganvas cannot write an animation to '{path.name}'.", expected="a name ending in .gif, .webp or .png"
+        )
+    images = [picture(frame, choose_scale(*frame.shape[1:])) for frame in frames]
     make_folder(path.parent)
     with atomic_file(path) as temporary:
-        pictures[0].save(
+        images[0].save(
             temporary,
-            format=kind,
+            format=file_format,
             save_all=True,
-            append_images=pictures[1:],
+            append_images=images[1:],
             duration=round(1000 / per_second),
             loop=0,
-            **({"lossless": True} if kind == "WEBP" else {}),
+            **({"lossless": True} if file_format == "WEBP" else {}),
         )
-    return len(pictures)
+    return len(images)

@@ -1,4 +1,4 @@
-"""Snapshot and seeds in, uint8 images out."""
+"""Draws uint8 images from a trained generator: one image per seed, grids by class, interpolations."""
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,38 +18,38 @@ from ganvas.runs.folder import Run
 from ganvas.runs.snapshot import Card
 from ganvas.threads import computing
 
-A_PASS = 2**20
-"""Pixels of a forward pass, about: 64 images of 128×128."""
+PIXELS_PER_PASS = 2**20
+"""Approximate number of pixels in a forward pass: 64 images of 128×128."""
 
 
-def chunk(height: int, width: int) -> int:
-    """Images a forward pass, at most 64: a function of their size alone.
+def images_per_pass(height: int, width: int) -> int:
+    """The number of images in a forward pass, at most 64; depends only on their size.
 
-    Every pass has this many (the last one is filled up), so that the arithmetic, and with it the picture of a seed,
-    does not depend on how many are asked for.
+    Every pass has this many (the last one is padded), so that the arithmetic, and with it the image of a seed, does
+    not depend on how many images are requested.
     """
-    return max(1, min(64, A_PASS // (height * width)))
+    return max(1, min(64, PIXELS_PER_PASS // (height * width)))
 
 
 def latents(seeds: Iterable[int], size: int) -> Tensor:
-    """z ~ N(0, 1) of each seed: float32 [n size]; the same on every device."""
-    draw = torch.Generator()
-    return torch.stack([torch.randn(size, generator=draw.manual_seed(seed)) for seed in seeds])
+    """z ~ N(0, 1) for each seed: float32 [n size], the same on every device."""
+    rng = torch.Generator()
+    return torch.stack([torch.randn(size, generator=rng.manual_seed(seed)) for seed in seeds])
 
 
 def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
-    """Points between two latents along the great circle (White 2016): [z], [z], [n] -> [n z].
+    """Spherical interpolation between two latents (White 2016): [z], [z], [n] -> [n z].
 
-    Lengths are interpolated linearly, so that both ends are met exactly; latents in (nearly) the same or opposite
-    direction are joined by a straight line.
+    Lengths are interpolated linearly, so that both ends are reached exactly. Latents in nearly the same or opposite
+    directions are interpolated linearly.
     """
     t = t[:, None]
     cosine = torch.nn.functional.cosine_similarity(a, b, dim=0).clamp(-1, 1)
     angle = torch.acos(cosine)
     if torch.sin(angle) < 1e-4:
         return (1 - t) * a + t * b
-    along = (torch.sin((1 - t) * angle) * a / a.norm() + torch.sin(t * angle) * b / b.norm()) / torch.sin(angle)
-    return along * ((1 - t) * a.norm() + t * b.norm())
+    direction = (torch.sin((1 - t) * angle) * a / a.norm() + torch.sin(t * angle) * b / b.norm()) / torch.sin(angle)
+    return direction * ((1 - t) * a.norm() + t * b.norm())
 
 
 def generate(
@@ -60,24 +60,30 @@ def generate(
     truncation: float = 1.0,
     device: torch.device | None = None,
 ) -> Iterator[Tensor]:
-    """uint8 [m c h w] on the CPU, m ≤ 64 at a time, from latents float32 [n z] and labels int64 [n] or None."""
+    """Yields batches of images, uint8 [m c h w] on the CPU, m ≤ 64, from latents float32 [n z] and labels int64 [n].
+
+    Raises:
+        GanvasError: `truncation` is negative or not finite.
+    """
     if not 0 <= truncation < math.inf:
-        raise GanvasError(f"--truncation is {truncation}.", expected="a number from 0 on; 1 leaves all as it is")
-    step = chunk(*generator.shape[1:3])
+        raise GanvasError(f"--truncation is {truncation}.", expected="a number from 0 on; 1 means no truncation")
+    step = images_per_pass(*generator.shape[1:3])
     for start in range(0, len(z), step):
         with default_state(), torch.no_grad():
-            part = torch.arange(start, start + step).clamp(max=len(z) - 1)
-            own = None if labels is None else labels[part].to(device)
-            images = to_uint8(generator.truncated(z[part].to(device), own, truncation)).cpu()[: len(z) - start]
+            rows = torch.arange(start, start + step).clamp(max=len(z) - 1)
+            batch_labels = None if labels is None else labels[rows].to(device)
+            images = generator.truncated(z[rows].to(device), batch_labels, truncation)
+            images = to_uint8(images).cpu()[: len(z) - start]
         yield images
 
 
 class Sampler:
-    """A trained generator, ready to draw.
+    """A trained generator that draws images from seeds.
 
     Attributes:
-        card: what the snapshot says of itself.
-        path: where it lies.
+        card: the metadata of the snapshot.
+        path: the snapshot's folder.
+        device: where it computes.
     """
 
     def __init__(self, path: Path, generator: Generator, card: Card, device: torch.device) -> None:
@@ -88,21 +94,21 @@ class Sampler:
     def images(
         self, seeds: Iterable[int], *, label: int | Sequence[int] | None = None, truncation: float = 1.0
     ) -> Iterator[Tensor]:
-        """uint8 [m c h w], m ≤ 64 at a time: one image a seed; the same seed gives the same image in any company.
+        """Yields batches of images, uint8 [m c h w], m ≤ 64: one image per seed, whatever the other seeds are.
 
         Args:
-            seeds: whole numbers from 0.
-            label: the class of all, or of each; by default a seed's class is seed modulo the number of classes.
-            truncation: below 1 more typical and less varied. Latents are multiplied by it (a simple form of the
-                truncation trick of Brock et al. 2019, which redraws what falls outside instead); style-based
-                generators draw the style towards its mean (Karras et al. 2019, section 2).
+            seeds: integers from 0.
+            label: the class of all images, or one class for each; by default seed modulo the number of classes.
+            truncation: below 1, images are more typical and less varied. Latents are multiplied by it (a simple form
+                of the truncation trick of Brock et al. 2019, which resamples values outside a range instead);
+                style-based generators move the style towards its mean (Karras et al. 2019, section 2).
 
         Raises:
-            GanvasError: no such class, or a class asked of an unconditional generator.
+            GanvasError: the class does not exist, or the generator is unconditional.
         """
-        seeds = _checked(seeds)
-        z = latents(seeds, self._latent) if seeds else torch.empty(0, self._latent)
-        labels = self._labels(label, seeds)
+        seeds = _check_seeds(seeds)
+        z = latents(seeds, self._latent_size) if seeds else torch.empty(0, self._latent_size)
+        labels = self._make_labels(label, seeds)
         return generate(self._generator, z, labels, truncation=truncation, device=self.device)
 
     @computing()
@@ -113,36 +119,46 @@ class Sampler:
         label: int | Sequence[int] | None = None,
         truncation: float = 1.0,
     ) -> np.ndarray:
-        """All of `images` at once: uint8 array [n c h w]."""
-        parts = list(self.images(seeds, label=label, truncation=truncation))
+        """All images of `sample_batches` in one array: uint8 [n c h w]."""
+        batches = list(self.images(seeds, label=label, truncation=truncation))
         shape = self.card.shape
-        return torch.cat(parts).numpy() if parts else np.empty((0, *shape[:3]), np.uint8)
+        return torch.cat(batches).numpy() if batches else np.empty((0, *shape[:3]), np.uint8)
 
     @default_state()
     def walk(
         self, seeds: Sequence[int], *, frames: int, label: int | None = None, truncation: float = 1.0
     ) -> Iterator[Tensor]:
-        """uint8 [m c h w] along great circles from seed to seed and back to the first, `frames` images a leg."""
+        """Yields batches of images, uint8 [m c h w], interpolated from seed to seed and back to the first.
+
+        Args:
+            seeds: at least two; consecutive latents are connected by `slerp`.
+            frames: images from one seed to the next.
+            label: the class of all images; by default the first class.
+            truncation: see `sample_batches`.
+
+        Raises:
+            GanvasError: fewer than two seeds, no frames, or as `sample_batches`.
+        """
         if len(seeds) < 2:
             raise GanvasError(
                 f"An interpolation needs at least two seeds; there are {len(seeds)}.",
                 fix="--interpolate 0,7,12",
             )
         if frames < 1:
-            raise GanvasError(f"A walk of {frames} pictures a leg.", expected="at least one")
-        z = latents(_checked(seeds), self._latent)
+            raise GanvasError(f"--frames is {frames}.", expected="at least one image from one seed to the next")
+        z = latents(_check_seeds(seeds), self._latent_size)
         t = torch.arange(frames) / frames
-        legs = [slerp(z[i], z[(i + 1) % len(z)], t) for i in range(len(z))]
+        segments = [slerp(z[i], z[(i + 1) % len(z)], t) for i in range(len(z))]
         if label is None and self.card.shape.classes:
             label = 0
-        labels = self._labels(label, [0] * frames * len(z))
-        return generate(self._generator, torch.cat(legs), labels, truncation=truncation, device=self.device)
+        labels = self._make_labels(label, [0] * frames * len(z))
+        return generate(self._generator, torch.cat(segments), labels, truncation=truncation, device=self.device)
 
     def label(self, name: str) -> int:
-        """The class called `name`, or numbered so.
+        """The index of the class with this name or number.
 
         Raises:
-            GanvasError: there is none.
+            GanvasError: there is no such class.
         """
         names = self.card.class_names
         if name in names:
@@ -153,7 +169,7 @@ class Sampler:
         raise GanvasError(
             f"{self.path} has no class '{name}'.",
             expected=f"one of {listed}" if names else "no --class: it was trained without classes",
-            fix="" if names else "train with --conditional on labelled pictures to choose a class.",
+            fix="" if names else "train with --conditional on labelled images to choose a class.",
         )
 
     def arranged(
@@ -164,14 +180,17 @@ class Sampler:
         truncation: float = 1.0,
         columns: int | None = None,
     ) -> tuple[np.ndarray, int, tuple[str, ...]]:
-        """Images for a grid: (uint8 [n c h w], columns, the rows' names).
+        """Images for a grid: (uint8 [n c h w], number of columns, row names).
 
-        With classes, and none chosen, the grid has one class a row, of the first `columns` seeds each (by default as
-        many as make about len(seeds) pictures in all).
+        If the generator is conditional and `label` is None, each row is a class, drawn from the first `columns` seeds
+        (by default so many that the grid has about len(seeds) images).
+
+        Raises:
+            GanvasError: fewer than one column, or as `sample_batches`.
         """
         classes = self.card.shape.classes
         if columns is not None and columns < 1:
-            raise GanvasError(f"A grid of {columns} columns.", expected="at least one")
+            raise GanvasError(f"--columns is {columns}.", expected="at least 1")
         if not classes or label is not None:
             n = len(seeds)
             return self.sample(seeds, label=label, truncation=truncation), columns or math.isqrt(n - 1) + 1, ()
@@ -181,22 +200,22 @@ class Sampler:
         return images, columns, self.card.class_names
 
     @property
-    def _latent(self) -> int:
+    def _latent_size(self) -> int:
         return self.card.network.latent
 
-    def _labels(self, label: int | Sequence[int] | None, seeds: Sequence[int]) -> Tensor | None:
+    def _make_labels(self, label: int | Sequence[int] | None, seeds: Sequence[int]) -> Tensor | None:
         classes = self.card.shape.classes
         if not classes:
             if label is not None:
                 raise GanvasError(
                     f"{self.path} was trained without classes.",
-                    fix="train with --conditional on labelled pictures to choose a class.",
+                    fix="train with --conditional on labelled images to choose a class.",
                 )
             return None
         if label is None:
             return torch.tensor([seed % classes for seed in seeds], dtype=torch.long)
         labels = [label] * len(seeds) if isinstance(label, int) else list(label)
-        if len(labels) != len(seeds) or not all(0 <= own < classes for own in labels):
+        if len(labels) != len(seeds) or not all(0 <= each < classes for each in labels):
             raise GanvasError(
                 f"Class {label} does not exist.", expected=f"one of 0 to {classes - 1}, or one for each seed"
             )
@@ -205,10 +224,10 @@ class Sampler:
 
 @default_state()
 def load(run: Run | Path | str, *, device: str = "cpu") -> Sampler:
-    """The generator of a run (its newest snapshot) or of one snapshot folder, on a device (auto, cpu, cuda …).
+    """Loads the generator of a run (its newest snapshot) or of one snapshot folder, on a device (auto, cpu, cuda …).
 
     Raises:
-        GanvasError: there is nothing usable, or no such device.
+        GanvasError: there is no usable snapshot, or no such device.
     """
     path = run.path if isinstance(run, Run) else Path(run)
     if path.name == "G.safetensors":
@@ -221,10 +240,10 @@ def load(run: Run | Path | str, *, device: str = "cpu") -> Sampler:
 
 
 def parse_seeds(text: str) -> list[int]:
-    """Reads "0-7,12" as 0 … 7 and 12.
+    """Parses "0-7,12" as 0 … 7 and 12.
 
     Raises:
-        GanvasError: it is no list of seeds.
+        GanvasError: the text is not a list of seeds.
     """
     seeds: list[int] = []
     try:
@@ -234,14 +253,14 @@ def parse_seeds(text: str) -> list[int]:
     except ValueError:
         seeds = []
     if not seeds:
-        raise GanvasError(f"'{text}' is no list of seeds.", expected="numbers and ranges, such as 0-7,12")
+        raise GanvasError(f"'{text}' is not a list of seeds.", expected="numbers and ranges, such as 0-7,12")
     return seeds
 
 
-def _checked(seeds: Iterable[int]) -> list[int]:
-    """The seeds as whole numbers that PyTorch takes."""
+def _check_seeds(seeds: Iterable[int]) -> list[int]:
+    """The seeds as integers in the range that PyTorch accepts."""
     checked = [int(seed) for seed in seeds]
     for seed in checked:
         if not 0 <= seed < 2**63:
-            raise GanvasError(f"{seed} is no seed.", expected="a whole number from 0 to 2^63 - 1")
+            raise GanvasError(f"{seed} is not a seed.", expected="an integer from 0 to 2^63 - 1")
     return checked

@@ -1,7 +1,7 @@
-"""A small classifier of the labelled data at hand: it counts the classes a generator draws, and gives features.
+"""A small classifier of the user's labelled data: it counts the classes that a generator draws, and gives features.
 
-Trained once on the training pictures, from a fixed seed, and kept in the cache under their fingerprint. On MNIST it
-takes about 20 s on two CPU cores. How often it is right on held-out pictures belongs to every number it gives.
+It is trained once on the training images, from a fixed seed, and cached by their fingerprint. On MNIST that takes
+about 20 s on two CPU cores. Its accuracy on held-out images is part of the protocol of every number it gives.
 """
 
 from collections import deque
@@ -19,106 +19,116 @@ from torch.nn import functional as F
 from ganvas.data import ImageSet, cache
 from ganvas.data.progress import bar
 from ganvas.errors import GanvasError
-from ganvas.evaluation.features import Extractor, described, digest, fitted, keep, of_set
+from ganvas.evaluation.features import (
+    Extractor,
+    describe_resize,
+    extract_set_features,
+    hash_weights,
+    resize_shorter_side,
+    write_cache_file,
+)
 from ganvas.optimisers import AdamW
 
 VERSION = 2
-"""Counted up when the network or its training changes: older ones are then trained anew."""
+"""Incremented when the network or its training changes: cached classifiers are then trained again."""
 
 SIDES = (16, 32)
-"""It sees pictures whose shorter side lies between these."""
+"""Images are resized until their shorter side is in this range."""
 
-WIDTH = 128
-"""Features before its logits."""
+FEATURE_COUNT = 128
+"""Features before the logits."""
 
-SEEN, EPOCHS, BATCH = 180_000, 40, 128
-"""It trains on so many pictures in all, or so many rounds through the set, whichever is fewer."""
+MAX_IMAGES, MAX_EPOCHS, BATCH_SIZE = 180_000, 40, 128
+"""It trains on MAX_IMAGES images or for MAX_EPOCHS epochs, whichever is fewer."""
 
-RATE, WARM, FALL = 0.01, 5000, 60_000
-"""The learning rate, the first pictures over which it rises from 0, and the last ones over which it falls to 0."""
+LEARNING_RATE, WARMUP_IMAGES, DECAY_IMAGES = 0.01, 5000, 60_000
+"""The learning rate, the images over which it rises from 0 (warm-up), and the last ones over which it decays to 0."""
 
-ENOUGH, LATELY = 0.98, 10_000
-"""The rate falls early once it is right on this share of so many of the last pictures: easy sets need fewer."""
+TARGET_ACCURACY, RECENT_IMAGES = 0.98, 10_000
+"""The decay starts early once this accuracy is reached on the most recent images: easy sets need fewer images."""
 
-MOVED = 2
-"""Pixels by which each training picture may move in each direction."""
+MAX_SHIFT = 2
+"""The largest random shift of a training image in each direction, in pixels."""
 
 
-def network(channels: int, classes: int) -> nn.Sequential:
-    """Images float [n channels h w] in [-1, 1] -> logits [n classes]; all but the last layer give 128 features."""
+def build_network(channels: int, classes: int) -> nn.Sequential:
+    """Images float [n channels h w] in [-1, 1] -> logits [n classes]; the input of the last layer is the features."""
 
     def layer(before: int, after: int, side: int) -> list[nn.Module]:
         convolution = nn.Conv2d(before, after, side, stride=2, padding=1, bias=False)
         return [convolution, nn.BatchNorm2d(after), nn.ReLU(inplace=True)]
 
     return nn.Sequential(
-        *layer(channels, 32, 4), *layer(32, 64, 3), *layer(64, WIDTH, 3),
-        nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(4 * WIDTH, WIDTH), nn.ReLU(inplace=True),
-        nn.Linear(WIDTH, classes),
+        *layer(channels, 32, 4), *layer(32, 64, 3), *layer(64, FEATURE_COUNT, 3),
+        nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(4 * FEATURE_COUNT, FEATURE_COUNT), nn.ReLU(inplace=True),
+        nn.Linear(FEATURE_COUNT, classes),
     )  # fmt: skip
 
 
-def classifier(train: ImageSet, held_out: ImageSet | None = None, *, progress: bool = False) -> Extractor:
-    """The classifier of a labelled set, trained first if it is not in the cache, as an extractor with probabilities.
+def classifier_extractor(train: ImageSet, held_out: ImageSet | None = None, *, progress: bool = False) -> Extractor:
+    """The classifier of a labelled set as an extractor with probabilities; trained if it is not in the cache.
 
     Args:
-        train: with labels.
-        held_out: labelled pictures to tell its accuracy.
+        train: the training set, with labels.
+        held_out: labelled images that measure its accuracy.
+        progress: show progress bars.
 
     Raises:
         GanvasError: the set has no labels, or fewer than two classes.
     """
     if train.labels is None or train.classes < 2:
         raise GanvasError(
-            f"{train.name} has no classes to tell apart.",
-            expected="labelled pictures of two classes or more",
-            fix="put each class into a folder of its own, or use --features eye.",
+            f"{train.name} has no classes.",
+            expected="labelled images of two or more classes",
+            fix="put each class into its own folder, or use --features eye.",
         )
     with torch.random.fork_rng(devices=[]):
-        trained = network(train.channels, train.classes).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    _learnt(trained, train, progress)
+        trained = build_network(train.channels, train.classes).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    _load_or_train(trained, train, progress)
     trained.eval().requires_grad_(False)
     head, body = trained[-1], trained[:-1]
 
-    def look(images: Tensor) -> Tensor:
-        return body(fitted(images, SIDES))
+    def extract(images: Tensor) -> Tensor:
+        return body(resize_shorter_side(images, SIDES))
 
-    def probabilities(features: np.ndarray) -> np.ndarray:
+    def predict_probabilities(features: np.ndarray) -> np.ndarray:
         return F.softmax(head(torch.from_numpy(features)), dim=1).numpy()
 
-    found = Extractor("classifier", digest(trained), described(SIDES), look, probabilities=probabilities)
+    result = Extractor(
+        "classifier", hash_weights(trained), describe_resize(SIDES), extract, probabilities=predict_probabilities
+    )
     if held_out is None or held_out.labels is None:
-        return found
-    seen = of_set(held_out, np.arange(len(held_out)), found, progress=progress)
-    right = probabilities(seen).argmax(1) == held_out.labels
-    return replace(found, facts={"classifier_accuracy": round(float(right.mean()), 4)})
+        return result
+    features = extract_set_features(held_out, np.arange(len(held_out)), result, progress=progress)
+    correct = predict_probabilities(features).argmax(1) == held_out.labels
+    return replace(result, facts={"classifier_accuracy": round(float(correct.mean()), 4)})
 
 
-def shipped(train: ImageSet) -> Traversable:
-    """The file that the package has for a set; the embedded digits have one (tools/train_digits_classifier.py)."""
+def bundled_weights(train: ImageSet) -> Traversable:
+    """The weights file in the package for a set; only the embedded digits have one (see train_digits_classifier)."""
     return resources.files("ganvas.evaluation").joinpath(f"classifier-{VERSION}-{train.fingerprint}.safetensors")
 
 
-def _learnt(trained: nn.Sequential, train: ImageSet, progress: bool) -> None:
-    """The weights: shipped with the package, or kept in the cache, or trained now and kept."""
+def _load_or_train(trained: nn.Sequential, train: ImageSet, progress: bool) -> None:
+    """Loads the weights from the package or the cache; otherwise trains the network and caches its weights."""
     path = cache.root() / "classifiers" / f"{cache.key('classifier', VERSION, train.fingerprint)}.safetensors"
-    for file in (shipped(train), path):
+    for file in (bundled_weights(train), path):
         try:
             trained.load_state_dict(load(file.read_bytes()))
             return
         except (OSError, RuntimeError, SafetensorError):
             continue
     _train(trained, train, progress)
-    keep(path, save({name: weight.contiguous() for name, weight in trained.state_dict().items()}))
+    write_cache_file(path, save({name: weight.contiguous() for name, weight in trained.state_dict().items()}))
 
 
 def _train(trained: nn.Sequential, train: ImageSet, progress: bool) -> None:
-    """Adam, its rate constant until enough is learnt, then falling (Zhai et al. 2022); always the same."""
+    """AdamW at a constant rate until the target accuracy, then a linear decay (Zhai et al. 2022); deterministic."""
     assert train.labels is not None
     labels, count = torch.from_numpy(np.array(train.labels)), len(train)
-    batch, total = min(BATCH, count), min(SEEN, EPOCHS * count)
-    warm, fall = min(WARM, total // 10), min(FALL, total // 2)
-    lately: deque[float] = deque(maxlen=LATELY // batch)
+    batch, total = min(BATCH_SIZE, count), min(MAX_IMAGES, MAX_EPOCHS * count)
+    warmup, decay = min(WARMUP_IMAGES, total // 10), min(DECAY_IMAGES, total // 2)
+    recent: deque[float] = deque(maxlen=RECENT_IMAGES // batch)
     with torch.random.fork_rng(devices=[]), bar("Training a classifier", total, shown=progress) as advance:
         torch.manual_seed(0)
         for layer in trained.modules():
@@ -133,22 +143,22 @@ def _train(trained: nn.Sequential, train: ImageSet, progress: bool) -> None:
             chosen, order = order[:batch], order[batch:]
             rows = np.sort(chosen.numpy())
             for group in adam.param_groups:
-                group["lr"] = RATE * min(1.0, (seen + batch) / warm, (end - seen) / fall)
-            logits = trained(_moved(fitted(torch.from_numpy(train.images[rows]), SIDES)))
+                group["lr"] = LEARNING_RATE * min(1.0, (seen + batch) / warmup, (end - seen) / decay)
+            logits = trained(_shift_randomly(resize_shorter_side(torch.from_numpy(train.images[rows]), SIDES)))
             loss = F.cross_entropy(logits, labels[rows], label_smoothing=0.05)
             adam.zero_grad()
             loss.backward()
             adam.step()
             seen += batch
-            lately.append(float((logits.argmax(1) == labels[rows]).float().mean()))
-            if len(lately) == lately.maxlen and sum(lately) >= ENOUGH * len(lately):
-                end = min(end, seen + fall)
+            recent.append(float((logits.argmax(1) == labels[rows]).float().mean()))
+            if len(recent) == recent.maxlen and sum(recent) >= TARGET_ACCURACY * len(recent):
+                end = min(end, seen + decay)
             advance(batch)
 
 
-def _moved(images: Tensor) -> Tensor:
-    """Each picture of [n c h w] moved by up to MOVED pixels in each direction; what lies beyond is its own edge."""
+def _shift_randomly(images: Tensor) -> Tensor:
+    """Shifts each image of [n c h w] by up to MAX_SHIFT pixels in each direction; edge pixels are replicated."""
     height, width = images.shape[2:]
-    windows = F.pad(images, (MOVED,) * 4, mode="replicate").unfold(2, height, 1).unfold(3, width, 1)
-    down, right = torch.randint(2 * MOVED + 1, (2, len(images)))
+    windows = F.pad(images, (MAX_SHIFT,) * 4, mode="replicate").unfold(2, height, 1).unfold(3, width, 1)
+    down, right = torch.randint(2 * MAX_SHIFT + 1, (2, len(images)))
     return windows[torch.arange(len(images)), :, down, right]

@@ -1,4 +1,4 @@
-"""Who counts the classes that a generator draws: the data's own classifier; for StackedMNIST, one for each channel."""
+"""The classifier that counts generated classes: trained on the data, or for StackedMNIST on the single digits."""
 
 from dataclasses import replace
 
@@ -8,48 +8,48 @@ from torch import Tensor
 
 from ganvas.data import PictureOptions, open_images
 from ganvas.data.stacked import NAME as STACKED
-from ganvas.evaluation.classifier import classifier
+from ganvas.evaluation.classifier import classifier_extractor
 from ganvas.evaluation.features import Extractor
 from ganvas.evaluation.reference import Reference
 
 
-def counter(real: Reference, *, progress: bool = False) -> Extractor | None:
-    """Who has probabilities: of the data's classes, or [n 3 10] of StackedMNIST's digits; None without classes.
+def counting_classifier(real: Reference, *, progress: bool = False) -> Extractor | None:
+    """An extractor with probabilities of the data's classes, or [n 3 10] of StackedMNIST's digits; None if unlabelled.
 
     Raises:
-        GanvasError: the digits that were stacked are no longer there.
+        GanvasError: the stacked digits are no longer available.
     """
     if real.images.classes < 2:
         return None
     if real.images.facts.get("form") == STACKED:
-        return _of_channels(_digits(real, progress))
-    return own(real, progress=progress)
+        return _per_channel(_digit_classifier(real, progress))
+    return reference_classifier(real, progress=progress)
 
 
-def own(real: Reference, *, progress: bool = False) -> Extractor:
-    """The classifier of the training set, its accuracy that on the held-out pictures.
+def reference_classifier(real: Reference, *, progress: bool = False) -> Extractor:
+    """The classifier of the training set, with its accuracy on the held-out images.
 
     Raises:
-        GanvasError: no classes.
+        GanvasError: the set has no classes.
     """
-    return classifier(real.images, None if real.held is real.images else real.held, progress=progress)
+    return classifier_extractor(real.images, None if real.held_out is real.images else real.held_out, progress=progress)
 
 
-def _digits(real: Reference, progress: bool) -> Extractor:
+def _digit_classifier(real: Reference, progress: bool) -> Extractor:
     source = real.source.removeprefix(STACKED).removeprefix(":") or "mnist"
     size = "x".join(map(str, real.images.resolution))
     train, test = (open_images(PictureOptions(source, split, size, 1)) for split in ("train", "test"))
-    return classifier(train, test, progress=progress)
+    return classifier_extractor(train, test, progress=progress)
 
 
-def _of_channels(one: Extractor) -> Extractor:
-    """Three channels looked at one by one: features [n 3f], probabilities [n 3 k]."""
+def _per_channel(one: Extractor) -> Extractor:
+    """Applies an extractor to each of three channels: features [n 3f], probabilities [n 3 k]."""
 
-    def look(images: Tensor) -> Tensor:
+    def extract(images: Tensor) -> Tensor:
         return torch.cat([one.look(channel) for channel in images.split(1, dim=1)], dim=1)
 
     def probabilities(features: np.ndarray) -> np.ndarray:
         assert one.probabilities is not None
         return np.stack([one.probabilities(part) for part in np.split(features, 3, axis=1)], axis=1)
 
-    return replace(one, name="classifier of each channel", look=look, probabilities=probabilities)
+    return replace(one, name="classifier of each channel", look=extract, probabilities=probabilities)

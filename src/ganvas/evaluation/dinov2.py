@@ -1,4 +1,4 @@
-"""DINOv2 features, through transformers, from a folder of weights that the user has."""
+"""DINOv2 features, through transformers, from a folder of weights that the user supplies."""
 
 from pathlib import Path
 
@@ -9,19 +9,20 @@ from torch.nn import functional as F
 from ganvas.data import to_unit
 from ganvas.errors import GanvasError
 from ganvas.evaluation.eye import to_rgb
-from ganvas.evaluation.features import Extractor, digest
+from ganvas.evaluation.features import Extractor, hash_weights
 
 SIDE = 224
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-def dinov2(weights: Path | None, device: str = "cpu") -> Extractor:
-    """The class token after the last layer norm (Oquab et al. 2023), as Stein et al. 2023 compare generators by it.
+def dinov2_extractor(weights: Path | None, device: str = "cpu") -> Extractor:
+    """The class token after the last layer norm (Oquab et al. 2023), with which Stein et al. 2023 compare generators.
 
-    Pictures are resized to 224×224, bicubic and antialiased, and standardised as ImageNet's.
+    Images are resized to 224×224, bicubic and antialiased, and normalised with ImageNet's mean and deviation.
 
     Args:
-        weights: a folder with config.json and model.safetensors, in the form of the Hugging Face hub.
+        weights: a folder with config.json and model.safetensors, as on the Hugging Face hub.
+        device: where it computes.
 
     Raises:
         GanvasError: there is no such folder, or transformers cannot read it.
@@ -39,17 +40,19 @@ def dinov2(weights: Path | None, device: str = "cpu") -> Extractor:
             f"DINOv2 comes from transformers, which cannot be imported here ({error}).",
             fix="pip install 'ganvas[dino]'. Without it: --features eye.",
         ) from error
-    place = torch.device(device)
+    target = torch.device(device)
     try:
-        network = Dinov2Model.from_pretrained(weights, local_files_only=True, use_safetensors=True).eval().to(place)
+        network = Dinov2Model.from_pretrained(weights, local_files_only=True, use_safetensors=True).eval().to(target)
     except (OSError, ValueError, RuntimeError) as error:
-        raise GanvasError(f"{weights} holds no DINOv2: {error}.", expected="config.json, model.safetensors") from error
-    mean, deviation = (torch.tensor(part, device=place)[:, None, None] for part in (_MEAN, _DEVIATION))
+        raise GanvasError(
+            f"{weights} is not a DINOv2 network: {error}.", expected="config.json, model.safetensors"
+        ) from error
+    mean, deviation = (torch.tensor(part, device=target)[:, None, None] for part in (_MEAN, _DEVIATION))
 
-    def look(images: Tensor) -> Tensor:
-        pixels = F.interpolate(to_rgb(to_unit(images.to(place))), (SIDE, SIDE), mode="bicubic", antialias=True).clamp(
+    def extract(images: Tensor) -> Tensor:
+        pixels = F.interpolate(to_rgb(to_unit(images.to(target))), (SIDE, SIDE), mode="bicubic", antialias=True).clamp(
             -1, 1
         )
         return network((pixels / 2 + 0.5 - mean) / deviation).pooler_output.float().cpu()
 
-    return Extractor("dinov2", digest(network), "to 224×224, bicubic", look)
+    return Extractor("dinov2", hash_weights(network), "to 224×224, bicubic", extract)

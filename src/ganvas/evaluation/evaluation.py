@@ -1,4 +1,4 @@
-"""ganvas.evaluate: numbers, each beside what real pictures get, under one protocol."""
+"""ganvas.evaluate: quality measures of generated images, each beside its real-data baseline, under one protocol."""
 
 import math
 import tempfile
@@ -17,13 +17,13 @@ from ganvas.data.progress import bar
 from ganvas.data.stacked import NAME as STACKED
 from ganvas.devices import choose
 from ganvas.errors import GanvasError
-from ganvas.evaluation import features, measures, modes, subject
+from ganvas.evaluation import features, measures, modes
 from ganvas.evaluation.features import Extractor
 from ganvas.evaluation.measures import MEASURES, Measure, Value
-from ganvas.evaluation.memorisation import Memorisation, compared
-from ganvas.evaluation.real import PIXELS, Kept, opened, real_side, side
+from ganvas.evaluation.memorisation import Memorisation, compare_with_training
+from ganvas.evaluation.real import MAX_PIXEL_IMAGES, Kept, make_sample, opened, real_side
 from ganvas.evaluation.reference import Reference
-from ganvas.evaluation.subject import Subject
+from ganvas.evaluation.subject import Subject, find_run, subject_from_generator, subject_from_images
 from ganvas.pytorch_state import default_state
 from ganvas.runs import log, snapshot
 from ganvas.runs.folder import Run
@@ -31,23 +31,23 @@ from ganvas.sampling import load
 from ganvas.threads import computing
 
 LEAST = 10
-"""Pictures on each side, under which nothing is measured."""
+"""With fewer images on either side nothing is measured."""
 
-PAIRS = 8
-"""Closest pairs of a picture and a training picture that are shown."""
+CLOSEST_PAIRS = 8
+"""Closest pairs of an evaluated image and a training image in the panel."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation:
-    """What was found.
+    """The result of an evaluation; prints as a table.
 
     Attributes:
-        subject: what was judged.
-        values: by the names of `measures.MEASURES`.
-        memorisation: what the nearest training pictures tell; None without held-out pictures.
-        protocol: everything the numbers depend on: two evaluations compare only where these are equal.
-        notes: what the reader should know, a sentence each.
-        panel: each row a judged picture and its nearest training picture, uint8 [n c h w]; the closest first.
+        subject: the name of what was evaluated.
+        values: the measured values, by the names of `measures.MEASURES`.
+        memorisation: the memorisation test; None without held-out images.
+        protocol: everything the numbers depend on: two evaluations are comparable only if these are equal.
+        notes: warnings for the reader, one sentence each.
+        panel: evaluated images in turn with their nearest training images, uint8 [n c h w]; the closest pair first.
     """
 
     subject: str
@@ -57,55 +57,70 @@ class Evaluation:
     notes: tuple[str, ...]
     panel: np.ndarray | None = None
 
-    def measure(self, name: str) -> Measure:
-        """The measure, called FID or KID in the features of the official Inception alone."""
-        row = MEASURES[name]
+    def get_measure(self, name: str) -> Measure:
+        """The measure; its title is FID or KID only with the features of the official Inception network."""
+        measure = MEASURES[name]
         official = self.protocol["features"]["extractor"] == "inception" and name != "score"
-        return replace(row, title=row.official) if official and row.official else row
+        return replace(measure, title=measure.inception_title) if official and measure.inception_title else measure
 
-    def ratio(self, name: str) -> float | None:
-        """How many times its floor a value is; None where that says nothing."""
-        floor = self.values[name].floor
-        return self.values[name].value / floor if floor and floor > 0 and self.measure(name).by_ratio else None
+    def ratio_to_baseline(self, name: str) -> float | None:
+        """A value divided by its real-data baseline; None where that ratio is meaningless."""
+        baseline = self.values[name].baseline
+        if not baseline or baseline <= 0 or not self.get_measure(name).has_ratio:
+            return None
+        return self.values[name].value / baseline
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values: a line of metrics.jsonl."""
-        rows = {
+        """The evaluation as plain values, as written to metrics.jsonl."""
+        values = {
             name: {
-                "title": self.measure(name).title,
-                "better": self.measure(name).better,
-                **{key: _plain(number) for key, number in asdict(value).items()},
-                "ratio": self.ratio(name),
+                "title": self.get_measure(name).title,
+                "better": self.get_measure(name).better,
+                **{key: _finite_or_none(number) for key, number in asdict(value).items()},
+                "ratio": self.ratio_to_baseline(name),
             }
             for name, value in self.values.items()
         }
-        copying = None
+        memorisation = None
         if self.memorisation is not None:
-            copying = {name: _plain(value) for name, value in vars(self.memorisation).items() if name != "pairs"}
+            numbers = {name: value for name, value in vars(self.memorisation).items() if name != "pairs"}
+            memorisation = {name: _finite_or_none(value) for name, value in numbers.items()}
         return {
             "subject": self.subject,
-            "values": rows,
-            "memorisation": copying,
+            "values": values,
+            "memorisation": memorisation,
             "protocol": self.protocol,
             "notes": list(self.notes),
         }
 
+    def __str__(self) -> str:
+        from ganvas.evaluation.tables import plain
 
-def _plain(number: float | None) -> float | None:
-    """JSON has no infinity."""
+        return plain(self)
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        from ganvas.evaluation.tables import html
+
+        return html(self)
+
+
+def _finite_or_none(number: float | None) -> float | None:
+    """None for infinity and NaN, which JSON does not have."""
     return number if number is not None and math.isfinite(number) else None
 
 
-def differing(a: Mapping[str, Any], b: Mapping[str, Any], within: str = "") -> list[str]:
-    """The parts in which two protocols differ, dotted; numbers of protocols that differ are not to be ranked."""
-    found: list[str] = []
+def differing(a: Mapping[str, Any], b: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """The dotted keys in which two protocols differ; numbers under different protocols must not be ranked."""
+    differences: list[str] = []
     for key in sorted({*a, *b}):
         left, right = a.get(key), b.get(key)
         if isinstance(left, Mapping) and isinstance(right, Mapping):
-            found += differing(left, right, f"{within}{key}.")
+            differences += differing(left, right, f"{prefix}{key}.")
         elif left != right:
-            found.append(f"{within}{key}")
-    return found
+            differences.append(f"{prefix}{key}")
+    return differences
 
 
 @computing()
@@ -124,70 +139,69 @@ def evaluate(
     progress: bool = False,
     kept: Kept | None = None,
 ) -> Evaluation:
-    """Judges a run (its newest snapshot), one snapshot, or pictures, by comparison with real ones.
+    """Evaluates a run (its newest snapshot), one snapshot, or a set of images, by comparison with real images.
 
     Args:
-        what: a run folder, a snapshot folder, or anything that `--data` takes.
-        against: the real pictures; by default those that a run learnt from.
-        held_out: real pictures that it did not learn from; by default the test split of `against`, if it has one.
+        what: a run folder, a snapshot folder, or anything that `--data` accepts.
+        against: the real images; by default the training set of the run.
+        held_out: real images that were not trained on; by default the test split of `against`, if it has one.
         extractor: eye, eye-bf16, classifier, inception, dinov2, MODULE:FACTORY, a module, or an `Extractor`.
-        weights: of the extractor, where it needs a file.
-        count: pictures on each side, at most; fewer where fewer are to be had.
-        truncation: see `Sampler.images`.
-        quick: only the two distances, precision, recall and the classes.
+        weights: the weights of the extractor, if it needs a file.
+        count: the largest number of images on each side.
+        truncation: see `Sampler.sample_batches`.
+        quick: only the distances, precision, recall and the classes.
         device: where to compute.
-        progress: show bars on the terminal.
-        kept: what evaluations before this one computed of the same real pictures.
+        progress: show progress bars on the terminal.
+        memo: results that earlier evaluations computed from the same real images.
 
     Raises:
-        GanvasError: nothing usable there, sides of different sizes, too few pictures, or missing weights.
+        GanvasError: nothing usable at a path, images of different sizes, too few images, or missing weights.
     """
     if count < LEAST:
         raise GanvasError(f"--count is {count}.", expected=f"at least {LEAST}, better 10000")
-    place, kept = str(choose(device)), kept or Kept()
-    real, judged = _opened(what, against, held_out, count, truncation, place, kept)
-    n = min(count, judged.count or count, len(real.held_rows))
+    device, kept = str(choose(device)), kept or Kept()
+    reference, subject = _open(what, against, held_out, count, truncation, device, kept)
+    n = min(count, subject.count or count, len(reference.held_rows))
     if n < LEAST:
         raise GanvasError(
-            f"{judged.name} and {real.images.name} leave {n} pictures to compare.",
+            f"{subject.name} and {reference.images.name} leave {n} images to compare.",
             expected=f"at least {LEAST} on each side, better thousands",
         )
-    ours = real_side(real, n, extractor, weights, place, kept, quick=quick, progress=progress)
-    seen, counting = ours.seen, ours.counting
-    with tempfile.TemporaryFile() as file:  # drawn once, looked at by several; memory may not hold them
-        drawn = np.memmap(file, np.uint8, "w+", shape=(n, *judged.shape))
-        _draw(judged, drawn, progress)
+    real = real_side(reference, n, extractor, weights, device, kept, quick=quick, progress=progress)
+    with tempfile.TemporaryFile() as file:  # several networks read the images, and memory may not hold them
+        images = np.memmap(file, np.uint8, "w+", shape=(n, *subject.shape))
+        _load_all(subject, images, progress)
 
-        candidate = side(
-            lambda by: features.of(features.chunks(drawn, np.arange(n)), by, count=n, progress=progress),
-            np.array(drawn[:PIXELS]),
-            seen,
-            counting,
+        sample = make_sample(
+            lambda by: features.extract_features(features.chunks(images, np.arange(n)), by, count=n, progress=progress),
+            np.array(images[:MAX_PIXEL_IMAGES]),
+            real.extractor,
+            real.classifier,
         )
 
-    groups = [measures.distances, measures.manifolds]
-    groups += [] if quick else [measures.told_apart, measures.textures]
-    groups += [] if counting is None else [measures.classes(real.shares)]
+    groups = [measures.measure_distances, measures.measure_manifolds]
+    groups += [] if quick else [measures.measure_two_sample, measures.measure_pixels]
+    groups += [] if real.classifier is None else [measures.class_measures(reference.class_shares)]
     values: dict[str, Value] = {}
     for i, group in enumerate(groups):
-        values |= measures.measured(group, candidate, ours.rival, ours.known, ours.floors.setdefault(i, {}))
-    copying, panel = None, None
-    if ours.originals is not None:
-        copying = compared(candidate.features, ours.originals, n_pairs=min(PAIRS, n))
-        panel = _panel(judged, real, copying)
+        values |= measures.measure_group(group, sample, real.held_out, real.train, real.baselines.setdefault(i, {}))
+    memorisation, panel = None, None
+    if real.training_features is not None:
+        memorisation = compare_with_training(sample.features, real.training_features, n_pairs=min(CLOSEST_PAIRS, n))
+        panel = _stack_pairs(subject, reference, memorisation)
     protocol = {
-        "features": seen.told(),
-        **({} if counting is None else {"classes": counting.told()}),
-        "reference": real.told(),
-        "judged": {"count": n, **judged.told},
+        "features": real.extractor.describe(),
+        **({} if real.classifier is None else {"classes": real.classifier.describe()}),
+        "reference": reference.describe(),
+        "subject": {"count": n, **subject.protocol},
         "versions": snapshot.versions(),
     }
     ordered = {name: values[name] for name in MEASURES if name in values}
-    notes = _notes(n, candidate.features.shape[1], real, counting)
-    return Evaluation(judged.name, ordered, copying, protocol, notes, panel)
+    notes = _make_notes(n, sample.features.shape[1], reference, real.classifier)
+    return Evaluation(subject.name, ordered, memorisation, protocol, notes, panel)
 
 
-def _opened(
+def _open(
     what: Run | Path | str,
     against: str | None,
     held_out: str | None,
@@ -196,93 +210,101 @@ def _opened(
     device: str,
     kept: Kept,
 ) -> tuple[Reference, Subject]:
+    """The real images and the images to evaluate."""
     path = what.path if isinstance(what, Run) else Path(what)
     if not any((path / name).exists() for name in ("config.json", "card.json", "G.safetensors")):
         if against is None:
             raise GanvasError(
-                f"{what} is neither a run nor a snapshot: what should its pictures be compared with?",
-                expected="--against, the real pictures",
+                f"{what} is neither a run nor a snapshot: what should its images be compared with?",
+                expected="--against, the real images",
                 fix=f"ganvas evaluate {what} --against mnist",
             )
-        real = opened(PictureOptions(against), count, kept, held_out)
-        size = "x".join(map(str, real.images.resolution))
-        judged = subject.of_images(open_images(PictureOptions(str(what))))
-        if judged.shape != real.images.images.shape[1:]:
+        reference = opened(PictureOptions(against), count, kept, held_out)
+        size = "x".join(map(str, reference.images.resolution))
+        subject = subject_from_images(open_images(PictureOptions(str(what))))
+        if subject.shape != reference.images.images.shape[1:]:
             raise GanvasError(
-                f"{judged.name} holds pictures of {_told(judged.shape)}, {real.images.name} of "
-                f"{_told(real.images.images.shape[1:])}.",
+                f"{subject.name} holds images of {_format_shape(subject.shape)}, {reference.images.name} of "
+                f"{_format_shape(reference.images.images.shape[1:])}.",
                 expected="one size and number of channels on both sides",
-                fix=f"resize the one to the other first, for instance to {size}: a resize changes every number.",
+                fix=f"resize one of them first, for instance to {size}; resizing changes every number.",
             )
-        return real, judged
+        return reference, subject
     sampler = load(path, device=device)
-    run = subject.run_of(sampler.path)
+    run = find_run(sampler.path)
     shape = sampler.card.shape
     if against is None:
         if run is None:
             raise GanvasError(
-                f"{path} lies in no run folder, which would name its data.", expected="--against, the real pictures"
+                f"{path} is not in a run folder, which would name its data.", expected="--against, the real images"
             )
         options = run.config.pictures.options()
     else:
         options = PictureOptions(against, "train", f"{shape.height}x{shape.width}", shape.channels)  # type: ignore[arg-type]
-    real = opened(options, count, kept, held_out)
-    return real, subject.of_generator(sampler, real.shares, truncation)
+    reference = opened(options, count, kept, held_out)
+    return reference, subject_from_generator(sampler, reference.class_shares, truncation)
 
 
-def _draw(judged: Subject, drawn: np.ndarray, progress: bool) -> None:
-    with bar("Drawing", len(drawn), shown=progress) as advance:
+def _load_all(subject: Subject, images: np.ndarray, progress: bool) -> None:
+    """Fills uint8 [n c h w] with the first n images of the subject."""
+    with bar("Collecting images", len(images), shown=progress) as advance:
         done = 0
-        for part in judged.pictures(np.arange(len(drawn))):
-            drawn[done : done + len(part)] = part.numpy()
-            done += len(part)
-            advance(len(part))
+        for batch in subject.load_images(np.arange(len(images))):
+            images[done : done + len(batch)] = batch.numpy()
+            done += len(batch)
+            advance(len(batch))
 
 
-def _panel(judged: Subject, real: Reference, copying: Memorisation) -> np.ndarray:
+def _stack_pairs(subject: Subject, reference: Reference, memorisation: Memorisation) -> np.ndarray:
+    """The closest pairs, an evaluated image and then its nearest training image: uint8 [2p c h w]."""
     pairs = []
-    for fake, nearest in copying.pairs:
-        pairs += [next(iter(judged.pictures(np.array([fake])))).numpy()[0], real.images.images[nearest]]
+    for row, nearest in memorisation.pairs:
+        pairs += [next(iter(subject.load_images(np.array([row])))).numpy()[0], reference.images.images[nearest]]
     return np.stack(pairs)
 
 
-def _notes(n: int, width: int, real: Reference, counting: Extractor | None) -> tuple[str, ...]:
+def _make_notes(n: int, width: int, reference: Reference, classifier: Extractor | None) -> tuple[str, ...]:
+    """Warnings about n images with `width` features."""
     notes = []
     if n <= width:
         notes.append(
-            f"{n:,} pictures are fewer than the {width:,} features: the Fréchet distance is far above its limit; "
+            f"{n:,} images are fewer than the {width:,} features: the Fréchet distance is far above its limit; "
             "read the kernel distance instead."
         )
-    if real.held is real.images:
+    if reference.held_out is reference.images:
         notes.append(
-            f"{real.images.name} has no held-out pictures: the floor compares its two halves, both of which a "
-            "generator may have learnt by heart, and copying cannot be told. Name some by --held-out."
+            f"{reference.images.name} has no held-out images: the baseline compares its two halves, both of which the "
+            "generator may have memorised, and memorisation cannot be measured. Name some with --held-out."
         )
-    accuracy = None if counting is None else counting.facts.get("classifier_accuracy")
+    accuracy = None if classifier is None else classifier.facts.get("classifier_accuracy")
     if accuracy is not None and accuracy < 0.9:
-        notes.append(f"The classifier is right on {100 * accuracy:.0f} % of held-out pictures: trust it no further.")
-    if real.images.facts.get("form") == STACKED and n in modes.FLOORS:
-        mean, deviation = modes.FLOORS[n]
-        notes.append(f"A perfect sampler's classes are {mean} ± {deviation} from uniform at {n:,} pictures.")
+        notes.append(
+            f"The classifier is correct on only {100 * accuracy:.0f} % of held-out images: "
+            "the class measures are no more accurate than that."
+        )
+    if reference.images.facts.get("form") == STACKED and n in modes.PERFECT_SAMPLER_KL:
+        mean, deviation = modes.PERFECT_SAMPLER_KL[n]
+        notes.append(f"For a perfect sampler, KL from uniform is {mean} ± {deviation} at {n:,} images.")
     return tuple(notes)
 
 
-def _told(shape: tuple[int, ...]) -> str:
+def _format_shape(shape: tuple[int, ...]) -> str:
+    """(c, h, w) as h×w×c."""
     return "×".join(map(str, (*shape[1:], shape[0])))
 
 
-def write(found: Evaluation, run: Run | None, panel: Path | None = None) -> None:
-    """Adds the evaluation to the run's metrics.jsonl, and draws its panel: closest.png in the run, or where asked."""
+def write(evaluation: Evaluation, run: Run | None, panel: Path | None = None) -> None:
+    """Appends the evaluation to the run's metrics.jsonl and draws its panel to `panel`, or closest.png in the run."""
     if run is not None:
-        log.append(run.path / "metrics.jsonl", found.to_json())
+        log.append(run.path / "metrics.jsonl", evaluation.to_json())
         panel = panel or run.path / "closest.png"
-    if panel is not None and (pairs := closest(found)) is not None:
+    if panel is not None and (pairs := closest(evaluation)) is not None:
         image_io.save(pairs, panel)
 
 
-def closest(found: Evaluation) -> Image.Image | None:
-    """Judged pictures above, their nearest training pictures below, the closest first; None where there are none."""
-    if found.panel is None:
+def closest(evaluation: Evaluation) -> Image.Image | None:
+    """Evaluated images above their nearest training images, the closest pair first; None where there are none."""
+    if evaluation.panel is None:
         return None
-    rows = np.concatenate([found.panel[::2], found.panel[1::2]])
-    return image_io.grid(rows, len(rows) // 2, row_names=("drawn", "nearest"))
+    rows = np.concatenate([evaluation.panel[::2], evaluation.panel[1::2]])
+    return image_io.grid(rows, len(rows) // 2, row_names=("evaluated", "nearest"))

@@ -1,4 +1,4 @@
-"""The Inception features of the published FID, through torch-fidelity, from a weights file of the user's."""
+"""The Inception features of the published FID, through torch-fidelity, from a weights file that the user supplies."""
 
 import hashlib
 from pathlib import Path
@@ -13,18 +13,19 @@ from ganvas.errors import GanvasError
 from ganvas.evaluation.eye import to_rgb
 from ganvas.evaluation.features import Extractor
 
-OFFICIAL = "6726825d"
-"""How the SHA-256 of the official weights begins: TensorFlow's Inception of 2015-12-05, converted by torch-fidelity."""
+OFFICIAL_SHA256 = "6726825d"
+"""The first digits of the official weights' SHA-256: TensorFlow's Inception of 2015-12-05, from torch-fidelity."""
 
-FILE = "weights-inception-2015-12-05-6726825d.pth"
+WEIGHTS_FILE = "weights-inception-2015-12-05-6726825d.pth"
 
 
-def inception(weights: Path | None, device: str = "cpu", *, official: str = OFFICIAL) -> Extractor:
-    """The extractor of FID, KID and IS (Heusel et al. 2017): uint8 pictures resized to 299×299 as TensorFlow 1 did.
+def inception_extractor(weights: Path | None, device: str = "cpu", *, official: str = OFFICIAL_SHA256) -> Extractor:
+    """The extractor of FID, KID and IS (Heusel et al. 2017): uint8 images resized to 299×299 as TensorFlow 1 does.
 
     Args:
         weights: the file of torch-fidelity's release v0.2.0.
-        official: how its SHA-256 must begin; it is checked before the file is opened.
+        device: where it computes.
+        official: the first digits of its SHA-256, checked before the file is loaded.
 
     Raises:
         GanvasError: no file, another file, or torch-fidelity cannot be imported.
@@ -32,15 +33,15 @@ def inception(weights: Path | None, device: str = "cpu", *, official: str = OFFI
     if weights is None or not weights.is_file():
         raise GanvasError(
             "The Inception features need their weights." if weights is None else f"There is no file {weights}.",
-            expected=f"--weights {FILE}",
-            fix="it lies in torch-fidelity's release v0.2.0 on GitHub. Without it: --features eye.",
+            expected=f"--weights {WEIGHTS_FILE}",
+            fix="download it from torch-fidelity's release v0.2.0 on GitHub. Without it: --features eye.",
         )
     with open(weights, "rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if not found.startswith(official):
         raise GanvasError(
             f"{weights} does not hold the Inception weights of the published FID: its SHA-256 begins {found[:16]}.",
-            expected=f"{FILE}, whose SHA-256 begins {official}",
+            expected=f"{WEIGHTS_FILE}, whose SHA-256 begins {official}",
             fix="download it again. A number from other weights would not be a FID.",
         )
     try:
@@ -51,17 +52,19 @@ def inception(weights: Path | None, device: str = "cpu", *, official: str = OFFI
             expected="torch-fidelity, and a torchvision that fits this PyTorch",
             fix="pip install 'ganvas[fid]'. Without it: --features eye.",
         ) from error
-    place = torch.device(device)
-    network = FeatureExtractorInceptionV3("inception", ["2048"], feature_extractor_weights_path=str(weights)).to(place)
+    target = torch.device(device)
+    network = FeatureExtractorInceptionV3("inception", ["2048"], feature_extractor_weights_path=str(weights)).to(target)
 
-    def look(images: Tensor) -> Tensor:
+    def extract(images: Tensor) -> Tensor:
         if images.shape[1] != 3:
             images = to_uint8(to_rgb(images.float() / 127.5 - 1))
-        return network(images.to(place))[0].float().cpu()
+        return network(images.to(target))[0].float().cpu()
 
-    def probabilities(features: np.ndarray) -> np.ndarray:
+    def predict_probabilities(features: np.ndarray) -> np.ndarray:
         """As torch-fidelity's "logits_unbiased": the last layer without its bias."""
         return F.softmax(torch.from_numpy(features) @ network.fc.weight.float().cpu().T, dim=1).numpy()
 
-    facts = {} if official == OFFICIAL else {"weights_are": "not official"}
-    return Extractor("inception", found[:16], "to 299×299 as TensorFlow 1 (torch-fidelity)", look, facts, probabilities)
+    facts = {} if official == OFFICIAL_SHA256 else {"weights_are": "not official"}
+    return Extractor(
+        "inception", found[:16], "to 299×299 as TensorFlow 1 (torch-fidelity)", extract, facts, predict_probabilities
+    )

@@ -1,7 +1,8 @@
-"""The table of measures: what each is called, which way is better, and from what it is computed.
+"""The table of quality measures: their titles, which direction is better, and how they are computed.
 
-Each group of measures is one function of several judged sides and the real one: the subject's pictures, held-out real
-ones for the floor, and fifths of the subject's for the error. What it needs of the real side is computed once for all.
+Each group of measures is one function of several samples and the real sample: the evaluated images, held-out real
+images for the real-data baseline, and splits of the evaluated images for the standard error. What a group needs of the
+real sample is computed once.
 """
 
 import math
@@ -15,33 +16,33 @@ import numpy as np
 from ganvas.evaluation import metrics, modes, neighbours, pyramids, scales
 
 SEED = 0
-"""Of every random choice inside a measure: subsets, projections, pairs."""
+"""Seed of every random choice inside a measure: subsets, projections, pairs."""
 
-FIFTHS = 5
-LEAST_FOR_ERROR = 100
-"""Pictures on the judged side below which its fifths say nothing."""
+SPLITS = 5
+MIN_IMAGES_FOR_ERROR = 100
+"""With fewer evaluated images no standard error is given."""
 
-LOOKED_AT = 20
-"""Subsets in which the kernel distance sees a picture, about, up to the 100 subsets in all that are usual."""
+SUBSETS_PER_IMAGE = 20
+"""Approximate number of the kernel distance's subsets that contain an image, up to the usual 100 subsets in all."""
 
-PATCHES = 32
-"""Cut from each picture and level, a quarter of the paper's: there are fewer pictures, and it takes the longest."""
+PATCHES_PER_LEVEL = 32
+"""Patches from each image and pyramid level, a quarter of the paper's number: this measure takes the longest."""
 
-NEAREST = 5
-"""Neighbours whose distance is a picture's radius, as in the papers of precision, recall, density and coverage."""
+NEIGHBOURS = 5
+"""An image's radius is the distance to this nearest neighbour (k in precision, recall, density and coverage)."""
 
-CONFIDENT = 0.5
-"""A class counts as drawn when a picture reaches this probability of it: argmax alone counts garbage too."""
+MIN_CONFIDENCE = 0.5
+"""A class counts as generated if an image reaches this probability of it: argmax alone counts garbage too."""
 
 
 @dataclass(frozen=True, eq=False)
-class Side:
-    """Pictures as the measures see them.
+class ImageSample:
+    """A sample of images, as the measures need it.
 
     Attributes:
         features: float32 [n f].
-        pixels: uint8 [m c h w], m ≤ n: of some of them.
-        probabilities: float32 [n k] of a classifier, [n c k] of one that looks at each channel, or None.
+        pixels: uint8 [m c h w], m ≤ n: some of the images.
+        probabilities: class probabilities float32 [n k], or [n c k] from a classifier of each channel, or None.
     """
 
     features: np.ndarray
@@ -53,204 +54,238 @@ class Side:
 
     @cached_property
     def moments(self) -> metrics.Moments:
-        """Of the features."""
+        """Mean and covariance of the features."""
         return metrics.moments(self.features, "real")
 
     @cached_property
-    def nearest(self) -> np.ndarray:
-        """Distances of each picture's features to its nearest other ones of this side, float64 [n NEAREST]."""
-        return neighbours.nearest(self.features, self.features, NEAREST, leave_out_self=True)[0]
+    def neighbour_distances(self) -> np.ndarray:
+        """Distances from each image's features to its nearest neighbours in this sample, float64 [n NEIGHBOURS]."""
+        return neighbours.nearest_neighbours(self.features, self.features, NEIGHBOURS, leave_out_self=True)[0]
 
-    def cut(self, count: int) -> "Side":
-        """At most so many pictures, spread over all, without their probabilities."""
+    def subsample(self, count: int) -> "ImageSample":
+        """At most `count` of the images, evenly spaced, without their probabilities."""
         if count >= len(self):
             return self
-        if count not in self._cuts:
-            self._cuts[count] = Side(spread(self.features, count), self.pixels)
-        return self._cuts[count]
+        if count not in self._subsamples:
+            self._subsamples[count] = ImageSample(subsample(self.features, count), self.pixels)
+        return self._subsamples[count]
 
     @cached_property
-    def _cuts(self) -> "dict[int, Side]":
+    def _subsamples(self) -> "dict[int, ImageSample]":
         return {}
 
-    def fifths(self) -> "list[Side]":
-        """Five disjoint parts, every fifth picture each."""
+    def splits(self) -> "list[ImageSample]":
+        """SPLITS disjoint parts; each takes every SPLITS-th image."""
         return [
-            Side(
-                self.features[i::FIFTHS],
-                self.pixels[i::FIFTHS],
-                None if self.probabilities is None else self.probabilities[i::FIFTHS],
+            ImageSample(
+                self.features[i::SPLITS],
+                self.pixels[i::SPLITS],
+                None if self.probabilities is None else self.probabilities[i::SPLITS],
             )
-            for i in range(FIFTHS)
+            for i in range(SPLITS)
         ]
 
 
 @dataclass(frozen=True)
 class Measure:
-    """A row of the table.
+    """A row of the table of measures.
 
     Attributes:
-        title: for people.
-        better: lower or higher; "as real" where the floor itself is best.
-        source: who proposed it.
-        official: what it is called in Inception features, and only there.
-        by_ratio: whether value / floor says something: not where the floor is 0 but for chance.
+        title: the name shown to users.
+        better: lower or higher; "as real" where the real-data baseline itself is best.
+        source: the paper.
+        inception_title: the name with Inception features, and only with them.
+        has_ratio: whether value / baseline is meaningful: not where the baseline is 0 except for chance.
     """
 
     title: str
     better: Literal["lower", "higher", "as real"]
     source: str
-    official: str = ""
-    by_ratio: bool = True
+    inception_title: str = ""
+    has_ratio: bool = True
 
 
 MEASURES = {
     "frechet": Measure("Fréchet distance", "lower", "Heusel et al. 2017", "FID"),
-    "frechet_infinity": Measure("Fréchet distance, n → ∞", "lower", "Chong & Forsyth 2020", "FID∞", by_ratio=False),
-    "kernel": Measure("kernel distance × 1000", "lower", "Bińkowski et al. 2018", "KID × 1000", by_ratio=False),
+    "frechet_infinity": Measure("Fréchet distance, n → ∞", "lower", "Chong & Forsyth 2020", "FID∞", has_ratio=False),
+    "kernel": Measure("kernel distance × 1000", "lower", "Bińkowski et al. 2018", "KID × 1000", has_ratio=False),
     "precision": Measure("precision", "higher", "Kynkäänniemi et al. 2019"),
     "recall": Measure("recall", "higher", "Kynkäänniemi et al. 2019"),
     "density": Measure("density", "higher", "Naeem et al. 2020"),
     "coverage": Measure("coverage", "higher", "Naeem et al. 2020"),
     "two_sample": Measure("1-nearest-neighbour accuracy", "lower", "Lopez-Paz & Oquab 2017"),
     "sliced_wasserstein": Measure("sliced Wasserstein × 1000", "lower", "Karras et al. 2018"),
-    "fine_detail": Measure("fine detail: spectrum off by, dB", "lower", "after Durall et al. 2020", by_ratio=False),
+    "fine_detail": Measure("fine detail: spectrum error, dB", "lower", "after Durall et al. 2020", has_ratio=False),
     "layout": Measure("layout: Fréchet distance at 8×8", "lower", ""),
-    "ms_ssim": Measure("MS-SSIM between pictures", "as real", "Odena et al. 2017"),
+    "ms_ssim": Measure("MS-SSIM between images", "as real", "Odena et al. 2017"),
     "score": Measure("classifier score", "higher", "Salimans et al. 2016", "Inception score"),
-    "modes": Measure("classes drawn", "higher", "Metz et al. 2017"),
+    "modes": Measure("classes generated", "higher", "Metz et al. 2017"),
     "rarest": Measure("rarest class, share", "higher", ""),
-    "kl_uniform": Measure("classes: KL from uniform", "lower", "Srivastava et al. 2017", by_ratio=False),
-    "kl_real": Measure("classes: KL from the real shares", "lower", "Srivastava et al. 2017", by_ratio=False),
+    "kl_uniform": Measure("classes: KL from uniform", "lower", "Srivastava et al. 2017", has_ratio=False),
+    "kl_real": Measure("classes: KL from the real shares", "lower", "Srivastava et al. 2017", has_ratio=False),
 }
 """In the order of the report."""
 
 
 @dataclass(frozen=True)
 class Value:
-    """A measured number.
+    """A measured value.
 
     Attributes:
-        value: it.
-        floor: what held-out real pictures get in the subject's place; None where there is none.
-        error: standard error by sampling, from the spread of five fifths; None for too few pictures.
+        value: the measure of the evaluated images.
+        baseline: the real-data baseline, what held-out real images get in their place; None where there is none.
+        error: the standard error, from the variation over five splits; None for too few images.
     """
 
     value: float
-    floor: float | None = None
+    baseline: float | None = None
     error: float | None = None
 
+    def __str__(self) -> str:
+        error = "" if self.error is None else f" ± {format_number(self.error)}"
+        baseline = "" if self.baseline is None else f" (real-data baseline {format_number(self.baseline)})"
+        return f"{format_number(self.value)}{error}{baseline}"
 
-Group = Callable[[Sequence[Side], Side], list[dict[str, float]]]
-"""Judged sides and the real one -> the values of each judged side, in their order."""
+
+def format_number(x: float) -> str:
+    """Three significant digits, or more before the decimal point; tiny numbers with an exponent."""
+    if x == 0 or x != x:
+        return f"{x:g}"
+    if abs(x) >= 100:
+        return f"{x:,.0f}"
+    return f"{x:.3g}" if abs(x) < 1e-3 else f"{x:#.3g}"
 
 
-def spread(rows: np.ndarray, count: int) -> np.ndarray:
-    """At most so many of the rows, from first to last: sets are often sorted by class, or by who wrote the digits."""
+MeasureGroup = Callable[[Sequence[ImageSample], ImageSample], list[dict[str, float]]]
+"""(samples, real sample) -> the values of each sample, in their order."""
+
+
+def subsample(rows: np.ndarray, count: int) -> np.ndarray:
+    """At most `count` of the rows, evenly spaced: sets are often sorted by class, or by the writer of the digits."""
     return rows if len(rows) <= count else rows[np.linspace(0, len(rows) - 1, count).round().astype(int)]
 
 
-def distances(sides: Sequence[Side], real: Side) -> list[dict[str, float]]:
-    """How far the clouds of features are apart."""
-    there = real.moments
-    sizes = [min(1000, len(judged), len(real)) for judged in sides]
-    plans = [(min(100, LOOKED_AT * -(-len(judged) // size)), size) for judged, size in zip(sides, sizes, strict=True)]
-    kernels = metrics.kernels([judged.features for judged in sides], real.features, SEED, plans)
+def measure_distances(samples: Sequence[ImageSample], real: ImageSample) -> list[dict[str, float]]:
+    """Distances between the distributions of features."""
+    sizes = [min(1000, len(sample), len(real)) for sample in samples]
+    plans = [
+        (min(100, SUBSETS_PER_IMAGE * -(-len(sample) // size)), size)
+        for sample, size in zip(samples, sizes, strict=True)
+    ]
+    kernels = metrics.kernel_distances([sample.features for sample in samples], real.features, SEED, plans)
     return [
         {
-            "frechet": metrics.frechet(metrics.moments(judged.features, "judged"), there),
-            "frechet_infinity": metrics.frechet_infinity(judged.features, there, SEED),
+            "frechet": metrics.frechet(metrics.moments(sample.features, "evaluated"), real.moments),
+            "frechet_infinity": metrics.frechet_infinity(sample.features, real.moments, SEED),
             "kernel": 1000 * kernel,
         }
-        for judged, (kernel, _) in zip(sides, kernels, strict=True)
+        for sample, (kernel, _) in zip(samples, kernels, strict=True)
     ]
 
 
-def manifolds(sides: Sequence[Side], real: Side) -> list[dict[str, float]]:
-    """Whether pictures look real, and whether all of the real is drawn: apart."""
+def measure_manifolds(samples: Sequence[ImageSample], real: ImageSample) -> list[dict[str, float]]:
+    """Precision, recall, density and coverage: fidelity and diversity, measured separately."""
 
-    def of_one(judged: Side) -> dict[str, float]:
-        radii = real.nearest[:, -1], judged.nearest[:, -1]
-        return asdict(neighbours.prdc(real.features, judged.features, NEAREST, radii))
+    def measure(sample: ImageSample) -> dict[str, float]:
+        radii = real.neighbour_distances[:, -1], sample.neighbour_distances[:, -1]
+        return asdict(neighbours.prdc(real.features, sample.features, NEIGHBOURS, radii))
 
-    return [of_one(judged) for judged in sides]
-
-
-def told_apart(sides: Sequence[Side], real: Side) -> list[dict[str, float]]:
-    """How well a nearest neighbour tells the two sides apart; 0.5 is by chance."""
-    cuts = {count: real.cut(count) for count in {len(judged) for judged in sides}}
-
-    def of_one(judged: Side) -> dict[str, float]:
-        known, seen = cuts[len(judged)], judged.cut(len(real))
-        own = known.nearest[:, 0], seen.nearest[:, 0]
-        return {"two_sample": neighbours.two_sample(known.features, seen.features, own).accuracy}
-
-    return [of_one(judged) for judged in sides]
+    return [measure(sample) for sample in samples]
 
 
-def textures(sides: Sequence[Side], real: Side) -> list[dict[str, float]]:
-    """Pixels, not features: waves, patches at every scale, layout; and how alike two pictures of one side are."""
-    pixels = [judged.pixels for judged in sides]
-    details, layouts = scales.fine_details(pixels, real.pixels), scales.layouts(pixels, real.pixels)
+def measure_two_sample(samples: Sequence[ImageSample], real: ImageSample) -> list[dict[str, float]]:
+    """The accuracy of a nearest-neighbour classifier of real and evaluated images; 0.5 is chance."""
+    real_subsamples = {count: real.subsample(count) for count in {len(sample) for sample in samples}}
+
+    def measure(sample: ImageSample) -> dict[str, float]:
+        a, b = real_subsamples[len(sample)], sample.subsample(len(real))
+        own = a.neighbour_distances[:, 0], b.neighbour_distances[:, 0]
+        return {"two_sample": neighbours.two_sample_test(a.features, b.features, own).accuracy}
+
+    return [measure(sample) for sample in samples]
+
+
+def measure_pixels(samples: Sequence[ImageSample], real: ImageSample) -> list[dict[str, float]]:
+    """Measures of pixels, not features: spectrum, patches at every scale, layout, and similarity within a sample."""
+    pixels = [sample.pixels for sample in samples]
+    details, layouts = scales.fine_detail_errors(pixels, real.pixels), scales.layout_distances(pixels, real.pixels)
     return [
         {
             "sliced_wasserstein": patches,
             "fine_detail": detail,
             "layout": layout,
-            "ms_ssim": pyramids.ms_ssim_diversity(judged, SEED),
+            "ms_ssim": pyramids.ms_ssim_diversity(images, SEED),
         }
-        for judged, patches, detail, layout in zip(pixels, _patches(pixels, real.pixels), details, layouts, strict=True)
+        for images, patches, detail, layout in zip(
+            pixels, _patch_distances(pixels, real.pixels), details, layouts, strict=True
+        )
     ]
 
 
-def _patches(sides: Sequence[np.ndarray], real: np.ndarray) -> list[float]:
-    """The sliced Wasserstein distance of each side, over all levels; the larger side is cut to the other's count."""
-    counts, found = [min(len(side), len(real)) for side in sides], {}
-    for count in set(counts):  # all sides of one count meet the same real pictures
-        chosen = [i for i, own in enumerate(counts) if own == count]
-        cut, *others = (spread(side, count) for side in (real, *(sides[i] for i in chosen)))
-        levels = pyramids.sliced_wassersteins(cut, others, SEED, patches=PATCHES)
-        found |= {i: float(np.mean(list(of.values()))) for i, of in zip(chosen, levels, strict=True)}
-    return [found[i] for i in range(len(sides))]
+def _patch_distances(samples: Sequence[np.ndarray], real: np.ndarray) -> list[float]:
+    """The sliced Wasserstein distance of each sample, over all levels; the larger side is subsampled."""
+    counts, distances = [min(len(sample), len(real)) for sample in samples], {}
+    for count in set(counts):  # samples of one count are compared with the same real images
+        chosen = [i for i, each in enumerate(counts) if each == count]
+        real_part, *parts = (subsample(images, count) for images in (real, *(samples[i] for i in chosen)))
+        levels = pyramids.sliced_wasserstein_distances(real_part, parts, SEED, patches=PATCHES_PER_LEVEL)
+        distances |= {i: float(np.mean(list(each.values()))) for i, each in zip(chosen, levels, strict=True)}
+    return [distances[i] for i in range(len(samples))]
 
 
-def classes(shares: np.ndarray | None) -> Group:
-    """The group that counts classes; `shares` are the real ones' where the classifier's classes are the data's."""
-
-    def of_one(judged: Side) -> dict[str, float]:
-        assert judged.probabilities is not None
-        chosen, confidence = modes.decided(judged.probabilities)
-        *channels, of_each = judged.probabilities.shape[1:]
-        count = of_each ** math.prod(channels)
-        frequencies = np.ones(count) if shares is None else shares
-        found = modes.mode_coverage(chosen, confidence, count, frequencies, CONFIDENT)
-        told = {"modes": float(found.hit), "rarest": float(found.shares.min()), "kl_uniform": found.kl_uniform}
-        if shares is not None and found.kl_real is not None:
-            told["kl_real"] = found.kl_real
-        if judged.probabilities.ndim == 2:
-            told["score"] = metrics.inception_score(judged.probabilities, splits=min(10, len(judged)))[0]
-        return told
-
-    return lambda sides, _: [of_one(judged) for judged in sides]
-
-
-def measured(
-    group: Group, judged: Side, held_out: Side, real: Side, floors: dict[str, float] | None = None
-) -> dict[str, Value]:
-    """A group's values, each with its floor and its error.
+def class_measures(shares: np.ndarray | None) -> MeasureGroup:
+    """The group that counts classes.
 
     Args:
-        floors: those of the same group, held-out and real sides; an empty dictionary is filled with them.
+        shares: of the real images' classes, float [k]; None if the classifier's classes are not the data's.
     """
-    floors = {} if floors is None else floors
-    fifths = judged.fifths() if len(judged) >= LEAST_FOR_ERROR else []
-    values, *parts = group([judged, *([] if floors else [held_out]), *fifths], real)
-    if not floors:
-        floors.update(parts.pop(0))
-    errors = {name: _error([part[name] for part in parts]) for name in values}
-    return {name: Value(value, floors.get(name), errors[name]) for name, value in values.items()}
+
+    def measure(sample: ImageSample) -> dict[str, float]:
+        assert sample.probabilities is not None
+        predicted, confidence = modes.decided(sample.probabilities)
+        *channels, classes_per_channel = sample.probabilities.shape[1:]
+        count = classes_per_channel ** math.prod(channels)
+        frequencies = np.ones(count) if shares is None else shares
+        coverage = modes.mode_coverage(predicted, confidence, count, frequencies, MIN_CONFIDENCE)
+        values = {
+            "modes": float(coverage.hit),
+            "rarest": float(coverage.shares.min()),
+            "kl_uniform": coverage.kl_uniform,
+        }
+        if shares is not None and coverage.kl_real is not None:
+            values["kl_real"] = coverage.kl_real
+        if sample.probabilities.ndim == 2:
+            values["score"] = metrics.inception_score(sample.probabilities, splits=min(10, len(sample)))[0]
+        return values
+
+    return lambda samples, _: [measure(sample) for sample in samples]
 
 
-def _error(parts: list[float]) -> float | None:
-    """The standard error that the fifths tell; None without any, or where one is infinite."""
-    return float(np.std(parts, ddof=1)) / FIFTHS**0.5 if parts and np.isfinite(parts).all() else None
+def measure_group(
+    group: MeasureGroup,
+    sample: ImageSample,
+    held_out: ImageSample,
+    real: ImageSample,
+    baselines: dict[str, float] | None = None,
+) -> dict[str, Value]:
+    """The values of a group of measures, each with its real-data baseline and standard error.
+
+    Args:
+        group: computes them.
+        sample: the evaluated images.
+        held_out: real images that give the baselines.
+        real: the real images that both are compared with.
+        baselines: known baselines of the same group, held-out and real images; an empty dictionary is filled.
+    """
+    baselines = {} if baselines is None else baselines
+    splits = sample.splits() if len(sample) >= MIN_IMAGES_FOR_ERROR else []
+    values, *others = group([sample, *([] if baselines else [held_out]), *splits], real)
+    if not baselines:
+        baselines.update(others.pop(0))
+    errors = {name: _standard_error([split[name] for split in others]) for name in values}
+    return {name: Value(value, baselines.get(name), errors[name]) for name, value in values.items()}
+
+
+def _standard_error(values: list[float]) -> float | None:
+    """The standard error from the values of the splits; None without any, or if one is infinite."""
+    return float(np.std(values, ddof=1)) / SPLITS**0.5 if values and np.isfinite(values).all() else None

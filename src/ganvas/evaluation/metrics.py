@@ -1,7 +1,7 @@
-"""Distances between two sets of features, and the score of one set of probabilities.
+"""Distances between two sets of features, and the Inception score of a set of class probabilities.
 
-Features are float [n f], of any extractor: only with Inception-v3's (the weights and the resizing of Heusel et al.
-2017) are the Fréchet and the kernel distance FID and KID. Arithmetic is float64.
+Features are float [n f] from any extractor: the Fréchet and kernel distances are FID and KID only with the features of
+Inception-v3 (the weights and the resizing of Heusel et al. 2017). Arithmetic is float64.
 """
 
 from collections.abc import Sequence
@@ -14,13 +14,13 @@ from torch import Tensor
 
 from ganvas.errors import GanvasError
 
-A_BLOCK, A_BAND = 2**20, 256
-"""Numbers held at a time, 8 MB of float64; rows of a symmetric matrix, of which all but a triangle is then saved."""
+NUMBERS_PER_BLOCK, ROWS_PER_BAND = 2**20, 256
+"""Numbers in memory at a time, 8 MB of float64; rows in a band of a symmetric matrix (one triangle is computed)."""
 
 
 @dataclass(frozen=True, eq=False)
 class Moments:
-    """Of a set of features.
+    """Mean and covariance of a set of features.
 
     Attributes:
         count: rows.
@@ -33,56 +33,56 @@ class Moments:
     covariance: np.ndarray
 
     @cached_property
-    def root(self) -> np.ndarray:
+    def covariance_root(self) -> np.ndarray:
         """R with R Rᵀ = Σ, float64 [f f]."""
         values, vectors = np.linalg.eigh(self.covariance)
         return vectors * np.sqrt(values.clip(min=0))
 
 
-def check(**sides: np.ndarray) -> None:
-    """Refuses features that cannot be compared; the keywords name the sides.
+def check_features(**named_features: np.ndarray) -> None:
+    """Checks that features can be compared; the keywords name them in messages.
 
     Raises:
-        GanvasError: a side is not [n f] with n ≥ 2 or has numbers that are not finite, or f differs.
+        GanvasError: some are not [n f] with n ≥ 2, some are not finite, or f differs.
     """
-    for side, features in sides.items():
+    for name, features in named_features.items():
         if features.ndim != 2 or len(features) < 2:
-            raise GanvasError(f"The {side} features are {list(features.shape)}.", expected="[n f], at least two rows")
+            raise GanvasError(f"The {name} features are {list(features.shape)}.", expected="[n f], at least two rows")
         bad = len(features) - int(np.isfinite(features).all(axis=1).sum())
         if bad:
-            raise GanvasError(f"{bad} of the {len(features)} {side} rows hold numbers that are not finite.")
-    if len({features.shape[1] for features in sides.values()}) > 1:
-        widths = ", ".join(f"{side} {features.shape[1]}" for side, features in sides.items())
+            raise GanvasError(f"{bad} of the {len(features)} {name} rows hold numbers that are not finite.")
+    if len({features.shape[1] for features in named_features.values()}) > 1:
+        widths = ", ".join(f"{name} {features.shape[1]}" for name, features in named_features.items())
         raise GanvasError(f"The rows differ in length: {widths}.", expected="features of one extractor")
 
 
 def check_probabilities(probabilities: np.ndarray) -> None:
-    """Refuses what are no probabilities over the last axis (logits, for instance).
+    """Checks that the last axis holds probabilities (and not logits, for instance).
 
     Raises:
-        GanvasError: a row is not finite, has a negative number or does not add up to 1 ± 0.001.
+        GanvasError: a row is not finite, has a negative number or does not sum to 1 ± 0.001.
     """
     if probabilities.ndim < 2 or not len(probabilities):
         raise GanvasError(f"Probabilities of shape {list(probabilities.shape)}.", expected="[n k], at least one row")
     good = (probabilities >= 0).all(axis=-1) & (np.abs(probabilities.sum(axis=-1) - 1) < 1e-3)
     if not good.all():
         raise GanvasError(
-            f"{good.size - int(good.sum())} of {good.size} rows are no probabilities.",
-            expected="numbers from 0 that add up to 1: a softmax, not logits",
+            f"{good.size - int(good.sum())} of {good.size} rows are not probabilities.",
+            expected="numbers from 0 that sum to 1: a softmax, not logits",
         )
 
 
-def moments(features: np.ndarray, side: str = "given") -> Moments:
+def moments(features: np.ndarray, name: str = "given") -> Moments:
     """Mean and covariance, in two passes.
 
     Raises:
-        GanvasError: as `check`; `side` names the features there.
+        GanvasError: as `check_features`; `name` names the features in the message.
     """
-    check(**{side: features})
+    check_features(**{name: features})
     n, f = features.shape
     mean = features.mean(axis=0, dtype=np.float64)
     products = np.zeros((f, f))
-    step = max(1, A_BLOCK // f)
+    step = max(1, NUMBERS_PER_BLOCK // f)
     for start in range(0, n, step):
         centred = features[start : start + step] - mean
         products += centred.T @ centred
@@ -92,8 +92,9 @@ def moments(features: np.ndarray, side: str = "given") -> Moments:
 def frechet(a: Moments, b: Moments) -> float:
     """|μ₁ - μ₂|² + tr(Σ₁ + Σ₂ - 2(Σ₂^½ Σ₁ Σ₂^½)^½) (Dowson & Landau 1982; Heusel et al. 2017, eq. 6), from 0.
 
-    Biased upwards by about 1/count, and more so where count < f: compare equal counts only. The trace of the root is
-    the sum of the roots of the eigenvalues of Rᵀ Σ₁ R, with R Rᵀ = Σ₂; eigenvalues that rounding made negative are 0.
+    Biased upwards by about 1/count, and more if count < f: compare equal counts only. The trace of the square root is
+    the sum of the square roots of the eigenvalues of Rᵀ Σ₁ R, with R Rᵀ = Σ₂; eigenvalues made negative by rounding
+    count as 0.
 
     Raises:
         GanvasError: features of different lengths.
@@ -102,117 +103,128 @@ def frechet(a: Moments, b: Moments) -> float:
         raise GanvasError(
             f"The rows differ in length: {len(a.mean)} and {len(b.mean)}.", expected="features of one extractor"
         )
-    product = b.root.T @ a.covariance @ b.root
+    product = b.covariance_root.T @ a.covariance @ b.covariance_root
     shared = np.sqrt(np.linalg.eigvalsh((product + product.T) / 2).clip(min=0)).sum()
     traces = np.trace(a.covariance) + np.trace(b.covariance)
     return max(0.0, float(np.square(a.mean - b.mean).sum() + traces - 2 * shared))
 
 
-def frechet_infinity(x: np.ndarray, reference: Moments, seed: int, sizes: int = 15, least: int | None = None) -> float:
-    """The Fréchet distance that x would have with infinitely many rows (Chong & Forsyth 2020, section 4).
+def frechet_infinity(
+    x: np.ndarray, reference: Moments, seed: int, sizes: int = 15, smallest_size: int | None = None
+) -> float:
+    """The Fréchet distance extrapolated to infinitely many rows of x (Chong & Forsyth 2020, section 4).
 
-    Random subsets of x, their sizes N evenly spaced in 1/N, are measured; the intercept of the straight line in 1/N is
-    given back. May fall below 0 by chance. The bias of the reference's own size stays.
+    The intercept of a straight line in 1/N, fitted to random subsets of x whose sizes N are evenly spaced in 1/N. It
+    may be below 0 by chance. The bias from the reference's own size remains.
 
     Args:
         x: float [n f].
-        reference: the other side, as large as can be.
-        seed: draws the subsets.
-        sizes: how many.
-        least: rows of the smallest; by default a tenth of x, the paper's 5,000 of 50,000, but not under twice the
-            features (nor over half of x), where the bias no longer falls as 1/N.
+        reference: the other set, as large as possible.
+        seed: of the subsets.
+        sizes: the number of subsets.
+        smallest_size: of a subset; by default a tenth of x, the paper's 5,000 of 50,000, but at least twice the number
+            of features (and at most half of x): below that the bias no longer falls as 1/N.
 
     Raises:
-        GanvasError: x has fewer than four rows, or `least` is not from 2 to n - 1; as `check`.
+        GanvasError: x has fewer than four rows, or `smallest_size` is not from 2 to n - 1; as `check_features`.
     """
-    check(x=x)
+    check_features(x=x)
     n, f = x.shape
-    smallest = max(n // 10, min(2 * f, n // 2)) if least is None else least
+    smallest = max(n // 10, min(2 * f, n // 2)) if smallest_size is None else smallest_size
     if not 2 <= smallest < n:
-        raise GanvasError(f"Subsets from {smallest} rows on, of {n}.", expected=f"from 2 to {n - 1}")
+        raise GanvasError(f"The smallest subset is {smallest} of {n} rows.", expected=f"from 2 to {n - 1}")
     random = np.random.default_rng(seed)
     counts = np.rint(1 / np.linspace(1 / smallest, 1 / n, sizes)).astype(int)
     distances = [frechet(moments(x[random.permutation(n)[:count]]), reference) for count in counts]
     return float(np.polynomial.polynomial.polyfit(1 / counts, distances, 1)[0])
 
 
-def kernel_once(x: np.ndarray, y: np.ndarray) -> float:
+def unbiased_mmd(x: np.ndarray, y: np.ndarray) -> float:
     """Unbiased MMD² with the kernel (x·y/f + 1)³, over all rows (Bińkowski et al. 2018, eq. 4 and section 3).
 
-    Expected to be 0 for two draws of one distribution, so it is negative as often as not.
+    Its expectation is 0 for two samples of one distribution, so it is often negative.
 
     Raises:
-        GanvasError: as `check`.
+        GanvasError: as `check_features`.
     """
-    check(x=x, y=y)
+    check_features(x=x, y=y)
     n, m = len(x), len(y)
-    of_x, of_y, all_x, all_y = _double(x), _double(y), _ones(n), _ones(m)
-    within = _within(of_x, all_x) / (n * (n - 1)) + _within(of_y, all_y) / (m * (m - 1))
-    return float(within - 2 * _between(of_x, of_y, all_x, all_y) / (n * m))
+    x64, y64, all_x, all_y = _to_double(x), _to_double(y), _ones(n), _ones(m)
+    within = _within(x64, all_x) / (n * (n - 1)) + _within(y64, all_y) / (m * (m - 1))
+    return float(within - 2 * _between(x64, y64, all_x, all_y) / (n * m))
 
 
-def kernel(x: np.ndarray, y: np.ndarray, seed: int, subsets: int = 100, size: int = 1000) -> tuple[float, float]:
-    """Mean and standard deviation of `kernel_once` over random subsets of both sides (Bińkowski et al. 2018, KID).
+def kernel_distance(
+    x: np.ndarray, y: np.ndarray, seed: int, subsets: int = 100, size: int = 1000
+) -> tuple[float, float]:
+    """Mean and standard deviation of `unbiased_mmd` over random subsets of both sets (Bińkowski et al. 2018, KID).
 
-    The deviation is that from subset to subset, as torch-fidelity and torchmetrics report it. A subset has no row
-    twice.
+    The standard deviation is over the subsets, as torch-fidelity and torchmetrics report it. Subsets are drawn without
+    replacement.
 
     Raises:
-        GanvasError: a side has fewer rows than `size`; as `check`.
+        GanvasError: a set has fewer rows than `size`; as `check_features`.
     """
-    return kernels([x], y, seed, [(subsets, size)])[0]
+    return kernel_distances([x], y, seed, [(subsets, size)])[0]
 
 
-def kernels(
-    sides: Sequence[np.ndarray], y: np.ndarray, seed: int, plans: Sequence[tuple[int, int]]
+def kernel_distances(
+    samples: Sequence[np.ndarray], y: np.ndarray, seed: int, plans: Sequence[tuple[int, int]]
 ) -> list[tuple[float, float]]:
-    """`kernel` of each side against the same y; plans: the subsets and the size of each.
+    """`kernel_distance` of several sets x from the same y.
 
-    Where subsets overlap much, the kernel of every pair of rows is computed once: with the columns of S and T saying
-    which rows are in a subset, 0 or 1, its sums over the subsets are the column sums of S ∘ (K T).
+    If subsets overlap much, the kernel of every pair of rows is computed once: with columns of S and T that are 1 for
+    the rows in a subset and 0 elsewhere, its sums over the subsets are the column sums of S ∘ (K T).
+
+    Args:
+        samples: each x, float [n f].
+        y: float [m f].
+        seed: of the subsets.
+        plans: (number of subsets, rows in each) for each x.
 
     Raises:
-        GanvasError: as `kernel`.
+        GanvasError: as `kernel_distance`.
     """
-    of_y, drawn = _double(y), []
-    of_one_kind: dict[tuple[int, int, int], tuple[Tensor, Tensor]] = {}  # sides of one length get the same subsets
-    for x, (subsets, size) in zip(sides, plans, strict=True):
-        check(x=x, y=y)
+    y64, keys = _to_double(y), []
+    subsets_by_key: dict[tuple[int, int, int], tuple[Tensor, Tensor]] = {}  # sets of one length get the same subsets
+    for x, (subsets, size) in zip(samples, plans, strict=True):
+        check_features(x=x, y=y)
         if not 2 <= size <= min(len(x), len(y)):
             raise GanvasError(
                 f"Subsets of {size} rows, of {len(x)} and {len(y)}.", expected=f"from 2 to {min(len(x), len(y))} rows"
             )
-        kind = len(x), subsets, size
-        if kind not in of_one_kind:
-            of_one_kind[kind] = _subsets(len(x), len(y), seed, subsets, size)
-        drawn.append((kind, of_one_kind[kind][0], of_one_kind[kind][1]))
-    all_within = _within(of_y, torch.cat([in_y for _, in_y in of_one_kind.values()], dim=1))
-    parts = all_within.split([in_y.shape[1] for _, in_y in of_one_kind.values()])
-    within_y = dict(zip(of_one_kind, parts, strict=True))
-    found = []
-    for x, (kind, in_x, in_y), (_, size) in zip(sides, drawn, plans, strict=True):
-        of_x, pairs = _double(x), size * (size - 1)
-        values = (_within(of_x, in_x) + within_y[kind]) / pairs - 2 * _between(of_x, of_y, in_x, in_y) / size**2
-        found.append((float(values.mean()), float(values.std(correction=0))))
-    return found
+        key = len(x), subsets, size
+        if key not in subsets_by_key:
+            subsets_by_key[key] = _subsets(len(x), len(y), seed, subsets, size)
+        keys.append(key)
+    all_within = _within(y64, torch.cat([in_y for _, in_y in subsets_by_key.values()], dim=1))
+    parts = all_within.split([in_y.shape[1] for _, in_y in subsets_by_key.values()])
+    within_y = dict(zip(subsets_by_key, parts, strict=True))
+    distances = []
+    for x, key, (_, size) in zip(samples, keys, plans, strict=True):
+        in_x, in_y = subsets_by_key[key]
+        x64, pairs = _to_double(x), size * (size - 1)
+        values = (_within(x64, in_x) + within_y[key]) / pairs - 2 * _between(x64, y64, in_x, in_y) / size**2
+        distances.append((float(values.mean()), float(values.std(correction=0))))
+    return distances
 
 
 def inception_score(probabilities: np.ndarray, splits: int = 10) -> tuple[float, float]:
     """exp E KL(p(y|x) ‖ p(y)) (Salimans et al. 2016, section 4): mean and standard deviation over the splits.
 
-    From 1 to the number of classes; higher is better. It is the Inception score only with Inception-v3's 1,008
-    classes; with another classifier's probabilities it is its kin, and comparable with nothing published.
+    From 1 to the number of classes; higher is better. It is the published Inception score only with Inception-v3's
+    1,008 classes; with another classifier's probabilities it is not comparable with published numbers.
 
     Args:
-        probabilities: float [n k], rows in random order: they are split as they lie.
-        splits: into how many nearly equal parts.
+        probabilities: float [n k], rows in random order; consecutive rows make a split.
+        splits: the number of nearly equal parts.
 
     Raises:
         GanvasError: fewer rows than splits, or as `check_probabilities`.
     """
     check_probabilities(probabilities)
     if not 1 <= splits <= len(probabilities):
-        raise GanvasError(f"{splits} splits of {len(probabilities)} rows.", expected="at least one row a split")
+        raise GanvasError(f"{splits} splits of {len(probabilities)} rows.", expected="at least one row per split")
     scores = []
     for part in np.array_split(probabilities.astype(np.float64), splits):
         entropies = _x_log_x(part).sum(axis=1).mean(), _x_log_x(part.mean(axis=0)).sum()
@@ -221,23 +233,23 @@ def inception_score(probabilities: np.ndarray, splits: int = 10) -> tuple[float,
 
 
 def _subsets(n: int, m: int, seed: int, subsets: int, size: int) -> tuple[Tensor, Tensor]:
-    """Which rows of both sides are in a subset: float64 [n subsets] and [m subsets], 1 or 0."""
+    """Which rows of both sets are in each subset: float64 [n subsets] and [m subsets], 1 or 0."""
     random = np.random.default_rng(seed)
-    sides = torch.zeros(n, subsets, dtype=torch.float64), torch.zeros(m, subsets, dtype=torch.float64)
+    members = torch.zeros(n, subsets, dtype=torch.float64), torch.zeros(m, subsets, dtype=torch.float64)
     for subset in range(subsets):
-        for side in sides:
-            side[torch.from_numpy(random.permutation(len(side))[:size]), subset] = 1
-    return sides
+        for column in members:
+            column[torch.from_numpy(random.permutation(len(column))[:size]), subset] = 1
+    return members
 
 
 def _within(x: Tensor, chosen: Tensor) -> Tensor:
     """The kernel summed over all pairs of different chosen rows, float64 [subsets]; chosen float64 [n subsets]."""
-    if _cheaper_apart(x, x, chosen, chosen):
-        return torch.cat([_within(x[one], _ones(int(one.sum()))) for one in chosen.T.bool()])
+    if _cheaper_per_subset(x, x, chosen, chosen):
+        return torch.cat([_within(x[rows], _ones(int(rows.sum()))) for rows in chosen.T.bool()])
     total, start = torch.zeros(chosen.shape[1], dtype=torch.float64), 0
     while start < len(x):  # the part above the diagonal: the matrix is symmetric
-        stop = min(len(x), start + max(1, min(A_BAND, A_BLOCK // (len(x) - start))))
-        values = _cubes(x[start:stop], x[start:])
+        stop = min(len(x), start + max(1, min(ROWS_PER_BAND, NUMBERS_PER_BLOCK // (len(x) - start))))
+        values = _cubic_kernel(x[start:stop], x[start:])
         square = values[:, : stop - start]
         square.fill_diagonal_(0).div_(2)
         total += 2 * ((values @ chosen[start:]) * chosen[start:stop]).sum(0)
@@ -247,28 +259,28 @@ def _within(x: Tensor, chosen: Tensor) -> Tensor:
 
 def _between(x: Tensor, y: Tensor, in_x: Tensor, in_y: Tensor) -> Tensor:
     """The kernel summed over all pairs of a chosen row of x and one of y, float64 [subsets]."""
-    if _cheaper_apart(x, y, in_x, in_y):
+    if _cheaper_per_subset(x, y, in_x, in_y):
         pairs = zip(in_x.T.bool(), in_y.T.bool(), strict=True)
         return torch.cat([_between(x[a], y[b], _ones(int(a.sum())), _ones(int(b.sum()))) for a, b in pairs])
-    total, step = torch.zeros(in_x.shape[1], dtype=torch.float64), max(1, A_BLOCK // len(y))
+    total, step = torch.zeros(in_x.shape[1], dtype=torch.float64), max(1, NUMBERS_PER_BLOCK // len(y))
     for start in range(0, len(x), step):
         rows = slice(start, start + step)
-        total += ((_cubes(x[rows], y) @ in_y) * in_x[rows]).sum(0)
+        total += ((_cubic_kernel(x[rows], y) @ in_y) * in_x[rows]).sum(0)
     return total
 
 
-def _cheaper_apart(x: Tensor, y: Tensor, in_x: Tensor, in_y: Tensor) -> bool:
+def _cheaper_per_subset(x: Tensor, y: Tensor, in_x: Tensor, in_y: Tensor) -> bool:
     """Whether the kernel of each subset's own pairs costs less than that of all pairs and their sums."""
     subsets, features = in_x.shape[1], x.shape[1]
     pairs = float(in_x.sum(0) @ in_y.sum(0))
     return subsets > 1 and pairs * features < len(x) * len(y) * (features + subsets)
 
 
-def _cubes(x: Tensor, y: Tensor) -> Tensor:
+def _cubic_kernel(x: Tensor, y: Tensor) -> Tensor:
     return (x @ y.T).div_(x.shape[1]).add_(1).pow_(3)
 
 
-def _double(x: np.ndarray) -> Tensor:
+def _to_double(x: np.ndarray) -> Tensor:
     return torch.from_numpy(np.array(x, np.float64))
 
 

@@ -1,10 +1,10 @@
-"""Which classes a generator's pictures fall into, and how evenly: the test for dropped modes.
+"""Mode coverage: which classes a generator's images fall into, and how evenly.
 
-StackedMNIST: three digits, one a channel, make 1,000 classes (Metz et al. 2017; Lin et al. 2018). The protocol counts
-the classes among 26,000 pictures and reports the reverse KL divergence from the uniform distribution.
+StackedMNIST: three digits, one in each channel, make 1,000 classes (Metz et al. 2017; Lin et al. 2018). The protocol
+counts the classes among 26,000 images and reports the reverse KL divergence from the uniform distribution.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -12,25 +12,25 @@ from ganvas.errors import GanvasError
 from ganvas.evaluation.metrics import check_probabilities
 
 PROTOCOL_SAMPLES = 26_000
-"""Pictures of the StackedMNIST protocol (VEEGAN, Srivastava et al. 2017; PacGAN, Lin et al. 2018)."""
+"""Images in the StackedMNIST protocol (VEEGAN, Srivastava et al. 2017; PacGAN, Lin et al. 2018)."""
 
-FLOORS = {26_000: (0.0236, 0.0011), 100_000: (0.0093, 0.0004)}
-"""KL from uniform, mean and standard deviation, of a perfect sampler under a perfect classifier, by pictures.
+PERFECT_SAMPLER_KL = {26_000: (0.0236, 0.0011), 100_000: (0.0093, 0.0004)}
+"""Number of images -> KL from uniform, mean and standard deviation, of a perfect sampler under a perfect classifier.
 
-Simulated (`floor`) with the class frequencies of MNIST's 60,000 training digits, channels independent: chance gives
-about 999/2n, the digits' imbalance 0.0043.
+From `simulate_perfect_sampler` with the class frequencies of MNIST's 60,000 training digits in independent channels:
+chance contributes about 999/2n, the digits' imbalance 0.0043.
 """
 
 
 @dataclass(frozen=True, eq=False)
 class ModeCoverage:
-    """What is hit, and how evenly.
+    """The classes that are generated, and how evenly.
 
     Attributes:
-        hit: classes with at least one picture of enough confidence.
-        classes: how many there are.
-        kl_uniform: KL(p̂ ‖ uniform) in nats, from 0; p̂ are the shares of all pictures, whatever their confidence.
-        kl_real: KL(p̂ ‖ the real frequencies), infinite where a class without any is hit; None where they are not known.
+        hit: classes with at least one image of enough confidence.
+        classes: the number of classes.
+        kl_uniform: KL(p̂ ‖ uniform) in nats, from 0; p̂ are the shares of all images, whatever their confidence.
+        kl_real: KL(p̂ ‖ real frequencies), infinite if a class without real images is hit; None if these are unknown.
         shares: p̂, float64 [classes].
     """
 
@@ -38,25 +38,25 @@ class ModeCoverage:
     classes: int
     kl_uniform: float
     kl_real: float | None
-    shares: np.ndarray
+    shares: np.ndarray = field(repr=False)
 
 
 def decided(probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The most probable class of each picture and its probability: int64 [n] and float64 [n].
+    """The most probable class of each image and its probability: int64 [n] and float64 [n].
 
     Args:
-        probabilities: float [n k]; or [n c k], of c independent channels, whose joint class is a number of c digits in
-            base k, the first channel's first (100 r + 10 g + b), and its confidence their product.
+        probabilities: float [n k]; or [n c k] for c independent channels, whose joint class is a number of c digits in
+            base k, the first channel's digit first (100 r + 10 g + b), and whose confidence is the product.
 
     Raises:
         GanvasError: as `check_probabilities`.
     """
     check_probabilities(probabilities)
-    best, confidence = probabilities.argmax(axis=-1), probabilities.max(axis=-1).astype(np.float64)
+    classes, confidence = probabilities.argmax(axis=-1), probabilities.max(axis=-1).astype(np.float64)
     if probabilities.ndim == 2:
-        return best, confidence
+        return classes, confidence
     channels, k = probabilities.shape[1:]
-    return best @ k ** np.arange(channels)[::-1], confidence.prod(axis=1)
+    return classes @ k ** np.arange(channels)[::-1], confidence.prod(axis=1)
 
 
 def mode_coverage(
@@ -66,22 +66,22 @@ def mode_coverage(
     frequencies: np.ndarray | None = None,
     confidence: float = 0.0,
 ) -> ModeCoverage:
-    """How many of `count` classes are hit, and how far the shares are from even and from the real ones.
+    """How many of `count` classes are hit, and how far the shares are from uniform and from the real shares.
 
     Args:
-        classes: int64 [n], 0 to count - 1, as `decided` gives them.
+        classes: int64 [n], 0 to count - 1, from `predict_classes`.
         confidences: float [n], 0 to 1.
-        count: how many classes there are.
-        frequencies: of the real pictures' classes, [count] from 0, of any sum.
-        confidence: what a picture must reach to hit its class. At 0, the protocol's, garbage hits too.
+        count: the number of classes.
+        frequencies: of the real images' classes, [count] from 0, with any sum.
+        confidence: the least with which an image hits its class. At 0, the protocol's value, garbage hits too.
 
     Raises:
-        GanvasError: no pictures, a class that does not exist, or frequencies of another number of classes.
+        GanvasError: no images, a class that does not exist, or frequencies of another number of classes.
     """
     if not len(classes) or len(classes) != len(confidences):
         raise GanvasError(
             f"{len(classes)} classes and {len(confidences)} confidences.",
-            expected="one of each a picture, at least one",
+            expected="one of each per image, and at least one image",
         )
     if classes.min() < 0 or classes.max() >= count:
         raise GanvasError(f"Classes {classes.min()} to {classes.max()}.", expected=f"0 to {count - 1}")
@@ -89,33 +89,35 @@ def mode_coverage(
     return ModeCoverage(
         hit=len(np.unique(classes[confidences >= confidence])),
         classes=count,
-        kl_uniform=float(_divergence(shares, np.full(count, 1 / count))),
-        kl_real=None if frequencies is None else float(_divergence(shares, _normalised(frequencies, count))),
+        kl_uniform=float(_kl_divergence(shares, np.full(count, 1 / count))),
+        kl_real=None if frequencies is None else float(_kl_divergence(shares, _normalise(frequencies, count))),
         shares=shares,
     )
 
 
-def floor(samples: int, frequencies: np.ndarray, trials: int = 200, seed: int = 0) -> tuple[float, float]:
-    """KL from uniform of a perfect sampler under a perfect classifier: mean and standard deviation of the trials.
+def simulate_perfect_sampler(
+    samples: int, frequencies: np.ndarray, trials: int = 200, seed: int = 0
+) -> tuple[float, float]:
+    """KL from uniform of a perfect sampler under a perfect classifier: mean and standard deviation over the trials.
 
     Args:
-        samples: pictures a trial.
-        frequencies: of the classes, [k] from 0, of any sum. With independent channels: np.kron of each channel's.
+        samples: images per trial.
+        frequencies: of the classes, [k] from 0, with any sum. For independent channels: np.kron of each channel's.
         trials: multinomial draws, at least two.
-        seed: draws them.
+        seed: of the draws.
 
     Raises:
-        GanvasError: no samples or under two trials, or frequencies that are none.
+        GanvasError: no samples, fewer than two trials, or invalid frequencies.
     """
     if samples < 1 or trials < 2:
         raise GanvasError(f"{trials} trials of {samples} samples.", expected="at least two trials of at least one")
     k = len(frequencies)
-    drawn = np.random.default_rng(seed).multinomial(samples, _normalised(frequencies, k), size=trials)
-    values = _divergence(drawn / samples, np.full(k, 1 / k))
+    drawn = np.random.default_rng(seed).multinomial(samples, _normalise(frequencies, k), size=trials)
+    values = _kl_divergence(drawn / samples, np.full(k, 1 / k))
     return float(values.mean()), float(values.std(ddof=1))
 
 
-def _normalised(frequencies: np.ndarray, count: int) -> np.ndarray:
+def _normalise(frequencies: np.ndarray, count: int) -> np.ndarray:
     frequencies = np.asarray(frequencies, np.float64)
     if frequencies.shape != (count,) or not (frequencies >= 0).all() or not 0 < frequencies.sum() < np.inf:
         raise GanvasError(
@@ -124,7 +126,7 @@ def _normalised(frequencies: np.ndarray, count: int) -> np.ndarray:
     return frequencies / frequencies.sum()
 
 
-def _divergence(p: np.ndarray, q: np.ndarray) -> np.ndarray:
+def _kl_divergence(p: np.ndarray, q: np.ndarray) -> np.ndarray:
     """Σ p log(p/q) over the last axis, empty bins of p skipped."""
     with np.errstate(divide="ignore"):
         ratio = np.log(np.where(p > 0, p, 1)) - np.where(p > 0, np.log(q), 0)  # no 0 · ∞

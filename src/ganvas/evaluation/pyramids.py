@@ -1,4 +1,4 @@
-"""Metrics of the pictures themselves, at several sizes; no network looks at them.
+"""Metrics of the pixels at several scales, without a network: sliced Wasserstein distance and MS-SSIM.
 
 Images are uint8 [n c h w].
 """
@@ -15,110 +15,112 @@ from ganvas.errors import GanvasError
 
 PATCH = 7
 """Side of a patch (Karras et al. 2018, section 5)."""
-COARSEST = 16
+COARSEST_SIDE = 16
 """Side of the pyramid's coarsest level (Karras et al. 2018)."""
-SMALLEST = 8
-"""Side below which pictures are not compared."""
+MIN_SIDE = 8
+"""The smallest side of images that can be compared."""
 BINOMIAL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
-"""The pyramids' low-pass filter (Burt & Adelson 1983), one axis of it."""
+"""The pyramids' low-pass filter along one axis (Burt & Adelson 1983)."""
 
 WINDOW, SIGMA = 11, 1.5
-"""The Gaussian window of SSIM, in pixels (Wang et al. 2004)."""
+"""Size and standard deviation of SSIM's Gaussian window, in pixels (Wang et al. 2004)."""
 C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 """Exponents of the scales, finest first (Wang et al. 2003, section 3.2)."""
 
-PIXELS, DIRECTIONS = 2**16, 16
-"""Handled at a time: pixels of a channel, about, and directions."""
+PIXELS_PER_PASS, DIRECTIONS_PER_PASS = 2**16, 16
+"""Processed at a time: approximate number of pixels per channel, and directions."""
 
 
-def sliced_wasserstein(
+def sliced_wasserstein_distance(
     real: np.ndarray, fake: np.ndarray, seed: int, patches: int = 128, projections: int = 512
 ) -> dict[int, float]:
-    """Distances ×10³ of 7×7 patches, by the shorter side of a level (Karras et al. 2018, section 5).
+    """Sliced Wasserstein distance ×10³ of 7×7 patches, by the shorter side of a level (Karras et al. 2018, section 5).
 
-    Levels are those of a Laplacian pyramid: a fine one compares texture, the last one (not under 16, or the picture
-    itself) the layout. Each side's patches are normalised by their own mean and deviation, channel by channel, so that
-    a shift of brightness or contrast alone is not seen. Unlike in the paper the i-th pictures of both sides are cut at
-    the same places: a set is at distance 0 from itself. Holds 200 · n · c · patches bytes a side and level; 1,000
-    pictures of 3×32×32 take about 15 s on one core.
+    The levels are those of a Laplacian pyramid: a fine level compares texture, the last level (at least 16 pixels, or
+    the image itself) compares the layout. The patches of each set are normalised by their mean and standard deviation
+    per channel, so that a change of brightness or contrast alone has no effect. Unlike in the paper, the i-th images of
+    both sets are cut at the same positions: the distance of a set from itself is 0. Needs 200 · n · c · patches bytes
+    per set and level; 1,000 images of 3×32×32 take about 15 s on one core.
 
     Args:
         real: uint8 [n c h w], h and w at least 8.
-        fake: as many, of the same size.
-        seed: draws places and directions.
-        patches: of each picture and level.
+        fake: the same shape.
+        seed: of the positions and directions.
+        patches: per image and level.
         projections: random directions, over which the one-dimensional distances are averaged.
 
     Raises:
-        GanvasError: sides of different shapes, or pictures too small.
+        GanvasError: different shapes, or images too small.
     """
-    return sliced_wassersteins(real, [fake], seed, patches, projections)[0]
+    return sliced_wasserstein_distances(real, [fake], seed, patches, projections)[0]
 
 
-def sliced_wassersteins(
+def sliced_wasserstein_distances(
     real: np.ndarray, fakes: Sequence[np.ndarray], seed: int, patches: int = 128, projections: int = 512
 ) -> list[dict[int, float]]:
-    """`sliced_wasserstein` of several sides, whose real pictures are projected and sorted once.
+    """`sliced_wasserstein_distance` of several sets; the real images are projected and sorted once.
 
     Raises:
-        GanvasError: as `sliced_wasserstein`.
+        GanvasError: as `sliced_wasserstein_distance`.
     """
-    sides = [real, *fakes]
-    for side in sides:
-        _check(side)
-        if side.shape != real.shape:
+    all_images = [real, *fakes]
+    for images in all_images:
+        _check_images(images)
+        if images.shape != real.shape:
             raise GanvasError(
-                f"Real pictures {list(real.shape)} and fake ones {list(side.shape)}.",
+                f"Real images {list(real.shape)} and fake images {list(images.shape)}.",
                 expected="equal numbers and sizes",
             )
     count, _, h, w = real.shape
     random = np.random.default_rng(seed)
     sizes = [(h, w)]
-    while (min(sizes[-1]) + 1) // 2 >= COARSEST:
+    while (min(sizes[-1]) + 1) // 2 >= COARSEST_SIDE:
         sizes.append(((sizes[-1][0] + 1) // 2, (sizes[-1][1] + 1) // 2))
-    places = []
+    positions = []
     for h, w in sizes:
         corners = [random.integers(side - PATCH + 1, size=(count, patches)) for side in (h, w)]
-        places.append(torch.from_numpy(np.stack(corners)))
-    levels = zip(*(_descriptors(side, places) for side in sides), strict=True)
-    found: list[dict[int, float]] = [{} for _ in fakes]
+        positions.append(torch.from_numpy(np.stack(corners)))
+    levels = zip(*(_descriptors(images, positions) for images in all_images), strict=True)
+    results: list[dict[int, float]] = [{} for _ in fakes]
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        for (h, w), of_sides in zip(sizes, levels, strict=True):
-            directions = random.standard_normal((projections, of_sides[0].shape[1]))
+        for (h, w), descriptors in zip(sizes, levels, strict=True):
+            directions = random.standard_normal((projections, descriptors[0].shape[1]))
             directions = torch.from_numpy(directions / np.linalg.norm(directions, axis=1, keepdims=True)).float()
-            totals = np.zeros(len(found))
-            for part in directions.split(DIRECTIONS):
-                on = [(part @ side.T).numpy() for side in of_sides]
-                list(pool.map(np.ndarray.sort, [row for side in on for row in side]))  # NumPy sorts faster than torch
-                totals += [np.abs(on[0] - other).mean(axis=1, dtype=np.float64).sum() for other in on[1:]]
-            for distances, total in zip(found, totals, strict=True):
+            totals = np.zeros(len(results))
+            for part in directions.split(DIRECTIONS_PER_PASS):
+                projected = [(part @ each.T).numpy() for each in descriptors]
+                rows = [row for each in projected for row in each]
+                list(pool.map(np.ndarray.sort, rows))  # NumPy sorts faster than torch
+                reals, *others = projected
+                totals += [np.abs(reals - other).mean(axis=1, dtype=np.float64).sum() for other in others]
+            for distances, total in zip(results, totals, strict=True):
                 distances[min(h, w)] = 1e3 * float(total) / projections
-    return found
+    return results
 
 
 def ms_ssim_diversity(images: np.ndarray, seed: int, pairs: int = 1000) -> float:
-    """Mean MS-SSIM of random pairs of different pictures (Odena et al. 2017, section 4.2); lower is more diverse.
+    """Mean MS-SSIM of random pairs of different images (Odena et al. 2017, section 4.2); lower is more diverse.
 
-    Depends on the pictures' size and on the data: compare with the value of as many real pictures.
+    Depends on the size of the images and on the data: compare with the value of as many real images.
 
     Args:
         images: uint8 [n c h w], h and w at least 8.
-        seed: draws the pairs.
-        pairs: how many.
+        seed: of the pairs.
+        pairs: their number.
 
     Raises:
-        GanvasError: fewer than two pictures, or too small ones.
+        GanvasError: fewer than two images, or images too small.
     """
-    _check(images)
+    _check_images(images)
     random = np.random.default_rng(seed)
     first = random.integers(len(images), size=pairs)
     second = (first + random.integers(1, len(images), size=pairs)) % len(images)
     total = 0.0
-    step = _at_a_time(images)
+    step = _images_per_pass(images)
     for start in range(0, pairs, step):
         rows = slice(start, start + step)
-        a, b = (torch.from_numpy(images[which[rows]]) for which in (first, second))
+        a, b = (torch.from_numpy(images[indices[rows]]) for indices in (first, second))
         total += ms_ssim(a, b).sum(dtype=torch.float64).item()
     return total / pairs
 
@@ -126,8 +128,8 @@ def ms_ssim_diversity(images: np.ndarray, seed: int, pairs: int = 1000) -> float
 def ms_ssim(a: Tensor, b: Tensor) -> Tensor:
     """Multi-scale structural similarity of each pair, uint8 [n c h w] twice -> float32 [n], 0 to 1 (Wang et al. 2003).
 
-    As many of the five scales as leave 11 pixels at the coarsest, the exponents rescaled to the same sum; under 11
-    pixels one scale and a smaller window. The mean is over windows that lie wholly inside and over channels;
+    Uses as many of the five scales as leave 11 pixels at the coarsest, with the exponents rescaled to the same sum;
+    under 11 pixels one scale and a smaller window. The mean is over windows inside the image and over channels;
     negative similarities count as 0.
     """
     a, b = a.float(), b.float()
@@ -135,56 +137,56 @@ def ms_ssim(a: Tensor, b: Tensor) -> Tensor:
     window = min(WINDOW, side - 1 + side % 2)
     scales = max(m for m in range(1, len(WEIGHTS) + 1) if m == 1 or side >> (m - 1) >= WINDOW)
     weights = torch.tensor(WEIGHTS[:scales]) * (sum(WEIGHTS) / sum(WEIGHTS[:scales]))
-    places = torch.arange(window) - window // 2
-    kernel = torch.exp(-0.5 * (places / (SIGMA * window / WINDOW)).square())
+    offsets = torch.arange(window) - window // 2
+    kernel = torch.exp(-0.5 * (offsets / (SIGMA * window / WINDOW)).square())
     kernel /= kernel.sum()
     product = torch.ones(len(a))
     for scale, weight in enumerate(weights):
         if scale:
             a, b = F.avg_pool2d(a, 2), F.avg_pool2d(b, 2)
         mean_a, mean_b, aa, bb, ab = _blur(torch.stack([a, b, a * a, b * b, a * b]).flatten(0, 1), kernel).chunk(5)
-        similar = (2 * (ab - mean_a * mean_b) + C2) / (aa - mean_a**2 + bb - mean_b**2 + C2)
+        similarity = (2 * (ab - mean_a * mean_b) + C2) / (aa - mean_a**2 + bb - mean_b**2 + C2)
         if scale == scales - 1:
-            similar = similar * (2 * mean_a * mean_b + C1) / (mean_a**2 + mean_b**2 + C1)
-        product *= similar.mean((1, 2, 3)).clamp(min=0) ** weight
+            similarity = similarity * (2 * mean_a * mean_b + C1) / (mean_a**2 + mean_b**2 + C1)
+        product *= similarity.mean((1, 2, 3)).clamp(min=0) ** weight
     return product
 
 
-def _check(images: np.ndarray) -> None:
-    if images.dtype != np.uint8 or images.ndim != 4 or len(images) < 2 or min(images.shape[2:]) < SMALLEST:
+def _check_images(images: np.ndarray) -> None:
+    if images.dtype != np.uint8 or images.ndim != 4 or len(images) < 2 or min(images.shape[2:]) < MIN_SIDE:
         raise GanvasError(
-            f"Pictures {images.dtype} {list(images.shape)}.",
-            expected=f"uint8 [n c h w], at least two of {SMALLEST}×{SMALLEST} or larger",
+            f"Images {images.dtype} {list(images.shape)}.",
+            expected=f"uint8 [n c h w], at least two of {MIN_SIDE}×{MIN_SIDE} or larger",
         )
 
 
-def _at_a_time(images: np.ndarray) -> int:
-    return max(1, PIXELS // (images.shape[2] * images.shape[3]))
+def _images_per_pass(images: np.ndarray) -> int:
+    return max(1, PIXELS_PER_PASS // (images.shape[2] * images.shape[3]))
 
 
-def _descriptors(images: np.ndarray, places: list[Tensor]) -> list[Tensor]:
-    """Of each level the normalised patches, float32 [n·p c·7·7]; places int64 [2 n p]: their upper left corners."""
-    parts: list[list[Tensor]] = [[] for _ in places]
-    step = _at_a_time(images)
+def _descriptors(images: np.ndarray, positions: list[Tensor]) -> list[Tensor]:
+    """Normalised patches of each level, float32 [n·p c·7·7]; positions int64 [2 n p] are their upper left corners."""
+    parts: list[list[Tensor]] = [[] for _ in positions]
+    step = _images_per_pass(images)
     for start in range(0, len(images), step):
-        some = np.ascontiguousarray(images[start : start + step], np.float32)
-        levels = laplacian(torch.from_numpy(some), len(places))
-        for own, level, (top, left) in zip(parts, levels, places, strict=True):
+        batch = np.ascontiguousarray(images[start : start + step], np.float32)
+        levels = laplacian_pyramid(torch.from_numpy(batch), len(positions))
+        for level_parts, level, (top, left) in zip(parts, levels, positions, strict=True):
             rows = slice(start, start + len(level))
             windows = level.unfold(2, PATCH, 1).unfold(3, PATCH, 1)
-            own.append(windows[torch.arange(len(level))[:, None], :, top[rows], left[rows]].flatten(0, 1))
+            level_parts.append(windows[torch.arange(len(level))[:, None], :, top[rows], left[rows]].flatten(0, 1))
     levels = []
-    for own in parts:
-        patches = torch.cat(own)
-        own.clear()
+    for level_parts in parts:
+        patches = torch.cat(level_parts)
+        level_parts.clear()
         deviation, mean = torch.std_mean(patches, (0, 2, 3), correction=0, keepdim=True)
         patches.sub_(mean).div_(deviation.where(deviation > 0, torch.ones(())))
         levels.append(patches.flatten(1))
     return levels
 
 
-def laplacian(images: Tensor, levels: int) -> list[Tensor]:
-    """A pyramid of float [n c h w], finest first: what each halving loses, then the rest (Burt & Adelson 1983)."""
+def laplacian_pyramid(images: Tensor, levels: int) -> list[Tensor]:
+    """The Laplacian pyramid of float [n c h w], finest level first, the low-pass rest last (Burt & Adelson 1983)."""
     kernel, pyramid = torch.tensor(BINOMIAL), []
     for _ in range(levels - 1):
         smaller = _blur(F.pad(images, (2, 2, 2, 2), mode="reflect"), kernel)[:, :, ::2, ::2]
@@ -196,9 +198,9 @@ def laplacian(images: Tensor, levels: int) -> list[Tensor]:
 
 
 def _blur(images: Tensor, kernel: Tensor) -> Tensor:
-    """Filtered along both axes, where the kernel lies wholly inside: [n c h w] -> [n c h-k+1 w-k+1].
+    """Filters along both axes, where the kernel is inside the image: [n c h w] -> [n c h-k+1 w-k+1].
 
-    As a sum of shifted pictures: several times faster on a CPU than a convolution of one channel.
+    Computed as a sum of shifted images: several times faster on a CPU than a convolution of one channel.
     """
     for axis in (2, 3):
         size = images.shape[axis] - len(kernel) + 1

@@ -1,4 +1,4 @@
-"""What a subject is compared with: real pictures, and other real pictures that say how far chance alone goes."""
+"""The real images of an evaluation: training images to compare with, and held-out images for the baseline."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,95 +13,95 @@ from ganvas.evaluation.subject import shares
 
 @dataclass(frozen=True)
 class Reference:
-    """Real pictures on both sides of a comparison of real with real.
+    """Real training images and held-out images.
 
     Attributes:
-        source: what the user called the training set.
+        source: the training set as the user named it.
         images: the training set.
-        rows: those of it that subjects are compared with, int64 ascending.
-        held: the set with the held-out pictures: the test split, or the training set itself.
-        held_rows: the held-out ones, int64 ascending; in the same set as `rows` they are others.
-        split: where the held-out pictures are from, in words.
+        rows: the rows of it to compare with, int64 ascending.
+        held: the set with the held-out images: the test split, or the training set itself.
+        held_rows: the held-out rows, int64 ascending; disjoint from `train_rows` in the same set.
+        split: where the held-out images are from, in words.
     """
 
     source: str
     images: ImageSet
-    rows: np.ndarray
-    held: ImageSet
+    train_rows: np.ndarray
+    held_out: ImageSet
     held_rows: np.ndarray
-    split: str
+    held_out_source: str
 
     @property
-    def shares(self) -> np.ndarray | None:
-        """The part of each class among the training pictures, float [classes]; None without labels."""
+    def class_shares(self) -> np.ndarray | None:
+        """The share of each class among the training images, float [classes]; None without labels."""
         return shares(self.images)
 
-    def told(self) -> dict[str, Any]:
-        """Its part of a protocol."""
+    def describe(self) -> dict[str, Any]:
+        """Its entries in a protocol."""
         return {
             "data": self.images.name,
             "fingerprint": self.images.fingerprint,
-            "count": len(self.rows),
-            "held_out": self.split,
+            "count": len(self.train_rows),
+            "held_out": self.held_out_source,
             "held_out_count": len(self.held_rows),
         }
 
 
-def reference(options: PictureOptions, count: int, *, held_out: str | None = None) -> Reference:
-    """Real pictures, at most `count` on each side, chosen from a fixed seed.
+def open_reference(options: PictureOptions, count: int, *, held_out: str | None = None) -> Reference:
+    """Opens real images, at most `count` of each kind, chosen with a fixed seed.
 
-    Held-out pictures, brought to the training set's size, are those of `held_out`, or of the source's own test split.
-    Where there is none, the training set is parted in two halves, and the generator may have learnt from both.
+    The held-out images, resized to the training set's size, are those of `held_out` or of the source's test split. If
+    there is none, the training set is split into two halves, and the generator may have trained on both.
 
     Raises:
-        GanvasError: nothing usable there, or fewer than four pictures.
+        GanvasError: nothing usable at the source, or fewer than four images.
     """
     train = open_images(PictureOptions(options.source, "train", options.resolution, options.channels, options.fit))
-    test = _held_out(options, held_out, train)
+    test = _open_held_out(options, held_out, train)
     draw = np.random.default_rng(0)
     if test is not None:
-        rows, held = _some(draw, np.arange(len(train)), count), _some(draw, np.arange(len(test)), count)
+        rows, held = _choose_rows(draw, np.arange(len(train)), count), _choose_rows(draw, np.arange(len(test)), count)
         return Reference(
             options.source, train, rows, test, held, f"{test.name}, {'given' if held_out else 'the test split'}"
         )
     if len(train) < 4:
         raise GanvasError(
-            f"{train.name} has {len(train)} pictures.", expected="at least four to compare with, better thousands"
+            f"{train.name} has {len(train)} images.", expected="at least four to compare with, better thousands"
         )
     order = draw.permutation(len(train))
     first, second = order[: len(train) // 2], order[len(train) // 2 :]
     return Reference(
         options.source,
         train,
-        _some(draw, first, count),
+        _choose_rows(draw, first, count),
         train,
-        _some(draw, second, count),
+        _choose_rows(draw, second, count),
         "the other half of the training set",
     )
 
 
-def _held_out(options: PictureOptions, held_out: str | None, train: ImageSet) -> ImageSet | None:
+def _open_held_out(options: PictureOptions, held_out: str | None, train: ImageSet) -> ImageSet | None:
     if held_out is None:
         return test_split(options, train)
-    return open_images(PictureOptions(held_out, "train", _size(train), train.channels, options.fit))  # type: ignore[arg-type]
+    return open_images(PictureOptions(held_out, "train", _format_size(train), train.channels, options.fit))  # type: ignore[arg-type]
 
 
 def test_split(options: PictureOptions, train: ImageSet) -> ImageSet | None:
-    """The source's own test split, brought to the training set's size; None where it has no other pictures.
+    """Opens the source's test split, resized to the training set's size; None if it has no other images.
 
     Raises:
         GanvasError: it cannot be read.
     """
     try:
-        test = open_images(PictureOptions(options.source, "test", _size(train), train.channels, options.fit))  # type: ignore[arg-type]
+        test = open_images(PictureOptions(options.source, "test", _format_size(train), train.channels, options.fit))  # type: ignore[arg-type]
     except NoSplit:
         return None
     return test if test.fingerprint != train.fingerprint else None
 
 
-def _size(images: ImageSet) -> str:
+def _format_size(images: ImageSet) -> str:
     return "x".join(map(str, images.resolution))
 
 
-def _some(draw: np.random.Generator, rows: np.ndarray, count: int) -> np.ndarray:
+def _choose_rows(draw: np.random.Generator, rows: np.ndarray, count: int) -> np.ndarray:
     return np.sort(draw.permutation(rows)[:count])

@@ -1,6 +1,6 @@
-"""The two ends of the scale: the finest waves of pictures, and their layout. Images are uint8 [n c h w].
+"""Errors at the finest and at the coarsest scale: the power spectrum and the layout. Images are uint8 [n c h w].
 
-One number for whole pictures hides whether strokes or shapes are wrong; `pyramids` has what lies between.
+One number for whole images hides whether strokes or shapes are wrong; `pyramids` measures the scales between.
 """
 
 from collections.abc import Sequence
@@ -11,14 +11,14 @@ from torch.nn import functional as F
 
 from ganvas.evaluation.metrics import frechet, moments
 
-LAYOUT = 8
-"""Side to which a picture is shrunk until nothing but its layout is left."""
+LAYOUT_SIDE = 8
+"""The side to which an image is downsampled, so that only its layout is left."""
 
 
-def spectrum(images: np.ndarray) -> np.ndarray:
-    """The mean power of all channels at each whole radial frequency, in decibels: float64 [min(h, w) // 2 + 1].
+def power_spectrum(images: np.ndarray) -> np.ndarray:
+    """The mean power of all channels at each integer radial frequency, in decibels: float64 [min(h, w) // 2 + 1].
 
-    Each picture without its mean; frequencies in waves along the shorter side.
+    The mean of each image is subtracted; frequencies are in cycles along the shorter side.
     """
     h, w = images.shape[2:]
     pixels = torch.tensor(images, dtype=torch.float64)
@@ -31,28 +31,28 @@ def spectrum(images: np.ndarray) -> np.ndarray:
     return 10 * np.log10(total / np.bincount(radius[inside], minlength=count) + 1e-3)
 
 
-def fine_detail(images: np.ndarray, real: np.ndarray) -> float:
-    """How far the upper half of the frequencies is off, root mean square, in decibels (after Durall et al. 2020)."""
-    return fine_details([images], real)[0]
+def fine_detail_error(images: np.ndarray, real: np.ndarray) -> float:
+    """Root mean square error of the upper half of the power spectrum, in decibels (after Durall et al. 2020)."""
+    return fine_detail_errors([images], real)[0]
 
 
-def fine_details(sides: Sequence[np.ndarray], real: np.ndarray) -> list[float]:
-    """`fine_detail` of each side beside the same real pictures."""
-    theirs, *ours = (spectrum(side)[min(side.shape[2:]) // 4 :] for side in (real, *sides))
-    return [float(np.sqrt(np.mean((one - theirs) ** 2))) for one in ours]
+def fine_detail_errors(samples: Sequence[np.ndarray], real: np.ndarray) -> list[float]:
+    """`fine_detail_error` of several samples against the same real images."""
+    real_power, *powers = (power_spectrum(images)[min(images.shape[2:]) // 4 :] for images in (real, *samples))
+    return [float(np.sqrt(np.mean((power - real_power) ** 2))) for power in powers]
 
 
-def layout(images: np.ndarray, real: np.ndarray) -> float:
-    """Fréchet distance of the pictures shrunk to 8×8, pixels in [0, 1]: where things are, and what goes with what."""
-    return layouts([images], real)[0]
+def layout_distance(images: np.ndarray, real: np.ndarray) -> float:
+    """Fréchet distance of the images downsampled to 8×8, pixels in [0, 1]: positions and co-occurrence of objects."""
+    return layout_distances([images], real)[0]
 
 
-def layouts(sides: Sequence[np.ndarray], real: np.ndarray) -> list[float]:
-    """`layout` of each side beside the same real pictures."""
-    theirs, *ours = (moments(_shrunk(side)) for side in (real, *sides))
-    return [frechet(one, theirs) for one in ours]
+def layout_distances(samples: Sequence[np.ndarray], real: np.ndarray) -> list[float]:
+    """`layout_distance` of several samples from the same real images."""
+    real_moments, *others = (moments(_shrink(images)) for images in (real, *samples))
+    return [frechet(each, real_moments) for each in others]
 
 
-def _shrunk(images: np.ndarray) -> np.ndarray:
+def _shrink(images: np.ndarray) -> np.ndarray:
     pixels = torch.tensor(images, dtype=torch.float32) / 255
-    return F.interpolate(pixels, (LAYOUT, LAYOUT), mode="area").flatten(1).numpy()
+    return F.interpolate(pixels, (LAYOUT_SIDE, LAYOUT_SIDE), mode="area").flatten(1).numpy()

@@ -1,4 +1,4 @@
-"""What is judged: a generator and its seeds, or pictures that lie somewhere."""
+"""What is evaluated: a generator and its seeds, or a set of images."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,42 +18,42 @@ _GOLDEN = (5**0.5 - 1) / 2
 
 @dataclass(frozen=True)
 class Subject:
-    """Pictures to judge, numbered from 0.
+    """Images to evaluate, numbered from 0.
 
     Attributes:
-        name: what people call it.
+        name: shown to users.
         shape: (c, h, w).
-        count: how many there are; None for a generator, which never runs out.
-        pictures: rows int64 [n] -> those pictures, uint8 [m c h w] at a time.
+        count: the number of images; None for a generator.
+        pictures: rows int64 [n] -> those images, uint8 [m c h w] at a time.
         told: its part of a protocol.
     """
 
     name: str
     shape: tuple[int, int, int]
     count: int | None
-    pictures: Callable[[np.ndarray], Iterator[Tensor]]
-    told: dict[str, Any]
+    load_images: Callable[[np.ndarray], Iterator[Tensor]]
+    protocol: dict[str, Any]
 
 
-def of_images(images: ImageSet) -> Subject:
-    """Pictures of a set, in a fixed random order: sets are often sorted, and only a part may be looked at."""
+def subject_from_images(images: ImageSet) -> Subject:
+    """The images of a set in a fixed random order: sets are often sorted, and only a part may be used."""
     order = np.random.default_rng(0).permutation(len(images))
     return Subject(
         images.name,
         images.images.shape[1:],
         len(images),
         lambda rows: chunks(images.images, order[rows]),
-        {"pictures": images.name, "fingerprint": images.fingerprint},
+        {"images": images.name, "fingerprint": images.fingerprint},
     )
 
 
-def of_generator(sampler: Sampler, shares: np.ndarray | None, truncation: float = 1.0) -> Subject:
-    """What a generator draws from the seeds 0, 1, 2 …
+def subject_from_generator(sampler: Sampler, shares: np.ndarray | None, truncation: float = 1.0) -> Subject:
+    """The images of a generator for the seeds 0, 1, 2 …
 
     Args:
-        shares: the part of each class among the real pictures, float [classes]; a conditional generator is asked for
-            classes in these proportions, each seed always for the same one.
-        truncation: see `Sampler.images`.
+        shares: of each class among the real images, float [classes]; a conditional generator draws the classes in these
+            proportions, each seed always the same class.
+        truncation: see `Sampler.sample_batches`.
     """
     card = sampler.card
     classes = card.shape.classes
@@ -70,25 +70,25 @@ def of_generator(sampler: Sampler, shares: np.ndarray | None, truncation: float 
         "truncation": truncation,
         **({"classes": "uniform" if shares is None else "in the real shares"} if classes else {}),
     }
-    run = run_of(sampler.path)
+    run = find_run(sampler.path)
     name = sampler.path if run is None else f"{run} at {card.nimg / 1000:g} kimg"
     return Subject(str(name), card.shape[:3], None, pictures, told)
 
 
 def shares(images: ImageSet) -> np.ndarray | None:
-    """The part of each class among the pictures, float [classes]; None without labels."""
+    """The share of each class among the images, float [classes]; None without labels."""
     if images.labels is None:
         return None
     return np.bincount(images.labels, minlength=images.classes) / len(images)
 
 
 def asked(seeds: np.ndarray, shares: np.ndarray) -> np.ndarray:
-    """The class that each seed is asked for, int64 [n], so that any run of seeds has nearly these shares, [classes]."""
+    """Assigns a class to each seed, int64 [n], so that any range of seeds has nearly these shares, [classes]."""
     places = (seeds + 0.5) * _GOLDEN % 1.0  # evenly spread over [0, 1): multiples of the golden ratio are
     return np.searchsorted(shares.cumsum(), places).clip(max=len(shares) - 1)
 
 
-def run_of(snapshot: Path) -> Run | None:
-    """The run that a snapshot folder lies in; None where it lies elsewhere."""
+def find_run(snapshot: Path) -> Run | None:
+    """The run that a snapshot folder belongs to; None if it is not in a run."""
     run = Run(snapshot.parent.parent)
     return run if (run.path / "config.json").exists() else None

@@ -1,4 +1,4 @@
-"""One cheap number while a GAN trains: which way it goes, and when it was best. Not for publication."""
+"""The trend: one cheap quality measure during training, to find the best snapshot. Not for publication."""
 
 import time
 
@@ -8,67 +8,67 @@ import torch
 from ganvas import sampling
 from ganvas.data import ImageSet
 from ganvas.evaluation import features
-from ganvas.evaluation.metrics import kernel_once
+from ganvas.evaluation.metrics import unbiased_mmd
 from ganvas.evaluation.subject import asked, shares
 from ganvas.networks import Generator
 
-SAMPLES, LEAST_SAMPLES = 2000, 250
-"""Pictures on each side, at most and at the least: always the same seeds, always the same real ones."""
+MAX_IMAGES, LEAST_SAMPLES = 2000, 250
+"""The most and the fewest images on each side: always the same seeds and the same real images."""
 
-NAME = "kernel distance × 1000"
+MEASURE = "kernel distance × 1000"
 
 
 class Trend:
-    """The kernel distance × 1000, in the eye's features, of generated pictures to pictures of the training set.
+    """The kernel distance × 1000, in the eye's features, between generated images and training images.
 
-    Unbiased (Bińkowski et al. 2018), so that it says something with few pictures; lower is better.
+    Unbiased (Bińkowski et al. 2018), so it is meaningful with few images; lower is better.
 
     Args:
-        count: pictures on each side, from LEAST_SAMPLES to SAMPLES; as many as there are, where these are fewer.
+        count: images on each side, from MIN_IMAGES to MAX_IMAGES; fewer if the set has fewer.
 
     Attributes:
-        cost: seconds that a measurement takes, as far as is known: 0 before the first try.
+        cost: estimated seconds per measurement; 0 before the first.
     """
 
     def __init__(
-        self, images: ImageSet, latent: int, conditional: bool, device: torch.device, count: int = SAMPLES
+        self, images: ImageSet, latent: int, conditional: bool, device: torch.device, count: int = MAX_IMAGES
     ) -> None:
         self._images, self._device, self.cost = images, device, 0.0
-        count = max(LEAST_SAMPLES, min(SAMPLES, count))
+        count = max(LEAST_SAMPLES, min(MAX_IMAGES, count))
         self._rows = np.sort(np.random.default_rng(0).permutation(len(images))[:count])
-        self._eye = features.the_eye(str(device))
+        self._extractor = features.eye_extractor(str(device))
         self._z = sampling.latents(range(len(self._rows)), latent)
         parts = shares(images) if conditional else None
         self._labels = None if parts is None else torch.from_numpy(asked(np.arange(len(self._rows)), parts))
-        self._known: np.ndarray | None = None
+        self._real_features: np.ndarray | None = None
 
     def told(self) -> dict[str, object]:
-        """Its protocol."""
-        return {"measure": NAME, "count": len(self._rows), **self._eye.told()}
+        """The protocol of its values."""
+        return {"measure": MEASURE, "count": len(self._rows), **self._extractor.describe()}
 
     def pace(self, generator: Generator) -> float:
-        """Seconds that it takes to draw a picture and look at it."""
-        for _ in range(2):  # the first pass sets the libraries up
+        """Seconds to generate an image and extract its features."""
+        for _ in range(2):  # the first pass initialises the libraries
             began = time.perf_counter()
             part = next(sampling.generate(generator, self._z, self._labels, device=self._device))
             with torch.inference_mode():
-                self._eye.look(part)
+                self._extractor.look(part)
         return (time.perf_counter() - began) / len(part)
 
     def measure(self, generator: Generator, seconds: float) -> float | None:
-        """The distance; None if it would take more than so many seconds, which the first pictures tell."""
+        """The distance; None if the first batch shows that it would take more than `seconds`."""
         began = time.perf_counter()
         parts: list[torch.Tensor] = []
         drawn = sampling.generate(generator, self._z, self._labels, device=self._device)
-        sides = 1 if self._known is not None else 2
+        sides = 1 if self._real_features is not None else 2
         with torch.inference_mode():
             for part in drawn:
-                parts.append(self._eye.look(part))
+                parts.append(self._extractor.look(part))
                 if len(parts) == 1:
                     self.cost = (time.perf_counter() - began) * sides * len(self._z) / len(part)
                     if self.cost > seconds:
                         return None
-        if self._known is None:
-            self._known = features.of_set(self._images, self._rows, self._eye)
+        if self._real_features is None:
+            self._real_features = features.extract_set_features(self._images, self._rows, self._extractor)
         self.cost = (time.perf_counter() - began) / sides
-        return 1000 * kernel_once(torch.cat(parts).numpy(), self._known)
+        return 1000 * unbiased_mmd(torch.cat(parts).numpy(), self._real_features)
