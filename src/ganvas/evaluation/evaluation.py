@@ -47,6 +47,7 @@ class Evaluation:
         protocol: everything the numbers depend on: two evaluations compare only where these are equal.
         notes: what the reader should know, a sentence each.
         panel: each row a judged picture and its nearest training picture, uint8 [n c h w]; the closest first.
+        frechet_biased: whether there are no more images than features, which biases the Fréchet distance upwards.
     """
 
     subject: str
@@ -55,6 +56,7 @@ class Evaluation:
     protocol: dict[str, Any]
     notes: tuple[str, ...]
     panel: np.ndarray | None = None
+    frechet_biased: bool = False
 
     def measure(self, name: str) -> Measure:
         """The measure, called FID or KID in the features of the official Inception alone."""
@@ -87,6 +89,7 @@ class Evaluation:
             "memorisation": copying,
             "protocol": self.protocol,
             "notes": list(self.notes),
+            "frechet_biased": self.frechet_biased,
         }
 
 
@@ -182,7 +185,8 @@ def evaluate(
     }
     ordered = {name: values[name] for name in MEASURES if name in values}
     notes = _notes(n, candidate.features.shape[1], real, counting)
-    return Evaluation(judged.name, ordered, copying, protocol, notes, panel)
+    biased = n <= candidate.features.shape[1]
+    return Evaluation(judged.name, ordered, copying, protocol, notes, panel, biased)
 
 
 def _opened(
