@@ -82,7 +82,7 @@ def test_folders_are_told_apart_too_and_any_file_system_takes_them() -> None:
         ([], "Nothing was named"),
         (["cnnn"], "cnn"),
         (["x" * 5000], "recipe"),
-        (["cnn:batch"], "'batch' sets nothing"),
+        (["cnn:batch"], "'batch' does not set a knob"),
         (["cnn:batchh=3"], "batchh"),
         (["."], "not a run folder"),
         (["cnn:objective=nonsense"], "nonsense"),

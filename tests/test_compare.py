@@ -122,7 +122,7 @@ def test_the_table_agrees_with_the_json(made: Comparison) -> None:
         assert float(line["seconds"]) == run["seconds"]
         for name, value in run["evaluation"]["values"].items():
             assert float(line[name]) == value["value"]
-            assert line[f"{name}_floor"] == ("" if value["floor"] is None else str(value["floor"]))
+            assert line[f"{name}_baseline"] == ("" if value["baseline"] is None else str(value["baseline"]))
 
 
 @pytest.mark.slow
@@ -147,7 +147,7 @@ def test_lengths_found_by_a_trial_are_kept_and_a_plan_that_is_torn_is_made_anew(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     lengths = itertools.count(1)
-    monkeypatch.setattr(comparison.budget, "within", lambda config, _: replace(config, kimg=next(lengths) / 10))
+    monkeypatch.setattr(comparison.budget, "apply_budget", lambda config, _: replace(config, kimg=next(lengths) / 10))
     asked = comparison.budget.parse_budget(None, 0.1, None)
     candidates = comparison.parse_candidates(["small"], vary=[("objective", ["rpgan"])])
 
@@ -174,7 +174,7 @@ def test_runs_that_are_there_are_judged_as_new_ones_are_and_nothing_is_written_i
     assert found.results["budget"] is None
     shutil.copytree("c/evaluations", "mixed/evaluations")
     mixed = again([paths[0], "small:kimg=0.06"], seeds=1, out="mixed")
-    assert "their budgets differ" in mixed.results["verdict"]["sentence"]
+    assert "the training budgets differ" in mixed.results["verdict"]["sentence"]
 
 
 @pytest.mark.slow
@@ -217,7 +217,7 @@ def test_half_written_runs_stay_in_the_report_as_such(made: Comparison) -> None:
     assert by_path[str(torn)]["state"] == "unfinished"
     assert by_path[str(lost)]["evaluation"] is None
     assert by_path[str(lost)]["problem"]
-    assert "different pictures" in found.results["verdict"]["sentence"]
+    assert "the training data differ" in found.results["verdict"]["sentence"]
     assert "has no snapshot yet" in found.report.read_text()
 
 
@@ -232,7 +232,7 @@ def test_a_run_that_became_not_finite_stays_as_failed(made: Comparison) -> None:
     found = again([*paths])
     first = found.results["runs"][0]
     assert (first["state"], first["problem"]) == ("failed", "G/loss no longer finite at 0.16 kimg")
-    assert "1 of 2 trainings did not come to their end" in found.results["verdict"]["remarks"][0]
+    assert "1 of 2 trainings did not finish" in found.results["verdict"]["remarks"][0]
     assert found.results["verdict"]["order"]
 
 
@@ -254,7 +254,7 @@ def test_trainings_that_cannot_begin_are_told_and_the_exit_status_says_so(
     with pytest.raises(SystemExit, match="1"):
         verb(("mlp",), vary=("latent=8,9",), seeds=1, csv=Path("c.csv"), **wrong)
     said = capsys.readouterr().out
-    assert said.startswith("Not ranked: nobody has numbers (mlp latent=8, mlp latent=9 have none).")
+    assert said.startswith("Not ranked: no candidate could be evaluated (mlp latent=8, mlp latent=9).")
     assert Path("c.csv").read_text() == Path("c/report.csv").read_text()
     page = Path("c/report.html").read_text()
     assert "has no classes" in page
@@ -275,7 +275,7 @@ def test_a_conditional_recipe_and_a_wasserstein_one() -> None:
     )  # fmt: skip
     assert [run["state"] for run in found.results["runs"]] == ["complete", "complete"]
     assert all(run["evaluation"] for run in found.results["runs"])
-    assert found.results["verdict"]["sentence"] == "Not ranked: their protocols differ (judged.classes)."
+    assert found.results["verdict"]["sentence"] == "Not ranked: the evaluation protocols differ (judged.classes)."
     assert any(row["knob"] == "conditional" for row in found.results["differing_knobs"])
 
 

@@ -135,7 +135,7 @@ def test_what_is_damaged_is_refused() -> None:
     write(Path("torn.json"), torn='{"frechet_inception_distance": 20.25, "prec')
     write(Path("nan.json"), {"frechet_inception_distance": float("nan")})
     for name in ("torn.json", "nan.json"):
-        with pytest.raises(GanvasError, match=f"{name} looks like measures of torch-fidelity"):
+        with pytest.raises(GanvasError, match=f"{name} looks like output of torch-fidelity"):
             import_run(Path(name))
 
 

@@ -34,8 +34,8 @@ class Page(HTMLParser):
     def handle_data(self, data: str) -> None:
         self.text += data
         tag, attributes = self.tags[-1] if self.tags else ("", {})
-        if tag == "span" and "data-of" in attributes:
-            self.numbers.append((attributes["data-of"], attributes["data-form"], data))
+        if tag == "span" and "data-path" in attributes:
+            self.numbers.append((attributes["data-path"], attributes["data-format"], data))
             self.tags.append(("", {}))
 
 
@@ -62,7 +62,7 @@ def results(names: list[str], seeds: int = 3) -> dict[str, Any]:
         "results": {EVIL: EVIL},
     }
     told = {
-        "title": " against ".join(names), "verdict": found.to_json(), "strengths": ranking.compare_aspects(names, runs),
+        "title": " against ".join(names), "verdict": found.to_json(), "aspects": ranking.compare_aspects(names, runs),
         "summaries": summaries, "columns": columns, "best": summary.best_candidates(summaries, bool(found.order)),
         "budget": {"kind": "kimg", "amount": 1}, "settings": {"count": 200, "extractor": "eye"}, "candidates": candidates,
         "runs": runs, "differing_knobs": [{"knob": "objective", "values": dict.fromkeys(names, EVIL)}],
@@ -88,10 +88,10 @@ def drawn(names: list[str], **more: Any) -> tuple[dict[str, Any], str, Page]:
 def test_every_number_is_the_jsons(names: list[str]) -> None:
     told, html, page = drawn(names)
     assert len(page.numbers) > 35 * len(names)
-    assert len(page.numbers) == html.count("data-of=")
+    assert len(page.numbers) == html.count("data-path=")
     for path, form, text in page.numbers:
         assert text == summary.FORMATTERS[form](look_up(told, path)), path
-    stray = re.sub(r"<svg.*?</svg>|<style.*?</style>|<span data-of.*?</span>|<pre>.*?</pre>", "", html, flags=re.DOTALL)
+    stray = re.sub(r"<svg.*?</svg>|<style.*?</style>|<span data-path.*?</span>|<pre>.*?</pre>", "", html, flags=re.DOTALL)
     assert {"1.23 M", "4.30"} <= {text for *_, text in page.numbers}
     assert "1.23" not in stray
 
@@ -140,23 +140,23 @@ def test_what_is_not_ranked_is_marked_as_such() -> None:
     found = ranking.rank(names, told["runs"])
     told |= {"verdict": found.to_json(), "best": summary.best_candidates(told["summaries"], bool(found.order))}
     html = render_report(told, Path("judged"))
-    assert "of cost only: the pictures' numbers are not ranked" not in html, "of cost, all are equal"
-    assert 'class="verdict refused">Not ranked: their budgets differ' in html
-    assert "Is it luck?" not in html
+    assert "only rows of cost are marked" not in html, "of cost, all are equal"
+    assert 'class="verdict unranked">Not ranked: the training budgets differ' in html
+    assert ">Significance<" not in html
     assert 'class="best"' not in html
 
 
 def test_strangers_alone_make_a_report() -> None:
     told = results(["cnn", "mlp"])
     found = ranking.rank([], [])
-    empty: dict[str, Any] = {key: [] for key in ("strengths", "summaries", "candidates", "runs", "differing_knobs", "datasets")}
+    empty: dict[str, Any] = {key: [] for key in ("aspects", "summaries", "candidates", "runs", "differing_knobs", "datasets")}
     html = render_report({**told, **empty, "columns": {}, "best": {}, "verdict": found.to_json()}, Path("judged"))
     assert "7.25" in html
-    assert "In numbers" not in html
+    assert ">Summary<" not in html
 
 
 def test_what_is_unknown_is_a_dash() -> None:
     assert format_number_at({"a": [None]}, "a/0", "number") == "–"
     assert format_number_at({"a": [{"<b>": 2.0}]}, "a/0/<b>", "number") == (
-        '<span data-of="a/0/&lt;b&gt;" data-form="number">2</span>'
+        '<span data-path="a/0/&lt;b&gt;" data-form="number">2</span>'
     )

@@ -96,8 +96,8 @@ def test_a_killed_run_is_told_and_the_same_call_completes_it(
     (killed,) = outcomes
     at = saved_nimg(jobs[0].run)
     assert at
-    assert killed.problem.startswith("Its process was killed, most likely by the system for want of memory.")
-    assert f"goes on from {at / 1000:g} kimg" in killed.problem
+    assert killed.problem.startswith("Its process was killed, most likely by the system because memory ran out.")
+    assert f"resumes from {at / 1000:g} kimg" in killed.problem
     assert "Training" not in capfd.readouterr().err, "several at a time are silent"
 
     shorter = Path("runs/killed/config.json")
@@ -152,8 +152,8 @@ def test_a_stopped_or_killed_parent_leaves_saved_runs_and_no_process(
     assert [line["event"] for line in read_lines(run.path / "events.jsonl")][-1] == "interrupted"
     if number == signal.SIGINT:
         assert json.loads(Path("told.json").read_text()) == {
-            "long": f"interrupted at {at / 1000:g} kimg; the same command goes on from there",
-            "waits": "interrupted before its turn; the same command trains it",
+            "long": f"interrupted at {at / 1000:g} kimg; the same command resumes from there",
+            "waits": "interrupted before it started; the same command trains it",
             "interrupted": "yes",
         }
     assert not Path("runs/waits").exists()
@@ -220,7 +220,7 @@ def test_a_stop_ends_what_is_done_meanwhile_and_every_outcome_comes() -> None:
         signal.raise_signal(signal.SIGINT)
         pytest.fail("it went on")
 
-    with pytest.raises(KeyboardInterrupt, match="goes on from there"):
+    with pytest.raises(KeyboardInterrupt, match="resumes from there"):
         outcomes.extend(train_all(jobs, quiet=True, meanwhile=meanwhile))
     assert [(outcome.job.name, outcome.stopped) for outcome in outcomes] == [("waits", True), ("long", True)]
     assert not children()
@@ -237,10 +237,10 @@ def test_a_process_that_cannot_be_started_is_an_error_of_the_caller(monkeypatch:
 
 
 def test_what_a_process_leaves_behind_is_put_into_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "for want of memory" in workers._describe_exit(-signal.SIGKILL, "")
+    assert "because memory ran out" in workers._describe_exit(-signal.SIGKILL, "")
     assert workers._describe_exit(-signal.SIGSEGV, "") == "Its process was ended by SIGSEGV."
     assert workers._describe_exit(3, "no such library") == "Its process ended with status 3: no such library."
-    with pytest.raises(GanvasError, match="--workers 0"):
+    with pytest.raises(GanvasError, match="--workers is 0"):
         next(train_all([], workers=0))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     assert workers._threads_per_worker(1) == 1
@@ -270,7 +270,7 @@ def test_a_run_that_is_just_being_freed_is_waited_for(monkeypatch: pytest.Monkey
     threading.Timer(0.3, held.release).start()
     assert worker.run_job(job("x"), quiet=True) == ""
     held.acquire()
-    assert worker.run_job(job("x"), quiet=True, patience=0.0) == ""
+    assert worker.run_job(job("x"), quiet=True, lock_timeout=0.0) == ""
     assert free == [True, True, False]
     held.release()
 
@@ -279,7 +279,7 @@ def test_a_run_that_is_just_being_freed_is_waited_for(monkeypatch: pytest.Monkey
     ("error", "told"),
     [
         (GanvasError("No.", expected="yes", fix="say yes"), "No. Expected: yes Fix: say yes"),
-        (KeyboardInterrupt(), "interrupted before its first round was saved; the same command trains it"),
+        (KeyboardInterrupt(), "interrupted before its first state was saved; the same command trains it"),
         (MemoryError(), "There is not enough memory (MemoryError: )"),
         (RuntimeError("CUDA out of memory. Tried\nmuch"), "There is not enough memory (RuntimeError: CUDA out"),
         (KeyError("x"), "It crashed: KeyError: 'x'. The traceback is in runs/x/log.txt."),

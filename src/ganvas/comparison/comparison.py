@@ -273,10 +273,10 @@ def format_csv(results: Mapping[str, Any]) -> str:
     plain = ("candidate", "seed", "path", "state", "problem", "nimg", "seconds", "flops", "images_per_s", "peak_bytes")
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow([*plain, "diagnosis", *(f"{n}{part}" for n in names for part in ("", "_floor", "_error"))])
+    writer.writerow([*plain, "diagnosis", *(f"{n}{part}" for n in names for part in ("", "_baseline", "_error"))])
     for run in results["runs"]:
         values = run["evaluation"]["values"] if run["evaluation"] else {}
-        numbers = [values.get(n, {}).get(part) for n in names for part in ("value", "floor", "error")]
+        numbers = [values.get(n, {}).get(part) for n in names for part in ("value", "baseline", "error")]
         writer.writerow([*(run[name] for name in plain), run["diagnosis"]["verdict"], *numbers])
     return file.getvalue()
 
