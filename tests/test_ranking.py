@@ -138,7 +138,11 @@ def test_a_training_that_failed_stays_and_counts_and_does_not_forbid_to_rank() -
     runs = rows(cnn=[4.0, 4.2, 9.0], mlp=[1.0, 1.1, 1.2])
     runs[2] |= {"state": "failed", "problem": "G/loss no longer finite at 0.4 kimg"}
     runs[2] |= {"nimg": 400, "seconds": 4.0, "flops": 4e8}
-    runs[2]["diagnosis"] = {"verdict": "", "failures": [{"name": "not finite", "since": 0.4, "unit": "kimg"}], "warnings": []}
+    runs[2]["diagnosis"] = {
+        "verdict": "",
+        "failures": [{"name": "not finite", "since": 0.4, "unit": "kimg"}],
+        "warnings": [],
+    }
     found = told(runs)
     assert found.order == ("mlp", "cnn")
     assert found.tests[0].seeds == 3

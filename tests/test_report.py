@@ -59,7 +59,7 @@ def results(names: list[str], seeds: int = 3) -> dict[str, Any]:
         "source": EVIL,
         "values": {"fid/<b>": 7.25},
         "best": {"fid/<b>": [7.25, 200.0]},
-        "results": {EVIL: EVIL},
+        "details": {EVIL: EVIL},
     }
     told = {
         "title": " against ".join(names), "verdict": found.to_json(), "aspects": ranking.compare_aspects(names, runs),
@@ -91,7 +91,9 @@ def test_every_number_is_the_jsons(names: list[str]) -> None:
     assert len(page.numbers) == html.count("data-path=")
     for path, form, text in page.numbers:
         assert text == summary.FORMATTERS[form](look_up(told, path)), path
-    stray = re.sub(r"<svg.*?</svg>|<style.*?</style>|<span data-path.*?</span>|<pre>.*?</pre>", "", html, flags=re.DOTALL)
+    stray = re.sub(
+        r"<svg.*?</svg>|<style.*?</style>|<span data-path.*?</span>|<pre>.*?</pre>", "", html, flags=re.DOTALL
+    )
     assert {"1.23 M", "4.30"} <= {text for *_, text in page.numbers}
     assert "1.23" not in stray
 
@@ -149,7 +151,9 @@ def test_what_is_not_ranked_is_marked_as_such() -> None:
 def test_strangers_alone_make_a_report() -> None:
     told = results(["cnn", "mlp"])
     found = ranking.rank([], [])
-    empty: dict[str, Any] = {key: [] for key in ("aspects", "summaries", "candidates", "runs", "differing_knobs", "datasets")}
+    empty: dict[str, Any] = {
+        key: [] for key in ("aspects", "summaries", "candidates", "runs", "differing_knobs", "datasets")
+    }
     html = render_report({**told, **empty, "columns": {}, "best": {}, "verdict": found.to_json()}, Path("judged"))
     assert "7.25" in html
     assert ">Summary<" not in html
@@ -158,5 +162,12 @@ def test_strangers_alone_make_a_report() -> None:
 def test_what_is_unknown_is_a_dash() -> None:
     assert format_number_at({"a": [None]}, "a/0", "number") == "–"
     assert format_number_at({"a": [{"<b>": 2.0}]}, "a/0/<b>", "number") == (
-        '<span data-path="a/0/&lt;b&gt;" data-form="number">2</span>'
+        '<span data-path="a/0/&lt;b&gt;" data-format="number">2</span>'
     )
+
+
+def test_the_beginning_of_a_failure_is_a_number_of_the_results() -> None:
+    found = results(["cnn", "mlp"])
+    found["runs"][0]["diagnosis"]["failures"] = [{"name": "not finite", "since": 0.4, "unit": "kimg"}]
+    page = Page(render_report(found, Path("evaluations")))
+    assert ("runs/0/diagnosis/failures/0/since", "plain", "0.4") in page.numbers
