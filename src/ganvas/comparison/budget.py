@@ -14,7 +14,7 @@ BudgetKind = Literal["kimg", "minutes", "PFLOP"]
 
 
 class BudgetUnit(NamedTuple):
-    """How a kind of budget is counted: the run's fact, its amount in one unit, and the relative tolerance of equality."""
+    """How a kind of budget is counted: the run's fact, its amount in one unit, and the relative tolerance."""
 
     fact: str
     size: float

@@ -77,7 +77,7 @@ def parse_candidates(
     """The candidates: recipes in the given order, then runs.
 
     Args:
-        names: recipes, optionally with knobs of their own ("cnn:g_width=64,batch=32"), and run folders; runs that differ
+        names: recipes, optionally with knobs of their own ("cnn:g_width=64,batch=32"), and run folders; runs differing
             only in the seed are one candidate.
         knobs: set for every recipe, such as `{"data": "mnist", "kimg": 100}`.
         vary: (knob, values): each recipe gives one candidate for each combination of values.

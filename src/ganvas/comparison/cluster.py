@@ -27,7 +27,7 @@ from ganvas.interrupts import collected
 RETRIES = 4
 """How often a run is started again after its machine is lost or its worker is killed."""
 LOCK_TIMEOUT = 60.0
-"""Seconds that a run waits for its lock: the process of a lost machine may still be ending, and file servers are slow."""
+"""Seconds that a run waits for its lock: the process of a lost machine may still be ending, or file servers slow."""
 _VISIBILITY_TIMEOUT = 10.0
 """Seconds within which a file created on one machine must be visible on all."""
 _CONNECT_TIMEOUT = 5.0
@@ -193,7 +193,7 @@ def _unreachable_error(address: str, reason: str) -> GanvasError:
 
 @contextmanager
 def _marker_file(out: Path) -> Iterator[Path]:
-    """Creates a file in the folder of the runs, by which the machines of the cluster check that they share the folder."""
+    """Creates a file in the folder of the runs, by which the machines of the cluster check that they share it."""
     make_folder(out)
     marker = out / f".marker-{uuid.uuid4().hex}"
     try:

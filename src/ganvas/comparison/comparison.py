@@ -286,7 +286,7 @@ def _make_plan(
 ) -> list[tuple[Candidate, Job]]:
     """The trainings to run.
 
-    plan.json keeps the lengths, which may come from a speed measurement: the same command again means the same trainings.
+    plan.json keeps the lengths, which may come from a speed measurement: the same command means the same trainings.
     """
     file = path / "plan.json"
     recipes = [c for c in candidates if not c.runs]
@@ -321,7 +321,7 @@ def _make_plan(
 
 
 def _differing_knobs(candidates: Sequence[Candidate]) -> list[dict[str, Any]]:
-    """The knobs that differ between candidates, in the order of the configuration, without runtime knobs and the seed."""
+    """The knobs that differ between candidates, in the order of the configuration, without runtime knobs and seed."""
     if len(candidates) < 2:
         return []
     first = candidates[0].config

@@ -186,7 +186,7 @@ def _draw_losses(results: Mapping[str, Any], names: Sequence[str]) -> Figure | N
                 axis.legend(fontsize=7, frameon=False)
     return Figure(
         _to_svg(figure),
-        f"Training curves of {', '.join(shown)}: losses of D and G, and D's mean outputs on real and generated images.",
+        f"Curves of {', '.join(shown)}: losses of D and G, and D's mean outputs on real and generated images.",
         "One line per seed: losses, D's mean outputs on real and generated images"
         + (", and the number of updates of each network." if len(rows) > 2 else "."),
     )
