@@ -104,7 +104,7 @@ def _draw_distances(results: Mapping[str, Any], names: Sequence[str]) -> Figure 
     return Figure(
         _to_svg(figure),
         f"{title} of each training. {listing}.",
-        "One marker per training, with the standard error of the measurement; the bar is the mean over the seeds. Lower "
+        "One marker per training, with the standard error of the measurement; the bar is the mean over seeds. Lower "
         "is better.",
     )
 
