@@ -6,7 +6,7 @@ import pytest
 from trying import tiny
 
 from ganvas.comparison import budget
-from ganvas.comparison.budget import Budget, asked, shared, within
+from ganvas.comparison.budget import Budget, apply_budget, parse_budget, shared_budget_kind
 from ganvas.config import replace
 from ganvas.errors import GanvasError
 from ganvas.networks import Shape
@@ -44,11 +44,11 @@ def test_pictures_minutes_and_operations_become_a_length(monkeypatch: pytest.Mon
     told = {"images_per_s": 1000.0, "data": DIGITS._asdict()}
     monkeypatch.setattr(budget.start, "plan", lambda config: told)
     config = plain()
-    assert within(config, Budget("kimg", 0.3)).kimg == 0.3
-    assert within(config, Budget("minutes", 0.5)).kimg == pytest.approx(30)
-    assert within(config, Budget("minutes", 1e-6)).total == 20, "a round at the least"
+    assert apply_budget(config, Budget("kimg", 0.3)).kimg == 0.3
+    assert apply_budget(config, Budget("minutes", 0.5)).kimg == pytest.approx(30)
+    assert apply_budget(config, Budget("minutes", 1e-6)).total == 20, "a round at the least"
     a_picture = round_flops(config, DIGITS)
-    spent = within(config, Budget("PFLOP", 1e-6)).total * a_picture
+    spent = apply_budget(config, Budget("PFLOP", 1e-6)).total * a_picture
     assert spent == pytest.approx(1e9, abs=20 * a_picture)
 
 
@@ -57,20 +57,20 @@ def test_pictures_minutes_and_operations_become_a_length(monkeypatch: pytest.Mon
 )
 def test_no_budget_and_two_are_refused(amounts: tuple[Any, Any, Any]) -> None:
     with pytest.raises(GanvasError):
-        asked(*amounts)
+        parse_budget(*amounts)
 
 
 def test_a_budget_is_told_in_its_unit() -> None:
-    assert asked(None, None, None) is None
-    assert str(asked(None, 1.5, None)) == "1.5 minutes"
+    assert parse_budget(None, None, None) is None
+    assert str(parse_budget(None, 1.5, None)) == "1.5 minutes"
 
 
 def test_runs_share_a_budget_in_any_of_its_kinds() -> None:
     def spent(nimg: float, seconds: float, flops: float | None) -> dict[str, Any]:
         return {"nimg": nimg, "seconds": seconds, "flops": flops}
 
-    assert shared([spent(1000, 50, 1e12), spent(1005, 500, 9e12)]) == "kimg"
-    assert shared([spent(1000, 50, 1e12), spent(3000, 54, 9e12)]) == "minutes"
-    assert shared([spent(1000, 50, 1e12), spent(3000, 500, 1.005e12)]) == "PFLOP"
-    assert shared([spent(1000, 50, 1e12), spent(3000, 500, 9e12)]) is None
-    assert shared([spent(0, 0, None), spent(0, 0, None)]) is None
+    assert shared_budget_kind([spent(1000, 50, 1e12), spent(1005, 500, 9e12)]) == "kimg"
+    assert shared_budget_kind([spent(1000, 50, 1e12), spent(3000, 54, 9e12)]) == "minutes"
+    assert shared_budget_kind([spent(1000, 50, 1e12), spent(3000, 500, 1.005e12)]) == "PFLOP"
+    assert shared_budget_kind([spent(1000, 50, 1e12), spent(3000, 500, 9e12)]) is None
+    assert shared_budget_kind([spent(0, 0, None), spent(0, 0, None)]) is None

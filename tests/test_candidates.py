@@ -8,7 +8,15 @@ from typing import Any
 import pytest
 from trying import ganvas, tiny
 
-from ganvas.comparison.candidates import LONGEST, Entrant, entrants, parsed_set, parsed_vary, slug, slugs
+from ganvas.comparison.candidates import (
+    MAX_NAME_LENGTH,
+    Candidate,
+    parse_candidates,
+    parse_set,
+    parse_vary,
+    slug,
+    unique_slugs,
+)
 from ganvas.config import replace, to_json
 from ganvas.errors import GanvasError
 from ganvas.recipes import recipe
@@ -24,20 +32,20 @@ def run(name: str, data: dict[str, Any] = DATA, recipe: str = "mlp", **knobs: An
 
 
 def names(*what: str, **more: Any) -> list[str]:
-    return [entrant.name for entrant in entrants(what, **more)]
+    return [candidate.name for candidate in parse_candidates(what, **more)]
 
 
 def test_recipes_take_the_knobs_of_all_and_each_its_own() -> None:
-    cnn, mlp = entrants(["cnn:batch=32,g_width=8", "mlp", "mlp"], knobs={"data": "digits", "batch": 16})
+    cnn, mlp = parse_candidates(["cnn:batch=32,g_width=8", "mlp", "mlp"], knobs={"data": "digits", "batch": 16})
     assert (cnn.name, cnn.recipe, mlp.name) == ("cnn", "cnn", "mlp")
     assert (cnn.config.optimisation.batch, mlp.config.optimisation.batch) == (32, 16)
     assert cnn.config.pictures.data == mlp.config.pictures.data == "digits"
 
 
 def test_varied_knobs_are_multiplied() -> None:
-    vary = parsed_vary(["objective=non-saturating,rpgan", "--d-lr=1e-4,2e-4"])
+    vary = parse_vary(["objective=non-saturating,rpgan", "--d-lr=1e-4,2e-4"])
     assert vary == [("objective", ["non-saturating", "rpgan"]), ("d_lr", [1e-4, 2e-4])]
-    found = entrants(["cnn", "mlp"], vary=vary)
+    found = parse_candidates(["cnn", "mlp"], vary=vary)
     assert len(found) == 8
     assert found[1].name == "cnn objective=non-saturating d_lr=0.0002"
     assert found[6].config.play.objective == "rpgan"
@@ -47,9 +55,9 @@ def test_varied_knobs_are_multiplied() -> None:
 def test_runs_of_one_configuration_are_one_entrant_whatever_the_seed() -> None:
     two = [run("a", seed=0), run("b", seed=1, tick_kimg=0.1)]
     others = [run("c", seed=0, batch=10), run("d", {**DATA, "fingerprint": "g"}), run("e", recipe="digits")]
-    found = entrants([*two, *others, two[0], f"{two[0]}/../a"])
-    assert [[r.path.name for r in entrant.runs] for entrant in found] == [["a", "b"], ["c"], ["d"], ["e"]]
-    assert [entrant.name for entrant in found] == ["mlp batch=20", "mlp batch=10", "mlp batch=20 (2)", "digits"]
+    found = parse_candidates([*two, *others, two[0], f"{two[0]}/../a"])
+    assert [[r.path.name for r in candidate.runs] for candidate in found] == [["a", "b"], ["c"], ["d"], ["e"]]
+    assert [candidate.name for candidate in found] == ["mlp batch=20", "mlp batch=10", "mlp batch=20 (2)", "digits"]
 
 
 def test_a_run_and_the_recipe_it_came_from_have_names_of_their_own() -> None:
@@ -62,9 +70,9 @@ def test_a_run_and_the_recipe_it_came_from_have_names_of_their_own() -> None:
 
 def test_folders_are_told_apart_too_and_any_file_system_takes_them() -> None:
     vary = [("data", ["a/b", "a b", "<script>$HOME</script>", "x" * 300])]
-    told = slugs(entrants(["mlp"], vary=vary))
+    told = unique_slugs(parse_candidates(["mlp"], vary=vary))
     assert list(told.values())[:2] == ["mlp-data=a-b", "mlp-data=a-b-2"]
-    assert all(len(name) <= LONGEST for name in told.values())
+    assert all(len(name) <= MAX_NAME_LENGTH for name in told.values())
     assert slug("<'>") == "unnamed"
 
 
@@ -74,7 +82,7 @@ def test_folders_are_told_apart_too_and_any_file_system_takes_them() -> None:
         ([], "Nothing was named"),
         (["cnnn"], "cnn"),
         (["x" * 5000], "recipe"),
-        (["cnn:batch"], "'batch' sets nothing"),
+        (["cnn:batch"], "'batch' does not set a knob"),
         (["cnn:batchh=3"], "batchh"),
         (["."], "not a run folder"),
         (["cnn:objective=nonsense"], "nonsense"),
@@ -83,26 +91,26 @@ def test_folders_are_told_apart_too_and_any_file_system_takes_them() -> None:
 )
 def test_what_cannot_compete_is_refused(what: list[str], told: str) -> None:
     with pytest.raises(GanvasError, match=told):
-        entrants(what)
+        parse_candidates(what)
 
 
 def test_knobs_that_say_nothing_are_refused() -> None:
-    assert parsed_set(["batch=32", "--g-lr=1e-3..0:cosine"]) == {"batch": 32, "g_lr": "1e-3..0:cosine"}
+    assert parse_set(["batch=32", "--g-lr=1e-3..0:cosine"]) == {"batch": 32, "g_lr": "1e-3..0:cosine"}
     for text in ("batch", "batch=", "=3"):
         with pytest.raises(GanvasError, match="--set batch=32"):
-            parsed_set([text])
+            parse_set([text])
     for text in ("d_lr", "d_lr=", "d_lr=,", "=1,2"):
         with pytest.raises(GanvasError, match="--vary objective"):
-            parsed_vary([text])
+            parse_vary([text])
     with pytest.raises(GanvasError, match="only runs were named"):
-        entrants([run("a")], vary=[("batch", [1])])
+        parse_candidates([run("a")], vary=[("batch", [1])])
 
 
 def test_a_run_of_a_later_version_is_refused() -> None:
     card = Path(run("a")) / "config.json"
     card.write_text(card.read_text().replace('"format": 1', '"format": 99'))
     with pytest.raises(GanvasError, match="later version"):
-        entrants([str(card.parent), "mlp"])
+        parse_candidates([str(card.parent), "mlp"])
 
 
 def test_the_command_trains_the_same_again() -> None:
@@ -114,7 +122,7 @@ def test_the_command_trains_the_same_again() -> None:
         "g_lr": "1e-3..1e-4:cosine",
         "watch": False,
     }
-    made = Entrant("mine", "mlp", replace(recipe("mlp").config, **knobs))
+    made = Candidate("mine", "mlp", replace(recipe("mlp").config, **knobs))
     assert made.command.startswith("ganvas train mlp --data 'a b'")
     words = shlex.split(made.command)[3:]
     told = json.loads(ganvas("train", "mlp", *words, "--dry-run", "--data", "digits", "--json").stdout)["config"]

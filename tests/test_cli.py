@@ -33,7 +33,7 @@ def test_recipes_are_all_listed_and_machine_readable() -> None:
     ("arguments", "status", "words"),
     [
         ([], 2, ""),
-        (["fly"], 2, "not a verb"),
+        (["fly"], 2, "not a command"),
         (["train", "stylegan9"], 1, "neither a recipe nor a run"),
         (["train", "--bacth", "3"], 2, "--batch"),
         (["train", "--batch", "many"], 2, "batch"),

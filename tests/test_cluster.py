@@ -16,7 +16,7 @@ import torch
 from trying import tiny
 
 from ganvas.comparison import cluster
-from ganvas.comparison.jobs import saved
+from ganvas.comparison.jobs import saved_nimg
 from ganvas.comparison.workers import Job, Outcome, train_all
 from ganvas.config import replace
 from ganvas.errors import GanvasError
@@ -81,10 +81,10 @@ def test_a_lost_machines_run_is_taken_up_by_another_and_ends_as_if_nothing_had_h
     at = []
 
     def lose() -> None:
-        at.append(saved(run))
+        at.append(saved_nimg(run))
         machines.remove_node(machine_of(machines, run), allow_graceful=False)
 
-    loss = when(lambda: saved(run), lose)
+    loss = when(lambda: saved_nimg(run), lose)
     assert list(train_all([moved], ray=machines.address)) == [Outcome(moved, "")]
     loss.join()
     assert 0 < at[0] < 6000
@@ -96,29 +96,29 @@ def test_a_lost_machines_run_is_taken_up_by_another_and_ends_as_if_nothing_had_h
     undisturbed, _ = checkpoint.read(train(moved.config, name="undisturbed", quiet=True).state)
     for name, tensor in checkpoint.read(run.state)[0].items():
         assert torch.equal(tensor, undisturbed[name]), name
-    assert not list(Path("runs").glob(".seen-*"))
+    assert not list(Path("runs").glob(".marker-*"))
 
 
 @pytest.mark.slow
 def test_ctrl_c_saves_what_runs_and_names_what_did_not_begin(machines: Any) -> None:
     jobs = [job(name, kimg=400.0, snapshot_kimg=0.4) for name in "abc"]  # more than there is room for
-    begun = lambda: any(saved(one.run) for one in jobs)  # noqa: E731
+    begun = lambda: any(saved_nimg(one.run) for one in jobs)  # noqa: E731
     stop = when(begun, lambda: os.kill(os.getpid(), signal.SIGINT))
     outcomes = []
-    with pytest.raises(KeyboardInterrupt, match="goes on from there"):
+    with pytest.raises(KeyboardInterrupt, match="resumes from there"):
         outcomes.extend(train_all(jobs, ray=machines.address, quiet=True))
     stop.join()
     assert {outcome.job.name for outcome in outcomes} == set("abc")
     for outcome in outcomes:
-        at = saved(outcome.job.run)
+        at = saved_nimg(outcome.job.run)
         if at is not None:
-            assert outcome.trouble == f"interrupted at {at / 1000:g} kimg; the same command goes on from there"
+            assert outcome.problem == f"interrupted at {at / 1000:g} kimg; the same command resumes from there"
             events = list(read_lines(outcome.job.run.path / "events.jsonl"))
             assert events[-1]["event"] == "interrupted"
             assert events[-1]["nimg"] == at
         else:
-            assert outcome.trouble == "interrupted before its turn; the same command trains it"
-    assert "interrupted before its turn; the same command trains it" in {outcome.trouble for outcome in outcomes}
+            assert outcome.problem == "interrupted before it started; the same command trains it"
+    assert "interrupted before it started; the same command trains it" in {outcome.problem for outcome in outcomes}
 
 
 @pytest.mark.parametrize("address", ["nowhere", "localhost:0", "localhost:99999", "ray://:1"])
@@ -136,15 +136,15 @@ def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_a_machine_that_does_not_see_the_folder_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(cluster, "_SIGHT", 0.0)
-    told = cluster._play(job("x").to_json(), str(tmp_path / "elsewhere" / ".seen-1"))
-    assert told.startswith(f"The machine {socket.gethostname()} does not see {tmp_path / 'elsewhere'}.")
+    told = cluster._run_remotely(job("x").to_json(), str(tmp_path / "elsewhere" / ".marker-1"))
+    assert told.startswith(f"The machine {socket.gethostname()} does not have {tmp_path / 'elsewhere'}.")
     assert not Path("runs").exists()
 
 
 def test_paths_mean_the_same_everywhere(pictures: Callable[..., Path]) -> None:
     data = pictures()
-    sent = cluster._absolute(job("x", data=data.name))
+    sent = cluster._with_absolute_paths(job("x", data=data.name))
     assert sent.config.pictures.data == str(data)
     assert sent.out == Path.cwd() / "runs"
-    assert cluster._absolute(job("x")).config.pictures.data == "digits"
+    assert cluster._with_absolute_paths(job("x")).config.pictures.data == "digits"
     assert Job.from_json(sent.to_json()) == sent

@@ -19,7 +19,7 @@ from trying import tiny
 from ganvas.cli.comparison import compare as verb
 from ganvas.comparison import comparison, measurements, worker
 from ganvas.comparison.comparison import Comparison, compare
-from ganvas.comparison.jobs import Job, Outcome, complete, reached, saved
+from ganvas.comparison.jobs import Job, Outcome, current_nimg, is_complete, saved_nimg
 from ganvas.config import replace
 from ganvas.errors import GanvasError
 from ganvas.evaluation import real
@@ -35,7 +35,7 @@ VARIED = [("objective", ["non-saturating", "rpgan"])]
 def here(jobs: Sequence[Job], **_: object) -> Iterator[Outcome]:
     """`train_all` without its processes, which have tests of their own."""
     for job in jobs:
-        yield Outcome(job, "" if complete(job) else worker.play(job, quiet=True))
+        yield Outcome(job, "" if is_complete(job) else worker.run_job(job, quiet=True))
 
 
 @pytest.fixture(scope="module")
@@ -77,10 +77,10 @@ def again(what: list[str | Path], **more: Any) -> Comparison:
 
 
 def copies(made: Comparison, n: int = 2) -> list[Path]:
-    """Copies of the first runs, to be damaged: one entrant's two seeds, then the other's."""
-    shutil.copytree(made.path / "judged", "c/judged")
+    """Copies of the first runs, to be damaged: one candidate's two seeds, then the other's."""
+    shutil.copytree(made.path / "judged", "c/evaluations")
     paths = []
-    for run in made.facts["runs"][:n]:
+    for run in made.results["runs"][:n]:
         paths.append(Path(run["path"]).name)
         shutil.copytree(run["path"], paths[-1])
     return [Path(path) for path in paths]
@@ -94,22 +94,22 @@ def edit_card(path: Path, **more: Any) -> None:
 @pytest.mark.slow
 def test_a_comparison_leaves_its_report_its_numbers_and_its_trainings(made: Comparison) -> None:
     names = ["small objective=non-saturating", "small objective=rpgan"]
-    assert [entrant["name"] for entrant in made.facts["entrants"]] == names
-    assert [(run["entrant"], run["seed"], run["state"]) for run in made.facts["runs"]] == [
+    assert [candidate["name"] for candidate in made.results["candidates"]] == names
+    assert [(run["candidate"], run["seed"], run["state"]) for run in made.results["runs"]] == [
         (name, seed, "complete") for name in names for seed in (0, 1)
     ]
-    assert json.loads((made.path / "report.json").read_text()) == made.facts
-    assert made.facts["differs"] == [{"knob": "objective", "values": dict(zip(names, VARIED[0][1], strict=True))}]
-    assert made.facts["verdict"]["reasons"] == []
-    assert sorted(made.facts["verdict"]["order"]) == sorted(names)
-    assert [stranger["values"] for stranger in made.facts["foreign"]] == [
+    assert json.loads((made.path / "report.json").read_text()) == made.results
+    assert made.results["differing_knobs"] == [{"knob": "objective", "values": dict(zip(names, VARIED[0][1], strict=True))}]
+    assert made.results["verdict"]["reasons"] == []
+    assert sorted(made.results["verdict"]["order"]) == sorted(names)
+    assert [stranger["values"] for stranger in made.results["imported"]] == [
         {"fid50k_full": 12.5},
         {"frechet_inception_distance": 7.25},
     ]
-    assert {run["flops"] for run in made.facts["runs"][:2]} == {
-        made.facts["entrants"][0]["flops_an_image"]["training"] * 200
+    assert {run["flops"] for run in made.results["runs"][:2]} == {
+        made.results["candidates"][0]["flops_per_image"]["training"] * 200
     }
-    assert str(made).splitlines() == [made.facts["verdict"]["sentence"], str(made.report)]
+    assert str(made).splitlines() == [made.results["verdict"]["sentence"], str(made.report)]
 
 
 @pytest.mark.slow
@@ -117,12 +117,12 @@ def test_the_table_agrees_with_the_json(made: Comparison) -> None:
     with (made.path / "report.csv").open() as file:
         lines = list(csv.DictReader(file))
     assert len(lines) == 4
-    for line, run in zip(lines, made.facts["runs"], strict=True):
-        assert line["entrant"] == run["entrant"]
+    for line, run in zip(lines, made.results["runs"], strict=True):
+        assert line["candidate"] == run["candidate"]
         assert float(line["seconds"]) == run["seconds"]
         for name, value in run["evaluation"]["values"].items():
             assert float(line[name]) == value["value"]
-            assert line[f"{name}_floor"] == ("" if value["floor"] is None else str(value["floor"]))
+            assert line[f"{name}_baseline"] == ("" if value["baseline"] is None else str(value["baseline"]))
 
 
 @pytest.mark.slow
@@ -134,9 +134,9 @@ def test_the_same_call_trains_and_judges_nothing_again_and_more_seeds_go_on(
     place = made.path.parent
     what: list[str | Path] = ["small", place / "00003-stylegan3 <afhq>", place / "fidelity.json"]
     found = again(what, vary=VARIED, seeds=2, out=made.path, command="ganvas compare 'small' & co")
-    assert found.facts == made.facts
+    assert found.results == made.results
     one = again(what, vary=VARIED, seeds=1, out=made.path, command="ganvas compare 'small' & co")
-    assert len(one.facts["runs"]) == 2
+    assert len(one.results["runs"]) == 2
     with pytest.raises(GanvasError, match="holds another comparison"):
         again(what, vary=VARIED, seeds=2, out=made.path, kimg=3)
     with pytest.raises(GanvasError, match="holds another comparison"):
@@ -147,12 +147,12 @@ def test_lengths_found_by_a_trial_are_kept_and_a_plan_that_is_torn_is_made_anew(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     lengths = itertools.count(1)
-    monkeypatch.setattr(comparison.budget, "within", lambda config, _: replace(config, kimg=next(lengths) / 10))
-    asked = comparison.budget.asked(None, 0.1, None)
-    competing = comparison.entrants(["small"], vary=[("objective", ["rpgan"])])
+    monkeypatch.setattr(comparison.budget, "apply_budget", lambda config, _: replace(config, kimg=next(lengths) / 10))
+    asked = comparison.budget.parse_budget(None, 0.1, None)
+    candidates = comparison.parse_candidates(["small"], vary=[("objective", ["rpgan"])])
 
     def planned() -> list[float]:
-        return [job.config.kimg for _, job in comparison._planned(Path(), competing, asked, 2)]
+        return [job.config.kimg for _, job in comparison._make_plan(Path(), candidates, asked, 2)]
 
     assert planned() == planned() == [0.1, 0.1]
     for torn in ('{"request": ', "[]", "{}"):
@@ -164,17 +164,17 @@ def test_lengths_found_by_a_trial_are_kept_and_a_plan_that_is_torn_is_made_anew(
 @pytest.mark.slow
 def test_runs_that_are_there_are_judged_as_new_ones_are_and_nothing_is_written_into_them(made: Comparison) -> None:
     paths = copies(made, 4)[::2]
-    shutil.rmtree("c/judged")
+    shutil.rmtree("c/evaluations")
     before = {file: file.stat().st_mtime_ns for path in paths for file in path.rglob("*")}
     found = again([*paths])
     assert {file: file.stat().st_mtime_ns for path in paths for file in path.rglob("*")} == before
-    assert [e["name"] for e in found.facts["entrants"]] == [f"small objective={o}" for o in VARIED[0][1]]
-    values = [[run["evaluation"]["values"] for run in facts["runs"]] for facts in (found.facts, made.facts)]
+    assert [e["name"] for e in found.results["candidates"]] == [f"small objective={o}" for o in VARIED[0][1]]
+    values = [[run["evaluation"]["values"] for run in results["runs"]] for results in (found.results, made.results)]
     assert values[0] == values[1][::2]
-    assert found.facts["budget"] is None
-    shutil.copytree("c/judged", "mixed/judged")
+    assert found.results["budget"] is None
+    shutil.copytree("c/evaluations", "mixed/evaluations")
     mixed = again([paths[0], "small:kimg=0.06"], seeds=1, out="mixed")
-    assert "their budgets differ" in mixed.facts["verdict"]["sentence"]
+    assert "the training budgets differ" in mixed.results["verdict"]["sentence"]
 
 
 @pytest.mark.slow
@@ -182,7 +182,7 @@ def test_the_real_pictures_are_opened_and_looked_at_once_for_all_runs(
     made: Comparison, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths = copies(made, 4)
-    shutil.rmtree("c/judged")
+    shutil.rmtree("c/evaluations")
     opened: list[str] = []
 
     def counting(name: str) -> Callable[..., Any]:
@@ -193,10 +193,10 @@ def test_the_real_pictures_are_opened_and_looked_at_once_for_all_runs(
         monkeypatch.setattr(real, name, counting(name))
     found = again([*paths])
     assert sorted(opened) == ["RealSide", "counter", "reference"]
-    values = [[run["evaluation"]["values"] for run in facts["runs"]] for facts in (found.facts, made.facts)]
+    values = [[run["evaluation"]["values"] for run in results["runs"]] for results in (found.results, made.results)]
     assert values[0] == values[1]
     alone = evaluate(paths[1], count=200, device="cpu").to_json()["values"]
-    assert alone == found.facts["runs"][1]["evaluation"]["values"]
+    assert alone == found.results["runs"][1]["evaluation"]["values"]
 
 
 @pytest.mark.slow
@@ -211,13 +211,13 @@ def test_half_written_runs_stay_in_the_report_as_such(made: Comparison) -> None:
         other, recipe="other", data={**json.loads((other / "config.json").read_text())["data"], "fingerprint": "x"}
     )
     found = again([whole, bare, torn, lost, other])
-    by_path = {run["path"]: run for run in found.facts["runs"]}
+    by_path = {run["path"]: run for run in found.results["runs"]}
     assert by_path[str(whole)]["evaluation"]
-    assert "has no snapshot yet" in by_path[str(bare)]["trouble"]
+    assert "has no snapshot yet" in by_path[str(bare)]["problem"]
     assert by_path[str(torn)]["state"] == "unfinished"
     assert by_path[str(lost)]["evaluation"] is None
-    assert by_path[str(lost)]["trouble"]
-    assert "different pictures" in found.facts["verdict"]["sentence"]
+    assert by_path[str(lost)]["problem"]
+    assert "the training data differ" in found.results["verdict"]["sentence"]
     assert "has no snapshot yet" in found.report.read_text()
 
 
@@ -230,10 +230,10 @@ def test_a_run_that_became_not_finite_stays_as_failed(made: Comparison) -> None:
     with (paths[0] / "events.jsonl").open("a") as file:
         file.write('{"time": 1, "nimg": 160, "event": "non-finite", "quantities": ["G/loss"]}\n')
     found = again([*paths])
-    first = found.facts["runs"][0]
-    assert (first["state"], first["trouble"]) == ("failed", "G/loss no longer finite at 0.16 kimg")
-    assert "1 of 2 trainings did not come to their end" in found.facts["verdict"]["remarks"][0]
-    assert found.facts["verdict"]["order"]
+    first = found.results["runs"][0]
+    assert (first["state"], first["problem"]) == ("failed", "G/loss no longer finite at 0.16 kimg")
+    assert "1 of 2 trainings did not finish" in found.results["verdict"]["remarks"][0]
+    assert found.results["verdict"]["order"]
 
 
 @pytest.mark.slow
@@ -242,8 +242,8 @@ def test_a_thousand_points_are_thinned_and_their_ends_are_kept(made: Comparison)
     line = next(read_lines(path / "stats.jsonl"))
     more = [json.dumps({**line, "nimg": 10 * i, "seconds": i}) for i in range(1, 1001)]
     (path / "stats.jsonl").write_text("\n".join([*more, '{"nimg": 10010, "D/loss": "x", "G/loss": {"mean": null}}']))
-    curve = measurements.curves(Run(path))["D/loss"]
-    assert len(curve["kimg"]) == measurements.POINTS
+    curve = measurements.read_curves(Run(path))["D/loss"]
+    assert len(curve["kimg"]) == measurements.MAX_POINTS
     assert (curve["kimg"][0], curve["kimg"][-1], curve["seconds"][-1]) == (0.01, 10, 1000)
 
 
@@ -254,7 +254,7 @@ def test_trainings_that_cannot_begin_are_told_and_the_exit_status_says_so(
     with pytest.raises(SystemExit, match="1"):
         verb(("mlp",), vary=("latent=8,9",), seeds=1, csv=Path("c.csv"), **wrong)
     said = capsys.readouterr().out
-    assert said.startswith("Not ranked: nobody has numbers (mlp latent=8, mlp latent=9 have none).")
+    assert said.startswith("Not ranked: no candidate could be evaluated (mlp latent=8, mlp latent=9).")
     assert Path("c.csv").read_text() == Path("c/report.csv").read_text()
     page = Path("c/report.html").read_text()
     assert "has no classes" in page
@@ -273,10 +273,10 @@ def test_a_conditional_recipe_and_a_wasserstein_one() -> None:
         ["small:conditional=true,kimg=0.1", "small:objective=wasserstein,gp=10,r1=0,r2=0,d_steps=2,kimg=0.12"],
         seeds=1, count=50, kimg=0.12,
     )  # fmt: skip
-    assert [run["state"] for run in found.facts["runs"]] == ["complete", "complete"]
-    assert all(run["evaluation"] for run in found.facts["runs"])
-    assert found.facts["verdict"]["sentence"] == "Not ranked: their protocols differ (judged.classes)."
-    assert any(row["knob"] == "conditional" for row in found.facts["differs"])
+    assert [run["state"] for run in found.results["runs"]] == ["complete", "complete"]
+    assert all(run["evaluation"] for run in found.results["runs"])
+    assert found.results["verdict"]["sentence"] == "Not ranked: the evaluation protocols differ (judged.classes)."
+    assert any(row["knob"] == "conditional" for row in found.results["differing_knobs"])
 
 
 @pytest.mark.parametrize(
@@ -315,7 +315,7 @@ def test_ctrl_c_leaves_a_report_and_the_same_command_completes_it(pictures: Call
     process = subprocess.Popen([sys.executable, "-m", "ganvas", *words], stderr=subprocess.PIPE, text=True)
     run = Run(Path("c/runs/digits-batch=20-seed0"))
     deadline = time.monotonic() + 200
-    while not reached(run):
+    while not current_nimg(run):
         assert time.monotonic() < deadline
         assert process.poll() is None
         time.sleep(0.01)
@@ -323,13 +323,13 @@ def test_ctrl_c_leaves_a_report_and_the_same_command_completes_it(pictures: Call
     _, said = process.communicate(timeout=200)
     assert process.returncode == 130, said
     assert "c/report.html tells what is done" in said
-    facts = json.loads(Path("c/report.json").read_text())
-    at = saved(run)
+    results = json.loads(Path("c/report.json").read_text())
+    at = saved_nimg(run)
     assert at
     assert at < 2000
-    assert facts["runs"][0]["trouble"] == f"interrupted at {at / 1000:g} kimg; the same command goes on from there"
-    assert "before its turn" in facts["runs"][1]["trouble"]
+    assert results["runs"][0]["problem"] == f"interrupted at {at / 1000:g} kimg; the same command goes on from there"
+    assert "before its turn" in results["runs"][1]["problem"]
     command(*words)
-    facts = json.loads(Path("c/report.json").read_text())
-    assert [row["state"] for row in facts["runs"]] == ["complete", "complete"]
+    results = json.loads(Path("c/report.json").read_text())
+    assert [row["state"] for row in results["runs"]] == ["complete", "complete"]
     assert [line["nimg"] for line in read_lines(run.path / "events.jsonl") if line["event"] == "resume"] == [at]

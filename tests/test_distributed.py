@@ -127,13 +127,13 @@ def test_a_rank_that_dies_ends_the_run_with_a_usable_state(pictures: Callable[..
         "from ganvas.config import TrainConfig, from_json\n"
         "from ganvas.training import start\n"
         "from ganvas.training.state import Players\n"
-        "from ganvas.cli import told\n"
+        "from ganvas.cli import run_reporting_errors\n"
         "one_round = Players.round\n"
         "def round(self, batches, nimg):\n"
         "    if nimg == 140 and os.environ['RANK'] == '1': os._exit(7)\n"
         "    return one_round(self, batches, nimg)\n"
         "if len(sys.argv) > 2: Players.round = round\n"
-        "sys.exit(told(lambda: start.train(from_json(TrainConfig, json.loads(sys.argv[1])), name='x')))\n"
+        "sys.exit(run_reporting_errors(lambda: start.train(from_json(TrainConfig, json.loads(sys.argv[1])), name='x')))\n"
     )
     Path("dies.py").write_text(code)
     config = json.dumps(to_json(tiny(pictures(40, 8, 8))))

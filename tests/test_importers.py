@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ganvas.comparison.importers import foreign, lower_is_better
+from ganvas.comparison.importers import import_run, lower_is_better
 from ganvas.errors import GanvasError
 
 OPTIONS = {
@@ -64,7 +64,7 @@ def test_a_run_of_the_stylegan_family() -> None:
     write(run / "metric-is50k.jsonl", measured(0, snapshot=None, is50k_mean=9.0, is50k_std=0.1))
     (run / "network-snapshot-000200.pkl").mkdir()  # whoever opened it would fail
 
-    found = foreign(run)
+    found = import_run(run)
     assert found is not None
     assert (found.name, found.source) == ("00003-stylegan3-afhq", "StyleGAN-family run")
     assert found.values == {
@@ -80,7 +80,7 @@ def test_a_run_of_the_stylegan_family() -> None:
     assert found.curves["Loss/G/loss"] == [(0, 0.9), (4, 1.5), (8, 1.25)], "written again after a resume"
     assert found.curves["Loss/D/loss"] == [(4, 0.5)]
     assert "metric/is50k_mean" not in found.curves
-    assert found.facts == {
+    assert found.details == {
         "resolution": "512", "dataset": "afhqv2-512x512.zip", "images": "15803", "batch": "32", "GPUs": "2",
         "planned kimg": "25000", "generator": "training.networks_stylegan3.Generator", "r1": "8.2", "seed": "0",
         "kimg": "8", "seconds": "84",
@@ -93,7 +93,7 @@ def test_any_one_file_of_it_will_do() -> None:
     write(Path("metric/metric-kid50k.jsonl"), measured(4, kid50k=0.1))
     write(Path("cut/training_options.json"), torn='{"num_gpus": 2, "batch')
     write(Path("cut/stats.jsonl"), tick(4))
-    found = {name: foreign(Path(name)) for name in ("options", "stats", "metric", "cut")}
+    found = {name: import_run(Path(name)) for name in ("options", "stats", "metric", "cut")}
     assert all(found.values())
     assert found["metric"] is not None
     assert found["metric"].best == {"kid50k": (0.1, 4)}
@@ -105,7 +105,7 @@ def test_what_torch_fidelity_prints() -> None:
         "kernel_inception_distance_mean": float("nan"), "precision": 1, "new": [1.0],
     }  # fmt: skip
     write(Path("mine/fidelity.json"), printed)
-    found = foreign(Path("mine/fidelity.json"))
+    found = import_run(Path("mine/fidelity.json"))
     assert found is not None
     assert (found.name, found.source) == ("mine/fidelity.json", "torch-fidelity")
     assert found.values == {
@@ -121,22 +121,22 @@ def test_what_is_neither() -> None:
     Path("empty").mkdir()
     Path("picture.png").write_bytes(bytes(range(256)))
     for name in ("other.json", "nested.json", "empty", "picture.png", "not there", "x" * 5000, "null\0"):
-        assert foreign(Path(name)) is None, name
+        assert import_run(Path(name)) is None, name
     write(Path("ours/config.json"), {"format": 1})
     write(Path("ours/stats.jsonl"), {"nimg": 40, "D/loss": {"num": 2, "mean": 0.5, "std": 0.1}})
-    assert foreign(Path("ours")) is None
+    assert import_run(Path("ours")) is None
 
 
 def test_what_is_damaged_is_refused() -> None:
     write(Path("run/training_options.json"), torn='{"num_gpus": 2, "batch')
     write(Path("run/metric-fid50k.jsonl"), torn='{"results": {"fid')
     with pytest.raises(GanvasError, match=r"run looks like .* nothing in it can be read"):
-        foreign(Path("run"))
+        import_run(Path("run"))
     write(Path("torn.json"), torn='{"frechet_inception_distance": 20.25, "prec')
     write(Path("nan.json"), {"frechet_inception_distance": float("nan")})
     for name in ("torn.json", "nan.json"):
-        with pytest.raises(GanvasError, match=f"{name} looks like measures of torch-fidelity"):
-            foreign(Path(name))
+        with pytest.raises(GanvasError, match=f"{name} looks like output of torch-fidelity"):
+            import_run(Path(name))
 
 
 def test_what_may_not_be_read_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,18 +146,18 @@ def test_what_may_not_be_read_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
     write(Path("mine.json"), {"precision": 1.0})
     monkeypatch.setattr(Path, "read_text", refuse)
     with pytest.raises(GanvasError, match=r"mine.json cannot be read \(Permission denied\)"):
-        foreign(Path("mine.json"))
+        import_run(Path("mine.json"))
 
 
 def test_hostile_json_is_no_traceback() -> None:
     deep, huge = "[" * 200_000, "9" * 400
     write(Path("run/stats.jsonl"), tick(4), torn=f'{{"Progress/kimg": {{"mean": {huge}}}}}\n{{"x": {deep}\n')
-    found = foreign(Path("run"))
+    found = import_run(Path("run"))
     assert found is not None
-    assert found.facts["kimg"] == "4"
+    assert found.details["kimg"] == "4"
     Path("deep.json").write_text('{"precision": ' + deep)
     with pytest.raises(GanvasError):
-        foreign(Path("deep.json"))
+        import_run(Path("deep.json"))
 
 
 JSON = st.recursive(
@@ -178,7 +178,7 @@ def test_any_json_is_read_or_refused(options: Any, stats: Any, metric: Any) -> N
     write(Path("any.json"), metric)
     for path in ("any", "any.json"):
         try:
-            json.dumps(getattr(foreign(Path(path)), "values", None), allow_nan=False)
+            json.dumps(getattr(import_run(Path(path)), "values", None), allow_nan=False)
         except GanvasError:
             continue
 

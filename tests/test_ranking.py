@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from ganvas.comparison.ranking import Verdict, judge, strengths
-from ganvas.comparison.summary import FORMS, best, summarised
+from ganvas.comparison.ranking import Verdict, compare_aspects, rank
+from ganvas.comparison.summary import FORMATTERS, best_candidates, summarise
 
 PROTOCOL = {"features": {"extractor": "eye", "weights": "ddd1390b"}, "judged": {"count": 200}}
 
@@ -15,13 +15,13 @@ def row(name: str, seed: int, distance: float | None, **more: Any) -> dict[str, 
     """A run that spent 1 kimg; its Fréchet distance, or no evaluation."""
     values = {"frechet": distance, "kernel": distance, "layout": distance, "precision": 0.5, "recall": 0.5}
     evaluation = {
-        "values": {key: {"value": value, "floor": 0.5, "error": 0.1, "ratio": None} for key, value in values.items()},
-        "protocol": PROTOCOL, "notes": [], "memorisation": None,
+        "values": {key: {"value": value, "baseline": 0.5, "error": 0.1, "ratio": None} for key, value in values.items()},
+        "protocol": PROTOCOL, "notes": [], "frechet_biased": False, "memorisation": None,
     }  # fmt: skip
     return {
-        "entrant": name, "seed": seed, "path": f"runs/{name}-{seed}", "state": "complete", "trouble": "",
+        "candidate": name, "seed": seed, "path": f"runs/{name}-{seed}", "state": "complete", "problem": "",
         "nimg": 1000, "seconds": 10.0, "flops": 1e9, "images_per_s": 100.0, "peak_bytes": None, "curves": {},
-        "data": {"name": "digits", "fingerprint": "f"}, "health": {"verdict": "", "failures": [], "warnings": []},
+        "data": {"name": "digits", "fingerprint": "f"}, "diagnosis": {"verdict": "", "failures": [], "warnings": []},
         "budget": None, "evaluation": None if distance is None else evaluation, **more,
     }  # fmt: skip
 
@@ -31,7 +31,7 @@ def rows(**distances: Sequence[float | None]) -> list[dict[str, Any]]:
 
 
 def told(runs: list[dict[str, Any]], *names: str) -> Verdict:
-    return judge(names or tuple(dict.fromkeys(run["entrant"] for run in runs)), runs)
+    return rank(names or tuple(dict.fromkeys(run["candidate"] for run in runs)), runs)
 
 
 def test_a_clear_difference_is_told_with_its_interval() -> None:
@@ -44,32 +44,33 @@ def test_a_clear_difference_is_told_with_its_interval() -> None:
 
 def test_what_may_be_luck_is_not_called_better() -> None:
     found = told(rows(cnn=[4.0, 1.0, 2.0], mlp=[1.5, 2.0, 1.8]))
-    assert found.sentence.startswith("No difference that 3 paired seeds can show: mlp has the lowest")
+    assert found.sentence.startswith("No significant difference with 3 paired seeds: mlp has the lowest")
     assert found.order == ("mlp", "cnn"), "still in the order of what was measured"
 
 
 def test_among_several_p_counts_their_number() -> None:
     a, b, c = [1.0, 1.1, 1.2], [1.02, 1.3, 1.1], [5.0, 5.6, 6.0]
     found = told(rows(a=a, b=b, c=c))
-    alone = told(rows(a=a, c=c)).pairings[0]
+    alone = told(rows(a=a, c=c)).tests[0]
     assert alone.p is not None
-    assert found.pairings[1].p == pytest.approx(2 * alone.p)
+    assert found.tests[1].p == pytest.approx(2 * alone.p)
     assert "a is better than c" in found.sentence
-    assert found.sentence.endswith("against b these seeds show no difference.")
+    assert found.sentence.endswith("no significant difference from b.")
 
 
 def test_one_seed_says_so() -> None:
     found = told(rows(cnn=[4.0], mlp=[1.0]))
-    assert "with one seed each, whether that is luck cannot be said" in found.sentence
-    assert found.remarks[0] == "cnn was trained with one seed only: how much of it is luck cannot be said."
-    (said,) = [s for s in strengths(["cnn", "mlp"], rows(cnn=[4.0], mlp=[1.0])) if s["aspect"] == "layout"]
-    assert said["sentence"] == "Global relations: mlp 1, cnn 4; one seed each, so perhaps luck."
+    assert "with one seed each, the significance of this difference is unknown" in found.sentence
+    assert found.remarks[0] == "cnn was trained with one seed only, so its variation between seeds is unknown."
+    (said,) = [s for s in compare_aspects(["cnn", "mlp"], rows(cnn=[4.0], mlp=[1.0])) if s["aspect"] == "layout"]
+    assert said["sentence"] == "mlp 1, cnn 4; one seed each, significance unknown."
 
 
 def test_few_pictures_are_ranked_by_the_kernel_distance() -> None:
     runs = rows(cnn=[4.0], mlp=[1.0])
-    runs[0]["evaluation"]["notes"] = ["200 pictures are fewer than the 384 features."]
-    assert told(runs).measure == "kernel"
+    runs[0]["evaluation"]["notes"] = ["Any other words."]
+    runs[0]["evaluation"]["frechet_biased"] = True
+    assert told(runs).metric == "kernel"
 
 
 def different_data(run: dict[str, Any]) -> None:
@@ -91,10 +92,10 @@ def no_numbers(run: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
-        (different_data, "they learnt from different pictures (digits, mnist)"),
-        (different_protocol, "their protocols differ (judged.count)"),
-        (different_budget, "their budgets differ: in kimg cnn 1, mlp 2; and minutes and operations too"),
-        (no_numbers, "only cnn has numbers (mlp has none)"),
+        (different_data, "the training data differ (digits, mnist)"),
+        (different_protocol, "the evaluation protocols differ (judged.count)"),
+        (different_budget, "the training budgets differ in kimg (cnn 1, mlp 2), in minutes and in operations"),
+        (no_numbers, "only cnn could be evaluated, not mlp"),
     ],
 )
 def test_what_cannot_be_compared_is_not_ranked(spoil: Any, reason: str) -> None:
@@ -103,11 +104,11 @@ def test_what_cannot_be_compared_is_not_ranked(spoil: Any, reason: str) -> None:
         spoil(run)
     found = told(runs)
     assert found.sentence == f"Not ranked: {reason}."
-    assert found.order == found.pairings == ()
-    summaries, columns = summarised(
-        [{"name": name, "parameters": None, "flops_an_image": None} for name in ("cnn", "mlp")], runs, found.measure
+    assert found.order == found.tests == ()
+    summaries, columns = summarise(
+        [{"name": name, "parameters": None, "flops_per_image": None} for name in ("cnn", "mlp")], runs, found.metric
     )
-    assert "distance" not in best(summaries, ranked=False)
+    assert "distance" not in best_candidates(summaries, ranked=False)
     assert columns["distance"] == "Fréchet distance"
 
 
@@ -126,7 +127,7 @@ def test_minutes_that_were_planned_alike_are_ranked_and_what_they_took_is_told()
         run |= {"nimg": 9000, "seconds": 15.0, "flops": 7e9}
     found = told(runs)
     assert found.order == ("mlp", "cnn")
-    assert "they took 0.167 to 0.25: the machine's speed changed" in found.remarks[-1]
+    assert "took 0.167 to 0.25 minutes: the machine's speed changed" in found.remarks[-1]
     runs[0]["state"] = "unfinished"
     assert "budgets differ" in told(runs).sentence
     runs[0] |= {"state": "complete", "budget": None}
@@ -135,15 +136,19 @@ def test_minutes_that_were_planned_alike_are_ranked_and_what_they_took_is_told()
 
 def test_a_training_that_failed_stays_and_counts_and_does_not_forbid_to_rank() -> None:
     runs = rows(cnn=[4.0, 4.2, 9.0], mlp=[1.0, 1.1, 1.2])
-    runs[2] |= {"state": "failed", "trouble": "G/loss no longer finite at 0.4 kimg"}
+    runs[2] |= {"state": "failed", "problem": "G/loss no longer finite at 0.4 kimg"}
     runs[2] |= {"nimg": 400, "seconds": 4.0, "flops": 4e8}
-    runs[2]["health"] = {"verdict": "", "failures": ["not finite since 0.4 kimg"], "warnings": []}
+    runs[2]["diagnosis"] = {
+        "verdict": "",
+        "failures": [{"name": "not finite", "since": 0.4, "unit": "kimg"}],
+        "warnings": [],
+    }
     found = told(runs)
     assert found.order == ("mlp", "cnn")
-    assert found.pairings[0].seeds == 3
+    assert found.tests[0].seeds == 3
     assert found.remarks == (
-        "cnn: 1 of 3 trainings did not come to their end (seed 2: G/loss no longer finite at 0.4 kimg).",
-        "cnn: the doctor sees a failure in 1 of 3 trainings (not finite).",
+        "cnn: 1 of 3 trainings did not finish (seed 2: G/loss no longer finite at 0.4 kimg).",
+        "cnn: the diagnosis finds a failure in 1 of 3 trainings (not finite).",
     )
     runs[2]["state"] = "unfinished"
     assert "budgets differ" in told(runs).sentence, "that one may still go on"
@@ -161,14 +166,14 @@ def test_only_the_official_features_make_it_a_fid() -> None:
 
 
 def test_nobody_and_nothing_to_judge() -> None:
-    assert told(rows(cnn=[None], mlp=[None])).sentence == "Not ranked: nobody has numbers (cnn, mlp have none)."
-    assert judge([], []).sentence == "Not ranked: nobody has numbers."
-    assert strengths(["cnn", "mlp"], rows(cnn=[None], mlp=[4.0])) != [], "speed is known of both"
+    assert told(rows(cnn=[None], mlp=[None])).sentence == "Not ranked: no candidate could be evaluated (cnn, mlp)."
+    assert rank([], []).sentence == "Not ranked: no candidate could be evaluated."
+    assert compare_aspects(["cnn", "mlp"], rows(cnn=[None], mlp=[4.0])) != [], "speed is known of both"
 
 
 def test_what_is_equal_is_told_as_the_same() -> None:
-    by_aspect = {s["aspect"]: s["sentence"] for s in strengths(["cnn", "mlp"], rows(cnn=[4.0], mlp=[1.0]))}
-    assert by_aspect["precision"] == "Realism: cnn 0.5, mlp 0.5; the same."
+    by_aspect = {s["aspect"]: s["sentence"] for s in compare_aspects(["cnn", "mlp"], rows(cnn=[4.0], mlp=[1.0]))}
+    assert by_aspect["precision"] == "cnn 0.5, mlp 0.5; equal."
     assert "peak_bytes" not in by_aspect
 
 
@@ -181,4 +186,4 @@ def test_what_is_equal_is_told_as_the_same() -> None:
     ],
 )  # fmt: skip
 def test_how_numbers_are_written(form: str, value: float, text: str) -> None:
-    assert FORMS[form](value) == text
+    assert FORMATTERS[form](value) == text

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ganvas.cli import VERBS
+from ganvas.cli import COMMANDS
 from ganvas.data import PictureOptions, open_images, to_unit
 from ganvas.recipes import RECIPES
 from ganvas.runs.folder import Run
@@ -83,7 +83,7 @@ def test_its_python_runs(tmp_path: Path) -> None:
 
 
 def test_its_tables_name_what_there_is() -> None:
-    for verb in VERBS:
+    for verb in COMMANDS:
         assert f"`ganvas {verb}" in README, verb
     for recipe in RECIPES:
         assert f"| `{recipe}` |" in README, recipe

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from test_verdict import rows
+from test_ranking import rows
 
 from ganvas.comparison import ranking, summary
-from ganvas.comparison.report import render, shown
+from ganvas.comparison.report import format_number_at, render_report
 
 EVIL = "a <script>alert('1')</script> \"b\" $x_1$ & c"
 UNDERLINED = "_hidden $"
@@ -34,40 +34,40 @@ class Page(HTMLParser):
     def handle_data(self, data: str) -> None:
         self.text += data
         tag, attributes = self.tags[-1] if self.tags else ("", {})
-        if tag == "span" and "data-of" in attributes:
-            self.numbers.append((attributes["data-of"], attributes["data-form"], data))
+        if tag == "span" and "data-path" in attributes:
+            self.numbers.append((attributes["data-path"], attributes["data-format"], data))
             self.tags.append(("", {}))
 
 
-def facts(names: list[str], seeds: int = 3) -> dict[str, Any]:
+def results(names: list[str], seeds: int = 3) -> dict[str, Any]:
     """What a comparison finds, made up: distances, curves, a grid of pictures, a stranger."""
     runs = rows(**{name: [4.0 + i + 0.3 * seed for seed in range(seeds)] for i, name in enumerate(names)})
     for run in runs:
         x = [0.1 * i for i in range(1, 11)]
         curve = {"kimg": x, "seconds": x, "mean": [5 - v for v in x]}
         run["curves"] = dict.fromkeys(("quality", "D/loss", "G/loss", "D/real", "D/fake", "D/moves", "G/moves"), curve)
-        run["path"] = str(Path("runs", f"{names.index(run['entrant'])}-{run['seed']}"))
-        run["evaluation"]["pictures"] = "judged"
+        run["path"] = str(Path("runs", f"{names.index(run['candidate'])}-{run['seed']}"))
+        run["evaluation"]["images"] = "judged"
         Path(run["path"]).mkdir(parents=True)
         Image.fromarray(np.zeros((80, 160), np.uint8)).save(Path(run["path"]) / "fakes000001.png")
-    cost = {"parameters": {"G": 1234567, "D": 99}, "flops_an_image": {"G": 1, "D": 1, "training": 5e6}}
-    entrants = [{"name": name, "recipe": name, "what": EVIL, "config": {}, **cost} for name in names]
-    found = ranking.judge(names, runs)
-    summaries, columns = summary.summarised(entrants, runs, found.measure)
+    cost = {"parameters": {"G": 1234567, "D": 99}, "flops_per_image": {"G": 1, "D": 1, "training": 5e6}}
+    candidates = [{"name": name, "recipe": name, "what": EVIL, "config": {}, **cost} for name in names]
+    found = ranking.rank(names, runs)
+    summaries, columns = summary.summarise(candidates, runs, found.metric)
     stranger = {
         "name": EVIL,
         "source": EVIL,
         "values": {"fid/<b>": 7.25},
         "best": {"fid/<b>": [7.25, 200.0]},
-        "facts": {EVIL: EVIL},
+        "details": {EVIL: EVIL},
     }
     told = {
-        "title": " against ".join(names), "verdict": found.to_json(), "strengths": ranking.strengths(names, runs),
-        "summaries": summaries, "columns": columns, "best": summary.best(summaries, bool(found.order)),
-        "budget": {"kind": "kimg", "amount": 1}, "settings": {"count": 200, "extractor": "eye"}, "entrants": entrants,
-        "runs": runs, "differs": [{"knob": "objective", "values": dict.fromkeys(names, EVIL)}],
-        "datasets": [{"name": EVIL, "images": 1400, "fingerprint": "f"}], "foreign": [stranger],
-        "repeat": {"command": EVIL, "versions": {"ganvas": "1", "torch": "2", "python": "3"}},
+        "title": " against ".join(names), "verdict": found.to_json(), "aspects": ranking.compare_aspects(names, runs),
+        "summaries": summaries, "columns": columns, "best": summary.best_candidates(summaries, bool(found.order)),
+        "budget": {"kind": "kimg", "amount": 1}, "settings": {"count": 200, "extractor": "eye"}, "candidates": candidates,
+        "runs": runs, "differing_knobs": [{"knob": "objective", "values": dict.fromkeys(names, EVIL)}],
+        "datasets": [{"name": EVIL, "images": 1400, "fingerprint": "f"}], "imported": [stranger],
+        "reproduce": {"command": EVIL, "versions": {"ganvas": "1", "torch": "2", "python": "3"}},
     }  # fmt: skip
     return json.loads(json.dumps(told))
 
@@ -79,8 +79,8 @@ def look_up(value: Any, path: str) -> Any:
 
 
 def drawn(names: list[str], **more: Any) -> tuple[dict[str, Any], str, Page]:
-    told = {**facts(names), **more}
-    html = render(told, Path("judged"))
+    told = {**results(names), **more}
+    html = render_report(told, Path("judged"))
     return told, html, Page(html)
 
 
@@ -88,10 +88,12 @@ def drawn(names: list[str], **more: Any) -> tuple[dict[str, Any], str, Page]:
 def test_every_number_is_the_jsons(names: list[str]) -> None:
     told, html, page = drawn(names)
     assert len(page.numbers) > 35 * len(names)
-    assert len(page.numbers) == html.count("data-of=")
+    assert len(page.numbers) == html.count("data-path=")
     for path, form, text in page.numbers:
-        assert text == summary.FORMS[form](look_up(told, path)), path
-    stray = re.sub(r"<svg.*?</svg>|<style.*?</style>|<span data-of.*?</span>|<pre>.*?</pre>", "", html, flags=re.DOTALL)
+        assert text == summary.FORMATTERS[form](look_up(told, path)), path
+    stray = re.sub(
+        r"<svg.*?</svg>|<style.*?</style>|<span data-path.*?</span>|<pre>.*?</pre>", "", html, flags=re.DOTALL
+    )
     assert {"1.23 M", "4.30"} <= {text for *_, text in page.numbers}
     assert "1.23" not in stray
 
@@ -134,29 +136,38 @@ def test_figures_need_no_colour_and_take_their_ink_from_the_page() -> None:
 
 def test_what_is_not_ranked_is_marked_as_such() -> None:
     names = ["cnn", "mlp"]
-    told = facts(names)
+    told = results(names)
     for run in told["runs"][3:]:
         run |= {"nimg": 2000, "seconds": 99.0, "flops": 7e9}
-    found = ranking.judge(names, told["runs"])
-    told |= {"verdict": found.to_json(), "best": summary.best(told["summaries"], bool(found.order))}
-    html = render(told, Path("judged"))
-    assert "of cost only: the pictures' numbers are not ranked" not in html, "of cost, all are equal"
-    assert 'class="verdict refused">Not ranked: their budgets differ' in html
-    assert "Is it luck?" not in html
+    found = ranking.rank(names, told["runs"])
+    told |= {"verdict": found.to_json(), "best": summary.best_candidates(told["summaries"], bool(found.order))}
+    html = render_report(told, Path("judged"))
+    assert "only rows of cost are marked" not in html, "of cost, all are equal"
+    assert 'class="verdict unranked">Not ranked: the training budgets differ' in html
+    assert ">Significance<" not in html
     assert 'class="best"' not in html
 
 
 def test_strangers_alone_make_a_report() -> None:
-    told = facts(["cnn", "mlp"])
-    found = ranking.judge([], [])
-    empty: dict[str, Any] = {key: [] for key in ("strengths", "summaries", "entrants", "runs", "differs", "datasets")}
-    html = render({**told, **empty, "columns": {}, "best": {}, "verdict": found.to_json()}, Path("judged"))
+    told = results(["cnn", "mlp"])
+    found = ranking.rank([], [])
+    empty: dict[str, Any] = {
+        key: [] for key in ("aspects", "summaries", "candidates", "runs", "differing_knobs", "datasets")
+    }
+    html = render_report({**told, **empty, "columns": {}, "best": {}, "verdict": found.to_json()}, Path("judged"))
     assert "7.25" in html
-    assert "In numbers" not in html
+    assert ">Summary<" not in html
 
 
 def test_what_is_unknown_is_a_dash() -> None:
-    assert shown({"a": [None]}, "a/0", "number") == "–"
-    assert shown({"a": [{"<b>": 2.0}]}, "a/0/<b>", "number") == (
-        '<span data-of="a/0/&lt;b&gt;" data-form="number">2</span>'
+    assert format_number_at({"a": [None]}, "a/0", "number") == "–"
+    assert format_number_at({"a": [{"<b>": 2.0}]}, "a/0/<b>", "number") == (
+        '<span data-path="a/0/&lt;b&gt;" data-format="number">2</span>'
     )
+
+
+def test_the_beginning_of_a_failure_is_a_number_of_the_results() -> None:
+    found = results(["cnn", "mlp"])
+    found["runs"][0]["diagnosis"]["failures"] = [{"name": "not finite", "since": 0.4, "unit": "kimg"}]
+    page = Page(render_report(found, Path("evaluations")))
+    assert ("runs/0/diagnosis/failures/0/since", "plain", "0.4") in page.numbers

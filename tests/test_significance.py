@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ganvas.comparison.significance import Pairing, holm, pairing
+from ganvas.comparison.significance import PairTest, adjust_holm, compare_pair
 
 
-def beside(x: Any, y: Any, *, ratio: bool = False, shift: int = 0) -> Pairing:
+def beside(x: Any, y: Any, *, ratio: bool = False, shift: int = 0) -> PairTest:
     """x of the seeds 0, 1 … beside y of as many seeds from `shift` on."""
     ours, theirs = dict(enumerate(map(float, x))), {shift + i: float(v) for i, v in enumerate(y)}
-    found = pairing("a", ours, "b", theirs, ratio=ratio)
+    found = compare_pair("a", ours, "b", theirs, ratio=ratio)
     assert found is not None
     return found
 
@@ -28,8 +28,8 @@ def test_seeds_that_both_have_are_paired() -> None:
     assert found.estimate == pytest.approx((x - y).mean())
     assert (found.low, found.high) == pytest.approx(((x - y).mean() - far, (x - y).mean() + far))
     assert found.p == pytest.approx(2 * stats.t.sf((x - y).mean() / spread, 2))
-    assert found.beyond_chance
-    assert not beside([1.0, 2.0, 3.0], [2.0, 2.0, 2.0]).beyond_chance
+    assert found.significant
+    assert not beside([1.0, 2.0, 3.0], [2.0, 2.0, 2.0]).significant
 
 
 def test_other_seeds_are_compared_by_welch() -> None:
@@ -58,31 +58,31 @@ def test_a_ratio_is_compared_by_logarithms_and_told_as_a_ratio() -> None:
     assert math.log(found.estimate) == pytest.approx(logs.estimate)
     assert math.log(found.low) == pytest.approx(logs.low)
     assert found.p == pytest.approx(logs.p)
-    assert found.beyond_chance
+    assert found.significant
     assert not beside([2.0, 0.0], [1.0, 1.0], ratio=True).ratio, "nought has no logarithm"
 
 
 def test_one_seed_says_nothing_of_chance_and_none_says_nothing_at_all() -> None:
     one = beside([2.0], [1.0], ratio=True)
     assert (one.estimate, one.low, one.high, one.p) == (2.0, None, None, None)
-    assert not one.beyond_chance
-    assert pairing("a", {0: math.nan}, "b", {0: 1.0}, ratio=True) is None
-    assert pairing("a", {}, "b", {0: 1.0}, ratio=False) is None
+    assert not one.significant
+    assert compare_pair("a", {0: math.nan}, "b", {0: 1.0}, ratio=True) is None
+    assert compare_pair("a", {}, "b", {0: 1.0}, ratio=False) is None
 
 
 def test_seeds_that_all_say_the_same_have_an_interval_and_no_p() -> None:
     same = beside([3.0, 3.0], [3.0, 3.0])
     assert (same.estimate, same.low, same.high, same.p) == (0.0, 0.0, 0.0, None)
-    assert not same.beyond_chance
-    assert beside([2.0, 3.0], [1.0, 2.0]).beyond_chance
+    assert not same.significant
+    assert beside([2.0, 3.0], [1.0, 2.0]).significant
     assert beside([1e300, 1e300], [1e-300, 1e-300], ratio=True).estimate < math.inf
 
 
 def test_holm_as_in_the_worked_example() -> None:
     """0.01 × 4, 0.02 × 3, 0.03 × 2, 0.04 × 1, none below the one before it: by hand, after Holm 1979."""
-    assert holm([0.01, 0.04, 0.03, 0.02]) == pytest.approx([0.04, 0.06, 0.06, 0.06])
-    assert holm([0.005, None, 0.5, 0.6]) == [pytest.approx(0.015), None, 1.0, 1.0]
-    assert holm([]) == []
+    assert adjust_holm([0.01, 0.04, 0.03, 0.02]) == pytest.approx([0.04, 0.06, 0.06, 0.06])
+    assert adjust_holm([0.005, None, 0.5, 0.6]) == [pytest.approx(0.015), None, 1.0, 1.0]
+    assert adjust_holm([]) == []
 
 
 @pytest.mark.parametrize("shift", [0, 10])

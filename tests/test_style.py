@@ -241,8 +241,8 @@ def test_transparency_is_kept_and_hidden_colours_do_not_count(tmp_path: Path) ->
     ],
 )
 def test_what_cannot_be_is_refused_in_plain_words(files: tuple[Path, Path], arguments: list[str], words: str) -> None:
-    from ganvas.cli.output import told  # noqa: F401
-    from ganvas.cli.style import style
+    from ganvas.cli.output import run_reporting_errors  # noqa: F401
+    from ganvas.cli.style import stylize
 
     here = files[0].parent
     (here / "text.png").write_text("This is a text.")
@@ -255,7 +255,7 @@ def test_what_cannot_be_is_refused_in_plain_words(files: tuple[Path, Path], argu
 
     given = [*arguments] if "--size" in arguments else [*arguments, "--size", "48"]
     with pytest.raises(GanvasError, match=words):
-        tyro.cli(style, args=[*given, "--iterations", "1", "--quiet"])
+        tyro.cli(stylize, args=[*given, "--iterations", "1", "--quiet"])
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Trainings in processes of their own: one's trouble is its own, nothing is done twice, and nothing is left behind."""
+"""Trainings in processes of their own: one's problem is its own, nothing is done twice, and nothing is left behind."""
 
 import json
 import multiprocessing
@@ -18,7 +18,7 @@ from filelock import FileLock
 from trying import tiny
 
 from ganvas.comparison import worker, workers
-from ganvas.comparison.jobs import complete, reached, saved
+from ganvas.comparison.jobs import current_nimg, is_complete, saved_nimg
 from ganvas.comparison.workers import Job, Outcome, train_all
 from ganvas.config import TrainConfig, replace
 from ganvas.errors import GanvasError
@@ -59,19 +59,19 @@ def test_a_failing_run_is_an_outcome_and_the_others_go_on(
     jobs = [job("bad", data="nowhere"), job("good")]
     bad, good = train_all(jobs)
     assert bad.job is jobs[0]
-    assert "nowhere" in bad.trouble
-    assert "Traceback" not in bad.trouble
-    assert "\n" not in bad.trouble
+    assert "nowhere" in bad.problem
+    assert "Traceback" not in bad.problem
+    assert "\n" not in bad.problem
     assert good == Outcome(jobs[1], "")
     said = capfd.readouterr().err
     assert "[1/2] digits, seed 0 (runs/bad)" in said
     assert said.index("[2/2] digits, seed 0 (runs/good)") < said.index("Training runs/good"), "the run's own words"
-    assert reached(jobs[1].run) == saved(jobs[1].run) == 200
+    assert current_nimg(jobs[1].run) == saved_nimg(jobs[1].run) == 200
 
     monkeypatch.setattr(workers.subprocess, "Popen", lambda *_, **__: pytest.fail("a process for nothing"))
     assert list(train_all([jobs[1]], workers=2)) == [good]
     assert "[1/1] digits, seed 0 (runs/good) is complete already." in capfd.readouterr().err
-    assert not complete(job("good", batch=10)), "another configuration is no finished run"
+    assert not is_complete(job("good", batch=10)), "another configuration is no finished run"
 
 
 @pytest.mark.slow
@@ -91,13 +91,13 @@ def test_a_killed_run_is_told_and_the_same_call_completes_it(
     outcomes = train_all(jobs, workers=2)
     other = next(outcomes)
     assert other == Outcome(jobs[1], ""), "as they end, not as they were given"
-    wait_until(lambda: saved(jobs[0].run))
+    wait_until(lambda: saved_nimg(jobs[0].run))
     started[0].kill()
     (killed,) = outcomes
-    at = saved(jobs[0].run)
+    at = saved_nimg(jobs[0].run)
     assert at
-    assert killed.trouble.startswith("Its process was killed, most likely by the system for want of memory.")
-    assert f"goes on from {at / 1000:g} kimg" in killed.trouble
+    assert killed.problem.startswith("Its process was killed, most likely by the system because memory ran out.")
+    assert f"resumes from {at / 1000:g} kimg" in killed.problem
     assert "Training" not in capfd.readouterr().err, "several at a time are silent"
 
     shorter = Path("runs/killed/config.json")
@@ -105,8 +105,8 @@ def test_a_killed_run_is_told_and_the_same_call_completes_it(
     card["config"]["kimg"] = (at + 40) / 1000
     shorter.write_text(json.dumps(card))
     (again,) = train_all([job("killed", constant, kimg=(at + 40) / 1000, snapshot_kimg=0.1)], quiet=True)
-    assert again.trouble == ""
-    assert saved(jobs[0].run) == at + 40
+    assert again.problem == ""
+    assert saved_nimg(jobs[0].run) == at + 40
     assert [line["nimg"] for line in read_lines(jobs[0].run.path / "events.jsonl") if line["event"] == "resume"] == [at]
     assert capfd.readouterr().err == ""
 
@@ -116,7 +116,7 @@ def parent(told: str) -> None:
     outcomes = {}
     try:
         for outcome in train_all([job("long", kimg=LONG, snapshot_kimg=10.0), job("waits")], quiet=True):
-            outcomes[outcome.job.name] = outcome.trouble
+            outcomes[outcome.job.name] = outcome.problem
     except KeyboardInterrupt:
         outcomes["interrupted"] = "yes"
     Path(told).write_text(json.dumps(outcomes))
@@ -139,21 +139,21 @@ def test_a_stopped_or_killed_parent_leaves_saved_runs_and_no_process(
     comparison: ForkServerProcess, number: int
 ) -> None:
     run = Run(Path("runs/long"))
-    wait_until(lambda: reached(run))
+    wait_until(lambda: current_nimg(run))
     assert len(children()) == 1
     assert comparison.pid is not None
     os.kill(comparison.pid, number)
     comparison.join(60)
     wait_until(lambda: not children(), 30)
     with FileLock(run.path / ".lock").acquire(timeout=0):
-        at = saved(run)
+        at = saved_nimg(run)
     assert at
     assert at % 10_000, "saved where it was stopped"
     assert [line["event"] for line in read_lines(run.path / "events.jsonl")][-1] == "interrupted"
     if number == signal.SIGINT:
         assert json.loads(Path("told.json").read_text()) == {
-            "long": f"interrupted at {at / 1000:g} kimg; the same command goes on from there",
-            "waits": "interrupted before its turn; the same command trains it",
+            "long": f"interrupted at {at / 1000:g} kimg; the same command resumes from there",
+            "waits": "interrupted before it started; the same command trains it",
             "interrupted": "yes",
         }
     assert not Path("runs/waits").exists()
@@ -161,11 +161,11 @@ def test_a_stopped_or_killed_parent_leaves_saved_runs_and_no_process(
 
 @pytest.mark.slow
 def test_a_second_ctrl_c_kills_and_leaves_the_last_state(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers._Child, "stop", Obstinate.stop)
+    monkeypatch.setattr(workers._WorkerProcess, "stop", Obstinate.stop)
     long = job("long", kimg=LONG, snapshot_kimg=0.1)
 
     def strike() -> None:
-        wait_until(lambda: saved(long.run))
+        wait_until(lambda: saved_nimg(long.run))
         for _ in range(2):
             os.kill(os.getpid(), signal.SIGINT)
             time.sleep(0.5)
@@ -176,11 +176,11 @@ def test_a_second_ctrl_c_kills_and_leaves_the_last_state(monkeypatch: pytest.Mon
         list(train_all([long], quiet=True))
     striking.join()
     assert not children()
-    assert saved(long.run) is not None
+    assert saved_nimg(long.run) is not None
     assert not list(read_lines(long.run.path / "events.jsonl")), "it had no time to say that it was stopped"
 
 
-class Obstinate(workers._Child):
+class Obstinate(workers._WorkerProcess):
     """A training that does not end when it is asked to, but only when it is killed."""
 
     def stop(self, *, at_once: bool = False) -> None:
@@ -193,7 +193,7 @@ def test_a_stop_while_an_outcome_is_in_hand_comes_at_once_and_saves_the_others()
     jobs = [job("short"), job("long", kimg=LONG, snapshot_kimg=10.0)]
     outcomes = train_all(jobs, workers=2, quiet=True)
     assert next(outcomes) == Outcome(jobs[0], "")
-    wait_until(lambda: saved(jobs[1].run) is not None)
+    wait_until(lambda: saved_nimg(jobs[1].run) is not None)
     with pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGTERM)
     outcomes.close()  # type: ignore[attr-defined]
@@ -206,7 +206,7 @@ def test_the_next_training_begins_and_ends_while_an_outcome_is_in_hand() -> None
     jobs = [job("first"), job("second", seed=1)]
     outcomes = train_all(jobs, quiet=True)
     assert next(outcomes) == Outcome(jobs[0], "")
-    wait_until(lambda: complete(jobs[1]))
+    wait_until(lambda: is_complete(jobs[1]))
     assert list(outcomes) == [Outcome(jobs[1], "")]
 
 
@@ -216,15 +216,15 @@ def test_a_stop_ends_what_is_done_meanwhile_and_every_outcome_comes() -> None:
 
     def meanwhile() -> None:
         assert len(children()) == 1
-        wait_until(lambda: reached(jobs[0].run))
+        wait_until(lambda: current_nimg(jobs[0].run))
         signal.raise_signal(signal.SIGINT)
         pytest.fail("it went on")
 
-    with pytest.raises(KeyboardInterrupt, match="goes on from there"):
+    with pytest.raises(KeyboardInterrupt, match="resumes from there"):
         outcomes.extend(train_all(jobs, quiet=True, meanwhile=meanwhile))
     assert [(outcome.job.name, outcome.stopped) for outcome in outcomes] == [("waits", True), ("long", True)]
     assert not children()
-    assert saved(jobs[0].run)
+    assert saved_nimg(jobs[0].run)
 
 
 def test_a_process_that_cannot_be_started_is_an_error_of_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,40 +237,40 @@ def test_a_process_that_cannot_be_started_is_an_error_of_the_caller(monkeypatch:
 
 
 def test_what_a_process_leaves_behind_is_put_into_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "for want of memory" in workers._death(-signal.SIGKILL, "")
-    assert workers._death(-signal.SIGSEGV, "") == "Its process was ended by SIGSEGV."
-    assert workers._death(3, "no such library") == "Its process ended with status 3: no such library."
-    with pytest.raises(GanvasError, match="--workers 0"):
+    assert "because memory ran out" in workers._describe_exit(-signal.SIGKILL, "")
+    assert workers._describe_exit(-signal.SIGSEGV, "") == "Its process was ended by SIGSEGV."
+    assert workers._describe_exit(3, "no such library") == "Its process ended with status 3: no such library."
+    with pytest.raises(GanvasError, match="--workers is 0"):
         next(train_all([], workers=0))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    assert workers._threads(1) == 1
+    assert workers._threads_per_worker(1) == 1
     monkeypatch.delenv("OMP_NUM_THREADS")
-    assert workers._threads(1) == max(1, len(os.sched_getaffinity(0)))
-    assert workers._threads(1000) == 1
+    assert workers._threads_per_worker(1) == max(1, len(os.sched_getaffinity(0)))
+    assert workers._threads_per_worker(1000) == 1
 
 
 def test_the_last_whole_line_says_how_far_a_run_is() -> None:
     run = job("x").run
-    assert reached(run) == 0
+    assert current_nimg(run) == 0
     run.path.mkdir(parents=True)
     long = json.dumps({"nimg": 80, "x": "y" * 70_000})
     (run.path / "stats.jsonl").write_text('{"nimg": 40}\n' + long + '\n{"nimg": 120}\n{"ni')
-    assert reached(run) == 120
-    assert saved(run) is None
+    assert current_nimg(run) == 120
+    assert saved_nimg(run) is None
 
 
 def test_a_run_that_is_just_being_freed_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     held = FileLock("runs/x/.lock", thread_local=False)
     free = []
     monkeypatch.setattr(worker, "train", lambda *_, **__: free.append(not held.is_locked))
-    assert worker.play(job("x"), quiet=True) == ""
+    assert worker.run_job(job("x"), quiet=True) == ""
     Path("runs/x").mkdir(parents=True)
     Path("runs/x/config.json").touch()
     held.acquire()
     threading.Timer(0.3, held.release).start()
-    assert worker.play(job("x"), quiet=True) == ""
+    assert worker.run_job(job("x"), quiet=True) == ""
     held.acquire()
-    assert worker.play(job("x"), quiet=True, patience=0.0) == ""
+    assert worker.run_job(job("x"), quiet=True, lock_timeout=0.0) == ""
     assert free == [True, True, False]
     held.release()
 
@@ -279,7 +279,7 @@ def test_a_run_that_is_just_being_freed_is_waited_for(monkeypatch: pytest.Monkey
     ("error", "told"),
     [
         (GanvasError("No.", expected="yes", fix="say yes"), "No. Expected: yes Fix: say yes"),
-        (KeyboardInterrupt(), "interrupted before its first round was saved; the same command trains it"),
+        (KeyboardInterrupt(), "interrupted before its first state was saved; the same command trains it"),
         (MemoryError(), "There is not enough memory (MemoryError: )"),
         (RuntimeError("CUDA out of memory. Tried\nmuch"), "There is not enough memory (RuntimeError: CUDA out"),
         (KeyError("x"), "It crashed: KeyError: 'x'. The traceback is in runs/x/log.txt."),
@@ -291,5 +291,5 @@ def test_what_goes_wrong_becomes_a_line(error: BaseException, told: str, monkeyp
         raise error
 
     monkeypatch.setattr(worker, "train", train)
-    assert worker.play(job("x"), quiet=True).startswith(told)
+    assert worker.run_job(job("x"), quiet=True).startswith(told)
     assert Path("runs/x/log.txt").exists() == isinstance(error, KeyError)

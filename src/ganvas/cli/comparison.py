@@ -11,7 +11,7 @@ from ganvas.cli.output import print_json
 
 
 def compare(
-    what: Positional[tuple[str, ...]],
+    candidates: Positional[tuple[str, ...]],
     data: str | None = None,
     kimg: float | None = None,
     minutes: float | None = None,
@@ -30,44 +30,44 @@ def compare(
     json: bool = False,
     quiet: bool = False,
 ) -> None:
-    """Train recipes on one budget, or take runs that are there, and say which is better and whether that is luck.
+    """Train recipes on one budget, or use existing runs, and report which is better and whether significantly.
 
     Args:
-        what: Recipes (with knobs of their own: cnn:g_width=64,batch=32) and run folders, in any mixture; StyleGAN's
-            runs and torch-fidelity's JSON are shown beside.
-        data: What the recipes learn from; by default each its own.
-        kimg: The budget of each training: thousand pictures. By default each recipe's own.
-        minutes: Or the budget in minutes, turned into pictures by a trial of the speed.
-        pflop: Or in 10¹⁵ operations.
-        seeds: Trainings of each recipe: with the seeds 0, 1, 2 …
-        vary: knob=value,value: each recipe once for each value; may be given again.
-        knob: knob=value for all recipes, such as batch=32; may be given again.
-        out: The comparison's folder; by default in comparisons/. The same command again goes on.
-        workers: Trainings at a time on this machine.
-        ray: local, or the address of a Ray cluster, to train there; all machines must see the folder.
-        count: Pictures on each side of a judgement, at most.
-        features: As of ganvas evaluate: eye, classifier, inception (the true FID) …
-        weights: Those that the features need.
-        device: Where to judge: auto, cpu, cuda …
-        csv: Write the table of trainings there too.
+        candidates: Recipes (optionally with knobs: cnn:g_width=64,batch=32) and run folders, in any mixture; StyleGAN
+            runs and JSON files of torch-fidelity are listed but not ranked.
+        data: Training data of the recipes; by default each recipe's own.
+        kimg: The budget of each training in thousands of images; by default each recipe's own.
+        minutes: The budget in minutes instead, converted to images by measuring the speed first.
+        pflop: The budget in 10¹⁵ operations instead.
+        seeds: Trainings of each recipe, with the seeds 0, 1, 2 …
+        vary: knob=value,value: train each recipe once for each value; may be repeated.
+        knob: knob=value for all recipes, such as batch=32; may be repeated.
+        out: The comparison's folder; by default in comparisons/. The same command again continues it.
+        workers: Parallel trainings on this machine.
+        ray: local, or the address of a Ray cluster to train on; all machines must share the folder.
+        count: Most generated and most real images in each evaluation.
+        features: Feature extractor, as in ganvas evaluate: eye, classifier, inception (standard FID) …
+        weights: Weights that the feature extractor needs.
+        device: Where to evaluate: auto, cpu, cuda …
+        csv: Also write the table of trainings to this file.
         json: Print everything as JSON.
         quiet: Print nothing else.
     """
-    from ganvas.comparison.candidates import parsed_set, parsed_vary
+    from ganvas.comparison.candidates import parse_set, parse_vary
     from ganvas.comparison.comparison import compare as run
-    from ganvas.comparison.comparison import table
+    from ganvas.comparison.comparison import format_csv
     from ganvas.files import write_text
 
     found = run(
-        what, data=data, kimg=kimg, minutes=minutes, pflop=pflop, seeds=seeds, vary=parsed_vary(vary), out=out,
+        candidates, data=data, kimg=kimg, minutes=minutes, pflop=pflop, seeds=seeds, vary=parse_vary(vary), out=out,
         workers=workers, ray=ray, count=count, extractor=features, weights=None if weights is None else str(weights),
-        device=device, quiet=quiet, command=shlex.join(["ganvas", *sys.argv[1:]]), knobs=parsed_set(knob),
+        device=device, quiet=quiet, command=shlex.join(["ganvas", *sys.argv[1:]]), knobs=parse_set(knob),
     )  # fmt: skip
     if csv is not None:
-        write_text(csv, table(found.facts))
+        write_text(csv, format_csv(found.results))
     if json:
         print_json(found.to_json())
     else:
         print(found)
-    if not any(row["evaluation"] for row in found.facts["runs"]) and not found.facts["foreign"]:
-        sys.exit(1)  # nothing came of it
+    if not any(row["evaluation"] for row in found.results["runs"]) and not found.results["imported"]:
+        sys.exit(1)  # no run could be evaluated

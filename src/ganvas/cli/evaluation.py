@@ -1,4 +1,4 @@
-"""`ganvas evaluate` and `diagnose`: how good, and why not better."""
+"""`ganvas evaluate` and `ganvas diagnose`."""
 
 from pathlib import Path
 
@@ -20,20 +20,20 @@ def evaluate(
     panel: Path | None = None,
     json: bool = False,
 ) -> None:
-    """Measure a run's pictures, or any pictures, against real ones; each number beside its floor.
+    """Measure a run's images, or any images, against real ones; each number with its real-data baseline.
 
     Args:
-        what: A run (its newest snapshot), one snapshot, or pictures: a folder, a zip …
-        against: The real pictures, anything that --data takes; by default those a run learnt from.
-        held_out: Real pictures it did not learn from; by default the test split, where there is one.
-        features: eye (no download), eye-bf16 (faster, other numbers), classifier, inception (the true FID), dinov2, or
+        what: A run (its newest snapshot), one snapshot, or images: a folder, a zip …
+        against: The real images, anything that --data takes; by default the training data of the run.
+        held_out: Real images that were not used in training; by default the test split, if there is one.
+        features: eye (no download), eye-bf16 (faster, other numbers), classifier, inception (standard FID), dinov2, or
             MODULE:FACTORY of your own.
-        weights: The file, or for dinov2 the folder, of weights that the features need.
-        count: Pictures on each side, at most.
+        weights: The weights of the feature extractor: a file, or for dinov2 a folder.
+        count: Most generated and most real images.
         truncation: Below 1: more typical, less varied.
         quick: Only the distances, precision and recall, and the classes.
         device: Where to compute: auto, cpu, cuda …
-        panel: Where to draw the closest pairs, each above its nearest training picture; for a run, closest.png in it.
+        panel: File for an image of the generated images closest to training images; by default closest.png in the run.
         json: Print JSON.
     """
     from ganvas.evaluation import evaluation as judge
@@ -56,7 +56,7 @@ def evaluate(
 
 
 def diagnose(what: Positional[Path], json: bool = False) -> None:
-    """Say why a training fails, with evidence and what to change; of a run, or of anyone's log.
+    """Report why a training fails, with evidence and what to change, from a run or from a log of any program.
 
     Args:
         what: A run, or a log: stats.jsonl, JSONL, CSV, Keras' history, lines of text, TensorBoard's events.

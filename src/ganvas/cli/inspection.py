@@ -1,4 +1,4 @@
-"""`ganvas sample`, `plot`, `data` and `recipes`: see what is there."""
+"""`ganvas sample`, `plot`, `data` and `recipes`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -25,20 +25,20 @@ def sample(
     scale: int | None = None,
     device: str = "cpu",
 ) -> None:
-    """Draw pictures from a trained generator.
+    """Generate images with a trained generator.
 
     Args:
         run: A run folder (its newest snapshot is used), or one snapshot.
-        seeds: Which pictures, such as 0-7,12; the same seed is always the same picture.
-        out: The grid's file; by default grid.png in the working folder. With classes, one class a row.
-        each: Write every picture to this folder instead, unenlarged: seed00000.png …
-        class_: Draw this class only, by its name or number.
+        seeds: Seeds of the images, such as 0-7,12; the same seed always gives the same image.
+        out: File of the image grid; by default grid.png in the working folder. With classes, one class per row.
+        each: Write each image to a file in this folder instead, at its own size: seed00000.png …
+        class_: Generate this class only, by its name or number.
         truncation: Below 1: more typical, less varied.
-        interpolate: Walk from seed to seed along great circles and back: 0,7,12.
-        video: The walk's file: .gif, .webp or .png (animated).
-        frames: Pictures between two seeds of a walk.
+        interpolate: Interpolate from seed to seed along great circles and back: 0,7,12.
+        video: File of the interpolation: .gif, .webp or .png (animated).
+        frames: Images between two seeds of the interpolation.
         columns: Columns of the grid.
-        scale: Enlarge each pixel to this many; by default so that tiny pictures can be seen.
+        scale: Enlarge each pixel by this factor; by default small images are enlarged.
         device: Where to compute: auto, cpu, cuda …
     """
     from ganvas import image_io
@@ -49,32 +49,35 @@ def sample(
     drawn = load(run, device=device)
     label = drawn.label(class_) if class_ is not None else None
     if (interpolate is None) != (video is None):
-        raise GanvasError("A walk needs both --interpolate and --video.", fix="--interpolate 0,7,12 --video walk.gif")
+        raise GanvasError(
+            "An interpolation needs both --interpolate and --video.",
+            fix="--interpolate 0,7,12 --video interpolation.gif",
+        )
     if interpolate is not None and video is not None:
         path = parse_seeds(interpolate)
         pictures = drawn.walk(path, frames=frames, label=label, truncation=truncation)
         n = image_io.save_walk((image for part in pictures for image in part.numpy()), video)
-        print(f"{n} pictures in {video}")
+        print(f"{n} images in {video}")
         return
     chosen = parse_seeds(seeds)
     if each is not None:
         images = (i for part in drawn.images(chosen, label=label, truncation=truncation) for i in part.numpy())
         for seed, image in zip(chosen, images, strict=True):
             image_io.save(image_io.picture(image, scale or 1), each / f"seed{seed:05d}.png")
-        print(f"{len(chosen)} pictures in {each}")
+        print(f"{len(chosen)} images in {each}")
         return
     out = out or Path("grid.png")
     images, across, names = drawn.arranged(chosen, label=label, truncation=truncation, columns=columns)
     image_io.save(image_io.grid(images, across, row_names=names, scale=scale), out)
-    print(f"{len(images)} pictures in {out}")
+    print(f"{len(images)} images in {out}")
 
 
 def plot(runs: Positional[tuple[Path, ...]], out: Path | None = None) -> None:
-    """Draw the curves of one run, or of several over each other.
+    """Plot the training curves of one run, or of several in one figure.
 
     Args:
         runs: Run folders.
-        out: The picture's file; by default losses.png in the run's folder, or curves.png for several.
+        out: The file of the figure; by default losses.png in the run's folder, or curves.png for several.
     """
     from ganvas.runs.curves import plot as draw
 
@@ -83,7 +86,7 @@ def plot(runs: Positional[tuple[Path, ...]], out: Path | None = None) -> None:
     print(draw(runs, out or (runs[0] / "losses.png" if len(runs) == 1 else Path("curves.png"))))
 
 
-def data(
+def inspect_data(
     source: Positional[str],
     split: str = "train",
     resolution: str | None = None,
@@ -91,7 +94,7 @@ def data(
     fit: str = "crop",
     json: bool = False,
 ) -> None:
-    """Say what is in a set of pictures, and what is wrong with it, by name.
+    """Report what is in a set of images, and which of its files have problems.
 
     Args:
         source: Anything that --data takes: a folder, a zip, IDX, CIFAR-10, .npz, mnist, hf:owner/name …
@@ -113,7 +116,7 @@ def data(
         Console().print(report.render())
 
 
-def recipes(json: bool = False) -> None:
+def list_recipes(json: bool = False) -> None:
     """List the recipes.
 
     Args:
@@ -131,7 +134,7 @@ def recipes(json: bool = False) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    for title, plain in (("recipe", True), ("what it is, and after whom", False), ("data", True), ("kimg", True)):
+    for title, plain in (("recipe", True), ("description and source", False), ("data", True), ("kimg", True)):
         table.add_column(title, no_wrap=plain)
     table.add_column("images/s, two CPU cores")
     for name, r in RECIPES.items():

@@ -1,4 +1,4 @@
-"""What the door says, and with which exit status it closes."""
+"""Error messages, JSON output and exit statuses of the command line."""
 
 import json
 import os
@@ -9,8 +9,8 @@ from typing import Any
 from ganvas.errors import GanvasError
 
 
-def told(act: Callable[[], Any]) -> int:
-    """Runs `act`; tells a user's trouble without a traceback. Returns the exit status."""
+def run_reporting_errors(act: Callable[[], Any]) -> int:
+    """Runs `act`, prints its GanvasError or interruption without a traceback, and returns the exit status."""
     try:
         status = act()
         sys.stdout.flush()
@@ -31,7 +31,7 @@ def told(act: Callable[[], Any]) -> int:
     except KeyboardInterrupt as interrupt:
         print(f"ganvas: {str(interrupt) or 'interrupted'}", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader of our output has gone, as in `ganvas … | head`: nothing is wrong
+    except BrokenPipeError:  # the reader of stdout has closed it, as in `ganvas … | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
 

@@ -9,7 +9,7 @@ from ganvas.cli.output import print_json
 from ganvas.style.options import StyleOptions
 
 
-def style(
+def stylize(
     content: Positional[Path],
     styles: Positional[tuple[Path, ...]],
     out: Annotated[Path, arg(aliases=["-o"])] = Path("styled.png"),
@@ -21,20 +21,20 @@ def style(
     quiet: bool = False,
     json: bool = False,
 ) -> None:
-    """Redraw a photo in the style of a painting, or of several.
+    """Redraw a photo in the style of one or more paintings.
 
-    While it works, the result so far is in --out. Ctrl-C keeps what there is.
+    While it runs, --out holds the intermediate result. Ctrl-C keeps it.
 
     Args:
         content: A photo, or a folder of them.
         styles: One painting or several.
         out: The result's file; for a folder of photos, a folder.
-        masks: One grey picture for each style: where it shall be. What none covers stays the photo.
-        style_masks: One grey picture for each style: the part of the painting to learn from.
-        preview: Write the result so far here instead of to --out.
-        gif: An animation of the way there: .gif, .webp or .png.
+        masks: One greyscale image for each style: where it is applied. What no mask covers stays as in the photo.
+        style_masks: One greyscale image for each style: the part of the painting whose style is used.
+        preview: Write intermediate results to this file instead of --out.
+        gif: An animation of the intermediate results: .gif, .webp or .png.
         quiet: Print nothing.
-        json: Print one JSON object for each picture.
+        json: Print one JSON object for each image.
     """
     from ganvas.style.redraw import redraw
 

@@ -19,23 +19,23 @@ from ganvas.runs.folder import resolve
 
 @dataclass(frozen=True)
 class _TrainCommand:
-    """Train a GAN. Give first a recipe (ganvas recipes), or a run folder to go on with; then any knob.
+    """Train a GAN. First give a recipe (see ganvas recipes) or a run folder to resume; then any knob.
 
-    Without a recipe: digits; with other --data: cnn-stable.
-    The same command again goes on with the run. Ctrl-C saves and ends; a second one ends at once.
+    The default recipe is digits; with other --data it is cnn-stable.
+    The same command again resumes the run. Ctrl-C saves the state and ends; a second Ctrl-C ends at once.
     """
 
     config: Annotated[TrainConfig, arg(name="")]
     out: Path = Path("runs")
-    """Where runs are kept; each has a numbered folder in it."""
+    """Folder of the runs; each run has a numbered folder in it."""
     name: str | None = None
     """The run's folder in --out, instead of a numbered one."""
     new: bool = False
-    """Start anew even if the same run exists."""
+    """Start a new run even if the same run exists."""
     gpus: int | None = None
-    """Share the work among this many processes, one a GPU (with --device cpu: on the CPU), by torchrun."""
+    """Train with this many processes, one per GPU (with --device cpu: on the CPU), started by torchrun."""
     dry_run: bool = False
-    """Say what would be trained, and stop."""
+    """Print what would be trained, and stop."""
     json: bool = False
     """Print one JSON object about the run at the end."""
     quiet: bool = False
@@ -43,9 +43,9 @@ class _TrainCommand:
 
 
 def train(argv: Sequence[str]) -> None:
-    """Train a GAN, or go on with a run: ganvas train [RECIPE|RUN] [--data D] [--kimg N] [--any-knob value]"""
+    """Train a GAN, or resume a run: ganvas train [RECIPE|RUN] [--data D] [--kimg N] [--any-knob value]"""
     argv = list(argv)
-    first = argv.pop(0) if argv and not argv[0].startswith("-") else _usual_recipe(argv)
+    first = argv.pop(0) if argv and not argv[0].startswith("-") else _default_recipe(argv)
     title, config, run = resolve(first)
     defaults = _TrainCommand(config, out=run.path.parent, name=run.path.name) if run else _TrainCommand(config)
     command = tyro.cli(
@@ -62,7 +62,7 @@ def train(argv: Sequence[str]) -> None:
         if command.json:
             print(json.dumps(start.plan(command.config)))
         else:
-            print(_rest(start.plan(command.config, tell=partial(print, flush=True))))
+            print(_format_dry_run(start.plan(command.config, tell=partial(print, flush=True))))
         return
     if command.gpus is not None and "WORLD_SIZE" not in os.environ:
         from ganvas.training import launch
@@ -75,11 +75,11 @@ def train(argv: Sequence[str]) -> None:
         print(json.dumps({"run": str(run.path), "snapshot": str(run.snapshot), "config": to_json(run.config)}))
 
 
-def _rest(plan: dict[str, Any]) -> str:
-    """What a dry run tells people last: the disk and every knob."""
+def _format_dry_run(plan: dict[str, Any]) -> str:
+    """The end of a dry run's output: the disk space and every knob."""
     config = plan["config"]
     lines = [
-        f"  at most {plan['disk_bytes'] / 1e6:,.0f} MB on disk, and the pictures",
+        f"  at most {plan['disk_bytes'] / 1e6:,.0f} MB on disk, and the images",
         "",
         *(f"  --{name:14} {json.dumps(value)}" for name, value in config.items() if not isinstance(value, dict)),
     ]
@@ -89,8 +89,8 @@ def _rest(plan: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _usual_recipe(argv: Sequence[str]) -> str:
-    """The recipe when none is named: `digits`, but for other pictures the one that suits any."""
+def _default_recipe(argv: Sequence[str]) -> str:
+    """The recipe when none is named: `digits`, or for other data the one that suits any images."""
     given = [value for flag, value in pairwise(argv) if flag == "--data"]
     given += [word.removeprefix("--data=") for word in argv if word.startswith("--data=")]
     return "cnn-stable" if given and given[-1] != "digits" else "digits"

@@ -1,8 +1,8 @@
-"""The budget: as many pictures, minutes or operations for each; and whether runs that are there had the same."""
+"""The training budget: the same number of images, minutes or operations for each run; and whether runs had the same."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from ganvas.config import TrainConfig, replace
 from ganvas.errors import GanvasError
@@ -10,34 +10,42 @@ from ganvas.networks import Shape
 from ganvas.training import start
 from ganvas.training.estimate import round_flops
 
-Kind = Literal["kimg", "minutes", "PFLOP"]
+BudgetKind = Literal["kimg", "minutes", "PFLOP"]
 
-SPENT: dict[Kind, tuple[str, float, float]] = {
-    "kimg": ("nimg", 1e3, 0.01),
-    "minutes": ("seconds", 60, 0.1),
-    "PFLOP": ("flops", 1e15, 0.01),
+
+class BudgetUnit(NamedTuple):
+    """How a kind of budget is counted: the run's fact, its amount in one unit, and the relative tolerance."""
+
+    fact: str
+    size: float
+    tolerance: float
+
+
+BUDGET_KINDS: dict[BudgetKind, BudgetUnit] = {
+    "kimg": BudgetUnit("nimg", 1e3, 0.01),
+    "minutes": BudgetUnit("seconds", 60, 0.1),
+    "PFLOP": BudgetUnit("flops", 1e15, 0.01),
 }
-"""Kind -> (what of a run is counted, how much of it is one, how far two may differ and still be equal)."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What each training may spend: so many thousand pictures, minutes, or 10¹⁵ operations."""
+    """What each training may use: thousands of images, minutes, or 10¹⁵ operations."""
 
-    kind: Kind
+    kind: BudgetKind
     amount: float
 
     def __str__(self) -> str:
         return f"{self.amount:g} {self.kind}"
 
 
-def asked(kimg: float | None, minutes: float | None, pflop: float | None) -> Budget | None:
-    """The budget that was asked for, or None.
+def parse_budget(kimg: float | None, minutes: float | None, pflop: float | None) -> Budget | None:
+    """The given budget, or None if none is given.
 
     Raises:
-        GanvasError: more than one, or nothing to spend.
+        GanvasError: more than one budget, or an amount that is not positive and finite.
     """
-    given: dict[Kind, float | None] = {"kimg": kimg, "minutes": minutes, "PFLOP": pflop}
+    given: dict[BudgetKind, float | None] = {"kimg": kimg, "minutes": minutes, "PFLOP": pflop}
     budgets = [Budget(kind, amount) for kind, amount in given.items() if amount is not None]
     if len(budgets) > 1:
         raise GanvasError(
@@ -46,35 +54,37 @@ def asked(kimg: float | None, minutes: float | None, pflop: float | None) -> Bud
             fix="leave the others out.",
         )
     if budgets and not 0 < budgets[0].amount < float("inf"):
-        raise GanvasError(f"A budget of {budgets[0]}.", expected="more than nothing", fix="--kimg 100, for instance.")
+        raise GanvasError(
+            f"The budget is {budgets[0]}.", expected="a positive, finite number", fix="--kimg 100, for instance."
+        )
     return budgets[0] if budgets else None
 
 
-def within(config: TrainConfig, budget: Budget) -> TrainConfig:
-    """The configuration, as long as the budget lasts.
+def apply_budget(config: TrainConfig, budget: Budget) -> TrainConfig:
+    """The configuration with the length that the budget allows.
 
-    Minutes become pictures by a trial of the speed here and now, so that schedules know the length beforehand; the
-    time really taken is reported. Operations are counted (`round_flops`), not estimated.
+    Minutes are converted to images by measuring the speed on this machine now, so that schedules know their length; the
+    report gives the time that was needed. Operations are counted exactly (`round_flops`).
 
     Raises:
         GanvasError: what `train` would refuse at its start.
     """
     if budget.kind == "kimg":
         return replace(config, kimg=budget.amount)
-    told = start.plan(config)
+    plan = start.plan(config)
     if budget.kind == "minutes":
-        images = budget.amount * 60 * told["images_per_s"]
+        images = budget.amount * 60 * plan["images_per_s"]
     else:
-        shape = Shape(*(told["data"][side] for side in Shape._fields))
+        shape = Shape(*(plan["data"][side] for side in Shape._fields))
         images = budget.amount * 1e15 / round_flops(config, shape)
     rounds = max(1, round(images / config.a_round))
     return replace(config, kimg=rounds * config.a_round / 1000)
 
 
-def shared(spent: Sequence[Mapping[str, Any]]) -> Kind | None:
-    """The kind of budget in which all runs are equal, pictures before minutes before operations; None if in none."""
-    for kind, (fact, _, slack) in SPENT.items():
-        amounts = [own[fact] for own in spent if own.get(fact)]
-        if len(amounts) == len(spent) and max(amounts) - min(amounts) <= slack * max(amounts):
+def shared_budget_kind(runs: Sequence[Mapping[str, Any]]) -> BudgetKind | None:
+    """The first of images, minutes and operations in which all runs' expense is equal; None if in none."""
+    for kind, unit in BUDGET_KINDS.items():
+        amounts = [run[unit.fact] for run in runs if run.get(unit.fact)]
+        if len(amounts) == len(runs) and max(amounts) - min(amounts) <= unit.tolerance * max(amounts):
             return kind
     return None

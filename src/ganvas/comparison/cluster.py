@@ -1,8 +1,8 @@
-"""The trainings of a comparison on a Ray cluster: one task each, on whichever machine has room.
+"""The trainings of a comparison on a Ray cluster: one task each, on any machine with free resources.
 
-All machines must see the folder of the runs under one path, for a run is its folder: when a machine is lost, another
-goes on from the state saved there. The training is the task itself, no process of its own: it ends with Ray's worker,
-and the run is free.
+All machines must share the folder of the runs under one path: when a machine is lost, another resumes from the state
+saved there. The training runs in the Ray worker itself, not in a process of its own: when the worker ends, the run's
+lock is released.
 """
 
 import logging
@@ -17,118 +17,118 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from ganvas.comparison.jobs import Job, Outcome, complete, interrupted, lost, reached
-from ganvas.comparison.progress import Board
+from ganvas.comparison.jobs import Job, Outcome, current_nimg, interrupted_outcome, is_complete, lost_outcome
+from ganvas.comparison.progress import ProgressDisplay
 from ganvas.config import replace as with_knobs
 from ganvas.errors import GanvasError
 from ganvas.files import explain, make_folder
 from ganvas.interrupts import collected
 
 RETRIES = 4
-"""Lost machines or killed workers that a run survives."""
-PATIENCE = 60.0
-"""Seconds that a run waits for its lock: a lost machine's process may still be ending, and file servers are slow."""
-_SIGHT = 10.0
-"""Seconds in which a file made on one machine must be seen on all."""
-_REACH = 5.0
-"""Seconds to wait for a cluster's answer."""
-_MEMORY = 100 << 20
-"""Bytes for objects that tasks share; ours share nothing."""
-_PAUSE = 0.2
+"""How often a run is started again after its machine is lost or its worker is killed."""
+LOCK_TIMEOUT = 60.0
+"""Seconds that a run waits for its lock: the process of a lost machine may still be ending, or file servers slow."""
+_VISIBILITY_TIMEOUT = 10.0
+"""Seconds within which a file created on one machine must be visible on all."""
+_CONNECT_TIMEOUT = 5.0
+"""Seconds to wait for a connection to the cluster."""
+_OBJECT_STORE_BYTES = 100 << 20
+"""Size of Ray's object store, which these tasks do not use."""
+_POLL_INTERVAL = 0.2
 
 
-def there(jobs: Sequence[Job], address: str, quiet: bool, meanwhile: Callable[[], object]) -> Iterator[Outcome]:
-    """`train_all` on the cluster at `address`, or one of this machine alone ("local").
+def train_on_ray(jobs: Sequence[Job], address: str, quiet: bool, meanwhile: Callable[[], object]) -> Iterator[Outcome]:
+    """`train_all` on the Ray cluster at `address`, or on a cluster of this machine alone ("local").
 
     Raises:
         GanvasError: Ray is not installed, or no cluster answers.
         KeyboardInterrupt: as `train_all`.
     """
-    undone = [job for job in jobs if not complete(job)]
+    unfinished = [job for job in jobs if not is_complete(job)]
     with ExitStack() as held:
-        ray = held.enter_context(_connected(address)) if undone else None
-        board = held.enter_context(Board(jobs, bar=True, quiet=quiet))
+        ray = held.enter_context(_connect(address)) if unfinished else None
+        display = held.enter_context(ProgressDisplay(jobs, bar=True, quiet=quiet))
         for job in jobs:
-            if job not in undone:
-                yield board.ends(Outcome(job, ""), before=True)
+            if job not in unfinished:
+                yield display.on_end(Outcome(job, ""), already=True)
         if ray is None:
             return
-        stop = held.enter_context(collected(board.stops))
-        marks = {out: held.enter_context(_mark(out.resolve())) for out in {job.out for job in undone}}
-        play = ray.remote(max_calls=1, max_retries=RETRIES)(_play)
+        stop = held.enter_context(collected(display.on_stop))
+        markers = {out: held.enter_context(_marker_file(out.resolve())) for out in {job.out for job in unfinished}}
+        task = ray.remote(max_calls=1, max_retries=RETRIES)(_run_remotely)
         gpus = ray.cluster_resources().get("GPU", 0) > 0
         refs = {
-            play.options(num_cpus=1, num_gpus=int(gpus and job.config.habits.device != "cpu")).remote(
-                _absolute(job).to_json(), str(marks[job.out])
+            task.options(num_cpus=1, num_gpus=int(gpus and job.config.habits.device != "cpu")).remote(
+                _with_absolute_paths(job).to_json(), str(markers[job.out])
             ): job
-            for job in undone
+            for job in unfinished
         }
-        told = False
+        stopping = False
         try:
             with stop.raised_once():
                 meanwhile()
             while refs:
-                if stop and not told:
-                    told = True
+                if stop and not stopping:
+                    stopping = True
                     _cancel(ray, refs)
-                for ref in ray.wait(list(refs), timeout=_PAUSE)[0]:
+                for ref in ray.wait(list(refs), timeout=_POLL_INTERVAL)[0]:
                     with stop.raised():
-                        yield board.ends(_outcome(ray, ref, refs.pop(ref), told))
-                board.look([job for job in refs.values() if reached(job.run)])
+                        yield display.on_end(_outcome(ray, ref, refs.pop(ref), stopping))
+                display.update([job for job in refs.values() if current_nimg(job.run)])
         finally:
             _cancel(ray, refs, force=stop.at_once)
             if refs:
                 ray.wait(list(refs), num_returns=len(refs))
         if stop:
-            raise KeyboardInterrupt("stopped; the same command goes on from there")
+            raise KeyboardInterrupt("stopped; the same command resumes from there")
 
 
-def _play(job: dict[str, Any], mark: str) -> str:
-    """What runs on the cluster: trains, and returns nothing or what went wrong."""
-    from ganvas.comparison.worker import play
+def _run_remotely(job: dict[str, Any], marker: str) -> str:
+    """The Ray task: trains a job; returns what went wrong, or an empty string."""
+    from ganvas.comparison.worker import run_job
 
-    deadline = time.monotonic() + _SIGHT
-    while not Path(mark).exists():
+    deadline = time.monotonic() + _VISIBILITY_TIMEOUT
+    while not Path(marker).exists():
         if time.monotonic() > deadline:
             return (
-                f"The machine {socket.gethostname()} does not see {Path(mark).parent}. Expected: a folder that all "
+                f"The machine {socket.gethostname()} does not have {Path(marker).parent}. Expected: a folder that all "
                 "machines of the cluster share under one path. Fix: mount it there, or choose another --out."
             )
         time.sleep(0.5)
     try:
-        return play(Job.from_json(job), quiet=True, patience=PATIENCE)
-    except GanvasError as error:  # a job that another version wrote
+        return run_job(Job.from_json(job), quiet=True, lock_timeout=LOCK_TIMEOUT)
+    except GanvasError as error:  # the job was written by another version
         return f"{socket.gethostname()} has another version of Ganvas: {error.what}"
 
 
-def _outcome(ray: Any, ref: Any, job: Job, told: bool) -> Outcome:
-    """What came of a task. `told`: it had been asked to stop."""
+def _outcome(ray: Any, ref: Any, job: Job, stopping: bool) -> Outcome:
+    """The outcome of a finished task. `stopping`: it was cancelled by the user."""
     try:
-        trouble = ray.get(ref)
-        return Outcome(job, trouble, stopped=told and bool(trouble))
+        problem = ray.get(ref)
+        return Outcome(job, problem, stopped=stopping and bool(problem))
     except ray.exceptions.TaskCancelledError:
-        return interrupted(job, begun=job.run.path.exists())
+        return interrupted_outcome(job, started=job.run.path.exists())
     except ray.exceptions.RayError as error:
-        if told:
-            return interrupted(job, begun=job.run.path.exists())
-        why = (str(error).strip().splitlines() or [""])[-1].strip()
-        return lost(job, f"Ray gave it up, {type(error).__name__}: {why.rstrip('.')}.")
+        if stopping:
+            return interrupted_outcome(job, started=job.run.path.exists())
+        reason = (str(error).strip().splitlines() or [""])[-1].strip()
+        return lost_outcome(job, f"Ray ended it, {type(error).__name__}: {reason.rstrip('.')}.")
 
 
 def _cancel(ray: Any, refs: Any, *, force: bool = False) -> None:
-    """A KeyboardInterrupt for each task, or with `force` its end."""
+    """Raises KeyboardInterrupt in each task, or kills it with `force`."""
     for ref in refs:
         with suppress(ray.exceptions.RayError, ValueError):
             ray.cancel(ref, force=force)
 
 
 @contextmanager
-def _connected(address: str) -> Iterator[Any]:
-    """Ray's module, connected; quiet, and disconnected at the end if it was not connected before."""
+def _connect(address: str) -> Iterator[Any]:
+    """Yields Ray's module, connected and without log output; disconnects at the end if it was not connected before."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # leaves CUDA alone, and no warning of it
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # keeps CUDA_VISIBLE_DEVICES, without a warning
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")
-    os.environ.setdefault("RAY_task_oom_retries", str(RETRIES))  # else for ever
+    os.environ.setdefault("RAY_task_oom_retries", str(RETRIES))  # the default is to retry for ever
     try:
         import ray
     except ImportError as error:
@@ -138,16 +138,18 @@ def _connected(address: str) -> Iterator[Any]:
     if ray.is_initialized():
         yield ray
         return
-    here: dict[str, Any] = {"include_dashboard": False, "object_store_memory": _MEMORY} if address == "local" else {}
-    if not here:
-        _check_answers(address)
+    local: dict[str, Any] = (
+        {"include_dashboard": False, "object_store_memory": _OBJECT_STORE_BYTES} if address == "local" else {}
+    )
+    if not local:
+        _check_reachable(address)
     try:
-        with _hushed():
-            ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **here)
+        with _silence_stderr():
+            ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **local)
     except (OSError, RuntimeError, ValueError) as error:
-        raise _unreachable(address, (str(error).splitlines() or [type(error).__name__])[0]) from error
+        raise _unreachable_error(address, (str(error).splitlines() or [type(error).__name__])[0]) from error
     inner: Any = import_module("ray._private.worker")
-    inner._worker_logs_enabled = False  # a lost machine's last words would go to our stdout, which is for --json
+    inner._worker_logs_enabled = False  # a lost machine's output would go to stdout, which is for --json
     try:
         yield ray
     finally:
@@ -156,8 +158,8 @@ def _connected(address: str) -> Iterator[Any]:
 
 
 @contextmanager
-def _hushed() -> Iterator[None]:
-    """Nothing reaches stderr in the block: what goes wrong comes as an exception too."""
+def _silence_stderr() -> Iterator[None]:
+    """Discards stderr in the block; errors are raised as exceptions anyway."""
     with Path(os.devnull).open("w") as nowhere:
         own = os.dup(2)
         os.dup2(nowhere.fileno(), 2)
@@ -168,44 +170,44 @@ def _hushed() -> Iterator[None]:
             os.close(own)
 
 
-def _check_answers(address: str) -> None:
-    """Refuses an address where nobody listens; Ray itself would wait for minutes."""
+def _check_reachable(address: str) -> None:
+    """Raises an error for an address that does not answer; Ray itself would wait for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if address == "auto":
         return
     if not host or not port.isdecimal() or int(port) > 65535:
-        raise _unreachable(address, "that is no address")
+        raise _unreachable_error(address, "it is not a valid address")
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_REACH).close()
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_TIMEOUT).close()
     except OSError as error:
-        raise _unreachable(address, error.strerror or str(error)) from error
+        raise _unreachable_error(address, error.strerror or str(error)) from error
 
 
-def _unreachable(address: str, why: str) -> GanvasError:
+def _unreachable_error(address: str, reason: str) -> GanvasError:
     return GanvasError(
-        f"No Ray cluster answers at {address} ({why.rstrip('.')}).",
+        f"No Ray cluster answers at {address} ({reason.rstrip('.')}).",
         expected="local, auto, or HOST:PORT as ray start --head prints it (ray://HOST:PORT from outside the cluster)",
         fix="start one with ray start --head, or --ray local for this machine alone.",
     )
 
 
 @contextmanager
-def _mark(out: Path) -> Iterator[Path]:
-    """A file in the folder of the runs by which the machines of the cluster know that they see it."""
+def _marker_file(out: Path) -> Iterator[Path]:
+    """Creates a file in the folder of the runs, by which the machines of the cluster check that they share it."""
     make_folder(out)
-    mark = out / f".seen-{uuid.uuid4().hex}"
+    marker = out / f".marker-{uuid.uuid4().hex}"
     try:
-        mark.touch()
+        marker.touch()
     except OSError as error:
-        raise explain(error, mark) from error
+        raise explain(error, marker) from error
     try:
-        yield mark
+        yield marker
     finally:
-        mark.unlink(missing_ok=True)
+        marker.unlink(missing_ok=True)
 
 
-def _absolute(job: Job) -> Job:
-    """The same job, of which the paths mean the same wherever it is run."""
+def _with_absolute_paths(job: Job) -> Job:
+    """The same job with absolute paths, valid in any working folder."""
     data = Path(job.config.pictures.data).expanduser()
     config = with_knobs(job.config, data=str(data.resolve())) if data.exists() else job.config
     return replace(job, config=config, out=job.out.resolve())

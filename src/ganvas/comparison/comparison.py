@@ -1,4 +1,4 @@
-"""ganvas.compare: many trainings on one budget, judged alike; and one report."""
+"""ganvas.compare: trains recipes on one budget, evaluates all runs in the same way and writes one report."""
 
 import csv
 import io
@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from ganvas.comparison import budget, measurements, ranking, summary
-from ganvas.comparison.candidates import Entrant, entrants, slug, slugs
-from ganvas.comparison.importers import Foreign, foreign
-from ganvas.comparison.measurements import Settings
+from ganvas.comparison.candidates import Candidate, parse_candidates, slug, unique_slugs
+from ganvas.comparison.importers import ImportedRun, import_run
+from ganvas.comparison.measurements import EvaluationSettings
 from ganvas.comparison.workers import Job, Outcome, train_all
 from ganvas.config import differences, leaves, replace, to_json
 from ganvas.data import open_images
@@ -25,38 +25,39 @@ from ganvas.recipes import RECIPES
 from ganvas.runs import snapshot
 from ganvas.runs.folder import Run
 
-PAUSE = 15.0
-"""Seconds between two reports, at the least: each takes a few to draw."""
+REPORT_INTERVAL = 15.0
+"""Seconds between two reports, at least: each takes a few seconds to draw."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What was found.
+    """The result of a comparison.
 
     Attributes:
         path: the folder with report.html, report.json, report.csv and the trainings.
-        facts: all of it as plain values, which the report is drawn from: title, verdict, strengths, budget, settings,
-            entrants, runs (one row each), differs, foreign, commands, versions.
+        results: the content of report.json, from which the report is drawn: title, verdict, aspects, summaries,
+            columns, best, budget, settings, candidates, runs (one row each), differing_knobs, datasets, imported,
+            reproduce.
     """
 
     path: Path
-    facts: dict[str, Any]
+    results: dict[str, Any]
 
     @property
     def report(self) -> Path:
-        """The report, one file."""
+        """The path of report.html."""
         return self.path / "report.html"
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return self.facts
+        """`results`."""
+        return self.results
 
     def __str__(self) -> str:
-        return f"{self.facts['verdict']['sentence']}\n{self.report}"
+        return f"{self.results['verdict']['sentence']}\n{self.report}"
 
 
 def compare(
-    what: Sequence[str | Path | Run],
+    candidates: Sequence[str | Path | Run],
     *,
     data: str | None = None,
     kimg: float | None = None,
@@ -75,269 +76,272 @@ def compare(
     command: str = "",
     knobs: Mapping[str, Any] | None = None,
 ) -> Comparison:
-    """Trains recipes on one budget, judges them and runs that are there alike, and writes one report.
+    """Trains recipes on one budget, evaluates them and existing runs in the same way, and writes one report.
 
         ganvas.compare(["cnn", "transformer"], data="mnist", kimg=100)
         ganvas.compare(["runs/00000-cnn-mnist", "runs/00001-wgan-mnist"])
 
-    The same call again goes on: finished trainings are not repeated, unfinished ones are taken up where they were
-    saved. The report is written anew as trainings end.
+    The same call again continues: finished trainings are not repeated, unfinished ones resume from their saved state.
+    The report is updated as trainings end.
 
     Args:
-        what: recipes, run folders (of ours; or StyleGAN's, or torch-fidelity's JSON, which are shown and not ranked).
-        data: what the recipes learn from; by default each its own.
-        kimg, minutes, pflop: the budget of each training, at most one of them: thousands of pictures, minutes (turned
-            into pictures by a trial of the speed), or 10¹⁵ operations; by default each recipe's own kimg.
+        candidates: recipes and run folders; also StyleGAN run folders and JSON files of torch-fidelity, which are
+            reported but not ranked.
+        data: what the recipes are trained on; by default each recipe's own data.
+        kimg, minutes, pflop: the budget of each training, at most one of them: thousands of images, minutes (converted
+            to images by measuring the speed first), or 10¹⁵ operations; by default each recipe's own kimg.
         seeds: trainings of each recipe, with the seeds 0, 1, 2 …
-        vary: (knob, values): each recipe competes once for each combination.
-        out: the folder of the comparison; by default comparisons/ and the names.
+        vary: (knob, values): each recipe is trained once for each combination of values.
+        out: the folder of the comparison; by default comparisons/ and the candidates' names.
         workers, ray: see `ganvas.comparison.workers.train_all`.
         count, extractor, weights, device: see `ganvas.evaluate`.
         quiet: print nothing.
-        command: what the report says to repeat it by.
+        command: the command that the report gives to repeat the comparison.
         knobs: set for every recipe: `{"batch": 32}`.
 
     Raises:
-        GanvasError: nothing to compare, wrong knobs, or another comparison in the folder.
-        KeyboardInterrupt: interrupted; trainings are saved, and the report tells what is done.
+        GanvasError: fewer than two candidates, wrong knobs, or another comparison in the folder.
+        KeyboardInterrupt: interrupted; trainings are saved, and the report contains what is finished.
     """
-    names = [str(w.path if isinstance(w, Run) else w) for w in what]
-    read = {name: foreign(Path(name)) for name in names}
-    strangers = [found for found in read.values() if found is not None]
-    ours = [name for name in names if read[name] is None]
-    asked = budget.asked(kimg, minutes, pflop)
-    competing = (
-        entrants(ours, knobs={**(knobs or {}), **({} if data is None else {"data": data})}, vary=vary)
+    names = [str(c.path if isinstance(c, Run) else c) for c in candidates]
+    by_name = {name: import_run(Path(name)) for name in names}
+    imported = [run for run in by_name.values() if run is not None]
+    ours = [name for name in names if by_name[name] is None]
+    limit = budget.parse_budget(kimg, minutes, pflop)
+    own = (
+        parse_candidates(ours, knobs={**(knobs or {}), **({} if data is None else {"data": data})}, vary=vary)
         if ours or not names
         else []
     )
-    if len(competing) + len(strangers) < 2:
+    if len(own) + len(imported) < 2:
         raise GanvasError(
             f"{' '.join(names)} alone cannot be compared.",
             expected="two or more",
             fix="name another recipe or run, or --vary a knob.",
         )
     if seeds < 1:
-        raise GanvasError(f"--seeds is {seeds}.", expected="1 or more", fix="--seeds 3 is a beginning.")
-    if (asked or data is not None or knobs) and all(entrant.runs for entrant in competing):
+        raise GanvasError(f"--seeds is {seeds}.", expected="1 or more", fix="--seeds 3 is a good start.")
+    if (limit or data is not None or knobs) and all(candidate.runs for candidate in own):
         raise GanvasError(
-            "A budget, --data and --set are for recipes; only runs were named.",
-            expected="runs as they are",
+            "A budget, --data and --set apply to recipes, but only runs were named.",
+            expected="runs without these options",
             fix="leave those out, or name a recipe, such as cnn.",
         )
-    title = " against ".join(e.name for e in competing) or " against ".join(s.name for s in strangers)
-    settings = Settings(count, extractor, weights, device)
+    compared = [c.name for c in own] or [run.name for run in imported]
+    settings = EvaluationSettings(count, extractor, weights, device)
     settings.check()
-    path = Path(out) if out is not None else Path("comparisons") / _short(title)
+    path = Path(out) if out is not None else Path("comparisons") / slug("-vs-".join(compared))
     make_folder(path)
-    plan = _planned(path, competing, asked, seeds)
-    made = _Making(path, title, competing, strangers, plan, asked, settings, quiet, command)
-    return made.all(workers, ray)
+    plan = _make_plan(path, own, limit, seeds)
+    title = " against ".join(compared)
+    builder = _ComparisonBuilder(path, title, own, imported, plan, limit, settings, quiet, command)
+    return builder.run(workers, ray)
 
 
-class _Making:
-    """A comparison in the making: rows come in one by one."""
+class _ComparisonBuilder:
+    """Trains and evaluates the candidates, collects one row for each run, and writes the report."""
 
     def __init__(
         self,
         path: Path,
         title: str,
-        competing: list[Entrant],
-        strangers: list[Foreign],
-        plan: list[tuple[Entrant, Job]],
-        asked: "budget.Budget | None",
-        settings: Settings,
+        candidates: list[Candidate],
+        imported: list[ImportedRun],
+        plan: list[tuple[Candidate, Job]],
+        limit: "budget.Budget | None",
+        settings: EvaluationSettings,
         quiet: bool,
         command: str,
     ) -> None:
-        self.path, self.title, self.competing, self.strangers, self.plan = path, title, competing, strangers, plan
-        self.asked, self.settings, self.quiet, self.command = asked, settings, quiet, command
+        self.path, self.title, self.candidates, self.imported, self.plan = path, title, candidates, imported, plan
+        self.limit, self.settings, self.quiet, self.command = limit, settings, quiet, command
         self.rows: dict[tuple[str, str], dict[str, Any]] = {}
         self.costs: dict[str, dict[str, Any]] = {}
-        self.kept = Kept()
+        self.real_cache = Kept()
 
-    def all(self, workers: int, ray: str | None) -> Comparison:
-        """Everything trained, judged and written."""
-        owner = {job.run.path: entrant for entrant, job in self.plan}
-        for entrant in self.competing:
-            for run in entrant.runs:
-                self.add(entrant, run, shown=not self.quiet)
+    def run(self, workers: int, ray: str | None) -> Comparison:
+        """Trains and evaluates everything and writes the final report."""
+        owner = {job.run.path: candidate for candidate, job in self.plan}
+        for candidate in self.candidates:
+            for run in candidate.runs:
+                self.add_row(candidate, run, progress=not self.quiet)
         written = -math.inf
         if self.rows and self.plan:
-            self.write()
+            self.write_report()
             written = time.monotonic()
-        jobs, at_once = [job for _, job in self.plan], {"workers": workers, "ray": ray, "quiet": self.quiet}
-        with closing(train_all(jobs, **at_once, meanwhile=self.prepare)) as outcomes:  # type: ignore[type-var]
+        jobs, options = [job for _, job in self.plan], {"workers": workers, "ray": ray, "quiet": self.quiet}
+        with closing(train_all(jobs, **options, meanwhile=self.prepare_real_images)) as outcomes:  # type: ignore[type-var]
             try:
                 for ended, outcome in enumerate(outcomes, 1):
-                    last = ended == len(self.plan)  # others train beside the judging, and show bars of their own
-                    self.add(owner[outcome.job.run.path], outcome.job.run, outcome, shown=last and not self.quiet)
-                    if not last and time.monotonic() > written + PAUSE:
-                        self.write()
+                    last = ended == len(self.plan)  # while others train, their own progress bars are on the terminal
+                    self.add_row(
+                        owner[outcome.job.run.path], outcome.job.run, outcome, progress=last and not self.quiet
+                    )
+                    if not last and time.monotonic() > written + REPORT_INTERVAL:
+                        self.write_report()
                         written = time.monotonic()
             except KeyboardInterrupt:
-                outcomes.close()  # what trains is saved first  # type: ignore[attr-defined]
-                told = f"; {self.write().report} tells what is done" if self.rows else ""
-                raise KeyboardInterrupt(f"stopped; the same command goes on{told}") from None
-        return self.write()
+                outcomes.close()  # saves the running trainings first  # type: ignore[attr-defined]
+                partial = f"; finished trainings are in {self.write_report().report}" if self.rows else ""
+                raise KeyboardInterrupt(f"stopped; the same command continues{partial}") from None
+        return self.write_report()
 
-    def prepare(self) -> None:
-        """What judging needs of the real pictures, while the first trainings go on; trouble is told by the judging."""
-        for options in dict.fromkeys(entrant.config.pictures.options() for entrant in self.competing):
+    def prepare_real_images(self) -> None:
+        """Computes what evaluation needs of the real images while the first trainings run; errors are raised later."""
+        for options in dict.fromkeys(candidate.config.pictures.options() for candidate in self.candidates):
             with suppress(GanvasError):
-                measurements.prepare(options, self.settings, self.kept)
+                measurements.prepare_real_images(options, self.settings, self.real_cache)
 
-    def add(self, entrant: Entrant, run: Run, outcome: Outcome | None = None, *, shown: bool = False) -> None:
-        """One training's row: whatever of it can be known, and what went wrong. A stopped one is not judged."""
-        trouble, seed = (outcome.trouble, outcome.job.config.seed) if outcome else ("", None)
+    def add_row(self, candidate: Candidate, run: Run, outcome: Outcome | None = None, *, progress: bool) -> None:
+        """Adds one run's row: all that can be measured, and any problem. A stopped training is not evaluated."""
+        problem, seed = (outcome.problem, outcome.job.config.seed) if outcome else ("", None)
         row: dict[str, Any] = {
-            "entrant": entrant.name, "seed": seed, "path": str(run.path), "state": "failed", "trouble": trouble,
-            "budget": asdict(self.asked) if self.asked and not entrant.runs else None,
+            "candidate": candidate.name, "seed": seed, "path": str(run.path), "state": "failed", "problem": problem,
+            "budget": asdict(self.limit) if self.limit and not candidate.runs else None,
             "nimg": 0, "seconds": 0, "flops": None, "images_per_s": None, "peak_bytes": None,
             "data": {"name": "", "fingerprint": ""}, "evaluation": None, "curves": {},
-            "health": {"verdict": "", "failures": [], "warnings": []},
+            "diagnosis": {"verdict": "", "failures": [], "warnings": []},
         }  # fmt: skip
-        self.rows[entrant.name, str(run.path)] = row
+        self.rows[candidate.name, str(run.path)] = row
         try:
             row["seed"] = run.config.seed
             row["data"] = {key: run.card["data"][key] for key in ("name", "fingerprint", "images", "shape")}
-            row |= measurements.progress(run)
-            if trouble:
-                row |= {"trouble": trouble, "state": row["state"] if row["state"] != "complete" else "failed"}
+            row |= measurements.read_progress(run)
+            if problem:
+                row |= {"problem": problem, "state": row["state"] if row["state"] != "complete" else "failed"}
             if outcome and outcome.stopped:
                 return
-            if entrant.name not in self.costs:
-                self.costs[entrant.name] = measurements.cost(run)
-            row["flops"] = self.costs[entrant.name]["flops_an_image"]["training"] * row["nimg"]
-            row |= {"health": measurements.health(run), "curves": measurements.curves(run)}
-            row["evaluation"] = measurements.judged(
-                run, self.settings, self.path / "judged", kept=self.kept, shown=shown
+            if candidate.name not in self.costs:
+                self.costs[candidate.name] = measurements.estimate_cost(run)
+            row["flops"] = self.costs[candidate.name]["flops_per_image"]["training"] * row["nimg"]
+            row |= {"diagnosis": measurements.diagnose_run(run), "curves": measurements.read_curves(run)}
+            row["evaluation"] = measurements.evaluate_run(
+                run, self.settings, self.path / "evaluations", real_cache=self.real_cache, progress=progress
             )
-        except (GanvasError, KeyError) as error:  # a run that cannot be judged stays in the report as such
-            row["trouble"] = row["trouble"] or str(error).splitlines()[0]
+        except (GanvasError, KeyError) as error:  # the report lists a run that cannot be evaluated, with the reason
+            row["problem"] = row["problem"] or str(error).splitlines()[0]
 
-    def write(self) -> Comparison:
-        """The report of what is known now."""
-        from ganvas.comparison.report import render
+    def write_report(self) -> Comparison:
+        """Writes report.json, report.csv and report.html from the rows collected so far."""
+        from ganvas.comparison.report import render_report
 
-        names = [e.name for e in self.competing]
+        names = [c.name for c in self.candidates]
         order = {name: i for i, name in enumerate(names)}
-        runs = sorted(self.rows.values(), key=lambda row: (order[row["entrant"]], row["seed"] or 0, row["path"]))
-        found = ranking.judge(names, runs)
-        entrants = [self._told(entrant) for entrant in self.competing]
-        summaries, columns = summary.summarised(entrants, runs, found.measure)
-        facts = {
+        runs = sorted(self.rows.values(), key=lambda row: (order[row["candidate"]], row["seed"] or 0, row["path"]))
+        verdict = ranking.rank(names, runs)
+        candidates = [self._describe_candidate(candidate) for candidate in self.candidates]
+        summaries, columns = summary.summarise(candidates, runs, verdict.metric)
+        results = {
             "title": self.title,
-            "verdict": found.to_json(),
-            "strengths": ranking.strengths(names, runs),
+            "verdict": verdict.to_json(),
+            "aspects": ranking.compare_aspects(names, runs),
             "summaries": summaries,
             "columns": columns,
-            "best": summary.best(summaries, bool(found.order)),
-            "budget": asdict(self.asked) if self.asked else None,
+            "best": summary.best_candidates(summaries, bool(verdict.order)),
+            "budget": asdict(self.limit) if self.limit else None,
             "settings": asdict(self.settings),
-            "entrants": entrants,
+            "candidates": candidates,
             "runs": runs,
-            "differs": _differing(self.competing),
+            "differing_knobs": _differing_knobs(self.candidates),
             "datasets": list({run["data"]["fingerprint"]: run["data"] for run in runs if run["data"]["name"]}.values()),
-            "foreign": [asdict(stranger) for stranger in self.strangers],
-            "repeat": {"command": self.command, "versions": snapshot.versions()},
+            "imported": [asdict(run) for run in self.imported],
+            "reproduce": {"command": self.command, "versions": snapshot.versions()},
         }  # fmt: skip
-        facts = _finite(facts)
-        write_json(self.path / "report.json", facts)
-        write_text(self.path / "report.csv", table(facts))
-        write_text(self.path / "report.html", render(facts, self.path / "judged"))
-        return Comparison(self.path, facts)
+        results = _json_safe(results)
+        write_json(self.path / "report.json", results)
+        write_text(self.path / "report.csv", format_csv(results))
+        write_text(self.path / "report.html", render_report(results, self.path / "evaluations"))
+        return Comparison(self.path, results)
 
-    def _told(self, entrant: Entrant) -> dict[str, Any]:
-        """An entrant as plain values."""
-        known = RECIPES.get(entrant.recipe)
-        costs = self.costs.get(entrant.name, {"parameters": None, "flops_an_image": None})
-        what = known.what if known else ""
+    def _describe_candidate(self, candidate: Candidate) -> dict[str, Any]:
+        """A candidate as plain values for report.json."""
+        recipe = RECIPES.get(candidate.recipe)
+        costs = self.costs.get(candidate.name, {"parameters": None, "flops_per_image": None})
         return {
-            "name": entrant.name,
-            "recipe": entrant.recipe,
-            "what": what,
-            "command": entrant.command,
-            "config": to_json(entrant.config),
+            "name": candidate.name,
+            "recipe": candidate.recipe,
+            "what": recipe.what if recipe else "",
+            "command": candidate.command,
+            "config": to_json(candidate.config),
             **costs,
         }
 
 
-def table(facts: Mapping[str, Any]) -> str:
-    """The runs as CSV, one a line: cost, state, and every measure with its floor and error."""
-    names = list(dict.fromkeys(n for run in facts["runs"] if run["evaluation"] for n in run["evaluation"]["values"]))
-    plain = ("entrant", "seed", "path", "state", "trouble", "nimg", "seconds", "flops", "images_per_s", "peak_bytes")
+def format_csv(results: Mapping[str, Any]) -> str:
+    """The runs as CSV, one per line: cost, state, and every metric with its real-data baseline and standard error."""
+    names = list(dict.fromkeys(n for run in results["runs"] if run["evaluation"] for n in run["evaluation"]["values"]))
+    plain = ("candidate", "seed", "path", "state", "problem", "nimg", "seconds", "flops", "images_per_s", "peak_bytes")
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow([*plain, "doctor", *(f"{n}{part}" for n in names for part in ("", "_floor", "_error"))])
-    for run in facts["runs"]:
+    writer.writerow([*plain, "diagnosis", *(f"{n}{part}" for n in names for part in ("", "_baseline", "_error"))])
+    for run in results["runs"]:
         values = run["evaluation"]["values"] if run["evaluation"] else {}
-        numbers = [values.get(n, {}).get(part) for n in names for part in ("value", "floor", "error")]
-        writer.writerow([*(run[name] for name in plain), run["health"]["verdict"], *numbers])
+        numbers = [values.get(n, {}).get(part) for n in names for part in ("value", "baseline", "error")]
+        writer.writerow([*(run[name] for name in plain), run["diagnosis"]["verdict"], *numbers])
     return file.getvalue()
 
 
-def _planned(
-    path: Path, competing: Sequence[Entrant], asked: "budget.Budget | None", seeds: int
-) -> list[tuple[Entrant, Job]]:
-    """The trainings; lengths found by a trial are kept, so that the same command again means the same trainings."""
-    told = path / "plan.json"
+def _make_plan(
+    path: Path, candidates: Sequence[Candidate], limit: "budget.Budget | None", seeds: int
+) -> list[tuple[Candidate, Job]]:
+    """The trainings to run.
+
+    plan.json keeps the lengths, which may come from a speed measurement: the same command means the same trainings.
+    """
+    file = path / "plan.json"
+    recipes = [c for c in candidates if not c.runs]
     request = {
-        "budget": asdict(asked) if asked else None,
-        "entrants": {e.name: _finite(to_json(replace(e.config, seed=0))) for e in competing if not e.runs},
+        "budget": asdict(limit) if limit else None,
+        "candidates": {c.name: _json_safe(to_json(replace(c.config, seed=0))) for c in recipes},
     }
     request = json.loads(json.dumps(request))
     try:
-        before = json.loads(told.read_text(encoding="utf-8"))
-        before = {"request": before["request"], "kimg": dict(before["kimg"])}
-    except (OSError, ValueError, KeyError, TypeError):  # none yet, or no plan of ours
-        before = None
-    if before is not None and before["request"] != request:
+        saved = json.loads(file.read_text(encoding="utf-8"))
+        saved = {"request": saved["request"], "kimg": dict(saved["kimg"])}
+    except (OSError, ValueError, KeyError, TypeError):  # no plan yet, or not a readable one
+        saved = None
+    if saved is not None and saved["request"] != request:
         raise GanvasError(
             f"{path} holds another comparison.", expected="the same command as before", fix="choose another --out."
         )
-    if before is None:
-        for options in dict.fromkeys(e.config.pictures.options() for e in competing if not e.runs):
-            open_images(options)  # a wrong name is told now, and not by every training
-        kimg = {e.name: (budget.within(e.config, asked) if asked else e.config).kimg for e in competing if not e.runs}
-        before = {"request": request, "kimg": kimg}
-        write_json(told, before)
-    folders = slugs(competing)
+    if saved is None:
+        for options in dict.fromkeys(c.config.pictures.options() for c in recipes):
+            open_images(options)  # reports a wrong name once, before any training
+        kimg = {c.name: (budget.apply_budget(c.config, limit) if limit else c.config).kimg for c in recipes}
+        saved = {"request": request, "kimg": kimg}
+        write_json(file, saved)
+    folders = unique_slugs(candidates)
 
-    def job(entrant: Entrant, seed: int) -> Job:
-        kimg = before["kimg"][entrant.name]
-        config = replace(entrant.config, kimg=kimg, seed=seed, plot=False)  # the report has the curves
-        return Job(config, entrant.recipe, path / "runs", f"{folders[entrant.name]}-seed{seed}")
+    def job(candidate: Candidate, seed: int) -> Job:
+        kimg = saved["kimg"][candidate.name]
+        config = replace(candidate.config, kimg=kimg, seed=seed, plot=False)  # the report contains the curves
+        return Job(config, candidate.recipe, path / "runs", f"{folders[candidate.name]}-seed{seed}")
 
-    return [(e, job(e, seed)) for seed in range(seeds) for e in competing if not e.runs]
+    return [(c, job(c, seed)) for seed in range(seeds) for c in recipes]
 
 
-def _differing(competing: Sequence[Entrant]) -> list[dict[str, Any]]:
-    """The knobs that are not the same for all, in the order of the configuration; habits and the seed apart."""
-    if len(competing) < 2:
+def _differing_knobs(candidates: Sequence[Candidate]) -> list[dict[str, Any]]:
+    """The knobs that differ between candidates, in the order of the configuration, without runtime knobs and seed."""
+    if len(candidates) < 2:
         return []
-    first = competing[0].config
-    names = {name for e in competing[1:] for name, *_ in differences(first, e.config)}
-    habits = {name for name, _ in leaves(first.habits)} | {"seed"}
-    knobs = {e.name: dict(leaves(e.config)) for e in competing}
+    first = candidates[0].config
+    differing = {name for c in candidates[1:] for name, *_ in differences(first, c.config)}
+    ignored = {name for name, _ in leaves(first.habits)} | {"seed"}
+    knobs = {c.name: dict(leaves(c.config)) for c in candidates}
     ordered = dict.fromkeys(name for own in knobs.values() for name in own)
     return [
-        {"knob": name, "values": {e: own.get(name) for e, own in knobs.items()}}
+        {"knob": name, "values": {c: own.get(name) for c, own in knobs.items()}}
         for name in ordered
-        if name in names and name not in habits
+        if name in differing and name not in ignored
     ]
 
 
-def _finite(value: Any) -> Any:
-    """The same as JSON can hold it: numbers that are not finite become null, paths words."""
+def _json_safe(value: Any) -> Any:
+    """The same value for JSON: numbers that are not finite become null, paths and other objects become strings."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {str(key): _finite(item) for key, item in value.items()}
+        return {str(key): _json_safe(item) for key, item in value.items()}
     if isinstance(value, Iterable) and not isinstance(value, str | bytes):
-        return [_finite(item) for item in value]
+        return [_json_safe(item) for item in value]
     return value if value is None or isinstance(value, str | int | bool) else str(value)
-
-
-def _short(title: str) -> str:
-    return slug(title.replace(" against ", "-vs-"))

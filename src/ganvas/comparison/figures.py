@@ -1,6 +1,6 @@
-"""The figures of a report: SVG that takes its ink from the page, so that it is right in light and in dark.
+"""The figures of a report, as SVG with the text and line colours of the page, for light and dark mode.
 
-Nothing is told by colour alone: every entrant has its dash and its marker.
+No distinction depends on colour alone: every candidate has its own dash pattern and marker.
 """
 
 import io
@@ -13,37 +13,37 @@ from typing import Any
 
 import numpy as np
 
-from ganvas.comparison.ranking import ASPECTS, values_of
-from ganvas.comparison.summary import called
+from ganvas.comparison.ranking import ASPECTS, aspect_value
+from ganvas.comparison.summary import metric_title
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31", "#777777")
-"""After Okabe & Ito; the page has lighter ones of the same order for the dark."""
+"""After Okabe & Ito; the page replaces them by its own, which are lighter in dark mode."""
 MARKERS = "os^DvPX*"
 DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (8, 2)))
 INK, FAINT = "#010203", "#040506"
-"""Stand for the page's ink and its faint ink."""
+"""Placeholders for the page's text colour and its faint text colour."""
 
-MOST = len(COLOURS)
-"""Entrants that are drawn: more could not be told apart."""
+MAX_CANDIDATES = len(COLOURS)
+"""Most candidates in a figure: more cannot be distinguished."""
 
-LONG = 24
-"""Letters of a name that takes much room."""
+LONG_NAME = 24
+"""Characters of a name from which it is wrapped or given more space."""
 
-GRID = 60
-"""Points at which the seeds' curves are averaged."""
+CURVE_POINTS = 60
+"""Points at which the curves of several seeds are averaged."""
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure: its SVG, what it shows in words, and what is written below it."""
+    """A figure: its SVG, its text alternative, and its caption."""
 
     svg: str
     alt: str
     caption: str
 
 
-def figures(facts: Mapping[str, Any]) -> dict[str, Figure]:
-    """Those for which there is something to draw: distance, quality, game, aspects."""
+def draw_figures(results: Mapping[str, Any]) -> dict[str, Figure]:
+    """The figures for which there are data: distance, quality, losses, aspects."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -52,20 +52,25 @@ def figures(facts: Mapping[str, Any]) -> dict[str, Figure]:
         "text.color": INK, "axes.edgecolor": FAINT, "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK,
         "axes.spines.top": False, "axes.spines.right": False, "grid.color": FAINT, "grid.linewidth": 0.4,
     }  # fmt: skip
-    names = [e["name"] for e in facts["entrants"]][:MOST]
-    drawn = {"distance": _distance, "quality": _quality, "game": _game, "aspects": _aspects}
+    names = [candidate["name"] for candidate in results["candidates"]][:MAX_CANDIDATES]
+    functions = {
+        "distance": _draw_distances,
+        "quality": _draw_quality,
+        "losses": _draw_losses,
+        "aspects": _draw_aspects,
+    }
     with matplotlib.rc_context(style):
-        return {key: figure for key, draw in drawn.items() if (figure := draw(facts, names)) is not None}
+        return {key: figure for key, draw in functions.items() if (figure := draw(results, names)) is not None}
 
 
-def _runs(facts: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
-    return [run for run in facts["runs"] if run["entrant"] == name]
+def _runs_of(results: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+    return [run for run in results["runs"] if run["candidate"] == name]
 
 
-def _distance(facts: Mapping[str, Any], names: Sequence[str]) -> Figure | None:
-    measure = facts["verdict"]["measure"]
+def _draw_distances(results: Mapping[str, Any], names: Sequence[str]) -> Figure | None:
+    metric = results["verdict"]["metric"]
     points = {
-        name: [r["evaluation"]["values"][measure] for r in _runs(facts, name) if r["evaluation"]] for name in names
+        name: [r["evaluation"]["values"][metric] for r in _runs_of(results, name) if r["evaluation"]] for name in names
     }
     points = {name: own for name, own in points.items() if own}
     if not points:
@@ -73,7 +78,7 @@ def _distance(facts: Mapping[str, Any], names: Sequence[str]) -> Figure | None:
     from matplotlib import pyplot
 
     figure, axis = pyplot.subplots(figsize=(7.6, 0.7 + 0.42 * len(points)), layout="constrained")
-    floors = [v["floor"] for own in points.values() for v in own if v["floor"]]
+    baselines = [v["baseline"] for own in points.values() for v in own if v["baseline"]]
     for row, (name, own) in enumerate(points.items()):
         i = names.index(name)
         values = [v["value"] for v in own]
@@ -83,32 +88,31 @@ def _distance(facts: Mapping[str, Any], names: Sequence[str]) -> Figure | None:
             values, row + np.array(jitter), xerr=errors, fmt=MARKERS[i], color=COLOURS[i], markersize=6, elinewidth=1
         )
         axis.plot([np.mean(values)] * 2, [row - 0.3, row + 0.3], color=COLOURS[i], linewidth=2)
-    if floors:
-        axis.axvline(float(np.mean(floors)), color=INK, linestyle=":", linewidth=1)
-        axis.annotate(
-            "real pictures", (np.mean(floors), 1), xycoords=("data", "axes fraction"), fontsize=8, va="bottom"
-        )
-    axis.set_yticks(range(len(points)), [_name(name) for name in points])
+    if baselines:
+        mean = float(np.mean(baselines))
+        axis.axvline(mean, color=INK, linestyle=":", linewidth=1)
+        axis.annotate("real-data baseline", (mean, 1), xycoords=("data", "axes fraction"), fontsize=8, va="bottom")
+    axis.set_yticks(range(len(points)), [_format_label(name) for name in points])
     axis.set_ylim(len(points) - 0.5, -0.5)
-    if min([v["value"] for own in points.values() for v in own] + floors) > 0:
-        _logarithmic(axis.xaxis)
-    title = called(measure, facts["runs"])
+    if min([v["value"] for own in points.values() for v in own] + baselines) > 0:
+        _set_log_scale(axis.xaxis)
+    title = metric_title(metric, results["runs"])
     axis.set_xlabel(title)
     axis.grid(axis="x")
     listed = {name: ", ".join(f"{v['value']:.3g}" for v in own) for name, own in points.items()}
-    told = "; ".join(f"{name}: {values}" for name, values in listed.items())
+    listing = "; ".join(f"{name}: {values}" for name, values in listed.items())
     return Figure(
-        _svg(figure),
-        f"{title} of every training. {told}.",
-        "Every training: a mark a seed, with the standard error of the measurement; the bar is their mean. Lower is "
-        "better.",
+        _to_svg(figure),
+        f"{title} of each training. {listing}.",
+        "One marker per training, with the standard error of the measurement; the bar is the mean over seeds. Lower "
+        "is better.",
     )
 
 
-def _quality(facts: Mapping[str, Any], names: Sequence[str]) -> Figure | None:
-    shown = [name for name in names if any("quality" in run["curves"] for run in _runs(facts, name))]
-    if not any(len(run["curves"]["quality"]["kimg"]) > 2 for run in facts["runs"] if "quality" in run["curves"]):
-        return None  # points, no curves: the table has the best of them
+def _draw_quality(results: Mapping[str, Any], names: Sequence[str]) -> Figure | None:
+    shown = [name for name in names if any("quality" in run["curves"] for run in _runs_of(results, name))]
+    if not any(len(run["curves"]["quality"]["kimg"]) > 2 for run in results["runs"] if "quality" in run["curves"]):
+        return None  # too few points for a curve: the table has the best value
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(1, 2, figsize=(9.6, 3.4), sharey=True, layout="constrained")
@@ -116,34 +120,34 @@ def _quality(facts: Mapping[str, Any], names: Sequence[str]) -> Figure | None:
     for axis, unit, scale in zip(axes, ("kimg", "seconds"), (1, 60), strict=True):
         for name in shown:
             i = names.index(name)
-            x, y, low, high = _band(
-                [run["curves"]["quality"] for run in _runs(facts, name) if "quality" in run["curves"]], unit
+            x, y, low, high = _mean_band(
+                [run["curves"]["quality"] for run in _runs_of(results, name) if "quality" in run["curves"]], unit
             )
             x = x / scale
             lowest = min(lowest, *low)
             axis.plot(x, y, color=COLOURS[i], linestyle=DASHES[i], linewidth=1.6, marker=MARKERS[i], markevery=[-1],
-                      label=_name(name) if unit == "kimg" else "")  # fmt: skip
+                      label=_format_label(name) if unit == "kimg" else "")  # fmt: skip
             axis.fill_between(x, low, high, color=COLOURS[i], alpha=0.15, linewidth=0)
             if unit == "kimg":
                 ends.append(f"{name} ends at {y[-1]:.3g}")
-        axis.set_xlabel("thousand pictures shown (kimg)" if unit == "kimg" else "minutes of training")
+        axis.set_xlabel("thousand images shown to D (kimg)" if unit == "kimg" else "minutes of training")
         axis.grid()
         axis.margins(x=0.03)
     if lowest > 0:
-        _logarithmic(axes[0].yaxis)
+        _set_log_scale(axes[0].yaxis)
     axes[0].set_ylabel("kernel distance × 1000")
-    wide = max(map(len, shown)) > LONG
+    wide = max(map(len, shown)) > LONG_NAME
     figure.legend(loc="outside upper left", ncols=2 if wide else 4, frameon=False, fontsize=8, handlelength=4)
     return Figure(
-        _svg(figure),
-        f"Quality while training, against pictures shown and against minutes. {'; '.join(ends)}.",
-        "Quality while training, as 2,000 pictures tell (lower is better): mean over the seeds, and from the best to "
-        "the worst of them. Left by pictures shown, right by the clock.",
+        _to_svg(figure),
+        f"Kernel distance during training, over images shown to D and over minutes. {'; '.join(ends)}.",
+        "Kernel distance during training, measured on at most 2,000 images (lower is better): mean over the seeds; the "
+        "shaded area spans the best to the worst seed. Left: over images shown to D; right: over time.",
     )
 
 
-def _game(facts: Mapping[str, Any], names: Sequence[str]) -> Figure | None:
-    shown = [name for name in names if any(run["curves"] for run in _runs(facts, name))]
+def _draw_losses(results: Mapping[str, Any], names: Sequence[str]) -> Figure | None:
+    shown = [name for name in names if any(run["curves"] for run in _runs_of(results, name))]
     if not shown:
         return None
     from matplotlib import pyplot
@@ -152,9 +156,9 @@ def _game(facts: Mapping[str, Any], names: Sequence[str]) -> Figure | None:
         ("loss", (("D/loss", "D"), ("G/loss", "G"))),
         ("D's mean output", (("D/real", "on real"), ("D/fake", "on fake"))),
     ]
-    moving = [run["curves"] for name in shown for run in _runs(facts, name) if "D/moves" in run["curves"]]
-    if any(curves["D/moves"]["mean"] != curves["G/moves"]["mean"] for curves in moving):
-        rows.append(("moves a tick", (("D/moves", "D"), ("G/moves", "G"))))
+    counted = [run["curves"] for name in shown for run in _runs_of(results, name) if "D/moves" in run["curves"]]
+    if any(curves["D/moves"]["mean"] != curves["G/moves"]["mean"] for curves in counted):
+        rows.append(("updates per tick", (("D/moves", "D"), ("G/moves", "G"))))
     figure, axes = pyplot.subplots(
         len(rows),
         len(shown),
@@ -166,14 +170,14 @@ def _game(facts: Mapping[str, Any], names: Sequence[str]) -> Figure | None:
         for row, (title, quantities) in enumerate(rows):
             axis = axes[row, column]
             for (quantity, label), dash, colour in zip(quantities, ("-", "--"), COLOURS[:2], strict=True):
-                found = [run["curves"][quantity] for run in _runs(facts, name) if quantity in run["curves"]]
-                for k, curve in enumerate(found):
-                    single = "." if len(curve["kimg"]) == 1 else None  # of which no line could be drawn
+                curves = [run["curves"][quantity] for run in _runs_of(results, name) if quantity in run["curves"]]
+                for k, curve in enumerate(curves):
+                    single = "." if len(curve["kimg"]) == 1 else None  # a single point makes no line
                     axis.plot(curve["kimg"], curve["mean"], dash, color=colour, linewidth=1, alpha=0.75,
                               marker=single, label="" if k else label)  # fmt: skip
             axis.grid()
             if row == 0:
-                axis.set_title("\n".join(textwrap.wrap(_name(name), LONG)[:2]), fontsize=9)
+                axis.set_title("\n".join(textwrap.wrap(_format_label(name), LONG_NAME)[:2]), fontsize=9)
             if column == 0:
                 axis.set_ylabel(title)
             if row == len(rows) - 1:
@@ -181,15 +185,15 @@ def _game(facts: Mapping[str, Any], names: Sequence[str]) -> Figure | None:
             if axis.get_legend_handles_labels()[0]:
                 axis.legend(fontsize=7, frameon=False)
     return Figure(
-        _svg(figure),
-        f"The game of {', '.join(shown)}: losses of D and G, and D's mean outputs on real and on fake pictures.",
-        "The game, a line a seed: losses, what D says of real and of fake pictures"
-        + (", and how often each player moved." if len(rows) > 2 else "."),
+        _to_svg(figure),
+        f"Curves of {', '.join(shown)}: losses of D and G, and D's mean outputs on real and generated images.",
+        "One line per seed: losses, D's mean outputs on real and generated images"
+        + (", and the number of updates of each network." if len(rows) > 2 else "."),
     )
 
 
-def _aspects(facts: Mapping[str, Any], names: Sequence[str]) -> Figure | None:
-    shown = [row["aspect"] for row in facts["strengths"]]
+def _draw_aspects(results: Mapping[str, Any], names: Sequence[str]) -> Figure | None:
+    shown = [aspect["aspect"] for aspect in results["aspects"]]
     if not shown:
         return None
     from matplotlib import pyplot
@@ -201,46 +205,45 @@ def _aspects(facts: Mapping[str, Any], names: Sequence[str]) -> Figure | None:
         rows, columns, figsize=(4.8 * columns, height * rows), squeeze=False, layout="constrained"
     )
     for axis, key in zip(axes.flat, shown, strict=False):
-        floors = []
+        baselines = []
         for row, name in enumerate(names):
             i = names.index(name)
-            own = _runs(facts, name)
-            values = [v for run in own if (v := values_of(run, key)) is not None]
-            floors += [
-                f for run in own if run["evaluation"] and (f := run["evaluation"]["values"].get(key, {}).get("floor"))
-            ]
+            own = _runs_of(results, name)
+            values = [v for run in own if (v := aspect_value(run, key)) is not None]
+            evaluated = [run["evaluation"]["values"].get(key, {}) for run in own if run["evaluation"]]
+            baselines += [baseline for value in evaluated if (baseline := value.get("baseline"))]
             axis.plot(values, [row] * len(values), MARKERS[i], color=COLOURS[i], markersize=5, alpha=0.85)
-        if floors:
-            axis.axvline(float(np.mean(floors)), color=INK, linestyle=":", linewidth=1)
-        own_labels = axis in axes[:, 0] or max(map(len, names)) <= LONG
-        axis.set_yticks(range(len(names)), [_name(name) if own_labels else "" for name in names], fontsize=8)
+        if baselines:
+            axis.axvline(float(np.mean(baselines)), color=INK, linestyle=":", linewidth=1)
+        own_labels = axis in axes[:, 0] or max(map(len, names)) <= LONG_NAME
+        axis.set_yticks(range(len(names)), [_format_label(name) if own_labels else "" for name in names], fontsize=8)
         axis.set_ylim(len(names) - 0.5, -0.5)
-        way = "←" if ASPECTS[key].better == "lower" else "→"
-        axis.set_title(f"{ASPECTS[key].title} {way}", fontsize=9, loc="left")
+        arrow = "←" if ASPECTS[key].better == "lower" else "→"
+        axis.set_title(f"{ASPECTS[key].title} {arrow}", fontsize=9, loc="left")
         axis.tick_params(axis="x", labelsize=7)
         axis.locator_params(axis="x", nbins=6)
         axis.grid(axis="x")
     for axis in list(axes.flat)[len(shown) :]:
         axis.set_visible(False)
     return Figure(
-        _svg(figure),
-        "Strengths and weaknesses: " + " ".join(row["sentence"] for row in facts["strengths"]),
-        "What each does well and badly: a mark a seed; the arrow points to where it is better, the dotted line is what "
-        "held-out real pictures get.",
+        _to_svg(figure),
+        "Strengths and weaknesses: " + " ".join(f"{a['title']}: {a['sentence']}" for a in results["aspects"]),
+        "One marker per seed; the arrow points towards better values, the dotted line is the real-data baseline "
+        "(held-out real images).",
     )
 
 
-def _band(curves: Sequence[Mapping[str, Sequence[float]]], unit: str) -> tuple[np.ndarray, ...]:
-    """x, mean, least and most of several curves, as far as all of them go."""
+def _mean_band(curves: Sequence[Mapping[str, Sequence[float]]], unit: str) -> tuple[np.ndarray, ...]:
+    """x, mean, minimum and maximum of several curves, over their common range."""
     start, end = max(c[unit][0] for c in curves), min(c[unit][-1] for c in curves)
-    grid = np.linspace(start, max(start, end), GRID)
+    grid = np.linspace(start, max(start, end), CURVE_POINTS)
     if len(curves) == 1:
         grid = np.array(curves[0][unit])
     values = np.stack([np.interp(grid, c[unit], c["mean"]) for c in curves])
     return grid, values.mean(0), values.min(0), values.max(0)
 
 
-def _logarithmic(axis: Any) -> None:
+def _set_log_scale(axis: Any) -> None:
     """A logarithmic axis with plain numbers at 1, 2 and 5."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
@@ -250,14 +253,14 @@ def _logarithmic(axis: Any) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def _name(name: str) -> str:
-    """As a label: matplotlib hides those that begin with a line."""
+def _format_label(name: str) -> str:
+    """The name as a label: shortened, and with a leading underscore protected, as matplotlib hides such labels."""
     short = name if len(name) <= 44 else f"{name[:43]}…"
     return f"\u200b{short}" if short.startswith("_") else short
 
 
-def _svg(figure: Any) -> str:
-    """The figure as an element of a page, its ink and colours the page's own."""
+def _to_svg(figure: Any) -> str:
+    """The figure as an SVG element with the colours of the page."""
     from matplotlib import pyplot
 
     file = io.StringIO()

@@ -1,6 +1,6 @@
-"""Experiments of other programs, read only: run folders of the StyleGAN family, and what torch-fidelity prints.
+"""Imports results of other programs: run folders of the StyleGAN family, and the JSON output of torch-fidelity.
 
-They join the tables and are never ranked: how they were measured is not known, or differs. No weights are opened.
+They are listed but never ranked, because their evaluation protocol is unknown or different. No weights are opened.
 """
 
 import errno
@@ -17,14 +17,15 @@ from ganvas.errors import GanvasError
 from ganvas.runs.log import read_lines
 
 Points = list[tuple[float, float]]
-"""(kimg, value), by kimg."""
+"""(kimg, value), sorted by kimg."""
 
-_LOWER = ("fid", "frechet", "kid", "kernel_inception", "ppl", "perceptual_path", "fd_dino", "fvd", "swd")
-_HIGHER = ("precision", "recall", "f_score", "is50k", "inception_score", "eqt50k", "eqr50k", "density", "coverage")
-_FIDELITY = ("frechet_inception_distance", "inception_score_mean", "kernel_inception_distance_mean",
-             "perceptual_path_length_mean", "precision", "recall", "f_score")  # fmt: skip
-_LONGEST = 1 << 20
-"""Bytes of the longest file that may be a list of measures."""
+_LOWER_IS_BETTER = ("fid", "frechet", "kid", "kernel_inception", "ppl", "perceptual_path", "fd_dino", "fvd", "swd")
+_HIGHER_IS_BETTER = ("precision", "recall", "f_score", "is50k", "inception_score", "eqt50k", "eqr50k", "density",
+                     "coverage")  # fmt: skip
+_FIDELITY_KEYS = ("frechet_inception_distance", "inception_score_mean", "kernel_inception_distance_mean",
+                  "perceptual_path_length_mean", "precision", "recall", "f_score")  # fmt: skip
+_MAX_BYTES = 1 << 20
+"""Largest size of a file that may be the JSON output of torch-fidelity."""
 _OPTIONS = {
     "resolution": ("training_set_kwargs.resolution", "dataset_kwargs.resolution"),
     "dataset": ("training_set_kwargs.path", "dataset_kwargs.path"),
@@ -36,20 +37,20 @@ _OPTIONS = {
     "r1": ("loss_kwargs.r1_gamma",),
     "seed": ("random_seed",),
 }
-"""Where training_options.json has what may be of interest; the first that is there."""
+"""Detail -> its possible keys in training_options.json, of which the first that exists is used."""
 
 
 @dataclass(frozen=True)
-class Foreign:
-    """An experiment of another program.
+class ImportedRun:
+    """A result of another program.
 
     Attributes:
-        name: its folder's name, or FOLDER/FILE.
-        source: which program's.
-        values: the last value of each measure, under its program's name for it.
-        best: measure -> (value, kimg) at its best, where there is a history and a better side.
-        curves: quantity -> (kimg, value), by kimg; measures as "metric/NAME".
-        facts: what else is known, in words: resolution, dataset, batch, kimg, seconds …
+        name: the name of its folder, or FOLDER/FILE.
+        source: the program.
+        values: the last value of each metric, under the program's own name for it.
+        best: metric -> (best value, kimg), where there is a history and it is known which values are better.
+        curves: quantity -> (kimg, value), sorted by kimg; metrics as "metric/NAME".
+        details: other facts as text: resolution, dataset, batch, kimg, seconds …
     """
 
     name: str
@@ -57,21 +58,21 @@ class Foreign:
     values: dict[str, float] = field(default_factory=dict)
     best: dict[str, tuple[float, float]] = field(default_factory=dict)
     curves: dict[str, Points] = field(default_factory=dict)
-    facts: dict[str, str] = field(default_factory=dict)
+    details: dict[str, str] = field(default_factory=dict)
 
 
-def foreign(path: Path) -> Foreign | None:
-    """The experiment at `path`; None if it is of neither form.
+def import_run(path: Path) -> ImportedRun | None:
+    """The result at `path`; None if it has neither of the two formats.
 
-    Torn lines, values that are no finite numbers, and keys that nobody knows are passed over.
+    Incomplete lines, values that are not finite numbers and unknown keys are ignored.
 
     Raises:
-        GanvasError: it is of one of the forms, and nothing in it can be read.
+        GanvasError: it has one of the formats, but nothing in it can be read.
     """
     try:
         if path.is_dir():
-            return _stylegan(path) if _is_stylegan(path) else None
-        return _fidelity(path) if path.is_file() and path.stat().st_size <= _LONGEST else None
+            return _import_stylegan(path) if _is_stylegan(path) else None
+        return _import_fidelity(path) if path.is_file() and path.stat().st_size <= _MAX_BYTES else None
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             return None
@@ -80,27 +81,27 @@ def foreign(path: Path) -> Foreign | None:
         ) from error
 
 
-def lower_is_better(measure: str) -> bool | None:
-    """Which side of a measure is better, by its name: FID, KID, PPL lower; IS, precision, recall higher; else None."""
-    if measure.endswith("_std"):
+def lower_is_better(metric: str) -> bool | None:
+    """Whether lower values of a metric are better, by its name (FID, KID, PPL: yes; IS, precision: no); None if unknown."""
+    if metric.endswith("_std"):
         return None
-    if any(part in measure for part in _LOWER):
+    if any(part in metric for part in _LOWER_IS_BETTER):
         return True
-    return False if any(part in measure for part in _HIGHER) else None
+    return False if any(part in metric for part in _HIGHER_IS_BETTER) else None
 
 
 def _is_stylegan(path: Path) -> bool:
     if (path / "training_options.json").is_file() or next(path.glob("metric-*.jsonl"), None):
         return True
-    return any("Progress/kimg" in line for line in islice(_lines(path / "stats.jsonl"), 100))
+    return any("Progress/kimg" in line for line in islice(_read_json_lines(path / "stats.jsonl"), 100))
 
 
-def _stylegan(path: Path) -> Foreign:
-    options = _object(path / "training_options.json")
-    facts = {name: told for name, places in _OPTIONS.items() if (told := _told(options, places))}
-    if "dataset" in facts:
-        facts["dataset"] = re.split(r"[/\\]", facts["dataset"].rstrip("/\\"))[-1]
-    found = Foreign(path.resolve().name, "StyleGAN-family run", facts=facts)
+def _import_stylegan(path: Path) -> ImportedRun:
+    options = _read_json_object(path / "training_options.json")
+    details = {name: value for name, keys in _OPTIONS.items() if (value := _first_option(options, keys))}
+    if "dataset" in details:
+        details["dataset"] = re.split(r"[/\\]", details["dataset"].rstrip("/\\"))[-1]
+    found = ImportedRun(path.resolve().name, "StyleGAN-family run", details=details)
     logged = _read_stats(path / "stats.jsonl", found)
     for file in sorted(path.glob("metric-*.jsonl")):
         logged = _read_metric(file, found) or logged
@@ -113,10 +114,10 @@ def _stylegan(path: Path) -> Foreign:
     return found
 
 
-def _read_stats(file: Path, found: Foreign) -> bool:
-    """The curves of stats.jsonl, and how long it took; whether there was a line of it."""
-    curves: dict[str, dict[float, float]] = {}  # a resumed run writes some again: the later line counts
-    for line in _lines(file):
+def _read_stats(file: Path, found: ImportedRun) -> bool:
+    """Reads the curves and the duration from stats.jsonl; returns whether it has a readable line."""
+    curves: dict[str, dict[float, float]] = {}  # a resumed run repeats some kimg: the later line counts
+    for line in _read_json_lines(file):
         kimg = _mean(line.get("Progress/kimg"))
         if kimg is None:
             continue
@@ -126,23 +127,23 @@ def _read_stats(file: Path, found: Foreign) -> bool:
     last = {name: points[max(points)] for name, points in curves.items()}
     for fact, name in (("kimg", "Progress/kimg"), ("seconds", "Timing/total_sec")):
         if name in last:
-            found.facts[fact] = f"{last[name]:.10g}"
+            found.details[fact] = f"{last[name]:.10g}"
     found.curves.update({name: sorted(points.items()) for name, points in curves.items() if name != "Progress/kimg"})
     return bool(curves)
 
 
-def _read_metric(file: Path, found: Foreign) -> bool:
-    """The measures of one metric-*.jsonl; whether there was a line of it. The kimg is in the snapshot's name."""
+def _read_metric(file: Path, found: ImportedRun) -> bool:
+    """Reads the metrics of one metric-*.jsonl; returns whether it has a readable line. The kimg is in the snapshot's name."""
     history: dict[str, dict[float, float]] = {}
     seen = False
-    for line in _lines(file):
+    for line in _read_json_lines(file):
         results = line.get("results")
         if not isinstance(results, dict):
             continue
         seen = True
         numbered = re.search(r"network-snapshot-(\d+)", str(line.get("snapshot_pkl")))
         for name, value in results.items():
-            if (number := _number(value)) is not None:
+            if (number := _finite_number(value)) is not None:
                 history.setdefault(name, {})[float(numbered[1]) if numbered else math.nan] = number
     for name, points in history.items():
         dated = sorted((kimg, value) for kimg, value in points.items() if not math.isnan(kimg))
@@ -157,32 +158,34 @@ def _read_metric(file: Path, found: Foreign) -> bool:
     return seen
 
 
-def _fidelity(file: Path) -> Foreign | None:
+def _import_fidelity(file: Path) -> ImportedRun | None:
     text = file.read_text(encoding="utf-8", errors="replace")
-    if not any(f'"{key}"' in text for key in _FIDELITY):
+    if not any(f'"{key}"' in text for key in _FIDELITY_KEYS):
         return None
-    measures = _object(file)
-    values = {name: number for name, value in measures.items() if (number := _number(value)) is not None}
-    if not any(key in values for key in _FIDELITY):
-        if measures and not any(key in measures for key in _FIDELITY):  # somebody else's, which nests those names
+    measures = _read_json_object(file)
+    values = {name: number for name, value in measures.items() if (number := _finite_number(value)) is not None}
+    if not any(key in values for key in _FIDELITY_KEYS):
+        if measures and not any(
+            key in measures for key in _FIDELITY_KEYS
+        ):  # another program's file, in which those names are nested
             return None
         raise GanvasError(
-            f"{file} looks like measures of torch-fidelity, but none of them can be read.",
+            f"{file} looks like output of torch-fidelity, but no metric in it can be read.",
             expected="one JSON object of finite numbers, as fidelity --json prints it",
             fix="measure again, or leave it out.",
         )
-    return Foreign(f"{file.resolve().parent.name}/{file.name}", "torch-fidelity", values=values)
+    return ImportedRun(f"{file.resolve().parent.name}/{file.name}", "torch-fidelity", values=values)
 
 
-def _lines(file: Path) -> Iterator[dict[str, Any]]:
-    """The JSON lines of a file, as far as they can be read."""
+def _read_json_lines(file: Path) -> Iterator[dict[str, Any]]:
+    """The readable JSON lines of a file."""
     try:
         yield from read_lines(file)
     except (OSError, RecursionError):
         return
 
 
-def _object(file: Path) -> dict[str, Any]:
+def _read_json_object(file: Path) -> dict[str, Any]:
     """The JSON object in a file; empty where it cannot be read."""
     try:
         value = json.loads(file.read_text(encoding="utf-8", errors="replace"))
@@ -192,11 +195,11 @@ def _object(file: Path) -> dict[str, Any]:
 
 
 def _mean(moments: Any) -> float | None:
-    """The mean of a {num, mean, std}; None if it is none."""
-    return _number(moments.get("mean")) if isinstance(moments, dict) else None
+    """The mean of a {num, mean, std}; None for anything else."""
+    return _finite_number(moments.get("mean")) if isinstance(moments, dict) else None
 
 
-def _number(value: Any) -> float | None:
+def _finite_number(value: Any) -> float | None:
     """A finite number, or None."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
@@ -207,11 +210,11 @@ def _number(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _told(options: Mapping[str, Any], places: tuple[str, ...]) -> str:
-    """The first of some dotted places that holds a word or number; empty if none does."""
-    for place in places:
+def _first_option(options: Mapping[str, Any], keys: tuple[str, ...]) -> str:
+    """The value at the first of some dotted keys that holds text or a number; empty if none does."""
+    for dotted in keys:
         value: Any = options
-        for key in place.split("."):
+        for key in dotted.split("."):
             value = value.get(key) if isinstance(value, dict) else None
         if isinstance(value, str | int | float):
             return f"{value:.10g}" if isinstance(value, float) else str(value)

@@ -1,4 +1,4 @@
-"""One training of a comparison: what is to be trained, how far it has come, and what became of it."""
+"""One training of a comparison: its configuration, its progress and its outcome."""
 
 import json
 from dataclasses import dataclass
@@ -10,13 +10,13 @@ from ganvas.errors import GanvasError
 from ganvas.runs import folder, state
 from ganvas.runs.folder import Run
 
-_TAIL = 1 << 16
-"""Bytes at the end of stats.jsonl, in which there is a whole line."""
+_TAIL_BYTES = 1 << 16
+"""Bytes read from the end of stats.jsonl, enough for a whole line."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One training of a comparison: the run will be `out / name`, of the recipe `recipe`."""
+    """One training of a comparison: the recipe `recipe`, trained into the run folder `out / name`."""
 
     config: TrainConfig
     recipe: str
@@ -25,11 +25,11 @@ class Job:
 
     @property
     def run(self) -> Run:
-        """Where it is, or will be."""
+        """The run, which may not exist yet."""
         return Run(self.out / self.name)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain dictionaries and strings, for another process."""
+        """Plain values, for another process."""
         return {"config": to_json(self.config), "recipe": self.recipe, "out": str(self.out), "name": self.name}
 
     @staticmethod
@@ -43,61 +43,61 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a job.
+    """How a job ended.
 
     Attributes:
-        trouble: empty when the run is complete, else what happened in a sentence or two.
-        stopped: whether it was asked to stop, and is not complete.
+        problem: empty when the run is complete, else what happened, in a sentence or two.
+        stopped: whether the job was stopped before it was complete.
     """
 
     job: Job
-    trouble: str
+    problem: str
     stopped: bool = False
 
 
-def saved(run: Run) -> int | None:
-    """The images shown when the state was last saved; None where there is none that can be read."""
+def saved_nimg(run: Run) -> int | None:
+    """Images shown to D when the state was last saved; None if there is no readable state."""
     try:
         return state.facts(run.state)["nimg"]
     except (GanvasError, KeyError):
         return None
 
 
-def complete(job: Job) -> bool:
-    """Whether the run is there, of this configuration, and at its end."""
+def is_complete(job: Job) -> bool:
+    """Whether the run exists with this configuration and its training has finished."""
     try:
-        return not folder.changed(job.run.config, job.config) and (saved(job.run) or 0) >= job.config.total
-    except GanvasError:  # no run yet, or one that the training itself will refuse with its own words
+        return not folder.changed(job.run.config, job.config) and (saved_nimg(job.run) or 0) >= job.config.total
+    except GanvasError:  # no run yet, or one that the training will refuse with its own message
         return False
 
 
-def reached(run: Run) -> int:
-    """The images shown so far, from the last whole line of stats.jsonl; 0 where there is none."""
+def current_nimg(run: Run) -> int:
+    """Images shown to D so far, from the last complete line of stats.jsonl; 0 if there is none."""
     try:
         with (run.path / "stats.jsonl").open("rb") as file:
-            file.seek(max(0, file.seek(0, 2) - _TAIL))
+            file.seek(max(0, file.seek(0, 2) - _TAIL_BYTES))
             lines = file.read().splitlines()
     except OSError:
         return 0
     for line in reversed(lines):
         try:
             return int(json.loads(line)["nimg"])
-        except (ValueError, TypeError, KeyError):  # torn: it is being written
+        except (ValueError, TypeError, KeyError):  # incomplete: the line is being written
             continue
     return 0
 
 
-def interrupted(job: Job, *, begun: bool = True) -> Outcome:
-    """The outcome of a job that was stopped, or was not `begun`, because the user wished to stop."""
-    nimg = saved(job.run)
+def interrupted_outcome(job: Job, *, started: bool = True) -> Outcome:
+    """The outcome of a job that the user stopped, or that had not `started` when the user stopped the comparison."""
+    nimg = saved_nimg(job.run)
     if nimg is None:
-        when = "before its first round was saved" if begun else "before its turn"
+        when = "before its first state was saved" if started else "before it started"
         return Outcome(job, f"interrupted {when}; the same command trains it", stopped=True)
-    return Outcome(job, f"interrupted at {nimg / 1000:g} kimg; the same command goes on from there", stopped=True)
+    return Outcome(job, f"interrupted at {nimg / 1000:g} kimg; the same command resumes from there", stopped=True)
 
 
-def lost(job: Job, how: str) -> Outcome:
-    """The outcome of a job whose process could not say what happened; `how` it ended."""
-    nimg = saved(job.run)
-    left = "Nothing was saved yet." if nimg is None else f"The same command goes on from {nimg / 1000:g} kimg."
-    return Outcome(job, f"{how} {left}")
+def lost_outcome(job: Job, reason: str) -> Outcome:
+    """The outcome of a job whose process ended without a report, for `reason`."""
+    nimg = saved_nimg(job.run)
+    saved = "Nothing was saved yet." if nimg is None else f"The same command resumes from {nimg / 1000:g} kimg."
+    return Outcome(job, f"{reason} {saved}")

@@ -1,4 +1,4 @@
-"""What one run shows: how far it came, at what cost, how good, how healthy; and pictures of it."""
+"""Measurements of one run: progress, cost, evaluation, diagnosis, curves; and sample images."""
 
 import hashlib
 import json
@@ -31,25 +31,25 @@ from ganvas.sampling import load
 from ganvas.threads import computing
 from ganvas.training.estimate import estimate, round_flops
 
-CURVES = ("D/loss", "G/loss", "D/real", "D/fake", "quality", "D/moves", "G/moves", "D/gradient", "G/gradient")
-"""Quantities of stats.jsonl that are kept against pictures and seconds."""
+CURVE_NAMES = ("D/loss", "G/loss", "D/real", "D/fake", "quality", "D/moves", "G/moves", "D/gradient", "G/gradient")
+"""Quantities of stats.jsonl that are kept as curves over images shown and seconds."""
 
-POINTS = 200
-"""Of a curve, at most: more could not be seen."""
+MAX_POINTS = 200
+"""Most points of a curve: more cannot be distinguished in the figure."""
 
-SEARCHED = 400
-"""Pictures among which each class is looked for."""
+CLASS_SEARCH_IMAGES = 400
+"""Generated images that are searched for each class."""
 
-A_CLASS, CLASSES = 8, 10
-"""Pictures of a class that are shown, and classes, at most."""
+IMAGES_PER_CLASS, MAX_CLASSES = 8, 10
+"""Most images of a class, and most classes, in the grid of classes."""
 
-STOPS, STEPS = 5, 8
-"""Latents of the interpolation, and pictures from one to the next."""
+INTERPOLATION_LATENTS, INTERPOLATION_STEPS = 5, 8
+"""Latents of the interpolation, and images from one latent to the next."""
 
 
 @dataclass(frozen=True)
-class Settings:
-    """How pictures are judged: the same for all."""
+class EvaluationSettings:
+    """How images are evaluated: the same for all runs."""
 
     count: int = 10_000
     extractor: str = "eye"
@@ -57,10 +57,10 @@ class Settings:
     device: str = "auto"
 
     def check(self) -> None:
-        """Refuses before any training what the judging would refuse after it.
+        """Checks, before any training, what the evaluation after it needs.
 
         Raises:
-            GanvasError: too few pictures, or an extractor, its weights or a device that are not there.
+            GanvasError: too few images, or the extractor, its weights or the device is missing.
         """
         if self.count < LEAST:
             raise GanvasError(f"--count is {self.count}.", expected=f"at least {LEAST}, better 10000")
@@ -69,29 +69,27 @@ class Settings:
             features.named(self.extractor, weights=None if self.weights is None else Path(self.weights), device=device)
 
 
-def progress(run: Run) -> dict[str, Any]:
-    """How far a run came and what it took; works on half-written ones.
+def read_progress(run: Run) -> dict[str, Any]:
+    """A run's progress and cost so far; works on incomplete run folders.
 
     Returns:
-        state (complete, unfinished or failed), trouble, nimg, seconds, images_per_s, peak_bytes.
+        state (complete, unfinished or failed), problem, nimg, seconds, images_per_s, peak_bytes.
     """
     lines = list(read_lines(run.path / "stats.jsonl"))
     events = list(read_lines(run.path / "events.jsonl"))
     nimg, seconds = (lines[-1].get(key, 0) for key in ("nimg", "seconds")) if lines else (0, 0)
-    bad = [event for event in events if event.get("event") == "non-finite"]
+    non_finite = [event for event in events if event.get("event") == "non-finite"]
     done = [event for event in events if event.get("event") == "done"]
     total = run.config.total
-    state, trouble = "complete", ""
-    if nimg < total and bad:
-        state, trouble = (
-            "failed",
-            f"{', '.join(bad[-1]['quantities'])} no longer finite at {bad[-1]['nimg'] / 1e3:g} kimg",
-        )
+    state, problem = "complete", ""
+    if nimg < total and non_finite:
+        last = non_finite[-1]
+        state, problem = "failed", f"{', '.join(last['quantities'])} no longer finite at {last['nimg'] / 1e3:g} kimg"
     elif nimg < total:
-        state, trouble = "unfinished", f"{nimg / 1e3:g} of {total / 1e3:g} kimg"
+        state, problem = "unfinished", f"{nimg / 1e3:g} of {total / 1e3:g} kimg"
     return {
         "state": state,
-        "trouble": trouble,
+        "problem": problem,
         "nimg": nimg,
         "seconds": seconds,
         "images_per_s": nimg / seconds if seconds else None,
@@ -99,115 +97,120 @@ def progress(run: Run) -> dict[str, Any]:
     }
 
 
-def cost(run: Run) -> dict[str, Any]:
-    """What its networks cost: parameters and operations; the same for all its seeds."""
+def estimate_cost(run: Run) -> dict[str, Any]:
+    """Parameters and operations of a run's networks; the same for all seeds of a candidate."""
     shape = Shape(**run.card["data"]["shape"])
-    device = torch.device("cpu")
-    found = estimate(run.config, shape, device)
+    cost = estimate(run.config, shape, torch.device("cpu"))
     return {
-        "parameters": {"G": found.g_parameters, "D": found.d_parameters},
-        "flops_an_image": {"G": found.g_flops, "D": found.d_flops, "training": round_flops(run.config, shape)},
+        "parameters": {"G": cost.g_parameters, "D": cost.d_parameters},
+        "flops_per_image": {"G": cost.g_flops, "D": cost.d_flops, "training": round_flops(run.config, shape)},
     }
 
 
-def health(run: Run) -> dict[str, Any]:
-    """The doctor's word on it."""
+def diagnose_run(run: Run) -> dict[str, Any]:
+    """The diagnosis: its verdict, and the name and beginning (in `unit`) of each failure and warning."""
     try:
-        found = diagnose(run)
+        diagnosis = diagnose(run)
     except GanvasError as error:
-        return {"verdict": str(error).splitlines()[0], "failures": [], "warnings": []}
-    told = {
-        gravity: [f"{f.name} since {f.since:g} {f.unit}" for f in found.findings if f.gravity == gravity]
+        return {"verdict": error.what, "failures": [], "warnings": []}
+    findings = {
+        gravity: [
+            {"name": f.name, "since": f.since, "unit": f.unit} for f in diagnosis.findings if f.gravity == gravity
+        ]
         for gravity in ("failure", "warning")
     }
-    return {"verdict": verdict(found), "failures": told["failure"], "warnings": told["warning"]}
+    return {"verdict": verdict(diagnosis), "failures": findings["failure"], "warnings": findings["warning"]}
 
 
-def curves(run: Run) -> dict[str, dict[str, list[float]]]:
-    """quantity -> kimg, seconds and mean, finite numbers only."""
+def read_curves(run: Run) -> dict[str, dict[str, list[float]]]:
+    """quantity -> kimg, seconds and mean; points that are not finite are left out."""
     lines = [line for line in read_lines(run.path / "stats.jsonl") if "nimg" in line]
-    found = {}
-    for name in CURVES:
+    curves = {}
+    for name in CURVE_NAMES:
         points = [(line["nimg"] / 1e3, line.get("seconds", 0.0), _mean(line[name])) for line in lines if name in line]
-        points = _thinned([p for p in points if np.isfinite(p).all()])
+        points = _subsample([p for p in points if np.isfinite(p).all()])
         if points:
-            found[name] = dict(zip(("kimg", "seconds", "mean"), map(list, zip(*points, strict=True)), strict=True))
-    return found
+            curves[name] = dict(zip(("kimg", "seconds", "mean"), map(list, zip(*points, strict=True)), strict=True))
+    return curves
 
 
 @computing()
-def prepare(options: PictureOptions, settings: Settings, kept: Kept) -> None:
-    """Computes what `judged` needs of the real pictures, before there is a run to judge.
+def prepare_real_images(options: PictureOptions, settings: EvaluationSettings, real_cache: Kept) -> None:
+    """Computes what `evaluate_run` needs of the real images, before there is a run to evaluate.
 
     Raises:
-        GanvasError: as `judged`.
+        GanvasError: as `evaluate_run`.
     """
-    real = opened(options, settings.count, kept)
+    real = opened(options, settings.count, real_cache)
     n, device = min(settings.count, len(real.held_rows)), str(choose(settings.device))
-    real_side(real, n, settings.extractor, settings.weights, device, kept).prepare()
+    real_side(real, n, settings.extractor, settings.weights, device, real_cache).prepare()
 
 
-def judged(
-    run: Run, settings: Settings, folder: Path, *, kept: Kept | None = None, shown: bool = False
+def evaluate_run(
+    run: Run, settings: EvaluationSettings, folder: Path, *, real_cache: Kept | None = None, progress: bool = False
 ) -> dict[str, Any]:
-    """The evaluation of its newest snapshot, and where pictures of it lie; found again if it was made before.
+    """Evaluates a run's newest snapshot, or reads the evaluation if it was made before; saves sample images.
 
     Args:
-        folder: for what was found; nothing is written into the run.
-        kept: what was computed of the real pictures before.
-        shown: show progress.
+        folder: where evaluations and images are saved; nothing is written into the run.
+        real_cache: what was computed of the real images before.
+        progress: show progress bars.
+
+    Returns:
+        The evaluation as JSON, with the name of the folder of its images as `images`.
 
     Raises:
-        GanvasError: no snapshot yet, its data are gone, or too few pictures.
+        GanvasError: there is no snapshot yet, its data are missing, or there are too few images.
     """
-    kept, folder = kept or Kept(), folder / _key(run, settings)
+    real_cache, folder = real_cache or Kept(), folder / _cache_key(run, settings)
     try:
         return json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         make_folder(folder)
-    found = evaluate(
+    evaluation = evaluate(
         run, count=settings.count, extractor=settings.extractor, weights=settings.weights,
-        device=settings.device, progress=shown, kept=kept,
+        device=settings.device, progress=progress, kept=real_cache,
     )  # fmt: skip
-    if (pairs := closest(found)) is not None:
+    if (pairs := closest(evaluation)) is not None:
         image_io.save(pairs, folder / "closest.png")
-    _draw(run, folder, opened(run.config.pictures.options(), settings.count, kept), kept)
-    value = {**found.to_json(), "pictures": folder.name}
+    _save_images(run, folder, opened(run.config.pictures.options(), settings.count, real_cache), real_cache)
+    value = {**evaluation.to_json(), "images": folder.name}
     write_json(folder / "evaluation.json", value)
     return value
 
 
-def _draw(run: Run, folder: Path, real: Reference, kept: Kept) -> None:
-    """Pictures of the newest snapshot: classes.png (where the data have classes) and walk.png."""
+def _save_images(run: Run, folder: Path, real: Reference, real_cache: Kept) -> None:
+    """Saves images of the newest snapshot: classes.png (where the data have classes) and interpolation.png."""
     sampler = load(run)
     label = 0 if sampler.card.shape.classes else None
-    frames = np.concatenate([p.numpy() for p in sampler.walk(range(STOPS), frames=STEPS, label=label)])
-    image_io.save(image_io.grid(frames[: STEPS * (STOPS - 1)], 2 * STEPS), folder / "walk.png")
-    looker = counted(real, kept)
-    if looker is None or looker.probabilities is None or real.images.classes > 100:
+    parts = sampler.walk(range(INTERPOLATION_LATENTS), frames=INTERPOLATION_STEPS, label=label)
+    frames = np.concatenate([part.numpy() for part in parts])[: INTERPOLATION_STEPS * (INTERPOLATION_LATENTS - 1)]
+    image_io.save(image_io.grid(frames, 2 * INTERPOLATION_STEPS), folder / "interpolation.png")
+    classifier = counted(real, real_cache)
+    if classifier is None or classifier.probabilities is None or real.images.classes > 100:
         return
-    drawn = sampler.sample(range(SEARCHED))
+    images = sampler.sample(range(CLASS_SEARCH_IMAGES))
     with torch.inference_mode():
-        features = torch.cat([looker.look(part) for part in torch.from_numpy(drawn).split(64)]).numpy()
-    chances = looker.probabilities(features)
-    if chances.ndim > 2:
+        features = torch.cat([classifier.look(part) for part in torch.from_numpy(images).split(64)]).numpy()
+    probabilities = classifier.probabilities(features)
+    if probabilities.ndim > 2:
         return
     names = real.images.class_names or tuple(map(str, range(real.images.classes)))
-    image_io.save(_by_class(drawn, decided(chances)[0], names[:CLASSES]), folder / "classes.png")
+    image_io.save(_class_grid(images, decided(probabilities)[0], names[:MAX_CLASSES]), folder / "classes.png")
 
 
-def _by_class(drawn: np.ndarray, chosen: np.ndarray, names: Sequence[str]) -> Image.Image:
-    """The first pictures of each class, a class a row, in the order of their seeds; where there are none, paper."""
-    paper = np.full_like(drawn[0], 255)
+def _class_grid(images: np.ndarray, classes: np.ndarray, names: Sequence[str]) -> Image.Image:
+    """The first images of each class, one class per row, in the order of their seeds; missing images are white."""
+    white = np.full_like(images[0], 255)
     rows = []
     for c in range(len(names)):
-        own = drawn[chosen == c][:A_CLASS]
-        rows += [*own, *[paper] * (A_CLASS - len(own))]
-    return image_io.grid(np.stack(rows), A_CLASS, row_names=names)
+        own = images[classes == c][:IMAGES_PER_CLASS]
+        rows += [*own, *[white] * (IMAGES_PER_CLASS - len(own))]
+    return image_io.grid(np.stack(rows), IMAGES_PER_CLASS, row_names=names)
 
 
-def _key(run: Run, settings: Settings) -> str:
-    """Names everything that the numbers depend on."""
+def _cache_key(run: Run, settings: EvaluationSettings) -> str:
+    """A hash of everything on which the evaluation depends."""
     weights = hashlib.sha256((run.snapshot / "G.safetensors").read_bytes()).hexdigest()
     facts: Mapping[str, Any] = {
         "snapshot": weights, "data": run.card["data"]["fingerprint"], **asdict(settings), **snapshot.versions(),
@@ -220,8 +223,8 @@ def _mean(value: Any) -> float:
     return float(mean) if isinstance(mean, int | float) else float("nan")
 
 
-def _thinned(points: list[tuple[float, ...]]) -> list[tuple[float, ...]]:
-    """At most POINTS of them, evenly, the last one among them."""
-    if len(points) <= POINTS:
+def _subsample(points: list[tuple[float, ...]]) -> list[tuple[float, ...]]:
+    """At most MAX_POINTS evenly spaced points, including the first and the last."""
+    if len(points) <= MAX_POINTS:
         return points
-    return [points[i] for i in np.linspace(0, len(points) - 1, POINTS).round().astype(int)]
+    return [points[i] for i in np.linspace(0, len(points) - 1, MAX_POINTS).round().astype(int)]

@@ -1,4 +1,4 @@
-"""The report: one HTML file, drawn from the facts of a comparison alone; no server, no other file."""
+"""The HTML report: one file, made from the results of a comparison, without scripts or other files."""
 
 import base64
 import io
@@ -11,96 +11,97 @@ from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 from PIL import Image
 
-from ganvas.comparison.figures import figures
-from ganvas.comparison.summary import COLUMNS, FORMS
+from ganvas.comparison.figures import draw_figures
+from ganvas.comparison.summary import COLUMNS, FORMATTERS
 
-WIDEST = 560
-"""Pixels of a picture in the report."""
+MAX_WIDTH = 560
+"""Width in pixels to which images are reduced in the report."""
 
-TIMES = 5
-"""Grids that show a training through time."""
+MAX_GRIDS = 5
+"""Most image grids that show one training over time."""
 
-ROWS_SHOWN = 4
-"""Rows of such a grid."""
+GRID_ROWS = 4
+"""Rows shown of each image grid, which has 8."""
 
 
-def render(facts: Mapping[str, Any], judged: Path) -> str:
-    """The page.
+def render_report(results: Mapping[str, Any], images: Path) -> str:
+    """The HTML of the report.
 
     Args:
-        facts: `Comparison.facts`.
-        judged: the folder with the pictures of each evaluation.
+        results: `Comparison.results`.
+        images: the folder with one folder of images for each evaluation.
     """
     environment = Environment(
         loader=PackageLoader("ganvas.comparison", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters["step"] = lambda name: name.replace("~", "~0").replace("/", "~1")
-    environment.globals["show"] = lambda path, form="number": shown(facts, path, form)
-    drawn = {key: (Markup(f.svg), f.alt, f.caption) for key, f in figures(facts).items()}
+    environment.filters["escape_pointer"] = lambda name: name.replace("~", "~0").replace("/", "~1")
+    environment.globals["show"] = lambda path, form="number": format_number_at(results, path, form)
+    figures = {key: (Markup(f.svg), f.alt, f.caption) for key, f in draw_figures(results).items()}
     return environment.get_template("report.html").render(
-        facts=facts, columns=COLUMNS, figures=drawn, pictures=_pictures(facts, judged)
+        results=results, columns=COLUMNS, figures=figures, samples=_collect_samples(results, images)
     )
 
 
-def shown(facts: Mapping[str, Any], path: str, form: str) -> Markup:
-    """The number at a path of the facts, such as runs/0/seconds, marked with it, so that any can be looked up.
+def format_number_at(results: Mapping[str, Any], path: str, form: str) -> Markup:
+    """The number at a path of the results, such as runs/0/seconds, in an element that names the path.
 
-    A / or ~ in a name is ~1 or ~0, as in a JSON pointer (RFC 6901).
+    Args:
+        path: steps separated by /; in a name, / is written ~1 and ~ is written ~0, as in a JSON pointer (RFC 6901).
+        form: a key of `FORMATTERS`.
     """
-    value: Any = facts
+    value: Any = results
     for coded in path.split("/"):
         step = coded.replace("~1", "/").replace("~0", "~")
         value = value[int(step)] if isinstance(value, list) else value[step]
     if value is None:
         return Markup("–")
-    return Markup('<span data-of="{}" data-form="{}">{}</span>').format(path, form, FORMS[form](value))
+    return Markup('<span data-path="{}" data-format="{}">{}</span>').format(path, form, FORMATTERS[form](value))
 
 
-def _pictures(facts: Mapping[str, Any], judged: Path) -> list[dict[str, Any]]:
-    """For each entrant with pictures: each seed's last grid; of the first, grids through time too."""
-    found = []
-    for entrant in facts["entrants"]:
-        name = entrant["name"]
-        runs = [run for run in facts["runs"] if run["entrant"] == name]
-        last = [(run["seed"], image) for run in runs if (grids := _grids(run)) and (image := _grid(grids[-1]))]
+def _collect_samples(results: Mapping[str, Any], images: Path) -> list[dict[str, Any]]:
+    """For each candidate with images: the last grid of each seed; and of the first seed, grids over time."""
+    samples = []
+    for candidate in results["candidates"]:
+        name = candidate["name"]
+        runs = [run for run in results["runs"] if run["candidate"] == name]
+        last = [
+            (run["seed"], image) for run in runs if (grids := _find_grids(run)) and (image := _embed_grid(grids[-1]))
+        ]
         if not last:
             continue
-        first = next(run for run in runs if _grids(run))
-        grids = _grids(first)
-        chosen = (
-            [grids[round(i * (len(grids) - 1) / (TIMES - 1))] for i in range(TIMES)] if len(grids) > TIMES else grids
-        )
-        folder = judged / first["evaluation"]["pictures"] if first["evaluation"] else None
+        first = next(run for run in runs if _find_grids(run))
+        grids = _find_grids(first)
+        if len(grids) > MAX_GRIDS:
+            grids = [grids[round(i * (len(grids) - 1) / (MAX_GRIDS - 1))] for i in range(MAX_GRIDS)]
+        folder = images / first["evaluation"]["images"] if first["evaluation"] else None
         extra = {
-            kind: _embedded(folder / f"{kind}.png", widest=widest)
-            for kind, widest in (("classes", 400), ("closest", WIDEST), ("walk", WIDEST))
+            kind: _embed_image(folder / f"{kind}.png", max_width=width)
+            for kind, width in (("classes", 400), ("closest", MAX_WIDTH), ("interpolation", MAX_WIDTH))
             if folder is not None and (folder / f"{kind}.png").exists()
-        }  # fmt: skip
-        found.append(
-            {"name": name, "seed": first["seed"], "last": last, **extra,
-             "through_time": [(int(path.stem.removeprefix("fakes")), _grid(path)) for path in dict.fromkeys(chosen)]}
-        )  # fmt: skip
-    return found
+        }
+        over_time = [(int(path.stem.removeprefix("fakes")), _embed_grid(path)) for path in dict.fromkeys(grids)]
+        samples.append({"name": name, "seed": first["seed"], "last": last, "over_time": over_time, **extra})
+    return samples
 
 
-def _grids(run: Mapping[str, Any]) -> list[Path]:
+def _find_grids(run: Mapping[str, Any]) -> list[Path]:
     return sorted(p for p in Path(run["path"]).glob("fakes*.png") if re.fullmatch(r"fakes\d+", p.stem))
 
 
-def _grid(path: Path) -> str:
-    return _embedded(path, rows=ROWS_SHOWN / 8, widest=WIDEST // 2)
+def _embed_grid(path: Path) -> str:
+    return _embed_image(path, shown_part=GRID_ROWS / 8, max_width=MAX_WIDTH // 2)
 
 
-def _embedded(path: Path, *, rows: float = 1.0, widest: int = WIDEST) -> str:
-    """A picture as part of the page: its upper part, no wider than that; empty where it cannot be read."""
+def _embed_image(path: Path, *, shown_part: float = 1.0, max_width: int = MAX_WIDTH) -> str:
+    """The upper part of an image as a data URL, reduced to the width; empty where the file cannot be read."""
     try:
         image = Image.open(path).convert("RGB")
     except OSError:
         return ""
-    if rows < 1 and image.height > image.width * rows:
-        image = image.crop((0, 0, image.width, round(image.width * rows)))
-    if image.width > widest:
-        image = image.resize((widest, round(image.height * widest / image.width)), Image.Resampling.BOX)
+    if shown_part < 1 and image.height > image.width * shown_part:
+        image = image.crop((0, 0, image.width, round(image.width * shown_part)))
+    if image.width > max_width:
+        image = image.resize((max_width, round(image.height * max_width / image.width)), Image.Resampling.BOX)
     file = io.BytesIO()
     image.save(file, "WEBP", quality=82, method=6)
     return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"

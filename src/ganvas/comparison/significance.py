@@ -1,4 +1,4 @@
-"""Is it luck? Two entrants' numbers, seed by seed, and what chance alone would do to their difference."""
+"""Significance: two candidates' values over seeds, with a confidence interval and a p-value of their difference."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,22 +7,22 @@ from typing import Any
 
 import numpy as np
 
-LEVEL = 0.95
-"""Of every interval."""
+CONFIDENCE = 0.95
+"""Confidence level of every interval."""
 
 
 @dataclass(frozen=True)
-class Pairing:
-    """a beside b.
+class PairTest:
+    """The comparison of candidate a with candidate b.
 
     Attributes:
-        a, b: whose numbers.
-        seeds: how many of each were used; the smaller number where they differ.
-        paired: whether the same seeds were trained, and compared one by one.
-        ratio: whether a/b was compared, on a logarithmic scale; else a - b.
+        a, b: the candidates' names.
+        seeds: number of seeds used of each; the smaller number where they differ.
+        paired: whether both have the same seeds, compared one by one.
+        ratio: whether a/b is compared, on a logarithmic scale; else a - b.
         estimate: the geometric mean of a/b, or the mean of a - b.
-        low, high: its 95 % interval by Student's t; None with a single seed, which says nothing of chance.
-        p: two-sided, of no difference; None with a single seed, or where every seed says exactly the same.
+        low, high: its 95 % confidence interval by Student's t; None with a single seed.
+        p: two-sided p-value of no difference; None with a single seed, or where all seeds give exactly the same.
     """
 
     a: str
@@ -36,60 +36,63 @@ class Pairing:
     p: float | None = None
 
     @property
-    def beyond_chance(self) -> bool:
-        """Whether the interval leaves out that both are equal."""
+    def significant(self) -> bool:
+        """Whether the confidence interval excludes equality."""
         equal = 1.0 if self.ratio else 0.0
         return self.low is not None and self.high is not None and not self.low <= equal <= self.high
 
 
-def pairing(a: str, ours: Mapping[int, float], b: str, theirs: Mapping[int, float], *, ratio: bool) -> Pairing | None:
-    """Compares values by seed: paired by Student's t where two seeds or more are shared, else by Welch's.
+def compare_pair(
+    a: str, a_values: Mapping[int, float], b: str, b_values: Mapping[int, float], *, ratio: bool
+) -> PairTest | None:
+    """Tests the difference of values by seed: paired t-test where two or more seeds are shared, else Welch's t-test.
 
     Args:
-        ratio: compare logarithms; values that are not above zero cannot be, and are compared by difference.
+        a_values, b_values: seed -> value.
+        ratio: compare logarithms; if a value is not positive, differences are compared instead.
 
     Returns:
         None where a side has no finite value.
     """
-    ours, theirs = ({seed: x for seed, x in side.items() if math.isfinite(x)} for side in (ours, theirs))
-    if not ours or not theirs:
+    a_values, b_values = ({seed: x for seed, x in side.items() if math.isfinite(x)} for side in (a_values, b_values))
+    if not a_values or not b_values:
         return None
-    ratio = ratio and min(*ours.values(), *theirs.values(), math.inf) > 0
-    common = sorted(ours.keys() & theirs.keys())
-    paired = len(common) > 1 or (len(ours) == len(theirs) == len(common))
-    chosen = (common, common) if paired else (sorted(ours), sorted(theirs))
-    x, y = (np.array([side[seed] for seed in of]) for side, of in zip((ours, theirs), chosen, strict=True))
+    ratio = ratio and min(*a_values.values(), *b_values.values(), math.inf) > 0
+    common = sorted(a_values.keys() & b_values.keys())
+    paired = len(common) > 1 or (len(a_values) == len(b_values) == len(common))
+    a_seeds, b_seeds = (common, common) if paired else (sorted(a_values), sorted(b_values))
+    x, y = np.array([a_values[seed] for seed in a_seeds]), np.array([b_values[seed] for seed in b_seeds])
     x, y = (np.log(x), np.log(y)) if ratio else (x, y)
     estimate, seeds = float(x.mean() - y.mean()), min(len(x), len(y))
-    low, high, p = _interval(x, y, paired)
-    ends = [None if end is None else _back(end, ratio) for end in (low, high)]
-    return Pairing(a, b, seeds, paired, ratio, _back(estimate, ratio), ends[0], ends[1], p)
+    low, high, p = _t_interval(x, y, paired)
+    ends = [None if end is None else _from_log(end, ratio) for end in (low, high)]
+    return PairTest(a, b, seeds, paired, ratio, _from_log(estimate, ratio), ends[0], ends[1], p)
 
 
-def holm(p: Sequence[float | None]) -> list[float | None]:
-    """The p of several comparisons, each as it counts among all (Holm 1979); None stays None."""
+def adjust_holm(p: Sequence[float | None]) -> list[float | None]:
+    """The p-values of several tests, adjusted for their number (Holm 1979); None stays None."""
     known = sorted((value, i) for i, value in enumerate(p) if value is not None)
     adjusted: list[float | None] = [None] * len(p)
-    most = 0.0
+    largest = 0.0
     for rank, (value, i) in enumerate(known):
-        most = max(most, min(1.0, (len(known) - rank) * value))
-        adjusted[i] = most
+        largest = max(largest, min(1.0, (len(known) - rank) * value))
+        adjusted[i] = largest
     return adjusted
 
 
-def _interval(x: np.ndarray, y: np.ndarray, paired: bool) -> tuple[float | None, float | None, float | None]:
+def _t_interval(x: np.ndarray, y: np.ndarray, paired: bool) -> tuple[float | None, float | None, float | None]:
     if min(len(x), len(y)) < 2:
         return None, None, None
     spread = (x - y).std() if paired else x.std() + y.std()
     estimate = float(x.mean() - y.mean())
-    if spread <= 1e-12 * max(abs(x).max(), abs(y).max(), 1e-300):  # every seed says the same: t is not defined
+    if spread <= 1e-12 * max(abs(x).max(), abs(y).max(), 1e-300):  # all seeds give the same: t is not defined
         return estimate, estimate, None
-    from scipy import stats  # half a second's import
+    from scipy import stats  # the import takes half a second
 
     found: Any = stats.ttest_rel(x, y) if paired else stats.ttest_ind(x, y, equal_var=False)
-    interval = found.confidence_interval(LEVEL)
+    interval = found.confidence_interval(CONFIDENCE)
     return float(interval.low), float(interval.high), float(found.pvalue)
 
 
-def _back(value: float, ratio: bool) -> float:
+def _from_log(value: float, ratio: bool) -> float:
     return math.exp(min(value, 700.0)) if ratio else value

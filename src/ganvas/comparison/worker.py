@@ -1,7 +1,7 @@
 """The process of one training: python -m ganvas.comparison.worker, started by `ganvas.comparison.workers`.
 
-The job comes as a JSON line on stdin, what became of it goes to stdout as JSON. The pipe on stdin stays open: when it
-closes, by wish of the parent or because the parent died, the training saves and ends.
+It reads the job as one line of JSON from stdin and writes its outcome as JSON to stdout. The stdin pipe stays open: when
+it closes, because the parent stops the training or has died, the training saves its state and ends.
 """
 
 import json
@@ -15,84 +15,84 @@ from contextlib import suppress
 
 from filelock import FileLock, Timeout
 
-from ganvas.comparison.jobs import Job, complete, interrupted
+from ganvas.comparison.jobs import Job, interrupted_outcome, is_complete
 from ganvas.errors import GanvasError
 from ganvas.runs.folder import Run
 from ganvas.runs.log import write_text
 from ganvas.training.start import train
 
-GRACE = 60.0
-"""Seconds for giving up a round and for the saving; then the process ends all the same, and frees the run."""
+GRACE_SECONDS = 60.0
+"""Seconds for ending a round and saving its state; after that the process exits in any case and releases the run."""
 
 
-def play(job: Job, *, quiet: bool, patience: float = 10.0) -> str:
+def run_job(job: Job, *, quiet: bool, lock_timeout: float = 10.0) -> str:
     """Trains a job to its end, from its saved state if there is one.
 
     Args:
         job: what to train.
         quiet: print nothing.
-        patience: seconds to wait while another process holds the run: one that is being stopped, or died just now.
+        lock_timeout: seconds to wait while another process holds the run, such as one that is being stopped.
 
     Returns:
-        Nothing, or what went wrong, in a sentence or two.
+        What went wrong, in a sentence or two; empty if nothing did.
     """
     try:
-        _wait_for(job.run, patience)
+        _wait_for_lock(job.run, lock_timeout)
         train(job.config, recipe=job.recipe, out=job.out, name=job.name, quiet=quiet)
     except GanvasError as error:
         return " ".join(str(error).splitlines())
     except KeyboardInterrupt:
-        return "" if complete(job) else interrupted(job).trouble
-    except Exception as error:  # a bug of ours in one run must not end the others
-        return _crash(error, job.run)
+        return "" if is_complete(job) else interrupted_outcome(job).problem
+    except Exception as error:  # a bug in one run must not end the others
+        return _describe_crash(error, job.run)
     return ""
 
 
-def _wait_for(run: Run, patience: float) -> None:
-    """Waits until nobody holds the run; whoever still does is named by the training itself."""
+def _wait_for_lock(run: Run, timeout: float) -> None:
+    """Waits until no process holds the run; if one still does, the training itself reports it."""
     if (run.path / "config.json").exists():
-        with suppress(Timeout, OSError), FileLock(run.path / ".lock").acquire(timeout=patience):
+        with suppress(Timeout, OSError), FileLock(run.path / ".lock").acquire(timeout=timeout):
             pass
 
 
-def _crash(error: Exception, run: Run) -> str:
-    """What an exception that was meant for nobody says in a line; its traceback goes into the run's log.txt."""
-    told = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
-    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "memory" in told.lower()):
-        return f"There is not enough memory ({told}). Fix: a smaller --batch or --resolution."
+def _describe_crash(error: Exception, run: Run) -> str:
+    """An unexpected exception in one line; its traceback is written to the run's log.txt."""
+    text = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "memory" in text.lower()):
+        return f"There is not enough memory ({text}). Fix: a smaller --batch or --resolution."
     if run.path.is_dir():
         with suppress(GanvasError):
             write_text(run.path / "log.txt", "".join(traceback.format_exception(error)))
-            return f"It crashed: {told}. The traceback is in {run.path / 'log.txt'}."
-    return f"It crashed: {told}."
+            return f"It crashed: {text}. The traceback is in {run.path / 'log.txt'}."
+    return f"It crashed: {text}."
 
 
 def main() -> int:
-    """Trains the job on stdin and reports on stdout; exit status 0, whatever became of the run."""
+    """Trains the job on stdin and reports on stdout; the exit status is 0 also if the training failed."""
     report = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what others print is no report
+    os.dup2(2, 1)  # output of other code does not go into the report
     line = b""
     while not line.endswith(b"\n"):
         more = os.read(0, 1 << 16)
-        if not more:  # the parent died before it said what to do
+        if not more:  # the parent died before it sent the job
             return 1
         line += more
-    order = json.loads(line)
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
-    threading.Thread(target=_stop_when_told, daemon=True).start()
-    trouble = play(Job.from_json(order["job"]), quiet=order["quiet"])
+    request = json.loads(line)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # it is ignored in background jobs of a shell
+    threading.Thread(target=_interrupt_on_eof, daemon=True).start()
+    problem = run_job(Job.from_json(request["job"]), quiet=request["quiet"])
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with suppress(BrokenPipeError), report:
-        report.write(json.dumps({"trouble": trouble}))
+        report.write(json.dumps({"problem": problem}))
     return 0
 
 
-def _stop_when_told() -> None:
-    """Interrupts the main thread when stdin closes, and ends the process if that does not help."""
+def _interrupt_on_eof() -> None:
+    """Interrupts the main thread when stdin closes, and exits the process if it has not ended in time."""
     while os.read(0, 1):
         pass
     os.kill(os.getpid(), signal.SIGINT)
-    time.sleep(GRACE)
+    time.sleep(GRACE_SECONDS)
     os._exit(1)
 
 

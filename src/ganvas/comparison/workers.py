@@ -1,6 +1,6 @@
-"""The trainings of a comparison, each in a process of its own: one at a time, several, or on a Ray cluster.
+"""The trainings of a comparison, each in its own process: one at a time, several in parallel, or on a Ray cluster.
 
-A process of its own, so that one run's crash, or its death for want of memory, is told of and the others go on.
+If one process crashes or runs out of memory, this is reported and the others continue.
 """
 
 import json
@@ -17,15 +17,15 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import IO
 
-from ganvas.comparison.jobs import Job, Outcome, complete, interrupted, lost
-from ganvas.comparison.progress import Board
+from ganvas.comparison.jobs import Job, Outcome, interrupted_outcome, is_complete, lost_outcome
+from ganvas.comparison.progress import ProgressDisplay
 from ganvas.errors import GanvasError
 from ganvas.interrupts import Stop, collected
 
 __all__ = ["Job", "Outcome", "train_all"]
 
-_PAUSE = 0.05
-"""Seconds between two looks at the processes."""
+_POLL_INTERVAL = 0.05
+"""Seconds between two checks of the processes."""
 
 
 def train_all(
@@ -36,43 +36,45 @@ def train_all(
     quiet: bool = False,
     meanwhile: Callable[[], object] = lambda: None,
 ) -> Iterator[Outcome]:
-    """Trains each job, unless its run is complete; a run that was begun goes on from its saved state.
+    """Trains each job unless its run is complete; an unfinished run resumes from its saved state.
 
-    Trainings go on, and the next ones begin, while the caller has an outcome in hand.
+    Trainings continue, and the next ones start, while the caller processes an outcome.
 
     Args:
-        jobs: what to train; no two of one folder.
-        workers: trainings at a time on this machine; they share its cores.
-        ray: "local", or the address of a Ray cluster: train there instead, as many at a time as it has room for.
+        jobs: what to train; each in its own folder.
+        workers: parallel trainings on this machine; they share its cores.
+        ray: "local", or the address of a Ray cluster: train there instead, as many in parallel as it has resources for.
         quiet: print nothing.
-        meanwhile: called once when the first trainings have begun, if there are any; Ctrl-C ends it.
+        meanwhile: called once when the first trainings have started, if there are any; Ctrl-C ends it.
 
     Yields:
-        The outcome of every job, as they end. A failed run is an outcome, not an error.
+        The outcome of every job, in the order in which they end. A failed run is an outcome, not an exception.
 
     Raises:
-        GanvasError: `workers` is no positive number, or Ray or its cluster is not there.
-        KeyboardInterrupt: Ctrl-C or SIGTERM came. Every run was saved, and the outcomes of all jobs, also of those not
-            begun, were yielded before. If it came while the caller had an outcome in hand, the runs are saved too, and
-            no more is yielded. A second Ctrl-C kills.
+        GanvasError: `workers` is not positive, or Ray or its cluster is not available.
+        KeyboardInterrupt: Ctrl-C or SIGTERM. Every run is saved, and the outcomes of all jobs, also of those that had
+            not started, are yielded first. If it comes while the caller processes an outcome, the runs are saved too,
+            but no further outcomes are yielded. A second Ctrl-C kills the processes.
     """
     if workers < 1:
-        raise GanvasError(f"--workers {workers} trains nothing.", expected="1 or more")
+        raise GanvasError(f"--workers is {workers}.", expected="1 or more")
     if ray is None:
-        yield from _here(jobs, workers, quiet, meanwhile)
+        yield from _train_locally(jobs, workers, quiet, meanwhile)
     else:
-        from ganvas.comparison.cluster import there
+        from ganvas.comparison.cluster import train_on_ray
 
-        yield from there(jobs, ray, quiet, meanwhile)
+        yield from train_on_ray(jobs, ray, quiet, meanwhile)
 
 
-def _here(jobs: Sequence[Job], workers: int, quiet: bool, meanwhile: Callable[[], object]) -> Iterator[Outcome]:
-    with Board(jobs, bar=workers > 1, quiet=quiet) as board, collected(board.stops) as stop:
-        trainings = _Trainings(jobs, workers, board, quiet)
+def _train_locally(
+    jobs: Sequence[Job], workers: int, quiet: bool, meanwhile: Callable[[], object]
+) -> Iterator[Outcome]:
+    with ProgressDisplay(jobs, bar=workers > 1, quiet=quiet) as display, collected(display.on_stop) as stop:
+        trainings = _TrainingThread(jobs, workers, display, quiet)
         trainings.start()
         try:
-            trainings.begun.wait()
-            if any(not complete(job) for job in jobs):
+            trainings.started.wait()
+            if any(not is_complete(job) for job in jobs):
                 with stop.raised_once():
                     meanwhile()
             while (outcome := trainings.next_outcome(stop)) is not None:
@@ -81,28 +83,28 @@ def _here(jobs: Sequence[Job], workers: int, quiet: bool, meanwhile: Callable[[]
         finally:
             trainings.end(stop)
         if stop:
-            raise KeyboardInterrupt("stopped; the same command goes on from there")
+            raise KeyboardInterrupt("stopped; the same command resumes from there")
 
 
-class _Trainings(threading.Thread):
-    """Keeps `workers` trainings going, whatever the caller of `train_all` does meanwhile, and queues their outcomes.
+class _TrainingThread(threading.Thread):
+    """Keeps `workers` trainings running and queues their outcomes.
 
-    A thread, and not the generator itself: while the caller judges one run, the next training begins when one ends.
+    This is a thread, so that the next training starts when one ends, also while the caller evaluates a run.
     """
 
-    def __init__(self, jobs: Sequence[Job], workers: int, board: Board, quiet: bool) -> None:
+    def __init__(self, jobs: Sequence[Job], workers: int, display: ProgressDisplay, quiet: bool) -> None:
         super().__init__(name="ganvas-trainings", daemon=True)
-        self._waiting, self._running, self._workers = deque(jobs), list[_Child](), workers
-        self._board, self._quiet = board, quiet or workers > 1
+        self._waiting, self._running, self._workers = deque(jobs), list[_WorkerProcess](), workers
+        self._display, self._quiet = display, quiet or workers > 1
         self._outcomes = SimpleQueue[Outcome | BaseException | None]()
         self._stopping, self._at_once = False, False
-        self.begun = threading.Event()  # set when the first of them were started
+        self.started = threading.Event()  # set when the first trainings have started
 
     def next_outcome(self, stop: Stop) -> Outcome | None:
-        """Waits for one; None after the last.
+        """Waits for the next outcome; None after the last one.
 
         Args:
-            stop: once it is set, all trainings are asked to save and end.
+            stop: once it is set, all trainings save their state and end.
 
         Raises:
             OSError: a process could not be started.
@@ -110,80 +112,80 @@ class _Trainings(threading.Thread):
         while True:
             self._stopping |= bool(stop)
             with suppress(Empty):
-                found = self._outcomes.get(timeout=_PAUSE)
-                if isinstance(found, BaseException):
-                    raise found
-                return found
+                outcome = self._outcomes.get(timeout=_POLL_INTERVAL)
+                if isinstance(outcome, BaseException):
+                    raise outcome
+                return outcome
 
     def end(self, stop: Stop) -> None:
-        """Asks what still runs to save and end, or kills it after a second Ctrl-C, and waits for that."""
+        """Lets running trainings save and end, or kills them after a second Ctrl-C, and waits for that."""
         self._stopping = True
         while self.is_alive():
             try:
                 self._at_once |= stop.at_once
-                self.join(_PAUSE)
-            except KeyboardInterrupt:  # the second Ctrl-C: nothing is to be left behind all the same
+                self.join(_POLL_INTERVAL)
+            except KeyboardInterrupt:  # the second Ctrl-C: still leave no process behind
                 self._at_once = True
 
     def run(self) -> None:
         last: BaseException | None = None
         try:
             while self._waiting or self._running:
-                self._look()
-                self.begun.set()
+                self._poll()
+                self.started.set()
         except BaseException as error:  # raised in the thread that waits for outcomes
             last = error
             for child in self._running:
                 child.stop()
             for child in self._running:
-                child.outcome(told=True)
-        self.begun.set()
+                child.outcome(stopping=True)
+        self.started.set()
         self._outcomes.put(last)
 
-    def _look(self) -> None:
-        """Starts what there is room for, asks all to end if they are to, and takes note of those that ended."""
-        told = self._stopping
-        if told:
+    def _poll(self) -> None:
+        """Starts waiting jobs up to the number of workers, stops all if requested, and collects those that ended."""
+        stopping = self._stopping
+        if stopping:
             for child in self._running:
                 child.stop(at_once=self._at_once)
             while self._waiting:
-                self._outcomes.put(interrupted(self._waiting.popleft(), begun=False))
+                self._outcomes.put(interrupted_outcome(self._waiting.popleft(), started=False))
         while self._waiting and len(self._running) < self._workers:
             job = self._waiting.popleft()
-            if complete(job):
-                self._outcomes.put(self._board.ends(Outcome(job, ""), before=True))
+            if is_complete(job):
+                self._outcomes.put(self._display.on_end(Outcome(job, ""), already=True))
             else:
-                self._board.begins(job)
-                self._running.append(_Child(job, self._workers, quiet=self._quiet))
+                self._display.on_start(job)
+                self._running.append(_WorkerProcess(job, self._workers, quiet=self._quiet))
         for child in [child for child in self._running if child.ended]:
             self._running.remove(child)
-            self._outcomes.put(self._board.ends(child.outcome(told=told)))
-        self._board.look([child.job for child in self._running])
+            self._outcomes.put(self._display.on_end(child.outcome(stopping=stopping)))
+        self._display.update([child.job for child in self._running])
         if self._running:
-            time.sleep(_PAUSE)
+            time.sleep(_POLL_INTERVAL)
 
 
-class _Child:
-    """The process of one job; its share of the cores is one of `workers`."""
+class _WorkerProcess:
+    """The process of one job; it uses one of `workers` equal shares of the cores."""
 
     def __init__(self, job: Job, workers: int, *, quiet: bool) -> None:
         self.job = job
-        self._words = tempfile.TemporaryFile() if quiet else None  # noqa: SIM115 - closed with the outcome
+        self._stderr = tempfile.TemporaryFile() if quiet else None  # noqa: SIM115 - closed by `outcome`
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "ganvas.comparison.worker"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=self._words,
-                env={**os.environ, "OMP_NUM_THREADS": str(_threads(workers))},
-                start_new_session=True,  # the terminal's Ctrl-C is for the parent, which passes it on once
+                stderr=self._stderr,
+                env={**os.environ, "OMP_NUM_THREADS": str(_threads_per_worker(workers))},
+                start_new_session=True,  # Ctrl-C in the terminal reaches only the parent, which passes it on once
             )
         except OSError:
-            if self._words:
-                self._words.close()
+            if self._stderr:
+                self._stderr.close()
             raise
         assert self._process.stdin is not None
-        with suppress(OSError):  # it died at once; `outcome` tells
+        with suppress(OSError):  # it died at once; `outcome` reports that
             self._process.stdin.write(json.dumps({"job": job.to_json(), "quiet": quiet}).encode() + b"\n")
             self._process.stdin.flush()
 
@@ -192,7 +194,7 @@ class _Child:
         return self._process.poll() is not None
 
     def stop(self, *, at_once: bool = False) -> None:
-        """Asks it to save and end; or kills it."""
+        """Lets the training save its state and end; or kills the process."""
         if at_once:
             self._process.kill()
         if self._process.stdin is not None:
@@ -200,32 +202,34 @@ class _Child:
                 self._process.stdin.close()
             self._process.stdin = None
 
-    def outcome(self, *, told: bool) -> Outcome:
-        """Waits for its end. `told`: it had been asked to stop."""
+    def outcome(self, *, stopping: bool) -> Outcome:
+        """Waits until the process ends. `stopping`: it was stopped by the user."""
         report, _ = self._process.communicate()
-        words = _last_line(self._words) if self._words else ""
+        last_line = _last_line(self._stderr) if self._stderr else ""
         try:
-            trouble = json.loads(report)["trouble"]
-            return Outcome(self.job, trouble, stopped=told and bool(trouble))
+            problem = json.loads(report)["problem"]
+            return Outcome(self.job, problem, stopped=stopping and bool(problem))
         except (ValueError, KeyError, TypeError):
-            return interrupted(self.job) if told else lost(self.job, _death(self._process.returncode, words))
+            if stopping:
+                return interrupted_outcome(self.job)
+            return lost_outcome(self.job, _describe_exit(self._process.returncode, last_line))
 
 
-def _threads(workers: int) -> int:
-    """The cores of a worker; less, if the user said so. Few of them keep a small network busy: training sees to it."""
+def _threads_per_worker(workers: int) -> int:
+    """The cores of each worker, or OMP_NUM_THREADS if it is smaller. Training uses fewer for a small network."""
     own = os.environ.get("OMP_NUM_THREADS", "")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     share = max(1, cores // workers)
     return min(share, int(own)) if own.isdecimal() and int(own) else share
 
 
-def _death(status: int, words: str) -> str:
-    """How a process ended that left no report: its exit status, and the last line it wrote."""
+def _describe_exit(status: int, last_line: str) -> str:
+    """How a process without a report ended: its exit status, and the last line it wrote."""
     if status == -getattr(signal, "SIGKILL", 9):
-        return "Its process was killed, most likely by the system for want of memory."
+        return "Its process was killed, most likely by the system because memory ran out."
     if status < 0:
         return f"Its process was ended by {signal.Signals(-status).name}."
-    return f"Its process ended with status {status}{f': {words}' if words else ''}."
+    return f"Its process ended with status {status}{f': {last_line}' if last_line else ''}."
 
 
 def _last_line(file: IO[bytes]) -> str:

@@ -48,6 +48,7 @@ class Evaluation:
         protocol: everything the numbers depend on: two evaluations are comparable only if these are equal.
         notes: warnings for the reader, one sentence each.
         panel: evaluated images in turn with their nearest training images, uint8 [n c h w]; the closest pair first.
+        frechet_biased: whether there are no more images than features, which biases the Fréchet distance upwards.
     """
 
     subject: str
@@ -56,6 +57,7 @@ class Evaluation:
     protocol: dict[str, Any]
     notes: tuple[str, ...]
     panel: np.ndarray | None = None
+    frechet_biased: bool = False
 
     def get_measure(self, name: str) -> Measure:
         """The measure; its title is FID or KID only with the features of the official Inception network."""
@@ -91,6 +93,7 @@ class Evaluation:
             "memorisation": memorisation,
             "protocol": self.protocol,
             "notes": list(self.notes),
+            "frechet_biased": self.frechet_biased,
         }
 
     def __str__(self) -> str:
@@ -198,7 +201,8 @@ def evaluate(
     }
     ordered = {name: values[name] for name in MEASURES if name in values}
     notes = _make_notes(n, sample.features.shape[1], reference, real.classifier)
-    return Evaluation(subject.name, ordered, memorisation, protocol, notes, panel)
+    biased = n <= sample.features.shape[1]
+    return Evaluation(subject.name, ordered, memorisation, protocol, notes, panel, biased)
 
 
 def _open(
