@@ -17,7 +17,7 @@ import ganvas as package
 from ganvas.errors import GanvasError
 from ganvas.style import pictures
 from ganvas.style.options import StyleOptions, resolved
-from ganvas.style.plan import plan, scales
+from ganvas.style.plan import plan, scale_sizes
 from ganvas.style.transfer import Iterate, stylize
 
 QUICK = {"size": 64, "iterations": 6, "smallest": 45, "device": "cpu"}
@@ -60,13 +60,13 @@ def test_a_picture_comes_nearer_to_the_style_and_keeps_its_shape() -> None:
     done = stylize(photo(), painting(), callback=way.append, **QUICK)
     assert done.pixels.shape == (3, 48, 64)
     assert done.pixels.dtype == np.uint8
-    assert [it.number for it in way] == list(range(1, 19))
-    assert {it.of for it in way} == {18}
+    assert [it.iteration for it in way] == list(range(1, 19))
+    assert {it.iterations for it in way} == {18}
     assert [(it.height, it.width) for it in way[:1] + way[-1:]] == [(34, 45), (48, 64)]
     assert way[-1].loss < 0.9 * way[12].loss, "the last scale"
     assert way[-1].loss == pytest.approx(way[-1].style + way[-1].content + way[-1].tv)
-    assert (way[-1].picture().pixels == done.pixels).all()
-    assert way[0].left > way[-1].left == 0
+    assert (way[-1].image().pixels == done.pixels).all()
+    assert way[0].seconds_left > way[-1].seconds_left == 0
     far = [abs(x.mean((1, 2)) - painting().mean((1, 2))).max() for x in (photo().astype(float), done.pixels)]
     assert far[1] < far[0] / 3, "the palette is the painting's"
 
@@ -97,10 +97,10 @@ def test_tiles_draw_what_the_whole_draws() -> None:
 def test_a_large_picture_is_cut_into_tiles_where_memory_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
     options = resolved(None, {"size": 640, "device": "cpu"})
     free = plan(photo(), [painting()], (), (), options)
-    assert free.look.tile is None
+    assert free.layers.tile_size is None
     monkeypatch.setattr("ganvas.devices.free_bytes", lambda device: free.memory)
     short = plan(photo(), [painting()], (), (), options)
-    assert short.look.tile is not None
+    assert short.layers.tile_size is not None
     assert short.memory <= 0.8 * free.memory
     monkeypatch.setattr("ganvas.devices.free_bytes", lambda device: 10_000_000)
     for tile in (None, 32):
@@ -109,9 +109,9 @@ def test_a_large_picture_is_cut_into_tiles_where_memory_is_short(monkeypatch: py
 
 
 def test_scales_are_larger_by_the_root_of_two() -> None:
-    assert scales((192, 256), 64) == [(48, 64), (68, 91), (96, 128), (136, 181), (192, 256)]
-    assert scales((192, 256), 300) == [(192, 256)]
-    assert scales((40, 1000), 64) == [(40, 1000)], "no shorter side below 32 on the way"
+    assert scale_sizes((192, 256), 64) == [(48, 64), (68, 91), (96, 128), (136, 181), (192, 256)]
+    assert scale_sizes((192, 256), 300) == [(192, 256)]
+    assert scale_sizes((40, 1000), 64) == [(40, 1000)], "no shorter side below 32 on the way"
 
 
 def test_strength_nought_is_the_photo_and_half_lies_between() -> None:

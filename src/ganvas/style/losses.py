@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-FLOOR = 1e-4
+MIN_EIGENVALUE = 1e-4
 """Of a covariance's mean eigenvalue: directions with less spread than this pull no harder."""
 
 
-def statistics(features: Tensor, weights: Tensor | None = None) -> Tensor:
+def moment_sums(features: Tensor, weights: Tensor | None = None) -> Tensor:
     """Sums over positions of f fᵀ and of f: features float [1 c h w], weights [1 1 h w] -> float [c c+1].
 
     Divided by the sum of the weights (or h·w) it is the Gram matrix (Gatys et al. 2016, eq. 3, per position) beside
@@ -34,7 +34,7 @@ def gram_distance(x: Tensor, target: Tensor) -> Tensor:
     return (gram - wanted).square().sum() / wanted.square().sum()
 
 
-class Wasserstein:
+class WassersteinDistance:
     """The squared Wasserstein-2 distance to a Gaussian of the target's mean and covariance, relative to E‖f‖² there.
 
     ‖μ − μ̂‖² + tr(C + Ĉ − 2 (Ĉ^½ C Ĉ^½)^½) (Dowson & Landau 1982); as a style loss: Crowson 2021,
@@ -47,14 +47,14 @@ class Wasserstein:
     def __init__(self, target: Tensor) -> None:
         self.mean, self.energy = target[:, -1], target.diagonal().sum()
         wanted = _covariance(target)
-        values, vectors = eigen(wanted)
+        values, vectors = eigh(wanted)
         self.root = ((vectors * values.clamp(min=0).sqrt()) @ vectors.T).to(target)
         self.trace = wanted.trace()
 
     def __call__(self, x: Tensor) -> Tensor:
         """Statistics float [c c+1], per position -> float []."""
         covariance = _covariance(x)
-        overlap = _trace_of_root(self.root @ covariance @ self.root)
+        overlap = _trace_sqrt(self.root @ covariance @ self.root)
         spread = covariance.trace() + self.trace - 2 * overlap
         return ((x[:, -1] - self.mean).square().sum() + spread) / self.energy
 
@@ -79,7 +79,7 @@ def total_variation(images: Tensor) -> Tensor:
     return steps.mean()
 
 
-def eigen(matrix: Tensor) -> tuple[Tensor, Tensor]:
+def eigh(matrix: Tensor) -> tuple[Tensor, Tensor]:
     """Eigenvalues [c], ascending, and eigenvectors [c c] of a symmetric matrix, in float64.
 
     LAPACK's float32 has given NaN for covariances of few directions; Apple's GPU has no float64.
@@ -109,14 +109,14 @@ class _Gram(torch.autograd.Function):
         return slope if weights is None else slope * weights, None
 
 
-class _TraceOfRoot(torch.autograd.Function):
+class _TraceSqrt(torch.autograd.Function):
     """tr(M^½) of a symmetric M ⪰ 0. Its gradient, ½ M^-½, needs no derivative of an eigenvector."""
 
     @staticmethod
     def forward(context, matrix: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        values, vectors = eigen(matrix)
+        values, vectors = eigh(matrix)
         values = values.clamp(min=0)
-        floor = (FLOOR * values.mean()).clamp(min=1e-30)
+        floor = (MIN_EIGENVALUE * values.mean()).clamp(min=1e-30)
         context.save_for_backward(((vectors / (2 * values.clamp(min=floor).sqrt())) @ vectors.T).to(matrix))
         return values.sqrt().sum().to(matrix)
 
@@ -126,5 +126,5 @@ class _TraceOfRoot(torch.autograd.Function):
         return gradient * slope
 
 
-def _trace_of_root(matrix: Tensor) -> Tensor:
-    return _TraceOfRoot.apply(matrix)  # type: ignore[return-value]
+def _trace_sqrt(matrix: Tensor) -> Tensor:
+    return _TraceSqrt.apply(matrix)  # type: ignore[return-value]

@@ -12,19 +12,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ganvas.style.objective import Goal, Value
+from ganvas.style.objective import StyleObjective, LossValue
 from ganvas.style.options import StyleOptions
 
-Way = Iterator[tuple[Value, Tensor]]
+Iterates = Iterator[tuple[LossValue, Tensor]]
 """For each step: the loss before it, and the picture float [1 3 h w] that were the result if this were the end."""
 
-MEMORY = 10
+HISTORY_SIZE = 10
 """Steps, and what they did to the slope, that L-BFGS remembers."""
 
-ASTRAY = 1.5
+RESTART_RATIO = 1.5
 """Times the lowest loss so far is where L-BFGS, which does not search along its lines, begins anew."""
 
-LAST_STEP = 0.1
+FINAL_LR_FACTOR = 0.1
 """Adam's step size at the end of a scale, as a part of the first."""
 
 
@@ -38,7 +38,7 @@ class BoundedLBFGS:
         assert options.lr is not None
         self.lr = options.lr
 
-    def down(self, goal: Goal, image: Tensor, count: int) -> Way:
+    def minimise(self, goal: StyleObjective, image: Tensor, count: int) -> Iterates:
         """Takes `count` steps from a picture float [1 3 h w]."""
         image = _leaf(image)
         optimiser = self._optimiser(image)
@@ -50,14 +50,14 @@ class BoundedLBFGS:
             state["d"] = (image.detach() - here).flatten() / state["t"]
             if value.loss < lowest:
                 best, lowest = here, value.loss
-            elif value.loss > ASTRAY * lowest:
+            elif value.loss > RESTART_RATIO * lowest:
                 image = _leaf(best)
                 optimiser = self._optimiser(image)
             yield value, best
 
     def _optimiser(self, image: Tensor) -> torch.optim.Optimizer:
         return torch.optim.LBFGS(
-            [image], self.lr, max_iter=1, history_size=MEMORY, tolerance_grad=0, tolerance_change=0
+            [image], self.lr, max_iter=1, history_size=HISTORY_SIZE, tolerance_grad=0, tolerance_change=0
         )
 
 
@@ -72,16 +72,16 @@ class AveragedAdam:
         self.lr, self.average = options.lr, options.average
         self.state: dict[str, Any] = {}
 
-    def down(self, goal: Goal, image: Tensor, count: int) -> Way:
+    def minimise(self, goal: StyleObjective, image: Tensor, count: int) -> Iterates:
         """Takes `count` steps from a picture float [1 3 h w]."""
         image = _leaf(image)
         optimiser = torch.optim.Adam([image], self.lr, betas=(0.9, 0.99))
         if self.state:
-            optimiser.state[image] = _grown(self.state, image)
+            optimiser.state[image] = _resize_moments(self.state, image)
         average, total = torch.zeros_like(image), 0.0
         share = 1 / max(1.0, self.average * count)  # of the newest picture
         for i in range(count):
-            optimiser.param_groups[0]["lr"] = self.lr * _cosine(i / count)
+            optimiser.param_groups[0]["lr"] = self.lr * _cosine_decay(i / count)
             value = _step(optimiser, image, goal)
             with torch.no_grad():
                 average.lerp_(image, share)
@@ -90,16 +90,16 @@ class AveragedAdam:
         self.state = optimiser.state[image]
 
 
-DESCENTS = {"lbfgs": BoundedLBFGS, "adam": AveragedAdam}
+OPTIMISERS = {"lbfgs": BoundedLBFGS, "adam": AveragedAdam}
 
 
 def _leaf(image: Tensor) -> Tensor:
     return image.detach().clone(memory_format=torch.contiguous_format).requires_grad_()
 
 
-def _step(optimiser: torch.optim.Optimizer, image: Tensor, goal: Goal) -> Value:
+def _step(optimiser: torch.optim.Optimizer, image: Tensor, goal: StyleObjective) -> LossValue:
     """One step, one evaluation: the loss before it."""
-    values: list[Value] = []
+    values: list[LossValue] = []
 
     def closure() -> float:
         values.append(goal(image))
@@ -112,7 +112,7 @@ def _step(optimiser: torch.optim.Optimizer, image: Tensor, goal: Goal) -> Value:
     return values[0]
 
 
-def _grown(state: dict[str, Tensor], image: Tensor) -> dict[str, Tensor]:
+def _resize_moments(state: dict[str, Tensor], image: Tensor) -> dict[str, Tensor]:
     """Adam's step and moments at the last scale, for this one, where a pixel's part in every loss is smaller."""
     size, last = (image.shape[2], image.shape[3]), state["exp_avg"].shape
     part = last[2] * last[3] / (size[0] * size[1])
@@ -121,5 +121,5 @@ def _grown(state: dict[str, Tensor], image: Tensor) -> dict[str, Tensor]:
     return {"step": state["step"], "exp_avg": first, "exp_avg_sq": second}
 
 
-def _cosine(done: float) -> float:
-    return LAST_STEP + (1 - LAST_STEP) * (1 + math.cos(math.pi * done)) / 2
+def _cosine_decay(done: float) -> float:
+    return FINAL_LR_FACTOR + (1 - FINAL_LR_FACTOR) * (1 + math.cos(math.pi * done)) / 2

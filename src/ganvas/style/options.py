@@ -31,7 +31,7 @@ class StyleOptions:
     """Layers that carry the content."""
     content_weight: float | None = None
     """More: closer to the photo."""
-    tv: float = 0.1
+    tv_weight: float = 0.1
     """Weight of the total variation. More: smoother."""
     style_weights: tuple[float, ...] = ()
     """One for each style, where they are several."""
@@ -67,7 +67,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "fine": {"size": 1024, "iterations": 150},
 }
 
-LOOKS: dict[str, dict[str, Any]] = {
+NETWORK_DEFAULTS: dict[str, dict[str, Any]] = {
     "eye": {
         "style_layers": "rgb,patches,relu1_1,relu1_2,relu2_1,relu2_2,relu3_1,relu3_2,relu4_1",
         "content_layers": "relu3_1",
@@ -104,10 +104,10 @@ def resolved(options: StyleOptions | None, knobs: Mapping[str, Any]) -> StyleOpt
         if knob not in known:
             raise GanvasError(f"Style transfer has no knob '{knob}'.", expected=f"one of {', '.join(known)}")
     chosen = replace(options or StyleOptions(), **knobs)
-    for knob, table in (("preset", PRESETS), ("network", LOOKS)):
+    for knob, table in (("preset", PRESETS), ("network", NETWORK_DEFAULTS)):
         if (name := getattr(chosen, knob)) not in table:
             raise GanvasError(f"There is no {knob} '{name}'.", expected=f"one of {', '.join(table)}")
-    usual = {**PRESETS[chosen.preset], "content_weight": LOOKS[chosen.network]["content_weight"]}
+    usual = {**PRESETS[chosen.preset], "content_weight": NETWORK_DEFAULTS[chosen.network]["content_weight"]}
     usual["lr"] = 0.08 if chosen.optimiser == "adam" else 1.0
     chosen = replace(chosen, **{knob: value for knob, value in usual.items() if getattr(chosen, knob) is None})
     for knob, (least, most) in BOUNDS.items():
@@ -119,7 +119,7 @@ def resolved(options: StyleOptions | None, knobs: Mapping[str, Any]) -> StyleOpt
     return chosen
 
 
-def layers(told: str, knob: str) -> dict[str, float]:
+def parse_layers(told: str, knob: str) -> dict[str, float]:
     """`relu1_1:2,relu2_1` -> {"relu1_1": 2.0, "relu2_1": 1.0}
 
     Raises:

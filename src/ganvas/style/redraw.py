@@ -14,14 +14,14 @@ from ganvas import image_io
 from ganvas.errors import GanvasError
 from ganvas.interrupts import interrupting
 from ganvas.style.options import StyleOptions, resolved
-from ganvas.style.pictures import Picture
+from ganvas.style.pictures import StyleImage
 from ganvas.style.plan import Plan, plan
 from ganvas.style.transfer import Iterate, followed
 
-EVERY = 1.0
+PREVIEW_INTERVAL = 1.0
 """Seconds from one preview to the next, at least; and at least ten times what writing one takes."""
 
-FRAMES, FRAME_SIDE, FRAMES_A_SECOND = 60, 512, 12
+MAX_FRAMES, MAX_FRAME_SIDE, FRAMES_PER_SECOND = 60, 512, 12
 """Of an animation: about how many, at most how large in pixels, and how fast."""
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif")
@@ -50,9 +50,9 @@ def redraw(
         planned = plan(photo, styles, masks, style_masks, options)
         file = out / f"{photo.stem}.png" if folder else out
         if not quiet:
-            print(f"{photo.name}: {_told(planned)}", file=sys.stderr)
+            print(f"{photo.name}: {_describe_plan(planned)}", file=sys.stderr)
         began = time.monotonic()
-        _at_work(planned, file, preview or file, gif, f"{photo.name} ", quiet=quiet)
+        _stylize_file(planned, file, preview or file, gif, f"{photo.name} ", quiet=quiet)
         seconds = time.monotonic() - began
         if not quiet:
             print(f"{file} ({seconds:.0f} s)", file=sys.stderr)
@@ -60,28 +60,28 @@ def redraw(
         yield {"content": str(photo), "out": str(file), "height": height, "width": width, "seconds": round(seconds, 1)}
 
 
-def _at_work(planned: Plan, out: Path, preview: Path, gif: Path | None, title: str, *, quiet: bool) -> None:
+def _stylize_file(planned: Plan, out: Path, preview: Path, gif: Path | None, title: str, *, quiet: bool) -> None:
     """Follows a plan to its end, or to Ctrl-C, and writes what came of it."""
     planned.source.save(out)  # at once, so that what cannot be written is known before the work
-    frames: list[np.ndarray] = [_frame(planned.source, planned)]
+    frames: list[np.ndarray] = [_make_frame(planned.source, planned)]
     if gif is not None:
         image_io.save_walk(frames, gif)
     last: Iterate | None = None
     due = 0.0
     with interrupting(), ExitStack() as stack:
-        shown = stack.enter_context(_Bar(title)) if not quiet and sys.stderr.isatty() else None
+        shown = stack.enter_context(_ProgressBar(title)) if not quiet and sys.stderr.isatty() else None
 
         def told(now: Iterate) -> None:
             nonlocal last, due
             last = now
             if shown is not None:
-                shown.show(now)
-            if gif is not None and (now.number - 1) % -(-now.of // FRAMES) == 0:
-                frames.append(_frame(now.picture(), planned))
+                shown.update(now)
+            if gif is not None and (now.iteration - 1) % -(-now.iterations // MAX_FRAMES) == 0:
+                frames.append(_make_frame(now.image(), planned))
             if time.monotonic() >= due:
                 began = time.monotonic()
-                now.picture().save(preview)
-                due = time.monotonic() + max(EVERY, 10 * (time.monotonic() - began))
+                now.image().save(preview)
+                due = time.monotonic() + max(PREVIEW_INTERVAL, 10 * (time.monotonic() - began))
 
         try:
             done = followed(planned, told)
@@ -95,30 +95,32 @@ def _at_work(planned: Plan, out: Path, preview: Path, gif: Path | None, title: s
     if preview != out:
         done.save(preview)
     if gif is not None:
-        image_io.save_walk([*frames, *[_frame(done, planned)] * FRAMES_A_SECOND], gif, per_second=FRAMES_A_SECOND)
+        image_io.save_walk(
+            [*frames, *[_make_frame(done, planned)] * FRAMES_PER_SECOND], gif, per_second=FRAMES_PER_SECOND
+        )
 
 
-def _told(planned: Plan) -> str:
+def _describe_plan(planned: Plan) -> str:
     """What is about to be done, in a line."""
     height, width = planned.content.shape[2:]
-    look = planned.look
-    tiles = f" in tiles of {look.tile}" if look.tile else ""
+    look = planned.layers
+    tiles = f" in tiles of {look.tile_size}" if look.tile_size else ""
     return (
         f"{width}×{height}{tiles}, {look.network.name}, {planned.options.preset}, on {planned.content.device.type}; "
         f"about {planned.memory / 1e6:,.0f} MB of memory"
     )
 
 
-def _frame(picture: Picture, planned: Plan) -> np.ndarray:
+def _make_frame(picture: StyleImage, planned: Plan) -> np.ndarray:
     """uint8 [3 h w], of the same size whatever the scale."""
     height, width = planned.content.shape[2:]
-    factor = min(1, FRAME_SIDE / max(height, width))
+    factor = min(1, MAX_FRAME_SIDE / max(height, width))
     image = Image.fromarray(picture.pixels.transpose(1, 2, 0))
     resized = image.resize((round(width * factor), round(height * factor)), Image.Resampling.BICUBIC)
     return np.asarray(resized).transpose(2, 0, 1)
 
 
-class _Bar:
+class _ProgressBar:
     """Iterations, their pace, the scale and the time left."""
 
     def __init__(self, title: str) -> None:
@@ -131,15 +133,15 @@ class _Bar:
         )  # fmt: skip
         self._task = self._bar.add_task(title, total=None, told="")
 
-    def __enter__(self) -> "_Bar":
+    def __enter__(self) -> "_ProgressBar":
         self._bar.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
-    def show(self, now: Iterate) -> None:
-        left = f"{now.left / 60:.0f} min" if now.left > 99 else f"{now.left:.0f} s"
-        pace = now.number / max(now.seconds, 1e-9)
+    def update(self, now: Iterate) -> None:
+        left = f"{now.seconds_left / 60:.0f} min" if now.seconds_left > 99 else f"{now.seconds_left:.0f} s"
+        pace = now.iteration / max(now.seconds, 1e-9)
         told = f"{now.width}×{now.height}  loss {now.loss:.3f}  {pace:.1f} it/s  {left} left"
-        self._bar.update(self._task, completed=now.number, total=now.of, told=told)
+        self._bar.update(self._task, completed=now.iteration, total=now.iterations, told=told)

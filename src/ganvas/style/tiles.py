@@ -16,12 +16,15 @@ class Span:
 
     start: int
     stop: int
-    own: int
-    end: int | None
+    own_start: int
+    own_stop: int | None
 
-    def positions(self, stride: int) -> slice:
+    def own_positions(self, stride: int) -> slice:
         """Its own positions of a layer, among those of what it sees."""
-        return slice((self.own - self.start) // stride, None if self.end is None else (self.end - self.start) // stride)
+        return slice(
+            (self.own_start - self.start) // stride,
+            None if self.own_stop is None else (self.own_stop - self.start) // stride,
+        )
 
 
 @dataclass(frozen=True)
@@ -31,16 +34,16 @@ class Tile:
     rows: Span
     columns: Span
 
-    def seen(self, images: Tensor) -> Tensor:
+    def crop_input(self, images: Tensor) -> Tensor:
         """[n c h w] -> what the tile sees of it, a view."""
         return images[:, :, self.rows.start : self.rows.stop, self.columns.start : self.columns.stop]
 
-    def own(self, features: Tensor, stride: int) -> Tensor:
+    def crop_features(self, features: Tensor, stride: int) -> Tensor:
         """[n c h' w'], a layer over what the tile sees -> the part that is the tile's own, a view."""
-        return features[:, :, self.rows.positions(stride), self.columns.positions(stride)]
+        return features[:, :, self.rows.own_positions(stride), self.columns.own_positions(stride)]
 
 
-def tiled(height: int, width: int, side: int | None, reach: int, stride: int) -> list[Tile]:
+def split_into_tiles(height: int, width: int, side: int | None, reach: int, stride: int) -> list[Tile]:
     """The tiles of a picture, row by row; None: one, the whole.
 
     Args:
@@ -52,7 +55,7 @@ def tiled(height: int, width: int, side: int | None, reach: int, stride: int) ->
 
 
 def _spans(length: int, side: int | None, reach: int, stride: int) -> list[Span]:
-    side, margin = (_up(length if side is None else side, stride), _up(reach, stride))
+    side, margin = (_round_up(length if side is None else side, stride), _round_up(reach, stride))
     spans = []
     for own in range(0, length, side):
         last = own + side >= length
@@ -61,5 +64,5 @@ def _spans(length: int, side: int | None, reach: int, stride: int) -> list[Span]
     return spans
 
 
-def _up(number: int, multiple: int) -> int:
+def _round_up(number: int, multiple: int) -> int:
     return -(-number // multiple) * multiple

@@ -17,11 +17,11 @@ from torch import Tensor
 from ganvas.errors import GanvasError
 from ganvas.speed import Speed
 from ganvas.style import pictures
-from ganvas.style.colours import luminance, with_luminance
-from ganvas.style.optimisers import DESCENTS
+from ganvas.style.colours import luminance, replace_luminance
+from ganvas.style.optimisers import OPTIMISERS
 from ganvas.style.options import StyleOptions, resolved
-from ganvas.style.pictures import Picture, Source
-from ganvas.style.plan import Plan, plan, scales
+from ganvas.style.pictures import StyleImage, ImageSource
+from ganvas.style.plan import Plan, plan, scale_sizes
 from ganvas.threads import computing
 
 
@@ -36,8 +36,8 @@ class Iterate:
         seconds: since the beginning; `left`: until the end, about.
     """
 
-    number: int
-    of: int
+    iteration: int
+    iterations: int
     height: int
     width: int
     loss: float
@@ -45,27 +45,27 @@ class Iterate:
     content: float
     tv: float
     seconds: float
-    left: float
-    _finish: Callable[[], Picture] = field(repr=False)
+    seconds_left: float
+    _render: Callable[[], StyleImage] = field(repr=False)
 
-    def picture(self) -> Picture:
+    def image(self) -> StyleImage:
         """The picture so far, at the present scale."""
-        return self._finish()
+        return self._render()
 
 
 Callback = Callable[[Iterate], None]
 
 
 def stylize(
-    content: Source,
-    styles: Source | Sequence[Source],
+    content: ImageSource,
+    styles: ImageSource | Sequence[ImageSource],
     *,
-    masks: Sequence[Source] = (),
-    style_masks: Sequence[Source] = (),
+    masks: Sequence[ImageSource] = (),
+    style_masks: Sequence[ImageSource] = (),
     callback: Callback | None = None,
     options: StyleOptions | None = None,
     **knobs: Any,
-) -> Picture:
+) -> StyleImage:
     """Redraws a picture in the style of one painting or several.
 
         ganvas.stylize("photo.jpg", "starry_night.jpg", size=256).save("out.png")
@@ -81,26 +81,26 @@ def stylize(
     Raises:
         GanvasError: what happened, what was expected, the fix.
     """
-    if isinstance(styles, (str, np.ndarray, Picture)) or not isinstance(styles, Sequence):
+    if isinstance(styles, (str, np.ndarray, StyleImage)) or not isinstance(styles, Sequence):
         styles = [styles]
     return followed(plan(content, styles, masks, style_masks, resolved(options, knobs)), callback)
 
 
 @computing()
-def followed(plan: Plan, callback: Callback | None = None) -> Picture:
+def followed(plan: Plan, callback: Callback | None = None) -> StyleImage:
     """Carries out a plan."""
     options = plan.options
     assert options.iterations is not None
-    sizes = scales(plan.content.shape[2:], options.smallest)
+    sizes = scale_sizes(plan.content.shape[2:], options.smallest)
     rounds = [options.iterations * (2 if i == 0 else 1) for i in range(len(sizes))]
     if options.strength == 0:
-        return _finished(plan, plan.content)
-    descent = DESCENTS[options.optimiser](options)
-    clock = _Clock([count * math.prod(size) for count, size in zip(rounds, sizes, strict=True)])
+        return _render(plan, plan.content)
+    descent = OPTIMISERS[options.optimiser](options)
+    clock = _Timer([count * math.prod(size) for count, size in zip(rounds, sizes, strict=True)])
     image, number = plan.first(sizes[0]), 0
     for scale, (size, count) in enumerate(zip(sizes, rounds, strict=True)):
         goal = plan.goal(size)
-        steps = descent.down(goal, pictures.at(image, size), count)
+        steps = descent.down(goal, pictures.resize(image, size), count)
         for i, (value, image) in enumerate(steps, 1):
             if not math.isfinite(value.loss):
                 raise GanvasError(
@@ -113,25 +113,25 @@ def followed(plan: Plan, callback: Callback | None = None) -> Picture:
                 callback(
                     Iterate(
                         number + i, sum(rounds), *size, value.loss, value.style, value.content, value.tv, seconds, left,
-                        lambda now=image: _finished(plan, now),
+                        lambda now=image: _render(plan, now),
                     )
                 )  # fmt: skip
         number += count
-    return _finished(plan, image)
+    return _render(plan, image)
 
 
-def _finished(plan: Plan, image: Tensor) -> Picture:
+def _render(plan: Plan, image: Tensor) -> StyleImage:
     """The picture as it is shown: with the photo's colours, where they are kept, and the photo where no mask is."""
     size = (image.shape[2], image.shape[3])
-    photo = pictures.at(plan.content, size)
+    photo = pictures.resize(plan.content, size)
     if plan.options.keep_colours == "luminance":
-        image = with_luminance(photo, luminance(image))
-    if (cover := plan.cover(size)) is not None:
+        image = replace_luminance(photo, luminance(image))
+    if (cover := plan.coverage(size)) is not None:
         image = photo + cover * (image - photo)
-    return plan.source.of(pictures.eight_bits(image))
+    return plan.source.with_pixels(pictures.to_pixels(image))
 
 
-class _Clock:
+class _Timer:
     """Time since the beginning and to the end: the work of an iteration is taken to be proportional to its pixels."""
 
     def __init__(self, work: Sequence[int]) -> None:

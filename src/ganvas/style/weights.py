@@ -21,11 +21,11 @@ from ganvas.files import atomic_file
 from ganvas.style import networks
 from ganvas.style.networks import Network
 
-A_BLOCK = 2**20
+BLOCK_BYTES = 2**20
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedWeights:
     """A file on the web, and the SHA-256 that it must have."""
 
     url: str
@@ -35,12 +35,12 @@ class Published:
 
 
 PUBLISHED = {
-    "vgg19": Published(
+    "vgg19": PublishedWeights(
         "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth",
         "dcbb9e9dad569fff7a846263a77324fc34978fea2bfb039c012d710e1776ae44",
         574_673_361,
     ),
-    "squeezenet": Published(
+    "squeezenet": PublishedWeights(
         "https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth",
         "b8a52dc049b60e4b6ab68ad0df457362afab8b6304b2febdc1650a5dab4d7e7b",
         4_958_839,
@@ -49,7 +49,7 @@ PUBLISHED = {
 """torchvision's, trained on ImageNet (BSD-3-Clause)."""
 
 
-def network(name: str, weights: Path | None = None) -> Network:
+def load_network(name: str, weights: Path | None = None) -> Network:
     """eye, vgg19 or squeezenet; the latter two with the weights of a file, or downloaded.
 
     Raises:
@@ -58,12 +58,12 @@ def network(name: str, weights: Path | None = None) -> Network:
     if name == "eye":
         if weights is not None:
             raise GanvasError("The eye brings its own weights.", fix="leave --weights out, or add --network vgg19.")
-        return networks.eye()
+        return networks.build_eye()
     made = {"vgg19": networks.vgg19, "squeezenet": networks.squeezenet}[name]
-    return made(read(weights or downloaded(name)))
+    return made(load_weights(weights or download_weights(name)))
 
 
-def read(path: Path) -> dict[str, Tensor]:
+def load_weights(path: Path) -> dict[str, Tensor]:
     """A state dict from .safetensors, or from .pth by PyTorch's restricted unpickler, which makes nothing but tensors.
 
     Raises:
@@ -87,7 +87,7 @@ def read(path: Path) -> dict[str, Tensor]:
     return found
 
 
-def downloaded(name: str) -> Path:
+def download_weights(name: str) -> Path:
     """The published file of a network, from the cache or else from the web; never one with another SHA-256.
 
     Raises:
@@ -98,7 +98,7 @@ def downloaded(name: str) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{path}.lock"):
-            if not path.exists() or _digest(path) != told.sha256:
+            if not path.exists() or _sha256(path) != told.sha256:
                 _download(name, told, path)
     except OSError as error:
         raise GanvasError(
@@ -109,7 +109,7 @@ def downloaded(name: str) -> Path:
     return path
 
 
-def _download(name: str, told: Published, path: Path) -> None:
+def _download(name: str, told: PublishedWeights, path: Path) -> None:
     with atomic_file(path) as temporary:
         try:
             with (
@@ -117,7 +117,7 @@ def _download(name: str, told: Published, path: Path) -> None:
                 open(temporary, "wb") as file,
                 bar(f"Downloading {path.name}", told.size, shown=True) as advance,
             ):
-                while block := answer.read(A_BLOCK):
+                while block := answer.read(BLOCK_BYTES):
                     file.write(block)
                     advance(len(block))
         except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
@@ -126,7 +126,7 @@ def _download(name: str, told: Published, path: Path) -> None:
                 expected=f"{told.url} ({told.size / 1e6:,.0f} MB)",
                 fix=f"fetch it elsewhere and give it with --weights {path.name}; or use --network eye.",
             ) from error
-        if (found := _digest(temporary)) != told.sha256:
+        if (found := _sha256(temporary)) != told.sha256:
             raise GanvasError(
                 f"{told.url} gave {os.path.getsize(temporary):,} bytes with the SHA-256 {found[:16]}….",
                 expected=f"{told.size:,} bytes, {told.sha256[:16]}…",
@@ -134,6 +134,6 @@ def _download(name: str, told: Published, path: Path) -> None:
             )
 
 
-def _digest(path: Path) -> str:
+def _sha256(path: Path) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
