@@ -218,30 +218,29 @@ def test_transparency_is_kept_and_hidden_colours_do_not_count(tmp_path: Path) ->
         (["missing.png", "painting.png"], "missing.png cannot be read"),
         (["text.png", "painting.png"], "not a picture"),
         (["photo.png", "text.png"], "text.png cannot be used"),
-        (["photo.png"], "No style was named"),
+        (["photo.png"], "No style image was given"),
         (["one.png", "painting.png"], "1 x 1 pixels"),
         (["long.png", "painting.png"], "30,000×10 pixels"),
         (["nan.tif", "painting.png"], "not numbers"),
         (["photo.png", "painting.png", "--out", "out.xyz"], "No picture format"),
         (["photo.png", "painting.png", "--out", "text.png/out.png"], "could not be written"),
-        (["photo.png", "painting.png", "--tv", "nan"], "--tv is nan"),
+        (["photo.png", "painting.png", "--tv-weight", "nan"], "--tv-weight is nan"),
         (["photo.png", "painting.png", "--size", "8"], "--size is 8"),
         (["photo.png", "painting.png", "--lr", "-1"], "--lr is -1"),
         (["photo.png", "painting.png", "--style-layers", "relu9_9"], "no layer relu9_9"),
         (["photo.png", "painting.png", "--style-layers", "relu1_1:-2"], "--style-layers has"),
         (["photo.png", "painting.png", "--style-weights", "1", "2"], "2 values for 1 styles"),
-        (["photo.png", "painting.png", "--masks", "black.png"], "black all over"),
-        (["photo.png", "painting.png", "--weights", "text.png"], "The eye brings its own"),
+        (["photo.png", "painting.png", "--masks", "black.png"], "black everywhere"),
+        (["photo.png", "painting.png", "--weights", "text.png"], "The eye comes with its own"),
         (["photo.png", "painting.png", "--network", "vgg19", "--weights", "no.pth"], "no.pth cannot be read"),
         (["photo.png", "painting.png", "--device", "cuda:9"], "cuda:9"),
         (["photo.png", "painting.png", "--init", "missing.png"], "missing.png cannot be read"),
-        (["empty", "painting.png", "--out", "outs"], "no picture in"),
+        (["empty", "painting.png", "--out", "outs"], "no image in"),
         ([".", "painting.png", "--out", "one.png"], "is a file's name"),
         (["photo.png", "painting.png", "--gif", "way.mp4"], "no animation"),
     ],
 )
 def test_what_cannot_be_is_refused_in_plain_words(files: tuple[Path, Path], arguments: list[str], words: str) -> None:
-    from ganvas.cli.output import told  # noqa: F401
     from ganvas.cli.style import style
 
     here = files[0].parent
@@ -261,9 +260,9 @@ def test_what_cannot_be_is_refused_in_plain_words(files: tuple[Path, Path], argu
 @pytest.mark.parametrize(
     ("source", "words"),
     [
-        (np.zeros((3, 20, 20)), "no picture"),
-        (np.zeros((2, 20, 20), np.uint8), "no picture"),
-        (np.zeros((20, 20), np.uint8), "no picture"),
+        (np.zeros((3, 20, 20)), "not an image"),
+        (np.zeros((2, 20, 20), np.uint8), "not an image"),
+        (np.zeros((20, 20), np.uint8), "not an image"),
     ],
 )
 def test_arrays_that_are_no_pictures_are_refused(source: np.ndarray, words: str) -> None:
@@ -323,7 +322,7 @@ def test_an_interrupt_keeps_the_picture_so_far(files: tuple[Path, Path], number:
                 break
         time.sleep(0.05)
     running.send_signal(number)
-    told = running.communicate(timeout=60)[1]
+    printed = running.communicate(timeout=60)[1]
     assert running.returncode == 130
-    assert "the picture so far" in told
+    assert "the current image" in printed
     assert shown("out.png").size == (64, 48)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ganvas.style.colours import MAX_GAIN, luminance, palette_statistics, match_palette, replace_luminance
+from ganvas.style.colours import MAX_GAIN, luminance, match_palette, palette_statistics, replace_luminance
 from ganvas.style.losses import WassersteinDistance, content_distance, gram_distance, moment_sums, total_variation
 
 

@@ -16,7 +16,7 @@ from ganvas.evaluation.eye import NAMES
 from ganvas.evaluation.eye import eye as the_eye
 from ganvas.style import networks, weights
 from ganvas.style.networks import VGG19_BLOCKS, Network
-from ganvas.style.objective import StyleObjective, Look, StyleTarget
+from ganvas.style.objective import Look, StyleObjective, StyleTarget
 from ganvas.style.tiles import split_into_tiles
 
 
@@ -157,7 +157,9 @@ def test_the_gradient_in_tiles_is_the_exact_one(statistic: str, masked: bool) ->
     for tile in (None, 32):
         look = Look(network, layers, {"relu2_1": 1.0}, tile)
         regions = [StyleTarget(where, look.statistics(style), 0.5) for where in wheres]
-        values.append(StyleObjective(look, photo, regions, statistic=statistic, content_weight=0.3, tv=0.2)(image))
+        values.append(
+            StyleObjective(look, photo, regions, statistic=statistic, content_weight=0.3, tv_weight=0.2)(image)
+        )
     whole, tiles = values
     assert tiles.loss == pytest.approx(whole.loss, rel=1e-4)
     assert (tiles.content, tiles.tv) == pytest.approx((whole.content, whole.tv), rel=1e-4)
@@ -171,7 +173,7 @@ def test_a_goals_gradient_is_that_of_finite_differences(statistic: str, layer: s
     look = Look(network, {"rgb": 0.5, layer: 0.5}, {"relu1_2": 1.0}, None)
     style, photo, image = (torch.rand(1, 3, 24, 24).double() * 2 - 1 for _ in range(3))
     goal = StyleObjective(
-        look, photo, [StyleTarget(None, look.statistics(style))], statistic=statistic, content_weight=1, tv=1
+        look, photo, [StyleTarget(None, look.statistics(style))], statistic=statistic, content_weight=1, tv_weight=1
     )
     value, way = goal(image), torch.randn(1, 3, 24, 24).double()
     rise = (goal(image + 1e-6 * way).loss - goal(image - 1e-6 * way).loss) / 2e-6

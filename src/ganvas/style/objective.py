@@ -1,8 +1,8 @@
-"""What the picture shall become at one size: the loss, and its exact gradient, whole or tile by tile.
+"""The loss of a stylised image at one scale, and its exact gradient, for the whole image or tile by tile.
 
-Style losses are functions of statistics, and statistics of tiles add up. So a first pass adds them up without a graph,
-the losses' slopes in the statistics follow, and a second pass carries these through one tile after another: the
-gradient is that of the whole picture, in the memory of a tile.
+Style losses are functions of moment sums, which add up over tiles. With tiles, a first pass adds up the sums without a
+graph, the gradients of the losses with respect to the sums follow, and a second pass backpropagates them through one
+tile after another. The gradient is that of the whole image; the memory is that of one tile.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,16 +18,16 @@ from ganvas.style.networks import Network
 from ganvas.style.tiles import Tile, split_into_tiles
 
 Statistics = dict[str, Tensor]
-"""layer -> [c c+1], per position."""
+"""layer -> moments [c c+1], per position."""
 
 
 @dataclass(frozen=True)
 class StyleTarget:
-    """A part of the picture and the style that it shall have.
+    """The style of a part of the image.
 
     Attributes:
-        where: float [1 1 h w] in [0, 1], or None for everywhere.
-        style: what its features shall be like.
+        mask: float [1 1 h w] in [0, 1], or None for the whole image.
+        statistics: the target statistics of the style layers.
         weight: of its loss.
     """
 
@@ -38,12 +38,12 @@ class StyleTarget:
 
 @dataclass(frozen=True)
 class Look:
-    """What a network looks at.
+    """A network and the layers whose features the losses use.
 
     Attributes:
-        style: layer -> its weight; they add up to 1.
+        style: layer -> weight; the weights add up to 1.
         content: likewise.
-        tile: side of the tiles in pixels; None: no tiles.
+        tile_size: side of the tiles in pixels; None: no tiles.
     """
 
     network: Network
@@ -52,50 +52,50 @@ class Look:
     tile_size: int | None = None
 
     def split(self, images: Tensor) -> list[Tile]:
-        """Of a picture, such that every layer is that of the whole."""
+        """Tiles of an image, with margins such that every layer is that of the whole image."""
         names = {*self.style, *self.content}
-        reach = max(self.network.receptive_radius(name) for name in names)
+        margin = max(self.network.receptive_radius(name) for name in names)
         return split_into_tiles(
-            images.shape[2], images.shape[3], self.tile_size, reach, max(self.network.stride(name) for name in names)
+            images.shape[2], images.shape[3], self.tile_size, margin, max(self.network.stride(name) for name in names)
         )
 
-    def statistics(self, images: Tensor, where: Tensor | None = None) -> Statistics:
-        """Of a picture float [1 3 h w] in [-1, 1], weighted by `where`; without a graph."""
+    def statistics(self, images: Tensor, mask: Tensor | None = None) -> Statistics:
+        """Statistics of the style layers for images float [1 3 h w] in [-1, 1], weighted by `mask`; without a graph."""
         with torch.no_grad():
-            (sums,), (totals,) = self.sum_moments(images, self.split(images), [where])
-        return {name: sums[name] / totals[name] for name in sums}
+            (sums,), (mask_sums,) = self.sum_moments(images, self.split(images), [mask])
+        return {name: sums[name] / mask_sums[name] for name in sums}
 
     def sum_moments(
-        self, images: Tensor, tiles: Sequence[Tile], regions: Sequence[Tensor | None]
+        self, images: Tensor, tiles: Sequence[Tile], masks: Sequence[Tensor | None]
     ) -> tuple[list[Statistics], list[dict[str, Tensor]]]:
-        """For each region: the sums of its statistics over the tiles, and the sums of its weights."""
-        sums: list[Statistics] = [{} for _ in regions]
-        totals: list[dict[str, Tensor]] = [{} for _ in regions]
+        """For each mask: the moment sums of the style layers over the tiles, and the sums of the mask."""
+        sums: list[Statistics] = [{} for _ in masks]
+        mask_sums: list[dict[str, Tensor]] = [{} for _ in masks]
         for tile in tiles:
-            told = self.network.layers(tile.crop_input(images), self.style)
-            for where, added, weighed in zip(regions, sums, totals, strict=True):
-                for name, features in told.items():
-                    own, weights = self.crop_features(tile, name, features, where)
+            layers = self.network.layers(tile.crop_input(images), self.style)
+            for mask, moments, counts in zip(masks, sums, mask_sums, strict=True):
+                for name, features in layers.items():
+                    own, weights = self.crop_features(tile, name, features, mask)
                     count = own.new_tensor(own.shape[2] * own.shape[3]) if weights is None else weights.sum()
-                    added[name] = added.get(name, 0) + moment_sums(own, weights)
-                    weighed[name] = weighed.get(name, 0) + count
-        return sums, totals
+                    moments[name] = moments.get(name, 0) + moment_sums(own, weights)
+                    counts[name] = counts.get(name, 0) + count
+        return sums, mask_sums
 
     def crop_features(
-        self, tile: Tile, name: str, features: Tensor, where: Tensor | None
+        self, tile: Tile, name: str, features: Tensor, mask: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
-        """The tile's own part of a layer's features, and of the weights there."""
+        """The part of a layer's features that the tile owns, and the mask there, or None."""
         stride = self.network.stride(name)
         own = tile.crop_features(features, stride)
-        if where is None:
+        if mask is None:
             return own, None
-        weights = F.avg_pool2d(tile.crop_input(where), stride, ceil_mode=True)
+        weights = F.avg_pool2d(tile.crop_input(mask), stride, ceil_mode=True)
         return own, tile.crop_features(weights, stride)[:, :, : own.shape[2], : own.shape[3]]
 
 
 @dataclass(frozen=True)
 class LossValue:
-    """The loss of a picture, its parts as they enter it, and its gradient float [1 3 h w]."""
+    """The loss of an image, its weighted terms, and its gradient float [1 3 h w]."""
 
     loss: float
     style: float
@@ -105,14 +105,14 @@ class LossValue:
 
 
 class StyleObjective:
-    """The loss over pictures of one size.
+    """The loss of images of one size.
 
-    style + content_weight · content + tv · total variation; style and content are relative (`losses`).
+    style + content_weight · content + tv_weight · total variation; style and content are relative (`losses`).
 
     Args:
-        look: the network, its layers and tiles.
+        layers: the network, its layers and tiles.
         content: float [1 3 h w] in [-1, 1].
-        regions: where which style shall be.
+        targets: the styles and their masks.
         statistic: wasserstein or gram.
     """
 
@@ -124,81 +124,86 @@ class StyleObjective:
         *,
         statistic: str,
         content_weight: float,
-        tv: float,
+        tv_weight: float,
     ) -> None:
-        self.look, self.targets = layers, targets
-        self.content_weight, self.tv = content_weight, tv
+        self.layers, self.targets = layers, targets
+        self.content_weight, self.tv_weight = content_weight, tv_weight
         self.tiles = layers.split(content)
         self.distances = [
-            {name: _style_distance(statistic, target) for name, target in region.statistics.items()}
-            for region in targets
+            {name: _style_distance(statistic, moments) for name, moments in target.statistics.items()}
+            for target in targets
         ]
         self.content_targets: list[dict[str, Tensor]] = []
         with torch.no_grad():
-            _, self.mask_sums = layers.sum_moments(content, self.tiles, [region.mask for region in targets])
+            _, self.mask_sums = layers.sum_moments(content, self.tiles, [target.mask for target in targets])
             for tile in self.tiles:
-                told = layers.network.layers(tile.crop_input(content), layers.content)
-                self.content_targets.append(
-                    {name: layers.crop_features(tile, name, f, None)[0].clone() for name, f in told.items()}
-                )
+                features = layers.network.layers(tile.crop_input(content), layers.content)
+                own = {name: layers.crop_features(tile, name, f, None)[0].clone() for name, f in features.items()}
+                self.content_targets.append(own)
         self.content_energy = {
             name: sum(float(part[name].square().sum()) for part in self.content_targets) + 1e-12
             for name in layers.content
         }
 
     def __call__(self, images: Tensor) -> LossValue:
-        """The loss and its gradient at a picture float [1 3 h w]."""
+        """The loss and its gradient for images float [1 3 h w]."""
         images = images.detach()
-        smooth, gradient = _value_and_gradient(lambda x: self.tv * total_variation(x), images)
+        smoothness, gradient = _value_and_gradient(lambda x: self.tv_weight * total_variation(x), images)
         if len(self.tiles) == 1:
             (tile,) = self.tiles
-            whole = images.requires_grad_()
-            sums, content = self._forward_tile(whole, tile, self.content_targets[0])
+            leaf = images.requires_grad_()
+            sums, content = self._forward_tile(leaf, tile, self.content_targets[0])
             style = self._style_loss(sums)
-            (slope,) = torch.autograd.grad(style + content, whole)
-            gradient += slope
+            (own_gradient,) = torch.autograd.grad(style + content, leaf)
+            gradient += own_gradient
         else:
             style, content = self._accumulate_tiles(images, gradient)
-        parts = [float(part.detach()) for part in (style, content, smooth)]
-        return LossValue(sum(parts), parts[0], parts[1], parts[2], gradient)
+        terms = [float(term.detach()) for term in (style, content, smoothness)]
+        return LossValue(sum(terms), terms[0], terms[1], terms[2], gradient)
 
     def _accumulate_tiles(self, images: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
-        """Adds to the gradient [1 3 h w], and returns the style and content losses."""
+        """Adds the gradient of every tile to `gradient` [1 3 h w], and returns the style and content losses."""
         with torch.no_grad():
-            sums, _ = self.look.sum_moments(images, self.tiles, [region.mask for region in self.targets])
-        leaves = [{name: value.requires_grad_() for name, value in region.items()} for region in sums]
+            sums, _ = self.layers.sum_moments(images, self.tiles, [target.mask for target in self.targets])
+        leaves = [{name: value.requires_grad_() for name, value in moments.items()} for moments in sums]
         style = self._style_loss(leaves)
-        flat = [value for region in leaves for value in region.values()]
-        slopes = torch.autograd.grad(style, flat)
+        flat = [value for moments in leaves for value in moments.values()]
+        sum_gradients = torch.autograd.grad(style, flat)
         content = images.new_zeros(())
-        for tile, wanted in zip(self.tiles, self.content_targets, strict=True):
-            piece = tile.crop_input(images).detach().clone().requires_grad_()
-            parts, own_content = self._forward_tile(piece, tile, wanted)
-            own = [parts[r][name] for r, region in enumerate(leaves) for name in region]
-            (slope,) = torch.autograd.grad([*own, own_content], piece, [*slopes, torch.ones_like(own_content)])
-            tile.crop_input(gradient).add_(slope)
-            content = content + own_content.detach()
+        for tile, content_target in zip(self.tiles, self.content_targets, strict=True):
+            crop = tile.crop_input(images).detach().clone().requires_grad_()
+            tile_sums, tile_content = self._forward_tile(crop, tile, content_target)
+            own = [tile_sums[t][name] for t, moments in enumerate(leaves) for name in moments]
+            (crop_gradient,) = torch.autograd.grad(
+                [*own, tile_content], crop, [*sum_gradients, torch.ones_like(tile_content)]
+            )
+            tile.crop_input(gradient).add_(crop_gradient)
+            content = content + tile_content.detach()
         return style, content
 
-    def _forward_tile(self, piece: Tensor, tile: Tile, wanted: Mapping[str, Tensor]) -> tuple[list[Statistics], Tensor]:
-        """What a tile adds to every region's sums, and its content loss."""
-        layers = self.look
-        told = layers.network.layers(piece, {*layers.style, *layers.content})
+    def _forward_tile(
+        self, crop: Tensor, tile: Tile, content_target: Mapping[str, Tensor]
+    ) -> tuple[list[Statistics], Tensor]:
+        """The moment sums of a tile for every style target, and its content loss."""
+        layers = self.layers
+        features = layers.network.layers(crop, {*layers.style, *layers.content})
         sums = [
-            {name: moment_sums(*layers.crop_features(tile, name, told[name], region.mask)) for name in layers.style}
-            for region in self.targets
+            {name: moment_sums(*layers.crop_features(tile, name, features[name], t.mask)) for name in layers.style}
+            for t in self.targets
         ]
-        content = piece.new_zeros(())
+        content = crop.new_zeros(())
         for name, weight in layers.content.items():
-            own, _ = layers.crop_features(tile, name, told[name], None)
-            content = content + weight / self.content_energy[name] * content_distance(own, wanted[name])
+            own, _ = layers.crop_features(tile, name, features[name], None)
+            content = content + weight / self.content_energy[name] * content_distance(own, content_target[name])
         return sums, self.content_weight * content
 
     def _style_loss(self, sums: Sequence[Statistics]) -> Tensor:
         terms = [
-            region.weight * weight * distances[name](own[name] / totals[name])
-            for region, own, totals, distances in zip(self.targets, sums, self.mask_sums, self.distances, strict=True)
-            for name, weight in self.look.style.items()
+            target.weight * weight * distances[name](moments[name] / mask_sums[name])
+            for target, moments, mask_sums, distances in zip(
+                self.targets, sums, self.mask_sums, self.distances, strict=True
+            )
+            for name, weight in self.layers.style.items()
         ]
         return torch.stack(terms).sum()
 
