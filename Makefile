@@ -1,5 +1,5 @@
 # make demo   installs into .venv and trains on real handwritten digits for a minute
-# make test   installs into .venv and passes the tests
+# make test   installs into .venv and runs the tests
 PYTHON ?= python3
 VENV   ?= .venv
 BIN     = $(VENV)/bin

@@ -94,7 +94,7 @@ def test_its_tables_name_what_there_is() -> None:
 
 
 def test_its_own_pictures_commands_run(tmp_path: Path) -> None:
-    """The three commands under "Your own pictures", on a folder of real photographs made small."""
+    """The three commands under "Your own images", on a folder of real photographs made small."""
     from PIL import Image
     from sklearn.datasets import load_sample_images
 
@@ -103,7 +103,7 @@ def test_its_own_pictures_commands_run(tmp_path: Path) -> None:
     for i, picture in enumerate(load_sample_images().images):
         for j in range(20):
             Image.fromarray(picture).crop((j * 10, j * 10, j * 10 + 200, j * 10 + 200)).save(photos / f"{i}-{j}.jpg")
-    block = README.split("## Your own pictures")[1].split("```")[1]
+    block = README.split("## Your own images")[1].split("```")[1]
     commands = [line.split("#")[0].split() for line in block.strip().splitlines()]
     assert [command[:2] for command in commands] == [["ganvas", verb] for verb in ("data", "train", "sample")]
     for command in commands:

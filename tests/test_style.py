@@ -17,7 +17,7 @@ import ganvas as package
 from ganvas.errors import GanvasError
 from ganvas.style import pictures
 from ganvas.style.options import StyleOptions, resolved
-from ganvas.style.plan import plan, scales
+from ganvas.style.plan import plan, scale_sizes
 from ganvas.style.transfer import Iterate, stylize
 
 QUICK = {"size": 64, "iterations": 6, "smallest": 45, "device": "cpu"}
@@ -60,13 +60,13 @@ def test_a_picture_comes_nearer_to_the_style_and_keeps_its_shape() -> None:
     done = stylize(photo(), painting(), callback=way.append, **QUICK)
     assert done.pixels.shape == (3, 48, 64)
     assert done.pixels.dtype == np.uint8
-    assert [it.number for it in way] == list(range(1, 19))
-    assert {it.of for it in way} == {18}
+    assert [it.iteration for it in way] == list(range(1, 19))
+    assert {it.iterations for it in way} == {18}
     assert [(it.height, it.width) for it in way[:1] + way[-1:]] == [(34, 45), (48, 64)]
     assert way[-1].loss < 0.9 * way[12].loss, "the last scale"
     assert way[-1].loss == pytest.approx(way[-1].style + way[-1].content + way[-1].tv)
-    assert (way[-1].picture().pixels == done.pixels).all()
-    assert way[0].left > way[-1].left == 0
+    assert (way[-1].image().pixels == done.pixels).all()
+    assert way[0].seconds_left > way[-1].seconds_left == 0
     far = [abs(x.mean((1, 2)) - painting().mean((1, 2))).max() for x in (photo().astype(float), done.pixels)]
     assert far[1] < far[0] / 3, "the palette is the painting's"
 
@@ -97,10 +97,10 @@ def test_tiles_draw_what_the_whole_draws() -> None:
 def test_a_large_picture_is_cut_into_tiles_where_memory_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
     options = resolved(None, {"size": 640, "device": "cpu"})
     free = plan(photo(), [painting()], (), (), options)
-    assert free.look.tile is None
+    assert free.layers.tile_size is None
     monkeypatch.setattr("ganvas.devices.free_bytes", lambda device: free.memory)
     short = plan(photo(), [painting()], (), (), options)
-    assert short.look.tile is not None
+    assert short.layers.tile_size is not None
     assert short.memory <= 0.8 * free.memory
     monkeypatch.setattr("ganvas.devices.free_bytes", lambda device: 10_000_000)
     for tile in (None, 32):
@@ -109,9 +109,9 @@ def test_a_large_picture_is_cut_into_tiles_where_memory_is_short(monkeypatch: py
 
 
 def test_scales_are_larger_by_the_root_of_two() -> None:
-    assert scales((192, 256), 64) == [(48, 64), (68, 91), (96, 128), (136, 181), (192, 256)]
-    assert scales((192, 256), 300) == [(192, 256)]
-    assert scales((40, 1000), 64) == [(40, 1000)], "no shorter side below 32 on the way"
+    assert scale_sizes((192, 256), 64) == [(48, 64), (68, 91), (96, 128), (136, 181), (192, 256)]
+    assert scale_sizes((192, 256), 300) == [(192, 256)]
+    assert scale_sizes((40, 1000), 64) == [(40, 1000)], "no shorter side below 32 on the way"
 
 
 def test_strength_nought_is_the_photo_and_half_lies_between() -> None:
@@ -218,31 +218,30 @@ def test_transparency_is_kept_and_hidden_colours_do_not_count(tmp_path: Path) ->
         (["missing.png", "painting.png"], "missing.png cannot be read"),
         (["text.png", "painting.png"], "not a picture"),
         (["photo.png", "text.png"], "text.png cannot be used"),
-        (["photo.png"], "No style was named"),
+        (["photo.png"], "No style image was given"),
         (["one.png", "painting.png"], "1 x 1 pixels"),
         (["long.png", "painting.png"], "30,000×10 pixels"),
         (["nan.tif", "painting.png"], "not numbers"),
         (["photo.png", "painting.png", "--out", "out.xyz"], "No image format"),
         (["photo.png", "painting.png", "--out", "text.png/out.png"], "could not be written"),
-        (["photo.png", "painting.png", "--tv", "nan"], "--tv is nan"),
+        (["photo.png", "painting.png", "--tv-weight", "nan"], "--tv-weight is nan"),
         (["photo.png", "painting.png", "--size", "8"], "--size is 8"),
         (["photo.png", "painting.png", "--lr", "-1"], "--lr is -1"),
         (["photo.png", "painting.png", "--style-layers", "relu9_9"], "no layer relu9_9"),
         (["photo.png", "painting.png", "--style-layers", "relu1_1:-2"], "--style-layers has"),
         (["photo.png", "painting.png", "--style-weights", "1", "2"], "2 values for 1 styles"),
-        (["photo.png", "painting.png", "--masks", "black.png"], "black all over"),
-        (["photo.png", "painting.png", "--weights", "text.png"], "The eye brings its own"),
+        (["photo.png", "painting.png", "--masks", "black.png"], "black everywhere"),
+        (["photo.png", "painting.png", "--weights", "text.png"], "The eye comes with its own"),
         (["photo.png", "painting.png", "--network", "vgg19", "--weights", "no.pth"], "no.pth cannot be read"),
         (["photo.png", "painting.png", "--device", "cuda:9"], "cuda:9"),
         (["photo.png", "painting.png", "--init", "missing.png"], "missing.png cannot be read"),
-        (["empty", "painting.png", "--out", "outs"], "no picture in"),
+        (["empty", "painting.png", "--out", "outs"], "no image in"),
         ([".", "painting.png", "--out", "one.png"], "is a file's name"),
         (["photo.png", "painting.png", "--gif", "way.mp4"], "cannot write an animation"),
     ],
 )
 def test_what_cannot_be_is_refused_in_plain_words(files: tuple[Path, Path], arguments: list[str], words: str) -> None:
-    from ganvas.cli.output import run_reporting_errors  # noqa: F401
-    from ganvas.cli.style import stylize
+    from ganvas.cli.style_transfer import stylize
 
     here = files[0].parent
     (here / "text.png").write_text("This is a text.")
@@ -261,9 +260,9 @@ def test_what_cannot_be_is_refused_in_plain_words(files: tuple[Path, Path], argu
 @pytest.mark.parametrize(
     ("source", "words"),
     [
-        (np.zeros((3, 20, 20)), "no picture"),
-        (np.zeros((2, 20, 20), np.uint8), "no picture"),
-        (np.zeros((20, 20), np.uint8), "no picture"),
+        (np.zeros((3, 20, 20)), "not an image"),
+        (np.zeros((2, 20, 20), np.uint8), "not an image"),
+        (np.zeros((20, 20), np.uint8), "not an image"),
     ],
 )
 def test_arrays_that_are_no_pictures_are_refused(source: np.ndarray, words: str) -> None:
@@ -323,7 +322,7 @@ def test_an_interrupt_keeps_the_picture_so_far(files: tuple[Path, Path], number:
                 break
         time.sleep(0.05)
     running.send_signal(number)
-    told = running.communicate(timeout=60)[1]
+    printed = running.communicate(timeout=60)[1]
     assert running.returncode == 130
-    assert "the picture so far" in told
+    assert "the current image" in printed
     assert shown("out.png").size == (64, 48)

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from ganvas.style.colours import GAIN, luminance, palette, repainted, with_luminance
-from ganvas.style.losses import Wasserstein, content_distance, gram_distance, statistics, total_variation
+from ganvas.style.colours import MAX_GAIN, luminance, match_palette, palette_statistics, replace_luminance
+from ganvas.style.losses import WassersteinDistance, content_distance, gram_distance, moment_sums, total_variation
 
 
 def gaussian(mean: Tensor, covariance: Tensor) -> Tensor:
@@ -17,12 +17,12 @@ def gaussian(mean: Tensor, covariance: Tensor) -> Tensor:
 
 def random_statistics(channels: int = 4) -> Tensor:
     features = torch.randn(1, channels, 6, 7, dtype=torch.double)
-    return statistics(features) / 42
+    return moment_sums(features) / 42
 
 
 def test_statistics_are_the_gram_matrix_and_the_mean_written_out() -> None:
     features, weights = torch.randn(1, 3, 4, 5), torch.rand(1, 1, 4, 5)
-    told = statistics(features, weights)
+    told = moment_sums(features, weights)
     for i in range(3):
         for j in range(3):
             by_hand = sum(
@@ -34,8 +34,8 @@ def test_statistics_are_the_gram_matrix_and_the_mean_written_out() -> None:
 
 def test_statistics_of_parts_add_up() -> None:
     features = torch.randn(1, 3, 8, 6, dtype=torch.double)
-    halves = statistics(features[:, :, :5]) + statistics(features[:, :, 5:])
-    assert torch.allclose(halves, statistics(features))
+    halves = moment_sums(features[:, :, :5]) + moment_sums(features[:, :, 5:])
+    assert torch.allclose(halves, moment_sums(features))
 
 
 def test_gram_distance_of_scaled_features() -> None:
@@ -54,15 +54,17 @@ def test_wasserstein_of_gaussians_whose_covariances_commute() -> None:
     x, y = (gaussian(m, turn @ v.diag() @ turn.T) for m, v in ((mean, a), (other, b)))
     expected = (mean - other).square().sum() + (a.sqrt() - b.sqrt()).square().sum()
     energy = b.sum() + other.square().sum()
-    assert float(Wasserstein(y)(x)) == pytest.approx(float(expected / energy), rel=1e-9)
-    assert float(Wasserstein(y)(y)) == pytest.approx(0, abs=1e-12)
+    assert float(WassersteinDistance(y)(x)) == pytest.approx(float(expected / energy), rel=1e-9)
+    assert float(WassersteinDistance(y)(y)) == pytest.approx(0, abs=1e-12)
 
 
 def test_wasserstein_is_symmetric_but_for_its_measure() -> None:
     """In general position too: the distance itself is the same from both sides."""
     x, y = random_statistics(), random_statistics()
     energies = [told.diagonal().sum() for told in (x, y)]
-    assert float(Wasserstein(y)(x) * energies[1]) == pytest.approx(float(Wasserstein(x)(y) * energies[0]), rel=1e-9)
+    assert float(WassersteinDistance(y)(x) * energies[1]) == pytest.approx(
+        float(WassersteinDistance(x)(y) * energies[0]), rel=1e-9
+    )
 
 
 def test_total_variation_of_known_pictures() -> None:
@@ -81,10 +83,10 @@ def test_gradients_are_those_of_finite_differences(loss: str) -> None:
     target = random_statistics()
     wanted, weights = torch.randn(1, 4, 3, 5, dtype=torch.double), torch.rand(1, 1, 3, 5, dtype=torch.double)
     losses = {
-        "gram": lambda f: gram_distance(statistics(f) / 15, target),
-        "wasserstein": lambda f: Wasserstein(target)(statistics(f) / 15),
+        "gram": lambda f: gram_distance(moment_sums(f) / 15, target),
+        "wasserstein": lambda f: WassersteinDistance(target)(moment_sums(f) / 15),
         "content": lambda f: content_distance(f, wanted, weights),
-        "weighted": lambda f: Wasserstein(target)(statistics(f, weights) / weights.sum()),
+        "weighted": lambda f: WassersteinDistance(target)(moment_sums(f, weights) / weights.sum()),
         "tv": total_variation,
     }
     features = torch.randn(1, 4, 3, 5, dtype=torch.double, requires_grad=True)
@@ -96,7 +98,7 @@ def test_a_dead_channel_has_no_infinite_slope() -> None:
     features = torch.rand(1, 4, 6, 6)
     features[:, 2] = 0
     features.requires_grad_()
-    Wasserstein(random_statistics().float())(statistics(features) / 36).backward()
+    WassersteinDistance(random_statistics().float())(moment_sums(features) / 36).backward()
     assert features.grad is not None
     assert features.grad.isfinite().all()
     assert features.grad.abs().max() < 10
@@ -105,8 +107,8 @@ def test_a_dead_channel_has_no_infinite_slope() -> None:
 def test_a_repainted_picture_has_the_palette() -> None:
     x = torch.rand(1, 3, 30, 30, dtype=torch.double) * 0.4 - 0.2
     y = x.flip(1) * 0.7 + torch.randn(1, 3, 30, 30, dtype=torch.double) * 0.05 + 0.2
-    painted = repainted(x, palette(x), palette(y))
-    assert torch.allclose(palette(painted), palette(y), atol=2e-3)
+    painted = match_palette(x, palette_statistics(x), palette_statistics(y))
+    assert torch.allclose(palette_statistics(painted), palette_statistics(y), atol=2e-3)
     rank = luminance(x).flatten().argsort(), luminance(painted).flatten().argsort()
     assert torch.corrcoef(torch.stack(rank).double().argsort(1).double())[0, 1] > 0.5, "light stays lighter than dark"
 
@@ -114,13 +116,13 @@ def test_a_repainted_picture_has_the_palette() -> None:
 def test_noise_is_not_blown_up_into_a_palette() -> None:
     grey = torch.full((1, 3, 20, 20), 0.1) + 0.01 * torch.randn(1, 3, 20, 20)
     loud = torch.rand(1, 3, 20, 20) * 2 - 1
-    painted = repainted(grey, palette(grey), palette(loud))
-    assert float(painted.std((2, 3)).max()) <= GAIN * float(grey.std((2, 3)).max()) * 1.01
+    painted = match_palette(grey, palette_statistics(grey), palette_statistics(loud))
+    assert float(painted.std((2, 3)).max()) <= MAX_GAIN * float(grey.std((2, 3)).max()) * 1.01
 
 
 def test_luminance_changes_and_colour_differences_stay() -> None:
     x, light = torch.rand(1, 3, 8, 8) * 0.4 - 0.2, torch.rand(1, 1, 8, 8) * 0.4 - 0.2
-    changed = with_luminance(x, light)
+    changed = replace_luminance(x, light)
     assert torch.allclose(luminance(changed), light, atol=1e-6)
     assert torch.allclose(changed[:, 0] - changed[:, 2], x[:, 0] - x[:, 2], atol=1e-6)
     assert math.isclose(float(luminance(torch.ones(1, 3, 1, 1))), 1, rel_tol=1e-6)

@@ -16,8 +16,8 @@ from ganvas.evaluation.eye import NAMES
 from ganvas.evaluation.eye import eye as the_eye
 from ganvas.style import networks, weights
 from ganvas.style.networks import VGG19_BLOCKS, Network
-from ganvas.style.objective import Goal, Look, Region
-from ganvas.style.tiles import tiled
+from ganvas.style.objective import Look, StyleObjective, StyleTarget
+from ganvas.style.tiles import split_into_tiles
 
 
 @pytest.fixture(scope="session")
@@ -59,23 +59,27 @@ def small_squeezenet() -> dict[str, Tensor]:
 def test_the_eye_is_the_judges_but_for_its_border() -> None:
     images = torch.rand(1, 3, 44, 52) * 2 - 1
     names = [f"relu{name}" for name in NAMES]
-    mine, its = networks.eye().layers(images, names), the_eye().layers(images, names)
+    mine, its = networks.build_eye().layers(images, names), the_eye().layers(images, names)
     assert mine.keys() == its.keys()
     assert not torch.equal(mine["relu1_1"], its["relu1_1"])
     for name in ("relu1_1", "relu2_2", "relu3_1"):
         inside = (..., slice(4, -4), slice(4, -4))
         assert torch.equal(mine[name][inside], its[name][inside])
-    network = networks.eye()
-    assert (network.stride("relu4_2"), network.reach("relu1_1"), network.reach("relu4_2")) == (8, 1, 37)
+    network = networks.build_eye()
+    assert (network.stride("relu4_2"), network.receptive_radius("relu1_1"), network.receptive_radius("relu4_2")) == (
+        8,
+        1,
+        37,
+    )
 
 
 def test_vgg19_is_what_the_shared_weights_compute_by_themselves(real_data: Path, judges: ModuleType) -> None:
     """The file's own way: RGB in [0, 1], its 1×1 convolution, padding by reflection, ceil-mode pools."""
     path = real_data / "weights" / judges.VGG
     network = networks.vgg19(judges.vgg19_weights(path))
-    assert network.names == ("rgb", "patches", "relu1_1", "relu1_2", "relu2_1", "relu2_2", "relu3_1")
+    assert network.layer_names == ("rgb", "patches", "relu1_1", "relu1_2", "relu2_1", "relu2_2", "relu3_1")
     images = torch.rand(1, 3, 64, 72) * 2 - 1
-    mine = network.layers(images, network.names)
+    mine = network.layers(images, network.layer_names)
     found = {name: torch.from_numpy(value) for name, value in np.load(path).items()}
     x = F.conv2d((images + 1) / 2, found["0.weight"], found["0.bias"])
     for place, name in (("2", "relu1_1"), ("5", "relu1_2"), ("9", "relu2_1"), ("12", "relu2_2"), ("16", "relu3_1")):
@@ -109,13 +113,13 @@ def test_torchvisions_numbers_of_vgg19() -> None:
     """By Simonyan & Zisserman: sixteen convolutions, 20,024,384 parameters before the classifier."""
     network = networks.vgg19(small_vgg(5))
     assert sum(p.numel() for p in network.parameters()) == 20_024_384
-    assert len([name for name in network.names if name.startswith("relu")]) == 16
-    assert (network.stride("relu4_2"), network.reach("relu5_1")) == (8, 85)
+    assert len([name for name in network.layer_names if name.startswith("relu")]) == 16
+    assert (network.stride("relu4_2"), network.receptive_radius("relu5_1")) == (8, 85)
 
 
 def looks() -> dict[str, Network]:
     return {
-        "eye": networks.eye(),
+        "eye": networks.build_eye(),
         "vgg19": networks.vgg19(small_vgg(3)),
         "squeezenet": networks.squeezenet(small_squeezenet()),
     }
@@ -127,15 +131,15 @@ def test_layers_in_tiles_are_those_of_the_whole(name: str, size: tuple[int, int]
     """Translation equivariance: every position of every layer, also at the picture's border, whatever its parity."""
     network = looks()[name]
     images = torch.rand(1, 3, *size) * 2 - 1
-    whole = network.layers(images, network.names)
-    last = network.names[-1]
-    for layer in network.names:
-        tiles = tiled(*size, 32, network.reach(layer), network.stride(last))
+    whole = network.layers(images, network.layer_names)
+    last = network.layer_names[-1]
+    for layer in network.layer_names:
+        tiles = split_into_tiles(*size, 32, network.receptive_radius(layer), network.stride(last))
         assert len(tiles) > 4
         stride, covered = network.stride(layer), torch.zeros_like(whole[layer])
         for tile in tiles:
-            own = tile.own(network.layers(tile.seen(images), [layer])[layer], stride)
-            there = tile.rows.own // stride, tile.columns.own // stride
+            own = tile.crop_features(network.layers(tile.crop_input(images), [layer])[layer], stride)
+            there = tile.rows.own_start // stride, tile.columns.own_start // stride
             place = (..., slice(there[0], there[0] + own.shape[2]), slice(there[1], there[1] + own.shape[3]))
             assert torch.allclose(own, whole[layer][place], atol=1e-4), layer
             covered[place] += 1
@@ -145,15 +149,17 @@ def test_layers_in_tiles_are_those_of_the_whole(name: str, size: tuple[int, int]
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("statistic", ["gram", "wasserstein"])
 def test_the_gradient_in_tiles_is_the_exact_one(statistic: str, masked: bool) -> None:
-    network = networks.eye()
+    network = networks.build_eye()
     layers = {"rgb": 0.3, "patches": 0.2, "relu1_1": 0.2, "relu3_1": 0.3}
     style, photo, image = (torch.rand(1, 3, *size) * 2 - 1 for size in ((60, 50), (90, 100), (90, 100)))
     wheres = [torch.rand(1, 1, 90, 100), torch.rand(1, 1, 90, 100)] if masked else [None]
     values = []
     for tile in (None, 32):
         look = Look(network, layers, {"relu2_1": 1.0}, tile)
-        regions = [Region(where, look.statistics(style), 0.5) for where in wheres]
-        values.append(Goal(look, photo, regions, statistic=statistic, content_weight=0.3, tv=0.2)(image))
+        regions = [StyleTarget(where, look.statistics(style), 0.5) for where in wheres]
+        values.append(
+            StyleObjective(look, photo, regions, statistic=statistic, content_weight=0.3, tv_weight=0.2)(image)
+        )
     whole, tiles = values
     assert tiles.loss == pytest.approx(whole.loss, rel=1e-4)
     assert (tiles.content, tiles.tv) == pytest.approx((whole.content, whole.tv), rel=1e-4)
@@ -163,10 +169,12 @@ def test_the_gradient_in_tiles_is_the_exact_one(statistic: str, masked: bool) ->
 
 @pytest.mark.parametrize(("statistic", "layer"), [("gram", "relu2_1"), ("wasserstein", "patches")])
 def test_a_goals_gradient_is_that_of_finite_differences(statistic: str, layer: str) -> None:
-    network = networks.eye().double()
+    network = networks.build_eye().double()
     look = Look(network, {"rgb": 0.5, layer: 0.5}, {"relu1_2": 1.0}, None)
     style, photo, image = (torch.rand(1, 3, 24, 24).double() * 2 - 1 for _ in range(3))
-    goal = Goal(look, photo, [Region(None, look.statistics(style))], statistic=statistic, content_weight=1, tv=1)
+    goal = StyleObjective(
+        look, photo, [StyleTarget(None, look.statistics(style))], statistic=statistic, content_weight=1, tv_weight=1
+    )
     value, way = goal(image), torch.randn(1, 3, 24, 24).double()
     rise = (goal(image + 1e-6 * way).loss - goal(image - 1e-6 * way).loss) / 2e-6
     assert float((value.gradient * way).sum()) == pytest.approx(rise, rel=1e-5)
@@ -179,7 +187,7 @@ def test_weights_are_read_from_safetensors_and_pth_alike(tmp_path: Path) -> None
     torch.save(made, tmp_path / "vgg.pth")
     images = torch.rand(1, 3, 16, 16)
     told = [
-        weights.network("vgg19", tmp_path / name).layers(images, ["relu1_2"])["relu1_2"]
+        weights.load_network("vgg19", tmp_path / name).layers(images, ["relu1_2"])["relu1_2"]
         for name in ("vgg.safetensors", "vgg.pth")
     ]
     assert torch.equal(*told)
@@ -192,7 +200,7 @@ def test_a_pth_that_would_run_code_is_refused(tmp_path: Path) -> None:
 
     torch.save({"features.0.weight": Trap()}, tmp_path / "trap.pth")
     with pytest.raises(GanvasError, match="cannot be read as weights"):
-        weights.read(tmp_path / "trap.pth")
+        weights.load_weights(tmp_path / "trap.pth")
     assert not (tmp_path / "sprung").exists()
 
 
@@ -215,15 +223,15 @@ def test_weights_of_something_else_are_refused(tmp_path: Path, content: dict[str
     path = tmp_path / "w.pth"
     path.write_bytes(b"no weights") if content is None else torch.save(content, path)
     with pytest.raises(GanvasError, match=words):
-        weights.network("vgg19", path)
+        weights.load_network("vgg19", path)
 
 
 def test_missing_weights_offline_say_where_they_are(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    told = weights.Published("https://nowhere.invalid/vgg19.pth", "0" * 64, 3)
+    told = weights.PublishedWeights("https://nowhere.invalid/vgg19.pth", "0" * 64, 3)
     monkeypatch.setitem(weights.PUBLISHED, "vgg19", told)
     monkeypatch.setattr("urllib.request.urlopen", _unreachable)
     with pytest.raises(GanvasError, match=r"could not be downloaded.*\n.*nowhere.invalid(.*\n)+.*--weights vgg19.pth"):
-        weights.network("vgg19")
+        weights.load_network("vgg19")
 
 
 def _unreachable(*_: object, **__: object) -> None:
@@ -237,11 +245,11 @@ def test_a_download_is_taken_once_and_only_with_its_hash(monkeypatch: pytest.Mon
 
     torch.save(small_vgg(1), tmp_path / "vgg19.pth")
     url, right = (tmp_path / "vgg19.pth").as_uri(), hashlib.sha256((tmp_path / "vgg19.pth").read_bytes()).hexdigest()
-    monkeypatch.setitem(weights.PUBLISHED, "vgg19", weights.Published(url, "0" * 64, 3))
+    monkeypatch.setitem(weights.PUBLISHED, "vgg19", weights.PublishedWeights(url, "0" * 64, 3))
     with pytest.raises(GanvasError, match="SHA-256"):
-        weights.network("vgg19")
+        weights.load_network("vgg19")
     assert not list((tmp_path / "cache").rglob("*.pth")), "nothing wrong is kept"
-    monkeypatch.setitem(weights.PUBLISHED, "vgg19", weights.Published(url, right, 3))
-    assert "relu1_2" in weights.network("vgg19").names
+    monkeypatch.setitem(weights.PUBLISHED, "vgg19", weights.PublishedWeights(url, right, 3))
+    assert "relu1_2" in weights.load_network("vgg19").layer_names
     monkeypatch.setattr("urllib.request.urlopen", _unreachable)
-    assert "relu1_2" in weights.network("vgg19").names, "from the cache"
+    assert "relu1_2" in weights.load_network("vgg19").layer_names, "from the cache"

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ganvas.style.objective import Value
+from ganvas.style.objective import LossValue
 from ganvas.style.optimisers import AveragedAdam, BoundedLBFGS
 from ganvas.style.options import resolved
 
@@ -21,16 +21,16 @@ class Bowl:
         self.curvature = 10 ** (2 * torch.rand(SIZE, generator=draw))
         self.seen: list[Tensor] = []
 
-    def __call__(self, image: Tensor) -> Value:
+    def __call__(self, image: Tensor) -> LossValue:
         self.seen.append(image.detach().clone())
         away = image.detach() - self.bottom
-        return Value(float((self.curvature * away**2).sum() / 2), 0.0, 0.0, 0.0, self.curvature * away)
+        return LossValue(float((self.curvature * away**2).sum() / 2), 0.0, 0.0, 0.0, self.curvature * away)
 
 
 def ended(
-    descent: BoundedLBFGS | AveragedAdam, goal: Callable[[Tensor], Value], count: int
+    descent: BoundedLBFGS | AveragedAdam, goal: Callable[[Tensor], LossValue], count: int
 ) -> tuple[list[float], Tensor]:
-    way = list(descent.down(goal, torch.zeros(SIZE), count))  # type: ignore[arg-type]
+    way = list(descent.minimise(goal, torch.zeros(SIZE), count))  # type: ignore[arg-type]
     return [value.loss for value, _ in way], way[-1][1]
 
 
@@ -65,9 +65,9 @@ def test_it_needs_fewer_steps_than_where_clamping_is_not_told() -> None:
 def test_lbfgs_gone_astray_begins_anew_where_it_was_best() -> None:
     bowl = Bowl()
 
-    def treacherous(image: Tensor) -> Value:
+    def treacherous(image: Tensor) -> LossValue:
         value = bowl(image)
-        return Value(1e6, 0.0, 0.0, 0.0, -1e6 * value.gradient) if len(bowl.seen) == 20 else value
+        return LossValue(1e6, 0.0, 0.0, 0.0, -1e6 * value.gradient) if len(bowl.seen) == 20 else value
 
     losses, image = ended(BoundedLBFGS(resolved(None, {})), treacherous, 100)
     best = min(range(19), key=losses.__getitem__)
@@ -89,12 +89,12 @@ def test_adams_result_is_the_mean_of_the_newest_pictures_and_without_averaging_t
 
 
 def test_adam_steps_as_far_at_the_next_scale_where_every_pixels_slope_is_a_quarter() -> None:
-    def slope(image: Tensor) -> Value:
+    def slope(image: Tensor) -> LossValue:
         part = torch.full_like(image, 1 / image[0, 0].numel())
-        return Value(0.0, 0.0, 0.0, 0.0, part)
+        return LossValue(0.0, 0.0, 0.0, 0.0, part)
 
     adam = AveragedAdam(resolved(None, {"optimiser": "adam", "average": 0, "lr": 0.001}))
-    list(adam.down(slope, torch.zeros(1, 3, 8, 8), 50))  # type: ignore[arg-type]
+    list(adam.minimise(slope, torch.zeros(1, 3, 8, 8), 50))  # type: ignore[arg-type]
     large = torch.zeros(1, 3, 16, 16)
-    _, image = next(iter(adam.down(slope, large, 50)))  # type: ignore[arg-type]
+    _, image = next(iter(adam.minimise(slope, large, 50)))  # type: ignore[arg-type]
     torch.testing.assert_close(image, torch.full_like(large, -0.001), rtol=1e-3, atol=0)

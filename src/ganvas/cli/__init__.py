@@ -14,7 +14,7 @@ from ganvas.cli.comparison import compare
 from ganvas.cli.evaluation import diagnose, evaluate
 from ganvas.cli.inspection import inspect_data, list_recipes, plot, sample
 from ganvas.cli.output import run_reporting_errors
-from ganvas.cli.style import stylize
+from ganvas.cli.style_transfer import stylize
 from ganvas.cli.training import train
 
 COMMANDS: dict[str, Callable[..., None]] = {

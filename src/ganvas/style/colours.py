@@ -1,60 +1,60 @@
-"""Palettes: the mean and covariance of a picture's colours, and how one picture takes another's."""
+"""Colour statistics: the mean and covariance of the colours of an image, and their transfer to another image."""
 
 import torch
 from torch import Tensor
 
-from ganvas.style.losses import eigen, statistics
+from ganvas.style.losses import eigh, moment_sums
 
 LUMA = (0.299, 0.587, 0.114)
-"""Rec. 601: what red, green and blue give to the luminance."""
+"""Rec. 601: weights of red, green and blue in the luminance."""
 
-GAIN = 3.0
-"""Colours are spread at the most this many times: a grey photograph's noise is no palette."""
+MAX_GAIN = 3.0
+"""Upper bound of the scaling along any colour direction, so that the noise of a grey photo is not amplified."""
 
-LEAST = 1e-4
-"""Of a variance, in [-1, 1]²: about a grey level."""
+MIN_VARIANCE = 1e-4
+"""Lower bound of a colour variance, for values in [-1, 1]: about one grey level."""
 
 
-def palette(images: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Statistics of the colours, float [1 3 h w] -> [3 4] per pixel (`losses.statistics`)."""
+def palette_statistics(images: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Moments of the colours, float [1 3 h w] -> [3 4] per pixel (`losses.moment_sums`)."""
     total = images.shape[2] * images.shape[3] if weights is None else weights.sum()
-    return statistics(images, weights) / total
+    return moment_sums(images, weights) / total
 
 
-def repainted(images: Tensor, own: Tensor, wanted: Tensor) -> Tensor:
-    """float [1 3 h w] in [-1, 1] of the palette `own` -> the same with the palette `wanted`, clipped.
+def match_palette(images: Tensor, own: Tensor, target: Tensor) -> Tensor:
+    """Maps images float [1 3 h w] in [-1, 1] with the palette `own` to the palette `target`, clipped to [-1, 1].
 
-    The linear map between Gaussians that moves colours the least (Monge and Kantorovich; Pitié & Kokaram 2007), which
-    keeps light lighter than dark. Differs: it spreads no direction more than GAIN times.
+    The linear Monge-Kantorovich map between Gaussians, which changes colours the least (Pitié & Kokaram 2007) and keeps
+    light lighter than dark. Differs: the scaling along any direction is at most MAX_GAIN.
     """
-    (mean, before), (aim, after) = _gaussian(own), _gaussian(wanted)
-    root = _power(before, 0.5)
-    inverse = _power(before, -0.5)
-    values, vectors = eigen(inverse @ _power(root @ after @ root, 0.5) @ inverse)
-    matrix = ((vectors * values.clamp(max=GAIN)) @ vectors.T).to(images)
-    flat = matrix @ (images[0].flatten(1) - mean.to(images)) + aim.to(images)
+    (mean, covariance), (target_mean, target_covariance) = _mean_and_covariance(own), _mean_and_covariance(target)
+    root = _matrix_power(covariance, 0.5)
+    inverse = _matrix_power(covariance, -0.5)
+    values, vectors = eigh(inverse @ _matrix_power(root @ target_covariance @ root, 0.5) @ inverse)
+    matrix = ((vectors * values.clamp(max=MAX_GAIN)) @ vectors.T).to(images)
+    flat = matrix @ (images[0].flatten(1) - mean.to(images)) + target_mean.to(images)
     return flat.clamp(-1, 1).view_as(images)
 
 
 def luminance(images: Tensor) -> Tensor:
-    """float [1 3 h w] -> [1 1 h w], in the same range."""
+    """Images float [1 3 h w] -> luminance [1 1 h w] in the same range."""
     return (images * images.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
 
 
-def with_luminance(images: Tensor, light: Tensor) -> Tensor:
-    """Pictures float [1 3 h w] in [-1, 1] with another luminance [1 1 h w] and their own colour differences (YIQ).
+def replace_luminance(images: Tensor, target: Tensor) -> Tensor:
+    """Replaces the luminance of images float [1 3 h w] in [-1, 1] by `target` [1 1 h w]; chrominance (YIQ) is kept.
 
     Gatys et al. 2016, "Preserving color in neural artistic style transfer", §3.2. Clipped to [-1, 1].
     """
-    return (images + light - luminance(images)).clamp(-1, 1)
+    return (images + target - luminance(images)).clamp(-1, 1)
 
 
-def _gaussian(told: Tensor) -> tuple[Tensor, Tensor]:
-    told = told.cpu().double()
-    mean = told[:, -1:]
-    return mean, told[:, :-1] - mean @ mean.T + LEAST * torch.eye(3, dtype=torch.double)
+def _mean_and_covariance(statistics: Tensor) -> tuple[Tensor, Tensor]:
+    statistics = statistics.cpu().double()
+    mean = statistics[:, -1:]
+    return mean, statistics[:, :-1] - mean @ mean.T + MIN_VARIANCE * torch.eye(3, dtype=torch.double)
 
 
-def _power(matrix: Tensor, exponent: float) -> Tensor:
-    values, vectors = eigen(matrix)
-    return (vectors * values.clamp(min=LEAST / 10) ** exponent) @ vectors.T
+def _matrix_power(matrix: Tensor, exponent: float) -> Tensor:
+    values, vectors = eigh(matrix)
+    return (vectors * values.clamp(min=MIN_VARIANCE / 10) ** exponent) @ vectors.T

@@ -1,8 +1,8 @@
-"""What the picture shall become at one size: the loss, and its exact gradient, whole or tile by tile.
+"""The loss of a stylised image at one scale, and its exact gradient, for the whole image or tile by tile.
 
-Style losses are functions of statistics, and statistics of tiles add up. So a first pass adds them up without a graph,
-the losses' slopes in the statistics follow, and a second pass carries these through one tile after another: the
-gradient is that of the whole picture, in the memory of a tile.
+Style losses are functions of moment sums, which add up over tiles. With tiles, a first pass adds up the sums without a
+graph, the gradients of the losses with respect to the sums follow, and a second pass backpropagates them through one
+tile after another. The gradient is that of the whole image; the memory is that of one tile.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,87 +13,89 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ganvas.style.losses import Wasserstein, content_distance, gram_distance, statistics, total_variation
+from ganvas.style.losses import WassersteinDistance, content_distance, gram_distance, moment_sums, total_variation
 from ganvas.style.networks import Network
-from ganvas.style.tiles import Tile, tiled
+from ganvas.style.tiles import Tile, split_into_tiles
 
 Statistics = dict[str, Tensor]
-"""layer -> [c c+1], per position."""
+"""layer -> moments [c c+1], per position."""
 
 
 @dataclass(frozen=True)
-class Region:
-    """A part of the picture and the style that it shall have.
+class StyleTarget:
+    """The style of a part of the image.
 
     Attributes:
-        where: float [1 1 h w] in [0, 1], or None for everywhere.
-        style: what its features shall be like.
+        mask: float [1 1 h w] in [0, 1], or None for the whole image.
+        statistics: the target statistics of the style layers.
         weight: of its loss.
     """
 
-    where: Tensor | None
-    style: Statistics
+    mask: Tensor | None
+    statistics: Statistics
     weight: float = 1.0
 
 
 @dataclass(frozen=True)
 class Look:
-    """What a network looks at.
+    """A network and the layers whose features the losses use.
 
     Attributes:
-        style: layer -> its weight; they add up to 1.
+        style: layer -> weight; the weights add up to 1.
         content: likewise.
-        tile: side of the tiles in pixels; None: no tiles.
+        tile_size: side of the tiles in pixels; None: no tiles.
     """
 
     network: Network
     style: Mapping[str, float]
     content: Mapping[str, float]
-    tile: int | None = None
+    tile_size: int | None = None
 
-    def tiles(self, images: Tensor) -> list[Tile]:
-        """Of a picture, such that every layer is that of the whole."""
+    def split(self, images: Tensor) -> list[Tile]:
+        """Tiles of an image, with margins such that every layer is that of the whole image."""
         names = {*self.style, *self.content}
-        reach = max(self.network.reach(name) for name in names)
-        return tiled(
-            images.shape[2], images.shape[3], self.tile, reach, max(self.network.stride(name) for name in names)
+        margin = max(self.network.receptive_radius(name) for name in names)
+        return split_into_tiles(
+            images.shape[2], images.shape[3], self.tile_size, margin, max(self.network.stride(name) for name in names)
         )
 
-    def statistics(self, images: Tensor, where: Tensor | None = None) -> Statistics:
-        """Of a picture float [1 3 h w] in [-1, 1], weighted by `where`; without a graph."""
+    def statistics(self, images: Tensor, mask: Tensor | None = None) -> Statistics:
+        """Statistics of the style layers for images float [1 3 h w] in [-1, 1], weighted by `mask`; without a graph."""
         with torch.no_grad():
-            (sums,), (totals,) = self.gathered(images, self.tiles(images), [where])
-        return {name: sums[name] / totals[name] for name in sums}
+            (sums,), (mask_sums,) = self.sum_moments(images, self.split(images), [mask])
+        return {name: sums[name] / mask_sums[name] for name in sums}
 
-    def gathered(
-        self, images: Tensor, tiles: Sequence[Tile], regions: Sequence[Tensor | None]
+    def sum_moments(
+        self, images: Tensor, tiles: Sequence[Tile], masks: Sequence[Tensor | None]
     ) -> tuple[list[Statistics], list[dict[str, Tensor]]]:
-        """For each region: the sums of its statistics over the tiles, and the sums of its weights."""
-        sums: list[Statistics] = [{} for _ in regions]
-        totals: list[dict[str, Tensor]] = [{} for _ in regions]
+        """For each mask: the moment sums of the style layers over the tiles, and the sums of the mask."""
+        sums: list[Statistics] = [{} for _ in masks]
+        mask_sums: list[dict[str, Tensor]] = [{} for _ in masks]
         for tile in tiles:
-            told = self.network.layers(tile.seen(images), self.style)
-            for where, added, weighed in zip(regions, sums, totals, strict=True):
-                for name, features in told.items():
-                    own, weights = self.own(tile, name, features, where)
+            layers = self.network.layers(tile.crop_input(images), self.style)
+            for mask, moments, counts in zip(masks, sums, mask_sums, strict=True):
+                for name, features in layers.items():
+                    own, weights = self.crop_features(tile, name, features, mask)
                     count = own.new_tensor(own.shape[2] * own.shape[3]) if weights is None else weights.sum()
-                    added[name] = added.get(name, 0) + statistics(own, weights)
-                    weighed[name] = weighed.get(name, 0) + count
-        return sums, totals
+                    moments[name] = moments.get(name, 0) + moment_sums(own, weights)
+                    counts[name] = counts.get(name, 0) + count
+        return sums, mask_sums
 
-    def own(self, tile: Tile, name: str, features: Tensor, where: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """The tile's own part of a layer's features, and of the weights there."""
+    def crop_features(
+        self, tile: Tile, name: str, features: Tensor, mask: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """The part of a layer's features that the tile owns, and the mask there, or None."""
         stride = self.network.stride(name)
-        own = tile.own(features, stride)
-        if where is None:
+        own = tile.crop_features(features, stride)
+        if mask is None:
             return own, None
-        weights = F.avg_pool2d(tile.seen(where), stride, ceil_mode=True)
-        return own, tile.own(weights, stride)[:, :, : own.shape[2], : own.shape[3]]
+        weights = F.avg_pool2d(tile.crop_input(mask), stride, ceil_mode=True)
+        return own, tile.crop_features(weights, stride)[:, :, : own.shape[2], : own.shape[3]]
 
 
 @dataclass(frozen=True)
-class Value:
-    """The loss of a picture, its parts as they enter it, and its gradient float [1 3 h w]."""
+class LossValue:
+    """The loss of an image, its weighted terms, and its gradient float [1 3 h w]."""
 
     loss: float
     style: float
@@ -102,106 +104,115 @@ class Value:
     gradient: Tensor
 
 
-class Goal:
-    """The loss over pictures of one size.
+class StyleObjective:
+    """The loss of images of one size.
 
-    style + content_weight · content + tv · total variation; style and content are relative (`losses`).
+    style + content_weight · content + tv_weight · total variation; style and content are relative (`losses`).
 
     Args:
-        look: the network, its layers and tiles.
+        layers: the network, its layers and tiles.
         content: float [1 3 h w] in [-1, 1].
-        regions: where which style shall be.
+        targets: the styles and their masks.
         statistic: wasserstein or gram.
     """
 
     def __init__(
         self,
-        look: Look,
+        layers: Look,
         content: Tensor,
-        regions: Sequence[Region],
+        targets: Sequence[StyleTarget],
         *,
         statistic: str,
         content_weight: float,
-        tv: float,
+        tv_weight: float,
     ) -> None:
-        self.look, self.regions = look, regions
-        self.content_weight, self.tv = content_weight, tv
-        self.tiles = look.tiles(content)
+        self.layers, self.targets = layers, targets
+        self.content_weight, self.tv_weight = content_weight, tv_weight
+        self.tiles = layers.split(content)
         self.distances = [
-            {name: _distance(statistic, target) for name, target in region.style.items()} for region in regions
+            {name: _style_distance(statistic, moments) for name, moments in target.statistics.items()}
+            for target in targets
         ]
-        self.wanted: list[dict[str, Tensor]] = []
+        self.content_targets: list[dict[str, Tensor]] = []
         with torch.no_grad():
-            _, self.totals = look.gathered(content, self.tiles, [region.where for region in regions])
+            _, self.mask_sums = layers.sum_moments(content, self.tiles, [target.mask for target in targets])
             for tile in self.tiles:
-                told = look.network.layers(tile.seen(content), look.content)
-                self.wanted.append({name: look.own(tile, name, f, None)[0].clone() for name, f in told.items()})
-        self.energy = {
-            name: sum(float(part[name].square().sum()) for part in self.wanted) + 1e-12 for name in look.content
+                features = layers.network.layers(tile.crop_input(content), layers.content)
+                own = {name: layers.crop_features(tile, name, f, None)[0].clone() for name, f in features.items()}
+                self.content_targets.append(own)
+        self.content_energy = {
+            name: sum(float(part[name].square().sum()) for part in self.content_targets) + 1e-12
+            for name in layers.content
         }
 
-    def __call__(self, images: Tensor) -> Value:
-        """The loss and its gradient at a picture float [1 3 h w]."""
+    def __call__(self, images: Tensor) -> LossValue:
+        """The loss and its gradient for images float [1 3 h w]."""
         images = images.detach()
-        smooth, gradient = _with_gradient(lambda x: self.tv * total_variation(x), images)
+        smoothness, gradient = _value_and_gradient(lambda x: self.tv_weight * total_variation(x), images)
         if len(self.tiles) == 1:
             (tile,) = self.tiles
-            whole = images.requires_grad_()
-            sums, content = self._told(whole, tile, self.wanted[0])
-            style = self._style(sums)
-            (slope,) = torch.autograd.grad(style + content, whole)
-            gradient += slope
+            leaf = images.requires_grad_()
+            sums, content = self._forward_tile(leaf, tile, self.content_targets[0])
+            style = self._style_loss(sums)
+            (own_gradient,) = torch.autograd.grad(style + content, leaf)
+            gradient += own_gradient
         else:
-            style, content = self._tile_by_tile(images, gradient)
-        parts = [float(part.detach()) for part in (style, content, smooth)]
-        return Value(sum(parts), parts[0], parts[1], parts[2], gradient)
+            style, content = self._accumulate_tiles(images, gradient)
+        terms = [float(term.detach()) for term in (style, content, smoothness)]
+        return LossValue(sum(terms), terms[0], terms[1], terms[2], gradient)
 
-    def _tile_by_tile(self, images: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
-        """Adds to the gradient [1 3 h w], and returns the style and content losses."""
+    def _accumulate_tiles(self, images: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        """Adds the gradient of every tile to `gradient` [1 3 h w], and returns the style and content losses."""
         with torch.no_grad():
-            sums, _ = self.look.gathered(images, self.tiles, [region.where for region in self.regions])
-        leaves = [{name: value.requires_grad_() for name, value in region.items()} for region in sums]
-        style = self._style(leaves)
-        flat = [value for region in leaves for value in region.values()]
-        slopes = torch.autograd.grad(style, flat)
+            sums, _ = self.layers.sum_moments(images, self.tiles, [target.mask for target in self.targets])
+        leaves = [{name: value.requires_grad_() for name, value in moments.items()} for moments in sums]
+        style = self._style_loss(leaves)
+        flat = [value for moments in leaves for value in moments.values()]
+        sum_gradients = torch.autograd.grad(style, flat)
         content = images.new_zeros(())
-        for tile, wanted in zip(self.tiles, self.wanted, strict=True):
-            piece = tile.seen(images).detach().clone().requires_grad_()
-            parts, own_content = self._told(piece, tile, wanted)
-            own = [parts[r][name] for r, region in enumerate(leaves) for name in region]
-            (slope,) = torch.autograd.grad([*own, own_content], piece, [*slopes, torch.ones_like(own_content)])
-            tile.seen(gradient).add_(slope)
-            content = content + own_content.detach()
+        for tile, content_target in zip(self.tiles, self.content_targets, strict=True):
+            crop = tile.crop_input(images).detach().clone().requires_grad_()
+            tile_sums, tile_content = self._forward_tile(crop, tile, content_target)
+            own = [tile_sums[t][name] for t, moments in enumerate(leaves) for name in moments]
+            (crop_gradient,) = torch.autograd.grad(
+                [*own, tile_content], crop, [*sum_gradients, torch.ones_like(tile_content)]
+            )
+            tile.crop_input(gradient).add_(crop_gradient)
+            content = content + tile_content.detach()
         return style, content
 
-    def _told(self, piece: Tensor, tile: Tile, wanted: Mapping[str, Tensor]) -> tuple[list[Statistics], Tensor]:
-        """What a tile adds to every region's sums, and its content loss."""
-        look = self.look
-        told = look.network.layers(piece, {*look.style, *look.content})
+    def _forward_tile(
+        self, crop: Tensor, tile: Tile, content_target: Mapping[str, Tensor]
+    ) -> tuple[list[Statistics], Tensor]:
+        """The moment sums of a tile for every style target, and its content loss."""
+        layers = self.layers
+        features = layers.network.layers(crop, {*layers.style, *layers.content})
         sums = [
-            {name: statistics(*look.own(tile, name, told[name], region.where)) for name in look.style}
-            for region in self.regions
+            {name: moment_sums(*layers.crop_features(tile, name, features[name], t.mask)) for name in layers.style}
+            for t in self.targets
         ]
-        content = piece.new_zeros(())
-        for name, weight in look.content.items():
-            own, _ = look.own(tile, name, told[name], None)
-            content = content + weight / self.energy[name] * content_distance(own, wanted[name])
+        content = crop.new_zeros(())
+        for name, weight in layers.content.items():
+            own, _ = layers.crop_features(tile, name, features[name], None)
+            content = content + weight / self.content_energy[name] * content_distance(own, content_target[name])
         return sums, self.content_weight * content
 
-    def _style(self, sums: Sequence[Statistics]) -> Tensor:
+    def _style_loss(self, sums: Sequence[Statistics]) -> Tensor:
         terms = [
-            region.weight * weight * distances[name](own[name] / totals[name])
-            for region, own, totals, distances in zip(self.regions, sums, self.totals, self.distances, strict=True)
-            for name, weight in self.look.style.items()
+            target.weight * weight * distances[name](moments[name] / mask_sums[name])
+            for target, moments, mask_sums, distances in zip(
+                self.targets, sums, self.mask_sums, self.distances, strict=True
+            )
+            for name, weight in self.layers.style.items()
         ]
         return torch.stack(terms).sum()
 
 
-def _distance(statistic: str, target: Tensor) -> Callable[[Tensor], Tensor]:
-    return Wasserstein(target) if statistic == "wasserstein" else lambda x: gram_distance(x, target)
+def _style_distance(statistic: str, target: Tensor) -> Callable[[Tensor], Tensor]:
+    return WassersteinDistance(target) if statistic == "wasserstein" else lambda x: gram_distance(x, target)
 
 
-def _with_gradient(function: Callable[[Tensor], Tensor], images: Tensor) -> tuple[Tensor, Any]:
+def _value_and_gradient(function: Callable[[Tensor], Tensor], images: Tensor) -> tuple[Tensor, Any]:
     leaf = images.clone().requires_grad_()
     value = function(leaf)
     return value, torch.autograd.grad(value, leaf)[0]

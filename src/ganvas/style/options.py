@@ -1,4 +1,4 @@
-"""Every knob of style transfer, the three presets, and what each network looks with."""
+"""Every knob of style transfer, the three presets, and the default layers of each network."""
 
 import math
 from collections.abc import Mapping
@@ -11,52 +11,52 @@ from ganvas.errors import GanvasError
 
 @dataclass(frozen=True)
 class StyleOptions:
-    """How a picture is redrawn. A field that is None takes what the preset or the network has."""
+    """Options of style transfer. A field that is None takes the value of the preset or of the network."""
 
     preset: Literal["preview", "standard", "fine"] = "preview"
     """preview: 256 pixels, under half a minute on a CPU; standard: 512; fine: 1024, for a GPU."""
     size: int | None = None
-    """Longer side of the result in pixels."""
+    """Longer side of the result, in pixels."""
     iterations: int | None = None
-    """At each scale; twice as many at the first."""
+    """Iterations at each scale; twice as many at the first."""
     network: Literal["eye", "vgg19", "squeezenet"] = "eye"
-    """What looks: eye needs no download; the weights of the others are downloaded once, or given by --weights."""
+    """The feature network. eye needs no download; weights of the others are downloaded once, or given by --weights."""
     weights: Path | None = None
     """The network's weights with torchvision's names: .safetensors or .pth."""
     statistic: Literal["wasserstein", "gram"] = "wasserstein"
-    """How styles are compared: as Gaussians of features, or by Gram matrices (Gatys et al. 2016)."""
+    """The style loss: Wasserstein-2 distance of Gaussians of features, or Gram matrices (Gatys et al. 2016)."""
     style_layers: str | None = None
-    """Layers that carry the style, with weights if they differ: rgb,relu1_1,relu2_1:0.5"""
+    """Layers of the style loss, with weights if they differ: rgb,relu1_1,relu2_1:0.5"""
     content_layers: str | None = None
-    """Layers that carry the content."""
+    """Layers of the content loss."""
     content_weight: float | None = None
-    """More: closer to the photo."""
-    tv: float = 0.1
-    """Weight of the total variation. More: smoother."""
+    """Weight of the content loss; larger: closer to the photo."""
+    tv_weight: float = 0.1
+    """Weight of the total variation; larger: smoother."""
     style_weights: tuple[float, ...] = ()
-    """One for each style, where they are several."""
+    """One for each style, if there are several."""
     style_scale: float = 1.0
-    """Size of the paintings beside the result's. More: broader strokes."""
+    """Size of the paintings relative to the result; larger: broader strokes."""
     strength: float = 1.0
     """From 0, the photo as it is, to 1."""
     keep_colours: Literal["none", "luminance", "match"] = "none"
-    """The photo's own: only its luminance is redrawn, or the paintings take its palette first."""
+    """Keep the colours of the photo: change only its luminance, or match the paintings to its palette first."""
     palette: bool = True
-    """The photo takes the paintings' palette before anything is drawn."""
+    """Match the photo to the palette of the paintings before the optimisation."""
     init: str = "content"
-    """Where to begin: content, noise, or a picture's file."""
+    """The initial image: content, noise, or an image file."""
     optimiser: Literal["lbfgs", "adam"] = "lbfgs"
-    """Limited-memory BFGS between the bounds of pixels, or Adam, which needs more iterations."""
+    """L-BFGS bounded to the range of pixels, or Adam, which needs more iterations."""
     lr: float | None = None
     """Step size; by default 1 for L-BFGS, 0.08 for Adam."""
     smallest: int = 64
-    """Longer side of the first, coarsest scale; the next are larger by √2."""
+    """Longer side of the first, coarsest scale in pixels; each next one is larger by √2."""
     average: float = 0.1
-    """With Adam: the part of each scale's iterations that the result is averaged over; 0: the last iterate."""
+    """With Adam: the fraction of a scale's iterations over which images are averaged; 0: no averaging."""
     tile: int | None = None
-    """Side of the tiles that are looked at one after the other; by default as memory allows."""
+    """Side of the tiles that are processed one after the other; by default as memory allows."""
     seed: int = 0
-    """Of the noise."""
+    """Seed of the noise."""
     device: str = "auto"
     """Where to compute: auto, cpu, cuda …"""
 
@@ -67,7 +67,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "fine": {"size": 1024, "iterations": 150},
 }
 
-LOOKS: dict[str, dict[str, Any]] = {
+NETWORK_DEFAULTS: dict[str, dict[str, Any]] = {
     "eye": {
         "style_layers": "rgb,patches,relu1_1,relu1_2,relu2_1,relu2_2,relu3_1,relu3_2,relu4_1",
         "content_layers": "relu3_1",
@@ -84,32 +84,32 @@ LOOKS: dict[str, dict[str, Any]] = {
         "content_weight": 0.1,
     },
 }
-"""The layers and the weight of the content that suit each network; where weights end early, the layers they reach."""
+"""Default layers and content weight of each network; layers beyond the end of its weights are left out."""
 
 BOUNDS = {
-    "size": (16, 16384), "iterations": (1, 100_000), "content_weight": (0, 1e6), "tv": (0, 1e6),
+    "size": (16, 16384), "iterations": (1, 100_000), "content_weight": (0, 1e6), "tv_weight": (0, 1e6),
     "style_scale": (0.1, 10), "strength": (0, 1), "lr": (1e-6, 100), "smallest": (16, 16384), "average": (0, 1),
     "tile": (32, 16384), "seed": (0, 2**63 - 1),
 }  # fmt: skip
 
 
 def resolved(options: StyleOptions | None, knobs: Mapping[str, Any]) -> StyleOptions:
-    """The options with `knobs` changed, every None that a preset or network knows filled in, and all of them checked.
+    """The options with `knobs` changed, None replaced by the value of the preset or network, and all of them checked.
 
     Raises:
-        GanvasError: no such knob, or a value that cannot be.
+        GanvasError: an unknown knob, or a value out of range.
     """
     known = [field.name for field in fields(StyleOptions)]
     for knob in knobs:
         if knob not in known:
             raise GanvasError(f"Style transfer has no knob '{knob}'.", expected=f"one of {', '.join(known)}")
     chosen = replace(options or StyleOptions(), **knobs)
-    for knob, table in (("preset", PRESETS), ("network", LOOKS)):
+    for knob, table in (("preset", PRESETS), ("network", NETWORK_DEFAULTS)):
         if (name := getattr(chosen, knob)) not in table:
             raise GanvasError(f"There is no {knob} '{name}'.", expected=f"one of {', '.join(table)}")
-    usual = {**PRESETS[chosen.preset], "content_weight": LOOKS[chosen.network]["content_weight"]}
-    usual["lr"] = 0.08 if chosen.optimiser == "adam" else 1.0
-    chosen = replace(chosen, **{knob: value for knob, value in usual.items() if getattr(chosen, knob) is None})
+    defaults = {**PRESETS[chosen.preset], "content_weight": NETWORK_DEFAULTS[chosen.network]["content_weight"]}
+    defaults["lr"] = 0.08 if chosen.optimiser == "adam" else 1.0
+    chosen = replace(chosen, **{knob: value for knob, value in defaults.items() if getattr(chosen, knob) is None})
     for knob, (least, most) in BOUNDS.items():
         value = getattr(chosen, knob)
         if value is not None and not least <= value <= most:  # also not a number
@@ -119,14 +119,14 @@ def resolved(options: StyleOptions | None, knobs: Mapping[str, Any]) -> StyleOpt
     return chosen
 
 
-def layers(told: str, knob: str) -> dict[str, float]:
-    """`relu1_1:2,relu2_1` -> {"relu1_1": 2.0, "relu2_1": 1.0}
+def parse_layers(text: str, knob: str) -> dict[str, float]:
+    """Parses `relu1_1:2,relu2_1` -> {"relu1_1": 2.0, "relu2_1": 1.0}.
 
     Raises:
-        GanvasError: that is not what it looks like.
+        GanvasError: the text has another form.
     """
     found = {}
-    for part in told.replace(" ", "").split(","):
+    for part in text.replace(" ", "").split(","):
         name, _, weight = part.partition(":")
         try:
             found[name] = float(weight or 1)

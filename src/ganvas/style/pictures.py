@@ -1,4 +1,4 @@
-"""Pictures in and out: any file that Ganvas reads -> colours, opacity and profile; and back into a file."""
+"""Image files of style transfer: reading to colours, opacity and ICC profile, and writing."""
 
 import io
 from dataclasses import dataclass
@@ -16,31 +16,31 @@ from ganvas.data.decode import header
 from ganvas.data.forms import Unreadable
 from ganvas.errors import GanvasError
 
-SHORTEST = 16
-"""Pixels: the least shorter side at the result's size."""
+MIN_SIDE = 16
+"""Lower bound of the shorter side, in pixels, at the size of the result."""
 
 
 @dataclass(frozen=True, eq=False)
-class Picture:
-    """Colours uint8 [3 h w]; opacity uint8 [h w], or None where all is opaque; the ICC profile of the file."""
+class StyleImage:
+    """Colours uint8 [3 h w]; opacity uint8 [h w], or None if the image is opaque; the ICC profile of the file."""
 
     pixels: np.ndarray
     opacity: np.ndarray | None = None
     profile: bytes | None = None
 
-    def of(self, pixels: np.ndarray) -> "Picture":
-        """Other colours uint8 [3 h' w'], with this one's opacity and profile."""
+    def with_pixels(self, pixels: np.ndarray) -> "StyleImage":
+        """An image of the colours uint8 [3 h' w'] with this opacity, resized, and this profile."""
         opacity = self.opacity
         if opacity is not None and opacity.shape != pixels.shape[1:]:
             height, width = pixels.shape[1:]
             opacity = np.asarray(Image.fromarray(opacity).resize((width, height), Image.Resampling.BOX))
-        return Picture(pixels, opacity, self.profile)
+        return StyleImage(pixels, opacity, self.profile)
 
     def save(self, path: Path | str) -> None:
-        """Writes it in the format of the ending, atomically, with its profile; JPEG lays transparency over white.
+        """Writes the image atomically, with its profile, in the format of the suffix; JPEG has a white background.
 
         Raises:
-            GanvasError: no format has this ending, or the file cannot be written.
+            GanvasError: no format has this suffix, or the file cannot be written.
         """
         path = Path(path)
         planes = self.pixels if self.opacity is None else np.concatenate([self.pixels, self.opacity[None]])
@@ -50,106 +50,106 @@ class Picture:
         image_io.save(image, path, icc_profile=self.profile, quality=95)
 
 
-Source = Path | str | np.ndarray | Picture
-"""What may be given for a picture; arrays are uint8 [1|3|4 h w]."""
+ImageSource = Path | str | np.ndarray | StyleImage
+"""What is accepted as an image; arrays are uint8 [1|3|4 h w]."""
 
 
-def opened(source: Source, size: int | None, *, enlarge: bool = True) -> Picture:
-    """A picture, upright, in RGB, its longer side brought to `size` pixels.
+def opened(source: ImageSource, size: int | None, *, enlarge: bool = True) -> StyleImage:
+    """Loads an image, upright, in RGB, and resizes its longer side to `size` pixels.
 
     Args:
         source: a file of any kind that Ganvas reads (grey, CMYK, palettes, 16 bits, any orientation), or pixels.
-        size: None: as it is.
+        size: None: the size is kept.
         enlarge: whether a smaller one is enlarged.
 
     Raises:
-        GanvasError: no picture, a damaged one, or one that is too small or too long.
+        GanvasError: not an image, a damaged one, or one that is too small or too elongated.
     """
-    profile = source.profile if isinstance(source, Picture) else None
-    if isinstance(source, Picture):
+    profile = source.profile if isinstance(source, StyleImage) else None
+    if isinstance(source, StyleImage):
         source = source.pixels if source.opacity is None else np.concatenate([source.pixels, source.opacity[None]])
     name = "The array" if isinstance(source, np.ndarray) else str(source)
-    file = _encoded(source) if isinstance(source, np.ndarray) else _read(Path(source))
+    file = _encode_png(source) if isinstance(source, np.ndarray) else _read_file(Path(source))
     try:
         head = header(file, name)
-        height, width = _shape(head.height, head.width, size, enlarge)
-        if min(height, width) < SHORTEST:
+        height, width = _target_size(head.height, head.width, size, enlarge)
+        if min(height, width) < MIN_SIDE:
             raise GanvasError(
                 f"{name} has {head.width:,}×{head.height:,} pixels: its shorter side would be {min(height, width)}.",
-                expected=f"a shorter side of at least {SHORTEST} pixels",
+                expected=f"a shorter side of at least {MIN_SIDE} pixels",
                 fix="crop it, or ask for a larger --size.",
             )
         planes = decode.decode(file, 4 if head.alpha else 3, (height, width), "stretch")
     except Unreadable as reason:
-        raise GanvasError(f"{name} cannot be used: {reason}.", expected="a picture of at least 8×8 pixels") from reason
+        raise GanvasError(f"{name} cannot be used: {reason}.", expected="an image of at least 8×8 pixels") from reason
     opacity = planes[3] if head.alpha and planes[3].min() < 255 else None
-    colours = planes[:3] if opacity is None else _filled(planes[:3], opacity)
+    colours = planes[:3] if opacity is None else _fill_transparent(planes[:3], opacity)
     if head.mode in ("RGB", "RGBA"):  # another mode's profile would be wrong for RGB
-        profile = profile or _profile(file)
-    return Picture(np.ascontiguousarray(colours), opacity, profile)
+        profile = profile or _icc_profile(file)
+    return StyleImage(np.ascontiguousarray(colours), opacity, profile)
 
 
-def mask(source: Source, size: tuple[int, int]) -> Tensor:
-    """A grey picture of any size -> float [1 1 h w] in [0, 1], white being 1.
+def load_mask(source: ImageSource, size: tuple[int, int]) -> Tensor:
+    """Loads a grey image of any size -> float [1 1 h w] in [0, 1], white being 1.
 
     Raises:
-        GanvasError: no picture, or black all over.
+        GanvasError: not an image, or black everywhere.
     """
     planes = to_unit(torch.from_numpy(opened(source, None).pixels)[None]).mean(1, keepdim=True) / 2 + 0.5
     fitted = F.interpolate(planes, size, mode="bilinear", antialias=True).clamp(0, 1)
     if fitted.max() < 0.5:
-        raise GanvasError(f"The mask {source} is black all over.", expected="white where it shall count")
+        raise GanvasError(f"The mask {source} is black everywhere.", expected="white where it applies")
     return fitted
 
 
-def at(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """float [n c h w] in [-1, 1] -> [n c *size], bicubic, antialiased, clipped."""
+def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Images float [n c h w] in [-1, 1] -> [n c *size], bicubic, antialiased, clipped."""
     if tuple(images.shape[2:]) == size:
         return images
     return F.interpolate(images, size, mode="bicubic", antialias=True).clamp(-1, 1)
 
 
-def unit(picture: Picture) -> Tensor:
-    """Its colours as float [1 3 h w] in [-1, 1]."""
-    return to_unit(torch.from_numpy(picture.pixels)[None])
+def unit(image: StyleImage) -> Tensor:
+    """The colours as float [1 3 h w] in [-1, 1]."""
+    return to_unit(torch.from_numpy(image.pixels)[None])
 
 
-def eight_bits(images: Tensor) -> np.ndarray:
-    """float [1 3 h w] in [-1, 1] -> uint8 [3 h w]."""
+def to_pixels(images: Tensor) -> np.ndarray:
+    """Images float [1 3 h w] in [-1, 1] -> uint8 [3 h w]."""
     return to_uint8(images.detach())[0].contiguous().cpu().numpy()
 
 
-def _shape(height: int, width: int, size: int | None, enlarge: bool) -> tuple[int, int]:
+def _target_size(height: int, width: int, size: int | None, enlarge: bool) -> tuple[int, int]:
     if size is None or (not enlarge and max(height, width) <= size):
         return height, width
     return round(height * size / max(height, width)), round(width * size / max(height, width))
 
 
-def _read(path: Path) -> io.BytesIO:
+def _read_file(path: Path) -> io.BytesIO:
     try:
         return io.BytesIO(path.read_bytes())
     except OSError as error:
-        raise GanvasError(f"{path} cannot be read: {error.strerror}.", expected="a picture file") from error
+        raise GanvasError(f"{path} cannot be read: {error.strerror}.", expected="an image file") from error
 
 
-def _encoded(pixels: np.ndarray) -> io.BytesIO:
+def _encode_png(pixels: np.ndarray) -> io.BytesIO:
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[0] not in (1, 3, 4) or not pixels.size:
         raise GanvasError(
-            f"An array {pixels.dtype} {list(pixels.shape)} is no picture.", expected="uint8 [1|3|4 height width]"
+            f"An array {pixels.dtype} {list(pixels.shape)} is not an image.", expected="uint8 [1|3|4 height width]"
         )
     file = io.BytesIO()
     image_io.picture(pixels).save(file, "PNG", compress_level=0)
     return file
 
 
-def _filled(pixels: np.ndarray, opacity: np.ndarray) -> np.ndarray:
-    """What is wholly transparent has no colour: it gets the mean of the others."""
-    shown = opacity > 0
-    ground = pixels[:, shown].mean(1) if shown.any() else np.full(3, 128.0)
-    return np.where(shown, pixels, ground.round().astype(np.uint8)[:, None, None])
+def _fill_transparent(pixels: np.ndarray, opacity: np.ndarray) -> np.ndarray:
+    """Gives fully transparent pixels the mean colour of the others."""
+    visible = opacity > 0
+    mean = pixels[:, visible].mean(1) if visible.any() else np.full(3, 128.0)
+    return np.where(visible, pixels, mean.round().astype(np.uint8)[:, None, None])
 
 
-def _profile(file: io.BytesIO) -> bytes | None:
+def _icc_profile(file: io.BytesIO) -> bytes | None:
     file.seek(0)
     with Image.open(file) as image:
         return image.info.get("icc_profile")

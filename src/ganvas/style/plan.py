@@ -1,4 +1,4 @@
-"""What there is before the first step: pictures, masks, network and layers; and from these, each scale's goal."""
+"""The inputs of a style transfer (images, masks, network, layers), and from these the objective of each scale."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,125 +12,126 @@ from torch.nn import functional as F
 from ganvas import devices
 from ganvas.errors import GanvasError
 from ganvas.style import pictures, weights
-from ganvas.style.colours import luminance, palette, repainted
+from ganvas.style.colours import luminance, match_palette, palette_statistics
 from ganvas.style.networks import RGB, Network
-from ganvas.style.objective import Goal, Look, Region, Statistics
-from ganvas.style.optimisers import MEMORY
-from ganvas.style.options import LOOKS, StyleOptions, layers
-from ganvas.style.pictures import Picture, Source
+from ganvas.style.objective import Look, Statistics, StyleObjective, StyleTarget
+from ganvas.style.optimisers import HISTORY_SIZE
+from ganvas.style.options import NETWORK_DEFAULTS, StyleOptions, parse_layers
+from ganvas.style.pictures import ImageSource, StyleImage
 
-HEADROOM = 0.8
-"""The part of the free memory that may be filled before the picture is cut into tiles."""
+MEMORY_FRACTION = 0.8
+"""Of the free memory: an estimate above it makes the transfer use tiles."""
 
-TRANSIENT = 3.0
-"""Times what a graph holds is what a pass takes: gradients, and what the libraries set aside (docs/results.md)."""
+PASS_FACTOR = 3.0
+"""Memory of a pass over that of its graph: gradients and the libraries' buffers (docs/results.md)."""
 
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """Everything that a transfer needs, at the result's size.
+    """All inputs of a style transfer, at the size of the result.
 
     Attributes:
-        source: the content as it was opened.
-        content: float [1 3 h w] in [-1, 1].
-        styles: float [1 3 h' w'] each, of their own sizes.
-        shares: the styles' weights; they add up to 1.
-        masks: where each style shall be, float [1 1 h w], or none.
-        style_masks: what is learnt from, float [1 1 h' w'], or None.
-        memory: bytes that it will take, about.
+        source: the photo as loaded.
+        content: the photo, float [1 3 h w] in [-1, 1].
+        styles: the paintings, float [1 3 h' w'] each, of their own sizes.
+        style_weights: one for each painting; they add up to 1.
+        masks: where each style applies, float [1 1 h w] in [0, 1]; empty: every style everywhere.
+        style_masks: the part of each painting whose style is used, float [1 1 h' w'] in [0, 1], or None.
+        memory: estimated bytes.
     """
 
-    source: Picture
+    source: StyleImage
     content: Tensor
     styles: Sequence[Tensor]
-    shares: Sequence[float]
+    style_weights: Sequence[float]
     masks: Sequence[Tensor]
     style_masks: Sequence[Tensor | None]
-    look: Look
+    layers: Look
     options: StyleOptions
     memory: int
 
-    def goal(self, size: tuple[int, int]) -> Goal:
-        """What the picture shall become at one scale."""
+    def goal(self, size: tuple[int, int]) -> StyleObjective:
+        """The objective at one scale."""
         assert self.options.content_weight is not None
-        photo, strength = pictures.at(self.content, size), self.options.strength
-        regions = []
-        for where, styles in self._regions(size):
-            told = _mixed([(share, self.look.statistics(style, part)) for style, part, share in styles])
+        photo, strength = pictures.resize(self.content, size), self.options.strength
+        targets = []
+        for mask, styles in self._styles_by_mask(size):
+            mixed = _mix_statistics([(weight, self.layers.statistics(style, part)) for style, part, weight in styles])
             if strength < 1:
-                told = _mixed([(strength, told), (1 - strength, self.look.statistics(photo, where))])
-            regions.append(Region(where, told, sum(share for *_, share in styles)))
-        return Goal(
-            self.look, self._painted(size), regions, statistic=self.options.statistic,
-            content_weight=self.options.content_weight, tv=self.options.tv,
+                mixed = _mix_statistics([(strength, mixed), (1 - strength, self.layers.statistics(photo, mask))])
+            targets.append(StyleTarget(mask, mixed, sum(weight for *_, weight in styles)))
+        return StyleObjective(
+            self.layers, self._palette_matched_photo(size), targets, statistic=self.options.statistic,
+            content_weight=self.options.content_weight, tv_weight=self.options.tv_weight,
         )  # fmt: skip
 
     def first(self, size: tuple[int, int]) -> Tensor:
-        """Where to begin: float [1 3 *size] in [-1, 1]."""
+        """The initial image, float [1 3 *size] in [-1, 1]."""
         if self.options.init == "content":
-            return self._painted(size)
+            return self._palette_matched_photo(size)
         if self.options.init == "noise":
-            drawn = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(self.options.seed))
-            return (drawn * 2 - 1).to(self.content.device)
-        begun = pictures.unit(pictures.opened(self.options.init, None)).to(self.content.device)
-        return pictures.at(begun, size)
+            noise = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(self.options.seed))
+            return (noise * 2 - 1).to(self.content.device)
+        initial = pictures.unit(pictures.opened(self.options.init, None)).to(self.content.device)
+        return pictures.resize(initial, size)
 
-    def cover(self, size: tuple[int, int]) -> Tensor | None:
-        """How much of the picture is redrawn, float [1 1 *size] in [0, 1]; None: all of it."""
+    def coverage(self, size: tuple[int, int]) -> Tensor | None:
+        """The union of the masks, float [1 1 *size] in [0, 1]; None: the whole image."""
         if not self.masks:
             return None
-        return _area(torch.stack(list(self.masks)).sum(0).clamp(max=1), size)
+        return _resize_mask(torch.stack(list(self.masks)).sum(0).clamp(max=1), size)
 
-    def _regions(self, size: tuple[int, int]) -> list[tuple[Tensor | None, list[tuple[Tensor, Tensor | None, float]]]]:
-        """(where, [(style, its mask, share) …]) at one scale."""
+    def _styles_by_mask(
+        self, size: tuple[int, int]
+    ) -> list[tuple[Tensor | None, list[tuple[Tensor, Tensor | None, float]]]]:
+        """(mask, [(style, its style mask, its weight) …]) at one scale."""
         factor = max(size) / max(self.content.shape[2:])
         opaque = None
         if self.source.opacity is not None:
-            opaque = _area(torch.from_numpy(self.source.opacity)[None, None].to(self.content) / 255, size)
+            opaque = _resize_mask(torch.from_numpy(self.source.opacity)[None, None].to(self.content) / 255, size)
         parts = []
-        for style, mask, share in zip(self.styles, self.style_masks, self.shares, strict=True):
-            fitted = tuple(max(pictures.SHORTEST, round(side * factor)) for side in style.shape[2:])
-            small = pictures.at(style, fitted)  # type: ignore[arg-type]
+        for style, mask, weight in zip(self.styles, self.style_masks, self.style_weights, strict=True):
+            scaled = tuple(max(pictures.MIN_SIDE, round(side * factor)) for side in style.shape[2:])
+            small = pictures.resize(style, scaled)  # type: ignore[arg-type]
             if self.options.keep_colours != "none":
-                small = self._in_the_photos_colours(small, pictures.at(self.content, size), opaque)
-            parts.append((small, None if mask is None else _area(mask, fitted), share))
+                small = self._match_photo_colours(small, pictures.resize(self.content, size), opaque)
+            parts.append((small, None if mask is None else _resize_mask(mask, scaled), weight))
         if not self.masks:
             return [(opaque, parts)]
-        where = [_area(mask, size) * (1 if opaque is None else opaque) for mask in self.masks]
-        return [(here, [part]) for here, part in zip(where, parts, strict=True)]
+        masks = [_resize_mask(mask, size) * (1 if opaque is None else opaque) for mask in self.masks]
+        return [(mask, [part]) for mask, part in zip(masks, parts, strict=True)]
 
-    def _in_the_photos_colours(self, style: Tensor, photo: Tensor, opaque: Tensor | None) -> Tensor:
+    def _match_photo_colours(self, style: Tensor, photo: Tensor, opaque: Tensor | None) -> Tensor:
         if self.options.keep_colours == "luminance":
-            style, photo = (luminance(picture).expand(-1, 3, -1, -1) for picture in (style, photo))
-        return repainted(style, palette(style), palette(photo, opaque))
+            style, photo = (luminance(image).expand(-1, 3, -1, -1) for image in (style, photo))
+        return match_palette(style, palette_statistics(style), palette_statistics(photo, opaque))
 
-    def _painted(self, size: tuple[int, int]) -> Tensor:
-        """The photo in the styles' palette: what is kept of it, and where drawing begins."""
-        photo = pictures.at(self.content, size)
+    def _palette_matched_photo(self, size: tuple[int, int]) -> Tensor:
+        """The photo in the palette of the styles: the content target and the default initial image."""
+        photo = pictures.resize(self.content, size)
         if self.options.keep_colours == "luminance":
             photo = luminance(photo).expand(-1, 3, -1, -1)
         if not self.options.palette:
             return photo
-        painted, covered = photo, 0
-        for where, styles in self._regions(size):
-            told = [(share, {RGB: palette(style, part)}) for style, part, share in styles]
-            new = repainted(photo, palette(photo, where), _mixed(told)[RGB])
-            here = 1 if not self.masks or where is None else where
-            painted, covered = painted + here * (new - photo), covered + here
-        return photo + self.options.strength * (painted - photo)
+        matched = photo
+        for mask, styles in self._styles_by_mask(size):
+            palettes = [(weight, {RGB: palette_statistics(style, part)}) for style, part, weight in styles]
+            new = match_palette(photo, palette_statistics(photo, mask), _mix_statistics(palettes)[RGB])
+            matched = matched + (1 if not self.masks or mask is None else mask) * (new - photo)
+        return photo + self.options.strength * (matched - photo)
 
 
 def plan(
-    content: Source,
-    styles: Sequence[Source],
-    masks: Sequence[Source],
-    style_masks: Sequence[Source],
+    content: ImageSource,
+    styles: Sequence[ImageSource],
+    masks: Sequence[ImageSource],
+    style_masks: Sequence[ImageSource],
     options: StyleOptions,
 ) -> Plan:
-    """Opens everything, and finds out what it will cost.
+    """Loads images, masks and network, and estimates the memory.
 
     Raises:
-        GanvasError: something cannot be opened, the counts do not fit, or it needs more memory than there is.
+        GanvasError: a file cannot be read, the numbers of styles and masks differ, or the memory does not suffice.
     """
     _check_counts(styles, masks, style_masks, options)
     device = devices.choose(options.device)
@@ -140,83 +141,87 @@ def plan(
     limit = round(options.size * options.style_scale)
     paintings = [pictures.opened(style, limit, enlarge=False) for style in styles]
     size = (image.shape[2], image.shape[3])
-    learnt = [
-        pictures.mask(style_masks[i], p.pixels.shape[1:]).to(device) if style_masks else _opacity(p, device)
+    parts = [
+        pictures.load_mask(style_masks[i], p.pixels.shape[1:]).to(device) if style_masks else _opacity_mask(p, device)
         for i, p in enumerate(paintings)
     ]
     if options.init not in ("content", "noise"):
         pictures.opened(options.init, None)
-    network = weights.network(options.network, options.weights).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    look = Look(network, *chosen_layers(network, options))
-    look, memory = fitted(look, size, options.tile, devices.free_bytes(device))
+    network = weights.load_network(options.network, options.weights).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    layers = Look(network, *choose_layers(network, options))
+    layers, memory = fit_tiles(layers, size, options.tile, devices.free_bytes(device))
     given = options.style_weights or (1.0,) * len(styles)
     return Plan(
         source, image, [pictures.unit(p).to(device) for p in paintings], [w / sum(given) for w in given],
-        [pictures.mask(mask, size).to(device) for mask in masks], learnt, look, options, memory,
+        [pictures.load_mask(mask, size).to(device) for mask in masks], parts, layers, options, memory,
     )  # fmt: skip
 
 
-def scales(size: Sequence[int], smallest: int) -> list[tuple[int, int]]:
-    """(height, width) from the coarsest to `size`, larger by √2 each; no shorter side falls below 32 on the way.
+def scale_sizes(size: Sequence[int], min_scale: int) -> list[tuple[int, int]]:
+    """(height, width) of each scale from the coarsest to `size`, each larger than the last by √2.
 
-    The first one's longer side is at least `smallest`.
+    The longer side is at least `min_scale`, and the shorter side at least 32, unless `size` itself is smaller.
     """
     found, factor = [(size[0], size[1])], 2**-0.5
-    while max(size) * factor >= smallest - 0.5 and min(size) * factor >= 32:
+    while max(size) * factor >= min_scale - 0.5 and min(size) * factor >= 32:
         found.append((round(size[0] * factor), round(size[1] * factor)))
         factor *= 2**-0.5
     return found[::-1]
 
 
-def chosen_layers(network: Network, options: StyleOptions) -> tuple[dict[str, float], dict[str, float]]:
-    """The layers of style and content with their weights, which add up to 1 each.
+def choose_layers(network: Network, options: StyleOptions) -> tuple[dict[str, float], dict[str, float]]:
+    """The style layers and the content layers with their weights, which add up to 1 each.
 
-    A network's own choice is cut where its weights end; of what the user names, nothing may be missing.
+    Default layers that the network lacks, as its weights end early, are left out.
+
+    Raises:
+        GanvasError: the network lacks a layer that the user names.
     """
     found = []
     for knob in ("style_layers", "content_layers"):
-        asked = getattr(options, knob)
-        named = layers(asked or LOOKS[network.name][knob], f"--{knob.replace('_', '-')}")
-        if asked:
-            network.check(named)
-        usable = {name: weight for name, weight in named.items() if name in network.names} or {network.names[-1]: 1.0}
+        given = getattr(options, knob)
+        weights = parse_layers(given or NETWORK_DEFAULTS[network.name][knob], f"--{knob.replace('_', '-')}")
+        if given:
+            network.check_layers(weights)
+        usable = {name: weight for name, weight in weights.items() if name in network.layer_names}
+        usable = usable or {network.layer_names[-1]: 1.0}
         found.append({name: weight / sum(usable.values()) for name, weight in usable.items()})
     return found[0], found[1]
 
 
-def fitted(look: Look, size: tuple[int, int], tile: int | None, free: int) -> tuple[Look, int]:
-    """The look with tiles that fit into memory, where the whole picture would not, and the bytes that it takes, about.
+def fit_tiles(layers: Look, size: tuple[int, int], tile_size: int | None, free: int) -> tuple[Look, int]:
+    """Chooses tiles where the whole image does not fit into `free` bytes; returns also the estimated bytes.
 
-    What a graph holds is linear in its pixels, so two small pictures tell it for any.
+    The memory of a graph is linear in its pixels, so it is measured on two small images and extrapolated.
 
     Raises:
         GanvasError: not even the smallest tiles fit.
     """
-    few, more = (_held(look, side) for side in (64, 96))
-    a_pixel = TRANSIENT * (more - few) / (96**2 - 64**2)
-    kept = 4 * 3 * (10 + 2 * MEMORY) * size[0] * size[1]  # the picture, the photo …, and what L-BFGS remembers
-    margin = 2 * max(look.network.reach(name) for name in {*look.style, *look.content})
+    small, large = (_graph_bytes(layers, side) for side in (64, 96))
+    per_pixel = PASS_FACTOR * (large - small) / (96**2 - 64**2)
+    fixed = 4 * 3 * (10 + 2 * HISTORY_SIZE) * size[0] * size[1]  # image, photo, gradients, and the history of L-BFGS
+    margin = 2 * max(layers.network.receptive_radius(name) for name in {*layers.style, *layers.content})
 
     def memory(side: int | None) -> int:
         height, width = size if side is None else (min(side + margin, length) for length in size)
-        return round(kept + a_pixel * height * width)
+        return round(fixed + per_pixel * height * width)
 
-    if tile is None and memory(None) > HEADROOM * free:
-        tile = next((side for side in range(4096, 32, -32) if memory(side) <= HEADROOM * free), 32)
-    if tile is not None and tile >= max(size):
-        tile = None
-    if memory(tile) > HEADROOM * free:
-        whole = "" if tile is None else f" even in tiles of {tile}"
+    if tile_size is None and memory(None) > MEMORY_FRACTION * free:
+        tile_size = next((side for side in range(4096, 32, -32) if memory(side) <= MEMORY_FRACTION * free), 32)
+    if tile_size is not None and tile_size >= max(size):
+        tile_size = None
+    if memory(tile_size) > MEMORY_FRACTION * free:
+        tiles = "" if tile_size is None else f" even in tiles of {tile_size}"
         raise GanvasError(
-            f"This needs {memory(tile) / 1e9:.1f} GB of memory{whole}, and {free / 1e9:.1f} GB are free.",
-            expected=f"at most {HEADROOM:.0%} of what is free",
+            f"This needs {memory(tile_size) / 1e9:.1f} GB of memory{tiles}, and {free / 1e9:.1f} GB are free.",
+            expected=f"at most {MEMORY_FRACTION:.0%} of what is free",
             fix="a smaller --size or --tile.",
         )
-    return replace(look, tile=tile), memory(tile)
+    return replace(layers, tile_size=tile_size), memory(tile_size)
 
 
-def _held(look: Look, side: int) -> int:
-    """Bytes that the graph of one look at a square picture holds."""
+def _graph_bytes(layers: Look, side: int) -> int:
+    """Bytes that the graph of one forward pass of a square image holds."""
     held: dict[int, int] = {}  # bytes at each address: nothing saved is freed before the backward pass
 
     def hold(tensor: Tensor) -> Tensor:
@@ -224,11 +229,11 @@ def _held(look: Look, side: int) -> int:
         held[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    device = next(look.network.parameters()).device
+    device = next(layers.network.parameters()).device
     image = torch.zeros(1, 3, side, side, device=device).requires_grad_()
     with saved_tensors_hooks(hold, lambda tensor: tensor):
-        told = look.network.layers(image, {*look.style, *look.content})
-        total = sum(layer.square().sum() for layer in told.values())
+        features = layers.network.layers(image, {*layers.style, *layers.content})
+        total = sum(layer.square().sum() for layer in features.values())
     assert isinstance(total, Tensor)
     return sum(held.values())
 
@@ -237,7 +242,7 @@ def _check_counts(
     styles: Sequence[Any], masks: Sequence[Any], style_masks: Sequence[Any], options: StyleOptions
 ) -> None:
     if not styles:
-        raise GanvasError("No style was named.", fix="ganvas style photo.jpg starry_night.jpg")
+        raise GanvasError("No style image was given.", fix="ganvas style photo.jpg starry_night.jpg")
     given = {"--masks": masks, "--style-masks": style_masks, "--style-weights": options.style_weights}
     for knob, values in given.items():
         if values and len(values) != len(styles):
@@ -246,17 +251,17 @@ def _check_counts(
             )
 
 
-def _mixed(told: Sequence[tuple[float, Statistics]]) -> Statistics:
-    """The statistics of a mixture of pictures, by their shares."""
-    whole = sum(share for share, _ in told)
-    return {name: sum(share / whole * part[name] for share, part in told) for name in told[0][1]}  # type: ignore[misc]
+def _mix_statistics(weighted: Sequence[tuple[float, Statistics]]) -> Statistics:
+    """The statistics of a mixture of images with these weights."""
+    total = sum(weight for weight, _ in weighted)
+    return {name: sum(weight / total * part[name] for weight, part in weighted) for name in weighted[0][1]}  # type: ignore[misc]
 
 
-def _area(weights: Tensor, size: tuple[int, ...]) -> Tensor:
-    return F.interpolate(weights, size, mode="area")
+def _resize_mask(mask: Tensor, size: tuple[int, ...]) -> Tensor:
+    return F.interpolate(mask, size, mode="area")
 
 
-def _opacity(picture: Picture, device: torch.device) -> Tensor | None:
-    if picture.opacity is None:
+def _opacity_mask(image: StyleImage, device: torch.device) -> Tensor | None:
+    if image.opacity is None:
         return None
-    return torch.from_numpy(picture.opacity)[None, None].to(device).float() / 255
+    return torch.from_numpy(image.opacity)[None, None].to(device).float() / 255

@@ -1,4 +1,4 @@
-"""At work for people: a bar on the terminal, the picture so far on disk, an animation, one photo after another."""
+"""Style transfer of files: a progress bar, previews on disk, an animation, and one or several photos."""
 
 import sys
 import time
@@ -14,15 +14,15 @@ from ganvas import image_io
 from ganvas.errors import GanvasError
 from ganvas.interrupts import interrupting
 from ganvas.style.options import StyleOptions, resolved
-from ganvas.style.pictures import Picture
+from ganvas.style.pictures import StyleImage
 from ganvas.style.plan import Plan, plan
 from ganvas.style.transfer import Iterate, followed
 
-EVERY = 1.0
-"""Seconds from one preview to the next, at least; and at least ten times what writing one takes."""
+PREVIEW_INTERVAL = 1.0
+"""Seconds between previews, at least; also at least ten times what writing one takes."""
 
-FRAMES, FRAME_SIDE, FRAMES_A_SECOND = 60, 512, 12
-"""Of an animation: about how many, at most how large in pixels, and how fast."""
+MAX_FRAMES, MAX_FRAME_SIDE, FRAMES_PER_SECOND = 60, 512, 12
+"""Of an animation: the approximate number of frames, their longer side in pixels, and their rate."""
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif")
 
@@ -31,115 +31,118 @@ def redraw(
     content: Path, styles: Sequence[Path], out: Path, masks: Sequence[Path], style_masks: Sequence[Path],
     preview: Path | None, gif: Path | None, options: StyleOptions, *, quiet: bool = False,
 ) -> Iterator[dict[str, Any]]:  # fmt: skip
-    """Redraws a photo, or every photo of a folder, and tells of each what came of it.
+    """Stylizes a photo, or every photo of a folder, and yields the facts of each result.
 
     Raises:
         GanvasError: what happened, what was expected, the fix.
-        KeyboardInterrupt: interrupted, by Ctrl-C or SIGTERM; the picture so far is in `out`.
+        KeyboardInterrupt: interrupted by Ctrl-C or SIGTERM; the current image is in `out`.
     """
     options = resolved(options, {})
     folder = content.is_dir()
     photos = sorted(p for p in content.iterdir() if p.suffix.lower() in SUFFIXES) if folder else [content]
     if not photos:
-        raise GanvasError(f"There is no picture in {content}.", expected=f"files in {', '.join(SUFFIXES)}")
+        raise GanvasError(f"There is no image in {content}.", expected=f"files in {', '.join(SUFFIXES)}")
     if folder and (gif or preview or out.suffix):
         if out.suffix:
             raise GanvasError(f"{out} is a file's name, and {content} a folder.", fix="--out FOLDER")
         raise GanvasError("--gif and --preview are for a single photo.", fix="leave them out, or name one photo.")
     for photo in photos:
-        planned = plan(photo, styles, masks, style_masks, options)
+        transfer = plan(photo, styles, masks, style_masks, options)
         file = out / f"{photo.stem}.png" if folder else out
         if not quiet:
-            print(f"{photo.name}: {_told(planned)}", file=sys.stderr)
-        began = time.monotonic()
-        _at_work(planned, file, preview or file, gif, f"{photo.name} ", quiet=quiet)
-        seconds = time.monotonic() - began
+            print(f"{photo.name}: {_describe_plan(transfer)}", file=sys.stderr)
+        start = time.monotonic()
+        _stylize_file(transfer, file, preview or file, gif, f"{photo.name} ", quiet=quiet)
+        seconds = time.monotonic() - start
         if not quiet:
             print(f"{file} ({seconds:.0f} s)", file=sys.stderr)
-        height, width = planned.content.shape[2:]
+        height, width = transfer.content.shape[2:]
         yield {"content": str(photo), "out": str(file), "height": height, "width": width, "seconds": round(seconds, 1)}
 
 
-def _at_work(planned: Plan, out: Path, preview: Path, gif: Path | None, title: str, *, quiet: bool) -> None:
-    """Follows a plan to its end, or to Ctrl-C, and writes what came of it."""
-    planned.source.save(out)  # at once, so that what cannot be written is known before the work
-    frames: list[np.ndarray] = [_frame(planned.source, planned)]
+def _stylize_file(transfer: Plan, out: Path, preview: Path, gif: Path | None, title: str, *, quiet: bool) -> None:
+    """Runs a plan to its end or to an interrupt, and writes the result."""
+    transfer.source.save(out)  # fails now, not after the optimisation, if the file cannot be written
+    frames: list[np.ndarray] = [_make_frame(transfer.source, transfer)]
     if gif is not None:
         image_io.save_walk(frames, gif)
     last: Iterate | None = None
     due = 0.0
     with interrupting(), ExitStack() as stack:
-        shown = stack.enter_context(_Bar(title)) if not quiet and sys.stderr.isatty() else None
+        bar = stack.enter_context(_ProgressBar(title)) if not quiet and sys.stderr.isatty() else None
 
-        def told(now: Iterate) -> None:
+        def on_iterate(now: Iterate) -> None:
             nonlocal last, due
             last = now
-            if shown is not None:
-                shown.show(now)
-            if gif is not None and (now.number - 1) % -(-now.of // FRAMES) == 0:
-                frames.append(_frame(now.picture(), planned))
+            if bar is not None:
+                bar.update(now)
+            if gif is not None and (now.iteration - 1) % -(-now.iterations // MAX_FRAMES) == 0:
+                frames.append(_make_frame(now.image(), transfer))
             if time.monotonic() >= due:
-                began = time.monotonic()
-                now.picture().save(preview)
-                due = time.monotonic() + max(EVERY, 10 * (time.monotonic() - began))
+                start = time.monotonic()
+                now.image().save(preview)
+                due = time.monotonic() + max(PREVIEW_INTERVAL, 10 * (time.monotonic() - start))
 
         try:
-            done = followed(planned, told)
+            done = followed(transfer, on_iterate)
         except KeyboardInterrupt:
             if last is None:
                 raise
-            last.picture().save(out)
-            share = f"iteration {last.number} of {last.of}, {last.width}×{last.height}"
-            raise KeyboardInterrupt(f"interrupted; the picture so far ({share}) is in {out}") from None
+            last.image().save(out)
+            progress = f"iteration {last.iteration} of {last.iterations}, {last.width}×{last.height}"
+            raise KeyboardInterrupt(f"interrupted; the current image ({progress}) is in {out}") from None
     done.save(out)
     if preview != out:
         done.save(preview)
     if gif is not None:
-        image_io.save_walk([*frames, *[_frame(done, planned)] * FRAMES_A_SECOND], gif, per_second=FRAMES_A_SECOND)
+        image_io.save_walk(
+            [*frames, *[_make_frame(done, transfer)] * FRAMES_PER_SECOND], gif, per_second=FRAMES_PER_SECOND
+        )
 
 
-def _told(planned: Plan) -> str:
-    """What is about to be done, in a line."""
-    height, width = planned.content.shape[2:]
-    look = planned.look
-    tiles = f" in tiles of {look.tile}" if look.tile else ""
+def _describe_plan(transfer: Plan) -> str:
+    """One line: size, tiles, network, preset, device, estimated memory."""
+    height, width = transfer.content.shape[2:]
+    layers = transfer.layers
+    tiles = f" in tiles of {layers.tile_size}" if layers.tile_size else ""
+    device = transfer.content.device.type
     return (
-        f"{width}×{height}{tiles}, {look.network.name}, {planned.options.preset}, on {planned.content.device.type}; "
-        f"about {planned.memory / 1e6:,.0f} MB of memory"
+        f"{width}×{height}{tiles}, {layers.network.name}, {transfer.options.preset}, on {device}; "
+        f"about {transfer.memory / 1e6:,.0f} MB of memory"
     )
 
 
-def _frame(picture: Picture, planned: Plan) -> np.ndarray:
-    """uint8 [3 h w], of the same size whatever the scale."""
-    height, width = planned.content.shape[2:]
-    factor = min(1, FRAME_SIDE / max(height, width))
-    image = Image.fromarray(picture.pixels.transpose(1, 2, 0))
-    resized = image.resize((round(width * factor), round(height * factor)), Image.Resampling.BICUBIC)
+def _make_frame(image: StyleImage, transfer: Plan) -> np.ndarray:
+    """A frame uint8 [3 h w], of the same size for every scale."""
+    height, width = transfer.content.shape[2:]
+    factor = min(1, MAX_FRAME_SIDE / max(height, width))
+    frame = Image.fromarray(image.pixels.transpose(1, 2, 0))
+    resized = frame.resize((round(width * factor), round(height * factor)), Image.Resampling.BICUBIC)
     return np.asarray(resized).transpose(2, 0, 1)
 
 
-class _Bar:
-    """Iterations, their pace, the scale and the time left."""
+class _ProgressBar:
+    """A progress bar with the scale, the loss, the speed and the time left."""
 
     def __init__(self, title: str) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
         self._bar = Progress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[told]}"),
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[status]}"),
             console=Console(stderr=True), transient=True,
         )  # fmt: skip
-        self._task = self._bar.add_task(title, total=None, told="")
+        self._task = self._bar.add_task(title, total=None, status="")
 
-    def __enter__(self) -> "_Bar":
+    def __enter__(self) -> "_ProgressBar":
         self._bar.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
-    def show(self, now: Iterate) -> None:
-        left = f"{now.left / 60:.0f} min" if now.left > 99 else f"{now.left:.0f} s"
-        pace = now.number / max(now.seconds, 1e-9)
-        told = f"{now.width}×{now.height}  loss {now.loss:.3f}  {pace:.1f} it/s  {left} left"
-        self._bar.update(self._task, completed=now.number, total=now.of, told=told)
+    def update(self, now: Iterate) -> None:
+        left = f"{now.seconds_left / 60:.0f} min" if now.seconds_left > 99 else f"{now.seconds_left:.0f} s"
+        speed = now.iteration / max(now.seconds, 1e-9)
+        status = f"{now.width}×{now.height}  loss {now.loss:.3f}  {speed:.1f} it/s  {left} left"
+        self._bar.update(self._task, completed=now.iteration, total=now.iterations, status=status)

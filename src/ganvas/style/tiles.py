@@ -1,7 +1,7 @@
-"""A picture in tiles, for those larger than memory: each tile sees beyond its own part as far as a network does.
+"""Tiles of an image that is too large for the memory. A tile reads a margin as wide as the network's receptive field.
 
-A tile's own part begins at a multiple of the network's stride, and what it sees too, so that every layer has the same
-positions as over the whole picture; at the picture's border it ends with the picture. Own parts meet without overlap.
+A tile and its margin begin at a multiple of the network's stride, so that every layer has the same positions as over
+the whole image. At the image border the margin ends. The tiles without their margins cover the image without overlap.
 """
 
 from dataclasses import dataclass
@@ -12,47 +12,50 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Span:
-    """One side of a tile, in pixels: it sees [start, stop) and answers for [own, end); `end` None to the border."""
+    """One axis of a tile, in pixels: it reads [start, stop) and owns [own_start, own_stop); None: to the border."""
 
     start: int
     stop: int
-    own: int
-    end: int | None
+    own_start: int
+    own_stop: int | None
 
-    def positions(self, stride: int) -> slice:
-        """Its own positions of a layer, among those of what it sees."""
-        return slice((self.own - self.start) // stride, None if self.end is None else (self.end - self.start) // stride)
+    def own_positions(self, stride: int) -> slice:
+        """The positions of a layer that the tile owns, among those that it reads."""
+        return slice(
+            (self.own_start - self.start) // stride,
+            None if self.own_stop is None else (self.own_stop - self.start) // stride,
+        )
 
 
 @dataclass(frozen=True)
 class Tile:
-    """A rectangle of the picture."""
+    """A rectangle of the image."""
 
     rows: Span
     columns: Span
 
-    def seen(self, images: Tensor) -> Tensor:
-        """[n c h w] -> what the tile sees of it, a view."""
+    def crop_input(self, images: Tensor) -> Tensor:
+        """Images [n c h w] -> the part that the tile reads, a view."""
         return images[:, :, self.rows.start : self.rows.stop, self.columns.start : self.columns.stop]
 
-    def own(self, features: Tensor, stride: int) -> Tensor:
-        """[n c h' w'], a layer over what the tile sees -> the part that is the tile's own, a view."""
-        return features[:, :, self.rows.positions(stride), self.columns.positions(stride)]
+    def crop_features(self, features: Tensor, stride: int) -> Tensor:
+        """A layer [n c h' w'] over the part that the tile reads -> the part that it owns, a view."""
+        return features[:, :, self.rows.own_positions(stride), self.columns.own_positions(stride)]
 
 
-def tiled(height: int, width: int, side: int | None, reach: int, stride: int) -> list[Tile]:
-    """The tiles of a picture, row by row; None: one, the whole.
+def split_into_tiles(height: int, width: int, side: int | None, margin: int, stride: int) -> list[Tile]:
+    """The tiles of an image, row by row.
 
     Args:
-        side: of a tile's own part in pixels, rounded up to the stride.
-        reach: how far the network sees, in pixels to each side.
-        stride: the network's last.
+        side: of the part that a tile owns, in pixels, rounded up to the stride; None: one tile, the whole image.
+        margin: pixels that a tile reads beyond its own part on each side, rounded up to the stride.
+        stride: of the deepest layer.
     """
-    return [Tile(*spans) for spans in product(*(_spans(length, side, reach, stride) for length in (height, width)))]
+    return [Tile(*spans) for spans in product(*(_spans(length, side, margin, stride) for length in (height, width)))]
 
 
-def _spans(length: int, side: int | None, reach: int, stride: int) -> list[Span]:
-    side, margin = (_up(length if side is None else side, stride), _up(reach, stride))
+def _spans(length: int, side: int | None, margin: int, stride: int) -> list[Span]:
+    side, margin = (_round_up(length if side is None else side, stride), _round_up(margin, stride))
     spans = []
     for own in range(0, length, side):
         last = own + side >= length
@@ -61,5 +64,5 @@ def _spans(length: int, side: int | None, reach: int, stride: int) -> list[Span]
     return spans
 
 
-def _up(number: int, multiple: int) -> int:
+def _round_up(number: int, multiple: int) -> int:
     return -(-number // multiple) * multiple

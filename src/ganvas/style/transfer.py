@@ -1,8 +1,8 @@
-"""The way of a stylised picture: scale by scale from coarse to fine, each an optimisation over the picture's pixels.
+"""ganvas.stylize: an optimisation over the pixels of an image, scale by scale from coarse to fine.
 
-After Gatys et al. 2016, and Crowson's style-transfer-pytorch (2021): scales by √2, each beginning where the last one
-ended; Wasserstein-2 statistics. Ours: the photo takes the painting's palette first, pixels and their neighbourhoods
-are layers like any other, and L-BFGS knows its bounds (`descent`).
+After Gatys et al. 2016 and Crowson's style-transfer-pytorch (2021): scales larger by √2, each initialised with the
+result of the last; Wasserstein-2 style losses. Ours: the photo takes the palette of the paintings first, raw pixels and
+5×5 patches are layers too, and L-BFGS respects the bounds of pixel values (`optimisers`).
 """
 
 import math
@@ -18,27 +18,27 @@ from ganvas.errors import GanvasError
 from ganvas.pytorch_state import default_state
 from ganvas.speed import Speed
 from ganvas.style import pictures
-from ganvas.style.colours import luminance, with_luminance
-from ganvas.style.optimisers import DESCENTS
+from ganvas.style.colours import luminance, replace_luminance
+from ganvas.style.optimisers import OPTIMISERS
 from ganvas.style.options import StyleOptions, resolved
-from ganvas.style.pictures import Picture, Source
-from ganvas.style.plan import Plan, plan, scales
+from ganvas.style.pictures import ImageSource, StyleImage
+from ganvas.style.plan import Plan, plan, scale_sizes
 from ganvas.threads import computing
 
 
 @dataclass(frozen=True, eq=False)
 class Iterate:
-    """How far the picture is.
+    """The state after one iteration.
 
     Attributes:
-        number: of this iterate, from 1; `of`: how many there will be.
-        height, width: of the present scale, in pixels.
-        loss: what is minimised; style, content, tv: its parts, weighted.
-        seconds: since the beginning; `left`: until the end, about.
+        iteration: its number, from 1; `iterations`: their number over all scales.
+        height, width: of the current scale, in pixels.
+        loss: the objective; style, content, tv: its weighted terms.
+        seconds: since the start; `seconds_left`: estimated time to the end.
     """
 
-    number: int
-    of: int
+    iteration: int
+    iterations: int
     height: int
     width: int
     loss: float
@@ -46,12 +46,12 @@ class Iterate:
     content: float
     tv: float
     seconds: float
-    left: float
-    _finish: Callable[[], Picture] = field(repr=False)
+    seconds_left: float
+    _render: Callable[[], StyleImage] = field(repr=False)
 
-    def picture(self) -> Picture:
-        """The picture so far, at the present scale."""
-        return self._finish()
+    def image(self) -> StyleImage:
+        """The current image, at the current scale."""
+        return self._render()
 
 
 Callback = Callable[[Iterate], None]
@@ -59,89 +59,88 @@ Callback = Callable[[Iterate], None]
 
 @default_state()
 def stylize(
-    content: Source,
-    styles: Source | Sequence[Source],
+    content: ImageSource,
+    styles: ImageSource | Sequence[ImageSource],
     *,
-    masks: Sequence[Source] = (),
-    style_masks: Sequence[Source] = (),
+    masks: Sequence[ImageSource] = (),
+    style_masks: Sequence[ImageSource] = (),
     callback: Callback | None = None,
     options: StyleOptions | None = None,
     **knobs: Any,
-) -> Picture:
-    """Redraws a picture in the style of one painting or several.
+) -> StyleImage:
+    """Neural style transfer: a photo in the style of one painting or several.
 
         ganvas.stylize("photo.jpg", "starry_night.jpg", size=256).save("out.png")
 
     Args:
-        content: a picture file, pixels uint8 [1|3|4 h w], or a Picture.
+        content: an image file, pixels uint8 [1|3|4 h w], or a StyleImage.
         styles: likewise, one or several.
-        masks: one for each style, grey: where in the picture it shall be. What no mask covers stays as it is.
-        style_masks: one for each style, grey: the part of the painting to learn from.
-        callback: told of every iterate.
+        masks: one grey image for each style: where it applies. What no mask covers stays as it is.
+        style_masks: one grey image for each style: the part of the painting whose style is used.
+        callback: called with every iterate.
         options, knobs: see `StyleOptions`; any field by its name.
 
     Raises:
         GanvasError: what happened, what was expected, the fix.
     """
-    if isinstance(styles, (str, np.ndarray, Picture)) or not isinstance(styles, Sequence):
+    if isinstance(styles, (str, np.ndarray, StyleImage)) or not isinstance(styles, Sequence):
         styles = [styles]
     return followed(plan(content, styles, masks, style_masks, resolved(options, knobs)), callback)
 
 
 @computing()
-def followed(plan: Plan, callback: Callback | None = None) -> Picture:
-    """Carries out a plan."""
+def followed(plan: Plan, callback: Callback | None = None) -> StyleImage:
+    """Runs the optimisation of a plan, and calls `callback` with every iterate."""
     options = plan.options
     assert options.iterations is not None
-    sizes = scales(plan.content.shape[2:], options.smallest)
-    rounds = [options.iterations * (2 if i == 0 else 1) for i in range(len(sizes))]
+    sizes = scale_sizes(plan.content.shape[2:], options.smallest)
+    counts = [options.iterations * (2 if i == 0 else 1) for i in range(len(sizes))]
     if options.strength == 0:
-        return _finished(plan, plan.content)
-    descent = DESCENTS[options.optimiser](options)
-    clock = _Clock([count * math.prod(size) for count, size in zip(rounds, sizes, strict=True)])
-    image, number = plan.first(sizes[0]), 0
-    for scale, (size, count) in enumerate(zip(sizes, rounds, strict=True)):
-        goal = plan.goal(size)
-        steps = descent.down(goal, pictures.at(image, size), count)
-        for i, (value, image) in enumerate(steps, 1):
+        return _render(plan, plan.content)
+    optimiser = OPTIMISERS[options.optimiser](options)
+    timer = _Timer([count * math.prod(size) for count, size in zip(counts, sizes, strict=True)])
+    image, done = plan.first(sizes[0]), 0
+    for scale, (size, count) in enumerate(zip(sizes, counts, strict=True)):
+        iterates = optimiser.minimise(plan.goal(size), pictures.resize(image, size), count)
+        for i, (value, image) in enumerate(iterates, 1):
             if not math.isfinite(value.loss):
                 raise GanvasError(
-                    f"The loss is {value.loss} in iteration {number + i}.",
+                    f"The loss is {value.loss} in iteration {done + i}.",
                     expected="a number",
                     fix="a smaller --lr, or --optimiser adam.",
                 )
             if callback is not None:
-                seconds, left = clock.read(scale, i / count)
+                seconds, left = timer.read(scale, i / count)
                 callback(
                     Iterate(
-                        number + i, sum(rounds), *size, value.loss, value.style, value.content, value.tv, seconds, left,
-                        lambda now=image: _finished(plan, now),
+                        done + i, sum(counts), *size, value.loss, value.style, value.content, value.tv, seconds, left,
+                        lambda now=image: _render(plan, now),
                     )
                 )  # fmt: skip
-        number += count
-    return _finished(plan, image)
+        done += count
+    return _render(plan, image)
 
 
-def _finished(plan: Plan, image: Tensor) -> Picture:
-    """The picture as it is shown: with the photo's colours, where they are kept, and the photo where no mask is."""
+def _render(plan: Plan, image: Tensor) -> StyleImage:
+    """The image as saved: with the colours of the photo if they are kept, and the photo outside the masks."""
     size = (image.shape[2], image.shape[3])
-    photo = pictures.at(plan.content, size)
+    photo = pictures.resize(plan.content, size)
     if plan.options.keep_colours == "luminance":
-        image = with_luminance(photo, luminance(image))
-    if (cover := plan.cover(size)) is not None:
-        image = photo + cover * (image - photo)
-    return plan.source.of(pictures.eight_bits(image))
+        image = replace_luminance(photo, luminance(image))
+    if (coverage := plan.coverage(size)) is not None:
+        image = photo + coverage * (image - photo)
+    return plan.source.with_pixels(pictures.to_pixels(image))
 
 
-class _Clock:
-    """Time since the beginning and to the end: the work of an iteration is taken to be proportional to its pixels."""
+class _Timer:
+    """Elapsed and remaining time; the work of an iteration is taken to be proportional to its pixels."""
 
     def __init__(self, work: Sequence[int]) -> None:
-        self.work, self.began, self.speed = work, time.monotonic(), Speed()
+        self.work, self.start, self.speed = work, time.monotonic(), Speed()
         self.speed.mark(0)
 
-    def read(self, scale: int, part: float) -> tuple[float, float]:
-        done = sum(self.work[:scale]) + part * self.work[scale]
+    def read(self, scale: int, fraction: float) -> tuple[float, float]:
+        done = sum(self.work[:scale]) + fraction * self.work[scale]
         self.speed.mark(done)
         speed = self.speed.per_second
-        return time.monotonic() - self.began, (sum(self.work) - done) / speed if speed else 0.0
+        return time.monotonic() - self.start, (sum(self.work) - done) / speed if speed else 0.0

@@ -1,4 +1,4 @@
-"""Weights of the networks that others have trained: downloaded once by name, or read from the user's file."""
+"""Pretrained weights of the feature networks: downloaded once by name, or read from a file of the user."""
 
 import hashlib
 import os
@@ -21,11 +21,11 @@ from ganvas.files import atomic_file
 from ganvas.style import networks
 from ganvas.style.networks import Network
 
-A_BLOCK = 2**20
+BLOCK_BYTES = 2**20
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedWeights:
     """A file on the web, and the SHA-256 that it must have."""
 
     url: str
@@ -35,12 +35,12 @@ class Published:
 
 
 PUBLISHED = {
-    "vgg19": Published(
+    "vgg19": PublishedWeights(
         "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth",
         "dcbb9e9dad569fff7a846263a77324fc34978fea2bfb039c012d710e1776ae44",
         574_673_361,
     ),
-    "squeezenet": Published(
+    "squeezenet": PublishedWeights(
         "https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth",
         "b8a52dc049b60e4b6ab68ad0df457362afab8b6304b2febdc1650a5dab4d7e7b",
         4_958_839,
@@ -49,22 +49,22 @@ PUBLISHED = {
 """torchvision's, trained on ImageNet (BSD-3-Clause)."""
 
 
-def network(name: str, weights: Path | None = None) -> Network:
-    """eye, vgg19 or squeezenet; the latter two with the weights of a file, or downloaded.
+def load_network(name: str, weights: Path | None = None) -> Network:
+    """Loads eye, vgg19 or squeezenet; the latter two with weights from a file, or downloaded.
 
     Raises:
         GanvasError: no such file, not this network's weights, or they cannot be downloaded.
     """
     if name == "eye":
         if weights is not None:
-            raise GanvasError("The eye brings its own weights.", fix="leave --weights out, or add --network vgg19.")
-        return networks.eye()
-    made = {"vgg19": networks.vgg19, "squeezenet": networks.squeezenet}[name]
-    return made(read(weights or downloaded(name)))
+            raise GanvasError("The eye comes with its own weights.", fix="leave --weights out, or add --network vgg19.")
+        return networks.build_eye()
+    build = {"vgg19": networks.vgg19, "squeezenet": networks.squeezenet}[name]
+    return build(load_weights(weights or download_weights(name)))
 
 
-def read(path: Path) -> dict[str, Tensor]:
-    """A state dict from .safetensors, or from .pth by PyTorch's restricted unpickler, which makes nothing but tensors.
+def load_weights(path: Path) -> dict[str, Tensor]:
+    """Loads a state dict from .safetensors, or from .pth by PyTorch's restricted unpickler (`weights_only=True`).
 
     Raises:
         GanvasError: no such file, or not a file of weights.
@@ -75,8 +75,8 @@ def read(path: Path) -> dict[str, Tensor]:
         else:
             found = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, SafetensorError, UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        if isinstance(error, UnpicklingError):  # PyTorch's own words advise to unpickle it all the same
-            reason = "it is no pickle, or holds more than tensors"
+        if isinstance(error, UnpicklingError):  # PyTorch's message advises to unpickle it anyway
+            reason = "it is not a pickle, or holds more than tensors"
         else:
             reason = error.strerror if isinstance(error, OSError) else f"{error}".splitlines()[0]
         raise GanvasError(
@@ -87,19 +87,19 @@ def read(path: Path) -> dict[str, Tensor]:
     return found
 
 
-def downloaded(name: str) -> Path:
-    """The published file of a network, from the cache or else from the web; never one with another SHA-256.
+def download_weights(name: str) -> Path:
+    """The published file of a network, from the cache or downloaded; its SHA-256 is checked.
 
     Raises:
-        GanvasError: there is no network here, or what came is another file.
+        GanvasError: the download failed, or the file has another SHA-256.
     """
-    told = PUBLISHED[name]
-    path = cache.root() / "weights" / told.url.rpartition("/")[2]
+    published = PUBLISHED[name]
+    path = cache.root() / "weights" / published.url.rpartition("/")[2]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{path}.lock"):
-            if not path.exists() or _digest(path) != told.sha256:
-                _download(name, told, path)
+            if not path.exists() or _sha256(path) != published.sha256:
+                _download(name, published, path)
     except OSError as error:
         raise GanvasError(
             f"{path} cannot be written: {error.strerror or error}.",
@@ -109,31 +109,31 @@ def downloaded(name: str) -> Path:
     return path
 
 
-def _download(name: str, told: Published, path: Path) -> None:
+def _download(name: str, published: PublishedWeights, path: Path) -> None:
     with atomic_file(path) as temporary:
         try:
             with (
-                urllib.request.urlopen(told.url, timeout=30) as answer,
+                urllib.request.urlopen(published.url, timeout=30) as answer,
                 open(temporary, "wb") as file,
-                bar(f"Downloading {path.name}", told.size, shown=True) as advance,
+                bar(f"Downloading {path.name}", published.size, shown=True) as advance,
             ):
-                while block := answer.read(A_BLOCK):
+                while block := answer.read(BLOCK_BYTES):
                     file.write(block)
                     advance(len(block))
         except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
             raise GanvasError(
                 f"The weights of {name} could not be downloaded: {getattr(error, 'reason', error)}.",
-                expected=f"{told.url} ({told.size / 1e6:,.0f} MB)",
-                fix=f"fetch it elsewhere and give it with --weights {path.name}; or use --network eye.",
+                expected=f"{published.url} ({published.size / 1e6:,.0f} MB)",
+                fix=f"download it elsewhere and give it with --weights {path.name}; or use --network eye.",
             ) from error
-        if (found := _digest(temporary)) != told.sha256:
+        if (found := _sha256(temporary)) != published.sha256:
             raise GanvasError(
-                f"{told.url} gave {os.path.getsize(temporary):,} bytes with the SHA-256 {found[:16]}….",
-                expected=f"{told.size:,} bytes, {told.sha256[:16]}…",
-                fix="try again; if it stays, something between here and there alters files.",
+                f"{published.url} gave {os.path.getsize(temporary):,} bytes with the SHA-256 {found[:16]}….",
+                expected=f"{published.size:,} bytes, {published.sha256[:16]}…",
+                fix="try again; if it fails again, a proxy may alter the file.",
             )
 
 
-def _digest(path: Path) -> str:
+def _sha256(path: Path) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
