@@ -99,7 +99,8 @@ def test_a_comparison_leaves_its_report_its_numbers_and_its_trainings(made: Comp
         (name, seed, "complete") for name in names for seed in (0, 1)
     ]
     assert json.loads((made.path / "report.json").read_text()) == made.results
-    assert made.results["differing_knobs"] == [{"knob": "objective", "values": dict(zip(names, VARIED[0][1], strict=True))}]
+    differing = [{"knob": "objective", "values": dict(zip(names, VARIED[0][1], strict=True))}]
+    assert made.results["differing_knobs"] == differing
     assert made.results["verdict"]["reasons"] == []
     assert sorted(made.results["verdict"]["order"]) == sorted(names)
     assert [stranger["values"] for stranger in made.results["imported"]] == [

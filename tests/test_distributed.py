@@ -133,7 +133,8 @@ def test_a_rank_that_dies_ends_the_run_with_a_usable_state(pictures: Callable[..
         "    if nimg == 140 and os.environ['RANK'] == '1': os._exit(7)\n"
         "    return one_round(self, batches, nimg)\n"
         "if len(sys.argv) > 2: Players.round = round\n"
-        "sys.exit(run_reporting_errors(lambda: start.train(from_json(TrainConfig, json.loads(sys.argv[1])), name='x')))\n"
+        "config = from_json(TrainConfig, json.loads(sys.argv[1]))\n"
+        "sys.exit(run_reporting_errors(lambda: start.train(config, name='x')))\n"
     )
     Path("dies.py").write_text(code)
     config = json.dumps(to_json(tiny(pictures(40, 8, 8))))

@@ -15,7 +15,7 @@ def row(name: str, seed: int, distance: float | None, **more: Any) -> dict[str, 
     """A run that spent 1 kimg; its Fréchet distance, or no evaluation."""
     values = {"frechet": distance, "kernel": distance, "layout": distance, "precision": 0.5, "recall": 0.5}
     evaluation = {
-        "values": {key: {"value": value, "baseline": 0.5, "error": 0.1, "ratio": None} for key, value in values.items()},
+        "values": {k: {"value": v, "baseline": 0.5, "error": 0.1, "ratio": None} for k, v in values.items()},
         "protocol": PROTOCOL, "notes": [], "frechet_biased": False, "memorisation": None,
     }  # fmt: skip
     return {

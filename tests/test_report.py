@@ -64,7 +64,8 @@ def results(names: list[str], seeds: int = 3) -> dict[str, Any]:
     told = {
         "title": " against ".join(names), "verdict": found.to_json(), "aspects": ranking.compare_aspects(names, runs),
         "summaries": summaries, "columns": columns, "best": summary.best_candidates(summaries, bool(found.order)),
-        "budget": {"kind": "kimg", "amount": 1}, "settings": {"count": 200, "extractor": "eye"}, "candidates": candidates,
+        "budget": {"kind": "kimg", "amount": 1}, "settings": {"count": 200, "extractor": "eye"},
+        "candidates": candidates,
         "runs": runs, "differing_knobs": [{"knob": "objective", "values": dict.fromkeys(names, EVIL)}],
         "datasets": [{"name": EVIL, "images": 1400, "fingerprint": "f"}], "imported": [stranger],
         "reproduce": {"command": EVIL, "versions": {"ganvas": "1", "torch": "2", "python": "3"}},

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ganvas.runs.folder import Run
     from ganvas.sampling import Sampler, load
     from ganvas.style.options import StyleOptions
-    from ganvas.style.pictures import Picture
+    from ganvas.style.pictures import StyleImage
     from ganvas.style.transfer import Iterate, stylize
 
 _MODULES = {
@@ -44,13 +44,13 @@ _MODULES = {
     "runs.folder": ["Run"],
     "sampling": ["Sampler", "load"],
     "style.options": ["StyleOptions"],
-    "style.pictures": ["Picture"],
+    "style.pictures": ["StyleImage"],
     "style.transfer": ["Iterate", "stylize"],
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
-    "Comparison", "Diagnosis", "Evaluation", "Finding", "GanvasError", "Iterate", "Picture", "Probe", "Run", "Sampler",
+    "Comparison", "Diagnosis", "Evaluation", "Finding", "GanvasError", "Iterate", "Probe", "Run", "Sampler", "StyleImage",
     "StyleOptions", "TrainConfig", "Value", "__version__", "compare", "diagnose", "evaluate", "load", "stylize",
     "train", "watch",
 ]  # fmt: skip

@@ -82,7 +82,7 @@ def import_run(path: Path) -> ImportedRun | None:
 
 
 def lower_is_better(metric: str) -> bool | None:
-    """Whether lower values of a metric are better, by its name (FID, KID, PPL: yes; IS, precision: no); None if unknown."""
+    """Whether lower values of a metric are better, by its name (FID: yes; IS: no); None if unknown."""
     if metric.endswith("_std"):
         return None
     if any(part in metric for part in _LOWER_IS_BETTER):
@@ -133,7 +133,7 @@ def _read_stats(file: Path, found: ImportedRun) -> bool:
 
 
 def _read_metric(file: Path, found: ImportedRun) -> bool:
-    """Reads the metrics of one metric-*.jsonl; returns whether it has a readable line. The kimg is in the snapshot's name."""
+    """Reads one metric-*.jsonl, the kimg from the snapshot's name; returns whether it has a readable line."""
     history: dict[str, dict[float, float]] = {}
     seen = False
     for line in _read_json_lines(file):

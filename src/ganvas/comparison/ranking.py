@@ -221,8 +221,8 @@ def _format_verdict(best: str, tests: Sequence[PairTest], title: str) -> str:
     seeds = f"{second.seeds} {'paired ' if second.paired else ''}seeds"
     if not better:
         return (
-            f"No significant difference with {seeds}: {best} has the lowest {title}, {_format_estimate(second)} that of "
-            f"{second.b} ({_format_interval(second)})."
+            f"No significant difference with {seeds}: {best} has the lowest {title}, {_format_estimate(second)} that "
+            f"of {second.b} ({_format_interval(second)})."
         )
     first = better[0]
     sentence = (

@@ -1,7 +1,7 @@
 """The process of one training: python -m ganvas.comparison.worker, started by `ganvas.comparison.workers`.
 
-It reads the job as one line of JSON from stdin and writes its outcome as JSON to stdout. The stdin pipe stays open: when
-it closes, because the parent stops the training or has died, the training saves its state and ends.
+It reads the job as one line of JSON from stdin and writes its outcome as JSON to stdout. The stdin pipe stays open:
+when it closes, because the parent stops the training or has died, the training saves its state and ends.
 """
 
 import json
