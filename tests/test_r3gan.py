@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ganvas.config import R3GAN
+from ganvas.config import R3GAN, differences, leaves
 from ganvas.game.objectives import zero_centred_penalty
 from ganvas.networks import Shape, parameters
 from ganvas.networks.r3gan import Discriminator, Downsample, Generator, ResidualBlock, Upsample, channels, groups
+from ganvas.recipes import recipe
 
 SMALL = R3GAN(latent=6, width=8, blocks=1, group=4)
 BINOMIAL = torch.tensor([[1.0, 2, 1], [2, 4, 2], [1, 2, 1]], dtype=torch.float64) / 16
@@ -207,3 +208,73 @@ def test_a_copy_draws_the_same_and_the_state_is_plain_tensors() -> None:
         assert not torch.equal(network(x), fresh(x))
         fresh.load_state_dict(network.state_dict())
         assert torch.equal(network(x), fresh(x))
+
+
+BURN_IN = 20_000_000
+PRESET = {
+    "g_lr": (2e-4, 5e-5),
+    "d_lr": (2e-4, 5e-5),
+    "beta2": (0.9, 0.99),
+    "r1": (0.05, 0.005),
+    "r2": (0.05, 0.005),
+    "ema": (0, 5000),  # half-life in kimg
+    "augment_p": (0, 0.55),
+}
+"""Start and end of the authors' cosine schedules: Huang et al. 2024, Table 9, column CIFAR-10; the same values in
+github.com/brownvc/R3GAN, commit 19a7ddf, train.py, preset "CIFAR10"."""
+
+SETTINGS = {
+    "objective": "rpgan",
+    "data": "cifar10",
+    "mirror": True,  # --mirror=1
+    "conditional": True,  # --cond=1
+    "augment": "ada",  # --aug=1
+    "ada_target": 0.0,  # p has a schedule
+    "batch": 512,
+    "kimg": 250_000,
+    "optimiser": "adam",
+    "beta1": 0.0,
+    "penalty_every": 1,
+    "d_steps": 1,
+    "g_steps": 1,
+    "shared_fakes": False,  # each update draws its own z
+    "ema_warmup": 0.0,  # the schedule of the half-life is the only warm-up
+    "latent": 64,
+    "width": 768,
+    "blocks": 2,
+    "group": 1536 // 96,
+}
+"""The authors' constants: the same sources, and the command for CIFAR-10 in their README."""
+
+
+def test_the_recipe_has_the_authors_cifar10_settings() -> None:
+    config = recipe("r3gan").config
+    knobs = dict(leaves(config))
+    assert {name: knobs[name] for name in SETTINGS} == SETTINGS
+    schedules = config.schedules()
+    for name, (start, end) in PRESET.items():
+        for nimg in (0, 1_000_000, 7_300_000, 10_000_000, BURN_IN, 100_000_000, 250_000_000):
+            decay = (1 + math.cos(math.pi * min(nimg / BURN_IN, 1))) / 2
+            expected = end + (start - end) * decay
+            assert schedules[name].at(nimg, config.total) == pytest.approx(expected), (name, nimg)
+            assert schedules[name].at(nimg, 10_000_000) == pytest.approx(expected), "a shorter run does not compress it"
+
+
+def test_the_short_recipe_differs_only_where_it_says_so() -> None:
+    changed = differences(recipe("r3gan").config, recipe("r3gan-short").config)
+    values = {name: value for name, _, value in changed}
+    assert values == {
+        "kimg": 20_000,
+        "conditional": False,
+        "augment": "none",
+        "augment_p": 1.0,
+        "shared_fakes": True,
+        "r1": "0.05..0.005:cosine@0-0.2",
+        "r2": "0.05..0.005:cosine@0-0.2",
+        "g_lr": "2e-4..5e-5:cosine@0-0.2",
+        "d_lr": "2e-4..5e-5:cosine@0-0.2",
+        "beta2": "0.9..0.99:cosine@0-0.2",
+        "ema": "0..500:cosine@0-0.2",
+        "ema_warmup": 0.05,
+        "snapshot_kimg": None,
+    }
