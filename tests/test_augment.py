@@ -1,4 +1,4 @@
-"""Augmentations against pictures changed by hand, their draws against the papers, gradients against differences."""
+"""Augmentations against images changed by hand, their random parameters against the papers, and gradients."""
 
 from collections.abc import Callable
 from functools import partial
@@ -105,7 +105,7 @@ def test_some_samples_stay_bitwise_as_they_are(name: str) -> None:
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize("name", POLICIES)
-def test_nothing_asks_the_device(name: str, channels: int) -> None:
+def test_nothing_synchronises_with_the_device(name: str, channels: int) -> None:
     """On the meta device there is nothing to ask, and nothing from another device mixes with it."""
     images = torch.empty(4, channels, 8, 10, device="meta")
     controller = Ada(0.6, 500).to("meta")
@@ -187,7 +187,7 @@ def test_a_mirror_and_quarter_turns_are_exact() -> None:
         assert close(turned, images.rot90(quarter_turns, (2, 3)))
 
 
-def test_a_picture_that_is_not_square_keeps_its_proportions_in_a_quarter_turn() -> None:
+def test_an_image_that_is_not_square_keeps_its_proportions_in_a_quarter_turn() -> None:
     images = torch.randn(2, 1, 6, 10)
     assert close(warp(images, rotation(n_of(pi))), images.flip(2, 3))
     turned = warp(images, rotation(n_of(pi / 2)))
@@ -204,7 +204,7 @@ def test_a_shift_in_a_warp_brings_in_a_mirror_image(right: int, down: int) -> No
 
 
 def ramps(height: int, width: int) -> Tensor:
-    """A picture that says where it is: x and y from the centre, in pixels."""
+    """An image of its own coordinates: x and y from the centre, in pixels."""
     x = torch.arange(width, dtype=torch.float64) - (width - 1) / 2
     y = torch.arange(height, dtype=torch.float64) - (height - 1) / 2
     return torch.stack([x.expand(height, width), y[:, None].expand(height, width), torch.zeros(height, width)])[None]
@@ -238,7 +238,7 @@ HEIGHT, WIDTH = 24, 40
 
 
 def motions(p: float) -> tuple[Tensor, Tensor]:
-    """ADA's draws for MANY pictures: the linear parts [n 2 2] and the offsets [n 2] of the maps."""
+    """ADA's draws for MANY images: the linear parts [n 2 2] and the offsets [n 2] of the maps."""
     maps = random_transform(torch.empty(MANY, 3, HEIGHT, WIDTH, dtype=torch.float64), p)
     assert (maps[:, 2] == torch.tensor([0.0, 0.0, 1.0])).all()
     return maps[:, :2, :2], maps[:, :2, 2]
@@ -324,7 +324,7 @@ def test_hue_turns_about_the_grey_axis() -> None:
     assert close(recolour(turned, one, one, n_of(-0.7), shift=none), images)
 
 
-def test_a_grey_picture_is_a_colour_picture_without_colours() -> None:
+def test_a_grey_image_is_a_colour_image_without_colours() -> None:
     grey = torch.randn(2, 1, 5, 4)
     luma, chroma, hue, shift = torch.randn(4, 2)
     coloured = recolour(grey.expand(-1, 3, -1, -1), luma, chroma, hue, shift=shift)
@@ -352,7 +352,7 @@ def test_each_sample_has_its_own_colours() -> None:
 def colours_of(
     policy: Callable[[Tensor, float], Tensor], p: float, monkeypatch: pytest.MonkeyPatch
 ) -> dict[str, Tensor]:
-    """Luma, chroma, hue and shift of each of many samples, read off a picture of black, grey and red."""
+    """Luma, chroma, hue and shift of each of many samples, measured on an image of black, grey and red."""
     for place in ("warp", "translate", "cutout"):
         monkeypatch.setattr(augment, place, lambda images, *_: images)
     probe = torch.tensor([[0.0, 0, 0], [0.5, 0.5, 0.5], [2 / 3, -1 / 3, -1 / 3]], dtype=torch.float64)
@@ -405,7 +405,7 @@ def test_the_draws_of_diffaugments_colours_are_the_papers(p: float, monkeypatch:
         assert value[applied].std() == pytest.approx(reach / sqrt(3), rel=0.04), name
 
 
-def test_diffaugments_contrast_keeps_the_mean_of_the_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_diffaugments_contrast_keeps_the_mean_of_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(augment, "uniform", lambda images, low, high: n_of(0.0 if low < 0 else high, len(images)))
     monkeypatch.setattr(augment, "cutout", lambda images, p: images)
     images = torch.randn(4, 3, 6, 6) + torch.arange(4.0)[:, None, None, None]
@@ -452,7 +452,7 @@ BATCH = 64
 
 
 def judge(controller: Ada, correct: float) -> None:
-    """Four moves in which this share of the reals is judged real."""
+    """Four updates in which this share of the reals is classified as real."""
     for _ in range(ADJUST_EVERY):
         controller.saw(torch.where(torch.arange(BATCH) < correct * BATCH, 3.0, -0.1))
     controller.adjust(ADJUST_EVERY * BATCH)
@@ -502,7 +502,7 @@ def test_the_gradient_does_not_flow_into_the_controller() -> None:
 
 
 def test_a_resumed_ramp_is_the_same_ramp() -> None:
-    judged_real = [1.0] * 18 + [0.7] * 22  # r_t 1, then 0.4; the fifth adjustment sees two moves of each
+    judged_real = [1.0] * 18 + [0.7] * 22  # r_t 1, then 0.4; the fifth adjustment sees two updates of each
 
     def play(controller: Ada, moves: range) -> list[Tensor]:
         course = []
@@ -515,7 +515,7 @@ def test_a_resumed_ramp_is_the_same_ramp() -> None:
 
     uninterrupted = torch.stack(play(Ada(0.5, 3), range(40)))
     interrupted = Ada(0.5, 3)
-    before = play(interrupted, range(18))  # the signs of two moves must survive as well as p
+    before = play(interrupted, range(18))  # the signs of two updates must survive as well as p
     resumed = Ada(0.5, 3)
     resumed.load_state_dict({name: value.clone() for name, value in interrupted.state_dict().items()})
     assert torch.equal(torch.stack(before + play(resumed, range(18, 40))), uninterrupted)

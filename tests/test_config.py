@@ -178,14 +178,14 @@ REFUSED: list[tuple[Network, dict[str, object], str]] = [
 @pytest.mark.parametrize(
     ("network", "knobs", "reason"), REFUSED, ids=lambda v: "-".join(v) if isinstance(v, dict) else ""
 )
-def test_what_cannot_go_together_is_refused_with_the_reason(
+def test_knobs_that_exclude_each_other_are_refused_with_the_reason(
     network: Network, knobs: dict[str, object], reason: str
 ) -> None:
     with pytest.raises(GanvasError, match=re.escape(reason)):
         replace(TrainConfig(network=network), **knobs)
 
 
-def test_what_is_often_not_meant_is_said() -> None:
+def test_likely_mistakes_give_warnings() -> None:
     config = TrainConfig(network=CNN())
     assert not config.cautions()
     unbounded = replace(config, objective="wasserstein")

@@ -1,4 +1,4 @@
-"""DCGAN: the paper's sizes, its start, any picture, and what batch norm makes of a batch."""
+"""DCGAN: the paper's sizes, its initialisation, any image size, and the effect of batch norm on a batch."""
 
 import copy
 
@@ -120,7 +120,7 @@ def test_every_weight_starts_as_the_paper_says() -> None:
 
 
 @pytest.mark.parametrize("config", [SMALL, BARE], ids=["batch", "none"])
-def test_d_says_whether_a_picture_is_judged_by_its_company(config: DCGAN) -> None:
+def test_d_says_whether_its_logits_depend_on_the_batch(config: DCGAN) -> None:
     torch.manual_seed(0)
     discriminator = Discriminator(config, Shape(1, 16, 16))
     one, others = torch.randn(1, 1, 16, 16), torch.randn(2, 3, 1, 16, 16)
@@ -138,7 +138,7 @@ def test_without_batch_norm_a_gradient_penalty_can_be_learnt_from() -> None:
     assert all(gradient.isfinite().all() and gradient.any() for gradient in gradients)
 
 
-def test_dropout_silences_d_while_it_learns() -> None:
+def test_dropout_is_random_only_in_training() -> None:
     discriminator = Discriminator(DCGAN(d_width=4, d_norm="none", dropout=0.5), Shape(1, 16, 16))
     images = torch.randn(2, 1, 16, 16)
     assert not torch.equal(discriminator(images), discriminator(images))

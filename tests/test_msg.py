@@ -1,4 +1,4 @@
-"""MSG-GAN: the packed pyramid, what D sees of it, truncation, classes, gradients."""
+"""MSG-GAN: the packed pyramid, the input of D, truncation, classes, gradients."""
 
 import copy
 
@@ -16,7 +16,7 @@ SIZES = [(8, 8), (28, 28), (25, 40), (48, 64), (32, 32), (8, 65), (128, 8)]
 
 
 def pair(shape: Shape, config: MSG = SMALL) -> tuple[msg.Generator, msg.Discriminator]:
-    """A fixed pair whose classes have been learnt."""
+    """A pair with fixed weights and nonzero class embeddings."""
     torch.manual_seed(0)
     generator, discriminator = msg.Generator(config, shape), msg.Discriminator(config, shape)
     if discriminator.head.embedding is not None:
@@ -24,7 +24,7 @@ def pair(shape: Shape, config: MSG = SMALL) -> tuple[msg.Generator, msg.Discrimi
     return generator, discriminator
 
 
-def test_the_pair_has_as_many_parameters_as_ever() -> None:
+def test_the_pair_has_the_same_number_of_parameters() -> None:
     generator, discriminator = pair(Shape(3, 32, 32), MSG())
     assert (parameters(generator), parameters(discriminator)) == (3_924_108, 4_471_553)
     generator, discriminator = pair(Shape(1, 28, 28, 10), MSG())
@@ -68,7 +68,7 @@ def test_reals_are_shown_as_their_averages() -> None:
     assert coarser[-1][1, 0, 12, 3] == images[1, 0, 24, 6:8].mean()
 
 
-def test_d_looks_at_every_scale_and_g_hears_from_every_scale() -> None:
+def test_d_uses_every_scale_and_g_gets_gradients_from_every_scale() -> None:
     generator, discriminator = pair(Shape(3, 25, 40))
     shown = generator.shown(torch.randn(4, 8))
     logits = discriminator(shown)
@@ -96,7 +96,7 @@ def test_a_penalty_moves_every_weight_of_d() -> None:
 
 
 @torch.no_grad()
-def test_truncation_leads_from_one_picture_to_each_its_own() -> None:
+def test_truncation_leads_from_one_image_to_each_its_own() -> None:
     for classes in (0, 3):
         generator, _ = pair(Shape(1, 16, 16, classes))
         z, labels = torch.randn(3, 8), torch.tensor([0, 1, 1]) if classes else None
@@ -109,7 +109,7 @@ def test_truncation_leads_from_one_picture_to_each_its_own() -> None:
 
 
 @torch.no_grad()
-def test_the_class_reaches_both_players() -> None:
+def test_the_class_reaches_both_networks() -> None:
     generator, discriminator = pair(Shape(1, 16, 16, 3))
     z = torch.randn(1, 8)
     one, two = (generator.shown(z, torch.tensor([label])) for label in (0, 1))

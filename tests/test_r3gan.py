@@ -1,4 +1,4 @@
-"""R3GAN: the paper's sizes and start, any picture, its resampling, and the second derivatives it lives on."""
+"""R3GAN: the paper's sizes and initialisation, any image size, its resampling, and its second derivatives."""
 
 import copy
 import math

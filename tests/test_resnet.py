@@ -1,4 +1,4 @@
-"""The plain and the residual pair: their sizes, any picture, their blocks by hand, classes in the batch norm."""
+"""The plain and the residual networks: their sizes, any image size, their blocks by hand, classes in the batch norm."""
 
 import copy
 import math
@@ -216,7 +216,7 @@ def test_weights_start_glorot_uniform() -> None:
 
 
 @BOTH
-def test_dropout_silences_d_while_it_learns(config: ResNet) -> None:
+def test_dropout_is_random_only_in_training(config: ResNet) -> None:
     discriminator = Discriminator(ResNet(blocks=config.blocks, d_width=8, dropout=0.5), Shape(1, 16, 16))
     images = torch.randn(4, 1, 16, 16)
     assert not torch.equal(discriminator(images), discriminator(images))

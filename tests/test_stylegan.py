@@ -21,7 +21,7 @@ GROWTHS = (0.0, 0.01, 0.77, 1.0)
 
 
 def pair(shape: Shape, config: StyleGAN = SMALL) -> tuple[stylegan.Generator, stylegan.Discriminator]:
-    """A fixed pair, in evaluation, whose noise and classes have been learnt, so that they can be seen."""
+    """A pair with fixed weights, in evaluation mode, with nonzero noise strength and class embeddings."""
     torch.manual_seed(0)
     generator, discriminator = stylegan.Generator(config, shape).eval(), stylegan.Discriminator(config, shape)
     for layer in generator.layers:
@@ -33,7 +33,7 @@ def pair(shape: Shape, config: StyleGAN = SMALL) -> tuple[stylegan.Generator, st
     return generator, discriminator
 
 
-def test_the_pair_has_as_many_parameters_as_ever() -> None:
+def test_the_pair_has_the_same_number_of_parameters() -> None:
     generator, discriminator = pair(Shape(3, 32, 32), StyleGAN())
     assert (parameters(generator), parameters(discriminator)) == (4_520_076, 4_448_129)
     generator, discriminator = pair(Shape(1, 28, 28, 10), StyleGAN())
@@ -57,7 +57,7 @@ def test_any_size_channels_and_classes_at_any_growth(size: tuple[int, int], chan
         assert generator(z, labels).shape == generator.truncated(z, labels, 0.5).shape == (2, *shape[:3])
 
 
-def test_the_ladder() -> None:
+def test_the_resolutions() -> None:
     assert resolutions(Shape(1, 32, 32)) == [(4, 4), (8, 8), (16, 16), (32, 32)]
     assert resolutions(Shape(1, 25, 40)) == [(2, 3), (4, 5), (7, 10), (13, 20), (25, 40)]
     assert [equalised.channels(256, stage) for stage in range(9)] == [256, 256, 256, 128, 64, 32, 16, 8, 8]
@@ -96,7 +96,7 @@ def test_a_fade_begins_with_the_stage_before_and_ends_with_the_new_one_alone(siz
     last = len(generator.sizes) - 1
 
     def at(growth: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """What G shows, its full picture, D on what G shows, and on reals."""
+        """The input of D from G, G's images, D on that input, and on reals."""
         generator.grow(growth)
         discriminator.grow(growth)
         shown = generator.shown(z)
@@ -160,7 +160,7 @@ def test_adain_gives_each_channel_the_mean_and_the_deviation_of_the_style() -> N
 
 
 @pytest.mark.parametrize(("n", "group"), [(8, 4), (6, 3), (2, 2), (1, 1), (5, 1)])
-def test_the_minibatch_deviation_by_hand(n: int, group: int) -> None:
+def test_the_minibatch_stddev_by_hand(n: int, group: int) -> None:
     x = torch.randn(n, 3, 2, 5)
     y = minibatch_stddev(x)
     assert torch.equal(y[:, :3], x)
@@ -221,7 +221,7 @@ def test_mixing_takes_another_style_from_some_layer_on() -> None:
 
 
 @torch.no_grad()
-def test_truncation_leads_from_the_mean_picture_to_each_its_own() -> None:
+def test_truncation_leads_from_the_mean_image_to_each_its_own() -> None:
     generator, _ = pair(Shape(1, 16, 16))
     z = torch.randn(3, 8)
     own, mean, between = (generator.truncated(z, None, psi) for psi in (1.0, 0.0, 0.5))
@@ -253,7 +253,7 @@ def test_the_mean_style_follows_each_class_in_training_alone() -> None:
 
 
 @torch.no_grad()
-def test_the_class_reaches_both_players() -> None:
+def test_the_class_reaches_both_networks() -> None:
     generator, discriminator = pair(Shape(1, 16, 16, 3))
     z = torch.randn(1, 8)
     one, two = (generator(z, torch.tensor([label])) for label in (0, 1))

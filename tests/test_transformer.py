@@ -1,4 +1,4 @@
-"""The two transformer pairs: the course's sizes, attention against PyTorch's own, positions, styles, any picture."""
+"""The two transformer families: sizes, attention against PyTorch's own, positions, styles, any image size."""
 
 import copy
 from types import ModuleType
@@ -15,7 +15,9 @@ from ganvas.networks import Shape, flops, parameters, transformer, vit
 
 CLASSIC = Transformer(latent=6, tokens_width=8, heads=2, head_width=6)
 MODERN = ViT(latent=6, tokens_width=16, depth=2, heads=2, d_width=4)
-FAMILIES = pytest.mark.parametrize(("family", "config"), [(transformer, CLASSIC), (vit, MODERN)], ids=["course", "vit"])
+FAMILIES = pytest.mark.parametrize(
+    ("family", "config"), [(transformer, CLASSIC), (vit, MODERN)], ids=["classic", "vit"]
+)
 
 
 def pair(family: ModuleType, config: Any, shape: Shape) -> tuple[Any, Any]:
@@ -68,7 +70,7 @@ def test_d_can_be_differentiated_twice(family: ModuleType, config: Any, classes:
 
 
 @FAMILIES
-def test_d_judges_each_picture_by_itself(family: ModuleType, config: Any) -> None:
+def test_logits_of_d_are_independent(family: ModuleType, config: Any) -> None:
     _, discriminator = pair(family, config, Shape(1, 16, 16))
     images = torch.randn(4, 1, 16, 16)
     assert discriminator.batch_dependent is False
@@ -111,7 +113,7 @@ def test_the_work_of_vit_can_be_counted() -> None:
     assert flops(generator, torch.randn(4, 6)) == 2 * flops(generator, torch.randn(2, 6)) > 0
 
 
-def test_the_course_pair_has_the_published_sizes() -> None:
+def test_the_classic_networks_have_the_published_sizes() -> None:
     generator, discriminator = pair(transformer, Transformer(), Shape(1, 28, 28))
     assert (parameters(generator), parameters(discriminator)) == (1_052_737, 5_996_929)
     assert [parameters(part) for part in generator.token_layers] == [633_472 + 6_272, 263_808, 256]
@@ -121,7 +123,7 @@ def test_the_course_pair_has_the_published_sizes() -> None:
 @pytest.mark.parametrize(
     ("size", "grid"), [((28, 28), (7, 7)), ((8, 8), (2, 2)), ((32, 25), (8, 7)), ((33, 64), (5, 8)), ((8, 65), (1, 5))]
 )
-def test_the_courses_grid_is_a_quarter_of_a_small_picture_and_never_longer_than_8(
+def test_the_classic_grid_is_a_quarter_of_a_small_image_and_never_longer_than_8(
     size: tuple[int, int], grid: tuple[int, int]
 ) -> None:
     generator, discriminator = pair(transformer, CLASSIC, Shape(1, *size))
@@ -129,7 +131,7 @@ def test_the_courses_grid_is_a_quarter_of_a_small_picture_and_never_longer_than_
     assert discriminator.token_layers[0].pos_embed.shape == (grid[0] * grid[1], 8)
 
 
-def test_the_course_pair_starts_as_keras_would() -> None:
+def test_the_classic_networks_start_as_keras_would() -> None:
     generator, _ = pair(transformer, Transformer(), Shape(1, 28, 28))
     tokens = generator.token_layers[0]
     assert tokens.pos_embed.abs().max() <= 0.05
@@ -141,7 +143,7 @@ def test_the_course_pair_starts_as_keras_would() -> None:
     assert {m.eps for m in generator.modules() if isinstance(m, nn.LayerNorm)} == {1e-3}
 
 
-def test_dropout_silences_the_courses_d_while_it_learns() -> None:
+def test_dropout_in_the_classic_d_is_random_only_in_training() -> None:
     _, discriminator = pair(transformer, Transformer(tokens_width=8, dropout=0.5), Shape(1, 8, 8))
     images = torch.randn(2, 1, 8, 8)
     assert not torch.equal(discriminator(images), discriminator(images))
@@ -170,7 +172,7 @@ def test_heads_may_be_of_any_width() -> None:
     assert torch.allclose(attention(tokens), attention.out(theirs), atol=1e-6)
 
 
-def test_only_positions_tell_the_courses_tokens_apart() -> None:
+def test_only_positions_tell_the_classic_tokens_apart() -> None:
     torch.manual_seed(0)
     tokens, attention = transformer.TokenEmbedding(6, 4, 8, 0.05), transformer.Attention(8, 2, 6)
     order = torch.tensor([2, 0, 3, 1])
@@ -184,7 +186,7 @@ def test_only_positions_tell_the_courses_tokens_apart() -> None:
     ("size", "grid"),
     [((28, 28), (7, 7)), ((32, 32), (8, 8)), ((8, 8), (4, 4)), ((64, 48), (16, 12)), ((256, 256), (16, 16))],
 )
-def test_the_grid_is_finer_for_larger_pictures(size: tuple[int, int], grid: tuple[int, int]) -> None:
+def test_the_grid_is_finer_for_larger_images(size: tuple[int, int], grid: tuple[int, int]) -> None:
     assert pair(vit, MODERN, Shape(1, *size))[0].grid == grid
 
 
@@ -228,7 +230,7 @@ def test_modulation_is_a_plain_norm_but_for_the_style() -> None:
     assert torch.allclose(norm(tokens, w), 3 * plain + 7, atol=1e-5)
 
 
-def test_the_style_is_heard_in_every_block() -> None:
+def test_the_style_affects_every_block() -> None:
     generator, _ = pair(vit, MODERN, Shape(1, 16, 16))
     norms = [module for module in generator.modules() if isinstance(module, vit.ModulatedLayerNorm)]
     assert len(norms) == 2 * MODERN.depth + 1
@@ -243,7 +245,7 @@ def test_the_style_is_heard_in_every_block() -> None:
         nn.init.zeros_(norm.affine.weight)
 
 
-def test_z_is_louder_than_the_class_at_first() -> None:
+def test_z_has_more_effect_than_the_class_at_first() -> None:
     generator, _ = pair(vit, ViT(), Shape(1, 16, 16, 10))
     z, labels = torch.randn(16, 64), torch.arange(16) % 10
     by_z, by_class = (
@@ -253,7 +255,7 @@ def test_z_is_louder_than_the_class_at_first() -> None:
     assert 0 < by_class < by_z / 2
 
 
-def test_vits_players_start_at_a_sane_scale() -> None:
+def test_vits_networks_start_at_a_sane_scale() -> None:
     generator, discriminator = pair(vit, ViT(d_width=16), Shape(3, 32, 32))
     images, noise = generator(torch.randn(8, 64)), torch.rand(8, 3, 32, 32) * 2 - 1
     assert 0.3 < images.std() < 0.8

@@ -249,7 +249,7 @@ RECIPES = {
     "r3gan": Recipe(
         what="R3GAN with the authors' CIFAR-10 settings: class-conditional, 250 million images; needs GPUs",
         source="Huang et al. 2024",
-        cost="0.5 at 32×32",
+        cost="under 0.5 at 32×32",
         config=TrainConfig(
             kimg=250_000,
             pictures=Pictures(data="cifar10", mirror=True, conditional=True),
