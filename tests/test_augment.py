@@ -1,4 +1,4 @@
-"""Augmentations against pictures changed by hand, their draws against the papers, gradients against differences."""
+"""Augmentations against images changed by hand, their random parameters against the papers, and gradients."""
 
 from collections.abc import Callable
 from functools import partial
@@ -17,18 +17,18 @@ from ganvas.game.augment import (
     AUGMENTATIONS,
     Ada,
     ada,
-    augmentation,
+    apply_randomly,
     cutout,
     diffaugment,
-    motion,
+    get_augmentation,
+    random_transform,
+    random_translation,
     recolour,
     rotation,
     scaling,
-    sometimes,
     translate,
     translation,
     warp,
-    whole_steps,
 )
 
 POLICIES = ["diffaugment", "ada"]
@@ -65,9 +65,9 @@ def n_of(value: float, n: int = 2) -> Tensor:
 @pytest.mark.parametrize("name", AUGMENTATIONS)
 def test_with_p_0_nothing_changes(name: str, shape: tuple[int, ...]) -> None:
     images = torch.randn(shape)
-    assert augmentation(name)(images, 0.0) is images
-    assert augmentation(name)(images, 0) is images
-    assert torch.equal(augmentation(name)(images, torch.tensor(0.0)), images)
+    assert get_augmentation(name)(images, 0.0) is images
+    assert get_augmentation(name)(images, 0) is images
+    assert torch.equal(get_augmentation(name)(images, torch.tensor(0.0)), images)
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
@@ -75,7 +75,7 @@ def test_with_p_0_nothing_changes(name: str, shape: tuple[int, ...]) -> None:
 def test_any_shape_is_kept_and_each_sample_has_its_own_draws(name: str, shape: tuple[int, ...]) -> None:
     images = torch.randn(1, *shape[1:]).expand(shape)
     for p in (0.5, 1.0, torch.tensor(1.0)):
-        changed = augmentation(name)(images, p)
+        changed = get_augmentation(name)(images, p)
         assert changed.shape == images.shape
         assert changed.isfinite().all()
     assert all(not torch.equal(changed[0], other) for other in changed[1:])
@@ -87,43 +87,43 @@ def test_a_seed_repeats_them_and_p_as_a_tensor_is_the_same_p(name: str) -> None:
     results = []
     for p in (0.6, torch.tensor(0.6), 0.6):
         torch.manual_seed(3)
-        results.append(augmentation(name)(images, p))
+        results.append(get_augmentation(name)(images, p))
     assert torch.equal(results[0], results[1])
     assert torch.equal(results[0], results[2])
-    assert not torch.equal(results[0], augmentation(name)(images, 0.6))
+    assert not torch.equal(results[0], get_augmentation(name)(images, 0.6))
 
 
 @pytest.mark.parametrize("name", POLICIES)
 def test_some_samples_stay_bitwise_as_they_are(name: str) -> None:
     images = torch.randn(2000, 3, 8, 8)
-    changed = augmentation(name)(images, 0.1)
+    changed = get_augmentation(name)(images, 0.1)
     same = (changed == images).flatten(1).all(1)
     # flips do nothing half of the time, quarter turns and steps (of a pixel or none) a quarter of it
-    untouched = 0.9**4 * 0.925 if name == "diffaugment" else 0.9**9 * 0.95**2 * 0.925**2
-    assert share(same) == about(untouched, len(images))
+    no_augmentation = 0.9**4 * 0.925 if name == "diffaugment" else 0.9**9 * 0.95**2 * 0.925**2
+    assert share(same) == about(no_augmentation, len(images))
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize("name", POLICIES)
-def test_nothing_asks_the_device(name: str, channels: int) -> None:
+def test_nothing_synchronises_with_the_device(name: str, channels: int) -> None:
     """On the meta device there is nothing to ask, and nothing from another device mixes with it."""
     images = torch.empty(4, channels, 8, 10, device="meta")
     controller = Ada(0.6, 500).to("meta")
     controller.saw(torch.empty(4, device="meta"))
     controller.adjust(4)
-    assert augmentation(name)(images, controller.p).shape == images.shape
+    assert get_augmentation(name)(images, controller.p).shape == images.shape
 
 
 def test_an_unknown_name_names_the_known_ones() -> None:
     with pytest.raises(GanvasError, match="diffaugment"):
-        augmentation("mixup")
+        get_augmentation("mixup")
 
 
 def test_sometimes_is_that_often_and_pairs_stay_together() -> None:
-    drawn = sometimes(0.3, torch.ones(2, MANY), 5)
-    assert torch.equal(drawn[0], drawn[1])
-    assert set(drawn[0].tolist()) == {1.0, 5.0}
-    assert share(drawn[0] == 1) == about(0.3)
+    values = apply_randomly(0.3, torch.ones(2, MANY), 5)
+    assert torch.equal(values[0], values[1])
+    assert set(values[0].tolist()) == {1.0, 5.0}
+    assert share(values[0] == 1) == about(0.3)
 
 
 # Place
@@ -133,20 +133,20 @@ def test_sometimes_is_that_often_and_pairs_stay_together() -> None:
 @pytest.mark.parametrize("right", [-5, 0, 1])
 def test_translation_moves_by_whole_pixels_and_zeros_come_in(right: int, down: int) -> None:
     images = torch.rand(2, 3, 6, 9) + 1  # no zeros of its own
-    moved = translate(images, n_of(right), n_of(down))
+    changed = translate(images, n_of(right), n_of(down))
     padded = pad(images, (9, 9, 6, 6))
-    assert torch.equal(moved, padded[:, :, 6 - down : 12 - down, 9 - right : 18 - right])
+    assert torch.equal(changed, padded[:, :, 6 - down : 12 - down, 9 - right : 18 - right])
 
 
 def test_each_sample_is_translated_its_own_way() -> None:
     images = torch.zeros(2, 1, 5, 5)
     images[:, :, 2, 2] = 1
-    moved = translate(images, torch.tensor([1.0, -2.0]), torch.tensor([0.0, 1.0]))
-    assert moved.nonzero().tolist() == [[0, 0, 2, 3], [1, 0, 3, 0]]
+    changed = translate(images, torch.tensor([1.0, -2.0]), torch.tensor([0.0, 1.0]))
+    assert changed.nonzero().tolist() == [[0, 0, 2, 3], [1, 0, 3, 0]]
 
 
 def test_steps_reach_an_eighth_of_each_side() -> None:
-    right, down = whole_steps(torch.empty(MANY, 1, 24, 40))
+    right, down = random_translation(torch.empty(MANY, 1, 24, 40))
     assert sorted(set(right.tolist())) == list(range(-5, 6))
     assert sorted(set(down.tolist())) == list(range(-3, 4))
 
@@ -170,7 +170,7 @@ def test_cutout_zeroes_half_of_each_side_and_anywhere(height: int, width: int) -
 
 @pytest.mark.parametrize("name", POLICIES)
 def test_both_policies_end_with_cutout(name: str) -> None:
-    changed = augmentation(name)(torch.ones(2000, 3, 8, 8), 1.0)
+    changed = get_augmentation(name)(torch.ones(2000, 3, 8, 8), 1.0)
     assert share((changed[:, :, 4, 4] == 0).all(1)) == about(1 / 4, 2000)
 
 
@@ -182,12 +182,12 @@ def test_cutout_is_as_frequent_as_asked() -> None:
 def test_a_mirror_and_quarter_turns_are_exact() -> None:
     images = torch.randn(2, 3, 7, 7)
     assert close(warp(images, scaling(n_of(-1), n_of(1))), images.flip(3))
-    for quarters in range(4):
-        turned = warp(images, rotation(n_of(quarters * pi / 2)))
-        assert close(turned, images.rot90(quarters, (2, 3)))
+    for quarter_turns in range(4):
+        turned = warp(images, rotation(n_of(quarter_turns * pi / 2)))
+        assert close(turned, images.rot90(quarter_turns, (2, 3)))
 
 
-def test_a_picture_that_is_not_square_keeps_its_proportions_in_a_quarter_turn() -> None:
+def test_an_image_that_is_not_square_keeps_its_proportions_in_a_quarter_turn() -> None:
     images = torch.randn(2, 1, 6, 10)
     assert close(warp(images, rotation(n_of(pi))), images.flip(2, 3))
     turned = warp(images, rotation(n_of(pi / 2)))
@@ -198,13 +198,13 @@ def test_a_picture_that_is_not_square_keeps_its_proportions_in_a_quarter_turn() 
 @pytest.mark.parametrize(("right", "down"), [(2, 0), (-3, 1), (0, -2)])
 def test_a_shift_in_a_warp_brings_in_a_mirror_image(right: int, down: int) -> None:
     images = torch.randn(2, 3, 6, 8)
-    moved = warp(images, translation(n_of(-right), n_of(-down)))  # a map goes from the output to the input
+    changed = warp(images, translation(n_of(-right), n_of(-down)))  # a map goes from the output to the input
     mirrored = pad(images, (4, 4, 4, 4), mode="reflect")
-    assert close(moved, mirrored[:, :, 4 - down : 10 - down, 4 - right : 12 - right])
+    assert close(changed, mirrored[:, :, 4 - down : 10 - down, 4 - right : 12 - right])
 
 
 def ramps(height: int, width: int) -> Tensor:
-    """A picture that says where it is: x and y from the centre, in pixels."""
+    """An image of its own coordinates: x and y from the centre, in pixels."""
     x = torch.arange(width, dtype=torch.float64) - (width - 1) / 2
     y = torch.arange(height, dtype=torch.float64) - (height - 1) / 2
     return torch.stack([x.expand(height, width), y[:, None].expand(height, width), torch.zeros(height, width)])[None]
@@ -226,7 +226,7 @@ def test_sampling_is_pytorchs_own() -> None:
     images, grid = torch.randn(3, 2, 6, 5), torch.rand(3, 6, 5, 2) * 4 - 2
     ours, theirs = images.clone().requires_grad_(), images.clone().requires_grad_()
     weights = torch.randn(3, 2, 6, 5)
-    sampled = augment._Sample.apply(ours, grid)
+    sampled = augment._GridSample.apply(ours, grid)
     expected = grid_sample(theirs, grid, padding_mode="reflection", align_corners=True)
     assert torch.equal(sampled, expected)  # type: ignore[arg-type]
     (sampled * weights).sum().backward()  # type: ignore[operator]
@@ -238,8 +238,8 @@ HEIGHT, WIDTH = 24, 40
 
 
 def motions(p: float) -> tuple[Tensor, Tensor]:
-    """ADA's draws for MANY pictures: the linear parts [n 2 2] and the offsets [n 2] of the maps."""
-    maps = motion(torch.empty(MANY, 3, HEIGHT, WIDTH, dtype=torch.float64), p)
+    """ADA's draws for MANY images: the linear parts [n 2 2] and the offsets [n 2] of the maps."""
+    maps = random_transform(torch.empty(MANY, 3, HEIGHT, WIDTH, dtype=torch.float64), p)
     assert (maps[:, 2] == torch.tensor([0.0, 0.0, 1.0])).all()
     return maps[:, :2, :2], maps[:, :2, 2]
 
@@ -272,9 +272,9 @@ def test_adas_turns_and_shifts_are_the_papers() -> None:
     angle = torch.atan2(linear[:, 1, 0], linear[:, 0, 0]) / (pi / 2)
     upright = (angle - angle.round()).abs() < 1e-9
     assert share(upright) == about(1 - p, len(angle)), "one turn or both with probability p"
-    for quarters in range(4):
-        expected = (1 - p) * (quarters == 0) + p / 4
-        assert share(angle[upright].round() % 4 == quarters) == about(expected, int(upright.sum()))
+    for quarter_turns in range(4):
+        expected = (1 - p) * (quarter_turns == 0) + p / 4
+        assert share(angle[upright].round() % 4 == quarter_turns) == about(expected, int(upright.sum()))
 
     shift = (linear.mT @ offset[:, :, None])[upright, :, 0]  # after the quarter turn
     drifts = (shift - shift.round()).abs().gt(1e-9).any(1)
@@ -324,7 +324,7 @@ def test_hue_turns_about_the_grey_axis() -> None:
     assert close(recolour(turned, one, one, n_of(-0.7), shift=none), images)
 
 
-def test_a_grey_picture_is_a_colour_picture_without_colours() -> None:
+def test_a_grey_image_is_a_colour_image_without_colours() -> None:
     grey = torch.randn(2, 1, 5, 4)
     luma, chroma, hue, shift = torch.randn(4, 2)
     coloured = recolour(grey.expand(-1, 3, -1, -1), luma, chroma, hue, shift=shift)
@@ -352,7 +352,7 @@ def test_each_sample_has_its_own_colours() -> None:
 def colours_of(
     policy: Callable[[Tensor, float], Tensor], p: float, monkeypatch: pytest.MonkeyPatch
 ) -> dict[str, Tensor]:
-    """Luma, chroma, hue and shift of each of many samples, read off a picture of black, grey and red."""
+    """Luma, chroma, hue and shift of each of many samples, measured on an image of black, grey and red."""
     for place in ("warp", "translate", "cutout"):
         monkeypatch.setattr(augment, place, lambda images, *_: images)
     probe = torch.tensor([[0.0, 0, 0], [0.5, 0.5, 0.5], [2 / 3, -1 / 3, -1 / 3]], dtype=torch.float64)
@@ -405,7 +405,7 @@ def test_the_draws_of_diffaugments_colours_are_the_papers(p: float, monkeypatch:
         assert value[applied].std() == pytest.approx(reach / sqrt(3), rel=0.04), name
 
 
-def test_diffaugments_contrast_keeps_the_mean_of_the_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_diffaugments_contrast_keeps_the_mean_of_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(augment, "uniform", lambda images, low, high: n_of(0.0 if low < 0 else high, len(images)))
     monkeypatch.setattr(augment, "cutout", lambda images, p: images)
     images = torch.randn(4, 3, 6, 6) + torch.arange(4.0)[:, None, None, None]
@@ -423,7 +423,7 @@ def test_diffaugments_contrast_keeps_the_mean_of_the_picture(monkeypatch: pytest
 def test_gradients_of_both_orders_are_those_of_differences(name: str, shape: tuple[int, ...]) -> None:
     def fixed(images: Tensor) -> Tensor:
         torch.manual_seed(5)
-        return augmentation(name)(images, 0.8) ** 2  # squared, or the second order would be nothing
+        return get_augmentation(name)(images, 0.8) ** 2  # squared, or the second order would be nothing
 
     images = torch.randn(shape, dtype=torch.float64, requires_grad=True)
     assert not torch.equal(fixed(images), images**2)
@@ -438,9 +438,9 @@ def test_a_penalty_through_the_augmentation_reaches_ds_weights(name: str) -> Non
 
     def penalty(weights: Tensor) -> Tensor:
         torch.manual_seed(5)
-        logits = (weights * augmentation(name)(images, 1.0)).tanh().sum()
-        (slope,) = torch.autograd.grad(logits, images, create_graph=True)
-        return slope.square().sum()
+        logits = (weights * get_augmentation(name)(images, 1.0)).tanh().sum()
+        (gradient,) = torch.autograd.grad(logits, images, create_graph=True)
+        return gradient.square().sum()
 
     assert penalty(weights) > 0
     assert gradcheck(penalty, (weights,))
@@ -452,7 +452,7 @@ BATCH = 64
 
 
 def judge(controller: Ada, correct: float) -> None:
-    """Four moves in which this share of the reals is judged real."""
+    """Four updates in which this share of the reals is classified as real."""
     for _ in range(ADJUST_EVERY):
         controller.saw(torch.where(torch.arange(BATCH) < correct * BATCH, 3.0, -0.1))
     controller.adjust(ADJUST_EVERY * BATCH)
@@ -502,7 +502,7 @@ def test_the_gradient_does_not_flow_into_the_controller() -> None:
 
 
 def test_a_resumed_ramp_is_the_same_ramp() -> None:
-    judged_real = [1.0] * 18 + [0.7] * 22  # r_t 1, then 0.4; the fifth adjustment sees two moves of each
+    judged_real = [1.0] * 18 + [0.7] * 22  # r_t 1, then 0.4; the fifth adjustment sees two updates of each
 
     def play(controller: Ada, moves: range) -> list[Tensor]:
         course = []
@@ -513,14 +513,14 @@ def test_a_resumed_ramp_is_the_same_ramp() -> None:
             course.append(controller.p.clone())
         return course
 
-    whole = torch.stack(play(Ada(0.5, 3), range(40)))
+    uninterrupted = torch.stack(play(Ada(0.5, 3), range(40)))
     interrupted = Ada(0.5, 3)
-    before = play(interrupted, range(18))  # the signs of two moves must survive as well as p
+    before = play(interrupted, range(18))  # the signs of two updates must survive as well as p
     resumed = Ada(0.5, 3)
     resumed.load_state_dict({name: value.clone() for name, value in interrupted.state_dict().items()})
-    assert torch.equal(torch.stack(before + play(resumed, range(18, 40))), whole)
-    assert whole.argmax() == 19, "five steps up, then down"
-    assert whole[-1] == 0
+    assert torch.equal(torch.stack(before + play(resumed, range(18, 40))), uninterrupted)
+    assert uninterrupted.argmax() == 19, "five steps up, then down"
+    assert uninterrupted[-1] == 0
 
 
 def test_p_of_the_controller_is_what_augments() -> None:

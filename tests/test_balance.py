@@ -1,4 +1,4 @@
-"""Who moves: counted by looking at the weights, not by trusting the log."""
+"""Which network is updated: measured by the weights, not by the log."""
 
 from itertools import pairwise
 from typing import Any
@@ -17,91 +17,93 @@ from ganvas.training.state import Players
 SHAPE = Shape(1, 8, 8)
 
 
-def seated(**knobs: Any) -> Players:
+def build_state(**knobs: Any) -> Players:
     return Players.seat(replace(tiny(), **knobs), SHAPE, torch.device("cpu"))
 
 
-def one_round(players: Players, i: int) -> tuple[bool, bool]:
+def one_round(state: Players, i: int) -> tuple[bool, bool]:
     """Whether D's weights, and G's, changed in a round."""
-    before = [[p.clone() for p in player.parameters()] for player in (players.game.D, players.game.G)]
-    steps = players.config.balance.d_steps
+    before = [[p.clone() for p in network.parameters()] for network in (state.game.D, state.game.G)]
+    steps = state.config.balance.d_steps
     draw = torch.Generator().manual_seed(i)
     pictures = torch.randint(0, 256, (steps, 20, 1, 8, 8), dtype=torch.uint8, generator=draw)
-    players.round([(own, None) for own in pictures], i * players.config.a_round)
+    state.round([(own, None) for own in pictures], i * state.config.a_round)
     d, g = (
-        any(not torch.equal(a, b) for a, b in zip(old, player.parameters(), strict=True))
-        for old, player in zip(before, (players.game.D, players.game.G), strict=True)
+        any(not torch.equal(a, b) for a, b in zip(old, network.parameters(), strict=True))
+        for old, network in zip(before, (state.game.D, state.game.G), strict=True)
     )
     return d, g
 
 
 @pytest.mark.parametrize("optimiser", ["adam", "rmsprop"])
-def test_five_moves_of_d_to_two_of_g(optimiser: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    players = seated(d_steps=5, g_steps=2, optimiser=optimiser)
+def test_five_updates_of_d_to_two_of_g(optimiser: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = build_state(d_steps=5, g_steps=2, optimiser=optimiser)
     steps = {"D": 0, "G": 0}
-    for name, own in (("D", players.d_optimiser), ("G", players.g_optimiser)):
+    for name, own in (("D", state.d_optimiser), ("G", state.g_optimiser)):
         step = own.step
         monkeypatch.setattr(
             own, "step", lambda name=name, step=step: (steps.__setitem__(name, steps[name] + 1), step())
         )
     for i in range(3):
-        assert one_round(players, i) == (True, True)
+        assert one_round(state, i) == (True, True)
     assert steps == {"D": 15, "G": 6}
-    assert players.moved.tolist() == [15, 6, 0, 0]
-    assert players.config.a_round == 100
+    assert state.moved.tolist() == [15, 6, 0, 0]
+    assert state.config.a_round == 100
 
 
-def test_every_move_of_d_sees_its_own_pictures_and_every_move_its_own_latents(monkeypatch: pytest.MonkeyPatch) -> None:
-    players = seated(d_steps=3, g_steps=2)
+def test_every_update_of_d_gets_its_own_images_and_latents(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    state = build_state(d_steps=3, g_steps=2)
     drawn = []
-    shown = players.game.G.shown
-    monkeypatch.setattr(players.game.G, "shown", lambda z, labels: (drawn.append(z), shown(z, labels))[1])
-    one_round(players, 0)
+    shown = state.game.G.shown
+    monkeypatch.setattr(state.game.G, "shown", lambda z, labels: (drawn.append(z), shown(z, labels))[1])
+    one_round(state, 0)
     assert len(drawn) == 4, "D's last fakes serve G's first move"
     assert len({tuple(z[0].tolist()) for z in drawn}) == 4
 
 
-def test_d_rests_while_its_loss_is_below_and_wakes_up_again() -> None:
-    players = seated(skip_d_below=1.3, objective="non-saturating", r1=0.0, r2=0.0, d_lr=1e-2)
+def test_d_skips_updates_while_its_loss_is_below_and_then_continues() -> None:
+    state = build_state(skip_d_below=1.3, objective="non-saturating", r1=0.0, r2=0.0, d_lr=1e-2)
     history = []
     for i in range(60):
-        moved = one_round(players, i)
-        history.append((moved, players.referee.losses[1, 0].item()))
+        moved = one_round(state, i)
+        history.append((moved, state.referee.losses[1, 0].item()))
     assert history[0][0] == (True, True), "nothing is known yet"
     for (_, loss), ((d, g), _) in pairwise(history):
         assert g
         assert d == (loss >= 1.3)
-    rests = sum(not d for (d, _), _ in history)
-    assert 0 < rests < 59
-    assert players.moved.tolist() == [60 - rests, 60, rests, 0]
+    skipped = sum(not d for (d, _), _ in history)
+    assert 0 < skipped < 59
+    assert state.moved.tolist() == [60 - skipped, 60, skipped, 0]
 
 
-def test_g_rests_while_its_loss_is_below() -> None:
-    players = seated(skip_g_below=100.0)
-    assert one_round(players, 0) == (True, True)
-    assert one_round(players, 1) == (True, False)
-    assert players.moved.tolist() == [2, 1, 0, 1]
+def test_g_skips_updates_while_its_loss_is_below() -> None:
+    state = build_state(skip_g_below=100.0)
+    assert one_round(state, 0) == (True, True)
+    assert one_round(state, 1) == (True, False)
+    assert state.moved.tolist() == [2, 1, 0, 1]
 
 
-def test_both_move_where_both_would_rest() -> None:
-    players = seated(skip_g_below=100.0, skip_d_below=100.0)
-    assert [one_round(players, i) for i in range(3)] == [(True, True)] * 3
+def test_both_are_updated_where_both_would_skip() -> None:
+    state = build_state(skip_g_below=100.0, skip_d_below=100.0)
+    assert [one_round(state, i) for i in range(3)] == [(True, True)] * 3
 
 
-def test_loss_change_lets_the_faster_one_move() -> None:
+def test_loss_change_updates_the_faster_one() -> None:
     referee = Referee(Balance(loss_change=2.0))
     assert referee.moves() == (True, True)
     referee.saw(torch.tensor(1.0), torch.tensor(-1.0))
-    assert referee.moves() == (True, True), "no change is known after one look"
+    assert referee.moves() == (True, True), "no change is known after one loss"
     referee.saw(torch.tensor(1.5), torch.tensor(-1.2))  # 0.5 against 2 · 0.2
     assert referee.moves() == (True, False)
     referee.saw(torch.tensor(1.6), torch.tensor(-1.0))  # 0.067 against 2 · 0.167
     assert referee.moves() == (False, True)
 
 
-def test_loss_change_moves_one_player_a_round() -> None:
-    players = seated(loss_change=1.0)
-    moves = [one_round(players, i) for i in range(30)]
+def test_loss_change_updates_one_network_a_round() -> None:
+    state = build_state(loss_change=1.0)
+    moves = [one_round(state, i) for i in range(30)]
     assert moves[:2] == [(True, True)] * 2
     assert all(d != g for d, g in moves[2:])
     assert {d for d, _ in moves[2:]} == {True, False}
@@ -112,25 +114,25 @@ def test_decisions_are_counted_and_written_with_their_evidence() -> None:
     ticks = list(read_lines(run.path / "stats.jsonl"))
     assert sum(line["D/moves"] for line in ticks) == 20
     assert sum(line["G/moves"] + line["G/rests"] for line in ticks) == 20
-    rests = sum(line["G/rests"] for line in ticks)
-    assert rests > 0
+    skipped = sum(line["G/rests"] for line in ticks)
+    assert skipped > 0
     events = [event for event in read_lines(run.path / "events.jsonl") if event["event"] == "balance"]
-    assert sum(event["G/rests"] for event in events) == rests
+    assert sum(event["G/rests"] for event in events) == skipped
     assert all(event["skip_g_below"] == 0.8 and event["since"] < event["nimg"] for event in events)
 
 
 def test_clipping_bounds_every_weight_of_the_critic_only() -> None:
-    players = seated(objective="wasserstein", clip=0.01, r1=0.0, r2=0.0, optimiser="rmsprop")
-    one_round(players, 0)
-    assert max(p.abs().max().item() for p in players.game.D.parameters()) == pytest.approx(0.01)
-    assert max(p.abs().max().item() for p in players.game.G.parameters()) > 0.1
+    state = build_state(objective="wasserstein", clip=0.01, r1=0.0, r2=0.0, optimiser="rmsprop")
+    one_round(state, 0)
+    assert max(p.abs().max().item() for p in state.game.D.parameters()) == pytest.approx(0.01)
+    assert max(p.abs().max().item() for p in state.game.G.parameters()) > 0.1
 
 
 def test_spectral_norm_is_the_largest_singular_value() -> None:
-    players = seated(spectral=True, r1=0.0, r2=0.0)
+    state = build_state(spectral=True, r1=0.0, r2=0.0)
     for i in range(30):
-        one_round(players, i)
-    hidden = players.game.D.hidden[0]  # type: ignore[union-attr, index]
+        one_round(state, i)
+    hidden = state.game.D.hidden[0]  # type: ignore[union-attr, index]
     hidden.eval()
     assert torch.linalg.svdvals(hidden.weight)[0].item() == pytest.approx(1.0, abs=1e-2)  # type: ignore[union-attr]
 
@@ -140,16 +142,16 @@ def test_spectral_norm_is_the_largest_singular_value() -> None:
 def test_microbatches_give_the_gradients_of_the_whole_batch(knobs: dict[str, Any], shared: bool) -> None:
     gradients = []
     for microbatch in (None, 7):
-        players = seated(**knobs, microbatch=microbatch, shared_fakes=shared)
+        state = build_state(**knobs, microbatch=microbatch, shared_fakes=shared)
         kept: dict[str, list[torch.Tensor]] = {}
 
-        def keep(optimiser: Any, player: Any, lr: float, beta2: float, kept: Any = kept, players: Any = players) -> Any:
-            kept["D" if player is players.game.D else "G"] = [p.grad.clone() for p in player.parameters()]
+        def keep(optimiser: Any, network: Any, lr: float, beta2: float, kept: Any = kept, state: Any = state) -> Any:
+            kept["D" if network is state.game.D else "G"] = [p.grad.clone() for p in network.parameters()]
             optimiser.zero_grad()
             return torch.tensor(0.0)
 
-        players._step = keep  # type: ignore[method-assign]
-        one_round(players, 0)
+        state._step = keep  # type: ignore[method-assign]
+        one_round(state, 0)
         gradients.append(kept)
     whole, parts = gradients
     for name in ("G",) if "gp" in knobs else ("D", "G"):  # the points between real and fake are drawn part by part

@@ -25,7 +25,7 @@ from ganvas.config import (
     rules,
     to_json,
 )
-from ganvas.config.groups import Objective
+from ganvas.config.groups import ObjectiveName
 from ganvas.errors import GanvasError
 from ganvas.game.objectives import OBJECTIVES
 from ganvas.recipes import RECIPES, recipe
@@ -145,26 +145,26 @@ def test_what_is_no_schedule_is_refused(text: str) -> None:
 
 
 REFUSED: list[tuple[Network, dict[str, object], str]] = [
-    (MLP(), {"batch": 1}, "compares the images of a batch"),
-    (MLP(), {"batch": 8, "microbatch": 1}, "compares the images of a batch"),
-    (ViT(), {"heads": 3}, "share equally"),
-    (DCGAN(), {"r1": 1.0}, "the slope at one is that at all"),
-    (DCGAN(), {"gp": "0..10"}, "the slope at one is that at all"),
+    (MLP(), {"batch": 1}, "normalises over the images of a batch"),
+    (MLP(), {"batch": 8, "microbatch": 1}, "normalises over the images of a batch"),
+    (ViT(), {"heads": 3}, "divisible by the number of heads"),
+    (DCGAN(), {"r1": 1.0}, "reaches all images of the batch"),
+    (DCGAN(), {"gp": "0..10"}, "reaches all images of the batch"),
     (DCGAN(), {"objective": "wasserstein", "dragan": 10}, "--d-norm none"),
-    (CNN(), {"smoothing": 0.1, "objective": "hinge"}, "a probability to smooth"),
-    (CNN(), {"smoothing": 0.1, "objective": "rpgan"}, "a probability to smooth"),
-    (CNN(), {"augment": "ada", "ada_target": 0.6, "objective": "wasserstein"}, "logits have a zero"),
+    (CNN(), {"smoothing": 0.1, "objective": "hinge"}, "cross-entropy loss"),
+    (CNN(), {"smoothing": 0.1, "objective": "rpgan"}, "cross-entropy loss"),
+    (CNN(), {"augment": "ada", "ada_target": 0.6, "objective": "wasserstein"}, "sign of a logit"),
     (CNN(), {"augment": "ada", "ada_target": 0.6, "objective": "rpgan"}, "scheduled --augment-p"),
-    (CNN(), {"ada_target": 0.6, "objective": "hinge"}, "something to adapt"),
-    (MSG(), {"augment": "diffaugment"}, "the same picture at every size"),
+    (CNN(), {"ada_target": 0.6, "objective": "hinge"}, "can be adapted"),
+    (MSG(), {"augment": "diffaugment"}, "at several sizes"),
     (StyleGAN(), {"spectral": True}, "equalised"),
     (R3GAN(), {"spectral": True}, "norm of 0"),
-    (StyleGAN(), {"clip": 0.01}, "silence D"),
+    (StyleGAN(), {"clip": 0.01}, "remove almost all"),
     (CNN(), {"spectral": True, "clip": 0.01}, "one of the two"),
-    (CNN(), {"skip_d_below": 0.1, "objective": "wasserstein"}, "who is ahead"),
-    (CNN(), {"skip_d_below": 0.1, "loss_change": 1.0}, "one rule"),
+    (CNN(), {"skip_d_below": 0.1, "objective": "wasserstein"}, "G or D is stronger"),
+    (CNN(), {"skip_d_below": 0.1, "loss_change": 1.0}, "a single rule"),
     (CNN(), {"microbatch": 8, "objective": "rahinge"}, "whole batch at once"),
-    (MLP(), {"on_failure": "rollback", "watch": False}, "a doctor who looks"),
+    (MLP(), {"on_failure": "rollback", "watch": False}, "a diagnosed failure"),
     (CNN(), {"objective": "wgan"}, "rpgan"),
     (CNN(), {"dropout": 1.0}, "below 1"),
     (CNN(), {"noise": -0.1}, "0 or more"),
@@ -178,25 +178,25 @@ REFUSED: list[tuple[Network, dict[str, object], str]] = [
 @pytest.mark.parametrize(
     ("network", "knobs", "reason"), REFUSED, ids=lambda v: "-".join(v) if isinstance(v, dict) else ""
 )
-def test_what_cannot_go_together_is_refused_with_the_reason(
+def test_knobs_that_exclude_each_other_are_refused_with_the_reason(
     network: Network, knobs: dict[str, object], reason: str
 ) -> None:
     with pytest.raises(GanvasError, match=re.escape(reason)):
         replace(TrainConfig(network=network), **knobs)
 
 
-def test_what_is_often_not_meant_is_said() -> None:
+def test_likely_mistakes_give_warnings() -> None:
     config = TrainConfig(network=CNN())
     assert not config.cautions()
     unbounded = replace(config, objective="wasserstein")
-    assert "run away" in unbounded.cautions()[0]
+    assert "diverge" in unbounded.cautions()[0]
     for bound in ({"gp": 10}, {"clip": 0.01}, {"spectral": True}, {"r1": "0..1"}):
         assert not replace(unbounded, **bound).cautions()
-    assert "--microbatch pictures" in replace(TrainConfig(network=DCGAN()), microbatch=8).cautions()[0]
+    assert "--microbatch images" in replace(TrainConfig(network=DCGAN()), microbatch=8).cautions()[0]
 
 
 def test_every_objective_of_the_knob_is_in_the_table() -> None:
-    assert list(OBJECTIVES) == list(get_args(Objective))
+    assert list(OBJECTIVES) == list(get_args(ObjectiveName))
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -1,4 +1,4 @@
-"""DCGAN: the paper's sizes, its start, any picture, and what batch norm makes of a batch."""
+"""DCGAN: the paper's sizes, its initialisation, any image size, and the effect of batch norm on a batch."""
 
 import copy
 
@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from ganvas.config import DCGAN
-from ganvas.game.objectives import squared_slope
+from ganvas.game.objectives import zero_centred_penalty
 from ganvas.networks import Shape, parameters
-from ganvas.networks.dcgan import Discriminator, Double, Generator
-from ganvas.networks.layers import Halve
+from ganvas.networks.dcgan import Discriminator, Generator, StridedConvTranspose2d
+from ganvas.networks.layers import StridedConv2d
 
 SMALL = DCGAN(latent=6, g_width=4, d_width=4)
 BARE = DCGAN(latent=6, g_width=4, d_width=4, g_norm="none", d_norm="none")
@@ -29,16 +29,24 @@ def test_only_without_batch_norm_there_are_biases() -> None:
     for network in pair(DCGAN(), Shape(3, 64, 64)):
         kinds = [type(module) for module in network.modules()]
         assert kinds.count(nn.BatchNorm2d) == (4 if isinstance(network, Generator) else 3)
-        assert all(m.bias is None for m in network.modules() if isinstance(m, nn.Linear | Halve | Double))
+        assert all(
+            m.bias is None
+            for m in network.modules()
+            if isinstance(m, nn.Linear | StridedConv2d | StridedConvTranspose2d)
+        )
     for network in pair(BARE, Shape(3, 64, 64)):
         assert not any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
-        assert all(m.bias is not None for m in network.modules() if isinstance(m, nn.Linear | Halve | Double))
+        assert all(
+            m.bias is not None
+            for m in network.modules()
+            if isinstance(m, nn.Linear | StridedConv2d | StridedConvTranspose2d)
+        )
 
 
 def test_neither_the_image_nor_its_first_features_are_normalised() -> None:
     generator, discriminator = pair(SMALL, Shape(3, 32, 32))
-    assert isinstance(list(generator.upward)[-1], nn.ReLU)
-    assert [type(layer) for layer in discriminator.shrink][:3] == [Halve, nn.LeakyReLU, Halve]
+    assert isinstance(list(generator.layers)[-1], nn.ReLU)
+    assert [type(layer) for layer in discriminator.layers][:3] == [StridedConv2d, nn.LeakyReLU, StridedConv2d]
 
 
 @pytest.mark.parametrize(
@@ -54,9 +62,9 @@ def test_any_size_channels_and_classes(config: DCGAN, size: tuple[int, int], cha
     assert images.shape == (2, channels, *size)
     assert images.abs().max() <= 1
     assert discriminator(images, labels).shape == (2,)
-    maps = [m.size for m in generator.modules() if isinstance(m, Double)]
-    assert maps[-1] == size
-    assert max(generator.start[1:]) <= 4
+    sizes = [m.size for m in generator.modules() if isinstance(m, StridedConvTranspose2d)]
+    assert sizes[-1] == size
+    assert max(generator.start_shape[1:]) <= 4
 
 
 def test_pictures_stay_in_range_whatever_the_weights() -> None:
@@ -71,19 +79,19 @@ def test_g_doubles_to_the_sides_that_d_halved() -> None:
     hooks = [
         m.register_forward_hook(lambda _, __, out: down.append(tuple(out.shape[1:])))
         for m in discriminator.modules()
-        if isinstance(m, Halve)
+        if isinstance(m, StridedConv2d)
     ]
     discriminator(torch.zeros(2, 1, 25, 40))
     assert len(hooks) == 4
     assert down == [(4, 13, 20), (8, 7, 10), (16, 4, 5), (32, 2, 3)]
-    assert generator.start == down[-1]
-    doubles = [m for m in generator.modules() if isinstance(m, Double)]
-    assert [(m.in_channels, *m.size) for m in doubles] == [(32, 4, 5), (16, 7, 10), (8, 13, 20), (4, 25, 40)]
+    assert generator.start_shape == down[-1]
+    upsampling = [m for m in generator.modules() if isinstance(m, StridedConvTranspose2d)]
+    assert [(m.in_channels, *m.size) for m in upsampling] == [(32, 4, 5), (16, 7, 10), (8, 13, 20), (4, 25, 40)]
 
 
 def test_width_grows_eightfold_and_no_further() -> None:
     discriminator = Discriminator(SMALL, Shape(1, 256, 256))
-    assert [m.out_channels for m in discriminator.modules() if isinstance(m, Halve)] == [4, 8, 16, 32, 32, 32]
+    assert [m.out_channels for m in discriminator.modules() if isinstance(m, StridedConv2d)] == [4, 8, 16, 32, 32, 32]
 
 
 def test_the_class_reaches_both() -> None:
@@ -106,31 +114,31 @@ def test_every_weight_starts_as_the_paper_says() -> None:
                 assert abs(module.weight.mean() - 1) < 0.02
                 assert 0.01 < module.weight.std() < 0.03
                 assert not module.bias.any()
-            elif isinstance(module, nn.Linear | Halve | Double):
+            elif isinstance(module, nn.Linear | StridedConv2d | StridedConvTranspose2d):
                 assert abs(module.weight.mean()) < 0.002
                 assert abs(module.weight.std() - 0.02) < 0.002
 
 
 @pytest.mark.parametrize("config", [SMALL, BARE], ids=["batch", "none"])
-def test_d_says_whether_a_picture_is_judged_by_its_company(config: DCGAN) -> None:
+def test_d_says_whether_its_logits_depend_on_the_batch(config: DCGAN) -> None:
     torch.manual_seed(0)
     discriminator = Discriminator(config, Shape(1, 16, 16))
     one, others = torch.randn(1, 1, 16, 16), torch.randn(2, 3, 1, 16, 16)
-    judged = [discriminator(torch.cat([one, company]))[0] for company in others]
-    assert discriminator.apart == (config is SMALL)
-    assert torch.isclose(*judged) != discriminator.apart
+    logits = [discriminator(torch.cat([one, company]))[0] for company in others]
+    assert discriminator.batch_dependent == (config is SMALL)
+    assert torch.isclose(*logits) != discriminator.batch_dependent
 
 
 def test_without_batch_norm_a_gradient_penalty_can_be_learnt_from() -> None:
     discriminator = Discriminator(BARE, Shape(3, 16, 16, 3))
     images = torch.randn(4, 3, 16, 16, requires_grad=True)
-    squared_slope(images, discriminator(images, torch.tensor([0, 1, 2, 0]))).mean().backward()
-    slopes = [p.grad for p in discriminator.parameters() if p.ndim > 1 and p.grad is not None]
-    assert len(slopes) == 4  # two convolutions, the head, the embedding
-    assert all(slope.isfinite().all() and slope.any() for slope in slopes)
+    zero_centred_penalty(images, discriminator(images, torch.tensor([0, 1, 2, 0]))).mean().backward()
+    gradients = [p.grad for p in discriminator.parameters() if p.ndim > 1 and p.grad is not None]
+    assert len(gradients) == 4  # two convolutions, the head, the embedding
+    assert all(gradient.isfinite().all() and gradient.any() for gradient in gradients)
 
 
-def test_dropout_silences_d_while_it_learns() -> None:
+def test_dropout_is_random_only_in_training() -> None:
     discriminator = Discriminator(DCGAN(d_width=4, d_norm="none", dropout=0.5), Shape(1, 16, 16))
     images = torch.randn(2, 1, 16, 16)
     assert not torch.equal(discriminator(images), discriminator(images))
@@ -140,8 +148,8 @@ def test_dropout_silences_d_while_it_learns() -> None:
 
 def test_a_copy_draws_the_same_and_the_state_is_plain_tensors() -> None:
     for network, x in zip(pair(SMALL, Shape(1, 20, 12)), (torch.randn(3, 6), torch.randn(3, 1, 20, 12)), strict=True):
-        twin = copy.deepcopy(network)
-        assert torch.equal(network(x), twin(x))
+        copied = copy.deepcopy(network)
+        assert torch.equal(network(x), copied(x))
         assert all(type(value) is Tensor for value in network.state_dict().values())
         fresh = type(network)(SMALL, Shape(1, 20, 12))
         fresh.load_state_dict(network.state_dict())

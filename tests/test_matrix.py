@@ -1,4 +1,4 @@
-"""Every network × objective × bound on D takes two rounds at four shapes; a run on real pictures."""
+"""Every network × objective × bound on D takes two rounds at four shapes; a run on real images."""
 
 import dataclasses
 import os
@@ -30,7 +30,7 @@ BOUNDS: list[dict[str, object]] = [
     {"r1": 0.5, "r2": 0.5},
     {"gp": 10.0},
     {"dragan": 10.0},
-    {"clip": 0.1},  # narrow networks fall silent under 0.01
+    {"clip": 0.1},  # narrow networks have no output under 0.01
     {"spectral": True},
 ]
 
@@ -70,10 +70,10 @@ def test_two_rounds(name: str, objective: str, shape: Shape) -> None:
         if config is None:
             continue
         config = replace(config, conditional=shape.classes > 0)
-        players = Players.seat(config, shape, torch.device("cpu"))
-        before = {name: [p.clone() for p in players.parts[name].parameters()] for name in ("G", "D", "ema")}  # type: ignore[union-attr]
+        state = Players.seat(config, shape, torch.device("cpu"))
+        before = {name: [p.clone() for p in state.parts[name].parameters()] for name in ("G", "D", "ema")}  # type: ignore[union-attr]
         for i, penalised in enumerate((True, False)):
-            seen, norms = players.round([(images, labels)], 4 * i)
+            seen, norms = state.round([(images, labels)], 4 * i)
             assert ("D/r1" in seen) == (penalised and "r1" in bounds), "a penalty every other round"
             assert ("D/gp" in seen, "D/dragan" in seen) == (
                 penalised and "gp" in bounds,
@@ -82,10 +82,10 @@ def test_two_rounds(name: str, objective: str, shape: Shape) -> None:
             assert all(value.shape == (4,) and torch.isfinite(value).all() for value in seen.values())
             assert all(norm >= 0 and torch.isfinite(norm) for norm in norms.values())
         for part, old in before.items():
-            new = list(players.parts[part].parameters())  # type: ignore[union-attr]
+            new = list(state.parts[part].parameters())  # type: ignore[union-attr]
             moved = sum(not torch.equal(a, b) for a, b in zip(old, new, strict=True))
             assert moved >= 0.7 * len(old), (part, moved, len(old), bounds)
-        assert all(p.grad is None for part in ("G", "D") for p in players.parts[part].parameters())  # type: ignore[union-attr]
+        assert all(p.grad is None for part in ("G", "D") for p in state.parts[part].parameters())  # type: ignore[union-attr]
 
 
 def test_a_lazy_penalty_has_the_strength_of_a_steady_one() -> None:
@@ -94,14 +94,14 @@ def test_a_lazy_penalty_has_the_strength_of_a_steady_one() -> None:
     gradients = {}
     for every, gamma in ((1, 0.0), (1, 1.0), (4, 1.0)):
         config = replace(tiny(), penalty_every=every, r1=gamma, r2=gamma)
-        players = Players.seat(config, Shape(1, 8, 8), torch.device("cpu"))
+        state = Players.seat(config, Shape(1, 8, 8), torch.device("cpu"))
         kept = []
-        players._step = lambda adam, player, lr, beta2, kept=kept: (  # type: ignore[method-assign]
-            kept.append([p.grad.clone() for p in player.parameters()]),
+        state._step = lambda adam, network, lr, beta2, kept=kept: (  # type: ignore[method-assign]
+            kept.append([p.grad.clone() for p in network.parameters()]),
             adam.zero_grad(),
             torch.tensor(0.0),
         )[-1]
-        players.round([(images, None)], 0)
+        state.round([(images, None)], 0)
         gradients[every, gamma] = torch.cat([g.flatten() for g in kept[0]])
     once, four_times = (gradients[every, 1.0] - gradients[1, 0.0] for every in (1, 4))
     assert once.abs().max() > 1e-3
@@ -112,7 +112,7 @@ REAL = os.environ.get("GANVAS_TEST_DATA")
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(REAL is None, reason="GANVAS_TEST_DATA names no folder of real pictures")
+@pytest.mark.skipif(REAL is None, reason="GANVAS_TEST_DATA names no folder of real images")
 @pytest.mark.parametrize(
     ("data", "knobs", "shape"),
     [
@@ -122,7 +122,7 @@ REAL = os.environ.get("GANVAS_TEST_DATA")
         ("celeba_aligned_first32.zip", {"resolution": "24", "channels": 1, "fit": "pad"}, (1, 24, 24)),
     ],
 )
-def test_a_run_on_real_pictures(data: str, knobs: dict[str, object], shape: tuple[int, ...]) -> None:
+def test_a_run_on_real_images(data: str, knobs: dict[str, object], shape: tuple[int, ...]) -> None:
     run = train(replace(tiny(Path(REAL or "") / data, family="cnn", kimg=0.4), **knobs), quiet=True)
     drawn = run.sample(seeds=range(10))
     assert drawn.shape == (10, *shape)

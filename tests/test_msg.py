@@ -1,4 +1,4 @@
-"""MSG-GAN: the packed pyramid, what D sees of it, truncation, classes, gradients."""
+"""MSG-GAN: the packed pyramid, the input of D, truncation, classes, gradients."""
 
 import copy
 
@@ -8,15 +8,15 @@ from safetensors.torch import load, save
 
 from ganvas.config import MSG
 from ganvas.networks import msg, parameters
-from ganvas.networks.layers import shrink
-from ganvas.networks.roles import Shape
+from ganvas.networks.base import Shape
+from ganvas.networks.layers import avg_downsample
 
 SMALL = MSG(latent=8, width=8)
 SIZES = [(8, 8), (28, 28), (25, 40), (48, 64), (32, 32), (8, 65), (128, 8)]
 
 
 def pair(shape: Shape, config: MSG = SMALL) -> tuple[msg.Generator, msg.Discriminator]:
-    """A fixed pair whose classes have been learnt."""
+    """A pair with fixed weights and nonzero class embeddings."""
     torch.manual_seed(0)
     generator, discriminator = msg.Generator(config, shape), msg.Discriminator(config, shape)
     if discriminator.head.embedding is not None:
@@ -24,7 +24,7 @@ def pair(shape: Shape, config: MSG = SMALL) -> tuple[msg.Generator, msg.Discrimi
     return generator, discriminator
 
 
-def test_the_pair_has_as_many_parameters_as_ever() -> None:
+def test_the_pair_has_the_same_number_of_parameters() -> None:
     generator, discriminator = pair(Shape(3, 32, 32), MSG())
     assert (parameters(generator), parameters(discriminator)) == (3_924_108, 4_471_553)
     generator, discriminator = pair(Shape(1, 28, 28, 10), MSG())
@@ -64,16 +64,16 @@ def test_reals_are_shown_as_their_averages() -> None:
     *coarser, finest = msg.unpack(discriminator.view(images), 1, discriminator.sizes)
     assert torch.equal(finest, images)
     for below, above in zip(reversed(coarser), reversed([*coarser[1:], finest]), strict=True):
-        assert torch.equal(below, shrink(above))
+        assert torch.equal(below, avg_downsample(above))
     assert coarser[-1][1, 0, 12, 3] == images[1, 0, 24, 6:8].mean()
 
 
-def test_d_looks_at_every_scale_and_g_hears_from_every_scale() -> None:
+def test_d_uses_every_scale_and_g_gets_gradients_from_every_scale() -> None:
     generator, discriminator = pair(Shape(3, 25, 40))
     shown = generator.shown(torch.randn(4, 8))
     logits = discriminator(shown)
-    (slope,) = torch.autograd.grad(logits.sum(), shown, retain_graph=True)
-    for part in msg.unpack(slope, 3, generator.sizes):
+    (gradient,) = torch.autograd.grad(logits.sum(), shown, retain_graph=True)
+    for part in msg.unpack(gradient, 3, generator.sizes):
         assert (part.abs().amax(dim=(2, 3)) > 0).all()
     logits.sum().backward()
     for name, weight in generator.named_parameters():
@@ -86,8 +86,8 @@ def test_a_penalty_moves_every_weight_of_d() -> None:
     _, discriminator = pair(Shape(3, 16, 16, 2))
     images = discriminator.view(torch.randn(8, 3, 16, 16)).requires_grad_()
     logits = discriminator(images, torch.tensor([0, 1]).repeat(4))
-    (slope,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
-    slope.square().sum().backward(inputs=list(discriminator.parameters()))
+    (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
+    gradient.square().sum().backward(inputs=list(discriminator.parameters()))
     for name, weight in discriminator.named_parameters():
         if name.endswith("weight"):
             assert weight.grad is not None, name
@@ -96,11 +96,11 @@ def test_a_penalty_moves_every_weight_of_d() -> None:
 
 
 @torch.no_grad()
-def test_truncation_leads_from_one_picture_to_each_its_own() -> None:
+def test_truncation_leads_from_one_image_to_each_its_own() -> None:
     for classes in (0, 3):
         generator, _ = pair(Shape(1, 16, 16, classes))
         z, labels = torch.randn(3, 8), torch.tensor([0, 1, 1]) if classes else None
-        torch.nn.init.normal_(generator.mean.value)
+        torch.nn.init.normal_(generator.feature_avg.value)
         own, centre, between = (generator.truncated(z, labels, psi) for psi in (1.0, 0.0, 0.5))
         assert torch.equal(own, generator(z, labels))
         assert torch.allclose(centre[1], centre[2], atol=1e-5)
@@ -109,7 +109,7 @@ def test_truncation_leads_from_one_picture_to_each_its_own() -> None:
 
 
 @torch.no_grad()
-def test_the_class_reaches_both_players() -> None:
+def test_the_class_reaches_both_networks() -> None:
     generator, discriminator = pair(Shape(1, 16, 16, 3))
     z = torch.randn(1, 8)
     one, two = (generator.shown(z, torch.tensor([label])) for label in (0, 1))
@@ -120,12 +120,12 @@ def test_the_class_reaches_both_players() -> None:
 @torch.no_grad()
 def test_d_compares_the_images_of_a_batch() -> None:
     _, discriminator = pair(Shape(1, 16, 16))
-    assert discriminator.apart
+    assert discriminator.batch_dependent
     shown = discriminator.view(torch.randn(4, 1, 16, 16))
     alone = torch.cat([discriminator(image) for image in shown.split(1)])
     assert not torch.allclose(discriminator(shown), alone, atol=1e-3)
     seen = []
-    for part in (*discriminator.blocks, discriminator.end):
+    for part in (*discriminator.blocks, discriminator.final):
         part.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0][:, -1]))
     discriminator(shown)
     assert len(seen) == 3

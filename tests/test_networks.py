@@ -1,4 +1,4 @@
-"""Parameter counts of the classic pairs; every family at any size, channel count and class count."""
+"""Parameter counts of the classic networks; every family at any size, channel count and class count."""
 
 import copy
 
@@ -11,8 +11,8 @@ from ganvas.config import CNN, MLP, Network, replace
 from ganvas.networks import NETWORKS, Shape, build, flops, parameters
 from ganvas.networks.layers import ToImage
 
-PAIRS: dict[str, Network] = {**NARROW, "resnet-residual": replace(NARROW["resnet"], blocks="residual")}
-UNSQUASHED = ("stylegan", "msg", "r3gan")
+NETWORK_CONFIGS: dict[str, Network] = {**NARROW, "resnet-residual": replace(NARROW["resnet"], blocks="residual")}
+LINEAR_OUTPUT = ("stylegan", "msg", "r3gan")
 """Families whose generator has no tanh, as in their papers."""
 
 
@@ -21,7 +21,7 @@ def test_there_is_a_test_configuration_for_every_family() -> None:
 
 
 @pytest.mark.parametrize(("family", "g", "d"), [("mlp", 581_520, 533_505), ("cnn", 1_925_633, 138_561)])
-def test_the_course_pairs_have_the_published_sizes(family: str, g: int, d: int) -> None:
+def test_the_classic_networks_have_the_published_sizes(family: str, g: int, d: int) -> None:
     generator, discriminator = build({"mlp": MLP(), "cnn": CNN()}[family], Shape(1, 28, 28))
     assert (parameters(generator), parameters(discriminator)) == (g, d)
 
@@ -31,25 +31,25 @@ def test_the_course_pairs_have_the_published_sizes(family: str, g: int, d: int) 
 )
 @pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize("classes", [0, 3])
-@pytest.mark.parametrize("family", PAIRS)
+@pytest.mark.parametrize("family", NETWORK_CONFIGS)
 def test_any_size_channels_and_classes(family: str, size: tuple[int, int], channels: int, classes: int) -> None:
     shape = Shape(channels, *size, classes)
-    generator, discriminator = build(PAIRS[family], shape)
+    generator, discriminator = build(NETWORK_CONFIGS[family], shape)
     z = torch.randn(2, generator.latent)  # type: ignore[arg-type]
     labels = torch.tensor([0, 2]) if classes else None
     images = generator(z, labels)
     assert images.shape == (2, channels, *size)
-    assert images.abs().max() <= 1 or family in UNSQUASHED
+    assert images.abs().max() <= 1 or family in LINEAR_OUTPUT
     shown = generator.shown(z, labels)
     assert shown.shape == discriminator.view(images).shape
     assert discriminator(shown, labels).shape == (2,)
     assert generator.truncated(z, labels, 0.5).shape == images.shape
 
 
-@pytest.mark.parametrize("family", PAIRS)
-def test_the_class_reaches_both_players(family: str) -> None:
+@pytest.mark.parametrize("family", NETWORK_CONFIGS)
+def test_the_class_reaches_both_networks(family: str) -> None:
     shape = Shape(1, 16, 16, 3)
-    generator, discriminator = build(PAIRS[family], shape)
+    generator, discriminator = build(NETWORK_CONFIGS[family], shape)
     generator.eval()
     z = torch.randn(1, generator.latent)  # type: ignore[arg-type]
     one, two = (generator(z, torch.tensor([c])) for c in (0, 1))
@@ -62,13 +62,13 @@ def test_the_class_reaches_both_players(family: str) -> None:
     assert discriminator(shown, torch.tensor([0])) != discriminator(shown, torch.tensor([1]))
 
 
-@pytest.mark.parametrize("family", PAIRS)
+@pytest.mark.parametrize("family", NETWORK_CONFIGS)
 def test_weights_survive_a_file_and_a_copy(family: str) -> None:
     shape = Shape(3, 12, 16, 3)
     z, labels = torch.randn(3, 6), torch.arange(3)
-    generator, _ = build(PAIRS[family], shape)
+    generator, _ = build(NETWORK_CONFIGS[family], shape)
     generator.train()(z, labels)  # moves what is tracked
-    again, _ = build(PAIRS[family], shape)
+    again, _ = build(NETWORK_CONFIGS[family], shape)
     again.load_state_dict(load(save({name: t.contiguous() for name, t in generator.state_dict().items()})))
     for copied in (again, copy.deepcopy(generator)):
         assert torch.equal(copied.eval()(z, labels), generator.eval()(z, labels))
@@ -95,11 +95,11 @@ def test_to_image_is_the_transposed_convolution_it_says(channels: int) -> None:
 @pytest.mark.parametrize("family", ["mlp", "cnn", "transformer"])
 def test_a_linear_output_is_not_bounded(family: str) -> None:
     torch.manual_seed(0)
-    told = {}
+    outputs = {}
     for output in ("tanh", "linear"):
         torch.manual_seed(0)
         generator, _ = build(replace(NARROW[family], output=output), Shape(1, 16, 16))
         z = torch.randn(4, generator.latent)  # type: ignore[arg-type]
-        told[output] = generator.eval()(z)
-    assert torch.allclose(told["linear"].tanh(), told["tanh"], atol=1e-6)
-    assert not torch.allclose(told["linear"], told["tanh"], atol=1e-3)
+        outputs[output] = generator.eval()(z)
+    assert torch.allclose(outputs["linear"].tanh(), outputs["tanh"], atol=1e-6)
+    assert not torch.allclose(outputs["linear"], outputs["tanh"], atol=1e-3)

@@ -1,4 +1,4 @@
-"""Losses against hand-computed values, slopes against analytic gradients."""
+"""Losses against hand-computed values, gradient penalties against analytic gradients."""
 
 import math
 
@@ -9,7 +9,14 @@ from torch import nn
 from ganvas.config import Play
 from ganvas.errors import GanvasError
 from ganvas.game.moves import Game, Penalties, look, train_d, train_g
-from ganvas.game.objectives import OBJECTIVES, around, between, objective, slope_off_one, squared_slope
+from ganvas.game.objectives import (
+    OBJECTIVES,
+    interpolate,
+    objective,
+    one_centred_penalty,
+    perturb,
+    zero_centred_penalty,
+)
 from ganvas.networks import Discriminator
 
 REAL, FAKE = torch.tensor([2.0, -1.0, 0.0]), torch.tensor([0.5, 3.0, 0.0])
@@ -66,7 +73,7 @@ def test_unknown_objective_names_the_known_ones() -> None:
 
 
 class Linear(Discriminator):
-    """D(x) = w·x, whose slope is w everywhere."""
+    """D(x) = w·x, whose gradient is w everywhere."""
 
     def __init__(self, w: torch.Tensor) -> None:
         super().__init__()
@@ -77,22 +84,22 @@ class Linear(Discriminator):
 
 
 class Quadratic(Linear):
-    """D(x) = ½ Σ wᵢ xᵢ², whose slope at x is w·x, elementwise."""
+    """D(x) = ½ Σ wᵢ xᵢ², whose gradient at x is w·x, elementwise."""
 
     def forward(self, x: torch.Tensor, labels: object = None) -> torch.Tensor:
         return 0.5 * (x.square() * self.w).flatten(1).sum(1)
 
 
-def test_slope_of_a_linear_d_is_its_weight_at_every_sample() -> None:
+def test_gradient_norm_of_a_linear_d_is_its_weight_at_every_sample() -> None:
     w = torch.randn(3, 4, 5)
     x = torch.randn(7, 3, 4, 5, requires_grad=True)
-    assert torch.allclose(squared_slope(x, Linear(w)(x)), w.square().sum().expand(7))
+    assert torch.allclose(zero_centred_penalty(x, Linear(w)(x)), w.square().sum().expand(7))
 
 
-def test_slope_of_a_quadratic_d_is_per_sample_and_over_all_channels() -> None:
+def test_gradient_norm_of_a_quadratic_d_is_per_sample_and_over_all_channels() -> None:
     w = torch.randn(3, 4, 5)
     x = torch.randn(7, 3, 4, 5, requires_grad=True)
-    assert torch.allclose(squared_slope(x, Quadratic(w)(x)), (w * x).square().sum(dim=(1, 2, 3)), rtol=1e-5)
+    assert torch.allclose(zero_centred_penalty(x, Quadratic(w)(x)), (w * x).square().sum(dim=(1, 2, 3)), rtol=1e-5)
 
 
 @pytest.mark.parametrize(("r1", "r2"), [(0.7, 0.0), (0.0, 0.3), (0.7, 0.3)])
@@ -113,7 +120,7 @@ def test_penalty_gradient_of_a_quadratic_d_is_the_analytic_one(r1: float, r2: fl
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_each_move_touches_its_own_player_only(name: str) -> None:
+def test_each_update_gives_gradients_to_its_own_network_only(name: str) -> None:
     generator, discriminator = nn.Linear(4, 4), Linear(torch.randn(1, 2, 2))
     game = Game(generator, discriminator, objective(name))
     real = torch.randn(6, 1, 2, 2)
@@ -127,7 +134,7 @@ def test_each_move_touches_its_own_player_only(name: str) -> None:
     assert all(torch.equal(p.grad, was) for p, was in zip(discriminator.parameters(), of_d, strict=True))  # type: ignore[arg-type]
 
 
-def test_one_step_of_each_player_moves_the_logits_the_right_way() -> None:
+def test_one_step_of_each_network_moves_the_logits_the_right_way() -> None:
     torch.manual_seed(0)
     generator, discriminator = nn.Linear(4, 4), Linear(torch.zeros(1, 2, 2))
     game = Game(generator, discriminator, objective("non-saturating"))
@@ -147,7 +154,7 @@ def test_one_step_of_each_player_moves_the_logits_the_right_way() -> None:
 
 
 def test_the_critic_is_high_on_reals_and_its_generator_climbs() -> None:
-    """The sign of the Wasserstein game: D's loss falls as D(real) - D(fake) grows; G's as D(fake) grows."""
+    """The sign of the Wasserstein losses: D's loss falls as D(real) - D(fake) grows; G's as D(fake) grows."""
     d_loss, g_loss = objective("wasserstein").d_loss(REAL, FAKE), objective("wasserstein").g_loss(REAL, FAKE)
     assert -d_loss.mean() == pytest.approx(float(REAL.mean() - FAKE.mean()))
     assert g_loss.tolist() == (-FAKE).tolist()
@@ -178,7 +185,7 @@ def test_gradient_penalty_of_a_linear_critic_is_the_analytic_one(name: str) -> N
 def test_a_flat_critic_has_a_finite_penalty_and_gradient() -> None:
     x = torch.randn(3, 1, 2, 2, requires_grad=True)
     flat = Linear(torch.zeros(1, 2, 2))
-    off = slope_off_one(x, flat(x))
+    off = one_centred_penalty(x, flat(x))
     assert torch.allclose(off, torch.ones(3), atol=1e-5)
     off.sum().backward()
     assert torch.isfinite(flat.w.grad).all()  # type: ignore[arg-type]
@@ -186,14 +193,14 @@ def test_a_flat_critic_has_a_finite_penalty_and_gradient() -> None:
 
 def test_between_lies_on_the_line_of_its_own_pair_and_around_near_the_reals() -> None:
     real, fake = torch.zeros(500, 1, 2, 2), torch.ones(500, 1, 2, 2)
-    points = between(real, fake).flatten(1)
-    assert torch.equal(points, points[:, :1].expand(-1, 4)), "one number for all pixels of a picture"
+    points = interpolate(real, fake).flatten(1)
+    assert torch.equal(points, points[:, :1].expand(-1, 4)), "one number for all pixels of an image"
     assert 0 <= points.min() < 0.02
     assert 0.98 < points.max() <= 1
     assert points.std() == pytest.approx(math.sqrt(1 / 12), abs=0.03)
-    assert between(torch.zeros(3, 7), torch.ones(3, 7)).shape == (3, 7)
+    assert interpolate(torch.zeros(3, 7), torch.ones(3, 7)).shape == (3, 7)
     wide = 3 * torch.randn(500, 1, 2, 2)
-    step = around(wide) - wide
+    step = perturb(wide) - wide
     assert step.min() >= 0
     assert step.max() == pytest.approx(1.5, abs=0.1)
 
@@ -211,31 +218,31 @@ def test_shares_of_a_batch_add_up_to_the_whole() -> None:
     assert torch.allclose(*gradients, rtol=1e-12)  # type: ignore[misc]
 
 
-def test_looking_moves_nobody_and_sees_what_moving_would() -> None:
+def test_evaluating_the_losses_changes_nothing_and_equals_training() -> None:
     game = Game(nn.Identity(), Quadratic(torch.randn(1, 2, 2)), objective("rpgan"))  # type: ignore[arg-type]
     real, fake = torch.randn(6, 1, 2, 2), torch.randn(6, 1, 2, 2)
-    looked = look(game, real, fake)
+    evaluated = look(game, real, fake)
     assert all(p.grad is None for p in game.D.parameters())
-    moved = train_d(game, real, fake)
-    assert torch.allclose(looked["D/loss"], moved["D/loss"])
-    assert torch.allclose(looked["G/loss"], objective("rpgan").g_loss(moved["D/real"], moved["D/fake"]))
+    trained = train_d(game, real, fake)
+    assert torch.allclose(evaluated["D/loss"], trained["D/loss"])
+    assert torch.allclose(evaluated["G/loss"], objective("rpgan").g_loss(trained["D/real"], trained["D/fake"]))
 
 
 class Counting(Linear):
     """Remembers how many images came in each pass."""
 
-    def __init__(self, apart: bool) -> None:
+    def __init__(self, batch_dependent: bool) -> None:
         super().__init__(torch.randn(1, 2, 2))
-        self.apart, self.passes = apart, []
+        self.batch_dependent, self.passes = batch_dependent, []
 
     def forward(self, x: torch.Tensor, labels: object = None) -> torch.Tensor:
         self.passes.append(len(x))
         return super().forward(x, labels)
 
 
-@pytest.mark.parametrize(("apart", "passes"), [(False, [12]), (True, [6, 6])])
-def test_reals_and_fakes_are_judged_together_unless_d_mixes_a_batch(apart: bool, passes: list[int]) -> None:
-    discriminator = Counting(apart)
+@pytest.mark.parametrize(("batch_dependent", "passes"), [(False, [12]), (True, [6, 6])])
+def test_reals_and_fakes_share_a_pass_unless_d_is_batch_dependent(batch_dependent: bool, passes: list[int]) -> None:
+    discriminator = Counting(batch_dependent)
     game = Game(nn.Identity(), discriminator, objective("hinge"))  # type: ignore[arg-type]
     train_d(game, torch.randn(6, 1, 2, 2), torch.randn(6, 1, 2, 2), penalties=Penalties(r1=1.0))
     assert discriminator.passes == passes

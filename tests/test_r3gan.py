@@ -1,4 +1,4 @@
-"""R3GAN: the paper's sizes and start, any picture, its resampling, and the second derivatives it lives on."""
+"""R3GAN: the paper's sizes and initialisation, any image size, its resampling, and its second derivatives."""
 
 import copy
 import math
@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ganvas.config import R3GAN
-from ganvas.game.objectives import squared_slope
+from ganvas.config import R3GAN, differences, leaves
+from ganvas.game.objectives import zero_centred_penalty
 from ganvas.networks import Shape, parameters
-from ganvas.networks.r3gan import Discriminator, Down, Generator, Residual, Up, channels, groups
+from ganvas.networks.r3gan import Discriminator, Downsample, Generator, ResidualBlock, Upsample, channels, groups
+from ganvas.recipes import recipe
 
 SMALL = R3GAN(latent=6, width=8, blocks=1, group=4)
 BINOMIAL = torch.tensor([[1.0, 2, 1], [2, 4, 2], [1, 2, 1]], dtype=torch.float64) / 16
@@ -21,7 +22,7 @@ def pair(config: R3GAN, shape: Shape) -> tuple[Generator, Discriminator]:
     return Generator(config, shape), Discriminator(config, shape)
 
 
-def learnt(network: nn.Module) -> nn.Module:
+def randomise(network: nn.Module) -> nn.Module:
     """The network with no weight and no bias zero any more."""
     for parameter in network.parameters():
         nn.init.normal_(parameter, std=0.3)
@@ -45,19 +46,19 @@ def test_any_size_channels_and_classes(size: tuple[int, int], channels: int, cla
     images = generator(torch.randn(2, 6), labels)
     assert images.shape == (2, channels, *size)
     assert discriminator(images, labels).shape == (2,)
-    assert max(generator.start.shape[2:]) <= 4
-    assert generator.start.shape == discriminator.end.shape
+    assert max(generator.basis.shape[2:]) <= 4
+    assert generator.basis.shape == discriminator.pooling.shape
 
 
 def test_width_stays_up_to_32_and_then_halves() -> None:
-    assert [channels(768, level) for level in range(9)] == [768, 768, 768, 768, 384, 192, 96, 48, 24]
+    assert [channels(768, stage) for stage in range(9)] == [768, 768, 768, 768, 384, 192, 96, 48, 24]
     assert channels(16, 6) == 8  # and no fewer
     generator, discriminator = pair(R3GAN(width=32, blocks=1), Shape(3, 128, 128))
-    wide = [m[0].in_channels for m in generator.modules() if isinstance(m, Residual)]
+    wide = [m[0].in_channels for m in generator.modules() if isinstance(m, ResidualBlock)]
     assert wide == [32, 32, 32, 32, 16, 8]
-    assert [m[0].in_channels for m in discriminator.modules() if isinstance(m, Residual)] == wide[::-1]
-    assert [type(m) for m in generator.upward][-6:] == 2 * [nn.Conv2d, Up, Residual]
-    assert [type(m) for m in discriminator.downward][:6] == 2 * [Residual, Down, nn.Conv2d]
+    assert [m[0].in_channels for m in discriminator.modules() if isinstance(m, ResidualBlock)] == wide[::-1]
+    assert [type(m) for m in generator.layers][-6:] == 2 * [nn.Conv2d, Upsample, ResidualBlock]
+    assert [type(m) for m in discriminator.layers][:6] == 2 * [ResidualBlock, Downsample, nn.Conv2d]
 
 
 @pytest.mark.parametrize(
@@ -80,12 +81,12 @@ def test_both_ends_by_hand(classes: int) -> None:
     generator, discriminator = pair(SMALL, Shape(1, 8, 8, classes))
     z, labels = torch.randn(2, 6), torch.tensor([2, 0]) if classes else None
     seed = z if labels is None else torch.cat([z, generator.embedding.weight[labels]], 1)  # type: ignore[union-attr]
-    start = torch.einsum("chw,nz,cz->nchw", generator.start[0], seed, generator.dense.weight)
-    assert torch.allclose(generator(z, labels), generator.to_image(generator.upward(start)), atol=1e-5)
+    start = torch.einsum("chw,nz,cz->nchw", generator.basis[0], seed, generator.dense.weight)
+    assert torch.allclose(generator(z, labels), generator.to_image(generator.layers(start)), atol=1e-5)
 
     images, head = torch.randn(2, 1, 8, 8), discriminator.head
-    last = discriminator.downward(discriminator.from_image(images))
-    features = F.conv2d(last, discriminator.end.transpose(0, 1), groups=8).flatten(1) @ head.linear.weight.t()
+    last = discriminator.layers(discriminator.from_image(images))
+    features = F.conv2d(last, discriminator.pooling.transpose(0, 1), groups=8).flatten(1) @ head.linear.weight.t()
     logits = features[:, 0] if labels is None else (features * head.embedding.weight[labels]).sum(1)  # type: ignore[union-attr]
     assert torch.allclose(discriminator(images, labels), logits, atol=1e-5)
 
@@ -93,7 +94,7 @@ def test_both_ends_by_hand(classes: int) -> None:
 def test_every_weight_starts_as_the_paper_says() -> None:
     torch.manual_seed(0)
     generator, discriminator = pair(R3GAN(width=128), Shape(3, 32, 32, 10))
-    blocks = [m for network in (generator, discriminator) for m in network.modules() if isinstance(m, Residual)]
+    blocks = [m for network in (generator, discriminator) for m in network.modules() if isinstance(m, ResidualBlock)]
     assert len(blocks) == 2 * 8
     gain = math.sqrt(2 / 1.04) * 8**-0.25
     for block in blocks:
@@ -102,12 +103,12 @@ def test_every_weight_starts_as_the_paper_says() -> None:
         assert mix.std().item() == pytest.approx(gain / math.sqrt(16 * 9), rel=0.03)
         assert not any(zero.any() for zero in (expand_bias, mix_bias, project))
     for weight, std in [
-        (generator.start, 1),
+        (generator.basis, 1),
         (generator.dense.weight, 1 / math.sqrt(128)),
         (generator.embedding.weight, 1 / math.sqrt(10)),  # type: ignore[union-attr]
         (generator.to_image.weight, 1 / math.sqrt(128)),
         (discriminator.from_image.weight, 1 / math.sqrt(3)),
-        (discriminator.end, 1 / 4),
+        (discriminator.pooling, 1 / 4),
         (discriminator.head.linear.weight, 1 / math.sqrt(128)),
         (discriminator.head.embedding.weight, 1 / math.sqrt(10 * 128)),  # type: ignore[union-attr]
     ]:
@@ -117,31 +118,31 @@ def test_every_weight_starts_as_the_paper_says() -> None:
 def test_at_the_start_every_block_is_the_identity_and_so_both_networks_are_linear() -> None:
     generator, discriminator = pair(SMALL, Shape(3, 28, 28))
     for network in (generator, discriminator):
-        for block in (m for m in network.modules() if isinstance(m, Residual)):
+        for block in (m for m in network.modules() if isinstance(m, ResidualBlock)):
             x = torch.randn(2, next(block.parameters()).shape[1], 5, 4)
             assert torch.equal(block(x), x)
     z, images = torch.randn(3, 6), torch.randn(3, 3, 28, 28)
     assert torch.allclose(generator(3 * z), 3 * generator(z), atol=1e-5)  # no tanh
     assert torch.allclose(discriminator(3 * images), 3 * discriminator(images), atol=1e-5)  # no bias
-    learnt(generator)
+    randomise(generator)
     assert not torch.allclose(generator(3 * z), 3 * generator(z), atol=1e-2)
 
 
 def test_an_impulse_is_spread_to_its_neighbours() -> None:
     one = torch.ones(1, 1, 1, 1)
     inside = F.pad(one, (2, 2, 2, 2))
-    assert Up((10, 10))(inside)[0, 0, 3:6, 3:6].tolist() == (4 * BINOMIAL).tolist()
-    assert Up((10, 10))(inside).sum() == 4
-    between = F.pad(one, (3, 3, 2, 4))  # an odd column, an even row: two pixels see it
-    assert Down()(between)[0, 0].tolist() == [[0, 0, 0, 0], [0, 1 / 8, 1 / 8, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
+    assert Upsample((10, 10))(inside)[0, 0, 3:6, 3:6].tolist() == (4 * BINOMIAL).tolist()
+    assert Upsample((10, 10))(inside).sum() == 4
+    interpolate = F.pad(one, (3, 3, 2, 4))  # an odd column, an even row: two pixels see it
+    assert Downsample()(interpolate)[0, 0].tolist() == [[0, 0, 0, 0], [0, 1 / 8, 1 / 8, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
 
 
 def test_a_constant_stays_one_but_at_one_border() -> None:
     for height, width in ((8, 6), (7, 5)):
-        down = Down()(torch.ones(1, 1, height, width))[0, 0]
+        down = Downsample()(torch.ones(1, 1, height, width))[0, 0]
         assert down.shape == (-(-height // 2), -(-width // 2))
         assert (down[1:-1, 1:-1] == 1).all()
-        up = Up((2 * height, 2 * width))(torch.ones(1, 1, height, width))[0, 0]
+        up = Upsample((2 * height, 2 * width))(torch.ones(1, 1, height, width))[0, 0]
         assert up.shape == (2 * height, 2 * width)
         assert (up[:-1, :-1] == 1).all()
 
@@ -150,15 +151,15 @@ def test_a_constant_stays_one_but_at_one_border() -> None:
 def test_resampling_is_the_convolution_it_says_and_its_transpose(size: tuple[int, int]) -> None:
     x = torch.randn(2, 2, *size, dtype=torch.float64, requires_grad=True)
     kernel = BINOMIAL.expand(2, 1, 3, 3)
-    small = Down()(x)
+    small = Downsample()(x)
     assert torch.allclose(small, F.conv2d(x, kernel, stride=2, padding=1, groups=2))
-    up = Up(size)
+    up = Upsample(size)
     large = F.conv_transpose2d(small, 4 * kernel, stride=2, padding=1, output_padding=1, groups=2)
     assert torch.allclose(up(small), large[:, :, : size[0], : size[1]])
     y = torch.randn_like(small)
     assert torch.allclose(4 * (small * y).sum(), (x * up(y)).sum())
-    assert torch.autograd.gradcheck(lambda x: up(Down()(x)), x)
-    assert torch.autograd.gradgradcheck(lambda x: up(Down()(x)), x)
+    assert torch.autograd.gradcheck(lambda x: up(Downsample()(x)), x)
+    assert torch.autograd.gradgradcheck(lambda x: up(Downsample()(x)), x)
 
 
 @pytest.mark.parametrize("classes", [0, 3])
@@ -170,21 +171,21 @@ def test_a_gradient_penalty_reaches_every_weight_of_d(classes: int) -> None:
 
     def reached() -> dict[str, bool]:
         discriminator.zero_grad()
-        squared_slope(images, discriminator(images, labels)).mean().backward()
-        slopes = {n: p.grad for n, p in discriminator.named_parameters() if p.ndim > 1}
-        assert all(slope is not None and slope.isfinite().all() for slope in slopes.values())
-        return {name: bool(slope.any()) for name, slope in slopes.items() if slope is not None}
+        zero_centred_penalty(images, discriminator(images, labels)).mean().backward()
+        gradients = {n: p.grad for n, p in discriminator.named_parameters() if p.ndim > 1}
+        assert all(gradient is not None and gradient.isfinite().all() for gradient in gradients.values())
+        return {name: bool(gradient.any()) for name, gradient in gradients.items() if gradient is not None}
 
     # what stands in front of a zero has no part in the logits yet, and none in their slope
     start = reached()
     assert {n for n, r in start.items() if not r} == {n for n in start if n.endswith((".0.weight", ".2.weight"))}
-    learnt(discriminator)
+    randomise(discriminator)
     assert all(reached().values())
 
 
 def test_second_derivatives_are_right_where_blocks_are_not_linear() -> None:
     torch.manual_seed(0)
-    discriminator = learnt(Discriminator(R3GAN(latent=4, width=8, blocks=1, group=8), Shape(1, 8, 9, 2)).double())
+    discriminator = randomise(Discriminator(R3GAN(latent=4, width=8, blocks=1, group=8), Shape(1, 8, 9, 2)).double())
     images = torch.randn(2, 1, 8, 9, dtype=torch.float64, requires_grad=True)
     labels = torch.tensor([0, 1])
     assert torch.autograd.gradcheck(lambda x: discriminator(x, labels), images)
@@ -192,18 +193,88 @@ def test_second_derivatives_are_right_where_blocks_are_not_linear() -> None:
 
 
 def test_every_weight_of_g_learns() -> None:
-    generator = learnt(Generator(SMALL, Shape(3, 20, 28, 3)))
+    generator = randomise(Generator(SMALL, Shape(3, 20, 28, 3)))
     generator(torch.randn(3, 6), torch.tensor([0, 1, 2])).square().mean().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() and p.grad.any() for p in generator.parameters())
 
 
 def test_a_copy_draws_the_same_and_the_state_is_plain_tensors() -> None:
     for network, x in zip(pair(SMALL, Shape(1, 20, 12)), (torch.randn(3, 6), torch.randn(3, 1, 20, 12)), strict=True):
-        twin = copy.deepcopy(learnt(network))
-        assert torch.equal(network(x), twin(x))
+        copied = copy.deepcopy(randomise(network))
+        assert torch.equal(network(x), copied(x))
         assert all(type(value) is Tensor for value in network.state_dict().values())
         assert network.state_dict().keys() == dict(network.named_parameters()).keys()
         fresh = type(network)(SMALL, Shape(1, 20, 12))
         assert not torch.equal(network(x), fresh(x))
         fresh.load_state_dict(network.state_dict())
         assert torch.equal(network(x), fresh(x))
+
+
+BURN_IN = 20_000_000
+PRESET = {
+    "g_lr": (2e-4, 5e-5),
+    "d_lr": (2e-4, 5e-5),
+    "beta2": (0.9, 0.99),
+    "r1": (0.05, 0.005),
+    "r2": (0.05, 0.005),
+    "ema": (0, 5000),  # half-life in kimg
+    "augment_p": (0, 0.55),
+}
+"""Start and end of the authors' cosine schedules: Huang et al. 2024, Table 9, column CIFAR-10; the same values in
+github.com/brownvc/R3GAN, commit 19a7ddf, train.py, preset "CIFAR10"."""
+
+SETTINGS = {
+    "objective": "rpgan",
+    "data": "cifar10",
+    "mirror": True,  # --mirror=1
+    "conditional": True,  # --cond=1
+    "augment": "ada",  # --aug=1
+    "ada_target": 0.0,  # p has a schedule
+    "batch": 512,
+    "kimg": 250_000,
+    "optimiser": "adam",
+    "beta1": 0.0,
+    "penalty_every": 1,
+    "d_steps": 1,
+    "g_steps": 1,
+    "shared_fakes": False,  # each update draws its own z
+    "ema_warmup": 0.0,  # the schedule of the half-life is the only warm-up
+    "latent": 64,
+    "width": 768,
+    "blocks": 2,
+    "group": 1536 // 96,
+}
+"""The authors' constants: the same sources, and the command for CIFAR-10 in their README."""
+
+
+def test_the_recipe_has_the_authors_cifar10_settings() -> None:
+    config = recipe("r3gan").config
+    knobs = dict(leaves(config))
+    assert {name: knobs[name] for name in SETTINGS} == SETTINGS
+    schedules = config.schedules()
+    for name, (start, end) in PRESET.items():
+        for nimg in (0, 1_000_000, 7_300_000, 10_000_000, BURN_IN, 100_000_000, 250_000_000):
+            decay = (1 + math.cos(math.pi * min(nimg / BURN_IN, 1))) / 2
+            expected = end + (start - end) * decay
+            assert schedules[name].at(nimg, config.total) == pytest.approx(expected), (name, nimg)
+            assert schedules[name].at(nimg, 10_000_000) == pytest.approx(expected), "a shorter run does not compress it"
+
+
+def test_the_short_recipe_differs_only_where_it_says_so() -> None:
+    changed = differences(recipe("r3gan").config, recipe("r3gan-short").config)
+    values = {name: value for name, _, value in changed}
+    assert values == {
+        "kimg": 20_000,
+        "conditional": False,
+        "augment": "none",
+        "augment_p": 1.0,
+        "shared_fakes": True,
+        "r1": "0.05..0.005:cosine@0-0.2",
+        "r2": "0.05..0.005:cosine@0-0.2",
+        "g_lr": "2e-4..5e-5:cosine@0-0.2",
+        "d_lr": "2e-4..5e-5:cosine@0-0.2",
+        "beta2": "0.9..0.99:cosine@0-0.2",
+        "ema": "0..500:cosine@0-0.2",
+        "ema_warmup": 0.05,
+        "snapshot_kimg": None,
+    }

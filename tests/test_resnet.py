@@ -1,4 +1,4 @@
-"""The plain and the residual pair: their sizes, any picture, their blocks by hand, classes in the batch norm."""
+"""The plain and the residual networks: their sizes, any image size, their blocks by hand, classes in the batch norm."""
 
 import copy
 import math
@@ -11,10 +11,10 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
 from ganvas.config import ResNet
-from ganvas.game.objectives import squared_slope
+from ganvas.game.objectives import zero_centred_penalty
 from ganvas.networks import Shape, parameters
-from ganvas.networks.layers import Halve
-from ganvas.networks.resnet import Discriminator, Generator, Normed, Residual, Up
+from ganvas.networks.layers import StridedConv2d
+from ganvas.networks.resnet import Discriminator, DiscriminatorBlock, Generator, GeneratorBlock, NormReLU
 
 PLAIN = ResNet(latent=6, g_width=4, d_width=4)
 RESIDUAL = ResNet(blocks="residual", latent=6, g_width=4, d_width=4)
@@ -65,23 +65,23 @@ def sizes_of(network: nn.Module, kind: type[nn.Module], *inputs: Tensor) -> list
 
 def test_the_plain_pair_halves_and_doubles_through_the_same_sizes() -> None:
     generator, discriminator = pair(PLAIN, Shape(1, 25, 40))
-    down = sizes_of(discriminator, Halve, torch.zeros(2, 1, 25, 40))
+    down = sizes_of(discriminator, StridedConv2d, torch.zeros(2, 1, 25, 40))
     assert down == [(4, 13, 20), (8, 7, 10), (16, 4, 5), (16, 2, 3)]
-    assert generator.start == down[-1]
-    assert sizes_of(generator, Up, torch.zeros(2, 6)) == [(16, 4, 5), (16, 7, 10), (8, 13, 20), (4, 25, 40)]
+    assert generator.start_shape == down[-1]
+    assert sizes_of(generator, GeneratorBlock, torch.zeros(2, 6)) == [(16, 4, 5), (16, 7, 10), (8, 13, 20), (4, 25, 40)]
 
 
 def test_the_residual_pair_keeps_its_width_and_d_ends_at_eight() -> None:
     generator, discriminator = pair(RESIDUAL, Shape(1, 25, 40))
-    down = sizes_of(discriminator, Residual, torch.zeros(2, 1, 25, 40))
+    down = sizes_of(discriminator, DiscriminatorBlock, torch.zeros(2, 1, 25, 40))
     assert down == [(4, 13, 20), (4, 7, 10), (4, 4, 5), (4, 4, 5), (4, 4, 5)]
-    assert generator.start == (4, 2, 3)
-    assert sizes_of(generator, Up, torch.zeros(2, 6)) == [(4, 4, 5), (4, 7, 10), (4, 13, 20), (4, 25, 40)]
+    assert generator.start_shape == (4, 2, 3)
+    assert sizes_of(generator, GeneratorBlock, torch.zeros(2, 6)) == [(4, 4, 5), (4, 7, 10), (4, 13, 20), (4, 25, 40)]
 
 
 @pytest.mark.parametrize("classes", [0, 3])
 def test_gs_residual_block_is_the_papers(classes: int) -> None:
-    block = Up(5, 4, (6, 7), RESIDUAL, classes)
+    block = GeneratorBlock(5, 4, (6, 7), RESIDUAL, classes)
     x, labels = torch.randn(3, 5, 3, 4), torch.tensor([2, 0, 2]) if classes else None
 
     def normed(x: Tensor) -> Tensor:
@@ -90,33 +90,33 @@ def test_gs_residual_block_is_the_papers(classes: int) -> None:
     def larger(x: Tensor) -> Tensor:
         return x.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)[:, :, :6, :7]
 
-    by_hand = block.conv_again(normed(block.conv(larger(normed(x))))) + block.shortcut(larger(x))
+    by_hand = block.conv2(normed(block.conv1(larger(normed(x))))) + block.shortcut(larger(x))
     assert torch.allclose(block(x, labels), by_hand, atol=1e-5)
-    plain = Up(5, 4, (6, 7), PLAIN, classes)
-    assert torch.allclose(plain(x, labels), plain.conv(larger(normed(x))), atol=1e-5)
+    plain = GeneratorBlock(5, 4, (6, 7), PLAIN, classes)
+    assert torch.allclose(plain(x, labels), plain.conv1(larger(normed(x))), atol=1e-5)
 
 
 def test_ds_blocks_are_the_papers() -> None:
     x = torch.randn(2, 4, 7, 6)
-    first, down = Residual(4, 5, halves=True, first=True), Residual(4, 5, halves=True)
-    same = Residual(4, 4, halves=False)
+    first, down = DiscriminatorBlock(4, 5, downsample=True, first=True), DiscriminatorBlock(4, 5, downsample=True)
+    same = DiscriminatorBlock(4, 4, downsample=False)
 
     def pool(x: Tensor) -> Tensor:  # the mean of the pixels that are there
         padded, ones = F.pad(x, (0, 0, 0, 1)), F.pad(torch.ones_like(x), (0, 0, 0, 1))
         return F.avg_pool2d(padded, 2) / F.avg_pool2d(ones, 2)
 
-    by_hand = pool(first.conv_again(first.conv(x).relu())) + first.shortcut(pool(x))
+    by_hand = pool(first.conv2(first.conv1(x).relu())) + first.shortcut(pool(x))
     assert torch.allclose(first(x), by_hand, atol=1e-5)
-    by_hand = pool(down.conv_again(down.conv(x.relu()).relu())) + pool(down.shortcut(x))
+    by_hand = pool(down.conv2(down.conv1(x.relu()).relu())) + pool(down.shortcut(x))
     assert torch.allclose(down(x), by_hand, atol=1e-5)
-    assert torch.allclose(same(x), same.conv_again(same.conv(x.relu()).relu()) + x)
+    assert torch.allclose(same(x), same.conv2(same.conv1(x.relu()).relu()) + x)
 
 
 def test_ds_first_block_sees_the_image_and_its_last_features_are_averaged() -> None:
     discriminator = Discriminator(RESIDUAL, Shape(3, 16, 16))
-    first, *blocks = (m for m in discriminator.modules() if isinstance(m, Residual))
+    first, *blocks = (m for m in discriminator.modules() if isinstance(m, DiscriminatorBlock))
     assert [first.first, *(m.first for m in blocks)] == [True, False, False]
-    assert [first.halves, *(m.halves for m in blocks)] == [True, False, False]
+    assert [first.downsample, *(m.downsample for m in blocks)] == [True, False, False]
     x = images = torch.randn(2, 3, 16, 16)
     for block in (first, *blocks):
         x = block(x)
@@ -134,7 +134,7 @@ def test_the_class_reaches_both(config: ResNet) -> None:
 
 
 def test_each_class_has_its_own_scale_and_shift() -> None:
-    layer = Normed(5, "batch", 3)
+    layer = NormReLU(5, "batch", 3)
     assert layer.scale is not None
     assert layer.shift is not None
     assert (layer.scale.weight == 1).all()
@@ -172,8 +172,8 @@ def test_every_weight_of_g_learns(config: ResNet, classes: int) -> None:
     generator = Generator(config, Shape(3, 20, 28, classes))
     labels = torch.tensor([0, 1, 2, 0]) if classes else None
     (generator(torch.randn(4, 6), labels) - 0.5).square().mean().backward()
-    slopes = [p.grad for p in generator.parameters() if p.ndim > 1]
-    assert all(slope is not None and slope.isfinite().all() and slope.any() for slope in slopes)
+    gradients = [p.grad for p in generator.parameters() if p.ndim > 1]
+    assert all(gradient is not None and gradient.isfinite().all() and gradient.any() for gradient in gradients)
 
 
 @pytest.mark.parametrize("normal", [False, True], ids=["", "spectral norm"])
@@ -189,10 +189,10 @@ def test_a_gradient_penalty_reaches_every_weight_of_d(config: ResNet, classes: i
     images = torch.randn(4, 3, 20, 28, requires_grad=True)
     logits = discriminator(images, torch.tensor([0, 1, 2, 0]) if classes else None)
     assert logits.isfinite().all()
-    squared_slope(images, logits).mean().backward()
-    slopes = [p.grad for p in discriminator.parameters() if p.ndim > 1]
-    assert len(slopes) == (3 if config is PLAIN else 4 * 2 + 2) + 1 + bool(classes)
-    assert all(slope is not None and slope.isfinite().all() and slope.any() for slope in slopes)
+    zero_centred_penalty(images, logits).mean().backward()
+    gradients = [p.grad for p in discriminator.parameters() if p.ndim > 1]
+    assert len(gradients) == (3 if config is PLAIN else 4 * 2 + 2) + 1 + bool(classes)
+    assert all(gradient is not None and gradient.isfinite().all() and gradient.any() for gradient in gradients)
 
 
 @BOTH
@@ -216,7 +216,7 @@ def test_weights_start_glorot_uniform() -> None:
 
 
 @BOTH
-def test_dropout_silences_d_while_it_learns(config: ResNet) -> None:
+def test_dropout_is_random_only_in_training(config: ResNet) -> None:
     discriminator = Discriminator(ResNet(blocks=config.blocks, d_width=8, dropout=0.5), Shape(1, 16, 16))
     images = torch.randn(4, 1, 16, 16)
     assert not torch.equal(discriminator(images), discriminator(images))
@@ -229,8 +229,8 @@ def test_a_copy_draws_the_same_and_the_state_is_plain_tensors(config: ResNet) ->
     labels = torch.tensor([0, 1, 2])
     shape = Shape(1, 20, 12, 3)
     for network, x in zip(pair(config, shape), (torch.randn(3, 6), torch.randn(3, 1, 20, 12)), strict=True):
-        twin = copy.deepcopy(network)
-        assert torch.equal(network(x, labels), twin(x, labels))
+        copied = copy.deepcopy(network)
+        assert torch.equal(network(x, labels), copied(x, labels))
         assert all(type(value) is Tensor for value in network.state_dict().values())
         fresh = type(network)(config, shape)
         fresh.load_state_dict(network.state_dict())

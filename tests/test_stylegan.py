@@ -11,9 +11,9 @@ from torch.nn import functional as F
 
 from ganvas.config import StyleGAN
 from ganvas.networks import equalised, parameters, stylegan
-from ganvas.networks.equalised import Conv2d, Linear, ladder, pixel_norm, with_deviation
-from ganvas.networks.layers import double, shrink
-from ganvas.networks.roles import Shape
+from ganvas.networks.base import Shape
+from ganvas.networks.equalised import EqualisedConv2d, EqualisedLinear, minibatch_stddev, pixel_norm, resolutions
+from ganvas.networks.layers import avg_downsample, upsample
 
 SMALL = StyleGAN(latent=8, mapping=2, width=8)
 SIZES = [(8, 8), (28, 28), (25, 40), (48, 64), (32, 32), (8, 65), (128, 8)]
@@ -21,19 +21,19 @@ GROWTHS = (0.0, 0.01, 0.77, 1.0)
 
 
 def pair(shape: Shape, config: StyleGAN = SMALL) -> tuple[stylegan.Generator, stylegan.Discriminator]:
-    """A fixed pair, in evaluation, whose noise and classes have been learnt, so that they can be seen."""
+    """A pair with fixed weights, in evaluation mode, with nonzero noise strength and class embeddings."""
     torch.manual_seed(0)
     generator, discriminator = stylegan.Generator(config, shape).eval(), stylegan.Discriminator(config, shape)
     for layer in generator.layers:
-        assert isinstance(layer, stylegan.Layer)
-        torch.nn.init.normal_(layer.strength)
-    torch.nn.init.normal_(generator.mean.value)
+        assert isinstance(layer, stylegan.SynthesisLayer)
+        torch.nn.init.normal_(layer.noise_strength)
+    torch.nn.init.normal_(generator.w_avg.value)
     if discriminator.head.embedding is not None:
         torch.nn.init.normal_(discriminator.head.embedding.weight)
     return generator, discriminator
 
 
-def test_the_pair_has_as_many_parameters_as_ever() -> None:
+def test_the_pair_has_the_same_number_of_parameters() -> None:
     generator, discriminator = pair(Shape(3, 32, 32), StyleGAN())
     assert (parameters(generator), parameters(discriminator)) == (4_520_076, 4_448_129)
     generator, discriminator = pair(Shape(1, 28, 28, 10), StyleGAN())
@@ -57,24 +57,24 @@ def test_any_size_channels_and_classes_at_any_growth(size: tuple[int, int], chan
         assert generator(z, labels).shape == generator.truncated(z, labels, 0.5).shape == (2, *shape[:3])
 
 
-def test_the_ladder() -> None:
-    assert ladder(Shape(1, 32, 32)) == [(4, 4), (8, 8), (16, 16), (32, 32)]
-    assert ladder(Shape(1, 25, 40)) == [(2, 3), (4, 5), (7, 10), (13, 20), (25, 40)]
+def test_the_resolutions() -> None:
+    assert resolutions(Shape(1, 32, 32)) == [(4, 4), (8, 8), (16, 16), (32, 32)]
+    assert resolutions(Shape(1, 25, 40)) == [(2, 3), (4, 5), (7, 10), (13, 20), (25, 40)]
     assert [equalised.channels(256, stage) for stage in range(9)] == [256, 256, 256, 128, 64, 32, 16, 8, 8]
     assert [equalised.channels(4, stage) for stage in range(5)] == [4] * 5
 
 
 @pytest.mark.parametrize("size", SIZES)
 def test_shrinking_undoes_doubling_to_the_bit(size: tuple[int, int]) -> None:
-    for small, large in zip(ladder(Shape(3, *size)), ladder(Shape(3, *size))[1:], strict=False):
+    for small, large in zip(resolutions(Shape(3, *size)), resolutions(Shape(3, *size))[1:], strict=False):
         x = torch.randn(2, 3, *small)
-        assert double(x, large).shape[2:] == large
-        assert torch.equal(shrink(double(x, large)), x)
+        assert upsample(x, large).shape[2:] == large
+        assert torch.equal(avg_downsample(upsample(x, large)), x)
 
 
 def test_shrinking_an_odd_side_averages_what_is_there() -> None:
     x = torch.arange(6.0).view(1, 1, 2, 3)
-    assert torch.equal(shrink(x), torch.tensor([[[[2.0, 3.5]]]]))  # (0 1 3 4) / 4 and (2 5) / 2
+    assert torch.equal(avg_downsample(x), torch.tensor([[[[2.0, 3.5]]]]))  # (0 1 3 4) / 4 and (2 5) / 2
 
 
 def test_growth_names_a_stage_and_its_share() -> None:
@@ -96,7 +96,7 @@ def test_a_fade_begins_with_the_stage_before_and_ends_with_the_new_one_alone(siz
     last = len(generator.sizes) - 1
 
     def at(growth: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """What G shows, its full picture, D on what G shows, and on reals."""
+        """The input of D from G, G's images, D on that input, and on reals."""
         generator.grow(growth)
         discriminator.grow(growth)
         shown = generator.shown(z)
@@ -108,9 +108,9 @@ def test_a_fade_begins_with_the_stage_before_and_ends_with_the_new_one_alone(siz
         assert generator.stage == stage
         for network in (generator, discriminator):
             network.stage, network.alpha = stage + 1, 0.0
-        assert torch.equal(generator.shown(z), double(shown, generator.sizes[stage + 1]))
+        assert torch.equal(generator.shown(z), upsample(shown, generator.sizes[stage + 1]))
         assert torch.equal(generator(z), full)
-        assert torch.equal(discriminator.view(real), double(view, generator.sizes[stage + 1]))
+        assert torch.equal(discriminator.view(real), upsample(view, generator.sizes[stage + 1]))
         assert torch.equal(discriminator(generator.shown(z)), on_fake)
         assert torch.equal(discriminator(discriminator.view(real)), on_real)
         above = at((stage + 2e-4) / last)
@@ -141,14 +141,14 @@ def test_growth_survives_the_weights_and_a_copy() -> None:
             network.grow(growth)
             weights = {name: tensor.detach().contiguous() for name, tensor in network.state_dict().items()}
             other.load_state_dict(load(save(weights)))
-            for twin in (other, copy.deepcopy(network)):
-                assert (twin.stage, twin.alpha) == (network.stage, network.alpha)
-                assert float(twin.growth) == pytest.approx(growth)
+            for copied in (other, copy.deepcopy(network)):
+                assert (copied.stage, copied.alpha) == (network.stage, network.alpha)
+                assert float(copied.growth) == pytest.approx(growth)
     generator.grow(0.4)
-    twin = copy.deepcopy(generator)
-    assert torch.equal(twin(z), generator(z))
-    twin.load_state_dict(pair(shape)[0].state_dict())
-    assert (twin.stage, twin.alpha) == (3, 1)
+    copied = copy.deepcopy(generator)
+    assert torch.equal(copied(z), generator(z))
+    copied.load_state_dict(pair(shape)[0].state_dict())
+    assert (copied.stage, copied.alpha) == (3, 1)
     assert generator.alpha == pytest.approx(0.4)
 
 
@@ -160,28 +160,28 @@ def test_adain_gives_each_channel_the_mean_and_the_deviation_of_the_style() -> N
 
 
 @pytest.mark.parametrize(("n", "group"), [(8, 4), (6, 3), (2, 2), (1, 1), (5, 1)])
-def test_the_minibatch_deviation_by_hand(n: int, group: int) -> None:
+def test_the_minibatch_stddev_by_hand(n: int, group: int) -> None:
     x = torch.randn(n, 3, 2, 5)
-    y = with_deviation(x)
+    y = minibatch_stddev(x)
     assert torch.equal(y[:, :3], x)
     for first in range(0, n, group):
         expected = x[first : first + group].numpy().std(axis=0).mean()
         seen = y[first : first + group, 3]
         assert torch.allclose(seen, torch.full_like(seen, float(expected)), atol=1e-3 if group == 1 else 1e-6)
     x = torch.randn(n, 1, 1, 2, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradgradcheck(with_deviation, x)
+    assert torch.autograd.gradgradcheck(minibatch_stddev, x)
 
 
 def test_equalised_layers_are_scaled_as_they_are_used() -> None:
     torch.manual_seed(0)
     x = torch.randn(64, 1000)
     for lr in (1.0, 0.01):
-        linear = Linear(1000, 500, gain=3.0, lr=lr)
+        linear = EqualisedLinear(1000, 500, gain=3.0, lr=lr)
         assert linear.weight.std().item() == pytest.approx(1 / lr, rel=0.02)
         assert linear(x).std().item() == pytest.approx(3, rel=0.02)
         torch.nn.init.constant_(linear.bias, 2.0)
         assert torch.allclose(linear(x) - x @ linear.weight.t() * (3 * lr / 1000**0.5), torch.tensor(2 * lr), atol=1e-4)
-    conv = Conv2d(6, 5, 3)
+    conv = EqualisedConv2d(6, 5, 3)
     expected = F.conv2d(x.view(64, 10, 10, 10)[:, :6], conv.weight, padding=1) * math.sqrt(2 / 1.04 / 54)
     assert torch.allclose(conv(x.view(64, 10, 10, 10)[:, :6]), expected, atol=1e-5)
     assert torch.allclose(pixel_norm(x).square().mean(1), torch.ones(64))
@@ -197,7 +197,7 @@ def test_evaluation_repeats_itself_and_training_draws_noise() -> None:
     generator.train()
     assert not torch.allclose(generator(z), generator(z), atol=0.1)
     for layer in generator.layers:
-        layer.strength.zero_()  # type: ignore[operator]
+        layer.noise_strength.zero_()  # type: ignore[operator]
     assert torch.equal(generator(z), generator(z))
     assert not torch.allclose(generator.eval()(z), still, atol=0.1)
 
@@ -205,8 +205,8 @@ def test_evaluation_repeats_itself_and_training_draws_noise() -> None:
 @torch.no_grad()
 def test_mixing_takes_another_style_from_some_layer_on() -> None:
     generator, _ = pair(Shape(1, 32, 32), StyleGAN(latent=8, mapping=2, width=8, mixing=0.75))
-    w = generator.style(torch.randn(4000, 8))
-    mixed = generator._mixed(w, None)
+    w = generator.map_latent(torch.randn(4000, 8))
+    mixed = generator._mix_styles(w, None)
     assert torch.allclose(mixed[-1].std(dim=0), w.std(dim=0), rtol=0.1)  # the others are latents like any
     own = (mixed == w).all(dim=2)  # [layers n]
     assert len(own) == 8
@@ -217,11 +217,11 @@ def test_mixing_takes_another_style_from_some_layer_on() -> None:
     assert firsts[0] == 0
     assert (firsts[1:8] / 3000 - 1 / 7).abs().max() < 0.03
     generator.grow(0)
-    assert len(generator._mixed(w, None)) == 2
+    assert len(generator._mix_styles(w, None)) == 2
 
 
 @torch.no_grad()
-def test_truncation_leads_from_the_mean_picture_to_each_its_own() -> None:
+def test_truncation_leads_from_the_mean_image_to_each_its_own() -> None:
     generator, _ = pair(Shape(1, 16, 16))
     z = torch.randn(3, 8)
     own, mean, between = (generator.truncated(z, None, psi) for psi in (1.0, 0.0, 0.5))
@@ -241,19 +241,19 @@ def test_the_mean_style_follows_each_class_in_training_alone() -> None:
     z, labels = torch.randn(3, 8), torch.tensor([0, 2, 2])
     for classes, given, rows in ((0, None, {0: [0, 1, 2]}), (3, labels, {0: [0], 2: [1, 2]})):
         generator, _ = pair(Shape(1, 8, 8, classes))
-        before = generator.mean.value.clone()
+        before = generator.w_avg.value.clone()
         generator(z, given)
-        assert torch.equal(generator.mean.value, before)
+        assert torch.equal(generator.w_avg.value, before)
         generator.train()
         generator.shown(z, given)
-        expected, w = before.clone(), generator.style(z, given).detach()
+        expected, w = before.clone(), generator.map_latent(z, given).detach()
         for row, members in rows.items():
             expected[row] = 0.995 * before[row] + 0.005 * w[members].mean(dim=0)
-        assert torch.allclose(generator.mean.value, expected, atol=1e-6)
+        assert torch.allclose(generator.w_avg.value, expected, atol=1e-6)
 
 
 @torch.no_grad()
-def test_the_class_reaches_both_players() -> None:
+def test_the_class_reaches_both_networks() -> None:
     generator, discriminator = pair(Shape(1, 16, 16, 3))
     z = torch.randn(1, 8)
     one, two = (generator(z, torch.tensor([label])) for label in (0, 1))
@@ -267,10 +267,10 @@ def test_a_penalty_moves_every_weight_of_d_that_is_in_use_and_no_other(growth: f
     discriminator.grow(growth)
     images = discriminator.view(torch.randn(8, 3, 16, 16)).requires_grad_()
     logits = discriminator(images, torch.tensor([0, 1]).repeat(4))
-    (slope,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
-    slope.square().sum().backward(inputs=list(discriminator.parameters()))
+    (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
+    gradient.square().sum().backward(inputs=list(discriminator.parameters()))
     stage = discriminator.stage
-    used = {f"from_rgb.{stage}.", "end.", "head."} | {f"blocks.{s}." for s in range(1, stage + 1)}
+    used = {f"from_rgb.{stage}.", "final.", "head."} | {f"blocks.{s}." for s in range(1, stage + 1)}
     if discriminator.alpha < 1:
         used.add(f"from_rgb.{stage - 1}.")
     for name, weight in discriminator.named_parameters():
@@ -289,7 +289,9 @@ def test_g_learns_with_every_weight_that_is_in_use_and_no_other(growth: float) -
     labels = torch.tensor([0, 1, 0, 1])
     discriminator(generator.shown(torch.randn(4, 8), labels), labels).sum().backward()
     stage = generator.stage
-    used = {"mapping.", "start", "at_entry.", f"to_rgb.{stage}."} | {f"layers.{i}." for i in range(2 * stage + 2)}
+    used = {"mapping.", "constant", "latent_input.", f"to_rgb.{stage}."} | {
+        f"layers.{i}." for i in range(2 * stage + 2)
+    }
     if generator.alpha < 1:
         used.add(f"to_rgb.{stage - 1}.")
     for name, weight in generator.named_parameters():

@@ -1,4 +1,4 @@
-"""The two transformer pairs: the course's sizes, attention against PyTorch's own, positions, styles, any picture."""
+"""The two transformer families: sizes, attention against PyTorch's own, positions, styles, any image size."""
 
 import copy
 from types import ModuleType
@@ -10,12 +10,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ganvas.config import Transformer, ViT
-from ganvas.game.objectives import squared_slope
+from ganvas.game.objectives import zero_centred_penalty
 from ganvas.networks import Shape, flops, parameters, transformer, vit
 
-COURSE = Transformer(latent=6, tokens_width=8, heads=2, head_width=6)
+CLASSIC = Transformer(latent=6, tokens_width=8, heads=2, head_width=6)
 MODERN = ViT(latent=6, tokens_width=16, depth=2, heads=2, d_width=4)
-FAMILIES = pytest.mark.parametrize(("family", "config"), [(transformer, COURSE), (vit, MODERN)], ids=["course", "vit"])
+FAMILIES = pytest.mark.parametrize(
+    ("family", "config"), [(transformer, CLASSIC), (vit, MODERN)], ids=["classic", "vit"]
+)
 
 
 def pair(family: ModuleType, config: Any, shape: Shape) -> tuple[Any, Any]:
@@ -59,7 +61,7 @@ def test_d_can_be_differentiated_twice(family: ModuleType, config: Any, classes:
         nn.init.normal_(start, std=0.2)  # away from the zeros it may start with
     images = torch.randn(4, 3, 25, 40, requires_grad=True)
     labels = torch.tensor([0, 1, 2, 0]) if classes else None
-    squared_slope(images, discriminator(images, labels)).mean().backward()
+    zero_centred_penalty(images, discriminator(images, labels)).mean().backward()
     for name, parameter in discriminator.named_parameters():
         if parameter.ndim > 1:
             assert parameter.grad is not None, name
@@ -68,10 +70,10 @@ def test_d_can_be_differentiated_twice(family: ModuleType, config: Any, classes:
 
 
 @FAMILIES
-def test_d_judges_each_picture_by_itself(family: ModuleType, config: Any) -> None:
+def test_logits_of_d_are_independent(family: ModuleType, config: Any) -> None:
     _, discriminator = pair(family, config, Shape(1, 16, 16))
     images = torch.randn(4, 1, 16, 16)
-    assert discriminator.apart is False
+    assert discriminator.batch_dependent is False
     assert torch.allclose(discriminator(images)[:1], discriminator(images[:1]), atol=1e-6)
 
 
@@ -111,29 +113,29 @@ def test_the_work_of_vit_can_be_counted() -> None:
     assert flops(generator, torch.randn(4, 6)) == 2 * flops(generator, torch.randn(2, 6)) > 0
 
 
-def test_the_course_pair_has_the_published_sizes() -> None:
+def test_the_classic_networks_have_the_published_sizes() -> None:
     generator, discriminator = pair(transformer, Transformer(), Shape(1, 28, 28))
     assert (parameters(generator), parameters(discriminator)) == (1_052_737, 5_996_929)
-    assert [parameters(part) for part in generator.attended] == [633_472 + 6_272, 263_808, 256]
-    assert [parameters(part) for part in discriminator.attended] == [4_923_520 + 6_272, 263_808, 256]
+    assert [parameters(part) for part in generator.token_layers] == [633_472 + 6_272, 263_808, 256]
+    assert [parameters(part) for part in discriminator.token_layers] == [4_923_520 + 6_272, 263_808, 256]
 
 
 @pytest.mark.parametrize(
     ("size", "grid"), [((28, 28), (7, 7)), ((8, 8), (2, 2)), ((32, 25), (8, 7)), ((33, 64), (5, 8)), ((8, 65), (1, 5))]
 )
-def test_the_courses_grid_is_a_quarter_of_a_small_picture_and_never_longer_than_8(
+def test_the_classic_grid_is_a_quarter_of_a_small_image_and_never_longer_than_8(
     size: tuple[int, int], grid: tuple[int, int]
 ) -> None:
-    generator, discriminator = pair(transformer, COURSE, Shape(1, *size))
+    generator, discriminator = pair(transformer, CLASSIC, Shape(1, *size))
     assert generator.grid == grid
-    assert discriminator.attended[0].positions.shape == (grid[0] * grid[1], 8)
+    assert discriminator.token_layers[0].pos_embed.shape == (grid[0] * grid[1], 8)
 
 
-def test_the_course_pair_starts_as_keras_would() -> None:
+def test_the_classic_networks_start_as_keras_would() -> None:
     generator, _ = pair(transformer, Transformer(), Shape(1, 28, 28))
-    tokens = generator.attended[0]
-    assert tokens.positions.abs().max() <= 0.05
-    assert abs(tokens.positions.std() - 0.05 / 3**0.5) < 0.001
+    tokens = generator.token_layers[0]
+    assert tokens.pos_embed.abs().max() <= 0.05
+    assert abs(tokens.pos_embed.std() - 0.05 / 3**0.5) < 0.001
     for layer in (m for m in generator.modules() if isinstance(m, nn.Linear)):
         bound = (6 / (layer.in_features + layer.out_features)) ** 0.5
         assert 0.98 * bound < layer.weight.abs().max() <= bound
@@ -141,7 +143,7 @@ def test_the_course_pair_starts_as_keras_would() -> None:
     assert {m.eps for m in generator.modules() if isinstance(m, nn.LayerNorm)} == {1e-3}
 
 
-def test_dropout_silences_the_courses_d_while_it_learns() -> None:
+def test_dropout_in_the_classic_d_is_random_only_in_training() -> None:
     _, discriminator = pair(transformer, Transformer(tokens_width=8, dropout=0.5), Shape(1, 8, 8))
     images = torch.randn(2, 1, 8, 8)
     assert not torch.equal(discriminator(images), discriminator(images))
@@ -170,13 +172,13 @@ def test_heads_may_be_of_any_width() -> None:
     assert torch.allclose(attention(tokens), attention.out(theirs), atol=1e-6)
 
 
-def test_only_positions_tell_the_courses_tokens_apart() -> None:
+def test_only_positions_tell_the_classic_tokens_apart() -> None:
     torch.manual_seed(0)
-    tokens, attention = transformer.Tokens(6, 4, 8, 0.05), transformer.Attention(8, 2, 6)
+    tokens, attention = transformer.TokenEmbedding(6, 4, 8, 0.05), transformer.Attention(8, 2, 6)
     order = torch.tensor([2, 0, 3, 1])
     seen = attention(tokens(torch.ones(2, 6)))
     assert torch.allclose(attention(tokens(torch.ones(2, 6))[:, order]), seen[:, order], atol=1e-6)
-    tokens.positions.data = tokens.positions[order].clone()
+    tokens.pos_embed.data = tokens.pos_embed[order].clone()
     assert not torch.allclose(attention(tokens(torch.ones(2, 6))), seen, atol=1e-4)
 
 
@@ -184,27 +186,27 @@ def test_only_positions_tell_the_courses_tokens_apart() -> None:
     ("size", "grid"),
     [((28, 28), (7, 7)), ((32, 32), (8, 8)), ((8, 8), (4, 4)), ((64, 48), (16, 12)), ((256, 256), (16, 16))],
 )
-def test_the_grid_is_finer_for_larger_pictures(size: tuple[int, int], grid: tuple[int, int]) -> None:
+def test_the_grid_is_finer_for_larger_images(size: tuple[int, int], grid: tuple[int, int]) -> None:
     assert pair(vit, MODERN, Shape(1, *size))[0].grid == grid
 
 
 def test_vits_attention_is_torchs_with_what_lies_between_two_tokens_added() -> None:
     torch.manual_seed(0)
     ours, theirs = vit.Attention(12, 3, (2, 3), gain=1.0), nn.MultiheadAttention(12, 3, batch_first=True)
-    theirs.in_proj_weight.data, theirs.in_proj_bias.data = ours.ask.weight, ours.ask.bias
+    theirs.in_proj_weight.data, theirs.in_proj_bias.data = ours.qkv.weight, ours.qkv.bias
     theirs.out_proj.load_state_dict(ours.out.state_dict())
-    nn.init.normal_(ours.ways)
+    nn.init.normal_(ours.relative_bias)
     tokens = torch.randn(2, 6, 12)
     mask = torch.empty(3, 6, 6)
     for one in range(6):
         for other in range(6):
             down, right = other // 3 - one // 3, other % 3 - one % 3
-            mask[:, one, other] = ours.ways[:, (down + 1) * 5 + right + 2].detach()
+            mask[:, one, other] = ours.relative_bias[:, (down + 1) * 5 + right + 2].detach()
     expected = theirs(tokens, tokens, tokens, attn_mask=mask.repeat(2, 1, 1), need_weights=False)[0]
     assert torch.allclose(ours(tokens), expected, atol=1e-6)
     order = torch.tensor([2, 0, 3, 1, 5, 4])
     assert not torch.allclose(ours(tokens[:, order]), ours(tokens)[:, order], atol=1e-3)
-    nn.init.zeros_(ours.ways)
+    nn.init.zeros_(ours.relative_bias)
     assert torch.allclose(ours(tokens[:, order]), ours(tokens)[:, order], atol=1e-6)
 
 
@@ -218,32 +220,32 @@ def test_each_token_has_its_place() -> None:
 
 def test_modulation_is_a_plain_norm_but_for_the_style() -> None:
     torch.manual_seed(0)
-    norm, tokens, w = vit.Modulated(64), 3 + 5 * torch.randn(2, 9, 64), torch.randn(2, 64)
+    norm, tokens, w = vit.ModulatedLayerNorm(64), 3 + 5 * torch.randn(2, 9, 64), torch.randn(2, 64)
     plain = F.layer_norm(tokens, (64,))
     assert torch.equal(norm(tokens, torch.zeros(2, 64)), plain)
     assert not torch.allclose(norm(tokens, w)[0], norm(tokens, w.flip(0))[0], atol=0.5)
-    nn.init.zeros_(norm.style.weight)
+    nn.init.zeros_(norm.affine.weight)
     assert torch.equal(norm(tokens, w), plain)
-    norm.style.bias.data = torch.cat([torch.full((64,), 2.0), torch.full((64,), 7.0)])
+    norm.affine.bias.data = torch.cat([torch.full((64,), 2.0), torch.full((64,), 7.0)])
     assert torch.allclose(norm(tokens, w), 3 * plain + 7, atol=1e-5)
 
 
-def test_the_style_is_heard_in_every_block() -> None:
+def test_the_style_affects_every_block() -> None:
     generator, _ = pair(vit, MODERN, Shape(1, 16, 16))
-    norms = [module for module in generator.modules() if isinstance(module, vit.Modulated)]
+    norms = [module for module in generator.modules() if isinstance(module, vit.ModulatedLayerNorm)]
     assert len(norms) == 2 * MODERN.depth + 1
     for norm in norms:
-        nn.init.zeros_(norm.style.weight)
+        nn.init.zeros_(norm.affine.weight)
     z = torch.randn(2, 6)
     assert torch.equal(*generator(z))  # z has no other way in
     for norm in norms:
-        nn.init.normal_(norm.style.weight)
+        nn.init.normal_(norm.affine.weight)
         one, two = generator(z)
         assert not torch.allclose(one, two, atol=1e-3)
-        nn.init.zeros_(norm.style.weight)
+        nn.init.zeros_(norm.affine.weight)
 
 
-def test_z_is_louder_than_the_class_at_first() -> None:
+def test_z_has_more_effect_than_the_class_at_first() -> None:
     generator, _ = pair(vit, ViT(), Shape(1, 16, 16, 10))
     z, labels = torch.randn(16, 64), torch.arange(16) % 10
     by_z, by_class = (
@@ -253,13 +255,13 @@ def test_z_is_louder_than_the_class_at_first() -> None:
     assert 0 < by_class < by_z / 2
 
 
-def test_vits_players_start_at_a_sane_scale() -> None:
+def test_vits_networks_start_at_a_sane_scale() -> None:
     generator, discriminator = pair(vit, ViT(d_width=16), Shape(3, 32, 32))
     images, noise = generator(torch.randn(8, 64)), torch.rand(8, 3, 32, 32) * 2 - 1
     assert 0.3 < images.std() < 0.8
     assert images.std(dim=0).mean() > 0.1  # z is heard from the first step on
     assert discriminator(noise).abs().max() < 1
-    branches = [module.branch for module in discriminator.modules() if isinstance(module, vit.Residual)]
+    branches = [module.branch for module in discriminator.modules() if isinstance(module, vit.ResidualDownBlock)]
     assert [branch(torch.ones(1, c, 5, 5)).any() for branch, c in zip(branches, (16, 32, 64), strict=True)] == [
         False
     ] * 3

@@ -1,7 +1,7 @@
-"""Every knob: frozen, documented dataclasses; JSON in and out; an unknown key is an error.
+"""The configuration of a training run: frozen, documented dataclasses that are read from and written to JSON.
 
-A knob has one name everywhere: the field here, the key in `config.json`, the keyword of `ganvas.train(...)`, and
-(with dashes) the flag of the command line. Field names are therefore unique over all groups.
+A setting ("knob") has one name everywhere: the field here, the key in `config.json`, the keyword of
+`ganvas.train(...)`, and (with dashes) the flag on the command line. Field names are therefore unique over all groups.
 """
 
 from dataclasses import dataclass, field
@@ -13,21 +13,21 @@ from ganvas.config.groups import Balance, Habits, Optimisation, Pictures, Play
 from ganvas.schedule import Schedule
 
 SCHEDULED = ("g_lr", "d_lr", "beta2", "r1", "r2", "gp", "dragan", "noise", "augment_p", "ema", "growth")
-"""The knobs that may move with time, where a configuration has them."""
+"""The knobs that can have a schedule, where a configuration has them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """Everything that decides a run.
+    """Everything that determines a training run.
 
     Raises:
-        GanvasError: a value is out of bounds, or two knobs cannot go together; with the reason.
+        GanvasError: a value is out of bounds, or two knobs exclude each other; with the reason.
     """
 
     kimg: float = 500.0
-    """Length of the run, in thousands of real pictures shown to the discriminator."""
+    """Length of the run, in thousands of real images shown to the discriminator."""
     seed: int = 0
-    """Seed of everything random."""
+    """Seed of all random numbers."""
     pictures: Pictures = field(default_factory=Pictures)
     network: Network = field(default_factory=MLP)
     play: Play = field(default_factory=Play)
@@ -43,25 +43,25 @@ class TrainConfig:
 
     @property
     def total(self) -> int:
-        """Length of the run in images."""
+        """The length of the run in images."""
         return round(self.kimg * 1000)
 
     @property
     def a_round(self) -> int:
-        """Images shown in a round."""
+        """Real images shown to D in one round."""
         return self.optimisation.batch * self.balance.d_steps
 
     def cautions(self) -> list[str]:
-        """What may be meant, but often is not."""
+        """Warnings about combinations of knobs that are valid, but often a mistake."""
         return rules.cautions(dict(leaves(self)))
 
     def schedules(self) -> dict[str, Schedule]:
-        """The schedule of every knob that may move."""
+        """The schedule of every knob in `SCHEDULED` that the configuration has."""
         knobs = dict(leaves(self))
         return {name: Schedule.of(knobs[name]) for name in SCHEDULED if name in knobs}
 
     def snapshot_every(self) -> int:
-        """Images between two snapshots."""
+        """The number of images between two snapshots."""
         return round(1000 * (self.habits.snapshot_kimg or max(self.kimg / 10, self.habits.tick_kimg)))
 
 

@@ -1,4 +1,4 @@
-"""The knobs of each family of networks. What they do is in `ganvas.networks`, one file a family."""
+"""The knobs of each network family; `ganvas.networks` has one module for each."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -8,38 +8,38 @@ from ganvas.schedule import Knob
 
 @dataclass(frozen=True, kw_only=True)
 class MLP:
-    """Fully connected pair; see `ganvas.networks.mlp`."""
+    """Fully connected networks; see `ganvas.networks.mlp`."""
 
     family: Literal["mlp"] = field(default="mlp", init=False)
     latent: int = 100
-    """Numbers in the latent vector z ~ N(0, 1)."""
+    """Dimension of the latent vector z ~ N(0, 1)."""
     g_widths: tuple[int, ...] = (128, 256, 512)
-    """Hidden units of the generator, layer by layer."""
+    """Hidden units of each layer of the generator."""
     d_widths: tuple[int, ...] = (512, 256)
-    """Hidden units of the discriminator, layer by layer."""
+    """Hidden units of each layer of the discriminator."""
     g_norm: Literal["batch", "none"] = "batch"
     """Normalisation after each hidden layer of the generator."""
     output: Literal["tanh", "linear"] = "tanh"
-    """How G's last layer is bounded, or not."""
+    """Output activation of the generator."""
     dropout: float = 0.0
-    """Fraction of the discriminator's hidden units silenced in each pass."""
+    """Dropout probability after each hidden layer of the discriminator."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CNN:
-    """Convolutional pair of the courses; see `ganvas.networks.cnn`."""
+    """The classic convolutional networks; see `ganvas.networks.cnn`."""
 
     family: Literal["cnn"] = field(default="cnn", init=False)
     latent: int = 100
-    """Numbers in the latent vector z ~ N(0, 1)."""
+    """Dimension of the latent vector z ~ N(0, 1)."""
     g_width: int = 64
-    """Channels of the generator at the largest feature map; doubled at each halving of the size."""
+    """Channels of the largest feature map of the generator; doubled each time the size is halved."""
     d_width: int = 64
-    """Channels of the discriminator's first layer; doubled at each halving of the size."""
+    """Channels of the first layer of the discriminator; doubled each time the size is halved."""
     output: Literal["tanh", "sigmoid", "linear"] = "tanh"
-    """How G's last layer is bounded, or not; with sigmoid both networks speak of pixels in [0, 1]."""
+    """Output activation of the generator; with sigmoid both networks use pixels in [0, 1]."""
     dropout: float = 0.0
-    """Fraction of the discriminator's features silenced after each layer."""
+    """Dropout probability after each layer of the discriminator."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,55 +48,55 @@ class DCGAN:
 
     family: Literal["dcgan"] = field(default="dcgan", init=False)
     latent: int = 100
-    """Numbers in the latent vector z ~ N(0, 1)."""
+    """Dimension of the latent vector z ~ N(0, 1)."""
     g_width: int = 128
-    """Channels of the generator at the largest feature map; doubled at each halving of the size."""
+    """Channels of the largest feature map of the generator; doubled each time the size is halved."""
     d_width: int = 128
-    """Channels of the discriminator's first layer; doubled at each halving of the size."""
+    """Channels of the first layer of the discriminator; doubled each time the size is halved."""
     g_norm: Literal["batch", "none"] = "batch"
     """Normalisation in the generator."""
     d_norm: Literal["batch", "none"] = "batch"
-    """Normalisation in the discriminator; gradient penalties need none."""
+    """Normalisation in the discriminator; gradient penalties need 'none'."""
     dropout: float = 0.0
-    """Fraction of the discriminator's features silenced after each layer."""
+    """Dropout probability after each layer of the discriminator."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Transformer:
-    """Self-attention pair of the courses; see `ganvas.networks.transformer`."""
+    """The classic self-attention networks; see `ganvas.networks.transformer`."""
 
     family: Literal["transformer"] = field(default="transformer", init=False)
     latent: int = 100
-    """Numbers in the latent vector z ~ N(0, 1)."""
+    """Dimension of the latent vector z ~ N(0, 1)."""
     tokens_width: int = 128
-    """Numbers in a token."""
+    """Width of a token."""
     heads: int = 4
     """Attention heads."""
     head_width: int = 128
-    """Numbers in a head's queries, keys and values."""
+    """Width of the queries, keys and values of each head."""
     positions: float = 0.05
-    """The learnt positions start uniform between ± this. Larger ones tell the tokens apart from the first step on."""
+    """Positional embeddings are initialised uniformly in ± this. Larger ones make the tokens differ from the start."""
     output: Literal["tanh", "linear"] = "tanh"
-    """How G's last layer is bounded, or not."""
+    """Output activation of the generator."""
     dropout: float = 0.0
-    """Fraction of the discriminator's features silenced in front of its last layers."""
+    """Dropout probability before the last layers of the discriminator."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ViT:
-    """Modulated pre-norm transformer generator, residual convolutional discriminator; see `ganvas.networks.vit`."""
+    """Pre-norm transformer generator with modulation, residual convolutional D; see `ganvas.networks.vit`."""
 
     family: Literal["vit"] = field(default="vit", init=False)
     latent: int = 64
-    """Numbers in the latent vector z ~ N(0, 1)."""
+    """Dimension of the latent vector z ~ N(0, 1)."""
     tokens_width: int = 256
-    """Numbers in a token."""
+    """Width of a token."""
     depth: int = 4
     """Transformer blocks in the generator."""
     heads: int = 4
-    """Attention heads; they share the token's width."""
+    """Attention heads, which divide the token width among them."""
     d_width: int = 64
-    """Channels of the discriminator at full size; doubled at each halving, to four times at most."""
+    """Channels of the discriminator at full size; doubled each time the size is halved, up to four times."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,34 +105,34 @@ class ResNet:
 
     family: Literal["resnet"] = field(default="resnet", init=False)
     blocks: Literal["plain", "residual"] = "plain"
-    """Plain convolutions, or the residual pair of WGAN-GP and SNGAN."""
+    """Plain convolutions, or the residual networks of WGAN-GP and SNGAN."""
     latent: int = 128
-    """Numbers in the latent vector z ~ N(0, 1)."""
+    """Dimension of the latent vector z ~ N(0, 1)."""
     g_width: int = 128
-    """Channels of the generator: in every block (residual), or at the largest feature map (plain)."""
+    """Channels of the generator: of every block (residual), or of the largest feature map (plain)."""
     d_width: int = 128
-    """Channels of the discriminator: in every block (residual), or in its first layer (plain)."""
+    """Channels of the discriminator: of every block (residual), or of the first layer (plain)."""
     g_norm: Literal["batch", "none"] = "batch"
-    """Normalisation in the generator; with classes, each class has its own scale and shift."""
+    """Normalisation in the generator; class-conditional where there are classes."""
     dropout: float = 0.0
-    """Fraction of the discriminator's features silenced in front of its last layer."""
+    """Dropout probability before the last layer of the discriminator."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StyleGAN:
-    """Style-based generator, grown from 4×4; see `ganvas.networks.stylegan`."""
+    """Style-based generator with progressive growing from 4×4; see `ganvas.networks.stylegan`."""
 
     family: Literal["stylegan"] = field(default="stylegan", init=False)
     latent: int = 128
-    """Numbers in the latent vector z ~ N(0, 1), and in the style w."""
+    """Dimension of the latent vector z ~ N(0, 1), and of the style w."""
     mapping: int = 4
     """Layers of the mapping network from z to w."""
     width: int = 256
-    """Channels up to 16×16; halved at each doubling of the size beyond."""
+    """Channels up to 16×16; beyond that halved each time the size doubles."""
     growth: Knob = "0..1@0.1-0.6"
-    """How far the networks have grown, from 0 (4×4) to 1 (full size); of each doubling the first half fades it in."""
+    """Progressive growing, from 0 (4×4) to 1 (full size); each new size fades in during the first half of its share."""
     mixing: float = 0.9
-    """How often two latents share a training picture, the second from a random layer on."""
+    """Probability of style mixing: from a random layer on, a second latent determines the style."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,25 +141,25 @@ class MSG:
 
     family: Literal["msg"] = field(default="msg", init=False)
     latent: int = 128
-    """Numbers in the latent vector z ~ N(0, 1)."""
+    """Dimension of the latent vector z ~ N(0, 1)."""
     width: int = 256
-    """Channels up to 16×16; halved at each doubling of the size beyond."""
+    """Channels up to 16×16; beyond that halved each time the size doubles."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class R3GAN:
-    """The modern baseline, residual and without normalisation; see `ganvas.networks.r3gan`."""
+    """The networks of R3GAN, residual and without normalisation; see `ganvas.networks.r3gan`."""
 
     family: Literal["r3gan"] = field(default="r3gan", init=False)
     latent: int = 64
-    """Numbers in the latent vector z ~ N(0, 1)."""
+    """Dimension of the latent vector z ~ N(0, 1)."""
     width: int = 768
-    """Channels up to 32×32; halved at each doubling of the size beyond. A multiple of 8."""
+    """Channels up to 32×32; beyond that halved each time the size doubles. A multiple of 8."""
     blocks: int = 2
     """Residual blocks at each size."""
     group: int = 16
-    """Channels in a group of the 3×3 convolutions."""
+    """Channels in each group of the grouped 3×3 convolutions."""
 
 
 Network = MLP | CNN | DCGAN | Transformer | ViT | ResNet | StyleGAN | MSG | R3GAN
-"""One dataclass a family; the generator and discriminator of that family are built from it."""
+"""The configuration of any network family."""

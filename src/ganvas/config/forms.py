@@ -1,4 +1,4 @@
-"""What every configuration can do: be opened knob by knob, changed, compared, written as JSON and read back."""
+"""Operations on any configuration: list its knobs, change them, compare, write to JSON and read back."""
 
 import dataclasses
 import os
@@ -13,7 +13,7 @@ Config = TypeVar("Config")
 
 
 def leaves(config: Any) -> Iterator[tuple[str, Any]]:
-    """The (name, value) of every knob, groups opened."""
+    """Yields the (name, value) of every knob, of all groups."""
     for entry in dataclasses.fields(config):
         value = getattr(config, entry.name)
         if dataclasses.is_dataclass(value):
@@ -23,7 +23,7 @@ def leaves(config: Any) -> Iterator[tuple[str, Any]]:
 
 
 def replace(config: Config, **knobs: Any) -> Config:
-    """A copy of `config` with some knobs, named wherever they are, set anew.
+    """Returns a copy of `config` with changed knobs, whichever group they are in.
 
     Raises:
         GanvasError: a name is unknown, or a value of the wrong type or out of bounds.
@@ -49,7 +49,7 @@ def _replace(config: Any, knobs: Mapping[str, Any]) -> Any:
 
 
 def _plain(name: str, value: Any) -> Any:
-    """What Python users write for a knob, as JSON would hold it: paths, numpy's numbers, a whole resolution."""
+    """Converts paths, NumPy numbers and resolutions to the types that JSON has."""
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     if name == "resolution" and isinstance(value, int | tuple | list):
@@ -58,19 +58,19 @@ def _plain(name: str, value: Any) -> Any:
 
 
 def differences(old: Any, new: Any) -> list[tuple[str, Any, Any]]:
-    """(knob, old value, new value) wherever two configurations differ."""
+    """The (knob, old value, new value) of every difference between two configurations."""
     before, after = dict(leaves(old)), dict(leaves(new))
     names = list(before) + [name for name in after if name not in before]
     return [(n, before.get(n), after.get(n)) for n in names if before.get(n) != after.get(n)]
 
 
 def to_json(config: Any) -> dict[str, Any]:
-    """A configuration as plain dictionaries, lists and numbers."""
+    """Converts a configuration to dictionaries, lists and numbers."""
     return dataclasses.asdict(config)
 
 
 def from_json(kind: type[Config], value: Mapping[str, Any]) -> Config:
-    """The reverse of `to_json`.
+    """The inverse of `to_json`.
 
     Raises:
         GanvasError: a key is unknown, or a value has the wrong type.

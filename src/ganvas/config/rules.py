@@ -1,4 +1,4 @@
-"""What a configuration may not be: values out of bounds, and knobs that cannot go together, each with its reason."""
+"""The checks of a configuration: bounds of single values, and knobs that exclude each other, with the reasons."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -16,11 +16,11 @@ _COUNTS = (
 _FRACTIONS = ("ema_warmup", "mixing", "smoothing", "augment_p", "growth")
 _BELOW_ONE = ("g_lr", "d_lr", "beta1", "beta2", "dropout", "ada_target")
 _LENGTHS = ("kimg", "tick_kimg", "snapshot_kimg", "keep_kimg", "ada_kimg")
-_MOST_SEED = 2**63 - 1
+_MAX_SEED = 2**63 - 1
 
 
 def check_bounds(knobs: Knobs, scheduled: Sequence[str]) -> None:
-    """Each knob for itself; of a scheduled one, both ends.
+    """Checks the value of each knob; of a schedule, its start and its end.
 
     Raises:
         GanvasError: a value is out of bounds.
@@ -29,14 +29,14 @@ def check_bounds(knobs: Knobs, scheduled: Sequence[str]) -> None:
     for name in scheduled:
         schedule = Schedule.of(knobs[name])
         values[name] = [schedule.start, schedule.end]
-    for name, own in values.items():
-        for value in own:
+    for name, ends in values.items():
+        for value in ends:
             if expected := _unmet(name, value, name in scheduled):
                 raise GanvasError(f"--{name.replace('_', '-')} is {knobs[name]}.", expected=expected)
 
 
 def _unmet(name: str, value: Any, scheduled: bool) -> str | None:
-    """What was expected of the value, if it is not that."""
+    """The expectation that the value does not meet, or None."""
     if isinstance(value, str):
         return None
     if name in _COUNTS:
@@ -45,10 +45,10 @@ def _unmet(name: str, value: Any, scheduled: bool) -> str | None:
         return None if all(width > 0 for width in value) else "whole numbers above 0"
     if name in _LENGTHS:
         if name == "keep_kimg" and value < 1:
-            return "1 or more: snapshots are called after whole kimg"
+            return "1 or more: snapshots are named after whole kimg"
         return None if 1 <= 1000 * value < 1e15 else "at least one image (0.001) and a finite number"
     if name == "seed":
-        return None if 0 <= value <= _MOST_SEED else "a whole number from 0 to 2^63 - 1"
+        return None if 0 <= value <= _MAX_SEED else "a whole number from 0 to 2^63 - 1"
     if name in _FRACTIONS:
         return None if 0 <= value <= 1 else "a fraction from 0 to 1"
     if name in _BELOW_ONE:
@@ -59,98 +59,98 @@ def _unmet(name: str, value: Any, scheduled: bool) -> str | None:
 
 
 def check_together(knobs: Knobs) -> None:
-    """The knobs with one another.
+    """Checks the combinations of knobs.
 
     Raises:
-        GanvasError: two of them cannot go together.
+        GanvasError: two knobs exclude each other.
     """
-    for what, wrong, reason, fix in _IMPOSSIBLE:
-        if wrong(knobs):
-            raise GanvasError(what.format(**knobs), expected=reason, fix=fix)
+    for message, violated, reason, fix in _IMPOSSIBLE:
+        if violated(knobs):
+            raise GanvasError(message.format(**knobs), expected=reason, fix=fix)
 
 
 def cautions(knobs: Knobs) -> list[str]:
-    """What may be meant, but often is not."""
+    """Warnings about combinations that are valid, but often a mistake."""
     found = []
-    if knobs["objective"] == "wasserstein" and not (_penalised(knobs) or knobs["clip"] or knobs["spectral"]):
-        found.append("nothing bounds the critic's slope (--gp 10, --clip 0.01, --spectral): its loss may run away.")
+    if knobs["objective"] == "wasserstein" and not (_has_penalty(knobs) or knobs["clip"] or knobs["spectral"]):
+        found.append("nothing bounds the critic's gradient (--gp 10, --clip 0.01, --spectral): its loss may diverge.")
     if knobs["microbatch"] and "batch" in (knobs.get("g_norm"), knobs.get("d_norm")):
-        found.append("batch norm sees --microbatch pictures at a time: gradients are not those of the whole batch.")
+        found.append("batch norm normalises over --microbatch images: gradients are not those of the whole batch.")
     return found
 
 
-def _moves(knob: Knob) -> bool:
-    """Whether a scheduled value is ever above 0."""
+def _is_ever_positive(knob: Knob) -> bool:
+    """Whether a value is above 0 at any time of its schedule."""
     schedule = Schedule.of(knob)
     return schedule.start > 0 or schedule.end > 0
 
 
-def _penalised(k: Knobs) -> bool:
-    return any(_moves(k[name]) for name in ("r1", "r2", "gp", "dragan"))
+def _has_penalty(k: Knobs) -> bool:
+    return any(_is_ever_positive(k[name]) for name in ("r1", "r2", "gp", "dragan"))
 
 
-_NO_ZERO = ("wasserstein", "rpgan", "rahinge")
-"""Objectives that compare logits with one another, so that a single logit has no zero."""
+_RELATIVE = ("wasserstein", "rpgan", "rahinge")
+"""Objectives that only compare logits, so that the sign of a single logit has no meaning."""
 
 _IMPOSSIBLE: list[tuple[str, Callable[[Knobs], bool], str, str]] = [
     (
         "Batch norm in G with a batch of {batch}.",
         lambda k: k.get("g_norm") == "batch" and min(k["batch"], k["microbatch"] or k["batch"]) < 2,
-        "2 or more pictures at a time: batch norm compares the images of a batch",
+        "2 or more images at a time: batch norm normalises over the images of a batch",
         "a larger --batch, or --g-norm none.",
     ),
     (
         "--tokens-width with --heads {heads}.",
         lambda k: k["family"] == "vit" and k["tokens_width"] % k["heads"] != 0,
-        "a width that the heads can share equally",
+        "a token width that is divisible by the number of heads",
         "a --tokens-width that is a multiple of --heads.",
     ),
     (
         "A gradient penalty with batch norm in D.",
-        lambda k: k.get("d_norm") == "batch" and _penalised(k),
-        "a D that judges each picture by itself: with batch norm, the slope at one is that at all",
+        lambda k: k.get("d_norm") == "batch" and _has_penalty(k),
+        "a D whose logits are independent: with batch norm, the gradient of one logit reaches all images of the batch",
         "--d-norm none, or no --r1, --r2, --gp, --dragan.",
     ),
     (
         "--smoothing with the {objective} objective.",
         lambda k: k["smoothing"] > 0 and k["objective"] not in ("minimax", "non-saturating"),
-        "an objective with a probability to smooth: minimax or non-saturating",
+        "an objective with a cross-entropy loss: minimax or non-saturating",
         "leave --smoothing out.",
     ),
     (
         "--ada-target with the {objective} objective.",
-        lambda k: k["ada_target"] > 0 and k["objective"] in _NO_ZERO,
-        "an objective whose logits have a zero, so that their sign says something of overfitting",
+        lambda k: k["ada_target"] > 0 and k["objective"] in _RELATIVE,
+        "an objective for which the sign of a logit indicates overfitting",
         "a scheduled --augment-p (0..0.5), or the non-saturating or hinge objective.",
     ),
     (
         "--ada-target without augmentation.",
         lambda k: k["ada_target"] > 0 and k["augment"] == "none",
-        "something to adapt",
+        "an augmentation whose probability can be adapted",
         "--augment ada.",
     ),
     (
         "--augment {augment} with the multi-scale family.",
         lambda k: k["augment"] != "none" and k["family"] == "msg",
-        "one picture to transform; its D sees the same picture at every size",
+        "a single image to transform; D of this family receives every image at several sizes",
         "leave --augment out, or use --noise.",
     ),
     (
         "--spectral with the {family} family.",
         lambda k: k["spectral"] and k["family"] in ("stylegan", "msg"),
-        "plain weights; equalised ones are scaled again where they are used, which undoes the bound",
+        "plain weights; equalised weights are scaled again in the forward pass, which undoes the normalisation",
         "--gp 10 or --r1.",
     ),
     (
         "--clip {clip} with the {family} family.",
         lambda k: k["clip"] > 0 and k["family"] in ("stylegan", "msg"),
-        "plain weights; equalised ones are about 1 before they are scaled, and clipping would silence D",
+        "plain weights; equalised weights are stored with variance 1, and clipping would remove almost all of them",
         "--gp 10.",
     ),
     (
         "--spectral with the r3gan family.",
         lambda k: k["spectral"] and k["family"] == "r3gan",
-        "weights that are not 0 at the start, as its last ones in each block are; nothing divides by their norm of 0",
+        "weights that do not start at 0, as the last ones of each block do; they cannot be divided by a norm of 0",
         "--r1 and --r2, as its paper has them.",
     ),
     (
@@ -162,26 +162,26 @@ _IMPOSSIBLE: list[tuple[str, Callable[[Knobs], bool], str, str]] = [
     (
         "--skip-d-below with the {objective} objective.",
         lambda k: k["objective"] == "wasserstein" and (k["skip_d_below"] is not None or k["skip_g_below"] is not None),
-        "a loss with a fixed zero; a critic's level says nothing of who is ahead",
+        "a loss with a fixed zero; the level of a critic's loss does not show whether G or D is stronger",
         "--d-steps and --g-steps, or --loss-change 1.",
     ),
     (
         "--loss-change with --skip-d-below or --skip-g-below.",
         lambda k: k["loss_change"] > 0 and (k["skip_d_below"] is not None or k["skip_g_below"] is not None),
-        "one rule to decide who rests",
+        "a single rule for skipping updates",
         "leave one out.",
     ),
     (
         "--on-failure {on_failure} without --watch.",
         lambda k: k["on_failure"] != "warn" and not k["watch"],
-        "a doctor who looks, before anything is done about what he sees",
+        "monitoring, since only a diagnosed failure can be handled",
         "leave --no-watch out, or --on-failure.",
     ),
     (
         "--microbatch with the rahinge objective.",
         lambda k: k["microbatch"] is not None and k["objective"] == "rahinge",
-        "the whole batch at once: each logit is compared with the mean over the others",
+        "the whole batch at once: each logit is compared with the mean over the batch",
         "leave --microbatch out, or the rpgan objective.",
     ),
 ]
-"""(what was asked, whether it was, what was expected and why, the fix)."""
+"""(message, condition, what was expected and why, fix)."""

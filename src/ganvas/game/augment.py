@@ -1,12 +1,13 @@
-"""Augmentation of everything D sees, real and generated: a few pictures then last longer before D knows them by heart.
+"""Augmentation of everything D receives, real and generated, against overfitting of D on small data sets.
 
-What is applied to both alike, and not to every sample, does not leak into what G draws: below p = 0.8 or so, G must
-still get the plain pictures right (Karras et al. 2020, section 2.2 of "Training GANs with limited data"). G learns
-through the augmentation, so every function is differentiable in its images; and twice, for penalties.
+If reals and fakes are augmented alike, and not every sample is, the augmentation does not leak into the generated
+images: up to p of about 0.8, G must still match the original distribution (Karras et al. 2020, "Training GANs with
+limited data", section 2.2). G learns through the augmentation, so every function is differentiable in the images;
+twice, for gradient penalties.
 
-Images are float32 or float64 [n c h w] in [-1, 1], c 1, 3 or 4, h and w at least 2; what comes out may leave [-1, 1].
-Colour leaves alpha alone; the rest moves and covers all channels alike. Each sample draws its own from the global
-generator of the images' device (`torch.manual_seed` repeats it), and nothing waits for the device.
+Images are float32 or float64 [n c h w] in [-1, 1], c 1, 3 or 4, h and w at least 2; the result may leave [-1, 1].
+Colour transformations leave alpha unchanged; the others apply to all channels. The parameters of each sample are drawn
+from the global random generator of the images' device, and nothing synchronises with the device.
 """
 
 from collections.abc import Callable
@@ -26,69 +27,96 @@ Probability = float | Tensor
 
 
 def diffaugment(images: Tensor, p: Probability) -> Tensor:
-    """Colour, translation and cutout (Zhao et al. 2020, section 3); the paper applies them always, p = 1."""
-    if never(p):
+    """Colour, translation and cutout (Zhao et al. 2020, section 3); the paper always applies them, p = 1."""
+    if is_off(p):
         return images
-    brightness = sometimes(p, uniform(images, -0.5, 0.5))
-    saturation = sometimes(p, uniform(images, 0, 2), 1)
-    contrast = sometimes(p, uniform(images, 0.5, 1.5), 1)
-    mean = images[:, :3].mean(dim=(1, 2, 3))  # the contrast is that with the picture's own mean
+    brightness = apply_randomly(p, uniform(images, -0.5, 0.5))
+    saturation = apply_randomly(p, uniform(images, 0, 2), 1)
+    contrast = apply_randomly(p, uniform(images, 0.5, 1.5), 1)
+    mean = images[:, :3].mean(dim=(1, 2, 3))  # contrast is relative to the mean of the image
     images = recolour(images, contrast, contrast * saturation, shift=brightness + (1 - contrast) * mean)
-    images = translate(images, *sometimes(p, whole_steps(images)))
+    images = translate(images, *apply_randomly(p, random_translation(images)))
     return cutout(images, p)
 
 
 def ada(images: Tensor, p: Probability) -> Tensor:
-    """The pipe of Karras et al. 2020 (appendix B): pixel blitting, geometry and colour ("bgc"), and after them cutout.
+    """The pipe of Karras et al. 2020 (appendix B): pixel blitting, geometry and colour ("bgc"), then cutout.
 
-    Cutout is not in the paper's final set, but R3GAN's is with it. Bilinear sampling stands for the paper's up-sampling
-    and low-pass with wavelets: simpler, faster, and a little softer.
+    The paper's final set has no cutout; R3GAN's has. Bilinear sampling replaces the paper's upsampling with a wavelet
+    low-pass filter: simpler, faster, and slightly blurrier.
     """
-    if never(p):
+    if is_off(p):
         return images
-    images = warp(images, motion(images, p))
-    brightness = sometimes(p, normal(images, 0.2))
-    contrast = sometimes(p, lognormal(images, 0.5), 1)
-    flip = sometimes(p, 1 - 2 * whole(images, 2), 1)
-    hue = sometimes(p, uniform(images, -pi, pi))
-    saturation = sometimes(p, lognormal(images, 1.0), 1)
+    images = warp(images, random_transform(images, p))
+    brightness = apply_randomly(p, normal(images, 0.2))
+    contrast = apply_randomly(p, lognormal(images, 0.5), 1)
+    flip = apply_randomly(p, 1 - 2 * random_integers(images, 2), 1)
+    hue = apply_randomly(p, uniform(images, -pi, pi))
+    saturation = apply_randomly(p, lognormal(images, 1.0), 1)
     luma = contrast * flip
     images = recolour(images, luma, contrast * saturation, hue, shift=luma * brightness)
     return cutout(images, p)
 
 
-def untouched(images: Tensor, p: Probability) -> Tensor:
+def no_augmentation(images: Tensor, p: Probability) -> Tensor:
     """No augmentation."""
     return images
 
 
-AUGMENTATIONS = {"none": untouched, "diffaugment": diffaugment, "ada": ada}
+AUGMENTATIONS = {"none": no_augmentation, "diffaugment": diffaugment, "ada": ada}
 
 
-def augmentation(name: str) -> Callable[[Tensor, Probability], Tensor]:
+def get_augmentation(name: str) -> Callable[[Tensor, Probability], Tensor]:
     """(images, p) -> augmented images, each transformation applied to each sample with probability p.
 
-    At a float p = 0 the result is the argument; at a tensor of 0 it is equal to it, bit for bit.
+    For a float p = 0 the result is the argument itself; for a tensor 0 it is equal, bit for bit.
 
     Raises:
-        GanvasError: there is no such augmentation.
+        GanvasError: the name is unknown.
     """
     if name not in AUGMENTATIONS:
         raise GanvasError(f"'{name}' is not an augmentation.", expected="one of " + ", ".join(AUGMENTATIONS))
     return AUGMENTATIONS[name]
 
 
-# Draws, one for each sample
+class Lens:
+    """Augmentation, then Gaussian noise, for everything that D receives; differentiable.
+
+    Attributes:
+        p: the probability of each transformation, in [0, 1]; a float, or a 0-dimensional tensor on the device.
+        noise: the standard deviation of the Gaussian noise (instance noise: Sønderby et al. 2017, section 3.2).
+    """
+
+    def __init__(self, augment: str) -> None:
+        self._transform = get_augmentation(augment)
+        self.p: Probability = 1.0
+        self.noise = 0.0
+
+    def augment(self, augment: str) -> None:
+        """Replaces the augmentation.
+
+        Raises:
+            GanvasError: the name is unknown.
+        """
+        self._transform = get_augmentation(augment)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """float [n …] -> the same shape."""
+        images = self._transform(images, self.p)
+        return images + self.noise * torch.randn_like(images) if self.noise > 0 else images
 
 
-def never(p: Probability) -> bool:
-    """Whether nothing can be applied, as far as that is known without asking the device."""
+# Random parameters, one for each sample
+
+
+def is_off(p: Probability) -> bool:
+    """Whether p is the float 0; a tensor is not read, since that would synchronise with the device."""
     return not isinstance(p, Tensor) and p == 0
 
 
-def sometimes(p: Probability, drawn: Tensor, otherwise: float = 0.0) -> Tensor:
-    """[… n] -> [… n]: what was drawn in a fraction p of the samples, what changes nothing in the others."""
-    return torch.where(torch.rand(drawn.shape[-1], device=drawn.device) < p, drawn, otherwise)
+def apply_randomly(p: Probability, values: Tensor, identity: float = 0.0) -> Tensor:
+    """[… n] -> [… n]: keeps `values` with probability p for each sample, else `identity`."""
+    return torch.where(torch.rand(values.shape[-1], device=values.device) < p, values, identity)
 
 
 def uniform(images: Tensor, low: float, high: float) -> Tensor:
@@ -106,13 +134,13 @@ def lognormal(images: Tensor, octaves: float) -> Tensor:
     return (normal(images, octaves) * log(2)).exp()
 
 
-def whole(images: Tensor, choices: int) -> Tensor:
-    """0, 1 … choices - 1, equally often, as floats: [n]."""
+def random_integers(images: Tensor, choices: int) -> Tensor:
+    """Uniform over 0, 1 … choices - 1, as floats: [n]."""
     return images.new_empty(len(images)).random_(choices)
 
 
-def whole_steps(images: Tensor) -> Tensor:
-    """Whole pixels to the right and down, within an eighth of each side: [2 n]."""
+def random_translation(images: Tensor) -> Tensor:
+    """Random shifts to the right and down in whole pixels, up to an eighth of each side: [2 n]."""
     height, width = images.shape[2:]
     return torch.stack([uniform(images, -1 / 8, 1 / 8) * width, uniform(images, -1 / 8, 1 / 8) * height]).round()
 
@@ -121,15 +149,15 @@ def whole_steps(images: Tensor) -> Tensor:
 
 
 def recolour(images: Tensor, luma: Tensor, chroma: Tensor, hue: Tensor | None = None, *, shift: Tensor) -> Tensor:
-    """Every transformation of both policies, as one matrix [3 3] and one shift of each sample.
+    """All colour transformations of both policies, as one matrix [3 3] and one shift for each sample.
 
-    All of them keep the grey axis v = (1, 1, 1)/√3 where it is. They stretch along it, stretch and turn about it, and
-    shift along it; so they compose by multiplying factors, and a grey picture only knows the first and the last.
+    They map the grey axis v = (1, 1, 1)/√3 to itself: each scales along it, scales or rotates around it, or shifts
+    along it. They therefore compose by multiplying factors, and a grey image needs only `luma` and `shift`.
 
     Args:
-        luma, chroma: [n] factors along the grey axis and across it.
-        hue: [n] angle about the grey axis (Rodrigues' formula), or None for no turn.
-        shift: [n], added to each colour in the end.
+        luma, chroma: [n] factors along the grey axis and perpendicular to it.
+        hue: [n] angle around the grey axis (Rodrigues' formula), or None for no rotation.
+        shift: [n], added to each colour channel last.
     """
     luma, chroma, shift = luma[:, None, None], chroma[:, None, None], shift[:, None, None]
     if images.shape[1] == 1:
@@ -144,56 +172,56 @@ def recolour(images: Tensor, luma: Tensor, chroma: Tensor, hue: Tensor | None = 
     return colours if images.shape[1] == 3 else torch.cat([colours, images[:, 3:]], dim=1)
 
 
-# Place
+# Geometry
 
 
 def translate(images: Tensor, right: Tensor, down: Tensor) -> Tensor:
-    """Shifts each sample by whole pixels, floats [n] and [n]; zeros come in."""
+    """Shifts each sample by whole pixels, floats [n] and [n], with zero padding."""
     n, channels, height, width = images.shape
     x = torch.arange(width, device=images.device) - right[:, None].long()
     y = torch.arange(height, device=images.device) - down[:, None].long()
     inside = ((y >= 0) & (y < height))[:, :, None] & ((x >= 0) & (x < width))[:, None, :]
     place = y.clamp(0, height - 1)[:, :, None] * width + x.clamp(0, width - 1)[:, None, :]
-    moved = images.flatten(2).gather(2, place.view(n, 1, -1).expand(-1, channels, -1))
-    return moved.view(images.shape) * inside[:, None]
+    changed = images.flatten(2).gather(2, place.view(n, 1, -1).expand(-1, channels, -1))
+    return changed.view(images.shape) * inside[:, None]
 
 
 def cutout(images: Tensor, p: Probability) -> Tensor:
-    """A rectangle of half of each side becomes 0; its centre is anywhere, so it may hang over the edge."""
+    """Sets a rectangle with half of each side to 0; its centre is uniform, so it may extend beyond the edge."""
     (_, _, height, width), device = images.shape, images.device
     x = (torch.arange(width, device=device) + 0.5) / width - uniform(images, 0, 1)[:, None]
     y = (torch.arange(height, device=device) + 0.5) / height - uniform(images, 0, 1)[:, None]
-    half = sometimes(p, torch.full_like(x[:, 0], 1 / 4), -1)[:, None]  # of the rectangle's sides; < 0: none
+    half = apply_randomly(p, torch.full_like(x[:, 0], 1 / 4), -1)[:, None]  # half the rectangle's sides; < 0: no cutout
     covered = (y.abs() < half)[:, :, None] & (x.abs() < half)[:, None, :]
     return images * ~covered[:, None]
 
 
-def motion(images: Tensor, p: Probability) -> Tensor:
-    """ADA's blitting and geometry: [n 3 3], from a place in the output to the place in the input it is read from.
+def random_transform(images: Tensor, p: Probability) -> Tensor:
+    """ADA's blitting and geometry: [n 3 3], from output to input coordinates, in pixels from the centre.
 
-    In pixels from the centre. Read from left to right it is the order of the paper. It maps backwards because sampling
-    does; nothing is inverted, since every inverse is as likely as the transformation itself.
+    The factors are in the order of the paper, from left to right. The map goes backwards, as sampling needs it; no
+    matrix is inverted, since every inverse is as likely as the transformation itself.
     """
     height, width = images.shape[2:]
-    p_turn = 1 - (1 - p) ** 0.5  # of each of two turns: one of them or both with probability p
-    mirror = sometimes(p, 1 - 2 * whole(images, 2), 1)
-    quarters = sometimes(p, pi / 2 * whole(images, 4))
-    steps = sometimes(p, whole_steps(images))
-    size = sometimes(p, lognormal(images, 0.2), 1)
-    before = sometimes(p_turn, uniform(images, -pi, pi))
-    stretch = sometimes(p, lognormal(images, 0.2), 1)
-    after = sometimes(p_turn, uniform(images, -pi, pi))
-    drift = sometimes(p, torch.stack([normal(images, 1 / 8) * width, normal(images, 1 / 8) * height]))
+    p_turn = 1 - (1 - p) ** 0.5  # for each of two rotations: at least one with probability p
+    mirror = apply_randomly(p, 1 - 2 * random_integers(images, 2), 1)
+    quarter_turns = apply_randomly(p, pi / 2 * random_integers(images, 4))
+    steps = apply_randomly(p, random_translation(images))
+    size = apply_randomly(p, lognormal(images, 0.2), 1)
+    turn_before = apply_randomly(p_turn, uniform(images, -pi, pi))
+    stretch = apply_randomly(p, lognormal(images, 0.2), 1)
+    turn_after = apply_randomly(p_turn, uniform(images, -pi, pi))
+    drift = apply_randomly(p, torch.stack([normal(images, 1 / 8) * width, normal(images, 1 / 8) * height]))
     return reduce(
         torch.matmul,
         [
             scaling(mirror, torch.ones_like(mirror)),
-            rotation(quarters),
+            rotation(quarter_turns),
             translation(*steps),
             scaling(size, size),
-            rotation(before),
+            rotation(turn_before),
             scaling(stretch, 1 / stretch),
-            rotation(after),
+            rotation(turn_after),
             translation(*drift),
         ],
     )
@@ -217,9 +245,9 @@ def translation(x: Tensor, y: Tensor) -> Tensor:
 
 
 def warp(images: Tensor, maps: Tensor) -> Tensor:
-    """Reads each output pixel at the place that `maps` (see `motion`) gives for it; beyond the edge is a mirror.
+    """Samples each output pixel at the position given by `maps` (see `random_transform`), with reflection padding.
 
-    Places are in pixels whatever the shape: a picture that is not square keeps its proportions in a quarter turn too.
+    Coordinates are in pixels for both axes, so that an image that is not square keeps its proportions when rotated.
     """
     height, width = images.shape[2:]
     x = torch.arange(width, dtype=images.dtype, device=images.device) - (width - 1) / 2
@@ -228,15 +256,16 @@ def warp(images: Tensor, maps: Tensor) -> Tensor:
     place = of_x * x + of_y * y + of_1
     grid = torch.stack([place[:, 0] * (2 / (width - 1)), place[:, 1] * (2 / (height - 1))], dim=-1)
     eye = torch.eye(3, dtype=maps.dtype, device=maps.device)
-    moved = (maps != eye).flatten(1).any(dim=1)[:, None, None, None]
-    sampled: Tensor = _Sample.apply(images, grid)  # type: ignore[assignment]
-    return torch.where(moved, sampled, images)  # interpolation is not exact where nothing moved
+    changed = (maps != eye).flatten(1).any(dim=1)[:, None, None, None]
+    sampled: Tensor = _GridSample.apply(images, grid)  # type: ignore[assignment]
+    return torch.where(changed, sampled, images)  # unchanged samples stay exact
 
 
-class _Sample(torch.autograd.Function):
-    """grid_sample, bilinear and mirrored, as a linear map of the images: its backward is its adjoint.
+class _GridSample(torch.autograd.Function):
+    """grid_sample, bilinear with reflection, as a linear map of the images: its backward is its adjoint.
 
-    PyTorch's own has a second derivative only since its pull request 177487 (2026), after the oldest release we allow.
+    PyTorch's own function has a second derivative only since pull request 177487 (2026), after the oldest supported
+    release.
     """
 
     @staticmethod
@@ -246,46 +275,47 @@ class _Sample(torch.autograd.Function):
         return torch.ops.aten.grid_sampler_2d(images, grid, *_BILINEAR_MIRRORED)
 
     @staticmethod
-    def backward(ctx, slope: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
-        return _Spread.apply(slope, *ctx.saved_tensors, ctx.shape), None  # type: ignore[return-value]
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        return _GridSampleAdjoint.apply(gradient, *ctx.saved_tensors, ctx.shape), None  # type: ignore[return-value]
 
 
-class _Spread(torch.autograd.Function):
-    """The adjoint of `_Sample`: adds each value to the pixels it would have been read from."""
+class _GridSampleAdjoint(torch.autograd.Function):
+    """The adjoint of `_GridSample`: adds each value to the pixels that it is sampled from."""
 
     @staticmethod
-    def forward(ctx, slope: Tensor, grid: Tensor, shape: torch.Size) -> Tensor:
+    def forward(ctx, gradient: Tensor, grid: Tensor, shape: torch.Size) -> Tensor:
         ctx.save_for_backward(grid)
-        like = slope.new_zeros(()).expand(shape)  # its values only matter for the slope of the grid
-        return torch.ops.aten.grid_sampler_2d_backward(slope, like, grid, *_BILINEAR_MIRRORED, [True, False])[0]
+        like = gradient.new_zeros(()).expand(shape)  # its values matter only for the gradient of the grid
+        return torch.ops.aten.grid_sampler_2d_backward(gradient, like, grid, *_BILINEAR_MIRRORED, [True, False])[0]
 
     @staticmethod
-    def backward(ctx, slope: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
-        return _Sample.apply(slope, *ctx.saved_tensors), None, None  # type: ignore[return-value]
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+        return _GridSample.apply(gradient, *ctx.saved_tensors), None, None  # type: ignore[return-value]
 
 
-_BILINEAR_MIRRORED = (0, 2, True)  # interpolation, padding, align_corners: the mirror is the edge pixel's centre
+_BILINEAR_MIRRORED = (0, 2, True)  # interpolation, padding, align_corners: reflection at the centre of the edge pixel
 
 
 # The controller
 
 ADJUST_EVERY = 4
-"""Moves of D from one `Ada.adjust` to the next (Karras et al. 2020, section 3)."""
+"""Updates of D from one `Ada.adjust` to the next (Karras et al. 2020, section 3)."""
 
 
 class Ada(nn.Module):
-    """Raises p while D overfits and lowers it otherwise (Karras et al. 2020, section 3).
+    """Adaptive discriminator augmentation: raises p while D overfits, else lowers it (Karras et al. 2020, section 3).
 
-    Overfitting is r_t = E[sign D(real)] (equation 1): 0 where D is at a loss, 1 where it knows every training picture.
+    Overfitting is measured by r_t = E[sign D(real)] (equation 1): 0 without overfitting, 1 if D classifies every
+    training image as real.
 
     Attributes:
-        p: float32 [], the probability to augment with; starts at 0.
-        signs: float32 [2], the sum and the number of the signs seen since the last `adjust`. Over many processes,
-            sum it before each `adjust`.
+        p: float32 [], the augmentation probability; starts at 0.
+        signs: float32 [2], the sum and the number of the signs since the last `adjust`. With several processes, sum it
+            over them before each `adjust`.
 
     Args:
-        target: what r_t is held at; 0.6 in the paper.
-        kimg: thousands of pictures in which p can go from 0 to 1; 500 in the paper.
+        target: the target of r_t; 0.6 in the paper.
+        kimg: thousands of images in which p can change by 1; 500 in the paper.
     """
 
     p: Tensor
@@ -299,15 +329,15 @@ class Ada(nn.Module):
 
     @torch.no_grad()
     def saw(self, on_real: Tensor) -> None:
-        """Takes note of D's logits on real pictures [n] or, where the objective pairs them, of D(x) - D(G(z))."""
+        """Accumulates the signs of D's logits on reals [n], or of D(x) - D(G(z)) where the objective pairs them."""
         self.signs[0] += on_real.sign().sum()
         self.signs[1] += len(on_real)
 
     @torch.no_grad()
     def adjust(self, images: int) -> None:
-        """Moves p by what may be moved in this many real pictures, those shown since the last time.
+        """Changes p by at most the step for this number of images, those shown to D since the last call.
 
-        The paper clamps p at 0 only; it is a probability, so here at 1 too. Without signs it stays as it is.
+        The paper clamps p at 0 only; here also at 1. Without accumulated signs p does not change.
         """
         total, count = self.signs
         self.p += torch.sign(total - self.target * count) * (images / (self.kimg * 1000))  # r_t against the target

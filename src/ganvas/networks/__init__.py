@@ -1,4 +1,4 @@
-"""Networks know images. One file a family; a family is a (Generator, Discriminator) pair in the table below."""
+"""The network families: one module each, with a Generator and a Discriminator that fit any image size."""
 
 from typing import Any
 
@@ -7,13 +7,13 @@ from torch import Tensor, nn
 
 from ganvas.config import Network
 from ganvas.networks import cnn, dcgan, mlp, msg, r3gan, resnet, stylegan, transformer, vit
+from ganvas.networks.base import Discriminator, Generator, Shape
 from ganvas.networks.counting import FlopCounter
 from ganvas.networks.layers import bound_spectrally
-from ganvas.networks.roles import Discriminator, Generator, Shape
 
 NETWORKS: dict[str, tuple[Any, Any]] = {
-    family: (room.Generator, room.Discriminator)
-    for family, room in {
+    family: (module.Generator, module.Discriminator)
+    for family, module in {
         "mlp": mlp,
         "cnn": cnn,
         "dcgan": dcgan,
@@ -28,18 +28,18 @@ NETWORKS: dict[str, tuple[Any, Any]] = {
 
 
 def build(network: Network, shape: Shape) -> tuple[Generator, Discriminator]:
-    """The untrained (G, D) of a family for images of this shape, drawn from torch's global generator."""
+    """Builds the untrained (G, D) of a family for images of this shape, with torch's global random generator."""
     generator, discriminator = NETWORKS[network.family]
     return generator(network, shape), discriminator(network, shape)
 
 
 def parameters(network: nn.Module) -> int:
-    """How many numbers a network learns."""
+    """The number of trainable parameters of a network."""
     return sum(p.numel() for p in network.parameters() if p.requires_grad)
 
 
 def flops(network: nn.Module, *inputs: Tensor | None) -> int:
-    """Floating-point operations of one forward pass over these inputs (a multiply-add counts two)."""
+    """The floating-point operations of one forward pass over these inputs (a multiply-add counts two)."""
     with FlopCounter() as counter, torch.no_grad():
         network(*inputs)
     return counter.total

@@ -1,9 +1,9 @@
-"""The convolutional GAN of the courses, at any size.
+"""The classic convolutional teaching GAN, at any image size.
 
-At 28×28×1 with its defaults this is the classic pair: G dense 7·7·256, transposed 4×4/2 to 128 and to 64, 7×7 to
-the image, 1,925,633 parameters; D 4×4/2 to 64 and to 128, dense, 138,561. Other sizes add or drop halvings until
-the smallest map's longer side is at most 8; sides that do not halve evenly are rounded up, and cropped at the end of
-the generator.
+At 28×28×1 with the defaults these are the classic networks: G has a dense layer to 7·7·256, transposed 4×4/2
+convolutions to 128 and 64 channels, and a 7×7 layer to the image, 1,925,633 parameters; D has 4×4/2 convolutions to 64
+and 128 channels and a dense layer, 138,561 parameters. For other sizes, stages are added or dropped until the longer
+side of the smallest map is at most 8. Odd sides are rounded up, and the generator crops its output.
 """
 
 import math
@@ -11,61 +11,74 @@ import math
 from torch import Tensor, nn
 
 from ganvas.config import CNN
-from ganvas.networks import roles
-from ganvas.networks.layers import Halve, Head, Labelled, ToImage, bounded, crop, glorot, halved, halvings, leaky
-from ganvas.networks.roles import Shape
+from ganvas.networks import base
+from ganvas.networks.base import Shape
+from ganvas.networks.layers import (
+    OneHotConcat,
+    ProjectionHead,
+    StridedConv2d,
+    ToImage,
+    activation,
+    crop,
+    halved_size,
+    init_glorot_uniform,
+    num_halvings,
+    output_activation,
+)
 
 SMALLEST = 8
-"""Longer side of the smallest feature map, at most."""
+"""The longer side of the smallest feature map is at most this."""
 
 MOST_CHANNELS = 512
 
 
 def channels(width: int, stage: int) -> int:
-    """Channels at the feature map that has been halved `stage` times."""
+    """The channels of the feature map that has been halved `stage` times."""
     return min(width * 2**stage, max(MOST_CHANNELS, width))
 
 
-class Generator(roles.Generator):
+class Generator(base.Generator):
     """z float [n latent], labels int64 [n] or None -> images float [n c h w], by default in [-1, 1]."""
 
     def __init__(self, config: CNN, shape: Shape) -> None:
         super().__init__()
         self.latent, self.shape, self.output = config.latent, shape, config.output
-        stages = halvings(shape, SMALLEST)
-        self.start = (channels(config.g_width, stages), *halved(shape.height, shape.width, stages))
-        self.labelled = Labelled(shape.classes)
-        self.dense = nn.Sequential(nn.Linear(config.latent + shape.classes, math.prod(self.start)), nn.LeakyReLU(0.2))
-        upward: list[nn.Module] = []
+        stages = num_halvings(shape, SMALLEST)
+        self.start_shape = (channels(config.g_width, stages), *halved_size(shape.height, shape.width, stages))
+        self.one_hot_concat = OneHotConcat(shape.classes)
+        self.dense = nn.Sequential(
+            nn.Linear(config.latent + shape.classes, math.prod(self.start_shape)), nn.LeakyReLU(0.2)
+        )
+        layers: list[nn.Module] = []
         for stage in reversed(range(stages)):
-            before, after = channels(config.g_width, stage + 1), channels(config.g_width, stage)
-            upward += [nn.ConvTranspose2d(before, after, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
-        self.upward = nn.Sequential(*upward)
+            c_in, c_out = channels(config.g_width, stage + 1), channels(config.g_width, stage)
+            layers += [nn.ConvTranspose2d(c_in, c_out, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
+        self.layers = nn.Sequential(*layers)
         self.to_image = ToImage(channels(config.g_width, 0), shape.channels, 7)
-        glorot(self)
+        init_glorot_uniform(self)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        seed = self.dense(self.labelled(z, labels)).view(-1, *self.start)
-        return crop(bounded(self.to_image(self.upward(seed)), self.output), self.shape[1:3])
+        features = self.dense(self.one_hot_concat(z, labels)).view(-1, *self.start_shape)
+        return crop(output_activation(self.to_image(self.layers(features)), self.output), self.shape[1:3])
 
 
-class Discriminator(roles.Discriminator):
+class Discriminator(base.Discriminator):
     """images float [n c h w] in [-1, 1], labels int64 [n] or None -> logits float [n], positive for real."""
 
     def __init__(self, config: CNN, shape: Shape) -> None:
         super().__init__()
         self.output = config.output
-        shrink: list[nn.Module] = []
-        before, stages = shape.channels, halvings(shape, SMALLEST)
+        layers: list[nn.Module] = []
+        c_in, stages = shape.channels, num_halvings(shape, SMALLEST)
         for stage in range(stages):
-            after = channels(config.d_width, stage)
-            shrink += [Halve(before, after), *leaky(config.dropout)]
-            before = after
-        self.shrink = nn.Sequential(*shrink)
-        self.head = Head(before * math.prod(halved(shape.height, shape.width, stages)), shape.classes)
-        glorot(self)
+            c_out = channels(config.d_width, stage)
+            layers += [StridedConv2d(c_in, c_out), *activation(config.dropout)]
+            c_in = c_out
+        self.layers = nn.Sequential(*layers)
+        self.head = ProjectionHead(c_in * math.prod(halved_size(shape.height, shape.width, stages)), shape.classes)
+        init_glorot_uniform(self)
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         if self.output == "sigmoid":
-            images = (images + 1) / 2  # the same pixels, as numbers in [0, 1]
-        return self.head(self.shrink(images).flatten(1), labels)
+            images = (images + 1) / 2  # pixels in [0, 1]
+        return self.head(self.layers(images).flatten(1), labels)

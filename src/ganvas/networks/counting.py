@@ -1,4 +1,4 @@
-"""Floating-point operations, counted as PyTorch dispatches them."""
+"""Counts floating-point operations as PyTorch dispatches them."""
 
 from typing import Any
 
@@ -8,14 +8,14 @@ from torch.utils.flop_counter import flop_registry
 
 
 class FlopCounter(TorchDispatchMode):
-    """Adds up the operations of what runs in its block, forward, backward and double backward.
+    """Counts the operations that run inside its `with` block: forward, backward and double backward.
 
     Matrix products, convolutions and attention are counted; a multiply-add counts two.
-    `torch.utils.flop_counter.FlopCounterMode` counts the same, but imports torch.compile, which takes a second, and
-    takes the weights' gradient of a convolution of g groups for g times what it is.
+    `torch.utils.flop_counter.FlopCounterMode` counts the same, but it imports torch.compile, which takes a second, and
+    overestimates the weight gradient of a convolution with g groups by the factor g.
 
     Attributes:
-        total: operations since it was made.
+        total: the operations counted since construction.
     """
 
     def __init__(self) -> None:
@@ -34,5 +34,5 @@ class FlopCounter(TorchDispatchMode):
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        """Else the method above is wrapped in what imports torch.compile."""
+        """Prevents PyTorch from wrapping the method above, which would import torch.compile."""
         return False

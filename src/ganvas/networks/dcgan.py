@@ -1,11 +1,11 @@
 """DCGAN: strided convolutions and batch norm, without pooling or hidden dense layers (Radford et al. 2015, section 3).
 
-At 64×64×3 with its defaults this is the paper's pair: G z 100 -> 4×4×1024 -> 8×8×512 -> 16×16×256 -> 32×32×128 ->
-64×64×3, 12,658,432 parameters; D is its mirror, 11,036,160. Other sizes halve until the longer side is at most 4; sides
-are rounded up on the way down, and in G cut back to the same sides on the way up.
+At 64×64×3 with the defaults these are the paper's networks: G z 100 -> 4×4×1024 -> 8×8×512 -> 16×16×256 -> 32×32×128 ->
+64×64×3, 12,658,432 parameters; D mirrors it, 11,036,160 parameters. For other sizes, sides are halved and rounded up
+until the longer one is at most 4; G goes through the same sizes in reverse order and crops where necessary.
 
-As in the authors' Torch code, and unlike figure 1: kernels are 4×4, z is normal, and convolutions have no bias where
-there is batch norm; D, which the paper leaves open, has G's widths. Dropout is not in the paper.
+As in the authors' Torch code, and unlike figure 1, kernels are 4×4, z is normal, and convolutions followed by batch
+norm have no bias. D has G's widths, which the paper leaves open. Dropout is not in the paper.
 """
 
 import math
@@ -14,93 +14,111 @@ import torch
 from torch import Tensor, nn
 
 from ganvas.config import DCGAN
-from ganvas.networks import roles
-from ganvas.networks.layers import Halve, Head, Labelled, crop, halved, halvings, leaky
-from ganvas.networks.roles import Shape
+from ganvas.networks import base
+from ganvas.networks.base import Shape
+from ganvas.networks.layers import (
+    OneHotConcat,
+    ProjectionHead,
+    StridedConv2d,
+    activation,
+    crop,
+    halved_size,
+    num_halvings,
+)
 
 SMALLEST = 4
-"""Longer side of the smallest feature map, at most."""
+"""The longer side of the smallest feature map is at most this."""
 
 
 def channels(width: int, stage: int) -> int:
-    """Channels at the feature map that has been halved `stage` times, at least once; at most eight widths."""
+    """The channels of the feature map that has been halved `stage` ≥ 1 times: at most eight times `width`."""
     return width * min(2 ** (stage - 1), 8)
 
 
-def norm(kind: str, channels: int) -> list[nn.Module]:
-    """The batch norm behind a convolution, if there is any."""
+def batch_norm(kind: str, channels: int) -> list[nn.Module]:
+    """The batch norm after a convolution, if `kind` is "batch"."""
     return [nn.BatchNorm2d(channels)] if kind == "batch" else []
 
 
-class Double(nn.ConvTranspose2d):
-    """The transposed 4×4 convolution of stride 2, to `size`: twice the sides, less what `Halve` had rounded up."""
+class StridedConvTranspose2d(nn.ConvTranspose2d):
+    """A transposed 4×4 convolution of stride 2, cropped to `size`; the reverse of `StridedConv2d`."""
 
-    def __init__(self, before: int, after: int, size: tuple[int, int], *, bias: bool) -> None:
-        super().__init__(before, after, 4, stride=2, padding=1, bias=bias)
+    def __init__(self, c_in: int, c_out: int, size: tuple[int, int], *, bias: bool) -> None:
+        super().__init__(c_in, c_out, 4, stride=2, padding=1, bias=bias)
         self.size = size
 
     def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
         return crop(super().forward(input, output_size), self.size)
 
 
-class Generator(roles.Generator):
+class Generator(base.Generator):
     """z float [n latent], labels int64 [n] or None -> images float [n c h w] in [-1, 1]."""
 
     def __init__(self, config: DCGAN, shape: Shape) -> None:
         super().__init__()
         self.latent, self.shape = config.latent, shape
-        stages, bias = halvings(shape, SMALLEST), config.g_norm == "none"
-        sides = [halved(shape.height, shape.width, stage) for stage in range(stages + 1)]
-        before = channels(config.g_width, stages)
-        self.start = (before, *sides[stages])
-        self.labelled = Labelled(shape.classes)
-        self.dense = nn.Linear(config.latent + shape.classes, math.prod(self.start), bias=bias)
-        upward: list[nn.Module] = [*norm(config.g_norm, before), nn.ReLU()]
+        stages, bias = num_halvings(shape, SMALLEST), config.g_norm == "none"
+        sides = [halved_size(shape.height, shape.width, stage) for stage in range(stages + 1)]
+        c_in = channels(config.g_width, stages)
+        self.start_shape = (c_in, *sides[stages])
+        self.one_hot_concat = OneHotConcat(shape.classes)
+        self.dense = nn.Linear(config.latent + shape.classes, math.prod(self.start_shape), bias=bias)
+        layers: list[nn.Module] = [*batch_norm(config.g_norm, c_in), nn.ReLU()]
         for stage in reversed(range(1, stages)):
-            after = channels(config.g_width, stage)
-            upward += [Double(before, after, sides[stage], bias=bias), *norm(config.g_norm, after), nn.ReLU()]
-            before = after
-        self.upward = nn.Sequential(*upward)
-        self.to_image = Double(before, shape.channels, sides[0], bias=bias)
-        start(self)
+            c_out = channels(config.g_width, stage)
+            layers += [
+                StridedConvTranspose2d(c_in, c_out, sides[stage], bias=bias),
+                *batch_norm(config.g_norm, c_out),
+                nn.ReLU(),
+            ]
+            c_in = c_out
+        self.layers = nn.Sequential(*layers)
+        self.to_image = StridedConvTranspose2d(c_in, shape.channels, sides[0], bias=bias)
+        init_weights(self)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        seed = self.dense(self.labelled(z, labels)).view(-1, *self.start)
-        return self.to_image(self.upward(seed)).tanh()
+        features = self.dense(self.one_hot_concat(z, labels)).view(-1, *self.start_shape)
+        return self.to_image(self.layers(features)).tanh()
 
 
-class Discriminator(roles.Discriminator):
+class Discriminator(base.Discriminator):
     """images float [n c h w] in [-1, 1], labels int64 [n] or None -> logits float [n], positive for real.
 
-    With batch norm a logit depends on its batch, so reals and fakes are judged apart, each by its own statistics; a
-    gradient penalty needs `d_norm` "none".
+    With batch norm a logit depends on its batch, so reals and fakes pass through D separately. A gradient penalty needs
+    `d_norm` "none".
     """
 
     def __init__(self, config: DCGAN, shape: Shape) -> None:
         super().__init__()
-        self.apart = config.d_norm == "batch"
-        stages, bias = halvings(shape, SMALLEST), config.d_norm == "none"
-        before = channels(config.d_width, 1)
-        shrink: list[nn.Module] = [Halve(shape.channels, before, bias=bias), *leaky(config.dropout)]
+        self.batch_dependent = config.d_norm == "batch"
+        stages, bias = num_halvings(shape, SMALLEST), config.d_norm == "none"
+        c_in = channels(config.d_width, 1)
+        layers: list[nn.Module] = [StridedConv2d(shape.channels, c_in, bias=bias), *activation(config.dropout)]
         for stage in range(2, stages + 1):
-            after = channels(config.d_width, stage)
-            shrink += [Halve(before, after, bias=bias), *norm(config.d_norm, after), *leaky(config.dropout)]
-            before = after
-        self.shrink = nn.Sequential(*shrink)
-        self.head = Head(before * math.prod(halved(shape.height, shape.width, stages)), shape.classes, bias=bias)
-        start(self)
+            c_out = channels(config.d_width, stage)
+            layers += [
+                StridedConv2d(c_in, c_out, bias=bias),
+                *batch_norm(config.d_norm, c_out),
+                *activation(config.dropout),
+            ]
+            c_in = c_out
+        self.layers = nn.Sequential(*layers)
+        self.head = ProjectionHead(
+            c_in * math.prod(halved_size(shape.height, shape.width, stages)), shape.classes, bias=bias
+        )
+        init_weights(self)
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        return self.head(self.shrink(images).flatten(1), labels)
+        return self.head(self.layers(images).flatten(1), labels)
 
 
 @torch.no_grad()
-def start(network: nn.Module) -> None:
-    """Weights N(0, 0.02) (section 4), batch norm's gains N(1, 0.02), biases 0."""
+def init_weights(network: nn.Module) -> None:
+    """Initialises weights with N(0, 0.02²) (section 4), batch-norm gains with N(1, 0.02²), biases with 0."""
     for module in network.modules():
         if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d | nn.BatchNorm2d):
             module.weight.normal_(1.0 if isinstance(module, nn.BatchNorm2d) else 0.0, 0.02)
             if module.bias is not None:
                 module.bias.zero_()
         elif isinstance(module, nn.Embedding):
-            module.weight.zero_()  # the class says nothing until it has been learnt
+            module.weight.zero_()  # the class has no effect at first

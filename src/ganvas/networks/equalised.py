@@ -1,7 +1,7 @@
-"""What the families that descend from ProGAN share (Karras et al. 2018, "PG": arXiv 1710.10196).
+"""The parts of ProGAN that StyleGAN and MSG-GAN share (Karras et al. 2018, "PG": arXiv 1710.10196).
 
-Layers with an equalised learning rate, pixel norm, the minibatch standard deviation, and a ladder of sizes: stage 0 is
-the smallest map, its longer side at most 4; each further stage doubles the sides, to those of the picture.
+Layers with an equalised learning rate, pixel norm, the minibatch standard deviation, and the resolutions of the stages:
+at stage 0 the longer side is at most 4; each further stage doubles the sides, up to those of the image.
 """
 
 import math
@@ -10,33 +10,34 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ganvas.networks.layers import halved, halvings
-from ganvas.networks.roles import Shape
+from ganvas.networks.base import Shape
+from ganvas.networks.layers import halved_size, num_halvings
 
 SMALLEST = 4
-"""Longer side of the smallest feature map, at most."""
+"""The longer side of the smallest feature map is at most this."""
 
 GAIN = nn.init.calculate_gain("leaky_relu", 0.2)
-"""He's constant for LeakyReLU 0.2, √(2 / 1.04); PG takes that of ReLU, √2."""
+"""He gain for LeakyReLU 0.2, √(2 / 1.04); PG uses the gain for ReLU, √2."""
 
 EPS = 1e-8
 
-GROUP = 4
-"""Images that the minibatch standard deviation compares, at most."""
+STDDEV_GROUP = 4
+"""The largest group of images over which the minibatch standard deviation is computed."""
 
-DECAY = 0.995
-"""What a mean keeps of itself in one pass."""
+MEAN_DECAY = 0.995
+"""The weight of the old value in each update of a `RunningMean`."""
 
 
-class Linear(nn.Linear):
-    """Equalised: stored weights ~ N(0, 1/lr²), used as weight · lr · gain / √fan_in (PG, section 4.1).
+class EqualisedLinear(nn.Linear):
+    """Linear layer with equalised learning rate: weights ~ N(0, 1/lr²), used as weight · lr · gain / √fan_in.
 
-    So every layer moves equally fast under Adam, whatever its size; one of `lr` 0.01 a hundredth as fast.
+    Under Adam every layer then learns equally fast, whatever its size, and with `lr` 0.01 a hundredth as fast (PG,
+    section 4.1).
     """
 
-    def __init__(self, before: int, after: int, *, gain: float = GAIN, lr: float = 1.0) -> None:
-        super().__init__(before, after)
-        self.scale, self.lr = gain * lr / math.sqrt(before), lr
+    def __init__(self, c_in: int, c_out: int, *, gain: float = GAIN, lr: float = 1.0) -> None:
+        super().__init__(c_in, c_out)
+        self.scale, self.lr = gain * lr / math.sqrt(c_in), lr
         nn.init.normal_(self.weight, std=1 / lr)
         nn.init.zeros_(self.bias)
 
@@ -44,12 +45,12 @@ class Linear(nn.Linear):
         return F.linear(input, self.weight * self.scale, self.bias * self.lr)
 
 
-class Conv2d(nn.Conv2d):
-    """The same for a convolution of odd kernel size that keeps the map's size."""
+class EqualisedConv2d(nn.Conv2d):
+    """Convolution with equalised learning rate and odd kernel size; it keeps the size of the map."""
 
-    def __init__(self, before: int, after: int, kernel: int, *, gain: float = GAIN) -> None:
-        super().__init__(before, after, kernel, padding=kernel // 2)
-        self.scale = gain / math.sqrt(before * kernel**2)
+    def __init__(self, c_in: int, c_out: int, kernel: int, *, gain: float = GAIN) -> None:
+        super().__init__(c_in, c_out, kernel, padding=kernel // 2)
+        self.scale = gain / math.sqrt(c_in * kernel**2)
         nn.init.normal_(self.weight)
         assert self.bias is not None
         nn.init.zeros_(self.bias)
@@ -58,15 +59,15 @@ class Conv2d(nn.Conv2d):
         return self._conv_forward(input, self.weight * self.scale, self.bias)
 
 
-class Head(nn.Module):
-    """Features [n f] -> logits [n]: `layers.Head`, the projection discriminator's, equalised."""
+class EqualisedProjectionHead(nn.Module):
+    """Features [n f] -> logits [n]: `layers.ProjectionHead` with equalised learning rate."""
 
     def __init__(self, features: int, classes: int) -> None:
         super().__init__()
-        self.linear = Linear(features, 1, gain=1.0)
+        self.linear = EqualisedLinear(features, 1, gain=1.0)
         self.embedding = nn.Embedding(classes, features) if classes else None
         if self.embedding is not None:
-            nn.init.zeros_(self.embedding.weight)  # the class says nothing until it has been learnt
+            nn.init.zeros_(self.embedding.weight)  # the class has no effect at first
 
     def forward(self, features: Tensor, labels: Tensor | None) -> Tensor:
         logits = self.linear(features).squeeze(1)
@@ -77,15 +78,15 @@ class Head(nn.Module):
 
 
 def pixel_norm(x: Tensor) -> Tensor:
-    """Divides each pixel's vector, along dimension 1, by its root mean square (PG, section 4.2)."""
+    """Divides the feature vector of each pixel, along dimension 1, by its root mean square (PG, section 4.2)."""
     return x * (x.square().mean(dim=1, keepdim=True) + EPS).rsqrt()
 
 
-class Latent(nn.Module):
-    """z [n latent], labels [n] or None -> [n width]: z on the sphere; with classes, a learnt point on it appended.
+class LatentInput(nn.Module):
+    """z [n latent], labels [n] or None -> [n width]: pixel norm of z, with classes also of a concatenated embedding.
 
     Attributes:
-        width: numbers that come out.
+        width: the number of output features.
     """
 
     def __init__(self, latent: int, classes: int) -> None:
@@ -101,10 +102,10 @@ class Latent(nn.Module):
         return torch.cat([z, pixel_norm(self.embedding(labels))], dim=1)
 
 
-class Mean(nn.Module):
-    """The mean of what passes, [n features], of each class or of all; follows in training. Truncation leads there.
+class RunningMean(nn.Module):
+    """Identity on [n features] that tracks their moving average in training, for truncation; one for each class.
 
-    After Karras et al. 2019, appendix B, who keep one, of w; the mean over all classes would be a picture of none.
+    Karras et al. 2019 (appendix B) keep a single average, of w. The average over all classes would belong to no class.
     """
 
     value: Tensor
@@ -115,45 +116,46 @@ class Mean(nn.Module):
         self.register_buffer("value", torch.zeros(max(1, classes), features))
 
     def forward(self, x: Tensor, labels: Tensor | None) -> Tensor:
-        """x as it is, but seen."""
+        """Returns x, and in training updates the average."""
         if self.training:
-            self._follow(x.detach(), labels)
+            self._update(x.detach(), labels)
         return x
 
     def truncated(self, x: Tensor, labels: Tensor | None, truncation: float) -> Tensor:
-        """x̄ + ψ (x - x̄): exactly x at 1, the mean at 0."""
+        """x̄ + ψ (x - x̄): exactly x for `truncation` ψ = 1, the average for 0."""
         return torch.lerp(self.value[labels if self.classes else 0], x, truncation)
 
     @torch.no_grad()
-    def _follow(self, x: Tensor, labels: Tensor | None) -> None:
-        member = torch.ones_like(x[:, :1])
+    def _update(self, x: Tensor, labels: Tensor | None) -> None:
+        one_hot = torch.ones_like(x[:, :1])
         if self.classes and labels is not None:
-            member = F.one_hot(labels, self.classes).to(x.dtype)
-        count = member.sum(dim=0)[:, None]
-        self.value.lerp_(member.t() @ x / count.clamp(min=1), (1 - DECAY) * (count > 0).to(x.dtype))
+            one_hot = F.one_hot(labels, self.classes).to(x.dtype)
+        count = one_hot.sum(dim=0)[:, None]
+        self.value.lerp_(one_hot.t() @ x / count.clamp(min=1), (1 - MEAN_DECAY) * (count > 0).to(x.dtype))
 
 
-def with_deviation(x: Tensor) -> Tensor:
-    """float [n c h w] -> [n c+1 h w]: one more channel, the minibatch standard deviation (PG, section 3).
+def minibatch_stddev(x: Tensor) -> Tensor:
+    """float [n c h w] -> [n c+1 h w]: appends the minibatch standard deviation as a channel (PG, section 3).
 
-    It says how much the images of a group differ, on average over features and places: a collapsed G shows. Groups are
-    consecutive images, 4 of them or the largest smaller number that divides n; a group of one has no deviation, 0.
+    It is the standard deviation over the images of a group, averaged over features and positions, and lets D recognise
+    mode collapse. Groups are consecutive images: 4, or the largest smaller number that divides n. For a group of one
+    image it is 0.
     """
     n, _, h, w = x.shape
-    group = next(size for size in range(GROUP, 0, -1) if n % size == 0)
+    group = next(size for size in range(STDDEV_GROUP, 0, -1) if n % size == 0)
     if group == 1:
         return F.pad(x, (0, 0, 0, 0, 0, 1))
     groups = x.unflatten(0, (-1, group))
-    variance = (groups - groups.mean(dim=1, keepdim=True)).square().mean(dim=1)  # `var` takes twice the time
-    deviation = (variance + EPS).sqrt().mean(dim=(1, 2, 3))
-    return torch.cat([x, deviation.repeat_interleave(group)[:, None, None, None].expand(n, 1, h, w)], dim=1)
+    variance = (groups - groups.mean(dim=1, keepdim=True)).square().mean(dim=1)  # `Tensor.var` takes twice the time
+    stddev = (variance + EPS).sqrt().mean(dim=(1, 2, 3))
+    return torch.cat([x, stddev.repeat_interleave(group)[:, None, None, None].expand(n, 1, h, w)], dim=1)
 
 
-def ladder(shape: Shape) -> list[tuple[int, int]]:
-    """(height, width) at each stage, smallest first; 32×32 gives 4, 8, 16, 32."""
-    return [halved(shape.height, shape.width, times) for times in range(halvings(shape, SMALLEST), -1, -1)]
+def resolutions(shape: Shape) -> list[tuple[int, int]]:
+    """(height, width) at each stage, smallest first; for 32×32 these are 4, 8, 16 and 32."""
+    return [halved_size(shape.height, shape.width, times) for times in range(num_halvings(shape, SMALLEST), -1, -1)]
 
 
 def channels(width: int, stage: int) -> int:
-    """`width` up to stage 2 (16×16), then halved at each stage, to 8 at least."""
+    """The channels at a stage: `width` up to stage 2 (16×16), then halved at each stage, but at least 8."""
     return max(width >> max(0, stage - 2), min(width, 8))

@@ -1,4 +1,4 @@
-"""The few parts every family shares."""
+"""Layers, resampling and initialisation that several families share."""
 
 import math
 from typing import Any, TypeVar
@@ -8,13 +8,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.grad import conv2d_weight
 
-from ganvas.networks.roles import Shape
+from ganvas.networks.base import Shape
 
 Layer = TypeVar("Layer", nn.Linear, nn.Conv2d, "ToImage")
 
 
-class Labelled(nn.Module):
-    """Appends the class, as a one-hot vector, to the latent: float [n z] -> float [n z+classes]."""
+class OneHotConcat(nn.Module):
+    """Concatenates the class, as a one-hot vector, to the latent: float [n z] -> float [n z+classes]."""
 
     def __init__(self, classes: int) -> None:
         super().__init__()
@@ -27,8 +27,8 @@ class Labelled(nn.Module):
         return torch.cat([z, F.one_hot(labels, self.classes).to(z.dtype)], dim=1)
 
 
-class Head(nn.Module):
-    """Features [n f] -> logits [n]; with classes, the projection discriminator's head (Miyato & Koyama 2018, eq. 4)."""
+class ProjectionHead(nn.Module):
+    """Features [n f] -> logits [n]; with classes, a projection head (Miyato & Koyama 2018, eq. 4)."""
 
     def __init__(self, features: int, classes: int, *, bias: bool = True) -> None:
         super().__init__()
@@ -43,55 +43,55 @@ class Head(nn.Module):
         return logits
 
 
-def bounded(images: Tensor, output: str) -> Tensor:
-    """What a generator's last layer gives as images: by tanh or sigmoid in [-1, 1], or "linear", as it is.
+def output_activation(images: Tensor, output: str) -> Tensor:
+    """Applies the output activation of a generator: tanh or sigmoid to [-1, 1], or "linear", the identity.
 
-    A bounded G that wins nothing at first may come to rest where tanh is flat and lets next to no gradient through
-    (docs/log.md, "the stable twins"). R3GAN, MSG and StyleGAN have no bound.
+    A G with tanh may saturate early in training, where tanh passes almost no gradient (docs/log.md). R3GAN, MSG and
+    StyleGAN have a linear output.
     """
     if output == "linear":
         return images
     return images.tanh() if output == "tanh" else 2 * images.sigmoid() - 1
 
 
-def leaky(dropout: float = 0.0) -> list[nn.Module]:
-    """The discriminators' activation, and the dropout behind it if there is any."""
+def activation(dropout: float = 0.0) -> list[nn.Module]:
+    """LeakyReLU 0.2, followed by dropout if it is above 0."""
     return [nn.LeakyReLU(0.2), nn.Dropout(dropout)] if dropout else [nn.LeakyReLU(0.2)]
 
 
-def halved(height: int, width: int, times: int) -> tuple[int, int]:
-    """The sides after so many halvings, each rounded up."""
+def halved_size(height: int, width: int, times: int) -> tuple[int, int]:
+    """(height, width) after this many halvings, each rounded up."""
     return -(-height // 2**times), -(-width // 2**times)
 
 
-def halvings(shape: Shape, longest: int) -> int:
-    """How often a picture is halved until its longer side is at most `longest`; at least once."""
+def num_halvings(shape: Shape, longest: int) -> int:
+    """The number of halvings until the longer side of an image is at most `longest`; at least 1."""
     times = 1
-    while max(halved(shape.height, shape.width, times)) > longest:
+    while max(halved_size(shape.height, shape.width, times)) > longest:
         times += 1
     return times
 
 
 def crop(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """The upper left [n c height width] of a map that doubling has made too large by a row or a column."""
+    """The upper left [n c *size] of a map, after upsampling to an odd size."""
     return x[:, :, : size[0], : size[1]]
 
 
-def double(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """[n c h w] -> [n c *size], at most twice as large: nearest neighbours, cropped where that side is odd."""
+def upsample(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """[n c h w] -> [n c *size]: nearest-neighbour upsampling by 2, cropped where a side of `size` is odd."""
     return crop(F.interpolate(x, scale_factor=2, mode="nearest"), size)
 
 
-def shrink(x: Tensor) -> Tensor:
-    """[n c h w] -> half the sides, rounded up: means of 2×2, at odd edges of what is there. Undoes `double`."""
+def avg_downsample(x: Tensor) -> Tensor:
+    """[n c h w] -> half the sides, rounded up: 2×2 average pooling without padding. Inverts `upsample`."""
     return F.avg_pool2d(x, 2, ceil_mode=True, count_include_pad=False)
 
 
-class Halve(nn.Conv2d):
-    """The 4×4 convolution of stride 2 that halves each side; an odd side is rounded up."""
+class StridedConv2d(nn.Conv2d):
+    """A 4×4 convolution of stride 2 that halves each side; odd sides are rounded up."""
 
-    def __init__(self, before: int, after: int, *, bias: bool = True) -> None:
-        super().__init__(before, after, 4, stride=2, padding=1, bias=bias)
+    def __init__(self, c_in: int, c_out: int, *, bias: bool = True) -> None:
+        super().__init__(c_in, c_out, 4, stride=2, padding=1, bias=bias)
 
     def forward(self, input: Tensor) -> Tensor:
         odd = input.shape[2] % 2, input.shape[3] % 2
@@ -99,24 +99,24 @@ class Halve(nn.Conv2d):
 
 
 class ToImage(nn.ConvTranspose2d):
-    """A stride-1 transposed convolution, of odd kernel size, to the few channels of an image: size stays.
+    """A transposed convolution of stride 1 and odd kernel size to the channels of an image; it keeps the size.
 
-    On a CPU, PyTorch's own forward pass is an order of magnitude slower than its arithmetic when there is one output
-    channel; there it is done as a matrix product and a sum of shifted copies (col2im), to the same result up to
-    rounding. With more channels or larger images the copies would cost more than they save.
+    On a CPU with one output channel, PyTorch's own forward pass is an order of magnitude slower than its arithmetic
+    requires. There this layer computes a matrix product and a sum of shifted copies (col2im), with the same result up
+    to rounding. With more channels or larger images the copies would cost more than they save.
     """
 
-    def __init__(self, before: int, channels: int, kernel: int) -> None:
-        super().__init__(before, channels, kernel, padding=kernel // 2)
+    def __init__(self, c_in: int, channels: int, kernel: int) -> None:
+        super().__init__(c_in, channels, kernel, padding=kernel // 2)
 
     def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
         if input.device.type != "cpu" or self.out_channels > 1 or input.shape[2] * input.shape[3] > 64 * 64:
             return super().forward(input, output_size)
         assert self.bias is not None
-        return _ProductAndFold.apply(input, self.weight) + self.bias[:, None, None]
+        return _MatmulAndFold.apply(input, self.weight) + self.bias[:, None, None]
 
 
-class _ProductAndFold(torch.autograd.Function):
+class _MatmulAndFold(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
         ctx.save_for_backward(x, weight)
@@ -136,8 +136,8 @@ class _ProductAndFold(torch.autograd.Function):
 
 
 @torch.no_grad()
-def started(layer: Layer, gain: float = 1.0) -> Layer:
-    """The layer with weights N(0, gain² / fan-in) and biases 0; gain 1 keeps the variance, gain 0 says nothing yet."""
+def he_normal_(layer: Layer, gain: float = 1.0) -> Layer:
+    """Initialises the weights with N(0, gain² / fan-in) and the bias with 0, in place; gain 1 keeps the variance."""
     fan_in = (layer.weight[:, 0] if isinstance(layer, ToImage) else layer.weight[0]).numel()
     layer.weight.normal_(0, gain / math.sqrt(fan_in))
     if layer.bias is not None:
@@ -145,22 +145,22 @@ def started(layer: Layer, gain: float = 1.0) -> Layer:
     return layer
 
 
-def glorot(network: nn.Module) -> None:
-    """Glorot-uniform weights and zero biases, the start of the course networks (Glorot & Bengio 2010)."""
+def init_glorot_uniform(network: nn.Module) -> None:
+    """Glorot-uniform weights and zero biases (Glorot & Bengio 2010), as Keras initialises the classic networks."""
     for module in network.modules():
         if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
             nn.init.xavier_uniform_(module.weight)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
         elif isinstance(module, nn.Embedding):
-            nn.init.zeros_(module.weight)  # the class says nothing until it has been learnt
+            nn.init.zeros_(module.weight)  # the class has no effect at first
 
 
 def bound_spectrally(network: nn.Module) -> None:
-    """Divides every weight matrix by its largest singular value, in place (Miyato et al. 2018).
+    """Divides every weight matrix by its largest singular value (Miyato et al. 2018); changes the network in place.
 
-    The singular value follows by one power iteration a pass. The parameters change their names. What starts at 0 has
-    none to divide by, and is drawn from N(0, 1).
+    Each forward pass in training does one power iteration. The parameters change their names. Weights that are all 0
+    cannot be divided by their norm, and are drawn from N(0, 1) instead.
     """
     for module in list(network.modules()):
         if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d | nn.Embedding):

@@ -1,14 +1,14 @@
-"""R3GAN, the modern baseline, at any size (Huang et al. 2024, "The GAN is dead; long live the GAN!", section 3).
+"""R3GAN at any image size (Huang et al. 2024, "The GAN is dead; long live the GAN!", section 3).
 
-G and D mirror each other: residual blocks without any normalisation at each size from 4×4 up, [1, 2, 1] resampling
-between the sizes, one learnt map at either end. At 32×32×3 with its defaults G has 20,781,952 parameters and D
-21,280,512 with ten classes, 20,732,160 and 20,683,776 without. Written from the paper; what differs:
+G and D mirror each other: residual blocks without normalisation at each size from 4×4 up, [1, 2, 1] resampling between
+the sizes, and a learnt 4×4 map at the start of G and at the end of D. At 32×32×3 with the defaults G has 20,781,952
+parameters and D 21,280,512 with ten classes, 20,732,160 and 20,683,776 without. Written from the paper; differences:
 
-- Sides are halved, rounding up, until the longer one is at most 4, and the learnt maps take that size; they are 4×4
-  in the paper, and sides powers of two.
-- Channels are never fewer than 8 (24 in the paper's networks), and 3×3 convolutions whose channels do not split into
-  groups of `group` get the next larger groups.
-- One precision throughout, that of the weights; the paper keeps the largest maps in bfloat16.
+- Sides are halved, rounding up, until the longer one is at most 4, and the learnt maps have that size. In the paper
+  they are 4×4, and all sides are powers of two.
+- There are at least 8 channels (24 in the paper's networks). If the channels of a 3×3 convolution do not split into
+  groups of the configured size, the groups are the next larger ones that fit.
+- Activations have the precision of the weights; the paper keeps the largest maps in bfloat16.
 """
 
 import math
@@ -18,78 +18,80 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ganvas.config import R3GAN
-from ganvas.networks import roles
-from ganvas.networks.layers import crop, halved, halvings, started
-from ganvas.networks.roles import Shape
+from ganvas.networks import base
+from ganvas.networks.base import Shape
+from ganvas.networks.layers import crop, halved_size, he_normal_, num_halvings
 
 SMALLEST = 4
-"""Longer side of the smallest feature map, at most."""
+"""The longer side of the smallest feature map is at most this."""
 
-WIDEST = 4
-"""How many sizes, from the smallest up, have `width` channels: 4, 8, 16 and 32."""
-
-
-def sizes(shape: Shape) -> list[tuple[int, int]]:
-    """The sizes of the feature maps, from the smallest up."""
-    return [halved(shape.height, shape.width, times) for times in reversed(range(halvings(shape, SMALLEST) + 1))]
+FULL_WIDTH_STAGES = 4
+"""The number of stages, from the smallest up, that have the full `width`: 4, 8, 16 and 32."""
 
 
-def channels(width: int, level: int) -> int:
-    """Channels at the size so many doublings above the smallest."""
-    return max(width // 2 ** max(level + 1 - WIDEST, 0), 8)
+def resolutions(shape: Shape) -> list[tuple[int, int]]:
+    """(height, width) of the feature maps at each stage, smallest first."""
+    return [
+        halved_size(shape.height, shape.width, times) for times in reversed(range(num_halvings(shape, SMALLEST) + 1))
+    ]
+
+
+def channels(width: int, stage: int) -> int:
+    """The channels at a stage, counted from the smallest map up."""
+    return max(width // 2 ** max(stage + 1 - FULL_WIDTH_STAGES, 0), 8)
 
 
 def groups(channels: int, size: int) -> int:
-    """Into how many equal groups of at least `size` channels they split, at most; one if they are too few."""
+    """The largest number of equal groups of at least `size` channels; 1 if there are fewer channels than that."""
     return max(n for n in range(1, max(channels // size, 1) + 1) if channels % n == 0)
 
 
-def classwise(classes: int, features: int, gain: float = 1.0) -> nn.Embedding:
-    """A linear layer over the one-hot class, drawn as `started` draws it: its fan-in is the number of classes."""
+def class_embedding(classes: int, features: int, gain: float = 1.0) -> nn.Embedding:
+    """A linear layer on the one-hot class: N(0, gain² / fan-in), where the fan-in is the number of classes."""
     embedding = nn.Embedding(classes, features)
     nn.init.normal_(embedding.weight, std=gain / math.sqrt(classes))
     return embedding
 
 
-def pointwise(before: int, after: int) -> nn.Conv2d:
-    return started(nn.Conv2d(before, after, 1, bias=False))
+def conv1x1(c_in: int, c_out: int) -> nn.Conv2d:
+    return he_normal_(nn.Conv2d(c_in, c_out, 1, bias=False))
 
 
-class Residual(nn.Sequential):
-    """x + f(x) on float [n c h w]: an inverted bottleneck around a grouped convolution (paper, section 3.3).
+class ResidualBlock(nn.Sequential):
+    """x + f(x) on float [n c h w], where f is an inverted bottleneck with a grouped convolution (section 3.3).
 
-    At the start f is zero. Its other two weights are smaller by L^(-1/4), L being the `depth` of the whole network in
-    blocks, for the paper's reason: so that a step of the optimiser changes the network's output by as much at any
-    depth (Fixup: Zhang et al. 2019, with three layers a block).
+    The last weight of f starts at 0. The other two are scaled by L^(-1/4), where L, `depth`, is the number of blocks of
+    the network, so that an optimiser step changes the output equally at any depth (Fixup: Zhang et al. 2019, for three
+    layers in a block).
     """
 
     def __init__(self, channels: int, group: int, depth: int) -> None:
         wide, gain = 2 * channels, math.sqrt(2 / (1 + 0.2**2)) * depth**-0.25
         super().__init__(
-            started(nn.Conv2d(channels, wide, 1), gain),
+            he_normal_(nn.Conv2d(channels, wide, 1), gain),
             nn.LeakyReLU(0.2),
-            started(nn.Conv2d(wide, wide, 3, padding=1, groups=groups(wide, group)), gain),
+            he_normal_(nn.Conv2d(wide, wide, 3, padding=1, groups=groups(wide, group)), gain),
             nn.LeakyReLU(0.2),
-            started(nn.Conv2d(wide, channels, 1, bias=False), 0),
+            he_normal_(nn.Conv2d(wide, channels, 1, bias=False), 0),
         )
 
     def forward(self, input: Tensor) -> Tensor:
         return input + super().forward(input)
 
 
-# [1, 2, 1] is [1, 1] twice. As a depthwise convolution it would be faster forwards, but penalties differentiate twice,
-# and there PyTorch takes a convolution's groups one by one: on a CPU 3× slower in all (64 images, 64×32×32).
+# The filter [1, 2, 1] is [1, 1] applied twice. A depthwise convolution is faster forwards, but for the second
+# derivatives of penalties PyTorch computes each group separately: 3× slower overall on a CPU (64 images, 64×32×32).
 
 
-class Down(nn.Module):
-    """Every second pixel under the filter [1, 2, 1]/4 in both directions, zeros around: sides halve, rounding up."""
+class Downsample(nn.Module):
+    """Filters by [1, 2, 1]/4 in both directions with zero padding, and takes every second pixel, rounding up."""
 
     def forward(self, x: Tensor) -> Tensor:
         return F.avg_pool2d(F.avg_pool2d(x, 2, stride=1, padding=1), 2)
 
 
-class Up(nn.Module):
-    """The transpose of `Down`, four times: sides double, new pixels are the means of their neighbours; then cropped."""
+class Upsample(nn.Module):
+    """Four times the transpose of `Downsample`, cropped to `size`: doubles the sides, interpolating bilinearly."""
 
     def __init__(self, size: tuple[int, int]) -> None:
         super().__init__()
@@ -100,44 +102,46 @@ class Up(nn.Module):
         return crop(F.avg_pool2d(doubled, 2, stride=1, padding=1)[:, :, 1:, 1:], self.size)
 
 
-class Generator(roles.Generator):
+class Generator(base.Generator):
     """z float [n latent], labels int64 [n] or None -> images float [n c h w], unbounded; reals are in [-1, 1]."""
 
     def __init__(self, config: R3GAN, shape: Shape) -> None:
         super().__init__()
         self.latent, self.shape = config.latent, shape
-        maps = sizes(shape)
-        widths = [channels(config.width, level) for level in range(len(maps))]
-        self.embedding = classwise(shape.classes, config.latent) if shape.classes else None
-        self.start = nn.Parameter(torch.randn(1, widths[0], *maps[0]))
-        self.dense = started(nn.Linear(config.latent * (2 if shape.classes else 1), widths[0], bias=False))
-        upward: list[nn.Module] = []
-        for level, size in enumerate(maps):
-            if level:
-                if widths[level] != widths[level - 1]:
-                    upward.append(pointwise(widths[level - 1], widths[level]))
-                upward.append(Up(size))
-            upward += [Residual(widths[level], config.group, config.blocks * len(maps)) for _ in range(config.blocks)]
-        self.upward = nn.Sequential(*upward)
-        self.to_image = pointwise(widths[-1], shape.channels)
+        sizes = resolutions(shape)
+        widths = [channels(config.width, stage) for stage in range(len(sizes))]
+        self.embedding = class_embedding(shape.classes, config.latent) if shape.classes else None
+        self.basis = nn.Parameter(torch.randn(1, widths[0], *sizes[0]))
+        self.dense = he_normal_(nn.Linear(config.latent * (2 if shape.classes else 1), widths[0], bias=False))
+        layers: list[nn.Module] = []
+        for stage, size in enumerate(sizes):
+            if stage:
+                if widths[stage] != widths[stage - 1]:
+                    layers.append(conv1x1(widths[stage - 1], widths[stage]))
+                layers.append(Upsample(size))
+            layers += [
+                ResidualBlock(widths[stage], config.group, config.blocks * len(sizes)) for _ in range(config.blocks)
+            ]
+        self.layers = nn.Sequential(*layers)
+        self.to_image = conv1x1(widths[-1], shape.channels)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         if self.embedding is not None:
             assert labels is not None, "a conditional network needs labels"
             z = torch.cat([z, self.embedding(labels)], dim=1)
-        return self.to_image(self.upward(self.start * self.dense(z)[:, :, None, None]))
+        return self.to_image(self.layers(self.basis * self.dense(z)[:, :, None, None]))
 
 
-class Head(nn.Module):
-    """Features [n f] -> logits [n]; with classes, their product with the class's own vector (Miyato & Koyama 2018).
+class R3GANHead(nn.Module):
+    """Features [n f] -> logits [n]; with classes, their dot product with the class embedding (Miyato & Koyama 2018).
 
-    Unlike `ganvas.networks.layers.Head` either the one or the other, and no bias.
+    Unlike `layers.ProjectionHead`, it has no bias, and no unconditional term where there are classes.
     """
 
     def __init__(self, features: int, classes: int) -> None:
         super().__init__()
-        self.linear = started(nn.Linear(features, features if classes else 1, bias=False))
-        self.embedding = classwise(classes, features, features**-0.5) if classes else None
+        self.linear = he_normal_(nn.Linear(features, features if classes else 1, bias=False))
+        self.embedding = class_embedding(classes, features, features**-0.5) if classes else None
 
     def forward(self, features: Tensor, labels: Tensor | None) -> Tensor:
         features = self.linear(features)
@@ -147,26 +151,28 @@ class Head(nn.Module):
         return (self.embedding(labels) * features).sum(dim=1)
 
 
-class Discriminator(roles.Discriminator):
+class Discriminator(base.Discriminator):
     """images float [n c h w], nominally in [-1, 1], labels int64 [n] or None -> logits float [n], positive for real."""
 
     def __init__(self, config: R3GAN, shape: Shape) -> None:
         super().__init__()
-        maps = sizes(shape)
-        widths = [channels(config.width, level) for level in range(len(maps))]
-        self.from_image = pointwise(shape.channels, widths[-1])
-        downward: list[nn.Module] = []
-        for level in reversed(range(len(maps))):
-            downward += [Residual(widths[level], config.group, config.blocks * len(maps)) for _ in range(config.blocks)]
-            if level:
-                downward.append(Down())
-                if widths[level] != widths[level - 1]:
-                    downward.append(pointwise(widths[level], widths[level - 1]))
-        self.downward = nn.Sequential(*downward)
-        # the depthwise convolution over the whole smallest map is a product and a sum
-        self.end = nn.Parameter(torch.randn(1, widths[0], *maps[0]) / math.sqrt(math.prod(maps[0])))
-        self.head = Head(widths[0], shape.classes)
+        sizes = resolutions(shape)
+        widths = [channels(config.width, stage) for stage in range(len(sizes))]
+        self.from_image = conv1x1(shape.channels, widths[-1])
+        layers: list[nn.Module] = []
+        for stage in reversed(range(len(sizes))):
+            layers += [
+                ResidualBlock(widths[stage], config.group, config.blocks * len(sizes)) for _ in range(config.blocks)
+            ]
+            if stage:
+                layers.append(Downsample())
+                if widths[stage] != widths[stage - 1]:
+                    layers.append(conv1x1(widths[stage], widths[stage - 1]))
+        self.layers = nn.Sequential(*layers)
+        # a depthwise convolution over the whole smallest map, computed as a product and a sum
+        self.pooling = nn.Parameter(torch.randn(1, widths[0], *sizes[0]) / math.sqrt(math.prod(sizes[0])))
+        self.head = R3GANHead(widths[0], shape.classes)
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        features = (self.downward(self.from_image(images)) * self.end).sum(dim=(2, 3))
+        features = (self.layers(self.from_image(images)) * self.pooling).sum(dim=(2, 3))
         return self.head(features, labels)

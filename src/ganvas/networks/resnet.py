@@ -1,24 +1,24 @@
-"""Upsampling generator and critic without normalisation, plain or residual, at any size.
+"""Upsampling generator, and discriminator without normalisation, plain or residual, at any size.
 
-Plain: the pair of the courses for WGAN, and with classes for the conditional GAN on CIFAR-10. G is a dense layer, then
-at each size nearest upsampling and a 3×3 convolution; D halves by strided 4×4 convolutions and ends in a dense layer.
-At 32×32×3 with its defaults G has 4,897,795 parameters and D 2,636,673.
+Plain: the classic teaching networks for WGAN and, with classes, for the conditional GAN on CIFAR-10. G has a dense
+layer, then at each size nearest-neighbour upsampling and a 3×3 convolution. D has strided 4×4 convolutions and a dense
+layer. At 32×32×3 with the defaults G has 4,897,795 parameters and D 2,636,673.
 
-Residual: the pair of WGAN-GP (Gulrajani et al. 2017, appendix F) and SNGAN (Miyato et al. 2018, appendix B.4). At
-32×32×3 with its defaults, which are WGAN-GP's, G has 1,204,483 parameters and D 1,053,825. What differs:
+Residual: the networks of WGAN-GP (Gulrajani et al. 2017, appendix F) and SNGAN (Miyato et al. 2018, appendix B.4). At
+32×32×3 with the defaults, those of WGAN-GP, G has 1,204,483 parameters and D 1,053,825. Differences:
 
-- Any size: G starts where halving, rounding up, has made the longer side at most 4, D stops halving where it is at
-  most 8; both are squares in the papers.
-- G upsamples in front of a block's first convolution, as SNGAN and the WGAN-GP authors' program; their text says the
-  second.
-- D averages its last map, as WGAN-GP: logits then mean the same at every size. SNGAN sums, and is 64 times as steep
-  at 32×32.
-- 1×1 convolutions of the shortcuts come before upsampling and after pooling, where they cost a quarter. The result
-  is the same.
+- Any size: sides are halved, rounding up, until the longer one is at most 4 in G and at most 8 in D; the papers' images
+  are square.
+- G upsamples before the first convolution of a block, as in SNGAN and in the code of the WGAN-GP authors; their text
+  says the second.
+- D averages its last map, as in WGAN-GP, so that the scale of the logits does not depend on the size. SNGAN sums, which
+  makes the logits 64 times as large at 32×32.
+- The 1×1 convolutions of the shortcuts come before upsampling and after pooling, where they cost a quarter, with the
+  same result.
 
-Batch norm in G has a scale and a shift for each class (de Vries et al. 2017), which start equal; so that the class is
-heard from the start it is appended to z as well. D's classes are by projection (Miyato & Koyama 2018). D is made of
-plain layers, none zero at the start, so that spectral norm can be laid over it.
+Batch norm in G has a scale and a shift for each class (de Vries et al. 2017), equal at first; the one-hot class is
+also concatenated to z, so that it has an effect from the start. D has a projection head (Miyato & Koyama 2018). D
+consists of plain layers with nonzero weights, so that spectral norm can be applied.
 """
 
 import math
@@ -28,40 +28,49 @@ import torch
 from torch import Tensor, nn
 
 from ganvas.config import ResNet
-from ganvas.networks import roles
-from ganvas.networks.layers import Halve, Head, Labelled, double, halved, halvings, leaky, shrink
-from ganvas.networks.roles import Shape
+from ganvas.networks import base
+from ganvas.networks.base import Shape
+from ganvas.networks.layers import (
+    OneHotConcat,
+    ProjectionHead,
+    StridedConv2d,
+    activation,
+    avg_downsample,
+    halved_size,
+    num_halvings,
+    upsample,
+)
 
 SMALLEST = 4
-"""Longer side of the smallest feature map, at most; of the residual discriminator's: twice that."""
+"""The longer side of the smallest feature map is at most this, in the residual discriminator at most twice this."""
 
 Layer = TypeVar("Layer", nn.Linear, nn.Conv2d, nn.Embedding)
 
 
-def glorot(layer: Layer, gain: float = 1.0) -> Layer:
-    """The layer, its weights Glorot-uniform times a gain, its biases zero."""
+def glorot_uniform_(layer: Layer, gain: float = 1.0) -> Layer:
+    """Initialises the weights Glorot-uniformly, times `gain`, and the bias with 0, in place."""
     nn.init.xavier_uniform_(layer.weight, gain)
     if not isinstance(layer, nn.Embedding) and layer.bias is not None:
         nn.init.zeros_(layer.bias)
     return layer
 
 
-def conv(before: int, after: int) -> nn.Conv2d:
-    """A 3×3 convolution among ReLUs, with the start both papers' programs give it."""
-    return glorot(nn.Conv2d(before, after, 3, padding=1), math.sqrt(2))
+def conv3x3(c_in: int, c_out: int) -> nn.Conv2d:
+    """A 3×3 convolution, initialised as in the code of both papers (Glorot-uniform with gain √2)."""
+    return glorot_uniform_(nn.Conv2d(c_in, c_out, 3, padding=1), math.sqrt(2))
 
 
-def shortcut(before: int, after: int) -> nn.Conv2d:
-    return glorot(nn.Conv2d(before, after, 1))
+def conv1x1(c_in: int, c_out: int) -> nn.Conv2d:
+    return glorot_uniform_(nn.Conv2d(c_in, c_out, 1))
 
 
 def channels(width: int, stage: int) -> int:
-    """Channels at the feature map that has been halved `stage` times."""
+    """The channels of the feature map that has been halved `stage` times."""
     return width * min(2**stage, 4)
 
 
-class Normed(nn.Module):
-    """ReLU of the batch norm of float [n c h w], if there is one; with classes, each has its own scale and shift."""
+class NormReLU(nn.Module):
+    """Batch norm of float [n c h w], unless `norm` is "none", then ReLU; class-conditional where there are classes."""
 
     def __init__(self, features: int, norm: str, classes: int) -> None:
         super().__init__()
@@ -79,107 +88,109 @@ class Normed(nn.Module):
         return x.relu()
 
 
-class Up(nn.Module):
-    """float [n before h w] -> float [n after *size], twice as large but for a row or column: G's block."""
+class GeneratorBlock(nn.Module):
+    """A block of G: float [n c_in h w] -> float [n c_out *size], upsampled by 2 and cropped to `size`."""
 
-    def __init__(self, before: int, after: int, size: tuple[int, int], config: ResNet, classes: int) -> None:
+    def __init__(self, c_in: int, c_out: int, size: tuple[int, int], config: ResNet, classes: int) -> None:
         super().__init__()
         self.size, self.residual = size, config.blocks == "residual"
-        self.normed, self.conv = Normed(before, config.g_norm, classes), conv(before, after)
+        self.norm1, self.conv1 = NormReLU(c_in, config.g_norm, classes), conv3x3(c_in, c_out)
         if self.residual:
-            self.normed_again, self.conv_again = Normed(after, config.g_norm, classes), conv(after, after)
-            self.shortcut = shortcut(before, after)
+            self.norm2, self.conv2 = NormReLU(c_out, config.g_norm, classes), conv3x3(c_out, c_out)
+            self.shortcut = conv1x1(c_in, c_out)
 
     def forward(self, x: Tensor, labels: Tensor | None) -> Tensor:
-        y = self.conv(double(self.normed(x, labels), self.size))
+        y = self.conv1(upsample(self.norm1(x, labels), self.size))
         if self.residual:
-            y = self.conv_again(self.normed_again(y, labels)) + double(self.shortcut(x), self.size)
+            y = self.conv2(self.norm2(y, labels)) + upsample(self.shortcut(x), self.size)
         return y
 
 
-class Generator(roles.Generator):
+class Generator(base.Generator):
     """z float [n latent], labels int64 [n] or None -> images float [n c h w] in [-1, 1]."""
 
     def __init__(self, config: ResNet, shape: Shape) -> None:
         super().__init__()
         self.latent, self.shape = config.latent, shape
-        stages, constant = halvings(shape, SMALLEST), config.blocks == "residual"
+        stages, constant = num_halvings(shape, SMALLEST), config.blocks == "residual"
         widths = [config.g_width if constant else channels(config.g_width, stage) for stage in range(stages + 1)]
-        self.start = (widths[-1], *halved(shape.height, shape.width, stages))
-        self.labelled = Labelled(shape.classes)
-        self.dense = glorot(nn.Linear(config.latent + shape.classes, math.prod(self.start)))
-        self.upward = nn.ModuleList(
-            Up(widths[stage + 1], widths[stage], halved(shape.height, shape.width, stage), config, shape.classes)
+        self.start_shape = (widths[-1], *halved_size(shape.height, shape.width, stages))
+        self.one_hot_concat = OneHotConcat(shape.classes)
+        self.dense = glorot_uniform_(nn.Linear(config.latent + shape.classes, math.prod(self.start_shape)))
+        self.blocks = nn.ModuleList(
+            GeneratorBlock(
+                widths[stage + 1], widths[stage], halved_size(shape.height, shape.width, stage), config, shape.classes
+            )
             for stage in reversed(range(stages))
         )
-        self.normed = Normed(widths[0], config.g_norm, shape.classes)
-        self.to_image = glorot(nn.Conv2d(widths[0], shape.channels, 3, padding=1))
+        self.norm = NormReLU(widths[0], config.g_norm, shape.classes)
+        self.to_image = glorot_uniform_(nn.Conv2d(widths[0], shape.channels, 3, padding=1))
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        x = self.dense(self.labelled(z, labels)).view(-1, *self.start)
-        for up in self.upward:
-            x = up(x, labels)
-        return self.to_image(self.normed(x, labels)).tanh()
+        x = self.dense(self.one_hot_concat(z, labels)).view(-1, *self.start_shape)
+        for block in self.blocks:
+            x = block(x, labels)
+        return self.to_image(self.norm(x, labels)).tanh()
 
 
-class Residual(nn.Module):
-    """float [n before h w] -> float [n after h w], or half as large, rounded up: D's block.
+class DiscriminatorBlock(nn.Module):
+    """A block of D: float [n c_in h w] -> float [n c_out h w], or half the sides, rounded up.
 
-    The first of them sees the image itself and has no ReLU in front ("optimised" in the papers' programs).
+    The first block receives the image and has no ReLU at its input ("optimised" in the authors' code).
     """
 
-    def __init__(self, before: int, after: int, *, halves: bool, first: bool = False) -> None:
+    def __init__(self, c_in: int, c_out: int, *, downsample: bool, first: bool = False) -> None:
         super().__init__()
-        self.halves, self.first = halves, first
-        self.conv, self.conv_again = conv(before, after), conv(after, after)
-        self.shortcut = shortcut(before, after) if halves else nn.Identity()
+        self.downsample, self.first = downsample, first
+        self.conv1, self.conv2 = conv3x3(c_in, c_out), conv3x3(c_out, c_out)
+        self.shortcut = conv1x1(c_in, c_out) if downsample else nn.Identity()
 
-    def pooled(self, x: Tensor) -> Tensor:
-        return shrink(x) if self.halves else x
+    def _pool(self, x: Tensor) -> Tensor:
+        return avg_downsample(x) if self.downsample else x
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.conv_again(self.conv(x if self.first else x.relu()).relu())
-        return self.pooled(y) + self.shortcut(self.pooled(x))
+        y = self.conv2(self.conv1(x if self.first else x.relu()).relu())
+        return self._pool(y) + self.shortcut(self._pool(x))
 
 
-class Average(nn.Module):
-    """float [n c h w] -> float [n c], over all places."""
+class GlobalAvgPool(nn.Module):
+    """float [n c h w] -> float [n c]."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x.mean(dim=(2, 3))
 
 
-def plain(config: ResNet, shape: Shape) -> tuple[list[nn.Module], int]:
-    """The plain discriminator up to its head, and how many features it ends in."""
+def plain_layers(config: ResNet, shape: Shape) -> tuple[list[nn.Module], int]:
+    """The layers of the plain discriminator before its head, and the number of their output features."""
     layers: list[nn.Module] = []
-    before, stages = shape.channels, halvings(shape, SMALLEST)
+    c_in, stages = shape.channels, num_halvings(shape, SMALLEST)
     for stage in range(stages):
-        after = channels(config.d_width, stage)
-        layers += [glorot(Halve(before, after), math.sqrt(2)), *leaky()]
-        before = after
-    return [*layers, nn.Flatten()], before * math.prod(halved(shape.height, shape.width, stages))
+        c_out = channels(config.d_width, stage)
+        layers += [glorot_uniform_(StridedConv2d(c_in, c_out), math.sqrt(2)), *activation()]
+        c_in = c_out
+    return [*layers, nn.Flatten()], c_in * math.prod(halved_size(shape.height, shape.width, stages))
 
 
-def residual(config: ResNet, shape: Shape) -> tuple[list[nn.Module], int]:
-    """The residual discriminator up to its head, and how many features it ends in."""
+def residual_layers(config: ResNet, shape: Shape) -> tuple[list[nn.Module], int]:
+    """The layers of the residual discriminator before its head, and the number of their output features."""
     width = config.d_width
-    layers: list[nn.Module] = [Residual(shape.channels, width, halves=True, first=True)]
-    layers += [Residual(width, width, halves=True) for _ in range(1, halvings(shape, 2 * SMALLEST))]
-    layers += [Residual(width, width, halves=False) for _ in range(2)]
-    return [*layers, nn.ReLU(), Average()], width
+    layers: list[nn.Module] = [DiscriminatorBlock(shape.channels, width, downsample=True, first=True)]
+    layers += [DiscriminatorBlock(width, width, downsample=True) for _ in range(1, num_halvings(shape, 2 * SMALLEST))]
+    layers += [DiscriminatorBlock(width, width, downsample=False) for _ in range(2)]
+    return [*layers, nn.ReLU(), GlobalAvgPool()], width
 
 
-class Discriminator(roles.Discriminator):
+class Discriminator(base.Discriminator):
     """images float [n c h w] in [-1, 1], labels int64 [n] or None -> logits float [n], positive for real."""
 
     def __init__(self, config: ResNet, shape: Shape) -> None:
         super().__init__()
-        layers, features = (residual if config.blocks == "residual" else plain)(config, shape)
-        self.shrink = nn.Sequential(*layers, *([nn.Dropout(config.dropout)] if config.dropout else []))
-        self.head = Head(features, shape.classes)
-        glorot(self.head.linear)
+        layers, features = (residual_layers if config.blocks == "residual" else plain_layers)(config, shape)
+        self.layers = nn.Sequential(*layers, *([nn.Dropout(config.dropout)] if config.dropout else []))
+        self.head = ProjectionHead(features, shape.classes)
+        glorot_uniform_(self.head.linear)
         if self.head.embedding is not None:
-            glorot(self.head.embedding)
+            glorot_uniform_(self.head.embedding)
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        return self.head(self.shrink(images), labels)
+        return self.head(self.layers(images), labels)

@@ -1,15 +1,15 @@
-"""A modern transformer GAN that scales: attention where pictures are small, convolutions where they are large.
+"""A transformer GAN for any image size: attention on a small grid of tokens, convolutions at the larger sizes.
 
-G, after Lee et al. 2022 (ViTGAN): z is mapped to a style w; a learnt grid of tokens, the same for every picture, passes
-pre-norm transformer blocks whose layer norms w modulates; a convolutional decoder doubles the map to full size. The
-grid's longer side is at most 8 for pictures up to 32 pixels and at most 16 beyond: every doubling that the decoder is
-spared is detail that attention has arranged, and 256 tokens are still cheap, at any size of picture.
+G, after Lee et al. 2022 (ViTGAN): a mapping network turns z into a style w. A learnt grid of tokens, the same for every
+image, passes through pre-norm transformer blocks with self-modulated layer norm, and a convolutional decoder upsamples
+the map to full size. The longer side of the grid is at most 8 for images up to 32 pixels and at most 16 beyond. A finer
+grid leaves more of the structure to attention, and 256 tokens are cheap at any image size.
 
-D is convolutional, residual and without normalisation, so that R1 and R2 can differentiate it twice: with the usual
-penalties a transformer is unstable in that place (Lee et al. 2022).
+D is convolutional and residual, without normalisation, and has the second derivatives that R1 and R2 need. With the
+usual penalties a transformer is unstable as D (Lee et al. 2022).
 
 Differences from the paper: the decoder is convolutional instead of an implicit function of each patch, attention has a
-learnt bias for each relative position (Liu et al. 2021, eq. 4), and w modulates the last norm too.
+learnt relative position bias (Liu et al. 2021, eq. 4), and w also modulates the last norm.
 """
 
 import math
@@ -19,175 +19,182 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ganvas.config import ViT
-from ganvas.networks import roles
-from ganvas.networks.layers import Head, ToImage, crop, halved, halvings, shrink, started
-from ganvas.networks.roles import Shape
+from ganvas.networks import base
+from ganvas.networks.base import Shape
+from ganvas.networks.layers import ProjectionHead, ToImage, avg_downsample, crop, halved_size, he_normal_, num_halvings
 
-SMALL, FEW_TOKENS, MANY_TOKENS = 32, 8, 16
-"""Up to `SMALL` pixels the longer side of the grid has `FEW_TOKENS` at most, beyond `MANY_TOKENS`."""
+SMALL_SIDE, SMALL_GRID, LARGE_GRID = 32, 8, 16
+"""The longer side of the grid is at most `SMALL_GRID` for images up to `SMALL_SIDE` pixels, else `LARGE_GRID`."""
 
-LEAST_CHANNELS = 32
-"""Of G's decoder, however often it has doubled."""
+MIN_CHANNELS = 32
+"""The minimum number of channels in the decoder of G."""
 
 SMALLEST = 4
-"""Longer side of D's smallest feature map, at most."""
+"""The longer side of the smallest feature map of D is at most this."""
 
-HE = math.sqrt(2)
-"""Gain of the convolutions: it makes up for the half that the LeakyReLU in front of them silences (He et al. 2015)."""
+HE_GAIN = math.sqrt(2)
+"""The gain for ReLU-like activations (He et al. 2015)."""
 
-CLASS = 0.3
-"""Size of a class at the start, next to a z of size 1: a louder class drowns z, and G draws one picture a class."""
-
-
-def doublings(shape: Shape) -> int:
-    """How often the decoder doubles the grid of tokens."""
-    return halvings(shape, FEW_TOKENS if max(shape.height, shape.width) <= SMALL else MANY_TOKENS)
+CLASS_STD = 0.3
+"""The initial standard deviation of class embeddings; with larger ones G ignores z, and draws one image a class."""
 
 
-class Style(nn.Module):
-    """z float [n latent], labels int64 [n] or None -> style w float [n width]; a class is an embedding beside z."""
+def num_upsamplings(shape: Shape) -> int:
+    """The number of times the decoder upsamples the grid of tokens by 2."""
+    return num_halvings(shape, SMALL_GRID if max(shape.height, shape.width) <= SMALL_SIDE else LARGE_GRID)
+
+
+class MappingNetwork(nn.Module):
+    """z float [n latent], labels int64 [n] or None -> w float [n width]; a class embedding is concatenated to z."""
 
     def __init__(self, latent: int, width: int, classes: int) -> None:
         super().__init__()
         self.embedding = nn.Embedding(classes, latent) if classes else None
         if self.embedding is not None:
-            nn.init.normal_(self.embedding.weight, std=CLASS)
-        first = started(nn.Linear(2 * latent if classes else latent, width), HE)
-        self.mapping = nn.Sequential(first, nn.LeakyReLU(0.2), started(nn.Linear(width, width), HE), nn.LeakyReLU(0.2))
+            nn.init.normal_(self.embedding.weight, std=CLASS_STD)
+        first = he_normal_(nn.Linear(2 * latent if classes else latent, width), HE_GAIN)
+        self.layers = nn.Sequential(
+            first, nn.LeakyReLU(0.2), he_normal_(nn.Linear(width, width), HE_GAIN), nn.LeakyReLU(0.2)
+        )
 
     def forward(self, z: Tensor, labels: Tensor | None) -> Tensor:
         if self.embedding is not None:
             assert labels is not None, "a conditional network needs labels"
             z = torch.cat([z, self.embedding(labels)], dim=1)
-        return self.mapping(z)
+        return self.layers(z)
 
 
-class Modulated(nn.Module):
-    """Layer norm whose scale and shift follow the style: tokens [n t width], w [n width] -> [n t width].
+class ModulatedLayerNorm(nn.Module):
+    """Self-modulated layer norm (Lee et al. 2022): tokens [n t width], w [n width] -> [n t width].
 
-    Lee et al. 2022, self-modulated layer norm. Scales start around 1 and shifts around 0, but not at them: a G that
-    cannot hear z at first draws one picture, and is slow to draw more.
+    Scale and shift are affine functions of w, initialised around 1 and 0 but not equal to them. If z has no effect at
+    first, G starts with a single image and is slow to produce others.
     """
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width, elementwise_affine=False)
-        self.style = started(nn.Linear(width, 2 * width))
+        self.affine = he_normal_(nn.Linear(width, 2 * width))
 
     def forward(self, tokens: Tensor, w: Tensor) -> Tensor:
-        scale, shift = self.style(w)[:, None].chunk(2, dim=2)
+        scale, shift = self.affine(w)[:, None].chunk(2, dim=2)
         return (1 + scale) * self.norm(tokens) + shift
 
 
 class Attention(nn.Module):
-    """Tokens [n t width] -> [n t width] on a grid: each head adds to its logits what it learnt of the way between."""
+    """Multi-head self-attention on a grid, [n t width] -> [n t width], with a learnt relative position bias."""
 
-    way: Tensor
+    relative_index: Tensor
 
     def __init__(self, width: int, heads: int, grid: tuple[int, int], gain: float) -> None:
         super().__init__()
         self.heads = heads
-        self.ask = started(nn.Linear(width, 3 * width))
-        self.out = started(nn.Linear(width, width), gain)
-        self.ways = nn.Parameter(torch.zeros(heads, (2 * grid[0] - 1) * (2 * grid[1] - 1)))
-        self.register_buffer("way", way_between(grid), persistent=False)
+        self.qkv = he_normal_(nn.Linear(width, 3 * width))
+        self.out = he_normal_(nn.Linear(width, width), gain)
+        self.relative_bias = nn.Parameter(torch.zeros(heads, (2 * grid[0] - 1) * (2 * grid[1] - 1)))
+        self.register_buffer("relative_index", relative_position_index(grid), persistent=False)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        q, k, v = self.ask(tokens).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # [n heads t width/heads]
-        seen = F.scaled_dot_product_attention(q, k, v, attn_mask=self.ways[:, self.way])
-        return self.out(seen.transpose(1, 2).flatten(2))
+        q, k, v = self.qkv(tokens).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # [n heads t width/heads]
+        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=self.relative_bias[:, self.relative_index])
+        return self.out(attended.transpose(1, 2).flatten(2))
 
 
-def way_between(grid: tuple[int, int]) -> Tensor:
-    """int64 [t t]: the number of the step from each token of the grid to each other, the same for equal steps."""
+def relative_position_index(grid: tuple[int, int]) -> Tensor:
+    """int64 [t t]: the index of the offset between two tokens of the grid; equal offsets have equal indices."""
     rows, columns = torch.cartesian_prod(torch.arange(grid[0]), torch.arange(grid[1])).T
     down, right = rows - rows[:, None] + grid[0] - 1, columns - columns[:, None] + grid[1] - 1
     return down * (2 * grid[1] - 1) + right
 
 
-class Block(nn.Module):
-    """Pre-norm transformer block, modulated by the style: tokens [n t width], w [n width] -> [n t width]."""
+class TransformerBlock(nn.Module):
+    """Pre-norm transformer block with modulation: tokens [n t width], w [n width] -> [n t width]."""
 
     def __init__(self, width: int, heads: int, grid: tuple[int, int], gain: float) -> None:
         super().__init__()
-        self.before_attention, self.before_dense = Modulated(width), Modulated(width)
+        self.norm1, self.norm2 = ModulatedLayerNorm(width), ModulatedLayerNorm(width)
         self.attention = Attention(width, heads, grid, gain)
-        wide, back = started(nn.Linear(width, 4 * width), HE), started(nn.Linear(4 * width, width), gain)
-        self.dense = nn.Sequential(wide, nn.GELU(), back)
+        expand, project = (
+            he_normal_(nn.Linear(width, 4 * width), HE_GAIN),
+            he_normal_(nn.Linear(4 * width, width), gain),
+        )
+        self.mlp = nn.Sequential(expand, nn.GELU(), project)
 
     def forward(self, tokens: Tensor, w: Tensor) -> Tensor:
-        tokens = tokens + self.attention(self.before_attention(tokens, w))
-        return tokens + self.dense(self.before_dense(tokens, w))
+        tokens = tokens + self.attention(self.norm1(tokens, w))
+        return tokens + self.mlp(self.norm2(tokens, w))
 
 
-class Generator(roles.Generator):
+class Generator(base.Generator):
     """z float [n latent], labels int64 [n] or None -> images float [n c h w] in [-1, 1]."""
 
     def __init__(self, config: ViT, shape: Shape) -> None:
         super().__init__()
         self.latent, self.shape = config.latent, shape
-        width, stages = config.tokens_width, doublings(shape)
-        self.grid = halved(shape.height, shape.width, stages)
-        self.style = Style(config.latent, width, shape.classes)
+        width, stages = config.tokens_width, num_upsamplings(shape)
+        self.grid = halved_size(shape.height, shape.width, stages)
+        self.mapping = MappingNetwork(config.latent, width, shape.classes)
         self.tokens = nn.Parameter(torch.randn(math.prod(self.grid), width))
-        gain = 1 / math.sqrt(2 * config.depth)  # all branches together weigh as much as the tokens they are added to
-        self.blocks = nn.ModuleList(Block(width, config.heads, self.grid, gain) for _ in range(config.depth))
-        self.last_norm = Modulated(width)
-        upward: list[nn.Module] = []
-        before = width
+        gain = 1 / math.sqrt(2 * config.depth)  # the branches together have the same variance as the tokens
+        self.blocks = nn.ModuleList(TransformerBlock(width, config.heads, self.grid, gain) for _ in range(config.depth))
+        self.last_norm = ModulatedLayerNorm(width)
+        layers: list[nn.Module] = []
+        c_in = width
         for stage in range(1, stages + 1):
-            after = max(width // 2**stage, min(LEAST_CHANNELS, width))
-            conv = started(nn.Conv2d(before, after, 3, padding=1), HE)
-            upward += [nn.Upsample(scale_factor=2), conv, nn.LeakyReLU(0.2)]
-            before = after
-        self.upward = nn.Sequential(*upward)
-        self.to_image = started(ToImage(before, shape.channels, 3))
+            c_out = max(width // 2**stage, min(MIN_CHANNELS, width))
+            conv = he_normal_(nn.Conv2d(c_in, c_out, 3, padding=1), HE_GAIN)
+            layers += [nn.Upsample(scale_factor=2), conv, nn.LeakyReLU(0.2)]
+            c_in = c_out
+        self.layers = nn.Sequential(*layers)
+        self.to_image = he_normal_(ToImage(c_in, shape.channels, 3))
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        w = self.style(z, labels)
-        tokens = self.tokens.repeat(len(z), 1, 1)  # not expand: torch's FLOP counter fails on a view of a parameter
+        w = self.mapping(z, labels)
+        tokens = self.tokens.repeat(len(z), 1, 1)  # not `expand`: PyTorch's FLOP counter fails on a view of a parameter
         for block in self.blocks:
             tokens = block(tokens, w)
-        seed = self.last_norm(tokens, w).transpose(1, 2).unflatten(2, self.grid)
-        return crop(self.to_image(self.upward(seed)).tanh(), self.shape[1:3])
+        features = self.last_norm(tokens, w).transpose(1, 2).unflatten(2, self.grid)
+        return crop(self.to_image(self.layers(features)).tanh(), self.shape[1:3])
 
 
-class Residual(nn.Module):
-    """A residual branch of two 3×3 convolutions, then half the size, odd sides rounded up.
+class ResidualDownBlock(nn.Module):
+    """[n c_in h w] -> [n c_out h/2 w/2], rounded up: a residual branch of two 3×3 convolutions, then downsampling.
 
-    [n before h w] -> [n after h/2 w/2]. The branch starts at 0 (Zhang et al. 2019, Fixup).
+    The last convolution of the branch starts at 0 (Fixup: Zhang et al. 2019).
     """
 
-    def __init__(self, before: int, after: int) -> None:
+    def __init__(self, c_in: int, c_out: int) -> None:
         super().__init__()
         self.branch = nn.Sequential(
             nn.LeakyReLU(0.2),
-            started(nn.Conv2d(before, before, 3, padding=1), HE),
+            he_normal_(nn.Conv2d(c_in, c_in, 3, padding=1), HE_GAIN),
             nn.LeakyReLU(0.2),
-            started(nn.Conv2d(before, before, 3, padding=1), 0),
+            he_normal_(nn.Conv2d(c_in, c_in, 3, padding=1), 0),
         )
-        self.widen = started(nn.Conv2d(before, after, 1))
+        self.conv1x1 = he_normal_(nn.Conv2d(c_in, c_out, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.branch(x)
-        return self.widen(shrink(x))
+        return self.conv1x1(avg_downsample(x))
 
 
-class Discriminator(roles.Discriminator):
+class Discriminator(base.Discriminator):
     """images float [n c h w] in [-1, 1], labels int64 [n] or None -> logits float [n], larger for real."""
 
     def __init__(self, config: ViT, shape: Shape) -> None:
         super().__init__()
-        stages, widest = halvings(shape, SMALLEST), 4 * config.d_width
-        widths = [min(config.d_width * 2**stage, widest) for stage in range(stages + 1)]
-        self.from_image = started(nn.Conv2d(shape.channels, widths[0], 3, padding=1))
-        self.shrink = nn.Sequential(*[Residual(widths[s], widths[s + 1]) for s in range(stages)], nn.LeakyReLU(0.2))
-        features = widths[-1] * math.prod(halved(shape.height, shape.width, stages))
-        self.dense = nn.Sequential(started(nn.Linear(features, widest), HE), nn.LeakyReLU(0.2))
-        self.head = Head(widest, shape.classes)
-        started(self.head.linear)
+        stages, max_width = num_halvings(shape, SMALLEST), 4 * config.d_width
+        widths = [min(config.d_width * 2**stage, max_width) for stage in range(stages + 1)]
+        self.from_image = he_normal_(nn.Conv2d(shape.channels, widths[0], 3, padding=1))
+        self.blocks = nn.Sequential(
+            *[ResidualDownBlock(widths[s], widths[s + 1]) for s in range(stages)], nn.LeakyReLU(0.2)
+        )
+        features = widths[-1] * math.prod(halved_size(shape.height, shape.width, stages))
+        self.dense = nn.Sequential(he_normal_(nn.Linear(features, max_width), HE_GAIN), nn.LeakyReLU(0.2))
+        self.head = ProjectionHead(max_width, shape.classes)
+        he_normal_(self.head.linear)
         if self.head.embedding is not None:
-            nn.init.zeros_(self.head.embedding.weight)  # the class says nothing until it has been learnt
+            nn.init.zeros_(self.head.embedding.weight)  # the class has no effect at first
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        return self.head(self.dense(self.shrink(self.from_image(images)).flatten(1)), labels)
+        return self.head(self.dense(self.blocks(self.from_image(images)).flatten(1)), labels)

@@ -13,9 +13,8 @@ from ganvas import networks
 from ganvas.config import Optimisation, TrainConfig
 from ganvas.data.pixels import to_unit
 from ganvas.diagnosis.rules.remedies import Corrections
-from ganvas.game.augment import ADJUST_EVERY, Ada
+from ganvas.game.augment import ADJUST_EVERY, Ada, Lens
 from ganvas.game.balance import Referee
-from ganvas.game.lens import Lens
 from ganvas.game.moves import Game, Penalties, look, train_d, train_g
 from ganvas.game.objectives import objective
 from ganvas.networks import Generator, Shape

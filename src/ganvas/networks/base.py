@@ -1,0 +1,51 @@
+"""The base classes of all generators and discriminators, and the methods that a family may override."""
+
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+
+class Shape(NamedTuple):
+    """The shape of the images, and the number of classes: 0 for an unconditional network."""
+
+    channels: int
+    height: int
+    width: int
+    classes: int = 0
+
+
+class Generator(nn.Module):
+    """z float [n latent], labels int64 [n] or None -> images float [n c h w], nominally in [-1, 1].
+
+    Attributes:
+        latent: the dimension of z.
+        shape: the shape of the generated images.
+    """
+
+    latent: int
+    shape: Shape
+
+    def shown(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """The input of D during training: the generated images, at other sizes in families whose D expects that."""
+        return self(z, labels)
+
+    def truncated(self, z: Tensor, labels: Tensor | None, truncation: float) -> Tensor:
+        """Images by the truncation trick, more typical and less varied below 1; by default z is multiplied by it."""
+        return self(truncation * z, labels)
+
+    def grow(self, growth: float) -> None:
+        """Sets the progressive growth from 0 (smallest size) to 1 (full size); most families ignore it."""
+
+
+class Discriminator(nn.Module):
+    """The input made of n images (`d_input`), labels int64 [n] or None -> logits float [n], larger for real."""
+
+    batch_dependent = False
+    """Whether a logit depends on the other images of its batch; reals and fakes then pass through D separately."""
+
+    def view(self, images: Tensor) -> Tensor:
+        """Turns real images float [n c h w] into the input of D: the counterpart of `Generator.d_input`."""
+        return images
+
+    def grow(self, growth: float) -> None:
+        """Sets the progressive growth, as in the generator."""
