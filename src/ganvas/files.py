@@ -22,12 +22,12 @@ def atomic_file(path: Path) -> Iterator[Path]:
     Raises:
         GanvasError: the disk is full, or the folder cannot be written.
     """
-    temporary = _temporary(path)
-    with _whole_or_absent(path, temporary):
+    temporary = _temporary_path(path)
+    with _remove_on_error(path, temporary):
         yield temporary
-        _sync(temporary)
+        _fsync(temporary)
         os.replace(temporary, path)
-        _sync(path.parent)
+        _fsync(path.parent)
 
 
 @contextmanager
@@ -37,14 +37,14 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     Raises:
         GanvasError: the disk is full, or the parent folder cannot be written.
     """
-    temporary = _temporary(path)
-    with _whole_or_absent(path, temporary):
+    temporary = _temporary_path(path)
+    with _remove_on_error(path, temporary):
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         yield temporary
         for file in temporary.iterdir():
-            _sync(file)
-        _sync(temporary)
+            _fsync(file)
+        _fsync(temporary)
         if path.exists():  # a folder cannot be renamed over a full one: move the old one aside first
             old = path.with_name(f".{path.name}.old-{os.getpid()}")
             os.rename(path, old)
@@ -52,7 +52,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             shutil.rmtree(old, ignore_errors=True)
         else:
             os.rename(temporary, path)
-        _sync(path.parent)
+        _fsync(path.parent)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -66,7 +66,7 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
-def recover_leftovers(folder: Path) -> None:
+def clean_leftovers(folder: Path) -> None:
     """Clears away what a killed process left in `folder`; a folder it was just replacing gets its name back.
 
     Call it only where one process writes.
@@ -83,7 +83,7 @@ def recover_leftovers(folder: Path) -> None:
 
 def remove_folder(path: Path) -> None:
     """Removes a folder; a process killed meanwhile leaves a temporary name, never half a folder."""
-    doomed = _temporary(path)
+    doomed = _temporary_path(path)
     os.rename(path, doomed)
     shutil.rmtree(doomed, ignore_errors=True)
 
@@ -115,12 +115,12 @@ def explain(error: OSError, path: Path) -> GanvasError:
     )
 
 
-def _temporary(path: Path) -> Path:
+def _temporary_path(path: Path) -> Path:
     return path.with_name(f".{path.name}.tmp-{os.getpid()}")
 
 
 @contextmanager
-def _whole_or_absent(path: Path, temporary: Path) -> Iterator[None]:
+def _remove_on_error(path: Path, temporary: Path) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
@@ -130,7 +130,7 @@ def _whole_or_absent(path: Path, temporary: Path) -> Iterator[None]:
         raise
 
 
-def _sync(path: Path) -> None:
+def _fsync(path: Path) -> None:
     if os.name == "nt" and path.is_dir():  # Windows opens no folders
         return
     descriptor = os.open(path, os.O_RDONLY)

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from types import FrameType
 
-PATIENCE = 2.0
+GRACE_SECONDS = 2.0
 """Seconds after a request to stop in which the work in hand may still be finished; then it is given up."""
 
 
@@ -51,7 +51,7 @@ class Stop:
     @property
     def overdue(self) -> bool:
         """Whether the first request is older than PATIENCE."""
-        return bool(self) and time.monotonic() - self.since > PATIENCE
+        return bool(self) and time.monotonic() - self.since > GRACE_SECONDS
 
     @property
     def at_once(self) -> bool:
@@ -60,7 +60,7 @@ class Stop:
 
 
 @contextmanager
-def collected(told: Callable[[], None] = lambda: None) -> Iterator[Stop]:
+def collected(on_first: Callable[[], None] = lambda: None) -> Iterator[Stop]:
     """Collects both into what it yields; calls `told` at the first, and raises KeyboardInterrupt at a second Ctrl-C."""
     stop = Stop()
 
@@ -69,30 +69,30 @@ def collected(told: Callable[[], None] = lambda: None) -> Iterator[Stop]:
         stop.signals.append(number)
         if len(stop.signals) == 1:
             with suppress(RuntimeError):  # it came in the middle of a print, and streams cannot be entered twice
-                told()
+                on_first()
         if stop.raising or stop.at_once:
             signal.default_int_handler(number, frame)
 
-    with _handled(catch):
+    with _handle_signals(catch):
         yield stop
 
 
 @contextmanager
 def interrupting() -> Iterator[None]:
     """Both raise KeyboardInterrupt, Ctrl-C also where a shell's background job would ignore it."""
-    with _handled(signal.default_int_handler):
+    with _handle_signals(signal.default_int_handler):
         yield
 
 
 @contextmanager
 def ending() -> Iterator[None]:
     """Both end the process at once: for imports, within which a KeyboardInterrupt may be swallowed."""
-    with _handled(signal.SIG_DFL):
+    with _handle_signals(signal.SIG_DFL):
         yield
 
 
 @contextmanager
-def _handled(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> Iterator[None]:
+def _handle_signals(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():  # only the main thread may listen
         yield
         return

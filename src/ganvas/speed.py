@@ -3,7 +3,7 @@
 import time
 from collections import deque
 
-RECENT = 30.0
+WINDOW_SECONDS = 30.0
 """Seconds over which the speed is taken."""
 
 
@@ -17,7 +17,7 @@ class Speed:
         """So much is done now. Pauses count: they delay the end too."""
         now = time.monotonic()
         self._marks.append((now, done))
-        while len(self._marks) > 2 and self._marks[1][0] <= now - RECENT:
+        while len(self._marks) > 2 and self._marks[1][0] <= now - WINDOW_SECONDS:
             self._marks.popleft()
 
     @property

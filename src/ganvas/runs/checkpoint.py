@@ -22,12 +22,12 @@ from ganvas.runs import state
 Parts = Mapping[str, nn.Module | Optimizer]
 
 
-def save(path: Path, parts: Parts, facts: Mapping[str, Any]) -> None:
+def save(path: Path, parts: Parts, metadata: Mapping[str, Any]) -> None:
     """Writes the named networks and optimisers, and JSON facts, to one file, atomically."""
-    whole = {name: tensor.cpu().contiguous() for name, tensor in tensors(parts).items()}
+    whole = {name: tensor.cpu().contiguous() for name, tensor in named_tensors(parts).items()}
     make_folder(path.parent)
     with atomic_file(path) as temporary:
-        temporary.write_bytes(serialize(whole, metadata={"facts": json.dumps(facts)}))
+        temporary.write_bytes(serialize(whole, metadata={"facts": json.dumps(metadata)}))
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -36,13 +36,15 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises:
         GanvasError: the file is damaged.
     """
-    with state.opened(path, "pt") as file:
-        return {name: file.get_tensor(name) for name in file.keys()}, state.facts_of(file)  # noqa: SIM118
+    with state.open_state(path, "pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, state.parse_metadata(file)  # noqa: SIM118
 
 
-def tensors(parts: Parts) -> dict[str, Tensor]:
+def named_tensors(parts: Parts) -> dict[str, Tensor]:
     """The tensors of all parts, detached and not copied, by part and name."""
-    return {f"{name}/{key}": tensor.detach() for name, part in parts.items() for key, tensor in _tensors(part).items()}
+    return {
+        f"{name}/{key}": tensor.detach() for name, part in parts.items() for key, tensor in _tensors_of(part).items()
+    }
 
 
 def restore(parts: Parts, saved: Mapping[str, Tensor]) -> None:
@@ -55,7 +57,7 @@ def restore(parts: Parts, saved: Mapping[str, Tensor]) -> None:
         own = {key.removeprefix(f"{name}/"): t for key, t in saved.items() if key.startswith(f"{name}/")}
         try:
             if isinstance(part, Optimizer):
-                _restore_optimizer(part, own)
+                _restore_optimiser(part, own)
             else:
                 part.load_state_dict(own)
         except (RuntimeError, KeyError) as error:
@@ -66,14 +68,14 @@ def restore(parts: Parts, saved: Mapping[str, Tensor]) -> None:
             ) from error
 
 
-def _tensors(part: nn.Module | Optimizer) -> dict[str, Tensor]:
+def _tensors_of(part: nn.Module | Optimizer) -> dict[str, Tensor]:
     if isinstance(part, Optimizer):
         state = part.state_dict()["state"]
         return {f"{index}/{key}": value for index, entry in state.items() for key, value in entry.items()}
     return part.state_dict()
 
 
-def _restore_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
+def _restore_optimiser(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     optimizer.state.clear()  # a state of before the first step has no moments
     for name, tensor in tensors.items():

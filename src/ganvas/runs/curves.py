@@ -51,7 +51,7 @@ def plot(runs: Sequence[Run | Path | str], out: Path) -> Path:
         title: quantities
         for title, quantities in PANELS.items()
         if any(name in line for _, lines in histories for line in lines for name in quantities)
-        and _told(title, histories)
+        and _is_informative(title, histories)
     }
     d = "critic" if critics == len(found) else "D"
     rows = -(-len(panels) // 2)
@@ -63,7 +63,7 @@ def plot(runs: Sequence[Run | Path | str], out: Path) -> Path:
     for axis, (title, quantities) in zip(axes.flat, panels.items(), strict=False):
         for i, (run_name, lines) in enumerate(histories):
             for j, (name, label) in enumerate(quantities.items()):
-                _curve(axis, lines, name, len(histories), i, j, d if label == "D" else label, run_name)
+                _draw_curve(axis, lines, name, len(histories), i, j, d if label == "D" else label, run_name)
         axis.set_title(title.replace("D's", f"{d}'s").replace(" of D", f" of {d}"), fontsize=10)
         axis.set_xlabel("kimg", fontsize=8)
         axis.grid(alpha=0.25)
@@ -87,14 +87,14 @@ def plot(runs: Sequence[Run | Path | str], out: Path) -> Path:
     return out
 
 
-def _told(title: str, histories: Sequence[tuple[str, list[dict[str, Any]]]]) -> bool:
+def _is_informative(title: str, histories: Sequence[tuple[str, list[dict[str, Any]]]]) -> bool:
     """Whether a panel has something to tell: moves, only where the players did not always move together."""
     return title != "Moves a tick" or any(
         line["D/moves"] != line["G/moves"] for _, lines in histories for line in lines if "D/moves" in line
     )
 
 
-def _curve(
+def _draw_curve(
     axis: Any, lines: list[dict[str, Any]], name: str, runs: int, i: int, j: int, label: str, run_name: str
 ) -> None:
     points = [(line["nimg"] / 1000, line[name]) for line in lines if name in line]

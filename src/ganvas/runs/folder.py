@@ -116,7 +116,7 @@ def resolve(what: "str | TrainConfig | Run | Path") -> tuple[str, TrainConfig, R
 def create(
     out: Path,
     name: str | None,
-    called: str,
+    recipe_name: str,
     config: TrainConfig,
     data: Mapping[str, Any],
     versions: Any,
@@ -129,7 +129,7 @@ def create(
     """
     make_folder(out)
     while True:
-        path = out / name if name else _numbered(out, f"{called}-{data['name']}")
+        path = out / name if name else _next_numbered(out, f"{recipe_name}-{data['name']}")
         try:
             path.mkdir(exist_ok=name is not None)
             break
@@ -142,22 +142,28 @@ def create(
         raise GanvasError(
             f"{path} is no run, and is not empty.", expected="a run, or a new name", fix="choose another --name."
         )
-    card = {"format": FORMAT, "recipe": called, "config": to_json(config), "data": dict(data), "versions": versions}
-    return write_card(Run(path), card | {"threads": threads})
+    card = {
+        "format": FORMAT,
+        "recipe": recipe_name,
+        "config": to_json(config),
+        "data": dict(data),
+        "versions": versions,
+    }
+    return write_metadata(Run(path), card | {"threads": threads})
 
 
-def write_card(run: Run, card: Mapping[str, Any]) -> Run:
+def write_metadata(run: Run, card: Mapping[str, Any]) -> Run:
     """Writes config.json, atomically, and returns the run as it now is."""
     write_json(run.path / "config.json", card)
     return Run(run.path)
 
 
-def _numbered(out: Path, title: str) -> Path:
+def _next_numbered(out: Path, title: str) -> Path:
     taken = [int(match[1]) for p in out.glob("*") if (match := re.match(r"(\d{5})-", p.name))]
     return out / f"{max(taken, default=-1) + 1:05d}-{re.sub(r'[^A-Za-z0-9._-]+', '-', title)}"
 
 
-def runs(out: Path) -> Iterator[Run]:
+def list_runs(out: Path) -> Iterator[Run]:
     """The readable runs in a folder, newest first."""
     for path in sorted(out.glob("*/config.json"), reverse=True):
         run = Run(path.parent)
@@ -168,7 +174,7 @@ def runs(out: Path) -> Iterator[Run]:
         yield run
 
 
-def same(run: Run, config: TrainConfig, fingerprint: str) -> bool:
+def is_same_run(run: Run, config: TrainConfig, fingerprint: str) -> bool:
     """Whether a run is what this configuration and data would train."""
     return not changed(run.config, config) and run.card["data"]["fingerprint"] == fingerprint
 
@@ -178,24 +184,24 @@ def changed(old: TrainConfig, new: TrainConfig) -> list[tuple[str, Any, Any]]:
     return [d for d in differences(old, new) if d[0] not in _MAY_CHANGE]
 
 
-def unfinished_like(run: Run) -> tuple[Run, str] | None:
+def find_unfinished(run: Run) -> tuple[Run, str] | None:
     """The newest unfinished run beside `run`, of its recipe and pictures, and in words how they differ; or None."""
     own = run.card
-    for other in runs(run.path.parent):
+    for other in list_runs(run.path.parent):
         alike = all(other.card[key] == own[key] for key in ("recipe", "data"))
         if other.path == run.path or not alike or not other.snapshots:
             continue
         card = json.loads((other.snapshot / "card.json").read_text(encoding="utf-8"))
         if card["nimg"] < other.config.total:
-            return other, _listed(changed(other.config, run.config)) or "the same configuration"
+            return other, _format_differences(changed(other.config, run.config)) or "the same configuration"
     return None
 
 
-def _listed(differing: list[tuple[str, Any, Any]]) -> str:
+def _format_differences(differing: list[tuple[str, Any, Any]]) -> str:
     return "; ".join(f"{name} is {old} there and {new} here" for name, old, new in differing)
 
 
-def check_same(run: Run, config: TrainConfig, fingerprint: str) -> None:
+def check_same_run(run: Run, config: TrainConfig, fingerprint: str) -> None:
     """Refuses to go on with a run under another configuration.
 
     A longer `kimg` is no other run where no schedule depends on the length.
@@ -205,12 +211,12 @@ def check_same(run: Run, config: TrainConfig, fingerprint: str) -> None:
     """
     differing = changed(run.config, config)
     longer = [d for d in differing if d[0] == "kimg" and d[2] > d[1]]
-    if longer and not _relative(config):
+    if longer and not _relative_schedules(config):
         differing = [d for d in differing if d[0] != "kimg"]
     if differing:
-        hint = f" (kimg may grow only where no schedule depends on it: {', '.join(_relative(config))} does)"
+        hint = f" (kimg may grow only where no schedule depends on it: {', '.join(_relative_schedules(config))} does)"
         raise GanvasError(
-            f"{run} is another run: {_listed(differing)}{hint if longer else ''}.",
+            f"{run} is another run: {_format_differences(differing)}{hint if longer else ''}.",
             expected="the configuration it was started with",
             fix="leave those knobs as they were to go on, or give the new run a folder of its own.",
         )
@@ -223,7 +229,7 @@ def check_same(run: Run, config: TrainConfig, fingerprint: str) -> None:
 
 
 @contextmanager
-def only_one(run: Run) -> Iterator[None]:
+def lock_run(run: Run) -> Iterator[None]:
     """Holds the run for this process.
 
     Raises:
@@ -245,7 +251,7 @@ def only_one(run: Run) -> Iterator[None]:
         lock.release()
 
 
-def prune(run: Run, nimg: int, *, keep: int | None) -> None:
+def prune_snapshots(run: Run, nimg: int, *, keep: int | None) -> None:
     """Deletes all snapshots but the newest and those kept for good, one for each `keep` images.
 
     Args:
@@ -263,5 +269,5 @@ def prune(run: Run, nimg: int, *, keep: int | None) -> None:
             kept_until = own // keep
 
 
-def _relative(config: TrainConfig) -> list[str]:
+def _relative_schedules(config: TrainConfig) -> list[str]:
     return [name for name, schedule in config.schedules().items() if schedule.relative]

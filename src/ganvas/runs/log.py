@@ -50,7 +50,7 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
             yield value
 
 
-def rewind(path: Path, nimg: float = math.inf) -> None:
+def drop_lines_after(path: Path, nimg: float = math.inf) -> None:
     """Drops the lines that a resumed run will write again (those after `nimg`) and a torn last line."""
     if path.exists():
         kept = [line for line in read_lines(path) if line.get("nimg", 0) <= nimg]

@@ -17,17 +17,17 @@ def facts(path: Path) -> dict[str, Any]:
     Raises:
         GanvasError: the file is damaged, or not there.
     """
-    with opened(path, "numpy") as file:
-        return facts_of(file)
+    with open_state(path, "numpy") as file:
+        return parse_metadata(file)
 
 
-def facts_of(file: Any) -> dict[str, Any]:
+def parse_metadata(file: Any) -> dict[str, Any]:
     """The facts of an open state file."""
     return json.loads(file.metadata()["facts"])
 
 
 @contextmanager
-def opened(path: Path, framework: Literal["numpy", "pt"]) -> Iterator[Any]:
+def open_state(path: Path, framework: Literal["numpy", "pt"]) -> Iterator[Any]:
     """A state file, whose tensors are read as arrays of the framework.
 
     Raises:

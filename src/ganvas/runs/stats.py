@@ -53,11 +53,11 @@ class Stats:
         earliest = min(bad.values())
         return int(earliest), [name for name, nimg in bad.items() if nimg == earliest]
 
-    def tensors(self) -> list[Tensor]:
+    def moments(self) -> list[Tensor]:
         """The sums, to be added over the processes before `take`."""
         return list(self._moments.values())
 
-    def take(self) -> dict[str, dict[str, float]]:
+    def summarise(self) -> dict[str, dict[str, float]]:
         """{name: {num, mean, std}} since the last call, and a fresh start."""
         sums: dict[str, Tensor] = {}
         for names, moments in self._moments.items():
