@@ -147,7 +147,7 @@ def test_only_a_second_ctrl_c_interrupts() -> None:
 def test_a_stop_at_the_very_end_is_not_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     """It comes while the last lines are written; the evaluation that was asked for would take minutes."""
     monkeypatch.setattr("ganvas.training.loop.Session._finish", lambda *_: signal.raise_signal(signal.SIGTERM))
-    monkeypatch.setattr("ganvas.training.start._evaluated", lambda *_: pytest.fail("a stop was asked for"))
+    monkeypatch.setattr("ganvas.training.start._evaluate_run", lambda *_: pytest.fail("a stop was asked for"))
     with pytest.raises(KeyboardInterrupt, match=r"stopped at 0\.2 kimg; the run is complete"):
         train(replace(tiny(), evaluate_at_end=True), quiet=True)
 

@@ -108,8 +108,8 @@ def test_a_refusal_on_rank_0_ends_all_ranks_quietly(pictures: Callable[..., Path
     train(tiny(), name="x", quiet=True)
     refused = torchrun(*flags)
     assert refused.returncode != 0
-    assert "is another run" in refused.stderr
-    assert refused.stderr.count("is another run") == 1
+    assert "has another configuration" in refused.stderr
+    assert refused.stderr.count("has another configuration") == 1
     assert "ganvas/training" not in refused.stderr, "a traceback of ours"
 
 

@@ -70,7 +70,7 @@ def test_what_does_not_fit_is_refused_with_the_batch_that_would(monkeypatch: pyt
 
 def test_networks_that_never_fit_are_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(estimating, "free_bytes", lambda device: 1000)
-    with pytest.raises(GanvasError, match="not fit with a single picture"):
+    with pytest.raises(GanvasError, match="not fit with a single image"):
         check_memory(estimate(tiny(), Shape(1, 8, 8), CPU))
 
 
@@ -116,7 +116,7 @@ def test_a_dry_run_tells_and_writes_nothing() -> None:
     assert plan["memory_bytes"]["needed"] < plan["memory_bytes"]["free"]
     assert plan["config"]["network"]["g_width"] == CNN().g_width
     told = ganvas("train", "digits", "--dry-run").stdout
-    for word in ("1,400 pictures", "parameters", "memory", "images/s in a trial", "--objective", "--g-lr"):
+    for word in ("1,400 images", "parameters", "memory", "images/s in a trial", "--objective", "--g-lr"):
         assert word in told
     assert not Path("runs").exists()
 

@@ -13,7 +13,7 @@ from ganvas.training.start import train
 WITHOUT_TORCH = [
     "ganvas", "ganvas.cli", "ganvas.config", "ganvas.recipes", "ganvas.image_io",
     "ganvas.data.inspection", "ganvas.data.sources",
-    "ganvas.runs.curves", "ganvas.runs.folder", "ganvas.runs.log", "ganvas.runs.state",
+    "ganvas.runs.curves", "ganvas.runs.folder", "ganvas.runs.formats", "ganvas.runs.log", "ganvas.runs.state",
     "ganvas.diagnosis.diagnosis", "ganvas.diagnosis.logs.reader", "ganvas.diagnosis.sources", "ganvas.diagnosis.tell",
     "ganvas.comparison.progress", "ganvas.comparison.candidates",
     "ganvas.comparison.importers", "ganvas.comparison.jobs",

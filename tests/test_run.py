@@ -23,7 +23,7 @@ from ganvas.config import TrainConfig, replace, to_json
 from ganvas.data import to_unit
 from ganvas.errors import GanvasError
 from ganvas.networks import Shape
-from ganvas.runs import checkpoint
+from ganvas.runs import checkpoint, snapshot
 from ganvas.runs.folder import Run
 from ganvas.runs.log import read_lines
 from ganvas.runs.stats import Stats
@@ -172,12 +172,23 @@ def test_a_run_made_longer_stays_so_when_it_is_named_alone() -> None:
     assert 0.2 < list(read_lines(run.path / "stats.jsonl"))[-1]["nimg"] / 1000 < 40
 
 
+def test_a_run_and_a_snapshot_of_an_older_format_are_refused() -> None:
+    run = train(tiny(), name="old", quiet=True)
+    for path in (run.path / "config.json", run.snapshot / "card.json"):
+        path.write_text(json.dumps({**json.loads(path.read_text()), "format": 1}))
+    for read in (lambda: Run(run.path).config, lambda: train(tiny(), name="old", quiet=True)):
+        with pytest.raises(GanvasError, match=r"older version of Ganvas, in run format 1\.\nExpected: run format 2\nFix"):
+            read()
+    with pytest.raises(GanvasError, match="in snapshot format 1"):
+        snapshot.load(run.path / "snapshots" / "000000")
+
+
 def test_a_folder_of_something_else_is_left_alone_and_an_empty_one_is_used() -> None:
     Path("runs/mine").mkdir(parents=True)
     train(tiny(), name="mine", quiet=True)
     Path("runs/other").mkdir()
     Path("runs/other/thesis.tex").write_text("x")
-    with pytest.raises(GanvasError, match="is no run, and is not empty"):
+    with pytest.raises(GanvasError, match="is not a run, and is not empty"):
         train(tiny(), name="other", quiet=True)
 
 
@@ -214,7 +225,7 @@ def test_changed_pictures_are_refused(pictures: Callable[..., Path]) -> None:
     config = tiny(pictures(40))
     train(config, name="mine", quiet=True)
     pictures(41)
-    with pytest.raises(GanvasError, match=r"pictures of .*mine have changed"):
+    with pytest.raises(GanvasError, match=r"images of .*mine have changed"):
         train(config, name="mine", quiet=True)
 
 

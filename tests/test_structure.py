@@ -1,4 +1,4 @@
-"""The plan of the house: rooms import downwards only, files stay small, nothing is unpickled."""
+"""The structure of the package: modules import from lower layers only, files stay small, nothing is unpickled."""
 
 import ast
 from pathlib import Path
@@ -25,10 +25,10 @@ LAYERS = [
     ("cli",),
     ("__main__", "__init__"),
 ]
-"""From the ground up."""
+"""From the lowest layer up."""
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 LAZY = {("runs", "sampling")}
-"""Run.sample opens the room above at the call."""
+"""Run.sample imports from a higher layer when it is called."""
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 
@@ -48,9 +48,9 @@ def imports(path: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_a_room_imports_only_from_below_and_fits_in_the_head(path: Path) -> None:
+def test_modules_import_only_from_lower_layers_and_stay_small(path: Path) -> None:
     own = top_level_name(path)
-    assert own in LEVEL, f"{own} has no place in the house yet"
+    assert own in LEVEL, f"{own} has no layer yet"
     if own != "__init__":
         above = {other for other in imports(path) if LEVEL[other] > LEVEL[own] and (own, other) not in LAZY}
         assert not above

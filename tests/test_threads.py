@@ -79,7 +79,7 @@ def test_threads_sleep_while_the_machine_is_busy_and_spin_again_when_it_is_idle(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The delays are made up: Idleness, then a thread that waits half of the time, then idleness again."""
-    monkeypatch.setattr(threads, "EVERY", 0.01)
+    monkeypatch.setattr(threads, "CHECK_SECONDS", 0.01)
     waiting, waited = 0.0, 0.0
 
     def delay(_: threads._LoadMonitor) -> float:
@@ -89,7 +89,7 @@ def test_threads_sleep_while_the_machine_is_busy_and_spin_again_when_it_is_idle(
         return waited
 
     delay.last = time.monotonic()
-    monkeypatch.setattr(threads._LoadMonitor, "_delay", delay)
+    monkeypatch.setattr(threads._LoadMonitor, "_read_delay", delay)
     with computing():
         time.sleep(0.2)
         assert "ganvas-threads-extra" not in names()
@@ -137,8 +137,8 @@ def test_the_numbers_do_not_depend_on_how_threads_wait(monkeypatch: pytest.Monke
             return (x @ x).softmax(1).sum(0)
 
     plain = computed()
-    monkeypatch.setattr(threads, "BUSY", -1.0)
-    monkeypatch.setattr(threads, "EVERY", 0.001)
+    monkeypatch.setattr(threads, "BUSY_SHARE", -1.0)
+    monkeypatch.setattr(threads, "CHECK_SECONDS", 0.001)
     with computing():
         wait_until(lambda: "ganvas-threads-extra" in names() or not sys.platform.startswith("linux"))
         assert torch.equal(computed(), plain)

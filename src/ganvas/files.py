@@ -1,4 +1,4 @@
-"""Files that are whole or absent: temporary name, fsync, rename."""
+"""Atomic writing of files and folders: temporary name, fsync, rename."""
 
 import errno
 import json
@@ -14,10 +14,10 @@ from ganvas.errors import GanvasError
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Yields a temporary path beside `path`; what was written there takes its name when the block ends well.
+    """Yields a temporary path beside `path`, which is renamed to `path` when the block succeeds.
 
-    Readers see the old file or the new one, never a half. If the block fails, the temporary file is removed
-    and `path` is untouched.
+    Readers see the old file or the new one, never a part. If the block fails, the temporary file is removed and
+    `path` is unchanged.
 
     Raises:
         GanvasError: the disk is full, or the folder cannot be written.
@@ -32,7 +32,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Yields a temporary folder that becomes `path` when the block ends well; an existing `path` is replaced.
+    """Yields a temporary folder, which is renamed to `path` when the block succeeds; an existing `path` is replaced.
 
     Raises:
         GanvasError: the disk is full, or the parent folder cannot be written.
@@ -67,9 +67,9 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def clean_leftovers(folder: Path) -> None:
-    """Clears away what a killed process left in `folder`; a folder it was just replacing gets its name back.
+    """Removes temporary files that a killed process left in `folder`; restores a folder that it was replacing.
 
-    Call it only where one process writes.
+    Call it only while no other process writes there.
     """
     for old in folder.glob(".*.old-*"):
         path = old.with_name(old.name[1:].rpartition(".old-")[0])
@@ -82,17 +82,17 @@ def clean_leftovers(folder: Path) -> None:
 
 
 def remove_folder(path: Path) -> None:
-    """Removes a folder; a process killed meanwhile leaves a temporary name, never half a folder."""
-    doomed = _temporary_path(path)
-    os.rename(path, doomed)
-    shutil.rmtree(doomed, ignore_errors=True)
+    """Removes a folder; if the process is killed meanwhile, a temporary folder is left, never a part of `path`."""
+    temporary = _temporary_path(path)
+    os.rename(path, temporary)
+    shutil.rmtree(temporary, ignore_errors=True)
 
 
 def make_folder(path: Path) -> None:
-    """Makes a folder and those above it, unless they are there.
+    """Creates a folder and its parents, unless they exist.
 
     Raises:
-        GanvasError: the disk is full, something else has the name, or the folder above cannot be written.
+        GanvasError: the disk is full, a file has the name, or the parent folder cannot be written.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -101,11 +101,11 @@ def make_folder(path: Path) -> None:
 
 
 def explain(error: OSError, path: Path) -> GanvasError:
-    """Turns the operating system's refusal to write `path` into an error that says the fix."""
+    """The GanvasError for an OSError raised while writing `path`."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return GanvasError(
             f"The disk is full: {path} could not be written ({error.strerror}).",
-            expected="room for the file; nothing that was there before has been damaged",
+            expected="space for the file; existing files are intact",
             fix="free some space, or choose another place, then give the same command again.",
         )
     return GanvasError(

@@ -1,10 +1,10 @@
 """CPU threads: how many a computation gets, and how they wait for each other.
 
 OpenMP's threads spin for some milliseconds at the end of every parallel loop, so that the next one begins at once.
-Where another process has taken the core of one of them, the others spin for nothing, loop after loop: small networks
-train up to fifty times slower beside one busy neighbour a core (docs/results.md). Sleeping at once instead costs a
-quarter of their speed on an idle machine. So threads spin while the machine is idle and sleep while it is busy, and
-their number, on which the last bit of a sum may depend, stays as it is (docs/decisions/0015).
+If another process occupies the core of one of them, the others spin in vain in every loop: small networks train up to
+fifty times slower beside one busy process per core (docs/results.md). Sleeping at once instead costs a quarter of
+their speed on an idle machine. So threads spin while the machine is idle and sleep while it is busy; their number, on
+which the last bit of a sum may depend, does not change (docs/decisions/0015).
 """
 
 import os
@@ -17,20 +17,21 @@ from pathlib import Path
 import torch
 
 USER_VARIABLES = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
-"""Environment variables that say how threads wait: where one is set, nothing here changes it."""
+"""Environment variables that decide how threads wait: if one is set, nothing here changes it."""
 
 CHECK_SECONDS = 0.25
-"""Seconds between two looks at how long this process has waited for a core."""
+"""Seconds between two checks of how long this process has waited for a core."""
 
 BUSY_SHARE, IDLE_SHARE = 0.1, 0.08
-"""The part of the time that the computing thread waits for a core: above the one the machine is busy, below the other
-it is idle again. Sleeping threads of an idle machine measure up to 0.07, spinning ones beside a neighbour 0.3."""
+"""Fractions of the time that the computing thread waits for a core: above the first the machine is busy, below the
+second it is idle again. Measured: up to 0.07 with sleeping threads on an idle machine, 0.3 with spinning threads
+beside a busy process."""
 
 IDLE_CHECKS = 12
-"""Looks in a row that must find the machine idle before threads spin again."""
+"""Consecutive checks that must find the machine idle before threads spin again."""
 
 _PARALLEL_SIZE = 1 << 18
-"""Numbers that PyTorch adds up in parallel: its threads share loops of more than 32,768."""
+"""Elements of a sum that PyTorch computes in parallel: its threads share loops of more than 32,768."""
 
 _lock = threading.Lock()
 _monitor: "_LoadMonitor | None" = None
@@ -38,9 +39,9 @@ _monitor: "_LoadMonitor | None" = None
 
 @contextmanager
 def computing(n: int | None = None) -> Iterator[None]:
-    """Computes with n CPU threads in the block (by default PyTorch's number), which sleep while the machine is busy.
+    """Uses n CPU threads in the block (by default PyTorch's number), which sleep while the machine is busy.
 
-    May be nested; also a decorator. The caller's number of threads is set again at the end.
+    May be nested; also a decorator. The caller's number of threads is restored at the end.
     """
     global _monitor
     before = torch.get_num_threads()
@@ -61,7 +62,7 @@ def computing(n: int | None = None) -> Iterator[None]:
 
 
 def _can_monitor() -> bool:
-    """Whether there are threads that wait, the system tells how long they do, and the user has not decided."""
+    """Whether there are several threads, the system reports how long they wait, and the user set no variable."""
     waits = torch.get_num_threads() > 1 and not any(name in os.environ for name in USER_VARIABLES)
     return waits and _delay_file(threading.get_native_id()).exists()
 
@@ -71,7 +72,7 @@ def _delay_file(thread: int) -> Path:
 
 
 class _LoadMonitor(threading.Thread):
-    """Looks a few times a second how long the thread that made it has waited for a core, and has threads sleep or spin.
+    """Checks a few times a second how long its creator has waited for a core, and makes threads sleep or spin.
 
     libgomp spins for a moment only while its threads are more than the cores (`gomp_throttled_spin_count_var`). An
     extra thread that has entered a parallel loop of its own, and then sleeps, brings their number over that.
@@ -84,7 +85,7 @@ class _LoadMonitor(threading.Thread):
         self._released: threading.Event | None = None
 
     def stop(self) -> None:
-        """Ends the watch; threads spin again."""
+        """Ends the monitor; threads spin again."""
         self._ended.set()
         self.join()
 
@@ -102,7 +103,7 @@ class _LoadMonitor(threading.Thread):
         self._let_threads_spin()
 
     def _read_delay(self) -> float:
-        """Seconds that the computing thread was ready to run and had no core."""
+        """Seconds so far in which the computing thread was ready to run and had no core."""
         try:
             return int(self._schedstat.read_text().split()[1]) / 1e9
         except (OSError, ValueError, IndexError):  # the thread has ended

@@ -68,12 +68,7 @@ class Session:
             progress.set_log_file(run.path / "log.txt")
 
     def train(self, cost: str = "", warning: str = "") -> None:
-        """Trains until the end. `cost` and `warning` are printed at the start.
-
-        Raises:
-            KeyboardInterrupt: a stop was requested; the state is saved.
-            GanvasError: the numbers are no longer finite, or --on-failure stopped the run.
-        """
+        """Trains until the end, a stop request or a failure. `cost` and `warning` are printed at the start."""
         fresh = not self._resume()
         if self.nimg >= self.config.total:
             self.progress.print(f"{self.run} is complete ({self.nimg / 1000:g} kimg). {self._describe_fakes()}")

@@ -32,8 +32,8 @@ def format_speed_warning(cost: Estimate, config: TrainConfig, shape: Shape, imag
     if round_seconds <= MAX_ROUND_SECONDS and grid_seconds <= MAX_FIRST_GRID_SECONDS:
         return ""
     warning = (
-        f"Warning: at this speed a round of {images_per_round:,} images takes {format_duration(round_seconds)}, and the "
-        f"first images come after {format_duration(grid_seconds)} ({images_to_grid / 1000:g} kimg). To change that:"
+        f"Warning: at this speed a round of {images_per_round:,} images takes {format_duration(round_seconds)}, and "
+        f"the first images come after {format_duration(grid_seconds)} ({images_to_grid / 1000:g} kimg). To change that:"
     )
     return "\n".join([warning, *(f"  {flags}" for flags in _suggest_flags(cost, config, shape, images_per_s))])
 
