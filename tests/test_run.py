@@ -177,7 +177,9 @@ def test_a_run_and_a_snapshot_of_an_older_format_are_refused() -> None:
     for path in (run.path / "config.json", run.snapshot / "card.json"):
         path.write_text(json.dumps({**json.loads(path.read_text()), "format": 1}))
     for read in (lambda: Run(run.path).config, lambda: train(tiny(), name="old", quiet=True)):
-        with pytest.raises(GanvasError, match=r"older version of Ganvas, in run format 1\.\nExpected: run format 2\nFix"):
+        with pytest.raises(
+            GanvasError, match=r"older version of Ganvas, in run format 1\.\nExpected: run format 2\nFix"
+        ):
             read()
     with pytest.raises(GanvasError, match="in snapshot format 1"):
         snapshot.load(run.path / "snapshots" / "000000")
