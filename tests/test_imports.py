@@ -54,7 +54,7 @@ from ganvas.recipes import RECIPES
 from ganvas.runs import folder, log, state
 run = Run(Path({str(run)!r}))
 assert run.config.kimg == 0.2 and run.snapshot.name and RECIPES
-assert [one.path for one in folder.runs(run.path.parent)] == [run.path]
+assert [one.path for one in folder.list_runs(run.path.parent)] == [run.path]
 assert state.facts(run.state)['nimg'] == 200 and list(log.read_lines(run.path / 'stats.jsonl'))
 """
     assert not SLOW & loaded(code)
