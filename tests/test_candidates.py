@@ -108,7 +108,7 @@ def test_knobs_that_say_nothing_are_refused() -> None:
 
 def test_a_run_of_a_later_version_is_refused() -> None:
     card = Path(run("a")) / "config.json"
-    card.write_text(card.read_text().replace('"format": 1', '"format": 99'))
+    card.write_text(card.read_text().replace('"format": 2', '"format": 99'))
     with pytest.raises(GanvasError, match="later version"):
         parse_candidates([str(card.parent), "mlp"])
 

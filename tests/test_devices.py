@@ -20,7 +20,7 @@ def test_a_gpu_has_its_number(name: str, number: int, monkeypatch: pytest.Monkey
 
 def test_what_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    with pytest.raises(GanvasError, match="cuda:1 is not there"):
+    with pytest.raises(GanvasError, match="cuda:1 does not exist"):
         choose("cuda:1")
     with pytest.raises(GanvasError, match="'gpu' is not a device"):
         choose("gpu")

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import slowly
+import slow_training
 import torch
 from safetensors.torch import load_file
 from trying import tiny
@@ -108,8 +108,8 @@ def test_a_refusal_on_rank_0_ends_all_ranks_quietly(pictures: Callable[..., Path
     train(tiny(), name="x", quiet=True)
     refused = torchrun(*flags)
     assert refused.returncode != 0
-    assert "is another run" in refused.stderr
-    assert refused.stderr.count("is another run") == 1
+    assert "has another configuration" in refused.stderr
+    assert refused.stderr.count("has another configuration") == 1
     assert "ganvas/training" not in refused.stderr, "a traceback of ours"
 
 
@@ -151,7 +151,7 @@ def test_two_ranks_give_up_a_slow_round_together_and_play_it_again() -> None:
     config = replace(
         tiny(family="dcgan", r1=0.0, r2=0.0), microbatch=2, d_steps=2, snapshot_kimg=100.0, tick_kimg=100.0
     )
-    script = [slowly.__file__, json.dumps(to_json(config))]
+    script = [slow_training.__file__, json.dumps(to_json(config))]
     run = Run(Path("runs/parts"))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}

@@ -15,7 +15,7 @@ from ganvas.config import CNN, replace
 from ganvas.errors import GanvasError
 from ganvas.networks import Shape, build, parameters
 from ganvas.training import estimate as estimating
-from ganvas.training.estimate import check_fits, estimate, threads, trial
+from ganvas.training.estimate import check_memory, estimate, measure_speed, threads
 from ganvas.training.start import train
 
 CPU = torch.device("cpu")
@@ -28,17 +28,17 @@ def test_every_family_is_counted_and_leaves_no_gradient_behind(family: str) -> N
     cost = estimate(config, SHAPE, CPU)
     assert (cost.g_parameters, cost.d_parameters) == tuple(map(parameters, build(config.network, SHAPE)))
     assert cost.g_flops > cost.g_parameters / 4
-    assert cost.an_image > 4 * 3 * 16 * 16, "the picture itself at the least"
-    assert cost.kept == 4 * (4 * cost.g_parameters + 3 * cost.d_parameters)
-    assert cost.memory < 1e8 < cost.free
+    assert cost.bytes_per_image > 4 * 3 * 16 * 16, "the picture itself at the least"
+    assert cost.persistent_bytes == 4 * (4 * cost.g_parameters + 3 * cost.d_parameters)
+    assert cost.peak_bytes < 1e8 < cost.free_bytes
 
 
 def test_memory_grows_with_the_images_at_a_time_and_with_penalties() -> None:
     config = replace(tiny(family="cnn", r1=0.0, r2=0.0), batch=100)
     whole, parts = (estimate(replace(config, microbatch=m), SHAPE, CPU) for m in (None, 10))
-    assert (whole.images, parts.images) == (100, 10)
-    assert whole.memory - parts.memory == pytest.approx(90 * whole.an_image, abs=2)
-    assert estimate(replace(config, r1=1.0, r2=1.0), SHAPE, CPU).an_image > 1.2 * whole.an_image
+    assert (whole.images_per_pass, parts.images_per_pass) == (100, 10)
+    assert whole.peak_bytes - parts.peak_bytes == pytest.approx(90 * whole.bytes_per_image, abs=2)
+    assert estimate(replace(config, r1=1.0, r2=1.0), SHAPE, CPU).bytes_per_image > 1.2 * whole.bytes_per_image
 
 
 def test_memory_is_what_the_graph_holds() -> None:
@@ -48,20 +48,20 @@ def test_memory_is_what_the_graph_holds() -> None:
     cost = estimate(config, Shape(1, 8, 8), CPU)
     kept_by_d = 2 * (64 + 2 * 2048)  # per image, real and fake: its input; before or behind LeakyReLU
     kept_by_g = 6 + 2 * 512 + 64
-    assert cost.an_image / estimating.TRANSIENT / 4 == pytest.approx(kept_by_d + kept_by_g, rel=0.5)
+    assert cost.bytes_per_image / estimating.BACKWARD_OVERHEAD / 4 == pytest.approx(kept_by_d + kept_by_g, rel=0.5)
 
 
 def test_what_does_not_fit_is_refused_with_the_batch_that_would(monkeypatch: pytest.MonkeyPatch) -> None:
     config = replace(tiny(family="cnn"), batch=512)
     needed = estimate(config, Shape(1, 28, 28), CPU)
-    monkeypatch.setattr(estimating, "free_bytes", lambda device: needed.memory // 2)
+    monkeypatch.setattr(estimating, "free_bytes", lambda device: needed.peak_bytes // 2)
     with pytest.raises(GanvasError, match=r"--microbatch \d+ keeps the batch") as refused:
-        check_fits(estimate(config, Shape(1, 28, 28), CPU))
+        check_memory(estimate(config, Shape(1, 28, 28), CPU))
     fits = int(refused.value.fix.split()[1])
     assert 100 < fits < 256
-    check_fits(estimate(replace(config, batch=fits), Shape(1, 28, 28), CPU))
+    check_memory(estimate(replace(config, batch=fits), Shape(1, 28, 28), CPU))
     with pytest.raises(GanvasError, match="memory"):
-        check_fits(estimate(replace(config, batch=math.ceil(1.2 * fits)), Shape(1, 28, 28), CPU))
+        check_memory(estimate(replace(config, batch=math.ceil(1.2 * fits)), Shape(1, 28, 28), CPU))
     monkeypatch.setattr(estimating, "free_bytes", lambda device: 1000)
     with pytest.raises(GanvasError, match="memory"):
         train(config, name="big", quiet=True)
@@ -70,8 +70,8 @@ def test_what_does_not_fit_is_refused_with_the_batch_that_would(monkeypatch: pyt
 
 def test_networks_that_never_fit_are_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(estimating, "free_bytes", lambda device: 1000)
-    with pytest.raises(GanvasError, match="not fit with a single picture"):
-        check_fits(estimate(tiny(), Shape(1, 8, 8), CPU))
+    with pytest.raises(GanvasError, match="not fit with a single image"):
+        check_memory(estimate(tiny(), Shape(1, 8, 8), CPU))
 
 
 def test_free_memory_is_what_the_system_says_shared_by_the_processes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,11 +92,11 @@ def test_a_trial_changes_nothing_and_measures_rounds(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(estimating.Players, "round", counted)
     config = replace(tiny(), d_steps=2)
     cost = estimate(config, Shape(1, 8, 8), CPU)
-    assert trial(cost, config, Shape(1, 8, 8), CPU) > 0
+    assert measure_speed(cost, config, Shape(1, 8, 8), CPU) > 0
     assert rounds == [(2, 20)] * 4
     rounds.clear()
     dear = dataclasses.replace(cost, g_flops=10**9, d_flops=10**9)
-    assert trial(dear, config, Shape(1, 8, 8), CPU) > 0
+    assert measure_speed(dear, config, Shape(1, 8, 8), CPU) > 0
     assert rounds == [(2, 5)] * 4, "2e11 operations over two moves of ten passes"
 
 
@@ -116,7 +116,7 @@ def test_a_dry_run_tells_and_writes_nothing() -> None:
     assert plan["memory_bytes"]["needed"] < plan["memory_bytes"]["free"]
     assert plan["config"]["network"]["g_width"] == CNN().g_width
     told = ganvas("train", "digits", "--dry-run").stdout
-    for word in ("1,400 pictures", "parameters", "memory", "images/s in a trial", "--objective", "--g-lr"):
+    for word in ("1,400 images", "parameters", "memory", "images/s in a trial", "--objective", "--g-lr"):
         assert word in told
     assert not Path("runs").exists()
 
@@ -124,5 +124,5 @@ def test_a_dry_run_tells_and_writes_nothing() -> None:
 def test_long_times_are_told_in_days_and_slow_speeds_not_as_nought() -> None:
     config = replace(tiny(), kimg=1e6)
     cost = estimate(config, Shape(1, 8, 8), CPU)
-    assert "0.5 images/s in a trial: 23,148 days for 1e+06 kimg" in estimating.described(cost, config, 0.5)
-    assert "1:00:00" in estimating.described(cost, replace(config, kimg=360), 100.0)
+    assert "0.5 images/s in a trial: 23,148 days for 1e+06 kimg" in estimating.format_cost(cost, config, 0.5)
+    assert "1:00:00" in estimating.format_cost(cost, replace(config, kimg=360), 100.0)

@@ -13,7 +13,7 @@ from ganvas.training.start import train
 WITHOUT_TORCH = [
     "ganvas", "ganvas.cli", "ganvas.config", "ganvas.recipes", "ganvas.image_io",
     "ganvas.data.inspection", "ganvas.data.sources",
-    "ganvas.runs.curves", "ganvas.runs.folder", "ganvas.runs.log", "ganvas.runs.state",
+    "ganvas.runs.curves", "ganvas.runs.folder", "ganvas.runs.formats", "ganvas.runs.log", "ganvas.runs.state",
     "ganvas.diagnosis.diagnosis", "ganvas.diagnosis.logs.reader", "ganvas.diagnosis.sources", "ganvas.diagnosis.tell",
     "ganvas.comparison.progress", "ganvas.comparison.candidates",
     "ganvas.comparison.importers", "ganvas.comparison.jobs",
@@ -54,7 +54,7 @@ from ganvas.recipes import RECIPES
 from ganvas.runs import folder, log, state
 run = Run(Path({str(run)!r}))
 assert run.config.kimg == 0.2 and run.snapshot.name and RECIPES
-assert [one.path for one in folder.runs(run.path.parent)] == [run.path]
+assert [one.path for one in folder.list_runs(run.path.parent)] == [run.path]
 assert state.facts(run.state)['nimg'] == 200 and list(log.read_lines(run.path / 'stats.jsonl'))
 """
     assert not SLOW & loaded(code)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ganvas.training import progress
-from ganvas.training.progress import Terminal
+from ganvas.training.progress import ProgressReporter
 
 
 class Run:
@@ -14,18 +14,18 @@ class Run:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, nimg: int = 0) -> None:
         self.now, self.nimg = 1000.0, nimg
         monkeypatch.setattr(progress.time, "monotonic", lambda: self.now)
-        self.terminal = Terminal(100_000, quiet=True)
-        self.terminal.write_to(Path("log.txt"))
-        self.terminal.move(nimg)
+        self.terminal = ProgressReporter(100_000, quiet=True)
+        self.terminal.set_log_file(Path("log.txt"))
+        self.terminal.update_bar(nimg)
 
     def goes_on(self, seconds: float, images_per_s: float, a_round: int = 10) -> None:
         for _ in range(round(seconds * images_per_s / a_round)):
             self.now += a_round / images_per_s
             self.nimg += a_round
-            self.terminal.move(self.nimg)
+            self.terminal.update_bar(self.nimg)
 
     def left(self) -> str:
-        self.terminal.tick({"nimg": self.nimg, "kimg_per_s": 5.0})
+        self.terminal.report_tick({"nimg": self.nimg, "kimg_per_s": 5.0})
         left = Path("log.txt").read_text().splitlines()[-1].rpartition("left ")[2]
         assert self.terminal._bar.tasks[0].fields["left"] == left, "the bar and the line agree"
         return left

@@ -49,7 +49,7 @@ def test_a_look_that_fails_is_written_down_and_the_run_goes_on(tmp_path: Path, m
 
     monkeypatch.setattr(Gallery, "compare", fail)
     run = start.train(tiny(), out=tmp_path, quiet=True)
-    assert [event["error"] for event in events(run, "watch failed")] == ["RuntimeError: no eyes"]
+    assert [event["error"] for event in events(run, "monitor failed")] == ["RuntimeError: no eyes"]
     assert run.snapshots
 
 
@@ -132,7 +132,7 @@ def test_a_resumed_run_acts_as_the_uninterrupted_one(tmp_path: Path, monkeypatch
     monkeypatch.setattr(Players, "round", play)
     parts = start.train(broken(on_failure="rollback"), out=tmp_path / "parts", quiet=True)
     ours, theirs = (checkpoint.read(run.state) for run in (whole, parts))
-    assert ours[1]["rescue"] == theirs[1]["rescue"]
+    assert ours[1]["recovery"] == theirs[1]["recovery"]
     assert all(torch.equal(ours[0][name], theirs[0][name]) for name in ours[0])
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import slowly
+import slow_training
 import torch
 from safetensors.torch import load_file
 from trying import NARROW, ganvas, tiny
@@ -23,7 +23,7 @@ from ganvas.config import TrainConfig, replace, to_json
 from ganvas.data import to_unit
 from ganvas.errors import GanvasError
 from ganvas.networks import Shape
-from ganvas.runs import checkpoint
+from ganvas.runs import checkpoint, snapshot
 from ganvas.runs.folder import Run
 from ganvas.runs.log import read_lines
 from ganvas.runs.stats import Stats
@@ -57,7 +57,7 @@ def assert_same_run(one: Run, two: Run) -> None:
 
 
 def assert_same_state(one: Players, two: Players) -> None:
-    a, b = checkpoint.tensors(one.parts), checkpoint.tensors(two.parts)
+    a, b = checkpoint.named_tensors(one.parts), checkpoint.named_tensors(two.parts)
     assert a.keys() == b.keys()
     assert {name.split("/")[0] for name in a} == one.parts.keys()
     for name in a:
@@ -172,12 +172,25 @@ def test_a_run_made_longer_stays_so_when_it_is_named_alone() -> None:
     assert 0.2 < list(read_lines(run.path / "stats.jsonl"))[-1]["nimg"] / 1000 < 40
 
 
+def test_a_run_and_a_snapshot_of_an_older_format_are_refused() -> None:
+    run = train(tiny(), name="old", quiet=True)
+    for path in (run.path / "config.json", run.snapshot / "card.json"):
+        path.write_text(json.dumps({**json.loads(path.read_text()), "format": 1}))
+    for read in (lambda: Run(run.path).config, lambda: train(tiny(), name="old", quiet=True)):
+        with pytest.raises(
+            GanvasError, match=r"older version of Ganvas, in run format 1\.\nExpected: run format 2\nFix"
+        ):
+            read()
+    with pytest.raises(GanvasError, match="in snapshot format 1"):
+        snapshot.load(run.path / "snapshots" / "000000")
+
+
 def test_a_folder_of_something_else_is_left_alone_and_an_empty_one_is_used() -> None:
     Path("runs/mine").mkdir(parents=True)
     train(tiny(), name="mine", quiet=True)
     Path("runs/other").mkdir()
     Path("runs/other/thesis.tex").write_text("x")
-    with pytest.raises(GanvasError, match="is no run, and is not empty"):
+    with pytest.raises(GanvasError, match="is not a run, and is not empty"):
         train(tiny(), name="other", quiet=True)
 
 
@@ -193,20 +206,20 @@ def test_python_users_may_write_knobs_as_they_think_of_them(pictures: Callable[.
 
 
 def test_what_a_kill_leaves_in_the_middle_of_a_replacement_is_mended() -> None:
-    from ganvas.files import recover_leftovers
+    from ganvas.files import clean_leftovers
 
     for name in ("000010", ".000012.old-77", ".000010.old-77", ".000014.tmp-77"):
         Path("snapshots", name).mkdir(parents=True)
     Path("snapshots/.x.json.tmp-77").write_text("half")
-    recover_leftovers(Path("snapshots"))
+    clean_leftovers(Path("snapshots"))
     assert sorted(p.name for p in Path("snapshots").iterdir()) == ["000010", "000012"]
 
 
 def test_snapshots_of_a_sitting_that_was_killed_are_not_taken_for_the_newest() -> None:
-    from ganvas.runs.folder import prune
+    from ganvas.runs.folder import prune_snapshots
 
     run = train(replace(tiny(kimg=10.0), snapshot_kimg=1.0, keep_kimg=1.0), name="x", quiet=True)
-    prune(run, 7000, keep=None)
+    prune_snapshots(run, 7000, keep=None)
     assert [p.name for p in run.snapshots] == ["000007"]
 
 
@@ -214,7 +227,7 @@ def test_changed_pictures_are_refused(pictures: Callable[..., Path]) -> None:
     config = tiny(pictures(40))
     train(config, name="mine", quiet=True)
     pictures(41)
-    with pytest.raises(GanvasError, match=r"pictures of .*mine have changed"):
+    with pytest.raises(GanvasError, match=r"images of .*mine have changed"):
         train(config, name="mine", quiet=True)
 
 
@@ -266,7 +279,7 @@ def test_twenty_kills_at_random_instants_leave_the_same_run(pictures: Callable[.
     for strike in range(20):
         awaited = state if strike % 3 == 2 else log  # every third strike falls when something has been learnt
         was = changed(awaited)
-        process = processes.Process(target=slowly.train, args=(json.dumps(to_json(config)), "killed"))
+        process = processes.Process(target=slow_training.train, args=(json.dumps(to_json(config)), "killed"))
         process.start()
         while changed(awaited) == was:
             assert process.is_alive(), "the run ended before it was struck"
@@ -291,7 +304,7 @@ def test_twenty_kills_at_random_instants_leave_the_same_run(pictures: Callable[.
 
 def start_training(config: TrainConfig, name: str) -> subprocess.Popen[str]:
     """The configuration in a process of its own, slowed down so that it can be struck in the middle."""
-    command = [sys.executable, slowly.__file__, json.dumps(to_json(config)), name]
+    command = [sys.executable, slow_training.__file__, json.dumps(to_json(config)), name]
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
 
 
@@ -310,10 +323,10 @@ def wait_for_more(path: Path, process: subprocess.Popen[str]) -> None:
 
 
 def test_two_processes_do_not_train_one_run() -> None:
-    from ganvas.runs.folder import only_one
+    from ganvas.runs.folder import lock_run
 
     run = train(tiny(), name="mine", quiet=True)
-    with only_one(run), pytest.raises(GanvasError, match="Another process"):
+    with lock_run(run), pytest.raises(GanvasError, match="Another process"):
         train(tiny(), name="mine", quiet=True)
 
 
@@ -390,7 +403,7 @@ def test_the_average_follows_with_the_stated_half_life() -> None:
     from ganvas.training import ema
 
     network, average = torch.nn.BatchNorm1d(1), None
-    average = ema.average_of(network)
+    average = ema.frozen_copy(network)
     torch.nn.init.constant_(network.weight, 3.0)
     network.running_mean += 5  # type: ignore[operator]
     for _ in range(4):
@@ -406,7 +419,7 @@ def test_stats_are_exact_over_rounds_of_different_lengths() -> None:
     stats.add({"a": torch.tensor([1.0, 2.0]), "b": torch.tensor([0.0, 0.0])}, 0)
     stats.add({"a": torch.tensor([6.0, 7.0]), "b": torch.tensor([0.0, 4.0])}, 2)
     stats.add({"c": torch.tensor(5.0)}, 2)
-    taken = stats.take()
+    taken = stats.summarise()
     assert taken["a"] == {
         "num": 4,
         "mean": 4.0,
@@ -414,7 +427,7 @@ def test_stats_are_exact_over_rounds_of_different_lengths() -> None:
     }
     assert taken["b"]["mean"] == 1.0
     assert taken["c"] == {"num": 1, "mean": 5.0, "std": 0.0}
-    assert stats.take() == {}
+    assert stats.summarise() == {}
     assert stats.first_non_finite() is None
     stats.add({"a": torch.tensor([1.0, float("inf")]), "b": torch.tensor([0.0, 0.0])}, 40)
     stats.add({"a": torch.tensor([1.0, float("nan")]), "b": torch.tensor([float("nan"), 0.0])}, 42)

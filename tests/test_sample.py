@@ -190,6 +190,6 @@ def test_a_damaged_or_later_snapshot_is_refused(run: Run) -> None:
         load(run)
     weights.write_bytes(whole)
     card = run.snapshot / "card.json"
-    card.write_text(card.read_text().replace('"format": 1', '"format": 99'))
+    card.write_text(card.read_text().replace('"format": 2', '"format": 99'))
     with pytest.raises(GanvasError, match="later version"):
         load(run)

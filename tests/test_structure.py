@@ -1,4 +1,4 @@
-"""The plan of the house: rooms import downwards only, files stay small, nothing is unpickled."""
+"""The structure of the package: modules import from lower layers only, files stay small, nothing is unpickled."""
 
 import ast
 from pathlib import Path
@@ -7,8 +7,8 @@ import pytest
 
 import ganvas
 
-HOUSE = Path(ganvas.__file__).parent
-ROOMS = [
+PACKAGE = Path(ganvas.__file__).parent
+LAYERS = [
     ("errors", "files", "schedule", "devices", "optimisers", "interrupts", "pytorch_state", "speed", "threads"),
     ("data",),
     ("config",),
@@ -25,15 +25,15 @@ ROOMS = [
     ("cli",),
     ("__main__", "__init__"),
 ]
-"""From the ground up."""
-LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
+"""From the lowest layer up."""
+LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 LAZY = {("runs", "sampling")}
-"""Run.sample opens the room above at the call."""
-FILES = sorted(HOUSE.rglob("*.py"))
+"""Run.sample imports from a higher layer when it is called."""
+FILES = sorted(PACKAGE.rglob("*.py"))
 
 
-def room(path: Path) -> str:
-    return path.relative_to(HOUSE).parts[0].removesuffix(".py")
+def top_level_name(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
 def imports(path: Path) -> set[str]:
@@ -47,17 +47,17 @@ def imports(path: Path) -> set[str]:
     return {name for name in found if name in LEVEL}
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(HOUSE)))
-def test_a_room_imports_only_from_below_and_fits_in_the_head(path: Path) -> None:
-    own = room(path)
-    assert own in LEVEL, f"{own} has no place in the house yet"
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_modules_import_only_from_lower_layers_and_stay_small(path: Path) -> None:
+    own = top_level_name(path)
+    assert own in LEVEL, f"{own} has no layer yet"
     if own != "__init__":
         above = {other for other in imports(path) if LEVEL[other] > LEVEL[own] and (own, other) not in LAZY}
         assert not above
     assert len(path.read_text().splitlines()) <= 400
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(HOUSE)))
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_nothing_is_unpickled_but_by_the_restricted_unpickler(path: Path) -> None:
     text = path.read_text()
     assert text.count("torch.load(") == text.count("weights_only=True") == (path.parts[-2:] == ("style", "weights.py"))
@@ -69,7 +69,7 @@ def test_nothing_is_unpickled_but_by_the_restricted_unpickler(path: Path) -> Non
     assert "from torchvision" not in text
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(HOUSE)))
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_every_file_says_what_it_is_for(path: Path) -> None:
     if path.read_text():
         assert ast.get_docstring(ast.parse(path.read_text()))

@@ -22,7 +22,7 @@ linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Li
 
 @pytest.fixture(autouse=True)
 def two_threads(monkeypatch: pytest.MonkeyPatch):
-    for name in threads.CHOSEN_BY_USER:
+    for name in threads.USER_VARIABLES:
         monkeypatch.delenv(name, raising=False)
     before = torch.get_num_threads()
     torch.set_num_threads(2)
@@ -79,17 +79,17 @@ def test_threads_sleep_while_the_machine_is_busy_and_spin_again_when_it_is_idle(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The delays are made up: Idleness, then a thread that waits half of the time, then idleness again."""
-    monkeypatch.setattr(threads, "EVERY", 0.01)
+    monkeypatch.setattr(threads, "CHECK_SECONDS", 0.01)
     waiting, waited = 0.0, 0.0
 
-    def delay(_: threads._Watch) -> float:
+    def delay(_: threads._LoadMonitor) -> float:
         nonlocal waited
         waited += waiting * (time.monotonic() - delay.last)
         delay.last = time.monotonic()
         return waited
 
     delay.last = time.monotonic()
-    monkeypatch.setattr(threads._Watch, "_delay", delay)
+    monkeypatch.setattr(threads._LoadMonitor, "_read_delay", delay)
     with computing():
         time.sleep(0.2)
         assert "ganvas-threads-extra" not in names()
@@ -123,7 +123,7 @@ finally:
 @linux
 @pytest.mark.slow
 def test_real_neighbours_are_noticed() -> None:
-    environment = {name: value for name, value in os.environ.items() if name not in threads.CHOSEN_BY_USER}
+    environment = {name: value for name, value in os.environ.items() if name not in threads.USER_VARIABLES}
     found = subprocess.run([sys.executable, "-c", BUSY], env=environment, capture_output=True, text=True, timeout=120)
     assert found.stdout.strip() == "True", found.stderr
 
@@ -137,8 +137,8 @@ def test_the_numbers_do_not_depend_on_how_threads_wait(monkeypatch: pytest.Monke
             return (x @ x).softmax(1).sum(0)
 
     plain = computed()
-    monkeypatch.setattr(threads, "BUSY", -1.0)
-    monkeypatch.setattr(threads, "EVERY", 0.001)
+    monkeypatch.setattr(threads, "BUSY_SHARE", -1.0)
+    monkeypatch.setattr(threads, "CHECK_SECONDS", 0.001)
     with computing():
         wait_until(lambda: "ganvas-threads-extra" in names() or not sys.platform.startswith("linux"))
         assert torch.equal(computed(), plain)
@@ -161,5 +161,5 @@ def test_a_resumed_run_keeps_its_threads_unless_others_are_asked_for(monkeypatch
     assert asked == [2, 2, 1]
     unrecorded = other.card.copy()
     del unrecorded["threads"]  # by an older version
-    folder.write_card(other, unrecorded)
+    folder.write_metadata(other, unrecorded)
     assert start.train(replace(tiny(), g_lr=1e-3, d_lr=1e-3, kimg=1.6), name="run", quiet=True).threads == 1

@@ -1,4 +1,4 @@
-"""python -m ganvas opens the door."""
+"""python -m ganvas: the command line."""
 
 from ganvas.cli import main
 

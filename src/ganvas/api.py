@@ -1,10 +1,9 @@
-"""ganvas.train: a recipe's name and some knobs, from Python."""
+"""`ganvas.train`: trains a recipe, with any knobs changed."""
 
 from pathlib import Path
 from typing import Any
 
-from ganvas import config as knobs_of
-from ganvas.config import TrainConfig
+from ganvas.config import TrainConfig, replace
 from ganvas.runs.folder import Run, resolve
 from ganvas.training import start
 
@@ -18,22 +17,22 @@ def train(
     quiet: bool = False,
     **knobs: Any,
 ) -> Run:
-    """Trains a GAN; called again in the same way, goes on with it.
+    """Trains a GAN; the same call again resumes it.
 
         run = ganvas.train("cnn", data="photos.zip", resolution="64", kimg=200)
-        ganvas.train("runs/00000-cnn-photos")  # goes on with that run
+        ganvas.train("runs/00000-cnn-photos")  # resumes that run
 
     Args:
-        recipe: the name of a recipe, a configuration of your own, or a run (or its folder) to go on with.
+        recipe: the name of a recipe, a configuration, or a run (or its folder) to resume.
         out, name, new, quiet: see `ganvas.training.start.train`.
         knobs: any field of `ganvas.config`, by its name: `kimg=100, batch=64, g_lr="1e-3..1e-4:cosine@0.5-1"`.
 
     Raises:
-        GanvasError: what happened, what was expected, the fix.
+        GanvasError: see `ganvas.training.start.train`.
         KeyboardInterrupt: interrupted; everything is saved.
     """
-    title, config, place = resolve(recipe)
-    config = knobs_of.replace(config, **knobs)
-    if place is not None:
-        out, name = place.path.parent, place.path.name
+    title, config, run = resolve(recipe)
+    config = replace(config, **knobs)
+    if run is not None:
+        out, name = run.path.parent, run.path.name
     return start.train(config, recipe=title, out=out, name=name, new=new, quiet=quiet)

@@ -1,4 +1,4 @@
-"""Where to compute, and how much memory is held and free there."""
+"""Choice of the device, and the used and free memory there."""
 
 import contextlib
 import os
@@ -11,13 +11,13 @@ from ganvas.errors import GanvasError
 
 
 def choose(name: str) -> torch.device:
-    """The device of a name; a GPU always with its number, which torch.cuda.set_device needs.
+    """The device of a name; a GPU always with its index, which torch.cuda.set_device needs.
 
     Args:
         name: auto (CUDA, else MPS, else the CPU), cpu, mps, cuda (the first one) or cuda:N.
 
     Raises:
-        GanvasError: the device is not there.
+        GanvasError: there is no such device on this machine.
     """
     gpus, mps = torch.cuda.device_count(), torch.backends.mps.is_available()
     if name == "auto":
@@ -29,21 +29,21 @@ def choose(name: str) -> torch.device:
     absent = (chosen.type == "cuda" and (chosen.index or 0) >= gpus) or (chosen.type == "mps" and not mps)
     if absent or chosen.type not in ("cpu", "cuda", "mps"):
         raise GanvasError(
-            f"The device {chosen} is not there: this machine has {gpus} CUDA GPUs.",
-            expected="a device that is there",
+            f"The device {chosen} does not exist: this machine has {gpus} CUDA GPUs.",
+            expected="a device of this machine",
             fix="use --device auto, or start no more processes than there are GPUs.",
         )
     return torch.device("cuda", chosen.index or 0) if chosen.type == "cuda" else chosen
 
 
 def memory(device: torch.device) -> dict[str, float]:
-    """memory: megabytes that this process holds now, on the GPU if it computes there."""
+    """memory: megabytes that this process uses now, on the GPU if `device` is one."""
     held = torch.cuda.memory_allocated(device) if device.type == "cuda" else psutil.Process().memory_info().rss
     return {"memory": round(held / 1e6, 1)}
 
 
 def free_bytes(device: torch.device) -> int:
-    """Memory that is free on the device; on the CPU, this process's share of what the container's limit leaves."""
+    """Free bytes on the device; on the CPU within the container's limit, and shared equally by the local processes."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     free = psutil.virtual_memory().available

@@ -1,11 +1,11 @@
-"""The one exception a user may meet: what happened, what was expected, the fix."""
+"""The exception for users: what happened, what was expected, the fix."""
 
 
 class GanvasError(Exception):
-    """A user's mistake, or a fact of the outside world, with the fix.
+    """A user's mistake, or a problem of the environment such as a full disk, with the fix.
 
-    The door (`ganvas.cli`) prints it without a traceback and exits with status 1; bugs of our own stay
-    ordinary exceptions.
+    The command line (`ganvas.cli`) prints it without a traceback and exits with status 1. Bugs of Ganvas raise
+    other exceptions.
 
     Args:
         what: what happened, with the name of the file or knob concerned.

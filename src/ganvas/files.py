@@ -1,4 +1,4 @@
-"""Files that are whole or absent: temporary name, fsync, rename."""
+"""Atomic writing of files and folders: temporary name, fsync, rename."""
 
 import errno
 import json
@@ -14,37 +14,37 @@ from ganvas.errors import GanvasError
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Yields a temporary path beside `path`; what was written there takes its name when the block ends well.
+    """Yields a temporary path beside `path`, which is renamed to `path` when the block succeeds.
 
-    Readers see the old file or the new one, never a half. If the block fails, the temporary file is removed
-    and `path` is untouched.
+    Readers see the old file or the new one, never a part. If the block fails, the temporary file is removed and
+    `path` is unchanged.
 
     Raises:
         GanvasError: the disk is full, or the folder cannot be written.
     """
-    temporary = _temporary(path)
-    with _whole_or_absent(path, temporary):
+    temporary = _temporary_path(path)
+    with _remove_on_error(path, temporary):
         yield temporary
-        _sync(temporary)
+        _fsync(temporary)
         os.replace(temporary, path)
-        _sync(path.parent)
+        _fsync(path.parent)
 
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Yields a temporary folder that becomes `path` when the block ends well; an existing `path` is replaced.
+    """Yields a temporary folder, which is renamed to `path` when the block succeeds; an existing `path` is replaced.
 
     Raises:
         GanvasError: the disk is full, or the parent folder cannot be written.
     """
-    temporary = _temporary(path)
-    with _whole_or_absent(path, temporary):
+    temporary = _temporary_path(path)
+    with _remove_on_error(path, temporary):
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         yield temporary
         for file in temporary.iterdir():
-            _sync(file)
-        _sync(temporary)
+            _fsync(file)
+        _fsync(temporary)
         if path.exists():  # a folder cannot be renamed over a full one: move the old one aside first
             old = path.with_name(f".{path.name}.old-{os.getpid()}")
             os.rename(path, old)
@@ -52,7 +52,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             shutil.rmtree(old, ignore_errors=True)
         else:
             os.rename(temporary, path)
-        _sync(path.parent)
+        _fsync(path.parent)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -66,10 +66,10 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
-def recover_leftovers(folder: Path) -> None:
-    """Clears away what a killed process left in `folder`; a folder it was just replacing gets its name back.
+def clean_leftovers(folder: Path) -> None:
+    """Removes temporary files that a killed process left in `folder`; restores a folder that it was replacing.
 
-    Call it only where one process writes.
+    Call it only while no other process writes there.
     """
     for old in folder.glob(".*.old-*"):
         path = old.with_name(old.name[1:].rpartition(".old-")[0])
@@ -82,17 +82,17 @@ def recover_leftovers(folder: Path) -> None:
 
 
 def remove_folder(path: Path) -> None:
-    """Removes a folder; a process killed meanwhile leaves a temporary name, never half a folder."""
-    doomed = _temporary(path)
-    os.rename(path, doomed)
-    shutil.rmtree(doomed, ignore_errors=True)
+    """Removes a folder; if the process is killed meanwhile, a temporary folder is left, never a part of `path`."""
+    temporary = _temporary_path(path)
+    os.rename(path, temporary)
+    shutil.rmtree(temporary, ignore_errors=True)
 
 
 def make_folder(path: Path) -> None:
-    """Makes a folder and those above it, unless they are there.
+    """Creates a folder and its parents, unless they exist.
 
     Raises:
-        GanvasError: the disk is full, something else has the name, or the folder above cannot be written.
+        GanvasError: the disk is full, a file has the name, or the parent folder cannot be written.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -101,11 +101,11 @@ def make_folder(path: Path) -> None:
 
 
 def explain(error: OSError, path: Path) -> GanvasError:
-    """Turns the operating system's refusal to write `path` into an error that says the fix."""
+    """The GanvasError for an OSError raised while writing `path`."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return GanvasError(
             f"The disk is full: {path} could not be written ({error.strerror}).",
-            expected="room for the file; nothing that was there before has been damaged",
+            expected="space for the file; existing files are intact",
             fix="free some space, or choose another place, then give the same command again.",
         )
     return GanvasError(
@@ -115,12 +115,12 @@ def explain(error: OSError, path: Path) -> GanvasError:
     )
 
 
-def _temporary(path: Path) -> Path:
+def _temporary_path(path: Path) -> Path:
     return path.with_name(f".{path.name}.tmp-{os.getpid()}")
 
 
 @contextmanager
-def _whole_or_absent(path: Path, temporary: Path) -> Iterator[None]:
+def _remove_on_error(path: Path, temporary: Path) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
@@ -130,7 +130,7 @@ def _whole_or_absent(path: Path, temporary: Path) -> Iterator[None]:
         raise
 
 
-def _sync(path: Path) -> None:
+def _fsync(path: Path) -> None:
     if os.name == "nt" and path.is_dir():  # Windows opens no folders
         return
     descriptor = os.open(path, os.O_RDONLY)

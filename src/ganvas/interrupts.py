@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, one as good as the other: collected until what is in hand is done, or interrupting at once."""
+"""Handlers of Ctrl-C (SIGINT) and SIGTERM: collect them until the current work is done, or interrupt at once."""
 
 import signal
 import threading
@@ -8,18 +8,18 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from types import FrameType
 
-PATIENCE = 2.0
-"""Seconds after a request to stop in which the work in hand may still be finished; then it is given up."""
+GRACE_SECONDS = 2.0
+"""Seconds after a stop request in which the current work may still be finished; then it is cancelled."""
 
 
 @dataclass
 class Stop:
-    """The requests to stop that came so far; false while there are none.
+    """The stop requests received so far; false while there are none.
 
     Attributes:
-        signals: their numbers, as they came.
-        since: `time.monotonic` at the first.
-        raising: whether the next one raises KeyboardInterrupt, as a second Ctrl-C always does; see `raised`.
+        signals: their signal numbers, in order.
+        since: `time.monotonic` of the first.
+        raising: whether the next one raises KeyboardInterrupt, as a second Ctrl-C always does.
     """
 
     signals: list[int] = field(default_factory=list)
@@ -31,7 +31,7 @@ class Stop:
 
     @contextmanager
     def raised(self) -> Iterator[None]:
-        """A request that comes in the block raises KeyboardInterrupt."""
+        """A request that arrives in the block raises KeyboardInterrupt."""
         self.raising = True
         try:
             yield
@@ -40,7 +40,7 @@ class Stop:
 
     @contextmanager
     def raised_once(self) -> Iterator[None]:
-        """A first request that comes in the block only ends the block."""
+        """A first request that arrives in the block only ends the block."""
         try:
             with self.raised():
                 yield
@@ -51,49 +51,53 @@ class Stop:
     @property
     def overdue(self) -> bool:
         """Whether the first request is older than PATIENCE."""
-        return bool(self) and time.monotonic() - self.since > PATIENCE
+        return bool(self) and time.monotonic() - self.since > GRACE_SECONDS
 
     @property
     def at_once(self) -> bool:
-        """Whether Ctrl-C came after a first request. A second SIGTERM asks for nothing new: launchers repeat it."""
+        """Whether Ctrl-C followed a first request. A second SIGTERM has no effect: launchers repeat it."""
         return signal.SIGINT in self.signals[1:]
 
 
 @contextmanager
-def collected(told: Callable[[], None] = lambda: None) -> Iterator[Stop]:
-    """Collects both into what it yields; calls `told` at the first, and raises KeyboardInterrupt at a second Ctrl-C."""
+def collected(on_first: Callable[[], None] = lambda: None) -> Iterator[Stop]:
+    """Collects both signals in the block; calls `on_first` at the first.
+
+    Raises:
+        KeyboardInterrupt: at a second Ctrl-C.
+    """
     stop = Stop()
 
     def catch(number: int, frame: FrameType | None) -> None:
         stop.since = stop.since or time.monotonic()
         stop.signals.append(number)
         if len(stop.signals) == 1:
-            with suppress(RuntimeError):  # it came in the middle of a print, and streams cannot be entered twice
-                told()
+            with suppress(RuntimeError):  # a print may have been interrupted, and streams are not reentrant
+                on_first()
         if stop.raising or stop.at_once:
             signal.default_int_handler(number, frame)
 
-    with _handled(catch):
+    with _handle_signals(catch):
         yield stop
 
 
 @contextmanager
 def interrupting() -> Iterator[None]:
-    """Both raise KeyboardInterrupt, Ctrl-C also where a shell's background job would ignore it."""
-    with _handled(signal.default_int_handler):
+    """Both signals raise KeyboardInterrupt in the block; Ctrl-C even in a background job, where shells ignore it."""
+    with _handle_signals(signal.default_int_handler):
         yield
 
 
 @contextmanager
 def ending() -> Iterator[None]:
-    """Both end the process at once: for imports, within which a KeyboardInterrupt may be swallowed."""
-    with _handled(signal.SIG_DFL):
+    """Both signals end the process at once in the block: for imports, which may swallow a KeyboardInterrupt."""
+    with _handle_signals(signal.SIG_DFL):
         yield
 
 
 @contextmanager
-def _handled(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():  # only the main thread may listen
+def _handle_signals(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
         yield
         return
     previous = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -1,7 +1,7 @@
-"""PyTorch's optimisers, without their provisions for torch.compile, which nothing here uses.
+"""PyTorch's optimisers without their wrappers for torch.compile, which nothing here uses.
 
-Those provisions import the compiler when an optimiser is made: a second, and 200 MB, before the first step. The
-methods below are PyTorch's own, with the wrappers taken off; every number stays the same.
+The wrappers import the compiler when an optimiser is created: a second, and 200 MB, before the first step. The methods
+below are PyTorch's own without the wrappers; every number stays the same.
 """
 
 from inspect import unwrap

@@ -1,4 +1,4 @@
-"""A knob that moves with time: constant, linear or cosine in the images shown to D.
+"""A value that changes during training: constant, linear or cosine in the images shown to D.
 
 Written as a number (`0.001`), or as `START..END:SHAPE@FROM-TO`, where the shape is `linear` (default) or
 `cosine`, and FROM and TO are fractions of the run (`0.5`) or thousands of images (`200k`). Before FROM the
@@ -23,8 +23,8 @@ class Schedule:
 
     Attributes:
         start, end: values before `begin` and after `finish`.
-        shape: how it moves between them.
-        begin, finish: fractions of the run in [0, 1], or kimg where `absolute` says so.
+        shape: of the curve between them.
+        begin, finish: fractions of the run in [0, 1], or kimg if `absolute`.
     """
 
     start: float

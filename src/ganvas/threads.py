@@ -1,10 +1,10 @@
 """CPU threads: how many a computation gets, and how they wait for each other.
 
 OpenMP's threads spin for some milliseconds at the end of every parallel loop, so that the next one begins at once.
-Where another process has taken the core of one of them, the others spin for nothing, loop after loop: small networks
-train up to fifty times slower beside one busy neighbour a core (docs/results.md). Sleeping at once instead costs a
-quarter of their speed on an idle machine. So threads spin while the machine is idle and sleep while it is busy, and
-their number, on which the last bit of a sum may depend, stays as it is (docs/decisions/0015).
+If another process occupies the core of one of them, the others spin in vain in every loop: small networks train up to
+fifty times slower beside one busy process per core (docs/results.md). Sleeping at once instead costs a quarter of
+their speed on an idle machine. So threads spin while the machine is idle and sleep while it is busy; their number, on
+which the last bit of a sum may depend, does not change (docs/decisions/0015).
 """
 
 import os
@@ -16,38 +16,39 @@ from pathlib import Path
 
 import torch
 
-CHOSEN_BY_USER = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
-"""Environment variables that say how threads wait: where one is set, nothing here changes it."""
+USER_VARIABLES = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
+"""Environment variables that decide how threads wait: if one is set, nothing here changes it."""
 
-EVERY = 0.25
-"""Seconds between two looks at how long this process has waited for a core."""
+CHECK_SECONDS = 0.25
+"""Seconds between two checks of how long this process has waited for a core."""
 
-BUSY, IDLE = 0.1, 0.08
-"""The part of the time that the computing thread waits for a core: above the one the machine is busy, below the other
-it is idle again. Sleeping threads of an idle machine measure up to 0.07, spinning ones beside a neighbour 0.3."""
+BUSY_SHARE, IDLE_SHARE = 0.1, 0.08
+"""Fractions of the time that the computing thread waits for a core: above the first the machine is busy, below the
+second it is idle again. Measured: up to 0.07 with sleeping threads on an idle machine, 0.3 with spinning threads
+beside a busy process."""
 
-PATIENCE = 12
-"""Looks in a row that must find the machine idle before threads spin again."""
+IDLE_CHECKS = 12
+"""Consecutive checks that must find the machine idle before threads spin again."""
 
-_ABOVE_GRAIN = 1 << 18
-"""Numbers that PyTorch adds up in parallel: its threads share loops of more than 32,768."""
+_PARALLEL_SIZE = 1 << 18
+"""Elements of a sum that PyTorch computes in parallel: its threads share loops of more than 32,768."""
 
-_entered = threading.Lock()
-_watch: "_Watch | None" = None
+_lock = threading.Lock()
+_monitor: "_LoadMonitor | None" = None
 
 
 @contextmanager
 def computing(n: int | None = None) -> Iterator[None]:
-    """Computes with n CPU threads in the block (by default PyTorch's number), which sleep while the machine is busy.
+    """Uses n CPU threads in the block (by default PyTorch's number), which sleep while the machine is busy.
 
-    May be nested; also a decorator. The caller's number of threads is set again at the end.
+    May be nested; also a decorator. The caller's number of threads is restored at the end.
     """
-    global _watch
+    global _monitor
     before = torch.get_num_threads()
     torch.set_num_threads(before if n is None else n)
-    with _entered:
-        own = _Watch() if _watch is None and _can_watch() else None
-        _watch = own or _watch
+    with _lock:
+        own = _LoadMonitor() if _monitor is None and _can_monitor() else None
+        _monitor = own or _monitor
     if own:
         own.start()
     try:
@@ -56,13 +57,13 @@ def computing(n: int | None = None) -> Iterator[None]:
         torch.set_num_threads(before)
         if own:
             own.stop()
-            with _entered:
-                _watch = None
+            with _lock:
+                _monitor = None
 
 
-def _can_watch() -> bool:
-    """Whether there are threads that wait, the system tells how long they do, and the user has not decided."""
-    waits = torch.get_num_threads() > 1 and not any(name in os.environ for name in CHOSEN_BY_USER)
+def _can_monitor() -> bool:
+    """Whether there are several threads, the system reports how long they wait, and the user set no variable."""
+    waits = torch.get_num_threads() > 1 and not any(name in os.environ for name in USER_VARIABLES)
     return waits and _delay_file(threading.get_native_id()).exists()
 
 
@@ -70,8 +71,8 @@ def _delay_file(thread: int) -> Path:
     return Path(f"/proc/self/task/{thread}/schedstat")
 
 
-class _Watch(threading.Thread):
-    """Looks a few times a second how long the thread that made it has waited for a core, and has threads sleep or spin.
+class _LoadMonitor(threading.Thread):
+    """Checks a few times a second how long its creator has waited for a core, and makes threads sleep or spin.
 
     libgomp spins for a moment only while its threads are more than the cores (`gomp_throttled_spin_count_var`). An
     extra thread that has entered a parallel loop of its own, and then sleeps, brings their number over that.
@@ -79,40 +80,40 @@ class _Watch(threading.Thread):
 
     def __init__(self) -> None:
         super().__init__(name="ganvas-threads", daemon=True)
-        self._waited = _delay_file(threading.get_native_id())
+        self._schedstat = _delay_file(threading.get_native_id())
         self._ended = threading.Event()
         self._released: threading.Event | None = None
 
     def stop(self) -> None:
-        """Ends the watch; threads spin again."""
+        """Ends the monitor; threads spin again."""
         self._ended.set()
         self.join()
 
     def run(self) -> None:
-        quiet, delay, now = 0, self._delay(), time.monotonic()
-        while not self._ended.wait(EVERY):
+        quiet, delay, now = 0, self._read_delay(), time.monotonic()
+        while not self._ended.wait(CHECK_SECONDS):
             last, began = delay, now
-            delay, now = self._delay(), time.monotonic()
+            delay, now = self._read_delay(), time.monotonic()
             share = (delay - last) / (now - began)
-            quiet = quiet + 1 if share < IDLE else 0
-            if share > BUSY and self._released is None:
-                self._sleep_soon()
-            elif quiet >= PATIENCE:
-                self._spin()
-        self._spin()
+            quiet = quiet + 1 if share < IDLE_SHARE else 0
+            if share > BUSY_SHARE and self._released is None:
+                self._let_threads_sleep()
+            elif quiet >= IDLE_CHECKS:
+                self._let_threads_spin()
+        self._let_threads_spin()
 
-    def _delay(self) -> float:
-        """Seconds that the computing thread was ready to run and had no core."""
+    def _read_delay(self) -> float:
+        """Seconds so far in which the computing thread was ready to run and had no core."""
         try:
-            return int(self._waited.read_text().split()[1]) / 1e9
+            return int(self._schedstat.read_text().split()[1]) / 1e9
         except (OSError, ValueError, IndexError):  # the thread has ended
             return 0.0
 
-    def _sleep_soon(self) -> None:
+    def _let_threads_sleep(self) -> None:
         entered, released = threading.Event(), threading.Event()
 
         def hold() -> None:
-            torch.ones(_ABOVE_GRAIN).sum()
+            torch.ones(_PARALLEL_SIZE).sum()
             entered.set()
             released.wait()
 
@@ -120,7 +121,7 @@ class _Watch(threading.Thread):
         entered.wait()
         self._released = released
 
-    def _spin(self) -> None:
+    def _let_threads_spin(self) -> None:
         if self._released is not None:
             self._released.set()
             self._released = None

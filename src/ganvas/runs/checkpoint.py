@@ -1,7 +1,7 @@
-"""Everything that must survive: networks, averages, optimisers and facts, in one file.
+"""The state of a training in one file: networks, average, optimisers and metadata.
 
-The file is safetensors, with the facts as JSON in its header; it is replaced atomically, so that a run killed at
-any instant goes on from the last one written. Random numbers need no state: each round seeds itself from (seed,
+The file is safetensors, with the metadata as JSON in its header; it is replaced atomically, so that a run killed at
+any instant resumes from the last one written. Random numbers need no state: each round seeds itself from (seed,
 nimg), and the sampler's position is nimg.
 """
 
@@ -22,60 +22,60 @@ from ganvas.runs import state
 Parts = Mapping[str, nn.Module | Optimizer]
 
 
-def save(path: Path, parts: Parts, facts: Mapping[str, Any]) -> None:
-    """Writes the named networks and optimisers, and JSON facts, to one file, atomically."""
-    whole = {name: tensor.cpu().contiguous() for name, tensor in tensors(parts).items()}
+def save(path: Path, parts: Parts, metadata: Mapping[str, Any]) -> None:
+    """Writes the named networks and optimisers, and JSON metadata, to one file, atomically."""
+    on_cpu = {name: tensor.cpu().contiguous() for name, tensor in named_tensors(parts).items()}
     make_folder(path.parent)
     with atomic_file(path) as temporary:
-        temporary.write_bytes(serialize(whole, metadata={"facts": json.dumps(facts)}))
+        temporary.write_bytes(serialize(on_cpu, metadata={"metadata": json.dumps(metadata)}))
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors and the facts of a file that `save` wrote.
+    """The tensors and the metadata of a file that `save` wrote.
 
     Raises:
         GanvasError: the file is damaged.
     """
-    with state.opened(path, "pt") as file:
-        return {name: file.get_tensor(name) for name in file.keys()}, state.facts_of(file)  # noqa: SIM118
+    with state.open_state(path, "pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, state.parse_metadata(file)  # noqa: SIM118
 
 
-def tensors(parts: Parts) -> dict[str, Tensor]:
-    """The tensors of all parts, detached and not copied, by part and name."""
-    return {f"{name}/{key}": tensor.detach() for name, part in parts.items() for key, tensor in _tensors(part).items()}
+def named_tensors(parts: Parts) -> dict[str, Tensor]:
+    """The tensors of all parts, detached and not copied, as "part/name"."""
+    return {f"{name}/{key}": t.detach() for name, part in parts.items() for key, t in _tensors_of(part).items()}
 
 
 def restore(parts: Parts, saved: Mapping[str, Tensor]) -> None:
-    """Puts what `read` or `tensors` returned back into the parts, in place.
+    """Copies tensors from `load` or `named_tensors` into the parts, in place.
 
     Raises:
         GanvasError: the tensors do not fit the parts.
     """
     for name, part in parts.items():
-        own = {key.removeprefix(f"{name}/"): t for key, t in saved.items() if key.startswith(f"{name}/")}
+        tensors = {key.removeprefix(f"{name}/"): t for key, t in saved.items() if key.startswith(f"{name}/")}
         try:
             if isinstance(part, Optimizer):
-                _restore_optimizer(part, own)
+                _restore_optimiser(part, tensors)
             else:
-                part.load_state_dict(own)
+                part.load_state_dict(tensors)
         except (RuntimeError, KeyError) as error:
             raise GanvasError(
-                f"The saved state does not fit the network {name} ({error}).",
+                f"The saved state does not fit {name} ({error}).",
                 expected="a state saved by the same version with the same configuration",
-                fix="train anew with --new.",
+                fix="start a new run with --new.",
             ) from error
 
 
-def _tensors(part: nn.Module | Optimizer) -> dict[str, Tensor]:
+def _tensors_of(part: nn.Module | Optimizer) -> dict[str, Tensor]:
     if isinstance(part, Optimizer):
         state = part.state_dict()["state"]
         return {f"{index}/{key}": value for index, entry in state.items() for key, value in entry.items()}
     return part.state_dict()
 
 
-def _restore_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
+def _restore_optimiser(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    optimizer.state.clear()  # a state of before the first step has no moments
+    optimizer.state.clear()  # a state saved before the first step has no moments
     for name, tensor in tensors.items():
         index, key = name.split("/")
         parameter = parameters[int(index)]

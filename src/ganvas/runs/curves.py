@@ -1,4 +1,4 @@
-"""Curves from stats.jsonl against kimg: losses, D's outputs, slopes, learning rates; one run or several."""
+"""Draws curves of stats.jsonl against kimg: losses, logits, gradient norms, learning rates; of one run or several."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,32 +14,32 @@ PANELS: dict[str, dict[str, str]] = {
     "Quality: kernel distance × 1000, lower is better": {"quality": "generated to real"},
     "D's mean output (logit)": {"D/real": "on real", "D/fake": "on fake"},
     "Gradient norms": {"D/gradient": "D", "G/gradient": "G"},
-    "Slope of D, |∇D|²": {"D/r1": "at real (R1)", "D/r2": "at fake (R2)"},
-    "Slope of D off one, (|∇D| - 1)²": {"D/gp": "between (GP)", "D/dragan": "around real (DRAGAN)"},
-    "Moves a tick": {"D/moves": "D", "G/moves": "G"},
-    "Augmentation, growth": {"augment_p": "how often augmented", "growth": "grown"},
+    "Squared gradient norm of D, |∇D|²": {"D/r1": "at real (R1)", "D/r2": "at fakes (R2)"},
+    "One-centred gradient penalty of D, (|∇D| - 1)²": {"D/gp": "between (GP)", "D/dragan": "around real (DRAGAN)"},
+    "Updates a tick": {"D/moves": "D", "G/moves": "G"},
+    "Augmentation, growth": {"augment_p": "augmentation p", "growth": "growth"},
     "Learning rates": {"D/lr": "D", "G/lr": "G"},
     "Speed (kimg/s)": {"kimg_per_s": "kimg/s"},
 }
-"""Title -> {quantity: label}. A panel for which no run has a quantity is left out."""
+"""Title -> {quantity: label}. A panel is left out if no run has any of its quantities."""
 
 _DASHES = ("-", "--", ":", "-.")
 
 
 def plot(runs: Sequence[Run | Path | str], out: Path) -> Path:
-    """Draws the curves of one run, or of several over each other, to a picture file.
+    """Draws the curves of one run, or of several in the same panels, to an image file.
 
-    One run: a colour a quantity. Several: a colour a run, a dash a quantity.
+    One run: a colour per quantity. Several: a colour per run, a line style per quantity.
 
     Raises:
-        GanvasError: a folder is no run, has no statistics yet, or `out` has no picture ending.
+        GanvasError: a folder is not a run, has no statistics yet, or `out` has no image suffix.
     """
-    from matplotlib.figure import Figure  # without pyplot, which brings windows and takes longer
+    from matplotlib.figure import Figure  # without pyplot, which takes longer to import
 
     found, critics = [], 0
     for run in runs:
         run = run if isinstance(run, Run) else Run(Path(run))
-        run.card  # noqa: B018 - refuses what is no run
+        run.card  # noqa: B018 - raises if this is not a run
         lines = list(read_lines(run.path / "stats.jsonl"))
         if not lines:
             raise GanvasError(f"{run} has no statistics yet.", fix="train it a little longer.")
@@ -51,25 +51,25 @@ def plot(runs: Sequence[Run | Path | str], out: Path) -> Path:
         title: quantities
         for title, quantities in PANELS.items()
         if any(name in line for _, lines in histories for line in lines for name in quantities)
-        and _told(title, histories)
+        and _is_informative(title, histories)
     }
     d = "critic" if critics == len(found) else "D"
     rows = -(-len(panels) // 2)
     width, height = 11, 2.9 * rows
     figure = Figure(figsize=(width, height))
     margins = {"left": 0.65 / width, "right": 1 - 0.15 / width, "bottom": 0.45 / height, "top": 1 - 0.5 / height}
-    gaps = {"wspace": 0.15, "hspace": 0.36}  # fixed, since to fit them to the text takes as long as to draw
+    gaps = {"wspace": 0.15, "hspace": 0.36}  # fixed: fitting them to the text takes as long as drawing
     axes = figure.subplots(rows, 2, squeeze=False, gridspec_kw=margins | gaps)
     for axis, (title, quantities) in zip(axes.flat, panels.items(), strict=False):
         for i, (run_name, lines) in enumerate(histories):
             for j, (name, label) in enumerate(quantities.items()):
-                _curve(axis, lines, name, len(histories), i, j, d if label == "D" else label, run_name)
+                _draw_curve(axis, lines, name, len(histories), i, j, d if label == "D" else label, run_name)
         axis.set_title(title.replace("D's", f"{d}'s").replace(" of D", f" of {d}"), fontsize=10)
         axis.set_xlabel("kimg", fontsize=8)
         axis.grid(alpha=0.25)
         axis.tick_params(which="both", labelsize=8)
         axis.legend(fontsize=7)
-        if title.startswith("Slope"):
+        if "|∇D|" in title:
             axis.set_yscale("log")
     for axis in list(axes.flat)[len(panels) :]:
         axis.set_visible(False)
@@ -87,14 +87,14 @@ def plot(runs: Sequence[Run | Path | str], out: Path) -> Path:
     return out
 
 
-def _told(title: str, histories: Sequence[tuple[str, list[dict[str, Any]]]]) -> bool:
-    """Whether a panel has something to tell: moves, only where the players did not always move together."""
-    return title != "Moves a tick" or any(
+def _is_informative(title: str, histories: Sequence[tuple[str, list[dict[str, Any]]]]) -> bool:
+    """Whether a panel is worth drawing: updates only where G and D were not always updated together."""
+    return title != "Updates a tick" or any(
         line["D/moves"] != line["G/moves"] for _, lines in histories for line in lines if "D/moves" in line
     )
 
 
-def _curve(
+def _draw_curve(
     axis: Any, lines: list[dict[str, Any]], name: str, runs: int, i: int, j: int, label: str, run_name: str
 ) -> None:
     points = [(line["nimg"] / 1000, line[name]) for line in lines if name in line]

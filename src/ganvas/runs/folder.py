@@ -1,4 +1,4 @@
-"""The run folder: where a run is, and how the same command finds it again."""
+"""The run folder: reading, finding, creating and locking runs."""
 
 import dataclasses
 import json
@@ -16,10 +16,13 @@ from ganvas.config import Habits, TrainConfig, differences, from_json, to_json
 from ganvas.errors import GanvasError
 from ganvas.files import explain, make_folder, remove_folder, write_json
 from ganvas.recipes import recipe
+from ganvas.runs.formats import check_format
 
-FORMAT = 1
+FORMAT = 2
+"""The format of a run folder: config.json, stats.jsonl, events.jsonl and the saved state."""
+
 _MAY_CHANGE = frozenset(f.name for f in dataclasses.fields(Habits)) | {"data", "max_bad"}
-"""Knobs that may change when a run goes on: they decide when and where, not what."""
+"""Knobs that may change when a run is resumed: they do not decide what is trained."""
 
 
 @dataclass(frozen=True)
@@ -33,20 +36,19 @@ class Run:
         """config.json: format, recipe, config, data, versions, threads.
 
         Raises:
-            GanvasError: this is no run folder, or one of a later version.
+            GanvasError: this is not a run folder, or one of another format.
         """
         try:
-            card = json.loads((self.path / "config.json").read_text(encoding="utf-8"))
-            known = card["format"] <= FORMAT
+            metadata = json.loads((self.path / "config.json").read_text(encoding="utf-8"))
+            found = int(metadata["format"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise GanvasError(
                 f"{self.path} is not a run folder ({error}).",
-                expected="a folder with a config.json, as ganvas train makes it",
-                fix="ls runs shows the runs; ganvas train makes one.",
+                expected="a folder with a config.json, as ganvas train writes it",
+                fix="list the runs with ls runs, or train one with ganvas train.",
             ) from error
-        if not known:
-            raise GanvasError(f"{self.path} was written by a later version of Ganvas.", fix="upgrade Ganvas.")
-        return card
+        check_format("run", self.path, found, FORMAT)
+        return metadata
 
     @property
     def config(self) -> TrainConfig:
@@ -55,16 +57,16 @@ class Run:
 
     @property
     def threads(self) -> int | None:
-        """The CPU threads that it is trained on: another number may change the last bit of a sum. None if not known."""
+        """CPU threads of its training: another number may change the last bit of a sum. None if unknown."""
         return self.card.get("threads")
 
     @property
     def state(self) -> Path:
-        """The file to go on from."""
+        """The state file from which training is resumed."""
         return self.path / "state" / "latest.safetensors"
 
     def kept(self, name: str) -> Path:
-        """A state that a run may go back to (--on-failure rollback): start, good, or candidate."""
+        """The file of a state that --on-failure rollback may restore: start, good, or candidate."""
         return self.path / "state" / f"{name}.safetensors"
 
     @property
@@ -85,12 +87,12 @@ class Run:
 
     @property
     def best(self) -> Path | None:
-        """The snapshot of the best quality seen while training; None where none was measured."""
+        """The snapshot with the best quality during training; None if it was not measured."""
         path = self.path / "snapshots" / "best"
         return path if (path / "card.json").exists() else None
 
     def sample(self, **knobs: Any) -> Any:
-        """Pictures of the newest snapshot; the arguments of `ganvas.sampling.Sampler.sample`."""
+        """Images of the newest snapshot; takes the arguments of `ganvas.sampling.Sampler.sample`."""
         from ganvas.sampling import load
 
         return load(self).sample(**knobs)
@@ -100,10 +102,10 @@ class Run:
 
 
 def resolve(what: "str | TrainConfig | Run | Path") -> tuple[str, TrainConfig, Run | None]:
-    """(what to call it, its configuration, the run if it is one) of a recipe's name, a configuration, or a run.
+    """(name, configuration, run or None) of a recipe's name, a configuration, or a run.
 
     Raises:
-        GanvasError: it is neither.
+        GanvasError: it is none of them.
     """
     if isinstance(what, TrainConfig):
         return "custom", what, None
@@ -116,20 +118,20 @@ def resolve(what: "str | TrainConfig | Run | Path") -> tuple[str, TrainConfig, R
 def create(
     out: Path,
     name: str | None,
-    called: str,
+    recipe_name: str,
     config: TrainConfig,
     data: Mapping[str, Any],
     versions: Any,
     threads: int | None = None,
 ) -> Run:
-    """Makes the folder of a new run of the recipe `called`: `name`, or the next of 00000-recipe-data, 00001- …
+    """Creates the folder of a new run in `out`: `name`, or the next number of 00000-recipe-data, 00001- …
 
     Raises:
-        GanvasError: it cannot be written, or holds something else.
+        GanvasError: it cannot be written, or is a file or a folder with other content.
     """
     make_folder(out)
     while True:
-        path = out / name if name else _numbered(out, f"{called}-{data['name']}")
+        path = out / name if name else _next_numbered(out, f"{recipe_name}-{data['name']}")
         try:
             path.mkdir(exist_ok=name is not None)
             break
@@ -140,91 +142,96 @@ def create(
             raise explain(error, path) from error
     if any(not p.name.startswith(".") for p in path.iterdir()):
         raise GanvasError(
-            f"{path} is no run, and is not empty.", expected="a run, or a new name", fix="choose another --name."
+            f"{path} is not a run, and is not empty.", expected="a run, or a new name", fix="choose another --name."
         )
-    card = {"format": FORMAT, "recipe": called, "config": to_json(config), "data": dict(data), "versions": versions}
-    return write_card(Run(path), card | {"threads": threads})
+    metadata = {
+        "format": FORMAT,
+        "recipe": recipe_name,
+        "config": to_json(config),
+        "data": dict(data),
+        "versions": versions,
+    }
+    return write_metadata(Run(path), metadata | {"threads": threads})
 
 
-def write_card(run: Run, card: Mapping[str, Any]) -> Run:
-    """Writes config.json, atomically, and returns the run as it now is."""
-    write_json(run.path / "config.json", card)
+def write_metadata(run: Run, metadata: Mapping[str, Any]) -> Run:
+    """Writes config.json atomically, and returns the run with the new content."""
+    write_json(run.path / "config.json", metadata)
     return Run(run.path)
 
 
-def _numbered(out: Path, title: str) -> Path:
+def _next_numbered(out: Path, title: str) -> Path:
     taken = [int(match[1]) for p in out.glob("*") if (match := re.match(r"(\d{5})-", p.name))]
     return out / f"{max(taken, default=-1) + 1:05d}-{re.sub(r'[^A-Za-z0-9._-]+', '-', title)}"
 
 
-def runs(out: Path) -> Iterator[Run]:
+def list_runs(out: Path) -> Iterator[Run]:
     """The readable runs in a folder, newest first."""
     for path in sorted(out.glob("*/config.json"), reverse=True):
         run = Run(path.parent)
         try:
-            run.config  # noqa: B018 - one that cannot be read is not ours to go on with
+            run.config  # noqa: B018 - raises if the run cannot be read
         except GanvasError:
             continue
         yield run
 
 
-def same(run: Run, config: TrainConfig, fingerprint: str) -> bool:
-    """Whether a run is what this configuration and data would train."""
+def is_same_run(run: Run, config: TrainConfig, fingerprint: str) -> bool:
+    """Whether a run is the one that this configuration and data would train."""
     return not changed(run.config, config) and run.card["data"]["fingerprint"] == fingerprint
 
 
 def changed(old: TrainConfig, new: TrainConfig) -> list[tuple[str, Any, Any]]:
-    """The knobs that would make it another run: all but habits, and where the pictures lie."""
+    """(name, old, new) of the knobs that make it another run: all but the runtime settings and the data's path."""
     return [d for d in differences(old, new) if d[0] not in _MAY_CHANGE]
 
 
-def unfinished_like(run: Run) -> tuple[Run, str] | None:
-    """The newest unfinished run beside `run`, of its recipe and pictures, and in words how they differ; or None."""
-    own = run.card
-    for other in runs(run.path.parent):
-        alike = all(other.card[key] == own[key] for key in ("recipe", "data"))
+def find_unfinished(run: Run) -> tuple[Run, str] | None:
+    """The newest unfinished run beside `run`, of the same recipe and data, and how they differ as text; or None."""
+    for other in list_runs(run.path.parent):
+        alike = all(other.card[key] == run.card[key] for key in ("recipe", "data"))
         if other.path == run.path or not alike or not other.snapshots:
             continue
         card = json.loads((other.snapshot / "card.json").read_text(encoding="utf-8"))
         if card["nimg"] < other.config.total:
-            return other, _listed(changed(other.config, run.config)) or "the same configuration"
+            return other, _format_differences(changed(other.config, run.config)) or "the same configuration"
     return None
 
 
-def _listed(differing: list[tuple[str, Any, Any]]) -> str:
+def _format_differences(differing: list[tuple[str, Any, Any]]) -> str:
     return "; ".join(f"{name} is {old} there and {new} here" for name, old, new in differing)
 
 
-def check_same(run: Run, config: TrainConfig, fingerprint: str) -> None:
-    """Refuses to go on with a run under another configuration.
+def check_same_run(run: Run, config: TrainConfig, fingerprint: str) -> None:
+    """Refuses to resume a run with another configuration or other data.
 
-    A longer `kimg` is no other run where no schedule depends on the length.
+    A longer `kimg` is allowed where no schedule depends on the length.
 
     Raises:
-        GanvasError: naming each knob that differs.
+        GanvasError: a knob differs, which is named, or the data.
     """
     differing = changed(run.config, config)
     longer = [d for d in differing if d[0] == "kimg" and d[2] > d[1]]
-    if longer and not _relative(config):
+    if longer and not _relative_schedules(config):
         differing = [d for d in differing if d[0] != "kimg"]
     if differing:
-        hint = f" (kimg may grow only where no schedule depends on it: {', '.join(_relative(config))} does)"
+        hint = f" (kimg may grow only where no schedule depends on it: {', '.join(_relative_schedules(config))} does)"
         raise GanvasError(
-            f"{run} is another run: {_listed(differing)}{hint if longer else ''}.",
+            f"{run} has another configuration: {_format_differences(differing)}{hint if longer else ''}.",
             expected="the configuration it was started with",
-            fix="leave those knobs as they were to go on, or give the new run a folder of its own.",
+            fix="leave those knobs as they were to resume it, or choose another --name for a new run.",
         )
     if run.card["data"]["fingerprint"] != fingerprint:
         raise GanvasError(
-            f"The pictures of {run} have changed since it was started.",
-            expected=f"the {run.card['data']['images']} pictures it was started with",
+            f"The images of {run} have changed since it was started.",
+            expected=f"the {run.card['data']['images']} images it was started with",
             fix="restore them, or start a new run.",
         )
 
 
 @contextmanager
-def only_one(run: Run) -> Iterator[None]:
-    """Holds the run for this process.
+def lock_run(run: Run) -> Iterator[None]:
+    """Locks the run for this process within the block.
 
     Raises:
         GanvasError: another process is training it.
@@ -235,7 +242,7 @@ def only_one(run: Run) -> Iterator[None]:
     except Timeout:
         raise GanvasError(
             f"Another process is training {run} right now.",
-            fix="wait for it, stop it, or add --new to train beside it.",
+            fix="wait for it, stop it, or start another run with --new.",
         ) from None
     except OSError as error:
         raise explain(error, run.path) from error
@@ -245,23 +252,23 @@ def only_one(run: Run) -> Iterator[None]:
         lock.release()
 
 
-def prune(run: Run, nimg: int, *, keep: int | None) -> None:
+def prune_snapshots(run: Run, nimg: int, *, keep: int | None) -> None:
     """Deletes all snapshots but the newest and those kept for good, one for each `keep` images.
 
     Args:
-        nimg: where the run is; snapshots beyond it are of a sitting that was killed before its state was saved.
-        keep: images between two that are kept for good, or None. The first one after each multiple stays.
+        nimg: of the saved state; later snapshots are of a session that was killed before its state was saved.
+        keep: images between two snapshots that are kept for good, or None. The first one after each multiple stays.
     """
-    kept_until = -1
+    last_kept = -1
     for path in run.snapshots:
-        own = json.loads((path / "card.json").read_text(encoding="utf-8"))["nimg"]
-        if own == nimg:
+        snapshot_nimg = json.loads((path / "card.json").read_text(encoding="utf-8"))["nimg"]
+        if snapshot_nimg == nimg:
             continue
-        if own > nimg or keep is None or own // keep <= kept_until:
+        if snapshot_nimg > nimg or keep is None or snapshot_nimg // keep <= last_kept:
             remove_folder(path)
         else:
-            kept_until = own // keep
+            last_kept = snapshot_nimg // keep
 
 
-def _relative(config: TrainConfig) -> list[str]:
+def _relative_schedules(config: TrainConfig) -> list[str]:
     return [name for name, schedule in config.schedules().items() if schedule.relative]

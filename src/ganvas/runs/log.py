@@ -1,4 +1,4 @@
-"""What happened, a line at a time: stats.jsonl, events.jsonl, log.txt."""
+"""The logs of a run, written line by line: stats.jsonl, events.jsonl, log.txt."""
 
 import json
 import math
@@ -33,12 +33,12 @@ def write_text(path: Path, text: str) -> None:
 
 
 def event(run: Path, kind: str, nimg: int, **evidence: Any) -> None:
-    """One line of events.jsonl: a resume, a stop, a decision, with its evidence."""
+    """Appends a line to events.jsonl: a resume, a stop, a decision, with its evidence."""
     append(run / "events.jsonl", {"time": round(time.time(), 3), "nimg": nimg, "event": kind, **evidence})
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The JSON lines of a file; a last line torn by a killed process is passed over, a missing file is empty."""
+    """The JSON objects of a file, one a line; lines that are no JSON objects are skipped, a missing file is empty."""
     if not path.exists():
         return
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
@@ -50,7 +50,7 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
             yield value
 
 
-def rewind(path: Path, nimg: float = math.inf) -> None:
+def drop_lines_after(path: Path, nimg: float = math.inf) -> None:
     """Drops the lines that a resumed run will write again (those after `nimg`) and a torn last line."""
     if path.exists():
         kept = [line for line in read_lines(path) if line.get("nimg", 0) <= nimg]

@@ -1,4 +1,4 @@
-"""A generator on disk: G.safetensors, and card.json, which says all that is needed to use it."""
+"""A generator on disk: its weights in G.safetensors, and all that is needed to use it in card.json."""
 
 import dataclasses
 import json
@@ -18,24 +18,26 @@ from ganvas.config import Network, from_json, to_json
 from ganvas.errors import GanvasError
 from ganvas.files import atomic_folder, make_folder
 from ganvas.networks import Generator, Shape
+from ganvas.runs.formats import check_format
 
-FORMAT = 1
+FORMAT = 2
+"""The format of a snapshot folder."""
 
 
 @dataclass(frozen=True)
 class Card:
-    """What a snapshot says of itself.
+    """The content of a snapshot's card.json.
 
     Attributes:
         network: the configuration that rebuilds the generator.
         shape: channels, height, width and classes of its images.
         class_names: a name for each class; empty without classes.
-        nimg: real images shown to D until then.
+        nimg: real images shown to D before the snapshot.
         weights: "ema" for the moving average, "raw" for G itself.
-        data: name and fingerprint of what it learnt from.
+        data: name and fingerprint of the training data.
         recipe: the recipe it was trained with.
         versions: of Ganvas, PyTorch and Python.
-        quality: of the best snapshot, the value that made it the best, and its protocol; else None.
+        quality: of the best snapshot, the measured value and its protocol; else None.
     """
 
     network: Network
@@ -51,14 +53,14 @@ class Card:
 
 
 def versions() -> dict[str, str]:
-    """Versions that a result may depend on."""
+    """Versions of Ganvas, PyTorch and Python, on which a result may depend."""
     from ganvas import __version__
 
     return {"ganvas": __version__, "torch": torch.__version__, "python": platform.python_version()}
 
 
 def save(path: Path, generator: nn.Module, card: Card) -> None:
-    """Writes a snapshot folder; whole or not at all."""
+    """Writes a snapshot folder atomically."""
     make_folder(path.parent)
     with atomic_folder(path) as temporary:
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in generator.state_dict().items()}
@@ -68,19 +70,14 @@ def save(path: Path, generator: nn.Module, card: Card) -> None:
 
 
 def load(path: Path) -> tuple[Generator, Card]:
-    """The generator of a snapshot folder, frozen, in evaluation mode, on the CPU; and its card.
+    """The generator of a snapshot folder, without gradients, in evaluation mode, on the CPU; and its card.
 
     Raises:
-        GanvasError: it is not a snapshot, is damaged, or was written by a later version.
+        GanvasError: it is not a snapshot, is damaged, or has another format.
     """
     try:
         plain = json.loads((path / "card.json").read_text(encoding="utf-8"))
-        if plain["format"] > FORMAT:
-            raise GanvasError(
-                f"{path} was written by a later version of Ganvas ({plain['versions']['ganvas']}).",
-                expected=f"snapshot format {FORMAT} or older",
-                fix="upgrade Ganvas.",
-            )
+        check_format("snapshot", path, int(plain["format"]), FORMAT)
         card = Card(
             **{
                 **plain,
@@ -95,6 +92,6 @@ def load(path: Path) -> tuple[Generator, Card]:
         raise GanvasError(
             f"{path} is not a usable snapshot ({error}).",
             expected="a folder with G.safetensors and card.json, as ganvas train writes them",
-            fix="name a run folder, or one of the folders in its snapshots/.",
+            fix="give a run folder, or one of the folders in its snapshots/.",
         ) from error
     return generator.eval().requires_grad_(False), card

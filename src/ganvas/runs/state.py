@@ -1,4 +1,4 @@
-"""The facts in the header of a state file, which are read without PyTorch."""
+"""The metadata in the header of a state file, which are read without PyTorch."""
 
 import json
 from collections.abc import Iterator
@@ -12,26 +12,26 @@ from ganvas.errors import GanvasError
 
 
 def facts(path: Path) -> dict[str, Any]:
-    """The facts that `checkpoint.save` wrote, without reading the tensors.
+    """The metadata that `checkpoint.save` wrote, without reading the tensors.
 
     Raises:
         GanvasError: the file is damaged, or not there.
     """
-    with opened(path, "numpy") as file:
-        return facts_of(file)
+    with open_state(path, "numpy") as file:
+        return parse_metadata(file)
 
 
-def facts_of(file: Any) -> dict[str, Any]:
-    """The facts of an open state file."""
-    return json.loads(file.metadata()["facts"])
+def parse_metadata(file: Any) -> dict[str, Any]:
+    """The metadata of an open state file."""
+    return json.loads(file.metadata()["metadata"])
 
 
 @contextmanager
-def opened(path: Path, framework: Literal["numpy", "pt"]) -> Iterator[Any]:
-    """A state file, whose tensors are read as arrays of the framework.
+def open_state(path: Path, framework: Literal["numpy", "pt"]) -> Iterator[Any]:
+    """Opens a state file, whose tensors are read as arrays of the framework.
 
     Raises:
-        GanvasError: the file is damaged, or not there; also if what the block reads in it is.
+        GanvasError: the file is damaged or missing; also when the block finds that.
     """
     try:
         with safe_open(path, framework=framework) as file:
@@ -40,5 +40,5 @@ def opened(path: Path, framework: Literal["numpy", "pt"]) -> Iterator[Any]:
         raise GanvasError(
             f"The saved state {path} cannot be read ({error}).",
             expected="a state file written by ganvas train",
-            fix="train anew with --new; the snapshots of this run can still be sampled.",
+            fix="start a new run with --new; the snapshots of this run can still be sampled.",
         ) from error

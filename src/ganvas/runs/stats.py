@@ -1,4 +1,4 @@
-"""What is measured while a run trains, summed on the device until it is written once a tick."""
+"""Statistics of a training, summed on the device and written once a tick."""
 
 import math
 from collections.abc import Mapping
@@ -8,9 +8,9 @@ from torch import Tensor
 
 
 class Stats:
-    """Count, sum and sum of squares of every quantity since the last `take`, kept on the device.
+    """Count, sum and sum of squares of every quantity since the last `summarise`, on the device.
 
-    Nothing here waits for the device except `take` and `first_non_finite`.
+    Only `summarise` and `first_non_finite` wait for the device.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -19,15 +19,15 @@ class Stats:
         self._first_bad: dict[tuple[str, ...], Tensor] = {}  # names -> nimg of the first non-finite value, or inf
 
     def add(self, values: Mapping[str, Tensor], nimg: int) -> None:
-        """Adds quantities, float [n] or [] each, seen in the round that began at `nimg`."""
-        alike: dict[int, dict[str, Tensor]] = {}
+        """Adds quantities, float [n] or [] each, measured in the round that began at `nimg`."""
+        by_length: dict[int, dict[str, Tensor]] = {}
         for name, value in values.items():
-            alike.setdefault(value.numel(), {})[name] = value
-        for group in alike.values():
+            by_length.setdefault(value.numel(), {})[name] = value
+        for group in by_length.values():
             self._add(group, nimg)
 
     def _add(self, values: Mapping[str, Tensor], nimg: int) -> None:
-        """Quantities of equal length, in one pass."""
+        """Adds quantities of equal length in one pass."""
         names = tuple(values)
         x = torch.stack([value.reshape(-1) for value in values.values()]).to(self._dtype)
         moments = torch.stack([torch.ones_like(x).sum(1), x.sum(1), x.square().sum(1)], dim=1)
@@ -35,13 +35,13 @@ class Stats:
             self._moments[names] += moments
         else:
             self._moments[names] = moments
-        seen = self._first_bad.get(names)
-        if seen is None:
-            seen = self._first_bad[names] = torch.full_like(moments[:, 1], math.inf)
-        seen.masked_fill_(~torch.isfinite(moments[:, 1]) & torch.isinf(seen), nimg)
+        first = self._first_bad.get(names)
+        if first is None:
+            first = self._first_bad[names] = torch.full_like(moments[:, 1], math.inf)
+        first.masked_fill_(~torch.isfinite(moments[:, 1]) & torch.isinf(first), nimg)
 
     def first_non_finite(self) -> tuple[int, list[str]] | None:
-        """(nimg of the round, the quantities) where something first was NaN or infinite; None if nothing was."""
+        """(nimg, quantities) of the first round with NaN or infinite values; None if there was none."""
         bad = {
             name: nimg
             for names, first in self._first_bad.items()
@@ -53,21 +53,21 @@ class Stats:
         earliest = min(bad.values())
         return int(earliest), [name for name, nimg in bad.items() if nimg == earliest]
 
-    def tensors(self) -> list[Tensor]:
-        """The sums, to be added over the processes before `take`."""
+    def moments(self) -> list[Tensor]:
+        """The sums, to be all-reduced over the processes before `summarise`."""
         return list(self._moments.values())
 
-    def take(self) -> dict[str, dict[str, float]]:
-        """{name: {num, mean, std}} since the last call, and a fresh start."""
+    def summarise(self) -> dict[str, dict[str, float]]:
+        """{name: {num, mean, std}} since the last call; resets the sums."""
         sums: dict[str, Tensor] = {}
         for names, moments in self._moments.items():
-            for name, own in zip(names, moments.cpu(), strict=True):
-                sums[name] = sums[name] + own if name in sums else own
+            for name, row in zip(names, moments.cpu(), strict=True):
+                sums[name] = sums[name] + row if name in sums else row
         self._moments.clear()
-        taken = {}
-        for name, own in sums.items():
-            count, total, squares = own.tolist()
+        summary = {}
+        for name, moment in sums.items():
+            count, total, squares = moment.tolist()
             mean = total / count
             variance = max(squares / count - mean * mean, 0.0)
-            taken[name] = {"num": int(count), "mean": mean, "std": math.sqrt(variance)}
-        return taken
+            summary[name] = {"num": int(count), "mean": mean, "std": math.sqrt(variance)}
+        return summary

@@ -1,8 +1,8 @@
-"""Ranks, and what they must agree on; all of it a no-op in a single process.
+"""Training with several processes; every function is a no-op in a single one.
 
 torchrun starts the processes and sets RANK, LOCAL_RANK and WORLD_SIZE. There is no DistributedDataParallel: it
-breaks on double backward and on two networks; instead the gradients are averaged by one flat all-reduce after each
-move, as StyleGAN3 does (docs/decisions/0003).
+breaks on double backward and on two networks; instead the gradients are averaged by one flat all-reduce before each
+update, as StyleGAN3 does (docs/decisions/0003).
 """
 
 import os
@@ -21,32 +21,32 @@ from ganvas.errors import GanvasError
 
 Result = TypeVar("Result")
 
-PATIENCE = timedelta(minutes=10)
-"""How long a rank waits for the others before it takes them for dead; pictures are decoded before they join."""
+TIMEOUT = timedelta(minutes=10)
+"""How long a collective operation waits for the other processes; images are decoded before the processes join."""
 
-_control: dist.ProcessGroup | None = None  # Gloo on the CPU: small agreements that must not stall a GPU
+_gloo_group: dist.ProcessGroup | None = None  # on the CPU, for flags and objects: it does not wait for a GPU
 
 
 def rank() -> int:
-    """This process's number, from 0."""
+    """The index of this process, from 0."""
     return int(os.environ.get("RANK", "0"))
 
 
 def world() -> int:
-    """How many processes share the run."""
+    """The number of processes that share the run."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def leads() -> bool:
-    """Whether this process is the one that writes."""
+def is_main_process() -> bool:
+    """Whether this is rank 0, the only process that writes files and prints."""
     return rank() == 0
 
 
 def device(name: str) -> torch.device:
-    """The device this process computes on: `devices.choose`, but under torchrun each rank takes its own GPU.
+    """The device of this process: as `devices.choose` says, but under torchrun each process gets its own GPU.
 
     Raises:
-        GanvasError: the device is not there.
+        GanvasError: there is no such device.
     """
     if world() > 1 and name in ("auto", "cuda") and torch.cuda.is_available():
         name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
@@ -57,14 +57,18 @@ def device(name: str) -> torch.device:
 
 
 @contextmanager
-def together(device: torch.device) -> Iterator[None]:
-    """Joins the processes that torchrun started, for the length of the block."""
-    global _control
+def process_group(device: torch.device) -> Iterator[None]:
+    """Joins the processes that torchrun started into a process group, within the block.
+
+    Raises:
+        GanvasError: another process ended.
+    """
+    global _gloo_group
     if world() == 1:
         yield
         return
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
-    _control = dist.new_group(backend="gloo", timeout=PATIENCE)  # type: ignore[assignment]
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
+    _gloo_group = dist.new_group(backend="gloo", timeout=TIMEOUT)  # type: ignore[assignment]
     try:
         yield
     except RuntimeError as error:  # what Gloo and NCCL raise when a connection ends
@@ -72,10 +76,10 @@ def together(device: torch.device) -> Iterator[None]:
             raise
         raise GanvasError(
             f"Another process of this run has ended, so rank {rank()} stops too ({str(error).splitlines()[0]}).",
-            fix="look for that process's own message; the same command goes on from the last saved state.",
+            fix="see the message of that process; the same command goes on from the last saved state.",
         ) from error
     finally:
-        _control = None
+        _gloo_group = None
         dist.destroy_process_group()
 
 
@@ -96,14 +100,14 @@ def mean_gradients(network: nn.Module) -> Tensor:
     return torch.nn.utils.get_total_norm(gradients)
 
 
-def add(tensors: Iterable[Tensor]) -> None:
+def all_reduce_sum(tensors: Iterable[Tensor]) -> None:
     """Sums each tensor over the processes, in place."""
     if world() > 1:
         for tensor in tensors:
             dist.all_reduce(tensor)
 
 
-def mean(value: Tensor) -> Tensor:
+def all_reduce_mean(value: Tensor) -> Tensor:
     """The mean of a tensor over the processes."""
     if world() > 1:
         value = value.clone()
@@ -112,32 +116,32 @@ def mean(value: Tensor) -> Tensor:
     return value
 
 
-def any_of(*flags: bool) -> list[bool]:
-    """Of each flag, whether it is up on any process; does not wait for a GPU."""
+def all_reduce_any(*flags: bool) -> list[bool]:
+    """For each flag, whether it is set on any process; does not wait for a GPU."""
     if world() == 1:
         return list(flags)
-    up = torch.tensor(flags, dtype=torch.float32)
-    dist.all_reduce(up, op=dist.ReduceOp.MAX, group=_control)
-    return [bool(flag) for flag in up.tolist()]
+    values = torch.tensor(flags, dtype=torch.float32)
+    dist.all_reduce(values, op=dist.ReduceOp.MAX, group=_gloo_group)
+    return [bool(flag) for flag in values.tolist()]
 
 
-def lead(act: Callable[[], Result]) -> Result:
-    """What `act` returns on rank 0, on every rank; the others wait for it.
+def run_on_main(function: Callable[[], Result]) -> Result:
+    """Calls `function` on the main process and returns its result on every process; the others wait for it.
 
     Raises:
-        GanvasError: `act` raised it on rank 0; the other ranks leave without a word, so that none is left waiting.
+        GanvasError: `function` raised it on the main process; the other processes exit with status 1 and no message.
     """
     if world() == 1:
-        return act()
+        return function()
     outcome: list[Any] = [None, None]
-    if leads():
+    if is_main_process():
         try:
-            outcome[0] = act()
+            outcome[0] = function()
         except GanvasError as error:
             outcome[1] = error
-    dist.broadcast_object_list(outcome, src=0, group=_control)
+    dist.broadcast_object_list(outcome, src=0, group=_gloo_group)
     if outcome[1] is not None:
-        if leads():
+        if is_main_process():
             raise outcome[1]
-        sys.exit(1)  # rank 0 has the word
+        sys.exit(1)  # the main process prints the error
     return outcome[0]

@@ -1,4 +1,4 @@
-"""The pictures of a run: what it learns from, and what it draws."""
+"""Image grids of a run: real images, and images of the generator."""
 
 import torch
 from PIL import Image
@@ -8,29 +8,29 @@ from ganvas.data import ImageSet
 from ganvas.networks import Shape
 from ganvas.training.state import Players
 
-ROW = 8
-"""Pictures in a row."""
+COLUMNS = 8
+"""Images in a row."""
 
-MOST_ROWS = 20
-"""Classes shown, the first ones, where there are more."""
-
-
-def fakes(players: Players, shape: Shape, images: ImageSet) -> Image.Image:
-    """What the average of G draws for the seeds 0, 1, 2 …; where classes are learnt, one class a row."""
-    classes = min(shape.classes, MOST_ROWS)
-    n = ROW * (classes or ROW)
-    labels = torch.arange(n) // ROW if classes else None
-    z = sampling.latents(range(n), players.config.network.latent)
-    drawn = torch.cat(list(sampling.generate(players.average, z, labels, device=players.device)))
-    return image_io.grid(drawn.numpy(), ROW, row_names=images.class_names[:classes])
+MAX_ROWS = 20
+"""Rows of a grid with one class a row, at most; later classes are left out."""
 
 
-def reals(images: ImageSet, shape: Shape) -> Image.Image:
-    """The first pictures of the data; where classes are learnt, one class a row."""
+def draw_fakes(state: Players, shape: Shape, images: ImageSet) -> Image.Image:
+    """Images of the average of G for the seeds 0, 1, 2 …; where training is conditional, one class a row."""
+    classes = min(shape.classes, MAX_ROWS)
+    n = COLUMNS * (classes or COLUMNS)
+    labels = torch.arange(n) // COLUMNS if classes else None
+    z = sampling.latents(range(n), state.config.network.latent)
+    drawn = torch.cat(list(sampling.generate(state.g_ema, z, labels, device=state.device)))
+    return image_io.grid(drawn.numpy(), COLUMNS, row_names=images.class_names[:classes])
+
+
+def draw_reals(images: ImageSet, shape: Shape) -> Image.Image:
+    """The first images of the data; where training is conditional, one class a row."""
     if not shape.classes:
-        return image_io.grid(images.images[: ROW * ROW], ROW)
+        return image_io.grid(images.images[: COLUMNS * COLUMNS], COLUMNS)
     assert images.labels is not None
-    members = [(images.labels == c).nonzero()[0] for c in range(min(shape.classes, MOST_ROWS))]
-    chosen = [int(own[i % len(own)]) for own in members if len(own) for i in range(ROW)]
-    names = [name for name, own in zip(images.class_names, members, strict=False) if len(own)]
-    return image_io.grid(images.images[chosen], ROW, row_names=names)
+    classes = [(images.labels == c).nonzero()[0] for c in range(min(shape.classes, MAX_ROWS))]
+    chosen = [int(indices[i % len(indices)]) for indices in classes if len(indices) for i in range(COLUMNS)]
+    names = [name for name, indices in zip(images.class_names, classes, strict=False) if len(indices)]
+    return image_io.grid(images.images[chosen], COLUMNS, row_names=names)

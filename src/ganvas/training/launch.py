@@ -1,4 +1,4 @@
-"""--gpus N: the same command as N processes, by torchrun, without its tracebacks.
+"""--gpus N: runs the same command in N processes under torchrun, without its tracebacks.
 
 python -m ganvas.training.launch N train …
 """
@@ -17,16 +17,16 @@ from ganvas.errors import GanvasError
 
 
 def become_torchrun(processes: int, config: TrainConfig, argv: Sequence[str]) -> None:
-    """Replaces this process by one that starts and watches the processes; does not return.
+    """Replaces this process by torchrun with the same command; does not return.
 
     Raises:
-        GanvasError: there are fewer GPUs.
+        GanvasError: there are fewer GPUs than processes.
     """
     gpus = torch.cuda.device_count()
     if processes < 1 or (config.habits.device != "cpu" and processes > gpus):
         raise GanvasError(
             f"--gpus {processes}: this machine has {gpus} CUDA GPUs.",
-            expected="a number of GPUs that are there",
+            expected=f"a number from 1 to {gpus}" if gpus else "a machine with CUDA GPUs",
             fix="leave --gpus out, or add --device cpu for processes on the CPU.",
         )
     os.execv(sys.executable, [sys.executable, "-m", "ganvas.training.launch", str(processes), "train", *argv])
@@ -37,7 +37,7 @@ def main(argv: Sequence[str]) -> int:
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // int(argv[0]))))
     try:
         torchrun(["--standalone", f"--nproc-per-node={argv[0]}", "-m", "ganvas", *argv[1:]])
-    except ChildFailedError as error:  # the process itself has said what happened
+    except ChildFailedError as error:  # the process itself has printed what happened
         return 130 if any(failure.exitcode == 130 for failure in error.failures.values()) else 1
     except SignalException:
         return 130

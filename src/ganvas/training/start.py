@@ -1,4 +1,4 @@
-"""From a configuration to a session: the data, the run folder, the processes."""
+"""Starts a training from a configuration: opens the data, finds or creates the run folder, joins the processes."""
 
 import sys
 from collections.abc import Callable
@@ -16,13 +16,13 @@ from ganvas.runs import folder, log, snapshot
 from ganvas.runs.folder import Run
 from ganvas.threads import computing
 from ganvas.training import distributed, memory
-from ganvas.training.estimate import check_fits, described, estimate, threads, timed, trial
-from ganvas.training.loop import Session, most_bytes
-from ganvas.training.progress import Terminal
-from ganvas.training.waiting import warning
+from ganvas.training.estimate import check_memory, estimate, format_cost, format_speed, measure_speed, threads
+from ganvas.training.loop import Session, max_disk_bytes
+from ganvas.training.progress import ProgressReporter
+from ganvas.training.speed_check import format_speed_warning
 
 
-@interrupts.interrupting()  # but while the session collects them
+@interrupts.interrupting()  # the session collects stop requests instead
 @default_state()
 def train(
     config: TrainConfig,
@@ -33,34 +33,36 @@ def train(
     new: bool = False,
     quiet: bool = False,
 ) -> Run:
-    """Trains a GAN, or goes on with the run that this very call started before.
+    """Trains a GAN, or resumes the run that the same call started before.
 
     Args:
         config: every knob.
-        recipe: what the run is called after, together with its data.
-        out: where runs are kept; the run gets a numbered folder in it.
-        name: the folder's name in `out` instead; an existing run there goes on, if it is the same.
-        new: start anew, even if the same run exists.
+        recipe: the first part of the run's name; the second is that of the data.
+        out: the folder of all runs; the run gets a numbered folder in it.
+        name: name of the run's folder in `out`, instead of a numbered one; an existing run there is resumed, if its
+            configuration is the same.
+        new: start a new run, even if the same one exists.
         quiet: print nothing.
 
     Returns:
-        The run. Under torchrun every rank returns it.
+        The run, on every process.
 
     Raises:
-        GanvasError: bad data or knobs, another run in the way, a full disk, or non-finite numbers.
-        KeyboardInterrupt: Ctrl-C or SIGTERM came, and everything was saved before; a round that would have taken longer
-            was given up. Also at a second Ctrl-C, at once: what was saved before is intact.
+        GanvasError: bad data or knobs, the run's configuration differs, a full disk, or non-finite numbers.
+        KeyboardInterrupt: on Ctrl-C or SIGTERM, after everything is saved; a slow round is cancelled. On a second
+            Ctrl-C at once: the last saved state stays intact.
     """
-    _check(config)
+    _check_batch(config)
     device = distributed.device(config.habits.device)
     if device.type == "cpu":
         memory.keep()
-    images = open_images(config.pictures.options(), progress=distributed.leads() and not quiet)
-    shape = shape_of(images, config)
-    terminal = Terminal(config.total, quiet=quiet or not distributed.leads(), critic=config.play.critic)
-    with distributed.together(device):
+    quiet = quiet or not distributed.is_main_process()
+    images = open_images(config.pictures.options(), progress=not quiet)
+    shape = network_shape(images, config)
+    progress = ProgressReporter(config.total, quiet=quiet, critic=config.play.critic)
+    with distributed.process_group(device):
         cost = estimate(config, shape, device)
-        distributed.lead(lambda: check_fits(cost))
+        distributed.run_on_main(lambda: check_memory(cost))
         data = {
             "name": images.name,
             "fingerprint": images.fingerprint,
@@ -69,100 +71,101 @@ def train(
             "class_names": list(images.class_names),
         }
         n = config.habits.threads or threads(cost)
-        run = distributed.lead(lambda: _find_or_create(Path(out), name, new, recipe, config, data, n))
-        with ExitStack() as held, terminal:
-            run = distributed.lead(lambda: _hold(run, config, n, held))
-            held.enter_context(computing(run.threads or n))
-            fresh = distributed.lead(lambda: not run.state.exists())
-            speed = trial(cost, config, shape, device) if fresh else None
-            told = described(cost, config, speed)
-            slow = warning(cost, config, shape, speed) if speed and distributed.leads() else ""
-            Session(run, config, images, shape, device, terminal).play(told, slow)
-    if config.habits.evaluate_at_end and distributed.leads():
-        _evaluated(run, str(device), quiet)
+        run = distributed.run_on_main(lambda: _find_or_create(Path(out), name, new, recipe, config, data, n))
+        with ExitStack() as stack, progress:
+            run = distributed.run_on_main(lambda: _lock_run(run, config, n, stack))
+            stack.enter_context(computing(run.threads or n))
+            fresh = distributed.run_on_main(lambda: not run.state.exists())
+            speed = measure_speed(cost, config, shape, device) if fresh else None
+            warning = (
+                format_speed_warning(cost, config, shape, speed) if speed and distributed.is_main_process() else ""
+            )
+            Session(run, config, images, shape, device, progress).train(format_cost(cost, config, speed), warning)
+    if config.habits.evaluate_at_end and distributed.is_main_process():
+        _evaluate_run(run, str(device), quiet)
     return run
 
 
-def _evaluated(run: Run, device: str, quiet: bool) -> None:
-    """The numbers of the finished run; trouble with them is told, and leaves the run finished."""
+def _evaluate_run(run: Run, device: str, quiet: bool) -> None:
+    """Evaluates the finished run, and prints and writes the result; an error is printed, and the run stays complete."""
     from rich.console import Console
 
-    from ganvas.evaluation.evaluation import evaluate, write  # brings scikit-learn, which few trainings need
+    from ganvas.evaluation.evaluation import evaluate, write  # imports scikit-learn, which few trainings need
     from ganvas.evaluation.tables import rendered
 
     try:
-        found = evaluate(run, device=device, progress=not quiet)
-        write(found, run)
+        result = evaluate(run, device=device, progress=not quiet)
+        write(result, run)
     except GanvasError as error:
         print(f"The run is complete; it could not be evaluated: {error}", file=sys.stderr)
         return
     if not quiet:
-        Console(stderr=True).print(rendered(found))
+        Console(stderr=True).print(rendered(result))
 
 
-def _check(config: TrainConfig) -> None:
-    """Refuses what cannot be played before anything is decoded or written."""
+def _check_batch(config: TrainConfig) -> None:
+    """Refuses a batch that the processes cannot share equally, before anything is decoded or written."""
     batch, world = config.optimisation.batch, distributed.world()
-    least = 2 if getattr(config.network, "g_norm", "none") == "batch" else 1
-    if batch % world or batch < least * world:
+    minimum = 2 if getattr(config.network, "g_norm", "none") == "batch" else 1
+    if batch % world or batch < minimum * world:
         raise GanvasError(
             f"A batch of {batch} cannot be shared equally by {world} processes.",
-            expected=f"a multiple of {world}, at least {least * world}",
-            fix=f"--batch {max(least, round(batch / world)) * world} would do.",
+            expected=f"a multiple of {world}, at least {minimum * world}",
+            fix=f"use --batch {max(minimum, round(batch / world)) * world}.",
         )
 
 
 @default_state()
 def plan(config: TrainConfig, tell: Callable[[str], object] = lambda line: None) -> dict[str, Any]:
-    """What `train` would do, without doing it: data, sizes, operations, memory, speed, every knob.
+    """Reports what `train` would do, without training: data, sizes, operations, memory, speed, every knob.
 
     Args:
-        tell: is given data, sizes and speed in words, each as soon as it is known.
+        tell: called with data, sizes and speed as text, each as soon as it is known.
 
     Raises:
-        GanvasError: what `train` would refuse at its start.
+        GanvasError: `train` would refuse the configuration at its start.
     """
-    _check(config)
+    _check_batch(config)
     device = distributed.device(config.habits.device)
     images = open_images(config.pictures.options())
-    shape = shape_of(images, config)
+    shape = network_shape(images, config)
     classes = f"{shape.classes} classes" if shape.classes else "classes not used"
-    tell(f"{len(images):,} pictures of {images.name}, {shape.height}×{shape.width}×{shape.channels}, {classes}")
+    tell(f"{len(images):,} images of {images.name}, {shape.height}×{shape.width}×{shape.channels}, {classes}")
     cost = estimate(config, shape, device)
-    check_fits(cost)
-    tell(described(cost, config, None))
+    check_memory(cost)
+    tell(format_cost(cost, config, None))
     with computing(config.habits.threads or threads(cost)):
-        speed = trial(cost, config, shape, device)
-    slow = warning(cost, config, shape, speed)
-    tell("\n".join(filter(None, [timed(config, speed), slow])))
+        speed = measure_speed(cost, config, shape, device)
+    warning = format_speed_warning(cost, config, shape, speed)
+    tell("\n".join(filter(None, [format_speed(config, speed), warning])))
     return {
         "data": {"name": images.name, "images": len(images), **shape._asdict()},
         "parameters": {"G": cost.g_parameters, "D": cost.d_parameters},
-        "flops_an_image": {"G": cost.g_flops, "D": cost.d_flops},
-        "memory_bytes": {"needed": cost.memory, "free": cost.free, "images_at_a_time": cost.images},
-        "disk_bytes": most_bytes(config, cost.g_parameters, cost.d_parameters),
+        "flops_per_image": {"G": cost.g_flops, "D": cost.d_flops},
+        "memory_bytes": {"needed": cost.peak_bytes, "free": cost.free_bytes, "images_per_pass": cost.images_per_pass},
+        "disk_bytes": max_disk_bytes(config, cost.g_parameters, cost.d_parameters),
         "images_per_s": speed,
         "seconds": config.total / speed,
-        "warning": slow,
+        "warning": warning,
         "config": to_json(config),
     }
 
 
-def shape_of(images: ImageSet, config: TrainConfig) -> Shape:
-    """What the data tells the networks.
+def network_shape(images: ImageSet, config: TrainConfig) -> Shape:
+    """The shape of the images, with the number of classes if training is conditional, else 0.
 
     Raises:
-        GanvasError: the classes are to be learnt and there are not at least two.
+        GanvasError: --conditional with fewer than two classes, or --balanced without classes.
     """
     if config.pictures.conditional and images.classes < 2:
         found = "one class" if images.classes else "no classes"
         raise GanvasError(
-            f"--conditional was asked, but {images.name} has {found}.",
-            expected="pictures of two classes or more",
+            f"--conditional is set, but {images.name} has {found}.",
+            expected="images of two classes or more",
             fix="put each class in a sub-folder of its own, or leave --conditional out.",
         )
     if config.pictures.balanced and not images.classes:
-        raise GanvasError(f"--balanced was asked, but {images.name} has no classes.", fix="leave it out.")
+        raise GanvasError(f"--balanced is set, but {images.name} has no classes.", fix="leave --balanced out.")
     return Shape(images.channels, *images.resolution, images.classes if config.pictures.conditional else 0)
 
 
@@ -174,22 +177,22 @@ def _find_or_create(
         if new:
             raise GanvasError(f"{out / name} exists already.", fix="choose another --name, or leave --new out.")
         run = Run(out / name)
-        folder.check_same(run, config, fingerprint)
+        folder.check_same_run(run, config, fingerprint)
         return run
     if name is None and not new:
-        for run in folder.runs(out):
-            if folder.same(run, config, fingerprint):
+        for run in folder.list_runs(out):
+            if folder.is_same_run(run, config, fingerprint):
                 return run
     return folder.create(out, name, recipe, config, data, snapshot.versions(), threads)
 
 
-def _hold(run: Run, config: TrainConfig, threads: int, held: ExitStack) -> Run:
-    """The run, held for this process; its card knows if it is to be longer than it was, or on as many threads."""
-    held.enter_context(folder.only_one(run))
-    card = run.card
+def _lock_run(run: Run, config: TrainConfig, threads: int, stack: ExitStack) -> Run:
+    """Locks the run for this process, and writes a longer `kimg` or another number of threads to its config.json."""
+    stack.enter_context(folder.lock_run(run))
+    metadata = run.card
     if config.kimg > run.config.kimg:
-        log.event(run.path, "longer", round(run.config.kimg * 1000), kimg=config.kimg)
-        card = card | {"config": to_json(replace(run.config, kimg=config.kimg))}
+        log.event(run.path, "extended", round(run.config.kimg * 1000), kimg=config.kimg)
+        metadata = metadata | {"config": to_json(replace(run.config, kimg=config.kimg))}
     if run.threads is None or config.habits.threads:
-        card = card | {"threads": threads}
-    return run if card == run.card else folder.write_card(run, card)
+        metadata = metadata | {"threads": threads}
+    return run if metadata == run.card else folder.write_metadata(run, metadata)

@@ -1,4 +1,4 @@
-"""The two players at the table: networks, the average of G, an optimiser each; and one round between them."""
+"""Everything that training changes: G, D, the moving average of G, their optimisers; and one round of updates."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -22,204 +22,223 @@ from ganvas.optimisers import Adam, RMSprop
 from ganvas.schedule import Schedule
 from ganvas.training import distributed, ema
 
-Seen = dict[str, Tensor]
+Quantities = dict[str, Tensor]
+"""What a round measured, by name: "D/loss", "G/gradient" …, float [n] each, detached."""
 
 Batch = tuple[Tensor, Tensor | None]
-"""This rank's share of a batch: pictures uint8 [n c h w], labels int64 [n] or None."""
+"""This process's share of a batch: images uint8 [n c h w], labels int64 [n] or None."""
 
 
 @dataclass
 class Players:
-    """Everything that training changes, and the rules by which it does.
+    """Networks, optimisers and controllers of a training, and the configuration by which a round updates them.
 
     Attributes:
-        moved: [moves of D, of G, rounds in which D rested, in which G rested] since somebody last set it to zeros.
-        corrections: what was changed about a failure.
-        between: called before each microbatch; what it raises ends the round.
+        g_ema: the moving average of G.
+        referee: decides which of the networks are updated in a round.
+        memory_format: of the networks' weights and inputs: channels_last where D has 2D convolutions.
+        moved: [updates of D, of G, rounds in which D was skipped, in which G was skipped] since it was last zeroed.
+        corrections: changes of scheduled values that followed a failure (--on-failure).
+        before_microbatch: called before each microbatch; an exception from it ends the round.
     """
 
     config: TrainConfig
     device: torch.device
     game: Game
-    lens: Lens
-    average: Generator
+    augment_pipe: Lens
+    g_ema: Generator
     g_optimiser: Optimizer
     d_optimiser: Optimizer
     referee: Referee
     ada: Ada | None
     schedules: dict[str, Schedule]
-    layout: torch.memory_format
+    memory_format: torch.memory_format
     moved: np.ndarray
     corrections: Corrections = field(default_factory=Corrections)
-    between: Callable[[], None] = lambda: None
+    before_microbatch: Callable[[], None] = lambda: None
 
     @classmethod
     def seat(cls, config: TrainConfig, shape: Shape, device: torch.device) -> "Players":
-        """Builds untrained players from the configuration's seed, equal on every rank.
+        """Builds untrained networks from the configuration's seed; they are equal on every process.
 
         Raises:
             GanvasError: the objective does not exist.
         """
         play = config.play
-        rules = objective(play.objective, smoothing=play.smoothing)
+        losses = objective(play.objective, smoothing=play.smoothing)
         torch.manual_seed(config.seed)
         generator, discriminator = networks.build(config.network, shape)
         if play.spectral:
             networks.bound_spectrally(discriminator)
         convolves = any(isinstance(m, nn.Conv2d) for m in discriminator.modules())
-        layout = torch.channels_last if convolves else torch.contiguous_format
-        generator = generator.to(device=device, memory_format=layout)  # type: ignore[call-overload]
-        discriminator = discriminator.to(device=device, memory_format=layout)  # type: ignore[call-overload]
-        lens = Lens(play.augment)
+        memory_format = torch.channels_last if convolves else torch.contiguous_format
+        generator = generator.to(device=device, memory_format=memory_format)  # type: ignore[call-overload]
+        discriminator = discriminator.to(device=device, memory_format=memory_format)  # type: ignore[call-overload]
+        augment_pipe = Lens(play.augment)
         return cls(
             config=config,
             device=device,
-            game=Game(generator, discriminator, rules, lens),
-            lens=lens,
-            average=ema.average_of(generator),
-            g_optimiser=_optimiser(generator, config.optimisation, device),
-            d_optimiser=_optimiser(discriminator, config.optimisation, device),
+            game=Game(generator, discriminator, losses, augment_pipe),
+            augment_pipe=augment_pipe,
+            g_ema=ema.frozen_copy(generator),
+            g_optimiser=_build_optimiser(generator, config.optimisation, device),
+            d_optimiser=_build_optimiser(discriminator, config.optimisation, device),
             referee=Referee(config.balance),
             ada=Ada(play.ada_target, play.ada_kimg).to(device) if play.ada_target > 0 else None,
             schedules=config.schedules(),
-            layout=layout,
+            memory_format=memory_format,
             moved=np.zeros(4, int),
         )
 
     @property
     def parts(self) -> dict[str, nn.Module | Optimizer]:
-        """What must survive, named once."""
+        """What a checkpoint saves, by name."""
         return {
             "G": self.game.G,
             "D": self.game.D,
-            "ema": self.average,
+            "ema": self.g_ema,
             "g_optimiser": self.g_optimiser,
             "d_optimiser": self.d_optimiser,
-            **({"referee": self.referee} if self.referee.watches else {}),
+            **({"update_policy": self.referee} if self.referee.watches else {}),
             **({"ada": self.ada} if self.ada is not None else {}),
         }
 
-    def knobs(self, nimg: int) -> dict[str, float]:
-        """The value of every scheduled knob after `nimg` images."""
+    def scheduled_values(self, nimg: int) -> dict[str, float]:
+        """The value of every scheduled knob after `nimg` images, corrections included."""
         scheduled = {name: schedule.at(nimg, self.config.total) for name, schedule in self.schedules.items()}
         return self.corrections.corrected(scheduled)
 
     def correct(self, corrections: Corrections) -> None:
-        """Plays on by other knobs."""
+        """Goes on with corrected values, and with DiffAugment if they ask for augmentation and there is none."""
         self.corrections = corrections
         if corrections.augment and self.config.play.augment == "none":
-            self.lens.augment("diffaugment")
+            self.augment_pipe.augment("diffaugment")
 
-    def round(self, batches: Sequence[Batch], nimg: int) -> tuple[Seen, Seen]:
-        """The moves of D, those of G, and the average follows; who rests is the referee's word.
+    def round(self, batches: Sequence[Batch], nimg: int) -> tuple[Quantities, Quantities]:
+        """Updates D `d_steps` times, G `g_steps` times, and then the moving average; the update policy may skip one.
 
         Args:
-            batches: this rank's share of a batch for each move of D.
-            nimg: images shown before this round, over all ranks.
+            batches: this process's share of a batch for each update of D.
+            nimg: images shown before this round, over all processes.
 
         Returns:
-            What the moves saw (float [n] each), and the gradients' norms (float [moves] each), detached.
+            Losses, logits and penalties (float [n] each), and gradient norms (float [updates] each), detached.
         """
-        knobs, balance = self.knobs(nimg), self.config.balance
-        self._set_the_scene(knobs, nimg)
+        scheduled, balance = self.scheduled_values(nimg), self.config.balance
+        self._apply_schedules(scheduled, nimg)
         shared = self.config.play.shared_fakes
-        z = self._latents(nimg, balance.d_steps + balance.g_steps - shared)
-        d_moves, g_moves = self.referee.moves() if self.referee.watches else (True, True)
-        # the graph of D's last fakes is kept for G, unless that would undo what small batches save
-        kept = shared and d_moves and g_moves and not self.config.optimisation.microbatch
-        seen: list[Seen] = []
-        norms: list[Seen] = []
+        z = self._draw_latents(nimg, balance.d_steps + balance.g_steps - shared)
+        update_d, update_g = self.referee.moves() if self.referee.watches else (True, True)
+        # the graph of D's last fakes is kept for G, but not with microbatches: it would need the memory they save
+        keep_graph = shared and update_d and update_g and not self.config.optimisation.microbatch
+        measured: list[Quantities] = []
+        norms: list[Quantities] = []
 
         for i, batch in enumerate(batches):
-            real, labels = self._prepared(batch)
-            if d_moves:
-                fake, saw = self._train_d(real, labels, z[i], knobs, nimg, i, graph=kept and i == len(batches) - 1)
-                seen += saw
-                norms.append({"D/gradient": self._step(self.d_optimiser, self.game.D, knobs["d_lr"], knobs["beta2"])})
-                self._clip()
-        for j in range(balance.g_steps * g_moves):
-            own = fake if kept and j == 0 else None
-            seen += self._train_g(real, labels, z[len(batches) + j - shared], own)
-            norms.append({"G/gradient": self._step(self.g_optimiser, self.game.G, knobs["g_lr"], knobs["beta2"])})
+            real, labels = self._prepare_batch(batch)
+            if update_d:
+                keep = keep_graph and i == len(batches) - 1
+                fake, quantities = self._accumulate_d_gradients(real, labels, z[i], scheduled, nimg, i, keep_graph=keep)
+                measured += quantities
+                norm = self._step(self.d_optimiser, self.game.D, scheduled["d_lr"], scheduled["beta2"])
+                norms.append({"D/gradient": norm})
+                self._clip_weights()
+        for j in range(balance.g_steps * update_g):
+            reused = fake if keep_graph and j == 0 else None
+            measured += self._accumulate_g_gradients(real, labels, z[len(batches) + j - shared], reused)
+            norm = self._step(self.g_optimiser, self.game.G, scheduled["g_lr"], scheduled["beta2"])
+            norms.append({"G/gradient": norm})
 
-        self.moved += d_moves * balance.d_steps, g_moves * balance.g_steps, not d_moves, not g_moves
-        self._average(nimg + self.config.a_round, knobs["ema"])
-        together = _joined(seen)
+        self.moved += update_d * balance.d_steps, update_g * balance.g_steps, not update_d, not update_g
+        self._update_ema(nimg + self.config.a_round, scheduled["ema"])
+        quantities = _concatenate(measured)
         if self.referee.watches:
-            if not (d_moves and g_moves):
-                together = self._look(real, labels, z[-1]) | together
-            self.referee.saw(*(distributed.mean(together[name].mean()) for name in ("D/loss", "G/loss")))
-        return together, _joined(norms)
+            if not (update_d and update_g):
+                quantities = self._measure_losses(real, labels, z[-1]) | quantities
+            means = (distributed.all_reduce_mean(quantities[name].mean()) for name in ("D/loss", "G/loss"))
+            self.referee.saw(*means)
+        return quantities, _concatenate(norms)
 
-    def _set_the_scene(self, knobs: dict[str, float], nimg: int) -> None:
-        """What the round's time and place decide: growth, the lens, and the random numbers inside the networks."""
-        if "growth" in knobs:
-            for player in (self.game.G, self.game.D, self.average):
-                player.grow(knobs["growth"])
-        self.lens.p = knobs["augment_p"] if self.ada is None else self.ada.p
-        self.lens.noise = knobs["noise"]
+    def _apply_schedules(self, scheduled: dict[str, float], nimg: int) -> None:
+        """Sets growth, augmentation and instance noise of the round, and seeds what is random inside the networks."""
+        if "growth" in scheduled:
+            for network in (self.game.G, self.game.D, self.g_ema):
+                network.grow(scheduled["growth"])
+        self.augment_pipe.p = scheduled["augment_p"] if self.ada is None else self.ada.p
+        self.augment_pipe.noise = scheduled["noise"]
         seed = self._seed(nimg, 1) + distributed.rank()
         if self.device.type == "cpu":  # the same numbers; torch.manual_seed formats a stack for each absent device
             torch.default_generator.manual_seed(seed)
         else:
             torch.manual_seed(seed)
 
-    def _prepared(self, batch: Batch) -> Batch:
-        """Reals as D is shown them, and the labels where they are learnt."""
-        pictures, labels = batch
-        real = self.game.D.view(to_unit(pictures).contiguous(memory_format=self.layout))
+    def _prepare_batch(self, batch: Batch) -> Batch:
+        """Real images as D's input, and the labels where training is conditional."""
+        images, labels = batch
+        real = self.game.D.view(to_unit(images).contiguous(memory_format=self.memory_format))
         return real, labels if self.config.pictures.conditional else None
 
-    def _train_d(
-        self, real: Tensor, labels: Tensor | None, z: Tensor, knobs: dict[str, float], nimg: int, i: int, *, graph: bool
-    ) -> tuple[Tensor, list[Seen]]:
-        """D's i-th move of a round, all but the step; its last fakes, with their graph if wished."""
-        play, move = self.config.play, nimg // self.config.optimisation.batch + i
-        due = play.penalty_every * (move % play.penalty_every == 0)
-        penalties = Penalties(**{name: knobs[name] * due for name in ("r1", "r2", "gp", "dragan")})
-        seen: list[Seen] = []
-        for part, share in self._parts(len(real)):
-            own = None if labels is None else labels[part]
-            with torch.set_grad_enabled(graph):
-                fake = self.game.G.shown(z[part], own)
-            seen.append(train_d(self.game, real[part], fake, own, penalties=penalties, share=share))
+    def _accumulate_d_gradients(
+        self,
+        real: Tensor,
+        labels: Tensor | None,
+        z: Tensor,
+        scheduled: dict[str, float],
+        nimg: int,
+        i: int,
+        *,
+        keep_graph: bool,
+    ) -> tuple[Tensor, list[Quantities]]:
+        """Gradients of D's i-th update of a round; returns the last fakes too, with their graph if it is kept."""
+        play, update = self.config.play, nimg // self.config.optimisation.batch + i
+        scale = play.penalty_every * (update % play.penalty_every == 0)
+        penalties = Penalties(**{name: scheduled[name] * scale for name in ("r1", "r2", "gp", "dragan")})
+        measured: list[Quantities] = []
+        for part, share in self._microbatches(len(real)):
+            part_labels = None if labels is None else labels[part]
+            with torch.set_grad_enabled(keep_graph):
+                fake = self.game.G.shown(z[part], part_labels)
+            measured.append(train_d(self.game, real[part], fake, part_labels, penalties=penalties, share=share))
         if self.ada is not None:
-            for saw in seen:
-                self.ada.saw(saw["D/real"])
-            if move % ADJUST_EVERY == ADJUST_EVERY - 1:
-                distributed.add([self.ada.signs])
+            for quantities in measured:
+                self.ada.saw(quantities["D/real"])
+            if update % ADJUST_EVERY == ADJUST_EVERY - 1:
+                distributed.all_reduce_sum([self.ada.signs])
                 self.ada.adjust(ADJUST_EVERY * self.config.optimisation.batch)
-        return fake, seen
+        return fake, measured
 
-    def _train_g(self, real: Tensor, labels: Tensor | None, z: Tensor, fake: Tensor | None) -> list[Seen]:
-        """One move of G, all but the step, on fakes that are there already or on its own."""
-        seen: list[Seen] = []
-        for part, share in self._parts(len(real)):
-            own = None if labels is None else labels[part]
-            drawn = fake if fake is not None else self.game.G.shown(z[part], own)
-            seen.append(train_g(self.game, real[part], drawn, own, share=share))
-        return seen
+    def _accumulate_g_gradients(
+        self, real: Tensor, labels: Tensor | None, z: Tensor, fake: Tensor | None
+    ) -> list[Quantities]:
+        """Gradients of one update of G, on `fake` (with its graph), or where that is None on fakes from z."""
+        measured: list[Quantities] = []
+        for part, share in self._microbatches(len(real)):
+            part_labels = None if labels is None else labels[part]
+            part_fake = fake if fake is not None else self.game.G.shown(z[part], part_labels)
+            measured.append(train_g(self.game, real[part], part_fake, part_labels, share=share))
+        return measured
 
-    def _look(self, real: Tensor, labels: Tensor | None, z: Tensor) -> Seen:
-        """What a resting player would lose, so that it can wake up."""
-        part, _ = next(self._parts(len(real)))
-        own = None if labels is None else labels[part]
+    def _measure_losses(self, real: Tensor, labels: Tensor | None, z: Tensor) -> Quantities:
+        """The losses on the first microbatch, without an update: the update policy needs those of both networks."""
+        part, _ = next(self._microbatches(len(real)))
+        part_labels = None if labels is None else labels[part]
         with torch.no_grad():
-            fake = self.game.G.shown(z[part], own)
-        return look(self.game, real[part], fake, own)
+            fake = self.game.G.shown(z[part], part_labels)
+        return look(self.game, real[part], fake, part_labels)
 
-    def _parts(self, n: int) -> Iterator[tuple[slice, float]]:
-        """The microbatches of n images, and each one's share of them."""
+    def _microbatches(self, n: int) -> Iterator[tuple[slice, float]]:
+        """The microbatches of n images, and each one's fraction of them."""
         size = min(self.config.optimisation.microbatch or n, n)
         for start in range(0, n, size):
-            self.between()
+            self.before_microbatch()
             yield slice(start, start + size), (min(start + size, n) - start) / n
 
-    def _step(self, optimiser: Optimizer, player: nn.Module, lr: float, beta2: float) -> Tensor:
-        norm = distributed.mean_gradients(player)
+    def _step(self, optimiser: Optimizer, network: nn.Module, lr: float, beta2: float) -> Tensor:
+        """Averages the gradients over the processes and takes a step; returns the norm of the averaged gradient."""
+        norm = distributed.mean_gradients(network)
         for group in optimiser.param_groups:
             group["lr"] = lr
-            if "alpha" in group:
+            if "alpha" in group:  # RMSprop
                 group["alpha"] = beta2
             else:
                 group["betas"] = self.config.optimisation.beta1 * self.corrections.momentum, beta2
@@ -228,36 +247,36 @@ class Players:
         return norm.detach()
 
     @torch.no_grad()
-    def _clip(self) -> None:
+    def _clip_weights(self) -> None:
         if (bound := self.config.play.clip) > 0:
             for weight in self.game.D.parameters():
                 weight.clamp_(-bound, bound)
 
-    def _average(self, images: int, half_life_kimg: float) -> None:
+    def _update_ema(self, images: int, half_life_kimg: float) -> None:
         warmup = self.config.optimisation.ema_warmup
         half_life = min(half_life_kimg * 1000, warmup * images if warmup else math.inf)
-        ema.update(self.average, self.game.G, images=self.config.a_round, half_life=half_life)
+        ema.update(self.g_ema, self.game.G, images=self.config.a_round, half_life=half_life)
 
     def _seed(self, nimg: int, purpose: int) -> int:
-        """A seed for a round and a purpose: a function of (seed, nimg), so that a resumed run draws the same."""
+        """The seed of a round for one purpose: a function of (seed, nimg), so that a resumed run draws the same."""
         return int(np.random.SeedSequence([self.config.seed, nimg]).generate_state(purpose + 1)[purpose])
 
-    def _latents(self, nimg: int, draws: int) -> Tensor:
-        """This rank's rows of the global latents of a round, float32 [draws n z]."""
-        draw = torch.Generator().manual_seed(self._seed(nimg, 0))
+    def _draw_latents(self, nimg: int, draws: int) -> Tensor:
+        """This process's rows of the global latents of a round, float32 [draws n z]."""
+        rng = torch.Generator().manual_seed(self._seed(nimg, 0))
         batch = self.config.optimisation.batch
-        z = torch.randn(draws, batch, self.config.network.latent, generator=draw)  # on the CPU: equal on every device
+        z = torch.randn(draws, batch, self.config.network.latent, generator=rng)  # on the CPU: equal on every device
         share = batch // distributed.world()
         return z[:, distributed.rank() * share : (distributed.rank() + 1) * share].to(self.device, non_blocking=True)
 
 
-def _optimiser(player: nn.Module, knobs: Optimisation, device: torch.device) -> Optimizer:
+def _build_optimiser(network: nn.Module, knobs: Optimisation, device: torch.device) -> Optimizer:
     if knobs.optimiser == "rmsprop":
-        return RMSprop(player.parameters(), foreach=True)
-    return Adam(player.parameters(), fused=device.type in ("cpu", "cuda"))
+        return RMSprop(network.parameters(), foreach=True)
+    return Adam(network.parameters(), fused=device.type in ("cpu", "cuda"))
 
 
-def _joined(seen: Sequence[Seen]) -> Seen:
-    """What several moves saw, as one: each quantity's values behind one another."""
-    names = dict.fromkeys(name for own in seen for name in own)
-    return {name: torch.cat([own[name].reshape(-1) for own in seen if name in own]) for name in names}
+def _concatenate(measured: Sequence[Quantities]) -> Quantities:
+    """The values of each quantity over several updates, concatenated."""
+    names = dict.fromkeys(name for quantities in measured for name in quantities)
+    return {name: torch.cat([part[name].reshape(-1) for part in measured if name in part]) for name in names}

@@ -14,7 +14,7 @@ from ganvas.config import CNN, MLP, R3GAN, TrainConfig, replace
 from ganvas.networks import Shape
 from ganvas.training import start
 from ganvas.training.estimate import Estimate, estimate, forward_flops
-from ganvas.training.waiting import warning
+from ganvas.training.speed_check import format_speed_warning
 
 SHAPE = Shape(3, 32, 32, 0)
 
@@ -26,21 +26,21 @@ def cost(config: TrainConfig) -> Estimate:
 
 def test_what_is_fast_enough_is_not_warned_of() -> None:
     config = replace(tiny(kimg=100.0), batch=60, snapshot_kimg=3.6)
-    assert warning(cost(config), config, SHAPE, 1.001) == ""
-    assert "first picture comes after 1:00:36" in warning(cost(config), config, SHAPE, 0.99)
-    assert "a round of 60 images takes 1:02" in warning(cost(config), config, SHAPE, 0.97)
+    assert format_speed_warning(cost(config), config, SHAPE, 1.001) == ""
+    assert "first images come after 1:00:36" in format_speed_warning(cost(config), config, SHAPE, 0.99)
+    assert "a round of 60 images takes 1:02" in format_speed_warning(cost(config), config, SHAPE, 0.97)
 
 
 def test_the_flags_that_are_named_mend_it() -> None:
     """The r3gan recipe on two CPU cores, at the speed of its trial there."""
     config = dataclasses.replace(tiny(kimg=20000.0), network=R3GAN())
     config = replace(config, batch=512, microbatch=32, snapshot_kimg=None)
-    said = warning(cost(config), config, SHAPE, 0.56)
-    assert "a round of 512 images takes 15:14, and the first picture comes after 41 days" in said
+    said = format_speed_warning(cost(config), config, SHAPE, 0.56)
+    assert "a round of 512 images takes 15:14, and the first images come after 41 days" in said
     flags = [shlex.split(line.partition(":")[0]) for line in said.splitlines()[1:]]
     assert [words[0] for words in flags] == ["--batch", "--snapshot-kimg", "--width", "the"]
     batch, snapshot, width = (float(words[1]) for words in flags[:3])
-    assert warning(cost(config), replace(config, batch=int(batch), snapshot_kimg=1.0), SHAPE, 0.56) == ""
+    assert format_speed_warning(cost(config), replace(config, batch=int(batch), snapshot_kimg=1.0), SHAPE, 0.56) == ""
     narrow = replace(config, width=int(width))
     ratio = sum(forward_flops(config.network, SHAPE)) / sum(forward_flops(narrow.network, SHAPE))
     assert 512 / (0.56 * ratio) < 60
@@ -50,9 +50,12 @@ def test_the_flags_that_are_named_mend_it() -> None:
 
 def test_the_flags_of_several_widths_are_those_of_the_command_line() -> None:
     config = dataclasses.replace(tiny(), network=CNN())
-    assert "--g-width 16 --d-width 16: " in warning(cost(config), replace(config, batch=128), SHAPE, 0.56)
+    warning = format_speed_warning(cost(config), replace(config, batch=128), SHAPE, 0.56)
+    assert "--g-width 16 --d-width 16: " in warning
     config = dataclasses.replace(config, network=MLP())
-    assert "--g-widths 32 64 128 --d-widths 128 64: " in warning(cost(config), replace(config, batch=128), SHAPE, 0.56)
+    assert "--g-widths 32 64 128 --d-widths 128 64: " in format_speed_warning(
+        cost(config), replace(config, batch=128), SHAPE, 0.56
+    )
 
 
 @pytest.mark.parametrize("family", NARROW)
@@ -67,7 +70,7 @@ def test_operations_are_those_of_networks_that_are_there(family: str) -> None:
 
 
 def test_it_is_said_before_the_first_step_and_in_a_dry_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(start, "trial", lambda *_: 0.1)
+    monkeypatch.setattr(start, "measure_speed", lambda *_: 0.1)
     told: list[str] = []
     found = start.plan(tiny(), told.append)
     assert "a round of 20 images takes 3:20" in found["warning"]
@@ -86,4 +89,4 @@ def test_a_trial_of_a_huge_network_times_forward_passes_alone(monkeypatch: pytes
     config, shape = tiny(), Shape(1, 8, 8)
     dear = dataclasses.replace(estimate(config, shape, torch.device("cpu")), g_flops=10**12, d_flops=10**12)
     monkeypatch.setattr("ganvas.training.state.Players.round", lambda *_: pytest.fail("a round takes minutes"))
-    assert start.trial(dear, config, shape, torch.device("cpu")) > 0
+    assert start.measure_speed(dear, config, shape, torch.device("cpu")) > 0

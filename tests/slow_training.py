@@ -12,7 +12,7 @@ from ganvas.config import TrainConfig, from_json
 from ganvas.training import start
 from ganvas.training.state import Players
 
-A_ROUND = 0.003
+ROUND_SECONDS = 0.003
 """Seconds added to each round."""
 
 
@@ -20,7 +20,7 @@ def train(config: str, name: str) -> None:
     one_round = Players.round
 
     def slow(*arguments: Any) -> Any:
-        time.sleep(A_ROUND)
+        time.sleep(ROUND_SECONDS)
         return one_round(*arguments)
 
     Players.round = slow  # type: ignore[method-assign]
@@ -37,7 +37,7 @@ def train_by_slow_layers(config: str, name: str, a_layer: float) -> None:
         return players
 
     Players.seat = seated  # type: ignore[method-assign]
-    start.trial = lambda *_: 1.0
+    start.measure_speed = lambda *_: 1.0
     start.train(from_json(TrainConfig, json.loads(config)), name=name)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import slowly
+import slow_training
 import torch
 from test_run import assert_same_state
 from trying import NARROW, tiny
@@ -21,7 +21,7 @@ from ganvas.networks import Shape
 from ganvas.runs import checkpoint
 from ganvas.runs.folder import Run
 from ganvas.runs.log import read_lines
-from ganvas.training.interrupt import Rounds, Stopped, checked, optional
+from ganvas.training.cancellation import CancellableRounds, Cancelled, cancellable, cancellation_points
 from ganvas.training.start import train
 from ganvas.training.state import Players
 
@@ -68,19 +68,19 @@ def test_a_round_given_up_anywhere_leaves_no_trace(family: str, knobs: dict[str,
     for i, batch in enumerate(batches):
         through = one.round(batch, i * config.a_round)
         counter = Due(NEVER)
-        Rounds(third, counter).play(batch, i * config.a_round, slow=True)
+        CancellableRounds(third, counter).run(batch, i * config.a_round, slow=True)
         for n in (3, NEVER - counter.left):
-            before = {name: tensor.clone() for name, tensor in checkpoint.tensors(two.parts).items()}
+            before = {name: tensor.clone() for name, tensor in checkpoint.named_tensors(two.parts).items()}
             moved = two.moved.copy()
-            assert Rounds(two, Due(n)).play(batch, i * config.a_round, slow=True) is None
-            after = checkpoint.tensors(two.parts)
+            assert CancellableRounds(two, Due(n)).run(batch, i * config.a_round, slow=True) is None
+            after = checkpoint.named_tensors(two.parts)
             assert before.keys() == after.keys()
             for name in before:  # the losses before the first round are nan
                 torch.testing.assert_close(after[name], before[name], rtol=0, atol=0, equal_nan=True)
             assert (two.moved == moved).all()
             two.game.G.zero_grad()
             two.game.D.zero_grad()
-        again = Rounds(two, Stop()).play(batch, i * config.a_round, slow=True)
+        again = CancellableRounds(two, Stop()).run(batch, i * config.a_round, slow=True)
         assert again is not None
         for ours, theirs in zip(through, again, strict=True):
             assert all(torch.equal(ours[name], theirs[name]) for name in ours | theirs)
@@ -94,7 +94,7 @@ def test_passes_are_ended_within_their_backward_and_double_backward() -> None:
     def count() -> None:
         places.append(place)
         if len(places) == last:
-            raise Stopped
+            raise Cancelled
 
     def play() -> None:
         nonlocal place
@@ -107,12 +107,12 @@ def test_passes_are_ended_within_their_backward_and_double_backward() -> None:
         slope.square().sum().backward()
 
     place, last = "", 0
-    with checked(count):
+    with cancellation_points(count):
         play()
     assert [places.count(name) for name in ("forward", "backward", "double")] >= [6, 6, 6]
     for last in range(1, len(places) + 1):
         places.clear()
-        with pytest.raises(Stopped), checked(count):
+        with pytest.raises(Cancelled), cancellation_points(count):
             play()
         assert len(places) == last
     places.clear()
@@ -123,7 +123,7 @@ def test_passes_are_ended_within_their_backward_and_double_backward() -> None:
 def test_optional_work_is_left_out_when_a_stop_is_overdue() -> None:
     done = []
     for stop in (Stop(), Stop([signal.SIGINT], time.monotonic()), Stop([signal.SIGINT], time.monotonic() - 60)):
-        with optional(stop):
+        with cancellable(stop):
             torch.nn.Identity()(torch.zeros(1))
             done.append(stop)
     assert len(done) == 2, "what can be finished in time is finished"
@@ -147,7 +147,7 @@ def test_only_a_second_ctrl_c_interrupts() -> None:
 def test_a_stop_at_the_very_end_is_not_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     """It comes while the last lines are written; the evaluation that was asked for would take minutes."""
     monkeypatch.setattr("ganvas.training.loop.Session._finish", lambda *_: signal.raise_signal(signal.SIGTERM))
-    monkeypatch.setattr("ganvas.training.start._evaluated", lambda *_: pytest.fail("a stop was asked for"))
+    monkeypatch.setattr("ganvas.training.start._evaluate_run", lambda *_: pytest.fail("a stop was asked for"))
     with pytest.raises(KeyboardInterrupt, match=r"stopped at 0\.2 kimg; the run is complete"):
         train(replace(tiny(), evaluate_at_end=True), quiet=True)
 
@@ -158,7 +158,7 @@ SLOW = {"microbatch": 2, "d_steps": 2, "snapshot_kimg": 100.0, "kimg": 0.2, "tic
 
 def start_slowly(name: str, a_layer: float, **knobs: Any) -> subprocess.Popen[str]:
     config = replace(tiny(family="dcgan", r1=0.0, r2=0.0), **{**SLOW, **knobs})
-    command = [sys.executable, slowly.__file__, json.dumps(to_json(config)), name, str(a_layer)]
+    command = [sys.executable, slow_training.__file__, json.dumps(to_json(config)), name, str(a_layer)]
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
 
 
