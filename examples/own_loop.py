@@ -136,14 +136,14 @@ def train(
     batch: int = 32,
     seed: int = 0,
     every: int | None = None,
-    tell: Any = print,
+    report: Any = print,
 ) -> ganvas.Probe:
     """A GAN with the non-saturating loss and R1, or with one fault.
 
     Args:
         pictures, held_out: float [n c h w] in [-1, 1].
         labels: int64 [n].
-        every, tell: see `ganvas.watch`.
+        every, report: see `ganvas.watch`.
     """
     torch.manual_seed(seed)
     classes, (c, h, w) = int(labels.max()) + 1, pictures.shape[1:]
@@ -179,7 +179,7 @@ def train(
     data, named = whole if fault == "missing-classes" else (reals, kinds)
     unlike = fault in ("missing-classes", "imbalanced")  # held-out pictures would have to be chosen likewise
     with ganvas.watch(
-        G, D, data=data, labels=named, held_out=None if unlike else held_out, every=every, tell=tell, total=steps
+        G, D, data=data, labels=named, held_out=None if unlike else held_out, every=every, report=report
     ) as probe:
         for step in range(steps):
             chosen = torch.randint(len(reals), (batch,))

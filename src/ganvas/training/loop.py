@@ -226,10 +226,10 @@ class Session:
     def _seen(self) -> dict[str, dict[str, float]]:
         """The doctor's look, if it took one; that it failed is written down once."""
         assert self.doctor is not None
-        could = "blind" not in self.doctor.history.facts
+        before = self.doctor.probe_error
         seen = self.doctor.look()
-        if could and (blind := self.doctor.history.facts.get("blind")):
-            log.event(self.run.path, "watch failed", self.nimg, error=blind["players"])
+        if self.doctor.probe_error != before:
+            log.event(self.run.path, "watch failed", self.nimg, error=self.doctor.probe_error)
         return {"signs": seen} if seen else {}
 
     def _diagnosed(self, line: Mapping[str, Any]) -> None:
@@ -355,7 +355,7 @@ class Session:
         nimg, names = bad
         network, quantity = names[0].split("/")
         if self.doctor and self.config.habits.on_failure == "rollback" and distributed.world() == 1:
-            self.doctor.history.facts["non_finite"] = {"at": nimg / 1000, "quantities": names}
+            self.doctor.record_non_finite(nimg, names)
             self._act(self._decided())
             if not self.given_up:
                 self.stats = Stats(self.players.device)
