@@ -2,7 +2,7 @@
 
     python benchmarks/planted_faults.py train --mnist DIR [--seeds 2-4] [--only d-frozen …] [--out planted_faults]
     python benchmarks/planted_faults.py knobs --mnist DIR [--seeds 2-4] [--out planted_faults]
-    python benchmarks/planted_faults.py recipes --mnist DIR --cifar ZIP --faces ZIP [--only cnn …] [--out planted_faults]
+    python benchmarks/planted_faults.py recipes --mnist DIR --cifar ZIP --faces ZIP [--only cnn …] [--out DIR]
     python benchmarks/planted_faults.py report [--out planted_faults]
 
 `train` trains the loop of examples/own_loop.py with each of its faults, on two data sets with two families of networks,
@@ -43,9 +43,9 @@ RIGHT: dict[str, tuple[str, ...]] = {
     "d-too-strong": ("D too strong",),
     "d-too-weak": ("D too weak",),
     "same-latent": ("mode collapse", "mode cycling"),
-    "hopping": ("mode cycling",),
+    "cycling": ("mode cycling",),
     "missing-classes": ("missing modes",),
-    "few-pictures": ("memorisation", "D overfits"),
+    "few-images": ("memorisation", "D overfits"),
     "overfit": ("D overfits", "memorisation"),
     "explosion": ("divergence", "learning rate too high"),
     "nan": ("non-finite",),

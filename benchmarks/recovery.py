@@ -3,7 +3,8 @@
     python benchmarks/recovery.py [--seeds 0-4] [--kimg 120] [--out FOLDER]
 
 Two ways to make the MLP GAN fail on scikit-learn's digits, with every seed and each --on-failure, next to the stable
-variant of the same length. The Fréchet distances in the eye's features are to the 397 held-out digits, with 397 generated.
+variant of the same length. The Fréchet distances in the eye's features are between 397 generated and the 397 held-out
+digits.
 """
 
 import argparse

@@ -30,8 +30,10 @@ def watched(n: int = 20, facts: dict[str, Any] | None = None, /, **columns: Colu
     healthy: dict[str, Column] = {
         "D/loss": 1.2, "G/loss": [0.9 + 0.01 * (i % 3) for i in range(n)], "D/real": 0.6, "D/fake": -0.6,
         "D/update": 5e-3, "G/update": 5e-3, "D/unchanged": 0, "G/unchanged": 0, "D/gradient": 0.5, "G/gradient": 0.1,
-        "D/auc": 0.8, "D/held_auc": 0.5, "D/overfit": 0.02, "D/batch_effect": 0.5, "D/mixed_batch": 0, "D/input_gradient": 1,
-        "D/label_effect": 0.5, "G/label_effect": 0.6, "labels/mismatch": 0, "real/low": -1, "real/high": 1, "real/missing": 0,
+        "D/auc": 0.8, "D/held_auc": 0.5, "D/overfit": 0.02, "D/batch_effect": 0.5, "D/mixed_batch": 0,
+        "D/input_gradient": 1,
+        "D/label_effect": 0.5, "G/label_effect": 0.6, "labels/mismatch": 0,
+        "real/low": -1, "real/high": 1, "real/missing": 0,
         "diversity": 0.9, "diversity/batch": 0.9, "nearest_fake": 0.9, "distance": list(np.geomspace(1, 0.05, n)),
         "precision": 0.8, "coverage": 0.8, "classes": 10, "classes/missing": 0, "classes/rarest": 0.7,
         "classes/imbalance": 1.2, "classes/labelled": 1, "nearest_real": 1, "checkerboard": 0.01,
@@ -123,7 +125,10 @@ SEEN: dict[str, list[tuple[History, History]]] = {
     ],
     "critic unconstrained": [
         (watched(20, CRITIC, D_input_gradient=list(np.geomspace(1, 60, 20))), watched(20, CRITIC, D_input_gradient=2)),
-        (watched(20, CRITIC, D_input_gradient=list(np.geomspace(1, 60, 20))), watched(D_input_gradient=list(np.geomspace(1, 60, 20)))),
+        (
+            watched(20, CRITIC, D_input_gradient=list(np.geomspace(1, 60, 20))),
+            watched(D_input_gradient=list(np.geomspace(1, 60, 20))),
+        ),
         (logged(30, CRITIC, D_loss=[-(2.0**i) for i in range(30)]), logged(30, CRITIC, D_loss=-20)),
     ],
     "learning rate too high": [
@@ -589,7 +594,7 @@ def test_a_d_that_always_wins_is_no_failure_while_the_fid_falls(tmp_path: Path) 
     assert "D's loss is 0.01" in plain(found)
 
 
-def test_a_bare_log_of_ours_can_be_told_without_the_number_of_pictures(tmp_path: Path) -> None:
+def test_a_bare_log_of_ours_can_be_told_without_the_number_of_images(tmp_path: Path) -> None:
     rows = [{"nimg": 1000 * i, "D/loss": {"num": 9, "mean": 1.2, "std": 0.1 + i}, "D/auc": 0.8,
              "diversity/batch": 0.9} for i in range(20)]  # fmt: skip
     rows = [row | {"D/loss": {"num": 9, "mean": 1.2 + i / 99, "std": 0.1}} for i, row in enumerate(rows)]
@@ -634,12 +639,12 @@ VERDICTS: list[tuple[Callable[[], History], str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("make", "verdict"), VERDICTS, ids=[verdict for _, verdict in VERDICTS])
-def test_the_verdict_is_one_sentence(make: Callable[[], History], verdict: str) -> None:
+@pytest.mark.parametrize(("make", "sentence"), VERDICTS, ids=[sentence for _, sentence in VERDICTS])
+def test_the_verdict_is_one_sentence(make: Callable[[], History], sentence: str) -> None:
     found = apply_rules(make())
-    assert verdict(found) == verdict
-    assert plain(found).startswith(verdict)
-    assert f"<b>{verdict}</b>" in found._repr_html_()
+    assert verdict(found) == sentence
+    assert plain(found).startswith(sentence)
+    assert f"<b>{sentence}</b>" in found._repr_html_()
 
 
 def test_html_escapes_what_it_tells() -> None:
@@ -660,8 +665,8 @@ def test_square_brackets_are_no_markup() -> None:
 
 
 def test_what_could_not_be_looked_at_is_told_with_its_reason() -> None:
-    found = apply_rules(watched(20, {"probe_errors": {"outputs": "RuntimeError: no such picture"}}))
-    assert "the outputs could not be measured: RuntimeError: no such picture" in plain(found)
+    found = apply_rules(watched(20, {"probe_errors": {"outputs": "RuntimeError: no such image"}}))
+    assert "the outputs could not be measured: RuntimeError: no such image" in plain(found)
 
 
 @pytest.mark.parametrize("history", [ill for _, ill, _ in PAIRS], ids=IDS)

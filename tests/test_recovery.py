@@ -1,4 +1,4 @@
-"""The doctor at our own runs: looks that change nothing, findings that are told, and what is done about them."""
+"""The monitor of a run: probes that change nothing, findings that are reported, and what is done about them."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 import torch
 from trying import ganvas, tiny
 
-import ganvas as house
+import ganvas as package
 from ganvas.config import TrainConfig, replace
 from ganvas.diagnosis.rules.fixes import R1_R2
 from ganvas.diagnosis.rules.remedies import Corrections, remedy
@@ -23,12 +23,12 @@ def broken(**habits: object) -> TrainConfig:
     return replace(tiny(kimg=1.2, r1=0.0, r2=0.0), g_lr="0.5", ema=0.1, tick_kimg=0.1, snapshot_kimg=0.2, **habits)
 
 
-def events(run: house.Run, kind: str) -> list[dict]:
+def events(run: package.Run, kind: str) -> list[dict]:
     return [event for event in log.read_lines(run.path / "events.jsonl") if event["event"] == kind]
 
 
 @pytest.mark.parametrize("family", ["mlp", "cnn", "dcgan", "stylegan", "msg"])
-def test_looking_changes_nothing_in_the_run(tmp_path: Path, family: str) -> None:
+def test_probing_changes_nothing_in_the_run(tmp_path: Path, family: str) -> None:
     weights = []
     for watch in (True, False):
         play = {"r1": 0.0, "r2": 0.0} if family == "dcgan" else {}
@@ -44,18 +44,18 @@ def test_looking_changes_nothing_in_the_run(tmp_path: Path, family: str) -> None
     assert weights[0] == weights[1]
 
 
-def test_a_look_that_fails_is_written_down_and_the_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_probe_that_fails_is_logged_and_the_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> dict[str, float]:
-        raise RuntimeError("no eyes")
+        raise RuntimeError("no memory")
 
     monkeypatch.setattr(ReferenceSet, "compare", fail)
     run = start.train(tiny(), out=tmp_path, quiet=True)
-    assert [event["error"] for event in events(run, "watch failed")] == ["RuntimeError: no eyes"]
+    assert [event["error"] for event in events(run, "watch failed")] == ["RuntimeError: no memory"]
     assert run.snapshots
 
 
 @pytest.mark.parametrize("on_failure", ["warn", "stop"])
-def test_looks_keep_to_their_share_unless_acts_are_founded_on_them(
+def test_probes_keep_to_their_share_unless_interventions_depend_on_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, on_failure: str
 ) -> None:
     monkeypatch.setattr("ganvas.training.monitor.health.FREE", 0.0)
@@ -66,7 +66,7 @@ def test_looks_keep_to_their_share_unless_acts_are_founded_on_them(
     assert looked == ([True, *[False] * 5] if on_failure == "warn" else [True] * 6)
 
 
-def test_what_is_found_is_told_kept_and_diagnosed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_findings_are_reported_logged_and_diagnosed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = start.train(broken(), out=tmp_path)
     said = capsys.readouterr().err
     assert said.count("Failure: G's learning rate is too high") == 1
@@ -81,7 +81,7 @@ def test_what_is_found_is_told_kept_and_diagnosed(tmp_path: Path, capsys: pytest
 def test_stop_saves_and_says_why(tmp_path: Path) -> None:
     with pytest.raises(GanvasError, match=r"learning rate is too high.*saved at"):
         start.train(broken(on_failure="stop"), out=tmp_path, name="a", quiet=True)
-    run = house.Run(tmp_path / "a")
+    run = package.Run(tmp_path / "a")
     at = checkpoint.read(run.state)[1]["nimg"]
     assert at < 1200
     assert events(run, "stopped")[0]["because"]["name"] == "learning rate too high"
@@ -90,7 +90,7 @@ def test_stop_saves_and_says_why(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("how", ["rollback", "correct"])
-def test_a_failing_run_is_rescued(tmp_path: Path, how: str) -> None:
+def test_a_failing_run_is_corrected(tmp_path: Path, how: str) -> None:
     run = start.train(broken(on_failure=how), out=tmp_path, quiet=True)
     act = events(run, how)[0]
     assert act["because"]["name"] == "learning rate too high"
@@ -108,7 +108,7 @@ def test_going_back_restores_the_weights(tmp_path: Path) -> None:
     assert act["to"] <= 1000 * act["because"]["since"]
 
 
-def test_a_run_that_no_rescue_helps_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_no_recovery_helps_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ganvas.training.monitor.recovery.remedy", lambda *_: Corrections(d_lr_factor=1.1))
     with pytest.raises(GanvasError, match="after 1 recoveries"):
         start.train(broken(on_failure="correct", rescues=1), out=tmp_path, quiet=True)
@@ -182,16 +182,16 @@ def test_remedies_grow_and_know_their_limits() -> None:
     assert (wasserstein.gp, wasserstein.r1_r2) == (10.0, 0.0)
 
 
-def test_acting_needs_a_doctor() -> None:
+def test_interventions_need_the_monitor() -> None:
     with pytest.raises(GanvasError, match="--on-failure stop without --watch"):
         replace(tiny(), watch=False, on_failure="stop")
 
 
 def test_from_the_command_line(tmp_path: Path) -> None:
     run = start.train(broken(), out=tmp_path, quiet=True)
-    told = ganvas("diagnose", run.path).stdout
-    assert "This training has failed, or will: learning rate too high." in told
-    assert "--g-lr" in told
+    text = ganvas("diagnose", run.path).stdout
+    assert "This training has failed, or will: learning rate too high." in text
+    assert "--g-lr" in text
     found = json.loads(ganvas("diagnose", run.path, "--json").stdout)
     assert not found["healthy"]
     assert found["findings"][0]["name"] == "learning rate too high"
@@ -201,7 +201,7 @@ def test_from_the_command_line(tmp_path: Path) -> None:
     assert "Traceback" not in refused.stderr
     log_file = tmp_path / "log.csv"
     log_file.write_text("step,d_loss,g_loss\n" + "".join(f"{i},0.001,9.{i}\n" for i in range(40)))
-    told = ganvas("diagnose", log_file).stdout
-    assert "D is too strong" in told
-    assert "mode collapse" in told
-    assert "would need images" in told
+    text = ganvas("diagnose", log_file).stdout
+    assert "D is too strong" in text
+    assert "mode collapse" in text
+    assert "would need images" in text

@@ -1,4 +1,4 @@
-"""Signs of health by construction: networks and pictures of which the answer is known."""
+"""Signs of health by construction: networks and images of which the answer is known."""
 
 import copy
 from collections.abc import Callable
@@ -26,10 +26,10 @@ def move(weight: Tensor, step: Tensor | float) -> None:
 
 
 def test_a_known_step_is_told_relative_to_the_weights() -> None:
-    player = nn.Linear(3, 4, bias=False)
-    nn.init.constant_(player.weight, 2.0)
-    update = signals.WeightUpdate(player)
-    move(player.weight, -0.1)
+    network = nn.Linear(3, 4, bias=False)
+    nn.init.constant_(network.weight, 2.0)
+    update = signals.WeightUpdate(network)
+    move(network.weight, -0.1)
     assert update.measure("D") == pytest.approx({"D/update": 0.05, "D/unchanged": 0})
 
 
@@ -45,30 +45,30 @@ def test_a_player_that_stays_has_made_no_step() -> None:
 
 
 def test_weights_of_zero_and_players_without_weights_do_no_harm() -> None:
-    player = nn.Linear(2, 1, bias=False)
-    nn.init.zeros_(player.weight)
-    assert signals.WeightUpdate(player).measure("D") == {"D/update": 0, "D/unchanged": 1}
+    network = nn.Linear(2, 1, bias=False)
+    nn.init.zeros_(network.weight)
+    assert signals.WeightUpdate(network).measure("D") == {"D/update": 0, "D/unchanged": 1}
     assert signals.WeightUpdate(nn.Flatten()).measure("D") == {}
-    player.weight = nn.Parameter(torch.empty(1, 0))
-    assert signals.WeightUpdate(player).measure("D") == {}
+    network.weight = nn.Parameter(torch.empty(1, 0))
+    assert signals.WeightUpdate(network).measure("D") == {}
 
 
 def test_a_step_to_nan_is_no_standstill() -> None:
-    player = nn.Linear(2, 1, bias=False)
-    update = signals.WeightUpdate(player)
-    move(player.weight, float("nan"))
+    network = nn.Linear(2, 1, bias=False)
+    update = signals.WeightUpdate(network)
+    move(network.weight, float("nan"))
     taken = update.measure("D")
     assert taken["D/update"] != taken["D/update"]
     assert taken["D/unchanged"] == 0
 
 
 def test_the_gradient_is_the_norm_of_all_that_lie_there() -> None:
-    player = nn.Linear(2, 1)
-    assert signals.gradient_norm(player) is None
-    player.weight.grad = torch.tensor([[3.0, 0.0]])
-    assert signals.gradient_norm(player) == 3
-    player.bias.grad = torch.tensor([4.0])
-    assert signals.gradient_norm(player) == pytest.approx(5)
+    network = nn.Linear(2, 1)
+    assert signals.gradient_norm(network) is None
+    network.weight.grad = torch.tensor([[3.0, 0.0]])
+    assert signals.gradient_norm(network) == 3
+    network.bias.grad = torch.tensor([4.0])
+    assert signals.gradient_norm(network) == pytest.approx(5)
 
 
 # Outputs
@@ -95,7 +95,7 @@ def test_outputs_tell_who_is_placed_above_whom_and_the_sign_of_the_reals() -> No
     assert seen == {"D/auc": 7 / 8, "D/sign_real": 0.5}
 
 
-def test_by_heart_measures_how_far_held_out_pictures_lie_towards_the_fakes() -> None:
+def test_by_heart_measures_how_far_held_out_images_lie_towards_the_fakes() -> None:
     learnt, fake, held = noise(500) / 9 + 4, noise(500, seed=1) / 9, noise(500, seed=2) / 9 + 1
     seen = signals.overfitting_signals(learnt, fake, held)
     assert seen["D/held_auc"] == 1
@@ -156,25 +156,25 @@ def test_obedience_is_a_ratio_of_mean_norms() -> None:
 def test_a_dead_channel_is_counted() -> None:
     convolution = nn.Conv2d(1, 4, 1)
     move(convolution.bias, torch.tensor([1e3, 1e3, -1e3, 1e3]))  # type: ignore[arg-type]
-    player = nn.Sequential(convolution, nn.ReLU(inplace=True))
-    with signals.ActivationMonitor(player, "D") as activations:
-        player(noise(8, 1, 5, 5))
+    network = nn.Sequential(convolution, nn.ReLU(inplace=True))
+    with signals.ActivationMonitor(network, "D") as activations:
+        network(noise(8, 1, 5, 5))
     assert activations.measure() == {"D/dead": 0.25}
 
 
-def test_a_channel_that_is_alive_in_one_picture_is_not_dead() -> None:
-    player = nn.ReLU()
-    with signals.ActivationMonitor(player, "G") as activations:
-        player(torch.tensor([[-1.0, -1], [-1, 2], [-1, -3]]))
+def test_a_channel_that_is_alive_in_one_image_is_not_dead() -> None:
+    network = nn.ReLU()
+    with signals.ActivationMonitor(network, "G") as activations:
+        network(torch.tensor([[-1.0, -1], [-1, 2], [-1, -3]]))
     assert activations.measure() == {"G/dead": 0.5}
 
 
 def test_the_worst_rectifier_is_told() -> None:
-    player = nn.Sequential(nn.ReLU(), nn.ReLU())
-    with signals.ActivationMonitor(player, "D") as activations:
-        player(torch.ones(3, 2))
-        player(torch.tensor([[-1.0, 1.0]]))
-        player(torch.ones(3, 2))
+    network = nn.Sequential(nn.ReLU(), nn.ReLU())
+    with signals.ActivationMonitor(network, "D") as activations:
+        network(torch.ones(3, 2))
+        network(torch.tensor([[-1.0, 1.0]]))
+        network(torch.ones(3, 2))
     assert activations.measure() == {"D/dead": 0.5}
 
 
@@ -187,17 +187,17 @@ def test_batch_norm_drifts_by_so_many_deviations(shift: float) -> None:
 
 
 def test_norms_without_statistics_and_players_without_rectifiers_tell_nothing() -> None:
-    player = nn.Sequential(nn.BatchNorm1d(2, track_running_stats=False), nn.Tanh())
-    with signals.ActivationMonitor(player, "D") as activations:
-        player(noise(4, 2))
+    network = nn.Sequential(nn.BatchNorm1d(2, track_running_stats=False), nn.Tanh())
+    with signals.ActivationMonitor(network, "D") as activations:
+        network(noise(4, 2))
     assert activations.measure() == {}
 
 
 def test_inside_takes_its_hooks_off_even_after_an_error() -> None:
-    player = nn.Sequential(nn.BatchNorm1d(2), nn.ReLU())
-    with pytest.raises(RuntimeError), signals.ActivationMonitor(player, "D"):
-        player(noise(4, 3))
-    assert not any(m._forward_hooks or m._forward_pre_hooks for m in player.modules())
+    network = nn.Sequential(nn.BatchNorm1d(2), nn.ReLU())
+    with pytest.raises(RuntimeError), signals.ActivationMonitor(network, "D"):
+        network(noise(4, 3))
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in network.modules())
 
 
 # Undisturbed
@@ -228,14 +228,14 @@ class Averaging(nn.Module):
     ids=["batch norm", "spectral norm", "dropout", "own average"],
 )
 def test_a_look_leaves_buffers_and_random_numbers_as_they_were(make: Callable[[], nn.Module]) -> None:
-    player = make()
-    player(noise(4, 2))
-    before, random = copy.deepcopy(list(player.buffers())), torch.get_rng_state()
-    homes = [id(buffer) for buffer in player.buffers()]
-    with signals.preserve_state(player), torch.no_grad():
-        player(noise(4, 2, seed=1))
-    assert [id(buffer) for buffer in player.buffers()] == homes
-    for now, then in zip(player.buffers(), before, strict=True):
+    network = make()
+    network(noise(4, 2))
+    before, random = copy.deepcopy(list(network.buffers())), torch.get_rng_state()
+    homes = [id(buffer) for buffer in network.buffers()]
+    with signals.preserve_state(network), torch.no_grad():
+        network(noise(4, 2, seed=1))
+    assert [id(buffer) for buffer in network.buffers()] == homes
+    for now, then in zip(network.buffers(), before, strict=True):
         assert torch.equal(now, then)
     assert torch.equal(torch.get_rng_state(), random)
 
@@ -250,16 +250,16 @@ def test_an_error_in_a_look_leaves_them_too() -> None:
 
 
 def test_what_is_disturbed_without_it_is_seen_by_these_tests() -> None:
-    player, random = nn.Sequential(nn.BatchNorm1d(2), nn.Dropout()), torch.get_rng_state()
-    player(noise(4, 2))
-    assert player.state_dict()["0.running_mean"].any()
+    network, random = nn.Sequential(nn.BatchNorm1d(2), nn.Dropout()), torch.get_rng_state()
+    network(noise(4, 2))
+    assert network.state_dict()["0.running_mean"].any()
     assert not torch.equal(torch.get_rng_state(), random)
 
 
 # The references
 
 
-def pictures(n: int, seed: int = 0, classes: int = 4, size: int = 8) -> tuple[Tensor, Tensor]:
+def make_images(n: int, seed: int = 0, classes: int = 4, size: int = 8) -> tuple[Tensor, Tensor]:
     """Bright quarters, one for each class, with noise on them; in no order of classes."""
     random = torch.Generator().manual_seed(seed)
     labels = torch.randint(classes, (n,), generator=random)
@@ -270,9 +270,9 @@ def pictures(n: int, seed: int = 0, classes: int = 4, size: int = 8) -> tuple[Te
     return images, labels
 
 
-REAL, LABELS = pictures(600)
-OTHERS, OTHER_LABELS = pictures(300, seed=1)
-HELD, _ = pictures(300, seed=2)
+REAL, LABELS = make_images(600)
+OTHERS, OTHER_LABELS = make_images(300, seed=1)
+HELD, _ = make_images(300, seed=2)
 REFERENCES = ReferenceSet.from_images(REAL, LABELS, HELD, complete=True)
 
 
@@ -288,7 +288,7 @@ def test_equal_distributions_score_one() -> None:
     assert seen["classes/labelled"] == 1
 
 
-def test_one_picture_repeated_has_no_variety_and_only_twins() -> None:
+def test_one_image_repeated_has_no_variety_and_only_twins() -> None:
     seen = REFERENCES.compare(OTHERS[:1].expand(200, -1, -1, -1))
     assert seen["diversity"] == pytest.approx(0, abs=1e-3)
     assert seen["nearest_fake"] == pytest.approx(0, abs=1e-3)
@@ -311,19 +311,19 @@ def test_too_few_fakes_miss_no_class() -> None:
     assert REFERENCES.compare(OTHERS[OTHER_LABELS != 2][:20])["classes/missing"] == 0
 
 
-def test_copies_of_training_pictures_are_near_and_others_are_not() -> None:
+def test_copies_of_training_images_are_near_and_others_are_not() -> None:
     assert REFERENCES.compare(REAL[:200])["nearest_real"] == pytest.approx(0, abs=0.01)
     assert REFERENCES.compare(OTHERS)["nearest_real"] == pytest.approx(1, abs=0.1)
 
 
 @pytest.mark.parametrize("images", [OTHERS, noise(256, 1, 8, 8, seed=3), 3 * REAL[:99]], ids=["like", "noise", "loud"])
-def test_the_nearest_is_told_only_of_all_pictures_and_with_held_out_ones(images: Tensor) -> None:
+def test_the_nearest_is_told_only_of_all_images_and_with_held_out_ones(images: Tensor) -> None:
     assert "nearest_real" in REFERENCES.compare(images)
     assert "nearest_real" not in ReferenceSet.from_images(REAL, LABELS, HELD).compare(images)
     assert "nearest_real" not in ReferenceSet.from_images(REAL, LABELS, complete=True).compare(images)
 
 
-def test_more_pictures_than_are_kept_are_not_complete() -> None:
+def test_more_images_than_are_kept_are_not_complete() -> None:
     images = noise(MAX_REALS + 1, 2)
     assert ReferenceSet.from_images(images[:MAX_REALS], held_out=images[:50], complete=True).complete
     assert not ReferenceSet.from_images(images, held_out=images[:50], complete=True).complete
@@ -365,7 +365,7 @@ def test_without_labels_cells_are_counted() -> None:
     assert seen["classes"] == 20
     assert seen["classes/labelled"] == 0
     assert seen["classes/missing"] == 0
-    more, kinds = pictures(1600, seed=3)
+    more, kinds = make_images(1600, seed=3)
     assert references.compare(more[kinds == 0])["classes/missing"] > 10
 
 
@@ -375,7 +375,7 @@ def test_of_many_classes_cells_are_counted_too() -> None:
     assert ReferenceSet.from_images(REAL, many.clamp(max=19)).labelled
 
 
-def test_few_pictures_are_compared_as_far_as_they_go() -> None:
+def test_few_images_are_compared_as_far_as_they_go() -> None:
     seen = ReferenceSet.from_images(REAL[:16], held_out=HELD, complete=True).compare(OTHERS)
     assert {"diversity", "nearest_fake", "distance", "nearest_real"} <= set(seen)
     assert not {"precision", "classes"} & set(seen)
@@ -398,7 +398,7 @@ def test_reals_that_are_never_shown_are_absent() -> None:
     assert REFERENCES.missing_from(OTHERS[OTHER_LABELS < 2][:16]) == {"real/missing": 0}, "only 4 of each were expected"
 
 
-def test_pictures_are_shrunk_by_averaging() -> None:
+def test_images_are_shrunk_by_averaging() -> None:
     images = noise(3, 2, 32, 64)
     expected = avg_pool2d(images, (2, 4)).flatten(1)
     assert torch.allclose(downsample(images), expected, atol=1e-6)
@@ -411,7 +411,7 @@ def test_pictures_are_shrunk_by_averaging() -> None:
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 25, 40), (4, 7, 5), (2,)], ids=str)
-def test_ranges_of_pictures_of_every_shape(shape: tuple[int, ...]) -> None:
+def test_ranges_of_images_of_every_shape(shape: tuple[int, ...]) -> None:
     real = torch.rand(300, *shape, generator=torch.Generator().manual_seed(0))
     fake = 2 * torch.rand(300, *shape, generator=torch.Generator().manual_seed(1)) - 1
     seen = pixel_signals(real, fake)
@@ -456,7 +456,7 @@ def test_a_pattern_that_differs_from_fake_to_fake_is_no_checkerboard() -> None:
     assert pixel_signals(noise(400, 1, 8, 8, seed=2), fake)["checkerboard"] < 0.1
 
 
-def test_constant_pictures_do_no_harm() -> None:
+def test_constant_images_do_no_harm() -> None:
     seen = pixel_signals(torch.zeros(9, 1, 8, 8), torch.ones(9, 1, 8, 8))
     assert seen["real/std"] == 0
     assert seen["checkerboard"] == 0

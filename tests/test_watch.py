@@ -58,7 +58,7 @@ def play(
     data, labels = toy()
     data = data.to(dtype)
     probe = ganvas.watch(G, D, **{"every": 2, "report": None, **watch}) if watching else None
-    optimisers = [torch.optim.Adam(player.parameters(), 1e-3) for player in (D, G)]
+    optimisers = [torch.optim.Adam(network.parameters(), 1e-3) for network in (D, G)]
     for _ in range(steps):
         rows = torch.randint(len(data), (batch,))
         real, kinds = data[rows], labels[rows]
@@ -95,7 +95,7 @@ def named(found: Diagnosis) -> list[str]:
 
 
 class Counting(nn.Module):
-    """Counts its pictures in a buffer that it replaces, and adds noise."""
+    """Counts its images in a buffer that it replaces, and adds noise."""
 
     count: Tensor
 
@@ -108,7 +108,7 @@ class Counting(nn.Module):
         return x + 0.01 * torch.randn_like(x)
 
 
-def players() -> tuple[nn.Module, nn.Module]:
+def networks() -> tuple[nn.Module, nn.Module]:
     torch.manual_seed(1)
     bound = nn.utils.parametrizations.spectral_norm(nn.Linear(2, 16))
     norm = nn.BatchNorm1d(16)
@@ -118,7 +118,7 @@ def players() -> tuple[nn.Module, nn.Module]:
 
 @pytest.mark.parametrize("held_out", [None, toy(100, seed=1)[0]], ids=["", "held out"])
 def test_training_is_bit_for_bit_the_same(held_out: Tensor | None) -> None:
-    alone, beside = players(), players()
+    alone, beside = networks(), networks()
     play(*alone, steps=30, watching=False)
     random = torch.get_rng_state()
     probe = watched(*beside, steps=30, every=1, data=toy()[0], labels=toy()[1], held_out=held_out)
@@ -156,8 +156,8 @@ class Marked(torch.autograd.Function):
 
 
 def test_no_graph_is_kept() -> None:
-    def marked(player: nn.Module, x: Tensor, labels: Tensor) -> Tensor:
-        return Marked.apply(player(x))  # type: ignore[return-value]
+    def marked(network: nn.Module, x: Tensor, labels: Tensor) -> Tensor:
+        return Marked.apply(network(x))  # type: ignore[return-value]
 
     def saw(d_loss: Tensor, fake: Tensor) -> None:
         alive.append(sum(token() is not None for token in Marked.tokens))
@@ -173,7 +173,7 @@ def test_no_graph_is_kept() -> None:
     assert len(probe.history["D/auc"]) == 8
 
 
-def test_few_pictures_are_kept_and_none_twice_as_large_as_needed() -> None:
+def test_few_images_are_kept_and_none_twice_as_large_as_needed() -> None:
     G, D = nn.Identity(), nn.Sequential(nn.Flatten(), nn.Linear(64 * 64, 1))
     probe = ganvas.watch(G, D, every=2, report=None)
     for _ in range(60):
@@ -280,9 +280,9 @@ class Told(nn.Module):
 
 
 CONVENTIONS: dict[str, Judged] = {
-    "by position": lambda player, x, labels: player(x, labels),
-    "by name": lambda player, x, labels: player(x, labels=labels),
-    "one-hot": lambda player, x, labels: player(x, one_hot(labels, 8)),
+    "by position": lambda network, x, labels: network(x, labels),
+    "by name": lambda network, x, labels: network(x, labels=labels),
+    "one-hot": lambda network, x, labels: network(x, one_hot(labels, 8)),
 }
 
 
@@ -441,7 +441,7 @@ def test_real_and_fake_in_one_batch_are_told_apart(together: bool) -> None:
 
 
 class Picky(nn.Module):
-    """A D that refuses pictures it was not trained on: held-out ones are brighter than 50 here."""
+    """A D that refuses images it was not trained on: held-out ones are brighter than 50 here."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -449,18 +449,18 @@ class Picky(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if x.max() > 50:
-            raise RuntimeError("no such picture")
+            raise RuntimeError("no such image")
         return self.network(x)
 
 
 def test_a_look_that_fails_is_blind_and_says_so_while_the_others_see() -> None:
     said: list[str] = []
     probe = watched(generator(), Picky(), data=toy()[0], held_out=toy(50)[0] + 99, report=said.append)
-    assert probe.history.facts.probe_errors == {"outputs": "RuntimeError: no such picture"}
+    assert probe.history.facts.probe_errors == {"outputs": "RuntimeError: no such image"}
     assert "D/auc" not in probe.history
     for name in ("distance", "D/update", "G/gradient", "D/loss", "real/high"):
         assert len(probe.history[name]) >= 9, name
-    assert "the outputs could not be looked at: RuntimeError: no such picture" in str(probe.diagnosis())
+    assert "the outputs could not be measured: RuntimeError: no such image" in str(probe.diagnosis())
 
 
 def test_a_d_that_was_not_called_is_not_asked() -> None:
@@ -491,7 +491,7 @@ def test_a_look_that_fails_leaves_the_training_as_it_was() -> None:
         ({"labels": toy(8)[1]}, "labels without images"),
         ({"data": toy(9)[0], "labels": one_hot(toy(9)[1], 8)}, r"`labels` are \(9, 8\)"),
     ],
-    ids=["none", "negative", "too few labels", "no pictures", "one-hot"],
+    ids=["none", "negative", "too few labels", "no images", "one-hot"],
 )
 def test_what_cannot_be_watched_is_told_at_once(how: dict[str, Any], what: str) -> None:
     G, D = generator(), discriminator()

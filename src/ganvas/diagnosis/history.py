@@ -51,7 +51,7 @@ class Series:
         return Series(self.at[later], self.value[later])
 
     def holds_since(self, true: np.ndarray, least: int = 2) -> float | None:
-        """The time since which a condition, bool [n], has held without a break; None if for fewer than `least` values."""
+        """The time since which a condition, bool [n], holds without a break; None if for fewer than `least` values."""
         broken = np.flatnonzero(~true)
         first = broken[-1] + 1 if len(broken) else 0
         return float(self.at[first]) if len(self) - first >= least else None

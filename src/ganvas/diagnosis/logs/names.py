@@ -85,7 +85,7 @@ def translate(name: str) -> str | None:
 
 
 def translate_all(names: list[str]) -> dict[str, str]:
-    """{name: name in Ganvas} of those that are recognised; pix2pix logs D's losses as D_real and D_fake next to G_GAN."""
+    """{name: name in Ganvas} of those that are recognised; pix2pix logs D's losses as D_real and D_fake."""
     pix2pix = any(normalise(name) == "ggan" for name in names)
     known = {name: (pix2pix and _PIX2PIX_LOSSES.get(normalise(name))) or translate(name) for name in names}
     return {name: own for name, own in known.items() if own}

@@ -202,7 +202,8 @@ MISSING = Condition(
     ("the loader does not show them (sorted data, no shuffling, a subset)", "partial mode collapse",
      "rare classes"),
     (Fix("check that every class occurs in the batches", scope="loop"), PENALTY,
-     Fix("balance the classes", fixes.setting(balanced=True)), Fix("learn the classes", fixes.setting(conditional=True))),
+     Fix("balance the classes", fixes.setting(balanced=True)),
+     Fix("learn the classes", fixes.setting(conditional=True))),
     "Richardson & Weiss 2018; Lin et al. 2018", missing_modes,
 )  # fmt: skip
 MEMORISING = Condition(
@@ -220,7 +221,8 @@ D_LABELS = Condition(
 )  # fmt: skip
 G_LABELS = Condition(
     "labels ignored by G", "failure", "G ignores its labels: it does not generate the class it is asked for.",
-    ("G/label_effect",), ("the fakes' labels are not those that G was given", "D ignores them", "labels that mean nothing"),
+    ("G/label_effect",),
+    ("the fakes' labels are not those that G was given", "D ignores them", "labels that mean nothing"),
     (Fix("give D, with each fake, the same label that G was given", scope="loop"),
      Fix("check the labels of the real images")), "Mirza & Osindero 2014",
     g_ignores_labels,
