@@ -46,8 +46,8 @@ class Doctor:
         probe_error: why a probe failed, after which there are no more; empty while they work.
     """
 
-    def __init__(self, config: TrainConfig, images: ImageSet, players: Players) -> None:
-        self._config, self._images, self._players = config, images, players
+    def __init__(self, config: TrainConfig, images: ImageSet, state: Players) -> None:
+        self._config, self._images, self._state = config, images, state
         self.history = History("kimg", facts_of(config, len(images), images.classes))
         self.probe_error = ""
         self._test = _test_images(config, images)
@@ -59,12 +59,12 @@ class Doctor:
         class_shares = shares(images) if conditional else None
         labels = None if class_shares is None else torch.from_numpy(asked(np.arange(FAKES), class_shares))
         z = sampling.latents(range(FAKES), config.network.latent)
-        self._fakes = _Inputs(z, labels).to(players.device)
-        self._real = _select(images, rng.permutation(len(images))[:BATCH], conditional).to(players.device)
+        self._fakes = _Inputs(z, labels).to(state.device)
+        self._real = _select(images, rng.permutation(len(images))[:BATCH], conditional).to(state.device)
         self._held_out: _Inputs | None = None
         if self._test is not None and (self._test.classes >= images.classes or not conditional):
             rows = rng.permutation(len(self._test))[:FAKES]
-            self._held_out = _select(self._test, rows, conditional).to(players.device)
+            self._held_out = _select(self._test, rows, conditional).to(state.device)
 
     def begin(self, nimg: int, lines: Iterable[Mapping[str, Any]] = (), seconds: float = 0.0) -> None:
         """Diagnoses only what comes after `nimg` images: those lines of stats.jsonl, and later ones.
@@ -84,7 +84,7 @@ class Doctor:
         """
         if self._config.habits.on_failure == "warn" and self._spent > FREE + SHARE * seconds:
             return
-        began, game = time.perf_counter(), self._players.game
+        began, game = time.perf_counter(), self._state.game
         self._updates = {"D": signals.WeightUpdate(game.D), "G": signals.WeightUpdate(game.G)}
         self._spent += time.perf_counter() - began
 
@@ -110,7 +110,7 @@ class Doctor:
         return {name: float(f"{value:.{DIGITS}g}") for name, value in values.items()}
 
     def _measure(self) -> dict[str, float]:
-        game = self._players.game
+        game = self._state.game
         values = self._updates["D"].measure("D") | self._updates["G"].measure("G")
         self._updates = {}
         with signals.preserve_state(game.G, game.D), torch.no_grad():
@@ -123,7 +123,7 @@ class Doctor:
 
     def _measure_samples(self) -> dict[str, float]:
         """G's images compared with the reals."""
-        G, z, labels = self._players.game.G, self._fakes.values, self._fakes.labels
+        G, z, labels = self._state.game.G, self._fakes.values, self._fakes.labels
         with signals.ActivationMonitor(G, "G") as activations:
             batches = [G(z[part], None if labels is None else labels[part]) for part in _batches(FAKES)]
         fakes = torch.cat(batches)
@@ -145,7 +145,7 @@ class Doctor:
 
     def _measure_outputs(self) -> dict[str, float]:
         """D's outputs, and the gradients that reach G through it."""
-        game, n = self._players.game, len(self._real.values)
+        game, n = self._state.game, len(self._real.values)
         z, labels = self._fakes.values[:n], None if self._fakes.labels is None else self._fakes.labels[:n]
         fake = game.G.shown(z, labels)
         with signals.ActivationMonitor(game.D, "D") as activations:
@@ -160,7 +160,7 @@ class Doctor:
     def _logits(self, inputs: "_Inputs", order: Tensor | None = None) -> Tensor:
         """D's logits, a batch at a time; with the labels in another order."""
         torch.manual_seed(0)  # the same dropout and noise in every call
-        game, parts = self._players.game, _batches(len(inputs.values))
+        game, parts = self._state.game, _batches(len(inputs.values))
         labels = inputs.labels if order is None or inputs.labels is None else inputs.labels[order]
         images = [game.D.view(to_unit(inputs.values[part])) for part in parts]
         return torch.cat(
@@ -169,7 +169,7 @@ class Doctor:
 
     def _measure_labels(self) -> dict[str, float]:
         """How much the labels change the outputs, relative to z and the image."""
-        G, n = self._players.game.G, len(self._real.values)
+        G, n = self._state.game.G, len(self._real.values)
         z, labels = self._fakes.values[:n], self._fakes.labels
         assert labels is not None
         labels, order = labels[:n], torch.arange(n, device=z.device).roll(1)

@@ -58,8 +58,8 @@ class Rescue:
         best: the smallest distance of a state that is kept.
     """
 
-    def __init__(self, run: Run, config: TrainConfig, players: Players, doctor: Doctor | None) -> None:
-        self._run, self._config, self._players, self._doctor = run, config, players, doctor
+    def __init__(self, run: Run, config: TrainConfig, state: Players, monitor: Doctor | None) -> None:
+        self._run, self._config, self._state, self._monitor = run, config, state, monitor
         self.done, self.since, self.best = 0, 0, UNKNOWN
 
     def facts(self) -> dict[str, Any]:
@@ -68,13 +68,13 @@ class Rescue:
             "done": self.done,
             "since": self.since,
             "best": self.best,
-            "corrections": asdict(self._players.corrections),
+            "corrections": asdict(self._state.corrections),
         }
 
     def resume(self, facts: dict[str, Any]) -> None:
         """Restores what was saved."""
         self.done, self.since, self.best = facts["done"], facts["since"], facts["best"]
-        self._players.correct(Corrections(**facts["corrections"]))
+        self._state.correct(Corrections(**facts["corrections"]))
 
     def keep(self, nimg: int) -> None:
         """Keeps the present state, if the run may go back to it.
@@ -84,20 +84,20 @@ class Rescue:
         """
         if self._config.habits.on_failure != "rollback":
             return
-        assert self._doctor is not None
-        distance = self._doctor.history["distance"]
+        assert self._monitor is not None
+        distance = self._monitor.history["distance"]
         facts = {"nimg": nimg, "distance": distance.recent() if distance else UNKNOWN}
         start, good, candidate = (self._run.kept(name) for name in ("start", "good", "candidate"))
         if not start.exists():
-            checkpoint.save(start, self._players.parts, facts)
+            checkpoint.save(start, self._state.parts, facts)
             return
-        if self._doctor.diagnosis().failures or is_poor(self._doctor.history):
+        if self._monitor.diagnosis().failures or is_poor(self._monitor.history):
             candidate.unlink(missing_ok=True)
             return
         if candidate.exists() and (value := checkpoint.read(candidate)[1]["distance"]) <= self.best:
             candidate.replace(good)
             self.best = value
-        checkpoint.save(candidate, self._players.parts, facts)
+        checkpoint.save(candidate, self._state.parts, facts)
 
     def _state_before(self, kimg: float) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """The best state kept from before that time, or else the first one of all."""
@@ -111,9 +111,9 @@ class Rescue:
     def decide(self, failure: Finding, nimg: int) -> Act:
         """What is to be done; logged as an event, and not yet done."""
         how, limit = self._config.habits.on_failure, self._config.habits.rescues
-        updates = self._doctor.history[f"{failure.about}/update"] if self._doctor else None
+        updates = self._monitor.history[f"{failure.about}/update"] if self._monitor else None
         update = updates.recent() if updates else None
-        corrections = remedy(failure.name, failure.about, self._config, self._players.corrections, update)
+        corrections = remedy(failure.name, failure.about, self._config, self._state.corrections, update)
         if how == "stop" or corrections is None or self.done >= limit:
             spent = f"after {limit} recoveries" if self.done >= limit else "no correction would help"
             why = "as --on-failure stop asks" if how == "stop" else spent
@@ -135,11 +135,11 @@ class Rescue:
         if act.corrections is None:
             return
         if act.tensors is not None:
-            checkpoint.restore(self._players.parts, act.tensors)
+            checkpoint.restore(self._state.parts, act.tensors)
         else:  # moments of the gradients that went wrong would hold the next thousand steps back
-            self._players.g_optimiser.state.clear()
-            self._players.d_optimiser.state.clear()
-        self._players.correct(act.corrections)
+            self._state.g_optimiser.state.clear()
+            self._state.d_optimiser.state.clear()
+        self._state.correct(act.corrections)
         self.done, self.since = self.done + 1, act.nimg
-        if self._doctor:
-            self._doctor.begin(act.nimg)
+        if self._monitor:
+            self._monitor.begin(act.nimg)
