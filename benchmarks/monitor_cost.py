@@ -1,8 +1,8 @@
-"""What the doctor costs: his part of the time, with looks as often as they are by default.
+"""The cost of the monitor: its share of the time, with probes as often as by default.
 
     python benchmarks/monitor_cost.py --mnist DIR --faces ZIP
 
-Trains a few recipes for some ticks and adds up the time of his looks, from the copy of the weights to the diagnosis.
+Trains a few recipes for some ticks and adds up the time of the probes, from the copy of the weights to the diagnosis.
 """
 
 import argparse
@@ -26,17 +26,17 @@ RUNS: dict[str, dict[str, Any]] = {
 }
 
 
-def timed(method: Callable[..., Any], spent: list[float]) -> Callable[..., Any]:
+def time_calls(method: Callable[..., Any], spent: list[float]) -> Callable[..., Any]:
     """The same method, its seconds added to a list."""
 
-    def own(*arguments: Any, **named: Any) -> Any:
+    def wrapper(*arguments: Any, **named: Any) -> Any:
         began = time.perf_counter()
         try:
             return method(*arguments, **named)
         finally:
             spent.append(time.perf_counter() - began)
 
-    return own
+    return wrapper
 
 
 def main() -> None:
@@ -45,21 +45,21 @@ def main() -> None:
     parser.add_argument("--faces", type=Path, required=True)
     arguments = parser.parse_args()
     plain = {name: getattr(health.Doctor, name) for name in ("arm", "look", "saw")}
-    print("| recipe | looks | seconds of training | a look | share |")
+    print("| recipe | probes | seconds of training | a probe | share |")
     print("|---|---|---|---|---|")
     for name, knobs in RUNS.items():
         spent: list[float] = []
         for method, own in plain.items():
-            setattr(health.Doctor, method, timed(own, spent))
+            setattr(health.Doctor, method, time_calls(own, spent))
         data = {"MNIST": str(arguments.mnist), "FACES": str(arguments.faces)}.get(knobs["data"], knobs["data"])
         config = replace(recipe(name).config, **(knobs | {"data": data, "plot": False, "evaluate_every": 0.0}))
         with tempfile.TemporaryDirectory() as out:
             run = start.train(config, recipe=name, out=out, quiet=True)
             lines = list(read_lines(run.path / "stats.jsonl"))
-        looks = sum("signs" in line and bool(line["signs"]) for line in lines)
+        probes = sum("signs" in line and bool(line["signs"]) for line in lines)
         seconds = lines[-1]["seconds"]
-        each = 1000 * sum(spent) / looks
-        print(f"| `{name}` | {looks} | {seconds:.1f} | {each:.0f} ms | {100 * sum(spent) / seconds:.1f} % |")
+        each = 1000 * sum(spent) / probes
+        print(f"| `{name}` | {probes} | {seconds:.1f} | {each:.0f} ms | {100 * sum(spent) / seconds:.1f} % |")
 
 
 if __name__ == "__main__":

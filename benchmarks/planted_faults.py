@@ -1,14 +1,14 @@
-"""The clinic: planted faults and healthy trainings; what does the doctor name, when, and is it right?
+"""Planted faults and healthy trainings: what does the diagnosis name, when, and is it right?
 
-    python benchmarks/planted_faults.py play --mnist DIR [--seeds 2-4] [--only d-frozen …] [--out clinic]
-    python benchmarks/planted_faults.py knobs --mnist DIR [--seeds 2-4] [--out clinic]
-    python benchmarks/planted_faults.py recipes --mnist DIR --cifar ZIP --faces ZIP [--only cnn …] [--out clinic]
-    python benchmarks/planted_faults.py report [--out clinic]
+    python benchmarks/planted_faults.py train --mnist DIR [--seeds 2-4] [--only d-frozen …] [--out planted_faults]
+    python benchmarks/planted_faults.py knobs --mnist DIR [--seeds 2-4] [--out planted_faults]
+    python benchmarks/planted_faults.py recipes --mnist DIR --cifar ZIP --faces ZIP [--only cnn …] [--out DIR]
+    python benchmarks/planted_faults.py report [--out planted_faults]
 
-`play` trains the loop of examples/own_loop.py with each of its faults, on two data sets with two families of networks,
-and keeps all that was seen, one JSON file a training. `report` lets the doctor judge these again, look by look: so the
-rules can be changed without training again. Their thresholds were tuned on the seeds 0 and 1. `knobs` plants what knobs
-and data can plant in trainings of our own, and `recipes` trains our recipes as they are.
+`train` trains the loop of examples/own_loop.py with each of its faults, on two data sets with two families of networks,
+and keeps all measurements, one JSON file a training. `report` applies the rules to these again, probe by probe: so the
+rules can be changed without training again. Their thresholds were tuned on the seeds 0 and 1. `knobs` plants what a
+configuration and the data can plant in runs of Ganvas, and `recipes` trains the recipes as they are.
 """
 
 import argparse
@@ -24,16 +24,16 @@ import torch
 
 from ganvas import Run
 from ganvas.data import PictureOptions, open_images, to_unit
-from ganvas.diagnosis.diagnosis import diagnose
-from ganvas.diagnosis.history import History
-from ganvas.diagnosis.sources import of_run
+from ganvas.diagnosis.diagnosis import apply_rules
+from ganvas.diagnosis.history import Facts, History
+from ganvas.diagnosis.sources import read_run
 from ganvas.runs.log import read_lines
 from ganvas.sampling import parse_seeds
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
 import own_loop  # pyright: ignore[reportMissingImports]
 
-LOOKS = 60
+PROBES = 60
 
 STEPS = {("digits", "mlp"): 1200, ("digits", "cnn"): 900, ("mnist", "mlp"): 900, ("mnist", "cnn"): 600}
 
@@ -41,11 +41,11 @@ RIGHT: dict[str, tuple[str, ...]] = {
     "d-frozen": ("D frozen",),
     "g-frozen": ("G frozen",),
     "d-too-strong": ("D too strong",),
-    "d-too-weak": ("D learns nothing",),
-    "same-latent": ("mode collapse", "mode hopping"),
-    "hopping": ("mode hopping",),
-    "missing-classes": ("modes missing",),
-    "few-pictures": ("memorisation", "D overfits"),
+    "d-too-weak": ("D too weak",),
+    "same-latent": ("mode collapse", "mode cycling"),
+    "cycling": ("mode cycling",),
+    "missing-classes": ("missing modes",),
+    "few-images": ("memorisation", "D overfits"),
     "overfit": ("D overfits", "memorisation"),
     "explosion": ("divergence", "learning rate too high"),
     "nan": ("non-finite",),
@@ -58,7 +58,7 @@ RIGHT: dict[str, tuple[str, ...]] = {
     "leak": ("batch-norm leak",),
     "lr-low": ("learning rate too low",),
     "lr-high": ("learning rate too high",),
-    "unclipped": ("critic unbounded",),
+    "unclipped": ("critic unconstrained",),
 }
 """Fault -> the names that are right for it; the healthy ones have none."""
 
@@ -72,7 +72,7 @@ KNOBS: dict[str, tuple[str, str]] = {
     "unclipped": ("whole", "--objective wasserstein --g-lr 1e-3 --d-lr 1e-3"),
     "imbalanced": ("uneven", ""),
 }
-"""Fault -> (which pictures, knobs) that plant it in a training of ours."""
+"""Fault -> (which images, flags) that plant it in a run of Ganvas."""
 
 RECIPES: dict[str, str] = {
     "digits": "--data digits --kimg 100",
@@ -91,10 +91,10 @@ RECIPES: dict[str, str] = {
     "msg": "--data FACES --resolution 32 --kimg 6 --width 32 --batch 16",
     "r3gan": "--data CIFAR --kimg 6 --width 16 --blocks 1 --batch 16 --r1 0.5 --r2 0.5",
 }
-"""Our own recipes, narrowed so that each takes about a minute on a CPU core."""
+"""The recipes, narrowed so that each takes about a minute on a CPU core."""
 
 
-def pictures(name: str, mnist: Path | None) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def load_images(name: str, mnist: Path | None) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Images in [-1, 1], labels, and held-out images."""
     if name == "digits":
         return own_loop.digits()
@@ -104,30 +104,30 @@ def pictures(name: str, mnist: Path | None) -> tuple[torch.Tensor, torch.Tensor,
     return images, torch.from_numpy(np.array(train.labels[:6000])), held
 
 
-def play(arguments: argparse.Namespace) -> None:
-    """Trains every fault that was asked for, and keeps its history."""
+def train_faults(arguments: argparse.Namespace) -> None:
+    """Trains with every fault that was asked for, and keeps the histories."""
     torch.set_num_threads(1)
     for data in arguments.data:
-        images = pictures(data, arguments.mnist)
+        images = load_images(data, arguments.mnist)
         for seed in parse_seeds(arguments.seeds):
             for family in ("mlp", "cnn"):
                 steps = STEPS[data, family]
                 for fault in arguments.only or own_loop.FAULTS:
                     probe = own_loop.train(
-                        *images, fault=fault, family=family, steps=steps, seed=seed, every=steps // LOOKS, tell=None
+                        *images, fault=fault, family=family, steps=steps, seed=seed, every=steps // PROBES, report=None
                     )
                     history = probe.history
-                    told = {"fault": fault, "family": family, "data": data, "seed": seed, "steps": steps}
-                    told |= {"facts": history.facts, "columns": history.columns}
-                    (arguments.out / f"{data}-{family}-{fault}-{seed}.json").write_text(json.dumps(told))
+                    saved = {"fault": fault, "family": family, "data": data, "seed": seed, "steps": steps}
+                    saved |= {"facts": history.facts.to_json(), "columns": history.columns}
+                    (arguments.out / f"{data}-{family}-{fault}-{seed}.json").write_text(json.dumps(saved))
                     print(data, family, fault, seed, flush=True)
 
 
-def chosen(data: str, which: str, arguments: argparse.Namespace) -> Path:
-    """A file of a set's first 6,000 pictures, or of those of which nine tenths are threes."""
+def data_file(data: str, which: str, arguments: argparse.Namespace) -> Path:
+    """A file of a set's first 6,000 images, or of a subset of which nine tenths are threes."""
     file = arguments.out / f"{data}-{which}.npz"
     if not file.exists():
-        images, labels, _ = pictures(data, arguments.mnist)
+        images, labels, _ = load_images(data, arguments.mnist)
         kept = torch.arange(len(images))
         if which == "uneven":
             kept = kept[(labels == 3) | (torch.rand(len(labels), generator=torch.Generator().manual_seed(0)) < 0.01)]
@@ -137,7 +137,7 @@ def chosen(data: str, which: str, arguments: argparse.Namespace) -> Path:
 
 
 def knobs(arguments: argparse.Namespace) -> None:
-    """Trains ours with faults that knobs can plant, and counts the right names."""
+    """Trains runs of Ganvas with faults planted by the configuration, and counts the right names."""
     right = within = total = 0
     for data in arguments.data:
         for seed in parse_seeds(arguments.seeds):
@@ -161,12 +161,12 @@ def knobs(arguments: argparse.Namespace) -> None:
                     ]
                     place = ["--name", name, "--no-plot", "--quiet", "--evaluate-every", "0"]
                     subprocess.run(
-                        [*command, *place, "--data", str(chosen(data, which, arguments))], capture_output=True
+                        [*command, *place, "--data", str(data_file(data, which, arguments))], capture_output=True
                     )
                     run = Run(arguments.out / "knobs" / name)
-                    named = [f.name for f in diagnose(of_run(run)).findings if f.gravity != "note"]
-                    told = [e for e in read_lines(run.path / "events.jsonl") if e.get("name") in RIGHT[fault]]
-                    first = told[0]["nimg"] / 1000 / kimg if told else float("nan")
+                    named = [f.name for f in apply_rules(read_run(run)).findings if f.gravity != "note"]
+                    saved = [e for e in read_lines(run.path / "events.jsonl") if e.get("name") in RIGHT[fault]]
+                    first = saved[0]["nimg"] / 1000 / kimg if saved else float("nan")
                     total, right, within = (
                         total + 1,
                         right + bool(set(named[:2]) & set(RIGHT[fault])),
@@ -177,7 +177,7 @@ def knobs(arguments: argparse.Namespace) -> None:
 
 
 def recipes(arguments: argparse.Namespace) -> None:
-    """Trains our recipes, as the command line does, and says what the doctor says."""
+    """Trains the recipes, as the command line does, and prints the findings."""
     places = {"MNIST": arguments.mnist, "CIFAR": arguments.cifar, "FACES": arguments.faces}
     for name in arguments.only or RECIPES:
         words = [str(places.get(word, word)) for word in RECIPES[name].split()]
@@ -185,23 +185,23 @@ def recipes(arguments: argparse.Namespace) -> None:
         command = [sys.executable, "-m", "ganvas", "train", name, *words, "--tick-kimg", str(kimg / 30)]
         habits = ["--out", str(arguments.out / "recipes"), "--name", name, "--no-plot", "--quiet", "--threads", "1"]
         subprocess.run([*command, *habits], check=True)
-        found = diagnose(of_run(Run(arguments.out / "recipes" / name)))
+        found = apply_rules(read_run(Run(arguments.out / "recipes" / name)))
         print(name, [f"{finding.gravity}: {finding.name}" for finding in found.findings], flush=True)
 
 
-def judged(told: dict[str, Any]) -> tuple[list[list[str]], list[str]]:
-    """The names of failures and warnings at every look, in order; and the failures of the last one."""
-    looks = told["columns"].get("D/update", ([], []))[0]
+def named_at_probes(saved: dict[str, Any]) -> tuple[list[list[str]], list[str]]:
+    """The names of failures and warnings at every probe, in order; and the failures of the last one."""
+    probes = saved["columns"].get("D/update", ([], []))[0]
     names: list[list[str]] = []
     failures: list[str] = []
-    batch = told["facts"].get("seen", 0) / max(looks[-1], 1)
-    for now in looks:
+    batch = saved["facts"].get("shown", 0) / max(probes[-1], 1)
+    for now in probes:
         columns = {
             name: ([t for t in at if t <= now], [v for t, v in zip(at, values, strict=True) if t <= now])
-            for name, (at, values) in told["columns"].items()
+            for name, (at, values) in saved["columns"].items()
             if at[0] <= now
         }
-        found = diagnose(History("step", {**told["facts"], "seen": now * batch}, columns))
+        found = apply_rules(History("step", Facts(**{**saved["facts"], "shown": round(now * batch)}), columns))
         names.append([finding.name for finding in found.findings if finding.gravity != "note"])
         failures = [finding.name for finding in found.failures]
     return names, failures
@@ -211,14 +211,14 @@ def report(arguments: argparse.Namespace) -> None:
     """The tables of docs/results.md."""
     rows: dict[str, list[tuple[bool, float, list[str], bool]]] = defaultdict(list)
     for file in sorted(arguments.out.glob("*.json")):
-        told = json.loads(file.read_text())
-        names, failures = judged(told)
-        right = RIGHT.get(told["fault"], ())
-        looks = told["columns"]["D/update"][0]
-        first = next((at for at, own in zip(looks, names, strict=True) if set(own[:2]) & set(right)), float("nan"))
+        saved = json.loads(file.read_text())
+        names, failures = named_at_probes(saved)
+        right = RIGHT.get(saved["fault"], ())
+        probes = saved["columns"]["D/update"][0]
+        first = next((at for at, own in zip(probes, names, strict=True) if set(own[:2]) & set(right)), float("nan"))
         named = bool(set(names[-1][:2]) & set(right)) if right else not failures
         ever = any(set(own) - set(_warnings()) for own in names)
-        rows[told["fault"]].append((named, first / told["steps"], names[-1], ever))
+        rows[saved["fault"]].append((named, first / saved["steps"], names[-1], ever))
         if not named:
             print("not right:", file.name, names[-1], file=sys.stderr)
     print("| planted | trainings | first or second | named after (median, worst) | others named with it |")
@@ -250,22 +250,22 @@ def report(arguments: argparse.Namespace) -> None:
 def _warnings() -> set[str]:
     from ganvas.diagnosis.rules.table import CONDITIONS
 
-    return {row.name for row in CONDITIONS if row.gravity != "failure"}
+    return {row.name for row in CONDITIONS if row.severity != "failure"}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("what", choices=["play", "knobs", "recipes", "report"])
+    parser.add_argument("what", choices=["train", "knobs", "recipes", "report"])
     parser.add_argument("--mnist", type=Path)
     parser.add_argument("--cifar", type=Path)
     parser.add_argument("--faces", type=Path)
     parser.add_argument("--data", nargs="+", default=["digits", "mnist"])
     parser.add_argument("--seeds", default="2-4")
     parser.add_argument("--only", nargs="+")
-    parser.add_argument("--out", type=Path, default=Path("clinic"))
+    parser.add_argument("--out", type=Path, default=Path("planted_faults"))
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    {"play": play, "knobs": knobs, "recipes": recipes, "report": report}[arguments.what](arguments)
+    {"train": train_faults, "knobs": knobs, "recipes": recipes, "report": report}[arguments.what](arguments)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
-"""Runs that fail, and the same runs rescued: is the doctor's remedy worth anything?
+"""Runs that fail, and the same runs with recovery: does --on-failure help?
 
     python benchmarks/recovery.py [--seeds 0-4] [--kimg 120] [--out FOLDER]
 
-Two ways to ruin the MLP GAN on scikit-learn's digits, with every seed and each --on-failure, beside the stable
-twin of the same length. The Fréchet distances in the eye's features are to the 397 held-out digits, with 397 generated.
+Two ways to make the MLP GAN fail on scikit-learn's digits, with every seed and each --on-failure, next to the stable
+variant of the same length. The Fréchet distances in the eye's features are between 397 generated and the 397 held-out
+digits.
 """
 
 import argparse
@@ -18,7 +19,7 @@ import ganvas
 from ganvas.runs.log import read_lines
 from ganvas.sampling import parse_seeds
 
-RUINS = {
+FAULTS = {
     "G 20 times too fast": "--g-lr 2e-2 --d-lr 1e-3",
     "both fast, with momentum": "--g-lr 5e-3 --d-lr 5e-3 --beta1 0.9",
 }
@@ -26,7 +27,7 @@ MODES = ("warn", "correct", "rollback")
 
 
 def frechet(recipe: str, knobs: str, seed: int, name: str, arguments: argparse.Namespace) -> tuple[float, list[str]]:
-    """The distance at the end, and what was done on the way."""
+    """The distance at the end, and what --on-failure did."""
     command = [sys.executable, "-m", "ganvas", "train", recipe, "--data", "digits", "--kimg", str(arguments.kimg)]
     habits = ["--tick-kimg", "2", "--threads", "1", "--no-plot", "--quiet", "--evaluate-every", "0"]
     place = ["--seed", str(seed), "--out", str(arguments.out), "--name", name]
@@ -44,30 +45,30 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seeds", default="0-4")
     parser.add_argument("--kimg", type=float, default=120)
-    parser.add_argument("--out", type=Path, default=Path("rescue"))
+    parser.add_argument("--out", type=Path, default=Path("recovery"))
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     seeds = parse_seeds(arguments.seeds)
     stable = {seed: frechet("mlp-stable", "", seed, f"stable-{seed}", arguments)[0] for seed in seeds}
     rows: list[dict[str, Any]] = []
-    for i, (ruin, knobs) in enumerate(RUINS.items()):
+    for i, (fault, knobs) in enumerate(FAULTS.items()):
         for seed in seeds:
-            row: dict[str, Any] = {"ruin": ruin, "seed": seed, "stable": stable[seed]}
+            row: dict[str, Any] = {"fault": fault, "seed": seed, "stable": stable[seed]}
             for mode in MODES:
                 row[mode], acts = frechet("mlp", f"{knobs} --on-failure {mode}", seed, f"{i}-{seed}-{mode}", arguments)
                 row[f"{mode} acts"] = acts
             rows.append(row)
             print(json.dumps(row), file=sys.stderr, flush=True)
-    twin = statistics.mean(stable.values())
-    print(f"The stable twin: {twin:.2f} (from {min(stable.values()):.2f} to {max(stable.values()):.2f}).\n")
-    print("| ruined by | seed | warn | correct | rollback | what rollback did |")
+    stable_mean = statistics.mean(stable.values())
+    print(f"The stable variant: {stable_mean:.2f} (from {min(stable.values()):.2f} to {max(stable.values()):.2f}).\n")
+    print("| fault | seed | warn | correct | rollback | what rollback did |")
     print("|---|---|---|---|---|---|")
     for row in rows:
         numbers = " | ".join(f"{row[mode]:.2f}" for mode in MODES)
-        print(f"| {row['ruin']} | {row['seed']} | {numbers} | {'; '.join(row['rollback acts'])} |")
+        print(f"| {row['fault']} | {row['seed']} | {numbers} | {'; '.join(row['rollback acts'])} |")
     for mode in MODES[1:]:
-        rescued = sum(row[mode] <= 1.5 * twin for row in rows)
-        print(f"\n{mode}: {rescued} of {len(rows)} within 1.5 times the twin's.")
+        recovered = sum(row[mode] <= 1.5 * stable_mean for row in rows)
+        print(f"\n{mode}: {recovered} of {len(rows)} within 1.5 times the stable variant's.")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""A training loop of one's own, watched by Ganvas; and the ways in which such loops go wrong.
+"""A training loop of one's own, watched by Ganvas; and faults that such loops can have.
 
     python examples/own_loop.py                       # a healthy one, on scikit-learn's digits
-    python examples/own_loop.py --fault d-frozen      # one of the faults in FAULTS: what does the doctor say?
+    python examples/own_loop.py --fault d-frozen      # one of the faults in FAULTS: what does the diagnosis say?
 
 Nothing of Ganvas is used to train: G and D are plain modules, the optimisers PyTorch's. Two lines watch them.
 """
@@ -19,25 +19,25 @@ LATENT = 32
 
 FAULTS = {
     "healthy": "nothing is wrong",
-    "healthy-conditional": "nothing is wrong, and the classes are learnt",
+    "healthy-conditional": "nothing is wrong, and the classes are learned",
     "d-frozen": "D's optimiser is never stepped",
     "g-frozen": "G's optimiser holds the wrong parameters",
-    "d-too-strong": "the saturating loss and plain SGD for G, and a D that has learnt long before G begins",
+    "d-too-strong": "the saturating loss and plain SGD for G, and a D that has learned long before G begins",
     "d-too-weak": "D's learning rate is a thousandth of G's",
-    "same-latent": "every picture of every batch is drawn from the same z: G can only draw one picture",
-    "hopping": "z is drawn once a round and repeated over the batch: all fakes of a round are the same picture",
+    "same-latent": "every image of every batch is drawn from the same z: G can only draw one image",
+    "cycling": "z is drawn once a round and repeated over the batch: all fakes of a round are the same image",
     "missing-classes": "the loader only ever shows the first half of the classes",
-    "few-pictures": "there are only sixteen pictures: D learns them by heart, and G copies them",
-    "overfit": "D learns twenty-four pictures by heart, three steps a round, with little to hold it back",
+    "few-images": "there are only sixteen images: D learns them by heart, and G copies them",
+    "overfit": "D learns twenty-four images by heart, three steps a round, with little to hold it back",
     "explosion": "learning rates of 0.3 and no gradient penalty",
-    "nan": "one picture in a hundred holds a NaN",
-    "range": "G ends in tanh, in [-1, 1], but the pictures are in [0, 1]",
+    "nan": "one image in a hundred holds a NaN",
+    "range": "G ends in tanh, in [-1, 1], but the images are in [0, 1]",
     "normalisation": "reals are standardised by mean and deviation, fakes are not",
-    "g-labels": "G is given labels that have nothing to do with the pictures D compares with",
-    "d-labels": "D is given the same label for every picture",
-    "imbalanced": "nine tenths of the pictures are of one class",
+    "g-labels": "G is given labels that have nothing to do with the images D compares with",
+    "d-labels": "D is given the same label for every image",
+    "imbalanced": "nine tenths of the images are of one class",
     "checkerboard": "G leaves every second row dark",
-    "leak": "D has batch norm, and is shown reals and fakes in one batch in its own move but fakes alone in G's",
+    "leak": "D has batch norm, and is given reals and fakes in one batch in its own update but fakes alone in G's",
     "lr-low": "both learning rates are a ten-thousandth of what they should be",
     "lr-high": "G's learning rate is a hundred times too high",
     "unclipped": "a Wasserstein critic that nothing bounds",
@@ -76,41 +76,41 @@ def cnn(shape: tuple[int, int, int], classes: int, *, norm: bool = False) -> tup
 
 
 class Conditional(nn.Module):
-    """A network that is also told the class: behind z, or as further planes of constant colour."""
+    """A network that also receives the class: behind z, or as further planes of constant colour."""
 
     def __init__(self, network: nn.Module, classes: int) -> None:
         super().__init__()
         self.network, self.classes = network, classes
 
     def forward(self, x: Tensor, labels: Tensor) -> Tensor:
-        told = one_hot(labels, self.classes).to(x)
+        rows = one_hot(labels, self.classes).to(x)
         if x.dim() == 4:
-            told = told[:, :, None, None].expand(-1, -1, *x.shape[2:])
+            rows = rows[:, :, None, None].expand(-1, -1, *x.shape[2:])
         if x.dim() == 4 and not isinstance(self.network[0], nn.Conv2d):  # type: ignore[index]
-            x, told = x.flatten(1), 4 * told[:, :, 0, 0]  # few numbers beside many pixels
-        return self.network(torch.cat([x, told], 1))
+            x, rows = x.flatten(1), 4 * rows[:, :, 0, 0]  # few numbers beside many pixels
+        return self.network(torch.cat([x, rows], 1))
 
 
-def spoilt(pictures: Tensor, labels: Tensor, fault: str) -> tuple[Tensor, Tensor]:
-    """The pictures that are learnt from, and their labels, with a fault of the data."""
+def corrupt(images: Tensor, labels: Tensor, fault: str) -> tuple[Tensor, Tensor]:
+    """The images to train on, and their labels, with a fault of the data."""
     if fault == "missing-classes":
-        pictures, labels = (of[labels < (labels.max() + 1) // 2] for of in (pictures, labels))
+        images, labels = (of[labels < (labels.max() + 1) // 2] for of in (images, labels))
     if fault == "imbalanced":
         kept = (labels == 3) | (torch.rand(len(labels)) < 0.01)
-        pictures, labels = pictures[kept], labels[kept]
-    few = {"few-pictures": 16, "overfit": 24}.get(fault)
-    pictures, labels = pictures[:few], labels[:few]
+        images, labels = images[kept], labels[kept]
+    few = {"few-images": 16, "overfit": 24}.get(fault)
+    images, labels = images[:few], labels[:few]
     if fault == "nan":
-        pictures = pictures.clone()
-        pictures[::100, 0, 2, 2] = torch.nan
-    return pictures, labels
+        images = images.clone()
+        images[::100, 0, 2, 2] = torch.nan
+    return images, labels
 
 
-def rescaled(pictures: Tensor, like: Tensor, fault: str) -> Tensor:
+def rescale(images: Tensor, like: Tensor, fault: str) -> Tensor:
     """Pictures in [-1, 1], in the wrong range."""
     if fault == "range":
-        return (pictures + 1) / 2
-    return (pictures - like.mean()) / like.std() if fault == "normalisation" else pictures
+        return (images + 1) / 2
+    return (images - like.mean()) / like.std() if fault == "normalisation" else images
 
 
 def optimisers(G: nn.Module, D: nn.Module, fault: str) -> tuple[Any, Any]:
@@ -126,7 +126,7 @@ def optimisers(G: nn.Module, D: nn.Module, fault: str) -> tuple[Any, Any]:
 
 
 def train(
-    pictures: Tensor,
+    images: Tensor,
     labels: Tensor,
     held_out: Tensor,
     *,
@@ -136,21 +136,21 @@ def train(
     batch: int = 32,
     seed: int = 0,
     every: int | None = None,
-    tell: Any = print,
+    report: Any = print,
 ) -> ganvas.Probe:
     """A GAN with the non-saturating loss and R1, or with one fault.
 
     Args:
-        pictures, held_out: float [n c h w] in [-1, 1].
+        images, held_out: float [n c h w] in [-1, 1].
         labels: int64 [n].
-        every, tell: see `ganvas.watch`.
+        every, report: see `ganvas.watch`.
     """
     torch.manual_seed(seed)
-    classes, (c, h, w) = int(labels.max()) + 1, pictures.shape[1:]
+    classes, (c, h, w) = int(labels.max()) + 1, images.shape[1:]
     conditional = fault in ("healthy-conditional", "g-labels", "d-labels")
-    whole = pictures, labels
-    reals, kinds = spoilt(pictures, labels, fault)
-    held_out, reals = (rescaled(of, reals, fault) for of in (held_out, reals))
+    whole = images, labels
+    reals, kinds = corrupt(images, labels, fault)
+    held_out, reals = (rescale(of, reals, fault) for of in (held_out, reals))
     networks = {"mlp": mlp, "cnn": cnn}[family]((c, h, w), classes * conditional, norm=fault == "leak")
     G, D = (Conditional(network, classes) if conditional else network for network in networks)
     g_optimiser, d_optimiser = optimisers(G, D, fault)
@@ -159,46 +159,46 @@ def train(
     same, dimmed = torch.randn(1, LATENT), 1 - torch.arange(h)[:, None] % 2
 
     def draw(kinds: Tensor) -> Tensor:
-        z = same if fault == "same-latent" else torch.randn(1 if fault == "hopping" else batch, LATENT)
+        z = same if fault == "same-latent" else torch.randn(1 if fault == "cycling" else batch, LATENT)
         if fault == "g-labels":
             kinds = torch.randint(classes, (batch,))
         fake = G(z.expand(batch, -1), kinds) if conditional else G(z.expand(batch, -1))
         return (fake + 1) * dimmed - 1 if fault == "checkerboard" else fake
 
-    def judge(images: Tensor, kinds: Tensor) -> Tensor:
+    def logits(images: Tensor, kinds: Tensor) -> Tensor:
         if fault == "d-labels":
             kinds = torch.zeros_like(kinds)
         return D(images, kinds).squeeze(1) if conditional else D(images).squeeze(1)
 
-    def judge_both(real: Tensor, fake: Tensor, kinds: Tensor) -> tuple[Tensor, Tensor]:
+    def logits_of_both(real: Tensor, fake: Tensor, kinds: Tensor) -> tuple[Tensor, Tensor]:
         if fault == "leak":
-            on_real, on_fake = judge(torch.cat([real, fake]), kinds.repeat(2)).chunk(2)
+            on_real, on_fake = logits(torch.cat([real, fake]), kinds.repeat(2)).chunk(2)
             return on_real, on_fake
-        return judge(real, kinds), judge(fake, kinds)
+        return logits(real, kinds), logits(fake, kinds)
 
     data, named = whole if fault == "missing-classes" else (reals, kinds)
-    unlike = fault in ("missing-classes", "imbalanced")  # held-out pictures would have to be chosen likewise
+    unlike = fault in ("missing-classes", "imbalanced")  # held-out images would have to be chosen likewise
     with ganvas.watch(
-        G, D, data=data, labels=named, held_out=None if unlike else held_out, every=every, tell=tell, total=steps
+        G, D, data=data, labels=named, held_out=None if unlike else held_out, every=every, report=report
     ) as probe:
         for step in range(steps):
             chosen = torch.randint(len(reals), (batch,))
             real, kind = reals[chosen].requires_grad_(gamma > 0), kinds[chosen]
             for _ in range(200 if fault == "d-too-strong" and not step else d_steps):
-                on_real, on_fake = judge_both(real, draw(kind).detach(), kind)
+                on_real, on_fake = logits_of_both(real, draw(kind).detach(), kind)
                 d_loss = (softplus(-on_real) + softplus(on_fake)).mean()
                 if fault == "unclipped":
                     d_loss = (on_fake - on_real).mean()
                 penalty = torch.zeros(())
                 if gamma:
-                    (slope,) = torch.autograd.grad(on_real.sum(), real, create_graph=True)
-                    penalty = gamma / 2 * slope.square().flatten(1).sum(1).mean()
+                    (gradient,) = torch.autograd.grad(on_real.sum(), real, create_graph=True)
+                    penalty = gamma / 2 * gradient.square().flatten(1).sum(1).mean()
                 d_optimiser.zero_grad()
                 (d_loss + penalty).backward()
                 if fault != "d-frozen":
                     d_optimiser.step()
             fake = draw(kind)
-            on_fake = judge(fake, kind)
+            on_fake = logits(fake, kind)
             g_loss = {"d-too-strong": -softplus(on_fake), "unclipped": -on_fake}.get(fault, softplus(-on_fake)).mean()
             G.zero_grad()
             g_loss.backward()
@@ -209,7 +209,7 @@ def train(
 
 
 def digits() -> tuple[Tensor, Tensor, Tensor]:
-    """Pictures, labels, held-out pictures."""
+    """Pictures, labels, held-out images."""
     from sklearn.datasets import load_digits
 
     values, targets = load_digits(return_X_y=True)

@@ -14,7 +14,7 @@ WITHOUT_TORCH = [
     "ganvas", "ganvas.cli", "ganvas.config", "ganvas.recipes", "ganvas.image_io",
     "ganvas.data.inspection", "ganvas.data.sources",
     "ganvas.runs.curves", "ganvas.runs.folder", "ganvas.runs.formats", "ganvas.runs.log", "ganvas.runs.state",
-    "ganvas.diagnosis.diagnosis", "ganvas.diagnosis.logs.reader", "ganvas.diagnosis.sources", "ganvas.diagnosis.tell",
+    "ganvas.diagnosis.diagnosis", "ganvas.diagnosis.logs.reader", "ganvas.diagnosis.sources",
     "ganvas.comparison.progress", "ganvas.comparison.candidates",
     "ganvas.comparison.importers", "ganvas.comparison.jobs",
 ]  # fmt: skip
@@ -97,4 +97,4 @@ def test_what_computes_imports_neither_scikit_learn_nor_the_compiler(run: Path) 
     assert not more & after("train", "digits", "--dry-run", "--device", "cpu")
     flags = ["--kimg", 0.512, "--tick-kimg", 0.128, "--g-widths", 8, "--d-widths", 8, "--no-plot", "--device", "cpu"]
     assert not more & after("train", "digits", "--quiet", *flags)
-    assert '"variety"' in next(Path("runs").glob("*/stats.jsonl")).read_text(), "no look was taken"
+    assert '"diversity"' in next(Path("runs").glob("*/stats.jsonl")).read_text(), "no look was taken"

@@ -8,7 +8,7 @@ from ganvas.diagnosis.sources import diagnose
 
 def printed(own_loop: ModuleType, fault: str, path: Path) -> Path:
     """What such a loop prints: Keras halves D's loss, the mean of two batches."""
-    history = own_loop.train(*own_loop.digits(), fault=fault, steps=400, every=20, tell=None).history
+    history = own_loop.train(*own_loop.digits(), fault=fault, steps=400, every=20, report=None).history
     losses = zip(history["D/loss"].value, history["G/loss"].value, strict=True)
     lines = [f"{10 * i} [D loss: {d / 2:f}, acc.: 50.00%] [G loss: {g:f}]\n" for i, (d, g) in enumerate(losses)]
     path.write_text("".join(lines))
@@ -19,7 +19,7 @@ def test_a_frozen_d_is_named_from_its_printed_log(own_loop: ModuleType, tmp_path
     found = diagnose(printed(own_loop, "d-frozen", tmp_path / "log.txt"))
     assert found.failures[0].name == "D frozen"
     assert any("Keras" in cause for cause in found.failures[0].causes)
-    assert "mode collapse" in found.unseen
+    assert "mode collapse" in found.unchecked
 
 
 def test_a_healthy_log_is_not(own_loop: ModuleType, tmp_path: Path) -> None:
@@ -28,6 +28,6 @@ def test_a_healthy_log_is_not(own_loop: ModuleType, tmp_path: Path) -> None:
 
 def test_a_frozen_d_is_named_at_once_in_a_loop(own_loop: ModuleType) -> None:
     said: list[str] = []
-    own_loop.train(*own_loop.digits(), fault="d-frozen", steps=12, every=5, tell=said.append)
+    own_loop.train(*own_loop.digits(), fault="d-frozen", steps=12, every=5, report=said.append)
     assert "D is frozen" in said[0]
     assert "exactly 0" in said[0]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ganvas.diagnosis.history import History
+from ganvas.diagnosis.history import Facts, History
 from ganvas.diagnosis.logs import names
 from ganvas.diagnosis.logs.reader import read
 from ganvas.errors import GanvasError
@@ -48,7 +48,7 @@ def test_a_run_of_ganvas_is_read_as_the_doctor_itself_would(log: Log) -> None:
     rows = [{"nimg": n, "D/loss": {"num": 9, "mean": n / 1000, "std": 0.5}, "D/lr": 0.1} for n in (1000, 2500)]
     history = log(lines(*rows), "stats.jsonl")
     assert history.unit == "kimg"
-    assert history.columns == History.of_stats(rows, {}).columns
+    assert history.columns == History.from_stats(rows, Facts()).columns
     assert told(history, "D/loss") == [(1, 1), (2.5, 2.5)]
 
 
@@ -67,9 +67,9 @@ def test_stylegan_tells_means_by_kimg(log: Log) -> None:
     assert history["D/fake"].last == -0.5
     assert history["D/fake/std"].last == 0.25
     assert history["timestamp"].last == 1.7e9
-    assert history.facts["probabilities"] is False
-    assert history.facts["columns"]["Loss/scores/real"] == "D/real"
-    assert history.facts["columns"]["Progress/kimg"] == "kimg"
+    assert history.facts.probabilities is False
+    assert history.facts.columns["Loss/scores/real"] == "D/real"
+    assert history.facts.columns["Progress/kimg"] == "kimg"
 
 
 def test_nested_objects_keep_their_outer_names_apart(log: Log) -> None:
@@ -105,7 +105,7 @@ def test_a_null_between_numbers_or_of_what_is_seldom_measured_is_a_gap(log: Log)
 def test_torn_lines_are_counted(log: Log) -> None:
     history = log(lines({"step": 1, "d_loss": 1.0}) + "[1, 2]\n\n" + '{"step": 2, "d_lo')
     assert told(history, "D/loss") == [(1, 1)]
-    assert history.facts["unread"] == 2
+    assert history.facts.unread == 2
 
 
 def test_a_number_too_large_for_a_float_is_infinite(log: Log) -> None:
@@ -162,7 +162,7 @@ def test_empty_cells_are_gaps_and_words_are_not_numbers(log: Log) -> None:
 def test_lines_of_another_width_are_counted_and_a_header_written_again_is_not_read(log: Log) -> None:
     history = log("step,d_loss\n0,0.5\nstep,d_loss\n1,0.25\n2\n", "log.csv")
     assert told(history, "D/loss") == [(0, 0.5), (1, 0.25)]
-    assert history.facts["unread"] == 1
+    assert history.facts.unread == 1
 
 
 def test_a_single_column_and_a_name_twice(log: Log) -> None:
@@ -194,7 +194,7 @@ def test_the_dcgan_example_of_pytorch(log: Log) -> None:
     assert told(history, "D/loss") == [(0, 1.5), (12 * 1583 + 300, 0.55)]
     assert history["D/real"].value.tolist() == [0.5, 0.77]
     assert history["D/fake"].value.tolist() == [0.625, 0.16]
-    assert history.facts["probabilities"] is True
+    assert history.facts.probabilities is True
 
 
 def test_keras_gan(log: Log) -> None:
@@ -299,9 +299,9 @@ def test_a_file_of_powershell(log: Log) -> None:
     ],
 )
 def test_names_that_are_known(own: str, theirs: str) -> None:
-    assert {name: names.ours(name) for name in theirs.split("|")} == dict.fromkeys(theirs.split("|"), own)
-    assert names.ours(own) == own
-    assert names.ours(f"{own}/std") == f"{own}/std"
+    assert {name: names.translate(name) for name in theirs.split("|")} == dict.fromkeys(theirs.split("|"), own)
+    assert names.translate(own) == own
+    assert names.translate(f"{own}/std") == f"{own}/std"
 
 
 @pytest.mark.parametrize(
@@ -333,14 +333,14 @@ def test_names_that_are_known(own: str, theirs: str) -> None:
     ],
 )
 def test_names_that_are_not_certain_are_left_alone(name: str) -> None:
-    assert names.ours(name) is None
+    assert names.translate(name) is None
 
 
 def test_of_two_names_for_one_quantity_the_fuller_is_taken_and_the_other_kept(log: Log) -> None:
     history = log("step,d_loss_epoch,d_loss_step\n1,,0.5\n2,0.75,0.25\n", "metrics.csv")
     assert history["D/loss"].value.tolist() == [0.5, 0.25]
     assert told(history, "d_loss_epoch") == [(2, 0.75)]
-    assert history.facts["columns"] == {"step": "step", "d_loss_step": "D/loss"}
+    assert history.facts.columns == {"step": "step", "d_loss_step": "D/loss"}
 
 
 def test_percent_become_shares(log: Log) -> None:
@@ -359,12 +359,12 @@ def test_percent_become_shares(log: Log) -> None:
 )
 def test_whether_outputs_are_probabilities(log: Log, header: str, values: list[float], is_it: bool | None) -> None:
     history = log("\n".join([f"step,{header}", *(f"{n},{value}" for n, value in enumerate(values))]), "a.csv")
-    assert history.facts.get("probabilities") is is_it
+    assert history.facts.probabilities is is_it
 
 
 def test_a_critic_is_known_by_its_name_or_its_loss(log: Log) -> None:
     def is_critic(name: str, *values: float) -> bool:
-        return "critic" in log("\n".join([f"{name},lr", *(f"{value},1" for value in values)]), "a.csv").facts
+        return log("\n".join([f"{name},lr", *(f"{value},1" for value in values)]), "a.csv").facts.critic is True
 
     assert is_critic("critic_loss", 0.5)
     assert is_critic("d_loss", -0.5, 0.5, 0.5, 0.5)
@@ -414,7 +414,7 @@ def test_batches_counted_anew_in_every_epoch_are_counted_on(log: Log) -> None:
     assert (history.unit, history["D/loss"].at.tolist()) == ("step", [0, 9, 10, 19])
     history = log("batch,d_loss\n" + "0,1\n9,1\n" * 4, "b.csv")
     assert history["D/loss"].at.tolist() == [0, 9, 10, 19, 20, 29, 30, 39]
-    assert "restarts" not in history.facts
+    assert history.facts.restarts == 0
 
 
 def test_rows_that_do_not_tell_the_time_are_when_the_row_before_was(log: Log) -> None:
@@ -425,7 +425,7 @@ def test_rows_that_do_not_tell_the_time_are_when_the_row_before_was(log: Log) ->
 def test_a_later_sitting_overwrites_what_it_did_again(log: Log) -> None:
     history = log(lines(*({"step": s, "d_loss": v} for v, s in enumerate([10, 20, 30, 40, 20, 30, 25]))))
     assert told(history, "D/loss") == [(10, 0), (20, 4), (25, 6)]
-    assert history.facts["restarts"] == 2
+    assert history.facts.restarts == 2
 
 
 def test_a_column_that_only_an_overwritten_sitting_told_is_gone(log: Log) -> None:
@@ -435,10 +435,9 @@ def test_a_column_that_only_an_overwritten_sitting_told_is_gone(log: Log) -> Non
 
 
 def test_the_source_and_nothing_else_is_a_fact_of_a_plain_log(log: Log) -> None:
-    assert log("step,d_loss\n0,0.5\n1,0.5\n", "a.csv").facts == {
-        "source": "a.csv",
-        "columns": {"step": "step", "d_loss": "D/loss"},
-    }
+    assert log("step,d_loss\n0,0.5\n1,0.5\n", "a.csv").facts == Facts(
+        source="a.csv", columns={"step": "step", "d_loss": "D/loss"}
+    )
 
 
 # TensorBoard
@@ -537,12 +536,12 @@ class TestTensorBoard:
         write_events(tmp_path, *((step, {"d_loss": 10 * step}) for step in (2, 3)), name=".2")
         history = read(tmp_path)
         assert told(history, "D/loss") == [(1, 1), (2, 20), (3, 30)]
-        assert history.facts["restarts"] == 1
+        assert history.facts.restarts == 1
 
     def test_a_damaged_file(self, tmp_path: Path) -> None:
         path = tmp_path / "events.out.tfevents.1.host"
         path.write_bytes(b"nothing of the kind" * 9)
-        with pytest.raises(GanvasError, match=r"damaged|tells no numbers"):
+        with pytest.raises(GanvasError, match=r"damaged|contains no numbers"):
             read(path)
 
 
@@ -576,20 +575,20 @@ def test_a_folder_with_stats_is_read(tmp_path: Path) -> None:
         (b" \n\n", "a.txt", "is empty"),
         (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "a.png", "is not text"),
         (b"\xfc\xfd\xfe" * 50, "a.txt", "is not text"),
-        (b"hello world\nnothing here\n", "a.txt", "tells no numbers"),
-        (b"step,d_loss\n", "a.csv", "tells no numbers"),
-        (b"step,name\n1,a\n2,b\n", "a.csv", "tells no numbers"),
+        (b"hello world\nnothing here\n", "a.txt", "contains no numbers"),
+        (b"step,d_loss\n", "a.csv", "contains no numbers"),
+        (b"step,name\n1,a\n2,b\n", "a.csv", "contains no numbers"),
         (b",,\n,,\n", "a.csv", "has no header"),
         (b"1,0.5,2\n2,0.6,3\n", "a.csv", r"has no header: its first line is 1, 0\.5, 2"),
-        (b"step,foo,bar\n1,2,3\n2,2,3\n", "a.csv", "not understood: foo, bar"),
-        (b'{"foo": 1}\n{"foo": 2}\n', "a.jsonl", "not understood: foo"),
-        (b"foo: 3 bar: 4\n", "a.txt", "not understood: foo, bar"),
+        (b"step,foo,bar\n1,2,3\n2,2,3\n", "a.csv", "no name that is recognised: foo, bar"),
+        (b'{"foo": 1}\n{"foo": 2}\n', "a.jsonl", "no name that is recognised: foo"),
+        (b"foo: 3 bar: 4\n", "a.txt", "no name that is recognised: foo, bar"),
         (b"[1, 2, 3]", "a.json", "JSON, but no log"),
         (b'"text"', "a.txt", "JSON, but no log"),
         (b'{"d_loss": [0.5, \n0.6', "a.json", "is no JSON"),
         (b"[" * 100_000, "a.json", "is no JSON"),
-        (b'{"d_loss": ["a", "b"]}', "a.json", "tells no numbers"),
-        (b'{"d_loss": []}', "a.json", "tells no numbers"),
+        (b'{"d_loss": ["a", "b"]}', "a.json", "contains no numbers"),
+        (b'{"d_loss": []}', "a.json", "contains no numbers"),
         (b'step,d_loss\n1,"' + b"x" * 200_000, "a.csv", "is damaged: field larger"),
         (b'{"nimg": 5, "D/loss": {"mean": "high"}}\n', "stats.jsonl", "is damaged"),
     ],
@@ -606,7 +605,7 @@ def test_a_stranger_is_told_which_names_are_understood(log: Log) -> None:
     with pytest.raises(GanvasError, match="d_loss, g_loss") as raised:
         log(json.dumps({f"foo{n}": [1, 2] for n in range(30)}), "a.json")
     assert raised.value.what.endswith("foo19 and 10 more.")
-    assert all(names.ours(name) for name in names.UNDERSTOOD.split(", "))
+    assert all(names.translate(name) for name in names.EXAMPLES.split(", "))
 
 
 def test_many_long_lines_without_a_pair_do_not_stall(log: Log) -> None:

@@ -90,10 +90,10 @@ def test_it_waits_until_there_is_time_for_it(tmp_path: Path, monkeypatch: pytest
 
 
 @pytest.mark.parametrize(("kimg", "count"), [(1.0, 250), (100.0, 500), (1000.0, 1400)])
-def test_it_looks_at_as_many_pictures_as_it_can_afford(
+def test_it_looks_at_as_many_images_as_it_can_afford(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kimg: float, count: int
 ) -> None:
-    """0.1 s a kimg leave 5 ms for a look with each of them; a picture takes 1 ms."""
+    """0.1 s a kimg leave 5 ms for a look with each of them; a image takes 1 ms."""
     monkeypatch.setattr(Trend, "pace", lambda *_: 1e-3)
     config = replace(tiny(kimg=0.2), evaluate_every=kimg)
     run = start.train(config, out=tmp_path, quiet=True)
@@ -118,7 +118,7 @@ def test_a_resumed_run_goes_on_with_as_many(tmp_path: Path, monkeypatch: pytest.
     assert again.told(0.0)["count"] == before
 
 
-def test_the_trend_is_lower_for_better_pictures() -> None:
+def test_the_trend_is_lower_for_better_images() -> None:
     images = open_images(PictureOptions("digits"))
     trend = Trend(images, 6, False, torch.device("cpu"))
 

@@ -1,4 +1,4 @@
-"""The doctor at our own runs: looks that change nothing, findings that are told, and what is done about them."""
+"""The monitor of a run: probes that change nothing, findings that are reported, and what is done about them."""
 
 import json
 from pathlib import Path
@@ -7,10 +7,11 @@ import pytest
 import torch
 from trying import ganvas, tiny
 
-import ganvas as house
+import ganvas as package
 from ganvas.config import TrainConfig, replace
-from ganvas.diagnosis.rules.remedies import PENALTY, Corrections, remedy
-from ganvas.diagnosis.signals.samples import Gallery
+from ganvas.diagnosis.rules.fixes import R1_R2
+from ganvas.diagnosis.rules.remedies import Corrections, remedy
+from ganvas.diagnosis.signals.samples import ReferenceSet
 from ganvas.diagnosis.sources import diagnose
 from ganvas.errors import GanvasError
 from ganvas.runs import checkpoint, log
@@ -22,12 +23,12 @@ def broken(**habits: object) -> TrainConfig:
     return replace(tiny(kimg=1.2, r1=0.0, r2=0.0), g_lr="0.5", ema=0.1, tick_kimg=0.1, snapshot_kimg=0.2, **habits)
 
 
-def events(run: house.Run, kind: str) -> list[dict]:
+def events(run: package.Run, kind: str) -> list[dict]:
     return [event for event in log.read_lines(run.path / "events.jsonl") if event["event"] == kind]
 
 
 @pytest.mark.parametrize("family", ["mlp", "cnn", "dcgan", "stylegan", "msg"])
-def test_looking_changes_nothing_in_the_run(tmp_path: Path, family: str) -> None:
+def test_probing_changes_nothing_in_the_run(tmp_path: Path, family: str) -> None:
     weights = []
     for watch in (True, False):
         play = {"r1": 0.0, "r2": 0.0} if family == "dcgan" else {}
@@ -37,24 +38,24 @@ def test_looking_changes_nothing_in_the_run(tmp_path: Path, family: str) -> None
         lines = list(log.read_lines(run.path / "stats.jsonl"))
         assert ("signs" in lines[-1]) == watch
         if watch:
-            assert {"D/auc", "D/update", "variety", "distance", "checkerboard"} <= set(lines[-1]["signs"])
-            assert ("D/labels" in lines[-1]["signs"]) == (family == "cnn")
+            assert {"D/auc", "D/update", "diversity", "distance", "checkerboard"} <= set(lines[-1]["signs"])
+            assert ("D/label_effect" in lines[-1]["signs"]) == (family == "cnn")
             assert lines[-1]["signs"]["D/update"] > 0
     assert weights[0] == weights[1]
 
 
-def test_a_look_that_fails_is_written_down_and_the_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_probe_that_fails_is_logged_and_the_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> dict[str, float]:
-        raise RuntimeError("no eyes")
+        raise RuntimeError("no memory")
 
-    monkeypatch.setattr(Gallery, "compare", fail)
+    monkeypatch.setattr(ReferenceSet, "compare", fail)
     run = start.train(tiny(), out=tmp_path, quiet=True)
-    assert [event["error"] for event in events(run, "monitor failed")] == ["RuntimeError: no eyes"]
+    assert [event["error"] for event in events(run, "monitor failed")] == ["RuntimeError: no memory"]
     assert run.snapshots
 
 
 @pytest.mark.parametrize("on_failure", ["warn", "stop"])
-def test_looks_keep_to_their_share_unless_acts_are_founded_on_them(
+def test_probes_keep_to_their_share_unless_interventions_depend_on_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, on_failure: str
 ) -> None:
     monkeypatch.setattr("ganvas.training.monitor.health.FREE", 0.0)
@@ -65,13 +66,13 @@ def test_looks_keep_to_their_share_unless_acts_are_founded_on_them(
     assert looked == ([True, *[False] * 5] if on_failure == "warn" else [True] * 6)
 
 
-def test_what_is_found_is_told_kept_and_diagnosed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_findings_are_reported_logged_and_diagnosed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = start.train(broken(), out=tmp_path)
     said = capsys.readouterr().err
     assert said.count("Failure: G's learning rate is too high") == 1
     assert "Fix:" in said
     kept = events(run, "diagnosis")[0]
-    assert (kept["name"], kept["gravity"]) == ("learning rate too high", "failure")
+    assert (kept["name"], kept["severity"]) == ("learning rate too high", "failure")
     assert kept["evidence"]
     assert kept["nimg"] <= 600
     assert diagnose(run).failures[0].name == "learning rate too high"
@@ -80,7 +81,7 @@ def test_what_is_found_is_told_kept_and_diagnosed(tmp_path: Path, capsys: pytest
 def test_stop_saves_and_says_why(tmp_path: Path) -> None:
     with pytest.raises(GanvasError, match=r"learning rate is too high.*saved at"):
         start.train(broken(on_failure="stop"), out=tmp_path, name="a", quiet=True)
-    run = house.Run(tmp_path / "a")
+    run = package.Run(tmp_path / "a")
     at = checkpoint.read(run.state)[1]["nimg"]
     assert at < 1200
     assert events(run, "stopped")[0]["because"]["name"] == "learning rate too high"
@@ -89,15 +90,15 @@ def test_stop_saves_and_says_why(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("how", ["rollback", "correct"])
-def test_a_failing_run_is_rescued(tmp_path: Path, how: str) -> None:
+def test_a_failing_run_is_corrected(tmp_path: Path, how: str) -> None:
     run = start.train(broken(on_failure=how), out=tmp_path, quiet=True)
     act = events(run, how)[0]
     assert act["because"]["name"] == "learning rate too high"
-    assert act["changes"]["penalty"] == PENALTY
-    assert act["changes"]["g_rate"] <= 0.5
+    assert act["changes"]["r1_r2"] == R1_R2
+    assert act["changes"]["g_lr_factor"] <= 0.5
     assert (act["to"] is not None) == (how == "rollback")
     after = [line for line in log.read_lines(run.path / "stats.jsonl") if line["nimg"] > act["nimg"]]
-    assert after[0]["G/lr"] == pytest.approx(0.5 * act["changes"]["g_rate"])
+    assert after[0]["G/lr"] == pytest.approx(0.5 * act["changes"]["g_lr_factor"])
     assert "D/r1" in after[0]
 
 
@@ -107,9 +108,9 @@ def test_going_back_restores_the_weights(tmp_path: Path) -> None:
     assert act["to"] <= 1000 * act["because"]["since"]
 
 
-def test_a_run_that_no_rescue_helps_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ganvas.training.monitor.recovery.remedy", lambda *_: Corrections(d_rate=1.1))
-    with pytest.raises(GanvasError, match="after 1 rescues"):
+def test_a_run_that_no_recovery_helps_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ganvas.training.monitor.recovery.remedy", lambda *_: Corrections(d_lr_factor=1.1))
+    with pytest.raises(GanvasError, match="after 1 recoveries"):
         start.train(broken(on_failure="correct", rescues=1), out=tmp_path, quiet=True)
 
 
@@ -161,36 +162,36 @@ def test_numbers_that_are_no_longer_finite_are_gone_back_from(tmp_path: Path, mo
 def test_remedies_grow_and_know_their_limits() -> None:
     config = tiny(r1=0.0, r2=0.0)
     once = remedy("mode collapse", "", config, Corrections())
-    assert once == Corrections(g_rate=0.5, d_rate=0.5, penalty=PENALTY, momentum=False)
+    assert once == Corrections(g_lr_factor=0.5, d_lr_factor=0.5, r1_r2=R1_R2, momentum=False)
     twice = remedy("mode collapse", "", config, once)
     assert twice is not None
-    assert (twice.g_rate, twice.penalty) == (0.25, 4 * PENALTY)
+    assert (twice.g_lr_factor, twice.r1_r2) == (0.25, 4 * R1_R2)
     assert remedy("D frozen", "", config, Corrections()) is None
     assert remedy("learning rate too high", "D", config, Corrections()) == Corrections(
-        d_rate=0.1, penalty=PENALTY, momentum=False
+        d_lr_factor=0.1, r1_r2=R1_R2, momentum=False
     )
     overfitting = remedy("D overfits", "", config, Corrections())
     assert overfitting is not None
     assert overfitting.augment
     assert not remedy("D overfits", "", tiny(family="msg"), Corrections()).augment  # type: ignore[union-attr]
     assert remedy("learning rate too high", "G", config, Corrections(), 0.04) == Corrections(
-        0.25, penalty=PENALTY, momentum=False
+        0.25, r1_r2=R1_R2, momentum=False
     )
-    wasserstein = remedy("critic unbounded", "", tiny(r1=0.0, r2=0.0, objective="wasserstein"), Corrections())
+    wasserstein = remedy("critic unconstrained", "", tiny(r1=0.0, r2=0.0, objective="wasserstein"), Corrections())
     assert wasserstein is not None
-    assert (wasserstein.gp, wasserstein.penalty) == (10.0, 0.0)
+    assert (wasserstein.gp, wasserstein.r1_r2) == (10.0, 0.0)
 
 
-def test_acting_needs_a_doctor() -> None:
+def test_interventions_need_the_monitor() -> None:
     with pytest.raises(GanvasError, match="--on-failure stop without --watch"):
         replace(tiny(), watch=False, on_failure="stop")
 
 
 def test_from_the_command_line(tmp_path: Path) -> None:
     run = start.train(broken(), out=tmp_path, quiet=True)
-    told = ganvas("diagnose", run.path).stdout
-    assert "This training has failed, or will: learning rate too high." in told
-    assert "--g-lr" in told
+    text = ganvas("diagnose", run.path).stdout
+    assert "This training has failed, or will: learning rate too high." in text
+    assert "--g-lr" in text
     found = json.loads(ganvas("diagnose", run.path, "--json").stdout)
     assert not found["healthy"]
     assert found["findings"][0]["name"] == "learning rate too high"
@@ -200,7 +201,7 @@ def test_from_the_command_line(tmp_path: Path) -> None:
     assert "Traceback" not in refused.stderr
     log_file = tmp_path / "log.csv"
     log_file.write_text("step,d_loss,g_loss\n" + "".join(f"{i},0.001,9.{i}\n" for i in range(40)))
-    told = ganvas("diagnose", log_file).stdout
-    assert "D is too strong" in told
-    assert "mode collapse" in told
-    assert "would need pictures" in told
+    text = ganvas("diagnose", log_file).stdout
+    assert "D is too strong" in text
+    assert "mode collapse" in text
+    assert "would need images" in text

@@ -1,4 +1,4 @@
-"""Signs of health by construction: networks and pictures of which the answer is known."""
+"""Signs of health by construction: networks and images of which the answer is known."""
 
 import copy
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, softplus
 
 from ganvas.diagnosis.signals import networks as signals
-from ganvas.diagnosis.signals.samples import KEPT, SIDE, Gallery, pixels, shrunk
+from ganvas.diagnosis.signals.samples import MAX_REALS, SIDE, ReferenceSet, downsample, pixel_signals
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
@@ -26,49 +26,49 @@ def move(weight: Tensor, step: Tensor | float) -> None:
 
 
 def test_a_known_step_is_told_relative_to_the_weights() -> None:
-    player = nn.Linear(3, 4, bias=False)
-    nn.init.constant_(player.weight, 2.0)
-    steps = signals.Steps(player)
-    move(player.weight, -0.1)
-    assert steps.taken("D") == pytest.approx({"D/update": 0.05, "D/still": 0})
+    network = nn.Linear(3, 4, bias=False)
+    nn.init.constant_(network.weight, 2.0)
+    update = signals.WeightUpdate(network)
+    move(network.weight, -0.1)
+    assert update.measure("D") == pytest.approx({"D/update": 0.05, "D/unchanged": 0})
 
 
 def test_tensors_that_stay_are_counted() -> None:
     first = nn.Linear(2, 2)
-    steps = signals.Steps(nn.Sequential(first, nn.Linear(2, 2)))
+    update = signals.WeightUpdate(nn.Sequential(first, nn.Linear(2, 2)))
     move(first.weight[0, 0], 1e-3)
-    assert steps.taken("G")["G/still"] == 0.75
+    assert update.measure("G")["G/unchanged"] == 0.75
 
 
 def test_a_player_that_stays_has_made_no_step() -> None:
-    assert signals.Steps(nn.Linear(2, 2)).taken("D") == {"D/update": 0, "D/still": 1}
+    assert signals.WeightUpdate(nn.Linear(2, 2)).measure("D") == {"D/update": 0, "D/unchanged": 1}
 
 
 def test_weights_of_zero_and_players_without_weights_do_no_harm() -> None:
-    player = nn.Linear(2, 1, bias=False)
-    nn.init.zeros_(player.weight)
-    assert signals.Steps(player).taken("D") == {"D/update": 0, "D/still": 1}
-    assert signals.Steps(nn.Flatten()).taken("D") == {}
-    player.weight = nn.Parameter(torch.empty(1, 0))
-    assert signals.Steps(player).taken("D") == {}
+    network = nn.Linear(2, 1, bias=False)
+    nn.init.zeros_(network.weight)
+    assert signals.WeightUpdate(network).measure("D") == {"D/update": 0, "D/unchanged": 1}
+    assert signals.WeightUpdate(nn.Flatten()).measure("D") == {}
+    network.weight = nn.Parameter(torch.empty(1, 0))
+    assert signals.WeightUpdate(network).measure("D") == {}
 
 
 def test_a_step_to_nan_is_no_standstill() -> None:
-    player = nn.Linear(2, 1, bias=False)
-    steps = signals.Steps(player)
-    move(player.weight, float("nan"))
-    taken = steps.taken("D")
+    network = nn.Linear(2, 1, bias=False)
+    update = signals.WeightUpdate(network)
+    move(network.weight, float("nan"))
+    taken = update.measure("D")
     assert taken["D/update"] != taken["D/update"]
-    assert taken["D/still"] == 0
+    assert taken["D/unchanged"] == 0
 
 
 def test_the_gradient_is_the_norm_of_all_that_lie_there() -> None:
-    player = nn.Linear(2, 1)
-    assert signals.gradient(player) is None
-    player.weight.grad = torch.tensor([[3.0, 0.0]])
-    assert signals.gradient(player) == 3
-    player.bias.grad = torch.tensor([4.0])
-    assert signals.gradient(player) == pytest.approx(5)
+    network = nn.Linear(2, 1)
+    assert signals.gradient_norm(network) is None
+    network.weight.grad = torch.tensor([[3.0, 0.0]])
+    assert signals.gradient_norm(network) == 3
+    network.bias.grad = torch.tensor([4.0])
+    assert signals.gradient_norm(network) == pytest.approx(5)
 
 
 # Outputs
@@ -80,36 +80,36 @@ def test_above_is_the_area_under_roc(rounded: bool) -> None:
     if rounded:
         first, second = first.round(), second.round()
     truth = torch.cat([torch.ones(40), torch.zeros(60)])
-    assert signals.above(first, second) == pytest.approx(roc_auc_score(truth, torch.cat([first, second])), abs=1e-6)
+    assert signals.auc(first, second) == pytest.approx(roc_auc_score(truth, torch.cat([first, second])), abs=1e-6)
 
 
 def test_ties_count_half_even_of_infinities() -> None:
-    assert signals.above(torch.zeros(3), torch.zeros(4)) == 0.5
-    assert signals.above(torch.tensor([torch.inf]), torch.tensor([torch.inf])) == 0.5
-    assert signals.above(torch.tensor([1.0, 3.0]), torch.tensor([2.0])) == 0.5
-    assert signals.above(torch.tensor([3.0]), torch.tensor([2.0, 1.0])) == 1
+    assert signals.auc(torch.zeros(3), torch.zeros(4)) == 0.5
+    assert signals.auc(torch.tensor([torch.inf]), torch.tensor([torch.inf])) == 0.5
+    assert signals.auc(torch.tensor([1.0, 3.0]), torch.tensor([2.0])) == 0.5
+    assert signals.auc(torch.tensor([3.0]), torch.tensor([2.0, 1.0])) == 1
 
 
 def test_outputs_tell_who_is_placed_above_whom_and_the_sign_of_the_reals() -> None:
-    seen = signals.outputs(torch.tensor([2.0, 1, -1, 3]), torch.tensor([-2.0, 0]))
+    seen = signals.output_signals(torch.tensor([2.0, 1, -1, 3]), torch.tensor([-2.0, 0]))
     assert seen == {"D/auc": 7 / 8, "D/sign_real": 0.5}
 
 
-def test_by_heart_measures_how_far_held_out_pictures_lie_towards_the_fakes() -> None:
+def test_by_heart_measures_how_far_held_out_images_lie_towards_the_fakes() -> None:
     learnt, fake, held = noise(500) / 9 + 4, noise(500, seed=1) / 9, noise(500, seed=2) / 9 + 1
-    seen = signals.by_heart(learnt, fake, held)
+    seen = signals.overfitting_signals(learnt, fake, held)
     assert seen["D/held_auc"] == 1
     assert seen["D/overfit"] == pytest.approx(0.75, abs=0.02)
 
 
 def test_a_d_that_knows_nothing_by_heart() -> None:
-    seen = signals.by_heart(noise(500) + 4, noise(500, seed=1), noise(500, seed=2) + 4)
+    seen = signals.overfitting_signals(noise(500) + 4, noise(500, seed=1), noise(500, seed=2) + 4)
     assert seen["D/held_auc"] == pytest.approx(0.5, abs=0.05)
     assert seen["D/overfit"] == pytest.approx(0, abs=0.05)
 
 
 def test_without_a_gap_between_real_and_fake_there_is_no_overfit() -> None:
-    assert set(signals.by_heart(noise(99), noise(99, seed=1), noise(99, seed=2))) == {"D/held_auc"}
+    assert set(signals.overfitting_signals(noise(99), noise(99, seed=1), noise(99, seed=2))) == {"D/held_auc"}
 
 
 # Slopes
@@ -117,35 +117,37 @@ def test_without_a_gap_between_real_and_fake_there_is_no_overfit() -> None:
 
 def test_the_slope_of_a_linear_d_is_its_weight() -> None:
     weight = noise(1, 2, 3, 3)
-    seen = signals.slopes(lambda x: (x * weight).flatten(1).sum(1), noise(8, 2, 3, 3, seed=1))
-    assert seen == pytest.approx({"G/slope": float(weight.norm())}, rel=1e-5)
+    seen = signals.input_gradients(lambda x: (x * weight).flatten(1).sum(1), noise(8, 2, 3, 3, seed=1))
+    assert seen == pytest.approx({"D/input_gradient": float(weight.norm())}, rel=1e-5)
 
 
 def test_the_pull_is_the_slope_times_that_of_the_loss() -> None:
     weight, fake = noise(5), noise(16, 5, seed=1)
     logits = fake @ weight
-    seen = signals.slopes(lambda x: x @ weight, fake, lambda logits: softplus(-logits))
-    assert seen["G/pull"] == pytest.approx(float(torch.sigmoid(-logits).mean() * weight.norm()), rel=1e-5)
+    seen = signals.input_gradients(lambda x: x @ weight, fake, lambda logits: softplus(-logits))
+    assert seen["G/output_gradient"] == pytest.approx(float(torch.sigmoid(-logits).mean() * weight.norm()), rel=1e-5)
 
 
 def test_slopes_of_patches_are_those_of_their_mean() -> None:
-    seen = signals.slopes(lambda x: x.reshape(4, 1, 3, 3), noise(4, 9))
-    assert seen["G/slope"] == pytest.approx(1 / 3, rel=1e-5)
+    seen = signals.input_gradients(lambda x: x.reshape(4, 1, 3, 3), noise(4, 9))
+    assert seen["D/input_gradient"] == pytest.approx(1 / 3, rel=1e-5)
 
 
 def test_slopes_work_where_gradients_are_off_and_leave_none() -> None:
     D, fake = nn.Linear(5, 1), noise(4, 5)
     with torch.no_grad():
-        assert signals.slopes(D, fake)["G/slope"] == pytest.approx(float(D.weight.detach().norm()), rel=1e-5)
-    assert signals.gradient(D) is None
+        assert signals.input_gradients(D, fake)["D/input_gradient"] == pytest.approx(
+            float(D.weight.detach().norm()), rel=1e-5
+        )
+    assert signals.gradient_norm(D) is None
     assert fake.grad is None
     assert not fake.requires_grad
 
 
 def test_obedience_is_a_ratio_of_mean_norms() -> None:
     by_label, by_chance = torch.tensor([[3.0, 4.0], [0, 0]]), torch.tensor([[0.0, 10], [10, 0]])
-    assert signals.obedience(by_label, by_chance) == 0.25
-    assert signals.obedience(torch.zeros(4), torch.ones(4)) == 0
+    assert signals.label_effect(by_label, by_chance) == 0.25
+    assert signals.label_effect(torch.zeros(4), torch.ones(4)) == 0
 
 
 # Inside
@@ -154,48 +156,48 @@ def test_obedience_is_a_ratio_of_mean_norms() -> None:
 def test_a_dead_channel_is_counted() -> None:
     convolution = nn.Conv2d(1, 4, 1)
     move(convolution.bias, torch.tensor([1e3, 1e3, -1e3, 1e3]))  # type: ignore[arg-type]
-    player = nn.Sequential(convolution, nn.ReLU(inplace=True))
-    with signals.Inside(player, "D") as inside:
-        player(noise(8, 1, 5, 5))
-    assert inside.told() == {"D/dead": 0.25}
+    network = nn.Sequential(convolution, nn.ReLU(inplace=True))
+    with signals.ActivationMonitor(network, "D") as activations:
+        network(noise(8, 1, 5, 5))
+    assert activations.measure() == {"D/dead": 0.25}
 
 
-def test_a_channel_that_is_alive_in_one_picture_is_not_dead() -> None:
-    player = nn.ReLU()
-    with signals.Inside(player, "G") as inside:
-        player(torch.tensor([[-1.0, -1], [-1, 2], [-1, -3]]))
-    assert inside.told() == {"G/dead": 0.5}
+def test_a_channel_that_is_alive_in_one_image_is_not_dead() -> None:
+    network = nn.ReLU()
+    with signals.ActivationMonitor(network, "G") as activations:
+        network(torch.tensor([[-1.0, -1], [-1, 2], [-1, -3]]))
+    assert activations.measure() == {"G/dead": 0.5}
 
 
 def test_the_worst_rectifier_is_told() -> None:
-    player = nn.Sequential(nn.ReLU(), nn.ReLU())
-    with signals.Inside(player, "D") as inside:
-        player(torch.ones(3, 2))
-        player(torch.tensor([[-1.0, 1.0]]))
-        player(torch.ones(3, 2))
-    assert inside.told() == {"D/dead": 0.5}
+    network = nn.Sequential(nn.ReLU(), nn.ReLU())
+    with signals.ActivationMonitor(network, "D") as activations:
+        network(torch.ones(3, 2))
+        network(torch.tensor([[-1.0, 1.0]]))
+        network(torch.ones(3, 2))
+    assert activations.measure() == {"D/dead": 0.5}
 
 
 @pytest.mark.parametrize("shift", [0.0, 3.0])
 def test_batch_norm_drifts_by_so_many_deviations(shift: float) -> None:
     norm = nn.BatchNorm2d(2)
-    with signals.Inside(norm, "G") as inside:
+    with signals.ActivationMonitor(norm, "G") as activations:
         norm(noise(64, 2, 8, 8) + shift)
-    assert inside.told()["G/drift"] == pytest.approx(shift, abs=0.05)
+    assert activations.measure()["G/drift"] == pytest.approx(shift, abs=0.05)
 
 
 def test_norms_without_statistics_and_players_without_rectifiers_tell_nothing() -> None:
-    player = nn.Sequential(nn.BatchNorm1d(2, track_running_stats=False), nn.Tanh())
-    with signals.Inside(player, "D") as inside:
-        player(noise(4, 2))
-    assert inside.told() == {}
+    network = nn.Sequential(nn.BatchNorm1d(2, track_running_stats=False), nn.Tanh())
+    with signals.ActivationMonitor(network, "D") as activations:
+        network(noise(4, 2))
+    assert activations.measure() == {}
 
 
 def test_inside_takes_its_hooks_off_even_after_an_error() -> None:
-    player = nn.Sequential(nn.BatchNorm1d(2), nn.ReLU())
-    with pytest.raises(RuntimeError), signals.Inside(player, "D"):
-        player(noise(4, 3))
-    assert not any(m._forward_hooks or m._forward_pre_hooks for m in player.modules())
+    network = nn.Sequential(nn.BatchNorm1d(2), nn.ReLU())
+    with pytest.raises(RuntimeError), signals.ActivationMonitor(network, "D"):
+        network(noise(4, 3))
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in network.modules())
 
 
 # Undisturbed
@@ -226,14 +228,14 @@ class Averaging(nn.Module):
     ids=["batch norm", "spectral norm", "dropout", "own average"],
 )
 def test_a_look_leaves_buffers_and_random_numbers_as_they_were(make: Callable[[], nn.Module]) -> None:
-    player = make()
-    player(noise(4, 2))
-    before, random = copy.deepcopy(list(player.buffers())), torch.get_rng_state()
-    homes = [id(buffer) for buffer in player.buffers()]
-    with signals.undisturbed(player), torch.no_grad():
-        player(noise(4, 2, seed=1))
-    assert [id(buffer) for buffer in player.buffers()] == homes
-    for now, then in zip(player.buffers(), before, strict=True):
+    network = make()
+    network(noise(4, 2))
+    before, random = copy.deepcopy(list(network.buffers())), torch.get_rng_state()
+    homes = [id(buffer) for buffer in network.buffers()]
+    with signals.preserve_state(network), torch.no_grad():
+        network(noise(4, 2, seed=1))
+    assert [id(buffer) for buffer in network.buffers()] == homes
+    for now, then in zip(network.buffers(), before, strict=True):
         assert torch.equal(now, then)
     assert torch.equal(torch.get_rng_state(), random)
 
@@ -241,23 +243,23 @@ def test_a_look_leaves_buffers_and_random_numbers_as_they_were(make: Callable[[]
 def test_an_error_in_a_look_leaves_them_too() -> None:
     norm, random = nn.BatchNorm1d(2), torch.get_rng_state()
     before = copy.deepcopy(norm.state_dict())
-    with pytest.raises(RuntimeError), signals.undisturbed(norm):
+    with pytest.raises(RuntimeError), signals.preserve_state(norm):
         nn.Sequential(norm, nn.Dropout(), nn.Linear(3, 1))(noise(4, 2))
     assert all(torch.equal(value, before[name]) for name, value in norm.state_dict().items())
     assert torch.equal(torch.get_rng_state(), random)
 
 
 def test_what_is_disturbed_without_it_is_seen_by_these_tests() -> None:
-    player, random = nn.Sequential(nn.BatchNorm1d(2), nn.Dropout()), torch.get_rng_state()
-    player(noise(4, 2))
-    assert player.state_dict()["0.running_mean"].any()
+    network, random = nn.Sequential(nn.BatchNorm1d(2), nn.Dropout()), torch.get_rng_state()
+    network(noise(4, 2))
+    assert network.state_dict()["0.running_mean"].any()
     assert not torch.equal(torch.get_rng_state(), random)
 
 
-# The gallery
+# The references
 
 
-def pictures(n: int, seed: int = 0, classes: int = 4, size: int = 8) -> tuple[Tensor, Tensor]:
+def make_images(n: int, seed: int = 0, classes: int = 4, size: int = 8) -> tuple[Tensor, Tensor]:
     """Bright quarters, one for each class, with noise on them; in no order of classes."""
     random = torch.Generator().manual_seed(seed)
     labels = torch.randint(classes, (n,), generator=random)
@@ -268,28 +270,28 @@ def pictures(n: int, seed: int = 0, classes: int = 4, size: int = 8) -> tuple[Te
     return images, labels
 
 
-REAL, LABELS = pictures(600)
-OTHERS, OTHER_LABELS = pictures(300, seed=1)
-HELD, _ = pictures(300, seed=2)
-GALLERY = Gallery.of(REAL, LABELS, HELD, complete=True)
+REAL, LABELS = make_images(600)
+OTHERS, OTHER_LABELS = make_images(300, seed=1)
+HELD, _ = make_images(300, seed=2)
+REFERENCES = ReferenceSet.from_images(REAL, LABELS, HELD, complete=True)
 
 
 def test_equal_distributions_score_one() -> None:
-    seen = GALLERY.compare(OTHERS)
+    seen = REFERENCES.compare(OTHERS)
     assert seen["distance"] == pytest.approx(0, abs=0.01)
-    for name in ("variety", "variety/batch", "twins", "coverage", "precision", "nearest"):
+    for name in ("diversity", "diversity/batch", "nearest_fake", "coverage", "precision", "nearest_real"):
         assert seen[name] == pytest.approx(1, abs=0.1), name
     assert seen["classes"] == 4
     assert seen["classes/missing"] == 0
     assert seen["classes/rarest"] > 0.7
-    assert seen["classes/uneven"] == pytest.approx(1, abs=0.2)
+    assert seen["classes/imbalance"] == pytest.approx(1, abs=0.2)
     assert seen["classes/labelled"] == 1
 
 
-def test_one_picture_repeated_has_no_variety_and_only_twins() -> None:
-    seen = GALLERY.compare(OTHERS[:1].expand(200, -1, -1, -1))
-    assert seen["variety"] == pytest.approx(0, abs=1e-3)
-    assert seen["twins"] == pytest.approx(0, abs=1e-3)
+def test_one_image_repeated_has_no_variety_and_only_twins() -> None:
+    seen = REFERENCES.compare(OTHERS[:1].expand(200, -1, -1, -1))
+    assert seen["diversity"] == pytest.approx(0, abs=1e-3)
+    assert seen["nearest_fake"] == pytest.approx(0, abs=1e-3)
     assert seen["distance"] > 0.2
     assert seen["coverage"] < 0.1
     assert seen["classes/missing"] == 3
@@ -298,7 +300,7 @@ def test_one_picture_repeated_has_no_variety_and_only_twins() -> None:
 
 def test_a_class_that_is_not_drawn_is_missing() -> None:
     kept = OTHERS[OTHER_LABELS != 2]
-    seen = GALLERY.compare(kept)
+    seen = REFERENCES.compare(kept)
     assert seen["classes/missing"] == 1
     assert seen["classes/rarest"] < 0.05
     assert seen["precision"] == pytest.approx(1, abs=0.1)
@@ -306,34 +308,34 @@ def test_a_class_that_is_not_drawn_is_missing() -> None:
 
 
 def test_too_few_fakes_miss_no_class() -> None:
-    assert GALLERY.compare(OTHERS[OTHER_LABELS != 2][:20])["classes/missing"] == 0
+    assert REFERENCES.compare(OTHERS[OTHER_LABELS != 2][:20])["classes/missing"] == 0
 
 
-def test_copies_of_training_pictures_are_near_and_others_are_not() -> None:
-    assert GALLERY.compare(REAL[:200])["nearest"] == pytest.approx(0, abs=0.01)
-    assert GALLERY.compare(OTHERS)["nearest"] == pytest.approx(1, abs=0.1)
+def test_copies_of_training_images_are_near_and_others_are_not() -> None:
+    assert REFERENCES.compare(REAL[:200])["nearest_real"] == pytest.approx(0, abs=0.01)
+    assert REFERENCES.compare(OTHERS)["nearest_real"] == pytest.approx(1, abs=0.1)
 
 
 @pytest.mark.parametrize("images", [OTHERS, noise(256, 1, 8, 8, seed=3), 3 * REAL[:99]], ids=["like", "noise", "loud"])
-def test_the_nearest_is_told_only_of_all_pictures_and_with_held_out_ones(images: Tensor) -> None:
-    assert "nearest" in GALLERY.compare(images)
-    assert "nearest" not in Gallery.of(REAL, LABELS, HELD).compare(images)
-    assert "nearest" not in Gallery.of(REAL, LABELS, complete=True).compare(images)
+def test_the_nearest_is_told_only_of_all_images_and_with_held_out_ones(images: Tensor) -> None:
+    assert "nearest_real" in REFERENCES.compare(images)
+    assert "nearest_real" not in ReferenceSet.from_images(REAL, LABELS, HELD).compare(images)
+    assert "nearest_real" not in ReferenceSet.from_images(REAL, LABELS, complete=True).compare(images)
 
 
-def test_more_pictures_than_are_kept_are_not_complete() -> None:
-    images = noise(KEPT + 1, 2)
-    assert Gallery.of(images[:KEPT], held=images[:50], complete=True).complete
-    assert not Gallery.of(images, held=images[:50], complete=True).complete
+def test_more_images_than_are_kept_are_not_complete() -> None:
+    images = noise(MAX_REALS + 1, 2)
+    assert ReferenceSet.from_images(images[:MAX_REALS], held_out=images[:50], complete=True).complete
+    assert not ReferenceSet.from_images(images, held_out=images[:50], complete=True).complete
 
 
 def test_the_distance_is_the_energy_distance_without_bias() -> None:
     normal = noise(1000, 6)
-    gallery = Gallery.of(normal)
-    equal = [gallery.compare(noise(100, 6, seed=seed))["distance"] for seed in range(1, 41)]
+    references = ReferenceSet.from_images(normal)
+    equal = [references.compare(noise(100, 6, seed=seed))["distance"] for seed in range(1, 41)]
     assert abs(sum(equal) / 40) < 0.004
     assert min(equal) < 0 < max(equal)
-    distances = [gallery.compare(noise(500, 6, seed=9) + shift)["distance"] for shift in (0.0, 0.5, 1.0, 2.0)]
+    distances = [references.compare(noise(500, 6, seed=9) + shift)["distance"] for shift in (0.0, 0.5, 1.0, 2.0)]
     assert distances == sorted(distances)
     far = torch.cdist(noise(500, 6, seed=9) + 2, normal).mean()
     own = [torch.pdist(of).mean() for of in (noise(500, 6, seed=9), normal)]
@@ -342,75 +344,77 @@ def test_the_distance_is_the_energy_distance_without_bias() -> None:
 
 def test_fakes_that_change_only_from_round_to_round_vary_less_in_a_batch() -> None:
     rounds = OTHERS[:8].repeat_interleave(32, 0)
-    seen = GALLERY.compare(rounds, 32)
-    assert seen["variety/batch"] == pytest.approx(0, abs=1e-3)
-    assert seen["variety"] > 0.5
-    alone = GALLERY.compare(OTHERS[:64], 1)
-    assert alone["variety/batch"] == alone["variety"], "a batch of one has no variety of its own"
+    seen = REFERENCES.compare(rounds, 32)
+    assert seen["diversity/batch"] == pytest.approx(0, abs=1e-3)
+    assert seen["diversity"] > 0.5
+    alone = REFERENCES.compare(OTHERS[:64], 1)
+    assert alone["diversity/batch"] == alone["diversity"], "a batch of one has no variety of its own"
 
 
 def test_the_order_of_the_reals_changes_nothing() -> None:
     order = LABELS.argsort()
-    seen, expected = Gallery.of(REAL[order], LABELS[order]).compare(OTHERS), GALLERY.compare(OTHERS)
-    for name in ("precision", "coverage", "twins"):
+    seen, expected = ReferenceSet.from_images(REAL[order], LABELS[order]).compare(OTHERS), REFERENCES.compare(OTHERS)
+    for name in ("precision", "coverage", "nearest_fake"):
         assert seen[name] == pytest.approx(expected[name], abs=0.15), name
 
 
 def test_without_labels_cells_are_counted() -> None:
-    gallery = Gallery.of(REAL)
-    assert not gallery.labelled
-    seen = gallery.compare(OTHERS)
+    references = ReferenceSet.from_images(REAL)
+    assert not references.labelled
+    seen = references.compare(OTHERS)
     assert seen["classes"] == 20
     assert seen["classes/labelled"] == 0
     assert seen["classes/missing"] == 0
-    more, kinds = pictures(1600, seed=3)
-    assert gallery.compare(more[kinds == 0])["classes/missing"] > 10
+    more, kinds = make_images(1600, seed=3)
+    assert references.compare(more[kinds == 0])["classes/missing"] > 10
 
 
 def test_of_many_classes_cells_are_counted_too() -> None:
     many = torch.arange(600) % 21
-    assert not Gallery.of(REAL, many).labelled
-    assert Gallery.of(REAL, many.clamp(max=19)).labelled
+    assert not ReferenceSet.from_images(REAL, many).labelled
+    assert ReferenceSet.from_images(REAL, many.clamp(max=19)).labelled
 
 
-def test_few_pictures_are_compared_as_far_as_they_go() -> None:
-    seen = Gallery.of(REAL[:16], held=HELD, complete=True).compare(OTHERS)
-    assert {"variety", "twins", "distance", "nearest"} <= set(seen)
+def test_few_images_are_compared_as_far_as_they_go() -> None:
+    seen = ReferenceSet.from_images(REAL[:16], held_out=HELD, complete=True).compare(OTHERS)
+    assert {"diversity", "nearest_fake", "distance", "nearest_real"} <= set(seen)
     assert not {"precision", "classes"} & set(seen)
-    one = Gallery.of(REAL[:1], complete=True).compare(OTHERS[:1])
-    assert one["variety"] == 0
+    one = ReferenceSet.from_images(REAL[:1], complete=True).compare(OTHERS[:1])
+    assert one["diversity"] == 0
 
 
 def test_an_uneven_class_is_told_over_its_even_share() -> None:
     rest = torch.cat([REAL[LABELS == 0], REAL[LABELS == 1][:10], REAL[LABELS == 2][:10], REAL[LABELS == 3][:10]])
     zeros = int((LABELS == 0).sum())
     labels = torch.tensor([0] * zeros + [1] * 10 + [2] * 10 + [3] * 10)
-    assert Gallery.of(rest, labels).compare(OTHERS)["classes/uneven"] == pytest.approx(4 * zeros / (zeros + 30))
+    assert ReferenceSet.from_images(rest, labels).compare(OTHERS)["classes/imbalance"] == pytest.approx(
+        4 * zeros / (zeros + 30)
+    )
 
 
 def test_reals_that_are_never_shown_are_absent() -> None:
-    assert GALLERY.absent(OTHERS) == {"real/missing": 0}
-    assert GALLERY.absent(OTHERS[OTHER_LABELS < 2]) == {"real/missing": 2}
-    assert GALLERY.absent(OTHERS[OTHER_LABELS < 2][:16]) == {"real/missing": 0}, "only 4 of each were expected"
+    assert REFERENCES.missing_from(OTHERS) == {"real/missing": 0}
+    assert REFERENCES.missing_from(OTHERS[OTHER_LABELS < 2]) == {"real/missing": 2}
+    assert REFERENCES.missing_from(OTHERS[OTHER_LABELS < 2][:16]) == {"real/missing": 0}, "only 4 of each were expected"
 
 
-def test_pictures_are_shrunk_by_averaging() -> None:
+def test_images_are_shrunk_by_averaging() -> None:
     images = noise(3, 2, 32, 64)
     expected = avg_pool2d(images, (2, 4)).flatten(1)
-    assert torch.allclose(shrunk(images), expected, atol=1e-6)
-    assert shrunk(noise(3, 1, 25, 40)).shape == (3, SIDE * SIDE)
-    assert torch.equal(shrunk(images[..., :8, :8]), images[..., :8, :8].flatten(1))
-    assert torch.equal(shrunk(noise(5, 2).double()), noise(5, 2))
+    assert torch.allclose(downsample(images), expected, atol=1e-6)
+    assert downsample(noise(3, 1, 25, 40)).shape == (3, SIDE * SIDE)
+    assert torch.equal(downsample(images[..., :8, :8]), images[..., :8, :8].flatten(1))
+    assert torch.equal(downsample(noise(5, 2).double()), noise(5, 2))
 
 
 # Pixels
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 25, 40), (4, 7, 5), (2,)], ids=str)
-def test_ranges_of_pictures_of_every_shape(shape: tuple[int, ...]) -> None:
+def test_ranges_of_images_of_every_shape(shape: tuple[int, ...]) -> None:
     real = torch.rand(300, *shape, generator=torch.Generator().manual_seed(0))
     fake = 2 * torch.rand(300, *shape, generator=torch.Generator().manual_seed(1)) - 1
-    seen = pixels(real, fake)
+    seen = pixel_signals(real, fake)
     ends = {"real/low": 0, "real/high": 1, "fake/low": -1, "fake/high": 1}
     assert {name: seen[name] for name in ends} == pytest.approx(ends, abs=0.02)
     assert seen["real/std"] == pytest.approx(12**-0.5, rel=0.05)
@@ -420,7 +424,7 @@ def test_ranges_of_pictures_of_every_shape(shape: tuple[int, ...]) -> None:
 
 
 def test_saturated_values_lie_at_the_ends_of_their_own_range() -> None:
-    seen = pixels(noise(99, 1, 8, 8), noise(99, 1, 8, 8, seed=1).sign())
+    seen = pixel_signals(noise(99, 1, 8, 8), noise(99, 1, 8, 8, seed=1).sign())
     assert seen["fake/saturated"] == 1
     assert seen["real/saturated"] < 0.05
 
@@ -428,7 +432,7 @@ def test_saturated_values_lie_at_the_ends_of_their_own_range() -> None:
 def test_a_few_wild_values_do_not_move_the_ends() -> None:
     real = torch.rand(100, 1, 20, 20)
     real[0, 0, 0, :10] = 1e6
-    assert pixels(real, real)["real/high"] < 1.01
+    assert pixel_signals(real, real)["real/high"] < 1.01
 
 
 ROWS = (1 - 2 * (torch.arange(40) % 2)).float()
@@ -441,18 +445,18 @@ def test_a_planted_checkerboard_is_measured(size: tuple[int, int], kind: str, ch
     h, w = size
     patterns = {"rows": ROWS[:h, None], "columns": ROWS[None, :w], "squares": ROWS[:h, None] * ROWS[None, :w]}
     real, fake = noise(400, channels, h, w), noise(400, channels, h, w, seed=1)
-    assert pixels(real, fake)["checkerboard"] == pytest.approx(0, abs=0.02)
+    assert pixel_signals(real, fake)["checkerboard"] == pytest.approx(0, abs=0.02)
     fake[:, -1] += 0.4 * patterns[kind].expand(h, w)
-    assert pixels(real, fake)["checkerboard"] == pytest.approx(0.4, abs=0.04)
-    assert pixels(fake, real)["checkerboard"] < -0.3
+    assert pixel_signals(real, fake)["checkerboard"] == pytest.approx(0.4, abs=0.04)
+    assert pixel_signals(fake, real)["checkerboard"] < -0.3
 
 
 def test_a_pattern_that_differs_from_fake_to_fake_is_no_checkerboard() -> None:
     fake = noise(400, 1, 8, 8) + ROWS[:8] * noise(400, 1, 1, 1, seed=1).sign()
-    assert pixels(noise(400, 1, 8, 8, seed=2), fake)["checkerboard"] < 0.1
+    assert pixel_signals(noise(400, 1, 8, 8, seed=2), fake)["checkerboard"] < 0.1
 
 
-def test_constant_pictures_do_no_harm() -> None:
-    seen = pixels(torch.zeros(9, 1, 8, 8), torch.ones(9, 1, 8, 8))
+def test_constant_images_do_no_harm() -> None:
+    seen = pixel_signals(torch.zeros(9, 1, 8, 8), torch.ones(9, 1, 8, 8))
     assert seen["real/std"] == 0
     assert seen["checkerboard"] == 0

@@ -57,8 +57,8 @@ def play(
     torch.manual_seed(0)
     data, labels = toy()
     data = data.to(dtype)
-    probe = ganvas.watch(G, D, **{"every": 2, "tell": None, **watch}) if watching else None
-    optimisers = [torch.optim.Adam(player.parameters(), 1e-3) for player in (D, G)]
+    probe = ganvas.watch(G, D, **{"every": 2, "report": None, **watch}) if watching else None
+    optimisers = [torch.optim.Adam(network.parameters(), 1e-3) for network in (D, G)]
     for _ in range(steps):
         rows = torch.randint(len(data), (batch,))
         real, kinds = data[rows], labels[rows]
@@ -95,7 +95,7 @@ def named(found: Diagnosis) -> list[str]:
 
 
 class Counting(nn.Module):
-    """Counts its pictures in a buffer that it replaces, and adds noise."""
+    """Counts its images in a buffer that it replaces, and adds noise."""
 
     count: Tensor
 
@@ -108,7 +108,7 @@ class Counting(nn.Module):
         return x + 0.01 * torch.randn_like(x)
 
 
-def players() -> tuple[nn.Module, nn.Module]:
+def networks() -> tuple[nn.Module, nn.Module]:
     torch.manual_seed(1)
     bound = nn.utils.parametrizations.spectral_norm(nn.Linear(2, 16))
     norm = nn.BatchNorm1d(16)
@@ -118,14 +118,14 @@ def players() -> tuple[nn.Module, nn.Module]:
 
 @pytest.mark.parametrize("held_out", [None, toy(100, seed=1)[0]], ids=["", "held out"])
 def test_training_is_bit_for_bit_the_same(held_out: Tensor | None) -> None:
-    alone, beside = players(), players()
+    alone, beside = networks(), networks()
     play(*alone, steps=30, watching=False)
     random = torch.get_rng_state()
     probe = watched(*beside, steps=30, every=1, data=toy()[0], labels=toy()[1], held_out=held_out)
     assert torch.equal(torch.get_rng_state(), random)
     assert len(probe.history["D/auc"]) == 29
     assert ("D/overfit" in probe.history or "D/held_auc" in probe.history) == (held_out is not None)
-    assert probe.history.facts["blind"] == {}
+    assert probe.history.facts.probe_errors == {}
     for one, other in zip(alone, beside, strict=True):
         for (name, value), now in zip(one.state_dict().items(), other.state_dict().values(), strict=True):
             assert torch.equal(value, now), name
@@ -156,8 +156,8 @@ class Marked(torch.autograd.Function):
 
 
 def test_no_graph_is_kept() -> None:
-    def marked(player: nn.Module, x: Tensor, labels: Tensor) -> Tensor:
-        return Marked.apply(player(x))  # type: ignore[return-value]
+    def marked(network: nn.Module, x: Tensor, labels: Tensor) -> Tensor:
+        return Marked.apply(network(x))  # type: ignore[return-value]
 
     def saw(d_loss: Tensor, fake: Tensor) -> None:
         alive.append(sum(token() is not None for token in Marked.tokens))
@@ -173,9 +173,9 @@ def test_no_graph_is_kept() -> None:
     assert len(probe.history["D/auc"]) == 8
 
 
-def test_few_pictures_are_kept_and_none_twice_as_large_as_needed() -> None:
+def test_few_images_are_kept_and_none_twice_as_large_as_needed() -> None:
     G, D = nn.Identity(), nn.Sequential(nn.Flatten(), nn.Linear(64 * 64, 1))
-    probe = ganvas.watch(G, D, every=2, tell=None)
+    probe = ganvas.watch(G, D, every=2, report=None)
     for _ in range(60):
         real = torch.randn(10, 1, 64, 64)
         D(real)
@@ -187,7 +187,7 @@ def test_few_pictures_are_kept_and_none_twice_as_large_as_needed() -> None:
 
 def test_hooks_go_with_the_block() -> None:
     G, D = generator(), discriminator()
-    with ganvas.watch(G, D, tell=None):
+    with ganvas.watch(G, D, report=None):
         assert G._forward_pre_hooks
         assert D._forward_pre_hooks
     assert not G._forward_pre_hooks
@@ -196,7 +196,7 @@ def test_hooks_go_with_the_block() -> None:
 
 def test_hooks_go_after_an_error_too_and_the_last_word_is_said() -> None:
     G, D, said = generator(), discriminator(), list[str]()
-    with pytest.raises(ZeroDivisionError), ganvas.watch(G, D, tell=said.append):
+    with pytest.raises(ZeroDivisionError), ganvas.watch(G, D, report=said.append):
         raise ZeroDivisionError
     assert not any(module._forward_pre_hooks or module._forward_hooks for m in (G, D) for module in m.modules())
     assert len(said) == 1
@@ -205,7 +205,7 @@ def test_hooks_go_after_an_error_too_and_the_last_word_is_said() -> None:
 
 def test_players_can_be_saved_and_copied_while_they_are_watched() -> None:
     G, D, z = generator().eval(), discriminator(), torch.randn(3, 4)
-    with ganvas.watch(G, D, tell=None) as probe:
+    with ganvas.watch(G, D, report=None) as probe:
         file = io.BytesIO()
         torch.save(G, file)
         file.seek(0)
@@ -222,28 +222,28 @@ def test_players_can_be_saved_and_copied_while_they_are_watched() -> None:
 FAULTS = {
     "d-frozen": ["D frozen"],
     "g-frozen": ["G frozen"],
-    "same-latent": ["mode collapse", "mode hopping"],
+    "same-latent": ["mode collapse", "mode cycling"],
     "range": ["range mismatch"],
     "normalisation": ["normalisation mismatch"],
     "nan": ["non-finite"],
     "g-labels": ["labels ignored by G"],
     "leak": ["batch-norm leak"],
     "lr-low": ["learning rate too low"],
-    "missing-classes": ["modes missing"],
+    "missing-classes": ["missing modes"],
 }
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_is_named_first(own_loop: Any, fault: str) -> None:
-    probe = own_loop.train(*own_loop.digits(), fault=fault, steps=90, every=5, tell=None)
+    probe = own_loop.train(*own_loop.digits(), fault=fault, steps=90, every=5, report=None)
     assert named(probe.diagnosis())[0] in FAULTS[fault]
-    assert probe.history.facts["blind"] == {}
+    assert probe.history.facts.probe_errors == {}
 
 
 @pytest.mark.parametrize("fault", ["healthy", "healthy-conditional"])
 def test_a_healthy_loop_is_told_so_in_the_end(own_loop: Any, fault: str) -> None:
     said: list[str] = []
-    probe = own_loop.train(*own_loop.digits(), fault=fault, steps=110, every=5, tell=said.append)
+    probe = own_loop.train(*own_loop.digits(), fault=fault, steps=110, every=5, report=said.append)
     assert probe.diagnosis().healthy
     assert said[-1] == str(probe.diagnosis())
     assert said[-1].startswith("This training is healthy")
@@ -251,9 +251,9 @@ def test_a_healthy_loop_is_told_so_in_the_end(own_loop: Any, fault: str) -> None
 
 def test_a_finding_is_told_once_as_soon_as_it_is_seen(own_loop: Any) -> None:
     said: list[str] = []
-    probe = own_loop.train(*own_loop.digits(), fault="range", steps=60, every=5, tell=said.append)
+    probe = own_loop.train(*own_loop.digits(), fault="range", steps=60, every=5, report=said.append)
     early = [line for line in said if line.startswith("ganvas: step")]
-    assert early[0].startswith("ganvas: step 2: The pictures and G's output lie in different ranges")
+    assert early[0].startswith("ganvas: step 2: The images and G's output lie in different ranges")
     assert len(early) == len({line.split(": ")[2] for line in early})
     assert len(early) >= len(named(probe.diagnosis()))
     assert len(said) == len(early) + 1
@@ -280,9 +280,9 @@ class Told(nn.Module):
 
 
 CONVENTIONS: dict[str, Judged] = {
-    "by position": lambda player, x, labels: player(x, labels),
-    "by name": lambda player, x, labels: player(x, labels=labels),
-    "one-hot": lambda player, x, labels: player(x, one_hot(labels, 8)),
+    "by position": lambda network, x, labels: network(x, labels),
+    "by name": lambda network, x, labels: network(x, labels=labels),
+    "one-hot": lambda network, x, labels: network(x, one_hot(labels, 8)),
 }
 
 
@@ -291,10 +291,10 @@ def test_labels_are_understood_however_they_are_told(convention: str) -> None:
     call = CONVENTIONS[convention]
     G, D = Told(generator(told=8)), Told(discriminator(told=8))
     history = watched(G, D, draw=call, judge=call).history
-    assert history.facts["blind"] == {}
-    assert history["labels/differ"].value.max() == 0
-    assert 0.05 < history["D/labels"].last < 20
-    assert 0.05 < history["G/labels"].last < 20
+    assert history.facts.probe_errors == {}
+    assert history["labels/mismatch"].value.max() == 0
+    assert 0.05 < history["D/label_effect"].last < 20
+    assert 0.05 < history["G/label_effect"].last < 20
 
 
 @pytest.mark.parametrize("convention", CONVENTIONS)
@@ -302,7 +302,7 @@ def test_labels_that_differ_are_counted_however_they_are_told(convention: str) -
     call = CONVENTIONS[convention]
     G, D = Told(generator(told=8)), Told(discriminator(told=8))
     probe = watched(G, D, draw=call, judge=call, told_differently=True)
-    assert probe.history["labels/differ"].recent() == pytest.approx(7 / 8, abs=0.15)
+    assert probe.history["labels/mismatch"].recent() == pytest.approx(7 / 8, abs=0.15)
     assert "labels ignored by G" in named(probe.diagnosis())
 
 
@@ -318,30 +318,30 @@ def test_players_that_do_not_listen_are_found_out() -> None:
     G, D = (Told(nn.Sequential(Deaf(), network)) for network in (generator(), discriminator()))
     call = CONVENTIONS["by position"]
     history = watched(G, D, draw=call, judge=call).history
-    assert history["G/labels"].value.max() == 0
-    assert history["D/labels"].value.max() == 0
+    assert history["G/label_effect"].value.max() == 0
+    assert history["D/label_effect"].value.max() == 0
     assert "labels ignored by D" in named(watched(G, D, draw=call, judge=call).diagnosis())
 
 
 def test_the_unconditional_are_not_asked_about_labels() -> None:
     history = watched(generator(), discriminator()).history
-    assert not {"D/labels", "G/labels", "labels/differ"} & set(history.columns)
-    assert history.facts["blind"] == {}
+    assert not {"D/label_effect", "G/label_effect", "labels/mismatch"} & set(history.columns)
+    assert history.facts.probe_errors == {}
 
 
 def test_a_batch_of_one_has_nobody_to_change_labels_with() -> None:
     call = CONVENTIONS["by position"]
     G = Told(nn.Sequential(nn.Linear(12, 16), nn.ReLU(), nn.Linear(16, 2)))
     probe = watched(G, Told(discriminator(told=8)), draw=call, judge=call, batch=1, steps=60)
-    assert not {"D/labels", "G/labels"} & set(probe.history.columns)
-    assert not {"mode hopping", "mode collapse"} & set(named(probe.diagnosis()))
+    assert not {"D/label_effect", "G/label_effect"} & set(probe.history.columns)
+    assert not {"mode cycling", "mode collapse"} & set(named(probe.diagnosis()))
 
 
 def test_labels_are_compared_with_those_that_drew_these_fakes() -> None:
     """D's own fakes are drawn last, of other classes than those of G's move."""
     torch.manual_seed(0)
     G, D = Told(generator(told=8)), Told(discriminator(told=8))
-    probe = ganvas.watch(G, D, every=1, tell=None)
+    probe = ganvas.watch(G, D, every=1, report=None)
     real = fake = torch.zeros(0)
     for _ in range(6):
         (real, kinds), asked, others = toy(32), torch.randint(8, (32,)), torch.randint(8, (32,))
@@ -350,9 +350,9 @@ def test_labels_are_compared_with_those_that_drew_these_fakes() -> None:
         D(G(torch.randn(32, 4), others).detach(), others)
         D(real, kinds)
         probe.step(real=real, fake=fake)
-    assert probe.history["labels/differ"].value.tolist() == [0] * 5
+    assert probe.history["labels/mismatch"].value.tolist() == [0] * 5
     probe.step(real=real, fake=fake + 0)
-    assert len(probe.history["labels/differ"]) == 5, "nobody knows what D was told of these"
+    assert len(probe.history["labels/mismatch"]) == 5, "nobody knows what D was told of these"
 
 
 SHAPES: dict[str, Callable[[Tensor], Any]] = {
@@ -386,16 +386,16 @@ def test_outputs_of_every_shape_are_read_alike(shape: str) -> None:
     D = Shaped(plain, SHAPES[shape])
     G = generator()
     real, fake = toy(64)[0], G(torch.randn(64, 4))
-    probe = ganvas.watch(G, D, every=1, tell=None)
+    probe = ganvas.watch(G, D, every=1, report=None)
     for _ in range(2):
         for images in (fake, real):
             D(images)
         probe.step(real=real, fake=fake)
     expected = plain(real).mean().detach()
     assert probe.history["D/real"].last == pytest.approx(float(expected), rel=1e-5)
-    assert probe.history.facts["blind"] == {}
+    assert probe.history.facts.probe_errors == {}
     slope = torch.autograd.grad(plain(fake).sum(), fake)[0].norm(dim=1).mean()
-    assert probe.history["G/slope"].last == pytest.approx(float(slope), rel=1e-4)
+    assert probe.history["D/input_gradient"].last == pytest.approx(float(slope), rel=1e-4)
 
 
 def test_probabilities_are_read_as_logits() -> None:
@@ -403,14 +403,14 @@ def test_probabilities_are_read_as_logits() -> None:
     plain = nn.Linear(2, 1)
     D = nn.Sequential(plain, nn.Sigmoid())
     real, fake = toy(64)[0], toy(64, seed=1)[0] + 2
-    probe = ganvas.watch(generator(), D, every=1, tell=None)
+    probe = ganvas.watch(generator(), D, every=1, report=None)
     for _ in range(2):
         for images in (real, fake):
             D(images)
         probe.step(real=real, fake=fake)
     expected = [float(plain(images).mean().detach()) for images in (real, fake)]
     assert [probe.history[name].last for name in ("D/real", "D/fake")] == pytest.approx(expected, rel=1e-3)
-    assert probe.history["G/slope"].last == pytest.approx(float(plain.weight.detach().norm()), rel=1e-2)
+    assert probe.history["D/input_gradient"].last == pytest.approx(float(plain.weight.detach().norm()), rel=1e-2)
 
 
 @pytest.mark.parametrize("together", [True, False])
@@ -418,7 +418,7 @@ def test_real_and_fake_in_one_batch_are_told_apart(together: bool) -> None:
     torch.manual_seed(4)
     G, norm = generator(told=8), nn.BatchNorm1d(16)
     D = Told(nn.Sequential(nn.Linear(10, 16), norm, nn.ReLU(), nn.Linear(16, 1)))
-    probe = ganvas.watch(G, D, every=1, tell=None)
+    probe = ganvas.watch(G, D, every=1, report=None)
     for seed in range(6):
         real, kinds = toy(32, seed=seed)
         asked = torch.randint(8, (32,))
@@ -429,8 +429,8 @@ def test_real_and_fake_in_one_batch_are_told_apart(together: bool) -> None:
             for images, labels in ((real, kinds), (fake, asked)):
                 D(images, labels)
         probe.step(real=real, fake=fake)
-    assert probe.history["D/mixed"].last == together
-    assert probe.history["D/company"].last > 0.3
+    assert probe.history["D/mixed_batch"].last == together
+    assert probe.history["D/batch_effect"].last > 0.3
     assert ("batch-norm leak" in named(probe.diagnosis())) == together
     with torch.no_grad():
         expected = [float(D(x, k).mean()) for x, k in ((real, kinds), (fake, asked))]
@@ -441,7 +441,7 @@ def test_real_and_fake_in_one_batch_are_told_apart(together: bool) -> None:
 
 
 class Picky(nn.Module):
-    """A D that refuses pictures it was not trained on: held-out ones are brighter than 50 here."""
+    """A D that refuses images it was not trained on: held-out ones are brighter than 50 here."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -449,25 +449,25 @@ class Picky(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if x.max() > 50:
-            raise RuntimeError("no such picture")
+            raise RuntimeError("no such image")
         return self.network(x)
 
 
 def test_a_look_that_fails_is_blind_and_says_so_while_the_others_see() -> None:
     said: list[str] = []
-    probe = watched(generator(), Picky(), data=toy()[0], held_out=toy(50)[0] + 99, tell=said.append)
-    assert probe.history.facts["blind"] == {"outputs": "RuntimeError: no such picture"}
+    probe = watched(generator(), Picky(), data=toy()[0], held_out=toy(50)[0] + 99, report=said.append)
+    assert probe.history.facts.probe_errors == {"outputs": "RuntimeError: no such image"}
     assert "D/auc" not in probe.history
     for name in ("distance", "D/update", "G/gradient", "D/loss", "real/high"):
         assert len(probe.history[name]) >= 9, name
-    assert "the outputs could not be looked at: RuntimeError: no such picture" in str(probe.diagnosis())
+    assert "the outputs could not be measured: RuntimeError: no such image" in str(probe.diagnosis())
 
 
 def test_a_d_that_was_not_called_is_not_asked() -> None:
-    probe = ganvas.watch(generator(), discriminator(), every=1, tell=None)
+    probe = ganvas.watch(generator(), discriminator(), every=1, report=None)
     for _ in range(3):
         probe.step(real=toy(32)[0], fake=toy(32, seed=1)[0])
-    assert "D was not called in this round" in probe.history.facts["blind"]["outputs"]
+    assert "D was not called in this round" in probe.history.facts.probe_errors["outputs"]
     assert len(probe.history["D/update"]) == 2
 
 
@@ -487,21 +487,21 @@ def test_a_look_that_fails_leaves_the_training_as_it_was() -> None:
     [
         ({"every": 0}, "every is 0"),
         ({"every": -3}, "every is -3"),
-        ({"data": toy(9)[0], "labels": toy(8)[1]}, "9 pictures in `data` and 8 labels"),
-        ({"labels": toy(8)[1]}, "labels without pictures"),
+        ({"data": toy(9)[0], "labels": toy(8)[1]}, "9 images in `data` and 8 labels"),
+        ({"labels": toy(8)[1]}, "labels without images"),
         ({"data": toy(9)[0], "labels": one_hot(toy(9)[1], 8)}, r"`labels` are \(9, 8\)"),
     ],
-    ids=["none", "negative", "too few labels", "no pictures", "one-hot"],
+    ids=["none", "negative", "too few labels", "no images", "one-hot"],
 )
 def test_what_cannot_be_watched_is_told_at_once(how: dict[str, Any], what: str) -> None:
     G, D = generator(), discriminator()
     with pytest.raises(GanvasError, match=what):
-        ganvas.watch(G, D, tell=None, **how)
+        ganvas.watch(G, D, report=None, **how)
     assert not G._forward_pre_hooks
 
 
 def test_reals_and_fakes_of_different_sizes_are_told() -> None:
-    probe = ganvas.watch(generator(), discriminator(), tell=None)
+    probe = ganvas.watch(generator(), discriminator(), report=None)
     with pytest.raises(GanvasError, match=r"\(1, 28, 28\) and fakes \(784,\)"):
         probe.step(real=torch.zeros(4, 1, 28, 28), fake=torch.zeros(4, 784))
 
@@ -513,7 +513,7 @@ def test_reals_and_fakes_of_different_sizes_are_told() -> None:
 def test_it_looks_as_often_as_it_is_told(every: int, looks: list[int]) -> None:
     probe = watched(generator(), discriminator(), every=every)
     assert probe.history["D/update"].at.tolist() == looks
-    assert probe.spent > 0
+    assert probe.seconds > 0
 
 
 def test_without_a_word_it_looks_early_and_then_seldom() -> None:
@@ -523,7 +523,7 @@ def test_without_a_word_it_looks_early_and_then_seldom() -> None:
 
 
 def test_no_loss_is_lost_between_looks() -> None:
-    probe = ganvas.watch(generator(), discriminator(), every=10, tell=None)
+    probe = ganvas.watch(generator(), discriminator(), every=10, report=None)
     for i in range(1, 24):
         probe.step(
             real=toy(32)[0], fake=toy(32)[0], d_loss=torch.tensor(float(i)), g_loss=float("nan") if i == 5 else i
@@ -538,14 +538,14 @@ def test_no_loss_is_lost_between_looks() -> None:
 
 
 def test_losses_below_zero_are_a_critics() -> None:
-    probe = ganvas.watch(generator(), discriminator(), every=1, tell=None)
+    probe = ganvas.watch(generator(), discriminator(), every=1, report=None)
     for _ in range(3):
         probe.step(real=toy(32)[0], fake=toy(32)[0], d_loss=-3.0)
-    assert probe.history.facts["critic"] is True
-    sure = ganvas.watch(generator(), discriminator(), every=1, tell=None, critic=False)
+    assert probe.history.facts.critic is True
+    sure = ganvas.watch(generator(), discriminator(), every=1, report=None, critic=False)
     for _ in range(3):
         sure.step(real=toy(32)[0], fake=toy(32)[0], d_loss=-3.0)
-    assert sure.history.facts["critic"] is False
+    assert sure.history.facts.critic is False
 
 
 @pytest.mark.parametrize("data", [True, False], ids=["told", "passing by"])
@@ -554,13 +554,13 @@ def test_flat_points_are_held_against_each_other(data: bool) -> None:
     of = {"data": points, "labels": labels, "held_out": toy(100, seed=1)[0]} if data else {}
     probe = watched(generator(), discriminator(), steps=30, **of)
     history = probe.history
-    assert history.facts["blind"] == {}
+    assert history.facts.probe_errors == {}
     assert history["real/high"].last == pytest.approx(1.1, abs=0.1)
     assert 0 < history["distance"].last < 3
     assert "checkerboard" not in history
-    assert ("nearest" in history) == data
+    assert ("nearest_real" in history) == data
     assert history["classes/labelled"].last == data
-    assert history.facts["seen"] == 30 * 32
+    assert history.facts.shown == 30 * 32
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16], ids=str)
@@ -568,26 +568,26 @@ def test_other_floats_are_read_too(dtype: torch.dtype) -> None:
     G = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 2)).to(dtype)
     D = nn.Sequential(nn.Linear(2, 16), nn.ReLU(), nn.Linear(16, 1)).to(dtype)
     probe = watched(G, D, dtype=dtype, data=toy()[0], held_out=toy(50, seed=1)[0])
-    assert probe.history.facts["blind"] == {}
-    assert {"D/auc", "distance", "nearest", "G/slope", "real/high"} <= set(probe.history.columns)
+    assert probe.history.facts.probe_errors == {}
+    assert {"D/auc", "distance", "nearest_real", "D/input_gradient", "real/high"} <= set(probe.history.columns)
     assert probe.diagnosis().healthy
 
 
 def test_data_of_whole_numbers_type_or_another_place_are_brought_to_the_fakes() -> None:
     points, labels = toy()
     probe = watched(generator(), discriminator(), data=points.double(), labels=labels.int())
-    assert probe.history.facts["blind"] == {}
+    assert probe.history.facts.probe_errors == {}
     assert probe.history["classes"].last == 8
 
 
 def test_gradients_are_read_even_where_they_were_set_to_none() -> None:
-    probe = ganvas.watch(generator(), discriminator(), every=1, tell=None)
+    probe = ganvas.watch(generator(), discriminator(), every=1, report=None)
     for _ in range(3):
         probe.step(real=toy(32)[0], fake=toy(32)[0])
     assert "D/gradient" not in probe.history
 
 
 def test_both_players_in_inference_still_leave_a_word() -> None:
-    with ganvas.watch(generator().eval(), discriminator().eval(), tell=None) as probe:
+    with ganvas.watch(generator().eval(), discriminator().eval(), report=None) as probe:
         pass
     assert named(probe.diagnosis()) == []

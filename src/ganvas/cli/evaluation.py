@@ -70,6 +70,6 @@ def diagnose(what: Positional[Path], json: bool = False) -> None:
         return
     from rich.console import Console
 
-    from ganvas.diagnosis.tell import rendered
+    from ganvas.diagnosis.diagnosis import rendered
 
     Console(highlight=False).print(rendered(found))

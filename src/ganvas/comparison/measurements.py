@@ -14,8 +14,8 @@ from PIL import Image
 from ganvas import image_io
 from ganvas.data import PictureOptions
 from ganvas.devices import choose
+from ganvas.diagnosis.diagnosis import verdict
 from ganvas.diagnosis.sources import diagnose
-from ganvas.diagnosis.tell import verdict
 from ganvas.errors import GanvasError
 from ganvas.evaluation import features
 from ganvas.evaluation.evaluation import LEAST, closest, evaluate

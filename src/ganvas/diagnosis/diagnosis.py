@@ -1,131 +1,229 @@
-"""From what was seen to what is wrong: every row of the table is asked, causes before their effects."""
+"""Findings from measurements: every rule is applied, causes before their effects; and the result as text and HTML."""
 
-from collections.abc import Mapping
+import html
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ganvas.diagnosis.history import History
-from ganvas.diagnosis.rules.conditions import Cure, Gravity
+from ganvas.diagnosis.history import Facts, History
+from ganvas.diagnosis.rules.conditions import ConditionName, Severity
+from ganvas.diagnosis.rules.fixes import ProposedFix, propose
 from ganvas.diagnosis.rules.table import CONDITIONS
 
-_WEIGHT = {"failure": 0, "warning": 1, "note": 2}
+if TYPE_CHECKING:
+    from rich.console import Group
 
-_AMOUNTS = frozenset({"r1", "r2", "gp", "noise", "dropout", "ada_target"})
-"""Knobs of which more than a cure asks for is as good."""
+_RANK = {"failure": 0, "warning": 1, "note": 2}
+_MARKS = {"failure": ("✗", "red"), "warning": ("!", "yellow"), "note": ("·", "cyan")}
+
+Needs = tuple[tuple[str, ...], ...]
+"""Quantities that would be needed: of each group one is enough."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A condition that was seen.
+    """A condition that was detected.
 
     Attributes:
-        name, gravity, says, causes, cures, source: as in the table (`ganvas.diagnosis.rules.conditions.Condition`).
-        about: the player it is about, where the row leaves that open.
+        name, gravity, summary, causes, source: as in the table (`ganvas.diagnosis.rules.conditions.Condition`).
+        about: the network concerned, where the row leaves that open.
         since: when it began, in `unit`.
         evidence: the numbers.
+        fixes: those that apply to this training, the most promising first.
     """
 
-    name: str
-    gravity: Gravity
-    says: str
+    name: ConditionName
+    gravity: Severity
+    summary: str
     about: str
     since: float
     unit: str
     evidence: tuple[str, ...]
     causes: tuple[str, ...]
-    cures: tuple[Cure, ...]
+    fixes: tuple[ProposedFix, ...]
     source: str
 
     def told(self) -> str:
-        """In one line."""
-        return f"{self.says} ({'; '.join(self.evidence)}; since {self.unit} {self.since:g})"
+        """The summary and its evidence in one line."""
+        return f"{self.summary} ({'; '.join(self.evidence)}; since {self.unit} {self.since:g})"
 
     def advice(self) -> str:
-        """The first thing to try."""
-        first = self.cures[0]
-        return first.do + (f" ({first.knobs})" if first.knobs else "")
+        """The first fix."""
+        return str(self.fixes[0]) if self.fixes else "no known fix applies to this configuration"
 
     def to_json(self) -> dict[str, Any]:
         """For programs."""
         return {
-            "name": self.name, "gravity": self.gravity, "says": self.says, "since": self.since, "unit": self.unit,
-            "evidence": list(self.evidence), "causes": list(self.causes),
-            "cures": [{"do": cure.do, "knobs": cure.knobs} for cure in self.cures], "source": self.source,
+            "name": self.name, "severity": self.gravity, "summary": self.summary, "since": self.since,
+            "unit": self.unit, "evidence": list(self.evidence), "causes": list(self.causes),
+            "fixes": [{"do": fix.do, "changes": dict(fix.changes), "flags": fix.flags} for fix in self.fixes],
+            "source": self.source,
         }  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What was found, the gravest and most causal first.
+    """What was found, the most severe first, and among equals causes before effects.
 
     Attributes:
-        findings: may be empty: nothing was seen.
-        unseen: for each condition that could not be looked for, what would have to be known.
-        now, unit: when this was.
+        findings: empty if no condition was detected.
+        unchecked: for each condition that could not be checked, the quantities it would need.
+        now, unit: the time of the diagnosis.
         facts: those of the history.
+        probes: how often the networks were measured.
     """
 
     findings: tuple[Finding, ...]
-    unseen: dict[str, list[str]]
+    unchecked: dict[ConditionName, Needs]
     now: float
     unit: str
-    facts: dict[str, Any] = field(default_factory=dict)
+    facts: Facts = field(default_factory=Facts)
+    probes: int = 0
 
     @property
     def failures(self) -> tuple[Finding, ...]:
-        """Those that will not mend themselves."""
+        """The findings that do not pass by themselves."""
         return tuple(finding for finding in self.findings if finding.gravity == "failure")
 
     @property
     def healthy(self) -> bool:
-        """Whether nothing worse than a note was seen."""
+        """Whether nothing worse than a note was found."""
         return all(finding.gravity == "note" for finding in self.findings)
 
     def to_json(self) -> dict[str, Any]:
         """For programs."""
         return {
-            "healthy": self.healthy, "now": self.now, "unit": self.unit, "facts": self.facts,
-            "findings": [finding.to_json() for finding in self.findings], "unseen": self.unseen,
+            "healthy": self.healthy, "now": self.now, "unit": self.unit, "probes": self.probes,
+            "facts": self.facts.to_json(), "findings": [finding.to_json() for finding in self.findings],
+            "unchecked": {name: [list(names) for names in needs] for name, needs in self.unchecked.items()},
         }  # fmt: skip
 
     def __str__(self) -> str:
-        from ganvas.diagnosis.tell import plain
+        from rich.console import Console
 
-        return plain(self)
+        console = Console(width=110, no_color=True, force_terminal=False, highlight=False)
+        with console.capture() as captured:
+            console.print(rendered(self))
+        return captured.get().rstrip()
 
     def _repr_html_(self) -> str:
-        from ganvas.diagnosis.tell import html
+        rows = []
+        for finding in self.findings:
+            mark, colour = _MARKS[finding.gravity]
+            body = "<br>".join(f"{label:6}{html.escape(text)}" for label, text in _lines(finding))
+            head = f"<b style='color:{colour}'>{mark}</b> <b>{html.escape(finding.summary)}</b>"
+            rows.append(f"<p style='margin:.6em 0'>{head}<br><span style='white-space:pre-wrap'>{body}</span></p>")
+        unchecked = html.escape(_describe_unchecked(self))
+        tail = f"<pre style='opacity:.6'>{unchecked}</pre>" if unchecked else ""
+        return f"<div><b>{html.escape(verdict(self))}</b>{''.join(rows)}{tail}</div>"
 
-        return html(self)
 
-
-def diagnose(history: History) -> Diagnosis:
-    """Asks every row of the table."""
+def apply_rules(history: History) -> Diagnosis:
+    """Applies every rule of the table to a history."""
     findings: list[Finding] = []
     for row in CONDITIONS:
-        seen = row.seen(history)
-        if seen is not None:
-            says = row.says.format(about=seen.about)
-            cures = tuple(cure for cure in row.cures if not _done(cure, history.facts.get("knobs", {}))) or row.cures
+        detection = row.detect(history)
+        if detection is not None:
             findings.append(
-                Finding(row.name, row.gravity, says, seen.about, seen.since, history.unit, seen.evidence, row.causes,
-                        cures, row.source)
-            )  # fmt: skip
+                Finding(
+                    name=row.name,
+                    gravity=row.severity,
+                    summary=row.summary.format(about=detection.about),
+                    about=detection.about,
+                    since=detection.since,
+                    unit=history.unit,
+                    evidence=detection.evidence,
+                    causes=row.causes,
+                    fixes=propose(row.fixes, history.facts, detection.about),
+                    source=row.source,
+                )
+            )
     found = {finding.name for finding in findings}
-    unseen = {row.name: missing for row in CONDITIONS if row.name not in found and (missing := row.missing(history))}
-    ranked = sorted(findings, key=lambda finding: _WEIGHT[finding.gravity])
-    return Diagnosis(
-        tuple(ranked), unseen, history.now, history.unit, {**history.facts, "looks": len(history["D/auc"])}
-    )
+    unchecked: dict[ConditionName, Needs] = {
+        row.name: needs for row in CONDITIONS if row.name not in found and (needs := row.missing(history))
+    }
+    ranked = sorted(findings, key=lambda finding: _RANK[finding.gravity])
+    return Diagnosis(tuple(ranked), unchecked, history.now, history.unit, history.facts, len(history["D/auc"]))
 
 
-def _done(cure: Cure, knobs: Mapping[str, Any]) -> bool:
-    """Whether all knobs that a cure names are set as it says, or are as much as it asks for."""
-    asked = [(flag.replace("-", "_"), *value) for flag, *value in map(str.split, cure.knobs.split("--")[1:])]
-    return bool(asked) and all(_is_set(flag, knobs.get(flag), *value) for flag, *value in asked)
+def verdict(diagnosis: Diagnosis) -> str:
+    """The diagnosis in one sentence."""
+    if diagnosis.failures:
+        return f"This training has failed, or will: {diagnosis.failures[0].name}."
+    if warnings := [finding.name for finding in diagnosis.findings if finding.gravity == "warning"]:
+        return f"This training goes on, with {'a warning' if len(warnings) == 1 else f'{len(warnings)} warnings'}."
+    if any(finding.name == "too early to judge" for finding in diagnosis.findings):
+        return "Nothing is wrong so far, but it is too early to judge."
+    if "mode collapse" in diagnosis.unchecked:
+        return "These numbers show nothing wrong, but they say nothing about the images."
+    if diagnosis.probes and diagnosis.facts.shown:
+        return f"This training is healthy, by {diagnosis.probes} probes over {diagnosis.facts.shown:,.0f} images."
+    return "This training is healthy."
 
 
-def _is_set(flag: str, now: Any, value: str = "") -> bool:
-    if not value or isinstance(now, str | bool | None) or ".." in value:  # a schedule is set only as it is written
-        return now is True if not value else now == value
-    return now >= float(value) if flag in _AMOUNTS else now == float(value)
+def rendered(diagnosis: Diagnosis) -> "Group":
+    """The diagnosis for a terminal, by rich."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    colour = "red" if diagnosis.failures else "green" if diagnosis.healthy else "yellow"
+    parts: list[Text | Table] = [Text(verdict(diagnosis), style=f"bold {colour}")]
+    for finding in diagnosis.findings:
+        mark, colour = _MARKS[finding.gravity]
+        summary = Text.assemble((f"{mark} ", colour), (finding.summary, "bold"))
+        body = Table.grid(padding=(0, 2))
+        body.add_column(no_wrap=True, style="dim")
+        for label, text in _lines(finding):
+            body.add_row(f"    {label}", Text(text))
+        parts += [Text(""), summary, body]
+    if unchecked := _describe_unchecked(diagnosis):
+        parts += [Text(""), Text(unchecked, style="dim")]
+    return Group(*parts)
+
+
+def _lines(finding: Finding) -> Iterator[tuple[str, str]]:
+    """(label, text) of each line below the summary."""
+    since = "" if finding.gravity == "note" else f" (since {finding.unit} {finding.since:g})"
+    yield "seen", "; ".join(finding.evidence) + since
+    if finding.gravity == "note":
+        return
+    if finding.causes:
+        yield "why", "; or ".join(finding.causes)
+    for i, fix in enumerate(finding.fixes):
+        yield "" if i else "try", fix.do + (f"  {fix.flags}" if fix.changes else "")
+
+
+NEEDED = {
+    "D/loss": "D's loss",
+    "G/loss": "G's loss",
+    "D/update": "D's weights",
+    "G/update": "G's weights",
+    "D/unchanged": "D's weights",
+    "G/unchanged": "G's weights",
+    "D/auc": "D's outputs on reals and fakes",
+    "D/real": "D's outputs on reals",
+    "D/held_auc": "D's outputs on held-out images",
+    "D/batch_effect": "a D with batch norm",
+    "D/label_effect": "a conditional D",
+    "G/label_effect": "a conditional G",
+    "D/input_gradient": "D's input gradient at fakes",
+    "nearest_real": "held-out images, and a training set of at most 2,000",
+    "quality": "images",
+    "fid": "a FID",
+    "kid": "a KID",
+}
+"""What it takes to measure each quantity, in words; the rest are measured on images."""
+
+
+def _describe_unchecked(diagnosis: Diagnosis) -> str:
+    """The conditions that could not be checked, with what they would need, and the probes that failed."""
+    if not diagnosis.unchecked and not diagnosis.facts.probe_errors:
+        return ""
+    by_need: dict[str, list[str]] = {}
+    for name, needs in diagnosis.unchecked.items():
+        words = [" or ".join(dict.fromkeys(NEEDED.get(one, "images") for one in names)) for names in needs]
+        by_need.setdefault(" and ".join(dict.fromkeys(words)), []).append(name)
+    lines = [f"  {', '.join(names)}: would need {need}" for need, names in by_need.items()]
+    errors = [f"  the {what} could not be measured: {error}" for what, error in diagnosis.facts.probe_errors.items()]
+    return "\n".join(["Could not be checked:", *lines, *errors])

@@ -1,10 +1,12 @@
-"""What is known of a training, in order of time: a few columns of numbers, and the facts that do not change."""
+"""The measurements of a training in order of time, and the facts that do not change with it."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
+
+from ganvas.config import TrainConfig, leaves, to_json
 
 
 @dataclass(frozen=True, eq=False)
@@ -12,8 +14,8 @@ class Series:
     """One quantity through time.
 
     Attributes:
-        at: when, float64 [n], ascending, in the unit of its history.
-        value: what it was, float64 [n]; NaN and infinity are values too.
+        at: times, float64 [n], ascending, in the unit of its history.
+        value: values, float64 [n]; NaN and infinity are values too.
     """
 
     at: np.ndarray
@@ -44,12 +46,12 @@ class Series:
         return Series(self.at[known], self.value[known])
 
     def after(self, when: float) -> "Series":
-        """What came later than `when`."""
+        """The values later than `when`."""
         later = self.at > when
         return Series(self.at[later], self.value[later])
 
-    def holds(self, true: np.ndarray, least: int = 2) -> float | None:
-        """Since when a condition, bool [n], has held without a break until now; None if not for `least` values."""
+    def holds_since(self, true: np.ndarray, least: int = 2) -> float | None:
+        """The time since which a condition, bool [n], holds without a break; None if for fewer than `least` values."""
         broken = np.flatnonzero(~true)
         first = broken[-1] + 1 if len(broken) else 0
         return float(self.at[first]) if len(self) - first >= least else None
@@ -58,23 +60,94 @@ class Series:
 EMPTY = Series(np.empty(0), np.empty(0))
 
 
-@dataclass(eq=False)
-class History:
-    """A training as it was seen.
+@dataclass(frozen=True)
+class NonFinite:
+    """The first quantities that were NaN or infinite.
 
     Attributes:
-        unit: what time is counted in: kimg, step, epoch, or row.
-        facts: what is known beforehand, such as `objective`, `critic`, `batch`, `images`, `classes`, `total`.
-        columns: (times, values) of each quantity, by name; see `ganvas.diagnosis.signals.networks` for the names.
+        at: when, in the unit of the history.
+        quantities: their names, such as G/loss.
+    """
+
+    at: float
+    quantities: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a training besides its measurements; None is unknown.
+
+    Attributes:
+        config: the configuration of a run of Ganvas; None for other people's loops and logs.
+        critic: whether D is a Wasserstein critic, whose loss has no fixed zero.
+        output_activation: the kind of G's last layer, in lower case: tanh, sigmoid, linear …
+        images: the size of the training set.
+        classes: the number of its classes; 0 without labels.
+        shown: real images shown to D so far.
+        non_finite: where numbers stopped being finite.
+        probe_errors: {what a probe could not measure: the error}.
+        source: the name of a log file.
+        columns: {name in the log: name in Ganvas} of the quantities that were recognised.
+        unread: lines of the log that could not be parsed.
+        restarts: how often time went back in the log.
+        probabilities: whether D's outputs in the log are probabilities.
+    """
+
+    config: TrainConfig | None = None
+    critic: bool | None = None
+    output_activation: str = ""
+    images: int | None = None
+    classes: int | None = None
+    shown: int | None = None
+    non_finite: NonFinite | None = None
+    probe_errors: Mapping[str, str] = field(default_factory=dict)
+    source: str = ""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    unread: int = 0
+    restarts: int = 0
+    probabilities: bool | None = None
+
+    @property
+    def knobs(self) -> dict[str, Any]:
+        """{name: value} of the configuration; empty without one."""
+        return dict(leaves(self.config)) if self.config else {}
+
+    def to_json(self) -> dict[str, Any]:
+        """Only what is known."""
+        known = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        known = {name: value for name, value in known.items() if value is not None and value not in ("", {}, 0)}
+        if self.critic is not None:
+            known["critic"] = self.critic
+        if self.probabilities is not None:
+            known["probabilities"] = self.probabilities
+        if self.config is not None:
+            known["config"] = to_json(self.config)
+        if self.non_finite is not None:
+            known["non_finite"] = {"at": self.non_finite.at, "quantities": list(self.non_finite.quantities)}
+        return known
+
+
+@dataclass(eq=False)
+class History:
+    """A training as it was measured.
+
+    Attributes:
+        unit: the unit of time: kimg, step, epoch, or row.
+        facts: what else is known of the training.
+        columns: {name: (times, values)} of each quantity; the names are in `ganvas.diagnosis.signals`.
     """
 
     unit: str
-    facts: dict[str, Any] = field(default_factory=dict)
+    facts: Facts = field(default_factory=Facts)
     columns: dict[str, tuple[list[float], list[float]]] = field(default_factory=dict)
-    _known: dict[str, Series] = field(default_factory=dict, init=False, repr=False)
+    _series: dict[str, Series] = field(default_factory=dict, init=False, repr=False)
+
+    def update_facts(self, **changes: Any) -> None:
+        """Replaces fields of `facts`."""
+        self.facts = replace(self.facts, **changes)
 
     def add(self, at: float, values: Mapping[str, float | None]) -> None:
-        """Appends what was seen at one time; None is nothing."""
+        """Appends the values of one time; None is skipped."""
         for name, value in values.items():
             if value is not None:
                 times, column = self.columns.setdefault(name, ([], []))
@@ -89,10 +162,10 @@ class History:
         if name not in self.columns:
             return EMPTY
         times, values = self.columns[name]
-        known = self._known.get(name)
-        if known is None or len(known) != len(times):  # columns only grow, and every rule asks for them
-            known = self._known[name] = Series(np.asarray(times, float), np.asarray(values, float))
-        return known
+        series = self._series.get(name)
+        if series is None or len(series) != len(times):  # columns only grow, and every rule reads them
+            series = self._series[name] = Series(np.asarray(times, float), np.asarray(values, float))
+        return series
 
     def __contains__(self, name: str) -> bool:
         return name in self.columns
@@ -103,9 +176,9 @@ class History:
         return max((times[-1] for times, _ in self.columns.values()), default=0.0)
 
     @classmethod
-    def of_stats(cls, lines: Iterable[Mapping[str, Any]], facts: Mapping[str, Any]) -> "History":
-        """From the lines of a run's stats.jsonl: means of what was logged every round, and the doctor's looks."""
-        history = cls("kimg", dict(facts))
+    def from_stats(cls, lines: Iterable[Mapping[str, Any]], facts: Facts) -> "History":
+        """From the lines of a run's stats.jsonl: the means of what is logged every round, and the probes."""
+        history = cls("kimg", facts)
         for line in lines:
             history.add_line(line)
         return history

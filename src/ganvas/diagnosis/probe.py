@@ -2,10 +2,10 @@
 
     with ganvas.watch(G, D) as probe:
         for real in loader:
-            …                                            # your steps of D and of G
+            …                                            # your updates of D and of G
             probe.step(real=real, fake=fake, d_loss=d_loss, g_loss=g_loss)
 
-It works on plain modules with any optimiser, adds no gradient, moves no buffer and uses up no random number.
+It works on plain modules with any optimiser, adds no gradient, changes no buffer and uses up no random number.
 """
 
 import sys
@@ -17,46 +17,46 @@ import torch
 from torch import Tensor, nn
 
 from ganvas import devices
-from ganvas.diagnosis.diagnosis import Diagnosis, diagnose
-from ganvas.diagnosis.history import History
+from ganvas.diagnosis.diagnosis import Diagnosis, apply_rules
+from ganvas.diagnosis.history import Facts, History
 from ganvas.diagnosis.signals import networks as signals
 from ganvas.diagnosis.signals.calls import (
     Call,
-    Ear,
-    alike,
-    called,
-    for_as_many,
+    CallHook,
+    call,
+    call_reproducibly,
+    has_batch_norm,
     labels_of,
     last_layer,
-    normalised,
-    part_of,
-    shuffled,
+    permute,
+    repeat_to,
+    select_rows,
 )
-from ganvas.diagnosis.signals.samples import KEPT, Gallery, pixels, shrunk
+from ganvas.diagnosis.signals.samples import MAX_REALS, ReferenceSet, downsample, pixel_signals
 from ganvas.errors import GanvasError
 
 SHARE = 0.03
-"""Of the loop's time, for looking."""
+"""Of the loop's time, for probing."""
 
-SHOWN = 256
-"""Pictures of each kind in a look, at most: those of the last few steps."""
+MAX_IMAGES = 256
+"""Images of each kind in a probe, at most: those of the last few steps."""
 
-CALLS = 16
-"""Of D or G within a round, remembered at most."""
+MAX_CALLS = 16
+"""Calls of D or G within a round that are kept, at most."""
 
-TRIES = 3
-"""Failures of a look, such as at the odd last batch of an epoch, before it is no longer tried."""
+MAX_ERRORS = 3
+"""Errors of a measurement, such as on the smaller last batch of an epoch, before it is no longer tried."""
 
-ROWS = 4
-"""Lines of losses between two looks."""
+LOSS_ROWS = 4
+"""Rows of losses between two probes."""
 
 
 class Probe:
-    """Watches a generator and a discriminator while somebody else trains them.
+    """Measures a generator and a discriminator while somebody else's loop trains them.
 
     Attributes:
-        history: everything seen so far.
-        spent: seconds that looking took.
+        history: everything measured so far.
+        seconds: the time that probing took.
     """
 
     def __init__(
@@ -68,45 +68,45 @@ class Probe:
         labels: Tensor | None = None,
         held_out: Tensor | None = None,
         every: int | None = None,
-        tell: Callable[[str], None] | None = None,
-        **facts: Any,
+        report: Callable[[str], None] | None = None,
+        critic: bool | None = None,
     ) -> None:
         if data is not None and labels is not None and len(data) != len(labels):
             raise GanvasError(
-                f"There are {len(data)} pictures in `data` and {len(labels)} labels.", expected="one label a picture"
+                f"There are {len(data)} images in `data` and {len(labels)} labels.", expected="one label an image"
             )
         if labels is not None and (data is None or labels.dim() != 1):
             raise GanvasError(
-                "There are labels without pictures." if data is None else f"`labels` are {tuple(labels.shape)}.",
-                expected="`data`, and one number of a class for each of its pictures",
+                "There are labels without images." if data is None else f"`labels` are {tuple(labels.shape)}.",
+                expected="`data`, and the number of a class for each of its images",
             )
         if every is not None and every < 1:
             raise GanvasError(f"every is {every}.", expected="a number of steps from 1 on")
-        known = {} if data is None else {"images": len(data)}
-        self.history = History("step", {"g_ends_in": last_layer(G), **known, **facts})
-        self.spent = 0.0
-        self._players = {"D": D, "G": G}
-        self._data, self._labels, self._held, self._every, self._tell = data, labels, held_out, every, tell
-        self._gallery: Gallery | None = None
+        images = None if data is None else len(data)
+        self.history = History("step", Facts(critic=critic, output_activation=last_layer(G), images=images))
+        self.seconds = 0.0
+        self._networks = {"D": D, "G": G}
+        self._data, self._labels, self._held_out, self._every, self._report = data, labels, held_out, every, report
+        self._references: ReferenceSet | None = None
         self._calls: dict[str, list[Call]] = {"D": [], "G": []}
         self._hooks = [
-            player.register_forward_pre_hook(Ear(self._remember(name)), with_kwargs=True)
-            for name, player in self._players.items()
+            network.register_forward_pre_hook(CallHook(self._keep_call_of(name)), with_kwargs=True)
+            for name, network in self._networks.items()
         ]
-        self._steps, self._looked, self._began = 0, 0, time.perf_counter()
-        self._armed: dict[str, signals.Steps] = {}
+        self._steps, self._probed_at, self._began = 0, 0, time.perf_counter()
+        self._updates: dict[str, signals.WeightUpdate] = {}
         self._losses: dict[str, list[Tensor]] = {}
         self._reals: list[Tensor] = []
         self._recent: list[tuple[Tensor, Tensor]] = []
-        self._told: set[str] = set()
-        self._failed: dict[str, str] = {}
-        self._failures: dict[str, int] = {}
-        self._looking = False
+        self._reported: set[str] = set()
+        self._errors: dict[str, str] = {}
+        self._error_counts: dict[str, int] = {}
+        self._probing = False
 
-    def _remember(self, name: str) -> Callable[..., None]:
-        def hook(_: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> None:
-            if not self._looking and given and isinstance(given[0], Tensor):
-                self._calls[name] = [*self._calls[name], (given, named)][-CALLS:]
+    def _keep_call_of(self, name: str) -> Callable[..., None]:
+        def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            if not self._probing and args and isinstance(args[0], Tensor):
+                self._calls[name] = [*self._calls[name], (args, kwargs)][-MAX_CALLS:]
 
         return hook
 
@@ -118,11 +118,11 @@ class Probe:
         d_loss: Tensor | float | None = None,
         g_loss: Tensor | float | None = None,
     ) -> None:
-        """Call it at the end of each round, after both optimisers' steps.
+        """Call it at the end of each round, after the updates of both networks.
 
         Args:
-            real, fake: the batch as D was shown it, float [n …]; nothing is kept of their graphs. The tensors of the
-                last few rounds are looked at later: do not change them in place.
+            real, fake: the batch as D received it, float [n …]; their graphs are not kept. The tensors of the last
+                few rounds are measured later: do not change them in place.
             d_loss, g_loss: the losses of this round, scalars.
 
         Raises:
@@ -130,200 +130,197 @@ class Probe:
         """
         if real.shape[1:] != fake.shape[1:]:
             raise GanvasError(
-                f"Real pictures are {tuple(real.shape[1:])} and fakes {tuple(fake.shape[1:])}.",
-                expected="what D is shown, of one size",
+                f"Real images are {tuple(real.shape[1:])} and fakes {tuple(fake.shape[1:])}.",
+                expected="D's inputs, of one size",
             )
         self._steps += 1
         for name, loss in (("D/loss", d_loss), ("G/loss", g_loss)):
             if loss is not None:
                 value = loss.detach() if isinstance(loss, Tensor) else torch.tensor(float(loss))
                 self._losses.setdefault(name, []).append(value.float().mean())
-        self._recent = [*self._recent, (real.detach(), fake.detach())][-max(1, -(-SHOWN // len(real))) :]
-        if self._data is None and self._gallery is None and sum(map(len, self._reals)) < KEPT:
-            self._reals.append(shrunk(real).clone())
+        self._recent = [*self._recent, (real.detach(), fake.detach())][-max(1, -(-MAX_IMAGES // len(real))) :]
+        if self._data is None and self._references is None and sum(map(len, self._reals)) < MAX_REALS:
+            self._reals.append(downsample(real).clone())
         began = time.perf_counter()
-        due = self._due(began)
-        if self._armed:
-            self._look()
+        due = self._is_due(began)
+        if self._updates:
+            self._measure()
             due = self._every == 1
         if due:
-            self._armed = {name: signals.Steps(player) for name, player in self._players.items()}
+            self._updates = {name: signals.WeightUpdate(network) for name, network in self._networks.items()}
         self._calls = {"D": [], "G": []}
-        self.spent += time.perf_counter() - began
+        self.seconds += time.perf_counter() - began
 
-    def _due(self, now: float) -> bool:
-        """Whether the next step is one to look at: the first ones, and then as often as its share of time allows."""
+    def _is_due(self, now: float) -> bool:
+        """Whether to probe the next step: the first ones, and then as many as the share of time allows."""
         if self._steps == 1:  # the first steps show a learning rate that is far too high
             return True
         if self._every is not None:
-            return self._steps - self._looked >= self._every - 1
-        return self._steps == 8 or (self._steps > 8 and self.spent < SHARE * (now - self._began))
+            return self._steps - self._probed_at >= self._every - 1
+        return self._steps == 8 or (self._steps > 8 and self.seconds < SHARE * (now - self._began))
 
-    def _look(self) -> None:
-        """One row of the history."""
-        self._looked = self._steps
-        seen: dict[str, float | None] = {}
-        for name, steps in self._armed.items():
-            seen |= steps.taken(name)
-            seen[f"{name}/gradient"] = signals.gradient(self._players[name])
-        self._armed = {}
-        self._flush()
+    def _measure(self) -> None:
+        """Adds one row to the history."""
+        self._probed_at = self._steps
+        values: dict[str, float | None] = {}
+        for name, update in self._updates.items():
+            values |= update.measure(name)
+            values[f"{name}/gradient"] = signals.gradient_norm(self._networks[name])
+        self._updates = {}
+        self._flush_losses()
         real, fake = (torch.cat(part) for part in zip(*self._recent, strict=True))
-        real, fake = real[-SHOWN:], fake[-SHOWN:]
-        self._looking = True
+        real, fake = real[-MAX_IMAGES:], fake[-MAX_IMAGES:]
+        self._probing = True
         try:
-            with signals.undisturbed(*self._players.values()), torch.no_grad():
-                for what, about in (
-                    ("pictures", lambda: pixels(real, fake) | self._look_at_pictures(real, fake)),
-                    ("outputs", self._look_at_outputs),
-                    ("labels", self._look_at_labels),
+            with signals.preserve_state(*self._networks.values()), torch.no_grad():
+                for what, measure in (
+                    ("images", lambda: pixel_signals(real, fake) | self._measure_samples(real, fake)),
+                    ("outputs", self._measure_outputs),
+                    ("labels", self._measure_labels),
                 ):
-                    if self._failures.get(what, 0) < TRIES:
+                    if self._error_counts.get(what, 0) < MAX_ERRORS:
                         try:
-                            seen |= about()
-                            self._failed.pop(what, None)
-                        except Exception as error:  # a look is not worth a run
-                            self._failed[what] = f"{type(error).__name__}: {error}"
-                            self._failures[what] = self._failures.get(what, 0) + 1
+                            values |= measure()
+                            self._errors.pop(what, None)
+                        except Exception as error:  # a failing probe must not end the training
+                            self._errors[what] = f"{type(error).__name__}: {error}"
+                            self._error_counts[what] = self._error_counts.get(what, 0) + 1
         finally:
-            self._looking = False
-        self.history.facts["seen"] = self._steps * len(self._recent[-1][0])
-        self.history.facts["blind"] = dict(self._failed)
-        self.history.add(self._steps, seen | devices.memory(real.device))
-        self._report()
+            self._probing = False
+        self.history.update_facts(shown=self._steps * len(self._recent[-1][0]), probe_errors=dict(self._errors))
+        self.history.add(self._steps, values | devices.memory(real.device))
+        self._report_new_findings()
 
-    def _flush(self) -> None:
-        """The losses since the last look, as a few lines: waits for the device."""
+    def _flush_losses(self) -> None:
+        """Adds the losses since the last probe as a few rows; waits for the device."""
         for name, values in self._losses.items():
             column = torch.stack(values).double().cpu()
-            for part, piece in enumerate(column.tensor_split(min(ROWS, len(column)))):
-                at = self._steps - len(column) * (1 - (part + 1) / min(ROWS, len(column)))
+            for part, piece in enumerate(column.tensor_split(min(LOSS_ROWS, len(column)))):
+                at = self._steps - len(column) * (1 - (part + 1) / min(LOSS_ROWS, len(column)))
                 self.history.add(at, {name: float(piece.mean())})
             bad = int((~torch.isfinite(column)).sum())
             self.history.add(self._steps, {f"{name}/bad": bad})
         if "D/loss" in self._losses:
             low = torch.stack(self._losses["D/loss"]).lt(-0.01).float().mean()
-            if low > 0.1:
-                self.history.facts.setdefault("critic", True)
+            if low > 0.1 and self.history.facts.critic is None:
+                self.history.update_facts(critic=True)
         self._losses = {}
 
-    def _look_at_pictures(self, real: Tensor, fake: Tensor) -> dict[str, float]:
-        if self._gallery is None:
-            data = self._data if self._data is not None else torch.cat(self._reals)[:KEPT]
-            if len(data) < min(KEPT, 500) and self._data is None and self._steps < 200:
-                return {}  # too few reals have passed by to hold fakes against
-            order = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))[:KEPT]
+    def _measure_samples(self, real: Tensor, fake: Tensor) -> dict[str, float]:
+        if self._references is None:
+            data = self._data if self._data is not None else torch.cat(self._reals)[:MAX_REALS]
+            if len(data) < min(MAX_REALS, 500) and self._data is None and self._steps < 200:
+                return {}  # too few reals to compare fakes with
+            order = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))[:MAX_REALS]
             labels = None if self._labels is None else self._labels.to(fake.device)[order]
-            held = None if self._held is None else self._held[:KEPT].to(fake)
-            self._gallery = Gallery.of(
-                data[order].to(fake), labels, held, complete=self._data is not None and len(data) <= KEPT
+            held_out = None if self._held_out is None else self._held_out[:MAX_REALS].to(fake)
+            self._references = ReferenceSet.from_images(
+                data[order].to(fake), labels, held_out, complete=self._data is not None and len(data) <= MAX_REALS
             )
             self._reals = []
-        seen = self._gallery.compare(fake, len(self._recent[-1][1]))
-        return seen | self._gallery.absent(real) if self._data is not None else seen
+        values = self._references.compare(fake, len(self._recent[-1][1]))
+        return values | self._references.missing_from(real) if self._data is not None else values
 
-    def _look_at_outputs(self) -> dict[str, float]:
+    def _measure_outputs(self) -> dict[str, float]:
         real, fake = self._recent[-1]
-        D, call = self._players["D"], self._call_on
-        with signals.Inside(D, "D") as inside:
-            on_real = self._judge(real, call(real, 0))
-        on_fake = self._judge(fake, call(fake, 1))
+        D, call_on = self._networks["D"], self._call_on
+        with signals.ActivationMonitor(D, "D") as activations:
+            on_real = self._logits(real, call_on(real, 0))
+        on_fake = self._logits(fake, call_on(fake, 1))
         on_held = None
-        if self._held is not None and labels_of(call(real, 0)) is None:  # else we would have to know what to tell
-            on_held = self._judge(self._held[:SHOWN].to(real), call(real, 0))
-            learnt = torch.cat([shown for shown, _ in self._recent])
-            on_learnt = self._judge(learnt, call(real, 0))
-        seen = signals.outputs(on_real, on_fake) | inside.told()
+        if self._held_out is not None and labels_of(call_on(real, 0)) is None:  # else their labels would be needed
+            on_held = self._logits(self._held_out[:MAX_IMAGES].to(real), call_on(real, 0))
+            training = torch.cat([reals for reals, _ in self._recent])
+            on_training = self._logits(training, call_on(real, 0))
+        values = signals.output_signals(on_real, on_fake) | activations.measure()
         if on_held is not None:
-            seen |= signals.by_heart(on_learnt, on_fake, on_held)
-        seen |= {"D/real": float(on_real.mean()), "D/fake": float(on_fake.mean())}
-        seen |= {"D/real/std": float(on_real.std()), "D/fake/std": float(on_fake.std())}
-        seen |= signals.slopes(lambda images: self._judge(images, call(fake, 1)), fake)
-        if normalised(D):
+            values |= signals.overfitting_signals(on_training, on_fake, on_held)
+        values |= {"D/real": float(on_real.mean()), "D/fake": float(on_fake.mean())}
+        values |= {"D/real/std": float(on_real.std()), "D/fake/std": float(on_fake.std())}
+        values |= signals.input_gradients(lambda images: self._logits(images, call_on(fake, 1)), fake)
+        if has_batch_norm(D):
             both = torch.cat([real, fake])
-            together = self._judge(both, call(real, 0))[: len(real)]
-            seen["D/mixed"] = float(any(len(given[0]) == len(both) for given, _ in self._calls["D"]))
-            seen["D/company"] = float((together - on_real).abs().mean() / on_real.std().clamp_min(1e-6))
-        return seen
+            together = self._logits(both, call_on(real, 0))[: len(real)]
+            values["D/mixed_batch"] = float(any(len(args[0]) == len(both) for args, _ in self._calls["D"]))
+            values["D/batch_effect"] = float((together - on_real).abs().mean() / on_real.std().clamp_min(1e-6))
+        return values
 
     def _call_on(self, images: Tensor, half: int) -> Call:
         """How D was called on these images; or else its last call."""
         if not self._calls["D"]:
-            raise LookupError("D was not called in this round, or not with pictures as its first argument")
-        return self._own_call(images, half) or self._calls["D"][-1]
+            raise LookupError("D was not called in this round, or not with images as its first argument")
+        return self._exact_call_on(images, half) or self._calls["D"][-1]
 
-    def _own_call(self, images: Tensor, half: int) -> Call | None:
+    def _exact_call_on(self, images: Tensor, half: int) -> Call | None:
         """How D was called on these very images, alone or in that half of a batch of both."""
         n = len(images)
-        for given, named in self._calls["D"]:
-            if given[0].data_ptr() == images.data_ptr() and len(given[0]) == n:
-                return given, named
-        for given, named in self._calls["D"]:
-            if len(given[0]) == 2 * n:
-                own = slice(half * n, (half + 1) * n)
-                return tuple(part_of(v, own, 2 * n) for v in given), {
-                    k: part_of(v, own, 2 * n) for k, v in named.items()
+        for args, kwargs in self._calls["D"]:
+            if args[0].data_ptr() == images.data_ptr() and len(args[0]) == n:
+                return args, kwargs
+        for args, kwargs in self._calls["D"]:
+            if len(args[0]) == 2 * n:
+                rows = slice(half * n, (half + 1) * n)
+                return tuple(select_rows(value, rows, 2 * n) for value in args), {
+                    key: select_rows(value, rows, 2 * n) for key, value in kwargs.items()
                 }
         return None
 
-    def _judge(self, images: Tensor, call: Call) -> Tensor:
-        """D's logits of images, its other arguments as in a call."""
-        given, named = call
-        n = len(given[0])
-        given = (images, *(for_as_many(len(images), n, value) for value in given[1:]))
-        out = called(
-            self._players["D"], given, {key: for_as_many(len(images), n, value) for key, value in named.items()}
-        )
+    def _logits(self, images: Tensor, like: Call) -> Tensor:
+        """D's logits of images, float [n], its other arguments as in a call."""
+        args, kwargs = like
+        n = len(args[0])
+        args = (images, *(repeat_to(len(images), n, value) for value in args[1:]))
+        out = call(self._networks["D"], args, {key: repeat_to(len(images), n, value) for key, value in kwargs.items()})
         out = out.reshape(len(images), -1).mean(1).float()
-        return torch.logit(out, 1e-6) if last_layer(self._players["D"]) == "sigmoid" else out
+        return torch.logit(out, 1e-6) if last_layer(self._networks["D"]) == "sigmoid" else out
 
-    def _look_at_labels(self) -> dict[str, float]:
-        """Whether anything changes with the labels: the same call again with every other argument shuffled."""
-        seen: dict[str, float] = {}
+    def _measure_labels(self) -> dict[str, float]:
+        """Whether the labels have an effect: each network's last call again, with every other argument permuted."""
+        values: dict[str, float] = {}
         for name, calls in self._calls.items():
             if not calls or labels_of(calls[-1]) is None:
                 continue
-            (images, *others), named = calls[-1]
-            if len(images) < 2:  # with whom could labels be changed?
+            (images, *others), kwargs = calls[-1]
+            if len(images) < 2:  # there is nothing to permute
                 continue
-            order, player = torch.arange(len(images)).roll(1), self._players[name]
-            same = alike(player, (images, *others), named)
-            others_named = {key: shuffled(value, order) for key, value in named.items()}
-            by_label = alike(player, (images, *(shuffled(value, order) for value in others)), others_named)
-            by_chance = alike(player, (shuffled(images, order), *others), named)
-            seen[f"{name}/labels"] = signals.obedience(by_label - same, by_chance - same)
-        return seen | self._told_otherwise()
+            order, network = torch.arange(len(images)).roll(1), self._networks[name]
+            same = call_reproducibly(network, (images, *others), kwargs)
+            permuted = {key: permute(value, order) for key, value in kwargs.items()}
+            by_label = call_reproducibly(network, (images, *(permute(value, order) for value in others)), permuted)
+            by_input = call_reproducibly(network, (permute(images, order), *others), kwargs)
+            values[f"{name}/label_effect"] = signals.label_effect(by_label - same, by_input - same)
+        return values | self._measure_label_mismatch()
 
-    def _told_otherwise(self) -> dict[str, float]:
-        """labels/differ: the share of fakes of which D was told another label than G."""
+    def _measure_label_mismatch(self) -> dict[str, float]:
+        """labels/mismatch: the share of fakes that D received with another label than G."""
         fake = self._recent[-1][1]
-        call = self._own_call(fake, 1)
-        told = None if call is None else labels_of(call)
-        drawn = [labels_of(call) for call in self._calls["G"] if len(call[0][0]) == len(fake)]
+        d_call = self._exact_call_on(fake, 1)
+        d_labels = None if d_call is None else labels_of(d_call)
+        candidates = [labels_of(call) for call in self._calls["G"] if len(call[0][0]) == len(fake)]
         shares = [
-            float((asked_for != told).reshape(len(fake), -1).any(1).float().mean())
-            for asked_for in drawn
-            if asked_for is not None and told is not None and asked_for.shape == told.shape
+            float((g_labels != d_labels).reshape(len(fake), -1).any(1).float().mean())
+            for g_labels in candidates
+            if g_labels is not None and d_labels is not None and g_labels.shape == d_labels.shape
         ]
-        return {"labels/differ": min(shares)} if shares else {}  # which of them drew these, nobody says
+        return {"labels/mismatch": min(shares)} if shares else {}  # which call generated these fakes is not known
 
-    def _report(self) -> None:
-        """New failures and warnings, each once, as soon as they are seen."""
-        if self._tell is None:
+    def _report_new_findings(self) -> None:
+        """Failures and warnings, each once, when they are first detected."""
+        if self._report is None:
             return
         for finding in self.diagnosis().findings:
-            if finding.gravity != "note" and finding.name not in self._told:
-                self._told.add(finding.name)
-                self._tell(f"ganvas: step {self._steps}: {finding.told()}")
+            if finding.gravity != "note" and finding.name not in self._reported:
+                self._reported.add(finding.name)
+                self._report(f"ganvas: step {self._steps}: {finding.told()}")
 
     def diagnosis(self) -> Diagnosis:
-        """What is known by now."""
-        return diagnose(self.history)
+        """The diagnosis so far."""
+        return apply_rules(self.history)
 
     def close(self) -> Diagnosis:
-        """Takes its hooks off; the last word."""
-        if self._losses and not self._looking:
-            self._flush()
+        """Removes the hooks; the final diagnosis."""
+        if self._losses and not self._probing:
+            self._flush_losses()
         for hook in self._hooks:
             hook.remove()
         return self.diagnosis()
@@ -333,8 +330,8 @@ class Probe:
 
     def __exit__(self, kind: object, *_: object) -> None:
         found = self.close()
-        if self._tell is not None:
-            self._tell(str(found))
+        if self._report is not None:
+            self._report(str(found))
 
 
 def watch(
@@ -345,22 +342,22 @@ def watch(
     labels: Tensor | None = None,
     held_out: Tensor | None = None,
     every: int | None = None,
-    tell: Callable[[str], None] | None = lambda text: print(text, file=sys.stderr),
-    **facts: Any,
+    report: Callable[[str], None] | None = lambda text: print(text, file=sys.stderr),
+    critic: bool | None = None,
 ) -> Probe:
     """Watches G and D in a training loop of your own; see `Probe.step`.
 
     Args:
-        G, D: plain modules, trained by whatever means. D may return logits or, if its last layer is a sigmoid,
+        G, D: plain modules, trained by any means. D may return logits or, if its last layer is a sigmoid,
             probabilities.
-        data: the pictures learnt from, float [n …] exactly as D is shown them; by default those that pass by.
-        labels: their classes, int64 [n]; then missing classes are named, not only cells.
-        held_out: pictures never learnt from: without them nothing can be said of overfitting and memorisation.
-        every: steps between two looks; by default as often as costs 3 % of the time.
-        tell: what is done with a finding when it is first seen, and with the last word; None for silence.
-        facts: what else is known: critic=True for a Wasserstein loss, total=steps.
+        data: the training images, float [n …] exactly as D receives them; by default those of the batches.
+        labels: their classes, int64 [n]; then missing classes are detected, not only missing cells.
+        held_out: images outside the training set: without them overfitting and memorisation cannot be detected.
+        every: steps between two probes; by default as often as costs 3 % of the time.
+        report: receives each finding when it is first detected, and the final diagnosis; None for silence.
+        critic: whether the loss is a Wasserstein one; by default that is inferred from D's loss.
 
     Raises:
-        GanvasError: not one label a picture, or `every` below 1.
+        GanvasError: not one label an image, or `every` below 1.
     """
-    return Probe(G, D, data=data, labels=labels, held_out=held_out, every=every, tell=tell, **facts)
+    return Probe(G, D, data=data, labels=labels, held_out=held_out, every=every, report=report, critic=critic)

@@ -1,34 +1,32 @@
-"""ganvas.diagnose: why does this training fail? Of a run of ours, or of anyone's log."""
+"""ganvas.diagnose: why does this training fail? Of a run of Ganvas, or of anyone's log."""
 
 from pathlib import Path
-from typing import Any
 
-from ganvas.config import TrainConfig, leaves
-from ganvas.diagnosis.diagnosis import Diagnosis
-from ganvas.diagnosis.diagnosis import diagnose as judged
-from ganvas.diagnosis.history import History
+from ganvas.config import TrainConfig
+from ganvas.diagnosis.diagnosis import Diagnosis, apply_rules
+from ganvas.diagnosis.history import Facts, History, NonFinite
 from ganvas.diagnosis.logs.reader import read
 from ganvas.errors import GanvasError
 from ganvas.runs.folder import Run
 from ganvas.runs.log import read_lines
 
 
-def diagnose(what: Run | Path | str) -> Diagnosis:
-    """Why a training fails, with evidence and cures; or that it does not.
+def diagnose(run_or_log: Run | Path | str) -> Diagnosis:
+    """Why a training fails, with evidence and fixes; or that it does not.
 
     Args:
-        what: a run of ours, or a log: stats.jsonl, JSONL, CSV, Keras' history, lines of text, TensorBoard's events.
-            The fewer quantities there are, the fewer conditions can be seen: see `Diagnosis.unseen`.
+        run_or_log: a run of Ganvas, or a log: stats.jsonl, JSONL, CSV, Keras' history, printed lines, TensorBoard's
+            events. The fewer quantities it has, the fewer conditions can be checked: see `Diagnosis.unchecked`.
 
     Raises:
-        GanvasError: there is no such file, or nothing in it that could be understood.
+        GanvasError: there is no such file, or nothing in it is recognised.
     """
-    run = what if isinstance(what, Run) else Run(Path(what))
-    return judged(of_run(run) if (run.path / "config.json").exists() else read(run.path))
+    run = run_or_log if isinstance(run_or_log, Run) else Run(Path(run_or_log))
+    return apply_rules(read_run(run) if (run.path / "config.json").exists() else read(run.path))
 
 
-def of_run(run: Run) -> History:
-    """What a run wrote down of itself.
+def read_run(run: Run) -> History:
+    """The history that a run has written.
 
     Raises:
         GanvasError: it has written nothing yet.
@@ -40,21 +38,15 @@ def of_run(run: Run) -> History:
         raise GanvasError(
             f"{run} has not written a line yet.", expected="stats.jsonl", fix="let it train for a tick (--tick-kimg)."
         )
-    history = History.of_stats(lines, facts(run.config, run.card["data"]["images"]))
+    data = run.card["data"]
+    history = History.from_stats(lines, facts_of(run.config, data["images"], len(data["class_names"])))
     if lines:
-        history.facts["seen"] = lines[-1]["nimg"]
+        history.update_facts(shown=lines[-1]["nimg"])
     if bad:
-        history.facts["non_finite"] = {"at": bad[-1]["nimg"] / 1000, "quantities": bad[-1]["quantities"]}
+        history.update_facts(non_finite=NonFinite(bad[-1]["nimg"] / 1000, tuple(bad[-1]["quantities"])))
     return history
 
 
-def facts(config: TrainConfig, images: int) -> dict[str, Any]:
-    """What is known of a run beforehand."""
-    return {
-        "objective": config.play.objective,
-        "critic": config.play.critic,
-        "images": images,
-        "batch": config.optimisation.batch,
-        "total": config.kimg,
-        "knobs": dict(leaves(config)),
-    }
+def facts_of(config: TrainConfig, images: int, classes: int) -> Facts:
+    """What is known of a run before it starts."""
+    return Facts(config=config, critic=config.play.critic, images=images, classes=classes)

@@ -233,10 +233,10 @@ class Session:
     def _probe_networks(self) -> dict[str, dict[str, float]]:
         """The monitor's signals, if it probed the networks. Its first failure is written to events.jsonl."""
         assert self.monitor is not None
-        worked = "blind" not in self.monitor.history.facts
+        error = self.monitor.probe_error
         signals = self.monitor.look()
-        if worked and (errors := self.monitor.history.facts.get("blind")):
-            log.event(self.run.path, "monitor failed", self.nimg, error=errors["players"])
+        if self.monitor.probe_error != error:
+            log.event(self.run.path, "monitor failed", self.nimg, error=self.monitor.probe_error)
         return {"signs": signals} if signals else {}
 
     def _report_findings(self, line: Mapping[str, Any]) -> None:
@@ -366,7 +366,7 @@ class Session:
         nimg, names = bad
         network, quantity = names[0].split("/")
         if self.monitor and self.config.habits.on_failure == "rollback" and distributed.world() == 1:
-            self.monitor.history.facts["non_finite"] = {"at": nimg / 1000, "quantities": names}
+            self.monitor.record_non_finite(nimg, names)
             self._recover(self._decide_recovery())
             if not self.failure:
                 self.stats = Stats(self.state.device)

@@ -1,4 +1,4 @@
-"""What others call the quantities that we know: one table, read after case and punctuation are taken away."""
+"""The names of quantities in other people's logs: one table of patterns, matched without case and punctuation."""
 
 import re
 from functools import cache, lru_cache
@@ -11,16 +11,16 @@ _FAKE = "(?:fakes?|gen|generated)"
 _REAL = "(?:reals?)"
 _ACC = "(?:binary)?(?:acc|accuracy)"
 _GRADIENT = "grad(?:ient)?s?(?:norm)?"
-_JUDGED = "(?:val|valid|test|eval)?(?:clean)?"
+_EVALUATED = "(?:val|valid|test|eval)?(?:clean)?"
 
 
-def _of(player: str, what: str) -> str:
+def _of(network: str, what: str) -> str:
     """ "d_loss" and "loss_d"."""
-    return f"(?:{player}{what}|{what}{player})"
+    return f"(?:{network}{what}|{what}{network})"
 
 
 def _loss_on(kind: str) -> str:
-    """ "d_loss_real", "loss_d_real", "d_real_loss", "real_d_loss"; the player may go without saying."""
+    """ "d_loss_real", "loss_d_real", "d_real_loss", "real_d_loss"; the network may be left out."""
     return f"{_of(_D, _LOSS)}(?:on)?{kind}|{_D}{kind}{_LOSS}|{kind}{_D}{_LOSS}|{_LOSS}{_D}?{kind}|{kind}{_LOSS}"
 
 
@@ -49,11 +49,11 @@ TABLE = {
     "D/gradient": f"{_of(_D, _GRADIENT)}|{_GRADIENT}{_D}norm",
     "G/gradient": f"{_of(_G, _GRADIENT)}|{_GRADIENT}{_G}norm",
     "D/gp": f"(?:{_D}|{_LOSS})?(?:gp|grad(?:ient)?pen(?:alty)?)(?:{_LOSS}|{_D})?",
-    "fid": rf"{_JUDGED}(?:fid(?:scores?)?(?:\d+k?)?(?:full)?|frechetinceptiondistance)",
-    "kid": rf"{_JUDGED}(?:kid(?:scores?)?(?:\d+k?)?(?:full)?|kernelinceptiondistance)",
-    "inception score": rf"{_JUDGED}(?:inceptionscores?|is(?:score)?(?:\d+k)?)",
+    "fid": rf"{_EVALUATED}(?:fid(?:scores?)?(?:\d+k?)?(?:full)?|frechetinceptiondistance)",
+    "kid": rf"{_EVALUATED}(?:kid(?:scores?)?(?:\d+k?)?(?:full)?|kernelinceptiondistance)",
+    "inception score": rf"{_EVALUATED}(?:inceptionscores?|is(?:score)?(?:\d+k)?)",
 }
-"""Our name -> a pattern of theirs in lower-case letters and digits; the first that matches the whole name counts."""
+"""Name in Ganvas -> a pattern of lower-case letters and digits; the first that matches the whole name counts."""
 
 TIMES = {
     "kimg": "(?:progress|cur|n)?kimgs?",
@@ -62,66 +62,66 @@ TIMES = {
     "batch": "i|(?:cur)?(?:batch|batches|batchidx|batchindex|batchid|minibatch)",
     "epoch": "(?:cur|n)?epochs?|ep",
 }
-"""The same of the columns that tell the time; a batch may be counted anew in every epoch."""
+"""The same for the columns of the time; the count of batches may restart in every epoch."""
 
-SELDOM = frozenset({"fid", "kid", "inception score"})
-"""What is not measured at every line: its gaps mean nothing."""
+SPARSE = frozenset({"fid", "kid", "inception score"})
+"""Quantities that are not measured at every line: their gaps mean nothing."""
 
-UNDERSTOOD = "d_loss, g_loss, D(x), D(G(z)), real_score, fake_score, d_accuracy, d_grad_norm, gradient_penalty, fid"
-"""Some names that are understood, for those whose own are not."""
+EXAMPLES = "d_loss, g_loss, D(x), D(G(z)), real_score, fake_score, d_accuracy, d_grad_norm, gradient_penalty, fid"
+"""Some names that are recognised, for an error message."""
 
-_AROUND = "(?:train|training|trainer|metrics?|avg|average|mean|running|total|losses)"
-_AFTER = "(?:train|avg|average|mean|running|total|epoch|step|value)"
+_PREFIX = "(?:train|training|trainer|metrics?|avg|average|mean|running|total|losses)"
+_SUFFIX = "(?:train|avg|average|mean|running|total|epoch|step|value)"
 _PIX2PIX_LOSSES = {"dreal": "D/loss_real", "dfake": "D/loss_fake"}
 
 
 @lru_cache(4096)
-def ours(name: str) -> str | None:
-    """Our name of a quantity that others call `name`; None of what is not known for certain."""
+def translate(name: str) -> str | None:
+    """The name in Ganvas of a quantity that a log calls `name`; None if it is not certain."""
     if name.endswith("/std"):
-        base = ours(name.removesuffix("/std"))
+        base = translate(name.removesuffix("/std"))
         return base and f"{base}/std"
     return _matching(TABLE, name)
 
 
-def ours_among(names: list[str]) -> dict[str, str]:
-    """{their name: ours} of those that are known; pix2pix prints D's two losses as D_real and D_fake beside G_GAN."""
-    pix2pix = any(plain(name) == "ggan" for name in names)
-    known = {name: (pix2pix and _PIX2PIX_LOSSES.get(plain(name))) or ours(name) for name in names}
+def translate_all(names: list[str]) -> dict[str, str]:
+    """{name: name in Ganvas} of those that are recognised; pix2pix logs D's losses as D_real and D_fake."""
+    pix2pix = any(normalise(name) == "ggan" for name in names)
+    known = {name: (pix2pix and _PIX2PIX_LOSSES.get(normalise(name))) or translate(name) for name in names}
     return {name: own for name, own in known.items() if own}
 
 
 @lru_cache(4096)
-def time(name: str) -> str | None:
-    """Which of `TIMES` a column tells, if any."""
+def time_kind(name: str) -> str | None:
+    """Which of `TIMES` a column is, if any."""
     return _matching(TIMES, name)
 
 
 def is_probability(name: str) -> bool:
     """Whether the name itself says that D's output is a probability, as the D(x) of the DCGAN example."""
-    return bool(re.fullmatch("dx(?:mean)?|dgz1?(?:mean)?|.*prob.*", plain(name)))
+    return bool(re.fullmatch("dx(?:mean)?|dgz1?(?:mean)?|.*prob.*", normalise(name)))
 
 
 def is_critic(name: str) -> bool:
     """Whether the name says that D is a critic."""
-    return "critic" in plain(name)
+    return "critic" in normalise(name)
 
 
-def plain(name: str) -> str:
+def normalise(name: str) -> str:
     """Lower-case letters and digits only."""
     return re.sub("[^a-z0-9]", "", name.lower())
 
 
 @cache
 def _compiled(pattern: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
-    """The pattern by itself, and with the words around it that change nothing."""
-    return re.compile(pattern), re.compile(f"{_AROUND}*(?:{pattern}){_AFTER}*")
+    """The pattern by itself, and with prefixes and suffixes that change nothing."""
+    return re.compile(pattern), re.compile(f"{_PREFIX}*(?:{pattern}){_SUFFIX}*")
 
 
 def _matching(table: dict[str, str], name: str) -> str | None:
-    short = plain(name)
-    for adorned in (False, True):
+    short = normalise(name)
+    for with_affixes in (False, True):
         for own, pattern in table.items():
-            if _compiled(pattern)[adorned].fullmatch(short):
+            if _compiled(pattern)[with_affixes].fullmatch(short):
                 return own
     return None

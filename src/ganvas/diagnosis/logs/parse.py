@@ -1,4 +1,4 @@
-"""Other people's logs as tables of numbers: JSON, lines of JSON, separated values, and what was printed."""
+"""Other people's logs as tables of numbers: JSON, lines of JSON, separated values, and printed lines."""
 
 import csv
 import io
@@ -16,7 +16,7 @@ from ganvas.diagnosis.logs import names
 from ganvas.errors import GanvasError
 
 Row = Mapping[str, float | None]
-"""What one line says, by their names; None is a null."""
+"""The values of one line by their names; None is a null."""
 
 _CHUNK = 20_000  # lines of separated values converted at once
 _NUMBER = r"[-+]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|nan|inf(?:inity)?)"
@@ -40,7 +40,7 @@ class Table:
 
     Attributes:
         length: how many rows.
-        columns: (values, seen) of each, float64 [length] and bool [length]; where not seen there is a gap.
+        columns: (values, present) of each, float64 [length] and bool [length]; where not present there is a gap.
         unread: how many lines could not be parsed.
     """
 
@@ -49,15 +49,15 @@ class Table:
     unread: int = 0
 
     @classmethod
-    def of_rows(cls, rows: Sequence[Row], unread: int = 0) -> "Table":
-        """Of lines that need not all say the same."""
+    def from_rows(cls, rows: Sequence[Row], unread: int = 0) -> "Table":
+        """From lines that need not all have the same names."""
         seen_names = dict.fromkeys(name for row in rows for name in row)
         columns = {name: _column(name, rows) for name in seen_names}
         return cls(len(rows), {name: column for name, column in columns.items() if column[1].any()}, unread)
 
 
 def number(value: Any) -> float | None:
-    """A number however it was written, 50 % as 0.5; None of anything else."""
+    """A number in any notation, 50 % as 0.5; None for anything else."""
     if isinstance(value, bool):
         return None
     if isinstance(value, str) and value.rstrip().endswith("%"):
@@ -71,23 +71,23 @@ def number(value: Any) -> float | None:
         return None
 
 
-def of_json(value: Any) -> Table | None:
-    """Of the History.history of Keras, {name: [numbers]}, or a list of objects; None if it is neither."""
+def parse_json_table(value: Any) -> Table | None:
+    """From the History.history of Keras, {name: [numbers]}, or a list of objects; None if it is neither."""
     if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
-        return Table.of_rows([dict(_flat(item)) for item in value])
+        return Table.from_rows([dict(_flat(item)) for item in value])
     if isinstance(value, dict):
         lists = {name: column for name, column in value.items() if isinstance(column, list)}
         if lists and 2 * len(lists) >= len(value):
             length = max(map(len, lists.values()))
-            return Table.of_rows([_row_of_lists(lists, index) for index in range(length)])
+            return Table.from_rows([_row_of_lists(lists, index) for index in range(length)])
     return None
 
 
-def of_objects(lines: Iterable[str]) -> tuple[list[dict[str, Any]], int]:
+def parse_json_lines(lines: Iterable[str]) -> tuple[list[dict[str, Any]], int]:
     """The objects of lines of JSON, and how many lines are none."""
     objects, unread = [], 0
     for line in filter(str.strip, lines):
-        value = parsed(line)
+        value = parse_json(line)
         if isinstance(value, dict):
             objects.append(value)
         else:
@@ -95,21 +95,21 @@ def of_objects(lines: Iterable[str]) -> tuple[list[dict[str, Any]], int]:
     return objects, unread
 
 
-def of_lines_of_json(objects: Iterable[Mapping[str, Any]], unread: int) -> Table:
-    """Of objects of numbers; of a {num, mean, std} within them the mean, and the std as /std."""
-    return Table.of_rows([dict(_flat(one)) for one in objects], unread)
+def tabulate_objects(objects: Iterable[Mapping[str, Any]], unread: int) -> Table:
+    """From objects of numbers; of a {num, mean, std} within them the mean, and the std as /std."""
+    return Table.from_rows([dict(_flat(one)) for one in objects], unread)
 
 
-def parsed(text: str) -> Any:
-    """What a JSON text says; None if it is none."""
+def parse_json(text: str) -> Any:
+    """The value of a JSON text; None if it is not valid."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
         return None
 
 
-def delimiter_of(text: str) -> str | None:
-    """What separates the values of a text whose first two lines are a header and numbers; None of other texts.
+def find_delimiter(text: str) -> str | None:
+    """The delimiter of a text whose first two lines are a header and numbers; None for other texts.
 
     Not csv.Sniffer, which takes the comma of 0,5 for one.
     """
@@ -124,8 +124,8 @@ def delimiter_of(text: str) -> str | None:
     return None
 
 
-def of_separated(text: str, delimiter: str, name: str) -> Table:
-    """Of values separated by `delimiter`, with a header.
+def parse_separated(text: str, delimiter: str, name: str) -> Table:
+    """From values separated by `delimiter`, with a header.
 
     Raises:
         GanvasError: the header is missing, or the text is damaged.
@@ -148,8 +148,8 @@ def of_separated(text: str, delimiter: str, name: str) -> Table:
     return Table(length, columns, unread)
 
 
-def of_print(text: str) -> Table:
-    """Of printed lines: `name: number` and `name=number`; the time stands until it is told anew."""
+def parse_printed(text: str) -> Table:
+    """From printed lines: `name: number` and `name=number`; the time holds until the next one."""
     rows: list[Row] = []
     now: dict[str, float] = {}
     for line in _TERMINAL.sub("", text.replace("\b", "\n")).splitlines():
@@ -157,26 +157,26 @@ def of_print(text: str) -> Table:
         now = marks if "epoch" in marks else now | marks
         if pairs := _pairs(rest):
             rows.append({**now, **pairs})
-    known = (index for index, row in enumerate(rows) if any(map(names.ours, row)))
-    return Table.of_rows(rows[next(known, 0) :])  # what comes before are settings
+    known = (index for index, row in enumerate(rows) if any(map(names.translate, row)))
+    return Table.from_rows(rows[next(known, 0) :])  # the lines before are settings
 
 
 def _column(name: str, rows: Sequence[Row]) -> tuple[np.ndarray, np.ndarray]:
-    """A null is NaN, as JavaScript writes it, if it ends what was told at every line; otherwise it is a gap."""
+    """A null is NaN, as JavaScript writes it, if it ends a column that had no gaps; otherwise it is a gap."""
     cells = [row.get(name) for row in rows]
     values = np.array([np.nan if cell is None else cell for cell in cells], float)
-    told = np.array([cell is not None for cell in cells])
-    if told.all():
-        return values, told
+    present = np.array([cell is not None for cell in cells])
+    if present.all():
+        return values, present
     null = np.array([cell is None and name in row for cell, row in zip(cells, rows, strict=True)])
     first = int(null.argmax())
-    died = null.any() and told[:first].all() and not told[first:].any()
-    own = names.ours(name)
-    return values, told | null if died and own and own not in names.SELDOM else told
+    died = null.any() and present[:first].all() and not present[first:].any()
+    own = names.translate(name)
+    return values, present | null if died and own and own not in names.SPARSE else present
 
 
 def _flat(value: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, float | None]]:
-    """(name, number) of all that an object holds, inner names behind the outer ones."""
+    """(name, number) of all numbers in an object, inner names after the outer ones."""
     for name, inner in value.items():
         if isinstance(inner, Mapping) and "mean" in inner:
             yield before + name, number(inner["mean"])
@@ -230,22 +230,22 @@ def _chunks(
 
 
 def _converted(cells: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """(values, seen) of a column; the quick way unless a cell is a word."""
+    """(values, present) of a column; fast unless a cell is a word."""
     try:
         values = np.fromiter((float(cell or "nan") for cell in cells), float, len(cells))
         return values, np.fromiter(map(bool, cells), bool, len(cells))
     except ValueError:
-        slowly = [number(cell) for cell in cells]
-        seen = np.array([value is not None for value in slowly])
-        return np.array([np.nan if value is None else value for value in slowly], float), seen
+        numbers = [number(cell) for cell in cells]
+        present = np.array([value is not None for value in numbers])
+        return np.array([np.nan if value is None else value for value in numbers], float), present
 
 
 def _marks(line: str, now: Mapping[str, float]) -> tuple[dict[str, float], str]:
-    """What a line says of the time, and the rest of it.
+    """The time in a line, and the rest of the line.
 
     An unnamed `300/1583` is the step, but the batch where the epoch is known; of two the first is the epoch.
     """
-    found = [(mark, _kind(mark)) for mark in _MARK.finditer(line)]
+    found = [(mark, _mark_kind(mark)) for mark in _MARK.finditer(line)]
     found = [(mark, kind) for mark, kind in found if kind == "epoch" or "." not in mark[0]]  # no "s per step: 0.3"
     unnamed = [mark for mark, kind in found if kind is None]
     marks: dict[str, float] = {}
@@ -253,16 +253,16 @@ def _marks(line: str, now: Mapping[str, float]) -> tuple[dict[str, float], str]:
         if kind is None and len(unnamed) > 1 and not any(other == "epoch" for _, other in found):
             kind = "epoch" if mark is unnamed[0] else "batch"
         kind = kind or ("batch" if "epoch" in {**now, **marks} else "step")
-        _note(kind, mark, marks, {**now, **marks})
+        _add_mark(kind, mark, marks, {**now, **marks})
     return marks, _MARK.sub(" , ", line)
 
 
-def _kind(mark: re.Match[str]) -> str | None:
-    return names.time(mark["name"]) if mark["name"] else None
+def _mark_kind(mark: re.Match[str]) -> str | None:
+    return names.time_kind(mark["name"]) if mark["name"] else None
 
 
-def _note(kind: str, mark: re.Match[str], marks: dict[str, float], known: Mapping[str, float]) -> None:
-    """Adds what one mark says; a batch of so many in a known epoch is a step."""
+def _add_mark(kind: str, mark: re.Match[str], marks: dict[str, float], known: Mapping[str, float]) -> None:
+    """Adds one mark; a batch of so many in a known epoch is a step."""
     i, of = float(mark["i"] or mark["share"] or mark["first"]), float(mark["of"] or mark["whole"] or 0)
     if kind == "batch" and of and "epoch" in known:
         marks.setdefault("step", known["epoch"] * of + i)
@@ -271,23 +271,25 @@ def _note(kind: str, mark: re.Match[str], marks: dict[str, float], known: Mappin
 
 
 def _pairs(line: str) -> dict[str, float]:
-    """{name: number} of a line, the first of each name; a bare acc. is that of the player before it."""
+    """{name: number} of a line, the first of each name; a bare acc. is that of the network before it."""
     pairs: dict[str, float] = {}
-    player = "D"
+    network = "D"
     for name, value, percent in _PAIR.findall(line):
-        name = _known_end(name.strip(" -."))
-        own = names.ours(name) or ""
+        name = _recognised_end(name.strip(" -."))
+        own = names.translate(name) or ""
         if _BARE.fullmatch(name):
-            name = f"{player} {name}"
+            name = f"{network} {name}"
         elif own.startswith(("D/", "G/")):
-            player = own[0]
+            network = own[0]
         pairs.setdefault(name, float(value) / 100 if percent else float(value))
     return pairs
 
 
 @lru_cache(4096)
-def _known_end(name: str) -> str:
-    """`D loss` of `INFO training D loss`; a name that is known nowhere stays whole."""
+def _recognised_end(name: str) -> str:
+    """`D loss` of `INFO training D loss`; a name that is not recognised stays whole."""
     words = [word for word in name.split() if word != "-"]
     ends = (" ".join(words[first:]) for first in range(len(words)))
-    return next((end for end in ends if names.ours(end) or names.time(end) in ("kimg", "nimg")), " ".join(words))
+    return next(
+        (end for end in ends if names.translate(end) or names.time_kind(end) in ("kimg", "nimg")), " ".join(words)
+    )

@@ -1,7 +1,7 @@
-"""What can be wrong with a GAN: one table. Each row says what it is, why, what helps, and when it is seen.
+"""What can be wrong with a GAN: one table. Each row says what it is, why, what helps, and how it is detected.
 
-A row's `seen` reads a `History` and answers with its evidence, or None. Rows stand in the order of causes: a frozen D
-explains a collapse, not the other way round. Wasserstein losses have no zero, so no rule reads their level.
+A row's `detect` reads a `History` and returns its evidence, or None. Rows stand in causal order: a frozen D explains a
+collapse, not the other way round. Wasserstein losses have no fixed zero, so no rule reads their level.
 """
 
 from collections.abc import Callable
@@ -9,18 +9,28 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ganvas.diagnosis.history import History
+from ganvas.diagnosis.rules.fixes import Fix
 
-Gravity = Literal["failure", "warning", "note"]
+Severity = Literal["failure", "warning", "note"]
+
+ConditionName = Literal[
+    "non-finite", "D frozen", "G frozen", "range mismatch", "normalisation mismatch", "batch-norm leak",
+    "critic unconstrained", "learning rate too high", "divergence", "learning rate too low", "D too weak",
+    "critic under-trained", "memorisation", "D overfits", "D too strong", "mode cycling", "mode collapse",
+    "labels ignored by D", "labels ignored by G", "missing modes", "checkerboard artefacts", "imbalanced classes",
+    "layers frozen", "quality regressing", "oscillation", "memory growth", "plateau", "slowing down",
+    "too early to judge",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Sighting:
-    """A condition as it was seen.
+class Detection:
+    """A condition as it was detected.
 
     Attributes:
         since: when it began, in the history's unit.
         evidence: the numbers, as sentences without a full stop.
-        about: which player or class, where the row's sentence leaves a place for it.
+        about: the network concerned, D or G, where the row's sentence leaves a place for it.
     """
 
     since: float
@@ -29,53 +39,40 @@ class Sighting:
 
 
 @dataclass(frozen=True)
-class Cure:
-    """Something to change.
-
-    Attributes:
-        do: in words, for anyone's loop.
-        knobs: for ours, the flags of `ganvas train`; empty where it is no knob.
-    """
-
-    do: str
-    knobs: str = ""
-
-
-@dataclass(frozen=True)
 class Condition:
     """A row of the table.
 
     Attributes:
-        name: what people call it.
-        gravity: a failure will not mend itself; a warning may; a note is no fault.
-        says: a plain sentence; {about} is filled in from the sighting.
-        needs: the quantities without which it cannot be seen, each a name or several of which one is enough.
+        name: its usual name.
+        severity: a failure does not pass by itself; a warning may; a note is no fault.
+        summary: a plain sentence; {about} is filled in from the detection.
+        needs: the quantities without which it cannot be detected, each a name or several of which one is enough.
         causes: likely ones, the likeliest first.
-        cures: the first to try first.
+        fixes: the most promising first.
         source: where this knowledge is from.
-        seen: the rule.
+        detect: the rule.
     """
 
-    name: str
-    gravity: Gravity
-    says: str
+    name: ConditionName
+    severity: Severity
+    summary: str
     needs: tuple[str | tuple[str, ...], ...]
     causes: tuple[str, ...]
-    cures: tuple[Cure, ...]
+    fixes: tuple[Fix, ...]
     source: str
-    seen: Callable[[History], Sighting | None]
+    detect: Callable[[History], Detection | None]
 
-    def missing(self, history: History) -> list[str]:
-        """What would have to be known to tell, and is not."""
+    def missing(self, history: History) -> tuple[tuple[str, ...], ...]:
+        """The needs that are not met: of each, the quantities of which one would be enough."""
         wanted = [(need,) if isinstance(need, str) else need for need in self.needs]
-        return [" or ".join(names) for names in wanted if not any(name in history for name in names)]
+        return tuple(names for names in wanted if not any(name in history for name in names))
 
 
-def critic(history: History) -> bool:
-    """Whether D's loss has no zero, so that its level says nothing."""
-    return bool(history.facts.get("critic"))
+def is_critic(history: History) -> bool:
+    """Whether D's loss has no fixed zero, so that its level means nothing."""
+    return bool(history.facts.critic)
 
 
-def told(number: float) -> str:
-    """Three digits."""
+def three_digits(number: float) -> str:
+    """A number to three significant digits."""
     return f"{number:.3g}"

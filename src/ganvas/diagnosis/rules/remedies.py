@@ -1,89 +1,98 @@
-"""What changes in a game that fails: smaller steps, no momentum, a bounded slope, augmentation; more each time."""
+"""What `--on-failure correct` and `rollback` change while a run goes on; stronger with each failure.
+
+Smaller learning rates, no momentum, penalised gradients, augmentation: the changes of `ganvas.diagnosis.rules.fixes`,
+but of the rates and penalties in force rather than of the configuration, so that they add up.
+"""
 
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ganvas.config import TrainConfig
+from ganvas.diagnosis.rules.conditions import ConditionName
+from ganvas.diagnosis.rules.fixes import GP, NOISE, R1_R2
 
-PENALTY = 1.0
-"""γ of R1 and R2 that the first remedy asks for; the next ask for four times as much."""
-
-
-USUAL = 0.01
-"""The relative change of a player's weights in a step that is aimed at."""
+USUAL_UPDATE = 0.01
+"""The relative change of a network's weights in one update that a smaller learning rate aims at."""
 
 
 @dataclass(frozen=True)
 class Corrections:
-    """How the knobs differ from the configuration's, which the user wrote.
+    """How the values in force differ from those of the configuration, which the user wrote.
 
     Attributes:
-        g_rate, d_rate: factors of the learning rates.
-        penalty: the least γ of R1 and R2.
+        g_lr_factor, d_lr_factor: factors of the learning rates.
+        r1_r2: the least γ of R1 and R2.
         gp: the least λ of WGAN-GP's penalty.
-        noise: the least deviation of the noise on what D sees.
+        noise: the least standard deviation of the noise on D's input.
         momentum: whether Adam keeps its first moment (β1), where it has one.
-        augment: whether everything D sees is augmented (DiffAugment), where it was not.
+        augment: whether D's input is augmented (DiffAugment), where it was not.
     """
 
-    g_rate: float = 1.0
-    d_rate: float = 1.0
-    penalty: float = 0.0
+    g_lr_factor: float = 1.0
+    d_lr_factor: float = 1.0
+    r1_r2: float = 0.0
     gp: float = 0.0
     noise: float = 0.0
     momentum: bool = True
     augment: bool = False
 
     def corrected(self, knobs: dict[str, float]) -> dict[str, float]:
-        """The knobs of a round, as they are to be."""
+        """The scheduled values of a round, corrected."""
         if self == Corrections():
             return knobs
         return knobs | {
-            "g_lr": knobs["g_lr"] * self.g_rate,
-            "d_lr": knobs["d_lr"] * self.d_rate,
-            "r1": max(knobs["r1"], self.penalty),
-            "r2": max(knobs["r2"], self.penalty),
+            "g_lr": knobs["g_lr"] * self.g_lr_factor,
+            "d_lr": knobs["d_lr"] * self.d_lr_factor,
+            "r1": max(knobs["r1"], self.r1_r2),
+            "r2": max(knobs["r2"], self.r1_r2),
             "gp": max(knobs["gp"], self.gp),
             "noise": max(knobs["noise"], self.noise),
         }
 
-    def told(self) -> dict[str, Any]:
+    def changes(self) -> dict[str, Any]:
         """Only what differs, for a log."""
         return {name: value for name, value in asdict(self).items() if value != getattr(Corrections(), name)}
 
 
 def remedy(
-    failure: str, about: str, config: TrainConfig, before: Corrections, step: float | None = None
+    failure: ConditionName, about: str, config: TrainConfig, before: Corrections, update: float | None = None
 ) -> Corrections | None:
-    """What to change about a failure, besides what was changed before; None where no knob helps.
+    """What to change about a failure, on top of earlier corrections; None where no correction helps.
 
     Args:
         failure: its name in `ganvas.diagnosis.rules.table`.
-        about: the player it is about, D or G, if it is one's alone.
-        step: by how much of their size that player's weights change in a step, where that is known.
+        about: the network concerned, D or G, if it is only one.
+        update: the relative change of that network's weights in one update, where it is known.
     """
     if failure in ("learning rate too high", "non-finite"):
-        smaller = 0.1 if not step else min(max(USUAL / step, 0.05), 0.5)
-        g, d = (1.0 if about == other else smaller for other in ("D", "G"))
-        return replace(_bounded(config, before), g_rate=before.g_rate * g, d_rate=before.d_rate * d)
-    if failure in ("mode collapse", "mode hopping", "modes missing", "D too strong", "divergence", "critic unbounded"):
-        return replace(_bounded(config, before), g_rate=before.g_rate / 2, d_rate=before.d_rate / 2)
-    if failure in ("D learns nothing", "critic under-trained"):
-        return replace(before, d_rate=before.d_rate * 4)
+        factor = 0.1 if not update else min(max(USUAL_UPDATE / update, 0.05), 0.5)
+        g, d = (1.0 if about == other else factor for other in ("D", "G"))
+        return replace(
+            _regularised(config, before), g_lr_factor=before.g_lr_factor * g, d_lr_factor=before.d_lr_factor * d
+        )
+    if failure in (
+        *("mode collapse", "mode cycling", "missing modes"),
+        *("D too strong", "divergence", "critic unconstrained"),
+    ):
+        return replace(
+            _regularised(config, before), g_lr_factor=before.g_lr_factor / 2, d_lr_factor=before.d_lr_factor / 2
+        )
+    if failure in ("D too weak", "critic under-trained"):
+        return replace(before, d_lr_factor=before.d_lr_factor * 4)
     if failure == "learning rate too low":
-        return replace(before, g_rate=before.g_rate * 10, d_rate=before.d_rate * 10)
+        return replace(before, g_lr_factor=before.g_lr_factor * 10, d_lr_factor=before.d_lr_factor * 10)
     if failure in ("D overfits", "memorisation"):
-        if config.network.family == "msg":  # whose D sees the same picture at every size
-            return replace(before, noise=max(0.1, 2 * before.noise))
-        return replace(_bounded(config, before), augment=True)
+        if config.network.family == "msg":  # whose D sees each image at every size
+            return replace(before, noise=max(NOISE, 2 * before.noise))
+        return replace(_regularised(config, before), augment=True)
     return None
 
 
-def _bounded(config: TrainConfig, before: Corrections) -> Corrections:
-    """No momentum, and D's slope held smaller: by penalties, or where batch norm forbids them, by noise."""
-    play, before = config.play, replace(before, momentum=False)
+def _regularised(config: TrainConfig, before: Corrections) -> Corrections:
+    """No momentum, and smaller input gradients of D: by penalties, or where batch norm forbids them, by noise."""
+    before = replace(before, momentum=False)
     if getattr(config.network, "d_norm", "none") == "batch":
-        return replace(before, noise=max(0.1, 2 * before.noise))
-    if play.objective == "wasserstein":
-        return replace(before, gp=max(10.0, 2 * before.gp))
-    return replace(before, penalty=max(PENALTY, 4 * before.penalty))
+        return replace(before, noise=max(NOISE, 2 * before.noise))
+    if config.play.objective == "wasserstein":
+        return replace(before, gp=max(GP, 2 * before.gp))
+    return replace(before, r1_r2=max(R1_R2, 4 * before.r1_r2))

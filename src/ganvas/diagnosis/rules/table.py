@@ -1,4 +1,4 @@
-"""The table: every condition, causes before their effects."""
+"""The table of all conditions, causes before their effects."""
 
 from ganvas.diagnosis.rules import hardware, optimisation, samples, trends
 
@@ -9,22 +9,22 @@ CONDITIONS = (
     samples.RANGE,
     samples.NORMALISATION,
     optimisation.LEAK,
-    optimisation.UNBOUNDED,
+    optimisation.UNCONSTRAINED,
     optimisation.RATE_HIGH,
-    optimisation.EXPLODING,
+    optimisation.DIVERGENCE,
     optimisation.RATE_LOW,
-    optimisation.NOTHING,
+    optimisation.TOO_WEAK,
     optimisation.UNDER_TRAINED,
     samples.MEMORISING,
     optimisation.OVERFITTING,
     optimisation.TOO_STRONG,
-    samples.HOPPING,
+    samples.CYCLING,
     samples.COLLAPSE,
     samples.D_LABELS,
     samples.G_LABELS,
     samples.MISSING,
     samples.CHECKERBOARD,
-    samples.UNEVEN,
+    samples.IMBALANCED,
     optimisation.PARTLY_FROZEN,
     trends.REGRESSING,
     trends.OSCILLATING,

@@ -1,4 +1,4 @@
-"""The doctor at the table: a look at the players with each tick that can afford one, and what is seen anew."""
+"""Monitors a run: with each tick it probes the networks, if time allows, and reports new findings."""
 
 import time
 from collections.abc import Iterable, Mapping
@@ -14,208 +14,218 @@ from torch import Tensor
 from ganvas import sampling
 from ganvas.config import TrainConfig
 from ganvas.data import ImageSet, to_unit
-from ganvas.diagnosis.diagnosis import Diagnosis, Finding, diagnose
-from ganvas.diagnosis.history import History
+from ganvas.diagnosis.diagnosis import Diagnosis, Finding, apply_rules
+from ganvas.diagnosis.history import History, NonFinite
 from ganvas.diagnosis.signals import networks as signals
-from ganvas.diagnosis.signals.samples import KEPT, Gallery, pixels, shrunk
-from ganvas.diagnosis.sources import facts
+from ganvas.diagnosis.signals.samples import MAX_REALS, ReferenceSet, downsample, pixel_signals
+from ganvas.diagnosis.sources import facts_of
 from ganvas.errors import GanvasError
 from ganvas.evaluation.features import chunks
 from ganvas.evaluation.reference import test_split
 from ganvas.evaluation.subject import asked, shares
 from ganvas.training.state import Players
 
-SHOWN = 256
-"""Fakes of a look, always of the same seeds."""
+FAKES = 256
+"""Fakes in a probe, always of the same seeds."""
 
-JUDGED = 64
-"""Pictures of each kind that D is asked about in a look, at most."""
+BATCH = 64
+"""Images in a forward pass of a probe, at most; so many reals are measured."""
 
 DIGITS = 6
 """Significant digits of what is logged."""
 
 SHARE, FREE = 0.03, 2.0
-"""Of the training time that looks may take where they decide nothing; and seconds of them that are not counted."""
+"""The share of the training time for probes on which no intervention depends; and seconds of them that do not count."""
 
 
 class Doctor:
-    """Looks at the players of a run.
+    """Probes the networks of a run, and applies the rules to the measurements.
 
     Attributes:
-        history: what was seen; of a resumed run also what was seen before.
+        history: the measurements; of a resumed run also the earlier ones.
+        probe_error: why a probe failed, after which there are no more; empty while they work.
     """
 
-    def __init__(self, config: TrainConfig, images: ImageSet, players: Players) -> None:
-        self._config, self._images, self._players = config, images, players
-        self.history = History("kimg", facts(config, len(images)))
-        self._test = _test_pictures(config, images)
-        self._steps: dict[str, signals.Steps] = {}
-        self._told: set[str] = set()
-        self._begun, self._spent = 0, 0.0
-        self._gallery: Gallery | None = None
+    def __init__(self, config: TrainConfig, images: ImageSet, state: Players) -> None:
+        self._config, self._images, self._state = config, images, state
+        self.history = History("kimg", facts_of(config, len(images), images.classes))
+        self.probe_error = ""
+        self._test = _test_images(config, images)
+        self._updates: dict[str, signals.WeightUpdate] = {}
+        self._reported: set[str] = set()
+        self._start, self._spent = 0, 0.0
+        self._references: ReferenceSet | None = None
         conditional, rng = config.pictures.conditional, np.random.default_rng(0)
-        parts = shares(images) if conditional else None
-        asked_for = None if parts is None else torch.from_numpy(asked(np.arange(SHOWN), parts))
-        z = sampling.latents(range(SHOWN), config.network.latent)
-        self._fakes = _Shown(z, asked_for).to(players.device)
-        self._real = _some(images, rng.permutation(len(images))[:JUDGED], conditional).to(players.device)
-        self._held: _Shown | None = None
+        class_shares = shares(images) if conditional else None
+        labels = None if class_shares is None else torch.from_numpy(asked(np.arange(FAKES), class_shares))
+        z = sampling.latents(range(FAKES), config.network.latent)
+        self._fakes = _Inputs(z, labels).to(state.device)
+        self._real = _select(images, rng.permutation(len(images))[:BATCH], conditional).to(state.device)
+        self._held_out: _Inputs | None = None
         if self._test is not None and (self._test.classes >= images.classes or not conditional):
-            self._held = _some(self._test, rng.permutation(len(self._test))[:SHOWN], conditional).to(players.device)
+            rows = rng.permutation(len(self._test))[:FAKES]
+            self._held_out = _select(self._test, rows, conditional).to(state.device)
 
     def begin(self, nimg: int, lines: Iterable[Mapping[str, Any]] = (), seconds: float = 0.0) -> None:
-        """Judges only what came after `nimg` images: those lines of stats.jsonl, and what is to come.
+        """Diagnoses only what comes after `nimg` images: those lines of stats.jsonl, and later ones.
 
-        A run that goes on after so many seconds has had its share of looks.
+        A run resumed after so many seconds has used its share of the time.
         """
-        self._begun, self._spent = nimg, max(self._spent, SHARE * seconds)
-        self.history.facts.pop("non_finite", None)
+        self._start, self._spent = nimg, max(self._spent, SHARE * seconds)
         later = [line for line in lines if line["nimg"] > nimg]
-        self.history = History.of_stats(later, self.history.facts)
-        self.history.facts["seen"] = later[-1]["nimg"] - nimg if later else 0
-        self._told = {finding.name for finding in self.diagnosis().findings}
+        self.history = History.from_stats(later, self.history.facts)
+        self.history.update_facts(non_finite=None, shown=later[-1]["nimg"] - nimg if later else 0)
+        self._reported = {finding.name for finding in self.diagnosis().findings}
 
     def arm(self, seconds: float) -> None:
-        """Before the round that may be looked at, after so many seconds of training.
+        """Copies the weights before a round that may be probed, after so many seconds of training.
 
-        Looks on which acts are founded are never left out: a run must act the same on any machine.
+        Probes on which interventions depend are never left out: a run must act the same on any machine.
         """
         if self._config.habits.on_failure == "warn" and self._spent > FREE + SHARE * seconds:
             return
-        began, game = time.perf_counter(), self._players.game
-        self._steps = {"D": signals.Steps(game.D), "G": signals.Steps(game.G)}
+        began, game = time.perf_counter(), self._state.game
+        self._updates = {"D": signals.WeightUpdate(game.D), "G": signals.WeightUpdate(game.G)}
         self._spent += time.perf_counter() - began
 
     def disarm(self) -> None:
-        """The round was not played."""
-        self._steps = {}
+        """Discards the copy: the round was given up."""
+        self._updates = {}
 
     def look(self) -> dict[str, float]:
-        """What is seen after that round, rounded; nothing of the players is changed.
+        """The signals after that round, rounded; the networks are not changed.
 
-        Whatever goes wrong is kept in the history's facts (`blind`), and nothing is looked at any more.
+        An error is kept in `probe_error`, and ends the probing but not the run.
         """
-        if not self._steps or "blind" in self.history.facts:
+        if not self._updates or self.history.facts.probe_errors:
             return {}
         began = time.perf_counter()
         try:
-            seen = self._seen()
-        except Exception as error:  # a look is not worth a run
-            self.history.facts["blind"] = {"players": f"{type(error).__name__}: {error}"}
+            values = self._measure()
+        except Exception as error:  # a failing probe must not end the run
+            self.probe_error = f"{type(error).__name__}: {error}"
+            self.history.update_facts(probe_errors={"networks": self.probe_error})
             return {}
         self._spent += time.perf_counter() - began
-        return {name: float(f"{value:.{DIGITS}g}") for name, value in seen.items()}
+        return {name: float(f"{value:.{DIGITS}g}") for name, value in values.items()}
 
-    def _seen(self) -> dict[str, float]:
-        game = self._players.game
-        seen = self._steps["D"].taken("D") | self._steps["G"].taken("G")
-        self._steps = {}
-        with signals.undisturbed(game.G, game.D), torch.no_grad():
+    def _measure(self) -> dict[str, float]:
+        game = self._state.game
+        values = self._updates["D"].measure("D") | self._updates["G"].measure("G")
+        self._updates = {}
+        with signals.preserve_state(game.G, game.D), torch.no_grad():
             torch.manual_seed(0)
-            seen |= self._pictures()
-            seen |= self._outputs()
+            values |= self._measure_samples()
+            values |= self._measure_outputs()
             if self._fakes.labels is not None:
-                seen |= self._obedience()
-        return seen
+                values |= self._measure_labels()
+        return values
 
-    def _pictures(self) -> dict[str, float]:
-        """G's pictures beside the reals."""
-        G, z, labels = self._players.game.G, self._fakes.images, self._fakes.labels
-        with signals.Inside(G, "G") as inside:
-            drawn = [G(z[part], None if labels is None else labels[part]) for part in _parts(SHOWN)]
-        fakes = torch.cat(drawn)
-        if self._gallery is None:
-            self._gallery = self._hang(fakes.device)
-        return pixels(to_unit(self._real.images), fakes) | self._gallery.compare(fakes) | inside.told()
+    def _measure_samples(self) -> dict[str, float]:
+        """G's images compared with the reals."""
+        G, z, labels = self._state.game.G, self._fakes.values, self._fakes.labels
+        with signals.ActivationMonitor(G, "G") as activations:
+            batches = [G(z[part], None if labels is None else labels[part]) for part in _batches(FAKES)]
+        fakes = torch.cat(batches)
+        if self._references is None:
+            self._references = self._build_references(fakes.device)
+        compared = self._references.compare(fakes)
+        return pixel_signals(to_unit(self._real.values), fakes) | compared | activations.measure()
 
-    def _hang(self, device: torch.device) -> Gallery:
+    def _build_references(self, device: torch.device) -> ReferenceSet:
         def small(images: ImageSet, rows: np.ndarray) -> Tensor:
-            return torch.cat([shrunk(to_unit(part)) for part in chunks(images.images, rows)]).to(device)
+            return torch.cat([downsample(to_unit(part)) for part in chunks(images.images, rows)]).to(device)
 
-        learnt, held = self._images, self._test
-        rows = np.sort(np.random.default_rng(0).permutation(len(learnt))[:KEPT])
-        labels = None if learnt.labels is None else torch.from_numpy(learnt.labels[rows]).to(device)
-        others = None if held is None else small(held, np.arange(min(len(held), KEPT)))
-        return Gallery.of(small(learnt, rows), labels, others, complete=len(learnt) <= KEPT)
+        training, held_out = self._images, self._test
+        rows = np.sort(np.random.default_rng(0).permutation(len(training))[:MAX_REALS])
+        labels = None if training.labels is None else torch.from_numpy(training.labels[rows]).to(device)
+        others = None if held_out is None else small(held_out, np.arange(min(len(held_out), MAX_REALS)))
+        complete = len(training) <= MAX_REALS
+        return ReferenceSet.from_images(small(training, rows), labels, others, complete=complete)
 
-    def _outputs(self) -> dict[str, float]:
-        """What D says, and what reaches G through it."""
-        game, n = self._players.game, len(self._real.images)
-        z, labels = self._fakes.images[:n], None if self._fakes.labels is None else self._fakes.labels[:n]
+    def _measure_outputs(self) -> dict[str, float]:
+        """D's outputs, and the gradients that reach G through it."""
+        game, n = self._state.game, len(self._real.values)
+        z, labels = self._fakes.values[:n], None if self._fakes.labels is None else self._fakes.labels[:n]
         fake = game.G.shown(z, labels)
-        with signals.Inside(game.D, "D") as inside:
-            on_real = self._judged(self._real)
+        with signals.ActivationMonitor(game.D, "D") as activations:
+            on_real = self._logits(self._real)
         on_fake = game.judge(fake, labels)
-        seen = signals.outputs(on_real, on_fake) | inside.told()
-        if self._held is not None:
-            seen |= signals.by_heart(on_real, on_fake, self._judged(self._held))
-        pull = partial(game.objective.g_loss, on_real)
-        return seen | signals.slopes(lambda images: game.judge(images, labels), fake, pull)
+        values = signals.output_signals(on_real, on_fake) | activations.measure()
+        if self._held_out is not None:
+            values |= signals.overfitting_signals(on_real, on_fake, self._logits(self._held_out))
+        g_loss = partial(game.objective.g_loss, on_real)
+        return values | signals.input_gradients(lambda images: game.judge(images, labels), fake, g_loss)
 
-    def _judged(self, shown: "_Shown", order: Tensor | None = None) -> Tensor:
+    def _logits(self, inputs: "_Inputs", order: Tensor | None = None) -> Tensor:
         """D's logits, a batch at a time; with the labels in another order."""
-        torch.manual_seed(0)  # dropout and noise alike in every call
-        game, parts = self._players.game, _parts(len(shown.images))
-        labels = shown.labels if order is None or shown.labels is None else shown.labels[order]
-        views = [game.D.view(to_unit(shown.images[part])) for part in parts]
+        torch.manual_seed(0)  # the same dropout and noise in every call
+        game, parts = self._state.game, _batches(len(inputs.values))
+        labels = inputs.labels if order is None or inputs.labels is None else inputs.labels[order]
+        images = [game.D.view(to_unit(inputs.values[part])) for part in parts]
         return torch.cat(
-            [game.judge(v, None if labels is None else labels[p]) for v, p in zip(views, parts, strict=True)]
+            [game.judge(x, None if labels is None else labels[part]) for x, part in zip(images, parts, strict=True)]
         )
 
-    def _obedience(self) -> dict[str, float]:
-        """What the labels change, beside what z and the picture change."""
-        G, n = self._players.game.G, len(self._real.images)
-        z, labels = self._fakes.images[:n], self._fakes.labels
+    def _measure_labels(self) -> dict[str, float]:
+        """How much the labels change the outputs, relative to z and the image."""
+        G, n = self._state.game.G, len(self._real.values)
+        z, labels = self._fakes.values[:n], self._fakes.labels
         assert labels is not None
         labels, order = labels[:n], torch.arange(n, device=z.device).roll(1)
-        same, on_real = G(z, labels), self._judged(self._real)
-        moved = _Shown(self._real.images[order], self._real.labels)
+        same, on_real = G(z, labels), self._logits(self._real)
+        rolled = _Inputs(self._real.values[order], self._real.labels)
         return {
-            "G/labels": signals.obedience(G(z, labels[order]) - same, G(z[order], labels) - same),
-            "D/labels": signals.obedience(self._judged(self._real, order) - on_real, self._judged(moved) - on_real),
+            "G/label_effect": signals.label_effect(G(z, labels[order]) - same, G(z[order], labels) - same),
+            "D/label_effect": signals.label_effect(
+                self._logits(self._real, order) - on_real, self._logits(rolled) - on_real
+            ),
         }
 
+    def record_non_finite(self, nimg: int, quantities: Iterable[str]) -> None:
+        """Notes that these quantities were NaN or infinite after `nimg` images."""
+        self.history.update_facts(non_finite=NonFinite(nimg / 1000, tuple(quantities)))
+
     def saw(self, line: Mapping[str, Any]) -> list[Finding]:
-        """Adds a line of stats.jsonl; the failures and warnings that were not told before."""
-        self.history.facts["seen"] = line["nimg"] - self._begun
+        """Adds a line of stats.jsonl; the failures and warnings that were not reported before."""
+        self.history.update_facts(shown=line["nimg"] - self._start)
         self.history.add_line(line)
-        fresh = [f for f in self.diagnosis().findings if f.gravity != "note" and f.name not in self._told]
-        self._told |= {finding.name for finding in fresh}
-        return fresh
+        new = [f for f in self.diagnosis().findings if f.gravity != "note" and f.name not in self._reported]
+        self._reported |= {finding.name for finding in new}
+        return new
 
     def diagnosis(self) -> Diagnosis:
-        """What is known by now; nothing, if the doctor itself fails."""
+        """The diagnosis so far; empty if a rule raises an error."""
         try:
-            return diagnose(self.history)
-        except Exception as error:  # a diagnosis is not worth a run
-            self.history.facts["blind"] = {"numbers": f"{type(error).__name__}: {error}"}
+            return apply_rules(self.history)
+        except Exception as error:  # a failing rule must not end the run
+            self.history.update_facts(probe_errors={"conditions": f"{type(error).__name__}: {error}"})
             return Diagnosis((), {}, self.history.now, self.history.unit, self.history.facts)
 
 
 @dataclass(frozen=True)
-class _Shown:
-    """Pictures uint8 [n c h w], or latents float32 [n z], and labels int64 [n] or None."""
+class _Inputs:
+    """Images uint8 [n c h w], or latents float32 [n z], and labels int64 [n] or None."""
 
-    images: Tensor
+    values: Tensor
     labels: Tensor | None
 
-    def to(self, device: torch.device) -> "_Shown":
-        return _Shown(self.images.to(device), None if self.labels is None else self.labels.to(device))
+    def to(self, device: torch.device) -> "_Inputs":
+        return _Inputs(self.values.to(device), None if self.labels is None else self.labels.to(device))
 
 
-def _some(images: ImageSet, rows: np.ndarray, conditional: bool) -> _Shown:
+def _select(images: ImageSet, rows: np.ndarray, conditional: bool) -> _Inputs:
     rows = np.sort(rows)
     labels = torch.from_numpy(images.labels[rows]) if conditional and images.labels is not None else None
-    return _Shown(torch.from_numpy(images.images[rows]), labels)
+    return _Inputs(torch.from_numpy(images.images[rows]), labels)
 
 
-def _parts(n: int) -> list[slice]:
-    """A batch at a time."""
-    return [slice(start, min(start + JUDGED, n)) for start in range(0, n, JUDGED)]
+def _batches(n: int) -> list[slice]:
+    return [slice(start, min(start + BATCH, n)) for start in range(0, n, BATCH)]
 
 
-def _test_pictures(config: TrainConfig, images: ImageSet) -> ImageSet | None:
-    """The source's own held-out pictures, as large as those learnt from; None where there are none here."""
+def _test_images(config: TrainConfig, images: ImageSet) -> ImageSet | None:
+    """The source's own held-out images, of the size of the training images; None where there are none here."""
     own = config.pictures.options()
     if own.source != "digits" and not Path(own.source.removeprefix("stacked-mnist:")).exists():
         return None  # it would have to be downloaded

@@ -1,4 +1,4 @@
-"""How good the pictures are becoming: looked at now and then, at a bounded cost, without ever harming the run."""
+"""The trend of the quality: measured now and then, at a bounded cost; an error does not end the run."""
 
 import json
 import time
@@ -17,7 +17,7 @@ SHARE = 0.05
 """Of the training time, at most."""
 
 LEAST = 0.5
-"""Seconds of it under which nothing is tried: the first ten of a run."""
+"""Seconds of measuring time below which nothing is tried: the first ten of a run."""
 
 
 class Quality:
@@ -25,13 +25,13 @@ class Quality:
 
     Attributes:
         best: the lowest value; infinite before the first.
-        trend: who measures; None before the first time, and where it is switched off.
+        trend: the measurement; None before the first time, and where it is switched off.
     """
 
     def __init__(self, run: Run, config: TrainConfig, images: ImageSet, device: torch.device) -> None:
         self._run, self._config, self._images, self._device = run, config, images, device
-        asked = config.habits.evaluate_every
-        self._every = config.snapshot_every() if asked is None else round(asked * 1000)
+        every = config.habits.evaluate_every
+        self._every = config.snapshot_every() if every is None else round(every * 1000)
         self._measured_at, self._spent = 0, 0.0
         self.trend: Trend | None = None
         self.best, self._count = float("inf"), None
@@ -40,13 +40,13 @@ class Quality:
             self.best, self._count = card["quality"]["value"], card["quality"]["count"]
 
     def resume(self, nimg: int, seconds: float) -> None:
-        """Goes on where a sitting before ended, which has used its share of the time."""
+        """Continues after an earlier session, which has used its share of the time."""
         self._measured_at, self._spent = nimg, SHARE * seconds
 
     def measure(self, generator: Generator, nimg: int, seconds: float) -> float | None:
         """The trend's value if it is due and `seconds` of training leave the time for it, else None.
 
-        Whatever goes wrong is written to events.jsonl, and nothing is measured any more.
+        An error is written to events.jsonl and ends the measuring, not the run.
         """
         left = SHARE * seconds - self._spent
         if not self._every or nimg // self._every <= self._measured_at // self._every or left < LEAST:
@@ -54,9 +54,9 @@ class Quality:
         began = time.perf_counter()
         try:
             if self.trend is None:
-                self.trend = self._begun(generator, seconds * self._every / nimg)
+                self.trend = self._start(generator, seconds * self._every / nimg)
             value = self.trend.measure(generator, left) if self.trend.cost <= left else None
-        except Exception as error:  # a number is not worth a run
+        except Exception as error:  # a failing measurement must not end the run
             log.event(self._run.path, "evaluation failed", nimg, error=f"{type(error).__name__}: {error}")
             self._every = 0
             return None
@@ -65,14 +65,14 @@ class Quality:
             self._measured_at = nimg
         return value
 
-    def _begun(self, generator: Generator, between: float) -> Trend:
-        """The trend with as many pictures as can be had with each of the looks, which are so many seconds apart."""
-        asked = self._images, self._config.network.latent, self._config.pictures.conditional, self._device
+    def _start(self, generator: Generator, between: float) -> Trend:
+        """The trend on as many images as time allows for measurements that are so many seconds apart."""
+        arguments = self._images, self._config.network.latent, self._config.pictures.conditional, self._device
         if self._count is None:
-            self._count = round(SHARE * between / Trend(*asked, LEAST_SAMPLES).pace(generator))
-        return Trend(*asked, self._count)
+            self._count = round(SHARE * between / Trend(*arguments, LEAST_SAMPLES).pace(generator))
+        return Trend(*arguments, self._count)
 
     def told(self, value: float) -> dict[str, Any]:
-        """What the best snapshot's card says of it."""
+        """The entry in the card of the best snapshot."""
         assert self.trend is not None
         return {"value": value, **self.trend.told()}

@@ -1,4 +1,4 @@
-"""What is done about a failure: nothing, an end, other knobs, or the way back to the best state with other knobs."""
+"""What is done about a failure: nothing, stop, correct, or go back to the best state and correct."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -7,15 +7,26 @@ from torch import Tensor
 
 from ganvas.config import TrainConfig
 from ganvas.diagnosis.diagnosis import Finding
-from ganvas.diagnosis.rules.optimisation import poor
+from ganvas.diagnosis.rules.optimisation import is_poor
 from ganvas.diagnosis.rules.remedies import Corrections, remedy
 from ganvas.runs import checkpoint, log
 from ganvas.runs.folder import Run
 from ganvas.training.monitor.health import Doctor
 from ganvas.training.state import Players
 
-FAR = 1e9
-"""The distance of a state of which nothing is known."""
+UNKNOWN = 1e9
+"""The distance of a state that was never measured."""
+
+TITLES = {
+    "g_lr_factor": "G's learning rate ×",
+    "d_lr_factor": "D's learning rate ×",
+    "r1_r2": "R1 and R2",
+    "gp": "gradient penalty",
+    "noise": "noise",
+    "momentum": "momentum",
+    "augment": "augmentation",
+}
+"""The corrections in words."""
 
 
 @dataclass(frozen=True)
@@ -24,9 +35,9 @@ class Act:
 
     Attributes:
         said: in a sentence.
-        nimg: when.
+        nimg: images shown so far.
         corrections: the new ones; None where the run is stopped.
-        tensors: the state to go back to; None where it goes on from where it is.
+        tensors: the state to go back to; None where the run goes on from the present one.
     """
 
     said: str
@@ -36,59 +47,60 @@ class Act:
 
 
 class Rescue:
-    """Acts on what the doctor finds, as --on-failure says; every act is an event with its evidence.
+    """Acts on the findings of the monitor, as --on-failure says; every act is an event with its evidence.
 
-    It depends on nothing but the lines of stats.jsonl and what is saved with the state, so a resumed run acts as the
-    uninterrupted one would have.
+    It depends on nothing but the lines of stats.jsonl and the saved state, so a resumed run acts as the uninterrupted
+    one would have.
 
     Attributes:
         done: how often it went back or corrected.
-        since: images shown at the last act; the doctor judges what came after.
+        since: images shown at the last act; only what came after is diagnosed.
         best: the smallest distance of a state that is kept.
     """
 
-    def __init__(self, run: Run, config: TrainConfig, players: Players, doctor: Doctor | None) -> None:
-        self._run, self._config, self._players, self._doctor = run, config, players, doctor
-        self.done, self.since, self.best = 0, 0, FAR
+    def __init__(self, run: Run, config: TrainConfig, state: Players, monitor: Doctor | None) -> None:
+        self._run, self._config, self._state, self._monitor = run, config, state, monitor
+        self.done, self.since, self.best = 0, 0, UNKNOWN
 
     def facts(self) -> dict[str, Any]:
-        """What must survive, for the saved state."""
+        """What is saved with the state."""
         return {
             "done": self.done,
             "since": self.since,
             "best": self.best,
-            "corrections": asdict(self._players.corrections),
+            "corrections": asdict(self._state.corrections),
         }
 
     def resume(self, facts: dict[str, Any]) -> None:
-        """Goes on where `facts` were saved."""
+        """Restores what was saved."""
         self.done, self.since, self.best = facts["done"], facts["since"], facts["best"]
-        self._players.correct(Corrections(**facts["corrections"]))
+        self._state.correct(Corrections(**facts["corrections"]))
 
     def keep(self, nimg: int) -> None:
-        """Keeps the state of now, if the run may go back to it.
+        """Keeps the present state, if the run may go back to it.
 
-        The first one is kept for good; a later one if it is fair, and stayed healthy for one snapshot more.
+        The first one is always kept; a later one if its samples are not poor, and the run stays healthy for one more
+        snapshot.
         """
         if self._config.habits.on_failure != "rollback":
             return
-        assert self._doctor is not None
-        distance = self._doctor.history["distance"]
-        facts = {"nimg": nimg, "distance": distance.recent() if distance else FAR}
+        assert self._monitor is not None
+        distance = self._monitor.history["distance"]
+        facts = {"nimg": nimg, "distance": distance.recent() if distance else UNKNOWN}
         start, good, candidate = (self._run.kept(name) for name in ("start", "good", "candidate"))
         if not start.exists():
-            checkpoint.save(start, self._players.parts, facts)
+            checkpoint.save(start, self._state.parts, facts)
             return
-        if self._doctor.diagnosis().failures or poor(self._doctor.history):
+        if self._monitor.diagnosis().failures or is_poor(self._monitor.history):
             candidate.unlink(missing_ok=True)
             return
         if candidate.exists() and (value := checkpoint.read(candidate)[1]["distance"]) <= self.best:
             candidate.replace(good)
             self.best = value
-        checkpoint.save(candidate, self._players.parts, facts)
+        checkpoint.save(candidate, self._state.parts, facts)
 
     def _state_before(self, kimg: float) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """The best state kept of before that time, or else the first one of all."""
+        """The best state kept from before that time, or else the first one of all."""
         good = self._run.kept("good")
         if good.exists():
             state = checkpoint.read(good)
@@ -97,37 +109,37 @@ class Rescue:
         return checkpoint.read(self._run.kept("start"))
 
     def decide(self, failure: Finding, nimg: int) -> Act:
-        """What is to be done; written down, and not yet done."""
+        """What is to be done; logged as an event, and not yet done."""
         how, limit = self._config.habits.on_failure, self._config.habits.rescues
-        update = self._doctor.history[f"{failure.about}/update"] if self._doctor else None
-        step = update.recent() if update else None
-        corrections = remedy(failure.name, failure.about, self._config, self._players.corrections, step)
+        updates = self._monitor.history[f"{failure.about}/update"] if self._monitor else None
+        update = updates.recent() if updates else None
+        corrections = remedy(failure.name, failure.about, self._config, self._state.corrections, update)
         if how == "stop" or corrections is None or self.done >= limit:
-            spent = f"after {limit} rescues" if self.done >= limit else "no knob would help"
+            spent = f"after {limit} recoveries" if self.done >= limit else "no correction would help"
             why = "as --on-failure stop asks" if how == "stop" else spent
             log.event(self._run.path, "stopped", nimg, why=why, because=failure.to_json())
-            return Act(f"Stopped, {why}: {failure.says}", nimg)
+            return Act(f"Stopped, {why}: {failure.summary}", nimg)
         tensors, at = None, None
         if how == "rollback":
             tensors, facts = self._state_before(failure.since)
             at = facts["nimg"]
-        changes = corrections.told()
+        changes = corrections.changes()
         log.event(self._run.path, how, nimg, to=at, changes=changes, because=failure.to_json(), times=self.done + 1)
-        listed = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in changes.items())
+        listed = ", ".join(f"{TITLES[name]} {value:g}" for name, value in changes.items())
         back = "" if at is None else f"went back to the weights of {at / 1000:g} kimg, and "
-        said = f"{failure.name}: {back}goes on with {listed} (rescue {self.done + 1} of {limit})."
+        said = f"{failure.name}: {back}goes on with {listed} (recovery {self.done + 1} of {limit})."
         return Act(said, nimg, corrections, tensors)
 
     def apply(self, act: Act) -> None:
-        """Does it, on every rank."""
+        """Does it, in every process."""
         if act.corrections is None:
             return
         if act.tensors is not None:
-            checkpoint.restore(self._players.parts, act.tensors)
+            checkpoint.restore(self._state.parts, act.tensors)
         else:  # moments of the gradients that went wrong would hold the next thousand steps back
-            self._players.g_optimiser.state.clear()
-            self._players.d_optimiser.state.clear()
-        self._players.correct(act.corrections)
+            self._state.g_optimiser.state.clear()
+            self._state.d_optimiser.state.clear()
+        self._state.correct(act.corrections)
         self.done, self.since = self.done + 1, act.nimg
-        if self._doctor:
-            self._doctor.begin(act.nimg)
+        if self._monitor:
+            self._monitor.begin(act.nimg)
