@@ -20,10 +20,10 @@ from torch import nn
 from torch.nn import functional as F
 
 import ganvas
-from ganvas.data import PictureOptions, open_images, to_unit
-from ganvas.evaluation.metrics import frechet, moments
+from ganvas.data import DataOptions, open_images, to_unit
+from ganvas.evaluation.metrics import compute_moments, frechet_distance
 from ganvas.recipes import RECIPES
-from ganvas.runs.log import read_lines
+from ganvas.runs.log import read_jsonl
 from ganvas.sampling import parse_seeds
 
 
@@ -52,7 +52,7 @@ def extract_features(network: nn.Sequential, images: np.ndarray) -> np.ndarray:
 
 def feature_distance(a: np.ndarray, b: np.ndarray) -> float:
     """The Fréchet distance between two feature matrices."""
-    return frechet(moments(a), moments(b))
+    return frechet_distance(compute_moments(a), compute_moments(b))
 
 
 def main() -> None:
@@ -62,8 +62,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
 
-    real = open_images(PictureOptions("digits", "train"))
-    held_out = open_images(PictureOptions("digits", "test"))
+    real = open_images(DataOptions("digits", "train"))
+    held_out = open_images(DataOptions("digits", "test"))
     assert real.labels is not None
     assert held_out.labels is not None
     network = train_classifier(real.images, real.labels)
@@ -78,7 +78,7 @@ def main() -> None:
     for seed in parse_seeds(arguments.seeds):
         with tempfile.TemporaryDirectory() as out:
             run = ganvas.train("digits", seed=seed, kimg=arguments.kimg, out=out, quiet=True, plot=False)
-            seconds = [line["seconds"] for line in read_lines(run.path / "stats.jsonl")][-1]
+            seconds = [line["seconds"] for line in read_jsonl(run.path / "stats.jsonl")][-1]
             samples = run.sample(seeds=range(len(real)))
         distance = feature_distance(extract_features(network, samples), reference)
         with torch.no_grad():

@@ -30,10 +30,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ganvas.data import PictureOptions, open_images
+from ganvas.data import DataOptions, open_images
 from ganvas.evaluation import classifier, evaluation, features, memorisation, metrics, neighbours, pyramids, scales
 from ganvas.evaluation.evaluation import evaluate
-from ganvas.evaluation.metrics import frechet, kernel_distance, moments
+from ganvas.evaluation.metrics import compute_moments, frechet_distance, kernel_distance
 
 SUBSETS, SUBSET_SIZE = 100, 1000
 
@@ -42,7 +42,7 @@ PARTS: dict[str, list[Callable[..., Any]]] = {
     "generating images": [evaluation._load_all, evaluation._stack_pairs],
     "features": [features.extract_features],
     "training the classifier": [classifier._train],
-    "Fréchet distances": [moments, frechet, metrics.frechet_infinity],
+    "Fréchet distances": [compute_moments, frechet_distance, metrics.frechet_infinity],
     "kernel distance": [kernel_distance, metrics.kernel_distances],
     "precision, recall, density, coverage": [neighbours.nearest_neighbours, neighbours.prdc],
     "1-nearest-neighbour accuracy": [neighbours.two_sample_test],
@@ -98,20 +98,21 @@ class EyeModule(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         with torch.inference_mode():
-            return self.eye.look(images).clone()
+            return self.eye.extract(images).clone()
 
 
 def load_images(source: Path, split: str, count: int) -> np.ndarray:
-    return open_images(PictureOptions(str(source), split)).images[:count]  # type: ignore[arg-type]
+    return open_images(DataOptions(str(source), split)).images[:count]  # type: ignore[arg-type]
 
 
 def measure_with_ganvas(a: np.ndarray, b: np.ndarray) -> dict[str, float]:
     eye = features.eye_extractor()
     x, y = (
-        features.extract_features(features.chunks(side, np.arange(len(side))), eye, count=len(side)) for side in (a, b)
+        features.extract_features(features.iterate_batches(side, np.arange(len(side))), eye, count=len(side))
+        for side in (a, b)
     )
     distance = kernel_distance(x, y, 0, SUBSETS, SUBSET_SIZE)
-    return {"frechet": frechet(moments(x), moments(y)), "kernel": distance[0]}
+    return {"frechet": frechet_distance(compute_moments(x), compute_moments(y)), "kernel": distance[0]}
 
 
 def measure_with_torchmetrics(a: np.ndarray, b: np.ndarray) -> dict[str, float]:
@@ -122,7 +123,7 @@ def measure_with_torchmetrics(a: np.ndarray, b: np.ndarray) -> dict[str, float]:
     fid = FrechetInceptionDistance(feature=module)
     kid = KernelInceptionDistance(feature=nn.Identity(), subsets=SUBSETS, subset_size=SUBSET_SIZE)
     for real, side in ((True, a), (False, b)):
-        for part in features.chunks(side, np.arange(len(side))):
+        for part in features.iterate_batches(side, np.arange(len(side))):
             known = module(part)
             kid.update(known, real=real)
             fid.inception = _FixedFeatures(known)

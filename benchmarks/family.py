@@ -29,8 +29,8 @@ from torch.nn import functional as F
 
 import ganvas
 from ganvas import image_io
-from ganvas.data import ImageSet, PictureOptions, open_images, to_unit
-from ganvas.runs.log import read_lines
+from ganvas.data import DataOptions, ImageSet, open_images, to_unit
+from ganvas.runs.log import read_jsonl
 from ganvas.sampling import parse_seeds
 
 MAX_COUNT = 2000
@@ -69,11 +69,11 @@ class EvaluationData:
         size = {"faces64": "64", "faces32": "32"}.get(name)
         self.source = {"mnist": arguments.mnist, "cifar": arguments.cifar[0]}.get(name, arguments.faces)
         self.flags = ["--data", str(self.source), *(["--resolution", size] if size else [])]
-        train = open_images(PictureOptions(str(self.source), "train", size))
+        train = open_images(DataOptions(str(self.source), "train", size))
         if name == "mnist":
-            test = open_images(PictureOptions(str(self.source), "test")).images
+            test = open_images(DataOptions(str(self.source), "test")).images
         elif name == "cifar":
-            test = open_images(PictureOptions(str(arguments.cifar[1]))).images
+            test = open_images(DataOptions(str(arguments.cifar[1]))).images
         else:  # no held-out part: the baseline compares two halves, and both are trained on
             test = train.images[::2]
         real = train.images[1::2] if "faces" in name else train.images
@@ -173,10 +173,10 @@ def measure_recipe(recipe: str, data: EvaluationData, seed: int, arguments: argp
     """Trains and evaluates one run; returns its line of family.jsonl."""
     planned, memory = train_recipe(recipe, data, seed, arguments)
     run = ganvas.Run(arguments.out / f"{recipe}-{seed}")
-    seconds = list(read_lines(run.path / "stats.jsonl"))[-1]["seconds"]
+    seconds = list(read_jsonl(run.path / "stats.jsonl"))[-1]["seconds"]
     samples = {
         name: ganvas.load(snapshot).sample(seeds=range(data.count))
-        for name, snapshot in (("start", run.path / "snapshots" / "000000"), ("end", run.snapshot))
+        for name, snapshot in (("start", run.path / "snapshots" / "000000"), ("end", run.latest_snapshot))
     }
     distances = {
         name: feature_distance(data.extract_features(images), data.reference) for name, images in samples.items()
@@ -219,10 +219,10 @@ def draw_sheet(lines: list[dict[str, Any]], out: Path, path: Path) -> None:
         top = row * (cell + 6)
         ImageDraw.Draw(canvas).text((4, top + cell // 2), recipe, fill="black", font=font, anchor="lm")
         for column, image in enumerate(ganvas.load(ganvas.Run(runs[recipe])).sample(seeds=range(columns))):
-            drawn = image_io.picture(image).convert("RGB")
+            drawn = image_io.to_pil(image).convert("RGB")
             resize = Image.Resampling.NEAREST if drawn.width < 32 else Image.Resampling.LANCZOS
             canvas.paste(drawn.resize((cell, cell), resize), (150 + column * (cell + 2), top))
-    image_io.save(canvas, path)
+    image_io.save_image(canvas, path)
 
 
 def main() -> None:

@@ -41,7 +41,7 @@ from ganvas.config import TrainConfig, replace
 from ganvas.errors import GanvasError
 from ganvas.files import write_json, write_text
 from ganvas.recipes import RECIPES
-from ganvas.runs.log import read_lines
+from ganvas.runs.log import read_jsonl
 from ganvas.training import distributed, memory, start
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -211,7 +211,7 @@ def run_training(stage: StageRun) -> None:
         torch.cuda.set_per_process_memory_fraction(min(1.0, training.memory_limit / total), device)
         result["limit_bytes"] = training.memory_limit
     run = ganvas.Run(stage.arguments.work / "runs" / stage.name)
-    ticks = list(read_lines(run.path / "stats.jsonl")) if (run.path / "stats.jsonl").exists() else []
+    ticks = list(read_jsonl(run.path / "stats.jsonl")) if (run.path / "stats.jsonl").exists() else []
     trained_seconds = ticks[-1]["seconds"] if ticks else 0.0  # includes a call that was killed
     stage.earlier_seconds = max(stage.earlier_seconds, trained_seconds)
     if not result.get("trained"):
@@ -221,7 +221,7 @@ def run_training(stage: StageRun) -> None:
             run.path.parent.mkdir(parents=True, exist_ok=True)
         result["in_time"] = train(what, run, stage, training_seconds(stage, training))
         result["trained"] = bool(run.snapshots)
-        result["peak_bytes"] = max(result.get("peak_bytes", 0), memory.peak(device) or 0)
+        result["peak_bytes"] = max(result.get("peak_bytes", 0), memory.peak_bytes(device) or 0)
         stage.save()
     evaluate_training(stage, training, run)
     stage.save()
@@ -239,7 +239,7 @@ def plan_training(stage: StageRun, training: TrainingStage) -> TrainConfig:
     runtime = {"plot": False, "evaluate_every": 0.0, "device": str(stage.device)}
     config = replace(RECIPES[training.recipe].config, data=data, **{**training.overrides, **small, **runtime})
     speed = start.plan(config)["images_per_s"]
-    kimg = max(config.a_round / 1000, round(0.85 * speed * training_seconds(stage, training) / 1000, 3))
+    kimg = max(config.images_per_round / 1000, round(0.85 * speed * training_seconds(stage, training) / 1000, 3))
     stage.result["overrides"] = {**training.overrides, **small, "kimg": kimg}
     stage.result["trial_images_per_s"] = speed
     stage.save()
@@ -257,7 +257,7 @@ def train(what: TrainConfig | ganvas.Run, run: ganvas.Run, stage: StageRun, seco
             ganvas.train(what, out=run.path.parent, name=run.path.name, quiet=True)
         except KeyboardInterrupt:
             if not expired.is_set():
-                stage.result["peak_bytes"] = memory.peak(stage.device)
+                stage.result["peak_bytes"] = memory.peak_bytes(stage.device)
                 stage.save()
                 raise
             return False
@@ -285,17 +285,17 @@ def stop_after(seconds: float) -> Iterator[threading.Event]:
 def evaluate_training(stage: StageRun, training: TrainingStage, run: ganvas.Run) -> None:
     """Records progress and speed of the training, a grid of samples, and the evaluation with its protocol."""
     result = stage.result
-    ticks = list(read_lines(run.path / "stats.jsonl"))
+    ticks = list(read_jsonl(run.path / "stats.jsonl"))
     result |= {
         "recipe": training.recipe,
-        "data": run.card["data"]["name"],
+        "data": run.metadata["data"]["name"],
         "kimg": ticks[-1]["nimg"] / 1000,
         "planned_kimg": run.config.kimg,
         "training_seconds": ticks[-1]["seconds"],
         "images_per_s": ticks[-1]["nimg"] / ticks[-1]["seconds"],
     }
     samples = ganvas.load(run, device=str(stage.device)).sample(seeds=range(64))
-    image_io.save(image_io.grid(samples, 8), stage.report_folder / f"{stage.name}.png")
+    image_io.save_image(image_io.make_grid(samples, 8), stage.report_folder / f"{stage.name}.png")
     start_time = time.perf_counter()
     count = 100 if stage.tiny else training.count
     result["evaluation"] = ganvas.evaluate(run, count=count, quick=True, device=str(stage.device)).to_json()
@@ -373,7 +373,7 @@ def main() -> int:
     if unknown := [name for name in arguments.stages if name not in STAGES]:
         parser.error(f"there is no stage {unknown[0]}: {', '.join(STAGES)}")
     os.environ.setdefault("GANVAS_CACHE", str((arguments.work / "cache").resolve()))
-    device = distributed.device(arguments.device)
+    device = distributed.local_device(arguments.device)
     torch.backends.cudnn.allow_tf32 = False  # as in training, for the evaluation as well
     if arguments.data:
         arguments.data = arguments.data.resolve()
@@ -397,7 +397,7 @@ def run_command(command: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    with interrupts.interrupting():
+    with interrupts.raise_on_signal():
         try:
             sys.exit(main())
         except KeyboardInterrupt:

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ganvas.data import ImageSet, PictureOptions, open_images
+from ganvas.data import DataOptions, ImageSet, open_images
 
 LIMIT_BYTES = 64 * 2**20
 """Limit for all files together with a checkout of the project."""
@@ -70,7 +70,7 @@ def main() -> None:
     (arguments.out / "mnist").mkdir(parents=True, exist_ok=True)
     for file in sorted(arguments.mnist.glob("*ubyte*")):
         shutil.copyfile(file, arguments.out / "mnist" / file.name)
-    images = open_images(PictureOptions(str(arguments.cifar)))
+    images = open_images(DataOptions(str(arguments.cifar)))
     pack(images, choose_half(images), arguments.out / "cifar10-half.zip")
     if arguments.faces:
         shutil.copyfile(arguments.faces, arguments.out / arguments.faces.name)

@@ -19,7 +19,7 @@ from ganvas.data import Batches, ImageSet
 from ganvas.networks import Shape
 from ganvas.recipes import RECIPES
 from ganvas.training import distributed, memory
-from ganvas.training.state import Players
+from ganvas.training.state import TrainState
 
 MEASURED_RECIPES: dict[str, tuple[tuple[int, int, int], dict[str, Any]]] = {
     "cnn-stable": ((1, 28, 28), {}),
@@ -61,14 +61,14 @@ def measure(recipe: str, batch: int, seconds: float, device: torch.device, tiny:
     round_seconds = timed(1)
     duration = max(0.0, seconds - (time.time() - psutil.Process().create_time()) - 2) / 5
     n = max(1, int(duration / round_seconds))
-    speeds = [config.a_round * n / timed(n) for _ in range(5 if n > 1 or tiny else 1)]
+    speeds = [config.images_per_round * n / timed(n) for _ in range(5 if n > 1 or tiny else 1)]
     return {
         "images_per_s": statistics.median(speeds),
         "min": min(speeds),
         "max": max(speeds),
         "rounds": n * len(speeds),
         "microbatch": config.optimisation.microbatch,
-        "peak_bytes": memory.peak(device),
+        "peak_bytes": memory.peak_bytes(device),
     }
 
 
@@ -77,18 +77,18 @@ def random_images(n: int, *shape: int) -> ImageSet:
     return ImageSet("random", pixels, None, (), "random")
 
 
-def build_round(config: TrainConfig, images: ImageSet, device: torch.device) -> tuple[Players, Callable[[], None]]:
+def build_round(config: TrainConfig, images: ImageSet, device: torch.device) -> tuple[TrainState, Callable[[], None]]:
     """A state with untrained networks, and a function that runs its next round on batches as in `ganvas.train`."""
     torch.backends.cudnn.allow_tf32 = False  # as in ganvas.train
-    state = Players.seat(config, Shape(images.channels, *images.resolution, 0), device)
-    rank, world, batch = distributed.rank(), distributed.world(), config.optimisation.batch
+    state = TrainState.build(config, Shape(images.channels, *images.resolution, 0), device)
+    rank, world, batch = distributed.rank(), distributed.world_size(), config.optimisation.batch
     batches = Batches(images, batch=batch, seed=config.seed, rank=rank, world=world, device=device)
     nimg = 0
 
     def one_round() -> None:
         nonlocal nimg
-        state.round([next(batches) for _ in range(config.balance.d_steps)], nimg)
-        nimg += config.a_round
+        state.train_round([next(batches) for _ in range(config.balance.d_steps)], nimg)
+        nimg += config.images_per_round
 
     return state, one_round
 
@@ -105,20 +105,20 @@ RANK_RECIPES: dict[str, dict[str, Any]] = {
 
 def run_rank(folder: Path, device: torch.device) -> None:
     """Runs one rank; saves the gradients of its first round and the weights after its last."""
-    world = distributed.world()
+    world = distributed.world_size()
     if world > 1:
         store = f"file://{folder.resolve()}/store"
         torch.distributed.init_process_group("gloo", init_method=store, rank=distributed.rank(), world_size=world)
     saved: dict[str, torch.Tensor] = {}
     gradients: list[torch.Tensor] = []
-    original = distributed.mean_gradients
+    original = distributed.average_gradients
 
     def recording(network: torch.nn.Module) -> torch.Tensor:
         norm = original(network)
         gradients.append(torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None]).cpu())
         return norm
 
-    distributed.mean_gradients = recording
+    distributed.average_gradients = recording
     for recipe, knobs in RANK_RECIPES.items():
         config = replace(RECIPES[recipe].config, batch=RANKS_BATCH, **knobs)
         state, one_round = build_round(config, random_images(256, 3, 16, 16), device)
@@ -150,7 +150,7 @@ def compare_ranks(folder: Path) -> list[dict[str, Any]]:
 
 def main(task: str, *words: str) -> None:
     """measure DEVICE RECIPE BATCH SECONDS [tiny], or rank DEVICE FOLDER."""
-    device = distributed.device(words[0])
+    device = distributed.local_device(words[0])
     if task == "rank":
         run_rank(Path(words[1]), device)
     else:

@@ -25,11 +25,11 @@ from scipy.stats import spearmanr
 from torch import Tensor
 from torch.nn import functional as F
 
-from ganvas.data import ImageSet, PictureOptions, open_images
+from ganvas.data import DataOptions, ImageSet, open_images
 from ganvas.evaluation import features
 from ganvas.evaluation.eye import to_rgb
 from ganvas.evaluation.features import Extractor
-from ganvas.evaluation.metrics import frechet, moments
+from ganvas.evaluation.metrics import compute_moments, frechet_distance
 
 Damage = Callable[[ImageSet, np.ndarray, np.ndarray, int], np.ndarray]
 """(set, rows [n], other rows that may stand in, strength 1 to 5) -> uint8 [n c h w]."""
@@ -164,7 +164,7 @@ def main() -> None:
     found: dict[str, dict[str, dict[str, list[float]]]] = {}
     for data in arguments.only:
         size = "64" if data == "faces" else None
-        images = open_images(PictureOptions(str(getattr(arguments, data)), "train", size))
+        images = open_images(DataOptions(str(getattr(arguments, data)), "train", size))
         found[data] = measure_damages(images, extractors, arguments.count, arguments.seed)
         print_table(data, found[data])
     (arguments.out / "ladder.json").write_text(json.dumps(found, indent=1) + "\n")
@@ -178,9 +178,11 @@ def measure_damages(
     order = np.random.default_rng(seed).permutation(len(images))
     count = min(count, len(images) // 2)
     known, rows = order[:count], order[count : 2 * count]
-    there = {extractor.name: moments(extract(images.images[known], extractor)) for extractor in extractors}
+    there = {extractor.name: compute_moments(extract(images.images[known], extractor)) for extractor in extractors}
     clean = {
-        extractor.name: frechet(moments(extract(images.images[rows], extractor)), there[extractor.name])
+        extractor.name: frechet_distance(
+            compute_moments(extract(images.images[rows], extractor)), there[extractor.name]
+        )
         for extractor in extractors
     }
     ladder: dict[str, dict[str, list[float]]] = {
@@ -191,13 +193,15 @@ def measure_damages(
             pixels = inflict(images, rows, order[count:], strength)
             for extractor in extractors:
                 ladder[extractor.name][damage].append(
-                    frechet(moments(extract(pixels, extractor)), there[extractor.name])
+                    frechet_distance(compute_moments(extract(pixels, extractor)), there[extractor.name])
                 )
     return ladder
 
 
 def extract(pixels: np.ndarray, extractor: Extractor) -> np.ndarray:
-    return features.extract_features(features.chunks(pixels, np.arange(len(pixels))), extractor, count=len(pixels))
+    return features.extract_features(
+        features.iterate_batches(pixels, np.arange(len(pixels))), extractor, count=len(pixels)
+    )
 
 
 def print_table(data: str, ladder: dict[str, dict[str, list[float]]]) -> None:

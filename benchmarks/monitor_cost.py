@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from ganvas.config import replace
-from ganvas.recipes import recipe
-from ganvas.runs.log import read_lines
+from ganvas.recipes import get_recipe
+from ganvas.runs.log import read_jsonl
 from ganvas.training import start
 from ganvas.training.monitor import health
 
@@ -44,18 +44,18 @@ def main() -> None:
     parser.add_argument("--mnist", type=Path, required=True)
     parser.add_argument("--faces", type=Path, required=True)
     arguments = parser.parse_args()
-    plain = {name: getattr(health.Doctor, name) for name in ("arm", "look", "saw")}
+    plain = {name: getattr(health.HealthMonitor, name) for name in ("arm", "look", "saw")}
     print("| recipe | probes | seconds of training | a probe | share |")
     print("|---|---|---|---|---|")
     for name, knobs in RUNS.items():
         spent: list[float] = []
         for method, own in plain.items():
-            setattr(health.Doctor, method, time_calls(own, spent))
+            setattr(health.HealthMonitor, method, time_calls(own, spent))
         data = {"MNIST": str(arguments.mnist), "FACES": str(arguments.faces)}.get(knobs["data"], knobs["data"])
-        config = replace(recipe(name).config, **(knobs | {"data": data, "plot": False, "evaluate_every": 0.0}))
+        config = replace(get_recipe(name).config, **(knobs | {"data": data, "plot": False, "evaluate_every": 0.0}))
         with tempfile.TemporaryDirectory() as out:
             run = start.train(config, recipe=name, out=out, quiet=True)
-            lines = list(read_lines(run.path / "stats.jsonl"))
+            lines = list(read_jsonl(run.path / "stats.jsonl"))
         probes = sum("signs" in line and bool(line["signs"]) for line in lines)
         seconds = lines[-1]["seconds"]
         each = 1000 * sum(spent) / probes

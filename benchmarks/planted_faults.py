@@ -23,11 +23,11 @@ import numpy as np
 import torch
 
 from ganvas import Run
-from ganvas.data import PictureOptions, open_images, to_unit
+from ganvas.data import DataOptions, open_images, to_unit
 from ganvas.diagnosis.diagnosis import apply_rules
 from ganvas.diagnosis.history import Facts, History
 from ganvas.diagnosis.sources import read_run
-from ganvas.runs.log import read_lines
+from ganvas.runs.log import read_jsonl
 from ganvas.sampling import parse_seeds
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
@@ -98,7 +98,7 @@ def load_images(name: str, mnist: Path | None) -> tuple[torch.Tensor, torch.Tens
     """Images in [-1, 1], labels, and held-out images."""
     if name == "digits":
         return own_loop.digits()
-    train, test = (open_images(PictureOptions(str(mnist), split)) for split in ("train", "test"))
+    train, test = (open_images(DataOptions(str(mnist), split)) for split in ("train", "test"))
     assert train.labels is not None
     images, held = (to_unit(torch.from_numpy(np.array(of.images[:n]))) for of, n in ((train, 6000), (test, 1000)))
     return images, torch.from_numpy(np.array(train.labels[:6000])), held
@@ -164,8 +164,8 @@ def knobs(arguments: argparse.Namespace) -> None:
                         [*command, *place, "--data", str(data_file(data, which, arguments))], capture_output=True
                     )
                     run = Run(arguments.out / "knobs" / name)
-                    named = [f.name for f in apply_rules(read_run(run)).findings if f.gravity != "note"]
-                    saved = [e for e in read_lines(run.path / "events.jsonl") if e.get("name") in RIGHT[fault]]
+                    named = [f.name for f in apply_rules(read_run(run)).findings if f.severity != "note"]
+                    saved = [e for e in read_jsonl(run.path / "events.jsonl") if e.get("name") in RIGHT[fault]]
                     first = saved[0]["nimg"] / 1000 / kimg if saved else float("nan")
                     total, right, within = (
                         total + 1,
@@ -186,7 +186,7 @@ def recipes(arguments: argparse.Namespace) -> None:
         habits = ["--out", str(arguments.out / "recipes"), "--name", name, "--no-plot", "--quiet", "--threads", "1"]
         subprocess.run([*command, *habits], check=True)
         found = apply_rules(read_run(Run(arguments.out / "recipes" / name)))
-        print(name, [f"{finding.gravity}: {finding.name}" for finding in found.findings], flush=True)
+        print(name, [f"{finding.severity}: {finding.name}" for finding in found.findings], flush=True)
 
 
 def named_at_probes(saved: dict[str, Any]) -> tuple[list[list[str]], list[str]]:
@@ -202,7 +202,7 @@ def named_at_probes(saved: dict[str, Any]) -> tuple[list[list[str]], list[str]]:
             if at[0] <= now
         }
         found = apply_rules(History("step", Facts(**{**saved["facts"], "shown": round(now * batch)}), columns))
-        names.append([finding.name for finding in found.findings if finding.gravity != "note"])
+        names.append([finding.name for finding in found.findings if finding.severity != "note"])
         failures = [finding.name for finding in found.failures]
     return names, failures
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import ganvas
-from ganvas.runs.log import read_lines
+from ganvas.runs.log import read_jsonl
 from ganvas.sampling import parse_seeds
 
 FAULTS = {
@@ -35,7 +35,7 @@ def frechet(recipe: str, knobs: str, seed: int, name: str, arguments: argparse.N
     run = ganvas.Run(arguments.out / name)
     if done.returncode and not run.snapshots:
         raise SystemExit(done.stderr)
-    events = [e for e in read_lines(run.path / "events.jsonl") if e["event"] in ("correct", "rollback", "stopped")]
+    events = [e for e in read_jsonl(run.path / "events.jsonl") if e["event"] in ("correct", "rollback", "stopped")]
     acts = [f"{e['event']} at {e['nimg'] / 1000:g}: {e['because']['name']}" for e in events]
     found = ganvas.evaluate(run, quick=True, count=397).to_json()
     return found["values"]["frechet"]["value"], acts

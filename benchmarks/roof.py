@@ -31,7 +31,7 @@ from ganvas.config import TrainConfig, replace
 from ganvas.networks import Shape
 from ganvas.recipes import RECIPES
 from ganvas.training import estimate, memory
-from ganvas.training.state import Players
+from ganvas.training.state import TrainState
 
 SOURCE = Path(__file__).resolve().parent.parent / "src"
 USUAL_SHAPES = {"digits": (1, 8, 8), "mnist": (1, 28, 28), "cifar10": (3, 32, 32), "celeba": (3, 64, 64)}
@@ -46,16 +46,16 @@ MIN_SECONDS = 0.2
 
 def measure(name: str, seconds: float) -> dict:
     """Measures a recipe in this process: images/s and matrix-product operations/s, with 1 thread and with all."""
-    memory.keep()
+    memory.keep_freed_memory()
     config = RECIPES[name].config
-    shape = Shape(*USUAL_SHAPES[config.pictures.data], 10 if config.pictures.conditional else 0)
+    shape = Shape(*USUAL_SHAPES[config.dataset.data], 10 if config.dataset.conditional else 0)
     device, all_threads = torch.device("cpu"), torch.get_num_threads()
-    cost = estimate.estimate(config, shape, device)
-    chosen = estimate.threads(cost)
+    cost = estimate.estimate_cost(config, shape, device)
+    chosen = estimate.choose_threads(cost)
     config = replace(config, batch=trial_batch(config, cost))
     operations = estimate.round_flops(config, shape)
     one_round = build_round(config, shape, device)
-    rounds = config.play.penalty_every  # so that each measurement has its share of gradient penalties
+    rounds = config.loss.penalty_every  # so that each measurement has its share of gradient penalties
     speeds, products = {1: [], all_threads: []}, {1: [], all_threads: []}
     for threads in speeds:
         torch.set_num_threads(threads)
@@ -69,31 +69,31 @@ def measure(name: str, seconds: float) -> dict:
             while (taken := time.perf_counter() - start) < MIN_SECONDS or not done:
                 repeat(one_round, rounds)
                 done += rounds
-            speeds[threads].append(done * config.a_round / taken)
+            speeds[threads].append(done * config.images_per_round / taken)
     return {
         "operations": operations, "batch": config.optimisation.batch, "threads": chosen, "all": all_threads,
         "one": speeds[1], "many": speeds[all_threads], "gemm_one": products[1], "gemm_many": products[all_threads],
     }  # fmt: skip
 
 
-def trial_batch(config: TrainConfig, cost: estimate.Estimate) -> int:
+def trial_batch(config: TrainConfig, cost: estimate.CostEstimate) -> int:
     """The batch of a trial."""
-    flops = estimate.PASSES * config.balance.d_steps * (cost.g_flops + cost.d_flops)
+    flops = estimate.PASSES_PER_ROUND * config.balance.d_steps * (cost.g_flops + cost.d_flops)
     return min(config.optimisation.batch, max(2, round(estimate.TRIAL_FLOPS / flops)))
 
 
 def build_round(config: TrainConfig, shape: Shape, device: torch.device) -> Callable[[], None]:
     """A function that runs one training round on random images, as at the end of a run with fully grown networks."""
-    state, n = Players.seat(config, shape, device), config.optimisation.batch
+    state, n = TrainState.build(config, shape, device), config.optimisation.batch
     images = torch.randint(0, 256, (n, *shape[:3]), dtype=torch.uint8)
     labels = torch.zeros(n, dtype=torch.long) if shape.classes else None
     batches = [(images, labels)] * config.balance.d_steps
-    nimg = config.total // config.a_round * config.a_round
+    nimg = config.total_images // config.images_per_round * config.images_per_round
 
     def one_round() -> None:
         nonlocal nimg
-        state.round(batches, nimg)
-        nimg += config.a_round
+        state.train_round(batches, nimg)
+        nimg += config.images_per_round
 
     return one_round
 

@@ -35,11 +35,11 @@ from torch import Tensor
 from ganvas.style import networks, pictures
 from ganvas.style.colours import luminance
 from ganvas.style.losses import gram_distance
-from ganvas.style.networks import Network
-from ganvas.style.objective import Look
-from ganvas.style.options import resolved
-from ganvas.style.plan import Plan, plan
-from ganvas.style.transfer import Iterate, followed, stylize
+from ganvas.style.networks import FeatureNetwork
+from ganvas.style.objective import FeatureLayers
+from ganvas.style.options import resolve_options
+from ganvas.style.plan import TransferPlan, plan_transfer
+from ganvas.style.transfer import Iterate, run_plan, stylize
 
 VGG_LAYERS = ("relu1_1", "relu2_1", "relu3_1")
 SQUEEZENET_LAYERS = ("relu1", "fire2", "fire3", "fire4", "fire5", "fire6")
@@ -51,8 +51,8 @@ class ReferenceNetworks:
     """VGG-19, SqueezeNet and LPIPS, with published weights."""
 
     def __init__(self, weights: Path) -> None:
-        self.vgg = networks.vgg19(vgg19_weights(weights / VGG))
-        self.squeezenet = networks.squeezenet(squeezenet_weights(weights / SQUEEZENET))
+        self.vgg = networks.build_vgg19(vgg19_weights(weights / VGG))
+        self.squeezenet = networks.build_squeezenet(squeezenet_weights(weights / SQUEEZENET))
         heads = torch.load(weights / "lpips_lin" / "squeeze.pth", map_location="cpu", weights_only=True)
         self.heads = [heads[f"lin{i}.model.1.weight"] for i in range(len(LPIPS_LAYERS))]
 
@@ -69,7 +69,7 @@ class ReferenceNetworks:
 
     @torch.no_grad()
     def lpips(self, a: Tensor, b: Tensor) -> float:
-        activations = [self.squeezenet.layers(image, LPIPS_LAYERS) for image in (a, b)]
+        activations = [self.squeezenet.features(image, LPIPS_LAYERS) for image in (a, b)]
         total = 0.0
         for name, head in zip(LPIPS_LAYERS, self.heads, strict=True):
             x, y = (layers[name] / (layers[name].norm(dim=1, keepdim=True) + 1e-10) for layers in activations)
@@ -77,8 +77,8 @@ class ReferenceNetworks:
         return total
 
 
-def style_distance(network: Network, layers: tuple[str, ...], image: Tensor, painting: Tensor) -> float:
-    look = Look(network, dict.fromkeys(layers, 1.0), {})
+def style_distance(network: FeatureNetwork, layers: tuple[str, ...], image: Tensor, painting: Tensor) -> float:
+    look = FeatureLayers(network, dict.fromkeys(layers, 1.0), {})
     x, target = look.statistics(image), look.statistics(painting)
     return sum(float(gram_distance(x[name], target[name])) for name in layers)
 
@@ -107,8 +107,8 @@ def run_pairs(arguments: argparse.Namespace) -> None:
             seconds = time.process_time() - start
             result.save(arguments.out / f"{name}.png")
             size = max(result.pixels.shape)
-            references = [pictures.unit(pictures.opened(path, size)) for path in (photo, painting)]
-            results[name] = {"seconds": seconds, **reference_networks.measure(pictures.unit(result), *references)}
+            references = [pictures.to_tensor(pictures.load_image(path, size)) for path in (photo, painting)]
+            results[name] = {"seconds": seconds, **reference_networks.measure(pictures.to_tensor(result), *references)}
             file.write_text(json.dumps(results, indent=1) + "\n")
             print(name, {key: round(value, 3) for key, value in results[name].items()}, flush=True)
     draw_sheet(arguments.out, photos, paintings)
@@ -175,7 +175,7 @@ def run_recipes(arguments: argparse.Namespace) -> None:
             options = {**GATYS, "size": size, "network": network, "weights": weights[network], "style_layers": layers,
                      "device": arguments.device}  # fmt: skip
             one_scale = {**options, "smallest": 10_000, "iterations": STEPS // 2}
-            planned = [plan(photo, [painting], (), (), resolved(None, own)) for own in (
+            planned = [plan_transfer(photo, [painting], (), (), resolve_options(None, own)) for own in (
                 one_scale, {**options, "iterations": STEPS // 4})]  # fmt: skip
             for title, trace in (
                 ("Gatys, L-BFGS", run_gatys(planned[0], make_lbfgs)),
@@ -220,11 +220,11 @@ class TracePoint(NamedTuple):
     content: float
 
 
-def run_gatys(planned: Plan, optimiser: Callable[[Tensor], torch.optim.Optimizer]) -> list[TracePoint]:
+def run_gatys(planned: TransferPlan, optimiser: Callable[[Tensor], torch.optim.Optimizer]) -> list[TracePoint]:
     """Gatys' recipe: starts from the photo, one scale, unbounded; clamped to [-1, 1] only to evaluate the loss."""
     size = (planned.content.shape[2], planned.content.shape[3])
     start = time.process_time()
-    objective, image = planned.goal(size), planned.first(size).clone().requires_grad_()
+    objective, image = planned.objective(size), planned.initial_image(size).clone().requires_grad_()
     method, trace, excluded = optimiser(image), [], 0.0
 
     def closure() -> float:
@@ -241,14 +241,14 @@ def run_gatys(planned: Plan, optimiser: Callable[[Tensor], torch.optim.Optimizer
     return trace
 
 
-def run_ganvas(planned: Plan) -> list[TracePoint]:
+def run_ganvas(planned: TransferPlan) -> list[TracePoint]:
     trace, start, full = [], time.process_time(), planned.content.shape[2]
 
     def record(now: Iterate) -> None:
         if now.height == full:
             trace.append(TracePoint(time.process_time() - start, now.loss, now.style, now.content))
 
-    followed(planned, record)
+    run_plan(planned, record)
     return trace
 
 
@@ -257,12 +257,12 @@ def run_cost(arguments: argparse.Namespace) -> None:
     if arguments.one:
         size, tile = int(arguments.one[0]), int(arguments.one[1]) or None
         photo, painting = list_images(arguments.photos)[-1], list_images(arguments.paintings)[-1]
-        planned = plan(
-            photo, [painting], (), (), resolved(None, {"size": size, "tile": tile, "device": arguments.device})
+        planned = plan_transfer(
+            photo, [painting], (), (), resolve_options(None, {"size": size, "tile": tile, "device": arguments.device})
         )
         full = (planned.content.shape[2], planned.content.shape[3])
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        objective, image, times = planned.goal(full), planned.first(full), []
+        objective, image, times = planned.objective(full), planned.initial_image(full), []
         for _ in range(4):
             start = time.process_time()
             objective(image)

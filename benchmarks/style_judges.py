@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganvas.style.networks import IMAGENET_MEAN, IMAGENET_SPREAD
+from ganvas.style.networks import IMAGENET_MEAN, IMAGENET_STD
 
 VGG, SQUEEZENET = "vgg19_normalised_to_relu3_1_fp32.npz", "squeezenet1_1_caffe_fp16.npz"
 
@@ -43,7 +43,7 @@ def squeezenet_weights(path: Path) -> dict[str, Tensor]:
 
 def _for_imagenet(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """Adapts the first convolution from RGB x in [0, 1] to (x − mean) / deviation."""
-    first, mean, deviation = weights["features.0.weight"], torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_SPREAD)
+    first, mean, deviation = weights["features.0.weight"], torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)
     weights["features.0.bias"] = weights["features.0.bias"] + torch.einsum("oikl,i->o", first, mean)
     weights["features.0.weight"] = first * deviation.view(1, 3, 1, 1)
     return weights

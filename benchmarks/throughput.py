@@ -36,7 +36,7 @@ def run_ganvas(rounds: int) -> float:
     import numpy as np
 
     import ganvas
-    from ganvas.runs.log import read_lines
+    from ganvas.runs.log import read_jsonl
 
     with tempfile.TemporaryDirectory() as folder:
         os.environ["GANVAS_CACHE"] = folder
@@ -47,7 +47,7 @@ def run_ganvas(rounds: int) -> float:
             "cnn", data=str(images), batch=BATCH, kimg=BATCH * (WARM_UP_ROUNDS + rounds) / 1000, tick_kimg=tick,
             snapshot_kimg=1e6, plot=False, device="cpu", out=folder, quiet=True,
         )  # fmt: skip
-        ticks = list(read_lines(run.path / "stats.jsonl"))
+        ticks = list(read_jsonl(run.path / "stats.jsonl"))
         images = ticks[-1]["nimg"] - ticks[0]["nimg"]
         return images / (ticks[-1]["seconds"] - ticks[0]["seconds"])
 

@@ -10,33 +10,33 @@ from typing import Any
 
 from ganvas.config import TrainConfig, from_json
 from ganvas.training import start
-from ganvas.training.state import Players
+from ganvas.training.state import TrainState
 
 ROUND_SECONDS = 0.003
 """Seconds added to each round."""
 
 
 def train(config: str, name: str) -> None:
-    one_round = Players.round
+    one_round = TrainState.train_round
 
     def slow(*arguments: Any) -> Any:
         time.sleep(ROUND_SECONDS)
         return one_round(*arguments)
 
-    Players.round = slow  # type: ignore[method-assign]
+    TrainState.train_round = slow  # type: ignore[method-assign]
     start.train(from_json(TrainConfig, json.loads(config)), name=name, quiet=True)
 
 
 def train_by_slow_layers(config: str, name: str, a_layer: float) -> None:
-    seat = Players.seat
+    seat = TrainState.build
 
-    def seated(*arguments: Any) -> Players:
+    def seated(*arguments: Any) -> TrainState:
         players = seat(*arguments)
         for module in players.game.D.modules():
             module.register_forward_hook(lambda *_: time.sleep(a_layer))
         return players
 
-    Players.seat = seated  # type: ignore[method-assign]
+    TrainState.build = seated  # type: ignore[method-assign]
     start.measure_speed = lambda *_: 1.0
     start.train(from_json(TrainConfig, json.loads(config)), name=name)
 

@@ -109,7 +109,7 @@ def test_nothing_synchronises_with_the_device(name: str, channels: int) -> None:
     """On the meta device there is nothing to ask, and nothing from another device mixes with it."""
     images = torch.empty(4, channels, 8, 10, device="meta")
     controller = Ada(0.6, 500).to("meta")
-    controller.saw(torch.empty(4, device="meta"))
+    controller.record_logits(torch.empty(4, device="meta"))
     controller.adjust(4)
     assert get_augmentation(name)(images, controller.p).shape == images.shape
 
@@ -454,7 +454,7 @@ BATCH = 64
 def judge(controller: Ada, correct: float) -> None:
     """Four updates in which this share of the reals is classified as real."""
     for _ in range(ADJUST_EVERY):
-        controller.saw(torch.where(torch.arange(BATCH) < correct * BATCH, 3.0, -0.1))
+        controller.record_logits(torch.where(torch.arange(BATCH) < correct * BATCH, 3.0, -0.1))
     controller.adjust(ADJUST_EVERY * BATCH)
 
 
@@ -483,7 +483,7 @@ def test_p_rises_to_1_in_kimg_and_stays_a_probability() -> None:
 
 def test_only_signs_matter_and_none_is_no_evidence() -> None:
     controller = Ada(target=0.5, kimg=1)
-    controller.saw(torch.tensor([100.0, -1e-3, -1e-3, -1e-3]))
+    controller.record_logits(torch.tensor([100.0, -1e-3, -1e-3, -1e-3]))
     assert controller.signs.tolist() == [-2, 4]
     controller.signs += torch.tensor([6.0, 4.0])  # another process: (4, 8) is exactly on target
     controller.adjust(8)
@@ -495,7 +495,7 @@ def test_only_signs_matter_and_none_is_no_evidence() -> None:
 
 def test_the_gradient_does_not_flow_into_the_controller() -> None:
     controller = Ada(0.6, 500)
-    controller.saw(torch.randn(4, requires_grad=True))
+    controller.record_logits(torch.randn(4, requires_grad=True))
     controller.adjust(4)
     assert not controller.p.requires_grad
     assert not list(controller.parameters())
@@ -507,7 +507,7 @@ def test_a_resumed_ramp_is_the_same_ramp() -> None:
     def play(controller: Ada, moves: range) -> list[Tensor]:
         course = []
         for move in moves:
-            controller.saw(torch.where(torch.arange(BATCH) < judged_real[move] * BATCH, 1.0, -1.0))
+            controller.record_logits(torch.where(torch.arange(BATCH) < judged_real[move] * BATCH, 1.0, -1.0))
             if (move + 1) % ADJUST_EVERY == 0:
                 controller.adjust(ADJUST_EVERY * BATCH)
             course.append(controller.p.clone())

@@ -7,27 +7,27 @@ import pytest
 import torch
 from trying import tiny
 
-from ganvas.config import Balance, replace
-from ganvas.game.balance import Referee
+from ganvas.config import BalanceConfig, replace
+from ganvas.game.balance import UpdatePolicy
 from ganvas.networks import Shape
-from ganvas.runs.log import read_lines
+from ganvas.runs.log import read_jsonl
 from ganvas.training.start import train
-from ganvas.training.state import Players
+from ganvas.training.state import TrainState
 
 SHAPE = Shape(1, 8, 8)
 
 
-def build_state(**knobs: Any) -> Players:
-    return Players.seat(replace(tiny(), **knobs), SHAPE, torch.device("cpu"))
+def build_state(**knobs: Any) -> TrainState:
+    return TrainState.build(replace(tiny(), **knobs), SHAPE, torch.device("cpu"))
 
 
-def one_round(state: Players, i: int) -> tuple[bool, bool]:
+def one_round(state: TrainState, i: int) -> tuple[bool, bool]:
     """Whether D's weights, and G's, changed in a round."""
     before = [[p.clone() for p in network.parameters()] for network in (state.game.D, state.game.G)]
     steps = state.config.balance.d_steps
     draw = torch.Generator().manual_seed(i)
     pictures = torch.randint(0, 256, (steps, 20, 1, 8, 8), dtype=torch.uint8, generator=draw)
-    state.round([(own, None) for own in pictures], i * state.config.a_round)
+    state.train_round([(own, None) for own in pictures], i * state.config.images_per_round)
     d, g = (
         any(not torch.equal(a, b) for a, b in zip(old, network.parameters(), strict=True))
         for old, network in zip(before, (state.game.D, state.game.G), strict=True)
@@ -47,8 +47,8 @@ def test_five_updates_of_d_to_two_of_g(optimiser: str, monkeypatch: pytest.Monke
     for i in range(3):
         assert one_round(state, i) == (True, True)
     assert steps == {"D": 15, "G": 6}
-    assert state.moved.tolist() == [15, 6, 0, 0]
-    assert state.config.a_round == 100
+    assert state.update_counts.tolist() == [15, 6, 0, 0]
+    assert state.config.images_per_round == 100
 
 
 def test_every_update_of_d_gets_its_own_images_and_latents(
@@ -56,7 +56,7 @@ def test_every_update_of_d_gets_its_own_images_and_latents(
 ) -> None:
     state = build_state(d_steps=3, g_steps=2)
     drawn = []
-    shown = state.game.G.shown
+    shown = state.game.G.d_input
     monkeypatch.setattr(state.game.G, "shown", lambda z, labels: (drawn.append(z), shown(z, labels))[1])
     one_round(state, 0)
     assert len(drawn) == 4, "D's last fakes serve G's first move"
@@ -68,21 +68,21 @@ def test_d_skips_updates_while_its_loss_is_below_and_then_continues() -> None:
     history = []
     for i in range(60):
         moved = one_round(state, i)
-        history.append((moved, state.referee.losses[1, 0].item()))
+        history.append((moved, state.update_policy.losses[1, 0].item()))
     assert history[0][0] == (True, True), "nothing is known yet"
     for (_, loss), ((d, g), _) in pairwise(history):
         assert g
         assert d == (loss >= 1.3)
     skipped = sum(not d for (d, _), _ in history)
     assert 0 < skipped < 59
-    assert state.moved.tolist() == [60 - skipped, 60, skipped, 0]
+    assert state.update_counts.tolist() == [60 - skipped, 60, skipped, 0]
 
 
 def test_g_skips_updates_while_its_loss_is_below() -> None:
     state = build_state(skip_g_below=100.0)
     assert one_round(state, 0) == (True, True)
     assert one_round(state, 1) == (True, False)
-    assert state.moved.tolist() == [2, 1, 0, 1]
+    assert state.update_counts.tolist() == [2, 1, 0, 1]
 
 
 def test_both_are_updated_where_both_would_skip() -> None:
@@ -91,14 +91,14 @@ def test_both_are_updated_where_both_would_skip() -> None:
 
 
 def test_loss_change_updates_the_faster_one() -> None:
-    referee = Referee(Balance(loss_change=2.0))
-    assert referee.moves() == (True, True)
-    referee.saw(torch.tensor(1.0), torch.tensor(-1.0))
-    assert referee.moves() == (True, True), "no change is known after one loss"
-    referee.saw(torch.tensor(1.5), torch.tensor(-1.2))  # 0.5 against 2 · 0.2
-    assert referee.moves() == (True, False)
-    referee.saw(torch.tensor(1.6), torch.tensor(-1.0))  # 0.067 against 2 · 0.167
-    assert referee.moves() == (False, True)
+    referee = UpdatePolicy(BalanceConfig(loss_change=2.0))
+    assert referee.decide() == (True, True)
+    referee.record_losses(torch.tensor(1.0), torch.tensor(-1.0))
+    assert referee.decide() == (True, True), "no change is known after one loss"
+    referee.record_losses(torch.tensor(1.5), torch.tensor(-1.2))  # 0.5 against 2 · 0.2
+    assert referee.decide() == (True, False)
+    referee.record_losses(torch.tensor(1.6), torch.tensor(-1.0))  # 0.067 against 2 · 0.167
+    assert referee.decide() == (False, True)
 
 
 def test_loss_change_updates_one_network_a_round() -> None:
@@ -111,12 +111,12 @@ def test_loss_change_updates_one_network_a_round() -> None:
 
 def test_decisions_are_counted_and_written_with_their_evidence() -> None:
     run = train(replace(tiny(kimg=0.4), skip_g_below=0.8), quiet=True)
-    ticks = list(read_lines(run.path / "stats.jsonl"))
+    ticks = list(read_jsonl(run.path / "stats.jsonl"))
     assert sum(line["D/moves"] for line in ticks) == 20
     assert sum(line["G/moves"] + line["G/rests"] for line in ticks) == 20
     skipped = sum(line["G/rests"] for line in ticks)
     assert skipped > 0
-    events = [event for event in read_lines(run.path / "events.jsonl") if event["event"] == "balance"]
+    events = [event for event in read_jsonl(run.path / "events.jsonl") if event["event"] == "balance"]
     assert sum(event["G/rests"] for event in events) == skipped
     assert all(event["skip_g_below"] == 0.8 and event["since"] < event["nimg"] for event in events)
 

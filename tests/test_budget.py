@@ -46,9 +46,9 @@ def test_pictures_minutes_and_operations_become_a_length(monkeypatch: pytest.Mon
     config = plain()
     assert apply_budget(config, Budget("kimg", 0.3)).kimg == 0.3
     assert apply_budget(config, Budget("minutes", 0.5)).kimg == pytest.approx(30)
-    assert apply_budget(config, Budget("minutes", 1e-6)).total == 20, "a round at the least"
+    assert apply_budget(config, Budget("minutes", 1e-6)).total_images == 20, "a round at the least"
     a_picture = round_flops(config, DIGITS)
-    spent = apply_budget(config, Budget("PFLOP", 1e-6)).total * a_picture
+    spent = apply_budget(config, Budget("PFLOP", 1e-6)).total_images * a_picture
     assert spent == pytest.approx(1e9, abs=20 * a_picture)
 
 

@@ -16,14 +16,14 @@ from test_run import assert_same_state
 from trying import NARROW, tiny
 
 from ganvas.config import TrainConfig, replace, to_json
-from ganvas.interrupts import Stop, collected
+from ganvas.interrupts import StopRequests, collect_stop_requests
 from ganvas.networks import Shape
 from ganvas.runs import checkpoint
 from ganvas.runs.folder import Run
-from ganvas.runs.log import read_lines
+from ganvas.runs.log import read_jsonl
 from ganvas.training.cancellation import CancellableRounds, Cancelled, cancellable, cancellation_points
 from ganvas.training.start import train
-from ganvas.training.state import Players
+from ganvas.training.state import TrainState
 
 CPU = torch.device("cpu")
 
@@ -38,7 +38,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
 NEVER = 10**9
 
 
-class Due(Stop):
+class Due(StopRequests):
     """A stop that is overdue when it is asked for the n-th time."""
 
     def __init__(self, n: int) -> None:
@@ -51,11 +51,11 @@ class Due(Stop):
         return self.left == 0
 
 
-def game(config: TrainConfig) -> tuple[Players, list[list[tuple[torch.Tensor, torch.Tensor]]]]:
+def game(config: TrainConfig) -> tuple[TrainState, list[list[tuple[torch.Tensor, torch.Tensor]]]]:
     images = torch.randint(0, 256, (4, config.balance.d_steps, 20, 3, 12, 10), dtype=torch.uint8)
     labels = torch.randint(0, 3, (4, config.balance.d_steps, 20))
     batches = [list(zip(*one, strict=True)) for one in zip(images, labels, strict=True)]
-    return Players.seat(config, Shape(3, 12, 10, 3), CPU), batches
+    return TrainState.build(config, Shape(3, 12, 10, 3), CPU), batches
 
 
 @pytest.mark.parametrize(("family", "knobs"), CASES, ids=lambda v: v if isinstance(v, str) else "-".join(v))
@@ -64,23 +64,23 @@ def test_a_round_given_up_anywhere_leaves_no_trace(family: str, knobs: dict[str,
     config = tiny(family=family, **({"r1": 0.0, "r2": 0.0} if family == "dcgan" else {}))  # its D has batch norm
     config = replace(config, conditional=True, **knobs)
     one, batches = game(config)
-    two, third = (Players.seat(config, Shape(3, 12, 10, 3), CPU) for _ in range(2))
+    two, third = (TrainState.build(config, Shape(3, 12, 10, 3), CPU) for _ in range(2))
     for i, batch in enumerate(batches):
-        through = one.round(batch, i * config.a_round)
+        through = one.train_round(batch, i * config.images_per_round)
         counter = Due(NEVER)
-        CancellableRounds(third, counter).run(batch, i * config.a_round, slow=True)
+        CancellableRounds(third, counter).run(batch, i * config.images_per_round, slow=True)
         for n in (3, NEVER - counter.left):
             before = {name: tensor.clone() for name, tensor in checkpoint.named_tensors(two.parts).items()}
-            moved = two.moved.copy()
-            assert CancellableRounds(two, Due(n)).run(batch, i * config.a_round, slow=True) is None
+            moved = two.update_counts.copy()
+            assert CancellableRounds(two, Due(n)).run(batch, i * config.images_per_round, slow=True) is None
             after = checkpoint.named_tensors(two.parts)
             assert before.keys() == after.keys()
             for name in before:  # the losses before the first round are nan
                 torch.testing.assert_close(after[name], before[name], rtol=0, atol=0, equal_nan=True)
-            assert (two.moved == moved).all()
+            assert (two.update_counts == moved).all()
             two.game.G.zero_grad()
             two.game.D.zero_grad()
-        again = CancellableRounds(two, Stop()).run(batch, i * config.a_round, slow=True)
+        again = CancellableRounds(two, StopRequests()).run(batch, i * config.images_per_round, slow=True)
         assert again is not None
         for ours, theirs in zip(through, again, strict=True):
             assert all(torch.equal(ours[name], theirs[name]) for name in ours | theirs)
@@ -122,7 +122,11 @@ def test_passes_are_ended_within_their_backward_and_double_backward() -> None:
 
 def test_optional_work_is_left_out_when_a_stop_is_overdue() -> None:
     done = []
-    for stop in (Stop(), Stop([signal.SIGINT], time.monotonic()), Stop([signal.SIGINT], time.monotonic() - 60)):
+    for stop in (
+        StopRequests(),
+        StopRequests([signal.SIGINT], time.monotonic()),
+        StopRequests([signal.SIGINT], time.monotonic() - 60),
+    ):
         with cancellable(stop):
             torch.nn.Identity()(torch.zeros(1))
             done.append(stop)
@@ -131,16 +135,16 @@ def test_optional_work_is_left_out_when_a_stop_is_overdue() -> None:
 
 def test_only_a_second_ctrl_c_interrupts() -> None:
     told = []
-    with collected(lambda: told.append(1)) as stop:
+    with collect_stop_requests(lambda: told.append(1)) as stop:
         signal.raise_signal(signal.SIGTERM)
         signal.raise_signal(signal.SIGTERM)
-        assert not stop.at_once
+        assert not stop.immediate
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
-        assert stop.at_once
+        assert stop.immediate
     assert stop.signals == [signal.SIGTERM, signal.SIGTERM, signal.SIGINT]
     assert told == [1]
-    with collected() as stop, stop.raised(), pytest.raises(KeyboardInterrupt):
+    with collect_stop_requests() as stop, stop.raise_in_block(), pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGTERM)
 
 
@@ -175,7 +179,7 @@ def wait_for(there: Callable[[], bool], process: subprocess.Popen[str]) -> None:
 def test_a_stop_in_a_slow_round_takes_seconds_and_the_rest_is_the_same_run(number: int) -> None:
     run = Run(Path("runs/parts"))
     process = start_slowly("parts", 0.05)  # a round of a minute or so
-    wait_for(run.state.exists, process)
+    wait_for(run.state_file.exists, process)
     time.sleep(1.0)
     asked = time.monotonic()
     process.send_signal(number)
@@ -184,13 +188,13 @@ def test_a_stop_in_a_slow_round_takes_seconds_and_the_rest_is_the_same_run(numbe
     assert process.returncode == 130, errors
     assert "Stopping: the state is saved first. Ctrl-C again ends at once; the state of 0 kimg stays intact." in errors
     assert "stopped at 0 kimg; the same command goes on from there" in errors
-    assert checkpoint.read(run.state)[1]["nimg"] == 0
+    assert checkpoint.load(run.state_file)[1]["nimg"] == 0
     config = replace(tiny(family="dcgan", r1=0.0, r2=0.0), **SLOW)
     train(config, name="parts", quiet=True)
     whole = train(config, name="whole", quiet=True)
-    events = [event["event"] for event in read_lines(run.path / "events.jsonl")]
+    events = [event["event"] for event in read_jsonl(run.path / "events.jsonl")]
     assert events == ["interrupted", "resume", "done"]
-    ours, theirs = (checkpoint.read(one.state)[0] for one in (run, whole))
+    ours, theirs = (checkpoint.load(one.state_file)[0] for one in (run, whole))
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
@@ -199,8 +203,8 @@ def test_a_stop_in_a_slow_round_takes_seconds_and_the_rest_is_the_same_run(numbe
 def test_a_second_ctrl_c_ends_at_once_and_leaves_the_last_state() -> None:
     run = Run(Path("runs/parts"))
     process = start_slowly("parts", 0.05)
-    wait_for(run.state.exists, process)
-    state = run.state.read_bytes()
+    wait_for(run.state_file.exists, process)
+    state = run.state_file.read_bytes()
     time.sleep(1.0)
     process.send_signal(signal.SIGINT)
     wait_for(lambda: "Stopping" in (run.path / "log.txt").read_text(), process)
@@ -210,5 +214,5 @@ def test_a_second_ctrl_c_ends_at_once_and_leaves_the_last_state() -> None:
     assert time.monotonic() - asked < 10
     assert process.returncode == 130
     assert "Traceback" not in errors
-    assert run.state.read_bytes() == state
+    assert run.state_file.read_bytes() == state
     assert not (run.path / "events.jsonl").exists(), "the first one's way to the end was left"

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from trying import ganvas, tiny
+from trying import run_cli, tiny
 
 from ganvas.comparison.candidates import (
     MAX_NAME_LENGTH,
@@ -19,16 +19,16 @@ from ganvas.comparison.candidates import (
 )
 from ganvas.config import replace, to_json
 from ganvas.errors import GanvasError
-from ganvas.recipes import recipe
+from ganvas.recipes import get_recipe
 from ganvas.runs import folder
-from ganvas.runs.snapshot import versions
+from ganvas.runs.snapshot import package_versions
 
 DATA = {"name": "digits", "fingerprint": "f", "images": 1400, "shape": {}}
 
 
 def run(name: str, data: dict[str, Any] = DATA, recipe: str = "mlp", **knobs: Any) -> str:
     """The folder of a run that was only begun."""
-    return str(folder.create(Path("runs"), name, recipe, replace(tiny(), **knobs), data, versions()).path)
+    return str(folder.create_run(Path("runs"), name, recipe, replace(tiny(), **knobs), data, package_versions()).path)
 
 
 def names(*what: str, **more: Any) -> list[str]:
@@ -39,7 +39,7 @@ def test_recipes_take_the_knobs_of_all_and_each_its_own() -> None:
     cnn, mlp = parse_candidates(["cnn:batch=32,g_width=8", "mlp", "mlp"], knobs={"data": "digits", "batch": 16})
     assert (cnn.name, cnn.recipe, mlp.name) == ("cnn", "cnn", "mlp")
     assert (cnn.config.optimisation.batch, mlp.config.optimisation.batch) == (32, 16)
-    assert cnn.config.pictures.data == mlp.config.pictures.data == "digits"
+    assert cnn.config.dataset.data == mlp.config.dataset.data == "digits"
 
 
 def test_varied_knobs_are_multiplied() -> None:
@@ -48,7 +48,7 @@ def test_varied_knobs_are_multiplied() -> None:
     found = parse_candidates(["cnn", "mlp"], vary=vary)
     assert len(found) == 8
     assert found[1].name == "cnn objective=non-saturating d_lr=0.0002"
-    assert found[6].config.play.objective == "rpgan"
+    assert found[6].config.loss.objective == "rpgan"
     assert found[6].config.optimisation.d_lr == found[0].config.optimisation.d_lr
 
 
@@ -122,8 +122,8 @@ def test_the_command_trains_the_same_again() -> None:
         "g_lr": "1e-3..1e-4:cosine",
         "watch": False,
     }
-    made = Candidate("mine", "mlp", replace(recipe("mlp").config, **knobs))
+    made = Candidate("mine", "mlp", replace(get_recipe("mlp").config, **knobs))
     assert made.command.startswith("ganvas train mlp --data 'a b'")
     words = shlex.split(made.command)[3:]
-    told = json.loads(ganvas("train", "mlp", *words, "--dry-run", "--data", "digits", "--json").stdout)["config"]
+    told = json.loads(run_cli("train", "mlp", *words, "--dry-run", "--data", "digits", "--json").stdout)["config"]
     assert told == json.loads(json.dumps(to_json(replace(made.config, data="digits"))))

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from trying import ganvas
+from trying import run_cli
 
 from ganvas.config import to_json
 from ganvas.recipes import RECIPES
@@ -21,12 +21,12 @@ TINY = ["--kimg", "0.2", "--no-plot", "--device", "cpu"]
 
 @pytest.mark.parametrize("verb", ["train", "sample", "plot", "data", "recipes"])
 def test_every_verb_has_help(verb: str) -> None:
-    assert "usage: ganvas " + verb in ganvas(verb, "--help").stdout
+    assert "usage: ganvas " + verb in run_cli(verb, "--help").stdout
 
 
 def test_recipes_are_all_listed_and_machine_readable() -> None:
-    assert json.loads(ganvas("recipes", "--json").stdout).keys() == RECIPES.keys()
-    assert all(name in ganvas("recipes").stdout for name in RECIPES)
+    assert json.loads(run_cli("recipes", "--json").stdout).keys() == RECIPES.keys()
+    assert all(name in run_cli("recipes").stdout for name in RECIPES)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_recipes_are_all_listed_and_machine_readable() -> None:
     ],
 )
 def test_bad_usage_is_told_without_a_traceback(arguments: list[str], status: int, words: str) -> None:
-    done = ganvas(*arguments, check=status)
+    done = run_cli(*arguments, check=status)
     assert words in done.stderr + (done.stdout if status == 2 else "")
     assert "Traceback" not in done.stderr
     assert not Path("runs").exists()
@@ -65,25 +65,25 @@ def test_bad_usage_is_told_without_a_traceback(arguments: list[str], status: int
 @pytest.mark.slow
 def test_train_resume_plot_and_json_from_the_command_line(pictures: Callable[..., Path]) -> None:
     data = pictures(classes=2)
-    first = ganvas("train", "cnn", "--data", data, "--conditional", "--batch", 20, *TINY, "--json")
+    first = run_cli("train", "cnn", "--data", data, "--conditional", "--batch", 20, *TINY, "--json")
     said = json.loads(first.stdout)
     run = Run(Path(said["run"]))
     assert run.path.name.startswith("00000-cnn-pictures")
     assert Path(said["snapshot"]).exists()
     assert said["config"]["network"]["family"] == "cnn"
     assert "kimg 0.2/0.2" in first.stderr, "one plain line a tick where there is no terminal"
-    assert "is complete" in ganvas("train", run.path).stderr
-    assert "batch is 20 there and 10 here" in ganvas("train", run.path, "--batch", 10, check=1).stderr
+    assert "is complete" in run_cli("train", run.path).stderr
+    assert "batch is 20 there and 10 here" in run_cli("train", run.path, "--batch", 10, check=1).stderr
     twin = Path("elsewhere") / run.path.name  # of the same name: both must be drawn
     shutil.copytree(run.path, twin)
-    ganvas("plot", run.path, twin, "--out", "both.svg")
+    run_cli("plot", run.path, twin, "--out", "both.svg")
     drawn = Path("both.svg").read_text()
     assert drawn.count(f"<!-- {run.path}: on real -->") == drawn.count(f"<!-- {twin}: on real -->") == 1
-    assert "nothing.xyz" in ganvas("plot", run.path, "--out", "nothing.xyz", check=1).stderr
+    assert "nothing.xyz" in run_cli("plot", run.path, "--out", "nothing.xyz", check=1).stderr
 
 
 def test_dry_run_says_and_writes_nothing() -> None:
-    plan = json.loads(ganvas("train", "digits", "--dry-run", "--json", "--g-widths", 10, 12).stdout)
+    plan = json.loads(run_cli("train", "digits", "--dry-run", "--json", "--g-widths", 10, 12).stdout)
     assert plan["config"]["network"]["g_widths"] == [10, 12]
     assert plan["parameters"]["G"] == 32 * 10 + 10 + 10 * 12 + 12 + 12 * 64 + 64
     assert not Path("runs").exists()
@@ -92,23 +92,23 @@ def test_dry_run_says_and_writes_nothing() -> None:
 def test_other_pictures_without_a_recipe_get_the_one_that_suits_any(pictures: Callable[..., Path]) -> None:
     data = pictures(channels=3)
     for flags in (["--data", data], [f"--data={data}"]):
-        plan = json.loads(ganvas("train", *flags, "--g-width", 4, "--dry-run", "--json").stdout)
+        plan = json.loads(run_cli("train", *flags, "--g-width", 4, "--dry-run", "--json").stdout)
         assert plan["config"]["network"]["family"] == "cnn"
         assert plan["config"]["play"] == to_json(RECIPES["cnn-stable"].config)["play"]
     assert (
-        json.loads(ganvas("train", "--data", "digits", "--dry-run", "--json").stdout)["config"]["network"]["family"]
+        json.loads(run_cli("train", "--data", "digits", "--dry-run", "--json").stdout)["config"]["network"]["family"]
         == "mlp"
     )
 
 
 def test_data_speaks_json(pictures: Callable[..., Path]) -> None:
-    said = json.loads(ganvas("data", pictures(classes=2), "--json").stdout)
+    said = json.loads(run_cli("data", pictures(classes=2), "--json").stdout)
     assert said["count"] == 40
 
 
 def test_an_unwritable_place_is_told() -> None:
     Path("file").write_text("in the way")
-    done = ganvas("train", "digits", *TINY, "--out", "file", check=1)
+    done = run_cli("train", "digits", *TINY, "--out", "file", check=1)
     assert "could not be written" in done.stderr
     assert "Traceback" not in done.stderr
 
@@ -116,13 +116,13 @@ def test_an_unwritable_place_is_told() -> None:
 @pytest.mark.slow
 def test_gpus_starts_processes_and_ends_without_a_traceback(pictures: Callable[..., Path]) -> None:
     flags = ["train", "digits", "--data", pictures(), "--gpus", 2, *TINY, "--no-plot", "--name", "two"]
-    done = ganvas(*flags, "--batch", 20, "--json")
+    done = run_cli(*flags, "--batch", 20, "--json")
     assert json.loads(done.stdout)["run"] == "runs/two"
     assert "2 processes" in done.stderr
-    refused = ganvas(*flags, "--batch", 33, check=1)
+    refused = run_cli(*flags, "--batch", 33, check=1)
     assert "33 cannot be shared equally by 2" in refused.stderr
     assert "Traceback" not in refused.stderr
-    plan = json.loads(ganvas(*flags, "--dry-run", "--json").stdout)
+    plan = json.loads(run_cli(*flags, "--dry-run", "--json").stdout)
     assert plan["data"]["images"] == 40
 
 

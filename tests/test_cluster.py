@@ -22,7 +22,7 @@ from ganvas.config import replace
 from ganvas.errors import GanvasError
 from ganvas.runs import checkpoint
 from ganvas.runs.folder import Run
-from ganvas.runs.log import read_lines
+from ganvas.runs.log import read_jsonl
 from ganvas.training.start import train
 
 pytestmark = [
@@ -91,10 +91,10 @@ def test_a_lost_machines_run_is_taken_up_by_another_and_ends_as_if_nothing_had_h
     said = capfd.readouterr()
     assert said.out == ""
     assert said.err == "[1/1] digits, seed 0 (runs/moved) is complete.\n"
-    (resume,) = (line for line in read_lines(run.path / "events.jsonl") if line["event"] == "resume")
+    (resume,) = (line for line in read_jsonl(run.path / "events.jsonl") if line["event"] == "resume")
     assert at[0] <= resume["nimg"] < 6000
-    undisturbed, _ = checkpoint.read(train(moved.config, name="undisturbed", quiet=True).state)
-    for name, tensor in checkpoint.read(run.state)[0].items():
+    undisturbed, _ = checkpoint.load(train(moved.config, name="undisturbed", quiet=True).state_file)
+    for name, tensor in checkpoint.load(run.state_file)[0].items():
         assert torch.equal(tensor, undisturbed[name]), name
     assert not list(Path("runs").glob(".marker-*"))
 
@@ -113,7 +113,7 @@ def test_ctrl_c_saves_what_runs_and_names_what_did_not_begin(machines: Any) -> N
         at = saved_nimg(outcome.job.run)
         if at is not None:
             assert outcome.problem == f"interrupted at {at / 1000:g} kimg; the same command resumes from there"
-            events = list(read_lines(outcome.job.run.path / "events.jsonl"))
+            events = list(read_jsonl(outcome.job.run.path / "events.jsonl"))
             assert events[-1]["event"] == "interrupted"
             assert events[-1]["nimg"] == at
         else:
@@ -144,7 +144,7 @@ def test_a_machine_that_does_not_see_the_folder_says_so(monkeypatch: pytest.Monk
 def test_paths_mean_the_same_everywhere(pictures: Callable[..., Path]) -> None:
     data = pictures()
     sent = cluster._with_absolute_paths(job("x", data=data.name))
-    assert sent.config.pictures.data == str(data)
+    assert sent.config.dataset.data == str(data)
     assert sent.out == Path.cwd() / "runs"
-    assert cluster._with_absolute_paths(job("x")).config.pictures.data == "digits"
+    assert cluster._with_absolute_paths(job("x")).config.dataset.data == "digits"
     assert Job.from_json(sent.to_json()) == sent

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from trying import ganvas as command
+from trying import run_cli as command
 from trying import tiny
 
 from ganvas.cli.comparison import compare as verb
@@ -26,7 +26,7 @@ from ganvas.evaluation import real
 from ganvas.evaluation.evaluation import evaluate
 from ganvas.recipes import RECIPES, Recipe
 from ganvas.runs.folder import Run
-from ganvas.runs.log import read_lines
+from ganvas.runs.log import read_jsonl
 from ganvas.training.start import train
 
 VARIED = [("objective", ["non-saturating", "rpgan"])]
@@ -240,7 +240,7 @@ def test_a_run_that_became_not_finite_stays_as_failed(made: Comparison) -> None:
 @pytest.mark.slow
 def test_a_thousand_points_are_thinned_and_their_ends_are_kept(made: Comparison) -> None:
     (path,) = copies(made, 1)
-    line = next(read_lines(path / "stats.jsonl"))
+    line = next(read_jsonl(path / "stats.jsonl"))
     more = [json.dumps({**line, "nimg": 10 * i, "seconds": i}) for i in range(1, 1001)]
     (path / "stats.jsonl").write_text("\n".join([*more, '{"nimg": 10010, "D/loss": "x", "G/loss": {"mean": null}}']))
     curve = measurements.read_curves(Run(path))["D/loss"]
@@ -333,4 +333,4 @@ def test_ctrl_c_leaves_a_report_and_the_same_command_completes_it(pictures: Call
     command(*words)
     results = json.loads(Path("c/report.json").read_text())
     assert [row["state"] for row in results["runs"]] == ["complete", "complete"]
-    assert [line["nimg"] for line in read_lines(run.path / "events.jsonl") if line["event"] == "resume"] == [at]
+    assert [line["nimg"] for line in read_jsonl(run.path / "events.jsonl") if line["event"] == "resume"] == [at]

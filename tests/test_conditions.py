@@ -372,7 +372,7 @@ def test_failures_come_before_warnings_and_warnings_before_notes() -> None:
     found = apply_rules(
         watched(30, None, D_label_effect=1e-4, classes_imbalance=7, G_unchanged=0.5, distance=0.2)
     ).findings
-    gravities = [f.gravity for f in found]
+    gravities = [f.severity for f in found]
     assert [f.name for f in found] == ["labels ignored by D", "imbalanced classes", "layers frozen", "plateau"]
     assert gravities == sorted(gravities, key=["failure", "warning", "note"].index)
 
@@ -497,7 +497,7 @@ def test_every_condition_has_a_fix_where_it_can_occur(row: Any) -> None:
     if row.name not in LOOPS_ONLY:
         configs = [recipe.config for recipe in RECIPES.values()]
         if row.name == "critic unconstrained":
-            configs = [config for config in configs if config.play.critic]
+            configs = [config for config in configs if config.loss.critic]
         planted = [replace(config, **PLANTED.get(row.name, {})) for config in configs]
         assert any(propose(row.fixes, Facts(config=config, classes=10)) for config in planted)
 

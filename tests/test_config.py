@@ -28,19 +28,19 @@ from ganvas.config import (
 from ganvas.config.groups import ObjectiveName
 from ganvas.errors import GanvasError
 from ganvas.game.objectives import OBJECTIVES
-from ganvas.recipes import RECIPES, recipe
+from ganvas.recipes import RECIPES, get_recipe
 from ganvas.schedule import Schedule
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_json_there_and_back(name: str) -> None:
-    config = recipe(name).config
+    config = get_recipe(name).config
     assert from_json(TrainConfig, json.loads(json.dumps(to_json(config)))) == config
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_knob_names_are_unique_over_all_groups(name: str) -> None:
-    names = [knob for knob, _ in leaves(recipe(name).config)]
+    names = [knob for knob, _ in leaves(get_recipe(name).config)]
     assert len(names) == len(set(names))
 
 
@@ -112,7 +112,7 @@ def test_the_family_is_the_recipes_and_no_knob() -> None:
 
 def test_unknown_recipe_lists_the_known_ones() -> None:
     with pytest.raises(GanvasError, match="digits"):
-        recipe("stylegan9")
+        get_recipe("stylegan9")
 
 
 NUMBERS = st.floats(min_value=0, max_value=1e6, allow_nan=False)
@@ -120,7 +120,7 @@ NUMBERS = st.floats(min_value=0, max_value=1e6, allow_nan=False)
 
 @given(NUMBERS, NUMBERS, st.sampled_from(["linear", "cosine"]), st.integers(0, 2000))
 def test_a_schedule_starts_and_ends_where_it_says_and_stays_between(a: float, b: float, shape: str, nimg: int) -> None:
-    schedule = Schedule.of(f"{a!r}..{b!r}:{shape}@0.25-0.75")
+    schedule = Schedule.parse(f"{a!r}..{b!r}:{shape}@0.25-0.75")
     assert schedule.at(0, 1000) == schedule.at(250, 1000) == a
     assert schedule.at(750, 1000) == pytest.approx(b)
     assert schedule.at(500, 1000) == pytest.approx((a + b) / 2)
@@ -128,20 +128,20 @@ def test_a_schedule_starts_and_ends_where_it_says_and_stays_between(a: float, b:
 
 
 def test_the_end_is_met_exactly_however_small() -> None:
-    assert Schedule.of("32769..1e-9:linear@0.25-0.75").at(750, 1000) == 1e-9
+    assert Schedule.parse("32769..1e-9:linear@0.25-0.75").at(750, 1000) == 1e-9
 
 
 def test_absolute_schedules_do_not_depend_on_the_length() -> None:
-    schedule = Schedule.of("1..0@2k-4k")
+    schedule = Schedule.parse("1..0@2k-4k")
     assert schedule.at(3000, 5_000) == schedule.at(3000, 500_000) == 0.5
     assert not schedule.relative
-    assert Schedule.of("1..0").relative
+    assert Schedule.parse("1..0").relative
 
 
 @pytest.mark.parametrize("text", ["x", "nan", "inf", "1..2:foo", "1..2@1-0", "1..2@0.5k-1", "1:linear", "1..2@0-2", ""])
 def test_what_is_no_schedule_is_refused(text: str) -> None:
     with pytest.raises(GanvasError, match="not a schedule"):
-        Schedule.of(text)
+        Schedule.parse(text)
 
 
 REFUSED: list[tuple[Network, dict[str, object], str]] = [
@@ -187,12 +187,12 @@ def test_knobs_that_exclude_each_other_are_refused_with_the_reason(
 
 def test_likely_mistakes_give_warnings() -> None:
     config = TrainConfig(network=CNN())
-    assert not config.cautions()
+    assert not config.warnings()
     unbounded = replace(config, objective="wasserstein")
-    assert "diverge" in unbounded.cautions()[0]
+    assert "diverge" in unbounded.warnings()[0]
     for bound in ({"gp": 10}, {"clip": 0.01}, {"spectral": True}, {"r1": "0..1"}):
-        assert not replace(unbounded, **bound).cautions()
-    assert "--microbatch images" in replace(TrainConfig(network=DCGAN()), microbatch=8).cautions()[0]
+        assert not replace(unbounded, **bound).warnings()
+    assert "--microbatch images" in replace(TrainConfig(network=DCGAN()), microbatch=8).warnings()[0]
 
 
 def test_every_objective_of_the_knob_is_in_the_table() -> None:
@@ -201,8 +201,8 @@ def test_every_objective_of_the_knob_is_in_the_table() -> None:
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_says_what_it_is_its_source_and_its_cost(name: str) -> None:
-    row = recipe(name)
-    assert row.what
+    row = get_recipe(name)
+    assert row.summary
     assert row.source
     assert row.cost
 

@@ -15,13 +15,13 @@ def test_a_forward_pass_counts_as_with_pytorchs_counter(family: str, shape: Shap
     generator, discriminator = networks.build(NARROW[family], shape)
     z, labels = torch.randn(2, 6), torch.tensor([0, 1]) if shape.classes else None
     with torch.no_grad():
-        shown = generator.shown(z, labels)
+        shown = generator.d_input(z, labels)
     for network, inputs in ((generator, (z, labels)), (discriminator, (shown, labels))):
         network.requires_grad_(False)
         with FlopCounterMode(display=False) as theirs, torch.no_grad():
             network(*inputs)
         network.requires_grad_(True)
-        assert networks.flops(network, *inputs) == theirs.get_total_flops() > 0
+        assert networks.count_flops(network, *inputs) == theirs.get_total_flops() > 0
 
 
 def test_backward_and_double_backward_are_counted_too() -> None:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ganvas.config import DCGAN
 from ganvas.game.objectives import zero_centred_penalty
-from ganvas.networks import Shape, parameters
+from ganvas.networks import Shape, count_parameters
 from ganvas.networks.dcgan import Discriminator, Generator, StridedConvTranspose2d
 from ganvas.networks.layers import StridedConv2d
 
@@ -22,7 +22,7 @@ def pair(config: DCGAN, shape: Shape) -> tuple[Generator, Discriminator]:
 
 def test_the_pair_has_the_published_sizes() -> None:
     generator, discriminator = pair(DCGAN(), Shape(3, 64, 64))
-    assert (parameters(generator), parameters(discriminator)) == (12_658_432, 11_036_160)
+    assert (count_parameters(generator), count_parameters(discriminator)) == (12_658_432, 11_036_160)
 
 
 def test_only_without_batch_norm_there_are_biases() -> None:

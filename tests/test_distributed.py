@@ -18,7 +18,7 @@ from trying import tiny
 from ganvas.config import replace, to_json
 from ganvas.runs import checkpoint
 from ganvas.runs.folder import Run
-from ganvas.runs.log import read_lines
+from ganvas.runs.log import read_jsonl
 from ganvas.training.start import train
 
 pytestmark = pytest.mark.slow
@@ -94,11 +94,11 @@ def test_two_ranks_train_and_resume_the_run_of_one(pictures: Callable[..., Path]
     runs = [Run(Path("runs") / name) for name in ("one", "two")]
     one_names, two_names = (sorted(p.name for p in run.path.rglob("*")) for run in runs)
     assert one_names == two_names
-    for a, b in zip(*(list(read_lines(run.path / "stats.jsonl")) for run in runs), strict=True):
+    for a, b in zip(*(list(read_jsonl(run.path / "stats.jsonl")) for run in runs), strict=True):
         assert a.keys() - {"signs"} == b.keys() - {"signs"}  # looks keep to the clock: a slow machine has fewer
         assert a["D/loss"]["num"] == b["D/loss"]["num"]
         assert a["D/loss"]["mean"] == pytest.approx(b["D/loss"]["mean"], rel=1e-3)
-    one_state, two_state = (checkpoint.read(run.state)[0] for run in runs)
+    one_state, two_state = (checkpoint.load(run.state_file)[0] for run in runs)
     for name, tensor in one_state.items():
         assert torch.allclose(tensor, two_state[name], atol=1e-4), name
 
@@ -141,10 +141,10 @@ def test_a_rank_that_dies_ends_the_run_with_a_usable_state(pictures: Callable[..
     died = torchrun("dies.py", config, "die")
     assert died.returncode != 0
     state = Path("runs/x/state/latest.safetensors")
-    assert checkpoint.read(state)[1]["nimg"] == 100
+    assert checkpoint.load(state)[1]["nimg"] == 100
     finished = torchrun("dies.py", config)
     assert finished.returncode == 0, finished.stderr
-    assert checkpoint.read(state)[1]["nimg"] == 200
+    assert checkpoint.load(state)[1]["nimg"] == 200
 
 
 def test_two_ranks_give_up_a_slow_round_together_and_play_it_again() -> None:
@@ -157,7 +157,7 @@ def test_two_ranks_give_up_a_slow_round_together_and_play_it_again() -> None:
     env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
     process = subprocess.Popen([*command, *script, "parts", "0.05"], stderr=subprocess.PIPE, text=True, env=env)
     deadline = time.monotonic() + 120
-    while not run.state.exists():
+    while not run.state_file.exists():
         assert time.monotonic() < deadline
         assert process.poll() is None, process.communicate()
         time.sleep(0.02)
@@ -171,7 +171,7 @@ def test_two_ranks_give_up_a_slow_round_together_and_play_it_again() -> None:
     for name in ("parts", "whole"):
         done = torchrun(*script, name, "0")
         assert done.returncode == 0, done.stderr
-    assert [event["event"] for event in read_lines(run.path / "events.jsonl")] == ["interrupted", "resume", "done"]
-    ours, theirs = (checkpoint.read(Run(Path("runs") / name).state)[0] for name in ("parts", "whole"))
+    assert [event["event"] for event in read_jsonl(run.path / "events.jsonl")] == ["interrupted", "resume", "done"]
+    ours, theirs = (checkpoint.load(Run(Path("runs") / name).state_file)[0] for name in ("parts", "whole"))
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)

@@ -9,13 +9,13 @@ from typing import Any
 import psutil
 import pytest
 import torch
-from trying import NARROW, ganvas, tiny
+from trying import NARROW, run_cli, tiny
 
 from ganvas.config import CNN, replace
 from ganvas.errors import GanvasError
-from ganvas.networks import Shape, build, parameters
+from ganvas.networks import Shape, build, count_parameters
 from ganvas.training import estimate as estimating
-from ganvas.training.estimate import check_memory, estimate, measure_speed, threads
+from ganvas.training.estimate import check_memory, choose_threads, estimate_cost, measure_speed
 from ganvas.training.start import train
 
 CPU = torch.device("cpu")
@@ -25,8 +25,8 @@ SHAPE = Shape(3, 16, 16, 3)
 @pytest.mark.parametrize("family", NARROW)
 def test_every_family_is_counted_and_leaves_no_gradient_behind(family: str) -> None:
     config = replace(tiny(family=family, r1=0.0, r2=0.0), conditional=True)
-    cost = estimate(config, SHAPE, CPU)
-    assert (cost.g_parameters, cost.d_parameters) == tuple(map(parameters, build(config.network, SHAPE)))
+    cost = estimate_cost(config, SHAPE, CPU)
+    assert (cost.g_parameters, cost.d_parameters) == tuple(map(count_parameters, build(config.network, SHAPE)))
     assert cost.g_flops > cost.g_parameters / 4
     assert cost.bytes_per_image > 4 * 3 * 16 * 16, "the picture itself at the least"
     assert cost.persistent_bytes == 4 * (4 * cost.g_parameters + 3 * cost.d_parameters)
@@ -35,17 +35,17 @@ def test_every_family_is_counted_and_leaves_no_gradient_behind(family: str) -> N
 
 def test_memory_grows_with_the_images_at_a_time_and_with_penalties() -> None:
     config = replace(tiny(family="cnn", r1=0.0, r2=0.0), batch=100)
-    whole, parts = (estimate(replace(config, microbatch=m), SHAPE, CPU) for m in (None, 10))
+    whole, parts = (estimate_cost(replace(config, microbatch=m), SHAPE, CPU) for m in (None, 10))
     assert (whole.images_per_pass, parts.images_per_pass) == (100, 10)
     assert whole.peak_bytes - parts.peak_bytes == pytest.approx(90 * whole.bytes_per_image, abs=2)
-    assert estimate(replace(config, r1=1.0, r2=1.0), SHAPE, CPU).bytes_per_image > 1.2 * whole.bytes_per_image
+    assert estimate_cost(replace(config, r1=1.0, r2=1.0), SHAPE, CPU).bytes_per_image > 1.2 * whole.bytes_per_image
 
 
 def test_memory_is_what_the_graph_holds() -> None:
     """Against the bytes by hand: a linear D keeps its input, the logits' inputs and no more."""
     config = replace(tiny(r1=0.0, r2=0.0), shared_fakes=True)
     config = replace(config, g_widths=(512,), d_widths=(2048,))
-    cost = estimate(config, Shape(1, 8, 8), CPU)
+    cost = estimate_cost(config, Shape(1, 8, 8), CPU)
     kept_by_d = 2 * (64 + 2 * 2048)  # per image, real and fake: its input; before or behind LeakyReLU
     kept_by_g = 6 + 2 * 512 + 64
     assert cost.bytes_per_image / estimating.BACKWARD_OVERHEAD / 4 == pytest.approx(kept_by_d + kept_by_g, rel=0.5)
@@ -53,15 +53,15 @@ def test_memory_is_what_the_graph_holds() -> None:
 
 def test_what_does_not_fit_is_refused_with_the_batch_that_would(monkeypatch: pytest.MonkeyPatch) -> None:
     config = replace(tiny(family="cnn"), batch=512)
-    needed = estimate(config, Shape(1, 28, 28), CPU)
+    needed = estimate_cost(config, Shape(1, 28, 28), CPU)
     monkeypatch.setattr(estimating, "free_bytes", lambda device: needed.peak_bytes // 2)
     with pytest.raises(GanvasError, match=r"--microbatch \d+ keeps the batch") as refused:
-        check_memory(estimate(config, Shape(1, 28, 28), CPU))
+        check_memory(estimate_cost(config, Shape(1, 28, 28), CPU))
     fits = int(refused.value.fix.split()[1])
     assert 100 < fits < 256
-    check_memory(estimate(replace(config, batch=fits), Shape(1, 28, 28), CPU))
+    check_memory(estimate_cost(replace(config, batch=fits), Shape(1, 28, 28), CPU))
     with pytest.raises(GanvasError, match="memory"):
-        check_memory(estimate(replace(config, batch=math.ceil(1.2 * fits)), Shape(1, 28, 28), CPU))
+        check_memory(estimate_cost(replace(config, batch=math.ceil(1.2 * fits)), Shape(1, 28, 28), CPU))
     monkeypatch.setattr(estimating, "free_bytes", lambda device: 1000)
     with pytest.raises(GanvasError, match="memory"):
         train(config, name="big", quiet=True)
@@ -71,7 +71,7 @@ def test_what_does_not_fit_is_refused_with_the_batch_that_would(monkeypatch: pyt
 def test_networks_that_never_fit_are_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(estimating, "free_bytes", lambda device: 1000)
     with pytest.raises(GanvasError, match="not fit with a single image"):
-        check_memory(estimate(tiny(), Shape(1, 8, 8), CPU))
+        check_memory(estimate_cost(tiny(), Shape(1, 8, 8), CPU))
 
 
 def test_free_memory_is_what_the_system_says_shared_by_the_processes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,15 +83,15 @@ def test_free_memory_is_what_the_system_says_shared_by_the_processes(monkeypatch
 
 def test_a_trial_changes_nothing_and_measures_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     rounds = []
-    one_round = estimating.Players.round
+    one_round = estimating.TrainState.train_round
 
     def counted(self: Any, batches: Any, nimg: int) -> Any:
         rounds.append((len(batches), len(batches[0][0])))
         return one_round(self, batches, nimg)
 
-    monkeypatch.setattr(estimating.Players, "round", counted)
+    monkeypatch.setattr(estimating.TrainState, "round", counted)
     config = replace(tiny(), d_steps=2)
-    cost = estimate(config, Shape(1, 8, 8), CPU)
+    cost = estimate_cost(config, Shape(1, 8, 8), CPU)
     assert measure_speed(cost, config, Shape(1, 8, 8), CPU) > 0
     assert rounds == [(2, 20)] * 4
     rounds.clear()
@@ -104,18 +104,18 @@ def test_threads_follow_the_work_and_not_the_load(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(torch, "get_num_threads", lambda: 6)
     small, large = tiny(), replace(tiny(), batch=512)
     large = replace(large, g_widths=(4096,), d_widths=(4096,))
-    few, many = (threads(estimate(config, Shape(1, 28, 28), CPU)) for config in (small, large))
+    few, many = (choose_threads(estimate_cost(config, Shape(1, 28, 28), CPU)) for config in (small, large))
     assert few == 1
     assert many == 6
 
 
 def test_a_dry_run_tells_and_writes_nothing() -> None:
-    plan = json.loads(ganvas("train", "cnn", "--data", "digits", "--batch", "16", "--dry-run", "--json").stdout)
+    plan = json.loads(run_cli("train", "cnn", "--data", "digits", "--batch", "16", "--dry-run", "--json").stdout)
     assert plan["parameters"]["G"] > 0
     assert plan["seconds"] == pytest.approx(plan["config"]["kimg"] * 1000 / plan["images_per_s"])
     assert plan["memory_bytes"]["needed"] < plan["memory_bytes"]["free"]
     assert plan["config"]["network"]["g_width"] == CNN().g_width
-    told = ganvas("train", "digits", "--dry-run").stdout
+    told = run_cli("train", "digits", "--dry-run").stdout
     for word in ("1,400 images", "parameters", "memory", "images/s in a trial", "--objective", "--g-lr"):
         assert word in told
     assert not Path("runs").exists()
@@ -123,6 +123,6 @@ def test_a_dry_run_tells_and_writes_nothing() -> None:
 
 def test_long_times_are_told_in_days_and_slow_speeds_not_as_nought() -> None:
     config = replace(tiny(), kimg=1e6)
-    cost = estimate(config, Shape(1, 8, 8), CPU)
+    cost = estimate_cost(config, Shape(1, 8, 8), CPU)
     assert "0.5 images/s in a trial: 23,148 days for 1e+06 kimg" in estimating.format_cost(cost, config, 0.5)
     assert "1:00:00" in estimating.format_cost(cost, replace(config, kimg=360), 100.0)

@@ -6,16 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy.stats import entropy
-from trying import ganvas as command
+from trying import run_cli as command
 from trying import tiny
 
 import ganvas
 from ganvas.config import replace
-from ganvas.data import PictureOptions, open_images
+from ganvas.data import DataOptions, open_images
 from ganvas.errors import GanvasError
 from ganvas.evaluation import evaluation as judge
 from ganvas.evaluation import measures, subject
-from ganvas.evaluation.evaluation import differing, evaluate
+from ganvas.evaluation.evaluation import evaluate, find_differences
 from ganvas.evaluation.reference import open_reference
 from ganvas.runs import log
 from ganvas.training import start
@@ -25,7 +25,7 @@ from ganvas.training import start
 def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
     """The digits, parted: to learn from, held out, and others; also damaged, copied and of one class."""
     monkeypatch.setattr("ganvas.evaluation.classifier.MAX_IMAGES", 6000)
-    whole = open_images(PictureOptions("digits"))
+    whole = open_images(DataOptions("digits"))
     assert whole.labels is not None
     order = np.random.default_rng(0).permutation(len(whole))
     x, y = whole.images[order].transpose(0, 2, 3, 1), whole.labels[order]
@@ -94,8 +94,12 @@ def test_every_number_carries_its_protocol(folders: dict[str, Path]) -> None:
     assert one.protocol["features"]["extractor"] == "eye"
     assert one.protocol["reference"]["count"] == 600
     assert one.protocol["subject"]["count"] == 400
-    assert differing(one.protocol, one.protocol) == []
-    assert differing(one.protocol, quick.protocol) == ["reference.count", "reference.held_out_count", "subject.count"]
+    assert find_differences(one.protocol, one.protocol) == []
+    assert find_differences(one.protocol, quick.protocol) == [
+        "reference.count",
+        "reference.held_out_count",
+        "subject.count",
+    ]
     assert "two_sample" not in quick.values
     assert quick.memorisation is None
     assert one.get_measure("frechet").title == "Fréchet distance"
@@ -115,33 +119,33 @@ def test_a_run_is_judged_by_what_it_learnt_from(tmp_path: Path, monkeypatch: pyt
     ratio = found.ratio_to_baseline("frechet")
     assert ratio is not None
     assert ratio > 5
-    judge.write(found, run)
-    assert [line["subject"] for line in log.read_lines(run.path / "metrics.jsonl")] == [found.subject]
+    judge.save_evaluation(found, run)
+    assert [line["subject"] for line in log.read_jsonl(run.path / "metrics.jsonl")] == [found.subject]
     assert (run.path / "closest.png").stat().st_size > 0
-    truncated = evaluate(run.snapshot, count=100, truncation=0.5, quick=True, device="cpu")
-    assert "subject.truncation" in differing(found.protocol, truncated.protocol)
+    truncated = evaluate(run.latest_snapshot, count=100, truncation=0.5, quick=True, device="cpu")
+    assert "subject.truncation" in find_differences(found.protocol, truncated.protocol)
 
 
 def test_at_the_end_of_a_run_on_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ganvas.evaluation.classifier.MAX_IMAGES", 500)
     config = replace(tiny(), evaluate_at_end=True)
     run = start.train(config, out=tmp_path / "runs", quiet=True)
-    assert len(list(log.read_lines(run.path / "metrics.jsonl"))) == 1
+    assert len(list(log.read_jsonl(run.path / "metrics.jsonl"))) == 1
 
 
 def test_a_conditional_generator_is_asked_in_the_real_shares() -> None:
     shares = np.array([0.5, 0.3, 0.2])
-    chosen = subject.asked(np.arange(1000), shares)
+    chosen = subject.assign_classes(np.arange(1000), shares)
     assert np.abs(np.bincount(chosen) / 1000 - shares).max() < 0.01
-    assert np.array_equal(subject.asked(np.arange(500, 600), shares), chosen[500:600])
+    assert np.array_equal(subject.assign_classes(np.arange(500, 600), shares), chosen[500:600])
 
 
 def test_without_held_out_pictures_the_set_is_halved(tmp_path: Path, folders: dict[str, Path]) -> None:
     found = evaluate(folders["other"], against=str(folders["train"]), quick=True, device="cpu")
     assert found.protocol["subject"]["count"] == 300
     assert "two halves" in found.notes[-1]
-    real = open_reference(PictureOptions(str(folders["train"])), 1000)
-    assert not set(real.train_rows) & set(real.held_rows)
+    real = open_reference(DataOptions(str(folders["train"])), 1000)
+    assert not set(real.train_rows) & set(real.held_out_rows)
 
 
 def test_few_pictures_are_warned_of(folders: dict[str, Path]) -> None:
@@ -184,7 +188,7 @@ def test_it_is_a_public_name() -> None:
 def test_stacked_digits_are_counted_channel_by_channel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A sampler that never draws a 9 in its first channel misses 100 modes."""
     monkeypatch.setattr("ganvas.data.stacked._DRAWS", {"train": (2000, 1000), "test": (1300, 1001)})
-    stacked = open_images(PictureOptions("stacked-mnist:digits"))
+    stacked = open_images(DataOptions("stacked-mnist:digits"))
     assert stacked.labels is not None
     drawn = stacked.labels < 900
     path = tmp_path / "planted.npz"
@@ -249,7 +253,7 @@ def test_features_in_bfloat16_are_near_and_never_compared(folders: dict[str, Pat
     exact, fast = judged(folders, "noisy", quick=True), judged(folders, "noisy", quick=True, extractor="eye-bf16")
     assert fast.values["frechet"].value == pytest.approx(exact.values["frechet"].value, rel=0.02)
     assert fast.values["frechet"].value != exact.values["frechet"].value
-    assert differing(exact.protocol, fast.protocol) == ["features.extractor"]
+    assert find_differences(exact.protocol, fast.protocol) == ["features.extractor"]
 
 
 def test_an_evaluation_prints_as_a_table_without_arrays(folders: dict[str, Path]) -> None:

@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import nn
 
-from ganvas.data import ImageSet, PictureOptions, open_images, to_unit
+from ganvas.data import DataOptions, ImageSet, open_images, to_unit
 from ganvas.errors import GanvasError
 from ganvas.evaluation import features
 from ganvas.evaluation.classifier import MAX_SHIFT, _shift_randomly, _train, build_network, classifier_extractor
-from ganvas.evaluation.eye import BLOCKS, NAMES, eye, to_rgb
+from ganvas.evaluation.eye import BLOCKS, LAYER_NAMES, load_eye, to_rgb
 from ganvas.evaluation.inception import inception_extractor
 
 
@@ -23,7 +23,9 @@ def pictures(n: int, channels: int = 3, side: int = 32) -> np.ndarray:
 
 
 def looked(images: np.ndarray, extractor: features.Extractor) -> np.ndarray:
-    return features.extract_features(features.chunks(images, np.arange(len(images))), extractor, count=len(images))
+    return features.extract_features(
+        features.iterate_batches(images, np.arange(len(images))), extractor, count=len(images)
+    )
 
 
 @pytest.mark.parametrize(("channels", "side"), [(1, 8), (1, 28), (3, 32), (4, 16), (3, 200)])
@@ -45,20 +47,20 @@ def test_features_do_not_depend_on_the_company(monkeypatch: pytest.MonkeyPatch) 
 
 def test_the_eye_stops_where_nothing_more_is_asked() -> None:
     x = to_rgb(to_unit(torch.from_numpy(pictures(2, 1, 21))))
-    told = eye().layers(x, ["relu3_1", "relu1_2"])
+    told = load_eye().activations(x, ["relu3_1", "relu1_2"])
     assert list(told) == ["relu1_2", "relu3_1"]
     assert told["relu1_2"].shape == (2, BLOCKS[0][1], 21, 21)
     assert told["relu3_1"].shape == (2, BLOCKS[2][0], 6, 6)
-    assert eye()(x).shape == (2, 20)
-    assert len(NAMES) == 8
+    assert load_eye()(x).shape == (2, 20)
+    assert len(LAYER_NAMES) == 8
 
 
 def test_a_gradient_reaches_the_picture_and_not_the_weights() -> None:
     x = torch.zeros(1, 3, 16, 16, requires_grad=True)
-    eye().layers(x, ["relu2_1"])["relu2_1"].sum().backward()
+    load_eye().activations(x, ["relu2_1"])["relu2_1"].sum().backward()
     assert x.grad is not None
     assert x.grad.abs().sum() > 0
-    assert all(weight.grad is None for weight in eye().parameters())
+    assert all(weight.grad is None for weight in load_eye().parameters())
 
 
 def test_transparent_pixels_show_grey() -> None:
@@ -88,12 +90,14 @@ def test_the_eye_is_the_one_of_the_model_card() -> None:
 def test_the_eye_tells_classes_apart_as_its_card_says(real_data: Path) -> None:
     """The card's numbers, on the first 1,000 pictures of both test sets."""
     for source, split, first, least in (("cifar10-test.zip", "train", 0, 0.85), ("mnist", "test", 10, 0.97)):
-        images = open_images(PictureOptions(str(real_data / source), split))  # type: ignore[arg-type]
+        images = open_images(DataOptions(str(real_data / source), split))  # type: ignore[arg-type]
         x = torch.from_numpy(images.images[:1000].copy())
         if images.channels == 1:
             x = nn.functional.pad(x, (2,) * 4)
         assert images.labels is not None
-        right = (eye()(to_rgb(to_unit(x))).argmax(1) - first == torch.from_numpy(images.labels[:1000])).float().mean()
+        right = (
+            (load_eye()(to_rgb(to_unit(x))).argmax(1) - first == torch.from_numpy(images.labels[:1000])).float().mean()
+        )
         assert right >= least
 
 
@@ -105,7 +109,7 @@ def labelled(tmp_path: Path, n: int = 200) -> ImageSet:
     x[y == 1, 8:] += 150
     path = tmp_path / "halves.npz"
     np.savez(path, images=x, labels=y)
-    return open_images(PictureOptions(str(path)))
+    return open_images(DataOptions(str(path)))
 
 
 def test_a_classifier_learns_and_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,9 +120,9 @@ def test_a_classifier_learns_and_is_kept(tmp_path: Path, monkeypatch: pytest.Mon
     first = classifier_extractor(images, images)
     assert torch.equal(torch.get_rng_state(), before)
     assert first.facts["classifier_accuracy"] == 1.0
-    assert first.probabilities is not None
+    assert first.predict_probabilities is not None
     seen = looked(images.images, first)
-    chances = first.probabilities(seen)
+    chances = first.predict_probabilities(seen)
     assert chances.shape == (200, 2)
     assert np.allclose(chances.sum(1), 1, atol=1e-5)
     assert (chances.argmax(1) == images.labels).all()
@@ -129,7 +133,7 @@ def test_a_classifier_learns_and_is_kept(tmp_path: Path, monkeypatch: pytest.Mon
 def test_the_embedded_digits_have_a_classifier_that_is_shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GANVAS_CACHE", str(tmp_path))
     monkeypatch.setattr("ganvas.evaluation.classifier._train", lambda *_: pytest.fail("it is trained anew"))
-    train, held_out = (open_images(PictureOptions("digits", split)) for split in ("train", "test"))
+    train, held_out = (open_images(DataOptions("digits", split)) for split in ("train", "test"))
     assert classifier_extractor(train, held_out).facts["classifier_accuracy"] >= 0.98
     assert not list(tmp_path.glob("classifiers/*"))
 
@@ -137,16 +141,16 @@ def test_the_embedded_digits_have_a_classifier_that_is_shipped(tmp_path: Path, m
 @pytest.mark.slow
 def test_the_shipped_classifier_is_what_the_training_gives(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("GANVAS_CACHE", str(tmp_path))
-    train, held_out = (open_images(PictureOptions("digits", split)) for split in ("train", "test"))
+    train, held_out = (open_images(DataOptions("digits", split)) for split in ("train", "test"))
     assert held_out.labels is not None
     kept = classifier_extractor(train)
     monkeypatch.setattr("ganvas.evaluation.classifier.bundled_weights", lambda _: tmp_path / "none")
     anew = classifier_extractor(train)
     told = []
     for one in (kept, anew):
-        assert one.probabilities is not None
+        assert one.predict_probabilities is not None
         seen = features.extract_set_features(held_out, np.arange(len(held_out)), one)
-        told.append(one.probabilities(seen).argmax(1))
+        told.append(one.predict_probabilities(seen).argmax(1))
     assert (told[0] == told[1]).mean() >= 0.98
 
 
@@ -196,7 +200,7 @@ def test_a_classifier_needs_classes() -> None:
 
 
 def test_features_of_a_set_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    images = open_images(PictureOptions("digits"))
+    images = open_images(DataOptions("digits"))
     rows = np.arange(0, 50, 2)
     first = features.extract_set_features(images, rows, features.eye_extractor())
     assert np.array_equal(first, looked(images.images[rows], features.eye_extractor()))
@@ -229,15 +233,15 @@ def test_not_finite_features_are_refused() -> None:
 
 
 def test_extractors_are_found_by_name(tmp_path: Path) -> None:
-    assert features.named("torch.nn:Identity").name == "Identity"
+    assert features.load_extractor("torch.nn:Identity").name == "Identity"
     for name, what in (("nose", "no extractor 'nose'"), ("no.such:thing", "cannot be imported"), ("torch:nn2", "nn2"),
                        ("os:path", "called"), ("os:getcwd", "returns a str")):  # fmt: skip
         with pytest.raises(GanvasError, match=what):
-            features.named(name)
+            features.load_extractor(name)
     with pytest.raises(GanvasError, match="comes with its weights"):
-        features.named("eye", weights=tmp_path)
+        features.load_extractor("eye", weights=tmp_path)
     with pytest.raises(GanvasError, match="does not fit"):
-        features.named("torch.nn:Identity", weights=tmp_path / "none.safetensors")
+        features.load_extractor("torch.nn:Identity", weights=tmp_path / "none.safetensors")
 
 
 def test_wrong_inception_weights_are_named_by_their_hash(tmp_path: Path) -> None:

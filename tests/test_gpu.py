@@ -17,7 +17,7 @@ from ganvas import devices
 from ganvas.config import replace
 from ganvas.runs import checkpoint
 from ganvas.runs.folder import Run
-from ganvas.runs.log import read_lines
+from ganvas.runs.log import read_jsonl
 from ganvas.training.start import train
 
 DEVICE = os.environ.get("GANVAS_TEST_DEVICE", "cuda")
@@ -44,7 +44,7 @@ def data(pictures: Callable[..., Path]) -> Path:
 
 def losses(run: Run) -> dict[str, list[float]]:
     """The mean of each network's loss in each tick."""
-    ticks = list(read_lines(run.path / "stats.jsonl"))
+    ticks = list(read_jsonl(run.path / "stats.jsonl"))
     return {name: [tick[name]["mean"] for tick in ticks if name in tick] for name in ("D/loss", "G/loss")}
 
 
@@ -84,9 +84,9 @@ def test_a_resumed_run_is_the_same_run(family: str, data: Path) -> None:
     config = replace(tiny(data, family=family, kimg=0.08), g_lr=1e-3, snapshot_kimg=0.04, device=DEVICE)
     whole = train(config, name="whole", quiet=True)
     half = train(replace(config, kimg=0.04), name="parts", quiet=True)
-    before = checkpoint.read(half.state)[0]
+    before = checkpoint.load(half.state_file)[0]
     parts = train(config, name="parts", quiet=True)
-    ours, theirs = checkpoint.read(parts.state)[0], checkpoint.read(whole.state)[0]
+    ours, theirs = checkpoint.load(parts.state_file)[0], checkpoint.load(whole.state_file)[0]
     assert ours.keys() == theirs.keys()
     for name, tensor in theirs.items():
         assert torch.allclose(ours[name], tensor, atol=1e-5), name
@@ -113,10 +113,10 @@ def test_the_numbers_are_those_of_the_cpu(data: Path) -> None:
 
 def test_auto_is_this_device_and_its_memory_is_told(data: Path) -> None:
     run = train(replace(tiny(data, family="cnn", kimg=0.08), device="auto"), quiet=True)
-    chosen = devices.choose("auto")
+    chosen = devices.select_device("auto")
     assert chosen.type == (DEVICE.partition(":")[0] if torch.cuda.is_available() else "cpu")
-    done = next(event for event in read_lines(run.path / "events.jsonl") if event["event"] == "done")
-    least = 4 * sum(tensor.numel() for tensor in checkpoint.read(run.state)[0].values())
+    done = next(event for event in read_jsonl(run.path / "events.jsonl") if event["event"] == "done")
+    least = 4 * sum(tensor.numel() for tensor in checkpoint.load(run.state_file)[0].values())
     assert least < done["peak_bytes"] < 100 * 2**30
     assert devices.free_bytes(chosen) > 2**20
-    assert all(tick["memory"] > 0 for tick in read_lines(run.path / "stats.jsonl"))
+    assert all(tick["memory"] > 0 for tick in read_jsonl(run.path / "stats.jsonl"))

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ganvas.data import PictureOptions, open_images
-from ganvas.runs.log import read_lines
+from ganvas.data import DataOptions, open_images
+from ganvas.runs.log import read_jsonl
 
 pytestmark = pytest.mark.slow
 
@@ -64,14 +64,14 @@ def test_the_data_is_packed_losslessly(sources: tuple[Path, Path], tmp_path: Pat
     assert once.read_bytes() == again.read_bytes()
     with zipfile.ZipFile(once) as archive:
         assert all(name.endswith(".webp") for name in archive.namelist())
-    whole, half = (open_images(PictureOptions(str(path)), progress=False) for path in (cifar, once))
+    whole, half = (open_images(DataOptions(str(path)), progress=False) for path in (cifar, once))
     assert half.skipped == ()
     assert half.labels is not None
     assert whole.labels is not None
     assert np.bincount(half.labels).tolist() == [15] * 10
     labels = {pixels.tobytes(): label for pixels, label in zip(whole.images, whole.labels, strict=True)}
     assert [labels[pixels.tobytes()] for pixels in half.images] == half.labels.tolist()
-    packed = open_images(PictureOptions(str(tmp_path / "once" / "mnist"), "test"), progress=False)
+    packed = open_images(DataOptions(str(tmp_path / "once" / "mnist"), "test"), progress=False)
     assert packed.images.shape == (100, 1, 8, 8)
 
 
@@ -90,14 +90,14 @@ def test_every_stage_is_done_once(sources: tuple[Path, Path], tmp_path: Path) ->
         time.sleep(0.01)
     interrupted.send_signal(signal.SIGTERM)
     assert interrupted.wait(60) == 130
-    reached = list(read_lines(stats))[-1]["nimg"]
+    reached = list(read_jsonl(stats))[-1]["nimg"]
     assert not json.loads((out / "results.json").read_text())["stages"]["cifar-stylegan"]["done"]
 
     run_command(*script_command("gpu.py", *flags))
     results = json.loads((out / "results.json").read_text())
     assert list(results["stages"]) == ["cifar-stylegan", *(name for name in STAGES if name != "cifar-stylegan")]
     assert all(found["done"] for found in results["stages"].values())
-    events = [event["event"] for event in read_lines(stats.with_name("events.jsonl"))]
+    events = [event["event"] for event in read_jsonl(stats.with_name("events.jsonl"))]
     assert events.count("interrupted") >= 1
     assert events.count("resume") == 1
     found = results["stages"]["cifar-stylegan"]

@@ -10,13 +10,13 @@ import pytest
 import torch
 from trying import NARROW, tiny
 
-from ganvas.config import Network, Play, TrainConfig, replace
+from ganvas.config import LossConfig, Network, TrainConfig, replace
 from ganvas.errors import GanvasError
 from ganvas.game.objectives import OBJECTIVES
 from ganvas.networks import Shape
-from ganvas.runs.log import read_lines
+from ganvas.runs.log import read_jsonl
 from ganvas.training.start import train
-from ganvas.training.state import Players
+from ganvas.training.state import TrainState
 
 SHAPES = [Shape(1, 8, 8), Shape(3, 16, 16, 3), Shape(1, 28, 28), Shape(4, 24, 16, 3)]
 PAIRS: dict[str, Network] = {
@@ -37,7 +37,7 @@ BOUNDS: list[dict[str, object]] = [
 
 def allowed(pair: Network, objective: str, bounds: dict[str, object]) -> TrainConfig | None:
     """The configuration, unless it is one that must be refused."""
-    config = dataclasses.replace(tiny(), network=pair, play=Play())
+    config = dataclasses.replace(tiny(), network=pair, play=LossConfig())
     refused = (getattr(pair, "d_norm", "") == "batch" and bounds.keys() & {"r1", "gp", "dragan"}) or (
         ("spectral" in bounds and pair.family in ("stylegan", "msg", "r3gan"))
         or ("clip" in bounds and pair.family in ("stylegan", "msg"))
@@ -70,10 +70,10 @@ def test_two_rounds(name: str, objective: str, shape: Shape) -> None:
         if config is None:
             continue
         config = replace(config, conditional=shape.classes > 0)
-        state = Players.seat(config, shape, torch.device("cpu"))
+        state = TrainState.build(config, shape, torch.device("cpu"))
         before = {name: [p.clone() for p in state.parts[name].parameters()] for name in ("G", "D", "ema")}  # type: ignore[union-attr]
         for i, penalised in enumerate((True, False)):
-            seen, norms = state.round([(images, labels)], 4 * i)
+            seen, norms = state.train_round([(images, labels)], 4 * i)
             assert ("D/r1" in seen) == (penalised and "r1" in bounds), "a penalty every other round"
             assert ("D/gp" in seen, "D/dragan" in seen) == (
                 penalised and "gp" in bounds,
@@ -94,14 +94,14 @@ def test_a_lazy_penalty_has_the_strength_of_a_steady_one() -> None:
     gradients = {}
     for every, gamma in ((1, 0.0), (1, 1.0), (4, 1.0)):
         config = replace(tiny(), penalty_every=every, r1=gamma, r2=gamma)
-        state = Players.seat(config, Shape(1, 8, 8), torch.device("cpu"))
+        state = TrainState.build(config, Shape(1, 8, 8), torch.device("cpu"))
         kept = []
         state._step = lambda adam, network, lr, beta2, kept=kept: (  # type: ignore[method-assign]
             kept.append([p.grad.clone() for p in network.parameters()]),
             adam.zero_grad(),
             torch.tensor(0.0),
         )[-1]
-        state.round([(images, None)], 0)
+        state.train_round([(images, None)], 0)
         gradients[every, gamma] = torch.cat([g.flatten() for g in kept[0]])
     once, four_times = (gradients[every, 1.0] - gradients[1, 0.0] for every in (1, 4))
     assert once.abs().max() > 1e-3
@@ -128,4 +128,4 @@ def test_a_run_on_real_images(data: str, knobs: dict[str, object], shape: tuple[
     assert drawn.shape == (10, *shape)
     assert drawn.dtype == np.uint8
     assert drawn.std() > 1
-    assert list(read_lines(run.path / "stats.jsonl"))[-1]["nimg"] == 400
+    assert list(read_jsonl(run.path / "stats.jsonl"))[-1]["nimg"] == 400

@@ -11,11 +11,11 @@ from ganvas.errors import GanvasError
 from ganvas.evaluation import metrics
 from ganvas.evaluation.metrics import (
     Moments,
-    frechet,
+    compute_moments,
+    frechet_distance,
     frechet_infinity,
     inception_score,
     kernel_distance,
-    moments,
     unbiased_mmd,
 )
 
@@ -41,7 +41,7 @@ def test_moments_are_numpys_whatever_the_block(monkeypatch: pytest.MonkeyPatch) 
     x = normal(101) + 1000
     for block in (metrics.NUMBERS_PER_BLOCK, 80):
         monkeypatch.setattr(metrics, "NUMBERS_PER_BLOCK", block)
-        own = moments(x)
+        own = compute_moments(x)
         assert own.count == 101
         assert own.mean.dtype == own.covariance.dtype == np.float64
         np.testing.assert_allclose(own.mean, x.astype(float).mean(0), rtol=1e-12)
@@ -53,8 +53,8 @@ def test_frechet_of_two_gaussians_in_closed_form() -> None:
     a, b = np.array([4.0, 1, 0.25, 0, 9]), np.array([1.0, 1, 4, 2, 0])  # variances in the same turned axes
     one, other = (Moments(10, np.full(5, at), turn @ np.diag(v) @ turn.T) for at, v in ((0.0, a), (2.0, b)))
     expected = 5 * 2**2 + np.square(np.sqrt(a) - np.sqrt(b)).sum()
-    assert frechet(one, other) == pytest.approx(expected, rel=1e-7)
-    assert frechet(other, one) == pytest.approx(expected, rel=1e-7)
+    assert frechet_distance(one, other) == pytest.approx(expected, rel=1e-7)
+    assert frechet_distance(other, one) == pytest.approx(expected, rel=1e-7)
 
 
 def test_frechet_agrees_with_torchmetrics_and_kernel_too() -> None:
@@ -63,7 +63,7 @@ def test_frechet_agrees_with_torchmetrics_and_kernel_too() -> None:
     theirs = fid.FrechetInceptionDistance(feature=Identity()).set_dtype(torch.float64)
     theirs.update(torch.from_numpy(x), real=True)
     theirs.update(torch.from_numpy(y), real=False)
-    assert frechet(moments(x), moments(y)) == pytest.approx(theirs.compute().item(), rel=1e-5)
+    assert frechet_distance(compute_moments(x), compute_moments(y)) == pytest.approx(theirs.compute().item(), rel=1e-5)
     with pytest.warns(UserWarning, match="buffer"):
         theirs = kid.KernelInceptionDistance(feature=Identity(), subsets=2, subset_size=300)
     theirs.update(torch.from_numpy(x), real=True)
@@ -76,7 +76,7 @@ def test_frechet_agrees_with_torchmetrics_and_kernel_too() -> None:
 
 def test_a_set_is_at_no_distance_from_itself_even_with_fewer_rows_than_features() -> None:
     for x in (normal(200), normal(20, 50)):
-        assert frechet(moments(x), moments(x[::-1])) == pytest.approx(0, abs=1e-5)
+        assert frechet_distance(compute_moments(x), compute_moments(x[::-1])) == pytest.approx(0, abs=1e-5)
 
 
 def test_row_order_and_blocks_do_not_matter_to_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,7 +121,7 @@ def test_kernel_by_hand_and_unbiased() -> None:
 def test_infinity_removes_the_bias_of_small_sets() -> None:
     reference = Moments(10**6, np.zeros(32), np.eye(32))
     x = normal(2000, 32)
-    plain, infinite = frechet(moments(x), reference), frechet_infinity(x, reference, seed=0)
+    plain, infinite = frechet_distance(compute_moments(x), reference), frechet_infinity(x, reference, seed=0)
     assert plain > 0.1
     assert abs(infinite) < plain / 4
     assert frechet_infinity(x + 1, reference, seed=0) == pytest.approx(32, rel=0.05)
@@ -135,8 +135,10 @@ def test_infinity_is_the_intercept_of_a_line_in_1_over_n(monkeypatch: pytest.Mon
         counts.append(a.count)
         return 3 + 50 / a.count
 
-    monkeypatch.setattr(metrics, frechet.__name__, measured)
-    assert frechet_infinity(normal(1000), moments(normal(9)), seed=0, sizes=4, smallest_size=250) == pytest.approx(3)
+    monkeypatch.setattr(metrics, frechet_distance.__name__, measured)
+    assert frechet_infinity(
+        normal(1000), compute_moments(normal(9)), seed=0, sizes=4, smallest_size=250
+    ) == pytest.approx(3)
     assert counts == [250, 333, 500, 1000]
 
 
@@ -156,18 +158,18 @@ def test_bad_input_is_told() -> None:
     with pytest.raises(GanvasError, match="2 of the 10 y rows"):
         unbiased_mmd(normal(10), bad)
     with pytest.raises(GanvasError, match="2 of the 10 fake rows"):
-        moments(bad, "fake")
+        compute_moments(bad, "fake")
     for wrong in (normal(1), normal(10)[0]):
         with pytest.raises(GanvasError, match="at least two rows"):
-            moments(wrong)
+            compute_moments(wrong)
     with pytest.raises(GanvasError, match="x 8, y 3"):
         unbiased_mmd(normal(10), normal(10, 3))
     with pytest.raises(GanvasError, match="8 and 3"):
-        frechet(moments(normal(10)), moments(normal(10, 3)))
+        frechet_distance(compute_moments(normal(10)), compute_moments(normal(10, 3)))
     with pytest.raises(GanvasError, match="from 2 to 9 rows"):
         kernel_distance(normal(10), normal(9), seed=0, size=10)
     with pytest.raises(GanvasError, match="from 2 to 99"):
-        frechet_infinity(normal(100), moments(normal(9)), seed=0, smallest_size=100)
+        frechet_infinity(normal(100), compute_moments(normal(9)), seed=0, smallest_size=100)
     with pytest.raises(GanvasError, match="one row per split"):
         inception_score(np.eye(4))
     for wrong in (np.eye(4) * 2, np.array([[1.5, -0.5]]), np.full((2, 2), np.nan)):

@@ -9,8 +9,8 @@ from ganvas.errors import GanvasError
 from ganvas.evaluation.modes import (
     PERFECT_SAMPLER_KL,
     PROTOCOL_SAMPLES,
-    decided,
     mode_coverage,
+    predict_classes,
     simulate_perfect_sampler,
 )
 
@@ -22,10 +22,10 @@ def test_stacked_classes_are_read_red_first_and_confidences_multiplied() -> None
     probabilities = np.full((2, 3, 10), 0.02, np.float32)
     for image, digits in enumerate([(1, 2, 3), (0, 0, 7)]):
         probabilities[image, range(3), digits] = 0.82
-    classes, confidences = decided(probabilities)
+    classes, confidences = predict_classes(probabilities)
     assert classes.tolist() == [123, 7]
     assert confidences == pytest.approx(0.82**3, rel=1e-5)
-    classes, confidences = decided(np.array([[0.2, 0.8], [0.6, 0.4]]))
+    classes, confidences = predict_classes(np.array([[0.2, 0.8], [0.6, 0.4]]))
     assert (classes.tolist(), confidences.tolist()) == ([1, 0], [0.8, 0.6])
 
 
@@ -33,7 +33,7 @@ def test_a_sampler_that_drops_100_modes_is_seen() -> None:
     random = np.random.default_rng(0)
     kept = np.setdiff1d(np.arange(1000), random.choice(1000, 100, replace=False))
     digits = np.stack(np.unravel_index(random.choice(kept, PROTOCOL_SAMPLES), (10, 10, 10)), axis=1)
-    found = mode_coverage(*decided(0.9 * np.eye(10)[digits] + 0.01), count=1000, frequencies=STACKED)
+    found = mode_coverage(*predict_classes(0.9 * np.eye(10)[digits] + 0.01), count=1000, frequencies=STACKED)
     assert (found.hit, found.classes) == (900, 1000)
     assert np.flatnonzero(found.shares).tolist() == kept.tolist()
     chance = 899 / (2 * PROTOCOL_SAMPLES)
@@ -79,7 +79,7 @@ def test_a_perfect_sampler_is_at_the_floor() -> None:
 def test_bad_input_is_told() -> None:
     ones = np.ones(3)
     with pytest.raises(GanvasError, match="softmax"):
-        decided(np.full((2, 3, 10), 2.0))
+        predict_classes(np.full((2, 3, 10), 2.0))
     with pytest.raises(GanvasError, match="at least one"):
         mode_coverage(np.array([], int), ones[:0], 3)
     with pytest.raises(GanvasError, match="3 classes and 2 confidences"):

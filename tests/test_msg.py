@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load, save
 
 from ganvas.config import MSG
-from ganvas.networks import msg, parameters
+from ganvas.networks import count_parameters, msg
 from ganvas.networks.base import Shape
 from ganvas.networks.layers import avg_downsample
 
@@ -26,9 +26,9 @@ def pair(shape: Shape, config: MSG = SMALL) -> tuple[msg.Generator, msg.Discrimi
 
 def test_the_pair_has_the_same_number_of_parameters() -> None:
     generator, discriminator = pair(Shape(3, 32, 32), MSG())
-    assert (parameters(generator), parameters(discriminator)) == (3_924_108, 4_471_553)
+    assert (count_parameters(generator), count_parameters(discriminator)) == (3_924_108, 4_471_553)
     generator, discriminator = pair(Shape(1, 28, 28, 10), MSG())
-    assert (parameters(generator), parameters(discriminator)) == (4_447_876, 4_460_033)
+    assert (count_parameters(generator), count_parameters(discriminator)) == (4_447_876, 4_460_033)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -37,9 +37,9 @@ def test_any_size_channels_and_classes(size: tuple[int, int], channels: int, cla
     shape = Shape(channels, *size, classes)
     generator, discriminator = pair(shape)
     z, labels = torch.randn(2, 8), torch.tensor([0, 2]) if classes else None
-    images, shown = generator(z, labels), generator.shown(z, labels)
+    images, shown = generator(z, labels), generator.d_input(z, labels)
     assert images.shape == generator.truncated(z, labels, 0.5).shape == (2, *shape[:3])
-    assert shown.shape == discriminator.view(images).shape
+    assert shown.shape == discriminator.d_input(images).shape
     assert shown.shape == (2, channels * sum(h * w for h, w in generator.sizes))
     assert discriminator(shown, labels).shape == (2,)
     assert torch.equal(msg.unpack(shown, channels, generator.sizes)[-1], images)
@@ -61,7 +61,7 @@ def test_reals_are_shown_as_their_averages() -> None:
     shape = Shape(1, 25, 40)
     _, discriminator = pair(shape)
     images = torch.randn(2, 1, 25, 40)
-    *coarser, finest = msg.unpack(discriminator.view(images), 1, discriminator.sizes)
+    *coarser, finest = msg.unpack(discriminator.d_input(images), 1, discriminator.sizes)
     assert torch.equal(finest, images)
     for below, above in zip(reversed(coarser), reversed([*coarser[1:], finest]), strict=True):
         assert torch.equal(below, avg_downsample(above))
@@ -70,7 +70,7 @@ def test_reals_are_shown_as_their_averages() -> None:
 
 def test_d_uses_every_scale_and_g_gets_gradients_from_every_scale() -> None:
     generator, discriminator = pair(Shape(3, 25, 40))
-    shown = generator.shown(torch.randn(4, 8))
+    shown = generator.d_input(torch.randn(4, 8))
     logits = discriminator(shown)
     (gradient,) = torch.autograd.grad(logits.sum(), shown, retain_graph=True)
     for part in msg.unpack(gradient, 3, generator.sizes):
@@ -84,7 +84,7 @@ def test_d_uses_every_scale_and_g_gets_gradients_from_every_scale() -> None:
 
 def test_a_penalty_moves_every_weight_of_d() -> None:
     _, discriminator = pair(Shape(3, 16, 16, 2))
-    images = discriminator.view(torch.randn(8, 3, 16, 16)).requires_grad_()
+    images = discriminator.d_input(torch.randn(8, 3, 16, 16)).requires_grad_()
     logits = discriminator(images, torch.tensor([0, 1]).repeat(4))
     (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
     gradient.square().sum().backward(inputs=list(discriminator.parameters()))
@@ -112,7 +112,7 @@ def test_truncation_leads_from_one_image_to_each_its_own() -> None:
 def test_the_class_reaches_both_networks() -> None:
     generator, discriminator = pair(Shape(1, 16, 16, 3))
     z = torch.randn(1, 8)
-    one, two = (generator.shown(z, torch.tensor([label])) for label in (0, 1))
+    one, two = (generator.d_input(z, torch.tensor([label])) for label in (0, 1))
     assert not torch.allclose(one, two, atol=0.1)
     assert discriminator(one, torch.tensor([0])) != discriminator(one, torch.tensor([1]))
 
@@ -121,7 +121,7 @@ def test_the_class_reaches_both_networks() -> None:
 def test_d_compares_the_images_of_a_batch() -> None:
     _, discriminator = pair(Shape(1, 16, 16))
     assert discriminator.batch_dependent
-    shown = discriminator.view(torch.randn(4, 1, 16, 16))
+    shown = discriminator.d_input(torch.randn(4, 1, 16, 16))
     alone = torch.cat([discriminator(image) for image in shown.split(1)])
     assert not torch.allclose(discriminator(shown), alone, atol=1e-3)
     seen = []
@@ -140,7 +140,7 @@ def test_the_weights_are_plain_tensors_and_a_copy_is_a_copy() -> None:
         other = copy.deepcopy(network)
         for weight in other.parameters():
             torch.nn.init.normal_(weight)
-        inputs = network.view(torch.randn(2, 1, 16, 16)) if isinstance(network, msg.Discriminator) else z
+        inputs = network.d_input(torch.randn(2, 1, 16, 16)) if isinstance(network, msg.Discriminator) else z
         assert not torch.equal(other(inputs, labels), network(inputs, labels))
         weights = {name: tensor.detach().contiguous() for name, tensor in network.state_dict().items()}
         other.load_state_dict(load(save(weights)))

@@ -8,7 +8,7 @@ from safetensors.torch import load, save
 from trying import NARROW
 
 from ganvas.config import CNN, MLP, Network, replace
-from ganvas.networks import NETWORKS, Shape, build, flops, parameters
+from ganvas.networks import NETWORKS, Shape, build, count_flops, count_parameters
 from ganvas.networks.layers import ToImage
 
 NETWORK_CONFIGS: dict[str, Network] = {**NARROW, "resnet-residual": replace(NARROW["resnet"], blocks="residual")}
@@ -23,7 +23,7 @@ def test_there_is_a_test_configuration_for_every_family() -> None:
 @pytest.mark.parametrize(("family", "g", "d"), [("mlp", 581_520, 533_505), ("cnn", 1_925_633, 138_561)])
 def test_the_classic_networks_have_the_published_sizes(family: str, g: int, d: int) -> None:
     generator, discriminator = build({"mlp": MLP(), "cnn": CNN()}[family], Shape(1, 28, 28))
-    assert (parameters(generator), parameters(discriminator)) == (g, d)
+    assert (count_parameters(generator), count_parameters(discriminator)) == (g, d)
 
 
 @pytest.mark.parametrize(
@@ -40,8 +40,8 @@ def test_any_size_channels_and_classes(family: str, size: tuple[int, int], chann
     images = generator(z, labels)
     assert images.shape == (2, channels, *size)
     assert images.abs().max() <= 1 or family in LINEAR_OUTPUT
-    shown = generator.shown(z, labels)
-    assert shown.shape == discriminator.view(images).shape
+    shown = generator.d_input(z, labels)
+    assert shown.shape == discriminator.d_input(images).shape
     assert discriminator(shown, labels).shape == (2,)
     assert generator.truncated(z, labels, 0.5).shape == images.shape
 
@@ -58,7 +58,7 @@ def test_the_class_reaches_both_networks(family: str) -> None:
     assert embeddings
     for embedding in embeddings:
         torch.nn.init.normal_(embedding.weight)  # type: ignore[arg-type]
-    shown = discriminator.view(one)
+    shown = discriminator.d_input(one)
     assert discriminator(shown, torch.tensor([0])) != discriminator(shown, torch.tensor([1]))
 
 
@@ -75,7 +75,7 @@ def test_weights_survive_a_file_and_a_copy(family: str) -> None:
 
 
 def test_flops_count_two_a_multiply_add() -> None:
-    assert flops(torch.nn.Linear(10, 7), torch.zeros(3, 10)) == 2 * 3 * 10 * 7
+    assert count_flops(torch.nn.Linear(10, 7), torch.zeros(3, 10)) == 2 * 3 * 10 * 7
 
 
 @pytest.mark.parametrize("channels", [1, 3])

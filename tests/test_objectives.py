@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from ganvas.config import Play
+from ganvas.config import LossConfig
 from ganvas.errors import GanvasError
-from ganvas.game.moves import Game, Penalties, look, train_d, train_g
+from ganvas.game.moves import Game, Penalties, evaluate_losses, train_d, train_g
 from ganvas.game.objectives import (
     OBJECTIVES,
+    get_objective,
     interpolate,
-    objective,
     one_centred_penalty,
     perturb,
     zero_centred_penalty,
@@ -48,28 +48,28 @@ BY_HAND = {
 def test_losses_equal_the_formulas_by_hand(name: str) -> None:
     d_loss, g_loss = BY_HAND[name]
     pairs = list(zip(REAL.tolist(), FAKE.tolist(), strict=True))
-    assert objective(name).d_loss(REAL, FAKE).tolist() == pytest.approx([d_loss(r, f) for r, f in pairs])
-    assert objective(name).g_loss(REAL, FAKE).tolist() == pytest.approx([g_loss(r, f) for r, f in pairs])
+    assert get_objective(name).d_loss(REAL, FAKE).tolist() == pytest.approx([d_loss(r, f) for r, f in pairs])
+    assert get_objective(name).g_loss(REAL, FAKE).tolist() == pytest.approx([g_loss(r, f) for r, f in pairs])
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_losses_stay_finite_for_huge_logits(name: str) -> None:
     huge = torch.tensor([1e4, -1e4])
-    for loss in (objective(name).d_loss(huge, -huge), objective(name).g_loss(huge, -huge)):
+    for loss in (get_objective(name).d_loss(huge, -huge), get_objective(name).g_loss(huge, -huge)):
         assert torch.isfinite(loss).all()
 
 
 def test_saturating_and_non_saturating_push_the_same_way() -> None:
     for name in ("minimax", "non-saturating"):
         fake = FAKE.clone().requires_grad_()
-        objective(name).g_loss(REAL, fake).sum().backward()
+        get_objective(name).g_loss(REAL, fake).sum().backward()
         assert fake.grad is not None
         assert (fake.grad < 0).all(), "more realistic must mean less loss"
 
 
 def test_unknown_objective_names_the_known_ones() -> None:
     with pytest.raises(GanvasError, match="rpgan"):
-        objective("wgan-typo")
+        get_objective("wgan-typo")
 
 
 class Linear(Discriminator):
@@ -107,7 +107,7 @@ def test_penalty_gradient_of_a_quadratic_d_is_the_analytic_one(r1: float, r2: fl
     """d/dw of γ/2·mean|w·x|² is γ·mean(w·x²); the loss adds its own gradient, known in closed form too."""
     w = torch.randn(2, 3, 3, dtype=torch.float64)
     real, fake = (torch.randn(5, 2, 3, 3, dtype=torch.float64) for _ in range(2))
-    game = Game(nn.Identity(), Quadratic(w), objective("rpgan"))  # type: ignore[arg-type]
+    game = Game(nn.Identity(), Quadratic(w), get_objective("rpgan"))  # type: ignore[arg-type]
     seen = train_d(game, real, fake, penalties=Penalties(r1=r1, r2=r2))
     gap = seen["D/fake"] - seen["D/real"]
     of_loss = (torch.sigmoid(gap)[:, None, None, None] * 0.5 * (fake.square() - real.square())).mean(0)
@@ -122,7 +122,7 @@ def test_penalty_gradient_of_a_quadratic_d_is_the_analytic_one(r1: float, r2: fl
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_each_update_gives_gradients_to_its_own_network_only(name: str) -> None:
     generator, discriminator = nn.Linear(4, 4), Linear(torch.randn(1, 2, 2))
-    game = Game(generator, discriminator, objective(name))
+    game = Game(generator, discriminator, get_objective(name))
     real = torch.randn(6, 1, 2, 2)
     fake = generator(torch.randn(6, 4)).view(6, 1, 2, 2)
     train_d(game, real, fake, penalties=Penalties(r1=1.0, r2=1.0))
@@ -137,7 +137,7 @@ def test_each_update_gives_gradients_to_its_own_network_only(name: str) -> None:
 def test_one_step_of_each_network_moves_the_logits_the_right_way() -> None:
     torch.manual_seed(0)
     generator, discriminator = nn.Linear(4, 4), Linear(torch.zeros(1, 2, 2))
-    game = Game(generator, discriminator, objective("non-saturating"))
+    game = Game(generator, discriminator, get_objective("non-saturating"))
     real, z = torch.randn(64, 1, 2, 2) + 1, torch.randn(64, 4)
     fake = generator(z).view(64, 1, 2, 2)
     train_d(game, real, fake)
@@ -155,17 +155,17 @@ def test_one_step_of_each_network_moves_the_logits_the_right_way() -> None:
 
 def test_the_critic_is_high_on_reals_and_its_generator_climbs() -> None:
     """The sign of the Wasserstein losses: D's loss falls as D(real) - D(fake) grows; G's as D(fake) grows."""
-    d_loss, g_loss = objective("wasserstein").d_loss(REAL, FAKE), objective("wasserstein").g_loss(REAL, FAKE)
+    d_loss, g_loss = get_objective("wasserstein").d_loss(REAL, FAKE), get_objective("wasserstein").g_loss(REAL, FAKE)
     assert -d_loss.mean() == pytest.approx(float(REAL.mean() - FAKE.mean()))
     assert g_loss.tolist() == (-FAKE).tolist()
-    assert [name for name in OBJECTIVES if Play(objective=name).critic] == ["wasserstein"]  # type: ignore[arg-type]
+    assert [name for name in OBJECTIVES if LossConfig(objective=name).critic] == ["wasserstein"]  # type: ignore[arg-type]
 
 
 def test_smoothing_is_cross_entropy_against_a_softer_real() -> None:
     target = torch.full_like(REAL, 0.9)
     by_torch = nn.functional.binary_cross_entropy_with_logits(REAL, target, reduction="none")
     by_torch += nn.functional.binary_cross_entropy_with_logits(FAKE, torch.zeros_like(FAKE), reduction="none")
-    assert torch.allclose(objective("non-saturating", smoothing=0.1).d_loss(REAL, FAKE), by_torch)
+    assert torch.allclose(get_objective("non-saturating", smoothing=0.1).d_loss(REAL, FAKE), by_torch)
 
 
 @pytest.mark.parametrize("name", ["gp", "dragan"])
@@ -173,7 +173,7 @@ def test_gradient_penalty_of_a_linear_critic_is_the_analytic_one(name: str) -> N
     """λ(|w| - 1)², whose gradient is 2λ(|w| - 1)·w/|w|, wherever it is taken; the norm is over all of C, H, W."""
     w = torch.randn(2, 3, 3, dtype=torch.float64)
     real, fake = (torch.randn(5, 2, 3, 3, dtype=torch.float64) for _ in range(2))
-    game = Game(nn.Identity(), Linear(w), objective("wasserstein"))  # type: ignore[arg-type]
+    game = Game(nn.Identity(), Linear(w), get_objective("wasserstein"))  # type: ignore[arg-type]
     seen = train_d(game, real, fake, penalties=Penalties(**{name: 10.0}))
     norm = w.norm()
     assert torch.allclose(seen[f"D/{name}"], (norm - 1).square().expand(5))
@@ -210,7 +210,7 @@ def test_shares_of_a_batch_add_up_to_the_whole() -> None:
     real, fake = (torch.randn(5, 2, 3, 3, dtype=torch.float64) for _ in range(2))
     gradients = []
     for parts in ([slice(0, 5)], [slice(0, 2), slice(2, 4), slice(4, 5)]):
-        game = Game(nn.Identity(), Quadratic(w.clone()), objective("rpgan"))  # type: ignore[arg-type]
+        game = Game(nn.Identity(), Quadratic(w.clone()), get_objective("rpgan"))  # type: ignore[arg-type]
         for part in parts:
             share = len(real[part]) / 5
             train_d(game, real[part], fake[part], penalties=Penalties(r1=1.0, r2=0.5), share=share)
@@ -219,13 +219,13 @@ def test_shares_of_a_batch_add_up_to_the_whole() -> None:
 
 
 def test_evaluating_the_losses_changes_nothing_and_equals_training() -> None:
-    game = Game(nn.Identity(), Quadratic(torch.randn(1, 2, 2)), objective("rpgan"))  # type: ignore[arg-type]
+    game = Game(nn.Identity(), Quadratic(torch.randn(1, 2, 2)), get_objective("rpgan"))  # type: ignore[arg-type]
     real, fake = torch.randn(6, 1, 2, 2), torch.randn(6, 1, 2, 2)
-    evaluated = look(game, real, fake)
+    evaluated = evaluate_losses(game, real, fake)
     assert all(p.grad is None for p in game.D.parameters())
     trained = train_d(game, real, fake)
     assert torch.allclose(evaluated["D/loss"], trained["D/loss"])
-    assert torch.allclose(evaluated["G/loss"], objective("rpgan").g_loss(trained["D/real"], trained["D/fake"]))
+    assert torch.allclose(evaluated["G/loss"], get_objective("rpgan").g_loss(trained["D/real"], trained["D/fake"]))
 
 
 class Counting(Linear):
@@ -243,6 +243,6 @@ class Counting(Linear):
 @pytest.mark.parametrize(("batch_dependent", "passes"), [(False, [12]), (True, [6, 6])])
 def test_reals_and_fakes_share_a_pass_unless_d_is_batch_dependent(batch_dependent: bool, passes: list[int]) -> None:
     discriminator = Counting(batch_dependent)
-    game = Game(nn.Identity(), discriminator, objective("hinge"))  # type: ignore[arg-type]
+    game = Game(nn.Identity(), discriminator, get_objective("hinge"))  # type: ignore[arg-type]
     train_d(game, torch.randn(6, 1, 2, 2), torch.randn(6, 1, 2, 2), penalties=Penalties(r1=1.0))
     assert discriminator.passes == passes

@@ -95,7 +95,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> ganvas.Run:
 
 def drawn(run: ganvas.Run) -> str:
     sampler = ganvas.load(run)
-    parts = [part.numpy() for part in sampler.images(range(70))]
+    parts = [part.numpy() for part in sampler.sample_batches(range(70))]
     return digest(sampler.sample(range(5), truncation=0.7), *parts)
 
 
@@ -159,7 +159,7 @@ def test_the_state_is_the_callers_again_after_an_error(tmp_path: Path) -> None:
 
 
 def test_images_drawn_one_part_at_a_time_leave_the_callers_state_between_the_parts(run: ganvas.Run) -> None:
-    parts = ganvas.load(run).images(range(130))
+    parts = ganvas.load(run).sample_batches(range(130))
     with default_dtype(torch.float64):
         next(parts)
         assert torch.get_default_dtype() is torch.float64

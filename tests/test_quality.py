@@ -9,7 +9,7 @@ from trying import tiny
 
 from ganvas import networks, sampling
 from ganvas.config import replace
-from ganvas.data import PictureOptions, open_images
+from ganvas.data import DataOptions, open_images
 from ganvas.evaluation.trend import Trend
 from ganvas.networks import Shape
 from ganvas.runs import log
@@ -28,16 +28,16 @@ def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("unhurried")
 def test_the_best_is_kept_and_the_curve_written(tmp_path: Path) -> None:
     run = start.train(replace(tiny(kimg=0.4), evaluate_every=0.1), out=tmp_path, quiet=True)
-    lines = [line for line in log.read_lines(run.path / "stats.jsonl") if "quality" in line]
+    lines = [line for line in log.read_jsonl(run.path / "stats.jsonl") if "quality" in line]
     assert len(lines) == 4
     best = min(lines, key=lambda line: line["quality"])
     assert lines[-1]["best"] == best["quality"]
-    assert run.best is not None
-    card = json.loads((run.best / "card.json").read_text())
+    assert run.best_snapshot is not None
+    card = json.loads((run.best_snapshot / "card.json").read_text())
     assert (card["nimg"], card["quality"]["value"]) == (best["nimg"], best["quality"])
     assert card["quality"]["extractor"] == "eye"
-    assert run.best not in run.snapshots
-    assert sampling.load(run.best).sample(seeds=[3]).shape == (1, 1, 8, 8)
+    assert run.best_snapshot not in run.snapshots
+    assert sampling.load(run.best_snapshot).sample(seeds=[3]).shape == (1, 1, 8, 8)
     again = start.train(replace(tiny(kimg=0.4), evaluate_every=0.1), out=tmp_path, quiet=True)
     assert again.path == run.path
 
@@ -48,8 +48,8 @@ def test_the_trend_changes_nothing_in_the_run(tmp_path: Path) -> None:
     for every in (0.0, 0.1):
         config = replace(tiny(), evaluate_every=every)
         run = start.train(config, out=tmp_path / str(every), quiet=True)
-        weights.append((run.snapshot / "G.safetensors").read_bytes())
-        assert (run.best is None) == (every == 0)
+        weights.append((run.latest_snapshot / "G.safetensors").read_bytes())
+        assert (run.best_snapshot is None) == (every == 0)
     assert weights[0] == weights[1]
 
 
@@ -60,19 +60,19 @@ def test_a_failing_measurement_does_not_stop_the_run(tmp_path: Path, monkeypatch
 
     monkeypatch.setattr(Trend, "measure", fail)
     run = start.train(replace(tiny(), evaluate_every=0.1), out=tmp_path, quiet=True)
-    failures = [e for e in log.read_lines(run.path / "events.jsonl") if e["event"] == "evaluation failed"]
+    failures = [e for e in log.read_jsonl(run.path / "events.jsonl") if e["event"] == "evaluation failed"]
     assert [e["error"] for e in failures] == ["MemoryError: no room"]
-    assert run.snapshot.name == "000000"
-    assert run.config.total == 200
+    assert run.latest_snapshot.name == "000000"
+    assert run.config.total_images == 200
 
 
 def test_it_waits_until_there_is_time_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = replace(tiny(), evaluate_every=0.1)
     run = start.train(config, out=tmp_path, quiet=True)
-    assert not any("quality" in line for line in log.read_lines(run.path / "stats.jsonl"))
-    images = open_images(PictureOptions("digits"))
+    assert not any("quality" in line for line in log.read_jsonl(run.path / "stats.jsonl"))
+    images = open_images(DataOptions("digits"))
     generator, _ = networks.build(config.network, Shape(1, 8, 8))
-    watched = quality.Quality(run, config, images, torch.device("cpu"))
+    watched = quality.QualityMonitor(run, config, images, torch.device("cpu"))
     assert watched.measure(generator.eval(), 100, seconds=9.0) is None
     assert watched.trend is None  # not even tried
     watched.resume(0, 0.0)
@@ -97,11 +97,11 @@ def test_it_looks_at_as_many_images_as_it_can_afford(
     monkeypatch.setattr(Trend, "pace", lambda *_: 1e-3)
     config = replace(tiny(kimg=0.2), evaluate_every=kimg)
     run = start.train(config, out=tmp_path, quiet=True)
-    images = open_images(PictureOptions("digits"))
+    images = open_images(DataOptions("digits"))
     generator, _ = networks.build(config.network, Shape(1, 8, 8))
-    watched = quality.Quality(run, config, images, torch.device("cpu"))
+    watched = quality.QualityMonitor(run, config, images, torch.device("cpu"))
     assert watched.measure(generator.eval(), 1_000_000, seconds=100.0) is not None
-    assert watched.told(0.0)["count"] == count
+    assert watched.describe(0.0)["count"] == count
 
 
 @pytest.mark.usefixtures("unhurried")
@@ -109,17 +109,17 @@ def test_a_resumed_run_goes_on_with_as_many(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(Trend, "pace", lambda *_: 0.5e6)  # so slow that it takes the fewest
     config = replace(tiny(kimg=0.4), evaluate_every=0.1)
     run = start.train(config, out=tmp_path, quiet=True)
-    assert run.best is not None
-    before = json.loads((run.best / "card.json").read_text())["quality"]["count"]
+    assert run.best_snapshot is not None
+    before = json.loads((run.best_snapshot / "card.json").read_text())["quality"]["count"]
     monkeypatch.setattr(Trend, "pace", lambda *_: 1e-9)
-    again = quality.Quality(run, config, open_images(PictureOptions("digits")), torch.device("cpu"))
+    again = quality.QualityMonitor(run, config, open_images(DataOptions("digits")), torch.device("cpu"))
     generator, _ = networks.build(config.network, Shape(1, 8, 8))
     assert again.measure(generator.eval(), 1000, seconds=100.0) is not None
-    assert again.told(0.0)["count"] == before
+    assert again.describe(0.0)["count"] == before
 
 
 def test_the_trend_is_lower_for_better_images() -> None:
-    images = open_images(PictureOptions("digits"))
+    images = open_images(DataOptions("digits"))
     trend = Trend(images, 6, False, torch.device("cpu"))
 
     class Replay(torch.nn.Module):

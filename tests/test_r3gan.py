@@ -10,11 +10,11 @@ from torch.nn import functional as F
 
 from ganvas.config import R3GAN, differences, leaves
 from ganvas.game.objectives import zero_centred_penalty
-from ganvas.networks import Shape, parameters
+from ganvas.networks import Shape, count_parameters
 from ganvas.networks.r3gan import Discriminator, Downsample, Generator, ResidualBlock, Upsample, channels, groups
-from ganvas.recipes import recipe
+from ganvas.recipes import get_recipe
 
-SMALL = R3GAN(latent=6, width=8, blocks=1, group=4)
+SMALL = R3GAN(latent=6, width=8, blocks=1, group_size=4)
 BINOMIAL = torch.tensor([[1.0, 2, 1], [2, 4, 2], [1, 2, 1]], dtype=torch.float64) / 16
 
 
@@ -32,7 +32,7 @@ def randomise(network: nn.Module) -> nn.Module:
 @pytest.mark.parametrize(("classes", "g", "d"), [(10, 20_781_952, 21_280_512), (0, 20_732_160, 20_683_776)])
 def test_the_pair_has_the_published_sizes(classes: int, g: int, d: int) -> None:
     generator, discriminator = pair(R3GAN(), Shape(3, 32, 32, classes))
-    assert (parameters(generator), parameters(discriminator)) == (g, d)
+    assert (count_parameters(generator), count_parameters(discriminator)) == (g, d)
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,9 @@ def test_a_gradient_penalty_reaches_every_weight_of_d(classes: int) -> None:
 
 def test_second_derivatives_are_right_where_blocks_are_not_linear() -> None:
     torch.manual_seed(0)
-    discriminator = randomise(Discriminator(R3GAN(latent=4, width=8, blocks=1, group=8), Shape(1, 8, 9, 2)).double())
+    discriminator = randomise(
+        Discriminator(R3GAN(latent=4, width=8, blocks=1, group_size=8), Shape(1, 8, 9, 2)).double()
+    )
     images = torch.randn(2, 1, 8, 9, dtype=torch.float64, requires_grad=True)
     labels = torch.tensor([0, 1])
     assert torch.autograd.gradcheck(lambda x: discriminator(x, labels), images)
@@ -248,7 +250,7 @@ SETTINGS = {
 
 
 def test_the_recipe_has_the_authors_cifar10_settings() -> None:
-    config = recipe("r3gan").config
+    config = get_recipe("r3gan").config
     knobs = dict(leaves(config))
     assert {name: knobs[name] for name in SETTINGS} == SETTINGS
     schedules = config.schedules()
@@ -256,12 +258,12 @@ def test_the_recipe_has_the_authors_cifar10_settings() -> None:
         for nimg in (0, 1_000_000, 7_300_000, 10_000_000, BURN_IN, 100_000_000, 250_000_000):
             decay = (1 + math.cos(math.pi * min(nimg / BURN_IN, 1))) / 2
             expected = end + (start - end) * decay
-            assert schedules[name].at(nimg, config.total) == pytest.approx(expected), (name, nimg)
+            assert schedules[name].at(nimg, config.total_images) == pytest.approx(expected), (name, nimg)
             assert schedules[name].at(nimg, 10_000_000) == pytest.approx(expected), "a shorter run does not compress it"
 
 
 def test_the_short_recipe_differs_only_where_it_says_so() -> None:
-    changed = differences(recipe("r3gan").config, recipe("r3gan-short").config)
+    changed = differences(get_recipe("r3gan").config, get_recipe("r3gan-short").config)
     values = {name: value for name, _, value in changed}
     assert values == {
         "kimg": 20_000,

@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ganvas.cli import COMMANDS
-from ganvas.data import PictureOptions, open_images, to_unit
+from ganvas.data import DataOptions, open_images, to_unit
 from ganvas.recipes import RECIPES
 from ganvas.runs.folder import Run
 
@@ -52,7 +52,7 @@ def test_make_demo_draws_all_ten_digits_recognisably(tmp_path: Path) -> None:
     assert grid.exists()
 
     drawn = Run(grid.parent).sample(seeds=range(500))
-    digits = open_images(PictureOptions("digits"))
+    digits = open_images(DataOptions("digits"))
     assert digits.labels is not None
     torch.manual_seed(0)
     judge = nn.Sequential(nn.Flatten(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from trying import ganvas, tiny
+from trying import run_cli, tiny
 
 import ganvas as package
 from ganvas.config import TrainConfig, replace
@@ -24,7 +24,7 @@ def broken(**habits: object) -> TrainConfig:
 
 
 def events(run: package.Run, kind: str) -> list[dict]:
-    return [event for event in log.read_lines(run.path / "events.jsonl") if event["event"] == kind]
+    return [event for event in log.read_jsonl(run.path / "events.jsonl") if event["event"] == kind]
 
 
 @pytest.mark.parametrize("family", ["mlp", "cnn", "dcgan", "stylegan", "msg"])
@@ -34,8 +34,8 @@ def test_probing_changes_nothing_in_the_run(tmp_path: Path, family: str) -> None
         play = {"r1": 0.0, "r2": 0.0} if family == "dcgan" else {}
         config = replace(tiny(family=family, **play), watch=watch, conditional=family == "cnn")
         run = start.train(config, out=tmp_path / str(watch), quiet=True)
-        weights.append((run.snapshot / "G.safetensors").read_bytes())
-        lines = list(log.read_lines(run.path / "stats.jsonl"))
+        weights.append((run.latest_snapshot / "G.safetensors").read_bytes())
+        lines = list(log.read_jsonl(run.path / "stats.jsonl"))
         assert ("signs" in lines[-1]) == watch
         if watch:
             assert {"D/auc", "D/update", "diversity", "distance", "checkerboard"} <= set(lines[-1]["signs"])
@@ -61,7 +61,7 @@ def test_probes_keep_to_their_share_unless_interventions_depend_on_them(
     monkeypatch.setattr("ganvas.training.monitor.health.FREE", 0.0)
     monkeypatch.setattr("ganvas.training.monitor.health.SHARE", 0.0)
     run = start.train(replace(tiny(), on_failure=on_failure), out=tmp_path, quiet=True)
-    looked = ["signs" in line for line in log.read_lines(run.path / "stats.jsonl")]
+    looked = ["signs" in line for line in log.read_jsonl(run.path / "stats.jsonl")]
     assert len(looked) == 6
     assert looked == ([True, *[False] * 5] if on_failure == "warn" else [True] * 6)
 
@@ -82,11 +82,11 @@ def test_stop_saves_and_says_why(tmp_path: Path) -> None:
     with pytest.raises(GanvasError, match=r"learning rate is too high.*saved at"):
         start.train(broken(on_failure="stop"), out=tmp_path, name="a", quiet=True)
     run = package.Run(tmp_path / "a")
-    at = checkpoint.read(run.state)[1]["nimg"]
+    at = checkpoint.load(run.state_file)[1]["nimg"]
     assert at < 1200
     assert events(run, "stopped")[0]["because"]["name"] == "learning rate too high"
     goes_on = start.train(broken(on_failure="warn"), out=tmp_path, name="a", quiet=True)
-    assert checkpoint.read(goes_on.state)[1]["nimg"] == 1200
+    assert checkpoint.load(goes_on.state_file)[1]["nimg"] == 1200
 
 
 @pytest.mark.parametrize("how", ["rollback", "correct"])
@@ -97,7 +97,7 @@ def test_a_failing_run_is_corrected(tmp_path: Path, how: str) -> None:
     assert act["changes"]["r1_r2"] == R1_R2
     assert act["changes"]["g_lr_factor"] <= 0.5
     assert (act["to"] is not None) == (how == "rollback")
-    after = [line for line in log.read_lines(run.path / "stats.jsonl") if line["nimg"] > act["nimg"]]
+    after = [line for line in log.read_jsonl(run.path / "stats.jsonl") if line["nimg"] > act["nimg"]]
     assert after[0]["G/lr"] == pytest.approx(0.5 * act["changes"]["g_lr_factor"])
     assert "D/r1" in after[0]
 
@@ -118,38 +118,38 @@ def test_a_resumed_run_acts_as_the_uninterrupted_one(tmp_path: Path, monkeypatch
     whole = start.train(broken(on_failure="rollback"), out=tmp_path / "whole", quiet=True)
     kill_at = events(whole, "rollback")[0]["nimg"] + 200
 
-    from ganvas.training.state import Players
+    from ganvas.training.state import TrainState
 
-    play = Players.round
+    play = TrainState.train_round
 
-    def until(self: Players, batches: list, nimg: int) -> object:
+    def until(self: TrainState, batches: list, nimg: int) -> object:
         if nimg >= kill_at:
             raise KeyboardInterrupt
         return play(self, batches, nimg)
 
-    monkeypatch.setattr(Players, "round", until)
+    monkeypatch.setattr(TrainState, "round", until)
     with pytest.raises(KeyboardInterrupt):
         start.train(broken(on_failure="rollback"), out=tmp_path / "parts", quiet=True)
-    monkeypatch.setattr(Players, "round", play)
+    monkeypatch.setattr(TrainState, "round", play)
     parts = start.train(broken(on_failure="rollback"), out=tmp_path / "parts", quiet=True)
-    ours, theirs = (checkpoint.read(run.state) for run in (whole, parts))
+    ours, theirs = (checkpoint.load(run.state_file) for run in (whole, parts))
     assert ours[1]["recovery"] == theirs[1]["recovery"]
     assert all(torch.equal(ours[0][name], theirs[0][name]) for name in ours[0])
 
 
 def test_numbers_that_are_no_longer_finite_are_gone_back_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ganvas.training.state import Players
+    from ganvas.training.state import TrainState
 
-    play, struck = Players.round, []
+    play, struck = TrainState.train_round, []
 
-    def once_broken(self: Players, batches: list, nimg: int) -> object:
+    def once_broken(self: TrainState, batches: list, nimg: int) -> object:
         if nimg == 120 and not struck:
             struck.append(nimg)
             with torch.no_grad():
                 next(self.game.G.parameters()).fill_(torch.nan)
         return play(self, batches, nimg)
 
-    monkeypatch.setattr(Players, "round", once_broken)
+    monkeypatch.setattr(TrainState, "round", once_broken)
     with pytest.raises(GanvasError, match="no longer a finite number"):
         start.train(tiny(), out=tmp_path / "warn", quiet=True)
     assert diagnose(tmp_path / "warn" / "00000-custom-digits").failures[0].name == "non-finite"
@@ -189,19 +189,19 @@ def test_interventions_need_the_monitor() -> None:
 
 def test_from_the_command_line(tmp_path: Path) -> None:
     run = start.train(broken(), out=tmp_path, quiet=True)
-    text = ganvas("diagnose", run.path).stdout
+    text = run_cli("diagnose", run.path).stdout
     assert "This training has failed, or will: learning rate too high." in text
     assert "--g-lr" in text
-    found = json.loads(ganvas("diagnose", run.path, "--json").stdout)
+    found = json.loads(run_cli("diagnose", run.path, "--json").stdout)
     assert not found["healthy"]
     assert found["findings"][0]["name"] == "learning rate too high"
     empty = tmp_path / "empty"
     empty.mkdir()
-    refused = ganvas("diagnose", empty, check=1)
+    refused = run_cli("diagnose", empty, check=1)
     assert "Traceback" not in refused.stderr
     log_file = tmp_path / "log.csv"
     log_file.write_text("step,d_loss,g_loss\n" + "".join(f"{i},0.001,9.{i}\n" for i in range(40)))
-    text = ganvas("diagnose", log_file).stdout
+    text = run_cli("diagnose", log_file).stdout
     assert "D is too strong" in text
     assert "mode collapse" in text
     assert "would need images" in text

@@ -12,7 +12,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from ganvas.config import ResNet
 from ganvas.game.objectives import zero_centred_penalty
-from ganvas.networks import Shape, parameters
+from ganvas.networks import Shape, count_parameters
 from ganvas.networks.layers import StridedConv2d
 from ganvas.networks.resnet import Discriminator, DiscriminatorBlock, Generator, GeneratorBlock, NormReLU
 
@@ -36,7 +36,7 @@ def pair(config: ResNet, shape: Shape) -> tuple[Generator, Discriminator]:
 )
 def test_sizes_at_32_by_32(blocks: Literal["plain", "residual"], classes: int, g: int, d: int) -> None:
     generator, discriminator = pair(ResNet(blocks=blocks), Shape(3, 32, 32, classes))
-    assert (parameters(generator), parameters(discriminator)) == (g, d)
+    assert (count_parameters(generator), count_parameters(discriminator)) == (g, d)
 
 
 @pytest.mark.parametrize(

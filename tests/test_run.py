@@ -16,7 +16,7 @@ import pytest
 import slow_training
 import torch
 from safetensors.torch import load_file
-from trying import NARROW, ganvas, tiny
+from trying import NARROW, run_cli, tiny
 
 import ganvas as ganvas_package
 from ganvas.config import TrainConfig, replace, to_json
@@ -25,10 +25,10 @@ from ganvas.errors import GanvasError
 from ganvas.networks import Shape
 from ganvas.runs import checkpoint, snapshot
 from ganvas.runs.folder import Run
-from ganvas.runs.log import read_lines
+from ganvas.runs.log import read_jsonl
 from ganvas.runs.stats import Stats
 from ganvas.training.start import plan, train
-from ganvas.training.state import Players
+from ganvas.training.state import TrainState
 
 CPU = torch.device("cpu")
 
@@ -37,12 +37,12 @@ def lines(run: Run) -> list[dict[str, object]]:
     """stats.jsonl without what depends on the clock: under --on-failure warn the doctor looks when time allows."""
     return [
         {k: v for k, v in line.items() if k not in ("kimg_per_s", "seconds", "memory", "signs", "quality", "best")}
-        for line in read_lines(run.path / "stats.jsonl")
+        for line in read_jsonl(run.path / "stats.jsonl")
     ]
 
 
 def weights(run: Run) -> dict[str, torch.Tensor]:
-    return checkpoint.read(run.state)[0]
+    return checkpoint.load(run.state_file)[0]
 
 
 def assert_same_run(one: Run, two: Run) -> None:
@@ -56,7 +56,7 @@ def assert_same_run(one: Run, two: Run) -> None:
         assert (p / "G.safetensors").read_bytes() == (q / "G.safetensors").read_bytes()
 
 
-def assert_same_state(one: Players, two: Players) -> None:
+def assert_same_state(one: TrainState, two: TrainState) -> None:
     a, b = checkpoint.named_tensors(one.parts), checkpoint.named_tensors(two.parts)
     assert a.keys() == b.keys()
     assert {name.split("/")[0] for name in a} == one.parts.keys()
@@ -87,16 +87,16 @@ def test_four_rounds_equal_two_and_two_resumed_bit_for_bit(family: str, knobs: d
     labels = torch.randint(0, 3, (8, steps, 20))
     shape = Shape(3, 12, 10, 3)
 
-    def play(players: Players, rounds: range) -> Players:
+    def play(players: TrainState, rounds: range) -> TrainState:
         for i in rounds:
-            players.round(list(zip(images[i], labels[i], strict=True)), config.a_round * i)
+            players.train_round(list(zip(images[i], labels[i], strict=True)), config.images_per_round * i)
         return players
 
-    through = play(Players.seat(config, shape, CPU), range(8))
-    first = play(Players.seat(config, shape, CPU), range(5))
+    through = play(TrainState.build(config, shape, CPU), range(8))
+    first = play(TrainState.build(config, shape, CPU), range(5))
     checkpoint.save(Path("state/x.safetensors"), first.parts, {"nimg": 40})
-    tensors, facts = checkpoint.read(Path("state/x.safetensors"))
-    second = Players.seat(replace(config, seed=99), shape, CPU)  # other weights, to be overwritten
+    tensors, facts = checkpoint.load(Path("state/x.safetensors"))
+    second = TrainState.build(replace(config, seed=99), shape, CPU)  # other weights, to be overwritten
     second.config = config
     checkpoint.restore(second.parts, tensors)
     play(second, range(5, 8))
@@ -114,20 +114,20 @@ def test_a_run_leaves_everything_the_other_tools_need() -> None:
     }  # fmt: skip
     assert run.path.name == "00000-digits-digits"
     assert run.config == replace(tiny(), plot=True)
-    assert run.card["data"]["images"] == 1400
+    assert run.metadata["data"]["images"] == 1400
     assert lines(run)[-1]["nimg"] == 200
     quantities = {"D/loss", "G/loss", "D/real", "D/fake", "D/r1", "D/r2", "D/gradient", "G/gradient", "D/lr", "G/lr"}
     assert quantities <= lines(run)[-1].keys()
-    (done,) = read_lines(run.path / "events.jsonl")
+    (done,) = read_jsonl(run.path / "events.jsonl")
     assert done["event"] == "done"
     assert 50e6 < done["peak_bytes"] < 50e9
 
 
 def test_the_same_command_again_goes_on_and_a_finished_run_is_left_alone() -> None:
     run = train(tiny(), quiet=True)
-    before = run.state.stat().st_mtime_ns
+    before = run.state_file.stat().st_mtime_ns
     assert train(tiny(), quiet=True).path == run.path
-    assert run.state.stat().st_mtime_ns == before
+    assert run.state_file.stat().st_mtime_ns == before
     assert train(tiny(), quiet=True, new=True).path.name.startswith("00001-")
     assert train(replace(tiny(), seed=1), quiet=True).path.name.startswith("00002-")
 
@@ -169,12 +169,12 @@ def test_a_run_made_longer_stays_so_when_it_is_named_alone() -> None:
     process.communicate(timeout=60)
     run = Run(Path("runs/grown"))
     assert run.config.kimg == 40.0
-    assert 0.2 < list(read_lines(run.path / "stats.jsonl"))[-1]["nimg"] / 1000 < 40
+    assert 0.2 < list(read_jsonl(run.path / "stats.jsonl"))[-1]["nimg"] / 1000 < 40
 
 
 def test_a_run_and_a_snapshot_of_an_older_format_are_refused() -> None:
     run = train(tiny(), name="old", quiet=True)
-    for path in (run.path / "config.json", run.snapshot / "card.json"):
+    for path in (run.path / "config.json", run.latest_snapshot / "card.json"):
         path.write_text(json.dumps({**json.loads(path.read_text()), "format": 1}))
     for read in (lambda: Run(run.path).config, lambda: train(tiny(), name="old", quiet=True)):
         with pytest.raises(
@@ -197,7 +197,7 @@ def test_a_folder_of_something_else_is_left_alone_and_an_empty_one_is_used() -> 
 def test_python_users_may_write_knobs_as_they_think_of_them(pictures: Callable[..., Path]) -> None:
     flags = {"batch": np.int64(20), "kimg": 1, "device": "cpu", "plot": False, "quiet": True}
     run = ganvas_package.train("digits", data=pictures(), resolution=8, **flags)
-    assert run.config.pictures.resolution == "8"
+    assert run.config.dataset.resolution == "8"
     assert ganvas_package.train("digits", data=pictures(), resolution=(8, 8), **flags).path != run.path
     with pytest.raises(GanvasError, match="kimg is '1'"):
         ganvas_package.train("digits", kimg="1")
@@ -249,11 +249,11 @@ def test_an_interrupt_saves_and_the_rest_is_the_same_run(number: int) -> None:
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
     parts = Run(Path("runs/parts"))
-    _, facts = checkpoint.read(parts.state)
+    _, facts = checkpoint.load(parts.state_file)
     assert 0 < facts["nimg"] < 4000, "it was to be interrupted in the middle"
     assert "the same command goes on from there" in errors
     train(config, name="parts", quiet=True)
-    assert [e["event"] for e in read_lines(parts.path / "events.jsonl")] == ["interrupted", "resume", "done"]
+    assert [e["event"] for e in read_jsonl(parts.path / "events.jsonl")] == ["interrupted", "resume", "done"]
     assert weights(whole).keys() == weights(parts).keys()
     assert all(torch.equal(weights(whole)[k], weights(parts)[k]) for k in weights(whole))
 
@@ -288,7 +288,7 @@ def test_twenty_kills_at_random_instants_leave_the_same_run(pictures: Callable[.
         process.kill()
         process.join()
         assert process.exitcode == -signal.SIGKILL, "the run ended before it was struck"
-        reached.append(checkpoint.read(state)[1]["nimg"] if state.exists() else 0)  # never half-written
+        reached.append(checkpoint.load(state)[1]["nimg"] if state.exists() else 0)  # never half-written
         for path in run.snapshots:
             load_file(path / "G.safetensors")
             json.loads((path / "card.json").read_text())
@@ -335,9 +335,9 @@ def test_non_finite_numbers_stop_the_run_at_that_round(
     player: str, quantity: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A planted NaN: in what D says, or in G's gradient."""
-    one_round = Players.round
+    one_round = TrainState.train_round
 
-    def poisoned(self: Players, batches: Any, nimg: int) -> object:
+    def poisoned(self: TrainState, batches: Any, nimg: int) -> object:
         seen, norms = one_round(self, batches, nimg)
         if nimg == 140:
             target = seen if quantity == "loss" else norms
@@ -345,14 +345,14 @@ def test_non_finite_numbers_stop_the_run_at_that_round(
         return seen, norms
 
     with monkeypatch.context() as planted:
-        planted.setattr(Players, "round", poisoned)
+        planted.setattr(TrainState, "round", poisoned)
         with pytest.raises(
             GanvasError,
             match=rf"{quantity} of {player} .* at 0.14 kimg .*state of 0.1 kimg stays intact",
         ):
             train(tiny(), name="mine", quiet=True)
     run = Run(Path("runs/mine"))
-    assert checkpoint.read(run.state)[1]["nimg"] == 100
+    assert checkpoint.load(run.state_file)[1]["nimg"] == 100
     assert run.sample(seeds=[0]).shape == (1, 1, 8, 8)
     assert_same_run(train(tiny(), name="mine", quiet=True), train(tiny(), name="whole", quiet=True))
 
@@ -365,7 +365,7 @@ def test_a_learning_rate_that_blows_up_is_told() -> None:
 @pytest.mark.slow
 def test_a_full_disk_is_told_and_damages_nothing() -> None:
     """The operating system refuses files larger than half of a state: the first state cannot be written."""
-    ganvas("train", "digits", "--kimg", 0.2, "--name", "enough", "--no-plot")
+    run_cli("train", "digits", "--kimg", 0.2, "--name", "enough", "--no-plot")
     limit = Path("runs/enough/state/latest.safetensors").stat().st_size // 2
     flags = ["train", "digits", "--kimg", "0.2", "--seed", "1", "--name", "full", "--no-plot"]
     full = subprocess.run(
@@ -379,7 +379,7 @@ def test_a_full_disk_is_told_and_damages_nothing() -> None:
     assert "The disk is full" in full.stderr
     assert "Traceback" not in full.stderr
     assert not list(Path("runs/full").rglob(".*.tmp-*"))
-    ganvas(*flags)  # with room again, the same command goes through
+    run_cli(*flags)  # with room again, the same command goes through
 
 
 def test_snapshots_are_bounded_and_every_k_is_kept() -> None:
@@ -437,12 +437,12 @@ def test_stats_are_exact_over_rounds_of_different_lengths() -> None:
 def test_learning_is_real_and_not_only_bookkeeping() -> None:
     """Ten seconds' worth: generated digits come closer to the data's mean picture than untrained ones."""
     run = train(replace(tiny(kimg=20.0), snapshot_kimg=20.0), quiet=True)
-    from ganvas.data import PictureOptions, open_images
+    from ganvas.data import DataOptions, open_images
 
-    mean = to_unit(torch.from_numpy(open_images(PictureOptions("digits")).images.copy())).mean(0)
+    mean = to_unit(torch.from_numpy(open_images(DataOptions("digits")).images.copy())).mean(0)
     after = to_unit(torch.from_numpy(run.sample(seeds=range(200)))).mean(0)
     torch.manual_seed(0)
-    untrained = Players.seat(run.config, Shape(1, 8, 8), CPU).game.G(torch.randn(200, 6)).mean(0).detach()
+    untrained = TrainState.build(run.config, Shape(1, 8, 8), CPU).game.G(torch.randn(200, 6)).mean(0).detach()
     assert (after - mean).square().mean() < 0.2 * (untrained - mean).square().mean()
 
 

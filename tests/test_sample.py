@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from trying import ganvas, tiny
+from trying import run_cli, tiny
 
 import ganvas as package
 from ganvas import image_io
 from ganvas.config import replace
 from ganvas.errors import GanvasError
 from ganvas.runs.folder import Run
-from ganvas.sampling import latents, load, parse_seeds, slerp
+from ganvas.sampling import load, parse_seeds, sample_latents, slerp
 from ganvas.training.start import train
 
 
@@ -42,7 +42,7 @@ def test_no_seeds_no_pictures(run: Run) -> None:
 
 def test_load_takes_a_run_a_snapshot_or_its_weights(run: Run) -> None:
     first = run.sample(seeds=[5])
-    for where in (run, run.path, str(run.path), run.snapshot, run.snapshot / "G.safetensors"):
+    for where in (run, run.path, str(run.path), run.latest_snapshot, run.latest_snapshot / "G.safetensors"):
         assert np.array_equal(package.load(where).sample(seeds=[5]), first)
 
 
@@ -52,15 +52,15 @@ def test_classes_by_number_and_name_and_in_turn(conditional: Run) -> None:
     assert np.array_equal(threes, drawn.sample(seeds=range(4), label=[3, 3, 3, 3]))
     assert np.array_equal(drawn.sample(seeds=range(4))[3:], threes[3:])
     assert np.array_equal(drawn.sample(seeds=[13, 3])[1:], threes[3:]), "one seed, one picture, one class"
-    assert drawn.label("7") == 7
+    assert drawn.find_class("7") == 7
     with pytest.raises(GanvasError, match="no class 'seven'"):
-        drawn.label("seven")
+        drawn.find_class("seven")
     with pytest.raises(GanvasError, match="Class 10 does not exist"):
         drawn.sample(seeds=[0], label=10)
-    images, columns, names = drawn.arranged(range(20))
+    images, columns, names = drawn.sample_grid(range(20))
     assert (len(images), columns, len(names)) == (20, 2, 10)
     assert np.array_equal(images[6:8], drawn.sample(seeds=[0, 1], label=3))
-    images, columns, names = drawn.arranged(range(64), columns=4)
+    images, columns, names = drawn.sample_grid(range(64), columns=4)
     assert (len(images), columns, len(names)) == (40, 4, 10)
 
 
@@ -80,7 +80,7 @@ def test_truncation_to_nothing_is_the_mean_picture(run: Run) -> None:
 
 
 def test_slerp_meets_both_ends_keeps_the_length_and_moves_evenly() -> None:
-    a, b = latents([1, 2], 50)
+    a, b = sample_latents([1, 2], 50)
     b = b * a.norm() / b.norm()
     path = slerp(a, b, torch.linspace(0, 1, 11))
     assert torch.allclose(path[0], a, atol=1e-5)
@@ -94,11 +94,11 @@ def test_slerp_meets_both_ends_keeps_the_length_and_moves_evenly() -> None:
 
 def test_a_walk_passes_through_its_seeds_and_returns(run: Run) -> None:
     drawn = load(run)
-    frames = torch.cat(list(drawn.walk([0, 7], frames=4))).numpy()
+    frames = torch.cat(list(drawn.interpolate([0, 7], frames=4))).numpy()
     assert len(frames) == 8
     assert np.array_equal(frames[[0, 4]], drawn.sample(seeds=[0, 7]))
     with pytest.raises(GanvasError, match="at least two"):
-        drawn.walk([1], frames=4)
+        drawn.interpolate([1], frames=4)
 
 
 @pytest.mark.parametrize(("text", "seeds"), [("0-3,12", [0, 1, 2, 3, 12]), ("5", [5]), (" 1 , 2", [1, 2])])
@@ -115,7 +115,7 @@ def test_what_is_no_seed_range_is_refused(text: str) -> None:
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_a_grid_holds_every_image_enlarged_sharply_between_margins(channels: int) -> None:
     images = np.random.default_rng(0).integers(0, 256, (5, channels, 10, 12), np.uint8)
-    grid = np.asarray(image_io.grid(images, 3))
+    grid = np.asarray(image_io.make_grid(images, 3))
     scale = image_io.choose_scale(10, 12)
     assert scale * 12 >= image_io.MIN_CELL_SIZE > (scale - 1) * 12
     gap = (grid.shape[1] - 3 * 12 * scale) // 4
@@ -131,7 +131,7 @@ def test_a_grid_holds_every_image_enlarged_sharply_between_margins(channels: int
 
 def test_row_names_stand_beside_their_rows() -> None:
     images = np.zeros((4, 1, 8, 8), np.uint8)
-    plain, named = image_io.grid(images, 2), image_io.grid(images, 2, row_names=("cat", "<dog>"))
+    plain, named = image_io.make_grid(images, 2), image_io.make_grid(images, 2, row_names=("cat", "<dog>"))
     assert named.width > plain.width
     assert named.height == plain.height
     beside = np.asarray(named)[:, : named.width - plain.width]
@@ -153,16 +153,16 @@ def test_bad_requests_are_refused(run: Run) -> None:
         (["--interpolate", "0,1", "--video", "w.gif", "--frames", "0"], "--frames is 0"),
         (["--out", "config.txt/grid.png"], "could not be written"),
     ]:
-        done = ganvas("sample", run.path, *arguments, check=1)
+        done = run_cli("sample", run.path, *arguments, check=1)
         assert words in done.stderr
         assert "Traceback" not in done.stderr
 
 
 @pytest.mark.slow
 def test_the_command_line_draws_grids_single_files_and_walks(conditional: Run) -> None:
-    ganvas("sample", conditional.path, "--seeds", "0-19", "--out", "deep/grid.png")
-    ganvas("sample", conditional.path, "--seeds", "3,9", "--class", "4", "--each", "single")
-    ganvas(
+    run_cli("sample", conditional.path, "--seeds", "0-19", "--out", "deep/grid.png")
+    run_cli("sample", conditional.path, "--seeds", "3,9", "--class", "4", "--each", "single")
+    run_cli(
         "sample", conditional.path, "--interpolate", "0,7,12", "--video", "walk.gif", "--frames", "3", "--class", "1"
     )
     with Image.open("deep/grid.png") as grid:
@@ -183,13 +183,13 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_damaged_or_later_snapshot_is_refused(run: Run) -> None:
-    weights = run.snapshot / "G.safetensors"
+    weights = run.latest_snapshot / "G.safetensors"
     whole = weights.read_bytes()
     weights.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(GanvasError, match="not a usable snapshot"):
         load(run)
     weights.write_bytes(whole)
-    card = run.snapshot / "card.json"
+    card = run.latest_snapshot / "card.json"
     card.write_text(card.read_text().replace('"format": 2', '"format": 99'))
     with pytest.raises(GanvasError, match="later version"):
         load(run)

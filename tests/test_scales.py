@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from ganvas.data import ImageSet, PictureOptions, open_images
+from ganvas.data import DataOptions, ImageSet, open_images
 from ganvas.evaluation.scales import fine_detail_error, layout_distance, power_spectrum
 
 
 @pytest.fixture
 def faces(real_data: Path) -> np.ndarray:
-    images: ImageSet = open_images(PictureOptions(str(real_data / "kaokore-faces-128.zip"), "train", "32"))
+    images: ImageSet = open_images(DataOptions(str(real_data / "kaokore-faces-128.zip"), "train", "32"))
     return images.images[np.random.default_rng(0).permutation(len(images))[:1200]]
 
 

@@ -13,15 +13,15 @@ from ganvas import networks
 from ganvas.config import CNN, MLP, R3GAN, TrainConfig, replace
 from ganvas.networks import Shape
 from ganvas.training import start
-from ganvas.training.estimate import Estimate, estimate, forward_flops
+from ganvas.training.estimate import CostEstimate, estimate_cost, forward_flops
 from ganvas.training.speed_check import format_speed_warning
 
 SHAPE = Shape(3, 32, 32, 0)
 
 
-def cost(config: TrainConfig) -> Estimate:
+def cost(config: TrainConfig) -> CostEstimate:
     g, d = forward_flops(config.network, SHAPE)
-    return Estimate(0, 0, g, d, 0, 0, 0, 0, 0)
+    return CostEstimate(0, 0, g, d, 0, 0, 0, 0, 0)
 
 
 def test_what_is_fast_enough_is_not_warned_of() -> None:
@@ -64,8 +64,8 @@ def test_operations_are_those_of_networks_that_are_there(family: str) -> None:
         G, D = networks.build(NARROW[family], shape)
         z, labels = torch.zeros(2, 6), torch.zeros(2, dtype=torch.long) if shape.classes else None
         with torch.no_grad():
-            shown = G.shown(z, labels)
-        both = networks.flops(G, z, labels) // 2, networks.flops(D, shown, labels) // 2
+            shown = G.d_input(z, labels)
+        both = networks.count_flops(G, z, labels) // 2, networks.count_flops(D, shown, labels) // 2
         assert forward_flops(NARROW[family], shape) == both
 
 
@@ -87,6 +87,6 @@ def test_it_is_said_before_the_first_step_and_in_a_dry_run(monkeypatch: pytest.M
 
 def test_a_trial_of_a_huge_network_times_forward_passes_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     config, shape = tiny(), Shape(1, 8, 8)
-    dear = dataclasses.replace(estimate(config, shape, torch.device("cpu")), g_flops=10**12, d_flops=10**12)
+    dear = dataclasses.replace(estimate_cost(config, shape, torch.device("cpu")), g_flops=10**12, d_flops=10**12)
     monkeypatch.setattr("ganvas.training.state.Players.round", lambda *_: pytest.fail("a round takes minutes"))
     assert start.measure_speed(dear, config, shape, torch.device("cpu")) > 0

@@ -12,7 +12,7 @@ from PIL import Image
 from trying import tiny
 
 from ganvas.config import replace
-from ganvas.data import ImageSet, PictureOptions, inspect, open_images, sources, stacked
+from ganvas.data import DataOptions, ImageSet, inspect, open_images, sources, stacked
 from ganvas.data.forms import NoSplit
 from ganvas.errors import GanvasError
 from ganvas.sampling import load
@@ -22,7 +22,7 @@ WHOLE = stacked._DRAWS
 
 
 def opened(source: Path | str, **options: object) -> ImageSet:
-    return open_images(PictureOptions(f"stacked-mnist:{source}", **options), progress=False)  # type: ignore[arg-type]
+    return open_images(DataOptions(f"stacked-mnist:{source}", **options), progress=False)  # type: ignore[arg-type]
 
 
 def drawn(n: int, channels: int = 1) -> np.ndarray:
@@ -82,7 +82,7 @@ def check(found: ImageSet, digits: ImageSet) -> None:
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_the_label_names_the_digit_in_each_channel(digits, split):
     found = opened(digits, split=split)
-    singles = open_images(PictureOptions(str(digits), split), progress=False)
+    singles = open_images(DataOptions(str(digits), split), progress=False)
     assert found.name == "stacked-digits"
     assert found.images.shape == ({"train": 600, "test": 200}[split], 3, 8, 9)
     assert found.class_names[0] == "000"
@@ -96,14 +96,14 @@ def test_the_label_names_the_digit_in_each_channel(digits, split):
 
 
 def test_what_is_told_of_it(digits):
-    singles = open_images(PictureOptions(str(digits)), progress=False)
+    singles = open_images(DataOptions(str(digits)), progress=False)
     for _ in range(2):  # decoded, and from the cache
-        facts = opened(digits, resolution="16").facts
+        facts = opened(digits, resolution="16").metadata
         assert facts["form"] == "stacked-mnist"
         assert facts["sizes"] == {"8x9": 70}
         assert facts["digits"]["name"] == "digits"
         assert facts["digits"]["count"] == 70
-    assert opened(digits).facts["digits"]["fingerprint"] == singles.fingerprint
+    assert opened(digits).metadata["digits"]["fingerprint"] == singles.fingerprint
     assert opened(digits).notes == ("600 fixed triplets of the 70 digits of digits.",)
 
 
@@ -120,7 +120,7 @@ def test_the_same_digits_in_other_forms(digits, tmp_path):
     folder = opened(written(tmp_path / "folder", names))
     np.savez(tmp_path / "same.npz", x=drawn(20), y=np.arange(20) // 2)
     assert opened(tmp_path / "same.npz").fingerprint == folder.fingerprint
-    assert folder.facts["colour_modes"] == {"L": 20}
+    assert folder.metadata["colour_modes"] == {"L": 20}
 
 
 def test_names_of_classes_are_told(tmp_path):
@@ -134,7 +134,7 @@ def test_names_of_classes_are_told(tmp_path):
 def test_another_resolution(digits):
     found = opened(digits, resolution="16x12", fit="pad", channels=3)
     assert found.resolution == (16, 12)
-    check(found, open_images(PictureOptions(str(digits), "train", "16x12", fit="pad"), progress=False))
+    check(found, open_images(DataOptions(str(digits), "train", "16x12", fit="pad"), progress=False))
 
 
 def test_blocks_do_not_change_it(digits, monkeypatch, tmp_path):
@@ -162,11 +162,11 @@ def test_other_digits_are_another_set(digits):
 def test_of_the_embedded_digits():
     found = opened("digits")
     assert found.images.shape == (600, 3, 8, 8)
-    check(found, open_images(PictureOptions("digits")))
+    check(found, open_images(DataOptions("digits")))
 
 
 def test_the_doctor(digits):
-    report = inspect(PictureOptions(f"stacked-mnist:{digits}"), progress=False)
+    report = inspect(DataOptions(f"stacked-mnist:{digits}"), progress=False)
     assert report.format == "stacked-mnist"
     assert report.count == 600
     assert report.channels == 3
@@ -204,21 +204,21 @@ def test_of_the_hub(monkeypatch):
     module.Image, module.ClassLabel = Kind, Label  # type: ignore[attr-defined]
     module.load_dataset = lambda *names, split: asked.append((*names, split)) or table  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "datasets", module)
-    found = open_images(PictureOptions("stacked-mnist"), progress=False)
+    found = open_images(DataOptions("stacked-mnist"), progress=False)
     assert set(asked) == {("ylecun/mnist", None, "train")}
     assert found.name == "stacked-mnist"
-    check(found, open_images(PictureOptions("mnist"), progress=False))
+    check(found, open_images(DataOptions("mnist"), progress=False))
 
 
 @pytest.mark.parametrize("conditional", [False, True])
 def test_it_trains(digits, conditional):
     config = tiny(f"stacked-mnist:{digits}", kimg=0.04)
     run = train(replace(config, conditional=conditional), quiet=True)
-    assert run.card["data"]["images"] == 600
+    assert run.metadata["data"]["images"] == 600
     sampler = load(run)
     assert sampler.sample(seeds=[1, 2]).shape == (2, 3, 8, 9)
     if conditional:
-        assert sampler.label("907") == 907
+        assert sampler.find_class("907") == 907
         assert sampler.sample(seeds=[1], label=907).shape == (1, 3, 8, 9)
 
 
@@ -284,14 +284,14 @@ def test_no_digits_named():
 @pytest.mark.parametrize("source", ["stackedmnist", "stacked_mnist", "stacked-mnits", "stacked-mnits:some/folder"])
 def test_almost_its_name(source):
     with pytest.raises(GanvasError) as caught:
-        open_images(PictureOptions(source))
+        open_images(DataOptions(source))
     assert caught.value.fix == "did you mean stacked-mnist?"
     assert "stacked-mnist:PATH" in str(caught.value.expected)
 
 
 def test_a_folder_of_its_name_wins(tmp_path):
     written(tmp_path / "stacked-mnist", ["a", "b"])
-    assert open_images(PictureOptions("stacked-mnist")).facts["form"] == "a folder"
+    assert open_images(DataOptions("stacked-mnist")).metadata["form"] == "a folder"
 
 
 # --- the real one ------------------------------------------------------------------------------------------
@@ -314,4 +314,4 @@ def test_of_mnist(split, count, fingerprint):
     assert found.fingerprint == fingerprint  # the triplets, the digits and their labels: never to change
     assert found.labels is not None
     assert (np.bincount(found.labels, minlength=1000) > 0).all()
-    check(found, open_images(PictureOptions(str(mnist), split), progress=False))
+    check(found, open_images(DataOptions(str(mnist), split), progress=False))

@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
-from trying import ganvas
+from trying import run_cli
 
 import ganvas as package
 from ganvas.errors import GanvasError
 from ganvas.style import pictures
-from ganvas.style.options import StyleOptions, resolved
-from ganvas.style.plan import plan, scale_sizes
+from ganvas.style.options import StyleOptions, resolve_options
+from ganvas.style.plan import plan_transfer, scale_sizes
 from ganvas.style.transfer import Iterate, stylize
 
 QUICK = {"size": 64, "iterations": 6, "smallest": 45, "device": "cpu"}
@@ -95,17 +95,17 @@ def test_tiles_draw_what_the_whole_draws() -> None:
 
 
 def test_a_large_picture_is_cut_into_tiles_where_memory_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
-    options = resolved(None, {"size": 640, "device": "cpu"})
-    free = plan(photo(), [painting()], (), (), options)
+    options = resolve_options(None, {"size": 640, "device": "cpu"})
+    free = plan_transfer(photo(), [painting()], (), (), options)
     assert free.layers.tile_size is None
     monkeypatch.setattr("ganvas.devices.free_bytes", lambda device: free.memory)
-    short = plan(photo(), [painting()], (), (), options)
+    short = plan_transfer(photo(), [painting()], (), (), options)
     assert short.layers.tile_size is not None
     assert short.memory <= 0.8 * free.memory
     monkeypatch.setattr("ganvas.devices.free_bytes", lambda device: 10_000_000)
     for tile in (None, 32):
         with pytest.raises(GanvasError, match="even in tiles of 32"):
-            plan(photo(), [painting()], (), (), resolved(options, {"tile": tile}))
+            plan_transfer(photo(), [painting()], (), (), resolve_options(options, {"tile": tile}))
 
 
 def test_scales_are_larger_by_the_root_of_two() -> None:
@@ -116,14 +116,14 @@ def test_scales_are_larger_by_the_root_of_two() -> None:
 
 def test_strength_nought_is_the_photo_and_half_lies_between() -> None:
     drawn = [stylize(photo(), painting(), strength=s, **QUICK).pixels.astype(float) for s in (0.0, 0.5, 1.0)]
-    own = pictures.opened(photo(), 64).pixels
+    own = pictures.load_image(photo(), 64).pixels
     far = [abs(x - own).mean() for x in drawn]
     assert far[0] == 0
     assert 0 < far[1] < far[2]
 
 
 def test_the_photos_colours_are_kept() -> None:
-    own = pictures.opened(photo(), 64).pixels.astype(float)
+    own = pictures.load_image(photo(), 64).pixels.astype(float)
     kept = stylize(photo(), painting(), keep_colours="luminance", **QUICK).pixels.astype(float)
     inside = ((kept > 2) & (kept < 253)).all(0)  # where nothing was clipped
     assert inside.mean() > 0.5
@@ -138,7 +138,7 @@ def test_the_photos_colours_are_kept() -> None:
 def test_a_mask_keeps_the_photo_elsewhere_and_two_send_each_style_to_its_place() -> None:
     left = np.zeros((1, 60, 80), np.uint8)
     left[..., :40] = 255
-    own = pictures.opened(photo(), 64).pixels.astype(int)
+    own = pictures.load_image(photo(), 64).pixels.astype(int)
     half = stylize(photo(), painting(), masks=[left], **QUICK).pixels.astype(int)
     assert abs(half - own)[..., 34:].max() <= 1
     assert abs(half - own)[..., :30].mean() > 10
@@ -187,7 +187,7 @@ def test_every_kind_of_picture_is_understood(tmp_path: Path) -> None:
         assert (done.profile == profile) == (name == "profile.jpg")
         done.save(tmp_path / "again.png")
         assert shown(tmp_path / "again.png").info.get("icc_profile") == done.profile
-    deep_one = pictures.opened(tmp_path / "deep.png", None).pixels[0]
+    deep_one = pictures.load_image(tmp_path / "deep.png", None).pixels[0]
     assert abs(deep_one.astype(int) - np.asarray(rgb.convert("L"))).max() <= 1, "16 bits are scaled, not cut"
     done = stylize(tmp_path / "profile.jpg", painting(), **knobs)
     for ending in (".jpg", ".webp", ".tif"):
@@ -275,7 +275,7 @@ def test_an_unknown_knob_is_refused() -> None:
         stylize(photo(), painting(), stile=3)
     with pytest.raises(GanvasError, match="no preset 'finest'"):
         stylize(photo(), painting(), preset="finest")
-    assert resolved(StyleOptions(preset="fine"), {"iterations": 5}).size == 1024
+    assert resolve_options(StyleOptions(preset="fine"), {"iterations": 5}).size == 1024
 
 
 def test_a_loss_that_is_no_number_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -288,7 +288,7 @@ def test_the_verb_draws_a_folder_and_says_so_in_json(files: tuple[Path, Path], t
     (tmp_path / "photos").mkdir()
     for name in ("a.png", "b.jpg"):
         Image.fromarray(photo().transpose(1, 2, 0)).save(tmp_path / "photos" / name)
-    done = ganvas("style", "photos", "painting.png", "-o", "drawn", "--json", *TINY)
+    done = run_cli("style", "photos", "painting.png", "-o", "drawn", "--json", *TINY)
     assert done.returncode == 0, done.stderr
     told = [json.loads(line) for line in done.stdout.splitlines()]
     assert [Path(one["out"]).name for one in told] == ["a.png", "b.png"]
@@ -296,7 +296,7 @@ def test_the_verb_draws_a_folder_and_says_so_in_json(files: tuple[Path, Path], t
 
 
 def test_the_verb_says_its_cost_and_films_the_way(files: tuple[Path, Path]) -> None:
-    done = ganvas(
+    done = run_cli(
         "style", "photo.png", "painting.png", "-o", "out.png", "--gif", "way.gif", "--preview", "now.png", *TINY
     )
     assert done.returncode == 0, done.stderr

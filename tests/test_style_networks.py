@@ -12,11 +12,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ganvas.errors import GanvasError
-from ganvas.evaluation.eye import NAMES
-from ganvas.evaluation.eye import eye as the_eye
+from ganvas.evaluation.eye import LAYER_NAMES
+from ganvas.evaluation.eye import load_eye as the_eye
 from ganvas.style import networks, weights
-from ganvas.style.networks import VGG19_BLOCKS, Network
-from ganvas.style.objective import Look, StyleObjective, StyleTarget
+from ganvas.style.networks import VGG19_BLOCKS, FeatureNetwork
+from ganvas.style.objective import FeatureLayers, StyleObjective, StyleTarget
 from ganvas.style.tiles import split_into_tiles
 
 
@@ -58,8 +58,8 @@ def small_squeezenet() -> dict[str, Tensor]:
 
 def test_the_eye_is_the_judges_but_for_its_border() -> None:
     images = torch.rand(1, 3, 44, 52) * 2 - 1
-    names = [f"relu{name}" for name in NAMES]
-    mine, its = networks.build_eye().layers(images, names), the_eye().layers(images, names)
+    names = [f"relu{name}" for name in LAYER_NAMES]
+    mine, its = networks.build_eye().features(images, names), the_eye().activations(images, names)
     assert mine.keys() == its.keys()
     assert not torch.equal(mine["relu1_1"], its["relu1_1"])
     for name in ("relu1_1", "relu2_2", "relu3_1"):
@@ -76,10 +76,10 @@ def test_the_eye_is_the_judges_but_for_its_border() -> None:
 def test_vgg19_is_what_the_shared_weights_compute_by_themselves(real_data: Path, judges: ModuleType) -> None:
     """The file's own way: RGB in [0, 1], its 1×1 convolution, padding by reflection, ceil-mode pools."""
     path = real_data / "weights" / judges.VGG
-    network = networks.vgg19(judges.vgg19_weights(path))
+    network = networks.build_vgg19(judges.vgg19_weights(path))
     assert network.layer_names == ("rgb", "patches", "relu1_1", "relu1_2", "relu2_1", "relu2_2", "relu3_1")
     images = torch.rand(1, 3, 64, 72) * 2 - 1
-    mine = network.layers(images, network.layer_names)
+    mine = network.features(images, network.layer_names)
     found = {name: torch.from_numpy(value) for name, value in np.load(path).items()}
     x = F.conv2d((images + 1) / 2, found["0.weight"], found["0.bias"])
     for place, name in (("2", "relu1_1"), ("5", "relu1_2"), ("9", "relu2_1"), ("12", "relu2_2"), ("16", "relu3_1")):
@@ -93,9 +93,9 @@ def test_vgg19_is_what_the_shared_weights_compute_by_themselves(real_data: Path,
 
 def test_squeezenet_is_what_the_shared_weights_compute_by_themselves(real_data: Path, judges: ModuleType) -> None:
     path = real_data / "weights" / judges.SQUEEZENET
-    network = networks.squeezenet(judges.squeezenet_weights(path))
+    network = networks.build_squeezenet(judges.squeezenet_weights(path))
     images = torch.rand(1, 3, 67, 67) * 2 - 1
-    mine = network.layers(images, ["relu1", "fire2"])
+    mine = network.features(images, ["relu1", "fire2"])
     found = {name: torch.from_numpy(value.astype(np.float32)) for name, value in np.load(path).items()}
     x = ((images + 1) * 127.5).flip(1) - torch.tensor([104.0, 117.0, 123.0]).view(1, 3, 1, 1)
     x = F.relu(F.conv2d(x, found["features.0.weight"], found["features.0.bias"], stride=2))
@@ -111,17 +111,17 @@ def test_squeezenet_is_what_the_shared_weights_compute_by_themselves(real_data: 
 
 def test_torchvisions_numbers_of_vgg19() -> None:
     """By Simonyan & Zisserman: sixteen convolutions, 20,024,384 parameters before the classifier."""
-    network = networks.vgg19(small_vgg(5))
+    network = networks.build_vgg19(small_vgg(5))
     assert sum(p.numel() for p in network.parameters()) == 20_024_384
     assert len([name for name in network.layer_names if name.startswith("relu")]) == 16
     assert (network.stride("relu4_2"), network.receptive_radius("relu5_1")) == (8, 85)
 
 
-def looks() -> dict[str, Network]:
+def looks() -> dict[str, FeatureNetwork]:
     return {
         "eye": networks.build_eye(),
-        "vgg19": networks.vgg19(small_vgg(3)),
-        "squeezenet": networks.squeezenet(small_squeezenet()),
+        "vgg19": networks.build_vgg19(small_vgg(3)),
+        "squeezenet": networks.build_squeezenet(small_squeezenet()),
     }
 
 
@@ -131,14 +131,14 @@ def test_layers_in_tiles_are_those_of_the_whole(name: str, size: tuple[int, int]
     """Translation equivariance: every position of every layer, also at the picture's border, whatever its parity."""
     network = looks()[name]
     images = torch.rand(1, 3, *size) * 2 - 1
-    whole = network.layers(images, network.layer_names)
+    whole = network.features(images, network.layer_names)
     last = network.layer_names[-1]
     for layer in network.layer_names:
         tiles = split_into_tiles(*size, 32, network.receptive_radius(layer), network.stride(last))
         assert len(tiles) > 4
         stride, covered = network.stride(layer), torch.zeros_like(whole[layer])
         for tile in tiles:
-            own = tile.crop_features(network.layers(tile.crop_input(images), [layer])[layer], stride)
+            own = tile.crop_features(network.features(tile.crop_input(images), [layer])[layer], stride)
             there = tile.rows.own_start // stride, tile.columns.own_start // stride
             place = (..., slice(there[0], there[0] + own.shape[2]), slice(there[1], there[1] + own.shape[3]))
             assert torch.allclose(own, whole[layer][place], atol=1e-4), layer
@@ -155,7 +155,7 @@ def test_the_gradient_in_tiles_is_the_exact_one(statistic: str, masked: bool) ->
     wheres = [torch.rand(1, 1, 90, 100), torch.rand(1, 1, 90, 100)] if masked else [None]
     values = []
     for tile in (None, 32):
-        look = Look(network, layers, {"relu2_1": 1.0}, tile)
+        look = FeatureLayers(network, layers, {"relu2_1": 1.0}, tile)
         regions = [StyleTarget(where, look.statistics(style), 0.5) for where in wheres]
         values.append(
             StyleObjective(look, photo, regions, statistic=statistic, content_weight=0.3, tv_weight=0.2)(image)
@@ -170,7 +170,7 @@ def test_the_gradient_in_tiles_is_the_exact_one(statistic: str, masked: bool) ->
 @pytest.mark.parametrize(("statistic", "layer"), [("gram", "relu2_1"), ("wasserstein", "patches")])
 def test_a_goals_gradient_is_that_of_finite_differences(statistic: str, layer: str) -> None:
     network = networks.build_eye().double()
-    look = Look(network, {"rgb": 0.5, layer: 0.5}, {"relu1_2": 1.0}, None)
+    look = FeatureLayers(network, {"rgb": 0.5, layer: 0.5}, {"relu1_2": 1.0}, None)
     style, photo, image = (torch.rand(1, 3, 24, 24).double() * 2 - 1 for _ in range(3))
     goal = StyleObjective(
         look, photo, [StyleTarget(None, look.statistics(style))], statistic=statistic, content_weight=1, tv_weight=1
@@ -187,7 +187,7 @@ def test_weights_are_read_from_safetensors_and_pth_alike(tmp_path: Path) -> None
     torch.save(made, tmp_path / "vgg.pth")
     images = torch.rand(1, 3, 16, 16)
     told = [
-        weights.load_network("vgg19", tmp_path / name).layers(images, ["relu1_2"])["relu1_2"]
+        weights.load_network("vgg19", tmp_path / name).features(images, ["relu1_2"])["relu1_2"]
         for name in ("vgg.safetensors", "vgg.pth")
     ]
     assert torch.equal(*told)

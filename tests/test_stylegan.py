@@ -10,12 +10,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ganvas.config import StyleGAN
-from ganvas.networks import equalised, parameters, stylegan
+from ganvas.networks import count_parameters, equalised, stylegan
 from ganvas.networks.base import Shape
 from ganvas.networks.equalised import EqualisedConv2d, EqualisedLinear, minibatch_stddev, pixel_norm, resolutions
 from ganvas.networks.layers import avg_downsample, upsample
 
-SMALL = StyleGAN(latent=8, mapping=2, width=8)
+SMALL = StyleGAN(latent=8, mapping_layers=2, width=8)
 SIZES = [(8, 8), (28, 28), (25, 40), (48, 64), (32, 32), (8, 65), (128, 8)]
 GROWTHS = (0.0, 0.01, 0.77, 1.0)
 
@@ -35,9 +35,9 @@ def pair(shape: Shape, config: StyleGAN = SMALL) -> tuple[stylegan.Generator, st
 
 def test_the_pair_has_the_same_number_of_parameters() -> None:
     generator, discriminator = pair(Shape(3, 32, 32), StyleGAN())
-    assert (parameters(generator), parameters(discriminator)) == (4_520_076, 4_448_129)
+    assert (count_parameters(generator), count_parameters(discriminator)) == (4_520_076, 4_448_129)
     generator, discriminator = pair(Shape(1, 28, 28, 10), StyleGAN())
-    assert (parameters(generator), parameters(discriminator)) == (4_535_940, 4_448_897)
+    assert (count_parameters(generator), count_parameters(discriminator)) == (4_535_940, 4_448_897)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -50,8 +50,8 @@ def test_any_size_channels_and_classes_at_any_growth(size: tuple[int, int], chan
     for growth in GROWTHS:
         generator.grow(growth)
         discriminator.grow(growth)
-        shown = generator.shown(z, labels)
-        assert shown.shape == discriminator.view(torch.randn(2, *shape[:3])).shape
+        shown = generator.d_input(z, labels)
+        assert shown.shape == discriminator.d_input(torch.randn(2, *shape[:3])).shape
         assert shown.shape[2:] == generator.sizes[generator.stage]
         assert discriminator(shown, labels).shape == (2,)
         assert generator(z, labels).shape == generator.truncated(z, labels, 0.5).shape == (2, *shape[:3])
@@ -99,20 +99,20 @@ def test_a_fade_begins_with_the_stage_before_and_ends_with_the_new_one_alone(siz
         """The input of D from G, G's images, D on that input, and on reals."""
         generator.grow(growth)
         discriminator.grow(growth)
-        shown = generator.shown(z)
-        return shown, generator(z), discriminator(shown), discriminator(discriminator.view(real))
+        shown = generator.d_input(z)
+        return shown, generator(z), discriminator(shown), discriminator(discriminator.d_input(real))
 
     for stage in range(last):
         shown, full, on_fake, on_real = at(stage / last)
-        view = discriminator.view(real)
+        view = discriminator.d_input(real)
         assert generator.stage == stage
         for network in (generator, discriminator):
             network.stage, network.alpha = stage + 1, 0.0
-        assert torch.equal(generator.shown(z), upsample(shown, generator.sizes[stage + 1]))
+        assert torch.equal(generator.d_input(z), upsample(shown, generator.sizes[stage + 1]))
         assert torch.equal(generator(z), full)
-        assert torch.equal(discriminator.view(real), upsample(view, generator.sizes[stage + 1]))
-        assert torch.equal(discriminator(generator.shown(z)), on_fake)
-        assert torch.equal(discriminator(discriminator.view(real)), on_real)
+        assert torch.equal(discriminator.d_input(real), upsample(view, generator.sizes[stage + 1]))
+        assert torch.equal(discriminator(generator.d_input(z)), on_fake)
+        assert torch.equal(discriminator(discriminator.d_input(real)), on_real)
         above = at((stage + 2e-4) / last)
         assert generator.stage == stage + 1
         for seen, expected in zip(above[1:], (full, on_fake, on_real), strict=True):
@@ -129,7 +129,7 @@ def test_a_fade_begins_with_the_stage_before_and_ends_with_the_new_one_alone(siz
             assert all(torch.equal(seen, expected) for seen, expected in zip(at(held), middle, strict=True))
         new = copy.deepcopy(generator)
         torch.nn.init.zeros_(new.to_rgb[stage].weight)  # type: ignore[arg-type]
-        assert torch.equal(new.shown(z), generator.shown(z))
+        assert torch.equal(new.d_input(z), generator.d_input(z))
 
 
 def test_growth_survives_the_weights_and_a_copy() -> None:
@@ -189,7 +189,7 @@ def test_equalised_layers_are_scaled_as_they_are_used() -> None:
 
 @torch.no_grad()
 def test_evaluation_repeats_itself_and_training_draws_noise() -> None:
-    generator, _ = pair(Shape(1, 16, 16), StyleGAN(latent=8, mapping=2, width=8, mixing=0.0))
+    generator, _ = pair(Shape(1, 16, 16), StyleGAN(latent=8, mapping_layers=2, width=8, mixing_prob=0.0))
     z = torch.randn(2, 8)
     still = generator(z)
     assert torch.equal(generator(z), still)
@@ -204,7 +204,7 @@ def test_evaluation_repeats_itself_and_training_draws_noise() -> None:
 
 @torch.no_grad()
 def test_mixing_takes_another_style_from_some_layer_on() -> None:
-    generator, _ = pair(Shape(1, 32, 32), StyleGAN(latent=8, mapping=2, width=8, mixing=0.75))
+    generator, _ = pair(Shape(1, 32, 32), StyleGAN(latent=8, mapping_layers=2, width=8, mixing_prob=0.75))
     w = generator.map_latent(torch.randn(4000, 8))
     mixed = generator._mix_styles(w, None)
     assert torch.allclose(mixed[-1].std(dim=0), w.std(dim=0), rtol=0.1)  # the others are latents like any
@@ -245,7 +245,7 @@ def test_the_mean_style_follows_each_class_in_training_alone() -> None:
         generator(z, given)
         assert torch.equal(generator.w_avg.value, before)
         generator.train()
-        generator.shown(z, given)
+        generator.d_input(z, given)
         expected, w = before.clone(), generator.map_latent(z, given).detach()
         for row, members in rows.items():
             expected[row] = 0.995 * before[row] + 0.005 * w[members].mean(dim=0)
@@ -265,7 +265,7 @@ def test_the_class_reaches_both_networks() -> None:
 def test_a_penalty_moves_every_weight_of_d_that_is_in_use_and_no_other(growth: float) -> None:
     _, discriminator = pair(Shape(3, 16, 16, 2))
     discriminator.grow(growth)
-    images = discriminator.view(torch.randn(8, 3, 16, 16)).requires_grad_()
+    images = discriminator.d_input(torch.randn(8, 3, 16, 16)).requires_grad_()
     logits = discriminator(images, torch.tensor([0, 1]).repeat(4))
     (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
     gradient.square().sum().backward(inputs=list(discriminator.parameters()))
@@ -287,7 +287,7 @@ def test_g_learns_with_every_weight_that_is_in_use_and_no_other(growth: float) -
     generator.train().grow(growth)
     discriminator.grow(growth)
     labels = torch.tensor([0, 1, 0, 1])
-    discriminator(generator.shown(torch.randn(4, 8), labels), labels).sum().backward()
+    discriminator(generator.d_input(torch.randn(4, 8), labels), labels).sum().backward()
     stage = generator.stage
     used = {"mapping.", "constant", "latent_input.", f"to_rgb.{stage}."} | {
         f"layers.{i}." for i in range(2 * stage + 2)

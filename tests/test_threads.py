@@ -14,7 +14,7 @@ from trying import tiny
 from ganvas import threads
 from ganvas.config import replace
 from ganvas.runs import folder
-from ganvas.threads import computing
+from ganvas.threads import cpu_threads
 from ganvas.training import start
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells how long a thread waits")
@@ -42,35 +42,35 @@ def wait_until(true: Callable[[], bool]) -> None:
 
 
 def test_the_number_is_set_in_the_block_and_the_callers_comes_back() -> None:
-    with computing(1):
+    with cpu_threads(1):
         assert torch.get_num_threads() == 1
-        with computing():
+        with cpu_threads():
             assert torch.get_num_threads() == 1
-        with computing(2):
+        with cpu_threads(2):
             assert torch.get_num_threads() == 2
         assert torch.get_num_threads() == 1
-    with pytest.raises(ZeroDivisionError), computing(1):
+    with pytest.raises(ZeroDivisionError), cpu_threads(1):
         _ = 1 // 0
     assert torch.get_num_threads() == 2
 
 
 @linux
 def test_one_watch_for_nested_blocks_and_none_afterwards() -> None:
-    with computing():
-        with computing():
+    with cpu_threads():
+        with cpu_threads():
             assert sum(thread.name == "ganvas-threads" for thread in threading.enumerate()) == 1
         assert "ganvas-threads" in names()
     assert "ganvas-threads" not in names()
 
 
 def test_one_thread_waits_for_nobody() -> None:
-    with computing(1):
+    with cpu_threads(1):
         assert "ganvas-threads" not in names()
 
 
 def test_what_the_user_set_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GOMP_SPINCOUNT", "1000")
-    with computing():
+    with cpu_threads():
         assert "ganvas-threads" not in names()
 
 
@@ -90,7 +90,7 @@ def test_threads_sleep_while_the_machine_is_busy_and_spin_again_when_it_is_idle(
 
     delay.last = time.monotonic()
     monkeypatch.setattr(threads._LoadMonitor, "_read_delay", delay)
-    with computing():
+    with cpu_threads():
         time.sleep(0.2)
         assert "ganvas-threads-extra" not in names()
         waiting = 0.5
@@ -133,13 +133,13 @@ def test_the_numbers_do_not_depend_on_how_threads_wait(monkeypatch: pytest.Monke
     x = torch.randn(300, 300)
 
     def computed() -> torch.Tensor:
-        with computing():
+        with cpu_threads():
             return (x @ x).softmax(1).sum(0)
 
     plain = computed()
     monkeypatch.setattr(threads, "BUSY_SHARE", -1.0)
     monkeypatch.setattr(threads, "CHECK_SECONDS", 0.001)
-    with computing():
+    with cpu_threads():
         wait_until(lambda: "ganvas-threads-extra" in names() or not sys.platform.startswith("linux"))
         assert torch.equal(computed(), plain)
 
@@ -149,7 +149,7 @@ def test_a_resumed_run_keeps_its_threads_unless_others_are_asked_for(monkeypatch
 
     def seen(n: int | None = None):
         asked.append(n)
-        return computing(n)
+        return cpu_threads(n)
 
     monkeypatch.setattr(start, "computing", seen)
     run = start.train(replace(tiny(), g_lr=1e-3, d_lr=1e-3, kimg=0.4, threads=2), name="run", quiet=True)
@@ -159,7 +159,7 @@ def test_a_resumed_run_keeps_its_threads_unless_others_are_asked_for(monkeypatch
     other = start.train(replace(tiny(), g_lr=1e-3, d_lr=1e-3, kimg=1.2, threads=1), name="run", quiet=True)
     assert other.threads == 1
     assert asked == [2, 2, 1]
-    unrecorded = other.card.copy()
+    unrecorded = other.metadata.copy()
     del unrecorded["threads"]  # by an older version
     folder.write_metadata(other, unrecorded)
     assert start.train(replace(tiny(), g_lr=1e-3, d_lr=1e-3, kimg=1.6), name="run", quiet=True).threads == 1

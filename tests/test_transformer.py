@@ -11,10 +11,10 @@ from torch.nn import functional as F
 
 from ganvas.config import Transformer, ViT
 from ganvas.game.objectives import zero_centred_penalty
-from ganvas.networks import Shape, flops, parameters, transformer, vit
+from ganvas.networks import Shape, count_flops, count_parameters, transformer, vit
 
-CLASSIC = Transformer(latent=6, tokens_width=8, heads=2, head_width=6)
-MODERN = ViT(latent=6, tokens_width=16, depth=2, heads=2, d_width=4)
+CLASSIC = Transformer(latent=6, token_width=8, heads=2, head_width=6)
+MODERN = ViT(latent=6, token_width=16, depth=2, heads=2, d_width=4)
 FAMILIES = pytest.mark.parametrize(
     ("family", "config"), [(transformer, CLASSIC), (vit, MODERN)], ids=["classic", "vit"]
 )
@@ -110,14 +110,14 @@ def test_a_copy_draws_the_same_and_the_state_is_plain_tensors(family: ModuleType
 
 def test_the_work_of_vit_can_be_counted() -> None:
     generator, _ = pair(vit, MODERN, Shape(1, 16, 16))
-    assert flops(generator, torch.randn(4, 6)) == 2 * flops(generator, torch.randn(2, 6)) > 0
+    assert count_flops(generator, torch.randn(4, 6)) == 2 * count_flops(generator, torch.randn(2, 6)) > 0
 
 
 def test_the_classic_networks_have_the_published_sizes() -> None:
     generator, discriminator = pair(transformer, Transformer(), Shape(1, 28, 28))
-    assert (parameters(generator), parameters(discriminator)) == (1_052_737, 5_996_929)
-    assert [parameters(part) for part in generator.token_layers] == [633_472 + 6_272, 263_808, 256]
-    assert [parameters(part) for part in discriminator.token_layers] == [4_923_520 + 6_272, 263_808, 256]
+    assert (count_parameters(generator), count_parameters(discriminator)) == (1_052_737, 5_996_929)
+    assert [count_parameters(part) for part in generator.token_layers] == [633_472 + 6_272, 263_808, 256]
+    assert [count_parameters(part) for part in discriminator.token_layers] == [4_923_520 + 6_272, 263_808, 256]
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_the_classic_networks_start_as_keras_would() -> None:
 
 
 def test_dropout_in_the_classic_d_is_random_only_in_training() -> None:
-    _, discriminator = pair(transformer, Transformer(tokens_width=8, dropout=0.5), Shape(1, 8, 8))
+    _, discriminator = pair(transformer, Transformer(token_width=8, dropout=0.5), Shape(1, 8, 8))
     images = torch.randn(2, 1, 8, 8)
     assert not torch.equal(discriminator(images), discriminator(images))
     discriminator.eval()

@@ -88,7 +88,7 @@ def watched(G: nn.Module, D: nn.Module, **how: Any) -> Probe:
 
 
 def named(found: Diagnosis) -> list[str]:
-    return [finding.name for finding in found.findings if finding.gravity != "note"]
+    return [finding.name for finding in found.findings if finding.severity != "note"]
 
 
 # It changes nothing

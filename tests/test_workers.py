@@ -23,7 +23,7 @@ from ganvas.comparison.workers import Job, Outcome, train_all
 from ganvas.config import TrainConfig, replace
 from ganvas.errors import GanvasError
 from ganvas.runs.folder import Run
-from ganvas.runs.log import read_lines
+from ganvas.runs.log import read_jsonl
 
 LONG = 400.0
 """kimg that no test waits for."""
@@ -107,7 +107,7 @@ def test_a_killed_run_is_told_and_the_same_call_completes_it(
     (again,) = train_all([job("killed", constant, kimg=(at + 40) / 1000, snapshot_kimg=0.1)], quiet=True)
     assert again.problem == ""
     assert saved_nimg(jobs[0].run) == at + 40
-    assert [line["nimg"] for line in read_lines(jobs[0].run.path / "events.jsonl") if line["event"] == "resume"] == [at]
+    assert [line["nimg"] for line in read_jsonl(jobs[0].run.path / "events.jsonl") if line["event"] == "resume"] == [at]
     assert capfd.readouterr().err == ""
 
 
@@ -149,7 +149,7 @@ def test_a_stopped_or_killed_parent_leaves_saved_runs_and_no_process(
         at = saved_nimg(run)
     assert at
     assert at % 10_000, "saved where it was stopped"
-    assert [line["event"] for line in read_lines(run.path / "events.jsonl")][-1] == "interrupted"
+    assert [line["event"] for line in read_jsonl(run.path / "events.jsonl")][-1] == "interrupted"
     if number == signal.SIGINT:
         assert json.loads(Path("told.json").read_text()) == {
             "long": f"interrupted at {at / 1000:g} kimg; the same command resumes from there",
@@ -177,7 +177,7 @@ def test_a_second_ctrl_c_kills_and_leaves_the_last_state(monkeypatch: pytest.Mon
     striking.join()
     assert not children()
     assert saved_nimg(long.run) is not None
-    assert not list(read_lines(long.run.path / "events.jsonl")), "it had no time to say that it was stopped"
+    assert not list(read_jsonl(long.run.path / "events.jsonl")), "it had no time to say that it was stopped"
 
 
 class Obstinate(workers._WorkerProcess):
@@ -198,7 +198,7 @@ def test_a_stop_while_an_outcome_is_in_hand_comes_at_once_and_saves_the_others()
         signal.raise_signal(signal.SIGTERM)
     outcomes.close()  # type: ignore[attr-defined]
     assert not children()
-    assert [line["event"] for line in read_lines(jobs[1].run.path / "events.jsonl")] == ["interrupted"]
+    assert [line["event"] for line in read_jsonl(jobs[1].run.path / "events.jsonl")] == ["interrupted"]
 
 
 @pytest.mark.slow

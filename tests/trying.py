@@ -11,12 +11,12 @@ from ganvas.config import (
     MLP,
     MSG,
     R3GAN,
-    Habits,
+    DatasetConfig,
+    LossConfig,
     Network,
-    Optimisation,
-    Pictures,
-    Play,
+    OptimisationConfig,
     ResNet,
+    RuntimeConfig,
     StyleGAN,
     TrainConfig,
     Transformer,
@@ -30,10 +30,10 @@ NARROW: dict[str, Network] = {
     "mlp": MLP(latent=6, g_widths=(8, 8), d_widths=(8,), g_norm="none"),
     "cnn": CNN(latent=6, g_width=4, d_width=4),
     "dcgan": DCGAN(latent=6, g_width=4, d_width=4),
-    "transformer": Transformer(latent=6, tokens_width=8, heads=2, head_width=4),
-    "vit": ViT(latent=6, tokens_width=8, depth=1, heads=2, d_width=4),
+    "transformer": Transformer(latent=6, token_width=8, heads=2, head_width=4),
+    "vit": ViT(latent=6, token_width=8, depth=1, heads=2, d_width=4),
     "resnet": ResNet(latent=6, g_width=4, d_width=4),
-    "stylegan": StyleGAN(latent=6, mapping=2, width=8, growth=1.0),
+    "stylegan": StyleGAN(latent=6, mapping_layers=2, width=8, growth=1.0),
     "msg": MSG(latent=6, width=8),
     "r3gan": R3GAN(latent=6, width=16, blocks=1),
 }
@@ -44,15 +44,15 @@ def tiny(data: Path | str = "digits", *, family: str = "mlp", kimg: float = 0.2,
     """A configuration that trains in a blink: batches of 20, two snapshots."""
     return TrainConfig(
         kimg=kimg,
-        pictures=Pictures(data=str(data)),
+        dataset=DatasetConfig(data=str(data)),
         network=NARROW[family],
-        play=Play(**{"r1": 0.1, "r2": 0.1, **play}),  # type: ignore[arg-type]
-        optimisation=Optimisation(batch=20, g_lr="1e-3..1e-4:cosine", d_lr=1e-3, ema=0.1),
-        habits=Habits(tick_kimg=0.04, snapshot_kimg=0.1, plot=False, device=DEVICE),
+        loss=LossConfig(**{"r1": 0.1, "r2": 0.1, **play}),  # type: ignore[arg-type]
+        optimisation=OptimisationConfig(batch=20, g_lr="1e-3..1e-4:cosine", d_lr=1e-3, ema=0.1),
+        runtime=RuntimeConfig(tick_kimg=0.04, snapshot_kimg=0.1, plot=False, device=DEVICE),
     )
 
 
-def ganvas(*arguments: object, check: int | None = 0, **environment: str) -> subprocess.CompletedProcess[str]:
+def run_cli(*arguments: object, check: int | None = 0, **environment: str) -> subprocess.CompletedProcess[str]:
     """Runs the command line in a process of its own; asserts its exit status unless `check` is None."""
     done = subprocess.run(
         [sys.executable, "-m", "ganvas", *map(str, arguments)],

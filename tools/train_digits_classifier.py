@@ -12,12 +12,12 @@ from pathlib import Path
 
 from safetensors.torch import load_file, save_file
 
-from ganvas.data import PictureOptions, open_images
+from ganvas.data import DataOptions, open_images
 from ganvas.evaluation.classifier import bundled_weights, classifier_extractor
 
 
 def main() -> None:
-    train, held_out = (open_images(PictureOptions("digits", split)) for split in ("train", "test"))
+    train, held_out = (open_images(DataOptions("digits", split)) for split in ("train", "test"))
     file = Path(str(bundled_weights(train)))
     file.unlink(missing_ok=True)
     with tempfile.TemporaryDirectory() as folder:

@@ -20,8 +20,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ganvas.data import PictureOptions, open_images, to_unit
-from ganvas.evaluation.eye import BLOCKS, CLASS_COUNT, NAMES, WEIGHTS_FILE, Eye
+from ganvas.data import DataOptions, open_images, to_unit
+from ganvas.evaluation.eye import BLOCKS, CLASS_COUNT, LAYER_NAMES, WEIGHTS_FILE, Eye
 
 IMAGE_SIDE, MAX_SHIFT, COVER_SIDE = 32, 4, 8
 DIGITS_PER_EPOCH = 10_000
@@ -30,7 +30,7 @@ DIGITS_PER_EPOCH = 10_000
 
 def load_split(source: Path, split: str) -> tuple[Tensor, Tensor]:
     """uint8 [n 3 32 32], int64 [n]; digits become classes 10 to 19."""
-    images = open_images(PictureOptions(str(source), "test" if split == "test" else "train"))
+    images = open_images(DataOptions(str(source), "test" if split == "test" else "train"))
     assert images.labels is not None
     pixels, labels = torch.from_numpy(np.array(images.images)), torch.from_numpy(np.array(images.labels))
     if images.channels == 1:
@@ -72,7 +72,7 @@ def fold_batch_norm(network: nn.Sequential) -> Eye:
     convolutions = [layer for layer in network if isinstance(layer, nn.Conv2d)]
     norms = [layer for layer in network if isinstance(layer, nn.BatchNorm2d)]
     with torch.no_grad():
-        for name, convolution, norm in zip(NAMES, convolutions, norms, strict=True):
+        for name, convolution, norm in zip(LAYER_NAMES, convolutions, norms, strict=True):
             assert norm.running_mean is not None
             assert norm.running_var is not None
             scale = norm.weight / (norm.running_var + norm.eps).sqrt()

@@ -50,8 +50,8 @@ _MODULES = {
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
-    "Comparison", "Diagnosis", "Evaluation", "Finding", "GanvasError", "Iterate", "Probe", "Run", "Sampler", "StyleImage",
-    "StyleOptions", "TrainConfig", "Value", "__version__", "compare", "diagnose", "evaluate", "load", "stylize",
+    "Comparison", "Diagnosis", "Evaluation", "Finding", "GanvasError", "Iterate", "Probe", "Run", "Sampler",
+    "StyleImage", "StyleOptions", "TrainConfig", "Value", "__version__", "compare", "diagnose", "evaluate", "load", "stylize",
     "train", "watch",
 ]  # fmt: skip
 

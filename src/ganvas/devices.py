@@ -10,7 +10,7 @@ import torch
 from ganvas.errors import GanvasError
 
 
-def choose(name: str) -> torch.device:
+def select_device(name: str) -> torch.device:
     """The device of a name; a GPU always with its index, which torch.cuda.set_device needs.
 
     Args:
@@ -36,7 +36,7 @@ def choose(name: str) -> torch.device:
     return torch.device("cuda", chosen.index or 0) if chosen.type == "cuda" else chosen
 
 
-def memory(device: torch.device) -> dict[str, float]:
+def used_memory(device: torch.device) -> dict[str, float]:
     """memory: megabytes that this process uses now, on the GPU if `device` is one."""
     held = torch.cuda.memory_allocated(device) if device.type == "cuda" else psutil.Process().memory_info().rss
     return {"memory": round(held / 1e6, 1)}

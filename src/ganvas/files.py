@@ -97,10 +97,10 @@ def make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise explain(error, path) from error
+        raise explain_os_error(error, path) from error
 
 
-def explain(error: OSError, path: Path) -> GanvasError:
+def explain_os_error(error: OSError, path: Path) -> GanvasError:
     """The GanvasError for an OSError raised while writing `path`."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return GanvasError(
@@ -126,7 +126,7 @@ def _remove_on_error(path: Path, temporary: Path) -> Iterator[None]:
     except BaseException as error:
         shutil.rmtree(temporary, ignore_errors=True) if temporary.is_dir() else temporary.unlink(missing_ok=True)
         if isinstance(error, OSError):
-            raise explain(error, path) from error
+            raise explain_os_error(error, path) from error
         raise
 
 

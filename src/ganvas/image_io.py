@@ -22,13 +22,15 @@ def choose_scale(height: int, width: int) -> int:
     return max(1, -(-MIN_CELL_SIZE // max(height, width)))
 
 
-def picture(image: np.ndarray, scale: int = 1) -> Image.Image:
+def to_pil(image: np.ndarray, scale: int = 1) -> Image.Image:
     """uint8 [c h w] -> a Pillow image (L, RGB or RGBA), enlarged `scale` times without smoothing."""
     pixels = image[0] if len(image) == 1 else image.transpose(1, 2, 0)
     return Image.fromarray(np.ascontiguousarray(pixels.repeat(scale, 0).repeat(scale, 1)))
 
 
-def grid(images: np.ndarray, columns: int, *, row_names: Sequence[str] = (), scale: int | None = None) -> Image.Image:
+def make_grid(
+    images: np.ndarray, columns: int, *, row_names: Sequence[str] = (), scale: int | None = None
+) -> Image.Image:
     """Arranges uint8 [n c h w] row by row in one image, with margins; `row_names` are written at the left."""
     n, channels, height, width = images.shape
     scale = scale or choose_scale(height, width)
@@ -41,7 +43,7 @@ def grid(images: np.ndarray, columns: int, *, row_names: Sequence[str] = (), sca
     canvas = Image.new(_MODES[channels], size, (_BACKGROUND,) * channels if channels > 1 else _BACKGROUND)
     for i, image in enumerate(images):
         row, column = divmod(i, columns)
-        canvas.paste(picture(image, scale), (left + column * (cell_w + gap), gap + row * (cell_h + gap)))
+        canvas.paste(to_pil(image, scale), (left + column * (cell_w + gap), gap + row * (cell_h + gap)))
     draw = ImageDraw.Draw(canvas)
     ink = (0, 0, 0, 255)[:channels] if channels > 1 else 0
     for row, name in enumerate(row_names):
@@ -49,7 +51,7 @@ def grid(images: np.ndarray, columns: int, *, row_names: Sequence[str] = (), sca
     return canvas
 
 
-def save(image: Image.Image, path: Path, **options: Any) -> None:
+def save_image(image: Image.Image, path: Path, **options: Any) -> None:
     """Writes an image atomically in the format of the file extension; `options` go to Pillow's encoder.
 
     Raises:
@@ -71,7 +73,7 @@ def save(image: Image.Image, path: Path, **options: Any) -> None:
         raise GanvasError(f"{path}: {error}", fix="write .png instead.") from error
 
 
-def save_walk(frames: Iterable[np.ndarray], path: Path, *, per_second: int = 25) -> int:
+def save_animation(frames: Iterable[np.ndarray], path: Path, *, fps: int = 25) -> int:
     """Writes images uint8 [c h w] as an endless animation (.gif, .webp or .png); returns their number.
 
     Raises:
@@ -82,7 +84,7 @@ def save_walk(frames: Iterable[np.ndarray], path: Path, *, per_second: int = 25)
         raise GanvasError(
             f"Ganvas cannot write an animation to '{path.name}'.", expected="a name ending in .gif, .webp or .png"
         )
-    images = [picture(frame, choose_scale(*frame.shape[1:])) for frame in frames]
+    images = [to_pil(frame, choose_scale(*frame.shape[1:])) for frame in frames]
     make_folder(path.parent)
     with atomic_file(path) as temporary:
         images[0].save(
@@ -90,7 +92,7 @@ def save_walk(frames: Iterable[np.ndarray], path: Path, *, per_second: int = 25)
             format=file_format,
             save_all=True,
             append_images=images[1:],
-            duration=round(1000 / per_second),
+            duration=round(1000 / fps),
             loop=0,
             **({"lossless": True} if file_format == "WEBP" else {}),
         )

@@ -13,7 +13,7 @@ GRACE_SECONDS = 2.0
 
 
 @dataclass
-class Stop:
+class StopRequests:
     """The stop requests received so far; false while there are none.
 
     Attributes:
@@ -30,7 +30,7 @@ class Stop:
         return bool(self.signals)
 
     @contextmanager
-    def raised(self) -> Iterator[None]:
+    def raise_in_block(self) -> Iterator[None]:
         """A request that arrives in the block raises KeyboardInterrupt."""
         self.raising = True
         try:
@@ -39,13 +39,13 @@ class Stop:
             self.raising = False
 
     @contextmanager
-    def raised_once(self) -> Iterator[None]:
+    def end_block(self) -> Iterator[None]:
         """A first request that arrives in the block only ends the block."""
         try:
-            with self.raised():
+            with self.raise_in_block():
                 yield
         except KeyboardInterrupt:
-            if not self or self.at_once:
+            if not self or self.immediate:
                 raise
 
     @property
@@ -54,19 +54,19 @@ class Stop:
         return bool(self) and time.monotonic() - self.since > GRACE_SECONDS
 
     @property
-    def at_once(self) -> bool:
+    def immediate(self) -> bool:
         """Whether Ctrl-C followed a first request. A second SIGTERM has no effect: launchers repeat it."""
         return signal.SIGINT in self.signals[1:]
 
 
 @contextmanager
-def collected(on_first: Callable[[], None] = lambda: None) -> Iterator[Stop]:
+def collect_stop_requests(on_first: Callable[[], None] = lambda: None) -> Iterator[StopRequests]:
     """Collects both signals in the block; calls `on_first` at the first.
 
     Raises:
         KeyboardInterrupt: at a second Ctrl-C.
     """
-    stop = Stop()
+    stop = StopRequests()
 
     def catch(number: int, frame: FrameType | None) -> None:
         stop.since = stop.since or time.monotonic()
@@ -74,7 +74,7 @@ def collected(on_first: Callable[[], None] = lambda: None) -> Iterator[Stop]:
         if len(stop.signals) == 1:
             with suppress(RuntimeError):  # a print may have been interrupted, and streams are not reentrant
                 on_first()
-        if stop.raising or stop.at_once:
+        if stop.raising or stop.immediate:
             signal.default_int_handler(number, frame)
 
     with _handle_signals(catch):
@@ -82,14 +82,14 @@ def collected(on_first: Callable[[], None] = lambda: None) -> Iterator[Stop]:
 
 
 @contextmanager
-def interrupting() -> Iterator[None]:
+def raise_on_signal() -> Iterator[None]:
     """Both signals raise KeyboardInterrupt in the block; Ctrl-C even in a background job, where shells ignore it."""
     with _handle_signals(signal.default_int_handler):
         yield
 
 
 @contextmanager
-def ending() -> Iterator[None]:
+def exit_on_signal() -> Iterator[None]:
     """Both signals end the process at once in the block: for imports, which may swallow a KeyboardInterrupt."""
     with _handle_signals(signal.SIG_DFL):
         yield

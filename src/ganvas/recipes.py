@@ -8,12 +8,12 @@ from ganvas.config import (
     MLP,
     MSG,
     R3GAN,
-    Balance,
-    Habits,
-    Optimisation,
-    Pictures,
-    Play,
+    BalanceConfig,
+    DatasetConfig,
+    LossConfig,
+    OptimisationConfig,
     ResNet,
+    RuntimeConfig,
     StyleGAN,
     TrainConfig,
     Transformer,
@@ -33,209 +33,211 @@ class Recipe:
         config: the value of every knob.
     """
 
-    what: str
+    summary: str
     source: str
     cost: str
     config: TrainConfig
 
 
-_MNIST, _CIFAR = Pictures(data="mnist"), Pictures(data="cifar10", mirror=True)
-_CLASSIC = Optimisation(batch=128, beta1=0.5, beta2=0.999)
+_MNIST, _CIFAR = DatasetConfig(data="mnist"), DatasetConfig(data="cifar10", mirror=True)
+_CLASSIC = OptimisationConfig(batch=128, beta1=0.5, beta2=0.999)
 
 RECIPES = {
     "digits": Recipe(
-        what="a first run of a minute: small MLPs on the included 8×8 digits",
+        summary="a first run of a minute: small MLPs on the included 8×8 digits",
         source="RpGAN + R1 + R2: Huang et al. 2024",
         cost="6,100 at 8×8",
         config=TrainConfig(
             kimg=400,
             network=MLP(latent=32, g_widths=(256, 256, 256), d_widths=(256, 256), g_norm="none"),
-            play=Play(objective="rpgan", r1=0.2, r2=0.2, shared_fakes=False),
-            optimisation=Optimisation(batch=64, g_lr="2e-3..0:cosine@0.2-1", d_lr="2e-3..0:cosine@0.2-1", ema=10.0),
+            loss=LossConfig(objective="rpgan", r1=0.2, r2=0.2, shared_fakes=False),
+            optimisation=OptimisationConfig(
+                batch=64, g_lr="2e-3..0:cosine@0.2-1", d_lr="2e-3..0:cosine@0.2-1", ema=10.0
+            ),
         ),
     ),
     "mlp": Recipe(
-        what="the classic teaching GAN: fully connected",
+        summary="the classic teaching GAN: fully connected",
         source="Goodfellow et al. 2014; the classic Keras GAN",
         cost="5,600 at 28×28",
         config=TrainConfig(
             kimg=2000,
-            pictures=_MNIST,
+            dataset=_MNIST,
             network=MLP(),
-            play=Play(objective="non-saturating"),
+            loss=LossConfig(objective="non-saturating"),
             optimisation=_CLASSIC,
         ),
     ),
     "mlp-stable": Recipe(
-        what="stable variant of mlp: RpGAN + R1 + R2, G without batch norm and tanh",
+        summary="stable variant of mlp: RpGAN + R1 + R2, G without batch norm and tanh",
         source="Huang et al. 2024 for the loss",
         cost="4,300 at 28×28",
         config=TrainConfig(
             kimg=1000,
-            pictures=_MNIST,
+            dataset=_MNIST,
             network=MLP(g_norm="none", output="linear"),
-            play=Play(objective="rpgan", r1=1.0, r2=1.0),
-            optimisation=Optimisation(batch=128, g_lr="1e-3..1e-4:cosine", d_lr="1e-3..1e-4:cosine", ema=20.0),
+            loss=LossConfig(objective="rpgan", r1=1.0, r2=1.0),
+            optimisation=OptimisationConfig(batch=128, g_lr="1e-3..1e-4:cosine", d_lr="1e-3..1e-4:cosine", ema=20.0),
         ),
     ),
     "cnn": Recipe(
-        what="the classic convolutional teaching GAN, any size",
+        summary="the classic convolutional teaching GAN, any size",
         source="the classic Keras DCGAN, after Radford et al. 2015",
         cost="270 at 28×28",
         config=TrainConfig(
             kimg=600,
-            pictures=_MNIST,
+            dataset=_MNIST,
             network=CNN(),
-            play=Play(objective="non-saturating"),
+            loss=LossConfig(objective="non-saturating"),
             optimisation=_CLASSIC,
         ),
     ),
     "cnn-sigmoid": Recipe(
-        what="variant of cnn with pixels in [0, 1] and dropout in D",
+        summary="variant of cnn with pixels in [0, 1] and dropout in D",
         source="the Keras tutorials",
         cost="230 at 28×28",
         config=TrainConfig(
             kimg=600,
-            pictures=_MNIST,
+            dataset=_MNIST,
             network=CNN(output="sigmoid", dropout=0.3),
-            play=Play(objective="non-saturating"),
+            loss=LossConfig(objective="non-saturating"),
             optimisation=_CLASSIC,
         ),
     ),
     "cnn-stable": Recipe(
-        what="stable variant of cnn: RpGAN + R1 + R2; the one to try on your own images",
+        summary="stable variant of cnn: RpGAN + R1 + R2; the one to try on your own images",
         source="Huang et al. 2024 for the loss",
         cost="230 at 28×28",
         config=TrainConfig(
             kimg=600,
-            pictures=_MNIST,
+            dataset=_MNIST,
             network=CNN(),
-            play=Play(objective="rpgan", r1=10.0, r2=10.0),
-            optimisation=Optimisation(batch=64, g_lr=5e-4, d_lr=5e-4),
+            loss=LossConfig(objective="rpgan", r1=10.0, r2=10.0),
+            optimisation=OptimisationConfig(batch=64, g_lr=5e-4, d_lr=5e-4),
         ),
     ),
     "transformer": Recipe(
-        what="the classic self-attention teaching GAN; for images up to 32×32",
+        summary="the classic self-attention teaching GAN; for images up to 32×32",
         source="classic teaching networks, after Vaswani et al. 2017",
         cost="170 at 28×28",
         config=TrainConfig(
             kimg=600,
-            pictures=_MNIST,
+            dataset=_MNIST,
             network=Transformer(),
-            play=Play(objective="non-saturating"),
+            loss=LossConfig(objective="non-saturating"),
             optimisation=_CLASSIC,
         ),
     ),
     "transformer-stable": Recipe(
-        what="stable variant of transformer: RpGAN + R1 + R2, larger positional embeddings at the start",
+        summary="stable variant of transformer: RpGAN + R1 + R2, larger positional embeddings at the start",
         source="Huang et al. 2024 for the loss",
         cost="150 at 28×28",
         config=TrainConfig(
             kimg=600,
-            pictures=_MNIST,
-            network=Transformer(positions=1.0),
-            play=Play(objective="rpgan", r1=10.0, r2=10.0, penalty_every=4),
-            optimisation=Optimisation(batch=64, g_lr=5e-4, d_lr=5e-4),
+            dataset=_MNIST,
+            network=Transformer(position_init=1.0),
+            loss=LossConfig(objective="rpgan", r1=10.0, r2=10.0, penalty_every=4),
+            optimisation=OptimisationConfig(batch=64, g_lr=5e-4, d_lr=5e-4),
         ),
     ),
     "transformer-modern": Recipe(
-        what="pre-norm transformer with modulation as G, residual CNN as D, also beyond 32×32",
+        summary="pre-norm transformer with modulation as G, residual CNN as D, also beyond 32×32",
         source="after Lee et al. 2022 (ViTGAN) and Huang et al. 2024",
         cost="14 at 32×32",
         config=TrainConfig(
             kimg=2000,
-            pictures=_CIFAR,
+            dataset=_CIFAR,
             network=ViT(),
-            play=Play(objective="rpgan", r1=0.5, r2=0.5),
-            optimisation=Optimisation(batch=64, g_lr=2e-4, d_lr=2e-4, ema=50.0),
+            loss=LossConfig(objective="rpgan", r1=0.5, r2=0.5),
+            optimisation=OptimisationConfig(batch=64, g_lr=2e-4, d_lr=2e-4, ema=50.0),
         ),
     ),
     "dcgan": Recipe(
-        what="strided convolutions and batch norm; faces at 64×64",
+        summary="strided convolutions and batch norm; faces at 64×64",
         source="Radford et al. 2015",
         cost="11 at 64×64",
         config=TrainConfig(
             kimg=5000,
-            pictures=Pictures(data="celeba", resolution="64"),
+            dataset=DatasetConfig(data="celeba", resolution="64"),
             network=DCGAN(),
-            play=Play(objective="non-saturating"),
-            optimisation=Optimisation(batch=128, beta1=0.5, beta2=0.999),
+            loss=LossConfig(objective="non-saturating"),
+            optimisation=OptimisationConfig(batch=128, beta1=0.5, beta2=0.999),
         ),
     ),
     "wgan": Recipe(
-        what="Wasserstein critic with clipped weights, five updates of D for one of G",
+        summary="Wasserstein critic with clipped weights, five updates of D for one of G",
         source="Arjovsky et al. 2017",
         cost="180 at 32×32",
         config=TrainConfig(
             kimg=5000,
-            pictures=Pictures(data="cifar10"),
+            dataset=DatasetConfig(data="cifar10"),
             network=ResNet(g_width=64, d_width=64),
-            play=Play(objective="wasserstein", clip=0.01),
-            balance=Balance(d_steps=5),
-            optimisation=Optimisation(batch=64, optimiser="rmsprop", g_lr=5e-5, d_lr=5e-5),
+            loss=LossConfig(objective="wasserstein", clip=0.01),
+            balance=BalanceConfig(d_steps=5),
+            optimisation=OptimisationConfig(batch=64, optimiser="rmsprop", g_lr=5e-5, d_lr=5e-5),
         ),
     ),
     "wgan-gp": Recipe(
-        what="Wasserstein critic with gradient penalty, residual networks",
+        summary="Wasserstein critic with gradient penalty, residual networks",
         source="Gulrajani et al. 2017",
         cost="19 at 32×32",
         config=TrainConfig(
             kimg=10000,
-            pictures=Pictures(data="cifar10"),
+            dataset=DatasetConfig(data="cifar10"),
             network=ResNet(blocks="residual"),
-            play=Play(objective="wasserstein", gp=10.0),
-            balance=Balance(d_steps=5),
-            optimisation=Optimisation(batch=64, g_lr=1e-4, d_lr=1e-4, beta1=0.0, beta2=0.9),
+            loss=LossConfig(objective="wasserstein", gp=10.0),
+            balance=BalanceConfig(d_steps=5),
+            optimisation=OptimisationConfig(batch=64, g_lr=1e-4, d_lr=1e-4, beta1=0.0, beta2=0.9),
         ),
     ),
     "wgan-conditional": Recipe(
-        what="class-conditional WGAN-GP",
+        summary="class-conditional WGAN-GP",
         source="Gulrajani et al. 2017; Miyato & Koyama 2018 for the classes",
         cost="110 at 32×32",
         config=TrainConfig(
             kimg=5000,
-            pictures=Pictures(data="cifar10", conditional=True, balanced=True),
+            dataset=DatasetConfig(data="cifar10", conditional=True, balanced=True),
             network=ResNet(g_width=64, d_width=64),
-            play=Play(objective="wasserstein", gp=10.0),
-            balance=Balance(d_steps=5),
-            optimisation=Optimisation(batch=64, g_lr=1e-4, d_lr=1e-4, beta1=0.0, beta2=0.9),
+            loss=LossConfig(objective="wasserstein", gp=10.0),
+            balance=BalanceConfig(d_steps=5),
+            optimisation=OptimisationConfig(batch=64, g_lr=1e-4, d_lr=1e-4, beta1=0.0, beta2=0.9),
         ),
     ),
     "sngan": Recipe(
-        what="hinge loss and spectral norm, residual networks",
+        summary="hinge loss and spectral norm, residual networks",
         source="Miyato et al. 2018",
         cost="29 at 32×32",
         config=TrainConfig(
             kimg=10000,
-            pictures=Pictures(data="cifar10"),
+            dataset=DatasetConfig(data="cifar10"),
             network=ResNet(blocks="residual"),
-            play=Play(objective="hinge", spectral=True),
-            balance=Balance(d_steps=5),
-            optimisation=Optimisation(batch=64, g_lr=2e-4, d_lr=2e-4, beta1=0.0, beta2=0.9),
+            loss=LossConfig(objective="hinge", spectral_norm=True),
+            balance=BalanceConfig(d_steps=5),
+            optimisation=OptimisationConfig(batch=64, g_lr=2e-4, d_lr=2e-4, beta1=0.0, beta2=0.9),
         ),
     ),
     "stylegan": Recipe(
-        what="a small StyleGAN, grown progressively from 4×4",
+        summary="a small StyleGAN, grown progressively from 4×4",
         source="Karras et al. 2018 and 2019",
         cost="4 at 32×32, fully grown",
         config=TrainConfig(
             kimg=3000,
-            pictures=_CIFAR,
+            dataset=_CIFAR,
             network=StyleGAN(),
-            play=Play(objective="non-saturating", r1=1.0, shared_fakes=False),
-            optimisation=Optimisation(batch=64, g_lr=1e-3, d_lr=1e-3),
+            loss=LossConfig(objective="non-saturating", r1=1.0, shared_fakes=False),
+            optimisation=OptimisationConfig(batch=64, g_lr=1e-3, d_lr=1e-3),
         ),
     ),
     "msg": Recipe(
-        what="multi-scale gradients: D receives each image at every size",
+        summary="multi-scale gradients: D receives each image at every size",
         source="Karnewar & Wang 2019",
         cost="5 at 32×32",
         config=TrainConfig(
             kimg=3000,
-            pictures=_CIFAR,
+            dataset=_CIFAR,
             network=MSG(),
-            play=Play(objective="rahinge", shared_fakes=False),
-            optimisation=Optimisation(batch=32, g_lr=3e-3, d_lr=3e-3),
+            loss=LossConfig(objective="rahinge", shared_fakes=False),
+            optimisation=OptimisationConfig(batch=32, g_lr=3e-3, d_lr=3e-3),
         ),
     ),
     # The authors' preset "CIFAR10" with the command of their README (github.com/brownvc/R3GAN, train.py), which are the
@@ -247,14 +249,14 @@ RECIPES = {
     # - The microbatch only saves memory, and snapshots are every 1,000 kimg instead of 200.
     # The networks are the preset's at 32×32. Other resolutions, read from the data, have other presets there.
     "r3gan": Recipe(
-        what="R3GAN with the authors' CIFAR-10 settings: class-conditional, 250 million images; needs GPUs",
+        summary="R3GAN with the authors' CIFAR-10 settings: class-conditional, 250 million images; needs GPUs",
         source="Huang et al. 2024",
         cost="under 0.5 at 32×32",
         config=TrainConfig(
             kimg=250_000,
-            pictures=Pictures(data="cifar10", mirror=True, conditional=True),
+            dataset=DatasetConfig(data="cifar10", mirror=True, conditional=True),
             network=R3GAN(),
-            play=Play(
+            loss=LossConfig(
                 objective="rpgan",
                 r1="0.05..0.005:cosine@0k-20000k",
                 r2="0.05..0.005:cosine@0k-20000k",
@@ -262,7 +264,7 @@ RECIPES = {
                 augment_p="0..0.55:cosine@0k-20000k",
                 shared_fakes=False,
             ),
-            optimisation=Optimisation(
+            optimisation=OptimisationConfig(
                 batch=512,
                 microbatch=32,
                 g_lr="2e-4..5e-5:cosine@0k-20000k",
@@ -272,19 +274,19 @@ RECIPES = {
                 ema="0..5000:cosine@0k-20000k",
                 ema_warmup=0.0,
             ),
-            habits=Habits(snapshot_kimg=1000.0),
+            runtime=RuntimeConfig(snapshot_kimg=1000.0),
         ),
     ),
     "r3gan-short": Recipe(
-        what="R3GAN with our own shorter schedule: 20 million images, burn-in of 4 million, no augmentation or classes",
+        summary="R3GAN with our own shorter schedule: 20 million images, burn-in of 4 million, no augmentation or classes",
         source="after Huang et al. 2024, whose burn-in is 20 million and EMA half-life 5 million images",
         cost="0.5 at 32×32",
         config=TrainConfig(
             kimg=20000,
-            pictures=_CIFAR,
+            dataset=_CIFAR,
             network=R3GAN(),
-            play=Play(objective="rpgan", r1="0.05..0.005:cosine@0-0.2", r2="0.05..0.005:cosine@0-0.2"),
-            optimisation=Optimisation(
+            loss=LossConfig(objective="rpgan", r1="0.05..0.005:cosine@0-0.2", r2="0.05..0.005:cosine@0-0.2"),
+            optimisation=OptimisationConfig(
                 batch=512,
                 microbatch=32,
                 g_lr="2e-4..5e-5:cosine@0-0.2",
@@ -297,7 +299,7 @@ RECIPES = {
 }
 
 
-def recipe(name: str) -> Recipe:
+def get_recipe(name: str) -> Recipe:
     """Returns the recipe of that name.
 
     Raises:

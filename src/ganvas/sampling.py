@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from ganvas.data.pixels import to_uint8
-from ganvas.devices import choose
+from ganvas.devices import select_device
 from ganvas.errors import GanvasError
 from ganvas.networks import Generator
 from ganvas.pytorch_state import default_state
 from ganvas.runs import snapshot
 from ganvas.runs.folder import Run
 from ganvas.runs.snapshot import Card
-from ganvas.threads import computing
+from ganvas.threads import cpu_threads
 
 PIXELS_PER_PASS = 2**20
 """Approximate number of pixels in a forward pass: 64 images of 128×128."""
@@ -31,7 +31,7 @@ def images_per_pass(height: int, width: int) -> int:
     return max(1, min(64, PIXELS_PER_PASS // (height * width)))
 
 
-def latents(seeds: Iterable[int], size: int) -> Tensor:
+def sample_latents(seeds: Iterable[int], size: int) -> Tensor:
     """z ~ N(0, 1) for each seed: float32 [n size], the same on every device."""
     rng = torch.Generator()
     return torch.stack([torch.randn(size, generator=rng.manual_seed(seed)) for seed in seeds])
@@ -91,7 +91,7 @@ class Sampler:
         self._generator = generator.to(device)
 
     @default_state()
-    def images(
+    def sample_batches(
         self, seeds: Iterable[int], *, label: int | Sequence[int] | None = None, truncation: float = 1.0
     ) -> Iterator[Tensor]:
         """Yields batches of images, uint8 [m c h w], m ≤ 64: one image per seed, whatever the other seeds are.
@@ -107,11 +107,11 @@ class Sampler:
             GanvasError: the class does not exist, or the generator is unconditional.
         """
         seeds = _check_seeds(seeds)
-        z = latents(seeds, self._latent_size) if seeds else torch.empty(0, self._latent_size)
+        z = sample_latents(seeds, self._latent_size) if seeds else torch.empty(0, self._latent_size)
         labels = self._make_labels(label, seeds)
         return generate(self._generator, z, labels, truncation=truncation, device=self.device)
 
-    @computing()
+    @cpu_threads()
     def sample(
         self,
         seeds: Iterable[int] = range(64),
@@ -120,12 +120,12 @@ class Sampler:
         truncation: float = 1.0,
     ) -> np.ndarray:
         """All images of `sample_batches` in one array: uint8 [n c h w]."""
-        batches = list(self.images(seeds, label=label, truncation=truncation))
+        batches = list(self.sample_batches(seeds, label=label, truncation=truncation))
         shape = self.card.shape
         return torch.cat(batches).numpy() if batches else np.empty((0, *shape[:3]), np.uint8)
 
     @default_state()
-    def walk(
+    def interpolate(
         self, seeds: Sequence[int], *, frames: int, label: int | None = None, truncation: float = 1.0
     ) -> Iterator[Tensor]:
         """Yields batches of images, uint8 [m c h w], interpolated from seed to seed and back to the first.
@@ -146,7 +146,7 @@ class Sampler:
             )
         if frames < 1:
             raise GanvasError(f"--frames is {frames}.", expected="at least one image from one seed to the next")
-        z = latents(_check_seeds(seeds), self._latent_size)
+        z = sample_latents(_check_seeds(seeds), self._latent_size)
         t = torch.arange(frames) / frames
         segments = [slerp(z[i], z[(i + 1) % len(z)], t) for i in range(len(z))]
         if label is None and self.card.shape.classes:
@@ -154,7 +154,7 @@ class Sampler:
         labels = self._make_labels(label, [0] * frames * len(z))
         return generate(self._generator, torch.cat(segments), labels, truncation=truncation, device=self.device)
 
-    def label(self, name: str) -> int:
+    def find_class(self, name: str) -> int:
         """The index of the class with this name or number.
 
         Raises:
@@ -172,7 +172,7 @@ class Sampler:
             fix="" if names else "train with --conditional on labelled images to choose a class.",
         )
 
-    def arranged(
+    def sample_grid(
         self,
         seeds: Sequence[int],
         *,
@@ -233,10 +233,10 @@ def load(run: Run | Path | str, *, device: str = "cpu") -> Sampler:
     if path.name == "G.safetensors":
         path = path.parent
     if not (path / "card.json").exists():
-        path = Run(path).snapshot if (path / "config.json").exists() else path
+        path = Run(path).latest_snapshot if (path / "config.json").exists() else path
     if not path.exists():
         raise GanvasError(f"{path} does not exist.", expected="a run folder", fix="ls runs shows the runs.")
-    return Sampler(path, *snapshot.load(path), choose(device))
+    return Sampler(path, *snapshot.load(path), select_device(device))
 
 
 def parse_seeds(text: str) -> list[int]:

@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 
 from ganvas.errors import GanvasError
 
-Knob: TypeAlias = float | str
+ScheduleSpec: TypeAlias = float | str
 """What a user writes for a scheduled value; `Schedule.of` reads it."""
 
 _SHAPES: dict[str, Literal["linear", "cosine"]] = {"": "linear", "linear": "linear", "cosine": "cosine"}
@@ -35,7 +35,7 @@ class Schedule:
     absolute: bool = False
 
     @classmethod
-    def of(cls, knob: Knob) -> "Schedule":
+    def parse(cls, knob: ScheduleSpec) -> "Schedule":
         """Reads a number or the written form above.
 
         Raises:

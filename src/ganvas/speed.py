@@ -7,13 +7,13 @@ WINDOW_SECONDS = 30.0
 """Seconds over which the speed is measured."""
 
 
-class Speed:
+class SpeedMeter:
     """Work per second over the last WINDOW_SECONDS, or since the update before the last if that is longer ago."""
 
     def __init__(self) -> None:
         self._marks = deque[tuple[float, float]]()
 
-    def mark(self, done: float) -> None:
+    def update(self, done: float) -> None:
         """Records how much work is done by now. Pauses count as time: they delay the end too."""
         now = time.monotonic()
         self._marks.append((now, done))

@@ -38,7 +38,7 @@ _monitor: "_LoadMonitor | None" = None
 
 
 @contextmanager
-def computing(n: int | None = None) -> Iterator[None]:
+def cpu_threads(n: int | None = None) -> Iterator[None]:
     """Uses n CPU threads in the block (by default PyTorch's number), which sleep while the machine is busy.
 
     May be nested; also a decorator. The caller's number of threads is restored at the end.

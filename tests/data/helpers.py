@@ -13,11 +13,11 @@ import numpy as np
 from PIL import Image
 
 import ganvas
-from ganvas.data import ImageSet, PictureOptions, open_images
+from ganvas.data import DataOptions, ImageSet, open_images
 
 
 def open_data(source, **options) -> ImageSet:
-    return open_images(PictureOptions(str(source), **options), progress=False)
+    return open_images(DataOptions(str(source), **options), progress=False)
 
 
 def noise(*shape, seed=0) -> np.ndarray:

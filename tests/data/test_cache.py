@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from helpers import encode, noise, open_data, start_python, write_folder, write_zip
 
-from ganvas.data import PictureOptions, cache, open_images, prepare
+from ganvas.data import DataOptions, cache, open_images, prepare
 from ganvas.errors import GanvasError
 
 
@@ -229,7 +229,7 @@ def test_ctrl_c_while_decoding(folder, cache_root, monkeypatch):
 
     monkeypatch.setattr(prepare, "decode", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        open_images(PictureOptions(str(folder)))
+        open_images(DataOptions(str(folder)))
     assert not [path for path in cache_root.iterdir() if path.is_dir()]
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("ganvas-decode")]
 

@@ -10,7 +10,7 @@ import pytest
 from helpers import encode, noise, open_data, write_folder
 from PIL import Image
 
-from ganvas.data.decode import decode, header
+from ganvas.data.decode import decode, read_header
 from ganvas.data.forms import Unreadable
 from ganvas.errors import GanvasError
 
@@ -61,7 +61,7 @@ def test_exif_orientation(form, orientation):
     exif[0x0112] = orientation
     options = {"JPEG": {"quality": 98, "subsampling": 0}, "WEBP": {"lossless": True}}.get(form, {})
     file = save(Image.fromarray(np.ascontiguousarray(stored)), form, exif=exif, **options)
-    info = header(file, "x")
+    info = read_header(file, "x")
     file.seek(0)
     found = decode(file, 3, (16, 24), "crop").transpose(1, 2, 0)
     assert np.abs(found.astype(int) - upright).max() <= 6
@@ -92,9 +92,9 @@ def test_palettes_with_and_without_transparency():
     assert read(image)[:, 7, 7].tolist() == [200, 100, 50]
     assert read(image, transparency=1)[:, 7, 7].tolist() == [255, 255, 255]
     assert read(image, transparency=b"\xff\x33")[:, 7, 7].tolist() == [244, 224, 214]
-    assert header(save(image, "PNG"), "x").grey is False
+    assert read_header(save(image, "PNG"), "x").grey is False
     image.putpalette([10, 10, 10, 200, 200, 200])
-    assert header(save(image, "PNG"), "x").grey is True
+    assert read_header(save(image, "PNG"), "x").grey is True
 
 
 @pytest.mark.parametrize("adobe", [True, False])
@@ -112,7 +112,7 @@ def test_16_bit_grey_is_scaled_not_clipped(form, order):
     values = np.linspace(0, 65535, 64).reshape(8, 8).astype(order)
     found = read(Image.fromarray(values), form, channels=1)[0]
     assert np.array_equal(found, np.rint(values.astype(float) / 257).astype(np.uint8))
-    assert header(save(Image.fromarray(values), form), "x").grey
+    assert read_header(save(Image.fromarray(values), form), "x").grey
 
 
 def test_32_bit_integers_and_floats():

@@ -294,7 +294,7 @@ def test_sub_folders_become_classes(tmp_path, zipped, root):
     assert found.class_names == ("cat", "dog")
     assert found.labels.tolist() == [0, 0, 0, 1]
     assert found.images[:, 0, 0, 0].tolist() == [0, 1, 2, 3], "natural order: 2 before 10"
-    assert found.facts["ignored"] == {".txt": 1}
+    assert found.metadata["ignored"] == {".txt": 1}
 
 
 def test_folders_that_are_not_classes(tmp_path):

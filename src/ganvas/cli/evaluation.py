@@ -44,15 +44,15 @@ def evaluate(
         truncation=truncation, quick=quick, device=device, progress=True,
     )  # fmt: skip
     run = Run(Path(what))
-    judge.write(found, run if (run.path / "config.json").exists() else None, panel)
+    judge.save_evaluation(found, run if (run.path / "config.json").exists() else None, panel)
     if json:
         print_json(found.to_json())
         return
     from rich.console import Console
 
-    from ganvas.evaluation.tables import rendered
+    from ganvas.evaluation.tables import render
 
-    Console().print(rendered(found))
+    Console().print(render(found))
 
 
 def diagnose(what: Positional[Path], json: bool = False) -> None:
@@ -70,6 +70,6 @@ def diagnose(what: Positional[Path], json: bool = False) -> None:
         return
     from rich.console import Console
 
-    from ganvas.diagnosis.diagnosis import rendered
+    from ganvas.diagnosis.diagnosis import render
 
-    Console(highlight=False).print(rendered(found))
+    Console(highlight=False).print(render(found))

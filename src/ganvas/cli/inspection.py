@@ -47,7 +47,7 @@ def sample(
     if scale is not None and not 1 <= scale <= 256:
         raise GanvasError(f"--scale is {scale}.", expected="a whole number from 1 to 256")
     drawn = load(run, device=device)
-    label = drawn.label(class_) if class_ is not None else None
+    label = drawn.find_class(class_) if class_ is not None else None
     if (interpolate is None) != (video is None):
         raise GanvasError(
             "An interpolation needs both --interpolate and --video.",
@@ -55,20 +55,20 @@ def sample(
         )
     if interpolate is not None and video is not None:
         path = parse_seeds(interpolate)
-        pictures = drawn.walk(path, frames=frames, label=label, truncation=truncation)
-        n = image_io.save_walk((image for part in pictures for image in part.numpy()), video)
+        pictures = drawn.interpolate(path, frames=frames, label=label, truncation=truncation)
+        n = image_io.save_animation((image for part in pictures for image in part.numpy()), video)
         print(f"{n} images in {video}")
         return
     chosen = parse_seeds(seeds)
     if each is not None:
-        images = (i for part in drawn.images(chosen, label=label, truncation=truncation) for i in part.numpy())
+        images = (i for part in drawn.sample_batches(chosen, label=label, truncation=truncation) for i in part.numpy())
         for seed, image in zip(chosen, images, strict=True):
-            image_io.save(image_io.picture(image, scale or 1), each / f"seed{seed:05d}.png")
+            image_io.save_image(image_io.to_pil(image, scale or 1), each / f"seed{seed:05d}.png")
         print(f"{len(chosen)} images in {each}")
         return
     out = out or Path("grid.png")
-    images, across, names = drawn.arranged(chosen, label=label, truncation=truncation, columns=columns)
-    image_io.save(image_io.grid(images, across, row_names=names, scale=scale), out)
+    images, across, names = drawn.sample_grid(chosen, label=label, truncation=truncation, columns=columns)
+    image_io.save_image(image_io.make_grid(images, across, row_names=names, scale=scale), out)
     print(f"{len(images)} images in {out}")
 
 
@@ -104,10 +104,10 @@ def inspect_data(
         fit: crop, pad or stretch.
         json: Print JSON.
     """
-    from ganvas.data import PictureOptions
+    from ganvas.data import DataOptions
     from ganvas.data import inspect as examine
 
-    report = examine(PictureOptions(source, split, resolution, channels, fit))  # type: ignore[arg-type]
+    report = examine(DataOptions(source, split, resolution, channels, fit))  # type: ignore[arg-type]
     if json:
         print_json(report.to_json())
     else:
@@ -125,7 +125,7 @@ def list_recipes(json: bool = False) -> None:
     if json:
         print_json(
             {
-                name: {"what": r.what, "source": r.source, "cost": r.cost, "config": to_json(r.config)}
+                name: {"what": r.summary, "source": r.source, "cost": r.cost, "config": to_json(r.config)}
                 for name, r in RECIPES.items()
             }
         )
@@ -139,5 +139,5 @@ def list_recipes(json: bool = False) -> None:
     table.add_column("images/s, two CPU cores")
     for name, r in RECIPES.items():
         c = r.config
-        table.add_row(f"[bold]{name}[/]", f"{r.what}\n[dim]{r.source}[/]", c.pictures.data, f"{c.kimg:g}", r.cost)
+        table.add_row(f"[bold]{name}[/]", f"{r.summary}\n[dim]{r.source}[/]", c.dataset.data, f"{c.kimg:g}", r.cost)
     Console().print(table)

@@ -36,8 +36,8 @@ def stylize(
         quiet: Print nothing.
         json: Print one JSON object for each image.
     """
-    from ganvas.style.redraw import redraw
+    from ganvas.style.redraw import stylize_files
 
-    for done in redraw(content, styles, out, masks, style_masks, preview, gif, options, quiet=quiet or json):
+    for done in stylize_files(content, styles, out, masks, style_masks, preview, gif, options, quiet=quiet or json):
         if json:
             print_json(done)

@@ -55,24 +55,24 @@ def train(argv: Sequence[str]) -> None:
         prog=f"ganvas train {first}",
         config=(tyro.conf.AvoidSubcommands, tyro.conf.OmitArgPrefixes),
     )
-    with interrupts.ending():
+    with interrupts.exit_on_signal():
         from ganvas.training import start
 
     if command.dry_run:
         if command.json:
             print(json.dumps(start.plan(command.config)))
         else:
-            print(_format_dry_run(start.plan(command.config, tell=partial(print, flush=True))))
+            print(_format_dry_run(start.plan(command.config, report=partial(print, flush=True))))
         return
     if command.gpus is not None and "WORLD_SIZE" not in os.environ:
         from ganvas.training import launch
 
-        launch.become_torchrun(command.gpus, command.config, [first, *argv])
+        launch.exec_torchrun(command.gpus, command.config, [first, *argv])
     run = start.train(
         command.config, recipe=title, out=command.out, name=command.name, new=command.new, quiet=command.quiet
     )
     if command.json and os.environ.get("RANK", "0") == "0":
-        print(json.dumps({"run": str(run.path), "snapshot": str(run.snapshot), "config": to_json(run.config)}))
+        print(json.dumps({"run": str(run.path), "snapshot": str(run.latest_snapshot), "config": to_json(run.config)}))
 
 
 def _format_dry_run(plan: dict[str, Any]) -> str:

@@ -77,8 +77,8 @@ def apply_budget(config: TrainConfig, budget: Budget) -> TrainConfig:
     else:
         shape = Shape(*(plan["data"][side] for side in Shape._fields))
         images = budget.amount * 1e15 / round_flops(config, shape)
-    rounds = max(1, round(images / config.a_round))
-    return replace(config, kimg=rounds * config.a_round / 1000)
+    rounds = max(1, round(images / config.images_per_round))
+    return replace(config, kimg=rounds * config.images_per_round / 1000)
 
 
 def shared_budget_kind(runs: Sequence[Mapping[str, Any]]) -> BudgetKind | None:

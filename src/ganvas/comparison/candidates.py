@@ -11,8 +11,8 @@ from typing import Any
 
 from ganvas.config import TrainConfig, differences, leaves, replace
 from ganvas.errors import GanvasError
-from ganvas.recipes import RECIPES, recipe
-from ganvas.runs.folder import Run, changed
+from ganvas.recipes import RECIPES, get_recipe
+from ganvas.runs.folder import Run, differing_knobs
 
 MAX_NAME_LENGTH = 80
 """Most characters of a candidate's name in a folder name."""
@@ -107,14 +107,14 @@ def _is_run(name: str) -> bool:
     except OSError:  # too long for a path
         return False
     if exists and name not in RECIPES:
-        Run(Path(name)).card  # noqa: B018 - raises an error that says what is wrong with the folder
+        Run(Path(name)).metadata  # noqa: B018 - raises an error that says what is wrong with the folder
     return False
 
 
 def _expand_recipe(text: str, knobs: dict[str, Any], vary: Sequence[tuple[str, Sequence[Any]]]) -> Iterable[Candidate]:
     name, _, assignments = text.partition(":")
     fixed = parse_set(assignments.split(",")) if assignments else {}
-    base = replace(recipe(name).config, **{**knobs, **fixed})
+    base = replace(get_recipe(name).config, **{**knobs, **fixed})
     for values in itertools.product(*(options for _, options in vary)):
         own = dict(zip((knob for knob, _ in vary), values, strict=True))
         suffix = " ".join(f"{knob}={value}" for knob, value in own.items())
@@ -128,13 +128,15 @@ def _group_runs(runs: Sequence[Run]) -> list[Candidate]:
         config = replace(run.config, seed=0)
         for group in groups:
             first = group[0]
-            same_source = run.card["recipe"] == first.card["recipe"] and run.card["data"] == first.card["data"]
-            if same_source and not changed(replace(first.config, seed=0), config):
+            same_source = (
+                run.metadata["recipe"] == first.metadata["recipe"] and run.metadata["data"] == first.metadata["data"]
+            )
+            if same_source and not differing_knobs(replace(first.config, seed=0), config):
                 group.append(run)
                 break
         else:
             groups.append([run])
-    return [Candidate(g[0].card["recipe"], g[0].card["recipe"], g[0].config, tuple(g)) for g in groups]
+    return [Candidate(g[0].metadata["recipe"], g[0].metadata["recipe"], g[0].config, tuple(g)) for g in groups]
 
 
 def _make_names_unique(candidates: list[Candidate]) -> list[Candidate]:

@@ -21,8 +21,8 @@ from ganvas.comparison.jobs import Job, Outcome, current_nimg, interrupted_outco
 from ganvas.comparison.progress import ProgressDisplay
 from ganvas.config import replace as with_knobs
 from ganvas.errors import GanvasError
-from ganvas.files import explain, make_folder
-from ganvas.interrupts import collected
+from ganvas.files import explain_os_error, make_folder
+from ganvas.interrupts import collect_stop_requests
 
 RETRIES = 4
 """How often a run is started again after its machine is lost or its worker is killed."""
@@ -53,30 +53,30 @@ def train_on_ray(jobs: Sequence[Job], address: str, quiet: bool, meanwhile: Call
                 yield display.on_end(Outcome(job, ""), already=True)
         if ray is None:
             return
-        stop = held.enter_context(collected(display.on_stop))
+        stop = held.enter_context(collect_stop_requests(display.on_stop))
         markers = {out: held.enter_context(_marker_file(out.resolve())) for out in {job.out for job in unfinished}}
         task = ray.remote(max_calls=1, max_retries=RETRIES)(_run_remotely)
         gpus = ray.cluster_resources().get("GPU", 0) > 0
         refs = {
-            task.options(num_cpus=1, num_gpus=int(gpus and job.config.habits.device != "cpu")).remote(
+            task.options(num_cpus=1, num_gpus=int(gpus and job.config.runtime.device != "cpu")).remote(
                 _with_absolute_paths(job).to_json(), str(markers[job.out])
             ): job
             for job in unfinished
         }
         stopping = False
         try:
-            with stop.raised_once():
+            with stop.end_block():
                 meanwhile()
             while refs:
                 if stop and not stopping:
                     stopping = True
                     _cancel(ray, refs)
                 for ref in ray.wait(list(refs), timeout=_POLL_INTERVAL)[0]:
-                    with stop.raised():
+                    with stop.raise_in_block():
                         yield display.on_end(_outcome(ray, ref, refs.pop(ref), stopping))
                 display.update([job for job in refs.values() if current_nimg(job.run)])
         finally:
-            _cancel(ray, refs, force=stop.at_once)
+            _cancel(ray, refs, force=stop.immediate)
             if refs:
                 ray.wait(list(refs), num_returns=len(refs))
         if stop:
@@ -199,7 +199,7 @@ def _marker_file(out: Path) -> Iterator[Path]:
     try:
         marker.touch()
     except OSError as error:
-        raise explain(error, marker) from error
+        raise explain_os_error(error, marker) from error
     try:
         yield marker
     finally:
@@ -208,6 +208,6 @@ def _marker_file(out: Path) -> Iterator[Path]:
 
 def _with_absolute_paths(job: Job) -> Job:
     """The same job with absolute paths, valid in any working folder."""
-    data = Path(job.config.pictures.data).expanduser()
+    data = Path(job.config.dataset.data).expanduser()
     config = with_knobs(job.config, data=str(data.resolve())) if data.exists() else job.config
     return replace(job, config=config, out=job.out.resolve())

@@ -19,7 +19,7 @@ from ganvas.comparison.workers import Job, Outcome, train_all
 from ganvas.config import differences, leaves, replace, to_json
 from ganvas.data import open_images
 from ganvas.errors import GanvasError
-from ganvas.evaluation.real import Kept
+from ganvas.evaluation.real import Memo
 from ganvas.files import make_folder, write_json, write_text
 from ganvas.recipes import RECIPES
 from ganvas.runs import snapshot
@@ -157,7 +157,7 @@ class _ComparisonBuilder:
         self.limit, self.settings, self.quiet, self.command = limit, settings, quiet, command
         self.rows: dict[tuple[str, str], dict[str, Any]] = {}
         self.costs: dict[str, dict[str, Any]] = {}
-        self.real_cache = Kept()
+        self.real_cache = Memo()
 
     def run(self, workers: int, ray: str | None) -> Comparison:
         """Trains and evaluates everything and writes the final report."""
@@ -188,7 +188,7 @@ class _ComparisonBuilder:
 
     def prepare_real_images(self) -> None:
         """Computes what evaluation needs of the real images while the first trainings run; errors are raised later."""
-        for options in dict.fromkeys(candidate.config.pictures.options() for candidate in self.candidates):
+        for options in dict.fromkeys(candidate.config.dataset.options() for candidate in self.candidates):
             with suppress(GanvasError):
                 measurements.prepare_real_images(options, self.settings, self.real_cache)
 
@@ -205,7 +205,7 @@ class _ComparisonBuilder:
         self.rows[candidate.name, str(run.path)] = row
         try:
             row["seed"] = run.config.seed
-            row["data"] = {key: run.card["data"][key] for key in ("name", "fingerprint", "images", "shape")}
+            row["data"] = {key: run.metadata["data"][key] for key in ("name", "fingerprint", "images", "shape")}
             row |= measurements.read_progress(run)
             if problem:
                 row |= {"problem": problem, "state": row["state"] if row["state"] != "complete" else "failed"}
@@ -245,7 +245,7 @@ class _ComparisonBuilder:
             "differing_knobs": _differing_knobs(self.candidates),
             "datasets": list({run["data"]["fingerprint"]: run["data"] for run in runs if run["data"]["name"]}.values()),
             "imported": [asdict(run) for run in self.imported],
-            "reproduce": {"command": self.command, "versions": snapshot.versions()},
+            "reproduce": {"command": self.command, "versions": snapshot.package_versions()},
         }  # fmt: skip
         results = _json_safe(results)
         write_json(self.path / "report.json", results)
@@ -260,7 +260,7 @@ class _ComparisonBuilder:
         return {
             "name": candidate.name,
             "recipe": candidate.recipe,
-            "what": recipe.what if recipe else "",
+            "what": recipe.summary if recipe else "",
             "command": candidate.command,
             "config": to_json(candidate.config),
             **costs,
@@ -305,7 +305,7 @@ def _make_plan(
             f"{path} holds another comparison.", expected="the same command as before", fix="choose another --out."
         )
     if saved is None:
-        for options in dict.fromkeys(c.config.pictures.options() for c in recipes):
+        for options in dict.fromkeys(c.config.dataset.options() for c in recipes):
             open_images(options)  # reports a wrong name once, before any training
         kimg = {c.name: (budget.apply_budget(c.config, limit) if limit else c.config).kimg for c in recipes}
         saved = {"request": request, "kimg": kimg}
@@ -326,7 +326,7 @@ def _differing_knobs(candidates: Sequence[Candidate]) -> list[dict[str, Any]]:
         return []
     first = candidates[0].config
     differing = {name for c in candidates[1:] for name, *_ in differences(first, c.config)}
-    ignored = {name for name, _ in leaves(first.habits)} | {"seed"}
+    ignored = {name for name, _ in leaves(first.runtime)} | {"seed"}
     knobs = {c.name: dict(leaves(c.config)) for c in candidates}
     ordered = dict.fromkeys(name for own in knobs.values() for name in own)
     return [

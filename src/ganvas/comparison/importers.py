@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ganvas.errors import GanvasError
-from ganvas.runs.log import read_lines
+from ganvas.runs.log import read_jsonl
 
 Points = list[tuple[float, float]]
 """(kimg, value), sorted by kimg."""
@@ -180,7 +180,7 @@ def _import_fidelity(file: Path) -> ImportedRun | None:
 def _read_json_lines(file: Path) -> Iterator[dict[str, Any]]:
     """The readable JSON lines of a file."""
     try:
-        yield from read_lines(file)
+        yield from read_jsonl(file)
     except (OSError, RecursionError):
         return
 

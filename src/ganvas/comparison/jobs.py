@@ -58,7 +58,7 @@ class Outcome:
 def saved_nimg(run: Run) -> int | None:
     """Images shown to D when the state was last saved; None if there is no readable state."""
     try:
-        return state.facts(run.state)["nimg"]
+        return state.read_metadata(run.state_file)["nimg"]
     except (GanvasError, KeyError):
         return None
 
@@ -66,7 +66,10 @@ def saved_nimg(run: Run) -> int | None:
 def is_complete(job: Job) -> bool:
     """Whether the run exists with this configuration and its training has finished."""
     try:
-        return not folder.changed(job.run.config, job.config) and (saved_nimg(job.run) or 0) >= job.config.total
+        return (
+            not folder.differing_knobs(job.run.config, job.config)
+            and (saved_nimg(job.run) or 0) >= job.config.total_images
+        )
     except GanvasError:  # no run yet, or one that the training will refuse with its own message
         return False
 

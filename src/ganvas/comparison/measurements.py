@@ -12,24 +12,24 @@ import torch
 from PIL import Image
 
 from ganvas import image_io
-from ganvas.data import PictureOptions
-from ganvas.devices import choose
+from ganvas.data import DataOptions
+from ganvas.devices import select_device
 from ganvas.diagnosis.diagnosis import verdict
 from ganvas.diagnosis.sources import diagnose
 from ganvas.errors import GanvasError
 from ganvas.evaluation import features
-from ganvas.evaluation.evaluation import LEAST, closest, evaluate
-from ganvas.evaluation.modes import decided
-from ganvas.evaluation.real import Kept, counted, opened, real_side
+from ganvas.evaluation.evaluation import MIN_IMAGES, draw_closest_pairs, evaluate
+from ganvas.evaluation.modes import predict_classes
+from ganvas.evaluation.real import Memo, counting_classifier_once, extract_reference, open_reference_once
 from ganvas.evaluation.reference import Reference
 from ganvas.files import make_folder, write_json
 from ganvas.networks import Shape
 from ganvas.runs import snapshot
 from ganvas.runs.folder import Run
-from ganvas.runs.log import read_lines
+from ganvas.runs.log import read_jsonl
 from ganvas.sampling import load
-from ganvas.threads import computing
-from ganvas.training.estimate import estimate, round_flops
+from ganvas.threads import cpu_threads
+from ganvas.training.estimate import estimate_cost, round_flops
 
 CURVE_NAMES = ("D/loss", "G/loss", "D/real", "D/fake", "quality", "D/moves", "G/moves", "D/gradient", "G/gradient")
 """Quantities of stats.jsonl that are kept as curves over images shown and seconds."""
@@ -62,11 +62,13 @@ class EvaluationSettings:
         Raises:
             GanvasError: too few images, or the extractor, its weights or the device is missing.
         """
-        if self.count < LEAST:
-            raise GanvasError(f"--count is {self.count}.", expected=f"at least {LEAST}, better 10000")
-        device = str(choose(self.device))
+        if self.count < MIN_IMAGES:
+            raise GanvasError(f"--count is {self.count}.", expected=f"at least {MIN_IMAGES}, better 10000")
+        device = str(select_device(self.device))
         if self.extractor != "classifier":
-            features.named(self.extractor, weights=None if self.weights is None else Path(self.weights), device=device)
+            features.load_extractor(
+                self.extractor, weights=None if self.weights is None else Path(self.weights), device=device
+            )
 
 
 def read_progress(run: Run) -> dict[str, Any]:
@@ -75,12 +77,12 @@ def read_progress(run: Run) -> dict[str, Any]:
     Returns:
         state (complete, unfinished or failed), problem, nimg, seconds, images_per_s, peak_bytes.
     """
-    lines = list(read_lines(run.path / "stats.jsonl"))
-    events = list(read_lines(run.path / "events.jsonl"))
+    lines = list(read_jsonl(run.path / "stats.jsonl"))
+    events = list(read_jsonl(run.path / "events.jsonl"))
     nimg, seconds = (lines[-1].get(key, 0) for key in ("nimg", "seconds")) if lines else (0, 0)
     non_finite = [event for event in events if event.get("event") == "non-finite"]
     done = [event for event in events if event.get("event") == "done"]
-    total = run.config.total
+    total = run.config.total_images
     state, problem = "complete", ""
     if nimg < total and non_finite:
         last = non_finite[-1]
@@ -99,8 +101,8 @@ def read_progress(run: Run) -> dict[str, Any]:
 
 def estimate_cost(run: Run) -> dict[str, Any]:
     """Parameters and operations of a run's networks; the same for all seeds of a candidate."""
-    shape = Shape(**run.card["data"]["shape"])
-    cost = estimate(run.config, shape, torch.device("cpu"))
+    shape = Shape(**run.metadata["data"]["shape"])
+    cost = estimate_cost(run.config, shape, torch.device("cpu"))
     return {
         "parameters": {"G": cost.g_parameters, "D": cost.d_parameters},
         "flops_per_image": {"G": cost.g_flops, "D": cost.d_flops, "training": round_flops(run.config, shape)},
@@ -115,7 +117,7 @@ def diagnose_run(run: Run) -> dict[str, Any]:
         return {"verdict": error.what, "failures": [], "warnings": []}
     findings = {
         gravity: [
-            {"name": f.name, "since": f.since, "unit": f.unit} for f in diagnosis.findings if f.gravity == gravity
+            {"name": f.name, "since": f.since, "unit": f.unit} for f in diagnosis.findings if f.severity == gravity
         ]
         for gravity in ("failure", "warning")
     }
@@ -124,7 +126,7 @@ def diagnose_run(run: Run) -> dict[str, Any]:
 
 def read_curves(run: Run) -> dict[str, dict[str, list[float]]]:
     """quantity -> kimg, seconds and mean; points that are not finite are left out."""
-    lines = [line for line in read_lines(run.path / "stats.jsonl") if "nimg" in line]
+    lines = [line for line in read_jsonl(run.path / "stats.jsonl") if "nimg" in line]
     curves = {}
     for name in CURVE_NAMES:
         points = [(line["nimg"] / 1e3, line.get("seconds", 0.0), _mean(line[name])) for line in lines if name in line]
@@ -134,20 +136,20 @@ def read_curves(run: Run) -> dict[str, dict[str, list[float]]]:
     return curves
 
 
-@computing()
-def prepare_real_images(options: PictureOptions, settings: EvaluationSettings, real_cache: Kept) -> None:
+@cpu_threads()
+def prepare_real_images(options: DataOptions, settings: EvaluationSettings, real_cache: Memo) -> None:
     """Computes what `evaluate_run` needs of the real images, before there is a run to evaluate.
 
     Raises:
         GanvasError: as `evaluate_run`.
     """
-    real = opened(options, settings.count, real_cache)
-    n, device = min(settings.count, len(real.held_rows)), str(choose(settings.device))
-    real_side(real, n, settings.extractor, settings.weights, device, real_cache).prepare()
+    real = open_reference_once(options, settings.count, real_cache)
+    n, device = min(settings.count, len(real.held_out_rows)), str(select_device(settings.device))
+    extract_reference(real, n, settings.extractor, settings.weights, device, real_cache).prepare()
 
 
 def evaluate_run(
-    run: Run, settings: EvaluationSettings, folder: Path, *, real_cache: Kept | None = None, progress: bool = False
+    run: Run, settings: EvaluationSettings, folder: Path, *, real_cache: Memo | None = None, progress: bool = False
 ) -> dict[str, Any]:
     """Evaluates a run's newest snapshot, or reads the evaluation if it was made before; saves sample images.
 
@@ -162,41 +164,43 @@ def evaluate_run(
     Raises:
         GanvasError: there is no snapshot yet, its data are missing, or there are too few images.
     """
-    real_cache, folder = real_cache or Kept(), folder / _cache_key(run, settings)
+    real_cache, folder = real_cache or Memo(), folder / _cache_key(run, settings)
     try:
         return json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         make_folder(folder)
     evaluation = evaluate(
         run, count=settings.count, extractor=settings.extractor, weights=settings.weights,
-        device=settings.device, progress=progress, kept=real_cache,
+        device=settings.device, progress=progress, memo=real_cache,
     )  # fmt: skip
-    if (pairs := closest(evaluation)) is not None:
-        image_io.save(pairs, folder / "closest.png")
-    _save_images(run, folder, opened(run.config.pictures.options(), settings.count, real_cache), real_cache)
+    if (pairs := draw_closest_pairs(evaluation)) is not None:
+        image_io.save_image(pairs, folder / "closest.png")
+    _save_images(run, folder, open_reference_once(run.config.dataset.options(), settings.count, real_cache), real_cache)
     value = {**evaluation.to_json(), "images": folder.name}
     write_json(folder / "evaluation.json", value)
     return value
 
 
-def _save_images(run: Run, folder: Path, real: Reference, real_cache: Kept) -> None:
+def _save_images(run: Run, folder: Path, real: Reference, real_cache: Memo) -> None:
     """Saves images of the newest snapshot: classes.png (where the data have classes) and interpolation.png."""
     sampler = load(run)
     label = 0 if sampler.card.shape.classes else None
-    parts = sampler.walk(range(INTERPOLATION_LATENTS), frames=INTERPOLATION_STEPS, label=label)
+    parts = sampler.interpolate(range(INTERPOLATION_LATENTS), frames=INTERPOLATION_STEPS, label=label)
     frames = np.concatenate([part.numpy() for part in parts])[: INTERPOLATION_STEPS * (INTERPOLATION_LATENTS - 1)]
-    image_io.save(image_io.grid(frames, 2 * INTERPOLATION_STEPS), folder / "interpolation.png")
-    classifier = counted(real, real_cache)
-    if classifier is None or classifier.probabilities is None or real.images.classes > 100:
+    image_io.save_image(image_io.make_grid(frames, 2 * INTERPOLATION_STEPS), folder / "interpolation.png")
+    classifier = counting_classifier_once(real, real_cache)
+    if classifier is None or classifier.predict_probabilities is None or real.train.classes > 100:
         return
     images = sampler.sample(range(CLASS_SEARCH_IMAGES))
     with torch.inference_mode():
-        features = torch.cat([classifier.look(part) for part in torch.from_numpy(images).split(64)]).numpy()
-    probabilities = classifier.probabilities(features)
+        features = torch.cat([classifier.extract(part) for part in torch.from_numpy(images).split(64)]).numpy()
+    probabilities = classifier.predict_probabilities(features)
     if probabilities.ndim > 2:
         return
-    names = real.images.class_names or tuple(map(str, range(real.images.classes)))
-    image_io.save(_class_grid(images, decided(probabilities)[0], names[:MAX_CLASSES]), folder / "classes.png")
+    names = real.train.class_names or tuple(map(str, range(real.train.classes)))
+    image_io.save_image(
+        _class_grid(images, predict_classes(probabilities)[0], names[:MAX_CLASSES]), folder / "classes.png"
+    )
 
 
 def _class_grid(images: np.ndarray, classes: np.ndarray, names: Sequence[str]) -> Image.Image:
@@ -206,14 +210,14 @@ def _class_grid(images: np.ndarray, classes: np.ndarray, names: Sequence[str]) -
     for c in range(len(names)):
         own = images[classes == c][:IMAGES_PER_CLASS]
         rows += [*own, *[white] * (IMAGES_PER_CLASS - len(own))]
-    return image_io.grid(np.stack(rows), IMAGES_PER_CLASS, row_names=names)
+    return image_io.make_grid(np.stack(rows), IMAGES_PER_CLASS, row_names=names)
 
 
 def _cache_key(run: Run, settings: EvaluationSettings) -> str:
     """A hash of everything on which the evaluation depends."""
-    weights = hashlib.sha256((run.snapshot / "G.safetensors").read_bytes()).hexdigest()
+    weights = hashlib.sha256((run.latest_snapshot / "G.safetensors").read_bytes()).hexdigest()
     facts: Mapping[str, Any] = {
-        "snapshot": weights, "data": run.card["data"]["fingerprint"], **asdict(settings), **snapshot.versions(),
+        "snapshot": weights, "data": run.metadata["data"]["fingerprint"], **asdict(settings), **snapshot.package_versions(),
     }  # fmt: skip
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 

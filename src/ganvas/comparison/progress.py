@@ -34,7 +34,7 @@ class ProgressDisplay:
             console=self._console,
             disable=not bar or quiet or not self._console.is_terminal,
         )
-        total = sum(job.config.total for job in jobs)
+        total = sum(job.config.total_images for job in jobs)
         self._task = self._bar.add_task("", total=total, runs=f"0/{len(jobs)}", now="")
 
     def __enter__(self) -> "ProgressDisplay":
@@ -73,8 +73,8 @@ class ProgressDisplay:
         if self._bar.disable or now - self._last_update < _UPDATE_INTERVAL:
             return
         self._last_update = now
-        nimg = {id(job): min(current_nimg(job.run), job.config.total) for job in running}
-        done = sum(job.config.total for job in self._jobs if id(job) in self._ended)
+        nimg = {id(job): min(current_nimg(job.run), job.config.total_images) for job in running}
+        done = sum(job.config.total_images for job in self._jobs if id(job) in self._ended)
         names = [f"{job.name} {nimg[id(job)] / 1000:.1f}/{job.config.kimg:g}" for job in self._jobs if id(job) in nimg]
         self._bar.update(
             self._task,

@@ -9,7 +9,7 @@ from typing import Any
 from ganvas.comparison import budget
 from ganvas.comparison.significance import CONFIDENCE, PairTest, adjust_holm, compare_pair
 from ganvas.comparison.summary import metric_title
-from ganvas.evaluation.evaluation import differing
+from ganvas.evaluation.evaluation import find_differences
 
 Row = Mapping[str, Any]
 """A run of the comparison as in report.json: see `Comparison`."""
@@ -157,7 +157,7 @@ def _reasons_not_to_rank(names: Sequence[str], present: Sequence[str], evaluated
         reasons.append(f"the training data differ ({', '.join(sorted(data.values()))})")
     else:
         first = evaluated[0]["evaluation"]["protocol"]
-        parts = {part for run in evaluated for part in differing(first, run["evaluation"]["protocol"])}
+        parts = {part for run in evaluated for part in find_differences(first, run["evaluation"]["protocol"])}
         if parts:
             reasons.append(f"the evaluation protocols differ ({', '.join(sorted(parts))})")
     running = [run for run in evaluated if run["state"] != "failed"]  # failed runs had the budget but ended early

@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 from ganvas.comparison.jobs import Job, interrupted_outcome, is_complete
 from ganvas.errors import GanvasError
 from ganvas.runs.folder import Run
-from ganvas.runs.log import write_text
+from ganvas.runs.log import append_text
 from ganvas.training.start import train
 
 GRACE_SECONDS = 60.0
@@ -62,7 +62,7 @@ def _describe_crash(error: Exception, run: Run) -> str:
         return f"There is not enough memory ({text}). Fix: a smaller --batch or --resolution."
     if run.path.is_dir():
         with suppress(GanvasError):
-            write_text(run.path / "log.txt", "".join(traceback.format_exception(error)))
+            append_text(run.path / "log.txt", "".join(traceback.format_exception(error)))
             return f"It crashed: {text}. The traceback is in {run.path / 'log.txt'}."
     return f"It crashed: {text}."
 

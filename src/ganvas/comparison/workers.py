@@ -20,7 +20,7 @@ from typing import IO
 from ganvas.comparison.jobs import Job, Outcome, interrupted_outcome, is_complete, lost_outcome
 from ganvas.comparison.progress import ProgressDisplay
 from ganvas.errors import GanvasError
-from ganvas.interrupts import Stop, collected
+from ganvas.interrupts import StopRequests, collect_stop_requests
 
 __all__ = ["Job", "Outcome", "train_all"]
 
@@ -69,16 +69,16 @@ def train_all(
 def _train_locally(
     jobs: Sequence[Job], workers: int, quiet: bool, meanwhile: Callable[[], object]
 ) -> Iterator[Outcome]:
-    with ProgressDisplay(jobs, bar=workers > 1, quiet=quiet) as display, collected(display.on_stop) as stop:
+    with ProgressDisplay(jobs, bar=workers > 1, quiet=quiet) as display, collect_stop_requests(display.on_stop) as stop:
         trainings = _TrainingThread(jobs, workers, display, quiet)
         trainings.start()
         try:
             trainings.started.wait()
             if any(not is_complete(job) for job in jobs):
-                with stop.raised_once():
+                with stop.end_block():
                     meanwhile()
             while (outcome := trainings.next_outcome(stop)) is not None:
-                with stop.raised():
+                with stop.raise_in_block():
                     yield outcome
         finally:
             trainings.end(stop)
@@ -100,7 +100,7 @@ class _TrainingThread(threading.Thread):
         self._stopping, self._at_once = False, False
         self.started = threading.Event()  # set when the first trainings have started
 
-    def next_outcome(self, stop: Stop) -> Outcome | None:
+    def next_outcome(self, stop: StopRequests) -> Outcome | None:
         """Waits for the next outcome; None after the last one.
 
         Args:
@@ -117,12 +117,12 @@ class _TrainingThread(threading.Thread):
                     raise outcome
                 return outcome
 
-    def end(self, stop: Stop) -> None:
+    def end(self, stop: StopRequests) -> None:
         """Lets running trainings save and end, or kills them after a second Ctrl-C, and waits for that."""
         self._stopping = True
         while self.is_alive():
             try:
-                self._at_once |= stop.at_once
+                self._at_once |= stop.immediate
                 self.join(_POLL_INTERVAL)
             except KeyboardInterrupt:  # the second Ctrl-C: still leave no process behind
                 self._at_once = True

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from ganvas.config import rules
 from ganvas.config.families import CNN, DCGAN, MLP, MSG, R3GAN, Network, ResNet, StyleGAN, Transformer, ViT
 from ganvas.config.forms import differences, from_json, leaves, replace, to_json
-from ganvas.config.groups import Balance, Habits, Optimisation, Pictures, Play
+from ganvas.config.groups import BalanceConfig, DatasetConfig, LossConfig, OptimisationConfig, RuntimeConfig
 from ganvas.schedule import Schedule
 
 SCHEDULED = ("g_lr", "d_lr", "beta2", "r1", "r2", "gp", "dragan", "noise", "augment_p", "ema", "growth")
@@ -28,41 +28,41 @@ class TrainConfig:
     """Length of the run, in thousands of real images shown to the discriminator."""
     seed: int = 0
     """Seed of all random numbers."""
-    pictures: Pictures = field(default_factory=Pictures)
+    dataset: DatasetConfig = field(default_factory=DatasetConfig)
     network: Network = field(default_factory=MLP)
-    play: Play = field(default_factory=Play)
-    balance: Balance = field(default_factory=Balance)
-    optimisation: Optimisation = field(default_factory=Optimisation)
-    habits: Habits = field(default_factory=Habits)
+    loss: LossConfig = field(default_factory=LossConfig)
+    balance: BalanceConfig = field(default_factory=BalanceConfig)
+    optimisation: OptimisationConfig = field(default_factory=OptimisationConfig)
+    runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
 
     def __post_init__(self) -> None:
-        self.pictures.options()
+        self.dataset.options()
         knobs = dict(leaves(self))
         rules.check_bounds(knobs, [name for name in SCHEDULED if name in knobs])
         rules.check_together(knobs)
 
     @property
-    def total(self) -> int:
+    def total_images(self) -> int:
         """The length of the run in images."""
         return round(self.kimg * 1000)
 
     @property
-    def a_round(self) -> int:
+    def images_per_round(self) -> int:
         """Real images shown to D in one round."""
         return self.optimisation.batch * self.balance.d_steps
 
-    def cautions(self) -> list[str]:
+    def warnings(self) -> list[str]:
         """Warnings about combinations of knobs that are valid, but often a mistake."""
-        return rules.cautions(dict(leaves(self)))
+        return rules.find_warnings(dict(leaves(self)))
 
     def schedules(self) -> dict[str, Schedule]:
         """The schedule of every knob in `SCHEDULED` that the configuration has."""
         knobs = dict(leaves(self))
-        return {name: Schedule.of(knobs[name]) for name in SCHEDULED if name in knobs}
+        return {name: Schedule.parse(knobs[name]) for name in SCHEDULED if name in knobs}
 
     def snapshot_every(self) -> int:
         """The number of images between two snapshots."""
-        return round(1000 * (self.habits.snapshot_kimg or max(self.kimg / 10, self.habits.tick_kimg)))
+        return round(1000 * (self.runtime.snapshot_kimg or max(self.kimg / 10, self.runtime.tick_kimg)))
 
 
 __all__ = [
@@ -72,13 +72,13 @@ __all__ = [
     "MSG",
     "R3GAN",
     "SCHEDULED",
-    "Balance",
-    "Habits",
+    "BalanceConfig",
+    "DatasetConfig",
+    "LossConfig",
     "Network",
-    "Optimisation",
-    "Pictures",
-    "Play",
+    "OptimisationConfig",
     "ResNet",
+    "RuntimeConfig",
     "StyleGAN",
     "TrainConfig",
     "Transformer",

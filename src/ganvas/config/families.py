@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ganvas.schedule import Knob
+from ganvas.schedule import ScheduleSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,13 +68,13 @@ class Transformer:
     family: Literal["transformer"] = field(default="transformer", init=False)
     latent: int = 100
     """Dimension of the latent vector z ~ N(0, 1)."""
-    tokens_width: int = 128
+    token_width: int = 128
     """Width of a token."""
     heads: int = 4
     """Attention heads."""
     head_width: int = 128
     """Width of the queries, keys and values of each head."""
-    positions: float = 0.05
+    position_init: float = 0.05
     """Positional embeddings are initialised uniformly in ± this. Larger ones make the tokens differ from the start."""
     output: Literal["tanh", "linear"] = "tanh"
     """Output activation of the generator."""
@@ -89,7 +89,7 @@ class ViT:
     family: Literal["vit"] = field(default="vit", init=False)
     latent: int = 64
     """Dimension of the latent vector z ~ N(0, 1)."""
-    tokens_width: int = 256
+    token_width: int = 256
     """Width of a token."""
     depth: int = 4
     """Transformer blocks in the generator."""
@@ -125,13 +125,13 @@ class StyleGAN:
     family: Literal["stylegan"] = field(default="stylegan", init=False)
     latent: int = 128
     """Dimension of the latent vector z ~ N(0, 1), and of the style w."""
-    mapping: int = 4
+    mapping_layers: int = 4
     """Layers of the mapping network from z to w."""
     width: int = 256
     """Channels up to 16×16; beyond that halved each time the size doubles."""
-    growth: Knob = "0..1@0.1-0.6"
+    growth: ScheduleSpec = "0..1@0.1-0.6"
     """Progressive growing, from 0 (4×4) to 1 (full size); each new size fades in during the first half of its share."""
-    mixing: float = 0.9
+    mixing_prob: float = 0.9
     """Probability of style mixing: from a random layer on, a second latent determines the style."""
 
 
@@ -157,7 +157,7 @@ class R3GAN:
     """Channels up to 32×32; beyond that halved each time the size doubles. A multiple of 8."""
     blocks: int = 2
     """Residual blocks at each size."""
-    group: int = 16
+    group_size: int = 16
     """Channels in each group of the grouped 3×3 convolutions."""
 
 

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from ganvas.data.options import PictureOptions
-from ganvas.schedule import Knob
+from ganvas.data.options import DataOptions
+from ganvas.schedule import ScheduleSpec
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pictures:
+class DatasetConfig:
     """The data set, and how its images are prepared."""
 
     data: str = "digits"
@@ -28,45 +28,45 @@ class Pictures:
     balanced: bool = False
     """Draw every class equally often, whatever its share of the data."""
 
-    def options(self) -> PictureOptions:
+    def options(self) -> DataOptions:
         """The part of this that `ganvas.data` needs.
 
         Raises:
             GanvasError: a resolution that cannot be read, or another value out of bounds.
         """
-        return PictureOptions(self.data, "train", self.resolution, self.channels, self.fit, self.max_bad)
+        return DataOptions(self.data, "train", self.resolution, self.channels, self.fit, self.max_bad)
 
 
 ObjectiveName = Literal["minimax", "non-saturating", "least-squares", "hinge", "wasserstein", "rpgan", "rahinge"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Play:
+class LossConfig:
     """The loss, its penalties, and the augmentation. Some values can have a schedule (see `ganvas.schedule`)."""
 
     objective: ObjectiveName = "rpgan"
     """The losses of G and D; see `ganvas.game.objectives`."""
-    r1: Knob = 0.0
+    r1: ScheduleSpec = 0.0
     """γ of the gradient penalty on real images (γ/2 · E|∇D|²); 0 = none."""
-    r2: Knob = 0.0
+    r2: ScheduleSpec = 0.0
     """γ of the gradient penalty on generated images."""
-    gp: Knob = 0.0
+    gp: ScheduleSpec = 0.0
     """λ of WGAN-GP's penalty between real and generated images (λ · E(|∇D| - 1)²); 10 in the paper."""
-    dragan: Knob = 0.0
+    dragan: ScheduleSpec = 0.0
     """λ of DRAGAN's penalty around real images (λ · E(|∇D| - 1)²); 10 in the paper."""
     penalty_every: int = 1
     """Apply the penalties only in every n-th update of D, scaled up by n (lazy regularisation)."""
     clip: float = 0.0
     """Clip D's weights to ± this after each update (WGAN; 0.01 in the paper); 0 = never."""
-    spectral: bool = False
+    spectral_norm: bool = False
     """Spectral norm: divide each weight matrix of D by its largest singular value."""
-    smoothing: float = 0.0
+    label_smoothing: float = 0.0
     """One-sided label smoothing: the target of reals is 1 minus this; 0.1 in the paper."""
-    noise: Knob = 0.0
+    noise: ScheduleSpec = 0.0
     """Instance noise: standard deviation of Gaussian noise on all inputs of D; 2 is the whole range of a pixel."""
     augment: Literal["none", "diffaugment", "ada"] = "none"
     """Augmentation of all inputs of D: colour, translation and cutout, or ADA's pipe. See `ganvas.game.augment`."""
-    augment_p: Knob = 1.0
+    augment_p: ScheduleSpec = 1.0
     """Probability of each transformation."""
     ada_target: float = 0.0
     """Adapt `augment_p`, from 0 on, to keep D's overfitting E[sign D(x)] at this target; 0.6 in the paper; 0 = off."""
@@ -82,7 +82,7 @@ class Play:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Balance:
+class BalanceConfig:
     """The balance of G and D: how often each is updated."""
 
     d_steps: int = 1
@@ -99,7 +99,7 @@ class Balance:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Optimisation:
+class OptimisationConfig:
     """Batches, the optimisers of both networks, and the moving average of the generator."""
 
     batch: int = 64
@@ -108,22 +108,22 @@ class Optimisation:
     """Images per forward pass on each process, with gradient accumulation; saves memory. By default the whole batch."""
     optimiser: Literal["adam", "rmsprop"] = "adam"
     """The optimiser of both networks."""
-    g_lr: Knob = 2e-4
+    g_lr: ScheduleSpec = 2e-4
     """Learning rate of the generator."""
-    d_lr: Knob = 2e-4
+    d_lr: ScheduleSpec = 2e-4
     """Learning rate of the discriminator."""
     beta1: float = 0.0
     """Decay rate of Adam's first moment."""
-    beta2: Knob = 0.99
+    beta2: ScheduleSpec = 0.99
     """Decay rate of Adam's second moment, or of RMSprop's average."""
-    ema: Knob = 10.0
+    ema: ScheduleSpec = 10.0
     """Half-life of the generator's moving average of weights, in kimg; 0 = no average."""
     ema_warmup: float = 0.05
     """Limit the half-life to this fraction of the images shown so far; 0 = no limit."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Habits:
+class RuntimeConfig:
     """How often results are written, and where the run computes. These may change when a run is resumed.
 
     They do not change the results, except `threads` and `device` (rounding) and `on_failure`.
@@ -145,7 +145,7 @@ class Habits:
     on_failure: Literal["warn", "stop", "rollback", "correct"] = "warn"
     """What to do about a diagnosed failure (see ganvas diagnose): only warn; stop; roll back to the best state and
     change learning rates, penalties or augmentation; or correct these without rolling back."""
-    rescues: int = 3
+    max_recoveries: int = 3
     """The most times that a run is rolled back or corrected; after that it stops."""
     plot: bool = True
     """Redraw losses.png with each snapshot, in a separate process."""

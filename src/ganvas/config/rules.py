@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ganvas.errors import GanvasError
-from ganvas.schedule import Knob, Schedule
+from ganvas.schedule import Schedule, ScheduleSpec
 
 Knobs = Mapping[str, Any]
 
@@ -27,7 +27,7 @@ def check_bounds(knobs: Knobs, scheduled: Sequence[str]) -> None:
     """
     values: dict[str, list[Any]] = {name: [value] for name, value in knobs.items() if value is not None}
     for name in scheduled:
-        schedule = Schedule.of(knobs[name])
+        schedule = Schedule.parse(knobs[name])
         values[name] = [schedule.start, schedule.end]
     for name, ends in values.items():
         for value in ends:
@@ -69,7 +69,7 @@ def check_together(knobs: Knobs) -> None:
             raise GanvasError(message.format(**knobs), expected=reason, fix=fix)
 
 
-def cautions(knobs: Knobs) -> list[str]:
+def find_warnings(knobs: Knobs) -> list[str]:
     """Warnings about combinations that are valid, but often a mistake."""
     found = []
     if knobs["objective"] == "wasserstein" and not (_has_penalty(knobs) or knobs["clip"] or knobs["spectral"]):
@@ -79,9 +79,9 @@ def cautions(knobs: Knobs) -> list[str]:
     return found
 
 
-def _is_ever_positive(knob: Knob) -> bool:
+def _is_ever_positive(knob: ScheduleSpec) -> bool:
     """Whether a value is above 0 at any time of its schedule."""
-    schedule = Schedule.of(knob)
+    schedule = Schedule.parse(knob)
     return schedule.start > 0 or schedule.end > 0
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from ganvas.data.batches import Batches
     from ganvas.data.imageset import ImageSet
     from ganvas.data.inspection import DataReport, inspect
-    from ganvas.data.options import PictureOptions
+    from ganvas.data.options import DataOptions
     from ganvas.data.pixels import to_uint8, to_unit
     from ganvas.data.sources import open_images
 
@@ -28,9 +28,9 @@ _MODULES = {
 
 __all__ = [
     "Batches",
+    "DataOptions",
     "DataReport",
     "ImageSet",
-    "PictureOptions",
     "inspect",
     "open_images",
     "to_uint8",

@@ -61,7 +61,7 @@ class Header:
     """"a JPEG" for a JPEG named .png; otherwise empty."""
 
 
-def header(file: BinaryIO, name: str) -> Header:
+def read_header(file: BinaryIO, name: str) -> Header:
     """Reads size and colour mode of an image without decoding it.
 
     Raises:

@@ -33,7 +33,7 @@ class ImageSet:
     notes: tuple[str, ...] = ()
     """What was decided automatically, a sentence each."""
 
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
     """JSON-able properties of the source: `format`, `sizes`, `colour_modes`, `ignored`, `misnamed`."""
 
     folder: Path | None = None

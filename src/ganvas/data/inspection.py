@@ -9,7 +9,7 @@ import numpy as np
 
 from ganvas.data.cache import read_file_names
 from ganvas.data.imageset import ImageSet
-from ganvas.data.options import PictureOptions
+from ganvas.data.options import DataOptions
 from ganvas.data.sources import open_image_set
 
 _MAX_IMBALANCE = 10
@@ -93,7 +93,7 @@ class DataReport:
         return rows
 
 
-def inspect(options: PictureOptions, *, progress: bool = True) -> DataReport:
+def inspect(options: DataOptions, *, progress: bool = True) -> DataReport:
     """Reads a whole data set and reports its properties and problems; bad files are listed however many there are.
 
     Raises:
@@ -105,18 +105,18 @@ def inspect(options: PictureOptions, *, progress: bool = True) -> DataReport:
     report = DataReport(
         name=images.name,
         source=options.source,
-        format=images.facts["form"],
+        format=images.metadata["form"],
         count=len(images),
         resolution=images.resolution,
         channels=images.channels,
-        original_sizes=dict(images.facts["sizes"]),
-        colour_modes=dict(images.facts["colour_modes"]),
+        original_sizes=dict(images.metadata["sizes"]),
+        colour_modes=dict(images.metadata["colour_modes"]),
         class_counts=_count_classes(images),
         duplicate_groups=duplicates,
         blank_images=blank,
         bad_files=images.skipped,
-        ignored_files=dict(images.facts["ignored"]),
-        misnamed_files=tuple((name, actual) for name, actual in images.facts["misnamed"]),
+        ignored_files=dict(images.metadata["ignored"]),
+        misnamed_files=tuple((name, actual) for name, actual in images.metadata["misnamed"]),
         fingerprint=images.fingerprint,
         notes=images.notes,
         warnings=(),
@@ -152,7 +152,7 @@ def _count_classes(images: ImageSet) -> dict[str, int]:
     return {name: int(count) for name, count in zip(images.class_names, counts, strict=True)}
 
 
-def _find_problems(report: DataReport, options: PictureOptions) -> list[str]:
+def _find_problems(report: DataReport, options: DataOptions) -> list[str]:
     problems = []
     total = report.count + len(report.bad_files)
     if report.bad_files:

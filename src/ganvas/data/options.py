@@ -13,7 +13,7 @@ MAX_SIDE = 8192
 
 
 @dataclass(frozen=True)
-class PictureOptions:
+class DataOptions:
     """Which images to load, and how to convert them to one size and number of channels.
 
     Raises:

@@ -14,10 +14,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ganvas.data.decode import Header, decode, header, is_transparent, resize_array
+from ganvas.data.decode import Header, decode, is_transparent, read_header, resize_array
 from ganvas.data.forms import ImageArrays, ImageFiles, Unreadable
-from ganvas.data.options import MIN_SIDE, PictureOptions
-from ganvas.data.progress import bar
+from ganvas.data.options import MIN_SIDE, DataOptions
+from ganvas.data.progress import progress_bar
 from ganvas.errors import GanvasError
 
 _CHUNK_SIZE = 32  # images per task, enough to hide the overhead of a task
@@ -77,9 +77,11 @@ def scan_headers(images: ImageFiles, *, progress: bool) -> HeaderScan:
     scan = HeaderScan()
 
     def read(indices: range) -> list[Header | str]:
-        return [_try_image(lambda file, at=index: header(file, images.names[at]), images, index) for index in indices]
+        return [
+            _try_image(lambda file, at=index: read_header(file, images.names[at]), images, index) for index in indices
+        ]
 
-    with ignore_warnings(), bar("scanning the images", len(images.names), shown=progress) as advance:
+    with ignore_warnings(), progress_bar("scanning the images", len(images.names), shown=progress) as advance:
         for indices, found in map_in_order(read, _chunks(len(images.names))):
             for index, one in zip(indices, found, strict=True):
                 if isinstance(one, str):
@@ -96,7 +98,7 @@ def scan_headers(images: ImageFiles, *, progress: bool) -> HeaderScan:
     return scan
 
 
-def choose_target_of_files(options: PictureOptions, images: ImageFiles, scan: HeaderScan) -> TargetFormat:
+def choose_target_of_files(options: DataOptions, images: ImageFiles, scan: HeaderScan) -> TargetFormat:
     """Chooses channels and size for image files, at least one of which is readable."""
     notes = []
     if options.channels is not None:
@@ -114,7 +116,7 @@ def choose_target_of_files(options: PictureOptions, images: ImageFiles, scan: He
     return TargetFormat(channels, size, (*notes, *more))
 
 
-def choose_target_of_arrays(options: PictureOptions, arrays: ImageArrays) -> TargetFormat:
+def choose_target_of_arrays(options: DataOptions, arrays: ImageArrays) -> TargetFormat:
     """Chooses channels and size for images that come as arrays.
 
     Raises:
@@ -136,7 +138,7 @@ def choose_target_of_arrays(options: PictureOptions, arrays: ImageArrays) -> Tar
 
 
 def decode_files(
-    images: ImageFiles, scan: HeaderScan, target: TargetFormat, options: PictureOptions, *, progress: bool
+    images: ImageFiles, scan: HeaderScan, target: TargetFormat, options: DataOptions, *, progress: bool
 ) -> Generator[tuple[np.ndarray, list[int]], None, None]:
     """Yields (uint8 [n C H W], the n indices) in order; images that fail are added to `scan.bad`."""
     good = [index for index in range(len(images.names)) if index not in scan.bad]
@@ -148,7 +150,7 @@ def decode_files(
         return [_try_image(one, images, index) for index in indices]
 
     tasks = [good[first : first + _CHUNK_SIZE] for first in range(0, len(good), _CHUNK_SIZE)]
-    with ignore_warnings(), bar("decoding the images", len(good), shown=progress) as advance:
+    with ignore_warnings(), progress_bar("decoding the images", len(good), shown=progress) as advance:
         for indices, results in map_in_order(work, tasks):
             kept = []
             for index, result in zip(indices, results, strict=True):
@@ -162,7 +164,7 @@ def decode_files(
 
 
 def convert_arrays(
-    arrays: ImageArrays, target: TargetFormat, options: PictureOptions, *, progress: bool
+    arrays: ImageArrays, target: TargetFormat, options: DataOptions, *, progress: bool
 ) -> Generator[np.ndarray, None, None]:
     """Yields uint8 [n C H W]; blocks that have the target shape already are passed on unchanged."""
     same = (target.channels, *target.size) == arrays.shape
@@ -172,7 +174,7 @@ def convert_arrays(
             return block
         return np.stack([resize_array(image, target.channels, target.size, options.fit) for image in block])
 
-    with bar("reading the images", arrays.count, shown=progress) as advance:
+    with progress_bar("reading the images", arrays.count, shown=progress) as advance:
         stream = ((block, block) for block in arrays.blocks()) if same else map_in_order(work, arrays.blocks())
         for block, result in stream:
             yield result
@@ -227,7 +229,7 @@ def _is_opaque(arrays: ImageArrays) -> bool:
     return first is None or bool((first[:, 3] == 255).all())
 
 
-def _choose_size(options: PictureOptions, sizes: Counter[tuple[int, int]]) -> tuple[tuple[int, int], tuple[str, ...]]:
+def _choose_size(options: DataOptions, sizes: Counter[tuple[int, int]]) -> tuple[tuple[int, int], tuple[str, ...]]:
     """The (H, W) to train at, with a note if the user did not choose it and images are resized."""
     requested = options.size()
     if requested is not None:

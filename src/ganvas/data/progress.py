@@ -17,7 +17,7 @@ _DELAY = 0.7  # seconds
 
 
 @contextmanager
-def bar(title: str, total: int, *, shown: bool) -> Iterator[Advance]:
+def progress_bar(title: str, total: int, *, shown: bool) -> Iterator[Advance]:
     """Yields a function that counts finished images; the bar appears on stderr after 0.7 seconds, on terminals only."""
     if not (shown and sys.stderr.isatty()):
         yield lambda count: None

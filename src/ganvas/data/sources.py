@@ -13,7 +13,7 @@ from ganvas.data import archive, arrays, cache, cifar, digits, folder, hub, idx,
 from ganvas.data.forms import ImageArrays, ImageFiles, Source, describe_start, no_split
 from ganvas.data.imageset import ImageSet
 from ganvas.data.listing import IMAGE_SUFFIXES
-from ganvas.data.options import PictureOptions
+from ganvas.data.options import DataOptions
 from ganvas.data.prepare import (
     choose_target_of_arrays,
     choose_target_of_files,
@@ -33,7 +33,7 @@ _FORMAT_TITLES = {"zip": "a zip archive", "npy": "a NumPy file", "tar": "a tar a
 _MAX_NAMES = 10
 
 
-def open_images(options: PictureOptions, *, progress: bool = True) -> ImageSet:
+def open_images(options: DataOptions, *, progress: bool = True) -> ImageSet:
     """Opens any source as uint8 [N C H W], from the cache if it has been decoded before.
 
     Args:
@@ -46,7 +46,7 @@ def open_images(options: PictureOptions, *, progress: bool = True) -> ImageSet:
     return open_image_set(options, progress=progress, strict=True)
 
 
-def open_image_set(options: PictureOptions, *, progress: bool, strict: bool) -> ImageSet:
+def open_image_set(options: DataOptions, *, progress: bool, strict: bool) -> ImageSet:
     """As `open_images`; unless `strict`, a data set with any number of bad files is opened, for inspection."""
     source = find_source(options, progress=progress)
 
@@ -62,7 +62,7 @@ def open_image_set(options: PictureOptions, *, progress: bool, strict: bool) -> 
     return images
 
 
-def find_source(options: PictureOptions, *, progress: bool = True) -> Source:
+def find_source(options: DataOptions, *, progress: bool = True) -> Source:
     """Recognises the source; reads no image.
 
     Args:
@@ -98,7 +98,7 @@ def find_source(options: PictureOptions, *, progress: bool = True) -> Source:
     )
 
 
-def _stacked_source(options: PictureOptions, *, progress: bool) -> Source:
+def _stacked_source(options: DataOptions, *, progress: bool) -> Source:
     return stacked.source(options, find_source, lambda digits: open_images(digits, progress=progress))
 
 
@@ -191,7 +191,7 @@ def _short_name(name: str) -> str:
 
 
 def _build(
-    source: Source, options: PictureOptions, writer: cache.PixelWriter, *, progress: bool, strict: bool
+    source: Source, options: DataOptions, writer: cache.PixelWriter, *, progress: bool, strict: bool
 ) -> cache.Decoded:
     """Writes all pixels of a source and describes them."""
     try:
@@ -204,7 +204,7 @@ def _build(
 
 
 def _build_arrays(
-    source: Source, content: ImageArrays, options: PictureOptions, writer: cache.PixelWriter, *, progress: bool
+    source: Source, content: ImageArrays, options: DataOptions, writer: cache.PixelWriter, *, progress: bool
 ) -> cache.Decoded:
     if not content.count:
         raise _empty_error(options, {})
@@ -240,7 +240,7 @@ def _build_arrays(
 def _build_files(
     source: Source,
     content: ImageFiles,
-    options: PictureOptions,
+    options: DataOptions,
     writer: cache.PixelWriter,
     *,
     progress: bool,
@@ -280,7 +280,7 @@ def _build_files(
     )
 
 
-def _check_bad_fraction(options: PictureOptions, skipped: tuple[tuple[str, str], ...], total: int) -> None:
+def _check_bad_fraction(options: DataOptions, skipped: tuple[tuple[str, str], ...], total: int) -> None:
     """Raises GanvasError if too many files are bad, listing the first of them with their reasons."""
     good = total - len(skipped)
     if good and len(skipped) <= options.max_bad * total:
@@ -305,7 +305,7 @@ def _unreadable_error(what: str, error: OSError) -> GanvasError:
     )
 
 
-def _empty_error(options: PictureOptions, ignored: object) -> GanvasError:
+def _empty_error(options: DataOptions, ignored: object) -> GanvasError:
     found = ", ".join(f"{count} {suffix}" for suffix, count in dict(ignored).items())  # type: ignore[call-overload]
     return GanvasError(
         f"{options.source} contains no images" + (f", only other files: {found}." if found else "."),

@@ -14,7 +14,7 @@ import numpy as np
 
 from ganvas.data.forms import ImageArrays, Source
 from ganvas.data.imageset import ImageSet
-from ganvas.data.options import PictureOptions
+from ganvas.data.options import DataOptions
 from ganvas.errors import GanvasError
 
 NAME = "stacked-mnist"
@@ -28,9 +28,9 @@ _BLOCK = 2**23  # bytes generated at a time
 
 
 def source(
-    options: PictureOptions,
-    find_source: Callable[[PictureOptions], Source],
-    open_digits: Callable[[PictureOptions], ImageSet],
+    options: DataOptions,
+    find_source: Callable[[DataOptions], Source],
+    open_digits: Callable[[DataOptions], ImageSet],
 ) -> Source:
     """The source for `stacked-mnist`, of the hub's MNIST, or `stacked-mnist:SOURCE`, of any grey images in ten classes.
 
@@ -78,7 +78,7 @@ def _read(digits: ImageSet, requested: str, split: str) -> ImageArrays:
         notes.append(f"The classes used as the digits 0 to 9: {', '.join(digits.class_names)}.")
     origin = {
         "name": digits.name,
-        "form": digits.facts["form"],
+        "form": digits.metadata["form"],
         "count": len(digits),
         "fingerprint": digits.fingerprint,
     }
@@ -89,7 +89,7 @@ def _read(digits: ImageSet, requested: str, split: str) -> ImageArrays:
         classes[triplets] @ _PLACE_VALUES,
         tuple(f"{number:03}" for number in range(1000)),
         (*digits.notes, *notes),
-        {**digits.facts, "form": NAME, "digits": origin},
+        {**digits.metadata, "form": NAME, "digits": origin},
     )
 
 

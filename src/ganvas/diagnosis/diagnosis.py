@@ -33,7 +33,7 @@ class Finding:
     """
 
     name: ConditionName
-    gravity: Severity
+    severity: Severity
     summary: str
     about: str
     since: float
@@ -43,7 +43,7 @@ class Finding:
     fixes: tuple[ProposedFix, ...]
     source: str
 
-    def told(self) -> str:
+    def describe(self) -> str:
         """The summary and its evidence in one line."""
         return f"{self.summary} ({'; '.join(self.evidence)}; since {self.unit} {self.since:g})"
 
@@ -54,7 +54,7 @@ class Finding:
     def to_json(self) -> dict[str, Any]:
         """For programs."""
         return {
-            "name": self.name, "severity": self.gravity, "summary": self.summary, "since": self.since,
+            "name": self.name, "severity": self.severity, "summary": self.summary, "since": self.since,
             "unit": self.unit, "evidence": list(self.evidence), "causes": list(self.causes),
             "fixes": [{"do": fix.do, "changes": dict(fix.changes), "flags": fix.flags} for fix in self.fixes],
             "source": self.source,
@@ -83,12 +83,12 @@ class Diagnosis:
     @property
     def failures(self) -> tuple[Finding, ...]:
         """The findings that do not pass by themselves."""
-        return tuple(finding for finding in self.findings if finding.gravity == "failure")
+        return tuple(finding for finding in self.findings if finding.severity == "failure")
 
     @property
     def healthy(self) -> bool:
         """Whether nothing worse than a note was found."""
-        return all(finding.gravity == "note" for finding in self.findings)
+        return all(finding.severity == "note" for finding in self.findings)
 
     def to_json(self) -> dict[str, Any]:
         """For programs."""
@@ -103,13 +103,13 @@ class Diagnosis:
 
         console = Console(width=110, no_color=True, force_terminal=False, highlight=False)
         with console.capture() as captured:
-            console.print(rendered(self))
+            console.print(render(self))
         return captured.get().rstrip()
 
     def _repr_html_(self) -> str:
         rows = []
         for finding in self.findings:
-            mark, colour = _MARKS[finding.gravity]
+            mark, colour = _MARKS[finding.severity]
             body = "<br>".join(f"{label:6}{html.escape(text)}" for label, text in _lines(finding))
             head = f"<b style='color:{colour}'>{mark}</b> <b>{html.escape(finding.summary)}</b>"
             rows.append(f"<p style='margin:.6em 0'>{head}<br><span style='white-space:pre-wrap'>{body}</span></p>")
@@ -127,7 +127,7 @@ def apply_rules(history: History) -> Diagnosis:
             findings.append(
                 Finding(
                     name=row.name,
-                    gravity=row.severity,
+                    severity=row.severity,
                     summary=row.summary.format(about=detection.about),
                     about=detection.about,
                     since=detection.since,
@@ -142,7 +142,7 @@ def apply_rules(history: History) -> Diagnosis:
     unchecked: dict[ConditionName, Needs] = {
         row.name: needs for row in CONDITIONS if row.name not in found and (needs := row.missing(history))
     }
-    ranked = sorted(findings, key=lambda finding: _RANK[finding.gravity])
+    ranked = sorted(findings, key=lambda finding: _RANK[finding.severity])
     return Diagnosis(tuple(ranked), unchecked, history.now, history.unit, history.facts, len(history["D/auc"]))
 
 
@@ -150,7 +150,7 @@ def verdict(diagnosis: Diagnosis) -> str:
     """The diagnosis in one sentence."""
     if diagnosis.failures:
         return f"This training has failed, or will: {diagnosis.failures[0].name}."
-    if warnings := [finding.name for finding in diagnosis.findings if finding.gravity == "warning"]:
+    if warnings := [finding.name for finding in diagnosis.findings if finding.severity == "warning"]:
         return f"This training goes on, with {'a warning' if len(warnings) == 1 else f'{len(warnings)} warnings'}."
     if any(finding.name == "too early to judge" for finding in diagnosis.findings):
         return "Nothing is wrong so far, but it is too early to judge."
@@ -161,7 +161,7 @@ def verdict(diagnosis: Diagnosis) -> str:
     return "This training is healthy."
 
 
-def rendered(diagnosis: Diagnosis) -> "Group":
+def render(diagnosis: Diagnosis) -> "Group":
     """The diagnosis for a terminal, by rich."""
     from rich.console import Group
     from rich.table import Table
@@ -170,7 +170,7 @@ def rendered(diagnosis: Diagnosis) -> "Group":
     colour = "red" if diagnosis.failures else "green" if diagnosis.healthy else "yellow"
     parts: list[Text | Table] = [Text(verdict(diagnosis), style=f"bold {colour}")]
     for finding in diagnosis.findings:
-        mark, colour = _MARKS[finding.gravity]
+        mark, colour = _MARKS[finding.severity]
         summary = Text.assemble((f"{mark} ", colour), (finding.summary, "bold"))
         body = Table.grid(padding=(0, 2))
         body.add_column(no_wrap=True, style="dim")
@@ -184,9 +184,9 @@ def rendered(diagnosis: Diagnosis) -> "Group":
 
 def _lines(finding: Finding) -> Iterator[tuple[str, str]]:
     """(label, text) of each line below the summary."""
-    since = "" if finding.gravity == "note" else f" (since {finding.unit} {finding.since:g})"
+    since = "" if finding.severity == "note" else f" (since {finding.unit} {finding.since:g})"
     yield "seen", "; ".join(finding.evidence) + since
-    if finding.gravity == "note":
+    if finding.severity == "note":
         return
     if finding.causes:
         yield "why", "; or ".join(finding.causes)

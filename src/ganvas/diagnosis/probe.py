@@ -188,7 +188,7 @@ class Probe:
         finally:
             self._probing = False
         self.history.update_facts(shown=self._steps * len(self._recent[-1][0]), probe_errors=dict(self._errors))
-        self.history.add(self._steps, values | devices.memory(real.device))
+        self.history.add(self._steps, values | devices.used_memory(real.device))
         self._report_new_findings()
 
     def _flush_losses(self) -> None:
@@ -309,9 +309,9 @@ class Probe:
         if self._report is None:
             return
         for finding in self.diagnosis().findings:
-            if finding.gravity != "note" and finding.name not in self._reported:
+            if finding.severity != "note" and finding.name not in self._reported:
                 self._reported.add(finding.name)
-                self._report(f"ganvas: step {self._steps}: {finding.told()}")
+                self._report(f"ganvas: step {self._steps}: {finding.describe()}")
 
     def diagnosis(self) -> Diagnosis:
         """The diagnosis so far."""

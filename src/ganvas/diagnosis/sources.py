@@ -8,7 +8,7 @@ from ganvas.diagnosis.history import Facts, History, NonFinite
 from ganvas.diagnosis.logs.reader import read
 from ganvas.errors import GanvasError
 from ganvas.runs.folder import Run
-from ganvas.runs.log import read_lines
+from ganvas.runs.log import read_jsonl
 
 
 def diagnose(run_or_log: Run | Path | str) -> Diagnosis:
@@ -31,14 +31,14 @@ def read_run(run: Run) -> History:
     Raises:
         GanvasError: it has written nothing yet.
     """
-    lines = list(read_lines(run.path / "stats.jsonl"))
-    events = list(read_lines(run.path / "events.jsonl"))
+    lines = list(read_jsonl(run.path / "stats.jsonl"))
+    events = list(read_jsonl(run.path / "events.jsonl"))
     bad = [event for event in events if event["event"] == "non-finite"]
     if not lines and not bad:
         raise GanvasError(
             f"{run} has not written a line yet.", expected="stats.jsonl", fix="let it train for a tick (--tick-kimg)."
         )
-    data = run.card["data"]
+    data = run.metadata["data"]
     history = History.from_stats(lines, facts_of(run.config, data["images"], len(data["class_names"])))
     if lines:
         history.update_facts(shown=lines[-1]["nimg"])
@@ -49,4 +49,4 @@ def read_run(run: Run) -> History:
 
 def facts_of(config: TrainConfig, images: int, classes: int) -> Facts:
     """What is known of a run before it starts."""
-    return Facts(config=config, critic=config.play.critic, images=images, classes=classes)
+    return Facts(config=config, critic=config.loss.critic, images=images, classes=classes)

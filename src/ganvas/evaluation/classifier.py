@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ganvas.data import ImageSet, cache
-from ganvas.data.progress import bar
+from ganvas.data.progress import progress_bar
 from ganvas.errors import GanvasError
 from ganvas.evaluation.features import (
     Extractor,
@@ -95,7 +95,11 @@ def classifier_extractor(train: ImageSet, held_out: ImageSet | None = None, *, p
         return F.softmax(head(torch.from_numpy(features)), dim=1).numpy()
 
     result = Extractor(
-        "classifier", hash_weights(trained), describe_resize(SIDES), extract, probabilities=predict_probabilities
+        "classifier",
+        hash_weights(trained),
+        describe_resize(SIDES),
+        extract,
+        predict_probabilities=predict_probabilities,
     )
     if held_out is None or held_out.labels is None:
         return result
@@ -129,7 +133,7 @@ def _train(trained: nn.Sequential, train: ImageSet, progress: bool) -> None:
     batch, total = min(BATCH_SIZE, count), min(MAX_IMAGES, MAX_EPOCHS * count)
     warmup, decay = min(WARMUP_IMAGES, total // 10), min(DECAY_IMAGES, total // 2)
     recent: deque[float] = deque(maxlen=RECENT_IMAGES // batch)
-    with torch.random.fork_rng(devices=[]), bar("Training a classifier", total, shown=progress) as advance:
+    with torch.random.fork_rng(devices=[]), progress_bar("Training a classifier", total, shown=progress) as advance:
         torch.manual_seed(0)
         for layer in trained.modules():
             if isinstance(layer, nn.Conv2d | nn.Linear | nn.BatchNorm2d):

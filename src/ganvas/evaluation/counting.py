@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganvas.data import PictureOptions, open_images
+from ganvas.data import DataOptions, open_images
 from ganvas.data.stacked import NAME as STACKED
 from ganvas.evaluation.classifier import classifier_extractor
 from ganvas.evaluation.features import Extractor
@@ -19,9 +19,9 @@ def counting_classifier(real: Reference, *, progress: bool = False) -> Extractor
     Raises:
         GanvasError: the stacked digits are no longer available.
     """
-    if real.images.classes < 2:
+    if real.train.classes < 2:
         return None
-    if real.images.facts.get("form") == STACKED:
+    if real.train.metadata.get("form") == STACKED:
         return _per_channel(_digit_classifier(real, progress))
     return reference_classifier(real, progress=progress)
 
@@ -32,13 +32,13 @@ def reference_classifier(real: Reference, *, progress: bool = False) -> Extracto
     Raises:
         GanvasError: the set has no classes.
     """
-    return classifier_extractor(real.images, None if real.held_out is real.images else real.held_out, progress=progress)
+    return classifier_extractor(real.train, None if real.held_out is real.train else real.held_out, progress=progress)
 
 
 def _digit_classifier(real: Reference, progress: bool) -> Extractor:
     source = real.source.removeprefix(STACKED).removeprefix(":") or "mnist"
-    size = "x".join(map(str, real.images.resolution))
-    train, test = (open_images(PictureOptions(source, split, size, 1)) for split in ("train", "test"))
+    size = "x".join(map(str, real.train.resolution))
+    train, test = (open_images(DataOptions(source, split, size, 1)) for split in ("train", "test"))
     return classifier_extractor(train, test, progress=progress)
 
 
@@ -46,10 +46,10 @@ def _per_channel(one: Extractor) -> Extractor:
     """Applies an extractor to each of three channels: features [n 3f], probabilities [n 3 k]."""
 
     def extract(images: Tensor) -> Tensor:
-        return torch.cat([one.look(channel) for channel in images.split(1, dim=1)], dim=1)
+        return torch.cat([one.extract(channel) for channel in images.split(1, dim=1)], dim=1)
 
     def probabilities(features: np.ndarray) -> np.ndarray:
-        assert one.probabilities is not None
-        return np.stack([one.probabilities(part) for part in np.split(features, 3, axis=1)], axis=1)
+        assert one.predict_probabilities is not None
+        return np.stack([one.predict_probabilities(part) for part in np.split(features, 3, axis=1)], axis=1)
 
     return replace(one, name="classifier of each channel", look=extract, probabilities=probabilities)

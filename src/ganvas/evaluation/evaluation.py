@@ -12,25 +12,25 @@ from PIL import Image
 from torch import nn
 
 from ganvas import image_io
-from ganvas.data import PictureOptions, open_images
-from ganvas.data.progress import bar
+from ganvas.data import DataOptions, open_images
+from ganvas.data.progress import progress_bar
 from ganvas.data.stacked import NAME as STACKED
-from ganvas.devices import choose
+from ganvas.devices import select_device
 from ganvas.errors import GanvasError
 from ganvas.evaluation import features, measures, modes
 from ganvas.evaluation.features import Extractor
 from ganvas.evaluation.measures import MEASURES, Measure, Value
 from ganvas.evaluation.memorisation import Memorisation, compare_with_training
-from ganvas.evaluation.real import MAX_PIXEL_IMAGES, Kept, make_sample, opened, real_side
+from ganvas.evaluation.real import MAX_PIXEL_IMAGES, Memo, extract_reference, make_sample, open_reference_once
 from ganvas.evaluation.reference import Reference
 from ganvas.evaluation.subject import Subject, find_run, subject_from_generator, subject_from_images
 from ganvas.pytorch_state import default_state
 from ganvas.runs import log, snapshot
 from ganvas.runs.folder import Run
 from ganvas.sampling import load
-from ganvas.threads import computing
+from ganvas.threads import cpu_threads
 
-LEAST = 10
+MIN_IMAGES = 10
 """With fewer images on either side nothing is measured."""
 
 CLOSEST_PAIRS = 8
@@ -114,19 +114,19 @@ def _finite_or_none(number: float | None) -> float | None:
     return number if number is not None and math.isfinite(number) else None
 
 
-def differing(a: Mapping[str, Any], b: Mapping[str, Any], prefix: str = "") -> list[str]:
+def find_differences(a: Mapping[str, Any], b: Mapping[str, Any], prefix: str = "") -> list[str]:
     """The dotted keys in which two protocols differ; numbers under different protocols must not be ranked."""
     differences: list[str] = []
     for key in sorted({*a, *b}):
         left, right = a.get(key), b.get(key)
         if isinstance(left, Mapping) and isinstance(right, Mapping):
-            differences += differing(left, right, f"{prefix}{key}.")
+            differences += find_differences(left, right, f"{prefix}{key}.")
         elif left != right:
             differences.append(f"{prefix}{key}")
     return differences
 
 
-@computing()
+@cpu_threads()
 @default_state()
 def evaluate(
     what: Run | Path | str,
@@ -140,7 +140,7 @@ def evaluate(
     quick: bool = False,
     device: str = "auto",
     progress: bool = False,
-    kept: Kept | None = None,
+    memo: Memo | None = None,
 ) -> Evaluation:
     """Evaluates a run (its newest snapshot), one snapshot, or a set of images, by comparison with real images.
 
@@ -160,23 +160,25 @@ def evaluate(
     Raises:
         GanvasError: nothing usable at a path, images of different sizes, too few images, or missing weights.
     """
-    if count < LEAST:
-        raise GanvasError(f"--count is {count}.", expected=f"at least {LEAST}, better 10000")
-    device, kept = str(choose(device)), kept or Kept()
-    reference, subject = _open(what, against, held_out, count, truncation, device, kept)
-    n = min(count, subject.count or count, len(reference.held_rows))
-    if n < LEAST:
+    if count < MIN_IMAGES:
+        raise GanvasError(f"--count is {count}.", expected=f"at least {MIN_IMAGES}, better 10000")
+    device, memo = str(select_device(device)), memo or Memo()
+    reference, subject = _open(what, against, held_out, count, truncation, device, memo)
+    n = min(count, subject.count or count, len(reference.held_out_rows))
+    if n < MIN_IMAGES:
         raise GanvasError(
-            f"{subject.name} and {reference.images.name} leave {n} images to compare.",
-            expected=f"at least {LEAST} on each side, better thousands",
+            f"{subject.name} and {reference.train.name} leave {n} images to compare.",
+            expected=f"at least {MIN_IMAGES} on each side, better thousands",
         )
-    real = real_side(reference, n, extractor, weights, device, kept, quick=quick, progress=progress)
+    real = extract_reference(reference, n, extractor, weights, device, memo, quick=quick, progress=progress)
     with tempfile.TemporaryFile() as file:  # several networks read the images, and memory may not hold them
         images = np.memmap(file, np.uint8, "w+", shape=(n, *subject.shape))
         _load_all(subject, images, progress)
 
         sample = make_sample(
-            lambda by: features.extract_features(features.chunks(images, np.arange(n)), by, count=n, progress=progress),
+            lambda by: features.extract_features(
+                features.iterate_batches(images, np.arange(n)), by, count=n, progress=progress
+            ),
             np.array(images[:MAX_PIXEL_IMAGES]),
             real.extractor,
             real.classifier,
@@ -197,7 +199,7 @@ def evaluate(
         **({} if real.classifier is None else {"classes": real.classifier.describe()}),
         "reference": reference.describe(),
         "subject": {"count": n, **subject.protocol},
-        "versions": snapshot.versions(),
+        "versions": snapshot.package_versions(),
     }
     ordered = {name: values[name] for name in MEASURES if name in values}
     notes = _make_notes(n, sample.features.shape[1], reference, real.classifier)
@@ -212,7 +214,7 @@ def _open(
     count: int,
     truncation: float,
     device: str,
-    kept: Kept,
+    kept: Memo,
 ) -> tuple[Reference, Subject]:
     """The real images and the images to evaluate."""
     path = what.path if isinstance(what, Run) else Path(what)
@@ -223,13 +225,13 @@ def _open(
                 expected="--against, the real images",
                 fix=f"ganvas evaluate {what} --against mnist",
             )
-        reference = opened(PictureOptions(against), count, kept, held_out)
-        size = "x".join(map(str, reference.images.resolution))
-        subject = subject_from_images(open_images(PictureOptions(str(what))))
-        if subject.shape != reference.images.images.shape[1:]:
+        reference = open_reference_once(DataOptions(against), count, kept, held_out)
+        size = "x".join(map(str, reference.train.resolution))
+        subject = subject_from_images(open_images(DataOptions(str(what))))
+        if subject.shape != reference.train.images.shape[1:]:
             raise GanvasError(
-                f"{subject.name} holds images of {_format_shape(subject.shape)}, {reference.images.name} of "
-                f"{_format_shape(reference.images.images.shape[1:])}.",
+                f"{subject.name} holds images of {_format_shape(subject.shape)}, {reference.train.name} of "
+                f"{_format_shape(reference.train.images.shape[1:])}.",
                 expected="one size and number of channels on both sides",
                 fix=f"resize one of them first, for instance to {size}; resizing changes every number.",
             )
@@ -242,16 +244,16 @@ def _open(
             raise GanvasError(
                 f"{path} is not in a run folder, which would name its data.", expected="--against, the real images"
             )
-        options = run.config.pictures.options()
+        options = run.config.dataset.options()
     else:
-        options = PictureOptions(against, "train", f"{shape.height}x{shape.width}", shape.channels)  # type: ignore[arg-type]
-    reference = opened(options, count, kept, held_out)
+        options = DataOptions(against, "train", f"{shape.height}x{shape.width}", shape.channels)  # type: ignore[arg-type]
+    reference = open_reference_once(options, count, kept, held_out)
     return reference, subject_from_generator(sampler, reference.class_shares, truncation)
 
 
 def _load_all(subject: Subject, images: np.ndarray, progress: bool) -> None:
     """Fills uint8 [n c h w] with the first n images of the subject."""
-    with bar("Collecting images", len(images), shown=progress) as advance:
+    with progress_bar("Collecting images", len(images), shown=progress) as advance:
         done = 0
         for batch in subject.load_images(np.arange(len(images))):
             images[done : done + len(batch)] = batch.numpy()
@@ -263,7 +265,7 @@ def _stack_pairs(subject: Subject, reference: Reference, memorisation: Memorisat
     """The closest pairs, an evaluated image and then its nearest training image: uint8 [2p c h w]."""
     pairs = []
     for row, nearest in memorisation.pairs:
-        pairs += [next(iter(subject.load_images(np.array([row])))).numpy()[0], reference.images.images[nearest]]
+        pairs += [next(iter(subject.load_images(np.array([row])))).numpy()[0], reference.train.images[nearest]]
     return np.stack(pairs)
 
 
@@ -275,9 +277,9 @@ def _make_notes(n: int, width: int, reference: Reference, classifier: Extractor 
             f"{n:,} images are fewer than the {width:,} features: the Fréchet distance is far above its limit; "
             "read the kernel distance instead."
         )
-    if reference.held_out is reference.images:
+    if reference.held_out is reference.train:
         notes.append(
-            f"{reference.images.name} has no held-out images: the baseline compares its two halves, both of which the "
+            f"{reference.train.name} has no held-out images: the baseline compares its two halves, both of which the "
             "generator may have memorised, and memorisation cannot be measured. Name some with --held-out."
         )
     accuracy = None if classifier is None else classifier.facts.get("classifier_accuracy")
@@ -286,7 +288,7 @@ def _make_notes(n: int, width: int, reference: Reference, classifier: Extractor 
             f"The classifier is correct on only {100 * accuracy:.0f} % of held-out images: "
             "the class measures are no more accurate than that."
         )
-    if reference.images.facts.get("form") == STACKED and n in modes.PERFECT_SAMPLER_KL:
+    if reference.train.metadata.get("form") == STACKED and n in modes.PERFECT_SAMPLER_KL:
         mean, deviation = modes.PERFECT_SAMPLER_KL[n]
         notes.append(f"For a perfect sampler, KL from uniform is {mean} ± {deviation} at {n:,} images.")
     return tuple(notes)
@@ -297,18 +299,18 @@ def _format_shape(shape: tuple[int, ...]) -> str:
     return "×".join(map(str, (*shape[1:], shape[0])))
 
 
-def write(evaluation: Evaluation, run: Run | None, panel: Path | None = None) -> None:
+def save_evaluation(evaluation: Evaluation, run: Run | None, panel: Path | None = None) -> None:
     """Appends the evaluation to the run's metrics.jsonl and draws its panel to `panel`, or closest.png in the run."""
     if run is not None:
-        log.append(run.path / "metrics.jsonl", evaluation.to_json())
+        log.append_json(run.path / "metrics.jsonl", evaluation.to_json())
         panel = panel or run.path / "closest.png"
-    if panel is not None and (pairs := closest(evaluation)) is not None:
-        image_io.save(pairs, panel)
+    if panel is not None and (pairs := draw_closest_pairs(evaluation)) is not None:
+        image_io.save_image(pairs, panel)
 
 
-def closest(evaluation: Evaluation) -> Image.Image | None:
+def draw_closest_pairs(evaluation: Evaluation) -> Image.Image | None:
     """Evaluated images above their nearest training images, the closest pair first; None where there are none."""
     if evaluation.panel is None:
         return None
     rows = np.concatenate([evaluation.panel[::2], evaluation.panel[1::2]])
-    return image_io.grid(rows, len(rows) // 2, row_names=("evaluated", "nearest"))
+    return image_io.make_grid(rows, len(rows) // 2, row_names=("evaluated", "nearest"))

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 BLOCKS = ((32, 32), (64, 64), (128, 128), (192, 192))
 """Channels of the convolutions, block by block."""
 
-NAMES = tuple(f"{block}_{layer}" for block, widths in enumerate(BLOCKS, 1) for layer in range(1, len(widths) + 1))
+LAYER_NAMES = tuple(f"{block}_{layer}" for block, widths in enumerate(BLOCKS, 1) for layer in range(1, len(widths) + 1))
 """`1_1` to `4_2`: `conv1_1` is the first convolution, `relu1_1` its activation."""
 
 CLASS_COUNT = 20
@@ -35,13 +35,13 @@ class Eye(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         widths = (3, *(width for block in BLOCKS for width in block))
-        sides = zip(NAMES, pairwise(widths), strict=True)
+        sides = zip(LAYER_NAMES, pairwise(widths), strict=True)
         self.convolutions = nn.ModuleDict(
             {name: nn.Conv2d(before, after, 3, padding=1) for name, (before, after) in sides}
         )
         self.head = nn.Linear(widths[-1], CLASS_COUNT)
 
-    def layers(self, images: Tensor, names: Collection[str]) -> dict[str, Tensor]:
+    def activations(self, images: Tensor, names: Collection[str]) -> dict[str, Tensor]:
         """The activations of the named layers, in the network's order; later layers are not computed.
 
         Args:
@@ -55,7 +55,7 @@ class Eye(nn.Module):
         for name, convolution in self.convolutions.items():
             if not wanted - activations.keys():
                 break
-            if name.endswith("_1") and name != NAMES[0]:
+            if name.endswith("_1") and name != LAYER_NAMES[0]:
                 x = F.avg_pool2d(x, 2, ceil_mode=True)
             x = F.relu_(convolution(x))
             if f"relu{name}" in wanted:
@@ -63,12 +63,12 @@ class Eye(nn.Module):
         return activations
 
     def forward(self, images: Tensor) -> Tensor:
-        last = f"relu{NAMES[-1]}"
-        return self.head(self.layers(images, [last])[last].mean((2, 3)))
+        last = f"relu{LAYER_NAMES[-1]}"
+        return self.head(self.activations(images, [last])[last].mean((2, 3)))
 
 
 @cache
-def eye() -> Eye:
+def load_eye() -> Eye:
     """The trained eye, float32, in evaluation mode, on the CPU. It is shared by the whole process: do not change it."""
     weights = load(resources.files("ganvas.evaluation").joinpath(WEIGHTS_FILE).read_bytes())
     network = Eye()

@@ -23,9 +23,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ganvas.data import ImageSet, cache, to_unit
-from ganvas.data.progress import bar
+from ganvas.data.progress import progress_bar
 from ganvas.errors import GanvasError
-from ganvas.evaluation.eye import eye, to_rgb
+from ganvas.evaluation.eye import load_eye, to_rgb
 from ganvas.files import atomic_file
 
 PIXELS_PER_PASS, MIN_IMAGES_PER_PASS = 2**15, 8
@@ -54,9 +54,9 @@ class Extractor:
     name: str
     digest: str
     resize: str
-    look: Callable[[Tensor], Tensor]
+    extract: Callable[[Tensor], Tensor]
     facts: dict[str, Any] = field(default_factory=dict)
-    probabilities: Callable[[np.ndarray], np.ndarray] | None = None
+    predict_probabilities: Callable[[np.ndarray], np.ndarray] | None = None
 
     def describe(self) -> dict[str, Any]:
         """Its entries in a protocol."""
@@ -100,9 +100,12 @@ def extract_features(
         GanvasError: a feature is not finite.
     """
     parts: list[Tensor] = []
-    with bar(f"Extracting features ({extractor.name})", count, shown=progress) as advance, torch.inference_mode():
+    with (
+        progress_bar(f"Extracting features ({extractor.name})", count, shown=progress) as advance,
+        torch.inference_mode(),
+    ):
         for batch in images:
-            parts.append(extractor.look(batch))
+            parts.append(extractor.extract(batch))
             advance(len(batch))
     matrix = torch.cat(parts).numpy()
     if bad := int((~np.isfinite(matrix).all(axis=1)).sum()):
@@ -122,7 +125,7 @@ def extract_set_features(
     key = cache.key("features", images.fingerprint, rows_digest, extractor.describe(), torch.__version__)
 
     def make() -> np.ndarray:
-        return extract_features(chunks(images.images, rows), extractor, count=len(rows), progress=progress)
+        return extract_features(iterate_batches(images.images, rows), extractor, count=len(rows), progress=progress)
 
     return load_or_compute(key, len(rows), make)
 
@@ -143,7 +146,7 @@ def load_or_compute(key: str, count: int, compute: Callable[[], np.ndarray]) -> 
     return array
 
 
-def chunks(images: np.ndarray, rows: np.ndarray) -> Iterator[Tensor]:
+def iterate_batches(images: np.ndarray, rows: np.ndarray) -> Iterator[Tensor]:
     """Yields rows of uint8 [n c h w] in batches for a forward pass."""
     step = max(MIN_IMAGES_PER_PASS, PIXELS_PER_PASS // (images.shape[2] * images.shape[3]))
     for start in range(0, len(rows), step):
@@ -160,7 +163,7 @@ def write_cache_file(path: Path, content: bytes) -> None:
         pass
 
 
-def named(name: str, *, weights: Path | None = None, device: str = "cpu") -> Extractor:
+def load_extractor(name: str, *, weights: Path | None = None, device: str = "cpu") -> Extractor:
     """Loads the extractor with this name.
 
     Args:
@@ -219,7 +222,7 @@ def eye_extractor(device: str = "cpu", dtype: torch.dtype = torch.float32) -> Ex
         dtype: of its convolutions. bfloat16 is faster where the processor supports it and changes features by up to
             0.4 % (docs/decisions/0011): that is another extractor, `eye-bf16`, whose numbers are not comparable.
     """
-    network = eye()
+    network = load_eye()
     target = torch.device(device)
     network_there = network if (target.type, dtype) == ("cpu", torch.float32) else _copy_to(network, target, dtype)
 
@@ -227,7 +230,7 @@ def eye_extractor(device: str = "cpu", dtype: torch.dtype = torch.float32) -> Ex
         pixels = to_rgb(resize_shorter_side(images.to(target), EYE_SIDES)).to(dtype)
         if target.type == "cpu":
             pixels = pixels.contiguous(memory_format=torch.channels_last)  # oneDNN's convolutions are faster with it
-        maps = network_there.layers(pixels, EYE_LAYERS)
+        maps = network_there.activations(pixels, EYE_LAYERS)
         return torch.cat([maps[name].mean((2, 3), dtype=torch.float32) for name in EYE_LAYERS], dim=1).cpu()
 
     name = "eye" if dtype == torch.float32 else "eye-bf16"

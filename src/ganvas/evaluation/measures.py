@@ -55,7 +55,7 @@ class ImageSample:
     @cached_property
     def moments(self) -> metrics.Moments:
         """Mean and covariance of the features."""
-        return metrics.moments(self.features, "real")
+        return metrics.compute_moments(self.features, "real")
 
     @cached_property
     def neighbour_distances(self) -> np.ndarray:
@@ -175,7 +175,7 @@ def measure_distances(samples: Sequence[ImageSample], real: ImageSample) -> list
     kernels = metrics.kernel_distances([sample.features for sample in samples], real.features, SEED, plans)
     return [
         {
-            "frechet": metrics.frechet(metrics.moments(sample.features, "evaluated"), real.moments),
+            "frechet": metrics.frechet_distance(metrics.compute_moments(sample.features, "evaluated"), real.moments),
             "frechet_infinity": metrics.frechet_infinity(sample.features, real.moments, SEED),
             "kernel": 1000 * kernel,
         }
@@ -242,7 +242,7 @@ def class_measures(shares: np.ndarray | None) -> MeasureGroup:
 
     def measure(sample: ImageSample) -> dict[str, float]:
         assert sample.probabilities is not None
-        predicted, confidence = modes.decided(sample.probabilities)
+        predicted, confidence = modes.predict_classes(sample.probabilities)
         *channels, classes_per_channel = sample.probabilities.shape[1:]
         count = classes_per_channel ** math.prod(channels)
         frequencies = np.ones(count) if shares is None else shares

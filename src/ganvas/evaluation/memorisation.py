@@ -14,7 +14,7 @@ import numpy as np
 from ganvas.data import cache
 from ganvas.errors import GanvasError
 from ganvas.evaluation.features import load_or_compute
-from ganvas.evaluation.metrics import check_features, moments
+from ganvas.evaluation.metrics import check_features, compute_moments
 from ganvas.evaluation.neighbours import nearest_neighbours
 
 COMPONENTS = 64
@@ -85,7 +85,7 @@ class TrainingFeatures:
         """Mean and principal axes of the training images; None if they have at most COMPONENTS features."""
         if self.train.shape[1] <= COMPONENTS:
             return None
-        train = moments(self.train)
+        train = compute_moments(self.train)
         return train.mean, np.linalg.eigh(train.covariance)[1][:, -COMPONENTS:]
 
     def project(self, features: np.ndarray) -> np.ndarray:

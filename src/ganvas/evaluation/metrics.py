@@ -72,7 +72,7 @@ def check_probabilities(probabilities: np.ndarray) -> None:
         )
 
 
-def moments(features: np.ndarray, name: str = "given") -> Moments:
+def compute_moments(features: np.ndarray, name: str = "given") -> Moments:
     """Mean and covariance, in two passes.
 
     Raises:
@@ -89,7 +89,7 @@ def moments(features: np.ndarray, name: str = "given") -> Moments:
     return Moments(n, mean, products / (n - 1))
 
 
-def frechet(a: Moments, b: Moments) -> float:
+def frechet_distance(a: Moments, b: Moments) -> float:
     """|μ₁ - μ₂|² + tr(Σ₁ + Σ₂ - 2(Σ₂^½ Σ₁ Σ₂^½)^½) (Dowson & Landau 1982; Heusel et al. 2017, eq. 6), from 0.
 
     Biased upwards by about 1/count, and more if count < f: compare equal counts only. The trace of the square root is
@@ -135,7 +135,7 @@ def frechet_infinity(
         raise GanvasError(f"The smallest subset is {smallest} of {n} rows.", expected=f"from 2 to {n - 1}")
     random = np.random.default_rng(seed)
     counts = np.rint(1 / np.linspace(1 / smallest, 1 / n, sizes)).astype(int)
-    distances = [frechet(moments(x[random.permutation(n)[:count]]), reference) for count in counts]
+    distances = [frechet_distance(compute_moments(x[random.permutation(n)[:count]]), reference) for count in counts]
     return float(np.polynomial.polynomial.polyfit(1 / counts, distances, 1)[0])
 
 

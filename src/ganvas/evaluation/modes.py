@@ -41,7 +41,7 @@ class ModeCoverage:
     shares: np.ndarray = field(repr=False)
 
 
-def decided(probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def predict_classes(probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The most probable class of each image and its probability: int64 [n] and float64 [n].
 
     Args:

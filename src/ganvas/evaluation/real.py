@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 from torch import nn
 
-from ganvas.data import PictureOptions
+from ganvas.data import DataOptions
 from ganvas.evaluation import features, measures
 from ganvas.evaluation.counting import counting_classifier, reference_classifier
 from ganvas.evaluation.features import Extractor
@@ -25,7 +25,7 @@ MAX_PIXEL_IMAGES = 2000
 T = TypeVar("T")
 
 
-class Kept:
+class Memo:
     """Values in memory by their keys, each computed at its first use."""
 
     def __init__(self) -> None:
@@ -65,23 +65,23 @@ class ReferenceFeatures:
             _ = self.training_features.held_out_distances, self.training_features.cells
 
 
-def opened(options: PictureOptions, count: int, memo: Kept, held_out: str | None = None) -> Reference:
+def open_reference_once(options: DataOptions, count: int, memo: Memo, held_out: str | None = None) -> Reference:
     """`open_reference`, opened once."""
     return memo.get(("reference", options, count, held_out), lambda: open_reference(options, count, held_out=held_out))
 
 
-def counted(real: Reference, memo: Kept, progress: bool = False) -> Extractor | None:
+def counting_classifier_once(real: Reference, memo: Memo, progress: bool = False) -> Extractor | None:
     """`counting_classifier`, trained or loaded once."""
     return memo.get(("counter", id(real)), lambda: counting_classifier(real, progress=progress))
 
 
-def real_side(
+def extract_reference(
     real: Reference,
     n: int,
     extractor: str | nn.Module | Extractor,
     weights: Path | str | None,
     device: str,
-    memo: Kept,
+    memo: Memo,
     *,
     quick: bool = False,
     progress: bool = False,
@@ -91,22 +91,20 @@ def real_side(
 
     def make() -> ReferenceFeatures:
         seen = _choose_extractor(extractor, weights, real, device, progress)
-        counting = seen if seen.name == "classifier" else counted(real, memo, progress)
-        held = measures.subsample(real.held_rows, n)
+        counting = seen if seen.name == "classifier" else counting_classifier_once(real, memo, progress)
+        held = measures.subsample(real.held_out_rows, n)
         rival = make_sample(
             lambda by: features.extract_set_features(real.held_out, held, by, progress=progress),
             real.held_out.images[measures.subsample(held, MAX_PIXEL_IMAGES)],
             seen,
             counting,
         )
-        all_training = (
-            not quick and real.held_out is not real.images
-        )  # the memorisation test needs every training image
-        rows = np.arange(len(real.images)) if all_training else real.train_rows
-        matrix = features.extract_set_features(real.images, rows, seen, progress=progress)
+        all_training = not quick and real.held_out is not real.train  # the memorisation test needs every training image
+        rows = np.arange(len(real.train)) if all_training else real.train_rows
+        matrix = features.extract_set_features(real.train, rows, seen, progress=progress)
         known = ImageSample(
             matrix[real.train_rows] if all_training else matrix,
-            real.images.images[measures.subsample(real.train_rows, min(n, MAX_PIXEL_IMAGES))],
+            real.train.images[measures.subsample(real.train_rows, min(n, MAX_PIXEL_IMAGES))],
         )
         originals = TrainingFeatures(matrix, rival.features, measures.SEED) if all_training else None
         return ReferenceFeatures(seen, counting, known, rival, originals)
@@ -119,9 +117,9 @@ def make_sample(
 ) -> ImageSample:
     """A sample with features and class probabilities; `matrix` computes an extractor's features, float32 [n f]."""
     found = matrix(seen)
-    if counting is None or counting.probabilities is None:
+    if counting is None or counting.predict_probabilities is None:
         return ImageSample(found, pixels)
-    return ImageSample(found, pixels, counting.probabilities(found if counting is seen else matrix(counting)))
+    return ImageSample(found, pixels, counting.predict_probabilities(found if counting is seen else matrix(counting)))
 
 
 def _choose_extractor(
@@ -133,4 +131,4 @@ def _choose_extractor(
         return features.module_extractor(asked, device=device)
     if asked == "classifier" and weights is None:
         return reference_classifier(real, progress=progress)
-    return features.named(asked, weights=None if weights is None else Path(weights), device=device)
+    return features.load_extractor(asked, weights=None if weights is None else Path(weights), device=device)

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from ganvas.data import ImageSet, PictureOptions, open_images
+from ganvas.data import DataOptions, ImageSet, open_images
 from ganvas.data.forms import NoSplit
 from ganvas.errors import GanvasError
-from ganvas.evaluation.subject import shares
+from ganvas.evaluation.subject import class_shares
 
 
 @dataclass(frozen=True)
@@ -25,29 +25,29 @@ class Reference:
     """
 
     source: str
-    images: ImageSet
+    train: ImageSet
     train_rows: np.ndarray
     held_out: ImageSet
-    held_rows: np.ndarray
+    held_out_rows: np.ndarray
     held_out_source: str
 
     @property
     def class_shares(self) -> np.ndarray | None:
         """The share of each class among the training images, float [classes]; None without labels."""
-        return shares(self.images)
+        return class_shares(self.train)
 
     def describe(self) -> dict[str, Any]:
         """Its entries in a protocol."""
         return {
-            "data": self.images.name,
-            "fingerprint": self.images.fingerprint,
+            "data": self.train.name,
+            "fingerprint": self.train.fingerprint,
             "count": len(self.train_rows),
             "held_out": self.held_out_source,
-            "held_out_count": len(self.held_rows),
+            "held_out_count": len(self.held_out_rows),
         }
 
 
-def open_reference(options: PictureOptions, count: int, *, held_out: str | None = None) -> Reference:
+def open_reference(options: DataOptions, count: int, *, held_out: str | None = None) -> Reference:
     """Opens real images, at most `count` of each kind, chosen with a fixed seed.
 
     The held-out images, resized to the training set's size, are those of `held_out` or of the source's test split. If
@@ -56,7 +56,7 @@ def open_reference(options: PictureOptions, count: int, *, held_out: str | None 
     Raises:
         GanvasError: nothing usable at the source, or fewer than four images.
     """
-    train = open_images(PictureOptions(options.source, "train", options.resolution, options.channels, options.fit))
+    train = open_images(DataOptions(options.source, "train", options.resolution, options.channels, options.fit))
     test = _open_held_out(options, held_out, train)
     draw = np.random.default_rng(0)
     if test is not None:
@@ -80,20 +80,20 @@ def open_reference(options: PictureOptions, count: int, *, held_out: str | None 
     )
 
 
-def _open_held_out(options: PictureOptions, held_out: str | None, train: ImageSet) -> ImageSet | None:
+def _open_held_out(options: DataOptions, held_out: str | None, train: ImageSet) -> ImageSet | None:
     if held_out is None:
-        return test_split(options, train)
-    return open_images(PictureOptions(held_out, "train", _format_size(train), train.channels, options.fit))  # type: ignore[arg-type]
+        return open_test_split(options, train)
+    return open_images(DataOptions(held_out, "train", _format_size(train), train.channels, options.fit))  # type: ignore[arg-type]
 
 
-def test_split(options: PictureOptions, train: ImageSet) -> ImageSet | None:
+def open_test_split(options: DataOptions, train: ImageSet) -> ImageSet | None:
     """Opens the source's test split, resized to the training set's size; None if it has no other images.
 
     Raises:
         GanvasError: it cannot be read.
     """
     try:
-        test = open_images(PictureOptions(options.source, "test", _format_size(train), train.channels, options.fit))  # type: ignore[arg-type]
+        test = open_images(DataOptions(options.source, "test", _format_size(train), train.channels, options.fit))  # type: ignore[arg-type]
     except NoSplit:
         return None
     return test if test.fingerprint != train.fingerprint else None

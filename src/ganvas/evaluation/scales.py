@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from ganvas.evaluation.metrics import frechet, moments
+from ganvas.evaluation.metrics import compute_moments, frechet_distance
 
 LAYOUT_SIDE = 8
 """The side to which an image is downsampled, so that only its layout is left."""
@@ -49,8 +49,8 @@ def layout_distance(images: np.ndarray, real: np.ndarray) -> float:
 
 def layout_distances(samples: Sequence[np.ndarray], real: np.ndarray) -> list[float]:
     """`layout_distance` of several samples from the same real images."""
-    real_moments, *others = (moments(_shrink(images)) for images in (real, *samples))
-    return [frechet(each, real_moments) for each in others]
+    real_moments, *others = (compute_moments(_shrink(images)) for images in (real, *samples))
+    return [frechet_distance(each, real_moments) for each in others]
 
 
 def _shrink(images: np.ndarray) -> np.ndarray:

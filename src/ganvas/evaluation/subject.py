@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from ganvas.data import ImageSet
-from ganvas.evaluation.features import chunks
+from ganvas.evaluation.features import iterate_batches
 from ganvas.runs.folder import Run
 from ganvas.sampling import Sampler
 
@@ -42,7 +42,7 @@ def subject_from_images(images: ImageSet) -> Subject:
         images.name,
         images.images.shape[1:],
         len(images),
-        lambda rows: chunks(images.images, order[rows]),
+        lambda rows: iterate_batches(images.images, order[rows]),
         {"images": images.name, "fingerprint": images.fingerprint},
     )
 
@@ -61,8 +61,8 @@ def subject_from_generator(sampler: Sampler, shares: np.ndarray | None, truncati
     def pictures(rows: np.ndarray) -> Iterator[Tensor]:
         label = None
         if classes:
-            label = asked(rows, np.full(classes, 1 / classes) if shares is None else shares).tolist()
-        return sampler.images(rows.tolist(), label=label, truncation=truncation)
+            label = assign_classes(rows, np.full(classes, 1 / classes) if shares is None else shares).tolist()
+        return sampler.sample_batches(rows.tolist(), label=label, truncation=truncation)
 
     told = {
         "seeds": "from 0 on",
@@ -75,14 +75,14 @@ def subject_from_generator(sampler: Sampler, shares: np.ndarray | None, truncati
     return Subject(str(name), card.shape[:3], None, pictures, told)
 
 
-def shares(images: ImageSet) -> np.ndarray | None:
+def class_shares(images: ImageSet) -> np.ndarray | None:
     """The share of each class among the images, float [classes]; None without labels."""
     if images.labels is None:
         return None
     return np.bincount(images.labels, minlength=images.classes) / len(images)
 
 
-def asked(seeds: np.ndarray, shares: np.ndarray) -> np.ndarray:
+def assign_classes(seeds: np.ndarray, shares: np.ndarray) -> np.ndarray:
     """Assigns a class to each seed, int64 [n], so that any range of seeds has nearly these shares, [classes]."""
     places = (seeds + 0.5) * _GOLDEN % 1.0  # evenly spread over [0, 1): multiples of the golden ratio are
     return np.searchsorted(shares.cumsum(), places).clip(max=len(shares) - 1)

@@ -15,7 +15,7 @@ _COLUMNS = ("", "", "value", "±", "real", "×")
 _LEGEND = "value ± standard error; real: the baseline, held-out real images in its place; ×: value / real"
 
 
-def rendered(evaluation: Evaluation) -> "Group":
+def render(evaluation: Evaluation) -> "Group":
     """The table, the memorisation test, the notes and the protocol, for rich."""
     from rich.console import Group
     from rich.table import Table
@@ -69,7 +69,7 @@ def plain(evaluation: Evaluation, width: int = 110) -> str:
 
     console = Console(width=width, color_system=None, force_terminal=False, force_jupyter=False, highlight=False)
     with console.capture() as captured:
-        console.print(rendered(evaluation))
+        console.print(render(evaluation))
     return "\n".join(line.rstrip() for line in captured.get().rstrip().splitlines())
 
 

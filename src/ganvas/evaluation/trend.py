@@ -9,10 +9,10 @@ from ganvas import sampling
 from ganvas.data import ImageSet
 from ganvas.evaluation import features
 from ganvas.evaluation.metrics import unbiased_mmd
-from ganvas.evaluation.subject import asked, shares
+from ganvas.evaluation.subject import assign_classes, class_shares
 from ganvas.networks import Generator
 
-MAX_IMAGES, LEAST_SAMPLES = 2000, 250
+MAX_IMAGES, MIN_IMAGES = 2000, 250
 """The most and the fewest images on each side: always the same seeds and the same real images."""
 
 MEASURE = "kernel distance × 1000"
@@ -33,26 +33,26 @@ class Trend:
     def __init__(
         self, images: ImageSet, latent: int, conditional: bool, device: torch.device, count: int = MAX_IMAGES
     ) -> None:
-        self._images, self._device, self.cost = images, device, 0.0
-        count = max(LEAST_SAMPLES, min(MAX_IMAGES, count))
+        self._images, self._device, self.expected_seconds = images, device, 0.0
+        count = max(MIN_IMAGES, min(MAX_IMAGES, count))
         self._rows = np.sort(np.random.default_rng(0).permutation(len(images))[:count])
         self._extractor = features.eye_extractor(str(device))
-        self._z = sampling.latents(range(len(self._rows)), latent)
-        parts = shares(images) if conditional else None
-        self._labels = None if parts is None else torch.from_numpy(asked(np.arange(len(self._rows)), parts))
+        self._z = sampling.sample_latents(range(len(self._rows)), latent)
+        parts = class_shares(images) if conditional else None
+        self._labels = None if parts is None else torch.from_numpy(assign_classes(np.arange(len(self._rows)), parts))
         self._real_features: np.ndarray | None = None
 
-    def told(self) -> dict[str, object]:
+    def describe(self) -> dict[str, object]:
         """The protocol of its values."""
         return {"measure": MEASURE, "count": len(self._rows), **self._extractor.describe()}
 
-    def pace(self, generator: Generator) -> float:
+    def seconds_per_image(self, generator: Generator) -> float:
         """Seconds to generate an image and extract its features."""
         for _ in range(2):  # the first pass initialises the libraries
             began = time.perf_counter()
             part = next(sampling.generate(generator, self._z, self._labels, device=self._device))
             with torch.inference_mode():
-                self._extractor.look(part)
+                self._extractor.extract(part)
         return (time.perf_counter() - began) / len(part)
 
     def measure(self, generator: Generator, seconds: float) -> float | None:
@@ -63,12 +63,12 @@ class Trend:
         sides = 1 if self._real_features is not None else 2
         with torch.inference_mode():
             for part in drawn:
-                parts.append(self._extractor.look(part))
+                parts.append(self._extractor.extract(part))
                 if len(parts) == 1:
-                    self.cost = (time.perf_counter() - began) * sides * len(self._z) / len(part)
-                    if self.cost > seconds:
+                    self.expected_seconds = (time.perf_counter() - began) * sides * len(self._z) / len(part)
+                    if self.expected_seconds > seconds:
                         return None
         if self._real_features is None:
             self._real_features = features.extract_set_features(self._images, self._rows, self._extractor)
-        self.cost = (time.perf_counter() - began) / sides
+        self.expected_seconds = (time.perf_counter() - began) / sides
         return 1000 * unbiased_mmd(torch.cat(parts).numpy(), self._real_features)

@@ -79,7 +79,7 @@ def get_augmentation(name: str) -> Callable[[Tensor, Probability], Tensor]:
     return AUGMENTATIONS[name]
 
 
-class Lens:
+class AugmentPipe:
     """Augmentation, then Gaussian noise, for everything that D receives; differentiable.
 
     Attributes:
@@ -92,7 +92,7 @@ class Lens:
         self.p: Probability = 1.0
         self.noise = 0.0
 
-    def augment(self, augment: str) -> None:
+    def set_augmentation(self, augment: str) -> None:
         """Replaces the augmentation.
 
         Raises:
@@ -328,7 +328,7 @@ class Ada(nn.Module):
         self.register_buffer("signs", torch.zeros(2))
 
     @torch.no_grad()
-    def saw(self, on_real: Tensor) -> None:
+    def record_logits(self, on_real: Tensor) -> None:
         """Accumulates the signs of D's logits on reals [n], or of D(x) - D(G(z)) where the objective pairs them."""
         self.signs[0] += on_real.sign().sum()
         self.signs[1] += len(on_real)

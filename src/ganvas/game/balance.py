@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor, nn
 
-from ganvas.config import Balance
+from ganvas.config import BalanceConfig
 
 
-class Referee(nn.Module):
+class UpdatePolicy(nn.Module):
     """Decides for each round whether D and G are updated, from the losses of the previous rounds.
 
     By the rules of the configuration, a network skips updates while its loss is below a threshold; or only the network
@@ -19,18 +19,18 @@ class Referee(nn.Module):
 
     losses: Tensor
 
-    def __init__(self, rules: Balance) -> None:
+    def __init__(self, rules: BalanceConfig) -> None:
         super().__init__()
         self.rules = rules
         self.register_buffer("losses", torch.full((2, 2), torch.nan, dtype=torch.float64))  # [old, new] × [D, G]
 
     @property
-    def watches(self) -> bool:
+    def is_active(self) -> bool:
         """Whether the losses are needed. If not, both networks are always updated and `saw` need not be called."""
         rules = self.rules
         return rules.loss_change > 0 or rules.skip_d_below is not None or rules.skip_g_below is not None
 
-    def moves(self) -> tuple[bool, bool]:
+    def decide(self) -> tuple[bool, bool]:
         """Whether D is updated, and whether G is."""
         rules, (d, g) = self.rules, self.losses[1].tolist()
         if rules.loss_change > 0:
@@ -43,7 +43,7 @@ class Referee(nn.Module):
         skip_g = rules.skip_g_below is not None and g < rules.skip_g_below
         return (True, True) if skip_d and skip_g else (not skip_d, not skip_g)
 
-    def saw(self, d_loss: Tensor, g_loss: Tensor) -> None:
+    def record_losses(self, d_loss: Tensor, g_loss: Tensor) -> None:
         """Records the mean losses of a round, 0-dimensional tensors; synchronises with the device."""
         self.losses[0] = self.losses[1]
         self.losses[1] = torch.stack([d_loss, g_loss]).to(self.losses)

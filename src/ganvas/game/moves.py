@@ -31,15 +31,15 @@ class Game:
     objective: Objective
     augment: Callable[[Tensor], Tensor] = _identity
 
-    def judge(self, images: Tensor, labels: Tensor | None) -> Tensor:
+    def logits(self, images: Tensor, labels: Tensor | None) -> Tensor:
         """D's logits, float [n], for augmented images."""
         return self.D(self.augment(images), labels)
 
     def logits_of_both(self, images: Tensor, labels: Tensor | None) -> Tensor:
         """D's logits for n reals followed by n fakes of these labels: in one pass, unless D is batch-dependent."""
         if self.D.batch_dependent:
-            return torch.cat([self.judge(half, labels) for half in images.chunk(2)])
-        return self.judge(images, None if labels is None else labels.repeat(2))
+            return torch.cat([self.logits(half, labels) for half in images.chunk(2)])
+        return self.logits(images, None if labels is None else labels.repeat(2))
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def train_d(
 
 def _one_centred(game: Game, images: Tensor, labels: Tensor | None) -> Tensor:
     images.requires_grad_()
-    return one_centred_penalty(images, game.judge(images, labels))
+    return one_centred_penalty(images, game.logits(images, labels))
 
 
 def train_g(
@@ -117,18 +117,18 @@ def train_g(
     Returns:
         Detached float [n]: G/loss.
     """
-    on_fake = game.judge(fake, labels)
+    on_fake = game.logits(fake, labels)
     on_real = on_fake
     if game.objective.relative:
         with torch.no_grad():
-            on_real = game.judge(real, labels)
+            on_real = game.logits(real, labels)
     loss = game.objective.g_loss(on_real, on_fake)
     (loss.mean() * share).backward(inputs=list(game.G.parameters()))
     return {"G/loss": loss.detach()}
 
 
 @torch.no_grad()
-def look(game: Game, real: Tensor, fake: Tensor, labels: Tensor | None = None) -> dict[str, Tensor]:
+def evaluate_losses(game: Game, real: Tensor, fake: Tensor, labels: Tensor | None = None) -> dict[str, Tensor]:
     """Evaluates the losses without an update: D/loss, D/real, D/fake and G/loss, float [n]."""
     on_real, on_fake = game.logits_of_both(torch.cat([real, fake]), labels).chunk(2)
     return {

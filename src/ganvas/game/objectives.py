@@ -100,7 +100,7 @@ OBJECTIVES = {
 }
 
 
-def objective(name: str, *, smoothing: float = 0.0) -> Objective:
+def get_objective(name: str, *, smoothing: float = 0.0) -> Objective:
     """The objective of that name, with one-sided label smoothing where D is a classifier.
 
     The target of reals is then 1 - `smoothing` (Salimans et al. 2016, section 3.4): the cross-entropy gains

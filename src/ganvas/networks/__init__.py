@@ -9,7 +9,7 @@ from ganvas.config import Network
 from ganvas.networks import cnn, dcgan, mlp, msg, r3gan, resnet, stylegan, transformer, vit
 from ganvas.networks.base import Discriminator, Generator, Shape
 from ganvas.networks.counting import FlopCounter
-from ganvas.networks.layers import bound_spectrally
+from ganvas.networks.layers import apply_spectral_norm
 
 NETWORKS: dict[str, tuple[Any, Any]] = {
     family: (module.Generator, module.Discriminator)
@@ -33,12 +33,12 @@ def build(network: Network, shape: Shape) -> tuple[Generator, Discriminator]:
     return generator(network, shape), discriminator(network, shape)
 
 
-def parameters(network: nn.Module) -> int:
+def count_parameters(network: nn.Module) -> int:
     """The number of trainable parameters of a network."""
     return sum(p.numel() for p in network.parameters() if p.requires_grad)
 
 
-def flops(network: nn.Module, *inputs: Tensor | None) -> int:
+def count_flops(network: nn.Module, *inputs: Tensor | None) -> int:
     """The floating-point operations of one forward pass over these inputs (a multiply-add counts two)."""
     with FlopCounter() as counter, torch.no_grad():
         network(*inputs)
@@ -46,6 +46,6 @@ def flops(network: nn.Module, *inputs: Tensor | None) -> int:
 
 
 __all__ = [
-    "NETWORKS", "Discriminator", "FlopCounter", "Generator", "Shape", "bound_spectrally", "build", "flops",
-    "parameters",
+    "NETWORKS", "Discriminator", "FlopCounter", "Generator", "Shape", "apply_spectral_norm", "build", "count_flops",
+    "count_parameters",
 ]  # fmt: skip

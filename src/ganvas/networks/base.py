@@ -25,7 +25,7 @@ class Generator(nn.Module):
     latent: int
     shape: Shape
 
-    def shown(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+    def d_input(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """The input of D during training: the generated images, at other sizes in families whose D expects that."""
         return self(z, labels)
 
@@ -43,7 +43,7 @@ class Discriminator(nn.Module):
     batch_dependent = False
     """Whether a logit depends on the other images of its batch; reals and fakes then pass through D separately."""
 
-    def view(self, images: Tensor) -> Tensor:
+    def d_input(self, images: Tensor) -> Tensor:
         """Turns real images float [n c h w] into the input of D: the counterpart of `Generator.d_input`."""
         return images
 

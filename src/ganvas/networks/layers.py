@@ -156,7 +156,7 @@ def init_glorot_uniform(network: nn.Module) -> None:
             nn.init.zeros_(module.weight)  # the class has no effect at first
 
 
-def bound_spectrally(network: nn.Module) -> None:
+def apply_spectral_norm(network: nn.Module) -> None:
     """Divides every weight matrix by its largest singular value (Miyato et al. 2018); changes the network in place.
 
     Each forward pass in training does one power iteration. The parameters change their names. Weights that are all 0

@@ -77,7 +77,7 @@ class Generator(base.Generator):
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         return self._full_image(self.features(z, labels))
 
-    def shown(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+    def d_input(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """The images of every scale, packed: float [n, sum of c·h·w]."""
         pyramid = self._feature_maps(self.features(z, labels))
         return pack([to_rgb(x) for to_rgb, x in zip(self.to_rgb, pyramid, strict=True)])
@@ -140,7 +140,7 @@ class Discriminator(base.Discriminator):
             x = torch.cat([avg_downsample(block(minibatch_stddev(x))), image], dim=1)
         return self.head(self.final(minibatch_stddev(x)), labels)
 
-    def view(self, images: Tensor) -> Tensor:
+    def d_input(self, images: Tensor) -> Tensor:
         """Images float [n c h w] -> their packed pyramids; each scale averages the next larger one."""
         pyramid = [images]
         while len(pyramid) < len(self.sizes):

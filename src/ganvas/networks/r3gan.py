@@ -120,7 +120,8 @@ class Generator(base.Generator):
                     layers.append(conv1x1(widths[stage - 1], widths[stage]))
                 layers.append(Upsample(size))
             layers += [
-                ResidualBlock(widths[stage], config.group, config.blocks * len(sizes)) for _ in range(config.blocks)
+                ResidualBlock(widths[stage], config.group_size, config.blocks * len(sizes))
+                for _ in range(config.blocks)
             ]
         self.layers = nn.Sequential(*layers)
         self.to_image = conv1x1(widths[-1], shape.channels)
@@ -162,7 +163,8 @@ class Discriminator(base.Discriminator):
         layers: list[nn.Module] = []
         for stage in reversed(range(len(sizes))):
             layers += [
-                ResidualBlock(widths[stage], config.group, config.blocks * len(sizes)) for _ in range(config.blocks)
+                ResidualBlock(widths[stage], config.group_size, config.blocks * len(sizes))
+                for _ in range(config.blocks)
             ]
             if stage:
                 layers.append(Downsample())

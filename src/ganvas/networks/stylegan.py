@@ -103,10 +103,10 @@ class Generator(ProgressiveNetwork, base.Generator):
 
     def __init__(self, config: StyleGAN, shape: Shape) -> None:
         super().__init__(resolutions(shape))
-        self.latent, self.shape, self.mixing = config.latent, shape, config.mixing
+        self.latent, self.shape, self.mixing = config.latent, shape, config.mixing_prob
         self.latent_input = LatentInput(config.latent, shape.classes)
         mapping: list[nn.Module] = []
-        for layer in range(config.mapping):
+        for layer in range(config.mapping_layers):
             mapping += [
                 EqualisedLinear(config.latent if layer else self.latent_input.width, config.latent, lr=0.01),
                 *activation(),
@@ -126,9 +126,9 @@ class Generator(ProgressiveNetwork, base.Generator):
             c_in = c_out
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        return self._to_full_size(self.shown(z, labels))
+        return self._to_full_size(self.d_input(z, labels))
 
-    def shown(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+    def d_input(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """Images at the size of the current stage."""
         w = self.w_avg(self.map_latent(z, labels), labels)
         return self.synthesise(
@@ -218,7 +218,7 @@ class Discriminator(ProgressiveNetwork, base.Discriminator):
                 x = torch.lerp(self.from_rgb[stage - 1](avg_downsample(images)), x, self.alpha)
         return self.head(self.final(minibatch_stddev(x)), labels)
 
-    def view(self, images: Tensor) -> Tensor:
+    def d_input(self, images: Tensor) -> Tensor:
         """Images [n c h w] at the size of the current stage, blended during a fade-in as in G (PG, figure 2)."""
         for _ in self.sizes[self.stage + 1 :]:
             images = avg_downsample(images)

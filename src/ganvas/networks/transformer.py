@@ -75,10 +75,10 @@ def token_layers(config: Transformer, features: int, tokens: int) -> nn.Sequenti
 
     As in the classic networks, there is no skip connection around the attention.
     """
-    width = config.tokens_width
+    width = config.token_width
     attention = Attention(width, config.heads, config.head_width)
     return nn.Sequential(
-        TokenEmbedding(features, tokens, width, config.positions), attention, nn.LayerNorm(width, eps=EPS)
+        TokenEmbedding(features, tokens, width, config.position_init), attention, nn.LayerNorm(width, eps=EPS)
     )
 
 
@@ -88,7 +88,7 @@ class Generator(base.Generator):
     def __init__(self, config: Transformer, shape: Shape) -> None:
         super().__init__()
         self.latent, self.shape, self.output = config.latent, shape, config.output
-        width, stages = config.tokens_width, max(MIN_HALVINGS, num_halvings(shape, MAX_GRID))
+        width, stages = config.token_width, max(MIN_HALVINGS, num_halvings(shape, MAX_GRID))
         self.grid = halved_size(shape.height, shape.width, stages)
         self.one_hot_concat = OneHotConcat(shape.classes)
         self.token_layers = token_layers(config, config.latent + shape.classes, math.prod(self.grid))
@@ -111,7 +111,7 @@ class Discriminator(base.Discriminator):
 
     def __init__(self, config: Transformer, shape: Shape) -> None:
         super().__init__()
-        width, stages = config.tokens_width, max(MIN_HALVINGS, num_halvings(shape, MAX_GRID))
+        width, stages = config.token_width, max(MIN_HALVINGS, num_halvings(shape, MAX_GRID))
         tokens = math.prod(halved_size(shape.height, shape.width, stages))
         self.token_layers = token_layers(config, shape.channels * shape.height * shape.width, tokens)
         dropout = [nn.Dropout(config.dropout)] if config.dropout else []

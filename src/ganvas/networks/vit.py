@@ -131,7 +131,7 @@ class Generator(base.Generator):
     def __init__(self, config: ViT, shape: Shape) -> None:
         super().__init__()
         self.latent, self.shape = config.latent, shape
-        width, stages = config.tokens_width, num_upsamplings(shape)
+        width, stages = config.token_width, num_upsamplings(shape)
         self.grid = halved_size(shape.height, shape.width, stages)
         self.mapping = MappingNetwork(config.latent, width, shape.classes)
         self.tokens = nn.Parameter(torch.randn(math.prod(self.grid), width))

@@ -30,7 +30,7 @@ def save(path: Path, parts: Parts, metadata: Mapping[str, Any]) -> None:
         temporary.write_bytes(serialize(on_cpu, metadata={"metadata": json.dumps(metadata)}))
 
 
-def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The tensors and the metadata of a file that `save` wrote.
 
     Raises:

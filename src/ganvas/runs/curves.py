@@ -7,7 +7,7 @@ from typing import Any
 from ganvas.errors import GanvasError
 from ganvas.files import atomic_file, make_folder
 from ganvas.runs.folder import Run
-from ganvas.runs.log import read_lines
+from ganvas.runs.log import read_jsonl
 
 PANELS: dict[str, dict[str, str]] = {
     "Losses": {"D/loss": "D", "G/loss": "G"},
@@ -39,11 +39,11 @@ def plot(runs: Sequence[Run | Path | str], out: Path) -> Path:
     found, critics = [], 0
     for run in runs:
         run = run if isinstance(run, Run) else Run(Path(run))
-        run.card  # noqa: B018 - raises if this is not a run
-        lines = list(read_lines(run.path / "stats.jsonl"))
+        run.metadata  # noqa: B018 - raises if this is not a run
+        lines = list(read_jsonl(run.path / "stats.jsonl"))
         if not lines:
             raise GanvasError(f"{run} has no statistics yet.", fix="train it a little longer.")
-        critics += run.config.play.critic
+        critics += run.config.loss.critic
         found.append((run.path, lines))
     alike = len({path.name for path, _ in found}) < len(found)
     histories = [(str(path) if alike else path.name, lines) for path, lines in found]

@@ -12,16 +12,16 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from ganvas.config import Habits, TrainConfig, differences, from_json, to_json
+from ganvas.config import RuntimeConfig, TrainConfig, differences, from_json, to_json
 from ganvas.errors import GanvasError
-from ganvas.files import explain, make_folder, remove_folder, write_json
-from ganvas.recipes import recipe
+from ganvas.files import explain_os_error, make_folder, remove_folder, write_json
+from ganvas.recipes import get_recipe
 from ganvas.runs.formats import check_format
 
 FORMAT = 2
 """The format of a run folder: config.json, stats.jsonl, events.jsonl and the saved state."""
 
-_MAY_CHANGE = frozenset(f.name for f in dataclasses.fields(Habits)) | {"data", "max_bad"}
+_MAY_CHANGE = frozenset(f.name for f in dataclasses.fields(RuntimeConfig)) | {"data", "max_bad"}
 """Knobs that may change when a run is resumed: they do not decide what is trained."""
 
 
@@ -32,7 +32,7 @@ class Run:
     path: Path
 
     @cached_property
-    def card(self) -> dict[str, Any]:
+    def metadata(self) -> dict[str, Any]:
         """config.json: format, recipe, config, data, versions, threads.
 
         Raises:
@@ -53,19 +53,19 @@ class Run:
     @property
     def config(self) -> TrainConfig:
         """The configuration it was started with."""
-        return from_json(TrainConfig, self.card["config"])
+        return from_json(TrainConfig, self.metadata["config"])
 
     @property
     def threads(self) -> int | None:
         """CPU threads of its training: another number may change the last bit of a sum. None if unknown."""
-        return self.card.get("threads")
+        return self.metadata.get("threads")
 
     @property
-    def state(self) -> Path:
+    def state_file(self) -> Path:
         """The state file from which training is resumed."""
         return self.path / "state" / "latest.safetensors"
 
-    def kept(self, name: str) -> Path:
+    def kept_state(self, name: str) -> Path:
         """The file of a state that --on-failure rollback may restore: start, good, or candidate."""
         return self.path / "state" / f"{name}.safetensors"
 
@@ -75,7 +75,7 @@ class Run:
         return sorted(p for p in (self.path / "snapshots").glob("[0-9]*") if (p / "card.json").exists())
 
     @property
-    def snapshot(self) -> Path:
+    def latest_snapshot(self) -> Path:
         """The newest snapshot.
 
         Raises:
@@ -86,7 +86,7 @@ class Run:
         return self.snapshots[-1]
 
     @property
-    def best(self) -> Path | None:
+    def best_snapshot(self) -> Path | None:
         """The snapshot with the best quality during training; None if it was not measured."""
         path = self.path / "snapshots" / "best"
         return path if (path / "card.json").exists() else None
@@ -110,12 +110,12 @@ def resolve(what: "str | TrainConfig | Run | Path") -> tuple[str, TrainConfig, R
     if isinstance(what, TrainConfig):
         return "custom", what, None
     if isinstance(what, str) and not (Path(what) / "config.json").exists():
-        return what, recipe(what).config, None
+        return what, get_recipe(what).config, None
     run = what if isinstance(what, Run) else Run(Path(what))
-    return run.card["recipe"], run.config, run
+    return run.metadata["recipe"], run.config, run
 
 
-def create(
+def create_run(
     out: Path,
     name: str | None,
     recipe_name: str,
@@ -139,7 +139,7 @@ def create(
             if name is not None:
                 raise GanvasError(f"{path} is a file.", fix="choose another --name.") from None
         except OSError as error:
-            raise explain(error, path) from error
+            raise explain_os_error(error, path) from error
     if any(not p.name.startswith(".") for p in path.iterdir()):
         raise GanvasError(
             f"{path} is not a run, and is not empty.", expected="a run, or a new name", fix="choose another --name."
@@ -178,10 +178,10 @@ def list_runs(out: Path) -> Iterator[Run]:
 
 def is_same_run(run: Run, config: TrainConfig, fingerprint: str) -> bool:
     """Whether a run is the one that this configuration and data would train."""
-    return not changed(run.config, config) and run.card["data"]["fingerprint"] == fingerprint
+    return not differing_knobs(run.config, config) and run.metadata["data"]["fingerprint"] == fingerprint
 
 
-def changed(old: TrainConfig, new: TrainConfig) -> list[tuple[str, Any, Any]]:
+def differing_knobs(old: TrainConfig, new: TrainConfig) -> list[tuple[str, Any, Any]]:
     """(name, old, new) of the knobs that make it another run: all but the runtime settings and the data's path."""
     return [d for d in differences(old, new) if d[0] not in _MAY_CHANGE]
 
@@ -189,12 +189,12 @@ def changed(old: TrainConfig, new: TrainConfig) -> list[tuple[str, Any, Any]]:
 def find_unfinished(run: Run) -> tuple[Run, str] | None:
     """The newest unfinished run beside `run`, of the same recipe and data, and how they differ as text; or None."""
     for other in list_runs(run.path.parent):
-        alike = all(other.card[key] == run.card[key] for key in ("recipe", "data"))
+        alike = all(other.metadata[key] == run.metadata[key] for key in ("recipe", "data"))
         if other.path == run.path or not alike or not other.snapshots:
             continue
-        card = json.loads((other.snapshot / "card.json").read_text(encoding="utf-8"))
-        if card["nimg"] < other.config.total:
-            return other, _format_differences(changed(other.config, run.config)) or "the same configuration"
+        card = json.loads((other.latest_snapshot / "card.json").read_text(encoding="utf-8"))
+        if card["nimg"] < other.config.total_images:
+            return other, _format_differences(differing_knobs(other.config, run.config)) or "the same configuration"
     return None
 
 
@@ -210,7 +210,7 @@ def check_same_run(run: Run, config: TrainConfig, fingerprint: str) -> None:
     Raises:
         GanvasError: a knob differs, which is named, or the data.
     """
-    differing = changed(run.config, config)
+    differing = differing_knobs(run.config, config)
     longer = [d for d in differing if d[0] == "kimg" and d[2] > d[1]]
     if longer and not _relative_schedules(config):
         differing = [d for d in differing if d[0] != "kimg"]
@@ -221,10 +221,10 @@ def check_same_run(run: Run, config: TrainConfig, fingerprint: str) -> None:
             expected="the configuration it was started with",
             fix="leave those knobs as they were to resume it, or choose another --name for a new run.",
         )
-    if run.card["data"]["fingerprint"] != fingerprint:
+    if run.metadata["data"]["fingerprint"] != fingerprint:
         raise GanvasError(
             f"The images of {run} have changed since it was started.",
-            expected=f"the {run.card['data']['images']} images it was started with",
+            expected=f"the {run.metadata['data']['images']} images it was started with",
             fix="restore them, or start a new run.",
         )
 
@@ -245,7 +245,7 @@ def lock_run(run: Run) -> Iterator[None]:
             fix="wait for it, stop it, or start another run with --new.",
         ) from None
     except OSError as error:
-        raise explain(error, run.path) from error
+        raise explain_os_error(error, run.path) from error
     try:
         yield
     finally:

@@ -7,19 +7,19 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ganvas.files import atomic_file, explain
+from ganvas.files import atomic_file, explain_os_error
 
 
-def append(path: Path, line: Mapping[str, Any]) -> None:
+def append_json(path: Path, line: Mapping[str, Any]) -> None:
     """Appends one JSON line.
 
     Raises:
         GanvasError: the disk is full or the file cannot be written.
     """
-    write_text(path, json.dumps(line, allow_nan=False) + "\n")
+    append_text(path, json.dumps(line, allow_nan=False) + "\n")
 
 
-def write_text(path: Path, text: str) -> None:
+def append_text(path: Path, text: str) -> None:
     """Appends text in one write.
 
     Raises:
@@ -29,15 +29,15 @@ def write_text(path: Path, text: str) -> None:
         with path.open("ab") as file:
             file.write(text.encode())
     except OSError as error:
-        raise explain(error, path) from error
+        raise explain_os_error(error, path) from error
 
 
-def event(run: Path, kind: str, nimg: int, **evidence: Any) -> None:
+def append_event(run: Path, kind: str, nimg: int, **evidence: Any) -> None:
     """Appends a line to events.jsonl: a resume, a stop, a decision, with its evidence."""
-    append(run / "events.jsonl", {"time": round(time.time(), 3), "nimg": nimg, "event": kind, **evidence})
+    append_json(run / "events.jsonl", {"time": round(time.time(), 3), "nimg": nimg, "event": kind, **evidence})
 
 
-def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
     """The JSON objects of a file, one a line; lines that are no JSON objects are skipped, a missing file is empty."""
     if not path.exists():
         return
@@ -53,6 +53,6 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
 def drop_lines_after(path: Path, nimg: float = math.inf) -> None:
     """Drops the lines that a resumed run will write again (those after `nimg`) and a torn last line."""
     if path.exists():
-        kept = [line for line in read_lines(path) if line.get("nimg", 0) <= nimg]
+        kept = [line for line in read_jsonl(path) if line.get("nimg", 0) <= nimg]
         with atomic_file(path) as temporary:
             temporary.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")

@@ -52,7 +52,7 @@ class Card:
     format: int = FORMAT
 
 
-def versions() -> dict[str, str]:
+def package_versions() -> dict[str, str]:
     """Versions of Ganvas, PyTorch and Python, on which a result may depend."""
     from ganvas import __version__
 

@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from ganvas.errors import GanvasError
 
 
-def facts(path: Path) -> dict[str, Any]:
+def read_metadata(path: Path) -> dict[str, Any]:
     """The metadata that `checkpoint.save` wrote, without reading the tensors.
 
     Raises:

@@ -13,14 +13,14 @@ from torch.nn import functional as F
 
 from ganvas.errors import GanvasError
 from ganvas.evaluation.eye import BLOCKS as EYE_BLOCKS
-from ganvas.evaluation.eye import eye as the_eye
+from ganvas.evaluation.eye import load_eye as the_eye
 
 RGB, PATCHES = "rgb", "patches"
 """The layers that every network has: the image itself, and the 5×5 patches around every other pixel."""
 
 PATCH_SIZE = 5
 
-IMAGENET_MEAN, IMAGENET_SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 Blocks = Sequence[Sequence[int]]
 """Channels of the convolutions, block by block."""
@@ -32,7 +32,7 @@ SQUEEZENET_FIRES = ((16, 64), (16, 64), (32, 128), (32, 128), (48, 192), (48, 19
 """Squeeze and expand channels of fire2 to fire9; two expand branches each (Iandola et al. 2016, version 1.1)."""
 
 
-class Network(nn.Module):
+class FeatureNetwork(nn.Module):
     """A sequence of steps (convolutions, fires, pools); all but the pools are layers that a loss may use.
 
     Attributes:
@@ -91,7 +91,7 @@ class Network(nn.Module):
                 f"{self.name} has no layer {', '.join(unknown)}.", expected=f"one of {', '.join(self.layer_names)}"
             )
 
-    def layers(self, images: Tensor, names: Collection[str]) -> dict[str, Tensor]:
+    def features(self, images: Tensor, names: Collection[str]) -> dict[str, Tensor]:
         """Features of the named layers for images float [n 3 h w] in [-1, 1]; computation ends at the last of them.
 
         Returns:
@@ -141,7 +141,7 @@ class Fire(nn.Module):
         return torch.cat([self.expand1x1(x), self.expand3x3(x)], dim=1)
 
 
-def build_eye() -> Network:
+def build_eye() -> FeatureNetwork:
     """The embedded network (`evaluation/eye.py`), relu1_1 to relu4_2. It comes with its weights."""
     network = _build_vgg_like("eye", EYE_BLOCKS, lambda: nn.AvgPool2d(2, ceil_mode=True))
     for (_, mine), its in zip(_convolutions(network), the_eye().convolutions.values(), strict=True):
@@ -149,13 +149,13 @@ def build_eye() -> Network:
     return _freeze(network)
 
 
-def vgg19(weights: Mapping[str, Tensor]) -> Network:
+def build_vgg19(weights: Mapping[str, Tensor]) -> FeatureNetwork:
     """VGG-19, relu1_1 to relu5_4, from weights with torchvision's names (`features.0.weight` …); they may end early.
 
     Raises:
         GanvasError: the weights are another network's, or not finite.
     """
-    network = _build_vgg_like("vgg19", VGG19_BLOCKS, lambda: nn.MaxPool2d(2), IMAGENET_MEAN, IMAGENET_SPREAD)
+    network = _build_vgg_like("vgg19", VGG19_BLOCKS, lambda: nn.MaxPool2d(2), IMAGENET_MEAN, IMAGENET_STD)
     names, place = {}, 0  # torchvision counts convolutions, ReLUs and pools
     for name in network.steps:
         names[name] = f"features.{place}"
@@ -163,13 +163,13 @@ def vgg19(weights: Mapping[str, Tensor]) -> Network:
     return _load_weights(network, weights, names)
 
 
-def squeezenet(weights: Mapping[str, Tensor]) -> Network:
+def build_squeezenet(weights: Mapping[str, Tensor]) -> FeatureNetwork:
     """SqueezeNet 1.1, relu1 and fire2 to fire9, from weights with torchvision's names; they may end early.
 
     Raises:
         GanvasError: the weights are another network's, or not finite.
     """
-    network = Network("squeezenet", IMAGENET_MEAN, IMAGENET_SPREAD)
+    network = FeatureNetwork("squeezenet", IMAGENET_MEAN, IMAGENET_STD)
     network.append("relu1", ConvReLU(3, 64, 3, stride=2), 3, 2)
     channels = [64, *(2 * expanded for _, expanded in SQUEEZENET_FIRES)]
     for number, (before, (squeezed, expanded)) in enumerate(zip(channels, SQUEEZENET_FIRES, strict=False), 2):
@@ -183,9 +183,9 @@ def squeezenet(weights: Mapping[str, Tensor]) -> Network:
 
 def _build_vgg_like(
     name: str, blocks: Blocks, pool: Callable[[], nn.Module], *normalised: tuple[float, ...]
-) -> Network:
+) -> FeatureNetwork:
     """Blocks of 3×3 convolutions with pools between them, named as VGG's."""
-    network = Network(name, *normalised)
+    network = FeatureNetwork(name, *normalised)
     widths = (3, *(width for block in blocks for width in block))
     pairs = pairwise(widths)
     for b, block in enumerate(blocks, 1):
@@ -197,15 +197,15 @@ def _build_vgg_like(
     return network
 
 
-def _convolutions(network: Network) -> list[tuple[str, ConvReLU]]:
+def _convolutions(network: FeatureNetwork) -> list[tuple[str, ConvReLU]]:
     return [(name, step) for name, step in network.steps.items() if isinstance(step, ConvReLU)]
 
 
-def _freeze(network: Network) -> Network:
+def _freeze(network: FeatureNetwork) -> FeatureNetwork:
     return network.eval().requires_grad_(False)
 
 
-def _load_weights(network: Network, weights: Mapping[str, Tensor], names: Mapping[str, str]) -> Network:
+def _load_weights(network: FeatureNetwork, weights: Mapping[str, Tensor], names: Mapping[str, str]) -> FeatureNetwork:
     """Loads the weights step by step, and truncates the network where they end."""
     for step, place in names.items():
         if step.startswith("pool"):

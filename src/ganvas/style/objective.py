@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ganvas.style.losses import WassersteinDistance, content_distance, gram_distance, moment_sums, total_variation
-from ganvas.style.networks import Network
+from ganvas.style.networks import FeatureNetwork
 from ganvas.style.tiles import Tile, split_into_tiles
 
 Statistics = dict[str, Tensor]
@@ -37,7 +37,7 @@ class StyleTarget:
 
 
 @dataclass(frozen=True)
-class Look:
+class FeatureLayers:
     """A network and the layers whose features the losses use.
 
     Attributes:
@@ -46,7 +46,7 @@ class Look:
         tile_size: side of the tiles in pixels; None: no tiles.
     """
 
-    network: Network
+    network: FeatureNetwork
     style: Mapping[str, float]
     content: Mapping[str, float]
     tile_size: int | None = None
@@ -72,7 +72,7 @@ class Look:
         sums: list[Statistics] = [{} for _ in masks]
         mask_sums: list[dict[str, Tensor]] = [{} for _ in masks]
         for tile in tiles:
-            layers = self.network.layers(tile.crop_input(images), self.style)
+            layers = self.network.features(tile.crop_input(images), self.style)
             for mask, moments, counts in zip(masks, sums, mask_sums, strict=True):
                 for name, features in layers.items():
                     own, weights = self.crop_features(tile, name, features, mask)
@@ -118,7 +118,7 @@ class StyleObjective:
 
     def __init__(
         self,
-        layers: Look,
+        layers: FeatureLayers,
         content: Tensor,
         targets: Sequence[StyleTarget],
         *,
@@ -137,7 +137,7 @@ class StyleObjective:
         with torch.no_grad():
             _, self.mask_sums = layers.sum_moments(content, self.tiles, [target.mask for target in targets])
             for tile in self.tiles:
-                features = layers.network.layers(tile.crop_input(content), layers.content)
+                features = layers.network.features(tile.crop_input(content), layers.content)
                 own = {name: layers.crop_features(tile, name, f, None)[0].clone() for name, f in features.items()}
                 self.content_targets.append(own)
         self.content_energy = {
@@ -186,7 +186,7 @@ class StyleObjective:
     ) -> tuple[list[Statistics], Tensor]:
         """The moment sums of a tile for every style target, and its content loss."""
         layers = self.layers
-        features = layers.network.layers(crop, {*layers.style, *layers.content})
+        features = layers.network.features(crop, {*layers.style, *layers.content})
         sums = [
             {name: moment_sums(*layers.crop_features(tile, name, features[name], t.mask)) for name in layers.style}
             for t in self.targets

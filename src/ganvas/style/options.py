@@ -49,7 +49,7 @@ class StyleOptions:
     """L-BFGS bounded to the range of pixels, or Adam, which needs more iterations."""
     lr: float | None = None
     """Step size; by default 1 for L-BFGS, 0.08 for Adam."""
-    smallest: int = 64
+    min_scale: int = 64
     """Longer side of the first, coarsest scale in pixels; each next one is larger by √2."""
     average: float = 0.1
     """With Adam: the fraction of a scale's iterations over which images are averaged; 0: no averaging."""
@@ -93,7 +93,7 @@ BOUNDS = {
 }  # fmt: skip
 
 
-def resolved(options: StyleOptions | None, knobs: Mapping[str, Any]) -> StyleOptions:
+def resolve_options(options: StyleOptions | None, knobs: Mapping[str, Any]) -> StyleOptions:
     """The options with `knobs` changed, None replaced by the value of the preset or network, and all of them checked.
 
     Raises:

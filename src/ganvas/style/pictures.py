@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from ganvas import image_io
 from ganvas.data import decode, to_uint8, to_unit
-from ganvas.data.decode import header
+from ganvas.data.decode import read_header
 from ganvas.data.forms import Unreadable
 from ganvas.errors import GanvasError
 
@@ -44,17 +44,17 @@ class StyleImage:
         """
         path = Path(path)
         planes = self.pixels if self.opacity is None else np.concatenate([self.pixels, self.opacity[None]])
-        image = image_io.picture(planes)
+        image = image_io.to_pil(planes)
         if image.mode == "RGBA" and path.suffix.lower() in (".jpg", ".jpeg", ".bmp"):
             image = Image.alpha_composite(Image.new("RGBA", image.size, (255,) * 4), image).convert("RGB")
-        image_io.save(image, path, icc_profile=self.profile, quality=95)
+        image_io.save_image(image, path, icc_profile=self.profile, quality=95)
 
 
 ImageSource = Path | str | np.ndarray | StyleImage
 """What is accepted as an image; arrays are uint8 [1|3|4 h w]."""
 
 
-def opened(source: ImageSource, size: int | None, *, enlarge: bool = True) -> StyleImage:
+def load_image(source: ImageSource, size: int | None, *, enlarge: bool = True) -> StyleImage:
     """Loads an image, upright, in RGB, and resizes its longer side to `size` pixels.
 
     Args:
@@ -71,7 +71,7 @@ def opened(source: ImageSource, size: int | None, *, enlarge: bool = True) -> St
     name = "The array" if isinstance(source, np.ndarray) else str(source)
     file = _encode_png(source) if isinstance(source, np.ndarray) else _read_file(Path(source))
     try:
-        head = header(file, name)
+        head = read_header(file, name)
         height, width = _target_size(head.height, head.width, size, enlarge)
         if min(height, width) < MIN_SIDE:
             raise GanvasError(
@@ -95,7 +95,7 @@ def load_mask(source: ImageSource, size: tuple[int, int]) -> Tensor:
     Raises:
         GanvasError: not an image, or black everywhere.
     """
-    planes = to_unit(torch.from_numpy(opened(source, None).pixels)[None]).mean(1, keepdim=True) / 2 + 0.5
+    planes = to_unit(torch.from_numpy(load_image(source, None).pixels)[None]).mean(1, keepdim=True) / 2 + 0.5
     fitted = F.interpolate(planes, size, mode="bilinear", antialias=True).clamp(0, 1)
     if fitted.max() < 0.5:
         raise GanvasError(f"The mask {source} is black everywhere.", expected="white where it applies")
@@ -109,7 +109,7 @@ def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(images, size, mode="bicubic", antialias=True).clamp(-1, 1)
 
 
-def unit(image: StyleImage) -> Tensor:
+def to_tensor(image: StyleImage) -> Tensor:
     """The colours as float [1 3 h w] in [-1, 1]."""
     return to_unit(torch.from_numpy(image.pixels)[None])
 
@@ -138,7 +138,7 @@ def _encode_png(pixels: np.ndarray) -> io.BytesIO:
             f"An array {pixels.dtype} {list(pixels.shape)} is not an image.", expected="uint8 [1|3|4 height width]"
         )
     file = io.BytesIO()
-    image_io.picture(pixels).save(file, "PNG", compress_level=0)
+    image_io.to_pil(pixels).save(file, "PNG", compress_level=0)
     return file
 
 

@@ -13,8 +13,8 @@ from ganvas import devices
 from ganvas.errors import GanvasError
 from ganvas.style import pictures, weights
 from ganvas.style.colours import luminance, match_palette, palette_statistics
-from ganvas.style.networks import RGB, Network
-from ganvas.style.objective import Look, Statistics, StyleObjective, StyleTarget
+from ganvas.style.networks import RGB, FeatureNetwork
+from ganvas.style.objective import FeatureLayers, Statistics, StyleObjective, StyleTarget
 from ganvas.style.optimisers import HISTORY_SIZE
 from ganvas.style.options import NETWORK_DEFAULTS, StyleOptions, parse_layers
 from ganvas.style.pictures import ImageSource, StyleImage
@@ -27,7 +27,7 @@ PASS_FACTOR = 3.0
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class TransferPlan:
     """All inputs of a style transfer, at the size of the result.
 
     Attributes:
@@ -46,11 +46,11 @@ class Plan:
     style_weights: Sequence[float]
     masks: Sequence[Tensor]
     style_masks: Sequence[Tensor | None]
-    layers: Look
+    layers: FeatureLayers
     options: StyleOptions
     memory: int
 
-    def goal(self, size: tuple[int, int]) -> StyleObjective:
+    def objective(self, size: tuple[int, int]) -> StyleObjective:
         """The objective at one scale."""
         assert self.options.content_weight is not None
         photo, strength = pictures.resize(self.content, size), self.options.strength
@@ -65,14 +65,14 @@ class Plan:
             content_weight=self.options.content_weight, tv_weight=self.options.tv_weight,
         )  # fmt: skip
 
-    def first(self, size: tuple[int, int]) -> Tensor:
+    def initial_image(self, size: tuple[int, int]) -> Tensor:
         """The initial image, float [1 3 *size] in [-1, 1]."""
         if self.options.init == "content":
             return self._palette_matched_photo(size)
         if self.options.init == "noise":
             noise = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(self.options.seed))
             return (noise * 2 - 1).to(self.content.device)
-        initial = pictures.unit(pictures.opened(self.options.init, None)).to(self.content.device)
+        initial = pictures.to_tensor(pictures.load_image(self.options.init, None)).to(self.content.device)
         return pictures.resize(initial, size)
 
     def coverage(self, size: tuple[int, int]) -> Tensor | None:
@@ -121,38 +121,38 @@ class Plan:
         return photo + self.options.strength * (matched - photo)
 
 
-def plan(
+def plan_transfer(
     content: ImageSource,
     styles: Sequence[ImageSource],
     masks: Sequence[ImageSource],
     style_masks: Sequence[ImageSource],
     options: StyleOptions,
-) -> Plan:
+) -> TransferPlan:
     """Loads images, masks and network, and estimates the memory.
 
     Raises:
         GanvasError: a file cannot be read, the numbers of styles and masks differ, or the memory does not suffice.
     """
     _check_counts(styles, masks, style_masks, options)
-    device = devices.choose(options.device)
+    device = devices.select_device(options.device)
     assert options.size is not None
-    source = pictures.opened(content, options.size)
-    image = pictures.unit(source).to(device)
+    source = pictures.load_image(content, options.size)
+    image = pictures.to_tensor(source).to(device)
     limit = round(options.size * options.style_scale)
-    paintings = [pictures.opened(style, limit, enlarge=False) for style in styles]
+    paintings = [pictures.load_image(style, limit, enlarge=False) for style in styles]
     size = (image.shape[2], image.shape[3])
     parts = [
         pictures.load_mask(style_masks[i], p.pixels.shape[1:]).to(device) if style_masks else _opacity_mask(p, device)
         for i, p in enumerate(paintings)
     ]
     if options.init not in ("content", "noise"):
-        pictures.opened(options.init, None)
+        pictures.load_image(options.init, None)
     network = weights.load_network(options.network, options.weights).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    layers = Look(network, *choose_layers(network, options))
+    layers = FeatureLayers(network, *choose_layers(network, options))
     layers, memory = fit_tiles(layers, size, options.tile, devices.free_bytes(device))
     given = options.style_weights or (1.0,) * len(styles)
-    return Plan(
-        source, image, [pictures.unit(p).to(device) for p in paintings], [w / sum(given) for w in given],
+    return TransferPlan(
+        source, image, [pictures.to_tensor(p).to(device) for p in paintings], [w / sum(given) for w in given],
         [pictures.load_mask(mask, size).to(device) for mask in masks], parts, layers, options, memory,
     )  # fmt: skip
 
@@ -169,7 +169,7 @@ def scale_sizes(size: Sequence[int], min_scale: int) -> list[tuple[int, int]]:
     return found[::-1]
 
 
-def choose_layers(network: Network, options: StyleOptions) -> tuple[dict[str, float], dict[str, float]]:
+def choose_layers(network: FeatureNetwork, options: StyleOptions) -> tuple[dict[str, float], dict[str, float]]:
     """The style layers and the content layers with their weights, which add up to 1 each.
 
     Default layers that the network lacks, as its weights end early, are left out.
@@ -189,7 +189,9 @@ def choose_layers(network: Network, options: StyleOptions) -> tuple[dict[str, fl
     return found[0], found[1]
 
 
-def fit_tiles(layers: Look, size: tuple[int, int], tile_size: int | None, free: int) -> tuple[Look, int]:
+def fit_tiles(
+    layers: FeatureLayers, size: tuple[int, int], tile_size: int | None, free: int
+) -> tuple[FeatureLayers, int]:
     """Chooses tiles where the whole image does not fit into `free` bytes; returns also the estimated bytes.
 
     The memory of a graph is linear in its pixels, so it is measured on two small images and extrapolated.
@@ -220,7 +222,7 @@ def fit_tiles(layers: Look, size: tuple[int, int], tile_size: int | None, free: 
     return replace(layers, tile_size=tile_size), memory(tile_size)
 
 
-def _graph_bytes(layers: Look, side: int) -> int:
+def _graph_bytes(layers: FeatureLayers, side: int) -> int:
     """Bytes that the graph of one forward pass of a square image holds."""
     held: dict[int, int] = {}  # bytes at each address: nothing saved is freed before the backward pass
 
@@ -232,7 +234,7 @@ def _graph_bytes(layers: Look, side: int) -> int:
     device = next(layers.network.parameters()).device
     image = torch.zeros(1, 3, side, side, device=device).requires_grad_()
     with saved_tensors_hooks(hold, lambda tensor: tensor):
-        features = layers.network.layers(image, {*layers.style, *layers.content})
+        features = layers.network.features(image, {*layers.style, *layers.content})
         total = sum(layer.square().sum() for layer in features.values())
     assert isinstance(total, Tensor)
     return sum(held.values())

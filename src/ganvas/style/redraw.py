@@ -12,11 +12,11 @@ from PIL import Image
 
 from ganvas import image_io
 from ganvas.errors import GanvasError
-from ganvas.interrupts import interrupting
-from ganvas.style.options import StyleOptions, resolved
+from ganvas.interrupts import raise_on_signal
+from ganvas.style.options import StyleOptions, resolve_options
 from ganvas.style.pictures import StyleImage
-from ganvas.style.plan import Plan, plan
-from ganvas.style.transfer import Iterate, followed
+from ganvas.style.plan import TransferPlan, plan_transfer
+from ganvas.style.transfer import Iterate, run_plan
 
 PREVIEW_INTERVAL = 1.0
 """Seconds between previews, at least; also at least ten times what writing one takes."""
@@ -27,7 +27,7 @@ MAX_FRAMES, MAX_FRAME_SIDE, FRAMES_PER_SECOND = 60, 512, 12
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif")
 
 
-def redraw(
+def stylize_files(
     content: Path, styles: Sequence[Path], out: Path, masks: Sequence[Path], style_masks: Sequence[Path],
     preview: Path | None, gif: Path | None, options: StyleOptions, *, quiet: bool = False,
 ) -> Iterator[dict[str, Any]]:  # fmt: skip
@@ -37,7 +37,7 @@ def redraw(
         GanvasError: what happened, what was expected, the fix.
         KeyboardInterrupt: interrupted by Ctrl-C or SIGTERM; the current image is in `out`.
     """
-    options = resolved(options, {})
+    options = resolve_options(options, {})
     folder = content.is_dir()
     photos = sorted(p for p in content.iterdir() if p.suffix.lower() in SUFFIXES) if folder else [content]
     if not photos:
@@ -47,7 +47,7 @@ def redraw(
             raise GanvasError(f"{out} is a file's name, and {content} a folder.", fix="--out FOLDER")
         raise GanvasError("--gif and --preview are for a single photo.", fix="leave them out, or name one photo.")
     for photo in photos:
-        transfer = plan(photo, styles, masks, style_masks, options)
+        transfer = plan_transfer(photo, styles, masks, style_masks, options)
         file = out / f"{photo.stem}.png" if folder else out
         if not quiet:
             print(f"{photo.name}: {_describe_plan(transfer)}", file=sys.stderr)
@@ -60,15 +60,17 @@ def redraw(
         yield {"content": str(photo), "out": str(file), "height": height, "width": width, "seconds": round(seconds, 1)}
 
 
-def _stylize_file(transfer: Plan, out: Path, preview: Path, gif: Path | None, title: str, *, quiet: bool) -> None:
+def _stylize_file(
+    transfer: TransferPlan, out: Path, preview: Path, gif: Path | None, title: str, *, quiet: bool
+) -> None:
     """Runs a plan to its end or to an interrupt, and writes the result."""
     transfer.source.save(out)  # fails now, not after the optimisation, if the file cannot be written
     frames: list[np.ndarray] = [_make_frame(transfer.source, transfer)]
     if gif is not None:
-        image_io.save_walk(frames, gif)
+        image_io.save_animation(frames, gif)
     last: Iterate | None = None
     due = 0.0
-    with interrupting(), ExitStack() as stack:
+    with raise_on_signal(), ExitStack() as stack:
         bar = stack.enter_context(_ProgressBar(title)) if not quiet and sys.stderr.isatty() else None
 
         def on_iterate(now: Iterate) -> None:
@@ -84,7 +86,7 @@ def _stylize_file(transfer: Plan, out: Path, preview: Path, gif: Path | None, ti
                 due = time.monotonic() + max(PREVIEW_INTERVAL, 10 * (time.monotonic() - start))
 
         try:
-            done = followed(transfer, on_iterate)
+            done = run_plan(transfer, on_iterate)
         except KeyboardInterrupt:
             if last is None:
                 raise
@@ -95,12 +97,12 @@ def _stylize_file(transfer: Plan, out: Path, preview: Path, gif: Path | None, ti
     if preview != out:
         done.save(preview)
     if gif is not None:
-        image_io.save_walk(
-            [*frames, *[_make_frame(done, transfer)] * FRAMES_PER_SECOND], gif, per_second=FRAMES_PER_SECOND
+        image_io.save_animation(
+            [*frames, *[_make_frame(done, transfer)] * FRAMES_PER_SECOND], gif, fps=FRAMES_PER_SECOND
         )
 
 
-def _describe_plan(transfer: Plan) -> str:
+def _describe_plan(transfer: TransferPlan) -> str:
     """One line: size, tiles, network, preset, device, estimated memory."""
     height, width = transfer.content.shape[2:]
     layers = transfer.layers
@@ -112,7 +114,7 @@ def _describe_plan(transfer: Plan) -> str:
     )
 
 
-def _make_frame(image: StyleImage, transfer: Plan) -> np.ndarray:
+def _make_frame(image: StyleImage, transfer: TransferPlan) -> np.ndarray:
     """A frame uint8 [3 h w], of the same size for every scale."""
     height, width = transfer.content.shape[2:]
     factor = min(1, MAX_FRAME_SIDE / max(height, width))

@@ -16,14 +16,14 @@ from torch import Tensor
 
 from ganvas.errors import GanvasError
 from ganvas.pytorch_state import default_state
-from ganvas.speed import Speed
+from ganvas.speed import SpeedMeter
 from ganvas.style import pictures
 from ganvas.style.colours import luminance, replace_luminance
 from ganvas.style.optimisers import OPTIMISERS
-from ganvas.style.options import StyleOptions, resolved
+from ganvas.style.options import StyleOptions, resolve_options
 from ganvas.style.pictures import ImageSource, StyleImage
-from ganvas.style.plan import Plan, plan, scale_sizes
-from ganvas.threads import computing
+from ganvas.style.plan import TransferPlan, plan_transfer, scale_sizes
+from ganvas.threads import cpu_threads
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,23 +85,23 @@ def stylize(
     """
     if isinstance(styles, (str, np.ndarray, StyleImage)) or not isinstance(styles, Sequence):
         styles = [styles]
-    return followed(plan(content, styles, masks, style_masks, resolved(options, knobs)), callback)
+    return run_plan(plan_transfer(content, styles, masks, style_masks, resolve_options(options, knobs)), callback)
 
 
-@computing()
-def followed(plan: Plan, callback: Callback | None = None) -> StyleImage:
+@cpu_threads()
+def run_plan(plan: TransferPlan, callback: Callback | None = None) -> StyleImage:
     """Runs the optimisation of a plan, and calls `callback` with every iterate."""
     options = plan.options
     assert options.iterations is not None
-    sizes = scale_sizes(plan.content.shape[2:], options.smallest)
+    sizes = scale_sizes(plan.content.shape[2:], options.min_scale)
     counts = [options.iterations * (2 if i == 0 else 1) for i in range(len(sizes))]
     if options.strength == 0:
         return _render(plan, plan.content)
     optimiser = OPTIMISERS[options.optimiser](options)
     timer = _Timer([count * math.prod(size) for count, size in zip(counts, sizes, strict=True)])
-    image, done = plan.first(sizes[0]), 0
+    image, done = plan.initial_image(sizes[0]), 0
     for scale, (size, count) in enumerate(zip(sizes, counts, strict=True)):
-        iterates = optimiser.minimise(plan.goal(size), pictures.resize(image, size), count)
+        iterates = optimiser.minimise(plan.objective(size), pictures.resize(image, size), count)
         for i, (value, image) in enumerate(iterates, 1):
             if not math.isfinite(value.loss):
                 raise GanvasError(
@@ -121,7 +121,7 @@ def followed(plan: Plan, callback: Callback | None = None) -> StyleImage:
     return _render(plan, image)
 
 
-def _render(plan: Plan, image: Tensor) -> StyleImage:
+def _render(plan: TransferPlan, image: Tensor) -> StyleImage:
     """The image as saved: with the colours of the photo if they are kept, and the photo outside the masks."""
     size = (image.shape[2], image.shape[3])
     photo = pictures.resize(plan.content, size)
@@ -136,11 +136,11 @@ class _Timer:
     """Elapsed and remaining time; the work of an iteration is taken to be proportional to its pixels."""
 
     def __init__(self, work: Sequence[int]) -> None:
-        self.work, self.start, self.speed = work, time.monotonic(), Speed()
-        self.speed.mark(0)
+        self.work, self.start, self.speed = work, time.monotonic(), SpeedMeter()
+        self.speed.update(0)
 
     def read(self, scale: int, fraction: float) -> tuple[float, float]:
         done = sum(self.work[:scale]) + fraction * self.work[scale]
-        self.speed.mark(done)
+        self.speed.update(done)
         speed = self.speed.per_second
         return time.monotonic() - self.start, (sum(self.work) - done) / speed if speed else 0.0

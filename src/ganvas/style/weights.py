@@ -15,11 +15,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ganvas.data import cache
-from ganvas.data.progress import bar
+from ganvas.data.progress import progress_bar
 from ganvas.errors import GanvasError
 from ganvas.files import atomic_file
 from ganvas.style import networks
-from ganvas.style.networks import Network
+from ganvas.style.networks import FeatureNetwork
 
 BLOCK_BYTES = 2**20
 
@@ -49,7 +49,7 @@ PUBLISHED = {
 """torchvision's, trained on ImageNet (BSD-3-Clause)."""
 
 
-def load_network(name: str, weights: Path | None = None) -> Network:
+def load_network(name: str, weights: Path | None = None) -> FeatureNetwork:
     """Loads eye, vgg19 or squeezenet; the latter two with weights from a file, or downloaded.
 
     Raises:
@@ -59,7 +59,7 @@ def load_network(name: str, weights: Path | None = None) -> Network:
         if weights is not None:
             raise GanvasError("The eye comes with its own weights.", fix="leave --weights out, or add --network vgg19.")
         return networks.build_eye()
-    build = {"vgg19": networks.vgg19, "squeezenet": networks.squeezenet}[name]
+    build = {"vgg19": networks.build_vgg19, "squeezenet": networks.build_squeezenet}[name]
     return build(load_weights(weights or download_weights(name)))
 
 
@@ -115,7 +115,7 @@ def _download(name: str, published: PublishedWeights, path: Path) -> None:
             with (
                 urllib.request.urlopen(published.url, timeout=30) as answer,
                 open(temporary, "wb") as file,
-                bar(f"Downloading {path.name}", published.size, shown=True) as advance,
+                progress_bar(f"Downloading {path.name}", published.size, shown=True) as advance,
             ):
                 while block := answer.read(BLOCK_BYTES):
                     file.write(block)

@@ -14,10 +14,10 @@ from typing import Any
 from torch import Tensor
 from torch.nn.modules.module import register_module_forward_hook
 
-from ganvas.interrupts import Stop
+from ganvas.interrupts import StopRequests
 from ganvas.runs import checkpoint
 from ganvas.training import distributed
-from ganvas.training.state import Batch, Players, Quantities
+from ganvas.training.state import Batch, Quantities, TrainState
 
 SLOW_ROUND_SECONDS = 2.0
 """If a round takes longer, the next one can be cancelled; shorter ones are finished."""
@@ -50,7 +50,7 @@ def cancellation_points(check: Callable[[], None]) -> Iterator[None]:
 
 
 @contextmanager
-def cancellable(stop: Stop) -> Iterator[None]:
+def cancellable(stop: StopRequests) -> Iterator[None]:
     """Ends the block at the next module's pass when a stop request is overdue."""
 
     def check() -> None:
@@ -71,7 +71,7 @@ class CancellableRounds:
         seconds: of the last round; infinite before the first.
     """
 
-    def __init__(self, state: Players, stop: Stop) -> None:
+    def __init__(self, state: TrainState, stop: StopRequests) -> None:
         self._state, self._stop = state, stop
         self._copy: dict[str, Tensor] = {}
         self.seconds = math.inf
@@ -83,26 +83,26 @@ class CancellableRounds:
             slow: whether it can be cancelled; the same on every process.
         """
         began = time.perf_counter()
-        result = self._run_cancellable(batches, nimg) if slow else self._state.round(batches, nimg)
+        result = self._run_cancellable(batches, nimg) if slow else self._state.train_round(batches, nimg)
         self.seconds = time.perf_counter() - began
         return result
 
     def _run_cancellable(self, batches: Sequence[Batch], nimg: int) -> tuple[Quantities, Quantities] | None:
-        state, update_counts = self._state, self._state.moved.copy()
+        state, update_counts = self._state, self._state.update_counts.copy()
         tensors = checkpoint.named_tensors(state.parts)
         self._copy = {n: self._copy[n].copy_(t) if n in self._copy else t.clone() for n, t in tensors.items()}
         try:
             with self._cancellation_points():
-                return state.round(batches, nimg)
+                return state.train_round(batches, nimg)
         except Cancelled:
             checkpoint.restore(state.parts, self._copy)
-            state.moved = update_counts
+            state.update_counts = update_counts
             return None
 
     @contextmanager
     def _cancellation_points(self) -> Iterator[None]:
         """Several processes must leave a round at the same place, so they agree before each microbatch only."""
-        if distributed.world() == 1:
+        if distributed.world_size() == 1:
             with cancellation_points(self._check):
                 yield
             return

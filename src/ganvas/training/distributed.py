@@ -16,7 +16,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from ganvas.devices import choose
+from ganvas.devices import select_device
 from ganvas.errors import GanvasError
 
 Result = TypeVar("Result")
@@ -32,7 +32,7 @@ def rank() -> int:
     return int(os.environ.get("RANK", "0"))
 
 
-def world() -> int:
+def world_size() -> int:
     """The number of processes that share the run."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
@@ -42,15 +42,15 @@ def is_main_process() -> bool:
     return rank() == 0
 
 
-def device(name: str) -> torch.device:
+def local_device(name: str) -> torch.device:
     """The device of this process: as `devices.choose` says, but under torchrun each process gets its own GPU.
 
     Raises:
         GanvasError: there is no such device.
     """
-    if world() > 1 and name in ("auto", "cuda") and torch.cuda.is_available():
+    if world_size() > 1 and name in ("auto", "cuda") and torch.cuda.is_available():
         name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
-    chosen = choose("cpu" if world() > 1 and name == "auto" else name)
+    chosen = select_device("cpu" if world_size() > 1 and name == "auto" else name)
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
     return chosen
@@ -64,7 +64,7 @@ def process_group(device: torch.device) -> Iterator[None]:
         GanvasError: another process ended.
     """
     global _gloo_group
-    if world() == 1:
+    if world_size() == 1:
         yield
         return
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
@@ -83,17 +83,17 @@ def process_group(device: torch.device) -> Iterator[None]:
         dist.destroy_process_group()
 
 
-def mean_gradients(network: nn.Module) -> Tensor:
+def average_gradients(network: nn.Module) -> Tensor:
     """Averages the gradients over the processes in one flat all-reduce, in place.
 
     Returns:
         The norm of the averaged gradient, a float scalar tensor on the device.
     """
     gradients = [p.grad for p in network.parameters() if p.grad is not None]
-    if world() > 1:
+    if world_size() > 1:
         flat = torch.cat([gradient.flatten() for gradient in gradients])
         dist.all_reduce(flat)
-        flat /= world()
+        flat /= world_size()
         parts = flat.split([gradient.numel() for gradient in gradients])
         for gradient, part in zip(gradients, parts, strict=True):
             gradient.copy_(part.view_as(gradient))
@@ -102,23 +102,23 @@ def mean_gradients(network: nn.Module) -> Tensor:
 
 def all_reduce_sum(tensors: Iterable[Tensor]) -> None:
     """Sums each tensor over the processes, in place."""
-    if world() > 1:
+    if world_size() > 1:
         for tensor in tensors:
             dist.all_reduce(tensor)
 
 
 def all_reduce_mean(value: Tensor) -> Tensor:
     """The mean of a tensor over the processes."""
-    if world() > 1:
+    if world_size() > 1:
         value = value.clone()
         dist.all_reduce(value)
-        value /= world()
+        value /= world_size()
     return value
 
 
 def all_reduce_any(*flags: bool) -> list[bool]:
     """For each flag, whether it is set on any process; does not wait for a GPU."""
-    if world() == 1:
+    if world_size() == 1:
         return list(flags)
     values = torch.tensor(flags, dtype=torch.float32)
     dist.all_reduce(values, op=dist.ReduceOp.MAX, group=_gloo_group)
@@ -131,7 +131,7 @@ def run_on_main(function: Callable[[], Result]) -> Result:
     Raises:
         GanvasError: `function` raised it on the main process; the other processes exit with status 1 and no message.
     """
-    if world() == 1:
+    if world_size() == 1:
         return function()
     outcome: list[Any] = [None, None]
     if is_main_process():

@@ -16,9 +16,9 @@ from ganvas.game.moves import Penalties, train_d, train_g
 from ganvas.networks import Shape
 from ganvas.training import distributed
 from ganvas.training.progress import format_duration
-from ganvas.training.state import Players
+from ganvas.training.state import TrainState
 
-PASSES = 10
+PASSES_PER_ROUND = 10
 """What a round costs, about, in forward passes of both networks."""
 
 FLOPS_PER_THREAD = 4e8
@@ -41,7 +41,7 @@ MAX_MEMORY_FRACTION = 0.9
 
 
 @dataclass(frozen=True)
-class Estimate:
+class CostEstimate:
     """What a run costs.
 
     Attributes:
@@ -69,7 +69,7 @@ class Estimate:
         return round(self.persistent_bytes + self.bytes_per_pass + self.bytes_per_image * self.images_per_pass)
 
 
-def format_cost(cost: Estimate, config: TrainConfig, images_per_s: float | None) -> str:
+def format_cost(cost: CostEstimate, config: TrainConfig, images_per_s: float | None) -> str:
     """The estimate in two lines, and the speed in a third if it is known."""
     text = (
         f"  {config.network.family}: G {cost.g_parameters:,} parameters, {_format_flops(cost.g_flops)} an image; "
@@ -83,36 +83,38 @@ def format_cost(cost: Estimate, config: TrainConfig, images_per_s: float | None)
 def format_speed(config: TrainConfig, images_per_s: float) -> str:
     """The speed of a trial, and how long the run takes at it, in a line."""
     speed = f"{images_per_s:,.0f}" if images_per_s >= 10 else f"{images_per_s:.1g}"
-    return f"  {speed} images/s in a trial: {format_duration(config.total / images_per_s)} for {config.kimg:g} kimg"
+    return (
+        f"  {speed} images/s in a trial: {format_duration(config.total_images / images_per_s)} for {config.kimg:g} kimg"
+    )
 
 
 def _format_flops(flops: int) -> str:
     return f"{flops / 1e9:.1f} GFLOP" if flops >= 1e9 else f"{flops / 1e6:.1f} MFLOP"
 
 
-def threads(cost: Estimate) -> int:
+def choose_threads(cost: CostEstimate) -> int:
     """The number of CPU threads for a run: small networks run no faster on many.
 
     It depends on the configuration and the machine, not on a trial or the load: the same command is to train the
     same weights, and the number of threads may change the last bit of a sum.
     """
-    flops = (cost.g_flops + cost.d_flops) * PASSES * cost.images_per_pass
+    flops = (cost.g_flops + cost.d_flops) * PASSES_PER_ROUND * cost.images_per_pass
     return max(1, min(torch.get_num_threads(), round(flops / FLOPS_PER_THREAD)))
 
 
-def estimate(config: TrainConfig, shape: Shape, device: torch.device) -> Estimate:
+def estimate_cost(config: TrainConfig, shape: Shape, device: torch.device) -> CostEstimate:
     """Sizes, operations and memory, from one update of each network on tiny batches on the CPU.
 
     The peak is linear in the images per pass, so two points give it for any batch. Families that grow are taken at
     their full size. Draws from torch's global generator.
     """
-    state = Players.seat(config, shape, torch.device("cpu"))
+    state = TrainState.build(config, shape, torch.device("cpu"))
     game = state.game
-    g, d = (networks.parameters(network) for network in (game.G, game.D))
+    g, d = (networks.count_parameters(network) for network in (game.G, game.D))
     with_2, with_4 = (_graph_bytes(state, shape, n) for n in (2, 4))
     moments = 2 if config.optimisation.optimiser == "adam" else 1
     g_flops, d_flops = _forward_flops(game.G, game.D, config.network.latent, shape)
-    return Estimate(
+    return CostEstimate(
         g_parameters=g,
         d_parameters=d,
         g_flops=g_flops,
@@ -140,17 +142,17 @@ def forward_flops(network: Network, shape: Shape) -> tuple[int, int]:
 def _forward_flops(G: networks.Generator, D: networks.Discriminator, latent: int, shape: Shape) -> tuple[int, int]:
     z, labels = torch.zeros(2, latent), torch.zeros(2, dtype=torch.long) if shape.classes else None
     with torch.no_grad():
-        fake = G.shown(z, labels)
-    return networks.flops(G, z, labels) // 2, networks.flops(D, fake, labels) // 2
+        fake = G.d_input(z, labels)
+    return networks.count_flops(G, z, labels) // 2, networks.count_flops(D, fake, labels) // 2
 
 
 def _images_per_pass(config: TrainConfig) -> int:
     """Images that pass through a network at a time, on each process."""
-    local_batch = config.optimisation.batch // distributed.world()
+    local_batch = config.optimisation.batch // distributed.world_size()
     return min(config.optimisation.microbatch or local_batch, local_batch)
 
 
-def check_memory(cost: Estimate) -> None:
+def check_memory(cost: CostEstimate) -> None:
     """Refuses a run that does not fit into memory, and says how many images per pass would fit.
 
     Raises:
@@ -169,31 +171,31 @@ def check_memory(cost: Estimate) -> None:
     )
 
 
-def measure_speed(cost: Estimate, config: TrainConfig, shape: Shape, device: torch.device) -> float:
+def measure_speed(cost: CostEstimate, config: TrainConfig, shape: Shape, device: torch.device) -> float:
     """Images per second over all processes, measured on separate networks with random images, at full size.
 
     One round warms up, then TRIAL_ROUNDS are timed, or as many as end within TRIAL_SECONDS. On a CPU, rounds of large
     networks would take minutes: they have fewer images, in which the time is nearly linear there. Where two images
     are too many, only the forward passes are timed.
     """
-    n = config.optimisation.batch // distributed.world()
+    n = config.optimisation.batch // distributed.world_size()
     if device.type == "cpu":
-        affordable = TRIAL_FLOPS / (PASSES * config.balance.d_steps * (cost.g_flops + cost.d_flops))
+        affordable = TRIAL_FLOPS / (PASSES_PER_ROUND * config.balance.d_steps * (cost.g_flops + cost.d_flops))
         n = min(n, max(2, round(affordable)))
-        config = replace(config, batch=n * distributed.world())
+        config = replace(config, batch=n * distributed.world_size())
         if affordable < MIN_AFFORDABLE_IMAGES:
-            return distributed.world() / (PASSES * _time_forward(config, shape))
-    state = Players.seat(config, shape, device)
+            return distributed.world_size() / (PASSES_PER_ROUND * _time_forward(config, shape))
+    state = TrainState.build(config, shape, device)
     images = torch.randint(0, 256, (n, *shape[:3]), dtype=torch.uint8, device=device)
     labels = torch.zeros(n, dtype=torch.long, device=device) if shape.classes else None
     batches = [(images, labels)] * config.balance.d_steps
     ends = [time.perf_counter()]
     while len(ends) < 2 + TRIAL_ROUNDS and ends[-1] - ends[0] < TRIAL_SECONDS:
-        _, norms = state.round(batches, max(0, config.total - config.a_round))
+        _, norms = state.train_round(batches, max(0, config.total_images - config.images_per_round))
         next(iter(norms.values())).tolist()  # waits for the device
         ends.append(time.perf_counter())
     ends = ends[1:] if len(ends) > 2 else ends
-    return config.a_round * (len(ends) - 1) / (ends[-1] - ends[0])
+    return config.images_per_round * (len(ends) - 1) / (ends[-1] - ends[0])
 
 
 def _time_forward(config: TrainConfig, shape: Shape) -> float:
@@ -202,7 +204,7 @@ def _time_forward(config: TrainConfig, shape: Shape) -> float:
     z, labels = torch.zeros(2, config.network.latent), torch.zeros(2, dtype=torch.long) if shape.classes else None
     began = time.perf_counter()
     with torch.no_grad():
-        D(G.shown(z, labels), labels)
+        D(G.d_input(z, labels), labels)
     return (time.perf_counter() - began) / 2
 
 
@@ -213,24 +215,24 @@ def round_flops(config: TrainConfig, shape: Shape) -> float:
     `penalty_every` rounds of two images. Families that grow are taken at their full size.
     """
     small = replace(config, batch=2)
-    state = Players.seat(small, shape, torch.device("cpu"))
+    state = TrainState.build(small, shape, torch.device("cpu"))
     labels = torch.zeros(2, dtype=torch.long) if shape.classes else None
     batches = [(torch.zeros(2, *shape[:3], dtype=torch.uint8), labels)] * config.balance.d_steps
-    rounds, total = config.play.penalty_every, small.total // small.a_round * small.a_round
+    rounds, total = config.loss.penalty_every, small.total_images // small.images_per_round * small.images_per_round
     with networks.FlopCounter() as counter:
         for i in range(rounds):
-            state.round(batches, total + i * small.a_round)
-    return counter.total / (rounds * small.a_round)
+            state.train_round(batches, total + i * small.images_per_round)
+    return counter.total / (rounds * small.images_per_round)
 
 
-def _graph_bytes(state: Players, shape: Shape, n: int) -> int:
+def _graph_bytes(state: TrainState, shape: Shape, n: int) -> int:
     """Bytes that the autograd graph of an update holds, over n images: the larger of D's and G's."""
-    game, play = state.game, state.config.play
+    game, play = state.game, state.config.loss
     z, labels = torch.randn(n, state.config.network.latent), torch.zeros(n, dtype=torch.long)
     labels = labels if shape.classes else None
     schedules = {name: state.schedules[name] for name in ("r1", "r2", "gp", "dragan")}
     penalties = Penalties(**{name: max(schedule.start, schedule.end) for name, schedule in schedules.items()})
-    real = game.D.view(torch.zeros(n, *shape[:3]).contiguous(memory_format=state.memory_format))
+    real = game.D.d_input(torch.zeros(n, *shape[:3]).contiguous(memory_format=state.memory_format))
     saved: dict[int, int] = {}  # address -> bytes; no saved tensor is freed before the backward pass
 
     def record(tensor: Tensor) -> Tensor:
@@ -240,13 +242,13 @@ def _graph_bytes(state: Players, shape: Shape, n: int) -> int:
 
     with saved_tensors_hooks(record, lambda tensor: tensor):
         with torch.set_grad_enabled(play.shared_fakes):
-            fake = game.G.shown(z, labels)
+            fake = game.G.d_input(z, labels)
         g_graph = dict(saved)
         train_d(game, real, fake, labels, penalties=penalties)
         d_bytes = sum(saved.values())
         saved.clear()
         saved.update(g_graph)
-        train_g(game, real, fake if play.shared_fakes else game.G.shown(z, labels), labels)
+        train_g(game, real, fake if play.shared_fakes else game.G.d_input(z, labels), labels)
     for network in (game.G, game.D):
         network.zero_grad(set_to_none=True)
     return max(d_bytes, sum(saved.values()))

@@ -6,7 +6,7 @@ from PIL import Image
 from ganvas import image_io, sampling
 from ganvas.data import ImageSet
 from ganvas.networks import Shape
-from ganvas.training.state import Players
+from ganvas.training.state import TrainState
 
 COLUMNS = 8
 """Images in a row."""
@@ -15,22 +15,22 @@ MAX_ROWS = 20
 """Rows of a grid with one class a row, at most; later classes are left out."""
 
 
-def draw_fakes(state: Players, shape: Shape, images: ImageSet) -> Image.Image:
+def draw_fakes(state: TrainState, shape: Shape, images: ImageSet) -> Image.Image:
     """Images of the average of G for the seeds 0, 1, 2 …; where training is conditional, one class a row."""
     classes = min(shape.classes, MAX_ROWS)
     n = COLUMNS * (classes or COLUMNS)
     labels = torch.arange(n) // COLUMNS if classes else None
-    z = sampling.latents(range(n), state.config.network.latent)
+    z = sampling.sample_latents(range(n), state.config.network.latent)
     drawn = torch.cat(list(sampling.generate(state.g_ema, z, labels, device=state.device)))
-    return image_io.grid(drawn.numpy(), COLUMNS, row_names=images.class_names[:classes])
+    return image_io.make_grid(drawn.numpy(), COLUMNS, row_names=images.class_names[:classes])
 
 
 def draw_reals(images: ImageSet, shape: Shape) -> Image.Image:
     """The first images of the data; where training is conditional, one class a row."""
     if not shape.classes:
-        return image_io.grid(images.images[: COLUMNS * COLUMNS], COLUMNS)
+        return image_io.make_grid(images.images[: COLUMNS * COLUMNS], COLUMNS)
     assert images.labels is not None
     classes = [(images.labels == c).nonzero()[0] for c in range(min(shape.classes, MAX_ROWS))]
     chosen = [int(indices[i % len(indices)]) for indices in classes if len(indices) for i in range(COLUMNS)]
     names = [name for name, indices in zip(images.class_names, classes, strict=False) if len(indices)]
-    return image_io.grid(images.images[chosen], COLUMNS, row_names=names)
+    return image_io.make_grid(images.images[chosen], COLUMNS, row_names=names)

@@ -22,11 +22,11 @@ from ganvas.runs.folder import Run
 from ganvas.runs.stats import Stats
 from ganvas.training import cancellation, distributed, grids, memory
 from ganvas.training.cancellation import SLOW_ROUND_SECONDS, CancellableRounds
-from ganvas.training.monitor.health import Doctor
-from ganvas.training.monitor.quality import Quality
-from ganvas.training.monitor.recovery import Act, Rescue
+from ganvas.training.monitor.health import HealthMonitor
+from ganvas.training.monitor.quality import QualityMonitor
+from ganvas.training.monitor.recovery import Intervention, Recovery
 from ganvas.training.progress import ProgressReporter
-from ganvas.training.state import Players
+from ganvas.training.state import TrainState
 
 MIN_PLOT_INTERVAL = 60
 """Seconds at the least between two drawings of losses.png."""
@@ -53,14 +53,14 @@ class Session:
     ) -> None:
         self.run, self.config, self.images, self.shape = run, config, images, shape
         self.progress, self.is_main = progress, distributed.is_main_process()
-        self.state = Players.seat(config, shape, device)
+        self.state = TrainState.build(config, shape, device)
         self.stats = Stats(device)
         self.nimg, self.seconds = 0, 0.0
         self.saved_nimg: int | None = None
-        self.stop = interrupts.Stop()
-        self.quality = Quality(run, config, images, device)
-        self.monitor = Doctor(config, images, self.state) if self.is_main and config.habits.watch else None
-        self.recovery = Rescue(run, config, self.state, self.monitor)
+        self.stop = interrupts.StopRequests()
+        self.quality = QualityMonitor(run, config, images, device)
+        self.monitor = HealthMonitor(config, images, self.state) if self.is_main and config.runtime.watch else None
+        self.recovery = Recovery(run, config, self.state, self.monitor)
         self.failure = ""
         self.plot_process: subprocess.Popen[Any] | None = None
         self.plotted_at = time.monotonic()
@@ -70,7 +70,7 @@ class Session:
     def train(self, cost: str = "", warning: str = "") -> None:
         """Trains until the end, a stop request or a failure. `cost` and `warning` are printed at the start."""
         fresh = not self._resume()
-        if self.nimg >= self.config.total:
+        if self.nimg >= self.config.total_images:
             self.progress.print(f"{self.run} is complete ({self.nimg / 1000:g} kimg). {self._describe_fakes()}")
             return
         if self.is_main:
@@ -79,15 +79,15 @@ class Session:
                 self.progress.print(warning)
         batches, d_steps = self._batches(), self.config.balance.d_steps
         before = -1 if fresh else self.nimg
-        tick, snapshot_interval = round(self.config.habits.tick_kimg * 1000), self.config.snapshot_every()
+        tick, snapshot_interval = round(self.config.runtime.tick_kimg * 1000), self.config.snapshot_every()
         self.ticked_at = time.perf_counter()
         self.ticked_nimg = self.nimg
 
-        with interrupts.collected(self._announce_stop) as self.stop:
+        with interrupts.collect_stop_requests(self._announce_stop) as self.stop:
             rounds = CancellableRounds(self.state, self.stop)
             while True:
                 stop, slow = distributed.all_reduce_any(bool(self.stop), rounds.seconds > SLOW_ROUND_SECONDS)
-                done = stop or self.nimg >= self.config.total
+                done = stop or self.nimg >= self.config.total_images
                 snapshot_due = done or _crosses_multiple(before, self.nimg, snapshot_interval)
                 if snapshot_due or _crosses_multiple(before, self.nimg, tick):
                     self._write_tick()
@@ -97,10 +97,10 @@ class Session:
                     break
                 self.progress.update_bar(self.nimg)
                 before = self.nimg
-                after = self.nimg + self.config.a_round
+                after = self.nimg + self.config.images_per_round
                 tick_follows = any(_crosses_multiple(before, after, every) for every in (tick, snapshot_interval))
                 if self.monitor and tick_follows:
-                    self.monitor.arm(self.seconds)
+                    self.monitor.prepare(self.seconds)
 
                 result = rounds.run([next(batches) for _ in range(d_steps)], self.nimg, slow=slow)
                 if result is None:
@@ -111,11 +111,13 @@ class Session:
                 self.stats.add(gradient_norms, self.nimg)
                 if self.state.device.type == "cpu":  # on a GPU the check would wait for the device: once a tick
                     self._check_finite()
-                self.nimg += self.config.a_round
+                self.nimg += self.config.images_per_round
             if self.is_main:
                 self._finish(stop)
         if stop or self.stop:  # the request may have come while the end was being written
-            rest = "the same command goes on from there" if self.nimg < self.config.total else "the run is complete"
+            rest = (
+                "the same command goes on from there" if self.nimg < self.config.total_images else "the run is complete"
+            )
             raise KeyboardInterrupt(f"stopped at {self.nimg / 1000:g} kimg; {rest}")
         if self.failure:
             raise GanvasError(
@@ -136,64 +138,66 @@ class Session:
         """Forgets the round that began `seconds` ago; it is trained on resume, and its time does not count."""
         self.ticked_at += seconds
         if self.monitor:
-            self.monitor.disarm()
+            self.monitor.cancel()
 
     def _resume(self) -> bool:
         """Restores the saved state, if there is one. Returns whether there was."""
         if self.is_main:
             for directory in (self.run.path, self.run.path / "snapshots", self.run.path / "state"):
                 clean_leftovers(directory)
-        saved = distributed.run_on_main(lambda: checkpoint.read(self.run.state) if self.run.state.exists() else None)
+        saved = distributed.run_on_main(
+            lambda: checkpoint.load(self.run.state_file) if self.run.state_file.exists() else None
+        )
         if saved is not None:
             tensors, metadata = saved
             checkpoint.restore(self.state.parts, tensors)
             self.nimg, self.seconds, self.saved_nimg = metadata["nimg"], metadata["seconds"], metadata["nimg"]
             self.quality.resume(self.nimg, self.seconds)
-            self.recovery.resume(metadata["recovery"])
-        if self.is_main and self.nimg < self.config.total:
+            self.recovery.load_state(metadata["recovery"])
+        if self.is_main and self.nimg < self.config.total_images:
             log.drop_lines_after(self.run.path / "stats.jsonl", self.nimg if saved else -1)
             log.drop_lines_after(self.run.path / "events.jsonl")  # keeps all events, drops a torn last line
             if saved:
-                log.event(self.run.path, "resume", self.nimg)
+                log.append_event(self.run.path, "resume", self.nimg)
             if self.monitor:
-                lines = log.read_lines(self.run.path / "stats.jsonl")
-                self.monitor.begin(self.recovery.since, lines, self.seconds)
+                lines = log.read_jsonl(self.run.path / "stats.jsonl")
+                self.monitor.start_at(self.recovery.since_nimg, lines, self.seconds)
         return saved is not None
 
     def _announce_run(self, fresh: bool, cost: str) -> None:
-        g, d = (networks.parameters(network) for network in (self.state.game.G, self.state.game.D))
+        g, d = (networks.count_parameters(network) for network in (self.state.game.G, self.state.game.D))
         h, w = self.images.resolution
-        for note in (*self.images.notes, *self.config.cautions()):
+        for note in (*self.images.notes, *self.config.warnings()):
             self.progress.print(f"Note: {note}")
         for file, reason in self.images.skipped[:10]:
             self.progress.print(f"Skipped {file}: {reason}")
         if len(self.images.skipped) > 10:
             self.progress.print(f"… and {len(self.images.skipped) - 10} more; ganvas data lists them all.")
-        mirrored = " mirrored at random," if self.config.pictures.mirror else ""
-        processes = f" × {distributed.world()} processes" if distributed.world() > 1 else ""
+        mirrored = " mirrored at random," if self.config.dataset.mirror else ""
+        processes = f" × {distributed.world_size()} processes" if distributed.world_size() > 1 else ""
         self.progress.print(
             f"{'Training' if fresh else f'Resuming from {self.nimg / 1000:g} kimg:'} {self.run}\n"
             f"  {len(self.images):,} images of {self.images.name}, {h}×{w}×{self.images.channels},{mirrored} "
             f"{f'{self.shape.classes} classes' if self.shape.classes else 'classes not used'}\n"
-            f"{cost}\n  {self.config.play.objective}; {self.config.kimg:g} kimg on {self.state.device}{processes}\n"
+            f"{cost}\n  {self.config.loss.objective}; {self.config.kimg:g} kimg on {self.state.device}{processes}\n"
             f"  at most {max_disk_bytes(self.config, g, d) / 1e6:,.0f} MB on disk, and the grids (fakes*.png, at most "
-            f"{1 + round(self.config.total / self.config.snapshot_every())})"
+            f"{1 + round(self.config.total_images / self.config.snapshot_every())})"
         )
         if fresh:
             if unfinished := folder.find_unfinished(self.run):
                 other, differences = unfinished
                 self.progress.print(f"Note: {other} is unfinished: {differences}. ganvas train {other} resumes it.")
-            image_io.save(grids.draw_reals(self.images, self.shape), self.run.path / "reals.png")
+            image_io.save_image(grids.draw_reals(self.images, self.shape), self.run.path / "reals.png")
 
     def _batches(self) -> Iterator[Any]:
-        data = self.config.pictures
+        data = self.config.dataset
         return Batches(
             self.images,
             batch=self.config.optimisation.batch,
             seed=self.config.seed,
             start=self.nimg,
             rank=distributed.rank(),
-            world=distributed.world(),
+            world=distributed.world_size(),
             mirror=data.mirror,
             balanced=data.balanced,
             device=self.state.device,
@@ -211,7 +215,7 @@ class Session:
                 "nimg": self.nimg,
                 "kimg_per_s": (self.nimg - self.ticked_nimg) / 1000 / max(elapsed, 1e-9),
                 "seconds": round(self.seconds, 3),
-                **devices.memory(self.state.device),
+                **devices.used_memory(self.state.device),
                 **self.stats.summarise(),
                 "D/lr": scheduled["d_lr"],
                 "G/lr": scheduled["g_lr"],
@@ -223,10 +227,10 @@ class Session:
                     if self.monitor:
                         line |= self._probe_networks()
                     line |= self._measure_quality()
-                log.append(self.run.path / "stats.jsonl", line)
+                log.append_json(self.run.path / "stats.jsonl", line)
                 self.progress.report_tick(line)
                 self._report_findings(line)
-            if self.config.habits.on_failure != "warn" and self.nimg < self.config.total:
+            if self.config.runtime.on_failure != "warn" and self.nimg < self.config.total_images:
                 self._recover(distributed.run_on_main(self._decide_recovery))
         self.ticked_at, self.ticked_nimg = time.perf_counter(), self.nimg
 
@@ -234,31 +238,31 @@ class Session:
         """The monitor's signals, if it probed the networks. Its first failure is written to events.jsonl."""
         assert self.monitor is not None
         error = self.monitor.probe_error
-        signals = self.monitor.look()
+        signals = self.monitor.probe()
         if self.monitor.probe_error != error:
-            log.event(self.run.path, "monitor failed", self.nimg, error=self.monitor.probe_error)
+            log.append_event(self.run.path, "monitor failed", self.nimg, error=self.monitor.probe_error)
         return {"signs": signals} if signals else {}
 
     def _report_findings(self, line: Mapping[str, Any]) -> None:
         """Prints new findings of the monitor, and writes them to events.jsonl with their evidence."""
         if self.monitor is None:
             return
-        for finding in self.monitor.saw(line):
-            self.progress.print(f"{finding.gravity.capitalize()}: {finding.told()}\n  Fix: {finding.advice()}")
-            log.event(self.run.path, "diagnosis", self.nimg, **finding.to_json())
+        for finding in self.monitor.add_line(line):
+            self.progress.print(f"{finding.severity.capitalize()}: {finding.describe()}\n  Fix: {finding.advice()}")
+            log.append_event(self.run.path, "diagnosis", self.nimg, **finding.to_json())
 
-    def _decide_recovery(self) -> Act | None:
+    def _decide_recovery(self) -> Intervention | None:
         """What to do about the most severe failure; None where there is none."""
         failures = self.monitor.diagnosis().failures if self.monitor else ()
         return self.recovery.decide(failures[0], self.nimg) if failures else None
 
-    def _recover(self, act: Act | None) -> None:
+    def _recover(self, act: Intervention | None) -> None:
         if act is None:
             return
         if self.is_main:
-            self.progress.print(act.said)
+            self.progress.print(act.message)
         self.recovery.apply(act)
-        self.failure = act.said if act.corrections is None else ""
+        self.failure = act.message if act.corrections is None else ""
 
     def _measure_quality(self) -> dict[str, float]:
         """The quality (a kernel distance), where it is due; a new best is saved as snapshots/best."""
@@ -267,19 +271,19 @@ class Session:
             return {}
         if value < self.quality.best:
             self.quality.best = value
-            card = self._build_card(self.quality.told(value))
+            card = self._build_card(self.quality.describe(value))
             snapshot.save(self.run.path / "snapshots" / "best", self.state.g_ema, card)
         return {"quality": value, "best": self.quality.best}
 
     def _take_update_counts(self) -> dict[str, int]:
         """Updates and skipped rounds of each network since the last tick; skipped ones are also written as an event."""
         names = ("D/moves", "G/moves", "D/rests", "G/rests")
-        counts: dict[str, int] = dict(zip(names, self.state.moved.tolist(), strict=True))
-        self.state.moved[:] = 0
-        if self.state.referee.watches and self.is_main and (counts["D/rests"] or counts["G/rests"]):
-            d, g = self.state.referee.losses[1].tolist()
+        counts: dict[str, int] = dict(zip(names, self.state.update_counts.tolist(), strict=True))
+        self.state.update_counts[:] = 0
+        if self.state.update_policy.is_active and self.is_main and (counts["D/rests"] or counts["G/rests"]):
+            d, g = self.state.update_policy.losses[1].tolist()
             rules = {name: rule for name, rule in to_json(self.config.balance).items() if rule}
-            log.event(
+            log.append_event(
                 self.run.path, "balance", self.nimg, since=self.ticked_nimg, **counts, d_loss=d, g_loss=g, **rules
             )
         return counts
@@ -288,7 +292,7 @@ class Session:
         """Growth and the probability of augmentation, where they are used."""
         ada = self.state.ada
         line = {"growth": scheduled["growth"]} if "growth" in scheduled else {}
-        if self.config.play.augment != "none":
+        if self.config.loss.augment != "none":
             line["augment_p"] = scheduled["augment_p"] if ada is None else ada.p.item()
         return line
 
@@ -302,11 +306,11 @@ class Session:
             snapshot.save(path, self.state.g_ema, self._build_card())
             with cancellation.cancellable(self.stop):
                 grid = grids.draw_fakes(self.state, self.shape, self.images)
-                image_io.save(grid, self.run.path / f"fakes{self.nimg // 1000:06d}.png")
-            metadata = {"nimg": self.nimg, "seconds": self.seconds, "recovery": self.recovery.facts()}
-            checkpoint.save(self.run.state, self.state.parts, metadata)
-            self.recovery.keep(self.nimg)
-            keep = self.config.habits.keep_kimg
+                image_io.save_image(grid, self.run.path / f"fakes{self.nimg // 1000:06d}.png")
+            metadata = {"nimg": self.nimg, "seconds": self.seconds, "recovery": self.recovery.state()}
+            checkpoint.save(self.run.state_file, self.state.parts, metadata)
+            self.recovery.keep_state(self.nimg)
+            keep = self.config.runtime.keep_kimg
             folder.prune_snapshots(self.run, self.nimg, keep=round(keep * 1000) if keep else None)
             self._plot()
         self.saved_nimg, self.ticked_at = self.nimg, time.perf_counter()  # saving is not training time
@@ -318,15 +322,15 @@ class Session:
             class_names=self.images.class_names if self.shape.classes else (),
             nimg=self.nimg,
             weights="ema",
-            data={key: self.run.card["data"][key] for key in ("name", "fingerprint")},
-            recipe=self.run.card["recipe"],
-            versions=snapshot.versions(),
+            data={key: self.run.metadata["data"][key] for key in ("name", "fingerprint")},
+            recipe=self.run.metadata["recipe"],
+            versions=snapshot.package_versions(),
             quality=quality,
         )
 
     def _plot(self) -> None:
         """Starts a process of low priority that draws losses.png: one at a time, at most one a minute."""
-        if not self.config.habits.plot or not (self.run.path / "stats.jsonl").exists():
+        if not self.config.runtime.plot or not (self.run.path / "stats.jsonl").exists():
             return
         plotting = self.plot_process is not None and self.plot_process.poll() is None
         if plotting or time.monotonic() - self.plotted_at < MIN_PLOT_INTERVAL:
@@ -341,16 +345,16 @@ class Session:
     def _finish(self, stopped: bool) -> None:
         done = not stopped and not self.failure
         if done:
-            peak = memory.peak(self.state.device)
-            log.event(self.run.path, "done", self.nimg, seconds=round(self.seconds, 1), peak_bytes=peak)
+            peak = memory.peak_bytes(self.state.device)
+            log.append_event(self.run.path, "done", self.nimg, seconds=round(self.seconds, 1), peak_bytes=peak)
         elif stopped:
             received = {"signal": signal.Signals(self.stop.signals[0]).name} if self.stop else {}  # or another rank's
-            log.event(self.run.path, "interrupted", self.nimg, **received)
+            log.append_event(self.run.path, "interrupted", self.nimg, **received)
         if self.plot_process is not None:
             if stopped:
                 self.plot_process.terminate()
             self.plot_process.wait()
-        if self.config.habits.plot and (self.run.path / "stats.jsonl").exists():
+        if self.config.runtime.plot and (self.run.path / "stats.jsonl").exists():
             try:
                 curves.plot([self.run], self._losses_file)
             except GanvasError as error:  # the run is complete without it
@@ -365,14 +369,14 @@ class Session:
             return
         nimg, names = bad
         network, quantity = names[0].split("/")
-        if self.monitor and self.config.habits.on_failure == "rollback" and distributed.world() == 1:
+        if self.monitor and self.config.runtime.on_failure == "rollback" and distributed.world_size() == 1:
             self.monitor.record_non_finite(nimg, names)
             self._recover(self._decide_recovery())
             if not self.failure:
                 self.stats = Stats(self.state.device)
                 return
         if self.is_main:
-            log.event(self.run.path, "non-finite", nimg, quantities=names)
+            log.append_event(self.run.path, "non-finite", nimg, quantities=names)
         raise GanvasError(
             f"The {quantity} of {network} is no longer a finite number, at {nimg / 1000:g} kimg "
             f"(first in {', '.join(names)}); {self.run} stopped, and {self._describe_saved_state()}.",
@@ -395,6 +399,6 @@ def _crosses_multiple(before: int, now: int, every: int) -> bool:
 
 def max_disk_bytes(config: TrainConfig, g: int, d: int) -> int:
     """Bytes on disk of a run at the most, without grids and logs, for networks of g and d parameters."""
-    keep = config.habits.keep_kimg
+    keep = config.runtime.keep_kimg
     snapshots = 4 if keep is None else 5 + int(config.kimg / keep)  # with the best, and one being written
     return 4 * (snapshots * g + 2 * (4 * g + 3 * d))  # a file that is being replaced exists twice

@@ -8,7 +8,7 @@ import torch
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3  # from glibc's malloc.h
 
 
-def keep() -> None:
+def keep_freed_memory() -> None:
     """Asks glibc to keep freed memory for the next round; does nothing elsewhere.
 
     Large tensors are otherwise mapped and unmapped in every round, and the kernel clears each page again: 5 to 10 %
@@ -24,7 +24,7 @@ def keep() -> None:
         mallopt(_TOP_PAD, 1 << 26)
 
 
-def peak(device: torch.device) -> int | None:
+def peak_bytes(device: torch.device) -> int | None:
     """Peak bytes of this process: on the GPU, or in main memory; None on Windows, which does not report it."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)

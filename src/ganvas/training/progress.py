@@ -8,8 +8,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from ganvas.runs.log import write_text
-from ganvas.speed import Speed
+from ganvas.runs.log import append_text
+from ganvas.speed import SpeedMeter
 
 _MIN_INTERVAL = 0.1
 """Seconds between two updates of the bar."""
@@ -41,7 +41,7 @@ class ProgressReporter:
             disable=quiet or not self._console.is_terminal,
         )
         self._task = self._bar.add_task("", total=total, kimg="0", speed="–", losses="", left="–")
-        self._speed = Speed()
+        self._speed = SpeedMeter()
 
     def __enter__(self) -> "ProgressReporter":
         self._bar.start()
@@ -64,7 +64,7 @@ class ProgressReporter:
         now = time.monotonic()
         if now - self._updated_at > _MIN_INTERVAL:
             self._updated_at = now
-            self._speed.mark(nimg)
+            self._speed.update(nimg)
             speed = self._speed.per_second
             self._bar.update(
                 self._task,
@@ -100,7 +100,7 @@ class ProgressReporter:
         """Writes to log.txt, each line with the time."""
         if self._log is not None:
             stamp = time.strftime("%Y-%m-%d %H:%M:%S")
-            write_text(self._log, "".join(f"{stamp}  {line}\n" for line in text.splitlines()))
+            append_text(self._log, "".join(f"{stamp}  {line}\n" for line in text.splitlines()))
 
 
 def format_duration(seconds: float) -> str:

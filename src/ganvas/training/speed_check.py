@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from ganvas.config import Network, TrainConfig
 from ganvas.errors import GanvasError
 from ganvas.networks import Shape
-from ganvas.recipes import recipe
+from ganvas.recipes import get_recipe
 from ganvas.training import distributed
-from ganvas.training.estimate import Estimate, forward_flops
+from ganvas.training.estimate import CostEstimate, forward_flops
 from ganvas.training.progress import format_duration
 
 MAX_ROUND_SECONDS, MAX_FIRST_GRID_SECONDS = 60.0, 3600.0
@@ -22,12 +22,12 @@ LIGHT_RECIPE = "cnn-stable"
 """The fast recipe that is suggested: it suits any images."""
 
 
-def format_speed_warning(cost: Estimate, config: TrainConfig, shape: Shape, images_per_s: float) -> str:
+def format_speed_warning(cost: CostEstimate, config: TrainConfig, shape: Shape, images_per_s: float) -> str:
     """A warning if the speed is too low, and flags that raise it, with the effect of each; else an empty text.
 
     Speeds of other networks follow from the operations of their forward passes.
     """
-    images_per_round, images_to_grid = config.a_round, _images_to_first_grid(config)
+    images_per_round, images_to_grid = config.images_per_round, _images_to_first_grid(config)
     round_seconds, grid_seconds = images_per_round / images_per_s, images_to_grid / images_per_s
     if round_seconds <= MAX_ROUND_SECONDS and grid_seconds <= MAX_FIRST_GRID_SECONDS:
         return ""
@@ -40,24 +40,26 @@ def format_speed_warning(cost: Estimate, config: TrainConfig, shape: Shape, imag
 
 def _images_to_first_grid(config: TrainConfig) -> int:
     """Images shown until the first snapshot after the start."""
-    return math.ceil(min(config.snapshot_every(), config.total) / config.a_round) * config.a_round
+    return (
+        math.ceil(min(config.snapshot_every(), config.total_images) / config.images_per_round) * config.images_per_round
+    )
 
 
-def _suggest_flags(cost: Estimate, config: TrainConfig, shape: Shape, images_per_s: float) -> Iterator[str]:
-    if config.a_round / images_per_s > MAX_ROUND_SECONDS:
-        world, steps = distributed.world(), config.balance.d_steps
+def _suggest_flags(cost: CostEstimate, config: TrainConfig, shape: Shape, images_per_s: float) -> Iterator[str]:
+    if config.images_per_round / images_per_s > MAX_ROUND_SECONDS:
+        world, steps = distributed.world_size(), config.balance.d_steps
         batch = int(MAX_ROUND_SECONDS * images_per_s / steps) // world * world
         if batch >= 2 * world:
             duration = format_duration(batch * steps / images_per_s)
             yield f"--batch {batch}: a round takes {duration}; the result differs"
-    interval = math.floor(MAX_FIRST_GRID_SECONDS * images_per_s / config.a_round) * config.a_round
+    interval = math.floor(MAX_FIRST_GRID_SECONDS * images_per_s / config.images_per_round) * config.images_per_round
     if 0 < interval < config.snapshot_every():
         yield f"--snapshot-kimg {interval / 1000:g}: the first images after {format_duration(interval / images_per_s)}"
 
     def estimate_speed(network: Network) -> float:
         return images_per_s * (cost.g_flops + cost.d_flops) / sum(forward_flops(network, shape))
 
-    needed = config.a_round / MAX_ROUND_SECONDS  # for the first images, --snapshot-kimg is enough
+    needed = config.images_per_round / MAX_ROUND_SECONDS  # for the first images, --snapshot-kimg is enough
     if images_per_s < needed:
         for divisor in WIDTH_DIVISORS:
             network = _divide_widths(config.network, divisor)
@@ -68,7 +70,7 @@ def _suggest_flags(cost: Estimate, config: TrainConfig, shape: Shape, images_per
             if speed >= needed:
                 yield f"{_format_flags(config.network, network)}: about {speed:,.0f} images/s"
                 break
-    light = recipe(LIGHT_RECIPE).config.network
+    light = get_recipe(LIGHT_RECIPE).config.network
     if light.family != config.network.family and (speed := estimate_speed(light)) > 2 * images_per_s:
         yield f"the recipe {LIGHT_RECIPE} instead: about {speed:,.0f} images/s"
 

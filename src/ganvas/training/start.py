@@ -14,15 +14,22 @@ from ganvas.networks import Shape
 from ganvas.pytorch_state import default_state
 from ganvas.runs import folder, log, snapshot
 from ganvas.runs.folder import Run
-from ganvas.threads import computing
+from ganvas.threads import cpu_threads
 from ganvas.training import distributed, memory
-from ganvas.training.estimate import check_memory, estimate, format_cost, format_speed, measure_speed, threads
+from ganvas.training.estimate import (
+    check_memory,
+    choose_threads,
+    estimate_cost,
+    format_cost,
+    format_speed,
+    measure_speed,
+)
 from ganvas.training.loop import Session, max_disk_bytes
 from ganvas.training.progress import ProgressReporter
 from ganvas.training.speed_check import format_speed_warning
 
 
-@interrupts.interrupting()  # the session collects stop requests instead
+@interrupts.raise_on_signal()  # the session collects stop requests instead
 @default_state()
 def train(
     config: TrainConfig,
@@ -53,15 +60,15 @@ def train(
             Ctrl-C at once: the last saved state stays intact.
     """
     _check_batch(config)
-    device = distributed.device(config.habits.device)
+    device = distributed.local_device(config.runtime.device)
     if device.type == "cpu":
-        memory.keep()
+        memory.keep_freed_memory()
     quiet = quiet or not distributed.is_main_process()
-    images = open_images(config.pictures.options(), progress=not quiet)
+    images = open_images(config.dataset.options(), progress=not quiet)
     shape = network_shape(images, config)
-    progress = ProgressReporter(config.total, quiet=quiet, critic=config.play.critic)
+    progress = ProgressReporter(config.total_images, quiet=quiet, critic=config.loss.critic)
     with distributed.process_group(device):
-        cost = estimate(config, shape, device)
+        cost = estimate_cost(config, shape, device)
         distributed.run_on_main(lambda: check_memory(cost))
         data = {
             "name": images.name,
@@ -70,18 +77,18 @@ def train(
             "shape": shape._asdict(),
             "class_names": list(images.class_names),
         }
-        n = config.habits.threads or threads(cost)
+        n = config.runtime.threads or choose_threads(cost)
         run = distributed.run_on_main(lambda: _find_or_create(Path(out), name, new, recipe, config, data, n))
         with ExitStack() as stack, progress:
             run = distributed.run_on_main(lambda: _lock_run(run, config, n, stack))
-            stack.enter_context(computing(run.threads or n))
-            fresh = distributed.run_on_main(lambda: not run.state.exists())
+            stack.enter_context(cpu_threads(run.threads or n))
+            fresh = distributed.run_on_main(lambda: not run.state_file.exists())
             speed = measure_speed(cost, config, shape, device) if fresh else None
             warning = (
                 format_speed_warning(cost, config, shape, speed) if speed and distributed.is_main_process() else ""
             )
             Session(run, config, images, shape, device, progress).train(format_cost(cost, config, speed), warning)
-    if config.habits.evaluate_at_end and distributed.is_main_process():
+    if config.runtime.evaluate_at_end and distributed.is_main_process():
         _evaluate_run(run, str(device), quiet)
     return run
 
@@ -90,22 +97,22 @@ def _evaluate_run(run: Run, device: str, quiet: bool) -> None:
     """Evaluates the finished run, and prints and writes the result; an error is printed, and the run stays complete."""
     from rich.console import Console
 
-    from ganvas.evaluation.evaluation import evaluate, write  # imports scikit-learn, which few trainings need
-    from ganvas.evaluation.tables import rendered
+    from ganvas.evaluation.evaluation import evaluate, save_evaluation  # imports scikit-learn, which few trainings need
+    from ganvas.evaluation.tables import render
 
     try:
         result = evaluate(run, device=device, progress=not quiet)
-        write(result, run)
+        save_evaluation(result, run)
     except GanvasError as error:
         print(f"The run is complete; it could not be evaluated: {error}", file=sys.stderr)
         return
     if not quiet:
-        Console(stderr=True).print(rendered(result))
+        Console(stderr=True).print(render(result))
 
 
 def _check_batch(config: TrainConfig) -> None:
     """Refuses a batch that the processes cannot share equally, before anything is decoded or written."""
-    batch, world = config.optimisation.batch, distributed.world()
+    batch, world = config.optimisation.batch, distributed.world_size()
     minimum = 2 if getattr(config.network, "g_norm", "none") == "batch" else 1
     if batch % world or batch < minimum * world:
         raise GanvasError(
@@ -116,7 +123,7 @@ def _check_batch(config: TrainConfig) -> None:
 
 
 @default_state()
-def plan(config: TrainConfig, tell: Callable[[str], object] = lambda line: None) -> dict[str, Any]:
+def plan(config: TrainConfig, report: Callable[[str], object] = lambda line: None) -> dict[str, Any]:
     """Reports what `train` would do, without training: data, sizes, operations, memory, speed, every knob.
 
     Args:
@@ -126,18 +133,18 @@ def plan(config: TrainConfig, tell: Callable[[str], object] = lambda line: None)
         GanvasError: `train` would refuse the configuration at its start.
     """
     _check_batch(config)
-    device = distributed.device(config.habits.device)
-    images = open_images(config.pictures.options())
+    device = distributed.local_device(config.runtime.device)
+    images = open_images(config.dataset.options())
     shape = network_shape(images, config)
     classes = f"{shape.classes} classes" if shape.classes else "classes not used"
-    tell(f"{len(images):,} images of {images.name}, {shape.height}×{shape.width}×{shape.channels}, {classes}")
-    cost = estimate(config, shape, device)
+    report(f"{len(images):,} images of {images.name}, {shape.height}×{shape.width}×{shape.channels}, {classes}")
+    cost = estimate_cost(config, shape, device)
     check_memory(cost)
-    tell(format_cost(cost, config, None))
-    with computing(config.habits.threads or threads(cost)):
+    report(format_cost(cost, config, None))
+    with cpu_threads(config.runtime.threads or choose_threads(cost)):
         speed = measure_speed(cost, config, shape, device)
     warning = format_speed_warning(cost, config, shape, speed)
-    tell("\n".join(filter(None, [format_speed(config, speed), warning])))
+    report("\n".join(filter(None, [format_speed(config, speed), warning])))
     return {
         "data": {"name": images.name, "images": len(images), **shape._asdict()},
         "parameters": {"G": cost.g_parameters, "D": cost.d_parameters},
@@ -145,7 +152,7 @@ def plan(config: TrainConfig, tell: Callable[[str], object] = lambda line: None)
         "memory_bytes": {"needed": cost.peak_bytes, "free": cost.free_bytes, "images_per_pass": cost.images_per_pass},
         "disk_bytes": max_disk_bytes(config, cost.g_parameters, cost.d_parameters),
         "images_per_s": speed,
-        "seconds": config.total / speed,
+        "seconds": config.total_images / speed,
         "warning": warning,
         "config": to_json(config),
     }
@@ -157,16 +164,16 @@ def network_shape(images: ImageSet, config: TrainConfig) -> Shape:
     Raises:
         GanvasError: --conditional with fewer than two classes, or --balanced without classes.
     """
-    if config.pictures.conditional and images.classes < 2:
+    if config.dataset.conditional and images.classes < 2:
         found = "one class" if images.classes else "no classes"
         raise GanvasError(
             f"--conditional is set, but {images.name} has {found}.",
             expected="images of two classes or more",
             fix="put each class in a sub-folder of its own, or leave --conditional out.",
         )
-    if config.pictures.balanced and not images.classes:
+    if config.dataset.balanced and not images.classes:
         raise GanvasError(f"--balanced is set, but {images.name} has no classes.", fix="leave --balanced out.")
-    return Shape(images.channels, *images.resolution, images.classes if config.pictures.conditional else 0)
+    return Shape(images.channels, *images.resolution, images.classes if config.dataset.conditional else 0)
 
 
 def _find_or_create(
@@ -183,16 +190,16 @@ def _find_or_create(
         for run in folder.list_runs(out):
             if folder.is_same_run(run, config, fingerprint):
                 return run
-    return folder.create(out, name, recipe, config, data, snapshot.versions(), threads)
+    return folder.create_run(out, name, recipe, config, data, snapshot.package_versions(), threads)
 
 
 def _lock_run(run: Run, config: TrainConfig, threads: int, stack: ExitStack) -> Run:
     """Locks the run for this process, and writes a longer `kimg` or another number of threads to its config.json."""
     stack.enter_context(folder.lock_run(run))
-    metadata = run.card
+    metadata = run.metadata
     if config.kimg > run.config.kimg:
-        log.event(run.path, "extended", round(run.config.kimg * 1000), kimg=config.kimg)
+        log.append_event(run.path, "extended", round(run.config.kimg * 1000), kimg=config.kimg)
         metadata = metadata | {"config": to_json(replace(run.config, kimg=config.kimg))}
-    if run.threads is None or config.habits.threads:
+    if run.threads is None or config.runtime.threads:
         metadata = metadata | {"threads": threads}
-    return run if metadata == run.card else folder.write_metadata(run, metadata)
+    return run if metadata == run.metadata else folder.write_metadata(run, metadata)

@@ -10,13 +10,13 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ganvas import networks
-from ganvas.config import Optimisation, TrainConfig
+from ganvas.config import OptimisationConfig, TrainConfig
 from ganvas.data.pixels import to_unit
 from ganvas.diagnosis.rules.remedies import Corrections
-from ganvas.game.augment import ADJUST_EVERY, Ada, Lens
-from ganvas.game.balance import Referee
-from ganvas.game.moves import Game, Penalties, look, train_d, train_g
-from ganvas.game.objectives import objective
+from ganvas.game.augment import ADJUST_EVERY, Ada, AugmentPipe
+from ganvas.game.balance import UpdatePolicy
+from ganvas.game.moves import Game, Penalties, evaluate_losses, train_d, train_g
+from ganvas.game.objectives import get_objective
 from ganvas.networks import Generator, Shape
 from ganvas.optimisers import Adam, RMSprop
 from ganvas.schedule import Schedule
@@ -30,7 +30,7 @@ Batch = tuple[Tensor, Tensor | None]
 
 
 @dataclass
-class Players:
+class TrainState:
     """Networks, optimisers and controllers of a training, and the configuration by which a round updates them.
 
     Attributes:
@@ -45,36 +45,36 @@ class Players:
     config: TrainConfig
     device: torch.device
     game: Game
-    augment_pipe: Lens
+    augment_pipe: AugmentPipe
     g_ema: Generator
     g_optimiser: Optimizer
     d_optimiser: Optimizer
-    referee: Referee
+    update_policy: UpdatePolicy
     ada: Ada | None
     schedules: dict[str, Schedule]
     memory_format: torch.memory_format
-    moved: np.ndarray
+    update_counts: np.ndarray
     corrections: Corrections = field(default_factory=Corrections)
     before_microbatch: Callable[[], None] = lambda: None
 
     @classmethod
-    def seat(cls, config: TrainConfig, shape: Shape, device: torch.device) -> "Players":
+    def build(cls, config: TrainConfig, shape: Shape, device: torch.device) -> "TrainState":
         """Builds untrained networks from the configuration's seed; they are equal on every process.
 
         Raises:
             GanvasError: the objective does not exist.
         """
-        play = config.play
-        losses = objective(play.objective, smoothing=play.smoothing)
+        play = config.loss
+        losses = get_objective(play.objective, smoothing=play.label_smoothing)
         torch.manual_seed(config.seed)
         generator, discriminator = networks.build(config.network, shape)
-        if play.spectral:
-            networks.bound_spectrally(discriminator)
+        if play.spectral_norm:
+            networks.apply_spectral_norm(discriminator)
         convolves = any(isinstance(m, nn.Conv2d) for m in discriminator.modules())
         memory_format = torch.channels_last if convolves else torch.contiguous_format
         generator = generator.to(device=device, memory_format=memory_format)  # type: ignore[call-overload]
         discriminator = discriminator.to(device=device, memory_format=memory_format)  # type: ignore[call-overload]
-        augment_pipe = Lens(play.augment)
+        augment_pipe = AugmentPipe(play.augment)
         return cls(
             config=config,
             device=device,
@@ -83,7 +83,7 @@ class Players:
             g_ema=ema.frozen_copy(generator),
             g_optimiser=_build_optimiser(generator, config.optimisation, device),
             d_optimiser=_build_optimiser(discriminator, config.optimisation, device),
-            referee=Referee(config.balance),
+            referee=UpdatePolicy(config.balance),
             ada=Ada(play.ada_target, play.ada_kimg).to(device) if play.ada_target > 0 else None,
             schedules=config.schedules(),
             memory_format=memory_format,
@@ -99,22 +99,22 @@ class Players:
             "ema": self.g_ema,
             "g_optimiser": self.g_optimiser,
             "d_optimiser": self.d_optimiser,
-            **({"update_policy": self.referee} if self.referee.watches else {}),
+            **({"update_policy": self.update_policy} if self.update_policy.is_active else {}),
             **({"ada": self.ada} if self.ada is not None else {}),
         }
 
     def scheduled_values(self, nimg: int) -> dict[str, float]:
         """The value of every scheduled knob after `nimg` images, corrections included."""
-        scheduled = {name: schedule.at(nimg, self.config.total) for name, schedule in self.schedules.items()}
-        return self.corrections.corrected(scheduled)
+        scheduled = {name: schedule.at(nimg, self.config.total_images) for name, schedule in self.schedules.items()}
+        return self.corrections.apply(scheduled)
 
-    def correct(self, corrections: Corrections) -> None:
+    def apply_corrections(self, corrections: Corrections) -> None:
         """Goes on with corrected values, and with DiffAugment if they ask for augmentation and there is none."""
         self.corrections = corrections
-        if corrections.augment and self.config.play.augment == "none":
-            self.augment_pipe.augment("diffaugment")
+        if corrections.augment and self.config.loss.augment == "none":
+            self.augment_pipe.set_augmentation("diffaugment")
 
-    def round(self, batches: Sequence[Batch], nimg: int) -> tuple[Quantities, Quantities]:
+    def train_round(self, batches: Sequence[Batch], nimg: int) -> tuple[Quantities, Quantities]:
         """Updates D `d_steps` times, G `g_steps` times, and then the moving average; the update policy may skip one.
 
         Args:
@@ -126,9 +126,9 @@ class Players:
         """
         scheduled, balance = self.scheduled_values(nimg), self.config.balance
         self._apply_schedules(scheduled, nimg)
-        shared = self.config.play.shared_fakes
+        shared = self.config.loss.shared_fakes
         z = self._draw_latents(nimg, balance.d_steps + balance.g_steps - shared)
-        update_d, update_g = self.referee.moves() if self.referee.watches else (True, True)
+        update_d, update_g = self.update_policy.decide() if self.update_policy.is_active else (True, True)
         # the graph of D's last fakes is kept for G, but not with microbatches: it would need the memory they save
         keep_graph = shared and update_d and update_g and not self.config.optimisation.microbatch
         measured: list[Quantities] = []
@@ -149,14 +149,14 @@ class Players:
             norm = self._step(self.g_optimiser, self.game.G, scheduled["g_lr"], scheduled["beta2"])
             norms.append({"G/gradient": norm})
 
-        self.moved += update_d * balance.d_steps, update_g * balance.g_steps, not update_d, not update_g
-        self._update_ema(nimg + self.config.a_round, scheduled["ema"])
+        self.update_counts += update_d * balance.d_steps, update_g * balance.g_steps, not update_d, not update_g
+        self._update_ema(nimg + self.config.images_per_round, scheduled["ema"])
         quantities = _concatenate(measured)
-        if self.referee.watches:
+        if self.update_policy.is_active:
             if not (update_d and update_g):
                 quantities = self._measure_losses(real, labels, z[-1]) | quantities
             means = (distributed.all_reduce_mean(quantities[name].mean()) for name in ("D/loss", "G/loss"))
-            self.referee.saw(*means)
+            self.update_policy.record_losses(*means)
         return quantities, _concatenate(norms)
 
     def _apply_schedules(self, scheduled: dict[str, float], nimg: int) -> None:
@@ -175,8 +175,8 @@ class Players:
     def _prepare_batch(self, batch: Batch) -> Batch:
         """Real images as D's input, and the labels where training is conditional."""
         images, labels = batch
-        real = self.game.D.view(to_unit(images).contiguous(memory_format=self.memory_format))
-        return real, labels if self.config.pictures.conditional else None
+        real = self.game.D.d_input(to_unit(images).contiguous(memory_format=self.memory_format))
+        return real, labels if self.config.dataset.conditional else None
 
     def _accumulate_d_gradients(
         self,
@@ -190,18 +190,18 @@ class Players:
         keep_graph: bool,
     ) -> tuple[Tensor, list[Quantities]]:
         """Gradients of D's i-th update of a round; returns the last fakes too, with their graph if it is kept."""
-        play, update = self.config.play, nimg // self.config.optimisation.batch + i
+        play, update = self.config.loss, nimg // self.config.optimisation.batch + i
         scale = play.penalty_every * (update % play.penalty_every == 0)
         penalties = Penalties(**{name: scheduled[name] * scale for name in ("r1", "r2", "gp", "dragan")})
         measured: list[Quantities] = []
         for part, share in self._microbatches(len(real)):
             part_labels = None if labels is None else labels[part]
             with torch.set_grad_enabled(keep_graph):
-                fake = self.game.G.shown(z[part], part_labels)
+                fake = self.game.G.d_input(z[part], part_labels)
             measured.append(train_d(self.game, real[part], fake, part_labels, penalties=penalties, share=share))
         if self.ada is not None:
             for quantities in measured:
-                self.ada.saw(quantities["D/real"])
+                self.ada.record_logits(quantities["D/real"])
             if update % ADJUST_EVERY == ADJUST_EVERY - 1:
                 distributed.all_reduce_sum([self.ada.signs])
                 self.ada.adjust(ADJUST_EVERY * self.config.optimisation.batch)
@@ -214,7 +214,7 @@ class Players:
         measured: list[Quantities] = []
         for part, share in self._microbatches(len(real)):
             part_labels = None if labels is None else labels[part]
-            part_fake = fake if fake is not None else self.game.G.shown(z[part], part_labels)
+            part_fake = fake if fake is not None else self.game.G.d_input(z[part], part_labels)
             measured.append(train_g(self.game, real[part], part_fake, part_labels, share=share))
         return measured
 
@@ -223,8 +223,8 @@ class Players:
         part, _ = next(self._microbatches(len(real)))
         part_labels = None if labels is None else labels[part]
         with torch.no_grad():
-            fake = self.game.G.shown(z[part], part_labels)
-        return look(self.game, real[part], fake, part_labels)
+            fake = self.game.G.d_input(z[part], part_labels)
+        return evaluate_losses(self.game, real[part], fake, part_labels)
 
     def _microbatches(self, n: int) -> Iterator[tuple[slice, float]]:
         """The microbatches of n images, and each one's fraction of them."""
@@ -235,7 +235,7 @@ class Players:
 
     def _step(self, optimiser: Optimizer, network: nn.Module, lr: float, beta2: float) -> Tensor:
         """Averages the gradients over the processes and takes a step; returns the norm of the averaged gradient."""
-        norm = distributed.mean_gradients(network)
+        norm = distributed.average_gradients(network)
         for group in optimiser.param_groups:
             group["lr"] = lr
             if "alpha" in group:  # RMSprop
@@ -248,14 +248,14 @@ class Players:
 
     @torch.no_grad()
     def _clip_weights(self) -> None:
-        if (bound := self.config.play.clip) > 0:
+        if (bound := self.config.loss.clip) > 0:
             for weight in self.game.D.parameters():
                 weight.clamp_(-bound, bound)
 
     def _update_ema(self, images: int, half_life_kimg: float) -> None:
         warmup = self.config.optimisation.ema_warmup
         half_life = min(half_life_kimg * 1000, warmup * images if warmup else math.inf)
-        ema.update(self.g_ema, self.game.G, images=self.config.a_round, half_life=half_life)
+        ema.update(self.g_ema, self.game.G, images=self.config.images_per_round, half_life=half_life)
 
     def _seed(self, nimg: int, purpose: int) -> int:
         """The seed of a round for one purpose: a function of (seed, nimg), so that a resumed run draws the same."""
@@ -266,11 +266,11 @@ class Players:
         rng = torch.Generator().manual_seed(self._seed(nimg, 0))
         batch = self.config.optimisation.batch
         z = torch.randn(draws, batch, self.config.network.latent, generator=rng)  # on the CPU: equal on every device
-        share = batch // distributed.world()
+        share = batch // distributed.world_size()
         return z[:, distributed.rank() * share : (distributed.rank() + 1) * share].to(self.device, non_blocking=True)
 
 
-def _build_optimiser(network: nn.Module, knobs: Optimisation, device: torch.device) -> Optimizer:
+def _build_optimiser(network: nn.Module, knobs: OptimisationConfig, device: torch.device) -> Optimizer:
     if knobs.optimiser == "rmsprop":
         return RMSprop(network.parameters(), foreach=True)
     return Adam(network.parameters(), fused=device.type in ("cpu", "cuda"))

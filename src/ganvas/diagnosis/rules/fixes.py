@@ -12,7 +12,7 @@ from typing import Any, Literal
 from ganvas.config import replace
 from ganvas.diagnosis.history import Facts
 from ganvas.errors import GanvasError
-from ganvas.schedule import Knob, Schedule
+from ganvas.schedule import Schedule, ScheduleSpec
 
 Knobs = Mapping[str, Any]
 """The fields of a configuration by name, groups opened."""
@@ -96,18 +96,18 @@ def _flag(name: str, value: Any) -> str:
     return f"--{flag} {value:g}" if isinstance(value, float) else f"--{flag} {value}"
 
 
-def scaled(knob: Knob, factor: float) -> Knob:
+def scaled(knob: ScheduleSpec, factor: float) -> ScheduleSpec:
     """A number, or both ends of a schedule, times `factor`."""
-    schedule = Schedule.of(knob)
+    schedule = Schedule.parse(knob)
     if schedule.shape == "constant":
         return float(f"{schedule.start * factor:g}")
     shape = re.sub(r"^[^:@]*", "", str(knob).replace(" ", ""))
     return f"{schedule.start * factor:g}..{schedule.end * factor:g}{shape}"
 
 
-def peak(knob: Knob) -> float:
+def peak(knob: ScheduleSpec) -> float:
     """The larger end of a schedule."""
-    schedule = Schedule.of(knob)
+    schedule = Schedule.parse(knob)
     return max(schedule.start, schedule.end)
 
 
@@ -165,7 +165,7 @@ def penalise_gradients(knobs: Knobs, about: str) -> Mapping[str, Any]:
     return changes | {name: _raised(knobs[name], R1_R2) for name in ("r1", "r2")}
 
 
-def _raised(knob: Knob, least: float) -> Knob:
+def _raised(knob: ScheduleSpec, least: float) -> ScheduleSpec:
     return scaled(knob, 4) if peak(knob) > 0 else least
 
 
@@ -232,7 +232,7 @@ def five_critic_steps(knobs: Knobs, about: str) -> Mapping[str, Any]:
 
 def decay_rates(knobs: Knobs, about: str) -> Mapping[str, Any]:
     """Learning rates that fall to a tenth along a cosine, where they are constant."""
-    rates = {name: Schedule.of(knobs[name]) for name in ("g_lr", "d_lr")}
+    rates = {name: Schedule.parse(knobs[name]) for name in ("g_lr", "d_lr")}
     return {
         name: f"{rate.start:g}..{rate.start / 10:g}:cosine" for name, rate in rates.items() if rate.shape == "constant"
     }

@@ -36,7 +36,7 @@ class Corrections:
     momentum: bool = True
     augment: bool = False
 
-    def corrected(self, knobs: dict[str, float]) -> dict[str, float]:
+    def apply(self, knobs: dict[str, float]) -> dict[str, float]:
         """The scheduled values of a round, corrected."""
         if self == Corrections():
             return knobs
@@ -93,6 +93,6 @@ def _regularised(config: TrainConfig, before: Corrections) -> Corrections:
     before = replace(before, momentum=False)
     if getattr(config.network, "d_norm", "none") == "batch":
         return replace(before, noise=max(NOISE, 2 * before.noise))
-    if config.play.objective == "wasserstein":
+    if config.loss.objective == "wasserstein":
         return replace(before, gp=max(GP, 2 * before.gp))
     return replace(before, r1_r2=max(R1_R2, 4 * before.r1_r2))

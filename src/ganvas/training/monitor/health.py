@@ -20,10 +20,10 @@ from ganvas.diagnosis.signals import networks as signals
 from ganvas.diagnosis.signals.samples import MAX_REALS, ReferenceSet, downsample, pixel_signals
 from ganvas.diagnosis.sources import facts_of
 from ganvas.errors import GanvasError
-from ganvas.evaluation.features import chunks
-from ganvas.evaluation.reference import test_split
-from ganvas.evaluation.subject import asked, shares
-from ganvas.training.state import Players
+from ganvas.evaluation.features import iterate_batches
+from ganvas.evaluation.reference import open_test_split
+from ganvas.evaluation.subject import assign_classes, class_shares
+from ganvas.training.state import TrainState
 
 FAKES = 256
 """Fakes in a probe, always of the same seeds."""
@@ -38,7 +38,7 @@ SHARE, FREE = 0.03, 2.0
 """The share of the training time for probes on which no intervention depends; and seconds of them that do not count."""
 
 
-class Doctor:
+class HealthMonitor:
     """Probes the networks of a run, and applies the rules to the measurements.
 
     Attributes:
@@ -46,7 +46,7 @@ class Doctor:
         probe_error: why a probe failed, after which there are no more; empty while they work.
     """
 
-    def __init__(self, config: TrainConfig, images: ImageSet, state: Players) -> None:
+    def __init__(self, config: TrainConfig, images: ImageSet, state: TrainState) -> None:
         self._config, self._images, self._state = config, images, state
         self.history = History("kimg", facts_of(config, len(images), images.classes))
         self.probe_error = ""
@@ -55,10 +55,10 @@ class Doctor:
         self._reported: set[str] = set()
         self._start, self._spent = 0, 0.0
         self._references: ReferenceSet | None = None
-        conditional, rng = config.pictures.conditional, np.random.default_rng(0)
-        class_shares = shares(images) if conditional else None
-        labels = None if class_shares is None else torch.from_numpy(asked(np.arange(FAKES), class_shares))
-        z = sampling.latents(range(FAKES), config.network.latent)
+        conditional, rng = config.dataset.conditional, np.random.default_rng(0)
+        class_shares = class_shares(images) if conditional else None
+        labels = None if class_shares is None else torch.from_numpy(assign_classes(np.arange(FAKES), class_shares))
+        z = sampling.sample_latents(range(FAKES), config.network.latent)
         self._fakes = _Inputs(z, labels).to(state.device)
         self._real = _select(images, rng.permutation(len(images))[:BATCH], conditional).to(state.device)
         self._held_out: _Inputs | None = None
@@ -66,7 +66,7 @@ class Doctor:
             rows = rng.permutation(len(self._test))[:FAKES]
             self._held_out = _select(self._test, rows, conditional).to(state.device)
 
-    def begin(self, nimg: int, lines: Iterable[Mapping[str, Any]] = (), seconds: float = 0.0) -> None:
+    def start_at(self, nimg: int, lines: Iterable[Mapping[str, Any]] = (), seconds: float = 0.0) -> None:
         """Diagnoses only what comes after `nimg` images: those lines of stats.jsonl, and later ones.
 
         A run resumed after so many seconds has used its share of the time.
@@ -77,22 +77,22 @@ class Doctor:
         self.history.update_facts(non_finite=None, shown=later[-1]["nimg"] - nimg if later else 0)
         self._reported = {finding.name for finding in self.diagnosis().findings}
 
-    def arm(self, seconds: float) -> None:
+    def prepare(self, seconds: float) -> None:
         """Copies the weights before a round that may be probed, after so many seconds of training.
 
         Probes on which interventions depend are never left out: a run must act the same on any machine.
         """
-        if self._config.habits.on_failure == "warn" and self._spent > FREE + SHARE * seconds:
+        if self._config.runtime.on_failure == "warn" and self._spent > FREE + SHARE * seconds:
             return
         began, game = time.perf_counter(), self._state.game
         self._updates = {"D": signals.WeightUpdate(game.D), "G": signals.WeightUpdate(game.G)}
         self._spent += time.perf_counter() - began
 
-    def disarm(self) -> None:
+    def cancel(self) -> None:
         """Discards the copy: the round was given up."""
         self._updates = {}
 
-    def look(self) -> dict[str, float]:
+    def probe(self) -> dict[str, float]:
         """The signals after that round, rounded; the networks are not changed.
 
         An error is kept in `probe_error`, and ends the probing but not the run.
@@ -134,7 +134,7 @@ class Doctor:
 
     def _build_references(self, device: torch.device) -> ReferenceSet:
         def small(images: ImageSet, rows: np.ndarray) -> Tensor:
-            return torch.cat([downsample(to_unit(part)) for part in chunks(images.images, rows)]).to(device)
+            return torch.cat([downsample(to_unit(part)) for part in iterate_batches(images.images, rows)]).to(device)
 
         training, held_out = self._images, self._test
         rows = np.sort(np.random.default_rng(0).permutation(len(training))[:MAX_REALS])
@@ -147,24 +147,24 @@ class Doctor:
         """D's outputs, and the gradients that reach G through it."""
         game, n = self._state.game, len(self._real.values)
         z, labels = self._fakes.values[:n], None if self._fakes.labels is None else self._fakes.labels[:n]
-        fake = game.G.shown(z, labels)
+        fake = game.G.d_input(z, labels)
         with signals.ActivationMonitor(game.D, "D") as activations:
             on_real = self._logits(self._real)
-        on_fake = game.judge(fake, labels)
+        on_fake = game.logits(fake, labels)
         values = signals.output_signals(on_real, on_fake) | activations.measure()
         if self._held_out is not None:
             values |= signals.overfitting_signals(on_real, on_fake, self._logits(self._held_out))
         g_loss = partial(game.objective.g_loss, on_real)
-        return values | signals.input_gradients(lambda images: game.judge(images, labels), fake, g_loss)
+        return values | signals.input_gradients(lambda images: game.logits(images, labels), fake, g_loss)
 
     def _logits(self, inputs: "_Inputs", order: Tensor | None = None) -> Tensor:
         """D's logits, a batch at a time; with the labels in another order."""
         torch.manual_seed(0)  # the same dropout and noise in every call
         game, parts = self._state.game, _batches(len(inputs.values))
         labels = inputs.labels if order is None or inputs.labels is None else inputs.labels[order]
-        images = [game.D.view(to_unit(inputs.values[part])) for part in parts]
+        images = [game.D.d_input(to_unit(inputs.values[part])) for part in parts]
         return torch.cat(
-            [game.judge(x, None if labels is None else labels[part]) for x, part in zip(images, parts, strict=True)]
+            [game.logits(x, None if labels is None else labels[part]) for x, part in zip(images, parts, strict=True)]
         )
 
     def _measure_labels(self) -> dict[str, float]:
@@ -186,11 +186,11 @@ class Doctor:
         """Notes that these quantities were NaN or infinite after `nimg` images."""
         self.history.update_facts(non_finite=NonFinite(nimg / 1000, tuple(quantities)))
 
-    def saw(self, line: Mapping[str, Any]) -> list[Finding]:
+    def add_line(self, line: Mapping[str, Any]) -> list[Finding]:
         """Adds a line of stats.jsonl; the failures and warnings that were not reported before."""
         self.history.update_facts(shown=line["nimg"] - self._start)
         self.history.add_line(line)
-        new = [f for f in self.diagnosis().findings if f.gravity != "note" and f.name not in self._reported]
+        new = [f for f in self.diagnosis().findings if f.severity != "note" and f.name not in self._reported]
         self._reported |= {finding.name for finding in new}
         return new
 
@@ -226,10 +226,10 @@ def _batches(n: int) -> list[slice]:
 
 def _test_images(config: TrainConfig, images: ImageSet) -> ImageSet | None:
     """The source's own held-out images, of the size of the training images; None where there are none here."""
-    own = config.pictures.options()
+    own = config.dataset.options()
     if own.source != "digits" and not Path(own.source.removeprefix("stacked-mnist:")).exists():
         return None  # it would have to be downloaded
     try:
-        return test_split(own, images)
+        return open_test_split(own, images)
     except GanvasError:
         return None

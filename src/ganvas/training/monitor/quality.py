@@ -8,7 +8,7 @@ import torch
 
 from ganvas.config import TrainConfig
 from ganvas.data import ImageSet
-from ganvas.evaluation.trend import LEAST_SAMPLES, Trend
+from ganvas.evaluation.trend import MIN_IMAGES, Trend
 from ganvas.networks import Generator
 from ganvas.runs import log
 from ganvas.runs.folder import Run
@@ -20,7 +20,7 @@ LEAST = 0.5
 """Seconds of measuring time below which nothing is tried: the first ten of a run."""
 
 
-class Quality:
+class QualityMonitor:
     """The trend of a run, and the best value so far.
 
     Attributes:
@@ -30,13 +30,13 @@ class Quality:
 
     def __init__(self, run: Run, config: TrainConfig, images: ImageSet, device: torch.device) -> None:
         self._run, self._config, self._images, self._device = run, config, images, device
-        every = config.habits.evaluate_every
+        every = config.runtime.evaluate_every
         self._every = config.snapshot_every() if every is None else round(every * 1000)
         self._measured_at, self._spent = 0, 0.0
         self.trend: Trend | None = None
         self.best, self._count = float("inf"), None
-        if run.best is not None:
-            card = json.loads((run.best / "card.json").read_text(encoding="utf-8"))
+        if run.best_snapshot is not None:
+            card = json.loads((run.best_snapshot / "card.json").read_text(encoding="utf-8"))
             self.best, self._count = card["quality"]["value"], card["quality"]["count"]
 
     def resume(self, nimg: int, seconds: float) -> None:
@@ -55,9 +55,9 @@ class Quality:
         try:
             if self.trend is None:
                 self.trend = self._start(generator, seconds * self._every / nimg)
-            value = self.trend.measure(generator, left) if self.trend.cost <= left else None
+            value = self.trend.measure(generator, left) if self.trend.expected_seconds <= left else None
         except Exception as error:  # a failing measurement must not end the run
-            log.event(self._run.path, "evaluation failed", nimg, error=f"{type(error).__name__}: {error}")
+            log.append_event(self._run.path, "evaluation failed", nimg, error=f"{type(error).__name__}: {error}")
             self._every = 0
             return None
         self._spent += time.perf_counter() - began
@@ -67,12 +67,12 @@ class Quality:
 
     def _start(self, generator: Generator, between: float) -> Trend:
         """The trend on as many images as time allows for measurements that are so many seconds apart."""
-        arguments = self._images, self._config.network.latent, self._config.pictures.conditional, self._device
+        arguments = self._images, self._config.network.latent, self._config.dataset.conditional, self._device
         if self._count is None:
-            self._count = round(SHARE * between / Trend(*arguments, LEAST_SAMPLES).pace(generator))
+            self._count = round(SHARE * between / Trend(*arguments, MIN_IMAGES).seconds_per_image(generator))
         return Trend(*arguments, self._count)
 
-    def told(self, value: float) -> dict[str, Any]:
+    def describe(self, value: float) -> dict[str, Any]:
         """The entry in the card of the best snapshot."""
         assert self.trend is not None
-        return {"value": value, **self.trend.told()}
+        return {"value": value, **self.trend.describe()}

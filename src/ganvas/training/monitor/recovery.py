@@ -11,8 +11,8 @@ from ganvas.diagnosis.rules.optimisation import is_poor
 from ganvas.diagnosis.rules.remedies import Corrections, remedy
 from ganvas.runs import checkpoint, log
 from ganvas.runs.folder import Run
-from ganvas.training.monitor.health import Doctor
-from ganvas.training.state import Players
+from ganvas.training.monitor.health import HealthMonitor
+from ganvas.training.state import TrainState
 
 UNKNOWN = 1e9
 """The distance of a state that was never measured."""
@@ -30,7 +30,7 @@ TITLES = {
 
 
 @dataclass(frozen=True)
-class Act:
+class Intervention:
     """What is done about a failure.
 
     Attributes:
@@ -40,13 +40,13 @@ class Act:
         tensors: the state to go back to; None where the run goes on from the present one.
     """
 
-    said: str
+    message: str
     nimg: int
     corrections: Corrections | None = None
     tensors: dict[str, Tensor] | None = None
 
 
-class Rescue:
+class Recovery:
     """Acts on the findings of the monitor, as --on-failure says; every act is an event with its evidence.
 
     It depends on nothing but the lines of stats.jsonl and the saved state, so a resumed run acts as the uninterrupted
@@ -58,79 +58,81 @@ class Rescue:
         best: the smallest distance of a state that is kept.
     """
 
-    def __init__(self, run: Run, config: TrainConfig, state: Players, monitor: Doctor | None) -> None:
+    def __init__(self, run: Run, config: TrainConfig, state: TrainState, monitor: HealthMonitor | None) -> None:
         self._run, self._config, self._state, self._monitor = run, config, state, monitor
-        self.done, self.since, self.best = 0, 0, UNKNOWN
+        self.done, self.since_nimg, self.best = 0, 0, UNKNOWN
 
-    def facts(self) -> dict[str, Any]:
+    def state(self) -> dict[str, Any]:
         """What is saved with the state."""
         return {
             "done": self.done,
-            "since": self.since,
+            "since": self.since_nimg,
             "best": self.best,
             "corrections": asdict(self._state.corrections),
         }
 
-    def resume(self, facts: dict[str, Any]) -> None:
+    def load_state(self, facts: dict[str, Any]) -> None:
         """Restores what was saved."""
-        self.done, self.since, self.best = facts["done"], facts["since"], facts["best"]
-        self._state.correct(Corrections(**facts["corrections"]))
+        self.done, self.since_nimg, self.best = facts["done"], facts["since"], facts["best"]
+        self._state.apply_corrections(Corrections(**facts["corrections"]))
 
-    def keep(self, nimg: int) -> None:
+    def keep_state(self, nimg: int) -> None:
         """Keeps the present state, if the run may go back to it.
 
         The first one is always kept; a later one if its samples are not poor, and the run stays healthy for one more
         snapshot.
         """
-        if self._config.habits.on_failure != "rollback":
+        if self._config.runtime.on_failure != "rollback":
             return
         assert self._monitor is not None
         distance = self._monitor.history["distance"]
         facts = {"nimg": nimg, "distance": distance.recent() if distance else UNKNOWN}
-        start, good, candidate = (self._run.kept(name) for name in ("start", "good", "candidate"))
+        start, good, candidate = (self._run.kept_state(name) for name in ("start", "good", "candidate"))
         if not start.exists():
             checkpoint.save(start, self._state.parts, facts)
             return
         if self._monitor.diagnosis().failures or is_poor(self._monitor.history):
             candidate.unlink(missing_ok=True)
             return
-        if candidate.exists() and (value := checkpoint.read(candidate)[1]["distance"]) <= self.best:
+        if candidate.exists() and (value := checkpoint.load(candidate)[1]["distance"]) <= self.best:
             candidate.replace(good)
             self.best = value
         checkpoint.save(candidate, self._state.parts, facts)
 
     def _state_before(self, kimg: float) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """The best state kept from before that time, or else the first one of all."""
-        good = self._run.kept("good")
+        good = self._run.kept_state("good")
         if good.exists():
-            state = checkpoint.read(good)
+            state = checkpoint.load(good)
             if state[1]["nimg"] <= 1000 * kimg:
                 return state
-        return checkpoint.read(self._run.kept("start"))
+        return checkpoint.load(self._run.kept_state("start"))
 
-    def decide(self, failure: Finding, nimg: int) -> Act:
+    def decide(self, failure: Finding, nimg: int) -> Intervention:
         """What is to be done; logged as an event, and not yet done."""
-        how, limit = self._config.habits.on_failure, self._config.habits.rescues
+        how, limit = self._config.runtime.on_failure, self._config.runtime.max_recoveries
         updates = self._monitor.history[f"{failure.about}/update"] if self._monitor else None
         update = updates.recent() if updates else None
         corrections = remedy(failure.name, failure.about, self._config, self._state.corrections, update)
         if how == "stop" or corrections is None or self.done >= limit:
             spent = f"after {limit} recoveries" if self.done >= limit else "no correction would help"
             why = "as --on-failure stop asks" if how == "stop" else spent
-            log.event(self._run.path, "stopped", nimg, why=why, because=failure.to_json())
-            return Act(f"Stopped, {why}: {failure.summary}", nimg)
+            log.append_event(self._run.path, "stopped", nimg, why=why, because=failure.to_json())
+            return Intervention(f"Stopped, {why}: {failure.summary}", nimg)
         tensors, at = None, None
         if how == "rollback":
             tensors, facts = self._state_before(failure.since)
             at = facts["nimg"]
         changes = corrections.changes()
-        log.event(self._run.path, how, nimg, to=at, changes=changes, because=failure.to_json(), times=self.done + 1)
+        log.append_event(
+            self._run.path, how, nimg, to=at, changes=changes, because=failure.to_json(), times=self.done + 1
+        )
         listed = ", ".join(f"{TITLES[name]} {value:g}" for name, value in changes.items())
         back = "" if at is None else f"went back to the weights of {at / 1000:g} kimg, and "
         said = f"{failure.name}: {back}goes on with {listed} (recovery {self.done + 1} of {limit})."
-        return Act(said, nimg, corrections, tensors)
+        return Intervention(said, nimg, corrections, tensors)
 
-    def apply(self, act: Act) -> None:
+    def apply(self, act: Intervention) -> None:
         """Does it, in every process."""
         if act.corrections is None:
             return
@@ -139,7 +141,7 @@ class Rescue:
         else:  # moments of the gradients that went wrong would hold the next thousand steps back
             self._state.g_optimiser.state.clear()
             self._state.d_optimiser.state.clear()
-        self._state.correct(act.corrections)
-        self.done, self.since = self.done + 1, act.nimg
+        self._state.apply_corrections(act.corrections)
+        self.done, self.since_nimg = self.done + 1, act.nimg
         if self._monitor:
-            self._monitor.begin(act.nimg)
+            self._monitor.start_at(act.nimg)
