@@ -45,7 +45,7 @@ CASES: dict[str, tuple[str, str]] = {
     "cnn-stable": ("mnist", ""),
     "transformer": ("mnist", ""),
     "transformer-stable": ("mnist", ""),
-    "transformer-modern": ("cifar", "--tokens-width 128 --d-width 24 --batch 16 --g-lr 4e-4 --d-lr 4e-4"),
+    "transformer-modern": ("cifar", "--token-width 128 --d-width 24 --batch 16 --g-lr 4e-4 --d-lr 4e-4"),
     "dcgan": ("faces64", "--g-width 16 --d-width 16 --batch 16 --ema 5"),
     "wgan": ("cifar", "--g-width 32 --d-width 32 --batch 16"),
     "wgan-gp": ("cifar", "--g-width 32 --d-width 32 --batch 16 --g-lr 4e-4 --d-lr 4e-4 --ema 5"),

@@ -56,7 +56,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as out:
             run = start.train(config, recipe=name, out=out, quiet=True)
             lines = list(read_jsonl(run.path / "stats.jsonl"))
-        probes = sum("signs" in line and bool(line["signs"]) for line in lines)
+        probes = sum("signals" in line and bool(line["signals"]) for line in lines)
         seconds = lines[-1]["seconds"]
         each = 1000 * sum(spent) / probes
         print(f"| `{name}` | {probes} | {seconds:.1f} | {each:.0f} ms | {100 * sum(spent) / seconds:.1f} % |")

@@ -36,7 +36,7 @@ def frechet(recipe: str, knobs: str, seed: int, name: str, arguments: argparse.N
     if done.returncode and not run.snapshots:
         raise SystemExit(done.stderr)
     events = [e for e in read_jsonl(run.path / "events.jsonl") if e["event"] in ("correct", "rollback", "stopped")]
-    acts = [f"{e['event']} at {e['nimg'] / 1000:g}: {e['because']['name']}" for e in events]
+    acts = [f"{e['event']} at {e['nimg'] / 1000:g}: {e['finding']['name']}" for e in events]
     found = ganvas.evaluate(run, quick=True, count=397).to_json()
     return found["values"]["frechet"]["value"], acts
 

@@ -29,10 +29,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from PIL import Image
-from style_judges import SQUEEZENET, VGG, squeezenet_weights, vgg19_weights
+from style_reference_networks import SQUEEZENET, VGG, squeezenet_weights, vgg19_weights
 from torch import Tensor
 
-from ganvas.style import networks, pictures
+from ganvas.style import images, networks
 from ganvas.style.colours import luminance
 from ganvas.style.losses import gram_distance
 from ganvas.style.networks import FeatureNetwork
@@ -107,8 +107,8 @@ def run_pairs(arguments: argparse.Namespace) -> None:
             seconds = time.process_time() - start
             result.save(arguments.out / f"{name}.png")
             size = max(result.pixels.shape)
-            references = [pictures.to_tensor(pictures.load_image(path, size)) for path in (photo, painting)]
-            results[name] = {"seconds": seconds, **reference_networks.measure(pictures.to_tensor(result), *references)}
+            references = [images.to_tensor(images.load_image(path, size)) for path in (photo, painting)]
+            results[name] = {"seconds": seconds, **reference_networks.measure(images.to_tensor(result), *references)}
             file.write_text(json.dumps(results, indent=1) + "\n")
             print(name, {key: round(value, 3) for key, value in results[name].items()}, flush=True)
     draw_sheet(arguments.out, photos, paintings)
@@ -174,7 +174,7 @@ def run_recipes(arguments: argparse.Namespace) -> None:
         for photo, painting in chosen:
             options = {**GATYS, "size": size, "network": network, "weights": weights[network], "style_layers": layers,
                      "device": arguments.device}  # fmt: skip
-            one_scale = {**options, "smallest": 10_000, "iterations": STEPS // 2}
+            one_scale = {**options, "min_scale": 10_000, "iterations": STEPS // 2}
             planned = [plan_transfer(photo, [painting], (), (), resolve_options(None, own)) for own in (
                 one_scale, {**options, "iterations": STEPS // 4})]  # fmt: skip
             for title, trace in (

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from trying import tiny
+from helpers import tiny
 
 from ganvas.config import BalanceConfig, replace
 from ganvas.game.balance import UpdatePolicy
@@ -57,7 +57,7 @@ def test_every_update_of_d_gets_its_own_images_and_latents(
     state = build_state(d_steps=3, g_steps=2)
     drawn = []
     shown = state.game.G.d_input
-    monkeypatch.setattr(state.game.G, "shown", lambda z, labels: (drawn.append(z), shown(z, labels))[1])
+    monkeypatch.setattr(state.game.G, "d_input", lambda z, labels: (drawn.append(z), shown(z, labels))[1])
     one_round(state, 0)
     assert len(drawn) == 4, "D's last fakes serve G's first move"
     assert len({tuple(z[0].tolist()) for z in drawn}) == 4
@@ -112,12 +112,12 @@ def test_loss_change_updates_one_network_a_round() -> None:
 def test_decisions_are_counted_and_written_with_their_evidence() -> None:
     run = train(replace(tiny(kimg=0.4), skip_g_below=0.8), quiet=True)
     ticks = list(read_jsonl(run.path / "stats.jsonl"))
-    assert sum(line["D/moves"] for line in ticks) == 20
-    assert sum(line["G/moves"] + line["G/rests"] for line in ticks) == 20
-    skipped = sum(line["G/rests"] for line in ticks)
+    assert sum(line["D/updates"] for line in ticks) == 20
+    assert sum(line["G/updates"] + line["G/skipped"] for line in ticks) == 20
+    skipped = sum(line["G/skipped"] for line in ticks)
     assert skipped > 0
     events = [event for event in read_jsonl(run.path / "events.jsonl") if event["event"] == "balance"]
-    assert sum(event["G/rests"] for event in events) == skipped
+    assert sum(event["G/skipped"] for event in events) == skipped
     assert all(event["skip_g_below"] == 0.8 and event["since"] < event["nimg"] for event in events)
 
 

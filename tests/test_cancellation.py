@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import slow_training
 import torch
+from helpers import NARROW, tiny
 from test_run import assert_same_state
-from trying import NARROW, tiny
 
 from ganvas.config import TrainConfig, replace, to_json
 from ganvas.interrupts import StopRequests, collect_stop_requests
@@ -30,7 +30,7 @@ CPU = torch.device("cpu")
 CASES: list[tuple[str, dict[str, Any]]] = [
     *((family, {"microbatch": 7, "d_steps": 2}) for family in NARROW),
     ("cnn", {"objective": "hinge", "augment": "ada", "ada_target": 0.6, "ada_kimg": 0.2, "d_steps": 4}),
-    ("cnn", {"loss_change": 1.0, "spectral": True, "gp": 1.0}),
+    ("cnn", {"loss_change": 1.0, "spectral_norm": True, "gp": 1.0}),
     ("mlp", {"optimiser": "rmsprop", "clip": 0.01, "r1": 0.0, "r2": 0.0, "dropout": 0.5}),
 ]
 

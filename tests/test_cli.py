@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from trying import run_cli
+from helpers import run_cli
 
 from ganvas.config import to_json
 from ganvas.recipes import RECIPES
@@ -94,7 +94,7 @@ def test_other_pictures_without_a_recipe_get_the_one_that_suits_any(pictures: Ca
     for flags in (["--data", data], [f"--data={data}"]):
         plan = json.loads(run_cli("train", *flags, "--g-width", 4, "--dry-run", "--json").stdout)
         assert plan["config"]["network"]["family"] == "cnn"
-        assert plan["config"]["play"] == to_json(RECIPES["cnn-stable"].config)["play"]
+        assert plan["config"]["loss"] == to_json(RECIPES["cnn-stable"].config)["loss"]
     assert (
         json.loads(run_cli("train", "--data", "digits", "--dry-run", "--json").stdout)["config"]["network"]["family"]
         == "mlp"

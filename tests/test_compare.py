@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from trying import run_cli as command
-from trying import tiny
+from helpers import run_cli as command
+from helpers import tiny
 
 from ganvas.cli.comparison import compare as verb
 from ganvas.comparison import comparison, measurements, worker
@@ -22,7 +22,7 @@ from ganvas.comparison.comparison import Comparison, compare
 from ganvas.comparison.jobs import Job, Outcome, current_nimg, is_complete, saved_nimg
 from ganvas.config import replace
 from ganvas.errors import GanvasError
-from ganvas.evaluation import real
+from ganvas.evaluation import reference_features
 from ganvas.evaluation.evaluation import evaluate
 from ganvas.recipes import RECIPES, Recipe
 from ganvas.runs.folder import Run
@@ -187,11 +187,11 @@ def test_the_real_pictures_are_opened_and_looked_at_once_for_all_runs(
     opened: list[str] = []
 
     def counting(name: str) -> Callable[..., Any]:
-        own = getattr(real, name)
+        own = getattr(reference_features, name)
         return lambda *arguments, **knobs: (opened.append(name), own(*arguments, **knobs))[1]
 
     for name in ("reference", "counter", "RealSide"):
-        monkeypatch.setattr(real, name, counting(name))
+        monkeypatch.setattr(reference_features, name, counting(name))
     found = again([*paths])
     assert sorted(opened) == ["RealSide", "counter", "reference"]
     values = [[run["evaluation"]["values"] for run in results["runs"]] for results in (found.results, made.results)]

@@ -9,7 +9,7 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 import tyro
-from trying import tiny
+from helpers import tiny
 
 from ganvas.config import TrainConfig, differences, replace, to_json
 from ganvas.diagnosis.diagnosis import Diagnosis, apply_rules, verdict
@@ -450,7 +450,7 @@ LOOPS_ONLY = {"range mismatch", "normalisation mismatch", "batch-norm leak"}
 PLANTED: dict[str, dict[str, Any]] = {
     "D frozen": {"d_lr": 0.0},
     "G frozen": {"g_lr": 0.0},
-    "D too strong": {"objective": "minimax", "smoothing": 0.0, "ada_target": 0.0},
+    "D too strong": {"objective": "minimax", "label_smoothing": 0.0, "ada_target": 0.0},
     "critic unconstrained": {"objective": "wasserstein", "clip": 0.0, "gp": 0.0},
 }
 """What a recipe must have for the condition to occur in it, where it does not as it is."""

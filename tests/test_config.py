@@ -58,7 +58,7 @@ def test_an_unknown_key_is_an_error_that_names_a_near_one() -> None:
     [
         (("optimisation", "batch"), "many"),
         (("optimisation", "batch"), True),
-        (("pictures", "fit"), "squeeze"),
+        (("dataset", "fit"), "squeeze"),
         (("network", "family"), "vae"),
         (("kimg",), None),
         (("network", "g_widths"), [8, "x"]),
@@ -151,16 +151,16 @@ REFUSED: list[tuple[Network, dict[str, object], str]] = [
     (DCGAN(), {"r1": 1.0}, "reaches all images of the batch"),
     (DCGAN(), {"gp": "0..10"}, "reaches all images of the batch"),
     (DCGAN(), {"objective": "wasserstein", "dragan": 10}, "--d-norm none"),
-    (CNN(), {"smoothing": 0.1, "objective": "hinge"}, "cross-entropy loss"),
-    (CNN(), {"smoothing": 0.1, "objective": "rpgan"}, "cross-entropy loss"),
+    (CNN(), {"label_smoothing": 0.1, "objective": "hinge"}, "cross-entropy loss"),
+    (CNN(), {"label_smoothing": 0.1, "objective": "rpgan"}, "cross-entropy loss"),
     (CNN(), {"augment": "ada", "ada_target": 0.6, "objective": "wasserstein"}, "sign of a logit"),
     (CNN(), {"augment": "ada", "ada_target": 0.6, "objective": "rpgan"}, "scheduled --augment-p"),
     (CNN(), {"ada_target": 0.6, "objective": "hinge"}, "can be adapted"),
     (MSG(), {"augment": "diffaugment"}, "at several sizes"),
-    (StyleGAN(), {"spectral": True}, "equalised"),
-    (R3GAN(), {"spectral": True}, "norm of 0"),
+    (StyleGAN(), {"spectral_norm": True}, "equalised"),
+    (R3GAN(), {"spectral_norm": True}, "norm of 0"),
     (StyleGAN(), {"clip": 0.01}, "remove almost all"),
-    (CNN(), {"spectral": True, "clip": 0.01}, "one of the two"),
+    (CNN(), {"spectral_norm": True, "clip": 0.01}, "one of the two"),
     (CNN(), {"skip_d_below": 0.1, "objective": "wasserstein"}, "G or D is stronger"),
     (CNN(), {"skip_d_below": 0.1, "loss_change": 1.0}, "a single rule"),
     (CNN(), {"microbatch": 8, "objective": "rahinge"}, "whole batch at once"),
@@ -190,7 +190,7 @@ def test_likely_mistakes_give_warnings() -> None:
     assert not config.warnings()
     unbounded = replace(config, objective="wasserstein")
     assert "diverge" in unbounded.warnings()[0]
-    for bound in ({"gp": 10}, {"clip": 0.01}, {"spectral": True}, {"r1": "0..1"}):
+    for bound in ({"gp": 10}, {"clip": 0.01}, {"spectral_norm": True}, {"r1": "0..1"}):
         assert not replace(unbounded, **bound).warnings()
     assert "--microbatch images" in replace(TrainConfig(network=DCGAN()), microbatch=8).warnings()[0]
 

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
+from helpers import NARROW
 from torch.utils.flop_counter import FlopCounterMode
-from trying import NARROW
 
 from ganvas import networks
 from ganvas.networks import FlopCounter, Shape

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import slow_training
 import torch
+from helpers import tiny
 from safetensors.torch import load_file
-from trying import tiny
 
 from ganvas.config import replace, to_json
 from ganvas.runs import checkpoint
@@ -37,24 +37,24 @@ from ganvas.config import TrainConfig, from_json
 from ganvas.data import Batches, open_images
 from ganvas.networks import Shape
 from ganvas.training import distributed
-from ganvas.training.state import Players
+from ganvas.training.state import TrainState
 from safetensors.torch import save_file
 
 config = from_json(TrainConfig, json.loads(sys.argv[1]))
-images = open_images(config.pictures.options(), progress=False)
-with distributed.together(torch.device("cpu")):
-    players = Players.seat(config, Shape(images.channels, *images.resolution), torch.device("cpu"))
+images = open_images(config.dataset.options(), progress=False)
+with distributed.process_group(torch.device("cpu")):
+    state = TrainState.build(config, Shape(images.channels, *images.resolution), torch.device("cpu"))
     gradients = {}
     def keep(adam, player, lr, beta2):
-        norm = distributed.mean_gradients(player)
-        side = "D" if player is players.game.D else "G"
+        norm = distributed.average_gradients(player)
+        side = "D" if player is state.game.D else "G"
         gradients.update({f"{side}/{n}": p.grad.clone().contiguous() for n, p in player.named_parameters()})
         adam.zero_grad()
         return norm
-    players._step = keep
-    ranks = {"rank": distributed.rank(), "world": distributed.world()}
+    state._step = keep
+    ranks = {"rank": distributed.rank(), "world": distributed.world_size()}
     batches = Batches(images, batch=config.optimisation.batch, seed=0, mirror=True, **ranks)
-    players.round([next(batches)], 0)
+    state.train_round([next(batches)], 0)
     save_file(gradients, f"{sys.argv[2]}-{distributed.rank()}.safetensors")
 """
 
@@ -95,7 +95,7 @@ def test_two_ranks_train_and_resume_the_run_of_one(pictures: Callable[..., Path]
     one_names, two_names = (sorted(p.name for p in run.path.rglob("*")) for run in runs)
     assert one_names == two_names
     for a, b in zip(*(list(read_jsonl(run.path / "stats.jsonl")) for run in runs), strict=True):
-        assert a.keys() - {"signs"} == b.keys() - {"signs"}  # looks keep to the clock: a slow machine has fewer
+        assert a.keys() - {"signals"} == b.keys() - {"signals"}  # looks keep to the clock: a slow machine has fewer
         assert a["D/loss"]["num"] == b["D/loss"]["num"]
         assert a["D/loss"]["mean"] == pytest.approx(b["D/loss"]["mean"], rel=1e-3)
     one_state, two_state = (checkpoint.load(run.state_file)[0] for run in runs)
@@ -126,13 +126,13 @@ def test_a_rank_that_dies_ends_the_run_with_a_usable_state(pictures: Callable[..
         "import json, os, sys\n"
         "from ganvas.config import TrainConfig, from_json\n"
         "from ganvas.training import start\n"
-        "from ganvas.training.state import Players\n"
+        "from ganvas.training.state import TrainState\n"
         "from ganvas.cli import run_reporting_errors\n"
-        "one_round = Players.round\n"
+        "one_round = TrainState.train_round\n"
         "def round(self, batches, nimg):\n"
         "    if nimg == 140 and os.environ['RANK'] == '1': os._exit(7)\n"
         "    return one_round(self, batches, nimg)\n"
-        "if len(sys.argv) > 2: Players.round = round\n"
+        "if len(sys.argv) > 2: TrainState.train_round = round\n"
         "config = from_json(TrainConfig, json.loads(sys.argv[1]))\n"
         "sys.exit(run_reporting_errors(lambda: start.train(config, name='x')))\n"
     )

@@ -9,7 +9,7 @@ from typing import Any
 import psutil
 import pytest
 import torch
-from trying import NARROW, run_cli, tiny
+from helpers import NARROW, run_cli, tiny
 
 from ganvas.config import CNN, replace
 from ganvas.errors import GanvasError
@@ -89,7 +89,7 @@ def test_a_trial_changes_nothing_and_measures_rounds(monkeypatch: pytest.MonkeyP
         rounds.append((len(batches), len(batches[0][0])))
         return one_round(self, batches, nimg)
 
-    monkeypatch.setattr(estimating.TrainState, "round", counted)
+    monkeypatch.setattr(estimating.TrainState, "train_round", counted)
     config = replace(tiny(), d_steps=2)
     cost = estimate_cost(config, Shape(1, 8, 8), CPU)
     assert measure_speed(cost, config, Shape(1, 8, 8), CPU) > 0

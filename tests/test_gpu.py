@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from trying import NARROW, tiny
+from helpers import NARROW, tiny
 
 import ganvas
 from ganvas import devices
@@ -68,7 +68,7 @@ def test_two_rounds_of_each_family_are_those_of_the_cpu(family: str, data: Path)
         {"augment": "ada", "ada_target": 0.6, "objective": "non-saturating", "conditional": True},
         {"augment": "diffaugment", "noise": "0.1..0", "penalty_every": 2},
         {"objective": "wasserstein", "r1": 0.0, "r2": 0.0, "gp": 10.0, "d_steps": 2},
-        {"objective": "hinge", "r1": 0.0, "r2": 0.0, "spectral": True, "microbatch": 10},
+        {"objective": "hinge", "r1": 0.0, "r2": 0.0, "spectral_norm": True, "microbatch": 10},
     ],
     ids=lambda rules: "-".join(str(value) for value in rules.values()),
 )

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from trying import tiny
+from helpers import tiny
 
 from ganvas.training.start import train
 
 WITHOUT_TORCH = [
     "ganvas", "ganvas.cli", "ganvas.config", "ganvas.recipes", "ganvas.image_io",
     "ganvas.data.inspection", "ganvas.data.sources",
-    "ganvas.runs.curves", "ganvas.runs.folder", "ganvas.runs.formats", "ganvas.runs.log", "ganvas.runs.state",
+    "ganvas.runs.curves", "ganvas.runs.folder", "ganvas.runs.formats", "ganvas.runs.log", "ganvas.runs.state_metadata",
     "ganvas.diagnosis.diagnosis", "ganvas.diagnosis.logs.reader", "ganvas.diagnosis.sources",
     "ganvas.comparison.progress", "ganvas.comparison.candidates",
     "ganvas.comparison.importers", "ganvas.comparison.jobs",
@@ -51,11 +51,11 @@ def test_configurations_recipes_runs_and_their_states_are_read_without_torch(run
 from pathlib import Path
 from ganvas import Run
 from ganvas.recipes import RECIPES
-from ganvas.runs import folder, log, state
+from ganvas.runs import folder, log, state_metadata
 run = Run(Path({str(run)!r}))
-assert run.config.kimg == 0.2 and run.snapshot.name and RECIPES
+assert run.config.kimg == 0.2 and run.latest_snapshot.name and RECIPES
 assert [one.path for one in folder.list_runs(run.path.parent)] == [run.path]
-assert state.facts(run.state)['nimg'] == 200 and list(log.read_lines(run.path / 'stats.jsonl'))
+assert state_metadata.read_metadata(run.state_file)['nimg'] == 200 and list(log.read_jsonl(run.path / 'stats.jsonl'))
 """
     assert not SLOW & loaded(code)
 

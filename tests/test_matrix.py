@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from trying import NARROW, tiny
+from helpers import NARROW, tiny
 
 from ganvas.config import LossConfig, Network, TrainConfig, replace
 from ganvas.errors import GanvasError
@@ -31,7 +31,7 @@ BOUNDS: list[dict[str, object]] = [
     {"gp": 10.0},
     {"dragan": 10.0},
     {"clip": 0.1},  # narrow networks have no output under 0.01
-    {"spectral": True},
+    {"spectral_norm": True},
 ]
 
 
@@ -39,7 +39,7 @@ def allowed(pair: Network, objective: str, bounds: dict[str, object]) -> TrainCo
     """The configuration, unless it is one that must be refused."""
     config = dataclasses.replace(tiny(), network=pair, play=LossConfig())
     refused = (getattr(pair, "d_norm", "") == "batch" and bounds.keys() & {"r1", "gp", "dragan"}) or (
-        ("spectral" in bounds and pair.family in ("stylegan", "msg", "r3gan"))
+        ("spectral_norm" in bounds and pair.family in ("stylegan", "msg", "r3gan"))
         or ("clip" in bounds and pair.family in ("stylegan", "msg"))
     )
     if not refused:

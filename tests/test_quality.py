@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from trying import tiny
+from helpers import tiny
 
 from ganvas import networks, sampling
 from ganvas.config import replace
@@ -22,7 +22,7 @@ def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if the run had lasted long enough for every measurement."""
     monkeypatch.setattr(quality, "SHARE", 1e6)
     monkeypatch.setattr("ganvas.evaluation.trend.MAX_IMAGES", 120)
-    monkeypatch.setattr("ganvas.evaluation.trend.LEAST_SAMPLES", 30)
+    monkeypatch.setattr("ganvas.evaluation.trend.MIN_IMAGES", 30)
 
 
 @pytest.mark.usefixtures("unhurried")
@@ -94,7 +94,7 @@ def test_it_looks_at_as_many_images_as_it_can_afford(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kimg: float, count: int
 ) -> None:
     """0.1 s a kimg leave 5 ms for a look with each of them; a image takes 1 ms."""
-    monkeypatch.setattr(Trend, "pace", lambda *_: 1e-3)
+    monkeypatch.setattr(Trend, "seconds_per_image", lambda *_: 1e-3)
     config = replace(tiny(kimg=0.2), evaluate_every=kimg)
     run = start.train(config, out=tmp_path, quiet=True)
     images = open_images(DataOptions("digits"))
@@ -106,12 +106,12 @@ def test_it_looks_at_as_many_images_as_it_can_afford(
 
 @pytest.mark.usefixtures("unhurried")
 def test_a_resumed_run_goes_on_with_as_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Trend, "pace", lambda *_: 0.5e6)  # so slow that it takes the fewest
+    monkeypatch.setattr(Trend, "seconds_per_image", lambda *_: 0.5e6)  # so slow that it takes the fewest
     config = replace(tiny(kimg=0.4), evaluate_every=0.1)
     run = start.train(config, out=tmp_path, quiet=True)
     assert run.best_snapshot is not None
     before = json.loads((run.best_snapshot / "card.json").read_text())["quality"]["count"]
-    monkeypatch.setattr(Trend, "pace", lambda *_: 1e-9)
+    monkeypatch.setattr(Trend, "seconds_per_image", lambda *_: 1e-9)
     again = quality.QualityMonitor(run, config, open_images(DataOptions("digits")), torch.device("cpu"))
     generator, _ = networks.build(config.network, Shape(1, 8, 8))
     assert again.measure(generator.eval(), 1000, seconds=100.0) is not None

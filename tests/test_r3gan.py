@@ -244,7 +244,7 @@ SETTINGS = {
     "latent": 64,
     "width": 768,
     "blocks": 2,
-    "group": 1536 // 96,
+    "group_size": 1536 // 96,
 }
 """The authors' constants: the same sources, and the command for CIFAR-10 in their README."""
 

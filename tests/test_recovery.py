@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from trying import run_cli, tiny
+from helpers import run_cli, tiny
 
 import ganvas as package
 from ganvas.config import TrainConfig, replace
@@ -36,11 +36,11 @@ def test_probing_changes_nothing_in_the_run(tmp_path: Path, family: str) -> None
         run = start.train(config, out=tmp_path / str(watch), quiet=True)
         weights.append((run.latest_snapshot / "G.safetensors").read_bytes())
         lines = list(log.read_jsonl(run.path / "stats.jsonl"))
-        assert ("signs" in lines[-1]) == watch
+        assert ("signals" in lines[-1]) == watch
         if watch:
-            assert {"D/auc", "D/update", "diversity", "distance", "checkerboard"} <= set(lines[-1]["signs"])
-            assert ("D/label_effect" in lines[-1]["signs"]) == (family == "cnn")
-            assert lines[-1]["signs"]["D/update"] > 0
+            assert {"D/auc", "D/update", "diversity", "distance", "checkerboard"} <= set(lines[-1]["signals"])
+            assert ("D/label_effect" in lines[-1]["signals"]) == (family == "cnn")
+            assert lines[-1]["signals"]["D/update"] > 0
     assert weights[0] == weights[1]
 
 
@@ -61,7 +61,7 @@ def test_probes_keep_to_their_share_unless_interventions_depend_on_them(
     monkeypatch.setattr("ganvas.training.monitor.health.FREE", 0.0)
     monkeypatch.setattr("ganvas.training.monitor.health.SHARE", 0.0)
     run = start.train(replace(tiny(), on_failure=on_failure), out=tmp_path, quiet=True)
-    looked = ["signs" in line for line in log.read_jsonl(run.path / "stats.jsonl")]
+    looked = ["signals" in line for line in log.read_jsonl(run.path / "stats.jsonl")]
     assert len(looked) == 6
     assert looked == ([True, *[False] * 5] if on_failure == "warn" else [True] * 6)
 
@@ -84,7 +84,7 @@ def test_stop_saves_and_says_why(tmp_path: Path) -> None:
     run = package.Run(tmp_path / "a")
     at = checkpoint.load(run.state_file)[1]["nimg"]
     assert at < 1200
-    assert events(run, "stopped")[0]["because"]["name"] == "learning rate too high"
+    assert events(run, "stopped")[0]["finding"]["name"] == "learning rate too high"
     goes_on = start.train(broken(on_failure="warn"), out=tmp_path, name="a", quiet=True)
     assert checkpoint.load(goes_on.state_file)[1]["nimg"] == 1200
 
@@ -93,7 +93,7 @@ def test_stop_saves_and_says_why(tmp_path: Path) -> None:
 def test_a_failing_run_is_corrected(tmp_path: Path, how: str) -> None:
     run = start.train(broken(on_failure=how), out=tmp_path, quiet=True)
     act = events(run, how)[0]
-    assert act["because"]["name"] == "learning rate too high"
+    assert act["finding"]["name"] == "learning rate too high"
     assert act["changes"]["r1_r2"] == R1_R2
     assert act["changes"]["g_lr_factor"] <= 0.5
     assert (act["to"] is not None) == (how == "rollback")
@@ -105,13 +105,13 @@ def test_a_failing_run_is_corrected(tmp_path: Path, how: str) -> None:
 def test_going_back_restores_the_weights(tmp_path: Path) -> None:
     run = start.train(broken(on_failure="rollback"), out=tmp_path, quiet=True)
     act = events(run, "rollback")[0]
-    assert act["to"] <= 1000 * act["because"]["since"]
+    assert act["to"] <= 1000 * act["finding"]["since"]
 
 
 def test_a_run_that_no_recovery_helps_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ganvas.training.monitor.recovery.remedy", lambda *_: Corrections(d_lr_factor=1.1))
     with pytest.raises(GanvasError, match="after 1 recoveries"):
-        start.train(broken(on_failure="correct", rescues=1), out=tmp_path, quiet=True)
+        start.train(broken(on_failure="correct", max_recoveries=1), out=tmp_path, quiet=True)
 
 
 def test_a_resumed_run_acts_as_the_uninterrupted_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,10 +127,10 @@ def test_a_resumed_run_acts_as_the_uninterrupted_one(tmp_path: Path, monkeypatch
             raise KeyboardInterrupt
         return play(self, batches, nimg)
 
-    monkeypatch.setattr(TrainState, "round", until)
+    monkeypatch.setattr(TrainState, "train_round", until)
     with pytest.raises(KeyboardInterrupt):
         start.train(broken(on_failure="rollback"), out=tmp_path / "parts", quiet=True)
-    monkeypatch.setattr(TrainState, "round", play)
+    monkeypatch.setattr(TrainState, "train_round", play)
     parts = start.train(broken(on_failure="rollback"), out=tmp_path / "parts", quiet=True)
     ours, theirs = (checkpoint.load(run.state_file) for run in (whole, parts))
     assert ours[1]["recovery"] == theirs[1]["recovery"]
@@ -149,13 +149,13 @@ def test_numbers_that_are_no_longer_finite_are_gone_back_from(tmp_path: Path, mo
                 next(self.game.G.parameters()).fill_(torch.nan)
         return play(self, batches, nimg)
 
-    monkeypatch.setattr(TrainState, "round", once_broken)
+    monkeypatch.setattr(TrainState, "train_round", once_broken)
     with pytest.raises(GanvasError, match="no longer a finite number"):
         start.train(tiny(), out=tmp_path / "warn", quiet=True)
     assert diagnose(tmp_path / "warn" / "00000-custom-digits").failures[0].name == "non-finite"
     struck.clear()
     run = start.train(replace(tiny(), on_failure="rollback"), out=tmp_path / "back", quiet=True)
-    assert events(run, "rollback")[0]["because"]["name"] == "non-finite"
+    assert events(run, "rollback")[0]["finding"]["name"] == "non-finite"
     assert run.sample(seeds=range(4)).std() > 0
 
 

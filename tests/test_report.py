@@ -45,13 +45,14 @@ def results(names: list[str], seeds: int = 3) -> dict[str, Any]:
     for run in runs:
         x = [0.1 * i for i in range(1, 11)]
         curve = {"kimg": x, "seconds": x, "mean": [5 - v for v in x]}
-        run["curves"] = dict.fromkeys(("quality", "D/loss", "G/loss", "D/real", "D/fake", "D/moves", "G/moves"), curve)
+        names = ("quality", "D/loss", "G/loss", "D/real", "D/fake", "D/updates", "G/updates")
+        run["curves"] = dict.fromkeys(names, curve)
         run["path"] = str(Path("runs", f"{names.index(run['candidate'])}-{run['seed']}"))
         run["evaluation"]["images"] = "judged"
         Path(run["path"]).mkdir(parents=True)
         Image.fromarray(np.zeros((80, 160), np.uint8)).save(Path(run["path"]) / "fakes000001.png")
     cost = {"parameters": {"G": 1234567, "D": 99}, "flops_per_image": {"G": 1, "D": 1, "training": 5e6}}
-    candidates = [{"name": name, "recipe": name, "what": EVIL, "config": {}, **cost} for name in names]
+    candidates = [{"name": name, "recipe": name, "summary": EVIL, "config": {}, **cost} for name in names]
     found = ranking.rank(names, runs)
     summaries, columns = summary.summarise(candidates, runs, found.metric)
     stranger = {

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 import slow_training
 import torch
+from helpers import NARROW, run_cli, tiny
 from safetensors.torch import load_file
-from trying import NARROW, run_cli, tiny
 
 import ganvas as ganvas_package
 from ganvas.config import TrainConfig, replace, to_json
@@ -36,7 +36,7 @@ CPU = torch.device("cpu")
 def lines(run: Run) -> list[dict[str, object]]:
     """stats.jsonl without what depends on the clock: under --on-failure warn the doctor looks when time allows."""
     return [
-        {k: v for k, v in line.items() if k not in ("kimg_per_s", "seconds", "memory", "signs", "quality", "best")}
+        {k: v for k, v in line.items() if k not in ("kimg_per_s", "seconds", "memory", "signals", "quality", "best")}
         for line in read_jsonl(run.path / "stats.jsonl")
     ]
 
@@ -68,7 +68,7 @@ RESUMED: list[tuple[str, dict[str, Any]]] = [
     *((family, {}) for family in NARROW),
     ("cnn", {"shared_fakes": False}),
     ("cnn", {"optimiser": "rmsprop", "clip": 0.01, "r1": 0.0, "r2": 0.0}),
-    ("cnn", {"microbatch": 7, "noise": "0.2..0", "spectral": True}),
+    ("cnn", {"microbatch": 7, "noise": "0.2..0", "spectral_norm": True}),
     ("cnn", {"d_steps": 2, "g_steps": 2, "gp": 10.0}),
     ("cnn", {"loss_change": 1.0}),
     ("cnn", {"objective": "hinge", "augment": "ada", "ada_target": 0.6, "ada_kimg": 0.2}),
@@ -345,7 +345,7 @@ def test_non_finite_numbers_stop_the_run_at_that_round(
         return seen, norms
 
     with monkeypatch.context() as planted:
-        planted.setattr(TrainState, "round", poisoned)
+        planted.setattr(TrainState, "train_round", poisoned)
         with pytest.raises(
             GanvasError,
             match=rf"{quantity} of {player} .* at 0.14 kimg .*state of 0.1 kimg stays intact",

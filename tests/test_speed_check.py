@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from trying import NARROW, tiny
+from helpers import NARROW, tiny
 
 from ganvas import networks
 from ganvas.config import CNN, MLP, R3GAN, TrainConfig, replace
@@ -80,7 +80,7 @@ def test_it_is_said_before_the_first_step_and_in_a_dry_run(monkeypatch: pytest.M
         assert "a round of 20 images takes 3:20" in Path("runs/slow/log.txt").read_text()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ganvas.training.state.Players.round", first_step)
+    monkeypatch.setattr("ganvas.training.state.TrainState.train_round", first_step)
     with pytest.raises(KeyboardInterrupt):
         start.train(tiny(), name="slow", quiet=True)
 
@@ -88,5 +88,5 @@ def test_it_is_said_before_the_first_step_and_in_a_dry_run(monkeypatch: pytest.M
 def test_a_trial_of_a_huge_network_times_forward_passes_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     config, shape = tiny(), Shape(1, 8, 8)
     dear = dataclasses.replace(estimate_cost(config, shape, torch.device("cpu")), g_flops=10**12, d_flops=10**12)
-    monkeypatch.setattr("ganvas.training.state.Players.round", lambda *_: pytest.fail("a round takes minutes"))
+    monkeypatch.setattr("ganvas.training.state.TrainState.train_round", lambda *_: pytest.fail("a round takes minutes"))
     assert start.measure_speed(dear, config, shape, torch.device("cpu")) > 0

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import tiny
 from PIL import Image
-from trying import tiny
 
 from ganvas.config import replace
 from ganvas.data import DataOptions, ImageSet, inspect, open_images, sources, stacked
-from ganvas.data.forms import NoSplit
+from ganvas.data.source_types import NoSplit
 from ganvas.errors import GanvasError
 from ganvas.sampling import load
 from ganvas.training.start import train
@@ -99,7 +99,7 @@ def test_what_is_told_of_it(digits):
     singles = open_images(DataOptions(str(digits)), progress=False)
     for _ in range(2):  # decoded, and from the cache
         facts = opened(digits, resolution="16").metadata
-        assert facts["form"] == "stacked-mnist"
+        assert facts["format"] == "stacked-mnist"
         assert facts["sizes"] == {"8x9": 70}
         assert facts["digits"]["name"] == "digits"
         assert facts["digits"]["count"] == 70
@@ -291,7 +291,7 @@ def test_almost_its_name(source):
 
 def test_a_folder_of_its_name_wins(tmp_path):
     written(tmp_path / "stacked-mnist", ["a", "b"])
-    assert open_images(DataOptions("stacked-mnist")).metadata["form"] == "a folder"
+    assert open_images(DataOptions("stacked-mnist")).metadata["format"] == "a folder"
 
 
 # --- the real one ------------------------------------------------------------------------------------------

@@ -10,18 +10,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import run_cli
 from PIL import Image, ImageCms
-from trying import run_cli
 
 import ganvas as package
 from ganvas.errors import GanvasError
-from ganvas.style import pictures
+from ganvas.style import images
 from ganvas.style.options import StyleOptions, resolve_options
 from ganvas.style.plan import plan_transfer, scale_sizes
 from ganvas.style.transfer import Iterate, stylize
 
-QUICK = {"size": 64, "iterations": 6, "smallest": 45, "device": "cpu"}
-TINY = ["--size", "48", "--iterations", "3", "--smallest", "48", "--device", "cpu"]
+QUICK = {"size": 64, "iterations": 6, "min_scale": 45, "device": "cpu"}
+TINY = ["--size", "48", "--iterations", "3", "--min-scale", "48", "--device", "cpu"]
 
 
 def photo(height: int = 60, width: int = 80) -> np.ndarray:
@@ -87,7 +87,7 @@ def test_the_same_command_draws_the_same_picture(knobs: dict[str, object]) -> No
 
 def test_tiles_draw_what_the_whole_draws() -> None:
     """Adam turns the last bits of a slope near nought into a step, so single pixels may differ, but no row of them."""
-    knobs = {**QUICK, "size": 96, "smallest": 96, "iterations": 3}
+    knobs = {**QUICK, "size": 96, "min_scale": 96, "iterations": 3}
     whole, tiles = (stylize(photo(96, 96), painting(), tile=tile, **knobs).pixels.astype(int) for tile in (None, 48))
     off = abs(whole - tiles)
     assert off.mean() < 0.2
@@ -116,14 +116,14 @@ def test_scales_are_larger_by_the_root_of_two() -> None:
 
 def test_strength_nought_is_the_photo_and_half_lies_between() -> None:
     drawn = [stylize(photo(), painting(), strength=s, **QUICK).pixels.astype(float) for s in (0.0, 0.5, 1.0)]
-    own = pictures.load_image(photo(), 64).pixels
+    own = images.load_image(photo(), 64).pixels
     far = [abs(x - own).mean() for x in drawn]
     assert far[0] == 0
     assert 0 < far[1] < far[2]
 
 
 def test_the_photos_colours_are_kept() -> None:
-    own = pictures.load_image(photo(), 64).pixels.astype(float)
+    own = images.load_image(photo(), 64).pixels.astype(float)
     kept = stylize(photo(), painting(), keep_colours="luminance", **QUICK).pixels.astype(float)
     inside = ((kept > 2) & (kept < 253)).all(0)  # where nothing was clipped
     assert inside.mean() > 0.5
@@ -138,7 +138,7 @@ def test_the_photos_colours_are_kept() -> None:
 def test_a_mask_keeps_the_photo_elsewhere_and_two_send_each_style_to_its_place() -> None:
     left = np.zeros((1, 60, 80), np.uint8)
     left[..., :40] = 255
-    own = pictures.load_image(photo(), 64).pixels.astype(int)
+    own = images.load_image(photo(), 64).pixels.astype(int)
     half = stylize(photo(), painting(), masks=[left], **QUICK).pixels.astype(int)
     assert abs(half - own)[..., 34:].max() <= 1
     assert abs(half - own)[..., :30].mean() > 10
@@ -179,7 +179,7 @@ def test_every_kind_of_picture_is_understood(tmp_path: Path) -> None:
         "deep.png": lambda p: Image.fromarray(deep).save(p),
         "palette.gif": lambda p: rgb.convert("P").save(p),
     }
-    knobs = {**QUICK, "iterations": 1, "smallest": 64}
+    knobs = {**QUICK, "iterations": 1, "min_scale": 64}
     for name, write in kinds.items():
         write(tmp_path / name)
         done = stylize(tmp_path / name, painting(), **knobs)
@@ -187,7 +187,7 @@ def test_every_kind_of_picture_is_understood(tmp_path: Path) -> None:
         assert (done.profile == profile) == (name == "profile.jpg")
         done.save(tmp_path / "again.png")
         assert shown(tmp_path / "again.png").info.get("icc_profile") == done.profile
-    deep_one = pictures.load_image(tmp_path / "deep.png", None).pixels[0]
+    deep_one = images.load_image(tmp_path / "deep.png", None).pixels[0]
     assert abs(deep_one.astype(int) - np.asarray(rgb.convert("L"))).max() <= 1, "16 bits are scaled, not cut"
     done = stylize(tmp_path / "profile.jpg", painting(), **knobs)
     for ending in (".jpg", ".webp", ".tif"):
@@ -312,7 +312,7 @@ def test_the_verb_says_its_cost_and_films_the_way(files: tuple[Path, Path]) -> N
 def test_an_interrupt_keeps_the_picture_so_far(files: tuple[Path, Path], number: int) -> None:
     command = [sys.executable, "-m", "ganvas", "style", "photo.png", "painting.png", "-o", "out.png", "--size", "64"]
     running = subprocess.Popen(
-        [*command, "--iterations", "100000", "--smallest", "64", "--device", "cpu"], stderr=subprocess.PIPE, text=True
+        [*command, "--iterations", "100000", "--min-scale", "64", "--device", "cpu"], stderr=subprocess.PIPE, text=True
     )
     until, first = time.monotonic() + 60, 0
     while time.monotonic() < until:  # the photo is written at once; then comes the first preview

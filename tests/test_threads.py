@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from trying import tiny
+from helpers import tiny
 
 from ganvas import threads
 from ganvas.config import replace
@@ -151,7 +151,7 @@ def test_a_resumed_run_keeps_its_threads_unless_others_are_asked_for(monkeypatch
         asked.append(n)
         return cpu_threads(n)
 
-    monkeypatch.setattr(start, "computing", seen)
+    monkeypatch.setattr(start, "cpu_threads", seen)
     run = start.train(replace(tiny(), g_lr=1e-3, d_lr=1e-3, kimg=0.4, threads=2), name="run", quiet=True)
     assert run.threads == 2
     longer = start.train(replace(tiny(), g_lr=1e-3, d_lr=1e-3, kimg=0.8), name="run", quiet=True)

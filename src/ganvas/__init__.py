@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from ganvas.evaluation.measures import Value
     from ganvas.runs.folder import Run
     from ganvas.sampling import Sampler, load
+    from ganvas.style.images import StyleImage
     from ganvas.style.options import StyleOptions
-    from ganvas.style.pictures import StyleImage
     from ganvas.style.transfer import Iterate, stylize
 
 _MODULES = {
@@ -51,8 +51,8 @@ _MODULE_OF = {name: module for module, names in _MODULES.items() for name in nam
 
 __all__ = [
     "Comparison", "Diagnosis", "Evaluation", "Finding", "GanvasError", "Iterate", "Probe", "Run", "Sampler",
-    "StyleImage", "StyleOptions", "TrainConfig", "Value", "__version__", "compare", "diagnose", "evaluate", "load", "stylize",
-    "train", "watch",
+    "StyleImage", "StyleOptions", "TrainConfig", "Value", "__version__", "compare", "diagnose", "evaluate", "load",
+    "stylize", "train", "watch",
 ]  # fmt: skip
 
 

@@ -278,7 +278,7 @@ RECIPES = {
         ),
     ),
     "r3gan-short": Recipe(
-        summary="R3GAN with our own shorter schedule: 20 million images, burn-in of 4 million, no augmentation or classes",
+        summary="R3GAN with our own shorter schedule: 20 Mimg, burn-in of 4 Mimg, no augmentation or classes",
         source="after Huang et al. 2024, whose burn-in is 20 million and EMA half-life 5 million images",
         cost="0.5 at 32×32",
         config=TrainConfig(

@@ -184,7 +184,7 @@ def test_where_the_cache_lies_by_default(monkeypatch, tmp_path):
 
 OPEN_SLOWLY = """
 import sys, time
-from ganvas.data import PictureOptions, cache, open_images, prepare
+from ganvas.data import DataOptions, cache, open_images, prepare
 calls = []
 original = prepare.decode
 def slow(*args):
@@ -193,7 +193,7 @@ def slow(*args):
     return original(*args)
 prepare.decode = slow
 print("ready", flush=True)
-images = open_images(PictureOptions(sys.argv[1]))
+images = open_images(DataOptions(sys.argv[1]))
 print(len(calls), len(images), images.fingerprint, flush=True)
 """
 

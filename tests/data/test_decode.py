@@ -10,8 +10,8 @@ import pytest
 from helpers import encode, noise, open_data, write_folder
 from PIL import Image
 
-from ganvas.data.decode import decode, read_header
-from ganvas.data.forms import Unreadable
+from ganvas.data.decoding import decode, read_header
+from ganvas.data.source_types import Unreadable
 from ganvas.errors import GanvasError
 
 

@@ -125,7 +125,7 @@ def list_recipes(json: bool = False) -> None:
     if json:
         print_json(
             {
-                name: {"what": r.summary, "source": r.source, "cost": r.cost, "config": to_json(r.config)}
+                name: {"summary": r.summary, "source": r.source, "cost": r.cost, "config": to_json(r.config)}
                 for name, r in RECIPES.items()
             }
         )

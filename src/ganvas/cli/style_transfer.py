@@ -36,7 +36,7 @@ def stylize(
         quiet: Print nothing.
         json: Print one JSON object for each image.
     """
-    from ganvas.style.redraw import stylize_files
+    from ganvas.style.files import stylize_files
 
     for done in stylize_files(content, styles, out, masks, style_masks, preview, gif, options, quiet=quiet or json):
         if json:

@@ -19,7 +19,7 @@ from ganvas.comparison.workers import Job, Outcome, train_all
 from ganvas.config import differences, leaves, replace, to_json
 from ganvas.data import open_images
 from ganvas.errors import GanvasError
-from ganvas.evaluation.real import Memo
+from ganvas.evaluation.reference_features import Memo
 from ganvas.files import make_folder, write_json, write_text
 from ganvas.recipes import RECIPES
 from ganvas.runs import snapshot
@@ -212,7 +212,7 @@ class _ComparisonBuilder:
             if outcome and outcome.stopped:
                 return
             if candidate.name not in self.costs:
-                self.costs[candidate.name] = measurements.estimate_cost(run)
+                self.costs[candidate.name] = measurements.estimate_run_cost(run)
             row["flops"] = self.costs[candidate.name]["flops_per_image"]["training"] * row["nimg"]
             row |= {"diagnosis": measurements.diagnose_run(run), "curves": measurements.read_curves(run)}
             row["evaluation"] = measurements.evaluate_run(
@@ -260,7 +260,7 @@ class _ComparisonBuilder:
         return {
             "name": candidate.name,
             "recipe": candidate.recipe,
-            "what": recipe.summary if recipe else "",
+            "summary": recipe.summary if recipe else "",
             "command": candidate.command,
             "config": to_json(candidate.config),
             **costs,

@@ -156,9 +156,9 @@ def _draw_losses(results: Mapping[str, Any], names: Sequence[str]) -> Figure | N
         ("loss", (("D/loss", "D"), ("G/loss", "G"))),
         ("D's mean output", (("D/real", "on real"), ("D/fake", "on fake"))),
     ]
-    counted = [run["curves"] for name in shown for run in _runs_of(results, name) if "D/moves" in run["curves"]]
-    if any(curves["D/moves"]["mean"] != curves["G/moves"]["mean"] for curves in counted):
-        rows.append(("updates per tick", (("D/moves", "D"), ("G/moves", "G"))))
+    counted = [run["curves"] for name in shown for run in _runs_of(results, name) if "D/updates" in run["curves"]]
+    if any(curves["D/updates"]["mean"] != curves["G/updates"]["mean"] for curves in counted):
+        rows.append(("updates per tick", (("D/updates", "D"), ("G/updates", "G"))))
     figure, axes = pyplot.subplots(
         len(rows),
         len(shown),

@@ -7,7 +7,7 @@ from typing import Any
 
 from ganvas.config import TrainConfig, from_json, to_json
 from ganvas.errors import GanvasError
-from ganvas.runs import folder, state
+from ganvas.runs import folder, state_metadata
 from ganvas.runs.folder import Run
 
 _TAIL_BYTES = 1 << 16
@@ -58,7 +58,7 @@ class Outcome:
 def saved_nimg(run: Run) -> int | None:
     """Images shown to D when the state was last saved; None if there is no readable state."""
     try:
-        return state.read_metadata(run.state_file)["nimg"]
+        return state_metadata.read_metadata(run.state_file)["nimg"]
     except (GanvasError, KeyError):
         return None
 

@@ -20,8 +20,8 @@ from ganvas.errors import GanvasError
 from ganvas.evaluation import features
 from ganvas.evaluation.evaluation import MIN_IMAGES, draw_closest_pairs, evaluate
 from ganvas.evaluation.modes import predict_classes
-from ganvas.evaluation.real import Memo, counting_classifier_once, extract_reference, open_reference_once
 from ganvas.evaluation.reference import Reference
+from ganvas.evaluation.reference_features import Memo, counting_classifier_once, extract_reference, open_reference_once
 from ganvas.files import make_folder, write_json
 from ganvas.networks import Shape
 from ganvas.runs import snapshot
@@ -31,7 +31,7 @@ from ganvas.sampling import load
 from ganvas.threads import cpu_threads
 from ganvas.training.estimate import estimate_cost, round_flops
 
-CURVE_NAMES = ("D/loss", "G/loss", "D/real", "D/fake", "quality", "D/moves", "G/moves", "D/gradient", "G/gradient")
+CURVE_NAMES = ("D/loss", "G/loss", "D/real", "D/fake", "quality", "D/updates", "G/updates", "D/gradient", "G/gradient")
 """Quantities of stats.jsonl that are kept as curves over images shown and seconds."""
 
 MAX_POINTS = 200
@@ -99,7 +99,7 @@ def read_progress(run: Run) -> dict[str, Any]:
     }
 
 
-def estimate_cost(run: Run) -> dict[str, Any]:
+def estimate_run_cost(run: Run) -> dict[str, Any]:
     """Parameters and operations of a run's networks; the same for all seeds of a candidate."""
     shape = Shape(**run.metadata["data"]["shape"])
     cost = estimate_cost(run.config, shape, torch.device("cpu"))
@@ -217,7 +217,8 @@ def _cache_key(run: Run, settings: EvaluationSettings) -> str:
     """A hash of everything on which the evaluation depends."""
     weights = hashlib.sha256((run.latest_snapshot / "G.safetensors").read_bytes()).hexdigest()
     facts: Mapping[str, Any] = {
-        "snapshot": weights, "data": run.metadata["data"]["fingerprint"], **asdict(settings), **snapshot.package_versions(),
+        "snapshot": weights, "data": run.metadata["data"]["fingerprint"],
+        **asdict(settings), **snapshot.package_versions(),
     }  # fmt: skip
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -10,10 +10,10 @@ Knobs = Mapping[str, Any]
 
 _COUNTS = (
     *("batch", "microbatch", "threads", "penalty_every", "d_steps", "g_steps"),
-    *("latent", "g_width", "d_width", "width", "tokens_width", "heads", "head_width", "depth", "mapping"),
-    *("blocks", "group", "rescues"),
+    *("latent", "g_width", "d_width", "width", "token_width", "heads", "head_width", "depth", "mapping_layers"),
+    *("blocks", "group_size", "max_recoveries"),
 )
-_FRACTIONS = ("ema_warmup", "mixing", "smoothing", "augment_p", "growth")
+_FRACTIONS = ("ema_warmup", "mixing_prob", "label_smoothing", "augment_p", "growth")
 _BELOW_ONE = ("g_lr", "d_lr", "beta1", "beta2", "dropout", "ada_target")
 _LENGTHS = ("kimg", "tick_kimg", "snapshot_kimg", "keep_kimg", "ada_kimg")
 _MAX_SEED = 2**63 - 1
@@ -53,7 +53,7 @@ def _unmet(name: str, value: Any, scheduled: bool) -> str | None:
         return None if 0 <= value <= 1 else "a fraction from 0 to 1"
     if name in _BELOW_ONE:
         return None if 0 <= value < 1 else "0 or more and below 1"
-    if scheduled or name in ("clip", "loss_change", "positions"):
+    if scheduled or name in ("clip", "loss_change", "position_init"):
         return None if value >= 0 else "0 or more"
     return None
 
@@ -72,8 +72,8 @@ def check_together(knobs: Knobs) -> None:
 def find_warnings(knobs: Knobs) -> list[str]:
     """Warnings about combinations that are valid, but often a mistake."""
     found = []
-    if knobs["objective"] == "wasserstein" and not (_has_penalty(knobs) or knobs["clip"] or knobs["spectral"]):
-        found.append("nothing bounds the critic's gradient (--gp 10, --clip 0.01, --spectral): its loss may diverge.")
+    if knobs["objective"] == "wasserstein" and not (_has_penalty(knobs) or knobs["clip"] or knobs["spectral_norm"]):
+        found.append("nothing bounds the critic's gradient (--gp, --clip, --spectral-norm): its loss may diverge.")
     if knobs["microbatch"] and "batch" in (knobs.get("g_norm"), knobs.get("d_norm")):
         found.append("batch norm normalises over --microbatch images: gradients are not those of the whole batch.")
     return found
@@ -100,10 +100,10 @@ _IMPOSSIBLE: list[tuple[str, Callable[[Knobs], bool], str, str]] = [
         "a larger --batch, or --g-norm none.",
     ),
     (
-        "--tokens-width with --heads {heads}.",
-        lambda k: k["family"] == "vit" and k["tokens_width"] % k["heads"] != 0,
+        "--token-width with --heads {heads}.",
+        lambda k: k["family"] == "vit" and k["token_width"] % k["heads"] != 0,
         "a token width that is divisible by the number of heads",
-        "a --tokens-width that is a multiple of --heads.",
+        "a --token-width that is a multiple of --heads.",
     ),
     (
         "A gradient penalty with batch norm in D.",
@@ -112,10 +112,10 @@ _IMPOSSIBLE: list[tuple[str, Callable[[Knobs], bool], str, str]] = [
         "--d-norm none, or no --r1, --r2, --gp, --dragan.",
     ),
     (
-        "--smoothing with the {objective} objective.",
-        lambda k: k["smoothing"] > 0 and k["objective"] not in ("minimax", "non-saturating"),
+        "--label-smoothing with the {objective} objective.",
+        lambda k: k["label_smoothing"] > 0 and k["objective"] not in ("minimax", "non-saturating"),
         "an objective with a cross-entropy loss: minimax or non-saturating",
-        "leave --smoothing out.",
+        "leave --label-smoothing out.",
     ),
     (
         "--ada-target with the {objective} objective.",
@@ -136,8 +136,8 @@ _IMPOSSIBLE: list[tuple[str, Callable[[Knobs], bool], str, str]] = [
         "leave --augment out, or use --noise.",
     ),
     (
-        "--spectral with the {family} family.",
-        lambda k: k["spectral"] and k["family"] in ("stylegan", "msg"),
+        "--spectral-norm with the {family} family.",
+        lambda k: k["spectral_norm"] and k["family"] in ("stylegan", "msg"),
         "plain weights; equalised weights are scaled again in the forward pass, which undoes the normalisation",
         "--gp 10 or --r1.",
     ),
@@ -148,14 +148,14 @@ _IMPOSSIBLE: list[tuple[str, Callable[[Knobs], bool], str, str]] = [
         "--gp 10.",
     ),
     (
-        "--spectral with the r3gan family.",
-        lambda k: k["spectral"] and k["family"] == "r3gan",
+        "--spectral-norm with the r3gan family.",
+        lambda k: k["spectral_norm"] and k["family"] == "r3gan",
         "weights that do not start at 0, as the last ones of each block do; they cannot be divided by a norm of 0",
         "--r1 and --r2, as its paper has them.",
     ),
     (
-        "--spectral with --clip {clip}.",
-        lambda k: k["spectral"] and k["clip"] > 0,
+        "--spectral-norm with --clip {clip}.",
+        lambda k: k["spectral_norm"] and k["clip"] > 0,
         "one of the two: the clipped weights would be divided by their norm again",
         "leave one out.",
     ),

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 _MODULES = {
     "Batches": "batches",
     "ImageSet": "imageset",
-    "PictureOptions": "options",
-    "Report": "inspection",
+    "DataOptions": "options",
+    "DataReport": "inspection",
     "inspect": "inspection",
     "open_images": "sources",
     "to_uint8": "pixels",

@@ -9,8 +9,8 @@ import zlib
 from pathlib import Path
 from typing import BinaryIO
 
-from ganvas.data.forms import ImageFiles, Source, Unreadable, describe_start
 from ganvas.data.listing import LABELS_FILE, list_images, sort_by_kind
+from ganvas.data.source_types import ImageFiles, Source, Unreadable, describe_start
 from ganvas.errors import GanvasError
 
 _ENCRYPTED = 0x1

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.lib import format as npy
 
 from ganvas.data.archive import is_bomb, open_zip
-from ganvas.data.forms import ImageArrays, Source, no_split
 from ganvas.data.listing import normalise_labels
+from ganvas.data.source_types import ImageArrays, Source, no_split
 from ganvas.errors import GanvasError
 
 _BLOCK_BYTES = 2**23  # bytes read at a time

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ganvas.data.forms import ImageArrays, Source
 from ganvas.data.listing import normalise_labels
+from ganvas.data.source_types import ImageArrays, Source
 from ganvas.errors import GanvasError
 
 _SHAPE = (3, 32, 32)

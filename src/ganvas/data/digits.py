@@ -5,7 +5,7 @@ from importlib.metadata import distribution
 
 import numpy as np
 
-from ganvas.data.forms import ImageArrays, Source
+from ganvas.data.source_types import ImageArrays, Source
 
 _TRAIN_COUNT = 1400
 _SPLIT_SEED = 1797  # never change it: every published number depends on which digits are held out

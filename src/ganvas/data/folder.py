@@ -6,8 +6,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ganvas.data.forms import ImageFiles, Source, Unreadable
 from ganvas.data.listing import IMAGE_SUFFIXES, is_hidden, list_images, sort_by_kind
+from ganvas.data.source_types import ImageFiles, Source, Unreadable
 from ganvas.errors import GanvasError
 
 

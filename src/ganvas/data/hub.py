@@ -7,8 +7,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from ganvas.data.forms import ImageFiles, Source, Unreadable, no_split
 from ganvas.data.listing import normalise_labels
+from ganvas.data.source_types import ImageFiles, Source, Unreadable, no_split
 from ganvas.errors import GanvasError
 
 NAMED_SETS = {

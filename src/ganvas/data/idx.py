@@ -12,8 +12,8 @@ from typing import BinaryIO
 import numpy as np
 
 from ganvas.data.archive import is_bomb
-from ganvas.data.forms import ImageArrays, Source, describe_start, no_split
 from ganvas.data.listing import natural_key, normalise_labels
+from ganvas.data.source_types import ImageArrays, Source, describe_start, no_split
 from ganvas.errors import GanvasError
 
 _UINT8 = 0x08

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ganvas.data.forms import no_split
+from ganvas.data.source_types import no_split
 from ganvas.errors import GanvasError
 
 _SUFFIXES = "jpg jpeg jpe jfif png apng webp bmp dib tif tiff gif ppm pgm pbm pnm avif jp2"

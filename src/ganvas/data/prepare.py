@@ -14,10 +14,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ganvas.data.decode import Header, decode, is_transparent, read_header, resize_array
-from ganvas.data.forms import ImageArrays, ImageFiles, Unreadable
+from ganvas.data.decoding import Header, decode, is_transparent, read_header, resize_array
 from ganvas.data.options import MIN_SIDE, DataOptions
 from ganvas.data.progress import progress_bar
+from ganvas.data.source_types import ImageArrays, ImageFiles, Unreadable
 from ganvas.errors import GanvasError
 
 _CHUNK_SIZE = 32  # images per task, enough to hide the overhead of a task

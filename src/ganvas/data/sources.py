@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 
 from ganvas.data import archive, arrays, cache, cifar, digits, folder, hub, idx, stacked
-from ganvas.data.forms import ImageArrays, ImageFiles, Source, describe_start, no_split
 from ganvas.data.imageset import ImageSet
 from ganvas.data.listing import IMAGE_SUFFIXES
 from ganvas.data.options import DataOptions
@@ -21,6 +20,7 @@ from ganvas.data.prepare import (
     decode_files,
     scan_headers,
 )
+from ganvas.data.source_types import ImageArrays, ImageFiles, Source, describe_start, no_split
 from ganvas.errors import GanvasError
 
 _SOURCES = (
@@ -217,7 +217,7 @@ def _build_arrays(
             writer.write(block)
     height, width = content.shape[1:]
     facts = {
-        "form": source.format,
+        "format": source.format,
         "sizes": {f"{height}x{width}": content.count},
         "distinct_sizes": 1,
         "colour_modes": {{1: "L", 3: "RGB", 4: "RGBA"}[content.shape[0]]: content.count},
@@ -275,7 +275,7 @@ def _build_files(
         content.class_names,
         skipped(),
         (*content.notes, *notes),
-        {"form": source.format, **scan.to_json(), "ignored": dict(content.ignored)},
+        {"format": source.format, **scan.to_json(), "ignored": dict(content.ignored)},
         tuple(content.names[index] for index in kept),
     )
 

@@ -12,9 +12,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from ganvas.data.forms import ImageArrays, Source
 from ganvas.data.imageset import ImageSet
 from ganvas.data.options import DataOptions
+from ganvas.data.source_types import ImageArrays, Source
 from ganvas.errors import GanvasError
 
 NAME = "stacked-mnist"
@@ -78,7 +78,7 @@ def _read(digits: ImageSet, requested: str, split: str) -> ImageArrays:
         notes.append(f"The classes used as the digits 0 to 9: {', '.join(digits.class_names)}.")
     origin = {
         "name": digits.name,
-        "form": digits.metadata["form"],
+        "format": digits.metadata["format"],
         "count": len(digits),
         "fingerprint": digits.fingerprint,
     }
@@ -89,7 +89,7 @@ def _read(digits: ImageSet, requested: str, split: str) -> ImageArrays:
         classes[triplets] @ _PLACE_VALUES,
         tuple(f"{number:03}" for number in range(1000)),
         (*digits.notes, *notes),
-        {**digits.metadata, "form": NAME, "digits": origin},
+        {**digits.metadata, "format": NAME, "digits": origin},
     )
 
 

@@ -21,7 +21,7 @@ def counting_classifier(real: Reference, *, progress: bool = False) -> Extractor
     """
     if real.train.classes < 2:
         return None
-    if real.train.metadata.get("form") == STACKED:
+    if real.train.metadata.get("format") == STACKED:
         return _per_channel(_digit_classifier(real, progress))
     return reference_classifier(real, progress=progress)
 

@@ -21,8 +21,14 @@ from ganvas.evaluation import features, measures, modes
 from ganvas.evaluation.features import Extractor
 from ganvas.evaluation.measures import MEASURES, Measure, Value
 from ganvas.evaluation.memorisation import Memorisation, compare_with_training
-from ganvas.evaluation.real import MAX_PIXEL_IMAGES, Memo, extract_reference, make_sample, open_reference_once
 from ganvas.evaluation.reference import Reference
+from ganvas.evaluation.reference_features import (
+    MAX_PIXEL_IMAGES,
+    Memo,
+    extract_reference,
+    make_sample,
+    open_reference_once,
+)
 from ganvas.evaluation.subject import Subject, find_run, subject_from_generator, subject_from_images
 from ganvas.pytorch_state import default_state
 from ganvas.runs import log, snapshot
@@ -288,7 +294,7 @@ def _make_notes(n: int, width: int, reference: Reference, classifier: Extractor 
             f"The classifier is correct on only {100 * accuracy:.0f} % of held-out images: "
             "the class measures are no more accurate than that."
         )
-    if reference.train.metadata.get("form") == STACKED and n in modes.PERFECT_SAMPLER_KL:
+    if reference.train.metadata.get("format") == STACKED and n in modes.PERFECT_SAMPLER_KL:
         mean, deviation = modes.PERFECT_SAMPLER_KL[n]
         notes.append(f"For a perfect sampler, KL from uniform is {mean} ± {deviation} at {n:,} images.")
     return tuple(notes)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ganvas.data import DataOptions, ImageSet, open_images
-from ganvas.data.forms import NoSplit
+from ganvas.data.source_types import NoSplit
 from ganvas.errors import GanvasError
 from ganvas.evaluation.subject import class_shares
 

@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 
 from ganvas.errors import GanvasError
 from ganvas.files import atomic_file, make_folder
-from ganvas.runs import state
+from ganvas.runs import state_metadata
 
 Parts = Mapping[str, nn.Module | Optimizer]
 
@@ -36,8 +36,8 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises:
         GanvasError: the file is damaged.
     """
-    with state.open_state(path, "pt") as file:
-        return {name: file.get_tensor(name) for name in file.keys()}, state.parse_metadata(file)  # noqa: SIM118
+    with state_metadata.open_state(path, "pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, state_metadata.parse_metadata(file)  # noqa: SIM118
 
 
 def named_tensors(parts: Parts) -> dict[str, Tensor]:

@@ -16,7 +16,7 @@ PANELS: dict[str, dict[str, str]] = {
     "Gradient norms": {"D/gradient": "D", "G/gradient": "G"},
     "Squared gradient norm of D, |∇D|²": {"D/r1": "at real (R1)", "D/r2": "at fakes (R2)"},
     "One-centred gradient penalty of D, (|∇D| - 1)²": {"D/gp": "between (GP)", "D/dragan": "around real (DRAGAN)"},
-    "Updates a tick": {"D/moves": "D", "G/moves": "G"},
+    "Updates a tick": {"D/updates": "D", "G/updates": "G"},
     "Augmentation, growth": {"augment_p": "augmentation p", "growth": "growth"},
     "Learning rates": {"D/lr": "D", "G/lr": "G"},
     "Speed (kimg/s)": {"kimg_per_s": "kimg/s"},
@@ -90,7 +90,7 @@ def plot(runs: Sequence[Run | Path | str], out: Path) -> Path:
 def _is_informative(title: str, histories: Sequence[tuple[str, list[dict[str, Any]]]]) -> bool:
     """Whether a panel is worth drawing: updates only where G and D were not always updated together."""
     return title != "Updates a tick" or any(
-        line["D/moves"] != line["G/moves"] for _, lines in histories for line in lines if "D/moves" in line
+        line["D/updates"] != line["G/updates"] for _, lines in histories for line in lines if "D/updates" in line
     )
 
 

@@ -11,13 +11,13 @@ from torch.nn import functional as F
 
 from ganvas import devices
 from ganvas.errors import GanvasError
-from ganvas.style import pictures, weights
+from ganvas.style import images, weights
 from ganvas.style.colours import luminance, match_palette, palette_statistics
+from ganvas.style.images import ImageSource, StyleImage
 from ganvas.style.networks import RGB, FeatureNetwork
 from ganvas.style.objective import FeatureLayers, Statistics, StyleObjective, StyleTarget
 from ganvas.style.optimisers import HISTORY_SIZE
 from ganvas.style.options import NETWORK_DEFAULTS, StyleOptions, parse_layers
-from ganvas.style.pictures import ImageSource, StyleImage
 
 MEMORY_FRACTION = 0.8
 """Of the free memory: an estimate above it makes the transfer use tiles."""
@@ -53,7 +53,7 @@ class TransferPlan:
     def objective(self, size: tuple[int, int]) -> StyleObjective:
         """The objective at one scale."""
         assert self.options.content_weight is not None
-        photo, strength = pictures.resize(self.content, size), self.options.strength
+        photo, strength = images.resize(self.content, size), self.options.strength
         targets = []
         for mask, styles in self._styles_by_mask(size):
             mixed = _mix_statistics([(weight, self.layers.statistics(style, part)) for style, part, weight in styles])
@@ -72,8 +72,8 @@ class TransferPlan:
         if self.options.init == "noise":
             noise = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(self.options.seed))
             return (noise * 2 - 1).to(self.content.device)
-        initial = pictures.to_tensor(pictures.load_image(self.options.init, None)).to(self.content.device)
-        return pictures.resize(initial, size)
+        initial = images.to_tensor(images.load_image(self.options.init, None)).to(self.content.device)
+        return images.resize(initial, size)
 
     def coverage(self, size: tuple[int, int]) -> Tensor | None:
         """The union of the masks, float [1 1 *size] in [0, 1]; None: the whole image."""
@@ -91,10 +91,10 @@ class TransferPlan:
             opaque = _resize_mask(torch.from_numpy(self.source.opacity)[None, None].to(self.content) / 255, size)
         parts = []
         for style, mask, weight in zip(self.styles, self.style_masks, self.style_weights, strict=True):
-            scaled = tuple(max(pictures.MIN_SIDE, round(side * factor)) for side in style.shape[2:])
-            small = pictures.resize(style, scaled)  # type: ignore[arg-type]
+            scaled = tuple(max(images.MIN_SIDE, round(side * factor)) for side in style.shape[2:])
+            small = images.resize(style, scaled)  # type: ignore[arg-type]
             if self.options.keep_colours != "none":
-                small = self._match_photo_colours(small, pictures.resize(self.content, size), opaque)
+                small = self._match_photo_colours(small, images.resize(self.content, size), opaque)
             parts.append((small, None if mask is None else _resize_mask(mask, scaled), weight))
         if not self.masks:
             return [(opaque, parts)]
@@ -108,7 +108,7 @@ class TransferPlan:
 
     def _palette_matched_photo(self, size: tuple[int, int]) -> Tensor:
         """The photo in the palette of the styles: the content target and the default initial image."""
-        photo = pictures.resize(self.content, size)
+        photo = images.resize(self.content, size)
         if self.options.keep_colours == "luminance":
             photo = luminance(photo).expand(-1, 3, -1, -1)
         if not self.options.palette:
@@ -136,24 +136,24 @@ def plan_transfer(
     _check_counts(styles, masks, style_masks, options)
     device = devices.select_device(options.device)
     assert options.size is not None
-    source = pictures.load_image(content, options.size)
-    image = pictures.to_tensor(source).to(device)
+    source = images.load_image(content, options.size)
+    image = images.to_tensor(source).to(device)
     limit = round(options.size * options.style_scale)
-    paintings = [pictures.load_image(style, limit, enlarge=False) for style in styles]
+    paintings = [images.load_image(style, limit, enlarge=False) for style in styles]
     size = (image.shape[2], image.shape[3])
     parts = [
-        pictures.load_mask(style_masks[i], p.pixels.shape[1:]).to(device) if style_masks else _opacity_mask(p, device)
+        images.load_mask(style_masks[i], p.pixels.shape[1:]).to(device) if style_masks else _opacity_mask(p, device)
         for i, p in enumerate(paintings)
     ]
     if options.init not in ("content", "noise"):
-        pictures.load_image(options.init, None)
+        images.load_image(options.init, None)
     network = weights.load_network(options.network, options.weights).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     layers = FeatureLayers(network, *choose_layers(network, options))
     layers, memory = fit_tiles(layers, size, options.tile, devices.free_bytes(device))
     given = options.style_weights or (1.0,) * len(styles)
     return TransferPlan(
-        source, image, [pictures.to_tensor(p).to(device) for p in paintings], [w / sum(given) for w in given],
-        [pictures.load_mask(mask, size).to(device) for mask in masks], parts, layers, options, memory,
+        source, image, [images.to_tensor(p).to(device) for p in paintings], [w / sum(given) for w in given],
+        [images.load_mask(mask, size).to(device) for mask in masks], parts, layers, options, memory,
     )  # fmt: skip
 
 

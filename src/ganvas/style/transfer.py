@@ -17,11 +17,11 @@ from torch import Tensor
 from ganvas.errors import GanvasError
 from ganvas.pytorch_state import default_state
 from ganvas.speed import SpeedMeter
-from ganvas.style import pictures
+from ganvas.style import images
 from ganvas.style.colours import luminance, replace_luminance
+from ganvas.style.images import ImageSource, StyleImage
 from ganvas.style.optimisers import OPTIMISERS
 from ganvas.style.options import StyleOptions, resolve_options
-from ganvas.style.pictures import ImageSource, StyleImage
 from ganvas.style.plan import TransferPlan, plan_transfer, scale_sizes
 from ganvas.threads import cpu_threads
 
@@ -101,7 +101,7 @@ def run_plan(plan: TransferPlan, callback: Callback | None = None) -> StyleImage
     timer = _Timer([count * math.prod(size) for count, size in zip(counts, sizes, strict=True)])
     image, done = plan.initial_image(sizes[0]), 0
     for scale, (size, count) in enumerate(zip(sizes, counts, strict=True)):
-        iterates = optimiser.minimise(plan.objective(size), pictures.resize(image, size), count)
+        iterates = optimiser.minimise(plan.objective(size), images.resize(image, size), count)
         for i, (value, image) in enumerate(iterates, 1):
             if not math.isfinite(value.loss):
                 raise GanvasError(
@@ -124,12 +124,12 @@ def run_plan(plan: TransferPlan, callback: Callback | None = None) -> StyleImage
 def _render(plan: TransferPlan, image: Tensor) -> StyleImage:
     """The image as saved: with the colours of the photo if they are kept, and the photo outside the masks."""
     size = (image.shape[2], image.shape[3])
-    photo = pictures.resize(plan.content, size)
+    photo = images.resize(plan.content, size)
     if plan.options.keep_colours == "luminance":
         image = replace_luminance(photo, luminance(image))
     if (coverage := plan.coverage(size)) is not None:
         image = photo + coverage * (image - photo)
-    return plan.source.with_pixels(pictures.to_pixels(image))
+    return plan.source.with_pixels(images.to_pixels(image))
 
 
 class _Timer:

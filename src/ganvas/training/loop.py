@@ -241,7 +241,7 @@ class Session:
         signals = self.monitor.probe()
         if self.monitor.probe_error != error:
             log.append_event(self.run.path, "monitor failed", self.nimg, error=self.monitor.probe_error)
-        return {"signs": signals} if signals else {}
+        return {"signals": signals} if signals else {}
 
     def _report_findings(self, line: Mapping[str, Any]) -> None:
         """Prints new findings of the monitor, and writes them to events.jsonl with their evidence."""
@@ -277,10 +277,10 @@ class Session:
 
     def _take_update_counts(self) -> dict[str, int]:
         """Updates and skipped rounds of each network since the last tick; skipped ones are also written as an event."""
-        names = ("D/moves", "G/moves", "D/rests", "G/rests")
+        names = ("D/updates", "G/updates", "D/skipped", "G/skipped")
         counts: dict[str, int] = dict(zip(names, self.state.update_counts.tolist(), strict=True))
         self.state.update_counts[:] = 0
-        if self.state.update_policy.is_active and self.is_main and (counts["D/rests"] or counts["G/rests"]):
+        if self.state.update_policy.is_active and self.is_main and (counts["D/skipped"] or counts["G/skipped"]):
             d, g = self.state.update_policy.losses[1].tolist()
             rules = {name: rule for name, rule in to_json(self.config.balance).items() if rule}
             log.append_event(

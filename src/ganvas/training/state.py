@@ -83,11 +83,11 @@ class TrainState:
             g_ema=ema.frozen_copy(generator),
             g_optimiser=_build_optimiser(generator, config.optimisation, device),
             d_optimiser=_build_optimiser(discriminator, config.optimisation, device),
-            referee=UpdatePolicy(config.balance),
+            update_policy=UpdatePolicy(config.balance),
             ada=Ada(play.ada_target, play.ada_kimg).to(device) if play.ada_target > 0 else None,
             schedules=config.schedules(),
             memory_format=memory_format,
-            moved=np.zeros(4, int),
+            update_counts=np.zeros(4, int),
         )
 
     @property

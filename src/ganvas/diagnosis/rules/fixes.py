@@ -161,7 +161,7 @@ def penalise_gradients(knobs: Knobs, about: str) -> Mapping[str, Any]:
     if knobs["objective"] == "wasserstein":
         return changes | {"gp": _raised(knobs["gp"], GP), "clip": 0.0}
     if knobs["objective"] not in ("rpgan", "rahinge") and not knobs["ada_target"]:
-        changes |= {"objective": "rpgan", "smoothing": 0.0}
+        changes |= {"objective": "rpgan", "label_smoothing": 0.0}
     return changes | {name: _raised(knobs[name], R1_R2) for name in ("r1", "r2")}
 
 

@@ -19,7 +19,7 @@ NEAR = 0.02
 FEW = 500
 """Training images that any D memorises sooner or later."""
 
-BOUNDS = ("clip", "spectral", "gp", "r1", "r2", "dragan")
+BOUNDS = ("clip", "spectral_norm", "gp", "r1", "r2", "dragan")
 """The fields that bound a critic's gradient."""
 
 YOUNG = 1500

@@ -106,7 +106,7 @@ PLATEAU = Condition(
     "plateau", "note", "The images no longer improve: more time alone will not help.",
     (("distance", "quality", "fid", "kid"),), ("all has been learned that these networks and rates can learn",),
     (Fix("let the learning rates fall", fixes.decay_rates),
-     Fix("wider networks", fixes.widen("g_width", "d_width", "g_widths", "d_widths", "width", "tokens_width"))),
+     Fix("wider networks", fixes.widen("g_width", "d_width", "g_widths", "d_widths", "width", "token_width"))),
     "", settled,
 )  # fmt: skip
 EARLY = Condition(

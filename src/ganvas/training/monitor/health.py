@@ -56,8 +56,8 @@ class HealthMonitor:
         self._start, self._spent = 0, 0.0
         self._references: ReferenceSet | None = None
         conditional, rng = config.dataset.conditional, np.random.default_rng(0)
-        class_shares = class_shares(images) if conditional else None
-        labels = None if class_shares is None else torch.from_numpy(assign_classes(np.arange(FAKES), class_shares))
+        shares = class_shares(images) if conditional else None
+        labels = None if shares is None else torch.from_numpy(assign_classes(np.arange(FAKES), shares))
         z = sampling.sample_latents(range(FAKES), config.network.latent)
         self._fakes = _Inputs(z, labels).to(state.device)
         self._real = _select(images, rng.permutation(len(images))[:BATCH], conditional).to(state.device)

@@ -116,16 +116,16 @@ class Recovery:
         corrections = remedy(failure.name, failure.about, self._config, self._state.corrections, update)
         if how == "stop" or corrections is None or self.done >= limit:
             spent = f"after {limit} recoveries" if self.done >= limit else "no correction would help"
-            why = "as --on-failure stop asks" if how == "stop" else spent
-            log.append_event(self._run.path, "stopped", nimg, why=why, because=failure.to_json())
-            return Intervention(f"Stopped, {why}: {failure.summary}", nimg)
+            reason = "as --on-failure stop asks" if how == "stop" else spent
+            log.append_event(self._run.path, "stopped", nimg, reason=reason, finding=failure.to_json())
+            return Intervention(f"Stopped, {reason}: {failure.summary}", nimg)
         tensors, at = None, None
         if how == "rollback":
             tensors, facts = self._state_before(failure.since)
             at = facts["nimg"]
         changes = corrections.changes()
         log.append_event(
-            self._run.path, how, nimg, to=at, changes=changes, because=failure.to_json(), times=self.done + 1
+            self._run.path, how, nimg, to=at, changes=changes, finding=failure.to_json(), times=self.done + 1
         )
         listed = ", ".join(f"{TITLES[name]} {value:g}" for name, value in changes.items())
         back = "" if at is None else f"went back to the weights of {at / 1000:g} kimg, and "

@@ -10,8 +10,8 @@ from typing import BinaryIO, Literal
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from ganvas.data.forms import Unreadable, describe_start
 from ganvas.data.options import MIN_SIDE
+from ganvas.data.source_types import Unreadable, describe_start
 
 Image.init()
 _FORMATS = tuple(  # not those that start other programs (EPS), are containers, or never hold photographs

@@ -9,7 +9,7 @@ The rounds train on random images of the size of the recipe's usual data, with f
 trial that precedes a run. Each recipe runs in its own process. One thread and all threads, matrix product and rounds
 alternate, so that drift of the machine's speed affects all alike.
 
-    python benchmarks/roof.py [--recipes a,b] [--seconds 4] [--repeats 1] [--json FILE] [--beside OTHER/src]
+    python benchmarks/roofline.py [--recipes a,b] [--seconds 4] [--repeats 1] [--json FILE] [--beside OTHER/src]
 
 --beside takes the `src` folder of another checkout, such as one of an earlier commit. It is measured as "before", its
 processes alternating with those of this checkout; the roofline is that of this checkout.

@@ -12,8 +12,8 @@ from torch.nn import functional as F
 
 from ganvas import image_io
 from ganvas.data import decode, to_uint8, to_unit
-from ganvas.data.decode import read_header
-from ganvas.data.forms import Unreadable
+from ganvas.data.decoding import read_header
+from ganvas.data.source_types import Unreadable
 from ganvas.errors import GanvasError
 
 MIN_SIDE = 16

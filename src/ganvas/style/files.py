@@ -13,8 +13,8 @@ from PIL import Image
 from ganvas import image_io
 from ganvas.errors import GanvasError
 from ganvas.interrupts import raise_on_signal
+from ganvas.style.images import StyleImage
 from ganvas.style.options import StyleOptions, resolve_options
-from ganvas.style.pictures import StyleImage
 from ganvas.style.plan import TransferPlan, plan_transfer
 from ganvas.style.transfer import Iterate, run_plan
 
