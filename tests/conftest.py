@@ -47,7 +47,7 @@ def real_data() -> Path:
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> Callable[..., Path]:
+def write_images(tmp_path: Path) -> Callable[..., Path]:
     """Writes n random pictures as an .npz and returns its path."""
 
     def write(n: int = 40, height: int = 16, width: int = 16, channels: int = 1, classes: int = 0) -> Path:

@@ -63,8 +63,8 @@ def test_bad_usage_is_told_without_a_traceback(arguments: list[str], status: int
 
 
 @pytest.mark.slow
-def test_train_resume_plot_and_json_from_the_command_line(pictures: Callable[..., Path]) -> None:
-    data = pictures(classes=2)
+def test_train_resume_plot_and_json_from_the_command_line(write_images: Callable[..., Path]) -> None:
+    data = write_images(classes=2)
     first = run_cli("train", "cnn", "--data", data, "--conditional", "--batch", 20, *TINY, "--json")
     said = json.loads(first.stdout)
     run = Run(Path(said["run"]))
@@ -89,8 +89,8 @@ def test_dry_run_says_and_writes_nothing() -> None:
     assert not Path("runs").exists()
 
 
-def test_other_pictures_without_a_recipe_get_the_one_that_suits_any(pictures: Callable[..., Path]) -> None:
-    data = pictures(channels=3)
+def test_other_pictures_without_a_recipe_get_the_one_that_suits_any(write_images: Callable[..., Path]) -> None:
+    data = write_images(channels=3)
     for flags in (["--data", data], [f"--data={data}"]):
         plan = json.loads(run_cli("train", *flags, "--g-width", 4, "--dry-run", "--json").stdout)
         assert plan["config"]["network"]["family"] == "cnn"
@@ -101,8 +101,8 @@ def test_other_pictures_without_a_recipe_get_the_one_that_suits_any(pictures: Ca
     )
 
 
-def test_data_speaks_json(pictures: Callable[..., Path]) -> None:
-    said = json.loads(run_cli("data", pictures(classes=2), "--json").stdout)
+def test_data_speaks_json(write_images: Callable[..., Path]) -> None:
+    said = json.loads(run_cli("data", write_images(classes=2), "--json").stdout)
     assert said["count"] == 40
 
 
@@ -114,8 +114,8 @@ def test_an_unwritable_place_is_told() -> None:
 
 
 @pytest.mark.slow
-def test_gpus_starts_processes_and_ends_without_a_traceback(pictures: Callable[..., Path]) -> None:
-    flags = ["train", "digits", "--data", pictures(), "--gpus", 2, *TINY, "--no-plot", "--name", "two"]
+def test_gpus_starts_processes_and_ends_without_a_traceback(write_images: Callable[..., Path]) -> None:
+    flags = ["train", "digits", "--data", write_images(), "--gpus", 2, *TINY, "--no-plot", "--name", "two"]
     done = run_cli(*flags, "--batch", 20, "--json")
     assert json.loads(done.stdout)["run"] == "runs/two"
     assert "2 processes" in done.stderr
@@ -127,12 +127,12 @@ def test_gpus_starts_processes_and_ends_without_a_traceback(pictures: Callable[.
 
 
 @pytest.mark.slow
-def test_an_interrupt_with_gpus_saves_and_exits_130(pictures: Callable[..., Path]) -> None:
+def test_an_interrupt_with_gpus_saves_and_exits_130(write_images: Callable[..., Path]) -> None:
     flags = [
         "train",
         "digits",
         "--data",
-        str(pictures()),
+        str(write_images()),
         "--gpus",
         "2",
         "--kimg",

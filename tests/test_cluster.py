@@ -141,8 +141,8 @@ def test_a_machine_that_does_not_see_the_folder_says_so(monkeypatch: pytest.Monk
     assert not Path("runs").exists()
 
 
-def test_paths_mean_the_same_everywhere(pictures: Callable[..., Path]) -> None:
-    data = pictures()
+def test_paths_mean_the_same_everywhere(write_images: Callable[..., Path]) -> None:
+    data = write_images()
     sent = cluster._with_absolute_paths(job("x", data=data.name))
     assert sent.config.dataset.data == str(data)
     assert sent.out == Path.cwd() / "runs"

@@ -249,9 +249,9 @@ def test_a_thousand_points_are_thinned_and_their_ends_are_kept(made: Comparison)
 
 
 def test_trainings_that_cannot_begin_are_told_and_the_exit_status_says_so(
-    capsys: pytest.CaptureFixture[str], pictures: Callable[..., Path]
+    capsys: pytest.CaptureFixture[str], write_images: Callable[..., Path]
 ) -> None:
-    wrong: dict[str, Any] = {"data": str(pictures()), "knob": ("conditional=true",), "kimg": 0.1, "out": Path("c")}
+    wrong: dict[str, Any] = {"data": str(write_images()), "knob": ("conditional=true",), "kimg": 0.1, "out": Path("c")}
     with pytest.raises(SystemExit, match="1"):
         verb(("mlp",), vary=("latent=8,9",), seeds=1, csv=Path("c.csv"), **wrong)
     said = capsys.readouterr().out
@@ -309,8 +309,8 @@ def test_knobs_for_recipes_are_refused_where_only_runs_are_named() -> None:
 
 
 @pytest.mark.slow
-def test_ctrl_c_leaves_a_report_and_the_same_command_completes_it(pictures: Callable[..., Path]) -> None:
-    data = pictures(height=8, width=8).name  # no classes: nobody need learn to tell them first
+def test_ctrl_c_leaves_a_report_and_the_same_command_completes_it(write_images: Callable[..., Path]) -> None:
+    data = write_images(height=8, width=8).name  # no classes: nobody need learn to tell them first
     knobs = "--vary batch=20,40 --seeds 1 --kimg 2 --set tick_kimg=0.04 --count 20 --out c --device cpu --quiet"
     words = ["compare", "digits", "--data", data, *knobs.split(" ")]
     process = subprocess.Popen([sys.executable, "-m", "ganvas", *words], stderr=subprocess.PIPE, text=True)

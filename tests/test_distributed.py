@@ -61,9 +61,9 @@ with distributed.process_group(torch.device("cpu")):
 
 @pytest.mark.parametrize("family", ["mlp", "cnn"])
 def test_gradients_of_two_ranks_equal_one_process_with_both_penalties(
-    family: str, pictures: Callable[..., Path]
+    family: str, write_images: Callable[..., Path]
 ) -> None:
-    config = replace(tiny(pictures(40, 16, 16, 3), family=family), r1=1.0, r2=1.0, mirror=True)
+    config = replace(tiny(write_images(40, 16, 16, 3), family=family), r1=1.0, r2=1.0, mirror=True)
     Path("gradients.py").write_text(GRADIENTS)
     arguments = ["gradients.py", json.dumps(to_json(config))]
     alone = subprocess.run([sys.executable, *arguments, "one"], capture_output=True, text=True)
@@ -79,8 +79,8 @@ def test_gradients_of_two_ranks_equal_one_process_with_both_penalties(
         assert one[name].abs().max() > 0, name
 
 
-def test_two_ranks_train_and_resume_the_run_of_one(pictures: Callable[..., Path]) -> None:
-    data = pictures(40, 8, 8)
+def test_two_ranks_train_and_resume_the_run_of_one(write_images: Callable[..., Path]) -> None:
+    data = write_images(40, 8, 8)
     flags = ["-m", "ganvas", "train", "digits", "--data", str(data), "--kimg", "0.4", "--batch", "20", "--no-plot",
              "--objective", "non-saturating", "--tick-kimg", "0.1", "--snapshot-kimg", "0.2",
              "--device", "cpu"]  # fmt: skip
@@ -103,7 +103,7 @@ def test_two_ranks_train_and_resume_the_run_of_one(pictures: Callable[..., Path]
         assert torch.allclose(tensor, two_state[name], atol=1e-4), name
 
 
-def test_a_refusal_on_rank_0_ends_all_ranks_quietly(pictures: Callable[..., Path]) -> None:
+def test_a_refusal_on_rank_0_ends_all_ranks_quietly(write_images: Callable[..., Path]) -> None:
     flags = ["-m", "ganvas", "train", "digits", "--kimg", "0.2", "--name", "x", "--no-plot", "--device", "cpu"]
     train(tiny(), name="x", quiet=True)
     refused = torchrun(*flags)
@@ -121,7 +121,7 @@ def test_a_batch_that_cannot_be_shared_is_refused() -> None:
     assert "33 cannot be shared equally by 2" in refused.stderr
 
 
-def test_a_rank_that_dies_ends_the_run_with_a_usable_state(pictures: Callable[..., Path]) -> None:
+def test_a_rank_that_dies_ends_the_run_with_a_usable_state(write_images: Callable[..., Path]) -> None:
     code = (
         "import json, os, sys\n"
         "from ganvas.config import TrainConfig, from_json\n"
@@ -137,7 +137,7 @@ def test_a_rank_that_dies_ends_the_run_with_a_usable_state(pictures: Callable[..
         "sys.exit(run_reporting_errors(lambda: start.train(config, name='x')))\n"
     )
     Path("dies.py").write_text(code)
-    config = json.dumps(to_json(tiny(pictures(40, 8, 8))))
+    config = json.dumps(to_json(tiny(write_images(40, 8, 8))))
     died = torchrun("dies.py", config, "die")
     assert died.returncode != 0
     state = Path("runs/x/state/latest.safetensors")
