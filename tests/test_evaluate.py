@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import run_cli, tiny
 from scipy.stats import entropy
+from support import run_cli, tiny
 
 import ganvas
 from ganvas.config import replace

@@ -162,7 +162,12 @@ def test_an_easy_set_is_learnt_from_fewer_pictures(tmp_path: Path, monkeypatch: 
         yield seen.append
 
     images = labelled(tmp_path)
-    for name, value in (("bar", counted), ("MAX_IMAGES", 8000), ("DECAY_IMAGES", 1024), ("RECENT_IMAGES", 512)):
+    for name, value in (
+        ("progress_bar", counted),
+        ("MAX_IMAGES", 8000),
+        ("DECAY_IMAGES", 1024),
+        ("RECENT_IMAGES", 512),
+    ):
         monkeypatch.setattr(f"ganvas.evaluation.classifier.{name}", value)
     trained = build_network(1, 2)
     _train(trained, images, False)
