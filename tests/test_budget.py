@@ -19,7 +19,7 @@ def plain(**loss: Any) -> Any:
     return tiny(r1=0.0, r2=0.0, objective="non-saturating", shared_fakes=False, **loss)
 
 
-def test_operations_of_an_mlp_by_hand() -> None:
+def test_operations_of_an_mlp_equal_a_count_by_hand() -> None:
     """For one image through 6-8-8-64 and 64-8-1; a multiply-add counts as two."""
     g, d = 2 * (6 * 8 + 8 * 8 + 8 * 64), 2 * (64 * 8 + 8)
     d_weights, d_inner = d, 2 * 8  # backward: the images themselves need no gradient

@@ -63,7 +63,7 @@ def test_bad_usage_gives_a_message_without_a_traceback(arguments: list[str], sta
 
 
 @pytest.mark.slow
-def test_train_resume_plot_and_json_from_the_command_line(write_images: Callable[..., Path]) -> None:
+def test_train_resume_and_plot_from_the_command_line(write_images: Callable[..., Path]) -> None:
     data = write_images(classes=2)
     first = run_cli("train", "cnn", "--data", data, "--conditional", "--batch", 20, *TINY, "--json")
     result = json.loads(first.stdout)

@@ -128,9 +128,7 @@ def test_csv_agrees_with_the_json(finished: Comparison) -> None:
 
 
 @pytest.mark.slow
-def test_same_call_neither_trains_nor_evaluates_compare_here(
-    finished: Comparison, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_same_call_neither_trains_nor_evaluates_anew(finished: Comparison, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measurements, "evaluate", lambda *_, **__: pytest.fail("evaluated again"))
     monkeypatch.setattr(worker, "train", lambda *_, **__: pytest.fail("trained again"))
     folder = finished.path.parent

@@ -713,7 +713,7 @@ def test_condition_holds_since_its_last_interruption() -> None:
     assert series.holds_since(series.value == 1, 1) is None
 
 
-def test_medians_of_the_beginning_and_the_end() -> None:
+def test_series_has_medians_of_its_beginning_and_end() -> None:
     series = logged(6, D_loss=[9, 1, 2, 5, 100, 6])["D/loss"]
     assert series.early() == 2
     assert series.recent() == 6

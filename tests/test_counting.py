@@ -11,7 +11,7 @@ from ganvas.networks import FlopCounter, Shape
 
 @pytest.mark.parametrize("family", NARROW)
 @pytest.mark.parametrize("shape", [Shape(1, 16, 16), Shape(3, 16, 16, 4)], ids=["grey", "classes"])
-def test_flops_of_a_forward_pass_equal_pytorchs(family: str, shape: Shape) -> None:
+def test_flops_of_a_forward_pass_equal_pytorch(family: str, shape: Shape) -> None:
     generator, discriminator = networks.build(NARROW[family], shape)
     z, labels = torch.randn(2, 6), torch.tensor([0, 1]) if shape.classes else None
     with torch.no_grad():

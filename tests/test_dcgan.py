@@ -55,7 +55,7 @@ def test_neither_the_image_nor_its_first_features_are_normalised() -> None:
 @pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize("classes", [0, 3])
 @pytest.mark.parametrize("config", [SMALL, BARE], ids=["batch", "none"])
-def test_any_size_channels_and_classes(config: DCGAN, size: tuple[int, int], channels: int, classes: int) -> None:
+def test_any_size_channels_and_classes_work(config: DCGAN, size: tuple[int, int], channels: int, classes: int) -> None:
     generator, discriminator = pair(config, Shape(channels, *size, classes))
     labels = torch.tensor([0, 2]) if classes else None
     images = generator(torch.randn(2, 6), labels)
@@ -120,7 +120,7 @@ def test_initial_weights_follow_the_paper() -> None:
 
 
 @pytest.mark.parametrize("config", [SMALL, BARE], ids=["batch", "none"])
-def test_d_knows_whether_its_logits_depend_on_the_batch(config: DCGAN) -> None:
+def test_logits_depend_on_the_batch_only_with_batch_norm(config: DCGAN) -> None:
     torch.manual_seed(0)
     discriminator = Discriminator(config, Shape(1, 16, 16))
     one, others = torch.randn(1, 1, 16, 16), torch.randn(2, 3, 1, 16, 16)

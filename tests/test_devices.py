@@ -7,7 +7,7 @@ from ganvas.devices import select_device
 from ganvas.errors import GanvasError
 
 
-def test_cpu() -> None:
+def test_cpu_is_a_device() -> None:
     assert select_device("cpu") == torch.device("cpu")
 
 

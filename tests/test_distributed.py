@@ -110,7 +110,7 @@ def test_error_on_rank_0_ends_all_ranks_without_a_traceback(write_images: Callab
     assert refused.returncode != 0
     assert "has another configuration" in refused.stderr
     assert refused.stderr.count("has another configuration") == 1
-    assert "ganvas/training" not in refused.stderr, "a traceback of ours"
+    assert "ganvas/training" not in refused.stderr, "a traceback of Ganvas"
 
 
 def test_batch_that_cannot_be_shared_equally_is_refused() -> None:
