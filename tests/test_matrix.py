@@ -37,7 +37,7 @@ BOUNDS: list[dict[str, object]] = [
 
 def allowed(pair: Network, objective: str, bounds: dict[str, object]) -> TrainConfig | None:
     """The configuration, unless it is one that must be refused."""
-    config = dataclasses.replace(tiny(), network=pair, play=LossConfig())
+    config = dataclasses.replace(tiny(), network=pair, loss=LossConfig())
     refused = (getattr(pair, "d_norm", "") == "batch" and bounds.keys() & {"r1", "gp", "dragan"}) or (
         ("spectral_norm" in bounds and pair.family in ("stylegan", "msg", "r3gan"))
         or ("clip" in bounds and pair.family in ("stylegan", "msg"))
