@@ -38,8 +38,8 @@ def _exact() -> Iterator[None]:
 
 
 @pytest.fixture
-def data(pictures: Callable[..., Path]) -> Path:
-    return pictures(60, 16, 16, 3, classes=3)
+def data(write_images: Callable[..., Path]) -> Path:
+    return write_images(60, 16, 16, 3, classes=3)
 
 
 def losses(run: Run) -> dict[str, list[float]]:

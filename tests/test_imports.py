@@ -85,8 +85,8 @@ def test_curves_are_drawn_without_torch_and_without_windows(run: Path) -> None:
     assert (run / "losses.png").stat().st_size > 10_000
 
 
-def test_data_are_described_without_torch(pictures: Callable[..., Path]) -> None:
-    assert not SLOW & after("data", pictures())
+def test_data_are_described_without_torch(write_images: Callable[..., Path]) -> None:
+    assert not SLOW & after("data", write_images())
     assert not SLOW & after("data", "digits")
 
 

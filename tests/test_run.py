@@ -194,11 +194,11 @@ def test_a_folder_of_something_else_is_left_alone_and_an_empty_one_is_used() -> 
         train(tiny(), name="other", quiet=True)
 
 
-def test_python_users_may_write_knobs_as_they_think_of_them(pictures: Callable[..., Path]) -> None:
+def test_python_users_may_write_knobs_as_they_think_of_them(write_images: Callable[..., Path]) -> None:
     flags = {"batch": np.int64(20), "kimg": 1, "device": "cpu", "plot": False, "quiet": True}
-    run = ganvas_package.train("digits", data=pictures(), resolution=8, **flags)
+    run = ganvas_package.train("digits", data=write_images(), resolution=8, **flags)
     assert run.config.dataset.resolution == "8"
-    assert ganvas_package.train("digits", data=pictures(), resolution=(8, 8), **flags).path != run.path
+    assert ganvas_package.train("digits", data=write_images(), resolution=(8, 8), **flags).path != run.path
     with pytest.raises(GanvasError, match="kimg is '1'"):
         ganvas_package.train("digits", kimg="1")
     with pytest.raises(GanvasError, match=r"batch is 2\.5"):
@@ -223,19 +223,19 @@ def test_snapshots_of_a_sitting_that_was_killed_are_not_taken_for_the_newest() -
     assert [p.name for p in run.snapshots] == ["000007"]
 
 
-def test_changed_pictures_are_refused(pictures: Callable[..., Path]) -> None:
-    config = tiny(pictures(40))
+def test_changed_pictures_are_refused(write_images: Callable[..., Path]) -> None:
+    config = tiny(write_images(40))
     train(config, name="mine", quiet=True)
-    pictures(41)
+    write_images(41)
     with pytest.raises(GanvasError, match=r"images of .*mine have changed"):
         train(config, name="mine", quiet=True)
 
 
-def test_conditional_needs_classes(pictures: Callable[..., Path]) -> None:
+def test_conditional_needs_classes(write_images: Callable[..., Path]) -> None:
     with pytest.raises(GanvasError, match="no classes"):
-        train(replace(tiny(pictures()), conditional=True), quiet=True)
+        train(replace(tiny(write_images()), conditional=True), quiet=True)
     with pytest.raises(GanvasError, match="one class"):
-        train(replace(tiny(pictures(classes=1)), conditional=True), quiet=True)
+        train(replace(tiny(write_images(classes=1)), conditional=True), quiet=True)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -263,9 +263,9 @@ def changed(path: Path) -> int:
 
 
 @pytest.mark.slow
-def test_twenty_kills_at_random_instants_leave_the_same_run(pictures: Callable[..., Path]) -> None:
+def test_twenty_kills_at_random_instants_leave_the_same_run(write_images: Callable[..., Path]) -> None:
     """Whatever instant kill -9 strikes: no half file, and the run that goes on is the run undisturbed."""
-    config = replace(tiny(pictures(60, 8, 8)), kimg=40.0, tick_kimg=0.1, snapshot_kimg=0.4)
+    config = replace(tiny(write_images(60, 8, 8)), kimg=40.0, tick_kimg=0.1, snapshot_kimg=0.4)
     whole = train(config, name="whole", quiet=True)
     processes = multiprocessing.get_context("forkserver")  # children that have imported everything already
     processes.set_forkserver_preload(["ganvas.training.start", "torch._dynamo"])

@@ -239,15 +239,15 @@ def test_without_labels(tmp_path):
 
 
 @pytest.mark.parametrize("classes", [3, 11])
-def test_not_ten_classes(pictures, classes):
+def test_not_ten_classes(write_images, classes):
     with pytest.raises(GanvasError, match=f"has {classes} classes, not ten"):
-        opened(pictures(classes=classes))
+        opened(write_images(classes=classes))
 
 
 @pytest.mark.parametrize("channels", [3, 4])
-def test_colour(pictures, channels):
+def test_colour(write_images, channels):
     with pytest.raises(GanvasError, match=f"have {channels} channels, but each becomes a single channel"):
-        opened(pictures(channels=channels, classes=10))
+        opened(write_images(channels=channels, classes=10))
 
 
 def test_itself():
@@ -263,9 +263,9 @@ def test_bad_files_whatever_share_is_allowed(tmp_path):
     assert f"`ganvas data {folder}`" in caught.value.fix
 
 
-def test_no_test_split(pictures):
+def test_no_test_split(write_images):
     with pytest.raises(NoSplit):
-        opened(pictures(classes=10), split="test")
+        opened(write_images(classes=10), split="test")
 
 
 @pytest.mark.parametrize("source", ["no/such/folder", "mnits", "stacked-mnist:"])
