@@ -129,7 +129,7 @@ def test_clipping_bounds_every_weight_of_the_critic_only() -> None:
 
 
 def test_spectral_norm_is_the_largest_singular_value() -> None:
-    state = build_state(spectral=True, r1=0.0, r2=0.0)
+    state = build_state(spectral_norm=True, r1=0.0, r2=0.0)
     for i in range(30):
         one_round(state, i)
     hidden = state.game.D.hidden[0]  # type: ignore[union-attr, index]

@@ -135,7 +135,7 @@ def test_missing_ray_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_machine_without_the_shared_folder_reports_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(cluster, "_SIGHT", 0.0)
+    monkeypatch.setattr(cluster, "_VISIBILITY_TIMEOUT", 0.0)
     message = cluster._run_remotely(job("x").to_json(), str(tmp_path / "elsewhere" / ".marker-1"))
     assert message.startswith(f"The machine {socket.gethostname()} does not have {tmp_path / 'elsewhere'}.")
     assert not Path("runs").exists()

@@ -631,8 +631,8 @@ BLIND = "These numbers show nothing wrong, but they say nothing about the images
 
 VERDICTS: list[tuple[Callable[[], History], str]] = [
     (watched, "This training is healthy, by 20 probes over 100,000 images."),
-    (lambda: watched(classes_imbalance=7), "This training goes on, with a warning."),
-    (lambda: watched(classes_imbalance=7, G_unchanged=0.5), "This training goes on, with 2 warnings."),
+    (lambda: watched(classes_imbalance=7), "This training can continue, with a warning."),
+    (lambda: watched(classes_imbalance=7, G_unchanged=0.5), "This training can continue, with 2 warnings."),
     (lambda: watched(classes_imbalance=7, D_label_effect=0), "This training has failed, or will: labels ignored by D."),
     (lambda: watched(2), "Nothing is wrong so far, but it is too early to judge."),
     (lambda: logged(fid=after(10, 90, 30, 30)), BLIND),
