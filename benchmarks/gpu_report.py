@@ -74,15 +74,15 @@ def _training(name: str, found: dict[str, Any]) -> str:
     )
     training = _table(head, [[f"`{found['recipe']}`", found["data"], reached, seconds, speed, peak]])
     rows = [
-        [value["title"], f"{value['value']:.4g}", _format_value(value["floor"]), _format_value(value["error"])]
+        [value["title"], f"{value['value']:.4g}", _format_value(value["baseline"]), _format_value(value["error"])]
         for value in evaluation["values"].values()
     ]
     numbers = _table(["measure", "value", "real-data baseline", "standard error"], rows)
     overrides = ", ".join(f"{knob} {value}" for knob, value in found.get("overrides", {}).items())
-    features, judged = evaluation["protocol"]["features"], evaluation["protocol"]["judged"]
+    features, subject = evaluation["protocol"]["features"], evaluation["protocol"]["subject"]
     notes = " ".join(evaluation["notes"])
     return (
-        f"{training}\nOverrides: {overrides}.\n\n{numbers}\n{judged['count']:,} images in the features of "
+        f"{training}\nOverrides: {overrides}.\n\n{numbers}\n{subject['count']:,} images in the features of "
         f"{features['extractor']}, evaluated in {found['evaluation_seconds']:.0f} s; the whole protocol is in "
         f"results.json. {notes}\n\n![]({name}.png)\n"
     )

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import tiny
+from support import tiny
 
 from ganvas.config import BalanceConfig, replace
 from ganvas.game.balance import UpdatePolicy

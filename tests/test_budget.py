@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from helpers import tiny
+from support import tiny
 
 from ganvas.comparison import budget
 from ganvas.comparison.budget import Budget, apply_budget, parse_budget, shared_budget_kind

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import slow_training
 import torch
-from helpers import NARROW, tiny
+from support import NARROW, tiny
 from test_run import assert_same_state
 
 from ganvas.config import TrainConfig, replace, to_json
@@ -187,7 +187,7 @@ def test_a_stop_in_a_slow_round_takes_seconds_and_the_rest_is_the_same_run(numbe
     assert time.monotonic() - asked < 10
     assert process.returncode == 130, errors
     assert "Stopping: the state is saved first. Ctrl-C again ends at once; the state of 0 kimg stays intact." in errors
-    assert "stopped at 0 kimg; the same command goes on from there" in errors
+    assert "stopped at 0 kimg; the same command resumes from there" in errors
     assert checkpoint.load(run.state_file)[1]["nimg"] == 0
     config = replace(tiny(family="dcgan", r1=0.0, r2=0.0), **SLOW)
     train(config, name="parts", quiet=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import run_cli, tiny
+from support import run_cli, tiny
 
 from ganvas.comparison.candidates import (
     MAX_NAME_LENGTH,

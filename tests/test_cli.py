@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from helpers import run_cli
+from support import run_cli
 
 from ganvas.config import to_json
 from ganvas.recipes import RECIPES
@@ -150,5 +150,5 @@ def test_an_interrupt_with_gpus_saves_and_exits_130(write_images: Callable[..., 
     _, errors = process.communicate(timeout=100)
     assert process.returncode == 130, errors
     assert "Traceback" not in errors
-    assert "the same command goes on from there" in errors
+    assert "the same command resumes from there" in errors
     assert Run(Path("runs/x")).snapshots

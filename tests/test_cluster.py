@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 import torch
-from helpers import tiny
+from support import tiny
 
 from ganvas.comparison import cluster
 from ganvas.comparison.jobs import saved_nimg

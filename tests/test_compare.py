@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import run_cli as command
-from helpers import tiny
+from support import run_cli as command
+from support import tiny
 
 from ganvas.cli.comparison import compare as verb
 from ganvas.comparison import comparison, measurements, worker
@@ -328,7 +328,7 @@ def test_ctrl_c_leaves_a_report_and_the_same_command_completes_it(write_images: 
     at = saved_nimg(run)
     assert at
     assert at < 2000
-    assert results["runs"][0]["problem"] == f"interrupted at {at / 1000:g} kimg; the same command goes on from there"
+    assert results["runs"][0]["problem"] == f"interrupted at {at / 1000:g} kimg; the same command resumes from there"
     assert "before its turn" in results["runs"][1]["problem"]
     command(*words)
     results = json.loads(Path("c/report.json").read_text())

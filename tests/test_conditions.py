@@ -9,7 +9,7 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 import tyro
-from helpers import tiny
+from support import tiny
 
 from ganvas.config import TrainConfig, differences, replace, to_json
 from ganvas.diagnosis.diagnosis import Diagnosis, apply_rules, verdict
@@ -420,7 +420,7 @@ def test_the_evidence_carries_the_numbers_and_since_when(
     assert found.unit == history.unit
     for words in evidence:
         assert words in "; ".join(found.evidence)
-    assert found.told() == f"{found.summary} ({'; '.join(found.evidence)}; since {history.unit} {since:g})"
+    assert found.describe() == f"{found.summary} ({'; '.join(found.evidence)}; since {history.unit} {since:g})"
 
 
 def test_a_row_about_either_player_says_which() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from helpers import NARROW
+from support import NARROW
 from torch.utils.flop_counter import FlopCounterMode
 
 from ganvas import networks

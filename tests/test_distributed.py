@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import slow_training
 import torch
-from helpers import tiny
 from safetensors.torch import load_file
+from support import tiny
 
 from ganvas.config import replace, to_json
 from ganvas.runs import checkpoint

@@ -9,7 +9,7 @@ from typing import Any
 import psutil
 import pytest
 import torch
-from helpers import NARROW, run_cli, tiny
+from support import NARROW, run_cli, tiny
 
 from ganvas.config import CNN, replace
 from ganvas.errors import GanvasError

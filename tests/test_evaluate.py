@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import run_cli as command
-from helpers import tiny
 from scipy.stats import entropy
+from support import run_cli as command
+from support import tiny
 
 import ganvas
 from ganvas.config import replace

@@ -161,8 +161,13 @@ def test_training_of_the_classifier_stops_early_on_an_easy_set(tmp_path: Path, m
     def record_counts(*_: object, **__: object) -> Iterator[Callable[[int], None]]:
         yield counts.append
 
-    images = two_class_set(tmp_path)
-    for name, value in (("bar", record_counts), ("MAX_IMAGES", 8000), ("DECAY_IMAGES", 1024), ("RECENT_IMAGES", 512)):
+    images = labelled(tmp_path)
+    for name, value in (
+        ("progress_bar", record_counts),
+        ("MAX_IMAGES", 8000),
+        ("DECAY_IMAGES", 1024),
+        ("RECENT_IMAGES", 512),
+    ):
         monkeypatch.setattr(f"ganvas.evaluation.classifier.{name}", value)
     trained = build_network(1, 2)
     _train(trained, images, False)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import NARROW, tiny
+from support import NARROW, tiny
 
 import ganvas
 from ganvas import devices

@@ -116,7 +116,7 @@ def test_every_stage_runs_once(sources: tuple[Path, Path], tmp_path: Path) -> No
     evaluation = results["stages"]["stacked"]["evaluation"]
     assert 0 <= evaluation["values"]["modes"]["value"] <= 100
     assert 0 < evaluation["values"]["kl_uniform"]["value"] < 7
-    assert evaluation["protocol"]["judged"]["count"] == 100
+    assert evaluation["protocol"]["subject"]["count"] == 100
     assert all(row["same"] and row["ranks_equal"] for row in results["stages"]["ranks"]["rows"])
 
     grids = ["cifar-r3gan.png", "cifar-stylegan.png", "stacked.png"]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from helpers import tiny
+from support import tiny
 
 from ganvas.training.start import train
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import NARROW, tiny
+from support import NARROW, tiny
 
 from ganvas.config import LossConfig, Network, TrainConfig, replace
 from ganvas.errors import GanvasError

@@ -4,8 +4,8 @@ import copy
 
 import pytest
 import torch
-from helpers import NARROW
 from safetensors.torch import load, save
+from support import NARROW
 
 from ganvas.config import CNN, MLP, Network, replace
 from ganvas.networks import NETWORKS, Shape, build, count_flops, count_parameters

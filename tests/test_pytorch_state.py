@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers import tiny
 from safetensors.numpy import load_file
+from support import tiny
 
 import ganvas
 from ganvas.config import TrainConfig, replace

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import tiny
+from support import tiny
 
 from ganvas import networks, sampling
 from ganvas.config import replace

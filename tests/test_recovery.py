@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import run_cli, tiny
+from support import run_cli, tiny
 
 import ganvas as package
 from ganvas.config import TrainConfig, replace

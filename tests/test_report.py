@@ -45,8 +45,8 @@ def results(names: list[str], seeds: int = 3) -> dict[str, Any]:
     for run in runs:
         x = [0.1 * i for i in range(1, 11)]
         curve = {"kimg": x, "seconds": x, "mean": [5 - v for v in x]}
-        names = ("quality", "D/loss", "G/loss", "D/real", "D/fake", "D/updates", "G/updates")
-        run["curves"] = dict.fromkeys(names, curve)
+        curves = ("quality", "D/loss", "G/loss", "D/real", "D/fake", "D/updates", "G/updates")
+        run["curves"] = dict.fromkeys(curves, curve)
         run["path"] = str(Path("runs", f"{names.index(run['candidate'])}-{run['seed']}"))
         run["evaluation"]["images"] = "judged"
         Path(run["path"]).mkdir(parents=True)

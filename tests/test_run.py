@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 import slow_training
 import torch
-from helpers import NARROW, run_cli, tiny
 from safetensors.torch import load_file
+from support import NARROW, run_cli, tiny
 
 import ganvas as ganvas_package
 from ganvas.config import TrainConfig, replace, to_json
@@ -251,7 +251,7 @@ def test_an_interrupt_saves_and_the_rest_is_the_same_run(number: int) -> None:
     parts = Run(Path("runs/parts"))
     _, facts = checkpoint.load(parts.state_file)
     assert 0 < facts["nimg"] < 4000, "it was to be interrupted in the middle"
-    assert "the same command goes on from there" in errors
+    assert "the same command resumes from there" in errors
     train(config, name="parts", quiet=True)
     assert [e["event"] for e in read_jsonl(parts.path / "events.jsonl")] == ["interrupted", "resume", "done"]
     assert weights(whole).keys() == weights(parts).keys()

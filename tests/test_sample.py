@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import run_cli, tiny
 from PIL import Image
+from support import run_cli, tiny
 
 import ganvas as package
 from ganvas import image_io

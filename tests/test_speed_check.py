@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import NARROW, tiny
+from support import NARROW, tiny
 
 from ganvas import networks
 from ganvas.config import CNN, MLP, R3GAN, TrainConfig, replace

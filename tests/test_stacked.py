@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import tiny
 from PIL import Image
+from support import tiny
 
 from ganvas.config import replace
 from ganvas.data import DataOptions, ImageSet, inspect, open_images, sources, stacked

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import run_cli
 from PIL import Image, ImageCms
+from support import run_cli
 
 import ganvas as package
 from ganvas.errors import GanvasError

@@ -22,7 +22,9 @@ from ganvas.style.tiles import split_into_tiles
 
 @pytest.fixture(scope="session")
 def judges() -> ModuleType:
-    spec = spec_from_file_location("style_judges", Path(__file__).parent.parent / "benchmarks" / "style_judges.py")
+    spec = spec_from_file_location(
+        "style_reference_networks", Path(__file__).parent.parent / "benchmarks" / "style_reference_networks.py"
+    )
     assert spec is not None
     assert spec.loader is not None
     module = module_from_spec(spec)

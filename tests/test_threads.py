@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from helpers import tiny
+from support import tiny
 
 from ganvas import threads
 from ganvas.config import replace

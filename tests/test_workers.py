@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 import pytest
 from filelock import FileLock
-from helpers import tiny
+from support import tiny
 
 from ganvas.comparison import worker, workers
 from ganvas.comparison.jobs import current_nimg, is_complete, saved_nimg

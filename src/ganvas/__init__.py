@@ -1,10 +1,10 @@
-"""Ganvas: train, judge, diagnose, compare and use generative adversarial networks.
+"""Ganvas: train, evaluate, diagnose, compare and use generative adversarial networks.
 
     run = ganvas.train("digits", kimg=100)            # a run folder under runs/
     images = ganvas.load(run).sample(seeds=range(64)) # uint8 [64 c h w]
-    found = ganvas.evaluate(run)                      # numbers, each beside its floor
+    found = ganvas.evaluate(run)                      # numbers, each beside its real-data baseline
     print(ganvas.diagnose(run))                       # what goes wrong, why, and what to change
-    ganvas.compare(["cnn", "mlp"], data="mnist", kimg=50)  # which is better, and is it luck: one report
+    ganvas.compare(["cnn", "mlp"], data="mnist", kimg=50)  # which is better, and is it significant: one report
     ganvas.stylize("photo.jpg", "painting.jpg").save("out.png")
     with ganvas.watch(G, D) as probe: …               # the same for a training loop of your own
 
@@ -44,7 +44,7 @@ _MODULES = {
     "runs.folder": ["Run"],
     "sampling": ["Sampler", "load"],
     "style.options": ["StyleOptions"],
-    "style.pictures": ["StyleImage"],
+    "style.images": ["StyleImage"],
     "style.transfer": ["Iterate", "stylize"],
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}

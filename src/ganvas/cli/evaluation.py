@@ -36,15 +36,15 @@ def evaluate(
         panel: File for an image of the generated images closest to training images; by default closest.png in the run.
         json: Print JSON.
     """
-    from ganvas.evaluation import evaluation as judge
+    from ganvas.evaluation import evaluation
     from ganvas.runs.folder import Run
 
-    found = judge.evaluate(
+    found = evaluation.evaluate(
         what, against=against, held_out=held_out, extractor=features, weights=weights, count=count,
         truncation=truncation, quick=quick, device=device, progress=True,
     )  # fmt: skip
     run = Run(Path(what))
-    judge.save_evaluation(found, run if (run.path / "config.json").exists() else None, panel)
+    evaluation.save_evaluation(found, run if (run.path / "config.json").exists() else None, panel)
     if json:
         print_json(found.to_json())
         return
@@ -62,9 +62,9 @@ def diagnose(what: Positional[Path], json: bool = False) -> None:
         what: A run, or a log: stats.jsonl, JSONL, CSV, Keras' history, lines of text, TensorBoard's events.
         json: Print JSON.
     """
-    from ganvas.diagnosis.sources import diagnose as judge
+    from ganvas.diagnosis.sources import diagnose as diagnose_source
 
-    found = judge(what)
+    found = diagnose_source(what)
     if json:
         print_json(found.to_json())
         return

@@ -55,8 +55,8 @@ def sample(
         )
     if interpolate is not None and video is not None:
         path = parse_seeds(interpolate)
-        pictures = drawn.interpolate(path, frames=frames, label=label, truncation=truncation)
-        n = image_io.save_animation((image for part in pictures for image in part.numpy()), video)
+        batches = drawn.interpolate(path, frames=frames, label=label, truncation=truncation)
+        n = image_io.save_animation((image for part in batches for image in part.numpy()), video)
         print(f"{n} images in {video}")
         return
     chosen = parse_seeds(seeds)

@@ -116,10 +116,10 @@ def diagnose_run(run: Run) -> dict[str, Any]:
     except GanvasError as error:
         return {"verdict": error.what, "failures": [], "warnings": []}
     findings = {
-        gravity: [
-            {"name": f.name, "since": f.since, "unit": f.unit} for f in diagnosis.findings if f.severity == gravity
+        severity: [
+            {"name": f.name, "since": f.since, "unit": f.unit} for f in diagnosis.findings if f.severity == severity
         ]
-        for gravity in ("failure", "warning")
+        for severity in ("failure", "warning")
     }
     return {"verdict": verdict(diagnosis), "failures": findings["failure"], "warnings": findings["warning"]}
 

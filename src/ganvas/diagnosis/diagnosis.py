@@ -25,7 +25,7 @@ class Finding:
     """A condition that was detected.
 
     Attributes:
-        name, gravity, summary, causes, source: as in the table (`ganvas.diagnosis.rules.conditions.Condition`).
+        name, severity, summary, causes, source: as in the table (`ganvas.diagnosis.rules.conditions.Condition`).
         about: the network concerned, where the row leaves that open.
         since: when it began, in `unit`.
         evidence: the numbers.
@@ -151,7 +151,7 @@ def verdict(diagnosis: Diagnosis) -> str:
     if diagnosis.failures:
         return f"This training has failed, or will: {diagnosis.failures[0].name}."
     if warnings := [finding.name for finding in diagnosis.findings if finding.severity == "warning"]:
-        return f"This training goes on, with {'a warning' if len(warnings) == 1 else f'{len(warnings)} warnings'}."
+        return f"This training can continue, with {'a warning' if len(warnings) == 1 else f'{len(warnings)} warnings'}."
     if any(finding.name == "too early to judge" for finding in diagnosis.findings):
         return "Nothing is wrong so far, but it is too early to judge."
     if "mode collapse" in diagnosis.unchecked:

@@ -52,4 +52,4 @@ def _per_channel(one: Extractor) -> Extractor:
         assert one.predict_probabilities is not None
         return np.stack([one.predict_probabilities(part) for part in np.split(features, 3, axis=1)], axis=1)
 
-    return replace(one, name="classifier of each channel", look=extract, probabilities=probabilities)
+    return replace(one, name="classifier of each channel", extract=extract, predict_probabilities=probabilities)

@@ -48,7 +48,7 @@ class ReferenceFeatures:
         known: training images.
         rival: held-out images, which give the baselines.
         originals: all training images, for the memorisation test; None without it.
-        floors: of each group of measures, by its index; filled by the first evaluation.
+        baselines: of each group of measures, by its index; filled by the first evaluation.
     """
 
     extractor: Extractor
@@ -123,12 +123,12 @@ def make_sample(
 
 
 def _choose_extractor(
-    asked: str | nn.Module | Extractor, weights: Path | str | None, real: Reference, device: str, progress: bool
+    extractor: str | nn.Module | Extractor, weights: Path | str | None, real: Reference, device: str, progress: bool
 ) -> Extractor:
-    if isinstance(asked, Extractor):
-        return asked
-    if isinstance(asked, nn.Module):
-        return features.module_extractor(asked, device=device)
-    if asked == "classifier" and weights is None:
+    if isinstance(extractor, Extractor):
+        return extractor
+    if isinstance(extractor, nn.Module):
+        return features.module_extractor(extractor, device=device)
+    if extractor == "classifier" and weights is None:
         return reference_classifier(real, progress=progress)
-    return features.load_extractor(asked, weights=None if weights is None else Path(weights), device=device)
+    return features.load_extractor(extractor, weights=None if weights is None else Path(weights), device=device)

@@ -24,8 +24,8 @@ class Subject:
         name: shown to users.
         shape: (c, h, w).
         count: the number of images; None for a generator.
-        pictures: rows int64 [n] -> those images, uint8 [m c h w] at a time.
-        told: its part of a protocol.
+        images: rows int64 [n] -> those images, uint8 [m c h w] at a time.
+        protocol: its part of a protocol.
     """
 
     name: str
@@ -58,13 +58,13 @@ def subject_from_generator(sampler: Sampler, shares: np.ndarray | None, truncati
     card = sampler.card
     classes = card.shape.classes
 
-    def pictures(rows: np.ndarray) -> Iterator[Tensor]:
+    def images(rows: np.ndarray) -> Iterator[Tensor]:
         label = None
         if classes:
             label = assign_classes(rows, np.full(classes, 1 / classes) if shares is None else shares).tolist()
         return sampler.sample_batches(rows.tolist(), label=label, truncation=truncation)
 
-    told = {
+    protocol = {
         "seeds": "from 0 on",
         "weights": card.weights,
         "truncation": truncation,
@@ -72,7 +72,7 @@ def subject_from_generator(sampler: Sampler, shares: np.ndarray | None, truncati
     }
     run = find_run(sampler.path)
     name = sampler.path if run is None else f"{run} at {card.nimg / 1000:g} kimg"
-    return Subject(str(name), card.shape[:3], None, pictures, told)
+    return Subject(str(name), card.shape[:3], None, images, protocol)
 
 
 def class_shares(images: ImageSet) -> np.ndarray | None:

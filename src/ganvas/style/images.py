@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ganvas import image_io
-from ganvas.data import decode, to_uint8, to_unit
+from ganvas.data import decoding, to_uint8, to_unit
 from ganvas.data.decoding import read_header
 from ganvas.data.source_types import Unreadable
 from ganvas.errors import GanvasError
@@ -79,7 +79,7 @@ def load_image(source: ImageSource, size: int | None, *, enlarge: bool = True) -
                 expected=f"a shorter side of at least {MIN_SIDE} pixels",
                 fix="crop it, or ask for a larger --size.",
             )
-        planes = decode.decode(file, 4 if head.alpha else 3, (height, width), "stretch")
+        planes = decoding.decode(file, 4 if head.alpha else 3, (height, width), "stretch")
     except Unreadable as reason:
         raise GanvasError(f"{name} cannot be used: {reason}.", expected="an image of at least 8×8 pixels") from reason
     opacity = planes[3] if head.alpha and planes[3].min() < 255 else None

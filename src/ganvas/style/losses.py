@@ -116,8 +116,8 @@ class _TraceSqrt(torch.autograd.Function):
     def forward(context, matrix: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         values, vectors = eigh(matrix)
         values = values.clamp(min=0)
-        floor = (MIN_EIGENVALUE * values.mean()).clamp(min=1e-30)
-        context.save_for_backward(((vectors / (2 * values.clamp(min=floor).sqrt())) @ vectors.T).to(matrix))
+        least = (MIN_EIGENVALUE * values.mean()).clamp(min=1e-30)
+        context.save_for_backward(((vectors / (2 * values.clamp(min=least).sqrt())) @ vectors.T).to(matrix))
         return values.sqrt().sum().to(matrix)
 
     @staticmethod

@@ -64,7 +64,7 @@ def load_network(name: str, weights: Path | None = None) -> FeatureNetwork:
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:
-    """Loads a state dict from .safetensors, or from .pth by PyTorch's restricted unpickler (`weights_only=True`).
+    """Loads a state dict from .safetensors, or from .pth by PyTorch's restricted unpickler.
 
     Raises:
         GanvasError: no such file, or not a file of weights.

@@ -76,7 +76,7 @@ def process_group(device: torch.device) -> Iterator[None]:
             raise
         raise GanvasError(
             f"Another process of this run has ended, so rank {rank()} stops too ({str(error).splitlines()[0]}).",
-            fix="see the message of that process; the same command goes on from the last saved state.",
+            fix="see the message of that process; the same command resumes from the last saved state.",
         ) from error
     finally:
         _gloo_group = None

@@ -252,3 +252,10 @@ def _graph_bytes(state: TrainState, shape: Shape, n: int) -> int:
     for network in (game.G, game.D):
         network.zero_grad(set_to_none=True)
     return max(d_bytes, sum(saved.values()))
+
+
+def max_disk_bytes(config: TrainConfig, g: int, d: int) -> int:
+    """Bytes on disk of a run at the most, without grids and logs, for networks of g and d parameters."""
+    keep = config.runtime.keep_kimg
+    snapshots = 4 if keep is None else 5 + int(config.kimg / keep)  # with the best, and one being written
+    return 4 * (snapshots * g + 2 * (4 * g + 3 * d))  # a file that is being replaced exists twice

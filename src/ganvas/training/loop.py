@@ -22,6 +22,7 @@ from ganvas.runs.folder import Run
 from ganvas.runs.stats import Stats
 from ganvas.training import cancellation, distributed, grids, memory
 from ganvas.training.cancellation import SLOW_ROUND_SECONDS, CancellableRounds
+from ganvas.training.estimate import max_disk_bytes
 from ganvas.training.monitor.health import HealthMonitor
 from ganvas.training.monitor.quality import QualityMonitor
 from ganvas.training.monitor.recovery import Intervention, Recovery
@@ -39,7 +40,7 @@ class Session:
         nimg: real images shown to D so far, over all processes.
         seconds: training time so far, that of earlier sessions included.
         saved_nimg: `nimg` of the state on disk; None before the first.
-        failure: why the run was stopped by --on-failure; empty while it goes on.
+        failure: why the run was stopped by --on-failure; empty while it continues.
     """
 
     def __init__(
@@ -116,13 +117,13 @@ class Session:
                 self._finish(stop)
         if stop or self.stop:  # the request may have come while the end was being written
             rest = (
-                "the same command goes on from there" if self.nimg < self.config.total_images else "the run is complete"
+                "the same command resumes from there" if self.nimg < self.config.total_images else "the run is complete"
             )
             raise KeyboardInterrupt(f"stopped at {self.nimg / 1000:g} kimg; {rest}")
         if self.failure:
             raise GanvasError(
                 f"{self.failure} {self.run} is saved at {self.nimg / 1000:g} kimg.",
-                fix=f"ganvas diagnose {self.run} says more; --on-failure warn goes on all the same.",
+                fix=f"ganvas diagnose {self.run} says more; --on-failure warn trains on all the same.",
             )
 
     def _announce_stop(self) -> None:
@@ -395,10 +396,3 @@ class Session:
 def _crosses_multiple(before: int, now: int, every: int) -> bool:
     """Whether a multiple of `every` lies in (before, now]."""
     return now // every > before // every
-
-
-def max_disk_bytes(config: TrainConfig, g: int, d: int) -> int:
-    """Bytes on disk of a run at the most, without grids and logs, for networks of g and d parameters."""
-    keep = config.runtime.keep_kimg
-    snapshots = 4 if keep is None else 5 + int(config.kimg / keep)  # with the best, and one being written
-    return 4 * (snapshots * g + 2 * (4 * g + 3 * d))  # a file that is being replaced exists twice

@@ -22,9 +22,10 @@ from ganvas.training.estimate import (
     estimate_cost,
     format_cost,
     format_speed,
+    max_disk_bytes,
     measure_speed,
 )
-from ganvas.training.loop import Session, max_disk_bytes
+from ganvas.training.loop import Session
 from ganvas.training.progress import ProgressReporter
 from ganvas.training.speed_check import format_speed_warning
 

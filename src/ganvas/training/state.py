@@ -109,7 +109,7 @@ class TrainState:
         return self.corrections.apply(scheduled)
 
     def apply_corrections(self, corrections: Corrections) -> None:
-        """Goes on with corrected values, and with DiffAugment if they ask for augmentation and there is none."""
+        """Continues with corrected values, and with DiffAugment if they ask for augmentation and there is none."""
         self.corrections = corrections
         if corrections.augment and self.config.loss.augment == "none":
             self.augment_pipe.set_augmentation("diffaugment")

@@ -308,7 +308,7 @@ D_FROZEN = Condition(
          scope="loop"),
      Fix("a learning rate above 0, and no skipped updates", fixes.restart_updates("d_lr")),
      Fix("check that the learning rate of D is large enough to change float32 weights", scope="run")),
-    "three public course reports under Keras 3: updates of exactly 0.0", frozen("D"),
+    "three public student reports under Keras 3: updates of exactly 0.0", frozen("D"),
 )  # fmt: skip
 G_FROZEN = Condition(
     "G frozen", "failure", "G is frozen: its weights do not change, so its images stay as they began.",

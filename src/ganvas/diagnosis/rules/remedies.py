@@ -1,4 +1,4 @@
-"""What `--on-failure correct` and `rollback` change while a run goes on; stronger with each failure.
+"""What `--on-failure correct` and `rollback` change while a run continues; stronger with each failure.
 
 Smaller learning rates, no momentum, penalised gradients, augmentation: the changes of `ganvas.diagnosis.rules.fixes`,
 but of the rates and penalties in force rather than of the configuration, so that they add up.

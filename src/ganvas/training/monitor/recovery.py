@@ -37,7 +37,7 @@ class Intervention:
         said: in a sentence.
         nimg: images shown so far.
         corrections: the new ones; None where the run is stopped.
-        tensors: the state to go back to; None where the run goes on from the present one.
+        tensors: the state to go back to; None where the run continues from the present one.
     """
 
     message: str
@@ -129,7 +129,7 @@ class Recovery:
         )
         listed = ", ".join(f"{TITLES[name]} {value:g}" for name, value in changes.items())
         back = "" if at is None else f"went back to the weights of {at / 1000:g} kimg, and "
-        said = f"{failure.name}: {back}goes on with {listed} (recovery {self.done + 1} of {limit})."
+        said = f"{failure.name}: {back}continues with {listed} (recovery {self.done + 1} of {limit})."
         return Intervention(said, nimg, corrections, tensors)
 
     def apply(self, act: Intervention) -> None:
