@@ -161,7 +161,7 @@ def test_training_of_the_classifier_stops_early_on_an_easy_set(tmp_path: Path, m
     def record_counts(*_: object, **__: object) -> Iterator[Callable[[int], None]]:
         yield counts.append
 
-    images = labelled(tmp_path)
+    images = two_class_set(tmp_path)
     for name, value in (
         ("progress_bar", record_counts),
         ("MAX_IMAGES", 8000),

@@ -80,7 +80,7 @@ def test_measurement_waits_until_its_time_share_allows_it(tmp_path: Path, monkey
     assert monitor.trend is not None
     assert monitor.measure(generator, 150, seconds=1e5) is None  # not due
     monitor.resume(100, 0.0)
-    monitor.trend.cost = 30.0
+    monitor.trend.expected_seconds = 30.0
     measured: list[int] = []
     monkeypatch.setattr(monitor.trend, "measure", lambda *_: measured.append(1))
     assert monitor.measure(generator, 200, seconds=400.0) is None  # 20 s, and it takes 30
