@@ -108,15 +108,15 @@ def test_penalty_gradient_of_a_quadratic_d_equals_the_closed_form(r1: float, r2:
     w = torch.randn(2, 3, 3, dtype=torch.float64)
     real, fake = (torch.randn(5, 2, 3, 3, dtype=torch.float64) for _ in range(2))
     game = Game(nn.Identity(), Quadratic(w), get_objective("rpgan"))  # type: ignore[arg-type]
-    seen = train_d(game, real, fake, penalties=Penalties(r1=r1, r2=r2))
-    gap = seen["D/fake"] - seen["D/real"]
+    stats = train_d(game, real, fake, penalties=Penalties(r1=r1, r2=r2))
+    gap = stats["D/fake"] - stats["D/real"]
     loss_gradient = (torch.sigmoid(gap)[:, None, None, None] * 0.5 * (fake.square() - real.square())).mean(0)
     penalty_gradient = r1 * (w * real.square()).mean(0) + r2 * (w * fake.square()).mean(0)
     (parameter,) = game.D.parameters()
     assert parameter.grad is not None
     assert torch.allclose(parameter.grad, loss_gradient + penalty_gradient, rtol=1e-10)
-    assert torch.allclose(seen["D/r1"], (w * real).square().sum(dim=(1, 2, 3)))
-    assert torch.allclose(seen["D/r2"], (w * fake).square().sum(dim=(1, 2, 3)))
+    assert torch.allclose(stats["D/r1"], (w * real).square().sum(dim=(1, 2, 3)))
+    assert torch.allclose(stats["D/r2"], (w * fake).square().sum(dim=(1, 2, 3)))
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
@@ -174,9 +174,9 @@ def test_gradient_penalty_of_a_linear_critic_equals_the_closed_form(name: str) -
     w = torch.randn(2, 3, 3, dtype=torch.float64)
     real, fake = (torch.randn(5, 2, 3, 3, dtype=torch.float64) for _ in range(2))
     game = Game(nn.Identity(), Linear(w), get_objective("wasserstein"))  # type: ignore[arg-type]
-    seen = train_d(game, real, fake, penalties=Penalties(**{name: 10.0}))
+    stats = train_d(game, real, fake, penalties=Penalties(**{name: 10.0}))
     norm = w.norm()
-    assert torch.allclose(seen[f"D/{name}"], (norm - 1).square().expand(5))
+    assert torch.allclose(stats[f"D/{name}"], (norm - 1).square().expand(5))
     (parameter,) = game.D.parameters()
     expected = (fake - real).mean(0) + 20 * (norm - 1) * w / norm
     assert torch.allclose(parameter.grad, expected, rtol=1e-9)  # type: ignore[arg-type]

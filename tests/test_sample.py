@@ -163,7 +163,16 @@ def test_command_line_writes_grids_single_files_and_interpolations(conditional: 
     run_cli("sample", conditional.path, "--seeds", "0-19", "--out", "deep/grid.png")
     run_cli("sample", conditional.path, "--seeds", "3,9", "--class", "4", "--each", "single")
     run_cli(
-        "sample", conditional.path, "--interpolate", "0,7,12", "--video", "walk.gif", "--frames", "3", "--class", "1"
+        "sample",
+        conditional.path,
+        "--interpolate",
+        "0,7,12",
+        "--video",
+        "interpolation.gif",
+        "--frames",
+        "3",
+        "--class",
+        "1",
     )
     with Image.open("deep/grid.png") as grid:
         assert grid.width > 128
@@ -171,7 +180,7 @@ def test_command_line_writes_grids_single_files_and_interpolations(conditional: 
     assert names == ["seed00003.png", "seed00009.png"]
     with Image.open("single/seed00009.png") as nine:
         assert np.array_equal(np.asarray(nine), load(conditional).sample(seeds=[9], label=4)[0, 0])
-    with Image.open("walk.gif") as animation:
+    with Image.open("interpolation.gif") as animation:
         assert animation.n_frames == 9
 
 
