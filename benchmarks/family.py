@@ -53,7 +53,7 @@ CASES: dict[str, tuple[str, str]] = {
     "sngan": ("cifar", "--g-width 32 --d-width 32 --batch 16 --ema 5"),
     "stylegan": ("faces32", "--width 32 --batch 8 --g-lr 2e-3 --d-lr 2e-3"),
     "msg": ("faces32", "--width 32 --batch 16"),
-    "r3gan": (
+    "r3gan-short": (
         "cifar",
         "--width 16 --blocks 1 --batch 16 --g-lr 1e-3..2e-4:cosine --d-lr 1e-3..2e-4:cosine --r1 0.5 --r2 0.5 "
         "--beta2 0.99 --ema 5",

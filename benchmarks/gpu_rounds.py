@@ -27,14 +27,14 @@ MEASURED_RECIPES: dict[str, tuple[tuple[int, int, int], dict[str, Any]]] = {
     "wgan-gp": ((3, 32, 32), {}),
     "transformer-modern": ((3, 32, 32), {}),
     "stylegan": ((3, 32, 32), {"growth": 1.0}),
-    "r3gan": ((3, 32, 32), {}),
+    "r3gan-short": ((3, 32, 32), {}),
 }
 """Recipe -> (channels, height and width of random images; overrides). The style GAN is measured fully grown."""
 
 TINY_OVERRIDES: dict[str, dict[str, Any]] = {
     "cnn-stable": {"g_width": 4, "d_width": 4},
     "stylegan": {"width": 8, "latent": 8},
-    "r3gan": {"width": 16, "blocks": 1, "microbatch": None},
+    "r3gan-short": {"width": 16, "blocks": 1, "microbatch": None},
 }
 """Overrides that make recipes small enough for --tiny, which measures only these."""
 
@@ -98,7 +98,7 @@ TOLERANCE = 1e-4
 """Gradients count as the same if they differ by less than this fraction of their largest value."""
 
 RANK_RECIPES: dict[str, dict[str, Any]] = {
-    "r3gan": {"width": 32, "blocks": 1, "microbatch": None, "r1": 1.0, "r2": 1.0},
+    "r3gan-short": {"width": 32, "blocks": 1, "microbatch": None, "r1": 1.0, "r2": 1.0},
     "cnn-stable": {"g_width": 16, "d_width": 16},
 }
 

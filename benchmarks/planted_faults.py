@@ -89,7 +89,7 @@ RECIPES: dict[str, str] = {
     "sngan": "--data CIFAR --kimg 10 --g-width 16 --d-width 16 --batch 16",
     "stylegan": "--data FACES --resolution 16 --kimg 10 --width 32 --batch 8",
     "msg": "--data FACES --resolution 32 --kimg 6 --width 32 --batch 16",
-    "r3gan": "--data CIFAR --kimg 6 --width 16 --blocks 1 --batch 16 --r1 0.5 --r2 0.5",
+    "r3gan-short": "--data CIFAR --kimg 6 --width 16 --blocks 1 --batch 16 --r1 0.5 --r2 0.5",
 }
 """The recipes, narrowed so that each takes about a minute on a CPU core."""
 

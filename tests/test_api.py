@@ -6,11 +6,14 @@ import subprocess
 import sys
 import typing
 from importlib import import_module, resources
+from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 
 import ganvas
+from ganvas.data import DataOptions, open_images
 
 MODULES = sorted(
     found.name for found in pkgutil.walk_packages(ganvas.__path__, "ganvas.") if not found.name.endswith("__main__")
@@ -63,6 +66,21 @@ def test_every_function_and_what_it_returns_is_public_and_documented() -> None:
         assert function.__doc__
         returned = typing.get_type_hints(inspect.unwrap(function))["return"]
         assert getattr(ganvas, returned.__name__) is returned
+
+
+def test_results_print_in_a_few_lines_without_arrays(tmp_path: Path) -> None:
+    run = ganvas.train("digits", kimg=0.2, out=tmp_path, quiet=True, device="cpu")
+    sampler = ganvas.load(run)
+    pixels = np.zeros((3, 32, 40), np.uint8)
+    evaluation = ganvas.evaluate(run, count=50, quick=True, device="cpu")
+    image = ganvas.stylize(pixels, pixels, size=40, iterations=1, min_scale=16, device="cpu")
+    for found in (run, sampler, evaluation, image, ganvas.diagnose(run), open_images(DataOptions("digits"))):
+        for text in (str(found), repr(found)):
+            assert "array" not in text
+            assert "\x1b" not in text
+            assert len(text.splitlines()) <= 40
+    assert "8×8×1" in repr(sampler)
+    assert "32×40" in repr(image)
 
 
 def test_the_package_says_that_it_is_typed() -> None:

@@ -109,7 +109,7 @@ def test_every_stage_runs_once(sources: tuple[Path, Path], tmp_path: Path) -> No
     assert fast["passed"] >= 4
     assert marked["failed"] == fast["failed"] == []
     measured = {(row["recipe"], row["batch"]) for row in results["stages"]["throughput"]["rows"] if "error" not in row}
-    assert measured == {("cnn-stable", 8), ("r3gan", 8)}
+    assert measured == {("cnn-stable", 8), ("r3gan-short", 8)}
     for row in results["stages"]["throughput"]["rows"]:
         assert 0 < row["min"] <= row["images_per_s"] <= row["max"]
         assert row["peak_bytes"] > 0

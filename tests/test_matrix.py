@@ -37,7 +37,7 @@ REGULARISATION: list[dict[str, object]] = [
 
 def valid_config(pair: Network, objective: str, regularisation: dict[str, object]) -> TrainConfig | None:
     """The configuration, or None after checking that an invalid one is refused."""
-    config = dataclasses.replace(tiny(), network=pair, play=LossConfig())
+    config = dataclasses.replace(tiny(), network=pair, loss=LossConfig())
     refused = (getattr(pair, "d_norm", "") == "batch" and regularisation.keys() & {"r1", "gp", "dragan"}) or (
         ("spectral_norm" in regularisation and pair.family in ("stylegan", "msg", "r3gan"))
         or ("clip" in regularisation and pair.family in ("stylegan", "msg"))

@@ -74,7 +74,7 @@ def save_image(image: Image.Image, path: Path, **options: Any) -> None:
 
 
 def save_animation(frames: Iterable[np.ndarray], path: Path, *, fps: int = 25) -> int:
-    """Writes images uint8 [c h w] as an endless animation (.gif, .webp or .png); returns their number.
+    """Writes images uint8 [c h w] as an endless animation (.gif, .webp or .png); returns the number of frames.
 
     Raises:
         GanvasError: the file has another extension.

@@ -90,6 +90,12 @@ class Sampler:
         self.path, self.card, self.device = path, card, device
         self._generator = generator.to(device)
 
+    def __repr__(self) -> str:
+        shape = self.card.shape
+        classes = f", {shape.classes} classes" if shape.classes else ""
+        size = f"{shape.height}×{shape.width}×{shape.channels}"
+        return f"Sampler({self.path}: {size}{classes}, {self.device})"
+
     @default_state()
     def sample_batches(
         self, seeds: Iterable[int], *, label: int | Sequence[int] | None = None, truncation: float = 1.0

@@ -21,6 +21,7 @@ from ganvas.data import open_images
 from ganvas.errors import GanvasError
 from ganvas.evaluation.reference_features import Memo
 from ganvas.files import make_folder, write_json, write_text
+from ganvas.pytorch_state import default_state
 from ganvas.recipes import RECIPES
 from ganvas.runs import snapshot
 from ganvas.runs.folder import Run
@@ -29,7 +30,7 @@ REPORT_INTERVAL = 15.0
 """Seconds between two reports, at least: each takes a few seconds to draw."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Comparison:
     """The result of a comparison.
 
@@ -55,7 +56,10 @@ class Comparison:
     def __str__(self) -> str:
         return f"{self.results['verdict']['sentence']}\n{self.report}"
 
+    __repr__ = __str__
 
+
+@default_state()
 def compare(
     candidates: Sequence[str | Path | Run],
     *,

@@ -126,11 +126,11 @@ def _choose_metric(evaluated: Sequence[Row]) -> str:
     return "kernel" if any(run["evaluation"]["frechet_biased"] for run in evaluated) else "frechet"
 
 
-def _metric_by_seed(name: str, evaluated: Sequence[Row], metric: str) -> dict[int, float]:
+def _metric_by_seed(candidate: str, evaluated: Sequence[Row], metric: str) -> dict[int, float]:
     return {
         run["seed"]: run["evaluation"]["values"][metric]["value"]
         for run in evaluated
-        if run["candidate"] == name and run["evaluation"]["values"][metric]["value"] is not None
+        if run["candidate"] == candidate and run["evaluation"]["values"][metric]["value"] is not None
     }
 
 

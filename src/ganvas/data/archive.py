@@ -53,7 +53,7 @@ def source(path: Path, name: str, split: str) -> Source:
             listing.labels,
             listing.class_names,
             listing.notes,
-            listing.bad,
+            listing.unlabelled,
             others,
         )
 

@@ -8,7 +8,7 @@ import numpy as np
 from ganvas.data.source_types import ImageArrays, Source
 
 _TRAIN_COUNT = 1400
-_SPLIT_SEED = 1797  # never change it: every published number depends on which digits are held out
+_HELD_OUT_SEED = 1797  # never change it: every published value depends on which digits are held out
 
 
 def source(split: str) -> Source:
@@ -20,7 +20,7 @@ def _read(split: str) -> ImageArrays:
     # the file that sklearn.datasets.load_digits reads; importing scikit-learn would take a second
     path = distribution("scikit-learn").locate_file("sklearn/datasets/data/digits.csv.gz")
     table = np.loadtxt(str(path), np.uint8, delimiter=",")  # 64 pixels in 0..16, and the digit
-    order = np.random.RandomState(_SPLIT_SEED).permutation(len(table))  # a generator whose stream numpy guarantees
+    order = np.random.RandomState(_HELD_OUT_SEED).permutation(len(table))  # a generator whose stream numpy guarantees
     chosen = table[order[:_TRAIN_COUNT] if split == "train" else order[_TRAIN_COUNT:]]
     pixels = np.rint(chosen[:, :64] * (255 / 16)).astype(np.uint8).reshape(-1, 1, 8, 8)
     labels = chosen[:, 64].astype(np.int64)

@@ -47,7 +47,7 @@ def _read(
         listing.labels,
         tuple(map(_printable, listing.class_names)),
         listing.notes,
-        listing.bad + tuple(bad),
+        listing.unlabelled + tuple(bad),
         others,
     )
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ImageSet:
     """A data set of decoded images of one size."""
 
@@ -41,6 +41,11 @@ class ImageSet:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def __repr__(self) -> str:
+        size = "×".join(map(str, (*self.resolution, self.channels)))
+        classes = f", {self.classes} classes" if self.classes else ""
+        return f"ImageSet({self.name}: {len(self):,} images, {size}{classes})"
 
     @property
     def resolution(self) -> tuple[int, int]:

@@ -27,7 +27,7 @@ class Listing:
     labels: np.ndarray | None = None
     class_names: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-    bad: tuple[tuple[str, str], ...] = ()
+    unlabelled: tuple[tuple[str, str], ...] = ()
 
 
 def natural_key(name: str) -> tuple[Any, ...]:

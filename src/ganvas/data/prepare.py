@@ -38,7 +38,7 @@ class HeaderScan:
     modes: Counter[str] = field(default_factory=Counter)
     grey: int = 0
     alpha: list[int] = field(default_factory=list)
-    bad: dict[int, str] = field(default_factory=dict)
+    failures: dict[int, str] = field(default_factory=dict)
     misnamed: list[tuple[str, str]] = field(default_factory=list)
 
     @property
@@ -85,7 +85,7 @@ def scan_headers(images: ImageFiles, *, progress: bool) -> HeaderScan:
         for indices, found in map_in_order(read, _chunks(len(images.names))):
             for index, one in zip(indices, found, strict=True):
                 if isinstance(one, str):
-                    scan.bad[index] = one
+                    scan.failures[index] = one
                     continue
                 scan.sizes[one.height, one.width] += 1
                 scan.modes[one.mode] += 1
@@ -141,7 +141,7 @@ def decode_files(
     images: ImageFiles, scan: HeaderScan, target: TargetFormat, options: DataOptions, *, progress: bool
 ) -> Generator[tuple[np.ndarray, list[int]], None, None]:
     """Yields (uint8 [n C H W], the n indices) in order; images that fail are added to `scan.bad`."""
-    good = [index for index in range(len(images.names)) if index not in scan.bad]
+    good = [index for index in range(len(images.names)) if index not in scan.failures]
 
     def work(indices: list[int]) -> list[np.ndarray | str]:
         def one(file: Any) -> np.ndarray:
@@ -155,7 +155,7 @@ def decode_files(
             kept = []
             for index, result in zip(indices, results, strict=True):
                 if isinstance(result, str):
-                    scan.bad[index] = result
+                    scan.failures[index] = result
                 else:
                     kept.append((index, result))
             if kept:

@@ -38,7 +38,7 @@ class ImageFiles:
     labels: np.ndarray | None = None
     class_names: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-    bad: tuple[tuple[str, str], ...] = ()
+    unreadable: tuple[tuple[str, str], ...] = ()
     """(file, reason) of files that are unusable for reasons known before opening; these are not in `names`."""
 
     ignored: Mapping[str, int] = field(default_factory=dict)

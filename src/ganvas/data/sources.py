@@ -246,13 +246,13 @@ def _build_files(
     progress: bool,
     strict: bool,
 ) -> cache.Decoded:
-    total = len(content.names) + len(content.bad)
+    total = len(content.names) + len(content.unreadable)
     if not total:
         raise _empty_error(options, content.ignored)
     scan = scan_headers(content, progress=progress)
 
     def skipped() -> tuple[tuple[str, str], ...]:
-        return (*content.bad, *((content.names[index], scan.bad[index]) for index in sorted(scan.bad)))
+        return (*content.unreadable, *((content.names[index], scan.failures[index]) for index in sorted(scan.failures)))
 
     if strict:
         _check_bad_fraction(options, skipped(), total)

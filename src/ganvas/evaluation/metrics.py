@@ -199,12 +199,12 @@ def kernel_distances(
         keys.append(key)
     all_within = _within(y64, torch.cat([in_y for _, in_y in subsets_by_key.values()], dim=1))
     parts = all_within.split([in_y.shape[1] for _, in_y in subsets_by_key.values()])
-    within_y = dict(zip(subsets_by_key, parts, strict=True))
+    reference_terms = dict(zip(subsets_by_key, parts, strict=True))
     distances = []
     for x, key, (_, size) in zip(samples, keys, plans, strict=True):
         in_x, in_y = subsets_by_key[key]
         x64, pairs = _to_double(x), size * (size - 1)
-        values = (_within(x64, in_x) + within_y[key]) / pairs - 2 * _between(x64, y64, in_x, in_y) / size**2
+        values = (_within(x64, in_x) + reference_terms[key]) / pairs - 2 * _between(x64, y64, in_x, in_y) / size**2
         distances.append((float(values.mean()), float(values.std(correction=0))))
     return distances
 

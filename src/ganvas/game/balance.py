@@ -1,5 +1,7 @@
 """The update policy: whether D, G or both are updated in the next round, by their losses."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -35,7 +37,7 @@ class UpdatePolicy(nn.Module):
         rules, (d, g) = self.rules, self.losses[1].tolist()
         if rules.loss_change > 0:
             d_change, g_change = ((self.losses[1] - self.losses[0]) / self.losses[0]).abs().tolist()
-            if d_change != d_change or g_change != g_change:  # nan: fewer than two losses yet
+            if math.isnan(d_change) or math.isnan(g_change):  # fewer than two losses yet
                 return True, True
             d_faster = d_change > rules.loss_change * g_change
             return d_faster, not d_faster

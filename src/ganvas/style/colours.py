@@ -5,7 +5,7 @@ from torch import Tensor
 
 from ganvas.style.losses import eigh, moment_sums
 
-LUMA = (0.299, 0.587, 0.114)
+LUMA_WEIGHTS = (0.299, 0.587, 0.114)
 """Rec. 601: weights of red, green and blue in the luminance."""
 
 MAX_GAIN = 3.0
@@ -38,7 +38,7 @@ def match_palette(images: Tensor, own: Tensor, target: Tensor) -> Tensor:
 
 def luminance(images: Tensor) -> Tensor:
     """Images float [1 3 h w] -> luminance [1 1 h w] in the same range."""
-    return (images * images.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
+    return (images * images.new_tensor(LUMA_WEIGHTS).view(1, 3, 1, 1)).sum(1, keepdim=True)
 
 
 def replace_luminance(images: Tensor, target: Tensor) -> Tensor:

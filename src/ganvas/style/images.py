@@ -20,13 +20,17 @@ MIN_SIDE = 16
 """Lower bound of the shorter side, in pixels, at the size of the result."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class StyleImage:
     """Colours uint8 [3 h w]; opacity uint8 [h w], or None if the image is opaque; the ICC profile of the file."""
 
     pixels: np.ndarray
     opacity: np.ndarray | None = None
     profile: bytes | None = None
+
+    def __repr__(self) -> str:
+        height, width = self.pixels.shape[1:]
+        return f"StyleImage({height}×{width}{', with opacity' if self.opacity is not None else ''})"
 
     def with_pixels(self, pixels: np.ndarray) -> "StyleImage":
         """An image of the colours uint8 [3 h' w'] with this opacity, resized, and this profile."""

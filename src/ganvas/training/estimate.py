@@ -227,7 +227,7 @@ def round_flops(config: TrainConfig, shape: Shape) -> float:
 
 def _graph_bytes(state: TrainState, shape: Shape, n: int) -> int:
     """Bytes that the autograd graph of an update holds, over n images: the larger of D's and G's."""
-    game, play = state.game, state.config.loss
+    game, loss_config = state.game, state.config.loss
     z, labels = torch.randn(n, state.config.network.latent), torch.zeros(n, dtype=torch.long)
     labels = labels if shape.classes else None
     schedules = {name: state.schedules[name] for name in ("r1", "r2", "gp", "dragan")}
@@ -241,14 +241,14 @@ def _graph_bytes(state: TrainState, shape: Shape, n: int) -> int:
         return tensor
 
     with saved_tensors_hooks(record, lambda tensor: tensor):
-        with torch.set_grad_enabled(play.shared_fakes):
+        with torch.set_grad_enabled(loss_config.shared_fakes):
             fake = game.G.d_input(z, labels)
         g_graph = dict(saved)
         train_d(game, real, fake, labels, penalties=penalties)
         d_bytes = sum(saved.values())
         saved.clear()
         saved.update(g_graph)
-        train_g(game, real, fake if play.shared_fakes else game.G.d_input(z, labels), labels)
+        train_g(game, real, fake if loss_config.shared_fakes else game.G.d_input(z, labels), labels)
     for network in (game.G, game.D):
         network.zero_grad(set_to_none=True)
     return max(d_bytes, sum(saved.values()))

@@ -64,17 +64,17 @@ class TrainState:
         Raises:
             GanvasError: the objective does not exist.
         """
-        play = config.loss
-        losses = get_objective(play.objective, smoothing=play.label_smoothing)
+        loss_config = config.loss
+        losses = get_objective(loss_config.objective, smoothing=loss_config.label_smoothing)
         torch.manual_seed(config.seed)
         generator, discriminator = networks.build(config.network, shape)
-        if play.spectral_norm:
+        if loss_config.spectral_norm:
             networks.apply_spectral_norm(discriminator)
         convolves = any(isinstance(m, nn.Conv2d) for m in discriminator.modules())
         memory_format = torch.channels_last if convolves else torch.contiguous_format
         generator = generator.to(device=device, memory_format=memory_format)  # type: ignore[call-overload]
         discriminator = discriminator.to(device=device, memory_format=memory_format)  # type: ignore[call-overload]
-        augment_pipe = AugmentPipe(play.augment)
+        augment_pipe = AugmentPipe(loss_config.augment)
         return cls(
             config=config,
             device=device,
@@ -84,7 +84,7 @@ class TrainState:
             g_optimiser=_build_optimiser(generator, config.optimisation, device),
             d_optimiser=_build_optimiser(discriminator, config.optimisation, device),
             update_policy=UpdatePolicy(config.balance),
-            ada=Ada(play.ada_target, play.ada_kimg).to(device) if play.ada_target > 0 else None,
+            ada=Ada(loss_config.ada_target, loss_config.ada_kimg).to(device) if loss_config.ada_target > 0 else None,
             schedules=config.schedules(),
             memory_format=memory_format,
             update_counts=np.zeros(4, int),
@@ -190,8 +190,8 @@ class TrainState:
         keep_graph: bool,
     ) -> tuple[Tensor, list[Quantities]]:
         """Gradients of D's i-th update of a round; returns the last fakes too, with their graph if it is kept."""
-        play, update = self.config.loss, nimg // self.config.optimisation.batch + i
-        scale = play.penalty_every * (update % play.penalty_every == 0)
+        loss_config, update = self.config.loss, nimg // self.config.optimisation.batch + i
+        scale = loss_config.penalty_every * (update % loss_config.penalty_every == 0)
         penalties = Penalties(**{name: scheduled[name] * scale for name in ("r1", "r2", "gp", "dragan")})
         measured: list[Quantities] = []
         for part, share in self._microbatches(len(real)):

@@ -86,8 +86,8 @@ def translate(name: str) -> str | None:
 
 def translate_all(names: list[str]) -> dict[str, str]:
     """{name: name in Ganvas} of those that are recognised; pix2pix logs D's losses as D_real and D_fake."""
-    pix2pix = any(normalise(name) == "ggan" for name in names)
-    known = {name: (pix2pix and _PIX2PIX_LOSSES.get(normalise(name))) or translate(name) for name in names}
+    pix2pix = any(normalise_name(name) == "ggan" for name in names)
+    known = {name: (pix2pix and _PIX2PIX_LOSSES.get(normalise_name(name))) or translate(name) for name in names}
     return {name: own for name, own in known.items() if own}
 
 
@@ -99,15 +99,15 @@ def time_kind(name: str) -> str | None:
 
 def is_probability(name: str) -> bool:
     """Whether the name itself says that D's output is a probability, as the D(x) of the DCGAN example."""
-    return bool(re.fullmatch("dx(?:mean)?|dgz1?(?:mean)?|.*prob.*", normalise(name)))
+    return bool(re.fullmatch("dx(?:mean)?|dgz1?(?:mean)?|.*prob.*", normalise_name(name)))
 
 
 def is_critic(name: str) -> bool:
     """Whether the name says that D is a critic."""
-    return "critic" in normalise(name)
+    return "critic" in normalise_name(name)
 
 
-def normalise(name: str) -> str:
+def normalise_name(name: str) -> str:
     """Lower-case letters and digits only."""
     return re.sub("[^a-z0-9]", "", name.lower())
 
@@ -119,7 +119,7 @@ def _compiled(pattern: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
 
 
 def _matching(table: dict[str, str], name: str) -> str | None:
-    short = normalise(name)
+    short = normalise_name(name)
     for with_affixes in (False, True):
         for own, pattern in table.items():
             if _compiled(pattern)[with_affixes].fullmatch(short):

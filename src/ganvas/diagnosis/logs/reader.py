@@ -97,9 +97,9 @@ def _from_table(table: Table, path: Path) -> History:
     unit, clock, at = _time(table)
     kept, restarts = _rows_kept(at)
     timed = {
-        name: (at[seen & kept], values[seen & kept])
-        for name, (values, seen) in table.columns.items()
-        if name != clock and (seen & kept).any()
+        name: (at[present & kept], values[present & kept])
+        for name, (values, present) in table.columns.items()
+        if name != clock and (present & kept).any()
     }
     facts = Facts(source=path.name, columns={clock: unit} if clock else {}, unread=table.unread, restarts=restarts)
     return _history(unit, timed, path, facts)
@@ -189,8 +189,8 @@ def _time(table: Table) -> tuple[str, str, np.ndarray]:
 def _clocks(table: Table) -> dict[str, tuple[str, np.ndarray]]:
     """Of each kind of time the first column that changes: (its name, its values, NaN in its gaps)."""
     clocks: dict[str, tuple[str, np.ndarray]] = {}
-    for name, (values, seen) in table.columns.items():
-        values = np.where(seen & np.isfinite(values), values, np.nan)
+    for name, (values, present) in table.columns.items():
+        values = np.where(present & np.isfinite(values), values, np.nan)
         changes = len(np.unique(values[~np.isnan(values)])) > min(1, table.length - 1)
         if changes and (kind := names.time_kind(name)):
             clocks.setdefault(kind, (name, values))

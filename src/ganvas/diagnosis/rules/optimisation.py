@@ -300,7 +300,7 @@ NON_FINITE = Condition(
 D_FROZEN = Condition(
     "D frozen", "failure", "D is frozen: its weights do not change, so G learns from a D that never learns.",
     (("D/update", "D/loss"),),
-    ("D's optimiser is never stepped, or holds other parameters",
+    ("D's optimiser is never stepped, or was built over other parameters",
      "in Keras 3: discriminator.trainable = False before train_on_batch, which compile no longer protects",
      "D's parameters have requires_grad=False, or its learning rate is 0"),
     (CHECK_D_OPTIMISER,
@@ -313,7 +313,7 @@ D_FROZEN = Condition(
 G_FROZEN = Condition(
     "G frozen", "failure", "G is frozen: its weights do not change, so its images stay as they began.",
     (("G/update", "G/loss"),),
-    ("G's optimiser is never stepped, or holds other parameters", "the fakes were detached before G's loss",
+    ("G's optimiser is never stepped, or was built over other parameters", "the fakes were detached before G's loss",
      "G's learning rate is 0"),
     (CHECK_G_OPTIMISER, Fix("compute G's loss on D(fake), not on D(fake.detach())", scope="loop"),
      Fix("a learning rate above 0, and no skipped updates", fixes.restart_updates("g_lr")),

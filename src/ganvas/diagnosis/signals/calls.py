@@ -31,19 +31,19 @@ def _ignore(*_: Any) -> None:
 
 def repeat_to(wanted: int, n: int, value: Any) -> Any:
     """An argument of a call on n images, repeated for another number of them."""
-    if not _is_batch(value, n):
+    if not _is_tensor_of_length(value, n):
         return value
     return value.repeat(math.ceil(wanted / n), *[1] * (value.dim() - 1))[:wanted]
 
 
 def select_rows(value: Any, rows: slice, n: int) -> Any:
     """Those rows of an argument of a call on n images."""
-    return value[rows] if _is_batch(value, n) else value
+    return value[rows] if _is_tensor_of_length(value, n) else value
 
 
 def permute(value: Any, order: Tensor) -> Any:
     """An argument with its rows in another order."""
-    return value[order.to(value.device)] if _is_batch(value, len(order)) else value
+    return value[order.to(value.device)] if _is_tensor_of_length(value, len(order)) else value
 
 
 def call(network: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
@@ -61,10 +61,10 @@ def call_reproducibly(network: nn.Module, args: tuple[Any, ...], kwargs: dict[st
 def labels_of(call: Call) -> Tensor | None:
     """The first argument of a call, besides the images, that has a row for each image; None if there is none."""
     args, kwargs = call
-    return next((value for value in (*args[1:], *kwargs.values()) if _is_batch(value, len(args[0]))), None)
+    return next((value for value in (*args[1:], *kwargs.values()) if _is_tensor_of_length(value, len(args[0]))), None)
 
 
-def _is_batch(value: Any, n: int) -> bool:
+def _is_tensor_of_length(value: Any, n: int) -> bool:
     return isinstance(value, Tensor) and value.dim() > 0 and len(value) == n
 
 
