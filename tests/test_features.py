@@ -198,7 +198,7 @@ def test_every_image_is_shifted_by_itself_with_its_own_edge_repeated() -> None:
     assert len(shifts) == (2 * MAX_SHIFT + 1) ** 2
 
 
-def test_a_classifier_needs_classes() -> None:
+def test_classifier_needs_classes() -> None:
     images = ImageSet("grey", random_images(4, 1, 8), None, (), "f")
     with pytest.raises(GanvasError, match="no classes"):
         classifier_extractor(images)

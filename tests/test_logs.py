@@ -108,7 +108,7 @@ def test_torn_lines_are_counted(log: Log) -> None:
     assert history.facts.unread == 2
 
 
-def test_a_number_too_large_for_a_float_is_infinite(log: Log) -> None:
+def test_number_too_large_for_a_float_is_infinite(log: Log) -> None:
     assert log(f'{{"d_loss": 1{"0" * 400}}}\n')["D/loss"].last == math.inf
 
 
@@ -123,7 +123,7 @@ def test_keras_history(log: Log) -> None:
     assert len(history["lr"]) == 3
 
 
-def test_a_list_of_objects(log: Log) -> None:
+def test_list_of_objects(log: Log) -> None:
     history = log(json.dumps([{"iteration": 10, "lossD": 0.5}, {"iteration": 20, "lossD": "nan"}], indent=1))
     assert history.unit == "step"
     assert history["D/loss"].at.tolist() == [10, 20]

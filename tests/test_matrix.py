@@ -124,8 +124,8 @@ REAL = os.environ.get("GANVAS_TEST_DATA")
 )
 def test_run_on_real_images(data: str, knobs: dict[str, object], shape: tuple[int, ...]) -> None:
     run = train(replace(tiny(Path(REAL or "") / data, family="cnn", kimg=0.4), **knobs), quiet=True)
-    drawn = run.sample(seeds=range(10))
-    assert drawn.shape == (10, *shape)
-    assert drawn.dtype == np.uint8
-    assert drawn.std() > 1
+    sampled = run.sample(seeds=range(10))
+    assert sampled.shape == (10, *shape)
+    assert sampled.dtype == np.uint8
+    assert sampled.std() > 1
     assert list(read_jsonl(run.path / "stats.jsonl"))[-1]["nimg"] == 400

@@ -21,7 +21,7 @@ def test_every_family_has_a_test_configuration() -> None:
 
 
 @pytest.mark.parametrize(("family", "g", "d"), [("mlp", 581_520, 533_505), ("cnn", 1_925_633, 138_561)])
-def test_the_classic_networks_have_the_published_sizes(family: str, g: int, d: int) -> None:
+def test_classic_networks_have_the_published_sizes(family: str, g: int, d: int) -> None:
     generator, discriminator = build({"mlp": MLP(), "cnn": CNN()}[family], Shape(1, 28, 28))
     assert (count_parameters(generator), count_parameters(discriminator)) == (g, d)
 

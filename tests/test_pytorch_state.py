@@ -93,7 +93,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> ganvas.Run:
     return ganvas.train(small(), out=tmp_path_factory.mktemp("runs"), quiet=True)
 
 
-def drawn(run: ganvas.Run) -> str:
+def sampled(run: ganvas.Run) -> str:
     sampler = ganvas.load(run)
     parts = [part.numpy() for part in sampler.sample_batches(range(70))]
     return digest(sampler.sample(range(5), truncation=0.7), *parts)
@@ -109,7 +109,7 @@ def stylized(_: ganvas.Run) -> str:
     return digest(ganvas.stylize(photo, painting, size=32, iterations=3, device="cpu").pixels)
 
 
-CALLS: dict[str, Callable[[ganvas.Run], str]] = {"sample": drawn, "evaluate": evaluated, "stylize": stylized}
+CALLS: dict[str, Callable[[ganvas.Run], str]] = {"sample": sampled, "evaluate": evaluated, "stylize": stylized}
 
 
 @pytest.mark.parametrize("caller_state", CALLER_STATES)

@@ -113,7 +113,7 @@ def test_flops_of_vit_are_proportional_to_the_batch() -> None:
     assert count_flops(generator, torch.randn(4, 6)) == 2 * count_flops(generator, torch.randn(2, 6)) > 0
 
 
-def test_the_classic_networks_have_the_published_sizes() -> None:
+def test_classic_networks_have_the_published_sizes() -> None:
     generator, discriminator = pair(transformer, Transformer(), Shape(1, 28, 28))
     assert (count_parameters(generator), count_parameters(discriminator)) == (1_052_737, 5_996_929)
     assert [count_parameters(part) for part in generator.token_layers] == [633_472 + 6_272, 263_808, 256]
@@ -123,9 +123,7 @@ def test_the_classic_networks_have_the_published_sizes() -> None:
 @pytest.mark.parametrize(
     ("size", "grid"), [((28, 28), (7, 7)), ((8, 8), (2, 2)), ((32, 25), (8, 7)), ((33, 64), (5, 8)), ((8, 65), (1, 5))]
 )
-def test_the_classic_grid_is_a_quarter_of_a_small_image_and_never_longer_than_8(
-    size: tuple[int, int], grid: tuple[int, int]
-) -> None:
+def test_classic_grid_is_a_quarter_of_the_image_and_at_most_8(size: tuple[int, int], grid: tuple[int, int]) -> None:
     generator, discriminator = pair(transformer, CLASSIC, Shape(1, *size))
     assert generator.grid == grid
     assert discriminator.token_layers[0].pos_embed.shape == (grid[0] * grid[1], 8)
@@ -186,7 +184,7 @@ def test_only_positions_distinguish_classic_tokens() -> None:
     ("size", "grid"),
     [((28, 28), (7, 7)), ((32, 32), (8, 8)), ((8, 8), (4, 4)), ((64, 48), (16, 12)), ((256, 256), (16, 16))],
 )
-def test_the_grid_is_finer_for_larger_images(size: tuple[int, int], grid: tuple[int, int]) -> None:
+def test_grid_is_finer_for_larger_images(size: tuple[int, int], grid: tuple[int, int]) -> None:
     assert pair(vit, MODERN, Shape(1, *size))[0].grid == grid
 
 
@@ -230,7 +228,7 @@ def test_modulation_is_a_layer_norm_with_scale_and_shift_from_the_style() -> Non
     assert torch.allclose(norm(tokens, w), 3 * plain + 7, atol=1e-5)
 
 
-def test_the_style_affects_every_block() -> None:
+def test_style_affects_every_block() -> None:
     generator, _ = pair(vit, MODERN, Shape(1, 16, 16))
     norms = [module for module in generator.modules() if isinstance(module, vit.ModulatedLayerNorm)]
     assert len(norms) == 2 * MODERN.depth + 1
