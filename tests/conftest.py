@@ -1,4 +1,4 @@
-"""What every test shares: a cache and a working folder of its own, and pictures."""
+"""Shared fixtures: a cache and a working folder for each test, random images, and real data sets."""
 
 import os
 from collections.abc import Callable
@@ -9,26 +9,26 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny networks, several tests at a time: more threads only wait
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # for tiny networks and parallel tests, more threads are slower
 
-import torch  # reads that variable
+import torch  # reads OMP_NUM_THREADS
 
 
 @pytest.fixture(autouse=True)
-def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _separate_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GANVAS_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture(autouse=True)
-def _own_draws() -> None:
-    """The same draws in every run: networks this narrow are silent for some."""
+def _seed() -> None:
+    """Seeds PyTorch: with some seeds, networks this narrow output only zeros."""
     torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")
 def own_loop() -> ModuleType:
-    """examples/own_loop.py: a training loop of somebody else's, with its faults."""
+    """examples/own_loop.py: a training loop that is not Ganvas's, and faults for it."""
     spec = spec_from_file_location("own_loop", Path(__file__).parent.parent / "examples" / "own_loop.py")
     assert spec is not None
     assert spec.loader is not None
@@ -39,16 +39,16 @@ def own_loop() -> ModuleType:
 
 @pytest.fixture
 def real_data() -> Path:
-    """The folder of real data sets, where there is one."""
-    place = os.environ.get("GANVAS_TEST_DATA")
-    if not place:
+    """The folder of real data sets; without one, the test is skipped."""
+    folder = os.environ.get("GANVAS_TEST_DATA")
+    if not folder:
         pytest.skip("GANVAS_TEST_DATA is not set: no real data sets here")
-    return Path(place)
+    return Path(folder)
 
 
 @pytest.fixture
 def write_images(tmp_path: Path) -> Callable[..., Path]:
-    """Writes n random pictures as an .npz and returns its path."""
+    """Writes n random images as an .npz and returns its path."""
 
     def write(n: int = 40, height: int = 16, width: int = 16, channels: int = 1, classes: int = 0) -> Path:
         random = np.random.default_rng(0)

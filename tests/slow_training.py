@@ -1,6 +1,8 @@
-"""Trains a configuration slowly, for tests that interrupt or kill: python slowly.py CONFIG_JSON NAME [A_LAYER].
+"""Trains a configuration slowly, for tests that interrupt or kill.
 
-A_LAYER: seconds added to each forward pass of each layer of D; then it is not quiet.
+Usage: python slow_training.py CONFIG_JSON NAME [LAYER_SECONDS]
+
+LAYER_SECONDS: seconds added to each forward pass of each layer of D instead; the training then logs to stderr.
 """
 
 import json
@@ -13,30 +15,30 @@ from ganvas.training import start
 from ganvas.training.state import TrainState
 
 ROUND_SECONDS = 0.003
-"""Seconds added to each round."""
+"""Seconds added to each round, without LAYER_SECONDS."""
 
 
 def train(config: str, name: str) -> None:
-    one_round = TrainState.train_round
+    train_round = TrainState.train_round
 
-    def slow(*arguments: Any) -> Any:
+    def train_slowly(*arguments: Any) -> Any:
         time.sleep(ROUND_SECONDS)
-        return one_round(*arguments)
+        return train_round(*arguments)
 
-    TrainState.train_round = slow  # type: ignore[method-assign]
+    TrainState.train_round = train_slowly  # type: ignore[method-assign]
     start.train(from_json(TrainConfig, json.loads(config)), name=name, quiet=True)
 
 
-def train_by_slow_layers(config: str, name: str, a_layer: float) -> None:
-    seat = TrainState.build
+def train_by_slow_layers(config: str, name: str, layer_seconds: float) -> None:
+    build = TrainState.build
 
-    def seated(*arguments: Any) -> TrainState:
-        players = seat(*arguments)
-        for module in players.game.D.modules():
-            module.register_forward_hook(lambda *_: time.sleep(a_layer))
-        return players
+    def build_slowly(*arguments: Any) -> TrainState:
+        state = build(*arguments)
+        for module in state.game.D.modules():
+            module.register_forward_hook(lambda *_: time.sleep(layer_seconds))
+        return state
 
-    TrainState.build = seated  # type: ignore[method-assign]
+    TrainState.build = build_slowly  # type: ignore[method-assign]
     start.measure_speed = lambda *_: 1.0
     start.train(from_json(TrainConfig, json.loads(config)), name=name)
 

@@ -1,4 +1,4 @@
-"""A configuration that trains in a blink, and the command line in a process of its own."""
+"""A configuration that trains in well under a second, and the command line in a subprocess."""
 
 import os
 import subprocess
@@ -24,7 +24,7 @@ from ganvas.config import (
 )
 
 DEVICE = os.environ.get("GANVAS_TEST_DEVICE", "cpu")
-"""Where the tests marked gpu, and those that train a configuration of `tiny`, compute."""
+"""The device of the tests marked gpu and of the configurations that `tiny` makes."""
 
 NARROW: dict[str, Network] = {
     "mlp": MLP(latent=6, g_widths=(8, 8), d_widths=(8,), g_norm="none"),
@@ -37,29 +37,29 @@ NARROW: dict[str, Network] = {
     "msg": MSG(latent=6, width=8),
     "r3gan": R3GAN(latent=6, width=16, blocks=1),
 }
-"""One of each family, as narrow as it can be."""
+"""The narrowest network of each family."""
 
 
-def tiny(data: Path | str = "digits", *, family: str = "mlp", kimg: float = 0.2, **play: object) -> TrainConfig:
-    """A configuration that trains in a blink: batches of 20, two snapshots."""
+def tiny(data: Path | str = "digits", *, family: str = "mlp", kimg: float = 0.2, **loss: object) -> TrainConfig:
+    """A configuration that trains in well under a second: batches of 20, two snapshots."""
     return TrainConfig(
         kimg=kimg,
         dataset=DatasetConfig(data=str(data)),
         network=NARROW[family],
-        loss=LossConfig(**{"r1": 0.1, "r2": 0.1, **play}),  # type: ignore[arg-type]
+        loss=LossConfig(**{"r1": 0.1, "r2": 0.1, **loss}),  # type: ignore[arg-type]
         optimisation=OptimisationConfig(batch=20, g_lr="1e-3..1e-4:cosine", d_lr=1e-3, ema=0.1),
         runtime=RuntimeConfig(tick_kimg=0.04, snapshot_kimg=0.1, plot=False, device=DEVICE),
     )
 
 
 def run_cli(*arguments: object, check: int | None = 0, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Runs the command line in a process of its own; asserts its exit status unless `check` is None."""
-    done = subprocess.run(
+    """Runs the command line in a subprocess; asserts its exit status unless `check` is None."""
+    result = subprocess.run(
         [sys.executable, "-m", "ganvas", *map(str, arguments)],
         capture_output=True,
         text=True,
         timeout=300,
         env={**os.environ, **environment},
     )
-    assert check is None or done.returncode == check, done.stderr
-    return done
+    assert check is None or result.returncode == check, result.stderr
+    return result

@@ -1,4 +1,4 @@
-"""The public names: found by `dir`, typed, and always the same object, whatever has been imported."""
+"""The public names: listed by `dir`, typed, and the same objects whatever has been imported."""
 
 import inspect
 import pkgutil
@@ -34,12 +34,12 @@ def test_public_names_are_the_same_objects_after_every_module_is_imported() -> N
     assert done.returncode == 0, done.stderr
 
 
-def test_no_public_name_is_the_name_of_a_module() -> None:
+def test_public_names_differ_from_module_names() -> None:
     stems = {name.rpartition(".")[2] for name in MODULES}
     assert not stems & set(ganvas.__all__)
 
 
-def test_no_package_hides_a_module_of_its_own() -> None:
+def test_no_package_attribute_hides_a_submodule() -> None:
     hidden = []
     for name in MODULES:
         import_module(name)
@@ -49,7 +49,7 @@ def test_no_package_hides_a_module_of_its_own() -> None:
     assert not hidden
 
 
-def test_dir_and_star_have_the_public_names() -> None:
+def test_dir_and_star_import_have_the_public_names() -> None:
     assert set(ganvas.__all__) <= set(dir(ganvas))
     names: dict[str, object] = {}
     exec("from ganvas import *", names)
@@ -58,7 +58,7 @@ def test_dir_and_star_have_the_public_names() -> None:
         ganvas.nothing_like_it  # noqa: B018
 
 
-def test_every_function_and_what_it_returns_is_public_and_documented() -> None:
+def test_every_function_and_its_return_type_are_public_and_documented() -> None:
     assert set(FUNCTIONS) <= set(ganvas.__all__)
     for name in FUNCTIONS:
         function = getattr(ganvas, name)
@@ -83,5 +83,5 @@ def test_results_print_in_a_few_lines_without_arrays(tmp_path: Path) -> None:
     assert "32×40" in repr(image)
 
 
-def test_the_package_says_that_it_is_typed() -> None:
+def test_package_has_a_py_typed_marker() -> None:
     assert resources.files("ganvas").joinpath("py.typed").is_file()

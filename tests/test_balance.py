@@ -1,4 +1,4 @@
-"""Which network is updated: measured by the weights, not by the log."""
+"""Which network is updated, measured by its weights instead of the log."""
 
 from itertools import pairwise
 from typing import Any
@@ -26,8 +26,8 @@ def one_round(state: TrainState, i: int) -> tuple[bool, bool]:
     before = [[p.clone() for p in network.parameters()] for network in (state.game.D, state.game.G)]
     steps = state.config.balance.d_steps
     draw = torch.Generator().manual_seed(i)
-    pictures = torch.randint(0, 256, (steps, 20, 1, 8, 8), dtype=torch.uint8, generator=draw)
-    state.train_round([(own, None) for own in pictures], i * state.config.images_per_round)
+    images = torch.randint(0, 256, (steps, 20, 1, 8, 8), dtype=torch.uint8, generator=draw)
+    state.train_round([(own, None) for own in images], i * state.config.images_per_round)
     d, g = (
         any(not torch.equal(a, b) for a, b in zip(old, network.parameters(), strict=True))
         for old, network in zip(before, (state.game.D, state.game.G), strict=True)
@@ -56,10 +56,10 @@ def test_every_update_of_d_gets_its_own_images_and_latents(
 ) -> None:
     state = build_state(d_steps=3, g_steps=2)
     drawn = []
-    shown = state.game.G.d_input
-    monkeypatch.setattr(state.game.G, "d_input", lambda z, labels: (drawn.append(z), shown(z, labels))[1])
+    d_input = state.game.G.d_input
+    monkeypatch.setattr(state.game.G, "d_input", lambda z, labels: (drawn.append(z), d_input(z, labels))[1])
     one_round(state, 0)
-    assert len(drawn) == 4, "D's last fakes serve G's first move"
+    assert len(drawn) == 4, "D's last fakes serve G's first update"
     assert len({tuple(z[0].tolist()) for z in drawn}) == 4
 
 
@@ -67,9 +67,9 @@ def test_d_skips_updates_while_its_loss_is_below_and_then_continues() -> None:
     state = build_state(skip_d_below=1.3, objective="non-saturating", r1=0.0, r2=0.0, d_lr=1e-2)
     history = []
     for i in range(60):
-        moved = one_round(state, i)
-        history.append((moved, state.update_policy.losses[1, 0].item()))
-    assert history[0][0] == (True, True), "nothing is known yet"
+        updated = one_round(state, i)
+        history.append((updated, state.update_policy.losses[1, 0].item()))
+    assert history[0][0] == (True, True), "no loss is known yet"
     for (_, loss), ((d, g), _) in pairwise(history):
         assert g
         assert d == (loss >= 1.3)
@@ -91,22 +91,22 @@ def test_both_are_updated_where_both_would_skip() -> None:
 
 
 def test_loss_change_updates_the_faster_one() -> None:
-    referee = UpdatePolicy(BalanceConfig(loss_change=2.0))
-    assert referee.decide() == (True, True)
-    referee.record_losses(torch.tensor(1.0), torch.tensor(-1.0))
-    assert referee.decide() == (True, True), "no change is known after one loss"
-    referee.record_losses(torch.tensor(1.5), torch.tensor(-1.2))  # 0.5 against 2 · 0.2
-    assert referee.decide() == (True, False)
-    referee.record_losses(torch.tensor(1.6), torch.tensor(-1.0))  # 0.067 against 2 · 0.167
-    assert referee.decide() == (False, True)
+    policy = UpdatePolicy(BalanceConfig(loss_change=2.0))
+    assert policy.decide() == (True, True)
+    policy.record_losses(torch.tensor(1.0), torch.tensor(-1.0))
+    assert policy.decide() == (True, True), "no change is known after one loss"
+    policy.record_losses(torch.tensor(1.5), torch.tensor(-1.2))  # 0.5 against 2 · 0.2
+    assert policy.decide() == (True, False)
+    policy.record_losses(torch.tensor(1.6), torch.tensor(-1.0))  # 0.067 against 2 · 0.167
+    assert policy.decide() == (False, True)
 
 
 def test_loss_change_updates_one_network_a_round() -> None:
     state = build_state(loss_change=1.0)
-    moves = [one_round(state, i) for i in range(30)]
-    assert moves[:2] == [(True, True)] * 2
-    assert all(d != g for d, g in moves[2:])
-    assert {d for d, _ in moves[2:]} == {True, False}
+    updated = [one_round(state, i) for i in range(30)]
+    assert updated[:2] == [(True, True)] * 2
+    assert all(d != g for d, g in updated[2:])
+    assert {d for d, _ in updated[2:]} == {True, False}
 
 
 def test_decisions_are_counted_and_written_with_their_evidence() -> None:

@@ -1,4 +1,4 @@
-"""Budgets: pictures, minutes and operations become a length; operations of training agree with a count by hand."""
+"""Budgets: images, minutes and operations become a length; operations of training equal a count by hand."""
 
 from typing import Any
 
@@ -15,23 +15,23 @@ from ganvas.training.estimate import round_flops
 DIGITS = Shape(1, 8, 8)
 
 
-def plain(**play: Any) -> Any:
-    return tiny(r1=0.0, r2=0.0, objective="non-saturating", shared_fakes=False, **play)
+def plain(**loss: Any) -> Any:
+    return tiny(r1=0.0, r2=0.0, objective="non-saturating", shared_fakes=False, **loss)
 
 
-def test_operations_of_an_mlp_by_hand() -> None:
-    """Of one picture through 6-8-8-64 and 64-8-1; a multiply-add counts two."""
+def test_operations_of_an_mlp_equal_a_count_by_hand() -> None:
+    """For one image through 6-8-8-64 and 64-8-1; a multiply-add counts as two."""
     g, d = 2 * (6 * 8 + 8 * 8 + 8 * 64), 2 * (64 * 8 + 8)
-    d_weights, d_inner = d, 2 * 8  # backward: the pictures themselves need no gradient
+    d_weights, d_inner = d, 2 * 8  # backward: the images themselves need no gradient
     g_weights, g_inner = g, 2 * (8 * 8 + 8 * 64)
-    d_move = g + 2 * (d + d_weights + d_inner)
-    g_move = g + d + d + g_weights + g_inner  # D's weights need no gradient
-    assert round_flops(plain(), DIGITS) == d_move + g_move
+    d_update = g + 2 * (d + d_weights + d_inner)
+    g_update = g + d + d + g_weights + g_inner  # D's weights need no gradient
+    assert round_flops(plain(), DIGITS) == d_update + g_update
     twice = replace(plain(), d_steps=2)
-    assert round_flops(twice, DIGITS) == d_move + g_move / 2
+    assert round_flops(twice, DIGITS) == d_update + g_update / 2
 
 
-def test_operations_of_penalties_are_spread_over_the_rounds_between_them() -> None:
+def test_operations_of_a_penalty_are_averaged_over_the_rounds_between_two() -> None:
     without, always, seldom = (
         round_flops(replace(plain(), r1=r1, penalty_every=every), DIGITS)
         for r1, every in ((0.0, 1), (1.0, 1), (1.0, 4))
@@ -40,32 +40,32 @@ def test_operations_of_penalties_are_spread_over_the_rounds_between_them() -> No
     assert seldom == pytest.approx(without + (always - without) / 4)
 
 
-def test_pictures_minutes_and_operations_become_a_length(monkeypatch: pytest.MonkeyPatch) -> None:
-    told = {"images_per_s": 1000.0, "data": DIGITS._asdict()}
-    monkeypatch.setattr(budget.start, "plan", lambda config: told)
+def test_images_minutes_and_operations_are_converted_to_a_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = {"images_per_s": 1000.0, "data": DIGITS._asdict()}
+    monkeypatch.setattr(budget.start, "plan", lambda config: plan)
     config = plain()
     assert apply_budget(config, Budget("kimg", 0.3)).kimg == 0.3
     assert apply_budget(config, Budget("minutes", 0.5)).kimg == pytest.approx(30)
     assert apply_budget(config, Budget("minutes", 1e-6)).total_images == 20, "a round at the least"
-    a_picture = round_flops(config, DIGITS)
-    spent = apply_budget(config, Budget("PFLOP", 1e-6)).total_images * a_picture
-    assert spent == pytest.approx(1e9, abs=20 * a_picture)
+    image_flops = round_flops(config, DIGITS)
+    spent = apply_budget(config, Budget("PFLOP", 1e-6)).total_images * image_flops
+    assert spent == pytest.approx(1e9, abs=20 * image_flops)
 
 
 @pytest.mark.parametrize(
     "amounts", [(1, 2, None), (1, None, 3), (0, None, None), (None, -1, None), (None, None, float("nan"))]
 )
-def test_no_budget_and_two_are_refused(amounts: tuple[Any, Any, Any]) -> None:
+def test_invalid_budgets_and_several_are_refused(amounts: tuple[Any, Any, Any]) -> None:
     with pytest.raises(GanvasError):
         parse_budget(*amounts)
 
 
-def test_a_budget_is_told_in_its_unit() -> None:
+def test_budget_is_formatted_in_its_unit() -> None:
     assert parse_budget(None, None, None) is None
     assert str(parse_budget(None, 1.5, None)) == "1.5 minutes"
 
 
-def test_runs_share_a_budget_in_any_of_its_kinds() -> None:
+def test_runs_may_share_any_kind_of_budget() -> None:
     def spent(nimg: float, seconds: float, flops: float | None) -> dict[str, Any]:
         return {"nimg": nimg, "seconds": seconds, "flops": flops}
 

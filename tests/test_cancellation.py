@@ -1,4 +1,4 @@
-"""A stop in the middle of a slow round: given up, put back to the bit, and played again."""
+"""A stop in the middle of a slow round: the round is cancelled, undone bit for bit, and repeated."""
 
 import json
 import signal
@@ -38,8 +38,8 @@ CASES: list[tuple[str, dict[str, Any]]] = [
 NEVER = 10**9
 
 
-class Due(StopRequests):
-    """A stop that is overdue when it is asked for the n-th time."""
+class OverdueAt(StopRequests):
+    """Stop requests that become overdue at the n-th query."""
 
     def __init__(self, n: int) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class Due(StopRequests):
         return self.left == 0
 
 
-def game(config: TrainConfig) -> tuple[TrainState, list[list[tuple[torch.Tensor, torch.Tensor]]]]:
+def build_state_and_batches(config: TrainConfig) -> tuple[TrainState, list[list[tuple[torch.Tensor, torch.Tensor]]]]:
     images = torch.randint(0, 256, (4, config.balance.d_steps, 20, 3, 12, 10), dtype=torch.uint8)
     labels = torch.randint(0, 3, (4, config.balance.d_steps, 20))
     batches = [list(zip(*one, strict=True)) for one in zip(images, labels, strict=True)]
@@ -59,68 +59,68 @@ def game(config: TrainConfig) -> tuple[TrainState, list[list[tuple[torch.Tensor,
 
 
 @pytest.mark.parametrize(("family", "knobs"), CASES, ids=lambda v: v if isinstance(v, str) else "-".join(v))
-def test_a_round_given_up_anywhere_leaves_no_trace(family: str, knobs: dict[str, Any]) -> None:
-    """Each round is given up twice, in D's first pass and in G's last, and played again; the twin hears of no stop."""
+def test_round_cancelled_at_any_point_leaves_no_trace(family: str, knobs: dict[str, Any]) -> None:
+    """Each round is cancelled in D's first pass, then in G's last, and repeated; another state trains uninterrupted."""
     config = tiny(family=family, **({"r1": 0.0, "r2": 0.0} if family == "dcgan" else {}))  # its D has batch norm
     config = replace(config, conditional=True, **knobs)
-    one, batches = game(config)
+    one, batches = build_state_and_batches(config)
     two, third = (TrainState.build(config, Shape(3, 12, 10, 3), CPU) for _ in range(2))
     for i, batch in enumerate(batches):
-        through = one.train_round(batch, i * config.images_per_round)
-        counter = Due(NEVER)
+        expected = one.train_round(batch, i * config.images_per_round)
+        counter = OverdueAt(NEVER)
         CancellableRounds(third, counter).run(batch, i * config.images_per_round, slow=True)
         for n in (3, NEVER - counter.left):
             before = {name: tensor.clone() for name, tensor in checkpoint.named_tensors(two.parts).items()}
-            moved = two.update_counts.copy()
-            assert CancellableRounds(two, Due(n)).run(batch, i * config.images_per_round, slow=True) is None
+            counts = two.update_counts.copy()
+            assert CancellableRounds(two, OverdueAt(n)).run(batch, i * config.images_per_round, slow=True) is None
             after = checkpoint.named_tensors(two.parts)
             assert before.keys() == after.keys()
             for name in before:  # the losses before the first round are nan
                 torch.testing.assert_close(after[name], before[name], rtol=0, atol=0, equal_nan=True)
-            assert (two.update_counts == moved).all()
+            assert (two.update_counts == counts).all()
             two.game.G.zero_grad()
             two.game.D.zero_grad()
-        again = CancellableRounds(two, StopRequests()).run(batch, i * config.images_per_round, slow=True)
-        assert again is not None
-        for ours, theirs in zip(through, again, strict=True):
+        repeated = CancellableRounds(two, StopRequests()).run(batch, i * config.images_per_round, slow=True)
+        assert repeated is not None
+        for ours, theirs in zip(expected, repeated, strict=True):
             assert all(torch.equal(ours[name], theirs[name]) for name in ours | theirs)
     assert_same_state(one, two)
 
 
-def test_passes_are_ended_within_their_backward_and_double_backward() -> None:
+def test_cancellation_interrupts_forward_backward_and_double_backward() -> None:
     layers = torch.nn.Sequential(*(torch.nn.Linear(4, 4) for _ in range(5)))
-    places = []
+    phases = []
 
     def count() -> None:
-        places.append(place)
-        if len(places) == last:
+        phases.append(phase)
+        if len(phases) == last:
             raise Cancelled
 
-    def play() -> None:
-        nonlocal place
-        place = "forward"
+    def run_passes() -> None:
+        nonlocal phase
+        phase = "forward"
         x = torch.randn(2, 4, requires_grad=True)
         out = layers(x).tanh()
-        place = "backward"
-        (slope,) = torch.autograd.grad(out.sum(), x, create_graph=True)
-        place = "double"
-        slope.square().sum().backward()
+        phase = "backward"
+        (gradient,) = torch.autograd.grad(out.sum(), x, create_graph=True)
+        phase = "double"
+        gradient.square().sum().backward()
 
-    place, last = "", 0
+    phase, last = "", 0
     with cancellation_points(count):
-        play()
-    assert [places.count(name) for name in ("forward", "backward", "double")] >= [6, 6, 6]
-    for last in range(1, len(places) + 1):
-        places.clear()
+        run_passes()
+    assert [phases.count(name) for name in ("forward", "backward", "double")] >= [6, 6, 6]
+    for last in range(1, len(phases) + 1):
+        phases.clear()
         with pytest.raises(Cancelled), cancellation_points(count):
-            play()
-        assert len(places) == last
-    places.clear()
-    play()
-    assert not places, "no hook is left behind"
+            run_passes()
+        assert len(phases) == last
+    phases.clear()
+    run_passes()
+    assert not phases, "no hook is left behind"
 
 
-def test_optional_work_is_left_out_when_a_stop_is_overdue() -> None:
+def test_optional_work_is_skipped_when_a_stop_is_overdue() -> None:
     done = []
     for stop in (
         StopRequests(),
@@ -134,8 +134,8 @@ def test_optional_work_is_left_out_when_a_stop_is_overdue() -> None:
 
 
 def test_only_a_second_ctrl_c_interrupts() -> None:
-    told = []
-    with collect_stop_requests(lambda: told.append(1)) as stop:
+    notified = []
+    with collect_stop_requests(lambda: notified.append(1)) as stop:
         signal.raise_signal(signal.SIGTERM)
         signal.raise_signal(signal.SIGTERM)
         assert not stop.immediate
@@ -143,15 +143,15 @@ def test_only_a_second_ctrl_c_interrupts() -> None:
             signal.raise_signal(signal.SIGINT)
         assert stop.immediate
     assert stop.signals == [signal.SIGTERM, signal.SIGTERM, signal.SIGINT]
-    assert told == [1]
+    assert notified == [1]
     with collect_stop_requests() as stop, stop.raise_in_block(), pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGTERM)
 
 
-def test_a_stop_at_the_very_end_is_not_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It comes while the last lines are written; the evaluation that was asked for would take minutes."""
+def test_stop_after_the_last_round_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes while the last lines are written; the requested evaluation would take minutes."""
     monkeypatch.setattr("ganvas.training.loop.Session._finish", lambda *_: signal.raise_signal(signal.SIGTERM))
-    monkeypatch.setattr("ganvas.training.start._evaluate_run", lambda *_: pytest.fail("a stop was asked for"))
+    monkeypatch.setattr("ganvas.training.start._evaluate_run", lambda *_: pytest.fail("a stop was requested"))
     with pytest.raises(KeyboardInterrupt, match=r"stopped at 0\.2 kimg; the run is complete"):
         train(replace(tiny(), evaluate_at_end=True), quiet=True)
 
@@ -160,15 +160,15 @@ SLOW = {"microbatch": 2, "d_steps": 2, "snapshot_kimg": 100.0, "kimg": 0.2, "tic
 """Rounds of 40 images in 30 microbatches: four rounds and a bit more."""
 
 
-def start_slowly(name: str, a_layer: float, **knobs: Any) -> subprocess.Popen[str]:
+def start_slowly(name: str, layer_seconds: float, **knobs: Any) -> subprocess.Popen[str]:
     config = replace(tiny(family="dcgan", r1=0.0, r2=0.0), **{**SLOW, **knobs})
-    command = [sys.executable, slow_training.__file__, json.dumps(to_json(config)), name, str(a_layer)]
+    command = [sys.executable, slow_training.__file__, json.dumps(to_json(config)), name, str(layer_seconds)]
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
 
 
-def wait_for(there: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
     deadline = time.monotonic() + 120
-    while not there():
+    while not condition():
         assert time.monotonic() < deadline
         assert process.poll() is None, process.communicate()
         time.sleep(0.02)
@@ -176,15 +176,15 @@ def wait_for(there: Callable[[], bool], process: subprocess.Popen[str]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_stop_in_a_slow_round_takes_seconds_and_the_rest_is_the_same_run(number: int) -> None:
+def test_stop_in_a_slow_round_takes_seconds_and_the_resumed_run_is_the_same(number: int) -> None:
     run = Run(Path("runs/parts"))
     process = start_slowly("parts", 0.05)  # a round of a minute or so
     wait_for(run.state_file.exists, process)
     time.sleep(1.0)
-    asked = time.monotonic()
+    requested = time.monotonic()
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
-    assert time.monotonic() - asked < 10
+    assert time.monotonic() - requested < 10
     assert process.returncode == 130, errors
     assert "Stopping: the state is saved first. Ctrl-C again ends at once; the state of 0 kimg stays intact." in errors
     assert "stopped at 0 kimg; the same command resumes from there" in errors
@@ -200,7 +200,7 @@ def test_a_stop_in_a_slow_round_takes_seconds_and_the_rest_is_the_same_run(numbe
 
 
 @pytest.mark.slow
-def test_a_second_ctrl_c_ends_at_once_and_leaves_the_last_state() -> None:
+def test_second_ctrl_c_ends_at_once_and_keeps_the_last_state() -> None:
     run = Run(Path("runs/parts"))
     process = start_slowly("parts", 0.05)
     wait_for(run.state_file.exists, process)
@@ -208,11 +208,11 @@ def test_a_second_ctrl_c_ends_at_once_and_leaves_the_last_state() -> None:
     time.sleep(1.0)
     process.send_signal(signal.SIGINT)
     wait_for(lambda: "Stopping" in (run.path / "log.txt").read_text(), process)
-    asked = time.monotonic()
+    requested = time.monotonic()
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
-    assert time.monotonic() - asked < 10
+    assert time.monotonic() - requested < 10
     assert process.returncode == 130
     assert "Traceback" not in errors
     assert run.state_file.read_bytes() == state
-    assert not (run.path / "events.jsonl").exists(), "the first one's way to the end was left"
+    assert not (run.path / "events.jsonl").exists(), "the first stop is not completed"

@@ -1,4 +1,4 @@
-"""Who competes: recipes, varied or with knobs of their own, and runs, grouped whatever the seed; no two of one name."""
+"""Candidates: recipes, varied or with their own knobs, and runs, grouped whatever the seed; names are unique."""
 
 import json
 import shlex
@@ -26,23 +26,23 @@ from ganvas.runs.snapshot import package_versions
 DATA = {"name": "digits", "fingerprint": "f", "images": 1400, "shape": {}}
 
 
-def run(name: str, data: dict[str, Any] = DATA, recipe: str = "mlp", **knobs: Any) -> str:
-    """The folder of a run that was only begun."""
+def create_run(name: str, data: dict[str, Any] = DATA, recipe: str = "mlp", **knobs: Any) -> str:
+    """Creates a run, without training it, and returns its folder."""
     return str(folder.create_run(Path("runs"), name, recipe, replace(tiny(), **knobs), data, package_versions()).path)
 
 
-def names(*what: str, **more: Any) -> list[str]:
-    return [candidate.name for candidate in parse_candidates(what, **more)]
+def names(*candidates: str, **more: Any) -> list[str]:
+    return [candidate.name for candidate in parse_candidates(candidates, **more)]
 
 
-def test_recipes_take_the_knobs_of_all_and_each_its_own() -> None:
+def test_recipes_take_the_shared_knobs_and_their_own() -> None:
     cnn, mlp = parse_candidates(["cnn:batch=32,g_width=8", "mlp", "mlp"], knobs={"data": "digits", "batch": 16})
     assert (cnn.name, cnn.recipe, mlp.name) == ("cnn", "cnn", "mlp")
     assert (cnn.config.optimisation.batch, mlp.config.optimisation.batch) == (32, 16)
     assert cnn.config.dataset.data == mlp.config.dataset.data == "digits"
 
 
-def test_varied_knobs_are_multiplied() -> None:
+def test_varied_knobs_give_all_combinations() -> None:
     vary = parse_vary(["objective=non-saturating,rpgan", "--d-lr=1e-4,2e-4"])
     assert vary == [("objective", ["non-saturating", "rpgan"]), ("d_lr", [1e-4, 2e-4])]
     found = parse_candidates(["cnn", "mlp"], vary=vary)
@@ -52,32 +52,36 @@ def test_varied_knobs_are_multiplied() -> None:
     assert found[6].config.optimisation.d_lr == found[0].config.optimisation.d_lr
 
 
-def test_runs_of_one_configuration_are_one_entrant_whatever_the_seed() -> None:
-    two = [run("a", seed=0), run("b", seed=1, tick_kimg=0.1)]
-    others = [run("c", seed=0, batch=10), run("d", {**DATA, "fingerprint": "g"}), run("e", recipe="digits")]
+def test_runs_of_one_configuration_are_one_candidate_whatever_the_seed() -> None:
+    two = [create_run("a", seed=0), create_run("b", seed=1, tick_kimg=0.1)]
+    others = [
+        create_run("c", seed=0, batch=10),
+        create_run("d", {**DATA, "fingerprint": "g"}),
+        create_run("e", recipe="digits"),
+    ]
     found = parse_candidates([*two, *others, two[0], f"{two[0]}/../a"])
     assert [[r.path.name for r in candidate.runs] for candidate in found] == [["a", "b"], ["c"], ["d"], ["e"]]
     assert [candidate.name for candidate in found] == ["mlp batch=20", "mlp batch=10", "mlp batch=20 (2)", "digits"]
 
 
-def test_a_run_and_the_recipe_it_came_from_have_names_of_their_own() -> None:
-    one, other = names("mlp", run("a"))
+def test_run_and_its_recipe_have_different_names() -> None:
+    one, other = names("mlp", create_run("a"))
     assert one != other
     assert one.startswith("mlp ")
     assert one.endswith(" more")
-    assert names("mlp", "cnn", run("x", recipe="mlp (2)")) == ["mlp", "cnn", "mlp (2)"]
+    assert names("mlp", "cnn", create_run("x", recipe="mlp (2)")) == ["mlp", "cnn", "mlp (2)"]
 
 
-def test_folders_are_told_apart_too_and_any_file_system_takes_them() -> None:
+def test_folder_names_are_unique_and_valid_on_any_file_system() -> None:
     vary = [("data", ["a/b", "a b", "<script>$HOME</script>", "x" * 300])]
-    told = unique_slugs(parse_candidates(["mlp"], vary=vary))
-    assert list(told.values())[:2] == ["mlp-data=a-b", "mlp-data=a-b-2"]
-    assert all(len(name) <= MAX_NAME_LENGTH for name in told.values())
+    slugs = unique_slugs(parse_candidates(["mlp"], vary=vary))
+    assert list(slugs.values())[:2] == ["mlp-data=a-b", "mlp-data=a-b-2"]
+    assert all(len(name) <= MAX_NAME_LENGTH for name in slugs.values())
     assert slug("<'>") == "unnamed"
 
 
 @pytest.mark.parametrize(
-    ("what", "told"),
+    ("candidates", "message"),
     [
         ([], "Nothing was named"),
         (["cnnn"], "cnn"),
@@ -89,12 +93,12 @@ def test_folders_are_told_apart_too_and_any_file_system_takes_them() -> None:
         (["cnn:batch=-3"], "batch"),
     ],
 )
-def test_what_cannot_compete_is_refused(what: list[str], told: str) -> None:
-    with pytest.raises(GanvasError, match=told):
-        parse_candidates(what)
+def test_invalid_candidates_are_refused(candidates: list[str], message: str) -> None:
+    with pytest.raises(GanvasError, match=message):
+        parse_candidates(candidates)
 
 
-def test_knobs_that_say_nothing_are_refused() -> None:
+def test_knobs_without_a_name_or_a_value_are_refused() -> None:
     assert parse_set(["batch=32", "--g-lr=1e-3..0:cosine"]) == {"batch": 32, "g_lr": "1e-3..0:cosine"}
     for text in ("batch", "batch=", "=3"):
         with pytest.raises(GanvasError, match="--set batch=32"):
@@ -103,17 +107,17 @@ def test_knobs_that_say_nothing_are_refused() -> None:
         with pytest.raises(GanvasError, match="--vary objective"):
             parse_vary([text])
     with pytest.raises(GanvasError, match="only runs were named"):
-        parse_candidates([run("a")], vary=[("batch", [1])])
+        parse_candidates([create_run("a")], vary=[("batch", [1])])
 
 
-def test_a_run_of_a_later_version_is_refused() -> None:
-    card = Path(run("a")) / "config.json"
-    card.write_text(card.read_text().replace('"format": 2', '"format": 99'))
+def test_run_of_a_later_version_is_refused() -> None:
+    config_file = Path(create_run("a")) / "config.json"
+    config_file.write_text(config_file.read_text().replace('"format": 2', '"format": 99'))
     with pytest.raises(GanvasError, match="later version"):
-        parse_candidates([str(card.parent), "mlp"])
+        parse_candidates([str(config_file.parent), "mlp"])
 
 
-def test_the_command_trains_the_same_again() -> None:
+def test_command_of_a_candidate_gives_the_same_configuration() -> None:
     knobs = {
         "data": "a b",
         "g_widths": (8, 16),
@@ -122,8 +126,8 @@ def test_the_command_trains_the_same_again() -> None:
         "g_lr": "1e-3..1e-4:cosine",
         "watch": False,
     }
-    made = Candidate("mine", "mlp", replace(get_recipe("mlp").config, **knobs))
-    assert made.command.startswith("ganvas train mlp --data 'a b'")
-    words = shlex.split(made.command)[3:]
-    told = json.loads(run_cli("train", "mlp", *words, "--dry-run", "--data", "digits", "--json").stdout)["config"]
-    assert told == json.loads(json.dumps(to_json(replace(made.config, data="digits"))))
+    candidate = Candidate("mine", "mlp", replace(get_recipe("mlp").config, **knobs))
+    assert candidate.command.startswith("ganvas train mlp --data 'a b'")
+    words = shlex.split(candidate.command)[3:]
+    config = json.loads(run_cli("train", "mlp", *words, "--dry-run", "--data", "digits", "--json").stdout)["config"]
+    assert config == json.loads(json.dumps(to_json(replace(candidate.config, data="digits"))))

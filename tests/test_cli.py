@@ -1,4 +1,4 @@
-"""The door: answers fast, refuses clearly, speaks JSON, exits with the right status."""
+"""The command line: help, clear errors, JSON, and exit statuses."""
 
 import json
 import shutil
@@ -19,18 +19,18 @@ from ganvas.runs.folder import Run
 TINY = ["--kimg", "0.2", "--no-plot", "--device", "cpu"]
 
 
-@pytest.mark.parametrize("verb", ["train", "sample", "plot", "data", "recipes"])
-def test_every_verb_has_help(verb: str) -> None:
-    assert "usage: ganvas " + verb in run_cli(verb, "--help").stdout
+@pytest.mark.parametrize("command", ["train", "sample", "plot", "data", "recipes"])
+def test_every_command_has_help(command: str) -> None:
+    assert "usage: ganvas " + command in run_cli(command, "--help").stdout
 
 
-def test_recipes_are_all_listed_and_machine_readable() -> None:
+def test_all_recipes_are_listed_as_text_and_as_json() -> None:
     assert json.loads(run_cli("recipes", "--json").stdout).keys() == RECIPES.keys()
     assert all(name in run_cli("recipes").stdout for name in RECIPES)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "status", "words"),
+    ("arguments", "status", "message"),
     [
         ([], 2, ""),
         (["fly"], 2, "not a command"),
@@ -55,41 +55,41 @@ def test_recipes_are_all_listed_and_machine_readable() -> None:
         (["data", "nowhere"], 1, "nowhere"),
     ],
 )
-def test_bad_usage_is_told_without_a_traceback(arguments: list[str], status: int, words: str) -> None:
-    done = run_cli(*arguments, check=status)
-    assert words in done.stderr + (done.stdout if status == 2 else "")
-    assert "Traceback" not in done.stderr
+def test_bad_usage_gives_a_message_without_a_traceback(arguments: list[str], status: int, message: str) -> None:
+    result = run_cli(*arguments, check=status)
+    assert message in result.stderr + (result.stdout if status == 2 else "")
+    assert "Traceback" not in result.stderr
     assert not Path("runs").exists()
 
 
 @pytest.mark.slow
-def test_train_resume_plot_and_json_from_the_command_line(write_images: Callable[..., Path]) -> None:
+def test_train_resume_and_plot_from_the_command_line(write_images: Callable[..., Path]) -> None:
     data = write_images(classes=2)
     first = run_cli("train", "cnn", "--data", data, "--conditional", "--batch", 20, *TINY, "--json")
-    said = json.loads(first.stdout)
-    run = Run(Path(said["run"]))
+    result = json.loads(first.stdout)
+    run = Run(Path(result["run"]))
     assert run.path.name.startswith("00000-cnn-pictures")
-    assert Path(said["snapshot"]).exists()
-    assert said["config"]["network"]["family"] == "cnn"
-    assert "kimg 0.2/0.2" in first.stderr, "one plain line a tick where there is no terminal"
+    assert Path(result["snapshot"]).exists()
+    assert result["config"]["network"]["family"] == "cnn"
+    assert "kimg 0.2/0.2" in first.stderr, "one plain line a tick without a terminal"
     assert "is complete" in run_cli("train", run.path).stderr
     assert "batch is 20 there and 10 here" in run_cli("train", run.path, "--batch", 10, check=1).stderr
-    twin = Path("elsewhere") / run.path.name  # of the same name: both must be drawn
-    shutil.copytree(run.path, twin)
-    run_cli("plot", run.path, twin, "--out", "both.svg")
+    copied = Path("elsewhere") / run.path.name  # has the same name: both must be drawn
+    shutil.copytree(run.path, copied)
+    run_cli("plot", run.path, copied, "--out", "both.svg")
     drawn = Path("both.svg").read_text()
-    assert drawn.count(f"<!-- {run.path}: on real -->") == drawn.count(f"<!-- {twin}: on real -->") == 1
+    assert drawn.count(f"<!-- {run.path}: on real -->") == drawn.count(f"<!-- {copied}: on real -->") == 1
     assert "nothing.xyz" in run_cli("plot", run.path, "--out", "nothing.xyz", check=1).stderr
 
 
-def test_dry_run_says_and_writes_nothing() -> None:
+def test_dry_run_prints_a_plan_and_writes_nothing() -> None:
     plan = json.loads(run_cli("train", "digits", "--dry-run", "--json", "--g-widths", 10, 12).stdout)
     assert plan["config"]["network"]["g_widths"] == [10, 12]
     assert plan["parameters"]["G"] == 32 * 10 + 10 + 10 * 12 + 12 + 12 * 64 + 64
     assert not Path("runs").exists()
 
 
-def test_other_pictures_without_a_recipe_get_the_one_that_suits_any(write_images: Callable[..., Path]) -> None:
+def test_default_recipe_of_data_other_than_digits_is_cnn_stable(write_images: Callable[..., Path]) -> None:
     data = write_images(channels=3)
     for flags in (["--data", data], [f"--data={data}"]):
         plan = json.loads(run_cli("train", *flags, "--g-width", 4, "--dry-run", "--json").stdout)
@@ -101,24 +101,24 @@ def test_other_pictures_without_a_recipe_get_the_one_that_suits_any(write_images
     )
 
 
-def test_data_speaks_json(write_images: Callable[..., Path]) -> None:
-    said = json.loads(run_cli("data", write_images(classes=2), "--json").stdout)
-    assert said["count"] == 40
+def test_data_prints_json(write_images: Callable[..., Path]) -> None:
+    report = json.loads(run_cli("data", write_images(classes=2), "--json").stdout)
+    assert report["count"] == 40
 
 
-def test_an_unwritable_place_is_told() -> None:
+def test_unwritable_output_folder_is_reported() -> None:
     Path("file").write_text("in the way")
-    done = run_cli("train", "digits", *TINY, "--out", "file", check=1)
-    assert "could not be written" in done.stderr
-    assert "Traceback" not in done.stderr
+    result = run_cli("train", "digits", *TINY, "--out", "file", check=1)
+    assert "could not be written" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 @pytest.mark.slow
-def test_gpus_starts_processes_and_ends_without_a_traceback(write_images: Callable[..., Path]) -> None:
+def test_gpus_option_starts_processes_and_errors_have_no_traceback(write_images: Callable[..., Path]) -> None:
     flags = ["train", "digits", "--data", write_images(), "--gpus", 2, *TINY, "--no-plot", "--name", "two"]
-    done = run_cli(*flags, "--batch", 20, "--json")
-    assert json.loads(done.stdout)["run"] == "runs/two"
-    assert "2 processes" in done.stderr
+    result = run_cli(*flags, "--batch", 20, "--json")
+    assert json.loads(result.stdout)["run"] == "runs/two"
+    assert "2 processes" in result.stderr
     refused = run_cli(*flags, "--batch", 33, check=1)
     assert "33 cannot be shared equally by 2" in refused.stderr
     assert "Traceback" not in refused.stderr
@@ -127,7 +127,7 @@ def test_gpus_starts_processes_and_ends_without_a_traceback(write_images: Callab
 
 
 @pytest.mark.slow
-def test_an_interrupt_with_gpus_saves_and_exits_130(write_images: Callable[..., Path]) -> None:
+def test_interrupt_with_gpus_saves_and_exits_130(write_images: Callable[..., Path]) -> None:
     flags = [
         "train",
         "digits",

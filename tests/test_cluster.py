@@ -1,4 +1,4 @@
-"""A real Ray cluster of two machines on this one: a run survives the loss of its machine, and Ctrl-C saves."""
+"""A real Ray cluster of two nodes on this machine: a run survives the loss of its node, and Ctrl-C saves."""
 
 import os
 import signal
@@ -37,20 +37,20 @@ def job(name: str, **knobs: Any) -> Job:
 
 @pytest.fixture(scope="module")
 def machines() -> Iterator[Any]:
-    """A head without room for runs, and two machines with room for one each."""
+    """A head node without CPUs for runs, and two nodes with a CPU for one run each."""
     pytest.importorskip("ray")
     from ray.cluster_utils import Cluster
 
     small = {"object_store_memory": 100 << 20, "include_dashboard": False}
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **small})
+    ray_cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **small})
     for _ in range(2):
-        made.add_node(num_cpus=1, object_store_memory=100 << 20)
-    yield made
-    made.shutdown()
+        ray_cluster.add_node(num_cpus=1, object_store_memory=100 << 20)
+    yield ray_cluster
+    ray_cluster.shutdown()
 
 
 def machine_of(machines: Any, run: Run) -> Any:
-    """The machine that trains a run: one of its processes holds the lock."""
+    """The node that trains a run: one of its processes holds the lock."""
     lock = str((run.path / ".lock").resolve())
     for node in machines.list_all_nodes():
         raylet = psutil.Process(node.all_processes["raylet"][0].process.pid)
@@ -59,14 +59,14 @@ def machine_of(machines: Any, run: Run) -> Any:
     return None
 
 
-def when(there: Callable[[], Any], then: Callable[[], Any]) -> threading.Thread:
-    """A thread that does `then` once something is `there`."""
+def start_when(condition: Callable[[], Any], action: Callable[[], Any]) -> threading.Thread:
+    """A thread that calls `action` once `condition` is true."""
 
     def wait() -> None:
         deadline = time.monotonic() + 120
-        while not there() and time.monotonic() < deadline:
+        while not condition() and time.monotonic() < deadline:
             time.sleep(0.02)
-        then()
+        action()
 
     thread = threading.Thread(target=wait)
     thread.start()
@@ -74,23 +74,23 @@ def when(there: Callable[[], Any], then: Callable[[], Any]) -> threading.Thread:
 
 
 @pytest.mark.slow
-def test_a_lost_machines_run_is_taken_up_by_another_and_ends_as_if_nothing_had_happened(
+def test_run_of_a_lost_machine_resumes_on_another_and_equals_an_undisturbed_run(
     machines: Any, capfd: pytest.CaptureFixture[str]
 ) -> None:
     moved, run = job("moved", kimg=6.0, snapshot_kimg=0.4), Run(Path("runs/moved"))
     at = []
 
-    def lose() -> None:
+    def remove_machine() -> None:
         at.append(saved_nimg(run))
         machines.remove_node(machine_of(machines, run), allow_graceful=False)
 
-    loss = when(lambda: saved_nimg(run), lose)
+    removal = start_when(lambda: saved_nimg(run), remove_machine)
     assert list(train_all([moved], ray=machines.address)) == [Outcome(moved, "")]
-    loss.join()
+    removal.join()
     assert 0 < at[0] < 6000
-    said = capfd.readouterr()
-    assert said.out == ""
-    assert said.err == "[1/1] digits, seed 0 (runs/moved) is complete.\n"
+    captured = capfd.readouterr()
+    assert captured.out == ""
+    assert captured.err == "[1/1] digits, seed 0 (runs/moved) is complete.\n"
     (resume,) = (line for line in read_jsonl(run.path / "events.jsonl") if line["event"] == "resume")
     assert at[0] <= resume["nimg"] < 6000
     undisturbed, _ = checkpoint.load(train(moved.config, name="undisturbed", quiet=True).state_file)
@@ -100,10 +100,10 @@ def test_a_lost_machines_run_is_taken_up_by_another_and_ends_as_if_nothing_had_h
 
 
 @pytest.mark.slow
-def test_ctrl_c_saves_what_runs_and_names_what_did_not_begin(machines: Any) -> None:
-    jobs = [job(name, kimg=400.0, snapshot_kimg=0.4) for name in "abc"]  # more than there is room for
-    begun = lambda: any(saved_nimg(one.run) for one in jobs)  # noqa: E731
-    stop = when(begun, lambda: os.kill(os.getpid(), signal.SIGINT))
+def test_ctrl_c_saves_started_runs_and_names_the_others(machines: Any) -> None:
+    jobs = [job(name, kimg=400.0, snapshot_kimg=0.4) for name in "abc"]  # more than the two nodes can run at once
+    started = lambda: any(saved_nimg(one.run) for one in jobs)  # noqa: E731
+    stop = start_when(started, lambda: os.kill(os.getpid(), signal.SIGINT))
     outcomes = []
     with pytest.raises(KeyboardInterrupt, match="resumes from there"):
         outcomes.extend(train_all(jobs, ray=machines.address, quiet=True))
@@ -122,26 +122,26 @@ def test_ctrl_c_saves_what_runs_and_names_what_did_not_begin(machines: Any) -> N
 
 
 @pytest.mark.parametrize("address", ["nowhere", "localhost:0", "localhost:99999", "ray://:1"])
-def test_an_address_where_no_cluster_is(address: str) -> None:
+def test_address_without_a_cluster_is_refused(address: str) -> None:
     pytest.importorskip("ray")
     with pytest.raises(GanvasError, match=r"No Ray cluster answers at .*\n.*ray start --head"):
         list(train_all([job("x")], ray=address))
 
 
-def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_ray_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(GanvasError, match=r"pip install 'ganvas\[cluster\]'"):
         list(train_all([job("x")], ray="local"))
 
 
-def test_a_machine_that_does_not_see_the_folder_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_machine_without_the_shared_folder_reports_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(cluster, "_SIGHT", 0.0)
-    told = cluster._run_remotely(job("x").to_json(), str(tmp_path / "elsewhere" / ".marker-1"))
-    assert told.startswith(f"The machine {socket.gethostname()} does not have {tmp_path / 'elsewhere'}.")
+    message = cluster._run_remotely(job("x").to_json(), str(tmp_path / "elsewhere" / ".marker-1"))
+    assert message.startswith(f"The machine {socket.gethostname()} does not have {tmp_path / 'elsewhere'}.")
     assert not Path("runs").exists()
 
 
-def test_paths_mean_the_same_everywhere(write_images: Callable[..., Path]) -> None:
+def test_jobs_are_sent_with_absolute_paths(write_images: Callable[..., Path]) -> None:
     data = write_images()
     sent = cluster._with_absolute_paths(job("x", data=data.name))
     assert sent.config.dataset.data == str(data)

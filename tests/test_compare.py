@@ -1,4 +1,4 @@
-"""A whole comparison, small: trained, judged, reported; again for nothing; and whatever may be wrong with a run."""
+"""A small comparison as a whole: trained, evaluated, reported, repeated without work; and runs with faults."""
 
 import csv
 import itertools
@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import run_cli as command
-from support import tiny
+from support import run_cli, tiny
 
-from ganvas.cli.comparison import compare as verb
+from ganvas.cli.comparison import compare as compare_command
 from ganvas.comparison import comparison, measurements, worker
 from ganvas.comparison.comparison import Comparison, compare
 from ganvas.comparison.jobs import Job, Outcome, current_nimg, is_complete, saved_nimg
@@ -32,8 +31,8 @@ from ganvas.training.start import train
 VARIED = [("objective", ["non-saturating", "rpgan"])]
 
 
-def here(jobs: Sequence[Job], **_: object) -> Iterator[Outcome]:
-    """`train_all` without its processes, which have tests of their own."""
+def train_in_this_process(jobs: Sequence[Job], **_: object) -> Iterator[Outcome]:
+    """`train_all` without subprocesses, which other tests cover."""
     for job in jobs:
         yield Outcome(job, "" if is_complete(job) else worker.run_job(job, quiet=True))
 
@@ -44,23 +43,25 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[Comparison]:
-    """Two objectives, two seeds each, of a recipe that trains in a blink; beside them what other programs measured."""
-    place = tmp_path_factory.mktemp("made")
-    old = place / "00003-stylegan3 <afhq>"
-    old.mkdir()
-    (old / "training_options.json").write_text('{"batch_size": 32, "training_set_kwargs": {"path": "/a/<b>.zip"}}')
+def finished(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[Comparison]:
+    """Two objectives, two seeds each, of a tiny recipe; and imported results of other programs."""
+    folder = tmp_path_factory.mktemp("finished")
+    stylegan3 = folder / "00003-stylegan3 <afhq>"
+    stylegan3.mkdir()
+    (stylegan3 / "training_options.json").write_text(
+        '{"batch_size": 32, "training_set_kwargs": {"path": "/a/<b>.zip"}}'
+    )
     line = {"results": {"fid50k_full": 12.5}, "snapshot_pkl": "network-snapshot-000200.pkl"}
-    (old / "metric-fid50k_full.jsonl").write_text(json.dumps(line))
-    (place / "fidelity.json").write_text('{"frechet_inception_distance": 7.25}')
+    (stylegan3 / "metric-fid50k_full.jsonl").write_text(json.dumps(line))
+    (folder / "fidelity.json").write_text('{"frechet_inception_distance": 7.25}')
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GANVAS_CACHE", str(cache))
         patch.setattr("ganvas.evaluation.classifier.MAX_IMAGES", 500)
-        patch.setattr(comparison, "train_all", here)
+        patch.setattr(comparison, "train_all", train_in_this_process)
         patch.setitem(RECIPES, "small", Recipe("small <i>MLPs</i>", "us", "", tiny()))
         yield compare(
-            ["small", old, place / "fidelity.json"], vary=VARIED, seeds=2, count=200, out=place / "c", device="cpu",
-            quiet=True, command="ganvas compare 'small' & co",
+            ["small", stylegan3, folder / "fidelity.json"], vary=VARIED, seeds=2, count=200, out=folder / "c",
+            device="cpu", quiet=True, command="ganvas compare 'small' & co",
         )  # fmt: skip
 
 
@@ -68,57 +69,57 @@ def made(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[Comp
 def _quickly(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GANVAS_CACHE", str(cache))
     monkeypatch.setattr("ganvas.evaluation.classifier.MAX_IMAGES", 500)
-    monkeypatch.setattr(comparison, "train_all", here)
+    monkeypatch.setattr(comparison, "train_all", train_in_this_process)
     monkeypatch.setitem(RECIPES, "small", Recipe("small <i>MLPs</i>", "us", "", tiny()))
 
 
-def again(what: list[str | Path], **more: Any) -> Comparison:
-    return compare(what, **{"count": 200, "device": "cpu", "quiet": True, "out": Path("c"), **more})
+def compare_here(candidates: list[str | Path], **more: Any) -> Comparison:
+    return compare(candidates, **{"count": 200, "device": "cpu", "quiet": True, "out": Path("c"), **more})
 
 
-def copies(made: Comparison, n: int = 2) -> list[Path]:
-    """Copies of the first runs, to be damaged: one candidate's two seeds, then the other's."""
-    shutil.copytree(made.path / "judged", "c/evaluations")
+def copy_runs(finished: Comparison, n: int = 2) -> list[Path]:
+    """Copies the first runs, to be damaged: one candidate's two seeds, then the other's."""
+    shutil.copytree(finished.path / "judged", "c/evaluations")
     paths = []
-    for run in made.results["runs"][:n]:
+    for run in finished.results["runs"][:n]:
         paths.append(Path(run["path"]).name)
         shutil.copytree(run["path"], paths[-1])
     return [Path(path) for path in paths]
 
 
-def edit_card(path: Path, **more: Any) -> None:
-    card = json.loads((path / "config.json").read_text())
-    (path / "config.json").write_text(json.dumps({**card, **more}))
+def edit_config(path: Path, **more: Any) -> None:
+    config = json.loads((path / "config.json").read_text())
+    (path / "config.json").write_text(json.dumps({**config, **more}))
 
 
 @pytest.mark.slow
-def test_a_comparison_leaves_its_report_its_numbers_and_its_trainings(made: Comparison) -> None:
+def test_comparison_writes_its_report_its_results_and_its_runs(finished: Comparison) -> None:
     names = ["small objective=non-saturating", "small objective=rpgan"]
-    assert [candidate["name"] for candidate in made.results["candidates"]] == names
-    assert [(run["candidate"], run["seed"], run["state"]) for run in made.results["runs"]] == [
+    assert [candidate["name"] for candidate in finished.results["candidates"]] == names
+    assert [(run["candidate"], run["seed"], run["state"]) for run in finished.results["runs"]] == [
         (name, seed, "complete") for name in names for seed in (0, 1)
     ]
-    assert json.loads((made.path / "report.json").read_text()) == made.results
+    assert json.loads((finished.path / "report.json").read_text()) == finished.results
     differing = [{"knob": "objective", "values": dict(zip(names, VARIED[0][1], strict=True))}]
-    assert made.results["differing_knobs"] == differing
-    assert made.results["verdict"]["reasons"] == []
-    assert sorted(made.results["verdict"]["order"]) == sorted(names)
-    assert [stranger["values"] for stranger in made.results["imported"]] == [
+    assert finished.results["differing_knobs"] == differing
+    assert finished.results["verdict"]["reasons"] == []
+    assert sorted(finished.results["verdict"]["order"]) == sorted(names)
+    assert [imported["values"] for imported in finished.results["imported"]] == [
         {"fid50k_full": 12.5},
         {"frechet_inception_distance": 7.25},
     ]
-    assert {run["flops"] for run in made.results["runs"][:2]} == {
-        made.results["candidates"][0]["flops_per_image"]["training"] * 200
+    assert {run["flops"] for run in finished.results["runs"][:2]} == {
+        finished.results["candidates"][0]["flops_per_image"]["training"] * 200
     }
-    assert str(made).splitlines() == [made.results["verdict"]["sentence"], str(made.report)]
+    assert str(finished).splitlines() == [finished.results["verdict"]["sentence"], str(finished.report)]
 
 
 @pytest.mark.slow
-def test_the_table_agrees_with_the_json(made: Comparison) -> None:
-    with (made.path / "report.csv").open() as file:
+def test_csv_agrees_with_the_json(finished: Comparison) -> None:
+    with (finished.path / "report.csv").open() as file:
         lines = list(csv.DictReader(file))
     assert len(lines) == 4
-    for line, run in zip(lines, made.results["runs"], strict=True):
+    for line, run in zip(lines, finished.results["runs"], strict=True):
         assert line["candidate"] == run["candidate"]
         assert float(line["seconds"]) == run["seconds"]
         for name, value in run["evaluation"]["values"].items():
@@ -127,91 +128,89 @@ def test_the_table_agrees_with_the_json(made: Comparison) -> None:
 
 
 @pytest.mark.slow
-def test_the_same_call_trains_and_judges_nothing_again_and_more_seeds_go_on(
-    made: Comparison, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(measurements, "evaluate", lambda *_, **__: pytest.fail("judged again"))
+def test_same_call_neither_trains_nor_evaluates_anew(finished: Comparison, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measurements, "evaluate", lambda *_, **__: pytest.fail("evaluated again"))
     monkeypatch.setattr(worker, "train", lambda *_, **__: pytest.fail("trained again"))
-    place = made.path.parent
-    what: list[str | Path] = ["small", place / "00003-stylegan3 <afhq>", place / "fidelity.json"]
-    found = again(what, vary=VARIED, seeds=2, out=made.path, command="ganvas compare 'small' & co")
-    assert found.results == made.results
-    one = again(what, vary=VARIED, seeds=1, out=made.path, command="ganvas compare 'small' & co")
+    folder = finished.path.parent
+    candidates: list[str | Path] = ["small", folder / "00003-stylegan3 <afhq>", folder / "fidelity.json"]
+    found = compare_here(candidates, vary=VARIED, seeds=2, out=finished.path, command="ganvas compare 'small' & co")
+    assert found.results == finished.results
+    one = compare_here(candidates, vary=VARIED, seeds=1, out=finished.path, command="ganvas compare 'small' & co")
     assert len(one.results["runs"]) == 2
     with pytest.raises(GanvasError, match="holds another comparison"):
-        again(what, vary=VARIED, seeds=2, out=made.path, kimg=3)
+        compare_here(candidates, vary=VARIED, seeds=2, out=finished.path, kimg=3)
     with pytest.raises(GanvasError, match="holds another comparison"):
-        again(["small"], vary=[("objective", ["wasserstein", "rpgan"])], out=made.path)
+        compare_here(["small"], vary=[("objective", ["wasserstein", "rpgan"])], out=finished.path)
 
 
-def test_lengths_found_by_a_trial_are_kept_and_a_plan_that_is_torn_is_made_anew(
+def test_measured_lengths_are_kept_and_a_damaged_plan_is_made_anew(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     lengths = itertools.count(1)
     monkeypatch.setattr(comparison.budget, "apply_budget", lambda config, _: replace(config, kimg=next(lengths) / 10))
-    asked = comparison.budget.parse_budget(None, 0.1, None)
+    budget = comparison.budget.parse_budget(None, 0.1, None)
     candidates = comparison.parse_candidates(["small"], vary=[("objective", ["rpgan"])])
 
-    def planned() -> list[float]:
-        return [job.config.kimg for _, job in comparison._make_plan(Path(), candidates, asked, 2)]
+    def planned_kimg() -> list[float]:
+        return [job.config.kimg for _, job in comparison._make_plan(Path(), candidates, budget, 2)]
 
-    assert planned() == planned() == [0.1, 0.1]
-    for torn in ('{"request": ', "[]", "{}"):
-        Path("plan.json").write_text(torn)
-        planned()
+    assert planned_kimg() == planned_kimg() == [0.1, 0.1]
+    for damaged in ('{"request": ', "[]", "{}"):
+        Path("plan.json").write_text(damaged)
+        planned_kimg()
         assert json.loads(Path("plan.json").read_text())["kimg"]
 
 
 @pytest.mark.slow
-def test_runs_that_are_there_are_judged_as_new_ones_are_and_nothing_is_written_into_them(made: Comparison) -> None:
-    paths = copies(made, 4)[::2]
+def test_existing_runs_are_evaluated_like_new_ones_and_stay_unchanged(finished: Comparison) -> None:
+    paths = copy_runs(finished, 4)[::2]
     shutil.rmtree("c/evaluations")
     before = {file: file.stat().st_mtime_ns for path in paths for file in path.rglob("*")}
-    found = again([*paths])
+    found = compare_here([*paths])
     assert {file: file.stat().st_mtime_ns for path in paths for file in path.rglob("*")} == before
     assert [e["name"] for e in found.results["candidates"]] == [f"small objective={o}" for o in VARIED[0][1]]
-    values = [[run["evaluation"]["values"] for run in results["runs"]] for results in (found.results, made.results)]
+    values = [[run["evaluation"]["values"] for run in results["runs"]] for results in (found.results, finished.results)]
     assert values[0] == values[1][::2]
     assert found.results["budget"] is None
     shutil.copytree("c/evaluations", "mixed/evaluations")
-    mixed = again([paths[0], "small:kimg=0.06"], seeds=1, out="mixed")
+    mixed = compare_here([paths[0], "small:kimg=0.06"], seeds=1, out="mixed")
     assert "the training budgets differ" in mixed.results["verdict"]["sentence"]
 
 
 @pytest.mark.slow
-def test_the_real_pictures_are_opened_and_looked_at_once_for_all_runs(
-    made: Comparison, monkeypatch: pytest.MonkeyPatch
+def test_real_images_are_opened_and_measured_once_for_all_runs(
+    finished: Comparison, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    paths = copies(made, 4)
+    paths = copy_runs(finished, 4)
     shutil.rmtree("c/evaluations")
     opened: list[str] = []
 
     def counting(name: str) -> Callable[..., Any]:
-        own = getattr(reference_features, name)
-        return lambda *arguments, **knobs: (opened.append(name), own(*arguments, **knobs))[1]
+        original = getattr(reference_features, name)
+        return lambda *arguments, **knobs: (opened.append(name), original(*arguments, **knobs))[1]
 
     for name in ("reference", "counter", "RealSide"):
         monkeypatch.setattr(reference_features, name, counting(name))
-    found = again([*paths])
+    found = compare_here([*paths])
     assert sorted(opened) == ["RealSide", "counter", "reference"]
-    values = [[run["evaluation"]["values"] for run in results["runs"]] for results in (found.results, made.results)]
+    values = [[run["evaluation"]["values"] for run in results["runs"]] for results in (found.results, finished.results)]
     assert values[0] == values[1]
     alone = evaluate(paths[1], count=200, device="cpu").to_json()["values"]
     assert alone == found.results["runs"][1]["evaluation"]["values"]
 
 
 @pytest.mark.slow
-def test_half_written_runs_stay_in_the_report_as_such(made: Comparison) -> None:
-    whole, bare, torn, lost, other = [*copies(made, 4), Path("other")]
+def test_incomplete_runs_stay_in_the_report(finished: Comparison) -> None:
+    whole, bare, torn, lost, other = [*copy_runs(finished, 4), Path("other")]
     shutil.copytree(whole, other)
     shutil.rmtree(bare / "snapshots")
     (torn / "stats.jsonl").write_text((torn / "stats.jsonl").read_text()[:-300] + '{"nimg": "x"}\n{"nimg": 3}\n{"D/lo')
     weights = next(lost.glob("snapshots/[0-9]*/G.safetensors"))
     weights.write_bytes(weights.read_bytes()[:100])
-    edit_card(
+    edit_config(
         other, recipe="other", data={**json.loads((other / "config.json").read_text())["data"], "fingerprint": "x"}
     )
-    found = again([whole, bare, torn, lost, other])
+    found = compare_here([whole, bare, torn, lost, other])
     by_path = {run["path"]: run for run in found.results["runs"]}
     assert by_path[str(whole)]["evaluation"]
     assert "has no snapshot yet" in by_path[str(bare)]["problem"]
@@ -223,14 +222,14 @@ def test_half_written_runs_stay_in_the_report_as_such(made: Comparison) -> None:
 
 
 @pytest.mark.slow
-def test_a_run_that_became_not_finite_stays_as_failed(made: Comparison) -> None:
-    paths = copies(made, 4)
+def test_run_with_non_finite_losses_stays_as_failed(finished: Comparison) -> None:
+    paths = copy_runs(finished, 4)
     stats = paths[0] / "stats.jsonl"
     lines = stats.read_text().splitlines()
     stats.write_text("\n".join(lines[:-1]) + "\n")
     with (paths[0] / "events.jsonl").open("a") as file:
         file.write('{"time": 1, "nimg": 160, "event": "non-finite", "quantities": ["G/loss"]}\n')
-    found = again([*paths])
+    found = compare_here([*paths])
     first = found.results["runs"][0]
     assert (first["state"], first["problem"]) == ("failed", "G/loss no longer finite at 0.16 kimg")
     assert "1 of 2 trainings did not finish" in found.results["verdict"]["remarks"][0]
@@ -238,8 +237,8 @@ def test_a_run_that_became_not_finite_stays_as_failed(made: Comparison) -> None:
 
 
 @pytest.mark.slow
-def test_a_thousand_points_are_thinned_and_their_ends_are_kept(made: Comparison) -> None:
-    (path,) = copies(made, 1)
+def test_curve_of_a_thousand_points_is_thinned_and_keeps_its_ends(finished: Comparison) -> None:
+    (path,) = copy_runs(finished, 1)
     line = next(read_jsonl(path / "stats.jsonl"))
     more = [json.dumps({**line, "nimg": 10 * i, "seconds": i}) for i in range(1, 1001)]
     (path / "stats.jsonl").write_text("\n".join([*more, '{"nimg": 10010, "D/loss": "x", "G/loss": {"mean": null}}']))
@@ -248,29 +247,29 @@ def test_a_thousand_points_are_thinned_and_their_ends_are_kept(made: Comparison)
     assert (curve["kimg"][0], curve["kimg"][-1], curve["seconds"][-1]) == (0.01, 10, 1000)
 
 
-def test_trainings_that_cannot_begin_are_told_and_the_exit_status_says_so(
+def test_runs_that_cannot_start_are_reported_with_exit_status_1(
     capsys: pytest.CaptureFixture[str], write_images: Callable[..., Path]
 ) -> None:
     wrong: dict[str, Any] = {"data": str(write_images()), "knob": ("conditional=true",), "kimg": 0.1, "out": Path("c")}
     with pytest.raises(SystemExit, match="1"):
-        verb(("mlp",), vary=("latent=8,9",), seeds=1, csv=Path("c.csv"), **wrong)
-    said = capsys.readouterr().out
-    assert said.startswith("Not ranked: no candidate could be evaluated (mlp latent=8, mlp latent=9).")
+        compare_command(("mlp",), vary=("latent=8,9",), seeds=1, csv=Path("c.csv"), **wrong)
+    output = capsys.readouterr().out
+    assert output.startswith("Not ranked: no candidate could be evaluated (mlp latent=8, mlp latent=9).")
     assert Path("c.csv").read_text() == Path("c/report.csv").read_text()
     page = Path("c/report.html").read_text()
     assert "has no classes" in page
     assert "None" not in page
 
 
-def test_data_that_are_not_there_are_refused_before_any_training() -> None:
+def test_missing_data_are_refused_before_any_training() -> None:
     with pytest.raises(GanvasError, match="no data set 'nowhere'"):
         compare(["mlp", "cnn"], data="nowhere", seeds=1, kimg=0.1, out="c")
     assert not list(Path("c").iterdir())
 
 
 @pytest.mark.slow
-def test_a_conditional_recipe_and_a_wasserstein_one() -> None:
-    found = again(
+def test_conditional_and_wasserstein_recipes_are_evaluated_but_not_ranked() -> None:
+    found = compare_here(
         ["small:conditional=true,kimg=0.1", "small:objective=wasserstein,gp=10,r1=0,r2=0,d_steps=2,kimg=0.12"],
         seeds=1, count=50, kimg=0.12,
     )  # fmt: skip
@@ -281,7 +280,7 @@ def test_a_conditional_recipe_and_a_wasserstein_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("knobs", "told"),
+    ("options", "message"),
     [
         ({"count": 3}, "--count is 3"),
         ({"extractor": "bogus"}, "no extractor 'bogus'"),
@@ -292,25 +291,25 @@ def test_a_conditional_recipe_and_a_wasserstein_one() -> None:
         ({"vary": []}, "small alone cannot be compared"),
     ],
 )
-def test_what_cannot_be_done_is_refused_before_anything_is_trained(knobs: dict[str, Any], told: str) -> None:
-    with pytest.raises(GanvasError, match=told):
-        again(["small"], **{"vary": VARIED, **knobs})
+def test_invalid_options_are_refused_before_any_training(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(GanvasError, match=message):
+        compare_here(["small"], **{"vary": VARIED, **options})
     assert not Path("c").exists()
 
 
-def test_knobs_for_recipes_are_refused_where_only_runs_are_named() -> None:
+def test_recipe_knobs_are_refused_where_only_runs_are_named() -> None:
     runs = [str(train(replace(tiny(), batch=batch, kimg=0.04), quiet=True).path) for batch in (10, 20)]
     for knobs in ({"kimg": 3}, {"data": "digits"}, {"knobs": {"batch": 3}}):
         with pytest.raises(GanvasError, match="only runs were named"):
-            again([*runs], **knobs)
-    edit_card(Path(runs[0]), format=99)
+            compare_here([*runs], **knobs)
+    edit_config(Path(runs[0]), format=99)
     with pytest.raises(GanvasError, match="later version"):
-        again([*runs])
+        compare_here([*runs])
 
 
 @pytest.mark.slow
 def test_ctrl_c_leaves_a_report_and_the_same_command_completes_it(write_images: Callable[..., Path]) -> None:
-    data = write_images(height=8, width=8).name  # no classes: nobody need learn to tell them first
+    data = write_images(height=8, width=8).name  # no classes: no classifier is trained first
     knobs = "--vary batch=20,40 --seeds 1 --kimg 2 --set tick_kimg=0.04 --count 20 --out c --device cpu --quiet"
     words = ["compare", "digits", "--data", data, *knobs.split(" ")]
     process = subprocess.Popen([sys.executable, "-m", "ganvas", *words], stderr=subprocess.PIPE, text=True)
@@ -321,16 +320,16 @@ def test_ctrl_c_leaves_a_report_and_the_same_command_completes_it(write_images: 
         assert process.poll() is None
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=200)
-    assert process.returncode == 130, said
-    assert "c/report.html tells what is done" in said
+    _, errors = process.communicate(timeout=200)
+    assert process.returncode == 130, errors
+    assert "c/report.html tells what is done" in errors
     results = json.loads(Path("c/report.json").read_text())
     at = saved_nimg(run)
     assert at
     assert at < 2000
     assert results["runs"][0]["problem"] == f"interrupted at {at / 1000:g} kimg; the same command resumes from there"
     assert "before its turn" in results["runs"][1]["problem"]
-    command(*words)
+    run_cli(*words)
     results = json.loads(Path("c/report.json").read_text())
     assert [row["state"] for row in results["runs"]] == ["complete", "complete"]
     assert [line["nimg"] for line in read_jsonl(run.path / "events.jsonl") if line["event"] == "resume"] == [at]

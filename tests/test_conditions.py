@@ -1,4 +1,4 @@
-"""Every row of the table is seen where it should be and not where it nearly should be; and what is said of it."""
+"""Every condition is detected where it should be and not in near misses; and how findings are reported."""
 
 import json
 import re
@@ -26,7 +26,7 @@ Column = float | Sequence[float | None]
 
 
 def watched(n: int = 20, facts: dict[str, Any] | None = None, /, **columns: Column) -> History:
-    """A healthy training of n looks, ten steps apart, of which some columns (`D_loss` is D/loss) are otherwise."""
+    """A healthy training of n probes, ten steps apart, in which the given columns (`D_loss` is D/loss) are replaced."""
     healthy: dict[str, Column] = {
         "D/loss": 1.2, "G/loss": [0.9 + 0.01 * (i % 3) for i in range(n)], "D/real": 0.6, "D/fake": -0.6,
         "D/update": 5e-3, "G/update": 5e-3, "D/unchanged": 0, "G/unchanged": 0, "D/gradient": 0.5, "G/gradient": 0.1,
@@ -40,10 +40,10 @@ def watched(n: int = 20, facts: dict[str, Any] | None = None, /, **columns: Colu
     }  # fmt: skip
     history = History("step", Facts(**{"shown": 100_000, "output_activation": "tanh", **(facts or {})}))
     healthy |= {name if name in healthy else name.replace("_", "/", 1): column for name, column in columns.items()}
-    return filled(history, n, healthy)
+    return fill(history, n, healthy)
 
 
-def filled(history: History, n: int, columns: dict[str, Column]) -> History:
+def fill(history: History, n: int, columns: dict[str, Column]) -> History:
     for i in range(n):
         at = 10 * (i + 1)
         history.add(at, {k: v[i] if isinstance(v, Sequence) else v for k, v in columns.items() if not _over(v, i)})
@@ -55,13 +55,13 @@ def _over(column: Column, i: int) -> bool:
 
 
 def logged(n: int = 30, facts: dict[str, Any] | None = None, /, **columns: Column) -> History:
-    """Only what a log tells: nothing but the columns."""
+    """The history of a log with the given columns only."""
     names = {name.replace("_", "/", 1): column for name, column in columns.items()}
-    return filled(History("epoch", Facts(**(facts or {}))), n, names)
+    return fill(History("epoch", Facts(**(facts or {}))), n, names)
 
 
-def paced(speed: Sequence[float], **columns: Column) -> History:
-    """A healthy training at so many kimg/s."""
+def with_speed(speed: Sequence[float], **columns: Column) -> History:
+    """A healthy training with these speeds, in kimg/s."""
     history = watched(len(speed), **columns)
     for at, value in zip(history["D/loss"].at, speed, strict=True):
         history.add(at, {"kimg_per_s": value})
@@ -77,7 +77,7 @@ def finding(history: History, name: str) -> Any:
 
 
 def after(n: int, before: float, then: float, total: int = 20) -> list[float]:
-    """`then` from the look n on."""
+    """`then` from probe n on."""
     return [before] * n + [then] * (total - n)
 
 
@@ -90,7 +90,7 @@ THERE_AND_BACK = [*np.geomspace(90, 9, 15), *np.geomspace(9, 60, 15)]
 
 CRITIC = {"critic": True}
 
-SEEN: dict[str, list[tuple[History, History]]] = {
+EXAMPLES: dict[str, list[tuple[History, History]]] = {
     "non-finite": [
         (watched(D_loss=after(15, 1.2, NAN)), watched(D_loss=after(15, 1.2, 9))),
         (watched(G_loss=after(15, 1, INF)), watched(G_loss=after(15, 1, 20))),
@@ -271,10 +271,10 @@ SEEN: dict[str, list[tuple[History, History]]] = {
         (logged(fid=after(10, 90, 30, 30)), logged(fid=0)),
     ],
     "slowing down": [
-        (paced(after(15, 2.0, 0.5)), paced(after(15, 2.0, 1.3))),
-        (paced(after(15, 2.0, 0.5)), paced(after(28, 2.0, 0.5, 30))),
-        (paced(after(15, 2.0, 0.5)), paced([*after(22, 2.0, 0.5, 27), 2.0, 2.0, 2.0])),
-        (paced(after(15, 2.0, 0.5)), paced(after(15, 2.0, 0.5), growth=1.0)),
+        (with_speed(after(15, 2.0, 0.5)), with_speed(after(15, 2.0, 1.3))),
+        (with_speed(after(15, 2.0, 0.5)), with_speed(after(28, 2.0, 0.5, 30))),
+        (with_speed(after(15, 2.0, 0.5)), with_speed([*after(22, 2.0, 0.5, 27), 2.0, 2.0, 2.0])),
+        (with_speed(after(15, 2.0, 0.5)), with_speed(after(15, 2.0, 0.5), growth=1.0)),
     ],
     "too early to judge": [
         (watched(2), watched()),
@@ -283,35 +283,35 @@ SEEN: dict[str, list[tuple[History, History]]] = {
         (logged(2, fid=[9, 8]), logged(9, fid=[9, 8, 7, 6, 5])),
     ],
 }  # fmt: skip
-"""Condition -> pairs of a history in which it is seen, and one in which it nearly would be."""
+"""Condition -> pairs of a history in which it is detected, and one in which it nearly is."""
 
-PAIRS = [(name, *pair) for name, pairs in SEEN.items() for pair in pairs]
-IDS = [f"{name}-{i}" for name, pairs in SEEN.items() for i in range(len(pairs))]
+PAIRS = [(name, *pair) for name, pairs in EXAMPLES.items() for pair in pairs]
+IDS = [f"{name}-{i}" for name, pairs in EXAMPLES.items() for i in range(len(pairs))]
 
 
-@pytest.mark.parametrize(("name", "history"), [(name, ill) for name, ill, _ in PAIRS], ids=IDS)
-def test_a_condition_is_seen(name: str, history: History) -> None:
+@pytest.mark.parametrize(("name", "history"), [(name, present) for name, present, _ in PAIRS], ids=IDS)
+def test_condition_is_detected(name: str, history: History) -> None:
     assert name in names(history)
 
 
-@pytest.mark.parametrize(("name", "history"), [(name, well) for name, _, well in PAIRS], ids=IDS)
-def test_a_near_miss_is_not(name: str, history: History) -> None:
+@pytest.mark.parametrize(("name", "history"), [(name, near_miss) for name, _, near_miss in PAIRS], ids=IDS)
+def test_near_miss_is_not_detected(name: str, history: History) -> None:
     assert name not in names(history)
 
 
-def test_every_row_of_the_table_has_such_pairs() -> None:
-    assert set(SEEN) == {row.name for row in CONDITIONS}
-    assert all(SEEN.values())
-    assert len(CONDITIONS) == len(SEEN), "no name twice"
+def test_every_condition_has_examples() -> None:
+    assert set(EXAMPLES) == {row.name for row in CONDITIONS}
+    assert all(EXAMPLES.values())
+    assert len(CONDITIONS) == len(EXAMPLES), "no name twice"
 
 
 @pytest.mark.parametrize("row", CONDITIONS, ids=lambda row: row.name)
-def test_a_row_says_what_to_do_in_sentences(row: Any) -> None:
+def test_condition_has_a_summary_evidence_and_fixes(row: Any) -> None:
     assert row.summary.endswith(".")
     assert row.fixes
     assert row.detect.__doc__ or row.name.endswith("frozen")
-    history = SEEN[row.name][0][0]
-    assert row.missing(history) == (), "what it needs is there when it is seen"
+    history = EXAMPLES[row.name][0][0]
+    assert row.missing(history) == (), "where it is detected, nothing that it needs is missing"
     found = finding(history, row.name)
     assert "{" not in found.summary
     assert found.evidence
@@ -319,14 +319,14 @@ def test_a_row_says_what_to_do_in_sentences(row: Any) -> None:
     assert found.since <= history.now
 
 
-def test_a_healthy_training_has_nothing() -> None:
+def test_healthy_training_has_no_findings() -> None:
     found = apply_rules(watched())
     assert found.findings == ()
     assert found.healthy
     assert found.unchecked == {}
 
 
-def test_nothing_at_all_is_too_early() -> None:
+def test_empty_history_is_too_early_to_judge() -> None:
     found = apply_rules(History("step"))
     assert [f.name for f in found.findings] == ["too early to judge"]
     assert set(found.unchecked) == {row.name for row in CONDITIONS if row.needs}
@@ -344,7 +344,7 @@ def test_nothing_at_all_is_too_early() -> None:
     ],
     ids=str,
 )  # fmt: skip
-def test_the_level_of_a_critics_loss_says_nothing(columns: dict[str, Any]) -> None:
+def test_level_of_a_critic_loss_gives_no_finding(columns: dict[str, Any]) -> None:
     uneven = {k: [v + 1e-3 * i for i in range(30)] if isinstance(v, float | int) else v for k, v in columns.items()}
     assert names(watched(30, CRITIC, **uneven)) == []
     others = {"D_loss": [1 + 1e-3 * i for i in range(30)], "G_loss": [1 + 1e-3 * i for i in range(30)]}
@@ -352,7 +352,7 @@ def test_the_level_of_a_critics_loss_says_nothing(columns: dict[str, Any]) -> No
 
 
 @pytest.mark.parametrize("columns", [{"D_loss": 1e-4}, {"D_loss": 500}, {"G_loss": 500}], ids=str)
-def test_the_same_levels_say_something_of_a_d(columns: dict[str, Any]) -> None:
+def test_same_level_of_another_loss_gives_a_finding(columns: dict[str, Any]) -> None:
     uneven = {k: [v + 1e-3 * v * i for i in range(30)] for k, v in columns.items()}
     assert names(logged(30, **uneven)) != []
 
@@ -360,7 +360,7 @@ def test_the_same_levels_say_something_of_a_d(columns: dict[str, Any]) -> None:
 # Order, time and evidence
 
 
-def test_a_frozen_d_stands_above_the_collapse_it_causes() -> None:
+def test_frozen_d_is_listed_above_the_collapse_it_causes() -> None:
     collapsed = {"diversity": 1e-3, "diversity_batch": 1e-3, "distance": FAR}
     found = names(watched(D_update=0, D_auc=0.5, **collapsed))
     assert found[0] == "D frozen"
@@ -372,12 +372,12 @@ def test_failures_come_before_warnings_and_warnings_before_notes() -> None:
     found = apply_rules(
         watched(30, None, D_label_effect=1e-4, classes_imbalance=7, G_unchanged=0.5, distance=0.2)
     ).findings
-    gravities = [f.severity for f in found]
+    severities = [f.severity for f in found]
     assert [f.name for f in found] == ["labels ignored by D", "imbalanced classes", "layers frozen", "plateau"]
-    assert gravities == sorted(gravities, key=["failure", "warning", "note"].index)
+    assert severities == sorted(severities, key=["failure", "warning", "note"].index)
 
 
-def test_non_finite_comes_first_and_nan_makes_no_other_fault() -> None:
+def test_non_finite_comes_first_and_nan_gives_no_other_finding() -> None:
     everything = {"D_loss": NAN, "G_loss": NAN, "D_real": NAN, "D_fake": NAN, "D_update": NAN, "G_update": NAN,
                   "real_low": NAN, "real_high": NAN, "checkerboard": NAN, "distance": NAN, "diversity": NAN,
                   "diversity_batch": NAN, "nearest_real": NAN, "D_overfit": NAN, "D_held_auc": NAN}  # fmt: skip
@@ -412,7 +412,7 @@ def test_non_finite_comes_first_and_nan_makes_no_other_fault() -> None:
          ["in 80 % of pairs", "score 70 %"]),
     ],
 )  # fmt: skip
-def test_the_evidence_carries_the_numbers_and_since_when(
+def test_finding_has_the_numbers_and_since_when_it_holds(
     name: str, history: History, since: float, evidence: list[str]
 ) -> None:
     found = finding(history, name)
@@ -423,13 +423,13 @@ def test_the_evidence_carries_the_numbers_and_since_when(
     assert found.describe() == f"{found.summary} ({'; '.join(found.evidence)}; since {history.unit} {since:g})"
 
 
-def test_a_row_about_either_player_says_which() -> None:
+def test_finding_about_either_network_names_it() -> None:
     assert finding(watched(D_unchanged=0.5), "layers frozen").summary == "Some layers of D never change."
     assert finding(watched(G_unchanged=0.5), "layers frozen").about == "G"
     assert finding(watched(D_update=0.2), "learning rate too high").summary.startswith("D's learning rate")
 
 
-def test_what_would_have_to_be_known_is_told() -> None:
+def test_unchecked_conditions_name_the_missing_columns() -> None:
     unchecked = apply_rules(logged(D_loss=1.2, G_loss=[1 + i / 99 for i in range(30)])).unchecked
     assert unchecked["mode collapse"] == (("diversity/batch",),)
     assert unchecked["learning rate too low"] == (("G/update",), ("D/update",))
@@ -473,7 +473,7 @@ def all_fixes(config: TrainConfig) -> list[tuple[str, ProposedFix]]:
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_every_fix_shown_for_a_recipe_is_accepted_and_changes_something(name: str) -> None:
+def test_every_fix_proposed_for_a_recipe_is_accepted_and_changes_it(name: str) -> None:
     config = RECIPES[name].config
     fixes = [fix for _, fix in all_fixes(config) if fix.changes]
     assert fixes
@@ -483,7 +483,7 @@ def test_every_fix_shown_for_a_recipe_is_accepted_and_changes_something(name: st
 
 
 @pytest.mark.parametrize("name", ["mlp", "r3gan"])
-def test_the_flags_of_a_fix_are_those_of_the_command_line(name: str) -> None:
+def test_flags_of_a_fix_are_those_of_the_command_line(name: str) -> None:
     config = RECIPES[name].config
     fixes = {fix.flags: fix.changes for _, fix in all_fixes(config) if fix.changes}
     style = (tyro.conf.AvoidSubcommands, tyro.conf.OmitArgPrefixes)
@@ -493,7 +493,7 @@ def test_the_flags_of_a_fix_are_those_of_the_command_line(name: str) -> None:
 
 @pytest.mark.parametrize("row", CONDITIONS, ids=lambda row: row.name)
 def test_every_condition_has_a_fix_where_it_can_occur(row: Any) -> None:
-    assert propose(row.fixes, Facts()), "in words, for other people's loops"
+    assert propose(row.fixes, Facts()), "in words, for other training loops"
     if row.name not in LOOPS_ONLY:
         configs = [recipe.config for recipe in RECIPES.values()]
         if row.name == "critic unconstrained":
@@ -502,7 +502,7 @@ def test_every_condition_has_a_fix_where_it_can_occur(row: Any) -> None:
         assert any(propose(row.fixes, Facts(config=config, classes=10)) for config in planted)
 
 
-def test_a_change_that_the_configuration_refuses_is_not_shown() -> None:
+def test_change_that_the_configuration_refuses_is_not_proposed() -> None:
     facts = Facts(config=RECIPES["msg"].config)
     assert accepted_changes(lambda knobs, about: {"augment": "ada"}, facts) == {}
     assert accepted_changes(lambda knobs, about: {"no_such_field": 1}, facts) == {}
@@ -510,7 +510,7 @@ def test_a_change_that_the_configuration_refuses_is_not_shown() -> None:
     assert accepted_changes(lambda knobs, about: {"noise": 0.1, "mirror": True}, facts) == {"noise": 0.1}
 
 
-def test_a_fix_depends_on_the_present_configuration() -> None:
+def test_fix_depends_on_the_present_configuration() -> None:
     saturating = proposed(FAILED, "D too strong", plain_config(objective="minimax"))
     assert saturating[0].flags == "--objective non-saturating"
     fixes = proposed(FAILED, "D too strong", plain_config())
@@ -525,7 +525,7 @@ def test_a_fix_depends_on_the_present_configuration() -> None:
     assert proposed(OVERFITS, "D overfits", RECIPES["msg"].config)[0].flags == "--noise 0.1"
 
 
-def test_a_fix_that_is_in_force_is_not_shown() -> None:
+def test_fix_that_is_in_force_is_not_proposed() -> None:
     config = plain_config(objective="non-saturating", augment="ada", ada_target=0.6, mirror=True, dropout=0.4)
     assert [fix.changes for fix in proposed(OVERFITS, "D overfits", config)] == [{"r1": 1.0, "r2": 1.0}]
     uneven = watched(classes_imbalance=7)
@@ -534,7 +534,7 @@ def test_a_fix_that_is_in_force_is_not_shown() -> None:
     ]
 
 
-def test_classes_are_used_only_where_there_are_some() -> None:
+def test_fixes_by_classes_are_proposed_only_for_data_with_classes() -> None:
     history = watched(real_missing=5)
     flags = {
         classes: [f.flags for f in proposed(history, "missing modes", plain_config(), classes)] for classes in (0, 9)
@@ -551,7 +551,7 @@ def test_advice_is_the_first_fix() -> None:
     assert finding(watched(D_label_effect=0), "labels ignored by D").advice() == "check the labels of the real images"
 
 
-def test_every_name_of_a_condition_is_in_the_table() -> None:
+def test_every_condition_name_is_in_the_table() -> None:
     assert {row.name for row in CONDITIONS} == set(get_args(ConditionName))
 
 
@@ -573,7 +573,7 @@ def log(path: Path, rows: Sequence[dict[str, float]]) -> Path:
     return path
 
 
-def test_a_log_with_only_losses_lists_what_cannot_be_seen(tmp_path: Path) -> None:
+def test_log_of_losses_only_lists_what_cannot_be_checked(tmp_path: Path) -> None:
     rows = [{"step": 100 * i, "d_loss": 1.2 - i / 99, "g_loss": 0.9 + i / 99} for i in range(30)]
     found = apply_rules(read(log(tmp_path / "log.jsonl", rows)))
     assert found.findings == ()
@@ -585,7 +585,7 @@ def test_a_log_with_only_losses_lists_what_cannot_be_seen(tmp_path: Path) -> Non
     assert "healthy" not in text
 
 
-def test_a_d_that_always_wins_is_no_failure_while_the_fid_falls(tmp_path: Path) -> None:
+def test_strong_d_is_no_failure_while_the_fid_falls(tmp_path: Path) -> None:
     rows = [{"step": 100 * i, "d_loss": 0.01 + 1e-4 * i, "g_loss": 7 + i / 9, "fid": 200 * 0.9**i} for i in range(40)]
     assert not apply_rules(read(log(tmp_path / "falls.jsonl", rows))).findings
     stays = [row | {"fid": 200 + i % 3} for i, row in enumerate(rows)]
@@ -594,7 +594,7 @@ def test_a_d_that_always_wins_is_no_failure_while_the_fid_falls(tmp_path: Path) 
     assert "D's loss is 0.01" in plain(found)
 
 
-def test_a_bare_log_of_ours_can_be_told_without_the_number_of_images(tmp_path: Path) -> None:
+def test_stats_of_ganvas_are_diagnosed_without_the_number_of_images(tmp_path: Path) -> None:
     rows = [{"nimg": 1000 * i, "D/loss": {"num": 9, "mean": 1.2, "std": 0.1 + i}, "D/auc": 0.8,
              "diversity/batch": 0.9} for i in range(20)]  # fmt: skip
     rows = [row | {"D/loss": {"num": 9, "mean": 1.2 + i / 99, "std": 0.1}} for i, row in enumerate(rows)]
@@ -620,7 +620,7 @@ def test_plain_text_has_verdict_evidence_causes_and_fixes() -> None:
     assert "\x1b" not in str(apply_rules(history))
 
 
-def test_to_other_peoples_loops_no_knobs_of_ours_are_named() -> None:
+def test_fixes_for_other_training_loops_name_no_knobs() -> None:
     text = str(apply_rules(watched(D_update=0)))
     assert "a learning rate above 0" in text
     assert "--d-lr" not in text
@@ -640,14 +640,14 @@ VERDICTS: list[tuple[Callable[[], History], str]] = [
 
 
 @pytest.mark.parametrize(("make", "sentence"), VERDICTS, ids=[sentence for _, sentence in VERDICTS])
-def test_the_verdict_is_one_sentence(make: Callable[[], History], sentence: str) -> None:
+def test_verdict_is_one_sentence(make: Callable[[], History], sentence: str) -> None:
     found = apply_rules(make())
     assert verdict(found) == sentence
     assert plain(found).startswith(sentence)
     assert f"<b>{sentence}</b>" in found._repr_html_()
 
 
-def test_html_escapes_what_it_tells() -> None:
+def test_html_is_escaped() -> None:
     history = watched(20, {"non_finite": NonFinite(3, ("<script>alert('D & G')</script>",))})
     history.update_facts(probe_errors={"outputs": "ValueError: <b>"})
     page = apply_rules(history)._repr_html_()
@@ -664,24 +664,24 @@ def test_square_brackets_are_no_markup() -> None:
     assert "[red]x[/red] [1/2] stopped being finite" in plain(apply_rules(history))
 
 
-def test_what_could_not_be_looked_at_is_told_with_its_reason() -> None:
+def test_failed_probe_is_reported_with_its_error() -> None:
     found = apply_rules(watched(20, {"probe_errors": {"outputs": "RuntimeError: no such image"}}))
     assert "the outputs could not be measured: RuntimeError: no such image" in plain(found)
 
 
-@pytest.mark.parametrize("history", [ill for _, ill, _ in PAIRS], ids=IDS)
-def test_a_diagnosis_is_json(history: History) -> None:
+@pytest.mark.parametrize("history", [present for _, present, _ in PAIRS], ids=IDS)
+def test_diagnosis_is_json(history: History) -> None:
     found = apply_rules(history)
-    told = json.loads(json.dumps(found.to_json(), allow_nan=False))
-    assert told["healthy"] == found.healthy
-    assert [f["name"] for f in told["findings"]] == [f.name for f in found.findings]
-    assert all(set(fix) == {"do", "changes", "flags"} for f in told["findings"] for fix in f["fixes"])
-    assert told["probes"] == len(history["D/auc"])
+    data = json.loads(json.dumps(found.to_json(), allow_nan=False))
+    assert data["healthy"] == found.healthy
+    assert [f["name"] for f in data["findings"]] == [f.name for f in found.findings]
+    assert all(set(fix) == {"do", "changes", "flags"} for f in data["findings"] for fix in f["fixes"])
+    assert data["probes"] == len(history["D/auc"])
     assert str(found)
     assert found._repr_html_()
 
 
-def test_findings_count_as_failures_and_notes_as_health() -> None:
+def test_warnings_are_not_healthy_but_notes_are() -> None:
     assert [f.name for f in apply_rules(watched(D_label_effect=0, classes_imbalance=7)).failures] == [
         "labels ignored by D"
     ]
@@ -693,7 +693,7 @@ def test_findings_count_as_failures_and_notes_as_health() -> None:
 # History
 
 
-def test_a_history_keeps_what_was_seen_in_order() -> None:
+def test_history_keeps_its_values_in_order() -> None:
     history = History("step")
     history.add(1, {"D/loss": 2, "G/loss": None})
     history.add(5, {"D/loss": 1})
@@ -705,7 +705,7 @@ def test_a_history_keeps_what_was_seen_in_order() -> None:
     assert History("step").now == 0
 
 
-def test_a_condition_holds_since_its_last_break() -> None:
+def test_condition_holds_since_its_last_interruption() -> None:
     series = logged(6, D_loss=[1, 0, 1, 0, 0, 0])["D/loss"]
     assert series.holds_since(series.value == 0) == 40
     assert series.holds_since(series.value == 0, 4) is None
@@ -713,7 +713,7 @@ def test_a_condition_holds_since_its_last_break() -> None:
     assert series.holds_since(series.value == 1, 1) is None
 
 
-def test_medians_of_the_beginning_and_the_end() -> None:
+def test_series_has_medians_of_its_beginning_and_end() -> None:
     series = logged(6, D_loss=[9, 1, 2, 5, 100, 6])["D/loss"]
     assert series.early() == 2
     assert series.recent() == 6

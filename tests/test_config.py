@@ -1,4 +1,4 @@
-"""Knobs: JSON there and back, unknown names refused, bounds, schedules."""
+"""Knobs: JSON round trip, unknown names, bounds, excluded combinations, schedules."""
 
 import json
 import re
@@ -33,7 +33,7 @@ from ganvas.schedule import Schedule
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_json_there_and_back(name: str) -> None:
+def test_json_round_trip(name: str) -> None:
     config = get_recipe(name).config
     assert from_json(TrainConfig, json.loads(json.dumps(to_json(config)))) == config
 
@@ -44,7 +44,7 @@ def test_knob_names_are_unique_over_all_groups(name: str) -> None:
     assert len(names) == len(set(names))
 
 
-def test_an_unknown_key_is_an_error_that_names_a_near_one() -> None:
+def test_unknown_key_is_an_error_that_suggests_a_similar_one() -> None:
     plain = to_json(TrainConfig())
     plain["optimisation"]["bacth"] = 3
     with pytest.raises(GanvasError, match="did you mean 'batch'"):
@@ -64,7 +64,7 @@ def test_an_unknown_key_is_an_error_that_names_a_near_one() -> None:
         (("network", "g_widths"), [8, "x"]),
     ],
 )
-def test_a_wrong_type_is_an_error(path: tuple[str, ...], value: object) -> None:
+def test_wrong_type_is_an_error(path: tuple[str, ...], value: object) -> None:
     plain = inner = to_json(TrainConfig())
     for key in path[:-1]:
         inner = inner[key]
@@ -93,7 +93,7 @@ def test_a_wrong_type_is_an_error(path: tuple[str, ...], value: object) -> None:
         {"ema_warmup": 1.5},
     ],
 )
-def test_out_of_bounds_is_refused(knobs: dict[str, object]) -> None:
+def test_values_out_of_bounds_are_refused(knobs: dict[str, object]) -> None:
     with pytest.raises(GanvasError):
         replace(TrainConfig(), **knobs)
 
@@ -104,7 +104,7 @@ def test_replace_finds_a_knob_in_any_group() -> None:
     assert {name for name, *_ in differences(TrainConfig(network=CNN()), config)} == {"g_width", "batch", "data"}
 
 
-def test_the_family_is_the_recipes_and_no_knob() -> None:
+def test_family_is_fixed_by_the_recipe_and_no_knob() -> None:
     with pytest.raises(GanvasError, match="'family' cannot be set"):
         replace(TrainConfig(), family="cnn")
     assert from_json(TrainConfig, to_json(TrainConfig(network=CNN(g_width=3)))).network == CNN(g_width=3)
@@ -119,7 +119,7 @@ NUMBERS = st.floats(min_value=0, max_value=1e6, allow_nan=False)
 
 
 @given(NUMBERS, NUMBERS, st.sampled_from(["linear", "cosine"]), st.integers(0, 2000))
-def test_a_schedule_starts_and_ends_where_it_says_and_stays_between(a: float, b: float, shape: str, nimg: int) -> None:
+def test_schedule_starts_and_ends_at_its_values_and_stays_between(a: float, b: float, shape: str, nimg: int) -> None:
     schedule = Schedule.parse(f"{a!r}..{b!r}:{shape}@0.25-0.75")
     assert schedule.at(0, 1000) == schedule.at(250, 1000) == a
     assert schedule.at(750, 1000) == pytest.approx(b)
@@ -127,7 +127,7 @@ def test_a_schedule_starts_and_ends_where_it_says_and_stays_between(a: float, b:
     assert min(a, b) - 1e-9 * max(a, b) <= schedule.at(nimg, 1000) <= max(a, b) + 1e-9 * max(a, b)
 
 
-def test_the_end_is_met_exactly_however_small() -> None:
+def test_schedule_reaches_a_tiny_end_value_exactly() -> None:
     assert Schedule.parse("32769..1e-9:linear@0.25-0.75").at(750, 1000) == 1e-9
 
 
@@ -139,7 +139,7 @@ def test_absolute_schedules_do_not_depend_on_the_length() -> None:
 
 
 @pytest.mark.parametrize("text", ["x", "nan", "inf", "1..2:foo", "1..2@1-0", "1..2@0.5k-1", "1:linear", "1..2@0-2", ""])
-def test_what_is_no_schedule_is_refused(text: str) -> None:
+def test_invalid_schedules_are_refused(text: str) -> None:
     with pytest.raises(GanvasError, match="not a schedule"):
         Schedule.parse(text)
 
@@ -195,18 +195,18 @@ def test_likely_mistakes_give_warnings() -> None:
     assert "--microbatch images" in replace(TrainConfig(network=DCGAN()), microbatch=8).warnings()[0]
 
 
-def test_every_objective_of_the_knob_is_in_the_table() -> None:
+def test_every_objective_has_an_implementation() -> None:
     assert list(OBJECTIVES) == list(get_args(ObjectiveName))
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_a_recipe_says_what_it_is_its_source_and_its_cost(name: str) -> None:
-    row = get_recipe(name)
-    assert row.summary
-    assert row.source
-    assert row.cost
+def test_recipe_has_a_summary_a_source_and_a_cost(name: str) -> None:
+    recipe = get_recipe(name)
+    assert recipe.summary
+    assert recipe.source
+    assert recipe.cost
 
 
-def test_the_table_of_impossible_pairs_has_a_test_for_each_row() -> None:
+def test_every_impossible_combination_has_a_test() -> None:
     for what, wrong, _, _ in rules._IMPOSSIBLE:
         assert any(wrong(dict(leaves(TrainConfig(network=network))) | knobs) for network, knobs, _ in REFUSED), what

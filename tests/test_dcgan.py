@@ -1,4 +1,4 @@
-"""DCGAN: the paper's sizes, its initialisation, any image size, and the effect of batch norm on a batch."""
+"""DCGAN: the paper's sizes and initialisation, any image size, and the effect of batch norm."""
 
 import copy
 
@@ -20,12 +20,12 @@ def pair(config: DCGAN, shape: Shape) -> tuple[Generator, Discriminator]:
     return Generator(config, shape), Discriminator(config, shape)
 
 
-def test_the_pair_has_the_published_sizes() -> None:
+def test_networks_have_the_published_sizes() -> None:
     generator, discriminator = pair(DCGAN(), Shape(3, 64, 64))
     assert (count_parameters(generator), count_parameters(discriminator)) == (12_658_432, 11_036_160)
 
 
-def test_only_without_batch_norm_there_are_biases() -> None:
+def test_biases_exist_only_without_batch_norm() -> None:
     for network in pair(DCGAN(), Shape(3, 64, 64)):
         kinds = [type(module) for module in network.modules()]
         assert kinds.count(nn.BatchNorm2d) == (4 if isinstance(network, Generator) else 3)
@@ -55,7 +55,7 @@ def test_neither_the_image_nor_its_first_features_are_normalised() -> None:
 @pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize("classes", [0, 3])
 @pytest.mark.parametrize("config", [SMALL, BARE], ids=["batch", "none"])
-def test_any_size_channels_and_classes(config: DCGAN, size: tuple[int, int], channels: int, classes: int) -> None:
+def test_any_size_channels_and_classes_work(config: DCGAN, size: tuple[int, int], channels: int, classes: int) -> None:
     generator, discriminator = pair(config, Shape(channels, *size, classes))
     labels = torch.tensor([0, 2]) if classes else None
     images = generator(torch.randn(2, 6), labels)
@@ -67,13 +67,13 @@ def test_any_size_channels_and_classes(config: DCGAN, size: tuple[int, int], cha
     assert max(generator.start_shape[1:]) <= 4
 
 
-def test_pictures_stay_in_range_whatever_the_weights() -> None:
+def test_images_stay_in_range_whatever_the_weights() -> None:
     generator = Generator(SMALL, Shape(3, 16, 16))
     generator.to_image.weight.data *= 1000
     assert generator(torch.randn(2, 6)).abs().max() == 1
 
 
-def test_g_doubles_to_the_sides_that_d_halved() -> None:
+def test_g_upsamples_through_the_sizes_of_d() -> None:
     generator, discriminator = pair(SMALL, Shape(1, 25, 40))
     down = []
     hooks = [
@@ -89,24 +89,24 @@ def test_g_doubles_to_the_sides_that_d_halved() -> None:
     assert [(m.in_channels, *m.size) for m in upsampling] == [(32, 4, 5), (16, 7, 10), (8, 13, 20), (4, 25, 40)]
 
 
-def test_width_grows_eightfold_and_no_further() -> None:
+def test_width_grows_at_most_eightfold() -> None:
     discriminator = Discriminator(SMALL, Shape(1, 256, 256))
     assert [m.out_channels for m in discriminator.modules() if isinstance(m, StridedConv2d)] == [4, 8, 16, 32, 32, 32]
 
 
-def test_the_class_reaches_both() -> None:
+def test_labels_change_the_outputs_of_g_and_d() -> None:
     generator, discriminator = pair(SMALL, Shape(1, 16, 16, 3))
     generator.eval()
     discriminator.eval()
     z = torch.randn(1, 6)
     one, two = (generator(z, torch.tensor([c])) for c in (0, 1))
     assert not torch.equal(one, two)
-    assert discriminator(one, torch.tensor([0])) == discriminator(one, torch.tensor([1]))  # nothing learnt yet
+    assert discriminator(one, torch.tensor([0])) == discriminator(one, torch.tensor([1]))  # not trained yet
     nn.init.normal_(discriminator.head.embedding.weight)  # type: ignore[union-attr]
     assert discriminator(one, torch.tensor([0])) != discriminator(one, torch.tensor([1]))
 
 
-def test_every_weight_starts_as_the_paper_says() -> None:
+def test_initial_weights_follow_the_paper() -> None:
     torch.manual_seed(0)
     for network in pair(DCGAN(g_width=32, d_width=32), Shape(3, 64, 64)):
         for module in network.modules():
@@ -120,16 +120,16 @@ def test_every_weight_starts_as_the_paper_says() -> None:
 
 
 @pytest.mark.parametrize("config", [SMALL, BARE], ids=["batch", "none"])
-def test_d_says_whether_its_logits_depend_on_the_batch(config: DCGAN) -> None:
+def test_logits_depend_on_the_batch_only_with_batch_norm(config: DCGAN) -> None:
     torch.manual_seed(0)
     discriminator = Discriminator(config, Shape(1, 16, 16))
     one, others = torch.randn(1, 1, 16, 16), torch.randn(2, 3, 1, 16, 16)
-    logits = [discriminator(torch.cat([one, company]))[0] for company in others]
+    logits = [discriminator(torch.cat([one, rest]))[0] for rest in others]
     assert discriminator.batch_dependent == (config is SMALL)
     assert torch.isclose(*logits) != discriminator.batch_dependent
 
 
-def test_without_batch_norm_a_gradient_penalty_can_be_learnt_from() -> None:
+def test_gradient_penalty_has_gradients_without_batch_norm() -> None:
     discriminator = Discriminator(BARE, Shape(3, 16, 16, 3))
     images = torch.randn(4, 3, 16, 16, requires_grad=True)
     zero_centred_penalty(images, discriminator(images, torch.tensor([0, 1, 2, 0]))).mean().backward()
@@ -146,7 +146,7 @@ def test_dropout_is_random_only_in_training() -> None:
     assert torch.equal(discriminator(images), discriminator(images))
 
 
-def test_a_copy_draws_the_same_and_the_state_is_plain_tensors() -> None:
+def test_copy_computes_the_same_and_the_state_is_plain_tensors() -> None:
     for network, x in zip(pair(SMALL, Shape(1, 20, 12)), (torch.randn(3, 6), torch.randn(3, 1, 20, 12)), strict=True):
         copied = copy.deepcopy(network)
         assert torch.equal(network(x), copied(x))

@@ -1,4 +1,4 @@
-"""Two Gloo ranks on the CPU play the game of one process; a failing rank ends the run with its message."""
+"""Two Gloo ranks on the CPU train like one process; a failing rank ends the run with its message."""
 
 import json
 import os
@@ -45,11 +45,11 @@ images = open_images(config.dataset.options(), progress=False)
 with distributed.process_group(torch.device("cpu")):
     state = TrainState.build(config, Shape(images.channels, *images.resolution), torch.device("cpu"))
     gradients = {}
-    def keep(adam, player, lr, beta2):
-        norm = distributed.average_gradients(player)
-        side = "D" if player is state.game.D else "G"
-        gradients.update({f"{side}/{n}": p.grad.clone().contiguous() for n, p in player.named_parameters()})
-        adam.zero_grad()
+    def keep(optimiser, network, lr, beta2):
+        norm = distributed.average_gradients(network)
+        side = "D" if network is state.game.D else "G"
+        gradients.update({f"{side}/{n}": p.grad.clone().contiguous() for n, p in network.named_parameters()})
+        optimiser.zero_grad()
         return norm
     state._step = keep
     ranks = {"rank": distributed.rank(), "world": distributed.world_size()}
@@ -79,7 +79,7 @@ def test_gradients_of_two_ranks_equal_one_process_with_both_penalties(
         assert one[name].abs().max() > 0, name
 
 
-def test_two_ranks_train_and_resume_the_run_of_one(write_images: Callable[..., Path]) -> None:
+def test_two_ranks_train_and_resume_like_one_process(write_images: Callable[..., Path]) -> None:
     data = write_images(40, 8, 8)
     flags = ["-m", "ganvas", "train", "digits", "--data", str(data), "--kimg", "0.4", "--batch", "20", "--no-plot",
              "--objective", "non-saturating", "--tick-kimg", "0.1", "--snapshot-kimg", "0.2",
@@ -88,14 +88,14 @@ def test_two_ranks_train_and_resume_the_run_of_one(write_images: Callable[..., P
     assert both.returncode == 0, both.stderr
     again = torchrun(*flags, "--name", "two")
     assert again.returncode == 0, again.stderr
-    assert again.stderr.count("is complete") == 1, "only rank 0 speaks"
+    assert again.stderr.count("is complete") == 1, "only rank 0 writes"
     one = subprocess.run([sys.executable, *flags, "--name", "one"], capture_output=True, text=True)
     assert one.returncode == 0, one.stderr
     runs = [Run(Path("runs") / name) for name in ("one", "two")]
     one_names, two_names = (sorted(p.name for p in run.path.rglob("*")) for run in runs)
     assert one_names == two_names
     for a, b in zip(*(list(read_jsonl(run.path / "stats.jsonl")) for run in runs), strict=True):
-        assert a.keys() - {"signals"} == b.keys() - {"signals"}  # looks keep to the clock: a slow machine has fewer
+        assert a.keys() - {"signals"} == b.keys() - {"signals"}  # probes are timed: a slow machine makes fewer
         assert a["D/loss"]["num"] == b["D/loss"]["num"]
         assert a["D/loss"]["mean"] == pytest.approx(b["D/loss"]["mean"], rel=1e-3)
     one_state, two_state = (checkpoint.load(run.state_file)[0] for run in runs)
@@ -103,17 +103,17 @@ def test_two_ranks_train_and_resume_the_run_of_one(write_images: Callable[..., P
         assert torch.allclose(tensor, two_state[name], atol=1e-4), name
 
 
-def test_a_refusal_on_rank_0_ends_all_ranks_quietly(write_images: Callable[..., Path]) -> None:
+def test_error_on_rank_0_ends_all_ranks_without_a_traceback(write_images: Callable[..., Path]) -> None:
     flags = ["-m", "ganvas", "train", "digits", "--kimg", "0.2", "--name", "x", "--no-plot", "--device", "cpu"]
     train(tiny(), name="x", quiet=True)
     refused = torchrun(*flags)
     assert refused.returncode != 0
     assert "has another configuration" in refused.stderr
     assert refused.stderr.count("has another configuration") == 1
-    assert "ganvas/training" not in refused.stderr, "a traceback of ours"
+    assert "ganvas/training" not in refused.stderr, "a traceback of Ganvas"
 
 
-def test_a_batch_that_cannot_be_shared_is_refused() -> None:
+def test_batch_that_cannot_be_shared_equally_is_refused() -> None:
     refused = torchrun(
         "-m", "ganvas", "train", "digits", "--batch", "33", "--kimg", "0.2", "--no-plot", "--device", "cpu"
     )
@@ -121,7 +121,7 @@ def test_a_batch_that_cannot_be_shared_is_refused() -> None:
     assert "33 cannot be shared equally by 2" in refused.stderr
 
 
-def test_a_rank_that_dies_ends_the_run_with_a_usable_state(write_images: Callable[..., Path]) -> None:
+def test_killed_rank_ends_the_run_with_a_usable_state(write_images: Callable[..., Path]) -> None:
     code = (
         "import json, os, sys\n"
         "from ganvas.config import TrainConfig, from_json\n"
@@ -147,7 +147,7 @@ def test_a_rank_that_dies_ends_the_run_with_a_usable_state(write_images: Callabl
     assert checkpoint.load(state)[1]["nimg"] == 200
 
 
-def test_two_ranks_give_up_a_slow_round_together_and_play_it_again() -> None:
+def test_two_ranks_cancel_a_slow_round_together_and_repeat_it() -> None:
     config = replace(
         tiny(family="dcgan", r1=0.0, r2=0.0), microbatch=2, d_steps=2, snapshot_kimg=100.0, tick_kimg=100.0
     )
@@ -162,10 +162,10 @@ def test_two_ranks_give_up_a_slow_round_together_and_play_it_again() -> None:
         assert process.poll() is None, process.communicate()
         time.sleep(0.02)
     time.sleep(1.0)
-    asked = time.monotonic()
+    requested = time.monotonic()
     process.send_signal(signal.SIGTERM)  # torchrun passes it on
     _, errors = process.communicate(timeout=60)
-    assert time.monotonic() - asked < 10, errors
+    assert time.monotonic() - requested < 10, errors
     assert errors.count("Stopping: the state is saved first.") == 1, errors
     assert errors.count("stopped at 0 kimg") == 2, "one of each rank"
     for name in ("parts", "whole"):

@@ -1,4 +1,4 @@
-"""What a run will cost is said before it starts, and is about right."""
+"""The cost of a run is estimated before it starts, and is about right."""
 
 import dataclasses
 import json
@@ -23,17 +23,17 @@ SHAPE = Shape(3, 16, 16, 3)
 
 
 @pytest.mark.parametrize("family", NARROW)
-def test_every_family_is_counted_and_leaves_no_gradient_behind(family: str) -> None:
+def test_cost_of_every_family_is_estimated(family: str) -> None:
     config = replace(tiny(family=family, r1=0.0, r2=0.0), conditional=True)
     cost = estimate_cost(config, SHAPE, CPU)
     assert (cost.g_parameters, cost.d_parameters) == tuple(map(count_parameters, build(config.network, SHAPE)))
     assert cost.g_flops > cost.g_parameters / 4
-    assert cost.bytes_per_image > 4 * 3 * 16 * 16, "the picture itself at the least"
+    assert cost.bytes_per_image > 4 * 3 * 16 * 16, "at least the image itself"
     assert cost.persistent_bytes == 4 * (4 * cost.g_parameters + 3 * cost.d_parameters)
     assert cost.peak_bytes < 1e8 < cost.free_bytes
 
 
-def test_memory_grows_with_the_images_at_a_time_and_with_penalties() -> None:
+def test_memory_grows_with_the_images_per_pass_and_with_penalties() -> None:
     config = replace(tiny(family="cnn", r1=0.0, r2=0.0), batch=100)
     whole, parts = (estimate_cost(replace(config, microbatch=m), SHAPE, CPU) for m in (None, 10))
     assert (whole.images_per_pass, parts.images_per_pass) == (100, 10)
@@ -51,7 +51,7 @@ def test_memory_is_what_the_graph_holds() -> None:
     assert cost.bytes_per_image / estimating.BACKWARD_OVERHEAD / 4 == pytest.approx(kept_by_d + kept_by_g, rel=0.5)
 
 
-def test_what_does_not_fit_is_refused_with_the_batch_that_would(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batch_that_does_not_fit_is_refused_with_one_that_fits(monkeypatch: pytest.MonkeyPatch) -> None:
     config = replace(tiny(family="cnn"), batch=512)
     needed = estimate_cost(config, Shape(1, 28, 28), CPU)
     monkeypatch.setattr(estimating, "free_bytes", lambda device: needed.peak_bytes // 2)
@@ -68,39 +68,39 @@ def test_what_does_not_fit_is_refused_with_the_batch_that_would(monkeypatch: pyt
     assert not Path("runs/big").exists(), "refused before anything is written"
 
 
-def test_networks_that_never_fit_are_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_networks_that_never_fit_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(estimating, "free_bytes", lambda device: 1000)
     with pytest.raises(GanvasError, match="not fit with a single image"):
         check_memory(estimate_cost(tiny(), Shape(1, 8, 8), CPU))
 
 
-def test_free_memory_is_what_the_system_says_shared_by_the_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_free_memory_is_shared_by_the_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     alone = estimating.free_bytes(CPU)
     assert 0 < alone <= psutil.virtual_memory().total
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
     assert estimating.free_bytes(CPU) == pytest.approx(alone / 4, rel=0.2)
 
 
-def test_a_trial_changes_nothing_and_measures_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_speed_is_measured_on_a_few_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     rounds = []
     one_round = estimating.TrainState.train_round
 
-    def counted(self: Any, batches: Any, nimg: int) -> Any:
+    def record_round(self: Any, batches: Any, nimg: int) -> Any:
         rounds.append((len(batches), len(batches[0][0])))
         return one_round(self, batches, nimg)
 
-    monkeypatch.setattr(estimating.TrainState, "train_round", counted)
+    monkeypatch.setattr(estimating.TrainState, "train_round", record_round)
     config = replace(tiny(), d_steps=2)
     cost = estimate_cost(config, Shape(1, 8, 8), CPU)
     assert measure_speed(cost, config, Shape(1, 8, 8), CPU) > 0
     assert rounds == [(2, 20)] * 4
     rounds.clear()
-    dear = dataclasses.replace(cost, g_flops=10**9, d_flops=10**9)
-    assert measure_speed(dear, config, Shape(1, 8, 8), CPU) > 0
-    assert rounds == [(2, 5)] * 4, "2e11 operations over two moves of ten passes"
+    expensive = dataclasses.replace(cost, g_flops=10**9, d_flops=10**9)
+    assert measure_speed(expensive, config, Shape(1, 8, 8), CPU) > 0
+    assert rounds == [(2, 5)] * 4, "2e11 operations over two updates of ten passes"
 
 
-def test_threads_follow_the_work_and_not_the_load(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_depend_on_the_work_of_a_round(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: 6)
     small, large = tiny(), replace(tiny(), batch=512)
     large = replace(large, g_widths=(4096,), d_widths=(4096,))
@@ -109,19 +109,19 @@ def test_threads_follow_the_work_and_not_the_load(monkeypatch: pytest.MonkeyPatc
     assert many == 6
 
 
-def test_a_dry_run_tells_and_writes_nothing() -> None:
+def test_dry_run_prints_the_cost_and_writes_nothing() -> None:
     plan = json.loads(run_cli("train", "cnn", "--data", "digits", "--batch", "16", "--dry-run", "--json").stdout)
     assert plan["parameters"]["G"] > 0
     assert plan["seconds"] == pytest.approx(plan["config"]["kimg"] * 1000 / plan["images_per_s"])
     assert plan["memory_bytes"]["needed"] < plan["memory_bytes"]["free"]
     assert plan["config"]["network"]["g_width"] == CNN().g_width
-    told = run_cli("train", "digits", "--dry-run").stdout
+    output = run_cli("train", "digits", "--dry-run").stdout
     for word in ("1,400 images", "parameters", "memory", "images/s in a trial", "--objective", "--g-lr"):
-        assert word in told
+        assert word in output
     assert not Path("runs").exists()
 
 
-def test_long_times_are_told_in_days_and_slow_speeds_not_as_nought() -> None:
+def test_long_times_are_in_days_and_slow_speeds_are_not_0() -> None:
     config = replace(tiny(), kimg=1e6)
     cost = estimate_cost(config, Shape(1, 8, 8), CPU)
     assert "0.5 images/s in a trial: 23,148 days for 1e+06 kimg" in estimating.format_cost(cost, config, 0.5)

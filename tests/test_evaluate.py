@@ -1,4 +1,4 @@
-"""Evaluation: real pictures come out at their floor, damage is seen, copies are told, bad input is refused."""
+"""Evaluation: real images are at the baseline, damage and copies are detected, bad input is refused."""
 
 import json
 from pathlib import Path
@@ -6,15 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy.stats import entropy
-from support import run_cli as command
-from support import tiny
+from support import run_cli, tiny
 
 import ganvas
 from ganvas.config import replace
 from ganvas.data import DataOptions, open_images
 from ganvas.errors import GanvasError
-from ganvas.evaluation import evaluation as judge
-from ganvas.evaluation import measures, subject
+from ganvas.evaluation import evaluation, measures, subject
 from ganvas.evaluation.evaluation import evaluate, find_differences
 from ganvas.evaluation.reference import open_reference
 from ganvas.runs import log
@@ -23,7 +21,7 @@ from ganvas.training import start
 
 @pytest.fixture
 def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
-    """The digits, parted: to learn from, held out, and others; also damaged, copied and of one class."""
+    """The digits in parts: training, held-out and other images; also damaged, copied and of one class."""
     monkeypatch.setattr("ganvas.evaluation.classifier.MAX_IMAGES", 6000)
     whole = open_images(DataOptions("digits"))
     assert whole.labels is not None
@@ -46,7 +44,7 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
     return paths
 
 
-def judged(folders: dict[str, Path], name: str, **knobs: object) -> judge.Evaluation:
+def evaluate_part(folders: dict[str, Path], name: str, **knobs: object) -> evaluation.Evaluation:
     return evaluate(
         folders[name],
         against=str(folders["train"]),
@@ -56,8 +54,8 @@ def judged(folders: dict[str, Path], name: str, **knobs: object) -> judge.Evalua
     )
 
 
-def test_real_pictures_are_at_the_floor_and_damaged_ones_far_from_it(folders: dict[str, Path]) -> None:
-    real, noisy = judged(folders, "other"), judged(folders, "noisy")
+def test_real_images_are_at_the_baseline_and_damaged_ones_far_from_it(folders: dict[str, Path]) -> None:
+    real, noisy = evaluate_part(folders, "other"), evaluate_part(folders, "noisy")
     assert list(real.values) == [name for name in measures.MEASURES if name in real.values]
     assert set(measures.MEASURES) == {*real.values}
     ratio = real.ratio_to_baseline("frechet")
@@ -75,8 +73,8 @@ def test_real_pictures_are_at_the_floor_and_damaged_ones_far_from_it(folders: di
     assert real.notes == ()
 
 
-def test_a_dropped_class_and_copies_are_told(folders: dict[str, Path]) -> None:
-    ones, copies, other = (judged(folders, name) for name in ("ones", "copies", "other"))
+def test_dropped_classes_and_copies_are_detected(folders: dict[str, Path]) -> None:
+    ones, copies, other = (evaluate_part(folders, name) for name in ("ones", "copies", "other"))
     assert ones.values["modes"].value <= 5
     assert ones.values["rarest"].value == 0
     assert ones.values["recall"].value < other.values["recall"].value
@@ -89,8 +87,8 @@ def test_a_dropped_class_and_copies_are_told(folders: dict[str, Path]) -> None:
     assert np.array_equal(copies.panel[::2], copies.panel[1::2])
 
 
-def test_every_number_carries_its_protocol(folders: dict[str, Path]) -> None:
-    one, quick = judged(folders, "other"), judged(folders, "other", quick=True, count=300)
+def test_evaluation_has_its_protocol(folders: dict[str, Path]) -> None:
+    one, quick = evaluate_part(folders, "other"), evaluate_part(folders, "other", quick=True, count=300)
     assert one.protocol["features"]["extractor"] == "eye"
     assert one.protocol["reference"]["count"] == 600
     assert one.protocol["subject"]["count"] == 400
@@ -106,11 +104,11 @@ def test_every_number_carries_its_protocol(folders: dict[str, Path]) -> None:
     line = json.loads(json.dumps(one.to_json(), allow_nan=False))
     assert line["values"]["frechet"]["value"] == one.values["frechet"].value
     assert line["protocol"] == one.protocol
-    again = judged(folders, "other")
+    again = evaluate_part(folders, "other")
     assert again.to_json() == one.to_json()
 
 
-def test_a_run_is_judged_by_what_it_learnt_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_is_evaluated_against_its_training_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ganvas.evaluation.classifier.MAX_IMAGES", 2000)
     run = start.train(tiny(), out=tmp_path / "runs", quiet=True)
     found = evaluate(run, count=100, device="cpu")
@@ -119,28 +117,28 @@ def test_a_run_is_judged_by_what_it_learnt_from(tmp_path: Path, monkeypatch: pyt
     ratio = found.ratio_to_baseline("frechet")
     assert ratio is not None
     assert ratio > 5
-    judge.save_evaluation(found, run)
+    evaluation.save_evaluation(found, run)
     assert [line["subject"] for line in log.read_jsonl(run.path / "metrics.jsonl")] == [found.subject]
     assert (run.path / "closest.png").stat().st_size > 0
     truncated = evaluate(run.latest_snapshot, count=100, truncation=0.5, quick=True, device="cpu")
     assert "subject.truncation" in find_differences(found.protocol, truncated.protocol)
 
 
-def test_at_the_end_of_a_run_on_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_is_evaluated_at_its_end_on_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ganvas.evaluation.classifier.MAX_IMAGES", 500)
     config = replace(tiny(), evaluate_at_end=True)
     run = start.train(config, out=tmp_path / "runs", quiet=True)
     assert len(list(log.read_jsonl(run.path / "metrics.jsonl"))) == 1
 
 
-def test_a_conditional_generator_is_asked_in_the_real_shares() -> None:
+def test_conditional_generator_gets_the_class_frequencies_of_the_data() -> None:
     shares = np.array([0.5, 0.3, 0.2])
     chosen = subject.assign_classes(np.arange(1000), shares)
     assert np.abs(np.bincount(chosen) / 1000 - shares).max() < 0.01
     assert np.array_equal(subject.assign_classes(np.arange(500, 600), shares), chosen[500:600])
 
 
-def test_without_held_out_pictures_the_set_is_halved(tmp_path: Path, folders: dict[str, Path]) -> None:
+def test_without_held_out_images_the_set_is_halved(tmp_path: Path, folders: dict[str, Path]) -> None:
     found = evaluate(folders["other"], against=str(folders["train"]), quick=True, device="cpu")
     assert found.protocol["subject"]["count"] == 300
     assert "two halves" in found.notes[-1]
@@ -148,8 +146,8 @@ def test_without_held_out_pictures_the_set_is_halved(tmp_path: Path, folders: di
     assert not set(real.train_rows) & set(real.held_out_rows)
 
 
-def test_few_pictures_are_warned_of(folders: dict[str, Path]) -> None:
-    found = judged(folders, "other", count=100, quick=True)
+def test_few_images_give_a_warning(folders: dict[str, Path]) -> None:
+    found = evaluate_part(folders, "other", count=100, quick=True)
     assert "fewer than the 224 features" in found.notes[0]
     assert "kernel distance" in found.notes[0]
 
@@ -158,7 +156,7 @@ def test_bad_input_is_refused(folders: dict[str, Path], tmp_path: Path) -> None:
     with pytest.raises(GanvasError, match="--against"):
         evaluate(folders["other"])
     with pytest.raises(GanvasError, match="--count is 3"):
-        judged(folders, "other", count=3)
+        evaluate_part(folders, "other", count=3)
     np.savez(tmp_path / "large.npz", images=np.zeros((20, 16, 16, 1), np.uint8))
     np.savez(tmp_path / "one.npz", images=np.zeros((1, 8, 8, 1), np.uint8))
     with pytest.raises(GanvasError, match=r"16×16×1.*8×8×1"):
@@ -167,25 +165,27 @@ def test_bad_input_is_refused(folders: dict[str, Path], tmp_path: Path) -> None:
         evaluate(tmp_path / "one.npz", against=str(folders["train"]), held_out=str(folders["held"]))
 
 
-def test_from_the_command_line(folders: dict[str, Path], tmp_path: Path) -> None:
+def test_evaluate_from_the_command_line(folders: dict[str, Path], tmp_path: Path) -> None:
     flags = ("--against", folders["train"], "--held-out", folders["held"], "--quick", "--device", "cpu")
-    told = json.loads(command("evaluate", folders["other"], *flags, "--json").stdout)
-    assert told["values"]["frechet"]["title"] == "Fréchet distance"
-    text = command("evaluate", folders["other"], *flags).stdout
+    result = json.loads(run_cli("evaluate", folders["other"], *flags, "--json").stdout)
+    assert result["values"]["frechet"]["title"] == "Fréchet distance"
+    text = run_cli("evaluate", folders["other"], *flags).stdout
     assert "Fréchet distance" in text
     assert "ddd1390b" in text
     empty = tmp_path / "empty"
     empty.mkdir()
-    refused = command("evaluate", empty, *flags, check=1).stderr
+    refused = run_cli("evaluate", empty, *flags, check=1).stderr
     assert "Traceback" not in refused
-    assert "ganvas evaluate" in command("evaluate", "--help").stdout
+    assert "ganvas evaluate" in run_cli("evaluate", "--help").stdout
 
 
-def test_it_is_a_public_name() -> None:
+def test_evaluate_is_a_public_name() -> None:
     assert ganvas.evaluate is evaluate
 
 
-def test_stacked_digits_are_counted_channel_by_channel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_modes_of_stacked_digits_are_counted_channel_by_channel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A sampler that never draws a 9 in its first channel misses 100 modes."""
     monkeypatch.setattr("ganvas.data.stacked._DRAWS", {"train": (2000, 1000), "test": (1300, 1001)})
     stacked = open_images(DataOptions("stacked-mnist:digits"))
@@ -197,7 +197,7 @@ def test_stacked_digits_are_counted_channel_by_channel(tmp_path: Path, monkeypat
     assert found.protocol["classes"]["extractor"] == "classifier of each channel"
     shares = np.bincount(stacked.labels[drawn][:1300], minlength=1000) / 1300
     modes, evenness = found.values["modes"], found.values["kl_uniform"]
-    assert modes.value == pytest.approx((shares > 0).sum(), rel=0.02)  # of 1,000, from 1,300 pictures
+    assert modes.value == pytest.approx((shares > 0).sum(), rel=0.02)  # of 1,000, from 1,300 images
     assert evenness.value == pytest.approx(entropy(shares, np.full(1000, 1 / 1000)), rel=0.02)
     assert modes.baseline is not None
     assert evenness.baseline is not None
@@ -205,21 +205,21 @@ def test_stacked_digits_are_counted_channel_by_channel(tmp_path: Path, monkeypat
     assert evenness.value > evenness.baseline
 
 
-def test_a_part_of_sorted_pictures_has_every_class(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_part_of_sorted_images_has_every_class(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("train", "held"):
         parts = dict(np.load(folders[name]))
         order = parts["labels"].argsort(kind="stable")
         np.savez(folders[name], **{key: array[order] for key, array in parts.items()})
-    whole = judged(folders, "other").values["layout"]
+    whole = evaluate_part(folders, "other").values["layout"]
     monkeypatch.setattr("ganvas.evaluation.evaluation.MAX_PIXEL_IMAGES", 150)
-    part = judged(folders, "other").values["layout"]
+    part = evaluate_part(folders, "other").values["layout"]
     assert whole.baseline is not None
     assert part.baseline is not None
     assert part.baseline < 4 * whole.baseline
     assert part.value < 3 * whole.value
 
 
-def test_sorted_real_pictures_that_are_more_are_not_cut_off_after_their_first_classes() -> None:
+def test_surplus_of_sorted_real_images_is_removed_from_all_classes() -> None:
     draw = np.random.default_rng(0)
     classes = np.repeat([0.0, 100.0], 200)[:, None] + draw.normal(size=(400, 3))
     few = np.repeat([0.0, 100.0], 100)[:, None] + draw.normal(size=(200, 3))
@@ -232,32 +232,35 @@ def test_sorted_real_pictures_that_are_more_are_not_cut_off_after_their_first_cl
     "group",
     [measures.measure_distances, measures.measure_manifolds, measures.measure_two_sample, measures.measure_pixels],
 )
-def test_what_sides_share_of_the_real_one_changes_no_number(group: measures.MeasureGroup) -> None:
+def test_sharing_the_real_computations_changes_no_number(group: measures.MeasureGroup) -> None:
     draw = np.random.default_rng(0)
 
-    def side(n: int) -> measures.ImageSample:
+    def sample(n: int) -> measures.ImageSample:
         return measures.ImageSample(
             draw.normal(size=(n, 6)).astype(np.float32), draw.integers(0, 256, (n, 1, 16, 16), np.uint8)
         )
 
-    real, judged, held_out = side(120), side(103), side(90)
-    sides = [judged, held_out, *judged.splits()]
-    for together, one in zip(group(sides, real), sides, strict=True):
+    real, fake, held_out = sample(120), sample(103), sample(90)
+    samples = [fake, held_out, *fake.splits()]
+    for together, one in zip(group(samples, real), samples, strict=True):
         (alone,) = group(
             [measures.ImageSample(one.features, one.pixels)], measures.ImageSample(real.features, real.pixels)
         )
         assert together == pytest.approx(alone, rel=1e-9)
 
 
-def test_features_in_bfloat16_are_near_and_never_compared(folders: dict[str, Path]) -> None:
-    exact, fast = judged(folders, "noisy", quick=True), judged(folders, "noisy", quick=True, extractor="eye-bf16")
+def test_bfloat16_features_are_close_but_another_protocol(folders: dict[str, Path]) -> None:
+    exact, fast = (
+        evaluate_part(folders, "noisy", quick=True),
+        evaluate_part(folders, "noisy", quick=True, extractor="eye-bf16"),
+    )
     assert fast.values["frechet"].value == pytest.approx(exact.values["frechet"].value, rel=0.02)
     assert fast.values["frechet"].value != exact.values["frechet"].value
     assert find_differences(exact.protocol, fast.protocol) == ["features.extractor"]
 
 
-def test_an_evaluation_prints_as_a_table_without_arrays(folders: dict[str, Path]) -> None:
-    found = judged(folders, "other")
+def test_evaluation_prints_as_a_table_without_arrays(folders: dict[str, Path]) -> None:
+    found = evaluate_part(folders, "other")
     for text in (str(found), repr(found)):
         lines = text.splitlines()
         assert len(lines) <= 40

@@ -53,7 +53,7 @@ def test_every_epoch_contains_each_image_once(count, batch, seed):
 
 @few_examples
 @given(st.integers(1, 50), st.integers(1, 40), st.integers(0, 300), st.booleans(), st.booleans())
-def test_it_resumes_from_any_position(count, batch, rounds, mirror, balanced):
+def test_batches_resume_from_any_position(count, batch, rounds, mirror, balanced):
     images = numbered_images(count, classes=3)
     options = {"batch": batch, "seed": 5, "mirror": mirror, "balanced": balanced}
     whole = Batches(images, **options)
@@ -79,12 +79,12 @@ def test_ranks_together_draw_what_one_process_draws(count, share, world, mirror,
         assert equal(next(alone), joined)
 
 
-def test_the_order_does_not_depend_on_the_size_of_the_batch():
+def test_order_does_not_depend_on_the_batch_size():
     images = numbered_images(70)
     assert draw(images, 200, batch=7) == draw(images, 200, batch=64) == draw(images, 200, batch=500)
 
 
-def test_seeds_and_passes_differ():
+def test_seeds_and_epochs_differ():
     images = numbered_images(100)
     first = draw(images, 200)
     assert first[:100] != first[100:]
@@ -94,7 +94,7 @@ def test_seeds_and_passes_differ():
 
 @few_examples
 @given(st.lists(st.integers(1, 30), min_size=2, max_size=6), st.integers(0, 9))
-def test_balanced_classes(sizes, seed):
+def test_balanced_batches_have_all_classes_equally_often(sizes, seed):
     images = numbered_images(sum(sizes), sizes=sizes)
     length = len(sizes) * max(sizes)
     found = np.array(draw(images, length, seed=seed, balanced=True, batch=len(sizes)))
@@ -108,7 +108,7 @@ def test_balanced_classes(sizes, seed):
             assert len(set(part)) == len(part)
 
 
-def test_balanced_passes_over_empty_classes():
+def test_balanced_batches_skip_empty_classes():
     images = numbered_images(5, sizes=[2, 0, 3])
     assert set(draw(images, 6, balanced=True)) <= set(range(5))
 

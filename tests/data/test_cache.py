@@ -32,7 +32,7 @@ def same(one, other) -> bool:
     return arrays and (one.fingerprint, one.class_names) == (other.fingerprint, other.class_names)
 
 
-def test_the_second_time_nothing_is_decoded(folder, decoded_images):
+def test_second_opening_decodes_nothing(folder, decoded_images):
     first = open_data(folder)
     assert len(decoded_images) == 10
     second = open_data(folder)
@@ -43,7 +43,7 @@ def test_the_second_time_nothing_is_decoded(folder, decoded_images):
         second.images[0] = 0
 
 
-def test_a_moved_zip_is_still_known(tmp_path, decoded_images):
+def test_moved_zip_is_read_from_the_cache(tmp_path, decoded_images):
     path = write_zip(tmp_path / "a.zip", {f"{index}.png": encode(noise(9, 9)) for index in range(3)})
     open_data(path)
     (tmp_path / "b").mkdir()
@@ -53,7 +53,7 @@ def test_a_moved_zip_is_still_known(tmp_path, decoded_images):
 
 
 @pytest.mark.parametrize("change", ["content", "added", "removed", "renamed", "same size and time"])
-def test_a_changed_folder_is_decoded_anew(folder, decoded_images, change):
+def test_changed_folder_is_decoded_again(folder, decoded_images, change):
     first = open_data(folder)
     path = folder / "a" / "0.png"
     if change == "content":
@@ -74,7 +74,7 @@ def test_a_changed_folder_is_decoded_anew(folder, decoded_images, change):
 
 
 @pytest.mark.parametrize("options", [{"resolution": "8"}, {"channels": 3}, {"resolution": "8", "fit": "pad"}])
-def test_options_have_entries_of_their_own(folder, decoded_images, options):
+def test_different_options_have_different_entries(folder, decoded_images, options):
     open_data(folder)
     open_data(folder, **options)
     assert len(decoded_images) == 20
@@ -170,7 +170,7 @@ def test_a_full_disk_is_reported_before_and_while_writing(folder, cache_root, mo
     assert len(open_data(folder)) == 10
 
 
-def test_where_the_cache_lies_by_default(monkeypatch, tmp_path):
+def test_default_cache_follows_xdg_cache_home(monkeypatch, tmp_path):
     monkeypatch.delenv("GANVAS_CACHE")
     monkeypatch.setattr("sys.platform", "linux")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
@@ -198,7 +198,7 @@ print(len(calls), len(images), images.fingerprint, flush=True)
 """
 
 
-def test_two_processes_at_once_decode_once(folder):
+def test_two_simultaneous_processes_decode_once(folder):
     both = [start_python(OPEN_SLOWLY, str(folder), "0.05") for _ in range(2)]
     outputs = [process.communicate(timeout=60)[0].split() for process in both]
     assert sorted(row[1] for row in outputs) == ["0", "10"]
@@ -223,7 +223,7 @@ def test_an_interrupted_process_leaves_no_valid_entry(folder, cache_root, end, d
     assert len([path for path in cache_root.iterdir() if path.is_dir()]) == 1, "the next process removes them"
 
 
-def test_ctrl_c_while_decoding(folder, cache_root, monkeypatch):
+def test_ctrl_c_while_decoding_leaves_no_entry_and_no_thread(folder, cache_root, monkeypatch):
     def interrupted(*args):
         raise KeyboardInterrupt
 
@@ -236,15 +236,15 @@ def test_ctrl_c_while_decoding(folder, cache_root, monkeypatch):
 
 def test_decoding_runs_only_a_little_ahead_of_writing():
     """Memory stays bounded, however many images there are."""
-    begun = []
+    started = []
 
     def tasks():
         for number in range(500):
-            begun.append(number)
+            started.append(number)
             yield number
 
     most = 2 * min(16, os.cpu_count() or 1) + 1
     for done, (task, result) in enumerate(prepare.map_in_order(lambda number: number * number, tasks())):
         assert (task, result) == (done, done * done)
-        assert len(begun) - done <= most
-    assert len(begun) == 500
+        assert len(started) - done <= most
+    assert len(started) == 500

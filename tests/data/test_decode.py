@@ -33,7 +33,7 @@ def gradient(height=16, width=24) -> np.ndarray:
 
 
 @pytest.mark.parametrize("form", ["PNG", "BMP", "TIFF", "PPM", "WEBP", "JPEG", "GIF", "AVIF", "JPEG2000"])
-def test_every_format(form):
+def test_every_format_is_decoded(form):
     exact = {"WEBP": {"lossless": True}, "JPEG": {"quality": 98, "subsampling": 0}}.get(form, {})
     found = read(Image.fromarray(gradient()), form, **exact).transpose(1, 2, 0)
     tolerance = {"JPEG": 6, "GIF": 24, "AVIF": 24}.get(form, 0)
@@ -42,7 +42,7 @@ def test_every_format(form):
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_orientation(form, orientation):
+def test_exif_orientation_is_undone(form, orientation):
     """The eight EXIF orientations, undone with numpy instead of Pillow."""
     upright = gradient()
     stored = {
@@ -68,7 +68,7 @@ def test_exif_orientation(form, orientation):
     assert (info.height, info.width) == (16, 24)
 
 
-def test_a_broken_exif_block_does_not_matter(tmp_path):
+def test_broken_exif_block_is_ignored(tmp_path):
     broken = save(Image.fromarray(gradient()), "JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff" + bytes(30))
     found = open_data(write_folder(tmp_path / "s", {"a.jpg": broken.getvalue()}))
     assert found.images.shape == (1, 3, 16, 24)
@@ -86,7 +86,7 @@ def test_alpha_is_composited_over_white_unless_it_is_kept():
     assert read(grey, channels=1)[0, 0, 0] == 224
 
 
-def test_palettes_with_and_without_transparency():
+def test_palettes_are_decoded_with_and_without_transparency():
     image = Image.fromarray(np.repeat(np.arange(2, dtype=np.uint8), 32).reshape(8, 8), "P")
     image.putpalette([10, 20, 30, 200, 100, 50])
     assert read(image)[:, 7, 7].tolist() == [200, 100, 50]
@@ -98,7 +98,7 @@ def test_palettes_with_and_without_transparency():
 
 
 @pytest.mark.parametrize("adobe", [True, False])
-def test_cmyk(adobe):
+def test_cmyk_is_converted_to_rgb(adobe):
     """Adobe's programs store CMYK inverted and record that in a marker, which Pillow writes too."""
     ink = np.zeros((8, 8, 4), np.uint8)
     ink[..., 0], ink[..., 3] = 255, 51  # full cyan, a fifth of black
@@ -115,7 +115,7 @@ def test_16_bit_grey_is_scaled_not_clipped(form, order):
     assert read_header(save(Image.fromarray(values), form), "x").grey
 
 
-def test_32_bit_integers_and_floats():
+def test_32_bit_integers_and_floats_are_scaled():
     whole = np.linspace(0, 65535, 64).reshape(8, 8).astype(np.int32)
     assert np.array_equal(read(Image.fromarray(whole), "TIFF", channels=1)[0], np.rint(whole / 257))
     ramp = np.linspace(0, 1, 64).reshape(8, 8).astype(np.float32)
@@ -127,14 +127,14 @@ def test_32_bit_integers_and_floats():
         read(Image.fromarray(ramp), "TIFF", channels=1)
 
 
-def test_bilevel_and_colour_as_grey():
+def test_bilevel_and_colour_images_are_converted_to_grey():
     checks = np.indices((8, 8)).sum(axis=0) % 2 == 0
     assert np.array_equal(read(Image.fromarray(checks), channels=1)[0], checks * 255)
     assert read(Image.new("RGB", (8, 8), (255, 0, 0)), channels=1)[0, 0, 0] == 76
 
 
 @pytest.mark.parametrize("form", ["GIF", "WEBP", "PNG", "TIFF"])
-def test_the_first_frame_of_an_animation(form):
+def test_first_frame_of_an_animation_is_decoded(form):
     frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue", "lime")]
     options = {"lossless": True} if form == "WEBP" else {}
     found = read(frames[0], form, save_all=True, append_images=frames[1:], **options)
@@ -239,7 +239,7 @@ def test_bad_files_are_listed_with_their_reason(tmp_path, content, reason):
     assert re.search(reason, message), message
 
 
-# --- what a whole set decides ------------------------------------------------------------------------------
+# --- defaults from a whole set -----------------------------------------------------------------------------
 
 GREY = encode(noise(9, 9))
 RGB = encode(noise(9, 9, 3))
@@ -261,8 +261,8 @@ CLEAR = encode(noise(9, 9, 4))
 def test_channels_come_from_the_data(tmp_path, files, channels):
     folder = write_folder(tmp_path / "s", {f"{index}.png": file for index, file in enumerate(files)})
     assert open_data(folder).channels == channels
-    for asked in (1, 3, 4):
-        assert open_data(folder, channels=asked).images.shape == (2, asked, 9, 9)
+    for channels in (1, 3, 4):
+        assert open_data(folder, channels=channels).images.shape == (2, channels, 9, 9)
 
 
 @pytest.mark.parametrize(
@@ -285,7 +285,7 @@ def test_resolution_comes_from_the_data(tmp_path, sizes, resolution):
     assert open_data(tmp_path / "s", resolution="12x17", fit="pad").resolution == (12, 17)
 
 
-@pytest.mark.parametrize("asked", ["7", "0", "8x7", "x", "64,64", "-8", "9000", ""])
-def test_impossible_resolutions_are_refused(asked):
+@pytest.mark.parametrize("resolution", ["7", "0", "8x7", "x", "64,64", "-8", "9000", ""])
+def test_impossible_resolutions_are_refused(resolution):
     with pytest.raises(GanvasError, match="--resolution"):
-        open_data("digits", resolution=asked)
+        open_data("digits", resolution=resolution)

@@ -1,4 +1,4 @@
-"""Data sets of the hub: through Hugging Face `datasets`, or a small fake of it; never through the network."""
+"""Data sets of the Hugging Face hub, through `datasets` or a small fake of it, without the network."""
 
 import io
 import sys
@@ -24,7 +24,7 @@ class ClassLabel:
 
 
 class Table:
-    """As much of `datasets.Dataset` as the reader uses."""
+    """The part of `datasets.Dataset` that the reader uses."""
 
     def __init__(self, columns, features, fingerprint="f"):
         self.columns, self.features, self._fingerprint = columns, features, fingerprint
@@ -63,7 +63,7 @@ def image_cells(count, **more):
     return [{"bytes": encode(noise(9, 9, 3, seed=index)), "path": None, **more} for index in range(count)]
 
 
-def test_a_named_set(hub, tmp_path, monkeypatch):
+def test_named_set_is_loaded(hub, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     hub.answer = Table(
         {"img": image_cells(4), "label": [2, 0, 1, 2]}, {"img": Image(), "label": ClassLabel(["plane", "car", "bird"])}
@@ -76,7 +76,7 @@ def test_a_named_set(hub, tmp_path, monkeypatch):
     assert found.class_names == ("plane", "car", "bird")
 
 
-def test_any_set_of_the_hub(hub, tmp_path):
+def test_any_set_of_the_hub_is_loaded(hub, tmp_path):
     (tmp_path / "x.png").write_bytes(encode(noise(9, 9, 3)))
     rows = [*image_cells(30), {"bytes": None, "path": str(tmp_path / "x.png")}, {"bytes": None, "path": None}, None]
     hub.answer = Table({"image": rows, "tags": [[1]] * 33}, {"image": Image(), "tags": object()})
@@ -88,21 +88,21 @@ def test_any_set_of_the_hub(hub, tmp_path):
     assert np.array_equal(found.images[30].transpose(1, 2, 0), noise(9, 9, 3))
 
 
-def test_unlabelled_test_splits(hub):
+def test_unlabelled_test_split_has_no_labels(hub):
     hub.answer = Table(
         {"image": image_cells(3), "label": [-1, -1, -1]}, {"image": Image(), "label": ClassLabel(["a", "b"])}
     )
     assert open_data("hf:a/b", split="test").labels is None
 
 
-def test_a_data_set_without_images(hub):
+def test_data_set_without_images_is_refused(hub):
     hub.answer = Table({"text": ["x"]}, {"text": object()})
     with pytest.raises(GanvasError, match="no column of images: text"):
         open_data("hf:a/b")
 
 
 @pytest.mark.parametrize("name", ["mnist", "fashion-mnist", "cifar10", "celeba", "hf:a/b"])
-def test_without_the_package(monkeypatch, tmp_path, name):
+def test_missing_package_names_the_extra(monkeypatch, tmp_path, name):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(GanvasError) as caught:
@@ -124,7 +124,7 @@ class DatasetNotFoundError(FileNotFoundError):
         (DatasetNotFoundError("x"), "The hub has no data set a/b that you may read"),
     ],
 )
-def test_offline(hub, error, reason):
+def test_failed_loading_gives_the_reason(hub, error, reason):
     hub.answer = error
     with pytest.raises(GanvasError) as caught:
         open_data("hf:a/b")
@@ -132,7 +132,7 @@ def test_offline(hub, error, reason):
     assert LOCAL_FORMS in caught.value.fix
 
 
-def test_no_such_split_or_config(hub):
+def test_unknown_split_and_config_are_refused(hub):
     hub.answer = ValueError("Unknown split \"test\". Should be one of ['train'].")
     with pytest.raises(GanvasError, match="no test split"):
         open_data("hf:a/b", split="test")
@@ -142,13 +142,13 @@ def test_no_such_split_or_config(hub):
 
 
 @pytest.mark.parametrize("name", ["hf:", "hf:../x", "hf:a/b/c", "hf:a b"])
-def test_impossible_names(hub, name):
+def test_impossible_names_are_refused(hub, name):
     with pytest.raises(GanvasError, match="not a valid hub name"):
         open_data(name)
     assert hub.calls == []
 
 
-def test_with_the_real_package(monkeypatch):
+def test_real_package_reads_back(monkeypatch):
     datasets = pytest.importorskip("datasets", reason="the extra `hub` is not installed")
     from PIL import Image as pillow
 

@@ -20,7 +20,7 @@ def render(report, width=100) -> str:
     return out.getvalue()
 
 
-def test_a_folder_with_everything_wrong(tmp_path):
+def test_all_problems_of_a_folder_are_reported(tmp_path):
     files = {f"many/{index}.png": encode(noise(20, 20, 3, seed=index)) for index in range(33)}
     files |= {f"few/{index}.png": encode(noise(20, 24, seed=index)) for index in range(2)}
     files["few/copy.png"] = files["many/7.png"]
@@ -60,7 +60,7 @@ def test_a_folder_with_everything_wrong(tmp_path):
     assert json.loads(json.dumps(report.to_json()))["duplicate_count"] == 1
 
 
-def test_a_data_set_without_problems(tmp_path):
+def test_data_set_without_problems_has_no_warnings(tmp_path):
     write_idx(tmp_path / "s", noise(300, 8, 8), np.arange(300) % 3)
     report = inspect_quietly(tmp_path / "s")
     assert report.warnings == ()
@@ -77,7 +77,7 @@ def test_duplicates_without_names_are_numbered(tmp_path):
     assert report.duplicate_count == 4
 
 
-def test_nothing_but_bad_files_is_listed_not_refused(tmp_path):
+def test_set_of_bad_files_only_is_listed_and_not_refused(tmp_path):
     report = inspect_quietly(write_folder(tmp_path / "s", {"a.png": b"junk", "b.jpg": b""}))
     assert report.count == 0
     assert len(report.bad_files) == 2
@@ -86,7 +86,7 @@ def test_nothing_but_bad_files_is_listed_not_refused(tmp_path):
     assert inspect_quietly(tmp_path / "s").notes == (), "an empty entry of the cache is valid"
 
 
-def test_one_class_and_empty_classes(tmp_path):
+def test_one_class_and_empty_classes_give_warnings(tmp_path):
     write_idx(tmp_path / "one", noise(210, 8, 8), np.zeros(210))
     assert "only one class" in "\n".join(inspect_quietly(tmp_path / "one").warnings)
     write_idx(tmp_path / "gap", noise(210, 8, 8), np.arange(210) % 2 * 2)

@@ -75,7 +75,7 @@ def test_png_folder_and_zip_read_back(images, zipped):
         assert found.class_names == ()
 
 
-def test_equal_data_have_equal_fingerprints_whatever_their_form(tmp_path):
+def test_equal_data_have_equal_fingerprints_in_every_format(tmp_path):
     images, labels = noise(30, 9, 10), np.arange(30) % 3
     files = {f"{index:03}.png": encode(image) for index, image in enumerate(images)}
     table = {"labels": [[name, int(label)] for name, label in zip(files, labels, strict=True)]}
@@ -108,7 +108,7 @@ def test_digits_is_built_in_and_has_a_test_split():
 # --- IDX ---------------------------------------------------------------------------------------------------
 
 
-def test_idx_splits_and_other_names(tmp_path):
+def test_idx_splits_and_other_file_names_are_read(tmp_path):
     write_idx(tmp_path, noise(4, 8, 8), np.arange(4))
     write_idx(tmp_path, noise(3, 8, 8, seed=1), np.arange(3), split="t10k", packed=False)
     assert len(open_data(tmp_path)) == 4
@@ -123,14 +123,14 @@ def test_idx_splits_and_other_names(tmp_path):
         open_data(one, split="test")
 
 
-def test_idx_files_inside_folders_of_their_own_names_are_passed_over(tmp_path):
+def test_folders_with_names_of_idx_files_are_ignored(tmp_path):
     """One mirror of MNIST unpacks to a folder and a file of nearly the same name."""
     write_idx(tmp_path, noise(4, 8, 8), packed=False)
     (tmp_path / "train-images.idx3-ubyte").mkdir()
     assert len(open_data(tmp_path)) == 4
 
 
-def test_a_local_folder_wins_over_a_named_set(tmp_path, monkeypatch):
+def test_local_folder_has_precedence_over_a_named_set(tmp_path, monkeypatch):
     write_idx(tmp_path / "mnist", noise(4, 8, 8), np.arange(4))
     monkeypatch.chdir(tmp_path)
     assert open_data("mnist").images.shape == (4, 1, 8, 8)
@@ -154,7 +154,7 @@ def test_damaged_idx_is_refused(tmp_path, damage, reason):
         open_data(tmp_path)
 
 
-def test_cut_gzip_and_unequal_labels_are_refused(tmp_path):
+def test_truncated_gzip_and_unequal_labels_are_refused(tmp_path):
     write_idx(tmp_path / "a", noise(400, 8, 8))
     path = tmp_path / "a" / "train-images-idx3-ubyte.gz"
     path.write_bytes(path.read_bytes()[:-500])
@@ -212,7 +212,7 @@ def test_cifar_reads_back(tmp_path, form, packed):
     assert {item.name for item in tmp_path.iterdir()} == {path.name}, "nothing may be unpacked to disk"
 
 
-def test_a_pickle_written_by_python_2(tmp_path):
+def test_pickle_of_python_2_is_read(tmp_path):
     """As in the published archive: strings are bytes, and numpy.core.multiarray reconstructs the array."""
     pixels = noise(2, 3072)
 
@@ -297,7 +297,7 @@ def test_sub_folders_become_classes(tmp_path, zipped, root):
     assert found.metadata["ignored"] == {".txt": 1}
 
 
-def test_folders_that_are_not_classes(tmp_path):
+def test_some_folders_are_not_classes(tmp_path):
     a, b, c = flat_images(3)
     chunks = {"00000/img00000000.png": a, "00001/img00001000.png": b}
     assert open_data(write_zip(tmp_path / "n.zip", chunks)).labels is None
@@ -318,7 +318,7 @@ def test_train_and_test_folders_are_splits(tmp_path):
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-def test_dataset_json(tmp_path, zipped):
+def test_dataset_json_gives_labels_and_names(tmp_path, zipped):
     table = {"labels": [["00000/img00000001.png", 0], ["00000/img00000000.png", 2]], "class_names": ["x", "y", "z"]}
     files = {f"00000/img{index:08}.png": content for index, content in enumerate(flat_images(3))}
     files = {"set/" + name: content for name, content in files.items()}
@@ -330,7 +330,7 @@ def test_dataset_json(tmp_path, zipped):
     assert found.skipped == (("set/00000/img00000002.png", "no label in dataset.json"),)
 
 
-def test_dataset_json_without_labels(tmp_path):
+def test_dataset_json_may_have_no_labels(tmp_path):
     files = {"a/1.png": flat_images(1)[0], "b/2.png": flat_images(2)[1], "dataset.json": b'{"labels": null}'}
     assert open_data(write_zip(tmp_path / "s.zip", files)).labels is None
 
@@ -352,7 +352,7 @@ def test_dataset_json_without_labels(tmp_path):
         (b'{"labels": [["1.png", 0]], "class_names": "ab"}', "not a list of strings"),
     ],
 )
-def test_a_useless_dataset_json_is_refused(tmp_path, table, reason):
+def test_invalid_dataset_json_is_refused(tmp_path, table, reason):
     with pytest.raises(GanvasError, match=reason.replace("[", r"\[")):
         open_data(write_zip(tmp_path / "s.zip", {"1.png": flat_images(1)[0], "dataset.json": table}))
 
@@ -364,7 +364,7 @@ def test_ids_are_renumbered(tmp_path):
     assert found.class_names == ("12", "7000001")
 
 
-def test_loops_of_links_end_and_each_file_comes_once(tmp_path):
+def test_cyclic_links_end_and_each_file_is_read_once(tmp_path):
     write_folder(tmp_path / "s", {"a/1.png": flat_images(1)[0], "b/2.png": flat_images(2)[1]})
     (tmp_path / "s" / "a" / "up").symlink_to(tmp_path / "s", target_is_directory=True)
     (tmp_path / "s" / "b" / "self").symlink_to(tmp_path / "s" / "b", target_is_directory=True)
@@ -375,7 +375,7 @@ def test_loops_of_links_end_and_each_file_comes_once(tmp_path):
     assert found.skipped == (("b/gone.png", "cannot be opened: No such file or directory"),)
 
 
-def test_strange_file_names(tmp_path):
+def test_strange_file_names_are_read(tmp_path):
     folder = os.fsencode(tmp_path / "s")
     os.mkdir(folder)
     for name in (b"\xff\xfe.png", "日本.png".encode(), b"new\nline.png"):
@@ -390,7 +390,7 @@ def test_strange_file_names(tmp_path):
 # --- .npz of several arrays --------------------------------------------------------------------------------
 
 
-def test_npz_splits_as_keras_writes_them(tmp_path):
+def test_npz_splits_of_keras_are_read(tmp_path):
     arrays = {
         "x_train": noise(6, 8, 8),
         "y_train": np.arange(6) % 2,

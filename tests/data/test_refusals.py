@@ -14,14 +14,14 @@ IMAGE = encode(noise(9, 9))
 
 
 @pytest.mark.parametrize("source", ["mnits", "no/such/folder", "digit", "\0", "x" * 5000])
-def test_no_such_source(source):
+def test_unknown_source_is_refused(source):
     with pytest.raises(GanvasError, match=r"There is no data set|cannot be read") as caught:
         open_data(source)
     if source == "mnits":
         assert caught.value.fix == "did you mean mnist?"
 
 
-def test_empty_sets(tmp_path):
+def test_empty_sets_are_refused(tmp_path):
     with pytest.raises(GanvasError, match="contains no images"):
         open_data(write_folder(tmp_path, {"sub/notes.txt": b""}))
     with pytest.raises(GanvasError, match=r"only other files: 2 \.heic"):
@@ -46,19 +46,19 @@ def test_empty_sets(tmp_path):
         ("data_batch_1.bin", bytes(3073), "one batch of CIFAR-10|labels"),
     ],
 )
-def test_a_file_that_is_not_what_its_name_says(tmp_path, name, content, reason):
+def test_file_whose_content_contradicts_its_name_is_refused(tmp_path, name, content, reason):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(GanvasError, match=reason):
         open_data(tmp_path / name)
 
 
-def test_a_zip_of_images_named_npz(tmp_path):
+def test_zip_of_images_named_npz_is_refused(tmp_path):
     with pytest.raises(GanvasError, match="contains no arrays"):
         open_data(write_zip(tmp_path / "x.npz", {"a.png": IMAGE}))
 
 
 @pytest.mark.parametrize("source", ["folder", "zip", "json", "npy"])
-def test_no_test_split(tmp_path, source):
+def test_missing_test_split_is_refused(tmp_path, source):
     files = {"a/1.png": IMAGE, "b/2.png": IMAGE}
     if source == "npy":
         np.save(tmp_path / "x.npy", noise(3, 8, 8))
@@ -76,14 +76,14 @@ def test_no_test_split(tmp_path, source):
 
 
 @pytest.mark.parametrize("name", ["../out.png", "a/../../out.png", "/etc/out.png", "C:\\out.png", "a\\..\\..\\out.png"])
-def test_members_that_point_outside(tmp_path, name):
+def test_members_that_point_outside_are_refused(tmp_path, name):
     path = write_zip(tmp_path / "x.zip", {"good.png": IMAGE, name: IMAGE})
     with pytest.raises(GanvasError, match="points outside the archive") as caught:
         open_data(path)
     assert repr(name) in str(caught.value)
 
 
-def test_a_decompression_bomb(tmp_path):
+def test_decompression_bomb_is_refused(tmp_path):
     path = tmp_path / "x.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("a.png", "w") as member:
         for _ in range(300):
@@ -95,13 +95,13 @@ def test_a_decompression_bomb(tmp_path):
         open_data(tmp_path / "x.npz")
 
 
-def test_a_numpy_bomb(tmp_path):
+def test_numpy_bomb_is_refused(tmp_path):
     np.savez_compressed(tmp_path / "x.npz", x=np.zeros((300, 1024, 1024), np.uint8))
     with pytest.raises(GanvasError, match="decompression bomb"):
         open_data(tmp_path / "x.npz")
 
 
-def test_overlapping_members(tmp_path):
+def test_overlapping_members_are_refused(tmp_path):
     """One compressed body, listed many times: a bomb without nesting."""
     path = write_zip(tmp_path / "x.zip", {f"{index}.png": IMAGE for index in range(9)}, zipfile.ZIP_STORED)
     content = bytearray(path.read_bytes())
@@ -129,7 +129,7 @@ def zip_with_wrong_size(path, declared: int):
 
 
 @pytest.mark.parametrize("declared", [10, 2**27])
-def test_a_member_with_a_wrong_declared_size(tmp_path, declared):
+def test_member_with_a_wrong_declared_size_is_skipped_or_read(tmp_path, declared):
     found = open_data(zip_with_wrong_size(tmp_path / "x.zip", declared), max_bad=0.5)
     if declared == 10:
         assert found.skipped == (("wrong.png", "damaged in the zip: its checksum does not match"),)
@@ -137,7 +137,7 @@ def test_a_member_with_a_wrong_declared_size(tmp_path, declared):
         assert len(found) == 2, "a declared size that is too large does no harm"
 
 
-def test_a_flipped_byte_and_an_encrypted_member(tmp_path):
+def test_damaged_and_encrypted_members_are_skipped(tmp_path):
     path = write_zip(tmp_path / "x.zip", {f"{index}.png": encode(noise(50, 50, seed=index)) for index in range(4)})
     content = bytearray(path.read_bytes())
     content[1000] ^= 0xFF
@@ -150,7 +150,7 @@ def test_a_flipped_byte_and_an_encrypted_member(tmp_path):
     assert found.skipped[1][1].startswith("encrypted")
 
 
-def test_two_members_of_one_name(tmp_path):
+def test_two_members_of_one_name_are_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
         archive.writestr("a.png", IMAGE)
         with pytest.warns(UserWarning, match="Duplicate"):
@@ -162,7 +162,7 @@ def test_two_members_of_one_name(tmp_path):
 # --- how much may be bad -----------------------------------------------------------------------------------
 
 
-def test_too_many_bad_files(tmp_path):
+def test_too_many_bad_files_are_refused(tmp_path):
     files = {f"{index:02}.png": b"junk" if index < 12 else IMAGE for index in range(40)}
     path = write_folder(tmp_path / "s", files)
     with pytest.raises(GanvasError) as caught:
@@ -177,19 +177,19 @@ def test_too_many_bad_files(tmp_path):
         open_data(path)  # also when it comes from the cache
 
 
-def test_nothing_but_bad_files(tmp_path):
+def test_set_of_bad_files_only_is_refused(tmp_path):
     path = write_folder(tmp_path / "s", {"a.png": b"junk", "b.jpg": b""})
     with pytest.raises(GanvasError, match="2 of 2 files are bad"):
         open_data(path, max_bad=1)
 
 
 @pytest.mark.parametrize("options", [{"max_bad": 2}, {"max_bad": -1}, {"channels": 2}, {"fit": "cut"}, {"split": "x"}])
-def test_impossible_options(options):
+def test_impossible_options_are_refused(options):
     with pytest.raises(GanvasError, match="--"):
         open_data("digits", **options)
 
 
-def test_truncation_inside_a_large_zip_member(tmp_path):
+def test_truncation_of_a_large_zip_member_is_found(tmp_path):
     """Members over a megabyte are streamed instead of read into memory; damage must be found all the same."""
     big = encode(noise(700, 700, 3))
     assert len(big) > 2**20
@@ -198,7 +198,7 @@ def test_truncation_inside_a_large_zip_member(tmp_path):
     assert found.skipped == (("b.png", "truncated PNG"),)
 
 
-def test_the_decoders_leave_no_trace_in_the_process(tmp_path):
+def test_decoders_leave_warning_filters_unchanged(tmp_path):
     import warnings
 
     filters = list(warnings.filters)
@@ -206,9 +206,9 @@ def test_the_decoders_leave_no_trace_in_the_process(tmp_path):
     assert list(warnings.filters) == filters
 
 
-def test_the_command_line_can_read_the_options_without_torch():
-    heavy = start_python(
+def test_options_are_imported_without_torch_numpy_and_pillow():
+    process = start_python(
         "import sys, ganvas.data.options; print([m for m in ('torch', 'numpy', 'PIL') if m in sys.modules])"
     )
-    output, errors = heavy.communicate(timeout=60)
+    output, errors = process.communicate(timeout=60)
     assert output.strip() == "[]", errors
