@@ -1,4 +1,4 @@
-"""Extractors: the same features in any company, at any size; the cache; what is refused."""
+"""Feature extractors: independence of batch and image size, the cache, refused input."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -18,44 +18,44 @@ from ganvas.evaluation.eye import BLOCKS, LAYER_NAMES, load_eye, to_rgb
 from ganvas.evaluation.inception import inception_extractor
 
 
-def pictures(n: int, channels: int = 3, side: int = 32) -> np.ndarray:
+def random_images(n: int, channels: int = 3, side: int = 32) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (n, channels, side, side), np.uint8)
 
 
-def looked(images: np.ndarray, extractor: features.Extractor) -> np.ndarray:
+def extract(images: np.ndarray, extractor: features.Extractor) -> np.ndarray:
     return features.extract_features(
         features.iterate_batches(images, np.arange(len(images))), extractor, count=len(images)
     )
 
 
 @pytest.mark.parametrize(("channels", "side"), [(1, 8), (1, 28), (3, 32), (4, 16), (3, 200)])
-def test_the_eye_sees_any_size_and_channels(channels: int, side: int) -> None:
-    found = looked(pictures(3, channels, side), features.eye_extractor())
+def test_eye_network_accepts_any_size_and_channels(channels: int, side: int) -> None:
+    found = extract(random_images(3, channels, side), features.eye_extractor())
     assert found.shape == (3, 224)
     assert found.dtype == np.float32
     assert np.isfinite(found).all()
     assert found.std() > 0
 
 
-def test_features_do_not_depend_on_the_company(monkeypatch: pytest.MonkeyPatch) -> None:
-    images = pictures(40)
-    whole = looked(images, features.eye_extractor())
+def test_features_do_not_depend_on_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = random_images(40)
+    whole = extract(images, features.eye_extractor())
     monkeypatch.setattr(features, "PIXELS_PER_PASS", 9 * 32 * 32)
-    assert np.allclose(looked(images, features.eye_extractor()), whole, rtol=1e-4, atol=1e-5)
-    assert np.allclose(looked(images[::-1], features.eye_extractor())[::-1], whole, rtol=1e-4, atol=1e-5)
+    assert np.allclose(extract(images, features.eye_extractor()), whole, rtol=1e-4, atol=1e-5)
+    assert np.allclose(extract(images[::-1], features.eye_extractor())[::-1], whole, rtol=1e-4, atol=1e-5)
 
 
-def test_the_eye_stops_where_nothing_more_is_asked() -> None:
-    x = to_rgb(to_unit(torch.from_numpy(pictures(2, 1, 21))))
-    told = load_eye().activations(x, ["relu3_1", "relu1_2"])
-    assert list(told) == ["relu1_2", "relu3_1"]
-    assert told["relu1_2"].shape == (2, BLOCKS[0][1], 21, 21)
-    assert told["relu3_1"].shape == (2, BLOCKS[2][0], 6, 6)
+def test_eye_network_stops_at_the_last_requested_layer() -> None:
+    x = to_rgb(to_unit(torch.from_numpy(random_images(2, 1, 21))))
+    activations = load_eye().activations(x, ["relu3_1", "relu1_2"])
+    assert list(activations) == ["relu1_2", "relu3_1"]
+    assert activations["relu1_2"].shape == (2, BLOCKS[0][1], 21, 21)
+    assert activations["relu3_1"].shape == (2, BLOCKS[2][0], 6, 6)
     assert load_eye()(x).shape == (2, 20)
     assert len(LAYER_NAMES) == 8
 
 
-def test_a_gradient_reaches_the_picture_and_not_the_weights() -> None:
+def test_gradient_reaches_the_image_and_not_the_weights() -> None:
     x = torch.zeros(1, 3, 16, 16, requires_grad=True)
     load_eye().activations(x, ["relu2_1"])["relu2_1"].sum().backward()
     assert x.grad is not None
@@ -63,23 +63,23 @@ def test_a_gradient_reaches_the_picture_and_not_the_weights() -> None:
     assert all(weight.grad is None for weight in load_eye().parameters())
 
 
-def test_transparent_pixels_show_grey() -> None:
+def test_transparent_pixels_become_grey() -> None:
     images = torch.zeros(1, 4, 8, 8, dtype=torch.uint8)
     assert to_rgb(to_unit(images)).abs().max() == 0
 
 
-def test_the_resize_is_antialiased_and_leaves_what_fits() -> None:
+def test_resize_is_antialiased_and_keeps_sizes_in_range() -> None:
     stripes = torch.zeros(1, 1, 256, 256, dtype=torch.uint8)
     stripes[:, :, ::2] = 255
     small = features.resize_shorter_side(stripes, (16, 128))
     assert small.shape == (1, 1, 128, 128)
     assert small[:, :, 4:-4].abs().max() < 0.1  # grey, not a moiré
-    exact = torch.from_numpy(pictures(1))
+    exact = torch.from_numpy(random_images(1))
     assert torch.equal(features.resize_shorter_side(exact, (16, 128)), to_unit(exact))
     assert features.resize_shorter_side(torch.zeros(1, 1, 8, 12, dtype=torch.uint8), (16, 128)).shape == (1, 1, 16, 24)
 
 
-def test_the_eye_is_the_one_of_the_model_card() -> None:
+def test_eye_weights_match_the_model_card() -> None:
     content = Path(features.__file__).with_name("eye.safetensors").read_bytes()
     assert len(content) <= 2_000_000
     card = Path(features.__file__).with_name("EYE.md").read_text()
@@ -87,21 +87,21 @@ def test_the_eye_is_the_one_of_the_model_card() -> None:
     assert features.eye_extractor().digest in card
 
 
-def test_the_eye_tells_classes_apart_as_its_card_says(real_data: Path) -> None:
-    """The card's numbers, on the first 1,000 pictures of both test sets."""
-    for source, split, first, least in (("cifar10-test.zip", "train", 0, 0.85), ("mnist", "test", 10, 0.97)):
+def test_eye_network_reaches_the_accuracy_of_its_card(real_data: Path) -> None:
+    """The card's numbers, on the first 1,000 images of both test sets."""
+    for source, split, first, least_accuracy in (("cifar10-test.zip", "train", 0, 0.85), ("mnist", "test", 10, 0.97)):
         images = open_images(DataOptions(str(real_data / source), split))  # type: ignore[arg-type]
         x = torch.from_numpy(images.images[:1000].copy())
         if images.channels == 1:
             x = nn.functional.pad(x, (2,) * 4)
         assert images.labels is not None
-        right = (
+        accuracy = (
             (load_eye()(to_rgb(to_unit(x))).argmax(1) - first == torch.from_numpy(images.labels[:1000])).float().mean()
         )
-        assert right >= least
+        assert accuracy >= least_accuracy
 
 
-def labelled(tmp_path: Path, n: int = 200) -> ImageSet:
+def two_class_set(tmp_path: Path, n: int = 200) -> ImageSet:
     """Two classes: bright in the upper half, bright in the lower half."""
     random = np.random.default_rng(0)
     x, y = random.integers(0, 60, (n, 16, 16), np.uint8), np.arange(n) % 2
@@ -112,58 +112,58 @@ def labelled(tmp_path: Path, n: int = 200) -> ImageSet:
     return open_images(DataOptions(str(path)))
 
 
-def test_a_classifier_learns_and_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_classifier_is_trained_once_and_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ganvas.evaluation.classifier.MAX_IMAGES", 2000)
-    images = labelled(tmp_path)
+    images = two_class_set(tmp_path)
     assert images.labels is not None
     before = torch.get_rng_state()
     first = classifier_extractor(images, images)
     assert torch.equal(torch.get_rng_state(), before)
     assert first.facts["classifier_accuracy"] == 1.0
     assert first.predict_probabilities is not None
-    seen = looked(images.images, first)
-    chances = first.predict_probabilities(seen)
-    assert chances.shape == (200, 2)
-    assert np.allclose(chances.sum(1), 1, atol=1e-5)
-    assert (chances.argmax(1) == images.labels).all()
+    found = extract(images.images, first)
+    probabilities = first.predict_probabilities(found)
+    assert probabilities.shape == (200, 2)
+    assert np.allclose(probabilities.sum(1), 1, atol=1e-5)
+    assert (probabilities.argmax(1) == images.labels).all()
     monkeypatch.setattr("ganvas.evaluation.classifier._train", lambda *_: pytest.fail("trained again"))
     assert classifier_extractor(images).digest == first.digest
 
 
-def test_the_embedded_digits_have_a_classifier_that_is_shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_embedded_digits_have_a_bundled_classifier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GANVAS_CACHE", str(tmp_path))
-    monkeypatch.setattr("ganvas.evaluation.classifier._train", lambda *_: pytest.fail("it is trained anew"))
+    monkeypatch.setattr("ganvas.evaluation.classifier._train", lambda *_: pytest.fail("a classifier was trained"))
     train, held_out = (open_images(DataOptions("digits", split)) for split in ("train", "test"))
     assert classifier_extractor(train, held_out).facts["classifier_accuracy"] >= 0.98
     assert not list(tmp_path.glob("classifiers/*"))
 
 
 @pytest.mark.slow
-def test_the_shipped_classifier_is_what_the_training_gives(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_bundled_classifier_agrees_with_a_newly_trained_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("GANVAS_CACHE", str(tmp_path))
     train, held_out = (open_images(DataOptions("digits", split)) for split in ("train", "test"))
     assert held_out.labels is not None
-    kept = classifier_extractor(train)
+    bundled = classifier_extractor(train)
     monkeypatch.setattr("ganvas.evaluation.classifier.bundled_weights", lambda _: tmp_path / "none")
-    anew = classifier_extractor(train)
-    told = []
-    for one in (kept, anew):
+    retrained = classifier_extractor(train)
+    predictions = []
+    for one in (bundled, retrained):
         assert one.predict_probabilities is not None
-        seen = features.extract_set_features(held_out, np.arange(len(held_out)), one)
-        told.append(one.predict_probabilities(seen).argmax(1))
-    assert (told[0] == told[1]).mean() >= 0.98
+        found = features.extract_set_features(held_out, np.arange(len(held_out)), one)
+        predictions.append(one.predict_probabilities(found).argmax(1))
+    assert (predictions[0] == predictions[1]).mean() >= 0.98
 
 
-def test_an_easy_set_is_learnt_from_fewer_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[int] = []
+def test_training_of_the_classifier_stops_early_on_an_easy_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts: list[int] = []
 
     @contextmanager
-    def counted(*_: object, **__: object) -> Iterator[Callable[[int], None]]:
-        yield seen.append
+    def record_counts(*_: object, **__: object) -> Iterator[Callable[[int], None]]:
+        yield counts.append
 
-    images = labelled(tmp_path)
+    images = two_class_set(tmp_path)
     for name, value in (
-        ("progress_bar", counted),
+        ("progress_bar", record_counts),
         ("MAX_IMAGES", 8000),
         ("DECAY_IMAGES", 1024),
         ("RECENT_IMAGES", 512),
@@ -171,24 +171,24 @@ def test_an_easy_set_is_learnt_from_fewer_pictures(tmp_path: Path, monkeypatch: 
         monkeypatch.setattr(f"ganvas.evaluation.classifier.{name}", value)
     trained = build_network(1, 2)
     _train(trained, images, False)
-    assert sum(seen) < 4000
-    seen.clear()
+    assert sum(counts) < 4000
+    counts.clear()
     monkeypatch.setattr("ganvas.evaluation.classifier.TARGET_ACCURACY", 1.01)
     _train(trained, images, False)
-    assert 8000 <= sum(seen) < 8128
+    assert 8000 <= sum(counts) < 8128
 
 
-def test_every_picture_is_moved_by_itself_and_shows_its_own_edge() -> None:
+def test_every_image_is_shifted_by_itself_with_its_own_edge_repeated() -> None:
     images = torch.arange(4 * 25.0).reshape(4, 1, 5, 5).repeat(50, 1, 1, 1)
-    moved = _shift_randomly(images)
+    shifted = _shift_randomly(images)
     shifts = set()
-    for before, after in zip(images[:, 0], moved[:, 0], strict=True):
-        places = [
+    for before, after in zip(images[:, 0], shifted[:, 0], strict=True):
+        all_shifts = [
             (down, right) for down in range(-MAX_SHIFT, MAX_SHIFT + 1) for right in range(-MAX_SHIFT, MAX_SHIFT + 1)
         ]
         found = [
             (down, right)
-            for down, right in places
+            for down, right in all_shifts
             if torch.equal(
                 before[(torch.arange(5) + down).clamp(0, 4)][:, (torch.arange(5) + right).clamp(0, 4)], after
             )
@@ -198,34 +198,34 @@ def test_every_picture_is_moved_by_itself_and_shows_its_own_edge() -> None:
     assert len(shifts) == (2 * MAX_SHIFT + 1) ** 2
 
 
-def test_a_classifier_needs_classes() -> None:
-    images = ImageSet("grey", pictures(4, 1, 8), None, (), "f")
+def test_classifier_needs_classes() -> None:
+    images = ImageSet("grey", random_images(4, 1, 8), None, (), "f")
     with pytest.raises(GanvasError, match="no classes"):
         classifier_extractor(images)
 
 
-def test_features_of_a_set_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_features_of_a_set_are_cached(monkeypatch: pytest.MonkeyPatch) -> None:
     images = open_images(DataOptions("digits"))
     rows = np.arange(0, 50, 2)
     first = features.extract_set_features(images, rows, features.eye_extractor())
-    assert np.array_equal(first, looked(images.images[rows], features.eye_extractor()))
-    monkeypatch.setattr(features, "extract_features", lambda *_, **__: pytest.fail("looked again"))
+    assert np.array_equal(first, extract(images.images[rows], features.eye_extractor()))
+    monkeypatch.setattr(features, "extract_features", lambda *_, **__: pytest.fail("extracted again"))
     assert np.array_equal(features.extract_set_features(images, rows, features.eye_extractor()), first)
     with pytest.raises(pytest.fail.Exception):
         features.extract_set_features(images, rows + 1, features.eye_extractor())
 
 
-def test_a_network_of_ones_own() -> None:
+def test_own_network_as_extractor() -> None:
     network = nn.Sequential(nn.Conv2d(3, 5, 3), nn.AdaptiveAvgPool2d(2))
     own = features.module_extractor(network)
-    assert looked(pictures(4), own).shape == (4, 20)
+    assert extract(random_images(4), own).shape == (4, 20)
     assert own.describe()["extractor"] == "Sequential"
-    changed = features.hash_weights(network)
+    before = features.hash_weights(network)
     with torch.no_grad():
         network[0].weight[0, 0, 0, 0] += 1  # type: ignore[index]
-    assert features.hash_weights(network) != changed
+    assert features.hash_weights(network) != before
     with pytest.raises(GanvasError, match="fails on images"):
-        looked(pictures(4, 1), own)
+        extract(random_images(4, 1), own)
 
 
 def test_not_finite_features_are_refused() -> None:
@@ -234,7 +234,7 @@ def test_not_finite_features_are_refused() -> None:
             return x.flatten(1) / 0
 
     with pytest.raises(GanvasError, match="not finite for 4 of 4"):
-        looked(pictures(4), features.module_extractor(Broken()))
+        extract(random_images(4), features.module_extractor(Broken()))
 
 
 def test_extractors_are_found_by_name(tmp_path: Path) -> None:
@@ -249,7 +249,7 @@ def test_extractors_are_found_by_name(tmp_path: Path) -> None:
         features.load_extractor("torch.nn:Identity", weights=tmp_path / "none.safetensors")
 
 
-def test_wrong_inception_weights_are_named_by_their_hash(tmp_path: Path) -> None:
+def test_error_for_wrong_inception_weights_gives_their_hash(tmp_path: Path) -> None:
     with pytest.raises(GanvasError, match="need their weights"):
         inception_extractor(None)
     file = tmp_path / "weights.pth"
@@ -259,7 +259,7 @@ def test_wrong_inception_weights_are_named_by_their_hash(tmp_path: Path) -> None
         inception_extractor(file)
 
 
-def test_without_torch_fidelity_the_message_says_what_to_install(tmp_path: Path) -> None:
+def test_error_without_torch_fidelity_says_what_to_install(tmp_path: Path) -> None:
     try:
         import torch_fidelity  # type: ignore[import-not-found]  # noqa: F401
     except ImportError:

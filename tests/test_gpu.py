@@ -1,6 +1,6 @@
-"""On a GPU: every family trains, goes on, draws and is judged as on the CPU.
+"""On a GPU: every family trains, resumes, samples and is evaluated as on the CPU.
 
-GANVAS_TEST_DEVICE names another device, such as cpu, which then stands against itself.
+GANVAS_TEST_DEVICE names another device, such as cpu, which is then compared with itself.
 """
 
 import os
@@ -30,7 +30,7 @@ pytestmark = [
 
 @pytest.fixture(autouse=True)
 def _exact() -> Iterator[None]:
-    """Convolutions in full float32, and the same in every run."""
+    """Convolutions in full float32, with deterministic algorithms."""
     before = torch.backends.cudnn.allow_tf32, torch.backends.cudnn.deterministic
     torch.backends.cudnn.allow_tf32, torch.backends.cudnn.deterministic = False, True
     yield
@@ -49,38 +49,38 @@ def losses(run: Run) -> dict[str, list[float]]:
 
 
 @pytest.mark.parametrize("family", NARROW)
-def test_two_rounds_of_each_family_are_those_of_the_cpu(family: str, data: Path) -> None:
+def test_two_rounds_of_each_family_equal_those_on_the_cpu(family: str, data: Path) -> None:
     config = replace(tiny(data, family=family, kimg=0.04, r1=0.0, r2=0.0), tick_kimg=0.02, evaluate_every=0.0)
-    if family != "dcgan":  # whose batch norm in D admits none
+    if family != "dcgan":  # batch norm in D allows no gradient penalty
         config = replace(config, r1=0.1, r2=0.1)
     here, there = (train(replace(config, device=device), name=device, quiet=True) for device in (DEVICE, "cpu"))
     ours, theirs = losses(here), losses(there)
     for name in theirs:
         assert len(ours[name]) == 2
         assert np.isfinite(ours[name]).all()
-        if family != "stylegan":  # whose noise each device draws for itself
+        if family != "stylegan":  # each device draws its own noise
             assert ours[name] == pytest.approx(theirs[name], rel=1e-3, abs=1e-4), name
 
 
 @pytest.mark.parametrize(
-    "rules",
+    "knobs",
     [
         {"augment": "ada", "ada_target": 0.6, "objective": "non-saturating", "conditional": True},
         {"augment": "diffaugment", "noise": "0.1..0", "penalty_every": 2},
         {"objective": "wasserstein", "r1": 0.0, "r2": 0.0, "gp": 10.0, "d_steps": 2},
         {"objective": "hinge", "r1": 0.0, "r2": 0.0, "spectral_norm": True, "microbatch": 10},
     ],
-    ids=lambda rules: "-".join(str(value) for value in rules.values()),
+    ids=lambda knobs: "-".join(str(value) for value in knobs.values()),
 )
-def test_the_rules_of_the_game_are_played(rules: dict[str, object], data: Path) -> None:
-    config = replace(tiny(data, family="resnet", kimg=0.08), g_norm="none", device=DEVICE, **rules)
+def test_training_options_give_finite_losses(knobs: dict[str, object], data: Path) -> None:
+    config = replace(tiny(data, family="resnet", kimg=0.08), g_norm="none", device=DEVICE, **knobs)
     found = losses(train(config, quiet=True))
     assert len(found["D/loss"]) >= 1
     assert all(np.isfinite(values).all() for values in found.values())
 
 
 @pytest.mark.parametrize("family", ["mlp", "cnn", "r3gan"])
-def test_a_resumed_run_is_the_same_run(family: str, data: Path) -> None:
+def test_resumed_run_equals_uninterrupted_run(family: str, data: Path) -> None:
     config = replace(tiny(data, family=family, kimg=0.08), g_lr=1e-3, snapshot_kimg=0.04, device=DEVICE)
     whole = train(config, name="whole", quiet=True)
     half = train(replace(config, kimg=0.04), name="parts", quiet=True)
@@ -94,16 +94,16 @@ def test_a_resumed_run_is_the_same_run(family: str, data: Path) -> None:
 
 
 @pytest.mark.parametrize("family", ["mlp", "cnn", "vit", "r3gan"])
-def test_the_same_seeds_draw_the_same_pictures(family: str, data: Path) -> None:
+def test_same_seeds_give_the_same_images(family: str, data: Path) -> None:
     run = train(replace(tiny(data, family=family, kimg=0.04), device=DEVICE), quiet=True)
     here, there = (ganvas.load(run, device=device).sample(seeds=range(100)) for device in (DEVICE, "cpu"))
-    apart = np.abs(here.astype(int) - there.astype(int))
+    difference = np.abs(here.astype(int) - there.astype(int))
     assert here.std() > 0
-    assert apart.max() <= 1
-    assert (apart > 0).mean() < 0.01  # only where a value lies between two whole numbers
+    assert difference.max() <= 1
+    assert (difference > 0).mean() < 0.01  # only where rounding differs
 
 
-def test_the_numbers_are_those_of_the_cpu(data: Path) -> None:
+def test_evaluation_equals_that_on_the_cpu(data: Path) -> None:
     run = train(replace(tiny(data, family="cnn", kimg=0.04), device=DEVICE), quiet=True)
     here, there = (ganvas.evaluate(run, count=30, quick=True, device=device) for device in (DEVICE, "cpu"))
     assert here.values.keys() == there.values.keys()
@@ -111,7 +111,7 @@ def test_the_numbers_are_those_of_the_cpu(data: Path) -> None:
         assert here.values[name].value == pytest.approx(value.value, rel=5e-3, abs=1e-3), name
 
 
-def test_auto_is_this_device_and_its_memory_is_told(data: Path) -> None:
+def test_auto_selects_this_device_and_its_memory_is_logged(data: Path) -> None:
     run = train(replace(tiny(data, family="cnn", kimg=0.08), device="auto"), quiet=True)
     chosen = devices.select_device("auto")
     assert chosen.type == (DEVICE.partition(":")[0] if torch.cuda.is_available() else "cpu")

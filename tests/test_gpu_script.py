@@ -1,4 +1,4 @@
-"""benchmarks/gpu.py from start to end on the CPU: interrupted, resumed, and called once more."""
+"""benchmarks/gpu.py from start to end on the CPU: interrupted, resumed, and called again."""
 
 import gzip
 import json
@@ -53,7 +53,7 @@ def sources(tmp_path: Path) -> tuple[Path, Path]:
     return digits, tmp_path / "cifar.npz"
 
 
-def test_the_data_is_packed_losslessly(sources: tuple[Path, Path], tmp_path: Path) -> None:
+def test_data_is_packed_losslessly(sources: tuple[Path, Path], tmp_path: Path) -> None:
     digits, cifar = sources
     for name in ("once", "again"):
         output = run_command(
@@ -75,7 +75,7 @@ def test_the_data_is_packed_losslessly(sources: tuple[Path, Path], tmp_path: Pat
     assert packed.images.shape == (100, 1, 8, 8)
 
 
-def test_every_stage_is_done_once(sources: tuple[Path, Path], tmp_path: Path) -> None:
+def test_every_stage_runs_once(sources: tuple[Path, Path], tmp_path: Path) -> None:
     digits, cifar = sources
     data, out, work = tmp_path / "data", tmp_path / "out", tmp_path / "work"
     run_command(*script_command("gpu_data.py", "--mnist", digits, "--cifar", cifar, "--out", data))

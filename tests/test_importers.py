@@ -1,4 +1,4 @@
-"""Experiments of other programs are read as they wrote them, torn and foreign lines passed over; nothing is run."""
+"""Results of other programs are imported as written; torn and unknown lines are skipped, and no code is run."""
 
 import errno
 import json
@@ -35,7 +35,7 @@ def write(path: Path, *lines: Any, torn: str = "") -> None:
     path.write_text("".join(json.dumps(line) + "\n" for line in lines) + torn)
 
 
-def test_a_run_of_the_stylegan_family() -> None:
+def test_stylegan_run_is_imported() -> None:
     run = Path("00003-stylegan3-afhq")
     write(run / "training_options.json", OPTIONS)
     write(
@@ -62,7 +62,7 @@ def test_a_run_of_the_stylegan_family() -> None:
         measured(400, pr50k3_full_precision=0.7, pr50k3_full_recall=0.2),
     )
     write(run / "metric-is50k.jsonl", measured(0, snapshot=None, is50k_mean=9.0, is50k_std=0.1))
-    (run / "network-snapshot-000200.pkl").mkdir()  # whoever opened it would fail
+    (run / "network-snapshot-000200.pkl").mkdir()  # opening it as a file would fail
 
     found = import_run(run)
     assert found is not None
@@ -87,7 +87,7 @@ def test_a_run_of_the_stylegan_family() -> None:
     }  # fmt: skip
 
 
-def test_any_one_file_of_it_will_do() -> None:
+def test_any_one_file_of_a_stylegan_run_is_enough() -> None:
     write(Path("options/training_options.json"), OPTIONS)
     write(Path("stats/stats.jsonl"), tick(4))
     write(Path("metric/metric-kid50k.jsonl"), measured(4, kid50k=0.1))
@@ -99,7 +99,7 @@ def test_any_one_file_of_it_will_do() -> None:
     assert found["metric"].best == {"kid50k": (0.1, 4)}
 
 
-def test_what_torch_fidelity_prints() -> None:
+def test_torch_fidelity_output_is_imported() -> None:
     printed = {
         "inception_score_mean": 8.5, "inception_score_std": 0.1, "frechet_inception_distance": 20.25,
         "kernel_inception_distance_mean": float("nan"), "precision": 1, "new": [1.0],
@@ -115,7 +115,7 @@ def test_what_torch_fidelity_prints() -> None:
     assert not found.curves
 
 
-def test_what_is_neither() -> None:
+def test_other_files_are_not_imported() -> None:
     write(Path("other.json"), {"fid": 1.0})
     write(Path("nested.json"), {"runs": [{"frechet_inception_distance": 3.0}]})
     Path("empty").mkdir()
@@ -127,7 +127,7 @@ def test_what_is_neither() -> None:
     assert import_run(Path("ours")) is None
 
 
-def test_what_is_damaged_is_refused() -> None:
+def test_damaged_files_are_refused() -> None:
     write(Path("run/training_options.json"), torn='{"num_gpus": 2, "batch')
     write(Path("run/metric-fid50k.jsonl"), torn='{"results": {"fid')
     with pytest.raises(GanvasError, match=r"run looks like .* nothing in it can be read"):
@@ -139,7 +139,7 @@ def test_what_is_damaged_is_refused() -> None:
             import_run(Path(name))
 
 
-def test_what_may_not_be_read_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreadable_file_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> str:
         raise PermissionError(errno.EACCES, "Permission denied")
 
@@ -149,7 +149,7 @@ def test_what_may_not_be_read_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
         import_run(Path("mine.json"))
 
 
-def test_hostile_json_is_no_traceback() -> None:
+def test_hostile_json_gives_an_error_without_traceback() -> None:
     deep, huge = "[" * 200_000, "9" * 400
     write(Path("run/stats.jsonl"), tick(4), torn=f'{{"Progress/kimg": {{"mean": {huge}}}}}\n{{"x": {deep}\n')
     found = import_run(Path("run"))
@@ -192,5 +192,5 @@ def test_any_json_is_read_or_refused(options: Any, stats: Any, metric: Any) -> N
         ("is50k_std", None), ("somebody's", None),
     ],
 )  # fmt: skip
-def test_which_side_is_better(measure: str, lower: bool | None) -> None:
+def test_direction_of_each_metric(measure: str, lower: bool | None) -> None:
     assert lower_is_better(measure) is lower

@@ -1,4 +1,4 @@
-"""Every network × objective × bound on D takes two rounds at four shapes; a run on real images."""
+"""Every network × objective × regularisation of D trains for two rounds at four shapes; a run on real images."""
 
 import dataclasses
 import os
@@ -24,34 +24,34 @@ PAIRS: dict[str, Network] = {
     "resnet-residual": replace(NARROW["resnet"], blocks="residual"),
     "dcgan-none": replace(NARROW["dcgan"], g_norm="none", d_norm="none"),
 }
-BOUNDS: list[dict[str, object]] = [
+REGULARISATION: list[dict[str, object]] = [
     {},
     {"r1": 0.5},
     {"r1": 0.5, "r2": 0.5},
     {"gp": 10.0},
     {"dragan": 10.0},
-    {"clip": 0.1},  # narrow networks have no output under 0.01
+    {"clip": 0.1},  # at 0.01 the output of such narrow networks vanishes
     {"spectral_norm": True},
 ]
 
 
-def allowed(pair: Network, objective: str, bounds: dict[str, object]) -> TrainConfig | None:
-    """The configuration, unless it is one that must be refused."""
+def valid_config(pair: Network, objective: str, regularisation: dict[str, object]) -> TrainConfig | None:
+    """The configuration, or None after checking that an invalid one is refused."""
     config = dataclasses.replace(tiny(), network=pair, loss=LossConfig())
-    refused = (getattr(pair, "d_norm", "") == "batch" and bounds.keys() & {"r1", "gp", "dragan"}) or (
-        ("spectral_norm" in bounds and pair.family in ("stylegan", "msg", "r3gan"))
-        or ("clip" in bounds and pair.family in ("stylegan", "msg"))
+    refused = (getattr(pair, "d_norm", "") == "batch" and regularisation.keys() & {"r1", "gp", "dragan"}) or (
+        ("spectral_norm" in regularisation and pair.family in ("stylegan", "msg", "r3gan"))
+        or ("clip" in regularisation and pair.family in ("stylegan", "msg"))
     )
     if not refused:
-        return replace(config, objective=objective, batch=4, g_lr=1e-3, penalty_every=2, **bounds)
+        return replace(config, objective=objective, batch=4, g_lr=1e-3, penalty_every=2, **regularisation)
     with pytest.raises(GanvasError):
-        replace(config, objective=objective, batch=4, **bounds)
+        replace(config, objective=objective, batch=4, **regularisation)
     return None
 
 
 @pytest.fixture
 def one_thread() -> Iterator[None]:
-    """Networks this small only wait for one another on more."""
+    """Networks this small are slower on several threads."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -62,34 +62,34 @@ def one_thread() -> Iterator[None]:
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda s: "x".join(map(str, s)))
 @pytest.mark.parametrize("objective", OBJECTIVES)
 @pytest.mark.parametrize("name", PAIRS)
-def test_two_rounds(name: str, objective: str, shape: Shape) -> None:
+def test_two_rounds_update_the_networks(name: str, objective: str, shape: Shape) -> None:
     labels = torch.arange(4) % 3 if shape.classes else None
     images = torch.randint(0, 256, (4, *shape[:3]), dtype=torch.uint8)
-    for bounds in BOUNDS:
-        config = allowed(PAIRS[name], objective, bounds)
+    for regularisation in REGULARISATION:
+        config = valid_config(PAIRS[name], objective, regularisation)
         if config is None:
             continue
         config = replace(config, conditional=shape.classes > 0)
         state = TrainState.build(config, shape, torch.device("cpu"))
         before = {name: [p.clone() for p in state.parts[name].parameters()] for name in ("G", "D", "ema")}  # type: ignore[union-attr]
         for i, penalised in enumerate((True, False)):
-            seen, norms = state.train_round([(images, labels)], 4 * i)
-            assert ("D/r1" in seen) == (penalised and "r1" in bounds), "a penalty every other round"
-            assert ("D/gp" in seen, "D/dragan" in seen) == (
-                penalised and "gp" in bounds,
-                penalised and "dragan" in bounds,
+            stats, norms = state.train_round([(images, labels)], 4 * i)
+            assert ("D/r1" in stats) == (penalised and "r1" in regularisation), "penalty every other round"
+            assert ("D/gp" in stats, "D/dragan" in stats) == (
+                penalised and "gp" in regularisation,
+                penalised and "dragan" in regularisation,
             )
-            assert all(value.shape == (4,) and torch.isfinite(value).all() for value in seen.values())
+            assert all(value.shape == (4,) and torch.isfinite(value).all() for value in stats.values())
             assert all(norm >= 0 and torch.isfinite(norm) for norm in norms.values())
         for part, old in before.items():
             new = list(state.parts[part].parameters())  # type: ignore[union-attr]
-            moved = sum(not torch.equal(a, b) for a, b in zip(old, new, strict=True))
-            assert moved >= 0.7 * len(old), (part, moved, len(old), bounds)
+            changed = sum(not torch.equal(a, b) for a, b in zip(old, new, strict=True))
+            assert changed >= 0.7 * len(old), (part, changed, len(old), regularisation)
         assert all(p.grad is None for part in ("G", "D") for p in state.parts[part].parameters())  # type: ignore[union-attr]
 
 
-def test_a_lazy_penalty_has_the_strength_of_a_steady_one() -> None:
-    """Every k rounds, the penalty's gradient is k times as large."""
+def test_lazy_penalty_has_the_strength_of_a_regular_one() -> None:
+    """Computed every k rounds, the penalty has a k times larger gradient."""
     images = torch.randint(0, 256, (20, 1, 8, 8), dtype=torch.uint8)
     gradients = {}
     for every, gamma in ((1, 0.0), (1, 1.0), (4, 1.0)):
@@ -122,10 +122,10 @@ REAL = os.environ.get("GANVAS_TEST_DATA")
         ("celeba_aligned_first32.zip", {"resolution": "24", "channels": 1, "fit": "pad"}, (1, 24, 24)),
     ],
 )
-def test_a_run_on_real_images(data: str, knobs: dict[str, object], shape: tuple[int, ...]) -> None:
+def test_run_on_real_images(data: str, knobs: dict[str, object], shape: tuple[int, ...]) -> None:
     run = train(replace(tiny(Path(REAL or "") / data, family="cnn", kimg=0.4), **knobs), quiet=True)
-    drawn = run.sample(seeds=range(10))
-    assert drawn.shape == (10, *shape)
-    assert drawn.dtype == np.uint8
-    assert drawn.std() > 1
+    sampled = run.sample(seeds=range(10))
+    assert sampled.shape == (10, *shape)
+    assert sampled.dtype == np.uint8
+    assert sampled.std() > 1
     assert list(read_jsonl(run.path / "stats.jsonl"))[-1]["nimg"] == 400

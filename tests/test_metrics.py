@@ -1,4 +1,4 @@
-"""Metrics against torchmetrics, closed forms and values by hand."""
+"""Metrics against torchmetrics, closed forms and values computed by hand."""
 
 from math import log
 
@@ -24,7 +24,7 @@ def normal(n: int, f: int = 8, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal((n, f), np.float32)
 
 
-def two_sides(n: int = 300, f: int = 12) -> tuple[np.ndarray, np.ndarray]:
+def two_sets(n: int = 300, f: int = 12) -> tuple[np.ndarray, np.ndarray]:
     """Different means, and covariances that do not commute."""
     random = np.random.default_rng(7)
     return normal(n, f) @ random.standard_normal((f, f)) + 5, normal(n, f, 1) @ random.standard_normal((f, f))
@@ -37,7 +37,7 @@ class Identity(nn.Module):
         return x
 
 
-def test_moments_are_numpys_whatever_the_block(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_moments_equal_those_of_numpy_for_any_block_size(monkeypatch: pytest.MonkeyPatch) -> None:
     x = normal(101) + 1000
     for block in (metrics.NUMBERS_PER_BLOCK, 80):
         monkeypatch.setattr(metrics, "NUMBERS_PER_BLOCK", block)
@@ -48,18 +48,18 @@ def test_moments_are_numpys_whatever_the_block(monkeypatch: pytest.MonkeyPatch) 
         np.testing.assert_allclose(own.covariance, np.cov(x.astype(float).T), rtol=1e-9, atol=1e-12)
 
 
-def test_frechet_of_two_gaussians_in_closed_form() -> None:
-    turn = np.linalg.qr(np.random.default_rng(0).standard_normal((5, 5)))[0]
-    a, b = np.array([4.0, 1, 0.25, 0, 9]), np.array([1.0, 1, 4, 2, 0])  # variances in the same turned axes
-    one, other = (Moments(10, np.full(5, at), turn @ np.diag(v) @ turn.T) for at, v in ((0.0, a), (2.0, b)))
+def test_frechet_distance_of_two_gaussians_equals_the_closed_form() -> None:
+    rotation = np.linalg.qr(np.random.default_rng(0).standard_normal((5, 5)))[0]
+    a, b = np.array([4.0, 1, 0.25, 0, 9]), np.array([1.0, 1, 4, 2, 0])  # variances along the same rotated axes
+    one, other = (Moments(10, np.full(5, at), rotation @ np.diag(v) @ rotation.T) for at, v in ((0.0, a), (2.0, b)))
     expected = 5 * 2**2 + np.square(np.sqrt(a) - np.sqrt(b)).sum()
     assert frechet_distance(one, other) == pytest.approx(expected, rel=1e-7)
     assert frechet_distance(other, one) == pytest.approx(expected, rel=1e-7)
 
 
-def test_frechet_agrees_with_torchmetrics_and_kernel_too() -> None:
+def test_frechet_and_kernel_distances_agree_with_torchmetrics() -> None:
     fid, kid = pytest.importorskip("torchmetrics.image.fid"), pytest.importorskip("torchmetrics.image.kid")
-    x, y = two_sides()
+    x, y = two_sets()
     theirs = fid.FrechetInceptionDistance(feature=Identity()).set_dtype(torch.float64)
     theirs.update(torch.from_numpy(x), real=True)
     theirs.update(torch.from_numpy(y), real=False)
@@ -74,41 +74,41 @@ def test_frechet_agrees_with_torchmetrics_and_kernel_too() -> None:
     assert (mean, deviation) == (pytest.approx(expected, rel=1e-5), pytest.approx(0, abs=1e-6 * expected))
 
 
-def test_a_set_is_at_no_distance_from_itself_even_with_fewer_rows_than_features() -> None:
+def test_frechet_distance_of_a_set_from_itself_is_0_even_with_few_rows() -> None:
     for x in (normal(200), normal(20, 50)):
         assert frechet_distance(compute_moments(x), compute_moments(x[::-1])) == pytest.approx(0, abs=1e-5)
 
 
-def test_row_order_and_blocks_do_not_matter_to_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
-    x, y = two_sides()
+def test_kernel_distance_depends_on_neither_row_order_nor_block_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = two_sets()
     expected = unbiased_mmd(x, y)
     monkeypatch.setattr(metrics, "NUMBERS_PER_BLOCK", 700)
     assert unbiased_mmd(x[::-1], y) == pytest.approx(expected, rel=1e-10)
 
 
-@pytest.mark.parametrize(("subsets", "size", "apart"), [(7, 40, True), (20, 150, False)])
-def test_the_kernel_of_many_subsets_is_what_each_alone_gives(
-    monkeypatch: pytest.MonkeyPatch, subsets: int, size: int, apart: bool
+@pytest.mark.parametrize(("subsets", "size", "per_subset"), [(7, 40, True), (20, 150, False)])
+def test_kernel_distance_of_many_subsets_is_the_mean_over_each(
+    monkeypatch: pytest.MonkeyPatch, subsets: int, size: int, per_subset: bool
 ) -> None:
     x, y = normal(300) + 0.1, normal(200, seed=1)
     random = np.random.default_rng(3)
     alone = [unbiased_mmd(x[random.permutation(300)[:size]], y[random.permutation(200)[:size]]) for _ in range(subsets)]
     monkeypatch.setattr(metrics, "NUMBERS_PER_BLOCK", 7000)
     chosen: list[bool] = []
-    ask = metrics._cheaper_per_subset
-    monkeypatch.setattr(metrics, "_cheaper_per_subset", lambda *sides: chosen.append(ask(*sides)) or chosen[-1])
+    cheaper = metrics._cheaper_per_subset
+    monkeypatch.setattr(metrics, "_cheaper_per_subset", lambda *sides: chosen.append(cheaper(*sides)) or chosen[-1])
     assert kernel_distance(x, y, 3, subsets, size) == pytest.approx((np.mean(alone), np.std(alone)), rel=1e-9)
-    assert (True in chosen) == apart
+    assert (True in chosen) == per_subset
 
 
-def test_the_kernel_of_several_sides_is_that_of_each() -> None:
+def test_kernel_distances_of_several_sets_equal_those_of_each() -> None:
     x, y = normal(300) + 0.1, normal(200, seed=1)
     sides, plans = [x, x[:50], x[50:100], x[:90]], [(7, 40), (5, 50), (5, 50), (9, 20)]
     for found, side, plan in zip(metrics.kernel_distances(sides, y, 3, plans), sides, plans, strict=True):
         assert found == pytest.approx(kernel_distance(side, y, 3, *plan), rel=1e-9)
 
 
-def test_kernel_by_hand_and_unbiased() -> None:
+def test_kernel_distance_equals_the_value_by_hand_and_is_unbiased() -> None:
     x, y = np.array([[1.0, 0], [0, 1]]), np.array([[1.0, 1], [2, 0], [0, 0]])
     k = lambda a, b: (a @ b / 2 + 1) ** 3  # noqa: E731
     within = k(x[0], x[1]) + (k(y[0], y[1]) + k(y[0], y[2]) + k(y[1], y[2])) / 3
@@ -118,7 +118,7 @@ def test_kernel_by_hand_and_unbiased() -> None:
     assert kernel_distance(normal(300) + 0.5, normal(300, seed=1), seed=0, subsets=10, size=200)[0] > 5 * deviation
 
 
-def test_infinity_removes_the_bias_of_small_sets() -> None:
+def test_frechet_infinity_removes_the_bias_of_small_sets() -> None:
     reference = Moments(10**6, np.zeros(32), np.eye(32))
     x = normal(2000, 32)
     plain, infinite = frechet_distance(compute_moments(x), reference), frechet_infinity(x, reference, seed=0)
@@ -128,21 +128,21 @@ def test_infinity_removes_the_bias_of_small_sets() -> None:
     assert frechet_infinity(x, reference, seed=0) == infinite != frechet_infinity(x, reference, seed=1)
 
 
-def test_infinity_is_the_intercept_of_a_line_in_1_over_n(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_frechet_infinity_is_the_intercept_of_a_line_in_1_over_n(monkeypatch: pytest.MonkeyPatch) -> None:
     counts: list[int] = []
 
-    def measured(a: Moments, b: Moments) -> float:
+    def fake_distance(a: Moments, b: Moments) -> float:
         counts.append(a.count)
         return 3 + 50 / a.count
 
-    monkeypatch.setattr(metrics, frechet_distance.__name__, measured)
+    monkeypatch.setattr(metrics, frechet_distance.__name__, fake_distance)
     assert frechet_infinity(
         normal(1000), compute_moments(normal(9)), seed=0, sizes=4, smallest_size=250
     ) == pytest.approx(3)
     assert counts == [250, 333, 500, 1000]
 
 
-def test_inception_score_by_hand() -> None:
+def test_inception_score_equals_values_by_hand() -> None:
     assert inception_score(np.eye(4)[np.arange(400) % 4]) == (pytest.approx(4), pytest.approx(0))
     assert inception_score(np.full((50, 4), 0.25), splits=1) == (pytest.approx(1), 0)
     p = np.array([[0.5, 0.5], [1.0, 0.0]])
@@ -152,7 +152,7 @@ def test_inception_score_by_hand() -> None:
     assert inception_score(halves, splits=2) == (pytest.approx(1.5), pytest.approx(0.5))
 
 
-def test_bad_input_is_told() -> None:
+def test_bad_input_is_refused() -> None:
     bad = normal(10)
     bad[[2, 5], [0, 1]] = np.nan, np.inf
     with pytest.raises(GanvasError, match="2 of the 10 y rows"):

@@ -1,4 +1,4 @@
-"""Mode coverage of planted samplers, divergences by hand, the floor by simulation."""
+"""Mode coverage of constructed samplers, divergences by hand, the values of a perfect sampler by simulation."""
 
 from math import inf, log
 
@@ -18,7 +18,7 @@ MNIST = np.array([5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]) /
 STACKED = np.kron(np.kron(MNIST, MNIST), MNIST)
 
 
-def test_stacked_classes_are_read_red_first_and_confidences_multiplied() -> None:
+def test_stacked_class_reads_red_first_and_multiplies_confidences() -> None:
     probabilities = np.full((2, 3, 10), 0.02, np.float32)
     for image, digits in enumerate([(1, 2, 3), (0, 0, 7)]):
         probabilities[image, range(3), digits] = 0.82
@@ -29,7 +29,7 @@ def test_stacked_classes_are_read_red_first_and_confidences_multiplied() -> None
     assert (classes.tolist(), confidences.tolist()) == ([1, 0], [0.8, 0.6])
 
 
-def test_a_sampler_that_drops_100_modes_is_seen() -> None:
+def test_dropped_modes_are_counted() -> None:
     random = np.random.default_rng(0)
     kept = np.setdiff1d(np.arange(1000), random.choice(1000, 100, replace=False))
     digits = np.stack(np.unravel_index(random.choice(kept, PROTOCOL_SAMPLES), (10, 10, 10)), axis=1)
@@ -41,7 +41,7 @@ def test_a_sampler_that_drops_100_modes_is_seen() -> None:
     assert found.kl_real == pytest.approx(log(1000 / 900) + chance + 0.0043, abs=0.006)
 
 
-def test_divergences_by_hand() -> None:
+def test_divergences_equal_values_by_hand() -> None:
     classes, sure = np.array([0, 0, 0, 1]), np.ones(4)
     found = mode_coverage(classes, sure, count=4, frequencies=np.array([6, 2, 2, 0]))
     assert found.shares.tolist() == [0.75, 0.25, 0, 0]
@@ -52,20 +52,20 @@ def test_divergences_by_hand() -> None:
     assert mode_coverage(np.arange(4), sure, count=4).kl_uniform == pytest.approx(0)
 
 
-def test_garbage_hits_no_mode_under_a_threshold_but_keeps_its_share() -> None:
+def test_samples_below_the_confidence_hit_no_mode_but_keep_their_share() -> None:
     classes, confidences = np.array([0, 1, 1, 2]), np.array([0.9, 0.3, 0.5, 0.2])
     assert [mode_coverage(classes, confidences, 3, confidence=c).hit for c in (0, 0.3, 0.5, 0.6, 1)] == [3, 2, 2, 1, 0]
     assert mode_coverage(classes, confidences, 3, confidence=1).shares.tolist() == [0.25, 0.5, 0.25]
 
 
 @pytest.mark.parametrize("samples", PERFECT_SAMPLER_KL)
-def test_the_floors_are_those_of_the_simulation(samples: int) -> None:
+def test_perfect_sampler_constants_equal_the_simulation(samples: int) -> None:
     mean, deviation = simulate_perfect_sampler(samples, STACKED)
     assert mean == pytest.approx(PERFECT_SAMPLER_KL[samples][0], abs=0.0002)
     assert deviation == pytest.approx(PERFECT_SAMPLER_KL[samples][1], rel=0.2)
 
 
-def test_a_perfect_sampler_is_at_the_floor() -> None:
+def test_perfect_sampler_reaches_the_expected_divergence() -> None:
     classes = np.random.default_rng(3).choice(1000, PROTOCOL_SAMPLES, p=STACKED)
     mean, deviation = PERFECT_SAMPLER_KL[PROTOCOL_SAMPLES]
     found = mode_coverage(classes, np.ones(len(classes)), 1000, STACKED)
@@ -76,7 +76,7 @@ def test_a_perfect_sampler_is_at_the_floor() -> None:
     )
 
 
-def test_bad_input_is_told() -> None:
+def test_bad_input_is_refused() -> None:
     ones = np.ones(3)
     with pytest.raises(GanvasError, match="softmax"):
         predict_classes(np.full((2, 3, 10), 2.0))

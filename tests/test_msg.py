@@ -1,4 +1,4 @@
-"""MSG-GAN: the packed pyramid, the input of D, truncation, classes, gradients."""
+"""MSG-GAN: the packed pyramid, D's input, truncation, classes, gradients."""
 
 import copy
 
@@ -24,7 +24,7 @@ def pair(shape: Shape, config: MSG = SMALL) -> tuple[msg.Generator, msg.Discrimi
     return generator, discriminator
 
 
-def test_the_pair_has_the_same_number_of_parameters() -> None:
+def test_parameter_counts() -> None:
     generator, discriminator = pair(Shape(3, 32, 32), MSG())
     assert (count_parameters(generator), count_parameters(discriminator)) == (3_924_108, 4_471_553)
     generator, discriminator = pair(Shape(1, 28, 28, 10), MSG())
@@ -37,15 +37,15 @@ def test_any_size_channels_and_classes(size: tuple[int, int], channels: int, cla
     shape = Shape(channels, *size, classes)
     generator, discriminator = pair(shape)
     z, labels = torch.randn(2, 8), torch.tensor([0, 2]) if classes else None
-    images, shown = generator(z, labels), generator.d_input(z, labels)
+    images, d_input = generator(z, labels), generator.d_input(z, labels)
     assert images.shape == generator.truncated(z, labels, 0.5).shape == (2, *shape[:3])
-    assert shown.shape == discriminator.d_input(images).shape
-    assert shown.shape == (2, channels * sum(h * w for h, w in generator.sizes))
-    assert discriminator(shown, labels).shape == (2,)
-    assert torch.equal(msg.unpack(shown, channels, generator.sizes)[-1], images)
+    assert d_input.shape == discriminator.d_input(images).shape
+    assert d_input.shape == (2, channels * sum(h * w for h, w in generator.sizes))
+    assert discriminator(d_input, labels).shape == (2,)
+    assert torch.equal(msg.unpack(d_input, channels, generator.sizes)[-1], images)
 
 
-def test_packing_is_undone_without_a_copy() -> None:
+def test_unpack_inverts_pack_without_a_copy() -> None:
     sizes = [(2, 3), (4, 5), (7, 10)]
     pyramid = [torch.randn(4, 3, *size) for size in sizes]
     packed = msg.pack(pyramid)
@@ -57,7 +57,7 @@ def test_packing_is_undone_without_a_copy() -> None:
     assert torch.equal(msg.pack(channels_last), packed)
 
 
-def test_reals_are_shown_as_their_averages() -> None:
+def test_d_input_of_reals_is_a_pyramid_of_averages() -> None:
     shape = Shape(1, 25, 40)
     _, discriminator = pair(shape)
     images = torch.randn(2, 1, 25, 40)
@@ -68,11 +68,11 @@ def test_reals_are_shown_as_their_averages() -> None:
     assert coarser[-1][1, 0, 12, 3] == images[1, 0, 24, 6:8].mean()
 
 
-def test_d_uses_every_scale_and_g_gets_gradients_from_every_scale() -> None:
+def test_d_uses_every_scale_and_all_weights_of_g_get_gradients() -> None:
     generator, discriminator = pair(Shape(3, 25, 40))
-    shown = generator.d_input(torch.randn(4, 8))
-    logits = discriminator(shown)
-    (gradient,) = torch.autograd.grad(logits.sum(), shown, retain_graph=True)
+    d_input = generator.d_input(torch.randn(4, 8))
+    logits = discriminator(d_input)
+    (gradient,) = torch.autograd.grad(logits.sum(), d_input, retain_graph=True)
     for part in msg.unpack(gradient, 3, generator.sizes):
         assert (part.abs().amax(dim=(2, 3)) > 0).all()
     logits.sum().backward()
@@ -82,7 +82,7 @@ def test_d_uses_every_scale_and_g_gets_gradients_from_every_scale() -> None:
         assert weight.grad.abs().amax() > 0, name
 
 
-def test_a_penalty_moves_every_weight_of_d() -> None:
+def test_gradient_penalty_reaches_every_weight_of_d() -> None:
     _, discriminator = pair(Shape(3, 16, 16, 2))
     images = discriminator.d_input(torch.randn(8, 3, 16, 16)).requires_grad_()
     logits = discriminator(images, torch.tensor([0, 1]).repeat(4))
@@ -96,20 +96,20 @@ def test_a_penalty_moves_every_weight_of_d() -> None:
 
 
 @torch.no_grad()
-def test_truncation_leads_from_one_image_to_each_its_own() -> None:
+def test_truncation_interpolates_from_the_mean_image_to_each_image() -> None:
     for classes in (0, 3):
         generator, _ = pair(Shape(1, 16, 16, classes))
         z, labels = torch.randn(3, 8), torch.tensor([0, 1, 1]) if classes else None
         torch.nn.init.normal_(generator.feature_avg.value)
-        own, centre, between = (generator.truncated(z, labels, psi) for psi in (1.0, 0.0, 0.5))
-        assert torch.equal(own, generator(z, labels))
+        full, centre, between = (generator.truncated(z, labels, psi) for psi in (1.0, 0.0, 0.5))
+        assert torch.equal(full, generator(z, labels))
         assert torch.allclose(centre[1], centre[2], atol=1e-5)
-        assert 0.01 < (between[1] - between[2]).norm() < (own[1] - own[2]).norm()
+        assert 0.01 < (between[1] - between[2]).norm() < (full[1] - full[2]).norm()
         assert torch.allclose(centre[0], centre[1], atol=1e-5) == (not classes)
 
 
 @torch.no_grad()
-def test_the_class_reaches_both_networks() -> None:
+def test_class_affects_both_networks() -> None:
     generator, discriminator = pair(Shape(1, 16, 16, 3))
     z = torch.randn(1, 8)
     one, two = (generator.d_input(z, torch.tensor([label])) for label in (0, 1))
@@ -118,22 +118,22 @@ def test_the_class_reaches_both_networks() -> None:
 
 
 @torch.no_grad()
-def test_d_compares_the_images_of_a_batch() -> None:
+def test_d_depends_on_the_whole_batch() -> None:
     _, discriminator = pair(Shape(1, 16, 16))
     assert discriminator.batch_dependent
-    shown = discriminator.d_input(torch.randn(4, 1, 16, 16))
-    alone = torch.cat([discriminator(image) for image in shown.split(1)])
-    assert not torch.allclose(discriminator(shown), alone, atol=1e-3)
-    seen = []
+    d_input = discriminator.d_input(torch.randn(4, 1, 16, 16))
+    alone = torch.cat([discriminator(image) for image in d_input.split(1)])
+    assert not torch.allclose(discriminator(d_input), alone, atol=1e-3)
+    deviations = []
     for part in (*discriminator.blocks, discriminator.final):
-        part.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0][:, -1]))
-    discriminator(shown)
-    assert len(seen) == 3
-    for deviation in seen:
+        part.register_forward_pre_hook(lambda _, inputs: deviations.append(inputs[0][:, -1]))
+    discriminator(d_input)
+    assert len(deviations) == 3
+    for deviation in deviations:
         assert deviation.amin() == deviation.amax() > 0.01
 
 
-def test_the_weights_are_plain_tensors_and_a_copy_is_a_copy() -> None:
+def test_copies_are_independent_and_the_state_loads() -> None:
     shape = Shape(1, 16, 16, 2)
     z, labels = torch.randn(2, 8), torch.tensor([0, 1])
     for network in pair(shape):

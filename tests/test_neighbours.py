@@ -1,4 +1,4 @@
-"""Nearest neighbours against brute force, fidelity and diversity against sets made to lack one of them."""
+"""Nearest neighbours against brute force, fidelity and diversity on sets made to lack one of them."""
 
 import numpy as np
 import pytest
@@ -25,8 +25,8 @@ def brute(x: np.ndarray, y: np.ndarray, k: int, leave_out_self: bool = False) ->
     return np.take_along_axis(distances, indices, axis=1), indices
 
 
-def as_in_the_package(real: np.ndarray, fake: np.ndarray, k: int) -> PRDC:
-    """The formulas of `prdc`, with whole matrices."""
+def prdc_of_whole_matrices(real: np.ndarray, fake: np.ndarray, k: int) -> PRDC:
+    """The formulas of the `prdc` package, with whole matrices."""
     real_radii, fake_radii = (brute(side, side, k, leave_out_self=True)[0][:, -1] for side in (real, fake))
     between = matrix(real, fake)
     within = between < real_radii[:, None]
@@ -72,9 +72,7 @@ def test_nearest_equals_brute_force(name: str, k: int) -> None:
 
 @pytest.mark.parametrize("k", [1, 4])
 @pytest.mark.parametrize("name", HARD)
-def test_many_rows_are_searched_roughly_first_and_none_is_missed(
-    monkeypatch: pytest.MonkeyPatch, name: str, k: int
-) -> None:
+def test_coarse_search_of_many_rows_misses_no_neighbour(monkeypatch: pytest.MonkeyPatch, name: str, k: int) -> None:
     monkeypatch.setattr(neighbours, "COARSE_SEARCH_FROM", (60, 8))
     monkeypatch.setattr(neighbours, "EXTRA_COARSE_CANDIDATES", 10)
     y = HARD[name]
@@ -83,29 +81,29 @@ def test_many_rows_are_searched_roughly_first_and_none_is_missed(
         np.testing.assert_allclose(found[0], brute(x, y, k, leave_out_self=own)[0], rtol=1e-12)
 
 
-def test_the_rough_search_proves_most_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_coarse_search_settles_most_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = (normal(n, 64, seed=n) * np.geomspace(10, 0.1, 64, dtype=np.float32) for n in (200, 3000))
     expected = nearest_neighbours(x, y, 3)
     monkeypatch.setattr(neighbours, "COARSE_SEARCH_FROM", (3000, 64))
-    looked: list[int] = []
+    searched: list[int] = []
     search = neighbours._search
-    monkeypatch.setattr(neighbours, "_search", lambda rows, *more: looked.append(len(rows)) or search(rows, *more))
+    monkeypatch.setattr(neighbours, "_search", lambda rows, *more: searched.append(len(rows)) or search(rows, *more))
     found = nearest_neighbours(x, y, 3)
     assert np.array_equal(found[0], expected[0])
     assert np.array_equal(found[1], expected[1])
-    assert looked[0] == 200
-    assert sum(looked[1:]) < 60
+    assert searched[0] == 200
+    assert sum(searched[1:]) < 60
 
 
 @pytest.mark.parametrize("columns", [5, 1024, 1000, 4111])
-def test_the_smallest_are_those_of_a_sort(columns: int) -> None:
-    of = torch.from_numpy(normal(20, columns))
-    values, where = neighbours._smallest(of, 5)
-    assert torch.equal(values, of.sort(1).values[:, :5])
-    assert torch.equal(of.gather(1, where), values)
+def test_smallest_values_equal_those_of_a_sort(columns: int) -> None:
+    x = torch.from_numpy(normal(20, columns))
+    values, where = neighbours._smallest(x, 5)
+    assert torch.equal(values, x.sort(1).values[:, :5])
+    assert torch.equal(x.gather(1, where), values)
 
 
-def test_all_rows_can_be_asked_for() -> None:
+def test_all_rows_can_be_requested() -> None:
     x, y = normal(7), normal(9, seed=1)
     assert (nearest_neighbours(x, y, 9)[1] == brute(x, y, 9)[1]).all()
     assert (nearest_neighbours(x, x, 6, leave_out_self=True)[1] == brute(x, x, 6, leave_out_self=True)[1]).all()
@@ -113,20 +111,20 @@ def test_all_rows_can_be_asked_for() -> None:
 
 @pytest.mark.usefixtures("_blocks")
 @pytest.mark.parametrize("k", [1, 4])
-def test_prdc_follows_the_package(k: int) -> None:
+def test_prdc_equals_the_package_formulas(k: int) -> None:
     real, fake = normal(150, 4), normal(120, 4, seed=1) * 0.8 + 0.3
-    assert prdc(real, fake, k) == as_in_the_package(real, fake, k)
+    assert prdc(real, fake, k) == prdc_of_whole_matrices(real, fake, k)
     assert prdc(real[::-1], np.roll(fake, 5, axis=0), k) == prdc(real, fake, k)
     assert prdc(real, real, k) == PRDC(1, 1, 1, 1), "a real lies on other reals' radii, not within"
 
 
-def test_two_draws_of_one_distribution_reach_the_expected_values() -> None:
+def test_samples_of_one_distribution_reach_the_expected_values() -> None:
     found = prdc(normal(2000, 8), normal(2000, 8, seed=1), k=3)
     assert found.density == pytest.approx(1, abs=0.06)
     assert found.coverage == pytest.approx(1 - 2**-3, abs=0.025)
 
 
-def test_a_collapsed_set_is_precise_and_a_scattered_one_recalls() -> None:
+def test_collapsed_set_has_precision_and_scattered_set_has_recall() -> None:
     real = normal(500, 4)
     collapsed, scattered = prdc(real, 0.05 * normal(500, 4, seed=1)), prdc(real, 4 * normal(500, 4, seed=1))
     assert collapsed.precision > 0.95 > 0.1 > collapsed.recall
@@ -135,7 +133,7 @@ def test_a_collapsed_set_is_precise_and_a_scattered_one_recalls() -> None:
     assert collapsed.coverage < 0.1
 
 
-def test_two_sample_tells_same_other_and_collapsed_apart() -> None:
+def test_two_sample_accuracy_of_equal_different_and_collapsed_sets() -> None:
     real = normal(1000, 4)
     assert two_sample_test(real, normal(1000, 4, seed=1)).accuracy == pytest.approx(0.5, abs=0.05)
     assert two_sample_test(real, real + 100).accuracy == 1
@@ -151,7 +149,7 @@ def test_two_sample_tells_same_other_and_collapsed_apart() -> None:
 
 @pytest.mark.usefixtures("_blocks")
 @pytest.mark.parametrize("shift", [0, 0.5])
-def test_what_is_known_of_a_side_changes_nothing(shift: float) -> None:
+def test_known_distances_of_a_set_change_no_result(shift: float) -> None:
     real, fake = normal(150, 4), normal(150, 4, seed=1) + np.float32(shift)
     fake[:20] = real[10:30]
     fake[30:40] = fake[40:50]
@@ -164,7 +162,7 @@ def test_what_is_known_of_a_side_changes_nothing(shift: float) -> None:
     assert (found.real_accuracy, found.fake_accuracy) == (of_real[:150].mean(), (~of_real[150:]).mean())
 
 
-def test_bad_input_is_told() -> None:
+def test_bad_input_is_refused() -> None:
     bad = normal(10)
     bad[3] = np.nan
     for measure in (lambda x, y: nearest_neighbours(x, y, 1), prdc, two_sample_test):

@@ -16,12 +16,12 @@ LINEAR_OUTPUT = ("stylegan", "msg", "r3gan")
 """Families whose generator has no tanh, as in their papers."""
 
 
-def test_there_is_a_test_configuration_for_every_family() -> None:
+def test_every_family_has_a_test_configuration() -> None:
     assert NARROW.keys() == NETWORKS.keys()
 
 
 @pytest.mark.parametrize(("family", "g", "d"), [("mlp", 581_520, 533_505), ("cnn", 1_925_633, 138_561)])
-def test_the_classic_networks_have_the_published_sizes(family: str, g: int, d: int) -> None:
+def test_classic_networks_have_the_published_sizes(family: str, g: int, d: int) -> None:
     generator, discriminator = build({"mlp": MLP(), "cnn": CNN()}[family], Shape(1, 28, 28))
     assert (count_parameters(generator), count_parameters(discriminator)) == (g, d)
 
@@ -40,14 +40,14 @@ def test_any_size_channels_and_classes(family: str, size: tuple[int, int], chann
     images = generator(z, labels)
     assert images.shape == (2, channels, *size)
     assert images.abs().max() <= 1 or family in LINEAR_OUTPUT
-    shown = generator.d_input(z, labels)
-    assert shown.shape == discriminator.d_input(images).shape
-    assert discriminator(shown, labels).shape == (2,)
+    d_input = generator.d_input(z, labels)
+    assert d_input.shape == discriminator.d_input(images).shape
+    assert discriminator(d_input, labels).shape == (2,)
     assert generator.truncated(z, labels, 0.5).shape == images.shape
 
 
 @pytest.mark.parametrize("family", NETWORK_CONFIGS)
-def test_the_class_reaches_both_networks(family: str) -> None:
+def test_class_affects_both_networks(family: str) -> None:
     shape = Shape(1, 16, 16, 3)
     generator, discriminator = build(NETWORK_CONFIGS[family], shape)
     generator.eval()
@@ -58,42 +58,42 @@ def test_the_class_reaches_both_networks(family: str) -> None:
     assert embeddings
     for embedding in embeddings:
         torch.nn.init.normal_(embedding.weight)  # type: ignore[arg-type]
-    shown = discriminator.d_input(one)
-    assert discriminator(shown, torch.tensor([0])) != discriminator(shown, torch.tensor([1]))
+    d_input = discriminator.d_input(one)
+    assert discriminator(d_input, torch.tensor([0])) != discriminator(d_input, torch.tensor([1]))
 
 
 @pytest.mark.parametrize("family", NETWORK_CONFIGS)
-def test_weights_survive_a_file_and_a_copy(family: str) -> None:
+def test_saved_and_copied_weights_give_the_same_images(family: str) -> None:
     shape = Shape(3, 12, 16, 3)
     z, labels = torch.randn(3, 6), torch.arange(3)
     generator, _ = build(NETWORK_CONFIGS[family], shape)
-    generator.train()(z, labels)  # moves what is tracked
+    generator.train()(z, labels)  # updates running statistics
     again, _ = build(NETWORK_CONFIGS[family], shape)
     again.load_state_dict(load(save({name: t.contiguous() for name, t in generator.state_dict().items()})))
     for copied in (again, copy.deepcopy(generator)):
         assert torch.equal(copied.eval()(z, labels), generator.eval()(z, labels))
 
 
-def test_flops_count_two_a_multiply_add() -> None:
+def test_multiply_add_counts_as_two_flops() -> None:
     assert count_flops(torch.nn.Linear(10, 7), torch.zeros(3, 10)) == 2 * 3 * 10 * 7
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_to_image_is_the_transposed_convolution_it_says(channels: int) -> None:
+def test_to_image_equals_a_transposed_convolution(channels: int) -> None:
     layer = ToImage(5, channels, 7).double()
     x = torch.randn(2, 5, 9, 11, dtype=torch.float64, requires_grad=True)
-    torch_own = torch.nn.functional.conv_transpose2d(x, layer.weight, layer.bias, padding=3)
-    assert torch.allclose(layer(x), torch_own)
+    expected = torch.nn.functional.conv_transpose2d(x, layer.weight, layer.bias, padding=3)
+    assert torch.allclose(layer(x), expected)
     inputs = (x, layer.weight, layer.bias)
-    g = torch.randn_like(torch_own)
+    g = torch.randn_like(expected)
     for ours, theirs in zip(
-        torch.autograd.grad(layer(x), inputs, g), torch.autograd.grad(torch_own, inputs, g), strict=True
+        torch.autograd.grad(layer(x), inputs, g), torch.autograd.grad(expected, inputs, g), strict=True
     ):
         assert torch.allclose(ours, theirs)
 
 
 @pytest.mark.parametrize("family", ["mlp", "cnn", "transformer"])
-def test_a_linear_output_is_not_bounded(family: str) -> None:
+def test_linear_output_is_not_bounded(family: str) -> None:
     torch.manual_seed(0)
     outputs = {}
     for output in ("tanh", "linear"):

@@ -59,7 +59,7 @@ def test_losses_stay_finite_for_huge_logits(name: str) -> None:
         assert torch.isfinite(loss).all()
 
 
-def test_saturating_and_non_saturating_push_the_same_way() -> None:
+def test_saturating_and_non_saturating_losses_have_the_same_gradient_sign() -> None:
     for name in ("minimax", "non-saturating"):
         fake = FAKE.clone().requires_grad_()
         get_objective(name).g_loss(REAL, fake).sum().backward()
@@ -67,7 +67,7 @@ def test_saturating_and_non_saturating_push_the_same_way() -> None:
         assert (fake.grad < 0).all(), "more realistic must mean less loss"
 
 
-def test_unknown_objective_names_the_known_ones() -> None:
+def test_error_for_an_unknown_objective_lists_the_known_ones() -> None:
     with pytest.raises(GanvasError, match="rpgan"):
         get_objective("wgan-typo")
 
@@ -90,33 +90,33 @@ class Quadratic(Linear):
         return 0.5 * (x.square() * self.w).flatten(1).sum(1)
 
 
-def test_gradient_norm_of_a_linear_d_is_its_weight_at_every_sample() -> None:
+def test_squared_gradient_norm_of_a_linear_d_is_that_of_its_weight() -> None:
     w = torch.randn(3, 4, 5)
     x = torch.randn(7, 3, 4, 5, requires_grad=True)
     assert torch.allclose(zero_centred_penalty(x, Linear(w)(x)), w.square().sum().expand(7))
 
 
-def test_gradient_norm_of_a_quadratic_d_is_per_sample_and_over_all_channels() -> None:
+def test_squared_gradient_norm_is_per_sample_and_over_all_channels() -> None:
     w = torch.randn(3, 4, 5)
     x = torch.randn(7, 3, 4, 5, requires_grad=True)
     assert torch.allclose(zero_centred_penalty(x, Quadratic(w)(x)), (w * x).square().sum(dim=(1, 2, 3)), rtol=1e-5)
 
 
 @pytest.mark.parametrize(("r1", "r2"), [(0.7, 0.0), (0.0, 0.3), (0.7, 0.3)])
-def test_penalty_gradient_of_a_quadratic_d_is_the_analytic_one(r1: float, r2: float) -> None:
-    """d/dw of γ/2·mean|w·x|² is γ·mean(w·x²); the loss adds its own gradient, known in closed form too."""
+def test_penalty_gradient_of_a_quadratic_d_equals_the_closed_form(r1: float, r2: float) -> None:
+    """d/dw of γ/2·mean|w·x|² is γ·mean(w·x²); the loss adds its own gradient, also known in closed form."""
     w = torch.randn(2, 3, 3, dtype=torch.float64)
     real, fake = (torch.randn(5, 2, 3, 3, dtype=torch.float64) for _ in range(2))
     game = Game(nn.Identity(), Quadratic(w), get_objective("rpgan"))  # type: ignore[arg-type]
-    seen = train_d(game, real, fake, penalties=Penalties(r1=r1, r2=r2))
-    gap = seen["D/fake"] - seen["D/real"]
-    of_loss = (torch.sigmoid(gap)[:, None, None, None] * 0.5 * (fake.square() - real.square())).mean(0)
-    of_slope = r1 * (w * real.square()).mean(0) + r2 * (w * fake.square()).mean(0)
+    stats = train_d(game, real, fake, penalties=Penalties(r1=r1, r2=r2))
+    gap = stats["D/fake"] - stats["D/real"]
+    loss_gradient = (torch.sigmoid(gap)[:, None, None, None] * 0.5 * (fake.square() - real.square())).mean(0)
+    penalty_gradient = r1 * (w * real.square()).mean(0) + r2 * (w * fake.square()).mean(0)
     (parameter,) = game.D.parameters()
     assert parameter.grad is not None
-    assert torch.allclose(parameter.grad, of_loss + of_slope, rtol=1e-10)
-    assert torch.allclose(seen["D/r1"], (w * real).square().sum(dim=(1, 2, 3)))
-    assert torch.allclose(seen["D/r2"], (w * fake).square().sum(dim=(1, 2, 3)))
+    assert torch.allclose(parameter.grad, loss_gradient + penalty_gradient, rtol=1e-10)
+    assert torch.allclose(stats["D/r1"], (w * real).square().sum(dim=(1, 2, 3)))
+    assert torch.allclose(stats["D/r2"], (w * fake).square().sum(dim=(1, 2, 3)))
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
@@ -127,14 +127,14 @@ def test_each_update_gives_gradients_to_its_own_network_only(name: str) -> None:
     fake = generator(torch.randn(6, 4)).view(6, 1, 2, 2)
     train_d(game, real, fake, penalties=Penalties(r1=1.0, r2=1.0))
     assert all(p.grad is None for p in generator.parameters())
-    of_d = [p.grad.clone() for p in discriminator.parameters() if p.grad is not None]
-    assert of_d
-    train_g(game, real, fake)  # the same fakes serve both moves
+    d_gradients = [p.grad.clone() for p in discriminator.parameters() if p.grad is not None]
+    assert d_gradients
+    train_g(game, real, fake)  # the same fakes serve both updates
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in generator.parameters())
-    assert all(torch.equal(p.grad, was) for p, was in zip(discriminator.parameters(), of_d, strict=True))  # type: ignore[arg-type]
+    assert all(torch.equal(p.grad, was) for p, was in zip(discriminator.parameters(), d_gradients, strict=True))  # type: ignore[arg-type]
 
 
-def test_one_step_of_each_network_moves_the_logits_the_right_way() -> None:
+def test_one_step_of_each_network_moves_the_logits_in_the_right_direction() -> None:
     torch.manual_seed(0)
     generator, discriminator = nn.Linear(4, 4), Linear(torch.zeros(1, 2, 2))
     game = Game(generator, discriminator, get_objective("non-saturating"))
@@ -153,45 +153,45 @@ def test_one_step_of_each_network_moves_the_logits_the_right_way() -> None:
     assert discriminator(generator(z).view(64, 1, 2, 2)).mean() > before
 
 
-def test_the_critic_is_high_on_reals_and_its_generator_climbs() -> None:
-    """The sign of the Wasserstein losses: D's loss falls as D(real) - D(fake) grows; G's as D(fake) grows."""
+def test_signs_of_the_wasserstein_losses() -> None:
+    """D's loss falls as D(real) - D(fake) grows; G's loss falls as D(fake) grows."""
     d_loss, g_loss = get_objective("wasserstein").d_loss(REAL, FAKE), get_objective("wasserstein").g_loss(REAL, FAKE)
     assert -d_loss.mean() == pytest.approx(float(REAL.mean() - FAKE.mean()))
     assert g_loss.tolist() == (-FAKE).tolist()
     assert [name for name in OBJECTIVES if LossConfig(objective=name).critic] == ["wasserstein"]  # type: ignore[arg-type]
 
 
-def test_smoothing_is_cross_entropy_against_a_softer_real() -> None:
+def test_smoothing_is_cross_entropy_with_softened_real_labels() -> None:
     target = torch.full_like(REAL, 0.9)
-    by_torch = nn.functional.binary_cross_entropy_with_logits(REAL, target, reduction="none")
-    by_torch += nn.functional.binary_cross_entropy_with_logits(FAKE, torch.zeros_like(FAKE), reduction="none")
-    assert torch.allclose(get_objective("non-saturating", smoothing=0.1).d_loss(REAL, FAKE), by_torch)
+    expected = nn.functional.binary_cross_entropy_with_logits(REAL, target, reduction="none")
+    expected += nn.functional.binary_cross_entropy_with_logits(FAKE, torch.zeros_like(FAKE), reduction="none")
+    assert torch.allclose(get_objective("non-saturating", smoothing=0.1).d_loss(REAL, FAKE), expected)
 
 
 @pytest.mark.parametrize("name", ["gp", "dragan"])
-def test_gradient_penalty_of_a_linear_critic_is_the_analytic_one(name: str) -> None:
+def test_gradient_penalty_of_a_linear_critic_equals_the_closed_form(name: str) -> None:
     """λ(|w| - 1)², whose gradient is 2λ(|w| - 1)·w/|w|, wherever it is taken; the norm is over all of C, H, W."""
     w = torch.randn(2, 3, 3, dtype=torch.float64)
     real, fake = (torch.randn(5, 2, 3, 3, dtype=torch.float64) for _ in range(2))
     game = Game(nn.Identity(), Linear(w), get_objective("wasserstein"))  # type: ignore[arg-type]
-    seen = train_d(game, real, fake, penalties=Penalties(**{name: 10.0}))
+    stats = train_d(game, real, fake, penalties=Penalties(**{name: 10.0}))
     norm = w.norm()
-    assert torch.allclose(seen[f"D/{name}"], (norm - 1).square().expand(5))
+    assert torch.allclose(stats[f"D/{name}"], (norm - 1).square().expand(5))
     (parameter,) = game.D.parameters()
     expected = (fake - real).mean(0) + 20 * (norm - 1) * w / norm
     assert torch.allclose(parameter.grad, expected, rtol=1e-9)  # type: ignore[arg-type]
 
 
-def test_a_flat_critic_has_a_finite_penalty_and_gradient() -> None:
+def test_constant_critic_has_a_finite_penalty_and_gradient() -> None:
     x = torch.randn(3, 1, 2, 2, requires_grad=True)
-    flat = Linear(torch.zeros(1, 2, 2))
-    off = one_centred_penalty(x, flat(x))
-    assert torch.allclose(off, torch.ones(3), atol=1e-5)
-    off.sum().backward()
-    assert torch.isfinite(flat.w.grad).all()  # type: ignore[arg-type]
+    constant = Linear(torch.zeros(1, 2, 2))
+    penalty = one_centred_penalty(x, constant(x))
+    assert torch.allclose(penalty, torch.ones(3), atol=1e-5)
+    penalty.sum().backward()
+    assert torch.isfinite(constant.w.grad).all()  # type: ignore[arg-type]
 
 
-def test_between_lies_on_the_line_of_its_own_pair_and_around_near_the_reals() -> None:
+def test_interpolates_lie_between_their_pair_and_perturbed_points_near_the_reals() -> None:
     real, fake = torch.zeros(500, 1, 2, 2), torch.ones(500, 1, 2, 2)
     points = interpolate(real, fake).flatten(1)
     assert torch.equal(points, points[:, :1].expand(-1, 4)), "one number for all pixels of an image"
@@ -205,7 +205,7 @@ def test_between_lies_on_the_line_of_its_own_pair_and_around_near_the_reals() ->
     assert step.max() == pytest.approx(1.5, abs=0.1)
 
 
-def test_shares_of_a_batch_add_up_to_the_whole() -> None:
+def test_gradients_of_microbatches_add_up_to_those_of_the_batch() -> None:
     w = torch.randn(2, 3, 3, dtype=torch.float64)
     real, fake = (torch.randn(5, 2, 3, 3, dtype=torch.float64) for _ in range(2))
     gradients = []
@@ -218,7 +218,7 @@ def test_shares_of_a_batch_add_up_to_the_whole() -> None:
     assert torch.allclose(*gradients, rtol=1e-12)  # type: ignore[misc]
 
 
-def test_evaluating_the_losses_changes_nothing_and_equals_training() -> None:
+def test_evaluate_losses_computes_no_gradient_and_equals_training() -> None:
     game = Game(nn.Identity(), Quadratic(torch.randn(1, 2, 2)), get_objective("rpgan"))  # type: ignore[arg-type]
     real, fake = torch.randn(6, 1, 2, 2), torch.randn(6, 1, 2, 2)
     evaluated = evaluate_losses(game, real, fake)
@@ -229,7 +229,7 @@ def test_evaluating_the_losses_changes_nothing_and_equals_training() -> None:
 
 
 class Counting(Linear):
-    """Remembers how many images came in each pass."""
+    """Records the number of images in each forward pass."""
 
     def __init__(self, batch_dependent: bool) -> None:
         super().__init__(torch.randn(1, 2, 2))

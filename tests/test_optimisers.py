@@ -11,18 +11,18 @@ def trained(optimiser: type[optim.Optimizer], **knobs: object) -> tuple[list[tor
     """Weights and state after three steps, a state dict put back in between."""
     torch.manual_seed(0)
     network = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 1))
-    steps = optimiser(network.parameters(), lr=0.01, **knobs)  # type: ignore[call-arg]
+    stepper = optimiser(network.parameters(), lr=0.01, **knobs)  # type: ignore[call-arg]
     for _ in range(3):
         network(torch.randn(5, 4)).square().mean().backward()
-        steps.step()
-        steps.zero_grad(set_to_none=True)
+        stepper.step()
+        stepper.zero_grad(set_to_none=True)
         assert all(weight.grad is None for weight in network.parameters())
-        steps.load_state_dict(steps.state_dict())
-    return [weight.detach() for weight in network.parameters()], steps.state_dict()
+        stepper.load_state_dict(stepper.state_dict())
+    return [weight.detach() for weight in network.parameters()], stepper.state_dict()
 
 
 @pytest.mark.parametrize(("name", "knobs"), [("Adam", {"fused": True}), ("Adam", {}), ("RMSprop", {"foreach": True})])
-def test_ours_steps_as_pytorchs(name: str, knobs: dict[str, object]) -> None:
+def test_optimiser_equals_that_of_pytorch(name: str, knobs: dict[str, object]) -> None:
     ours, own = trained(getattr(optimisers, name), **knobs)
     theirs, its = trained(getattr(optim, name), **knobs)
     assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))

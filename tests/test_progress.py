@@ -1,4 +1,4 @@
-"""The time left follows the speed of the last half minute, whatever was before."""
+"""The estimate of the time left follows the speed of the last half minute."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from ganvas.training.progress import ProgressReporter
 
 
 class Run:
-    """A run of 100 kimg on a clock of its own."""
+    """A run of 100 kimg with a simulated clock."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, nimg: int = 0) -> None:
         self.now, self.nimg = 1000.0, nimg
@@ -18,10 +18,10 @@ class Run:
         self.terminal.set_log_file(Path("log.txt"))
         self.terminal.update_bar(nimg)
 
-    def goes_on(self, seconds: float, images_per_s: float, a_round: int = 10) -> None:
-        for _ in range(round(seconds * images_per_s / a_round)):
-            self.now += a_round / images_per_s
-            self.nimg += a_round
+    def advance(self, seconds: float, images_per_s: float, images_per_round: int = 10) -> None:
+        for _ in range(round(seconds * images_per_s / images_per_round)):
+            self.now += images_per_round / images_per_s
+            self.nimg += images_per_round
             self.terminal.update_bar(self.nimg)
 
     def left(self) -> str:
@@ -31,25 +31,25 @@ class Run:
         return left
 
 
-def test_it_follows_a_machine_that_becomes_busy_within_half_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_time_left_follows_a_change_of_speed_within_half_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     run = Run(monkeypatch)
-    run.goes_on(600, 100)
+    run.advance(600, 100)
     assert run.left() == "6:40"  # 40 kimg
-    run.goes_on(31, 10)
+    run.advance(31, 10)
     assert run.left() == "1:06:09"  # 39.69 kimg at 10 images/s
-    run.goes_on(31, 100)
+    run.advance(31, 100)
     assert run.left() == "6:06"
 
 
-def test_a_resumed_run_knows_nothing_of_the_time_before(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_time_left_of_a_resumed_run_uses_only_the_new_session(monkeypatch: pytest.MonkeyPatch) -> None:
     run = Run(monkeypatch, nimg=90_000)
-    run.goes_on(5, 50)
+    run.advance(5, 50)
     assert run.left() == "3:15"  # 9.75 kimg
 
 
-def test_rounds_longer_than_half_a_minute_are_taken_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_time_left_with_rounds_longer_than_half_a_minute_uses_the_last_round(monkeypatch: pytest.MonkeyPatch) -> None:
     run = Run(monkeypatch)
-    run.goes_on(300, 10, a_round=1000)
-    run.goes_on(100, 100, a_round=10_000)
+    run.advance(300, 10, images_per_round=1000)
+    run.advance(100, 100, images_per_round=10_000)
     assert run.nimg == 13_000
     assert run.left() == "14:30"  # 87 kimg at 100 images/s

@@ -1,4 +1,4 @@
-"""What a caller has set in PyTorch changes nothing that Ganvas does, and is the same after every call."""
+"""The caller's PyTorch settings change no result, and every call leaves them unchanged."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -43,7 +43,7 @@ def low_precision() -> Iterator[None]:
     torch.set_float32_matmul_precision("highest")
 
 
-AMBIENT = {
+CALLER_STATES = {
     "no_grad": torch.no_grad,
     "inference_mode": torch.inference_mode,
     "autocast": lambda: torch.autocast("cpu", dtype=torch.bfloat16),
@@ -56,7 +56,7 @@ AMBIENT = {
 
 
 def state() -> dict[str, Any]:
-    """All that a caller could notice."""
+    """All state that a caller could notice."""
     backends: Any = torch.backends
     return {
         "grad": torch.is_grad_enabled(),
@@ -93,7 +93,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> ganvas.Run:
     return ganvas.train(small(), out=tmp_path_factory.mktemp("runs"), quiet=True)
 
 
-def drawn(run: ganvas.Run) -> str:
+def sampled(run: ganvas.Run) -> str:
     sampler = ganvas.load(run)
     parts = [part.numpy() for part in sampler.sample_batches(range(70))]
     return digest(sampler.sample(range(5), truncation=0.7), *parts)
@@ -109,13 +109,13 @@ def stylized(_: ganvas.Run) -> str:
     return digest(ganvas.stylize(photo, painting, size=32, iterations=3, device="cpu").pixels)
 
 
-CALLS: dict[str, Callable[[ganvas.Run], str]] = {"sample": drawn, "evaluate": evaluated, "stylize": stylized}
+CALLS: dict[str, Callable[[ganvas.Run], str]] = {"sample": sampled, "evaluate": evaluated, "stylize": stylized}
 
 
-@pytest.mark.parametrize("ambient", AMBIENT)
-def test_training_is_the_same_in_any_state_of_the_caller(ambient: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("caller_state", CALLER_STATES)
+def test_training_is_the_same_in_any_caller_state(caller_state: str, tmp_path: Path) -> None:
     expected = trained(tmp_path / "plain")
-    with AMBIENT[ambient]():
+    with CALLER_STATES[caller_state]():
         before = state()
         found = trained(tmp_path / "other")
         assert state() == before
@@ -123,10 +123,10 @@ def test_training_is_the_same_in_any_state_of_the_caller(ambient: str, tmp_path:
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_results_are_the_same_in_any_state_of_the_caller(call: str, run: ganvas.Run) -> None:
+def test_results_are_the_same_in_any_caller_state(call: str, run: ganvas.Run) -> None:
     expected = CALLS[call](run)
-    for name, ambient in AMBIENT.items():
-        with ambient():
+    for name, caller_state in CALLER_STATES.items():
+        with caller_state():
             before = state()
             found = CALLS[call](run)
             assert state() == before, name
@@ -134,9 +134,7 @@ def test_results_are_the_same_in_any_state_of_the_caller(call: str, run: ganvas.
 
 
 @pytest.mark.parametrize("call", ["train", *CALLS])
-def test_the_callers_random_numbers_go_on_as_if_nothing_had_happened(
-    call: str, run: ganvas.Run, tmp_path: Path
-) -> None:
+def test_random_number_generators_of_the_caller_are_unchanged(call: str, run: ganvas.Run, tmp_path: Path) -> None:
     torch.manual_seed(3)
     torch.rand(5)
     torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()
@@ -148,7 +146,7 @@ def test_the_callers_random_numbers_go_on_as_if_nothing_had_happened(
     assert np.array_equal(np.random.rand(4), expected[1])
 
 
-def test_the_state_is_the_callers_again_after_an_error(tmp_path: Path) -> None:
+def test_state_of_the_caller_is_restored_after_an_error(tmp_path: Path) -> None:
     with torch.inference_mode(), default_dtype(torch.float64):
         before = state()
         with pytest.raises(ganvas.GanvasError):
@@ -158,7 +156,7 @@ def test_the_state_is_the_callers_again_after_an_error(tmp_path: Path) -> None:
         assert state() == before
 
 
-def test_images_drawn_one_part_at_a_time_leave_the_callers_state_between_the_parts(run: ganvas.Run) -> None:
+def test_sampling_in_batches_restores_the_state_of_the_caller_between_batches(run: ganvas.Run) -> None:
     parts = ganvas.load(run).sample_batches(range(130))
     with default_dtype(torch.float64):
         next(parts)

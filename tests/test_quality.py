@@ -1,4 +1,4 @@
-"""The trend while training: measured when due, the best kept, bounded in cost, and never the end of a run."""
+"""The quality monitor: measures when due, keeps the best snapshot, has bounded cost, and never ends a run."""
 
 import json
 from pathlib import Path
@@ -18,15 +18,15 @@ from ganvas.training.monitor import quality
 
 
 @pytest.fixture
-def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if the run had lasted long enough for every measurement."""
+def always_affordable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every measurement fits into the allowed share of time."""
     monkeypatch.setattr(quality, "SHARE", 1e6)
     monkeypatch.setattr("ganvas.evaluation.trend.MAX_IMAGES", 120)
     monkeypatch.setattr("ganvas.evaluation.trend.MIN_IMAGES", 30)
 
 
-@pytest.mark.usefixtures("unhurried")
-def test_the_best_is_kept_and_the_curve_written(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("always_affordable")
+def test_best_snapshot_is_kept_and_the_curve_is_written(tmp_path: Path) -> None:
     run = start.train(replace(tiny(kimg=0.4), evaluate_every=0.1), out=tmp_path, quiet=True)
     lines = [line for line in log.read_jsonl(run.path / "stats.jsonl") if "quality" in line]
     assert len(lines) == 4
@@ -42,8 +42,8 @@ def test_the_best_is_kept_and_the_curve_written(tmp_path: Path) -> None:
     assert again.path == run.path
 
 
-@pytest.mark.usefixtures("unhurried")
-def test_the_trend_changes_nothing_in_the_run(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("always_affordable")
+def test_monitor_does_not_change_the_run(tmp_path: Path) -> None:
     weights = []
     for every in (0.0, 0.1):
         config = replace(tiny(), evaluate_every=every)
@@ -53,8 +53,8 @@ def test_the_trend_changes_nothing_in_the_run(tmp_path: Path) -> None:
     assert weights[0] == weights[1]
 
 
-@pytest.mark.usefixtures("unhurried")
-def test_a_failing_measurement_does_not_stop_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("always_affordable")
+def test_failing_measurement_does_not_stop_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> float:
         raise MemoryError("no room")
 
@@ -66,47 +66,47 @@ def test_a_failing_measurement_does_not_stop_the_run(tmp_path: Path, monkeypatch
     assert run.config.total_images == 200
 
 
-def test_it_waits_until_there_is_time_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_measurement_waits_until_its_time_share_allows_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = replace(tiny(), evaluate_every=0.1)
     run = start.train(config, out=tmp_path, quiet=True)
     assert not any("quality" in line for line in log.read_jsonl(run.path / "stats.jsonl"))
     images = open_images(DataOptions("digits"))
     generator, _ = networks.build(config.network, Shape(1, 8, 8))
-    watched = quality.QualityMonitor(run, config, images, torch.device("cpu"))
-    assert watched.measure(generator.eval(), 100, seconds=9.0) is None
-    assert watched.trend is None  # not even tried
-    watched.resume(0, 0.0)
-    assert watched.measure(generator, 100, seconds=1e4) is not None
-    assert watched.trend is not None
-    assert watched.measure(generator, 150, seconds=1e5) is None  # not due
-    watched.resume(100, 0.0)
-    watched.trend.cost = 30.0
-    looked: list[int] = []
-    monkeypatch.setattr(watched.trend, "measure", lambda *_: looked.append(1))
-    assert watched.measure(generator, 200, seconds=400.0) is None  # 20 s, and it takes 30
-    assert not looked
-    watched.measure(generator, 200, seconds=2000.0)
-    assert looked
+    monitor = quality.QualityMonitor(run, config, images, torch.device("cpu"))
+    assert monitor.measure(generator.eval(), 100, seconds=9.0) is None
+    assert monitor.trend is None  # not even tried
+    monitor.resume(0, 0.0)
+    assert monitor.measure(generator, 100, seconds=1e4) is not None
+    assert monitor.trend is not None
+    assert monitor.measure(generator, 150, seconds=1e5) is None  # not due
+    monitor.resume(100, 0.0)
+    monitor.trend.expected_seconds = 30.0
+    measured: list[int] = []
+    monkeypatch.setattr(monitor.trend, "measure", lambda *_: measured.append(1))
+    assert monitor.measure(generator, 200, seconds=400.0) is None  # 20 s, and it takes 30
+    assert not measured
+    monitor.measure(generator, 200, seconds=2000.0)
+    assert measured
 
 
 @pytest.mark.parametrize(("kimg", "count"), [(1.0, 250), (100.0, 500), (1000.0, 1400)])
-def test_it_looks_at_as_many_images_as_it_can_afford(
+def test_number_of_images_follows_the_time_share(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kimg: float, count: int
 ) -> None:
-    """0.1 s a kimg leave 5 ms for a look with each of them; a image takes 1 ms."""
+    """At 0.1 s per kimg each kimg allows 5 ms of measurement; an image takes 1 ms."""
     monkeypatch.setattr(Trend, "seconds_per_image", lambda *_: 1e-3)
     config = replace(tiny(kimg=0.2), evaluate_every=kimg)
     run = start.train(config, out=tmp_path, quiet=True)
     images = open_images(DataOptions("digits"))
     generator, _ = networks.build(config.network, Shape(1, 8, 8))
-    watched = quality.QualityMonitor(run, config, images, torch.device("cpu"))
-    assert watched.measure(generator.eval(), 1_000_000, seconds=100.0) is not None
-    assert watched.describe(0.0)["count"] == count
+    monitor = quality.QualityMonitor(run, config, images, torch.device("cpu"))
+    assert monitor.measure(generator.eval(), 1_000_000, seconds=100.0) is not None
+    assert monitor.describe(0.0)["count"] == count
 
 
-@pytest.mark.usefixtures("unhurried")
-def test_a_resumed_run_goes_on_with_as_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Trend, "seconds_per_image", lambda *_: 0.5e6)  # so slow that it takes the fewest
+@pytest.mark.usefixtures("always_affordable")
+def test_resumed_run_keeps_the_number_of_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Trend, "seconds_per_image", lambda *_: 0.5e6)  # so slow that the smallest number is used
     config = replace(tiny(kimg=0.4), evaluate_every=0.1)
     run = start.train(config, out=tmp_path, quiet=True)
     assert run.best_snapshot is not None
@@ -118,7 +118,7 @@ def test_a_resumed_run_goes_on_with_as_many(tmp_path: Path, monkeypatch: pytest.
     assert again.describe(0.0)["count"] == before
 
 
-def test_the_trend_is_lower_for_better_images() -> None:
+def test_trend_is_lower_for_better_images() -> None:
     images = open_images(DataOptions("digits"))
     trend = Trend(images, 6, False, torch.device("cpu"))
 

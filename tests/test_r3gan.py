@@ -1,4 +1,4 @@
-"""R3GAN: the paper's sizes and initialisation, any image size, its resampling, and its second derivatives."""
+"""R3GAN: the paper's sizes and initialisation, any image size, resampling, and second derivatives."""
 
 import copy
 import math
@@ -23,14 +23,14 @@ def pair(config: R3GAN, shape: Shape) -> tuple[Generator, Discriminator]:
 
 
 def randomise(network: nn.Module) -> nn.Module:
-    """The network with no weight and no bias zero any more."""
+    """The network with random weights and biases instead of zeros."""
     for parameter in network.parameters():
         nn.init.normal_(parameter, std=0.3)
     return network
 
 
 @pytest.mark.parametrize(("classes", "g", "d"), [(10, 20_781_952, 21_280_512), (0, 20_732_160, 20_683_776)])
-def test_the_pair_has_the_published_sizes(classes: int, g: int, d: int) -> None:
+def test_networks_have_the_published_parameter_counts(classes: int, g: int, d: int) -> None:
     generator, discriminator = pair(R3GAN(), Shape(3, 32, 32, classes))
     assert (count_parameters(generator), count_parameters(discriminator)) == (g, d)
 
@@ -50,9 +50,9 @@ def test_any_size_channels_and_classes(size: tuple[int, int], channels: int, cla
     assert generator.basis.shape == discriminator.pooling.shape
 
 
-def test_width_stays_up_to_32_and_then_halves() -> None:
+def test_width_is_constant_up_to_32_and_then_halves() -> None:
     assert [channels(768, stage) for stage in range(9)] == [768, 768, 768, 768, 384, 192, 96, 48, 24]
-    assert channels(16, 6) == 8  # and no fewer
+    assert channels(16, 6) == 8  # the minimum
     generator, discriminator = pair(R3GAN(width=32, blocks=1), Shape(3, 128, 128))
     wide = [m[0].in_channels for m in generator.modules() if isinstance(m, ResidualBlock)]
     assert wide == [32, 32, 32, 32, 16, 8]
@@ -64,11 +64,11 @@ def test_width_stays_up_to_32_and_then_halves() -> None:
 @pytest.mark.parametrize(
     ("channels", "size", "number"), [(1536, 16, 96), (48, 16, 3), (24, 16, 1), (40, 16, 2), (100, 16, 5), (8, 16, 1)]
 )
-def test_groups_are_as_many_as_divide_and_no_smaller_than_asked(channels: int, size: int, number: int) -> None:
+def test_number_of_groups_divides_the_channels_and_keeps_the_group_size(channels: int, size: int, number: int) -> None:
     assert groups(channels, size) == number
 
 
-def test_the_class_reaches_both() -> None:
+def test_class_affects_both_networks() -> None:
     generator, discriminator = pair(SMALL, Shape(1, 16, 16, 3))
     z = torch.randn(1, 6)
     one, two = (generator(z, torch.tensor([c])) for c in (0, 1))
@@ -77,7 +77,7 @@ def test_the_class_reaches_both() -> None:
 
 
 @pytest.mark.parametrize("classes", [0, 3])
-def test_both_ends_by_hand(classes: int) -> None:
+def test_first_and_last_layers_equal_the_formulas_by_hand(classes: int) -> None:
     generator, discriminator = pair(SMALL, Shape(1, 8, 8, classes))
     z, labels = torch.randn(2, 6), torch.tensor([2, 0]) if classes else None
     seed = z if labels is None else torch.cat([z, generator.embedding.weight[labels]], 1)  # type: ignore[union-attr]
@@ -91,7 +91,7 @@ def test_both_ends_by_hand(classes: int) -> None:
     assert torch.allclose(discriminator(images, labels), logits, atol=1e-5)
 
 
-def test_every_weight_starts_as_the_paper_says() -> None:
+def test_initialisation_is_that_of_the_paper() -> None:
     torch.manual_seed(0)
     generator, discriminator = pair(R3GAN(width=128), Shape(3, 32, 32, 10))
     blocks = [m for network in (generator, discriminator) for m in network.modules() if isinstance(m, ResidualBlock)]
@@ -115,7 +115,7 @@ def test_every_weight_starts_as_the_paper_says() -> None:
         assert weight.std().item() == pytest.approx(std, rel=0.15)
 
 
-def test_at_the_start_every_block_is_the_identity_and_so_both_networks_are_linear() -> None:
+def test_every_block_starts_as_the_identity_and_both_networks_as_linear() -> None:
     generator, discriminator = pair(SMALL, Shape(3, 28, 28))
     for network in (generator, discriminator):
         for block in (m for m in network.modules() if isinstance(m, ResidualBlock)):
@@ -128,16 +128,16 @@ def test_at_the_start_every_block_is_the_identity_and_so_both_networks_are_linea
     assert not torch.allclose(generator(3 * z), 3 * generator(z), atol=1e-2)
 
 
-def test_an_impulse_is_spread_to_its_neighbours() -> None:
+def test_impulse_response_of_resampling() -> None:
     one = torch.ones(1, 1, 1, 1)
     inside = F.pad(one, (2, 2, 2, 2))
     assert Upsample((10, 10))(inside)[0, 0, 3:6, 3:6].tolist() == (4 * BINOMIAL).tolist()
     assert Upsample((10, 10))(inside).sum() == 4
-    interpolate = F.pad(one, (3, 3, 2, 4))  # an odd column, an even row: two pixels see it
-    assert Downsample()(interpolate)[0, 0].tolist() == [[0, 0, 0, 0], [0, 1 / 8, 1 / 8, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
+    impulse = F.pad(one, (3, 3, 2, 4))  # an odd column, an even row: it reaches two pixels
+    assert Downsample()(impulse)[0, 0].tolist() == [[0, 0, 0, 0], [0, 1 / 8, 1 / 8, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
 
 
-def test_a_constant_stays_one_but_at_one_border() -> None:
+def test_resampling_keeps_a_constant_except_at_one_border() -> None:
     for height, width in ((8, 6), (7, 5)):
         down = Downsample()(torch.ones(1, 1, height, width))[0, 0]
         assert down.shape == (-(-height // 2), -(-width // 2))
@@ -148,7 +148,7 @@ def test_a_constant_stays_one_but_at_one_border() -> None:
 
 
 @pytest.mark.parametrize("size", [(4, 6), (5, 4), (3, 7)])
-def test_resampling_is_the_convolution_it_says_and_its_transpose(size: tuple[int, int]) -> None:
+def test_resampling_equals_a_convolution_and_its_transpose(size: tuple[int, int]) -> None:
     x = torch.randn(2, 2, *size, dtype=torch.float64, requires_grad=True)
     kernel = BINOMIAL.expand(2, 1, 3, 3)
     small = Downsample()(x)
@@ -163,27 +163,27 @@ def test_resampling_is_the_convolution_it_says_and_its_transpose(size: tuple[int
 
 
 @pytest.mark.parametrize("classes", [0, 3])
-def test_a_gradient_penalty_reaches_every_weight_of_d(classes: int) -> None:
+def test_gradient_penalty_reaches_every_weight_of_d(classes: int) -> None:
     torch.manual_seed(0)
     discriminator = Discriminator(SMALL, Shape(3, 20, 28, classes)).double()
     images = torch.randn(4, 3, 20, 28, dtype=torch.float64, requires_grad=True)
     labels = torch.tensor([0, 1, 2, 0]) if classes else None
 
-    def reached() -> dict[str, bool]:
+    def weights_with_gradients() -> dict[str, bool]:
         discriminator.zero_grad()
         zero_centred_penalty(images, discriminator(images, labels)).mean().backward()
         gradients = {n: p.grad for n, p in discriminator.named_parameters() if p.ndim > 1}
         assert all(gradient is not None and gradient.isfinite().all() for gradient in gradients.values())
         return {name: bool(gradient.any()) for name, gradient in gradients.items() if gradient is not None}
 
-    # what stands in front of a zero has no part in the logits yet, and none in their slope
-    start = reached()
+    # layers in front of a zero weight affect neither the logits nor their gradient yet
+    start = weights_with_gradients()
     assert {n for n, r in start.items() if not r} == {n for n in start if n.endswith((".0.weight", ".2.weight"))}
     randomise(discriminator)
-    assert all(reached().values())
+    assert all(weights_with_gradients().values())
 
 
-def test_second_derivatives_are_right_where_blocks_are_not_linear() -> None:
+def test_second_derivatives_are_right_for_nonlinear_blocks() -> None:
     torch.manual_seed(0)
     discriminator = randomise(
         Discriminator(R3GAN(latent=4, width=8, blocks=1, group_size=8), Shape(1, 8, 9, 2)).double()
@@ -194,13 +194,13 @@ def test_second_derivatives_are_right_where_blocks_are_not_linear() -> None:
     assert torch.autograd.gradgradcheck(lambda x: discriminator(x, labels), images)
 
 
-def test_every_weight_of_g_learns() -> None:
+def test_every_weight_of_g_gets_a_gradient() -> None:
     generator = randomise(Generator(SMALL, Shape(3, 20, 28, 3)))
     generator(torch.randn(3, 6), torch.tensor([0, 1, 2])).square().mean().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() and p.grad.any() for p in generator.parameters())
 
 
-def test_a_copy_draws_the_same_and_the_state_is_plain_tensors() -> None:
+def test_copy_gives_the_same_output_and_the_state_is_plain_tensors() -> None:
     for network, x in zip(pair(SMALL, Shape(1, 20, 12)), (torch.randn(3, 6), torch.randn(3, 1, 20, 12)), strict=True):
         copied = copy.deepcopy(randomise(network))
         assert torch.equal(network(x), copied(x))
@@ -249,7 +249,7 @@ SETTINGS = {
 """The authors' constants: the same sources, and the command for CIFAR-10 in their README."""
 
 
-def test_the_recipe_has_the_authors_cifar10_settings() -> None:
+def test_recipe_has_the_authors_cifar10_settings() -> None:
     config = get_recipe("r3gan").config
     knobs = dict(leaves(config))
     assert {name: knobs[name] for name in SETTINGS} == SETTINGS
@@ -259,10 +259,10 @@ def test_the_recipe_has_the_authors_cifar10_settings() -> None:
             decay = (1 + math.cos(math.pi * min(nimg / BURN_IN, 1))) / 2
             expected = end + (start - end) * decay
             assert schedules[name].at(nimg, config.total_images) == pytest.approx(expected), (name, nimg)
-            assert schedules[name].at(nimg, 10_000_000) == pytest.approx(expected), "a shorter run does not compress it"
+            assert schedules[name].at(nimg, 10_000_000) == pytest.approx(expected), "independent of the length"
 
 
-def test_the_short_recipe_differs_only_where_it_says_so() -> None:
+def test_short_recipe_differs_only_in_the_listed_knobs() -> None:
     changed = differences(get_recipe("r3gan").config, get_recipe("r3gan-short").config)
     values = {name: value for name, _, value in changed}
     assert values == {

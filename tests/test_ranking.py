@@ -1,4 +1,4 @@
-"""Which is better, and the refusals to say so: told from rows of runs alone, as the report's JSON has them."""
+"""Rankings and refusals to rank, from rows of runs as they stand in the report's JSON."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +12,7 @@ PROTOCOL = {"features": {"extractor": "eye", "weights": "ddd1390b"}, "judged": {
 
 
 def row(name: str, seed: int, distance: float | None, **more: Any) -> dict[str, Any]:
-    """A run that spent 1 kimg; its Fréchet distance, or no evaluation."""
+    """A run of 1 kimg with this Fréchet distance, or without evaluation."""
     values = {"frechet": distance, "kernel": distance, "layout": distance, "precision": 0.5, "recall": 0.5}
     evaluation = {
         "values": {k: {"value": v, "baseline": 0.5, "error": 0.1, "ratio": None} for k, v in values.items()},
@@ -30,47 +30,47 @@ def rows(**distances: Sequence[float | None]) -> list[dict[str, Any]]:
     return [row(name, seed, value) for name, own in distances.items() for seed, value in enumerate(own)]
 
 
-def told(runs: list[dict[str, Any]], *names: str) -> Verdict:
+def ranking(runs: list[dict[str, Any]], *names: str) -> Verdict:
     return rank(names or tuple(dict.fromkeys(run["candidate"] for run in runs)), runs)
 
 
-def test_a_clear_difference_is_told_with_its_interval() -> None:
-    found = told(rows(cnn=[4.0, 4.4, 4.2], mlp=[1.0, 1.1, 1.04]))
+def test_significant_difference_is_stated_with_its_interval() -> None:
+    found = ranking(rows(cnn=[4.0, 4.4, 4.2], mlp=[1.0, 1.1, 1.04]))
     assert found.order == ("mlp", "cnn")
     assert found.sentence.startswith("mlp is better than cnn: its Fréchet distance is 0.25 times that of cnn (95 % int")
     assert "3 paired seeds" in found.sentence
     assert found.remarks == ()
 
 
-def test_what_may_be_luck_is_not_called_better() -> None:
-    found = told(rows(cnn=[4.0, 1.0, 2.0], mlp=[1.5, 2.0, 1.8]))
+def test_difference_that_is_not_significant_is_not_called_better() -> None:
+    found = ranking(rows(cnn=[4.0, 1.0, 2.0], mlp=[1.5, 2.0, 1.8]))
     assert found.sentence.startswith("No significant difference with 3 paired seeds: mlp has the lowest")
-    assert found.order == ("mlp", "cnn"), "still in the order of what was measured"
+    assert found.order == ("mlp", "cnn"), "the order is still that of the measurements"
 
 
-def test_among_several_p_counts_their_number() -> None:
+def test_p_is_adjusted_for_several_comparisons() -> None:
     a, b, c = [1.0, 1.1, 1.2], [1.02, 1.3, 1.1], [5.0, 5.6, 6.0]
-    found = told(rows(a=a, b=b, c=c))
-    alone = told(rows(a=a, c=c)).tests[0]
+    found = ranking(rows(a=a, b=b, c=c))
+    alone = ranking(rows(a=a, c=c)).tests[0]
     assert alone.p is not None
     assert found.tests[1].p == pytest.approx(2 * alone.p)
     assert "a is better than c" in found.sentence
     assert found.sentence.endswith("no significant difference from b.")
 
 
-def test_one_seed_says_so() -> None:
-    found = told(rows(cnn=[4.0], mlp=[1.0]))
+def test_one_seed_gives_unknown_significance() -> None:
+    found = ranking(rows(cnn=[4.0], mlp=[1.0]))
     assert "with one seed each, the significance of this difference is unknown" in found.sentence
     assert found.remarks[0] == "cnn was trained with one seed only, so its variation between seeds is unknown."
-    (said,) = [s for s in compare_aspects(["cnn", "mlp"], rows(cnn=[4.0], mlp=[1.0])) if s["aspect"] == "layout"]
-    assert said["sentence"] == "mlp 1, cnn 4; one seed each, significance unknown."
+    (aspect,) = [s for s in compare_aspects(["cnn", "mlp"], rows(cnn=[4.0], mlp=[1.0])) if s["aspect"] == "layout"]
+    assert aspect["sentence"] == "mlp 1, cnn 4; one seed each, significance unknown."
 
 
-def test_few_pictures_are_ranked_by_the_kernel_distance() -> None:
+def test_few_images_are_ranked_by_the_kernel_distance() -> None:
     runs = rows(cnn=[4.0], mlp=[1.0])
     runs[0]["evaluation"]["notes"] = ["Any other words."]
     runs[0]["evaluation"]["frechet_biased"] = True
-    assert told(runs).metric == "kernel"
+    assert ranking(runs).metric == "kernel"
 
 
 def different_data(run: dict[str, Any]) -> None:
@@ -85,24 +85,24 @@ def different_budget(run: dict[str, Any]) -> None:
     run |= {"nimg": 2000, "seconds": 25.0, "flops": 2e9}
 
 
-def no_numbers(run: dict[str, Any]) -> None:
+def no_evaluation(run: dict[str, Any]) -> None:
     run["evaluation"] = None
 
 
 @pytest.mark.parametrize(
-    ("spoil", "reason"),
+    ("change", "reason"),
     [
         (different_data, "the training data differ (digits, mnist)"),
         (different_protocol, "the evaluation protocols differ (judged.count)"),
         (different_budget, "the training budgets differ in kimg (cnn 1, mlp 2), in minutes and in operations"),
-        (no_numbers, "only cnn could be evaluated, not mlp"),
+        (no_evaluation, "only cnn could be evaluated, not mlp"),
     ],
 )
-def test_what_cannot_be_compared_is_not_ranked(spoil: Any, reason: str) -> None:
+def test_incomparable_runs_are_not_ranked(change: Any, reason: str) -> None:
     runs = rows(cnn=[4.0, 4.2], mlp=[1.0, 1.1])
     for run in runs[2:]:
-        spoil(run)
-    found = told(runs)
+        change(run)
+    found = ranking(runs)
     assert found.sentence == f"Not ranked: {reason}."
     assert found.order == found.tests == ()
     summaries, columns = summarise(
@@ -112,29 +112,29 @@ def test_what_cannot_be_compared_is_not_ranked(spoil: Any, reason: str) -> None:
     assert columns["distance"] == "Fréchet distance"
 
 
-def test_equal_minutes_are_a_budget_whatever_the_pictures() -> None:
+def test_equal_minutes_are_an_equal_budget_for_any_number_of_images() -> None:
     runs = rows(cnn=[4.0, 4.2], mlp=[1.0, 1.1])
     for run in runs[2:]:
         run |= {"nimg": 9000, "flops": 7e9}
-    assert told(runs).order == ("mlp", "cnn")
+    assert ranking(runs).order == ("mlp", "cnn")
 
 
-def test_minutes_that_were_planned_alike_are_ranked_and_what_they_took_is_told() -> None:
+def test_runs_with_equal_planned_minutes_are_ranked_with_a_remark_on_actual_minutes() -> None:
     runs = rows(cnn=[4.0, 4.2], mlp=[1.0, 1.1])
     for run in runs:
         run["budget"] = {"kind": "minutes", "amount": 0.2}
     for run in runs[2:]:
         run |= {"nimg": 9000, "seconds": 15.0, "flops": 7e9}
-    found = told(runs)
+    found = ranking(runs)
     assert found.order == ("mlp", "cnn")
     assert "took 0.167 to 0.25 minutes: the machine's speed changed" in found.remarks[-1]
     runs[0]["state"] = "unfinished"
-    assert "budgets differ" in told(runs).sentence
+    assert "budgets differ" in ranking(runs).sentence
     runs[0] |= {"state": "complete", "budget": None}
-    assert "budgets differ" in told(runs).sentence, "a run that was there had no such plan"
+    assert "budgets differ" in ranking(runs).sentence, "an existing run has no planned budget"
 
 
-def test_a_training_that_failed_stays_and_counts_and_does_not_forbid_to_rank() -> None:
+def test_failed_training_counts_and_does_not_prevent_ranking() -> None:
     runs = rows(cnn=[4.0, 4.2, 9.0], mlp=[1.0, 1.1, 1.2])
     runs[2] |= {"state": "failed", "problem": "G/loss no longer finite at 0.4 kimg"}
     runs[2] |= {"nimg": 400, "seconds": 4.0, "flops": 4e8}
@@ -143,7 +143,7 @@ def test_a_training_that_failed_stays_and_counts_and_does_not_forbid_to_rank() -
         "failures": [{"name": "not finite", "since": 0.4, "unit": "kimg"}],
         "warnings": [],
     }
-    found = told(runs)
+    found = ranking(runs)
     assert found.order == ("mlp", "cnn")
     assert found.tests[0].seeds == 3
     assert found.remarks == (
@@ -151,27 +151,27 @@ def test_a_training_that_failed_stays_and_counts_and_does_not_forbid_to_rank() -
         "cnn: the diagnosis finds a failure in 1 of 3 trainings (not finite).",
     )
     runs[2]["state"] = "unfinished"
-    assert "budgets differ" in told(runs).sentence, "that one may still go on"
+    assert "budgets differ" in ranking(runs).sentence, "an unfinished run may still be resumed"
     for run in runs:
         run["state"] = "failed"
-    assert told(runs).sentence
+    assert ranking(runs).sentence
 
 
-def test_only_the_official_features_make_it_a_fid() -> None:
+def test_only_inception_features_are_called_fid() -> None:
     runs = rows(cnn=[4.0, 4.2], mlp=[1.0, 1.1])
-    assert "lowest FID" not in told(runs).sentence
+    assert "lowest FID" not in ranking(runs).sentence
     for run in runs:
         run["evaluation"]["values"]["frechet"]["title"] = "FID"
-    assert "its FID is" in told(runs).sentence or "lowest FID" in told(runs).sentence
+    assert "its FID is" in ranking(runs).sentence or "lowest FID" in ranking(runs).sentence
 
 
-def test_nobody_and_nothing_to_judge() -> None:
-    assert told(rows(cnn=[None], mlp=[None])).sentence == "Not ranked: no candidate could be evaluated (cnn, mlp)."
+def test_no_evaluation_gives_no_ranking() -> None:
+    assert ranking(rows(cnn=[None], mlp=[None])).sentence == "Not ranked: no candidate could be evaluated (cnn, mlp)."
     assert rank([], []).sentence == "Not ranked: no candidate could be evaluated."
-    assert compare_aspects(["cnn", "mlp"], rows(cnn=[None], mlp=[4.0])) != [], "speed is known of both"
+    assert compare_aspects(["cnn", "mlp"], rows(cnn=[None], mlp=[4.0])) != [], "the speed of both is known"
 
 
-def test_what_is_equal_is_told_as_the_same() -> None:
+def test_equal_values_are_reported_as_equal() -> None:
     by_aspect = {s["aspect"]: s["sentence"] for s in compare_aspects(["cnn", "mlp"], rows(cnn=[4.0], mlp=[1.0]))}
     assert by_aspect["precision"] == "cnn 0.5, mlp 0.5; equal."
     assert "peak_bytes" not in by_aspect
@@ -185,5 +185,5 @@ def test_what_is_equal_is_told_as_the_same() -> None:
         ("minutes", 90, "1.5"), ("percent", 0.0333, "3.33 %"), ("p", 0.0357, "0.036"), ("kimg", 1500, "1.5"),
     ],
 )  # fmt: skip
-def test_how_numbers_are_written(form: str, value: float, text: str) -> None:
+def test_number_formats(form: str, value: float, text: str) -> None:
     assert FORMATTERS[form](value) == text

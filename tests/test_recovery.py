@@ -1,4 +1,4 @@
-"""The monitor of a run: probes that change nothing, findings that are reported, and what is done about them."""
+"""The health monitor of a run: probes do not change the run; failures are reported, stop it or are corrected."""
 
 import json
 from pathlib import Path
@@ -18,9 +18,9 @@ from ganvas.runs import checkpoint, log
 from ganvas.training import start
 
 
-def broken(**habits: object) -> TrainConfig:
-    """A run whose G learns far too fast."""
-    return replace(tiny(kimg=1.2, r1=0.0, r2=0.0), g_lr="0.5", ema=0.1, tick_kimg=0.1, snapshot_kimg=0.2, **habits)
+def unstable(**knobs: object) -> TrainConfig:
+    """A run with a far too high learning rate of G."""
+    return replace(tiny(kimg=1.2, r1=0.0, r2=0.0), g_lr="0.5", ema=0.1, tick_kimg=0.1, snapshot_kimg=0.2, **knobs)
 
 
 def events(run: package.Run, kind: str) -> list[dict]:
@@ -28,11 +28,11 @@ def events(run: package.Run, kind: str) -> list[dict]:
 
 
 @pytest.mark.parametrize("family", ["mlp", "cnn", "dcgan", "stylegan", "msg"])
-def test_probing_changes_nothing_in_the_run(tmp_path: Path, family: str) -> None:
+def test_probes_do_not_change_the_run(tmp_path: Path, family: str) -> None:
     weights = []
     for watch in (True, False):
-        play = {"r1": 0.0, "r2": 0.0} if family == "dcgan" else {}
-        config = replace(tiny(family=family, **play), watch=watch, conditional=family == "cnn")
+        knobs = {"r1": 0.0, "r2": 0.0} if family == "dcgan" else {}
+        config = replace(tiny(family=family, **knobs), watch=watch, conditional=family == "cnn")
         run = start.train(config, out=tmp_path / str(watch), quiet=True)
         weights.append((run.latest_snapshot / "G.safetensors").read_bytes())
         lines = list(log.read_jsonl(run.path / "stats.jsonl"))
@@ -44,7 +44,7 @@ def test_probing_changes_nothing_in_the_run(tmp_path: Path, family: str) -> None
     assert weights[0] == weights[1]
 
 
-def test_a_probe_that_fails_is_logged_and_the_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failing_probe_is_logged_and_the_run_continues(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> dict[str, float]:
         raise RuntimeError("no memory")
 
@@ -55,111 +55,111 @@ def test_a_probe_that_fails_is_logged_and_the_run_goes_on(tmp_path: Path, monkey
 
 
 @pytest.mark.parametrize("on_failure", ["warn", "stop"])
-def test_probes_keep_to_their_share_unless_interventions_depend_on_them(
+def test_probes_respect_their_time_share_unless_interventions_need_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, on_failure: str
 ) -> None:
     monkeypatch.setattr("ganvas.training.monitor.health.FREE", 0.0)
     monkeypatch.setattr("ganvas.training.monitor.health.SHARE", 0.0)
     run = start.train(replace(tiny(), on_failure=on_failure), out=tmp_path, quiet=True)
-    looked = ["signals" in line for line in log.read_jsonl(run.path / "stats.jsonl")]
-    assert len(looked) == 6
-    assert looked == ([True, *[False] * 5] if on_failure == "warn" else [True] * 6)
+    probed = ["signals" in line for line in log.read_jsonl(run.path / "stats.jsonl")]
+    assert len(probed) == 6
+    assert probed == ([True, *[False] * 5] if on_failure == "warn" else [True] * 6)
 
 
 def test_findings_are_reported_logged_and_diagnosed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run = start.train(broken(), out=tmp_path)
-    said = capsys.readouterr().err
-    assert said.count("Failure: G's learning rate is too high") == 1
-    assert "Fix:" in said
-    kept = events(run, "diagnosis")[0]
-    assert (kept["name"], kept["severity"]) == ("learning rate too high", "failure")
-    assert kept["evidence"]
-    assert kept["nimg"] <= 600
+    run = start.train(unstable(), out=tmp_path)
+    printed = capsys.readouterr().err
+    assert printed.count("Failure: G's learning rate is too high") == 1
+    assert "Fix:" in printed
+    event = events(run, "diagnosis")[0]
+    assert (event["name"], event["severity"]) == ("learning rate too high", "failure")
+    assert event["evidence"]
+    assert event["nimg"] <= 600
     assert diagnose(run).failures[0].name == "learning rate too high"
 
 
-def test_stop_saves_and_says_why(tmp_path: Path) -> None:
+def test_stop_saves_the_state_and_names_the_reason(tmp_path: Path) -> None:
     with pytest.raises(GanvasError, match=r"learning rate is too high.*saved at"):
-        start.train(broken(on_failure="stop"), out=tmp_path, name="a", quiet=True)
+        start.train(unstable(on_failure="stop"), out=tmp_path, name="a", quiet=True)
     run = package.Run(tmp_path / "a")
     at = checkpoint.load(run.state_file)[1]["nimg"]
     assert at < 1200
     assert events(run, "stopped")[0]["finding"]["name"] == "learning rate too high"
-    goes_on = start.train(broken(on_failure="warn"), out=tmp_path, name="a", quiet=True)
-    assert checkpoint.load(goes_on.state_file)[1]["nimg"] == 1200
+    resumed = start.train(unstable(on_failure="warn"), out=tmp_path, name="a", quiet=True)
+    assert checkpoint.load(resumed.state_file)[1]["nimg"] == 1200
 
 
-@pytest.mark.parametrize("how", ["rollback", "correct"])
-def test_a_failing_run_is_corrected(tmp_path: Path, how: str) -> None:
-    run = start.train(broken(on_failure=how), out=tmp_path, quiet=True)
-    act = events(run, how)[0]
-    assert act["finding"]["name"] == "learning rate too high"
-    assert act["changes"]["r1_r2"] == R1_R2
-    assert act["changes"]["g_lr_factor"] <= 0.5
-    assert (act["to"] is not None) == (how == "rollback")
-    after = [line for line in log.read_jsonl(run.path / "stats.jsonl") if line["nimg"] > act["nimg"]]
-    assert after[0]["G/lr"] == pytest.approx(0.5 * act["changes"]["g_lr_factor"])
+@pytest.mark.parametrize("mode", ["rollback", "correct"])
+def test_failing_run_is_corrected(tmp_path: Path, mode: str) -> None:
+    run = start.train(unstable(on_failure=mode), out=tmp_path, quiet=True)
+    event = events(run, mode)[0]
+    assert event["finding"]["name"] == "learning rate too high"
+    assert event["changes"]["r1_r2"] == R1_R2
+    assert event["changes"]["g_lr_factor"] <= 0.5
+    assert (event["to"] is not None) == (mode == "rollback")
+    after = [line for line in log.read_jsonl(run.path / "stats.jsonl") if line["nimg"] > event["nimg"]]
+    assert after[0]["G/lr"] == pytest.approx(0.5 * event["changes"]["g_lr_factor"])
     assert "D/r1" in after[0]
 
 
-def test_going_back_restores_the_weights(tmp_path: Path) -> None:
-    run = start.train(broken(on_failure="rollback"), out=tmp_path, quiet=True)
-    act = events(run, "rollback")[0]
-    assert act["to"] <= 1000 * act["finding"]["since"]
+def test_rollback_goes_to_a_state_before_the_failure(tmp_path: Path) -> None:
+    run = start.train(unstable(on_failure="rollback"), out=tmp_path, quiet=True)
+    event = events(run, "rollback")[0]
+    assert event["to"] <= 1000 * event["finding"]["since"]
 
 
-def test_a_run_that_no_recovery_helps_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_is_stopped_after_the_last_recovery(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ganvas.training.monitor.recovery.remedy", lambda *_: Corrections(d_lr_factor=1.1))
     with pytest.raises(GanvasError, match="after 1 recoveries"):
-        start.train(broken(on_failure="correct", max_recoveries=1), out=tmp_path, quiet=True)
+        start.train(unstable(on_failure="correct", max_recoveries=1), out=tmp_path, quiet=True)
 
 
-def test_a_resumed_run_acts_as_the_uninterrupted_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = start.train(broken(on_failure="rollback"), out=tmp_path / "whole", quiet=True)
+def test_resumed_run_recovers_like_the_uninterrupted_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = start.train(unstable(on_failure="rollback"), out=tmp_path / "whole", quiet=True)
     kill_at = events(whole, "rollback")[0]["nimg"] + 200
 
     from ganvas.training.state import TrainState
 
-    play = TrainState.train_round
+    train_round = TrainState.train_round
 
-    def until(self: TrainState, batches: list, nimg: int) -> object:
+    def until_killed(self: TrainState, batches: list, nimg: int) -> object:
         if nimg >= kill_at:
             raise KeyboardInterrupt
-        return play(self, batches, nimg)
+        return train_round(self, batches, nimg)
 
-    monkeypatch.setattr(TrainState, "train_round", until)
+    monkeypatch.setattr(TrainState, "train_round", until_killed)
     with pytest.raises(KeyboardInterrupt):
-        start.train(broken(on_failure="rollback"), out=tmp_path / "parts", quiet=True)
-    monkeypatch.setattr(TrainState, "train_round", play)
-    parts = start.train(broken(on_failure="rollback"), out=tmp_path / "parts", quiet=True)
+        start.train(unstable(on_failure="rollback"), out=tmp_path / "parts", quiet=True)
+    monkeypatch.setattr(TrainState, "train_round", train_round)
+    parts = start.train(unstable(on_failure="rollback"), out=tmp_path / "parts", quiet=True)
     ours, theirs = (checkpoint.load(run.state_file) for run in (whole, parts))
     assert ours[1]["recovery"] == theirs[1]["recovery"]
     assert all(torch.equal(ours[0][name], theirs[0][name]) for name in ours[0])
 
 
-def test_numbers_that_are_no_longer_finite_are_gone_back_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_non_finite_numbers_cause_a_rollback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from ganvas.training.state import TrainState
 
-    play, struck = TrainState.train_round, []
+    train_round, planted = TrainState.train_round, []
 
-    def once_broken(self: TrainState, batches: list, nimg: int) -> object:
-        if nimg == 120 and not struck:
-            struck.append(nimg)
+    def with_planted_nan(self: TrainState, batches: list, nimg: int) -> object:
+        if nimg == 120 and not planted:
+            planted.append(nimg)
             with torch.no_grad():
                 next(self.game.G.parameters()).fill_(torch.nan)
-        return play(self, batches, nimg)
+        return train_round(self, batches, nimg)
 
-    monkeypatch.setattr(TrainState, "train_round", once_broken)
+    monkeypatch.setattr(TrainState, "train_round", with_planted_nan)
     with pytest.raises(GanvasError, match="no longer a finite number"):
         start.train(tiny(), out=tmp_path / "warn", quiet=True)
     assert diagnose(tmp_path / "warn" / "00000-custom-digits").failures[0].name == "non-finite"
-    struck.clear()
+    planted.clear()
     run = start.train(replace(tiny(), on_failure="rollback"), out=tmp_path / "back", quiet=True)
     assert events(run, "rollback")[0]["finding"]["name"] == "non-finite"
     assert run.sample(seeds=range(4)).std() > 0
 
 
-def test_remedies_grow_and_know_their_limits() -> None:
+def test_repeated_remedies_are_stronger_and_limited() -> None:
     config = tiny(r1=0.0, r2=0.0)
     once = remedy("mode collapse", "", config, Corrections())
     assert once == Corrections(g_lr_factor=0.5, d_lr_factor=0.5, r1_r2=R1_R2, momentum=False)
@@ -187,8 +187,8 @@ def test_interventions_need_the_monitor() -> None:
         replace(tiny(), watch=False, on_failure="stop")
 
 
-def test_from_the_command_line(tmp_path: Path) -> None:
-    run = start.train(broken(), out=tmp_path, quiet=True)
+def test_diagnose_on_the_command_line(tmp_path: Path) -> None:
+    run = start.train(unstable(), out=tmp_path, quiet=True)
     text = run_cli("diagnose", run.path).stdout
     assert "This training has failed, or will: learning rate too high." in text
     assert "--g-lr" in text

@@ -1,4 +1,4 @@
-"""The report: every number is the JSON's, nothing is fetched or run, whatever names hold, and pictures are told."""
+"""The report: every number is that of the JSON, nothing is fetched or run, names are escaped, images are described."""
 
 import json
 import re
@@ -19,7 +19,7 @@ UNDERLINED = "_hidden $"
 
 
 class Page(HTMLParser):
-    """A page read as a browser does: its tags, the numbers it marks, and its text."""
+    """A parsed page: its tags, its marked numbers, and its text."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class Page(HTMLParser):
 
 
 def results(names: list[str], seeds: int = 3) -> dict[str, Any]:
-    """What a comparison finds, made up: distances, curves, a grid of pictures, a stranger."""
+    """Invented results of a comparison: distances, curves, a grid of images, an imported run."""
     runs = rows(**{name: [4.0 + i + 0.3 * seed for seed in range(seeds)] for i, name in enumerate(names)})
     for run in runs:
         x = [0.1 * i for i in range(1, 11)]
@@ -55,23 +55,23 @@ def results(names: list[str], seeds: int = 3) -> dict[str, Any]:
     candidates = [{"name": name, "recipe": name, "summary": EVIL, "config": {}, **cost} for name in names]
     found = ranking.rank(names, runs)
     summaries, columns = summary.summarise(candidates, runs, found.metric)
-    stranger = {
+    imported = {
         "name": EVIL,
         "source": EVIL,
         "values": {"fid/<b>": 7.25},
         "best": {"fid/<b>": [7.25, 200.0]},
         "details": {EVIL: EVIL},
     }
-    told = {
+    report = {
         "title": " against ".join(names), "verdict": found.to_json(), "aspects": ranking.compare_aspects(names, runs),
         "summaries": summaries, "columns": columns, "best": summary.best_candidates(summaries, bool(found.order)),
         "budget": {"kind": "kimg", "amount": 1}, "settings": {"count": 200, "extractor": "eye"},
         "candidates": candidates,
         "runs": runs, "differing_knobs": [{"knob": "objective", "values": dict.fromkeys(names, EVIL)}],
-        "datasets": [{"name": EVIL, "images": 1400, "fingerprint": "f"}], "imported": [stranger],
+        "datasets": [{"name": EVIL, "images": 1400, "fingerprint": "f"}], "imported": [imported],
         "reproduce": {"command": EVIL, "versions": {"ganvas": "1", "torch": "2", "python": "3"}},
     }  # fmt: skip
-    return json.loads(json.dumps(told))
+    return json.loads(json.dumps(report))
 
 
 def look_up(value: Any, path: str) -> Any:
@@ -80,19 +80,19 @@ def look_up(value: Any, path: str) -> Any:
     return value
 
 
-def drawn(names: list[str], **more: Any) -> tuple[dict[str, Any], str, Page]:
-    told = {**results(names), **more}
-    html = render_report(told, Path("judged"))
-    return told, html, Page(html)
+def render(names: list[str], **more: Any) -> tuple[dict[str, Any], str, Page]:
+    report = {**results(names), **more}
+    html = render_report(report, Path("judged"))
+    return report, html, Page(html)
 
 
 @pytest.mark.parametrize("names", [["cnn", "mlp"], [EVIL, UNDERLINED, "x" * 90, "d", "e"]])
-def test_every_number_is_the_jsons(names: list[str]) -> None:
-    told, html, page = drawn(names)
+def test_every_number_is_that_of_the_json(names: list[str]) -> None:
+    report, html, page = render(names)
     assert len(page.numbers) > 35 * len(names)
     assert len(page.numbers) == html.count("data-path=")
     for path, form, text in page.numbers:
-        assert text == summary.FORMATTERS[form](look_up(told, path)), path
+        assert text == summary.FORMATTERS[form](look_up(report, path)), path
     stray = re.sub(
         r"<svg.*?</svg>|<style.*?</style>|<span data-path.*?</span>|<pre>.*?</pre>", "", html, flags=re.DOTALL
     )
@@ -100,8 +100,8 @@ def test_every_number_is_the_jsons(names: list[str]) -> None:
     assert "1.23" not in stray
 
 
-def test_nothing_is_fetched_or_run_and_every_picture_is_told() -> None:
-    _, html, page = drawn([EVIL, UNDERLINED])
+def test_nothing_is_fetched_or_run_and_every_image_is_described() -> None:
+    _, html, page = render([EVIL, UNDERLINED])
     tags = {tag for tag, _ in page.tags}
     assert not tags & {"script", "link", "iframe", "object", "embed", "base", "b", "i"}
     for tag, attributes in page.tags:
@@ -111,16 +111,16 @@ def test_nothing_is_fetched_or_run_and_every_picture_is_told() -> None:
     assert set(re.findall(r"url\((.)", html)) <= {"#"}
     assert "@import" not in html
     assert any("default-src 'none'" in a.get("content", "") for tag, a in page.tags if tag == "meta")
-    pictures = [a for tag, a in page.tags if tag == "img"]
+    grids = [a for tag, a in page.tags if tag == "img"]
     figures = [a for _, a in page.tags if a.get("role") == "img"]
-    assert len(pictures) == 6, "a grid for each seed; of one time no other is shown"
+    assert len(grids) == 6, "one grid for each seed"
     assert len(figures) == sum(tag == "svg" for tag, _ in page.tags) == 4
-    assert all(EVIL in a["alt"] or UNDERLINED in a["alt"] for a in pictures)
+    assert all(EVIL in a["alt"] or UNDERLINED in a["alt"] for a in grids)
     assert all(EVIL in a["aria-label"] for a in figures)
 
 
-def test_names_are_text_everywhere() -> None:
-    _, html, page = drawn([EVIL, UNDERLINED])
+def test_names_are_escaped_everywhere() -> None:
+    _, html, page = render([EVIL, UNDERLINED])
     assert page.text.count(EVIL) > 20
     assert "<script" not in html
     svg = Page("".join(re.findall(r"<svg.*?</svg>", html, flags=re.DOTALL)))
@@ -128,47 +128,47 @@ def test_names_are_text_everywhere() -> None:
     assert svg.text.count(UNDERLINED) >= 4
 
 
-def test_figures_need_no_colour_and_take_their_ink_from_the_page() -> None:
-    _, html, _ = drawn(["cnn", "mlp"])
+def test_figures_need_no_colour_and_inherit_the_text_colour() -> None:
+    _, html, _ = render(["cnn", "mlp"])
     svg = "".join(re.findall(r"<svg.*?</svg>", html, flags=re.DOTALL))
     assert "stroke-dasharray" in svg
     assert "currentColor" in svg
     assert set(re.findall(r"#[0-9a-f]{6}\b", svg)) <= {"#ffffff"}
 
 
-def test_what_is_not_ranked_is_marked_as_such() -> None:
+def test_unranked_report_marks_no_best_candidate() -> None:
     names = ["cnn", "mlp"]
-    told = results(names)
-    for run in told["runs"][3:]:
+    report = results(names)
+    for run in report["runs"][3:]:
         run |= {"nimg": 2000, "seconds": 99.0, "flops": 7e9}
-    found = ranking.rank(names, told["runs"])
-    told |= {"verdict": found.to_json(), "best": summary.best_candidates(told["summaries"], bool(found.order))}
-    html = render_report(told, Path("judged"))
-    assert "only rows of cost are marked" not in html, "of cost, all are equal"
+    found = ranking.rank(names, report["runs"])
+    report |= {"verdict": found.to_json(), "best": summary.best_candidates(report["summaries"], bool(found.order))}
+    html = render_report(report, Path("judged"))
+    assert "only rows of cost are marked" not in html, "all costs are equal"
     assert 'class="verdict unranked">Not ranked: the training budgets differ' in html
     assert ">Significance<" not in html
     assert 'class="best"' not in html
 
 
-def test_strangers_alone_make_a_report() -> None:
-    told = results(["cnn", "mlp"])
+def test_imported_runs_alone_give_a_report() -> None:
+    report = results(["cnn", "mlp"])
     found = ranking.rank([], [])
     empty: dict[str, Any] = {
         key: [] for key in ("aspects", "summaries", "candidates", "runs", "differing_knobs", "datasets")
     }
-    html = render_report({**told, **empty, "columns": {}, "best": {}, "verdict": found.to_json()}, Path("judged"))
+    html = render_report({**report, **empty, "columns": {}, "best": {}, "verdict": found.to_json()}, Path("judged"))
     assert "7.25" in html
     assert ">Summary<" not in html
 
 
-def test_what_is_unknown_is_a_dash() -> None:
+def test_unknown_number_is_a_dash() -> None:
     assert format_number_at({"a": [None]}, "a/0", "number") == "–"
     assert format_number_at({"a": [{"<b>": 2.0}]}, "a/0/<b>", "number") == (
         '<span data-path="a/0/&lt;b&gt;" data-format="number">2</span>'
     )
 
 
-def test_the_beginning_of_a_failure_is_a_number_of_the_results() -> None:
+def test_start_of_a_failure_is_a_number_of_the_results() -> None:
     found = results(["cnn", "mlp"])
     found["runs"][0]["diagnosis"]["failures"] = [{"name": "not finite", "since": 0.4, "unit": "kimg"}]
     page = Page(render_report(found, Path("evaluations")))

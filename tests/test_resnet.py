@@ -1,4 +1,4 @@
-"""The plain and the residual networks: their sizes, any image size, their blocks by hand, classes in the batch norm."""
+"""The plain and the residual networks: parameter counts, any image size, blocks by hand, conditional batch norm."""
 
 import copy
 import math
@@ -34,7 +34,7 @@ def pair(config: ResNet, shape: Shape) -> tuple[Generator, Discriminator]:
         ("residual", 10, 1_241_091, 1_055_105),
     ],
 )
-def test_sizes_at_32_by_32(blocks: Literal["plain", "residual"], classes: int, g: int, d: int) -> None:
+def test_parameter_counts_at_32_by_32(blocks: Literal["plain", "residual"], classes: int, g: int, d: int) -> None:
     generator, discriminator = pair(ResNet(blocks=blocks), Shape(3, 32, 32, classes))
     assert (count_parameters(generator), count_parameters(discriminator)) == (g, d)
 
@@ -55,15 +55,15 @@ def test_any_size_channels_and_classes(config: ResNet, size: tuple[int, int], ch
 
 
 def sizes_of(network: nn.Module, kind: type[nn.Module], *inputs: Tensor) -> list[tuple[int, ...]]:
-    seen: list[tuple[int, ...]] = []
+    shapes: list[tuple[int, ...]] = []
     for module in network.modules():
         if isinstance(module, kind):
-            module.register_forward_hook(lambda _, __, out: seen.append(tuple(out.shape[1:])))
+            module.register_forward_hook(lambda _, __, out: shapes.append(tuple(out.shape[1:])))
     network(*inputs)
-    return seen
+    return shapes
 
 
-def test_the_plain_pair_halves_and_doubles_through_the_same_sizes() -> None:
+def test_plain_networks_use_the_same_sizes() -> None:
     generator, discriminator = pair(PLAIN, Shape(1, 25, 40))
     down = sizes_of(discriminator, StridedConv2d, torch.zeros(2, 1, 25, 40))
     assert down == [(4, 13, 20), (8, 7, 10), (16, 4, 5), (16, 2, 3)]
@@ -71,7 +71,7 @@ def test_the_plain_pair_halves_and_doubles_through_the_same_sizes() -> None:
     assert sizes_of(generator, GeneratorBlock, torch.zeros(2, 6)) == [(16, 4, 5), (16, 7, 10), (8, 13, 20), (4, 25, 40)]
 
 
-def test_the_residual_pair_keeps_its_width_and_d_ends_at_eight() -> None:
+def test_residual_networks_keep_their_width() -> None:
     generator, discriminator = pair(RESIDUAL, Shape(1, 25, 40))
     down = sizes_of(discriminator, DiscriminatorBlock, torch.zeros(2, 1, 25, 40))
     assert down == [(4, 13, 20), (4, 7, 10), (4, 4, 5), (4, 4, 5), (4, 4, 5)]
@@ -80,7 +80,7 @@ def test_the_residual_pair_keeps_its_width_and_d_ends_at_eight() -> None:
 
 
 @pytest.mark.parametrize("classes", [0, 3])
-def test_gs_residual_block_is_the_papers(classes: int) -> None:
+def test_generator_blocks_equal_the_formulas(classes: int) -> None:
     block = GeneratorBlock(5, 4, (6, 7), RESIDUAL, classes)
     x, labels = torch.randn(3, 5, 3, 4), torch.tensor([2, 0, 2]) if classes else None
 
@@ -96,12 +96,12 @@ def test_gs_residual_block_is_the_papers(classes: int) -> None:
     assert torch.allclose(plain(x, labels), plain.conv1(larger(normed(x))), atol=1e-5)
 
 
-def test_ds_blocks_are_the_papers() -> None:
+def test_discriminator_blocks_equal_the_formulas() -> None:
     x = torch.randn(2, 4, 7, 6)
     first, down = DiscriminatorBlock(4, 5, downsample=True, first=True), DiscriminatorBlock(4, 5, downsample=True)
     same = DiscriminatorBlock(4, 4, downsample=False)
 
-    def pool(x: Tensor) -> Tensor:  # the mean of the pixels that are there
+    def pool(x: Tensor) -> Tensor:  # the mean of the pixels inside the image
         padded, ones = F.pad(x, (0, 0, 0, 1)), F.pad(torch.ones_like(x), (0, 0, 0, 1))
         return F.avg_pool2d(padded, 2) / F.avg_pool2d(ones, 2)
 
@@ -112,7 +112,7 @@ def test_ds_blocks_are_the_papers() -> None:
     assert torch.allclose(same(x), same.conv2(same.conv1(x.relu()).relu()) + x)
 
 
-def test_ds_first_block_sees_the_image_and_its_last_features_are_averaged() -> None:
+def test_d_has_one_first_block_and_averages_its_last_features() -> None:
     discriminator = Discriminator(RESIDUAL, Shape(3, 16, 16))
     first, *blocks = (m for m in discriminator.modules() if isinstance(m, DiscriminatorBlock))
     assert [first.first, *(m.first for m in blocks)] == [True, False, False]
@@ -124,7 +124,7 @@ def test_ds_first_block_sees_the_image_and_its_last_features_are_averaged() -> N
 
 
 @BOTH
-def test_the_class_reaches_both(config: ResNet) -> None:
+def test_class_affects_both_networks(config: ResNet) -> None:
     generator, discriminator = pair(config, Shape(1, 16, 16, 3))
     generator.eval()
     z = torch.randn(1, 6)
@@ -133,7 +133,7 @@ def test_the_class_reaches_both(config: ResNet) -> None:
     assert discriminator(one, torch.tensor([0])) != discriminator(one, torch.tensor([1]))
 
 
-def test_each_class_has_its_own_scale_and_shift() -> None:
+def test_conditional_batch_norm_has_a_scale_and_shift_per_class() -> None:
     layer = NormReLU(5, "batch", 3)
     assert layer.scale is not None
     assert layer.shift is not None
@@ -153,7 +153,7 @@ def test_each_class_has_its_own_scale_and_shift() -> None:
 
 @pytest.mark.parametrize("classes", [0, 3])
 @BOTH
-def test_normalisation_is_in_g_and_only_if_wanted(config: ResNet, classes: int) -> None:
+def test_batch_norm_is_in_g_only_and_can_be_switched_off(config: ResNet, classes: int) -> None:
     shape = Shape(1, 16, 16, classes)
     generator, discriminator = pair(config, shape)
     norms = [module for module in generator.modules() if isinstance(module, nn.BatchNorm2d)]
@@ -168,7 +168,7 @@ def test_normalisation_is_in_g_and_only_if_wanted(config: ResNet, classes: int) 
 
 @pytest.mark.parametrize("classes", [0, 3])
 @BOTH
-def test_every_weight_of_g_learns(config: ResNet, classes: int) -> None:
+def test_every_weight_of_g_gets_a_gradient(config: ResNet, classes: int) -> None:
     generator = Generator(config, Shape(3, 20, 28, classes))
     labels = torch.tensor([0, 1, 2, 0]) if classes else None
     (generator(torch.randn(4, 6), labels) - 0.5).square().mean().backward()
@@ -179,7 +179,7 @@ def test_every_weight_of_g_learns(config: ResNet, classes: int) -> None:
 @pytest.mark.parametrize("normal", [False, True], ids=["", "spectral norm"])
 @pytest.mark.parametrize("classes", [0, 3])
 @BOTH
-def test_a_gradient_penalty_reaches_every_weight_of_d(config: ResNet, classes: int, normal: bool) -> None:
+def test_gradient_penalty_reaches_every_weight_of_d(config: ResNet, classes: int, normal: bool) -> None:
     torch.manual_seed(0)
     discriminator = Discriminator(config, Shape(3, 20, 28, classes))
     if normal:
@@ -225,7 +225,7 @@ def test_dropout_is_random_only_in_training(config: ResNet) -> None:
 
 
 @BOTH
-def test_a_copy_draws_the_same_and_the_state_is_plain_tensors(config: ResNet) -> None:
+def test_copy_gives_the_same_output_and_the_state_is_plain_tensors(config: ResNet) -> None:
     labels = torch.tensor([0, 1, 2])
     shape = Shape(1, 20, 12, 3)
     for network, x in zip(pair(config, shape), (torch.randn(3, 6), torch.randn(3, 1, 20, 12)), strict=True):

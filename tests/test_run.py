@@ -1,4 +1,4 @@
-"""The loop and the run folder: resume is the same run, interruption loses nothing, trouble is told."""
+"""The training loop and the run folder: exact resuming, interruption without loss, and errors."""
 
 import json
 import multiprocessing
@@ -34,7 +34,7 @@ CPU = torch.device("cpu")
 
 
 def lines(run: Run) -> list[dict[str, object]]:
-    """stats.jsonl without what depends on the clock: under --on-failure warn the doctor looks when time allows."""
+    """stats.jsonl without what depends on the clock: under --on-failure warn, probes run as time allows."""
     return [
         {k: v for k, v in line.items() if k not in ("kimg_per_s", "seconds", "memory", "signals", "quality", "best")}
         for line in read_jsonl(run.path / "stats.jsonl")
@@ -78,8 +78,8 @@ RESUMED: list[tuple[str, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("family", "knobs"), RESUMED, ids=lambda v: v if isinstance(v, str) else "-".join(v))
-def test_four_rounds_equal_two_and_two_resumed_bit_for_bit(family: str, knobs: dict[str, Any]) -> None:
-    """Whole state: weights, average, moments, controllers; with a mirror, labels and a penalty every other round."""
+def test_resumed_state_equals_uninterrupted_state_bit_for_bit(family: str, knobs: dict[str, Any]) -> None:
+    """Compares the whole state: weights, average, moments, controllers. With mirroring, labels and a lazy penalty."""
     config = tiny(family=family, **({"r1": 0.0, "r2": 0.0} if family == "dcgan" else {}))  # its D has batch norm
     config = replace(config, conditional=True, mirror=True, penalty_every=2, **knobs)
     steps = config.balance.d_steps
@@ -87,25 +87,25 @@ def test_four_rounds_equal_two_and_two_resumed_bit_for_bit(family: str, knobs: d
     labels = torch.randint(0, 3, (8, steps, 20))
     shape = Shape(3, 12, 10, 3)
 
-    def play(players: TrainState, rounds: range) -> TrainState:
+    def train_rounds(state: TrainState, rounds: range) -> TrainState:
         for i in rounds:
-            players.train_round(list(zip(images[i], labels[i], strict=True)), config.images_per_round * i)
-        return players
+            state.train_round(list(zip(images[i], labels[i], strict=True)), config.images_per_round * i)
+        return state
 
-    through = play(TrainState.build(config, shape, CPU), range(8))
-    first = play(TrainState.build(config, shape, CPU), range(5))
+    uninterrupted = train_rounds(TrainState.build(config, shape, CPU), range(8))
+    first = train_rounds(TrainState.build(config, shape, CPU), range(5))
     checkpoint.save(Path("state/x.safetensors"), first.parts, {"nimg": 40})
     tensors, facts = checkpoint.load(Path("state/x.safetensors"))
-    second = TrainState.build(replace(config, seed=99), shape, CPU)  # other weights, to be overwritten
+    second = TrainState.build(replace(config, seed=99), shape, CPU)  # other weights, overwritten below
     second.config = config
     checkpoint.restore(second.parts, tensors)
-    play(second, range(5, 8))
+    train_rounds(second, range(5, 8))
 
     assert facts == {"nimg": 40}
-    assert_same_state(through, second)
+    assert_same_state(uninterrupted, second)
 
 
-def test_a_run_leaves_everything_the_other_tools_need() -> None:
+def test_run_writes_all_its_files() -> None:
     run = train(replace(tiny(), plot=True), recipe="digits", quiet=True)
     names = {p.name for p in run.path.iterdir()} - {".lock"}
     assert names == {
@@ -123,7 +123,7 @@ def test_a_run_leaves_everything_the_other_tools_need() -> None:
     assert 50e6 < done["peak_bytes"] < 50e9
 
 
-def test_the_same_command_again_goes_on_and_a_finished_run_is_left_alone() -> None:
+def test_repeated_command_leaves_a_finished_run_unchanged() -> None:
     run = train(tiny(), quiet=True)
     before = run.state_file.stat().st_mtime_ns
     assert train(tiny(), quiet=True).path == run.path
@@ -132,36 +132,36 @@ def test_the_same_command_again_goes_on_and_a_finished_run_is_left_alone() -> No
     assert train(replace(tiny(), seed=1), quiet=True).path.name.startswith("00002-")
 
 
-def test_a_new_run_beside_an_unfinished_one_says_how_they_differ() -> None:
+def test_new_run_logs_how_it_differs_from_an_unfinished_one() -> None:
     long = replace(tiny(kimg=40.0))
     process = start_training(long, "first")
     wait_for(Path("runs/first/stats.jsonl"), process)
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)
-    said = (train(replace(tiny(), batch=10), recipe="custom", quiet=True).path / "log.txt").read_text()
-    assert "runs/first is unfinished: kimg is 40.0 there and 0.2 here; batch is 20 there and 10 here" in said
+    log = (train(replace(tiny(), batch=10), recipe="custom", quiet=True).path / "log.txt").read_text()
+    assert "runs/first is unfinished: kimg is 40.0 there and 0.2 here; batch is 20 there and 10 here" in log
     again = train(replace(tiny(), batch=5), name="third", recipe="custom", quiet=True)
-    assert "runs/first is unfinished" in (again.path / "log.txt").read_text(), "the finished one is passed over"
+    assert "runs/first is unfinished" in (again.path / "log.txt").read_text(), "the finished run is ignored"
 
 
-def test_another_configuration_on_a_named_run_is_refused_by_the_knob() -> None:
+def test_another_configuration_of_a_named_run_is_refused() -> None:
     run = train(tiny(), name="mine", quiet=True)
     assert run.path == Path("runs/mine")
     with pytest.raises(GanvasError, match=r"batch is 20 there and 10 here.*beta1 is 0.0 there and 0.5 here"):
         train(replace(tiny(), batch=10, beta1=0.5), name="mine", quiet=True)
     with pytest.raises(GanvasError, match=r"kimg may grow only where .*: g_lr does"):
         train(replace(tiny(), kimg=0.3), name="mine", quiet=True)
-    train(replace(tiny(), tick_kimg=0.02, snapshot_kimg=0.05), name="mine", quiet=True)  # habits may change
+    train(replace(tiny(), tick_kimg=0.02, snapshot_kimg=0.05), name="mine", quiet=True)  # runtime knobs may change
 
 
-def test_a_longer_run_is_the_same_run_where_no_schedule_depends_on_the_length() -> None:
+def test_extended_run_equals_a_long_run_without_schedules() -> None:
     constant = replace(tiny(), g_lr=1e-3)
     long = replace(constant, kimg=0.4)
     train(constant, name="grown", quiet=True)
     assert_same_run(train(long, name="grown", quiet=True), train(long, name="long", quiet=True))
 
 
-def test_a_run_made_longer_stays_so_when_it_is_named_alone() -> None:
+def test_extended_length_is_stored_in_the_run() -> None:
     train(replace(tiny(), g_lr=1e-3), name="grown", quiet=True)
     process = start_training(replace(tiny(), g_lr=1e-3, kimg=40.0), "grown")
     wait_for_more(Path("runs/grown/stats.jsonl"), process)
@@ -172,7 +172,7 @@ def test_a_run_made_longer_stays_so_when_it_is_named_alone() -> None:
     assert 0.2 < list(read_jsonl(run.path / "stats.jsonl"))[-1]["nimg"] / 1000 < 40
 
 
-def test_a_run_and_a_snapshot_of_an_older_format_are_refused() -> None:
+def test_older_formats_of_run_and_snapshot_are_refused() -> None:
     run = train(tiny(), name="old", quiet=True)
     for path in (run.path / "config.json", run.latest_snapshot / "card.json"):
         path.write_text(json.dumps({**json.loads(path.read_text()), "format": 1}))
@@ -185,7 +185,7 @@ def test_a_run_and_a_snapshot_of_an_older_format_are_refused() -> None:
         snapshot.load(run.path / "snapshots" / "000000")
 
 
-def test_a_folder_of_something_else_is_left_alone_and_an_empty_one_is_used() -> None:
+def test_empty_folder_is_used_and_a_folder_with_other_files_is_refused() -> None:
     Path("runs/mine").mkdir(parents=True)
     train(tiny(), name="mine", quiet=True)
     Path("runs/other").mkdir()
@@ -194,7 +194,7 @@ def test_a_folder_of_something_else_is_left_alone_and_an_empty_one_is_used() -> 
         train(tiny(), name="other", quiet=True)
 
 
-def test_python_users_may_write_knobs_as_they_think_of_them(write_images: Callable[..., Path]) -> None:
+def test_train_converts_knobs_of_other_types(write_images: Callable[..., Path]) -> None:
     flags = {"batch": np.int64(20), "kimg": 1, "device": "cpu", "plot": False, "quiet": True}
     run = ganvas_package.train("digits", data=write_images(), resolution=8, **flags)
     assert run.config.dataset.resolution == "8"
@@ -205,7 +205,7 @@ def test_python_users_may_write_knobs_as_they_think_of_them(write_images: Callab
         ganvas_package.train("digits", batch=2.5)
 
 
-def test_what_a_kill_leaves_in_the_middle_of_a_replacement_is_mended() -> None:
+def test_leftovers_of_an_interrupted_replacement_are_cleaned() -> None:
     from ganvas.files import clean_leftovers
 
     for name in ("000010", ".000012.old-77", ".000010.old-77", ".000014.tmp-77"):
@@ -215,7 +215,7 @@ def test_what_a_kill_leaves_in_the_middle_of_a_replacement_is_mended() -> None:
     assert sorted(p.name for p in Path("snapshots").iterdir()) == ["000010", "000012"]
 
 
-def test_snapshots_of_a_sitting_that_was_killed_are_not_taken_for_the_newest() -> None:
+def test_snapshots_after_the_saved_state_are_removed() -> None:
     from ganvas.runs.folder import prune_snapshots
 
     run = train(replace(tiny(kimg=10.0), snapshot_kimg=1.0, keep_kimg=1.0), name="x", quiet=True)
@@ -223,7 +223,7 @@ def test_snapshots_of_a_sitting_that_was_killed_are_not_taken_for_the_newest() -
     assert [p.name for p in run.snapshots] == ["000007"]
 
 
-def test_changed_pictures_are_refused(write_images: Callable[..., Path]) -> None:
+def test_changed_images_are_refused(write_images: Callable[..., Path]) -> None:
     config = tiny(write_images(40))
     train(config, name="mine", quiet=True)
     write_images(41)
@@ -240,7 +240,7 @@ def test_conditional_needs_classes(write_images: Callable[..., Path]) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.slow
-def test_an_interrupt_saves_and_the_rest_is_the_same_run(number: int) -> None:
+def test_interrupted_and_resumed_run_equals_the_uninterrupted_run(number: int) -> None:
     config = replace(tiny(), kimg=4.0, snapshot_kimg=100.0, tick_kimg=1.0)
     whole = train(config, name="whole", quiet=True)
     process = start_training(config, "parts")
@@ -250,7 +250,7 @@ def test_an_interrupt_saves_and_the_rest_is_the_same_run(number: int) -> None:
     assert process.returncode == 130, errors
     parts = Run(Path("runs/parts"))
     _, facts = checkpoint.load(parts.state_file)
-    assert 0 < facts["nimg"] < 4000, "it was to be interrupted in the middle"
+    assert 0 < facts["nimg"] < 4000, "the run must be interrupted before its end"
     assert "the same command resumes from there" in errors
     train(config, name="parts", quiet=True)
     assert [e["event"] for e in read_jsonl(parts.path / "events.jsonl")] == ["interrupted", "resume", "done"]
@@ -258,16 +258,16 @@ def test_an_interrupt_saves_and_the_rest_is_the_same_run(number: int) -> None:
     assert all(torch.equal(weights(whole)[k], weights(parts)[k]) for k in weights(whole))
 
 
-def changed(path: Path) -> int:
+def modification_time(path: Path) -> int:
     return path.stat().st_mtime_ns if path.exists() else 0
 
 
 @pytest.mark.slow
-def test_twenty_kills_at_random_instants_leave_the_same_run(write_images: Callable[..., Path]) -> None:
-    """Whatever instant kill -9 strikes: no half file, and the run that goes on is the run undisturbed."""
+def test_run_killed_twenty_times_equals_the_uninterrupted_run(write_images: Callable[..., Path]) -> None:
+    """After kill -9 at random instants no file is damaged, and the resumed run equals the uninterrupted one."""
     config = replace(tiny(write_images(60, 8, 8)), kimg=40.0, tick_kimg=0.1, snapshot_kimg=0.4)
     whole = train(config, name="whole", quiet=True)
-    processes = multiprocessing.get_context("forkserver")  # children that have imported everything already
+    processes = multiprocessing.get_context("forkserver")  # its children have imported everything
     processes.set_forkserver_preload(["ganvas.training.start", "torch._dynamo"])
     random = torch.Generator().manual_seed(0)
     run, log, state = (
@@ -276,12 +276,12 @@ def test_twenty_kills_at_random_instants_leave_the_same_run(write_images: Callab
         Path("runs/killed/state/latest.safetensors"),
     )
     reached = []
-    for strike in range(20):
-        awaited = state if strike % 3 == 2 else log  # every third strike falls when something has been learnt
-        was = changed(awaited)
+    for kill in range(20):
+        awaited = state if kill % 3 == 2 else log  # every third kill comes after a state was saved
+        was = modification_time(awaited)
         process = processes.Process(target=slow_training.train, args=(json.dumps(to_json(config)), "killed"))
         process.start()
-        while changed(awaited) == was:
+        while modification_time(awaited) == was:
             assert process.is_alive(), "the run ended before it was struck"
             time.sleep(0.005)
         time.sleep(torch.rand(1, generator=random).item() * 0.4)
@@ -292,18 +292,18 @@ def test_twenty_kills_at_random_instants_leave_the_same_run(write_images: Callab
         for path in run.snapshots:
             load_file(path / "G.safetensors")
             json.loads((path / "card.json").read_text())
-        if strike == 10:  # and a line cut in the middle, as a power failure would leave it
+        if kill == 10:  # also a truncated line, as after a power failure
             for name in ("stats.jsonl", "events.jsonl"):
                 with (run.path / name).open("ab") as file:
                     file.write(b'{"nimg": 1, "torn')
     assert reached == sorted(reached)
-    assert len(set(reached)) > 2, "the strikes were to fall on different states"
+    assert len(set(reached)) > 2, "the kills must hit different states"
     assert_same_run(whole, train(config, name="killed", quiet=True))
     assert [p for p in run.path.rglob(".*") if p.name != ".lock"] == []
 
 
 def start_training(config: TrainConfig, name: str) -> subprocess.Popen[str]:
-    """The configuration in a process of its own, slowed down so that it can be struck in the middle."""
+    """Train in a separate process, slowed down so that it can be interrupted."""
     command = [sys.executable, slow_training.__file__, json.dumps(to_json(config)), name]
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
 
@@ -322,7 +322,7 @@ def wait_for_more(path: Path, process: subprocess.Popen[str]) -> None:
         time.sleep(0.02)
 
 
-def test_two_processes_do_not_train_one_run() -> None:
+def test_second_process_cannot_train_the_same_run() -> None:
     from ganvas.runs.folder import lock_run
 
     run = train(tiny(), name="mine", quiet=True)
@@ -330,25 +330,23 @@ def test_two_processes_do_not_train_one_run() -> None:
         train(tiny(), name="mine", quiet=True)
 
 
-@pytest.mark.parametrize(("player", "quantity"), [("D", "loss"), ("G", "gradient")])
-def test_non_finite_numbers_stop_the_run_at_that_round(
-    player: str, quantity: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A planted NaN: in what D says, or in G's gradient."""
-    one_round = TrainState.train_round
+@pytest.mark.parametrize(("network", "quantity"), [("D", "loss"), ("G", "gradient")])
+def test_non_finite_numbers_stop_the_run(network: str, quantity: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A planted NaN in D's loss or in G's gradient."""
+    train_round = TrainState.train_round
 
-    def poisoned(self: TrainState, batches: Any, nimg: int) -> object:
-        seen, norms = one_round(self, batches, nimg)
+    def with_planted_nan(self: TrainState, batches: Any, nimg: int) -> object:
+        stats, norms = train_round(self, batches, nimg)
         if nimg == 140:
-            target = seen if quantity == "loss" else norms
-            target[f"{player}/{quantity}"] = target[f"{player}/{quantity}"] * float("nan")
-        return seen, norms
+            target = stats if quantity == "loss" else norms
+            target[f"{network}/{quantity}"] = target[f"{network}/{quantity}"] * float("nan")
+        return stats, norms
 
-    with monkeypatch.context() as planted:
-        planted.setattr(TrainState, "train_round", poisoned)
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainState, "train_round", with_planted_nan)
         with pytest.raises(
             GanvasError,
-            match=rf"{quantity} of {player} .* at 0.14 kimg .*state of 0.1 kimg stays intact",
+            match=rf"{quantity} of {network} .* at 0.14 kimg .*state of 0.1 kimg stays intact",
         ):
             train(tiny(), name="mine", quiet=True)
     run = Run(Path("runs/mine"))
@@ -357,14 +355,14 @@ def test_non_finite_numbers_stop_the_run_at_that_round(
     assert_same_run(train(tiny(), name="mine", quiet=True), train(tiny(), name="whole", quiet=True))
 
 
-def test_a_learning_rate_that_blows_up_is_told() -> None:
+def test_divergence_stops_the_run_with_an_error() -> None:
     with pytest.raises(GanvasError, match="no longer a finite number"):
         train(replace(tiny(kimg=20.0), g_lr=0.99, d_lr=0.99, r1="1e30", objective="minimax"), quiet=True)
 
 
 @pytest.mark.slow
-def test_a_full_disk_is_told_and_damages_nothing() -> None:
-    """The operating system refuses files larger than half of a state: the first state cannot be written."""
+def test_full_disk_gives_an_error_and_damages_nothing() -> None:
+    """The operating system refuses files larger than half of a state, so the first state cannot be written."""
     run_cli("train", "digits", "--kimg", 0.2, "--name", "enough", "--no-plot")
     limit = Path("runs/enough/state/latest.safetensors").stat().st_size // 2
     flags = ["train", "digits", "--kimg", "0.2", "--seed", "1", "--name", "full", "--no-plot"]
@@ -379,10 +377,10 @@ def test_a_full_disk_is_told_and_damages_nothing() -> None:
     assert "The disk is full" in full.stderr
     assert "Traceback" not in full.stderr
     assert not list(Path("runs/full").rglob(".*.tmp-*"))
-    run_cli(*flags)  # with room again, the same command goes through
+    run_cli(*flags)  # with enough space, the same command succeeds
 
 
-def test_snapshots_are_bounded_and_every_k_is_kept() -> None:
+def test_snapshots_are_pruned_except_every_keep_kimg() -> None:
     config = replace(tiny(kimg=10.0), snapshot_kimg=1.0)
     last = train(config, name="last", quiet=True)
     assert [p.name for p in last.snapshots] == ["000010"]
@@ -390,16 +388,16 @@ def test_snapshots_are_bounded_and_every_k_is_kept() -> None:
     assert [p.name for p in kept.snapshots] == ["000000", "000004", "000008", "000010"]
 
 
-def test_plan_says_what_would_be_trained_without_training() -> None:
-    told: list[str] = []
-    said = plan(tiny(), told.append)
-    assert "parameters" in told[1]
-    assert said["data"] == {"name": "digits", "images": 1400, "channels": 1, "height": 8, "width": 8, "classes": 0}
-    assert said["parameters"]["D"] == 64 * 8 + 8 + 8 + 1
+def test_plan_describes_the_training_without_training() -> None:
+    lines: list[str] = []
+    found = plan(tiny(), lines.append)
+    assert "parameters" in lines[1]
+    assert found["data"] == {"name": "digits", "images": 1400, "channels": 1, "height": 8, "width": 8, "classes": 0}
+    assert found["parameters"]["D"] == 64 * 8 + 8 + 8 + 1
     assert not Path("runs").exists()
 
 
-def test_the_average_follows_with_the_stated_half_life() -> None:
+def test_weight_average_follows_with_the_stated_half_life() -> None:
     from ganvas.training import ema
 
     network, average = torch.nn.BatchNorm1d(1), None
@@ -408,25 +406,25 @@ def test_the_average_follows_with_the_stated_half_life() -> None:
     network.running_mean += 5  # type: ignore[operator]
     for _ in range(4):
         ema.update(average, network, images=25, half_life=100)
-    assert average.weight.item() == pytest.approx(2.0)  # from 1 half-way to 3
+    assert average.weight.item() == pytest.approx(2.0)  # half-way from 1 to 3
     assert average.running_mean.item() == 5  # type: ignore[union-attr]
     ema.update(average, network, images=25, half_life=0)
     assert average.weight.item() == 3.0
 
 
-def test_stats_are_exact_over_rounds_of_different_lengths() -> None:
+def test_stats_are_exact_over_rounds_of_different_sizes() -> None:
     stats = Stats(CPU)
     stats.add({"a": torch.tensor([1.0, 2.0]), "b": torch.tensor([0.0, 0.0])}, 0)
     stats.add({"a": torch.tensor([6.0, 7.0]), "b": torch.tensor([0.0, 4.0])}, 2)
     stats.add({"c": torch.tensor(5.0)}, 2)
-    taken = stats.summarise()
-    assert taken["a"] == {
+    summary = stats.summarise()
+    assert summary["a"] == {
         "num": 4,
         "mean": 4.0,
         "std": pytest.approx(torch.tensor([1.0, 2, 6, 7]).std(correction=0).item()),
     }
-    assert taken["b"]["mean"] == 1.0
-    assert taken["c"] == {"num": 1, "mean": 5.0, "std": 0.0}
+    assert summary["b"]["mean"] == 1.0
+    assert summary["c"] == {"num": 1, "mean": 5.0, "std": 0.0}
     assert stats.summarise() == {}
     assert stats.first_non_finite() is None
     stats.add({"a": torch.tensor([1.0, float("inf")]), "b": torch.tensor([0.0, 0.0])}, 40)
@@ -434,8 +432,8 @@ def test_stats_are_exact_over_rounds_of_different_lengths() -> None:
     assert stats.first_non_finite() == (40, ["a"])
 
 
-def test_learning_is_real_and_not_only_bookkeeping() -> None:
-    """Ten seconds' worth: generated digits come closer to the data's mean picture than untrained ones."""
+def test_training_brings_generated_images_closer_to_the_data() -> None:
+    """The mean of generated digits comes much closer to the data's mean image than before training."""
     run = train(replace(tiny(kimg=20.0), snapshot_kimg=20.0), quiet=True)
     from ganvas.data import DataOptions, open_images
 
@@ -446,7 +444,7 @@ def test_learning_is_real_and_not_only_bookkeeping() -> None:
     assert (after - mean).square().mean() < 0.2 * (untrained - mean).square().mean()
 
 
-def test_the_public_names_stay_what_they_are_after_everything_is_imported() -> None:
+def test_public_functions_work_after_all_modules_are_imported() -> None:
     first = ganvas_package.train("digits", kimg=0.2, batch=20, device="cpu", plot=False, quiet=True)
     again = ganvas_package.train(first, quiet=True)
     assert again.path == first.path

@@ -1,4 +1,4 @@
-"""Pictures out: one seed, one picture; classes, truncation, walks; grids and files."""
+"""Sampling: one image per seed, classes, truncation, interpolation, grids and files."""
 
 from pathlib import Path
 
@@ -28,58 +28,58 @@ def conditional() -> Run:
 
 
 @pytest.mark.parametrize("family", ["mlp", "cnn"])
-def test_a_seed_is_the_same_picture_in_any_company(family: str) -> None:
-    drawn = load(train(tiny(family=family), quiet=True))
-    together = drawn.sample(seeds=range(150))
+def test_image_of_a_seed_does_not_depend_on_the_batch(family: str) -> None:
+    sampler = load(train(tiny(family=family), quiet=True))
+    together = sampler.sample(seeds=range(150))
     for seeds in ([3], [149, 0, 3], range(60, 130), [7] * 65):
-        assert np.array_equal(drawn.sample(seeds=seeds), together[list(seeds)])
+        assert np.array_equal(sampler.sample(seeds=seeds), together[list(seeds)])
     assert len(np.unique(together.reshape(150, -1), axis=0)) == 150
 
 
-def test_no_seeds_no_pictures(run: Run) -> None:
+def test_no_seeds_give_no_images(run: Run) -> None:
     assert run.sample(seeds=[]).shape == (0, 1, 8, 8)
 
 
-def test_load_takes_a_run_a_snapshot_or_its_weights(run: Run) -> None:
+def test_load_accepts_a_run_a_snapshot_or_its_weights(run: Run) -> None:
     first = run.sample(seeds=[5])
     for where in (run, run.path, str(run.path), run.latest_snapshot, run.latest_snapshot / "G.safetensors"):
         assert np.array_equal(package.load(where).sample(seeds=[5]), first)
 
 
-def test_classes_by_number_and_name_and_in_turn(conditional: Run) -> None:
-    drawn = load(conditional)
-    threes = drawn.sample(seeds=range(4), label=3)
-    assert np.array_equal(threes, drawn.sample(seeds=range(4), label=[3, 3, 3, 3]))
-    assert np.array_equal(drawn.sample(seeds=range(4))[3:], threes[3:])
-    assert np.array_equal(drawn.sample(seeds=[13, 3])[1:], threes[3:]), "one seed, one picture, one class"
-    assert drawn.find_class("7") == 7
+def test_classes_by_number_by_name_and_by_seed(conditional: Run) -> None:
+    sampler = load(conditional)
+    threes = sampler.sample(seeds=range(4), label=3)
+    assert np.array_equal(threes, sampler.sample(seeds=range(4), label=[3, 3, 3, 3]))
+    assert np.array_equal(sampler.sample(seeds=range(4))[3:], threes[3:])
+    assert np.array_equal(sampler.sample(seeds=[13, 3])[1:], threes[3:]), "a seed determines its class"
+    assert sampler.find_class("7") == 7
     with pytest.raises(GanvasError, match="no class 'seven'"):
-        drawn.find_class("seven")
+        sampler.find_class("seven")
     with pytest.raises(GanvasError, match="Class 10 does not exist"):
-        drawn.sample(seeds=[0], label=10)
-    images, columns, names = drawn.sample_grid(range(20))
+        sampler.sample(seeds=[0], label=10)
+    images, columns, names = sampler.sample_grid(range(20))
     assert (len(images), columns, len(names)) == (20, 2, 10)
-    assert np.array_equal(images[6:8], drawn.sample(seeds=[0, 1], label=3))
-    images, columns, names = drawn.sample_grid(range(64), columns=4)
+    assert np.array_equal(images[6:8], sampler.sample(seeds=[0, 1], label=3))
+    images, columns, names = sampler.sample_grid(range(64), columns=4)
     assert (len(images), columns, len(names)) == (40, 4, 10)
 
 
-def test_a_class_of_an_unconditional_generator_is_refused(run: Run) -> None:
+def test_class_for_an_unconditional_generator_is_refused(run: Run) -> None:
     with pytest.raises(GanvasError, match="without classes"):
         run.sample(seeds=[0], label=1)
 
 
-def test_truncation_to_nothing_is_the_mean_picture(run: Run) -> None:
-    drawn = load(run)
-    assert len(np.unique(drawn.sample(seeds=range(5), truncation=0.0), axis=0)) == 1
-    spread = [drawn.sample(seeds=range(50), truncation=t).std(axis=0).mean() for t in (0.3, 0.7, 1.0)]
-    assert spread == sorted(spread)
+def test_truncation_0_gives_the_mean_image(run: Run) -> None:
+    sampler = load(run)
+    assert len(np.unique(sampler.sample(seeds=range(5), truncation=0.0), axis=0)) == 1
+    diversity = [sampler.sample(seeds=range(50), truncation=t).std(axis=0).mean() for t in (0.3, 0.7, 1.0)]
+    assert diversity == sorted(diversity)
     for wrong in (-0.5, float("nan"), float("inf")):
         with pytest.raises(GanvasError, match="--truncation"):
-            drawn.sample(truncation=wrong)
+            sampler.sample(truncation=wrong)
 
 
-def test_slerp_meets_both_ends_keeps_the_length_and_moves_evenly() -> None:
+def test_slerp_has_its_end_points_constant_norm_and_equal_steps() -> None:
     a, b = sample_latents([1, 2], 50)
     b = b * a.norm() / b.norm()
     path = slerp(a, b, torch.linspace(0, 1, 11))
@@ -92,13 +92,13 @@ def test_slerp_meets_both_ends_keeps_the_length_and_moves_evenly() -> None:
     assert torch.allclose(slerp(a, a, torch.tensor([0.5]))[0], a)
 
 
-def test_a_walk_passes_through_its_seeds_and_returns(run: Run) -> None:
-    drawn = load(run)
-    frames = torch.cat(list(drawn.interpolate([0, 7], frames=4))).numpy()
+def test_interpolation_passes_through_its_seeds_and_returns(run: Run) -> None:
+    sampler = load(run)
+    frames = torch.cat(list(sampler.interpolate([0, 7], frames=4))).numpy()
     assert len(frames) == 8
-    assert np.array_equal(frames[[0, 4]], drawn.sample(seeds=[0, 7]))
+    assert np.array_equal(frames[[0, 4]], sampler.sample(seeds=[0, 7]))
     with pytest.raises(GanvasError, match="at least two"):
-        drawn.interpolate([1], frames=4)
+        sampler.interpolate([1], frames=4)
 
 
 @pytest.mark.parametrize(("text", "seeds"), [("0-3,12", [0, 1, 2, 3, 12]), ("5", [5]), (" 1 , 2", [1, 2])])
@@ -107,13 +107,13 @@ def test_seed_ranges(text: str, seeds: list[int]) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "a", "3-1", "1,,2", "-4"])
-def test_what_is_no_seed_range_is_refused(text: str) -> None:
+def test_bad_seed_range_is_refused(text: str) -> None:
     with pytest.raises(GanvasError, match="not a list of seeds"):
         parse_seeds(text)
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
-def test_a_grid_holds_every_image_enlarged_sharply_between_margins(channels: int) -> None:
+def test_grid_contains_every_image_enlarged_without_smoothing(channels: int) -> None:
     images = np.random.default_rng(0).integers(0, 256, (5, channels, 10, 12), np.uint8)
     grid = np.asarray(image_io.make_grid(images, 3))
     scale = image_io.choose_scale(10, 12)
@@ -129,7 +129,7 @@ def test_a_grid_holds_every_image_enlarged_sharply_between_margins(channels: int
     assert (grid[:gap] == 255).all()
 
 
-def test_row_names_stand_beside_their_rows() -> None:
+def test_row_names_are_drawn_beside_their_rows() -> None:
     images = np.zeros((4, 1, 8, 8), np.uint8)
     plain, named = image_io.make_grid(images, 2), image_io.make_grid(images, 2, row_names=("cat", "<dog>"))
     assert named.width > plain.width
@@ -139,7 +139,7 @@ def test_row_names_stand_beside_their_rows() -> None:
 
 
 def test_bad_requests_are_refused(run: Run) -> None:
-    Path("config.txt").write_text("in the way")
+    Path("config.txt").write_text("not a folder")
     for arguments, words in [
         (["--out", "x.xyz"], "No image format has the extension '.xyz'"),
         (["--interpolate", "0,1"], "needs both --interpolate and --video"),
@@ -159,11 +159,20 @@ def test_bad_requests_are_refused(run: Run) -> None:
 
 
 @pytest.mark.slow
-def test_the_command_line_draws_grids_single_files_and_walks(conditional: Run) -> None:
+def test_command_line_writes_grids_single_files_and_interpolations(conditional: Run) -> None:
     run_cli("sample", conditional.path, "--seeds", "0-19", "--out", "deep/grid.png")
     run_cli("sample", conditional.path, "--seeds", "3,9", "--class", "4", "--each", "single")
     run_cli(
-        "sample", conditional.path, "--interpolate", "0,7,12", "--video", "walk.gif", "--frames", "3", "--class", "1"
+        "sample",
+        conditional.path,
+        "--interpolate",
+        "0,7,12",
+        "--video",
+        "interpolation.gif",
+        "--frames",
+        "3",
+        "--class",
+        "1",
     )
     with Image.open("deep/grid.png") as grid:
         assert grid.width > 128
@@ -171,18 +180,18 @@ def test_the_command_line_draws_grids_single_files_and_walks(conditional: Run) -
     assert names == ["seed00003.png", "seed00009.png"]
     with Image.open("single/seed00009.png") as nine:
         assert np.array_equal(np.asarray(nine), load(conditional).sample(seeds=[9], label=4)[0, 0])
-    with Image.open("walk.gif") as walk:
-        assert walk.n_frames == 9
+    with Image.open("interpolation.gif") as animation:
+        assert animation.n_frames == 9
 
 
-def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
+def test_folder_that_is_not_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(GanvasError, match="does not exist"):
         load(tmp_path / "nothing")
     with pytest.raises(GanvasError, match="not a usable snapshot"):
         load(tmp_path)
 
 
-def test_a_damaged_or_later_snapshot_is_refused(run: Run) -> None:
+def test_damaged_or_later_snapshot_is_refused(run: Run) -> None:
     weights = run.latest_snapshot / "G.safetensors"
     whole = weights.read_bytes()
     weights.write_bytes(whole[: len(whole) // 2])

@@ -1,4 +1,4 @@
-"""Spectrum and layout: each sees its own end of the scale, and not the other."""
+"""Spectrum and layout distance: each measures its own scale and not the other."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ def faces(real_data: Path) -> np.ndarray:
     return images.images[np.random.default_rng(0).permutation(len(images))[:1200]]
 
 
-def test_a_wave_has_its_power_where_its_frequency_is() -> None:
+def test_wave_has_its_power_at_its_frequency() -> None:
     x = np.arange(24)
     wave = 100 + 50 * np.cos(2 * np.pi * 5 * x / 24)
     image = np.broadcast_to(wave.round().astype(np.uint8), (2, 1, 16, 24))
@@ -28,20 +28,20 @@ def test_a_wave_has_its_power_where_its_frequency_is() -> None:
     assert power_spectrum(white)[1:] == pytest.approx(10 * np.log10(256**2 / 12), abs=0.3)
 
 
-def test_blur_takes_the_fine_detail_and_leaves_the_layout(faces: np.ndarray) -> None:
+def test_blur_changes_the_fine_detail_and_not_the_layout(faces: np.ndarray) -> None:
     real, other = faces[:600], faces[600:]
     blurred = gaussian_filter(other.astype(np.float32), (0, 0, 1.2, 1.2)).round().astype(np.uint8)
     assert fine_detail_error(blurred, real) > 10 * fine_detail_error(other, real)
     assert layout_distance(blurred, real) < 2 * layout_distance(other, real)
 
 
-def test_moved_quarters_spoil_the_layout_and_hardly_the_fine_detail(faces: np.ndarray) -> None:
+def test_shifted_images_change_the_layout_and_hardly_the_fine_detail(faces: np.ndarray) -> None:
     real, other = faces[:600], faces[600:]
-    moved = np.roll(other, (16, 16), axis=(2, 3))
-    assert layout_distance(moved, real) > 5 * layout_distance(other, real)
-    assert fine_detail_error(moved, real) < 3 * fine_detail_error(other, real) + 1
+    shifted = np.roll(other, (16, 16), axis=(2, 3))
+    assert layout_distance(shifted, real) > 5 * layout_distance(other, real)
+    assert fine_detail_error(shifted, real) < 3 * fine_detail_error(other, real) + 1
 
 
-def test_equal_sides_are_at_no_distance(faces: np.ndarray) -> None:
+def test_equal_sets_have_distance_0(faces: np.ndarray) -> None:
     assert fine_detail_error(faces, faces) == 0
     assert layout_distance(faces, faces) == pytest.approx(0, abs=1e-6)

@@ -1,4 +1,4 @@
-"""A hopeless speed is said before the first step, with flags that would mend it."""
+"""A far too slow training gives a warning before the first step, with flags that fix it."""
 
 import dataclasses
 import shlex
@@ -24,20 +24,20 @@ def cost(config: TrainConfig) -> CostEstimate:
     return CostEstimate(0, 0, g, d, 0, 0, 0, 0, 0)
 
 
-def test_what_is_fast_enough_is_not_warned_of() -> None:
+def test_fast_enough_training_gives_no_warning() -> None:
     config = replace(tiny(kimg=100.0), batch=60, snapshot_kimg=3.6)
     assert format_speed_warning(cost(config), config, SHAPE, 1.001) == ""
     assert "first images come after 1:00:36" in format_speed_warning(cost(config), config, SHAPE, 0.99)
     assert "a round of 60 images takes 1:02" in format_speed_warning(cost(config), config, SHAPE, 0.97)
 
 
-def test_the_flags_that_are_named_mend_it() -> None:
+def test_named_flags_fix_the_speed() -> None:
     """The r3gan recipe on two CPU cores, at the speed of its trial there."""
     config = dataclasses.replace(tiny(kimg=20000.0), network=R3GAN())
     config = replace(config, batch=512, microbatch=32, snapshot_kimg=None)
-    said = format_speed_warning(cost(config), config, SHAPE, 0.56)
-    assert "a round of 512 images takes 15:14, and the first images come after 41 days" in said
-    flags = [shlex.split(line.partition(":")[0]) for line in said.splitlines()[1:]]
+    warning = format_speed_warning(cost(config), config, SHAPE, 0.56)
+    assert "a round of 512 images takes 15:14, and the first images come after 41 days" in warning
+    flags = [shlex.split(line.partition(":")[0]) for line in warning.splitlines()[1:]]
     assert [words[0] for words in flags] == ["--batch", "--snapshot-kimg", "--width", "the"]
     batch, snapshot, width = (float(words[1]) for words in flags[:3])
     assert format_speed_warning(cost(config), replace(config, batch=int(batch), snapshot_kimg=1.0), SHAPE, 0.56) == ""
@@ -45,10 +45,10 @@ def test_the_flags_that_are_named_mend_it() -> None:
     ratio = sum(forward_flops(config.network, SHAPE)) / sum(forward_flops(narrow.network, SHAPE))
     assert 512 / (0.56 * ratio) < 60
     assert snapshot * 1000 / 0.56 <= 3600
-    assert "cnn-stable" in said
+    assert "cnn-stable" in warning
 
 
-def test_the_flags_of_several_widths_are_those_of_the_command_line() -> None:
+def test_flags_of_widths_are_those_of_the_command_line() -> None:
     config = dataclasses.replace(tiny(), network=CNN())
     warning = format_speed_warning(cost(config), replace(config, batch=128), SHAPE, 0.56)
     assert "--g-width 16 --d-width 16: " in warning
@@ -59,22 +59,22 @@ def test_the_flags_of_several_widths_are_those_of_the_command_line() -> None:
 
 
 @pytest.mark.parametrize("family", NARROW)
-def test_operations_are_those_of_networks_that_are_there(family: str) -> None:
+def test_forward_flops_equal_those_of_built_networks(family: str) -> None:
     for shape in (Shape(3, 16, 16, 3), Shape(1, 12, 10, 0)):
         G, D = networks.build(NARROW[family], shape)
         z, labels = torch.zeros(2, 6), torch.zeros(2, dtype=torch.long) if shape.classes else None
         with torch.no_grad():
-            shown = G.d_input(z, labels)
-        both = networks.count_flops(G, z, labels) // 2, networks.count_flops(D, shown, labels) // 2
+            d_input = G.d_input(z, labels)
+        both = networks.count_flops(G, z, labels) // 2, networks.count_flops(D, d_input, labels) // 2
         assert forward_flops(NARROW[family], shape) == both
 
 
-def test_it_is_said_before_the_first_step_and_in_a_dry_run(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_warning_comes_before_the_first_step_and_in_a_dry_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(start, "measure_speed", lambda *_: 0.1)
-    told: list[str] = []
-    found = start.plan(tiny(), told.append)
+    lines: list[str] = []
+    found = start.plan(tiny(), lines.append)
     assert "a round of 20 images takes 3:20" in found["warning"]
-    assert found["warning"] in told[-1]
+    assert found["warning"] in lines[-1]
 
     def first_step(*_: Any) -> None:
         assert "a round of 20 images takes 3:20" in Path("runs/slow/log.txt").read_text()
@@ -85,8 +85,8 @@ def test_it_is_said_before_the_first_step_and_in_a_dry_run(monkeypatch: pytest.M
         start.train(tiny(), name="slow", quiet=True)
 
 
-def test_a_trial_of_a_huge_network_times_forward_passes_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_speed_of_a_huge_network_is_measured_by_forward_passes_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     config, shape = tiny(), Shape(1, 8, 8)
-    dear = dataclasses.replace(estimate_cost(config, shape, torch.device("cpu")), g_flops=10**12, d_flops=10**12)
+    expensive = dataclasses.replace(estimate_cost(config, shape, torch.device("cpu")), g_flops=10**12, d_flops=10**12)
     monkeypatch.setattr("ganvas.training.state.TrainState.train_round", lambda *_: pytest.fail("a round takes minutes"))
-    assert start.measure_speed(dear, config, shape, torch.device("cpu")) > 0
+    assert start.measure_speed(expensive, config, shape, torch.device("cpu")) > 0

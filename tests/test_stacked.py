@@ -1,4 +1,4 @@
-"""StackedMNIST: fixed triplets of digits, one a channel, from any grey pictures in ten classes."""
+"""StackedMNIST: fixed triplets of digits, one per channel, from any grey images in ten classes."""
 
 import io
 import os
@@ -18,15 +18,15 @@ from ganvas.errors import GanvasError
 from ganvas.sampling import load
 from ganvas.training.start import train
 
-WHOLE = stacked._DRAWS
+ALL_DRAWS = stacked._DRAWS
 
 
-def opened(source: Path | str, **options: object) -> ImageSet:
+def open_stacked(source: Path | str, **options: object) -> ImageSet:
     return open_images(DataOptions(f"stacked-mnist:{source}", **options), progress=False)  # type: ignore[arg-type]
 
 
-def drawn(n: int, channels: int = 1) -> np.ndarray:
-    """Noise, uint8 [n 8 9 channels], whose first pixel is the picture's number."""
+def make_pixels(n: int, channels: int = 1) -> np.ndarray:
+    """Noise, uint8 [n 8 9 channels], whose first pixel is the image's index."""
     pixels = np.random.default_rng(0).integers(0, 256, (n, 8, 9, channels), np.uint8)
     pixels[:, 0, 0] = np.arange(n)[:, None]
     return pixels
@@ -34,8 +34,8 @@ def drawn(n: int, channels: int = 1) -> np.ndarray:
 
 @pytest.fixture
 def digits(tmp_path: Path) -> Path:
-    """70 grey pictures of 8x9 in ten classes to train on, and 20 to test."""
-    pixels = drawn(90)
+    """70 grey images of 8x9 in ten classes for training, and 20 for testing."""
+    pixels = make_pixels(90)
     arrays = {
         "x_train": pixels[:70],
         "y_train": np.arange(70) % 10,
@@ -48,19 +48,19 @@ def digits(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def fewer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fewer triplets, where their number is not what is tested."""
+    """Fewer triplets, for tests that do not depend on their number."""
     monkeypatch.setattr(stacked, "_DRAWS", {"train": (600, 1000), "test": (200, 1001)})
 
 
 @pytest.fixture
-def whole(fewer: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All triplets after all."""
-    monkeypatch.setattr(stacked, "_DRAWS", WHOLE)
+def all_triplets(fewer: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All triplets."""
+    monkeypatch.setattr(stacked, "_DRAWS", ALL_DRAWS)
 
 
-def written(folder: Path, names: list[str], channels: int = 1) -> Path:
+def write_folder(folder: Path, names: list[str], channels: int = 1) -> Path:
     """A folder with two PNGs in each class."""
-    for index, pixels in enumerate(drawn(2 * len(names), channels)):
+    for index, pixels in enumerate(make_pixels(2 * len(names), channels)):
         place = folder / names[index // 2] / f"{index}.png"
         place.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels.squeeze()).save(place)
@@ -68,20 +68,20 @@ def written(folder: Path, names: list[str], channels: int = 1) -> Path:
 
 
 def check(found: ImageSet, digits: ImageSet) -> None:
-    """Every channel is a picture of the digits, of the class that the label says."""
-    places = {picture.tobytes(): label for picture, label in zip(digits.images[:, 0], digits.labels, strict=True)}  # type: ignore[arg-type]
-    read = [[places[channel.tobytes()] for channel in picture] for picture in found.images]
+    """Every channel is one of the digits, of the class that the label gives."""
+    label_of = {image.tobytes(): label for image, label in zip(digits.images[:, 0], digits.labels, strict=True)}  # type: ignore[arg-type]
+    read = [[label_of[channel.tobytes()] for channel in image] for image in found.images]
     assert found.labels is not None
     assert found.labels.dtype == np.int64
     assert (np.array(read) @ [100, 10, 1] == found.labels).all()
 
 
-# --- what it is --------------------------------------------------------------------------------------------
+# --- contents ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
-def test_the_label_names_the_digit_in_each_channel(digits, split):
-    found = opened(digits, split=split)
+def test_label_gives_the_digit_in_each_channel(digits, split):
+    found = open_stacked(digits, split=split)
     singles = open_images(DataOptions(str(digits), split), progress=False)
     assert found.name == "stacked-digits"
     assert found.images.shape == ({"train": 600, "test": 200}[split], 3, 8, 9)
@@ -90,82 +90,82 @@ def test_the_label_names_the_digit_in_each_channel(digits, split):
     assert found.classes == 1000
     check(found, singles)
     rows = found.images[:, :, 0, 0]
-    assert set(rows.ravel()) == set(range(70) if split == "train" else range(70, 90))  # each is drawn
+    assert set(rows.ravel()) == set(range(70) if split == "train" else range(70, 90))  # each is used
     assert (rows[:, 0] != rows[:, 1]).any()
     assert (rows[:, 1] != rows[:, 2]).any()
 
 
-def test_what_is_told_of_it(digits):
+def test_metadata_and_notes(digits):
     singles = open_images(DataOptions(str(digits)), progress=False)
     for _ in range(2):  # decoded, and from the cache
-        facts = opened(digits, resolution="16").metadata
+        facts = open_stacked(digits, resolution="16").metadata
         assert facts["format"] == "stacked-mnist"
         assert facts["sizes"] == {"8x9": 70}
         assert facts["digits"]["name"] == "digits"
         assert facts["digits"]["count"] == 70
-    assert opened(digits).metadata["digits"]["fingerprint"] == singles.fingerprint
-    assert opened(digits).notes == ("600 fixed triplets of the 70 digits of digits.",)
+    assert open_stacked(digits).metadata["digits"]["fingerprint"] == singles.fingerprint
+    assert open_stacked(digits).notes == ("600 fixed triplets of the 70 digits of digits.",)
 
 
-@pytest.mark.usefixtures("whole")
-def test_the_triplets_are_the_same_everywhere(digits):
-    train, test = opened(digits), opened(digits, split="test")
+@pytest.mark.usefixtures("all_triplets")
+def test_triplets_are_fixed(digits):
+    train, test = open_stacked(digits), open_stacked(digits, split="test")
     assert (len(train), len(test)) == (128_000, 100_000)
     assert train.images[:4, :, 0, 0].tolist() == [[51, 64, 1], [61, 0, 45], [40, 36, 60], [42, 58, 41]]
     assert test.images[:4, :, 0, 0].tolist() == [[83, 79, 84], [73, 82, 78], [84, 73, 74], [83, 75, 82]]
 
 
-def test_the_same_digits_in_other_forms(digits, tmp_path):
+def test_same_digits_in_other_formats_have_the_same_fingerprint(digits, tmp_path):
     names = list("0123456789")
-    folder = opened(written(tmp_path / "folder", names))
-    np.savez(tmp_path / "same.npz", x=drawn(20), y=np.arange(20) // 2)
-    assert opened(tmp_path / "same.npz").fingerprint == folder.fingerprint
+    folder = open_stacked(write_folder(tmp_path / "folder", names))
+    np.savez(tmp_path / "same.npz", x=make_pixels(20), y=np.arange(20) // 2)
+    assert open_stacked(tmp_path / "same.npz").fingerprint == folder.fingerprint
     assert folder.metadata["colour_modes"] == {"L": 20}
 
 
-def test_names_of_classes_are_told(tmp_path):
+def test_class_names_are_listed_in_a_note(tmp_path):
     names = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
-    found = opened(written(tmp_path / "words", names))
+    found = open_stacked(write_folder(tmp_path / "words", names))
     assert found.class_names[8] == "008"
-    told = "The classes used as the digits 0 to 9: eight, five, four, nine, one, seven, six, three, two, zero."
-    assert told in found.notes
+    note = "The classes used as the digits 0 to 9: eight, five, four, nine, one, seven, six, three, two, zero."
+    assert note in found.notes
 
 
-def test_another_resolution(digits):
-    found = opened(digits, resolution="16x12", fit="pad", channels=3)
+def test_other_resolution_and_fit(digits):
+    found = open_stacked(digits, resolution="16x12", fit="pad", channels=3)
     assert found.resolution == (16, 12)
     check(found, open_images(DataOptions(str(digits), "train", "16x12", fit="pad"), progress=False))
 
 
-def test_blocks_do_not_change_it(digits, monkeypatch, tmp_path):
-    whole = opened(digits)
+def test_result_does_not_depend_on_the_block_size(digits, monkeypatch, tmp_path):
+    whole = open_stacked(digits)
     monkeypatch.setattr(stacked, "_BLOCK", 7 * 8 * 9 * 3)
     monkeypatch.setenv("GANVAS_CACHE", str(tmp_path / "another"))
-    assert opened(digits).fingerprint == whole.fingerprint
+    assert open_stacked(digits).fingerprint == whole.fingerprint
 
 
-def test_the_second_time_it_comes_from_the_cache(digits, monkeypatch):
-    first = opened(digits)
+def test_second_opening_reads_the_cache(digits, monkeypatch):
+    first = open_stacked(digits)
     monkeypatch.setattr(sources, "_build", lambda *_, **__: pytest.fail("decoded again"))
-    again = opened(digits)
+    again = open_stacked(digits)
     assert again.fingerprint == first.fingerprint
     assert again.folder == first.folder
     assert isinstance(again.images, np.memmap)
 
 
-def test_other_digits_are_another_set(digits):
-    first = opened(digits)
-    np.savez(digits, x_train=drawn(70)[::-1], y_train=np.arange(70) % 10)
-    assert opened(digits).fingerprint != first.fingerprint
+def test_other_digits_have_another_fingerprint(digits):
+    first = open_stacked(digits)
+    np.savez(digits, x_train=make_pixels(70)[::-1], y_train=np.arange(70) % 10)
+    assert open_stacked(digits).fingerprint != first.fingerprint
 
 
-def test_of_the_embedded_digits():
-    found = opened("digits")
+def test_embedded_digits():
+    found = open_stacked("digits")
     assert found.images.shape == (600, 3, 8, 8)
     check(found, open_images(DataOptions("digits")))
 
 
-def test_the_doctor(digits):
+def test_inspection(digits):
     report = inspect(DataOptions(f"stacked-mnist:{digits}"), progress=False)
     assert report.format == "stacked-mnist"
     assert report.count == 600
@@ -174,11 +174,11 @@ def test_the_doctor(digits):
     assert len(report.class_counts) == 1000
 
 
-def test_of_the_hub(monkeypatch):
-    """As much of `datasets` as the reader uses; tests/data/test_hub.py has more of it."""
+def test_digits_from_the_hub(monkeypatch):
+    """Replaces the part of `datasets` that the reader uses; tests/data/test_hub.py replaces more."""
     module = types.ModuleType("datasets")
     cells = []
-    for pixels in drawn(20):
+    for pixels in make_pixels(20):
         file = io.BytesIO()
         Image.fromarray(pixels[:, :, 0]).save(file, "PNG")
         cells.append({"bytes": file.getvalue()})
@@ -199,19 +199,19 @@ def test_of_the_hub(monkeypatch):
         def __getitem__(self, key):  # type: ignore[override]
             return [row[key] for row in self] if isinstance(key, str) else super().__getitem__(key)
 
-    asked = []
+    requests = []
     table = Table({"image": cell, "label": index // 2} for index, cell in enumerate(cells))
     module.Image, module.ClassLabel = Kind, Label  # type: ignore[attr-defined]
-    module.load_dataset = lambda *names, split: asked.append((*names, split)) or table  # type: ignore[attr-defined]
+    module.load_dataset = lambda *names, split: requests.append((*names, split)) or table  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "datasets", module)
     found = open_images(DataOptions("stacked-mnist"), progress=False)
-    assert set(asked) == {("ylecun/mnist", None, "train")}
+    assert set(requests) == {("ylecun/mnist", None, "train")}
     assert found.name == "stacked-mnist"
     check(found, open_images(DataOptions("mnist"), progress=False))
 
 
 @pytest.mark.parametrize("conditional", [False, True])
-def test_it_trains(digits, conditional):
+def test_training_on_stacked_digits(digits, conditional):
     config = tiny(f"stacked-mnist:{digits}", kimg=0.04)
     run = train(replace(config, conditional=conditional), quiet=True)
     assert run.metadata["data"]["images"] == 600
@@ -222,82 +222,82 @@ def test_it_trains(digits, conditional):
         assert sampler.sample(seeds=[1], label=907).shape == (1, 3, 8, 9)
 
 
-# --- what is refused ---------------------------------------------------------------------------------------
+# --- refused input ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("channels", [1, 4])
-def test_other_channels(digits, channels):
+def test_other_channels_are_refused(digits, channels):
     with pytest.raises(GanvasError, match=f"--channels {channels} cannot be used with stacked-mnist") as caught:
-        opened(digits, channels=channels)
+        open_stacked(digits, channels=channels)
     assert "one digit in each of red, green and blue" in str(caught.value.expected)
 
 
-def test_without_labels(tmp_path):
-    np.save(tmp_path / "x.npy", drawn(20)[..., 0])
+def test_images_without_labels_are_refused(tmp_path):
+    np.save(tmp_path / "x.npy", make_pixels(20)[..., 0])
     with pytest.raises(GanvasError, match=r"x\.npy has no labels"):
-        opened(tmp_path / "x.npy")
+        open_stacked(tmp_path / "x.npy")
 
 
 @pytest.mark.parametrize("classes", [3, 11])
-def test_not_ten_classes(write_images, classes):
+def test_other_numbers_of_classes_are_refused(write_images, classes):
     with pytest.raises(GanvasError, match=f"has {classes} classes, not ten"):
-        opened(write_images(classes=classes))
+        open_stacked(write_images(classes=classes))
 
 
 @pytest.mark.parametrize("channels", [3, 4])
-def test_colour(write_images, channels):
+def test_colour_images_are_refused(write_images, channels):
     with pytest.raises(GanvasError, match=f"have {channels} channels, but each becomes a single channel"):
-        opened(write_images(channels=channels, classes=10))
+        open_stacked(write_images(channels=channels, classes=10))
 
 
-def test_itself():
+def test_stacked_images_are_refused():
     with pytest.raises(GanvasError, match="have 3 channels"):
-        opened("stacked-mnist:digits")
+        open_stacked("stacked-mnist:digits")
 
 
-def test_bad_files_whatever_share_is_allowed(tmp_path):
-    folder = written(tmp_path / "folder", list("0123456789"))
+def test_bad_files_are_refused_whatever_max_bad(tmp_path):
+    folder = write_folder(tmp_path / "folder", list("0123456789"))
     (folder / "3" / "7.png").write_bytes(b"text")
     with pytest.raises(GanvasError, match=r"1 files are bad, such as 3/7\.png: not an image") as caught:
-        opened(folder, max_bad=0.5)
+        open_stacked(folder, max_bad=0.5)
     assert f"`ganvas data {folder}`" in caught.value.fix
 
 
-def test_no_test_split(write_images):
+def test_missing_test_split_is_refused(write_images):
     with pytest.raises(NoSplit):
-        opened(write_images(classes=10), split="test")
+        open_stacked(write_images(classes=10), split="test")
 
 
 @pytest.mark.parametrize("source", ["no/such/folder", "mnits", "stacked-mnist:"])
-def test_no_such_digits(source):
+def test_unknown_digits_are_refused(source):
     with pytest.raises(GanvasError, match=r"There is no data set|has no path after the colon") as caught:
-        opened(source)
+        open_stacked(source)
     if source == "mnits":
         assert caught.value.fix == "did you mean mnist?"
 
 
-def test_no_digits_named():
+def test_empty_source_is_refused():
     with pytest.raises(GanvasError, match=r"stacked-mnist: has no path after the colon"):
-        opened("")
+        open_stacked("")
 
 
 @pytest.mark.parametrize("source", ["stackedmnist", "stacked_mnist", "stacked-mnits", "stacked-mnits:some/folder"])
-def test_almost_its_name(source):
+def test_error_for_a_misspelled_name_suggests_the_right_one(source):
     with pytest.raises(GanvasError) as caught:
         open_images(DataOptions(source))
     assert caught.value.fix == "did you mean stacked-mnist?"
     assert "stacked-mnist:PATH" in str(caught.value.expected)
 
 
-def test_a_folder_of_its_name_wins(tmp_path):
-    written(tmp_path / "stacked-mnist", ["a", "b"])
+def test_folder_of_that_name_takes_precedence(tmp_path):
+    write_folder(tmp_path / "stacked-mnist", ["a", "b"])
     assert open_images(DataOptions("stacked-mnist")).metadata["format"] == "a folder"
 
 
-# --- the real one ------------------------------------------------------------------------------------------
+# --- MNIST -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("whole")
+@pytest.mark.usefixtures("all_triplets")
 @pytest.mark.skipif(not os.environ.get("GANVAS_TEST_DATA"), reason="GANVAS_TEST_DATA is not set: no real data here")
 @pytest.mark.parametrize(
     ("split", "count", "fingerprint"),
@@ -306,12 +306,12 @@ def test_a_folder_of_its_name_wins(tmp_path):
         ("test", 100_000, "a97d9da9def6e97c66ca3e46a1a4209692cc38fcb3a0eea9a5298e4e7afed491"),
     ],
 )
-def test_of_mnist(split, count, fingerprint):
+def test_stacked_mnist_has_the_recorded_fingerprint(split, count, fingerprint):
     mnist = Path(os.environ["GANVAS_TEST_DATA"]) / "mnist"
-    found = opened(mnist, split=split)
+    found = open_stacked(mnist, split=split)
     assert found.name == "stacked-mnist"
     assert found.images.shape == (count, 3, 28, 28)
-    assert found.fingerprint == fingerprint  # the triplets, the digits and their labels: never to change
+    assert found.fingerprint == fingerprint  # the triplets, the digits and their labels must never change
     assert found.labels is not None
     assert (np.bincount(found.labels, minlength=1000) > 0).all()
     check(found, open_images(DataOptions(str(mnist), split), progress=False))

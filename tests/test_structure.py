@@ -26,7 +26,7 @@ LAYERS = [
     ("__main__", "__init__"),
 ]
 """From the lowest layer up."""
-LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
+LEVEL = {module: level for level, modules in enumerate(LAYERS) for module in modules}
 LAZY = {("runs", "sampling")}
 """Run.sample imports from a higher layer when it is called."""
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -58,7 +58,7 @@ def test_modules_import_only_from_lower_layers_and_stay_small(path: Path) -> Non
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_nothing_is_unpickled_but_by_the_restricted_unpickler(path: Path) -> None:
+def test_only_the_restricted_unpickler_unpickles(path: Path) -> None:
     text = path.read_text()
     assert text.count("torch.load(") == text.count("weights_only=True") == (path.parts[-2:] == ("style", "weights.py"))
     assert "pickle.load" not in text
@@ -70,6 +70,6 @@ def test_nothing_is_unpickled_but_by_the_restricted_unpickler(path: Path) -> Non
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_every_file_says_what_it_is_for(path: Path) -> None:
+def test_every_module_has_a_docstring(path: Path) -> None:
     if path.read_text():
         assert ast.get_docstring(ast.parse(path.read_text()))

@@ -1,4 +1,4 @@
-"""Style transfer from the outside: what it draws, what it keeps, what it refuses, and how it is interrupted."""
+"""Style transfer as a whole: its results, what it preserves, refused input, and interruption."""
 
 import json
 import os
@@ -40,8 +40,8 @@ def painting(height: int = 64, width: int = 64, phase: float = 0.0) -> np.ndarra
     return np.stack([40 + 180 * wave, 60 + 130 * wave, 200 - 150 * wave]).astype(np.uint8)
 
 
-def shown(path: Path | str) -> Image.Image:
-    """A picture file, read and closed."""
+def read_image(path: Path | str) -> Image.Image:
+    """An image file, read and closed."""
     with Image.open(path) as image:
         image.load()
         return image
@@ -55,29 +55,29 @@ def files(tmp_path: Path) -> tuple[Path, Path]:
     return paths
 
 
-def test_a_picture_comes_nearer_to_the_style_and_keeps_its_shape() -> None:
-    way: list[Iterate] = []
-    done = stylize(photo(), painting(), callback=way.append, **QUICK)
+def test_result_approaches_the_style_and_keeps_its_shape() -> None:
+    iterates: list[Iterate] = []
+    done = stylize(photo(), painting(), callback=iterates.append, **QUICK)
     assert done.pixels.shape == (3, 48, 64)
     assert done.pixels.dtype == np.uint8
-    assert [it.iteration for it in way] == list(range(1, 19))
-    assert {it.iterations for it in way} == {18}
-    assert [(it.height, it.width) for it in way[:1] + way[-1:]] == [(34, 45), (48, 64)]
-    assert way[-1].loss < 0.9 * way[12].loss, "the last scale"
-    assert way[-1].loss == pytest.approx(way[-1].style + way[-1].content + way[-1].tv)
-    assert (way[-1].image().pixels == done.pixels).all()
-    assert way[0].seconds_left > way[-1].seconds_left == 0
-    far = [abs(x.mean((1, 2)) - painting().mean((1, 2))).max() for x in (photo().astype(float), done.pixels)]
-    assert far[1] < far[0] / 3, "the palette is the painting's"
+    assert [it.iteration for it in iterates] == list(range(1, 19))
+    assert {it.iterations for it in iterates} == {18}
+    assert [(it.height, it.width) for it in iterates[:1] + iterates[-1:]] == [(34, 45), (48, 64)]
+    assert iterates[-1].loss < 0.9 * iterates[12].loss, "the last scale"
+    assert iterates[-1].loss == pytest.approx(iterates[-1].style + iterates[-1].content + iterates[-1].tv)
+    assert (iterates[-1].image().pixels == done.pixels).all()
+    assert iterates[0].seconds_left > iterates[-1].seconds_left == 0
+    distances = [abs(x.mean((1, 2)) - painting().mean((1, 2))).max() for x in (photo().astype(float), done.pixels)]
+    assert distances[1] < distances[0] / 3, "the palette is the painting's"
 
 
-def test_it_is_one_of_the_packages_names(files: tuple[Path, Path]) -> None:
+def test_stylize_is_a_public_function(files: tuple[Path, Path]) -> None:
     assert package.stylize is stylize
     assert stylize(*map(str, files), **QUICK).pixels.shape == (3, 48, 64)
 
 
 @pytest.mark.parametrize("knobs", [{}, {"optimiser": "adam", "statistic": "gram"}, {"init": "noise", "seed": 3}])
-def test_the_same_command_draws_the_same_picture(knobs: dict[str, object]) -> None:
+def test_same_options_give_the_same_image(knobs: dict[str, object]) -> None:
     first, second = (stylize(photo(), painting(), **QUICK, **knobs).pixels for _ in range(2))
     assert (first == second).all()
     if "seed" in knobs:
@@ -85,16 +85,16 @@ def test_the_same_command_draws_the_same_picture(knobs: dict[str, object]) -> No
         assert (first != other).any()
 
 
-def test_tiles_draw_what_the_whole_draws() -> None:
-    """Adam turns the last bits of a slope near nought into a step, so single pixels may differ, but no row of them."""
+def test_tiles_give_the_same_image_as_the_whole() -> None:
+    """Adam turns rounding errors of a gradient near 0 into a step: single pixels may differ, but no row of them."""
     knobs = {**QUICK, "size": 96, "min_scale": 96, "iterations": 3}
     whole, tiles = (stylize(photo(96, 96), painting(), tile=tile, **knobs).pixels.astype(int) for tile in (None, 48))
-    off = abs(whole - tiles)
-    assert off.mean() < 0.2
-    assert max(off[:, 46:50].mean(), off[..., 46:50].mean()) < 0.4, "where the tiles meet"
+    difference = abs(whole - tiles)
+    assert difference.mean() < 0.2
+    assert max(difference[:, 46:50].mean(), difference[..., 46:50].mean()) < 0.4, "where the tiles meet"
 
 
-def test_a_large_picture_is_cut_into_tiles_where_memory_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_image_is_cut_into_tiles_when_memory_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
     options = resolve_options(None, {"size": 640, "device": "cpu"})
     free = plan_transfer(photo(), [painting()], (), (), options)
     assert free.layers.tile_size is None
@@ -108,21 +108,21 @@ def test_a_large_picture_is_cut_into_tiles_where_memory_is_short(monkeypatch: py
             plan_transfer(photo(), [painting()], (), (), resolve_options(options, {"tile": tile}))
 
 
-def test_scales_are_larger_by_the_root_of_two() -> None:
+def test_scales_grow_by_the_root_of_two() -> None:
     assert scale_sizes((192, 256), 64) == [(48, 64), (68, 91), (96, 128), (136, 181), (192, 256)]
     assert scale_sizes((192, 256), 300) == [(192, 256)]
-    assert scale_sizes((40, 1000), 64) == [(40, 1000)], "no shorter side below 32 on the way"
+    assert scale_sizes((40, 1000), 64) == [(40, 1000)], "no shorter side below 32 at any scale"
 
 
-def test_strength_nought_is_the_photo_and_half_lies_between() -> None:
-    drawn = [stylize(photo(), painting(), strength=s, **QUICK).pixels.astype(float) for s in (0.0, 0.5, 1.0)]
+def test_strength_0_gives_the_photo_and_half_lies_between() -> None:
+    results = [stylize(photo(), painting(), strength=s, **QUICK).pixels.astype(float) for s in (0.0, 0.5, 1.0)]
     own = images.load_image(photo(), 64).pixels
-    far = [abs(x - own).mean() for x in drawn]
-    assert far[0] == 0
-    assert 0 < far[1] < far[2]
+    distances = [abs(x - own).mean() for x in results]
+    assert distances[0] == 0
+    assert 0 < distances[1] < distances[2]
 
 
-def test_the_photos_colours_are_kept() -> None:
+def test_keep_colours_keeps_the_colours_of_the_photo() -> None:
     own = images.load_image(photo(), 64).pixels.astype(float)
     kept = stylize(photo(), painting(), keep_colours="luminance", **QUICK).pixels.astype(float)
     inside = ((kept > 2) & (kept < 253)).all(0)  # where nothing was clipped
@@ -135,7 +135,7 @@ def test_the_photos_colours_are_kept() -> None:
     assert cast[0] < cast[1] / 3
 
 
-def test_a_mask_keeps_the_photo_elsewhere_and_two_send_each_style_to_its_place() -> None:
+def test_masks_limit_each_style_to_its_region() -> None:
     left = np.zeros((1, 60, 80), np.uint8)
     left[..., :40] = 255
     own = images.load_image(photo(), 64).pixels.astype(int)
@@ -149,23 +149,25 @@ def test_a_mask_keeps_the_photo_elsewhere_and_two_send_each_style_to_its_place()
     assert warmth[:, :26].mean() > warmth[:, 38:].mean() + 50
 
 
-def test_a_style_mask_chooses_what_is_learnt() -> None:
+def test_style_mask_selects_the_region_of_the_style() -> None:
     half = np.concatenate([painting(64, 32), np.full((3, 64, 32), 250, np.uint8)], axis=2)
     chosen = np.zeros((1, 64, 64), np.uint8)
     chosen[..., :32] = 255
     masked = stylize(photo(), half, style_masks=[chosen], **QUICK).pixels.astype(float)
     whole = stylize(photo(), half, **QUICK).pixels.astype(float)
-    far = [abs(x.mean((1, 2)) - painting(64, 32).mean((1, 2))).max() for x in (masked, whole)]
-    assert far[0] < far[1] / 2
+    distances = [abs(x.mean((1, 2)) - painting(64, 32).mean((1, 2))).max() for x in (masked, whole)]
+    assert distances[0] < distances[1] / 2
 
 
-def test_several_styles_are_mixed_by_their_weights() -> None:
+def test_styles_are_mixed_by_their_weights() -> None:
     dark, light = painting() // 4, 255 - painting() // 4
-    drawn = [stylize(photo(), [dark, light], style_weights=w, **QUICK).pixels.mean() for w in ((9.0, 1.0), (1.0, 9.0))]
-    assert drawn[0] + 50 < drawn[1]
+    results = [
+        stylize(photo(), [dark, light], style_weights=w, **QUICK).pixels.mean() for w in ((9.0, 1.0), (1.0, 9.0))
+    ]
+    assert results[0] + 50 < results[1]
 
 
-def test_every_kind_of_picture_is_understood(tmp_path: Path) -> None:
+def test_all_image_modes_and_profiles_are_read(tmp_path: Path) -> None:
     rgb = Image.fromarray(photo().transpose(1, 2, 0))
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     turned = Image.Exif()
@@ -186,20 +188,20 @@ def test_every_kind_of_picture_is_understood(tmp_path: Path) -> None:
         assert done.pixels.shape == ((3, 64, 48) if name == "turned.jpg" else (3, 48, 64)), name
         assert (done.profile == profile) == (name == "profile.jpg")
         done.save(tmp_path / "again.png")
-        assert shown(tmp_path / "again.png").info.get("icc_profile") == done.profile
+        assert read_image(tmp_path / "again.png").info.get("icc_profile") == done.profile
     deep_one = images.load_image(tmp_path / "deep.png", None).pixels[0]
-    assert abs(deep_one.astype(int) - np.asarray(rgb.convert("L"))).max() <= 1, "16 bits are scaled, not cut"
+    assert abs(deep_one.astype(int) - np.asarray(rgb.convert("L"))).max() <= 1, "16 bits are scaled, not truncated"
     done = stylize(tmp_path / "profile.jpg", painting(), **knobs)
-    for ending in (".jpg", ".webp", ".tif"):
-        done.save(tmp_path / f"again{ending}")
-        assert shown(tmp_path / f"again{ending}").info.get("icc_profile") == profile, ending
+    for extension in (".jpg", ".webp", ".tif"):
+        done.save(tmp_path / f"again{extension}")
+        assert read_image(tmp_path / f"again{extension}").info.get("icc_profile") == profile, extension
 
 
-def test_transparency_is_kept_and_hidden_colours_do_not_count(tmp_path: Path) -> None:
+def test_transparency_is_kept_and_hidden_colours_have_no_effect(tmp_path: Path) -> None:
     clear = np.concatenate([photo(), np.full((1, 60, 80), 255, np.uint8)])
     clear[3, :, 40:] = 0
     other = clear.copy()
-    other[:3, :, 40:] = 255 - other[:3, :, 40:]  # what nobody sees
+    other[:3, :, 40:] = 255 - other[:3, :, 40:]  # invisible pixels
     first, second = (stylize(pixels, painting(), **QUICK) for pixels in (clear, other))
     assert first.opacity is not None
     assert first.opacity.shape == (48, 64)
@@ -207,21 +209,21 @@ def test_transparency_is_kept_and_hidden_colours_do_not_count(tmp_path: Path) ->
     assert (first.opacity[:, 34:] < 5).all()
     assert (first.pixels == second.pixels).all()
     first.save(tmp_path / "clear.png")
-    assert shown(tmp_path / "clear.png").mode == "RGBA"
+    assert read_image(tmp_path / "clear.png").mode == "RGBA"
     first.save(tmp_path / "clear.jpg")
-    assert np.asarray(shown(tmp_path / "clear.jpg"))[:, 36:].min() > 250, "JPEG shows white"
+    assert np.asarray(read_image(tmp_path / "clear.jpg"))[:, 36:].min() > 250, "JPEG shows white"
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["missing.png", "painting.png"], "missing.png cannot be read"),
-        (["text.png", "painting.png"], "not a picture"),
+        (["text.png", "painting.png"], "text.png cannot be used: not an image"),
         (["photo.png", "text.png"], "text.png cannot be used"),
         (["photo.png"], "No style image was given"),
         (["one.png", "painting.png"], "1 x 1 pixels"),
         (["long.png", "painting.png"], "30,000×10 pixels"),
-        (["nan.tif", "painting.png"], "not numbers"),
+        (["nan.tif", "painting.png"], "some of its values are not finite"),
         (["photo.png", "painting.png", "--out", "out.xyz"], "No image format"),
         (["photo.png", "painting.png", "--out", "text.png/out.png"], "could not be written"),
         (["photo.png", "painting.png", "--tv-weight", "nan"], "--tv-weight is nan"),
@@ -237,10 +239,10 @@ def test_transparency_is_kept_and_hidden_colours_do_not_count(tmp_path: Path) ->
         (["photo.png", "painting.png", "--init", "missing.png"], "missing.png cannot be read"),
         (["empty", "painting.png", "--out", "outs"], "no image in"),
         ([".", "painting.png", "--out", "one.png"], "is a file's name"),
-        (["photo.png", "painting.png", "--gif", "way.mp4"], "cannot write an animation"),
+        (["photo.png", "painting.png", "--gif", "animation.mp4"], "cannot write an animation"),
     ],
 )
-def test_what_cannot_be_is_refused_in_plain_words(files: tuple[Path, Path], arguments: list[str], words: str) -> None:
+def test_bad_input_is_refused(files: tuple[Path, Path], arguments: list[str], words: str) -> None:
     from ganvas.cli.style_transfer import stylize
 
     here = files[0].parent
@@ -265,12 +267,12 @@ def test_what_cannot_be_is_refused_in_plain_words(files: tuple[Path, Path], argu
         (np.zeros((20, 20), np.uint8), "not an image"),
     ],
 )
-def test_arrays_that_are_no_pictures_are_refused(source: np.ndarray, words: str) -> None:
+def test_arrays_that_are_not_images_are_refused(source: np.ndarray, words: str) -> None:
     with pytest.raises(GanvasError, match=words):
         stylize(source, painting(), **QUICK)
 
 
-def test_an_unknown_knob_is_refused() -> None:
+def test_unknown_knob_is_refused() -> None:
     with pytest.raises(GanvasError, match="no knob 'stile'"):
         stylize(photo(), painting(), stile=3)
     with pytest.raises(GanvasError, match="no preset 'finest'"):
@@ -278,44 +280,44 @@ def test_an_unknown_knob_is_refused() -> None:
     assert resolve_options(StyleOptions(preset="fine"), {"iterations": 5}).size == 1024
 
 
-def test_a_loss_that_is_no_number_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_loss_that_is_nan_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ganvas.style.objective.total_variation", lambda x: (x * float("nan")).sum())
     with pytest.raises(GanvasError, match="The loss is nan in iteration 1"):
         stylize(photo(), painting(), **QUICK)
 
 
-def test_the_verb_draws_a_folder_and_says_so_in_json(files: tuple[Path, Path], tmp_path: Path) -> None:
+def test_command_processes_a_folder_and_prints_json(files: tuple[Path, Path], tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     for name in ("a.png", "b.jpg"):
         Image.fromarray(photo().transpose(1, 2, 0)).save(tmp_path / "photos" / name)
     done = run_cli("style", "photos", "painting.png", "-o", "drawn", "--json", *TINY)
     assert done.returncode == 0, done.stderr
-    told = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [Path(one["out"]).name for one in told] == ["a.png", "b.png"]
-    assert all(shown(one["out"]).size == (48, 36) for one in told)
+    outputs = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [Path(one["out"]).name for one in outputs] == ["a.png", "b.png"]
+    assert all(read_image(one["out"]).size == (48, 36) for one in outputs)
 
 
-def test_the_verb_says_its_cost_and_films_the_way(files: tuple[Path, Path]) -> None:
+def test_command_prints_its_cost_and_writes_an_animation(files: tuple[Path, Path]) -> None:
     done = run_cli(
-        "style", "photo.png", "painting.png", "-o", "out.png", "--gif", "way.gif", "--preview", "now.png", *TINY
+        "style", "photo.png", "painting.png", "-o", "out.png", "--gif", "animation.gif", "--preview", "now.png", *TINY
     )
     assert done.returncode == 0, done.stderr
     assert "MB of memory" in done.stderr
-    with Image.open("way.gif") as film:
-        assert film.size == (96, 72), "tiny ones are enlarged"
-        assert getattr(film, "n_frames", 1) > 5
+    with Image.open("animation.gif") as animation:
+        assert animation.size == (96, 72), "tiny ones are enlarged"
+        assert getattr(animation, "n_frames", 1) > 5
     assert Path("now.png").read_bytes() == Path("out.png").read_bytes()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_keeps_the_picture_so_far(files: tuple[Path, Path], number: int) -> None:
+def test_interrupt_saves_the_current_image(files: tuple[Path, Path], number: int) -> None:
     command = [sys.executable, "-m", "ganvas", "style", "photo.png", "painting.png", "-o", "out.png", "--size", "64"]
     running = subprocess.Popen(
         [*command, "--iterations", "100000", "--min-scale", "64", "--device", "cpu"], stderr=subprocess.PIPE, text=True
     )
-    until, first = time.monotonic() + 60, 0
-    while time.monotonic() < until:  # the photo is written at once; then comes the first preview
+    deadline, first = time.monotonic() + 60, 0
+    while time.monotonic() < deadline:  # the photo is written at once, then the first preview
         if Path("out.png").exists():
             first = first or os.stat("out.png").st_mtime_ns
             if os.stat("out.png").st_mtime_ns > first:
@@ -325,4 +327,4 @@ def test_an_interrupt_keeps_the_picture_so_far(files: tuple[Path, Path], number:
     printed = running.communicate(timeout=60)[1]
     assert running.returncode == 130
     assert "the current image" in printed
-    assert shown("out.png").size == (64, 48)
+    assert read_image("out.png").size == (64, 48)

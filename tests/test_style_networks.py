@@ -1,4 +1,4 @@
-"""Networks of style transfer: the numbers are those of an independent computation; tiles change nothing."""
+"""Networks of style transfer: features equal an independent computation, with and without tiles."""
 
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -58,15 +58,15 @@ def small_squeezenet() -> dict[str, Tensor]:
     return found | {f"{n}.bias": torch.randn(o) * 0.1 for n, (o, _, _) in shapes.items()}
 
 
-def test_the_eye_is_the_judges_but_for_its_border() -> None:
+def test_eye_network_equals_that_of_the_evaluation_except_at_the_border() -> None:
     images = torch.rand(1, 3, 44, 52) * 2 - 1
     names = [f"relu{name}" for name in LAYER_NAMES]
-    mine, its = networks.build_eye().features(images, names), the_eye().activations(images, names)
-    assert mine.keys() == its.keys()
-    assert not torch.equal(mine["relu1_1"], its["relu1_1"])
+    style_features, its = networks.build_eye().features(images, names), the_eye().activations(images, names)
+    assert style_features.keys() == its.keys()
+    assert not torch.equal(style_features["relu1_1"], its["relu1_1"])
     for name in ("relu1_1", "relu2_2", "relu3_1"):
         inside = (..., slice(4, -4), slice(4, -4))
-        assert torch.equal(mine[name][inside], its[name][inside])
+        assert torch.equal(style_features[name][inside], its[name][inside])
     network = networks.build_eye()
     assert (network.stride("relu4_2"), network.receptive_radius("relu1_1"), network.receptive_radius("relu4_2")) == (
         8,
@@ -75,51 +75,51 @@ def test_the_eye_is_the_judges_but_for_its_border() -> None:
     )
 
 
-def test_vgg19_is_what_the_shared_weights_compute_by_themselves(real_data: Path, judges: ModuleType) -> None:
-    """The file's own way: RGB in [0, 1], its 1×1 convolution, padding by reflection, ceil-mode pools."""
+def test_vgg19_equals_a_direct_computation_with_the_file(real_data: Path, judges: ModuleType) -> None:
+    """As the file expects it: RGB in [0, 1], its 1×1 convolution, padding by reflection, ceil-mode pools."""
     path = real_data / "weights" / judges.VGG
     network = networks.build_vgg19(judges.vgg19_weights(path))
     assert network.layer_names == ("rgb", "patches", "relu1_1", "relu1_2", "relu2_1", "relu2_2", "relu3_1")
     images = torch.rand(1, 3, 64, 72) * 2 - 1
-    mine = network.features(images, network.layer_names)
+    style_features = network.features(images, network.layer_names)
     found = {name: torch.from_numpy(value) for name, value in np.load(path).items()}
     x = F.conv2d((images + 1) / 2, found["0.weight"], found["0.bias"])
     for place, name in (("2", "relu1_1"), ("5", "relu1_2"), ("9", "relu2_1"), ("12", "relu2_2"), ("16", "relu3_1")):
         x = F.pad(x, (1, 1, 1, 1), mode="reflect")
         x = F.relu(F.conv2d(x, found[f"{place}.weight"], found[f"{place}.bias"]))
         inside = (..., slice(4, -4), slice(4, -4))
-        assert torch.allclose(mine[name][inside], x[inside], rtol=1e-3, atol=1e-4 * float(x.max())), name
+        assert torch.allclose(style_features[name][inside], x[inside], rtol=1e-3, atol=1e-4 * float(x.max())), name
         if name in ("relu1_2", "relu2_2"):
             x = F.max_pool2d(x, 2, ceil_mode=True)
 
 
-def test_squeezenet_is_what_the_shared_weights_compute_by_themselves(real_data: Path, judges: ModuleType) -> None:
+def test_squeezenet_equals_a_direct_computation_with_the_file(real_data: Path, judges: ModuleType) -> None:
     path = real_data / "weights" / judges.SQUEEZENET
     network = networks.build_squeezenet(judges.squeezenet_weights(path))
     images = torch.rand(1, 3, 67, 67) * 2 - 1
-    mine = network.features(images, ["relu1", "fire2"])
+    style_features = network.features(images, ["relu1", "fire2"])
     found = {name: torch.from_numpy(value.astype(np.float32)) for name, value in np.load(path).items()}
     x = ((images + 1) * 127.5).flip(1) - torch.tensor([104.0, 117.0, 123.0]).view(1, 3, 1, 1)
     x = F.relu(F.conv2d(x, found["features.0.weight"], found["features.0.bias"], stride=2))
-    assert torch.allclose(mine["relu1"], x, rtol=1e-3, atol=1e-3 * float(x.max()))
+    assert torch.allclose(style_features["relu1"], x, rtol=1e-3, atol=1e-3 * float(x.max()))
     fire = {part: found[f"features.3.{part}.weight"] for part in ("squeeze1x1", "expand1x1", "expand3x3")}
     bias = {part: found[f"features.3.{part}.bias"] for part in fire}
     x = F.max_pool2d(x, 3, 2, ceil_mode=True)
     x = F.relu(F.conv2d(x, fire["squeeze1x1"], bias["squeeze1x1"]))
     x = F.relu(torch.cat([F.conv2d(x, fire["expand1x1"], bias["expand1x1"]),
                           F.conv2d(x, fire["expand3x3"], bias["expand3x3"], padding=1)], 1))  # fmt: skip
-    assert torch.allclose(mine["fire2"], x, rtol=1e-3, atol=1e-3 * float(x.max()))
+    assert torch.allclose(style_features["fire2"], x, rtol=1e-3, atol=1e-3 * float(x.max()))
 
 
-def test_torchvisions_numbers_of_vgg19() -> None:
-    """By Simonyan & Zisserman: sixteen convolutions, 20,024,384 parameters before the classifier."""
+def test_vgg19_has_the_published_size() -> None:
+    """Simonyan & Zisserman: sixteen convolutions, 20,024,384 parameters before the classifier."""
     network = networks.build_vgg19(small_vgg(5))
     assert sum(p.numel() for p in network.parameters()) == 20_024_384
     assert len([name for name in network.layer_names if name.startswith("relu")]) == 16
     assert (network.stride("relu4_2"), network.receptive_radius("relu5_1")) == (8, 85)
 
 
-def looks() -> dict[str, FeatureNetwork]:
+def feature_networks() -> dict[str, FeatureNetwork]:
     return {
         "eye": networks.build_eye(),
         "vgg19": networks.build_vgg19(small_vgg(3)),
@@ -129,9 +129,9 @@ def looks() -> dict[str, FeatureNetwork]:
 
 @pytest.mark.parametrize("name", ["eye", "vgg19", "squeezenet"])
 @pytest.mark.parametrize("size", [(100, 77), (64, 131)])
-def test_layers_in_tiles_are_those_of_the_whole(name: str, size: tuple[int, int]) -> None:
-    """Translation equivariance: every position of every layer, also at the picture's border, whatever its parity."""
-    network = looks()[name]
+def test_features_in_tiles_equal_those_of_the_whole(name: str, size: tuple[int, int]) -> None:
+    """Translation equivariance: every position of every layer, also at the image's border, for odd and even sizes."""
+    network = feature_networks()[name]
     images = torch.rand(1, 3, *size) * 2 - 1
     whole = network.features(images, network.layer_names)
     last = network.layer_names[-1]
@@ -150,17 +150,19 @@ def test_layers_in_tiles_are_those_of_the_whole(name: str, size: tuple[int, int]
 
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("statistic", ["gram", "wasserstein"])
-def test_the_gradient_in_tiles_is_the_exact_one(statistic: str, masked: bool) -> None:
+def test_gradient_in_tiles_equals_that_of_the_whole(statistic: str, masked: bool) -> None:
     network = networks.build_eye()
     layers = {"rgb": 0.3, "patches": 0.2, "relu1_1": 0.2, "relu3_1": 0.3}
     style, photo, image = (torch.rand(1, 3, *size) * 2 - 1 for size in ((60, 50), (90, 100), (90, 100)))
-    wheres = [torch.rand(1, 1, 90, 100), torch.rand(1, 1, 90, 100)] if masked else [None]
+    masks = [torch.rand(1, 1, 90, 100), torch.rand(1, 1, 90, 100)] if masked else [None]
     values = []
     for tile in (None, 32):
-        look = FeatureLayers(network, layers, {"relu2_1": 1.0}, tile)
-        regions = [StyleTarget(where, look.statistics(style), 0.5) for where in wheres]
+        feature_layers = FeatureLayers(network, layers, {"relu2_1": 1.0}, tile)
+        regions = [StyleTarget(mask, feature_layers.statistics(style), 0.5) for mask in masks]
         values.append(
-            StyleObjective(look, photo, regions, statistic=statistic, content_weight=0.3, tv_weight=0.2)(image)
+            StyleObjective(feature_layers, photo, regions, statistic=statistic, content_weight=0.3, tv_weight=0.2)(
+                image
+            )
         )
     whole, tiles = values
     assert tiles.loss == pytest.approx(whole.loss, rel=1e-4)
@@ -170,32 +172,37 @@ def test_the_gradient_in_tiles_is_the_exact_one(statistic: str, masked: bool) ->
 
 
 @pytest.mark.parametrize(("statistic", "layer"), [("gram", "relu2_1"), ("wasserstein", "patches")])
-def test_a_goals_gradient_is_that_of_finite_differences(statistic: str, layer: str) -> None:
+def test_gradient_of_the_objective_equals_finite_differences(statistic: str, layer: str) -> None:
     network = networks.build_eye().double()
-    look = FeatureLayers(network, {"rgb": 0.5, layer: 0.5}, {"relu1_2": 1.0}, None)
+    feature_layers = FeatureLayers(network, {"rgb": 0.5, layer: 0.5}, {"relu1_2": 1.0}, None)
     style, photo, image = (torch.rand(1, 3, 24, 24).double() * 2 - 1 for _ in range(3))
-    goal = StyleObjective(
-        look, photo, [StyleTarget(None, look.statistics(style))], statistic=statistic, content_weight=1, tv_weight=1
+    objective = StyleObjective(
+        feature_layers,
+        photo,
+        [StyleTarget(None, feature_layers.statistics(style))],
+        statistic=statistic,
+        content_weight=1,
+        tv_weight=1,
     )
-    value, way = goal(image), torch.randn(1, 3, 24, 24).double()
-    rise = (goal(image + 1e-6 * way).loss - goal(image - 1e-6 * way).loss) / 2e-6
-    assert float((value.gradient * way).sum()) == pytest.approx(rise, rel=1e-5)
+    value, direction = objective(image), torch.randn(1, 3, 24, 24).double()
+    derivative = (objective(image + 1e-6 * direction).loss - objective(image - 1e-6 * direction).loss) / 2e-6
+    assert float((value.gradient * direction).sum()) == pytest.approx(derivative, rel=1e-5)
     assert value.loss == pytest.approx(value.style + value.content + value.tv)
 
 
-def test_weights_are_read_from_safetensors_and_pth_alike(tmp_path: Path) -> None:
+def test_safetensors_and_pth_give_the_same_features(tmp_path: Path) -> None:
     made = small_vgg(1)
     save_file(made, tmp_path / "vgg.safetensors")
     torch.save(made, tmp_path / "vgg.pth")
     images = torch.rand(1, 3, 16, 16)
-    told = [
+    outputs = [
         weights.load_network("vgg19", tmp_path / name).features(images, ["relu1_2"])["relu1_2"]
         for name in ("vgg.safetensors", "vgg.pth")
     ]
-    assert torch.equal(*told)
+    assert torch.equal(*outputs)
 
 
-def test_a_pth_that_would_run_code_is_refused(tmp_path: Path) -> None:
+def test_pth_that_would_run_code_is_refused(tmp_path: Path) -> None:
     class Trap:
         def __reduce__(self) -> tuple[object, tuple[str]]:
             return (exec, (f"open({str(tmp_path / 'sprung')!r}, 'w')",))
@@ -221,16 +228,16 @@ def test_a_pth_that_would_run_code_is_refused(tmp_path: Path) -> None:
         (None, "cannot be read as weights"),
     ],
 )
-def test_weights_of_something_else_are_refused(tmp_path: Path, content: dict[str, Tensor] | None, words: str) -> None:
+def test_weights_of_other_networks_are_refused(tmp_path: Path, content: dict[str, Tensor] | None, words: str) -> None:
     path = tmp_path / "w.pth"
     path.write_bytes(b"no weights") if content is None else torch.save(content, path)
     with pytest.raises(GanvasError, match=words):
         weights.load_network("vgg19", path)
 
 
-def test_missing_weights_offline_say_where_they_are(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    told = weights.PublishedWeights("https://nowhere.invalid/vgg19.pth", "0" * 64, 3)
-    monkeypatch.setitem(weights.PUBLISHED, "vgg19", told)
+def test_error_for_missing_weights_offline_gives_their_address(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    published = weights.PublishedWeights("https://nowhere.invalid/vgg19.pth", "0" * 64, 3)
+    monkeypatch.setitem(weights.PUBLISHED, "vgg19", published)
     monkeypatch.setattr("urllib.request.urlopen", _unreachable)
     with pytest.raises(GanvasError, match=r"could not be downloaded.*\n.*nowhere.invalid(.*\n)+.*--weights vgg19.pth"):
         weights.load_network("vgg19")
@@ -242,16 +249,16 @@ def _unreachable(*_: object, **__: object) -> None:
     raise urllib.error.URLError("no route to host")
 
 
-def test_a_download_is_taken_once_and_only_with_its_hash(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_download_is_cached_and_its_hash_is_checked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     import hashlib
 
     torch.save(small_vgg(1), tmp_path / "vgg19.pth")
-    url, right = (tmp_path / "vgg19.pth").as_uri(), hashlib.sha256((tmp_path / "vgg19.pth").read_bytes()).hexdigest()
+    url, digest = (tmp_path / "vgg19.pth").as_uri(), hashlib.sha256((tmp_path / "vgg19.pth").read_bytes()).hexdigest()
     monkeypatch.setitem(weights.PUBLISHED, "vgg19", weights.PublishedWeights(url, "0" * 64, 3))
     with pytest.raises(GanvasError, match="SHA-256"):
         weights.load_network("vgg19")
-    assert not list((tmp_path / "cache").rglob("*.pth")), "nothing wrong is kept"
-    monkeypatch.setitem(weights.PUBLISHED, "vgg19", weights.PublishedWeights(url, right, 3))
+    assert not list((tmp_path / "cache").rglob("*.pth")), "a file with a wrong hash is not kept"
+    monkeypatch.setitem(weights.PUBLISHED, "vgg19", weights.PublishedWeights(url, digest, 3))
     assert "relu1_2" in weights.load_network("vgg19").layer_names
     monkeypatch.setattr("urllib.request.urlopen", _unreachable)
     assert "relu1_2" in weights.load_network("vgg19").layer_names, "from the cache"

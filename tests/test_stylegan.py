@@ -1,4 +1,4 @@
-"""The small StyleGAN: its layers by hand, its growth to the bit, its randomness, its class, its gradients."""
+"""The small StyleGAN: layers by hand, exact growth, noise, classes, gradients."""
 
 import copy
 import math
@@ -33,7 +33,7 @@ def pair(shape: Shape, config: StyleGAN = SMALL) -> tuple[stylegan.Generator, st
     return generator, discriminator
 
 
-def test_the_pair_has_the_same_number_of_parameters() -> None:
+def test_parameter_counts() -> None:
     generator, discriminator = pair(Shape(3, 32, 32), StyleGAN())
     assert (count_parameters(generator), count_parameters(discriminator)) == (4_520_076, 4_448_129)
     generator, discriminator = pair(Shape(1, 28, 28, 10), StyleGAN())
@@ -50,14 +50,14 @@ def test_any_size_channels_and_classes_at_any_growth(size: tuple[int, int], chan
     for growth in GROWTHS:
         generator.grow(growth)
         discriminator.grow(growth)
-        shown = generator.d_input(z, labels)
-        assert shown.shape == discriminator.d_input(torch.randn(2, *shape[:3])).shape
-        assert shown.shape[2:] == generator.sizes[generator.stage]
-        assert discriminator(shown, labels).shape == (2,)
+        d_input = generator.d_input(z, labels)
+        assert d_input.shape == discriminator.d_input(torch.randn(2, *shape[:3])).shape
+        assert d_input.shape[2:] == generator.sizes[generator.stage]
+        assert discriminator(d_input, labels).shape == (2,)
         assert generator(z, labels).shape == generator.truncated(z, labels, 0.5).shape == (2, *shape[:3])
 
 
-def test_the_resolutions() -> None:
+def test_resolutions_and_channels() -> None:
     assert resolutions(Shape(1, 32, 32)) == [(4, 4), (8, 8), (16, 16), (32, 32)]
     assert resolutions(Shape(1, 25, 40)) == [(2, 3), (4, 5), (7, 10), (13, 20), (25, 40)]
     assert [equalised.channels(256, stage) for stage in range(9)] == [256, 256, 256, 128, 64, 32, 16, 8, 8]
@@ -65,74 +65,74 @@ def test_the_resolutions() -> None:
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_shrinking_undoes_doubling_to_the_bit(size: tuple[int, int]) -> None:
+def test_avg_downsample_inverts_upsample_exactly(size: tuple[int, int]) -> None:
     for small, large in zip(resolutions(Shape(3, *size)), resolutions(Shape(3, *size))[1:], strict=False):
         x = torch.randn(2, 3, *small)
         assert upsample(x, large).shape[2:] == large
         assert torch.equal(avg_downsample(upsample(x, large)), x)
 
 
-def test_shrinking_an_odd_side_averages_what_is_there() -> None:
+def test_avg_downsample_of_an_odd_side_averages_existing_pixels() -> None:
     x = torch.arange(6.0).view(1, 1, 2, 3)
     assert torch.equal(avg_downsample(x), torch.tensor([[[[2.0, 3.5]]]]))  # (0 1 3 4) / 4 and (2 5) / 2
 
 
-def test_growth_names_a_stage_and_its_share() -> None:
+def test_growth_sets_stage_and_alpha() -> None:
     generator, _ = pair(Shape(1, 32, 32))
-    seen = {}
+    found = {}
     for twelfth in range(13):
         generator.grow(twelfth / 12)
-        seen[twelfth] = (generator.stage, generator.alpha)
+        found[twelfth] = (generator.stage, generator.alpha)
     stages = {0: (0, 1), 1: (1, 0.5), 2: (1, 1), 3: (1, 1), 4: (1, 1), 5: (2, 0.5), 6: (2, 1), 7: (2, 1), 8: (2, 1)}
-    assert seen == stages | {9: (3, 0.5), 10: (3, 1), 11: (3, 1), 12: (3, 1)}
+    assert found == stages | {9: (3, 0.5), 10: (3, 1), 11: (3, 1), 12: (3, 1)}
 
 
 @pytest.mark.parametrize("size", [(16, 16), (25, 40)])
 @torch.no_grad()
-def test_a_fade_begins_with_the_stage_before_and_ends_with_the_new_one_alone(size: tuple[int, int]) -> None:
+def test_fade_starts_at_the_previous_stage_and_ends_at_the_new_stage(size: tuple[int, int]) -> None:
     shape = Shape(3, *size)
     generator, discriminator = pair(shape)
     z, real = torch.randn(4, 8), torch.randn(4, *shape[:3])
     last = len(generator.sizes) - 1
 
     def at(growth: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The input of D from G, G's images, D on that input, and on reals."""
+        """D's input from G, G's images, D's logits of that input, and of reals."""
         generator.grow(growth)
         discriminator.grow(growth)
-        shown = generator.d_input(z)
-        return shown, generator(z), discriminator(shown), discriminator(discriminator.d_input(real))
+        d_input = generator.d_input(z)
+        return d_input, generator(z), discriminator(d_input), discriminator(discriminator.d_input(real))
 
     for stage in range(last):
-        shown, full, on_fake, on_real = at(stage / last)
-        view = discriminator.d_input(real)
+        d_input, full, on_fake, on_real = at(stage / last)
+        d_input_of_reals = discriminator.d_input(real)
         assert generator.stage == stage
         for network in (generator, discriminator):
             network.stage, network.alpha = stage + 1, 0.0
-        assert torch.equal(generator.d_input(z), upsample(shown, generator.sizes[stage + 1]))
+        assert torch.equal(generator.d_input(z), upsample(d_input, generator.sizes[stage + 1]))
         assert torch.equal(generator(z), full)
-        assert torch.equal(discriminator.d_input(real), upsample(view, generator.sizes[stage + 1]))
+        assert torch.equal(discriminator.d_input(real), upsample(d_input_of_reals, generator.sizes[stage + 1]))
         assert torch.equal(discriminator(generator.d_input(z)), on_fake)
         assert torch.equal(discriminator(discriminator.d_input(real)), on_real)
         above = at((stage + 2e-4) / last)
         assert generator.stage == stage + 1
-        for seen, expected in zip(above[1:], (full, on_fake, on_real), strict=True):
-            assert not torch.equal(seen, expected)
-            assert torch.allclose(seen, expected, atol=0.02)
+        for found, expected in zip(above[1:], (full, on_fake, on_real), strict=True):
+            assert not torch.equal(found, expected)
+            assert torch.allclose(found, expected, atol=0.02)
 
         half, middle = at((stage + 0.25) / last), at((stage + 0.5) / last)
         assert generator.alpha == 1
         assert not torch.allclose(half[0], middle[0], atol=0.1)
         almost = at((stage + 0.4999) / last)
-        for seen, expected in zip(almost, middle, strict=True):
-            assert torch.allclose(seen, expected, atol=0.02)
-        for held in ((stage + 0.9) / last, (stage + 1) / last):
-            assert all(torch.equal(seen, expected) for seen, expected in zip(at(held), middle, strict=True))
+        for found, expected in zip(almost, middle, strict=True):
+            assert torch.allclose(found, expected, atol=0.02)
+        for constant in ((stage + 0.9) / last, (stage + 1) / last):
+            assert all(torch.equal(found, expected) for found, expected in zip(at(constant), middle, strict=True))
         new = copy.deepcopy(generator)
         torch.nn.init.zeros_(new.to_rgb[stage].weight)  # type: ignore[arg-type]
         assert torch.equal(new.d_input(z), generator.d_input(z))
 
 
-def test_growth_survives_the_weights_and_a_copy() -> None:
+def test_growth_is_kept_by_saved_weights_and_copies() -> None:
     shape = Shape(1, 32, 32)
     generator, discriminator = pair(shape)
     z = torch.randn(2, 8)
@@ -152,7 +152,7 @@ def test_growth_survives_the_weights_and_a_copy() -> None:
     assert generator.alpha == pytest.approx(0.4)
 
 
-def test_adain_gives_each_channel_the_mean_and_the_deviation_of_the_style() -> None:
+def test_adain_gives_each_channel_the_mean_and_standard_deviation_of_the_style() -> None:
     x, style = 3 + 2 * torch.randn(3, 5, 7, 9), torch.randn(3, 10)
     y = stylegan.adain(x, style)
     assert torch.allclose(y.mean((2, 3)), style[:, 5:], atol=1e-5)
@@ -160,19 +160,19 @@ def test_adain_gives_each_channel_the_mean_and_the_deviation_of_the_style() -> N
 
 
 @pytest.mark.parametrize(("n", "group"), [(8, 4), (6, 3), (2, 2), (1, 1), (5, 1)])
-def test_the_minibatch_stddev_by_hand(n: int, group: int) -> None:
+def test_minibatch_stddev_equals_the_value_by_hand(n: int, group: int) -> None:
     x = torch.randn(n, 3, 2, 5)
     y = minibatch_stddev(x)
     assert torch.equal(y[:, :3], x)
     for first in range(0, n, group):
         expected = x[first : first + group].numpy().std(axis=0).mean()
-        seen = y[first : first + group, 3]
-        assert torch.allclose(seen, torch.full_like(seen, float(expected)), atol=1e-3 if group == 1 else 1e-6)
+        found = y[first : first + group, 3]
+        assert torch.allclose(found, torch.full_like(found, float(expected)), atol=1e-3 if group == 1 else 1e-6)
     x = torch.randn(n, 1, 1, 2, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradgradcheck(minibatch_stddev, x)
 
 
-def test_equalised_layers_are_scaled_as_they_are_used() -> None:
+def test_equalised_layers_are_scaled_in_the_forward_pass() -> None:
     torch.manual_seed(0)
     x = torch.randn(64, 1000)
     for lr in (1.0, 0.01):
@@ -188,30 +188,30 @@ def test_equalised_layers_are_scaled_as_they_are_used() -> None:
 
 
 @torch.no_grad()
-def test_evaluation_repeats_itself_and_training_draws_noise() -> None:
+def test_evaluation_is_deterministic_and_training_draws_noise() -> None:
     generator, _ = pair(Shape(1, 16, 16), StyleGAN(latent=8, mapping_layers=2, width=8, mixing_prob=0.0))
     z = torch.randn(2, 8)
-    still = generator(z)
-    assert torch.equal(generator(z), still)
-    assert torch.allclose(generator(z[:1]), still[:1], atol=1e-4)
+    expected = generator(z)
+    assert torch.equal(generator(z), expected)
+    assert torch.allclose(generator(z[:1]), expected[:1], atol=1e-4)
     generator.train()
     assert not torch.allclose(generator(z), generator(z), atol=0.1)
     for layer in generator.layers:
         layer.noise_strength.zero_()  # type: ignore[operator]
     assert torch.equal(generator(z), generator(z))
-    assert not torch.allclose(generator.eval()(z), still, atol=0.1)
+    assert not torch.allclose(generator.eval()(z), expected, atol=0.1)
 
 
 @torch.no_grad()
-def test_mixing_takes_another_style_from_some_layer_on() -> None:
+def test_style_mixing_uses_another_style_from_a_random_layer_on() -> None:
     generator, _ = pair(Shape(1, 32, 32), StyleGAN(latent=8, mapping_layers=2, width=8, mixing_prob=0.75))
     w = generator.map_latent(torch.randn(4000, 8))
     mixed = generator._mix_styles(w, None)
-    assert torch.allclose(mixed[-1].std(dim=0), w.std(dim=0), rtol=0.1)  # the others are latents like any
+    assert torch.allclose(mixed[-1].std(dim=0), w.std(dim=0), rtol=0.1)  # the other styles have the same distribution
     own = (mixed == w).all(dim=2)  # [layers n]
     assert len(own) == 8
     assert own[0].all()
-    assert (own[:-1] | ~own[1:]).all()  # never back
+    assert (own[:-1] | ~own[1:]).all()  # never switches back
     assert 1 - own[-1].float().mean().item() == pytest.approx(0.75, abs=0.03)
     firsts = torch.bincount(own.sum(dim=0), minlength=9)
     assert firsts[0] == 0
@@ -221,13 +221,13 @@ def test_mixing_takes_another_style_from_some_layer_on() -> None:
 
 
 @torch.no_grad()
-def test_truncation_leads_from_the_mean_image_to_each_its_own() -> None:
+def test_truncation_interpolates_from_the_mean_image_to_each_image() -> None:
     generator, _ = pair(Shape(1, 16, 16))
     z = torch.randn(3, 8)
-    own, mean, between = (generator.truncated(z, None, psi) for psi in (1.0, 0.0, 0.5))
-    assert torch.equal(own, generator(z))
+    full, mean, between = (generator.truncated(z, None, psi) for psi in (1.0, 0.0, 0.5))
+    assert torch.equal(full, generator(z))
     assert torch.allclose(mean, mean[:1].expand_as(mean), atol=1e-5)
-    assert 0.01 < between.std(dim=0).mean() < own.std(dim=0).mean()
+    assert 0.01 < between.std(dim=0).mean() < full.std(dim=0).mean()
 
     generator, _ = pair(Shape(1, 16, 16, 3))
     labels = torch.tensor([0, 1, 1])
@@ -237,7 +237,7 @@ def test_truncation_leads_from_the_mean_image_to_each_its_own() -> None:
     assert torch.equal(generator.truncated(z, labels, 1.0), generator(z, labels))
 
 
-def test_the_mean_style_follows_each_class_in_training_alone() -> None:
+def test_w_avg_follows_each_class_in_training_only() -> None:
     z, labels = torch.randn(3, 8), torch.tensor([0, 2, 2])
     for classes, given, rows in ((0, None, {0: [0, 1, 2]}), (3, labels, {0: [0], 2: [1, 2]})):
         generator, _ = pair(Shape(1, 8, 8, classes))
@@ -253,7 +253,7 @@ def test_the_mean_style_follows_each_class_in_training_alone() -> None:
 
 
 @torch.no_grad()
-def test_the_class_reaches_both_networks() -> None:
+def test_class_affects_both_networks() -> None:
     generator, discriminator = pair(Shape(1, 16, 16, 3))
     z = torch.randn(1, 8)
     one, two = (generator(z, torch.tensor([label])) for label in (0, 1))
@@ -262,7 +262,7 @@ def test_the_class_reaches_both_networks() -> None:
 
 
 @pytest.mark.parametrize("growth", [0.0, 0.2, 0.6, 1.0])
-def test_a_penalty_moves_every_weight_of_d_that_is_in_use_and_no_other(growth: float) -> None:
+def test_gradient_penalty_reaches_exactly_the_weights_of_d_in_use(growth: float) -> None:
     _, discriminator = pair(Shape(3, 16, 16, 2))
     discriminator.grow(growth)
     images = discriminator.d_input(torch.randn(8, 3, 16, 16)).requires_grad_()
@@ -274,7 +274,8 @@ def test_a_penalty_moves_every_weight_of_d_that_is_in_use_and_no_other(growth: f
     if discriminator.alpha < 1:
         used.add(f"from_rgb.{stage - 1}.")
     for name, weight in discriminator.named_parameters():
-        if name.endswith("weight"):  # nothing but the deviation bends in D, so behind it a bias has no say in the slope
+        # D is piecewise linear after minibatch stddev, so biases there do not affect its gradient
+        if name.endswith("weight"):
             assert (weight.grad is not None) == name.startswith(tuple(used)), name
             if weight.grad is not None:
                 assert weight.grad.isfinite().all()
@@ -282,7 +283,7 @@ def test_a_penalty_moves_every_weight_of_d_that_is_in_use_and_no_other(growth: f
 
 
 @pytest.mark.parametrize("growth", [0.0, 0.2, 0.6, 1.0])
-def test_g_learns_with_every_weight_that_is_in_use_and_no_other(growth: float) -> None:
+def test_exactly_the_weights_of_g_in_use_get_gradients(growth: float) -> None:
     generator, discriminator = pair(Shape(3, 16, 16, 2))
     generator.train().grow(growth)
     discriminator.grow(growth)

@@ -1,4 +1,4 @@
-"""Somebody else's loop, watched: it trains as it would alone, and what is wrong with it is named."""
+"""`watch` in another training loop: it does not change the training, and its diagnosis names the faults."""
 
 import copy
 import io
@@ -15,11 +15,11 @@ import ganvas
 from ganvas import GanvasError, Probe
 from ganvas.diagnosis.diagnosis import Diagnosis
 
-Judged = Callable[[nn.Module, Tensor, Tensor], Tensor]
+Call = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
 
 def toy(n: int = 600, f: int = 2, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Points on a ring of eight modes, and which it is."""
+    """Points on a ring of eight modes, and the mode of each."""
     random = torch.Generator().manual_seed(seed)
     labels = torch.randint(8, (n,), generator=random)
     angle = labels * torch.pi / 4
@@ -27,33 +27,33 @@ def toy(n: int = 600, f: int = 2, seed: int = 0) -> tuple[Tensor, Tensor]:
     return points + 0.05 * torch.randn(n, f, generator=random), labels
 
 
-def generator(f: int = 2, told: int = 0) -> nn.Module:
-    return nn.Sequential(nn.Linear(4 + told, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, f))
+def generator(f: int = 2, classes: int = 0) -> nn.Module:
+    return nn.Sequential(nn.Linear(4 + classes, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, f))
 
 
-def discriminator(f: int = 2, told: int = 0) -> nn.Module:
-    return nn.Sequential(nn.Linear(f + told, 16), nn.LeakyReLU(0.2), nn.Dropout(0.2), nn.Linear(16, 1))
+def discriminator(f: int = 2, classes: int = 0) -> nn.Module:
+    return nn.Sequential(nn.Linear(f + classes, 16), nn.LeakyReLU(0.2), nn.Dropout(0.2), nn.Linear(16, 1))
 
 
 def logits(D: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
     return D(images)
 
 
-def play(
+def train_on_ring(
     G: nn.Module,
     D: nn.Module,
     *,
     steps: int = 20,
     watching: bool = True,
-    draw: Judged = logits,
-    judge: Judged = logits,
-    told_differently: bool = False,
+    call_g: Call = logits,
+    call_d: Call = logits,
+    other_labels_for_g: bool = False,
     dtype: torch.dtype = torch.float32,
     batch: int = 32,
-    saw: Callable[[Tensor, Tensor], None] = lambda d_loss, fake: None,
+    after_step: Callable[[Tensor, Tensor], None] = lambda d_loss, fake: None,
     **watch: Any,
 ) -> Probe | None:
-    """A short training on the ring, labels drawn anew for G if it is to be told differently."""
+    """A short training on the ring; G gets other labels than D if `other_labels_for_g`."""
     torch.manual_seed(0)
     data, labels = toy()
     data = data.to(dtype)
@@ -62,18 +62,18 @@ def play(
     for _ in range(steps):
         rows = torch.randint(len(data), (batch,))
         real, kinds = data[rows], labels[rows]
-        asked = torch.randint(8, (batch,)) if told_differently else kinds
-        on_fake = judge(D, draw(G, torch.randn(batch, 4, dtype=dtype), asked).detach(), kinds)
-        d_loss = (softplus(-judge(D, real, kinds)) + softplus(on_fake)).mean()
+        g_labels = torch.randint(8, (batch,)) if other_labels_for_g else kinds
+        on_fake = call_d(D, call_g(G, torch.randn(batch, 4, dtype=dtype), g_labels).detach(), kinds)
+        d_loss = (softplus(-call_d(D, real, kinds)) + softplus(on_fake)).mean()
         optimisers[0].zero_grad()
         d_loss.backward()
         optimisers[0].step()
-        fake = draw(G, torch.randn(batch, 4, dtype=dtype), asked)
-        g_loss = softplus(-judge(D, fake, kinds)).mean()
+        fake = call_g(G, torch.randn(batch, 4, dtype=dtype), g_labels)
+        g_loss = softplus(-call_d(D, fake, kinds)).mean()
         optimisers[1].zero_grad()
         g_loss.backward()
         optimisers[1].step()
-        saw(d_loss, fake)
+        after_step(d_loss, fake)
         if probe is not None:
             probe.step(real=real, fake=fake, d_loss=d_loss, g_loss=g_loss)
     if probe is not None:
@@ -81,21 +81,21 @@ def play(
     return probe
 
 
-def watched(G: nn.Module, D: nn.Module, **how: Any) -> Probe:
-    probe = play(G, D, **how)
+def train_watched(G: nn.Module, D: nn.Module, **arguments: Any) -> Probe:
+    probe = train_on_ring(G, D, **arguments)
     assert probe is not None
     return probe
 
 
-def named(found: Diagnosis) -> list[str]:
+def finding_names(found: Diagnosis) -> list[str]:
     return [finding.name for finding in found.findings if finding.severity != "note"]
 
 
-# It changes nothing
+# It does not change the training
 
 
 class Counting(nn.Module):
-    """Counts its images in a buffer that it replaces, and adds noise."""
+    """Counts its images in a buffer that it replaces, and adds noise to them."""
 
     count: Tensor
 
@@ -118,15 +118,15 @@ def networks() -> tuple[nn.Module, nn.Module]:
 
 @pytest.mark.parametrize("held_out", [None, toy(100, seed=1)[0]], ids=["", "held out"])
 def test_training_is_bit_for_bit_the_same(held_out: Tensor | None) -> None:
-    alone, beside = networks(), networks()
-    play(*alone, steps=30, watching=False)
+    alone, observed = networks(), networks()
+    train_on_ring(*alone, steps=30, watching=False)
     random = torch.get_rng_state()
-    probe = watched(*beside, steps=30, every=1, data=toy()[0], labels=toy()[1], held_out=held_out)
+    probe = train_watched(*observed, steps=30, every=1, data=toy()[0], labels=toy()[1], held_out=held_out)
     assert torch.equal(torch.get_rng_state(), random)
     assert len(probe.history["D/auc"]) == 29
     assert ("D/overfit" in probe.history or "D/held_auc" in probe.history) == (held_out is not None)
     assert probe.history.facts.probe_errors == {}
-    for one, other in zip(alone, beside, strict=True):
+    for one, other in zip(alone, observed, strict=True):
         for (name, value), now in zip(one.state_dict().items(), other.state_dict().values(), strict=True):
             assert torch.equal(value, now), name
         for weight, now in zip(one.parameters(), other.parameters(), strict=True):
@@ -136,11 +136,11 @@ def test_training_is_bit_for_bit_the_same(held_out: Tensor | None) -> None:
 
 
 class Token:
-    """Dies with its place in a graph."""
+    """Deleted with its node of a graph."""
 
 
 class Marked(torch.autograd.Function):
-    """Passes everything on, and leaves a token in the graph."""
+    """The identity, which leaves a token in the graph."""
 
     tokens: ClassVar[list[weakref.ref[Token]]] = []
 
@@ -151,29 +151,29 @@ class Marked(torch.autograd.Function):
         return x.clone()
 
     @staticmethod
-    def backward(ctx: Any, *slopes: Tensor) -> Any:
-        return slopes[0]
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        return gradients[0]
 
 
-def test_no_graph_is_kept() -> None:
+def test_no_graph_is_kept_alive() -> None:
     def marked(network: nn.Module, x: Tensor, labels: Tensor) -> Tensor:
         return Marked.apply(network(x))  # type: ignore[return-value]
 
-    def saw(d_loss: Tensor, fake: Tensor) -> None:
+    def after_step(d_loss: Tensor, fake: Tensor) -> None:
         alive.append(sum(token() is not None for token in Marked.tokens))
 
     alive: list[int] = []
     Marked.tokens.clear()
     G, D = generator(), discriminator()
-    probe = watched(G, D, steps=9, every=1, draw=marked, judge=marked, saw=saw)
+    probe = train_watched(G, D, steps=9, every=1, call_g=marked, call_d=marked, after_step=after_step)
     assert len(Marked.tokens) == 9 * 5
-    assert alive[0] > 0, "otherwise this test sees nothing"
-    assert max(alive) <= 10, "of the round before, nothing but the loop's own names is left"
+    assert alive[0] > 0, "otherwise this test checks nothing"
+    assert max(alive) <= 10, "only graphs that the loop's own variables keep"
     assert not any(token() for token in Marked.tokens)
     assert len(probe.history["D/auc"]) == 8
 
 
-def test_few_images_are_kept_and_none_twice_as_large_as_needed() -> None:
+def test_kept_images_are_few_and_downsampled() -> None:
     G, D = nn.Identity(), nn.Sequential(nn.Flatten(), nn.Linear(64 * 64, 1))
     probe = ganvas.watch(G, D, every=2, report=None)
     for _ in range(60):
@@ -185,7 +185,7 @@ def test_few_images_are_kept_and_none_twice_as_large_as_needed() -> None:
     assert sum(len(real) for real, _ in probe._recent) <= 260
 
 
-def test_hooks_go_with_the_block() -> None:
+def test_hooks_are_removed_after_the_block() -> None:
     G, D = generator(), discriminator()
     with ganvas.watch(G, D, report=None):
         assert G._forward_pre_hooks
@@ -194,16 +194,16 @@ def test_hooks_go_with_the_block() -> None:
     assert not D._forward_pre_hooks
 
 
-def test_hooks_go_after_an_error_too_and_the_last_word_is_said() -> None:
-    G, D, said = generator(), discriminator(), list[str]()
-    with pytest.raises(ZeroDivisionError), ganvas.watch(G, D, report=said.append):
+def test_hooks_are_removed_after_an_error_and_the_diagnosis_is_reported() -> None:
+    G, D, messages = generator(), discriminator(), list[str]()
+    with pytest.raises(ZeroDivisionError), ganvas.watch(G, D, report=messages.append):
         raise ZeroDivisionError
     assert not any(module._forward_pre_hooks or module._forward_hooks for m in (G, D) for module in m.modules())
-    assert len(said) == 1
-    assert "too early to judge" in said[0]
+    assert len(messages) == 1
+    assert "too early to judge" in messages[0]
 
 
-def test_players_can_be_saved_and_copied_while_they_are_watched() -> None:
+def test_networks_can_be_saved_and_copied_while_watched() -> None:
     G, D, z = generator().eval(), discriminator(), torch.randn(3, 4)
     with ganvas.watch(G, D, report=None) as probe:
         file = io.BytesIO()
@@ -211,12 +211,12 @@ def test_players_can_be_saved_and_copied_while_they_are_watched() -> None:
         file.seek(0)
         saved, average = torch.load(file, weights_only=False), copy.deepcopy(G)
         assert torch.equal(saved(z), average(z))
-        assert probe._calls["G"] == [], "only G itself is heard"
+        assert probe._calls["G"] == [], "only calls of G itself are recorded"
         assert torch.equal(G(z), saved(z))
         assert len(probe._calls["G"]) == 1
 
 
-# What is named
+# Findings
 
 
 FAULTS = {
@@ -234,41 +234,41 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_is_named_first(own_loop: Any, fault: str) -> None:
+def test_planted_fault_is_the_first_finding(own_loop: Any, fault: str) -> None:
     probe = own_loop.train(*own_loop.digits(), fault=fault, steps=90, every=5, report=None)
-    assert named(probe.diagnosis())[0] in FAULTS[fault]
+    assert finding_names(probe.diagnosis())[0] in FAULTS[fault]
     assert probe.history.facts.probe_errors == {}
 
 
 @pytest.mark.parametrize("fault", ["healthy", "healthy-conditional"])
-def test_a_healthy_loop_is_told_so_in_the_end(own_loop: Any, fault: str) -> None:
-    said: list[str] = []
-    probe = own_loop.train(*own_loop.digits(), fault=fault, steps=110, every=5, report=said.append)
+def test_healthy_loop_is_reported_as_healthy(own_loop: Any, fault: str) -> None:
+    messages: list[str] = []
+    probe = own_loop.train(*own_loop.digits(), fault=fault, steps=110, every=5, report=messages.append)
     assert probe.diagnosis().healthy
-    assert said[-1] == str(probe.diagnosis())
-    assert said[-1].startswith("This training is healthy")
+    assert messages[-1] == str(probe.diagnosis())
+    assert messages[-1].startswith("This training is healthy")
 
 
-def test_a_finding_is_told_once_as_soon_as_it_is_seen(own_loop: Any) -> None:
-    said: list[str] = []
-    probe = own_loop.train(*own_loop.digits(), fault="range", steps=60, every=5, report=said.append)
-    early = [line for line in said if line.startswith("ganvas: step")]
+def test_finding_is_reported_once_when_it_is_detected(own_loop: Any) -> None:
+    messages: list[str] = []
+    probe = own_loop.train(*own_loop.digits(), fault="range", steps=60, every=5, report=messages.append)
+    early = [line for line in messages if line.startswith("ganvas: step")]
     assert early[0].startswith("ganvas: step 2: The images and G's output lie in different ranges")
     assert len(early) == len({line.split(": ")[2] for line in early})
-    assert len(early) >= len(named(probe.diagnosis()))
-    assert len(said) == len(early) + 1
-    assert said[-1].startswith("This training has failed, or will: range mismatch.")
+    assert len(early) >= len(finding_names(probe.diagnosis()))
+    assert len(messages) == len(early) + 1
+    assert messages[-1].startswith("This training has failed, or will: range mismatch.")
 
 
 # How D and G are called
 
 
-def drawn_with(G: nn.Module, z: Tensor, labels: Tensor) -> Tensor:
+def call_g_with_labels(G: nn.Module, z: Tensor, labels: Tensor) -> Tensor:
     return G(torch.cat([z, one_hot(labels, 8).to(z)], 1))
 
 
-class Told(nn.Module):
-    """A network that reads numbers, or one-hot rows, of classes behind its input."""
+class Conditional(nn.Module):
+    """A network whose input is concatenated with one-hot labels, given as numbers or as one-hot rows."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -279,7 +279,7 @@ class Told(nn.Module):
         return self.network(torch.cat([x, rows.to(x)], 1))
 
 
-CONVENTIONS: dict[str, Judged] = {
+CONVENTIONS: dict[str, Call] = {
     "by position": lambda network, x, labels: network(x, labels),
     "by name": lambda network, x, labels: network(x, labels=labels),
     "one-hot": lambda network, x, labels: network(x, one_hot(labels, 8)),
@@ -287,10 +287,10 @@ CONVENTIONS: dict[str, Judged] = {
 
 
 @pytest.mark.parametrize("convention", CONVENTIONS)
-def test_labels_are_understood_however_they_are_told(convention: str) -> None:
+def test_labels_are_read_in_every_convention(convention: str) -> None:
     call = CONVENTIONS[convention]
-    G, D = Told(generator(told=8)), Told(discriminator(told=8))
-    history = watched(G, D, draw=call, judge=call).history
+    G, D = Conditional(generator(classes=8)), Conditional(discriminator(classes=8))
+    history = train_watched(G, D, call_g=call, call_d=call).history
     assert history.facts.probe_errors == {}
     assert history["labels/mismatch"].value.max() == 0
     assert 0.05 < history["D/label_effect"].last < 20
@@ -298,61 +298,61 @@ def test_labels_are_understood_however_they_are_told(convention: str) -> None:
 
 
 @pytest.mark.parametrize("convention", CONVENTIONS)
-def test_labels_that_differ_are_counted_however_they_are_told(convention: str) -> None:
+def test_differing_labels_are_counted_in_every_convention(convention: str) -> None:
     call = CONVENTIONS[convention]
-    G, D = Told(generator(told=8)), Told(discriminator(told=8))
-    probe = watched(G, D, draw=call, judge=call, told_differently=True)
+    G, D = Conditional(generator(classes=8)), Conditional(discriminator(classes=8))
+    probe = train_watched(G, D, call_g=call, call_d=call, other_labels_for_g=True)
     assert probe.history["labels/mismatch"].recent() == pytest.approx(7 / 8, abs=0.15)
-    assert "labels ignored by G" in named(probe.diagnosis())
+    assert "labels ignored by G" in finding_names(probe.diagnosis())
 
 
-class Deaf(nn.Module):
-    """Hears no labels."""
+class IgnoreLabels(nn.Module):
+    """Removes the labels from its input."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x[:, :-8]
 
 
-def test_players_that_do_not_listen_are_found_out() -> None:
-    """Although dropout changes what D says every time."""
-    G, D = (Told(nn.Sequential(Deaf(), network)) for network in (generator(), discriminator()))
+def test_networks_that_ignore_labels_are_detected() -> None:
+    """Although dropout changes D's output in every pass."""
+    G, D = (Conditional(nn.Sequential(IgnoreLabels(), network)) for network in (generator(), discriminator()))
     call = CONVENTIONS["by position"]
-    history = watched(G, D, draw=call, judge=call).history
+    history = train_watched(G, D, call_g=call, call_d=call).history
     assert history["G/label_effect"].value.max() == 0
     assert history["D/label_effect"].value.max() == 0
-    assert "labels ignored by D" in named(watched(G, D, draw=call, judge=call).diagnosis())
+    assert "labels ignored by D" in finding_names(train_watched(G, D, call_g=call, call_d=call).diagnosis())
 
 
-def test_the_unconditional_are_not_asked_about_labels() -> None:
-    history = watched(generator(), discriminator()).history
+def test_unconditional_networks_give_no_label_signals() -> None:
+    history = train_watched(generator(), discriminator()).history
     assert not {"D/label_effect", "G/label_effect", "labels/mismatch"} & set(history.columns)
     assert history.facts.probe_errors == {}
 
 
-def test_a_batch_of_one_has_nobody_to_change_labels_with() -> None:
+def test_batch_of_one_gives_no_label_effect() -> None:
     call = CONVENTIONS["by position"]
-    G = Told(nn.Sequential(nn.Linear(12, 16), nn.ReLU(), nn.Linear(16, 2)))
-    probe = watched(G, Told(discriminator(told=8)), draw=call, judge=call, batch=1, steps=60)
+    G = Conditional(nn.Sequential(nn.Linear(12, 16), nn.ReLU(), nn.Linear(16, 2)))
+    probe = train_watched(G, Conditional(discriminator(classes=8)), call_g=call, call_d=call, batch=1, steps=60)
     assert not {"D/label_effect", "G/label_effect"} & set(probe.history.columns)
-    assert not {"mode cycling", "mode collapse"} & set(named(probe.diagnosis()))
+    assert not {"mode cycling", "mode collapse"} & set(finding_names(probe.diagnosis()))
 
 
-def test_labels_are_compared_with_those_that_drew_these_fakes() -> None:
-    """D's own fakes are drawn last, of other classes than those of G's move."""
+def test_labels_are_compared_with_those_of_the_same_fakes() -> None:
+    """The fakes of D's update are generated last, with other classes than those of G's update."""
     torch.manual_seed(0)
-    G, D = Told(generator(told=8)), Told(discriminator(told=8))
+    G, D = Conditional(generator(classes=8)), Conditional(discriminator(classes=8))
     probe = ganvas.watch(G, D, every=1, report=None)
     real = fake = torch.zeros(0)
     for _ in range(6):
-        (real, kinds), asked, others = toy(32), torch.randint(8, (32,)), torch.randint(8, (32,))
-        fake = G(torch.randn(32, 4), asked)
-        D(fake, asked)
+        (real, kinds), g_labels, others = toy(32), torch.randint(8, (32,)), torch.randint(8, (32,))
+        fake = G(torch.randn(32, 4), g_labels)
+        D(fake, g_labels)
         D(G(torch.randn(32, 4), others).detach(), others)
         D(real, kinds)
         probe.step(real=real, fake=fake)
     assert probe.history["labels/mismatch"].value.tolist() == [0] * 5
     probe.step(real=real, fake=fake + 0)
-    assert len(probe.history["labels/mismatch"]) == 5, "nobody knows what D was told of these"
+    assert len(probe.history["labels/mismatch"]) == 5, "D's labels of these fakes are unknown"
 
 
 SHAPES: dict[str, Callable[[Tensor], Any]] = {
@@ -364,7 +364,7 @@ SHAPES: dict[str, Callable[[Tensor], Any]] = {
 
 
 class Shaped(nn.Module):
-    """A D with another form of output."""
+    """A D with another shape of output."""
 
     def __init__(self, network: nn.Module, shape: Callable[[Tensor], Any]) -> None:
         super().__init__()
@@ -374,13 +374,13 @@ class Shaped(nn.Module):
         return self.shape(self.network(x))
 
 
-def first_of(D: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+def call_first_output(D: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
     out = D(images)
     return (out if isinstance(out, Tensor) else out[0]).flatten(1 if out[0].dim() else 0)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_outputs_of_every_shape_are_read_alike(shape: str) -> None:
+def test_outputs_of_every_shape_give_the_same_signals(shape: str) -> None:
     torch.manual_seed(2)
     plain = nn.Sequential(nn.Linear(2, 16), nn.ReLU(), nn.Linear(16, 1))
     D = Shaped(plain, SHAPES[shape])
@@ -394,8 +394,8 @@ def test_outputs_of_every_shape_are_read_alike(shape: str) -> None:
     expected = plain(real).mean().detach()
     assert probe.history["D/real"].last == pytest.approx(float(expected), rel=1e-5)
     assert probe.history.facts.probe_errors == {}
-    slope = torch.autograd.grad(plain(fake).sum(), fake)[0].norm(dim=1).mean()
-    assert probe.history["D/input_gradient"].last == pytest.approx(float(slope), rel=1e-4)
+    gradient_norm = torch.autograd.grad(plain(fake).sum(), fake)[0].norm(dim=1).mean()
+    assert probe.history["D/input_gradient"].last == pytest.approx(float(gradient_norm), rel=1e-4)
 
 
 def test_probabilities_are_read_as_logits() -> None:
@@ -414,30 +414,30 @@ def test_probabilities_are_read_as_logits() -> None:
 
 
 @pytest.mark.parametrize("together", [True, False])
-def test_real_and_fake_in_one_batch_are_told_apart(together: bool) -> None:
+def test_real_and_fake_in_one_batch_are_separated(together: bool) -> None:
     torch.manual_seed(4)
-    G, norm = generator(told=8), nn.BatchNorm1d(16)
-    D = Told(nn.Sequential(nn.Linear(10, 16), norm, nn.ReLU(), nn.Linear(16, 1)))
+    G, norm = generator(classes=8), nn.BatchNorm1d(16)
+    D = Conditional(nn.Sequential(nn.Linear(10, 16), norm, nn.ReLU(), nn.Linear(16, 1)))
     probe = ganvas.watch(G, D, every=1, report=None)
     for seed in range(6):
         real, kinds = toy(32, seed=seed)
-        asked = torch.randint(8, (32,))
-        fake = G(torch.cat([torch.randn(32, 4), one_hot(asked, 8)], 1)) + 3
+        g_labels = torch.randint(8, (32,))
+        fake = G(torch.cat([torch.randn(32, 4), one_hot(g_labels, 8)], 1)) + 3
         if together:
-            D(torch.cat([real, fake]), torch.cat([kinds, asked]))
+            D(torch.cat([real, fake]), torch.cat([kinds, g_labels]))
         else:
-            for images, labels in ((real, kinds), (fake, asked)):
+            for images, labels in ((real, kinds), (fake, g_labels)):
                 D(images, labels)
         probe.step(real=real, fake=fake)
     assert probe.history["D/mixed_batch"].last == together
     assert probe.history["D/batch_effect"].last > 0.3
-    assert ("batch-norm leak" in named(probe.diagnosis())) == together
+    assert ("batch-norm leak" in finding_names(probe.diagnosis())) == together
     with torch.no_grad():
-        expected = [float(D(x, k).mean()) for x, k in ((real, kinds), (fake, asked))]
+        expected = [float(D(x, k).mean()) for x, k in ((real, kinds), (fake, g_labels))]
     assert [probe.history[name].last for name in ("D/real", "D/fake")] == pytest.approx(expected, abs=1e-5)
 
 
-# What goes wrong in looking
+# Failing probes and bad input
 
 
 class Picky(nn.Module):
@@ -453,9 +453,9 @@ class Picky(nn.Module):
         return self.network(x)
 
 
-def test_a_look_that_fails_is_blind_and_says_so_while_the_others_see() -> None:
-    said: list[str] = []
-    probe = watched(generator(), Picky(), data=toy()[0], held_out=toy(50)[0] + 99, report=said.append)
+def test_failing_probe_is_reported_and_the_other_probes_continue() -> None:
+    messages: list[str] = []
+    probe = train_watched(generator(), Picky(), data=toy()[0], held_out=toy(50)[0] + 99, report=messages.append)
     assert probe.history.facts.probe_errors == {"outputs": "RuntimeError: no such image"}
     assert "D/auc" not in probe.history
     for name in ("distance", "D/update", "G/gradient", "D/loss", "real/high"):
@@ -463,7 +463,7 @@ def test_a_look_that_fails_is_blind_and_says_so_while_the_others_see() -> None:
     assert "the outputs could not be measured: RuntimeError: no such image" in str(probe.diagnosis())
 
 
-def test_a_d_that_was_not_called_is_not_asked() -> None:
+def test_d_that_was_not_called_is_not_probed() -> None:
     probe = ganvas.watch(generator(), discriminator(), every=1, report=None)
     for _ in range(3):
         probe.step(real=toy(32)[0], fake=toy(32, seed=1)[0])
@@ -471,19 +471,19 @@ def test_a_d_that_was_not_called_is_not_asked() -> None:
     assert len(probe.history["D/update"]) == 2
 
 
-def test_a_look_that_fails_leaves_the_training_as_it_was() -> None:
+def test_failing_probe_does_not_change_the_training() -> None:
     torch.manual_seed(5)
     G, D = generator(), Picky()
     alone = copy.deepcopy(G), copy.deepcopy(D)
-    watched(G, D, data=toy()[0], held_out=toy(50)[0] + 99)
-    play(*alone, watching=False)
+    train_watched(G, D, data=toy()[0], held_out=toy(50)[0] + 99)
+    train_on_ring(*alone, watching=False)
     for one, other in zip(alone, (G, D), strict=True):
         for value, now in zip(one.state_dict().values(), other.state_dict().values(), strict=True):
             assert torch.equal(value, now)
 
 
 @pytest.mark.parametrize(
-    ("how", "what"),
+    ("arguments", "what"),
     [
         ({"every": 0}, "every is 0"),
         ({"every": -3}, "every is -3"),
@@ -493,36 +493,36 @@ def test_a_look_that_fails_leaves_the_training_as_it_was() -> None:
     ],
     ids=["none", "negative", "too few labels", "no images", "one-hot"],
 )
-def test_what_cannot_be_watched_is_told_at_once(how: dict[str, Any], what: str) -> None:
+def test_bad_arguments_are_refused_at_once(arguments: dict[str, Any], what: str) -> None:
     G, D = generator(), discriminator()
     with pytest.raises(GanvasError, match=what):
-        ganvas.watch(G, D, report=None, **how)
+        ganvas.watch(G, D, report=None, **arguments)
     assert not G._forward_pre_hooks
 
 
-def test_reals_and_fakes_of_different_sizes_are_told() -> None:
+def test_reals_and_fakes_of_different_sizes_are_refused() -> None:
     probe = ganvas.watch(generator(), discriminator(), report=None)
     with pytest.raises(GanvasError, match=r"\(1, 28, 28\) and fakes \(784,\)"):
         probe.step(real=torch.zeros(4, 1, 28, 28), fake=torch.zeros(4, 784))
 
 
-# When, and of what
+# Intervals and data
 
 
-@pytest.mark.parametrize(("every", "looks"), [(1, list(range(2, 21))), (2, list(range(2, 21, 2))), (7, [2, 9, 16])])
-def test_it_looks_as_often_as_it_is_told(every: int, looks: list[int]) -> None:
-    probe = watched(generator(), discriminator(), every=every)
-    assert probe.history["D/update"].at.tolist() == looks
+@pytest.mark.parametrize(("every", "at"), [(1, list(range(2, 21))), (2, list(range(2, 21, 2))), (7, [2, 9, 16])])
+def test_probes_run_at_the_given_interval(every: int, at: list[int]) -> None:
+    probe = train_watched(generator(), discriminator(), every=every)
+    assert probe.history["D/update"].at.tolist() == at
     assert probe.seconds > 0
 
 
-def test_without_a_word_it_looks_early_and_then_seldom() -> None:
-    probe = watched(generator(), discriminator(), every=None, steps=40)
+def test_default_interval_probes_early_and_then_rarely() -> None:
+    probe = train_watched(generator(), discriminator(), every=None, steps=40)
     assert probe.history["D/update"].at.tolist()[:2] == [2, 9]
     assert len(probe.history["D/update"]) < 20
 
 
-def test_no_loss_is_lost_between_looks() -> None:
+def test_losses_between_probes_are_recorded() -> None:
     probe = ganvas.watch(generator(), discriminator(), every=10, report=None)
     for i in range(1, 24):
         probe.step(
@@ -534,10 +534,10 @@ def test_no_loss_is_lost_between_looks() -> None:
     assert loss.at[-1] == 23
     assert loss.value.max() == pytest.approx(22, abs=2)
     assert probe.history["G/loss/bad"].value.tolist() == [0, 1, 0, 0]
-    assert named(probe.diagnosis())[0] == "non-finite"
+    assert finding_names(probe.diagnosis())[0] == "non-finite"
 
 
-def test_losses_below_zero_are_a_critics() -> None:
+def test_negative_losses_identify_a_critic() -> None:
     probe = ganvas.watch(generator(), discriminator(), every=1, report=None)
     for _ in range(3):
         probe.step(real=toy(32)[0], fake=toy(32)[0], d_loss=-3.0)
@@ -548,11 +548,11 @@ def test_losses_below_zero_are_a_critics() -> None:
     assert sure.history.facts.critic is False
 
 
-@pytest.mark.parametrize("data", [True, False], ids=["told", "passing by"])
-def test_flat_points_are_held_against_each_other(data: bool) -> None:
+@pytest.mark.parametrize("data", [True, False], ids=["given", "collected"])
+def test_points_without_image_shape_are_compared(data: bool) -> None:
     points, labels = toy()
     of = {"data": points, "labels": labels, "held_out": toy(100, seed=1)[0]} if data else {}
-    probe = watched(generator(), discriminator(), steps=30, **of)
+    probe = train_watched(generator(), discriminator(), steps=30, **of)
     history = probe.history
     assert history.facts.probe_errors == {}
     assert history["real/high"].last == pytest.approx(1.1, abs=0.1)
@@ -564,30 +564,30 @@ def test_flat_points_are_held_against_each_other(data: bool) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16], ids=str)
-def test_other_floats_are_read_too(dtype: torch.dtype) -> None:
+def test_other_float_types_are_accepted(dtype: torch.dtype) -> None:
     G = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 2)).to(dtype)
     D = nn.Sequential(nn.Linear(2, 16), nn.ReLU(), nn.Linear(16, 1)).to(dtype)
-    probe = watched(G, D, dtype=dtype, data=toy()[0], held_out=toy(50, seed=1)[0])
+    probe = train_watched(G, D, dtype=dtype, data=toy()[0], held_out=toy(50, seed=1)[0])
     assert probe.history.facts.probe_errors == {}
     assert {"D/auc", "distance", "nearest_real", "D/input_gradient", "real/high"} <= set(probe.history.columns)
     assert probe.diagnosis().healthy
 
 
-def test_data_of_whole_numbers_type_or_another_place_are_brought_to_the_fakes() -> None:
+def test_data_of_other_types_are_converted() -> None:
     points, labels = toy()
-    probe = watched(generator(), discriminator(), data=points.double(), labels=labels.int())
+    probe = train_watched(generator(), discriminator(), data=points.double(), labels=labels.int())
     assert probe.history.facts.probe_errors == {}
     assert probe.history["classes"].last == 8
 
 
-def test_gradients_are_read_even_where_they_were_set_to_none() -> None:
+def test_missing_gradients_give_no_gradient_signal() -> None:
     probe = ganvas.watch(generator(), discriminator(), every=1, report=None)
     for _ in range(3):
         probe.step(real=toy(32)[0], fake=toy(32)[0])
     assert "D/gradient" not in probe.history
 
 
-def test_both_players_in_inference_still_leave_a_word() -> None:
+def test_networks_in_eval_mode_give_an_empty_diagnosis() -> None:
     with ganvas.watch(generator().eval(), discriminator().eval(), report=None) as probe:
         pass
-    assert named(probe.diagnosis()) == []
+    assert finding_names(probe.diagnosis()) == []

@@ -1,4 +1,4 @@
-"""Trainings in processes of their own: one's problem is its own, nothing is done twice, and nothing is left behind."""
+"""Trainings in worker processes: isolated failures, no repeated work, no processes left behind."""
 
 import json
 import multiprocessing
@@ -26,22 +26,22 @@ from ganvas.runs.folder import Run
 from ganvas.runs.log import read_jsonl
 
 LONG = 400.0
-"""kimg that no test waits for."""
+"""kimg, longer than any test waits."""
 
 
 def job(name: str, config: TrainConfig | None = None, **knobs: Any) -> Job:
     return Job(replace(config or tiny(), **knobs), "digits", Path("runs"), name)
 
 
-def wait_until(there: Callable[[], Any], seconds: float = 120) -> None:
+def wait_until(condition: Callable[[], Any], seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
-    while not there():
-        assert time.monotonic() < deadline, "it did not happen"
+    while not condition():
+        assert time.monotonic() < deadline, "timed out"
         time.sleep(0.02)
 
 
-def children() -> list[psutil.Process]:
-    """The workers that are there, whoever's they are by now."""
+def worker_processes() -> list[psutil.Process]:
+    """The running worker processes, including orphans."""
     found = []
     for process in psutil.process_iter():
         try:
@@ -53,7 +53,7 @@ def children() -> list[psutil.Process]:
 
 
 @pytest.mark.slow
-def test_a_failing_run_is_an_outcome_and_the_others_go_on(
+def test_failing_run_is_an_outcome_and_the_others_continue(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     jobs = [job("bad", data="nowhere"), job("good")]
@@ -63,19 +63,19 @@ def test_a_failing_run_is_an_outcome_and_the_others_go_on(
     assert "Traceback" not in bad.problem
     assert "\n" not in bad.problem
     assert good == Outcome(jobs[1], "")
-    said = capfd.readouterr().err
-    assert "[1/2] digits, seed 0 (runs/bad)" in said
-    assert said.index("[2/2] digits, seed 0 (runs/good)") < said.index("Training runs/good"), "the run's own words"
+    printed = capfd.readouterr().err
+    assert "[1/2] digits, seed 0 (runs/bad)" in printed
+    assert printed.index("[2/2] digits, seed 0 (runs/good)") < printed.index("Training runs/good"), "its output"
     assert current_nimg(jobs[1].run) == saved_nimg(jobs[1].run) == 200
 
-    monkeypatch.setattr(workers.subprocess, "Popen", lambda *_, **__: pytest.fail("a process for nothing"))
+    monkeypatch.setattr(workers.subprocess, "Popen", lambda *_, **__: pytest.fail("an unneeded process was started"))
     assert list(train_all([jobs[1]], workers=2)) == [good]
     assert "[1/1] digits, seed 0 (runs/good) is complete already." in capfd.readouterr().err
-    assert not is_complete(job("good", batch=10)), "another configuration is no finished run"
+    assert not is_complete(job("good", batch=10)), "a run of another configuration is not complete"
 
 
 @pytest.mark.slow
-def test_a_killed_run_is_told_and_the_same_call_completes_it(
+def test_killed_run_is_an_outcome_and_the_same_call_completes_it(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = subprocess.Popen
@@ -86,11 +86,11 @@ def test_a_killed_run_is_told_and_the_same_call_completes_it(
         return started[-1]
 
     monkeypatch.setattr(workers.subprocess, "Popen", popen)
-    constant = replace(tiny(), g_lr=1e-3)  # a length of its own does not change it
+    constant = replace(tiny(), g_lr=1e-3)  # independent of the length of the run
     jobs = [job("killed", constant, kimg=LONG, snapshot_kimg=0.1), job("other", seed=1)]
     outcomes = train_all(jobs, workers=2)
     other = next(outcomes)
-    assert other == Outcome(jobs[1], ""), "as they end, not as they were given"
+    assert other == Outcome(jobs[1], ""), "in the order in which they end"
     wait_until(lambda: saved_nimg(jobs[0].run))
     started[0].kill()
     (killed,) = outcomes
@@ -98,7 +98,7 @@ def test_a_killed_run_is_told_and_the_same_call_completes_it(
     assert at
     assert killed.problem.startswith("Its process was killed, most likely by the system because memory ran out.")
     assert f"resumes from {at / 1000:g} kimg" in killed.problem
-    assert "Training" not in capfd.readouterr().err, "several at a time are silent"
+    assert "Training" not in capfd.readouterr().err, "parallel trainings print nothing"
 
     shorter = Path("runs/killed/config.json")
     card = json.loads(shorter.read_text())
@@ -111,22 +111,22 @@ def test_a_killed_run_is_told_and_the_same_call_completes_it(
     assert capfd.readouterr().err == ""
 
 
-def parent(told: str) -> None:
-    """A comparison in a process of its own: one long run, and one whose turn does not come."""
+def run_comparison(path: str) -> None:
+    """A comparison in a separate process: one long run, and one that does not start."""
     outcomes = {}
     try:
         for outcome in train_all([job("long", kimg=LONG, snapshot_kimg=10.0), job("waits")], quiet=True):
             outcomes[outcome.job.name] = outcome.problem
     except KeyboardInterrupt:
         outcomes["interrupted"] = "yes"
-    Path(told).write_text(json.dumps(outcomes))
+    Path(path).write_text(json.dumps(outcomes))
 
 
 @pytest.fixture
 def comparison() -> Iterator[ForkServerProcess]:
     processes = multiprocessing.get_context("forkserver")
     processes.set_forkserver_preload(["ganvas.comparison.workers"])
-    process = processes.Process(target=parent, args=(str(Path("told.json").resolve()),))
+    process = processes.Process(target=run_comparison, args=(str(Path("outcomes.json").resolve()),))
     process.start()
     yield process
     process.kill()
@@ -135,23 +135,21 @@ def comparison() -> Iterator[ForkServerProcess]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_a_stopped_or_killed_parent_leaves_saved_runs_and_no_process(
-    comparison: ForkServerProcess, number: int
-) -> None:
+def test_stopped_or_killed_parent_leaves_saved_runs_and_no_process(comparison: ForkServerProcess, number: int) -> None:
     run = Run(Path("runs/long"))
     wait_until(lambda: current_nimg(run))
-    assert len(children()) == 1
+    assert len(worker_processes()) == 1
     assert comparison.pid is not None
     os.kill(comparison.pid, number)
     comparison.join(60)
-    wait_until(lambda: not children(), 30)
+    wait_until(lambda: not worker_processes(), 30)
     with FileLock(run.path / ".lock").acquire(timeout=0):
         at = saved_nimg(run)
     assert at
-    assert at % 10_000, "saved where it was stopped"
+    assert at % 10_000, "saved at the interruption"
     assert [line["event"] for line in read_jsonl(run.path / "events.jsonl")][-1] == "interrupted"
     if number == signal.SIGINT:
-        assert json.loads(Path("told.json").read_text()) == {
+        assert json.loads(Path("outcomes.json").read_text()) == {
             "long": f"interrupted at {at / 1000:g} kimg; the same command resumes from there",
             "waits": "interrupted before it started; the same command trains it",
             "interrupted": "yes",
@@ -160,28 +158,28 @@ def test_a_stopped_or_killed_parent_leaves_saved_runs_and_no_process(
 
 
 @pytest.mark.slow
-def test_a_second_ctrl_c_kills_and_leaves_the_last_state(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers._WorkerProcess, "stop", Obstinate.stop)
+def test_second_ctrl_c_kills_and_keeps_the_last_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers._WorkerProcess, "stop", Unstoppable.stop)
     long = job("long", kimg=LONG, snapshot_kimg=0.1)
 
-    def strike() -> None:
+    def interrupt_twice() -> None:
         wait_until(lambda: saved_nimg(long.run))
         for _ in range(2):
             os.kill(os.getpid(), signal.SIGINT)
             time.sleep(0.5)
 
-    striking = threading.Thread(target=strike)
-    striking.start()
+    interrupting = threading.Thread(target=interrupt_twice)
+    interrupting.start()
     with pytest.raises(KeyboardInterrupt):
         list(train_all([long], quiet=True))
-    striking.join()
-    assert not children()
+    interrupting.join()
+    assert not worker_processes()
     assert saved_nimg(long.run) is not None
-    assert not list(read_jsonl(long.run.path / "events.jsonl")), "it had no time to say that it was stopped"
+    assert not list(read_jsonl(long.run.path / "events.jsonl")), "killed before it could log the interruption"
 
 
-class Obstinate(workers._WorkerProcess):
-    """A training that does not end when it is asked to, but only when it is killed."""
+class Unstoppable(workers._WorkerProcess):
+    """A training that ignores requests to stop and ends only when it is killed."""
 
     def stop(self, *, at_once: bool = False) -> None:
         if at_once:
@@ -189,7 +187,7 @@ class Obstinate(workers._WorkerProcess):
 
 
 @pytest.mark.slow
-def test_a_stop_while_an_outcome_is_in_hand_comes_at_once_and_saves_the_others() -> None:
+def test_interrupt_between_outcomes_stops_at_once_and_saves_the_others() -> None:
     jobs = [job("short"), job("long", kimg=LONG, snapshot_kimg=10.0)]
     outcomes = train_all(jobs, workers=2, quiet=True)
     assert next(outcomes) == Outcome(jobs[0], "")
@@ -197,12 +195,12 @@ def test_a_stop_while_an_outcome_is_in_hand_comes_at_once_and_saves_the_others()
     with pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGTERM)
     outcomes.close()  # type: ignore[attr-defined]
-    assert not children()
+    assert not worker_processes()
     assert [line["event"] for line in read_jsonl(jobs[1].run.path / "events.jsonl")] == ["interrupted"]
 
 
 @pytest.mark.slow
-def test_the_next_training_begins_and_ends_while_an_outcome_is_in_hand() -> None:
+def test_next_training_runs_while_the_caller_handles_an_outcome() -> None:
     jobs = [job("first"), job("second", seed=1)]
     outcomes = train_all(jobs, quiet=True)
     assert next(outcomes) == Outcome(jobs[0], "")
@@ -211,23 +209,23 @@ def test_the_next_training_begins_and_ends_while_an_outcome_is_in_hand() -> None
 
 
 @pytest.mark.slow
-def test_a_stop_ends_what_is_done_meanwhile_and_every_outcome_comes() -> None:
+def test_interrupt_ends_meanwhile_and_every_outcome_is_returned() -> None:
     jobs, outcomes = [job("long", kimg=LONG, snapshot_kimg=10.0), job("waits")], []
 
     def meanwhile() -> None:
-        assert len(children()) == 1
+        assert len(worker_processes()) == 1
         wait_until(lambda: current_nimg(jobs[0].run))
         signal.raise_signal(signal.SIGINT)
-        pytest.fail("it went on")
+        pytest.fail("not interrupted")
 
     with pytest.raises(KeyboardInterrupt, match="resumes from there"):
         outcomes.extend(train_all(jobs, quiet=True, meanwhile=meanwhile))
     assert [(outcome.job.name, outcome.stopped) for outcome in outcomes] == [("waits", True), ("long", True)]
-    assert not children()
+    assert not worker_processes()
     assert saved_nimg(jobs[0].run)
 
 
-def test_a_process_that_cannot_be_started_is_an_error_of_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_process_that_cannot_be_started_raises_in_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
     def popen(*_: Any, **__: Any) -> None:
         raise OSError("no more processes")
 
@@ -236,7 +234,7 @@ def test_a_process_that_cannot_be_started_is_an_error_of_the_caller(monkeypatch:
         list(train_all([job("x")], quiet=True))
 
 
-def test_what_a_process_leaves_behind_is_put_into_words(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_exit_descriptions_and_threads_per_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "because memory ran out" in workers._describe_exit(-signal.SIGKILL, "")
     assert workers._describe_exit(-signal.SIGSEGV, "") == "Its process was ended by SIGSEGV."
     assert workers._describe_exit(3, "no such library") == "Its process ended with status 3: no such library."
@@ -249,7 +247,7 @@ def test_what_a_process_leaves_behind_is_put_into_words(monkeypatch: pytest.Monk
     assert workers._threads_per_worker(1000) == 1
 
 
-def test_the_last_whole_line_says_how_far_a_run_is() -> None:
+def test_last_complete_line_gives_the_progress_of_a_run() -> None:
     run = job("x").run
     assert current_nimg(run) == 0
     run.path.mkdir(parents=True)
@@ -259,7 +257,7 @@ def test_the_last_whole_line_says_how_far_a_run_is() -> None:
     assert saved_nimg(run) is None
 
 
-def test_a_run_that_is_just_being_freed_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_worker_waits_for_the_lock_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
     held = FileLock("runs/x/.lock", thread_local=False)
     free = []
     monkeypatch.setattr(worker, "train", lambda *_, **__: free.append(not held.is_locked))
@@ -276,7 +274,7 @@ def test_a_run_that_is_just_being_freed_is_waited_for(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "expected"),
     [
         (GanvasError("No.", expected="yes", fix="say yes"), "No. Expected: yes Fix: say yes"),
         (KeyboardInterrupt(), "interrupted before its first state was saved; the same command trains it"),
@@ -285,11 +283,11 @@ def test_a_run_that_is_just_being_freed_is_waited_for(monkeypatch: pytest.Monkey
         (KeyError("x"), "It crashed: KeyError: 'x'. The traceback is in runs/x/log.txt."),
     ],
 )
-def test_what_goes_wrong_becomes_a_line(error: BaseException, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_become_one_line(error: BaseException, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def train(*_: object, **__: object) -> None:
         Path("runs/x").mkdir(parents=True)
         raise error
 
     monkeypatch.setattr(worker, "train", train)
-    assert worker.run_job(job("x"), quiet=True).startswith(told)
+    assert worker.run_job(job("x"), quiet=True).startswith(expected)
     assert Path("runs/x/log.txt").exists() == isinstance(error, KeyError)
