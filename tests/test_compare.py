@@ -79,7 +79,7 @@ def compare_here(candidates: list[str | Path], **more: Any) -> Comparison:
 
 def copy_runs(finished: Comparison, n: int = 2) -> list[Path]:
     """Copies the first runs, to be damaged: one candidate's two seeds, then the other's."""
-    shutil.copytree(finished.path / "judged", "c/evaluations")
+    shutil.copytree(finished.path / "evaluations", "c/evaluations")
     paths = []
     for run in finished.results["runs"][:n]:
         paths.append(Path(run["path"]).name)
@@ -189,10 +189,10 @@ def test_real_images_are_opened_and_measured_once_for_all_runs(
         original = getattr(reference_features, name)
         return lambda *arguments, **knobs: (opened.append(name), original(*arguments, **knobs))[1]
 
-    for name in ("reference", "counter", "RealSide"):
+    for name in ("open_reference", "counting_classifier", "ReferenceFeatures"):
         monkeypatch.setattr(reference_features, name, counting(name))
     found = compare_here([*paths])
-    assert sorted(opened) == ["RealSide", "counter", "reference"]
+    assert sorted(opened) == ["ReferenceFeatures", "counting_classifier", "open_reference"]
     values = [[run["evaluation"]["values"] for run in results["runs"]] for results in (found.results, finished.results)]
     assert values[0] == values[1]
     alone = evaluate(paths[1], count=200, device="cpu").to_json()["values"]
@@ -275,7 +275,7 @@ def test_conditional_and_wasserstein_recipes_are_evaluated_but_not_ranked() -> N
     )  # fmt: skip
     assert [run["state"] for run in found.results["runs"]] == ["complete", "complete"]
     assert all(run["evaluation"] for run in found.results["runs"])
-    assert found.results["verdict"]["sentence"] == "Not ranked: the evaluation protocols differ (judged.classes)."
+    assert found.results["verdict"]["sentence"] == "Not ranked: the evaluation protocols differ (subject.classes)."
     assert any(row["knob"] == "conditional" for row in found.results["differing_knobs"])
 
 
@@ -322,13 +322,13 @@ def test_ctrl_c_leaves_a_report_and_the_same_command_completes_it(write_images: 
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=200)
     assert process.returncode == 130, errors
-    assert "c/report.html tells what is done" in errors
+    assert "finished trainings are in c/report.html" in errors
     results = json.loads(Path("c/report.json").read_text())
     at = saved_nimg(run)
     assert at
     assert at < 2000
     assert results["runs"][0]["problem"] == f"interrupted at {at / 1000:g} kimg; the same command resumes from there"
-    assert "before its turn" in results["runs"][1]["problem"]
+    assert "before it started" in results["runs"][1]["problem"]
     run_cli(*words)
     results = json.loads(Path("c/report.json").read_text())
     assert [row["state"] for row in results["runs"]] == ["complete", "complete"]

@@ -126,7 +126,7 @@ def test_every_stage_runs_once(sources: tuple[Path, Path], tmp_path: Path) -> No
             assert grid.width > 500
     report = (out / "report.md").read_text()
     assert [line for line in report.splitlines() if line.startswith("## ")] == [f"## {name}" for name in STAGES]
-    assert "classes drawn" in report
+    assert "classes generated" in report
 
     before = (out / "results.json").read_text()
     output = run_command(*script_command("gpu.py", *flags))

@@ -27,7 +27,7 @@ class Trend:
         count: images on each side, from MIN_IMAGES to MAX_IMAGES; fewer if the set has fewer.
 
     Attributes:
-        cost: estimated seconds per measurement; 0 before the first.
+        expected_seconds: estimated seconds per measurement; 0 before the first.
     """
 
     def __init__(
