@@ -35,7 +35,7 @@ class TrainState:
 
     Attributes:
         g_ema: the moving average of G.
-        referee: decides which of the networks are updated in a round.
+        update_policy: decides which of the networks are updated in a round.
         memory_format: of the networks' weights and inputs: channels_last where D has 2D convolutions.
         moved: [updates of D, of G, rounds in which D was skipped, in which G was skipped] since it was last zeroed.
         corrections: changes of scheduled values that followed a failure (--on-failure).
