@@ -190,7 +190,7 @@ def test_interventions_need_the_monitor() -> None:
 def test_diagnose_on_the_command_line(tmp_path: Path) -> None:
     run = start.train(unstable(), out=tmp_path, quiet=True)
     text = run_cli("diagnose", run.path).stdout
-    assert "This training has failed, or will: learning rate too high." in text
+    assert "This training has failed or is failing: learning rate too high." in text
     assert "--g-lr" in text
     found = json.loads(run_cli("diagnose", run.path, "--json").stdout)
     assert not found["healthy"]

@@ -257,7 +257,7 @@ def test_finding_is_reported_once_when_it_is_detected(own_loop: Any) -> None:
     assert len(early) == len({line.split(": ")[2] for line in early})
     assert len(early) >= len(finding_names(probe.diagnosis()))
     assert len(messages) == len(early) + 1
-    assert messages[-1].startswith("This training has failed, or will: range mismatch.")
+    assert messages[-1].startswith("This training has failed or is failing: range mismatch.")
 
 
 # How D and G are called

@@ -149,7 +149,7 @@ def apply_rules(history: History) -> Diagnosis:
 def verdict(diagnosis: Diagnosis) -> str:
     """The diagnosis in one sentence."""
     if diagnosis.failures:
-        return f"This training has failed, or will: {diagnosis.failures[0].name}."
+        return f"This training has failed or is failing: {diagnosis.failures[0].name}."
     if warnings := [finding.name for finding in diagnosis.findings if finding.severity == "warning"]:
         return f"This training can continue, with {'a warning' if len(warnings) == 1 else f'{len(warnings)} warnings'}."
     if any(finding.name == "too early to judge" for finding in diagnosis.findings):
@@ -185,13 +185,13 @@ def render(diagnosis: Diagnosis) -> "Group":
 def _lines(finding: Finding) -> Iterator[tuple[str, str]]:
     """(label, text) of each line below the summary."""
     since = "" if finding.severity == "note" else f" (since {finding.unit} {finding.since:g})"
-    yield "seen", "; ".join(finding.evidence) + since
+    yield "evidence", "; ".join(finding.evidence) + since
     if finding.severity == "note":
         return
     if finding.causes:
-        yield "why", "; or ".join(finding.causes)
+        yield "causes", "; or ".join(finding.causes)
     for i, fix in enumerate(finding.fixes):
-        yield "" if i else "try", fix.do + (f"  {fix.flags}" if fix.changes else "")
+        yield "" if i else "fix", fix.do + (f"  {fix.flags}" if fix.changes else "")
 
 
 NEEDED = {
