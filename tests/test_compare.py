@@ -276,7 +276,10 @@ def test_conditional_and_wasserstein_recipes_are_evaluated_but_not_ranked() -> N
     assert [run["state"] for run in found.results["runs"]] == ["complete", "complete"]
     assert all(run["evaluation"] for run in found.results["runs"])
     assert found.results["verdict"]["sentence"] == "Not ranked: the evaluation protocols differ (subject.classes)."
-    assert any(row["knob"] == "conditional" for row in found.results["differing_knobs"])
+    differing = {row["knob"] for row in found.results["differing_knobs"]}
+    assert "conditional" in differing
+    assert "kimg" not in differing  # both have the budget, and their commands too
+    assert all("--kimg 0.12" in candidate["command"] for candidate in found.results["candidates"])
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The caller's PyTorch settings change no result, and every call leaves them unchanged."""
 
 import hashlib
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -163,3 +164,51 @@ def test_sampling_in_batches_restores_the_state_of_the_caller_between_batches(ru
         assert torch.get_default_dtype() is torch.float64
         assert torch.is_grad_enabled()
         next(parts)
+
+
+def test_overlapping_calls_in_threads_leave_the_callers_state(run: ganvas.Run) -> None:
+    sampler = ganvas.load(run)
+    expected = digest(sampler.sample(range(40)))
+    found: list[str] = []
+
+    def sample() -> None:
+        for _ in range(10):
+            found.append(digest(sampler.sample(range(40))))
+
+    with default_dtype(torch.float64), low_precision():
+        before = state()
+        threads = [threading.Thread(target=sample) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        after = state()
+    assert after == before
+    assert set(found) == {expected}
+    assert len(found) == 40
+
+
+def test_sampling_in_a_thread_leaves_the_random_numbers_of_others(run: ganvas.Run) -> None:
+    sampler = ganvas.load(run)
+    ended = threading.Event()
+
+    def sample() -> None:
+        while not ended.is_set():
+            sampler.sample(range(8))
+
+    thread = threading.Thread(target=sample)
+    torch.manual_seed(0)
+    thread.start()
+    drawn = torch.stack([torch.rand(()) for _ in range(5000)])
+    ended.set()
+    thread.join()
+    torch.manual_seed(0)
+    assert torch.equal(drawn, torch.stack([torch.rand(()) for _ in range(5000)]))
+
+
+def test_a_watched_loop_is_measured_in_any_default_dtype() -> None:
+    G, D = torch.nn.Linear(4, 64), torch.nn.Linear(64, 1)
+    with default_dtype(torch.float64), ganvas.watch(G, D, every=1) as probe:
+        for _ in range(3):
+            probe.step(real=torch.rand(8, 1, 8, 8), fake=G(torch.randn(8, 4, dtype=torch.float32)).reshape(8, 1, 8, 8))
+    assert "images" not in probe.history.facts.probe_errors

@@ -36,6 +36,21 @@ def test_image_of_a_seed_does_not_depend_on_the_batch(family: str) -> None:
     assert len(np.unique(together.reshape(150, -1), axis=0)) == 150
 
 
+@pytest.mark.parametrize("seed", [1.5, "1", None, float("nan")])
+def test_seeds_and_classes_must_be_integers(seed: object, conditional: Run) -> None:
+    sampler = load(conditional)
+    with pytest.raises(GanvasError, match="is not a seed"):
+        sampler.sample([seed])  # type: ignore[list-item]
+    if seed is not None:
+        with pytest.raises(GanvasError, match="is not a class"):
+            sampler.sample([1], label=[seed])  # type: ignore[list-item]
+    assert np.array_equal(sampler.sample([1], label=np.int64(1)), sampler.sample([1], label=1))  # type: ignore[arg-type]
+
+
+def test_run_accepts_a_path_as_text(run: Run) -> None:
+    assert Run(str(run.path)).latest_snapshot == run.latest_snapshot  # type: ignore[arg-type]
+
+
 def test_no_seeds_give_no_images(run: Run) -> None:
     assert run.sample(seeds=[]).shape == (0, 1, 8, 8)
 

@@ -2,10 +2,12 @@
 
 A caller may compute under `torch.no_grad()`, inference mode or autocast, with another default dtype or device, or with
 TF32 allowed. None of it may change a training, an image or a number, and nothing set here may change the caller's
-program.
+program. Some of this state belongs to the process: where calls in several threads overlap, the first one saves it and
+the last one restores it.
 """
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -22,18 +24,45 @@ _PRECISIONS = (
 """Where PyTorch keeps how float32 is multiplied: `fp32_precision` is "ieee", or less exact."""
 
 
+class _ProcessState:
+    """State that all threads share: saved when the first of overlapping calls begins, restored when the last ends."""
+
+    def __init__(self, read: Callable[[], Any], enter: Callable[[], None], restore: Callable[[Any], None]) -> None:
+        self._read, self._enter, self._restore = read, enter, restore
+        self._lock, self._calls, self._before = threading.Lock(), 0, None
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        with self._lock:
+            if self._calls == 0:
+                self._before = self._read()
+                self._enter()
+            self._calls += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._calls -= 1
+                if self._calls == 0:
+                    self._restore(self._before)
+
+
 @contextmanager
-def default_state() -> Iterator[None]:
+def default_state(*, random: bool = True) -> Iterator[None]:
     """Computes in PyTorch's default state; also a decorator.
 
     Inside: gradients are recorded, there is no inference mode and no autocast, the default dtype is float32, the
     default device is the CPU, and float32 is multiplied in full precision (no TF32, no bfloat16). Afterwards all of
     this, and the state of the random number generators of the CPU and of every GPU, is what it was before.
+
+    Args:
+        random: False where no global random number is drawn inside: then the generators are left alone, and other
+            threads may draw meanwhile.
     """
     with ExitStack() as held:
-        held.enter_context(_random_state())
-        held.enter_context(_precision())
-        held.enter_context(_default_dtype())
+        held.enter_context(_ARITHMETIC.held())
+        if random:
+            held.enter_context(_GENERATORS.held())
         held.enter_context(torch.inference_mode(False))
         held.enter_context(torch.set_grad_enabled(True))
         for kind in _device_types():
@@ -50,45 +79,43 @@ def _device_types() -> list[str]:
     return ["cpu", *(kind for kind, available in there.items() if available())]
 
 
-@contextmanager
-def _random_state() -> Iterator[None]:
-    """The random number generators are afterwards as they were before.
+def _read_arithmetic() -> tuple[torch.dtype, list[str]]:
+    return torch.get_default_dtype(), [place.fp32_precision for place in _PRECISIONS]
 
-    The generators of the GPUs exist once CUDA is initialised. Where that happens inside, they get the seed that they
-    would have had outside: PyTorch seeds them as it seeds the CPU's.
-    """
-    cpu, seed = torch.get_rng_state(), torch.initial_seed()
+
+def _set_exact_arithmetic() -> None:
+    torch.set_default_dtype(torch.float32)
+    for place in _PRECISIONS:
+        place.fp32_precision = "ieee"
+
+
+def _restore_arithmetic(before: tuple[torch.dtype, list[str]]) -> None:
+    torch.set_default_dtype(before[0])
+    for place, precision in zip(_PRECISIONS, before[1], strict=True):
+        place.fp32_precision = precision
+
+
+def _read_generators() -> tuple[Any, ...]:
     gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
     mps = torch.mps.get_rng_state() if torch.backends.mps.is_available() else None
-    try:
-        yield
-    finally:
-        torch.set_rng_state(cpu)
-        if gpus is not None:
-            torch.cuda.set_rng_state_all(gpus)
-        elif torch.cuda.is_initialized():
-            torch.cuda.manual_seed_all(seed)
-        if mps is not None:
-            torch.mps.set_rng_state(mps)
+    return torch.get_rng_state(), torch.initial_seed(), gpus, mps
 
 
-@contextmanager
-def _precision() -> Iterator[None]:
-    before = [place.fp32_precision for place in _PRECISIONS]
-    try:
-        for place in _PRECISIONS:
-            place.fp32_precision = "ieee"
-        yield
-    finally:
-        for place, precision in zip(_PRECISIONS, before, strict=True):
-            place.fp32_precision = precision
+def _restore_generators(before: tuple[Any, ...]) -> None:
+    """The generators of the GPUs exist once CUDA is initialised.
+
+    Where that happened inside, they get the seed that they would have had outside: PyTorch seeds them as it seeds the
+    CPU's.
+    """
+    cpu, seed, gpus, mps = before
+    torch.set_rng_state(cpu)
+    if gpus is not None:
+        torch.cuda.set_rng_state_all(gpus)
+    elif torch.cuda.is_initialized():
+        torch.cuda.manual_seed_all(seed)
+    if mps is not None:
+        torch.mps.set_rng_state(mps)
 
 
-@contextmanager
-def _default_dtype() -> Iterator[None]:
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float32)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)
+_ARITHMETIC = _ProcessState(_read_arithmetic, _set_exact_arithmetic, _restore_arithmetic)
+_GENERATORS = _ProcessState(_read_generators, lambda: None, _restore_generators)

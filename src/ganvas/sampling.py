@@ -1,6 +1,7 @@
 """Draws uint8 images from a trained generator: one image per seed, grids by class, interpolations."""
 
 import math
+import operator
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -69,7 +70,7 @@ def generate(
         raise GanvasError(f"--truncation is {truncation}.", expected="a number from 0 on; 1 means no truncation")
     step = images_per_pass(*generator.shape[1:3])
     for start in range(0, len(z), step):
-        with default_state(), torch.no_grad():
+        with default_state(random=False), torch.no_grad():
             rows = torch.arange(start, start + step).clamp(max=len(z) - 1)
             batch_labels = None if labels is None else labels[rows].to(device)
             images = generator.truncated(z[rows].to(device), batch_labels, truncation)
@@ -96,7 +97,7 @@ class Sampler:
         size = f"{shape.height}×{shape.width}×{shape.channels}"
         return f"Sampler({self.path}: {size}{classes}, {self.device})"
 
-    @default_state()
+    @default_state(random=False)
     def sample_batches(
         self, seeds: Iterable[int], *, label: int | Sequence[int] | None = None, truncation: float = 1.0
     ) -> Iterator[Tensor]:
@@ -130,7 +131,7 @@ class Sampler:
         shape = self.card.shape
         return torch.cat(batches).numpy() if batches else np.empty((0, *shape[:3]), np.uint8)
 
-    @default_state()
+    @default_state(random=False)
     def interpolate(
         self, seeds: Sequence[int], *, frames: int, label: int | None = None, truncation: float = 1.0
     ) -> Iterator[Tensor]:
@@ -220,7 +221,11 @@ class Sampler:
             return None
         if label is None:
             return torch.tensor([seed % classes for seed in seeds], dtype=torch.long)
-        labels = [label] * len(seeds) if isinstance(label, int) else list(label)
+        labels = (
+            [_to_int(each, "class") for each in label]
+            if isinstance(label, Sequence)
+            else [_to_int(label, "class")] * len(seeds)
+        )
         if len(labels) != len(seeds) or not all(0 <= each < classes for each in labels):
             raise GanvasError(
                 f"Class {label} does not exist.", expected=f"one of 0 to {classes - 1}, or one for each seed"
@@ -265,8 +270,15 @@ def parse_seeds(text: str) -> list[int]:
 
 def _check_seeds(seeds: Iterable[int]) -> list[int]:
     """The seeds as integers in the range that PyTorch accepts."""
-    checked = [int(seed) for seed in seeds]
+    checked = [_to_int(seed, "seed") for seed in seeds]
     for seed in checked:
         if not 0 <= seed < 2**63:
             raise GanvasError(f"{seed} is not a seed.", expected="an integer from 0 to 2^63 - 1")
     return checked
+
+
+def _to_int(value: object, what: str) -> int:
+    try:
+        return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise GanvasError(f"{value!r} is not a {what}.", expected="an integer") from None

@@ -24,7 +24,7 @@ def run_reporting_errors(act: Callable[[], Any]) -> int:
             raise
         first = (str(error).splitlines() or [""])[0]
         print(
-            f"ganvas: There is not enough memory. {first}\nFix: a smaller --batch or --resolution.",
+            f"ganvas: There is not enough memory. {first}\nFix: fewer or smaller images at a time.",
             file=sys.stderr,
         )
         return 1

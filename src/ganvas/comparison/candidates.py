@@ -1,5 +1,6 @@
 """The candidates of a comparison: recipes to be trained with every seed, with varied knobs, and existing runs."""
 
+import dataclasses
 import itertools
 import json
 import re
@@ -36,6 +37,10 @@ class Candidate:
     recipe: str
     config: TrainConfig
     runs: tuple[Run, ...] = ()
+
+    def with_kimg(self, kimg: float) -> "Candidate":
+        """The candidate, trained for so many thousand images."""
+        return dataclasses.replace(self, config=replace(self.config, kimg=kimg))
 
     @property
     def command(self) -> str:

@@ -137,6 +137,9 @@ def compare(
     path = Path(out) if out is not None else Path("comparisons") / slug("-vs-".join(compared))
     make_folder(path)
     plan = _make_plan(path, own, limit, seeds)
+    lengths = {candidate.name: job.config.kimg for candidate, job in plan}
+    own = [c.with_kimg(lengths[c.name]) if c.name in lengths else c for c in own]
+    plan = [(c, job) for candidate, job in plan for c in own if c.name == candidate.name]
     title = " against ".join(compared)
     builder = _ComparisonBuilder(path, title, own, imported, plan, limit, settings, quiet, command)
     return builder.run(workers, ray)

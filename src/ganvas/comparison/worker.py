@@ -59,7 +59,7 @@ def _describe_crash(error: Exception, run: Run) -> str:
     """An unexpected exception in one line; its traceback is written to the run's log.txt."""
     text = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "memory" in text.lower()):
-        return f"There is not enough memory ({text}). Fix: a smaller --batch or --resolution."
+        return f"There is not enough memory ({text}). Fix: a smaller --batch or --resolution, or a --microbatch."
     if run.path.is_dir():
         with suppress(GanvasError):
             append_text(run.path / "log.txt", "".join(traceback.format_exception(error)))

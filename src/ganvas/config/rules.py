@@ -16,6 +16,7 @@ _COUNTS = (
 _FRACTIONS = ("ema_warmup", "mixing_prob", "label_smoothing", "augment_p", "growth")
 _BELOW_ONE = ("g_lr", "d_lr", "beta1", "beta2", "dropout", "ada_target")
 _LENGTHS = ("kimg", "tick_kimg", "snapshot_kimg", "keep_kimg", "ada_kimg")
+_MAX_THREADS = 1024
 _MAX_SEED = 2**63 - 1
 
 
@@ -39,6 +40,8 @@ def _unmet(name: str, value: Any, scheduled: bool) -> str | None:
     """The expectation that the value does not meet, or None."""
     if isinstance(value, str):
         return None
+    if name == "threads":
+        return None if 1 <= value <= _MAX_THREADS else f"a number from 1 to {_MAX_THREADS:,}"
     if name in _COUNTS:
         return None if value > 0 else "a number above 0"
     if name in ("g_widths", "d_widths"):
@@ -121,7 +124,7 @@ _IMPOSSIBLE: list[tuple[str, Callable[[Knobs], bool], str, str]] = [
         "--ada-target with the {objective} objective.",
         lambda k: k["ada_target"] > 0 and k["objective"] in _RELATIVE,
         "an objective for which the sign of a logit indicates overfitting",
-        "a scheduled --augment-p (0..0.5), or the non-saturating or hinge objective.",
+        "--objective non-saturating (or hinge) with --augment ada; or --augment-p 0..0.5 without --ada-target.",
     ),
     (
         "--ada-target without augmentation.",

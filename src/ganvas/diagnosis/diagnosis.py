@@ -61,7 +61,7 @@ class Finding:
         }  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Diagnosis:
     """What was found, the most severe first, and among equals causes before effects.
 
@@ -106,11 +106,13 @@ class Diagnosis:
             console.print(render(self))
         return captured.get().rstrip()
 
+    __repr__ = __str__
+
     def _repr_html_(self) -> str:
         rows = []
         for finding in self.findings:
             mark, colour = _MARKS[finding.severity]
-            body = "<br>".join(f"{label:6}{html.escape(text)}" for label, text in _lines(finding))
+            body = "<br>".join(f"{label:10}{html.escape(text)}" for label, text in _lines(finding))
             head = f"<b style='color:{colour}'>{mark}</b> <b>{html.escape(finding.summary)}</b>"
             rows.append(f"<p style='margin:.6em 0'>{head}<br><span style='white-space:pre-wrap'>{body}</span></p>")
         unchecked = html.escape(_describe_unchecked(self))

@@ -34,6 +34,7 @@ from ganvas.diagnosis.signals.calls import (
 )
 from ganvas.diagnosis.signals.samples import MAX_REALS, ReferenceSet, downsample, pixel_signals
 from ganvas.errors import GanvasError
+from ganvas.pytorch_state import default_state
 
 SHARE = 0.03
 """Of the loop's time, for probing."""
@@ -174,7 +175,7 @@ class Probe:
         try:
             with signals.preserve_state(*self._networks.values()), torch.no_grad():
                 for what, measure in (
-                    ("images", lambda: pixel_signals(real, fake) | self._measure_samples(real, fake)),
+                    ("images", lambda: self._measure_images(real, fake)),
                     ("outputs", self._measure_outputs),
                     ("labels", self._measure_labels),
                 ):
@@ -190,6 +191,10 @@ class Probe:
         self.history.update_facts(shown=self._steps * len(self._recent[-1][0]), probe_errors=dict(self._errors))
         self.history.add(self._steps, values | devices.used_memory(real.device))
         self._report_new_findings()
+
+    def _measure_images(self, real: Tensor, fake: Tensor) -> dict[str, float]:
+        with default_state(random=False):
+            return pixel_signals(real, fake) | self._measure_samples(real, fake)
 
     def _flush_losses(self) -> None:
         """Adds the losses since the last probe as a few rows; waits for the device."""

@@ -229,7 +229,7 @@ def _open(
             raise GanvasError(
                 f"{what} is neither a run nor a snapshot: what should its images be compared with?",
                 expected="--against, the real images",
-                fix=f"ganvas evaluate {what} --against mnist",
+                fix="check the path, or add --against and the real images, such as a folder or a zip",
             )
         reference = open_reference_once(DataOptions(against), count, kept, held_out)
         size = "x".join(map(str, reference.train.resolution))

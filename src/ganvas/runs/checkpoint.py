@@ -62,7 +62,7 @@ def restore(parts: Parts, saved: Mapping[str, Tensor]) -> None:
             raise GanvasError(
                 f"The saved state does not fit {name} ({error}).",
                 expected="a state saved by the same version with the same configuration",
-                fix="start a new run with --new.",
+                fix="start a new run with another --name.",
             ) from error
 
 

@@ -31,6 +31,9 @@ class Run:
 
     path: Path
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", Path(self.path))
+
     @cached_property
     def metadata(self) -> dict[str, Any]:
         """config.json: format, recipe, config, data, versions, threads.
@@ -215,7 +218,9 @@ def check_same_run(run: Run, config: TrainConfig, fingerprint: str) -> None:
     if longer and not _relative_schedules(config):
         differing = [d for d in differing if d[0] != "kimg"]
     if differing:
-        hint = f" (kimg may grow only where no schedule depends on it: {', '.join(_relative_schedules(config))} does)"
+        hint = (
+            f" (kimg may grow only where no schedule depends on it, as here: {', '.join(_relative_schedules(config))})"
+        )
         raise GanvasError(
             f"{run} has another configuration: {_format_differences(differing)}{hint if longer else ''}.",
             expected="the configuration it was started with",

@@ -40,5 +40,5 @@ def open_state(path: Path, framework: Literal["numpy", "pt"]) -> Iterator[Any]:
         raise GanvasError(
             f"The saved state {path} cannot be read ({error}).",
             expected="a state file written by ganvas train",
-            fix="start a new run with --new; the snapshots of this run can still be sampled.",
+            fix="start a new run with another --name; the snapshots of this run can still be sampled.",
         ) from error

@@ -60,7 +60,7 @@ def load_network(name: str, weights: Path | None = None) -> FeatureNetwork:
             raise GanvasError("The eye comes with its own weights.", fix="leave --weights out, or add --network vgg19.")
         return networks.build_eye()
     build = {"vgg19": networks.build_vgg19, "squeezenet": networks.build_squeezenet}[name]
-    return build(load_weights(weights or download_weights(name)))
+    return build(load_weights(Path(weights or download_weights(name))))
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:

@@ -53,7 +53,7 @@ def frozen(network: Literal["D", "G"]) -> Callable[[History], Detection | None]:
             return None
         evidence = [f"the relative update of {network}'s weights was exactly 0 in each of {len(update)} probes"]
         if gradient:
-            evidence.append(f"although its gradient is {three_digits(gradient.last)}")
+            evidence.append(f"its gradient is {three_digits(gradient.last)}")
         return Detection(float(update.at[0]), tuple(evidence))
 
     return detect

@@ -74,8 +74,9 @@ def settled(history: History) -> Detection | None:
     first, last = np.median(half[: len(half) // 2]), np.median(half[len(half) // 2 :])
     if not 0.95 * first < last < 1.05 * first:
         return None
-    went = f"{name} went from {three_digits(first)} to {three_digits(last)} since"
-    return Detection(float(quality.at[len(quality) // 2]), (went,))
+    since = float(quality.at[len(quality) // 2])
+    went = f"{name} went from {three_digits(first)} to {three_digits(last)} since {history.unit} {since:g}"
+    return Detection(since, (went,))
 
 
 def early(history: History) -> Detection | None:
