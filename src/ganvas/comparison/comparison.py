@@ -137,9 +137,8 @@ def compare(
     path = Path(out) if out is not None else Path("comparisons") / slug("-vs-".join(compared))
     make_folder(path)
     plan = _make_plan(path, own, limit, seeds)
-    lengths = {candidate.name: job.config.kimg for candidate, job in plan}
-    own = [c.with_kimg(lengths[c.name]) if c.name in lengths else c for c in own]
-    plan = [(c, job) for candidate, job in plan for c in own if c.name == candidate.name]
+    planned = {candidate.name: candidate for candidate, _ in plan}
+    own = [planned.get(candidate.name, candidate) for candidate in own]
     title = " against ".join(compared)
     builder = _ComparisonBuilder(path, title, own, imported, plan, limit, settings, quiet, command)
     return builder.run(workers, ray)
@@ -291,7 +290,7 @@ def format_csv(results: Mapping[str, Any]) -> str:
 def _make_plan(
     path: Path, candidates: Sequence[Candidate], limit: "budget.Budget | None", seeds: int
 ) -> list[tuple[Candidate, Job]]:
-    """The trainings to run.
+    """The trainings to run; their candidates have the kimg that the budget allows.
 
     plan.json keeps the lengths, which may come from a speed measurement: the same command means the same trainings.
     """
@@ -320,11 +319,11 @@ def _make_plan(
     folders = unique_slugs(candidates)
 
     def job(candidate: Candidate, seed: int) -> Job:
-        kimg = saved["kimg"][candidate.name]
-        config = replace(candidate.config, kimg=kimg, seed=seed, plot=False)  # the report contains the curves
+        config = replace(candidate.config, seed=seed, plot=False)  # the report contains the curves
         return Job(config, candidate.recipe, path / "runs", f"{folders[candidate.name]}-seed{seed}")
 
-    return [(c, job(c, seed)) for seed in range(seeds) for c in recipes]
+    planned = [candidate.with_kimg(saved["kimg"][candidate.name]) for candidate in recipes]
+    return [(candidate, job(candidate, seed)) for seed in range(seeds) for candidate in planned]
 
 
 def _differing_knobs(candidates: Sequence[Candidate]) -> list[dict[str, Any]]:
