@@ -32,8 +32,7 @@ from PIL import Image
 from style_reference_networks import SQUEEZENET, VGG, squeezenet_weights, vgg19_weights
 from torch import Tensor
 
-from ganvas.features.layers import build_squeezenet, build_vgg19
-from ganvas.features.layers import FeatureNetwork
+from ganvas.features.layers import FeatureNetwork, build_squeezenet, build_vgg19
 from ganvas.style import images
 from ganvas.style.colours import luminance
 from ganvas.style.losses import gram_distance
