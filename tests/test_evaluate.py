@@ -13,8 +13,9 @@ from ganvas.config import replace
 from ganvas.data import DataOptions, open_images
 from ganvas.errors import GanvasError
 from ganvas.evaluation import evaluation, measures, subject
-from ganvas.evaluation.evaluation import evaluate, find_differences
+from ganvas.evaluation.evaluation import evaluate
 from ganvas.evaluation.reference import open_reference
+from ganvas.evaluation.result import find_differences
 from ganvas.runs import log
 from ganvas.training import start
 

@@ -10,12 +10,13 @@ import ganvas
 PACKAGE = Path(ganvas.__file__).parent
 LAYERS = [
     ("errors", "files", "schedule", "devices", "optimisers", "interrupts", "pytorch_state", "speed", "threads"),
+    ("display",),
     ("data",),
     ("config",),
     ("recipes",),
     ("networks",),
     ("game",),
-    ("runs", "image_io"),
+    ("runs", "image_io", "samples"),
     ("sampling",),
     ("evaluation",),
     ("diagnosis", "style"),

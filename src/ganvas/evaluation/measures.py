@@ -13,6 +13,7 @@ from typing import Literal
 
 import numpy as np
 
+from ganvas.display import Displayed
 from ganvas.evaluation import metrics, modes, neighbours, pyramids, scales
 
 SEED = 0
@@ -127,8 +128,8 @@ MEASURES = {
 """In the order of the report."""
 
 
-@dataclass(frozen=True)
-class Value:
+@dataclass(frozen=True, repr=False)
+class Value(Displayed):
     """A measured value.
 
     Attributes:
@@ -145,6 +146,9 @@ class Value:
         error = "" if self.error is None else f" ± {format_number(self.error)}"
         baseline = "" if self.baseline is None else f" (real-data baseline {format_number(self.baseline)})"
         return f"{format_number(self.value)}{error}{baseline}"
+
+    def _line(self) -> str:
+        return f"Value({self})"
 
 
 def format_number(x: float) -> str:
