@@ -7,6 +7,7 @@ import base64
 import html
 import io
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -150,8 +151,8 @@ def image_url(image: "Image | Path", max_width: int = IMAGE_WIDTH) -> str:
     from PIL import Image
 
     try:
-        opened = Image.open(image) if isinstance(image, Path) else image
-        opened = opened.convert("RGBA" if opened.has_transparency_data else "RGB")
+        with Image.open(image) if isinstance(image, Path) else nullcontext(image) as opened:
+            opened = opened.convert("RGBA" if opened.has_transparency_data else "RGB")
     except (OSError, SyntaxError, ValueError):  # SyntaxError: a damaged PNG
         return ""
     scale = min(1.0, max_width / opened.width, 4 * max_width / opened.height)

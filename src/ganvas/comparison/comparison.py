@@ -65,12 +65,12 @@ class Comparison(Displayed):
         yield Paragraph(verdict["sentence"], "bold")
         rows = [(columns[key], *(summary.format_mean(summaries[name], key) for name in ranked)) for key in columns]
         yield Table(rows, ("", *ranked))
+        yield Paragraph(str(self.report), link=self.report)
         for name in ranked[:MAX_SHOWN]:
             runs = [run for run in self.results["runs"] if run["candidate"] == name]
             grids = [(run["seed"], grid) for run in runs for grid in Run(Path(run["path"])).grids[-1:]]
             for seed, grid in grids[:1]:
                 yield InlineImage(grid, f"{name}, seed {seed}", width=280)
-        yield Paragraph(str(self.report), link=self.report)
 
 
 @default_state()

@@ -91,8 +91,8 @@ def _find_grids(run: Mapping[str, Any]) -> list[Path]:
 def _embed_grid(path: Path) -> str:
     """The upper rows of a grid as a data URL; empty where the file cannot be read."""
     try:
-        grid = Image.open(path)
-        grid = grid.crop((0, 0, grid.width, min(grid.height, round(grid.width * GRID_ROWS / 8))))
+        with Image.open(path) as grid:
+            grid = grid.crop((0, 0, grid.width, min(grid.height, round(grid.width * GRID_ROWS / 8))))
     except (OSError, SyntaxError):
         return ""
     return image_url(grid, GRID_WIDTH)

@@ -324,11 +324,10 @@ class Probe(Displayed):
         return apply_rules(self.history)
 
     def _line(self) -> str:
-        found = self.diagnosis()
-        return f"Probe({self._steps:,} steps, {found.probes} probes in {self.seconds:.1f} s: {verdict(found)})"
+        return f"Probe({self._steps:,} steps, of which {self.seconds:.1f} s of probing: {verdict(self.diagnosis())})"
 
     def _parts(self) -> Iterator[Part]:
-        yield Paragraph(self._line(), "dim")
+        yield Paragraph(f"{self._steps:,} steps, of which {self.seconds:.1f} s of probing", "dim")
         yield from self.diagnosis()._parts()
 
     def close(self) -> Diagnosis:

@@ -139,9 +139,9 @@ class Run(Displayed):
         yield Paragraph(str(self.path), "bold")
         yield Table(list(self._facts().items()))
         if self.grids:
-            yield InlineImage(self.grids[-1], self.grids[-1].name)
+            yield InlineImage(self.grids[-1], self.grids[-1].name, width=400)
         if (curves := self.path / "losses.png").exists():
-            yield InlineImage(curves, curves.name, width=1100)
+            yield InlineImage(curves, curves.name, width=900)
 
     def _facts(self) -> dict[str, str]:
         """What is known of it, also of a damaged one."""
