@@ -657,7 +657,7 @@ def test_html_is_escaped() -> None:
     assert "<script>" not in page
     assert "&lt;script&gt;" in page
     assert "ValueError: &lt;b&gt;" in page
-    assert "<b>Numbers are no longer finite" in page
+    assert "<b>✗ Numbers are no longer finite" in page
     opened = re.findall(r"<(\w+)", page)
     assert sorted(tag for tag in opened if tag != "br") == sorted(re.findall(r"</(\w+)", page))
 

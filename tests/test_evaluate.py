@@ -14,8 +14,9 @@ from ganvas.data import DataOptions, open_images
 from ganvas.data.selection import assign_classes
 from ganvas.errors import GanvasError
 from ganvas.evaluation import evaluation, measures
-from ganvas.evaluation.evaluation import evaluate, find_differences
+from ganvas.evaluation.evaluation import evaluate
 from ganvas.evaluation.reference import open_reference
+from ganvas.evaluation.result import find_differences
 from ganvas.runs import log
 from ganvas.training import start
 

@@ -10,13 +10,14 @@ import ganvas
 PACKAGE = Path(ganvas.__file__).parent
 LAYERS = [
     ("errors", "files", "schedule", "devices", "optimisers", "interrupts", "progress", "pytorch_state", "threads"),
+    ("display",),
     ("data",),
     ("features",),
     ("config",),
     ("recipes",),
     ("networks",),
     ("game",),
-    ("runs", "image_io"),
+    ("runs", "image_io", "samples"),
     ("sampling",),
     ("evaluation",),
     ("diagnosis", "style"),

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from ganvas.diagnosis.probe import Probe, watch
     from ganvas.diagnosis.sources import diagnose
     from ganvas.errors import GanvasError
-    from ganvas.evaluation.evaluation import Evaluation, evaluate
+    from ganvas.evaluation.evaluation import evaluate
     from ganvas.evaluation.measures import Value
+    from ganvas.evaluation.result import Evaluation
     from ganvas.runs.folder import Run
     from ganvas.sampling import Sampler, load
     from ganvas.style.images import StyleImage
@@ -39,8 +40,9 @@ _MODULES = {
     "diagnosis.probe": ["Probe", "watch"],
     "diagnosis.sources": ["diagnose"],
     "errors": ["GanvasError"],
-    "evaluation.evaluation": ["Evaluation", "evaluate"],
+    "evaluation.evaluation": ["evaluate"],
     "evaluation.measures": ["Value"],
+    "evaluation.result": ["Evaluation"],
     "runs.folder": ["Run"],
     "sampling": ["Sampler", "load"],
     "style.options": ["StyleOptions"],

@@ -1,5 +1,6 @@
 """The recipes: complete, named configurations that are known to work."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ganvas.config import (
@@ -19,15 +20,16 @@ from ganvas.config import (
     Transformer,
     ViT,
 )
+from ganvas.display import Displayed, Part, Table
 from ganvas.errors import GanvasError
 
 
-@dataclass(frozen=True)
-class Recipe:
+@dataclass(frozen=True, repr=False)
+class Recipe(Displayed):
     """A configuration and its description.
 
     Attributes:
-        what: a description in one line.
+        summary: a description in one line.
         source: the paper or program it follows.
         cost: images/s measured on two CPU cores (docs/results.md), at the size of its own data.
         config: the value of every knob.
@@ -37,6 +39,13 @@ class Recipe:
     source: str
     cost: str
     config: TrainConfig
+
+    def _line(self) -> str:
+        return f"Recipe({self.summary}; {self.source})"
+
+    def _parts(self) -> Iterator[Part]:
+        yield Table([("recipe", self.summary), ("source", self.source), ("images/s, two CPU cores", self.cost)])
+        yield from self.config._parts()
 
 
 _MNIST, _CIFAR = DatasetConfig(data="mnist"), DatasetConfig(data="cifar10", mirror=True)

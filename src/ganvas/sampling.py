@@ -11,12 +11,14 @@ from torch import Tensor
 
 from ganvas.data.pixels import to_uint8
 from ganvas.devices import select_device
+from ganvas.display import Displayed, InlineImage, Paragraph, Part, Table
 from ganvas.errors import GanvasError
 from ganvas.networks import Generator
 from ganvas.pytorch_state import default_state
 from ganvas.runs import snapshot
 from ganvas.runs.folder import Run
 from ganvas.runs.snapshot import Card
+from ganvas.samples import Samples
 from ganvas.threads import cpu_threads
 
 PIXELS_PER_PASS = 2**20
@@ -78,7 +80,7 @@ def generate(
         yield images
 
 
-class Sampler:
+class Sampler(Displayed):
     """A trained generator that draws images from seeds.
 
     Attributes:
@@ -91,11 +93,26 @@ class Sampler:
         self.path, self.card, self.device = path, card, device
         self._generator = generator.to(device)
 
-    def __repr__(self) -> str:
+    def _line(self) -> str:
+        return f"Sampler({self.path}: {self._describe_images()}, {self.device})"
+
+    def _describe_images(self) -> str:
         shape = self.card.shape
         classes = f", {shape.classes} classes" if shape.classes else ""
-        size = f"{shape.height}×{shape.width}×{shape.channels}"
-        return f"Sampler({self.path}: {size}{classes}, {self.device})"
+        return f"{shape.height}×{shape.width}×{shape.channels}{classes}"
+
+    def _parts(self) -> Iterator[Part]:
+        card = self.card
+        yield Paragraph(str(self.path), "bold")
+        names = {"classes": ", ".join(card.class_names)} if card.class_names else {}
+        facts = {
+            "images": self._describe_images(), **names, "recipe": f"{card.recipe} ({card.network.family})",
+            "data": str(card.data.get("name", "")), "kimg": f"{card.nimg / 1000:g}", "device": str(self.device),
+        }  # fmt: skip
+        yield Table(list(facts.items()))
+        grid = self.path.parent.parent / f"fakes{card.nimg // 1000:06d}.png"
+        if grid.exists():
+            yield InlineImage(grid, grid.name)
 
     @default_state(random=False)
     def sample_batches(
@@ -125,11 +142,13 @@ class Sampler:
         *,
         label: int | Sequence[int] | None = None,
         truncation: float = 1.0,
-    ) -> np.ndarray:
-        """All images of `sample_batches` in one array: uint8 [n c h w]."""
+    ) -> Samples:
+        """All images of `sample_batches` in one array: uint8 [n c h w], which a notebook shows as a grid."""
+        seeds = _check_seeds(seeds)
         batches = list(self.sample_batches(seeds, label=label, truncation=truncation))
-        shape = self.card.shape
-        return torch.cat(batches).numpy() if batches else np.empty((0, *shape[:3]), np.uint8)
+        images = torch.cat(batches).numpy() if batches else np.empty((0, *self.card.shape[:3]), np.uint8)
+        labels = self._make_labels(label, seeds)
+        return Samples(images, None if labels is None else labels.numpy(), self.card.class_names)
 
     @default_state(random=False)
     def interpolate(

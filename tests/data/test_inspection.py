@@ -16,7 +16,7 @@ def inspect_quietly(path, **options):
 
 def render(report, width=100) -> str:
     out = io.StringIO()
-    Console(file=out, width=width).print(report.render())
+    Console(file=out, width=width).print(report)
     return out.getvalue()
 
 

@@ -50,9 +50,7 @@ def evaluate(
         return
     from rich.console import Console
 
-    from ganvas.evaluation.tables import render
-
-    Console().print(render(found))
+    Console().print(found)
 
 
 def diagnose(what: Positional[Path], json: bool = False) -> None:
@@ -70,6 +68,4 @@ def diagnose(what: Positional[Path], json: bool = False) -> None:
         return
     from rich.console import Console
 
-    from ganvas.diagnosis.diagnosis import render
-
-    Console(highlight=False).print(render(found))
+    Console(highlight=False).print(found)

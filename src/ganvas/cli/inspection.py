@@ -113,7 +113,7 @@ def inspect_data(
     else:
         from rich.console import Console
 
-        Console().print(report.render())
+        Console().print(report)
 
 
 def list_recipes(json: bool = False) -> None:

@@ -5,7 +5,7 @@ import io
 import json
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from ganvas.comparison.measurements import EvaluationSettings
 from ganvas.comparison.workers import Job, Outcome, train_all
 from ganvas.config import differences, leaves, replace, to_json
 from ganvas.data import open_images
+from ganvas.display import Displayed, InlineImage, Paragraph, Part, Table
 from ganvas.errors import GanvasError
 from ganvas.evaluation.reference_features import Memo
 from ganvas.files import make_folder, write_json, write_text
@@ -26,12 +27,15 @@ from ganvas.recipes import RECIPES
 from ganvas.runs import snapshot
 from ganvas.runs.folder import Run
 
+MAX_SHOWN = 8
+"""Candidates whose images a notebook shows."""
+
 REPORT_INTERVAL = 15.0
 """Seconds between two reports, at least: each takes a few seconds to draw."""
 
 
 @dataclass(frozen=True, repr=False)
-class Comparison:
+class Comparison(Displayed):
     """The result of a comparison.
 
     Attributes:
@@ -53,10 +57,20 @@ class Comparison:
         """`results`."""
         return self.results
 
-    def __str__(self) -> str:
-        return f"{self.results['verdict']['sentence']}\n{self.report}"
-
-    __repr__ = __str__
+    def _parts(self) -> Iterator[Part]:
+        verdict, columns = self.results["verdict"], self.results["columns"]
+        names = [candidate["name"] for candidate in self.results["candidates"]]
+        summaries = dict(zip(names, self.results["summaries"], strict=True))
+        ranked = [*verdict["order"], *(name for name in names if name not in verdict["order"])]
+        yield Paragraph(verdict["sentence"], "bold")
+        rows = [(columns[key], *(summary.format_mean(summaries[name], key) for name in ranked)) for key in columns]
+        yield Table(rows, ("", *ranked))
+        yield Paragraph(str(self.report), link=self.report)
+        for name in ranked[:MAX_SHOWN]:
+            runs = [run for run in self.results["runs"] if run["candidate"] == name]
+            grids = [(run["seed"], grid) for run in runs for grid in Run(Path(run["path"])).grids[-1:]]
+            for seed, grid in grids[:1]:
+                yield InlineImage(grid, f"{name}, seed {seed}", width=280)
 
 
 @default_state()
@@ -212,7 +226,7 @@ class _ComparisonBuilder:
         try:
             row["seed"] = run.config.seed
             row["data"] = {key: run.metadata["data"][key] for key in ("name", "fingerprint", "images", "shape")}
-            row |= measurements.read_progress(run)
+            row |= run.progress()
             if problem:
                 row |= {"problem": problem, "state": row["state"] if row["state"] != "complete" else "failed"}
             if outcome and outcome.stopped:

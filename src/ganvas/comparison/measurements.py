@@ -17,10 +17,11 @@ from ganvas.devices import select_device
 from ganvas.diagnosis.diagnosis import verdict
 from ganvas.diagnosis.sources import diagnose
 from ganvas.errors import GanvasError
-from ganvas.evaluation.evaluation import MIN_IMAGES, draw_closest_pairs, evaluate
+from ganvas.evaluation.evaluation import MIN_IMAGES, evaluate
 from ganvas.evaluation.modes import predict_classes
 from ganvas.evaluation.reference import Reference
 from ganvas.evaluation.reference_features import Memo, counting_classifier_once, extract_reference, open_reference_once
+from ganvas.evaluation.result import draw_closest_pairs
 from ganvas.features import extractors
 from ganvas.files import make_folder, write_json
 from ganvas.networks import Shape
@@ -69,34 +70,6 @@ class EvaluationSettings:
             extractors.load_extractor(
                 self.extractor, weights=None if self.weights is None else Path(self.weights), device=device
             )
-
-
-def read_progress(run: Run) -> dict[str, Any]:
-    """A run's progress and cost so far; works on incomplete run folders.
-
-    Returns:
-        state (complete, unfinished or failed), problem, nimg, seconds, images_per_s, peak_bytes.
-    """
-    lines = list(read_jsonl(run.path / "stats.jsonl"))
-    events = list(read_jsonl(run.path / "events.jsonl"))
-    nimg, seconds = (lines[-1].get(key, 0) for key in ("nimg", "seconds")) if lines else (0, 0)
-    non_finite = [event for event in events if event.get("event") == "non-finite"]
-    done = [event for event in events if event.get("event") == "done"]
-    total = run.config.total_images
-    state, problem = "complete", ""
-    if nimg < total and non_finite:
-        last = non_finite[-1]
-        state, problem = "failed", f"{', '.join(last['quantities'])} no longer finite at {last['nimg'] / 1e3:g} kimg"
-    elif nimg < total:
-        state, problem = "unfinished", f"{nimg / 1e3:g} of {total / 1e3:g} kimg"
-    return {
-        "state": state,
-        "problem": problem,
-        "nimg": nimg,
-        "seconds": seconds,
-        "images_per_s": nimg / seconds if seconds else None,
-        "peak_bytes": done[-1].get("peak_bytes") if done else None,
-    }
 
 
 def estimate_run_cost(run: Run) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 from ganvas.comparison import budget
 from ganvas.comparison.significance import CONFIDENCE, PairTest, adjust_holm, compare_pair
 from ganvas.comparison.summary import metric_title
-from ganvas.evaluation.evaluation import find_differences
+from ganvas.evaluation.result import find_differences
 
 Row = Mapping[str, Any]
 """A run of the comparison as in report.json: see `Comparison`."""

@@ -1,8 +1,5 @@
 """The HTML report: one file, made from the results of a comparison, without scripts or other files."""
 
-import base64
-import io
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,9 +10,11 @@ from PIL import Image
 
 from ganvas.comparison.figures import draw_figures
 from ganvas.comparison.summary import COLUMNS, FORMATTERS
+from ganvas.display import IMAGE_WIDTH, image_url
+from ganvas.runs.folder import Run
 
-MAX_WIDTH = 560
-"""Width in pixels to which images are reduced in the report."""
+GRID_WIDTH = IMAGE_WIDTH // 2
+"""Width in pixels to which grids are reduced in the report."""
 
 MAX_GRIDS = 5
 """Most image grids that show one training over time."""
@@ -75,8 +74,8 @@ def _collect_samples(results: Mapping[str, Any], images: Path) -> list[dict[str,
             grids = [grids[round(i * (len(grids) - 1) / (MAX_GRIDS - 1))] for i in range(MAX_GRIDS)]
         folder = images / first["evaluation"]["images"] if first["evaluation"] else None
         extra = {
-            kind: _embed_image(folder / f"{kind}.png", max_width=width)
-            for kind, width in (("classes", 400), ("closest", MAX_WIDTH), ("interpolation", MAX_WIDTH))
+            kind: image_url(folder / f"{kind}.png", width)
+            for kind, width in (("classes", 400), ("closest", IMAGE_WIDTH), ("interpolation", IMAGE_WIDTH))
             if folder is not None and (folder / f"{kind}.png").exists()
         }
         over_time = [(int(path.stem.removeprefix("fakes")), _embed_grid(path)) for path in dict.fromkeys(grids)]
@@ -85,23 +84,15 @@ def _collect_samples(results: Mapping[str, Any], images: Path) -> list[dict[str,
 
 
 def _find_grids(run: Mapping[str, Any]) -> list[Path]:
-    return sorted(p for p in Path(run["path"]).glob("fakes*.png") if re.fullmatch(r"fakes\d+", p.stem))
+    """The grids of the run of a row, oldest first."""
+    return Run(Path(run["path"])).grids
 
 
 def _embed_grid(path: Path) -> str:
-    return _embed_image(path, shown_part=GRID_ROWS / 8, max_width=MAX_WIDTH // 2)
-
-
-def _embed_image(path: Path, *, shown_part: float = 1.0, max_width: int = MAX_WIDTH) -> str:
-    """The upper part of an image as a data URL, reduced to the width; empty where the file cannot be read."""
+    """The upper rows of a grid as a data URL; empty where the file cannot be read."""
     try:
-        image = Image.open(path).convert("RGB")
-    except OSError:
+        with Image.open(path) as grid:
+            grid = grid.crop((0, 0, grid.width, min(grid.height, round(grid.width * GRID_ROWS / 8))))
+    except (OSError, SyntaxError):
         return ""
-    if shown_part < 1 and image.height > image.width * shown_part:
-        image = image.crop((0, 0, image.width, round(image.width * shown_part)))
-    if image.width > max_width:
-        image = image.resize((max_width, round(image.height * max_width / image.width)), Image.Resampling.BOX)
-    file = io.BytesIO()
-    image.save(file, "WEBP", quality=82, method=6)
-    return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"
+    return image_url(grid, GRID_WIDTH)

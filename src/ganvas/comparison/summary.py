@@ -142,3 +142,11 @@ FORMATTERS: dict[str, Callable[[float], str]] = {
     "plain": lambda x: f"{x:g}",
 }
 """How numbers are written."""
+
+
+def format_mean(summary: Mapping[str, Mapping[str, float]], column: str) -> str:
+    """Mean ± standard deviation of a column of one candidate; a dash where it is unknown."""
+    if column not in summary:
+        return "–"
+    write, own = FORMATTERS[COLUMNS[column].format], summary[column]
+    return write(own["mean"]) + (f" ± {write(own['sd'])}" if "sd" in own else "")

@@ -4,20 +4,22 @@ A setting ("knob") has one name everywhere: the field here, the key in `config.j
 `ganvas.train(...)`, and (with dashes) the flag on the command line. Field names are therefore unique over all groups.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields, is_dataclass
 
 from ganvas.config import rules
 from ganvas.config.families import CNN, DCGAN, MLP, MSG, R3GAN, Network, ResNet, StyleGAN, Transformer, ViT
 from ganvas.config.forms import differences, from_json, leaves, replace, to_json
 from ganvas.config.groups import BalanceConfig, DatasetConfig, LossConfig, OptimisationConfig, RuntimeConfig
+from ganvas.display import Displayed, Part, Table
 from ganvas.schedule import Schedule
 
 SCHEDULED = ("g_lr", "d_lr", "beta2", "r1", "r2", "gp", "dragan", "noise", "augment_p", "ema", "growth")
 """The knobs that can have a schedule, where a configuration has them."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class TrainConfig:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class TrainConfig(Displayed):
     """Everything that determines a training run.
 
     Raises:
@@ -63,6 +65,14 @@ class TrainConfig:
     def snapshot_every(self) -> int:
         """The number of images between two snapshots."""
         return round(1000 * (self.runtime.snapshot_kimg or max(self.kimg / 10, self.runtime.tick_kimg)))
+
+    def _parts(self) -> Iterator[Part]:
+        groups = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        knobs = {
+            "training": {name: value for name, value in groups.items() if not is_dataclass(value)},
+            **{name: dict(leaves(group)) for name, group in groups.items() if is_dataclass(group)},
+        }
+        yield Table([(name, ", ".join(f"{k}={v!r}" for k, v in group.items())) for name, group in knobs.items()])
 
 
 __all__ = [

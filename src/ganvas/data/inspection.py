@@ -1,7 +1,7 @@
 """`ganvas data`: describes a data set and lists its problems, file by file."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -11,6 +11,7 @@ from ganvas.data.cache import read_file_names
 from ganvas.data.imageset import ImageSet
 from ganvas.data.options import DataOptions
 from ganvas.data.sources import open_image_set
+from ganvas.display import Displayed, Paragraph, Part, Table
 
 _MAX_IMBALANCE = 10
 _MIN_IMAGES = 200
@@ -19,8 +20,8 @@ _BLOCK_BYTES = 2**25  # bytes compared at a time
 _MAX_ROWS = 12  # rows of a long list that are printed; --json has them all
 
 
-@dataclass(frozen=True)
-class DataReport:
+@dataclass(frozen=True, repr=False)
+class DataReport(Displayed):
     """The report of `ganvas data`; count, resolution and channels are those that training would use."""
 
     name: str
@@ -61,20 +62,15 @@ class DataReport:
         """All fields as plain values for `json.dumps`."""
         return {**asdict(self), "duplicate_count": self.duplicate_count}
 
-    def render(self) -> Any:
-        """A rich renderable: a table of the properties, then the notes and the warnings."""
-        from rich.console import Group
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table(title=Text(self.name), show_header=False, title_justify="left")
-        table.add_column(style="bold")
-        table.add_column()
-        for title, value in self._rows():
-            table.add_row(title, Text(value))
-        notes = [Text(f"• {sentence}") for sentence in self.notes]
-        warnings = [Text(f"! {sentence}", style="yellow") for sentence in self.warnings]
-        return Group(table, *notes, *(warnings or [Text("No problems found.", style="green")]))
+    def _parts(self) -> Iterator[Part]:
+        yield Paragraph(self.name, "bold")
+        yield Table(self._rows())
+        for sentence in self.notes:
+            yield Paragraph(f"• {sentence}")
+        for sentence in self.warnings:
+            yield Paragraph(f"! {sentence}", "yellow")
+        if not self.warnings:
+            yield Paragraph("No problems found.", "green")
 
     def _rows(self) -> list[tuple[str, str]]:
         height, width = self.resolution

@@ -1,17 +1,14 @@
-"""Findings from measurements: every rule is applied, causes before their effects; and the result as text and HTML."""
+"""Findings from measurements: every rule is applied, causes before their effects."""
 
-import html
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ganvas.diagnosis.history import Facts, History
 from ganvas.diagnosis.rules.conditions import ConditionName, Severity
 from ganvas.diagnosis.rules.fixes import ProposedFix, propose
 from ganvas.diagnosis.rules.table import CONDITIONS
-
-if TYPE_CHECKING:
-    from rich.console import Group
+from ganvas.display import Displayed, Paragraph, Part, Table
 
 _RANK = {"failure": 0, "warning": 1, "note": 2}
 _MARKS = {"failure": ("✗", "red"), "warning": ("!", "yellow"), "note": ("·", "cyan")}
@@ -20,8 +17,8 @@ Needs = tuple[tuple[str, ...], ...]
 """Quantities that would be needed: of each group one is enough."""
 
 
-@dataclass(frozen=True)
-class Finding:
+@dataclass(frozen=True, repr=False)
+class Finding(Displayed):
     """A condition that was detected.
 
     Attributes:
@@ -60,9 +57,17 @@ class Finding:
             "source": self.source,
         }  # fmt: skip
 
+    def _line(self) -> str:
+        return f"Finding({self.severity}: {self.describe()}; fix: {self.advice()})"
+
+    def _parts(self) -> Iterator[Part]:
+        mark, colour = _MARKS[self.severity]
+        yield Paragraph(f"{mark} {self.summary}", f"bold {colour}")
+        yield Table(list(_lines(self)))
+
 
 @dataclass(frozen=True, repr=False)
-class Diagnosis:
+class Diagnosis(Displayed):
     """What was found, the most severe first, and among equals causes before effects.
 
     Attributes:
@@ -98,26 +103,15 @@ class Diagnosis:
             "unchecked": {name: [list(names) for names in needs] for name, needs in self.unchecked.items()},
         }  # fmt: skip
 
-    def __str__(self) -> str:
-        from rich.console import Console
-
-        console = Console(width=110, no_color=True, force_terminal=False, highlight=False)
-        with console.capture() as captured:
-            console.print(render(self))
-        return captured.get().rstrip()
-
-    __repr__ = __str__
-
-    def _repr_html_(self) -> str:
-        rows = []
+    def _parts(self) -> Iterator[Part]:
+        colour = "red" if self.failures else "green" if self.healthy else "yellow"
+        yield Paragraph(verdict(self), f"bold {colour}")
         for finding in self.findings:
-            mark, colour = _MARKS[finding.severity]
-            body = "<br>".join(f"{label:10}{html.escape(text)}" for label, text in _lines(finding))
-            head = f"<b style='color:{colour}'>{mark}</b> <b>{html.escape(finding.summary)}</b>"
-            rows.append(f"<p style='margin:.6em 0'>{head}<br><span style='white-space:pre-wrap'>{body}</span></p>")
-        unchecked = html.escape(_describe_unchecked(self))
-        tail = f"<pre style='opacity:.6'>{unchecked}</pre>" if unchecked else ""
-        return f"<div><b>{html.escape(verdict(self))}</b>{''.join(rows)}{tail}</div>"
+            yield Paragraph("")
+            yield from finding._parts()
+        if unchecked := _describe_unchecked(self):
+            yield Paragraph("")
+            yield Paragraph(unchecked, "dim")
 
 
 def apply_rules(history: History) -> Diagnosis:
@@ -161,27 +155,6 @@ def verdict(diagnosis: Diagnosis) -> str:
     if diagnosis.probes and diagnosis.facts.shown:
         return f"This training is healthy, by {diagnosis.probes} probes over {diagnosis.facts.shown:,.0f} images."
     return "This training is healthy."
-
-
-def render(diagnosis: Diagnosis) -> "Group":
-    """The diagnosis for a terminal, by rich."""
-    from rich.console import Group
-    from rich.table import Table
-    from rich.text import Text
-
-    colour = "red" if diagnosis.failures else "green" if diagnosis.healthy else "yellow"
-    parts: list[Text | Table] = [Text(verdict(diagnosis), style=f"bold {colour}")]
-    for finding in diagnosis.findings:
-        mark, colour = _MARKS[finding.severity]
-        summary = Text.assemble((f"{mark} ", colour), (finding.summary, "bold"))
-        body = Table.grid(padding=(0, 2))
-        body.add_column(no_wrap=True, style="dim")
-        for label, text in _lines(finding):
-            body.add_row(f"    {label}", Text(text))
-        parts += [Text(""), summary, body]
-    if unchecked := _describe_unchecked(diagnosis):
-        parts += [Text(""), Text(unchecked, style="dim")]
-    return Group(*parts)
 
 
 def _lines(finding: Finding) -> Iterator[tuple[str, str]]:

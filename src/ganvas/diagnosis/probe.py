@@ -10,14 +10,14 @@ It works on plain modules with any optimiser, adds no gradient, changes no buffe
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ganvas import devices
-from ganvas.diagnosis.diagnosis import Diagnosis, apply_rules
+from ganvas.diagnosis.diagnosis import Diagnosis, apply_rules, verdict
 from ganvas.diagnosis.history import Facts, History
 from ganvas.diagnosis.signals import networks as signals
 from ganvas.diagnosis.signals.calls import (
@@ -33,6 +33,7 @@ from ganvas.diagnosis.signals.calls import (
     select_rows,
 )
 from ganvas.diagnosis.signals.samples import MAX_REALS, ReferenceSet, downsample, pixel_signals
+from ganvas.display import Displayed, Paragraph, Part
 from ganvas.errors import GanvasError
 from ganvas.pytorch_state import default_state
 
@@ -52,7 +53,7 @@ LOSS_ROWS = 4
 """Rows of losses between two probes."""
 
 
-class Probe:
+class Probe(Displayed):
     """Measures a generator and a discriminator while somebody else's loop trains them.
 
     Attributes:
@@ -321,6 +322,13 @@ class Probe:
     def diagnosis(self) -> Diagnosis:
         """The diagnosis so far."""
         return apply_rules(self.history)
+
+    def _line(self) -> str:
+        return f"Probe({self._steps:,} steps, of which {self.seconds:.1f} s of probing: {verdict(self.diagnosis())})"
+
+    def _parts(self) -> Iterator[Part]:
+        yield Paragraph(f"{self._steps:,} steps, of which {self.seconds:.1f} s of probing", "dim")
+        yield from self.diagnosis()._parts()
 
     def close(self) -> Diagnosis:
         """Removes the hooks; the final diagnosis."""

@@ -1,14 +1,9 @@
 """ganvas.evaluate: quality measures of generated images, each beside its real-data baseline, under one protocol."""
 
-import math
 import tempfile
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from PIL import Image
 from torch import nn
 
 from ganvas import image_io
@@ -18,7 +13,7 @@ from ganvas.data.stacked import NAME as STACKED
 from ganvas.devices import select_device
 from ganvas.errors import GanvasError
 from ganvas.evaluation import measures, modes
-from ganvas.evaluation.measures import MEASURES, Measure, Value
+from ganvas.evaluation.measures import MEASURES, Value
 from ganvas.evaluation.memorisation import Memorisation, compare_with_training
 from ganvas.evaluation.reference import Reference
 from ganvas.evaluation.reference_features import (
@@ -28,6 +23,7 @@ from ganvas.evaluation.reference_features import (
     make_sample,
     open_reference_once,
 )
+from ganvas.evaluation.result import Evaluation, draw_closest_pairs
 from ganvas.evaluation.subject import Subject, find_run, subject_from_generator, subject_from_images
 from ganvas.features.extraction import Extractor, extract_features
 from ganvas.progress import progress_bar
@@ -42,95 +38,6 @@ MIN_IMAGES = 10
 
 CLOSEST_PAIRS = 8
 """Closest pairs of an evaluated image and a training image in the panel."""
-
-
-@dataclass(frozen=True, repr=False)
-class Evaluation:
-    """The result of an evaluation; prints as a table.
-
-    Attributes:
-        subject: the name of what was evaluated.
-        values: the measured values, by the names of `measures.MEASURES`.
-        memorisation: the memorisation test; None without held-out images.
-        protocol: everything the numbers depend on: two evaluations are comparable only if these are equal.
-        notes: warnings for the reader, one sentence each.
-        panel: evaluated images in turn with their nearest training images, uint8 [n c h w]; the closest pair first.
-        frechet_biased: whether there are no more images than features, which biases the Fréchet distance upwards.
-    """
-
-    subject: str
-    values: dict[str, Value]
-    memorisation: Memorisation | None
-    protocol: dict[str, Any]
-    notes: tuple[str, ...]
-    panel: np.ndarray | None = None
-    frechet_biased: bool = False
-
-    def get_measure(self, name: str) -> Measure:
-        """The measure; its title is FID or KID only with the features of the official Inception network."""
-        measure = MEASURES[name]
-        official = self.protocol["features"]["extractor"] == "inception" and name != "score"
-        return replace(measure, title=measure.inception_title) if official and measure.inception_title else measure
-
-    def ratio_to_baseline(self, name: str) -> float | None:
-        """A value divided by its real-data baseline; None where that ratio is meaningless."""
-        baseline = self.values[name].baseline
-        if not baseline or baseline <= 0 or not self.get_measure(name).has_ratio:
-            return None
-        return self.values[name].value / baseline
-
-    def to_json(self) -> dict[str, Any]:
-        """The evaluation as plain values, as written to metrics.jsonl."""
-        values = {
-            name: {
-                "title": self.get_measure(name).title,
-                "better": self.get_measure(name).better,
-                **{key: _finite_or_none(number) for key, number in asdict(value).items()},
-                "ratio": self.ratio_to_baseline(name),
-            }
-            for name, value in self.values.items()
-        }
-        memorisation = None
-        if self.memorisation is not None:
-            numbers = {name: value for name, value in vars(self.memorisation).items() if name != "pairs"}
-            memorisation = {name: _finite_or_none(value) for name, value in numbers.items()}
-        return {
-            "subject": self.subject,
-            "values": values,
-            "memorisation": memorisation,
-            "protocol": self.protocol,
-            "notes": list(self.notes),
-            "frechet_biased": self.frechet_biased,
-        }
-
-    def __str__(self) -> str:
-        from ganvas.evaluation.tables import plain
-
-        return plain(self)
-
-    __repr__ = __str__
-
-    def _repr_html_(self) -> str:
-        from ganvas.evaluation.tables import html
-
-        return html(self)
-
-
-def _finite_or_none(number: float | None) -> float | None:
-    """None for infinity and NaN, which JSON does not have."""
-    return number if number is not None and math.isfinite(number) else None
-
-
-def find_differences(a: Mapping[str, Any], b: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """The dotted keys in which two protocols differ; numbers under different protocols must not be ranked."""
-    differences: list[str] = []
-    for key in sorted({*a, *b}):
-        left, right = a.get(key), b.get(key)
-        if isinstance(left, Mapping) and isinstance(right, Mapping):
-            differences += find_differences(left, right, f"{prefix}{key}.")
-        elif left != right:
-            differences.append(f"{prefix}{key}")
-    return differences
 
 
 @cpu_threads()
@@ -311,11 +218,3 @@ def save_evaluation(evaluation: Evaluation, run: Run | None, panel: Path | None 
         panel = panel or run.path / "closest.png"
     if panel is not None and (pairs := draw_closest_pairs(evaluation)) is not None:
         image_io.save_image(pairs, panel)
-
-
-def draw_closest_pairs(evaluation: Evaluation) -> Image.Image | None:
-    """Evaluated images above their nearest training images, the closest pair first; None where there are none."""
-    if evaluation.panel is None:
-        return None
-    rows = np.concatenate([evaluation.panel[::2], evaluation.panel[1::2]])
-    return image_io.make_grid(rows, len(rows) // 2, row_names=("evaluated", "nearest"))

@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 
 from ganvas.data.selection import subsample
+from ganvas.display import Displayed
 from ganvas.evaluation import metrics, modes, neighbours, pyramids, scales
 
 SEED = 0
@@ -128,8 +129,8 @@ MEASURES = {
 """In the order of the report."""
 
 
-@dataclass(frozen=True)
-class Value:
+@dataclass(frozen=True, repr=False)
+class Value(Displayed):
     """A measured value.
 
     Attributes:
@@ -146,6 +147,9 @@ class Value:
         error = "" if self.error is None else f" ± {format_number(self.error)}"
         baseline = "" if self.baseline is None else f" (real-data baseline {format_number(self.baseline)})"
         return f"{format_number(self.value)}{error}{baseline}"
+
+    def _line(self) -> str:
+        return f"Value({self})"
 
 
 def format_number(x: float) -> str:

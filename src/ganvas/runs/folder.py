@@ -13,10 +13,12 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from ganvas.config import RuntimeConfig, TrainConfig, differences, from_json, to_json
+from ganvas.display import Displayed, InlineImage, Paragraph, Part, Table
 from ganvas.errors import GanvasError
 from ganvas.files import explain_os_error, make_folder, remove_folder, write_json
 from ganvas.recipes import get_recipe
 from ganvas.runs.formats import check_format
+from ganvas.runs.log import read_jsonl, read_last
 
 FORMAT = 2
 """The format of a run folder: config.json, stats.jsonl, events.jsonl and the saved state."""
@@ -25,8 +27,8 @@ _MAY_CHANGE = frozenset(f.name for f in dataclasses.fields(RuntimeConfig)) | {"d
 """Knobs that may change when a run is resumed: they do not decide what is trained."""
 
 
-@dataclass(frozen=True)
-class Run:
+@dataclass(frozen=True, repr=False)
+class Run(Displayed):
     """A run on disk. Everything after training takes its path."""
 
     path: Path
@@ -94,6 +96,33 @@ class Run:
         path = self.path / "snapshots" / "best"
         return path if (path / "card.json").exists() else None
 
+    @property
+    def grids(self) -> list[Path]:
+        """Its grids of generated images, oldest first."""
+        return sorted(p for p in self.path.glob("fakes*.png") if re.fullmatch(r"fakes\d+", p.stem))
+
+    def progress(self) -> dict[str, Any]:
+        """How far it is: state (complete, unfinished or failed), problem, nimg, seconds, images_per_s, peak_bytes.
+
+        Raises:
+            GanvasError: this is not a run folder, or one of another format.
+        """
+        last, events = read_last(self.path / "stats.jsonl"), list(read_jsonl(self.path / "events.jsonl"))
+        nimg, seconds, total = last.get("nimg", 0), last.get("seconds", 0), self.config.total_images
+        non_finite = [event for event in events if event.get("event") == "non-finite"]
+        done = [event for event in events if event.get("event") == "done"]
+        state, problem = "complete", ""
+        if nimg < total and non_finite:
+            names = ", ".join(non_finite[-1]["quantities"])
+            state, problem = "failed", f"{names} no longer finite at {non_finite[-1]['nimg'] / 1e3:g} kimg"
+        elif nimg < total:
+            state, problem = "unfinished", f"{nimg / 1e3:g} of {total / 1e3:g} kimg"
+        return {
+            "state": state, "problem": problem, "nimg": nimg, "seconds": seconds,
+            "images_per_s": nimg / seconds if seconds else None,
+            "peak_bytes": done[-1].get("peak_bytes") if done else None,
+        }  # fmt: skip
+
     def sample(self, **knobs: Any) -> Any:
         """Images of the newest snapshot; takes the arguments of `ganvas.sampling.Sampler.sample`."""
         from ganvas.sampling import load
@@ -102,6 +131,37 @@ class Run:
 
     def __str__(self) -> str:
         return str(self.path)
+
+    def _line(self) -> str:
+        return f"Run({self.path}: {', '.join(f'{name} {text}' for name, text in self._facts().items())})"
+
+    def _parts(self) -> Iterator[Part]:
+        yield Paragraph(str(self.path), "bold")
+        yield Table(list(self._facts().items()))
+        if self.grids:
+            yield InlineImage(self.grids[-1], self.grids[-1].name, width=400)
+        if (curves := self.path / "losses.png").exists():
+            yield InlineImage(curves, curves.name, width=900)
+
+    def _facts(self) -> dict[str, str]:
+        """What is known of it, also of a damaged one."""
+        try:
+            progress, data, config = self.progress(), self.metadata["data"], self.config
+            size = "×".join(str(data["shape"][side]) for side in ("height", "width", "channels"))
+            facts = {
+                "recipe": f"{self.metadata['recipe']} ({config.network.family})",
+                "data": f"{data['name']} ({data['images']:,} images of {size})",
+                "kimg": f"{progress['nimg'] / 1000:g} of {config.kimg:g}",
+                "state": ": ".join(filter(None, (progress["state"], progress["problem"]))),
+            }
+            if self.best_snapshot is not None:
+                card = json.loads((self.best_snapshot / "card.json").read_text(encoding="utf-8"))
+                facts["quality"] = f"{card['quality']['value']:.3g} at {card['nimg'] / 1000:g} kimg"
+            return facts
+        except GanvasError as error:
+            return {"state": error.what}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            return {"state": f"damaged ({type(error).__name__}: {error})"}
 
 
 def resolve(what: "str | TrainConfig | Run | Path") -> tuple[str, TrainConfig, Run | None]:

@@ -9,6 +9,9 @@ from typing import Any
 
 from ganvas.files import atomic_file, explain_os_error
 
+TAIL_BYTES = 2**18
+"""Bytes at the end of a file, in which the last line is found without reading all of it."""
+
 
 def append_json(path: Path, line: Mapping[str, Any]) -> None:
     """Appends one JSON line.
@@ -42,12 +45,27 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
     if not path.exists():
         return
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            value = json.loads(line)
-        except json.JSONDecodeError:
-            continue
-        if isinstance(value, dict):
+        if (value := _parse(line)) is not None:
             yield value
+
+
+def _parse(line: str) -> dict[str, Any] | None:
+    """The JSON object of a line; None if it is something else."""
+    try:
+        value = json.loads(line)
+    except json.JSONDecodeError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def read_last(path: Path) -> dict[str, Any]:
+    """The last JSON object of a file whose lines are at most TAIL_BYTES long; empty if there is none."""
+    if not path.exists():
+        return {}
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - TAIL_BYTES))
+        lines = file.read().decode("utf-8", "replace").splitlines()
+    return next(filter(None, map(_parse, reversed(lines))), {})
 
 
 def drop_lines_after(path: Path, nimg: float = math.inf) -> None:

@@ -1,6 +1,7 @@
 """Image files of style transfer: reading to colours, opacity and ICC profile, and writing."""
 
 import io
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from ganvas import image_io
 from ganvas.data import decoding, to_uint8, to_unit
 from ganvas.data.decoding import read_header
 from ganvas.data.source_types import Unreadable
+from ganvas.display import Displayed, InlineImage, Part
 from ganvas.errors import GanvasError
 
 MIN_SIDE = 16
@@ -21,16 +23,23 @@ MIN_SIDE = 16
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class StyleImage:
+class StyleImage(Displayed):
     """Colours uint8 [3 h w]; opacity uint8 [h w], or None if the image is opaque; the ICC profile of the file."""
 
     pixels: np.ndarray
     opacity: np.ndarray | None = None
     profile: bytes | None = None
 
-    def __repr__(self) -> str:
+    def _line(self) -> str:
         height, width = self.pixels.shape[1:]
         return f"StyleImage({height}×{width}{', with opacity' if self.opacity is not None else ''})"
+
+    def _parts(self) -> Iterator[Part]:
+        yield InlineImage(self._to_pil(), self._line(), width=800)
+
+    def _to_pil(self) -> Image.Image:
+        planes = self.pixels if self.opacity is None else np.concatenate([self.pixels, self.opacity[None]])
+        return image_io.to_pil(planes)
 
     def with_pixels(self, pixels: np.ndarray) -> "StyleImage":
         """An image of the colours uint8 [3 h' w'] with this opacity, resized, and this profile."""
@@ -46,9 +55,7 @@ class StyleImage:
         Raises:
             GanvasError: no format has this suffix, or the file cannot be written.
         """
-        path = Path(path)
-        planes = self.pixels if self.opacity is None else np.concatenate([self.pixels, self.opacity[None]])
-        image = image_io.to_pil(planes)
+        path, image = Path(path), self._to_pil()
         if image.mode == "RGBA" and path.suffix.lower() in (".jpg", ".jpeg", ".bmp"):
             image = Image.alpha_composite(Image.new("RGBA", image.size, (255,) * 4), image).convert("RGB")
         image_io.save_image(image, path, icc_profile=self.profile, quality=95)

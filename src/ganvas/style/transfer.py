@@ -7,13 +7,14 @@ result of the last; Wasserstein-2 style losses. Ours: the photo takes the palett
 
 import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
+from ganvas.display import Displayed, Paragraph, Part
 from ganvas.errors import GanvasError
 from ganvas.progress import SpeedMeter
 from ganvas.pytorch_state import default_state
@@ -26,8 +27,8 @@ from ganvas.style.plan import TransferPlan, plan_transfer, scale_sizes
 from ganvas.threads import cpu_threads
 
 
-@dataclass(frozen=True, eq=False)
-class Iterate:
+@dataclass(frozen=True, eq=False, repr=False)
+class Iterate(Displayed):
     """The state after one iteration.
 
     Attributes:
@@ -47,11 +48,22 @@ class Iterate:
     tv: float
     seconds: float
     seconds_left: float
-    _render: Callable[[], StyleImage] = field(repr=False)
+    _render: Callable[[], StyleImage]
 
     def image(self) -> StyleImage:
         """The current image, at the current scale."""
         return self._render()
+
+    def _line(self) -> str:
+        terms = f"style {self.style:.3g}, content {self.content:.3g}, tv {self.tv:.3g}"
+        return (
+            f"Iterate({self.iteration} of {self.iterations} at {self.height}×{self.width}: loss {self.loss:.3g} "
+            f"({terms}); {self.seconds:.0f} s, {self.seconds_left:.0f} s left)"
+        )
+
+    def _parts(self) -> Iterator[Part]:
+        yield Paragraph(self._line())
+        yield from self.image()._parts()
 
 
 Callback = Callable[[Iterate], None]

@@ -99,7 +99,6 @@ def _evaluate_run(run: Run, device: str, quiet: bool) -> None:
     from rich.console import Console
 
     from ganvas.evaluation.evaluation import evaluate, save_evaluation  # imports scikit-learn, which few trainings need
-    from ganvas.evaluation.tables import render
 
     try:
         result = evaluate(run, device=device, progress=not quiet)
@@ -108,7 +107,7 @@ def _evaluate_run(run: Run, device: str, quiet: bool) -> None:
         print(f"The run is complete; it could not be evaluated: {error}", file=sys.stderr)
         return
     if not quiet:
-        Console(stderr=True).print(render(result))
+        Console(stderr=True).print(result)
 
 
 def _check_batch(config: TrainConfig) -> None:
