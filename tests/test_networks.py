@@ -7,7 +7,8 @@ import torch
 from safetensors.torch import load, save
 from support import NARROW
 
-from ganvas.config import CNN, MLP, Network, replace
+from ganvas.config import Network, replace
+from ganvas.config.families import CNN, MLP
 from ganvas.networks import NETWORKS, Shape, build, count_flops, count_parameters
 from ganvas.networks.layers import ToImage
 
