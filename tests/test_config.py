@@ -281,6 +281,7 @@ def test_knobs_name_every_field_with_its_type() -> None:
         ({"g_lr": "1e-3..0"}, "1e-3..0"),
         ({"kimg": 3}, 3.0),
         ({"batch": np.int64(8)}, 8),
+        ({"d_widths": np.array([8, 4])}, (8, 4)),
     ],
 )
 def test_replace_takes_what_a_python_user_writes(knobs: dict[str, Any], value: object) -> None:

@@ -68,10 +68,7 @@ def check_bounds(config: Any) -> None:
         GanvasError: a value is out of bounds.
     """
     for knob, value in knob_fields(config):
-        values = [value]
-        if is_scheduled(knob.type):
-            schedule = Schedule.parse(value)
-            values = [schedule.start, schedule.end]
+        values = Schedule.parse(value).ends if is_scheduled(knob.type) else (value,)
         bound = find_bound(knob.type)
         if bound and value is not None and not all(map(bound.check, values)):
             raise GanvasError(f"--{knob.name.replace('_', '-')} is {value}.", expected=bound.expected)

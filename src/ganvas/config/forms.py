@@ -54,12 +54,12 @@ def _replace(config: Any, knobs: Mapping[str, Any]) -> Any:
 
 
 def _plain(name: str, value: Any) -> Any:
-    """Converts paths, NumPy numbers and resolutions to the types that JSON has."""
+    """Converts paths, NumPy's numbers and arrays, and resolutions to the types that JSON has."""
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     if name == "resolution" and isinstance(value, int | tuple | list):
         return "x".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
-    return value.item() if hasattr(value, "item") else value
+    return value.tolist() if hasattr(value, "tolist") else value
 
 
 def differences(old: Any, new: Any) -> list[tuple[str, Any, Any]]:

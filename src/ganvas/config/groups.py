@@ -107,8 +107,7 @@ class LossConfig(Group):
     @property
     def penalised(self) -> bool:
         """Whether there is a gradient penalty at any time of the run."""
-        penalties = map(Schedule.parse, (self.r1, self.r2, self.gp, self.dragan))
-        return any(penalty.start > 0 or penalty.end > 0 for penalty in penalties)
+        return any(max(Schedule.parse(weight).ends) > 0 for weight in (self.r1, self.r2, self.gp, self.dragan))
 
     def conflicts(self, config: "TrainConfig") -> Iterator[GanvasError]:
         if self.label_smoothing > 0 and self.objective not in ("minimax", "non-saturating"):
