@@ -44,6 +44,8 @@ def test_unknown_key_is_an_error_that_suggests_a_similar_one() -> None:
     plain["optimisation"]["bacth"] = 3
     with pytest.raises(GanvasError, match="did you mean 'batch'"):
         from_json(TrainConfig, plain)
+    with pytest.raises(GanvasError, match="'g_width' is not a knob with the mlp family"):
+        replace(TrainConfig(), g_width=3)
     with pytest.raises(GanvasError, match="did you mean 'kimg'"):
         replace(TrainConfig(), kmig=3)
 

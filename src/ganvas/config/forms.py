@@ -2,12 +2,13 @@
 
 import dataclasses
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from types import UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from ganvas.errors import GanvasError
+from ganvas.schedule import ScheduleSpec
 
 Config = TypeVar("Config")
 
@@ -36,7 +37,7 @@ def replace(config: Config, **knobs: Any) -> Config:
     known = dict(leaves(config))
     for name in knobs:
         if name not in known:
-            raise _unknown(name, known)
+            raise _unknown(name, known, f" with the {known['family']} family" if "family" in known else "")
     return _replace(config, knobs)
 
 
@@ -129,6 +130,8 @@ def _build_group(kind: Any, value: Any, where: str) -> Any:
 def _describe(kind: Any) -> str:
     """A type in words."""
     origin, options = get_origin(kind), get_args(kind)
+    if kind == ScheduleSpec:
+        return "a number, or a schedule such as 1e-3..1e-4:cosine"
     if origin is Annotated:
         return _describe(options[0])
     if origin in (Union, UnionType):
@@ -148,10 +151,10 @@ _IN_WORDS = {
 }
 
 
-def _unknown(name: str, known: Any) -> GanvasError:
+def _unknown(name: str, known: Iterable[str], where: str = "") -> GanvasError:
     near = get_close_matches(name, list(known), n=1)
     return GanvasError(
-        f"'{name}' is not a knob.",
+        f"'{name}' is not a knob{where}.",
         expected="one of " + ", ".join(sorted(known)),
         fix=f"did you mean '{near[0]}'?" if near else "ganvas train --help explains each.",
     )
