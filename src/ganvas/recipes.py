@@ -9,6 +9,7 @@ from ganvas.config import (
     MSG,
     R3GAN,
     BalanceConfig,
+    Custom,
     DatasetConfig,
     LossConfig,
     OptimisationConfig,
@@ -294,6 +295,16 @@ RECIPES = {
                 beta2="0.9..0.99:cosine@0-0.2",
                 ema="0..500:cosine@0-0.2",
             ),
+        ),
+    ),
+    "custom": Recipe(
+        summary="networks of your own: --g FILE.py:NAME --d FILE.py:NAME, or one of them against our DCGAN",
+        source="settings of Radford et al. 2015",
+        cost="that of your networks",
+        config=TrainConfig(
+            network=Custom(g="dcgan(g_width=64)", d="dcgan(d_width=64)"),
+            loss=LossConfig(objective="non-saturating"),
+            optimisation=OptimisationConfig(batch=64, beta1=0.5, beta2=0.999),
         ),
     ),
 }

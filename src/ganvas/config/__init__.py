@@ -6,8 +6,9 @@ A setting ("knob") has one name everywhere: the field here, the key in `config.j
 
 from dataclasses import dataclass, field
 
+from ganvas import user_code
 from ganvas.config import rules
-from ganvas.config.families import CNN, DCGAN, MLP, MSG, R3GAN, Network, ResNet, StyleGAN, Transformer, ViT
+from ganvas.config.families import CNN, DCGAN, MLP, MSG, R3GAN, Custom, Network, ResNet, StyleGAN, Transformer, ViT
 from ganvas.config.forms import differences, from_json, leaves, replace, to_json
 from ganvas.config.groups import BalanceConfig, DatasetConfig, LossConfig, OptimisationConfig, RuntimeConfig
 from ganvas.schedule import Schedule
@@ -40,6 +41,8 @@ class TrainConfig:
         knobs = dict(leaves(self))
         rules.check_bounds(knobs, [name for name in SCHEDULED if name in knobs])
         rules.check_together(knobs)
+        if isinstance(self.network, Custom):
+            self.network.check_parts(self)
 
     @property
     def total_images(self) -> int:
@@ -60,6 +63,11 @@ class TrainConfig:
         knobs = dict(leaves(self))
         return {name: Schedule.parse(knobs[name]) for name in SCHEDULED if name in knobs}
 
+    def user_specs(self) -> list[str]:
+        """The specs of the user's own networks, objective and augmentation, if there are any."""
+        knobs = dict(leaves(self))
+        return [knobs[name] for name in ("g", "d", "objective", "augment") if user_code.is_spec(knobs.get(name))]
+
     def snapshot_every(self) -> int:
         """The number of images between two snapshots."""
         return round(1000 * (self.runtime.snapshot_kimg or max(self.kimg / 10, self.runtime.tick_kimg)))
@@ -73,6 +81,7 @@ __all__ = [
     "R3GAN",
     "SCHEDULED",
     "BalanceConfig",
+    "Custom",
     "DatasetConfig",
     "LossConfig",
     "Network",

@@ -1,8 +1,11 @@
-"""The knobs of each network family; `ganvas.networks` has one module for each."""
+"""The knobs of each network family; `ganvas.networks` has a module of the same name for each."""
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, get_args
 
+from ganvas import user_code
+from ganvas.config.forms import from_json
+from ganvas.errors import GanvasError
 from ganvas.schedule import ScheduleSpec
 
 
@@ -161,5 +164,62 @@ class R3GAN:
     """Channels in each group of the grouped 3×3 convolutions."""
 
 
-Network = MLP | CNN | DCGAN | Transformer | ViT | ResNet | StyleGAN | MSG | R3GAN
+@dataclass(frozen=True, kw_only=True)
+class Custom:
+    """Networks of your own, or one of them against one of ours; see `ganvas.networks.custom`."""
+
+    family: Literal["custom"] = field(default="custom", init=False)
+    g: str = "dcgan"
+    """The generator: your class, FILE.py:NAME or MODULE:NAME, with its keyword arguments if it has some
+    (nets.py:Generator(width=64)); or one of our families, with its knobs if you like (dcgan(g_width=32))."""
+    d: str = "dcgan"
+    """The discriminator, named in the same way."""
+    latent: int = 128
+    """Dimension of the latent vector z ~ N(0, 1)."""
+
+    def __post_init__(self) -> None:
+        self.part("g")
+        self.part("d")
+
+    def part(self, which: Literal["g", "d"]) -> Any:
+        """The configuration of the family that `g` or `d` names, with this latent; None for the user's own class.
+
+        Raises:
+            GanvasError: there is no such family, or it cannot play against another one, or a wrong knob.
+        """
+        text = self.g if which == "g" else self.d
+        if user_code.is_spec(text):
+            user_code.parse(text)
+            return None
+        spec = user_code.parse(text)
+        if spec.name not in _PARTS:
+            raise GanvasError(
+                f"--{which} is {text}: there is no family '{spec.name}' for one network alone.",
+                expected=f"one of {', '.join(_PARTS)}; or your own class, {user_code.FORM}",
+            )
+        if "latent" in spec.arguments:
+            raise GanvasError(f"--{which} is {text}.", expected="one latent for both networks", fix="--latent 64")
+        return replace(from_json(_PARTS[spec.name], spec.arguments), latent=self.latent)
+
+    def check_parts(self, config: Any) -> None:
+        """Checks the networks that are ours as if each were alone in this `TrainConfig`.
+
+        Raises:
+            GanvasError: a knob of theirs is out of bounds, or another one excludes it.
+        """
+        if (generator := self.part("g")) is not None:
+            type(config)(network=generator)
+        if (discriminator := self.part("d")) is not None:
+            normed = hasattr(discriminator, "g_norm")  # a knob of its generator, which does not play
+            try:
+                replace(config, network=replace(discriminator, g_norm="none") if normed else discriminator)
+            except GanvasError as error:
+                fix = f"{error.fix} Knobs of this D are set in --d: \"{discriminator.family}(d_norm='none')\"."
+                raise GanvasError(error.what, expected=error.expected, fix=fix.strip()) from error
+
+
+Network = MLP | CNN | DCGAN | Transformer | ViT | ResNet | StyleGAN | MSG | R3GAN | Custom
 """The configuration of any network family."""
+
+_PARTS: dict[str, Any] = {kind().family: kind for kind in get_args(Network) if kind not in (MSG, Custom)}
+"""The families of which one network can play against any other; the D of msg needs each image at several sizes."""

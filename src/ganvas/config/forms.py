@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
+from ganvas import user_code
 from ganvas.errors import GanvasError
 
 Config = TypeVar("Config")
@@ -49,11 +50,13 @@ def _replace(config: Any, knobs: Mapping[str, Any]) -> Any:
 
 
 def _plain(name: str, value: Any) -> Any:
-    """Converts paths, NumPy numbers and resolutions to the types that JSON has."""
+    """Converts paths, NumPy numbers, resolutions, and the user's classes and functions to the types that JSON has."""
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     if name == "resolution" and isinstance(value, int | tuple | list):
         return "x".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+    if name in ("g", "d", "objective", "augment") and not isinstance(value, str):
+        return user_code.describe(value)
     return value.item() if hasattr(value, "item") else value
 
 

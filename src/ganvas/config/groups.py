@@ -1,9 +1,11 @@
 """The knobs that all families share: data, loss, balance of G and D, optimisation, and runtime."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
+from ganvas import user_code
 from ganvas.data.options import DataOptions
+from ganvas.errors import GanvasError
 from ganvas.schedule import ScheduleSpec
 
 
@@ -38,14 +40,15 @@ class DatasetConfig:
 
 
 ObjectiveName = Literal["minimax", "non-saturating", "least-squares", "hinge", "wasserstein", "rpgan", "rahinge"]
+AugmentationName = Literal["none", "diffaugment", "ada"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class LossConfig:
     """The loss, its penalties, and the augmentation. Some values can have a schedule (see `ganvas.schedule`)."""
 
-    objective: ObjectiveName = "rpgan"
-    """The losses of G and D; see `ganvas.game.objectives`."""
+    objective: ObjectiveName | str = "rpgan"
+    """The losses of G and D; see `ganvas.game.objectives`. Or your own: MODULE:NAME or FILE.py:NAME of an Objective."""
     r1: ScheduleSpec = 0.0
     """γ of the gradient penalty on real images (γ/2 · E|∇D|²); 0 = none."""
     r2: ScheduleSpec = 0.0
@@ -64,10 +67,11 @@ class LossConfig:
     """One-sided label smoothing: the target of reals is 1 minus this; 0.1 in the paper."""
     noise: ScheduleSpec = 0.0
     """Instance noise: standard deviation of Gaussian noise on all inputs of D; 2 is the whole range of a pixel."""
-    augment: Literal["none", "diffaugment", "ada"] = "none"
-    """Augmentation of all inputs of D: colour, translation and cutout, or ADA's pipe. See `ganvas.game.augment`."""
+    augment: AugmentationName | str = "none"
+    """Augmentation of all inputs of D: colour, translation and cutout, or ADA's pipe; see `ganvas.game.augment`. Or
+    your own: MODULE:NAME or FILE.py:NAME of a function or module from images [n c h w] to images of this shape."""
     augment_p: ScheduleSpec = 1.0
-    """Probability of each transformation."""
+    """Probability of each transformation; with your own augmentation, that it is applied to an image."""
     ada_target: float = 0.0
     """Adapt `augment_p`, from 0 on, to keep D's overfitting E[sign D(x)] at this target; 0.6 in the paper; 0 = off."""
     ada_kimg: float = 500.0
@@ -75,10 +79,24 @@ class LossConfig:
     shared_fakes: bool = True
     """Use the fakes of D's last update for G's update too; otherwise G generates new ones."""
 
+    def __post_init__(self) -> None:
+        for name, names in (("objective", ObjectiveName), ("augment", AugmentationName)):
+            value = getattr(self, name)
+            if user_code.is_spec(value):
+                user_code.parse(value)
+            elif value not in get_args(names):
+                raise GanvasError(
+                    f"--{name} is {value!r}.",
+                    expected=f"one of {', '.join(get_args(names))}; or your own, MODULE:NAME or FILE.py:NAME",
+                )
+
     @property
     def critic(self) -> bool:
-        """Whether D is a critic that estimates a distance, not a classifier; its loss then has no natural zero."""
-        return self.objective == "wasserstein"
+        """Whether D is a critic that estimates a distance, not a classifier; its loss then has no natural zero.
+
+        The user's own objective says so itself, once it is loaded (`ganvas.game.objectives.get_objective`).
+        """
+        return getattr(user_code.known(self.objective), "critic", self.objective == "wasserstein")
 
 
 @dataclass(frozen=True, kw_only=True)

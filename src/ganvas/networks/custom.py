@@ -1,0 +1,91 @@
+"""The user's own networks, or one of ours against one of theirs.
+
+A generator is a class derived from nn.Module that is called as NAME(latent, shape, **arguments), with forward(z) or
+forward(z, labels) -> images [n c h w] in [-1, 1]; a discriminator is called as NAME(shape, **arguments), with
+forward(images) or forward(images, labels) -> logits [n] or [n 1]. `shape` is a `Shape`: channels, height, width,
+classes; labels are given where classes is not 0. Classes derived from `networks.Generator` and
+`networks.Discriminator` may override their other methods too; plain modules get an adapter.
+"""
+
+from importlib import import_module
+from typing import Any, Literal
+
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from ganvas import user_code
+from ganvas.config import Custom
+from ganvas.errors import GanvasError
+from ganvas.networks import base
+from ganvas.networks.base import Shape
+
+
+class PlainGenerator(base.Generator):
+    """A plain module as a generator."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        return self.network(z) if labels is None else self.network(z, labels)
+
+
+class PlainDiscriminator(base.Discriminator):
+    """A plain module as a discriminator: its logits [n], [n 1] or [n 1 1 1] become float32 [n]."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self.batch_dependent = bool(getattr(network, "batch_dependent", False))
+
+    def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        logits = self.network(images) if labels is None else self.network(images, labels)
+        return logits.reshape(len(images)).float()
+
+
+def Generator(config: Custom, shape: Shape) -> base.Generator:  # noqa: N802 - as the classes of the other families
+    """The untrained generator that `config.g` names.
+
+    Raises:
+        GanvasError: see `ganvas.networks.build`.
+    """
+    network = _build(config, "g", config.latent, shape)
+    generator = network if isinstance(network, base.Generator) else PlainGenerator(network)
+    generator.latent, generator.shape = config.latent, shape
+    return generator
+
+
+def Discriminator(config: Custom, shape: Shape) -> base.Discriminator:  # noqa: N802
+    """The untrained discriminator that `config.d` names; with batch norm its logits depend on their batch.
+
+    Raises:
+        GanvasError: see `ganvas.networks.build`.
+    """
+    network = _build(config, "d", shape)
+    discriminator = network if isinstance(network, base.Discriminator) else PlainDiscriminator(network)
+    discriminator.batch_dependent = discriminator.batch_dependent or has_batch_norm(discriminator)
+    return discriminator
+
+
+def has_batch_norm(network: nn.Module) -> bool:
+    """Whether a network normalises over the images of a batch."""
+    return any(isinstance(module, _BatchNorm) for module in network.modules())
+
+
+def _build(config: Custom, which: Literal["g", "d"], *arguments: Any) -> nn.Module:
+    part, shape = config.part(which), arguments[-1]
+    if part is not None:
+        module = import_module(f"ganvas.networks.{part.family}")
+        return module.Generator(part, shape) if which == "g" else module.Discriminator(part, shape)
+    text = config.g if which == "g" else config.d
+    kind = user_code.load(text)
+    # nothing else is called: a snapshot's card.json, which names it, may be somebody else's
+    if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
+        is_instance = f"an instance of {type(kind).__name__}" if isinstance(kind, nn.Module) else f"{kind!r}"
+        raise GanvasError(
+            f"{text} is {is_instance}.",
+            expected="a class derived from torch.nn.Module",
+            fix=f"name the class, which is called as NAME({'latent, shape' if which == 'g' else 'shape'}).",
+        )
+    return user_code.call(text, kind, *arguments)
