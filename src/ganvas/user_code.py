@@ -121,7 +121,8 @@ def _find_definition(value: Any) -> tuple[str, str]:
     if name is not None:
         modules = {value.__module__: modules[value.__module__]} if value.__module__ in modules else {}
     for module in modules.values():
-        names = [name] if name else [key for key, found in list(getattr(module, "__dict__", {}).items()) if found is value]
+        defined = list(getattr(module, "__dict__", {}).items())
+        names = [name] if name else [key for key, found in defined if found is value]
         for found in names:
             if "<" in found:
                 continue
@@ -186,7 +187,7 @@ def call(text: str, function: Callable[..., Any], *arguments: Any) -> Any:
     Raises:
         GanvasError: it raises an error, which is quoted with its place.
     """
-    with quote_errors(text, f"{parse(text).name} cannot be called"):
+    with quote_errors(text, f"{parse(text).name} cannot be made"):
         return function(*arguments, **parse(text).arguments)
 
 
@@ -202,20 +203,20 @@ def quote_errors(text: str, what: str) -> Iterator[None]:
     except GanvasError:
         raise
     except (Exception, SystemExit) as error:
-        source = parse(text).source or text
-        raise GanvasError(f"{source}: {what}: {_quote(error, source)}.", fix="mend the code, or its arguments.") from error
+        source = parse(text).source
+        fix = "mend the code, or its arguments."
+        raise GanvasError(f"{source}: {what}: {_quote(error, source)}.", fix=fix) from error
 
 
 def _quote(error: BaseException, source: str) -> str:
     """An error in one line, with the last place in the user's code."""
-    text = f"{type(error).__name__}: {(str(error).splitlines() or ['no message'])[0].rstrip('.')}"
     if isinstance(error, SyntaxError) and error.filename:
         return f"{type(error).__name__}: {error.msg} ({Path(error.filename).name}, line {error.lineno})"
-    own = str(Path(__file__).parent)
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith((own, "<frozen"))]
-    stem = Path(source).name if source.endswith(".py") else f"{source.rpartition('.')[2]}.py"
-    here = [f for f in frames if Path(f.filename).name == stem] or [f for f in frames if "site-packages" not in f.filename]
-    return f"{text} ({Path(here[-1].filename).name}, line {here[-1].lineno})" if here else text
+    text = f"{type(error).__name__}: {(str(error).splitlines() or ['no message'])[0].rstrip('.')}"
+    file = Path(source).name if source.endswith(".py") else f"{source.rpartition('.')[2]}.py"
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if Path(frame.filename).name == file]
+    return f"{text} ({file}, line {lines[-1]})" if lines else text
 
 
 @contextmanager

@@ -73,8 +73,8 @@ def get_augmentation(name: str) -> Callable[[Tensor, Probability], Tensor]:
     For a float p = 0 the result is the argument itself; for a tensor 0 it is equal, bit for bit.
 
     Args:
-        name: one of `AUGMENTATIONS`, or the spec (`ganvas.user_code`) of the user's own: a class derived from nn.Module,
-            or a function; from images [n c h w] to images of this shape. It is applied to each image with probability p.
+        name: one of `AUGMENTATIONS`, or the spec (`ganvas.user_code`) of the user's own: a function, or a class derived
+            from nn.Module, from images [n c h w] to images of this shape; applied to each image with probability p.
 
     Raises:
         GanvasError: the name is unknown, or names no function.
@@ -97,7 +97,7 @@ def load_transform(spec: str) -> Callable[[Tensor], Tensor]:
         return user_code.call(spec, value).requires_grad_(False)
     if isinstance(value, type) or not callable(value):
         raise GanvasError(
-            f"{spec} is {value!r}.",
+            f"{spec} is of type {type(value).__name__}.",
             expected="a class derived from torch.nn.Module, or a function: images [n c h w] -> the same shape",
         )
     return partial(value, **arguments) if (arguments := user_code.parse(spec).arguments) else value

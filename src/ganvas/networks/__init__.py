@@ -15,6 +15,7 @@ from ganvas.networks.base import Discriminator, Generator, Shape
 from ganvas.networks.counting import FlopCounter
 from ganvas.networks.layers import apply_spectral_norm
 
+
 def build(network: Network, shape: Shape) -> tuple[Generator, Discriminator]:
     """Builds the untrained (G, D) of a family for images of this shape, with torch's global random generator.
 

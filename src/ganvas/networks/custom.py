@@ -7,11 +7,14 @@ classes; labels are given where classes is not 0. Classes derived from `networks
 `networks.Discriminator` may override their other methods too; plain modules get an adapter.
 """
 
+from contextlib import suppress
 from importlib import import_module
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.parameter import UninitializedParameter
 
 from ganvas import user_code
 from ganvas.config import Custom
@@ -44,7 +47,7 @@ class PlainDiscriminator(base.Discriminator):
         return logits.reshape(len(images)).float()
 
 
-def Generator(config: Custom, shape: Shape) -> base.Generator:  # noqa: N802 - as the classes of the other families
+def Generator(config: Custom, shape: Shape) -> base.Generator:
     """The untrained generator that `config.g` names.
 
     Raises:
@@ -53,10 +56,11 @@ def Generator(config: Custom, shape: Shape) -> base.Generator:  # noqa: N802 - a
     network = _build(config, "g", config.latent, shape)
     generator = network if isinstance(network, base.Generator) else PlainGenerator(network)
     generator.latent, generator.shape = config.latent, shape
+    _complete(generator, torch.zeros(2, config.latent), shape)
     return generator
 
 
-def Discriminator(config: Custom, shape: Shape) -> base.Discriminator:  # noqa: N802
+def Discriminator(config: Custom, shape: Shape) -> base.Discriminator:
     """The untrained discriminator that `config.d` names; with batch norm its logits depend on their batch.
 
     Raises:
@@ -65,7 +69,17 @@ def Discriminator(config: Custom, shape: Shape) -> base.Discriminator:  # noqa: 
     network = _build(config, "d", shape)
     discriminator = network if isinstance(network, base.Discriminator) else PlainDiscriminator(network)
     discriminator.batch_dependent = discriminator.batch_dependent or has_batch_norm(discriminator)
+    _complete(discriminator, torch.zeros(2, *shape[:3]), shape)
     return discriminator
+
+
+def _complete(network: nn.Module, x: Tensor, shape: Shape) -> None:
+    """Gives lazy layers, such as nn.LazyLinear, their sizes and weights by a forward pass; if it fails, checks say so."""
+    if any(isinstance(p, UninitializedParameter) for p in network.parameters()):
+        labels = torch.zeros(2, dtype=torch.long) if shape.classes else None
+        with torch.no_grad(), suppress(Exception):
+            network.eval()(x, labels)
+        network.train()
 
 
 def has_batch_norm(network: nn.Module) -> bool:
@@ -82,7 +96,9 @@ def _build(config: Custom, which: Literal["g", "d"], *arguments: Any) -> nn.Modu
     kind = user_code.load(text)
     # nothing else is called: a snapshot's card.json, which names it, may be somebody else's
     if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
-        is_instance = f"an instance of {type(kind).__name__}" if isinstance(kind, nn.Module) else f"{kind!r}"
+        is_instance = (
+            f"an instance of {type(kind).__name__}" if isinstance(kind, nn.Module) else f"a {type(kind).__name__}"
+        )
         raise GanvasError(
             f"{text} is {is_instance}.",
             expected="a class derived from torch.nn.Module",

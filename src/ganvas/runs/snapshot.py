@@ -121,7 +121,7 @@ def _explain_damage(path: Path) -> Iterator[None]:
 def _build_from_sources(path: Path, card: Card, weights: dict[str, Tensor]) -> Generator:
     """The user's own generator; its code may be elsewhere or different by now."""
     (source, recorded), *_ = card.sources.items()
-    where = f"run the command in the folder from which it was trained ({source} was {recorded.get('path', 'installed')})"
+    where = f"run the command where it was trained ({source} was {recorded.get('path', 'an installed module')})"
     try:
         generator = networks.build_generator(card.network, card.shape)
     except GanvasError as error:

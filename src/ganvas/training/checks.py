@@ -84,7 +84,7 @@ def _check_discriminator(spec: str, D: Discriminator, shape: Shape) -> None:
 
 def _check_call(spec: str, network: nn.Module, x: Tensor, labels: Tensor | None, takes: str) -> Any:
     """The output of a copy of the network; checks its parameters, and whether it takes labels."""
-    if not any(p.requires_grad and p.numel() for p in network.parameters()):
+    if not any(p.requires_grad for p in network.parameters()):
         raise GanvasError(
             f"{spec} has no parameters to train.",
             expected="layers that are attributes of the module",
@@ -167,7 +167,7 @@ def _check_objective(config: TrainConfig, objective: Objective) -> None:
     if loss.ada_target > 0 and (objective.relative or objective.critic):
         raise GanvasError(
             f"--ada-target with {spec}.",
-            expected="an objective for which the sign of a logit indicates overfitting: neither relative nor a critic's",
+            expected="an objective for which the sign of a logit indicates overfitting: no relative one, no critic's",
             fix="--augment-p 0..0.5 without --ada-target.",
         )
     if objective.critic and (config.balance.skip_d_below, config.balance.skip_g_below) != (None, None):
