@@ -100,7 +100,8 @@ def load_transform(spec: str) -> Callable[[Tensor], Tensor]:
             f"{spec} is of type {type(value).__name__}.",
             expected="a class derived from torch.nn.Module, or a function: images [n c h w] -> the same shape",
         )
-    return partial(value, **arguments) if (arguments := user_code.parse(spec).arguments) else value
+    transform: Callable[..., Tensor] = value
+    return partial(transform, **user_code.parse(spec).arguments)
 
 
 def apply_to_some(transform: Callable[[Tensor], Tensor], images: Tensor, p: Probability) -> Tensor:

@@ -74,7 +74,7 @@ def Discriminator(config: Custom, shape: Shape) -> base.Discriminator:
 
 
 def _complete(network: nn.Module, x: Tensor, shape: Shape) -> None:
-    """Gives lazy layers, such as nn.LazyLinear, their sizes and weights by a forward pass; if it fails, checks say so."""
+    """Gives lazy layers, such as nn.LazyLinear, their weights by a forward pass; `training.checks` reports an error."""
     if any(isinstance(p, UninitializedParameter) for p in network.parameters()):
         labels = torch.zeros(2, dtype=torch.long) if shape.classes else None
         with torch.no_grad(), suppress(Exception):
@@ -96,11 +96,9 @@ def _build(config: Custom, which: Literal["g", "d"], *arguments: Any) -> nn.Modu
     kind = user_code.load(text)
     # nothing else is called: a snapshot's card.json, which names it, may be somebody else's
     if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
-        is_instance = (
-            f"an instance of {type(kind).__name__}" if isinstance(kind, nn.Module) else f"a {type(kind).__name__}"
-        )
+        found = f"{'an instance' if isinstance(kind, nn.Module) else 'something'} of type {type(kind).__name__}"
         raise GanvasError(
-            f"{text} is {is_instance}.",
+            f"{text} is {found}.",
             expected="a class derived from torch.nn.Module",
             fix=f"name the class, which is called as NAME({'latent, shape' if which == 'g' else 'shape'}).",
         )

@@ -121,11 +121,13 @@ def _explain_damage(path: Path) -> Iterator[None]:
 def _build_from_sources(path: Path, card: Card, weights: dict[str, Tensor]) -> Generator:
     """The user's own generator; its code may be elsewhere or different by now."""
     (source, recorded), *_ = card.sources.items()
-    where = f"run the command where it was trained ({source} was {recorded.get('path', 'an installed module')})"
     try:
         generator = networks.build_generator(card.network, card.shape)
     except GanvasError as error:
-        raise GanvasError(f"{path}: {error.what}", expected=error.expected, fix=f"{error.fix} Or {where}.") from error
+        file = Path(recorded.get("path", "."))
+        moved = f"run the command in another folder: {source} was {file} when it was trained."
+        fix = error.fix if file.is_dir() or Path(source).expanduser().exists() else moved
+        raise GanvasError(f"{path}: {error.what}", expected=error.expected, fix=fix) from error
     changed = user_code.changed_sources(card.sources)
     try:
         generator.load_state_dict(weights)
