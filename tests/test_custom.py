@@ -42,7 +42,7 @@ def _own_code(monkeypatch: pytest.MonkeyPatch) -> None:
 def config(g: str = "my.py:Generator(width=8)", d: str = "my.py:Discriminator(width=8)", **knobs: Any) -> TrainConfig:
     """A tiny configuration of these networks, without penalties."""
     network = Custom(g=g, d=d, latent=6)
-    return replace(with_fields(tiny(), network=network), r1=0.0, r2=0.0, **knobs)
+    return replace(with_fields(tiny(), network=network), **({"r1": 0.0, "r2": 0.0} | knobs))
 
 
 def state(shape: Shape = DIGITS, **knobs: Any) -> TrainState:

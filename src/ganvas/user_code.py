@@ -78,7 +78,12 @@ def _parse_arguments(text: str, arguments: str) -> dict[str, Any]:
     expected = "keyword arguments that are literals: numbers, texts, lists, True, None"
     try:
         call = ast.parse(f"f{arguments}", mode="eval").body
-        if not isinstance(call, ast.Call) or call.args or any(keyword.arg is None for keyword in call.keywords):
+        if (
+            not isinstance(call, ast.Call)
+            or not isinstance(call.func, ast.Name)
+            or call.args
+            or any(keyword.arg is None for keyword in call.keywords)
+        ):
             raise GanvasError(f"The arguments of '{text}' have no names.", expected=expected, fix="NAME(width=64)")
         return {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
     except (SyntaxError, ValueError) as error:

@@ -201,6 +201,12 @@ class Custom:
             raise GanvasError(f"--{which} is {text}.", expected="one latent for both networks", fix="--latent 64")
         return replace(from_json(_PARTS[spec.name], spec.arguments), latent=self.latent)
 
+    @property
+    def d_norm(self) -> str:
+        """Whether D has batch norm ("batch" or "none"), which forbids penalties; of the user's own D, once it is built."""
+        part = self.part("d")
+        return user_code.known(self.d) or "none" if part is None else getattr(part, "d_norm", "none")
+
     def check_parts(self, config: Any) -> None:
         """Checks the networks that are ours as if each were alone in this `TrainConfig`.
 

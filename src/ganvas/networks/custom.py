@@ -69,6 +69,7 @@ def Discriminator(config: Custom, shape: Shape) -> base.Discriminator:
     network = _build(config, "d", shape)
     discriminator = network if isinstance(network, base.Discriminator) else PlainDiscriminator(network)
     discriminator.batch_dependent = discriminator.batch_dependent or has_batch_norm(discriminator)
+    user_code.remember(config.d, "batch" if has_batch_norm(discriminator) else "none")  # for `Custom.d_norm`
     _complete(discriminator, torch.zeros(2, *shape[:3]), shape)
     return discriminator
 

@@ -44,8 +44,8 @@ def work_in_channels_last(config: TrainConfig, G: Generator, D: Discriminator, s
     """Whether the networks can have their memory in channels_last: not a user's own that flatten with `view`."""
     if not isinstance(config.network, Custom):
         return True
-    z, labels, images = _inputs(G.latent, shape)
     with torch.random.fork_rng(devices=[]):
+        z, labels, images = _inputs(G.latent, shape)
         try:
             for network, x in ((G, z), (D, images.contiguous(memory_format=torch.channels_last))):
                 copy.deepcopy(network).to(memory_format=torch.channels_last)(x, labels)  # type: ignore[call-overload]

@@ -15,7 +15,7 @@ from ganvas.data.pixels import to_unit
 from ganvas.diagnosis.rules.remedies import Corrections
 from ganvas.game.augment import ADJUST_EVERY, Ada, AugmentPipe
 from ganvas.game.balance import UpdatePolicy
-from ganvas.game.moves import Game, Penalties, evaluate_losses, train_d, train_g
+from ganvas.game.moves import Game, Penalties, evaluate_losses, learnt, train_d, train_g
 from ganvas.game.objectives import get_objective
 from ganvas.networks import Generator, Shape
 from ganvas.optimisers import Adam, RMSprop
@@ -252,7 +252,7 @@ class TrainState:
     @torch.no_grad()
     def _clip_weights(self) -> None:
         if (bound := self.config.loss.clip) > 0:
-            for weight in self.game.D.parameters():
+            for weight in learnt(self.game.D):
                 weight.clamp_(-bound, bound)
 
     def _update_ema(self, images: int, half_life_kimg: float) -> None:
