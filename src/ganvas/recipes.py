@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ganvas.config import BalanceConfig, DatasetConfig, LossConfig, OptimisationConfig, RuntimeConfig, TrainConfig
-from ganvas.config.families import CNN, DCGAN, MLP, MSG, R3GAN, ResNet, StyleGAN, Transformer, ViT
+from ganvas.config.families import CNN, DCGAN, MLP, MSG, R3GAN, Custom, ResNet, StyleGAN, Transformer, ViT
 from ganvas.errors import GanvasError
 from ganvas.schedule import ScheduleSpec
 
@@ -258,6 +258,16 @@ RECIPES = {
                 beta2="0.9..0.99:cosine@0-0.2",
                 ema="0..500:cosine@0-0.2",
             ),
+        ),
+    ),
+    "custom": Recipe(
+        summary="networks of your own: --g FILE.py:NAME --d FILE.py:NAME, or one of them against our DCGAN",
+        source="settings of Radford et al. 2015",
+        cost="that of your networks",
+        config=TrainConfig(
+            network=Custom(g="dcgan(g_width=64)", d="dcgan(d_width=64)"),
+            loss=LossConfig(objective="non-saturating"),
+            optimisation=OptimisationConfig(batch=64, beta1=0.5, beta2=0.999),
         ),
     ),
 }

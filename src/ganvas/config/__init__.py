@@ -6,6 +6,7 @@ A setting ("knob") has one name everywhere: the field here, the key in `config.j
 
 from dataclasses import dataclass, field
 
+from ganvas import user_code
 from ganvas.config.bounds import Kimg, Seed, check_bounds, is_scheduled
 from ganvas.config.conflicts import Group
 from ganvas.config.families import MLP, Network
@@ -57,6 +58,11 @@ class TrainConfig:
     def schedules(self) -> dict[str, Schedule]:
         """The schedule of every knob that can have one, also where it is constant."""
         return {knob.name: Schedule.parse(value) for knob, value in knob_fields(self) if is_scheduled(knob.type)}
+
+    def user_specs(self) -> list[str]:
+        """The specs of the user's own networks, objective and augmentation, if there are any."""
+        knobs = dict(leaves(self))
+        return [knobs[name] for name in ("g", "d", "objective", "augment") if user_code.is_spec(knobs.get(name))]
 
     def snapshot_every(self) -> int:
         """The number of images between two snapshots."""

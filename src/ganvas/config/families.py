@@ -1,16 +1,18 @@
-"""The knobs of each network family; `ganvas.networks` has one module for each."""
+"""The knobs of each network family; `ganvas.networks` has a module of the same name for each."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from ganvas.config.bounds import BelowOne, Count, Counts, Fraction, NonNegative, ScheduledFraction
+from ganvas import user_code
+from ganvas.config.bounds import BelowOne, Count, Counts, Fraction, NonNegative, ScheduledFraction, check_bounds
 from ganvas.config.conflicts import (
     Group,
     batch_norm_conflicts,
     batch_norm_warnings,
     equalised_weights_conflicts,
 )
+from ganvas.config.forms import from_json
 from ganvas.errors import GanvasError
 
 if TYPE_CHECKING:
@@ -232,5 +234,69 @@ class R3GAN(Group):
             )
 
 
-Network = MLP | CNN | DCGAN | Transformer | ViT | ResNet | StyleGAN | MSG | R3GAN
+@dataclass(frozen=True, kw_only=True)
+class Custom(Group):
+    """Networks of your own, or one of them against one of ours; see `ganvas.networks.custom`."""
+
+    family: Literal["custom"] = field(default="custom", init=False)
+    g: str = "dcgan"
+    """The generator: your class, FILE.py:NAME or MODULE:NAME, with its keyword arguments if it has some
+    (nets.py:Generator(width=64)); or one of our families, with its knobs if you like (dcgan(g_width=32))."""
+    d: str = "dcgan"
+    """The discriminator, named in the same way."""
+    latent: Count = 128
+    """Dimension of the latent vector z ~ N(0, 1)."""
+
+    def __post_init__(self) -> None:
+        self.part("g")
+        self.part("d")
+
+    def part(self, which: Literal["g", "d"]) -> Any:
+        """The configuration of the family that `g` or `d` names, with this latent; None for the user's own class.
+
+        Raises:
+            GanvasError: there is no such family, or it cannot play against another one, or a wrong knob.
+        """
+        text = self.g if which == "g" else self.d
+        if user_code.is_spec(text):
+            user_code.parse(text)
+            return None
+        spec = user_code.parse(text)
+        if spec.name not in _PARTS:
+            raise GanvasError(
+                f"--{which} is {text}: there is no family '{spec.name}' for one network alone.",
+                expected=f"one of {', '.join(_PARTS)}; or your own class, {user_code.FORM}",
+            )
+        if "latent" in spec.arguments:
+            raise GanvasError(f"--{which} is {text}.", expected="one latent for both networks", fix="--latent 64")
+        return replace(from_json(_PARTS[spec.name], spec.arguments), latent=self.latent)
+
+    @property
+    def d_norm(self) -> str:
+        """Whether D has batch norm ("batch" or "none"), which forbids penalties; of a user's D, once built."""
+        part = self.part("d")
+        return user_code.known(self.d) or "none" if part is None else getattr(part, "d_norm", "none")
+
+    def conflicts(self, config: "TrainConfig") -> Iterator[GanvasError]:
+        """Those of the networks that are ours, each as if it were alone.
+
+        Raises:
+            GanvasError: a knob of theirs is out of bounds.
+        """
+        if (generator := self.part("g")) is not None:
+            check_bounds(generator)
+            yield from generator.conflicts(type(config)())
+        if (discriminator := self.part("d")) is not None:
+            check_bounds(discriminator)
+            normed = hasattr(discriminator, "g_norm")  # a knob of its generator, which does not play
+            alone = replace(discriminator, g_norm="none") if normed else discriminator
+            for conflict in alone.conflicts(config):
+                fix = f"{conflict.fix} Knobs of this D are set in --d: \"{discriminator.family}(d_norm='none')\"."
+                yield GanvasError(conflict.what, expected=conflict.expected, fix=fix.strip())
+
+
+Network = MLP | CNN | DCGAN | Transformer | ViT | ResNet | StyleGAN | MSG | R3GAN | Custom
 """The configuration of any network family."""
+
+_PARTS: dict[str, Any] = {kind().family: kind for kind in get_args(Network) if kind not in (MSG, Custom)}
+"""The families of which one network can play against any other; the D of msg needs each image at several sizes."""

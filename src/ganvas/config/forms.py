@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from types import UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
+from ganvas import user_code
 from ganvas.errors import GanvasError
 from ganvas.schedule import ScheduleSpec
 
@@ -55,11 +56,13 @@ def _replace(config: Any, knobs: Mapping[str, Any]) -> Any:
 
 
 def _plain(name: str, value: Any) -> Any:
-    """Converts paths, NumPy's numbers and arrays, and resolutions to the types that JSON has."""
+    """Converts paths, NumPy's numbers and arrays, resolutions, and the user's classes and functions to JSON's types."""
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     if name == "resolution" and isinstance(value, int | tuple | list):
         return "x".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+    if name in ("g", "d", "objective", "augment"):
+        return value if isinstance(value, str) else user_code.describe(value)
     return value.tolist() if hasattr(value, "tolist") else value
 
 

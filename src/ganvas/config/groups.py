@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
+from ganvas import user_code
 from ganvas.config.bounds import (
     BelowOne,
     Count,
@@ -57,14 +58,15 @@ class DatasetConfig(Group):
 
 
 ObjectiveName = Literal["minimax", "non-saturating", "least-squares", "hinge", "wasserstein", "rpgan", "rahinge"]
+AugmentationName = Literal["none", "diffaugment", "ada"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class LossConfig(Group):
     """The loss, its penalties, and the augmentation. Some values can have a schedule (see `ganvas.schedule`)."""
 
-    objective: ObjectiveName = "rpgan"
-    """The losses of G and D; see `ganvas.game.objectives`."""
+    objective: ObjectiveName | str = "rpgan"
+    """The losses of G and D; see `ganvas.game.objectives`. Or your own: MODULE:NAME or FILE.py:NAME of an Objective."""
     r1: ScheduledNonNegative = 0.0
     """γ of the gradient penalty on real images (γ/2 · E|∇D|²); 0 = none."""
     r2: ScheduledNonNegative = 0.0
@@ -83,10 +85,11 @@ class LossConfig(Group):
     """One-sided label smoothing: the target of reals is 1 minus this; 0.1 in the paper."""
     noise: ScheduledNonNegative = 0.0
     """Instance noise: standard deviation of Gaussian noise on all inputs of D; 2 is the whole range of a pixel."""
-    augment: Literal["none", "diffaugment", "ada"] = "none"
-    """Augmentation of all inputs of D: colour, translation and cutout, or ADA's pipe. See `ganvas.game.augment`."""
+    augment: AugmentationName | str = "none"
+    """Augmentation of all inputs of D: colour, translation and cutout, or ADA's pipe; see `ganvas.game.augment`. Or
+    your own: MODULE:NAME or FILE.py:NAME of a function or module from images [n c h w] to images of this shape."""
     augment_p: ScheduledFraction = 1.0
-    """Probability of each transformation."""
+    """Probability of each transformation; with your own augmentation, that it is applied to an image."""
     ada_target: BelowOne = 0.0
     """Adapt `augment_p`, from 0 on, to keep D's overfitting E[sign D(x)] at this target; 0.6 in the paper; 0 = off."""
     ada_kimg: Kimg = 500.0
@@ -94,15 +97,29 @@ class LossConfig(Group):
     shared_fakes: bool = True
     """Use the fakes of D's last update for G's update too; otherwise G generates new ones."""
 
-    @property
-    def critic(self) -> bool:
-        """Whether D is a critic that estimates a distance, not a classifier; its loss then has no natural zero."""
-        return self.objective == "wasserstein"
+    def __post_init__(self) -> None:
+        for name, names in (("objective", ObjectiveName), ("augment", AugmentationName)):
+            value = getattr(self, name)
+            if user_code.is_spec(value):
+                user_code.parse(value)
+            elif value not in get_args(names):
+                raise GanvasError(
+                    f"--{name} is {value!r}.",
+                    expected=f"one of {', '.join(get_args(names))}; or your own, MODULE:NAME or FILE.py:NAME",
+                )
 
     @property
-    def relative(self) -> bool:
-        """Whether only differences of logits matter, so that the sign of a single one has no meaning."""
-        return self.objective in ("wasserstein", "rpgan", "rahinge")
+    def critic(self) -> bool:
+        """Whether D is a critic that estimates a distance, not a classifier; its loss then has no natural zero.
+
+        The user's own objective says so itself, once it is loaded (`ganvas.game.objectives.get_objective`).
+        """
+        return getattr(user_code.known(self.objective), "critic", self.objective == "wasserstein")
+
+    @property
+    def signed_logits(self) -> bool:
+        """Whether the sign of a logit means real or fake; not where only differences of logits matter."""
+        return self.objective not in ("wasserstein", "rpgan", "rahinge")
 
     @property
     def penalised(self) -> bool:
@@ -116,7 +133,7 @@ class LossConfig(Group):
                 expected="an objective with a cross-entropy loss: minimax or non-saturating",
                 fix="leave --label-smoothing out.",
             )
-        if self.ada_target > 0 and self.relative:
+        if self.ada_target > 0 and not self.signed_logits:
             yield GanvasError(
                 f"--ada-target with the {self.objective} objective.",
                 expected="an objective for which the sign of a logit indicates overfitting",

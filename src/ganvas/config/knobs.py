@@ -1,9 +1,10 @@
 """The knobs as keywords of `ganvas.train`, for editors and type checkers; each is documented beside its field."""
 
 import os
-from typing import Literal, TypedDict
+from collections.abc import Callable
+from typing import Any, Literal, TypedDict
 
-from ganvas.config.groups import ObjectiveName
+from ganvas.config.groups import AugmentationName, ObjectiveName
 from ganvas.schedule import ScheduleSpec
 
 
@@ -25,6 +26,8 @@ class Knobs(TypedDict, total=False):
     mirror: bool
     balanced: bool
 
+    g: str | Callable[..., Any]
+    d: str | Callable[..., Any]
     latent: int
     g_widths: tuple[int, ...] | list[int]
     d_widths: tuple[int, ...] | list[int]
@@ -46,7 +49,7 @@ class Knobs(TypedDict, total=False):
     mixing_prob: float
     group_size: int
 
-    objective: ObjectiveName
+    objective: ObjectiveName | str | object
     r1: ScheduleSpec
     r2: ScheduleSpec
     gp: ScheduleSpec
@@ -56,7 +59,7 @@ class Knobs(TypedDict, total=False):
     spectral_norm: bool
     label_smoothing: float
     noise: ScheduleSpec
-    augment: Literal["none", "diffaugment", "ada"]
+    augment: AugmentationName | str | Callable[..., Any]
     augment_p: ScheduleSpec
     ada_target: float
     ada_kimg: float
