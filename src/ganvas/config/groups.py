@@ -100,9 +100,9 @@ class LossConfig(Group):
         return self.objective == "wasserstein"
 
     @property
-    def relative(self) -> bool:
-        """Whether only differences of logits matter, so that the sign of a single one has no meaning."""
-        return self.objective in ("wasserstein", "rpgan", "rahinge")
+    def signed_logits(self) -> bool:
+        """Whether the sign of a logit means real or fake; not where only differences of logits matter."""
+        return self.objective not in ("wasserstein", "rpgan", "rahinge")
 
     @property
     def penalised(self) -> bool:
@@ -116,7 +116,7 @@ class LossConfig(Group):
                 expected="an objective with a cross-entropy loss: minimax or non-saturating",
                 fix="leave --label-smoothing out.",
             )
-        if self.ada_target > 0 and self.relative:
+        if self.ada_target > 0 and not self.signed_logits:
             yield GanvasError(
                 f"--ada-target with the {self.objective} objective.",
                 expected="an objective for which the sign of a logit indicates overfitting",
