@@ -5,23 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ganvas.config import (
-    CNN,
-    DCGAN,
-    MLP,
-    MSG,
-    R3GAN,
-    DatasetConfig,
-    LossConfig,
-    Network,
-    OptimisationConfig,
-    ResNet,
-    RuntimeConfig,
-    StyleGAN,
-    TrainConfig,
-    Transformer,
-    ViT,
-)
+from ganvas.config import DatasetConfig, LossConfig, Network, OptimisationConfig, RuntimeConfig, TrainConfig
+from ganvas.config.families import CNN, DCGAN, MLP, MSG, R3GAN, ResNet, StyleGAN, Transformer, ViT
 
 DEVICE = os.environ.get("GANVAS_TEST_DEVICE", "cpu")
 """The device of the tests marked gpu and of the configurations that `tiny` makes."""

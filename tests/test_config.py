@@ -1,31 +1,27 @@
 """Knobs: JSON round trip, unknown names, bounds, excluded combinations, schedules."""
 
+import ast
 import json
+import os
 import re
-from typing import get_args
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ganvas.config import (
-    CNN,
-    DCGAN,
-    MLP,
-    MSG,
-    R3GAN,
-    Network,
-    StyleGAN,
-    TrainConfig,
-    ViT,
-    differences,
-    from_json,
-    leaves,
-    replace,
-    rules,
-    to_json,
-)
+from ganvas.config import Network, TrainConfig, conflicts, differences, from_json, leaves, replace, to_json
+from ganvas.config.bounds import find_bound
+from ganvas.config.families import CNN, DCGAN, MLP, MSG, R3GAN, ResNet, StyleGAN, ViT
 from ganvas.config.groups import ObjectiveName
+from ganvas.config.knobs import Knobs
 from ganvas.errors import GanvasError
 from ganvas.game.objectives import OBJECTIVES
 from ganvas.recipes import RECIPES, get_recipe
@@ -49,6 +45,8 @@ def test_unknown_key_is_an_error_that_suggests_a_similar_one() -> None:
     plain["optimisation"]["bacth"] = 3
     with pytest.raises(GanvasError, match="did you mean 'batch'"):
         from_json(TrainConfig, plain)
+    with pytest.raises(GanvasError, match="'g_width' is not a knob with the mlp family"):
+        replace(TrainConfig(), g_width=3)
     with pytest.raises(GanvasError, match="did you mean 'kimg'"):
         replace(TrainConfig(), kmig=3)
 
@@ -62,6 +60,9 @@ def test_unknown_key_is_an_error_that_suggests_a_similar_one() -> None:
         (("network", "family"), "vae"),
         (("kimg",), None),
         (("network", "g_widths"), [8, "x"]),
+        (("optimisation", "batch"), float("nan")),
+        (("optimisation", "batch"), float("inf")),
+        (("dataset", "channels"), True),
     ],
 )
 def test_wrong_type_is_an_error(path: tuple[str, ...], value: object) -> None:
@@ -91,6 +92,12 @@ def test_wrong_type_is_an_error(path: tuple[str, ...], value: object) -> None:
         {"snapshot_kimg": 0.0},
         {"g_widths": (8, 0)},
         {"ema_warmup": 1.5},
+        {"skip_d_below": float("nan")},
+        {"evaluate_every": -1.0},
+        {"clip": float("inf")},
+        {"keep_kimg": 0.5},
+        {"threads": 2000},
+        {"seed": 2**63},
     ],
 )
 def test_values_out_of_bounds_are_refused(knobs: dict[str, object]) -> None:
@@ -160,6 +167,9 @@ REFUSED: list[tuple[Network, dict[str, object], str]] = [
     (StyleGAN(), {"spectral_norm": True}, "equalised"),
     (R3GAN(), {"spectral_norm": True}, "norm of 0"),
     (StyleGAN(), {"clip": 0.01}, "remove almost all"),
+    (MSG(), {"clip": 0.01}, "remove almost all"),
+    (ResNet(), {"batch": 1}, "normalises over the images of a batch"),
+    (DCGAN(), {"batch": 1}, "normalises over the images of a batch"),
     (CNN(), {"spectral_norm": True, "clip": 0.01}, "one of the two"),
     (CNN(), {"skip_d_below": 0.1, "objective": "wasserstein"}, "G or D is stronger"),
     (CNN(), {"skip_d_below": 0.1, "loss_change": 1.0}, "a single rule"),
@@ -192,7 +202,9 @@ def test_likely_mistakes_give_warnings() -> None:
     assert "diverge" in unbounded.warnings()[0]
     for bound in ({"gp": 10}, {"clip": 0.01}, {"spectral_norm": True}, {"r1": "0..1"}):
         assert not replace(unbounded, **bound).warnings()
-    assert "--microbatch images" in replace(TrainConfig(network=DCGAN()), microbatch=8).warnings()[0]
+    for family in (MLP, DCGAN, ResNet):
+        assert "--microbatch images" in replace(TrainConfig(network=family()), microbatch=8).warnings()[0]
+        assert not replace(TrainConfig(network=family(g_norm="none")), microbatch=8).warnings()[family is DCGAN :]
 
 
 def test_every_objective_has_an_implementation() -> None:
@@ -207,6 +219,95 @@ def test_recipe_has_a_summary_a_source_and_a_cost(name: str) -> None:
     assert recipe.cost
 
 
-def test_every_impossible_combination_has_a_test() -> None:
-    for what, wrong, _, _ in rules._IMPOSSIBLE:
-        assert any(wrong(dict(leaves(TrainConfig(network=network))) | knobs) for network, knobs, _ in REFUSED), what
+def groups() -> list[Any]:
+    return [TrainConfig, *(field.type for field in fields(TrainConfig) if is_dataclass(field.type)), *get_args(Network)]
+
+
+@pytest.mark.parametrize("group", groups(), ids=lambda group: group.__name__)
+def test_every_numeric_knob_has_a_bound(group: type) -> None:
+    plain = get_type_hints(group)
+    numeric = [field for field in fields(group) if {int, float} & set(flatten(plain[field.name]))]
+    assert not [field.name for field in numeric if find_bound(field.type) is None]
+
+
+def flatten(kind: Any) -> list[Any]:
+    """The members of a union, the values of a Literal, or the type itself; of a tuple, that and its elements."""
+    if get_origin(kind) is Literal:
+        return list(get_args(kind))
+    if get_origin(kind) in (Union, UnionType):
+        return [member for option in get_args(kind) for member in flatten(option)]
+    return [kind, *get_args(kind)] if get_origin(kind) is tuple else [kind]
+
+
+def test_scheduled_knobs_are_those_whose_type_is_a_schedule() -> None:
+    assert set(TrainConfig(network=StyleGAN()).schedules()) == {
+        *("g_lr", "d_lr", "beta2", "r1", "r2", "gp", "dragan", "noise", "augment_p", "ema", "growth")
+    }
+
+
+def test_every_conflict_can_occur() -> None:
+    """Every reason in the source of `conflicts` is that of an error in REFUSED."""
+    written = set()
+    for path in Path(conflicts.__file__).parent.glob("*.py"):
+        yielded = [node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Yield)]
+        words = [word for call in yielded if isinstance(call, ast.Call) for word in call.keywords]
+        written |= {w.value.value for w in words if w.arg == "expected" and isinstance(w.value, ast.Constant)}
+    raised = set()
+    for network, knobs, _ in REFUSED:
+        with pytest.raises(GanvasError) as caught:
+            replace(TrainConfig(network=network), **knobs)
+        raised |= {line.removeprefix("Expected: ") for line in str(caught.value).splitlines()}
+    assert len(written) == 15
+    assert written <= raised
+
+
+def test_knobs_name_every_field_with_its_type() -> None:
+    expected: dict[str, set[Any]] = {}
+    for group in groups():
+        for name, kind in get_type_hints(group).items():
+            if name != "family" and not is_dataclass(kind) and kind != Network:
+                expected.setdefault(name, set()).update(flatten(kind))
+    expected["data"].add(os.PathLike[str])
+    expected["resolution"] |= {int, tuple[int, int]}
+    expected["objective"].add(object)
+    for name in ("g", "d", "augment"):
+        expected[name].add(Callable[..., Any])
+    for name in ("g_widths", "d_widths"):
+        expected[name].add(list[int])
+    assert {name: set(flatten(kind)) for name, kind in get_type_hints(Knobs).items()} == expected
+
+
+@pytest.mark.parametrize(
+    ("knobs", "value"),
+    [
+        ({"data": Path("photos.zip")}, "photos.zip"),
+        ({"resolution": 64}, "64"),
+        ({"resolution": (48, 64)}, "48x64"),
+        ({"g_widths": [8, 4]}, (8, 4)),
+        ({"g_lr": "1e-3..0"}, "1e-3..0"),
+        ({"kimg": 3}, 3.0),
+        ({"batch": np.int64(8)}, 8),
+        ({"d_widths": np.array([8, 4])}, (8, 4)),
+    ],
+)
+def test_replace_takes_what_a_python_user_writes(knobs: dict[str, Any], value: object) -> None:
+    changed = dict(leaves(replace(TrainConfig(), **knobs)))[next(iter(knobs))]
+    assert changed == value
+    assert type(changed) is type(value)
+
+
+@pytest.mark.slow
+def test_type_checker_accepts_a_right_call_and_rejects_a_misspelt_knob(tmp_path: Path) -> None:
+    pytest.importorskip("pyright")
+    path = tmp_path / "call.py"
+    path.write_text(
+        "import ganvas\nfrom pathlib import Path\n"
+        "ganvas.train('cnn', data=Path('x'), resolution=64, g_lr='1e-3..0', kimg=1, blocks=3, channels=None)\n"
+        "ganvas.train('cnn', bacth=8)\n"
+        "ganvas.train('cnn', batch='many')\n"
+    )
+    command = [sys.executable, "-m", "pyright", "--pythonpath", sys.executable, "--outputjson", str(path)]
+    found = json.loads(subprocess.run(command, capture_output=True, text=True, check=False).stdout)
+    problems = [(problem["range"]["start"]["line"], problem["message"]) for problem in found["generalDiagnostics"]]
+    assert [line for line, _ in problems] == [3, 4]
+    assert 'No parameter named "bacth"' in problems[0][1]

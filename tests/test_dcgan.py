@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ganvas.config import DCGAN
+from ganvas.config.families import DCGAN
 from ganvas.game.objectives import zero_centred_penalty
 from ganvas.networks import Shape, count_parameters
 from ganvas.networks.dcgan import Discriminator, Generator, StridedConvTranspose2d

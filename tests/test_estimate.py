@@ -11,7 +11,8 @@ import pytest
 import torch
 from support import NARROW, run_cli, tiny
 
-from ganvas.config import CNN, replace
+from ganvas.config import replace
+from ganvas.config.families import CNN
 from ganvas.errors import GanvasError
 from ganvas.networks import Shape, build, count_parameters
 from ganvas.training import estimate as estimating

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load, save
 
-from ganvas.config import MSG
+from ganvas.config.families import MSG
 from ganvas.networks import count_parameters, msg
 from ganvas.networks.base import Shape
 from ganvas.networks.layers import avg_downsample

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ganvas.config import R3GAN, differences, leaves
+from ganvas.config import differences, leaves
+from ganvas.config.families import R3GAN
 from ganvas.game.objectives import zero_centred_penalty
 from ganvas.networks import Shape, count_parameters
 from ganvas.networks.r3gan import Discriminator, Downsample, Generator, ResidualBlock, Upsample, channels, groups

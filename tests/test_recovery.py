@@ -152,7 +152,7 @@ def test_non_finite_numbers_cause_a_rollback(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(TrainState, "train_round", with_planted_nan)
     with pytest.raises(GanvasError, match="no longer a finite number"):
         start.train(tiny(), out=tmp_path / "warn", quiet=True)
-    assert diagnose(tmp_path / "warn" / "00000-custom-digits").failures[0].name == "non-finite"
+    assert diagnose(tmp_path / "warn" / "00000-config-digits").failures[0].name == "non-finite"
     planted.clear()
     run = start.train(replace(tiny(), on_failure="rollback"), out=tmp_path / "back", quiet=True)
     assert events(run, "rollback")[0]["finding"]["name"] == "non-finite"

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
-from ganvas.config import ResNet
+from ganvas.config.families import ResNet
 from ganvas.game.objectives import zero_centred_penalty
 from ganvas.networks import Shape, count_parameters
 from ganvas.networks.layers import StridedConv2d

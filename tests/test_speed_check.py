@@ -10,7 +10,8 @@ import torch
 from support import NARROW, tiny
 
 from ganvas import networks
-from ganvas.config import CNN, MLP, R3GAN, TrainConfig, replace
+from ganvas.config import TrainConfig, replace
+from ganvas.config.families import CNN, MLP, R3GAN
 from ganvas.networks import Shape
 from ganvas.training import start
 from ganvas.training.estimate import CostEstimate, estimate_cost, forward_flops

@@ -9,7 +9,18 @@ import ganvas
 
 PACKAGE = Path(ganvas.__file__).parent
 LAYERS = [
-    ("errors", "files", "schedule", "devices", "optimisers", "interrupts", "progress", "pytorch_state", "threads"),
+    (
+        "errors",
+        "user_code",
+        "files",
+        "schedule",
+        "devices",
+        "optimisers",
+        "interrupts",
+        "progress",
+        "pytorch_state",
+        "threads",
+    ),
     ("display",),
     ("data",),
     ("features",),

@@ -9,7 +9,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 from torch.nn import functional as F
 
-from ganvas.config import StyleGAN
+from ganvas.config.families import StyleGAN
 from ganvas.networks import count_parameters, equalised, stylegan
 from ganvas.networks.base import Shape
 from ganvas.networks.equalised import EqualisedConv2d, EqualisedLinear, minibatch_stddev, pixel_norm, resolutions

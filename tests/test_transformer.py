@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ganvas.config import Transformer, ViT
+from ganvas.config.families import Transformer, ViT
 from ganvas.game.objectives import zero_centred_penalty
 from ganvas.networks import Shape, count_flops, count_parameters, transformer, vit
 

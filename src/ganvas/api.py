@@ -1,9 +1,10 @@
 """`ganvas.train`: trains a recipe, with any knobs changed."""
 
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 from ganvas.config import TrainConfig, replace
+from ganvas.config.knobs import Knobs
 from ganvas.runs.folder import Run, resolve
 from ganvas.training import start
 
@@ -15,7 +16,7 @@ def train(
     name: str | None = None,
     new: bool = False,
     quiet: bool = False,
-    **knobs: Any,
+    **knobs: Unpack[Knobs],
 ) -> Run:
     """Trains a GAN; the same call again resumes it.
 

@@ -2,26 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
-from ganvas.config import (
-    CNN,
-    DCGAN,
-    MLP,
-    MSG,
-    R3GAN,
-    BalanceConfig,
-    DatasetConfig,
-    LossConfig,
-    OptimisationConfig,
-    ResNet,
-    RuntimeConfig,
-    StyleGAN,
-    TrainConfig,
-    Transformer,
-    ViT,
-)
+from ganvas.config import BalanceConfig, DatasetConfig, LossConfig, OptimisationConfig, RuntimeConfig, TrainConfig
+from ganvas.config.families import CNN, DCGAN, MLP, MSG, R3GAN, Custom, ResNet, StyleGAN, Transformer, ViT
 from ganvas.display import Displayed, Part, Table
 from ganvas.errors import GanvasError
+from ganvas.schedule import ScheduleSpec
 
 
 @dataclass(frozen=True, repr=False)
@@ -48,8 +35,21 @@ class Recipe(Displayed):
         yield from self.config._parts()
 
 
-_MNIST, _CIFAR = DatasetConfig(data="mnist"), DatasetConfig(data="cifar10", mirror=True)
-_CLASSIC = OptimisationConfig(batch=128, beta1=0.5, beta2=0.999)
+def _rpgan(gamma: ScheduleSpec, **others: Any) -> LossConfig:
+    """The relativistic loss with R1 and R2 of the same weight."""
+    return LossConfig(objective="rpgan", r1=gamma, r2=gamma, **others)
+
+
+def _adam(lr: ScheduleSpec, batch: int = 64, **others: Any) -> OptimisationConfig:
+    """The same learning rate for G and D."""
+    return OptimisationConfig(batch=batch, g_lr=lr, d_lr=lr, **others)
+
+
+_MNIST, _CIFAR = DatasetConfig(data="mnist"), DatasetConfig(data="cifar10")
+_MIRRORED_CIFAR = DatasetConfig(data="cifar10", mirror=True)
+_NON_SATURATING = LossConfig(objective="non-saturating")
+_CLASSIC = _adam(2e-4, batch=128, beta1=0.5, beta2=0.999)
+_FIVE_D_STEPS = BalanceConfig(d_steps=5)
 
 RECIPES = {
     "digits": Recipe(
@@ -59,23 +59,15 @@ RECIPES = {
         config=TrainConfig(
             kimg=400,
             network=MLP(latent=32, g_widths=(256, 256, 256), d_widths=(256, 256), g_norm="none"),
-            loss=LossConfig(objective="rpgan", r1=0.2, r2=0.2, shared_fakes=False),
-            optimisation=OptimisationConfig(
-                batch=64, g_lr="2e-3..0:cosine@0.2-1", d_lr="2e-3..0:cosine@0.2-1", ema=10.0
-            ),
+            loss=_rpgan(0.2, shared_fakes=False),
+            optimisation=_adam("2e-3..0:cosine@0.2-1", ema=10.0),
         ),
     ),
     "mlp": Recipe(
         summary="the classic teaching GAN: fully connected",
         source="Goodfellow et al. 2014; the classic Keras GAN",
         cost="5,600 at 28×28",
-        config=TrainConfig(
-            kimg=2000,
-            dataset=_MNIST,
-            network=MLP(),
-            loss=LossConfig(objective="non-saturating"),
-            optimisation=_CLASSIC,
-        ),
+        config=TrainConfig(kimg=2000, dataset=_MNIST, network=MLP(), loss=_NON_SATURATING, optimisation=_CLASSIC),
     ),
     "mlp-stable": Recipe(
         summary="stable variant of mlp: RpGAN + R1 + R2, G without batch norm and tanh",
@@ -85,21 +77,15 @@ RECIPES = {
             kimg=1000,
             dataset=_MNIST,
             network=MLP(g_norm="none", output="linear"),
-            loss=LossConfig(objective="rpgan", r1=1.0, r2=1.0),
-            optimisation=OptimisationConfig(batch=128, g_lr="1e-3..1e-4:cosine", d_lr="1e-3..1e-4:cosine", ema=20.0),
+            loss=_rpgan(1.0),
+            optimisation=_adam("1e-3..1e-4:cosine", batch=128, ema=20.0),
         ),
     ),
     "cnn": Recipe(
         summary="the classic convolutional teaching GAN, any size",
         source="the classic Keras DCGAN, after Radford et al. 2015",
         cost="270 at 28×28",
-        config=TrainConfig(
-            kimg=600,
-            dataset=_MNIST,
-            network=CNN(),
-            loss=LossConfig(objective="non-saturating"),
-            optimisation=_CLASSIC,
-        ),
+        config=TrainConfig(kimg=600, dataset=_MNIST, network=CNN(), loss=_NON_SATURATING, optimisation=_CLASSIC),
     ),
     "cnn-sigmoid": Recipe(
         summary="variant of cnn with pixels in [0, 1] and dropout in D",
@@ -109,7 +95,7 @@ RECIPES = {
             kimg=600,
             dataset=_MNIST,
             network=CNN(output="sigmoid", dropout=0.3),
-            loss=LossConfig(objective="non-saturating"),
+            loss=_NON_SATURATING,
             optimisation=_CLASSIC,
         ),
     ),
@@ -117,24 +103,14 @@ RECIPES = {
         summary="stable variant of cnn: RpGAN + R1 + R2; the one to try on your own images",
         source="Huang et al. 2024 for the loss",
         cost="230 at 28×28",
-        config=TrainConfig(
-            kimg=600,
-            dataset=_MNIST,
-            network=CNN(),
-            loss=LossConfig(objective="rpgan", r1=10.0, r2=10.0),
-            optimisation=OptimisationConfig(batch=64, g_lr=5e-4, d_lr=5e-4),
-        ),
+        config=TrainConfig(kimg=600, dataset=_MNIST, network=CNN(), loss=_rpgan(10.0), optimisation=_adam(5e-4)),
     ),
     "transformer": Recipe(
         summary="the classic self-attention teaching GAN; for images up to 32×32",
         source="classic teaching networks, after Vaswani et al. 2017",
         cost="170 at 28×28",
         config=TrainConfig(
-            kimg=600,
-            dataset=_MNIST,
-            network=Transformer(),
-            loss=LossConfig(objective="non-saturating"),
-            optimisation=_CLASSIC,
+            kimg=600, dataset=_MNIST, network=Transformer(), loss=_NON_SATURATING, optimisation=_CLASSIC
         ),
     ),
     "transformer-stable": Recipe(
@@ -145,8 +121,8 @@ RECIPES = {
             kimg=600,
             dataset=_MNIST,
             network=Transformer(position_init=1.0),
-            loss=LossConfig(objective="rpgan", r1=10.0, r2=10.0, penalty_every=4),
-            optimisation=OptimisationConfig(batch=64, g_lr=5e-4, d_lr=5e-4),
+            loss=_rpgan(10.0, penalty_every=4),
+            optimisation=_adam(5e-4),
         ),
     ),
     "transformer-modern": Recipe(
@@ -154,11 +130,7 @@ RECIPES = {
         source="after Lee et al. 2022 (ViTGAN) and Huang et al. 2024",
         cost="14 at 32×32",
         config=TrainConfig(
-            kimg=2000,
-            dataset=_CIFAR,
-            network=ViT(),
-            loss=LossConfig(objective="rpgan", r1=0.5, r2=0.5),
-            optimisation=OptimisationConfig(batch=64, g_lr=2e-4, d_lr=2e-4, ema=50.0),
+            kimg=2000, dataset=_MIRRORED_CIFAR, network=ViT(), loss=_rpgan(0.5), optimisation=_adam(2e-4, ema=50.0)
         ),
     ),
     "dcgan": Recipe(
@@ -169,8 +141,8 @@ RECIPES = {
             kimg=5000,
             dataset=DatasetConfig(data="celeba", resolution="64"),
             network=DCGAN(),
-            loss=LossConfig(objective="non-saturating"),
-            optimisation=OptimisationConfig(batch=128, beta1=0.5, beta2=0.999),
+            loss=_NON_SATURATING,
+            optimisation=_CLASSIC,
         ),
     ),
     "wgan": Recipe(
@@ -179,10 +151,10 @@ RECIPES = {
         cost="180 at 32×32",
         config=TrainConfig(
             kimg=5000,
-            dataset=DatasetConfig(data="cifar10"),
+            dataset=_CIFAR,
             network=ResNet(g_width=64, d_width=64),
             loss=LossConfig(objective="wasserstein", clip=0.01),
-            balance=BalanceConfig(d_steps=5),
+            balance=_FIVE_D_STEPS,
             optimisation=OptimisationConfig(batch=64, optimiser="rmsprop", g_lr=5e-5, d_lr=5e-5),
         ),
     ),
@@ -192,11 +164,11 @@ RECIPES = {
         cost="19 at 32×32",
         config=TrainConfig(
             kimg=10000,
-            dataset=DatasetConfig(data="cifar10"),
+            dataset=_CIFAR,
             network=ResNet(blocks="residual"),
             loss=LossConfig(objective="wasserstein", gp=10.0),
-            balance=BalanceConfig(d_steps=5),
-            optimisation=OptimisationConfig(batch=64, g_lr=1e-4, d_lr=1e-4, beta1=0.0, beta2=0.9),
+            balance=_FIVE_D_STEPS,
+            optimisation=_adam(1e-4, beta2=0.9),
         ),
     ),
     "wgan-conditional": Recipe(
@@ -208,8 +180,8 @@ RECIPES = {
             dataset=DatasetConfig(data="cifar10", conditional=True, balanced=True),
             network=ResNet(g_width=64, d_width=64),
             loss=LossConfig(objective="wasserstein", gp=10.0),
-            balance=BalanceConfig(d_steps=5),
-            optimisation=OptimisationConfig(batch=64, g_lr=1e-4, d_lr=1e-4, beta1=0.0, beta2=0.9),
+            balance=_FIVE_D_STEPS,
+            optimisation=_adam(1e-4, beta2=0.9),
         ),
     ),
     "sngan": Recipe(
@@ -218,11 +190,11 @@ RECIPES = {
         cost="29 at 32×32",
         config=TrainConfig(
             kimg=10000,
-            dataset=DatasetConfig(data="cifar10"),
+            dataset=_CIFAR,
             network=ResNet(blocks="residual"),
             loss=LossConfig(objective="hinge", spectral_norm=True),
-            balance=BalanceConfig(d_steps=5),
-            optimisation=OptimisationConfig(batch=64, g_lr=2e-4, d_lr=2e-4, beta1=0.0, beta2=0.9),
+            balance=_FIVE_D_STEPS,
+            optimisation=_adam(2e-4, beta2=0.9),
         ),
     ),
     "stylegan": Recipe(
@@ -231,10 +203,10 @@ RECIPES = {
         cost="4 at 32×32, fully grown",
         config=TrainConfig(
             kimg=3000,
-            dataset=_CIFAR,
+            dataset=_MIRRORED_CIFAR,
             network=StyleGAN(),
             loss=LossConfig(objective="non-saturating", r1=1.0, shared_fakes=False),
-            optimisation=OptimisationConfig(batch=64, g_lr=1e-3, d_lr=1e-3),
+            optimisation=_adam(1e-3),
         ),
     ),
     "msg": Recipe(
@@ -243,10 +215,10 @@ RECIPES = {
         cost="5 at 32×32",
         config=TrainConfig(
             kimg=3000,
-            dataset=_CIFAR,
+            dataset=_MIRRORED_CIFAR,
             network=MSG(),
             loss=LossConfig(objective="rahinge", shared_fakes=False),
-            optimisation=OptimisationConfig(batch=32, g_lr=3e-3, d_lr=3e-3),
+            optimisation=_adam(3e-3, batch=32),
         ),
     ),
     # The authors' preset "CIFAR10" with the command of their README (github.com/brownvc/R3GAN, train.py), which are the
@@ -265,20 +237,13 @@ RECIPES = {
             kimg=250_000,
             dataset=DatasetConfig(data="cifar10", mirror=True, conditional=True),
             network=R3GAN(),
-            loss=LossConfig(
-                objective="rpgan",
-                r1="0.05..0.005:cosine@0k-20000k",
-                r2="0.05..0.005:cosine@0k-20000k",
-                augment="ada",
-                augment_p="0..0.55:cosine@0k-20000k",
-                shared_fakes=False,
+            loss=_rpgan(
+                "0.05..0.005:cosine@0k-20000k", augment="ada", augment_p="0..0.55:cosine@0k-20000k", shared_fakes=False
             ),
-            optimisation=OptimisationConfig(
+            optimisation=_adam(
+                "2e-4..5e-5:cosine@0k-20000k",
                 batch=512,
                 microbatch=32,
-                g_lr="2e-4..5e-5:cosine@0k-20000k",
-                d_lr="2e-4..5e-5:cosine@0k-20000k",
-                beta1=0.0,
                 beta2="0.9..0.99:cosine@0k-20000k",
                 ema="0..5000:cosine@0k-20000k",
                 ema_warmup=0.0,
@@ -292,17 +257,26 @@ RECIPES = {
         cost="0.5 at 32×32",
         config=TrainConfig(
             kimg=20000,
-            dataset=_CIFAR,
+            dataset=_MIRRORED_CIFAR,
             network=R3GAN(),
-            loss=LossConfig(objective="rpgan", r1="0.05..0.005:cosine@0-0.2", r2="0.05..0.005:cosine@0-0.2"),
-            optimisation=OptimisationConfig(
+            loss=_rpgan("0.05..0.005:cosine@0-0.2"),
+            optimisation=_adam(
+                "2e-4..5e-5:cosine@0-0.2",
                 batch=512,
                 microbatch=32,
-                g_lr="2e-4..5e-5:cosine@0-0.2",
-                d_lr="2e-4..5e-5:cosine@0-0.2",
                 beta2="0.9..0.99:cosine@0-0.2",
                 ema="0..500:cosine@0-0.2",
             ),
+        ),
+    ),
+    "custom": Recipe(
+        summary="networks of your own: --g FILE.py:NAME --d FILE.py:NAME, or one of them against our DCGAN",
+        source="settings of Radford et al. 2015",
+        cost="that of your networks",
+        config=TrainConfig(
+            network=Custom(g="dcgan(g_width=64)", d="dcgan(d_width=64)"),
+            loss=LossConfig(objective="non-saturating"),
+            optimisation=OptimisationConfig(batch=64, beta1=0.5, beta2=0.999),
         ),
     ),
 }

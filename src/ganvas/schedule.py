@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias
 from ganvas.errors import GanvasError
 
 ScheduleSpec: TypeAlias = float | str
-"""What a user writes for a scheduled value; `Schedule.of` reads it."""
+"""What a user writes for a scheduled value; `Schedule.parse` reads it."""
 
 _SHAPES: dict[str, Literal["linear", "cosine"]] = {"": "linear", "linear": "linear", "cosine": "cosine"}
 
@@ -70,6 +70,11 @@ class Schedule:
                 fix="write for instance 0.001, 2e-4..5e-5:cosine@0-0.2, or 1e-3..0:linear@500k-1000k.",
             ) from None
         return schedule
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The values before and after, between which all others are."""
+        return self.start, self.end
 
     @property
     def relative(self) -> bool:

@@ -82,7 +82,8 @@ def parse_candidates(
     """The candidates: recipes in the given order, then runs.
 
     Args:
-        names: recipes, optionally with knobs of their own ("cnn:g_width=64,batch=32"), and run folders; runs differing
+        names: recipes, optionally with knobs of their own ("cnn:g_width=64,batch=32",
+            "custom:g=nets.py:Generator(width=64)"), and run folders; runs differing
             only in the seed are one candidate.
         knobs: set for every recipe, such as `{"data": "mnist", "kimg": 100}`.
         vary: (knob, values): each recipe gives one candidate for each combination of values.
@@ -118,7 +119,7 @@ def _is_run(name: str) -> bool:
 
 def _expand_recipe(text: str, knobs: dict[str, Any], vary: Sequence[tuple[str, Sequence[Any]]]) -> Iterable[Candidate]:
     name, _, assignments = text.partition(":")
-    fixed = parse_set(assignments.split(",")) if assignments else {}
+    fixed = parse_set(_split_commas(assignments)) if assignments else {}
     base = replace(get_recipe(name).config, **{**knobs, **fixed})
     for values in itertools.product(*(options for _, options in vary)):
         own = dict(zip((knob for knob, _ in vary), values, strict=True))
@@ -133,9 +134,7 @@ def _group_runs(runs: Sequence[Run]) -> list[Candidate]:
         config = replace(run.config, seed=0)
         for group in groups:
             first = group[0]
-            same_source = (
-                run.metadata["recipe"] == first.metadata["recipe"] and run.metadata["data"] == first.metadata["data"]
-            )
+            same_source = all(run.metadata.get(k) == first.metadata.get(k) for k in ("recipe", "data", "sources"))
             if same_source and not differing_knobs(replace(first.config, seed=0), config):
                 group.append(run)
                 break
@@ -192,7 +191,7 @@ def parse_vary(texts: Sequence[str]) -> list[tuple[str, list[Any]]]:
     vary = []
     for text in texts:
         knob, equals, values = text.partition("=")
-        options = [_parse_value(value) for value in values.split(",") if value]
+        options = [_parse_value(value) for value in _split_commas(values) if value]
         if not _parse_knob_name(knob) or not equals or not options:
             raise GanvasError(
                 f"'{text}' does not vary a knob.",
@@ -201,6 +200,18 @@ def parse_vary(texts: Sequence[str]) -> list[tuple[str, list[Any]]]:
             )
         vary.append((_parse_knob_name(knob), options))
     return vary
+
+
+def _split_commas(text: str) -> list[str]:
+    """The parts between commas, except for those in brackets: g=nets.py:G(width=64,depth=3),batch=32."""
+    parts, depth = [""], 0
+    for character in text:
+        depth += (character in "([{") - (character in ")]}")
+        if character == "," and depth <= 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return parts
 
 
 def _parse_knob_name(text: str) -> str:

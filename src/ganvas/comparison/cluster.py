@@ -17,8 +17,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from ganvas import user_code
 from ganvas.comparison.jobs import Job, Outcome, current_nimg, interrupted_outcome, is_complete, lost_outcome
 from ganvas.comparison.progress import ProgressDisplay
+from ganvas.config import leaves
 from ganvas.config import replace as with_knobs
 from ganvas.errors import GanvasError
 from ganvas.files import explain_os_error, make_folder
@@ -209,5 +211,7 @@ def _marker_file(out: Path) -> Iterator[Path]:
 def _with_absolute_paths(job: Job) -> Job:
     """The same job with absolute paths, valid in any working folder."""
     data = Path(job.config.dataset.data).expanduser()
-    config = with_knobs(job.config, data=str(data.resolve())) if data.exists() else job.config
+    own = {name: user_code.absolute(value) for name, value in leaves(job.config) if user_code.is_spec(value)}
+    own = {name: own[name] for name in ("g", "d", "objective", "augment") if name in own}
+    config = with_knobs(job.config, **own, **({"data": str(data.resolve())} if data.exists() else {}))
     return replace(job, config=config, out=job.out.resolve())

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ganvas import user_code
 from ganvas.comparison import budget, measurements, ranking, summary
 from ganvas.comparison.candidates import Candidate, parse_candidates, slug, unique_slugs
 from ganvas.comparison.importers import ImportedRun, import_run
@@ -121,6 +122,7 @@ def compare(
         GanvasError: fewer than two candidates, wrong knobs, or another comparison in the folder.
         KeyboardInterrupt: interrupted; trainings are saved, and the report contains what is finished.
     """
+    user_code.refuse_while_loading("ganvas.compare")
     names = [str(c.path if isinstance(c, Run) else c) for c in candidates]
     by_name = {name: import_run(Path(name)) for name in names}
     imported = [run for run in by_name.values() if run is not None]

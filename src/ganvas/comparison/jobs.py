@@ -68,6 +68,7 @@ def is_complete(job: Job) -> bool:
     try:
         return (
             not folder.differing_knobs(job.run.config, job.config)
+            and not folder.changed_sources(job.run)
             and (saved_nimg(job.run) or 0) >= job.config.total_images
         )
     except GanvasError:  # no run yet, or one that the training will refuse with its own message

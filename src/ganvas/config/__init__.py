@@ -7,15 +7,14 @@ A setting ("knob") has one name everywhere: the field here, the key in `config.j
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, is_dataclass
 
-from ganvas.config import rules
-from ganvas.config.families import CNN, DCGAN, MLP, MSG, R3GAN, Network, ResNet, StyleGAN, Transformer, ViT
-from ganvas.config.forms import differences, from_json, leaves, replace, to_json
+from ganvas import user_code
+from ganvas.config.bounds import Kimg, Seed, check_bounds, is_scheduled
+from ganvas.config.conflicts import Group
+from ganvas.config.families import MLP, Network
+from ganvas.config.forms import differences, from_json, knob_fields, leaves, replace, to_json
 from ganvas.config.groups import BalanceConfig, DatasetConfig, LossConfig, OptimisationConfig, RuntimeConfig
 from ganvas.display import Displayed, Part, Table
 from ganvas.schedule import Schedule
-
-SCHEDULED = ("g_lr", "d_lr", "beta2", "r1", "r2", "gp", "dragan", "noise", "augment_p", "ema", "growth")
-"""The knobs that can have a schedule, where a configuration has them."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -26,9 +25,9 @@ class TrainConfig(Displayed):
         GanvasError: a value is out of bounds, or two knobs exclude each other; with the reason.
     """
 
-    kimg: float = 500.0
+    kimg: Kimg = 500.0
     """Length of the run, in thousands of real images shown to the discriminator."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of all random numbers."""
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
     network: Network = field(default_factory=MLP)
@@ -39,9 +38,10 @@ class TrainConfig(Displayed):
 
     def __post_init__(self) -> None:
         self.dataset.options()
-        knobs = dict(leaves(self))
-        rules.check_bounds(knobs, [name for name in SCHEDULED if name in knobs])
-        rules.check_together(knobs)
+        check_bounds(self)
+        for group in self._groups():
+            for conflict in group.conflicts(self):
+                raise conflict
 
     @property
     def total_images(self) -> int:
@@ -55,12 +55,16 @@ class TrainConfig(Displayed):
 
     def warnings(self) -> list[str]:
         """Warnings about combinations of knobs that are valid, but often a mistake."""
-        return rules.find_warnings(dict(leaves(self)))
+        return [warning for group in self._groups() for warning in group.warnings(self)]
 
     def schedules(self) -> dict[str, Schedule]:
-        """The schedule of every knob in `SCHEDULED` that the configuration has."""
+        """The schedule of every knob that can have one, also where it is constant."""
+        return {knob.name: Schedule.parse(value) for knob, value in knob_fields(self) if is_scheduled(knob.type)}
+
+    def user_specs(self) -> list[str]:
+        """The specs of the user's own networks, objective and augmentation, if there are any."""
         knobs = dict(leaves(self))
-        return {name: Schedule.parse(knobs[name]) for name in SCHEDULED if name in knobs}
+        return [knobs[name] for name in ("g", "d", "objective", "augment") if user_code.is_spec(knobs.get(name))]
 
     def snapshot_every(self) -> int:
         """The number of images between two snapshots."""
@@ -74,28 +78,11 @@ class TrainConfig(Displayed):
         }
         yield Table([(name, ", ".join(f"{k}={v!r}" for k, v in group.items())) for name, group in knobs.items()])
 
+    def _groups(self) -> list[Group]:
+        return [value for value in vars(self).values() if isinstance(value, Group)]
+
 
 __all__ = [
-    "CNN",
-    "DCGAN",
-    "MLP",
-    "MSG",
-    "R3GAN",
-    "SCHEDULED",
-    "BalanceConfig",
-    "DatasetConfig",
-    "LossConfig",
-    "Network",
-    "OptimisationConfig",
-    "ResNet",
-    "RuntimeConfig",
-    "StyleGAN",
-    "TrainConfig",
-    "Transformer",
-    "ViT",
-    "differences",
-    "from_json",
-    "leaves",
-    "replace",
-    "to_json",
-]
+    "BalanceConfig", "DatasetConfig", "LossConfig", "Network", "OptimisationConfig", "RuntimeConfig", "TrainConfig",
+    "differences", "from_json", "leaves", "replace", "to_json",
+]  # fmt: skip

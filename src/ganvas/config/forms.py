@@ -2,24 +2,31 @@
 
 import dataclasses
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from types import UnionType
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
+from ganvas import user_code
 from ganvas.errors import GanvasError
+from ganvas.schedule import ScheduleSpec
 
 Config = TypeVar("Config")
 
 
-def leaves(config: Any) -> Iterator[tuple[str, Any]]:
-    """Yields the (name, value) of every knob, of all groups."""
+def knob_fields(config: Any) -> Iterator[tuple[dataclasses.Field[Any], Any]]:
+    """Yields the field and the value of every knob, of all groups."""
     for entry in dataclasses.fields(config):
         value = getattr(config, entry.name)
         if dataclasses.is_dataclass(value):
-            yield from leaves(value)
+            yield from knob_fields(value)
         else:
-            yield entry.name, value
+            yield entry, value
+
+
+def leaves(config: Any) -> Iterator[tuple[str, Any]]:
+    """Yields the name and the value of every knob, of all groups."""
+    return ((knob.name, value) for knob, value in knob_fields(config))
 
 
 def replace(config: Config, **knobs: Any) -> Config:
@@ -31,7 +38,7 @@ def replace(config: Config, **knobs: Any) -> Config:
     known = dict(leaves(config))
     for name in knobs:
         if name not in known:
-            raise _unknown(name, known)
+            raise _unknown(name, known, f" with the {known['family']} family" if "family" in known else "")
     return _replace(config, knobs)
 
 
@@ -49,12 +56,14 @@ def _replace(config: Any, knobs: Mapping[str, Any]) -> Any:
 
 
 def _plain(name: str, value: Any) -> Any:
-    """Converts paths, NumPy numbers and resolutions to the types that JSON has."""
+    """Converts paths, NumPy's numbers and arrays, resolutions, and the user's classes and functions to JSON's types."""
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     if name == "resolution" and isinstance(value, int | tuple | list):
         return "x".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
-    return value.item() if hasattr(value, "item") else value
+    if name in ("g", "d", "objective", "augment"):
+        return value if isinstance(value, str) else user_code.describe(value)
+    return value.tolist() if hasattr(value, "tolist") else value
 
 
 def differences(old: Any, new: Any) -> list[tuple[str, Any, Any]]:
@@ -79,55 +88,76 @@ def from_json(kind: type[Config], value: Mapping[str, Any]) -> Config:
 
 
 def _build(kind: Any, value: Any, where: str) -> Any:
+    origin, options = get_origin(kind), get_args(kind)
     if dataclasses.is_dataclass(kind):
-        if not isinstance(value, Mapping):
-            raise GanvasError(f"{where} is {value!r}.", expected="a JSON object")
-        fields = {entry.name: entry for entry in dataclasses.fields(kind)}
-        for name in value:
-            if name not in fields:
-                raise _unknown(name, fields)
-        return kind(**{n: _build(fields[n].type, item, n) for n, item in value.items() if fields[n].init})  # type: ignore[operator]
-    options = get_args(kind)
-    if get_origin(kind) in (Union, UnionType):
-        families = {option().family: option for option in options if dataclasses.is_dataclass(option)}  # type: ignore[operator,attr-defined]
+        return _build_group(kind, value, where)
+    if origin is Annotated:
+        return _build(options[0], value, where)
+    if origin in (Union, UnionType):
+        families = {option.family: option for option in options if dataclasses.is_dataclass(option)}  # type: ignore[attr-defined]
         if families:
             name = value.get("family") if isinstance(value, Mapping) else None
             if name not in families:
                 raise GanvasError(f"{where}: '{name}' is not a family.", expected="one of " + ", ".join(families))
-            return _build(families[name], value, where)
+            return _build_group(families[name], value, where)
         for option in options:
             try:
                 return _build(option, value, where)
             except GanvasError:
                 continue
-    elif get_origin(kind) is Literal:
-        if value in options:
+    elif origin is Literal:
+        if value in options and not isinstance(value, bool):
             return value
-    elif get_origin(kind) is tuple:
+    elif origin is tuple:
         if isinstance(value, list | tuple):
             return tuple(_build(options[0], item, where) for item in value)
-    elif kind is int:
-        if isinstance(value, int | float) and not isinstance(value, bool) and value == int(value):
-            return int(value)
-    elif kind is float:
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            return float(value)
-    elif kind is type(None):
-        if value is None:
-            return None
-    elif isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):
+    elif kind is int or kind is float:
+        whole = isinstance(value, int) or (isinstance(value, float) and (kind is float or value.is_integer()))
+        if whole and not isinstance(value, bool):
+            return kind(value)
+    elif isinstance(value, kind):
         return value
-    literal = get_origin(kind) is Literal
-    expected = (
-        f"one of {', '.join(map(str, options))}" if literal else f"a value of type {getattr(kind, '__name__', kind)}"
-    )
-    raise GanvasError(f"{where} is {value!r}.", expected=expected)
+    raise GanvasError(f"{where} is {value!r}.", expected=_describe(kind))
 
 
-def _unknown(name: str, known: Any) -> GanvasError:
+def _build_group(kind: Any, value: Any, where: str) -> Any:
+    if not isinstance(value, Mapping):
+        raise GanvasError(f"{where} is {value!r}.", expected="a JSON object")
+    fields = {entry.name: entry for entry in dataclasses.fields(kind)}
+    for name in value:
+        if name not in fields:
+            raise _unknown(name, fields)
+    return kind(**{name: _build(fields[name].type, item, name) for name, item in value.items() if fields[name].init})
+
+
+def _describe(kind: Any) -> str:
+    """A type in words."""
+    origin, options = get_origin(kind), get_args(kind)
+    if kind == ScheduleSpec:
+        return "a number, or a schedule such as 1e-3..1e-4:cosine"
+    if origin is Annotated:
+        return _describe(options[0])
+    if origin in (Union, UnionType):
+        return " or ".join(map(_describe, options))
+    if origin is Literal:
+        return "one of " + ", ".join(map(str, options))
+    return _IN_WORDS.get(origin or kind, str(kind))
+
+
+_IN_WORDS = {
+    int: "a whole number",
+    float: "a number",
+    bool: "True or False",
+    str: "text",
+    tuple: "a list of whole numbers",
+    type(None): "None",
+}
+
+
+def _unknown(name: str, known: Iterable[str], where: str = "") -> GanvasError:
     near = get_close_matches(name, list(known), n=1)
     return GanvasError(
-        f"'{name}' is not a knob.",
+        f"'{name}' is not a knob{where}.",
         expected="one of " + ", ".join(sorted(known)),
         fix=f"did you mean '{near[0]}'?" if near else "ganvas train --help explains each.",
     )

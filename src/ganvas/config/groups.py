@@ -1,14 +1,34 @@
 """The knobs that all families share: data, loss, balance of G and D, optimisation, and runtime."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
+from ganvas import user_code
+from ganvas.config.bounds import (
+    BelowOne,
+    Count,
+    Finite,
+    Fraction,
+    Kimg,
+    NonNegative,
+    ScheduledBelowOne,
+    ScheduledFraction,
+    ScheduledNonNegative,
+    Threads,
+    WholeKimg,
+)
+from ganvas.config.conflicts import Group
 from ganvas.data.options import DataOptions
-from ganvas.schedule import ScheduleSpec
+from ganvas.errors import GanvasError
+from ganvas.schedule import Schedule
+
+if TYPE_CHECKING:
+    from ganvas.config import TrainConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class DatasetConfig:
+class DatasetConfig(Group):
     """The data set, and how its images are prepared."""
 
     data: str = "digits"
@@ -19,7 +39,7 @@ class DatasetConfig:
     """1 grey, 3 RGB, 4 RGBA; by default those of the images."""
     fit: Literal["crop", "pad", "stretch"] = "crop"
     """How images with another aspect ratio are brought to the resolution."""
-    max_bad: float = 0.05
+    max_bad: Fraction = 0.05
     """The fraction of unreadable images above which training is refused."""
     conditional: bool = False
     """Train class-conditional networks: G and D get the class of each image."""
@@ -38,104 +58,186 @@ class DatasetConfig:
 
 
 ObjectiveName = Literal["minimax", "non-saturating", "least-squares", "hinge", "wasserstein", "rpgan", "rahinge"]
+AugmentationName = Literal["none", "diffaugment", "ada"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class LossConfig:
+class LossConfig(Group):
     """The loss, its penalties, and the augmentation. Some values can have a schedule (see `ganvas.schedule`)."""
 
-    objective: ObjectiveName = "rpgan"
-    """The losses of G and D; see `ganvas.game.objectives`."""
-    r1: ScheduleSpec = 0.0
+    objective: ObjectiveName | str = "rpgan"
+    """The losses of G and D; see `ganvas.game.objectives`. Or your own: MODULE:NAME or FILE.py:NAME of an Objective."""
+    r1: ScheduledNonNegative = 0.0
     """γ of the gradient penalty on real images (γ/2 · E|∇D|²); 0 = none."""
-    r2: ScheduleSpec = 0.0
+    r2: ScheduledNonNegative = 0.0
     """γ of the gradient penalty on generated images."""
-    gp: ScheduleSpec = 0.0
+    gp: ScheduledNonNegative = 0.0
     """λ of WGAN-GP's penalty between real and generated images (λ · E(|∇D| - 1)²); 10 in the paper."""
-    dragan: ScheduleSpec = 0.0
+    dragan: ScheduledNonNegative = 0.0
     """λ of DRAGAN's penalty around real images (λ · E(|∇D| - 1)²); 10 in the paper."""
-    penalty_every: int = 1
+    penalty_every: Count = 1
     """Apply the penalties only in every n-th update of D, scaled up by n (lazy regularisation)."""
-    clip: float = 0.0
+    clip: NonNegative = 0.0
     """Clip D's weights to ± this after each update (WGAN; 0.01 in the paper); 0 = never."""
     spectral_norm: bool = False
     """Spectral norm: divide each weight matrix of D by its largest singular value."""
-    label_smoothing: float = 0.0
+    label_smoothing: Fraction = 0.0
     """One-sided label smoothing: the target of reals is 1 minus this; 0.1 in the paper."""
-    noise: ScheduleSpec = 0.0
+    noise: ScheduledNonNegative = 0.0
     """Instance noise: standard deviation of Gaussian noise on all inputs of D; 2 is the whole range of a pixel."""
-    augment: Literal["none", "diffaugment", "ada"] = "none"
-    """Augmentation of all inputs of D: colour, translation and cutout, or ADA's pipe. See `ganvas.game.augment`."""
-    augment_p: ScheduleSpec = 1.0
-    """Probability of each transformation."""
-    ada_target: float = 0.0
+    augment: AugmentationName | str = "none"
+    """Augmentation of all inputs of D: colour, translation and cutout, or ADA's pipe; see `ganvas.game.augment`. Or
+    your own: MODULE:NAME or FILE.py:NAME of a function or module from images [n c h w] to images of this shape."""
+    augment_p: ScheduledFraction = 1.0
+    """Probability of each transformation; with your own augmentation, that it is applied to an image."""
+    ada_target: BelowOne = 0.0
     """Adapt `augment_p`, from 0 on, to keep D's overfitting E[sign D(x)] at this target; 0.6 in the paper; 0 = off."""
-    ada_kimg: float = 500.0
+    ada_kimg: Kimg = 500.0
     """Thousands of images in which the adaptive p can rise from 0 to 1."""
     shared_fakes: bool = True
     """Use the fakes of D's last update for G's update too; otherwise G generates new ones."""
 
+    def __post_init__(self) -> None:
+        for name, names in (("objective", ObjectiveName), ("augment", AugmentationName)):
+            value = getattr(self, name)
+            if user_code.is_spec(value):
+                user_code.parse(value)
+            elif value not in get_args(names):
+                raise GanvasError(
+                    f"--{name} is {value!r}.",
+                    expected=f"one of {', '.join(get_args(names))}; or your own, MODULE:NAME or FILE.py:NAME",
+                )
+
     @property
     def critic(self) -> bool:
-        """Whether D is a critic that estimates a distance, not a classifier; its loss then has no natural zero."""
-        return self.objective == "wasserstein"
+        """Whether D is a critic that estimates a distance, not a classifier; its loss then has no natural zero.
+
+        The user's own objective says so itself, once it is loaded (`ganvas.game.objectives.get_objective`).
+        """
+        return getattr(user_code.known(self.objective), "critic", self.objective == "wasserstein")
+
+    @property
+    def signed_logits(self) -> bool:
+        """Whether the sign of a logit means real or fake; not where only differences of logits matter."""
+        return self.objective not in ("wasserstein", "rpgan", "rahinge")
+
+    @property
+    def penalised(self) -> bool:
+        """Whether there is a gradient penalty at any time of the run."""
+        return any(max(Schedule.parse(weight).ends) > 0 for weight in (self.r1, self.r2, self.gp, self.dragan))
+
+    def conflicts(self, config: "TrainConfig") -> Iterator[GanvasError]:
+        if self.label_smoothing > 0 and self.objective not in ("minimax", "non-saturating"):
+            yield GanvasError(
+                f"--label-smoothing with the {self.objective} objective.",
+                expected="an objective with a cross-entropy loss: minimax or non-saturating",
+                fix="leave --label-smoothing out.",
+            )
+        if self.ada_target > 0 and not self.signed_logits:
+            yield GanvasError(
+                f"--ada-target with the {self.objective} objective.",
+                expected="an objective for which the sign of a logit indicates overfitting",
+                fix="--objective non-saturating (or hinge) with --augment ada; or --augment-p 0..0.5 without "
+                "--ada-target.",
+            )
+        if self.ada_target > 0 and self.augment == "none":
+            yield GanvasError(
+                "--ada-target without augmentation.",
+                expected="an augmentation whose probability can be adapted",
+                fix="--augment ada.",
+            )
+        if self.spectral_norm and self.clip > 0:
+            yield GanvasError(
+                f"--spectral-norm with --clip {self.clip}.",
+                expected="one of the two: the clipped weights would be divided by their norm again",
+                fix="leave one out.",
+            )
+
+    def warnings(self, config: "TrainConfig") -> Iterator[str]:
+        if self.critic and not (self.penalised or self.clip or self.spectral_norm):
+            yield "nothing bounds the critic's gradient (--gp, --clip, --spectral-norm): its loss may diverge."
 
 
 @dataclass(frozen=True, kw_only=True)
-class BalanceConfig:
+class BalanceConfig(Group):
     """The balance of G and D: how often each is updated."""
 
-    d_steps: int = 1
+    d_steps: Count = 1
     """Updates of D in a round, each on new images."""
-    g_steps: int = 1
+    g_steps: Count = 1
     """Updates of G in a round."""
-    skip_d_below: float | None = None
+    skip_d_below: Finite | None = None
     """Skip updates of D while its loss is below this."""
-    skip_g_below: float | None = None
+    skip_g_below: Finite | None = None
     """Skip updates of G while its loss is below this."""
-    loss_change: float = 0.0
+    loss_change: NonNegative = 0.0
     """Update only the network whose loss changes faster: D if its relative change is more than this many times G's
     (Ouyang & Agam 2021); 0 = update both."""
 
+    def conflicts(self, config: "TrainConfig") -> Iterator[GanvasError]:
+        if self.skip_d_below is None and self.skip_g_below is None:
+            return
+        if config.loss.critic:
+            yield GanvasError(
+                f"--skip-d-below or --skip-g-below with the {config.loss.objective} objective.",
+                expected="a loss with a fixed zero; the level of a critic's loss does not show whether G or D is "
+                "stronger",
+                fix="--d-steps and --g-steps, or --loss-change 1.",
+            )
+        if self.loss_change > 0:
+            yield GanvasError(
+                "--loss-change with --skip-d-below or --skip-g-below.",
+                expected="a single rule for skipping updates",
+                fix="leave one out.",
+            )
+
 
 @dataclass(frozen=True, kw_only=True)
-class OptimisationConfig:
+class OptimisationConfig(Group):
     """Batches, the optimisers of both networks, and the moving average of the generator."""
 
-    batch: int = 64
+    batch: Count = 64
     """Real images in each update of D, over all processes."""
-    microbatch: int | None = None
+    microbatch: Count | None = None
     """Images per forward pass on each process, with gradient accumulation; saves memory. By default the whole batch."""
     optimiser: Literal["adam", "rmsprop"] = "adam"
     """The optimiser of both networks."""
-    g_lr: ScheduleSpec = 2e-4
+    g_lr: ScheduledBelowOne = 2e-4
     """Learning rate of the generator."""
-    d_lr: ScheduleSpec = 2e-4
+    d_lr: ScheduledBelowOne = 2e-4
     """Learning rate of the discriminator."""
-    beta1: float = 0.0
+    beta1: BelowOne = 0.0
     """Decay rate of Adam's first moment."""
-    beta2: ScheduleSpec = 0.99
+    beta2: ScheduledBelowOne = 0.99
     """Decay rate of Adam's second moment, or of RMSprop's average."""
-    ema: ScheduleSpec = 10.0
+    ema: ScheduledNonNegative = 10.0
     """Half-life of the generator's moving average of weights, in kimg; 0 = no average."""
-    ema_warmup: float = 0.05
+    ema_warmup: Fraction = 0.05
     """Limit the half-life to this fraction of the images shown so far; 0 = no limit."""
+
+    def conflicts(self, config: "TrainConfig") -> Iterator[GanvasError]:
+        if self.microbatch is not None and config.loss.objective == "rahinge":
+            yield GanvasError(
+                "--microbatch with the rahinge objective.",
+                expected="the whole batch at once: each logit is compared with the mean over the batch",
+                fix="leave --microbatch out, or the rpgan objective.",
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
-class RuntimeConfig:
+class RuntimeConfig(Group):
     """How often results are written, and where the run computes. These may change when a run is resumed.
 
     They do not change the results, except `threads` and `device` (rounding) and `on_failure`.
     """
 
-    tick_kimg: float = 4.0
+    tick_kimg: Kimg = 4.0
     """kimg between two lines of stats.jsonl."""
-    snapshot_kimg: float | None = None
+    snapshot_kimg: Kimg | None = None
     """kimg between two snapshots (weights, grid of images, state); by default a tenth of the run."""
-    keep_kimg: float | None = None
+    keep_kimg: WholeKimg | None = None
     """Keep the snapshots at multiples of this many kimg; by default only the last one (and the best)."""
-    evaluate_every: float | None = None
+    evaluate_every: NonNegative | None = None
     """kimg between two quality measurements (a kernel distance of 250 to 2,000 images, as many as 5 % of the time
     allow); the best snapshot is kept in snapshots/best; by default with every snapshot; 0 = never."""
     evaluate_at_end: bool = False
@@ -145,11 +247,19 @@ class RuntimeConfig:
     on_failure: Literal["warn", "stop", "rollback", "correct"] = "warn"
     """What to do about a diagnosed failure (see ganvas diagnose): only warn; stop; roll back to the best state and
     change learning rates, penalties or augmentation; or correct these without rolling back."""
-    max_recoveries: int = 3
+    max_recoveries: Count = 3
     """The most times that a run is rolled back or corrected; after that it stops."""
     plot: bool = True
     """Redraw losses.png with each snapshot, in a separate process."""
-    threads: int | None = None
+    threads: Threads | None = None
     """CPU threads; by default as many as the networks can use."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, mps."""
+
+    def conflicts(self, config: "TrainConfig") -> Iterator[GanvasError]:
+        if self.on_failure != "warn" and not self.watch:
+            yield GanvasError(
+                f"--on-failure {self.on_failure} without --watch.",
+                expected="monitoring, since only a diagnosed failure can be handled",
+                fix="leave --no-watch out, or --on-failure.",
+            )

@@ -40,6 +40,7 @@ def read_run(run: Run) -> History:
         )
     data = run.metadata["data"]
     history = History.from_stats(lines, facts_of(run.config, data["images"], len(data["class_names"])))
+    history.update_facts(critic=run.metadata.get("critic", run.config.loss.critic))
     if lines:
         history.update_facts(shown=lines[-1]["nimg"])
     if bad:

@@ -62,7 +62,7 @@ def evaluate(
         what: a run folder, a snapshot folder, or anything that `--data` accepts.
         against: the real images; by default the training set of the run.
         held_out: real images that were not trained on; by default the test split of `against`, if it has one.
-        extractor: eye, eye-bf16, classifier, inception, dinov2, MODULE:FACTORY, a module, or an `Extractor`.
+        extractor: eye, eye-bf16, classifier, inception, dinov2, MODULE:NAME, FILE.py:NAME, a module, or an `Extractor`.
         weights: the weights of the extractor, if it needs a file.
         count: the largest number of images on each side.
         truncation: see `Sampler.sample_batches`.

@@ -1,6 +1,5 @@
 """The feature extractors by name: the eye, a classifier of the data, Inception, DINOv2, or the user's own network."""
 
-import importlib
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from ganvas import user_code
 from ganvas.data import to_unit
 from ganvas.errors import GanvasError
 from ganvas.features.dinov2 import dinov2_extractor
@@ -27,8 +27,9 @@ def load_extractor(name: str, *, weights: Path | None = None, device: str = "cpu
     """Loads the extractor with this name.
 
     Args:
-        name: eye; eye-bf16; inception or dinov2, with the file or folder of their `weights`; or MODULE:FACTORY, a
-            Python function without arguments that returns a `torch.nn.Module` (see `module_extractor`).
+        name: eye; eye-bf16; inception or dinov2, with the file or folder of their `weights`; or the spec
+            (`ganvas.user_code`) of a `torch.nn.Module`, of its class, or of a function that returns one (see
+            `module_extractor`).
         weights: of inception or dinov2, or a safetensors file for the user's own module.
         device: where it computes.
 
@@ -45,21 +46,16 @@ def load_extractor(name: str, *, weights: Path | None = None, device: str = "cpu
         return inception_extractor(weights, device)
     if name == "dinov2":
         return dinov2_extractor(weights, device)
-    module, colon, factory = name.partition(":")
-    if not colon:
+    if not user_code.is_spec(name):
         raise GanvasError(
             f"There is no extractor '{name}'.",
-            expected="eye, eye-bf16, classifier, inception, dinov2, or MODULE:FACTORY for your own network",
+            expected=f"eye, eye-bf16, classifier, inception, dinov2; or your own network, {user_code.FORM}",
         )
-    try:
-        network = getattr(importlib.import_module(module), factory)()
-    except (ImportError, AttributeError, TypeError) as error:
-        raise GanvasError(
-            f"{name} cannot be imported and called: {error}.",
-            expected="a module on the Python path, and a function without arguments in it",
-        ) from error
+    network = user_code.load(name)
     if not isinstance(network, nn.Module):
-        raise GanvasError(f"{name}() returns a {type(network).__name__}.", expected="a torch.nn.Module")
+        network = user_code.call(name, network)
+    if not isinstance(network, nn.Module):
+        raise GanvasError(f"{name} gives a {type(network).__name__}.", expected="a torch.nn.Module")
     if weights is not None:
         try:
             network.load_state_dict(load_file(weights))
@@ -67,7 +63,7 @@ def load_extractor(name: str, *, weights: Path | None = None, device: str = "cpu
             raise GanvasError(
                 f"{weights} does not fit {name}: {error}.", expected="a safetensors file of its state_dict"
             ) from error
-    return module_extractor(network, factory, device=device)
+    return module_extractor(network, user_code.parse(name).name, device=device)
 
 
 def eye_extractor(device: str = "cpu", dtype: torch.dtype = torch.float32) -> Extractor:

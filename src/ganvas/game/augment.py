@@ -11,12 +11,13 @@ from the global random generator of the images' device, and nothing synchronises
 """
 
 from collections.abc import Callable
-from functools import reduce
+from functools import partial, reduce
 from math import log, pi
 
 import torch
 from torch import Tensor, nn
 
+from ganvas import user_code
 from ganvas.errors import GanvasError
 
 Probability = float | Tensor
@@ -71,12 +72,46 @@ def get_augmentation(name: str) -> Callable[[Tensor, Probability], Tensor]:
 
     For a float p = 0 the result is the argument itself; for a tensor 0 it is equal, bit for bit.
 
+    Args:
+        name: one of `AUGMENTATIONS`, or the spec (`ganvas.user_code`) of the user's own: a function, or a class derived
+            from nn.Module, from images [n c h w] to images of this shape; applied to each image with probability p.
+
     Raises:
-        GanvasError: the name is unknown.
+        GanvasError: the name is unknown, or names no function.
     """
+    if user_code.is_spec(name):
+        return partial(apply_to_some, load_transform(name))
     if name not in AUGMENTATIONS:
         raise GanvasError(f"'{name}' is not an augmentation.", expected="one of " + ", ".join(AUGMENTATIONS))
     return AUGMENTATIONS[name]
+
+
+def load_transform(spec: str) -> Callable[[Tensor], Tensor]:
+    """The user's own augmentation, without its probability.
+
+    Raises:
+        GanvasError: it cannot be loaded, or is no function and no module.
+    """
+    value = user_code.load(spec)
+    if isinstance(value, type) and issubclass(value, nn.Module):
+        return user_code.call(spec, value).requires_grad_(False)
+    if isinstance(value, type) or not callable(value):
+        raise GanvasError(
+            f"{spec} is of type {type(value).__name__}.",
+            expected="a class derived from torch.nn.Module, or a function: images [n c h w] -> the same shape",
+        )
+    transform: Callable[..., Tensor] = value
+    return partial(transform, **user_code.parse(spec).arguments)
+
+
+def apply_to_some(transform: Callable[[Tensor], Tensor], images: Tensor, p: Probability) -> Tensor:
+    """Transforms each image with probability p."""
+    if is_off(p):
+        return images
+    if isinstance(transform, nn.Module):
+        transform.to(images.device)
+    chosen = torch.rand(len(images), device=images.device) < p
+    return torch.where(chosen[:, None, None, None], transform(images), images)
 
 
 class AugmentPipe:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ganvas.game.objectives import Objective, interpolate, one_centred_penalty, perturb, zero_centred_penalty
 from ganvas.networks.base import Discriminator, Generator
@@ -94,8 +94,13 @@ def train_d(
     if p.dragan > 0:
         values["D/dragan"] = penalty = _one_centred(game, perturb(real), labels)
         loss = loss + p.dragan * penalty
-    (loss.mean() * share).backward(inputs=list(game.D.parameters()))
+    (loss.mean() * share).backward(inputs=learnt(game.D))
     return {name: value.detach() for name, value in values.items()}
+
+
+def learnt(network: nn.Module) -> list[Tensor]:
+    """The parameters that are trained: a user's own network may have frozen ones."""
+    return [p for p in network.parameters() if p.requires_grad]
 
 
 def _one_centred(game: Game, images: Tensor, labels: Tensor | None) -> Tensor:
@@ -123,7 +128,7 @@ def train_g(
         with torch.no_grad():
             on_real = game.logits(real, labels)
     loss = game.objective.g_loss(on_real, on_fake)
-    (loss.mean() * share).backward(inputs=list(game.G.parameters()))
+    (loss.mean() * share).backward(inputs=learnt(game.G))
     return {"G/loss": loss.detach()}
 
 

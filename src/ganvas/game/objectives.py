@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import relu, softplus
 
+from ganvas import user_code
 from ganvas.errors import GanvasError
 
 
@@ -22,11 +23,13 @@ class Objective:
         d_loss: (D on real [n], D on fake [n]) -> [n].
         g_loss: (D on real [n], D on fake [n]) -> [n]; reads the reals only where `relative`.
         relative: whether the loss compares logits of reals and fakes, so that G's loss needs D on reals too.
+        critic: whether D is a critic, whose logits have no sign or level of their own, and whose loss no fixed zero.
     """
 
     d_loss: Callable[[Tensor, Tensor], Tensor]
     g_loss: Callable[[Tensor, Tensor], Tensor]
     relative: bool = False
+    critic: bool = False
 
 
 def cross_entropy_d(on_real: Tensor, on_fake: Tensor) -> Tensor:
@@ -94,7 +97,7 @@ OBJECTIVES = {
     "non-saturating": Objective(cross_entropy_d, non_saturating_g),
     "least-squares": Objective(lsgan_d, lsgan_g),
     "hinge": Objective(hinge_d, wasserstein_g),
-    "wasserstein": Objective(wasserstein_d, wasserstein_g),
+    "wasserstein": Objective(wasserstein_d, wasserstein_g, critic=True),
     "rpgan": Objective(rpgan_d, rpgan_g, relative=True),
     "rahinge": Objective(rahinge_d, rahinge_g, relative=True),
 }
@@ -106,9 +109,15 @@ def get_objective(name: str, *, smoothing: float = 0.0) -> Objective:
     The target of reals is then 1 - `smoothing` (Salimans et al. 2016, section 3.4): the cross-entropy gains
     `smoothing` · D(x).
 
+    Args:
+        name: one of `OBJECTIVES`, or the spec (`ganvas.user_code`) of an `Objective` of the user's own, or of what
+            returns one.
+
     Raises:
-        GanvasError: the name is unknown.
+        GanvasError: the name is unknown, or names no objective.
     """
+    if user_code.is_spec(name):
+        return _load_objective(name)
     if name not in OBJECTIVES:
         raise GanvasError(f"'{name}' is not an objective.", expected="one of " + ", ".join(OBJECTIVES))
     row = OBJECTIVES[name]
@@ -116,6 +125,20 @@ def get_objective(name: str, *, smoothing: float = 0.0) -> Objective:
         return row
     assert row.d_loss is cross_entropy_d, "label smoothing needs a cross-entropy loss"
     return replace(row, d_loss=lambda on_real, on_fake: cross_entropy_d(on_real, on_fake) + smoothing * on_real)
+
+
+def _load_objective(spec: str) -> Objective:
+    value = user_code.load(spec)
+    if not isinstance(value, Objective) and callable(value):
+        value = user_code.call(spec, value)
+    if not isinstance(value, Objective):
+        raise GanvasError(
+            f"{spec} gives a {type(value).__name__}.",
+            expected="a ganvas.game.objectives.Objective, or a function that returns one",
+            fix="NAME = Objective(d_loss, g_loss), each a function of D's logits (on_real [n], on_fake [n]) -> [n].",
+        )
+    user_code.remember(spec, value)  # for `LossConfig.critic`
+    return value
 
 
 def zero_centred_penalty(images: Tensor, logits: Tensor) -> Tensor:

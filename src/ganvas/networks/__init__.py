@@ -1,36 +1,41 @@
-"""The network families: one module each, with a Generator and a Discriminator that fit any image size."""
+"""The network families: one module each, of the family's name, with a Generator and a Discriminator for any image size.
 
+Both are called with the family's configuration (`ganvas.config.families`) and a `Shape`. Only the module that is used
+is imported.
+"""
+
+from importlib import import_module
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ganvas.config import Network
-from ganvas.networks import cnn, dcgan, mlp, msg, r3gan, resnet, stylegan, transformer, vit
 from ganvas.networks.base import Discriminator, Generator, Shape
 from ganvas.networks.counting import FlopCounter
 from ganvas.networks.layers import apply_spectral_norm
 
-NETWORKS: dict[str, tuple[Any, Any]] = {
-    family: (module.Generator, module.Discriminator)
-    for family, module in {
-        "mlp": mlp,
-        "cnn": cnn,
-        "dcgan": dcgan,
-        "transformer": transformer,
-        "vit": vit,
-        "resnet": resnet,
-        "stylegan": stylegan,
-        "msg": msg,
-        "r3gan": r3gan,
-    }.items()
-}
-
 
 def build(network: Network, shape: Shape) -> tuple[Generator, Discriminator]:
-    """Builds the untrained (G, D) of a family for images of this shape, with torch's global random generator."""
-    generator, discriminator = NETWORKS[network.family]
-    return generator(network, shape), discriminator(network, shape)
+    """Builds the untrained (G, D) of a family for images of this shape, with torch's global random generator.
+
+    Raises:
+        GanvasError: the user's own class is missing, of another kind, or raises an error.
+    """
+    return build_generator(network, shape), _module(network).Discriminator(network, shape)
+
+
+def build_generator(network: Network, shape: Shape) -> Generator:
+    """Builds the untrained G alone.
+
+    Raises:
+        GanvasError: see `build`.
+    """
+    return _module(network).Generator(network, shape)
+
+
+def _module(network: Network) -> Any:
+    return import_module(f"ganvas.networks.{network.family}")
 
 
 def count_parameters(network: nn.Module) -> int:
@@ -46,6 +51,6 @@ def count_flops(network: nn.Module, *inputs: Tensor | None) -> int:
 
 
 __all__ = [
-    "NETWORKS", "Discriminator", "FlopCounter", "Generator", "Shape", "apply_spectral_norm", "build", "count_flops",
-    "count_parameters",
+    "Discriminator", "FlopCounter", "Generator", "Shape", "apply_spectral_norm", "build",
+    "build_generator", "count_flops", "count_parameters",
 ]  # fmt: skip

@@ -10,7 +10,7 @@ import math
 
 from torch import Tensor, nn
 
-from ganvas.config import CNN
+from ganvas.config.families import CNN
 from ganvas.networks import base
 from ganvas.networks.base import Shape
 from ganvas.networks.layers import (

@@ -13,7 +13,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ganvas.config import DCGAN
+from ganvas.config.families import DCGAN
 from ganvas.networks import base
 from ganvas.networks.base import Shape
 from ganvas.networks.layers import (

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from ganvas.config import MLP
+from ganvas.config.families import MLP
 from ganvas.networks import base
 from ganvas.networks.base import Shape
 from ganvas.networks.layers import (

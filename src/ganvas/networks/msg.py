@@ -20,7 +20,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from ganvas.config import MSG
+from ganvas.config.families import MSG
 from ganvas.networks import base
 from ganvas.networks.base import Shape
 from ganvas.networks.equalised import (

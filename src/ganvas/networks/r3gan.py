@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ganvas.config import R3GAN
+from ganvas.config.families import R3GAN
 from ganvas.networks import base
 from ganvas.networks.base import Shape
 from ganvas.networks.layers import crop, halved_size, he_normal_, num_halvings

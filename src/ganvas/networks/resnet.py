@@ -27,7 +27,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from ganvas.config import ResNet
+from ganvas.config.families import ResNet
 from ganvas.networks import base
 from ganvas.networks.base import Shape
 from ganvas.networks.layers import (

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ganvas.config import StyleGAN
+from ganvas.config.families import StyleGAN
 from ganvas.networks import base
 from ganvas.networks.base import Shape
 from ganvas.networks.equalised import (

@@ -14,7 +14,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ganvas.config import Transformer
+from ganvas.config.families import Transformer
 from ganvas.networks import base
 from ganvas.networks.base import Shape
 from ganvas.networks.layers import (

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ganvas.config import ViT
+from ganvas.config.families import ViT
 from ganvas.networks import base
 from ganvas.networks.base import Shape
 from ganvas.networks.layers import ProjectionHead, ToImage, avg_downsample, crop, halved_size, he_normal_, num_halvings

@@ -12,6 +12,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from ganvas import user_code
 from ganvas.config import RuntimeConfig, TrainConfig, differences, from_json, to_json
 from ganvas.display import Displayed, InlineImage, Paragraph, Part, Table
 from ganvas.errors import GanvasError
@@ -38,7 +39,7 @@ class Run(Displayed):
 
     @cached_property
     def metadata(self) -> dict[str, Any]:
-        """config.json: format, recipe, config, data, versions, threads.
+        """config.json: format, recipe, config, data, versions, threads; with the user's own code, sources and critic.
 
         Raises:
             GanvasError: this is not a run folder, or one of another format.
@@ -171,7 +172,7 @@ def resolve(what: "str | TrainConfig | Run | Path") -> tuple[str, TrainConfig, R
         GanvasError: it is none of them.
     """
     if isinstance(what, TrainConfig):
-        return "custom", what, None
+        return "config", what, None
     if isinstance(what, str) and not (Path(what) / "config.json").exists():
         return what, get_recipe(what).config, None
     run = what if isinstance(what, Run) else Run(Path(what))
@@ -214,6 +215,8 @@ def create_run(
         "data": dict(data),
         "versions": versions,
     }
+    if specs := config.user_specs():
+        metadata |= {"sources": user_code.sources(specs), "critic": config.loss.critic}
     return write_metadata(Run(path), metadata | {"threads": threads})
 
 
@@ -240,8 +243,18 @@ def list_runs(out: Path) -> Iterator[Run]:
 
 
 def is_same_run(run: Run, config: TrainConfig, fingerprint: str) -> bool:
-    """Whether a run is the one that this configuration and data would train."""
+    """Whether a run is the one that this configuration and data would train, and the user's own code."""
+    return is_same_but_code(run, config, fingerprint) and not changed_sources(run)
+
+
+def is_same_but_code(run: Run, config: TrainConfig, fingerprint: str) -> bool:
+    """Whether the configuration and the data are those of the run; the user's own code may have changed."""
     return not differing_knobs(run.config, config) and run.metadata["data"]["fingerprint"] == fingerprint
+
+
+def changed_sources(run: Run) -> list[str]:
+    """The files and modules of the user's own code that are no longer what the run was started with."""
+    return user_code.changed_sources(run.metadata.get("sources", {}))
 
 
 def differing_knobs(old: TrainConfig, new: TrainConfig) -> list[tuple[str, Any, Any]]:
@@ -257,7 +270,9 @@ def find_unfinished(run: Run) -> tuple[Run, str] | None:
             continue
         card = json.loads((other.latest_snapshot / "card.json").read_text(encoding="utf-8"))
         if card["nimg"] < other.config.total_images:
-            return other, _format_differences(differing_knobs(other.config, run.config)) or "the same configuration"
+            changed = " and ".join(changed_sources(other))
+            differences = _format_differences(differing_knobs(other.config, run.config))
+            return other, differences or (f"{changed} changed since" if changed else "the same configuration")
     return None
 
 
@@ -271,7 +286,7 @@ def check_same_run(run: Run, config: TrainConfig, fingerprint: str) -> None:
     A longer `kimg` is allowed where no schedule depends on the length.
 
     Raises:
-        GanvasError: a knob differs, which is named, or the data.
+        GanvasError: a knob differs, which is named, or the data, or the user's own code.
     """
     differing = differing_knobs(run.config, config)
     longer = [d for d in differing if d[0] == "kimg" and d[2] > d[1]]
@@ -291,6 +306,12 @@ def check_same_run(run: Run, config: TrainConfig, fingerprint: str) -> None:
             f"The images of {run} have changed since it was started.",
             expected=f"the {run.metadata['data']['images']} images it was started with",
             fix="restore them, or start a new run.",
+        )
+    if changed := changed_sources(run):
+        raise GanvasError(
+            f"{' and '.join(changed)} changed since {run} was started.",
+            expected="the code it was started with: the rest of the run would be another training",
+            fix="restore it to go on with this run, or start a new one: --new, or another --name.",
         )
 
 

@@ -3,7 +3,10 @@
 import dataclasses
 import json
 import platform
-from dataclasses import dataclass
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +14,11 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save as serialize
-from torch import nn
+from torch import Tensor, nn
 
-from ganvas import networks
+from ganvas import networks, user_code
 from ganvas.config import Network, from_json, to_json
+from ganvas.config.families import Custom
 from ganvas.errors import GanvasError
 from ganvas.files import atomic_folder, make_folder
 from ganvas.networks import Generator, Shape
@@ -38,6 +42,7 @@ class Card:
         recipe: the recipe it was trained with.
         versions: of Ganvas, PyTorch and Python.
         quality: of the best snapshot, the measured value and its protocol; else None.
+        sources: the files and modules of the user's own generator: path and SHA-256; empty for our families.
     """
 
     network: Network
@@ -49,6 +54,7 @@ class Card:
     recipe: str
     versions: dict[str, str]
     quality: dict[str, Any] | None = None
+    sources: dict[str, dict[str, str]] = field(default_factory=dict)
     format: int = FORMAT
 
 
@@ -62,6 +68,8 @@ def package_versions() -> dict[str, str]:
 def save(path: Path, generator: nn.Module, card: Card) -> None:
     """Writes a snapshot folder atomically."""
     make_folder(path.parent)
+    if isinstance(card.network, Custom) and user_code.is_spec(card.network.g):
+        card = dataclasses.replace(card, sources=user_code.sources([card.network.g]))
     with atomic_folder(path) as temporary:
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in generator.state_dict().items()}
         (temporary / "G.safetensors").write_bytes(serialize(weights))
@@ -72,10 +80,14 @@ def save(path: Path, generator: nn.Module, card: Card) -> None:
 def load(path: Path) -> tuple[Generator, Card]:
     """The generator of a snapshot folder, without gradients, in evaluation mode, on the CPU; and its card.
 
+    Of the user's own generator, the code that the card names is executed, from the working directory or an installed
+    module. A note goes to stderr if it has changed since.
+
     Raises:
-        GanvasError: it is not a snapshot, is damaged, or has another format.
+        GanvasError: it is not a snapshot, is damaged, has another format, or the user's own code is missing or does
+            not fit the weights.
     """
-    try:
+    with _explain_damage(path):
         plain = json.loads((path / "card.json").read_text(encoding="utf-8"))
         check_format("snapshot", path, int(plain["format"]), FORMAT)
         card = Card(
@@ -86,12 +98,47 @@ def load(path: Path) -> tuple[Generator, Card]:
                 "class_names": tuple(plain["class_names"]),
             }
         )
-        generator, _ = networks.build(card.network, card.shape)
-        generator.load_state_dict(load_file(path / "G.safetensors"))
+        weights = load_file(path / "G.safetensors")
+        if not card.sources:
+            generator = networks.build_generator(card.network, card.shape)
+            generator.load_state_dict(weights)
+    if card.sources:
+        generator = _build_from_sources(path, card, weights)
+    return generator.eval().requires_grad_(False), card
+
+
+@contextmanager
+def _explain_damage(path: Path) -> Iterator[None]:
+    try:
+        yield
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise GanvasError(
             f"{path} is not a usable snapshot ({error}).",
             expected="a folder with G.safetensors and card.json, as ganvas train writes them",
             fix="give a run folder, or one of the folders in its snapshots/.",
         ) from error
-    return generator.eval().requires_grad_(False), card
+
+
+def _build_from_sources(path: Path, card: Card, weights: dict[str, Tensor]) -> Generator:
+    """The user's own generator; its code may be elsewhere or different by now."""
+    (source, recorded), *_ = card.sources.items()
+    try:
+        generator = networks.build_generator(card.network, card.shape)
+    except GanvasError as error:
+        file = Path(recorded.get("path", "."))
+        moved = f"run the command in another folder: {source} was {file} when it was trained."
+        fix = error.fix if file.is_dir() or Path(source).expanduser().exists() else moved
+        raise GanvasError(f"{path}: {error.what}", expected=error.expected, fix=fix) from error
+    changed = user_code.changed_sources(card.sources)
+    try:
+        generator.load_state_dict(weights)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise GanvasError(
+            f"The weights of {path} do not fit {card.network.g}{', which changed since' if changed else ''}: {reason}",  # type: ignore[union-attr]
+            expected=f"the {source} it was trained with, of SHA-256 {recorded['sha256'][:12]}…",
+            fix=f"restore that version of {source}, or train it again.",
+        ) from error
+    if changed:
+        print(f"Note: {source} changed since {path} was saved: its images may differ.", file=sys.stderr)
+    return generator

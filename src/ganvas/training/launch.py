@@ -36,7 +36,7 @@ def main(argv: Sequence[str]) -> int:
     """Runs torchrun; returns the exit status: 0, 1, or 130 after Ctrl-C or SIGTERM."""
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // int(argv[0]))))
     try:
-        torchrun(["--standalone", f"--nproc-per-node={argv[0]}", "-m", "ganvas", *argv[1:]])
+        torchrun(["--standalone", f"--nproc-per-node={argv[0]}", "-m", "--", "ganvas", *argv[1:]])  # -- before --d
     except ChildFailedError as error:  # the process itself has printed what happened
         return 130 if any(failure.exitcode == 130 for failure in error.failures.values()) else 1
     except SignalException:

@@ -63,6 +63,8 @@ def _suggest_flags(cost: CostEstimate, config: TrainConfig, shape: Shape, images
     if images_per_s < needed:
         for divisor in WIDTH_DIVISORS:
             network = _divide_widths(config.network, divisor)
+            if network == config.network:  # it has no widths
+                break
             try:
                 speed = estimate_speed(network)
             except GanvasError:  # no network of this family is so narrow

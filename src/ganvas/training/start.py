@@ -6,10 +6,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from ganvas import interrupts
+from ganvas import interrupts, user_code
 from ganvas.config import TrainConfig, replace, to_json
 from ganvas.data import ImageSet, open_images
 from ganvas.errors import GanvasError
+from ganvas.game.objectives import get_objective
 from ganvas.networks import Shape
 from ganvas.pytorch_state import default_state
 from ganvas.runs import folder, log, snapshot
@@ -35,7 +36,7 @@ from ganvas.training.speed_check import format_speed_warning
 def train(
     config: TrainConfig,
     *,
-    recipe: str = "custom",
+    recipe: str = "config",
     out: Path | str = "runs",
     name: str | None = None,
     new: bool = False,
@@ -60,6 +61,7 @@ def train(
         KeyboardInterrupt: on Ctrl-C or SIGTERM, after everything is saved; a slow round is cancelled. On a second
             Ctrl-C at once: the last saved state stays intact.
     """
+    user_code.refuse_while_loading("ganvas.train")
     _check_batch(config)
     device = distributed.local_device(config.runtime.device)
     if device.type == "cpu":
@@ -67,7 +69,8 @@ def train(
     quiet = quiet or not distributed.is_main_process()
     images = open_images(config.dataset.options(), progress=not quiet)
     shape = network_shape(images, config)
-    progress = ProgressReporter(config.total_images, quiet=quiet, critic=config.loss.critic)
+    critic = get_objective(config.loss.objective).critic
+    progress = ProgressReporter(config.total_images, quiet=quiet, critic=critic)
     with distributed.process_group(device):
         cost = estimate_cost(config, shape, device)
         distributed.run_on_main(lambda: check_memory(cost))
@@ -79,7 +82,9 @@ def train(
             "class_names": list(images.class_names),
         }
         n = config.runtime.threads or choose_threads(cost)
-        run = distributed.run_on_main(lambda: _find_or_create(Path(out), name, new, recipe, config, data, n))
+        run = distributed.run_on_main(
+            lambda: _find_or_create(Path(out), name, new, recipe, config, data, n, progress.print)
+        )
         with ExitStack() as stack, progress:
             run = distributed.run_on_main(lambda: _lock_run(run, config, n, stack))
             stack.enter_context(cpu_threads(run.threads or n))
@@ -177,7 +182,14 @@ def network_shape(images: ImageSet, config: TrainConfig) -> Shape:
 
 
 def _find_or_create(
-    out: Path, name: str | None, new: bool, recipe: str, config: TrainConfig, data: dict[str, Any], threads: int
+    out: Path,
+    name: str | None,
+    new: bool,
+    recipe: str,
+    config: TrainConfig,
+    data: dict[str, Any],
+    threads: int,
+    report: Callable[[str], object],
 ) -> Run:
     fingerprint = data["fingerprint"]
     if name is not None and (out / name / "config.json").exists():
@@ -187,9 +199,13 @@ def _find_or_create(
         folder.check_same_run(run, config, fingerprint)
         return run
     if name is None and not new:
-        for run in folder.list_runs(out):
+        same = [run for run in folder.list_runs(out) if folder.is_same_but_code(run, config, fingerprint)]
+        for run in same:
             if folder.is_same_run(run, config, fingerprint):
                 return run
+        if same:
+            changed = " and ".join(folder.changed_sources(same[0]))
+            report(f"Note: {changed} changed since {same[0]} was started, so this is a new run.")
     return folder.create_run(out, name, recipe, config, data, snapshot.package_versions(), threads)
 
 

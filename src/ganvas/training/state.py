@@ -15,12 +15,12 @@ from ganvas.data.pixels import to_unit
 from ganvas.diagnosis.rules.remedies import Corrections
 from ganvas.game.augment import ADJUST_EVERY, Ada, AugmentPipe
 from ganvas.game.balance import UpdatePolicy
-from ganvas.game.moves import Game, Penalties, evaluate_losses, train_d, train_g
+from ganvas.game.moves import Game, Penalties, evaluate_losses, learnt, train_d, train_g
 from ganvas.game.objectives import get_objective
 from ganvas.networks import Generator, Shape
 from ganvas.optimisers import Adam, RMSprop
 from ganvas.schedule import Schedule
-from ganvas.training import distributed, ema
+from ganvas.training import checks, distributed, ema
 
 Quantities = dict[str, Tensor]
 """What a round measured, by name: "D/loss", "G/gradient" …, float [n] each, detached."""
@@ -62,15 +62,18 @@ class TrainState:
         """Builds untrained networks from the configuration's seed; they are equal on every process.
 
         Raises:
-            GanvasError: the objective does not exist.
+            GanvasError: the user's own network, objective or augmentation cannot be used.
         """
         loss_config = config.loss
         losses = get_objective(loss_config.objective, smoothing=loss_config.label_smoothing)
         torch.manual_seed(config.seed)
         generator, discriminator = networks.build(config.network, shape)
+        if config.user_specs():
+            checks.check_user_code(config, generator, discriminator, losses, shape)
         if loss_config.spectral_norm:
             networks.apply_spectral_norm(discriminator)
         convolves = any(isinstance(m, nn.Conv2d) for m in discriminator.modules())
+        convolves = convolves and checks.work_in_channels_last(config, generator, discriminator, shape)
         memory_format = torch.channels_last if convolves else torch.contiguous_format
         generator = generator.to(device=device, memory_format=memory_format)  # type: ignore[call-overload]
         discriminator = discriminator.to(device=device, memory_format=memory_format)  # type: ignore[call-overload]
@@ -249,7 +252,7 @@ class TrainState:
     @torch.no_grad()
     def _clip_weights(self) -> None:
         if (bound := self.config.loss.clip) > 0:
-            for weight in self.game.D.parameters():
+            for weight in learnt(self.game.D):
                 weight.clamp_(-bound, bound)
 
     def _update_ema(self, images: int, half_life_kimg: float) -> None:

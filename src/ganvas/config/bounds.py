@@ -1,0 +1,74 @@
+"""The types of numeric knobs: each is a Python type with the bound of its values."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeAlias, get_args, get_origin
+
+from ganvas.config.forms import knob_fields
+from ganvas.errors import GanvasError
+from ganvas.schedule import Schedule, ScheduleSpec
+
+
+@dataclass(frozen=True)
+class Bound:
+    """What a value must satisfy; of a schedule, both its start and its end.
+
+    Attributes:
+        check: whether a value is within the bound.
+        expected: the bound in words.
+    """
+
+    check: Callable[[Any], bool]
+    expected: str
+
+
+POSITIVE = Bound(lambda value: value > 0, "a number above 0")
+NON_NEGATIVE = Bound(lambda value: 0 <= value < math.inf, "0 or more, and finite")
+FRACTION = Bound(lambda value: 0 <= value <= 1, "a fraction from 0 to 1")
+BELOW_ONE = Bound(lambda value: 0 <= value < 1, "0 or more and below 1")
+
+Count: TypeAlias = Annotated[int, POSITIVE]
+Counts: TypeAlias = Annotated[tuple[int, ...], Bound(lambda n: all(i > 0 for i in n), "whole numbers above 0")]
+Threads: TypeAlias = Annotated[int, Bound(lambda n: 1 <= n <= 1024, "a number from 1 to 1,024")]
+Seed: TypeAlias = Annotated[int, Bound(lambda seed: 0 <= seed < 2**63, "a whole number from 0 to 2^63 - 1")]
+
+Finite: TypeAlias = Annotated[float, Bound(math.isfinite, "a finite number")]
+NonNegative: TypeAlias = Annotated[float, NON_NEGATIVE]
+Fraction: TypeAlias = Annotated[float, FRACTION]
+BelowOne: TypeAlias = Annotated[float, BELOW_ONE]
+Kimg: TypeAlias = Annotated[
+    float, Bound(lambda kimg: 0.001 <= kimg < 1e12, "at least one image (0.001) and a finite number")
+]
+WholeKimg: TypeAlias = Annotated[
+    float, Bound(lambda kimg: 1 <= kimg < 1e12, "1 or more: snapshots are named after whole kimg")
+]
+
+ScheduledNonNegative: TypeAlias = Annotated[ScheduleSpec, NON_NEGATIVE]
+ScheduledFraction: TypeAlias = Annotated[ScheduleSpec, FRACTION]
+ScheduledBelowOne: TypeAlias = Annotated[ScheduleSpec, BELOW_ONE]
+
+
+def find_bound(kind: Any) -> Bound | None:
+    """The bound of a field's type, also where the field may be None."""
+    if get_origin(kind) is Annotated:
+        return next((item for item in kind.__metadata__ if isinstance(item, Bound)), None)
+    return next(filter(None, map(find_bound, get_args(kind))), None)
+
+
+def is_scheduled(kind: Any) -> bool:
+    """Whether a field of this type can have a schedule."""
+    return ScheduleSpec in (kind, *get_args(kind))
+
+
+def check_bounds(config: Any) -> None:
+    """Checks the value of each knob; of a schedule, its start and its end.
+
+    Raises:
+        GanvasError: a value is out of bounds.
+    """
+    for knob, value in knob_fields(config):
+        values = Schedule.parse(value).ends if is_scheduled(knob.type) else (value,)
+        bound = find_bound(knob.type)
+        if bound and value is not None and not all(map(bound.check, values)):
+            raise GanvasError(f"--{knob.name.replace('_', '-')} is {value}.", expected=bound.expected)

@@ -1,0 +1,376 @@
+"""The user's own networks, objectives, augmentations and extractors, named by a text: a *spec*.
+
+    package.module:Name                   looked up as `python -m` does: the working directory first
+    path/to/file.py:Name                  relative to the working directory
+    nets.py:Generator(width=64, depth=3)  with keyword arguments, which are Python literals
+
+A spec fits into a command, a configuration and a card.json; an object from Python is turned into one by `describe`.
+Nothing is evaluated: arguments are literals, and whoever loads a name decides which kinds of object are accepted.
+"""
+
+import ast
+import functools
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import os
+import re
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from ganvas.errors import GanvasError
+
+SESSION = "<session>"
+"""The source of an object that no file defines: of a notebook, or inside a function."""
+
+FORM = "MODULE:NAME or FILE.py:NAME, with keyword arguments if it has some: nets.py:Generator(width=64)"
+
+_SPEC = re.compile(r"(?:(?P<source>.+?):)?(?P<name>[^\W\d][\w.-]*)(?P<arguments>\(.*\))?", re.DOTALL)
+_FILE_MODULE = "ganvas_user_file_"
+_session: dict[str, Any] = {}  # spec -> object of this process, which is not loaded from its source
+_files: dict[str, ModuleType] = {}  # name of the module, from path and content -> module
+_digests: dict[str, str] = {}  # source -> digest of what this process has loaded
+_known: dict[str, Any] = {}  # spec -> what its loader has made of it
+_loading: list[str] = []  # sources that are being executed
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A parsed spec.
+
+    Attributes:
+        source: a module, a file that ends in .py, or `SESSION`; empty for a name alone.
+        name: of the object in its source.
+        arguments: its keyword arguments.
+    """
+
+    source: str
+    name: str
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+
+def is_spec(value: object) -> bool:
+    """Whether a value names the user's own code: it has a colon before any parenthesis."""
+    return isinstance(value, str) and ":" in value.partition("(")[0]
+
+
+def parse(text: str) -> Spec:
+    """Parses a spec, or a name with arguments such as dcgan(g_width=32).
+
+    Raises:
+        GanvasError: it has another form, or an argument is no literal.
+    """
+    match = _SPEC.fullmatch(text.strip())
+    if match is None:
+        raise GanvasError(f"'{text}' names nothing.", expected=FORM)
+    return Spec(match["source"] or "", match["name"], _parse_arguments(text, match["arguments"] or "()"))
+
+
+def _parse_arguments(text: str, arguments: str) -> dict[str, Any]:
+    expected = "keyword arguments that are literals: numbers, texts, lists, True, None"
+    try:
+        call = ast.parse(f"f{arguments}", mode="eval").body
+        if (
+            not isinstance(call, ast.Call)
+            or not isinstance(call.func, ast.Name)
+            or call.args
+            or any(keyword.arg is None for keyword in call.keywords)
+        ):
+            raise GanvasError(f"The arguments of '{text}' have no names.", expected=expected, fix="NAME(width=64)")
+        return {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
+    except (SyntaxError, ValueError) as error:
+        raise GanvasError(f"The arguments of '{text}' cannot be read.", expected=expected) from error
+
+
+# Objects of this process
+
+
+def describe(value: Any) -> str:
+    """The spec of a class, a function, another object, or a `functools.partial` of one with keyword arguments.
+
+    An object of a script is used as it is in this process, and read from the script's file in others. One that no
+    file defines exists only in this process.
+
+    Raises:
+        GanvasError: the arguments of a `partial` are no literals, or have no names.
+    """
+    if isinstance(value, functools.partial):
+        arguments = ", ".join(f"{name}={argument!r}" for name, argument in value.keywords.items())
+        spec = f"{describe(value.func)}({arguments})"
+        if value.args or parse(spec).arguments != value.keywords:
+            raise GanvasError(f"{spec} has arguments that a text cannot hold.", expected="named literals")
+        return spec
+    for spec, registered in _session.items():
+        if registered is value:
+            return spec
+    source, name = _find_definition(value)
+    if source == SESSION and hasattr(value, "__qualname__"):
+        name = value.__qualname__.replace("<locals>.", "").replace("<lambda>", "function")
+    if source == SESSION or source.endswith(".py"):
+        _session[f"{source}:{name}"] = value
+    return f"{source}:{name}"
+
+
+def _find_definition(value: Any) -> tuple[str, str]:
+    """(source, name) of an object; its source is `SESSION` where another process could not find it."""
+    name = getattr(value, "__qualname__", None)
+    modules: dict[str, ModuleType] = dict(sys.modules)
+    if name is not None:
+        modules = {value.__module__: modules[value.__module__]} if value.__module__ in modules else {}
+    for module in modules.values():
+        defined = list(getattr(module, "__dict__", {}).items())
+        names = [name] if name else [key for key, found in defined if found is value]
+        for found in names:
+            if "<" in found:
+                continue
+            if module.__name__ != "__main__" and not module.__name__.startswith(_FILE_MODULE):
+                return module.__name__, found
+            if (file := getattr(module, "__file__", None)) and file.endswith(".py"):
+                near = os.path.relpath(file)
+                return (file if near.startswith("..") else near), found
+    return SESSION, f"{type(value).__name__}_{len(_session)}"
+
+
+def known(text: str) -> Any:
+    """What `remember` has noted for a spec in this process, or None."""
+    return _known.get(text)
+
+
+def remember(text: str, value: Any) -> None:
+    """Notes what a spec has been loaded as, for those who must not load it."""
+    _known[text] = value
+
+
+# Loading
+
+
+def load(text: str) -> Any:
+    """The object that a spec names; its source is executed if this process has not done so yet.
+
+    Raises:
+        GanvasError: the source or the name is missing, or the source raises an error, which is quoted.
+    """
+    spec = parse(text)
+    plain, key = f"{spec.source}:{spec.name}", _key(spec)
+    if plain in _session:
+        _digests[key] = _digest_of(_session[plain]) if spec.source == SESSION else _read_digest(spec.source)
+        return _session[plain]
+    if spec.source == SESSION:
+        raise GanvasError(
+            f"{spec.name} exists only in the Python session that made it: a notebook, or a function.",
+            expected="a class or function of a file, which other processes can read",
+            fix=f"put it into a file, and name it FILE.py:{spec.name.rpartition('.')[2]}.",
+        )
+    if not spec.source:
+        raise GanvasError(f"'{text}' names no module and no file.", expected=FORM)
+    value: Any = _load_file(spec.source) if spec.source.endswith(".py") else _import_module(spec.source)
+    _digests[key] = _read_digest(spec.source)
+    for part in spec.name.split("."):
+        if not hasattr(value, part):
+            names = [name for name in vars(value) if not name.startswith("_")] if hasattr(value, "__dict__") else []
+            near = get_close_matches(part, names, n=1)
+            raise GanvasError(
+                f"{spec.source} has no '{spec.name}'.",
+                expected="a name that it defines",
+                fix=f"did you mean '{near[0]}'?" if near else "look for the name in the file.",
+            )
+        value = getattr(value, part)
+    return value
+
+
+def call(text: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    """Calls what a spec names with these arguments, then those of the spec.
+
+    Raises:
+        GanvasError: it raises an error, which is quoted with its place.
+    """
+    with quote_errors(text, f"{parse(text).name} cannot be made"):
+        return function(*arguments, **parse(text).arguments)
+
+
+@contextmanager
+def quote_errors(text: str, what: str) -> Iterator[None]:
+    """Turns an error of the user's code in the block into one that quotes it, with its file and line.
+
+    Raises:
+        GanvasError: the block raises an error.
+    """
+    try:
+        yield
+    except GanvasError:
+        raise
+    except (Exception, SystemExit) as error:
+        source = parse(text).source
+        fix = "mend the code, or its arguments."
+        raise GanvasError(f"{source}: {what}: {_quote(error, source)}.", fix=fix) from error
+
+
+def _quote(error: BaseException, source: str) -> str:
+    """An error in one line, with the last place in the user's code."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{type(error).__name__}: {error.msg} ({Path(error.filename).name}, line {error.lineno})"
+    text = f"{type(error).__name__}: {(str(error).splitlines() or ['no message'])[0].rstrip('.')}"
+    file = Path(source).name if source.endswith(".py") else f"{source.rpartition('.')[2]}.py"
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if Path(frame.filename).name == file]
+    return f"{text} ({file}, line {lines[-1]})" if lines else text
+
+
+@contextmanager
+def _executing(source: str) -> Iterator[None]:
+    _loading.append(source)
+    try:
+        with quote_errors(f"{source}:x", "it cannot be imported"):
+            yield
+    finally:
+        _loading.pop()
+
+
+def refuse_while_loading(what: str) -> None:
+    """Refuses to train or compare from within a file that is only being read for the networks in it.
+
+    Raises:
+        GanvasError: such a file is being executed.
+    """
+    if _loading:
+        raise GanvasError(
+            f"{_loading[-1]} calls {what} when it is imported.",
+            expected="a file that only defines what others use",
+            fix='put the call under if __name__ == "__main__":',
+        )
+
+
+def _add_to_path(folder: Path) -> None:
+    """Puts a folder first on sys.path, unless it is there, as Python does with that of a script."""
+    if str(folder) not in sys.path and not (folder == Path.cwd() and "" in sys.path):
+        sys.path.insert(0, str(folder))
+
+
+def _load_file(source: str) -> ModuleType:
+    path = Path(source).expanduser().resolve()
+    main = sys.modules.get("__main__")
+    if main is not None and getattr(main, "__file__", None) and Path(main.__file__).resolve() == path:  # type: ignore[arg-type]
+        return main
+    name = f"{_FILE_MODULE}{path.stem}_{hashlib.sha256(f'{path}{_read_digest(source)}'.encode()).hexdigest()[:12]}"
+    if name not in _files:
+        _add_to_path(path.parent)
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module  # dataclasses and pickling look it up there
+        try:
+            with _executing(source):
+                spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[name]
+            raise
+        _files[name] = module
+    return _files[name]
+
+
+def _import_module(source: str) -> ModuleType:
+    if source in sys.modules:
+        return sys.modules[source]
+    _add_to_path(Path.cwd())
+    importlib.invalidate_caches()
+    with _executing(source):
+        try:
+            return importlib.import_module(source)
+        except ModuleNotFoundError as error:
+            if error.name and (source == error.name or source.startswith(f"{error.name}.")):
+                raise GanvasError(
+                    f"There is no module '{error.name}'.",
+                    expected=f"a module in {Path.cwd()}, or an installed one",
+                    fix=f"is it a file? Then {source.replace('.', '/')}.py:NAME names it.",
+                ) from error
+            raise
+
+
+# Has the source changed?
+
+
+def digest(text: str) -> str:
+    """The SHA-256 of the file that a spec names: of what this process has loaded, else as it is now.
+
+    Other files that it imports are not in it. Empty where the source is no file, or has no text.
+
+    Raises:
+        GanvasError: the file or the module does not exist.
+    """
+    spec = parse(text)
+    return _digests[key] if (key := _key(spec)) in _digests else _read_digest(spec.source)
+
+
+def _key(spec: Spec) -> str:
+    """What has a digest of its own: a source, or an object of this session."""
+    return f"{SESSION}:{spec.name}" if spec.source == SESSION else spec.source
+
+
+def sources(specs: Iterable[str]) -> dict[str, dict[str, str]]:
+    """source -> its digest ("sha256"), and for a file its path, for the metadata of a run or a snapshot."""
+    found = {}
+    for text in specs:
+        spec = parse(text)
+        path = {"path": str(Path(spec.source).expanduser().resolve())} if spec.source.endswith(".py") else {}
+        found[_key(spec)] = {"sha256": digest(text), **path}
+    return found
+
+
+def changed_sources(before: dict[str, dict[str, str]]) -> list[str]:
+    """Which of these sources have another content now, or none."""
+    changed = []
+    for source, recorded in before.items():
+        now = None
+        with suppress(GanvasError):
+            now = digest(source if source.startswith(SESSION) else f"{source}:x")
+        if now != recorded["sha256"]:
+            changed.append(source)
+    return changed
+
+
+def absolute(text: str) -> str:
+    """A spec of a file with its absolute path, valid in any working folder; another one as it is."""
+    source = parse(text).source if is_spec(text) else ""
+    return text.replace(source, str(Path(source).expanduser().resolve()), 1) if source.endswith(".py") else text
+
+
+def _read_digest(source: str) -> str:
+    if source == SESSION:
+        return ""
+    if source.endswith(".py"):
+        path: Path | None = Path(source).expanduser()
+    else:
+        _add_to_path(Path.cwd())
+        try:
+            found = importlib.util.find_spec(source)
+        except (ImportError, ValueError):
+            found = None
+        path = Path(found.origin) if found is not None and found.origin else None
+        if path is not None and not path.is_file():  # a built-in module
+            return ""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest() if path is not None else ""
+    except OSError as error:
+        raise GanvasError(
+            f"{source} cannot be read ({error.strerror}).",
+            expected=f"a Python file, relative to the working directory ({Path.cwd()})",
+            fix="give its path from here, or change the directory.",
+        ) from error
+
+
+def _digest_of(value: Any) -> str:
+    """The SHA-256 of the source text of an object of this session, as far as Python knows it."""
+    texts = []
+    for part in (value, *vars(value).values()) if isinstance(value, type) else (value,):
+        with suppress(OSError, TypeError):
+            texts.append(inspect.getsource(part))
+    return hashlib.sha256("".join(texts).encode()).hexdigest()
