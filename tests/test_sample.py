@@ -157,15 +157,15 @@ def test_bad_requests_are_refused(run: Run) -> None:
     Path("config.txt").write_text("not a folder")
     for arguments, words in [
         (["--out", "x.xyz"], "No image format has the extension '.xyz'"),
-        (["--interpolate", "0,1"], "needs both --interpolate and --video"),
-        (["--interpolate", "0,1", "--video", "w.mp4"], "cannot write an animation"),
-        (["--class", "3"], "no class '3'"),
+        (["--seeds", "0,1", "--video", "w.mp4"], "cannot write an animation"),
+        (["--label", "3"], "trained without classes"),
+        (["--video", "w.gif", "--seeds", "5"], "at least two seeds"),
         (["--seeds", "x"], "not a list of seeds"),
         (["--seeds", "99999999999999999999"], "is not a seed"),
         (["--columns", "-2"], "--columns is -2"),
         (["--scale", "0"], "--scale is 0"),
         (["--device", "abacus"], "not a device"),
-        (["--interpolate", "0,1", "--video", "w.gif", "--frames", "0"], "--frames is 0"),
+        (["--video", "w.gif", "--frames", "0"], "--frames is 0"),
         (["--out", "config.txt/grid.png"], "could not be written"),
     ]:
         done = run_cli("sample", run.path, *arguments, check=1)
@@ -176,11 +176,11 @@ def test_bad_requests_are_refused(run: Run) -> None:
 @pytest.mark.slow
 def test_command_line_writes_grids_single_files_and_interpolations(conditional: Run) -> None:
     run_cli("sample", conditional.path, "--seeds", "0-19", "--out", "deep/grid.png")
-    run_cli("sample", conditional.path, "--seeds", "3,9", "--class", "4", "--each", "single")
+    run_cli("sample", conditional.path, "--seeds", "3,9", "--label", "4", "--each", "single")
     run_cli(
         "sample",
         conditional.path,
-        "--interpolate",
+        "--seeds",
         "0,7,12",
         "--video",
         "interpolation.gif",

@@ -102,7 +102,7 @@ def _evaluate_run(run: Run, device: str, quiet: bool) -> None:
     from ganvas.evaluation.tables import render
 
     try:
-        result = evaluate(run, device=device, progress=not quiet)
+        result = evaluate(run, device=device, quiet=quiet)
         save_evaluation(result, run)
     except GanvasError as error:
         print(f"The run is complete; it could not be evaluated: {error}", file=sys.stderr)
