@@ -18,14 +18,14 @@ from support import run_cli, tiny
 from ganvas.cli.comparison import compare as compare_command
 from ganvas.comparison import comparison, measurements, worker
 from ganvas.comparison.comparison import Comparison, compare
-from ganvas.comparison.jobs import Job, Outcome, current_nimg, is_complete, saved_nimg
+from ganvas.comparison.jobs import Job, Outcome, is_complete, saved_nimg
 from ganvas.config import replace
 from ganvas.errors import GanvasError
 from ganvas.evaluation import reference_features
 from ganvas.evaluation.evaluation import evaluate
 from ganvas.recipes import RECIPES, Recipe
 from ganvas.runs.folder import Run
-from ganvas.runs.log import read_jsonl
+from ganvas.runs.log import current_nimg, read_jsonl
 from ganvas.training.start import train
 
 VARIED = {"objective": ["non-saturating", "rpgan"]}
@@ -250,7 +250,12 @@ def test_curve_of_a_thousand_points_is_thinned_and_keeps_its_ends(finished: Comp
 def test_runs_that_cannot_start_are_reported_with_exit_status_1(
     capsys: pytest.CaptureFixture[str], write_images: Callable[..., Path]
 ) -> None:
-    wrong: dict[str, Any] = {"data": str(write_images()), "knobs": (("conditional=true",),), "kimg": 0.1, "out": Path("c")}
+    wrong: dict[str, Any] = {
+        "data": str(write_images()),
+        "knobs": (("conditional=true",),),
+        "kimg": 0.1,
+        "out": Path("c"),
+    }
     with pytest.raises(SystemExit, match="1"):
         compare_command(("mlp",), vary=(("latent=8,9",),), seeds=1, csv=Path("c.csv"), **wrong)
     output = capsys.readouterr().out
@@ -318,7 +323,7 @@ def test_ctrl_c_leaves_a_report_and_the_same_command_completes_it(write_images: 
     process = subprocess.Popen([sys.executable, "-m", "ganvas", *words], stderr=subprocess.PIPE, text=True)
     run = Run(Path("c/runs/digits-batch=20-seed0"))
     deadline = time.monotonic() + 200
-    while not current_nimg(run):
+    while not current_nimg(run.path):
         assert time.monotonic() < deadline
         assert process.poll() is None
         time.sleep(0.01)

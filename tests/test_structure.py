@@ -11,7 +11,7 @@ PACKAGE = Path(ganvas.__file__).parent
 LAYERS = [
     ("errors", "files", "schedule", "devices", "optimisers", "interrupts", "pytorch_state", "speed", "threads"),
     ("data",),
-    ("config",),
+    ("config", "environment"),
     ("recipes",),
     ("networks",),
     ("game",),

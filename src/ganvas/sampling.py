@@ -157,7 +157,9 @@ class Sampler:
         """
         seeds = _check_seeds(seeds)
         if len(seeds) < 2:
-            raise GanvasError(f"An interpolation needs at least two seeds; there are {len(seeds)}.", fix="--seeds 0,7,12")
+            raise GanvasError(
+                f"An interpolation needs at least two seeds; there are {len(seeds)}.", fix="--seeds 0,7,12"
+            )
         if frames < 1:
             raise GanvasError(f"--frames is {frames}.", expected="at least one image from one seed to the next")
         z = sample_latents(seeds, self._latent_size)
@@ -251,7 +253,7 @@ def load(run: Run | Path | str, *, device: str = "auto") -> Sampler:
     if not (path / "card.json").exists():
         path = Run(path).latest_snapshot if (path / "config.json").exists() else path
     if not path.exists():
-        raise GanvasError(f"{path} does not exist.", expected="a run folder", fix="ls runs shows the runs.")
+        raise GanvasError(f"{path} does not exist.", expected="a run folder", fix="ganvas runs lists the runs.")
     return Sampler(path, *snapshot.load(path), select_device(device))
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from helpers import open_data
 
-from ganvas.data import DataOptions, inspect
+from ganvas.data import inspect
 from ganvas.errors import GanvasError
 
 

@@ -69,3 +69,18 @@ def list_recipes(json: bool = False) -> None:
         console.print(f"[bold]{name}[/]  [dim]{c.dataset.data}, {c.kimg:,g} kimg, {speed}[/]")
         console.print(Padding(f"{r.summary}\n[dim]{r.source}[/]", (0, 0, 0, 2), expand=False))
     console.print("\nThe speeds are those of two CPU cores. ganvas train RECIPE trains one.")
+
+
+def info(json: bool = False) -> None:
+    """Print versions, devices, memory and folders, ready to paste into a bug report.
+
+    Args:
+        json: Print JSON.
+    """
+    from ganvas.environment import describe, render
+
+    found = describe()
+    if json:
+        print_json(found)
+    else:
+        print(render(found))

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ganvas.comparison.jobs import Job, Outcome, current_nimg
+from ganvas.comparison.jobs import Job, Outcome
+from ganvas.runs.log import current_nimg
 
 _UPDATE_INTERVAL = 0.5
 """Seconds between two updates of the bar."""
@@ -73,7 +74,7 @@ class ProgressDisplay:
         if self._bar.disable or now - self._last_update < _UPDATE_INTERVAL:
             return
         self._last_update = now
-        nimg = {id(job): min(current_nimg(job.run), job.config.total_images) for job in running}
+        nimg = {id(job): min(current_nimg(job.run.path), job.config.total_images) for job in running}
         done = sum(job.config.total_images for job in self._jobs if id(job) in self._ended)
         names = [f"{job.name} {nimg[id(job)] / 1000:.1f}/{job.config.kimg:g}" for job in self._jobs if id(job) in nimg]
         self._bar.update(

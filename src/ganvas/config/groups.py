@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from ganvas.data.options import DataOptions
+from ganvas.data.options import Channels, DataOptions, Fit
 from ganvas.schedule import ScheduleSpec
 
 
@@ -15,9 +15,9 @@ class DatasetConfig:
     """Training images: digits, a folder, a zip, an IDX folder, CIFAR-10, .npz, mnist, hf:owner/name …"""
     resolution: str | None = None
     """Height, or HEIGHTxWIDTH; by default that of the images, if all have the same."""
-    channels: Literal[1, 3, 4] | None = None
+    channels: Channels | None = None
     """1 grey, 3 RGB, 4 RGBA; by default those of the images."""
-    fit: Literal["crop", "pad", "stretch"] = "crop"
+    fit: Fit = "crop"
     """How images with another aspect ratio are brought to the resolution."""
     max_bad: float = 0.05
     """The fraction of unreadable images above which training is refused."""

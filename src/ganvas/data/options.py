@@ -12,7 +12,9 @@ MIN_SIDE = 8
 MAX_SIDE = 8192
 
 
-Split, Channels, Fit = Literal["train", "test"], Literal[1, 3, 4], Literal["crop", "pad", "stretch"]
+Split = Literal["train", "test"]
+Channels = Literal[1, 3, 4]
+Fit = Literal["crop", "pad", "stretch"]
 
 
 @dataclass(frozen=True)

@@ -136,6 +136,7 @@ def load_or_compute(key: str, count: int, compute: Callable[[], np.ndarray]) -> 
     try:
         array = np.load(path, allow_pickle=False)
         if len(array) == count:
+            cache.mark_used(path)
             return array
     except (OSError, ValueError, EOFError):
         pass

@@ -48,7 +48,7 @@ class Run:
             raise GanvasError(
                 f"{self.path} is not a run folder ({error}).",
                 expected="a folder with a config.json, as ganvas train writes it",
-                fix="list the runs with ls runs, or train one with ganvas train.",
+                fix="ganvas runs lists the runs; ganvas train trains one.",
             ) from error
         check_format("run", self.path, found, FORMAT)
         return metadata
@@ -255,6 +255,19 @@ def lock_run(run: Run) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def is_being_trained(run: Run) -> bool:
+    """Whether another process holds the lock of the run; False where the lock cannot be read."""
+    if not (run.path / ".lock").exists():
+        return False
+    try:
+        with FileLock(run.path / ".lock", timeout=0):
+            return False
+    except Timeout:
+        return True
+    except OSError:
+        return False
 
 
 def prune_snapshots(run: Run, nimg: int, *, keep: int | None) -> None:

@@ -9,6 +9,9 @@ from typing import Any
 
 from ganvas.files import atomic_file, explain_os_error
 
+_TAIL_BYTES = 1 << 16
+"""Bytes read from the end of stats.jsonl, enough for a whole line."""
+
 
 def append_json(path: Path, line: Mapping[str, Any]) -> None:
     """Appends one JSON line.
@@ -48,6 +51,22 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
             continue
         if isinstance(value, dict):
             yield value
+
+
+def current_nimg(run: Path) -> int:
+    """Images shown to D so far, from the last complete line of stats.jsonl; 0 if there is none."""
+    try:
+        with (run / "stats.jsonl").open("rb") as file:
+            file.seek(max(0, file.seek(0, 2) - _TAIL_BYTES))
+            lines = file.read().splitlines()
+    except OSError:
+        return 0
+    for line in reversed(lines):
+        try:
+            return int(json.loads(line)["nimg"])
+        except (ValueError, TypeError, KeyError):  # incomplete: the line is being written
+            continue
+    return 0
 
 
 def drop_lines_after(path: Path, nimg: float = math.inf) -> None:
