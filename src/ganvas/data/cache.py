@@ -201,7 +201,7 @@ def entries() -> list[Entry]:
     for folder, kind, pattern in _FILES:
         for path in sorted((root() / folder).glob("*")) if not (root() / folder).is_symlink() else []:
             if re.fullmatch(pattern, path.name) and path.is_file() and not path.is_symlink():
-                found.append(Entry(path, kind, path.name, path.stat().st_size, _last_use(path)))
+                found.append(Entry(path, kind, path.name, *_size_and_last_use(path)))
     for folder in (root(), *(root() / name for name, *_ in _FILES)):
         for leftover in find_leftovers(folder) if folder == root() or not folder.is_symlink() else []:
             found.append(Entry(leftover.path, "leftover", "", leftover.bytes, leftover.path.stat().st_mtime))
@@ -248,13 +248,14 @@ def _describe_set(folder: Path) -> Entry:
         name = f"{content.get('name', 'unnamed')}: {n:,} images, {h}×{w}×{c}"
     except (OSError, ValueError, KeyError, TypeError):
         name = "unreadable"
-    return Entry(folder, "data set", name, disk_usage(folder)[0], max(map(_last_use, folder.iterdir()), default=0.0))
+    size, used = disk_usage(folder)  # the last change, because `mark_used` changes meta.json
+    return Entry(folder, "data set", name, size, used)
 
 
-def _last_use(path: Path) -> float:
-    """Of reads where the file system records them, and of `mark_used`."""
+def _size_and_last_use(path: Path) -> tuple[int, float]:
+    """The last use is that of `mark_used`, or the last read where the file system records it."""
     stat = path.stat()
-    return max(stat.st_atime, stat.st_mtime)
+    return stat.st_size, max(stat.st_atime, stat.st_mtime)
 
 
 def check_disk_space(size: int) -> None:
