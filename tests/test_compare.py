@@ -291,12 +291,12 @@ def test_conditional_and_wasserstein_recipes_are_evaluated_but_not_ranked() -> N
     ("options", "message"),
     [
         ({"count": 3}, "--count is 3"),
-        ({"extractor": "bogus"}, "no extractor 'bogus'"),
-        ({"extractor": "inception"}, "need their weights"),
+        ({"features": "bogus"}, "no extractor 'bogus'"),
+        ({"features": "inception"}, "need their weights"),
         ({"device": "warp"}, "not a device"),
         ({"seeds": 0}, "--seeds is 0"),
         ({"kimg": 1, "minutes": 1}, "two budgets"),
-        ({"vary": []}, "small alone cannot be compared"),
+        ({"vary": {}}, "small alone cannot be compared"),
     ],
 )
 def test_invalid_options_are_refused_before_any_training(options: dict[str, Any], message: str) -> None:

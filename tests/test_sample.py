@@ -41,10 +41,26 @@ def test_seeds_and_classes_must_be_integers(seed: object, conditional: Run) -> N
     sampler = load(conditional)
     with pytest.raises(GanvasError, match="is not a seed"):
         sampler.sample([seed])  # type: ignore[list-item]
-    if seed is not None:
+    if not isinstance(seed, str | None):
         with pytest.raises(GanvasError, match="is not a class"):
             sampler.sample([1], label=[seed])  # type: ignore[list-item]
     assert np.array_equal(sampler.sample([1], label=np.int64(1)), sampler.sample([1], label=1))  # type: ignore[arg-type]
+
+
+def test_classes_have_names_and_seeds_have_ranges(conditional: Run) -> None:
+    card = conditional.latest_snapshot / "card.json"
+    card.write_text(card.read_text().replace('"4"', '"four"').replace('"5"', '"4"'))  # a name that looks like a number
+    sampler = load(conditional)
+    images = sampler.sample("0-3", label=4)
+    assert np.array_equal(images, sampler.sample(range(4), label="four"))
+    assert np.array_equal(images, sampler.sample("0,1,2,3", label=["four", 4, "four", 4]))
+    assert np.array_equal(sampler.sample([1], label="4"), sampler.sample([1], label=5)), "a name goes before a number"
+    assert np.array_equal(sampler.sample_grid("0-3", label="four")[0], images)
+    first = next(iter(sampler.interpolate("0,7", frames=1, label="four")))
+    assert np.array_equal(first[0], images[0])
+    for wrong in ("forty", "11", ["four"]):
+        with pytest.raises(GanvasError, match=r"no class|does not exist"):
+            sampler.sample("0-3", label=wrong)
 
 
 def test_run_accepts_a_path_as_text(run: Run) -> None:
@@ -187,7 +203,7 @@ def test_command_line_writes_grids_single_files_and_interpolations(conditional: 
         "--frames",
         "3",
         "--class",
-        "1",
+        "1",  # another name of --label
     )
     with Image.open("deep/grid.png") as grid:
         assert grid.width > 128

@@ -117,10 +117,11 @@ def test_nothing_else_is_removed(runs: Path) -> None:
     elsewhere = Path(shutil.copytree(runs / "00000-small-digits", "elsewhere"))
     (runs / "link").symlink_to(elsewhere.resolve())
     (copy(runs, "with-photos") / "photos").mkdir()
+    (copy(runs, "with-git") / ".git").mkdir()
     before = files(Path.cwd())
     for name, message in [
         ("notes", "no run"), ("nothing", "no run nothing"), ("link", "is a link"), (".", "no run"), ("..", "no run"),
-        ("with-photos", "photos"),
+        ("with-photos", "photos"), ("with-git", ".git"),
     ]:  # fmt: skip
         with pytest.raises(GanvasError, match=message):
             cleaning.remove(["00000-small-digits", name], folder=runs)
@@ -179,6 +180,14 @@ def test_cleaning_leaves_everything_else(runs: Path) -> None:
     with lock_run(Run(begun)):
         assert not cleaning.clean(runs)
     assert files(Path.cwd()).keys() >= before
+
+
+def test_cleaning_one_run_leaves_its_neighbours(runs: Path) -> None:
+    without_snapshot(runs, "just-begun")
+    (runs / f".00009-x.tmp-{DEAD}" / "snapshots").mkdir(parents=True)
+    removed = cleaning.clean(runs / "00000-small-digits")
+    assert removed
+    assert {removal.path.parent.parent.name for removal in removed} == {"00000-small-digits"}
 
 
 def test_only_copy_of_a_replaced_folder_stays(runs: Path) -> None:

@@ -61,7 +61,8 @@ def clean(folder: Path | str = "runs", *, dry_run: bool = False) -> list[Removal
         run = Run(path)
         if path.is_symlink() or is_being_trained(run):
             continue
-        parents[path.parent] = None
+        if path != folder:
+            parents[path.parent] = None
         if removals := list(_superfluous(run)):
             if not dry_run:
                 try:
@@ -99,7 +100,10 @@ def _check_removable(path: Path) -> None:
             expected="a run folder, or its name",
             fix="ganvas runs lists them.",
         )
-    if foreign := sorted(p.name for p in path.iterdir() if p.is_dir() and p.name not in _FOLDERS and p.name[0] != "."):
+    leftovers = {leftover.path for leftover in find_leftovers(path, locked=True)}
+    if foreign := sorted(
+        p.name for p in path.iterdir() if p.is_dir() and p.name not in _FOLDERS and p not in leftovers
+    ):
         raise GanvasError(
             f"{path} holds a folder that no training wrote: {', '.join(foreign)}.",
             expected="only what a training writes",

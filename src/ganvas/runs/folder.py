@@ -25,6 +25,10 @@ _MAY_CHANGE = frozenset(f.name for f in dataclasses.fields(RuntimeConfig)) | {"d
 """Knobs that may change when a run is resumed: they do not decide what is trained."""
 
 
+_LOCK_SECONDS = 0.2
+"""Seconds to wait for a lock that `is_being_trained` holds for a moment."""
+
+
 @dataclass(frozen=True)
 class Run:
     """A run on disk. Everything after training takes its path."""
@@ -243,7 +247,7 @@ def lock_run(run: Run) -> Iterator[None]:
     """
     lock = FileLock(run.path / ".lock")
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=_LOCK_SECONDS)
     except Timeout:
         raise GanvasError(
             f"Another process is training {run} right now.",
@@ -262,7 +266,7 @@ def is_being_trained(run: Run) -> bool:
     if not (run.path / ".lock").exists():
         return False
     try:
-        with FileLock(run.path / ".lock", timeout=0):
+        with FileLock(run.path / ".lock").acquire(timeout=_LOCK_SECONDS / 4, poll_interval=0.01):
             return False
     except Timeout:
         return True

@@ -136,6 +136,10 @@ def _named_after(run: RunSummary) -> bool:
     return re.sub(r"^\d{5}-", "", run.path.name) == re.sub(r"[^A-Za-z0-9._-]+", "-", f"{run.recipe}-{run.data}")
 
 
+def _format_kimg(kimg: float) -> str:
+    return f"{kimg:,.0f}" if kimg >= 1000 else f"{kimg:.4g}"
+
+
 def render(runs: Sequence[RunSummary], folder: Path) -> Any:
     """A rich table of runs, with paths relative to `folder`, and what is wrong with those that are unreadable.
 
@@ -151,7 +155,7 @@ def render(runs: Sequence[RunSummary], folder: Path) -> Any:
     plain = all(_named_after(one) for one in runs if one.state != "unreadable")
     for title in () if plain else ("recipe", "data"):
         table.add_column(title, overflow="fold")
-    for title in ("kimg", "quality", "size"):
+    for title in ("kimg", "quality ↓", "size"):
         table.add_column(title, justify="right", no_wrap=title != "kimg")
     table.add_column("changed", no_wrap=True)
     table.add_column("state", no_wrap=True)
@@ -161,7 +165,7 @@ def render(runs: Sequence[RunSummary], folder: Path) -> Any:
         readable = one.state != "unreadable"
         table.add_row(
             f"[bold]{escape(name)}[/]", *(() if plain else (one.recipe, escape(one.data))),
-            f"{one.kimg:,.4g} of {one.total_kimg:,.4g}" if readable else "",
+            f"{_format_kimg(one.kimg)} of {_format_kimg(one.total_kimg)}" if readable else "",
             "" if one.quality is None else f"{one.quality:.3g}",
             format_bytes(one.bytes),
             f"{datetime.fromtimestamp(one.changed):%Y-%m-%d}",
