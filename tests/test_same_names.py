@@ -17,7 +17,7 @@ from ganvas import data, environment
 from ganvas.cli import COMMANDS
 from ganvas.cli.training import _TrainCommand
 from ganvas.config import TrainConfig, leaves
-from ganvas.data import cache
+from ganvas.data import cache_contents
 from ganvas.runs import cleaning, curves, overview
 from ganvas.sampling import Sampler
 from ganvas.style.options import StyleOptions
@@ -33,7 +33,7 @@ PYTHON: dict[str, list[Callable[..., Any]]] = {
     "style": [ganvas.stylize],
     "recipes": [],
     "runs": [overview.list_runs, cleaning.remove, cleaning.clean],
-    "cache": [cache.clean],
+    "cache": [cache_contents.clean],
     "info": [environment.describe],
 }
 """The functions that a command offers."""

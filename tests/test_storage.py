@@ -13,7 +13,7 @@ import pytest
 from support import run_cli, tiny
 
 from ganvas.config import replace
-from ganvas.data import DataOptions, cache, open_images
+from ganvas.data import DataOptions, cache, cache_contents, open_images
 from ganvas.errors import GanvasError
 from ganvas.files import format_bytes
 from ganvas.runs import cleaning, overview
@@ -241,10 +241,10 @@ def test_unreadable_run_and_odd_names_are_printed(runs: Path) -> None:
 
 
 def test_cache_lists_data_sets_by_name(write_images: Callable[..., Path]) -> None:
-    assert cache.entries() == []
+    assert cache_contents.entries() == []
     images = open_images(DataOptions(str(write_images())))
     assert images.folder is not None
-    (entry,) = cache.entries()
+    (entry,) = cache_contents.entries()
     assert (entry.kind, entry.name, entry.path) == ("data set", "pictures-16x16x1: 40 images, 16×16×1", images.folder)
     assert entry.bytes == sum(file.stat().st_size for file in images.folder.iterdir())
     assert "pictures-16x16x1" in run_cli("cache").stdout
@@ -262,21 +262,23 @@ def test_cache_is_emptied_by_age_and_only_of_what_is_ours(write_images: Callable
     for file in foreign:
         file.parent.mkdir(exist_ok=True)
         file.write_text("mine")
+    foreign.append(cache.root() / f".thesis.tmp-{DEAD}")
+    foreign[-1].write_text("mine")
     (cache.root() / "weights").symlink_to(Path.cwd())
     (Path.cwd() / "vgg19-dcbb9e9d.pth").write_text("mine")
     (cache.root() / "features" / f"{'a' * 32}.npy").write_text("")
     leftover = cache.root() / f".{'b' * 32}.tmp-{DEAD}"
     leftover.mkdir()
-    planned = cache.clean(older_than=7, dry_run=True)
+    planned = cache_contents.clean(older_than=7, dry_run=True)
     assert [removal.path for removal in planned] == [old]
-    assert cache.clean(older_than=7) == planned
+    assert cache_contents.clean(older_than=7) == planned
     assert not old.exists()
-    assert {removal.reason for removal in cache.clean()} == {"data set", "features", "leftover"}
+    assert {removal.reason for removal in cache_contents.clean()} == {"data set", "features", "leftover"}
     assert not new.exists()
     assert not leftover.exists()
     assert all(file.exists() for file in [*foreign, Path("vgg19-dcbb9e9d.pth")])
     with pytest.raises(GanvasError, match="--older-than"):
-        cache.clean(older_than=float("nan"))
+        cache_contents.clean(older_than=float("nan"))
 
 
 def test_opening_a_data_set_counts_as_its_use(write_images: Callable[..., Path]) -> None:

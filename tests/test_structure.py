@@ -9,8 +9,9 @@ import ganvas
 
 PACKAGE = Path(ganvas.__file__).parent
 LAYERS = [
-    ("errors", "files", "schedule", "devices", "optimisers", "interrupts", "pytorch_state", "speed", "threads"),
+    ("errors", "files", "schedule", "devices", "optimisers", "interrupts", "progress", "pytorch_state", "threads"),
     ("data",),
+    ("features",),
     ("config", "environment"),
     ("recipes",),
     ("networks",),
@@ -60,7 +61,9 @@ def test_modules_import_only_from_lower_layers_and_stay_small(path: Path) -> Non
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_only_the_restricted_unpickler_unpickles(path: Path) -> None:
     text = path.read_text()
-    assert text.count("torch.load(") == text.count("weights_only=True") == (path.parts[-2:] == ("style", "weights.py"))
+    assert (
+        text.count("torch.load(") == text.count("weights_only=True") == (path.parts[-2:] == ("features", "weights.py"))
+    )
     assert "pickle.load" not in text
     if path.name != "cifar.py":
         assert "Unpickler" not in text

@@ -172,6 +172,6 @@ def _memory() -> dict[str, int]:
 
 def _cache() -> dict[str, Any]:
     """The cache folder, and the bytes in it."""
-    from ganvas.data import cache
+    from ganvas.data import cache, cache_contents
 
-    return {"folder": shorten_home(str(cache.root())), "bytes": sum(entry.bytes for entry in cache.entries())}
+    return {"folder": shorten_home(str(cache.root())), "bytes": sum(entry.bytes for entry in cache_contents.entries())}

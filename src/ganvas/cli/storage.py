@@ -64,18 +64,19 @@ def cache(clean: bool = False, older_than: float | None = None, dry_run: bool = 
         dry_run: With --clean, only list what would be removed.
         json: Print JSON.
     """
-    from ganvas.data import cache as store
+    from ganvas.data import cache_contents
+    from ganvas.data.cache import root
 
     if clean:
-        _report(store.clean(older_than=older_than, dry_run=dry_run), dry_run, json)
+        _report(cache_contents.clean(older_than=older_than, dry_run=dry_run), dry_run, json)
         return
     _refuse_alone(dry_run, "--dry-run", "--clean")
     _refuse_alone(older_than is not None, "--older-than", "--clean")
-    entries = store.entries()
+    entries = cache_contents.entries()
     if json:
         print_json(
             {
-                "folder": str(store.root()),
+                "folder": str(root()),
                 "entries": [entry.to_json() for entry in entries],
                 "bytes": sum(entry.bytes for entry in entries),
             }
@@ -101,7 +102,7 @@ def cache(clean: bool = False, older_than: float | None = None, dry_run: bool = 
     console = Console(highlight=False)
     if rows:
         console.print(table)
-    console.print(f"{format_bytes(sum(entry.bytes for entry in entries))} in {store.root()}", markup=False)
+    console.print(f"{format_bytes(sum(entry.bytes for entry in entries))} in {root()}", markup=False)
 
 
 def _refuse_alone(given: bool, flag: str, other: str) -> None:

@@ -18,10 +18,10 @@ from ganvas.diagnosis.diagnosis import verdict
 from ganvas.diagnosis.sources import diagnose
 from ganvas.errors import GanvasError
 from ganvas.evaluation.evaluation import MIN_IMAGES, draw_closest_pairs, evaluate
-from ganvas.evaluation.features import load_extractor
 from ganvas.evaluation.modes import predict_classes
 from ganvas.evaluation.reference import Reference
 from ganvas.evaluation.reference_features import Memo, counting_classifier_once, extract_reference, open_reference_once
+from ganvas.features.extractors import load_extractor
 from ganvas.files import make_folder, write_json
 from ganvas.networks import Shape
 from ganvas.runs import snapshot

@@ -14,10 +14,8 @@ import hashlib
 import io
 import json
 import os
-import re
 import shutil
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,20 +26,12 @@ from filelock import FileLock
 
 from ganvas.data.imageset import ImageSet
 from ganvas.errors import GanvasError
-from ganvas.files import Removal, apply_removals, atomic_folder, disk_usage, find_leftovers, write_json
+from ganvas.files import atomic_file, atomic_folder, write_json
 
 VERSION = 2
 """Increased whenever decoding or the format changes; entries of older versions are then ignored."""
 
 _PIXELS, _LABELS, _NAMES, _META = "images.u8", "labels.npy", "names.json", "meta.json"
-_OWN_FILES = {_PIXELS, _LABELS, _NAMES, _META}
-
-_FILES = (
-    ("features", "features", r"[0-9a-f]{32}\.npy"),
-    ("classifiers", "classifier", r"[0-9a-f]{32}\.safetensors"),
-    ("weights", "weights", r"[\w.-]+-[0-9a-f]{8}\.pth"),
-)
-"""(folder, kind, names of its files) of what else is cached."""
 
 
 @dataclass(frozen=True)
@@ -172,90 +162,10 @@ def read_file_names(images: ImageSet) -> list[str] | None:
     return json.loads((images.folder / _NAMES).read_text(encoding="utf-8"))
 
 
-@dataclass(frozen=True)
-class Entry:
-    """Something in the cache.
-
-    Attributes:
-        path: its file or folder.
-        kind: data set, features, classifier, weights, or leftover: what a killed process left half-written.
-        name: of a data set, its name and shape; of weights, the file's.
-        bytes: its size on the disk.
-        used: when it was last used, in seconds since 1970.
-    """
-
-    path: Path
-    kind: str
-    name: str
-    bytes: int
-    used: float
-
-    def to_json(self) -> dict[str, Any]:
-        """Its fields as plain values."""
-        return {**vars(self), "path": str(self.path)}
-
-
-def entries() -> list[Entry]:
-    """What the cache holds, data sets first; files that are not of Ganvas are not listed."""
-    found = [_describe_set(path) for path in sorted(root().glob("[0-9a-f]*")) if _is_entry(path)]
-    for folder, kind, pattern in _FILES:
-        for path in sorted((root() / folder).glob("*")) if not (root() / folder).is_symlink() else []:
-            if re.fullmatch(pattern, path.name) and path.is_file() and not path.is_symlink():
-                found.append(Entry(path, kind, path.name, *_size_and_last_use(path)))
-    for folder in (root(), *(root() / name for name, *_ in _FILES)):
-        for leftover in find_leftovers(folder) if folder == root() or not folder.is_symlink() else []:
-            found.append(Entry(leftover.path, "leftover", "", leftover.bytes, leftover.path.stat().st_mtime))
-    return found
-
-
-def clean(*, older_than: float | None = None, dry_run: bool = False) -> list[Removal]:
-    """Empties the cache, and returns what was removed. All of it is made again, or downloaded again, when needed.
-
-    A program that uses a data set now keeps its memory map; what is being written is left alone.
-
-    Args:
-        older_than: remove only what was not used for so many days.
-        dry_run: only return what would be removed.
-
-    Raises:
-        GanvasError: a number of days below 0, or something cannot be removed.
-    """
-    if older_than is not None and not older_than >= 0:
-        raise GanvasError(f"--older-than is {older_than}.", expected="a number of days, from 0 on")
-    latest = time.time() - 86400 * (older_than or 0)
-    chosen = [e for e in entries() if older_than is None or e.used <= latest]
-    removals = [Removal(e.path, e.bytes, e.kind) for e in chosen]
-    if not dry_run:
-        apply_removals(removals)
-    return removals
-
-
 def mark_used(path: Path) -> None:
     """Records that a file of the cache is used now; a cache that cannot be written stays as it is."""
     with contextlib.suppress(OSError):
         os.utime(path)
-
-
-def _is_entry(path: Path) -> bool:
-    named = re.fullmatch("[0-9a-f]{32}", path.name) is not None
-    return named and not path.is_symlink() and path.is_dir() and {p.name for p in path.iterdir()} <= _OWN_FILES
-
-
-def _describe_set(folder: Path) -> Entry:
-    try:
-        content = json.loads((folder / _META).read_text(encoding="utf-8"))["content"]
-        n, c, h, w = content["shape"]
-        name = f"{content.get('name', 'unnamed')}: {n:,} images, {h}×{w}×{c}"
-    except (OSError, ValueError, KeyError, TypeError):
-        name = "unreadable"
-    size, used = disk_usage(folder)  # the last change, because `mark_used` changes meta.json
-    return Entry(folder, "data set", name, size, used)
-
-
-def _size_and_last_use(path: Path) -> tuple[int, float]:
-    """The last use is that of `mark_used`, or the last read where the file system records it."""
-    stat = path.stat()
-    return stat.st_size, max(stat.st_atime, stat.st_mtime)
 
 
 def check_disk_space(size: int) -> None:
@@ -354,3 +264,30 @@ def _hash(content: bytes) -> str:
 def _hash_file(path: Path) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def load_or_compute(key: str, count: int, compute: Callable[[], np.ndarray]) -> np.ndarray:
+    """Loads an array of `count` rows from the cache; if it is missing or damaged, computes and caches it."""
+    path = root() / "features" / f"{key}.npy"
+    try:
+        array = np.load(path, allow_pickle=False)
+        if len(array) == count:
+            mark_used(path)
+            return array
+    except (OSError, ValueError, EOFError):
+        pass
+    array = compute()
+    content = io.BytesIO()
+    np.save(content, array)
+    write_file(path, content.getvalue())
+    return array
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Writes a file into the cache, atomically. A failure is ignored: it only costs time later."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_file(path) as temporary:
+            temporary.write_bytes(content)
+    except (OSError, GanvasError):
+        pass
