@@ -107,7 +107,7 @@ def test_runs_are_removed_by_path_or_name(runs: Path) -> None:
     planned = cleaning.remove(["b", runs / "00000-small-digits"], folder=runs, dry_run=True)
     assert files(runs) == before
     assert [str(removal.path) for removal in planned] == ["runs/b", "runs/00000-small-digits"]
-    assert cleaning.remove(["b"], folder=runs) == planned[:1]
+    assert cleaning.remove([(runs / "b").resolve(), "b"], folder=runs) == planned[:1]
     assert [path.name for path in runs.iterdir()] == ["00000-small-digits"]
 
 

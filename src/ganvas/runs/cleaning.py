@@ -30,7 +30,7 @@ def remove(runs: Sequence[Run | Path | str], *, folder: Path | str = "runs", dry
         GanvasError: one of them is no run, is a link, is being trained, or holds folders of somebody else; then none
             is removed.
     """
-    paths = dict.fromkeys(_locate(run, Path(folder)) for run in runs)
+    paths = list({os.path.abspath(path): path for path in (_locate(run, Path(folder)) for run in runs)}.values())
     for path in paths:
         _check_removable(path)
     removals = [Removal(path, disk_usage(path)[0], "a run") for path in paths]
