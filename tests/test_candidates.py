@@ -12,7 +12,7 @@ from ganvas.comparison.candidates import (
     MAX_NAME_LENGTH,
     Candidate,
     parse_candidates,
-    parse_set,
+    parse_knobs,
     parse_vary,
     slug,
     unique_slugs,
@@ -44,7 +44,8 @@ def test_recipes_take_the_shared_knobs_and_their_own() -> None:
 
 def test_varied_knobs_give_all_combinations() -> None:
     vary = parse_vary(["objective=non-saturating,rpgan", "--d-lr=1e-4,2e-4"])
-    assert vary == [("objective", ["non-saturating", "rpgan"]), ("d_lr", [1e-4, 2e-4])]
+    assert vary == {"objective": ["non-saturating", "rpgan"], "d_lr": [1e-4, 2e-4]}
+    assert parse_vary(["batch=8", "batch=16"]) == {"batch": [8, 16]}
     found = parse_candidates(["cnn", "mlp"], vary=vary)
     assert len(found) == 8
     assert found[1].name == "cnn objective=non-saturating d_lr=0.0002"
@@ -73,7 +74,7 @@ def test_run_and_its_recipe_have_different_names() -> None:
 
 
 def test_folder_names_are_unique_and_valid_on_any_file_system() -> None:
-    vary = [("data", ["a/b", "a b", "<script>$HOME</script>", "x" * 300])]
+    vary = {"data": ["a/b", "a b", "<script>$HOME</script>", "x" * 300]}
     slugs = unique_slugs(parse_candidates(["mlp"], vary=vary))
     assert list(slugs.values())[:2] == ["mlp-data=a-b", "mlp-data=a-b-2"]
     assert all(len(name) <= MAX_NAME_LENGTH for name in slugs.values())
@@ -99,15 +100,15 @@ def test_invalid_candidates_are_refused(candidates: list[str], message: str) -> 
 
 
 def test_knobs_without_a_name_or_a_value_are_refused() -> None:
-    assert parse_set(["batch=32", "--g-lr=1e-3..0:cosine"]) == {"batch": 32, "g_lr": "1e-3..0:cosine"}
+    assert parse_knobs(["batch=32", "--g-lr=1e-3..0:cosine"]) == {"batch": 32, "g_lr": "1e-3..0:cosine"}
     for text in ("batch", "batch=", "=3"):
-        with pytest.raises(GanvasError, match="--set batch=32"):
-            parse_set([text])
+        with pytest.raises(GanvasError, match="--knobs batch=32"):
+            parse_knobs([text])
     for text in ("d_lr", "d_lr=", "d_lr=,", "=1,2"):
         with pytest.raises(GanvasError, match="--vary objective"):
             parse_vary([text])
     with pytest.raises(GanvasError, match="only runs were named"):
-        parse_candidates([create_run("a")], vary=[("batch", [1])])
+        parse_candidates([create_run("a")], vary={"batch": [1]})
 
 
 def test_run_of_a_later_version_is_refused() -> None:

@@ -1,6 +1,7 @@
 """The command line: help, clear errors, JSON, and exit statuses."""
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 from support import run_cli
 
+from ganvas.cli import COMMANDS
 from ganvas.config import to_json
 from ganvas.recipes import RECIPES
 from ganvas.runs.folder import Run
@@ -19,12 +21,29 @@ from ganvas.runs.folder import Run
 TINY = ["--kimg", "0.2", "--no-plot", "--device", "cpu"]
 
 
-@pytest.mark.parametrize("command", ["train", "sample", "plot", "data", "recipes"])
-def test_every_command_has_help(command: str) -> None:
-    assert "usage: ganvas " + command in run_cli(command, "--help").stdout
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_in_plain_notation(command: str) -> None:
+    text = run_cli(command, "--help", COLUMNS="80").stdout
+    assert "usage: ganvas " + command in text
+    assert not re.search(r"\{None|\{True|FLOAT\|STR|\[\[", text)
+    assert "--no-json" not in text
+
+
+def test_optional_values_and_schedules_are_parsed() -> None:
+    words = ["--snapshot-kimg", "None", "--channels", "None", "--threads", "2", "--g-lr", "1e-3..0", "--d-lr", "3e-4"]
+    config = json.loads(run_cli("train", "digits", *words, "--dry-run", "--json").stdout)["config"]
+    assert (config["runtime"]["snapshot_kimg"], config["dataset"]["channels"], config["runtime"]["threads"]) == (
+        None,
+        None,
+        2,
+    )
+    assert (config["optimisation"]["g_lr"], config["optimisation"]["d_lr"]) == ("1e-3..0", 3e-4)
 
 
 def test_all_recipes_are_listed_as_text_and_as_json() -> None:
+    text = run_cli("recipes", COLUMNS="80").stdout
+    assert max(map(len, text.splitlines())) <= 80
+    assert len(text.splitlines()) < 4 * len(RECIPES) + 9, "few lines are broken"
     assert json.loads(run_cli("recipes", "--json").stdout).keys() == RECIPES.keys()
     assert all(name in run_cli("recipes").stdout for name in RECIPES)
 
@@ -53,6 +72,10 @@ def test_all_recipes_are_listed_as_text_and_as_json() -> None:
         (["plot", "nowhere"], 1, "not a run folder"),
         (["plot"], 1, "No run was named"),
         (["data", "nowhere"], 1, "nowhere"),
+        (["data", "digits", "--fit", "bend"], 2, "stretch"),
+        (["train", "--channels", "2"], 2, "--channels"),
+        (["compare", "mlp", "--knobs", "batch"], 1, "'batch' does not set a knob"),
+        (["compare", "mlp", "--knobs", "batch=3", "bacth=4", "--vary", "d_lr=1e-4,1e-3"], 1, "did you mean 'batch'"),
     ],
 )
 def test_bad_usage_gives_a_message_without_a_traceback(arguments: list[str], status: int, message: str) -> None:

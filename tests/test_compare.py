@@ -18,17 +18,17 @@ from support import run_cli, tiny
 from ganvas.cli.comparison import compare as compare_command
 from ganvas.comparison import comparison, measurements, worker
 from ganvas.comparison.comparison import Comparison, compare
-from ganvas.comparison.jobs import Job, Outcome, current_nimg, is_complete, saved_nimg
+from ganvas.comparison.jobs import Job, Outcome, is_complete, saved_nimg
 from ganvas.config import replace
 from ganvas.errors import GanvasError
 from ganvas.evaluation import reference_features
 from ganvas.evaluation.evaluation import evaluate
 from ganvas.recipes import RECIPES, Recipe
 from ganvas.runs.folder import Run
-from ganvas.runs.log import read_jsonl
+from ganvas.runs.log import current_nimg, read_jsonl
 from ganvas.training.start import train
 
-VARIED = [("objective", ["non-saturating", "rpgan"])]
+VARIED = {"objective": ["non-saturating", "rpgan"]}
 
 
 def train_in_this_process(jobs: Sequence[Job], **_: object) -> Iterator[Outcome]:
@@ -100,7 +100,7 @@ def test_comparison_writes_its_report_its_results_and_its_runs(finished: Compari
         (name, seed, "complete") for name in names for seed in (0, 1)
     ]
     assert json.loads((finished.path / "report.json").read_text()) == finished.results
-    differing = [{"knob": "objective", "values": dict(zip(names, VARIED[0][1], strict=True))}]
+    differing = [{"knob": "objective", "values": dict(zip(names, VARIED["objective"], strict=True))}]
     assert finished.results["differing_knobs"] == differing
     assert finished.results["verdict"]["reasons"] == []
     assert sorted(finished.results["verdict"]["order"]) == sorted(names)
@@ -140,7 +140,7 @@ def test_same_call_neither_trains_nor_evaluates_anew(finished: Comparison, monke
     with pytest.raises(GanvasError, match="holds another comparison"):
         compare_here(candidates, vary=VARIED, seeds=2, out=finished.path, kimg=3)
     with pytest.raises(GanvasError, match="holds another comparison"):
-        compare_here(["small"], vary=[("objective", ["wasserstein", "rpgan"])], out=finished.path)
+        compare_here(["small"], vary={"objective": ["wasserstein", "rpgan"]}, out=finished.path)
 
 
 def test_measured_lengths_are_kept_and_a_damaged_plan_is_made_anew(
@@ -149,7 +149,7 @@ def test_measured_lengths_are_kept_and_a_damaged_plan_is_made_anew(
     lengths = itertools.count(1)
     monkeypatch.setattr(comparison.budget, "apply_budget", lambda config, _: replace(config, kimg=next(lengths) / 10))
     budget = comparison.budget.parse_budget(None, 0.1, None)
-    candidates = comparison.parse_candidates(["small"], vary=[("objective", ["rpgan"])])
+    candidates = comparison.parse_candidates(["small"], vary={"objective": ["rpgan"]})
 
     def planned_kimg() -> list[float]:
         return [job.config.kimg for _, job in comparison._make_plan(Path(), candidates, budget, 2)]
@@ -168,7 +168,7 @@ def test_existing_runs_are_evaluated_like_new_ones_and_stay_unchanged(finished: 
     before = {file: file.stat().st_mtime_ns for path in paths for file in path.rglob("*")}
     found = compare_here([*paths])
     assert {file: file.stat().st_mtime_ns for path in paths for file in path.rglob("*")} == before
-    assert [e["name"] for e in found.results["candidates"]] == [f"small objective={o}" for o in VARIED[0][1]]
+    assert [e["name"] for e in found.results["candidates"]] == [f"small objective={o}" for o in VARIED["objective"]]
     values = [[run["evaluation"]["values"] for run in results["runs"]] for results in (found.results, finished.results)]
     assert values[0] == values[1][::2]
     assert found.results["budget"] is None
@@ -250,9 +250,14 @@ def test_curve_of_a_thousand_points_is_thinned_and_keeps_its_ends(finished: Comp
 def test_runs_that_cannot_start_are_reported_with_exit_status_1(
     capsys: pytest.CaptureFixture[str], write_images: Callable[..., Path]
 ) -> None:
-    wrong: dict[str, Any] = {"data": str(write_images()), "knob": ("conditional=true",), "kimg": 0.1, "out": Path("c")}
+    wrong: dict[str, Any] = {
+        "data": str(write_images()),
+        "knobs": (("conditional=true",),),
+        "kimg": 0.1,
+        "out": Path("c"),
+    }
     with pytest.raises(SystemExit, match="1"):
-        compare_command(("mlp",), vary=("latent=8,9",), seeds=1, csv=Path("c.csv"), **wrong)
+        compare_command(("mlp",), vary=(("latent=8,9",),), seeds=1, csv=Path("c.csv"), **wrong)
     output = capsys.readouterr().out
     assert output.startswith("Not ranked: no candidate could be evaluated (mlp latent=8, mlp latent=9).")
     assert Path("c.csv").read_text() == Path("c/report.csv").read_text()
@@ -286,12 +291,12 @@ def test_conditional_and_wasserstein_recipes_are_evaluated_but_not_ranked() -> N
     ("options", "message"),
     [
         ({"count": 3}, "--count is 3"),
-        ({"extractor": "bogus"}, "no extractor 'bogus'"),
-        ({"extractor": "inception"}, "need their weights"),
+        ({"features": "bogus"}, "no extractor 'bogus'"),
+        ({"features": "inception"}, "need their weights"),
         ({"device": "warp"}, "not a device"),
         ({"seeds": 0}, "--seeds is 0"),
         ({"kimg": 1, "minutes": 1}, "two budgets"),
-        ({"vary": []}, "small alone cannot be compared"),
+        ({"vary": {}}, "small alone cannot be compared"),
     ],
 )
 def test_invalid_options_are_refused_before_any_training(options: dict[str, Any], message: str) -> None:
@@ -313,12 +318,12 @@ def test_recipe_knobs_are_refused_where_only_runs_are_named() -> None:
 @pytest.mark.slow
 def test_ctrl_c_leaves_a_report_and_the_same_command_completes_it(write_images: Callable[..., Path]) -> None:
     data = write_images(height=8, width=8).name  # no classes: no classifier is trained first
-    knobs = "--vary batch=20,40 --seeds 1 --kimg 2 --set tick_kimg=0.04 --count 20 --out c --device cpu --quiet"
+    knobs = "--vary batch=20,40 --seeds 1 --kimg 2 --knobs tick_kimg=0.04 --count 20 --out c --device cpu --quiet"
     words = ["compare", "digits", "--data", data, *knobs.split(" ")]
     process = subprocess.Popen([sys.executable, "-m", "ganvas", *words], stderr=subprocess.PIPE, text=True)
     run = Run(Path("c/runs/digits-batch=20-seed0"))
     deadline = time.monotonic() + 200
-    while not current_nimg(run):
+    while not current_nimg(run.path):
         assert time.monotonic() < deadline
         assert process.poll() is None
         time.sleep(0.01)

@@ -254,7 +254,7 @@ def test_sharing_the_real_computations_changes_no_number(group: measures.Measure
 def test_bfloat16_features_are_close_but_another_protocol(folders: dict[str, Path]) -> None:
     exact, fast = (
         evaluate_part(folders, "noisy", quick=True),
-        evaluate_part(folders, "noisy", quick=True, extractor="eye-bf16"),
+        evaluate_part(folders, "noisy", quick=True, features="eye-bf16"),
     )
     assert fast.values["frechet"].value == pytest.approx(exact.values["frechet"].value, rel=0.02)
     assert fast.values["frechet"].value != exact.values["frechet"].value

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 from support import tiny
 
+from ganvas.cli import COMMANDS
 from ganvas.training.start import train
 
 WITHOUT_TORCH = [
     "ganvas", "ganvas.cli", "ganvas.config", "ganvas.recipes", "ganvas.image_io",
     "ganvas.data.inspection", "ganvas.data.sources",
+    "ganvas.environment", "ganvas.data.cache_contents", "ganvas.runs.cleaning", "ganvas.runs.overview",
     "ganvas.runs.curves", "ganvas.runs.folder", "ganvas.runs.formats", "ganvas.runs.log", "ganvas.runs.state_metadata",
     "ganvas.diagnosis.diagnosis", "ganvas.diagnosis.logs.reader", "ganvas.diagnosis.sources",
     "ganvas.comparison.progress", "ganvas.comparison.candidates",
@@ -65,7 +67,7 @@ def test_help_version_and_recipes_import_no_numpy(words: list[str]) -> None:
     assert not (SLOW | {"numpy"}) & modules_after_command(*words)
 
 
-@pytest.mark.parametrize("verb", ["train", "sample", "plot", "data", "evaluate", "diagnose", "compare", "style"])
+@pytest.mark.parametrize("verb", COMMANDS)
 def test_help_of_a_command_imports_no_numpy(verb: str) -> None:
     code = "import sys; from ganvas.cli import _run\ntry: _run(sys.argv[1:])\nexcept SystemExit: pass"
     assert not (SLOW | {"numpy"}) & modules_after(code, verb, "--help")
@@ -76,6 +78,12 @@ def test_diagnose_does_not_import_torch(run: Path) -> None:
     log.write_text("step,d_loss,g_loss\n" + "".join(f"{i},{1 / (i + 1)},{i}\n" for i in range(40)))
     assert not SLOW & modules_after_command("diagnose", log)
     assert not SLOW & modules_after_command("diagnose", run)
+
+
+def test_runs_and_cache_import_no_torch_and_runs_no_numpy(run: Path) -> None:
+    assert not (SLOW | {"numpy"}) & modules_after_command("runs", run.parent)
+    assert not (SLOW | {"numpy"}) & modules_after_command("runs", run.parent, "--clean", "--dry-run")
+    assert not SLOW & modules_after_command("cache")
 
 
 def test_plot_imports_neither_torch_nor_pyplot(run: Path) -> None:

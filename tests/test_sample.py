@@ -41,10 +41,26 @@ def test_seeds_and_classes_must_be_integers(seed: object, conditional: Run) -> N
     sampler = load(conditional)
     with pytest.raises(GanvasError, match="is not a seed"):
         sampler.sample([seed])  # type: ignore[list-item]
-    if seed is not None:
+    if not isinstance(seed, str | None):
         with pytest.raises(GanvasError, match="is not a class"):
             sampler.sample([1], label=[seed])  # type: ignore[list-item]
     assert np.array_equal(sampler.sample([1], label=np.int64(1)), sampler.sample([1], label=1))  # type: ignore[arg-type]
+
+
+def test_classes_have_names_and_seeds_have_ranges(conditional: Run) -> None:
+    card = conditional.latest_snapshot / "card.json"
+    card.write_text(card.read_text().replace('"4"', '"four"').replace('"5"', '"4"'))  # a name that looks like a number
+    sampler = load(conditional)
+    images = sampler.sample("0-3", label=4)
+    assert np.array_equal(images, sampler.sample(range(4), label="four"))
+    assert np.array_equal(images, sampler.sample("0,1,2,3", label=["four", 4, "four", 4]))
+    assert np.array_equal(sampler.sample([1], label="4"), sampler.sample([1], label=5)), "a name goes before a number"
+    assert np.array_equal(sampler.sample_grid("0-3", label="four")[0], images)
+    first = next(iter(sampler.interpolate("0,7", frames=1, label="four")))
+    assert np.array_equal(first[0], images[0])
+    for wrong in ("forty", "11", ["four"]):
+        with pytest.raises(GanvasError, match=r"no class|does not exist"):
+            sampler.sample("0-3", label=wrong)
 
 
 def test_run_accepts_a_path_as_text(run: Run) -> None:
@@ -157,15 +173,15 @@ def test_bad_requests_are_refused(run: Run) -> None:
     Path("config.txt").write_text("not a folder")
     for arguments, words in [
         (["--out", "x.xyz"], "No image format has the extension '.xyz'"),
-        (["--interpolate", "0,1"], "needs both --interpolate and --video"),
-        (["--interpolate", "0,1", "--video", "w.mp4"], "cannot write an animation"),
-        (["--class", "3"], "no class '3'"),
+        (["--seeds", "0,1", "--video", "w.mp4"], "cannot write an animation"),
+        (["--label", "3"], "trained without classes"),
+        (["--video", "w.gif", "--seeds", "5"], "at least two seeds"),
         (["--seeds", "x"], "not a list of seeds"),
         (["--seeds", "99999999999999999999"], "is not a seed"),
         (["--columns", "-2"], "--columns is -2"),
         (["--scale", "0"], "--scale is 0"),
         (["--device", "abacus"], "not a device"),
-        (["--interpolate", "0,1", "--video", "w.gif", "--frames", "0"], "--frames is 0"),
+        (["--video", "w.gif", "--frames", "0"], "--frames is 0"),
         (["--out", "config.txt/grid.png"], "could not be written"),
     ]:
         done = run_cli("sample", run.path, *arguments, check=1)
@@ -176,18 +192,18 @@ def test_bad_requests_are_refused(run: Run) -> None:
 @pytest.mark.slow
 def test_command_line_writes_grids_single_files_and_interpolations(conditional: Run) -> None:
     run_cli("sample", conditional.path, "--seeds", "0-19", "--out", "deep/grid.png")
-    run_cli("sample", conditional.path, "--seeds", "3,9", "--class", "4", "--each", "single")
+    run_cli("sample", conditional.path, "--seeds", "3,9", "--label", "4", "--each", "single")
     run_cli(
         "sample",
         conditional.path,
-        "--interpolate",
+        "--seeds",
         "0,7,12",
         "--video",
         "interpolation.gif",
         "--frames",
         "3",
         "--class",
-        "1",
+        "1",  # another name of --label
     )
     with Image.open("deep/grid.png") as grid:
         assert grid.width > 128

@@ -166,7 +166,7 @@ def test_embedded_digits():
 
 
 def test_inspection(digits):
-    report = inspect(DataOptions(f"stacked-mnist:{digits}"), progress=False)
+    report = inspect(f"stacked-mnist:{digits}", quiet=True)
     assert report.format == "stacked-mnist"
     assert report.count == 600
     assert report.channels == 3

@@ -24,7 +24,7 @@ LAYERS = [
     ("display",),
     ("data",),
     ("features",),
-    ("config",),
+    ("config", "environment"),
     ("recipes",),
     ("networks",),
     ("game",),

@@ -18,12 +18,12 @@ from filelock import FileLock
 from support import tiny
 
 from ganvas.comparison import worker, workers
-from ganvas.comparison.jobs import current_nimg, is_complete, saved_nimg
+from ganvas.comparison.jobs import is_complete, saved_nimg
 from ganvas.comparison.workers import Job, Outcome, train_all
 from ganvas.config import TrainConfig, replace
 from ganvas.errors import GanvasError
 from ganvas.runs.folder import Run
-from ganvas.runs.log import read_jsonl
+from ganvas.runs.log import current_nimg, read_jsonl
 
 LONG = 400.0
 """kimg, longer than any test waits."""
@@ -66,7 +66,7 @@ def test_failing_run_is_an_outcome_and_the_others_continue(
     printed = capfd.readouterr().err
     assert "[1/2] digits, seed 0 (runs/bad)" in printed
     assert printed.index("[2/2] digits, seed 0 (runs/good)") < printed.index("Training runs/good"), "its output"
-    assert current_nimg(jobs[1].run) == saved_nimg(jobs[1].run) == 200
+    assert current_nimg(jobs[1].run.path) == saved_nimg(jobs[1].run) == 200
 
     monkeypatch.setattr(workers.subprocess, "Popen", lambda *_, **__: pytest.fail("an unneeded process was started"))
     assert list(train_all([jobs[1]], workers=2)) == [good]
@@ -137,7 +137,7 @@ def comparison() -> Iterator[ForkServerProcess]:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_stopped_or_killed_parent_leaves_saved_runs_and_no_process(comparison: ForkServerProcess, number: int) -> None:
     run = Run(Path("runs/long"))
-    wait_until(lambda: current_nimg(run))
+    wait_until(lambda: current_nimg(run.path))
     assert len(worker_processes()) == 1
     assert comparison.pid is not None
     os.kill(comparison.pid, number)
@@ -214,7 +214,7 @@ def test_interrupt_ends_meanwhile_and_every_outcome_is_returned() -> None:
 
     def meanwhile() -> None:
         assert len(worker_processes()) == 1
-        wait_until(lambda: current_nimg(jobs[0].run))
+        wait_until(lambda: current_nimg(jobs[0].run.path))
         signal.raise_signal(signal.SIGINT)
         pytest.fail("not interrupted")
 
@@ -249,11 +249,11 @@ def test_exit_descriptions_and_threads_per_worker(monkeypatch: pytest.MonkeyPatc
 
 def test_last_complete_line_gives_the_progress_of_a_run() -> None:
     run = job("x").run
-    assert current_nimg(run) == 0
+    assert current_nimg(run.path) == 0
     run.path.mkdir(parents=True)
     long = json.dumps({"nimg": 80, "x": "y" * 70_000})
     (run.path / "stats.jsonl").write_text('{"nimg": 40}\n' + long + '\n{"nimg": 120}\n{"ni')
-    assert current_nimg(run) == 120
+    assert current_nimg(run.path) == 120
     assert saved_nimg(run) is None
 
 

@@ -3,9 +3,11 @@
 import errno
 import json
 import os
+import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +81,86 @@ def clean_leftovers(folder: Path) -> None:
             os.rename(old, path)
     for leftover in folder.glob(".*.tmp-*"):
         shutil.rmtree(leftover, ignore_errors=True) if leftover.is_dir() else leftover.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class Removal:
+    """Something that is removed, or would be.
+
+    Attributes:
+        path: a file or a folder.
+        bytes: its size on the disk.
+        reason: why, in a few words.
+    """
+
+    path: Path
+    bytes: int
+    reason: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Its fields as plain values."""
+        return {**vars(self), "path": str(self.path)}
+
+
+def apply_removals(removals: Iterable[Removal]) -> None:
+    """Removes files and folders; of a link only the link.
+
+    Raises:
+        GanvasError: something cannot be removed.
+    """
+    for removal in removals:
+        try:
+            if removal.path.is_dir() and not removal.path.is_symlink():
+                remove_folder(removal.path)
+            else:
+                removal.path.unlink(missing_ok=True)
+        except OSError as error:
+            raise GanvasError(
+                f"{removal.path} could not be removed ({error.strerror}).",
+                expected="a folder that this user may write to",
+            ) from error
+
+
+def find_leftovers(folder: Path, *, locked: bool = False) -> list[Removal]:
+    """The temporary files and folders that killed processes left in a folder.
+
+    Args:
+        folder: only itself is searched, not its sub-folders.
+        locked: whether no other process writes there; else those of processes that still run are left out.
+    """
+    import psutil
+
+    found = []
+    for path in sorted(folder.glob(".*")) if folder.is_dir() else []:
+        match = re.fullmatch(r"\.(.+)\.(tmp|old)-(\d+)", path.name)
+        if match is None or path.is_symlink() or (not locked and psutil.pid_exists(int(match[3]))):
+            continue
+        if match[2] == "tmp" or (folder / match[1]).exists():  # else the only copy, which is restored
+            found.append(Removal(path, disk_usage(path)[0], "left half-written by a killed process"))
+    return found
+
+
+def disk_usage(path: Path) -> tuple[int, float]:
+    """(bytes, time of the last change in seconds since 1970) of a file, or of all files in a folder; no link counts."""
+    if path.is_symlink() or not path.is_dir():
+        stat = path.lstat()
+        return stat.st_size, stat.st_mtime
+    size, changed = 0, 0.0
+    for folder, _, names in os.walk(path):
+        for name in names:
+            try:
+                stat = os.lstat(os.path.join(folder, name))
+            except OSError:  # it has just been replaced
+                continue
+            size += stat.st_size
+            changed = max(changed, 0.0 if name == ".lock" else stat.st_mtime)
+    return size, changed or path.stat().st_mtime
+
+
+def format_bytes(size: float) -> str:
+    """A size for people: 12 kB, 3.4 MB, 120 MB, 1.2 GB."""
+    factor, unit = (1e9, "GB") if size >= 1e9 else (1e6, "MB") if size >= 1e6 else (1e3, "kB")
+    return f"{size / factor:.{int(unit != 'kB' and size < 9.95 * factor)}f} {unit}"
 
 
 def remove_folder(path: Path) -> None:

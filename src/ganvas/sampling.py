@@ -21,6 +21,9 @@ from ganvas.runs.snapshot import Card
 from ganvas.samples import Samples
 from ganvas.threads import cpu_threads
 
+Label = int | str
+"""A class: its number, or its name."""
+
 PIXELS_PER_PASS = 2**20
 """Approximate number of pixels in a forward pass: 64 images of 128×128."""
 
@@ -116,13 +119,14 @@ class Sampler(Displayed):
 
     @default_state(random=False)
     def sample_batches(
-        self, seeds: Iterable[int], *, label: int | Sequence[int] | None = None, truncation: float = 1.0
+        self, seeds: Iterable[int] | str, *, label: Label | Sequence[Label] | None = None, truncation: float = 1.0
     ) -> Iterator[Tensor]:
         """Yields batches of images, uint8 [m c h w], m ≤ 64: one image per seed, whatever the other seeds are.
 
         Args:
-            seeds: integers from 0.
-            label: the class of all images, or one class for each; by default seed modulo the number of classes.
+            seeds: integers from 0, or text such as "0-7,12".
+            label: the class of all images, by its number or name, or one class for each; by default seed modulo the
+                number of classes.
             truncation: below 1, images are more typical and less varied. Latents are multiplied by it (a simple form
                 of the truncation trick of Brock et al. 2019, which resamples values outside a range instead);
                 style-based generators move the style towards its mean (Karras et al. 2019, section 2).
@@ -138,9 +142,9 @@ class Sampler(Displayed):
     @cpu_threads()
     def sample(
         self,
-        seeds: Iterable[int] = range(64),
+        seeds: Iterable[int] | str = range(64),
         *,
-        label: int | Sequence[int] | None = None,
+        label: Label | Sequence[Label] | None = None,
         truncation: float = 1.0,
     ) -> Samples:
         """All images of `sample_batches` in one array: uint8 [n c h w], which a notebook shows as a grid."""
@@ -152,27 +156,32 @@ class Sampler(Displayed):
 
     @default_state(random=False)
     def interpolate(
-        self, seeds: Sequence[int], *, frames: int, label: int | None = None, truncation: float = 1.0
+        self,
+        seeds: Iterable[int] | str = range(8),
+        *,
+        frames: int = 25,
+        label: Label | None = None,
+        truncation: float = 1.0,
     ) -> Iterator[Tensor]:
         """Yields batches of images, uint8 [m c h w], interpolated from seed to seed and back to the first.
 
         Args:
             seeds: at least two; consecutive latents are connected by `slerp`.
             frames: images from one seed to the next.
-            label: the class of all images; by default the first class.
+            label: the class of all images, by its number or name; by default the first class.
             truncation: see `sample_batches`.
 
         Raises:
             GanvasError: fewer than two seeds, no frames, or as `sample_batches`.
         """
+        seeds = _check_seeds(seeds)
         if len(seeds) < 2:
             raise GanvasError(
-                f"An interpolation needs at least two seeds; there are {len(seeds)}.",
-                fix="--interpolate 0,7,12",
+                f"An interpolation needs at least two seeds; there are {len(seeds)}.", fix="--seeds 0,7,12"
             )
         if frames < 1:
             raise GanvasError(f"--frames is {frames}.", expected="at least one image from one seed to the next")
-        z = sample_latents(_check_seeds(seeds), self._latent_size)
+        z = sample_latents(seeds, self._latent_size)
         t = torch.arange(frames) / frames
         segments = [slerp(z[i], z[(i + 1) % len(z)], t) for i in range(len(z))]
         if label is None and self.card.shape.classes:
@@ -194,15 +203,15 @@ class Sampler(Displayed):
         listed = ", ".join(f"{i} ({n})" if n != str(i) else n for i, n in enumerate(names))
         raise GanvasError(
             f"{self.path} has no class '{name}'.",
-            expected=f"one of {listed}" if names else "no --class: it was trained without classes",
+            expected=f"one of {listed}" if names else "no --label: it was trained without classes",
             fix="" if names else "train with --conditional on labelled images to choose a class.",
         )
 
     def sample_grid(
         self,
-        seeds: Sequence[int],
+        seeds: Iterable[int] | str = range(64),
         *,
-        label: int | None = None,
+        label: Label | None = None,
         truncation: float = 1.0,
         columns: int | None = None,
     ) -> tuple[np.ndarray, int, tuple[str, ...]]:
@@ -217,19 +226,20 @@ class Sampler(Displayed):
         classes = self.card.shape.classes
         if columns is not None and columns < 1:
             raise GanvasError(f"--columns is {columns}.", expected="at least 1")
+        seeds = _check_seeds(seeds)
         if not classes or label is not None:
             n = len(seeds)
             return self.sample(seeds, label=label, truncation=truncation), columns or math.isqrt(n - 1) + 1, ()
         columns = min(columns or max(1, len(seeds) // classes), len(seeds))
         labels = [c for c in range(classes) for _ in range(columns)]
-        images = self.sample(list(seeds[:columns]) * classes, label=labels, truncation=truncation)
+        images = self.sample(seeds[:columns] * classes, label=labels, truncation=truncation)
         return images, columns, self.card.class_names
 
     @property
     def _latent_size(self) -> int:
         return self.card.network.latent
 
-    def _make_labels(self, label: int | Sequence[int] | None, seeds: Sequence[int]) -> Tensor | None:
+    def _make_labels(self, label: Label | Sequence[Label] | None, seeds: Sequence[int]) -> Tensor | None:
         classes = self.card.shape.classes
         if not classes:
             if label is not None:
@@ -240,11 +250,8 @@ class Sampler(Displayed):
             return None
         if label is None:
             return torch.tensor([seed % classes for seed in seeds], dtype=torch.long)
-        labels = (
-            [_to_int(each, "class") for each in label]
-            if isinstance(label, Sequence)
-            else [_to_int(label, "class")] * len(seeds)
-        )
+        each_label = label if isinstance(label, Sequence) and not isinstance(label, str) else [label] * len(seeds)
+        labels = [self.find_class(one) if isinstance(one, str) else _to_int(one, "class") for one in each_label]
         if len(labels) != len(seeds) or not all(0 <= each < classes for each in labels):
             raise GanvasError(
                 f"Class {label} does not exist.", expected=f"one of 0 to {classes - 1}, or one for each seed"
@@ -253,7 +260,7 @@ class Sampler(Displayed):
 
 
 @default_state()
-def load(run: Run | Path | str, *, device: str = "cpu") -> Sampler:
+def load(run: Run | Path | str, *, device: str = "auto") -> Sampler:
     """Loads the generator of a run (its newest snapshot) or of one snapshot folder, on a device (auto, cpu, cuda …).
 
     Raises:
@@ -265,7 +272,7 @@ def load(run: Run | Path | str, *, device: str = "cpu") -> Sampler:
     if not (path / "card.json").exists():
         path = Run(path).latest_snapshot if (path / "config.json").exists() else path
     if not path.exists():
-        raise GanvasError(f"{path} does not exist.", expected="a run folder", fix="ls runs shows the runs.")
+        raise GanvasError(f"{path} does not exist.", expected="a run folder", fix="ganvas runs lists the runs.")
     return Sampler(path, *snapshot.load(path), select_device(device))
 
 
@@ -287,9 +294,9 @@ def parse_seeds(text: str) -> list[int]:
     return seeds
 
 
-def _check_seeds(seeds: Iterable[int]) -> list[int]:
+def _check_seeds(seeds: Iterable[int] | str) -> list[int]:
     """The seeds as integers in the range that PyTorch accepts."""
-    checked = [_to_int(seed, "seed") for seed in seeds]
+    checked = parse_seeds(seeds) if isinstance(seeds, str) else [_to_int(seed, "seed") for seed in seeds]
     for seed in checked:
         if not 0 <= seed < 2**63:
             raise GanvasError(f"{seed} is not a seed.", expected="an integer from 0 to 2^63 - 1")

@@ -7,11 +7,11 @@ import numpy as np
 from helpers import encode, noise, write_folder, write_idx, write_zip
 from rich.console import Console
 
-from ganvas.data import DataOptions, inspect
+from ganvas.data import inspect
 
 
 def inspect_quietly(path, **options):
-    return inspect(DataOptions(str(path), **options), progress=False)
+    return inspect(path, **options, quiet=True)
 
 
 def render(report, width=100) -> str:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from helpers import open_data
 
-from ganvas.data import DataOptions, inspect
+from ganvas.data import inspect
 from ganvas.errors import GanvasError
 
 
@@ -14,7 +14,7 @@ def test_mnist_is_read(real_data):
     assert test.images.shape == (10000, 1, 28, 28)
     assert np.bincount(train.labels).tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
     assert round(train.images.mean() / 255, 4) == 0.1307  # the published mean
-    report = inspect(DataOptions(str(real_data / "mnist")), progress=False)
+    report = inspect(real_data / "mnist", quiet=True)
     assert report.warnings == ()
 
 
@@ -32,7 +32,7 @@ def test_faces_in_class_folders_are_read(real_data):
     found = open_data(real_data / "kaokore-faces-128.zip", resolution="32")
     assert found.images.shape == (2000, 3, 32, 32)
     assert np.bincount(found.labels).tolist() == [53, 469, 19, 186, 441, 832]
-    report = inspect(DataOptions(str(real_data / "kaokore-faces-128.zip"), resolution="32"), progress=False)
+    report = inspect(real_data / "kaokore-faces-128.zip", resolution="32", quiet=True)
     assert "male-warrior has 832 images, female-warrior has 19" in "\n".join(report.warnings)
 
 

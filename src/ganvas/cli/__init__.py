@@ -10,10 +10,13 @@ from collections.abc import Callable
 
 import tyro
 
+from ganvas.cli.arguments import parse
 from ganvas.cli.comparison import compare
 from ganvas.cli.evaluation import diagnose, evaluate
-from ganvas.cli.inspection import inspect_data, list_recipes, plot, sample
+from ganvas.cli.inspection import info, inspect_data, list_recipes
 from ganvas.cli.output import run_reporting_errors
+from ganvas.cli.sampling import plot, sample
+from ganvas.cli.storage import cache, runs
 from ganvas.cli.style_transfer import stylize
 from ganvas.cli.training import train
 
@@ -27,6 +30,9 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "compare": compare,
     "style": stylize,
     "recipes": list_recipes,
+    "runs": runs,
+    "cache": cache,
+    "info": info,
 }
 
 
@@ -54,5 +60,5 @@ def _run(argv: list[str]) -> int:
     if command is train:
         train(argv[1:])
     else:
-        tyro.cli(command, args=argv[1:], prog=f"ganvas {argv[0]}")
+        parse(command, argv[1:], prog=f"ganvas {argv[0]}", config=(tyro.conf.FlagCreatePairsOff,))
     return 0

@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
@@ -11,14 +12,14 @@ from ganvas.cli.output import print_json
 
 
 def compare(
-    candidates: Positional[tuple[str, ...]],
+    candidates: Annotated[Positional[tuple[str, ...]], arg(metavar="RECIPE|RUN …")],
     data: str | None = None,
     kimg: float | None = None,
     minutes: float | None = None,
     pflop: float | None = None,
     seeds: int = 3,
-    vary: UseAppendAction[tuple[str, ...]] = (),
-    knob: Annotated[UseAppendAction[tuple[str, ...]], arg(name="set")] = (),
+    vary: Annotated[UseAppendAction[tuple[tuple[str, ...], ...]], arg(metavar="KNOB=VALUE,VALUE …")] = (),
+    knobs: Annotated[UseAppendAction[tuple[tuple[str, ...], ...]], arg(metavar="KNOB=VALUE …")] = (),
     out: Path | None = None,
     workers: int = 1,
     ray: str | None = None,
@@ -40,8 +41,8 @@ def compare(
         minutes: The budget in minutes instead, converted to images by measuring the speed first.
         pflop: The budget in 10¹⁵ operations instead.
         seeds: Trainings of each recipe, with the seeds 0, 1, 2 …
-        vary: knob=value,value: train each recipe once for each value; may be repeated.
-        knob: knob=value for all recipes, such as batch=32; may be repeated.
+        vary: Train each recipe once for each value: --vary d_lr=1e-4,2e-4; of several knobs, each combination.
+        knobs: Knobs for all recipes: --knobs batch=32 g_lr=1e-3.
         out: The comparison's folder; by default in comparisons/. The same command again continues it.
         workers: Parallel trainings on this machine.
         ray: local, or the address of a Ray cluster to train on; all machines must share the folder.
@@ -53,15 +54,16 @@ def compare(
         json: Print everything as JSON.
         quiet: Print nothing else.
     """
-    from ganvas.comparison.candidates import parse_set, parse_vary
+    from ganvas.comparison.candidates import parse_knobs, parse_vary
     from ganvas.comparison.comparison import compare as run
     from ganvas.comparison.comparison import format_csv
     from ganvas.files import write_text
 
     found = run(
-        candidates, data=data, kimg=kimg, minutes=minutes, pflop=pflop, seeds=seeds, vary=parse_vary(vary), out=out,
-        workers=workers, ray=ray, count=count, extractor=features, weights=None if weights is None else str(weights),
-        device=device, quiet=quiet, command=shlex.join(["ganvas", *sys.argv[1:]]), knobs=parse_set(knob),
+        candidates, data=data, kimg=kimg, minutes=minutes, pflop=pflop, seeds=seeds,
+        vary=parse_vary(list(chain(*vary))), knobs=parse_knobs(list(chain(*knobs))), out=out, workers=workers, ray=ray,
+        count=count, features=features, weights=weights, device=device, quiet=quiet,
+        command=shlex.join(["ganvas", *sys.argv[1:]]),
     )  # fmt: skip
     if csv is not None:
         write_text(csv, format_csv(found.results))

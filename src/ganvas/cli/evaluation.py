@@ -1,14 +1,15 @@
 """`ganvas evaluate` and `ganvas diagnose`."""
 
 from pathlib import Path
+from typing import Annotated
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
 from ganvas.cli.output import print_json
 
 
 def evaluate(
-    what: Positional[str],
+    what: Annotated[Positional[str], arg(metavar="RUN|IMAGES")],
     against: str | None = None,
     held_out: str | None = None,
     features: str = "eye",
@@ -19,6 +20,7 @@ def evaluate(
     device: str = "auto",
     panel: Path | None = None,
     json: bool = False,
+    quiet: bool = False,
 ) -> None:
     """Measure a run's images, or any images, against real ones; each number with its real-data baseline.
 
@@ -35,13 +37,14 @@ def evaluate(
         device: Where to compute: auto, cpu, cuda …
         panel: File for an image of the generated images closest to training images; by default closest.png in the run.
         json: Print JSON.
+        quiet: Show no progress.
     """
     from ganvas.evaluation import evaluation
     from ganvas.runs.folder import Run
 
     found = evaluation.evaluate(
-        what, against=against, held_out=held_out, extractor=features, weights=weights, count=count,
-        truncation=truncation, quick=quick, device=device, progress=True,
+        what, against=against, held_out=held_out, features=features, weights=weights, count=count,
+        truncation=truncation, quick=quick, device=device, quiet=quiet,
     )  # fmt: skip
     run = Run(Path(what))
     evaluation.save_evaluation(found, run if (run.path / "config.json").exists() else None, panel)
@@ -53,7 +56,7 @@ def evaluate(
     Console().print(found)
 
 
-def diagnose(what: Positional[Path], json: bool = False) -> None:
+def diagnose(what: Annotated[Positional[Path], arg(metavar="RUN|LOG")], json: bool = False) -> None:
     """Report why a training fails, with evidence and what to change, from a run or from a log of any program.
 
     Args:

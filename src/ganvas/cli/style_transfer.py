@@ -10,11 +10,11 @@ from ganvas.style.options import StyleOptions
 
 
 def stylize(
-    content: Positional[Path],
-    styles: Positional[tuple[Path, ...]],
+    content: Annotated[Positional[Path], arg(metavar="PHOTO")],
+    styles: Annotated[Positional[tuple[Path, ...]], arg(metavar="PAINTING …")],
     out: Annotated[Path, arg(aliases=["-o"])] = Path("styled.png"),
-    masks: tuple[Path, ...] = (),
-    style_masks: tuple[Path, ...] = (),
+    masks: Annotated[tuple[Path, ...], arg(metavar="IMAGE …")] = (),
+    style_masks: Annotated[tuple[Path, ...], arg(metavar="IMAGE …")] = (),
     preview: Path | None = None,
     gif: Path | None = None,
     options: Annotated[StyleOptions, arg(name="")] = StyleOptions(),  # noqa: B008

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
-from tyro.conf import arg
+from tyro.conf import FlagCreatePairsOff, arg
 
 from ganvas import interrupts
+from ganvas.cli.arguments import parse
 from ganvas.config import TrainConfig, to_json
 from ganvas.runs.folder import resolve
 
@@ -30,15 +31,15 @@ class _TrainCommand:
     """Folder of the runs; each run has a numbered folder in it."""
     name: str | None = None
     """The run's folder in --out, instead of a numbered one."""
-    new: bool = False
+    new: FlagCreatePairsOff[bool] = False
     """Start a new run even if the same run exists."""
     gpus: int | None = None
     """Train with this many processes, one per GPU (with --device cpu: on the CPU), started by torchrun."""
-    dry_run: bool = False
+    dry_run: FlagCreatePairsOff[bool] = False
     """Print what would be trained, and stop."""
-    json: bool = False
+    json: FlagCreatePairsOff[bool] = False
     """Print one JSON object about the run at the end."""
-    quiet: bool = False
+    quiet: FlagCreatePairsOff[bool] = False
     """Print nothing else."""
 
 
@@ -48,11 +49,11 @@ def train(argv: Sequence[str]) -> None:
     first = argv.pop(0) if argv and not argv[0].startswith("-") else _default_recipe(argv)
     title, config, run = resolve(first)
     defaults = _TrainCommand(config, out=run.path.parent, name=run.path.name) if run else _TrainCommand(config)
-    command = tyro.cli(
+    command = parse(
         _TrainCommand,
-        args=argv,
-        default=defaults,
+        argv,
         prog=f"ganvas train {first}",
+        default=defaults,
         config=(tyro.conf.AvoidSubcommands, tyro.conf.OmitArgPrefixes),
     )
     with interrupts.exit_on_signal():

@@ -5,7 +5,7 @@ import itertools
 import json
 import re
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,7 +77,7 @@ def unique_slugs(candidates: Sequence[Candidate]) -> dict[str, str]:
 
 
 def parse_candidates(
-    names: Sequence[str], *, knobs: dict[str, Any] | None = None, vary: Sequence[tuple[str, Sequence[Any]]] = ()
+    names: Sequence[str], *, knobs: Mapping[str, Any] | None = None, vary: Mapping[str, Sequence[Any]] | None = None
 ) -> list[Candidate]:
     """The candidates: recipes in the given order, then runs.
 
@@ -86,7 +86,7 @@ def parse_candidates(
             "custom:g=nets.py:Generator(width=64)"), and run folders; runs differing
             only in the seed are one candidate.
         knobs: set for every recipe, such as `{"data": "mnist", "kimg": 100}`.
-        vary: (knob, values): each recipe gives one candidate for each combination of values.
+        vary: knob -> values: each recipe gives one candidate for each combination of values.
 
     Raises:
         GanvasError: no names, a name that is neither recipe nor run, or a wrong knob or value.
@@ -101,7 +101,7 @@ def parse_candidates(
     recipes = list(dict.fromkeys(name for name in names if not _is_run(name)))
     if runs and not recipes and vary:
         raise GanvasError("--vary varies recipes; only runs were named.", fix="name a recipe, such as cnn.")
-    new = [candidate for name in recipes for candidate in _expand_recipe(name, knobs or {}, vary)]
+    new = [candidate for name in recipes for candidate in _expand_recipe(name, knobs or {}, vary or {})]
     return _make_names_unique([*new, *_group_runs(runs)])
 
 
@@ -117,12 +117,12 @@ def _is_run(name: str) -> bool:
     return False
 
 
-def _expand_recipe(text: str, knobs: dict[str, Any], vary: Sequence[tuple[str, Sequence[Any]]]) -> Iterable[Candidate]:
+def _expand_recipe(text: str, knobs: Mapping[str, Any], vary: Mapping[str, Sequence[Any]]) -> Iterable[Candidate]:
     name, _, assignments = text.partition(":")
-    fixed = parse_set(_split_commas(assignments)) if assignments else {}
+    fixed = parse_knobs(_split_commas(assignments)) if assignments else {}
     base = replace(get_recipe(name).config, **{**knobs, **fixed})
-    for values in itertools.product(*(options for _, options in vary)):
-        own = dict(zip((knob for knob, _ in vary), values, strict=True))
+    for values in itertools.product(*vary.values()):
+        own = dict(zip(vary, values, strict=True))
         suffix = " ".join(f"{knob}={value}" for knob, value in own.items())
         yield Candidate(f"{name} {suffix}".strip(), name, replace(base, **own))
 
@@ -167,7 +167,7 @@ def _make_names_unique(candidates: list[Candidate]) -> list[Candidate]:
     return named
 
 
-def parse_set(texts: Sequence[str]) -> dict[str, Any]:
+def parse_knobs(texts: Sequence[str]) -> dict[str, Any]:
     """Parses "batch=32" to {"batch": 32}.
 
     Raises:
@@ -177,18 +177,18 @@ def parse_set(texts: Sequence[str]) -> dict[str, Any]:
     for text in texts:
         knob, equals, value = text.partition("=")
         if not _parse_knob_name(knob) or not equals or not value:
-            raise GanvasError(f"'{text}' does not set a knob.", expected="knob=value", fix="--set batch=32")
+            raise GanvasError(f"'{text}' does not set a knob.", expected="knob=value", fix="--knobs batch=32")
         knobs[_parse_knob_name(knob)] = _parse_value(value)
     return knobs
 
 
-def parse_vary(texts: Sequence[str]) -> list[tuple[str, list[Any]]]:
-    """Parses "objective=non-saturating,rpgan" to ("objective", ["non-saturating", "rpgan"]).
+def parse_vary(texts: Sequence[str]) -> dict[str, list[Any]]:
+    """Parses "objective=non-saturating,rpgan" to {"objective": ["non-saturating", "rpgan"]}.
 
     Raises:
         GanvasError: a text is not of this form.
     """
-    vary = []
+    vary: dict[str, list[Any]] = {}
     for text in texts:
         knob, equals, values = text.partition("=")
         options = [_parse_value(value) for value in _split_commas(values) if value]
@@ -198,7 +198,7 @@ def parse_vary(texts: Sequence[str]) -> list[tuple[str, list[Any]]]:
                 expected="knob=value,value",
                 fix="--vary objective=non-saturating,rpgan",
             )
-        vary.append((_parse_knob_name(knob), options))
+        vary.setdefault(_parse_knob_name(knob), []).extend(options)
     return vary
 
 

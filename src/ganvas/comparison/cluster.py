@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from ganvas import user_code
-from ganvas.comparison.jobs import Job, Outcome, current_nimg, interrupted_outcome, is_complete, lost_outcome
+from ganvas.comparison.jobs import Job, Outcome, interrupted_outcome, is_complete, lost_outcome
 from ganvas.comparison.progress import ProgressDisplay
 from ganvas.config import leaves
 from ganvas.config import replace as with_knobs
 from ganvas.errors import GanvasError
 from ganvas.files import explain_os_error, make_folder
 from ganvas.interrupts import collect_stop_requests
+from ganvas.runs.log import current_nimg
 
 RETRIES = 4
 """How often a run is started again after its machine is lost or its worker is killed."""
@@ -76,7 +77,7 @@ def train_on_ray(jobs: Sequence[Job], address: str, quiet: bool, meanwhile: Call
                 for ref in ray.wait(list(refs), timeout=_POLL_INTERVAL)[0]:
                     with stop.raise_in_block():
                         yield display.on_end(_outcome(ray, ref, refs.pop(ref), stopping))
-                display.update([job for job in refs.values() if current_nimg(job.run)])
+                display.update([job for job in refs.values() if current_nimg(job.run.path)])
         finally:
             _cancel(ray, refs, force=stop.immediate)
             if refs:

@@ -83,17 +83,17 @@ def compare(
     minutes: float | None = None,
     pflop: float | None = None,
     seeds: int = 3,
-    vary: Sequence[tuple[str, Sequence[Any]]] = (),
+    vary: Mapping[str, Sequence[Any]] | None = None,
+    knobs: Mapping[str, Any] | None = None,
     out: Path | str | None = None,
     workers: int = 1,
     ray: str | None = None,
     count: int = 10_000,
-    extractor: str = "eye",
-    weights: str | None = None,
+    features: str = "eye",
+    weights: Path | str | None = None,
     device: str = "auto",
     quiet: bool = False,
     command: str = "",
-    knobs: Mapping[str, Any] | None = None,
 ) -> Comparison:
     """Trains recipes on one budget, evaluates them and existing runs in the same way, and writes one report.
 
@@ -110,13 +110,13 @@ def compare(
         kimg, minutes, pflop: the budget of each training, at most one of them: thousands of images, minutes (converted
             to images by measuring the speed first), or 10¹⁵ operations; by default each recipe's own kimg.
         seeds: trainings of each recipe, with the seeds 0, 1, 2 …
-        vary: (knob, values): each recipe is trained once for each combination of values.
+        vary: knob -> values, as `{"d_lr": [1e-4, 2e-4]}`: each recipe is trained once for each combination of values.
+        knobs: set for every recipe: `{"batch": 32}`.
         out: the folder of the comparison; by default comparisons/ and the candidates' names.
         workers, ray: see `ganvas.comparison.workers.train_all`.
-        count, extractor, weights, device: see `ganvas.evaluate`.
+        count, features, weights, device: see `ganvas.evaluate`.
         quiet: print nothing.
         command: the command that the report gives to repeat the comparison.
-        knobs: set for every recipe: `{"batch": 32}`.
 
     Raises:
         GanvasError: fewer than two candidates, wrong knobs, or another comparison in the folder.
@@ -129,7 +129,7 @@ def compare(
     ours = [name for name in names if by_name[name] is None]
     limit = budget.parse_budget(kimg, minutes, pflop)
     own = (
-        parse_candidates(ours, knobs={**(knobs or {}), **({} if data is None else {"data": data})}, vary=vary)
+        parse_candidates(ours, knobs={**(knobs or {}), **({} if data is None else {"data": data})}, vary=vary or {})
         if ours or not names
         else []
     )
@@ -143,12 +143,12 @@ def compare(
         raise GanvasError(f"--seeds is {seeds}.", expected="1 or more", fix="--seeds 3 is a good start.")
     if (limit or data is not None or knobs) and all(candidate.runs for candidate in own):
         raise GanvasError(
-            "A budget, --data and --set apply to recipes, but only runs were named.",
+            "A budget, --data and --knobs apply to recipes, but only runs were named.",
             expected="runs without these options",
             fix="leave those out, or name a recipe, such as cnn.",
         )
     compared = [c.name for c in own] or [run.name for run in imported]
-    settings = EvaluationSettings(count, extractor, weights, device)
+    settings = EvaluationSettings(count, features, None if weights is None else str(weights), device)
     settings.check()
     path = Path(out) if out is not None else Path("comparisons") / slug("-vs-".join(compared))
     make_folder(path)

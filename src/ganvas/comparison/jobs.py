@@ -1,6 +1,5 @@
 """One training of a comparison: its configuration, its progress and its outcome."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,9 +8,6 @@ from ganvas.config import TrainConfig, from_json, to_json
 from ganvas.errors import GanvasError
 from ganvas.runs import folder, state_metadata
 from ganvas.runs.folder import Run
-
-_TAIL_BYTES = 1 << 16
-"""Bytes read from the end of stats.jsonl, enough for a whole line."""
 
 
 @dataclass(frozen=True)
@@ -73,22 +69,6 @@ def is_complete(job: Job) -> bool:
         )
     except GanvasError:  # no run yet, or one that the training will refuse with its own message
         return False
-
-
-def current_nimg(run: Run) -> int:
-    """Images shown to D so far, from the last complete line of stats.jsonl; 0 if there is none."""
-    try:
-        with (run.path / "stats.jsonl").open("rb") as file:
-            file.seek(max(0, file.seek(0, 2) - _TAIL_BYTES))
-            lines = file.read().splitlines()
-    except OSError:
-        return 0
-    for line in reversed(lines):
-        try:
-            return int(json.loads(line)["nimg"])
-        except (ValueError, TypeError, KeyError):  # incomplete: the line is being written
-            continue
-    return 0
 
 
 def interrupted_outcome(job: Job, *, started: bool = True) -> Outcome:

@@ -22,7 +22,7 @@ from ganvas.evaluation.modes import predict_classes
 from ganvas.evaluation.reference import Reference
 from ganvas.evaluation.reference_features import Memo, counting_classifier_once, extract_reference, open_reference_once
 from ganvas.evaluation.result import draw_closest_pairs
-from ganvas.features import extractors
+from ganvas.features.extractors import load_extractor
 from ganvas.files import make_folder, write_json
 from ganvas.networks import Shape
 from ganvas.runs import snapshot
@@ -53,7 +53,7 @@ class EvaluationSettings:
     """How images are evaluated: the same for all runs."""
 
     count: int = 10_000
-    extractor: str = "eye"
+    features: str = "eye"
     weights: str | None = None
     device: str = "auto"
 
@@ -66,10 +66,8 @@ class EvaluationSettings:
         if self.count < MIN_IMAGES:
             raise GanvasError(f"--count is {self.count}.", expected=f"at least {MIN_IMAGES}, better 10000")
         device = str(select_device(self.device))
-        if self.extractor != "classifier":
-            extractors.load_extractor(
-                self.extractor, weights=None if self.weights is None else Path(self.weights), device=device
-            )
+        if self.features != "classifier":
+            load_extractor(self.features, weights=None if self.weights is None else Path(self.weights), device=device)
 
 
 def estimate_run_cost(run: Run) -> dict[str, Any]:
@@ -118,7 +116,7 @@ def prepare_real_images(options: DataOptions, settings: EvaluationSettings, real
     """
     real = open_reference_once(options, settings.count, real_cache)
     n, device = min(settings.count, len(real.held_out_rows)), str(select_device(settings.device))
-    extract_reference(real, n, settings.extractor, settings.weights, device, real_cache).prepare()
+    extract_reference(real, n, settings.features, settings.weights, device, real_cache).prepare()
 
 
 def evaluate_run(
@@ -143,20 +141,21 @@ def evaluate_run(
     except (OSError, ValueError):
         make_folder(folder)
     evaluation = evaluate(
-        run, count=settings.count, extractor=settings.extractor, weights=settings.weights,
-        device=settings.device, progress=progress, memo=real_cache,
+        run, count=settings.count, features=settings.features, weights=settings.weights,
+        device=settings.device, quiet=not progress, memo=real_cache,
     )  # fmt: skip
     if (pairs := draw_closest_pairs(evaluation)) is not None:
         image_io.save_image(pairs, folder / "closest.png")
-    _save_images(run, folder, open_reference_once(run.config.dataset.options(), settings.count, real_cache), real_cache)
+    real = open_reference_once(run.config.dataset.options(), settings.count, real_cache)
+    _save_images(run, folder, real, real_cache, settings.device)
     value = {**evaluation.to_json(), "images": folder.name}
     write_json(folder / "evaluation.json", value)
     return value
 
 
-def _save_images(run: Run, folder: Path, real: Reference, real_cache: Memo) -> None:
+def _save_images(run: Run, folder: Path, real: Reference, real_cache: Memo, device: str) -> None:
     """Saves images of the newest snapshot: classes.png (where the data have classes) and interpolation.png."""
-    sampler = load(run)
+    sampler = load(run, device=device)
     label = 0 if sampler.card.shape.classes else None
     parts = sampler.interpolate(range(INTERPOLATION_LATENTS), frames=INTERPOLATION_STEPS, label=label)
     frames = np.concatenate([part.numpy() for part in parts])[: INTERPOLATION_STEPS * (INTERPOLATION_LATENTS - 1)]

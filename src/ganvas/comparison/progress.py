@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 
-from ganvas.comparison.jobs import Job, Outcome, current_nimg
+from ganvas.comparison.jobs import Job, Outcome
 from ganvas.progress import ProgressBar, SpeedMeter, make_console
+from ganvas.runs.log import current_nimg
 
 _UPDATE_INTERVAL = 0.5
 """Seconds between two updates of the bar."""
@@ -59,7 +60,7 @@ class ProgressDisplay:
         """Updates the bar, at most twice a second."""
         if not (self._bar.shown and self._bar.is_due):
             return
-        nimg = {id(job): min(current_nimg(job.run), job.config.total_images) for job in running}
+        nimg = {id(job): min(current_nimg(job.run.path), job.config.total_images) for job in running}
         done = sum(job.config.total_images for job in self._jobs if id(job) in self._ended) + sum(nimg.values())
         names = [f"{job.name} {nimg[id(job)] / 1000:.1f}/{job.config.kimg:g}" for job in self._jobs if id(job) in nimg]
         self._speed.update(done)

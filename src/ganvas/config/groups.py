@@ -19,7 +19,7 @@ from ganvas.config.bounds import (
     WholeKimg,
 )
 from ganvas.config.conflicts import Group
-from ganvas.data.options import DataOptions
+from ganvas.data.options import Channels, DataOptions, Fit
 from ganvas.errors import GanvasError
 from ganvas.schedule import Schedule
 
@@ -35,9 +35,9 @@ class DatasetConfig(Group):
     """Training images: digits, a folder, a zip, an IDX folder, CIFAR-10, .npz, mnist, hf:owner/name …"""
     resolution: str | None = None
     """Height, or HEIGHTxWIDTH; by default that of the images, if all have the same."""
-    channels: Literal[1, 3, 4] | None = None
+    channels: Channels | None = None
     """1 grey, 3 RGB, 4 RGBA; by default those of the images."""
-    fit: Literal["crop", "pad", "stretch"] = "crop"
+    fit: Fit = "crop"
     """How images with another aspect ratio are brought to the resolution."""
     max_bad: Fraction = 0.05
     """The fraction of unreadable images above which training is refused."""

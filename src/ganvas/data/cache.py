@@ -9,6 +9,7 @@ An entry whose files have the recorded sizes and times is used without further c
 digests are verified first. An entry with any other difference is rebuilt.
 """
 
+import contextlib
 import hashlib
 import io
 import json
@@ -125,7 +126,7 @@ def load_or_build(name: str, key: str, build: Build) -> ImageSet:
         with atomic_folder(folder) as temporary:
             with open(temporary / _PIXELS, "wb") as file:
                 decoded = build(PixelWriter(file))
-            _write_metadata(temporary, decoded)
+            _write_metadata(temporary, name, decoded)
         found = _load_if_valid(name, folder, verify=True)
     finally:
         lock.release()
@@ -161,6 +162,12 @@ def read_file_names(images: ImageSet) -> list[str] | None:
     return json.loads((images.folder / _NAMES).read_text(encoding="utf-8"))
 
 
+def mark_used(path: Path) -> None:
+    """Records that a file of the cache is used now; a cache that cannot be written stays as it is."""
+    with contextlib.suppress(OSError):
+        os.utime(path)
+
+
 def check_disk_space(size: int) -> None:
     """Checks that `size` bytes fit on the disk of the cache.
 
@@ -176,7 +183,7 @@ def check_disk_space(size: int) -> None:
         )
 
 
-def _write_metadata(folder: Path, decoded: Decoded) -> None:
+def _write_metadata(folder: Path, name: str, decoded: Decoded) -> None:
     """Writes everything but the pixels; meta.json comes last, because it records the times of the other files."""
     if decoded.labels is not None:
         np.save(folder / _LABELS, decoded.labels)
@@ -184,6 +191,7 @@ def _write_metadata(folder: Path, decoded: Decoded) -> None:
     files = [_PIXELS, _NAMES] + ([_LABELS] if decoded.labels is not None else [])
     meta = {
         "version": VERSION,
+        "name": name,
         "shape": decoded.shape,
         "fingerprint": decoded.fingerprint(),
         "class_names": decoded.class_names,
@@ -219,6 +227,7 @@ def _load_if_valid(name: str, folder: Path, *, verify: bool) -> ImageSet | None:
         if os.path.getsize(folder / _PIXELS) != int(np.prod(shape)):
             return None
         images = np.memmap(folder / _PIXELS, np.uint8, "r", shape=shape) if shape[0] else np.empty(shape, np.uint8)
+        mark_used(folder / _META)
         labels = np.load(folder / _LABELS, allow_pickle=False) if _LABELS in meta["digests"] else None
         return ImageSet(
             name,
@@ -263,6 +272,7 @@ def load_or_compute(key: str, count: int, compute: Callable[[], np.ndarray]) -> 
     try:
         array = np.load(path, allow_pickle=False)
         if len(array) == count:
+            mark_used(path)
             return array
     except (OSError, ValueError, EOFError):
         pass

@@ -1,6 +1,7 @@
 """`ganvas data`: describes a data set and lists its problems, file by file."""
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -9,7 +10,7 @@ import numpy as np
 
 from ganvas.data.cache import read_file_names
 from ganvas.data.imageset import ImageSet
-from ganvas.data.options import DataOptions
+from ganvas.data.options import Channels, DataOptions, Fit, Split
 from ganvas.data.sources import open_image_set
 from ganvas.display import Displayed, Paragraph, Part, Table
 
@@ -89,13 +90,29 @@ class DataReport(Displayed):
         return rows
 
 
-def inspect(options: DataOptions, *, progress: bool = True) -> DataReport:
+def inspect(
+    source: str | os.PathLike[str],
+    *,
+    split: Split = "train",
+    resolution: str | None = None,
+    channels: Channels | None = None,
+    fit: Fit = "crop",
+    max_bad: float = 0.05,
+    quiet: bool = False,
+) -> DataReport:
     """Reads a whole data set and reports its properties and problems; bad files are listed however many there are.
+
+        ganvas.data.inspect("photos/", resolution="64").warnings
+
+    Args:
+        source, split, resolution, channels, fit, max_bad: see `DataOptions`.
+        quiet: show no progress bar on the terminal.
 
     Raises:
         GanvasError: there is no such source, or it contains no image files at all.
     """
-    images = open_image_set(options, progress=progress, strict=False)
+    options = DataOptions(os.fspath(source), split, resolution, channels, fit, max_bad)
+    images = open_image_set(options, progress=not quiet, strict=False)
     names = read_file_names(images)
     duplicates, blank = _find_duplicates_and_blanks(images, lambda index: names[index] if names else f"image {index}")
     report = DataReport(

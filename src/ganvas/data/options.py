@@ -12,6 +12,11 @@ MIN_SIDE = 8
 MAX_SIDE = 8192
 
 
+Split = Literal["train", "test"]
+Channels = Literal[1, 3, 4]
+Fit = Literal["crop", "pad", "stretch"]
+
+
 @dataclass(frozen=True)
 class DataOptions:
     """Which images to load, and how to convert them to one size and number of channels.
@@ -25,17 +30,17 @@ class DataOptions:
     `celeba`, `hf:owner/name[:config]`, or StackedMNIST: `stacked-mnist`, made of the hub's digits, or
     `stacked-mnist:PATH`, made of any grey digits in ten classes. An existing path takes precedence over a name."""
 
-    split: Literal["train", "test"] = "train"
+    split: Split = "train"
     """Which part of a data set that has two."""
 
     resolution: str | None = None
     """`64`, or height x width such as `48x64`. By default the size of the images if they all have the same, of 8..256
     pixels a side; otherwise a square whose side is a power of two, at most 64."""
 
-    channels: Literal[1, 3, 4] | None = None
+    channels: Channels | None = None
     """1 grey, 3 RGB, 4 RGBA. By default decided from the data."""
 
-    fit: Literal["crop", "pad", "stretch"] = "crop"
+    fit: Fit = "crop"
     """How an image of another aspect ratio is resized: cut the centre out, add bars, or distort."""
 
     max_bad: float = 0.05

@@ -11,17 +11,17 @@ from ganvas.runs.folder import Run
 from ganvas.runs.log import read_jsonl
 
 
-def diagnose(run_or_log: Run | Path | str) -> Diagnosis:
+def diagnose(what: Run | Path | str) -> Diagnosis:
     """Why a training fails, with evidence and fixes; or that it does not.
 
     Args:
-        run_or_log: a run of Ganvas, or a log: stats.jsonl, JSONL, CSV, Keras' history, printed lines, TensorBoard's
+        what: a run of Ganvas, or a log: stats.jsonl, JSONL, CSV, Keras' history, printed lines, TensorBoard's
             events. The fewer quantities it has, the fewer conditions can be checked: see `Diagnosis.unchecked`.
 
     Raises:
         GanvasError: there is no such file, or nothing in it is recognised.
     """
-    run = run_or_log if isinstance(run_or_log, Run) else Run(Path(run_or_log))
+    run = what if isinstance(what, Run) else Run(Path(what))
     return apply_rules(read_run(run) if (run.path / "config.json").exists() else read(run.path))
 
 

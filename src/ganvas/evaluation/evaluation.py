@@ -47,13 +47,13 @@ def evaluate(
     *,
     against: str | None = None,
     held_out: str | None = None,
-    extractor: str | nn.Module | Extractor = "eye",
+    features: str | nn.Module | Extractor = "eye",
     weights: Path | str | None = None,
     count: int = 10_000,
     truncation: float = 1.0,
     quick: bool = False,
     device: str = "auto",
-    progress: bool = False,
+    quiet: bool = False,
     memo: Memo | None = None,
 ) -> Evaluation:
     """Evaluates a run (its newest snapshot), one snapshot, or a set of images, by comparison with real images.
@@ -62,13 +62,13 @@ def evaluate(
         what: a run folder, a snapshot folder, or anything that `--data` accepts.
         against: the real images; by default the training set of the run.
         held_out: real images that were not trained on; by default the test split of `against`, if it has one.
-        extractor: eye, eye-bf16, classifier, inception, dinov2, MODULE:NAME, FILE.py:NAME, a module, or an `Extractor`.
-        weights: the weights of the extractor, if it needs a file.
+        features: eye, eye-bf16, classifier, inception, dinov2, MODULE:NAME, FILE.py:NAME, a module, or an `Extractor`.
+        weights: the weights of the features' network, if it needs a file.
         count: the largest number of images on each side.
         truncation: see `Sampler.sample_batches`.
         quick: only the distances, precision, recall and the classes.
         device: where to compute.
-        progress: show progress bars on the terminal.
+        quiet: show no progress bars on the terminal.
         memo: results that earlier evaluations computed from the same real images.
 
     Raises:
@@ -84,13 +84,13 @@ def evaluate(
             f"{subject.name} and {reference.train.name} leave {n} images to compare.",
             expected=f"at least {MIN_IMAGES} on each side, better thousands",
         )
-    real = extract_reference(reference, n, extractor, weights, device, memo, quick=quick, progress=progress)
+    real = extract_reference(reference, n, features, weights, device, memo, quick=quick, progress=not quiet)
     with tempfile.TemporaryFile() as file:  # several networks read the images, and memory may not hold them
         images = np.memmap(file, np.uint8, "w+", shape=(n, *subject.shape))
-        _load_all(subject, images, progress)
+        _load_all(subject, images, not quiet)
 
         sample = make_sample(
-            lambda by: extract_features(iterate_batches(images, np.arange(n)), by, count=n, progress=progress),
+            lambda by: extract_features(iterate_batches(images, np.arange(n)), by, count=n, progress=not quiet),
             np.array(images[:MAX_PIXEL_IMAGES]),
             real.extractor,
             real.classifier,

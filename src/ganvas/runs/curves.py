@@ -26,19 +26,26 @@ PANELS: dict[str, dict[str, str]] = {
 _DASHES = ("-", "--", ":", "-.")
 
 
-def plot(runs: Sequence[Run | Path | str], out: Path) -> Path:
+def plot(runs: Sequence[Run | Path | str], out: Path | str | None = None) -> Path:
     """Draws the curves of one run, or of several in the same panels, to an image file.
 
     One run: a colour per quantity. Several: a colour per run, a line style per quantity.
 
+    Args:
+        runs: runs, or their folders.
+        out: the file of the figure; by default losses.png in the run's folder, or curves.png for several.
+
     Raises:
-        GanvasError: a folder is not a run, has no statistics yet, or `out` has no image suffix.
+        GanvasError: no run, a folder is not a run, has no statistics yet, or `out` has no image suffix.
     """
     from matplotlib.figure import Figure  # without pyplot, which takes longer to import
 
+    if not runs:
+        raise GanvasError("No run was named.", fix="ganvas plot runs/00000-digits-digits")
+    runs = [run if isinstance(run, Run) else Run(Path(run)) for run in runs]
+    out = Path(out) if out is not None else runs[0].path / "losses.png" if len(runs) == 1 else Path("curves.png")
     found, critics = [], 0
     for run in runs:
-        run = run if isinstance(run, Run) else Run(Path(run))
         run.metadata  # noqa: B018 - raises if this is not a run
         lines = list(read_jsonl(run.path / "stats.jsonl"))
         if not lines:

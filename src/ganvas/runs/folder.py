@@ -28,6 +28,10 @@ _MAY_CHANGE = frozenset(f.name for f in dataclasses.fields(RuntimeConfig)) | {"d
 """Knobs that may change when a run is resumed: they do not decide what is trained."""
 
 
+_LOCK_SECONDS = 0.2
+"""Seconds to wait for a lock that `is_being_trained` holds for a moment."""
+
+
 @dataclass(frozen=True, repr=False)
 class Run(Displayed):
     """A run on disk. Everything after training takes its path."""
@@ -51,7 +55,7 @@ class Run(Displayed):
             raise GanvasError(
                 f"{self.path} is not a run folder ({error}).",
                 expected="a folder with a config.json, as ganvas train writes it",
-                fix="list the runs with ls runs, or train one with ganvas train.",
+                fix="ganvas runs lists the runs; ganvas train trains one.",
             ) from error
         check_format("run", self.path, found, FORMAT)
         return metadata
@@ -324,7 +328,7 @@ def lock_run(run: Run) -> Iterator[None]:
     """
     lock = FileLock(run.path / ".lock")
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=_LOCK_SECONDS)
     except Timeout:
         raise GanvasError(
             f"Another process is training {run} right now.",
@@ -336,6 +340,19 @@ def lock_run(run: Run) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def is_being_trained(run: Run) -> bool:
+    """Whether another process holds the lock of the run; False where the lock cannot be read."""
+    if not (run.path / ".lock").exists():
+        return False
+    try:
+        with FileLock(run.path / ".lock").acquire(timeout=_LOCK_SECONDS / 4, poll_interval=0.01):
+            return False
+    except Timeout:
+        return True
+    except OSError:
+        return False
 
 
 def prune_snapshots(run: Run, nimg: int, *, keep: int | None) -> None:

@@ -68,6 +68,12 @@ def read_last(path: Path) -> dict[str, Any]:
     return next(filter(None, map(_parse, reversed(lines))), {})
 
 
+def current_nimg(run: Path) -> int:
+    """Images shown to D so far, from the last complete line of stats.jsonl; 0 if there is none."""
+    nimg = read_last(run / "stats.jsonl").get("nimg", 0)
+    return nimg if isinstance(nimg, int) else 0
+
+
 def drop_lines_after(path: Path, nimg: float = math.inf) -> None:
     """Drops the lines that a resumed run will write again (those after `nimg`) and a torn last line."""
     if path.exists():

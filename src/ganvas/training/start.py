@@ -106,7 +106,7 @@ def _evaluate_run(run: Run, device: str, quiet: bool) -> None:
     from ganvas.evaluation.evaluation import evaluate, save_evaluation  # imports scikit-learn, which few trainings need
 
     try:
-        result = evaluate(run, device=device, progress=not quiet)
+        result = evaluate(run, device=device, quiet=quiet)
         save_evaluation(result, run)
     except GanvasError as error:
         print(f"The run is complete; it could not be evaluated: {error}", file=sys.stderr)

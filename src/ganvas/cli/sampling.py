@@ -1,0 +1,73 @@
+"""`ganvas sample` and `ganvas plot`."""
+
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from ganvas.errors import GanvasError
+
+
+def sample(
+    run: Annotated[Positional[Path], arg(metavar="RUN")],
+    seeds: str | None = None,
+    label: Annotated[str | None, arg(aliases=["--class"])] = None,
+    truncation: float = 1.0,
+    out: Path | None = None,
+    each: Path | None = None,
+    video: Path | None = None,
+    frames: int = 25,
+    columns: int | None = None,
+    scale: int | None = None,
+    device: str = "auto",
+) -> None:
+    """Generate images with a trained generator.
+
+    Args:
+        run: A run folder (its newest snapshot is used), or one snapshot.
+        seeds: Seeds of the images, by default 0-63; the same seed always gives the same image. Of a video, by default
+            0-7.
+        label: Generate this class only, by its name or number.
+        truncation: Below 1: more typical, less varied.
+        out: File of the image grid; by default grid.png in the working folder. With classes, one class per row.
+        each: Write each image to a file in this folder instead, at its own size: seed00000.png …
+        video: File of an interpolation from seed to seed along great circles and back: .gif, .webp or .png (animated).
+        frames: Images between two seeds of the video.
+        columns: Columns of the grid.
+        scale: Enlarge each pixel by this factor; by default small images are enlarged.
+        device: Where to compute: auto, cpu, cuda …
+    """
+    from ganvas import image_io
+    from ganvas.sampling import load, parse_seeds
+
+    if scale is not None and not 1 <= scale <= 256:
+        raise GanvasError(f"--scale is {scale}.", expected="a whole number from 1 to 256")
+    drawn = load(run, device=device)
+    if video is not None:
+        batches = drawn.interpolate(seeds or "0-7", frames=frames, label=label, truncation=truncation)
+        n = image_io.save_animation((image for part in batches for image in part.numpy()), video)
+        print(f"{n} images in {video}")
+        return
+    chosen = parse_seeds(seeds or "0-63")
+    if each is not None:
+        images = (i for part in drawn.sample_batches(chosen, label=label, truncation=truncation) for i in part.numpy())
+        for seed, image in zip(chosen, images, strict=True):
+            image_io.save_image(image_io.to_pil(image, scale or 1), each / f"seed{seed:05d}.png")
+        print(f"{len(chosen)} images in {each}")
+        return
+    out = out or Path("grid.png")
+    images, across, names = drawn.sample_grid(chosen, label=label, truncation=truncation, columns=columns)
+    image_io.save_image(image_io.make_grid(images, across, row_names=names, scale=scale), out)
+    print(f"{len(images)} images in {out}")
+
+
+def plot(runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN …")], out: Path | None = None) -> None:
+    """Plot the training curves of one run, or of several in one figure.
+
+    Args:
+        runs: Run folders.
+        out: The file of the figure; by default losses.png in the run's folder, or curves.png for several.
+    """
+    from ganvas.runs.curves import plot as draw
+
+    print(draw(runs, out))

@@ -1,0 +1,114 @@
+"""What the cache holds, and emptying it: `ganvas cache`."""
+
+import json
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ganvas.data import cache
+from ganvas.errors import GanvasError
+from ganvas.files import Removal, apply_removals, disk_usage, find_leftovers
+
+_SET_FILES = {"images.u8", "labels.npy", "names.json", "meta.json"}
+"""The files of a data set (`ganvas.data.cache`)."""
+
+_KEY = "[0-9a-f]{32}"
+
+_FILES = (
+    ("features", "features", rf"{_KEY}\.npy"),
+    ("classifiers", "classifier", rf"{_KEY}\.safetensors"),
+    ("weights", "weights", r"[\w.-]+-[0-9a-f]{8}\.pth"),
+)
+"""(folder, kind, pattern of its files' names) of what else is cached."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Something in the cache.
+
+    Attributes:
+        path: its file or folder.
+        kind: data set, features, classifier, weights, or leftover: what a killed process left half-written.
+        name: of a data set, its name and shape; of weights, the file's.
+        bytes: its size on the disk.
+        used: when it was last used, in seconds since 1970.
+    """
+
+    path: Path
+    kind: str
+    name: str
+    bytes: int
+    used: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Its fields as plain values."""
+        return {**vars(self), "path": str(self.path)}
+
+
+def entries() -> list[Entry]:
+    """What the cache holds, data sets first; files that are not of Ganvas are not listed, nor is anything in a link."""
+    root = cache.root()
+    found = [_describe_set(path) for path in _list(root, _KEY) if path.is_dir() and _is_data_set(path)]
+    for folder, kind, pattern in _FILES:
+        for path in _list(root / folder, pattern):
+            if path.is_file():
+                found.append(Entry(path, kind, path.name, *_size_and_last_use(path)))
+    for folder, pattern in [(root, _KEY), *((root / folder, pattern) for folder, _, pattern in _FILES)]:
+        own = set(_list(folder, rf"\.{pattern}\.(tmp|old)-\d+"))
+        for leftover in find_leftovers(folder):
+            if leftover.path in own:
+                used = leftover.path.stat().st_mtime
+                found.append(Entry(leftover.path, "leftover", leftover.path.name, leftover.bytes, used))
+    return found
+
+
+def _list(folder: Path, pattern: str) -> list[Path]:
+    """The paths in a folder whose names match; no links, and nothing if the folder is one or is not there."""
+    if folder.is_symlink() and folder != cache.root():
+        return []
+    return [p for p in sorted(folder.glob("*")) if re.fullmatch(pattern, p.name) and not p.is_symlink()]
+
+
+def clean(*, older_than: float | None = None, dry_run: bool = False) -> list[Removal]:
+    """Empties the cache, and returns what was removed. All of it is made again, or downloaded again, when needed.
+
+    A program that uses a data set now keeps its memory map; what is being written is left alone.
+
+    Args:
+        older_than: remove only what was not used for so many days.
+        dry_run: only return what would be removed.
+
+    Raises:
+        GanvasError: a number of days below 0, or something cannot be removed.
+    """
+    if older_than is not None and not older_than >= 0:
+        raise GanvasError(f"--older-than is {older_than}.", expected="a number of days, from 0 on")
+    latest = time.time() - 86400 * (older_than or 0)
+    chosen = [e for e in entries() if older_than is None or e.used <= latest]
+    removals = [Removal(e.path, e.bytes, e.kind) for e in chosen]
+    if not dry_run:
+        apply_removals(removals)
+    return removals
+
+
+def _is_data_set(path: Path) -> bool:
+    return {p.name for p in path.iterdir()} <= _SET_FILES
+
+
+def _describe_set(folder: Path) -> Entry:
+    try:
+        content = json.loads((folder / "meta.json").read_text(encoding="utf-8"))["content"]
+        n, c, h, w = content["shape"]
+        name = f"{content.get('name', 'unnamed')}: {n:,} images, {h}×{w}×{c}"
+    except (OSError, ValueError, KeyError, TypeError):
+        name = "unreadable"
+    size, used = disk_usage(folder)  # the last change, because `mark_used` changes meta.json
+    return Entry(folder, "data set", name, size, used)
+
+
+def _size_and_last_use(path: Path) -> tuple[int, float]:
+    """The last use is that of `mark_used`, or the last read where the file system records it."""
+    stat = path.stat()
+    return stat.st_size, max(stat.st_atime, stat.st_mtime)

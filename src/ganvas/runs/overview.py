@@ -1,0 +1,174 @@
+"""Which runs there are, and how far: `ganvas runs`. Reads a few small files of each run; imports no PyTorch."""
+
+import json
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from ganvas.errors import GanvasError
+from ganvas.files import disk_usage, format_bytes
+from ganvas.runs.folder import Run, is_being_trained
+from ganvas.runs.log import current_nimg
+
+MAX_DEPTH = 4
+"""Levels of folders that are searched: runs/RUN, comparisons/COMPARISON/runs/RUN."""
+
+State = Literal["complete", "unfinished", "training", "unreadable"]
+
+_OWN_NAMES = ("stats.jsonl", "events.jsonl", "snapshots", "state", ".lock")
+"""What a run folder has beside its config.json."""
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """A run in one line.
+
+    Attributes:
+        path: its folder.
+        state: complete, unfinished, training (by another process, now), or unreadable.
+        recipe, data: their names; empty where unreadable.
+        kimg: thousands of images shown to D so far; `total_kimg`: the length of the run.
+        quality: the best quality (a kernel distance, lower is better) measured during training; None if there is none.
+        snapshots: how many generators it holds.
+        bytes: its size on the disk.
+        changed: when its files were last written, in seconds since 1970.
+        problem: why it is unreadable, in one line.
+    """
+
+    path: Path
+    state: State
+    recipe: str
+    data: str
+    kimg: float
+    total_kimg: float
+    quality: float | None
+    snapshots: int
+    bytes: int
+    changed: float
+    problem: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Its fields as plain values."""
+        return {**vars(self), "path": str(self.path)}
+
+
+def list_runs(folder: Path | str = "runs") -> list[RunSummary]:
+    """The runs in a folder and its sub-folders, such as those of comparisons; or the folder itself if it is a run.
+
+    Raises:
+        GanvasError: there is no such folder.
+    """
+    return [summarise(path) for path in find_runs(Path(folder))]
+
+
+def find_runs(folder: Path) -> Iterator[Path]:
+    """The folders of runs, readable or not, in order of their names; links are followed only to a run itself.
+
+    Raises:
+        GanvasError: there is no such folder.
+    """
+    if not folder.is_dir():
+        raise GanvasError(
+            f"{folder} is no folder." if folder.exists() else f"There is no folder {folder} here.",
+            expected="a folder with runs in it",
+            fix="ganvas train trains a first run; ganvas runs FOLDER lists those of another folder.",
+        )
+    yield from [folder] if is_run_folder(folder) else _search(folder, MAX_DEPTH)
+
+
+def _search(folder: Path, depth: int) -> Iterator[Path]:
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError:  # not ours to read
+        return
+    for entry in entries:
+        if entry.name.startswith(".") or not entry.is_dir():
+            continue
+        path = folder / entry.name
+        if is_run_folder(path):
+            yield path
+        elif depth > 1 and not entry.is_symlink():
+            yield from _search(path, depth - 1)
+
+
+def is_run_folder(path: Path) -> bool:
+    """Whether Ganvas wrote this folder as a run, readable or not: other programs have a config.json too."""
+    try:
+        metadata = json.loads((path / "config.json").read_text(encoding="utf-8"))
+        return isinstance(metadata, dict) and {"format", "recipe", "config", "data"} <= metadata.keys()
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError):  # damaged
+        return any((path / name).exists() for name in _OWN_NAMES)
+
+
+def summarise(path: Path) -> RunSummary:
+    """One run's line; an unreadable run has one too."""
+    run = Run(path)
+    size, changed = disk_usage(path)
+    trained_now = is_being_trained(run)
+    shown = current_nimg(path)
+    try:
+        config, snapshots, best = run.config, run.snapshots, run.best_snapshot
+        saved = _read_card(snapshots[-1])["nimg"] if snapshots else 0
+        quality = _read_card(best)["quality"]["value"] if best else None
+        nimg = shown if trained_now else saved or shown
+        state: State = "training" if trained_now else "complete" if saved >= config.total_images else "unfinished"
+        return RunSummary(
+            path, state, run.metadata["recipe"], run.metadata["data"]["name"], nimg / 1000, config.kimg, quality,
+            len(snapshots) + bool(best), size, changed,
+        )  # fmt: skip
+    except (GanvasError, OSError, ValueError, KeyError, TypeError) as error:
+        problem = (str(error).splitlines() or [""])[0]
+        return RunSummary(path, "unreadable", "", "", shown / 1000, 0.0, None, 0, size, changed, problem)
+
+
+def _read_card(snapshot: Path) -> dict[str, Any]:
+    return json.loads((snapshot / "card.json").read_text(encoding="utf-8"))
+
+
+def _named_after(run: RunSummary) -> bool:
+    """Whether the folder has the name that `ganvas train` gives it: number, recipe, data."""
+    return re.sub(r"^\d{5}-", "", run.path.name) == re.sub(r"[^A-Za-z0-9._-]+", "-", f"{run.recipe}-{run.data}")
+
+
+def _format_kimg(kimg: float) -> str:
+    return f"{kimg:,.0f}" if kimg >= 1000 else f"{kimg:.4g}"
+
+
+def render(runs: Sequence[RunSummary], folder: Path) -> Any:
+    """A rich table of runs, with paths relative to `folder`, and what is wrong with those that are unreadable.
+
+    Recipe and data have columns of their own only if a run's name does not say them.
+    """
+    from rich.console import Group
+    from rich.markup import escape
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("run", overflow="fold")
+    plain = all(_named_after(one) for one in runs if one.state != "unreadable")
+    for title in () if plain else ("recipe", "data"):
+        table.add_column(title, overflow="fold")
+    for title in ("kimg", "quality ↓", "size"):
+        table.add_column(title, justify="right", no_wrap=title != "kimg")
+    table.add_column("changed", no_wrap=True)
+    table.add_column("state", no_wrap=True)
+    colours = {"complete": "green", "training": "cyan", "unfinished": "yellow", "unreadable": "red"}
+    for one in runs:
+        name = str(one.path.relative_to(folder)) if one.path != folder else str(folder)
+        readable = one.state != "unreadable"
+        table.add_row(
+            f"[bold]{escape(name)}[/]", *(() if plain else (one.recipe, escape(one.data))),
+            f"{_format_kimg(one.kimg)} of {_format_kimg(one.total_kimg)}" if readable else "",
+            "" if one.quality is None else f"{one.quality:.3g}",
+            format_bytes(one.bytes),
+            f"{datetime.fromtimestamp(one.changed):%Y-%m-%d}",
+            f"[{colours[one.state]}]{one.state}[/]",
+        )  # fmt: skip
+    return Group(table, *(Text(f"! {one.problem}", style="yellow") for one in runs if one.problem))

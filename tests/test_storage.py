@@ -1,0 +1,304 @@
+"""`ganvas runs` and `ganvas cache`: what they list, what they remove, and what they never touch."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support import run_cli, tiny
+
+from ganvas.config import replace
+from ganvas.data import DataOptions, cache, cache_contents, open_images
+from ganvas.errors import GanvasError
+from ganvas.files import format_bytes
+from ganvas.runs import cleaning, overview
+from ganvas.runs.folder import Run, lock_run
+from ganvas.runs.overview import list_runs
+from ganvas.training.start import train
+
+DEAD = 2**22 + 1
+"""No process has this number: it is above Linux's largest."""
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one complete run, which has states to roll back to."""
+    out = tmp_path_factory.mktemp("trained")
+    config = replace(tiny(), on_failure="rollback", evaluate_every=0.1)
+    train(config, recipe="small", out=out, quiet=True)
+    return out
+
+
+@pytest.fixture
+def runs(trained: Path) -> Path:
+    return Path(shutil.copytree(trained, "runs"))
+
+
+def copy(runs: Path, name: str) -> Path:
+    return Path(shutil.copytree(runs / "00000-small-digits", runs / name))
+
+
+def without_snapshot(runs: Path, name: str) -> Path:
+    path = copy(runs, name)
+    shutil.rmtree(path / "snapshots")
+    shutil.rmtree(path / "state")
+    return path
+
+
+def states(folder: Path) -> dict[str, str]:
+    return {one.path.name: one.state for one in list_runs(folder)}
+
+
+def files(folder: Path) -> dict[Path, int]:
+    return {path: path.lstat().st_size for path in sorted(folder.rglob("*"))}
+
+
+def test_a_run_has_its_length_state_size_and_quality(runs: Path) -> None:
+    (one,) = list_runs(runs)
+    assert (one.state, one.recipe, one.data, one.kimg, one.total_kimg) == ("complete", "small", "digits", 0.2, 0.2)
+    assert one.bytes == sum(size for path, size in files(one.path).items() if path.is_file())
+    assert time.time() - 600 < one.changed <= time.time() + 1
+    best = Run(one.path).best_snapshot
+    assert (one.quality is None) == (best is None)
+    assert list_runs(one.path) == [one]
+
+
+def test_states_of_runs(runs: Path) -> None:
+    for name, old, new in [("longer", '"kimg": 0.2', '"kimg": 9'), ("later", '"format": 2', '"format": 99')]:
+        config = copy(runs, name) / "config.json"
+        config.write_text(config.read_text().replace(old, new))
+    (copy(runs, "damaged") / "config.json").write_text("{")
+    expected = {
+        "00000-small-digits": "complete",
+        "longer": "unfinished",
+        "later": "unreadable",
+        "damaged": "unreadable",
+    }
+    assert states(runs) == expected
+    with lock_run(Run(runs / "longer")):
+        assert states(runs)["longer"] == "training"
+    problem = next(one.problem for one in list_runs(runs) if one.path.name == "later")
+    assert "later version" in problem
+    assert "\n" not in problem
+
+
+def test_runs_of_comparisons_are_found_and_other_folders_are_not(runs: Path) -> None:
+    shutil.copytree(runs, "comparisons/a-vs-b/runs")
+    for name, content in [("model", '{"model_type": "dinov2"}'), ("empty", ""), ("list", "[]")]:
+        folder = Path("comparisons", name)
+        folder.mkdir()
+        (folder / "config.json").write_text(content)
+    assert [str(one.path) for one in list_runs("comparisons")] == ["comparisons/a-vs-b/runs/00000-small-digits"]
+    loop = Path("comparisons/loop")
+    loop.symlink_to(Path.cwd())
+    assert len(list_runs("comparisons")) == 1
+    with pytest.raises(GanvasError, match="no folder"):
+        list_runs("nowhere")
+
+
+def test_runs_are_removed_by_path_or_name(runs: Path) -> None:
+    copy(runs, "b")
+    before = files(runs)
+    planned = cleaning.remove(["b", runs / "00000-small-digits"], folder=runs, dry_run=True)
+    assert files(runs) == before
+    assert [str(removal.path) for removal in planned] == ["runs/b", "runs/00000-small-digits"]
+    assert cleaning.remove([(runs / "b").resolve(), "b"], folder=runs) == planned[:1]
+    assert [path.name for path in runs.iterdir()] == ["00000-small-digits"]
+
+
+def test_nothing_else_is_removed(runs: Path) -> None:
+    (runs / "notes").mkdir()
+    (runs / "notes" / "config.json").write_text("{}")
+    elsewhere = Path(shutil.copytree(runs / "00000-small-digits", "elsewhere"))
+    (runs / "link").symlink_to(elsewhere.resolve())
+    (copy(runs, "with-photos") / "photos").mkdir()
+    (copy(runs, "with-git") / ".git").mkdir()
+    before = files(Path.cwd())
+    for name, message in [
+        ("notes", "no run"), ("nothing", "no run nothing"), ("link", "is a link"), (".", "no run"), ("..", "no run"),
+        ("with-photos", "photos"), ("with-git", ".git"),
+    ]:  # fmt: skip
+        with pytest.raises(GanvasError, match=message):
+            cleaning.remove(["00000-small-digits", name], folder=runs)
+    with (
+        lock_run(Run(runs / "00000-small-digits")),
+        pytest.raises(GanvasError, match="trained right now"),
+    ):
+        cleaning.remove(["00000-small-digits"], folder=runs)
+    assert files(Path.cwd()).keys() - before.keys() <= {runs.resolve() / "00000-small-digits" / ".lock"}
+    assert not before.keys() - files(Path.cwd()).keys()
+
+
+def test_cleaning_removes_what_no_command_needs(runs: Path) -> None:
+    path = without_snapshot(runs, "just-begun")
+    kept = runs / "00000-small-digits"
+    leftovers = [kept / f".config.json.tmp-{DEAD}", kept / "snapshots" / f".000000.tmp-{DEAD}"]
+    for leftover in leftovers:
+        leftover.mkdir()
+        (leftover / "part").write_text("part")
+    removed_run = runs / f".00009-x.tmp-{DEAD}"
+    (removed_run / "snapshots").mkdir(parents=True)
+    rollback = [file for name in ("start", "good", "candidate") if (file := Run(kept).kept_state(name)).exists()]
+    assert rollback
+    before = files(runs)
+    planned = cleaning.clean(runs, dry_run=True)
+    assert files(runs) == before
+    assert {removal.path for removal in planned} == {path, *leftovers, removed_run, *rollback}
+    assert cleaning.clean(runs) == planned
+    assert not any(removal.path.exists() for removal in planned)
+    assert not cleaning.clean(runs)
+    assert states(runs) == {"00000-small-digits": "complete"}
+    assert Run(kept).sample(seeds=[0]).shape == (1, 1, 8, 8)
+    again = train(replace(tiny(), on_failure="rollback", evaluate_every=0.1), recipe="small", out=runs, quiet=True)
+    assert again.path == kept, "the run must still be found as complete"
+
+
+def test_cleaning_leaves_everything_else(runs: Path) -> None:
+    begun = without_snapshot(runs, "being-trained")
+    (without_snapshot(runs, "with-photos") / "photos").mkdir()
+    (without_snapshot(runs, "damaged") / "config.json").write_text("{")
+    outside = Path(shutil.copytree(runs / "00000-small-digits" / "state", "outside"))
+    (outside / f".x.tmp-{DEAD}").write_text("not ours")
+    linked = copy(runs, "linked-state")
+    shutil.rmtree(linked / "state")
+    (linked / "state").symlink_to(outside.resolve())
+    (runs / "link").symlink_to(without_snapshot(runs, "../elsewhere").resolve())
+    living = runs / f".00009-x.tmp-{os.getpid()}"
+    (living / "snapshots").mkdir(parents=True)
+    foreign = runs / f".editor.tmp-{DEAD}"
+    foreign.mkdir()
+    (foreign / "thesis.txt").write_text("mine")
+    unfinished = copy(runs, "longer") / "config.json"
+    unfinished.write_text(unfinished.read_text().replace('"kimg": 0.2', '"kimg": 9'))
+    shutil.rmtree(runs / "00000-small-digits")
+    before = files(Path.cwd()).keys()
+    with lock_run(Run(begun)):
+        assert not cleaning.clean(runs)
+    assert files(Path.cwd()).keys() >= before
+
+
+def test_cleaning_one_run_leaves_its_neighbours(runs: Path) -> None:
+    without_snapshot(runs, "just-begun")
+    (runs / f".00009-x.tmp-{DEAD}" / "snapshots").mkdir(parents=True)
+    removed = cleaning.clean(runs / "00000-small-digits")
+    assert removed
+    assert {removal.path.parent.parent.name for removal in removed} == {"00000-small-digits"}
+
+
+def test_only_copy_of_a_replaced_folder_stays(runs: Path) -> None:
+    snapshots = runs / "00000-small-digits" / "snapshots"
+    old = snapshots / f".best.old-{DEAD}"
+    old.mkdir()
+    has_best = (snapshots / "best").exists()
+    found = {removal.path for removal in cleaning.clean(runs, dry_run=True)}
+    assert (old in found) == has_best
+
+
+@pytest.mark.slow
+def test_run_that_another_process_trains_is_never_removed(runs: Path) -> None:
+    flags = ["--kimg", "4000", "--seed", "7", "--device", "cpu", "--no-plot", "--name", "now", "--quiet"]
+    process = subprocess.Popen([sys.executable, "-m", "ganvas", "train", "digits", *flags], stderr=subprocess.PIPE)
+    try:
+        deadline = time.monotonic() + 100
+        while not (runs / "now" / "stats.jsonl").exists() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert states(runs)["now"] == "training"
+        assert "training" in run_cli("runs").stdout
+        assert "being trained" in run_cli("runs", "--remove", "now", check=1).stderr
+        assert "runs/now" not in run_cli("runs", "--clean", "--dry-run").stdout
+    finally:
+        process.terminate()
+        process.communicate(timeout=60)
+    assert states(runs)["now"] == "unfinished"
+    assert "runs/now" in run_cli("runs", "--remove", "now").stdout
+
+
+def test_commands_print_tables_and_json(runs: Path) -> None:
+    table = run_cli("runs", COLUMNS="80").stdout
+    assert "00000-small-digits" in table
+    assert "0.2 of 0.2" in table
+    assert max(map(len, table.splitlines())) <= 80
+    found = json.loads(run_cli("runs", runs, "--json").stdout)
+    assert [run["state"] for run in found["runs"]] == ["complete"]
+    assert found["bytes"] == found["runs"][0]["bytes"]
+    removed = json.loads(run_cli("runs", "--clean", "--dry-run", "--json").stdout)
+    assert removed["dry_run"]
+    assert removed["bytes"] == sum(one["bytes"] for one in removed["removed"])
+    for words in (["--dry-run"], ["--clean", "--remove", "x"], ["nowhere"]):
+        assert "Traceback" not in run_cli("runs", *words, check=1).stderr
+
+
+def test_unreadable_run_and_odd_names_are_printed(runs: Path) -> None:
+    (copy(runs, "[red]odd") / "config.json").write_text("{")
+    table = run_cli("runs").stdout
+    assert "[red]odd" in table
+    assert "unreadable" in table
+
+
+def test_cache_lists_data_sets_by_name(write_images: Callable[..., Path]) -> None:
+    assert cache_contents.entries() == []
+    images = open_images(DataOptions(str(write_images())))
+    assert images.folder is not None
+    (entry,) = cache_contents.entries()
+    assert (entry.kind, entry.name, entry.path) == ("data set", "pictures-16x16x1: 40 images, 16×16×1", images.folder)
+    assert entry.bytes == sum(file.stat().st_size for file in images.folder.iterdir())
+    assert "pictures-16x16x1" in run_cli("cache").stdout
+    assert json.loads(run_cli("cache", "--json").stdout)["bytes"] == entry.bytes
+
+
+def test_cache_is_emptied_by_age_and_only_of_what_is_ours(write_images: Callable[..., Path]) -> None:
+    old, new = (open_images(DataOptions(str(write_images(height=side)))).folder for side in (16, 24))
+    assert old is not None
+    assert new is not None
+    month_ago = time.time() - 30 * 86400
+    for file in old.iterdir():
+        os.utime(file, (month_ago, month_ago))
+    foreign = [cache.root() / "thesis.txt", cache.root() / "features" / "mine.npy", cache.root() / ("0" * 32) / "mine"]
+    for file in foreign:
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("mine")
+    foreign.append(cache.root() / f".thesis.tmp-{DEAD}")
+    foreign[-1].write_text("mine")
+    (cache.root() / "weights").symlink_to(Path.cwd())
+    (Path.cwd() / "vgg19-dcbb9e9d.pth").write_text("mine")
+    (cache.root() / "features" / f"{'a' * 32}.npy").write_text("")
+    leftover = cache.root() / f".{'b' * 32}.tmp-{DEAD}"
+    leftover.mkdir()
+    planned = cache_contents.clean(older_than=7, dry_run=True)
+    assert [removal.path for removal in planned] == [old]
+    assert cache_contents.clean(older_than=7) == planned
+    assert not old.exists()
+    assert {removal.reason for removal in cache_contents.clean()} == {"data set", "features", "leftover"}
+    assert not new.exists()
+    assert not leftover.exists()
+    assert all(file.exists() for file in [*foreign, Path("vgg19-dcbb9e9d.pth")])
+    with pytest.raises(GanvasError, match="--older-than"):
+        cache_contents.clean(older_than=float("nan"))
+
+
+def test_opening_a_data_set_counts_as_its_use(write_images: Callable[..., Path]) -> None:
+    path = write_images()
+    folder = open_images(DataOptions(str(path))).folder
+    assert folder is not None
+    month_ago = time.time() - 30 * 86400
+    os.utime(folder / "meta.json", (month_ago, month_ago))
+    assert open_images(DataOptions(str(path))).notes == ()
+    assert (folder / "meta.json").stat().st_mtime > month_ago + 86400
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(0, "0 kB"), (1234, "1 kB"), (3_400_000, "3.4 MB"), (120e6, "120 MB"), (1.2e9, "1.2 GB"), (25e9, "25 GB")],
+)
+def test_sizes(size: float, text: str) -> None:
+    assert format_bytes(size) == text
+
+
+def test_foreign_configuration_is_no_run(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"format": 2}')
+    assert not overview.is_run_folder(tmp_path)
