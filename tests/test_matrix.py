@@ -15,6 +15,7 @@ from ganvas.errors import GanvasError
 from ganvas.game.objectives import OBJECTIVES
 from ganvas.networks import Shape
 from ganvas.runs.log import read_jsonl
+from ganvas.sampling import load
 from ganvas.training.start import train
 from ganvas.training.state import TrainState
 
@@ -124,7 +125,7 @@ REAL = os.environ.get("GANVAS_TEST_DATA")
 )
 def test_run_on_real_images(data: str, knobs: dict[str, object], shape: tuple[int, ...]) -> None:
     run = train(replace(tiny(Path(REAL or "") / data, family="cnn", kimg=0.4), **knobs), quiet=True)
-    sampled = run.sample(seeds=range(10))
+    sampled = load(run).sample(seeds=range(10))
     assert sampled.shape == (10, *shape)
     assert sampled.dtype == np.uint8
     assert sampled.std() > 1

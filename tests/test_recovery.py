@@ -156,7 +156,7 @@ def test_non_finite_numbers_cause_a_rollback(tmp_path: Path, monkeypatch: pytest
     planted.clear()
     run = start.train(replace(tiny(), on_failure="rollback"), out=tmp_path / "back", quiet=True)
     assert events(run, "rollback")[0]["finding"]["name"] == "non-finite"
-    assert run.sample(seeds=range(4)).std() > 0
+    assert package.load(run).sample(seeds=range(4)).std() > 0
 
 
 def test_repeated_remedies_are_stronger_and_limited() -> None:

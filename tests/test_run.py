@@ -26,9 +26,9 @@ from ganvas.networks import Shape
 from ganvas.runs import checkpoint, snapshot
 from ganvas.runs.folder import Run
 from ganvas.runs.log import read_jsonl
-from ganvas.runs.stats import Stats
 from ganvas.training.start import plan, train
 from ganvas.training.state import TrainState
+from ganvas.training.stats import Stats
 
 CPU = torch.device("cpu")
 
@@ -351,7 +351,7 @@ def test_non_finite_numbers_stop_the_run(network: str, quantity: str, monkeypatc
             train(tiny(), name="mine", quiet=True)
     run = Run(Path("runs/mine"))
     assert checkpoint.load(run.state_file)[1]["nimg"] == 100
-    assert run.sample(seeds=[0]).shape == (1, 1, 8, 8)
+    assert ganvas_package.load(run).sample(seeds=[0]).shape == (1, 1, 8, 8)
     assert_same_run(train(tiny(), name="mine", quiet=True), train(tiny(), name="whole", quiet=True))
 
 
@@ -438,7 +438,7 @@ def test_training_brings_generated_images_closer_to_the_data() -> None:
     from ganvas.data import DataOptions, open_images
 
     mean = to_unit(torch.from_numpy(open_images(DataOptions("digits")).images.copy())).mean(0)
-    after = to_unit(torch.from_numpy(run.sample(seeds=range(200)))).mean(0)
+    after = to_unit(torch.from_numpy(ganvas_package.load(run).sample(seeds=range(200)))).mean(0)
     torch.manual_seed(0)
     untrained = TrainState.build(run.config, Shape(1, 8, 8), CPU).game.G(torch.randn(200, 6)).mean(0).detach()
     assert (after - mean).square().mean() < 0.2 * (untrained - mean).square().mean()

@@ -94,12 +94,6 @@ class Run:
         path = self.path / "snapshots" / "best"
         return path if (path / "card.json").exists() else None
 
-    def sample(self, **knobs: Any) -> Any:
-        """Images of the newest snapshot; takes the arguments of `ganvas.sampling.Sampler.sample`."""
-        from ganvas.sampling import load
-
-        return load(self).sample(**knobs)
-
     def __str__(self) -> str:
         return str(self.path)
 
