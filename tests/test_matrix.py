@@ -98,7 +98,7 @@ def test_lazy_penalty_has_the_strength_of_a_regular_one() -> None:
         state = TrainState.build(config, Shape(1, 8, 8), torch.device("cpu"))
         kept = []
         state._step = lambda adam, network, lr, beta2, kept=kept: (  # type: ignore[method-assign]
-            kept.append([p.grad.clone() for p in network.parameters()]),
+            kept.append([p.grad.clone() for p in network.parameters() if p.grad is not None]),
             adam.zero_grad(),
             torch.tensor(0.0),
         )[-1]

@@ -196,7 +196,7 @@ def test_command_line_writes_grids_single_files_and_interpolations(conditional: 
     with Image.open("single/seed00009.png") as nine:
         assert np.array_equal(np.asarray(nine), load(conditional).sample(seeds=[9], label=4)[0, 0])
     with Image.open("interpolation.gif") as animation:
-        assert animation.n_frames == 9
+        assert getattr(animation, "n_frames", 1) == 9
 
 
 def test_folder_that_is_not_a_run_is_refused(tmp_path: Path) -> None:
