@@ -31,16 +31,18 @@ import torch
 from torch import Tensor, nn
 
 from ganvas.data import DataOptions, open_images
-from ganvas.evaluation import classifier, evaluation, features, memorisation, metrics, neighbours, pyramids, scales
+from ganvas.data.selection import iterate_batches
+from ganvas.evaluation import evaluation, memorisation, metrics, neighbours, pyramids, scales
 from ganvas.evaluation.evaluation import evaluate
 from ganvas.evaluation.metrics import compute_moments, frechet_distance, kernel_distance
+from ganvas.features import classifier, extraction, extractors
 
 SUBSETS, SUBSET_SIZE = 100, 1000
 
 PARTS: dict[str, list[Callable[..., Any]]] = {
     "opening the data": [evaluation._open],
     "generating images": [evaluation._load_all, evaluation._stack_pairs],
-    "features": [features.extract_features],
+    "features": [extraction.extract_features],
     "training the classifier": [classifier._train],
     "Fréchet distances": [compute_moments, frechet_distance, metrics.frechet_infinity],
     "kernel distance": [kernel_distance, metrics.kernel_distances],
@@ -93,7 +95,7 @@ class EyeModule(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.eye = features.eye_extractor()
+        self.eye = extractors.eye_extractor()
         self.num_features = self(torch.zeros(1, 3, 32, 32, dtype=torch.uint8)).shape[1]
 
     def forward(self, images: Tensor) -> Tensor:
@@ -106,9 +108,9 @@ def load_images(source: Path, split: str, count: int) -> np.ndarray:
 
 
 def measure_with_ganvas(a: np.ndarray, b: np.ndarray) -> dict[str, float]:
-    eye = features.eye_extractor()
+    eye = extractors.eye_extractor()
     x, y = (
-        features.extract_features(features.iterate_batches(side, np.arange(len(side))), eye, count=len(side))
+        extraction.extract_features(iterate_batches(side, np.arange(len(side))), eye, count=len(side))
         for side in (a, b)
     )
     distance = kernel_distance(x, y, 0, SUBSETS, SUBSET_SIZE)
@@ -123,7 +125,7 @@ def measure_with_torchmetrics(a: np.ndarray, b: np.ndarray) -> dict[str, float]:
     fid = FrechetInceptionDistance(feature=module)
     kid = KernelInceptionDistance(feature=nn.Identity(), subsets=SUBSETS, subset_size=SUBSET_SIZE)
     for real, side in ((True, a), (False, b)):
-        for part in features.iterate_batches(side, np.arange(len(side))):
+        for part in iterate_batches(side, np.arange(len(side))):
             known = module(part)
             kid.update(known, real=real)
             fid.inception = _FixedFeatures(known)
@@ -206,7 +208,7 @@ def time_side(arguments: argparse.Namespace) -> None:
     print(json.dumps({**values, "seconds": seconds, "peak": peak}))
 
 
-SOURCE = Path(features.__file__).parents[2]
+SOURCE = Path(extraction.__file__).parents[2]
 
 
 def main() -> None:

@@ -26,10 +26,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ganvas.data import DataOptions, ImageSet, open_images
-from ganvas.evaluation import features
-from ganvas.evaluation.eye import to_rgb
-from ganvas.evaluation.features import Extractor
+from ganvas.data.selection import iterate_batches
 from ganvas.evaluation.metrics import compute_moments, frechet_distance
+from ganvas.features import extraction
+from ganvas.features.extraction import Extractor
+from ganvas.features.extractors import eye_extractor
+from ganvas.features.eye import to_rgb
 
 Damage = Callable[[ImageSet, np.ndarray, np.ndarray, int], np.ndarray]
 """(set, rows [n], other rows that may stand in, strength 1 to 5) -> uint8 [n c h w]."""
@@ -124,7 +126,7 @@ def vgg(path: Path) -> Extractor:
     layers = sorted({name.rsplit(".", 1)[0] for name in weights}, key=lambda name: [*map(_number, name.split("."))])
 
     def extract(images: Tensor) -> Tensor:
-        x = to_rgb(features.resize_shorter_side(images, (64, 128))) / 2 + 0.5
+        x = to_rgb(extraction.resize_shorter_side(images, (64, 128))) / 2 + 0.5
         for name in layers:
             kernel = weights[f"{name}.weight"]
             if kernel.shape[2] == 1:
@@ -157,7 +159,7 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     extractors = [
-        features.eye_extractor(),
+        eye_extractor(),
         squeezenet(arguments.weights / "squeezenet1_1_caffe_fp16.npz"),
         vgg(arguments.weights / "vgg19_normalised_to_relu3_1_fp32.npz"),
     ]
@@ -199,9 +201,7 @@ def measure_damages(
 
 
 def extract(pixels: np.ndarray, extractor: Extractor) -> np.ndarray:
-    return features.extract_features(
-        features.iterate_batches(pixels, np.arange(len(pixels))), extractor, count=len(pixels)
-    )
+    return extraction.extract_features(iterate_batches(pixels, np.arange(len(pixels))), extractor, count=len(pixels))
 
 
 def print_table(data: str, ladder: dict[str, dict[str, list[float]]]) -> None:

@@ -32,10 +32,10 @@ from PIL import Image
 from style_reference_networks import SQUEEZENET, VGG, squeezenet_weights, vgg19_weights
 from torch import Tensor
 
-from ganvas.style import images, networks
+from ganvas.features.layers import FeatureNetwork, build_squeezenet, build_vgg19
+from ganvas.style import images
 from ganvas.style.colours import luminance
 from ganvas.style.losses import gram_distance
-from ganvas.style.networks import FeatureNetwork
 from ganvas.style.objective import FeatureLayers
 from ganvas.style.options import resolve_options
 from ganvas.style.plan import TransferPlan, plan_transfer
@@ -51,8 +51,8 @@ class ReferenceNetworks:
     """VGG-19, SqueezeNet and LPIPS, with published weights."""
 
     def __init__(self, weights: Path) -> None:
-        self.vgg = networks.build_vgg19(vgg19_weights(weights / VGG))
-        self.squeezenet = networks.build_squeezenet(squeezenet_weights(weights / SQUEEZENET))
+        self.vgg = build_vgg19(vgg19_weights(weights / VGG))
+        self.squeezenet = build_squeezenet(squeezenet_weights(weights / SQUEEZENET))
         heads = torch.load(weights / "lpips_lin" / "squeeze.pth", map_location="cpu", weights_only=True)
         self.heads = [heads[f"lin{i}.model.1.weight"] for i in range(len(LPIPS_LAYERS))]
 

@@ -2,7 +2,7 @@
 
 `vgg19_normalised_to_relu3_1_fp32.npz` (Gatys' normalised VGG-19) takes RGB in [0, 1] and starts with a 1×1 convolution;
 `squeezenet1_1_caffe_fp16.npz` takes BGR in 0..255 minus a mean. Both differences are linear in the pixels, so they are
-folded into the first convolution, and `ganvas.style.networks` can use the weights.
+folded into the first convolution, and `ganvas.features.layers` can use the weights.
 """
 
 from pathlib import Path
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganvas.style.networks import IMAGENET_MEAN, IMAGENET_STD
+from ganvas.features.layers import IMAGENET_MEAN, IMAGENET_STD
 
 VGG, SQUEEZENET = "vgg19_normalised_to_relu3_1_fp32.npz", "squeezenet1_1_caffe_fp16.npz"
 

@@ -56,7 +56,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[
     (folder / "fidelity.json").write_text('{"frechet_inception_distance": 7.25}')
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GANVAS_CACHE", str(cache))
-        patch.setattr("ganvas.evaluation.classifier.MAX_IMAGES", 500)
+        patch.setattr("ganvas.features.classifier.MAX_IMAGES", 500)
         patch.setattr(comparison, "train_all", train_in_this_process)
         patch.setitem(RECIPES, "small", Recipe("small <i>MLPs</i>", "us", "", tiny()))
         yield compare(
@@ -68,7 +68,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[
 @pytest.fixture(autouse=True)
 def _quickly(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GANVAS_CACHE", str(cache))
-    monkeypatch.setattr("ganvas.evaluation.classifier.MAX_IMAGES", 500)
+    monkeypatch.setattr("ganvas.features.classifier.MAX_IMAGES", 500)
     monkeypatch.setattr(comparison, "train_all", train_in_this_process)
     monkeypatch.setitem(RECIPES, "small", Recipe("small <i>MLPs</i>", "us", "", tiny()))
 

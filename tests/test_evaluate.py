@@ -11,8 +11,9 @@ from support import run_cli, tiny
 import ganvas
 from ganvas.config import replace
 from ganvas.data import DataOptions, open_images
+from ganvas.data.selection import assign_classes
 from ganvas.errors import GanvasError
-from ganvas.evaluation import evaluation, measures, subject
+from ganvas.evaluation import evaluation, measures
 from ganvas.evaluation.evaluation import evaluate, find_differences
 from ganvas.evaluation.reference import open_reference
 from ganvas.runs import log
@@ -22,7 +23,7 @@ from ganvas.training import start
 @pytest.fixture
 def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
     """The digits in parts: training, held-out and other images; also damaged, copied and of one class."""
-    monkeypatch.setattr("ganvas.evaluation.classifier.MAX_IMAGES", 6000)
+    monkeypatch.setattr("ganvas.features.classifier.MAX_IMAGES", 6000)
     whole = open_images(DataOptions("digits"))
     assert whole.labels is not None
     order = np.random.default_rng(0).permutation(len(whole))
@@ -109,7 +110,7 @@ def test_evaluation_has_its_protocol(folders: dict[str, Path]) -> None:
 
 
 def test_run_is_evaluated_against_its_training_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ganvas.evaluation.classifier.MAX_IMAGES", 2000)
+    monkeypatch.setattr("ganvas.features.classifier.MAX_IMAGES", 2000)
     run = start.train(tiny(), out=tmp_path / "runs", quiet=True)
     found = evaluate(run, count=100, device="cpu")
     assert found.protocol["reference"]["held_out"] == "digits, the test split"
@@ -125,7 +126,7 @@ def test_run_is_evaluated_against_its_training_data(tmp_path: Path, monkeypatch:
 
 
 def test_run_is_evaluated_at_its_end_on_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ganvas.evaluation.classifier.MAX_IMAGES", 500)
+    monkeypatch.setattr("ganvas.features.classifier.MAX_IMAGES", 500)
     config = replace(tiny(), evaluate_at_end=True)
     run = start.train(config, out=tmp_path / "runs", quiet=True)
     assert len(list(log.read_jsonl(run.path / "metrics.jsonl"))) == 1
@@ -133,9 +134,9 @@ def test_run_is_evaluated_at_its_end_on_request(tmp_path: Path, monkeypatch: pyt
 
 def test_conditional_generator_gets_the_class_frequencies_of_the_data() -> None:
     shares = np.array([0.5, 0.3, 0.2])
-    chosen = subject.assign_classes(np.arange(1000), shares)
+    chosen = assign_classes(np.arange(1000), shares)
     assert np.abs(np.bincount(chosen) / 1000 - shares).max() < 0.01
-    assert np.array_equal(subject.assign_classes(np.arange(500, 600), shares), chosen[500:600])
+    assert np.array_equal(assign_classes(np.arange(500, 600), shares), chosen[500:600])
 
 
 def test_without_held_out_images_the_set_is_halved(tmp_path: Path, folders: dict[str, Path]) -> None:

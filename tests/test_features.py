@@ -10,27 +10,26 @@ import pytest
 import torch
 from torch import nn
 
-from ganvas.data import DataOptions, ImageSet, open_images, to_unit
+from ganvas.data import DataOptions, ImageSet, open_images, selection, to_unit
+from ganvas.data.selection import iterate_batches
 from ganvas.errors import GanvasError
-from ganvas.evaluation import features
-from ganvas.evaluation.classifier import MAX_SHIFT, _shift_randomly, _train, build_network, classifier_extractor
-from ganvas.evaluation.eye import BLOCKS, LAYER_NAMES, load_eye, to_rgb
-from ganvas.evaluation.inception import inception_extractor
+from ganvas.features import extraction, extractors
+from ganvas.features.classifier import MAX_SHIFT, _shift_randomly, _train, build_network, classifier_extractor
+from ganvas.features.eye import BLOCKS, LAYER_NAMES, load_eye, to_rgb
+from ganvas.features.inception import inception_extractor
 
 
 def random_images(n: int, channels: int = 3, side: int = 32) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (n, channels, side, side), np.uint8)
 
 
-def extract(images: np.ndarray, extractor: features.Extractor) -> np.ndarray:
-    return features.extract_features(
-        features.iterate_batches(images, np.arange(len(images))), extractor, count=len(images)
-    )
+def extract(images: np.ndarray, extractor: extraction.Extractor) -> np.ndarray:
+    return extraction.extract_features(iterate_batches(images, np.arange(len(images))), extractor, count=len(images))
 
 
 @pytest.mark.parametrize(("channels", "side"), [(1, 8), (1, 28), (3, 32), (4, 16), (3, 200)])
 def test_eye_network_accepts_any_size_and_channels(channels: int, side: int) -> None:
-    found = extract(random_images(3, channels, side), features.eye_extractor())
+    found = extract(random_images(3, channels, side), extractors.eye_extractor())
     assert found.shape == (3, 224)
     assert found.dtype == np.float32
     assert np.isfinite(found).all()
@@ -39,10 +38,10 @@ def test_eye_network_accepts_any_size_and_channels(channels: int, side: int) -> 
 
 def test_features_do_not_depend_on_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     images = random_images(40)
-    whole = extract(images, features.eye_extractor())
-    monkeypatch.setattr(features, "PIXELS_PER_PASS", 9 * 32 * 32)
-    assert np.allclose(extract(images, features.eye_extractor()), whole, rtol=1e-4, atol=1e-5)
-    assert np.allclose(extract(images[::-1], features.eye_extractor())[::-1], whole, rtol=1e-4, atol=1e-5)
+    whole = extract(images, extractors.eye_extractor())
+    monkeypatch.setattr(selection, "PIXELS_PER_PASS", 9 * 32 * 32)
+    assert np.allclose(extract(images, extractors.eye_extractor()), whole, rtol=1e-4, atol=1e-5)
+    assert np.allclose(extract(images[::-1], extractors.eye_extractor())[::-1], whole, rtol=1e-4, atol=1e-5)
 
 
 def test_eye_network_stops_at_the_last_requested_layer() -> None:
@@ -71,20 +70,25 @@ def test_transparent_pixels_become_grey() -> None:
 def test_resize_is_antialiased_and_keeps_sizes_in_range() -> None:
     stripes = torch.zeros(1, 1, 256, 256, dtype=torch.uint8)
     stripes[:, :, ::2] = 255
-    small = features.resize_shorter_side(stripes, (16, 128))
+    small = extraction.resize_shorter_side(stripes, (16, 128))
     assert small.shape == (1, 1, 128, 128)
     assert small[:, :, 4:-4].abs().max() < 0.1  # grey, not a moiré
     exact = torch.from_numpy(random_images(1))
-    assert torch.equal(features.resize_shorter_side(exact, (16, 128)), to_unit(exact))
-    assert features.resize_shorter_side(torch.zeros(1, 1, 8, 12, dtype=torch.uint8), (16, 128)).shape == (1, 1, 16, 24)
+    assert torch.equal(extraction.resize_shorter_side(exact, (16, 128)), to_unit(exact))
+    assert extraction.resize_shorter_side(torch.zeros(1, 1, 8, 12, dtype=torch.uint8), (16, 128)).shape == (
+        1,
+        1,
+        16,
+        24,
+    )
 
 
 def test_eye_weights_match_the_model_card() -> None:
-    content = Path(features.__file__).with_name("eye.safetensors").read_bytes()
+    content = Path(extractors.__file__).with_name("eye.safetensors").read_bytes()
     assert len(content) <= 2_000_000
-    card = Path(features.__file__).with_name("EYE.md").read_text()
+    card = Path(extractors.__file__).with_name("EYE.md").read_text()
     assert hashlib.sha256(content).hexdigest() in card
-    assert features.eye_extractor().digest in card
+    assert extractors.eye_extractor().digest in card
 
 
 def test_eye_network_reaches_the_accuracy_of_its_card(real_data: Path) -> None:
@@ -113,7 +117,7 @@ def two_class_set(tmp_path: Path, n: int = 200) -> ImageSet:
 
 
 def test_classifier_is_trained_once_and_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ganvas.evaluation.classifier.MAX_IMAGES", 2000)
+    monkeypatch.setattr("ganvas.features.classifier.MAX_IMAGES", 2000)
     images = two_class_set(tmp_path)
     assert images.labels is not None
     before = torch.get_rng_state()
@@ -126,13 +130,13 @@ def test_classifier_is_trained_once_and_cached(tmp_path: Path, monkeypatch: pyte
     assert probabilities.shape == (200, 2)
     assert np.allclose(probabilities.sum(1), 1, atol=1e-5)
     assert (probabilities.argmax(1) == images.labels).all()
-    monkeypatch.setattr("ganvas.evaluation.classifier._train", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr("ganvas.features.classifier._train", lambda *_: pytest.fail("trained again"))
     assert classifier_extractor(images).digest == first.digest
 
 
 def test_embedded_digits_have_a_bundled_classifier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GANVAS_CACHE", str(tmp_path))
-    monkeypatch.setattr("ganvas.evaluation.classifier._train", lambda *_: pytest.fail("a classifier was trained"))
+    monkeypatch.setattr("ganvas.features.classifier._train", lambda *_: pytest.fail("a classifier was trained"))
     train, held_out = (open_images(DataOptions("digits", split)) for split in ("train", "test"))
     assert classifier_extractor(train, held_out).facts["classifier_accuracy"] >= 0.98
     assert not list(tmp_path.glob("classifiers/*"))
@@ -144,12 +148,12 @@ def test_bundled_classifier_agrees_with_a_newly_trained_one(monkeypatch: pytest.
     train, held_out = (open_images(DataOptions("digits", split)) for split in ("train", "test"))
     assert held_out.labels is not None
     bundled = classifier_extractor(train)
-    monkeypatch.setattr("ganvas.evaluation.classifier.bundled_weights", lambda _: tmp_path / "none")
+    monkeypatch.setattr("ganvas.features.classifier.bundled_weights", lambda _: tmp_path / "none")
     retrained = classifier_extractor(train)
     predictions = []
     for one in (bundled, retrained):
         assert one.predict_probabilities is not None
-        found = features.extract_set_features(held_out, np.arange(len(held_out)), one)
+        found = extraction.extract_set_features(held_out, np.arange(len(held_out)), one)
         predictions.append(one.predict_probabilities(found).argmax(1))
     assert (predictions[0] == predictions[1]).mean() >= 0.98
 
@@ -168,12 +172,12 @@ def test_training_of_the_classifier_stops_early_on_an_easy_set(tmp_path: Path, m
         ("DECAY_IMAGES", 1024),
         ("RECENT_IMAGES", 512),
     ):
-        monkeypatch.setattr(f"ganvas.evaluation.classifier.{name}", value)
+        monkeypatch.setattr(f"ganvas.features.classifier.{name}", value)
     trained = build_network(1, 2)
     _train(trained, images, False)
     assert sum(counts) < 4000
     counts.clear()
-    monkeypatch.setattr("ganvas.evaluation.classifier.TARGET_ACCURACY", 1.01)
+    monkeypatch.setattr("ganvas.features.classifier.TARGET_ACCURACY", 1.01)
     _train(trained, images, False)
     assert 8000 <= sum(counts) < 8128
 
@@ -207,23 +211,23 @@ def test_classifier_needs_classes() -> None:
 def test_features_of_a_set_are_cached(monkeypatch: pytest.MonkeyPatch) -> None:
     images = open_images(DataOptions("digits"))
     rows = np.arange(0, 50, 2)
-    first = features.extract_set_features(images, rows, features.eye_extractor())
-    assert np.array_equal(first, extract(images.images[rows], features.eye_extractor()))
-    monkeypatch.setattr(features, "extract_features", lambda *_, **__: pytest.fail("extracted again"))
-    assert np.array_equal(features.extract_set_features(images, rows, features.eye_extractor()), first)
+    first = extraction.extract_set_features(images, rows, extractors.eye_extractor())
+    assert np.array_equal(first, extract(images.images[rows], extractors.eye_extractor()))
+    monkeypatch.setattr(extraction, "extract_features", lambda *_, **__: pytest.fail("extracted again"))
+    assert np.array_equal(extraction.extract_set_features(images, rows, extractors.eye_extractor()), first)
     with pytest.raises(pytest.fail.Exception):
-        features.extract_set_features(images, rows + 1, features.eye_extractor())
+        extraction.extract_set_features(images, rows + 1, extractors.eye_extractor())
 
 
 def test_own_network_as_extractor() -> None:
     network = nn.Sequential(nn.Conv2d(3, 5, 3), nn.AdaptiveAvgPool2d(2))
-    own = features.module_extractor(network)
+    own = extractors.module_extractor(network)
     assert extract(random_images(4), own).shape == (4, 20)
     assert own.describe()["extractor"] == "Sequential"
-    before = features.hash_weights(network)
+    before = extraction.hash_weights(network)
     with torch.no_grad():
         network[0].weight[0, 0, 0, 0] += 1  # type: ignore[index]
-    assert features.hash_weights(network) != before
+    assert extraction.hash_weights(network) != before
     with pytest.raises(GanvasError, match="fails on images"):
         extract(random_images(4, 1), own)
 
@@ -234,19 +238,19 @@ def test_not_finite_features_are_refused() -> None:
             return x.flatten(1) / 0
 
     with pytest.raises(GanvasError, match="not finite for 4 of 4"):
-        extract(random_images(4), features.module_extractor(Broken()))
+        extract(random_images(4), extractors.module_extractor(Broken()))
 
 
 def test_extractors_are_found_by_name(tmp_path: Path) -> None:
-    assert features.load_extractor("torch.nn:Identity").name == "Identity"
+    assert extractors.load_extractor("torch.nn:Identity").name == "Identity"
     for name, what in (("nose", "no extractor 'nose'"), ("no.such:thing", "cannot be imported"), ("torch:nn2", "nn2"),
                        ("os:path", "called"), ("os:getcwd", "returns a str")):  # fmt: skip
         with pytest.raises(GanvasError, match=what):
-            features.load_extractor(name)
+            extractors.load_extractor(name)
     with pytest.raises(GanvasError, match="comes with its weights"):
-        features.load_extractor("eye", weights=tmp_path)
+        extractors.load_extractor("eye", weights=tmp_path)
     with pytest.raises(GanvasError, match="does not fit"):
-        features.load_extractor("torch.nn:Identity", weights=tmp_path / "none.safetensors")
+        extractors.load_extractor("torch.nn:Identity", weights=tmp_path / "none.safetensors")
 
 
 def test_error_for_wrong_inception_weights_gives_their_hash(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ganvas.training import progress
+from ganvas import progress
 from ganvas.training.progress import ProgressReporter
 
 
@@ -26,9 +26,7 @@ class Run:
 
     def left(self) -> str:
         self.terminal.report_tick({"nimg": self.nimg, "kimg_per_s": 5.0})
-        left = Path("log.txt").read_text().splitlines()[-1].rpartition("left ")[2]
-        assert self.terminal._bar.tasks[0].fields["left"] == left, "the bar and the line agree"
-        return left
+        return Path("log.txt").read_text().splitlines()[-1].rpartition("left ")[2]
 
 
 def test_time_left_follows_a_change_of_speed_within_half_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,10 +13,10 @@ import ganvas
 
 PACKAGE = Path(ganvas.__file__).parent
 LAYERS = [
-    {"errors", "version", "interrupts", "optimisers", "pytorch_state", "speed", "threads"},
+    {"errors", "version", "interrupts", "optimisers", "progress", "pytorch_state", "threads"},
     {"devices", "files", "schedule"},
     {"data", "image_io"},
-    {"config"},
+    {"config", "features"},
     {"networks", "recipes"},
     {"game", "runs"},
     {"sampling"},
@@ -136,7 +136,8 @@ def test_file_is_small_and_begins_with_a_docstring(path: Path) -> None:
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_only_the_restricted_unpickler_unpickles(path: Path) -> None:
     text = path.read_text()
-    assert text.count("torch.load(") == text.count("weights_only=True") == (path.parts[-2:] == ("style", "weights.py"))
+    in_weights = path.parts[-2:] == ("features", "weights.py")
+    assert text.count("torch.load(") == text.count("weights_only=True") == in_weights
     assert "pickle.load" not in text
     if path.name != "cifar.py":
         assert "Unpickler" not in text

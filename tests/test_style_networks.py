@@ -12,10 +12,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ganvas.errors import GanvasError
-from ganvas.evaluation.eye import LAYER_NAMES
-from ganvas.evaluation.eye import load_eye as the_eye
-from ganvas.style import networks, weights
-from ganvas.style.networks import VGG19_BLOCKS, FeatureNetwork
+from ganvas.features import layers, weights
+from ganvas.features.eye import LAYER_NAMES, load_eye
+from ganvas.features.layers import VGG19_BLOCKS, FeatureNetwork
 from ganvas.style.objective import FeatureLayers, StyleObjective, StyleTarget
 from ganvas.style.tiles import split_into_tiles
 
@@ -47,7 +46,7 @@ def small_vgg(blocks: int = 2) -> dict[str, Tensor]:
 def small_squeezenet() -> dict[str, Tensor]:
     shapes = {"features.0": (64, 3, 3)}
     before = 64
-    for place, (squeezed, expanded) in zip((3, 4, 6, 7), networks.SQUEEZENET_FIRES, strict=False):
+    for place, (squeezed, expanded) in zip((3, 4, 6, 7), layers.SQUEEZENET_FIRES, strict=False):
         shapes |= {
             f"features.{place}.squeeze": (squeezed, before, 1),
             f"features.{place}.expand1x1": (expanded, squeezed, 1),
@@ -61,13 +60,13 @@ def small_squeezenet() -> dict[str, Tensor]:
 def test_eye_network_equals_that_of_the_evaluation_except_at_the_border() -> None:
     images = torch.rand(1, 3, 44, 52) * 2 - 1
     names = [f"relu{name}" for name in LAYER_NAMES]
-    style_features, its = networks.build_eye().features(images, names), the_eye().activations(images, names)
+    style_features, its = layers.build_eye().features(images, names), load_eye().activations(images, names)
     assert style_features.keys() == its.keys()
     assert not torch.equal(style_features["relu1_1"], its["relu1_1"])
     for name in ("relu1_1", "relu2_2", "relu3_1"):
         inside = (..., slice(4, -4), slice(4, -4))
         assert torch.equal(style_features[name][inside], its[name][inside])
-    network = networks.build_eye()
+    network = layers.build_eye()
     assert (network.stride("relu4_2"), network.receptive_radius("relu1_1"), network.receptive_radius("relu4_2")) == (
         8,
         1,
@@ -78,7 +77,7 @@ def test_eye_network_equals_that_of_the_evaluation_except_at_the_border() -> Non
 def test_vgg19_equals_a_direct_computation_with_the_file(real_data: Path, judges: ModuleType) -> None:
     """As the file expects it: RGB in [0, 1], its 1×1 convolution, padding by reflection, ceil-mode pools."""
     path = real_data / "weights" / judges.VGG
-    network = networks.build_vgg19(judges.vgg19_weights(path))
+    network = layers.build_vgg19(judges.vgg19_weights(path))
     assert network.layer_names == ("rgb", "patches", "relu1_1", "relu1_2", "relu2_1", "relu2_2", "relu3_1")
     images = torch.rand(1, 3, 64, 72) * 2 - 1
     style_features = network.features(images, network.layer_names)
@@ -95,7 +94,7 @@ def test_vgg19_equals_a_direct_computation_with_the_file(real_data: Path, judges
 
 def test_squeezenet_equals_a_direct_computation_with_the_file(real_data: Path, judges: ModuleType) -> None:
     path = real_data / "weights" / judges.SQUEEZENET
-    network = networks.build_squeezenet(judges.squeezenet_weights(path))
+    network = layers.build_squeezenet(judges.squeezenet_weights(path))
     images = torch.rand(1, 3, 67, 67) * 2 - 1
     style_features = network.features(images, ["relu1", "fire2"])
     found = {name: torch.from_numpy(value.astype(np.float32)) for name, value in np.load(path).items()}
@@ -113,7 +112,7 @@ def test_squeezenet_equals_a_direct_computation_with_the_file(real_data: Path, j
 
 def test_vgg19_has_the_published_size() -> None:
     """Simonyan & Zisserman: sixteen convolutions, 20,024,384 parameters before the classifier."""
-    network = networks.build_vgg19(small_vgg(5))
+    network = layers.build_vgg19(small_vgg(5))
     assert sum(p.numel() for p in network.parameters()) == 20_024_384
     assert len([name for name in network.layer_names if name.startswith("relu")]) == 16
     assert (network.stride("relu4_2"), network.receptive_radius("relu5_1")) == (8, 85)
@@ -121,9 +120,9 @@ def test_vgg19_has_the_published_size() -> None:
 
 def feature_networks() -> dict[str, FeatureNetwork]:
     return {
-        "eye": networks.build_eye(),
-        "vgg19": networks.build_vgg19(small_vgg(3)),
-        "squeezenet": networks.build_squeezenet(small_squeezenet()),
+        "eye": layers.build_eye(),
+        "vgg19": layers.build_vgg19(small_vgg(3)),
+        "squeezenet": layers.build_squeezenet(small_squeezenet()),
     }
 
 
@@ -151,13 +150,13 @@ def test_features_in_tiles_equal_those_of_the_whole(name: str, size: tuple[int, 
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("statistic", ["gram", "wasserstein"])
 def test_gradient_in_tiles_equals_that_of_the_whole(statistic: str, masked: bool) -> None:
-    network = networks.build_eye()
-    layers = {"rgb": 0.3, "patches": 0.2, "relu1_1": 0.2, "relu3_1": 0.3}
+    network = layers.build_eye()
+    content = {"rgb": 0.3, "patches": 0.2, "relu1_1": 0.2, "relu3_1": 0.3}
     style, photo, image = (torch.rand(1, 3, *size) * 2 - 1 for size in ((60, 50), (90, 100), (90, 100)))
     masks = [torch.rand(1, 1, 90, 100), torch.rand(1, 1, 90, 100)] if masked else [None]
     values = []
     for tile in (None, 32):
-        feature_layers = FeatureLayers(network, layers, {"relu2_1": 1.0}, tile)
+        feature_layers = FeatureLayers(network, content, {"relu2_1": 1.0}, tile)
         regions = [StyleTarget(mask, feature_layers.statistics(style), 0.5) for mask in masks]
         values.append(
             StyleObjective(feature_layers, photo, regions, statistic=statistic, content_weight=0.3, tv_weight=0.2)(
@@ -173,7 +172,7 @@ def test_gradient_in_tiles_equals_that_of_the_whole(statistic: str, masked: bool
 
 @pytest.mark.parametrize(("statistic", "layer"), [("gram", "relu2_1"), ("wasserstein", "patches")])
 def test_gradient_of_the_objective_equals_finite_differences(statistic: str, layer: str) -> None:
-    network = networks.build_eye().double()
+    network = layers.build_eye().double()
     feature_layers = FeatureLayers(network, {"rgb": 0.5, layer: 0.5}, {"relu1_2": 1.0}, None)
     style, photo, image = (torch.rand(1, 3, 24, 24).double() * 2 - 1 for _ in range(3))
     objective = StyleObjective(

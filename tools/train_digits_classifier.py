@@ -1,4 +1,4 @@
-"""Trains the classifier of the embedded digits (src/ganvas/evaluation/classifier.py) and puts it into the package.
+"""Trains the classifier of the embedded digits (src/ganvas/features/classifier.py) and puts it into the package.
 
     python tools/train_digits_classifier.py
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from safetensors.torch import load_file, save_file
 
 from ganvas.data import DataOptions, open_images
-from ganvas.evaluation.classifier import bundled_weights, classifier_extractor
+from ganvas.features.classifier import bundled_weights, classifier_extractor
 
 
 def main() -> None:

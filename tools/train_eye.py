@@ -1,4 +1,4 @@
-"""Trains the eye (src/ganvas/evaluation/eye.py), the small network whose features Ganvas compares pictures in.
+"""Trains the eye (src/ganvas/features/eye.py), the small network whose features Ganvas compares pictures in.
 
     python tools/train_eye.py --cifar TRAIN.zip TEST.zip --mnist DIR [--epochs 12] [--out FOLDER]
 
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ganvas.data import DataOptions, open_images, to_unit
-from ganvas.evaluation.eye import BLOCKS, CLASS_COUNT, LAYER_NAMES, WEIGHTS_FILE, Eye
+from ganvas.features.eye import BLOCKS, CLASS_COUNT, LAYER_NAMES, WEIGHTS_FILE, Eye
 
 IMAGE_SIDE, MAX_SHIFT, COVER_SIDE = 32, 4, 8
 DIGITS_PER_EPOCH = 10_000

@@ -17,11 +17,11 @@ from ganvas.devices import select_device
 from ganvas.diagnosis.diagnosis import verdict
 from ganvas.diagnosis.sources import diagnose
 from ganvas.errors import GanvasError
-from ganvas.evaluation import features
 from ganvas.evaluation.evaluation import MIN_IMAGES, draw_closest_pairs, evaluate
 from ganvas.evaluation.modes import predict_classes
 from ganvas.evaluation.reference import Reference
 from ganvas.evaluation.reference_features import Memo, counting_classifier_once, extract_reference, open_reference_once
+from ganvas.features import extractors
 from ganvas.files import make_folder, write_json
 from ganvas.networks import Shape
 from ganvas.runs import snapshot
@@ -66,7 +66,7 @@ class EvaluationSettings:
             raise GanvasError(f"--count is {self.count}.", expected=f"at least {MIN_IMAGES}, better 10000")
         device = str(select_device(self.device))
         if self.extractor != "classifier":
-            features.load_extractor(
+            extractors.load_extractor(
                 self.extractor, weights=None if self.weights is None else Path(self.weights), device=device
             )
 

@@ -1,12 +1,9 @@
 """The terminal output while a comparison trains: messages for each run, and a progress bar where several run."""
 
-import time
 from collections.abc import Iterable, Sequence
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
 from ganvas.comparison.jobs import Job, Outcome, current_nimg
+from ganvas.progress import ProgressBar, SpeedMeter, make_console
 
 _UPDATE_INTERVAL = 0.5
 """Seconds between two updates of the bar."""
@@ -23,26 +20,17 @@ class ProgressDisplay:
     def __init__(self, jobs: Sequence[Job], *, bar: bool, quiet: bool) -> None:
         self._silent = bar
         self._numbers = {id(job): f"[{number}/{len(jobs)}]" for number, job in enumerate(jobs, 1)}
-        self._jobs, self._ended, self._last_update = jobs, set[int](), 0.0
-        self._console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
-        self._bar = Progress(
-            TextColumn("[bold]{task.fields[runs]}[/] runs"),
-            BarColumn(),
-            TextColumn("{task.percentage:>3.0f}% "),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[now]}", markup=False),
-            console=self._console,
-            disable=not bar or quiet or not self._console.is_terminal,
-        )
-        total = sum(job.config.total_images for job in jobs)
-        self._task = self._bar.add_task("", total=total, runs=f"0/{len(jobs)}", now="")
+        self._jobs, self._ended = jobs, set[int]()
+        self._console = make_console(quiet=quiet)
+        self._total, self._speed = sum(job.config.total_images for job in jobs), SpeedMeter()
+        self._bar = ProgressBar(self._total, console=self._console, shown=bar and not quiet, interval=_UPDATE_INTERVAL)
 
     def __enter__(self) -> "ProgressDisplay":
-        self._bar.start()
+        self._bar.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bar.stop()
+        self._bar.__exit__()
 
     def show_message(self, text: str) -> None:
         """Prints a message above the bar."""
@@ -69,16 +57,14 @@ class ProgressDisplay:
 
     def update(self, running: Iterable[Job]) -> None:
         """Updates the bar, at most twice a second."""
-        now = time.monotonic()
-        if self._bar.disable or now - self._last_update < _UPDATE_INTERVAL:
+        if not (self._bar.shown and self._bar.is_due):
             return
-        self._last_update = now
         nimg = {id(job): min(current_nimg(job.run), job.config.total_images) for job in running}
-        done = sum(job.config.total_images for job in self._jobs if id(job) in self._ended)
+        done = sum(job.config.total_images for job in self._jobs if id(job) in self._ended) + sum(nimg.values())
         names = [f"{job.name} {nimg[id(job)] / 1000:.1f}/{job.config.kimg:g}" for job in self._jobs if id(job) in nimg]
+        self._speed.update(done)
+        left = self._speed.format_time_left(self._total - done)
+        listed = "  ".join(names[:_MAX_NAMES]) + ("  …" if len(names) > _MAX_NAMES else "")
         self._bar.update(
-            self._task,
-            completed=done + sum(nimg.values()),
-            runs=f"{len(self._ended)}/{len(self._jobs)}",
-            now="  ".join(names[:_MAX_NAMES]) + ("  …" if len(names) > _MAX_NAMES else ""),
+            done, f"{len(self._ended)}/{len(self._jobs)} runs", f"{done / self._total:4.0%}  left {left}  {listed}"
         )

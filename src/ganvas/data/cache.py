@@ -25,7 +25,7 @@ from filelock import FileLock
 
 from ganvas.data.imageset import ImageSet
 from ganvas.errors import GanvasError
-from ganvas.files import atomic_folder, write_json
+from ganvas.files import atomic_file, atomic_folder, write_json
 
 VERSION = 2
 """Increased whenever decoding or the format changes; entries of older versions are then ignored."""
@@ -255,3 +255,29 @@ def _hash(content: bytes) -> str:
 def _hash_file(path: Path) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def load_or_compute(key: str, count: int, compute: Callable[[], np.ndarray]) -> np.ndarray:
+    """Loads an array of `count` rows from the cache; if it is missing or damaged, computes and caches it."""
+    path = root() / "features" / f"{key}.npy"
+    try:
+        array = np.load(path, allow_pickle=False)
+        if len(array) == count:
+            return array
+    except (OSError, ValueError, EOFError):
+        pass
+    array = compute()
+    content = io.BytesIO()
+    np.save(content, array)
+    write_file(path, content.getvalue())
+    return array
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Writes a file into the cache, atomically. A failure is ignored: it only costs time later."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_file(path) as temporary:
+            temporary.write_bytes(content)
+    except (OSError, GanvasError):
+        pass

@@ -16,9 +16,9 @@ import numpy as np
 
 from ganvas.data.decoding import Header, decode, is_transparent, read_header, resize_array
 from ganvas.data.options import MIN_SIDE, DataOptions
-from ganvas.data.progress import progress_bar
 from ganvas.data.source_types import ImageArrays, ImageFiles, Unreadable
 from ganvas.errors import GanvasError
+from ganvas.progress import progress_bar
 
 _CHUNK_SIZE = 32  # images per task, enough to hide the overhead of a task
 _ALPHA_SAMPLES = 64  # images with an alpha channel that are decoded to see whether any pixel is transparent

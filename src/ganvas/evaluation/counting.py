@@ -8,9 +8,9 @@ from torch import Tensor
 
 from ganvas.data import DataOptions, open_images
 from ganvas.data.stacked import NAME as STACKED
-from ganvas.evaluation.classifier import classifier_extractor
-from ganvas.evaluation.features import Extractor
 from ganvas.evaluation.reference import Reference
+from ganvas.features.classifier import classifier_extractor
+from ganvas.features.extraction import Extractor
 
 
 def counting_classifier(real: Reference, *, progress: bool = False) -> Extractor | None:

@@ -13,12 +13,11 @@ from torch import nn
 
 from ganvas import image_io
 from ganvas.data import DataOptions, open_images
-from ganvas.data.progress import progress_bar
+from ganvas.data.selection import iterate_batches
 from ganvas.data.stacked import NAME as STACKED
 from ganvas.devices import select_device
 from ganvas.errors import GanvasError
-from ganvas.evaluation import features, measures, modes
-from ganvas.evaluation.features import Extractor
+from ganvas.evaluation import measures, modes
 from ganvas.evaluation.measures import MEASURES, Measure, Value
 from ganvas.evaluation.memorisation import Memorisation, compare_with_training
 from ganvas.evaluation.reference import Reference
@@ -30,6 +29,8 @@ from ganvas.evaluation.reference_features import (
     open_reference_once,
 )
 from ganvas.evaluation.subject import Subject, find_run, subject_from_generator, subject_from_images
+from ganvas.features.extraction import Extractor, extract_features
+from ganvas.progress import progress_bar
 from ganvas.pytorch_state import default_state
 from ganvas.runs import log, snapshot
 from ganvas.runs.folder import Run
@@ -182,9 +183,7 @@ def evaluate(
         _load_all(subject, images, progress)
 
         sample = make_sample(
-            lambda by: features.extract_features(
-                features.iterate_batches(images, np.arange(n)), by, count=n, progress=progress
-            ),
+            lambda by: extract_features(iterate_batches(images, np.arange(n)), by, count=n, progress=progress),
             np.array(images[:MAX_PIXEL_IMAGES]),
             real.extractor,
             real.classifier,

@@ -13,6 +13,7 @@ from typing import Literal
 
 import numpy as np
 
+from ganvas.data.selection import subsample
 from ganvas.evaluation import metrics, modes, neighbours, pyramids, scales
 
 SEED = 0
@@ -158,11 +159,6 @@ def format_number(x: float) -> str:
 
 MeasureGroup = Callable[[Sequence[ImageSample], ImageSample], list[dict[str, float]]]
 """(samples, real sample) -> the values of each sample, in their order."""
-
-
-def subsample(rows: np.ndarray, count: int) -> np.ndarray:
-    """At most `count` of the rows, evenly spaced: sets are often sorted by class, or by the writer of the digits."""
-    return rows if len(rows) <= count else rows[np.linspace(0, len(rows) - 1, count).round().astype(int)]
 
 
 def measure_distances(samples: Sequence[ImageSample], real: ImageSample) -> list[dict[str, float]]:

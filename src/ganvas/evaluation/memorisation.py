@@ -13,7 +13,6 @@ import numpy as np
 
 from ganvas.data import cache
 from ganvas.errors import GanvasError
-from ganvas.evaluation.features import load_or_compute
 from ganvas.evaluation.metrics import check_features, compute_moments
 from ganvas.evaluation.neighbours import nearest_neighbours
 
@@ -76,7 +75,7 @@ class TrainingFeatures:
         """The distance from each held-out image to its nearest training image, float64 [l]; cached on disk."""
         digests = (hashlib.sha256(features.tobytes()).hexdigest() for features in (self.held_out, self.train))
         key = cache.key("held-out distances", *digests)
-        return load_or_compute(
+        return cache.load_or_compute(
             key, len(self.held_out), lambda: nearest_neighbours(self.held_out, self.train, 1)[0][:, 0]
         )
 

@@ -6,9 +6,8 @@ from typing import Any
 import numpy as np
 
 from ganvas.data import DataOptions, ImageSet, open_images
-from ganvas.data.source_types import NoSplit
+from ganvas.data.selection import class_shares, open_test_split, size_of
 from ganvas.errors import GanvasError
-from ganvas.evaluation.subject import class_shares
 
 
 @dataclass(frozen=True)
@@ -83,24 +82,7 @@ def open_reference(options: DataOptions, count: int, *, held_out: str | None = N
 def _open_held_out(options: DataOptions, held_out: str | None, train: ImageSet) -> ImageSet | None:
     if held_out is None:
         return open_test_split(options, train)
-    return open_images(DataOptions(held_out, "train", _format_size(train), train.channels, options.fit))  # type: ignore[arg-type]
-
-
-def open_test_split(options: DataOptions, train: ImageSet) -> ImageSet | None:
-    """Opens the source's test split, resized to the training set's size; None if it has no other images.
-
-    Raises:
-        GanvasError: it cannot be read.
-    """
-    try:
-        test = open_images(DataOptions(options.source, "test", _format_size(train), train.channels, options.fit))  # type: ignore[arg-type]
-    except NoSplit:
-        return None
-    return test if test.fingerprint != train.fingerprint else None
-
-
-def _format_size(images: ImageSet) -> str:
-    return "x".join(map(str, images.resolution))
+    return open_images(DataOptions(held_out, "train", size_of(train), train.channels, options.fit))  # type: ignore[arg-type]
 
 
 def _choose_rows(draw: np.random.Generator, rows: np.ndarray, count: int) -> np.ndarray:

@@ -12,12 +12,14 @@ import numpy as np
 from torch import nn
 
 from ganvas.data import DataOptions
-from ganvas.evaluation import features, measures
+from ganvas.data.selection import subsample
+from ganvas.evaluation import measures
 from ganvas.evaluation.counting import counting_classifier, reference_classifier
-from ganvas.evaluation.features import Extractor
 from ganvas.evaluation.measures import ImageSample
 from ganvas.evaluation.memorisation import TrainingFeatures
 from ganvas.evaluation.reference import Reference, open_reference
+from ganvas.features import extractors
+from ganvas.features.extraction import Extractor, extract_set_features
 
 MAX_PIXEL_IMAGES = 2000
 """Images of each sample whose pixels are compared, and not only their features."""
@@ -92,19 +94,19 @@ def extract_reference(
     def make() -> ReferenceFeatures:
         seen = _choose_extractor(extractor, weights, real, device, progress)
         counting = seen if seen.name == "classifier" else counting_classifier_once(real, memo, progress)
-        held = measures.subsample(real.held_out_rows, n)
+        held = subsample(real.held_out_rows, n)
         rival = make_sample(
-            lambda by: features.extract_set_features(real.held_out, held, by, progress=progress),
-            real.held_out.images[measures.subsample(held, MAX_PIXEL_IMAGES)],
+            lambda by: extract_set_features(real.held_out, held, by, progress=progress),
+            real.held_out.images[subsample(held, MAX_PIXEL_IMAGES)],
             seen,
             counting,
         )
         all_training = not quick and real.held_out is not real.train  # the memorisation test needs every training image
         rows = np.arange(len(real.train)) if all_training else real.train_rows
-        matrix = features.extract_set_features(real.train, rows, seen, progress=progress)
+        matrix = extract_set_features(real.train, rows, seen, progress=progress)
         known = ImageSample(
             matrix[real.train_rows] if all_training else matrix,
-            real.train.images[measures.subsample(real.train_rows, min(n, MAX_PIXEL_IMAGES))],
+            real.train.images[subsample(real.train_rows, min(n, MAX_PIXEL_IMAGES))],
         )
         originals = TrainingFeatures(matrix, rival.features, measures.SEED) if all_training else None
         return ReferenceFeatures(seen, counting, known, rival, originals)
@@ -128,7 +130,7 @@ def _choose_extractor(
     if isinstance(extractor, Extractor):
         return extractor
     if isinstance(extractor, nn.Module):
-        return features.module_extractor(extractor, device=device)
+        return extractors.module_extractor(extractor, device=device)
     if extractor == "classifier" and weights is None:
         return reference_classifier(real, progress=progress)
-    return features.load_extractor(extractor, weights=None if weights is None else Path(weights), device=device)
+    return extractors.load_extractor(extractor, weights=None if weights is None else Path(weights), device=device)

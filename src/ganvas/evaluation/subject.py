@@ -9,11 +9,9 @@ import numpy as np
 from torch import Tensor
 
 from ganvas.data import ImageSet
-from ganvas.evaluation.features import iterate_batches
+from ganvas.data.selection import assign_classes, iterate_batches
 from ganvas.runs.folder import Run
 from ganvas.sampling import Sampler
-
-_GOLDEN = (5**0.5 - 1) / 2
 
 
 @dataclass(frozen=True)
@@ -73,19 +71,6 @@ def subject_from_generator(sampler: Sampler, shares: np.ndarray | None, truncati
     run = find_run(sampler.path)
     name = sampler.path if run is None else f"{run} at {card.nimg / 1000:g} kimg"
     return Subject(str(name), card.shape[:3], None, images, protocol)
-
-
-def class_shares(images: ImageSet) -> np.ndarray | None:
-    """The share of each class among the images, float [classes]; None without labels."""
-    if images.labels is None:
-        return None
-    return np.bincount(images.labels, minlength=images.classes) / len(images)
-
-
-def assign_classes(seeds: np.ndarray, shares: np.ndarray) -> np.ndarray:
-    """Assigns a class to each seed, int64 [n], so that any range of seeds has nearly these shares, [classes]."""
-    places = (seeds + 0.5) * _GOLDEN % 1.0  # evenly spread over [0, 1): multiples of the golden ratio are
-    return np.searchsorted(shares.cumsum(), places).clip(max=len(shares) - 1)
 
 
 def find_run(snapshot: Path) -> Run | None:

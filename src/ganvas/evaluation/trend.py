@@ -7,9 +7,10 @@ import torch
 
 from ganvas import sampling
 from ganvas.data import ImageSet
-from ganvas.evaluation import features
+from ganvas.data.selection import assign_classes, class_shares
 from ganvas.evaluation.metrics import unbiased_mmd
-from ganvas.evaluation.subject import assign_classes, class_shares
+from ganvas.features.extraction import extract_set_features
+from ganvas.features.extractors import eye_extractor
 from ganvas.networks import Generator
 
 MAX_IMAGES, MIN_IMAGES = 2000, 250
@@ -36,7 +37,7 @@ class Trend:
         self._images, self._device, self.expected_seconds = images, device, 0.0
         count = max(MIN_IMAGES, min(MAX_IMAGES, count))
         self._rows = np.sort(np.random.default_rng(0).permutation(len(images))[:count])
-        self._extractor = features.eye_extractor(str(device))
+        self._extractor = eye_extractor(str(device))
         self._z = sampling.sample_latents(range(len(self._rows)), latent)
         parts = class_shares(images) if conditional else None
         self._labels = None if parts is None else torch.from_numpy(assign_classes(np.arange(len(self._rows)), parts))
@@ -69,6 +70,6 @@ class Trend:
                     if self.expected_seconds > seconds:
                         return None
         if self._real_features is None:
-            self._real_features = features.extract_set_features(self._images, self._rows, self._extractor)
+            self._real_features = extract_set_features(self._images, self._rows, self._extractor)
         self.expected_seconds = (time.perf_counter() - began) / sides
         return 1000 * unbiased_mmd(torch.cat(parts).numpy(), self._real_features)

@@ -3,7 +3,6 @@
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from PIL import Image
 from ganvas import image_io
 from ganvas.errors import GanvasError
 from ganvas.interrupts import raise_on_signal
+from ganvas.progress import ProgressBar, format_duration
 from ganvas.style.images import StyleImage
 from ganvas.style.options import StyleOptions, resolve_options
 from ganvas.style.plan import TransferPlan, plan_transfer
@@ -52,7 +52,7 @@ def stylize_files(
         if not quiet:
             print(f"{photo.name}: {_describe_plan(transfer)}", file=sys.stderr)
         start = time.monotonic()
-        _stylize_file(transfer, file, preview or file, gif, f"{photo.name} ", quiet=quiet)
+        _stylize_file(transfer, file, preview or file, gif, photo.name, quiet=quiet)
         seconds = time.monotonic() - start
         if not quiet:
             print(f"{file} ({seconds:.0f} s)", file=sys.stderr)
@@ -70,14 +70,12 @@ def _stylize_file(
         image_io.save_animation(frames, gif)
     last: Iterate | None = None
     due = 0.0
-    with raise_on_signal(), ExitStack() as stack:
-        bar = stack.enter_context(_ProgressBar(title)) if not quiet and sys.stderr.isatty() else None
+    with raise_on_signal(), ProgressBar(1, shown=not quiet, transient=True) as bar:
 
         def on_iterate(now: Iterate) -> None:
             nonlocal last, due
             last = now
-            if bar is not None:
-                bar.update(now)
+            bar.update(now.iteration, title, _describe_progress(now), now.iterations)
             if gif is not None and (now.iteration - 1) % -(-now.iterations // MAX_FRAMES) == 0:
                 frames.append(_make_frame(now.image(), transfer))
             if time.monotonic() >= due:
@@ -123,28 +121,10 @@ def _make_frame(image: StyleImage, transfer: TransferPlan) -> np.ndarray:
     return np.asarray(resized).transpose(2, 0, 1)
 
 
-class _ProgressBar:
-    """A progress bar with the scale, the loss, the speed and the time left."""
-
-    def __init__(self, title: str) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-        self._bar = Progress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[status]}"),
-            console=Console(stderr=True), transient=True,
-        )  # fmt: skip
-        self._task = self._bar.add_task(title, total=None, status="")
-
-    def __enter__(self) -> "_ProgressBar":
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def update(self, now: Iterate) -> None:
-        left = f"{now.seconds_left / 60:.0f} min" if now.seconds_left > 99 else f"{now.seconds_left:.0f} s"
-        speed = now.iteration / max(now.seconds, 1e-9)
-        status = f"{now.width}×{now.height}  loss {now.loss:.3f}  {speed:.1f} it/s  {left} left"
-        self._bar.update(self._task, completed=now.iteration, total=now.iterations, status=status)
+def _describe_progress(now: Iterate) -> str:
+    """Iterations, size, loss, speed and the time left."""
+    speed = now.iteration / max(now.seconds, 1e-9)
+    return (
+        f"{now.iteration}/{now.iterations}  {now.width}×{now.height}  loss {now.loss:.3f}  {speed:.1f} it/s  "
+        f"left {format_duration(now.seconds_left)}"
+    )

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ganvas.features.layers import FeatureNetwork
 from ganvas.style.losses import WassersteinDistance, content_distance, gram_distance, moment_sums, total_variation
-from ganvas.style.networks import FeatureNetwork
 from ganvas.style.tiles import Tile, split_into_tiles
 
 Statistics = dict[str, Tensor]

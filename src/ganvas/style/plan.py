@@ -11,10 +11,11 @@ from torch.nn import functional as F
 
 from ganvas import devices
 from ganvas.errors import GanvasError
-from ganvas.style import images, weights
+from ganvas.features.layers import RGB, FeatureNetwork
+from ganvas.features.weights import load_network
+from ganvas.style import images
 from ganvas.style.colours import luminance, match_palette, palette_statistics
 from ganvas.style.images import ImageSource, StyleImage
-from ganvas.style.networks import RGB, FeatureNetwork
 from ganvas.style.objective import FeatureLayers, Statistics, StyleObjective, StyleTarget
 from ganvas.style.optimisers import HISTORY_SIZE
 from ganvas.style.options import NETWORK_DEFAULTS, StyleOptions, parse_layers
@@ -147,7 +148,7 @@ def plan_transfer(
     ]
     if options.init not in ("content", "noise"):
         images.load_image(options.init, None)
-    network = weights.load_network(options.network, options.weights).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = load_network(options.network, options.weights).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     layers = FeatureLayers(network, *choose_layers(network, options))
     layers, memory = fit_tiles(layers, size, options.tile, devices.free_bytes(device))
     given = options.style_weights or (1.0,) * len(styles)

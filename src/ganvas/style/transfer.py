@@ -15,8 +15,8 @@ import numpy as np
 from torch import Tensor
 
 from ganvas.errors import GanvasError
+from ganvas.progress import SpeedMeter
 from ganvas.pytorch_state import default_state
-from ganvas.speed import SpeedMeter
 from ganvas.style import images
 from ganvas.style.colours import luminance, replace_luminance
 from ganvas.style.images import ImageSource, StyleImage

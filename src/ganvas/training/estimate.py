@@ -14,8 +14,8 @@ from ganvas.devices import free_bytes
 from ganvas.errors import GanvasError
 from ganvas.game.moves import Penalties, train_d, train_g
 from ganvas.networks import Shape
+from ganvas.progress import format_duration
 from ganvas.training import distributed
-from ganvas.training.progress import format_duration
 from ganvas.training.state import TrainState
 
 PASSES_PER_ROUND = 10

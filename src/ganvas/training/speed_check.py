@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from ganvas.config import Network, TrainConfig
 from ganvas.errors import GanvasError
 from ganvas.networks import Shape
+from ganvas.progress import format_duration
 from ganvas.recipes import get_recipe
 from ganvas.training import distributed
 from ganvas.training.estimate import CostEstimate, forward_flops
-from ganvas.training.progress import format_duration
 
 MAX_ROUND_SECONDS, MAX_FIRST_GRID_SECONDS = 60.0, 3600.0
 """Seconds of a round, and seconds to the first grid of generated images, above which there is a warning."""

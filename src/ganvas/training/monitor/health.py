@@ -14,15 +14,13 @@ from torch import Tensor
 from ganvas import sampling
 from ganvas.config import TrainConfig
 from ganvas.data import ImageSet, to_unit
+from ganvas.data.selection import assign_classes, class_shares, iterate_batches, open_test_split
 from ganvas.diagnosis.diagnosis import Diagnosis, Finding, apply_rules
 from ganvas.diagnosis.history import History, NonFinite
 from ganvas.diagnosis.signals import networks as signals
 from ganvas.diagnosis.signals.samples import MAX_REALS, ReferenceSet, downsample, pixel_signals
 from ganvas.diagnosis.sources import facts_of
 from ganvas.errors import GanvasError
-from ganvas.evaluation.features import iterate_batches
-from ganvas.evaluation.reference import open_test_split
-from ganvas.evaluation.subject import assign_classes, class_shares
 from ganvas.training.state import TrainState
 
 FAKES = 256

@@ -70,7 +70,7 @@ class Eye(nn.Module):
 @cache
 def load_eye() -> Eye:
     """The trained eye, float32, in evaluation mode, on the CPU. It is shared by the whole process: do not change it."""
-    weights = load(resources.files("ganvas.evaluation").joinpath(WEIGHTS_FILE).read_bytes())
+    weights = load(resources.files("ganvas.features").joinpath(WEIGHTS_FILE).read_bytes())
     network = Eye()
     network.load_state_dict({name: weight.float() for name, weight in weights.items()})
     return network.eval().requires_grad_(False)

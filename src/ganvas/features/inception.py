@@ -10,8 +10,8 @@ from torch.nn import functional as F
 
 from ganvas.data import to_uint8
 from ganvas.errors import GanvasError
-from ganvas.evaluation.eye import to_rgb
-from ganvas.evaluation.features import Extractor
+from ganvas.features.extraction import Extractor
+from ganvas.features.eye import to_rgb
 
 OFFICIAL_SHA256 = "6726825d"
 """The first digits of the official weights' SHA-256: TensorFlow's Inception of 2015-12-05, from torch-fidelity."""

@@ -17,17 +17,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ganvas.data import ImageSet, cache
-from ganvas.data.progress import progress_bar
 from ganvas.errors import GanvasError
-from ganvas.evaluation.features import (
+from ganvas.features.extraction import (
     Extractor,
     describe_resize,
     extract_set_features,
     hash_weights,
     resize_shorter_side,
-    write_cache_file,
 )
 from ganvas.optimisers import AdamW
+from ganvas.progress import progress_bar
 
 VERSION = 2
 """Incremented when the network or its training changes: cached classifiers are then trained again."""
@@ -110,7 +109,7 @@ def classifier_extractor(train: ImageSet, held_out: ImageSet | None = None, *, p
 
 def bundled_weights(train: ImageSet) -> Traversable:
     """The weights file in the package for a set; only the embedded digits have one (see train_digits_classifier)."""
-    return resources.files("ganvas.evaluation").joinpath(f"classifier-{VERSION}-{train.fingerprint}.safetensors")
+    return resources.files("ganvas.features").joinpath(f"classifier-{VERSION}-{train.fingerprint}.safetensors")
 
 
 def _load_or_train(trained: nn.Sequential, train: ImageSet, progress: bool) -> None:
@@ -123,7 +122,7 @@ def _load_or_train(trained: nn.Sequential, train: ImageSet, progress: bool) -> N
         except (OSError, RuntimeError, SafetensorError):
             continue
     _train(trained, train, progress)
-    write_cache_file(path, save({name: weight.contiguous() for name, weight in trained.state_dict().items()}))
+    cache.write_file(path, save({name: weight.contiguous() for name, weight in trained.state_dict().items()}))
 
 
 def _train(trained: nn.Sequential, train: ImageSet, progress: bool) -> None:

@@ -8,8 +8,8 @@ from torch.nn import functional as F
 
 from ganvas.data import to_unit
 from ganvas.errors import GanvasError
-from ganvas.evaluation.eye import to_rgb
-from ganvas.evaluation.features import Extractor, hash_weights
+from ganvas.features.extraction import Extractor, hash_weights
+from ganvas.features.eye import to_rgb
 
 SIDE = 224
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

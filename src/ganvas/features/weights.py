@@ -15,11 +15,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ganvas.data import cache
-from ganvas.data.progress import progress_bar
 from ganvas.errors import GanvasError
+from ganvas.features import layers
+from ganvas.features.layers import FeatureNetwork
 from ganvas.files import atomic_file
-from ganvas.style import networks
-from ganvas.style.networks import FeatureNetwork
+from ganvas.progress import progress_bar
 
 BLOCK_BYTES = 2**20
 
@@ -58,8 +58,8 @@ def load_network(name: str, weights: Path | None = None) -> FeatureNetwork:
     if name == "eye":
         if weights is not None:
             raise GanvasError("The eye comes with its own weights.", fix="leave --weights out, or add --network vgg19.")
-        return networks.build_eye()
-    build = {"vgg19": networks.build_vgg19, "squeezenet": networks.build_squeezenet}[name]
+        return layers.build_eye()
+    build = {"vgg19": layers.build_vgg19, "squeezenet": layers.build_squeezenet}[name]
     return build(load_weights(Path(weights or download_weights(name))))
 
 

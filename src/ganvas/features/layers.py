@@ -1,4 +1,4 @@
-"""The feature networks of style transfer: the eye, VGG-19 and SqueezeNet, each a sequence of named layers.
+"""Feature networks as sequences of named layers, for losses in their features: the eye, VGG-19 and SqueezeNet.
 
 All take images float [n 3 h w] in [-1, 1] and normalise them as their training data. The first convolution of the eye
 and of VGG-19 uses replicate padding, as zero padding would leave a frame in the image (Crowson 2021).
@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ganvas.errors import GanvasError
-from ganvas.evaluation.eye import BLOCKS as EYE_BLOCKS
-from ganvas.evaluation.eye import load_eye as the_eye
+from ganvas.features.eye import BLOCKS as EYE_BLOCKS
+from ganvas.features.eye import load_eye
 
 RGB, PATCHES = "rgb", "patches"
 """The layers that every network has: the image itself, and the 5×5 patches around every other pixel."""
@@ -142,9 +142,9 @@ class Fire(nn.Module):
 
 
 def build_eye() -> FeatureNetwork:
-    """The embedded network (`evaluation/eye.py`), relu1_1 to relu4_2. It comes with its weights."""
+    """The embedded network (`features/eye.py`), relu1_1 to relu4_2. It comes with its weights."""
     network = _build_vgg_like("eye", EYE_BLOCKS, lambda: nn.AvgPool2d(2, ceil_mode=True))
-    for (_, mine), its in zip(_convolutions(network), the_eye().convolutions.values(), strict=True):
+    for (_, mine), its in zip(_convolutions(network), load_eye().convolutions.values(), strict=True):
         mine.load_state_dict(its.state_dict())
     return _freeze(network)
 

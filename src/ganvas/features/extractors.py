@@ -1,0 +1,120 @@
+"""The feature extractors by name: the eye, a classifier of the data, Inception, DINOv2, or the user's own network."""
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from ganvas.data import to_unit
+from ganvas.errors import GanvasError
+from ganvas.features.dinov2 import dinov2_extractor
+from ganvas.features.extraction import Extractor, describe_resize, hash_weights, resize_shorter_side
+from ganvas.features.eye import load_eye, to_rgb
+from ganvas.features.inception import inception_extractor
+
+EYE_SIDES = (16, 128)
+"""The eye takes images whose shorter side is in this range; others are resized to the nearer end."""
+
+EYE_LAYERS = ("relu1_2", "relu2_2", "relu3_2")
+"""Its feature layers: those that rank image damage as networks trained on ImageNet do (docs/decisions/0011)."""
+
+
+def load_extractor(name: str, *, weights: Path | None = None, device: str = "cpu") -> Extractor:
+    """Loads the extractor with this name.
+
+    Args:
+        name: eye; eye-bf16; inception or dinov2, with the file or folder of their `weights`; or MODULE:FACTORY, a
+            Python function without arguments that returns a `torch.nn.Module` (see `module_extractor`).
+        weights: of inception or dinov2, or a safetensors file for the user's own module.
+        device: where it computes.
+
+    Raises:
+        GanvasError: no such extractor, or its weights are missing or wrong.
+    """
+    if name in ("eye", "eye-bf16", "classifier") and weights is not None:
+        raise GanvasError(
+            f"The {name} comes with its weights; --weights names {weights}.", fix="leave one of them out."
+        )
+    if name in ("eye", "eye-bf16"):
+        return eye_extractor(device, torch.float32 if name == "eye" else torch.bfloat16)
+    if name == "inception":
+        return inception_extractor(weights, device)
+    if name == "dinov2":
+        return dinov2_extractor(weights, device)
+    module, colon, factory = name.partition(":")
+    if not colon:
+        raise GanvasError(
+            f"There is no extractor '{name}'.",
+            expected="eye, eye-bf16, classifier, inception, dinov2, or MODULE:FACTORY for your own network",
+        )
+    try:
+        network = getattr(importlib.import_module(module), factory)()
+    except (ImportError, AttributeError, TypeError) as error:
+        raise GanvasError(
+            f"{name} cannot be imported and called: {error}.",
+            expected="a module on the Python path, and a function without arguments in it",
+        ) from error
+    if not isinstance(network, nn.Module):
+        raise GanvasError(f"{name}() returns a {type(network).__name__}.", expected="a torch.nn.Module")
+    if weights is not None:
+        try:
+            network.load_state_dict(load_file(weights))
+        except (OSError, RuntimeError, SafetensorError) as error:
+            raise GanvasError(
+                f"{weights} does not fit {name}: {error}.", expected="a safetensors file of its state_dict"
+            ) from error
+    return module_extractor(network, factory, device=device)
+
+
+def eye_extractor(device: str = "cpu", dtype: torch.dtype = torch.float32) -> Extractor:
+    """The embedded eye network; its features are the means of EYE_LAYERS over the image.
+
+    Args:
+        device: where it computes.
+        dtype: of its convolutions. bfloat16 is faster where the processor supports it and changes features by up to
+            0.4 % (docs/decisions/0011): that is another extractor, `eye-bf16`, whose numbers are not comparable.
+    """
+    network = load_eye()
+    target = torch.device(device)
+    network_there = network if (target.type, dtype) == ("cpu", torch.float32) else _copy_to(network, target, dtype)
+
+    def extract(images: Tensor) -> Tensor:
+        pixels = to_rgb(resize_shorter_side(images.to(target), EYE_SIDES)).to(dtype)
+        if target.type == "cpu":
+            pixels = pixels.contiguous(memory_format=torch.channels_last)  # oneDNN's convolutions are faster with it
+        maps = network_there.activations(pixels, EYE_LAYERS)
+        return torch.cat([maps[name].mean((2, 3), dtype=torch.float32) for name in EYE_LAYERS], dim=1).cpu()
+
+    name = "eye" if dtype == torch.float32 else "eye-bf16"
+    return Extractor(name, hash_weights(network), describe_resize(EYE_SIDES), extract, {"layers": " ".join(EYE_LAYERS)})
+
+
+def module_extractor(network: nn.Module, name: str = "", *, device: str = "cpu") -> Extractor:
+    """An extractor from the user's own module: float [n c h w] in [-1, 1], not resized -> [n f …], flattened.
+
+    The extractor raises a GanvasError if the module fails on the images.
+    """
+    target = torch.device(device)
+    network = network.eval().to(target)
+    name = name or type(network).__name__
+
+    def extract(images: Tensor) -> Tensor:
+        try:
+            return network(to_unit(images.to(target))).float().flatten(1).cpu()
+        except RuntimeError as error:
+            raise GanvasError(
+                f"{name} fails on images of {tuple(images.shape[1:])}: {error}.",
+                expected="a module that takes float [n c h w] in [-1, 1] and returns [n f]",
+            ) from error
+
+    return Extractor(name, hash_weights(network), "none", extract)
+
+
+def _copy_to(network: nn.Module, device: torch.device, dtype: torch.dtype) -> Any:
+    copy = type(network)()
+    copy.load_state_dict(network.state_dict())
+    return copy.eval().requires_grad_(False).to(device, dtype)
