@@ -15,8 +15,8 @@ WITHOUT_TORCH = [
     "ganvas.data.inspection", "ganvas.data.sources",
     "ganvas.runs.curves", "ganvas.runs.folder", "ganvas.runs.formats", "ganvas.runs.log", "ganvas.runs.state_metadata",
     "ganvas.diagnosis.diagnosis", "ganvas.diagnosis.logs.reader", "ganvas.diagnosis.sources",
-    "ganvas.comparison.progress", "ganvas.comparison.candidates",
-    "ganvas.comparison.importers", "ganvas.comparison.jobs",
+    "ganvas.comparison.progress", "ganvas.comparison.candidates", "ganvas.comparison.summary",
+    "ganvas.comparison.importers", "ganvas.comparison.jobs", "ganvas.comparison.report", "ganvas.evaluation.measures",
 ]  # fmt: skip
 
 SLOW = {"torch", "scipy", "sklearn", "matplotlib"}
@@ -83,6 +83,18 @@ def test_plot_imports_neither_torch_nor_pyplot(run: Path) -> None:
     assert "matplotlib.figure" in modules
     assert not {"torch", "scipy", "sklearn", "matplotlib.pyplot"} & modules
     assert (run / "losses.png").stat().st_size > 10_000
+
+
+def test_report_is_drawn_from_its_results_without_torch() -> None:
+    results = Path(__file__).parent.parent / "docs" / "reports" / "cnn-vs-transformer" / "report.json"
+    code = f"""
+import json
+from pathlib import Path
+from ganvas.comparison.report import render_report
+page = render_report(json.loads(Path({str(results)!r}).read_text()), Path("evaluations"))
+assert page.count("<svg") >= 3
+"""
+    assert not {"torch", "scipy", "sklearn"} & modules_after(code)
 
 
 def test_data_command_does_not_import_torch(write_images: Callable[..., Path]) -> None:
