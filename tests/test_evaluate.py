@@ -281,6 +281,7 @@ def test_bfloat16_features_are_close_but_another_protocol(folders: dict[str, Pat
     assert find_differences(exact.protocol, fast.protocol) == ["features.extractor"]
 
 
+@pytest.mark.slow
 def test_evaluation_prints_as_a_table_without_arrays(folders: dict[str, Path]) -> None:
     found = evaluate_part(folders, "other")
     for text in (str(found), repr(found)):

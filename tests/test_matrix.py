@@ -19,7 +19,7 @@ from ganvas.sampling import load
 from ganvas.training.start import train
 from ganvas.training.state import TrainState
 
-SHAPES = [Shape(1, 8, 8), Shape(3, 16, 16, 3), Shape(1, 28, 28), Shape(4, 24, 16, 3)]
+SHAPE, *MORE_SHAPES = Shape(3, 16, 16, 3), Shape(1, 8, 8), Shape(1, 28, 28), Shape(4, 24, 16, 3)
 PAIRS: dict[str, Network] = {
     **NARROW,
     "resnet-residual": replace(NARROW["resnet"], blocks="residual"),
@@ -60,7 +60,11 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("one_thread")
-@pytest.mark.parametrize("shape", SHAPES, ids=lambda s: "x".join(map(str, s)))
+@pytest.mark.parametrize(
+    "shape",
+    [SHAPE, *(pytest.param(shape, marks=pytest.mark.slow) for shape in MORE_SHAPES)],
+    ids=lambda s: "x".join(map(str, s)),
+)
 @pytest.mark.parametrize("objective", OBJECTIVES)
 @pytest.mark.parametrize("name", PAIRS)
 def test_two_rounds_update_the_networks(name: str, objective: str, shape: Shape) -> None:

@@ -113,6 +113,7 @@ def stylized(_: ganvas.Run) -> str:
 CALLS: dict[str, Callable[[ganvas.Run], str]] = {"sample": sampled, "evaluate": evaluated, "stylize": stylized}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("caller_state", CALLER_STATES)
 def test_training_is_the_same_in_any_caller_state(caller_state: str, tmp_path: Path) -> None:
     expected = trained(tmp_path / "plain")
