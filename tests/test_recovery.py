@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -31,8 +32,8 @@ def events(run: package.Run, kind: str) -> list[dict]:
 def test_probes_do_not_change_the_run(tmp_path: Path, family: str) -> None:
     weights = []
     for watch in (True, False):
-        unpenalised = {"r1": 0.0, "r2": 0.0} if family == "dcgan" else {}  # its D has batch norm
-        config = replace(tiny(family=family), watch=watch, conditional=family == "cnn", **unpenalised)
+        unpenalised: dict[str, Any] = {"r1": 0.0, "r2": 0.0} if family == "dcgan" else {}  # its D has batch norm
+        config = replace(tiny(family=family, **unpenalised), watch=watch, conditional=family == "cnn")
         run = start.train(config, out=tmp_path / str(watch), quiet=True)
         weights.append((run.latest_snapshot / "G.safetensors").read_bytes())
         lines = list(log.read_jsonl(run.path / "stats.jsonl"))

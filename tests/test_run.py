@@ -80,9 +80,8 @@ RESUMED: list[tuple[str, dict[str, Any]]] = [
 @pytest.mark.parametrize(("family", "knobs"), RESUMED, ids=lambda v: v if isinstance(v, str) else "-".join(v))
 def test_resumed_state_equals_uninterrupted_state_bit_for_bit(family: str, knobs: dict[str, Any]) -> None:
     """Compares the whole state: weights, average, moments, controllers. With mirroring, labels and a lazy penalty."""
-    config = tiny(family=family)
-    unpenalised = {"r1": 0.0, "r2": 0.0} if family == "dcgan" else {}  # its D has batch norm
-    config = replace(config, conditional=True, mirror=True, penalty_every=2, **unpenalised, **knobs)
+    unpenalised: dict[str, Any] = {"r1": 0.0, "r2": 0.0} if family == "dcgan" else {}  # its D has batch norm
+    config = replace(tiny(family=family, **unpenalised), conditional=True, mirror=True, penalty_every=2, **knobs)
     steps = config.balance.d_steps
     images = torch.randint(0, 256, (8, steps, 20, 3, 12, 10), dtype=torch.uint8)
     labels = torch.randint(0, 3, (8, steps, 20))
