@@ -84,7 +84,7 @@ def test_any_set_of_the_hub_is_loaded(hub, tmp_path):
     found = open_data("hf:someone/paintings:large", max_bad=0.1)
     assert hub.calls == [("someone/paintings", "large", "train")]
     assert found.name == "paintings-large"
-    assert labels_of(found) is None
+    assert found.labels is None
     assert found.skipped == (("row 31", "an empty cell"), ("row 32", "an empty cell"))
     assert np.array_equal(found.images[30].transpose(1, 2, 0), noise(9, 9, 3))
 

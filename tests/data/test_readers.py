@@ -59,7 +59,7 @@ def test_numpy_reads_back(images, form):
             np.save(path, np.asfortranarray(images) if form == "fortran" else images)
         found = open_data(path)
         assert np.array_equal(found.images, expected)
-        assert (labels_of(found) is None) == (form != "npz")
+        assert (found.labels is None) == (form != "npz")
 
 
 @few_examples
@@ -71,7 +71,7 @@ def test_png_folder_and_zip_read_back(images, zipped):
         found = open_data(path)
         expected = images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
         assert np.array_equal(found.images, expected)
-        assert labels_of(found) is None
+        assert found.labels is None
         assert found.class_names == ()
 
 
@@ -425,7 +425,7 @@ def test_arrays_that_are_not_images_are_refused(tmp_path, arrays, reason):
 def test_floats_are_not_labels_and_a_note_says_so(tmp_path):
     np.savez(tmp_path / "x.npz", x=noise(3, 8, 8), y=np.array([0.0, 1.0, 1.0]))
     found = open_data(tmp_path / "x.npz")
-    assert labels_of(found) is None
+    assert found.labels is None
     assert found.notes == ("y.npy is float64, so it is not used as labels.",)
 
 
