@@ -1,11 +1,14 @@
-# make demo   installs into .venv and trains on real handwritten digits for a minute
-# make test   installs into .venv and runs the tests
+# make demo        installs into .venv and trains on real handwritten digits for a minute
+# make test        installs into .venv and runs the tests
+# make test-fast   the tests that take seconds, in two minutes
+# make check       lint, types and tests
+# make wheel       builds the wheel into dist/
 PYTHON ?= python3
 VENV   ?= .venv
 BIN     = $(VENV)/bin
 PIP     = $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test lint types bench clean
+.PHONY: demo test test-fast lint types check wheel bench clean
 
 demo: $(VENV)/installed
 	$(BIN)/ganvas train
@@ -13,12 +16,20 @@ demo: $(VENV)/installed
 test: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -n auto
 
+test-fast: $(VENV)/installed-dev
+	$(BIN)/python -m pytest -n auto -m "not slow"
+
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
 types: $(VENV)/installed-dev
 	$(BIN)/pyright --pythonpath $(BIN)/python
+
+check: lint types test
+
+wheel: $(VENV)/installed-dev
+	$(PIP) wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 
 bench: $(VENV)/installed
 	$(BIN)/python benchmarks/throughput.py
@@ -37,4 +48,4 @@ $(VENV)/installed-dev: $(VENV)/installed
 	touch $@
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) dist

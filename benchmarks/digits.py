@@ -79,7 +79,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as out:
             run = ganvas.train("digits", seed=seed, kimg=arguments.kimg, out=out, quiet=True, plot=False)
             seconds = [line["seconds"] for line in read_jsonl(run.path / "stats.jsonl")][-1]
-            samples = run.sample(seeds=range(len(real)))
+            samples = ganvas.load(run).sample(seeds=range(len(real)))
         distance = feature_distance(extract_features(network, samples), reference)
         with torch.no_grad():
             classes = network(to_unit(torch.from_numpy(samples))).argmax(1).bincount(minlength=10)

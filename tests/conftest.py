@@ -5,6 +5,7 @@ from collections.abc import Callable
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -52,7 +53,7 @@ def write_images(tmp_path: Path) -> Callable[..., Path]:
 
     def write(n: int = 40, height: int = 16, width: int = 16, channels: int = 1, classes: int = 0) -> Path:
         random = np.random.default_rng(0)
-        arrays = {"images": random.integers(0, 256, (n, height, width, channels), np.uint8)}
+        arrays: dict[str, Any] = {"images": random.integers(0, 256, (n, height, width, channels), np.uint8)}
         if classes:
             arrays["labels"] = np.arange(n) % classes
         path = tmp_path / f"pictures-{height}x{width}x{channels}.npz"

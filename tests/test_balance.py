@@ -132,9 +132,9 @@ def test_spectral_norm_is_the_largest_singular_value() -> None:
     state = build_state(spectral_norm=True, r1=0.0, r2=0.0)
     for i in range(30):
         one_round(state, i)
-    hidden = state.game.D.hidden[0]  # type: ignore[union-attr, index]
-    hidden.eval()
-    assert torch.linalg.svdvals(hidden.weight)[0].item() == pytest.approx(1.0, abs=1e-2)  # type: ignore[union-attr]
+    hidden = state.game.D.get_submodule("hidden.0").eval()
+    assert isinstance(hidden, torch.nn.Linear)
+    assert torch.linalg.svdvals(hidden.weight)[0].item() == pytest.approx(1.0, abs=1e-2)
 
 
 @pytest.mark.parametrize("knobs", [{}, {"objective": "wasserstein", "gp": 10.0}], ids=["r1-r2", "gp"])

@@ -61,8 +61,8 @@ def build_state_and_batches(config: TrainConfig) -> tuple[TrainState, list[list[
 @pytest.mark.parametrize(("family", "knobs"), CASES, ids=lambda v: v if isinstance(v, str) else "-".join(v))
 def test_round_cancelled_at_any_point_leaves_no_trace(family: str, knobs: dict[str, Any]) -> None:
     """Each round is cancelled in D's first pass, then in G's last, and repeated; another state trains uninterrupted."""
-    config = tiny(family=family, **({"r1": 0.0, "r2": 0.0} if family == "dcgan" else {}))  # its D has batch norm
-    config = replace(config, conditional=True, **knobs)
+    unpenalised: dict[str, Any] = {"r1": 0.0, "r2": 0.0} if family == "dcgan" else {}  # its D has batch norm
+    config = replace(tiny(family=family, **unpenalised), conditional=True, **knobs)
     one, batches = build_state_and_batches(config)
     two, third = (TrainState.build(config, Shape(3, 12, 10, 3), CPU) for _ in range(2))
     for i, batch in enumerate(batches):

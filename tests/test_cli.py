@@ -112,6 +112,7 @@ def test_dry_run_prints_a_plan_and_writes_nothing() -> None:
     assert not Path("runs").exists()
 
 
+@pytest.mark.slow
 def test_default_recipe_of_data_other_than_digits_is_cnn_stable(write_images: Callable[..., Path]) -> None:
     data = write_images(channels=3)
     for flags in (["--data", data], [f"--data={data}"]):

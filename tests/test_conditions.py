@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -568,7 +568,7 @@ def test_facts_are_json() -> None:
 # Logs
 
 
-def log(path: Path, rows: Sequence[dict[str, float]]) -> Path:
+def log(path: Path, rows: Sequence[Mapping[str, float]]) -> Path:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
 

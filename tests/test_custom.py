@@ -211,7 +211,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
 )
 def test_each_mistake_has_its_sentence(knobs: dict[str, Any], message: str) -> None:
     with pytest.raises(GanvasError, match=message):
-        state(**{"g": SMALL_G, "d": SMALL_D} | knobs)
+        state(DIGITS, **{"g": SMALL_G, "d": SMALL_D} | knobs)
 
 
 @pytest.mark.parametrize(

@@ -110,6 +110,7 @@ def test_threads_depend_on_the_work_of_a_round(monkeypatch: pytest.MonkeyPatch) 
     assert many == 6
 
 
+@pytest.mark.slow
 def test_dry_run_prints_the_cost_and_writes_nothing() -> None:
     plan = json.loads(run_cli("train", "cnn", "--data", "digits", "--batch", "16", "--dry-run", "--json").stdout)
     assert plan["parameters"]["G"] > 0

@@ -15,6 +15,14 @@ from ganvas.data.selection import assign_classes
 from ganvas.errors import GanvasError
 from ganvas.evaluation import evaluation, measures
 from ganvas.evaluation.evaluation import evaluate
+from ganvas.evaluation.measure_groups import (
+    ImageSample,
+    MeasureGroup,
+    measure_distances,
+    measure_manifolds,
+    measure_pixels,
+    measure_two_sample,
+)
 from ganvas.evaluation.reference import open_reference
 from ganvas.evaluation.result import find_differences
 from ganvas.runs import log
@@ -56,6 +64,7 @@ def evaluate_part(folders: dict[str, Path], name: str, **knobs: object) -> evalu
     )
 
 
+@pytest.mark.slow
 def test_real_images_are_at_the_baseline_and_damaged_ones_far_from_it(folders: dict[str, Path]) -> None:
     real, noisy = evaluate_part(folders, "other"), evaluate_part(folders, "noisy")
     assert list(real.values) == [name for name in measures.MEASURES if name in real.values]
@@ -75,6 +84,7 @@ def test_real_images_are_at_the_baseline_and_damaged_ones_far_from_it(folders: d
     assert real.notes == ()
 
 
+@pytest.mark.slow
 def test_dropped_classes_and_copies_are_detected(folders: dict[str, Path]) -> None:
     ones, copies, other = (evaluate_part(folders, name) for name in ("ones", "copies", "other"))
     assert ones.values["modes"].value <= 5
@@ -89,6 +99,7 @@ def test_dropped_classes_and_copies_are_detected(folders: dict[str, Path]) -> No
     assert np.array_equal(copies.panel[::2], copies.panel[1::2])
 
 
+@pytest.mark.slow
 def test_evaluation_has_its_protocol(folders: dict[str, Path]) -> None:
     one, quick = evaluate_part(folders, "other"), evaluate_part(folders, "other", quick=True, count=300)
     assert one.protocol["features"]["extractor"] == "eye"
@@ -140,6 +151,7 @@ def test_conditional_generator_gets_the_class_frequencies_of_the_data() -> None:
     assert np.array_equal(assign_classes(np.arange(500, 600), shares), chosen[500:600])
 
 
+@pytest.mark.slow
 def test_without_held_out_images_the_set_is_halved(tmp_path: Path, folders: dict[str, Path]) -> None:
     found = evaluate(folders["other"], against=str(folders["train"]), quick=True, device="cpu")
     assert found.protocol["subject"]["count"] == 300
@@ -148,6 +160,7 @@ def test_without_held_out_images_the_set_is_halved(tmp_path: Path, folders: dict
     assert not set(real.train_rows) & set(real.held_out_rows)
 
 
+@pytest.mark.slow
 def test_few_images_give_a_warning(folders: dict[str, Path]) -> None:
     found = evaluate_part(folders, "other", count=100, quick=True)
     assert "fewer than the 224 features" in found.notes[0]
@@ -167,6 +180,7 @@ def test_bad_input_is_refused(folders: dict[str, Path], tmp_path: Path) -> None:
         evaluate(tmp_path / "one.npz", against=str(folders["train"]), held_out=str(folders["held"]))
 
 
+@pytest.mark.slow
 def test_evaluate_from_the_command_line(folders: dict[str, Path], tmp_path: Path) -> None:
     flags = ("--against", folders["train"], "--held-out", folders["held"], "--quick", "--device", "cpu")
     result = json.loads(run_cli("evaluate", folders["other"], *flags, "--json").stdout)
@@ -185,6 +199,7 @@ def test_evaluate_is_a_public_name() -> None:
     assert ganvas.evaluate is evaluate
 
 
+@pytest.mark.slow
 def test_modes_of_stacked_digits_are_counted_channel_by_channel(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -207,6 +222,7 @@ def test_modes_of_stacked_digits_are_counted_channel_by_channel(
     assert evenness.value > evenness.baseline
 
 
+@pytest.mark.slow
 def test_part_of_sorted_images_has_every_class(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("train", "held"):
         parts = dict(np.load(folders[name]))
@@ -226,31 +242,36 @@ def test_surplus_of_sorted_real_images_is_removed_from_all_classes() -> None:
     classes = np.repeat([0.0, 100.0], 200)[:, None] + draw.normal(size=(400, 3))
     few = np.repeat([0.0, 100.0], 100)[:, None] + draw.normal(size=(200, 3))
     pixels = np.zeros((0, 1, 8, 8), np.uint8)
-    (found,) = measures.measure_two_sample([measures.ImageSample(few, pixels)], measures.ImageSample(classes, pixels))
+    (found,) = measure_two_sample([ImageSample(few, pixels)], ImageSample(classes, pixels))
     assert abs(found["two_sample"] - 0.5) < 0.1
 
 
 @pytest.mark.parametrize(
     "group",
-    [measures.measure_distances, measures.measure_manifolds, measures.measure_two_sample, measures.measure_pixels],
+    [
+        measure_distances,
+        measure_manifolds,
+        measure_two_sample,
+        measure_pixels,
+    ],
 )
-def test_sharing_the_real_computations_changes_no_number(group: measures.MeasureGroup) -> None:
+def test_sharing_the_real_computations_changes_no_number(group: MeasureGroup) -> None:
     draw = np.random.default_rng(0)
 
-    def sample(n: int) -> measures.ImageSample:
-        return measures.ImageSample(
-            draw.normal(size=(n, 6)).astype(np.float32), draw.integers(0, 256, (n, 1, 16, 16), np.uint8)
-        )
+    def sample(n: int) -> ImageSample:
+        return ImageSample(draw.normal(size=(n, 6)).astype(np.float32), draw.integers(0, 256, (n, 1, 16, 16), np.uint8))
 
     real, fake, held_out = sample(120), sample(103), sample(90)
     samples = [fake, held_out, *fake.splits()]
     for together, one in zip(group(samples, real), samples, strict=True):
         (alone,) = group(
-            [measures.ImageSample(one.features, one.pixels)], measures.ImageSample(real.features, real.pixels)
+            [ImageSample(one.features, one.pixels)],
+            ImageSample(real.features, real.pixels),
         )
         assert together == pytest.approx(alone, rel=1e-9)
 
 
+@pytest.mark.slow
 def test_bfloat16_features_are_close_but_another_protocol(folders: dict[str, Path]) -> None:
     exact, fast = (
         evaluate_part(folders, "noisy", quick=True),
@@ -261,6 +282,7 @@ def test_bfloat16_features_are_close_but_another_protocol(folders: dict[str, Pat
     assert find_differences(exact.protocol, fast.protocol) == ["features.extractor"]
 
 
+@pytest.mark.slow
 def test_evaluation_prints_as_a_table_without_arrays(folders: dict[str, Path]) -> None:
     found = evaluate_part(folders, "other")
     for text in (str(found), repr(found)):

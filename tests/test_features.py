@@ -91,6 +91,7 @@ def test_eye_weights_match_the_model_card() -> None:
     assert extractors.eye_extractor().digest in card
 
 
+@pytest.mark.slow
 def test_eye_network_reaches_the_accuracy_of_its_card(real_data: Path) -> None:
     """The card's numbers, on the first 1,000 images of both test sets."""
     for source, split, first, least_accuracy in (("cifar10-test.zip", "train", 0, 0.85), ("mnist", "test", 10, 0.97)):

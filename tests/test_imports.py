@@ -17,8 +17,8 @@ WITHOUT_TORCH = [
     "ganvas.environment", "ganvas.data.cache_contents", "ganvas.runs.cleaning", "ganvas.runs.overview",
     "ganvas.runs.curves", "ganvas.runs.folder", "ganvas.runs.formats", "ganvas.runs.log", "ganvas.runs.state_metadata",
     "ganvas.diagnosis.diagnosis", "ganvas.diagnosis.logs.reader", "ganvas.diagnosis.sources",
-    "ganvas.comparison.progress", "ganvas.comparison.candidates",
-    "ganvas.comparison.importers", "ganvas.comparison.jobs",
+    "ganvas.comparison.progress", "ganvas.comparison.candidates", "ganvas.comparison.summary",
+    "ganvas.comparison.importers", "ganvas.comparison.jobs", "ganvas.comparison.report", "ganvas.evaluation.measures",
 ]  # fmt: skip
 
 SLOW = {"torch", "scipy", "sklearn", "matplotlib"}
@@ -93,11 +93,24 @@ def test_plot_imports_neither_torch_nor_pyplot(run: Path) -> None:
     assert (run / "losses.png").stat().st_size > 10_000
 
 
+def test_report_is_drawn_from_its_results_without_torch() -> None:
+    results = Path(__file__).parent.parent / "docs" / "reports" / "cnn-vs-transformer" / "report.json"
+    code = f"""
+import json
+from pathlib import Path
+from ganvas.comparison.report import render_report
+page = render_report(json.loads(Path({str(results)!r}).read_text()), Path("evaluations"))
+assert page.count("<svg") >= 3
+"""
+    assert not {"torch", "scipy", "sklearn"} & modules_after(code)
+
+
 def test_data_command_does_not_import_torch(write_images: Callable[..., Path]) -> None:
     assert not SLOW & modules_after_command("data", write_images())
     assert not SLOW & modules_after_command("data", "digits")
 
 
+@pytest.mark.slow
 def test_train_and_sample_import_neither_scikit_learn_nor_the_compiler(run: Path) -> None:
     """torch.compile is used nowhere, and labelled images are compared class by class, without k-means."""
     more = {"scipy", "sklearn", "matplotlib"} | COMPILER

@@ -7,8 +7,9 @@ import struct
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -53,7 +54,7 @@ def test_stats_of_ganvas_equal_history_from_stats(log: Log) -> None:
 
 
 def test_stylegan_stats_are_read_by_kimg(log: Log) -> None:
-    def row(kimg: float) -> dict[str, object]:
+    def row(kimg: float) -> dict[str, Any]:
         means = {"Loss/scores/real": 1.5, "Loss/scores/fake": -0.5, "Loss/signs/real": 0.8, "Loss/D/loss": kimg / 10}
         stats = {
             name: {"num": 4, "mean": mean, "std": 0.25} for name, mean in (means | {"Progress/kimg": kimg}).items()
@@ -443,7 +444,9 @@ def test_facts_of_a_plain_log_are_its_source_and_columns(log: Log) -> None:
 # TensorBoard
 
 
-def write_events(folder: Path, *steps: tuple[int, dict[str, float]], name: str = "", as_tensors: bool = False) -> Path:
+def write_events(
+    folder: Path, *steps: tuple[int, Mapping[str, float]], name: str = "", as_tensors: bool = False
+) -> Path:
     """An event file as TensorBoard writes it, made without its package: records of protobuf messages."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"events.out.tfevents.1700000000.host{name}"

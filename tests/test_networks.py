@@ -86,6 +86,7 @@ def test_to_image_equals_a_transposed_convolution(channels: int) -> None:
     x = torch.randn(2, 5, 9, 11, dtype=torch.float64, requires_grad=True)
     expected = torch.nn.functional.conv_transpose2d(x, layer.weight, layer.bias, padding=3)
     assert torch.allclose(layer(x), expected)
+    assert layer.bias is not None
     inputs = (x, layer.weight, layer.bias)
     g = torch.randn_like(expected)
     for ours, theirs in zip(

@@ -113,6 +113,7 @@ def stylized(_: ganvas.Run) -> str:
 CALLS: dict[str, Callable[[ganvas.Run], str]] = {"sample": sampled, "evaluate": evaluated, "stylize": stylized}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("caller_state", CALLER_STATES)
 def test_training_is_the_same_in_any_caller_state(caller_state: str, tmp_path: Path) -> None:
     expected = trained(tmp_path / "plain")
@@ -123,7 +124,7 @@ def test_training_is_the_same_in_any_caller_state(caller_state: str, tmp_path: P
     assert found == expected
 
 
-@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("call", ["sample", pytest.param("evaluate", marks=pytest.mark.slow), "stylize"])
 def test_results_are_the_same_in_any_caller_state(call: str, run: ganvas.Run) -> None:
     expected = CALLS[call](run)
     for name, caller_state in CALLER_STATES.items():

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from ganvas.cli import COMMANDS
 from ganvas.data import DataOptions, open_images, to_unit
 from ganvas.recipes import RECIPES
-from ganvas.runs.folder import Run
+from ganvas.sampling import load
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -51,7 +51,7 @@ def test_make_demo_generates_all_ten_digits_recognisably(tmp_path: Path) -> None
     grid = tree / printed[1]
     assert grid.exists()
 
-    generated = Run(grid.parent).sample(seeds=range(500))
+    generated = load(grid.parent).sample(seeds=range(500))
     digits = open_images(DataOptions("digits"))
     assert digits.labels is not None
     torch.manual_seed(0)

@@ -23,7 +23,7 @@ from torch import nn
 import ganvas
 from ganvas.comparison.comparison import Comparison
 from ganvas.config import TrainConfig, replace
-from ganvas.data import DataOptions, inspect
+from ganvas.data import inspect
 from ganvas.data.inspection import DataReport
 from ganvas.diagnosis.diagnosis import Diagnosis, Finding
 from ganvas.display import IMAGE_WIDTH, TEXT_WIDTH, Displayed, InlineImage, Paragraph, Table, image_url
@@ -186,11 +186,11 @@ def test_samples_are_an_array_with_a_grid(run: Run) -> None:
     assert samples.grid(columns=5, scale=1).size == (2 + 5 * 10, 2 + 5 * 10)
     with Image.open(io.BytesIO(samples._repr_png_() or b"")) as image:
         assert image.size == grid.size
-    assert isinstance(run.sample(seeds=[1]), Samples)
+    assert isinstance(ganvas.load(run).sample(seeds=[1]), Samples)
 
 
 def test_samples_of_an_unconditional_generator() -> None:
-    samples = train(tiny(), quiet=True).sample(seeds=range(9))
+    samples = ganvas.load(train(tiny(), quiet=True)).sample(seeds=range(9))
     assert samples.labels is None
     assert show(samples)[0] == "Samples(9 images, 8×8×1: uint8 [9, 1, 8, 8])"
     assert samples.grid().size == (4 + 3 * 68, 4 + 3 * 68)
@@ -212,6 +212,7 @@ def test_selected_images_are_samples_with_their_labels(select: Callable[[Any], A
     samples = make_samples()
     chosen = select(samples)
     assert type(chosen) is Samples
+    assert chosen.labels is not None
     for image, label in zip(chosen, chosen.labels, strict=True):
         original = next(i for i, each in enumerate(samples) if np.array_equal(np.sort(each, 0), np.sort(image, 0)))
         assert samples.labels is not None
@@ -342,7 +343,7 @@ def test_configurations_and_recipes_show_every_knob() -> None:
 
 
 def test_data_report_shows_problems(write_images: Callable[..., Path]) -> None:
-    report = inspect(DataOptions(str(write_images(n=5))), progress=False)
+    report = inspect(write_images(n=5), quiet=True)
     text, page = show(report)
     assert "Few images: 5" in text
     assert "Few images: 5" in page.text

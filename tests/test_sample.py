@@ -68,11 +68,11 @@ def test_run_accepts_a_path_as_text(run: Run) -> None:
 
 
 def test_no_seeds_give_no_images(run: Run) -> None:
-    assert run.sample(seeds=[]).shape == (0, 1, 8, 8)
+    assert load(run).sample(seeds=[]).shape == (0, 1, 8, 8)
 
 
 def test_load_accepts_a_run_a_snapshot_or_its_weights(run: Run) -> None:
-    first = run.sample(seeds=[5])
+    first = load(run).sample(seeds=[5])
     for where in (run, run.path, str(run.path), run.latest_snapshot, run.latest_snapshot / "G.safetensors"):
         assert np.array_equal(package.load(where).sample(seeds=[5]), first)
 
@@ -97,7 +97,7 @@ def test_classes_by_number_by_name_and_by_seed(conditional: Run) -> None:
 
 def test_class_for_an_unconditional_generator_is_refused(run: Run) -> None:
     with pytest.raises(GanvasError, match="without classes"):
-        run.sample(seeds=[0], label=1)
+        load(run).sample(seeds=[0], label=1)
 
 
 def test_truncation_0_gives_the_mean_image(run: Run) -> None:
@@ -212,7 +212,7 @@ def test_command_line_writes_grids_single_files_and_interpolations(conditional: 
     with Image.open("single/seed00009.png") as nine:
         assert np.array_equal(np.asarray(nine), load(conditional).sample(seeds=[9], label=4)[0, 0])
     with Image.open("interpolation.gif") as animation:
-        assert animation.n_frames == 9
+        assert getattr(animation, "n_frames", 1) == 9
 
 
 def test_folder_that_is_not_a_run_is_refused(tmp_path: Path) -> None:

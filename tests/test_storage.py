@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from support import run_cli, tiny
 
+import ganvas
 from ganvas.config import replace
 from ganvas.data import DataOptions, cache, cache_contents, open_images
 from ganvas.errors import GanvasError
@@ -153,7 +154,7 @@ def test_cleaning_removes_what_no_command_needs(runs: Path) -> None:
     assert not any(removal.path.exists() for removal in planned)
     assert not cleaning.clean(runs)
     assert states(runs) == {"00000-small-digits": "complete"}
-    assert Run(kept).sample(seeds=[0]).shape == (1, 1, 8, 8)
+    assert ganvas.load(kept).sample(seeds=[0]).shape == (1, 1, 8, 8)
     again = train(replace(tiny(), on_failure="rollback", evaluate_every=0.1), recipe="small", out=runs, quiet=True)
     assert again.path == kept, "the run must still be found as complete"
 

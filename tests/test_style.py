@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from ganvas.style.options import StyleOptions, resolve_options
 from ganvas.style.plan import plan_transfer, scale_sizes
 from ganvas.style.transfer import Iterate, stylize
 
-QUICK = {"size": 64, "iterations": 6, "min_scale": 45, "device": "cpu"}
+QUICK: dict[str, Any] = {"size": 64, "iterations": 6, "min_scale": 45, "device": "cpu"}
 TINY = ["--size", "48", "--iterations", "3", "--min-scale", "48", "--device", "cpu"]
 
 
@@ -77,7 +78,7 @@ def test_stylize_is_a_public_function(files: tuple[Path, Path]) -> None:
 
 
 @pytest.mark.parametrize("knobs", [{}, {"optimiser": "adam", "statistic": "gram"}, {"init": "noise", "seed": 3}])
-def test_same_options_give_the_same_image(knobs: dict[str, object]) -> None:
+def test_same_options_give_the_same_image(knobs: dict[str, Any]) -> None:
     first, second = (stylize(photo(), painting(), **QUICK, **knobs).pixels for _ in range(2))
     assert (first == second).all()
     if "seed" in knobs:

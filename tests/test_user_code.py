@@ -21,6 +21,10 @@ class Thing:
         """Something inside."""
 
 
+THING: Any = Thing
+"""The class, without the types of its arguments."""
+
+
 @pytest.fixture(autouse=True)
 def _own_path(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", list(sys.path))
@@ -108,9 +112,9 @@ def test_errors_of_a_call_are_quoted() -> None:
 def test_objects_become_specs() -> None:
     assert describe(Thing) == f"{__name__}:Thing"
     assert describe(Thing.Inner) == f"{__name__}:Thing.Inner"
-    assert describe(functools.partial(Thing, width=3, name="a")) == f"{__name__}:Thing(width=3, name='a')"
-    assert load(describe(functools.partial(Thing, width=3))) is Thing
-    for bad in (functools.partial(Thing, 3), functools.partial(Thing, width=Thing)):
+    assert describe(functools.partial(THING, width=3, name="a")) == f"{__name__}:Thing(width=3, name='a')"
+    assert load(describe(functools.partial(THING, width=3))) is Thing
+    for bad in (functools.partial(THING, 3), functools.partial(THING, width=Thing)):
         with pytest.raises(GanvasError):
             describe(bad)
 

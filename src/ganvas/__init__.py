@@ -13,7 +13,7 @@ Names are imported when first used, so that the command line answers at once.
 
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from ganvas.version import __version__
 
 if TYPE_CHECKING:
     from ganvas.api import train

@@ -11,8 +11,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from ganvas import __version__
 from ganvas.files import format_bytes
+from ganvas.version import __version__
 
 VARIABLES = re.compile(
     r"GANVAS_\w+|XDG_CACHE_HOME|CUDA_VISIBLE_DEVICES|PYTORCH_\w+|TORCH_\w+|NCCL_\w+|(OMP|MKL|OPENBLAS)_NUM_THREADS"

@@ -20,6 +20,12 @@ def open_data(source, **options) -> ImageSet:
     return open_images(DataOptions(str(source), **options), progress=False)
 
 
+def labels_of(images: ImageSet) -> np.ndarray:
+    """The labels of a set that has some."""
+    assert images.labels is not None
+    return images.labels
+
+
 def noise(*shape, seed=0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
 

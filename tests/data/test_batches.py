@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from helpers import labels_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -74,8 +75,8 @@ def test_ranks_together_draw_what_one_process_draws(count, share, world, mirror,
     alone = Batches(images, **options)
     ranks = [Batches(images, **options, rank=rank, world=world) for rank in range(world)]
     for _ in range(4):
-        parts = [next(rank) for rank in ranks]
-        joined = torch.cat([pixels for pixels, _ in parts]), torch.cat([labels for _, labels in parts])
+        pixels, labels = zip(*(next(rank) for rank in ranks), strict=True)
+        joined = torch.cat(pixels), torch.cat(labels)
         assert equal(next(alone), joined)
 
 
@@ -98,7 +99,7 @@ def test_balanced_batches_have_all_classes_equally_often(sizes, seed):
     images = numbered_images(sum(sizes), sizes=sizes)
     length = len(sizes) * max(sizes)
     found = np.array(draw(images, length, seed=seed, balanced=True, batch=len(sizes)))
-    labels = images.labels[found]
+    labels = labels_of(images)[found]
     assert (np.bincount(labels) == max(sizes)).all()
     assert all(sorted(row) == list(range(len(sizes))) for row in labels.reshape(-1, len(sizes)))
     for number, size in enumerate(sizes):
@@ -128,6 +129,7 @@ def test_mirroring_flips_half_and_nothing_else():
 def test_labels_belong_to_their_images():
     images = numbered_images(30, classes=7)
     pixels, labels = next(Batches(images, batch=64, seed=0, mirror=True))
+    assert labels is not None
     assert labels.tolist() == [number % 7 for number in read_numbers(pixels)]
     assert labels.dtype == torch.int64
     assert pixels.dtype == torch.uint8
@@ -168,6 +170,7 @@ def test_a_gpu_gets_the_same_batches(monkeypatch, share):
     for _ in range(12):
         pixels, labels = next(device)
         assert pixels.is_cuda
+        assert labels is not None
         assert equal(next(host), (pixels.cpu(), labels.cpu()))
 
 

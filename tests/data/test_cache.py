@@ -1,6 +1,7 @@
 """Data sets are decoded once and read from the cache afterwards; damaged entries are rebuilt."""
 
 import errno
+import io
 import json
 import os
 import shutil
@@ -157,7 +158,7 @@ def test_a_full_disk_is_reported_before_and_while_writing(folder, cache_root, mo
         with pytest.raises(GanvasError, match="GANVAS_CACHE to a larger disk"):
             open_data(folder)
 
-    class Full:
+    class Full(io.BytesIO):
         def write(self, content):
             raise OSError(errno.ENOSPC, "No space left on device")
 

@@ -4,13 +4,14 @@ import io
 import re
 import struct
 import zlib
+from typing import Any
 
 import numpy as np
 import pytest
 from helpers import encode, noise, open_data, write_folder
 from PIL import Image
 
-from ganvas.data.decoding import decode, read_header
+from ganvas.data.decoding import Fit, decode, read_header
 from ganvas.data.source_types import Unreadable
 from ganvas.errors import GanvasError
 
@@ -22,7 +23,7 @@ def save(image: Image.Image, form: str, **options) -> io.BytesIO:
     return file
 
 
-def read(image: Image.Image, form="PNG", channels=3, size=None, fit="crop", **options) -> np.ndarray:
+def read(image: Image.Image, form="PNG", channels=3, size=None, fit: Fit = "crop", **options) -> np.ndarray:
     return decode(save(image, form, **options), channels, size or (image.height, image.width), fit)
 
 
@@ -136,8 +137,9 @@ def test_bilevel_and_colour_images_are_converted_to_grey():
 @pytest.mark.parametrize("form", ["GIF", "WEBP", "PNG", "TIFF"])
 def test_first_frame_of_an_animation_is_decoded(form):
     frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue", "lime")]
-    options = {"lossless": True} if form == "WEBP" else {}
-    found = read(frames[0], form, save_all=True, append_images=frames[1:], **options)
+    lossless = {"lossless": True} if form == "WEBP" else {}
+    options: dict[str, Any] = {"save_all": True, "append_images": frames[1:], **lossless}
+    found = read(frames[0], form, **options)
     assert found[:, 4, 4].tolist() == [255, 0, 0]
 
 

@@ -3,10 +3,11 @@
 import io
 import sys
 import types
+from typing import Any
 
 import numpy as np
 import pytest
-from helpers import encode, noise, open_data
+from helpers import encode, labels_of, noise, open_data
 
 from ganvas.errors import GanvasError
 
@@ -45,7 +46,7 @@ class Table:
 @pytest.fixture
 def hub(monkeypatch):
     """A fake hub that returns `hub.answer` and records the calls in `hub.calls`."""
-    module = types.ModuleType("datasets")
+    module: Any = types.ModuleType("datasets")
     module.Image, module.ClassLabel, module.calls = Image, ClassLabel, []
 
     def load_dataset(path, name=None, split=None):
@@ -72,7 +73,7 @@ def test_named_set_is_loaded(hub, tmp_path, monkeypatch):
     assert hub.calls == [("uoft-cs/cifar10", None, "test")]
     assert found.name == "cifar10"
     assert found.images.shape == (4, 3, 9, 9)
-    assert found.labels.tolist() == [2, 0, 1, 2]
+    assert labels_of(found).tolist() == [2, 0, 1, 2]
     assert found.class_names == ("plane", "car", "bird")
 
 
@@ -158,5 +159,5 @@ def test_real_package_reads_back(monkeypatch):
     monkeypatch.setattr(datasets, "load_dataset", lambda path, name, split: table)
     found = open_data("hf:a/b")
     assert np.array_equal(found.images[:, 0], np.stack([noise(9, 9, seed=index) for index in range(5)]))
-    assert found.labels.tolist() == [0, 1, 1, 0, 1]
+    assert labels_of(found).tolist() == [0, 1, 1, 0, 1]
     assert found.class_names == ("no", "yes")

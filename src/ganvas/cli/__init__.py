@@ -19,6 +19,7 @@ from ganvas.cli.sampling import plot, sample
 from ganvas.cli.storage import cache, runs
 from ganvas.cli.style_transfer import stylize
 from ganvas.cli.training import train
+from ganvas.version import __version__
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "train": train,
@@ -49,8 +50,6 @@ def _run(argv: list[str]) -> int:
         print("\nganvas COMMAND --help describes a command; ganvas --version prints the version.")
         return 0 if argv else 2
     if argv[0] == "--version":
-        from ganvas import __version__
-
         print(f"ganvas {__version__}")
         return 0
     if argv[0] not in COMMANDS:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ganvas.comparison.ranking import ASPECTS, aspect_value
+from ganvas.comparison.aspects import ASPECTS, aspect_value
 from ganvas.comparison.summary import metric_title
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31", "#777777")

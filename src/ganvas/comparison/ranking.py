@@ -7,44 +7,10 @@ from statistics import fmean
 from typing import Any
 
 from ganvas.comparison import budget
+from ganvas.comparison.aspects import ASPECTS, Aspect, Row, aspect_value
 from ganvas.comparison.significance import CONFIDENCE, PairTest, adjust_holm, compare_pair
 from ganvas.comparison.summary import metric_title
 from ganvas.evaluation.result import find_differences
-
-Row = Mapping[str, Any]
-"""A run of the comparison as in report.json: see `Comparison`."""
-
-
-@dataclass(frozen=True)
-class Aspect:
-    """One property in which candidates are compared.
-
-    Attributes:
-        title: for people.
-        description: what is measured, in a few words.
-        better: lower or higher.
-        unit: appended to values.
-        ratio: whether two candidates are compared by the ratio of their values, else by the difference.
-    """
-
-    title: str
-    description: str
-    better: str
-    unit: str = ""
-    ratio: bool = False
-
-
-ASPECTS: dict[str, Aspect] = {
-    "fine_detail": Aspect("Fine detail", "error of the power spectrum at high frequencies", "lower", " dB", True),
-    "sliced_wasserstein": Aspect("Texture", "sliced Wasserstein distance of 7×7 patches, × 1000", "lower", "", True),
-    "layout": Aspect("Layout", "Fréchet distance of the images reduced to 8×8 pixels", "lower", "", True),
-    "precision": Aspect("Realism", "precision: share of generated images that are close to real images", "higher"),
-    "recall": Aspect("Diversity", "recall: share of real images that are close to generated images", "higher"),
-    "rarest": Aspect("Rarest class", "share of the class that is generated least often", "higher"),
-    "images_per_s": Aspect("Speed", "training images per second", "higher", "/s", True),
-    "peak_bytes": Aspect("Memory", "peak memory of the training process", "lower", " MB", True),
-}
-"""The aspects of the report, each a panel of its figure: image quality from fine to coarse, then diversity and cost."""
 
 
 @dataclass(frozen=True)
@@ -89,14 +55,6 @@ def rank(names: Sequence[str], runs: Sequence[Row]) -> Verdict:
     tests = [replace(t, p=p) for t, p in zip(tests, adjusted, strict=True)]
     sentence = _format_verdict(best, tests, metric_title(metric, evaluated))
     return Verdict(sentence, metric, (), tuple(order), tuple(tests), remarks)
-
-
-def aspect_value(run: Row, aspect: str) -> float | None:
-    """A run's value of an aspect, in the aspect's unit; None where it is unknown."""
-    if aspect in ("images_per_s", "peak_bytes"):
-        value = run[aspect]
-        return value / 1e6 if value and aspect == "peak_bytes" else value
-    return run["evaluation"]["values"].get(aspect, {}).get("value") if run["evaluation"] else None
 
 
 def compare_aspects(names: Sequence[str], runs: Sequence[Row]) -> list[dict[str, Any]]:

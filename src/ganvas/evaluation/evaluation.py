@@ -12,7 +12,7 @@ from ganvas.data.selection import iterate_batches
 from ganvas.data.stacked import NAME as STACKED
 from ganvas.devices import select_device
 from ganvas.errors import GanvasError
-from ganvas.evaluation import measures, modes
+from ganvas.evaluation import measure_groups, modes
 from ganvas.evaluation.measures import MEASURES, Value
 from ganvas.evaluation.memorisation import Memorisation, compare_with_training
 from ganvas.evaluation.reference import Reference
@@ -96,12 +96,13 @@ def evaluate(
             real.classifier,
         )
 
-    groups = [measures.measure_distances, measures.measure_manifolds]
-    groups += [] if quick else [measures.measure_two_sample, measures.measure_pixels]
-    groups += [] if real.classifier is None else [measures.class_measures(reference.class_shares)]
+    groups = [measure_groups.measure_distances, measure_groups.measure_manifolds]
+    groups += [] if quick else [measure_groups.measure_two_sample, measure_groups.measure_pixels]
+    groups += [] if real.classifier is None else [measure_groups.class_measures(reference.class_shares)]
     values: dict[str, Value] = {}
     for i, group in enumerate(groups):
-        values |= measures.measure_group(group, sample, real.held_out, real.train, real.baselines.setdefault(i, {}))
+        baselines = real.baselines.setdefault(i, {})
+        values |= measure_groups.measure_group(group, sample, real.held_out, real.train, baselines)
     memorisation, panel = None, None
     if real.training_features is not None:
         memorisation = compare_with_training(sample.features, real.training_features, n_pairs=min(CLOSEST_PAIRS, n))

@@ -13,9 +13,9 @@ from torch import nn
 
 from ganvas.data import DataOptions
 from ganvas.data.selection import subsample
-from ganvas.evaluation import measures
+from ganvas.evaluation import measure_groups
 from ganvas.evaluation.counting import counting_classifier, reference_classifier
-from ganvas.evaluation.measures import ImageSample
+from ganvas.evaluation.measure_groups import ImageSample
 from ganvas.evaluation.memorisation import TrainingFeatures
 from ganvas.evaluation.reference import Reference, open_reference
 from ganvas.features import extractors
@@ -108,7 +108,7 @@ def extract_reference(
             matrix[real.train_rows] if all_training else matrix,
             real.train.images[subsample(real.train_rows, min(n, MAX_PIXEL_IMAGES))],
         )
-        originals = TrainingFeatures(matrix, rival.features, measures.SEED) if all_training else None
+        originals = TrainingFeatures(matrix, rival.features, measure_groups.SEED) if all_training else None
         return ReferenceFeatures(seen, counting, known, rival, originals)
 
     return memo.get(("side", id(real), n, named, weights, device, quick), make)

@@ -128,12 +128,6 @@ class Run(Displayed):
             "peak_bytes": done[-1].get("peak_bytes") if done else None,
         }  # fmt: skip
 
-    def sample(self, **knobs: Any) -> Any:
-        """Images of the newest snapshot; takes the arguments of `ganvas.sampling.Sampler.sample`."""
-        from ganvas.sampling import load
-
-        return load(self).sample(**knobs)
-
     def __str__(self) -> str:
         return str(self.path)
 

@@ -23,6 +23,7 @@ from ganvas.errors import GanvasError
 from ganvas.files import atomic_folder, make_folder
 from ganvas.networks import Generator, Shape
 from ganvas.runs.formats import check_format
+from ganvas.version import __version__
 
 FORMAT = 2
 """The format of a snapshot folder."""
@@ -60,8 +61,6 @@ class Card:
 
 def package_versions() -> dict[str, str]:
     """Versions of Ganvas, PyTorch and Python, on which a result may depend."""
-    from ganvas import __version__
-
     return {"ganvas": __version__, "torch": torch.__version__, "python": platform.python_version()}
 
 

@@ -1,15 +1,16 @@
 """The exponential moving average of the generator's weights, which is sampled, evaluated and saved."""
 
 import copy
+from typing import TypeVar
 
 import torch
 from torch import nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from ganvas.networks import Generator
+Network = TypeVar("Network", bound=nn.Module)
 
 
-def frozen_copy(network: Generator) -> Generator:
+def frozen_copy(network: Network) -> Network:
     """A copy of `network` without gradients, in evaluation mode, for `update`."""
     return copy.deepcopy(network).eval().requires_grad_(False)
 

@@ -19,7 +19,6 @@ from ganvas.files import clean_leftovers
 from ganvas.networks import Shape
 from ganvas.runs import checkpoint, curves, folder, log, snapshot
 from ganvas.runs.folder import Run
-from ganvas.runs.stats import Stats
 from ganvas.training import cancellation, distributed, grids, memory
 from ganvas.training.cancellation import SLOW_ROUND_SECONDS, CancellableRounds
 from ganvas.training.estimate import max_disk_bytes
@@ -28,6 +27,7 @@ from ganvas.training.monitor.quality import QualityMonitor
 from ganvas.training.monitor.recovery import Intervention, Recovery
 from ganvas.training.progress import ProgressReporter
 from ganvas.training.state import TrainState
+from ganvas.training.stats import Stats
 
 MIN_PLOT_INTERVAL = 60
 """Seconds at the least between two drawings of losses.png."""
