@@ -203,7 +203,7 @@ class Custom:
 
     @property
     def d_norm(self) -> str:
-        """Whether D has batch norm ("batch" or "none"), which forbids penalties; of the user's own D, once it is built."""
+        """Whether D has batch norm: "batch" or "none"; of the user's own D, that is known once it is built."""
         part = self.part("d")
         return user_code.known(self.d) or "none" if part is None else getattr(part, "d_norm", "none")
 
