@@ -230,7 +230,6 @@ def test_each_mistake_has_its_sentence(knobs: dict[str, Any], message: str) -> N
         ({"d": "r3gan", "spectral_norm": True}, "--spectral-norm with the r3gan family"),
         ({"objective": "wgan"}, "FILE.py:NAME"),
         ({"objective": None}, "objective is None"),
-        ({"g": 3}, "g is 3"),
         ({"augment": "flip"}, "FILE.py:NAME"),
         ({"objective": "my.py:least_squares", "label_smoothing": 0.1}, "cross-entropy"),
     ],
