@@ -80,6 +80,11 @@ class Flat(G):
         return self.layers(z)
 
 
+class Sigmoid(G):
+    def forward(self, z: Tensor) -> Tensor:
+        return self.layers(z).sigmoid().view(-1, *self.shape[:3])
+
+
 class Infinite(G):
     def forward(self, z: Tensor) -> Tensor:
         return super().forward(z) / 0
@@ -179,6 +184,7 @@ class Flip(nn.Module):
 HERE = __name__
 BAD: list[tuple[dict[str, Any], str]] = [
     ({"g": f"{HERE}:Flat"}, r"gives float32 \[4, 64\].*\n.*\[4, 1, 8, 8\]"),
+    ({"g": f"{HERE}:Sigmoid"}, r"its images are in \[0, 1\]"),
     ({"g": f"{HERE}:Infinite"}, "NaN or infinity"),
     ({"g": f"{HERE}:Failing"}, r"Failing fails on z \[4, 6\]: RuntimeError: .*\(test_custom.py, line \d+\)"),
     ({"g": f"{HERE}:NoSuper"}, "NoSuper cannot be made: ValueError: not today"),
@@ -224,6 +230,7 @@ def test_each_mistake_has_its_sentence(knobs: dict[str, Any], message: str) -> N
         ({"d": "dcgan", "gp": 10}, "d_norm='none'"),
         ({"d": "r3gan", "spectral_norm": True}, "--spectral-norm with the r3gan family"),
         ({"objective": "wgan"}, "FILE.py:NAME"),
+        ({"objective": None}, "objective is None"),
         ({"augment": "flip"}, "FILE.py:NAME"),
         ({"objective": "my.py:least_squares", "label_smoothing": 0.1}, "cross-entropy"),
     ],
@@ -302,18 +309,14 @@ def test_critic_of_ones_own_is_known_to_the_diagnosis() -> None:
     "knobs",
     [
         {},
-        {"conditional": True, "spectral_norm": True, "augment": "my.py:flip", "augment_p": "0..0.5"},
+        {"conditional": True, "spectral_norm": True, "augment": "my.py:flip", "augment_p": "0..0.5@0k-0.08k"},
         {"objective": "my.py:least_squares", "augment": "my.py:flip", "ada_target": 0.6, "ada_kimg": 0.2},
     ],
     ids=["plain", "conditional", "ada"],
 )
 def test_resumed_run_is_the_same_run(knobs: dict[str, Any]) -> None:
-    whole = train(config(kimg=0.08, snapshot_kimg=0.04, g_lr=1e-3, **knobs), name="whole", quiet=True)
     half = config(kimg=0.04, snapshot_kimg=0.04, g_lr=1e-3, **knobs)
-    if "augment_p" in knobs:  # a schedule that depends on the length
-        pytest.skip("its length cannot grow") if replace(half, kimg=0.08) is None else None
-        half = replace(half, augment_p="0..0.5@0k-0.08k")
-        whole = train(replace(half, kimg=0.08), name="long", quiet=True)
+    whole = train(replace(half, kimg=0.08), name="whole", quiet=True)
     train(half, name="parts", quiet=True)
     parts = train(replace(half, kimg=0.08), name="parts", quiet=True)
     a, b = load_file(whole.state_file), load_file(parts.state_file)
@@ -360,7 +363,7 @@ def test_a_comparison_continues_only_with_the_same_code() -> None:
     Path("my.py").write_text(EXAMPLE.read_text() + "# a comment\n")
     train(config(), name="b", quiet=True)  # loads the new code, as the next process would
     assert not folder.is_same_run(run, config(), run.metadata["data"]["fingerprint"])
-    assert len(parse_candidates(["a", "b"] if Path("a").exists() else ["runs/a", "runs/b"])) == 2
+    assert len(parse_candidates(["runs/a", "runs/b"])) == 2
 
 
 def test_candidates_have_arguments_with_commas_and_colons() -> None:
@@ -401,7 +404,7 @@ def test_diagnosis_names_a_fault_in_networks_of_ones_own() -> None:
     """G saturates: its bias is so large that tanh passes no gradient, and every image is white."""
     run = train(config(g=f"{HERE}:G(bias=30.0)", kimg=1.2, tick_kimg=0.1), quiet=True)
     found = ganvas.diagnose(run)
-    assert {"mode collapse", "saturated", "dead", "G frozen"} & {finding.name for finding in found.findings}, str(found)
+    assert {"G frozen", "mode collapse"} <= {finding.name for finding in found.failures}, str(found)
 
 
 def test_two_processes_train_the_same_networks() -> None:

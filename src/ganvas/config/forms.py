@@ -61,8 +61,8 @@ def _plain(name: str, value: Any) -> Any:
         return os.fspath(value)
     if name == "resolution" and isinstance(value, int | tuple | list):
         return "x".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
-    if name in ("g", "d", "objective", "augment"):
-        return value if isinstance(value, str) else user_code.describe(value)
+    if name in ("g", "d", "objective", "augment") and (callable(value) or hasattr(value, "d_loss")):
+        return user_code.describe(value)
     return value.tolist() if hasattr(value, "tolist") else value
 
 

@@ -13,6 +13,7 @@ from the global random generator of the images' device, and nothing synchronises
 from collections.abc import Callable
 from functools import partial, reduce
 from math import log, pi
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -100,8 +101,7 @@ def load_transform(spec: str) -> Callable[[Tensor], Tensor]:
             f"{spec} is of type {type(value).__name__}.",
             expected="a class derived from torch.nn.Module, or a function: images [n c h w] -> the same shape",
         )
-    transform: Callable[..., Tensor] = value
-    return partial(transform, **user_code.parse(spec).arguments)
+    return partial(cast(Callable[..., Tensor], value), **user_code.parse(spec).arguments)
 
 
 def apply_to_some(transform: Callable[[Tensor], Tensor], images: Tensor, p: Probability) -> Tensor:

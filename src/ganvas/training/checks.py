@@ -66,6 +66,12 @@ def _check_generator(spec: str, G: Generator, shape: Shape) -> None:
     images = _check_call(spec, G, z, labels, "z float [n latent]")
     expected = f"float images {[N, *shape[:3]]} for {N} latents: channels, height and width of the data"
     _check_tensor(f"{spec} gives", images, (N, *shape[:3]), expected)
+    if user_code.is_spec(spec) and _ends_in_sigmoid(images):
+        raise GanvasError(
+            f"{spec} ends in a sigmoid: its images are in [0, 1].",
+            expected="images in [-1, 1], as D is shown real ones",
+            fix="tanh at the end; or 2 * x - 1 after the sigmoid.",
+        )
 
 
 def _check_discriminator(spec: str, D: Discriminator, shape: Shape) -> None:
@@ -117,9 +123,9 @@ def _check_tensor(who: str, value: Any, shape: tuple[int, ...], expected: str) -
         raise GanvasError(f"{who} NaN or infinity.", expected=expected, fix="mend its forward or its initial weights.")
 
 
-def _ends_in_sigmoid(logits: Tensor) -> bool:
-    """Whether the graph of the logits ends in a sigmoid or a softmax, before any change of their shape."""
-    node: Any = logits.grad_fn
+def _ends_in_sigmoid(output: Tensor) -> bool:
+    """Whether the graph of an output ends in a sigmoid or a softmax, whatever changes its shape afterwards."""
+    node: Any = output.grad_fn
     while node is not None and any(name in node.name() for name in _RESHAPING) and node.next_functions:
         node = node.next_functions[0][0]
     return node is not None and node.name().startswith(("Sigmoid", "Softmax"))

@@ -71,8 +71,8 @@ def train(
     shape = network_shape(images, config)
     critic = get_objective(config.loss.objective).critic
     progress = ProgressReporter(config.total_images, quiet=quiet, critic=critic)
+    cost = estimate_cost(config, shape, device)  # before the processes join: it finds mistakes in the user's own code
     with distributed.process_group(device):
-        cost = estimate_cost(config, shape, device)
         distributed.run_on_main(lambda: check_memory(cost))
         data = {
             "name": images.name,
