@@ -79,9 +79,6 @@ class Batches(Iterator[tuple[Tensor, Tensor | None]]):
         self._sampler = _Sampler(images, seed, balanced)
         self._loader = _choose_loader(images, torch.device(device))
 
-    def __iter__(self) -> "Batches":
-        return self
-
     def __next__(self) -> tuple[Tensor, Tensor | None]:
         selection = self._sampler.draw(self.nimg + self._offset, self._local_batch, self._mirror)
         self.nimg += self._batch
@@ -116,7 +113,7 @@ class _Sampler:
             if flips is not None:
                 flipped.append(flips[offset : offset + taken])
             start, count = start + taken, count - taken
-        return _concatenate(indices), _concatenate(flipped) if mirror else None
+        return np.concatenate(indices), np.concatenate(flipped) if mirror else None
 
     def _epoch(self, number: int, mirror: bool) -> tuple[np.ndarray, np.ndarray | None]:
         if number not in self._epochs:
@@ -138,10 +135,6 @@ class _Sampler:
 
     def _generator(self, number: int, purpose: int) -> np.random.Generator:
         return np.random.Generator(np.random.PCG64(np.random.SeedSequence([self._seed, number, purpose])))
-
-
-def _concatenate(parts: list[np.ndarray]) -> np.ndarray:
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 _Selection = tuple[np.ndarray, np.ndarray | None]

@@ -93,9 +93,7 @@ def _scan(root: Path) -> tuple[dict[str, tuple[int, int, int]], list[tuple[str, 
                 stats[name] = info.st_size, info.st_mtime_ns, info.st_ctime_ns
             else:
                 special["(not a regular file)"] += 1
-        subfolders.sort(
-            key=lambda item: (item[0], item[2]), reverse=True
-        )  # popped from the end: real folders before links
+        subfolders.sort(key=lambda each: (each[0], each[2]), reverse=True)  # popped from the end: links come last
         waiting += [(folder, name) for _, folder, name in subfolders]
     return stats, sorted(bad), special
 
