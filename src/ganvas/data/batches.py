@@ -157,18 +157,13 @@ class _HostLoader:
         self._shape = images.images.shape[1:]
         self._labels, self._device = images.labels, device
 
-    def gather(self, selection: _Selection, _following: object) -> tuple[Tensor, Tensor | None]:
-        pixels, labels = self.gather_on_host(selection)
-        return pixels.to(self._device), None if labels is None else labels.to(self._device)
-
-    def gather_on_host(self, selection: _Selection) -> tuple[Tensor, Tensor | None]:
-        """The batch in host memory."""
+    def gather(self, selection: _Selection, _following: object = None) -> tuple[Tensor, Tensor | None]:
         indices, flipped = selection
         chosen = self._flat[indices].reshape(-1, *self._shape)
         if flipped is not None:
             chosen[flipped] = chosen[flipped, :, :, ::-1]
-        labels = None if self._labels is None else torch.from_numpy(self._labels[indices])
-        return torch.from_numpy(chosen), labels
+        labels = None if self._labels is None else torch.from_numpy(self._labels[indices]).to(self._device)
+        return torch.from_numpy(chosen).to(self._device), labels
 
 
 class _StreamingLoader:
@@ -187,7 +182,7 @@ class _StreamingLoader:
         return on_device, None if labels is None else labels.to(self._device, non_blocking=True)
 
     def _gather_pinned(self, selection: _Selection) -> tuple[Tensor, Tensor | None]:
-        pixels, labels = self._host.gather_on_host(selection)
+        pixels, labels = self._host.gather(selection)
         return pixels.pin_memory(), None if labels is None else labels.pin_memory()
 
 

@@ -7,7 +7,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ganvas.data.listing import normalise_labels
-from ganvas.data.source_types import ImageFiles, Source, Unreadable, no_split
+from ganvas.data.source_types import ImageFiles, Source, Unreadable, no_split, open_file
 from ganvas.errors import GanvasError
 
 NAMED_SETS = {
@@ -85,10 +85,7 @@ def _read(table: Any, requested: str) -> ImageFiles:
             raise Unreadable("an empty cell")
         if cell.get("bytes"):
             return io.BytesIO(cell["bytes"])
-        try:
-            return open(cell["path"], "rb")
-        except OSError as error:
-            raise Unreadable(f"cannot be opened: {error.strerror}") from error
+        return open_file(cell["path"])
 
     return ImageFiles([f"row {index}" for index in range(len(rows))], open_image, labels, names, notes)
 

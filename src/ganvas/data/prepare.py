@@ -48,7 +48,6 @@ class HeaderScan:
         """JSON-able histograms, the most frequent rows first."""
         return {
             "sizes": {f"{height}x{width}": n for (height, width), n in self.sizes.most_common(_MAX_HISTOGRAM_ROWS)},
-            "distinct_sizes": len(self.sizes),
             "colour_modes": dict(self.modes.most_common()),
             "misnamed": self.misnamed,
         }
@@ -142,13 +141,11 @@ def convert_arrays(
     """Yields uint8 [n C H W]; blocks that have the target shape already are passed on unchanged."""
     same = (target.channels, *target.size) == arrays.shape
 
-    def work(block: np.ndarray) -> np.ndarray:
-        if same:
-            return block
+    def convert(block: np.ndarray) -> np.ndarray:
         return np.stack([resize_array(image, target.channels, target.size, options.fit) for image in block])
 
     with progress_bar("reading the images", arrays.count, shown=progress) as advance:
-        stream = ((block, block) for block in arrays.blocks()) if same else map_in_order(work, arrays.blocks())
+        stream = ((block, block) for block in arrays.blocks()) if same else map_in_order(convert, arrays.blocks())
         for block, result in stream:
             yield result
             advance(len(block))

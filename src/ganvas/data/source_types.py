@@ -81,6 +81,14 @@ def file_stamp(path: Path) -> list[str | int]:
     return [str(path.resolve()), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
 
 
+def open_file(path: Path | str) -> BinaryIO:
+    """Opens an image file; raises `Unreadable` if that fails."""
+    try:
+        return open(path, "rb")
+    except OSError as error:
+        raise Unreadable(f"cannot be opened: {error.strerror}") from error
+
+
 def describe_start(head: bytes) -> str:
     """The first bytes of a file as a clause for a message: `it is empty` or `it begins with '<html>'`."""
     return f"it begins with {head[:16].decode('latin-1')!r}" if head else "it is empty"

@@ -4,6 +4,7 @@ import difflib
 import gzip
 import re
 import zlib
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
@@ -211,7 +212,6 @@ def _build_arrays(
     facts = {
         "format": source.format,
         "sizes": {f"{height}x{width}": content.count},
-        "distinct_sizes": 1,
         "colour_modes": {{1: "L", 3: "RGB", 4: "RGBA"}[content.shape[0]]: content.count},
         "misnamed": [],
         "ignored": {},
@@ -289,8 +289,8 @@ def _unreadable_error(what: str, error: OSError) -> GanvasError:
     )
 
 
-def _empty_error(options: DataOptions, ignored: object) -> GanvasError:
-    found = ", ".join(f"{count} {suffix}" for suffix, count in dict(ignored).items())  # type: ignore[call-overload]
+def _empty_error(options: DataOptions, ignored: Mapping[str, int]) -> GanvasError:
+    found = ", ".join(f"{count} {suffix}" for suffix, count in ignored.items())
     return GanvasError(
         f"{options.source} contains no images" + (f", only other files: {found}." if found else "."),
         expected="JPEG, PNG, WebP, BMP, TIFF or GIF files",
