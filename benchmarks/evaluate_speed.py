@@ -34,7 +34,7 @@ from ganvas.data import DataOptions, open_images
 from ganvas.data.selection import iterate_batches
 from ganvas.evaluation import evaluation, memorisation, metrics, neighbours, pyramids, scales
 from ganvas.evaluation.evaluation import evaluate
-from ganvas.evaluation.metrics import compute_moments, frechet_distance, kernel_distance
+from ganvas.evaluation.metrics import compute_moments, frechet_distance, kernel_distances
 from ganvas.features import classifier, extraction, extractors
 
 SUBSETS, SUBSET_SIZE = 100, 1000
@@ -45,10 +45,10 @@ PARTS: dict[str, list[Callable[..., Any]]] = {
     "features": [extraction.extract_features],
     "training the classifier": [classifier._train],
     "Fréchet distances": [compute_moments, frechet_distance, metrics.frechet_infinity],
-    "kernel distance": [kernel_distance, metrics.kernel_distances],
+    "kernel distance": [kernel_distances],
     "precision, recall, density, coverage": [neighbours.nearest_neighbours, neighbours.prdc],
     "1-nearest-neighbour accuracy": [neighbours.two_sample_test],
-    "sliced Wasserstein": [pyramids.sliced_wasserstein_distance, pyramids.sliced_wasserstein_distances],
+    "sliced Wasserstein": [pyramids.sliced_wasserstein_distances],
     "fine detail and layout": [scales.fine_detail_errors, scales.layout_distances],
     "MS-SSIM": [pyramids.ms_ssim_diversity],
     "memorisation": [memorisation.compare_with_training],
@@ -113,7 +113,7 @@ def measure_with_ganvas(a: np.ndarray, b: np.ndarray) -> dict[str, float]:
         extraction.extract_features(iterate_batches(side, np.arange(len(side))), eye, count=len(side))
         for side in (a, b)
     )
-    distance = kernel_distance(x, y, 0, SUBSETS, SUBSET_SIZE)
+    distance = kernel_distances([x], y, 0, [(SUBSETS, SUBSET_SIZE)])[0]
     return {"frechet": frechet_distance(compute_moments(x), compute_moments(y)), "kernel": distance[0]}
 
 

@@ -13,7 +13,7 @@ from torch import nn
 from ganvas.data import DataOptions, ImageSet, open_images, selection, to_unit
 from ganvas.data.selection import iterate_batches
 from ganvas.errors import GanvasError
-from ganvas.features import extraction, extractors
+from ganvas.features import extraction, extractors, inception
 from ganvas.features.classifier import MAX_SHIFT, _shift_randomly, _train, build_network, classifier_extractor
 from ganvas.features.eye import BLOCKS, LAYER_NAMES, load_eye, to_rgb
 from ganvas.features.inception import inception_extractor
@@ -264,11 +264,12 @@ def test_error_for_wrong_inception_weights_gives_their_hash(tmp_path: Path) -> N
         inception_extractor(file)
 
 
-def test_error_without_torch_fidelity_says_what_to_install(tmp_path: Path) -> None:
+def test_error_without_torch_fidelity_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     try:
         import torch_fidelity  # type: ignore[import-not-found]  # noqa: F401
     except ImportError:
         file = tmp_path / "weights.pth"
         file.write_bytes(b"no weights")
+        monkeypatch.setattr(inception, "OFFICIAL_SHA256", hashlib.sha256(b"no weights").hexdigest())
         with pytest.raises(GanvasError, match="ganvas\\[fid\\]"):
-            inception_extractor(file, official=hashlib.sha256(b"no weights").hexdigest()[:8])
+            inception_extractor(file)

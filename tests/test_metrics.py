@@ -15,13 +15,17 @@ from ganvas.evaluation.metrics import (
     frechet_distance,
     frechet_infinity,
     inception_score,
-    kernel_distance,
+    kernel_distances,
     unbiased_mmd,
 )
 
 
 def normal(n: int, f: int = 8, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal((n, f), np.float32)
+
+
+def kernel_distance(x: np.ndarray, y: np.ndarray, seed: int, subsets: int, size: int) -> tuple[float, float]:
+    return kernel_distances([x], y, seed, [(subsets, size)])[0]
 
 
 def two_sets(n: int = 300, f: int = 12) -> tuple[np.ndarray, np.ndarray]:
@@ -104,7 +108,7 @@ def test_kernel_distance_of_many_subsets_is_the_mean_over_each(
 def test_kernel_distances_of_several_sets_equal_those_of_each() -> None:
     x, y = normal(300) + 0.1, normal(200, seed=1)
     sides, plans = [x, x[:50], x[50:100], x[:90]], [(7, 40), (5, 50), (5, 50), (9, 20)]
-    for found, side, plan in zip(metrics.kernel_distances(sides, y, 3, plans), sides, plans, strict=True):
+    for found, side, plan in zip(kernel_distances(sides, y, 3, plans), sides, plans, strict=True):
         assert found == pytest.approx(kernel_distance(side, y, 3, *plan), rel=1e-9)
 
 
@@ -136,10 +140,13 @@ def test_frechet_infinity_is_the_intercept_of_a_line_in_1_over_n(monkeypatch: py
         return 3 + 50 / a.count
 
     monkeypatch.setattr(metrics, frechet_distance.__name__, fake_distance)
-    assert frechet_infinity(
-        normal(1000), compute_moments(normal(9)), seed=0, sizes=4, smallest_size=250
-    ) == pytest.approx(3)
+    monkeypatch.setattr(metrics, "EXTRAPOLATION_SUBSETS", 4)
+    assert frechet_infinity(normal(1000, 125), compute_moments(normal(9)), seed=0) == pytest.approx(3)
     assert counts == [250, 333, 500, 1000]
+    for n, f, smallest in ((1000, 8, 100), (100, 8, 16), (20, 8, 10), (4, 1, 2)):
+        counts.clear()
+        frechet_infinity(normal(n, f), compute_moments(normal(9)), seed=0)
+        assert (counts[0], counts[-1]) == (smallest, n)
 
 
 def test_inception_score_equals_values_by_hand() -> None:
@@ -167,9 +174,9 @@ def test_bad_input_is_refused() -> None:
     with pytest.raises(GanvasError, match="8 and 3"):
         frechet_distance(compute_moments(normal(10)), compute_moments(normal(10, 3)))
     with pytest.raises(GanvasError, match="from 2 to 9 rows"):
-        kernel_distance(normal(10), normal(9), seed=0, size=10)
-    with pytest.raises(GanvasError, match="from 2 to 99"):
-        frechet_infinity(normal(100), compute_moments(normal(9)), seed=0, smallest_size=100)
+        kernel_distance(normal(10), normal(9), seed=0, subsets=100, size=10)
+    with pytest.raises(GanvasError, match="at least four"):
+        frechet_infinity(normal(3), compute_moments(normal(9)), seed=0)
     with pytest.raises(GanvasError, match="one row per split"):
         inception_score(np.eye(4))
     for wrong in (np.eye(4) * 2, np.array([[1.5, -0.5]]), np.full((2, 2), np.nan)):

@@ -6,14 +6,9 @@ import numpy as np
 import pytest
 
 from ganvas.errors import GanvasError
-from ganvas.evaluation.modes import (
-    PERFECT_SAMPLER_KL,
-    PROTOCOL_SAMPLES,
-    mode_coverage,
-    predict_classes,
-    simulate_perfect_sampler,
-)
+from ganvas.evaluation.modes import PERFECT_SAMPLER_KL, mode_coverage, predict_classes
 
+PROTOCOL_SAMPLES = 26_000
 MNIST = np.array([5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]) / 60_000
 STACKED = np.kron(np.kron(MNIST, MNIST), MNIST)
 
@@ -34,7 +29,7 @@ def test_dropped_modes_are_counted() -> None:
     kept = np.setdiff1d(np.arange(1000), random.choice(1000, 100, replace=False))
     digits = np.stack(np.unravel_index(random.choice(kept, PROTOCOL_SAMPLES), (10, 10, 10)), axis=1)
     found = mode_coverage(*predict_classes(0.9 * np.eye(10)[digits] + 0.01), count=1000, frequencies=STACKED)
-    assert (found.hit, found.classes) == (900, 1000)
+    assert found.hit == 900
     assert np.flatnonzero(found.shares).tolist() == kept.tolist()
     chance = 899 / (2 * PROTOCOL_SAMPLES)
     assert found.kl_uniform == pytest.approx(log(1000 / 900) + chance, abs=0.004)
@@ -60,9 +55,10 @@ def test_samples_below_the_confidence_hit_no_mode_but_keep_their_share() -> None
 
 @pytest.mark.parametrize("samples", PERFECT_SAMPLER_KL)
 def test_perfect_sampler_constants_equal_the_simulation(samples: int) -> None:
-    mean, deviation = simulate_perfect_sampler(samples, STACKED)
-    assert mean == pytest.approx(PERFECT_SAMPLER_KL[samples][0], abs=0.0002)
-    assert deviation == pytest.approx(PERFECT_SAMPLER_KL[samples][1], rel=0.2)
+    shares = np.random.default_rng(0).multinomial(samples, STACKED, size=200) / samples
+    values = (shares * np.log(1000 * np.maximum(shares, 1e-9))).sum(axis=1)
+    assert values.mean() == pytest.approx(PERFECT_SAMPLER_KL[samples][0], abs=0.0002)
+    assert values.std(ddof=1) == pytest.approx(PERFECT_SAMPLER_KL[samples][1], rel=0.2)
 
 
 def test_perfect_sampler_reaches_the_expected_divergence() -> None:
@@ -71,9 +67,7 @@ def test_perfect_sampler_reaches_the_expected_divergence() -> None:
     found = mode_coverage(classes, np.ones(len(classes)), 1000, STACKED)
     assert found.hit >= 999
     assert found.kl_uniform == pytest.approx(mean, abs=4 * deviation)
-    assert simulate_perfect_sampler(5000, STACKED, trials=5, seed=1) == simulate_perfect_sampler(
-        5000, 60_000 * STACKED, trials=5, seed=1
-    )
+    assert mode_coverage(classes, np.ones(len(classes)), 1000, 60_000 * STACKED).kl_real == pytest.approx(found.kl_real)
 
 
 def test_bad_input_is_refused() -> None:
@@ -90,5 +84,3 @@ def test_bad_input_is_refused() -> None:
     for wrong in (np.ones(2), np.zeros(3), np.array([1, 2, -1]), np.array([1, np.nan, 1])):
         with pytest.raises(GanvasError, match="3 numbers from 0"):
             mode_coverage(np.arange(3), ones, 3, frequencies=wrong)
-    with pytest.raises(GanvasError, match="two trials"):
-        simulate_perfect_sampler(100, np.ones(3), trials=1)

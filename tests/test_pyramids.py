@@ -11,9 +11,12 @@ from ganvas.evaluation.pyramids import (
     laplacian_pyramid,
     ms_ssim,
     ms_ssim_diversity,
-    sliced_wasserstein_distance,
     sliced_wasserstein_distances,
 )
+
+
+def sliced_wasserstein_distance(real: np.ndarray, fake: np.ndarray, **settings: int) -> dict[int, float]:
+    return sliced_wasserstein_distances(real, [fake], **settings)[0]  # pyright: ignore[reportArgumentType]
 
 
 def noise(*shape: int, seed: int = 0) -> np.ndarray:

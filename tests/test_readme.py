@@ -34,7 +34,7 @@ def test_first_two_commands_are_the_demo_and_the_tests() -> None:
 def test_make_demo_generates_all_ten_digits_recognisably(tmp_path: Path) -> None:
     """In a copy of the tree, with this environment; a classifier of real digits must recognise the generated ones."""
     tree = tmp_path / "tree"
-    shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(".*", "runs", "*.egg-info"))
+    shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(".*", "*.egg-info"))
     environment = tmp_path / "venv"  # an environment of the same packages, marked as installed
     (environment / "bin").mkdir(parents=True)
     (environment / "bin" / "python").symlink_to(sys.executable)

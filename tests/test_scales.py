@@ -7,7 +7,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from ganvas.data import DataOptions, ImageSet, open_images
-from ganvas.evaluation.scales import fine_detail_error, layout_distance, power_spectrum
+from ganvas.evaluation.scales import fine_detail_errors, layout_distances, power_spectrum
 
 
 @pytest.fixture
@@ -31,17 +31,19 @@ def test_wave_has_its_power_at_its_frequency() -> None:
 def test_blur_changes_the_fine_detail_and_not_the_layout(faces: np.ndarray) -> None:
     real, other = faces[:600], faces[600:]
     blurred = gaussian_filter(other.astype(np.float32), (0, 0, 1.2, 1.2)).round().astype(np.uint8)
-    assert fine_detail_error(blurred, real) > 10 * fine_detail_error(other, real)
-    assert layout_distance(blurred, real) < 2 * layout_distance(other, real)
+    detail, layout = fine_detail_errors([blurred, other], real), layout_distances([blurred, other], real)
+    assert detail[0] > 10 * detail[1]
+    assert layout[0] < 2 * layout[1]
 
 
 def test_shifted_images_change_the_layout_and_hardly_the_fine_detail(faces: np.ndarray) -> None:
     real, other = faces[:600], faces[600:]
     shifted = np.roll(other, (16, 16), axis=(2, 3))
-    assert layout_distance(shifted, real) > 5 * layout_distance(other, real)
-    assert fine_detail_error(shifted, real) < 3 * fine_detail_error(other, real) + 1
+    detail, layout = fine_detail_errors([shifted, other], real), layout_distances([shifted, other], real)
+    assert layout[0] > 5 * layout[1]
+    assert detail[0] < 3 * detail[1] + 1
 
 
 def test_equal_sets_have_distance_0(faces: np.ndarray) -> None:
-    assert fine_detail_error(faces, faces) == 0
-    assert layout_distance(faces, faces) == pytest.approx(0, abs=1e-6)
+    assert fine_detail_errors([faces], faces) == [0]
+    assert layout_distances([faces], faces) == pytest.approx([0], abs=1e-6)

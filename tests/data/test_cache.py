@@ -124,8 +124,8 @@ def test_a_copied_cache_is_checked_once_and_then_trusted(folder, cache_root, dec
     shutil.rmtree(found)
     found.with_name("copy").rename(found)
     hashed = []
-    original = cache._hash_file
-    monkeypatch.setattr(cache, "_hash_file", lambda path: hashed.append(path.name) or original(path))
+    original = cache.hash_file
+    monkeypatch.setattr(cache, "hash_file", lambda path: hashed.append(path.name) or original(path))
     assert same(first, open_data(folder))
     assert "images.u8" in hashed
     hashed.clear()

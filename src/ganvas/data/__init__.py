@@ -26,16 +26,7 @@ _MODULES = {
     "to_unit": "pixels",
 }
 
-__all__ = [
-    "Batches",
-    "DataOptions",
-    "DataReport",
-    "ImageSet",
-    "inspect",
-    "open_images",
-    "to_uint8",
-    "to_unit",
-]
+__all__ = ["Batches", "DataOptions", "DataReport", "ImageSet", "inspect", "open_images", "to_uint8", "to_unit"]
 
 
 def __getattr__(name: str) -> Any:

@@ -26,6 +26,16 @@ def is_bomb(packed: int, unpacked: int) -> bool:
     return unpacked > 2**28 and unpacked > 200 * max(1, packed)
 
 
+def refuse_bomb(path: Path, what: str, packed: int, unpacked: int) -> None:
+    """Raises GanvasError if `what`, a part of the file or all of it, has the sizes of a decompression bomb."""
+    if is_bomb(packed, unpacked):
+        raise GanvasError(
+            f"{path} is a decompression bomb: {what} would unpack to {unpacked / 2**30:.1f} GiB.",
+            expected="at most 200 times its packed size",
+            fix="do not use this file; if you trust it, unpack it yourself and give the path of its content.",
+        )
+
+
 def source(path: Path, name: str, split: str) -> Source:
     """Reads the central directory of the zip; no image is opened yet.
 
@@ -73,9 +83,7 @@ def open_zip(path: Path) -> zipfile.ZipFile:
             head = file.read(16)
         reason = "its end is missing or damaged" if head.startswith(b"PK") else describe_start(head)
         raise GanvasError(
-            f"{path} is not a complete zip: {reason}.",
-            expected="a zip archive",
-            fix="download or create it again.",
+            f"{path} is not a complete zip: {reason}.", expected="a zip archive", fix="download or create it again."
         ) from error
 
 
@@ -95,26 +103,16 @@ def _check_members(path: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.Zi
                 expected="names relative to the archive",
                 fix="do not use this file; if you trust its source, create the zip again from a folder.",
             )
-        if is_bomb(info.compress_size, info.file_size):
-            raise _bomb_error(path, f"its member {info.filename!r}", info.file_size)
+        refuse_bomb(path, f"its member {info.filename!r}", info.compress_size, info.file_size)
         if info.is_dir() or stat.S_ISLNK(info.external_attr >> 16):
             continue
         if name in members:
             raise GanvasError(f"{path} has two members named {name!r}.", expected="unique member names")
         members[name] = info
-    if is_bomb(size, sum(info.file_size for info in members.values())):
-        raise _bomb_error(path, "the archive", sum(info.file_size for info in members.values()))
+    refuse_bomb(path, "the archive", size, sum(info.file_size for info in members.values()))
     if sum(info.compress_size for info in members.values()) > size:
         raise GanvasError(f"{path} is a decompression bomb: its members overlap.", fix="do not use this file.")
     return members
-
-
-def _bomb_error(path: Path, what: str, size: int) -> GanvasError:
-    return GanvasError(
-        f"{path} is a decompression bomb: {what} would unpack to {size / 2**30:.1f} GiB.",
-        expected="at most 200 times its packed size",
-        fix="do not use this file; if you trust it, unpack it yourself and give the path of the folder.",
-    )
 
 
 def _open_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> BinaryIO:

@@ -12,9 +12,9 @@ from typing import BinaryIO
 import numpy as np
 from numpy.lib import format as npy
 
-from ganvas.data.archive import is_bomb, open_zip
+from ganvas.data.archive import open_zip, refuse_bomb
 from ganvas.data.listing import normalise_labels
-from ganvas.data.source_types import ImageArrays, Source, no_split
+from ganvas.data.source_types import ImageArrays, Source, file_stamp, no_split
 from ganvas.errors import GanvasError
 
 _BLOCK_BYTES = 2**23  # bytes read at a time
@@ -60,8 +60,7 @@ class _StoredArray:
 
 def source(path: Path, name: str, split: str) -> Source:
     """The source for a .npy or .npz file; no array is read yet."""
-    stat = path.stat()
-    stamp = ["npz", split, str(path.resolve()), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
+    stamp = ["npz", split, *file_stamp(path)]
     return Source(name, f"a {path.suffix.lower() or '.npy'} file", stamp, lambda: _read(path, split))
 
 
@@ -74,17 +73,13 @@ def _read(path: Path, split: str) -> ImageArrays:
     images = _find_images(path, chosen)
     count, shape = images.shape[0], images.layout()
     assert shape is not None
-
-    def blocks() -> Iterator[np.ndarray]:
-        yield from _read_blocks(images)
-
     labels = _find_labels(chosen, images)
     if labels is None:
         floats = [array for array in chosen if array.shape in ((count,), (count, 1)) and array.dtype.kind == "f"]
         notes = tuple(f"{array.member} is {array.dtype}, so it is not used as labels." for array in floats)
-        return ImageArrays(count, shape, blocks, notes=notes)
+        return ImageArrays(count, shape, lambda: _read_blocks(images), notes=notes)
     numbers, names, notes = normalise_labels(_read_array(labels).reshape(-1), None, labels.location)
-    return ImageArrays(count, shape, blocks, numbers, names, notes)
+    return ImageArrays(count, shape, lambda: _read_blocks(images), numbers, names, notes)
 
 
 def _read_headers(path: Path) -> list[_StoredArray]:
@@ -97,13 +92,7 @@ def _read_headers(path: Path) -> list[_StoredArray]:
         for info in archive.infolist():
             if not info.filename.endswith(".npy"):
                 continue
-            if is_bomb(info.compress_size, info.file_size):
-                raise GanvasError(
-                    f"{path} is a decompression bomb: {info.filename} would unpack to "
-                    f"{info.file_size / 2**30:.1f} GiB.",
-                    expected="at most 200 times its packed size",
-                    fix="do not use this file.",
-                )
+            refuse_bomb(path, info.filename, info.compress_size, info.file_size)
             with _report_damage(f"{path}: {info.filename}"), archive.open(info) as file:
                 arrays.append(_read_header(path, info.filename, file, info.file_size))  # type: ignore[arg-type]
     if not arrays:
@@ -226,15 +215,7 @@ def _open_array(array: _StoredArray) -> Iterator[BinaryIO]:
 def _report_damage(where: str) -> Iterator[None]:
     try:
         yield
-    except (
-        ValueError,
-        EOFError,
-        OSError,
-        zipfile.BadZipFile,
-        zlib.error,
-        RuntimeError,
-        SyntaxError,
-    ) as error:
+    except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error, RuntimeError, SyntaxError) as error:
         raise GanvasError(
             f"{where} cannot be read: {error}.",
             expected="a file as numpy.save or numpy.savez writes it",

@@ -79,9 +79,6 @@ class Batches(Iterator[tuple[Tensor, Tensor | None]]):
         self._sampler = _Sampler(images, seed, balanced)
         self._loader = _choose_loader(images, torch.device(device))
 
-    def __iter__(self) -> "Batches":
-        return self
-
     def __next__(self) -> tuple[Tensor, Tensor | None]:
         selection = self._sampler.draw(self.nimg + self._offset, self._local_batch, self._mirror)
         self.nimg += self._batch
@@ -116,7 +113,7 @@ class _Sampler:
             if flips is not None:
                 flipped.append(flips[offset : offset + taken])
             start, count = start + taken, count - taken
-        return _concatenate(indices), _concatenate(flipped) if mirror else None
+        return np.concatenate(indices), np.concatenate(flipped) if mirror else None
 
     def _epoch(self, number: int, mirror: bool) -> tuple[np.ndarray, np.ndarray | None]:
         if number not in self._epochs:
@@ -140,10 +137,6 @@ class _Sampler:
         return np.random.Generator(np.random.PCG64(np.random.SeedSequence([self._seed, number, purpose])))
 
 
-def _concatenate(parts: list[np.ndarray]) -> np.ndarray:
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
-
-
 _Selection = tuple[np.ndarray, np.ndarray | None]
 
 
@@ -164,18 +157,13 @@ class _HostLoader:
         self._shape = images.images.shape[1:]
         self._labels, self._device = images.labels, device
 
-    def gather(self, selection: _Selection, _following: object) -> tuple[Tensor, Tensor | None]:
-        pixels, labels = self.gather_on_host(selection)
-        return pixels.to(self._device), None if labels is None else labels.to(self._device)
-
-    def gather_on_host(self, selection: _Selection) -> tuple[Tensor, Tensor | None]:
-        """The batch in host memory."""
+    def gather(self, selection: _Selection, _following: object = None) -> tuple[Tensor, Tensor | None]:
         indices, flipped = selection
         chosen = self._flat[indices].reshape(-1, *self._shape)
         if flipped is not None:
             chosen[flipped] = chosen[flipped, :, :, ::-1]
-        labels = None if self._labels is None else torch.from_numpy(self._labels[indices])
-        return torch.from_numpy(chosen), labels
+        labels = None if self._labels is None else torch.from_numpy(self._labels[indices]).to(self._device)
+        return torch.from_numpy(chosen).to(self._device), labels
 
 
 class _StreamingLoader:
@@ -194,7 +182,7 @@ class _StreamingLoader:
         return on_device, None if labels is None else labels.to(self._device, non_blocking=True)
 
     def _gather_pinned(self, selection: _Selection) -> tuple[Tensor, Tensor | None]:
-        pixels, labels = self._host.gather_on_host(selection)
+        pixels, labels = self._host.gather(selection)
         return pixels.pin_memory(), None if labels is None else labels.pin_memory()
 
 

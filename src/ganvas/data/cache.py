@@ -114,10 +114,10 @@ def load_or_build(name: str, key: str, build: Build) -> ImageSet:
     lock = FileLock(root() / f"{key}.lock")
     try:
         root().mkdir(parents=True, exist_ok=True)
-        lock.acquire()
+        held = lock.acquire()
     except OSError as error:
         raise _unwritable_error(error.strerror or str(error)) from error
-    try:
+    with held:
         if (found := _load_if_valid(name, folder, verify=True)) is not None:
             return found
         damaged = folder.exists()
@@ -128,8 +128,6 @@ def load_or_build(name: str, key: str, build: Build) -> ImageSet:
                 decoded = build(PixelWriter(file))
             _write_metadata(temporary, name, decoded)
         found = _load_if_valid(name, folder, verify=True)
-    finally:
-        lock.release()
     if found is None:
         raise GanvasError(f"The cache in {root()} cannot be read back.", fix="set GANVAS_CACHE to another disk.")
     if damaged:
@@ -198,7 +196,7 @@ def _write_metadata(folder: Path, name: str, decoded: Decoded) -> None:
         "skipped": decoded.skipped,
         "notes": decoded.notes,
         "metadata": decoded.metadata,
-        "digests": {file: decoded.pixel_digest if file == _PIXELS else _hash_file(folder / file) for file in files},
+        "digests": {file: decoded.pixel_digest if file == _PIXELS else hash_file(folder / file) for file in files},
     }
     _write_meta(folder, meta)
 
@@ -220,7 +218,7 @@ def _load_if_valid(name: str, folder: Path, *, verify: bool) -> ImageSet | None:
         if stored["digest"] != _hash(json.dumps(meta).encode()):
             return None
         if {file: _file_stamp(folder / file) for file in meta["digests"]} != meta["stamps"]:
-            if not verify or any(_hash_file(folder / file) != meta["digests"][file] for file in meta["digests"]):
+            if not verify or any(hash_file(folder / file) != meta["digests"][file] for file in meta["digests"]):
                 return None
             _write_meta(folder, {key: value for key, value in meta.items() if key != "stamps"})
         shape = tuple(meta["shape"])
@@ -261,7 +259,8 @@ def _hash(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _hash_file(path: Path) -> str:
+def hash_file(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ganvas.data.listing import normalise_labels
-from ganvas.data.source_types import ImageArrays, Source
+from ganvas.data.source_types import ImageArrays, Source, file_stamp
 from ganvas.errors import GanvasError
 
 _SHAPE = (3, 32, 32)
@@ -30,9 +30,8 @@ def is_batch(name: str) -> bool:
 def source(path: Path, name: str, split: str) -> Source:
     """The source for the unpacked folder, the tar or the tar.gz; nothing is read yet."""
     files = sorted(file for file in path.iterdir() if _is_wanted(file.name)) if path.is_dir() else [path]
-    stats = [(file, file.stat()) for file in files]
-    stamp = [[str(file.resolve()), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns] for file, stat in stats]
-    return Source(name, "CIFAR-10's batches", ["cifar", split, stamp], lambda: _read(path, split))
+    stamp = ["cifar", split, [file_stamp(file) for file in files]]
+    return Source(name, "CIFAR-10's batches", stamp, lambda: _read(path, split))
 
 
 def _is_wanted(name: str) -> bool:
@@ -54,14 +53,9 @@ def _read(path: Path, split: str) -> ImageArrays:
             f"{path} contains no {'test_batch' if split == 'test' else 'data_batch_1'} of CIFAR-10.",
             expected="the files of cifar-10-binary.tar.gz or cifar-10-python.tar.gz",
         )
-    ordered = [batches[name] for name in sorted(batches)]
-    labels, names, notes = normalise_labels(np.concatenate([row[1] for row in ordered]), class_names, str(path))
-
-    def blocks() -> Iterator[np.ndarray]:
-        for pixels, _ in ordered:
-            yield pixels
-
-    return ImageArrays(len(labels), _SHAPE, blocks, labels, names, notes)
+    pixels, numbers = zip(*(batches[name] for name in sorted(batches)), strict=True)
+    labels, names, notes = normalise_labels(np.concatenate(numbers), class_names, str(path))
+    return ImageArrays(len(labels), _SHAPE, lambda: iter(pixels), labels, names, notes)
 
 
 def _read_folder(path: Path) -> Iterator[tuple[str, bytes]]:

@@ -3,8 +3,10 @@
 import re
 import struct
 import threading
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import BinaryIO, Literal
 
 import numpy as np
@@ -19,15 +21,7 @@ _FORMATS = tuple(  # not those that start other programs (EPS), are containers, 
     for format in ("JPEG", "MPO", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "PPM", "AVIF", "JPEG2000")
     if format in Image.OPEN
 )
-_SUFFIXES = {
-    "JPEG": ("jpg", "jpeg", "jpe", "jfif"),
-    "PNG": ("png", "apng"),
-    "WEBP": ("webp",),
-    "GIF": ("gif",),
-    "TIFF": ("tif", "tiff"),
-    "BMP": ("bmp", "dib"),
-    "AVIF": ("avif",),
-}
+_SAME_FORMAT = {"MPO": "JPEG", "DIB": "BMP"}
 _MAX_PIXELS = 178_956_970  # Pillow's own limit against decompression bombs
 _LARGE_PIXELS = 32_000_000
 _large_image_lock = threading.Lock()  # decoded one at a time: several at once could fill the memory
@@ -71,11 +65,10 @@ def read_header(file: BinaryIO, name: str) -> Header:
         width, height = image.size
         if image.format != "TIFF" and _orientation(image) >= 5:  # a TIFF reports its size upright already
             width, height = height, width
-        suffix = name.rpartition(".")[2].lower()
-        known = {suffix for suffixes in _SUFFIXES.values() for suffix in suffixes}
-        format = "JPEG" if image.format == "MPO" else image.format or ""
-        matches = suffix in _SUFFIXES.get(format, ()) or suffix not in known
-        misnamed = "" if matches else f"a {format} named .{suffix}"
+        suffix = Path(name).suffix.lower()
+        format, named = image.format or "", Image.registered_extensions().get(suffix, "")
+        format, named = _SAME_FORMAT.get(format, format), _SAME_FORMAT.get(named, named)
+        misnamed = f"a {format} named {suffix}" if named in _FORMATS and named != format else ""
         return Header(height, width, image.mode, _is_grey(image), image.has_transparency_data, misnamed)
 
 
@@ -201,45 +194,38 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-class _unreadable_on_error:
-    """Context manager that turns any error of a decoder into `Unreadable` with a readable reason."""
+@contextmanager
+def _unreadable_on_error(file: BinaryIO) -> Iterator[None]:
+    """Turns any error of a decoder into `Unreadable` with a readable reason."""
+    try:
+        yield
+    except Unreadable:
+        raise
+    except Exception as error:
+        raise Unreadable(_describe_error(error, file)) from error
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
 
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if error is None or isinstance(error, Unreadable) or not isinstance(error, Exception):
-            return
-        raise Unreadable(self._describe_error(error)) from error
-
-    def _describe_error(self, error: Exception) -> str:
-        if isinstance(error, Image.DecompressionBombError):
-            pixels = next((int(word) for word in re.findall(r"\d+", str(error))), 0)
-            return f"a decompression bomb: {pixels // 10**6} megapixels, over the limit of {_MAX_PIXELS // 10**6}"
-        if isinstance(error, MemoryError):
-            return "too large for this machine's memory"
-        head = self._read_head()
-        format = _detect_format(head)
-        message = str(error)
-        if isinstance(error, UnidentifiedImageError):
-            if not format:
-                return "an empty file" if not head else f"not an image: {describe_start(head)}"
-            if format.startswith("HEIC"):
-                return "a HEIC image, which is not supported: convert it to JPEG"
-            return f"damaged {format}: its header cannot be read"
-        if "truncated" in message or isinstance(error, EOFError | struct.error | IndexError):
-            return f"truncated {format or 'file'}"
-        return f"damaged {format or 'file'}: {message or type(error).__name__}"
-
-    def _read_head(self) -> bytes:
-        try:
-            self._file.seek(0)
-            return self._file.read(16)
-        except Exception:  # the file itself cannot be read: keep the first reason
-            return b""
+def _describe_error(error: Exception, file: BinaryIO) -> str:
+    if isinstance(error, Image.DecompressionBombError):
+        pixels = next((int(word) for word in re.findall(r"\d+", str(error))), 0)
+        return f"a decompression bomb: {pixels // 10**6} megapixels, over the limit of {_MAX_PIXELS // 10**6}"
+    if isinstance(error, MemoryError):
+        return "too large for this machine's memory"
+    try:
+        file.seek(0)
+        head = file.read(16)
+    except Exception:  # the file itself cannot be read: keep the first reason
+        head = b""
+    format, message = _detect_format(head), str(error)
+    if isinstance(error, UnidentifiedImageError):
+        if not format:
+            return f"not an image: {describe_start(head)}" if head else "an empty file"
+        if format == "HEIC":
+            return "a HEIC image, which is not supported: convert it to JPEG"
+        return f"damaged {format}: its header cannot be read"
+    if "truncated" in message or isinstance(error, EOFError | struct.error | IndexError):
+        return f"truncated {format or 'file'}"
+    return f"damaged {format or 'file'}: {message or type(error).__name__}"
 
 
 def _detect_format(head: bytes) -> str:

@@ -1,6 +1,5 @@
 """The built-in data set: scikit-learn's 1,797 handwritten digits, 8x8 grey, no download."""
 
-from collections.abc import Iterator
 from importlib.metadata import distribution
 
 import numpy as np
@@ -24,8 +23,4 @@ def _read(split: str) -> ImageArrays:
     chosen = table[order[:_TRAIN_COUNT] if split == "train" else order[_TRAIN_COUNT:]]
     pixels = np.rint(chosen[:, :64] * (255 / 16)).astype(np.uint8).reshape(-1, 1, 8, 8)
     labels = chosen[:, 64].astype(np.int64)
-
-    def blocks() -> Iterator[np.ndarray]:
-        yield pixels
-
-    return ImageArrays(len(chosen), (1, 8, 8), blocks, labels, tuple(map(str, range(10))))
+    return ImageArrays(len(chosen), (1, 8, 8), lambda: iter([pixels]), labels, tuple(map(str, range(10))))

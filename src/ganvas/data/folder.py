@@ -4,10 +4,9 @@ import os
 import stat
 from collections import Counter
 from pathlib import Path
-from typing import Any, BinaryIO
 
 from ganvas.data.listing import IMAGE_SUFFIXES, is_hidden, list_images, sort_by_kind
-from ganvas.data.source_types import ImageFiles, Source, Unreadable
+from ganvas.data.source_types import ImageFiles, Source, open_file
 from ganvas.errors import GanvasError
 
 
@@ -22,34 +21,20 @@ def source(path: Path, name: str, split: str) -> Source:
     others.update(special)
     listed = [*images, table] if table else images
     stamp = ["folder", split, [(_printable(file), *stats[file]) for file in listed], bad, sorted(others.items())]
-    return Source(name, "a folder", stamp, lambda: _read(path, images, table, others, bad, split))
 
+    def read() -> ImageFiles:
+        listing = list_images(images, table, lambda name: (path / name).read_bytes(), split=split, where=str(path))
+        return ImageFiles(
+            tuple(map(_printable, listing.names)),
+            lambda index: open_file(path / listing.names[index]),
+            listing.labels,
+            tuple(map(_printable, listing.class_names)),
+            listing.notes,
+            listing.unlabelled + tuple(bad),
+            others,
+        )
 
-def _read(
-    path: Path,
-    images: list[str],
-    table: str | None,
-    others: Counter[str],
-    bad: list[tuple[str, str]],
-    split: str,
-) -> ImageFiles:
-    listing = list_images(images, table, lambda name: (path / name).read_bytes(), split=split, where=str(path))
-
-    def open_image(index: int) -> BinaryIO:
-        try:
-            return open(path / listing.names[index], "rb")
-        except OSError as error:
-            raise Unreadable(f"cannot be opened: {error.strerror}") from error
-
-    return ImageFiles(
-        tuple(map(_printable, listing.names)) if any(map(_is_undecodable, listing.names)) else listing.names,
-        open_image,
-        listing.labels,
-        tuple(map(_printable, listing.class_names)),
-        listing.notes,
-        listing.unlabelled + tuple(bad),
-        others,
-    )
+    return Source(name, "a folder", stamp, read)
 
 
 def _scan(root: Path) -> tuple[dict[str, tuple[int, int, int]], list[tuple[str, str]], Counter[str]]:
@@ -93,17 +78,11 @@ def _scan(root: Path) -> tuple[dict[str, tuple[int, int, int]], list[tuple[str, 
                 stats[name] = info.st_size, info.st_mtime_ns, info.st_ctime_ns
             else:
                 special["(not a regular file)"] += 1
-        subfolders.sort(
-            key=lambda item: (item[0], item[2]), reverse=True
-        )  # popped from the end: real folders before links
+        subfolders.sort(key=lambda each: (each[0], each[2]), reverse=True)  # popped from the end: links come last
         waiting += [(folder, name) for _, folder, name in subfolders]
     return stats, sorted(bad), special
 
 
-def _printable(name: Any) -> str:
+def _printable(name: str) -> str:
     """A file name that can be printed and written as JSON: bytes that are not UTF-8 are replaced."""
     return os.fsencode(name).decode("utf-8", "replace")
-
-
-def _is_undecodable(name: str) -> bool:
-    return not name.isascii() and _printable(name) != name

@@ -2,13 +2,12 @@
 
 import io
 import re
-from collections.abc import Sequence
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from ganvas.data.listing import normalise_labels
-from ganvas.data.source_types import ImageFiles, Source, Unreadable, no_split
+from ganvas.data.source_types import ImageFiles, Source, Unreadable, no_split, open_file
 from ganvas.errors import GanvasError
 
 NAMED_SETS = {
@@ -74,8 +73,7 @@ def _read(table: Any, requested: str) -> ImageFiles:
     columns = [name for name, feature in features.items() if isinstance(feature, datasets.Image)]
     if not columns:
         raise GanvasError(
-            f"{requested} has no column of images: {', '.join(features)}.",
-            expected="a data set with an image column",
+            f"{requested} has no column of images: {', '.join(features)}.", expected="a data set with an image column"
         )
     column = "image" if "image" in columns else columns[0]
     rows = table.cast_column(column, datasets.Image(decode=False))
@@ -87,12 +85,9 @@ def _read(table: Any, requested: str) -> ImageFiles:
             raise Unreadable("an empty cell")
         if cell.get("bytes"):
             return io.BytesIO(cell["bytes"])
-        try:
-            return open(cell["path"], "rb")
-        except OSError as error:
-            raise Unreadable(f"cannot be opened: {error.strerror}") from error
+        return open_file(cell["path"])
 
-    return ImageFiles(_RowNames(len(rows)), open_image, labels, names, notes)
+    return ImageFiles([f"row {index}" for index in range(len(rows))], open_image, labels, names, notes)
 
 
 def _find_labels(
@@ -112,16 +107,3 @@ def _find_labels(
             continue  # unlabelled test splits have -1
         return normalise_labels(numbers, getattr(feature, "names", None), f"{requested}: {column}")
     return None, (), ()
-
-
-class _RowNames(Sequence[str]):
-    """Stands in for file names: the images of the hub only have row numbers."""
-
-    def __init__(self, count: int) -> None:
-        self._count = count
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __getitem__(self, index: Any) -> Any:
-        return f"row {index}" if isinstance(index, int) else [f"row {i}" for i in range(self._count)[index]]

@@ -13,7 +13,7 @@ import numpy as np
 
 from ganvas.data.archive import is_bomb
 from ganvas.data.listing import natural_key, normalise_labels
-from ganvas.data.source_types import ImageArrays, Source, describe_start, no_split
+from ganvas.data.source_types import ImageArrays, Source, describe_start, file_stamp, no_split
 from ganvas.errors import GanvasError
 
 _UINT8 = 0x08
@@ -73,13 +73,8 @@ def file_source(path: Path, name: str, split: str) -> Source:
 
 def _source(path: Path, name: str) -> Source:
     labels = _find_labels(path)
-    stamp = [_stamp(file) for file in (path, labels) if file]
+    stamp = [file_stamp(file) for file in (path, labels) if file]
     return Source(name, "IDX files", ["idx", stamp], lambda: _read(path, labels))
-
-
-def _stamp(path: Path) -> list[str | int]:
-    stat = path.stat()
-    return [str(path.resolve()), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
 
 
 def _find_labels(path: Path) -> Path | None:
@@ -119,7 +114,7 @@ def _read(path: Path, labels: Path | None) -> ImageArrays:
             for first in range(0, count, step):
                 taken = min(step, count - first)
                 pixels = _read_exactly(path, file, taken * height * width * channels)
-                yield (np.frombuffer(pixels, np.uint8).reshape(taken, height, width, channels).transpose(0, 3, 1, 2))
+                yield np.frombuffer(pixels, np.uint8).reshape(taken, height, width, channels).transpose(0, 3, 1, 2)
             _check_end(path, file)
 
     if labels is None:
@@ -170,22 +165,22 @@ def _read_header(path: Path, file: BinaryIO) -> tuple[int, ...]:
 
 
 def _read_exactly(path: Path, file: BinaryIO, count: int, missing: str = "it ends too early") -> bytes:
-    try:
-        content = file.read(count)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise _damaged_error(path, str(error).rstrip(".")) from error
+    content = _read_up_to(path, file, count)
     if len(content) != count:
         raise _damaged_error(path, missing)
     return content
 
 
 def _check_end(path: Path, file: BinaryIO) -> None:
+    if _read_up_to(path, file, 1):  # also makes gzip verify its checksum
+        raise _damaged_error(path, "it is longer than its header declares")
+
+
+def _read_up_to(path: Path, file: BinaryIO, count: int) -> bytes:
     try:
-        surplus = file.read(1)  # also makes gzip verify its checksum
+        return file.read(count)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise _damaged_error(path, str(error).rstrip(".")) from error
-    if surplus:
-        raise _damaged_error(path, "it is longer than its header declares")
 
 
 def _damaged_error(path: Path, how: str) -> GanvasError:

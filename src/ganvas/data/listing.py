@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -196,13 +197,6 @@ def normalise_labels(labels: np.ndarray, names: Any, where: str) -> tuple[np.nda
 
 def _common_root(names: Sequence[str]) -> str:
     """The folders that all names share, with a closing slash: `f/` of `f/a/1.png`, `f/b/1.png`."""
-    shared: Sequence[str] | None = None
-    for name in names:
-        folders = name.split("/")[:-1]
-        if shared is None:
-            shared = folders
-        while shared and folders[: len(shared)] != list(shared):
-            shared = shared[:-1]
-        if not shared:
-            return ""
-    return "/".join(shared) + "/" if shared else ""
+    levels = zip(*(name.split("/")[:-1] for name in names), strict=False)
+    shared = takewhile(lambda folders: len(set(folders)) == 1, levels)
+    return "".join(f"{folders[0]}/" for folders in shared)

@@ -6,11 +6,10 @@ Memory stays bounded whatever the size of the data set: only a few chunks are in
 import os
 import warnings
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 
@@ -49,7 +48,6 @@ class HeaderScan:
         """JSON-able histograms, the most frequent rows first."""
         return {
             "sizes": {f"{height}x{width}": n for (height, width), n in self.sizes.most_common(_MAX_HISTOGRAM_ROWS)},
-            "distinct_sizes": len(self.sizes),
             "colour_modes": dict(self.modes.most_common()),
             "misnamed": self.misnamed,
         }
@@ -64,37 +62,23 @@ class TargetFormat:
     notes: tuple[str, ...]
 
 
-@contextmanager
-def ignore_warnings() -> Iterator[None]:
-    """Silences Pillow's warnings: bad files are reported one by one elsewhere."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
 def scan_headers(images: ImageFiles, *, progress: bool) -> HeaderScan:
     """Reads the header of every image; none is decoded."""
     scan = HeaderScan()
 
-    def read(indices: range) -> list[Header | str]:
-        return [
-            _try_image(lambda file, at=index: read_header(file, images.names[at]), images, index) for index in indices
-        ]
+    def read(file: BinaryIO, index: int) -> Header:
+        return read_header(file, images.names[index])
 
-    with ignore_warnings(), progress_bar("scanning the images", len(images.names), shown=progress) as advance:
-        for indices, found in map_in_order(read, _chunks(len(images.names))):
-            for index, one in zip(indices, found, strict=True):
-                if isinstance(one, str):
-                    scan.failures[index] = one
-                    continue
-                scan.sizes[one.height, one.width] += 1
-                scan.modes[one.mode] += 1
-                scan.grey += one.grey
-                if one.alpha:
-                    scan.alpha.append(index)
-                if one.misnamed and len(scan.misnamed) < _MAX_HISTOGRAM_ROWS:
-                    scan.misnamed.append((images.names[index], one.misnamed))
-            advance(len(indices))
+    every = range(len(images.names))
+    for headers in _read_files(read, images, every, scan.failures, "scanning the images", progress):
+        for index, header in headers:
+            scan.sizes[header.height, header.width] += 1
+            scan.modes[header.mode] += 1
+            scan.grey += header.grey
+            if header.alpha:
+                scan.alpha.append(index)
+            if header.misnamed and len(scan.misnamed) < _MAX_HISTOGRAM_ROWS:
+                scan.misnamed.append((images.names[index], header.misnamed))
     return scan
 
 
@@ -140,27 +124,15 @@ def choose_target_of_arrays(options: DataOptions, arrays: ImageArrays) -> Target
 def decode_files(
     images: ImageFiles, scan: HeaderScan, target: TargetFormat, options: DataOptions, *, progress: bool
 ) -> Generator[tuple[np.ndarray, list[int]], None, None]:
-    """Yields (uint8 [n C H W], the n indices) in order; images that fail are added to `scan.bad`."""
+    """Yields (uint8 [n C H W], the n indices) in order; images that fail are added to `scan.failures`."""
     good = [index for index in range(len(images.names)) if index not in scan.failures]
 
-    def work(indices: list[int]) -> list[np.ndarray | str]:
-        def one(file: Any) -> np.ndarray:
-            return decode(file, target.channels, target.size, options.fit)
+    def read(file: BinaryIO, _index: int) -> np.ndarray:
+        return decode(file, target.channels, target.size, options.fit)
 
-        return [_try_image(one, images, index) for index in indices]
-
-    tasks = [good[first : first + _CHUNK_SIZE] for first in range(0, len(good), _CHUNK_SIZE)]
-    with ignore_warnings(), progress_bar("decoding the images", len(good), shown=progress) as advance:
-        for indices, results in map_in_order(work, tasks):
-            kept = []
-            for index, result in zip(indices, results, strict=True):
-                if isinstance(result, str):
-                    scan.failures[index] = result
-                else:
-                    kept.append((index, result))
-            if kept:
-                yield np.stack([pixels for _, pixels in kept]), [index for index, _ in kept]
-            advance(len(indices))
+    for decoded in _read_files(read, images, good, scan.failures, "decoding the images", progress):
+        if decoded:
+            yield np.stack([pixels for _, pixels in decoded]), [index for index, _ in decoded]
 
 
 def convert_arrays(
@@ -169,13 +141,11 @@ def convert_arrays(
     """Yields uint8 [n C H W]; blocks that have the target shape already are passed on unchanged."""
     same = (target.channels, *target.size) == arrays.shape
 
-    def work(block: np.ndarray) -> np.ndarray:
-        if same:
-            return block
+    def convert(block: np.ndarray) -> np.ndarray:
         return np.stack([resize_array(image, target.channels, target.size, options.fit) for image in block])
 
     with progress_bar("reading the images", arrays.count, shown=progress) as advance:
-        stream = ((block, block) for block in arrays.blocks()) if same else map_in_order(work, arrays.blocks())
+        stream = ((block, block) for block in arrays.blocks()) if same else map_in_order(convert, arrays.blocks())
         for block, result in stream:
             yield result
             advance(len(block))
@@ -202,25 +172,42 @@ def map_in_order(work: Callable[[Task], Result], tasks: Iterable[Task]) -> Itera
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _try_image(work: Callable[[Any], Result], images: ImageFiles, index: int) -> Result | str:
-    """The result of `work` for image `index`, or the reason why it failed."""
-    try:
-        with images.open(index) as file:
-            return work(file)
-    except Unreadable as reason:
-        return str(reason)
-    except Exception as error:  # a single file, or a failing disk, must not end the reading of a whole data set
-        return f"cannot be read: {error}"
+def _read_files(
+    read: Callable[[BinaryIO, int], Result],
+    images: ImageFiles,
+    indices: Sequence[int],
+    failures: dict[int, str],
+    title: str,
+    progress: bool,
+) -> Iterator[list[tuple[int, Result]]]:
+    """Yields (index, the result of `read`) of some image files, a chunk at a time; adds those that fail to `failures`.
 
+    Pillow's warnings are silenced: bad files are reported one by one elsewhere.
+    """
 
-def _chunks(count: int) -> list[range]:
-    return [range(first, min(first + _CHUNK_SIZE, count)) for first in range(0, count, _CHUNK_SIZE)]
+    def read_chunk(chunk: Sequence[int]) -> list[tuple[int, Result]]:
+        results = []
+        for index in chunk:
+            try:
+                with images.open(index) as file:
+                    results.append((index, read(file, index)))
+            except Unreadable as reason:
+                failures[index] = str(reason)
+            except Exception as error:  # a single file, or a failing disk, must not end the reading of a whole data set
+                failures[index] = f"cannot be read: {error}"
+        return results
+
+    chunks = [indices[first : first + _CHUNK_SIZE] for first in range(0, len(indices), _CHUNK_SIZE)]
+    with warnings.catch_warnings(action="ignore"), progress_bar(title, len(indices), shown=progress) as advance:
+        for chunk, results in map_in_order(read_chunk, chunks):
+            yield results
+            advance(len(chunk))
 
 
 def _has_transparency(images: ImageFiles, indices: list[int]) -> bool:
-    step = max(1, len(indices) // _ALPHA_SAMPLES)
-    with ignore_warnings():
-        return any(_try_image(is_transparent, images, index) is True for index in indices[::step])
+    samples = indices[:: max(1, len(indices) // _ALPHA_SAMPLES)]
+    found = _read_files(lambda file, _: is_transparent(file), images, samples, {}, "", progress=False)
+    return any(transparent for chunk in found for _, transparent in chunk)
 
 
 def _is_opaque(arrays: ImageArrays) -> bool:
@@ -241,10 +228,7 @@ def _choose_size(options: DataOptions, sizes: Counter[tuple[int, int]]) -> tuple
     side = MIN_SIDE
     while side * 2 <= min(smallest, _MAX_DEFAULT_SIDE):
         side *= 2
-    found = (
-        f"All images have {common[0]}x{common[1]} pixels"
-        if len(sizes) == 1
-        else f"The images have {len(sizes)} different sizes"
-    )
+    all_equal = f"All images have {common[0]}x{common[1]} pixels"
+    found = all_equal if len(sizes) == 1 else f"The images have {len(sizes)} different sizes"
     verb = {"crop": "cropped", "pad": "padded", "stretch": "stretched"}[options.fit]
     return (side, side), (f"{found}: {verb} to {side}x{side}; --resolution changes this.",)

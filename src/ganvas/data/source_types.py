@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -74,9 +75,20 @@ def no_split(what: str, *, fix: str = "leave --split out.") -> NoSplit:
     return NoSplit(f"{what} has no test split.", expected="a data set with a train and a test split", fix=fix)
 
 
+def file_stamp(path: Path) -> list[str | int]:
+    """Path, size and times of a file, for the `stamp` of a source."""
+    stat = path.stat()
+    return [str(path.resolve()), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
+
+
+def open_file(path: Path | str) -> BinaryIO:
+    """Opens an image file; raises `Unreadable` if that fails."""
+    try:
+        return open(path, "rb")
+    except OSError as error:
+        raise Unreadable(f"cannot be opened: {error.strerror}") from error
+
+
 def describe_start(head: bytes) -> str:
     """The first bytes of a file as a clause for a message: `it is empty` or `it begins with '<html>'`."""
-    if not head:
-        return "it is empty"
-    text = head[:16].decode("latin-1")
-    return f"it begins with {text!r}"
+    return f"it begins with {head[:16].decode('latin-1')!r}" if head else "it is empty"

@@ -4,6 +4,7 @@ import difflib
 import gzip
 import re
 import zlib
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
@@ -121,7 +122,6 @@ def _candidate_folders(path: Path) -> list[Path]:
 def _file_source(path: Path, split: str) -> Source:
     if not path.is_file():
         raise GanvasError(f"{path} is neither a file nor a folder.", expected=_SOURCES)
-    name = _short_name(path.name)
     with open(path, "rb") as file:
         head = file.read(512)
     format = _detect_format(path, head)
@@ -130,21 +130,14 @@ def _file_source(path: Path, split: str) -> Source:
         raise GanvasError(
             f"{path} is named {path.suffix}, but is not {_FORMAT_TITLES[named]}: {describe_start(head)}.",
             expected="a file whose content matches its extension",
-            fix="download it again; a web page saved in its place is the usual cause."
-            if head
-            else "download it again.",
+            fix="download it again" + ("; a web page saved in its place is the usual cause." if head else "."),
         )
-    if format == "zip" and path.suffix.lower() == ".npz":
-        return arrays.source(path, name, split)
-    if format == "zip":
-        return archive.source(path, name, split)
-    if format == "npy":
-        return arrays.source(path, name, split)
-    if format == "tar":
-        return cifar.source(path, name, split)
     if format == "idx":
-        return idx.file_source(path, _short_name(path.resolve().parent.name) or name, split)
-    raise _unknown_format_error(path, head, split)
+        return idx.file_source(path, _short_name(path.resolve().parent.name), split)
+    readers = {"npy": arrays, "tar": cifar, "zip": arrays if path.suffix.lower() == ".npz" else archive}
+    if format not in readers:
+        raise _unknown_format_error(path, head, split)
+    return readers[format].source(path, _short_name(path.name), split)
 
 
 def _detect_format(path: Path, head: bytes) -> str:
@@ -219,22 +212,13 @@ def _build_arrays(
     facts = {
         "format": source.format,
         "sizes": {f"{height}x{width}": content.count},
-        "distinct_sizes": 1,
         "colour_modes": {{1: "L", 3: "RGB", 4: "RGBA"}[content.shape[0]]: content.count},
         "misnamed": [],
         "ignored": {},
         **content.metadata,
     }
-    return cache.Decoded(
-        shape,
-        writer.hexdigest(),
-        content.labels,
-        content.class_names,
-        (),
-        (*content.notes, *target.notes),
-        facts,
-        None,
-    )
+    notes = (*content.notes, *target.notes)
+    return cache.Decoded(shape, writer.hexdigest(), content.labels, content.class_names, (), notes, facts, None)
 
 
 def _build_files(
@@ -305,8 +289,8 @@ def _unreadable_error(what: str, error: OSError) -> GanvasError:
     )
 
 
-def _empty_error(options: DataOptions, ignored: object) -> GanvasError:
-    found = ", ".join(f"{count} {suffix}" for suffix, count in dict(ignored).items())  # type: ignore[call-overload]
+def _empty_error(options: DataOptions, ignored: Mapping[str, int]) -> GanvasError:
+    found = ", ".join(f"{count} {suffix}" for suffix, count in ignored.items())
     return GanvasError(
         f"{options.source} contains no images" + (f", only other files: {found}." if found else "."),
         expected="JPEG, PNG, WebP, BMP, TIFF or GIF files",

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ganvas.data import DataOptions, open_images
+from ganvas.data.selection import size_of
 from ganvas.data.stacked import NAME as STACKED
 from ganvas.evaluation.reference import Reference
 from ganvas.features.classifier import classifier_extractor
@@ -37,8 +38,7 @@ def reference_classifier(real: Reference, *, progress: bool = False) -> Extracto
 
 def _digit_classifier(real: Reference, progress: bool) -> Extractor:
     source = real.source.removeprefix(STACKED).removeprefix(":") or "mnist"
-    size = "x".join(map(str, real.train.resolution))
-    train, test = (open_images(DataOptions(source, split, size, 1)) for split in ("train", "test"))
+    train, test = (open_images(DataOptions(source, split, size_of(real.train), 1)) for split in ("train", "test"))
     return classifier_extractor(train, test, progress=progress)
 
 

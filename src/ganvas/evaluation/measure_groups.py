@@ -126,7 +126,7 @@ def measure_two_sample(samples: Sequence[ImageSample], real: ImageSample) -> lis
     def measure(sample: ImageSample) -> dict[str, float]:
         a, b = real_subsamples[len(sample)], sample.subsample(len(real))
         own = a.neighbour_distances[:, 0], b.neighbour_distances[:, 0]
-        return {"two_sample": neighbours.two_sample_test(a.features, b.features, own).accuracy}
+        return {"two_sample": neighbours.two_sample_test(a.features, b.features, own)}
 
     return [measure(sample) for sample in samples]
 
@@ -171,14 +171,13 @@ def class_measures(shares: np.ndarray | None) -> MeasureGroup:
         predicted, confidence = modes.predict_classes(sample.probabilities)
         *channels, classes_per_channel = sample.probabilities.shape[1:]
         count = classes_per_channel ** math.prod(channels)
-        frequencies = np.ones(count) if shares is None else shares
-        coverage = modes.mode_coverage(predicted, confidence, count, frequencies, MIN_CONFIDENCE)
+        coverage = modes.mode_coverage(predicted, confidence, count, shares, MIN_CONFIDENCE)
         values = {
             "modes": float(coverage.hit),
             "rarest": float(coverage.shares.min()),
             "kl_uniform": coverage.kl_uniform,
         }
-        if shares is not None and coverage.kl_real is not None:
+        if coverage.kl_real is not None:
             values["kl_real"] = coverage.kl_real
         if sample.probabilities.ndim == 2:
             values["score"] = metrics.inception_score(sample.probabilities, splits=min(10, len(sample)))[0]
@@ -192,7 +191,7 @@ def measure_group(
     sample: ImageSample,
     held_out: ImageSample,
     real: ImageSample,
-    baselines: dict[str, float] | None = None,
+    baselines: dict[str, float],
 ) -> dict[str, Value]:
     """The values of a group of measures, each with its real-data baseline and standard error.
 
@@ -203,7 +202,6 @@ def measure_group(
         real: the real images that both are compared with.
         baselines: known baselines of the same group, held-out and real images; an empty dictionary is filled.
     """
-    baselines = {} if baselines is None else baselines
     splits = sample.splits() if len(sample) >= MIN_IMAGES_FOR_ERROR else []
     values, *others = group([sample, *([] if baselines else [held_out]), *splits], real)
     if not baselines:

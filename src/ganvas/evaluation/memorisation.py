@@ -63,12 +63,10 @@ class TrainingFeatures:
     Attributes:
         train: float [m f], of the training images.
         held_out: float [l f], of images from the same source that were not trained on.
-        seed: of the k-means cells.
     """
 
     train: np.ndarray
     held_out: np.ndarray
-    seed: int
 
     @cached_property
     def held_out_distances(self) -> np.ndarray:
@@ -100,7 +98,7 @@ class TrainingFeatures:
         from sklearn.cluster import KMeans  # importing it takes a second
 
         train, held_out = self.project(self.train), self.project(self.held_out)
-        kmeans = KMeans(min(CELLS, len(train)), n_init=10, random_state=self.seed)  # pyright: ignore[reportArgumentType]
+        kmeans = KMeans(min(CELLS, len(train)), n_init=10, random_state=0)  # pyright: ignore[reportArgumentType]
         kmeans.fit(train)
         held_out_cells, parts = kmeans.predict(held_out), []
         for cell in range(kmeans.n_clusters):
@@ -111,26 +109,17 @@ class TrainingFeatures:
         return kmeans, parts
 
 
-def measure_memorisation(
-    fake: np.ndarray, train: np.ndarray, held_out: np.ndarray, seed: int, n_pairs: int = 16
-) -> Memorisation:
-    """The four tests and the closest pairs; for several generators see `compare_with_training`.
+def compare_with_training(fake: np.ndarray, real: TrainingFeatures, n_pairs: int) -> Memorisation:
+    """The four tests and the closest pairs.
 
     Args:
         fake: float [n f].
-        train: float [m f], of the training images.
-        held_out: float [l f], of images from the same source that were not trained on.
-        seed: of the k-means cells.
+        real: may serve several generators.
         n_pairs: the number of pairs, at most n.
 
     Raises:
         GanvasError: half of the held-out images are training images; as `check_features`.
     """
-    return compare_with_training(fake, TrainingFeatures(train, held_out, seed), n_pairs)
-
-
-def compare_with_training(fake: np.ndarray, real: TrainingFeatures, n_pairs: int) -> Memorisation:
-    """`measure_memorisation` of one of several generators that share their real images."""
     train = real.train
     check_features(fake=fake, train=train, held_out=real.held_out)
     distances, indices = (part[:, 0] for part in nearest_neighbours(fake, train, 1))
@@ -146,23 +135,18 @@ def compare_with_training(fake: np.ndarray, real: TrainingFeatures, n_pairs: int
         ratio=fake_distance / held_out_distance,
         copies=float((distances <= np.quantile(real.held_out_distances, 0.01)).mean()),
         authenticity=float((distances > _distance_within_training(train, indices)).mean()),
-        c_t=_c_t(fake, real),
+        c_t=copying_statistic(fake, real),
         pairs=np.stack([closest, indices[closest]], axis=1),
     )
 
 
-def copying_statistic(fake: np.ndarray, train: np.ndarray, held_out: np.ndarray, seed: int) -> float | None:
+def copying_statistic(fake: np.ndarray, real: TrainingFeatures) -> float | None:
     """C_T: in each cell, whether fakes are nearer to training images than held-out images are (Meehan et al. 2020).
 
     The mean of the cells' Z-scored Mann-Whitney U, weighted by the shares of the held-out images. The cells are those
     of k-means on the training images' principal components; cells with too few fakes or held-out images are left out,
     and the result is None if none is left. Differs from dgm-eval only in having no continuity correction of ½.
     """
-    check_features(fake=fake, train=train, held_out=held_out)
-    return _c_t(fake, TrainingFeatures(train, held_out, seed))
-
-
-def _c_t(fake: np.ndarray, real: TrainingFeatures) -> float | None:
     fake = real.project(fake)
     kmeans, parts = real.cells
     fake_cells, scores, weights = kmeans.predict(fake), [], []

@@ -17,6 +17,9 @@ from ganvas.errors import GanvasError
 NUMBERS_PER_BLOCK, ROWS_PER_BAND = 2**20, 256
 """Numbers in memory at a time, 8 MB of float64; rows in a band of a symmetric matrix (one triangle is computed)."""
 
+EXTRAPOLATION_SUBSETS = 15
+"""Subsets that the line through the Fréchet distances is fitted to."""
+
 
 @dataclass(frozen=True, eq=False)
 class Moments:
@@ -109,32 +112,29 @@ def frechet_distance(a: Moments, b: Moments) -> float:
     return max(0.0, float(np.square(a.mean - b.mean).sum() + traces - 2 * shared))
 
 
-def frechet_infinity(
-    x: np.ndarray, reference: Moments, seed: int, sizes: int = 15, smallest_size: int | None = None
-) -> float:
+def frechet_infinity(x: np.ndarray, reference: Moments, seed: int) -> float:
     """The Fréchet distance extrapolated to infinitely many rows of x (Chong & Forsyth 2020, section 4).
 
-    The intercept of a straight line in 1/N, fitted to random subsets of x whose sizes N are evenly spaced in 1/N. It
-    may be below 0 by chance. The bias from the reference's own size remains.
+    The intercept of a straight line in 1/N, fitted to 15 random subsets of x whose sizes N are evenly spaced in 1/N,
+    from a tenth of x on, the paper's 5,000 of 50,000, but from at least twice the number of features (and at most half
+    of x): below that the bias no longer falls as 1/N. It may be below 0 by chance. The bias from the reference's own
+    size remains.
 
     Args:
         x: float [n f].
         reference: the other set, as large as possible.
         seed: of the subsets.
-        sizes: the number of subsets.
-        smallest_size: of a subset; by default a tenth of x, the paper's 5,000 of 50,000, but at least twice the number
-            of features (and at most half of x): below that the bias no longer falls as 1/N.
 
     Raises:
-        GanvasError: x has fewer than four rows, or `smallest_size` is not from 2 to n - 1; as `check_features`.
+        GanvasError: x has fewer than four rows; as `check_features`.
     """
     check_features(x=x)
     n, f = x.shape
-    smallest = max(n // 10, min(2 * f, n // 2)) if smallest_size is None else smallest_size
-    if not 2 <= smallest < n:
-        raise GanvasError(f"The smallest subset is {smallest} of {n} rows.", expected=f"from 2 to {n - 1}")
+    if n < 4:
+        raise GanvasError(f"{n} rows.", expected="at least four, to extrapolate from subsets")
     random = np.random.default_rng(seed)
-    counts = np.rint(1 / np.linspace(1 / smallest, 1 / n, sizes)).astype(int)
+    smallest = max(n // 10, min(2 * f, n // 2))
+    counts = np.rint(1 / np.linspace(1 / smallest, 1 / n, EXTRAPOLATION_SUBSETS)).astype(int)
     distances = [frechet_distance(compute_moments(x[random.permutation(n)[:count]]), reference) for count in counts]
     return float(np.polynomial.polynomial.polyfit(1 / counts, distances, 1)[0])
 
@@ -154,27 +154,15 @@ def unbiased_mmd(x: np.ndarray, y: np.ndarray) -> float:
     return float(within - 2 * _between(x64, y64, all_x, all_y) / (n * m))
 
 
-def kernel_distance(
-    x: np.ndarray, y: np.ndarray, seed: int, subsets: int = 100, size: int = 1000
-) -> tuple[float, float]:
-    """Mean and standard deviation of `unbiased_mmd` over random subsets of both sets (Bińkowski et al. 2018, KID).
-
-    The standard deviation is over the subsets, as torch-fidelity and torchmetrics report it. Subsets are drawn without
-    replacement.
-
-    Raises:
-        GanvasError: a set has fewer rows than `size`; as `check_features`.
-    """
-    return kernel_distances([x], y, seed, [(subsets, size)])[0]
-
-
 def kernel_distances(
     samples: Sequence[np.ndarray], y: np.ndarray, seed: int, plans: Sequence[tuple[int, int]]
 ) -> list[tuple[float, float]]:
-    """`kernel_distance` of several sets x from the same y.
+    """Of several sets x from the same y: mean and standard deviation of `unbiased_mmd` over random subsets of both.
 
-    If subsets overlap much, the kernel of every pair of rows is computed once: with columns of S and T that are 1 for
-    the rows in a subset and 0 elsewhere, its sums over the subsets are the column sums of S ∘ (K T).
+    That is KID (Bińkowski et al. 2018); the standard deviation is over the subsets, as torch-fidelity and torchmetrics
+    report it. Subsets are drawn without replacement. If they overlap much, the kernel of every pair of rows is computed
+    once: with columns of S and T that are 1 for the rows in a subset and 0 elsewhere, its sums over the subsets are the
+    column sums of S ∘ (K T).
 
     Args:
         samples: each x, float [n f].
@@ -183,7 +171,7 @@ def kernel_distances(
         plans: (number of subsets, rows in each) for each x.
 
     Raises:
-        GanvasError: as `kernel_distance`.
+        GanvasError: a set has fewer rows than its subsets; as `check_features`.
     """
     y64, keys = _to_double(y), []
     subsets_by_key: dict[tuple[int, int, int], tuple[Tensor, Tensor]] = {}  # sets of one length get the same subsets

@@ -41,21 +41,6 @@ class PRDC:
     coverage: float
 
 
-@dataclass(frozen=True)
-class TwoSample:
-    """The accuracy of the leave-one-out nearest-neighbour classifier.
-
-    Attributes:
-        accuracy: share of all rows whose nearest other row is of their own kind: 0.5 is best, 1 fully separable.
-        real_accuracy: of the reals; low if fakes crowd around them.
-        fake_accuracy: of the fakes; high with low real_accuracy is mode collapse.
-    """
-
-    accuracy: float
-    real_accuracy: float
-    fake_accuracy: float
-
-
 def nearest_neighbours(
     x: np.ndarray, y: np.ndarray, k: int, leave_out_self: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -134,8 +119,11 @@ def prdc(real: np.ndarray, fake: np.ndarray, k: int = 5, radii: tuple[np.ndarray
     )
 
 
-def two_sample_test(real: np.ndarray, fake: np.ndarray, own: tuple[np.ndarray, np.ndarray] | None = None) -> TwoSample:
+def two_sample_test(real: np.ndarray, fake: np.ndarray, own: tuple[np.ndarray, np.ndarray] | None = None) -> float:
     """The leave-one-out nearest-neighbour two-sample test (Lopez-Paz & Oquab 2017; Xu et al. 2018, section 2).
+
+    The accuracy of the nearest-neighbour classifier: the share of all rows whose nearest other row is of their own
+    kind. 0.5 is best, 1 fully separable.
 
     Args:
         real: float [n f].
@@ -152,9 +140,7 @@ def two_sample_test(real: np.ndarray, fake: np.ndarray, own: tuple[np.ndarray, n
     real_own, fake_own = own or (_radii(real, 1), _radii(fake, 1))
     real_correct = real_own <= nearest_neighbours(real, fake, 1)[0][:, 0]  # if equally near, the real row counts
     fake_correct = fake_own < nearest_neighbours(fake, real, 1)[0][:, 0]
-    return TwoSample(
-        float((real_correct.mean() + fake_correct.mean()) / 2), float(real_correct.mean()), float(fake_correct.mean())
-    )
+    return float((real_correct.mean() + fake_correct.mean()) / 2)
 
 
 def _radii(x: np.ndarray, k: int) -> np.ndarray:
@@ -199,9 +185,8 @@ def _search(
     distances, indices = np.empty((len(x), k)), np.empty((len(x), k), np.int64)
     doubtful = np.zeros(len(x), bool)
     for rows, block in _blocks(len(x), len(y), dtype):
-        squares = torch.addmm(
-            y_squares, x_search[rows], y_search.T, alpha=-2, out=block
-        )  # without |x|², which is the same for the whole row
+        # |y|² - 2xy, without |x|², which is the same for the whole row
+        squares = torch.addmm(y_squares, x_search[rows], y_search.T, alpha=-2, out=block)
         if own is not None:
             squares[torch.arange(len(squares)), torch.from_numpy(own[rows])] = torch.inf
         smallest, columns = _smallest(squares, count)
@@ -229,10 +214,8 @@ def _smallest(values: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Ten
     if groups < 4 * count:
         found = values.topk(count, largest=False)
         return found.values, found.indices
-    grouped, rest = (
-        values[:, : groups * GROUP_SIZE].unflatten(1, (GROUP_SIZE, groups)),
-        values[:, groups * GROUP_SIZE :],
-    )
+    full, rest = values.tensor_split([groups * GROUP_SIZE], 1)
+    grouped = full.unflatten(1, (GROUP_SIZE, groups))
     chosen = grouped.amin(1).topk(count, largest=False).indices  # [n count]
     columns = (chosen[:, None] + groups * torch.arange(GROUP_SIZE)[:, None]).flatten(1)
     columns = torch.cat([columns, torch.arange(groups * GROUP_SIZE, values.shape[1]).expand(len(values), -1)], 1)

@@ -32,37 +32,27 @@ PIXELS_PER_PASS, DIRECTIONS_PER_PASS = 2**16, 16
 """Processed at a time: approximate number of pixels per channel, and directions."""
 
 
-def sliced_wasserstein_distance(
-    real: np.ndarray, fake: np.ndarray, seed: int, patches: int = 128, projections: int = 512
-) -> dict[int, float]:
+def sliced_wasserstein_distances(
+    real: np.ndarray, fakes: Sequence[np.ndarray], seed: int, patches: int = 128, projections: int = 512
+) -> list[dict[int, float]]:
     """Sliced Wasserstein distance ×10³ of 7×7 patches, by the shorter side of a level (Karras et al. 2018, section 5).
 
     The levels are those of a Laplacian pyramid: a fine level compares texture, the last level (at least 16 pixels, or
     the image itself) compares the layout. The patches of each set are normalised by their mean and standard deviation
     per channel, so that a change of brightness or contrast alone has no effect. Unlike in the paper, the i-th images of
     both sets are cut at the same positions: the distance of a set from itself is 0. Needs 200 · n · c · patches bytes
-    per set and level; 1,000 images of 3×32×32 take about 15 s on one core.
+    per set and level; 1,000 images of 3×32×32 take about 15 s on one core. The real images are projected and sorted
+    once for all sets.
 
     Args:
         real: uint8 [n c h w], h and w at least 8.
-        fake: the same shape.
+        fakes: each of the same shape.
         seed: of the positions and directions.
         patches: per image and level.
         projections: random directions, over which the one-dimensional distances are averaged.
 
     Raises:
         GanvasError: different shapes, or images too small.
-    """
-    return sliced_wasserstein_distances(real, [fake], seed, patches, projections)[0]
-
-
-def sliced_wasserstein_distances(
-    real: np.ndarray, fakes: Sequence[np.ndarray], seed: int, patches: int = 128, projections: int = 512
-) -> list[dict[int, float]]:
-    """`sliced_wasserstein_distance` of several sets; the real images are projected and sorted once.
-
-    Raises:
-        GanvasError: as `sliced_wasserstein_distance`.
     """
     all_images = [real, *fakes]
     for images in all_images:

@@ -16,11 +16,11 @@ class Reference:
 
     Attributes:
         source: the training set as the user named it.
-        images: the training set.
-        rows: the rows of it to compare with, int64 ascending.
-        held: the set with the held-out images: the test split, or the training set itself.
-        held_rows: the held-out rows, int64 ascending; disjoint from `train_rows` in the same set.
-        split: where the held-out images are from, in words.
+        train: the training set.
+        train_rows: the rows of it to compare with, int64 ascending.
+        held_out: the set with the held-out images: the test split, or the training set itself.
+        held_out_rows: the held-out rows, int64 ascending; disjoint from `train_rows` in the same set.
+        held_out_source: where the held-out images are from, in words.
     """
 
     source: str
@@ -56,34 +56,20 @@ def open_reference(options: DataOptions, count: int, *, held_out: str | None = N
         GanvasError: nothing usable at the source, or fewer than four images.
     """
     train = open_images(DataOptions(options.source, "train", options.resolution, options.channels, options.fit))
-    test = _open_held_out(options, held_out, train)
+    if held_out is None:
+        test = open_test_split(options, train)
+    else:
+        test = open_images(DataOptions(held_out, "train", size_of(train), train.channels, options.fit))  # type: ignore[arg-type]
     draw = np.random.default_rng(0)
     if test is not None:
-        rows, held = _choose_rows(draw, np.arange(len(train)), count), _choose_rows(draw, np.arange(len(test)), count)
-        return Reference(
-            options.source, train, rows, test, held, f"{test.name}, {'given' if held_out else 'the test split'}"
-        )
-    if len(train) < 4:
+        candidates = [np.arange(len(train)), np.arange(len(test))]
+        held_out_source = f"{test.name}, {'given' if held_out else 'the test split'}"
+    elif len(train) >= 4:
+        candidates = np.split(draw.permutation(len(train)), [len(train) // 2])
+        held_out_source = "the other half of the training set"
+    else:
         raise GanvasError(
             f"{train.name} has {len(train)} images.", expected="at least four to compare with, better thousands"
         )
-    order = draw.permutation(len(train))
-    first, second = order[: len(train) // 2], order[len(train) // 2 :]
-    return Reference(
-        options.source,
-        train,
-        _choose_rows(draw, first, count),
-        train,
-        _choose_rows(draw, second, count),
-        "the other half of the training set",
-    )
-
-
-def _open_held_out(options: DataOptions, held_out: str | None, train: ImageSet) -> ImageSet | None:
-    if held_out is None:
-        return open_test_split(options, train)
-    return open_images(DataOptions(held_out, "train", size_of(train), train.channels, options.fit))  # type: ignore[arg-type]
-
-
-def _choose_rows(draw: np.random.Generator, rows: np.ndarray, count: int) -> np.ndarray:
-    return np.sort(draw.permutation(rows)[:count])
+    rows, held_out_rows = (np.sort(draw.permutation(each)[:count]) for each in candidates)
+    return Reference(options.source, train, rows, train if test is None else test, held_out_rows, held_out_source)

@@ -13,7 +13,6 @@ from torch import nn
 
 from ganvas.data import DataOptions
 from ganvas.data.selection import subsample
-from ganvas.evaluation import measure_groups
 from ganvas.evaluation.counting import counting_classifier, reference_classifier
 from ganvas.evaluation.measure_groups import ImageSample
 from ganvas.evaluation.memorisation import TrainingFeatures
@@ -45,11 +44,11 @@ class ReferenceFeatures:
     """What evaluated images are compared with.
 
     Attributes:
-        seen: the extractor.
-        counting: counts the classes; None without classes.
-        known: training images.
-        rival: held-out images, which give the baselines.
-        originals: all training images, for the memorisation test; None without it.
+        extractor: gives the features.
+        classifier: counts the classes; None without classes.
+        train: training images.
+        held_out: held-out images, which give the baselines.
+        training_features: all training images, for the memorisation test; None without it.
         baselines: of each group of measures, by its index; filled by the first evaluation.
     """
 
@@ -108,7 +107,7 @@ def extract_reference(
             matrix[real.train_rows] if all_training else matrix,
             real.train.images[subsample(real.train_rows, min(n, MAX_PIXEL_IMAGES))],
         )
-        originals = TrainingFeatures(matrix, rival.features, measure_groups.SEED) if all_training else None
+        originals = TrainingFeatures(matrix, rival.features) if all_training else None
         return ReferenceFeatures(seen, counting, known, rival, originals)
 
     return memo.get(("side", id(real), n, named, weights, device, quick), make)

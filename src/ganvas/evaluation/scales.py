@@ -31,24 +31,14 @@ def power_spectrum(images: np.ndarray) -> np.ndarray:
     return 10 * np.log10(total / np.bincount(radius[inside], minlength=count) + 1e-3)
 
 
-def fine_detail_error(images: np.ndarray, real: np.ndarray) -> float:
-    """Root mean square error of the upper half of the power spectrum, in decibels (after Durall et al. 2020)."""
-    return fine_detail_errors([images], real)[0]
-
-
 def fine_detail_errors(samples: Sequence[np.ndarray], real: np.ndarray) -> list[float]:
-    """`fine_detail_error` of several samples against the same real images."""
+    """Root mean square error of each sample's upper half of the power spectrum, in dB (after Durall et al. 2020)."""
     real_power, *powers = (power_spectrum(images)[min(images.shape[2:]) // 4 :] for images in (real, *samples))
     return [float(np.sqrt(np.mean((power - real_power) ** 2))) for power in powers]
 
 
-def layout_distance(images: np.ndarray, real: np.ndarray) -> float:
-    """Fréchet distance of the images downsampled to 8×8, pixels in [0, 1]: positions and co-occurrence of objects."""
-    return layout_distances([images], real)[0]
-
-
 def layout_distances(samples: Sequence[np.ndarray], real: np.ndarray) -> list[float]:
-    """`layout_distance` of several samples from the same real images."""
+    """Fréchet distance of each sample downsampled to 8×8, pixels in [0, 1]: positions and co-occurrence of objects."""
     real_moments, *others = (compute_moments(_shrink(images)) for images in (real, *samples))
     return [frechet_distance(each, real_moments) for each in others]
 

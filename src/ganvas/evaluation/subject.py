@@ -22,7 +22,7 @@ class Subject:
         name: shown to users.
         shape: (c, h, w).
         count: the number of images; None for a generator.
-        images: rows int64 [n] -> those images, uint8 [m c h w] at a time.
+        load_images: rows int64 [n] -> those images, uint8 [m c h w] at a time.
         protocol: its part of a protocol.
     """
 

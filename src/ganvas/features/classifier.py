@@ -93,13 +93,8 @@ def classifier_extractor(train: ImageSet, held_out: ImageSet | None = None, *, p
     def predict_probabilities(features: np.ndarray) -> np.ndarray:
         return F.softmax(head(torch.from_numpy(features)), dim=1).numpy()
 
-    result = Extractor(
-        "classifier",
-        hash_weights(trained),
-        describe_resize(SIDES),
-        extract,
-        predict_probabilities=predict_probabilities,
-    )
+    digest, resize = hash_weights(trained), describe_resize(SIDES)
+    result = Extractor("classifier", digest, resize, extract, predict_probabilities=predict_probabilities)
     if held_out is None or held_out.labels is None:
         return result
     features = extract_set_features(held_out, np.arange(len(held_out)), result, progress=progress)

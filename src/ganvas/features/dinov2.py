@@ -10,9 +10,9 @@ from ganvas.data import to_unit
 from ganvas.errors import GanvasError
 from ganvas.features.extraction import Extractor, hash_weights
 from ganvas.features.eye import to_rgb
+from ganvas.features.layers import IMAGENET_MEAN, IMAGENET_STD
 
 SIDE = 224
-_MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def dinov2_extractor(weights: Path | None, device: str = "cpu") -> Extractor:
@@ -47,12 +47,11 @@ def dinov2_extractor(weights: Path | None, device: str = "cpu") -> Extractor:
         raise GanvasError(
             f"{weights} is not a DINOv2 network: {error}.", expected="config.json, model.safetensors"
         ) from error
-    mean, deviation = (torch.tensor(part, device=target)[:, None, None] for part in (_MEAN, _DEVIATION))
+    mean, deviation = (torch.tensor(part, device=target)[:, None, None] for part in (IMAGENET_MEAN, IMAGENET_STD))
 
     def extract(images: Tensor) -> Tensor:
-        pixels = F.interpolate(to_rgb(to_unit(images.to(target))), (SIDE, SIDE), mode="bicubic", antialias=True).clamp(
-            -1, 1
-        )
-        return network((pixels / 2 + 0.5 - mean) / deviation).pooler_output.float().cpu()
+        pixels = to_rgb(to_unit(images.to(target)))
+        resized = F.interpolate(pixels, (SIDE, SIDE), mode="bicubic", antialias=True).clamp(-1, 1)
+        return network((resized / 2 + 0.5 - mean) / deviation).pooler_output.float().cpu()
 
     return Extractor("dinov2", hash_weights(network), "to 224×224, bicubic", extract)

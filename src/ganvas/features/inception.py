@@ -1,6 +1,5 @@
 """The Inception features of the published FID, through torch-fidelity, from a weights file that the user supplies."""
 
-import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ganvas.data import to_uint8
+from ganvas.data.cache import hash_file
 from ganvas.errors import GanvasError
 from ganvas.features.extraction import Extractor
 from ganvas.features.eye import to_rgb
@@ -19,13 +19,12 @@ OFFICIAL_SHA256 = "6726825d"
 WEIGHTS_FILE = "weights-inception-2015-12-05-6726825d.pth"
 
 
-def inception_extractor(weights: Path | None, device: str = "cpu", *, official: str = OFFICIAL_SHA256) -> Extractor:
+def inception_extractor(weights: Path | None, device: str = "cpu") -> Extractor:
     """The extractor of FID, KID and IS (Heusel et al. 2017): uint8 images resized to 299×299 as TensorFlow 1 does.
 
     Args:
-        weights: the file of torch-fidelity's release v0.2.0.
+        weights: the file of torch-fidelity's release v0.2.0; its SHA-256 is checked before it is loaded.
         device: where it computes.
-        official: the first digits of its SHA-256, checked before the file is loaded.
 
     Raises:
         GanvasError: no file, another file, or torch-fidelity cannot be imported.
@@ -36,12 +35,11 @@ def inception_extractor(weights: Path | None, device: str = "cpu", *, official: 
             expected=f"--weights {WEIGHTS_FILE}",
             fix="download it from torch-fidelity's release v0.2.0 on GitHub. Without it: --features eye.",
         )
-    with open(weights, "rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if not found.startswith(official):
+    found = hash_file(weights)
+    if not found.startswith(OFFICIAL_SHA256):
         raise GanvasError(
             f"{weights} does not hold the Inception weights of the published FID: its SHA-256 begins {found[:16]}.",
-            expected=f"{WEIGHTS_FILE}, whose SHA-256 begins {official}",
+            expected=f"{WEIGHTS_FILE}, whose SHA-256 begins {OFFICIAL_SHA256}",
             fix="download it again. A number from other weights would not be a FID.",
         )
     try:
@@ -64,7 +62,5 @@ def inception_extractor(weights: Path | None, device: str = "cpu", *, official: 
         """As torch-fidelity's "logits_unbiased": the last layer without its bias."""
         return F.softmax(torch.from_numpy(features) @ network.fc.weight.float().cpu().T, dim=1).numpy()
 
-    facts = {} if official == OFFICIAL_SHA256 else {"weights_are": "not official"}
-    return Extractor(
-        "inception", found[:16], "to 299×299 as TensorFlow 1 (torch-fidelity)", extract, facts, predict_probabilities
-    )
+    resize = "to 299×299 as TensorFlow 1 (torch-fidelity)"
+    return Extractor("inception", found[:16], resize, extract, predict_probabilities=predict_probabilities)

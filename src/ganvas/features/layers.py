@@ -144,7 +144,8 @@ class Fire(nn.Module):
 def build_eye() -> FeatureNetwork:
     """The embedded network (`features/eye.py`), relu1_1 to relu4_2. It comes with its weights."""
     network = _build_vgg_like("eye", EYE_BLOCKS, lambda: nn.AvgPool2d(2, ceil_mode=True))
-    for (_, mine), its in zip(_convolutions(network), load_eye().convolutions.values(), strict=True):
+    convolutions = [step for step in network.steps.values() if isinstance(step, ConvReLU)]
+    for mine, its in zip(convolutions, load_eye().convolutions.values(), strict=True):
         mine.load_state_dict(its.state_dict())
     return _freeze(network)
 
@@ -195,10 +196,6 @@ def _build_vgg_like(
             mode = "replicate" if b == i == 1 else "zeros"
             network.append(f"relu{b}_{i}", ConvReLU(*next(pairs), 3, padding=1, padding_mode=mode), 3, padding=1)
     return network
-
-
-def _convolutions(network: FeatureNetwork) -> list[tuple[str, ConvReLU]]:
-    return [(name, step) for name, step in network.steps.items() if isinstance(step, ConvReLU)]
 
 
 def _freeze(network: FeatureNetwork) -> FeatureNetwork:

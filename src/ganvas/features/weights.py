@@ -1,6 +1,5 @@
 """Pretrained weights of the feature networks: downloaded once by name, or read from a file of the user."""
 
-import hashlib
 import os
 import urllib.error
 import urllib.request
@@ -98,7 +97,7 @@ def download_weights(name: str) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{path}.lock"):
-            if not path.exists() or _sha256(path) != published.sha256:
+            if not path.exists() or cache.hash_file(path) != published.sha256:
                 _download(name, published, path)
     except OSError as error:
         raise GanvasError(
@@ -126,14 +125,9 @@ def _download(name: str, published: PublishedWeights, path: Path) -> None:
                 expected=f"{published.url} ({published.size / 1e6:,.0f} MB)",
                 fix=f"download it elsewhere and give it with --weights {path.name}; or use --network eye.",
             ) from error
-        if (found := _sha256(temporary)) != published.sha256:
+        if (found := cache.hash_file(temporary)) != published.sha256:
             raise GanvasError(
                 f"{published.url} gave {os.path.getsize(temporary):,} bytes with the SHA-256 {found[:16]}….",
                 expected=f"{published.size:,} bytes, {published.sha256[:16]}…",
                 fix="try again; if it fails again, a proxy may alter the file.",
             )
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
