@@ -74,7 +74,7 @@ def number(value: Any) -> float | None:
 def parse_json_table(value: Any) -> Table | None:
     """From the History.history of Keras, {name: [numbers]}, or a list of objects; None if it is neither."""
     if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
-        return Table.from_rows([dict(_flat(item)) for item in value])
+        return tabulate_objects(value)
     if isinstance(value, dict):
         lists = {name: column for name, column in value.items() if isinstance(column, list)}
         if lists and 2 * len(lists) >= len(value):
@@ -95,7 +95,7 @@ def parse_json_lines(lines: Iterable[str]) -> tuple[list[dict[str, Any]], int]:
     return objects, unread
 
 
-def tabulate_objects(objects: Iterable[Mapping[str, Any]], unread: int) -> Table:
+def tabulate_objects(objects: Iterable[Mapping[str, Any]], unread: int = 0) -> Table:
     """From objects of numbers; of a {num, mean, std} within them the mean, and the std as /std."""
     return Table.from_rows([dict(_flat(one)) for one in objects], unread)
 
