@@ -85,13 +85,6 @@ def save_animation(frames: Iterable[np.ndarray], path: Path, *, fps: int = 25) -
     images = [to_pil(frame, choose_scale(*frame.shape[1:])) for frame in frames]
     make_folder(path.parent)
     with atomic_file(path) as temporary:
-        images[0].save(
-            temporary,
-            format=file_format,
-            save_all=True,
-            append_images=images[1:],
-            duration=round(1000 / fps),
-            loop=0,
-            **({"lossless": True} if file_format == "WEBP" else {}),
-        )
+        options = {"duration": round(1000 / fps), "loop": 0, "lossless": True}  # the last is for WebP
+        images[0].save(temporary, file_format, save_all=True, append_images=images[1:], **options)
     return len(images)

@@ -292,11 +292,8 @@ def _make_plan(
     """
     file = path / "plan.json"
     recipes = [c for c in candidates if not c.runs]
-    request = {
-        "budget": asdict(limit) if limit else None,
-        "candidates": {c.name: _json_safe(to_json(replace(c.config, seed=0))) for c in recipes},
-    }
-    request = json.loads(json.dumps(request))
+    candidate_configs = {c.name: to_json(replace(c.config, seed=0)) for c in recipes}
+    request = _json_safe({"budget": asdict(limit) if limit else None, "candidates": candidate_configs})
     try:
         saved = json.loads(file.read_text(encoding="utf-8"))
         saved = {"request": saved["request"], "kimg": dict(saved["kimg"])}

@@ -111,11 +111,8 @@ class TransformerBlock(nn.Module):
         super().__init__()
         self.norm1, self.norm2 = ModulatedLayerNorm(width), ModulatedLayerNorm(width)
         self.attention = Attention(width, heads, grid, gain)
-        expand, project = (
-            he_normal_(nn.Linear(width, 4 * width), HE_GAIN),
-            he_normal_(nn.Linear(4 * width, width), gain),
-        )
-        self.mlp = nn.Sequential(expand, nn.GELU(), project)
+        expand = he_normal_(nn.Linear(width, 4 * width), HE_GAIN)
+        self.mlp = nn.Sequential(expand, nn.GELU(), he_normal_(nn.Linear(4 * width, width), gain))
 
     def forward(self, tokens: Tensor, w: Tensor) -> Tensor:
         tokens = tokens + self.attention(self.norm1(tokens, w))

@@ -85,14 +85,9 @@ def parse_json_table(value: Any) -> Table | None:
 
 def parse_json_lines(lines: Iterable[str]) -> tuple[list[dict[str, Any]], int]:
     """The objects of lines of JSON, and how many lines are none."""
-    objects, unread = [], 0
-    for line in filter(str.strip, lines):
-        value = parse_json(line)
-        if isinstance(value, dict):
-            objects.append(value)
-        else:
-            unread += 1
-    return objects, unread
+    values = [parse_json(line) for line in lines if line.strip()]
+    objects = [value for value in values if isinstance(value, dict)]
+    return objects, len(values) - len(objects)
 
 
 def tabulate_objects(objects: Iterable[Mapping[str, Any]], unread: int = 0) -> Table:
