@@ -107,11 +107,8 @@ class Generator(ProgressiveNetwork, base.Generator):
         self.latent, self.shape, self.mixing = config.latent, shape, config.mixing_prob
         self.latent_input = LatentInput(config.latent, shape.classes)
         mapping: list[nn.Module] = []
-        for layer in range(config.mapping_layers):
-            mapping += [
-                EqualisedLinear(config.latent if layer else self.latent_input.width, config.latent, lr=0.01),
-                *activation(),
-            ]
+        for c_in, c_out in pairwise([self.latent_input.width, *[config.latent] * config.mapping_layers]):
+            mapping += [EqualisedLinear(c_in, c_out, lr=0.01), *activation()]
         self.mapping = nn.Sequential(*mapping)
         self.w_avg = RunningMean(config.latent, shape.classes)
         self.constant = nn.Parameter(torch.randn(1, config.width, *self.sizes[0]))
@@ -119,10 +116,7 @@ class Generator(ProgressiveNetwork, base.Generator):
         c_in = config.width
         for stage, size in enumerate(self.sizes):
             c_out = channels(config.width, stage)
-            self.layers += [
-                SynthesisLayer(c_in, c_out, config.latent, size),
-                SynthesisLayer(c_out, c_out, config.latent, size),
-            ]
+            self.layers += [SynthesisLayer(width, c_out, config.latent, size) for width in (c_in, c_out)]
             self.to_rgb.append(EqualisedConv2d(c_out, shape.channels, 1, gain=1.0))
             c_in = c_out
 
