@@ -85,7 +85,7 @@ def test_gradients_equal_finite_differences(loss: str) -> None:
     losses = {
         "gram": lambda f: gram_distance(moment_sums(f) / 15, target),
         "wasserstein": lambda f: WassersteinDistance(target)(moment_sums(f) / 15),
-        "content": lambda f: content_distance(f, wanted, weights),
+        "content": lambda f: content_distance(f, wanted),
         "weighted": lambda f: WassersteinDistance(target)(moment_sums(f, weights) / weights.sum()),
         "tv": total_variation,
     }

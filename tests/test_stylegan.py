@@ -12,8 +12,8 @@ from torch.nn import functional as F
 from ganvas.config.families import StyleGAN
 from ganvas.networks import count_parameters, equalised, stylegan
 from ganvas.networks.base import Shape
-from ganvas.networks.equalised import EqualisedConv2d, EqualisedLinear, minibatch_stddev, pixel_norm, resolutions
-from ganvas.networks.layers import avg_downsample, upsample
+from ganvas.networks.equalised import EqualisedConv2d, EqualisedLinear, minibatch_stddev, pixel_norm
+from ganvas.networks.layers import avg_downsample, resolutions, upsample
 
 SMALL = StyleGAN(latent=8, mapping_layers=2, width=8)
 SIZES = [(8, 8), (28, 28), (25, 40), (48, 64), (32, 32), (8, 65), (128, 8)]

@@ -14,7 +14,6 @@ MIN_CELL_SIZE = 64
 """Smaller images, in pixels, are enlarged by a whole factor without smoothing."""
 
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-_BACKGROUND = 255
 
 
 def choose_scale(height: int, width: int) -> int:
@@ -40,14 +39,13 @@ def make_grid(
     font = ImageFont.load_default(size=max(12, min(cell_h // 4, 24)))
     left = gap + max((int(font.getlength(name)) + 2 * gap for name in row_names), default=0)
     size = (left + columns * (cell_w + gap), gap + rows * (cell_h + gap))
-    canvas = Image.new(_MODES[channels], size, (_BACKGROUND,) * channels if channels > 1 else _BACKGROUND)
+    canvas = Image.new(_MODES[channels], size, "white")
     for i, image in enumerate(images):
         row, column = divmod(i, columns)
         canvas.paste(to_pil(image, scale), (left + column * (cell_w + gap), gap + row * (cell_h + gap)))
     draw = ImageDraw.Draw(canvas)
-    ink = (0, 0, 0, 255)[:channels] if channels > 1 else 0
     for row, name in enumerate(row_names):
-        draw.text((gap, gap + row * (cell_h + gap) + cell_h // 2), name, fill=ink, font=font, anchor="lm")
+        draw.text((gap, gap + row * (cell_h + gap) + cell_h // 2), name, fill="black", font=font, anchor="lm")
     return canvas
 
 
@@ -87,13 +85,6 @@ def save_animation(frames: Iterable[np.ndarray], path: Path, *, fps: int = 25) -
     images = [to_pil(frame, choose_scale(*frame.shape[1:])) for frame in frames]
     make_folder(path.parent)
     with atomic_file(path) as temporary:
-        images[0].save(
-            temporary,
-            format=file_format,
-            save_all=True,
-            append_images=images[1:],
-            duration=round(1000 / fps),
-            loop=0,
-            **({"lossless": True} if file_format == "WEBP" else {}),
-        )
+        options = {"duration": round(1000 / fps), "loop": 0, "lossless": True}  # the last is for WebP
+        images[0].save(temporary, file_format, save_all=True, append_images=images[1:], **options)
     return len(images)

@@ -50,7 +50,7 @@ class StopRequests:
 
     @property
     def overdue(self) -> bool:
-        """Whether the first request is older than PATIENCE."""
+        """Whether the first request is older than GRACE_SECONDS."""
         return bool(self) and time.monotonic() - self.since > GRACE_SECONDS
 
     @property

@@ -209,7 +209,7 @@ def quote_errors(text: str, what: str) -> Iterator[None]:
         raise
     except (Exception, SystemExit) as error:
         source = parse(text).source
-        fix = "mend the code, or its arguments."
+        fix = "correct the code, or its arguments."
         raise GanvasError(f"{source}: {what}: {_quote(error, source)}.", fix=fix) from error
 
 

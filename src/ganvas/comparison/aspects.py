@@ -41,7 +41,7 @@ ASPECTS: dict[str, Aspect] = {
 
 
 def aspect_value(run: Row, aspect: str) -> float | None:
-    """A run's value of an aspect, in the aspect's unit; None where it is unknown."""
+    """A run's value of an aspect, in its unit, or of a metric; None where it is unknown."""
     if aspect in ("images_per_s", "peak_bytes"):
         value = run[aspect]
         return value / 1e6 if value and aspect == "peak_bytes" else value

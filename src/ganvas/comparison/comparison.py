@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -160,26 +160,22 @@ def compare(
     return builder.run(workers, ray)
 
 
+@dataclass
 class _ComparisonBuilder:
     """Trains and evaluates the candidates, collects one row for each run, and writes the report."""
 
-    def __init__(
-        self,
-        path: Path,
-        title: str,
-        candidates: list[Candidate],
-        imported: list[ImportedRun],
-        plan: list[tuple[Candidate, Job]],
-        limit: "budget.Budget | None",
-        settings: EvaluationSettings,
-        quiet: bool,
-        command: str,
-    ) -> None:
-        self.path, self.title, self.candidates, self.imported, self.plan = path, title, candidates, imported, plan
-        self.limit, self.settings, self.quiet, self.command = limit, settings, quiet, command
-        self.rows: dict[tuple[str, str], dict[str, Any]] = {}
-        self.costs: dict[str, dict[str, Any]] = {}
-        self.real_cache = Memo()
+    path: Path
+    title: str
+    candidates: list[Candidate]
+    imported: list[ImportedRun]
+    plan: list[tuple[Candidate, Job]]
+    limit: budget.Budget | None
+    settings: EvaluationSettings
+    quiet: bool
+    command: str
+    rows: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+    costs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    real_cache: Memo = field(default_factory=Memo)
 
     def run(self, workers: int, ray: str | None) -> Comparison:
         """Trains and evaluates everything and writes the final report."""
@@ -304,7 +300,7 @@ def format_csv(results: Mapping[str, Any]) -> str:
 
 
 def _make_plan(
-    path: Path, candidates: Sequence[Candidate], limit: "budget.Budget | None", seeds: int
+    path: Path, candidates: Sequence[Candidate], limit: budget.Budget | None, seeds: int
 ) -> list[tuple[Candidate, Job]]:
     """The trainings to run; their candidates have the kimg that the budget allows.
 
@@ -312,11 +308,8 @@ def _make_plan(
     """
     file = path / "plan.json"
     recipes = [c for c in candidates if not c.runs]
-    request = {
-        "budget": asdict(limit) if limit else None,
-        "candidates": {c.name: _json_safe(to_json(replace(c.config, seed=0))) for c in recipes},
-    }
-    request = json.loads(json.dumps(request))
+    candidate_configs = {c.name: to_json(replace(c.config, seed=0)) for c in recipes}
+    request = _json_safe({"budget": asdict(limit) if limit else None, "candidates": candidate_configs})
     try:
         saved = json.loads(file.read_text(encoding="utf-8"))
         saved = {"request": saved["request"], "kimg": dict(saved["kimg"])}

@@ -11,7 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import matplotlib
 import numpy as np
+from matplotlib.figure import Figure as Canvas
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from ganvas.comparison.aspects import ASPECTS, aspect_value
 from ganvas.comparison.summary import metric_title
@@ -44,9 +47,6 @@ class Figure:
 
 def draw_figures(results: Mapping[str, Any]) -> dict[str, Figure]:
     """The figures for which there are data: distance, quality, losses, aspects."""
-    import matplotlib
-
-    matplotlib.use("Agg")
     style: dict[Any, Any] = {
         "svg.fonttype": "none", "svg.hashsalt": "ganvas", "text.parse_math": False, "font.size": 9,
         "text.color": INK, "axes.edgecolor": FAINT, "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK,
@@ -54,11 +54,8 @@ def draw_figures(results: Mapping[str, Any]) -> dict[str, Figure]:
     }  # fmt: skip
     names = [candidate["name"] for candidate in results["candidates"]][:MAX_CANDIDATES]
     functions = {
-        "distance": _draw_distances,
-        "quality": _draw_quality,
-        "losses": _draw_losses,
-        "aspects": _draw_aspects,
-    }
+        "distance": _draw_distances, "quality": _draw_quality, "losses": _draw_losses, "aspects": _draw_aspects,
+    }  # fmt: skip
     with matplotlib.rc_context(style):
         return {key: figure for key, draw in functions.items() if (figure := draw(results, names)) is not None}
 
@@ -69,15 +66,12 @@ def _runs_of(results: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
 
 def _draw_distances(results: Mapping[str, Any], names: Sequence[str]) -> Figure | None:
     metric = results["verdict"]["metric"]
-    points = {
-        name: [r["evaluation"]["values"][metric] for r in _runs_of(results, name) if r["evaluation"]] for name in names
-    }
-    points = {name: own for name, own in points.items() if own}
+    runs = {name: [run for run in _runs_of(results, name) if run["evaluation"]] for name in names}
+    points = {name: [run["evaluation"]["values"][metric] for run in own] for name, own in runs.items() if own}
     if not points:
         return None
-    from matplotlib import pyplot
-
-    figure, axis = pyplot.subplots(figsize=(7.6, 0.7 + 0.42 * len(points)), layout="constrained")
+    figure = Canvas(figsize=(7.6, 0.7 + 0.42 * len(points)), layout="constrained")
+    axis = figure.subplots()
     baselines = [v["baseline"] for own in points.values() for v in own if v["baseline"]]
     for row, (name, own) in enumerate(points.items()):
         i = names.index(name)
@@ -113,9 +107,8 @@ def _draw_quality(results: Mapping[str, Any], names: Sequence[str]) -> Figure | 
     shown = [name for name in names if any("quality" in run["curves"] for run in _runs_of(results, name))]
     if not any(len(run["curves"]["quality"]["kimg"]) > 2 for run in results["runs"] if "quality" in run["curves"]):
         return None  # too few points for a curve: the table has the best value
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(1, 2, figsize=(9.6, 3.4), sharey=True, layout="constrained")
+    figure = Canvas(figsize=(9.6, 3.4), layout="constrained")
+    axes = figure.subplots(1, 2, sharey=True)
     lowest, ends = math.inf, []
     for axis, unit, scale in zip(axes, ("kimg", "seconds"), (1, 60), strict=True):
         for name in shown:
@@ -150,8 +143,6 @@ def _draw_losses(results: Mapping[str, Any], names: Sequence[str]) -> Figure | N
     shown = [name for name in names if any(run["curves"] for run in _runs_of(results, name))]
     if not shown:
         return None
-    from matplotlib import pyplot
-
     rows = [
         ("loss", (("D/loss", "D"), ("G/loss", "G"))),
         ("D's mean output", (("D/real", "on real"), ("D/fake", "on fake"))),
@@ -159,13 +150,8 @@ def _draw_losses(results: Mapping[str, Any], names: Sequence[str]) -> Figure | N
     counted = [run["curves"] for name in shown for run in _runs_of(results, name) if "D/updates" in run["curves"]]
     if any(curves["D/updates"]["mean"] != curves["G/updates"]["mean"] for curves in counted):
         rows.append(("updates per tick", (("D/updates", "D"), ("G/updates", "G"))))
-    figure, axes = pyplot.subplots(
-        len(rows),
-        len(shown),
-        figsize=(max(4.0, 2.5 * len(shown)), 2.1 * len(rows)),
-        squeeze=False,
-        layout="constrained",
-    )
+    figure = Canvas(figsize=(max(4.0, 2.5 * len(shown)), 2.1 * len(rows)), layout="constrained")
+    axes = figure.subplots(len(rows), len(shown), squeeze=False)
     for column, name in enumerate(shown):
         for row, (title, quantities) in enumerate(rows):
             axis = axes[row, column]
@@ -196,14 +182,11 @@ def _draw_aspects(results: Mapping[str, Any], names: Sequence[str]) -> Figure | 
     shown = [aspect["aspect"] for aspect in results["aspects"]]
     if not shown:
         return None
-    from matplotlib import pyplot
-
     columns = min(2, len(shown))
     rows = -(-len(shown) // columns)
     height = 0.62 + 0.24 * len(names)
-    figure, axes = pyplot.subplots(
-        rows, columns, figsize=(4.8 * columns, height * rows), squeeze=False, layout="constrained"
-    )
+    figure = Canvas(figsize=(4.8 * columns, height * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False)
     for axis, key in zip(axes.flat, shown, strict=False):
         baselines = []
         for row, name in enumerate(names):
@@ -245,8 +228,6 @@ def _mean_band(curves: Sequence[Mapping[str, Sequence[float]]], unit: str) -> tu
 
 def _set_log_scale(axis: Any) -> None:
     """A logarithmic axis with plain numbers at 1, 2 and 5."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
     axis.axes.set_xscale("log") if axis.axis_name == "x" else axis.axes.set_yscale("log")
     axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
@@ -259,13 +240,10 @@ def _format_label(name: str) -> str:
     return f"\u200b{short}" if short.startswith("_") else short
 
 
-def _to_svg(figure: Any) -> str:
+def _to_svg(figure: Canvas) -> str:
     """The figure as an SVG element with the colours of the page."""
-    from matplotlib import pyplot
-
     file = io.StringIO()
     figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    pyplot.close(figure)
     svg = file.getvalue()
     svg = svg[svg.index("<svg") :].replace(INK, "currentColor").replace(FAINT, "var(--faint)")
     for i, colour in enumerate(COLOURS):

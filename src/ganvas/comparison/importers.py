@@ -22,8 +22,8 @@ Points = list[tuple[float, float]]
 _LOWER_IS_BETTER = ("fid", "frechet", "kid", "kernel_inception", "ppl", "perceptual_path", "fd_dino", "fvd", "swd")
 _HIGHER_IS_BETTER = ("precision", "recall", "f_score", "is50k", "inception_score", "eqt50k", "eqr50k", "density",
                      "coverage")  # fmt: skip
-_FIDELITY_KEYS = ("frechet_inception_distance", "inception_score_mean", "kernel_inception_distance_mean",
-                  "perceptual_path_length_mean", "precision", "recall", "f_score")  # fmt: skip
+_FIDELITY_KEYS = {"frechet_inception_distance", "inception_score_mean", "kernel_inception_distance_mean",
+                  "perceptual_path_length_mean", "precision", "recall", "f_score"}  # fmt: skip
 _MAX_BYTES = 1 << 20
 """Largest size of a file that may be the JSON output of torch-fidelity."""
 _OPTIONS = {
@@ -163,12 +163,10 @@ def _import_fidelity(file: Path) -> ImportedRun | None:
     if not any(f'"{key}"' in text for key in _FIDELITY_KEYS):
         return None
     measures = _read_json_object(file)
+    if measures and not measures.keys() & _FIDELITY_KEYS:  # another program's file, in which those names are nested
+        return None
     values = {name: number for name, value in measures.items() if (number := _finite_number(value)) is not None}
-    if not any(key in values for key in _FIDELITY_KEYS):
-        if measures and not any(
-            key in measures for key in _FIDELITY_KEYS
-        ):  # another program's file, in which those names are nested
-            return None
+    if not values.keys() & _FIDELITY_KEYS:
         raise GanvasError(
             f"{file} looks like output of torch-fidelity, but no metric in it can be read.",
             expected="one JSON object of finite numbers, as fidelity --json prints it",

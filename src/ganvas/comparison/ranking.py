@@ -43,7 +43,7 @@ def rank(names: Sequence[str], runs: Sequence[Row]) -> Verdict:
     evaluated = [run for run in runs if run["evaluation"]]
     metric = _choose_metric(evaluated)
     remarks = tuple(_remarks(names, runs))
-    by_name = {name: _metric_by_seed(name, evaluated, metric) for name in names}
+    by_name = {name: _values_by_seed(name, evaluated, metric) for name in names}
     present = [name for name in names if by_name[name]]
     reasons = tuple(_reasons_not_to_rank(names, present, evaluated))
     if reasons:
@@ -61,8 +61,7 @@ def compare_aspects(names: Sequence[str], runs: Sequence[Row]) -> list[dict[str,
     """For each aspect known of two or more candidates: the means, and the best tested against the worst."""
     found = []
     for key, aspect in ASPECTS.items():
-        by_name = {name: _aspect_by_seed(name, runs, key) for name in names}
-        by_name = {name: own for name, own in by_name.items() if own}
+        by_name = {name: own for name in names if (own := _values_by_seed(name, runs, key))}
         if len(by_name) < 2:
             continue
         sign = 1 if aspect.better == "lower" else -1
@@ -84,16 +83,9 @@ def _choose_metric(evaluated: Sequence[Row]) -> str:
     return "kernel" if any(run["evaluation"]["frechet_biased"] for run in evaluated) else "frechet"
 
 
-def _metric_by_seed(candidate: str, evaluated: Sequence[Row], metric: str) -> dict[int, float]:
-    return {
-        run["seed"]: run["evaluation"]["values"][metric]["value"]
-        for run in evaluated
-        if run["candidate"] == candidate and run["evaluation"]["values"][metric]["value"] is not None
-    }
-
-
-def _aspect_by_seed(name: str, runs: Sequence[Row], aspect: str) -> dict[int, float]:
-    own = {run["seed"]: aspect_value(run, aspect) for run in runs if run["candidate"] == name}
+def _values_by_seed(name: str, runs: Sequence[Row], what: str) -> dict[int, float]:
+    """A candidate's known values of a metric or an aspect."""
+    own = {run["seed"]: aspect_value(run, what) for run in runs if run["candidate"] == name}
     return {seed: value for seed, value in own.items() if value is not None and math.isfinite(value)}
 
 

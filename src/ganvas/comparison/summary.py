@@ -1,75 +1,65 @@
 """The table of a comparison: for each candidate, the mean and standard deviation of each number over its seeds."""
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from statistics import fmean, stdev
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from ganvas.evaluation.measures import MEASURES
 
 
-@dataclass(frozen=True)
-class Column:
+class Column(NamedTuple):
     """One number of the table.
 
     Attributes:
         title: for people.
         better: lower, higher; or empty where no value is better than another.
         format: how the number is written, a key of `FORMATTERS`.
-        value: (candidate, run, metric of the verdict) -> the run's value, or None.
         quality: whether it measures image quality; its best value is then marked only in a ranked comparison.
     """
 
     title: str
     better: Literal["lower", "higher", ""]
-    format: str
-    value: Callable[[Mapping[str, Any], Mapping[str, Any], str], float | None]
+    format: str = "number"
     quality: bool = False
 
 
-def _evaluated(name: str, part: str = "value") -> Callable[[Any, Any, str], float | None]:
-    """Reads one measured value; an empty `name` stands for the metric of the verdict."""
-
-    def read(candidate: Any, run: Any, metric: str) -> float | None:
-        values = run["evaluation"]["values"] if run["evaluation"] else {}
-        return values.get(name or metric, {}).get(part)
-
-    return read
-
-
-def _copies(candidate: Any, run: Any, metric: str) -> float | None:
-    memorisation = run["evaluation"]["memorisation"] if run["evaluation"] else None
-    return memorisation["copies"] if memorisation else None
-
-
-def _best_during_training(candidate: Any, run: Any, metric: str) -> float | None:
-    return min(run["curves"]["quality"]["mean"]) if "quality" in run["curves"] else None
-
-
-def _parameters(network: str) -> Callable[[Any, Any, str], float | None]:
-    return lambda candidate, run, metric: candidate["parameters"] and candidate["parameters"][network]
-
-
 COLUMNS: dict[str, Column] = {
-    "g_parameters": Column("G's parameters", "", "count", _parameters("G")),
-    "d_parameters": Column("D's parameters", "", "count", _parameters("D")),
-    "flops": Column(
-        "operations per training image", "lower", "count",
-        lambda candidate, run, metric: candidate["flops_per_image"] and candidate["flops_per_image"]["training"],
-    ),
-    "images_per_s": Column("images per second", "higher", "number", lambda candidate, run, metric: run["images_per_s"]),
-    "seconds": Column("training minutes", "", "minutes", lambda candidate, run, metric: run["seconds"] or None),
-    "peak_bytes": Column("peak memory", "lower", "bytes", lambda candidate, run, metric: run["peak_bytes"]),
-    "best": Column("best kernel distance during training", "lower", "number", _best_during_training, quality=True),
-    "distance": Column("distance", "lower", "number", _evaluated(""), quality=True),
-    "ratio": Column("ratio to the real-data baseline", "lower", "number", _evaluated("", "ratio"), quality=True),
-    "precision": Column("precision", "higher", "number", _evaluated("precision"), quality=True),
-    "recall": Column("recall", "higher", "number", _evaluated("recall"), quality=True),
-    "modes": Column("classes generated", "higher", "number", _evaluated("modes"), quality=True),
-    "rarest": Column("rarest class", "higher", "percent", _evaluated("rarest"), quality=True),
-    "copies": Column("copies of training images", "lower", "percent", _copies, quality=True),
-}  # fmt: skip
+    "g_parameters": Column("G's parameters", "", "count"),
+    "d_parameters": Column("D's parameters", "", "count"),
+    "flops": Column("operations per training image", "lower", "count"),
+    "images_per_s": Column("images per second", "higher"),
+    "seconds": Column("training minutes", "", "minutes"),
+    "peak_bytes": Column("peak memory", "lower", "bytes"),
+    "best": Column("best kernel distance during training", "lower", quality=True),
+    "distance": Column("distance", "lower", quality=True),
+    "ratio": Column("ratio to the real-data baseline", "lower", quality=True),
+    "precision": Column("precision", "higher", quality=True),
+    "recall": Column("recall", "higher", quality=True),
+    "modes": Column("classes generated", "higher", quality=True),
+    "rarest": Column("rarest class", "higher", "percent", quality=True),
+    "copies": Column("copies of training images", "lower", "percent", quality=True),
+}
+
+
+def _numbers(candidate: Mapping[str, Any], run: Mapping[str, Any], metric: str) -> dict[str, float | None]:
+    """A run's number in each column; None where it is unknown. `metric` is that of the verdict."""
+    evaluation, quality = run["evaluation"] or {}, run["curves"].get("quality")
+    measured: Any = defaultdict(dict, evaluation.get("values", {}))
+    parameters, flops = candidate["parameters"] or {}, candidate["flops_per_image"] or {}
+    return {
+        "g_parameters": parameters.get("G"),
+        "d_parameters": parameters.get("D"),
+        "flops": flops.get("training"),
+        "seconds": run["seconds"] or None,
+        "best": min(quality["mean"]) if quality else None,
+        "distance": measured[metric].get("value"),
+        "ratio": measured[metric].get("ratio"),
+        "copies": (evaluation.get("memorisation") or {}).get("copies"),
+        **{key: run[key] for key in ("images_per_s", "peak_bytes")},
+        **{key: measured[key].get("value") for key in ("precision", "recall", "modes", "rarest")},
+    }
 
 
 def summarise(
@@ -82,10 +72,10 @@ def summarise(
     """
     summaries: list[dict[str, dict[str, float]]] = []
     for candidate in candidates:
-        own = [run for run in runs if run["candidate"] == candidate["name"]]
+        own = [_numbers(candidate, run, metric) for run in runs if run["candidate"] == candidate["name"]]
         means: dict[str, dict[str, float]] = {}
-        for key, column in COLUMNS.items():
-            values = [x for run in own if (x := column.value(candidate, run, metric)) is not None and math.isfinite(x)]
+        for key in COLUMNS:
+            values = [x for numbers in own if (x := numbers[key]) is not None and math.isfinite(x)]
             if values:
                 deviation = {"sd": stdev(values)} if len(values) > 1 else {}
                 means[key] = {"mean": fmean(values), "n": len(values), **deviation}

@@ -44,7 +44,7 @@ class Generator(base.Generator):
         super().__init__()
         self.latent, self.shape, self.output = config.latent, shape, config.output
         stages = num_halvings(shape, SMALLEST)
-        self.start_shape = (channels(config.g_width, stages), *halved_size(shape.height, shape.width, stages))
+        self.start_shape = (channels(config.g_width, stages), *halved_size(shape, stages))
         self.one_hot_concat = OneHotConcat(shape.classes)
         self.dense = nn.Sequential(
             nn.Linear(config.latent + shape.classes, math.prod(self.start_shape)), nn.LeakyReLU(0.2)
@@ -75,7 +75,7 @@ class Discriminator(base.Discriminator):
             layers += [StridedConv2d(c_in, c_out), *activation(config.dropout)]
             c_in = c_out
         self.layers = nn.Sequential(*layers)
-        self.head = ProjectionHead(c_in * math.prod(halved_size(shape.height, shape.width, stages)), shape.classes)
+        self.head = ProjectionHead(c_in * math.prod(halved_size(shape, stages)), shape.classes)
         init_glorot_uniform(self)
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:

@@ -24,10 +24,8 @@ from ganvas.networks.layers import (
     crop,
     halved_size,
     num_halvings,
+    resolutions,
 )
-
-SMALLEST = 4
-"""The longer side of the smallest feature map is at most this."""
 
 
 def channels(width: int, stage: int) -> int:
@@ -57,8 +55,8 @@ class Generator(base.Generator):
     def __init__(self, config: DCGAN, shape: Shape) -> None:
         super().__init__()
         self.latent, self.shape = config.latent, shape
-        stages, bias = num_halvings(shape, SMALLEST), config.g_norm == "none"
-        sides = [halved_size(shape.height, shape.width, stage) for stage in range(stages + 1)]
+        stages, bias = num_halvings(shape), config.g_norm == "none"
+        sides = resolutions(shape)[::-1]
         c_in = channels(config.g_width, stages)
         self.start_shape = (c_in, *sides[stages])
         self.one_hot_concat = OneHotConcat(shape.classes)
@@ -91,7 +89,7 @@ class Discriminator(base.Discriminator):
     def __init__(self, config: DCGAN, shape: Shape) -> None:
         super().__init__()
         self.batch_dependent = config.d_norm == "batch"
-        stages, bias = num_halvings(shape, SMALLEST), config.d_norm == "none"
+        stages, bias = num_halvings(shape), config.d_norm == "none"
         c_in = channels(config.d_width, 1)
         layers: list[nn.Module] = [StridedConv2d(shape.channels, c_in, bias=bias), *activation(config.dropout)]
         for stage in range(2, stages + 1):
@@ -103,9 +101,7 @@ class Discriminator(base.Discriminator):
             ]
             c_in = c_out
         self.layers = nn.Sequential(*layers)
-        self.head = ProjectionHead(
-            c_in * math.prod(halved_size(shape.height, shape.width, stages)), shape.classes, bias=bias
-        )
+        self.head = ProjectionHead(c_in * math.prod(halved_size(shape, stages)), shape.classes, bias=bias)
         init_weights(self)
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:

@@ -1,7 +1,7 @@
 """The parts of ProGAN that StyleGAN and MSG-GAN share (Karras et al. 2018, "PG": arXiv 1710.10196).
 
-Layers with an equalised learning rate, pixel norm, the minibatch standard deviation, and the resolutions of the stages:
-at stage 0 the longer side is at most 4; each further stage doubles the sides, up to those of the image.
+Layers with an equalised learning rate, pixel norm, the minibatch standard deviation, and the channels of the stages: at
+stage 0 the longer side is at most 4; each further stage doubles the sides, up to those of the image.
 """
 
 import math
@@ -10,11 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ganvas.networks.base import Shape
-from ganvas.networks.layers import halved_size, num_halvings
-
-SMALLEST = 4
-"""The longer side of the smallest feature map is at most this."""
+from ganvas.networks.layers import activation
 
 GAIN = nn.init.calculate_gain("leaky_relu", 0.2)
 """He gain for LeakyReLU 0.2, √(2 / 1.04); PG uses the gain for ReLU, √2."""
@@ -57,6 +53,24 @@ class EqualisedConv2d(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         return self._conv_forward(input, self.weight * self.scale, self.bias)
+
+
+def conv_pair(c_in: int, c_mid: int, c_out: int) -> nn.Sequential:
+    """Two 3×3 convolutions, [n c_in h w] -> [n c_out h w], each followed by LeakyReLU: a block of D."""
+    return nn.Sequential(
+        EqualisedConv2d(c_in, c_mid, 3), *activation(), EqualisedConv2d(c_mid, c_out, 3), *activation()
+    )
+
+
+def last_block(c_in: int, c_out: int, size: tuple[int, int]) -> nn.Sequential:
+    """The last block of D, [n c_in *size] -> [n c_out]: a convolution and a dense layer."""
+    return nn.Sequential(
+        EqualisedConv2d(c_in, c_out, 3),
+        *activation(),
+        nn.Flatten(),
+        EqualisedLinear(c_out * math.prod(size), c_out),
+        *activation(),
+    )
 
 
 class EqualisedProjectionHead(nn.Module):
@@ -149,11 +163,6 @@ def minibatch_stddev(x: Tensor) -> Tensor:
     variance = (groups - groups.mean(dim=1, keepdim=True)).square().mean(dim=1)  # `Tensor.var` takes twice the time
     stddev = (variance + EPS).sqrt().mean(dim=(1, 2, 3))
     return torch.cat([x, stddev.repeat_interleave(group)[:, None, None, None].expand(n, 1, h, w)], dim=1)
-
-
-def resolutions(shape: Shape) -> list[tuple[int, int]]:
-    """(height, width) at each stage, smallest first; for 32×32 these are 4, 8, 16 and 32."""
-    return [halved_size(shape.height, shape.width, times) for times in range(num_halvings(shape, SMALLEST), -1, -1)]
 
 
 def channels(width: int, stage: int) -> int:

@@ -12,6 +12,9 @@ from ganvas.networks.base import Shape
 
 Layer = TypeVar("Layer", nn.Linear, nn.Conv2d, "ToImage")
 
+SMALLEST = 4
+"""The longer side of the smallest feature map is at most this, where a family does not say otherwise."""
+
 
 class OneHotConcat(nn.Module):
     """Concatenates the class, as a one-hot vector, to the latent: float [n z] -> float [n z+classes]."""
@@ -59,17 +62,22 @@ def activation(dropout: float = 0.0) -> list[nn.Module]:
     return [nn.LeakyReLU(0.2), nn.Dropout(dropout)] if dropout else [nn.LeakyReLU(0.2)]
 
 
-def halved_size(height: int, width: int, times: int) -> tuple[int, int]:
-    """(height, width) after this many halvings, each rounded up."""
-    return -(-height // 2**times), -(-width // 2**times)
+def halved_size(shape: Shape, times: int) -> tuple[int, int]:
+    """(height, width) of an image after this many halvings, each rounded up."""
+    return -(-shape.height // 2**times), -(-shape.width // 2**times)
 
 
-def num_halvings(shape: Shape, longest: int) -> int:
+def num_halvings(shape: Shape, longest: int = SMALLEST) -> int:
     """The number of halvings until the longer side of an image is at most `longest`; at least 1."""
     times = 1
-    while max(halved_size(shape.height, shape.width, times)) > longest:
+    while max(halved_size(shape, times)) > longest:
         times += 1
     return times
+
+
+def resolutions(shape: Shape) -> list[tuple[int, int]]:
+    """(height, width) at each stage, smallest first; for 32×32 these are 4, 8, 16 and 32."""
+    return [halved_size(shape, times) for times in range(num_halvings(shape), -1, -1)]
 
 
 def crop(x: Tensor, size: tuple[int, int]) -> Tensor:
@@ -129,10 +137,7 @@ class _MatmulAndFold(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         (gradient,) = gradients
         padding = weight.shape[-1] // 2
-        return (
-            F.conv2d(gradient, weight, padding=padding),
-            conv2d_weight(gradient, weight.shape, x, padding=padding),
-        )
+        return F.conv2d(gradient, weight, padding=padding), conv2d_weight(gradient, weight.shape, x, padding=padding)
 
 
 @torch.no_grad()

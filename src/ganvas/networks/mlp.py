@@ -11,13 +11,7 @@ from torch import Tensor, nn
 from ganvas.config.families import MLP
 from ganvas.networks import base
 from ganvas.networks.base import Shape
-from ganvas.networks.layers import (
-    OneHotConcat,
-    ProjectionHead,
-    activation,
-    init_glorot_uniform,
-    output_activation,
-)
+from ganvas.networks.layers import OneHotConcat, ProjectionHead, activation, init_glorot_uniform, output_activation
 
 
 class Generator(base.Generator):

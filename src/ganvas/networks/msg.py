@@ -6,7 +6,7 @@ noise and gradient penalties handle it like an image. As in the paper, layers ar
 every scale have no tanh, and D's blocks receive the features concatenated with the image of their size (φ_simple), each
 after a minibatch standard deviation. Differences from the paper:
 
-- Any size: scales are halved with sides rounded up (`equalised.resolutions`).
+- Any size: scales are halved with sides rounded up (`layers.resolutions`).
 - G starts and D ends with a dense layer, since the smallest map need not be 4×4 for PG's 4×4 convolutions.
 - A class embedding is concatenated to z, and D has a projection head.
 - Truncation, which the paper does not have, moves the features of the first layer towards their average. Scaling z
@@ -30,11 +30,12 @@ from ganvas.networks.equalised import (
     LatentInput,
     RunningMean,
     channels,
+    conv_pair,
+    last_block,
     minibatch_stddev,
     pixel_norm,
-    resolutions,
 )
-from ganvas.networks.layers import activation, avg_downsample, upsample
+from ganvas.networks.layers import activation, avg_downsample, resolutions, upsample
 
 
 def pack(pyramid: Sequence[Tensor]) -> Tensor:
@@ -115,22 +116,9 @@ class Discriminator(base.Discriminator):
         self.blocks = nn.ModuleList()
         extra = 1  # the minibatch standard deviation; after the first block the image too
         for c_in, c_out in pairwise(reversed(widths)):
-            block = (
-                EqualisedConv2d(c_in + extra, c_in, 3),
-                *activation(),
-                EqualisedConv2d(c_in, c_out, 3),
-                *activation(),
-            )
-            self.blocks.append(nn.Sequential(*block))
+            self.blocks.append(conv_pair(c_in + extra, c_in, c_out))
             extra = 1 + shape.channels
-        flat = widths[0] * math.prod(self.sizes[0])
-        self.final = nn.Sequential(
-            EqualisedConv2d(widths[0] + extra, widths[0], 3),
-            *activation(),
-            nn.Flatten(),
-            EqualisedLinear(flat, widths[0]),
-            *activation(),
-        )
+        self.final = last_block(widths[0] + extra, widths[0], self.sizes[0])
         self.head = EqualisedProjectionHead(widths[0], shape.classes)
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:

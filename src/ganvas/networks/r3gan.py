@@ -20,20 +20,10 @@ from torch.nn import functional as F
 from ganvas.config.families import R3GAN
 from ganvas.networks import base
 from ganvas.networks.base import Shape
-from ganvas.networks.layers import crop, halved_size, he_normal_, num_halvings
-
-SMALLEST = 4
-"""The longer side of the smallest feature map is at most this."""
+from ganvas.networks.layers import crop, he_normal_, resolutions
 
 FULL_WIDTH_STAGES = 4
 """The number of stages, from the smallest up, that have the full `width`: 4, 8, 16 and 32."""
-
-
-def resolutions(shape: Shape) -> list[tuple[int, int]]:
-    """(height, width) of the feature maps at each stage, smallest first."""
-    return [
-        halved_size(shape.height, shape.width, times) for times in reversed(range(num_halvings(shape, SMALLEST) + 1))
-    ]
 
 
 def channels(width: int, stage: int) -> int:

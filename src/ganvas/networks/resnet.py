@@ -31,6 +31,7 @@ from ganvas.config.families import ResNet
 from ganvas.networks import base
 from ganvas.networks.base import Shape
 from ganvas.networks.layers import (
+    SMALLEST,
     OneHotConcat,
     ProjectionHead,
     StridedConv2d,
@@ -40,9 +41,6 @@ from ganvas.networks.layers import (
     num_halvings,
     upsample,
 )
-
-SMALLEST = 4
-"""The longer side of the smallest feature map is at most this, in the residual discriminator at most twice this."""
 
 Layer = TypeVar("Layer", nn.Linear, nn.Conv2d, nn.Embedding)
 
@@ -112,15 +110,13 @@ class Generator(base.Generator):
     def __init__(self, config: ResNet, shape: Shape) -> None:
         super().__init__()
         self.latent, self.shape = config.latent, shape
-        stages, constant = num_halvings(shape, SMALLEST), config.blocks == "residual"
+        stages, constant = num_halvings(shape), config.blocks == "residual"
         widths = [config.g_width if constant else channels(config.g_width, stage) for stage in range(stages + 1)]
-        self.start_shape = (widths[-1], *halved_size(shape.height, shape.width, stages))
+        self.start_shape = (widths[-1], *halved_size(shape, stages))
         self.one_hot_concat = OneHotConcat(shape.classes)
         self.dense = glorot_uniform_(nn.Linear(config.latent + shape.classes, math.prod(self.start_shape)))
         self.blocks = nn.ModuleList(
-            GeneratorBlock(
-                widths[stage + 1], widths[stage], halved_size(shape.height, shape.width, stage), config, shape.classes
-            )
+            GeneratorBlock(widths[stage + 1], widths[stage], halved_size(shape, stage), config, shape.classes)
             for stage in reversed(range(stages))
         )
         self.norm = NormReLU(widths[0], config.g_norm, shape.classes)
@@ -153,22 +149,15 @@ class DiscriminatorBlock(nn.Module):
         return self._pool(y) + self.shortcut(self._pool(x))
 
 
-class GlobalAvgPool(nn.Module):
-    """float [n c h w] -> float [n c]."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x.mean(dim=(2, 3))
-
-
 def plain_layers(config: ResNet, shape: Shape) -> tuple[list[nn.Module], int]:
     """The layers of the plain discriminator before its head, and the number of their output features."""
     layers: list[nn.Module] = []
-    c_in, stages = shape.channels, num_halvings(shape, SMALLEST)
+    c_in, stages = shape.channels, num_halvings(shape)
     for stage in range(stages):
         c_out = channels(config.d_width, stage)
         layers += [glorot_uniform_(StridedConv2d(c_in, c_out), math.sqrt(2)), *activation()]
         c_in = c_out
-    return [*layers, nn.Flatten()], c_in * math.prod(halved_size(shape.height, shape.width, stages))
+    return [*layers, nn.Flatten()], c_in * math.prod(halved_size(shape, stages))
 
 
 def residual_layers(config: ResNet, shape: Shape) -> tuple[list[nn.Module], int]:
@@ -177,7 +166,7 @@ def residual_layers(config: ResNet, shape: Shape) -> tuple[list[nn.Module], int]
     layers: list[nn.Module] = [DiscriminatorBlock(shape.channels, width, downsample=True, first=True)]
     layers += [DiscriminatorBlock(width, width, downsample=True) for _ in range(1, num_halvings(shape, 2 * SMALLEST))]
     layers += [DiscriminatorBlock(width, width, downsample=False) for _ in range(2)]
-    return [*layers, nn.ReLU(), GlobalAvgPool()], width
+    return [*layers, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()], width
 
 
 class Discriminator(base.Discriminator):

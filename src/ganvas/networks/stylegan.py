@@ -3,7 +3,7 @@
 As in the paper: a mapping network, a learnt constant, noise, AdaIN, style mixing, truncation of w, progressive growing,
 a linear output, and a D that mirrors G, with the minibatch standard deviation. Differences from the paper:
 
-- Any size: stages are halved with sides rounded up (`equalised.resolutions`); growth starts at 4×4, as in PG.
+- Any size: stages are halved with sides rounded up (`layers.resolutions`); growth starts at 4×4, as in PG.
 - Upsampling is nearest-neighbour and downsampling 2×2 averaging, without the paper's [1 2 1] blur.
 - The constant is initialised with noise, and a convolution precedes the first AdaIN, so that all blocks are alike.
 - The mapping network has fewer, narrower layers. A class embedding is concatenated to z; D has a projection head.
@@ -28,10 +28,11 @@ from ganvas.networks.equalised import (
     LatentInput,
     RunningMean,
     channels,
+    conv_pair,
+    last_block,
     minibatch_stddev,
-    resolutions,
 )
-from ganvas.networks.layers import activation, avg_downsample, upsample
+from ganvas.networks.layers import activation, avg_downsample, resolutions, upsample
 
 LEVEL_DECIMALS = 4
 """The decimals to which a level is rounded, so that growth k / stages gives exactly stage k in float32 too."""
@@ -106,11 +107,8 @@ class Generator(ProgressiveNetwork, base.Generator):
         self.latent, self.shape, self.mixing = config.latent, shape, config.mixing_prob
         self.latent_input = LatentInput(config.latent, shape.classes)
         mapping: list[nn.Module] = []
-        for layer in range(config.mapping_layers):
-            mapping += [
-                EqualisedLinear(config.latent if layer else self.latent_input.width, config.latent, lr=0.01),
-                *activation(),
-            ]
+        for c_in, c_out in pairwise([self.latent_input.width, *[config.latent] * config.mapping_layers]):
+            mapping += [EqualisedLinear(c_in, c_out, lr=0.01), *activation()]
         self.mapping = nn.Sequential(*mapping)
         self.w_avg = RunningMean(config.latent, shape.classes)
         self.constant = nn.Parameter(torch.randn(1, config.width, *self.sizes[0]))
@@ -118,10 +116,7 @@ class Generator(ProgressiveNetwork, base.Generator):
         c_in = config.width
         for stage, size in enumerate(self.sizes):
             c_out = channels(config.width, stage)
-            self.layers += [
-                SynthesisLayer(c_in, c_out, config.latent, size),
-                SynthesisLayer(c_out, c_out, config.latent, size),
-            ]
+            self.layers += [SynthesisLayer(width, c_out, config.latent, size) for width in (c_in, c_out)]
             self.to_rgb.append(EqualisedConv2d(c_out, shape.channels, 1, gain=1.0))
             c_in = c_out
 
@@ -193,21 +188,8 @@ class Discriminator(ProgressiveNetwork, base.Discriminator):
         for width in widths:
             self.from_rgb.append(nn.Sequential(EqualisedConv2d(shape.channels, width, 1), *activation()))
         for c_out, c_in in pairwise(widths):
-            block = (
-                EqualisedConv2d(c_in, c_in, 3),
-                *activation(),
-                EqualisedConv2d(c_in, c_out, 3),
-                *activation(),
-            )
-            self.blocks.append(nn.Sequential(*block))
-        flat = widths[0] * math.prod(self.sizes[0])
-        self.final = nn.Sequential(
-            EqualisedConv2d(widths[0] + 1, widths[0], 3),
-            *activation(),
-            nn.Flatten(),
-            EqualisedLinear(flat, widths[0]),
-            *activation(),
-        )
+            self.blocks.append(conv_pair(c_in, c_in, c_out))
+        self.final = last_block(widths[0] + 1, widths[0], self.sizes[0])
         self.head = EqualisedProjectionHead(widths[0], shape.classes)
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:

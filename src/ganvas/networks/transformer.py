@@ -89,7 +89,7 @@ class Generator(base.Generator):
         super().__init__()
         self.latent, self.shape, self.output = config.latent, shape, config.output
         width, stages = config.token_width, max(MIN_HALVINGS, num_halvings(shape, MAX_GRID))
-        self.grid = halved_size(shape.height, shape.width, stages)
+        self.grid = halved_size(shape, stages)
         self.one_hot_concat = OneHotConcat(shape.classes)
         self.token_layers = token_layers(config, config.latent + shape.classes, math.prod(self.grid))
         self.dense = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.LayerNorm(width, eps=EPS))
@@ -112,7 +112,7 @@ class Discriminator(base.Discriminator):
     def __init__(self, config: Transformer, shape: Shape) -> None:
         super().__init__()
         width, stages = config.token_width, max(MIN_HALVINGS, num_halvings(shape, MAX_GRID))
-        tokens = math.prod(halved_size(shape.height, shape.width, stages))
+        tokens = math.prod(halved_size(shape, stages))
         self.token_layers = token_layers(config, shape.channels * shape.height * shape.width, tokens)
         dropout = [nn.Dropout(config.dropout)] if config.dropout else []
         self.dense = nn.Sequential(*dropout, nn.Linear(tokens * width, width), nn.ReLU(), *dropout)

@@ -29,9 +29,6 @@ SMALL_SIDE, SMALL_GRID, LARGE_GRID = 32, 8, 16
 MIN_CHANNELS = 32
 """The minimum number of channels in the decoder of G."""
 
-SMALLEST = 4
-"""The longer side of the smallest feature map of D is at most this."""
-
 HE_GAIN = math.sqrt(2)
 """The gain for ReLU-like activations (He et al. 2015)."""
 
@@ -114,11 +111,8 @@ class TransformerBlock(nn.Module):
         super().__init__()
         self.norm1, self.norm2 = ModulatedLayerNorm(width), ModulatedLayerNorm(width)
         self.attention = Attention(width, heads, grid, gain)
-        expand, project = (
-            he_normal_(nn.Linear(width, 4 * width), HE_GAIN),
-            he_normal_(nn.Linear(4 * width, width), gain),
-        )
-        self.mlp = nn.Sequential(expand, nn.GELU(), project)
+        expand = he_normal_(nn.Linear(width, 4 * width), HE_GAIN)
+        self.mlp = nn.Sequential(expand, nn.GELU(), he_normal_(nn.Linear(4 * width, width), gain))
 
     def forward(self, tokens: Tensor, w: Tensor) -> Tensor:
         tokens = tokens + self.attention(self.norm1(tokens, w))
@@ -132,7 +126,7 @@ class Generator(base.Generator):
         super().__init__()
         self.latent, self.shape = config.latent, shape
         width, stages = config.token_width, num_upsamplings(shape)
-        self.grid = halved_size(shape.height, shape.width, stages)
+        self.grid = halved_size(shape, stages)
         self.mapping = MappingNetwork(config.latent, width, shape.classes)
         self.tokens = nn.Parameter(torch.randn(math.prod(self.grid), width))
         gain = 1 / math.sqrt(2 * config.depth)  # the branches together have the same variance as the tokens
@@ -183,13 +177,13 @@ class Discriminator(base.Discriminator):
 
     def __init__(self, config: ViT, shape: Shape) -> None:
         super().__init__()
-        stages, max_width = num_halvings(shape, SMALLEST), 4 * config.d_width
+        stages, max_width = num_halvings(shape), 4 * config.d_width
         widths = [min(config.d_width * 2**stage, max_width) for stage in range(stages + 1)]
         self.from_image = he_normal_(nn.Conv2d(shape.channels, widths[0], 3, padding=1))
         self.blocks = nn.Sequential(
             *[ResidualDownBlock(widths[s], widths[s + 1]) for s in range(stages)], nn.LeakyReLU(0.2)
         )
-        features = widths[-1] * math.prod(halved_size(shape.height, shape.width, stages))
+        features = widths[-1] * math.prod(halved_size(shape, stages))
         self.dense = nn.Sequential(he_normal_(nn.Linear(features, max_width), HE_GAIN), nn.LeakyReLU(0.2))
         self.head = ProjectionHead(max_width, shape.classes)
         he_normal_(self.head.linear)

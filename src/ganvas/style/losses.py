@@ -59,10 +59,9 @@ class WassersteinDistance:
         return ((x[:, -1] - self.mean).square().sum() + bures) / self.energy
 
 
-def content_distance(features: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
+def content_distance(features: Tensor, target: Tensor) -> Tensor:
     """Σ‖f − f̂‖² over positions, float [1 c h w] each (Gatys et al. 2016, eq. 1, without its half)."""
-    error = (features - target).square()
-    return (error if weights is None else error * weights).sum()
+    return (features - target).square().sum()
 
 
 def total_variation(images: Tensor) -> Tensor:

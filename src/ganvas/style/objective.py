@@ -7,7 +7,6 @@ tile after another. The gradient is that of the whole image; the memory is that 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -147,17 +146,16 @@ class StyleObjective:
 
     def __call__(self, images: Tensor) -> LossValue:
         """The loss and its gradient for images float [1 3 h w]."""
-        images = images.detach()
-        smoothness, gradient = _value_and_gradient(lambda x: self.tv_weight * total_variation(x), images)
+        leaf = images.detach().requires_grad_()
+        smoothness = self.tv_weight * total_variation(leaf)
+        (gradient,) = torch.autograd.grad(smoothness, leaf)
         if len(self.tiles) == 1:
-            (tile,) = self.tiles
-            leaf = images.requires_grad_()
-            sums, content = self._forward_tile(leaf, tile, self.content_targets[0])
+            sums, content = self._forward_tile(leaf, self.tiles[0], self.content_targets[0])
             style = self._style_loss(sums)
             (own_gradient,) = torch.autograd.grad(style + content, leaf)
             gradient += own_gradient
         else:
-            style, content = self._accumulate_tiles(images, gradient)
+            style, content = self._accumulate_tiles(leaf.detach(), gradient)
         terms = [float(term.detach()) for term in (style, content, smoothness)]
         return LossValue(sum(terms), terms[0], terms[1], terms[2], gradient)
 
@@ -210,9 +208,3 @@ class StyleObjective:
 
 def _style_distance(statistic: str, target: Tensor) -> Callable[[Tensor], Tensor]:
     return WassersteinDistance(target) if statistic == "wasserstein" else lambda x: gram_distance(x, target)
-
-
-def _value_and_gradient(function: Callable[[Tensor], Tensor], images: Tensor) -> tuple[Tensor, Any]:
-    leaf = images.clone().requires_grad_()
-    value = function(leaf)
-    return value, torch.autograd.grad(value, leaf)[0]

@@ -87,9 +87,8 @@ class TransferPlan:
     ) -> list[tuple[Tensor | None, list[tuple[Tensor, Tensor | None, float]]]]:
         """(mask, [(style, its style mask, its weight) …]) at one scale."""
         factor = max(size) / max(self.content.shape[2:])
-        opaque = None
-        if self.source.opacity is not None:
-            opaque = _resize_mask(torch.from_numpy(self.source.opacity)[None, None].to(self.content) / 255, size)
+        opaque = _opacity_mask(self.source, self.content.device)
+        opaque = None if opaque is None else _resize_mask(opaque, size)
         parts = []
         for style, mask, weight in zip(self.styles, self.style_masks, self.style_weights, strict=True):
             scaled = tuple(max(images.MIN_SIDE, round(side * factor)) for side in style.shape[2:])

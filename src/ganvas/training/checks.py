@@ -120,7 +120,9 @@ def _check_tensor(who: str, value: Any, shape: tuple[int, ...], expected: str) -
     if value.shape != shape or not value.is_floating_point():
         raise GanvasError(f"{who} {str(value.dtype).removeprefix('torch.')} {[*value.shape]}.", expected=expected)
     if not torch.isfinite(value).all():
-        raise GanvasError(f"{who} NaN or infinity.", expected=expected, fix="mend its forward or its initial weights.")
+        raise GanvasError(
+            f"{who} NaN or infinity.", expected=expected, fix="correct its forward or its initial weights."
+        )
 
 
 def _ends_in_sigmoid(output: Tensor) -> bool:

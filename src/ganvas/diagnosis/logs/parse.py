@@ -74,7 +74,7 @@ def number(value: Any) -> float | None:
 def parse_json_table(value: Any) -> Table | None:
     """From the History.history of Keras, {name: [numbers]}, or a list of objects; None if it is neither."""
     if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
-        return Table.from_rows([dict(_flat(item)) for item in value])
+        return tabulate_objects(value)
     if isinstance(value, dict):
         lists = {name: column for name, column in value.items() if isinstance(column, list)}
         if lists and 2 * len(lists) >= len(value):
@@ -85,17 +85,12 @@ def parse_json_table(value: Any) -> Table | None:
 
 def parse_json_lines(lines: Iterable[str]) -> tuple[list[dict[str, Any]], int]:
     """The objects of lines of JSON, and how many lines are none."""
-    objects, unread = [], 0
-    for line in filter(str.strip, lines):
-        value = parse_json(line)
-        if isinstance(value, dict):
-            objects.append(value)
-        else:
-            unread += 1
-    return objects, unread
+    values = [parse_json(line) for line in lines if line.strip()]
+    objects = [value for value in values if isinstance(value, dict)]
+    return objects, len(values) - len(objects)
 
 
-def tabulate_objects(objects: Iterable[Mapping[str, Any]], unread: int) -> Table:
+def tabulate_objects(objects: Iterable[Mapping[str, Any]], unread: int = 0) -> Table:
     """From objects of numbers; of a {num, mean, std} within them the mean, and the std as /std."""
     return Table.from_rows([dict(_flat(one)) for one in objects], unread)
 

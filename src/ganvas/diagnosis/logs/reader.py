@@ -132,9 +132,7 @@ def _event_places(path: Path) -> list[Path]:
     places = [path] if path.is_file() else sorted({file.parent for file in path.rglob(f"*{_EVENTS}*")})
     if not places:
         raise GanvasError(
-            f"{path} holds no log: neither stats.jsonl nor {_EVENTS}*.",
-            expected=_FORMS,
-            fix="name the log itself.",
+            f"{path} holds no log: neither stats.jsonl nor {_EVENTS}*.", expected=_FORMS, fix="name the log itself."
         )
     return places
 
@@ -142,9 +140,7 @@ def _event_places(path: Path) -> list[Path]:
 def _scalars(place: Path) -> dict[str, Timed]:
     """The scalars of an event file or of a folder of them, also those that TensorFlow 2 writes as tensors."""
     try:
-        from tensorboard.backend.event_processing import (  # pyright: ignore[reportMissingImports]
-            event_accumulator,
-        )
+        from tensorboard.backend.event_processing import event_accumulator  # pyright: ignore[reportMissingImports]
         from tensorboard.util import tensor_util  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise GanvasError(
