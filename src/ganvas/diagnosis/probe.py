@@ -10,7 +10,6 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor, nn
 
-from ganvas.diagnosis.budget import TimeBudget
 from ganvas.diagnosis.diagnosis import Diagnosis, Finding, apply_rules
 from ganvas.diagnosis.history import History
 from ganvas.diagnosis.signals import networks as signals
@@ -36,35 +35,27 @@ class Subject(Protocol):
 
     def images(self) -> tuple[Tensor, Tensor, int]:
         """Real and generated images, float [n …] each, and how many of the latter, from the end, are of one update."""
-        ...
 
     def references(self) -> ReferenceSet | None:
         """Real images to compare the generated ones with; None while there are too few."""
-        ...
 
     def d_input(self) -> Tensor:
         """Generated images as D receives them, float [n …]."""
-        ...
 
     def on_real(self) -> Tensor:
         """D's logits on real images, float [n]."""
-        ...
 
     def on_fake(self, fake: Tensor) -> Tensor:
         """D's logits on these generated images, or images near them, float [n]."""
-        ...
 
     def on_held_out(self, on_real: Tensor) -> tuple[Tensor, Tensor] | None:
         """D's logits on training and on held-out images, float [n] each; None where none were held out."""
-        ...
 
     def g_loss(self, on_real: Tensor) -> Callable[[Tensor], Tensor] | None:
         """Logits on generated images -> G's loss, float [n] each; None where it is not known."""
-        ...
 
     def label_changes(self) -> Iterator[tuple[str, Tensor, Tensor]]:
         """(network, change of its output with other labels, with other inputs), of those that receive labels."""
-        ...
 
     def more_signals(self, part: Part, *measured: Tensor) -> dict[str, float]:
         """What only this subject can measure, at the end of each part.
@@ -72,20 +63,18 @@ class Subject(Protocol):
         Args:
             measured: the real images of "images", D's logits on reals and on fakes of "outputs".
         """
-        ...
 
 
 class NetworkProbe:
-    """Measures a subject, from before an update to after it, as often as the time budget allows.
+    """Measures a subject from before an update to after it, and applies the rules to its history.
 
     Attributes:
         history: the measurements so far.
-        budget: its "probes" pay for the probes.
         errors: {part: the error} of the parts that failed in the last probe that tried them.
     """
 
-    def __init__(self, subject: Subject, history: History, budget: TimeBudget) -> None:
-        self.history, self.budget = history, budget
+    def __init__(self, subject: Subject, history: History) -> None:
+        self.history = history
         self.errors: dict[str, str] = {}
         self._subject, self._counts = subject, dict[str, int]()
         self._updates: dict[str, signals.WeightUpdate] = {}
@@ -172,6 +161,7 @@ class NetworkProbe:
         self._reported |= {finding.name for finding in found}
         return found
 
-    def forget_findings(self) -> None:
-        """Reports again from here on, except what the history shows already."""
+    def restart(self, history: History) -> None:
+        """Continues with another history; what it shows already is not reported."""
+        self.history = history
         self._reported = {finding.name for finding in self.diagnosis().findings}

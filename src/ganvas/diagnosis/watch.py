@@ -62,7 +62,8 @@ class Probe:
         images = None if data is None else len(data)
         self.history = History("step", Facts(critic=critic, output_activation=last_layer(G), images=images))
         self._observed = ObservedNetworks(G, D, data, labels, held_out)
-        self._probe = NetworkProbe(self._observed, self.history, TimeBudget({"probes": PROBES}))
+        self._probe = NetworkProbe(self._observed, self.history)
+        self._budget = TimeBudget({"probes": PROBES})
         self._every, self._report = every, report
         self._steps, self._probed_at, self._began = 0, 0, time.perf_counter()
         self._losses: dict[str, list[Tensor]] = {}
@@ -70,7 +71,7 @@ class Probe:
     @property
     def seconds(self) -> float:
         """The time that probing took."""
-        return self._probe.budget.spent["probes"]
+        return self._budget.spent["probes"]
 
     def step(
         self,
@@ -101,9 +102,9 @@ class Probe:
                 value = loss.detach() if isinstance(loss, Tensor) else torch.tensor(float(loss))
                 self._losses.setdefault(name, []).append(value.float().mean())
         self._observed.add_batch(real, fake)
-        self._probe.budget.seconds = time.perf_counter() - self._began
+        self._budget.seconds = time.perf_counter() - self._began
         due = self._is_due()
-        with self._probe.budget.spend("probes"):
+        with self._budget.spend("probes"):
             if self._probe.prepared:
                 self._measure()
                 due = self._every == 1
@@ -117,7 +118,7 @@ class Probe:
             return True
         if self._every is not None:
             return self._steps - self._probed_at >= self._every - 1
-        return self._steps == 8 or (self._steps > 8 and self._probe.budget.allows("probes"))
+        return self._steps == 8 or (self._steps > 8 and self._budget.allows("probes"))
 
     def _measure(self) -> None:
         """Adds one row to the history, and reports new failures and warnings."""

@@ -116,7 +116,7 @@ class Session:
             log.drop_lines_after(self.run.path / "events.jsonl")  # keeps all events, drops a torn last line
             if saved:
                 log.append_event(self.run.path, "resume", self.nimg)
-            self.monitor.start()
+            self.monitor.start(log.read_jsonl(self.run.path / "stats.jsonl"))
         return saved is not None
 
     def _announce(self, fresh: bool, cost: str, warning: str) -> None:

@@ -8,13 +8,13 @@ from torch import Tensor
 
 from ganvas.config import replace
 from ganvas.diagnosis.diagnosis import Finding
+from ganvas.diagnosis.probe import NetworkProbe
 from ganvas.diagnosis.rules.fixes import format_flags
 from ganvas.diagnosis.rules.optimisation import is_poor
 from ganvas.diagnosis.rules.remedies import changes_of
 from ganvas.diagnosis.rules.table import condition
 from ganvas.runs import checkpoint, log
 from ganvas.runs.folder import Run
-from ganvas.training.monitor.health import HealthMonitor
 from ganvas.training.state import TrainState
 
 UNKNOWN = 1e9
@@ -48,8 +48,8 @@ class Recovery:
         since_nimg: images shown at the last act; only what came after is diagnosed.
     """
 
-    def __init__(self, run: Run, state: TrainState, health: HealthMonitor | None) -> None:
-        self._run, self._config, self._state, self._health = run, state.config, state, health
+    def __init__(self, run: Run, state: TrainState, probe: NetworkProbe | None) -> None:
+        self._run, self._config, self._state, self._probe = run, state.config, state, probe
         self._done, self.since_nimg, self._best = 0, 0, UNKNOWN
         self._changes: dict[str, Any] = {}
 
@@ -66,8 +66,8 @@ class Recovery:
         self._changes = dict(changes)
         if changes:
             self._state.reconfigure(replace(self._config, **changes))
-        if self._health:
-            self._health.history.update_facts(config=self._state.config)
+        if self._probe:
+            self._probe.history.update_facts(config=self._state.config)
 
     def keep_state(self, nimg: int) -> None:
         """Keeps the present state, if the run may go back to it.
@@ -75,15 +75,15 @@ class Recovery:
         The first one is always kept; a later one if its samples are not poor, and the run stays healthy for one more
         snapshot.
         """
-        if self._config.runtime.on_failure != "rollback" or self._health is None:
+        if self._config.runtime.on_failure != "rollback" or self._probe is None:
             return
-        distance = self._health.history["distance"]
+        distance = self._probe.history["distance"]
         facts = {"nimg": nimg, "distance": distance.recent() if distance else UNKNOWN}
         start, good, candidate = (self._run.kept_state(name) for name in ("start", "good", "candidate"))
         if not start.exists():
             checkpoint.save(start, self._state.parts, facts)
             return
-        if self._health.diagnosis().failures or is_poor(self._health.history):
+        if self._probe.diagnosis().failures or is_poor(self._probe.history):
             candidate.unlink(missing_ok=True)
             return
         if candidate.exists() and (value := checkpoint.load(candidate)[1]["distance"]) <= self._best:
@@ -102,12 +102,12 @@ class Recovery:
 
     def decide(self, nimg: int) -> Decision | None:
         """What is to be done about the most severe failure, None without one; logged as an event, and not yet done."""
-        failures = self._health.diagnosis().failures if self._health else ()
+        failures = self._probe.diagnosis().failures if self._probe else ()
         if not failures:
             return None
-        assert self._health is not None
+        assert self._probe is not None
         failure, how, limit = failures[0], self._config.runtime.on_failure, self._config.runtime.max_recoveries
-        updates = self._health.history[f"{failure.about}/update"]
+        updates = self._probe.history[f"{failure.about}/update"]
         remedy, update = condition(failure.name).remedy, updates.recent() if updates else None
         new = changes_of(remedy, self._state.config, failure.about, update)
         if how == "stop" or not new or self._done >= limit:
@@ -141,5 +141,3 @@ class Recovery:
             self._state.d_optimiser.state.clear()
         self._reconfigure(decision.changes)
         self._done, self.since_nimg = self._done + 1, decision.nimg
-        if self._health:
-            self._health.start_at(decision.nimg)
