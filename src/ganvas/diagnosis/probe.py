@@ -35,27 +35,35 @@ class Subject(Protocol):
 
     def images(self) -> tuple[Tensor, Tensor, int]:
         """Real and generated images, float [n …] each, and how many of the latter, from the end, are of one update."""
+        ...
 
     def references(self) -> ReferenceSet | None:
         """Real images to compare the generated ones with; None while there are too few."""
+        ...
 
     def d_input(self) -> Tensor:
         """Generated images as D receives them, float [n …]."""
+        ...
 
     def on_real(self) -> Tensor:
         """D's logits on real images, float [n]."""
+        ...
 
     def on_fake(self, fake: Tensor) -> Tensor:
         """D's logits on these generated images, or images near them, float [n]."""
+        ...
 
     def on_held_out(self, on_real: Tensor) -> tuple[Tensor, Tensor] | None:
         """D's logits on training and on held-out images, float [n] each; None where none were held out."""
+        ...
 
     def g_loss(self, on_real: Tensor) -> Callable[[Tensor], Tensor] | None:
         """Logits on generated images -> G's loss, float [n] each; None where it is not known."""
+        ...
 
     def label_changes(self) -> Iterator[tuple[str, Tensor, Tensor]]:
         """(network, change of its output with other labels, with other inputs), of those that receive labels."""
+        ...
 
     def more_signals(self, part: Part, *measured: Tensor) -> dict[str, float]:
         """What only this subject can measure, at the end of each part.
@@ -63,6 +71,7 @@ class Subject(Protocol):
         Args:
             measured: the real images of "images", D's logits on reals and on fakes of "outputs".
         """
+        ...
 
 
 class NetworkProbe:
