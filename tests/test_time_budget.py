@@ -1,6 +1,7 @@
 """The time budget of monitoring: a share for each measurement, their sum for all, and an account of both."""
 
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -27,9 +28,9 @@ def test_what_one_measurement_overspends_is_missing_from_the_others() -> None:
 
 def test_seconds_of_a_block_are_counted_even_if_it_fails() -> None:
     budget = TimeBudget({"probes": 0.03})
-    with pytest.raises(ValueError, match="no"), budget.spend("probes"):
+    with suppress(ZeroDivisionError), budget.spend("probes"):
         time.sleep(0.01)
-        raise ValueError("no")
+        raise ZeroDivisionError
     assert budget.spent["probes"] >= 0.01
     assert not budget.allows("probes")
 
