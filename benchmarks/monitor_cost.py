@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from ganvas.config import replace
+from ganvas.diagnosis.probe import NetworkProbe
 from ganvas.recipes import get_recipe
 from ganvas.runs.log import read_jsonl
 from ganvas.training import start
-from ganvas.training.monitor import health
 
 RUNS: dict[str, dict[str, Any]] = {
     "digits": {"data": "digits", "kimg": 400},
@@ -44,13 +44,13 @@ def main() -> None:
     parser.add_argument("--mnist", type=Path, required=True)
     parser.add_argument("--faces", type=Path, required=True)
     arguments = parser.parse_args()
-    plain = {name: getattr(health.HealthMonitor, name) for name in ("arm", "look", "saw")}
+    plain = {name: getattr(NetworkProbe, name) for name in ("prepare", "measure", "new_findings")}
     print("| recipe | probes | seconds of training | a probe | share |")
     print("|---|---|---|---|---|")
     for name, knobs in RUNS.items():
         spent: list[float] = []
         for method, own in plain.items():
-            setattr(health.HealthMonitor, method, time_calls(own, spent))
+            setattr(NetworkProbe, method, time_calls(own, spent))
         data = {"MNIST": str(arguments.mnist), "FACES": str(arguments.faces)}.get(knobs["data"], knobs["data"])
         config = replace(get_recipe(name).config, **(knobs | {"data": data, "plot": False, "evaluate_every": 0.0}))
         with tempfile.TemporaryDirectory() as out:

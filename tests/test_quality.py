@@ -1,6 +1,7 @@
 """The quality monitor: measures when due, keeps the best snapshot, has bounded cost, and never ends a run."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -9,20 +10,33 @@ from support import tiny
 
 from ganvas import networks, sampling
 from ganvas.config import replace
-from ganvas.data import DataOptions, open_images
+from ganvas.data import DataOptions, ImageSet, open_images
+from ganvas.diagnosis import budget
+from ganvas.diagnosis.budget import TimeBudget
 from ganvas.evaluation.trend import Trend
 from ganvas.networks import Shape
 from ganvas.runs import log
+from ganvas.runs.folder import Run
 from ganvas.training import start
-from ganvas.training.monitor import quality
+from ganvas.training.monitor.quality import QualityMonitor
 
 
 @pytest.fixture
 def always_affordable(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every measurement fits into the allowed share of time."""
-    monkeypatch.setattr(quality, "SHARE", 1e6)
+    monkeypatch.setattr(budget, "SHARE", 1e6)
     monkeypatch.setattr("ganvas.evaluation.trend.MAX_IMAGES", 120)
     monkeypatch.setattr("ganvas.evaluation.trend.MIN_IMAGES", 30)
+
+
+def build_monitor(run: Run, images: ImageSet, every: int, seconds: float) -> tuple[QualityMonitor, TimeBudget]:
+    """After so many seconds of training, none of which was spent on monitoring."""
+    time_budget = TimeBudget.of_run()
+    time_budget.seconds = seconds
+    latent = run.config.network.latent
+    return QualityMonitor(
+        run, partial(Trend, images, latent, False, torch.device("cpu")), every, time_budget
+    ), time_budget
 
 
 @pytest.mark.usefixtures("always_affordable")
@@ -72,20 +86,26 @@ def test_measurement_waits_until_its_time_share_allows_it(tmp_path: Path, monkey
     assert not any("quality" in line for line in log.read_jsonl(run.path / "stats.jsonl"))
     images = open_images(DataOptions("digits"))
     generator, _ = networks.build(config.network, Shape(1, 8, 8))
-    monitor = quality.QualityMonitor(run, config, images, torch.device("cpu"))
-    assert monitor.measure(generator.eval(), 100, seconds=9.0) is None
+    monitor, time_budget = build_monitor(run, images, 100, seconds=9.0)
+    assert monitor.measure(generator.eval(), 100) is None
     assert monitor.trend is None  # not even tried
-    monitor.resume(0, 0.0)
-    assert monitor.measure(generator, 100, seconds=1e4) is not None
+    time_budget.seconds = 1e4
+    assert monitor.measure(generator, 100) is not None
     assert monitor.trend is not None
-    assert monitor.measure(generator, 150, seconds=1e5) is None  # not due
-    monitor.resume(100, 0.0)
+    time_budget.seconds = 1e5
+    assert monitor.measure(generator, 150) is None  # not due
+    time_budget.spent["quality"] = 0.0
     monitor.trend.expected_seconds = 30.0
     measured: list[int] = []
     monkeypatch.setattr(monitor.trend, "measure", lambda *_: measured.append(1))
-    assert monitor.measure(generator, 200, seconds=400.0) is None  # 20 s, and it takes 30
+    time_budget.seconds = 400.0
+    assert monitor.measure(generator, 200) is None  # 20 s, and it takes 30
     assert not measured
-    monitor.measure(generator, 200, seconds=2000.0)
+    time_budget.seconds, time_budget.spent["probes"] = 2000.0, 155.0
+    monitor.measure(generator, 200)  # 100 s, but probes have left 7 of what there is for both
+    assert not measured
+    time_budget.spent["probes"] = 60.0
+    monitor.measure(generator, 200)
     assert measured
 
 
@@ -99,8 +119,8 @@ def test_number_of_images_follows_the_time_share(
     run = start.train(config, out=tmp_path, quiet=True)
     images = open_images(DataOptions("digits"))
     generator, _ = networks.build(config.network, Shape(1, 8, 8))
-    monitor = quality.QualityMonitor(run, config, images, torch.device("cpu"))
-    assert monitor.measure(generator.eval(), 1_000_000, seconds=100.0) is not None
+    monitor, _ = build_monitor(run, images, round(1000 * kimg), seconds=100.0)
+    assert monitor.measure(generator.eval(), 1_000_000) is not None
     assert monitor.describe(0.0)["count"] == count
 
 
@@ -112,9 +132,9 @@ def test_resumed_run_keeps_the_number_of_images(tmp_path: Path, monkeypatch: pyt
     assert run.best_snapshot is not None
     before = json.loads((run.best_snapshot / "card.json").read_text())["quality"]["count"]
     monkeypatch.setattr(Trend, "seconds_per_image", lambda *_: 1e-9)
-    again = quality.QualityMonitor(run, config, open_images(DataOptions("digits")), torch.device("cpu"))
+    again, _ = build_monitor(run, open_images(DataOptions("digits")), 100, seconds=100.0)
     generator, _ = networks.build(config.network, Shape(1, 8, 8))
-    assert again.measure(generator.eval(), 1000, seconds=100.0) is not None
+    assert again.measure(generator.eval(), 1000) is not None
     assert again.describe(0.0)["count"] == before
 
 

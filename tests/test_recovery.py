@@ -10,12 +10,15 @@ from support import run_cli, tiny
 
 import ganvas as package
 from ganvas.config import TrainConfig, replace
-from ganvas.diagnosis.rules.fixes import R1_R2
-from ganvas.diagnosis.rules.remedies import Corrections, remedy
+from ganvas.diagnosis import budget
+from ganvas.diagnosis.rules.conditions import ConditionName
+from ganvas.diagnosis.rules.fixes import GP, NOISE, R1_R2
+from ganvas.diagnosis.rules.remedies import changes_of
+from ganvas.diagnosis.rules.table import CONDITIONS, condition
 from ganvas.diagnosis.signals.samples import ReferenceSet
 from ganvas.diagnosis.sources import diagnose
 from ganvas.errors import GanvasError
-from ganvas.runs import checkpoint, log
+from ganvas.runs import checkpoint, log, state_metadata
 from ganvas.training import start
 
 
@@ -29,7 +32,8 @@ def events(run: package.Run, kind: str) -> list[dict]:
 
 
 @pytest.mark.parametrize("family", ["mlp", "cnn", "dcgan", "stylegan", "msg"])
-def test_probes_do_not_change_the_run(tmp_path: Path, family: str) -> None:
+def test_probes_do_not_change_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: str) -> None:
+    monkeypatch.setattr(budget, "FREE", 1e9)  # however slow the machine is
     weights = []
     for watch in (True, False):
         unpenalised: dict[str, Any] = {"r1": 0.0, "r2": 0.0} if family == "dcgan" else {}  # its D has batch norm
@@ -59,8 +63,8 @@ def test_failing_probe_is_logged_and_the_run_continues(tmp_path: Path, monkeypat
 def test_probes_respect_their_time_share_unless_interventions_need_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, on_failure: str
 ) -> None:
-    monkeypatch.setattr("ganvas.training.monitor.health.FREE", 0.0)
-    monkeypatch.setattr("ganvas.training.monitor.health.SHARE", 0.0)
+    monkeypatch.setattr(budget, "FREE", 0.0)
+    monkeypatch.setattr(budget, "PROBES", 0.0)
     run = start.train(replace(tiny(), on_failure=on_failure), out=tmp_path, quiet=True)
     probed = ["signals" in line for line in log.read_jsonl(run.path / "stats.jsonl")]
     assert len(probed) == 6
@@ -95,11 +99,14 @@ def test_failing_run_is_corrected(tmp_path: Path, mode: str) -> None:
     run = start.train(unstable(on_failure=mode), out=tmp_path, quiet=True)
     event = events(run, mode)[0]
     assert event["finding"]["name"] == "learning rate too high"
-    assert event["changes"]["r1_r2"] == R1_R2
-    assert event["changes"]["g_lr_factor"] <= 0.5
+    assert event["changes"]["r1"] == event["changes"]["r2"] == R1_R2
+    assert event["changes"]["g_lr"] <= 0.25
+    assert events(run, mode)[-1]["changes"] == checkpoint.load(run.state_file)[1]["recovery"]["changes"]
+    assert f"--g-lr {event['changes']['g_lr']:g}" in (run.path / "log.txt").read_text()
+    assert run.config.optimisation.g_lr == "0.5", "config.json is what the user wrote"
     assert (event["to"] is not None) == (mode == "rollback")
     after = [line for line in log.read_jsonl(run.path / "stats.jsonl") if line["nimg"] > event["nimg"]]
-    assert after[0]["G/lr"] == pytest.approx(0.5 * event["changes"]["g_lr_factor"])
+    assert after[0]["G/lr"] == event["changes"]["g_lr"]
     assert "D/r1" in after[0]
 
 
@@ -110,7 +117,7 @@ def test_rollback_goes_to_a_state_before_the_failure(tmp_path: Path) -> None:
 
 
 def test_run_is_stopped_after_the_last_recovery(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ganvas.training.monitor.recovery.remedy", lambda *_: Corrections(d_lr_factor=1.1))
+    monkeypatch.setattr("ganvas.training.monitor.recovery.changes_of", lambda *_: {"d_lr": 1e-3})
     with pytest.raises(GanvasError, match="after 1 recoveries"):
         start.train(unstable(on_failure="correct", max_recoveries=1), out=tmp_path, quiet=True)
 
@@ -160,28 +167,53 @@ def test_non_finite_numbers_cause_a_rollback(tmp_path: Path, monkeypatch: pytest
     assert package.load(run).sample(seeds=range(4)).std() > 0
 
 
-def test_repeated_remedies_are_stronger_and_limited() -> None:
-    config = tiny(r1=0.0, r2=0.0)
-    once = remedy("mode collapse", "", config, Corrections())
-    assert once is not None
-    assert once == Corrections(g_lr_factor=0.5, d_lr_factor=0.5, r1_r2=R1_R2, momentum=False)
-    twice = remedy("mode collapse", "", config, once)
-    assert twice is not None
-    assert (twice.g_lr_factor, twice.r1_r2) == (0.25, 4 * R1_R2)
-    assert remedy("D frozen", "", config, Corrections()) is None
-    assert remedy("learning rate too high", "D", config, Corrections()) == Corrections(
-        d_lr_factor=0.1, r1_r2=R1_R2, momentum=False
-    )
-    overfitting = remedy("D overfits", "", config, Corrections())
-    assert overfitting is not None
-    assert overfitting.augment
-    assert not remedy("D overfits", "", tiny(family="msg"), Corrections()).augment  # type: ignore[union-attr]
-    assert remedy("learning rate too high", "G", config, Corrections(), 0.04) == Corrections(
-        0.25, r1_r2=R1_R2, momentum=False
-    )
-    wasserstein = remedy("critic unconstrained", "", tiny(r1=0.0, r2=0.0, objective="wasserstein"), Corrections())
-    assert wasserstein is not None
-    assert (wasserstein.gp, wasserstein.r1_r2) == (10.0, 0.0)
+def changes(name: ConditionName, config: TrainConfig, about: str = "", update: float | None = None) -> dict[str, Any]:
+    return changes_of(condition(name).remedy, config, about, update)
+
+
+def test_repeated_remedies_are_stronger() -> None:
+    config = replace(tiny(r1=0.0, r2=0.0), g_lr=1e-3, d_lr="2e-3..1e-3:cosine", beta1=0.5)
+    once = changes("mode collapse", config)
+    assert once == {"g_lr": 5e-4, "d_lr": "0.001..0.0005:cosine", "beta1": 0.0, "r1": R1_R2, "r2": R1_R2}
+    twice = changes("mode collapse", replace(config, **once))
+    assert twice == {"g_lr": 2.5e-4, "d_lr": "0.0005..0.00025:cosine", "r1": 4 * R1_R2, "r2": 4 * R1_R2}
+
+
+def test_remedies_concern_the_failing_network_and_the_size_of_its_updates() -> None:
+    config = replace(tiny(r1=0.0, r2=0.0), g_lr=1e-3, d_lr=1e-3, beta1=0.0)
+    penalties = {"r1": R1_R2, "r2": R1_R2}
+    assert changes("learning rate too high", config, "D") == {"d_lr": 1e-4, **penalties}
+    assert changes("learning rate too high", config, "G", 0.04) == {"g_lr": 2.5e-4, **penalties}
+    assert changes("D too weak", config) == {"d_lr": 4e-3}
+    assert changes("D frozen", config) == {}
+
+
+def test_remedies_that_the_configuration_excludes_are_replaced_or_left_out() -> None:
+    assert changes("D overfits", tiny(r1=0.0, r2=0.0))["augment"] == "diffaugment"
+    assert changes("D overfits", tiny(family="msg")).items() >= {"noise": NOISE}.items()
+    assert "augment" not in changes("D overfits", tiny(family="msg"))
+    batch_norm = changes("mode collapse", tiny(family="dcgan", r1=0.0, r2=0.0))
+    assert batch_norm["noise"] == NOISE
+    assert not {"r1", "r2"} & batch_norm.keys()
+    wasserstein = changes("critic unconstrained", tiny(r1=0.0, r2=0.0, objective="wasserstein"))
+    assert wasserstein["gp"] == GP
+    assert "r1" not in wasserstein
+    assert changes("learning rate too low", replace(tiny(), g_lr=0.5, d_lr=0.5)) == {}, "5 is no learning rate"
+
+
+def test_every_failure_that_a_running_training_can_correct_has_a_remedy() -> None:
+    rows = {row.name for row in CONDITIONS if row.remedy}
+    assert len(rows) == 13
+    assert all(row.severity == "failure" for row in CONDITIONS if row.remedy)
+
+
+def test_state_of_an_earlier_version_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state_metadata, "FORMAT", 1)
+    run = start.train(tiny(), out=tmp_path, name="a", quiet=True)
+    monkeypatch.undo()
+    with pytest.raises(GanvasError, match=r"older version of Ganvas, in state format 1"):
+        start.train(tiny(), out=tmp_path, name="a", quiet=True)
+    assert run.snapshots
 
 
 def test_interventions_need_the_monitor() -> None:

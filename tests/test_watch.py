@@ -180,9 +180,9 @@ def test_kept_images_are_few_and_downsampled() -> None:
         real = torch.randn(10, 1, 64, 64)
         D(real)
         probe.step(real=real, fake=torch.randn(10, 1, 64, 64))
-    assert sum(map(len, probe._reals)) <= 600
-    assert all(part.shape[1] == 256 for part in probe._reals)
-    assert sum(len(real) for real, _ in probe._recent) <= 260
+    assert sum(map(len, probe._observed.reals)) <= 600
+    assert all(part.shape[1] == 256 for part in probe._observed.reals)
+    assert sum(len(real) for real, _ in probe._observed.recent) <= 260
 
 
 def test_hooks_are_removed_after_the_block() -> None:
@@ -211,9 +211,9 @@ def test_networks_can_be_saved_and_copied_while_watched() -> None:
         file.seek(0)
         saved, average = torch.load(file, weights_only=False), copy.deepcopy(G)
         assert torch.equal(saved(z), average(z))
-        assert probe._calls["G"] == [], "only calls of G itself are recorded"
+        assert probe._observed.calls["G"] == [], "only calls of G itself are recorded"
         assert torch.equal(G(z), saved(z))
-        assert len(probe._calls["G"]) == 1
+        assert len(probe._observed.calls["G"]) == 1
 
 
 # Findings

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from ganvas.comparison.comparison import Comparison, compare
     from ganvas.config import TrainConfig
     from ganvas.diagnosis.diagnosis import Diagnosis, Finding
-    from ganvas.diagnosis.probe import Probe, watch
     from ganvas.diagnosis.sources import diagnose
+    from ganvas.diagnosis.watch import Probe, watch
     from ganvas.errors import GanvasError
     from ganvas.evaluation.evaluation import evaluate
     from ganvas.evaluation.measures import Value
@@ -37,7 +37,7 @@ _MODULES = {
     "comparison.comparison": ["Comparison", "compare"],
     "config": ["TrainConfig"],
     "diagnosis.diagnosis": ["Diagnosis", "Finding"],
-    "diagnosis.probe": ["Probe", "watch"],
+    "diagnosis.watch": ["Probe", "watch"],
     "diagnosis.sources": ["diagnose"],
     "errors": ["GanvasError"],
     "evaluation.evaluation": ["evaluate"],

@@ -68,7 +68,7 @@ def train(argv: Sequence[str]) -> None:
     if command.gpus is not None and "WORLD_SIZE" not in os.environ:
         from ganvas.training import launch
 
-        launch.exec_torchrun(command.gpus, command.config, [first, *argv])
+        launch.exec_torchrun(command.gpus, command.config.runtime.device, [first, *argv])
     run = start.train(
         command.config, recipe=title, out=command.out, name=command.name, new=command.new, quiet=command.quiet
     )

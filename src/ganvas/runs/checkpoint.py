@@ -27,6 +27,7 @@ def save(path: Path, parts: Parts, metadata: Mapping[str, Any]) -> None:
     on_cpu = {name: tensor.cpu().contiguous() for name, tensor in named_tensors(parts).items()}
     make_folder(path.parent)
     with atomic_file(path) as temporary:
+        metadata = {"format": state_metadata.FORMAT, **metadata}
         temporary.write_bytes(serialize(on_cpu, metadata={"metadata": json.dumps(metadata)}))
 
 
@@ -34,10 +35,10 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The tensors and the metadata of a file that `save` wrote.
 
     Raises:
-        GanvasError: the file is damaged.
+        GanvasError: the file is damaged, or another version of Ganvas wrote it.
     """
     with state_metadata.open_state(path, "pt") as file:
-        return {name: file.get_tensor(name) for name in file.keys()}, state_metadata.parse_metadata(file)  # noqa: SIM118
+        return {name: file.get_tensor(name) for name in file.keys()}, state_metadata.parse_metadata(file, path)  # noqa: SIM118
 
 
 def named_tensors(parts: Parts) -> dict[str, Tensor]:

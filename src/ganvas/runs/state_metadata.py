@@ -9,6 +9,10 @@ from typing import Any, Literal
 from safetensors import SafetensorError, safe_open
 
 from ganvas.errors import GanvasError
+from ganvas.runs.formats import check_format
+
+FORMAT = 2
+"""The format of a state file: 1 had factors of learning rates where 2 has changes of the configuration."""
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
@@ -18,12 +22,18 @@ def read_metadata(path: Path) -> dict[str, Any]:
         GanvasError: the file is damaged, or not there.
     """
     with open_state(path, "numpy") as file:
-        return parse_metadata(file)
+        return parse_metadata(file, path)
 
 
-def parse_metadata(file: Any) -> dict[str, Any]:
-    """The metadata of an open state file."""
-    return json.loads(file.metadata()["metadata"])
+def parse_metadata(file: Any, path: Path) -> dict[str, Any]:
+    """The metadata of an open state file.
+
+    Raises:
+        GanvasError: another version of Ganvas wrote it.
+    """
+    metadata = json.loads(file.metadata()["metadata"])
+    check_format("state", path, metadata.pop("format", 1), FORMAT)
+    return metadata
 
 
 @contextmanager

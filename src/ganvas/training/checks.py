@@ -121,7 +121,7 @@ def _check_tensor(who: str, value: Any, shape: tuple[int, ...], expected: str) -
         raise GanvasError(f"{who} {str(value.dtype).removeprefix('torch.')} {[*value.shape]}.", expected=expected)
     if not torch.isfinite(value).all():
         raise GanvasError(
-            f"{who} NaN or infinity.", expected=expected, fix="correct its forward or its initial weights."
+            f"{who} NaN or infinity.", expected=expected, fix="correct its forward, or its first weights."
         )
 
 

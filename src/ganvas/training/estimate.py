@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
 from ganvas import networks
-from ganvas.config import Network, TrainConfig, replace
+from ganvas.config import Network, OptimisationConfig, TrainConfig, replace
 from ganvas.devices import free_bytes
 from ganvas.errors import GanvasError
 from ganvas.game.moves import Penalties, train_d, train_g
@@ -77,15 +77,14 @@ def format_cost(cost: CostEstimate, config: TrainConfig, images_per_s: float | N
         f"  about {cost.peak_bytes / 1e6:,.0f} MB of memory with {cost.images_per_pass} images at a time; "
         f"{cost.free_bytes / 1e6:,.0f} MB are free"
     )
-    return text if images_per_s is None else f"{text}\n{format_speed(config, images_per_s)}"
+    return text if images_per_s is None else f"{text}\n{format_speed(config.total_images, images_per_s)}"
 
 
-def format_speed(config: TrainConfig, images_per_s: float) -> str:
-    """The speed of a trial, and how long the run takes at it, in a line."""
+def format_speed(total_images: int, images_per_s: float) -> str:
+    """The speed of a trial, and how long a run of so many images takes at it, in a line."""
     speed = f"{images_per_s:,.0f}" if images_per_s >= 10 else f"{images_per_s:.1g}"
-    return (
-        f"  {speed} images/s in a trial: {format_duration(config.total_images / images_per_s)} for {config.kimg:g} kimg"
-    )
+    duration = format_duration(total_images / images_per_s)
+    return f"  {speed} images/s in a trial: {duration} for {total_images / 1000:g} kimg"
 
 
 def _format_flops(flops: int) -> str:
@@ -122,7 +121,7 @@ def estimate_cost(config: TrainConfig, shape: Shape, device: torch.device) -> Co
         persistent_bytes=4 * (2 * g + d + moments * (g + d)),  # G and its average, D, the optimisers' moments
         bytes_per_image=BACKWARD_OVERHEAD * max(0, with_4 - with_2) / 2,
         bytes_per_pass=max(0, 2 * with_2 - with_4) + 4 * max(g, d),  # with the gradients of one network
-        images_per_pass=_images_per_pass(config),
+        images_per_pass=_images_per_pass(config.optimisation),
         free_bytes=free_bytes(device),
     )
 
@@ -146,10 +145,10 @@ def _forward_flops(G: networks.Generator, D: networks.Discriminator, latent: int
     return networks.count_flops(G, z, labels) // 2, networks.count_flops(D, fake, labels) // 2
 
 
-def _images_per_pass(config: TrainConfig) -> int:
+def _images_per_pass(optimisation: OptimisationConfig) -> int:
     """Images that pass through a network at a time, on each process."""
-    local_batch = config.optimisation.batch // distributed.world_size()
-    return min(config.optimisation.microbatch or local_batch, local_batch)
+    local_batch = optimisation.batch // distributed.world_size()
+    return min(optimisation.microbatch or local_batch, local_batch)
 
 
 def check_memory(cost: CostEstimate) -> None:

@@ -12,18 +12,20 @@ from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.run import main as torchrun
 
-from ganvas.config import TrainConfig
 from ganvas.errors import GanvasError
 
 
-def exec_torchrun(processes: int, config: TrainConfig, argv: Sequence[str]) -> None:
+def exec_torchrun(processes: int, device: str, argv: Sequence[str]) -> None:
     """Replaces this process by torchrun with the same command; does not return.
+
+    Args:
+        device: that of --device.
 
     Raises:
         GanvasError: there are fewer GPUs than processes.
     """
     gpus = torch.cuda.device_count()
-    if processes < 1 or (config.runtime.device != "cpu" and processes > gpus):
+    if processes < 1 or (device != "cpu" and processes > gpus):
         raise GanvasError(
             f"--gpus {processes}: this machine has {gpus} CUDA GPUs.",
             expected=f"a number from 1 to {gpus}" if gpus else "a machine with CUDA GPUs",

@@ -149,7 +149,7 @@ def plan(config: TrainConfig, report: Callable[[str], object] = lambda line: Non
     with cpu_threads(config.runtime.threads or choose_threads(cost)):
         speed = measure_speed(cost, config, shape, device)
     warning = format_speed_warning(cost, config, shape, speed)
-    report("\n".join(filter(None, [format_speed(config, speed), warning])))
+    report("\n".join(filter(None, [format_speed(config.total_images, speed), warning])))
     return {
         "data": {"name": images.name, "images": len(images), **shape._asdict()},
         "parameters": {"G": cost.g_parameters, "D": cost.d_parameters},

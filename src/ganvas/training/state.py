@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -12,7 +12,6 @@ from torch.optim import Optimizer
 from ganvas import networks
 from ganvas.config import OptimisationConfig, TrainConfig
 from ganvas.data.pixels import to_unit
-from ganvas.diagnosis.rules.remedies import Corrections
 from ganvas.game.augment import ADJUST_EVERY, Ada, AugmentPipe
 from ganvas.game.balance import UpdatePolicy
 from ganvas.game.moves import Game, Penalties, evaluate_losses, learnt, train_d, train_g
@@ -38,7 +37,6 @@ class TrainState:
         update_policy: decides which of the networks are updated in a round.
         memory_format: of the networks' weights and inputs: channels_last where D has 2D convolutions.
         moved: [updates of D, of G, rounds in which D was skipped, in which G was skipped] since it was last zeroed.
-        corrections: changes of scheduled values that followed a failure (--on-failure).
         before_microbatch: called before each microbatch; an exception from it ends the round.
     """
 
@@ -54,7 +52,6 @@ class TrainState:
     schedules: dict[str, Schedule]
     memory_format: torch.memory_format
     update_counts: np.ndarray
-    corrections: Corrections = field(default_factory=Corrections)
     before_microbatch: Callable[[], None] = lambda: None
 
     @classmethod
@@ -107,15 +104,13 @@ class TrainState:
         }
 
     def scheduled_values(self, nimg: int) -> dict[str, float]:
-        """The value of every scheduled knob after `nimg` images, corrections included."""
-        scheduled = {name: schedule.at(nimg, self.config.total_images) for name, schedule in self.schedules.items()}
-        return self.corrections.apply(scheduled)
+        """The value of every scheduled knob after `nimg` images."""
+        return {name: schedule.at(nimg, self.config.total_images) for name, schedule in self.schedules.items()}
 
-    def apply_corrections(self, corrections: Corrections) -> None:
-        """Continues with corrected values, and with DiffAugment if they ask for augmentation and there is none."""
-        self.corrections = corrections
-        if corrections.augment and self.config.loss.augment == "none":
-            self.augment_pipe.set_augmentation("diffaugment")
+    def reconfigure(self, config: TrainConfig) -> None:
+        """Continues with changed learning rates, momentum, penalties, noise or augmentation."""
+        self.config, self.schedules = config, config.schedules()
+        self.augment_pipe.set_augmentation(config.loss.augment)
 
     def train_round(self, batches: Sequence[Batch], nimg: int) -> tuple[Quantities, Quantities]:
         """Updates D `d_steps` times, G `g_steps` times, and then the moving average; the update policy may skip one.
@@ -244,7 +239,7 @@ class TrainState:
             if "alpha" in group:  # RMSprop
                 group["alpha"] = beta2
             else:
-                group["betas"] = self.config.optimisation.beta1 * self.corrections.momentum, beta2
+                group["betas"] = self.config.optimisation.beta1, beta2
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
         return norm.detach()

@@ -10,6 +10,7 @@ from typing import Literal
 
 from ganvas.diagnosis.history import History
 from ganvas.diagnosis.rules.fixes import Fix
+from ganvas.diagnosis.rules.remedies import Remedy
 
 Severity = Literal["failure", "warning", "note"]
 
@@ -51,6 +52,7 @@ class Condition:
         fixes: the most promising first.
         source: where this knowledge is from.
         detect: the rule.
+        remedy: what is changed about it while a run continues (--on-failure); empty where no change would help.
     """
 
     name: ConditionName
@@ -61,6 +63,7 @@ class Condition:
     fixes: tuple[Fix, ...]
     source: str
     detect: Callable[[History], Detection | None]
+    remedy: Remedy = ()
 
     def missing(self, history: History) -> tuple[tuple[str, ...], ...]:
         """The needs that are not met: of each, the quantities of which one would be enough."""

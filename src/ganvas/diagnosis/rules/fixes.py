@@ -54,7 +54,7 @@ class ProposedFix:
     @property
     def flags(self) -> str:
         """The changes as flags of `ganvas train`."""
-        return " ".join(_flag(name, value) for name, value in self.changes.items())
+        return format_flags(self.changes)
 
     def __str__(self) -> str:
         return f"{self.do} ({self.flags})" if self.changes else self.do
@@ -85,6 +85,11 @@ def accepted_changes(change: Change, facts: Facts, about: str = "") -> dict[str,
     except GanvasError:
         return {}
     return changes
+
+
+def format_flags(changes: Mapping[str, Any]) -> str:
+    """New values of configuration fields as flags of `ganvas train`."""
+    return " ".join(_flag(name, value) for name, value in changes.items())
 
 
 def _flag(name: str, value: Any) -> str:

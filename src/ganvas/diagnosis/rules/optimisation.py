@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 
 from ganvas.diagnosis.history import History, Series
-from ganvas.diagnosis.rules import fixes
+from ganvas.diagnosis.rules import fixes, remedies
 from ganvas.diagnosis.rules.conditions import Condition, Detection, is_critic, three_digits
 from ganvas.diagnosis.rules.fixes import Fix
 
@@ -295,7 +295,7 @@ NON_FINITE = Condition(
     (Fix("look for NaNs in the data", scope="loop"),
      Fix("lower both learning rates tenfold", fixes.scaling_rates(0.1)),
      Fix("compute the loss from logits (softplus, BCEWithLogits), never as log(sigmoid(x))", scope="loop"), PENALTY),
-    "IEEE 754; Goodfellow 2016, section 4", non_finite,
+    "IEEE 754; Goodfellow 2016, section 4", non_finite, remedies.USUAL_RATES,
 )  # fmt: skip
 D_FROZEN = Condition(
     "D frozen", "failure", "D is frozen: its weights do not change, so G learns from a D that never learns.",
@@ -340,31 +340,31 @@ DIVERGENCE = Condition(
     "divergence", "failure", "Training has diverged: losses or outputs grow without bound.", (("D/loss", "D/real"),),
     ("a learning rate that is too high", "no gradient penalty on D"),
     (Fix("halve both learning rates", fixes.scaling_rates(0.5)), PENALTY),
-    "Mescheder et al. 2018", diverging,
+    "Mescheder et al. 2018", diverging, remedies.HALF_RATES,
 )  # fmt: skip
 RATE_HIGH = Condition(
     "learning rate too high", "failure", "{about}'s learning rate is too high: each update undoes what it had learned.",
     (("G/update", "D/update"),), ("a learning rate meant for another optimiser or network",),
-    (Fix("a tenth of the learning rate", fixes.scaling_rates(0.1)),), "", rate_high,
+    (Fix("a tenth of the learning rate", fixes.scaling_rates(0.1)),), "", rate_high, remedies.USUAL_RATES,
 )  # fmt: skip
 RATE_LOW = Condition(
     "learning rate too low", "failure", "The learning rates are too low: the weights hardly change.",
     ("G/update", "D/update"), ("a learning rate meant for another optimiser, or decayed to nothing",),
     (Fix("ten times the learning rates", fixes.scaling_rates(10)),
-     Fix("a hundred times the learning rates", fixes.scaling_rates(100))), "", rate_low,
+     Fix("a hundred times the learning rates", fixes.scaling_rates(100))), "", rate_low, remedies.HIGHER_RATES,
 )  # fmt: skip
 UNCONSTRAINED = Condition(
     "critic unconstrained", "failure", "Nothing bounds the critic's gradient: its loss estimates no distance.",
     ("D/loss", "D/input_gradient"), ("a Wasserstein loss without clipping, gradient penalty or spectral norm",),
     (Fix("a gradient penalty (WGAN-GP)", fixes.bound_critic), Fix("clip the weights", fixes.clip_weights)),
-    "Arjovsky et al. 2017; Gulrajani et al. 2017", unconstrained,
+    "Arjovsky et al. 2017; Gulrajani et al. 2017", unconstrained, remedies.HALF_RATES,
 )  # fmt: skip
 UNDER_TRAINED = Condition(
     "critic under-trained", "failure", "The critic learns too little to measure how far the fakes are from the reals.",
     ("D/auc", "distance"), ("one update of the critic for each of G's", "weights clipped too tightly"),
     (Fix("five updates of the critic for one of G", fixes.five_critic_steps),
      Fix("a gradient penalty in place of clipping", fixes.replace_clipping), FASTER_D),
-    "Arjovsky et al. 2017, section 3", under_trained,
+    "Arjovsky et al. 2017, section 3", under_trained, remedies.FASTER_D,
 )  # fmt: skip
 TOO_WEAK = Condition(
     "D too weak", "failure", "D is too weak: it cannot tell even poor fakes from real images.",
@@ -374,7 +374,7 @@ TOO_WEAK = Condition(
     (FASTER_D, Fix("update D more often", fixes.update_d_more),
      Fix("check that D's loss asks for high outputs on reals and low ones on fakes", scope="loop"),
      Fix("a wider D", fixes.widen("d_width", "d_widths"))),
-    "Goodfellow 2016, section 5.2", too_weak,
+    "Goodfellow 2016, section 5.2", too_weak, remedies.FASTER_D,
 )  # fmt: skip
 TOO_STRONG = Condition(
     "D too strong", "failure", "D is too strong: it is always right, and G no longer improves.",
@@ -383,7 +383,7 @@ TOO_STRONG = Condition(
      "no gradient penalty"),
     (Fix("a loss whose gradient does not vanish (non-saturating)", fixes.non_saturating_loss), PENALTY,
      Fix("fewer or smaller updates of D", fixes.update_d_less), Fix("noise on D's input", fixes.add_noise)),
-    "Goodfellow et al. 2014, section 3; Arjovsky & Bottou 2017", too_strong,
+    "Goodfellow et al. 2014, section 3; Arjovsky & Bottou 2017", too_strong, remedies.HALF_RATES,
 )  # fmt: skip
 OVERFITTING = Condition(
     "D overfits", "failure", "D has memorised the training images instead of learning to tell real from fake.",
@@ -391,5 +391,5 @@ OVERFITTING = Condition(
     (Fix("augment D's input (ADA, DiffAugment)", fixes.augment),
      Fix("more images, or mirrored ones if a mirrored image is as good", fixes.setting(mirror=True)),
      PENALTY, Fix("dropout in D", fixes.add_dropout)),
-    "Karras et al. 2020 (ADA), section 2", overfitting,
+    "Karras et al. 2020 (ADA), section 2", overfitting, remedies.AUGMENTED,
 )  # fmt: skip

@@ -1,98 +1,93 @@
-"""What `--on-failure correct` and `rollback` change while a run continues; stronger with each failure.
+"""Remedies: what `--on-failure correct` and `rollback` change about a condition while a run continues.
 
-Smaller learning rates, no momentum, penalised gradients, augmentation: the changes of `ganvas.diagnosis.rules.fixes`,
-but of the rates and penalties in force rather than of the configuration, so that they add up.
+Each is declared with its condition. It changes the configuration in force, so repeated remedies add up, and only in
+what a running training can take up: learning rates, momentum, penalties, noise, augmentation.
 """
 
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from ganvas.config import TrainConfig
-from ganvas.diagnosis.rules.conditions import ConditionName
-from ganvas.diagnosis.rules.fixes import GP, NOISE, R1_R2
+from ganvas.config import TrainConfig, differences, leaves, replace
+from ganvas.diagnosis.rules.fixes import GP, NOISE, R1_R2, Knobs, peak, scaled, scaling_rates
+from ganvas.errors import GanvasError
+from ganvas.schedule import ScheduleSpec
 
 USUAL_UPDATE = 0.01
 """The relative change of a network's weights in one update that a smaller learning rate aims at."""
 
+LiveChange = Callable[[Knobs, str, float | None], Mapping[str, Any]]
+"""(present fields, the network concerned: D, G or "", the relative change of its weights in one update, if known) ->
+new values of some fields."""
 
-@dataclass(frozen=True)
-class Corrections:
-    """How the values in force differ from those of the configuration, which the user wrote.
-
-    Attributes:
-        g_lr_factor, d_lr_factor: factors of the learning rates.
-        r1_r2: the least γ of R1 and R2.
-        gp: the least λ of WGAN-GP's penalty.
-        noise: the least standard deviation of the noise on D's input.
-        momentum: whether Adam keeps its first moment (β1), where it has one.
-        augment: whether D's input is augmented (DiffAugment), where it was not.
-    """
-
-    g_lr_factor: float = 1.0
-    d_lr_factor: float = 1.0
-    r1_r2: float = 0.0
-    gp: float = 0.0
-    noise: float = 0.0
-    momentum: bool = True
-    augment: bool = False
-
-    def apply(self, knobs: dict[str, float]) -> dict[str, float]:
-        """The scheduled values of a round, corrected."""
-        if self == Corrections():
-            return knobs
-        return knobs | {
-            "g_lr": knobs["g_lr"] * self.g_lr_factor,
-            "d_lr": knobs["d_lr"] * self.d_lr_factor,
-            "r1": max(knobs["r1"], self.r1_r2),
-            "r2": max(knobs["r2"], self.r1_r2),
-            "gp": max(knobs["gp"], self.gp),
-            "noise": max(knobs["noise"], self.noise),
-        }
-
-    def changes(self) -> dict[str, Any]:
-        """Only what differs, for a log."""
-        return {name: value for name, value in asdict(self).items() if value != getattr(Corrections(), name)}
+Remedy = tuple[tuple[LiveChange, ...], ...]
+"""Changes that are made one after the other; of each, alternatives, of which the first accepted one is taken."""
 
 
-def remedy(
-    failure: ConditionName, about: str, config: TrainConfig, before: Corrections, update: float | None = None
-) -> Corrections | None:
-    """What to change about a failure, on top of earlier corrections; None where no correction helps.
+def changes_of(remedy: Remedy, config: TrainConfig, about: str = "", update: float | None = None) -> dict[str, Any]:
+    """{knob: value} of what a remedy changes in a configuration; empty where no change would help, or none is accepted.
 
     Args:
-        failure: its name in `ganvas.diagnosis.rules.table`.
         about: the network concerned, D or G, if it is only one.
         update: the relative change of that network's weights in one update, where it is known.
     """
-    if failure in ("learning rate too high", "non-finite"):
-        factor = 0.1 if not update else min(max(USUAL_UPDATE / update, 0.05), 0.5)
-        g, d = (1.0 if about == other else factor for other in ("D", "G"))
-        return replace(
-            _regularised(config, before), g_lr_factor=before.g_lr_factor * g, d_lr_factor=before.d_lr_factor * d
-        )
-    if failure in (
-        *("mode collapse", "mode cycling", "missing modes"),
-        *("D too strong", "divergence", "critic unconstrained"),
-    ):
-        return replace(
-            _regularised(config, before), g_lr_factor=before.g_lr_factor / 2, d_lr_factor=before.d_lr_factor / 2
-        )
-    if failure in ("D too weak", "critic under-trained"):
-        return replace(before, d_lr_factor=before.d_lr_factor * 4)
-    if failure == "learning rate too low":
-        return replace(before, g_lr_factor=before.g_lr_factor * 10, d_lr_factor=before.d_lr_factor * 10)
-    if failure in ("D overfits", "memorisation"):
-        if config.network.family == "msg":  # whose D sees each image at every size
-            return replace(before, noise=max(NOISE, 2 * before.noise))
-        return replace(_regularised(config, before), augment=True)
-    return None
+    changed = config
+    for alternatives in remedy:
+        for change in alternatives:
+            try:
+                changed = replace(changed, **change(dict(leaves(changed)), about, update))
+            except GanvasError:  # the configuration excludes it
+                continue
+            break
+    return {name: new for name, _, new in differences(config, changed)}
 
 
-def _regularised(config: TrainConfig, before: Corrections) -> Corrections:
-    """No momentum, and smaller input gradients of D: by penalties, or where batch norm forbids them, by noise."""
-    before = replace(before, momentum=False)
-    if getattr(config.network, "d_norm", "none") == "batch":
-        return replace(before, noise=max(NOISE, 2 * before.noise))
-    if config.loss.objective == "wasserstein":
-        return replace(before, gp=max(GP, 2 * before.gp))
-    return replace(before, r1_r2=max(R1_R2, 4 * before.r1_r2))
+def scale_rates(factor: float) -> LiveChange:
+    """Both learning rates times `factor`, or only that of the network concerned."""
+    return lambda knobs, about, update: scaling_rates(factor)(knobs, about)
+
+
+def scale_d_rate(factor: float) -> LiveChange:
+    """D's learning rate times `factor`."""
+    return lambda knobs, about, update: scaling_rates(factor)(knobs, "D")
+
+
+def lower_rates_to_usual(knobs: Knobs, about: str, update: float | None) -> Mapping[str, Any]:
+    """Learning rates at which an update is of the usual size; where its size is not known, a tenth."""
+    factor = 0.1 if not update else min(max(USUAL_UPDATE / update, 0.05), 0.5)
+    return scaling_rates(factor)(knobs, about)
+
+
+def stop_momentum(knobs: Knobs, about: str, update: float | None) -> Mapping[str, Any]:
+    """No first moment of Adam."""
+    return {"beta1": 0.0}
+
+
+def raise_penalties(knobs: Knobs, about: str, update: float | None) -> Mapping[str, Any]:
+    """WGAN-GP's penalty for a critic, R1 and R2 elsewhere; a configuration with batch norm in D refuses them."""
+    if knobs["objective"] == "wasserstein":
+        return {"gp": _raised(knobs["gp"], GP, 2)}
+    return {name: _raised(knobs[name], R1_R2, 4) for name in ("r1", "r2")}
+
+
+def raise_noise(knobs: Knobs, about: str, update: float | None) -> Mapping[str, Any]:
+    """More noise on D's input."""
+    return {"noise": _raised(knobs["noise"], NOISE, 2)}
+
+
+def augment(knobs: Knobs, about: str, update: float | None) -> Mapping[str, Any]:
+    """DiffAugment, where there is no augmentation; D of the multi-scale family cannot have it."""
+    return {"augment": "diffaugment"} if knobs["augment"] == "none" else {}
+
+
+def _raised(knob: ScheduleSpec, least: float, factor: float) -> ScheduleSpec:
+    return scaled(knob, factor) if peak(knob) >= least else least
+
+
+STEADY: Remedy = ((stop_momentum,), (raise_penalties, raise_noise))
+"""No momentum, and smaller input gradients of D."""
+
+USUAL_RATES: Remedy = ((lower_rates_to_usual,), *STEADY)
+HALF_RATES: Remedy = ((scale_rates(0.5),), *STEADY)
+HIGHER_RATES: Remedy = ((scale_rates(10),),)
+FASTER_D: Remedy = ((scale_d_rate(4),),)
+AUGMENTED: Remedy = ((augment, raise_noise), *STEADY)

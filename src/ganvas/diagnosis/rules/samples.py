@@ -3,7 +3,7 @@
 import numpy as np
 
 from ganvas.diagnosis.history import History
-from ganvas.diagnosis.rules import fixes
+from ganvas.diagnosis.rules import fixes, remedies
 from ganvas.diagnosis.rules.conditions import Condition, Detection, three_digits
 from ganvas.diagnosis.rules.fixes import Fix
 from ganvas.diagnosis.rules.optimisation import PENALTY, is_young
@@ -189,13 +189,13 @@ COLLAPSE = Condition(
     (PENALTY, Fix("check that every fake has a z of its own", scope="loop"),
      Fix("halve G's learning rate and update D more often",
          fixes.both(fixes.scaling_g_rate(0.5), fixes.update_d_more))),
-    "Metz et al. 2017; Huang et al. 2024", collapsed,
+    "Metz et al. 2017; Huang et al. 2024", collapsed, remedies.HALF_RATES,
 )  # fmt: skip
 CYCLING = Condition(
     "mode cycling", "failure", "Mode cycling: all fakes of a round are alike, and a few rounds later alike otherwise.",
     ("diversity/batch", "diversity"), ("one z for the whole batch", "G follows D from mode to mode"),
     (Fix("check that every fake of a batch has a z of its own", scope="loop"), PENALTY),
-    "Metz et al. 2017, section 2", cycling,
+    "Metz et al. 2017, section 2", cycling, remedies.HALF_RATES,
 )  # fmt: skip
 MISSING = Condition(
     "missing modes", "failure", "Some kinds of images are never generated.", ("classes/missing",),
@@ -204,7 +204,7 @@ MISSING = Condition(
     (Fix("check that every class occurs in the batches", scope="loop"), PENALTY,
      Fix("balance the classes", fixes.setting(balanced=True)),
      Fix("learn the classes", fixes.setting(conditional=True))),
-    "Richardson & Weiss 2018; Lin et al. 2018", missing_modes,
+    "Richardson & Weiss 2018; Lin et al. 2018", missing_modes, remedies.HALF_RATES,
 )  # fmt: skip
 MEMORISING = Condition(
     "memorisation", "failure", "G repeats training images.", ("nearest_real",),
@@ -212,7 +212,7 @@ MEMORISING = Condition(
     (Fix("more images, or mirrored ones if a mirrored image is as good", fixes.setting(mirror=True)),
      Fix("augment D's input (ADA, DiffAugment)", fixes.augment),
      Fix("stop earlier, at the snapshot of the best quality")),
-    "Meehan et al. 2020; Karras et al. 2020", memorising,
+    "Meehan et al. 2020; Karras et al. 2020", memorising, remedies.AUGMENTED,
 )  # fmt: skip
 D_LABELS = Condition(
     "labels ignored by D", "failure", "D ignores the labels: G is not asked for the class it was given.",

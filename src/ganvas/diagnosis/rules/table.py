@@ -1,6 +1,7 @@
 """The table of all conditions, causes before their effects."""
 
 from ganvas.diagnosis.rules import hardware, optimisation, samples, trends
+from ganvas.diagnosis.rules.conditions import Condition, ConditionName
 
 CONDITIONS = (
     optimisation.NON_FINITE,
@@ -33,3 +34,8 @@ CONDITIONS = (
     hardware.SLOWING,
     trends.EARLY,
 )
+
+
+def condition(name: ConditionName) -> Condition:
+    """The row of that name."""
+    return next(row for row in CONDITIONS if row.name == name)

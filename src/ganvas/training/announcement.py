@@ -1,0 +1,38 @@
+"""What a run says at its start: notes about its data and configuration, its sizes and its cost."""
+
+from ganvas import networks
+from ganvas.config import TrainConfig
+from ganvas.data import ImageSet
+from ganvas.runs.folder import Run
+from ganvas.training import distributed
+from ganvas.training.estimate import max_disk_bytes
+from ganvas.training.state import TrainState
+
+MAX_SKIPPED = 10
+"""Files that could not be read and are listed, at most."""
+
+
+def describe(
+    run: Run, config: TrainConfig, images: ImageSet, state: TrainState, cost: str, resumed_at: int | None
+) -> str:
+    """The announcement of a run; of one that is resumed, with the images shown so far."""
+    g, d = (networks.count_parameters(network) for network in (state.game.G, state.game.D))
+    (h, w), classes = images.resolution, state.game.G.shape.classes
+    lines = [f"Note: {note}" for note in (*images.notes, *config.warnings())]
+    lines += [f"Skipped {file}: {reason}" for file, reason in images.skipped[:MAX_SKIPPED]]
+    if len(images.skipped) > MAX_SKIPPED:
+        lines.append(f"… and {len(images.skipped) - MAX_SKIPPED} more; ganvas data lists them all.")
+    start = "Training" if resumed_at is None else f"Resuming from {resumed_at / 1000:g} kimg:"
+    mirrored = " mirrored at random," if config.dataset.mirror else ""
+    processes = f" × {distributed.world_size()} processes" if distributed.world_size() > 1 else ""
+    grids = 1 + round(config.total_images / config.snapshot_every())
+    disk = max_disk_bytes(config, g, d) / 1e6
+    lines += [
+        f"{start} {run}",
+        f"  {len(images):,} images of {images.name}, {h}×{w}×{images.channels},{mirrored} "
+        f"{f'{classes} classes' if classes else 'classes not used'}",
+        cost,
+        f"  {config.loss.objective}; {config.kimg:g} kimg on {state.device}{processes}",
+        f"  at most {disk:,.0f} MB on disk, and the grids (fakes*.png, at most {grids})",
+    ]
+    return "\n".join(lines)

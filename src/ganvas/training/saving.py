@@ -1,0 +1,102 @@
+"""Writes what a run leaves on disk: snapshots, grids of images, the state to resume from, the plot of its curves."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ganvas import image_io
+from ganvas.config import RuntimeConfig
+from ganvas.data import ImageSet
+from ganvas.interrupts import StopRequests
+from ganvas.networks import Shape
+from ganvas.runs import checkpoint, curves, folder, snapshot
+from ganvas.runs.folder import Run
+from ganvas.training import cancellation, grids
+from ganvas.training.state import TrainState
+
+MIN_PLOT_INTERVAL = 60
+"""Seconds at the least between two drawings of losses.png."""
+
+
+class Saver:
+    """Writes the files of a run; on the main process only."""
+
+    def __init__(self, run: Run, runtime: RuntimeConfig, state: TrainState, images: ImageSet, shape: Shape) -> None:
+        self._run, self._runtime, self._state, self._images, self._shape = run, runtime, state, images, shape
+        self._plot_process: subprocess.Popen[Any] | None = None
+        self._plotted_at = time.monotonic()
+
+    def save(self, nimg: int, metadata: Mapping[str, Any], stop: StopRequests) -> None:
+        """Saves weights, grid, state: in this order, so that what the state refers to is on disk.
+
+        The grid is left out where a stop request is overdue.
+        """
+        self._save_weights(f"{nimg // 1000:06d}", nimg)
+        with cancellation.cancellable(stop):
+            image_io.save_image(grids.draw_fakes(self._state, self._shape, self._images), self.fakes_file(nimg))
+        checkpoint.save(self._run.state_file, self._state.parts, {"nimg": nimg, **metadata})
+        keep = self._runtime.keep_kimg
+        folder.prune_snapshots(self._run, nimg, keep=round(keep * 1000) if keep else None)
+
+    def save_best(self, nimg: int, quality: dict[str, Any]) -> None:
+        """Saves the weights of the best quality so far as snapshots/best."""
+        self._save_weights("best", nimg, quality)
+
+    def save_reals(self) -> None:
+        """Draws the first images of the data."""
+        image_io.save_image(grids.draw_reals(self._images, self._shape), self._run.path / "reals.png")
+
+    def fakes_file(self, nimg: int) -> Path:
+        """The grid of generated images of that time."""
+        return self._run.path / f"fakes{nimg // 1000:06d}.png"
+
+    def _save_weights(self, name: str, nimg: int, quality: dict[str, Any] | None = None) -> None:
+        card = snapshot.Card(
+            network=self._state.config.network,
+            shape=self._shape,
+            class_names=self._images.class_names if self._shape.classes else (),
+            nimg=nimg,
+            weights="ema",
+            data={key: self._run.metadata["data"][key] for key in ("name", "fingerprint")},
+            recipe=self._run.metadata["recipe"],
+            versions=snapshot.package_versions(),
+            quality=quality,
+        )
+        snapshot.save(self._run.path / "snapshots" / name, self._state.g_ema, card)
+
+    @property
+    def _losses_file(self) -> Path:
+        return self._run.path / "losses.png"
+
+    @property
+    def _plots(self) -> bool:
+        return self._runtime.plot and (self._run.path / "stats.jsonl").exists()
+
+    def plot(self) -> None:
+        """Starts a process of low priority that draws losses.png: one at a time, at most one a minute."""
+        plotting = self._plot_process is not None and self._plot_process.poll() is None
+        if not self._plots or plotting or time.monotonic() - self._plotted_at < MIN_PLOT_INTERVAL:
+            return
+        self._plotted_at = time.monotonic()
+        command = [sys.executable, "-m", "ganvas", "plot", str(self._run.path), "--out", str(self._losses_file)]
+        quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        self._plot_process = process = subprocess.Popen(command, **quiet, start_new_session=True)
+        if hasattr(os, "setpriority"):  # at equal priority it would slow training down where every core is busy
+            os.setpriority(os.PRIO_PROCESS, process.pid, 19)
+
+    def finish_plot(self, *, stopped: bool) -> None:
+        """Draws losses.png for the last time, after the process that may be drawing it.
+
+        Raises:
+            GanvasError: it cannot be drawn; the run is complete without it.
+        """
+        if self._plot_process is not None:
+            if stopped:
+                self._plot_process.terminate()
+            self._plot_process.wait()
+        if self._plots:
+            curves.plot([self._run], self._losses_file)
