@@ -39,8 +39,8 @@ def read_run(run: Run) -> History:
             f"{run} has not written a line yet.", expected="stats.jsonl", fix="let it train for a tick (--tick-kimg)."
         )
     data = run.metadata["data"]
-    history = History.from_stats(lines, facts_of(run.config, data["images"], len(data["class_names"])))
-    history.update_facts(critic=run.metadata.get("critic", run.config.loss.critic))
+    critic = run.metadata.get("critic", run.config.loss.critic)
+    history = History.from_stats(lines, facts_of(run.config, data["images"], len(data["class_names"]), critic=critic))
     if lines:
         history.update_facts(shown=lines[-1]["nimg"])
     if bad:
@@ -48,6 +48,6 @@ def read_run(run: Run) -> History:
     return history
 
 
-def facts_of(config: TrainConfig, images: int, classes: int) -> Facts:
-    """What is known of a run before it starts."""
-    return Facts(config=config, critic=config.loss.critic, images=images, classes=classes)
+def facts_of(config: TrainConfig, images: int, classes: int, *, critic: bool) -> Facts:
+    """What is known of a run before it starts; whether D is a critic, the objective knows."""
+    return Facts(config=config, critic=critic, images=images, classes=classes)

@@ -50,7 +50,8 @@ class Monitor:
         self._budget = TimeBudget.of_run()
         self._probe: NetworkProbe | None = None
         if self._is_main and config.runtime.watch:
-            history = History("kimg", facts_of(config, len(images), images.classes))
+            critic = state.game.objective.critic
+            history = History("kimg", facts_of(config, len(images), images.classes, critic=critic))
             self._probe = NetworkProbe(RunNetworks(config.dataset, images, state), history)
         trend = partial(Trend, images, config.network.latent, config.dataset.conditional, state.device)
         every = config.runtime.evaluate_every
