@@ -70,7 +70,7 @@ def test_installed_wheel_trains_evaluates_compares_and_stylises(environment: Pat
     assert "modes" in json.loads(evaluated)["values"]
     assert not (tmp_path / "cache" / "classifiers").exists(), "the package has a classifier of the digits"
     limits = ["--kimg", 0.6, "--seeds", 1, "--count", 60]
-    run(environment, "ganvas", "compare", first, "digits", *limits, "--set", "device=cpu", "--out", "compared", *cpu)
+    run(environment, "ganvas", "compare", first, "digits", *limits, "--knobs", "device=cpu", "--out", "compared", *cpu)
     assert "</html>" in Path("compared/report.html").read_text(encoding="utf-8")
 
     Image.fromarray(np.zeros((40, 48, 3), np.uint8)).save("photo.png")

@@ -100,7 +100,7 @@ def copied(run: Run, tmp_path: Path) -> Run:
 def test_run_shows_its_state_its_grid_and_its_curves(run: Run) -> None:
     text, page = show(run)
     assert "\n" not in text
-    for part in (str(run.path), "custom (mlp)", "digits (1,400 images of 8×8×1)", "0.2 of 0.2", "complete"):
+    for part in (str(run.path), "config (mlp)", "digits (1,400 images of 8×8×1)", "0.2 of 0.2", "complete"):
         assert part in text
         assert part in page.text
     assert page.found.count("img") == 2

@@ -138,9 +138,9 @@ def test_new_run_logs_how_it_differs_from_an_unfinished_one() -> None:
     wait_for(Path("runs/first/stats.jsonl"), process)
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)
-    log = (train(replace(tiny(), batch=10), recipe="custom", quiet=True).path / "log.txt").read_text()
+    log = (train(replace(tiny(), batch=10), recipe="config", quiet=True).path / "log.txt").read_text()
     assert "runs/first is unfinished: kimg is 40.0 there and 0.2 here; batch is 20 there and 10 here" in log
-    again = train(replace(tiny(), batch=5), name="third", recipe="custom", quiet=True)
+    again = train(replace(tiny(), batch=5), name="third", recipe="config", quiet=True)
     assert "runs/first is unfinished" in (again.path / "log.txt").read_text(), "the finished run is ignored"
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ganvas.config import TrainConfig
     from ganvas.diagnosis.diagnosis import Diagnosis, Finding
     from ganvas.diagnosis.sources import diagnose
-    from ganvas.diagnosis.watch import Probe, watch
+    from ganvas.diagnosis.user_loop import Probe, watch
     from ganvas.errors import GanvasError
     from ganvas.evaluation.evaluation import evaluate
     from ganvas.evaluation.measures import Value
@@ -37,7 +37,7 @@ _MODULES = {
     "comparison.comparison": ["Comparison", "compare"],
     "config": ["TrainConfig"],
     "diagnosis.diagnosis": ["Diagnosis", "Finding"],
-    "diagnosis.watch": ["Probe", "watch"],
+    "diagnosis.user_loop": ["Probe", "watch"],
     "diagnosis.sources": ["diagnose"],
     "errors": ["GanvasError"],
     "evaluation.evaluation": ["evaluate"],

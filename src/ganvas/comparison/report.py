@@ -8,7 +8,6 @@ from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 from PIL import Image
 
-from ganvas.comparison.figures import draw_figures
 from ganvas.comparison.summary import COLUMNS, FORMATTERS
 from ganvas.display import IMAGE_WIDTH, image_url
 from ganvas.runs.folder import Run
@@ -35,6 +34,8 @@ def render_report(results: Mapping[str, Any], images: Path) -> str:
     )
     environment.filters["escape_pointer"] = lambda name: name.replace("~", "~0").replace("/", "~1")
     environment.globals["show"] = lambda path, form="number": format_number_at(results, path, form)
+    from ganvas.comparison.figures import draw_figures  # imports matplotlib, which takes a second
+
     figures = {key: (Markup(f.svg), f.alt, f.caption) for key, f in draw_figures(results).items()}
     return environment.get_template("report.html").render(
         results=results, columns=COLUMNS, figures=figures, samples=_collect_samples(results, images)
