@@ -4,6 +4,7 @@ It reads the job as one line of JSON from stdin and writes its outcome as JSON t
 when it closes, because the parent stops the training or has died, the training saves its state and ends.
 """
 
+import faulthandler
 import json
 import os
 import signal
@@ -93,8 +94,11 @@ def _interrupt_on_eof() -> None:
         pass
     os.kill(os.getpid(), signal.SIGINT)
     time.sleep(GRACE_SECONDS)
+    faulthandler.dump_traceback()  # where it hangs
     os._exit(1)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    sys.stderr.flush()
+    os._exit(status)  # all is written; the interpreter's own end could wait for threads of libraries
