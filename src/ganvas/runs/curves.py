@@ -110,7 +110,8 @@ def _draw_curve(
     kimg = [x for x, _ in points]
     mean = [y["mean"] if isinstance(y, dict) else y for _, y in points]
     style = {"color": f"C{i}", "linestyle": _DASHES[j % 4]} if runs > 1 else {"color": f"C{j}", "linestyle": _DASHES[j]}
-    axis.plot(kimg, mean, linewidth=1.2, label=f"{run_name}: {label}" if runs > 1 else label, **style)
+    marker = "o" if len(points) == 1 else None  # a line of one point is invisible
+    axis.plot(kimg, mean, linewidth=1.2, marker=marker, label=f"{run_name}: {label}" if runs > 1 else label, **style)
     if runs == 1 and isinstance(points[0][1], dict) and points[0][1]["num"] > 1:
         low = [y["mean"] - y["std"] for _, y in points]
         high = [y["mean"] + y["std"] for _, y in points]
