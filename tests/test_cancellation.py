@@ -58,6 +58,7 @@ def build_state_and_batches(config: TrainConfig) -> tuple[TrainState, list[list[
     return TrainState.build(config, Shape(3, 12, 10, 3), CPU), batches
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("family", "knobs"), CASES, ids=lambda v: v if isinstance(v, str) else "-".join(v))
 def test_round_cancelled_at_any_point_leaves_no_trace(family: str, knobs: dict[str, Any]) -> None:
     """Each round is cancelled in D's first pass, then in G's last, and repeated; another state trains uninterrupted."""

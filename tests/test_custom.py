@@ -324,6 +324,7 @@ def test_resumed_run_is_the_same_run(knobs: dict[str, Any]) -> None:
     assert all(torch.equal(a[name], b[name]) for name in a)
 
 
+@pytest.mark.slow
 def test_run_from_the_command_line_resumes_samples_and_notices_a_changed_file() -> None:
     own = ["--g", "my.py:Generator(width=8)", "--d", "my.py:Discriminator(width=8)"]
     own += ["--objective", "my.py:least_squares", "--augment", "my.py:flip", "--augment-p", "0.3"]
@@ -374,6 +375,7 @@ def test_candidates_have_arguments_with_commas_and_colons() -> None:
     assert f"--g '{spec}'" in candidate.command.replace("'\"'\"'", "'")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("as_script", [True, False])
 def test_classes_from_python_are_trained_in_a_script_and_in_a_session(as_script: bool) -> None:
     code = """
@@ -407,6 +409,7 @@ def test_diagnosis_names_a_fault_in_networks_of_ones_own() -> None:
     assert {"G frozen", "mode collapse"} <= {finding.name for finding in found.failures}, str(found)
 
 
+@pytest.mark.slow
 def test_two_processes_train_the_same_networks() -> None:
     own = ["--g", "my.py:Generator(width=8)", "--d", "my.py:Discriminator(width=8)"]
     done = run_cli("train", "custom", *own, "--kimg", 0.128, "--batch", 32, "--no-plot", "--device", "cpu", "--gpus", 2,

@@ -11,6 +11,7 @@ import ganvas
 from ganvas import environment
 
 
+@pytest.mark.slow
 def test_text_and_json_have_every_part() -> None:
     found = json.loads(run_cli("info", "--json", GANVAS_TEST="1").stdout)
     assert found["versions"]["ganvas"] == ganvas.__version__

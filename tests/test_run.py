@@ -132,6 +132,7 @@ def test_repeated_command_leaves_a_finished_run_unchanged() -> None:
     assert train(replace(tiny(), seed=1), quiet=True).path.name.startswith("00002-")
 
 
+@pytest.mark.slow
 def test_new_run_logs_how_it_differs_from_an_unfinished_one() -> None:
     long = replace(tiny(kimg=40.0))
     process = start_training(long, "first")
@@ -161,6 +162,7 @@ def test_extended_run_equals_a_long_run_without_schedules() -> None:
     assert_same_run(train(long, name="grown", quiet=True), train(long, name="long", quiet=True))
 
 
+@pytest.mark.slow
 def test_extended_length_is_stored_in_the_run() -> None:
     train(replace(tiny(), g_lr=1e-3), name="grown", quiet=True)
     process = start_training(replace(tiny(), g_lr=1e-3, kimg=40.0), "grown")
@@ -215,6 +217,7 @@ def test_leftovers_of_an_interrupted_replacement_are_cleaned() -> None:
     assert sorted(p.name for p in Path("snapshots").iterdir()) == ["000010", "000012"]
 
 
+@pytest.mark.slow
 def test_snapshots_after_the_saved_state_are_removed() -> None:
     from ganvas.runs.folder import prune_snapshots
 
@@ -380,6 +383,7 @@ def test_full_disk_gives_an_error_and_damages_nothing() -> None:
     run_cli(*flags)  # with enough space, the same command succeeds
 
 
+@pytest.mark.slow
 def test_snapshots_are_pruned_except_every_keep_kimg() -> None:
     config = replace(tiny(kimg=10.0), snapshot_kimg=1.0)
     last = train(config, name="last", quiet=True)
@@ -434,6 +438,7 @@ def test_stats_are_exact_over_rounds_of_different_sizes() -> None:
     assert stats.first_non_finite() == (40, ["a"])
 
 
+@pytest.mark.slow
 def test_training_brings_generated_images_closer_to_the_data() -> None:
     """The mean of generated digits comes much closer to the data's mean image than before training."""
     run = train(replace(tiny(kimg=20.0), snapshot_kimg=20.0), quiet=True)

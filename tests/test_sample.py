@@ -169,6 +169,7 @@ def test_row_names_are_drawn_beside_their_rows() -> None:
     assert (beside < 128).any()
 
 
+@pytest.mark.slow
 def test_bad_requests_are_refused(run: Run) -> None:
     Path("config.txt").write_text("not a folder")
     for arguments, words in [

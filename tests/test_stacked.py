@@ -297,6 +297,7 @@ def test_folder_of_that_name_takes_precedence(tmp_path):
 # --- MNIST -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("all_triplets")
 @pytest.mark.skipif(not os.environ.get("GANVAS_TEST_DATA"), reason="GANVAS_TEST_DATA is not set: no real data here")
 @pytest.mark.parametrize(

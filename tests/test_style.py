@@ -287,6 +287,7 @@ def test_loss_that_is_nan_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
         stylize(photo(), painting(), **QUICK)
 
 
+@pytest.mark.slow
 def test_command_processes_a_folder_and_prints_json(files: tuple[Path, Path], tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     for name in ("a.png", "b.jpg"):
@@ -298,6 +299,7 @@ def test_command_processes_a_folder_and_prints_json(files: tuple[Path, Path], tm
     assert all(read_image(one["out"]).size == (48, 36) for one in outputs)
 
 
+@pytest.mark.slow
 def test_command_prints_its_cost_and_writes_an_animation(files: tuple[Path, Path]) -> None:
     done = run_cli(
         "style", "photo.png", "painting.png", "-o", "out.png", "--gif", "animation.gif", "--preview", "now.png", *TINY

@@ -126,6 +126,7 @@ def feature_networks() -> dict[str, FeatureNetwork]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["eye", "vgg19", "squeezenet"])
 @pytest.mark.parametrize("size", [(100, 77), (64, 131)])
 def test_features_in_tiles_equal_those_of_the_whole(name: str, size: tuple[int, int]) -> None:
