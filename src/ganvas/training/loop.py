@@ -124,8 +124,8 @@ class Session:
         self.progress.print(text)
         if fresh:
             if unfinished := folder.find_unfinished(self.run):
-                other, differences = unfinished
-                self.progress.print(f"Note: {other} is unfinished: {differences}. ganvas train {other} resumes it.")
+                other, how_to_resume = unfinished
+                self.progress.print(f"Note: {other} is unfinished{how_to_resume}")
             self.saver.save_reals()
         if warning:
             self.progress.print(warning)
