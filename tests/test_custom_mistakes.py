@@ -65,7 +65,7 @@ def _files(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def check(shape: Shape = DIGITS, g: Any = "mlp(g_widths=[8])", d: Any = "mlp(d_widths=[8])", **knobs: Any) -> None:
     """What a training does before its first round."""
-    base = replace(with_fields(tiny(), network=Custom(latent=6)), r1=0.0, r2=0.0)
+    base = with_fields(replace(tiny(), r1=0.0, r2=0.0), network=Custom(latent=6))
     TrainState.build(replace(base, g=g, d=d, **knobs), shape, torch.device("cpu"))
 
 
@@ -309,7 +309,7 @@ def test_our_objectives_pass_the_checks_of_others(name: str, seed: int) -> None:
 @pytest.mark.parametrize(
     ("knobs", "message"),
     [
-        ({"g": "dcgan(d_width=32)"}, "'d_width' is a knob of D.*\nExpected: one of g_width, g_norm$"),
+        ({"g": "dcgan(d_width=32)"}, "'d_width' is a knob of D.*\nExpected: one of g_width, g_norm\n"),
         ({"d": "dcgan(g_width=32)"}, "'g_width' is a knob of G.*\nExpected: one of d_width, d_norm, dropout\n"),
         ({"d": "vit(depth=2)"}, "'depth' is a knob of G.*\nExpected: one of d_width"),
         ({"g": "dcgan(width=32)"}, "did you mean 'g_width'"),
@@ -350,7 +350,7 @@ def test_an_error_during_training_names_class_file_and_line() -> None:
         run_cli("train", "custom", "--g", "nets.py:Late", "--d", "mlp(d_widths=[8])", "--kimg", 20, check=1).stderr,
         _trained_in_python(),
     ):
-        assert "nets.py:Late fails: ValueError: tired (nets.py, line 19)" in shown.replace("\n", " ")
+        assert "nets.py:Late fails: ValueError: tired (nets.py, line 18)" in shown.replace("\n", " ")
         assert "Traceback" not in shown
 
 

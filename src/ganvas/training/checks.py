@@ -13,7 +13,7 @@ from ganvas.config import TrainConfig
 from ganvas.config.families import Custom
 from ganvas.errors import GanvasError
 from ganvas.game.augment import load_transform
-from ganvas.game.objectives import Objective
+from ganvas.game.objectives import Objective, zero_centred_penalty
 from ganvas.networks import Discriminator, Generator, Shape
 from ganvas.networks.custom import PlainDiscriminator, PlainGenerator, has_batch_norm
 from ganvas.training import distributed
@@ -41,7 +41,7 @@ def check_user_code(config: TrainConfig, G: Generator, D: Discriminator, objecti
                 _check_generator(config.network.g, G, shape)
             if user_code.is_spec(config.network.d):
                 _check_discriminator(config.network.d, D, shape)
-            _check_batch_norm(config, G, D)
+            _check_normalisation_and_penalties(config, G, D, shape)
         if user_code.is_spec(config.loss.objective):
             _check_objective(config, objective)
         if user_code.is_spec(config.loss.augment):
@@ -222,7 +222,7 @@ def _ends_in_sigmoid(output: Tensor) -> bool:
     return node is not None and node.name().startswith(("Sigmoid", "Softmax"))
 
 
-def _check_batch_norm(config: TrainConfig, G: Generator, D: Discriminator) -> None:
+def _check_normalisation_and_penalties(config: TrainConfig, G: Generator, D: Discriminator, shape: Shape) -> None:
     network, optimisation = config.network, config.optimisation
     assert isinstance(network, Custom)
     share = optimisation.batch // distributed.world_size()
@@ -239,6 +239,12 @@ def _check_batch_norm(config: TrainConfig, G: Generator, D: Discriminator) -> No
             expected="a D whose logits are independent: with batch norm, the gradient of one logit reaches all images",
             fix=f"leave batch norm out, or {' '.join(f'--{name} 0' for name in penalties)}.",
         )
+    if penalties and user_code.is_spec(network.d):
+        _, labels, images = _inputs(1, shape)
+        images.requires_grad_()
+        fix = f"layers that are differentiable twice, or {' '.join(f'--{name} 0' for name in penalties)}."
+        with user_code.quote_errors(network.d, "fails in a gradient penalty", fix):
+            zero_centred_penalty(images, copy.deepcopy(D)(images, labels)).sum().backward()
 
 
 def _is_ever_positive(config: TrainConfig, name: str) -> bool:

@@ -183,6 +183,8 @@ class Session:
         if self.is_main:
             log.append_event(self.run.path, "non-finite", nimg, quantities=names)
         network, quantity = names[0].split("/")
+        if "D/fake" in names and "D/real" not in names:  # D is sound: it is G that has given such images
+            network, quantity = "G", "output"
         raise GanvasError(
             f"The {quantity} of {network} is no longer a finite number, at {nimg / 1000:g} kimg "
             f"(first in {', '.join(names)}); {self.run} stopped, and {self._describe_saved_state()}.",
