@@ -184,6 +184,32 @@ class DetachedD(D):
         return super().forward(x.detach())
 
 
+class _NoDerivative(torch.autograd.Function):
+    @staticmethod
+    def forward(context: Any, x: Tensor) -> Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+        raise RuntimeError("no second derivative")
+
+
+class _Square(torch.autograd.Function):
+    @staticmethod
+    def forward(context: Any, x: Tensor) -> Tensor:
+        context.save_for_backward(x)
+        return x * x
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+        return gradient * 2 * _NoDerivative.apply(*context.saved_tensors)
+
+
+class OnceD(D):
+    def forward(self, x: Tensor) -> Tensor:
+        return _Square.apply(super().forward(x))  # type: ignore[return-value]
+
+
 class ZeroD(D):
     """Its first weights are 0: no gradient reaches the images yet, which is no mistake."""
 
@@ -264,6 +290,7 @@ def doubles(images: Tensor) -> Tensor:
         ({"d": DetachedD}, "do not depend on its images"),
         ({"d": PatchD}, r"gives float32 \[4, 1, 4, 4\].*\n.*\n.*average over patches"),
         ({"d": partial(D, side=28)}, "fails on images.*\n.*the images are 8×8×1.*--resolution 28"),
+        ({"d": OnceD, "r1": 1.0}, "fails in a gradient penalty: RuntimeError: no second.*\n.*--r1 0"),
         ({"objective": wrong_d}, "d_loss of .* has the wrong sign"),
         ({"objective": wrong_g}, "g_loss of .* has the wrong sign"),
         ({"objective": wrong_critic}, "d_loss of .* has the wrong sign"),
@@ -290,7 +317,7 @@ def test_each_mistake_has_its_sentence(knobs: dict[str, Any], message: str) -> N
 
 @pytest.mark.parametrize(
     "knobs",
-    [{"g": AliasG}, {"g": DoubleG}, {"d": ZeroD}, {"d": OwnInnerD}, {"objective": pearson}],
+    [{"g": AliasG}, {"g": DoubleG}, {"d": ZeroD}, {"d": OnceD}, {"d": OwnInnerD}, {"objective": pearson}],
     ids=lambda knobs: str(next(iter(knobs.values()))),
 )
 def test_what_is_legal_is_not_refused(knobs: dict[str, Any]) -> None:
@@ -337,9 +364,7 @@ def test_objects_of_a_session_are_named_in_words() -> None:
     exec("class Discriminator(nn.Module):\n    def __init__(self, shape):\n        super().__init__()", namespace)
     with pytest.raises(GanvasError) as caught:
         check(d=namespace["Discriminator"])
-    assert "The forward of the class Discriminator of this session" in str(caught.value) or (
-        "the class Discriminator of this session" in str(caught.value)
-    )
+    assert "the class Discriminator of this session fails on images" in str(caught.value)
     assert "<session>" not in str(caught.value)
     spec = user_code.describe(Objective(bce, g_loss))
     assert user_code.title(spec) == "the Objective of this session"
