@@ -245,7 +245,7 @@ def test_not_finite_features_are_refused() -> None:
 def test_extractors_are_found_by_name(tmp_path: Path) -> None:
     assert extractors.load_extractor("torch.nn:Identity").name == "Identity"
     for name, what in (("nose", "no extractor 'nose'"), ("no.such:thing", "no module 'no'"), ("torch:nn2", "nn2"),
-                       ("os:path", "not callable"), ("os:getcwd", "gives a str")):  # fmt: skip
+                       ("os:path", "gives a module"), ("os:getcwd", "gives a str")):  # fmt: skip
         with pytest.raises(GanvasError, match=what):
             extractors.load_extractor(name)
     with pytest.raises(GanvasError, match="comes with its weights"):

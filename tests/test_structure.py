@@ -14,7 +14,8 @@ import ganvas
 PACKAGE = Path(ganvas.__file__).parent
 LAYERS = [
     {"errors", "version", "interrupts", "optimisers", "progress", "pytorch_state", "threads"},
-    {"devices", "display", "files", "schedule", "user_code"},
+    {"devices", "display", "files", "schedule", "specs"},
+    {"user_code"},
     {"data", "image_io"},
     {"config", "environment", "features"},
     {"networks", "recipes"},

@@ -1,5 +1,8 @@
 """The exception for users: what happened, what was expected, the fix."""
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class GanvasError(Exception):
     """A user's mistake, or a problem of the environment such as a full disk, with the fix.
@@ -17,3 +20,10 @@ class GanvasError(Exception):
         self.what, self.expected, self.fix = what, expected, fix
         lines = [what, expected and f"Expected: {expected}", fix and f"Fix: {fix}"]
         super().__init__("\n".join(line for line in lines if line))
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A fix for a misspelt name: the nearest known one. Empty where none is near."""
+    names = {other.lower(): other for other in known}
+    near = get_close_matches(name.lower(), names, n=1, cutoff=0.72)
+    return f"did you mean '{names[near[0]]}'?" if near else ""

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ganvas import user_code
 from ganvas.data.pixels import to_uint8
 from ganvas.devices import select_device
 from ganvas.display import Displayed, InlineImage, Paragraph, Part, Table
@@ -75,7 +76,7 @@ def generate(
         raise GanvasError(f"--truncation is {truncation}.", expected="a number from 0 on; 1 means no truncation")
     step = images_per_pass(*generator.shape[1:3])
     for start in range(0, len(z), step):
-        with default_state(random=False), torch.no_grad():
+        with default_state(random=False), torch.no_grad(), user_code.quote_loaded():
             rows = torch.arange(start, start + step).clamp(max=len(z) - 1)
             batch_labels = None if labels is None else labels[rows].to(device)
             images = generator.truncated(z[rows].to(device), batch_labels, truncation)

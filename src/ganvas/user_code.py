@@ -1,14 +1,9 @@
-"""The user's own networks, objectives, augmentations and extractors, named by a text: a *spec*.
-
-    package.module:Name                   looked up as `python -m` does: the working directory first
-    path/to/file.py:Name                  relative to the working directory
-    nets.py:Generator(width=64, depth=3)  with keyword arguments, which are Python literals
+"""Networks, objectives, augmentations and extractors of the user's own, named by a *spec* (`ganvas.specs`).
 
 A spec fits into a command, a configuration and a card.json; an object from Python is turned into one by `describe`.
 Nothing is evaluated: arguments are literals, and whoever loads a name decides which kinds of object are accepted.
 """
 
-import ast
 import functools
 import hashlib
 import importlib
@@ -20,74 +15,27 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
-from ganvas.errors import GanvasError
+from ganvas.errors import GanvasError, did_you_mean
+from ganvas.specs import FORM, SESSION, Spec, is_spec, names_in, parse, unknown
 
-SESSION = "<session>"
-"""The source of an object that no file defines: of a notebook, or inside a function."""
+_FIXES = {
+    "before Module.__init__": "call super().__init__() first in __init__.",
+    "CUDA|NVIDIA|on the same device": "leave .cuda() and .to(…) out, the program moves the network; a new tensor gets "
+    "device=z.device.",
+    "in-?place": "clone the input first: x = x.clone().",
+}
+"""What to do about an error whose text contains this."""
 
-FORM = "MODULE:NAME or FILE.py:NAME, with keyword arguments if it has some: nets.py:Generator(width=64)"
-
-_SPEC = re.compile(r"(?:(?P<source>.+?):)?(?P<name>[^\W\d][\w.-]*)(?P<arguments>\(.*\))?", re.DOTALL)
 _FILE_MODULE = "ganvas_user_file_"
 _session: dict[str, Any] = {}  # spec -> object of this process, which is not loaded from its source
 _files: dict[str, ModuleType] = {}  # name of the module, from path and content -> module
 _digests: dict[str, str] = {}  # source -> digest of what this process has loaded
 _known: dict[str, Any] = {}  # spec -> what its loader has made of it
 _loading: list[str] = []  # sources that are being executed
-
-
-@dataclass(frozen=True)
-class Spec:
-    """A parsed spec.
-
-    Attributes:
-        source: a module, a file that ends in .py, or `SESSION`; empty for a name alone.
-        name: of the object in its source.
-        arguments: its keyword arguments.
-    """
-
-    source: str
-    name: str
-    arguments: dict[str, Any] = field(default_factory=dict)
-
-
-def is_spec(value: object) -> bool:
-    """Whether a value names the user's own code: it has a colon before any parenthesis."""
-    return isinstance(value, str) and ":" in value.partition("(")[0]
-
-
-def parse(text: str) -> Spec:
-    """Parses a spec, or a name with arguments such as dcgan(g_width=32).
-
-    Raises:
-        GanvasError: it has another form, or an argument is no literal.
-    """
-    match = _SPEC.fullmatch(text.strip())
-    if match is None:
-        raise GanvasError(f"'{text}' names nothing.", expected=FORM)
-    return Spec(match["source"] or "", match["name"], _parse_arguments(text, match["arguments"] or "()"))
-
-
-def _parse_arguments(text: str, arguments: str) -> dict[str, Any]:
-    expected = "keyword arguments that are literals: numbers, texts, lists, True, None"
-    try:
-        call = ast.parse(f"f{arguments}", mode="eval").body
-        if (
-            not isinstance(call, ast.Call)
-            or not isinstance(call.func, ast.Name)
-            or call.args
-            or any(keyword.arg is None for keyword in call.keywords)
-        ):
-            raise GanvasError(f"The arguments of '{text}' have no names.", expected=expected, fix="NAME(width=64)")
-        return {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
-    except (SyntaxError, ValueError) as error:
-        raise GanvasError(f"The arguments of '{text}' cannot be read.", expected=expected) from error
 
 
 # Objects of this process
@@ -117,6 +65,30 @@ def describe(value: Any) -> str:
     if source == SESSION or source.endswith(".py"):
         _session[f"{source}:{name}"] = value
     return f"{source}:{name}"
+
+
+def describe_class(value: Any, knob: str) -> str:
+    """The spec of a class, or of a `functools.partial` of one.
+
+    Raises:
+        GanvasError: it is something else, such as an instance.
+    """
+    kind = value.func if isinstance(value, functools.partial) else value
+    if not isinstance(kind, type):
+        found = "a function" if inspect.isroutine(kind) else f"an object of type {type(kind).__name__}"
+        raise GanvasError(f"{knob} is {found}.", expected="a class, or functools.partial(Class, width=16)")
+    return describe(value)
+
+
+def title(text: str) -> str:
+    """A spec as messages name it: an object of this session in words."""
+    spec = parse(text)
+    if spec.source != SESSION:
+        return text
+    value = _session.get(f"{SESSION}:{spec.name}")
+    kind = "class" if isinstance(value, type) else "function"
+    named = f"{kind} {spec.name}" if hasattr(value, "__qualname__") else type(value).__name__
+    return f"the {named} of this session"
 
 
 def _find_definition(value: Any) -> tuple[str, str]:
@@ -175,29 +147,38 @@ def load(text: str) -> Any:
     _digests[key] = _read_digest(spec.source)
     for part in spec.name.split("."):
         if not hasattr(value, part):
-            names = [name for name in vars(value) if not name.startswith("_")] if hasattr(value, "__dict__") else []
-            near = get_close_matches(part, names, n=1)
+            names = list(names_in(getattr(value, "__file__", None) or ""))
             raise GanvasError(
                 f"{spec.source} has no '{spec.name}'.",
                 expected="a name that it defines",
-                fix=f"did you mean '{near[0]}'?" if near else "look for the name in the file.",
+                fix=did_you_mean(part, names) or f"it defines {', '.join(names) or 'no class and no function'}.",
             )
         value = getattr(value, part)
     return value
 
 
-def call(text: str, function: Callable[..., Any], *arguments: Any) -> Any:
+def call(text: str, function: Callable[..., Any], *arguments: Any, expected: str) -> Any:
     """Calls what a spec names with these arguments, then those of the spec.
 
+    Args:
+        expected: how it is called, for an error.
+
     Raises:
-        GanvasError: it raises an error, which is quoted with its place.
+        GanvasError: it takes other arguments, or raises an error, which is quoted with its place.
     """
-    with quote_errors(text, f"{parse(text).name} cannot be made"):
-        return function(*arguments, **parse(text).arguments)
+    named = parse(text).arguments
+    try:
+        inspect.signature(function).bind(*arguments, **named)
+    except TypeError as error:
+        raise GanvasError(f"{title(text)} cannot be called: {error}.", expected=expected) from None
+    except ValueError:  # it has no signature
+        pass
+    with quote_errors(text, "cannot be made"):
+        return function(*arguments, **named)
 
 
 @contextmanager
-def quote_errors(text: str, what: str) -> Iterator[None]:
+def quote_errors(text: str, what: str, fix: str = "correct the code, or its arguments.") -> Iterator[None]:
     """Turns an error of the user's code in the block into one that quotes it, with its file and line.
 
     Raises:
@@ -208,27 +189,58 @@ def quote_errors(text: str, what: str) -> Iterator[None]:
     except GanvasError:
         raise
     except (Exception, SystemExit) as error:
-        source = parse(text).source
-        fix = "correct the code, or its arguments."
-        raise GanvasError(f"{source}: {what}: {_quote(error, source)}.", fix=fix) from error
+        name = title(text.partition("(")[0]) if is_spec(text) else text
+        raise _quote(error, f"{name} {what}", parse(text).source or text, fix) from error
 
 
-def _quote(error: BaseException, source: str) -> str:
-    """An error in one line, with the last place in the user's code."""
-    if isinstance(error, SyntaxError) and error.filename:
-        return f"{type(error).__name__}: {error.msg} ({Path(error.filename).name}, line {error.lineno})"
-    text = f"{type(error).__name__}: {(str(error).splitlines() or ['no message'])[0].rstrip('.')}"
+@contextmanager
+def quote_loaded() -> Iterator[None]:
+    """`quote_errors` for a block that calls all kinds of code: an error from elsewhere, and of memory, stays.
+
+    Raises:
+        GanvasError: an error comes from code that has been loaded for a spec.
+    """
+    try:
+        yield
+    except (GanvasError, MemoryError):
+        raise
+    except Exception as error:
+        for frame, _ in reversed(list(traceback.walk_tb(error.__traceback__))):
+            if "memory" not in str(error) and (found := _find_loaded(frame.f_code)):
+                raise _quote(error, f"{title(':'.join(found))} fails", found[0], "correct the code.") from error
+        raise
+
+
+def _find_loaded(code: CodeType) -> tuple[str, str] | None:
+    """(source, name) of a class or function that has been loaded, if this is code of it."""
+    name = code.co_qualname.replace("<locals>.", "").replace("<lambda>", "function")
+    for key in _digests:
+        source, _, own = key.rpartition(":") if key.startswith(SESSION) else (key, "", "")
+        if source == SESSION and f"{name}.".startswith(f"{own}."):
+            return source, own
+        if source != SESSION and _path_of(source) == Path(code.co_filename).resolve():
+            return source, name.partition(".")[0]
+    return None
+
+
+def _quote(error: BaseException, what: str, source: str, fix: str) -> GanvasError:
+    """The error as one for users, with the last place in the user's code."""
     file = Path(source).name if source.endswith(".py") else f"{source.rpartition('.')[2]}.py"
-    frames = traceback.extract_tb(error.__traceback__)
-    lines = [frame.lineno for frame in frames if Path(frame.filename).name == file]
-    return f"{text} ({file}, line {lines[-1]})" if lines else text
+    places = [(Path(f.filename).name, f.lineno) for f in traceback.extract_tb(error.__traceback__)]
+    text, places = str(error), [place for place in places if place[0] == file]
+    if isinstance(error, SyntaxError) and error.filename:
+        text, places = error.msg, [(Path(error.filename).name, error.lineno)]
+    place = f" ({places[-1][0]}, line {places[-1][1]})" if places else ""
+    reason = f"{type(error).__name__}: {(text.splitlines() or ['no message'])[0].rstrip('.')}"
+    known = [known for part, known in _FIXES.items() if re.search(part, text)]
+    return GanvasError(f"{what}: {reason}{place}.", fix=known[0] if known else fix)
 
 
 @contextmanager
 def _executing(source: str) -> Iterator[None]:
     _loading.append(source)
     try:
-        with quote_errors(f"{source}:x", "it cannot be imported"):
+        with quote_errors(source, "cannot be imported", "correct the code."):
             yield
     finally:
         _loading.pop()
@@ -255,7 +267,8 @@ def _add_to_path(folder: Path) -> None:
 
 
 def _load_file(source: str) -> ModuleType:
-    path = Path(source).expanduser().resolve()
+    path = _path_of(source)
+    assert path is not None
     main = sys.modules.get("__main__")
     if main is not None and getattr(main, "__file__", None) and Path(main.__file__).resolve() == path:  # type: ignore[arg-type]
         return main
@@ -320,7 +333,7 @@ def sources(specs: Iterable[str]) -> dict[str, dict[str, str]]:
     found = {}
     for text in specs:
         spec = parse(text)
-        path = {"path": str(Path(spec.source).expanduser().resolve())} if spec.source.endswith(".py") else {}
+        path = {"path": str(_path_of(spec.source))} if spec.source.endswith(".py") else {}
         found[_key(spec)] = {"sha256": digest(text), **path}
     return found
 
@@ -340,25 +353,29 @@ def changed_sources(before: dict[str, dict[str, str]]) -> list[str]:
 def absolute(text: str) -> str:
     """A spec of a file with its absolute path, valid in any working folder; another one as it is."""
     source = parse(text).source if is_spec(text) else ""
-    return text.replace(source, str(Path(source).expanduser().resolve()), 1) if source.endswith(".py") else text
+    return text.replace(source, str(_path_of(source)), 1) if source.endswith(".py") else text
+
+
+def _path_of(source: str) -> Path | None:
+    """The file of a source; None if it has none."""
+    if source.endswith(".py"):
+        return Path(source).expanduser().resolve()
+    _add_to_path(Path.cwd())
+    try:
+        found = importlib.util.find_spec(source)
+    except (ImportError, ValueError):
+        found = None
+    return Path(found.origin).resolve() if found is not None and found.origin else None
 
 
 def _read_digest(source: str) -> str:
     if source == SESSION:
         return ""
-    if source.endswith(".py"):
-        path: Path | None = Path(source).expanduser()
-    else:
-        _add_to_path(Path.cwd())
-        try:
-            found = importlib.util.find_spec(source)
-        except (ImportError, ValueError):
-            found = None
-        path = Path(found.origin) if found is not None and found.origin else None
-        if path is not None and not path.is_file():  # a built-in module
-            return ""
+    path = _path_of(source)
+    if path is None or not (source.endswith(".py") or path.is_file()):  # a built-in module
+        return ""
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest() if path is not None else ""
+        return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
         raise GanvasError(
             f"{source} cannot be read ({error.strerror}).",
@@ -374,3 +391,10 @@ def _digest_of(value: Any) -> str:
         with suppress(OSError, TypeError):
             texts.append(inspect.getsource(part))
     return hashlib.sha256("".join(texts).encode()).hexdigest()
+
+
+__all__ = [
+    "FORM", "SESSION", "absolute", "call", "changed_sources", "describe", "describe_class", "digest", "is_spec",
+    "known", "load", "parse", "quote_errors", "quote_loaded", "refuse_while_loading", "remember", "sources",
+    "title", "unknown",
+]  # fmt: skip

@@ -7,6 +7,7 @@ and everything else to stderr.
 import inspect
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import tyro
 
@@ -14,7 +15,7 @@ from ganvas.cli.arguments import parse
 from ganvas.cli.comparison import compare
 from ganvas.cli.evaluation import diagnose, evaluate
 from ganvas.cli.inspection import info, inspect_data, list_recipes
-from ganvas.cli.output import run_reporting_errors
+from ganvas.cli.output import only_json, run_reporting_errors
 from ganvas.cli.sampling import plot, sample
 from ganvas.cli.storage import cache, runs
 from ganvas.cli.style_transfer import stylize
@@ -56,8 +57,9 @@ def _run(argv: list[str]) -> int:
         print(f"ganvas: '{argv[0]}' is not a command. Expected one of {', '.join(COMMANDS)}.", file=sys.stderr)
         return 2
     command = COMMANDS[argv[0]]
-    if command is train:
-        train(argv[1:])
-    else:
-        parse(command, argv[1:], prog=f"ganvas {argv[0]}", config=(tyro.conf.FlagCreatePairsOff,))
+    with only_json() if "--json" in argv and "--help" not in argv else nullcontext():
+        if command is train:
+            train(argv[1:])
+        else:
+            parse(command, argv[1:], prog=f"ganvas {argv[0]}", config=(tyro.conf.FlagCreatePairsOff,))
     return 0

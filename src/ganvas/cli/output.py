@@ -3,8 +3,9 @@
 import json
 import os
 import sys
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from typing import Any, TextIO
 
 from ganvas.errors import GanvasError
 
@@ -36,5 +37,20 @@ def run_reporting_errors(act: Callable[[], Any]) -> int:
         return 0
 
 
+_json_output: TextIO | None = None
+
+
+@contextmanager
+def only_json() -> Iterator[None]:
+    """Leaves stdout to `print_json` in the block: other output, as of the user's own networks, goes to stderr."""
+    global _json_output
+    _json_output = sys.stdout
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _json_output = None
+
+
 def print_json(value: Any) -> None:
-    print(json.dumps(value, ensure_ascii=False))
+    print(json.dumps(value, ensure_ascii=False), file=_json_output or sys.stdout)

@@ -14,6 +14,7 @@ from tyro.conf import FlagCreatePairsOff, arg
 
 from ganvas import interrupts
 from ganvas.cli.arguments import parse
+from ganvas.cli.output import print_json
 from ganvas.config import TrainConfig, to_json
 from ganvas.runs.folder import resolve
 
@@ -61,7 +62,7 @@ def train(argv: Sequence[str]) -> None:
 
     if command.dry_run:
         if command.json:
-            print(json.dumps(start.plan(command.config)))
+            print_json(start.plan(command.config))
         else:
             print(_format_dry_run(start.plan(command.config, report=partial(print, flush=True))))
         return
@@ -73,7 +74,7 @@ def train(argv: Sequence[str]) -> None:
         command.config, recipe=title, out=command.out, name=command.name, new=command.new, quiet=command.quiet
     )
     if command.json and os.environ.get("RANK", "0") == "0":
-        print(json.dumps({"run": str(run.path), "snapshot": str(run.latest_snapshot), "config": to_json(run.config)}))
+        print_json({"run": str(run.path), "snapshot": str(run.latest_snapshot), "config": to_json(run.config)})
 
 
 def _format_dry_run(plan: dict[str, Any]) -> str:

@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ganvas import user_code
 from ganvas.comparison import budget, measurements, ranking, summary
 from ganvas.comparison.candidates import Candidate, parse_candidates, slug, unique_slugs
@@ -27,6 +29,8 @@ from ganvas.pytorch_state import default_state
 from ganvas.recipes import RECIPES
 from ganvas.runs import snapshot
 from ganvas.runs.folder import Run
+from ganvas.training.start import network_shape
+from ganvas.training.state import TrainState
 
 MAX_SHOWN = 8
 """Candidates whose images a notebook shows."""
@@ -150,6 +154,8 @@ def compare(
     compared = [c.name for c in own] or [run.name for run in imported]
     settings = EvaluationSettings(count, features, None if weights is None else str(weights), device)
     settings.check()
+    for candidate in own:
+        _check_user_code(candidate)
     path = Path(out) if out is not None else Path("comparisons") / slug("-vs-".join(compared))
     make_folder(path)
     plan = _make_plan(path, own, limit, seeds)
@@ -297,6 +303,22 @@ def format_csv(results: Mapping[str, Any]) -> str:
         numbers = [values.get(n, {}).get(part) for n in names for part in ("value", "baseline", "error")]
         writer.writerow([*(run[name] for name in plain), run["diagnosis"]["verdict"], *numbers])
     return file.getvalue()
+
+
+def _check_user_code(candidate: Candidate) -> None:
+    """Checks the candidate's own networks and losses as its training would at its start.
+
+    Raises:
+        GanvasError: something is wrong with them; the message names the candidate.
+    """
+    config = candidate.config
+    if candidate.runs or not config.user_specs():
+        return
+    try:
+        shape = network_shape(open_images(config.dataset.options()), config)
+        TrainState.build(config, shape, torch.device("cpu"))
+    except GanvasError as error:
+        raise GanvasError(f"{candidate.name}: {error.what}", expected=error.expected, fix=error.fix) from error
 
 
 def _make_plan(

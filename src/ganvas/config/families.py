@@ -1,7 +1,7 @@
 """The knobs of each network family; `ganvas.networks` has a module of the same name for each."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from ganvas import user_code
@@ -13,7 +13,7 @@ from ganvas.config.conflicts import (
     equalised_weights_conflicts,
 )
 from ganvas.config.forms import from_json
-from ganvas.errors import GanvasError
+from ganvas.errors import GanvasError, did_you_mean
 
 if TYPE_CHECKING:
     from ganvas.config import TrainConfig
@@ -261,15 +261,22 @@ class Custom(Group):
         if user_code.is_spec(text):
             user_code.parse(text)
             return None
-        spec = user_code.parse(text)
-        if spec.name not in _PARTS:
-            raise GanvasError(
-                f"--{which} is {text}: there is no family '{spec.name}' for one network alone.",
-                expected=f"one of {', '.join(_PARTS)}; or your own class, {user_code.FORM}",
-            )
-        if "latent" in spec.arguments:
+        name = text.partition("(")[0].strip()
+        if name not in _PARTS:
+            what = f"--{which} is {text}: there is no family '{name}' for one network alone."
+            raise user_code.unknown(what, name, _PARTS)
+        arguments = user_code.parse(text).arguments
+        if "latent" in arguments:
             raise GanvasError(f"--{which} is {text}.", expected="one latent for both networks", fix="--latent 64")
-        return replace(from_json(_PARTS[spec.name], spec.arguments), latent=self.latent)
+        own = [entry.name for entry in fields(_PARTS[name]) if entry.init and _belongs(name, entry.name, which)]
+        for knob in arguments:
+            if knob not in own:
+                other = "D" if which == "g" else "G"
+                theirs = hasattr(_PARTS[name], knob) and knob != "family"
+                what = f"'{knob}' is a knob of {other}." if theirs else f"'{knob}' is not a knob of {name}."
+                expected = f"one of {', '.join(own)}" if own else f"{name} alone: it has no knobs of its own"
+                raise GanvasError(f"--{which} is {text}: {what}", expected=expected, fix=did_you_mean(knob, own))
+        return replace(from_json(_PARTS[name], arguments), latent=self.latent)
 
     @property
     def d_norm(self) -> str:
@@ -293,6 +300,22 @@ class Custom(Group):
             for conflict in alone.conflicts(config):
                 fix = f"{conflict.fix} Knobs of this D are set in --d: \"{discriminator.family}(d_norm='none')\"."
                 yield GanvasError(conflict.what, expected=conflict.expected, fix=fix.strip())
+
+
+def _belongs(family: str, knob: str, which: Literal["g", "d"]) -> bool:
+    """Whether a knob of one of our families has an effect on this one of its networks."""
+    of_g = knob.startswith("g_") or knob in _OF_G_ALONE.get(family, ())
+    of_d = knob.startswith("d_") or knob == "dropout"
+    return knob != "latent" and not (of_d if which == "g" else of_g)
+
+
+_OF_G_ALONE = {
+    "mlp": ("output",),
+    "transformer": ("output",),
+    "vit": ("token_width", "depth", "heads"),
+    "stylegan": ("mapping_layers", "mixing_prob"),
+}
+"""Knobs without an effect on D whose names do not say so."""
 
 
 Network = MLP | CNN | DCGAN | Transformer | ViT | ResNet | StyleGAN | MSG | R3GAN | Custom

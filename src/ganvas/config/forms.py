@@ -3,12 +3,11 @@
 import dataclasses
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from difflib import get_close_matches
 from types import UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from ganvas import user_code
-from ganvas.errors import GanvasError
+from ganvas.errors import GanvasError, did_you_mean
 from ganvas.schedule import ScheduleSpec
 
 Config = TypeVar("Config")
@@ -61,7 +60,11 @@ def _plain(name: str, value: Any) -> Any:
         return os.fspath(value)
     if name == "resolution" and isinstance(value, int | tuple | list):
         return "x".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
-    if name in ("g", "d", "objective", "augment") and (callable(value) or hasattr(value, "d_loss")):
+    if isinstance(value, str):
+        return value
+    if name in ("g", "d"):
+        return user_code.describe_class(value, name)
+    if name in ("objective", "augment") and (callable(value) or hasattr(value, "d_loss")):
         return user_code.describe(value)
     return value.tolist() if hasattr(value, "tolist") else value
 
@@ -155,9 +158,5 @@ _IN_WORDS = {
 
 
 def _unknown(name: str, known: Iterable[str], where: str = "") -> GanvasError:
-    near = get_close_matches(name, list(known), n=1)
-    return GanvasError(
-        f"'{name}' is not a knob{where}.",
-        expected="one of " + ", ".join(sorted(known)),
-        fix=f"did you mean '{near[0]}'?" if near else "ganvas train --help explains each.",
-    )
+    fix = did_you_mean(name, known) or "ganvas train --help explains each."
+    return GanvasError(f"'{name}' is not a knob{where}.", expected="one of " + ", ".join(sorted(known)), fix=fix)

@@ -57,7 +57,9 @@ class DatasetConfig(Group):
         return DataOptions(self.data, "train", self.resolution, self.channels, self.fit, self.max_bad)
 
 
-ObjectiveName = Literal["minimax", "non-saturating", "least-squares", "hinge", "wasserstein", "rpgan", "rahinge"]
+ObjectiveName = Literal[
+    "minimax", "non-saturating", "least-squares", "hinge", "wasserstein", "rpgan", "rahinge",
+]  # fmt: skip
 AugmentationName = Literal["none", "diffaugment", "ada"]
 
 
@@ -103,10 +105,7 @@ class LossConfig(Group):
             if user_code.is_spec(value):
                 user_code.parse(value)
             elif value not in get_args(names):
-                raise GanvasError(
-                    f"--{name} is {value!r}.",
-                    expected=f"one of {', '.join(get_args(names))}; or your own, MODULE:NAME or FILE.py:NAME",
-                )
+                raise user_code.unknown(f"--{name} is {value!r}.", value, get_args(names))
 
     @property
     def critic(self) -> bool:

@@ -1,12 +1,14 @@
 """ganvas.evaluate: quality measures of generated images, each beside its real-data baseline, under one protocol."""
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import nn
 
-from ganvas import image_io
+from ganvas import image_io, user_code
 from ganvas.data import DataOptions, open_images
 from ganvas.data.selection import iterate_batches
 from ganvas.data.stacked import NAME as STACKED
@@ -47,7 +49,7 @@ def evaluate(
     *,
     against: str | None = None,
     held_out: str | None = None,
-    features: str | nn.Module | Extractor = "eye",
+    features: str | Callable[..., Any] | Extractor = "eye",
     weights: Path | str | None = None,
     count: int = 10_000,
     truncation: float = 1.0,
@@ -62,7 +64,8 @@ def evaluate(
         what: a run folder, a snapshot folder, or anything that `--data` accepts.
         against: the real images; by default the training set of the run.
         held_out: real images that were not trained on; by default the test split of `against`, if it has one.
-        features: eye, eye-bf16, classifier, inception, dinov2, MODULE:NAME, FILE.py:NAME, a module, or an `Extractor`.
+        features: eye, eye-bf16, classifier, inception, dinov2, MODULE:NAME, FILE.py:NAME; a module, its class,
+            or a function that returns one; or an `Extractor`.
         weights: the weights of the features' network, if it needs a file.
         count: the largest number of images on each side.
         truncation: see `Sampler.sample_batches`.
@@ -76,6 +79,8 @@ def evaluate(
     """
     if count < MIN_IMAGES:
         raise GanvasError(f"--count is {count}.", expected=f"at least {MIN_IMAGES}, better 10000")
+    if not isinstance(features, str | nn.Module | Extractor):
+        features = user_code.describe(features)
     device, memo = str(select_device(device)), memo or Memo()
     reference, subject = _open(what, against, held_out, count, truncation, device, memo)
     n = min(count, subject.count or count, len(reference.held_out_rows))

@@ -16,6 +16,8 @@ from ganvas.features.extraction import Extractor, describe_resize, hash_weights,
 from ganvas.features.eye import load_eye, to_rgb
 from ganvas.features.inception import inception_extractor
 
+EXTRACTORS = ("eye", "eye-bf16", "classifier", "inception", "dinov2")
+
 EYE_SIDES = (16, 128)
 """The eye takes images whose shorter side is in this range; others are resized to the nearer end."""
 
@@ -47,23 +49,21 @@ def load_extractor(name: str, *, weights: Path | None = None, device: str = "cpu
     if name == "dinov2":
         return dinov2_extractor(weights, device)
     if not user_code.is_spec(name):
-        raise GanvasError(
-            f"There is no extractor '{name}'.",
-            expected=f"eye, eye-bf16, classifier, inception, dinov2; or your own network, {user_code.FORM}",
-        )
-    network = user_code.load(name)
+        raise user_code.unknown(f"There is no extractor '{name}'.", name, EXTRACTORS)
+    network, who = user_code.load(name), user_code.title(name)
+    expected = "a torch.nn.Module, its class, or a function without positional arguments that returns one"
+    if callable(network) and not isinstance(network, nn.Module):
+        network = user_code.call(name, network, expected=expected)
     if not isinstance(network, nn.Module):
-        network = user_code.call(name, network)
-    if not isinstance(network, nn.Module):
-        raise GanvasError(f"{name} gives a {type(network).__name__}.", expected="a torch.nn.Module")
+        raise GanvasError(f"{who} gives a {type(network).__name__}.", expected=expected)
     if weights is not None:
         try:
             network.load_state_dict(load_file(weights))
         except (OSError, RuntimeError, SafetensorError) as error:
             raise GanvasError(
-                f"{weights} does not fit {name}: {error}.", expected="a safetensors file of its state_dict"
+                f"{weights} does not fit {who}: {error}.", expected="a safetensors file of its state_dict"
             ) from error
-    return module_extractor(network, user_code.parse(name).name, device=device)
+    return module_extractor(network, name, device=device)
 
 
 def eye_extractor(device: str = "cpu", dtype: torch.dtype = torch.float32) -> Extractor:
@@ -90,24 +90,44 @@ def eye_extractor(device: str = "cpu", dtype: torch.dtype = torch.float32) -> Ex
 
 
 def module_extractor(network: nn.Module, name: str = "", *, device: str = "cpu") -> Extractor:
-    """An extractor from the user's own module: float [n c h w] in [-1, 1], not resized -> [n f …], flattened.
+    """An extractor from the user's own module: float [n c h w] in [-1, 1], not resized -> [n f]; [n f …] is flattened.
 
-    The extractor raises a GanvasError if the module fails on the images.
+    Args:
+        name: its spec, if it has one.
+
+    The extractor raises a GanvasError if the module fails on the images, gives something else than features [n f],
+    or other features when it is called again, as with dropout.
     """
     target = torch.device(device)
     network = network.eval().to(target)
-    name = name or type(network).__name__
+    name = name or user_code.describe(type(network))
+    who, checked = user_code.title(name), False
 
     def extract(images: Tensor) -> Tensor:
-        try:
-            return network(to_unit(images.to(target))).float().flatten(1).cpu()
-        except RuntimeError as error:
+        nonlocal checked
+        n, channels, height, width = images.shape
+        pixels = to_unit(images.to(target))
+        hint = f"the images are {height}×{width}×{channels}: resize them in forward if it needs another size."
+        with user_code.quote_errors(name, f"fails on images {[*images.shape]}", hint):
+            features = network(pixels)
+        if not isinstance(features, Tensor) or features.dim() < 2 or len(features) != n:
+            tensor = isinstance(features, Tensor)
+            found = f"features {[*features.shape]}" if tensor else f"a {type(features).__name__}"
             raise GanvasError(
-                f"{name} fails on images of {tuple(images.shape[1:])}: {error}.",
-                expected="a module that takes float [n c h w] in [-1, 1] and returns [n f]",
-            ) from error
+                f"{who} gives {found} for {n} images.",
+                expected=f"a tensor [{n}, f]: one row of features for each image",
+                fix="" if tensor else "return one tensor of it.",
+            )
+        if not checked and not torch.allclose(features, network(pixels), rtol=1e-3, atol=1e-4, equal_nan=True):
+            raise GanvasError(
+                f"{who} gives other features when it is called again on the same images.",
+                expected="features that depend on the image alone",
+                fix="leave random numbers out of forward; nn.Dropout does nothing here.",
+            )
+        checked = True
+        return features.float().flatten(1).cpu()
 
-    return Extractor(name, hash_weights(network), "none", extract)
+    return Extractor(user_code.parse(name).name, hash_weights(network), "not resized", extract)
 
 
 def _copy_to(network: nn.Module, device: torch.device, dtype: torch.dtype) -> Any:

@@ -83,7 +83,7 @@ def get_augmentation(name: str) -> Callable[[Tensor, Probability], Tensor]:
     if user_code.is_spec(name):
         return partial(apply_to_some, load_transform(name))
     if name not in AUGMENTATIONS:
-        raise GanvasError(f"'{name}' is not an augmentation.", expected="one of " + ", ".join(AUGMENTATIONS))
+        raise user_code.unknown(f"'{name}' is not an augmentation.", name, AUGMENTATIONS)
     return AUGMENTATIONS[name]
 
 
@@ -94,13 +94,12 @@ def load_transform(spec: str) -> Callable[[Tensor], Tensor]:
         GanvasError: it cannot be loaded, or is no function and no module.
     """
     value = user_code.load(spec)
+    expected = "a class derived from torch.nn.Module, or a function: images [n c h w] in [-1, 1] -> the same shape"
     if isinstance(value, type) and issubclass(value, nn.Module):
-        return user_code.call(spec, value).requires_grad_(False)
+        called = f"{user_code.parse(spec).name}(), with keyword arguments if it has some"
+        return user_code.call(spec, value, expected=called).requires_grad_(False)
     if isinstance(value, type) or not callable(value):
-        raise GanvasError(
-            f"{spec} is of type {type(value).__name__}.",
-            expected="a class derived from torch.nn.Module, or a function: images [n c h w] -> the same shape",
-        )
+        raise GanvasError(f"{user_code.title(spec)} is of type {type(value).__name__}.", expected=expected)
     return partial(cast(Callable[..., Tensor], value), **user_code.parse(spec).arguments)
 
 

@@ -119,7 +119,7 @@ def get_objective(name: str, *, smoothing: float = 0.0) -> Objective:
     if user_code.is_spec(name):
         return _load_objective(name)
     if name not in OBJECTIVES:
-        raise GanvasError(f"'{name}' is not an objective.", expected="one of " + ", ".join(OBJECTIVES))
+        raise user_code.unknown(f"'{name}' is not an objective.", name, OBJECTIVES)
     row = OBJECTIVES[name]
     if not smoothing:
         return row
@@ -129,14 +129,12 @@ def get_objective(name: str, *, smoothing: float = 0.0) -> Objective:
 
 def _load_objective(spec: str) -> Objective:
     value = user_code.load(spec)
+    form = "NAME = Objective(d_loss, g_loss), each a function of D's logits (on_real [n], on_fake [n]) -> [n]"
+    expected = f"a ganvas.game.objectives.Objective, or what makes one without positional arguments: {form}"
     if not isinstance(value, Objective) and callable(value):
-        value = user_code.call(spec, value)
+        value = user_code.call(spec, value, expected=expected)
     if not isinstance(value, Objective):
-        raise GanvasError(
-            f"{spec} gives a {type(value).__name__}.",
-            expected="a ganvas.game.objectives.Objective, or a function that returns one",
-            fix="NAME = Objective(d_loss, g_loss), each a function of D's logits (on_real [n], on_fake [n]) -> [n].",
-        )
+        raise GanvasError(f"{user_code.title(spec)} gives a {type(value).__name__}.", expected=expected)
     user_code.remember(spec, value)  # for `LossConfig.critic`
     return value
 

@@ -4,7 +4,7 @@ A generator is a class derived from nn.Module that is called as NAME(latent, sha
 forward(z, labels) -> images [n c h w] in [-1, 1]; a discriminator is called as NAME(shape, **arguments), with
 forward(images) or forward(images, labels) -> logits [n] or [n 1]. `shape` is a `Shape`: channels, height, width,
 classes; labels are given where classes is not 0. Classes derived from `networks.Generator` and
-`networks.Discriminator` may override their other methods too; plain modules get an adapter.
+`networks.Discriminator` may override their other methods too; plain modules get an adapter, which casts to float32.
 """
 
 from contextlib import suppress
@@ -31,7 +31,7 @@ class PlainGenerator(base.Generator):
         self.network = network
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        return self.network(z) if labels is None else self.network(z, labels)
+        return (self.network(z) if labels is None else self.network(z, labels)).float()
 
 
 class PlainDiscriminator(base.Discriminator):
@@ -95,12 +95,20 @@ def _build(config: Custom, which: Literal["g", "d"], *arguments: Any) -> nn.Modu
         return module.Generator(part, shape) if which == "g" else module.Discriminator(part, shape)
     text = config.g if which == "g" else config.d
     kind = user_code.load(text)
+    called = f"{user_code.parse(text).name}({'latent, shape' if which == 'g' else 'shape'})"
     # nothing else is called: a snapshot's card.json, which names it, may be somebody else's
     if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
-        found = f"{'an instance' if isinstance(kind, nn.Module) else 'something'} of type {type(kind).__name__}"
+        name = f"the class {kind.__name__}" if isinstance(kind, type) else f"of type {type(kind).__name__}"
+        found = f"an instance of type {type(kind).__name__}" if isinstance(kind, nn.Module) else name
         raise GanvasError(
-            f"{text} is {found}.",
+            f"{user_code.title(text)} is {found}.",
             expected="a class derived from torch.nn.Module",
-            fix=f"name the class, which is called as NAME({'latent, shape' if which == 'g' else 'shape'}).",
+            fix=f"name the class, which is called as {called}; its arguments are given as NAME(width=64).",
         )
-    return user_code.call(text, kind, *arguments)
+    expected = f"{called}, and keyword arguments of your own; shape is channels, height, width, classes"
+    network = user_code.call(text, kind, *arguments, expected=expected)
+    if "_modules" not in vars(network):
+        raise GanvasError(
+            f"{user_code.title(text)} is no module yet.", fix="call super().__init__() first in __init__."
+        )
+    return network

@@ -261,7 +261,7 @@ def differing_knobs(old: TrainConfig, new: TrainConfig) -> list[tuple[str, Any, 
 
 
 def find_unfinished(run: Run) -> tuple[Run, str] | None:
-    """The newest unfinished run beside `run`, of the same recipe and data, and how they differ as text; or None."""
+    """The newest unfinished run beside `run`, of the same recipe and data, and how to resume it as text; or None."""
     for other in list_runs(run.path.parent):
         alike = all(other.metadata[key] == run.metadata[key] for key in ("recipe", "data"))
         if other.path == run.path or not alike or not other.snapshots:
@@ -269,8 +269,10 @@ def find_unfinished(run: Run) -> tuple[Run, str] | None:
         card = json.loads((other.latest_snapshot / "card.json").read_text(encoding="utf-8"))
         if card["nimg"] < other.config.total_images:
             changed = " and ".join(changed_sources(other))
-            differences = _format_differences(differing_knobs(other.config, run.config))
-            return other, differences or (f"{changed} changed since" if changed else "the same configuration")
+            if changed:
+                return other, f"; restore {changed} to resume it."
+            differences = _format_differences(differing_knobs(other.config, run.config)) or "the same configuration"
+            return other, f": {differences}. ganvas train {other} resumes it."
     return None
 
 

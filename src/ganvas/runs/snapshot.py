@@ -133,8 +133,9 @@ def _build_from_sources(path: Path, card: Card, weights: dict[str, Tensor]) -> G
         generator.load_state_dict(weights)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
+        generator_name = f"{user_code.title(card.network.g)}{', which changed since' if changed else ''}"  # type: ignore[union-attr]
         raise GanvasError(
-            f"The weights of {path} do not fit {card.network.g}{', which changed since' if changed else ''}: {reason}",  # type: ignore[union-attr]
+            f"The weights of {path} do not fit {generator_name}: {reason}",
             expected=f"the {source} it was trained with, of SHA-256 {recorded['sha256'][:12]}…",
             fix=f"restore that version of {source}, or train it again.",
         ) from error

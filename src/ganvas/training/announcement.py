@@ -1,6 +1,6 @@
 """What a run says at its start: notes about its data and configuration, its sizes and its cost."""
 
-from ganvas import networks
+from ganvas import networks, user_code
 from ganvas.config import TrainConfig
 from ganvas.data import ImageSet
 from ganvas.runs.folder import Run
@@ -32,7 +32,7 @@ def describe(
         f"  {len(images):,} images of {images.name}, {h}×{w}×{images.channels},{mirrored} "
         f"{f'{classes} classes' if classes else 'classes not used'}",
         cost,
-        f"  {config.loss.objective}; {config.kimg:g} kimg on {state.device}{processes}",
+        f"  {user_code.title(config.loss.objective)}; {config.kimg:g} kimg on {state.device}{processes}",
         f"  at most {disk:,.0f} MB on disk, and the grids (fakes*.png, at most {grids})",
     ]
     return "\n".join(lines)

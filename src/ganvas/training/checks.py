@@ -2,7 +2,7 @@
 
 import copy
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -13,13 +13,18 @@ from ganvas.config import TrainConfig
 from ganvas.config.families import Custom
 from ganvas.errors import GanvasError
 from ganvas.game.augment import load_transform
-from ganvas.game.objectives import Objective
+from ganvas.game.objectives import Objective, zero_centred_penalty
 from ganvas.networks import Discriminator, Generator, Shape
-from ganvas.networks.custom import has_batch_norm
+from ganvas.networks.custom import PlainDiscriminator, PlainGenerator, has_batch_norm
 from ganvas.training import distributed
 
 N = 4
 """Images in a call."""
+
+LEVELS = (-10.0, -1.0, 0.0, 1.0)
+"""Logits near which the slope of a loss is measured: it may be 0, or have another sign, at some, but not at all."""
+
+_FIRST_WEIGHTS = "correct its forward, or its first weights."
 
 _RESHAPING = ("View", "Squeeze", "Unsqueeze", "Reshape", "Slice", "Select", "ToCopy", "Alias", "Clone", "Transpose")
 
@@ -32,9 +37,11 @@ def check_user_code(config: TrainConfig, G: Generator, D: Discriminator, objecti
     """
     with torch.random.fork_rng(devices=[]):
         if isinstance(config.network, Custom):
-            _check_generator(config.network.g, G, shape)
-            _check_discriminator(config.network.d, D, shape)
-            _check_batch_norm(config, G, D)
+            if user_code.is_spec(config.network.g):
+                _check_generator(config.network.g, G, shape)
+            if user_code.is_spec(config.network.d):
+                _check_discriminator(config.network.d, D, shape)
+            _check_normalisation_and_penalties(config, G, D, shape)
         if user_code.is_spec(config.loss.objective):
             _check_objective(config, objective)
         if user_code.is_spec(config.loss.augment):
@@ -62,67 +69,149 @@ def _inputs(latent: int, shape: Shape) -> tuple[Tensor, Tensor | None, Tensor]:
 
 
 def _check_generator(spec: str, G: Generator, shape: Shape) -> None:
-    z, labels, _ = _inputs(G.latent, shape)
-    images = _check_call(spec, G, z, labels, "z float [n latent]")
+    who, (z, labels, _) = user_code.title(spec), _inputs(G.latent, shape)
+    network, images = _call_network(spec, G, z, labels, "z float [n latent]", shape)
     expected = f"float images {[N, *shape[:3]]} for {N} latents: channels, height and width of the data"
-    _check_tensor(f"{spec} gives", images, (N, *shape[:3]), expected)
-    if user_code.is_spec(spec) and _ends_in_sigmoid(images):
+    fix = "reshape them at the end: x.view(-1, *shape[:3])."
+    _check_tensor(f"{who} gives", images, (N, *shape[:3]), expected, fix, _FIRST_WEIGHTS)
+    if _ends_in_sigmoid(images):
         raise GanvasError(
-            f"{spec} ends in a sigmoid: its images are in [0, 1].",
+            f"{who} ends in a sigmoid: its images are in [0, 1].",
             expected="images in [-1, 1], as D is shown real ones",
             fix="tanh at the end; or 2 * x - 1 after the sigmoid.",
         )
+    _check_float32(who, G, images)
+    _check_learning(spec, network, images)
 
 
 def _check_discriminator(spec: str, D: Discriminator, shape: Shape) -> None:
-    _, labels, images = _inputs(1, shape)
-    plain = getattr(D, "network", D)
-    logits = _check_call(spec, D if plain is D else plain, images, labels, "images float [n c h w]")
-    if isinstance(logits, Tensor) and logits.numel() == N and plain is not D:
+    who, (_, labels, images) = user_code.title(spec), _inputs(1, shape)
+    images.requires_grad_()
+    network, logits = _call_network(spec, D, images * 1, labels, "images float [n c h w]", shape)
+    if isinstance(logits, Tensor) and logits.numel() == N and isinstance(D, PlainDiscriminator):
         logits = logits.reshape(N)
-    _check_tensor(f"{spec} gives", logits, (N,), f"float logits [{N}] or [{N}, 1] for {N} images, one number for each")
+    expected = f"float logits [{N}] or [{N}, 1] for {N} images, one number for each"
+    fix = "average over patches: logits.mean((1, 2, 3)); of several numbers, return one."
+    _check_tensor(f"{who} gives", logits, (N,), expected, fix, _FIRST_WEIGHTS)
     if _ends_in_sigmoid(logits):
         raise GanvasError(
-            f"{spec} ends in a sigmoid: it gives probabilities.",
+            f"{who} ends in a sigmoid: it gives probabilities.",
             expected="logits, any numbers, larger for real; every objective computes probabilities itself",
             fix="leave the last sigmoid out.",
         )
-
-
-def _check_call(spec: str, network: nn.Module, x: Tensor, labels: Tensor | None, takes: str) -> Any:
-    """The output of a copy of the network; checks its parameters, and whether it takes labels."""
-    if not any(p.requires_grad for p in network.parameters()):
+    _check_float32(who, D, logits)
+    _check_learning(spec, network, logits, images)
+    if _gradients(spec, logits, [images])[0] is None:
         raise GanvasError(
-            f"{spec} has no parameters to train.",
-            expected="layers that are attributes of the module",
-            fix="call super().__init__() first, and keep layers in nn.Sequential or nn.ModuleList, not in a list.",
+            f"The logits of {who} do not depend on its images by a gradient.",
+            expected="a D through which G learns",
+            fix="compute with tensors, without NumPy, detach, no_grad or round.",
         )
+
+
+def _call_network(
+    spec: str, network: nn.Module, x: Tensor, labels: Tensor | None, takes: str, shape: Shape
+) -> tuple[nn.Module, Any]:
+    """A copy of the user's network, without adapter, and its output; checks whether it takes labels."""
+    network = network.network if isinstance(network, PlainGenerator | PlainDiscriminator) else network
     arguments = (x,) if labels is None else (x, labels)
-    forward = getattr(network, "network", network).forward
     try:
-        inspect.signature(forward).bind(*arguments)
+        inspect.signature(network.forward).bind(*arguments)
     except TypeError:
         labelled = "takes no labels, and --conditional gives it some" if labels is not None else "wants more arguments"
         raise GanvasError(
-            f"The forward of {spec} {labelled}.",
+            f"The forward of {user_code.title(spec)} {labelled}.",
             expected=f"forward({takes}{', labels int64 [n]' if labels is not None else ''})",
             fix="add labels to forward, or train with --no-conditional."
             if labels is not None
             else "labels come with --conditional; without it, shape.classes is 0 and there are none.",
         ) from None
-    with user_code.quote_errors(spec, f"{user_code.parse(spec).name} fails on {takes.split()[0]} {[*x.shape]}"):
-        return copy.deepcopy(network)(*arguments)
+    fix = (
+        f"the images are {shape.height}×{shape.width}×{shape.channels} (height, width, channels): take sizes from "
+        "shape, or bring the images to yours: --resolution 28, --channels 1."
+    )
+    what = f"fails on {takes.split()[0]} {[*x.shape]}"
+    with user_code.quote_errors(spec, what):
+        network = copy.deepcopy(network)
+    return network, _call(spec, what, network, *arguments, fix=fix)
 
 
-def _check_tensor(who: str, value: Any, shape: tuple[int, ...], expected: str) -> None:
-    if not isinstance(value, Tensor):
-        raise GanvasError(f"{who} a {type(value).__name__}.", expected=expected)
-    if value.shape != shape or not value.is_floating_point():
-        raise GanvasError(f"{who} {str(value.dtype).removeprefix('torch.')} {[*value.shape]}.", expected=expected)
-    if not torch.isfinite(value).all():
+def _call(spec: str, what: str, function: Callable[..., Any], *inputs: Tensor, fix: str = "correct the code.") -> Any:
+    """What the user's code returns; it must not write to its inputs."""
+    versions = [x._version for x in inputs]
+    with user_code.quote_errors(spec, what, fix):
+        output = function(*inputs)
+    if versions != [x._version for x in inputs]:
         raise GanvasError(
-            f"{who} NaN or infinity.", expected=expected, fix="correct its forward, or its first weights."
+            f"{user_code.title(spec)} changes its input in place.",
+            expected="an input that stays as it is: others use it too",
+            fix="clone first: x = x.clone(); or x = x + 1 for x += 1, nn.ReLU() for nn.ReLU(inplace=True).",
         )
+    return output
+
+
+def _check_tensor(who: str, value: Any, shape: tuple[int, ...], expected: str, fix: str, fix_nan: str) -> None:
+    if not isinstance(value, Tensor):
+        raise GanvasError(f"{who} a {type(value).__name__}.", expected=expected, fix="return the tensor alone.")
+    found = f"{who} {str(value.dtype).removeprefix('torch.')} {[*value.shape]}."
+    if not value.is_floating_point():
+        raise GanvasError(found, expected=expected, fix="leave out what makes whole numbers of floats.")
+    if value.shape != shape:
+        raise GanvasError(found, expected=expected, fix=fix)
+    if not torch.isfinite(value).all():
+        raise GanvasError(f"{who} NaN or infinity.", expected=expected, fix=fix_nan)
+
+
+def _check_float32(who: str, network: nn.Module, output: Tensor) -> None:
+    """An adapter casts; a class derived from ours is used as it is."""
+    if output.dtype != torch.float32 and not isinstance(network, PlainGenerator | PlainDiscriminator):
+        raise GanvasError(f"{who} gives {output.dtype}.", expected="torch.float32", fix="output.float() at the end.")
+
+
+def _check_learning(spec: str, network: nn.Module, output: Tensor, *inputs: Tensor) -> None:
+    """Checks that a gradient of the output reaches the network's parameters, and nothing else that could learn."""
+    who, parameters = user_code.title(spec), [p for p in network.parameters() if p.requires_grad]
+    own = {id(tensor) for tensor in (*parameters, *inputs)}
+    if hidden := [tensor for tensor in _leaves(output) if id(tensor) not in own]:
+        raise GanvasError(
+            f"{who} hides parameters from training: {len(hidden)} tensors, the first {[*hidden[0].shape]}.",
+            expected="layers that are attributes of the module",
+            fix="use nn.ModuleList or nn.ModuleDict for a list or dict of layers, nn.Parameter for a tensor.",
+        )
+    if not parameters:
+        raise GanvasError(
+            f"{who} has no parameters to train.",
+            expected="layers that are attributes of the module",
+            fix="make layers in __init__, as attributes; requires_grad_(False) freezes them.",
+        )
+    if not any(gradient is not None and gradient.any() for gradient in _gradients(spec, output, parameters)):
+        raise GanvasError(
+            f"{who} cannot learn: no gradient reaches its parameters.",
+            expected="an output that depends on the parameters by PyTorch's functions",
+            fix="compute with tensors, without NumPy, detach, no_grad or round; keep activations from saturating.",
+        )
+
+
+def _gradients(spec: str, output: Tensor, inputs: Sequence[Tensor]) -> Sequence[Tensor | None]:
+    """The gradients of a random projection of the output; None for an input on which it does not depend."""
+    if not output.requires_grad:
+        return [None] * len(inputs)
+    with user_code.quote_errors(spec, "fails when its gradient is computed"):
+        projected = (output * torch.randn_like(output)).sum()
+        return torch.autograd.grad(projected, inputs, allow_unused=True, retain_graph=True)
+
+
+def _leaves(output: Tensor) -> list[Tensor]:
+    """The tensors that training could change by the gradient of an output."""
+    nodes, seen, leaves = [output.grad_fn], set[Any](), []
+    while nodes:
+        node = nodes.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        leaves += [leaf] if (leaf := getattr(node, "variable", None)) is not None else []
+        nodes += [following for following, _ in node.next_functions]
+    return leaves
 
 
 def _ends_in_sigmoid(output: Tensor) -> bool:
@@ -133,23 +222,29 @@ def _ends_in_sigmoid(output: Tensor) -> bool:
     return node is not None and node.name().startswith(("Sigmoid", "Softmax"))
 
 
-def _check_batch_norm(config: TrainConfig, G: Generator, D: Discriminator) -> None:
+def _check_normalisation_and_penalties(config: TrainConfig, G: Generator, D: Discriminator, shape: Shape) -> None:
     network, optimisation = config.network, config.optimisation
     assert isinstance(network, Custom)
     share = optimisation.batch // distributed.world_size()
     if has_batch_norm(G) and min(share, optimisation.microbatch or share) < 2:
         raise GanvasError(
-            f"Batch norm in {network.g} with one image at a time.",
+            f"Batch norm in {user_code.title(network.g)} with one image at a time.",
             expected="2 or more images at a time: batch norm normalises over the images of a batch",
             fix="a larger --batch.",
         )
     penalties = [name for name in ("r1", "r2", "gp", "dragan") if _is_ever_positive(config, name)]
     if has_batch_norm(D) and penalties:
         raise GanvasError(
-            f"A gradient penalty (--{penalties[0]}) with batch norm in {network.d}.",
+            f"A gradient penalty (--{penalties[0]}) with batch norm in {user_code.title(network.d)}.",
             expected="a D whose logits are independent: with batch norm, the gradient of one logit reaches all images",
             fix=f"leave batch norm out, or {' '.join(f'--{name} 0' for name in penalties)}.",
         )
+    if penalties and user_code.is_spec(network.d):
+        _, labels, images = _inputs(1, shape)
+        images.requires_grad_()
+        fix = f"layers that are differentiable twice, or {' '.join(f'--{name} 0' for name in penalties)}."
+        with user_code.quote_errors(network.d, "fails in a gradient penalty", fix):
+            zero_centred_penalty(images, copy.deepcopy(D)(images, labels)).sum().backward()
 
 
 def _is_ever_positive(config: TrainConfig, name: str) -> bool:
@@ -159,48 +254,76 @@ def _is_ever_positive(config: TrainConfig, name: str) -> bool:
 
 def _check_objective(config: TrainConfig, objective: Objective) -> None:
     spec, loss = config.loss.objective, config.loss
+    who = user_code.title(spec)
     expected = f"a loss for each image, float [{N}], not their mean; larger is worse"
     for name, function in (("d_loss", objective.d_loss), ("g_loss", objective.g_loss)):
-        on_real, on_fake = (torch.randn(N).requires_grad_() for _ in "rf")
-        values = _call_loss(spec, name, function, on_real, on_fake)
-        _check_tensor(f"{name} of {spec} gives", values, (N,), expected)
-        if not values.requires_grad:
-            raise GanvasError(f"{name} of {spec} does not depend on D's logits.", expected="a differentiable loss")
-        other = _call_loss(spec, name, function, on_real + 1, on_fake)
+        slopes = [_slope(spec, name, function, expected, level) for level in LEVELS]
+        if not any(slopes):
+            raise GanvasError(
+                f"{name} of {who} does not depend on D's logits.",
+                expected="a differentiable loss, with a gradient",
+                fix="compute with tensors, without detach, no_grad, sign or round.",
+            )
+        if min(slopes) > 0:
+            better = "on_real is larger and on_fake smaller" if name == "d_loss" else "on_fake is larger"
+            raise GanvasError(
+                f"{name} of {who} has the wrong sign.",
+                expected=f"a loss that falls where {better}: logits are larger for real",
+                fix="change its sign, or exchange on_real and on_fake.",
+            )
+        on_real, on_fake = torch.randn(2, N)
+        values, other = (function(on_real + shift, on_fake) for shift in (0, 1))
         if name == "g_loss" and not objective.relative and not torch.equal(values, other):
             raise GanvasError(
-                f"g_loss of {spec} reads D's logits on reals, but relative is False.",
+                f"g_loss of {who} reads D's logits on reals, but relative is False.",
                 expected="relative=True, so that G's loss is given them",
                 fix="Objective(d_loss, g_loss, relative=True)",
             )
     if loss.ada_target > 0 and (objective.relative or objective.critic):
         raise GanvasError(
-            f"--ada-target with {spec}.",
+            f"--ada-target with {who}.",
             expected="an objective for which the sign of a logit indicates overfitting: no relative one, no critic's",
             fix="--augment-p 0..0.5 without --ada-target.",
         )
     if objective.critic and (config.balance.skip_d_below, config.balance.skip_g_below) != (None, None):
         raise GanvasError(
-            f"--skip-d-below or --skip-g-below with {spec}.",
+            f"--skip-d-below or --skip-g-below with {who}.",
             expected="a loss with a fixed zero; a critic's has none",
             fix="--d-steps and --g-steps, or --loss-change 1.",
         )
 
 
-def _call_loss(spec: str, name: str, function: Callable[..., Tensor], on_real: Tensor, on_fake: Tensor) -> Tensor:
-    with user_code.quote_errors(spec, f"{name} fails on logits [{N}], [{N}]"):
-        return function(on_real, on_fake)
+def _slope(spec: str, name: str, function: Callable[..., Tensor], expected: str, level: float) -> float:
+    """How a loss changes where D rates reals higher and fakes lower, or for g_loss where it rates fakes higher.
+
+    Reals and fakes have the same logits, near a level. Whatever the objective, the loss then falls or stays.
+    """
+    on_real, on_fake = (level + 0.1 * torch.randn(2, N)).unbind()
+    on_real, on_fake = on_real.requires_grad_(), on_fake.requires_grad_()
+    values = _call(spec, f"fails in {name} on logits [{N}], [{N}]", function, on_real * 1, on_fake * 1)
+    nan = "keep it finite for all logits: log(σ(x)) is F.logsigmoid(x), and divisions need an ε."
+    fix = 'leave its mean out: reduction="none".'
+    _check_tensor(f"{name} of {user_code.title(spec)} gives", values, (N,), expected, fix, nan)
+    if not values.requires_grad:
+        return 0.0
+    with user_code.quote_errors(spec, f"fails in {name} when its gradient is computed"):
+        real, fake = torch.autograd.grad(values.sum(), (on_real, on_fake), allow_unused=True)
+    rise, fall = (0.0 if slope is None else float(slope.sum()) for slope in (real, fake))
+    return rise - fall if name == "d_loss" else fall
 
 
 def _check_augmentation(spec: str, shape: Shape) -> None:
-    transform = load_transform(spec)
+    transform, who = load_transform(spec), user_code.title(spec)
     images = _inputs(1, shape)[2].requires_grad_()
-    with user_code.quote_errors(spec, f"it fails on images {[*images.shape]}"):
-        changed = transform(images)
-    _check_tensor(f"{spec} gives", changed, (N, *shape[:3]), f"float images {[*images.shape]}, the shape of its input")
-    if not changed.requires_grad:
+    changed = _call(spec, f"fails on images {[*images.shape]}", transform, images * 1)
+    expected = f"float images {[*images.shape]}, the shape of its input"
+    fix, nan = "crop and pad to the size of the input.", "keep it finite for images in [-1, 1]."
+    _check_tensor(f"{who} gives", changed, (N, *shape[:3]), expected, fix, nan)
+    _check_float32(who, nn.Identity(), changed)
+    (gradient,) = _gradients(spec, changed, [images])
+    if gradient is None or not gradient.any():
         raise GanvasError(
-            f"{spec} is not differentiable.",
+            f"{who} is not differentiable.",
             expected="images that depend on the input by PyTorch's functions: G learns through them",
-            fix="compute with tensors, without NumPy, PIL, detach or no_grad.",
+            fix="compute with tensors, without NumPy, PIL, detach, no_grad or round.",
         )

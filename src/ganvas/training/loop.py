@@ -124,8 +124,8 @@ class Session:
         self.progress.print(text)
         if fresh:
             if unfinished := folder.find_unfinished(self.run):
-                other, differences = unfinished
-                self.progress.print(f"Note: {other} is unfinished: {differences}. ganvas train {other} resumes it.")
+                other, how_to_resume = unfinished
+                self.progress.print(f"Note: {other} is unfinished{how_to_resume}")
             self.saver.save_reals()
         if warning:
             self.progress.print(warning)
@@ -183,6 +183,8 @@ class Session:
         if self.is_main:
             log.append_event(self.run.path, "non-finite", nimg, quantities=names)
         network, quantity = names[0].split("/")
+        if "D/fake" in names and "D/real" not in names:  # D is sound: it is G that has given such images
+            network, quantity = "G", "output"
         raise GanvasError(
             f"The {quantity} of {network} is no longer a finite number, at {nimg / 1000:g} kimg "
             f"(first in {', '.join(names)}); {self.run} stopped, and {self._describe_saved_state()}.",

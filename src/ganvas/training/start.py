@@ -33,6 +33,7 @@ from ganvas.training.speed_check import format_speed_warning
 
 @interrupts.raise_on_signal()  # the session collects stop requests instead
 @default_state()
+@user_code.quote_loaded()
 def train(
     config: TrainConfig,
     *,
@@ -128,6 +129,7 @@ def _check_batch(config: TrainConfig) -> None:
 
 
 @default_state()
+@user_code.quote_loaded()
 def plan(config: TrainConfig, report: Callable[[str], object] = lambda line: None) -> dict[str, Any]:
     """Reports what `train` would do, without training: data, sizes, operations, memory, speed, every knob.
 
