@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -139,9 +140,9 @@ def test_cleaning_removes_what_no_command_needs(runs: Path) -> None:
     path = without_snapshot(runs, "just-begun")
     kept = runs / "00000-small-digits"
     leftovers = [kept / f".config.json.tmp-{DEAD}", kept / "snapshots" / f".000000.tmp-{DEAD}"]
-    for leftover in leftovers:
-        leftover.mkdir()
-        (leftover / "part").write_text("part")
+    leftovers[0].write_text("part")
+    leftovers[1].mkdir()
+    (leftovers[1] / "G.safetensors").write_text("part")
     removed_run = runs / f".00009-x.tmp-{DEAD}"
     (removed_run / "snapshots").mkdir(parents=True)
     rollback = [file for name in ("start", "good", "candidate") if (file := Run(kept).kept_state(name)).exists()]
@@ -181,6 +182,60 @@ def test_cleaning_leaves_everything_else(runs: Path) -> None:
     with lock_run(Run(begun)):
         assert not cleaning.clean(runs)
     assert files(Path.cwd()).keys() >= before
+
+
+FOREIGN = [
+    "NOTES.md", "thesis.tex", "my_photo.png", "fakes-of-friends.png", "snapshots/mine/G.safetensors",
+    "snapshots/000000/sketch.png", "snapshots/notes.txt", "state/mine.safetensors", "state/mine/latest.safetensors",
+    f".thesis.tmp-{DEAD}", f"snapshots/.000000.tmp-{DEAD}/thesis.tex",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_files_of_the_user_stay(name: str, runs: Path) -> None:
+    begun = without_snapshot(runs, "begun")
+    kept = runs / "00000-small-digits"
+    for run in (begun, kept):
+        (run / name).parent.mkdir(parents=True, exist_ok=True)
+        (run / name).write_text("mine")
+    for run in (begun, kept):
+        with pytest.raises(GanvasError, match=f"did not write: .*{re.escape(name.split('/')[0])}"):
+            cleaning.remove([run], dry_run=True)
+    for dry_run in (True, False):
+        notes: list[str] = []
+        removed = cleaning.clean(runs, dry_run=dry_run, note=notes.append)
+        assert all((run / name).read_text() == "mine" for run in (begun, kept))
+        assert begun not in {removal.path for removal in removed}
+        assert ("snapshots/mine/G" in name) or len(notes) == 1
+    assert "mine" in (begun / name).read_text()
+
+
+def test_weights_without_a_card_are_not_cleaned(runs: Path) -> None:
+    run = copy(runs, "cardless")
+    shutil.rmtree(run / "state")
+    for card in run.glob("snapshots/*/card.json"):
+        card.unlink()
+    assert run not in {removal.path for removal in cleaning.clean(runs)}
+
+
+def test_comparison_is_removed_by_the_same_rules(runs: Path) -> None:
+    comparison = Path("comparisons/a-vs-b")
+    shutil.copytree(runs, comparison / "runs")
+    (comparison / "plan.json").write_text('{"request": {}, "kimg": {}}')
+    (comparison / "report.html").write_text("")
+    (comparison / "evaluations" / ("0" * 16)).mkdir(parents=True)
+    note = comparison / "evaluations" / "notes.txt"
+    note.write_text("mine")
+    with pytest.raises(GanvasError, match=r"evaluations/notes\.txt"):
+        cleaning.remove(["a-vs-b"], folder="comparisons")
+    note.unlink()
+    with (
+        lock_run(Run(comparison / "runs" / "00000-small-digits")),
+        pytest.raises(GanvasError, match="trained right now"),
+    ):
+        cleaning.remove([comparison])
+    assert [removal.reason for removal in cleaning.remove(["a-vs-b"], folder="comparisons")] == ["a comparison"]
+    assert not comparison.exists()
 
 
 def test_cleaning_one_run_leaves_its_neighbours(runs: Path) -> None:

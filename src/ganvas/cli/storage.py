@@ -1,6 +1,8 @@
 """`ganvas runs` and `ganvas cache`: what is on the disk, and removing it."""
 
+import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -24,9 +26,10 @@ def runs(
 
     Args:
         folder: A folder of runs or of comparisons, or one run.
-        remove: Remove these runs with all their snapshots; their folders, or their names in FOLDER.
-        clean: Remove runs that have no snapshot and are not being trained, what killed processes left half-written,
-            and of complete runs the states for --on-failure rollback.
+        remove: Remove these runs with all their snapshots, or comparisons with all their runs; their folders, or
+            their names in FOLDER. One that holds files of yours is refused.
+        clean: Remove runs that have neither a snapshot nor a state and are not being trained, what killed processes
+            left half-written, and of complete runs the states for --on-failure rollback.
         dry_run: With --remove or --clean, only list what would be removed.
         json: Print JSON.
     """
@@ -37,7 +40,8 @@ def runs(
     if remove:
         _report(cleaning.remove(remove, folder=folder, dry_run=dry_run), dry_run, json)
     elif clean:
-        _report(cleaning.clean(folder, dry_run=dry_run), dry_run, json)
+        note = partial(print, file=sys.stderr)
+        _report(cleaning.clean(folder, dry_run=dry_run, note=note), dry_run, json)
     else:
         _refuse_alone(dry_run, "--dry-run", "--remove or --clean")
         found = overview.list_runs(folder)

@@ -19,7 +19,7 @@ MAX_DEPTH = 4
 
 State = Literal["complete", "unfinished", "training", "unreadable"]
 
-_OWN_NAMES = ("stats.jsonl", "events.jsonl", "snapshots", "state", ".lock")
+_OWN_FILES = ("stats.jsonl", "events.jsonl", "state/*.safetensors", "snapshots/*/card.json")
 """What a run folder has beside its config.json."""
 
 
@@ -99,11 +99,13 @@ def is_run_folder(path: Path) -> bool:
     """Whether Ganvas wrote this folder as a run, readable or not: other programs have a config.json too."""
     try:
         metadata = json.loads((path / "config.json").read_text(encoding="utf-8"))
-        return isinstance(metadata, dict) and {"format", "recipe", "config", "data"} <= metadata.keys()
-    except FileNotFoundError:
+        if isinstance(metadata, dict) and {"format", "recipe", "config", "data"} <= metadata.keys():
+            return True
+    except (FileNotFoundError, NotADirectoryError):
         return False
     except (OSError, ValueError):  # damaged
-        return any((path / name).exists() for name in _OWN_NAMES)
+        pass
+    return any(next(path.glob(pattern), None) for pattern in _OWN_FILES)
 
 
 def summarise(path: Path) -> RunSummary:
