@@ -89,6 +89,47 @@ def test_states_of_runs(runs: Path) -> None:
     assert "\n" not in problem
 
 
+def damage_weights(run: Run) -> None:
+    (run.latest_snapshot / "G.safetensors").write_bytes(b"")
+
+
+DAMAGE: list[tuple[Callable[[Run], object], str]] = [
+    (lambda run: (run.path / "stats.jsonl").write_text(""), "complete"),
+    (lambda run: (run.latest_snapshot / "card.json").write_text('{"format": 2}'), "unreadable"),
+    (lambda run: (run.path / "config.json").write_text("[]"), "unreadable"),
+    (lambda run: (run.path / "config.json").write_text('{"model_type": "other"}'), "unreadable"),
+    (damage_weights, "unreadable"),
+]
+
+
+@pytest.mark.parametrize(("damage", "state"), DAMAGE, ids=range(len(DAMAGE)))
+def test_every_command_knows_the_same_state(damage: Callable[[Run], object], state: str, runs: Path) -> None:
+    run = Run(copy(runs, "damaged"))
+    damage(run)
+    run = Run(run.path)
+    (one,) = (one for one in list_runs(runs) if one.path == run.path)
+    assert one.state == state
+    if state == "unreadable":
+        assert str(run.path) in one.problem
+        assert "damaged (" in repr(run)
+        with pytest.raises(GanvasError, match="is damaged"):
+            run.progress()
+    else:
+        assert f"state {state}" in repr(run)
+        assert run.progress()["state"] == state
+    use = ganvas.load if "snapshots" in one.problem else ganvas.diagnose
+    with pytest.raises(GanvasError, match="is damaged" if state == "unreadable" else "no line, though") as caught:
+        use(run)
+    assert str(run.path) in caught.value.what
+
+
+def test_damaged_run_beside_does_not_stop_a_training(runs: Path) -> None:
+    run = Run(copy(runs, "damaged"))
+    (run.latest_snapshot / "card.json").write_text("{")
+    config = replace(tiny(), seed=5)
+    assert train(config, recipe="small", out=runs, quiet=True).progress()["state"] == "complete"
+
+
 def test_runs_of_comparisons_are_found_and_other_folders_are_not(runs: Path) -> None:
     shutil.copytree(runs, "comparisons/a-vs-b/runs")
     for name, content in [("model", '{"model_type": "dinov2"}'), ("empty", ""), ("list", "[]")]:

@@ -11,13 +11,12 @@ from typing import Any, Literal
 
 from ganvas.errors import GanvasError
 from ganvas.files import disk_usage, format_bytes
-from ganvas.runs.folder import Run, is_being_trained
-from ganvas.runs.log import current_nimg
+from ganvas.runs.folder import Run
 
 MAX_DEPTH = 4
 """Levels of folders that are searched: runs/RUN, comparisons/COMPARISON/runs/RUN."""
 
-State = Literal["complete", "unfinished", "training", "unreadable"]
+State = Literal["complete", "unfinished", "failed", "training", "unreadable"]
 
 _OWN_FILES = ("stats.jsonl", "events.jsonl", "state/*.safetensors", "snapshots/*/card.json")
 """What a run folder has beside its config.json."""
@@ -29,7 +28,7 @@ class RunSummary:
 
     Attributes:
         path: its folder.
-        state: complete, unfinished, training (by another process, now), or unreadable.
+        state: that of `Run.progress`, or unreadable.
         recipe, data: their names; empty where unreadable.
         kimg: thousands of images shown to D so far; `total_kimg`: the length of the run.
         quality: the best quality (a kernel distance, lower is better) measured during training; None if there is none.
@@ -112,25 +111,14 @@ def summarise(path: Path) -> RunSummary:
     """One run's line; an unreadable run has one too."""
     run = Run(path)
     size, changed = disk_usage(path)
-    trained_now = is_being_trained(run)
-    shown = current_nimg(path)
     try:
-        config, snapshots, best = run.config, run.snapshots, run.best_snapshot
-        saved = _read_card(snapshots[-1])["nimg"] if snapshots else 0
-        quality = _read_card(best)["quality"]["value"] if best else None
-        nimg = shown if trained_now else saved or shown
-        state: State = "training" if trained_now else "complete" if saved >= config.total_images else "unfinished"
-        return RunSummary(
-            path, state, run.metadata["recipe"], run.metadata["data"]["name"], nimg / 1000, config.kimg, quality,
-            len(snapshots) + bool(best), size, changed,
-        )  # fmt: skip
-    except (GanvasError, OSError, ValueError, KeyError, TypeError) as error:
-        problem = (str(error).splitlines() or [""])[0]
-        return RunSummary(path, "unreadable", "", "", shown / 1000, 0.0, None, 0, size, changed, problem)
-
-
-def _read_card(snapshot: Path) -> dict[str, Any]:
-    return json.loads((snapshot / "card.json").read_text(encoding="utf-8"))
+        progress, best = run.progress(), run.best_quality
+    except GanvasError as error:
+        return RunSummary(path, "unreadable", "", "", 0.0, 0.0, None, 0, size, changed, error.what)
+    return RunSummary(
+        path, progress["state"], run.metadata["recipe"], run.metadata["data"]["name"], progress["nimg"] / 1000,
+        run.config.kimg, best[0] if best else None, len(run.snapshots) + bool(run.best_snapshot), size, changed,
+    )  # fmt: skip
 
 
 def _named_after(run: RunSummary) -> bool:
@@ -161,7 +149,7 @@ def render(runs: Sequence[RunSummary], folder: Path) -> Any:
         table.add_column(title, justify="right", no_wrap=title != "kimg")
     table.add_column("changed", no_wrap=True)
     table.add_column("state", no_wrap=True)
-    colours = {"complete": "green", "training": "cyan", "unfinished": "yellow", "unreadable": "red"}
+    colours = {"complete": "green", "training": "cyan", "unfinished": "yellow"}
     for one in runs:
         name = str(one.path.relative_to(folder)) if one.path != folder else str(folder)
         readable = one.state != "unreadable"
@@ -171,6 +159,6 @@ def render(runs: Sequence[RunSummary], folder: Path) -> Any:
             "" if one.quality is None else f"{one.quality:.3g}",
             format_bytes(one.bytes),
             f"{datetime.fromtimestamp(one.changed):%Y-%m-%d}",
-            f"[{colours[one.state]}]{one.state}[/]",
+            f"[{colours.get(one.state, 'red')}]{one.state}[/]",
         )  # fmt: skip
     return Group(table, *(Text(f"! {one.problem}", style="yellow") for one in runs if one.problem))
