@@ -1,5 +1,8 @@
 """The exception for users: what happened, what was expected, the fix."""
 
+MAX_SHOWN = 60
+"""Most characters of a value in a message."""
+
 
 class GanvasError(Exception):
     """A user's mistake, or a problem of the environment such as a full disk, with the fix.
@@ -17,3 +20,11 @@ class GanvasError(Exception):
         self.what, self.expected, self.fix = what, expected, fix
         lines = [what, expected and f"Expected: {expected}", fix and f"Fix: {fix}"]
         super().__init__("\n".join(line for line in lines if line))
+
+
+def describe_value(value: object) -> str:
+    """A value in a message: as Python writes it, or its type if that is long."""
+    shape = getattr(value, "shape", None)
+    text = "an array" if shape else repr(value)
+    kind = f"{'an' if type(value).__name__[0] in 'aeiou' else 'a'} {type(value).__name__}"
+    return f"{text} {list(shape)}" if shape else text if len(text) <= MAX_SHOWN and "\n" not in text else kind

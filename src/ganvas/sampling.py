@@ -12,7 +12,8 @@ from torch import Tensor
 from ganvas.data.pixels import to_uint8
 from ganvas.devices import select_device
 from ganvas.display import Displayed, InlineImage, Paragraph, Part, Table
-from ganvas.errors import GanvasError
+from ganvas.errors import GanvasError, describe_value
+from ganvas.files import to_path
 from ganvas.networks import Generator
 from ganvas.pytorch_state import default_state
 from ganvas.runs import snapshot
@@ -71,8 +72,8 @@ def generate(
     Raises:
         GanvasError: `truncation` is negative or not finite.
     """
-    if not 0 <= truncation < math.inf:
-        raise GanvasError(f"--truncation is {truncation}.", expected="a number from 0 on; 1 means no truncation")
+    if isinstance(truncation, str | None) or not 0 <= truncation < math.inf:
+        raise GanvasError(f"--truncation is {truncation!r}.", expected="a number from 0 on; 1 means no truncation")
     step = images_per_pass(*generator.shape[1:3])
     for start in range(0, len(z), step):
         with default_state(random=False), torch.no_grad():
@@ -266,7 +267,7 @@ def load(run: Run | Path | str, *, device: str = "auto") -> Sampler:
     Raises:
         GanvasError: there is no usable snapshot, or no such device.
     """
-    path = run.path if isinstance(run, Run) else Path(run)
+    path = run.path if isinstance(run, Run) else to_path(run, "a run, its folder, or that of a snapshot")
     if path.name == "G.safetensors":
         path = path.parent
     if not (path / "card.json").exists():
@@ -296,6 +297,11 @@ def parse_seeds(text: str) -> list[int]:
 
 def _check_seeds(seeds: Iterable[int] | str) -> list[int]:
     """The seeds as integers in the range that PyTorch accepts."""
+    if not isinstance(seeds, Iterable):
+        raise GanvasError(
+            f"{describe_value(seeds)} is not a list of seeds.",
+            expected='integers such as range(64) or [0, 7], or text such as "0-7,12"',
+        )
     checked = parse_seeds(seeds) if isinstance(seeds, str) else [_to_int(seed, "seed") for seed in seeds]
     for seed in checked:
         if not 0 <= seed < 2**63:
@@ -305,6 +311,8 @@ def _check_seeds(seeds: Iterable[int] | str) -> list[int]:
 
 def _to_int(value: object, what: str) -> int:
     try:
-        return operator.index(value)  # type: ignore[arg-type]
+        if not isinstance(value, bool):
+            return operator.index(value)  # type: ignore[arg-type]
     except TypeError:
-        raise GanvasError(f"{value!r} is not a {what}.", expected="an integer") from None
+        pass
+    raise GanvasError(f"{describe_value(value)} is not a {what}.", expected="an integer")

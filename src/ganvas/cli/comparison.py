@@ -41,7 +41,8 @@ def compare(
         minutes: The budget in minutes instead, converted to images by measuring the speed first.
         pflop: The budget in 10¹⁵ operations instead.
         seeds: Trainings of each recipe, with the seeds 0, 1, 2 …
-        vary: Train each recipe once for each value: --vary d_lr=1e-4,2e-4; of several knobs, each combination.
+        vary: Train each recipe once for each value: --vary d_lr=1e-4,2e-4; of several knobs, each combination. A
+            list is in brackets: --vary "g_widths=[64,32],[128,64]".
         knobs: Knobs for all recipes: --knobs batch=32 g_lr=1e-3.
         out: The comparison's folder; by default in comparisons/. The same command again continues it.
         workers: Parallel trainings on this machine.

@@ -21,7 +21,7 @@ def diagnose(what: Run | Path | str) -> Diagnosis:
     Raises:
         GanvasError: there is no such file, or nothing in it is recognised.
     """
-    run = what if isinstance(what, Run) else Run(Path(what))
+    run = what if isinstance(what, Run) else Run(what)
     return apply_rules(read_run(run) if (run.path / "config.json").exists() else read(run.path))
 
 

@@ -17,7 +17,7 @@ from ganvas import user_code
 from ganvas.config import RuntimeConfig, TrainConfig, differences, from_json, to_json
 from ganvas.display import Displayed, InlineImage, Paragraph, Part, Table
 from ganvas.errors import GanvasError
-from ganvas.files import explain_os_error, make_folder, remove_folder, write_json
+from ganvas.files import explain_os_error, make_folder, remove_folder, to_path, write_json
 from ganvas.recipes import get_recipe
 from ganvas.runs.card import check_weights, read_card
 from ganvas.runs.formats import check_format
@@ -29,8 +29,8 @@ FORMAT = 2
 _MAY_CHANGE = frozenset(f.name for f in dataclasses.fields(RuntimeConfig)) | {"data", "max_bad"}
 """Knobs that may change when a run is resumed: they do not decide what is trained."""
 
-_DATA = {"name", "fingerprint", "images", "shape", "class_names"}
-"""What config.json says of the data."""
+_DATA = {"name", "fingerprint"}
+"""What config.json says of the data, at least."""
 
 _LOCK_SECONDS = 0.2
 """Seconds to wait for a lock that `is_being_trained` holds for a moment."""
@@ -43,7 +43,7 @@ class Run(Displayed):
     path: Path
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "path", Path(self.path))
+        object.__setattr__(self, "path", to_path(self.path, "a run, or its folder"))
 
     @cached_property
     def metadata(self) -> dict[str, Any]:
@@ -203,7 +203,7 @@ def resolve(what: "str | TrainConfig | Run | Path") -> tuple[str, TrainConfig, R
         return "config", what, None
     if isinstance(what, str) and not (Path(what) / "config.json").exists():
         return what, get_recipe(what).config, None
-    run = what if isinstance(what, Run) else Run(Path(what))
+    run = what if isinstance(what, Run) else Run(what)
     return run.metadata["recipe"], run.config, run
 
 
