@@ -326,8 +326,9 @@ def test_commands_print_tables_and_json(runs: Path) -> None:
     removed = json.loads(run_cli("runs", "--clean", "--dry-run", "--json").stdout)
     assert removed["dry_run"]
     assert removed["bytes"] == sum(one["bytes"] for one in removed["removed"])
-    for words in (["--dry-run"], ["--clean", "--remove", "x"], ["nowhere"]):
-        assert "Traceback" not in run_cli("runs", *words, check=1).stderr
+    assert "Traceback" not in run_cli("runs", "nowhere", check=1).stderr
+    for words in (["runs", "--dry-run"], ["runs", "--clean", "--remove", "x"], ["cache", "--older-than", 3]):
+        assert "Traceback" not in run_cli(*words, check=2).stderr
 
 
 def test_unreadable_run_and_odd_names_are_printed(runs: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, UseAppendAction, arg
 
-from ganvas.cli.output import print_json
+from ganvas.cli.output import UsageError, print_json
 
 
 def compare(
@@ -60,6 +60,12 @@ def compare(
     from ganvas.comparison.comparison import format_csv
     from ganvas.files import write_text
 
+    if not candidates:
+        raise UsageError(
+            "Nothing was named to compare.",
+            expected="recipes, or run folders",
+            fix="ganvas compare cnn transformer --data mnist --kimg 100",
+        )
     found = run(
         candidates, data=data, kimg=kimg, minutes=minutes, pflop=pflop, seeds=seeds,
         vary=parse_vary(list(chain(*vary))), knobs=parse_knobs(list(chain(*knobs))), out=out, workers=workers, ray=ray,

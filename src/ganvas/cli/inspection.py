@@ -4,7 +4,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from ganvas.cli.output import print_json
+from ganvas.cli.output import make_console, print_json
 from ganvas.config import to_json
 from ganvas.data.options import Channels, Fit, Split
 from ganvas.recipes import RECIPES
@@ -40,9 +40,7 @@ def inspect_data(
     if json:
         print_json(report.to_json())
     else:
-        from rich.console import Console
-
-        Console().print(report)
+        make_console().print(report)
 
 
 def list_recipes(json: bool = False) -> None:
@@ -59,10 +57,9 @@ def list_recipes(json: bool = False) -> None:
             }
         )
         return
-    from rich.console import Console
     from rich.padding import Padding
 
-    console = Console(highlight=False)
+    console = make_console()
     for name, r in RECIPES.items():
         c = r.config
         speed = r.cost.replace(" at ", " images/s at ", 1)

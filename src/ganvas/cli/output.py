@@ -9,22 +9,48 @@ from typing import Any
 from ganvas.errors import GanvasError
 
 
+class UsageError(GanvasError):
+    """Options that contradict each other: exit status 2."""
+
+
+def refuse_together(first: str, given: bool, *others: tuple[str, bool]) -> None:
+    """Refuses an option with any of the others.
+
+    Raises:
+        UsageError: both were given.
+    """
+    if clash := [option for option, too in others if given and too]:
+        raise UsageError(f"{first} and {clash[0]} were given together.", fix="leave one of them out.")
+
+
 def run_reporting_errors(act: Callable[[], Any]) -> int:
     """Runs `act`, prints its GanvasError or interruption without a traceback, and returns the exit status."""
     try:
-        status = act()
+        try:
+            status = act()
+        except SystemExit as end:
+            status = end.code
         sys.stdout.flush()
         return status if isinstance(status, int) else 0
     except GanvasError as error:
         who = f"rank {os.environ['RANK']}: " if os.environ.get("RANK", "0") != "0" else ""
         print(f"ganvas: {who}{error}", file=sys.stderr)
+        return 2 if isinstance(error, UsageError) else 1
+    except ImportError as error:
+        package = (error.name or "a package").partition(".")[0]
+        if package == "ganvas":
+            raise
+        print(
+            f"ganvas: {package} cannot be imported: {_first_line(error)}\n"
+            f"Fix: reinstall it; ganvas info lists what is broken.",
+            file=sys.stderr,
+        )
         return 1
     except (MemoryError, RuntimeError) as error:
         if not isinstance(error, MemoryError) and "memory" not in f"{type(error).__name__} {error}".lower():
             raise
-        first = (str(error).splitlines() or [""])[0]
         print(
-            f"ganvas: There is not enough memory. {first}\nFix: fewer or smaller images at a time.",
+            f"ganvas: There is not enough memory. {_first_line(error)}\nFix: fewer or smaller images at a time.",
             file=sys.stderr,
         )
         return 1
@@ -34,6 +60,21 @@ def run_reporting_errors(act: Callable[[], Any]) -> int:
     except BrokenPipeError:  # the reader of stdout has closed it, as in `ganvas … | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [""])[0]
+
+
+def make_console() -> Any:
+    """The rich console on stdout; a closed pipe raises BrokenPipeError, as it does for `print`."""
+    from rich.console import Console
+
+    class PipeConsole(Console):
+        def on_broken_pipe(self) -> None:
+            raise
+
+    return PipeConsole(highlight=False)
 
 
 def print_json(value: Any) -> None:

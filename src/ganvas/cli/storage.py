@@ -8,8 +8,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from ganvas.cli.output import print_json
-from ganvas.errors import GanvasError
+from ganvas.cli.output import UsageError, make_console, print_json, refuse_together
 from ganvas.files import Removal, format_bytes
 
 
@@ -35,8 +34,7 @@ def runs(
     """
     from ganvas.runs import cleaning, overview
 
-    if remove and clean:
-        raise GanvasError("--remove and --clean were given together.", fix="one after the other.")
+    refuse_together("--remove", bool(remove), ("--clean", clean))
     if remove:
         _report(cleaning.remove(remove, folder=folder, dry_run=dry_run), dry_run, json)
     elif clean:
@@ -48,9 +46,7 @@ def runs(
         if json:
             print_json({"runs": [run.to_json() for run in found], "bytes": sum(run.bytes for run in found)})
             return
-        from rich.console import Console
-
-        console = Console(highlight=False)
+        console = make_console()
         if found:
             console.print(overview.render(found, folder))
         count = "1 run" if len(found) == 1 else f"{len(found) or 'no'} runs"
@@ -88,7 +84,6 @@ def cache(clean: bool = False, older_than: float | None = None, dry_run: bool = 
         return
     from datetime import datetime
 
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -103,7 +98,7 @@ def cache(clean: bool = False, older_than: float | None = None, dry_run: bool = 
     for kind, name, group in rows:
         used = datetime.fromtimestamp(max(entry.used for entry in group))
         table.add_row(kind, Text(name), format_bytes(sum(entry.bytes for entry in group)), f"{used:%Y-%m-%d}")
-    console = Console(highlight=False)
+    console = make_console()
     if rows:
         console.print(table)
     console.print(f"{format_bytes(sum(entry.bytes for entry in entries))} in {root()}", markup=False)
@@ -111,7 +106,7 @@ def cache(clean: bool = False, older_than: float | None = None, dry_run: bool = 
 
 def _refuse_alone(given: bool, flag: str, other: str) -> None:
     if given:
-        raise GanvasError(f"{flag} was given alone.", expected=f"{flag} with {other}")
+        raise UsageError(f"{flag} was given alone.", expected=f"{flag} with {other}")
 
 
 def _report(removals: Sequence[Removal], dry_run: bool, json: bool) -> None:
