@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from support import run_cli, tiny
 
 import ganvas
@@ -364,6 +365,11 @@ def test_cache_is_emptied_by_age_and_only_of_what_is_ours(write_images: Callable
     foreign[-1].write_text("mine")
     (cache.root() / "weights").symlink_to(Path.cwd())
     (Path.cwd() / "vgg19-dcbb9e9d.pth").write_text("mine")
+    assert [entry.name for entry in cache_contents.entries() if entry.kind == "weights"] == ["vgg19-dcbb9e9d.pth"]
+    locks = [folder.with_name(f"{folder.name}.lock") for folder in (old, new)]
+    (cache.root() / ("c" * 32 + ".lock")).touch()
+    (cache.root() / "mine.lock").touch()
+    foreign.append(cache.root() / "mine.lock")
     (cache.root() / "features" / f"{'a' * 32}.npy").write_text("")
     leftover = cache.root() / f".{'b' * 32}.tmp-{DEAD}"
     leftover.mkdir()
@@ -371,12 +377,25 @@ def test_cache_is_emptied_by_age_and_only_of_what_is_ours(write_images: Callable
     assert [removal.path for removal in planned] == [old]
     assert cache_contents.clean(older_than=7) == planned
     assert not old.exists()
-    assert {removal.reason for removal in cache_contents.clean()} == {"data set", "features", "leftover"}
+    assert [lock.exists() for lock in locks] == [False, True]
+    notes: list[str] = []
+    with FileLock(cache.root() / ("d" * 32 + ".lock")):
+        removed = cache_contents.clean(note=notes.append)
+        assert (cache.root() / ("d" * 32 + ".lock")).exists(), "another process builds that data set"
+    assert {removal.reason for removal in removed} == {"data set", "features", "leftover"}
+    assert len(notes) == 1
+    assert "weights is a link" in notes[0]
+    assert not locks[1].exists()
     assert not new.exists()
     assert not leftover.exists()
     assert all(file.exists() for file in [*foreign, Path("vgg19-dcbb9e9d.pth")])
     with pytest.raises(GanvasError, match="--older-than"):
         cache_contents.clean(older_than=float("nan"))
+
+
+def test_cache_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert "is a file" in run_cli("cache", check=1, GANVAS_CACHE=str(tmp_path / "file")).stderr
 
 
 def test_opening_a_data_set_counts_as_its_use(write_images: Callable[..., Path]) -> None:

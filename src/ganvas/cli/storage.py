@@ -68,7 +68,8 @@ def cache(clean: bool = False, older_than: float | None = None, dry_run: bool = 
     from ganvas.data.cache import root
 
     if clean:
-        _report(cache_contents.clean(older_than=older_than, dry_run=dry_run), dry_run, json)
+        note = partial(print, file=sys.stderr)
+        _report(cache_contents.clean(older_than=older_than, dry_run=dry_run, note=note), dry_run, json)
         return
     _refuse_alone(dry_run, "--dry-run", "--clean")
     _refuse_alone(older_than is not None, "--older-than", "--clean")
