@@ -12,14 +12,18 @@ from ganvas.cli.output import UsageError, print_json
 
 
 def compare(
-    candidates: Annotated[Positional[tuple[str, ...]], arg(metavar="RECIPE|RUN …")],
+    candidates: Annotated[Positional[tuple[str, ...]], arg(metavar="RECIPE|RUN …", help_behavior_hint="")],
     data: str | None = None,
     kimg: float | None = None,
     minutes: float | None = None,
     pflop: float | None = None,
     seeds: int = 3,
-    vary: Annotated[UseAppendAction[tuple[tuple[str, ...], ...]], arg(metavar="KNOB=VALUE,VALUE …")] = (),
-    knobs: Annotated[UseAppendAction[tuple[tuple[str, ...], ...]], arg(metavar="KNOB=VALUE …")] = (),
+    vary: Annotated[
+        UseAppendAction[tuple[tuple[str, ...], ...]], arg(metavar="KNOB=VALUE,VALUE …", help_behavior_hint="")
+    ] = (),
+    knobs: Annotated[
+        UseAppendAction[tuple[tuple[str, ...], ...]], arg(metavar="KNOB=VALUE …", help_behavior_hint="")
+    ] = (),
     out: Path | None = None,
     workers: int = 1,
     ray: str | None = None,

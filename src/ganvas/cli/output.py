@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -37,8 +38,9 @@ def run_reporting_errors(act: Callable[[], Any]) -> int:
         print(f"ganvas: {who}{error}", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1
     except ImportError as error:
-        package = (error.name or "a package").partition(".")[0]
-        if package == "ganvas":
+        *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+        package = (error.name or frame.f_globals.get("__name__", "")).partition(".")[0]
+        if package in ("ganvas", "", "__main__"):
             raise
         print(
             f"ganvas: {package} cannot be imported: {_first_line(error)}\n"

@@ -75,7 +75,9 @@ def sample(
     print(f"{len(images)} images in {out}")
 
 
-def plot(runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN …")], out: Path | None = None) -> None:
+def plot(
+    runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN …", help_behavior_hint="")], out: Path | None = None
+) -> None:
     """Plot the training curves of one run, or of several in one figure.
 
     Args:

@@ -14,7 +14,7 @@ from ganvas.files import Removal, format_bytes
 
 def runs(
     folder: Annotated[Positional[Path], arg(metavar="FOLDER")] = Path("runs"),
-    remove: Annotated[tuple[str, ...], arg(metavar="RUN …")] = (),
+    remove: Annotated[tuple[str, ...], arg(metavar="RUN …", help_behavior_hint="")] = (),
     clean: bool = False,
     dry_run: bool = False,
     json: bool = False,
