@@ -319,7 +319,7 @@ def test_run_that_another_process_trains_is_never_removed(runs: Path) -> None:
 def test_commands_print_tables_and_json(runs: Path) -> None:
     table = run_cli("runs", COLUMNS="80").stdout
     assert "00000-small-digits" in table
-    assert "0.2 of 0.2" in table
+    assert "0.2/0.2" in table
     assert max(map(len, table.splitlines())) <= 80
     found = json.loads(run_cli("runs", runs, "--json").stdout)
     assert [run["state"] for run in found["runs"]] == ["complete"]
@@ -330,6 +330,19 @@ def test_commands_print_tables_and_json(runs: Path) -> None:
     assert "Traceback" not in run_cli("runs", "nowhere", check=1).stderr
     for words in (["runs", "--dry-run"], ["runs", "--clean", "--remove", "x"], ["cache", "--older-than", 3]):
         assert "Traceback" not in run_cli(*words, check=2).stderr
+
+
+def test_default_names_fit_into_80_columns(runs: Path) -> None:
+    for name in ("00000-transformer-stable-digits", "00001-wgan-conditional-digits"):
+        run = Path(shutil.copytree(runs / "00000-small-digits", Path("comparisons/a-against-b/runs", name)))
+        text = (run / "config.json").read_text().replace('"small"', f'"{name[6:-7]}"')
+        (run / "config.json").write_text(text)
+    table = run_cli("runs", "comparisons", COLUMNS="80").stdout
+    assert table.splitlines()[0].rstrip() == "In comparisons/a-against-b/runs:"
+    assert [line.split()[0] for line in table.splitlines()[2:4]] == [
+        "00000-transformer-stable-digits", "00001-wgan-conditional-digits",
+    ]  # fmt: skip
+    assert max(map(len, table.splitlines())) <= 80
 
 
 def test_unreadable_run_and_odd_names_are_printed(runs: Path) -> None:

@@ -19,8 +19,9 @@ _REGISTRY = ConstructorRegistry()
 def parse(command: Callable[..., Parsed], argv: Sequence[str], *, prog: str, **options: Any) -> Parsed:
     """Calls a function, or makes a dataclass, with the values of `argv`; exits with status 2 if they do not fit."""
     paragraphs = (inspect.getdoc(command) or "").partition("\n\nArgs:")[0].split("\n\n")
-    width = shutil.get_terminal_size().columns
-    description = "\n\n".join(textwrap.fill(" ".join(paragraph.split()), width) for paragraph in paragraphs)
+    width = shutil.get_terminal_size().columns  # tyro keeps the end of a line where a space follows it
+    filled = (textwrap.fill(" ".join(paragraph.split()), width, subsequent_indent=" ") for paragraph in paragraphs)
+    description = "\n\n".join(filled)
     return tyro.cli(command, args=argv, prog=prog, description=description, registry=_REGISTRY, **options)
 
 

@@ -1,5 +1,6 @@
 """`ganvas data`, `ganvas recipes` and `ganvas info`."""
 
+import textwrap
 from typing import Annotated
 
 from tyro.conf import Positional, arg
@@ -57,14 +58,14 @@ def list_recipes(json: bool = False) -> None:
             }
         )
         return
-    from rich.padding import Padding
-
     console = make_console()
     for name, r in RECIPES.items():
         c = r.config
         speed = r.cost.replace(" at ", " images/s at ", 1)
         console.print(f"[bold]{name}[/]  [dim]{c.dataset.data}, {c.kimg:,g} kimg, {speed}[/]")
-        console.print(Padding(f"{r.summary}\n[dim]{r.source}[/]", (0, 0, 0, 2), expand=False))
+        for text, style in ((r.summary, ""), (r.source, "dim")):
+            for line in textwrap.wrap(text, console.width - 2):
+                console.print(f"  {line}", style=style, markup=False)
     console.print("\nThe speeds are those of two CPU cores. ganvas train RECIPE trains one.")
 
 

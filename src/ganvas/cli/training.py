@@ -53,7 +53,7 @@ def train(argv: Sequence[str]) -> None:
     command = parse(
         _TrainCommand,
         argv,
-        prog="ganvas train [RECIPE|RUN]",
+        prog="ganvas train RECIPE",
         default=defaults,
         config=(tyro.conf.AvoidSubcommands, tyro.conf.OmitArgPrefixes),
     )

@@ -5,7 +5,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
@@ -130,10 +130,15 @@ def _format_kimg(kimg: float) -> str:
     return f"{kimg:,.0f}" if kimg >= 1000 else f"{kimg:.4g}"
 
 
+def _format_day(day: datetime) -> str:
+    return f"{day.day} {day:%b}" if datetime.now() - day < timedelta(days=300) else f"{day:%b %Y}"
+
+
 def render(runs: Sequence[RunSummary], folder: Path) -> Any:
     """A rich table of runs, with paths relative to `folder`, and what is wrong with those that are unreadable.
 
-    Recipe and data have columns of their own only if a run's name does not say them.
+    Recipe and data have columns of their own only if a run's name does not say them, quality only if one was measured.
+    A folder that all runs share is left out of their names.
     """
     from rich.console import Group
     from rich.markup import escape
@@ -141,24 +146,27 @@ def render(runs: Sequence[RunSummary], folder: Path) -> Any:
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False)
+    names = [one.path.relative_to(folder) if one.path != folder else folder for one in runs]
+    shared = Path(os.path.commonpath([name.parent for name in names])) if len(names) > 1 else Path()
     table.add_column("run", overflow="fold")
+    measured = any(one.quality is not None for one in runs)
     plain = all(_named_after(one) for one in runs if one.state != "unreadable")
     for title in () if plain else ("recipe", "data"):
         table.add_column(title, overflow="fold")
-    for title in ("kimg", "quality ↓", "size"):
-        table.add_column(title, justify="right", no_wrap=title != "kimg")
+    for title in ("kimg", *(("quality ↓",) if measured else ()), "size"):
+        table.add_column(title, justify="right", no_wrap=True)
     table.add_column("changed", no_wrap=True)
     table.add_column("state", no_wrap=True)
     colours = {"complete": "green", "training": "cyan", "unfinished": "yellow"}
-    for one in runs:
-        name = str(one.path.relative_to(folder)) if one.path != folder else str(folder)
+    for one, name in zip(runs, names, strict=True):
         readable = one.state != "unreadable"
         table.add_row(
-            f"[bold]{escape(name)}[/]", *(() if plain else (one.recipe, escape(one.data))),
-            f"{_format_kimg(one.kimg)} of {_format_kimg(one.total_kimg)}" if readable else "",
-            "" if one.quality is None else f"{one.quality:.3g}",
+            f"[bold]{escape(str(name.relative_to(shared)))}[/]", *(() if plain else (one.recipe, escape(one.data))),
+            f"{_format_kimg(one.kimg)}/{_format_kimg(one.total_kimg)}" if readable else "",
+            *(["" if one.quality is None else f"{one.quality:.3g}"] if measured else ()),
             format_bytes(one.bytes),
-            f"{datetime.fromtimestamp(one.changed):%Y-%m-%d}",
+            _format_day(datetime.fromtimestamp(one.changed)),
             f"[{colours.get(one.state, 'red')}]{one.state}[/]",
         )  # fmt: skip
-    return Group(table, *(Text(f"! {one.problem}", style="yellow") for one in runs if one.problem))
+    heading = [] if shared == Path() else [Text(f"In {folder / shared}:")]
+    return Group(*heading, table, *(Text(f"! {one.problem}", style="yellow") for one in runs if one.problem))
