@@ -85,3 +85,18 @@ def test_results_print_in_a_few_lines_without_arrays(tmp_path: Path) -> None:
 
 def test_package_has_a_py_typed_marker() -> None:
     assert resources.files("ganvas").joinpath("py.typed").is_file()
+
+
+def test_values_of_the_wrong_type_are_refused_in_words(tmp_path: Path) -> None:
+    images = np.zeros((4, 1, 8, 8), np.uint8)
+    for act, words in [
+        (lambda: ganvas.load(3), "3 is not a path"),  # type: ignore[arg-type]
+        (lambda: ganvas.train(3), "3 is not a path"),  # type: ignore[arg-type]
+        (lambda: ganvas.diagnose(3), "3 is not a path"),  # type: ignore[arg-type]
+        (lambda: ganvas.Run(images), r"an array \[4, 1, 8, 8\] is not a path"),  # type: ignore[arg-type]
+        (lambda: ganvas.train("digits", data=images), r"an array \[4, 1, 8, 8\].*\n.*\n.*numpy.save"),  # type: ignore[arg-type]
+        (lambda: ganvas.evaluate(images), r"an array \[4, 1, 8, 8\] cannot.*\n.*\n.*numpy.save"),  # type: ignore[arg-type]
+    ]:
+        with pytest.raises(ganvas.GanvasError, match=words) as caught:
+            act()
+        assert len(str(caught.value)) < 300

@@ -1,7 +1,9 @@
 """Candidates: recipes, varied or with their own knobs, and runs, grouped whatever the seed; names are unique."""
 
 import json
+import re
 import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from ganvas.comparison.candidates import (
     slug,
     unique_slugs,
 )
+from ganvas.comparison.comparison import compare
 from ganvas.config import replace, to_json
 from ganvas.errors import GanvasError
 from ganvas.recipes import get_recipe
@@ -63,6 +66,38 @@ def test_runs_of_one_configuration_are_one_candidate_whatever_the_seed() -> None
     found = parse_candidates([*two, *others, two[0], f"{two[0]}/../a"])
     assert [[r.path.name for r in candidate.runs] for candidate in found] == [["a", "b"], ["c"], ["d"], ["e"]]
     assert [candidate.name for candidate in found] == ["mlp batch=20", "mlp batch=10", "mlp batch=20 (2)", "digits"]
+
+
+def test_copies_of_a_run_count_once_with_a_note() -> None:
+    create_run("a")
+    shutil.copytree("runs/a", "runs/b")
+    notes: list[str] = []
+    (found,) = parse_candidates(["runs/a", "runs/b", "runs/a"], note=notes.append)
+    assert [str(run) for run in found.runs] == ["runs/a"]
+    assert [note.split()[1] for note in notes] == ["runs/b", "runs/a"]
+    with pytest.raises(GanvasError, match="runs/a and runs/b are one candidate"):
+        compare(["runs/a", "runs/b"])
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"candidates": "mlp"}, "mlp alone"),
+        ({"knobs": "batch=32"}, "knobs is 'batch=32'"),
+        ({"vary": {"d_lr": 1e-4}}, "vary is {'d_lr': 0.0001}"),
+        ({"vary": {"batch": [8, 8]}}, "--vary batch names 8 twice"),
+        ({"kimg": 1, "knobs": {"kimg": 2}}, "the budget of 1 kimg decides it"),
+        ({"kimg": 1, "vary": {"kimg": [1, 2]}}, "the budget of 1 kimg decides it"),
+        ({"candidates": ["mlp:kimg=3", "cnn"], "minutes": 1}, "the budget of 1 minutes decides it"),
+        ({"knobs": {"seed": 2}}, "--seeds decides it"),
+        ({"data": "digits", "knobs": {"data": "mnist"}}, "--data and the knob data"),
+        ({"candidates": [3]}, "neither a recipe"),
+    ],
+)
+def test_options_that_contradict_are_refused(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(GanvasError, match=re.escape(words)):
+        compare(**{"candidates": ["mlp", "cnn"], "quiet": True, **options})
+    assert not Path("comparisons").exists()
 
 
 def test_run_and_its_recipe_have_different_names() -> None:

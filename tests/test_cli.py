@@ -25,6 +25,8 @@ TINY = ["--kimg", "0.2", "--no-plot", "--device", "cpu"]
 def test_every_command_has_help_in_plain_notation(command: str) -> None:
     text = run_cli(command, "--help", COLUMNS="80").stdout
     assert "usage: ganvas " + command in text
+    assert command == "style" or "(default: )" not in text  # its options are a dataclass without hints for the help
+    assert max(map(len, text.splitlines())) <= 80
     assert not re.search(r"\{None|\{True|FLOAT\|STR|\[\[", text)
     assert "--no-json" not in text
 

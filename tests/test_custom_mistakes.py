@@ -285,7 +285,10 @@ def doubles(images: Tensor) -> Tensor:
         ({"g": NoSuperG}, r"NoSuperG cannot be made: AttributeError.*line \d+\)\.\n.*super\(\).__init__\(\) first"),
         ({"g": EmptyNoSuperG}, r"super\(\).__init__\(\) first"),
         ({"g": CudaG}, "the program moves the network.*z.device"),
-        ({"g": partial(cast(Any, G), depth=3)}, r"cannot be called: .*depth.*\n.*G\(latent, shape\).*channels, height, width"),
+        (
+            {"g": partial(cast(Any, G), depth=3)},
+            r"cannot be called: .*depth.*\n.*G\(latent, shape\).*channels, height, width",
+        ),
         ({"d": InPlaceD}, "InPlaceD changes its input in place.*\n.*\n.*clone"),
         ({"d": DetachedD}, "do not depend on its images"),
         ({"d": PatchD}, r"gives float32 \[4, 1, 4, 4\].*\n.*\n.*average over patches"),

@@ -113,13 +113,23 @@ def damage_nothing_written(run: Run) -> None:
         path.unlink()
 
 
+def unsave(run: Run) -> None:
+    shutil.rmtree(run.path / "snapshots")
+    (run.path / "stats.jsonl").write_bytes(b'{"nimg": 100}\n{"nimg": 2\xff')
+
+
 DAMAGE: list[tuple[Callable[[Run], Any], str]] = [
-    (damage_nothing_written, "unfinished: 0 of 0.2 kimg"),
-    (lambda run: (run.path / "config.json").unlink(), "is not a run folder"),
-    (lambda run: (run.path / "config.json").write_text("{"), "is not a run folder"),
-    (lambda run: (run.path / "config.json").write_text('{"format": 2}'), "damaged (KeyError: 'config')"),
-    (lambda run: (run.path / "stats.jsonl").write_text('{"nimg": "x"}'), "damaged (TypeError"),
-    (lambda run: (run.path / "stats.jsonl").write_bytes(b'{"nimg": 100}\n{"nimg": 2\xff'), "0.1 of 0.2"),
+    (lambda run: shutil.rmtree(run.path), "state is not a run folder (no config.json)"),
+    (lambda run: (run.path / "config.json").unlink(), "state is not a run folder (no config.json)"),
+    (lambda run: (run.path / "config.json").write_text("{"), "state config.json is damaged (JSONDecodeError"),
+    (lambda run: (run.path / "config.json").write_text("[]"), "state config.json is damaged (TypeError"),
+    (lambda run: (run.path / "config.json").write_text('{"format": 2}'), "config.json is damaged (KeyError: 'recipe'"),
+    (lambda run: (run.latest_snapshot / "card.json").write_text("{"), "card.json is damaged"),
+    (lambda run: (run.latest_snapshot / "card.json").write_text("[]"), "card.json is damaged"),
+    (lambda run: (run.latest_snapshot / "G.safetensors").write_bytes(b""), "G.safetensors is damaged"),
+    (damage_nothing_written, "0.2 of 0.2, state complete"),
+    (lambda run: (run.path / "stats.jsonl").write_text('{"nimg": "x"}'), "0.2 of 0.2, state complete"),
+    (unsave, "0.1 of 0.2, state unfinished"),
     (lambda run: (run.path / "events.jsonl").write_text('{"event": "non-finite"}'), "complete"),
     (lambda run: run.grids[-1].write_bytes(run.grids[-1].read_bytes()[:99]), "complete"),
 ]
@@ -130,7 +140,8 @@ def test_damaged_run_says_so(damage: Callable[[Run], Any], words: str, copied: R
     damage(copied)
     text, page = show(Run(copied.path))
     assert words in text
-    assert words in page.text
+    assert words.rpartition("state ")[2] in page.text
+    assert text.count(str(copied.path)) == 1
 
 
 def test_damaged_grid_is_named(copied: Run) -> None:
@@ -153,6 +164,7 @@ def test_progress_reads_the_end_of_a_long_log(copied: Run) -> None:
     lines = "".join(f'{{"nimg": {i}, "seconds": 2, "pad": "{"x" * 5000}"}}\n' for i in range(100))
     (copied.path / "stats.jsonl").write_text(lines + '{"nimg": 10')
     assert len(lines) > log.TAIL_BYTES
+    shutil.rmtree(copied.path / "snapshots")
     assert copied.progress()["nimg"] == 99
     assert copied.progress()["images_per_s"] == 49.5
     assert copied.progress()["state"] == "unfinished"

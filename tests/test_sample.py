@@ -184,8 +184,14 @@ def test_bad_requests_are_refused(run: Run) -> None:
         (["--device", "abacus"], "not a device"),
         (["--video", "w.gif", "--frames", "0"], "--frames is 0"),
         (["--out", "config.txt/grid.png"], "could not be written"),
+        (["--seeds", "0-99999999"], "too many seeds"),
+        (["--seeds", "0-999999"], "A grid of 1,000,000 images would have 64,000×64,000 pixels"),
+        (["--label", "1", "--class", "2"], "given together"),
+        (["--video", "w.gif", "--each", "folder"], "--video and --each were given together"),
+        (["--video", "w.gif", "--out", "w.png"], "--video and --out were given together"),
+        (["--each", "folder", "--columns", "2"], "--each and --columns were given together"),
     ]:
-        done = run_cli("sample", run.path, *arguments, check=1)
+        done = run_cli("sample", run.path, *arguments, check=2 if "together" in words else 1)
         assert words in done.stderr
         assert "Traceback" not in done.stderr
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from support import run_cli, tiny
 
 import ganvas
@@ -88,6 +90,47 @@ def test_states_of_runs(runs: Path) -> None:
     assert "\n" not in problem
 
 
+def damage_weights(run: Run) -> None:
+    (run.latest_snapshot / "G.safetensors").write_bytes(b"")
+
+
+DAMAGE: list[tuple[Callable[[Run], object], str]] = [
+    (lambda run: (run.path / "stats.jsonl").write_text(""), "complete"),
+    (lambda run: (run.latest_snapshot / "card.json").write_text('{"format": 2}'), "unreadable"),
+    (lambda run: (run.path / "config.json").write_text("[]"), "unreadable"),
+    (lambda run: (run.path / "config.json").write_text('{"model_type": "other"}'), "unreadable"),
+    (damage_weights, "unreadable"),
+]
+
+
+@pytest.mark.parametrize(("damage", "state"), DAMAGE, ids=range(len(DAMAGE)))
+def test_every_command_knows_the_same_state(damage: Callable[[Run], object], state: str, runs: Path) -> None:
+    run = Run(copy(runs, "damaged"))
+    damage(run)
+    run = Run(run.path)
+    (one,) = (one for one in list_runs(runs) if one.path == run.path)
+    assert one.state == state
+    if state == "unreadable":
+        assert str(run.path) in one.problem
+        assert "damaged (" in repr(run)
+        with pytest.raises(GanvasError, match="is damaged"):
+            run.progress()
+    else:
+        assert f"state {state}" in repr(run)
+        assert run.progress()["state"] == state
+    use = ganvas.load if "snapshots" in one.problem else ganvas.diagnose
+    with pytest.raises(GanvasError, match="is damaged" if state == "unreadable" else "no line, though") as caught:
+        use(run)
+    assert str(run.path) in caught.value.what
+
+
+def test_damaged_run_beside_does_not_stop_a_training(runs: Path) -> None:
+    run = Run(copy(runs, "damaged"))
+    (run.latest_snapshot / "card.json").write_text("{")
+    config = replace(tiny(), seed=5)
+    assert train(config, recipe="small", out=runs, quiet=True).progress()["state"] == "complete"
+
+
 def test_runs_of_comparisons_are_found_and_other_folders_are_not(runs: Path) -> None:
     shutil.copytree(runs, "comparisons/a-vs-b/runs")
     for name, content in [("model", '{"model_type": "dinov2"}'), ("empty", ""), ("list", "[]")]:
@@ -139,9 +182,9 @@ def test_cleaning_removes_what_no_command_needs(runs: Path) -> None:
     path = without_snapshot(runs, "just-begun")
     kept = runs / "00000-small-digits"
     leftovers = [kept / f".config.json.tmp-{DEAD}", kept / "snapshots" / f".000000.tmp-{DEAD}"]
-    for leftover in leftovers:
-        leftover.mkdir()
-        (leftover / "part").write_text("part")
+    leftovers[0].write_text("part")
+    leftovers[1].mkdir()
+    (leftovers[1] / "G.safetensors").write_text("part")
     removed_run = runs / f".00009-x.tmp-{DEAD}"
     (removed_run / "snapshots").mkdir(parents=True)
     rollback = [file for name in ("start", "good", "candidate") if (file := Run(kept).kept_state(name)).exists()]
@@ -183,6 +226,60 @@ def test_cleaning_leaves_everything_else(runs: Path) -> None:
     assert files(Path.cwd()).keys() >= before
 
 
+FOREIGN = [
+    "NOTES.md", "thesis.tex", "my_photo.png", "fakes-of-friends.png", "snapshots/mine/G.safetensors",
+    "snapshots/000000/sketch.png", "snapshots/notes.txt", "state/mine.safetensors", "state/mine/latest.safetensors",
+    f".thesis.tmp-{DEAD}", f"snapshots/.000000.tmp-{DEAD}/thesis.tex",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_files_of_the_user_stay(name: str, runs: Path) -> None:
+    begun = without_snapshot(runs, "begun")
+    kept = runs / "00000-small-digits"
+    for run in (begun, kept):
+        (run / name).parent.mkdir(parents=True, exist_ok=True)
+        (run / name).write_text("mine")
+    for run in (begun, kept):
+        with pytest.raises(GanvasError, match=f"did not write: .*{re.escape(name.split('/')[0])}"):
+            cleaning.remove([run], dry_run=True)
+    for dry_run in (True, False):
+        notes: list[str] = []
+        removed = cleaning.clean(runs, dry_run=dry_run, note=notes.append)
+        assert all((run / name).read_text() == "mine" for run in (begun, kept))
+        assert begun not in {removal.path for removal in removed}
+        assert ("snapshots/mine/G" in name) or len(notes) == 1
+    assert "mine" in (begun / name).read_text()
+
+
+def test_weights_without_a_card_are_not_cleaned(runs: Path) -> None:
+    run = copy(runs, "cardless")
+    shutil.rmtree(run / "state")
+    for card in run.glob("snapshots/*/card.json"):
+        card.unlink()
+    assert run not in {removal.path for removal in cleaning.clean(runs)}
+
+
+def test_comparison_is_removed_by_the_same_rules(runs: Path) -> None:
+    comparison = Path("comparisons/a-vs-b")
+    shutil.copytree(runs, comparison / "runs")
+    (comparison / "plan.json").write_text('{"request": {}, "kimg": {}}')
+    (comparison / "report.html").write_text("")
+    (comparison / "evaluations" / ("0" * 16)).mkdir(parents=True)
+    note = comparison / "evaluations" / "notes.txt"
+    note.write_text("mine")
+    with pytest.raises(GanvasError, match=r"evaluations/notes\.txt"):
+        cleaning.remove(["a-vs-b"], folder="comparisons")
+    note.unlink()
+    with (
+        lock_run(Run(comparison / "runs" / "00000-small-digits")),
+        pytest.raises(GanvasError, match="trained right now"),
+    ):
+        cleaning.remove([comparison])
+    assert [removal.reason for removal in cleaning.remove(["a-vs-b"], folder="comparisons")] == ["a comparison"]
+    assert not comparison.exists()
+
+
 def test_cleaning_one_run_leaves_its_neighbours(runs: Path) -> None:
     without_snapshot(runs, "just-begun")
     (runs / f".00009-x.tmp-{DEAD}" / "snapshots").mkdir(parents=True)
@@ -222,7 +319,7 @@ def test_run_that_another_process_trains_is_never_removed(runs: Path) -> None:
 def test_commands_print_tables_and_json(runs: Path) -> None:
     table = run_cli("runs", COLUMNS="80").stdout
     assert "00000-small-digits" in table
-    assert "0.2 of 0.2" in table
+    assert "0.2/0.2" in table
     assert max(map(len, table.splitlines())) <= 80
     found = json.loads(run_cli("runs", runs, "--json").stdout)
     assert [run["state"] for run in found["runs"]] == ["complete"]
@@ -230,8 +327,22 @@ def test_commands_print_tables_and_json(runs: Path) -> None:
     removed = json.loads(run_cli("runs", "--clean", "--dry-run", "--json").stdout)
     assert removed["dry_run"]
     assert removed["bytes"] == sum(one["bytes"] for one in removed["removed"])
-    for words in (["--dry-run"], ["--clean", "--remove", "x"], ["nowhere"]):
-        assert "Traceback" not in run_cli("runs", *words, check=1).stderr
+    assert "Traceback" not in run_cli("runs", "nowhere", check=1).stderr
+    for words in (["runs", "--dry-run"], ["runs", "--clean", "--remove", "x"], ["cache", "--older-than", 3]):
+        assert "Traceback" not in run_cli(*words, check=2).stderr
+
+
+def test_default_names_fit_into_80_columns(runs: Path) -> None:
+    for name in ("00000-transformer-stable-digits", "00001-wgan-conditional-digits"):
+        run = Path(shutil.copytree(runs / "00000-small-digits", Path("comparisons/a-against-b/runs", name)))
+        text = (run / "config.json").read_text().replace('"small"', f'"{name[6:-7]}"')
+        (run / "config.json").write_text(text)
+    table = run_cli("runs", "comparisons", COLUMNS="80").stdout
+    assert table.splitlines()[0].rstrip() == "In comparisons/a-against-b/runs:"
+    assert [line.split()[0] for line in table.splitlines()[2:4]] == [
+        "00000-transformer-stable-digits", "00001-wgan-conditional-digits",
+    ]  # fmt: skip
+    assert max(map(len, table.splitlines())) <= 80
 
 
 def test_unreadable_run_and_odd_names_are_printed(runs: Path) -> None:
@@ -267,6 +378,11 @@ def test_cache_is_emptied_by_age_and_only_of_what_is_ours(write_images: Callable
     foreign[-1].write_text("mine")
     (cache.root() / "weights").symlink_to(Path.cwd())
     (Path.cwd() / "vgg19-dcbb9e9d.pth").write_text("mine")
+    assert [entry.name for entry in cache_contents.entries() if entry.kind == "weights"] == ["vgg19-dcbb9e9d.pth"]
+    locks = [folder.with_name(f"{folder.name}.lock") for folder in (old, new)]
+    (cache.root() / ("c" * 32 + ".lock")).touch()
+    (cache.root() / "mine.lock").touch()
+    foreign.append(cache.root() / "mine.lock")
     (cache.root() / "features" / f"{'a' * 32}.npy").write_text("")
     leftover = cache.root() / f".{'b' * 32}.tmp-{DEAD}"
     leftover.mkdir()
@@ -274,12 +390,25 @@ def test_cache_is_emptied_by_age_and_only_of_what_is_ours(write_images: Callable
     assert [removal.path for removal in planned] == [old]
     assert cache_contents.clean(older_than=7) == planned
     assert not old.exists()
-    assert {removal.reason for removal in cache_contents.clean()} == {"data set", "features", "leftover"}
+    assert [lock.exists() for lock in locks] == [False, True]
+    notes: list[str] = []
+    with FileLock(cache.root() / ("d" * 32 + ".lock")):
+        removed = cache_contents.clean(note=notes.append)
+        assert (cache.root() / ("d" * 32 + ".lock")).exists(), "another process builds that data set"
+    assert {removal.reason for removal in removed} == {"data set", "features", "leftover"}
+    assert len(notes) == 1
+    assert "weights is a link" in notes[0]
+    assert not locks[1].exists()
     assert not new.exists()
     assert not leftover.exists()
     assert all(file.exists() for file in [*foreign, Path("vgg19-dcbb9e9d.pth")])
     with pytest.raises(GanvasError, match="--older-than"):
         cache_contents.clean(older_than=float("nan"))
+
+
+def test_cache_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert "is a file" in run_cli("cache", check=1, GANVAS_CACHE=str(tmp_path / "file")).stderr
 
 
 def test_opening_a_data_set_counts_as_its_use(write_images: Callable[..., Path]) -> None:

@@ -1,6 +1,14 @@
 """python -m ganvas: the command line."""
 
-from ganvas.cli import main
+from ganvas.interrupts import exit_on_signal
+
+
+def main() -> None:
+    """Runs the command that sys.argv names and exits with its status."""
+    with exit_on_signal():
+        from ganvas.cli import main as run
+    run()
+
 
 if __name__ == "__main__":
     main()

@@ -7,7 +7,7 @@ import os
 import platform
 import re
 from collections.abc import Callable
-from importlib import metadata
+from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
 
@@ -94,8 +94,27 @@ def _versions() -> dict[str, str]:
         ganvas, packages = __version__, _requirements(None)
     except metadata.PackageNotFoundError:
         ganvas, packages = f"{__version__} (not installed: its packages are unknown)", []
+    modules: dict[str, str] = {}
+    for module, names in metadata.packages_distributions().items():
+        for name in names if not module.startswith("_") else ():
+            modules.setdefault(_normalise(name), module)
     found = {"ganvas": ganvas, "python": platform.python_version()}
-    return found | {name: _version(name) or "missing" for name in packages}
+    return found | {name: _describe_package(name, modules.get(_normalise(name), name)) for name in packages}
+
+
+def _normalise(package: str) -> str:
+    return re.sub(r"[-_.]+", "-", package).lower()
+
+
+def _describe_package(package: str, module: str) -> str:
+    """The version of a package, and whether it cannot be imported."""
+    if (version := _version(package)) is None:
+        return "missing"
+    try:
+        import_module(module)
+    except Exception as error:  # a broken installation fails in any way
+        return shorten_home(f"{version} (cannot be imported: {type(error).__name__}: {error}".splitlines()[0] + ")")
+    return version
 
 
 def _extras() -> dict[str, dict[str, str | None]]:

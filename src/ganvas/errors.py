@@ -3,6 +3,9 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+MAX_SHOWN = 60
+"""Most characters of a value in a message."""
+
 
 class GanvasError(Exception):
     """A user's mistake, or a problem of the environment such as a full disk, with the fix.
@@ -27,3 +30,11 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     names = {other.lower(): other for other in known}
     near = get_close_matches(name.lower(), names, n=1, cutoff=0.72)
     return f"did you mean '{names[near[0]]}'?" if near else ""
+
+
+def describe_value(value: object) -> str:
+    """A value in a message: as Python writes it, or its type if that is long."""
+    shape = getattr(value, "shape", None)
+    text = "an array" if shape else repr(value)
+    kind = f"{'an' if type(value).__name__[0] in 'aeiou' else 'a'} {type(value).__name__}"
+    return f"{text} {list(shape)}" if shape else text if len(text) <= MAX_SHOWN and "\n" not in text else kind

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ganvas.errors import GanvasError
+from ganvas.errors import GanvasError, describe_value
 
 
 @contextmanager
@@ -168,6 +168,17 @@ def remove_folder(path: Path) -> None:
     temporary = _temporary_path(path)
     os.rename(path, temporary)
     shutil.rmtree(temporary, ignore_errors=True)
+
+
+def to_path(value: object, expected: str) -> Path:
+    """The value as a path.
+
+    Raises:
+        GanvasError: it is something else, such as a number or an array.
+    """
+    if isinstance(value, str | os.PathLike):
+        return Path(value)
+    raise GanvasError(f"{describe_value(value)} is not a path.", expected=expected)
 
 
 def make_folder(path: Path) -> None:

@@ -13,6 +13,10 @@ from ganvas.files import atomic_file, make_folder
 MIN_CELL_SIZE = 64
 """Smaller images, in pixels, are enlarged by a whole factor without smoothing."""
 
+MAX_GRID_SIDE = 65_500
+MAX_GRID_PIXELS = 2**28
+"""The largest grid: JPEG stores no longer side, and this many RGB pixels need 800 MB of memory."""
+
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
@@ -27,11 +31,28 @@ def to_pil(image: np.ndarray, scale: int = 1) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(pixels.repeat(scale, 0).repeat(scale, 1)))
 
 
+def check_grid(n: int, columns: int, height: int, width: int, scale: int | None = None) -> None:
+    """Refuses a grid that is larger than a file of images can be; margins and names are not counted.
+
+    Raises:
+        GanvasError: it is too large.
+    """
+    scale = scale or choose_scale(height, width)
+    size = -(-n // columns) * height * scale, columns * width * scale
+    if max(size) > MAX_GRID_SIDE or size[0] * size[1] > MAX_GRID_PIXELS:
+        raise GanvasError(
+            f"A grid of {n:,} images would have {size[1]:,}×{size[0]:,} pixels.",
+            expected=f"at most {MAX_GRID_PIXELS / 1e6:.0f} million, and {MAX_GRID_SIDE:,} on a side",
+            fix="fewer seeds, a smaller --scale, or a file for each image: --each FOLDER.",
+        )
+
+
 def make_grid(
     images: np.ndarray, columns: int, *, row_names: Sequence[str] = (), scale: int | None = None
 ) -> Image.Image:
     """Arranges uint8 [n c h w] row by row in one image, with margins; `row_names` are written at the left."""
     n, channels, height, width = images.shape
+    check_grid(n, columns, height, width, scale)
     scale = scale or choose_scale(height, width)
     rows = -(-n // columns)
     assert not row_names or len(row_names) == rows

@@ -1,5 +1,6 @@
 """Handlers of Ctrl-C (SIGINT) and SIGTERM: collect them until the current work is done, or interrupt at once."""
 
+import os
 import signal
 import threading
 import time
@@ -91,7 +92,12 @@ def raise_on_signal() -> Iterator[None]:
 @contextmanager
 def exit_on_signal() -> Iterator[None]:
     """Both signals end the process at once in the block: for imports, which may swallow a KeyboardInterrupt."""
-    with _handle_signals(signal.SIG_DFL):
+
+    def end(number: int, frame: FrameType | None) -> None:
+        os.write(2, b"ganvas: interrupted\n")
+        os._exit(130)
+
+    with _handle_signals(end):
         yield
 
 

@@ -9,12 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganvas import user_code
+from ganvas import image_io, user_code
 from ganvas.data.pixels import to_uint8
 from ganvas.devices import select_device
 from ganvas.display import Displayed, InlineImage, Paragraph, Part, Table
-from ganvas.errors import GanvasError
+from ganvas.errors import GanvasError, describe_value
+from ganvas.files import to_path
 from ganvas.networks import Generator
+from ganvas.progress import progress_bar
 from ganvas.pytorch_state import default_state
 from ganvas.runs import snapshot
 from ganvas.runs.folder import Run
@@ -24,6 +26,9 @@ from ganvas.threads import cpu_threads
 
 Label = int | str
 """A class: its number, or its name."""
+
+MAX_SEEDS = 10_000_000
+"""Most seeds that one text names."""
 
 PIXELS_PER_PASS = 2**20
 """Approximate number of pixels in a forward pass: 64 images of 128×128."""
@@ -72,8 +77,8 @@ def generate(
     Raises:
         GanvasError: `truncation` is negative or not finite.
     """
-    if not 0 <= truncation < math.inf:
-        raise GanvasError(f"--truncation is {truncation}.", expected="a number from 0 on; 1 means no truncation")
+    if isinstance(truncation, str | None) or not 0 <= truncation < math.inf:
+        raise GanvasError(f"--truncation is {truncation!r}.", expected="a number from 0 on; 1 means no truncation")
     step = images_per_pass(*generator.shape[1:3])
     for start in range(0, len(z), step):
         with default_state(random=False), torch.no_grad(), user_code.quote_loaded():
@@ -136,9 +141,15 @@ class Sampler(Displayed):
             GanvasError: the class does not exist, or the generator is unconditional.
         """
         seeds = _check_seeds(seeds)
-        z = sample_latents(seeds, self._latent_size) if seeds else torch.empty(0, self._latent_size)
-        labels = self._make_labels(label, seeds)
-        return generate(self._generator, z, labels, truncation=truncation, device=self.device)
+        return self._generate_batches(seeds, self._make_labels(label, seeds), truncation)
+
+    def _generate_batches(self, seeds: Sequence[int], labels: Tensor | None, truncation: float) -> Iterator[Tensor]:
+        step = images_per_pass(*self.card.shape[1:3])
+        for start in range(0, len(seeds), step):
+            with default_state(random=False):
+                z = sample_latents(seeds[start : start + step], self._latent_size)
+            own = None if labels is None else labels[start : start + step]
+            yield from generate(self._generator, z, own, truncation=truncation, device=self.device)
 
     @cpu_threads()
     def sample(
@@ -147,11 +158,19 @@ class Sampler(Displayed):
         *,
         label: Label | Sequence[Label] | None = None,
         truncation: float = 1.0,
+        progress: bool = False,
     ) -> Samples:
-        """All images of `sample_batches` in one array: uint8 [n c h w], which a notebook shows as a grid."""
+        """All images of `sample_batches` in one array: uint8 [n c h w], which a notebook shows as a grid.
+
+        With `progress`, a bar is shown on a terminal.
+        """
         seeds = _check_seeds(seeds)
-        batches = list(self.sample_batches(seeds, label=label, truncation=truncation))
-        images = torch.cat(batches).numpy() if batches else np.empty((0, *self.card.shape[:3]), np.uint8)
+        images, done = np.empty((len(seeds), *self.card.shape[:3]), np.uint8), 0
+        with progress_bar("Sampling", len(seeds), shown=progress) as advance:
+            for batch in self.sample_batches(seeds, label=label, truncation=truncation):
+                images[done : done + len(batch)] = batch.numpy()
+                done += len(batch)
+                advance(len(batch))
         labels = self._make_labels(label, seeds)
         return Samples(images, None if labels is None else labels.numpy(), self.card.class_names)
 
@@ -215,6 +234,7 @@ class Sampler(Displayed):
         label: Label | None = None,
         truncation: float = 1.0,
         columns: int | None = None,
+        progress: bool = False,
     ) -> tuple[np.ndarray, int, tuple[str, ...]]:
         """Images for a grid: (uint8 [n c h w], number of columns, row names).
 
@@ -222,7 +242,7 @@ class Sampler(Displayed):
         (by default so many that the grid has about len(seeds) images).
 
         Raises:
-            GanvasError: fewer than one column, or as `sample_batches`.
+            GanvasError: fewer than one column, more images than a file holds, or as `sample_batches`.
         """
         classes = self.card.shape.classes
         if columns is not None and columns < 1:
@@ -230,10 +250,13 @@ class Sampler(Displayed):
         seeds = _check_seeds(seeds)
         if not classes or label is not None:
             n = len(seeds)
-            return self.sample(seeds, label=label, truncation=truncation), columns or math.isqrt(n - 1) + 1, ()
+            columns = columns or math.isqrt(n - 1) + 1
+            image_io.check_grid(n, columns, *self.card.shape[1:3])
+            return self.sample(seeds, label=label, truncation=truncation, progress=progress), columns, ()
         columns = min(columns or max(1, len(seeds) // classes), len(seeds))
+        image_io.check_grid(classes * columns, columns, *self.card.shape[1:3])
         labels = [c for c in range(classes) for _ in range(columns)]
-        images = self.sample(seeds[:columns] * classes, label=labels, truncation=truncation)
+        images = self.sample(seeds[:columns] * classes, label=labels, truncation=truncation, progress=progress)
         return images, columns, self.card.class_names
 
     @property
@@ -267,7 +290,7 @@ def load(run: Run | Path | str, *, device: str = "auto") -> Sampler:
     Raises:
         GanvasError: there is no usable snapshot, or no such device.
     """
-    path = run.path if isinstance(run, Run) else Path(run)
+    path = run.path if isinstance(run, Run) else to_path(run, "a run, its folder, or that of a snapshot")
     if path.name == "G.safetensors":
         path = path.parent
     if not (path / "card.json").exists():
@@ -287,6 +310,10 @@ def parse_seeds(text: str) -> list[int]:
     try:
         for part in text.split(","):
             first, dash, last = part.strip().partition("-")
+            if dash and int(last) - int(first) >= MAX_SEEDS - len(seeds):
+                raise GanvasError(
+                    f"'{text}' are too many seeds.", expected=f"at most {MAX_SEEDS:,}", fix="several commands."
+                )
             seeds += range(int(first), int(last) + 1) if dash else [int(first)]
     except ValueError:
         seeds = []
@@ -297,6 +324,11 @@ def parse_seeds(text: str) -> list[int]:
 
 def _check_seeds(seeds: Iterable[int] | str) -> list[int]:
     """The seeds as integers in the range that PyTorch accepts."""
+    if not isinstance(seeds, Iterable):
+        raise GanvasError(
+            f"{describe_value(seeds)} is not a list of seeds.",
+            expected='integers such as range(64) or [0, 7], or text such as "0-7,12"',
+        )
     checked = parse_seeds(seeds) if isinstance(seeds, str) else [_to_int(seed, "seed") for seed in seeds]
     for seed in checked:
         if not 0 <= seed < 2**63:
@@ -306,6 +338,8 @@ def _check_seeds(seeds: Iterable[int] | str) -> list[int]:
 
 def _to_int(value: object, what: str) -> int:
     try:
-        return operator.index(value)  # type: ignore[arg-type]
+        if not isinstance(value, bool):
+            return operator.index(value)  # type: ignore[arg-type]
     except TypeError:
-        raise GanvasError(f"{value!r} is not a {what}.", expected="an integer") from None
+        pass
+    raise GanvasError(f"{describe_value(value)} is not a {what}.", expected="an integer")

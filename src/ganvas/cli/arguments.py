@@ -1,5 +1,8 @@
 """How a command's typed signature becomes its options: `tyro`, with shorter names of types in the help."""
 
+import inspect
+import shutil
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from types import NoneType, UnionType
@@ -15,7 +18,11 @@ _REGISTRY = ConstructorRegistry()
 
 def parse(command: Callable[..., Parsed], argv: Sequence[str], *, prog: str, **options: Any) -> Parsed:
     """Calls a function, or makes a dataclass, with the values of `argv`; exits with status 2 if they do not fit."""
-    return tyro.cli(command, args=argv, prog=prog, registry=_REGISTRY, **options)
+    paragraphs = (inspect.getdoc(command) or "").partition("\n\nArgs:")[0].split("\n\n")
+    width = shutil.get_terminal_size().columns  # tyro keeps the end of a line where a space follows it
+    filled = (textwrap.fill(" ".join(paragraph.split()), width, subsequent_indent=" ") for paragraph in paragraphs)
+    description = "\n\n".join(filled)
+    return tyro.cli(command, args=argv, prog=prog, description=description, registry=_REGISTRY, **options)
 
 
 @_REGISTRY.primitive_rule

@@ -8,18 +8,22 @@ from typing import Annotated
 
 from tyro.conf import Positional, UseAppendAction, arg
 
-from ganvas.cli.output import print_json
+from ganvas.cli.output import UsageError, print_json
 
 
 def compare(
-    candidates: Annotated[Positional[tuple[str, ...]], arg(metavar="RECIPE|RUN …")],
+    candidates: Annotated[Positional[tuple[str, ...]], arg(metavar="RECIPE|RUN …", help_behavior_hint="")],
     data: str | None = None,
     kimg: float | None = None,
     minutes: float | None = None,
     pflop: float | None = None,
     seeds: int = 3,
-    vary: Annotated[UseAppendAction[tuple[tuple[str, ...], ...]], arg(metavar="KNOB=VALUE,VALUE …")] = (),
-    knobs: Annotated[UseAppendAction[tuple[tuple[str, ...], ...]], arg(metavar="KNOB=VALUE …")] = (),
+    vary: Annotated[
+        UseAppendAction[tuple[tuple[str, ...], ...]], arg(metavar="KNOB=VALUE,VALUE …", help_behavior_hint="")
+    ] = (),
+    knobs: Annotated[
+        UseAppendAction[tuple[tuple[str, ...], ...]], arg(metavar="KNOB=VALUE …", help_behavior_hint="")
+    ] = (),
     out: Path | None = None,
     workers: int = 1,
     ray: str | None = None,
@@ -41,7 +45,8 @@ def compare(
         minutes: The budget in minutes instead, converted to images by measuring the speed first.
         pflop: The budget in 10¹⁵ operations instead.
         seeds: Trainings of each recipe, with the seeds 0, 1, 2 …
-        vary: Train each recipe once for each value: --vary d_lr=1e-4,2e-4; of several knobs, each combination.
+        vary: Train each recipe once for each value: --vary d_lr=1e-4,2e-4; of several knobs, each combination. A
+            list is in brackets: --vary "g_widths=[64,32],[128,64]".
         knobs: Knobs for all recipes: --knobs batch=32 g_lr=1e-3.
         out: The comparison's folder; by default in comparisons/. The same command again continues it.
         workers: Parallel trainings on this machine.
@@ -59,6 +64,12 @@ def compare(
     from ganvas.comparison.comparison import format_csv
     from ganvas.files import write_text
 
+    if not candidates:
+        raise UsageError(
+            "Nothing was named to compare.",
+            expected="recipes, or run folders",
+            fix="ganvas compare cnn transformer --data mnist --kimg 100",
+        )
     found = run(
         candidates, data=data, kimg=kimg, minutes=minutes, pflop=pflop, seeds=seeds,
         vary=parse_vary(list(chain(*vary))), knobs=parse_knobs(list(chain(*knobs))), out=out, workers=workers, ray=ray,

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from ganvas.cli.output import print_json
+from ganvas.cli.output import make_console, print_json
 
 
 def evaluate(
@@ -51,9 +51,7 @@ def evaluate(
     if json:
         print_json(found.to_json())
         return
-    from rich.console import Console
-
-    Console().print(found)
+    make_console().print(found)
 
 
 def diagnose(what: Annotated[Positional[Path], arg(metavar="RUN|LOG")], json: bool = False) -> None:
@@ -69,6 +67,4 @@ def diagnose(what: Annotated[Positional[Path], arg(metavar="RUN|LOG")], json: bo
     if json:
         print_json(found.to_json())
         return
-    from rich.console import Console
-
-    Console(highlight=False).print(found)
+    make_console().print(found)

@@ -1,10 +1,11 @@
 """`ganvas data`, `ganvas recipes` and `ganvas info`."""
 
+import textwrap
 from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from ganvas.cli.output import print_json
+from ganvas.cli.output import make_console, print_json
 from ganvas.config import to_json
 from ganvas.data.options import Channels, Fit, Split
 from ganvas.recipes import RECIPES
@@ -40,9 +41,7 @@ def inspect_data(
     if json:
         print_json(report.to_json())
     else:
-        from rich.console import Console
-
-        Console().print(report)
+        make_console().print(report)
 
 
 def list_recipes(json: bool = False) -> None:
@@ -59,15 +58,14 @@ def list_recipes(json: bool = False) -> None:
             }
         )
         return
-    from rich.console import Console
-    from rich.padding import Padding
-
-    console = Console(highlight=False)
+    console = make_console()
     for name, r in RECIPES.items():
         c = r.config
         speed = r.cost.replace(" at ", " images/s at ", 1)
         console.print(f"[bold]{name}[/]  [dim]{c.dataset.data}, {c.kimg:,g} kimg, {speed}[/]")
-        console.print(Padding(f"{r.summary}\n[dim]{r.source}[/]", (0, 0, 0, 2), expand=False))
+        for text, style in ((r.summary, ""), (r.source, "dim")):
+            for line in textwrap.wrap(text, console.width - 2):
+                console.print(f"  {line}", style=style, markup=False)
     console.print("\nThe speeds are those of two CPU cores. ganvas train RECIPE trains one.")
 
 

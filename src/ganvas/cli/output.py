@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from typing import Any, TextIO
@@ -10,22 +11,49 @@ from typing import Any, TextIO
 from ganvas.errors import GanvasError
 
 
+class UsageError(GanvasError):
+    """Options that contradict each other: exit status 2."""
+
+
+def refuse_together(first: str, given: bool, *others: tuple[str, bool]) -> None:
+    """Refuses an option with any of the others.
+
+    Raises:
+        UsageError: both were given.
+    """
+    if clash := [option for option, too in others if given and too]:
+        raise UsageError(f"{first} and {clash[0]} were given together.", fix="leave one of them out.")
+
+
 def run_reporting_errors(act: Callable[[], Any]) -> int:
     """Runs `act`, prints its GanvasError or interruption without a traceback, and returns the exit status."""
     try:
-        status = act()
+        try:
+            status = act()
+        except SystemExit as end:
+            status = end.code
         sys.stdout.flush()
         return status if isinstance(status, int) else 0
     except GanvasError as error:
         who = f"rank {os.environ['RANK']}: " if os.environ.get("RANK", "0") != "0" else ""
         print(f"ganvas: {who}{error}", file=sys.stderr)
+        return 2 if isinstance(error, UsageError) else 1
+    except ImportError as error:
+        *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+        package = (error.name or frame.f_globals.get("__name__", "")).partition(".")[0]
+        if package in ("ganvas", "", "__main__"):
+            raise
+        print(
+            f"ganvas: {package} cannot be imported: {_first_line(error)}\n"
+            f"Fix: reinstall it; ganvas info lists what is broken.",
+            file=sys.stderr,
+        )
         return 1
     except (MemoryError, RuntimeError) as error:
         if not isinstance(error, MemoryError) and "memory" not in f"{type(error).__name__} {error}".lower():
             raise
-        first = (str(error).splitlines() or [""])[0]
         print(
-            f"ganvas: There is not enough memory. {first}\nFix: fewer or smaller images at a time.",
+            f"ganvas: There is not enough memory. {_first_line(error)}\nFix: fewer or smaller images at a time.",
             file=sys.stderr,
         )
         return 1
@@ -50,6 +78,21 @@ def only_json() -> Iterator[None]:
             yield
     finally:
         _json_output = None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [""])[0]
+
+
+def make_console() -> Any:
+    """The rich console on stdout; a closed pipe raises BrokenPipeError, as it does for `print`."""
+    from rich.console import Console
+
+    class PipeConsole(Console):
+        def on_broken_pipe(self) -> None:
+            raise
+
+    return PipeConsole(highlight=False)
 
 
 def print_json(value: Any) -> None:

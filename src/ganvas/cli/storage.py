@@ -1,19 +1,20 @@
 """`ganvas runs` and `ganvas cache`: what is on the disk, and removing it."""
 
+import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from ganvas.cli.output import print_json
-from ganvas.errors import GanvasError
+from ganvas.cli.output import UsageError, make_console, print_json, refuse_together
 from ganvas.files import Removal, format_bytes
 
 
 def runs(
     folder: Annotated[Positional[Path], arg(metavar="FOLDER")] = Path("runs"),
-    remove: Annotated[tuple[str, ...], arg(metavar="RUN …")] = (),
+    remove: Annotated[tuple[str, ...], arg(metavar="RUN …", help_behavior_hint="")] = (),
     clean: bool = False,
     dry_run: bool = False,
     json: bool = False,
@@ -24,29 +25,28 @@ def runs(
 
     Args:
         folder: A folder of runs or of comparisons, or one run.
-        remove: Remove these runs with all their snapshots; their folders, or their names in FOLDER.
-        clean: Remove runs that have no snapshot and are not being trained, what killed processes left half-written,
-            and of complete runs the states for --on-failure rollback.
+        remove: Remove these runs with all their snapshots, or comparisons with all their runs; their folders, or
+            their names in FOLDER. One that holds files of yours is refused.
+        clean: Remove runs that have neither a snapshot nor a state and are not being trained, what killed processes
+            left half-written, and of complete runs the states for --on-failure rollback.
         dry_run: With --remove or --clean, only list what would be removed.
         json: Print JSON.
     """
     from ganvas.runs import cleaning, overview
 
-    if remove and clean:
-        raise GanvasError("--remove and --clean were given together.", fix="one after the other.")
+    refuse_together("--remove", bool(remove), ("--clean", clean))
     if remove:
         _report(cleaning.remove(remove, folder=folder, dry_run=dry_run), dry_run, json)
     elif clean:
-        _report(cleaning.clean(folder, dry_run=dry_run), dry_run, json)
+        note = partial(print, file=sys.stderr)
+        _report(cleaning.clean(folder, dry_run=dry_run, note=note), dry_run, json)
     else:
         _refuse_alone(dry_run, "--dry-run", "--remove or --clean")
         found = overview.list_runs(folder)
         if json:
             print_json({"runs": [run.to_json() for run in found], "bytes": sum(run.bytes for run in found)})
             return
-        from rich.console import Console
-
-        console = Console(highlight=False)
+        console = make_console()
         if found:
             console.print(overview.render(found, folder))
         count = "1 run" if len(found) == 1 else f"{len(found) or 'no'} runs"
@@ -68,7 +68,8 @@ def cache(clean: bool = False, older_than: float | None = None, dry_run: bool = 
     from ganvas.data.cache import root
 
     if clean:
-        _report(cache_contents.clean(older_than=older_than, dry_run=dry_run), dry_run, json)
+        note = partial(print, file=sys.stderr)
+        _report(cache_contents.clean(older_than=older_than, dry_run=dry_run, note=note), dry_run, json)
         return
     _refuse_alone(dry_run, "--dry-run", "--clean")
     _refuse_alone(older_than is not None, "--older-than", "--clean")
@@ -84,7 +85,6 @@ def cache(clean: bool = False, older_than: float | None = None, dry_run: bool = 
         return
     from datetime import datetime
 
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -99,7 +99,7 @@ def cache(clean: bool = False, older_than: float | None = None, dry_run: bool = 
     for kind, name, group in rows:
         used = datetime.fromtimestamp(max(entry.used for entry in group))
         table.add_row(kind, Text(name), format_bytes(sum(entry.bytes for entry in group)), f"{used:%Y-%m-%d}")
-    console = Console(highlight=False)
+    console = make_console()
     if rows:
         console.print(table)
     console.print(f"{format_bytes(sum(entry.bytes for entry in entries))} in {root()}", markup=False)
@@ -107,7 +107,7 @@ def cache(clean: bool = False, older_than: float | None = None, dry_run: bool = 
 
 def _refuse_alone(given: bool, flag: str, other: str) -> None:
     if given:
-        raise GanvasError(f"{flag} was given alone.", expected=f"{flag} with {other}")
+        raise UsageError(f"{flag} was given alone.", expected=f"{flag} with {other}")
 
 
 def _report(removals: Sequence[Removal], dry_run: bool, json: bool) -> None:

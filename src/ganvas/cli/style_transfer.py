@@ -11,10 +11,10 @@ from ganvas.style.options import StyleOptions
 
 def stylize(
     content: Annotated[Positional[Path], arg(metavar="PHOTO")],
-    styles: Annotated[Positional[tuple[Path, ...]], arg(metavar="PAINTING …")],
+    styles: Annotated[Positional[tuple[Path, ...]], arg(metavar="PAINTING …", help_behavior_hint="")],
     out: Annotated[Path, arg(aliases=["-o"])] = Path("styled.png"),
-    masks: Annotated[tuple[Path, ...], arg(metavar="IMAGE …")] = (),
-    style_masks: Annotated[tuple[Path, ...], arg(metavar="IMAGE …")] = (),
+    masks: Annotated[tuple[Path, ...], arg(metavar="IMAGE …", help_behavior_hint="")] = (),
+    style_masks: Annotated[tuple[Path, ...], arg(metavar="IMAGE …", help_behavior_hint="")] = (),
     preview: Path | None = None,
     gif: Path | None = None,
     options: Annotated[StyleOptions, arg(name="")] = StyleOptions(),  # noqa: B008

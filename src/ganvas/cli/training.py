@@ -16,7 +16,7 @@ from ganvas import interrupts
 from ganvas.cli.arguments import parse
 from ganvas.cli.output import print_json
 from ganvas.config import TrainConfig, to_json
-from ganvas.runs.folder import resolve
+from ganvas.runs.folder import Run, resolve
 
 
 @dataclass(frozen=True)
@@ -53,12 +53,13 @@ def train(argv: Sequence[str]) -> None:
     command = parse(
         _TrainCommand,
         argv,
-        prog=f"ganvas train {first}",
+        prog="ganvas train RECIPE",
         default=defaults,
         config=(tyro.conf.AvoidSubcommands, tyro.conf.OmitArgPrefixes),
     )
     with interrupts.exit_on_signal():
         from ganvas.training import start
+        from ganvas.training.loop import TrainingStopped
 
     if command.dry_run:
         if command.json:
@@ -70,11 +71,22 @@ def train(argv: Sequence[str]) -> None:
         from ganvas.training import launch
 
         launch.exec_torchrun(command.gpus, command.config.runtime.device, [first, *argv])
-    run = start.train(
-        command.config, recipe=title, out=command.out, name=command.name, new=command.new, quiet=command.quiet
-    )
-    if command.json and os.environ.get("RANK", "0") == "0":
-        print_json({"run": str(run.path), "snapshot": str(run.latest_snapshot), "config": to_json(run.config)})
+    try:
+        run = start.train(
+            command.config, recipe=title, out=command.out, name=command.name, new=command.new, quiet=command.quiet
+        )
+    except TrainingStopped as stopped:
+        if command.json:
+            _print_result(stopped.run, failure=stopped.failure)
+        raise
+    if command.json:
+        _print_result(run)
+
+
+def _print_result(run: Run, **more: str) -> None:
+    if os.environ.get("RANK", "0") == "0":
+        snapshot = str(run.latest_snapshot)
+        print_json({"run": str(run.path), "snapshot": snapshot, "config": to_json(run.config), **more})
 
 
 def _format_dry_run(plan: dict[str, Any]) -> str:

@@ -5,7 +5,7 @@ import itertools
 import json
 import re
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,7 +77,12 @@ def unique_slugs(candidates: Sequence[Candidate]) -> dict[str, str]:
 
 
 def parse_candidates(
-    names: Sequence[str], *, knobs: Mapping[str, Any] | None = None, vary: Mapping[str, Sequence[Any]] | None = None
+    names: Sequence[str],
+    *,
+    knobs: Mapping[str, Any] | None = None,
+    vary: Mapping[str, Sequence[Any]] | None = None,
+    decided: Mapping[str, str] | None = None,
+    note: Callable[[str], object] = lambda text: None,
 ) -> list[Candidate]:
     """The candidates: recipes in the given order, then runs.
 
@@ -87,6 +92,8 @@ def parse_candidates(
             only in the seed are one candidate.
         knobs: set for every recipe, such as `{"data": "mnist", "kimg": 100}`.
         vary: knob -> values: each recipe gives one candidate for each combination of values.
+        decided: knob -> the option of the comparison that sets it, so that no recipe may.
+        note: called with a line about each run that is left out.
 
     Raises:
         GanvasError: no names, a name that is neither recipe nor run, or a wrong knob or value.
@@ -101,8 +108,12 @@ def parse_candidates(
     recipes = list(dict.fromkeys(name for name in names if not _is_run(name)))
     if runs and not recipes and vary:
         raise GanvasError("--vary varies recipes; only runs were named.", fix="name a recipe, such as cnn.")
-    new = [candidate for name in recipes for candidate in _expand_recipe(name, knobs or {}, vary or {})]
-    return _make_names_unique([*new, *_group_runs(runs)])
+    for knob, values in (vary or {}).items():
+        if twice := [value for i, value in enumerate(values) if value in values[:i]]:
+            raise GanvasError(f"--vary {knob} names {twice[0]} twice.", fix="name each value once.")
+    decided = decided or {}
+    new = [candidate for name in recipes for candidate in _expand_recipe(name, knobs or {}, vary or {}, decided)]
+    return _make_names_unique([*new, *_group_runs(runs, note)])
 
 
 def _is_run(name: str) -> bool:
@@ -117,9 +128,15 @@ def _is_run(name: str) -> bool:
     return False
 
 
-def _expand_recipe(text: str, knobs: Mapping[str, Any], vary: Mapping[str, Sequence[Any]]) -> Iterable[Candidate]:
+def _expand_recipe(
+    text: str, knobs: Mapping[str, Any], vary: Mapping[str, Sequence[Any]], decided: Mapping[str, str]
+) -> Iterable[Candidate]:
     name, _, assignments = text.partition(":")
     fixed = parse_knobs(_split_commas(assignments)) if assignments else {}
+    if clash := [knob for knob in (*knobs, *fixed, *vary) if knob in decided]:
+        raise GanvasError(
+            f"{clash[0]} is set as a knob, and {decided[clash[0]]} decides it.", fix="leave one of them out."
+        )
     base = replace(get_recipe(name).config, **{**knobs, **fixed})
     for values in itertools.product(*vary.values()):
         own = dict(zip(vary, values, strict=True))
@@ -127,16 +144,19 @@ def _expand_recipe(text: str, knobs: Mapping[str, Any], vary: Mapping[str, Seque
         yield Candidate(f"{name} {suffix}".strip(), name, replace(base, **own))
 
 
-def _group_runs(runs: Sequence[Run]) -> list[Candidate]:
-    """One candidate for all runs that differ only in the seed."""
+def _group_runs(runs: Sequence[Run], note: Callable[[str], object]) -> list[Candidate]:
+    """One candidate for all runs that differ only in the seed; of equal ones, the first."""
     groups: list[list[Run]] = []
-    for run in {run.path.resolve(): run for run in runs}.values():
+    for run in runs:
         config = replace(run.config, seed=0)
         for group in groups:
             first = group[0]
             same_source = all(run.metadata.get(k) == first.metadata.get(k) for k in ("recipe", "data", "sources"))
             if same_source and not differing_knobs(replace(first.config, seed=0), config):
-                group.append(run)
+                if equal := [other for other in group if other.config.seed == run.config.seed]:
+                    note(f"Note: {run} is left out: it has the configuration and the seed of {equal[0]}.")
+                else:
+                    group.append(run)
                 break
         else:
             groups.append([run])

@@ -4,10 +4,12 @@ import csv
 import io
 import json
 import math
+import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from ganvas.comparison.workers import Job, Outcome, train_all
 from ganvas.config import differences, leaves, replace, to_json
 from ganvas.data import open_images
 from ganvas.display import Displayed, InlineImage, Paragraph, Part, Table
-from ganvas.errors import GanvasError
+from ganvas.errors import GanvasError, describe_value
 from ganvas.evaluation.reference_features import Memo
 from ganvas.files import make_folder, write_json, write_text
 from ganvas.pytorch_state import default_state
@@ -127,19 +129,29 @@ def compare(
         KeyboardInterrupt: interrupted; trainings are saved, and the report contains what is finished.
     """
     user_code.refuse_while_loading("ganvas.compare")
+    candidates = [candidates] if isinstance(candidates, str | Path | Run) else candidates
+    for option, given, example in (("knobs", knobs, "{'batch': 32}"), ("vary", vary, "{'d_lr': [1e-4, 2e-4]}")):
+        if not isinstance(given, Mapping | None) or (
+            option == "vary" and not all(isinstance(values, list | tuple) for values in (given or {}).values())
+        ):
+            raise GanvasError(f"{option} is {describe_value(given)}.", expected=f"a dictionary, such as {example}")
     names = [str(c.path if isinstance(c, Run) else c) for c in candidates]
     by_name = {name: import_run(Path(name)) for name in names}
     imported = [run for run in by_name.values() if run is not None]
     ours = [name for name in names if by_name[name] is None]
     limit = budget.parse_budget(kimg, minutes, pflop)
-    own = (
-        parse_candidates(ours, knobs={**(knobs or {}), **({} if data is None else {"data": data})}, vary=vary or {})
-        if ours or not names
-        else []
-    )
+    decided = {"seed": "--seeds"} | ({"kimg": f"the budget of {limit}"} if limit else {})
+    if data is not None and "data" in (knobs or {}):
+        raise GanvasError("--data and the knob data were given together.", fix="leave one of them out.")
+    all_knobs = {**(knobs or {}), **({} if data is None else {"data": data})}
+    note = partial(print, file=sys.stderr)
+    own = parse_candidates(ours, knobs=all_knobs, vary=vary, decided=decided, note=note) if ours or not names else []
     if len(own) + len(imported) < 2:
+        several = len(names) > 1
         raise GanvasError(
-            f"{' '.join(names)} alone cannot be compared.",
+            f"{' and '.join(names)} are one candidate: they differ at most in the seed."
+            if several
+            else f"{names[0]} alone cannot be compared.",
             expected="two or more",
             fix="name another recipe or run, or --vary a knob.",
         )

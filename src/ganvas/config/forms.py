@@ -7,7 +7,7 @@ from types import UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from ganvas import user_code
-from ganvas.errors import GanvasError, did_you_mean
+from ganvas.errors import GanvasError, describe_value, did_you_mean
 from ganvas.schedule import ScheduleSpec
 
 Config = TypeVar("Config")
@@ -58,6 +58,12 @@ def _plain(name: str, value: Any) -> Any:
     """Converts paths, NumPy's numbers and arrays, resolutions, and the user's classes and functions to JSON's types."""
     if isinstance(value, os.PathLike):
         return os.fspath(value)
+    if name == "data" and hasattr(value, "shape"):
+        raise GanvasError(
+            f"data is {describe_value(value)}.",
+            expected="the name or the path of a data set",
+            fix="numpy.save('images.npy', images), then data='images.npy'.",
+        )
     if name == "resolution" and isinstance(value, int | tuple | list):
         return "x".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
     if isinstance(value, str):
@@ -120,7 +126,7 @@ def _build(kind: Any, value: Any, where: str) -> Any:
             return kind(value)
     elif isinstance(value, kind):
         return value
-    raise GanvasError(f"{where} is {value!r}.", expected=_describe(kind))
+    raise GanvasError(f"{where} is {describe_value(value)}.", expected=_describe(kind))
 
 
 def _build_group(kind: Any, value: Any, where: str) -> Any:
@@ -152,7 +158,7 @@ _IN_WORDS = {
     float: "a number",
     bool: "True or False",
     str: "text",
-    tuple: "a list of whole numbers",
+    tuple: "a list of whole numbers, such as [64, 32]",
     type(None): "None",
 }
 

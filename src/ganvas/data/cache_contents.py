@@ -3,9 +3,13 @@
 import json
 import re
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from ganvas.data import cache
 from ganvas.errors import GanvasError
@@ -48,8 +52,16 @@ class Entry:
 
 
 def entries() -> list[Entry]:
-    """What the cache holds, data sets first; files that are not of Ganvas are not listed, nor is anything in a link."""
+    """What the cache holds, data sets first; files that are not of Ganvas are not listed.
+
+    A link to a file or to a data set is left out. One of the folders may be a link, as to a larger disk.
+
+    Raises:
+        GanvasError: the cache is not a folder.
+    """
     root = cache.root()
+    if root.exists() and not root.is_dir():
+        raise GanvasError(f"The cache {root} is a file.", expected="a folder", fix="choose another GANVAS_CACHE.")
     found = [_describe_set(path) for path in _list(root, _KEY) if path.is_dir() and _is_data_set(path)]
     for folder, kind, pattern in _FILES:
         for path in _list(root / folder, pattern):
@@ -65,19 +77,20 @@ def entries() -> list[Entry]:
 
 
 def _list(folder: Path, pattern: str) -> list[Path]:
-    """The paths in a folder whose names match; no links, and nothing if the folder is one or is not there."""
-    if folder.is_symlink() and folder != cache.root():
-        return []
+    """The paths in a folder whose names match; no links, and nothing if the folder is not there."""
     return [p for p in sorted(folder.glob("*")) if re.fullmatch(pattern, p.name) and not p.is_symlink()]
 
 
-def clean(*, older_than: float | None = None, dry_run: bool = False) -> list[Removal]:
+def clean(
+    *, older_than: float | None = None, dry_run: bool = False, note: Callable[[str], object] = lambda text: None
+) -> list[Removal]:
     """Empties the cache, and returns what was removed. All of it is made again, or downloaded again, when needed.
 
     A program that uses a data set now keeps its memory map; what is being written is left alone.
 
     Args:
         older_than: remove only what was not used for so many days.
+        note: called with a line about each folder that stays because it is a link.
         dry_run: only return what would be removed.
 
     Raises:
@@ -86,11 +99,25 @@ def clean(*, older_than: float | None = None, dry_run: bool = False) -> list[Rem
     if older_than is not None and not older_than >= 0:
         raise GanvasError(f"--older-than is {older_than}.", expected="a number of days, from 0 on")
     latest = time.time() - 86400 * (older_than or 0)
-    chosen = [e for e in entries() if older_than is None or e.used <= latest]
+    for linked in (path for folder, *_ in _FILES if (path := cache.root() / folder).is_symlink()):
+        note(f"{linked} is a link; what is in {linked.resolve()} stays.")
+    chosen = [e for e in entries() if not e.path.parent.is_symlink() or e.path.parent == cache.root()]
+    chosen = [e for e in chosen if older_than is None or e.used <= latest]
     removals = [Removal(e.path, e.bytes, e.kind) for e in chosen]
     if not dry_run:
         apply_removals(removals)
+        _remove_locks()
     return removals
+
+
+def _remove_locks() -> None:
+    """Removes the locks of what is not there any more, unless a process holds them."""
+    root = cache.root()
+    for folder, pattern in [(root, _KEY), *((root / folder, pattern) for folder, _, pattern in _FILES)]:
+        for lock in _list(folder, rf"{pattern}\.lock"):
+            if not lock.with_suffix("").exists():
+                with suppress(Timeout, OSError), FileLock(lock).acquire(timeout=0):
+                    lock.unlink()
 
 
 def _is_data_set(path: Path) -> bool:

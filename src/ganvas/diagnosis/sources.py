@@ -33,10 +33,13 @@ def read_run(run: Run) -> History:
     """
     lines = list(read_jsonl(run.path / "stats.jsonl"))
     events = list(read_jsonl(run.path / "events.jsonl"))
-    bad = [event for event in events if event["event"] == "non-finite"]
+    bad = [event for event in events if event.get("event") == "non-finite"]
     if not lines and not bad:
+        complete = run.progress()["state"] == "complete"
         raise GanvasError(
-            f"{run} has not written a line yet.", expected="stats.jsonl", fix="let it train for a tick (--tick-kimg)."
+            f"{run.path / 'stats.jsonl'} has no line{', though the run is complete' if complete else ' yet'}.",
+            expected="the losses that a training writes there",
+            fix="" if complete else "let it train for a tick (--tick-kimg).",
         )
     data = run.metadata["data"]
     critic = run.metadata.get("critic", run.config.loss.critic)

@@ -1,5 +1,6 @@
 """ganvas.evaluate: quality measures of generated images, each beside its real-data baseline, under one protocol."""
 
+import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ from ganvas.data import DataOptions, open_images
 from ganvas.data.selection import iterate_batches
 from ganvas.data.stacked import NAME as STACKED
 from ganvas.devices import select_device
-from ganvas.errors import GanvasError
+from ganvas.errors import GanvasError, describe_value
 from ganvas.evaluation import measure_groups, modes
 from ganvas.evaluation.measures import MEASURES, Value
 from ganvas.evaluation.memorisation import Memorisation, compare_with_training
@@ -135,6 +136,12 @@ def _open(
     kept: Memo,
 ) -> tuple[Reference, Subject]:
     """The real images and the images to evaluate."""
+    if not isinstance(what, Run | str | os.PathLike):
+        raise GanvasError(
+            f"{describe_value(what)} cannot be evaluated.",
+            expected="a run, or the path of images",
+            fix="numpy.save('images.npy', images), then evaluate('images.npy', against=…).",
+        )
     path = what.path if isinstance(what, Run) else Path(what)
     if not any((path / name).exists() for name in ("config.json", "card.json", "G.safetensors")):
         if against is None:

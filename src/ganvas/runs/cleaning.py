@@ -1,10 +1,13 @@
 """Removes runs, and what of them no command needs any more: `ganvas runs --remove` and `--clean`.
 
-Never a run that is being trained, nor a folder that Ganvas did not write, nor anything behind a link.
+Never a run that is being trained, nor one that holds anything that Ganvas did not write, nor anything behind a link.
 """
 
+import json
 import os
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from ganvas.errors import GanvasError
@@ -12,8 +15,20 @@ from ganvas.files import Removal, apply_removals, disk_usage, find_leftovers
 from ganvas.runs.folder import Run, is_being_trained, lock_run
 from ganvas.runs.overview import find_runs, is_run_folder, summarise
 
-_FOLDERS = {"snapshots", "state"}
-"""The folders in a run."""
+_RUN = (
+    r"config\.json|(stats|events|metrics)\.jsonl|log\.txt|(losses|reals|closest|grid|fakes\d{6,})\.png|\.lock"
+    r"|state/((latest|start|good|candidate)\.safetensors)?|snapshots/((\d+|best)/(G\.safetensors|card\.json)?)?"
+)
+"""The files and folders/ that a training and the commands on it write into a run."""
+
+_COMPARISON = (
+    rf"report\.(html|json|csv)|plan\.json|runs/([^/]+/({_RUN})?)?"
+    r"|evaluations/([0-9a-f]{16}/(evaluation\.json|(closest|interpolation|classes)\.png)?)?"
+)
+"""Those of a comparison."""
+
+_TEMPORARY = re.compile(r"(^|/)\.([^/]+)\.(tmp|old)-\d+(?=/|$)")
+"""What `ganvas.files` adds to a name while it writes or removes."""
 
 _ROLLBACK_STATES = ("start", "good", "candidate")
 
@@ -27,21 +42,27 @@ def remove(runs: Sequence[Run | Path | str], *, folder: Path | str = "runs", dry
         dry_run: only return what would be removed.
 
     Raises:
-        GanvasError: one of them is no run, is a link, is being trained, or holds folders of somebody else; then none
-            is removed.
+        GanvasError: one of them is no run, is a link, is being trained, or holds anything that Ganvas did not write;
+            then none is removed.
     """
     paths = list({os.path.abspath(path): path for path in (_locate(run, Path(folder)) for run in runs)}.values())
     for path in paths:
         _check_removable(path)
-    removals = [Removal(path, disk_usage(path)[0], "a run") for path in paths]
+    removals = [
+        Removal(path, disk_usage(path)[0], "a run" if is_run_folder(path) else "a comparison") for path in paths
+    ]
     if not dry_run:
         for removal in removals:
-            with lock_run(Run(removal.path)):
+            with ExitStack() as locks:
+                for path in find_runs(removal.path):
+                    locks.enter_context(lock_run(Run(path)))
                 apply_removals([removal])
     return removals
 
 
-def clean(folder: Path | str = "runs", *, dry_run: bool = False) -> list[Removal]:
+def clean(
+    folder: Path | str = "runs", *, dry_run: bool = False, note: Callable[[str], object] = lambda text: None
+) -> list[Removal]:
     """Removes what no command needs any more, and returns it.
 
     That is: runs without a snapshot or a state that are not being trained, what killed processes left half-written,
@@ -50,6 +71,7 @@ def clean(folder: Path | str = "runs", *, dry_run: bool = False) -> list[Removal
     Args:
         folder: of runs, or of comparisons.
         dry_run: only return what would be removed.
+        note: called with a line about each run that stays because of something that Ganvas did not write.
 
     Raises:
         GanvasError: there is no such folder, or something cannot be removed.
@@ -63,7 +85,7 @@ def clean(folder: Path | str = "runs", *, dry_run: bool = False) -> list[Removal
             continue
         if path != folder:
             parents[path.parent] = None
-        if removals := list(_superfluous(run)):
+        if removals := list(_superfluous(run, note)):
             if not dry_run:
                 try:
                     with lock_run(run):
@@ -74,19 +96,44 @@ def clean(folder: Path | str = "runs", *, dry_run: bool = False) -> list[Removal
                     raise
             removed += removals
     for parent in parents:  # of removals that were killed
-        leftovers = [leftover for leftover in find_leftovers(parent) if _holds_only_a_run(leftover.path)]
+        leftovers = [leftover for leftover in find_leftovers(parent) if _is_half_removed_run(leftover.path)]
         if not dry_run:
             apply_removals(leftovers)
         removed += leftovers
     return removed
 
 
+def find_foreign(path: Path) -> list[str]:
+    """What Ganvas did not write in a run or a comparison: files and folders/, relative to it."""
+    own = re.compile(_COMPARISON if _is_comparison(path) else _RUN)
+    found = []
+    for parent, folders, files in os.walk(path):
+        inside = Path(parent).relative_to(path)
+        for name in [*(f"{folder}/" for folder in folders), *files]:
+            relative = (inside / name).as_posix() + "/" * name.endswith("/")
+            if not own.fullmatch(_TEMPORARY.sub(r"\1\2", relative)):
+                found.append(relative)
+    return sorted(found)
+
+
+def _is_comparison(path: Path) -> bool:
+    try:
+        plan = json.loads((path / "plan.json").read_text(encoding="utf-8"))
+        return isinstance(plan, dict) and {"request", "kimg"} <= plan.keys() and not (path / "config.json").exists()
+    except (OSError, ValueError):
+        return False
+
+
 def _locate(run: Run | Path | str, folder: Path) -> Path:
     """The path of a run that is given as a path or as a name in `folder`; a link is not followed."""
     path = run.path if isinstance(run, Run) else Path(run)
-    if not is_run_folder(path) and is_run_folder(folder / path):
+    if not _is_ours(path) and _is_ours(folder / path):
         path = folder / path
     return path if path.name not in ("", "..") else Path(os.path.abspath(path))
+
+
+def _is_ours(path: Path) -> bool:
+    return is_run_folder(path) or _is_comparison(path)
 
 
 def _check_removable(path: Path) -> None:
@@ -94,48 +141,52 @@ def _check_removable(path: Path) -> None:
         raise GanvasError(
             f"{path} is a link.", expected="the folder of a run", fix=f"name its target: {path.resolve()}"
         )
-    if not is_run_folder(path):
+    if not _is_ours(path):
         raise GanvasError(
             f"{path} is no run." if path.exists() else f"There is no run {path}.",
-            expected="a run folder, or its name",
+            expected="the folder of a run or of a comparison, or its name",
             fix="ganvas runs lists them.",
         )
-    leftovers = {leftover.path for leftover in find_leftovers(path, locked=True)}
-    if foreign := sorted(
-        p.name for p in path.iterdir() if p.is_dir() and p.name not in _FOLDERS and p not in leftovers
-    ):
+    if foreign := find_foreign(path):
         raise GanvasError(
-            f"{path} holds a folder that no training wrote: {', '.join(foreign)}.",
+            f"{path} holds what Ganvas did not write: {_list_first(foreign)}.",
             expected="only what a training writes",
             fix="move it elsewhere first.",
         )
-    if is_being_trained(Run(path)):
-        raise GanvasError(f"{path} is being trained right now.", fix="stop its training first.")
+    for run in map(Run, find_runs(path)):
+        if is_being_trained(run):
+            raise GanvasError(f"{run} is being trained right now.", fix="stop its training first.")
 
 
-def _superfluous(run: Run) -> Iterator[Removal]:
+def _list_first(names: Sequence[str], most: int = 4) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def _superfluous(run: Run, note: Callable[[str], object]) -> Iterator[Removal]:
     """What of a run is not needed, or the run itself."""
     summary = summarise(run.path)
     if summary.state == "unreadable":
         return
-    if not summary.snapshots and not run.state_file.exists():
-        try:
-            _check_removable(run.path)
-        except GanvasError:  # with something of the user's in it
-            return
-        yield Removal(run.path, summary.bytes, "a run without a snapshot")
+    foreign = find_foreign(run.path)
+    weights = any(run.path.glob("snapshots/[!.]*/G.safetensors"))  # also those whose card.json is lost
+    if not weights and not run.state_file.exists():
+        if foreign:
+            note(f"{run} stays: it holds what Ganvas did not write: {_list_first(foreign)}.")
+        else:
+            yield Removal(run.path, summary.bytes, "a run without a snapshot")
         return
-    inside = [run.path, *(run.path / name for name in sorted(_FOLDERS) if not (run.path / name).is_symlink())]
-    for folder in inside:
-        yield from find_leftovers(folder, locked=True)
+    inside = [run.path, *(path for name in ("snapshots", "state") if not (path := run.path / name).is_symlink())]
+    for leftover in (leftover for folder in inside for leftover in find_leftovers(folder, locked=True)):
+        name = leftover.path.relative_to(run.path).as_posix()
+        if not any(other.rstrip("/") == name or other.startswith(f"{name}/") for other in foreign):
+            yield leftover
     if summary.state == "complete" and run.path / "state" in inside:
         for file in map(run.kept_state, _ROLLBACK_STATES):
             if file.is_file() and not file.is_symlink():
                 yield Removal(file, file.stat().st_size, "a state to roll back to, of a complete run")
 
 
-def _holds_only_a_run(path: Path) -> bool:
-    """Whether a half-removed folder has the content of a run and nothing else."""
-    names = {p.name for p in path.iterdir()} if path.is_dir() else set()
-    own = {*_FOLDERS, "config.json", "stats.jsonl", "events.jsonl", "metrics.jsonl", "log.txt", ".lock"}
-    return bool(names & own) and all(name in own or name.endswith((".png", ".svg", ".jsonl")) for name in names)
+def _is_half_removed_run(path: Path) -> bool:
+    """Whether a temporary folder has the content of a run, or a part of it, and nothing else."""
+    own = ("config.json", "stats.jsonl", "snapshots", "state")
+    return path.is_dir() and any((path / name).exists() for name in own) and not find_foreign(path)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,8 +17,9 @@ from ganvas import user_code
 from ganvas.config import RuntimeConfig, TrainConfig, differences, from_json, to_json
 from ganvas.display import Displayed, InlineImage, Paragraph, Part, Table
 from ganvas.errors import GanvasError
-from ganvas.files import explain_os_error, make_folder, remove_folder, write_json
+from ganvas.files import explain_os_error, make_folder, remove_folder, to_path, write_json
 from ganvas.recipes import get_recipe
+from ganvas.runs.card import check_weights, read_card
 from ganvas.runs.formats import check_format
 from ganvas.runs.log import read_jsonl, read_last
 
@@ -27,6 +29,8 @@ FORMAT = 2
 _MAY_CHANGE = frozenset(f.name for f in dataclasses.fields(RuntimeConfig)) | {"data", "max_bad"}
 """Knobs that may change when a run is resumed: they do not decide what is trained."""
 
+_DATA = {"name", "fingerprint"}
+"""What config.json says of the data, at least."""
 
 _LOCK_SECONDS = 0.2
 """Seconds to wait for a lock that `is_being_trained` holds for a moment."""
@@ -39,7 +43,7 @@ class Run(Displayed):
     path: Path
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "path", Path(self.path))
+        object.__setattr__(self, "path", to_path(self.path, "a run, or its folder"))
 
     @cached_property
     def metadata(self) -> dict[str, Any]:
@@ -48,22 +52,28 @@ class Run(Displayed):
         Raises:
             GanvasError: this is not a run folder, or one of another format.
         """
+        file = self.path / "config.json"
         try:
-            metadata = json.loads((self.path / "config.json").read_text(encoding="utf-8"))
-            found = int(metadata["format"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            metadata = json.loads(file.read_text(encoding="utf-8"))
+            check_format("run", self.path, int(metadata["format"]), FORMAT)
+            if not isinstance(metadata["recipe"], str) or not metadata["data"].keys() >= _DATA:
+                raise ValueError("recipe or data are incomplete")
+            return metadata | {"config": dict(metadata["config"])}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            missing, reason = isinstance(error, FileNotFoundError), f"{type(error).__name__}: {error}"
             raise GanvasError(
-                f"{self.path} is not a run folder ({error}).",
+                f"{self.path} is not a run folder (no config.json)." if missing else f"{file} is damaged ({reason}).",
                 expected="a folder with a config.json, as ganvas train writes it",
                 fix="ganvas runs lists the runs; ganvas train trains one.",
             ) from error
-        check_format("run", self.path, found, FORMAT)
-        return metadata
 
     @property
     def config(self) -> TrainConfig:
         """The configuration it was started with."""
-        return from_json(TrainConfig, self.metadata["config"])
+        try:
+            return from_json(TrainConfig, self.metadata["config"])
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise GanvasError(f"{self.path / 'config.json'} is damaged ({type(error).__name__}: {error}).") from error
 
     @property
     def threads(self) -> int | None:
@@ -106,26 +116,46 @@ class Run(Displayed):
         """Its grids of generated images, oldest first."""
         return sorted(p for p in self.path.glob("fakes*.png") if re.fullmatch(r"fakes\d+", p.stem))
 
+    @property
+    def best_quality(self) -> tuple[float, int] | None:
+        """The best quality during training, and the images shown to D until then; None if it was not measured."""
+        card = read_card(self.best_snapshot) if self.best_snapshot else None
+        return (card["quality"]["value"], card["nimg"]) if card and card["quality"] else None
+
     def progress(self) -> dict[str, Any]:
-        """How far it is: state (complete, unfinished or failed), problem, nimg, seconds, images_per_s, peak_bytes.
+        """How far it is: state, problem, nimg, seconds, images_per_s, peak_bytes.
+
+        The state is complete, unfinished, failed, or training (by another process, now). `nimg` is that of the newest
+        snapshot, from which the run is used and resumed; of a run that is being trained, or has no snapshot, it is
+        that of the log.
 
         Raises:
-            GanvasError: this is not a run folder, or one of another format.
+            GanvasError: the run cannot be used: it is not there any more, damaged, or of another format.
         """
-        last, events = read_last(self.path / "stats.jsonl"), list(read_jsonl(self.path / "events.jsonl"))
-        nimg, seconds, total = last.get("nimg", 0), last.get("seconds", 0), self.config.total_images
+        total = Run(self.path).config.total_images  # as it is on the disk now
+        try:
+            last, events = read_last(self.path / "stats.jsonl"), list(read_jsonl(self.path / "events.jsonl"))
+        except OSError as error:
+            raise GanvasError(f"{error.filename} cannot be read ({error.strerror}).") from error
+        logged, seconds = (value if isinstance(value := last.get(k), int | float) else 0 for k in ("nimg", "seconds"))
+        nimg, trained_now = logged, is_being_trained(self)
+        if not trained_now and self.snapshots:
+            nimg = read_card(self.latest_snapshot)["nimg"]
+            check_weights(self.latest_snapshot)
+        _ = self.best_quality  # it raises if it cannot be read
         non_finite = [event for event in events if event.get("event") == "non-finite"]
-        done = [event for event in events if event.get("event") == "done"]
+        peaks = [event.get("peak_bytes") for event in events if event.get("event") == "done"]
         state, problem = "complete", ""
-        if nimg < total and non_finite:
-            names = ", ".join(non_finite[-1]["quantities"])
-            state, problem = "failed", f"{names} no longer finite at {non_finite[-1]['nimg'] / 1e3:g} kimg"
+        if trained_now:
+            state, problem = "training", f"{nimg / 1e3:g} of {total / 1e3:g} kimg so far"
+        elif nimg < total and non_finite:
+            names, at = ", ".join(non_finite[-1].get("quantities", [])), non_finite[-1].get("nimg", nimg)
+            state, problem = "failed", f"{names} no longer finite at {at / 1e3:g} kimg"
         elif nimg < total:
             state, problem = "unfinished", f"{nimg / 1e3:g} of {total / 1e3:g} kimg"
         return {
             "state": state, "problem": problem, "nimg": nimg, "seconds": seconds,
-            "images_per_s": nimg / seconds if seconds else None,
-            "peak_bytes": done[-1].get("peak_bytes") if done else None,
+            "images_per_s": logged / seconds if seconds else None, "peak_bytes": peaks[-1] if peaks else None,
         }  # fmt: skip
 
     def __str__(self) -> str:
@@ -153,13 +183,13 @@ class Run(Displayed):
                 "kimg": f"{progress['nimg'] / 1000:g} of {config.kimg:g}",
                 "state": ": ".join(filter(None, (progress["state"], progress["problem"]))),
             }
-            if self.best_snapshot is not None:
-                card = json.loads((self.best_snapshot / "card.json").read_text(encoding="utf-8"))
-                facts["quality"] = f"{card['quality']['value']:.3g} at {card['nimg'] / 1000:g} kimg"
+            if self.best_quality is not None:
+                value, nimg = self.best_quality
+                facts["quality"] = f"{value:.3g} at {nimg / 1000:g} kimg"
             return facts
-        except GanvasError as error:
-            return {"state": error.what}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except GanvasError as error:  # the path is shown beside it
+            return {"state": error.what.replace(f"{self.path}{os.sep}", "").removeprefix(f"{self.path} ")}
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             return {"state": f"damaged ({type(error).__name__}: {error})"}
 
 
@@ -207,12 +237,8 @@ def create_run(
             f"{path} is not a run, and is not empty.", expected="a run, or a new name", fix="choose another --name."
         )
     metadata = {
-        "format": FORMAT,
-        "recipe": recipe_name,
-        "config": to_json(config),
-        "data": dict(data),
-        "versions": versions,
-    }
+        "format": FORMAT, "recipe": recipe_name, "config": to_json(config), "data": dict(data), "versions": versions,
+    }  # fmt: skip
     if specs := config.user_specs():
         metadata |= {"sources": user_code.sources(specs), "critic": config.loss.critic}
     return write_metadata(Run(path), metadata | {"threads": threads})
@@ -266,8 +292,11 @@ def find_unfinished(run: Run) -> tuple[Run, str] | None:
         alike = all(other.metadata[key] == run.metadata[key] for key in ("recipe", "data"))
         if other.path == run.path or not alike or not other.snapshots:
             continue
-        card = json.loads((other.latest_snapshot / "card.json").read_text(encoding="utf-8"))
-        if card["nimg"] < other.config.total_images:
+        try:
+            state = other.progress()["state"]
+        except GanvasError:  # damaged, which is no matter of this run
+            continue
+        if state in ("unfinished", "failed"):
             changed = " and ".join(changed_sources(other))
             if changed:
                 return other, f"; restore {changed} to resume it."
@@ -360,7 +389,7 @@ def prune_snapshots(run: Run, nimg: int, *, keep: int | None) -> None:
     """
     last_kept = -1
     for path in run.snapshots:
-        snapshot_nimg = json.loads((path / "card.json").read_text(encoding="utf-8"))["nimg"]
+        snapshot_nimg = read_card(path)["nimg"]
         if snapshot_nimg == nimg:
             continue
         if snapshot_nimg > nimg or keep is None or snapshot_nimg // keep <= last_kept:

@@ -5,21 +5,20 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
 from ganvas.errors import GanvasError
 from ganvas.files import disk_usage, format_bytes
-from ganvas.runs.folder import Run, is_being_trained
-from ganvas.runs.log import current_nimg
+from ganvas.runs.folder import Run
 
 MAX_DEPTH = 4
 """Levels of folders that are searched: runs/RUN, comparisons/COMPARISON/runs/RUN."""
 
-State = Literal["complete", "unfinished", "training", "unreadable"]
+State = Literal["complete", "unfinished", "failed", "training", "unreadable"]
 
-_OWN_NAMES = ("stats.jsonl", "events.jsonl", "snapshots", "state", ".lock")
+_OWN_FILES = ("stats.jsonl", "events.jsonl", "state/*.safetensors", "snapshots/*/card.json")
 """What a run folder has beside its config.json."""
 
 
@@ -29,7 +28,7 @@ class RunSummary:
 
     Attributes:
         path: its folder.
-        state: complete, unfinished, training (by another process, now), or unreadable.
+        state: that of `Run.progress`, or unreadable.
         recipe, data: their names; empty where unreadable.
         kimg: thousands of images shown to D so far; `total_kimg`: the length of the run.
         quality: the best quality (a kernel distance, lower is better) measured during training; None if there is none.
@@ -99,36 +98,27 @@ def is_run_folder(path: Path) -> bool:
     """Whether Ganvas wrote this folder as a run, readable or not: other programs have a config.json too."""
     try:
         metadata = json.loads((path / "config.json").read_text(encoding="utf-8"))
-        return isinstance(metadata, dict) and {"format", "recipe", "config", "data"} <= metadata.keys()
-    except FileNotFoundError:
+        if isinstance(metadata, dict) and {"format", "recipe", "config", "data"} <= metadata.keys():
+            return True
+    except (FileNotFoundError, NotADirectoryError):
         return False
     except (OSError, ValueError):  # damaged
-        return any((path / name).exists() for name in _OWN_NAMES)
+        pass
+    return any(next(path.glob(pattern), None) for pattern in _OWN_FILES)
 
 
 def summarise(path: Path) -> RunSummary:
     """One run's line; an unreadable run has one too."""
     run = Run(path)
     size, changed = disk_usage(path)
-    trained_now = is_being_trained(run)
-    shown = current_nimg(path)
     try:
-        config, snapshots, best = run.config, run.snapshots, run.best_snapshot
-        saved = _read_card(snapshots[-1])["nimg"] if snapshots else 0
-        quality = _read_card(best)["quality"]["value"] if best else None
-        nimg = shown if trained_now else saved or shown
-        state: State = "training" if trained_now else "complete" if saved >= config.total_images else "unfinished"
-        return RunSummary(
-            path, state, run.metadata["recipe"], run.metadata["data"]["name"], nimg / 1000, config.kimg, quality,
-            len(snapshots) + bool(best), size, changed,
-        )  # fmt: skip
-    except (GanvasError, OSError, ValueError, KeyError, TypeError) as error:
-        problem = (str(error).splitlines() or [""])[0]
-        return RunSummary(path, "unreadable", "", "", shown / 1000, 0.0, None, 0, size, changed, problem)
-
-
-def _read_card(snapshot: Path) -> dict[str, Any]:
-    return json.loads((snapshot / "card.json").read_text(encoding="utf-8"))
+        progress, best = run.progress(), run.best_quality
+    except GanvasError as error:
+        return RunSummary(path, "unreadable", "", "", 0.0, 0.0, None, 0, size, changed, error.what)
+    return RunSummary(
+        path, progress["state"], run.metadata["recipe"], run.metadata["data"]["name"], progress["nimg"] / 1000,
+        run.config.kimg, best[0] if best else None, len(run.snapshots) + bool(run.best_snapshot), size, changed,
+    )  # fmt: skip
 
 
 def _named_after(run: RunSummary) -> bool:
@@ -140,10 +130,15 @@ def _format_kimg(kimg: float) -> str:
     return f"{kimg:,.0f}" if kimg >= 1000 else f"{kimg:.4g}"
 
 
+def _format_day(day: datetime) -> str:
+    return f"{day.day} {day:%b}" if datetime.now() - day < timedelta(days=300) else f"{day:%b %Y}"
+
+
 def render(runs: Sequence[RunSummary], folder: Path) -> Any:
     """A rich table of runs, with paths relative to `folder`, and what is wrong with those that are unreadable.
 
-    Recipe and data have columns of their own only if a run's name does not say them.
+    Recipe and data have columns of their own only if a run's name does not say them, quality only if one was measured.
+    A folder that all runs share is left out of their names.
     """
     from rich.console import Group
     from rich.markup import escape
@@ -151,24 +146,27 @@ def render(runs: Sequence[RunSummary], folder: Path) -> Any:
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False)
+    names = [one.path.relative_to(folder) if one.path != folder else folder for one in runs]
+    shared = Path(os.path.commonpath([name.parent for name in names])) if len(names) > 1 else Path()
     table.add_column("run", overflow="fold")
+    measured = any(one.quality is not None for one in runs)
     plain = all(_named_after(one) for one in runs if one.state != "unreadable")
     for title in () if plain else ("recipe", "data"):
         table.add_column(title, overflow="fold")
-    for title in ("kimg", "quality ↓", "size"):
-        table.add_column(title, justify="right", no_wrap=title != "kimg")
+    for title in ("kimg", *(("quality ↓",) if measured else ()), "size"):
+        table.add_column(title, justify="right", no_wrap=True)
     table.add_column("changed", no_wrap=True)
     table.add_column("state", no_wrap=True)
-    colours = {"complete": "green", "training": "cyan", "unfinished": "yellow", "unreadable": "red"}
-    for one in runs:
-        name = str(one.path.relative_to(folder)) if one.path != folder else str(folder)
+    colours = {"complete": "green", "training": "cyan", "unfinished": "yellow"}
+    for one, name in zip(runs, names, strict=True):
         readable = one.state != "unreadable"
         table.add_row(
-            f"[bold]{escape(name)}[/]", *(() if plain else (one.recipe, escape(one.data))),
-            f"{_format_kimg(one.kimg)} of {_format_kimg(one.total_kimg)}" if readable else "",
-            "" if one.quality is None else f"{one.quality:.3g}",
+            f"[bold]{escape(str(name.relative_to(shared)))}[/]", *(() if plain else (one.recipe, escape(one.data))),
+            f"{_format_kimg(one.kimg)}/{_format_kimg(one.total_kimg)}" if readable else "",
+            *(["" if one.quality is None else f"{one.quality:.3g}"] if measured else ()),
             format_bytes(one.bytes),
-            f"{datetime.fromtimestamp(one.changed):%Y-%m-%d}",
-            f"[{colours[one.state]}]{one.state}[/]",
+            _format_day(datetime.fromtimestamp(one.changed)),
+            f"[{colours.get(one.state, 'red')}]{one.state}[/]",
         )  # fmt: skip
-    return Group(table, *(Text(f"! {one.problem}", style="yellow") for one in runs if one.problem))
+    heading = [] if shared == Path() else [Text(f"In {folder / shared}:")]
+    return Group(*heading, table, *(Text(f"! {one.problem}", style="yellow") for one in runs if one.problem))

@@ -22,11 +22,8 @@ from ganvas.config.families import Custom
 from ganvas.errors import GanvasError
 from ganvas.files import atomic_folder, make_folder
 from ganvas.networks import Generator, Shape
-from ganvas.runs.formats import check_format
+from ganvas.runs.card import FORMAT, check_weights, read_card
 from ganvas.version import __version__
-
-FORMAT = 2
-"""The format of a snapshot folder."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +84,8 @@ def load(path: Path) -> tuple[Generator, Card]:
             not fit the weights.
     """
     with _explain_damage(path):
-        plain = json.loads((path / "card.json").read_text(encoding="utf-8"))
-        check_format("snapshot", path, int(plain["format"]), FORMAT)
+        plain = read_card(path)
+        check_weights(path)
         card = Card(
             **{
                 **plain,

@@ -25,6 +25,17 @@ from ganvas.training.state import TrainState
 from ganvas.training.stats import Stats
 
 
+class TrainingStopped(GanvasError):
+    """The end of a training that --on-failure stops; the run is saved."""
+
+    def __init__(self, run: Run, failure: str, nimg: int) -> None:
+        super().__init__(
+            f"{failure} {run} is saved at {nimg / 1000:g} kimg.",
+            fix=f"ganvas diagnose {run} says more; --on-failure warn trains on all the same.",
+        )
+        self.run, self.failure = run, failure
+
+
 class Session:
     """Trains a run from its saved state, or its beginning, to its end or an interruption.
 
@@ -93,10 +104,7 @@ class Session:
             )
             raise KeyboardInterrupt(f"stopped at {self.nimg / 1000:g} kimg; {rest}")
         if self.failure:
-            raise GanvasError(
-                f"{self.failure} {self.run} is saved at {self.nimg / 1000:g} kimg.",
-                fix=f"ganvas diagnose {self.run} says more; --on-failure warn trains on all the same.",
-            )
+            raise TrainingStopped(self.run, self.failure, self.nimg)
 
     def _resume(self) -> bool:
         """Restores the saved state, if there is one. Returns whether there was."""

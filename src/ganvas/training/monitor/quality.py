@@ -1,6 +1,5 @@
 """The trend of the quality: measured now and then, at a bounded cost; an error does not end the run."""
 
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -8,6 +7,7 @@ from ganvas.diagnosis.budget import TimeBudget
 from ganvas.evaluation.trend import MIN_IMAGES, Trend
 from ganvas.networks import Generator
 from ganvas.runs import log
+from ganvas.runs.card import read_card
 from ganvas.runs.folder import Run
 
 LEAST = 0.5
@@ -33,7 +33,7 @@ class QualityMonitor:
         self.trend: Trend | None = None
         self.best, self._count = float("inf"), None
         if run.best_snapshot is not None:
-            card = json.loads((run.best_snapshot / "card.json").read_text(encoding="utf-8"))
+            card = read_card(run.best_snapshot)
             self.best, self._count = card["quality"]["value"], card["quality"]["count"]
 
     def resume(self, nimg: int) -> None:
