@@ -153,7 +153,8 @@ class Monitor:
     def _act(self, decision: Decision | None) -> Decision | None:
         if decision is not None:
             if self._is_main:
-                self._report(decision.message)
+                if decision.changes is not None:  # else it is the error that ends the training
+                    self._report(decision.message)
             self._recovery.apply(decision)
             if decision.changes is not None:
                 self.start()
