@@ -55,8 +55,8 @@ _MODULE_OF = {name: module for module, names in _MODULES.items() for name in nam
 
 __all__ = [
     "Comparison", "Diagnosis", "Evaluation", "Finding", "GanvasError", "Iterate", "Probe", "Run", "Sampler",
-    "Samples", "StyleImage", "StyleOptions", "TrainConfig", "Value", "__version__", "compare", "diagnose", "evaluate", "load",
-    "stylize", "train", "watch",
+    "Samples", "StyleImage", "StyleOptions", "TrainConfig", "Value", "__version__", "compare", "diagnose", "evaluate",
+    "load", "stylize", "train", "watch",
 ]  # fmt: skip
 
 
