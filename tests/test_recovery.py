@@ -221,6 +221,17 @@ def test_interventions_need_the_monitor() -> None:
         replace(tiny(), watch=False, on_failure="stop")
 
 
+def test_stopped_run_is_printed_as_json(tmp_path: Path) -> None:
+    knobs = ["--kimg", "1.2", "--r1", 0, "--r2", 0, "--g-lr", 0.5, "--tick-kimg", 0.1, "--snapshot-kimg", 0.2]
+    flags = ["--no-plot", "--device", "cpu", "--seed", 0, "--batch", 20, "--out", tmp_path, "--on-failure", "stop"]
+    done = run_cli("train", "mlp", "--data", "digits", *knobs, *flags, "--json", check=1)
+    found = json.loads(done.stdout)
+    assert found["failure"] in done.stderr
+    assert "Stopped, as --on-failure stop asks" in found["failure"]
+    assert Path(found["snapshot"]).parent.parent == Path(found["run"])
+    assert done.stderr.count("Stopped, as --on-failure stop asks") == 1
+
+
 def test_diagnose_on_the_command_line(tmp_path: Path) -> None:
     run = start.train(unstable(), out=tmp_path, quiet=True)
     text = run_cli("diagnose", run.path).stdout

@@ -326,10 +326,10 @@ def wait_for_more(path: Path, process: subprocess.Popen[str]) -> None:
 
 
 def test_second_process_cannot_train_the_same_run() -> None:
-    from ganvas.runs.folder import lock_run
+    from ganvas.runs.lock import lock_run
 
     run = train(tiny(), name="mine", quiet=True)
-    with lock_run(run), pytest.raises(GanvasError, match="Another process"):
+    with lock_run(run.path), pytest.raises(GanvasError, match="Another process"):
         train(tiny(), name="mine", quiet=True)
 
 

@@ -40,7 +40,7 @@ PYTHON: dict[str, list[Callable[..., Any]]] = {
 
 TERMINAL_ONLY = {
     "train": {"config", "gpus", "dry_run", "json"},  # config: every knob, in Python the keywords of train
-    "sample": {"out", "each", "video", "scale"},  # files, where Python returns arrays
+    "sample": {"out", "each", "video", "scale", "class_"},  # files, where Python returns arrays
     "plot": set[str](),
     "data": {"json"},
     "evaluate": {"panel", "json"},
@@ -54,11 +54,12 @@ TERMINAL_ONLY = {
 }
 PYTHON_ONLY = {
     "train": {"recipe", "knobs"},
-    "sample": {"self"},
+    "sample": {"self", "progress"},
     "evaluate": {"memo"},  # shared by evaluations
     "compare": {"command"},  # the command line passes what was typed
     "style": {"callback", "knobs"},
-    "runs": {"runs"},  # the values of --remove
+    "runs": {"runs", "note"},  # the values of --remove; notes go to stderr
+    "cache": {"note"},
 }
 OTHER_DEFAULT = {("sample", "seeds")}  # 0-63; of an interpolation 0-7
 OTHER_TYPE = {("compare", "vary"), ("compare", "knobs")}  # KNOB=VALUE, in Python a dictionary

@@ -36,7 +36,7 @@ def test_image_of_a_seed_does_not_depend_on_the_batch(family: str) -> None:
     assert len(np.unique(together.reshape(150, -1), axis=0)) == 150
 
 
-@pytest.mark.parametrize("seed", [1.5, "1", None, float("nan")])
+@pytest.mark.parametrize("seed", [1.5, "1", None, float("nan"), True])
 def test_seeds_and_classes_must_be_integers(seed: object, conditional: Run) -> None:
     sampler = load(conditional)
     with pytest.raises(GanvasError, match="is not a seed"):
@@ -45,6 +45,23 @@ def test_seeds_and_classes_must_be_integers(seed: object, conditional: Run) -> N
         with pytest.raises(GanvasError, match="is not a class"):
             sampler.sample([1], label=[seed])  # type: ignore[list-item]
     assert np.array_equal(sampler.sample([1], label=np.int64(1)), sampler.sample([1], label=1))  # type: ignore[arg-type]
+
+
+def test_values_that_are_no_seeds_and_no_truncation_are_refused(run: Run) -> None:
+    sampler = load(run)
+    for wrong in (3, None, 1.5):
+        with pytest.raises(GanvasError, match="is not a list of seeds"):
+            sampler.sample(wrong)  # type: ignore[arg-type]
+    for truncation in ("a", None):
+        with pytest.raises(GanvasError, match="--truncation is"):
+            sampler.sample([1], truncation=truncation)  # type: ignore[arg-type]
+
+
+def test_grid_that_no_file_holds_is_refused_before_anything_is_computed(run: Run) -> None:
+    with pytest.raises(GanvasError, match="A grid of 1,000,000 images"):
+        load(run).sample_grid(range(1_000_000))
+    with pytest.raises(GanvasError, match="A grid of 2,000 images"):
+        load(run).sample_grid(range(2_000), columns=1)
 
 
 def test_classes_have_names_and_seeds_have_ranges(conditional: Run) -> None:

@@ -20,7 +20,8 @@ from ganvas.data import DataOptions, cache, cache_contents, open_images
 from ganvas.errors import GanvasError
 from ganvas.files import format_bytes
 from ganvas.runs import cleaning, overview
-from ganvas.runs.folder import Run, lock_run
+from ganvas.runs.folder import Run
+from ganvas.runs.lock import lock_run
 from ganvas.runs.overview import list_runs
 from ganvas.training.start import train
 
@@ -83,7 +84,7 @@ def test_states_of_runs(runs: Path) -> None:
         "damaged": "unreadable",
     }
     assert states(runs) == expected
-    with lock_run(Run(runs / "longer")):
+    with lock_run(runs / "longer"):
         assert states(runs)["longer"] == "training"
     problem = next(one.problem for one in list_runs(runs) if one.path.name == "later")
     assert "later version" in problem
@@ -170,7 +171,7 @@ def test_nothing_else_is_removed(runs: Path) -> None:
         with pytest.raises(GanvasError, match=message):
             cleaning.remove(["00000-small-digits", name], folder=runs)
     with (
-        lock_run(Run(runs / "00000-small-digits")),
+        lock_run(runs / "00000-small-digits"),
         pytest.raises(GanvasError, match="trained right now"),
     ):
         cleaning.remove(["00000-small-digits"], folder=runs)
@@ -221,7 +222,7 @@ def test_cleaning_leaves_everything_else(runs: Path) -> None:
     unfinished.write_text(unfinished.read_text().replace('"kimg": 0.2', '"kimg": 9'))
     shutil.rmtree(runs / "00000-small-digits")
     before = files(Path.cwd()).keys()
-    with lock_run(Run(begun)):
+    with lock_run(begun):
         assert not cleaning.clean(runs)
     assert files(Path.cwd()).keys() >= before
 
@@ -272,7 +273,7 @@ def test_comparison_is_removed_by_the_same_rules(runs: Path) -> None:
         cleaning.remove(["a-vs-b"], folder="comparisons")
     note.unlink()
     with (
-        lock_run(Run(comparison / "runs" / "00000-small-digits")),
+        lock_run(comparison / "runs" / "00000-small-digits"),
         pytest.raises(GanvasError, match="trained right now"),
     ):
         cleaning.remove([comparison])

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ganvas.evaluation.measures import Value
     from ganvas.evaluation.result import Evaluation
     from ganvas.runs.folder import Run
+    from ganvas.samples import Samples
     from ganvas.sampling import Sampler, load
     from ganvas.style.images import StyleImage
     from ganvas.style.options import StyleOptions
@@ -44,6 +45,7 @@ _MODULES = {
     "evaluation.measures": ["Value"],
     "evaluation.result": ["Evaluation"],
     "runs.folder": ["Run"],
+    "samples": ["Samples"],
     "sampling": ["Sampler", "load"],
     "style.options": ["StyleOptions"],
     "style.images": ["StyleImage"],
@@ -53,8 +55,8 @@ _MODULE_OF = {name: module for module, names in _MODULES.items() for name in nam
 
 __all__ = [
     "Comparison", "Diagnosis", "Evaluation", "Finding", "GanvasError", "Iterate", "Probe", "Run", "Sampler",
-    "StyleImage", "StyleOptions", "TrainConfig", "Value", "__version__", "compare", "diagnose", "evaluate", "load",
-    "stylize", "train", "watch",
+    "Samples", "StyleImage", "StyleOptions", "TrainConfig", "Value", "__version__", "compare", "diagnose", "evaluate",
+    "load", "stylize", "train", "watch",
 ]  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from ganvas.diagnosis.diagnosis import Diagnosis, apply_rules
 from ganvas.diagnosis.history import Facts, History, NonFinite
 from ganvas.diagnosis.logs.reader import read
 from ganvas.errors import GanvasError
+from ganvas.files import to_path
 from ganvas.runs.folder import Run
 from ganvas.runs.log import read_jsonl
 
@@ -21,7 +22,7 @@ def diagnose(what: Run | Path | str) -> Diagnosis:
     Raises:
         GanvasError: there is no such file, or nothing in it is recognised.
     """
-    run = what if isinstance(what, Run) else Run(Path(what))
+    run = what if isinstance(what, Run) else Run(to_path(what, "a run, or a log"))
     return apply_rules(read_run(run) if (run.path / "config.json").exists() else read(run.path))
 
 

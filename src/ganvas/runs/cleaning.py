@@ -12,7 +12,8 @@ from pathlib import Path
 
 from ganvas.errors import GanvasError
 from ganvas.files import Removal, apply_removals, disk_usage, find_leftovers
-from ganvas.runs.folder import Run, is_being_trained, lock_run
+from ganvas.runs.folder import Run
+from ganvas.runs.lock import is_being_trained, lock_run
 from ganvas.runs.overview import find_runs, is_run_folder, summarise
 
 _RUN = (
@@ -55,7 +56,7 @@ def remove(runs: Sequence[Run | Path | str], *, folder: Path | str = "runs", dry
         for removal in removals:
             with ExitStack() as locks:
                 for path in find_runs(removal.path):
-                    locks.enter_context(lock_run(Run(path)))
+                    locks.enter_context(lock_run(path))
                 apply_removals([removal])
     return removals
 
@@ -81,17 +82,17 @@ def clean(
     parents = {folder: None}
     for path in find_runs(folder):
         run = Run(path)
-        if path.is_symlink() or is_being_trained(run):
+        if path.is_symlink() or is_being_trained(run.path):
             continue
         if path != folder:
             parents[path.parent] = None
         if removals := list(_superfluous(run, note)):
             if not dry_run:
                 try:
-                    with lock_run(run):
+                    with lock_run(run.path):
                         apply_removals(removals)
                 except GanvasError:  # its training has just begun, or it belongs to another user
-                    if is_being_trained(run):
+                    if is_being_trained(run.path):
                         continue
                     raise
             removed += removals
@@ -154,7 +155,7 @@ def _check_removable(path: Path) -> None:
             fix="move it elsewhere first.",
         )
     for run in map(Run, find_runs(path)):
-        if is_being_trained(run):
+        if is_being_trained(run.path):
             raise GanvasError(f"{run} is being trained right now.", fix="stop its training first.")
 
 

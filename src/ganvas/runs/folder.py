@@ -5,13 +5,10 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-
-from filelock import FileLock, Timeout
 
 from ganvas import user_code
 from ganvas.config import RuntimeConfig, TrainConfig, differences, from_json, to_json
@@ -21,6 +18,7 @@ from ganvas.files import explain_os_error, make_folder, remove_folder, to_path, 
 from ganvas.recipes import get_recipe
 from ganvas.runs.card import check_weights, read_card
 from ganvas.runs.formats import check_format
+from ganvas.runs.lock import is_being_trained
 from ganvas.runs.log import read_jsonl, read_last
 
 FORMAT = 2
@@ -31,9 +29,6 @@ _MAY_CHANGE = frozenset(f.name for f in dataclasses.fields(RuntimeConfig)) | {"d
 
 _DATA = {"name", "fingerprint"}
 """What config.json says of the data, at least."""
-
-_LOCK_SECONDS = 0.2
-"""Seconds to wait for a lock that `is_being_trained` holds for a moment."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -138,7 +133,7 @@ class Run(Displayed):
         except OSError as error:
             raise GanvasError(f"{error.filename} cannot be read ({error.strerror}).") from error
         logged, seconds = (value if isinstance(value := last.get(k), int | float) else 0 for k in ("nimg", "seconds"))
-        nimg, trained_now = logged, is_being_trained(self)
+        nimg, trained_now = logged, is_being_trained(self.path)
         if not trained_now and self.snapshots:
             nimg = read_card(self.latest_snapshot)["nimg"]
             check_weights(self.latest_snapshot)
@@ -203,7 +198,7 @@ def resolve(what: "str | TrainConfig | Run | Path") -> tuple[str, TrainConfig, R
         return "config", what, None
     if isinstance(what, str) and not (Path(what) / "config.json").exists():
         return what, get_recipe(what).config, None
-    run = what if isinstance(what, Run) else Run(Path(what))
+    run = what if isinstance(what, Run) else Run(to_path(what, "a recipe, a run, or its folder"))
     return run.metadata["recipe"], run.config, run
 
 
@@ -342,42 +337,6 @@ def check_same_run(run: Run, config: TrainConfig, fingerprint: str) -> None:
             expected="the code it was started with: the rest of the run would be another training",
             fix="restore it to go on with this run, or start a new one: --new, or another --name.",
         )
-
-
-@contextmanager
-def lock_run(run: Run) -> Iterator[None]:
-    """Locks the run for this process within the block.
-
-    Raises:
-        GanvasError: another process is training it.
-    """
-    lock = FileLock(run.path / ".lock")
-    try:
-        lock.acquire(timeout=_LOCK_SECONDS)
-    except Timeout:
-        raise GanvasError(
-            f"Another process is training {run} right now.",
-            fix="wait for it, stop it, or start another run with --new.",
-        ) from None
-    except OSError as error:
-        raise explain_os_error(error, run.path) from error
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def is_being_trained(run: Run) -> bool:
-    """Whether another process holds the lock of the run; False where the lock cannot be read."""
-    if not (run.path / ".lock").exists():
-        return False
-    try:
-        with FileLock(run.path / ".lock").acquire(timeout=_LOCK_SECONDS / 4, poll_interval=0.01):
-            return False
-    except Timeout:
-        return True
-    except OSError:
-        return False
 
 
 def prune_snapshots(run: Run, nimg: int, *, keep: int | None) -> None:

@@ -15,6 +15,7 @@ from ganvas.networks import Shape
 from ganvas.pytorch_state import default_state
 from ganvas.runs import folder, log, snapshot
 from ganvas.runs.folder import Run
+from ganvas.runs.lock import lock_run
 from ganvas.threads import cpu_threads
 from ganvas.training import distributed, memory
 from ganvas.training.estimate import (
@@ -213,7 +214,7 @@ def _find_or_create(
 
 def _lock_run(run: Run, config: TrainConfig, threads: int, stack: ExitStack) -> Run:
     """Locks the run for this process, and writes a longer `kimg` or another number of threads to its config.json."""
-    stack.enter_context(folder.lock_run(run))
+    stack.enter_context(lock_run(run.path))
     metadata = run.metadata
     if config.kimg > run.config.kimg:
         log.append_event(run.path, "extended", round(run.config.kimg * 1000), kimg=config.kimg)

@@ -152,7 +152,7 @@ class Monitor:
 
     def _act(self, decision: Decision | None) -> Decision | None:
         if decision is not None:
-            if self._is_main:
+            if self._is_main and decision.changes is not None:  # else it is the error that ends the training
                 self._report(decision.message)
             self._recovery.apply(decision)
             if decision.changes is not None:
