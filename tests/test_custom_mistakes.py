@@ -371,6 +371,7 @@ def test_objects_of_a_session_are_named_in_words() -> None:
     assert "<session>" not in str(caught.value)
     spec = user_code.describe(Objective(bce, g_loss))
     assert user_code.title(spec) == "the Objective of this session"
+    assert user_code.title(user_code.describe(lambda images: images)) == "the function of this session"
 
 
 def test_an_error_during_training_names_class_file_and_line() -> None:

@@ -54,7 +54,8 @@ def describe(value: Any) -> str:
         arguments = ", ".join(f"{name}={argument!r}" for name, argument in value.keywords.items())
         spec = f"{describe(value.func)}({arguments})"
         if value.args or parse(spec).arguments != value.keywords:
-            raise GanvasError(f"{spec} has arguments that a text cannot hold.", expected="named literals")
+            what = f"The arguments of {title(describe(value.func))} do not fit into a text."
+            raise GanvasError(what, expected="named literals, as in functools.partial(Class, width=16)")
         return spec
     for spec, registered in _session.items():
         if registered is value:
@@ -86,9 +87,9 @@ def title(text: str) -> str:
     if spec.source != SESSION:
         return text
     value = _session.get(f"{SESSION}:{spec.name}")
-    kind = "class" if isinstance(value, type) else "function"
-    named = f"{kind} {spec.name}" if hasattr(value, "__qualname__") else type(value).__name__
-    return f"the {named} of this session"
+    name = getattr(value, "__name__", None)
+    named = type(value).__name__ if name is None else f"{'class' if isinstance(value, type) else 'function'} {name}"
+    return f"the {named.removesuffix(' <lambda>')} of this session"
 
 
 def _find_definition(value: Any) -> tuple[str, str]:
@@ -215,25 +216,25 @@ def _find_loaded(code: CodeType) -> tuple[str, str] | None:
     """(source, name) of a class or function that has been loaded, if this is code of it."""
     name = code.co_qualname.replace("<locals>.", "").replace("<lambda>", "function")
     for key in _digests:
-        source, _, own = key.rpartition(":") if key.startswith(SESSION) else (key, "", "")
-        if source == SESSION and f"{name}.".startswith(f"{own}."):
-            return source, own
-        if source != SESSION and _path_of(source) == Path(code.co_filename).resolve():
-            return source, name.partition(".")[0]
+        own = key.removeprefix(f"{SESSION}:")
+        if own != key and f"{name}.".startswith(f"{own}."):
+            return SESSION, own
+        if own == key and _path_of(key) == Path(code.co_filename).resolve():
+            return key, name.partition(".")[0]
     return None
 
 
 def _quote(error: BaseException, what: str, source: str, fix: str) -> GanvasError:
     """The error as one for users, with the last place in the user's code."""
     file = Path(source).name if source.endswith(".py") else f"{source.rpartition('.')[2]}.py"
-    places = [(Path(f.filename).name, f.lineno) for f in traceback.extract_tb(error.__traceback__)]
-    text, places = str(error), [place for place in places if place[0] == file]
+    frames = [(Path(f.filename).name, f.lineno) for f in traceback.extract_tb(error.__traceback__)]
+    text, places = str(error), [place for place in frames if place[0] == file]
     if isinstance(error, SyntaxError) and error.filename:
         text, places = error.msg, [(Path(error.filename).name, error.lineno)]
     place = f" ({places[-1][0]}, line {places[-1][1]})" if places else ""
     reason = f"{type(error).__name__}: {(text.splitlines() or ['no message'])[0].rstrip('.')}"
-    known = [known for part, known in _FIXES.items() if re.search(part, text)]
-    return GanvasError(f"{what}: {reason}{place}.", fix=known[0] if known else fix)
+    fix = next((known for part, known in _FIXES.items() if re.search(part, text)), fix)
+    return GanvasError(f"{what}: {reason}{place}.", fix=fix)
 
 
 @contextmanager
@@ -369,9 +370,7 @@ def _path_of(source: str) -> Path | None:
 
 
 def _read_digest(source: str) -> str:
-    if source == SESSION:
-        return ""
-    path = _path_of(source)
+    path = None if source == SESSION else _path_of(source)
     if path is None or not (source.endswith(".py") or path.is_file()):  # a built-in module
         return ""
     try:

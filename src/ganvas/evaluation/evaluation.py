@@ -80,7 +80,7 @@ def evaluate(
     """
     if count < MIN_IMAGES:
         raise GanvasError(f"--count is {count}.", expected=f"at least {MIN_IMAGES}, better 10000")
-    if not isinstance(features, str | nn.Module | Extractor):
+    if callable(features) and not isinstance(features, nn.Module):
         features = user_code.describe(features)
     device, memo = str(select_device(device)), memo or Memo()
     reference, subject = _open(what, against, held_out, count, truncation, device, memo)

@@ -301,7 +301,10 @@ def find_unfinished(run: Run) -> tuple[Run, str] | None:
 
 
 def _format_differences(differing: list[tuple[str, Any, Any]]) -> str:
-    return "; ".join(f"{name} is {old} there and {new} here" for name, old, new in differing)
+    def words(value: Any) -> Any:
+        return user_code.title(value) if str(value).startswith(user_code.SESSION) else value
+
+    return "; ".join(f"{name} is {words(old)} there and {words(new)} here" for name, old, new in differing)
 
 
 def check_same_run(run: Run, config: TrainConfig, fingerprint: str) -> None:
