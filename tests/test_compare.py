@@ -229,6 +229,8 @@ def test_run_with_non_finite_losses_stays_as_failed(finished: Comparison) -> Non
     stats = paths[0] / "stats.jsonl"
     lines = stats.read_text().splitlines()
     stats.write_text("\n".join(lines[:-1]) + "\n")
+    card = next(paths[0].glob("snapshots/[0-9]*/card.json"))
+    card.write_text(json.dumps(json.loads(card.read_text()) | {"nimg": 100}))
     with (paths[0] / "events.jsonl").open("a") as file:
         file.write('{"time": 1, "nimg": 160, "event": "non-finite", "quantities": ["G/loss"]}\n')
     found = compare_here([*paths])
@@ -277,7 +279,7 @@ def test_missing_data_are_refused_before_any_training() -> None:
 @pytest.mark.slow
 def test_conditional_and_wasserstein_recipes_are_evaluated_but_not_ranked() -> None:
     found = compare_here(
-        ["small:conditional=true,kimg=0.1", "small:objective=wasserstein,gp=10,r1=0,r2=0,d_steps=2,kimg=0.12"],
+        ["small:conditional=true", "small:objective=wasserstein,gp=10,r1=0,r2=0,d_steps=2"],
         seeds=1, count=50, kimg=0.12,
     )  # fmt: skip
     assert [run["state"] for run in found.results["runs"]] == ["complete", "complete"]
