@@ -21,6 +21,7 @@ from ganvas.runs.folder import Run
 TINY = ["--kimg", "0.2", "--no-plot", "--device", "cpu"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help_in_plain_notation(command: str) -> None:
     text = run_cli(command, "--help", COLUMNS="80").stdout
@@ -42,6 +43,7 @@ def test_optional_values_and_schedules_are_parsed() -> None:
     assert (config["optimisation"]["g_lr"], config["optimisation"]["d_lr"]) == ("1e-3..0", 3e-4)
 
 
+@pytest.mark.slow
 def test_all_recipes_are_listed_as_text_and_as_json() -> None:
     text = run_cli("recipes", COLUMNS="80").stdout
     assert max(map(len, text.splitlines())) <= 80
@@ -50,6 +52,7 @@ def test_all_recipes_are_listed_as_text_and_as_json() -> None:
     assert all(name in run_cli("recipes").stdout for name in RECIPES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [

@@ -389,6 +389,7 @@ def _trained_in_python() -> str:
     return str(caught.value)
 
 
+@pytest.mark.slow
 def test_prints_of_the_users_code_leave_json_alone() -> None:
     command = ("train", "custom", "--g", "nets.py:Generator", "--d", "mlp(d_widths=[8])", "--kimg", 0.128)
     done = run_cli(*command, "--batch", 32, "--no-plot", "--device", "cpu", "--json")
@@ -396,6 +397,7 @@ def test_prints_of_the_users_code_leave_json_alone() -> None:
     assert "making G" in done.stderr
 
 
+@pytest.mark.slow
 def test_an_unfinished_run_of_edited_code_is_not_said_to_resume() -> None:
     knobs: dict[str, Any] = {"g": "nets.py:Generator", "d": "mlp(d_widths=[8])", "batch": 32, "plot": False}
     unfinished = tiny()
@@ -409,6 +411,7 @@ def test_an_unfinished_run_of_edited_code_is_not_said_to_resume() -> None:
     assert f"{first} is unfinished; restore nets.py to resume it." in " ".join(second.stderr.split())
 
 
+@pytest.mark.slow
 def test_compare_checks_every_candidate_before_the_first_training() -> None:
     good, bad = "custom:d=mlp(d_widths=[8])", "custom:g=nets.py:Nope,d=mlp(d_widths=[8])"
     done = run_cli("compare", good, bad, "--data", "digits", "--kimg", 0.1, "--seeds", 1, "--out", "c", check=1)

@@ -43,6 +43,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return train(tiny(), out=tmp_path_factory.mktemp("runs"), quiet=True).path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", WITHOUT_TORCH)
 def test_module_is_imported_without_torch(module: str) -> None:
     assert not SLOW & modules_after(f"import {module}")
@@ -67,6 +68,7 @@ def test_help_version_and_recipes_import_no_numpy(words: list[str]) -> None:
     assert not (SLOW | {"numpy"}) & modules_after_command(*words)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", COMMANDS)
 def test_help_of_a_command_imports_no_numpy(verb: str) -> None:
     code = "import sys; from ganvas.cli import _run\ntry: _run(sys.argv[1:])\nexcept SystemExit: pass"

@@ -31,6 +31,7 @@ def events(run: package.Run, kind: str) -> list[dict]:
     return [event for event in log.read_jsonl(run.path / "events.jsonl") if event["event"] == kind]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["mlp", "cnn", "dcgan", "stylegan", "msg"])
 def test_probes_do_not_change_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: str) -> None:
     monkeypatch.setattr(budget, "FREE", 1e9)  # however slow the machine is
@@ -221,6 +222,7 @@ def test_interventions_need_the_monitor() -> None:
         replace(tiny(), watch=False, on_failure="stop")
 
 
+@pytest.mark.slow
 def test_stopped_run_is_printed_as_json(tmp_path: Path) -> None:
     knobs = ["--kimg", "1.2", "--r1", 0, "--r2", 0, "--g-lr", 0.5, "--tick-kimg", 0.1, "--snapshot-kimg", 0.2]
     flags = ["--no-plot", "--device", "cpu", "--seed", 0, "--batch", 20, "--out", tmp_path, "--on-failure", "stop"]

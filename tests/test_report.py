@@ -86,6 +86,7 @@ def render(names: list[str], **more: Any) -> tuple[dict[str, Any], str, Page]:
     return report, html, Page(html)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("names", [["cnn", "mlp"], [EVIL, UNDERLINED, "x" * 90, "d", "e"]])
 def test_every_number_is_that_of_the_json(names: list[str]) -> None:
     report, html, page = render(names)

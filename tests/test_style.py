@@ -77,6 +77,7 @@ def test_stylize_is_a_public_function(files: tuple[Path, Path]) -> None:
     assert stylize(*map(str, files), **QUICK).pixels.shape == (3, 48, 64)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("knobs", [{}, {"optimiser": "adam", "statistic": "gram"}, {"init": "noise", "seed": 3}])
 def test_same_options_give_the_same_image(knobs: dict[str, Any]) -> None:
     first, second = (stylize(photo(), painting(), **QUICK, **knobs).pixels for _ in range(2))

@@ -233,6 +233,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS)
 def test_planted_fault_is_the_first_finding(own_loop: Any, fault: str) -> None:
     probe = own_loop.train(*own_loop.digits(), fault=fault, steps=90, every=5, report=None)
