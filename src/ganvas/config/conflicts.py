@@ -21,9 +21,9 @@ class Group:
         return ()
 
 
-def batch_norm_conflicts(optimisation: "OptimisationConfig") -> Iterator[GanvasError]:
-    """Those of a generator with batch norm."""
-    if min(optimisation.batch, optimisation.microbatch or optimisation.batch) < 2:
+def batch_norm_conflicts(optimisation: "OptimisationConfig", g_norm: str) -> Iterator[GanvasError]:
+    """Those of a generator with this normalisation, if it is batch norm."""
+    if g_norm == "batch" and min(optimisation.batch, optimisation.microbatch or optimisation.batch) < 2:
         yield GanvasError(
             f"Batch norm in G with a batch of {optimisation.batch}.",
             expected="2 or more images at a time: batch norm normalises over the images of a batch",
@@ -31,9 +31,9 @@ def batch_norm_conflicts(optimisation: "OptimisationConfig") -> Iterator[GanvasE
         )
 
 
-def batch_norm_warnings(optimisation: "OptimisationConfig") -> Iterator[str]:
-    """Those of a network with batch norm."""
-    if optimisation.microbatch:
+def batch_norm_warnings(optimisation: "OptimisationConfig", *norms: str) -> Iterator[str]:
+    """Those of networks with these normalisations, if one is batch norm."""
+    if optimisation.microbatch and "batch" in norms:
         yield "batch norm normalises over --microbatch images: gradients are not those of the whole batch."
 
 

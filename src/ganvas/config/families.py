@@ -38,12 +38,10 @@ class MLP(Group):
     """Dropout probability after each hidden layer of the discriminator."""
 
     def conflicts(self, config: "TrainConfig") -> Iterator[GanvasError]:
-        if self.g_norm == "batch":
-            yield from batch_norm_conflicts(config.optimisation)
+        return batch_norm_conflicts(config.optimisation, self.g_norm)
 
     def warnings(self, config: "TrainConfig") -> Iterator[str]:
-        if self.g_norm == "batch":
-            yield from batch_norm_warnings(config.optimisation)
+        return batch_norm_warnings(config.optimisation, self.g_norm)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,8 +80,7 @@ class DCGAN(Group):
     """Dropout probability after each layer of the discriminator."""
 
     def conflicts(self, config: "TrainConfig") -> Iterator[GanvasError]:
-        if self.g_norm == "batch":
-            yield from batch_norm_conflicts(config.optimisation)
+        yield from batch_norm_conflicts(config.optimisation, self.g_norm)
         if self.d_norm == "batch" and config.loss.penalised:
             yield GanvasError(
                 "A gradient penalty with batch norm in D.",
@@ -93,8 +90,7 @@ class DCGAN(Group):
             )
 
     def warnings(self, config: "TrainConfig") -> Iterator[str]:
-        if "batch" in (self.g_norm, self.d_norm):
-            yield from batch_norm_warnings(config.optimisation)
+        return batch_norm_warnings(config.optimisation, self.g_norm, self.d_norm)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,12 +158,10 @@ class ResNet(Group):
     """Dropout probability before the last layer of the discriminator."""
 
     def conflicts(self, config: "TrainConfig") -> Iterator[GanvasError]:
-        if self.g_norm == "batch":
-            yield from batch_norm_conflicts(config.optimisation)
+        return batch_norm_conflicts(config.optimisation, self.g_norm)
 
     def warnings(self, config: "TrainConfig") -> Iterator[str]:
-        if self.g_norm == "batch":
-            yield from batch_norm_warnings(config.optimisation)
+        return batch_norm_warnings(config.optimisation, self.g_norm)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -140,11 +140,6 @@ def both(*changes: Change) -> Change:
     return change
 
 
-def scaling_d_rate(factor: float) -> Change:
-    """D's learning rate times `factor`."""
-    return lambda knobs, about: {"d_lr": scaled(knobs["d_lr"], factor)}
-
-
 def scaling_g_rate(factor: float) -> Change:
     """G's learning rate times `factor`."""
     return lambda knobs, about: {"g_lr": scaled(knobs["g_lr"], factor)}
