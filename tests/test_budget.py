@@ -40,13 +40,15 @@ def test_operations_of_a_penalty_are_averaged_over_the_rounds_between_two() -> N
     assert seldom == pytest.approx(without + (always - without) / 4)
 
 
-def test_images_minutes_and_operations_are_converted_to_a_length(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_minutes_and_operations_become_a_length(monkeypatch: pytest.MonkeyPatch) -> None:
     plan = {"images_per_s": 1000.0, "data": DIGITS._asdict()}
     monkeypatch.setattr(budget.start, "plan", lambda config: plan)
     config = plain()
     assert apply_budget(config, Budget("kimg", 0.3)).kimg == 0.3
-    assert apply_budget(config, Budget("minutes", 0.5)).kimg == pytest.approx(30)
-    assert apply_budget(config, Budget("minutes", 1e-6)).total_images == 20, "a round at the least"
+    by_time = apply_budget(config, Budget("minutes", 0.5))
+    assert (by_time.kimg, by_time.minutes) == (None, 0.5)
+    assert apply_budget(by_time, Budget("kimg", 0.3)).minutes is None
+    assert apply_budget(config, Budget("PFLOP", 1e-12)).total_images == 20, "a round at the least"
     image_flops = round_flops(config, DIGITS)
     spent = apply_budget(config, Budget("PFLOP", 1e-6)).total_images * image_flops
     assert spent == pytest.approx(1e9, abs=20 * image_flops)

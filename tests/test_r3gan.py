@@ -259,8 +259,8 @@ def test_recipe_has_the_authors_cifar10_settings() -> None:
         for nimg in (0, 1_000_000, 7_300_000, 10_000_000, BURN_IN, 100_000_000, 250_000_000):
             decay = (1 + math.cos(math.pi * min(nimg / BURN_IN, 1))) / 2
             expected = end + (start - end) * decay
-            assert schedules[name].at(nimg, config.total_images) == pytest.approx(expected), (name, nimg)
-            assert schedules[name].at(nimg, 10_000_000) == pytest.approx(expected), "independent of the length"
+            assert schedules[name].at(nimg, nimg / config.total_images) == pytest.approx(expected), (name, nimg)
+            assert schedules[name].at(nimg, nimg / 10_000_000) == pytest.approx(expected), "independent of the length"
 
 
 def test_short_recipe_differs_only_in_the_listed_knobs() -> None:

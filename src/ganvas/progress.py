@@ -57,7 +57,7 @@ class ProgressBar:
         """Whether the interval since the last update has passed."""
         return time.monotonic() - self._updated_at >= self._interval
 
-    def update(self, done: int, before: str, after: str, total: int | None = None) -> None:
+    def update(self, done: float, before: str, after: str, total: int | None = None) -> None:
         """Shows the amount of work done, and the two texts."""
         if not self.is_due:
             return

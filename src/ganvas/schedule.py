@@ -81,11 +81,11 @@ class Schedule:
         """Whether its values depend on how long the whole run is."""
         return self.shape != "constant" and not self.absolute
 
-    def at(self, nimg: int, total: int) -> float:
-        """The value after `nimg` images of a run of `total` images."""
+    def at(self, nimg: int, fraction: float) -> float:
+        """The value after `nimg` images, which are this fraction of the run."""
         if self.shape == "constant":
             return self.start
-        time = nimg / 1000 if self.absolute else nimg / max(total, 1)
+        time = nimg / 1000 if self.absolute else fraction
         t = min(max((time - self.begin) / (self.finish - self.begin), 0.0), 1.0)
         if self.shape == "cosine":
             t = (1.0 - math.cos(math.pi * t)) / 2.0

@@ -61,8 +61,9 @@ def list_recipes(json: bool = False) -> None:
     console = make_console()
     for name, r in RECIPES.items():
         c = r.config
+        length = f"{c.minutes:g} minutes" if c.kimg is None else f"{c.kimg:,g} kimg"
         speed = r.cost.replace(" at ", " images/s at ", 1)
-        console.print(f"[bold]{name}[/]  [dim]{c.dataset.data}, {c.kimg:,g} kimg, {speed}[/]")
+        console.print(f"[bold]{name}[/]  [dim]{c.dataset.data}, {length}, {speed}[/]")
         for text, style in ((r.summary, ""), (r.source, "dim")):
             for line in textwrap.wrap(text, console.width - 2):
                 console.print(f"  {line}", style=style, markup=False)

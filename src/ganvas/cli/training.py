@@ -15,7 +15,7 @@ from tyro.conf import FlagCreatePairsOff, arg
 from ganvas import interrupts
 from ganvas.cli.arguments import parse
 from ganvas.cli.output import print_json
-from ganvas.config import TrainConfig, to_json
+from ganvas.config import TrainConfig, replace, to_json
 from ganvas.runs.folder import Run, resolve
 
 
@@ -49,6 +49,7 @@ def train(argv: Sequence[str]) -> None:
     argv = list(argv)
     first = argv.pop(0) if argv and not argv[0].startswith("-") else _default_recipe(argv)
     title, config, run = resolve(first)
+    config = _with_given_length(config, argv)
     defaults = _TrainCommand(config, out=run.path.parent, name=run.path.name) if run else _TrainCommand(config)
     command = parse(
         _TrainCommand,
@@ -105,6 +106,21 @@ def _format_dry_run(plan: dict[str, Any]) -> str:
 
 def _default_recipe(argv: Sequence[str]) -> str:
     """The recipe when none is named: `digits`, or for other data the one that suits any images."""
-    given = [value for flag, value in pairwise(argv) if flag == "--data"]
-    given += [word.removeprefix("--data=") for word in argv if word.startswith("--data=")]
+    given = _values(argv, "--data")
     return "cnn-stable" if given and given[-1] != "digits" else "digits"
+
+
+def _with_given_length(config: TrainConfig, argv: Sequence[str]) -> TrainConfig:
+    """The defaults for a command that gives one of kimg and minutes: it replaces the recipe's length of the other kind.
+
+    The number is a placeholder for the one that is parsed later.
+    """
+    given = [name for name in ("kimg", "minutes") if _values(argv, f"--{name}")]
+    return replace(config, **{given[0]: 1.0}) if len(given) == 1 else config
+
+
+def _values(argv: Sequence[str], flag: str) -> list[str]:
+    """The values that a command gives for a flag, as --flag VALUE or --flag=VALUE."""
+    return [value for word, value in pairwise(argv) if word == flag] + [
+        word.removeprefix(f"{flag}=") for word in argv if word.startswith(f"{flag}=")
+    ]

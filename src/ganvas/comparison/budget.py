@@ -63,20 +63,19 @@ def parse_budget(kimg: float | None, minutes: float | None, pflop: float | None)
 def apply_budget(config: TrainConfig, budget: Budget) -> TrainConfig:
     """The configuration with the length that the budget allows.
 
-    Minutes are converted to images by measuring the speed on this machine now, so that schedules know their length; the
-    report gives the time that was needed. Operations are counted exactly (`round_flops`).
+    Minutes are those of a run by time, which plans its own images (`ganvas.training.planning`). Operations are counted
+    exactly (`round_flops`).
 
     Raises:
         GanvasError: what `train` would refuse at its start.
     """
     if budget.kind == "kimg":
         return replace(config, kimg=budget.amount)
-    plan = start.plan(config)
     if budget.kind == "minutes":
-        images = budget.amount * 60 * plan["images_per_s"]
-    else:
-        shape = Shape(*(plan["data"][side] for side in Shape._fields))
-        images = budget.amount * 1e15 / round_flops(config, shape)
+        return replace(config, minutes=budget.amount)
+    plan = start.plan(config)
+    shape = Shape(*(plan["data"][side] for side in Shape._fields))
+    images = budget.amount * 1e15 / round_flops(config, shape)
     rounds = max(1, round(images / config.images_per_round))
     return replace(config, kimg=rounds * config.images_per_round / 1000)
 

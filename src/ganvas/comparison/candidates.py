@@ -38,9 +38,9 @@ class Candidate:
     config: TrainConfig
     runs: tuple[Run, ...] = ()
 
-    def with_kimg(self, kimg: float) -> "Candidate":
-        """The candidate, trained for so many thousand images."""
-        return dataclasses.replace(self, config=replace(self.config, kimg=kimg))
+    def with_length(self, kimg: float | None, minutes: float | None) -> "Candidate":
+        """The candidate, trained for so many thousand images or minutes."""
+        return dataclasses.replace(self, config=replace(self.config, kimg=kimg, minutes=minutes))
 
     @property
     def command(self) -> str:
@@ -48,7 +48,8 @@ class Candidate:
         if self.recipe not in RECIPES:
             return ""
         knobs = differences(RECIPES[self.recipe].config, self.config)
-        flags = [word for knob, _, value in knobs if knob != "seed" for word in _format_flag(knob, value)]
+        unsaid = {"seed", "minutes" if self.config.minutes is None else "kimg"}
+        flags = [word for knob, _, value in knobs if knob not in unsaid for word in _format_flag(knob, value)]
         return shlex.join(["ganvas", "train", self.recipe, *flags])
 
 

@@ -113,8 +113,8 @@ def compare(
         candidates: recipes and run folders; also StyleGAN run folders and JSON files of torch-fidelity, which are
             reported but not ranked.
         data: what the recipes are trained on; by default each recipe's own data.
-        kimg, minutes, pflop: the budget of each training, at most one of them: thousands of images, minutes (converted
-            to images by measuring the speed first), or 10¹⁵ operations; by default each recipe's own kimg.
+        kimg, minutes, pflop: the budget of each training, at most one of them: thousands of images, minutes, or 10¹⁵
+            operations; by default each recipe's own length.
         seeds: trainings of each recipe, with the seeds 0, 1, 2 …
         vary: knob -> values, as `{"d_lr": [1e-4, 2e-4]}`: each recipe is trained once for each combination of values.
         knobs: set for every recipe: `{"batch": 32}`.
@@ -140,7 +140,7 @@ def compare(
     imported = [run for run in by_name.values() if run is not None]
     ours = [name for name in names if by_name[name] is None]
     limit = budget.parse_budget(kimg, minutes, pflop)
-    decided = {"seed": "--seeds"} | ({"kimg": f"the budget of {limit}"} if limit else {})
+    decided = {"seed": "--seeds"} | (dict.fromkeys(("kimg", "minutes"), f"the budget of {limit}") if limit else {})
     if data is not None and "data" in (knobs or {}):
         raise GanvasError("--data and the knob data were given together.", fix="leave one of them out.")
     all_knobs = {**(knobs or {}), **({} if data is None else {"data": data})}
@@ -336,9 +336,9 @@ def _check_user_code(candidate: Candidate) -> None:
 def _make_plan(
     path: Path, candidates: Sequence[Candidate], limit: budget.Budget | None, seeds: int
 ) -> list[tuple[Candidate, Job]]:
-    """The trainings to run; their candidates have the kimg that the budget allows.
+    """The trainings to run; their candidates have the length that the budget allows.
 
-    plan.json keeps the lengths, which may come from a speed measurement: the same command means the same trainings.
+    plan.json keeps the lengths: the same command means the same trainings.
     """
     file = path / "plan.json"
     recipes = [c for c in candidates if not c.runs]
@@ -346,7 +346,7 @@ def _make_plan(
     request = _json_safe({"budget": asdict(limit) if limit else None, "candidates": candidate_configs})
     try:
         saved = json.loads(file.read_text(encoding="utf-8"))
-        saved = {"request": saved["request"], "kimg": dict(saved["kimg"])}
+        saved = {"request": saved["request"], "lengths": dict(saved["lengths"])}
     except (OSError, ValueError, KeyError, TypeError):  # no plan yet, or not a readable one
         saved = None
     if saved is not None and saved["request"] != request:
@@ -356,8 +356,9 @@ def _make_plan(
     if saved is None:
         for options in dict.fromkeys(c.config.dataset.options() for c in recipes):
             open_images(options)  # reports a wrong name once, before any training
-        kimg = {c.name: (budget.apply_budget(c.config, limit) if limit else c.config).kimg for c in recipes}
-        saved = {"request": request, "kimg": kimg}
+        limited = {c.name: budget.apply_budget(c.config, limit) if limit else c.config for c in recipes}
+        lengths = {name: {"kimg": config.kimg, "minutes": config.minutes} for name, config in limited.items()}
+        saved = {"request": request, "lengths": lengths}
         write_json(file, saved)
     folders = unique_slugs(candidates)
 
@@ -365,7 +366,7 @@ def _make_plan(
         config = replace(candidate.config, seed=seed, plot=False)  # the report contains the curves
         return Job(config, candidate.recipe, path / "runs", f"{folders[candidate.name]}-seed{seed}")
 
-    planned = [candidate.with_kimg(saved["kimg"][candidate.name]) for candidate in recipes]
+    planned = [candidate.with_length(**saved["lengths"][candidate.name]) for candidate in recipes]
     return [(candidate, job(candidate, seed)) for seed in range(seeds) for candidate in planned]
 
 

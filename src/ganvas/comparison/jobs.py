@@ -1,5 +1,6 @@
 """One training of a comparison: its configuration, its progress and its outcome."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,13 @@ class Outcome:
     stopped: bool = False
 
 
+def job_length(job: Job) -> int:
+    """The length of a job in images; of one by time, as its run was planned last, 0 before that."""
+    if job.config.kimg is not None:
+        return job.config.total_images
+    return folder.planned_images(job.run.path)
+
+
 def saved_nimg(run: Run) -> int | None:
     """Images shown to D when the state was last saved; None if there is no readable state."""
     try:
@@ -65,7 +73,7 @@ def is_complete(job: Job) -> bool:
         return (
             not folder.differing_knobs(job.run.config, job.config)
             and not folder.changed_sources(job.run)
-            and (saved_nimg(job.run) or 0) >= job.config.total_images
+            and (saved_nimg(job.run) or 0) >= (job_length(job) or math.inf)
         )
     except GanvasError:  # no run yet, or one that the training will refuse with its own message
         return False

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from ganvas.comparison.jobs import Job, Outcome
+from ganvas.comparison.jobs import Job, Outcome, job_length
 from ganvas.progress import ProgressBar, SpeedMeter, make_console
 from ganvas.runs.log import current_nimg
 
@@ -23,8 +23,8 @@ class ProgressDisplay:
         self._numbers = {id(job): f"[{number}/{len(jobs)}]" for number, job in enumerate(jobs, 1)}
         self._jobs, self._ended = jobs, set[int]()
         self._console = make_console(quiet=quiet)
-        self._total, self._speed = sum(job.config.total_images for job in jobs), SpeedMeter()
-        self._bar = ProgressBar(self._total, console=self._console, shown=bar and not quiet, interval=_UPDATE_INTERVAL)
+        self._speed = SpeedMeter()
+        self._bar = ProgressBar(len(jobs), console=self._console, shown=bar and not quiet, interval=_UPDATE_INTERVAL)
 
     def __enter__(self) -> "ProgressDisplay":
         self._bar.__enter__()
@@ -60,12 +60,14 @@ class ProgressDisplay:
         """Updates the bar, at most twice a second."""
         if not (self._bar.shown and self._bar.is_due):
             return
-        nimg = {id(job): min(current_nimg(job.run.path), job.config.total_images) for job in running}
-        done = sum(job.config.total_images for job in self._jobs if id(job) in self._ended) + sum(nimg.values())
-        names = [f"{job.name} {nimg[id(job)] / 1000:.1f}/{job.config.kimg:g}" for job in self._jobs if id(job) in nimg]
+        done, names = float(len(self._ended)), []
+        for job in running:
+            nimg, total = current_nimg(job.run.path), job_length(job)
+            done += min(nimg / total, 1.0) if total else 0.0
+            names.append(f"{job.name} {nimg / 1000:.1f}/{total / 1000:g}")
         self._speed.update(done)
-        left = self._speed.format_time_left(self._total - done)
+        left = self._speed.format_time_left(len(self._jobs) - done)
         listed = "  ".join(names[:_MAX_NAMES]) + ("  …" if len(names) > _MAX_NAMES else "")
         self._bar.update(
-            done, f"{len(self._ended)}/{len(self._jobs)} runs", f"{done / self._total:4.0%}  left {left}  {listed}"
+            done, f"{len(self._ended)}/{len(self._jobs)} runs", f"{done / len(self._jobs):4.0%}  left {left}  {listed}"
         )

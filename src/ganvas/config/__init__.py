@@ -8,13 +8,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, is_dataclass
 
 from ganvas import user_code
-from ganvas.config.bounds import Kimg, Seed, check_bounds, is_scheduled
+from ganvas.config.bounds import Kimg, Minutes, Seed, check_bounds, is_scheduled
 from ganvas.config.conflicts import Group
 from ganvas.config.families import MLP, Network
 from ganvas.config.forms import differences, from_json, knob_fields, leaves, replace, to_json
 from ganvas.config.groups import BalanceConfig, DatasetConfig, LossConfig, OptimisationConfig, RuntimeConfig
 from ganvas.display import Displayed, Part, Table
+from ganvas.errors import GanvasError
 from ganvas.schedule import Schedule
+
+DEFAULT_TICK_KIMG = 4.0
+"""kimg between two lines of stats.jsonl."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -25,8 +29,10 @@ class TrainConfig(Displayed):
         GanvasError: a value is out of bounds, or two knobs exclude each other; with the reason.
     """
 
-    kimg: Kimg = 500.0
-    """Length of the run, in thousands of real images shown to the discriminator."""
+    kimg: Kimg | None = 500.0
+    """Length of the run, in thousands of real images shown to the discriminator; None with `minutes`."""
+    minutes: Minutes | None = None
+    """Length of the run in minutes instead: kimg is planned from the speed, and re-planned during the run."""
     seed: Seed = 0
     """Seed of all random numbers."""
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
@@ -39,13 +45,25 @@ class TrainConfig(Displayed):
     def __post_init__(self) -> None:
         self.dataset.options()
         check_bounds(self)
+        self._check_length()
         for group in self._groups():
             for conflict in group.conflicts(self):
                 raise conflict
 
+    def _check_length(self) -> None:
+        if self.kimg is not None and self.minutes is not None:
+            raise GanvasError(
+                f"--kimg {self.kimg:g} and --minutes {self.minutes:g} are two lengths of one run.",
+                expected="one of the two",
+                fix="leave the other one out.",
+            )
+        if self.kimg is None and self.minutes is None:
+            raise GanvasError("The run has no length.", expected="kimg or minutes", fix="--kimg 100 or --minutes 10.")
+
     @property
     def total_images(self) -> int:
-        """The length of the run in images."""
+        """The length of the run in images; a run by time has none before it is planned (`ganvas.training.planning`)."""
+        assert self.kimg is not None, "a run by time is not planned yet"
         return round(self.kimg * 1000)
 
     @property
@@ -66,9 +84,15 @@ class TrainConfig(Displayed):
         knobs = dict(leaves(self))
         return [knobs[name] for name in ("g", "d", "objective", "augment") if user_code.is_spec(knobs.get(name))]
 
+    def tick_every(self) -> int:
+        """The number of images between two lines of stats.jsonl."""
+        return max(1, round(1000 * (self.runtime.tick_kimg or DEFAULT_TICK_KIMG)))
+
     def snapshot_every(self) -> int:
         """The number of images between two snapshots."""
-        return round(1000 * (self.runtime.snapshot_kimg or max(self.kimg / 10, self.runtime.tick_kimg)))
+        if self.runtime.snapshot_kimg:
+            return round(1000 * self.runtime.snapshot_kimg)
+        return max(round(self.total_images / 10), self.tick_every())
 
     def _parts(self) -> Iterator[Part]:
         groups = {entry.name: getattr(self, entry.name) for entry in fields(self)}
@@ -83,6 +107,6 @@ class TrainConfig(Displayed):
 
 
 __all__ = [
-    "BalanceConfig", "DatasetConfig", "LossConfig", "Network", "OptimisationConfig", "RuntimeConfig", "TrainConfig",
-    "differences", "from_json", "leaves", "replace", "to_json",
+    "DEFAULT_TICK_KIMG", "BalanceConfig", "DatasetConfig", "LossConfig", "Network", "OptimisationConfig",
+    "RuntimeConfig", "TrainConfig", "differences", "from_json", "leaves", "replace", "to_json",
 ]  # fmt: skip

@@ -31,6 +31,8 @@ def leaves(config: Any) -> Iterator[tuple[str, Any]]:
 def replace(config: Config, **knobs: Any) -> Config:
     """Returns a copy of `config` with changed knobs, whichever group they are in.
 
+    One of `kimg` and `minutes` alone replaces the other.
+
     Raises:
         GanvasError: a name is unknown, or a value of the wrong type or out of bounds.
     """
@@ -38,6 +40,9 @@ def replace(config: Config, **knobs: Any) -> Config:
     for name in knobs:
         if name not in known:
             raise _unknown(name, known, f" with the {known['family']} family" if "family" in known else "")
+    for one, other in (("kimg", "minutes"), ("minutes", "kimg")):
+        if knobs.get(one) is not None and other not in knobs and other in known:
+            knobs[other] = None
     return _replace(config, knobs)
 
 

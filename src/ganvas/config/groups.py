@@ -230,8 +230,8 @@ class RuntimeConfig(Group):
     They do not change the results, except `threads` and `device` (rounding) and `on_failure`.
     """
 
-    tick_kimg: Kimg = 4.0
-    """kimg between two lines of stats.jsonl."""
+    tick_kimg: Kimg | None = None
+    """kimg between two lines of stats.jsonl; by default 4, in a run by time (--minutes) at most a fortieth of it."""
     snapshot_kimg: Kimg | None = None
     """kimg between two snapshots (weights, grid of images, state); by default a tenth of the run."""
     keep_kimg: WholeKimg | None = None

@@ -14,7 +14,8 @@ class Knobs(TypedDict, total=False):
     The documentation of each is in `ganvas.config`, `ganvas.config.groups` and `ganvas.config.families`.
     """
 
-    kimg: float
+    kimg: float | None
+    minutes: float | None
     seed: int
 
     data: str | os.PathLike[str]
@@ -81,7 +82,7 @@ class Knobs(TypedDict, total=False):
     ema: ScheduleSpec
     ema_warmup: float
 
-    tick_kimg: float
+    tick_kimg: float | None
     snapshot_kimg: float | None
     keep_kimg: float | None
     evaluate_every: float | None

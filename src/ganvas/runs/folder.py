@@ -118,21 +118,22 @@ class Run(Displayed):
         return (card["quality"]["value"], card["nimg"]) if card and card["quality"] else None
 
     def progress(self) -> dict[str, Any]:
-        """How far it is: state, problem, nimg, seconds, images_per_s, peak_bytes.
+        """How far it is: state, problem, nimg, total, seconds, images_per_s, peak_bytes.
 
         The state is complete, unfinished, failed, or training (by another process, now). `nimg` is that of the newest
         snapshot, from which the run is used and resumed; of a run that is being trained, or has no snapshot, it is
-        that of the log.
+        that of the log. `total` is its length in images; of a run by time as it was planned last, 0 before that.
 
         Raises:
             GanvasError: the run cannot be used: it is not there any more, damaged, or of another format.
         """
-        total = Run(self.path).config.total_images  # as it is on the disk now
+        config = Run(self.path).config  # as it is on the disk now
         try:
             last, events = read_last(self.path / "stats.jsonl"), list(read_jsonl(self.path / "events.jsonl"))
         except OSError as error:
             raise GanvasError(f"{error.filename} cannot be read ({error.strerror}).") from error
         logged, seconds = (value if isinstance(value := last.get(k), int | float) else 0 for k in ("nimg", "seconds"))
+        total = planned_images(self.path) if config.kimg is None else config.total_images
         nimg, trained_now = logged, is_being_trained(self.path)
         if not trained_now and self.snapshots:
             nimg = read_card(self.latest_snapshot)["nimg"]
@@ -141,15 +142,16 @@ class Run(Displayed):
         non_finite = [event for event in events if event.get("event") == "non-finite"]
         peaks = [event.get("peak_bytes") for event in events if event.get("event") == "done"]
         state, problem = "complete", ""
+        unfinished = nimg < total or not total
         if trained_now:
             state, problem = "training", f"{nimg / 1e3:g} of {total / 1e3:g} kimg so far"
-        elif nimg < total and non_finite:
+        elif unfinished and non_finite:
             names, at = ", ".join(non_finite[-1].get("quantities", [])), non_finite[-1].get("nimg", nimg)
             state, problem = "failed", f"{names} no longer finite at {at / 1e3:g} kimg"
-        elif nimg < total:
+        elif unfinished:
             state, problem = "unfinished", f"{nimg / 1e3:g} of {total / 1e3:g} kimg"
         return {
-            "state": state, "problem": problem, "nimg": nimg, "seconds": seconds,
+            "state": state, "problem": problem, "nimg": nimg, "total": total, "seconds": seconds,
             "images_per_s": logged / seconds if seconds else None, "peak_bytes": peaks[-1] if peaks else None,
         }  # fmt: skip
 
@@ -175,7 +177,7 @@ class Run(Displayed):
             facts = {
                 "recipe": f"{self.metadata['recipe']} ({config.network.family})",
                 "data": f"{data['name']} ({data['images']:,} images of {size})",
-                "kimg": f"{progress['nimg'] / 1000:g} of {config.kimg:g}",
+                "kimg": f"{progress['nimg'] / 1000:g} of {progress['total'] / 1000:g}",
                 "state": ": ".join(filter(None, (progress["state"], progress["problem"]))),
             }
             if self.best_quality is not None:
@@ -186,6 +188,15 @@ class Run(Displayed):
             return {"state": error.what.replace(f"{self.path}{os.sep}", "").removeprefix(f"{self.path} ")}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             return {"state": f"damaged ({type(error).__name__}: {error})"}
+
+
+def planned_images(path: Path) -> int:
+    """The length of a run by time, in images, as it was planned last; 0 if it is not planned yet."""
+    logged = read_last(path / "stats.jsonl").get("planned")
+    if isinstance(logged, int):
+        return logged
+    first = [event.get("kimg") for event in read_jsonl(path / "events.jsonl") if event.get("event") == "planned"]
+    return round(1000 * first[-1]) if first and isinstance(first[-1], int | float) else 0
 
 
 def resolve(what: "str | TrainConfig | Run | Path") -> tuple[str, TrainConfig, Run | None]:
@@ -316,7 +327,7 @@ def check_same_run(run: Run, config: TrainConfig, fingerprint: str) -> None:
         GanvasError: a knob differs, which is named, or the data, or the user's own code.
     """
     differing = differing_knobs(run.config, config)
-    longer = [d for d in differing if d[0] == "kimg" and d[2] > d[1]]
+    longer = [d for d in differing if d[0] == "kimg" and None not in d and d[2] > d[1]]
     if longer and not _relative_schedules(config):
         differing = [d for d in differing if d[0] != "kimg"]
     if differing:

@@ -117,7 +117,8 @@ def summarise(path: Path) -> RunSummary:
         return RunSummary(path, "unreadable", "", "", 0.0, 0.0, None, 0, size, changed, error.what)
     return RunSummary(
         path, progress["state"], run.metadata["recipe"], run.metadata["data"]["name"], progress["nimg"] / 1000,
-        run.config.kimg, best[0] if best else None, len(run.snapshots) + bool(run.best_snapshot), size, changed,
+        progress["total"] / 1000, best[0] if best else None, len(run.snapshots) + bool(run.best_snapshot),
+        size, changed,
     )  # fmt: skip
 
 

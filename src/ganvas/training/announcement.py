@@ -13,9 +13,15 @@ MAX_SKIPPED = 10
 
 
 def describe(
-    run: Run, config: TrainConfig, images: ImageSet, state: TrainState, cost: str, resumed_at: int | None
+    run: Run,
+    config: TrainConfig,
+    images: ImageSet,
+    state: TrainState,
+    cost: str,
+    length: str,
+    resumed_at: int | None,
 ) -> str:
-    """The announcement of a run; of one that is resumed, with the images shown so far."""
+    """The announcement of a run, with its length in words; of one that is resumed, with the images shown so far."""
     g, d = (networks.count_parameters(network) for network in (state.game.G, state.game.D))
     (h, w), classes = images.resolution, state.game.G.shape.classes
     lines = [f"Note: {note}" for note in (*images.notes, *config.warnings())]
@@ -32,7 +38,7 @@ def describe(
         f"  {len(images):,} images of {images.name}, {h}×{w}×{images.channels},{mirrored} "
         f"{f'{classes} classes' if classes else 'classes not used'}",
         cost,
-        f"  {user_code.title(config.loss.objective)}; {config.kimg:g} kimg on {state.device}{processes}",
+        f"  {user_code.title(config.loss.objective)}; {length} on {state.device}{processes}",
         f"  at most {disk:,.0f} MB on disk, and the grids (fakes*.png, at most {grids})",
     ]
     return "\n".join(lines)

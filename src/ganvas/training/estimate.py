@@ -27,6 +27,9 @@ FLOPS_PER_THREAD = 4e8
 TRIAL_ROUNDS, TRIAL_SECONDS = 3, 10.0
 """A trial has this many timed rounds, or fewer if one ends after this many seconds."""
 
+MAX_TRIAL_FRACTION = 0.05
+"""The fraction of a run by time after which its trial ends with the round."""
+
 BACKWARD_OVERHEAD = 1.5
 """Peak memory of a pass as a multiple of what the graph holds (measured: docs/results.md)."""
 
@@ -173,7 +176,8 @@ def check_memory(cost: CostEstimate) -> None:
 def measure_speed(cost: CostEstimate, config: TrainConfig, shape: Shape, device: torch.device) -> float:
     """Images per second over all processes, measured on separate networks with random images, at full size.
 
-    One round warms up, then TRIAL_ROUNDS are timed, or as many as end within TRIAL_SECONDS. On a CPU, rounds of large
+    One round warms up, then TRIAL_ROUNDS are timed, or as many as end within TRIAL_SECONDS, and of a run by time within
+    MAX_TRIAL_FRACTION of it. On a CPU, rounds of large
     networks would take minutes: they have fewer images, in which the time is nearly linear there. Where two images
     are too many, only the forward passes are timed.
     """
@@ -189,8 +193,9 @@ def measure_speed(cost: CostEstimate, config: TrainConfig, shape: Shape, device:
     labels = torch.zeros(n, dtype=torch.long, device=device) if shape.classes else None
     batches = [(images, labels)] * config.balance.d_steps
     ends = [time.perf_counter()]
-    while len(ends) < 2 + TRIAL_ROUNDS and ends[-1] - ends[0] < TRIAL_SECONDS:
-        _, norms = state.train_round(batches, max(0, config.total_images - config.images_per_round))
+    longest = min(TRIAL_SECONDS, MAX_TRIAL_FRACTION * 60 * (config.minutes or math.inf))
+    while len(ends) < 2 + TRIAL_ROUNDS and ends[-1] - ends[0] < longest:
+        _, norms = state.train_round(batches, max(0, state.plan.total - config.images_per_round))
         next(iter(norms.values())).tolist()  # waits for the device
         ends.append(time.perf_counter())
     ends = ends[1:] if len(ends) > 2 else ends
@@ -217,7 +222,7 @@ def round_flops(config: TrainConfig, shape: Shape) -> float:
     state = TrainState.build(small, shape, torch.device("cpu"))
     labels = torch.zeros(2, dtype=torch.long) if shape.classes else None
     batches = [(torch.zeros(2, *shape[:3], dtype=torch.uint8), labels)] * config.balance.d_steps
-    rounds, total = config.loss.penalty_every, small.total_images // small.images_per_round * small.images_per_round
+    rounds, total = config.loss.penalty_every, state.plan.total // small.images_per_round * small.images_per_round
     with networks.FlopCounter() as counter:
         for i in range(rounds):
             state.train_round(batches, total + i * small.images_per_round)
@@ -256,5 +261,6 @@ def _graph_bytes(state: TrainState, shape: Shape, n: int) -> int:
 def max_disk_bytes(config: TrainConfig, g: int, d: int) -> int:
     """Bytes on disk of a run at the most, without grids and logs, for networks of g and d parameters."""
     keep = config.runtime.keep_kimg
-    snapshots = 4 if keep is None else 5 + int(config.kimg / keep)  # with the best, and one being written
+    kept = 0 if keep is None else 1 + int(config.total_images / (1000 * keep))
+    snapshots = 4 + kept  # with the best, and one being written
     return 4 * (snapshots * g + 2 * (4 * g + 3 * d))  # a file that is being replaced exists twice

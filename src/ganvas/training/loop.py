@@ -3,6 +3,7 @@
 import signal
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from ganvas.training import announcement, distributed, memory
 from ganvas.training.cancellation import SLOW_ROUND_SECONDS, CancellableRounds
 from ganvas.training.monitor.monitor import Monitor
 from ganvas.training.monitor.recovery import Decision
+from ganvas.training.planning import Planner
 from ganvas.training.progress import ProgressReporter
 from ganvas.training.saving import Saver
 from ganvas.training.state import TrainState
@@ -41,7 +43,7 @@ class Session:
 
     Attributes:
         nimg: real images shown to D so far, over all processes.
-        seconds: training time so far, that of earlier sessions included.
+        seconds: training time so far, that of earlier sessions included; saving is not counted.
         saved_nimg: `nimg` of the state on disk; None before the first.
         failure: why the run was stopped by --on-failure; empty while it continues.
     """
@@ -54,10 +56,15 @@ class Session:
         shape: Shape,
         device: torch.device,
         progress: ProgressReporter,
+        planner: Planner | None = None,
     ) -> None:
         self.run, self.config, self.images, self.shape = run, config, images, shape
+        self.planner = planner
         self.progress, self.is_main = progress, distributed.is_main_process()
         self.state = TrainState.build(config, shape, device)
+        if planner is not None:
+            self.state.plan = planner.plan
+        progress.set_length(self.total, planner)
         self.stats = Stats(device)
         self.nimg, self.seconds = 0, 0.0
         self.saved_nimg: int | None = None
@@ -65,14 +72,19 @@ class Session:
         self.saver = Saver(run, config.runtime, self.state, images, shape)
         self.monitor = Monitor(run, config, images, self.state, self.saver, progress.print)
         self.failure = ""
-        self.tick_interval, self.snapshot_interval = round(config.runtime.tick_kimg * 1000), config.snapshot_every()
+        self.tick_interval, self.snapshot_interval = config.tick_every(), config.snapshot_every()
         if self.is_main:
             progress.set_log_file(run.path / "log.txt")
+
+    @property
+    def total(self) -> int:
+        """Images shown to D at the end, as it is planned now."""
+        return self.state.plan.total
 
     def train(self, cost: str = "", warning: str = "") -> None:
         """Trains until the end, a stop request or a failure. `cost` and `warning` are printed at the start."""
         fresh = not self._resume()
-        if self.nimg >= self.config.total_images:
+        if self.nimg >= self.total:
             self.progress.print(f"{self.run} is complete ({self.nimg / 1000:g} kimg). {self._describe_fakes()}")
             return
         if self.is_main:
@@ -80,17 +92,26 @@ class Session:
         batches = self._batches()
         before = -1 if fresh else self.nimg
         self.ticked_at, self.ticked_nimg = time.perf_counter(), self.nimg
+        if self.planner is not None:
+            self.planner.begin_rounds(self.nimg)
 
         with interrupts.collect_stop_requests(self._announce_stop) as self.stop:
             rounds = CancellableRounds(self.state, self.stop)
             while True:
-                stop, slow = distributed.all_reduce_any(bool(self.stop), rounds.seconds > SLOW_ROUND_SECONDS)
-                done = stop or self.nimg >= self.config.total_images
+                time_is_up = self.is_main and self.planner is not None and self.planner.time_is_up(self.nimg)
+                stop, slow, time_is_up = distributed.all_reduce_any(
+                    bool(self.stop), rounds.seconds > SLOW_ROUND_SECONDS, time_is_up
+                )
+                tick_due = _crosses_multiple(before, self.nimg, self.tick_interval)
+                if self.planner is not None:
+                    self._follow_plan(self.planner, before, tick_due=tick_due, time_is_up=time_is_up)
+                done = stop or self.nimg >= self.total
                 snapshot_due = done or _crosses_multiple(before, self.nimg, self.snapshot_interval)
-                if snapshot_due or _crosses_multiple(before, self.nimg, self.tick_interval):
-                    self._write_tick()
-                if snapshot_due or self.failure:
-                    self._save()
+                with self._count_saving() if snapshot_due else nullcontext():
+                    if snapshot_due or tick_due:
+                        self._write_tick()
+                    if snapshot_due or self.failure:
+                        self._save()
                 if done or self.failure:
                     break
                 self.progress.update_bar(self.nimg)
@@ -99,12 +120,26 @@ class Session:
             if self.is_main:
                 self._finish(stop)
         if stop or self.stop:  # the request may have come while the end was being written
-            rest = (
-                "the same command resumes from there" if self.nimg < self.config.total_images else "the run is complete"
-            )
+            rest = "the same command resumes from there" if self.nimg < self.total else "the run is complete"
             raise KeyboardInterrupt(f"stopped at {self.nimg / 1000:g} kimg; {rest}")
         if self.failure:
             raise TrainingStopped(self.run, self.failure, self.nimg)
+
+    def _follow_plan(self, planner: Planner, before: int, *, tick_due: bool, time_is_up: bool) -> None:
+        """Re-plans a run by time: at a tick, at the planned end, and where its time is up."""
+        trained = self.nimg > before >= 0
+        if not (trained and (tick_due or time_is_up or self.nimg >= self.total)):
+            return
+        plan = distributed.run_on_main(lambda: planner.update(self.nimg))
+        if plan != self.state.plan:
+            planner.plan = self.state.plan = plan
+            self.progress.set_length(plan.total, planner)
+            if self.is_main:
+                seconds = round(planner.elapsed, 1)
+                log.append_event(self.run.path, "replanned", self.nimg, seconds=seconds, kimg=plan.total / 1000)
+
+    def _count_saving(self) -> AbstractContextManager[None]:
+        return nullcontext() if self.planner is None else self.planner.saving()
 
     def _resume(self) -> bool:
         """Restores the saved state, if there is one. Returns whether there was."""
@@ -119,16 +154,21 @@ class Session:
             checkpoint.restore(self.state.parts, tensors)
             self.nimg, self.seconds, self.saved_nimg = metadata["nimg"], metadata["seconds"], metadata["nimg"]
             self.monitor.load_state(metadata["recovery"], self.nimg, self.seconds)
-        if self.is_main and self.nimg < self.config.total_images:
+        if self.is_main and self.nimg < self.total:
             log.drop_lines_after(self.run.path / "stats.jsonl", self.nimg if saved else -1)
             log.drop_lines_after(self.run.path / "events.jsonl")  # keeps all events, drops a torn last line
             if saved:
                 log.append_event(self.run.path, "resume", self.nimg)
+            elif self.planner is not None:
+                seconds, kimg = round(self.planner.elapsed, 1), self.total / 1000
+                log.append_event(self.run.path, "planned", 0, seconds=seconds, kimg=kimg)
             self.monitor.start(log.read_jsonl(self.run.path / "stats.jsonl"))
         return saved is not None
 
     def _announce(self, fresh: bool, cost: str, warning: str) -> None:
-        text = announcement.describe(self.run, self.config, self.images, self.state, cost, None if fresh else self.nimg)
+        length = f"{self.total / 1000:g} kimg" if self.planner is None else self.planner.describe(self.nimg)
+        resumed_at = None if fresh else self.nimg
+        text = announcement.describe(self.run, self.config, self.images, self.state, cost, length, resumed_at)
         self.progress.print(text)
         if fresh:
             if unfinished := folder.find_unfinished(self.run):
@@ -215,7 +255,7 @@ class Session:
             if self.is_main:
                 log.append_json(self.run.path / "stats.jsonl", line)
                 self.progress.report_tick(line)
-            self._follow(self.monitor.on_tick(line, last=self.nimg >= self.config.total_images))
+            self._follow(self.monitor.on_tick(line, last=self.nimg >= self.total))
         self.ticked_at, self.ticked_nimg = time.perf_counter(), self.nimg
 
     def _summarise(self, elapsed: float) -> dict[str, Any]:
@@ -225,6 +265,7 @@ class Session:
             "nimg": self.nimg,
             "kimg_per_s": (self.nimg - self.ticked_nimg) / 1000 / max(elapsed, 1e-9),
             "seconds": round(self.seconds, 3),
+            **({} if self.planner is None else {"planned": self.total, "elapsed": round(self.planner.elapsed, 3)}),
             **devices.used_memory(self.state.device),
             **self.stats.summarise(),
             "D/lr": scheduled["d_lr"],
@@ -258,6 +299,8 @@ class Session:
         """Saves a snapshot and the state to resume from."""
         if self.is_main and self.saved_nimg != self.nimg:
             metadata = {"seconds": self.seconds, "recovery": self.monitor.saved_state()}
+            if self.planner is not None:
+                metadata["plan"] = self.planner.saved_state()
             self.saver.save(self.nimg, metadata, self.stop)
             self.monitor.on_snapshot(self.nimg)
             self.saver.plot()
@@ -267,7 +310,9 @@ class Session:
         done = not stopped and not self.failure
         if done:
             peak = memory.peak_bytes(self.state.device)
-            log.append_event(self.run.path, "done", self.nimg, seconds=round(self.seconds, 1), peak_bytes=peak)
+            elapsed = {} if self.planner is None else {"elapsed": round(self.planner.elapsed, 1)}
+            seconds = round(self.seconds, 1)
+            log.append_event(self.run.path, "done", self.nimg, seconds=seconds, **elapsed, peak_bytes=peak)
         elif stopped:
             received = {"signal": signal.Signals(self.stop.signals[0]).name} if self.stop else {}  # or another rank's
             log.append_event(self.run.path, "interrupted", self.nimg, **received)
@@ -277,7 +322,8 @@ class Session:
             self.progress.print(f"losses.png could not be drawn: {error}")
         if done:
             self.progress.update_bar(self.nimg)
-            self.progress.print(f"Done: {self.nimg / 1000:g} kimg in {self.seconds:.0f} s. {self._describe_fakes()}")
+            seconds = self.seconds if self.planner is None else elapsed["elapsed"]
+            self.progress.print(f"Done: {self.nimg / 1000:g} kimg in {seconds:.0f} s. {self._describe_fakes()}")
 
     def _describe_fakes(self) -> str:
         return f"Generated images: {self.saver.fakes_file(self.nimg)}"

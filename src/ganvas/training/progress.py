@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ganvas.progress import ProgressBar, SpeedMeter, make_console
+from ganvas.progress import ProgressBar, SpeedMeter, format_duration, make_console
 from ganvas.runs.log import append_text
+from ganvas.training.planning import Planner
 
 
 class ProgressReporter:
@@ -25,6 +26,7 @@ class ProgressReporter:
         self._bar = ProgressBar(total, console=self._console, shown=not quiet)
         self._speed = SpeedMeter()
         self._total, self._log = total, None
+        self._planner: Planner | None = None
         self._losses = self._quality = ""
         self._d_name = "critic" if critic else "D"
 
@@ -34,6 +36,10 @@ class ProgressReporter:
 
     def __exit__(self, *_: object) -> None:
         self._bar.__exit__()
+
+    def set_length(self, total: int, planner: Planner | None) -> None:
+        """Shows another length from now on, and the time that the planner of a run by time has left."""
+        self._total, self._planner = total, planner
 
     def set_log_file(self, path: Path) -> None:
         """Writes all later messages to this file too."""
@@ -49,11 +55,12 @@ class ProgressReporter:
         if self._bar.is_due:
             self._speed.update(nimg)
             speed = f"{self._speed.per_second:,.0f}" if self._speed.per_second else "–"
-            left = self._speed.format_time_left(self._total - nimg)
+            left = self._format_time_left(nimg)
             self._bar.update(
                 nimg,
                 f"{nimg / 1000:.1f}/{self._total / 1000:g} kimg",
                 f"{nimg / self._total:4.0%}  {speed} images/s  {self._losses}{self._quality}  left {left}",
+                total=self._total,
             )
 
     def report_tick(self, line: Mapping[str, Any]) -> None:
@@ -63,7 +70,7 @@ class ProgressReporter:
         if "quality" in line:
             self._quality = f"  quality {line['quality']:.3g} (best {line['best']:.3g})"
         speed = line["kimg_per_s"] * 1000
-        left = self._speed.format_time_left(self._total - line["nimg"], speed)
+        left = self._format_time_left(line["nimg"], speed)
         text = (
             f"kimg {line['nimg'] / 1000:.1f}/{self._total / 1000:g}  {speed:,.0f} images/s  "
             f"{self._losses}{self._quality}  left {left}"
@@ -72,6 +79,11 @@ class ProgressReporter:
             self._write_log(text)
         else:
             self.print(text)
+
+    def _format_time_left(self, nimg: int, speed: float | None = None) -> str:
+        if self._planner is not None:
+            return format_duration(max(0.0, self._planner.seconds_left))
+        return self._speed.format_time_left(self._total - nimg, speed)
 
     def _write_log(self, text: str) -> None:
         """Writes to log.txt, each line with the time."""

@@ -13,11 +13,11 @@ from ganvas.errors import GanvasError
 from ganvas.game.objectives import get_objective
 from ganvas.networks import Shape
 from ganvas.pytorch_state import default_state
-from ganvas.runs import folder, log, snapshot
+from ganvas.runs import folder, log, snapshot, state_metadata
 from ganvas.runs.folder import Run
 from ganvas.runs.lock import lock_run
 from ganvas.threads import cpu_threads
-from ganvas.training import distributed, memory
+from ganvas.training import distributed, memory, planning
 from ganvas.training.estimate import (
     check_memory,
     choose_threads,
@@ -28,6 +28,7 @@ from ganvas.training.estimate import (
     measure_speed,
 )
 from ganvas.training.loop import Session
+from ganvas.training.planning import Plan, Planner
 from ganvas.training.progress import ProgressReporter
 from ganvas.training.speed_check import format_speed_warning
 
@@ -63,6 +64,7 @@ def train(
         KeyboardInterrupt: on Ctrl-C or SIGTERM, after everything is saved; a slow round is cancelled. On a second
             Ctrl-C at once: the last saved state stays intact.
     """
+    began = planning.now()
     user_code.refuse_while_loading("ganvas.train")
     _check_batch(config)
     device = distributed.local_device(config.runtime.device)
@@ -72,7 +74,7 @@ def train(
     images = open_images(config.dataset.options(), progress=not quiet)
     shape = network_shape(images, config)
     critic = get_objective(config.loss.objective).critic
-    progress = ProgressReporter(config.total_images, quiet=quiet, critic=critic)
+    progress = ProgressReporter(Plan.of(config).total, quiet=quiet, critic=critic)
     cost = estimate_cost(config, shape, device)  # before the processes join: it finds mistakes in the user's own code
     with distributed.process_group(device):
         distributed.run_on_main(lambda: check_memory(cost))
@@ -92,13 +94,32 @@ def train(
             stack.enter_context(cpu_threads(run.threads or n))
             fresh = distributed.run_on_main(lambda: not run.state_file.exists())
             speed = measure_speed(cost, config, shape, device) if fresh else None
+            planner = None
+            if config.minutes is not None:
+                planner = _plan_length(Planner(config, began), run, speed)
+                config = planner.planned_config()
             warning = (
                 format_speed_warning(cost, config, shape, speed) if speed and distributed.is_main_process() else ""
             )
-            Session(run, config, images, shape, device, progress).train(format_cost(cost, config, speed), warning)
+            session = Session(run, config, images, shape, device, progress, planner)
+            session.train(format_cost(cost, config, speed), warning)
     if config.runtime.evaluate_at_end and distributed.is_main_process():
         _evaluate_run(run, str(device), quiet)
     return run
+
+
+def _plan_length(planner: Planner, run: Run, images_per_s: float | None) -> Planner:
+    """Plans a new run by its speed, or continues the saved plan; the main process decides for all."""
+
+    def plan_on_main() -> tuple[Plan, int, int]:
+        if images_per_s is None:
+            planner.load_state(state_metadata.read_metadata(run.state_file)["plan"])
+        else:
+            planner.start(images_per_s)
+        return planner.plan, planner.tick_interval, planner.snapshot_interval
+
+    planner.plan, planner.tick_interval, planner.snapshot_interval = distributed.run_on_main(plan_on_main)
+    return planner
 
 
 def _evaluate_run(run: Run, device: str, quiet: bool) -> None:
@@ -140,6 +161,7 @@ def plan(config: TrainConfig, report: Callable[[str], object] = lambda line: Non
     Raises:
         GanvasError: `train` would refuse the configuration at its start.
     """
+    began = planning.now()
     _check_batch(config)
     device = distributed.local_device(config.runtime.device)
     images = open_images(config.dataset.options())
@@ -151,16 +173,22 @@ def plan(config: TrainConfig, report: Callable[[str], object] = lambda line: Non
     report(format_cost(cost, config, None))
     with cpu_threads(config.runtime.threads or choose_threads(cost)):
         speed = measure_speed(cost, config, shape, device)
-    warning = format_speed_warning(cost, config, shape, speed)
-    report("\n".join(filter(None, [format_speed(config.total_images, speed), warning])))
+    planned, length = config, ""
+    if config.minutes is not None:
+        planner = Planner(config, began)
+        planner.start(speed)
+        planned, length = planner.planned_config(), f"  {planner.describe()}"
+    warning = format_speed_warning(cost, planned, shape, speed)
+    report("\n".join(filter(None, [format_speed(planned.total_images, speed), length, warning])))
     return {
         "data": {"name": images.name, "images": len(images), **shape._asdict()},
         "parameters": {"G": cost.g_parameters, "D": cost.d_parameters},
         "flops_per_image": {"G": cost.g_flops, "D": cost.d_flops},
         "memory_bytes": {"needed": cost.peak_bytes, "free": cost.free_bytes, "images_per_pass": cost.images_per_pass},
-        "disk_bytes": max_disk_bytes(config, cost.g_parameters, cost.d_parameters),
+        "disk_bytes": max_disk_bytes(planned, cost.g_parameters, cost.d_parameters),
         "images_per_s": speed,
-        "seconds": config.total_images / speed,
+        "kimg": planned.kimg,
+        "seconds": planned.total_images / speed,
         "warning": warning,
         "config": to_json(config),
     }
@@ -216,8 +244,8 @@ def _lock_run(run: Run, config: TrainConfig, threads: int, stack: ExitStack) -> 
     """Locks the run for this process, and writes a longer `kimg` or another number of threads to its config.json."""
     stack.enter_context(lock_run(run.path))
     metadata = run.metadata
-    if config.kimg > run.config.kimg:
-        log.append_event(run.path, "extended", round(run.config.kimg * 1000), kimg=config.kimg)
+    if config.kimg is not None and config.total_images > run.config.total_images:
+        log.append_event(run.path, "extended", run.config.total_images, kimg=config.kimg)
         metadata = metadata | {"config": to_json(replace(run.config, kimg=config.kimg))}
     if run.threads is None or config.runtime.threads:
         metadata = metadata | {"threads": threads}

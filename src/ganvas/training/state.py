@@ -20,6 +20,7 @@ from ganvas.networks import Generator, Shape
 from ganvas.optimisers import Adam, RMSprop
 from ganvas.schedule import Schedule
 from ganvas.training import checks, distributed, ema
+from ganvas.training.planning import Plan
 
 Quantities = dict[str, Tensor]
 """What a round measured, by name: "D/loss", "G/gradient" …, float [n] each, detached."""
@@ -35,6 +36,7 @@ class TrainState:
     Attributes:
         g_ema: the moving average of G.
         update_policy: decides which of the networks are updated in a round.
+        plan: the length of the run, by which the schedules go.
         memory_format: of the networks' weights and inputs: channels_last where D has 2D convolutions.
         moved: [updates of D, of G, rounds in which D was skipped, in which G was skipped] since it was last zeroed.
         before_microbatch: called before each microbatch; an exception from it ends the round.
@@ -50,6 +52,7 @@ class TrainState:
     update_policy: UpdatePolicy
     ada: Ada | None
     schedules: dict[str, Schedule]
+    plan: Plan
     memory_format: torch.memory_format
     update_counts: np.ndarray
     before_microbatch: Callable[[], None] = lambda: None
@@ -86,6 +89,7 @@ class TrainState:
             update_policy=UpdatePolicy(config.balance),
             ada=Ada(loss_config.ada_target, loss_config.ada_kimg).to(device) if loss_config.ada_target > 0 else None,
             schedules=config.schedules(),
+            plan=Plan.of(config),
             memory_format=memory_format,
             update_counts=np.zeros(4, int),
         )
@@ -105,7 +109,8 @@ class TrainState:
 
     def scheduled_values(self, nimg: int) -> dict[str, float]:
         """The value of every scheduled knob after `nimg` images."""
-        return {name: schedule.at(nimg, self.config.total_images) for name, schedule in self.schedules.items()}
+        fraction = self.plan.fraction_at(nimg)
+        return {name: schedule.at(nimg, fraction) for name, schedule in self.schedules.items()}
 
     def reconfigure(self, config: TrainConfig) -> None:
         """Continues with changed learning rates, momentum, penalties, noise or augmentation."""
