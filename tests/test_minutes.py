@@ -1,4 +1,4 @@
-"""Runs by time: planned, re-planned and ended in time; schedules go forward only; a resumed run follows the same plan."""
+"""Runs by time: planned, re-planned and ended in time; schedules only go forward; resumed runs follow the same plan."""
 
 import json
 import math
@@ -346,9 +346,9 @@ def test_same_command_finds_the_run_and_another_time_is_another_run(train: Train
     assert start.train(by_time(), quiet=True).path == first.path
     other = start.train(by_time(0.05), quiet=True)
     assert other.path != first.path
-    with pytest.raises(GanvasError, match="minutes is 0.1 there and 0.05 here"):
+    with pytest.raises(GanvasError, match=r"minutes is 0\.1 there and 0\.05 here"):
         folder.check_same_run(first, by_time(0.05), first.metadata["data"]["fingerprint"])
-    with pytest.raises(GanvasError, match="kimg is None there and 0.2 here"):
+    with pytest.raises(GanvasError, match=r"kimg is None there and 0\.2 here"):
         folder.check_same_run(first, tiny(), first.metadata["data"]["fingerprint"])
 
 

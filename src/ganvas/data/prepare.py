@@ -96,7 +96,7 @@ def choose_target_of_files(options: DataOptions, images: ImageFiles, scan: Heade
         channels = 3
         if scan.grey:
             notes.append(f"Grey images among colour images: {scan.grey} of {scan.readable}; all are converted to RGB.")
-    size, more = _choose_size(options, scan.sizes)
+    size, more = choose_default_size(options, scan.sizes)
     return TargetFormat(channels, size, (*notes, *more))
 
 
@@ -113,7 +113,7 @@ def choose_target_of_arrays(options: DataOptions, arrays: ImageArrays) -> Target
             expected=f"at least {MIN_SIDE} pixels a side",
             fix="enlarge them first.",
         )
-    size, notes = _choose_size(options, Counter({(height, width): arrays.count}))
+    size, notes = choose_default_size(options, Counter({(height, width): arrays.count}))
     if options.channels is not None:
         return TargetFormat(options.channels, size, notes)
     if channels == 4 and not _is_opaque(arrays):
@@ -216,7 +216,9 @@ def _is_opaque(arrays: ImageArrays) -> bool:
     return first is None or bool((first[:, 3] == 255).all())
 
 
-def _choose_size(options: DataOptions, sizes: Counter[tuple[int, int]]) -> tuple[tuple[int, int], tuple[str, ...]]:
+def choose_default_size(
+    options: DataOptions, sizes: Counter[tuple[int, int]]
+) -> tuple[tuple[int, int], tuple[str, ...]]:
     """The (H, W) to train at, with a note if the user did not choose it and images are resized."""
     requested = options.size()
     if requested is not None:

@@ -178,7 +178,7 @@ class Planner:
         return self.seconds_left - self._save_seconds < self._round / self.images_per_s / 2
 
     def update(self, nimg: int) -> Plan:
-        """The plan after a tick, at the planned end, or when the time is up: another one if it would not end in time."""
+        """The plan after a tick, at the planned end, or when the time is up; another one if it misses the time."""
         if self.time_is_up(nimg):
             if nimg < self.plan.total:
                 self.plan = self.plan.ending_at(nimg, nimg)
