@@ -68,7 +68,8 @@ RECIPES = {
         source="Sauer et al. 2021 (Projected GAN); dos Santos et al. 2019 for the moments",
         cost="150 at 64×64",
         config=TrainConfig(
-            kimg=100,
+            kimg=None,
+            minutes=10,
             dataset=DatasetConfig(mirror=True),
             network=Projected(),
             loss=LossConfig(objective="hinge", spectral_norm=True, augment="translation", moments=0.1),
@@ -292,6 +293,11 @@ RECIPES = {
         ),
     ),
 }
+
+
+def default_recipe(data: object = None) -> str:
+    """The recipe when none is named: `digits`, or for other data the one that suits any images."""
+    return "digits" if data is None or str(data) == "digits" else "fast"
 
 
 def get_recipe(name: str) -> Recipe:

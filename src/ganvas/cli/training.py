@@ -16,6 +16,7 @@ from ganvas import interrupts
 from ganvas.cli.arguments import parse
 from ganvas.cli.output import print_json
 from ganvas.config import TrainConfig, replace, to_json
+from ganvas.recipes import default_recipe
 from ganvas.runs.folder import Run, resolve
 
 
@@ -23,7 +24,7 @@ from ganvas.runs.folder import Run, resolve
 class _TrainCommand:
     """Train a GAN. First give a recipe (see ganvas recipes) or a run folder to resume; then any knob.
 
-    The default recipe is digits; with other --data it is cnn-stable.
+    The default recipe is digits; with other --data it is fast, which takes ten minutes.
     The same command again resumes the run. Ctrl-C saves the state and ends; a second Ctrl-C ends at once.
     """
 
@@ -47,7 +48,8 @@ class _TrainCommand:
 def train(argv: Sequence[str]) -> None:
     """Train a GAN, or resume a run: ganvas train [RECIPE|RUN] [--data D] [--kimg N] [--any-knob value]"""
     argv = list(argv)
-    first = argv.pop(0) if argv and not argv[0].startswith("-") else _default_recipe(argv)
+    named = bool(argv) and not argv[0].startswith("-")
+    first = argv.pop(0) if named else default_recipe(*_values(argv, "--data")[-1:])
     title, config, run = resolve(first)
     config = _with_given_length(config, argv)
     defaults = _TrainCommand(config, out=run.path.parent, name=run.path.name) if run else _TrainCommand(config)
@@ -102,12 +104,6 @@ def _format_dry_run(plan: dict[str, Any]) -> str:
         if isinstance(knobs, dict):
             lines += [f"\n{group}", *(f"  --{name.replace('_', '-'):14} {json.dumps(v)}" for name, v in knobs.items())]
     return "\n".join(lines)
-
-
-def _default_recipe(argv: Sequence[str]) -> str:
-    """The recipe when none is named: `digits`, or for other data the one that suits any images."""
-    given = _values(argv, "--data")
-    return "cnn-stable" if given and given[-1] != "digits" else "digits"
 
 
 def _with_given_length(config: TrainConfig, argv: Sequence[str]) -> TrainConfig:

@@ -14,6 +14,7 @@ from ganvas.config import TrainConfig, differences, leaves, replace
 from ganvas.errors import GanvasError
 from ganvas.recipes import RECIPES, get_recipe
 from ganvas.runs.folder import Run, differing_knobs
+from ganvas.training import start
 
 MAX_NAME_LENGTH = 80
 """Most characters of a candidate's name in a folder name."""
@@ -38,9 +39,9 @@ class Candidate:
     config: TrainConfig
     runs: tuple[Run, ...] = ()
 
-    def with_length(self, kimg: float | None, minutes: float | None) -> "Candidate":
-        """The candidate, trained for so many thousand images or minutes."""
-        return dataclasses.replace(self, config=replace(self.config, kimg=kimg, minutes=minutes))
+    def complete(self, kimg: float | None, minutes: float | None) -> "Candidate":
+        """The candidate, trained for so many thousand images or minutes, with a value for what it leaves open."""
+        return dataclasses.replace(self, config=start.complete(replace(self.config, kimg=kimg, minutes=minutes)))
 
     @property
     def command(self) -> str:

@@ -366,7 +366,7 @@ def _make_plan(
         config = replace(candidate.config, seed=seed, plot=False)  # the report contains the curves
         return Job(config, candidate.recipe, path / "runs", f"{folders[candidate.name]}-seed{seed}")
 
-    planned = [candidate.with_length(**saved["lengths"][candidate.name]) for candidate in recipes]
+    planned = [candidate.complete(**saved["lengths"][candidate.name]) for candidate in recipes]
     return [(candidate, job(candidate, seed)) for seed in range(seeds) for candidate in planned]
 
 

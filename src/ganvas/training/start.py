@@ -1,10 +1,13 @@
 """Starts a training from a configuration: opens the data, finds or creates the run folder, joins the processes."""
 
+import dataclasses
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from ganvas import interrupts, user_code
 from ganvas.config import TrainConfig, replace, to_json
@@ -17,7 +20,7 @@ from ganvas.runs import folder, log, snapshot, state_metadata
 from ganvas.runs.folder import Run
 from ganvas.runs.lock import lock_run
 from ganvas.threads import cpu_threads
-from ganvas.training import distributed, memory, planning
+from ganvas.training import choices, distributed, memory, planning
 from ganvas.training.estimate import (
     check_memory,
     choose_threads,
@@ -71,8 +74,7 @@ def train(
     if device.type == "cpu":
         memory.keep_freed_memory()
     quiet = quiet or not distributed.is_main_process()
-    images = open_images(config.dataset.options(), progress=not quiet)
-    shape = network_shape(images, config)
+    config, images, shape = _open(config, device, progress=not quiet)
     critic = get_objective(config.loss.objective).critic
     progress = ProgressReporter(Plan.of(config).total, quiet=quiet, critic=critic)
     cost = estimate_cost(config, shape, device)  # before the processes join: it finds mistakes in the user's own code
@@ -164,10 +166,11 @@ def plan(config: TrainConfig, report: Callable[[str], object] = lambda line: Non
     began = planning.now()
     _check_batch(config)
     device = distributed.local_device(config.runtime.device)
-    images = open_images(config.dataset.options())
-    shape = network_shape(images, config)
+    config, images, shape = _open(config, device, progress=True)
     classes = f"{shape.classes} classes" if shape.classes else "classes not used"
     report(f"{len(images):,} images of {images.name}, {shape.height}×{shape.width}×{shape.channels}, {classes}")
+    for note in images.notes:
+        report(f"Note: {note}")
     cost = estimate_cost(config, shape, device)
     check_memory(cost)
     report(format_cost(cost, config, None))
@@ -192,6 +195,24 @@ def plan(config: TrainConfig, report: Callable[[str], object] = lambda line: Non
         "warning": warning,
         "config": to_json(config),
     }
+
+
+def complete(config: TrainConfig) -> TrainConfig:
+    """The configuration that `train` would write: with a value for what it leaves open.
+
+    Raises:
+        GanvasError: the data cannot be opened.
+    """
+    return _open(config, distributed.local_device(config.runtime.device), progress=True)[0]
+
+
+def _open(config: TrainConfig, device: torch.device, *, progress: bool) -> tuple[TrainConfig, ImageSet, Shape]:
+    """Opens the images and completes the configuration; what was chosen is among the notes of the images."""
+    config, notes = choices.choose_resolution(config, device, progress=progress)
+    images = open_images(config.dataset.options(), progress=progress)
+    shape = network_shape(images, config)
+    config, more = choices.choose(config, shape, device)
+    return config, dataclasses.replace(images, notes=(*images.notes, *notes, *more)), shape
 
 
 def network_shape(images: ImageSet, config: TrainConfig) -> Shape:

@@ -1,0 +1,78 @@
+"""What is chosen for a run where its recipe and the user leave it open: the size of large images, and knobs by size.
+
+A choice depends on nothing but the configuration, the images and the kind of device, so the same command finds the same
+run again.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import torch
+
+from ganvas.config import TrainConfig, leaves, replace
+from ganvas.data.limits import choose_limited_size
+from ganvas.features.frozen import resolve_frozen
+from ganvas.networks import Shape
+
+MAX_SIDE = {"CPU": 64, "GPU": 256}
+"""Pixels of the shorter side of the images, at the most, if the user names no resolution."""
+
+
+class Row(NamedTuple):
+    """The knobs for images of at most so many pixels and runs of at most so many minutes."""
+
+    pixels: float
+    minutes: float
+    knobs: dict[str, Any]
+
+
+TABLE: dict[str, list[Row]] = {
+    "CPU": [Row(math.inf, math.inf, {"g_width": 16, "d_width": 64, "pixel_width": 16})],
+    "GPU": [Row(math.inf, math.inf, {"g_width": 32, "d_width": 64, "pixel_width": 16})],
+}
+"""The first row that fits gives the knobs whose value is None."""
+
+
+def choose_resolution(config: TrainConfig, device: torch.device, *, progress: bool) -> tuple[TrainConfig, list[str]]:
+    """Limits the size of large images for the projected family; reads headers at most.
+
+    Returns:
+        The configuration with a resolution, if one is needed; and a note for the user.
+
+    Raises:
+        GanvasError: there is no such data.
+    """
+    if config.network.family != "projected" or config.dataset.resolution is not None:
+        return config, []
+    kind = _kind(device)
+    size = choose_limited_size(config.dataset.options(), MAX_SIDE[kind], progress=progress)
+    if size is None:
+        return config, []
+    resolution = f"{size[0]}x{size[1]}"
+    note = f"images are trained at {resolution} pixels, at most {MAX_SIDE[kind]} on the shorter side on a {kind}"
+    return replace(config, resolution=resolution), [f"{note}; --resolution changes this."]
+
+
+def choose(config: TrainConfig, shape: Shape, device: torch.device) -> tuple[TrainConfig, list[str]]:
+    """Chooses the knobs of the projected family that are None, and the frozen network if its package is missing.
+
+    Returns:
+        The configuration with a value for each, and notes for the user.
+    """
+    network = config.network
+    if network.family != "projected":
+        return config, []
+    kind, knobs, notes = _kind(device), dict(leaves(config)), list[str]()
+    pixels, minutes = shape.height * shape.width, config.minutes or math.inf
+    row = next(row for row in TABLE[kind] if pixels <= row.pixels and minutes <= row.minutes)
+    chosen = {name: value for name, value in row.knobs.items() if knobs[name] is None}
+    if chosen:
+        flags = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in chosen.items())
+        time = f" and {minutes:g} minutes" if config.minutes else ""
+        notes.append(f"for {shape.height}x{shape.width} pixels{time} on a {kind}, {flags} is chosen.")
+    features_net, note = resolve_frozen(network.features_net)
+    return replace(config, **chosen, features_net=features_net), notes + ([note] if note else [])
+
+
+def _kind(device: torch.device) -> str:
+    return "CPU" if device.type == "cpu" else "GPU"
