@@ -142,6 +142,11 @@ def test_time_for_the_snapshots_to_come_is_left(clock: Clock) -> None:
     assert run.nimg == pytest.approx(42_000, rel=0.05), "eight snapshots: the intervals are those of 60 kimg"
 
 
+def test_snapshots_that_take_most_of_the_time_do_not_end_a_run_early(clock: Clock) -> None:
+    run = Simulation(clock, 0.7, SPEEDS["steady"], startup=12.0, save=4.0)
+    assert run.seconds == pytest.approx(42, rel=0.05)
+
+
 @pytest.mark.parametrize(("startup", "minutes"), [(10.0, 0.05), (0.0, 1e-6)])
 def test_time_that_is_up_before_the_first_round_is_a_run_of_one_round(
     clock: Clock, startup: float, minutes: float
@@ -155,7 +160,7 @@ def test_round_that_is_longer_than_the_time_is_said_in_words(clock: Clock) -> No
     planner.start(0.1)
     assert planner.plan == Plan(ROUND)
     assert planner.describe() == (
-        "0.5 minutes, planned as 0.02 kimg: a single round, of 3:20 and so longer than the time,"
+        "0.5 minutes, planned as 0.02 kimg: a round, of 3:20, takes longer than what is left of the time,"
     )
 
 

@@ -6,6 +6,7 @@ the images from then on, not the fraction itself, so no schedule jumps or goes b
 
 import dataclasses
 import math
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -88,7 +89,7 @@ class Planner:
         self._marked_nimg, self._marked_at = 0, 0.0  # at the last tick
         self._saving_since: float | None = None
         self._save_seconds, self._saves, self._session_nimg = 0.0, 0, 0
-        self.plan, self.tick_interval, self.snapshot_interval = Plan(1), 1, 1
+        self.plan, self.tick_interval, self.snapshot_interval = Plan(1), 1, sys.maxsize
 
     @property
     def elapsed(self) -> float:
@@ -152,7 +153,7 @@ class Planner:
         left, round_seconds = max(0.0, self.seconds_left), self._round / self.images_per_s
         text = f"{self._config.minutes:g} minutes, planned as {self.plan.total / 1000:g} kimg"
         if round_seconds > left:
-            return f"{text}: a single round, of {format_duration(round_seconds)} and so longer than the time,"
+            return f"{text}: a round, of {format_duration(round_seconds)}, takes longer than what is left of the time,"
         return text if nimg == 0 else f"{text}, with {format_duration(left)} left,"
 
     def begin_rounds(self, nimg: int) -> None:
@@ -195,8 +196,13 @@ class Planner:
         return self.plan
 
     def _images_left(self, nimg: int = 0) -> int:
-        """Images of the whole rounds that fit into the time left, beside the snapshots to come."""
-        total, interval = max(self.plan.total, nimg + 1), self.snapshot_interval
-        saves = max(1, math.ceil(total / interval) - nimg // interval)
-        seconds = self.seconds_left - saves * self._save_seconds
-        return max(0, round(seconds * self.images_per_s / self._round)) * self._round
+        """Images of the whole rounds that fit into the time left, beside the snapshots that are due within them."""
+        saves, images = 0, self._round
+        while images:
+            saves += 1
+            seconds = max(0.0, self.seconds_left - saves * self._save_seconds)
+            images = round(seconds * self.images_per_s / self._round) * self._round
+            end, every = nimg + images, self.snapshot_interval
+            if (end - 1) // every - nimg // every < saves:  # one of them is at the end
+                break
+        return images
