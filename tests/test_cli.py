@@ -118,12 +118,13 @@ def test_dry_run_prints_a_plan_and_writes_nothing() -> None:
 
 
 @pytest.mark.slow
-def test_default_recipe_of_data_other_than_digits_is_cnn_stable(write_images: Callable[..., Path]) -> None:
+def test_default_recipe_of_data_other_than_digits_is_fast_for_ten_minutes(write_images: Callable[..., Path]) -> None:
     data = write_images(channels=3)
-    for flags in (["--data", data], [f"--data={data}"]):
+    for flags, minutes in ((["--data", data], 10), ([f"--data={data}", "--kimg", 1], None)):
         plan = json.loads(run_cli("train", *flags, "--g-width", 4, "--dry-run", "--json").stdout)
-        assert plan["config"]["network"]["family"] == "cnn"
-        assert plan["config"]["loss"] == to_json(RECIPES["cnn-stable"].config)["loss"]
+        assert plan["config"]["network"]["family"] == "projected"
+        assert plan["config"]["loss"] == to_json(RECIPES["fast"].config)["loss"]
+        assert plan["config"]["minutes"] == minutes
     assert (
         json.loads(run_cli("train", "--data", "digits", "--dry-run", "--json").stdout)["config"]["network"]["family"]
         == "mlp"

@@ -160,7 +160,7 @@ def test_measured_lengths_are_kept_and_a_damaged_plan_is_made_anew(
     for damaged in ('{"request": ', "[]", "{}"):
         Path("plan.json").write_text(damaged)
         planned_kimg()
-        assert json.loads(Path("plan.json").read_text())["kimg"]
+        assert json.loads(Path("plan.json").read_text())["lengths"]
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,10 @@ class Candidate:
 
     def complete(self, kimg: float | None, minutes: float | None) -> "Candidate":
         """The candidate, trained for so many thousand images or minutes, with a value for what it leaves open."""
-        return dataclasses.replace(self, config=start.complete(replace(self.config, kimg=kimg, minutes=minutes)))
+        config = replace(self.config, kimg=kimg, minutes=minutes)
+        with suppress(GanvasError):  # its training says the same
+            config = start.complete(config)
+        return dataclasses.replace(self, config=config)
 
     @property
     def command(self) -> str:

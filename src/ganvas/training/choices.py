@@ -49,7 +49,7 @@ def choose_resolution(config: TrainConfig, device: torch.device, *, progress: bo
     if size is None:
         return config, []
     resolution = f"{size[0]}x{size[1]}"
-    note = f"images are trained at {resolution} pixels, at most {MAX_SIDE[kind]} on the shorter side on a {kind}"
+    note = f"Images are trained at {resolution} pixels, at most {MAX_SIDE[kind]} on the shorter side on a {kind}"
     return replace(config, resolution=resolution), [f"{note}; --resolution changes this."]
 
 
@@ -69,7 +69,7 @@ def choose(config: TrainConfig, shape: Shape, device: torch.device) -> tuple[Tra
     if chosen:
         flags = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in chosen.items())
         time = f" and {minutes:g} minutes" if config.minutes else ""
-        notes.append(f"for {shape.height}x{shape.width} pixels{time} on a {kind}, {flags} is chosen.")
+        notes.append(f"For {shape.height}x{shape.width} pixels{time} on a {kind}, {flags} is chosen.")
     features_net, note = resolve_frozen(network.features_net)
     return replace(config, **chosen, features_net=features_net), notes + ([note] if note else [])
 

@@ -1,0 +1,183 @@
+"""What is chosen for the projected family: the size of large images, and knobs by size, time and device."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from support import tiny
+
+import ganvas
+from ganvas.config import TrainConfig, replace
+from ganvas.data import limits, open_images, sources
+from ganvas.data.limits import choose_limited_size
+from ganvas.data.options import DataOptions
+from ganvas.errors import GanvasError
+from ganvas.networks import Shape
+from ganvas.recipes import RECIPES, default_recipe
+from ganvas.training import choices, start
+from ganvas.training.choices import TABLE, Row, choose, choose_resolution
+
+CPU, GPU = torch.device("cpu"), torch.device("meta")  # any that is no CPU
+
+
+def fast(data: Path | str = "digits", **knobs: Any) -> TrainConfig:
+    return replace(RECIPES["fast"].config, data=str(data), **knobs)
+
+
+@pytest.fixture
+def write_files(tmp_path: Path) -> Callable[..., Path]:
+    """Writes images of these (height, width) into a folder."""
+
+    def write(*sizes: tuple[int, int]) -> Path:
+        folder = tmp_path / f"photos{len(list(tmp_path.glob('photos*')))}"
+        folder.mkdir()
+        for i, (height, width) in enumerate(sizes):
+            pixels = np.random.default_rng(i).integers(0, 256, (height, width, 3), np.uint8)
+            Image.fromarray(pixels).save(folder / f"{i}.png")
+        return folder
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("sizes", "on_cpu", "on_gpu"),
+    [
+        ([(64, 64)] * 2, None, None),
+        ([(40, 30)] * 2, None, None),
+        ([(128, 128)] * 2, "64x64", None),
+        ([(218, 178)] * 2, "78x64", None),
+        ([(100, 300)] * 2, "64x192", "100x300"),
+        ([(600, 800)] * 2, "64x85", "256x341"),
+        ([(70, 90), (90, 120)], None, "70x70"),
+        ([(50, 90), (90, 120)], "50x50", "50x50"),
+        ([(500, 300), (400, 900)], None, "256x256"),
+        ([(32, 300), (400, 900)], None, None),
+    ],
+)
+def test_size_of_large_images_is_limited(
+    write_files: Callable[..., Path], sizes: list[tuple[int, int]], on_cpu: str | None, on_gpu: str | None
+) -> None:
+    data = write_files(*sizes)
+    for device, kind, expected in ((CPU, "CPU", on_cpu), (GPU, "GPU", on_gpu)):
+        config, notes = choose_resolution(fast(data), device, progress=False)
+        assert config.dataset.resolution == expected
+        assert len(notes) == (expected is not None)
+        for note in notes:
+            assert expected in note
+            assert kind in note
+            assert "--resolution" in note
+
+
+def test_size_that_is_not_limited_is_the_default_one(write_files: Callable[..., Path]) -> None:
+    assert open_images(fast(write_files((70, 90), (90, 120))).dataset.options()).resolution == (64, 64)
+
+
+def test_resolution_of_the_user_and_other_families_are_left_alone(write_files: Callable[..., Path]) -> None:
+    data = write_files((128, 128), (128, 128))
+    for config in (fast(data, resolution="100"), tiny(data)):
+        assert choose_resolution(config, CPU, progress=False) == (config, [])
+
+
+def test_arrays_are_limited_too(write_images: Callable[..., Path]) -> None:
+    assert choose_limited_size(DataOptions(str(write_images(4, 120, 90))), 64) == (85, 64)
+    assert choose_limited_size(DataOptions("digits"), 64) is None
+
+
+def test_data_are_decoded_once_and_their_headers_read_once_for_the_size(
+    write_files: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, calls = write_files(*[(128, 128)] * 4), []
+    for module, name in ((limits, "scan_headers"), (sources, "decode_files")):
+        function = getattr(module, name)
+
+        def counted(*arguments: Any, name: str = name, function: Any = function, **options: Any) -> Any:
+            calls.append(name)
+            return function(*arguments, **options)
+
+        monkeypatch.setattr(module, name, counted)
+    completed = [start.complete(fast(data, device="cpu")) for _ in range(2)]
+    assert calls == ["scan_headers", "decode_files"]
+    assert completed[0] == completed[1]
+    open_images(completed[0].dataset.options())
+    assert calls == ["scan_headers", "decode_files"], "evaluations use the same decoded images"
+    Image.new("RGB", (40, 30)).save(data / "new.png")
+    assert start.complete(fast(data, device="cpu")).dataset.resolution == "30x30"
+
+
+def test_mistakes_in_the_data_are_those_of_every_family(tmp_path: Path, write_files: Callable[..., Path]) -> None:
+    (tmp_path / "empty").mkdir()
+    for data, message in (
+        (tmp_path / "empty", "no images"),
+        ("nowhere", "no data set"),
+        (write_files((4, 4)), "pixel"),
+    ):
+        with pytest.raises(GanvasError) as other:
+            start.complete(tiny(data))
+        with pytest.raises(GanvasError) as ours:
+            start.complete(fast(data))
+        assert str(ours.value) == str(other.value)
+        assert message in str(ours.value)
+
+
+def test_row_by_pixels_and_minutes_gives_the_knobs_that_are_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [
+        Row(32 * 32, 5, {"microbatch": 2}),
+        Row(32 * 32, math.inf, {"microbatch": 3}),
+        Row(math.inf, math.inf, {"microbatch": 4}),
+    ]
+    monkeypatch.setattr(choices, "TABLE", {"CPU": rows, "GPU": [Row(math.inf, math.inf, {"microbatch": 5})]})
+
+    def chosen(side: int, device: torch.device = CPU, **knobs: Any) -> tuple[int | None, str]:
+        config, notes = choose(fast(**{"features_net": "eye", **knobs}), Shape(3, side, side), device)
+        return config.optimisation.microbatch, " ".join(notes)
+
+    assert chosen(28, minutes=5) == (2, "For 28x28 pixels and 5 minutes on a CPU, --microbatch 2 is chosen.")
+    assert chosen(32, minutes=6)[0] == 3
+    assert chosen(32, kimg=1) == (3, "For 32x32 pixels on a CPU, --microbatch 3 is chosen.")
+    assert chosen(33, minutes=1)[0] == 4
+    assert chosen(33, GPU, minutes=1)[0] == 5
+    assert chosen(28, microbatch=8) == (8, ""), "what the user sets stays"
+
+
+def test_every_row_has_knobs_of_the_family_and_the_last_one_fits_all() -> None:
+    for rows in TABLE.values():
+        assert rows[-1][:2] == (math.inf, math.inf)
+        for row in rows:
+            replace(fast(), **row.knobs)
+
+
+def test_missing_package_of_the_frozen_network_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choices, "resolve_frozen", lambda name: ("eye", f"{name} is missing."))
+    config, notes = choose(fast(), Shape(3, 32, 32), CPU)
+    assert config.network.features_net == "eye"  # type: ignore[union-attr]
+    assert notes[-1] == "lite0 is missing."
+
+
+def test_other_families_are_complete() -> None:
+    assert choose(tiny(), Shape(1, 8, 8), CPU) == (tiny(), [])
+
+
+def test_default_recipe_follows_the_data() -> None:
+    assert default_recipe() == default_recipe("digits") == "digits"
+    assert default_recipe("photos") == default_recipe(Path("photos")) == "fast"
+    assert RECIPES["fast"].config.minutes == 10
+
+
+@pytest.mark.slow
+def test_train_without_a_recipe_writes_what_was_chosen_and_finds_the_run_again(
+    write_files: Callable[..., Path],
+) -> None:
+    data = write_files(*[(70, 90)] * 40)
+    knobs: dict[str, Any] = {"data": data, "kimg": 0.032, "batch": 8, "plot": False, "watch": False, "device": "cpu"}
+    run = ganvas.train(**knobs, features_net="eye", quiet=True)
+    assert run.path.name == "00000-fast-photos0"
+    assert run.config.dataset.resolution == "64x82"
+    assert run.config.minutes is None
+    assert run.metadata["data"]["shape"] == {"channels": 3, "height": 64, "width": 82, "classes": 0}
+    assert ganvas.train(**knobs, features_net="eye", quiet=True).path == run.path
+    assert "trained at 64x82 pixels" in (run.path / "log.txt").read_text()
