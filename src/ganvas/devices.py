@@ -36,6 +36,14 @@ def select_device(name: str) -> torch.device:
     return torch.device("cuda", chosen.index or 0) if chosen.type == "cuda" else chosen
 
 
+def synchronize(device: torch.device) -> None:
+    """Waits until what was started on a GPU is done."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
 def used_memory(device: torch.device) -> dict[str, float]:
     """memory: megabytes that this process uses now, on the GPU if `device` is one."""
     held = torch.cuda.memory_allocated(device) if device.type == "cuda" else psutil.Process().memory_info().rss

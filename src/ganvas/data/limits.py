@@ -54,6 +54,7 @@ def _limited_size(sizes: Counter[tuple[int, int]], limit: int) -> tuple[int, int
     if shortest < MIN_SIDE:
         return None
     if len(sizes) > 1:
-        return (min(limit, shortest),) * 2
+        side = min(limit, shortest)
+        return side, side
     (height, width), scale = next(iter(sizes)), min(1.0, limit / shortest)
     return round(height * scale), round(width * scale)

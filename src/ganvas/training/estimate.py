@@ -199,7 +199,7 @@ def measure_speed(cost: CostEstimate, config: TrainConfig, shape: Shape, device:
     batches = [(images, labels)] * config.balance.d_steps
     ends = [time.perf_counter()]
     longest = min(TRIAL_SECONDS, MAX_TRIAL_FRACTION * 60 * (config.minutes or math.inf))
-    while len(ends) < 2 + TRIAL_ROUNDS and ends[-1] - ends[0] < longest:
+    while len(ends) < 2 + TRIAL_ROUNDS and not distributed.all_reduce_any(ends[-1] - ends[0] >= longest)[0]:
         _, norms = state.train_round(batches, max(0, state.plan.total - config.images_per_round))
         next(iter(norms.values())).tolist()  # waits for the device
         ends.append(time.perf_counter())

@@ -132,6 +132,7 @@ class Session:
         trained = self.nimg > before >= 0
         if not (trained and (tick_due or time_is_up or self.nimg >= self.total)):
             return
+        devices.synchronize(self.state.device)  # else the clock is ahead of the rounds
         plan = distributed.run_on_main(lambda: planner.update(self.nimg))
         if plan != self.state.plan:
             planner.plan = self.state.plan = plan
