@@ -262,6 +262,7 @@ def test_slower_run_is_re_planned_and_records_what_was_asked_and_done(train: Tra
     assert done["nimg"] == pytest.approx(800, abs=40)
     progress = run.progress()
     assert (progress["state"], progress["nimg"], progress["total"]) == ("complete", done["nimg"], done["nimg"])
+    assert progress["seconds"] == pytest.approx(done["elapsed"], abs=0.1)
     assert f"{done['nimg'] / 1000:g} of {done['nimg'] / 1000:g}" in repr(run)
     assert len(run.grids) == 1, "the snapshots of less than a kimg have one name"
     lines = list(read_jsonl(run.path / "stats.jsonl"))

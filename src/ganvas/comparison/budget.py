@@ -73,9 +73,9 @@ def apply_budget(config: TrainConfig, budget: Budget) -> TrainConfig:
         return replace(config, kimg=budget.amount)
     if budget.kind == "minutes":
         return replace(config, minutes=budget.amount)
-    plan = start.plan(config)
+    plan, completed = start.plan(config), start.complete(config)
     shape = Shape(*(plan["data"][side] for side in Shape._fields))
-    images = budget.amount * 1e15 / round_flops(config, shape)
+    images = budget.amount * 1e15 / round_flops(completed, shape)
     rounds = max(1, round(images / config.images_per_round))
     return replace(config, kimg=rounds * config.images_per_round / 1000)
 

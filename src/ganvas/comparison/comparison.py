@@ -31,7 +31,7 @@ from ganvas.pytorch_state import default_state
 from ganvas.recipes import RECIPES
 from ganvas.runs import snapshot
 from ganvas.runs.folder import Run
-from ganvas.training.start import network_shape
+from ganvas.training.start import complete, network_shape
 from ganvas.training.state import TrainState
 
 MAX_SHOWN = 8
@@ -323,10 +323,10 @@ def _check_user_code(candidate: Candidate) -> None:
     Raises:
         GanvasError: something is wrong with them; the message names the candidate.
     """
-    config = candidate.config
-    if candidate.runs or not config.user_specs():
+    if candidate.runs or not candidate.config.user_specs():
         return
     try:
+        config = complete(candidate.config)
         shape = network_shape(open_images(config.dataset.options()), config)
         TrainState.build(config, shape, torch.device("cpu"))
     except GanvasError as error:

@@ -123,6 +123,7 @@ class Run(Displayed):
         The state is complete, unfinished, failed, or training (by another process, now). `nimg` is that of the newest
         snapshot, from which the run is used and resumed; of a run that is being trained, or has no snapshot, it is
         that of the log. `total` is its length in images; of a run by time as it was planned last, 0 before that.
+        `seconds` are those of training; of a run by time all that count for it.
 
         Raises:
             GanvasError: the run cannot be used: it is not there any more, damaged, or of another format.
@@ -132,7 +133,9 @@ class Run(Displayed):
             last, events = read_last(self.path / "stats.jsonl"), list(read_jsonl(self.path / "events.jsonl"))
         except OSError as error:
             raise GanvasError(f"{error.filename} cannot be read ({error.strerror}).") from error
-        logged, seconds = (value if isinstance(value := last.get(k), int | float) else 0 for k in ("nimg", "seconds"))
+        logged, seconds, elapsed = (
+            value if isinstance(value := last.get(k), int | float) else 0 for k in ("nimg", "seconds", "elapsed")
+        )
         total = planned_images(self.path) if config.kimg is None else config.total_images
         nimg, trained_now = logged, is_being_trained(self.path)
         if not trained_now and self.snapshots:
@@ -151,7 +154,7 @@ class Run(Displayed):
         elif unfinished:
             state, problem = "unfinished", f"{nimg / 1e3:g} of {total / 1e3:g} kimg"
         return {
-            "state": state, "problem": problem, "nimg": nimg, "total": total, "seconds": seconds,
+            "state": state, "problem": problem, "nimg": nimg, "total": total, "seconds": elapsed or seconds,
             "images_per_s": logged / seconds if seconds else None, "peak_bytes": peaks[-1] if peaks else None,
         }  # fmt: skip
 
