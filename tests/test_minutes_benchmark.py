@@ -130,7 +130,7 @@ def test_the_report_shows_spread_ratios_curves_and_pictures(tmp_path: Path) -> N
     assert text.index("`fast` | 10 | 2 |") < text.index("`dcgan` | 30 | 1 |")
     assert "10.2 ± 0.354" in text
     assert "| *real against real* | | | | | 3 | 384 | 0.077 |" in text
-    assert "| `dcgan`, 30 min | VGG-19 | 100 | 1,800 | 191 | 0.106 |" in text
+    assert "| `dcgan`, 30 min | VGG-19 | 100 | 1,800 | 191 | 0.106 | 0.10 |" in text
     assert '<img src="../results/grids/kaokore-fast-10-0.webp"' in text
     assert (tmp_path / "docs" / "kaokore.svg").stat().st_size < 150_000
     empty = write_report([], folder, tmp_path / "docs").read_text(encoding="utf-8")

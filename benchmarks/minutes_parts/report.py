@@ -119,29 +119,32 @@ def _number(value: float | None) -> str:
 
 
 def equal_quality(groups: Groups) -> str:
-    """How long `fast` takes to what each other method has reached at its best."""
-    own = {judge: [mean_curve(cells, judge) for (m, _), cells in groups.items() if m == OWN] for judge in JUDGES}
+    """How long `fast` takes to what each other method has reached at its best, and how far it is after its minutes."""
+    own = {minutes: cells for (method, minutes), cells in groups.items() if method == OWN}
     lines = []
     for (method, minutes), cells in groups.items():
         for judge in JUDGES:
-            curve = mean_curve(cells, judge)
-            if method == OWN or not curve or not own[judge]:
+            curve, curves = mean_curve(cells, judge), [mean_curve(runs, judge) for runs in own.values()]
+            if method == OWN or not curve or not curves:
                 continue
             best = best_point(curve)
-            reached = first_to_reach(own[judge], best.value)
+            reached = first_to_reach(curves, best.value)
             sign = "≤ " if reached and reached.at_most else ""
             took = f"{sign}{_number(reached.seconds)}" if reached else "not reached"
             ratio = f"{sign}{reached.seconds / best.seconds:.3g}" if reached else ""
+            ends = ", ".join(f"{one[-1].value / best.value:.2f}" for one in curves)
             lines.append(
                 f"| `{method}`, {minutes:g} min | {judge} | {_number(best.value)} | {_number(best.seconds)} | {took} | "
-                f"{ratio} |"
+                f"{ratio} | {ends} |"
             )
     if not lines:
         return ""
+    lengths = ", ".join(f"{minutes:g}" for minutes in own)
     return "\n".join([
         f"The time that `{OWN}` takes to the best that others reach in their minutes, in whichever of its runs is "
-        "first (≤: already at its first mark):\n",
-        f"| method | judge | its best | after s | `{OWN}` after s | ratio |\n|---|---|---|---|---|---|", *lines,
+        f"first (≤: already at its first mark); and the distance of `{OWN}` after {lengths} minutes over that best:\n",
+        f"| method | judge | its best | after s | `{OWN}` after s | times | distances |\n|---|---|---|---|---|---|---|",
+        *lines,
     ])  # fmt: skip
 
 
@@ -162,11 +165,11 @@ def show_grids(groups: Groups, relative: str) -> str:
 
 
 def plot_curves(name: str, groups: Groups, path: Path) -> None:
-    """One panel a judge: the mean over seeds and the range of each method and length, on logarithmic axes."""
+    """One panel a judge: the mean over seeds of each method and length, on logarithmic axes."""
     import matplotlib
 
     matplotlib.use("Agg")
-    matplotlib.rcParams["svg.hashsalt"] = name  # the same file for the same numbers
+    matplotlib.rcParams |= {"svg.hashsalt": name, "svg.fonttype": "none"}  # the same file for the same numbers
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(1, len(JUDGES), figsize=(11, 3.3), layout="constrained")
@@ -182,7 +185,9 @@ def plot_curves(name: str, groups: Groups, path: Path) -> None:
                       label=label)  # fmt: skip
         axis.axhline(floors[judge], color="grey", linewidth=0.8, linestyle=":")
         axis.set(xscale="log", yscale="log", title=judge, xlabel="minutes of training")
-        axis.grid(alpha=0.25, which="both")
+        axis.set_xticks([1, 3, 10, 30], ["1", "3", "10", "30"])
+        axis.minorticks_off()
+        axis.grid(alpha=0.25)
     axes[0].set_ylabel("Fréchet distance")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center", fontsize=7)
     figure.savefig(path, metadata={"Date": None})
