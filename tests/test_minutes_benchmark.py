@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ganvas.data import ImageSet
+
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 
 
@@ -148,6 +150,26 @@ def test_spread_is_the_mean_distance_of_pairs() -> None:
     from minutes_parts.judges import mean_pairwise
 
     assert mean_pairwise(np.array([[0.0, 0], [3, 4], [0, 0]])) == pytest.approx(10 / 3)
+
+
+def test_one_picture_a_class_has_no_spread(monkeypatch: pytest.MonkeyPatch) -> None:
+    from minutes_parts import judges
+    from minutes_parts.sets import Pictures
+
+    for network in ("vgg19", "squeezenet"):
+        monkeypatch.setattr(judges, network, lambda weights: lambda pictures: pictures.mean((2, 3)))
+    monkeypatch.setattr(judges, "GENERATED", 200)
+    random = np.random.default_rng(0)
+    pixels = random.integers(0, 256, (400, 3, 8, 8), np.uint8)
+    images = ImageSet("made-up", pixels, np.arange(400) % 2, ("even", "odd"), "0" * 64)
+    panel = judges.Panel(Pictures(Path(), None, True, False, images, pixels, pixels[:200], None), Path())
+    varied = panel.measure(random.integers(0, 256, (200, 3, 8, 8), np.uint8))
+    same = panel.measure(np.tile(pixels[:2], (100, 1, 1, 1)))
+    assert varied["spread within a class"] == pytest.approx(1, abs=0.2)
+    assert same["spread within a class"] < 0.01
+    assert same["distance within a class"] > 2 * varied["distance within a class"]
+    assert same["recall"] < varied["recall"]
+    assert set(panel.floors) == {*judges.JUDGES, "distance within a class"}
 
 
 def test_marks_keep_pictures_and_do_not_count_sampling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from minutes_parts.marks import GENERATED
 from minutes_parts.sets import Pictures
 from torch import Tensor
 from torch.nn import functional as F
@@ -145,16 +146,19 @@ class Panel:
 
     def _measure_classes(self) -> Callable[[np.ndarray], dict[str, Any]]:
         """Variety: recall, and within each class the eye's distance and the spread beside that of real pictures."""
-        network, labels = self.networks["eye"], self.pictures.real_labels
+        network, images, labels = self.networks["eye"], self.pictures.images.images, self.pictures.images.labels
         assert labels is not None
-        classes = range(labels.max() + 1)
-        real = [self.reals["eye"][labels == label] for label in classes]
+        classes, shuffled = self.pictures.images.classes, np.random.RandomState(0).permutation(len(labels))
+        each = GENERATED // classes
+        rows = [shuffled[labels[shuffled] == label][: 2 * each] for label in range(classes)]
+        both_halves = [extract(network, images[chosen]) for chosen in rows]
+        real = [features[:each] for features in both_halves]
         all_real = _extract_for_neighbours(self.pictures.reals)
-        self.floors["distance within a class"] = float(np.mean([half_distance(features) for features in real]))
+        self.floors["distance within a class"] = float(np.mean([half_distance(one) for one in both_halves]))
 
         def measure(generated: np.ndarray) -> dict[str, Any]:
             features = extract(network, generated)
-            fake = [features[label :: len(classes)] for label in classes]
+            fake = [features[label::classes] for label in range(classes)]
             spreads = [mean_pairwise(f) / mean_pairwise(r) for f, r in zip(fake, real, strict=True)]
             return {
                 "recall": prdc(all_real, _extract_for_neighbours(generated)).recall,

@@ -30,8 +30,8 @@ MARKS = (1, 2, 3, 5, 7.5, 10, 15, 20, 30)
 SNAPSHOTS_PER_MINUTE = 2
 """Snapshots of a run, so that one is near each mark; at most one in 1,000 images. Their time counts as training."""
 
-GRACE = 1.1
-"""A run is stopped after this many times its minutes: the trial may have promised too much."""
+START_UP, GRACE = 180, 1.1
+"""A run is stopped these seconds after so many times its minutes: the trial may have promised too much."""
 
 R3GAN = (
     "--width 16 --blocks 1 --batch 16 --g-lr 1e-3..2e-4:cosine --d-lr 1e-3..2e-4:cosine --r1 0.5 --r2 0.5 "
@@ -118,15 +118,16 @@ def _train_recipe(method: str, pictures: Pictures, minutes: float, seed: int, wo
     knobs = [*narrowed.get(pictures.images.resolution[0], "").split(), *(["--conditional"] * pictures.conditional)]
     command = [sys.executable, "-m", "ganvas", "train", recipe]
     options = [*_data_options(pictures, work), *knobs, "--seed", str(seed), "--threads", str(THREADS)]
-    dry_run = subprocess.run([*command, *options, "--dry-run", "--json"], capture_output=True, text=True)
+    timed = ["--minutes", f"{minutes:g}"] if _has_minutes(recipe) else []
+    dry_run = subprocess.run([*command, *options, *timed, "--dry-run", "--json"], capture_output=True, text=True)
     if dry_run.returncode:
         raise SystemExit(f"{recipe} failed:\n{dry_run.stderr}")
     kimg = 60 * minutes * json.loads(dry_run.stdout)["images_per_s"] / 1000
-    length = ["--minutes", f"{minutes:g}"] if _has_minutes(recipe) else ["--kimg", f"{max(kimg, 0.1):.3g}"]
-    interval = f"{max(1, kimg / max(1, SNAPSHOTS_PER_MINUTE * minutes)):.3g}"
+    length = timed or ["--kimg", f"{max(kimg, 0.1):.3g}"]
+    interval = str(max(1, round(kimg / (SNAPSHOTS_PER_MINUTE * minutes))))
     every = ["--snapshot-kimg", interval, "--keep-kimg", interval, "--evaluate-every", "0"]
     quiet = ["--no-plot", "--quiet", "--out", str(work), "--name", "run"]
-    cpu = _run([*command, *options, *length, *every, *quiet], work, at_most=60 + 60 * GRACE * minutes)
+    cpu = _run([*command, *options, *length, *every, *quiet], work, at_most=START_UP + 60 * GRACE * minutes)
     return " ".join([recipe, *knobs, *length]), list(_choose_snapshots(ganvas.Run(work / "run"), minutes, cpu))
 
 

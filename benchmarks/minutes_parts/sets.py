@@ -45,7 +45,6 @@ class Pictures:
         images: the whole set.
         train: what is trained on.
         reals: what is compared with, in random order; the held-out pictures if there are any.
-        real_labels: int64, their classes.
         held_out: pictures that are not trained on, where only few are.
     """
 
@@ -56,7 +55,6 @@ class Pictures:
     images: ImageSet
     train: np.ndarray
     reals: np.ndarray
-    real_labels: np.ndarray | None
     held_out: np.ndarray | None
 
 
@@ -71,10 +69,9 @@ def open_pictures(name: str, data: Path) -> Pictures:
         rows = rows[~np.isin(rows, trained)]
         train, held_out = images.images[trained], images.images[np.sort(rows)]
     rows = rows[:MAX_REALS]
-    labels = None if images.labels is None else images.labels[rows]
     return Pictures(
         data / chosen.path, chosen.resolution, chosen.conditional, chosen.digits, images,
-        train, images.images[rows], labels, held_out,
+        train, images.images[rows], held_out,
     )  # fmt: skip
 
 
