@@ -106,12 +106,8 @@ def train_colour() -> None:
             last = step == -(-len(images) // batch) - 1
             if marks.after_round(len(images) - step * batch if last else batch):
                 self.model.stop_training = True
-                raise StopIteration
 
-    try:
-        gan.fit(dataset, epochs=1_000_000, verbose=0, callbacks=[Watch()])
-    except StopIteration:
-        return
+    gan.fit(dataset, epochs=1_000_000, verbose=0, callbacks=[Watch()])
 
 
 def train_grey() -> None:
