@@ -241,7 +241,7 @@ def flatten(kind: Any) -> list[Any]:
 
 def test_scheduled_knobs_are_those_whose_type_is_a_schedule() -> None:
     assert set(TrainConfig(network=StyleGAN()).schedules()) == {
-        *("g_lr", "d_lr", "beta2", "r1", "r2", "gp", "dragan", "noise", "augment_p", "ema", "growth")
+        *("g_lr", "d_lr", "beta2", "r1", "r2", "gp", "dragan", "noise", "augment_p", "moments", "ema", "growth")
     }
 
 
