@@ -28,7 +28,7 @@ def compare(
     workers: int = 1,
     ray: str | None = None,
     count: int = 10_000,
-    features: str = "eye",
+    features: str | None = None,
     weights: Path | None = None,
     device: str = "auto",
     csv: Path | None = None,
@@ -52,7 +52,7 @@ def compare(
         workers: Parallel trainings on this machine.
         ray: local, or the address of a Ray cluster to train on; all machines must share the folder.
         count: Most generated and most real images in each evaluation.
-        features: Feature extractor, as in ganvas evaluate: eye, classifier, inception (standard FID) …
+        features: Feature extractor, as in ganvas evaluate; by default eye, or another if a D looked through it.
         weights: Weights that the feature extractor needs.
         device: Where to evaluate: auto, cpu, cuda …
         csv: Also write the table of trainings to this file.
