@@ -52,7 +52,8 @@ def compare(
         workers: Parallel trainings on this machine.
         ray: local, or the address of a Ray cluster to train on; all machines must share the folder.
         count: Most generated and most real images in each evaluation.
-        features: Feature extractor, as in ganvas evaluate; by default eye, or another if a D looked through it.
+        features: Feature extractor, as in ganvas evaluate; by default eye, or another one where a D
+            looked through the eye.
         weights: Weights that the feature extractor needs.
         device: Where to evaluate: auto, cpu, cuda …
         csv: Also write the table of trainings to this file.

@@ -28,8 +28,9 @@ def evaluate(
         what: A run (its newest snapshot), one snapshot, or images: a folder, a zip …
         against: The real images, anything that --data takes; by default the training data of the run.
         held_out: Real images that were not used in training; by default the test split, if there is one.
-        features: eye (no download), eye-bf16 (faster, other numbers), classifier, lite0, inception (standard FID),
-            dinov2, or your own network: MODULE:NAME or FILE.py:NAME. By default eye, or another if D looked through it.
+        features: eye (no download), eye-bf16 (faster, other numbers), lite0 (a small ImageNet network), classifier,
+            inception (standard FID), dinov2, or your own network: MODULE:NAME or FILE.py:NAME. By default eye, or
+            another one where D looked through the eye.
         weights: The weights of the feature extractor: a file, or for dinov2 a folder.
         count: Most generated and most real images.
         truncation: Below 1: more typical, less varied.

@@ -65,9 +65,9 @@ def evaluate(
         what: a run folder, a snapshot folder, or anything that `--data` accepts.
         against: the real images; by default the training set of the run.
         held_out: real images that were not trained on; by default the test split of `against`, if it has one.
-        features: eye, eye-bf16, classifier, inception, dinov2, MODULE:NAME, FILE.py:NAME; a module, its class,
-            or a function that returns one; or an `Extractor`. By default the eye, unless D looked through it (see
-            `independence.default_features`).
+        features: eye, eye-bf16, lite0, classifier, inception, dinov2, MODULE:NAME, FILE.py:NAME; a module, its class,
+            or a function that returns one; or an `Extractor`. By default the eye, or another one where D looked
+            through the eye (`independence.default_features`).
         weights: the weights of the features' network, if it needs a file.
         count: the largest number of images on each side.
         truncation: see `Sampler.sample_batches`.

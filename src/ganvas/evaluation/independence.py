@@ -13,8 +13,10 @@ from ganvas import user_code
 from ganvas.config import Network
 from ganvas.config.families import Custom
 from ganvas.errors import GanvasError
+from ganvas.features.efficientnet import is_installed
 from ganvas.features.extraction import Extractor
-from ganvas.features.extractors import EXTRACTORS, load_extractor
+from ganvas.features.extractors import EXTRACTORS
+from ganvas.features.frozen import load_frozen
 
 INDEPENDENT, SAME_LABELS, NOT_INDEPENDENT = "independent", "independent weights, same labels", "not independent"
 """The verdicts, in the words of every table, report and JSON."""
@@ -45,10 +47,7 @@ def default_features(d_networks: Iterable[str], *, labelled: bool) -> str:
         return "eye"
     if labelled:
         return "classifier"
-    if "lite0" not in seen:
-        with suppress(GanvasError):
-            return load_extractor("lite0").name
-    return "eye"
+    return "lite0" if "lite0" not in seen and is_installed() else "eye"
 
 
 def describe(network: str, judge: Extractor) -> dict[str, Any]:
@@ -112,5 +111,5 @@ def _digest(network: str, judge: Extractor) -> str | None:
     if user_code.is_spec(network) and judge.name in EXTRACTORS:
         return None
     with suppress(GanvasError):
-        return load_extractor(network).digest
+        return load_frozen(network).digest
     return None

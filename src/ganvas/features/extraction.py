@@ -28,7 +28,7 @@ class Extractor:
     """A network that turns images into features.
 
     Attributes:
-        name: eye, classifier, inception, or the name of the user's own network.
+        name: eye, lite0, classifier, inception, or the name of the user's own network.
         digest: the first 16 hexadecimal digits of the weights' SHA-256.
         resize: the resizing before the network, in words.
         extract: uint8 [n c h w] -> float32 [n f], on the CPU; c is 1, 3 or 4.

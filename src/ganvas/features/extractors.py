@@ -1,4 +1,4 @@
-"""The feature extractors by name: the eye, a classifier of the data, Inception, DINOv2, or the user's own network."""
+"""The feature extractors by name: the eye, Lite0, a classifier of the data, Inception, DINOv2, or the user's own."""
 
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,12 @@ from ganvas import user_code
 from ganvas.data import to_unit
 from ganvas.errors import GanvasError
 from ganvas.features.dinov2 import dinov2_extractor
+from ganvas.features.efficientnet import load_lite0
 from ganvas.features.extraction import Extractor, describe_resize, hash_weights, resize_shorter_side
 from ganvas.features.eye import load_eye, to_rgb
 from ganvas.features.inception import inception_extractor
 
-EXTRACTORS = ("eye", "eye-bf16", "classifier", "inception", "dinov2")
+EXTRACTORS = ("eye", "eye-bf16", "lite0", "classifier", "inception", "dinov2")
 
 EYE_SIDES = (16, 128)
 """The eye takes images whose shorter side is in this range; others are resized to the nearer end."""
@@ -24,12 +25,15 @@ EYE_SIDES = (16, 128)
 EYE_LAYERS = ("relu1_2", "relu2_2", "relu3_2")
 """Its feature layers: those that rank image damage as networks trained on ImageNet do (docs/decisions/0011)."""
 
+LITE0_SIDES = (64, 224)
+"""Likewise for Lite0: it was trained at 224, and at 64 its last map is 2×2."""
+
 
 def load_extractor(name: str, *, weights: Path | None = None, device: str = "cpu") -> Extractor:
     """Loads the extractor with this name.
 
     Args:
-        name: eye; eye-bf16; inception or dinov2, with the file or folder of their `weights`; or the spec
+        name: eye; eye-bf16; lite0; inception or dinov2, with the file or folder of their `weights`; or the spec
             (`ganvas.user_code`) of a `torch.nn.Module`, of its class, or of a function that returns one (see
             `module_extractor`).
         weights: of inception or dinov2, or a safetensors file for the user's own module.
@@ -38,12 +42,12 @@ def load_extractor(name: str, *, weights: Path | None = None, device: str = "cpu
     Raises:
         GanvasError: no such extractor, or its weights are missing or wrong.
     """
-    if name in ("eye", "eye-bf16", "classifier") and weights is not None:
-        raise GanvasError(
-            f"The {name} comes with its weights; --weights names {weights}.", fix="leave one of them out."
-        )
+    if name in ("eye", "eye-bf16", "lite0", "classifier") and weights is not None:
+        raise GanvasError(f"{name} comes with its weights; --weights names {weights}.", fix="leave one of them out.")
     if name in ("eye", "eye-bf16"):
         return eye_extractor(device, torch.float32 if name == "eye" else torch.bfloat16)
+    if name == "lite0":
+        return lite0_extractor(device)
     if name == "inception":
         return inception_extractor(weights, device)
     if name == "dinov2":
@@ -87,6 +91,25 @@ def eye_extractor(device: str = "cpu", dtype: torch.dtype = torch.float32) -> Ex
 
     name = "eye" if dtype == torch.float32 else "eye-bf16"
     return Extractor(name, hash_weights(network), describe_resize(EYE_SIDES), extract, {"layers": " ".join(EYE_LAYERS)})
+
+
+def lite0_extractor(device: str = "cpu") -> Extractor:
+    """EfficientNet-Lite0, trained on ImageNet; its features are the means of its last map over the image, 1280 numbers.
+
+    Args:
+        device: where it computes.
+
+    Raises:
+        GanvasError: the package with the weights is missing, or its file is damaged.
+    """
+    network, target = load_lite0(), torch.device(device)
+    digest = hash_weights(network)
+    network.to(target).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def extract(images: Tensor) -> Tensor:
+        return network.pool(to_rgb(resize_shorter_side(images.to(target), LITE0_SIDES))).cpu()
+
+    return Extractor("lite0", digest, describe_resize(LITE0_SIDES), extract)
 
 
 def module_extractor(network: nn.Module, name: str = "", *, device: str = "cpu") -> Extractor:

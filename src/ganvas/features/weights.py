@@ -62,13 +62,22 @@ def load_network(name: str, weights: Path | None = None) -> FeatureNetwork:
     return build(load_weights(Path(weights or download_weights(name))))
 
 
-def load_weights(path: Path) -> dict[str, Tensor]:
+def load_weights(path: Path, *, sha256: str = "", fix: str = "") -> dict[str, Tensor]:
     """Loads a state dict from .safetensors, or from .pth by PyTorch's restricted unpickler.
 
+    Args:
+        path: the file.
+        sha256: the SHA-256 that it must have, hexadecimal; empty: any.
+        fix: what to do about a file that is missing or damaged, for an error.
+
     Raises:
-        GanvasError: no such file, or not a file of weights.
+        GanvasError: no such file, another SHA-256, or not a file of weights.
     """
     try:
+        if sha256 and (actual := cache.hash_file(path)) != sha256:
+            raise GanvasError(
+                f"{path} is damaged: its SHA-256 begins {actual[:16]}.", expected=f"{sha256[:16]}…", fix=fix
+            )
         if path.suffix == ".safetensors":
             found = load_file(path)
         else:
@@ -79,7 +88,9 @@ def load_weights(path: Path) -> dict[str, Tensor]:
         else:
             reason = error.strerror if isinstance(error, OSError) else f"{error}".splitlines()[0]
         raise GanvasError(
-            f"{path} cannot be read as weights: {reason}.", expected="a .safetensors or .pth file of a state dict"
+            f"{path} cannot be read as weights: {reason}.",
+            expected="a .safetensors or .pth file of a state dict",
+            fix=fix,
         ) from error
     if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
         raise GanvasError(f"{path} holds something other than weights.", expected="names and their tensors")
