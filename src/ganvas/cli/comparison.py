@@ -62,7 +62,7 @@ def compare(
     """
     from ganvas.comparison.candidates import parse_knobs, parse_vary
     from ganvas.comparison.comparison import compare as run
-    from ganvas.comparison.comparison import format_csv
+    from ganvas.comparison.summary import format_csv
     from ganvas.files import write_text
 
     if not candidates:

@@ -7,16 +7,15 @@ ranked where the features are those of D's own network.
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ganvas import user_code
 from ganvas.config import Network
 from ganvas.config.families import Custom
 from ganvas.errors import GanvasError
-from ganvas.features.efficientnet import is_installed
-from ganvas.features.extraction import Extractor
-from ganvas.features.extractors import EXTRACTORS
-from ganvas.features.frozen import load_frozen
+
+if TYPE_CHECKING:
+    from ganvas.features.extraction import Extractor
 
 INDEPENDENT, SAME_LABELS, NOT_INDEPENDENT = "independent", "independent weights, same labels", "not independent"
 """The verdicts, in the words of every table, report and JSON."""
@@ -47,10 +46,12 @@ def default_features(d_networks: Iterable[str], *, labelled: bool) -> str:
         return "eye"
     if labelled:
         return "classifier"
+    from ganvas.features.efficientnet import is_installed  # imports PyTorch
+
     return "lite0" if "lite0" not in seen and is_installed() else "eye"
 
 
-def describe(network: str, judge: Extractor) -> dict[str, Any]:
+def describe(network: str, judge: "Extractor") -> dict[str, Any]:
     """The entry of a protocol: the network that D looked through, its weights' digest if known, verdict and reason.
 
     Empty where D looked through none.
@@ -64,7 +65,7 @@ def describe(network: str, judge: Extractor) -> dict[str, Any]:
     return {"independence": {"d_network": network, "d_weights": digest, "verdict": verdict, "sentence": sentence}}
 
 
-def _judge(name: str, digest: str | None, judge: Extractor) -> tuple[str, str]:
+def _judge(name: str, digest: str | None, judge: "Extractor") -> tuple[str, str]:
     """The verdict and the reason, of a network with this name and digest."""
     if judge.name == name or judge.digest == digest:
         same = "network" if judge.name == name else "weights"
@@ -106,9 +107,11 @@ def make_notes(protocol: Mapping[str, Any], *, labelled: bool) -> tuple[str, ...
     )
 
 
-def _digest(network: str, judge: Extractor) -> str | None:
+def _digest(network: str, judge: "Extractor") -> str | None:
     """The digest of the weights; None if it is unknown. The user's own code is only executed where it may matter."""
-    if user_code.is_spec(network) and judge.name in EXTRACTORS:
+    from ganvas.features.frozen import load_frozen  # imports PyTorch, which a report does not need
+
+    if user_code.is_spec(network) and judge.name in (*LABELS, "classifier"):
         return None
     with suppress(GanvasError):
         return load_frozen(network).digest
