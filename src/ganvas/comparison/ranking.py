@@ -163,6 +163,12 @@ def _remarks(names: Sequence[str], runs: Sequence[Row]) -> list[str]:
             remarks.append(
                 f"{name}: the diagnosis finds a failure in {len(failing)} of {len(own)} trainings ({failures})."
             )
+        if copying := [memory for run in own if (memory := _memorisation(run)).get("copying")]:
+            share = 100 * fmean(memory["near_copies"] for memory in copying)
+            remarks.append(
+                f"{name}: training images are copied in {len(copying)} of {len(own)} trainings ({share:.0f} % of the "
+                "generated images are near-copies)."
+            )
         if len({run["seed"] for run in own}) == 1:
             remarks.append(f"{name} was trained with one seed only, so its variation between seeds is unknown.")
     timed = [run for run in runs if (run["budget"] or {}).get("kind") == "minutes" and run["state"] == "complete"]
@@ -199,6 +205,10 @@ def _remarks_on_independence(evaluated: Sequence[Row], metric: str) -> Iterator[
         labelled = all("modes" in run["evaluation"]["values"] for run in evaluated)
         option = independence.advise((entry["d_network"] for entry in entries if entry), labelled=labelled)
         yield f"Features that no D looked through can be ranked: {option}."
+
+
+def _memorisation(run: Row) -> Mapping[str, Any]:
+    return (run["evaluation"] or {}).get("memorisation") or {}
 
 
 def _format_verdict(best: str, tests: Sequence[PairTest], title: str) -> str:

@@ -43,7 +43,7 @@ COLUMNS: dict[str, Column] = {
     "recall": Column("recall", "higher", quality=True),
     "modes": Column("classes generated", "higher", quality=True),
     "rarest": Column("rarest class", "higher", "percent", quality=True),
-    "copies": Column("copies of training images", "lower", "percent", quality=True),
+    "copies": Column("near-copies of training images", "lower", "percent", quality=True),
 }
 
 
@@ -60,7 +60,7 @@ def _numbers(candidate: Mapping[str, Any], run: Mapping[str, Any], metric: str) 
         "best": min(quality["mean"]) if quality else None,
         "distance": measured[metric].get("value"),
         "ratio": measured[metric].get("ratio"),
-        "copies": (evaluation.get("memorisation") or {}).get("copies"),
+        "copies": (evaluation.get("memorisation") or {}).get("near_copies"),
         **{key: run[key] for key in ("images_per_s", "peak_bytes")},
         **{key: measured[key].get("value") for key in ("precision", "recall", "modes", "rarest")},
     }
@@ -93,7 +93,7 @@ def summarise(
 
 
 def metric_title(metric: str, runs: Sequence[Mapping[str, Any]]) -> str:
-    """The metric's title in the evaluations: FID only with the official Inception features; marked if not independent."""
+    """The metric's title: FID only with the official Inception features; marked where it is not independent."""
     evaluated = [run["evaluation"]["values"] for run in runs if run["evaluation"]]
     titles = (values[metric]["title"] for values in evaluated if "title" in values.get(metric, {}))
     return next(titles, MEASURES[metric].title) + _mark("distance", metric, runs)
@@ -112,7 +112,7 @@ def _mark(column: str, metric: str, runs: Sequence[Mapping[str, Any]]) -> str:
     """The mark of a column whose values are not to be compared; else empty."""
     if column == "best":
         return trend_mark(runs)
-    measure = metric if column in ("distance", "ratio", "copies") else column
+    measure = metric if column in ("distance", "ratio") else column
     return "" if is_independent(runs, measure) else independence.MARK
 
 

@@ -116,6 +116,9 @@ def evaluate(
     memorisation, panel = None, None
     if real.training_features is not None:
         memorisation = compare_with_training(sample.features, real.training_features, n_pairs=min(CLOSEST_PAIRS, n))
+        if real.training_pixels is not None:
+            near_copies = real.training_pixels.find(sample.pixels, min(CLOSEST_PAIRS, n))
+            memorisation = memorisation.with_near_copies(near_copies)
         panel = _stack_pairs(subject, reference, memorisation)
     protocol = {
         "features": real.extractor.describe(),
@@ -211,7 +214,7 @@ def _make_notes(n: int, width: int, reference: Reference, classifier: Extractor 
     if reference.held_out is reference.train:
         notes.append(
             f"{reference.train.name} has no held-out images: the baseline compares its two halves, both of which the "
-            "generator may have memorised, and memorisation cannot be measured. Name some with --held-out."
+            "generator may have memorised. Name some with --held-out."
         )
     accuracy = None if classifier is None else classifier.facts.get("classifier_accuracy")
     if accuracy is not None and accuracy < 0.9:

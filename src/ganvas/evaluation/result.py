@@ -10,7 +10,7 @@ from PIL import Image
 
 from ganvas import image_io
 from ganvas.display import Displayed, InlineImage, Paragraph, Part, Table
-from ganvas.evaluation.independence import MARK, is_independent
+from ganvas.evaluation.independence import MARK, NOT_INDEPENDENT, is_independent
 from ganvas.evaluation.measures import MEASURES, Measure, Value, format_number
 from ganvas.evaluation.memorisation import Memorisation
 
@@ -26,7 +26,7 @@ class Evaluation(Displayed):
     Attributes:
         subject: the name of what was evaluated.
         values: the measured values, by the names of `measures.MEASURES`.
-        memorisation: the memorisation test; None without held-out images.
+        memorisation: the memorisation test; None in a quick evaluation.
         protocol: everything the numbers depend on: two evaluations are comparable only if these are equal.
         notes: warnings for the reader, one sentence each.
         panel: evaluated images in turn with their nearest training images, uint8 [n c h w]; the closest pair first.
@@ -74,6 +74,7 @@ class Evaluation(Displayed):
         if self.memorisation is not None:
             numbers = {name: value for name, value in vars(self.memorisation).items() if name != "pairs"}
             memorisation = {name: _finite_or_none(value) for name, value in numbers.items()}
+            memorisation["independent"] = is_independent(self.protocol)
         return {
             "subject": self.subject,
             "values": values,
@@ -90,7 +91,8 @@ class Evaluation(Displayed):
             yield InlineImage(pairs, "the evaluated images closest to training images, above these")
         yield Paragraph(f"{_LEGEND}\n", "dim")
         if self.memorisation is not None:
-            yield Paragraph(str(self.memorisation))
+            mark = "" if is_independent(self.protocol) else f" (distances in features: {NOT_INDEPENDENT})"
+            yield Paragraph(f"{self.memorisation}{mark}", "bold" if self.memorisation.copying else "")
         for note in self.notes:
             yield Paragraph(f"Note: {note}", "yellow")
         yield Paragraph(format_protocol(self), "dim")
