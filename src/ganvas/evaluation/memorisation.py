@@ -77,8 +77,8 @@ class Memorisation:
         if self.near_copies is None or self.near_copies_expected is None:
             return ""
         verdict = "Training images are copied" if self.copying else "No copying found"
-        share, expected = 100 * self.near_copies, 100 * self.near_copies_expected
-        return f"{verdict}: {share:.1f} % are near-copies of a training image ({expected:.1f} % of real images would be).\n"
+        share, real = 100 * self.near_copies, 100 * self.near_copies_expected
+        return f"{verdict}: {share:.1f} % are near-copies of a training image ({real:.1f} % of real images would be).\n"
 
 
 @dataclass(frozen=True, eq=False)
