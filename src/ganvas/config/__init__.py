@@ -64,7 +64,8 @@ class TrainConfig(Displayed):
     def user_specs(self) -> list[str]:
         """The specs of the user's own networks, objective and augmentation, if there are any."""
         knobs = dict(leaves(self))
-        return [knobs[name] for name in ("g", "d", "objective", "augment") if user_code.is_spec(knobs.get(name))]
+        names = ("g", "d", "features_net", "objective", "augment")
+        return [knobs[name] for name in names if user_code.is_spec(knobs.get(name))]
 
     def snapshot_every(self) -> int:
         """The number of images between two snapshots."""

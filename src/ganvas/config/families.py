@@ -229,6 +229,41 @@ class R3GAN(Group):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Projected(Group):
+    """A small G, and a D that looks through a frozen feature network; see `ganvas.networks.projected`."""
+
+    family: Literal["projected"] = field(default="projected", init=False)
+    features_net: str = "lite0"
+    """The frozen network: lite0 (EfficientNet-Lite0, ImageNet), eye (the included one), or your own, MODULE:NAME or
+    FILE.py:NAME, from images [n 3 h w] in [-1, 1] to a list of feature maps [n c h w], finest first."""
+    latent: Count = 64
+    """Dimension of the latent vector z ~ N(0, 1)."""
+    g_width: Count = 16
+    """Channels of the largest feature map of the generator; doubled each time the size is halved, up to three times."""
+    d_width: Count = 64
+    """Channels of the heads of the discriminator, one for each scale of the features."""
+    pixel_width: Count = 16
+    """Channels of the head on the pixels."""
+
+    def __post_init__(self) -> None:
+        if user_code.is_spec(self.features_net):
+            user_code.parse(self.features_net)
+
+    def conflicts(self, config: "TrainConfig") -> Iterator[GanvasError]:
+        yield from batch_norm_conflicts(config.optimisation, "batch")
+        if config.loss.penalised:
+            yield GanvasError(
+                "A gradient penalty with the projected family.",
+                expected="a D whose logits are independent: its heads have batch norm, so the gradient of one logit "
+                "reaches all images of the batch",
+                fix="leave --r1, --r2, --gp and --dragan out; --spectral-norm bounds this D.",
+            )
+
+    def warnings(self, config: "TrainConfig") -> Iterator[str]:
+        return batch_norm_warnings(config.optimisation, "batch")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Custom(Group):
     """Networks of your own, or one of them against one of ours; see `ganvas.networks.custom`."""
 
@@ -312,8 +347,9 @@ _OF_G_ALONE = {
 """Knobs without an effect on D whose names do not say so."""
 
 
-Network = MLP | CNN | DCGAN | Transformer | ViT | ResNet | StyleGAN | MSG | R3GAN | Custom
+Network = MLP | CNN | DCGAN | Transformer | ViT | ResNet | StyleGAN | MSG | R3GAN | Projected | Custom
 """The configuration of any network family."""
 
-_PARTS: dict[str, Any] = {kind().family: kind for kind in get_args(Network) if kind not in (MSG, Custom)}
-"""The families of which one network can play against any other; the D of msg needs each image at several sizes."""
+_PARTS: dict[str, Any] = {kind().family: kind for kind in get_args(Network) if kind not in (MSG, Projected, Custom)}
+"""The families of which one network can play against any other; the D of msg needs
+each image at several sizes, that of projected a G in its place before the frozen network."""

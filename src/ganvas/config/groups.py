@@ -60,7 +60,7 @@ class DatasetConfig(Group):
 ObjectiveName = Literal[
     "minimax", "non-saturating", "least-squares", "hinge", "wasserstein", "rpgan", "rahinge",
 ]  # fmt: skip
-AugmentationName = Literal["none", "diffaugment", "ada"]
+AugmentationName = Literal["none", "translation", "diffaugment", "ada"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +88,8 @@ class LossConfig(Group):
     noise: ScheduledNonNegative = 0.0
     """Instance noise: standard deviation of Gaussian noise on all inputs of D; 2 is the whole range of a pixel."""
     augment: AugmentationName | str = "none"
-    """Augmentation of all inputs of D: colour, translation and cutout, or ADA's pipe; see `ganvas.game.augment`. Or
+    """Augmentation of all inputs of D: translation, or colour, translation and cutout (diffaugment), or ADA's pipe; see
+    `ganvas.game.augment`. Or
     your own: MODULE:NAME or FILE.py:NAME of a function or module from images [n c h w] to images of this shape."""
     augment_p: ScheduledFraction = 1.0
     """Probability of each transformation; with your own augmentation, that it is applied to an image."""
@@ -98,6 +99,9 @@ class LossConfig(Group):
     """Thousands of images in which the adaptive p can rise from 0 to 1."""
     shared_fakes: bool = True
     """Use the fakes of D's last update for G's update too; otherwise G generates new ones."""
+    moments: ScheduledNonNegative = 0.0
+    """Weight of moment matching in G's loss: means and deviations of frozen features (see `ganvas.game.moments`); for
+    the projected family."""
 
     def __post_init__(self) -> None:
         for name, names in (("objective", ObjectiveName), ("augment", AugmentationName)):
@@ -144,6 +148,12 @@ class LossConfig(Group):
                 "--ada-target without augmentation.",
                 expected="an augmentation whose probability can be adapted",
                 fix="--augment ada.",
+            )
+        if max(Schedule.parse(self.moments).ends) > 0 and config.network.family != "projected":
+            yield GanvasError(
+                f"--moments with the {config.network.family} family.",
+                expected="a D with a frozen feature network, whose features are compared",
+                fix="leave --moments out, or train fast.",
             )
         if self.spectral_norm and self.clip > 0:
             yield GanvasError(

@@ -48,6 +48,8 @@ class Knobs(TypedDict, total=False):
     growth: ScheduleSpec
     mixing_prob: float
     group_size: int
+    features_net: str
+    pixel_width: int
 
     objective: ObjectiveName | str | object
     r1: ScheduleSpec
@@ -64,6 +66,7 @@ class Knobs(TypedDict, total=False):
     ada_target: float
     ada_kimg: float
     shared_fakes: bool
+    moments: ScheduleSpec
 
     d_steps: int
     g_steps: int

@@ -41,6 +41,11 @@ def diffaugment(images: Tensor, p: Probability) -> Tensor:
     return cutout(images, p)
 
 
+def translation_only(images: Tensor, p: Probability) -> Tensor:
+    """Random translation alone, by up to an eighth of each side (Zhao et al. 2020): it leaves colours as they are."""
+    return images if is_off(p) else translate(images, *apply_randomly(p, random_translation(images)))
+
+
 def ada(images: Tensor, p: Probability) -> Tensor:
     """The pipe of Karras et al. 2020 (appendix B): pixel blitting, geometry and colour ("bgc"), then cutout.
 
@@ -65,7 +70,12 @@ def no_augmentation(images: Tensor, p: Probability) -> Tensor:
     return images
 
 
-AUGMENTATIONS = {"none": no_augmentation, "diffaugment": diffaugment, "ada": ada}
+AUGMENTATIONS = {
+    "none": no_augmentation,
+    "translation": translation_only,
+    "diffaugment": diffaugment,
+    "ada": ada,
+}
 
 
 def get_augmentation(name: str) -> Callable[[Tensor, Probability], Tensor]:

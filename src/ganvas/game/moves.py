@@ -9,7 +9,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
+from ganvas.game.moments import MomentMatching
 from ganvas.game.objectives import Objective, interpolate, one_centred_penalty, perturb, zero_centred_penalty
 from ganvas.networks.base import Discriminator, Generator
 
@@ -24,21 +26,33 @@ class Game:
 
     Attributes:
         augment: images float [n …] -> the same shape, with augmentation or noise, differentiable.
+        moments: the moment matching in G's loss, for a D with a frozen input; None without it.
     """
 
     G: Generator
     D: Discriminator
     objective: Objective
     augment: Callable[[Tensor], Tensor] = _identity
+    moments: MomentMatching | None = None
+
+    def real_input(self, images: Tensor) -> Tensor:
+        """Real images float [n c h w] -> the input of D; augmented here only if a frozen network makes it."""
+        return self.D.d_input(self.augment(images) if self.D.frozen_input else images)
+
+    def fake_input(self, z: Tensor, labels: Tensor | None) -> Tensor:
+        """Latents float [n z] -> the input of D made of G's images, augmented as the real ones."""
+        images = self.G.d_input(z, labels)
+        return self.D.d_input(self.augment(images)) if self.D.frozen_input else images
 
     def logits(self, images: Tensor, labels: Tensor | None) -> Tensor:
-        """D's logits, float [n], for augmented images."""
-        return self.D(self.augment(images), labels)
+        """D's logits, float [n] or [n k], for augmented images."""
+        return self.D(images if self.D.frozen_input else self.augment(images), labels)
 
     def logits_of_both(self, images: Tensor, labels: Tensor | None) -> Tensor:
         """D's logits for n reals followed by n fakes of these labels: in one pass, unless D is batch-dependent."""
         if self.D.batch_dependent:
-            return torch.cat([self.logits(half, labels) for half in images.chunk(2)])
+            with parametrize.cached():  # with spectral norm, both halves see the same weights
+                return torch.cat([self.logits(half, labels) for half in images.chunk(2)])
         return self.logits(images, None if labels is None else labels.repeat(2))
 
 
@@ -74,8 +88,9 @@ def train_d(
         share: the fraction of the whole batch; the gradients of all fractions add up to those of the batch.
 
     Returns:
-        Detached float [n] tensors: D/loss (without penalties), D/real and D/fake (logits) and, where there are
-        penalties, D/r1 and D/r2 (|∇D|² without γ/2), D/gp and D/dragan ((|∇D| - 1)² without λ).
+        Detached float [n] tensors, or [n k] with k logits an image: D/loss (without penalties), D/real and D/fake
+        (logits) and, where there are penalties, D/r1 and D/r2 (|∇D|² without γ/2), D/gp and D/dragan ((|∇D| - 1)²
+        without λ).
     """
     n, p = len(real), penalties
     images = torch.cat([real, fake.detach()]).requires_grad_(p.r1 > 0 or p.r2 > 0)
@@ -109,7 +124,13 @@ def _one_centred(game: Game, images: Tensor, labels: Tensor | None) -> Tensor:
 
 
 def train_g(
-    game: Game, real: Tensor, fake: Tensor, labels: Tensor | None = None, *, share: float = 1.0
+    game: Game,
+    real: Tensor,
+    fake: Tensor,
+    labels: Tensor | None = None,
+    *,
+    matching: float = 0.0,
+    share: float = 1.0,
 ) -> dict[str, Tensor]:
     """Accumulates the gradients of G's loss.
 
@@ -117,19 +138,24 @@ def train_g(
         real: float32 [n …], the reals that a relativistic objective compares with; unused otherwise.
         fake: float32 [n …], the output of G with its graph. D gets no gradient.
         labels: int64 [n], or None.
+        matching: the weight of moment matching.
         share: the fraction of the whole batch.
 
     Returns:
-        Detached float [n]: G/loss.
+        Detached float [n] or [n k]: G/loss (adversarial); and float [], G/moments where moments are matched.
     """
     on_fake = game.logits(fake, labels)
     on_real = on_fake
     if game.objective.relative:
         with torch.no_grad():
             on_real = game.logits(real, labels)
-    loss = game.objective.g_loss(on_real, on_fake)
-    (loss.mean() * share).backward(inputs=learnt(game.G))
-    return {"G/loss": loss.detach()}
+    adversarial = game.objective.g_loss(on_real, on_fake)
+    loss, values = adversarial.mean(), {"G/loss": adversarial.detach()}
+    if game.moments is not None and matching > 0:
+        distance = game.moments(fake)
+        loss, values["G/moments"] = loss + matching * distance, distance.detach()
+    (loss * share).backward(inputs=learnt(game.G))
+    return values
 
 
 @torch.no_grad()

@@ -38,14 +38,24 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """The input made of n images (`d_input`), labels int64 [n] or None -> logits float [n], larger for real."""
+    """The input made of n images (`d_input`), labels int64 [n] or None -> logits, larger for real.
+
+    The logits are float [n], or float [n k] of a D that gives k for each image, which count equally.
+    """
 
     batch_dependent = False
     """Whether a logit depends on the other images of its batch; reals and fakes then pass through D separately."""
 
+    frozen_input = False
+    """Whether `d_input` is a frozen network, for images that are augmented already, generated ones too."""
+
     def d_input(self, images: Tensor) -> Tensor:
         """Turns real images float [n c h w] into the input of D: the counterpart of `Generator.d_input`."""
         return images
+
+    def unpack(self, inputs: Tensor) -> list[Tensor]:
+        """The maps float [n c h w] in n inputs of D, the image last; by default the image alone."""
+        return [inputs]
 
     def grow(self, growth: float) -> None:
         """Sets the progressive growth, as in the generator."""

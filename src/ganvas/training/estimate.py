@@ -12,7 +12,8 @@ from ganvas import networks
 from ganvas.config import Network, OptimisationConfig, TrainConfig, replace
 from ganvas.devices import free_bytes
 from ganvas.errors import GanvasError
-from ganvas.game.moves import Penalties, train_d, train_g
+from ganvas.game.moves import Game, Penalties, train_d, train_g
+from ganvas.game.objectives import get_objective
 from ganvas.networks import Shape
 from ganvas.progress import format_duration
 from ganvas.training import distributed
@@ -112,7 +113,7 @@ def estimate_cost(config: TrainConfig, shape: Shape, device: torch.device) -> Co
     g, d = (networks.count_parameters(network) for network in (game.G, game.D))
     with_2, with_4 = (_graph_bytes(state, shape, n) for n in (2, 4))
     moments = 2 if config.optimisation.optimiser == "adam" else 1
-    g_flops, d_flops = _forward_flops(game.G, game.D, config.network.latent, shape)
+    g_flops, d_flops = _forward_flops(game, config.network.latent, shape)
     return CostEstimate(
         g_parameters=g,
         d_parameters=d,
@@ -135,14 +136,18 @@ def forward_flops(network: Network, shape: Shape) -> tuple[int, int]:
         GanvasError: there is no network of this shape.
     """
     with torch.device("meta"):
-        return _forward_flops(*networks.build(network, shape), network.latent, shape)
+        G, D = networks.build(network, shape)
+        game = Game(G.to("meta"), D.to("meta"), get_objective("non-saturating"))  # a frozen network has real weights
+        return _forward_flops(game, network.latent, shape)
 
 
-def _forward_flops(G: networks.Generator, D: networks.Discriminator, latent: int, shape: Shape) -> tuple[int, int]:
+def _forward_flops(game: Game, latent: int, shape: Shape) -> tuple[int, int]:
     z, labels = torch.zeros(2, latent), torch.zeros(2, dtype=torch.long) if shape.classes else None
     with torch.no_grad():
-        fake = G.d_input(z, labels)
-    return networks.count_flops(G, z, labels) // 2, networks.count_flops(D, fake, labels) // 2
+        g_flops = networks.count_flops(game.G, z, labels)
+        with networks.FlopCounter() as both:
+            game.D(game.fake_input(z, labels), labels)
+    return g_flops // 2, (both.total - g_flops) // 2
 
 
 def _images_per_pass(optimisation: OptimisationConfig) -> int:
@@ -199,11 +204,11 @@ def measure_speed(cost: CostEstimate, config: TrainConfig, shape: Shape, device:
 
 def _time_forward(config: TrainConfig, shape: Shape) -> float:
     """Seconds of one forward pass of both networks per image, on the CPU."""
-    G, D = networks.build(config.network, shape)
+    game = Game(*networks.build(config.network, shape), get_objective("non-saturating"))
     z, labels = torch.zeros(2, config.network.latent), torch.zeros(2, dtype=torch.long) if shape.classes else None
     began = time.perf_counter()
     with torch.no_grad():
-        D(G.d_input(z, labels), labels)
+        game.D(game.fake_input(z, labels), labels)
     return (time.perf_counter() - began) / 2
 
 
@@ -231,7 +236,8 @@ def _graph_bytes(state: TrainState, shape: Shape, n: int) -> int:
     labels = labels if shape.classes else None
     schedules = {name: state.schedules[name] for name in ("r1", "r2", "gp", "dragan")}
     penalties = Penalties(**{name: max(schedule.start, schedule.end) for name, schedule in schedules.items()})
-    real = game.D.d_input(torch.zeros(n, *shape[:3]).contiguous(memory_format=state.memory_format))
+    with torch.no_grad():
+        real = game.real_input(torch.zeros(n, *shape[:3]).contiguous(memory_format=state.memory_format))
     saved: dict[int, int] = {}  # address -> bytes; no saved tensor is freed before the backward pass
 
     def record(tensor: Tensor) -> Tensor:
@@ -241,13 +247,13 @@ def _graph_bytes(state: TrainState, shape: Shape, n: int) -> int:
 
     with saved_tensors_hooks(record, lambda tensor: tensor):
         with torch.set_grad_enabled(loss_config.shared_fakes):
-            fake = game.G.d_input(z, labels)
+            fake = game.fake_input(z, labels)
         g_graph = dict(saved)
         train_d(game, real, fake, labels, penalties=penalties)
         d_bytes = sum(saved.values())
         saved.clear()
         saved.update(g_graph)
-        train_g(game, real, fake if loss_config.shared_fakes else game.G.d_input(z, labels), labels)
+        train_g(game, real, fake if loss_config.shared_fakes else game.fake_input(z, labels), labels)
     for network in (game.G, game.D):
         network.zero_grad(set_to_none=True)
     return max(d_bytes, sum(saved.values()))

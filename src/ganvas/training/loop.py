@@ -75,6 +75,8 @@ class Session:
         if self.nimg >= self.config.total_images:
             self.progress.print(f"{self.run} is complete ({self.nimg / 1000:g} kimg). {self._describe_fakes()}")
             return
+        if fresh:
+            self.state.fit_moments(self.images)
         if self.is_main:
             self._announce(fresh, cost, warning)
         batches = self._batches()

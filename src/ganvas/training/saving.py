@@ -35,6 +35,7 @@ class Saver:
 
         The grid is left out where a stop request is overdue.
         """
+        self._state.average_for_sampling(self._images)
         self._save_weights(f"{nimg // 1000:06d}", nimg)
         with cancellation.cancellable(stop):
             image_io.save_image(grids.draw_fakes(self._state, self._shape, self._images), self.fakes_file(nimg))

@@ -3,17 +3,21 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ganvas import networks
+from ganvas import networks, sampling
 from ganvas.config import OptimisationConfig, TrainConfig
+from ganvas.data import ImageSet
 from ganvas.data.pixels import to_unit
+from ganvas.data.selection import assign_classes, class_shares, iterate_batches
 from ganvas.game.augment import ADJUST_EVERY, Ada, AugmentPipe
 from ganvas.game.balance import UpdatePolicy
+from ganvas.game.moments import MomentMatching
 from ganvas.game.moves import Game, Penalties, evaluate_losses, learnt, train_d, train_g
 from ganvas.game.objectives import get_objective
 from ganvas.networks import Generator, Shape
@@ -23,6 +27,12 @@ from ganvas.training import checks, distributed, ema
 
 Quantities = dict[str, Tensor]
 """What a round measured, by name: "D/loss", "G/gradient" …, float [n] each, detached."""
+
+MOMENT_IMAGES = 1536
+"""Real images from which the moments that G matches are taken; several times as many as there are descriptors."""
+
+STATISTICS_PASSES, STATISTICS_BATCH = 8, 64
+"""Forward passes of the average of G, and images in each, over which its batch statistics are estimated."""
 
 Batch = tuple[Tensor, Tensor | None]
 """This process's share of a batch: images uint8 [n c h w], labels int64 [n] or None."""
@@ -75,10 +85,11 @@ class TrainState:
         generator = generator.to(device=device, memory_format=memory_format)  # type: ignore[call-overload]
         discriminator = discriminator.to(device=device, memory_format=memory_format)  # type: ignore[call-overload]
         augment_pipe = AugmentPipe(loss_config.augment)
+        moments = _build_moments(config, discriminator, shape, device)
         return cls(
             config=config,
             device=device,
-            game=Game(generator, discriminator, losses, augment_pipe),
+            game=Game(generator, discriminator, losses, augment_pipe, moments),
             augment_pipe=augment_pipe,
             g_ema=ema.frozen_copy(generator),
             g_optimiser=_build_optimiser(generator, config.optimisation, device),
@@ -101,7 +112,39 @@ class TrainState:
             "d_optimiser": self.d_optimiser,
             **({"update_policy": self.update_policy} if self.update_policy.is_active else {}),
             **({"ada": self.ada} if self.ada is not None else {}),
+            **({"moments": self.game.moments} if self.game.moments is not None else {}),
         }
+
+    @torch.no_grad()
+    def fit_moments(self, images: ImageSet) -> None:
+        """Takes the moments of reals that G's loss matches, from augmented training images; the same on every process.
+
+        Draws from torch's global generator.
+        """
+        moments, mirror = self.game.moments, self.config.dataset.mirror
+        if moments is None:
+            return
+        rng = np.random.default_rng(self.config.seed)
+        rows = rng.permutation(np.resize(rng.permutation(len(images)), MOMENT_IMAGES))
+        torch.manual_seed(self.config.seed)
+
+        def prepare(part: Tensor) -> Tensor:
+            flipped = torch.rand(len(part), 1, 1, 1) < (0.5 if mirror else 0)
+            part = torch.where(flipped, part.flip(-1), part).to(self.device)
+            return self.game.real_input(to_unit(part).contiguous(memory_format=self.memory_format))
+
+        moments.fit(map(prepare, iterate_batches(images.images, rows)))
+
+    def average_for_sampling(self, images: ImageSet) -> Generator:
+        """The average of G, with batch statistics of its own until the next round; deterministic."""
+        n, size, labels = STATISTICS_PASSES * STATISTICS_BATCH, STATISTICS_BATCH, None
+        if self.config.dataset.conditional and (shares := class_shares(images)) is not None:
+            labels = torch.from_numpy(assign_classes(np.arange(n), shares)).to(self.device)
+        z = sampling.sample_latents(range(n), self.config.network.latent).to(self.device)
+        parts = [slice(start, start + size) for start in range(0, n, size)]
+        passes = (partial(self.g_ema, z[part], None if labels is None else labels[part]) for part in parts)
+        ema.estimate_statistics(self.g_ema, passes)
+        return self.g_ema
 
     def scheduled_values(self, nimg: int) -> dict[str, float]:
         """The value of every scheduled knob after `nimg` images."""
@@ -143,7 +186,9 @@ class TrainState:
                 self._clip_weights()
         for j in range(balance.g_steps * update_g):
             reused = fake if keep_graph and j == 0 else None
-            measured += self._accumulate_g_gradients(real, labels, z[len(batches) + j - shared], reused)
+            z_g = z[len(batches) + j - shared]
+            measured += self._accumulate_g_gradients(real, labels, z_g, reused, scheduled["moments"])
+            self._average_moments()
             norm = self._step(self.g_optimiser, self.game.G, scheduled["g_lr"], scheduled["beta2"])
             norms.append({"G/gradient": norm})
 
@@ -173,7 +218,8 @@ class TrainState:
     def _prepare_batch(self, batch: Batch) -> Batch:
         """Real images as D's input, and the labels where training is conditional."""
         images, labels = batch
-        real = self.game.D.d_input(to_unit(images).contiguous(memory_format=self.memory_format))
+        with torch.no_grad():
+            real = self.game.real_input(to_unit(images).contiguous(memory_format=self.memory_format))
         return real, labels if self.config.dataset.conditional else None
 
     def _accumulate_d_gradients(
@@ -195,7 +241,7 @@ class TrainState:
         for part, share in self._microbatches(len(real)):
             part_labels = None if labels is None else labels[part]
             with torch.set_grad_enabled(keep_graph):
-                fake = self.game.G.d_input(z[part], part_labels)
+                fake = self.game.fake_input(z[part], part_labels)
             measured.append(train_d(self.game, real[part], fake, part_labels, penalties=penalties, share=share))
         if self.ada is not None:
             for quantities in measured:
@@ -206,22 +252,28 @@ class TrainState:
         return fake, measured
 
     def _accumulate_g_gradients(
-        self, real: Tensor, labels: Tensor | None, z: Tensor, fake: Tensor | None
+        self, real: Tensor, labels: Tensor | None, z: Tensor, fake: Tensor | None, matching: float
     ) -> list[Quantities]:
         """Gradients of one update of G, on `fake` (with its graph), or where that is None on fakes from z."""
         measured: list[Quantities] = []
         for part, share in self._microbatches(len(real)):
             part_labels = None if labels is None else labels[part]
-            part_fake = fake if fake is not None else self.game.G.d_input(z[part], part_labels)
-            measured.append(train_g(self.game, real[part], part_fake, part_labels, share=share))
+            part_fake = fake if fake is not None else self.game.fake_input(z[part], part_labels)
+            measured.append(train_g(self.game, real[part], part_fake, part_labels, matching=matching, share=share))
         return measured
+
+    def _average_moments(self) -> None:
+        """The running moments of all processes' fakes, on each."""
+        if self.game.moments is not None and distributed.world_size() > 1:
+            for moments in self.game.moments.running:
+                moments.copy_(distributed.all_reduce_mean(moments))
 
     def _measure_losses(self, real: Tensor, labels: Tensor | None, z: Tensor) -> Quantities:
         """The losses on the first microbatch, without an update: the update policy needs those of both networks."""
         part, _ = next(self._microbatches(len(real)))
         part_labels = None if labels is None else labels[part]
         with torch.no_grad():
-            fake = self.game.G.d_input(z[part], part_labels)
+            fake = self.game.fake_input(z[part], part_labels)
         return evaluate_losses(self.game, real[part], fake, part_labels)
 
     def _microbatches(self, n: int) -> Iterator[tuple[slice, float]]:
@@ -266,6 +318,16 @@ class TrainState:
         z = torch.randn(draws, batch, self.config.network.latent, generator=rng)  # on the CPU: equal on every device
         share = batch // distributed.world_size()
         return z[:, distributed.rank() * share : (distributed.rank() + 1) * share].to(self.device, non_blocking=True)
+
+
+def _build_moments(
+    config: TrainConfig, discriminator: networks.Discriminator, shape: Shape, device: torch.device
+) -> MomentMatching | None:
+    if max(Schedule.parse(config.loss.moments).ends) == 0:
+        return None
+    with torch.no_grad():
+        example = discriminator.d_input(torch.zeros(1, *shape[:3], device=device))
+    return MomentMatching(discriminator.unpack, example).to(device)
 
 
 def _build_optimiser(network: nn.Module, knobs: OptimisationConfig, device: torch.device) -> Optimizer:

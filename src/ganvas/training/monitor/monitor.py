@@ -45,7 +45,7 @@ class Monitor:
         saver: Saver,
         report: Callable[[str], object],
     ) -> None:
-        self._run, self._state, self._saver, self._report = run, state, saver, report
+        self._run, self._images, self._state, self._saver, self._report = run, images, state, saver, report
         self._is_main, self._on_failure = distributed.is_main_process(), config.runtime.on_failure
         self._budget = TimeBudget.of_run()
         self._probe: NetworkProbe | None = None
@@ -119,7 +119,7 @@ class Monitor:
 
     def _measure_quality(self, nimg: int) -> dict[str, Any]:
         """The quality (a kernel distance), where it is due."""
-        value = self._quality.measure(self._state.g_ema, nimg)
+        value = self._quality.measure(partial(self._state.average_for_sampling, self._images), nimg)
         if value is None:
             return {}
         if value < self._quality.best:

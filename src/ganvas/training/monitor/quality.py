@@ -43,8 +43,8 @@ class QualityMonitor:
         """Continues after an earlier session."""
         self._measured_at = nimg
 
-    def measure(self, generator: Generator, nimg: int) -> float | None:
-        """The trend's value if it is due and the budget leaves the time for it, else None.
+    def measure(self, average: Callable[[], Generator], nimg: int) -> float | None:
+        """The trend's value of `average()` if it is due and the budget leaves the time for it, else None.
 
         An error is written to events.jsonl and ends the measuring, not the run.
         """
@@ -55,6 +55,7 @@ class QualityMonitor:
         left = self._budget.left("quality")
         try:
             with self._budget.spend("quality"):
+                generator = average()
                 if self.trend is None:
                     self.trend = self._start(generator, self._budget.seconds * self._every / nimg)
                 value = self.trend.measure(generator, left) if self.trend.expected_seconds <= left else None

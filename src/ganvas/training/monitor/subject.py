@@ -89,7 +89,8 @@ class RunNetworks:
 
     def d_input(self) -> Tensor:
         """G's images as D receives them."""
-        return self._game.G.d_input(*self._latents)
+        torch.manual_seed(0)
+        return self._game.fake_input(*self._latents)
 
     def on_real(self) -> Tensor:
         """On the reals."""
@@ -112,7 +113,7 @@ class RunNetworks:
         torch.manual_seed(0)  # the same dropout and noise in every call
         if order is not None and inputs.labels is not None:
             inputs = _Inputs(inputs.values, inputs.labels[order])
-        return torch.cat([self._game.logits(self._game.D.d_input(to_unit(x)), y) for x, y in inputs.batches()])
+        return torch.cat([self._game.logits(self._game.real_input(to_unit(x)), y) for x, y in inputs.batches()])
 
     def label_changes(self) -> Iterator[tuple[str, Tensor, Tensor]]:
         """Of both networks, where training is conditional."""
