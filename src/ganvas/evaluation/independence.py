@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ganvas import user_code
 from ganvas.config import Network
-from ganvas.config.families import Custom
+from ganvas.config.families import Projected
 from ganvas.errors import GanvasError
 
 if TYPE_CHECKING:
@@ -32,8 +32,7 @@ LABELS = {
 
 def d_network(network: Network) -> str:
     """The frozen network that D looks through: lite0, eye or a spec; empty for a D that sees only pixels."""
-    own = network.part("d") if isinstance(network, Custom) else network
-    return getattr(own, "features_net", "")
+    return network.features_net if isinstance(network, Projected) else ""
 
 
 def default_features(d_networks: Iterable[str], *, labelled: bool) -> str:
