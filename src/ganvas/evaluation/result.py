@@ -10,7 +10,7 @@ from PIL import Image
 
 from ganvas import image_io
 from ganvas.display import Displayed, InlineImage, Paragraph, Part, Table
-from ganvas.evaluation.independence import MARK, NOT_INDEPENDENT, is_independent
+from ganvas.evaluation.independence import NOT_INDEPENDENT, is_independent
 from ganvas.evaluation.measures import MEASURES, Measure, Value, format_number
 from ganvas.evaluation.memorisation import Memorisation
 
@@ -89,9 +89,10 @@ class Evaluation(Displayed):
         yield Table(list(_rows(self)), _COLUMNS, left=2)
         if (pairs := draw_closest_pairs(self)) is not None:
             yield InlineImage(pairs, "the evaluated images closest to training images, above these")
-        yield Paragraph(f"{_LEGEND}\n", "dim")
+        marked = "" if is_independent(self.protocol) else f"; †: {NOT_INDEPENDENT} of D's network"
+        yield Paragraph(f"{_LEGEND}{marked}\n", "dim")
         if self.memorisation is not None:
-            mark = "" if is_independent(self.protocol) else f" (distances in features: {NOT_INDEPENDENT})"
+            mark = " †" if marked else ""
             yield Paragraph(f"{self.memorisation}{mark}", "bold" if self.memorisation.copying else "")
         for note in self.notes:
             yield Paragraph(f"Note: {note}", "yellow")
@@ -103,7 +104,7 @@ def _rows(evaluation: Evaluation) -> Iterator[tuple[str, ...]]:
     for name, value in evaluation.values.items():
         measure, ratio = evaluation.get_measure(name), evaluation.ratio_to_baseline(name)
         numbers = (value.value, value.error, value.baseline, ratio)
-        title = measure.title if evaluation.is_independent(name) else measure.title + MARK
+        title = measure.title if evaluation.is_independent(name) else f"{measure.title} †"
         yield title, _ARROWS[measure.better], *("" if x is None else format_number(x) for x in numbers)
 
 
