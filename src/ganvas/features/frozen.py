@@ -47,6 +47,8 @@ class FrozenNetwork(nn.Module):
     def __init__(self, name: str, digest: str, network: Maps) -> None:
         super().__init__()
         self.name, self.digest = name, digest
+        if isinstance(network, nn.Module):
+            network.eval().requires_grad_(False)
         self.__dict__["_network"] = network  # `nn.Module.__setattr__` would register it as a child
 
     def forward(self, images: Tensor) -> list[Tensor]:
@@ -113,6 +115,7 @@ class _EyeMaps(nn.Module):
 
 def _load_own(spec: str) -> FrozenNetwork:
     value, who = user_code.load(spec), user_code.title(spec)
+    torch.default_generator.manual_seed(0)  # the file may have drawn some, if it has just been executed
     network: Any = value
     if isinstance(value, nn.Module):
         with user_code.quote_errors(spec, "cannot be copied"):
@@ -131,7 +134,7 @@ def _load_own(spec: str) -> FrozenNetwork:
     if not isinstance(network, nn.Module):
         return FrozenNetwork(spec, user_code.digest(spec)[:16], _OwnMaps(spec, network))
     with user_code.quote_errors(spec, "cannot be frozen"):
-        return FrozenNetwork(spec, hash_weights(network), _OwnMaps(spec, network.eval().requires_grad_(False)))
+        return FrozenNetwork(spec, hash_weights(network), _OwnMaps(spec, network))
 
 
 def _takes_no_images(spec: str, value: Any) -> bool:

@@ -59,7 +59,7 @@ class UpsampleConv2d(nn.Conv2d):
         self.size = size
 
     def forward(self, input: Tensor) -> Tensor:
-        w = F.pad(self.weight, (1, 1, 1, 1))
+        w = F.pad(self.weight.flip(2, 3), (1, 1, 1, 1))
         w = w[..., 1:, 1:] + w[..., :-1, 1:] + w[..., 1:, :-1] + w[..., :-1, :-1]
         return crop(F.conv_transpose2d(input, w.transpose(0, 1), stride=2, padding=1), self.size)
 
@@ -97,7 +97,7 @@ class Generator(base.Generator):
             UpsampleConv2d(*channels, size) for channels, size in zip(pairwise(widths), sizes[1:], strict=True)
         )
         self.norms = nn.ModuleList(ClassBatchNorm2d(width, shape.classes) for width in widths)
-        self.to_image = nn.Conv2d(widths[-1], shape.channels, 3, padding=1)
+        self.to_image = nn.Conv2d(widths[-1], shape.channels, 1)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         x = self.dense(self.one_hot_concat(z, labels)).view(-1, *self.start_shape)
@@ -160,7 +160,7 @@ class Head(nn.Module):
         logits = self.to_logits(x)
         if self.embedding is not None:
             assert labels is not None, "a conditional network needs labels"
-            logits = logits + (self.embedding(labels)[:, :, None, None] * x).mean((1, 2, 3), keepdim=True) * 8
+            logits = logits + (self.embedding(labels) * x.mean((2, 3))).sum(1)[:, None, None, None]
         return logits
 
 

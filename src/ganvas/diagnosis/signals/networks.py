@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 
 Logits = Callable[[Tensor], Tensor]
-"""Images -> D's logits, float [n]."""
+"""Images -> D's logits, float [n], or [n k] of a D that gives k for each image."""
 
 
 @contextmanager
@@ -63,13 +63,16 @@ def gradient_norm(network: nn.Module) -> float | None:
 
 
 def auc(first: Tensor, second: Tensor) -> float:
-    """The area under the ROC curve: how probably a value of `first` exceeds one of `second`, ties counting half."""
-    first, second = first.flatten()[:, None], second.flatten()[None]
+    """The area under the ROC curve: how probably a value of `first` exceeds one of `second`, ties counting half.
+
+    Of float [n k] and [m k] the mean over k: several heads have levels of their own, so each is compared with itself.
+    """
+    first, second = first.reshape(len(first), 1, -1), second.reshape(1, len(second), -1)
     return float(((first > second).float() + 0.5 * (first == second).float()).mean())
 
 
 def output_signals(on_real: Tensor, on_fake: Tensor) -> dict[str, float]:
-    """D's logits, float [n] each, on real and generated images.
+    """D's logits, float [n] or [n k] each, on real and generated images.
 
     Returns:
         D/auc: how often a real is ranked above a fake: ½ for a D at chance, 1 for one that is always right.
@@ -79,7 +82,7 @@ def output_signals(on_real: Tensor, on_fake: Tensor) -> dict[str, float]:
 
 
 def overfitting_signals(on_train: Tensor, on_fake: Tensor, on_held: Tensor) -> dict[str, float]:
-    """D's logits, float [n] each, on training, generated and held-out images.
+    """D's logits, float [n] or [n k] each, on training, generated and held-out images.
 
     Returns:
         D/held_auc: how often a training image is ranked above a held-out one: ½ unless D has memorised them.
@@ -97,7 +100,7 @@ def input_gradients(logits: Logits, fake: Tensor, g_loss: Callable[[Tensor], Ten
 
     Args:
         fake: images, float [n …].
-        g_loss: logits [n] -> G's loss [n], where it is known.
+        g_loss: logits -> G's loss, of the same shape, where it is known.
 
     Returns:
         D/input_gradient: mean |∇ D(x)| at fakes, the norm taken over all pixels.
@@ -105,14 +108,15 @@ def input_gradients(logits: Logits, fake: Tensor, g_loss: Callable[[Tensor], Ten
     """
     fake = fake.detach().requires_grad_()
     with torch.enable_grad():
-        output = logits(fake).reshape(len(fake), -1).mean(1)
-        (gradient,) = torch.autograd.grad(output.sum(), fake)
+        output = logits(fake)
+        (gradient,) = torch.autograd.grad(output.reshape(len(output), -1).mean(1).sum(), fake)
         norms = gradient.flatten(1).norm(dim=1)
         signals = {"D/input_gradient": float(norms.mean())}
         if g_loss is not None:
             leaf = output.detach().requires_grad_()
             (outer,) = torch.autograd.grad(g_loss(leaf).sum(), leaf)
-            signals["G/output_gradient"] = float((outer.abs() * norms).mean())
+            slope = outer.reshape(len(outer), -1).abs().mean(1)
+            signals["G/output_gradient"] = float((slope * norms).mean())
     return signals
 
 

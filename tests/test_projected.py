@@ -1,0 +1,313 @@
+"""The projected family: its networks, the frozen input of D, moment matching, and runs with it."""
+
+import copy
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+import ganvas
+from ganvas import networks
+from ganvas.config import TrainConfig, from_json, replace, to_json
+from ganvas.config.families import Projected
+from ganvas.data import open_images
+from ganvas.data.options import DataOptions
+from ganvas.errors import GanvasError
+from ganvas.game.augment import translation_only
+from ganvas.game.moments import DECAY, MomentMatching, Moments
+from ganvas.game.moves import Game, learnt, train_d, train_g
+from ganvas.game.objectives import get_objective
+from ganvas.networks import Shape
+from ganvas.networks.projected import Discriminator, UpsampleConv2d
+from ganvas.recipes import get_recipe
+from ganvas.runs import checkpoint
+from ganvas.training.state import TrainState
+
+SMALL = Projected(latent=8, g_width=4, d_width=8, pixel_width=4)
+SHAPES = [Shape(1, 28, 28), Shape(3, 32, 32), Shape(4, 25, 40), Shape(3, 8, 8), Shape(3, 64, 64, 5)]
+
+
+def build_d(shape: Shape) -> Discriminator:
+    d = networks.build(SMALL, shape)[1]
+    assert isinstance(d, Discriminator)
+    return d
+
+
+def labels_of(shape: Shape, n: int):
+    return torch.arange(n) % shape.classes if shape.classes else None
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_shapes_and_gradients_that_reach_the_pixels(shape):
+    torch.manual_seed(0)
+    G, D = networks.build(SMALL, shape)
+    assert isinstance(D, Discriminator)
+    images = G(torch.randn(4, 8), labels_of(shape, 4))
+    assert images.shape == (4, *shape[:3])
+    assert images.abs().max() <= 1
+    images = images.detach().requires_grad_()
+    packed = D.d_input(images)
+    assert packed.dim() == 2
+    logits = D(packed, labels_of(shape, 4))
+    assert logits.shape[0] == 4
+    assert logits.shape[1] % len(D.heads) == 0  # every head has as many
+    (gradient,) = torch.autograd.grad(logits.mean(), images)
+    assert (gradient != 0).flatten(2).any(2).all()  # every channel of every image, alpha too
+
+
+def test_unpack_inverts_packing():
+    shape = Shape(3, 25, 40)
+    D = build_d(shape)
+    images = torch.rand(2, 3, 25, 40)
+    *maps, last = D.unpack(D.d_input(images))
+    assert torch.equal(last, images)
+    expected = D.mixing(D.frozen(D._resize(images)))
+    assert all(map(torch.equal, maps, expected))
+
+
+@pytest.mark.parametrize("size", [(14, 14), (13, 9)])
+def test_upsampling_convolution_equals_both_steps(size):
+    torch.manual_seed(0)
+    layer = UpsampleConv2d(5, 3, size)
+    x = torch.randn(2, 5, -(-size[0] // 2), -(-size[1] // 2))
+    expected = F.conv2d(F.interpolate(x, scale_factor=2, mode="nearest"), layer.weight, padding=1)
+    torch.testing.assert_close(layer(x), expected[:, :, : size[0], : size[1]])
+
+
+def test_mixing_is_reproducible_from_the_seed():
+    def mixing(seed):
+        torch.manual_seed(seed)
+        return build_d(Shape(3, 32, 32)).mixing.state_dict()
+
+    first, same, other = mixing(0), mixing(0), mixing(1)
+    assert all(torch.equal(first[name], same[name]) for name in first)
+    assert not any(torch.equal(first[name], other[name]) for name in first)
+
+
+def test_mixed_maps_have_unit_deviation_on_photographs_within_a_factor():
+    """They are scaled on random images; real ones are not far from these."""
+    D = build_d(Shape(3, 64, 64))
+    y, x = torch.meshgrid(torch.linspace(-3, 3, 64), torch.linspace(-3, 3, 64), indexing="ij")
+    images = torch.stack([torch.sin(k * x + y * y / k).expand(3, -1, -1) for k in range(1, 9)])
+    *maps, _ = D.unpack(D.d_input(images))
+    assert all(0.2 < float(m.std()) < 5 for m in maps)
+
+
+def test_classes_change_both_networks():
+    torch.manual_seed(0)
+    shape = Shape(3, 32, 32, 3)
+    state = TrainState.build(config_for(conditional=True), shape, torch.device("cpu"))
+    images = torch.randint(0, 256, (8, 3, 32, 32), dtype=torch.uint8)
+    for i in range(3):
+        state.train_round([(images, torch.arange(8) % 3)], 8 * i)
+    z, game = torch.randn(8, 8), state.game
+    first, second = torch.zeros(8, dtype=torch.long), torch.ones(8, dtype=torch.long)
+    assert not torch.equal(game.G(z, first), game.G(z, second))
+    packed = game.real_input(images.float() / 127.5 - 1)
+    assert not torch.equal(game.D(packed, first), game.D(packed, second))
+
+
+def config_for(**knobs: Any) -> TrainConfig:
+    small: dict[str, Any] = {"latent": 8, "g_width": 4, "d_width": 8, "pixel_width": 4, "batch": 8}
+    return replace(get_recipe("fast").config, **(small | knobs))
+
+
+def test_frozen_weights_never_move_and_are_in_no_state():
+    state = TrainState.build(config_for(), Shape(3, 32, 32), torch.device("cpu"))
+    D = state.game.D
+    assert isinstance(D, Discriminator)
+    frozen = D.frozen
+    before = copy.deepcopy(frozen)
+    mixing = copy.deepcopy(D.mixing.state_dict())
+    images = torch.randint(0, 256, (8, 3, 32, 32), dtype=torch.uint8)
+    for i in range(3):
+        state.train_round([(images, None)], 8 * i)
+    x = torch.rand(2, 3, 64, 64)
+    assert all(map(torch.equal, frozen(x), before(x)))
+    assert all(torch.equal(value, D.mixing.state_dict()[name]) for name, value in mixing.items())
+    learnt_shapes = {tuple(p.shape) for p in learnt(D)}
+    saved = checkpoint.named_tensors(state.parts)
+    frozen_weights = [w for w in frozen.__dict__["_network"].state_dict().values() if w.dim() == 4 and w.numel() > 5000]
+    assert frozen_weights
+    for weight in frozen_weights:
+        assert tuple(weight.shape) not in learnt_shapes
+        assert not any(w.shape == weight.shape and torch.equal(w, weight) for w in saved.values())
+    assert not any(name.startswith("ema/") and "mixing" in name for name in saved)
+
+
+def test_fakes_pass_the_frozen_network_once_a_round():
+    state = TrainState.build(config_for(), Shape(3, 32, 32), torch.device("cpu"))
+    sizes = []
+    D = state.game.D
+    assert isinstance(D, Discriminator)
+    inner = D.frozen.forward
+    D.frozen.forward = lambda images: (sizes.append(len(images)), inner(images))[1]  # type: ignore[method-assign]
+    state.train_round([(torch.zeros(8, 3, 32, 32, dtype=torch.uint8), None)], 0)
+    assert sizes == [8, 8]  # the reals, and the fakes for both updates
+
+
+def test_both_losses_have_a_logit_for_every_patch():
+    shape = Shape(3, 32, 32)
+    D = build_d(shape)
+    game = Game(networks.build_generator(SMALL, shape), D, get_objective("hinge"))
+    real, fake = game.real_input(torch.rand(4, 3, 32, 32)), game.fake_input(torch.randn(4, 8), None)
+    values = train_d(game, real, fake) | train_g(game, real, fake)
+    assert values["D/loss"].shape == values["G/loss"].shape == (4, 4 * D.grid[0] * D.grid[1])
+
+
+def test_augmentation_comes_before_the_frozen_network():
+    shape, calls = Shape(3, 32, 32), []
+    game = Game(*networks.build(SMALL, shape), get_objective("hinge"), lambda x: (calls.append(x.shape), x)[1])
+    packed = game.fake_input(torch.randn(4, 8), None)
+    game.logits(packed, None)
+    assert calls == [(4, 3, 32, 32)]
+
+
+def test_translation_keeps_what_stays_inside():
+    torch.manual_seed(0)
+    images = torch.zeros(64, 1, 16, 16)
+    images[:, :, 8, 8] = 1
+    moved = translation_only(images, 1.0)
+    assert torch.equal(moved.sum((1, 2, 3)), torch.ones(64))
+    places = {int(place) for place in moved.flatten(1).argmax(1)}
+    assert len(places) > 10
+    assert translation_only(images, 0.0) is images
+
+
+def test_moments_are_least_for_the_reals_themselves():
+    torch.manual_seed(0)
+    reals = torch.randn(4000, 6) @ torch.randn(6, 6) + 3
+    losses = {}
+    for name, fakes in {
+        "same": reals,
+        "moved": reals + 1,
+        "narrow": (reals - 3) * 0.3 + 3,
+        "constant": torch.full((4000, 6), 3.0),
+    }.items():
+        moments = Moments(6)
+        moments.fit(reals, None)
+        losses[name] = float(moments(fakes[:2000], None)) * (1 - DECAY) * 2000 / float(moments.mass)
+    assert losses["same"] < 0.01
+    assert min(losses["moved"], losses["narrow"], losses["constant"]) > 0.1
+
+
+def test_moments_remember_earlier_fakes():
+    moments = Moments(2)
+    first, second = torch.full((4, 2), 1.0), torch.full((4, 2), 2.0)
+    moments(first, None)
+    moments(second, None)
+    mean = float(moments.fake_sums[0, 0, 0] / moments.mass)
+    assert mean == pytest.approx((0.9 * 1 + 2) / 1.9)  # weights 0.09 and 0.1
+
+
+def test_moments_of_classes_see_a_class_that_is_one_image():
+    torch.manual_seed(0)
+    labels = torch.arange(4000) % 2
+    reals = torch.randn(4000, 3) + 4 * labels[:, None]
+    repeated = torch.where(labels[:, None] == 1, torch.randn(3) + 4, reals)
+    losses = []
+    for fakes in (reals, repeated):
+        moments = Moments(3, classes=2)
+        moments.fit(reals, labels)
+        losses.append(float(moments(fakes, labels)))
+    assert losses[1] > 20 * losses[0]
+
+
+def test_moments_move_fakes_towards_the_reals():
+    torch.manual_seed(0)
+    matching = MomentMatching(lambda x: [x], torch.zeros(1, 3, 16, 16))
+    reals = torch.rand(2000, 3, 16, 16) * 0.5
+    matching.fit(reals.split(500))
+    shift = torch.zeros(3, 1, 1, requires_grad=True)
+    fakes = torch.rand(64, 3, 16, 16) * 0.5 - 0.4 + shift
+    matching(fakes).backward()
+    assert shift.grad is not None
+    assert (shift.grad < 0).all()  # brighter fakes would have a smaller loss
+
+
+def test_batch_statistics_of_the_average_are_its_own(digits_images):
+    state = TrainState.build(config_for(data="digits"), Shape(1, 8, 8), torch.device("cpu"))
+    with torch.no_grad():
+        for weight in state.g_ema.parameters():
+            weight.mul_(3)
+    average = state.average_for_sampling(digits_images)
+    first = copy.deepcopy(average.state_dict())
+    z = torch.randn(512, 8)
+    with torch.no_grad():
+        drawn = average(z)
+        average.train()
+        by_batch = average(z)
+        average.eval()
+    assert (drawn - by_batch).abs().mean() < 0.05
+    state.average_for_sampling(digits_images)
+    assert all(torch.equal(first[name], value) for name, value in average.state_dict().items())
+
+
+@pytest.fixture(scope="module")
+def digits_images():
+    return open_images(DataOptions("digits"))
+
+
+KNOBS: dict[str, Any] = {
+    **{"data": "digits", "latent": 8, "g_width": 4, "d_width": 8, "pixel_width": 4, "batch": 8, "mirror": False},
+    **{"tick_kimg": 0.04, "snapshot_kimg": 0.04, "quiet": True, "plot": False},
+}
+
+
+def test_a_run_resumes_bit_for_bit(tmp_path, monkeypatch):
+    whole = ganvas.train("fast", kimg=0.12, out=tmp_path, name="whole", **KNOBS)
+    rounds = TrainState.train_round
+
+    def interrupted(self, batches, nimg):
+        if nimg >= 48:
+            raise KeyboardInterrupt
+        return rounds(self, batches, nimg)
+
+    monkeypatch.setattr(TrainState, "train_round", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        ganvas.train("fast", kimg=0.12, out=tmp_path, name="parts", **KNOBS)
+    monkeypatch.setattr(TrainState, "train_round", rounds)
+    parts = ganvas.train("fast", kimg=0.12, out=tmp_path, name="parts", **KNOBS)
+    first, second = checkpoint.load(whole.state_file)[0], checkpoint.load(parts.state_file)[0]
+    assert first.keys() == second.keys()
+    assert any(name.startswith("moments/") for name in first)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_conditional_run_samples_each_class(tmp_path):
+    run = ganvas.train("fast", kimg=0.04, out=tmp_path, conditional=True, **KNOBS)
+    samples = ganvas.load(run).sample(range(4), label=3)
+    assert np.asarray(samples).shape[:1] == (4,)
+
+
+@pytest.mark.parametrize(
+    ("knobs", "words"),
+    [
+        ({"r1": 1.0}, "batch norm"),
+        ({"batch": 1}, "Batch norm"),
+        ({"features_net": "lite1"}, "lite0"),
+        ({"moments": -1}, "0 or more"),
+    ],
+)
+def test_bad_knobs_are_refused_in_words(tmp_path, knobs, words):
+    with pytest.raises(GanvasError, match=words):
+        ganvas.train("fast", kimg=0.04, out=tmp_path, **(KNOBS | knobs))
+
+
+def test_moments_need_a_frozen_input():
+    with pytest.raises(GanvasError, match="frozen feature network"):
+        replace(get_recipe("dcgan").config, moments=0.1)
+
+
+def test_own_features_network(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text("from torch.nn import functional as F\ndef maps(x):\n    return [x, F.avg_pool2d(x, 4)]\n")
+    run = ganvas.train("fast", kimg=0.04, out=tmp_path, features_net=f"{file}:maps", **KNOBS)
+    assert run.latest_snapshot is not None
+
+
+def test_configuration_survives_json():
+    config = config_for()
+    assert from_json(type(config), to_json(config)) == config
