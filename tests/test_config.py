@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from ganvas.config import Network, TrainConfig, conflicts, differences, from_json, leaves, replace, to_json
 from ganvas.config.bounds import find_bound
-from ganvas.config.families import CNN, DCGAN, MLP, MSG, R3GAN, ResNet, StyleGAN, ViT
+from ganvas.config.families import CNN, DCGAN, MLP, MSG, R3GAN, Projected, ResNet, StyleGAN, ViT
 from ganvas.config.groups import ObjectiveName
 from ganvas.config.knobs import Knobs
 from ganvas.errors import GanvasError
@@ -158,6 +158,8 @@ REFUSED: list[tuple[Network, dict[str, object], str]] = [
     (DCGAN(), {"r1": 1.0}, "reaches all images of the batch"),
     (DCGAN(), {"gp": "0..10"}, "reaches all images of the batch"),
     (DCGAN(), {"objective": "wasserstein", "dragan": 10}, "--d-norm none"),
+    (Projected(), {"r1": 1.0}, "heads have batch norm"),
+    (CNN(), {"moments": 0.1}, "frozen feature network"),
     (CNN(), {"label_smoothing": 0.1, "objective": "hinge"}, "cross-entropy loss"),
     (CNN(), {"label_smoothing": 0.1, "objective": "rpgan"}, "cross-entropy loss"),
     (CNN(), {"augment": "ada", "ada_target": 0.6, "objective": "wasserstein"}, "sign of a logit"),
@@ -257,7 +259,7 @@ def test_every_conflict_can_occur() -> None:
         with pytest.raises(GanvasError) as caught:
             replace(TrainConfig(network=network), **knobs)
         raised |= {line.removeprefix("Expected: ") for line in str(caught.value).splitlines()}
-    assert len(written) == 15
+    assert len(written) == 17
     assert written <= raised
 
 

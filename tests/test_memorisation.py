@@ -47,6 +47,23 @@ def test_independent_samples_are_not_flagged() -> None:
     assert measure_memorisation(INDEPENDENT[::-1], TRAIN, HELD_OUT).c_t == pytest.approx(found.c_t)
 
 
+def test_without_held_out_images_each_training_image_is_left_out_in_turn() -> None:
+    with_repeats = np.concatenate([TRAIN, TRAIN[:5]])
+    found = compare_with_training(INDEPENDENT, TrainingFeatures(with_repeats, None), 4)
+    assert found.left_out
+    assert found.ratio == pytest.approx(1, abs=0.05)
+    assert found.copies == pytest.approx(0.01, abs=0.012)
+    assert found.c_t is not None
+    assert abs(found.c_t) < 3
+    assert "left-out training images" in str(found)
+    copied = TRAIN[:600] + 0.05 * np.random.default_rng(3).standard_normal((600, 16)).astype(np.float32)
+    found = compare_with_training(copied, TrainingFeatures(TRAIN, None), 4)
+    assert found.ratio < 0.1
+    assert found.copies == 1
+    assert found.c_t is not None
+    assert found.c_t < -10
+
+
 def test_few_copies_among_independent_samples_are_counted_and_paired() -> None:
     mixed = INDEPENDENT.copy()
     mixed[[7, 300, 512]] = TRAIN[[40, 41, 1000]]

@@ -87,25 +87,25 @@ def test_measurement_waits_until_its_time_share_allows_it(tmp_path: Path, monkey
     images = open_images(DataOptions("digits"))
     generator, _ = networks.build(config.network, Shape(1, 8, 8))
     monitor, time_budget = build_monitor(run, images, 100, seconds=9.0)
-    assert monitor.measure(generator.eval(), 100) is None
+    assert monitor.measure(generator.eval, 100) is None
     assert monitor.trend is None  # not even tried
     time_budget.seconds = 1e4
-    assert monitor.measure(generator, 100) is not None
+    assert monitor.measure(generator.eval, 100) is not None
     assert monitor.trend is not None
     time_budget.seconds = 1e5
-    assert monitor.measure(generator, 150) is None  # not due
+    assert monitor.measure(generator.eval, 150) is None  # not due
     time_budget.spent["quality"] = 0.0
     monitor.trend.expected_seconds = 30.0
     measured: list[int] = []
     monkeypatch.setattr(monitor.trend, "measure", lambda *_: measured.append(1))
     time_budget.seconds = 400.0
-    assert monitor.measure(generator, 200) is None  # 20 s, and it takes 30
+    assert monitor.measure(generator.eval, 200) is None  # 20 s, and it takes 30
     assert not measured
     time_budget.seconds, time_budget.spent["probes"] = 2000.0, 155.0
-    monitor.measure(generator, 200)  # 100 s, but probes have left 7 of what there is for both
+    monitor.measure(generator.eval, 200)  # 100 s, but probes have left 7 of what there is for both
     assert not measured
     time_budget.spent["probes"] = 60.0
-    monitor.measure(generator, 200)
+    monitor.measure(generator.eval, 200)
     assert measured
 
 
@@ -120,7 +120,7 @@ def test_number_of_images_follows_the_time_share(
     images = open_images(DataOptions("digits"))
     generator, _ = networks.build(config.network, Shape(1, 8, 8))
     monitor, _ = build_monitor(run, images, round(1000 * kimg), seconds=100.0)
-    assert monitor.measure(generator.eval(), 1_000_000) is not None
+    assert monitor.measure(generator.eval, 1_000_000) is not None
     assert monitor.describe(0.0)["count"] == count
 
 
@@ -134,7 +134,7 @@ def test_resumed_run_keeps_the_number_of_images(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(Trend, "seconds_per_image", lambda *_: 1e-9)
     again, _ = build_monitor(run, open_images(DataOptions("digits")), 100, seconds=100.0)
     generator, _ = networks.build(config.network, Shape(1, 8, 8))
-    assert again.measure(generator.eval(), 1000) is not None
+    assert again.measure(generator.eval, 1000) is not None
     assert again.describe(0.0)["count"] == before
 
 

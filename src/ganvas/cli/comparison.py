@@ -28,7 +28,7 @@ def compare(
     workers: int = 1,
     ray: str | None = None,
     count: int = 10_000,
-    features: str = "eye",
+    features: str | None = None,
     weights: Path | None = None,
     device: str = "auto",
     csv: Path | None = None,
@@ -52,7 +52,8 @@ def compare(
         workers: Parallel trainings on this machine.
         ray: local, or the address of a Ray cluster to train on; all machines must share the folder.
         count: Most generated and most real images in each evaluation.
-        features: Feature extractor, as in ganvas evaluate: eye, classifier, inception (standard FID) …
+        features: Feature extractor, as in ganvas evaluate; by default eye, or another one where a D
+            looked through the eye.
         weights: Weights that the feature extractor needs.
         device: Where to evaluate: auto, cpu, cuda …
         csv: Also write the table of trainings to this file.
@@ -61,7 +62,7 @@ def compare(
     """
     from ganvas.comparison.candidates import parse_knobs, parse_vary
     from ganvas.comparison.comparison import compare as run
-    from ganvas.comparison.comparison import format_csv
+    from ganvas.comparison.summary import format_csv
     from ganvas.files import write_text
 
     if not candidates:

@@ -12,7 +12,7 @@ def evaluate(
     what: Annotated[Positional[str], arg(metavar="RUN|IMAGES")],
     against: str | None = None,
     held_out: str | None = None,
-    features: str = "eye",
+    features: str | None = None,
     weights: Path | None = None,
     count: int = 10_000,
     truncation: float = 1.0,
@@ -29,7 +29,8 @@ def evaluate(
         against: The real images, anything that --data takes; by default the training data of the run.
         held_out: Real images that were not used in training; by default the test split, if there is one.
         features: eye (no download), eye-bf16 (faster, other numbers), lite0 (a small ImageNet network), classifier,
-            inception (standard FID), dinov2, or your own network: MODULE:NAME or FILE.py:NAME.
+            inception (standard FID), dinov2, or your own network: MODULE:NAME or FILE.py:NAME. By default eye, or
+            another one where D looked through the eye.
         weights: The weights of the feature extractor: a file, or for dinov2 a folder.
         count: Most generated and most real images.
         truncation: Below 1: more typical, less varied.

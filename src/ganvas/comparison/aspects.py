@@ -1,6 +1,6 @@
 """The aspects in which candidates are compared, each one number of a training."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,3 +46,9 @@ def aspect_value(run: Row, aspect: str) -> float | None:
         value = run[aspect]
         return value / 1e6 if value and aspect == "peak_bytes" else value
     return run["evaluation"]["values"].get(aspect, {}).get("value") if run["evaluation"] else None
+
+
+def is_independent(runs: Sequence[Row], measure: str) -> bool:
+    """Whether a metric or an aspect is measured independently of every network that a D looked through."""
+    values = (run["evaluation"]["values"].get(measure, {}) for run in runs if run["evaluation"])
+    return all(value.get("independent", True) for value in values)

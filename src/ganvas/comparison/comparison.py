@@ -1,7 +1,5 @@
 """ganvas.compare: trains recipes on one budget, evaluates all runs in the same way and writes one report."""
 
-import csv
-import io
 import json
 import math
 import sys
@@ -25,6 +23,7 @@ from ganvas.config import differences, leaves, replace, to_json
 from ganvas.data import open_images
 from ganvas.display import Displayed, InlineImage, Paragraph, Part, Table
 from ganvas.errors import GanvasError, describe_value
+from ganvas.evaluation import independence
 from ganvas.evaluation.reference_features import Memo
 from ganvas.files import make_folder, write_json, write_text
 from ganvas.pytorch_state import default_state
@@ -95,7 +94,7 @@ def compare(
     workers: int = 1,
     ray: str | None = None,
     count: int = 10_000,
-    features: str = "eye",
+    features: str | None = None,
     weights: Path | str | None = None,
     device: str = "auto",
     quiet: bool = False,
@@ -120,7 +119,8 @@ def compare(
         knobs: set for every recipe: `{"batch": 32}`.
         out: the folder of the comparison; by default comparisons/ and the candidates' names.
         workers, ray: see `ganvas.comparison.workers.train_all`.
-        count, features, weights, device: see `ganvas.evaluate`.
+        count, features, weights, device: see `ganvas.evaluate`. By default the features are the eye's, or of another
+            network where a D looked through the eye; the same for all.
         quiet: print nothing.
         command: the command that the report gives to repeat the comparison.
 
@@ -164,6 +164,7 @@ def compare(
             fix="leave those out, or name a recipe, such as cnn.",
         )
     compared = [c.name for c in own] or [run.name for run in imported]
+    features = features or _default_features(own)
     settings = EvaluationSettings(count, features, None if weights is None else str(weights), device)
     settings.check()
     for candidate in own:
@@ -235,7 +236,7 @@ class _ComparisonBuilder:
             "candidate": candidate.name, "seed": seed, "path": str(run.path), "state": "failed", "problem": problem,
             "budget": asdict(self.limit) if self.limit and not candidate.runs else None,
             "nimg": 0, "seconds": 0, "flops": None, "images_per_s": None, "peak_bytes": None,
-            "data": {"name": "", "fingerprint": ""}, "evaluation": None, "curves": {},
+            "data": {"name": "", "fingerprint": ""}, "evaluation": None, "curves": {}, "trend": None,
             "diagnosis": {"verdict": "", "failures": [], "warnings": []},
         }  # fmt: skip
         self.rows[candidate.name, str(run.path)] = row
@@ -251,6 +252,7 @@ class _ComparisonBuilder:
                 self.costs[candidate.name] = measurements.estimate_run_cost(run)
             row["flops"] = self.costs[candidate.name]["flops_per_image"]["training"] * row["nimg"]
             row |= {"diagnosis": measurements.diagnose_run(run), "curves": measurements.read_curves(run)}
+            row["trend"] = measurements.read_trend(run)
             row["evaluation"] = measurements.evaluate_run(
                 run, self.settings, self.path / "evaluations", real_cache=self.real_cache, progress=progress
             )
@@ -273,7 +275,7 @@ class _ComparisonBuilder:
             "aspects": ranking.compare_aspects(names, runs),
             "summaries": summaries,
             "columns": columns,
-            "best": summary.best_candidates(summaries, bool(verdict.order)),
+            "best": summary.best_candidates(summaries, bool(verdict.order), runs),
             "budget": asdict(self.limit) if self.limit else None,
             "settings": asdict(self.settings),
             "candidates": candidates,
@@ -285,7 +287,7 @@ class _ComparisonBuilder:
         }  # fmt: skip
         results = _json_safe(results)
         write_json(self.path / "report.json", results)
-        write_text(self.path / "report.csv", format_csv(results))
+        write_text(self.path / "report.csv", summary.format_csv(results))
         write_text(self.path / "report.html", render_report(results, self.path / "evaluations"))
         return Comparison(self.path, results)
 
@@ -303,18 +305,15 @@ class _ComparisonBuilder:
         }
 
 
-def format_csv(results: Mapping[str, Any]) -> str:
-    """The runs as CSV, one per line: cost, state, and every metric with its real-data baseline and standard error."""
-    names = list(dict.fromkeys(n for run in results["runs"] if run["evaluation"] for n in run["evaluation"]["values"]))
-    plain = ("candidate", "seed", "path", "state", "problem", "nimg", "seconds", "flops", "images_per_s", "peak_bytes")
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow([*plain, "diagnosis", *(f"{n}{part}" for n in names for part in ("", "_baseline", "_error"))])
-    for run in results["runs"]:
-        values = run["evaluation"]["values"] if run["evaluation"] else {}
-        numbers = [values.get(n, {}).get(part) for n in names for part in ("value", "baseline", "error")]
-        writer.writerow([*(run[name] for name in plain), run["diagnosis"]["verdict"], *numbers])
-    return file.getvalue()
+def _default_features(candidates: Sequence[Candidate]) -> str:
+    """The extractor for all candidates: the eye, or another one if a D looks through it."""
+    seen = {independence.d_network(candidate.config.network) for candidate in candidates}
+    labelled = False
+    if "eye" in seen:
+        with suppress(GanvasError):  # data that are missing are reported later
+            data = dict.fromkeys(candidate.config.dataset.options() for candidate in candidates)
+            labelled = all(open_images(options).classes > 1 for options in data)
+    return independence.default_features(seen, labelled=labelled)
 
 
 def _check_user_code(candidate: Candidate) -> None:

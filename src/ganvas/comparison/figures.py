@@ -16,8 +16,9 @@ import numpy as np
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from ganvas.comparison.aspects import ASPECTS, aspect_value
-from ganvas.comparison.summary import metric_title
+from ganvas.comparison.aspects import ASPECTS, aspect_value, is_independent
+from ganvas.comparison.summary import metric_title, trend_mark
+from ganvas.evaluation.independence import MARK
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31", "#777777")
 """After Okabe & Ito; the page replaces them by its own, which are lighter in dark mode."""
@@ -134,8 +135,9 @@ def _draw_quality(results: Mapping[str, Any], names: Sequence[str]) -> Figure | 
     return Figure(
         _to_svg(figure),
         f"Kernel distance during training, over images shown to D and over minutes. {'; '.join(ends)}.",
-        "Kernel distance during training, measured on at most 2,000 images (lower is better): mean over the seeds; the "
-        "shaded area spans the best to the worst seed. Left: over images shown to D; right: over time.",
+        f"Kernel distance during training{trend_mark(results['runs'])}, measured on at most 2,000 images (lower is "
+        "better): mean over the seeds; the shaded area spans the best to the worst seed. Left: over images shown to D; "
+        "right: over time.",
     )
 
 
@@ -202,7 +204,8 @@ def _draw_aspects(results: Mapping[str, Any], names: Sequence[str]) -> Figure | 
         axis.set_yticks(range(len(names)), [_format_label(name) if own_labels else "" for name in names], fontsize=8)
         axis.set_ylim(len(names) - 0.5, -0.5)
         arrow = "←" if ASPECTS[key].better == "lower" else "→"
-        axis.set_title(f"{ASPECTS[key].title} {arrow}", fontsize=9, loc="left")
+        mark = "" if is_independent(results["runs"], key) else MARK
+        axis.set_title(f"{ASPECTS[key].title}{mark} {arrow}", fontsize=9, loc="left")
         axis.tick_params(axis="x", labelsize=7)
         axis.locator_params(axis="x", nbins=6)
         axis.grid(axis="x")

@@ -26,6 +26,7 @@ from ganvas.features.extractors import load_extractor
 from ganvas.files import make_folder, write_json
 from ganvas.networks import Shape
 from ganvas.runs import snapshot
+from ganvas.runs.card import read_card
 from ganvas.runs.folder import Run
 from ganvas.runs.log import read_jsonl
 from ganvas.sampling import load
@@ -105,6 +106,12 @@ def read_curves(run: Run) -> dict[str, dict[str, list[float]]]:
         if points:
             curves[name] = dict(zip(("kimg", "seconds", "mean"), map(list, zip(*points, strict=True)), strict=True))
     return curves
+
+
+def read_trend(run: Run) -> dict[str, Any] | None:
+    """The protocol of the quality that was measured during training; None if it was not measured."""
+    card = read_card(run.best_snapshot) if run.best_snapshot else None
+    return card["quality"] if card else None
 
 
 @cpu_threads()

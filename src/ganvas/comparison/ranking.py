@@ -1,15 +1,16 @@
 """Ranks the candidates by one metric, with significance, and compares them aspect by aspect; or says why it cannot."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from statistics import fmean
 from typing import Any
 
 from ganvas.comparison import budget
-from ganvas.comparison.aspects import ASPECTS, Aspect, Row, aspect_value
+from ganvas.comparison.aspects import ASPECTS, Aspect, Row, aspect_value, is_independent
 from ganvas.comparison.significance import CONFIDENCE, PairTest, adjust_holm, compare_pair
 from ganvas.comparison.summary import metric_title
+from ganvas.evaluation import independence
 from ganvas.evaluation.result import find_differences
 
 
@@ -42,10 +43,10 @@ def rank(names: Sequence[str], runs: Sequence[Row]) -> Verdict:
     """Ranks the candidates `names` from their runs' rows."""
     evaluated = [run for run in runs if run["evaluation"]]
     metric = _choose_metric(evaluated)
-    remarks = tuple(_remarks(names, runs))
+    remarks = (*_remarks(names, runs), *_remarks_on_independence(evaluated, metric))
     by_name = {name: _values_by_seed(name, evaluated, metric) for name in names}
     present = [name for name in names if by_name[name]]
-    reasons = tuple(_reasons_not_to_rank(names, present, evaluated))
+    reasons = tuple(_reasons_not_to_rank(names, present, evaluated, metric))
     if reasons:
         return Verdict("Not ranked: " + "; ".join(reasons) + ".", metric, reasons, (), (), remarks)
     order = sorted(present, key=lambda name: _central_value(by_name[name].values()))
@@ -58,11 +59,20 @@ def rank(names: Sequence[str], runs: Sequence[Row]) -> Verdict:
 
 
 def compare_aspects(names: Sequence[str], runs: Sequence[Row]) -> list[dict[str, Any]]:
-    """For each aspect known of two or more candidates: the means, and the best tested against the worst."""
+    """For each aspect known of two or more candidates: the means, and the best tested against the worst.
+
+    An aspect that is not independent of a network that a D looked through is listed without a test.
+    """
     found = []
     for key, aspect in ASPECTS.items():
         by_name = {name: own for name in names if (own := _values_by_seed(name, runs, key))}
         if len(by_name) < 2:
+            continue
+        listed = {"aspect": key, "title": aspect.title, "description": aspect.description, "better": aspect.better}
+        if not is_independent(runs, key):
+            means = {name: fmean(own.values()) for name, own in by_name.items()}
+            sentence = f"{_format_means(aspect, means)}; {independence.NOT_INDEPENDENT}, not ranked."
+            found.append({**listed, "means": means, "test": None, "significant": False, "sentence": sentence})
             continue
         sign = 1 if aspect.better == "lower" else -1
         order = sorted(by_name, key=lambda name: sign * fmean(by_name[name].values()))
@@ -70,11 +80,10 @@ def compare_aspects(names: Sequence[str], runs: Sequence[Row]) -> list[dict[str,
         test = compare_pair(best, by_name[best], worst, by_name[worst], ratio=aspect.ratio)
         if test is not None:
             means = {name: fmean(by_name[name].values()) for name in order}
+            sentence = _format_aspect(aspect, means, test)
             found.append(
-                {"aspect": key, "title": aspect.title, "description": aspect.description, "better": aspect.better,
-                 "means": means, "test": asdict(test), "significant": test.significant,
-                 "sentence": _format_aspect(aspect, means, test)}
-            )  # fmt: skip
+                {**listed, "means": means, "test": asdict(test), "significant": test.significant, "sentence": sentence}
+            )
     return found
 
 
@@ -95,7 +104,9 @@ def _central_value(values: Iterable[float]) -> float:
     return math.exp(fmean(map(math.log, values))) if min(values) > 0 else fmean(values)
 
 
-def _reasons_not_to_rank(names: Sequence[str], present: Sequence[str], evaluated: Sequence[Row]) -> list[str]:
+def _reasons_not_to_rank(
+    names: Sequence[str], present: Sequence[str], evaluated: Sequence[Row], metric: str
+) -> list[str]:
     if len(present) < 2:
         missing = ", ".join(name for name in names if name not in present)
         if present:
@@ -110,6 +121,13 @@ def _reasons_not_to_rank(names: Sequence[str], present: Sequence[str], evaluated
         parts = {part for run in evaluated for part in find_differences(first, run["evaluation"]["protocol"])}
         if parts:
             reasons.append(f"the evaluation protocols differ ({', '.join(sorted(parts))})")
+    if not is_independent(evaluated, metric):
+        by_network = _names_by_network(evaluated, independence.NOT_INDEPENDENT)
+        features = evaluated[0]["evaluation"]["protocol"]["features"]["extractor"]
+        looked = " and ".join(
+            f"D of {_join_names(own)} looked through {network}" for network, own in by_network.items()
+        )
+        reasons.append(f"the features ({features}) are {independence.NOT_INDEPENDENT}: {looked}")
     running = [run for run in evaluated if run["state"] != "failed"]  # failed runs had the budget but ended early
     if not _completed_one_budget(running) and budget.shared_budget_kind(running or evaluated) is None:
         spent = [
@@ -145,6 +163,12 @@ def _remarks(names: Sequence[str], runs: Sequence[Row]) -> list[str]:
             remarks.append(
                 f"{name}: the diagnosis finds a failure in {len(failing)} of {len(own)} trainings ({failures})."
             )
+        if copying := [memory for run in own if (memory := _memorisation(run)).get("copying")]:
+            share = 100 * fmean(memory["near_copies"] for memory in copying)
+            remarks.append(
+                f"{name}: training images are copied in {len(copying)} of {len(own)} trainings ({share:.0f} % of the "
+                "generated images are near-copies)."
+            )
         if len({run["seed"] for run in own}) == 1:
             remarks.append(f"{name} was trained with one seed only, so its variation between seeds is unknown.")
     timed = [run for run in runs if (run["budget"] or {}).get("kind") == "minutes" and run["state"] == "complete"]
@@ -155,6 +179,36 @@ def _remarks(names: Sequence[str], runs: Sequence[Row]) -> list[str]:
             f"trainings took {low:.3g} to {high:.3g} minutes: the machine's speed changed."
         )
     return remarks
+
+
+def _names_by_network(evaluated: Sequence[Row], verdict: str) -> dict[str, list[str]]:
+    """Network -> the candidates whose D looked through it, where the features have this verdict."""
+    found: dict[str, list[str]] = {}
+    for run in evaluated:
+        entry = run["evaluation"]["protocol"].get("independence", {})
+        if entry.get("verdict") == verdict and run["candidate"] not in found.setdefault(entry["d_network"], []):
+            found[entry["d_network"]].append(run["candidate"])
+    return found
+
+
+def _remarks_on_independence(evaluated: Sequence[Row], metric: str) -> Iterator[str]:
+    """Where features share labels with a D's network, and what helps where they share more."""
+    for network, own in _names_by_network(evaluated, independence.SAME_LABELS).items():
+        features = evaluated[0]["evaluation"]["protocol"]["features"]["extractor"]
+        labels = independence.LABELS[network]
+        yield (
+            f"D of {_join_names(own)} looked through {network}; the features ({features}) have "
+            f"{independence.SAME_LABELS} ({labels}'s), which favours {_join_names(own)}."
+        )
+    if not is_independent(evaluated, metric):
+        entries = [run["evaluation"]["protocol"].get("independence", {}) for run in evaluated]
+        labelled = all("modes" in run["evaluation"]["values"] for run in evaluated)
+        option = independence.advise((entry["d_network"] for entry in entries if entry), labelled=labelled)
+        yield f"Features that no D looked through can be ranked: {option}."
+
+
+def _memorisation(run: Row) -> Mapping[str, Any]:
+    return (run["evaluation"] or {}).get("memorisation") or {}
 
 
 def _format_verdict(best: str, tests: Sequence[PairTest], title: str) -> str:
@@ -198,7 +252,7 @@ def _format_interval(test: PairTest) -> str:
 
 def _format_aspect(aspect: Aspect, means: Mapping[str, float], test: PairTest) -> str:
     best, worst = test.a, test.b
-    values = f"{best} {_format_value(means[best])}{aspect.unit}, {worst} {_format_value(means[worst])}{aspect.unit}"
+    values = _format_means(aspect, {name: means[name] for name in (best, worst)})
     if means[best] == means[worst]:
         return f"{values}; equal."
     if test.low is None:
@@ -207,6 +261,10 @@ def _format_aspect(aspect: Aspect, means: Mapping[str, float], test: PairTest) -
         return f"{values}; no significant difference."
     size = f"{test.estimate:.2g} times" if test.ratio else f"a difference of {test.estimate:+.2g}"
     return f"{values}; {size} (95 % interval {test.low:.2g} to {test.high:.2g}), significant."
+
+
+def _format_means(aspect: Aspect, means: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {_format_value(mean)}{aspect.unit}" for name, mean in means.items())
 
 
 def _format_value(value: float) -> str:

@@ -1,11 +1,15 @@
 """The table of a comparison: for each candidate, the mean and standard deviation of each number over its seeds."""
 
+import csv
+import io
 import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean, stdev
 from typing import Any, Literal, NamedTuple
 
+from ganvas.comparison.aspects import is_independent
+from ganvas.evaluation import independence
 from ganvas.evaluation.measures import MEASURES
 
 
@@ -39,7 +43,7 @@ COLUMNS: dict[str, Column] = {
     "recall": Column("recall", "higher", quality=True),
     "modes": Column("classes generated", "higher", quality=True),
     "rarest": Column("rarest class", "higher", "percent", quality=True),
-    "copies": Column("copies of training images", "lower", "percent", quality=True),
+    "copies": Column("near-copies of training images", "lower", "percent", quality=True),
 }
 
 
@@ -56,7 +60,7 @@ def _numbers(candidate: Mapping[str, Any], run: Mapping[str, Any], metric: str) 
         "best": min(quality["mean"]) if quality else None,
         "distance": measured[metric].get("value"),
         "ratio": measured[metric].get("ratio"),
-        "copies": (evaluation.get("memorisation") or {}).get("copies"),
+        "copies": (evaluation.get("memorisation") or {}).get("near_copies"),
         **{key: run[key] for key in ("images_per_s", "peak_bytes")},
         **{key: measured[key].get("value") for key in ("precision", "recall", "modes", "rarest")},
     }
@@ -81,7 +85,7 @@ def summarise(
                 means[key] = {"mean": fmean(values), "n": len(values), **deviation}
         summaries.append(means)
     titles = {
-        key: metric_title(metric, runs) if key == "distance" else column.title
+        key: metric_title(metric, runs) if key == "distance" else column.title + _mark(key, metric, runs)
         for key, column in COLUMNS.items()
         if any(key in own for own in summaries)
     }
@@ -89,18 +93,44 @@ def summarise(
 
 
 def metric_title(metric: str, runs: Sequence[Mapping[str, Any]]) -> str:
-    """The metric's title in the evaluations: FID only with the features of the official Inception network."""
+    """The metric's title: FID only with the official Inception features; marked where it is not independent."""
     evaluated = [run["evaluation"]["values"] for run in runs if run["evaluation"]]
     titles = (values[metric]["title"] for values in evaluated if "title" in values.get(metric, {}))
-    return next(titles, MEASURES[metric].title)
+    return next(titles, MEASURES[metric].title) + _mark("distance", metric, runs)
 
 
-def best_candidates(summaries: Sequence[Mapping[str, Mapping[str, float]]], ranked: bool) -> dict[str, list[int]]:
-    """column -> indexes of the candidates with the best mean; none if all are equal, or if quality is not ranked."""
+def trend_mark(runs: Sequence[Mapping[str, Any]]) -> str:
+    """What the title of the quality during training says where its values are not to be compared; else empty."""
+    trends = [trend for run in runs if (trend := run.get("trend"))]
+    if not all(map(independence.is_independent, trends)):
+        return independence.MARK
+    features = sorted({trend["extractor"] for trend in trends})
+    return f" (in different features: {', '.join(features)})" if len(features) > 1 else ""
+
+
+def _mark(column: str, metric: str, runs: Sequence[Mapping[str, Any]]) -> str:
+    """The mark of a column whose values are not to be compared; else empty."""
+    if column == "best":
+        return trend_mark(runs)
+    measure = metric if column in ("distance", "ratio") else column
+    return "" if is_independent(runs, measure) else independence.MARK
+
+
+def best_candidates(
+    summaries: Sequence[Mapping[str, Mapping[str, float]]], ranked: bool, runs: Sequence[Mapping[str, Any]] = ()
+) -> dict[str, list[int]]:
+    """column -> indexes of the candidates with the best mean; none if all are equal, or if quality is not ranked.
+
+    Args:
+        summaries: of each candidate.
+        ranked: whether quality is ranked.
+        runs: the rows, which say whether the values of their training can be compared.
+    """
     best = {}
     for key, column in COLUMNS.items():
         means = {i: own[key]["mean"] for i, own in enumerate(summaries) if key in own}
-        if column.better and len(set(means.values())) > 1 and (ranked or not column.quality):
+        comparable = not column.quality or (ranked and not (key == "best" and trend_mark(runs)))
+        if column.better and len(set(means.values())) > 1 and comparable:
             top = (min if column.better == "lower" else max)(means.values())
             best[key] = [i for i, mean in means.items() if mean == top]
     return best
@@ -140,3 +170,21 @@ def format_mean(summary: Mapping[str, Mapping[str, float]], column: str) -> str:
         return "–"
     write, own = FORMATTERS[COLUMNS[column].format], summary[column]
     return write(own["mean"]) + (f" ± {write(own['sd'])}" if "sd" in own else "")
+
+
+def format_csv(results: Mapping[str, Any]) -> str:
+    """The runs as CSV, one per line: cost, state, and every metric with its real-data baseline and standard error."""
+    names = list(dict.fromkeys(n for run in results["runs"] if run["evaluation"] for n in run["evaluation"]["values"]))
+    plain = ("candidate", "seed", "path", "state", "problem", "nimg", "seconds", "flops", "images_per_s", "peak_bytes")
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(
+        [*plain, "diagnosis", "independence", *(f"{n}{part}" for n in names for part in ("", "_baseline", "_error"))]
+    )
+    for run in results["runs"]:
+        values = run["evaluation"]["values"] if run["evaluation"] else {}
+        numbers = [values.get(n, {}).get(part) for n in names for part in ("value", "baseline", "error")]
+        protocol = run["evaluation"]["protocol"] if run["evaluation"] else {}
+        facts = run["diagnosis"]["verdict"], protocol.get("independence", {}).get("verdict")
+        writer.writerow([*(run[name] for name in plain), *facts, *numbers])
+    return file.getvalue()

@@ -15,7 +15,7 @@ from ganvas.data.selection import iterate_batches
 from ganvas.data.stacked import NAME as STACKED
 from ganvas.devices import select_device
 from ganvas.errors import GanvasError, describe_value
-from ganvas.evaluation import measure_groups, modes
+from ganvas.evaluation import independence, measure_groups, modes
 from ganvas.evaluation.measures import MEASURES, Value
 from ganvas.evaluation.memorisation import Memorisation, compare_with_training
 from ganvas.evaluation.reference import Reference
@@ -50,7 +50,7 @@ def evaluate(
     *,
     against: str | None = None,
     held_out: str | None = None,
-    features: str | Callable[..., Any] | Extractor = "eye",
+    features: str | Callable[..., Any] | Extractor | None = None,
     weights: Path | str | None = None,
     count: int = 10_000,
     truncation: float = 1.0,
@@ -66,7 +66,8 @@ def evaluate(
         against: the real images; by default the training set of the run.
         held_out: real images that were not trained on; by default the test split of `against`, if it has one.
         features: eye, eye-bf16, lite0, classifier, inception, dinov2, MODULE:NAME, FILE.py:NAME; a module, its class,
-            or a function that returns one; or an `Extractor`.
+            or a function that returns one; or an `Extractor`. By default the eye, or another one where D looked
+            through the eye (`independence.default_features`).
         weights: the weights of the features' network, if it needs a file.
         count: the largest number of images on each side.
         truncation: see `Sampler.sample_batches`.
@@ -90,6 +91,9 @@ def evaluate(
             f"{subject.name} and {reference.train.name} leave {n} images to compare.",
             expected=f"at least {MIN_IMAGES} on each side, better thousands",
         )
+    labelled = reference.train.classes > 1
+    if features is None:
+        features = independence.default_features([subject.d_network], labelled=labelled)
     real = extract_reference(reference, n, features, weights, device, memo, quick=quick, progress=not quiet)
     with tempfile.TemporaryFile() as file:  # several networks read the images, and memory may not hold them
         images = np.memmap(file, np.uint8, "w+", shape=(n, *subject.shape))
@@ -112,16 +116,21 @@ def evaluate(
     memorisation, panel = None, None
     if real.training_features is not None:
         memorisation = compare_with_training(sample.features, real.training_features, n_pairs=min(CLOSEST_PAIRS, n))
+        if real.training_pixels is not None:
+            near_copies = real.training_pixels.find(sample.pixels, min(CLOSEST_PAIRS, n))
+            memorisation = memorisation.with_near_copies(near_copies)
         panel = _stack_pairs(subject, reference, memorisation)
     protocol = {
         "features": real.extractor.describe(),
         **({} if real.classifier is None else {"classes": real.classifier.describe()}),
         "reference": reference.describe(),
         "subject": {"count": n, **subject.protocol},
+        **independence.describe(subject.d_network, real.extractor),
         "versions": snapshot.package_versions(),
     }
     ordered = {name: values[name] for name in MEASURES if name in values}
-    notes = _make_notes(n, sample.features.shape[1], reference, real.classifier)
+    notes = independence.make_notes(protocol, labelled=labelled)
+    notes += _make_notes(n, sample.features.shape[1], reference, real.classifier)
     biased = n <= sample.features.shape[1]
     return Evaluation(subject.name, ordered, memorisation, protocol, notes, panel, biased)
 
@@ -205,7 +214,7 @@ def _make_notes(n: int, width: int, reference: Reference, classifier: Extractor 
     if reference.held_out is reference.train:
         notes.append(
             f"{reference.train.name} has no held-out images: the baseline compares its two halves, both of which the "
-            "generator may have memorised, and memorisation cannot be measured. Name some with --held-out."
+            "generator may have memorised. Name some with --held-out."
         )
     accuracy = None if classifier is None else classifier.facts.get("classifier_accuracy")
     if accuracy is not None and accuracy < 0.9:

@@ -15,6 +15,7 @@ class Measure:
         better: lower or higher; "as real" where the real-data baseline itself is best.
         source: the paper.
         inception_title: the name with Inception features, and only with them.
+        of_features: whether it is measured in the features, not in pixels or classes.
         has_ratio: whether value / baseline is meaningful: not where the baseline is 0 except for chance.
     """
 
@@ -22,18 +23,19 @@ class Measure:
     better: Literal["lower", "higher", "as real"]
     source: str
     inception_title: str = ""
+    of_features: bool = False
     has_ratio: bool = True
 
 
 MEASURES = {
-    "frechet": Measure("Fréchet distance", "lower", "Heusel et al. 2017", "FID"),
-    "frechet_infinity": Measure("Fréchet distance, n → ∞", "lower", "Chong & Forsyth 2020", "FID∞", has_ratio=False),
-    "kernel": Measure("kernel distance × 1000", "lower", "Bińkowski et al. 2018", "KID × 1000", has_ratio=False),
-    "precision": Measure("precision", "higher", "Kynkäänniemi et al. 2019"),
-    "recall": Measure("recall", "higher", "Kynkäänniemi et al. 2019"),
-    "density": Measure("density", "higher", "Naeem et al. 2020"),
-    "coverage": Measure("coverage", "higher", "Naeem et al. 2020"),
-    "two_sample": Measure("1-nearest-neighbour accuracy", "lower", "Lopez-Paz & Oquab 2017"),
+    "frechet": Measure("Fréchet distance", "lower", "Heusel et al. 2017", "FID", True),
+    "frechet_infinity": Measure("Fréchet distance, n → ∞", "lower", "Chong & Forsyth 2020", "FID∞", True, False),
+    "kernel": Measure("kernel distance × 1000", "lower", "Bińkowski et al. 2018", "KID × 1000", True, False),
+    "precision": Measure("precision", "higher", "Kynkäänniemi et al. 2019", of_features=True),
+    "recall": Measure("recall", "higher", "Kynkäänniemi et al. 2019", of_features=True),
+    "density": Measure("density", "higher", "Naeem et al. 2020", of_features=True),
+    "coverage": Measure("coverage", "higher", "Naeem et al. 2020", of_features=True),
+    "two_sample": Measure("1-nearest-neighbour accuracy", "lower", "Lopez-Paz & Oquab 2017", of_features=True),
     "sliced_wasserstein": Measure("sliced Wasserstein × 1000", "lower", "Karras et al. 2018"),
     "fine_detail": Measure("fine detail: spectrum error, dB", "lower", "after Durall et al. 2020", has_ratio=False),
     "layout": Measure("layout: Fréchet distance at 8×8", "lower", ""),

@@ -1,11 +1,11 @@
-"""Whether a generator copies its training images: each test compares fakes with held-out images.
+"""Whether a generator copies its training images: each test compares fakes with held-out images, or with left-out ones.
 
 Features are float [n f], distances Euclidean. On CIFAR-10 authenticity and C_T miss copying that the calibrated
 distances show (Stein et al. 2023, section 5): read the ratio and the copies first, and look at the pairs.
 """
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 from ganvas.data import cache
 from ganvas.errors import GanvasError
 from ganvas.evaluation.metrics import check_features, compute_moments
+from ganvas.evaluation.near_copies import NearCopies
 from ganvas.evaluation.neighbours import nearest_neighbours
 
 COMPONENTS = 64
@@ -37,7 +38,12 @@ class Memorisation:
             (Alaa et al. 2022, as dgm-eval's AuthPct); low is copying. The value without copying depends on the data.
         c_t: C_T (Meehan et al. 2020); within ±3 without copying, ≪ 0 is copying, ≫ 0 fakes far from all data. None if
             every cell was too small.
-        pairs: int64 [p 2], rows (fake, training image) of the closest fakes, ascending.
+        pairs: int64 [p 2], rows (fake, training image) of the closest fakes, ascending; of the near-copies, if training
+            images are being copied.
+        left_out: whether there are no held-out images; then each training image takes a held-out one's place in turn.
+        near_copies: share of fakes that are near-copies (see `near_copies`); None if it was not measured.
+        near_copies_expected: the share of training images that would be called so.
+        copying: whether training images are being copied, by the near-copies.
     """
 
     fake_distance: float
@@ -47,13 +53,32 @@ class Memorisation:
     authenticity: float
     c_t: float | None
     pairs: np.ndarray = field(repr=False)
+    left_out: bool = False
+    near_copies: float | None = None
+    near_copies_expected: float | None = None
+    copying: bool = False
+
+    def with_near_copies(self, found: NearCopies) -> "Memorisation":
+        """With what was found in the pixels."""
+        pairs = found.pairs if found.copying else self.pairs
+        return replace(
+            self, pairs=pairs, near_copies=found.share, near_copies_expected=found.expected, copying=found.copying
+        )
 
     def __str__(self) -> str:
+        real = "left-out training images" if self.left_out else "held-out images"
         return (
-            f"Nearest training images: {self.ratio:.2f} × as far as those of held-out images; "
-            f"{100 * self.copies:.1f} % are nearer than all but the nearest 1 % of held-out images; "
+            self._format_near_copies() + f"Nearest training images: {self.ratio:.2f} × as far as those of {real}; "
+            f"{100 * self.copies:.1f} % are nearer than all but the nearest 1 % of {real}; "
             f"authenticity {100 * self.authenticity:.0f} %" + ("" if self.c_t is None else f"; C_T {self.c_t:.1f}")
         )
+
+    def _format_near_copies(self) -> str:
+        if self.near_copies is None or self.near_copies_expected is None:
+            return ""
+        verdict = "Training images are copied" if self.copying else "No copying found"
+        share, real = 100 * self.near_copies, 100 * self.near_copies_expected
+        return f"{verdict}: {share:.1f} % are near-copies of a training image ({real:.1f} % of real images would be).\n"
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,20 +87,21 @@ class TrainingFeatures:
 
     Attributes:
         train: float [m f], of the training images.
-        held_out: float [l f], of images from the same source that were not trained on.
+        held_out: float [l f], of images from the same source that were not trained on; None where there are none: then
+            each (different) training image in turn is left out and takes the place of a held-out one.
     """
 
     train: np.ndarray
-    held_out: np.ndarray
+    held_out: np.ndarray | None
 
     @cached_property
     def held_out_distances(self) -> np.ndarray:
         """The distance from each held-out image to its nearest training image, float64 [l]; cached on disk."""
+        if self.held_out is None:
+            return _distances_to_others(np.unique(self.train, axis=0))
         digests = (hashlib.sha256(features.tobytes()).hexdigest() for features in (self.held_out, self.train))
-        key = cache.key("held-out distances", *digests)
-        return cache.load_or_compute(
-            key, len(self.held_out), lambda: nearest_neighbours(self.held_out, self.train, 1)[0][:, 0]
-        )
+        key, held_out = cache.key("held-out distances", *digests), self.held_out
+        return cache.load_or_compute(key, len(held_out), lambda: nearest_neighbours(held_out, self.train, 1)[0][:, 0])
 
     @cached_property
     def principal_components(self) -> tuple[np.ndarray, np.ndarray] | None:
@@ -97,14 +123,20 @@ class TrainingFeatures:
         """k-means of the training images; for each cell its training images and the held-out images' distances."""
         from sklearn.cluster import KMeans  # importing it takes a second
 
-        train, held_out = self.project(self.train), self.project(self.held_out)
+        train = self.project(self.train if self.held_out is not None else np.unique(self.train, axis=0))
+        held_out = train if self.held_out is None else self.project(self.held_out)
         kmeans = KMeans(min(CELLS, len(train)), n_init=10, random_state=0)  # pyright: ignore[reportArgumentType]
         kmeans.fit(train)
         held_out_cells, parts = kmeans.predict(held_out), []
         for cell in range(kmeans.n_clusters):
             held_out_part, train_part = held_out[held_out_cells == cell], train[kmeans.labels_ == cell]
             enough = len(held_out_part) >= MIN_PER_CELL and len(train_part) >= 2
-            distances = nearest_neighbours(held_out_part, train_part, 1)[0][:, 0] if enough else np.empty(0)
+            if not enough:
+                distances = np.empty(0)
+            elif self.held_out is None:
+                distances = _distances_to_others(train_part)
+            else:
+                distances = nearest_neighbours(held_out_part, train_part, 1)[0][:, 0]
             parts.append((train_part, distances))
         return kmeans, parts
 
@@ -121,7 +153,7 @@ def compare_with_training(fake: np.ndarray, real: TrainingFeatures, n_pairs: int
         GanvasError: half of the held-out images are training images; as `check_features`.
     """
     train = real.train
-    check_features(fake=fake, train=train, held_out=real.held_out)
+    check_features(fake=fake, train=train, **({} if real.held_out is None else {"held_out": real.held_out}))
     distances, indices = (part[:, 0] for part in nearest_neighbours(fake, train, 1))
     fake_distance, held_out_distance = float(np.median(distances)), float(np.median(real.held_out_distances))
     if not held_out_distance:
@@ -137,6 +169,7 @@ def compare_with_training(fake: np.ndarray, real: TrainingFeatures, n_pairs: int
         authenticity=float((distances > _distance_within_training(train, indices)).mean()),
         c_t=copying_statistic(fake, real),
         pairs=np.stack([closest, indices[closest]], axis=1),
+        left_out=real.held_out is None,
     )
 
 
@@ -157,6 +190,11 @@ def copying_statistic(fake: np.ndarray, real: TrainingFeatures) -> float | None:
             scores.append(_mann_whitney(fake_distances, held_out_distances))
             weights.append(len(held_out_distances))
     return float(np.average(scores, weights=weights)) if scores else None
+
+
+def _distances_to_others(rows: np.ndarray) -> np.ndarray:
+    """The distance from each row, float [m f], to its nearest other one, float64 [m]."""
+    return nearest_neighbours(rows, rows, 1, leave_out_self=True)[0][:, 0]
 
 
 def _distance_within_training(train: np.ndarray, indices: np.ndarray) -> np.ndarray:

@@ -16,6 +16,7 @@ from ganvas.data.selection import subsample
 from ganvas.evaluation.counting import counting_classifier, reference_classifier
 from ganvas.evaluation.measure_groups import ImageSample
 from ganvas.evaluation.memorisation import TrainingFeatures
+from ganvas.evaluation.near_copies import TrainingPixels
 from ganvas.evaluation.reference import Reference, open_reference
 from ganvas.features import extractors
 from ganvas.features.extraction import Extractor, extract_set_features
@@ -49,6 +50,7 @@ class ReferenceFeatures:
         train: training images.
         held_out: held-out images, which give the baselines.
         training_features: all training images, for the memorisation test; None without it.
+        training_pixels: likewise; None also if fewer than three training images differ.
         baselines: of each group of measures, by its index; filled by the first evaluation.
     """
 
@@ -57,6 +59,7 @@ class ReferenceFeatures:
     train: ImageSample
     held_out: ImageSample
     training_features: TrainingFeatures | None
+    training_pixels: TrainingPixels | None
     baselines: dict[int, dict[str, float]] = field(default_factory=dict)
 
     def prepare(self) -> None:
@@ -100,15 +103,17 @@ def extract_reference(
             seen,
             counting,
         )
-        all_training = not quick and real.held_out is not real.train  # the memorisation test needs every training image
-        rows = np.arange(len(real.train)) if all_training else real.train_rows
+        rows = real.train_rows if quick else np.arange(len(real.train))  # the memorisation test needs every one
         matrix = extract_set_features(real.train, rows, seen, progress=progress)
         known = ImageSample(
-            matrix[real.train_rows] if all_training else matrix,
+            matrix if quick else matrix[real.train_rows],
             real.train.images[subsample(real.train_rows, min(n, MAX_PIXEL_IMAGES))],
         )
-        originals = TrainingFeatures(matrix, rival.features) if all_training else None
-        return ReferenceFeatures(seen, counting, known, rival, originals)
+        if quick:
+            return ReferenceFeatures(seen, counting, known, rival, None, None)
+        features = TrainingFeatures(matrix, None if real.held_out is real.train else rival.features)
+        pixels = TrainingPixels.from_images(real.train.images)
+        return ReferenceFeatures(seen, counting, known, rival, features, pixels)
 
     return memo.get(("side", id(real), n, named, weights, device, quick), make)
 

@@ -10,6 +10,7 @@ from PIL import Image
 
 from ganvas import image_io
 from ganvas.display import Displayed, InlineImage, Paragraph, Part, Table
+from ganvas.evaluation.independence import NOT_INDEPENDENT, is_independent
 from ganvas.evaluation.measures import MEASURES, Measure, Value, format_number
 from ganvas.evaluation.memorisation import Memorisation
 
@@ -25,7 +26,7 @@ class Evaluation(Displayed):
     Attributes:
         subject: the name of what was evaluated.
         values: the measured values, by the names of `measures.MEASURES`.
-        memorisation: the memorisation test; None without held-out images.
+        memorisation: the memorisation test; None in a quick evaluation.
         protocol: everything the numbers depend on: two evaluations are comparable only if these are equal.
         notes: warnings for the reader, one sentence each.
         panel: evaluated images in turn with their nearest training images, uint8 [n c h w]; the closest pair first.
@@ -46,6 +47,10 @@ class Evaluation(Displayed):
         official = self.protocol["features"]["extractor"] == "inception" and name != "score"
         return replace(measure, title=measure.inception_title) if official and measure.inception_title else measure
 
+    def is_independent(self, name: str) -> bool:
+        """Whether a measure is independent of the network that D looked through; see `independence`."""
+        return not MEASURES[name].of_features or is_independent(self.protocol)
+
     def ratio_to_baseline(self, name: str) -> float | None:
         """A value divided by its real-data baseline; None where that ratio is meaningless."""
         baseline = self.values[name].baseline
@@ -59,6 +64,7 @@ class Evaluation(Displayed):
             name: {
                 "title": self.get_measure(name).title,
                 "better": self.get_measure(name).better,
+                "independent": self.is_independent(name),
                 **{key: _finite_or_none(number) for key, number in asdict(value).items()},
                 "ratio": self.ratio_to_baseline(name),
             }
@@ -68,6 +74,7 @@ class Evaluation(Displayed):
         if self.memorisation is not None:
             numbers = {name: value for name, value in vars(self.memorisation).items() if name != "pairs"}
             memorisation = {name: _finite_or_none(value) for name, value in numbers.items()}
+            memorisation["independent"] = is_independent(self.protocol)
         return {
             "subject": self.subject,
             "values": values,
@@ -82,9 +89,11 @@ class Evaluation(Displayed):
         yield Table(list(_rows(self)), _COLUMNS, left=2)
         if (pairs := draw_closest_pairs(self)) is not None:
             yield InlineImage(pairs, "the evaluated images closest to training images, above these")
-        yield Paragraph(f"{_LEGEND}\n", "dim")
+        marked = "" if is_independent(self.protocol) else f"; †: {NOT_INDEPENDENT} of D's network"
+        yield Paragraph(f"{_LEGEND}{marked}\n", "dim")
         if self.memorisation is not None:
-            yield Paragraph(str(self.memorisation))
+            mark = " †" if marked else ""
+            yield Paragraph(f"{self.memorisation}{mark}", "bold" if self.memorisation.copying else "")
         for note in self.notes:
             yield Paragraph(f"Note: {note}", "yellow")
         yield Paragraph(format_protocol(self), "dim")
@@ -95,7 +104,8 @@ def _rows(evaluation: Evaluation) -> Iterator[tuple[str, ...]]:
     for name, value in evaluation.values.items():
         measure, ratio = evaluation.get_measure(name), evaluation.ratio_to_baseline(name)
         numbers = (value.value, value.error, value.baseline, ratio)
-        yield measure.title, _ARROWS[measure.better], *("" if x is None else format_number(x) for x in numbers)
+        title = measure.title if evaluation.is_independent(name) else f"{measure.title} †"
+        yield title, _ARROWS[measure.better], *("" if x is None else format_number(x) for x in numbers)
 
 
 def format_protocol(evaluation: Evaluation) -> str:
@@ -106,6 +116,7 @@ def format_protocol(evaluation: Evaluation) -> str:
     correct = f", correct on {100 * accuracy:.1f} % of held-out images" if accuracy is not None else ""
     lines = [
         f"Features: {features['extractor']} ({features['weights']}), images {features['resize']}.",
+        *([evaluation.protocol["independence"]["sentence"]] if "independence" in evaluation.protocol else []),
         f"Evaluated: {subject['count']:,} images"
         + "".join(f", {name} {value}" for name, value in subject.items() if name not in ("count", "fingerprint"))
         + ".",
@@ -133,9 +144,12 @@ def _finite_or_none(number: float | None) -> float | None:
 
 
 def find_differences(a: Mapping[str, Any], b: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """The dotted keys in which two protocols differ; numbers under different protocols must not be ranked."""
+    """The dotted keys in which two protocols differ; numbers under different protocols must not be ranked.
+
+    What D looked through is no difference: it belongs to what was evaluated.
+    """
     differences: list[str] = []
-    for key in sorted({*a, *b}):
+    for key in sorted({*a, *b} - {"independence"}):
         left, right = a.get(key), b.get(key)
         if isinstance(left, Mapping) and isinstance(right, Mapping):
             differences += find_differences(left, right, f"{prefix}{key}.")

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ganvas.data import ImageSet
 from ganvas.data.selection import assign_classes, iterate_batches
+from ganvas.evaluation.independence import d_network
 from ganvas.runs.folder import Run
 from ganvas.sampling import Sampler
 
@@ -24,6 +25,7 @@ class Subject:
         count: the number of images; None for a generator.
         load_images: rows int64 [n] -> those images, uint8 [m c h w] at a time.
         protocol: its part of a protocol.
+        d_network: the frozen network that D looked through; empty for a D without one, and for images.
     """
 
     name: str
@@ -31,6 +33,7 @@ class Subject:
     count: int | None
     load_images: Callable[[np.ndarray], Iterator[Tensor]]
     protocol: dict[str, Any]
+    d_network: str = ""
 
 
 def subject_from_images(images: ImageSet) -> Subject:
@@ -70,7 +73,7 @@ def subject_from_generator(sampler: Sampler, shares: np.ndarray | None, truncati
     }
     run = find_run(sampler.path)
     name = sampler.path if run is None else f"{run} at {card.nimg / 1000:g} kimg"
-    return Subject(str(name), card.shape[:3], None, images, protocol)
+    return Subject(str(name), card.shape[:3], None, images, protocol, d_network(card.network))
 
 
 def find_run(snapshot: Path) -> Run | None:

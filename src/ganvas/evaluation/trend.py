@@ -8,9 +8,10 @@ import torch
 from ganvas import sampling
 from ganvas.data import ImageSet
 from ganvas.data.selection import assign_classes, class_shares
+from ganvas.evaluation import independence
 from ganvas.evaluation.metrics import unbiased_mmd
 from ganvas.features.extraction import extract_set_features
-from ganvas.features.extractors import eye_extractor
+from ganvas.features.extractors import load_extractor
 from ganvas.networks import Generator
 
 MAX_IMAGES, MIN_IMAGES = 2000, 250
@@ -20,24 +21,36 @@ MEASURE = "kernel distance × 1000"
 
 
 class Trend:
-    """The kernel distance × 1000, in the eye's features, between generated images and training images.
+    """The kernel distance × 1000, by default in the eye's features, between generated images and training images.
 
     Unbiased (Bińkowski et al. 2018), so it is meaningful with few images; lower is better.
 
     Args:
         count: images on each side, from MIN_IMAGES to MAX_IMAGES; fewer if the set has fewer.
+        d_network: the frozen network that D looks through, if it has one.
+        features: the name of the extractor; by default the eye, or where D looks through it, lite0 if it is installed.
 
     Attributes:
         expected_seconds: estimated seconds per measurement; 0 before the first.
     """
 
     def __init__(
-        self, images: ImageSet, latent: int, conditional: bool, device: torch.device, count: int = MAX_IMAGES
+        self,
+        images: ImageSet,
+        latent: int,
+        conditional: bool,
+        device: torch.device,
+        count: int = MAX_IMAGES,
+        *,
+        d_network: str = "",
+        features: str | None = None,
     ) -> None:
         self._images, self._device, self.expected_seconds = images, device, 0.0
         count = max(MIN_IMAGES, min(MAX_IMAGES, count))
         self._rows = np.sort(np.random.default_rng(0).permutation(len(images))[:count])
-        self._extractor = eye_extractor(str(device))
+        chosen = features or independence.default_features([d_network], labelled=False)  # no classifier: it takes long
+        self._extractor = load_extractor(chosen, device=str(device))
+        self._independence = independence.describe(d_network, self._extractor)
         self._z = sampling.sample_latents(range(len(self._rows)), latent)
         parts = class_shares(images) if conditional else None
         self._labels = None if parts is None else torch.from_numpy(assign_classes(np.arange(len(self._rows)), parts))
@@ -45,7 +58,7 @@ class Trend:
 
     def describe(self) -> dict[str, object]:
         """The protocol of its values."""
-        return {"measure": MEASURE, "count": len(self._rows), **self._extractor.describe()}
+        return {"measure": MEASURE, "count": len(self._rows), **self._extractor.describe(), **self._independence}
 
     def seconds_per_image(self, generator: Generator) -> float:
         """Seconds to generate an image and extract its features."""

@@ -26,46 +26,60 @@ FLOOR = 0.05
 class Moments(nn.Module):
     """The loss of one group of k descriptors; everything it remembers is in its buffers.
 
+    With classes each class has moments of its own: those of all together cannot tell a class of one image repeated.
     Before `fit`, the reals count as standard normal.
     """
 
     mean: Tensor
     basis: Tensor
-    deviation: Tensor
-    fakes: Tensor
+    real_moments: Tensor
+    fake_sums: Tensor
     mass: Tensor
 
-    def __init__(self, k: int) -> None:
+    def __init__(self, k: int, classes: int = 0) -> None:
         super().__init__()
+        groups = max(1, classes)
         self.register_buffer("mean", torch.zeros(k))
         self.register_buffer("basis", torch.eye(k))
-        self.register_buffer("deviation", torch.ones(k))
-        self.register_buffer("fakes", torch.zeros(2, k))
-        self.register_buffer("mass", torch.zeros(()))
+        self.register_buffer("real_moments", torch.stack([torch.zeros(groups, k), torch.ones(groups, k)]))
+        self.register_buffer("fake_sums", torch.zeros(2, groups, k))
+        self.register_buffer("mass", torch.zeros(groups, 1))
 
     @torch.no_grad()
-    def fit(self, reals: Tensor) -> None:
+    def fit(self, reals: Tensor, labels: Tensor | None) -> None:
         """Takes the moments of the reals from their descriptors, float [n k]; n is to exceed k."""
-        mean, spread = reals.mean(0), reals.std(0)
+        spread = reals.std(0)
         spread = spread + 1e-3 * spread.mean() + 1e-12
-        whitened = (reals - mean) / spread
+        whitened = (reals - reals.mean(0)) / spread
         variances, directions = torch.linalg.eigh(whitened.T @ whitened / len(reals))
-        floored = variances.clamp_min(FLOOR)
-        self.mean.copy_(mean)
-        self.basis.copy_(directions / floored.sqrt() / spread[:, None])
-        self.deviation.copy_((variances.clamp_min(0) / floored).sqrt())
+        self.mean.copy_(reals.mean(0))
+        self.basis.copy_(directions / variances.clamp_min(FLOOR).sqrt() / spread[:, None])
+        sums, counts = self._sums(reals, labels)
+        self.real_moments.copy_(_mean_and_deviation(sums, counts))
 
-    def forward(self, descriptors: Tensor) -> Tensor:
+    def forward(self, descriptors: Tensor, labels: Tensor | None) -> Tensor:
         """The loss of the running moments with this batch of fakes in them, float []; adds the batch to them."""
-        x = (descriptors - self.mean) @ self.basis
-        batch = torch.stack([x.mean(0), x.square().mean(0)])
-        moments, mass = torch.lerp(batch, self.fakes, DECAY), DECAY * self.mass + (1 - DECAY)
-        self.fakes.copy_(moments.detach())
+        sums, counts = self._sums(descriptors, labels)
+        sums, mass = torch.lerp(sums, self.fake_sums, DECAY), torch.lerp(counts, self.mass, DECAY)
+        self.fake_sums.copy_(sums.detach())
         self.mass.copy_(mass)
-        mean, square = moments / mass
-        deviation = (square - mean.square()).clamp_min(1e-4).sqrt()
-        loss = mean.square().clamp(max=1e4).mean() + (deviation - self.deviation).square().mean()
-        return loss * mass / (1 - DECAY)  # otherwise the gradient would have the batch's share of the moments
+        error = _mean_and_deviation(sums, mass) - self.real_moments
+        loss = (error.square().clamp(max=1e4).mean(2) * mass[:, 0]).sum()
+        return loss / ((1 - DECAY) * len(descriptors))  # so that the gradient is not the batch's share of the moments
+
+    def _sums(self, descriptors: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Sums of x and of x² over the batch, float [2 classes k], and the images of each class, float [classes 1]."""
+        x = (descriptors - self.mean) @ self.basis
+        groups = len(self.mass)
+        member = F.one_hot(labels, groups).to(x) if labels is not None and groups > 1 else torch.ones_like(x[:, :1])
+        return torch.stack([member.T @ x, member.T @ x.square()]), member.sum(0)[:, None]
+
+
+def _mean_and_deviation(sums: Tensor, counts: Tensor) -> Tensor:
+    """[2 classes k] of both; of a class without images, standard normal ones."""
+    mean, square = sums / counts.clamp_min(1e-6)
+    deviation = (square - mean.square()).clamp_min(1e-4).sqrt()
+    return torch.stack([mean, torch.where(counts > 0, deviation, 1.0)])
 
 
 class MomentMatching(nn.Module):
@@ -74,12 +88,13 @@ class MomentMatching(nn.Module):
     Args:
         unpack: inputs of D float [n …] -> feature maps float [n c h w], the image last.
         example: an input of D.
+        classes: 0 to match the moments of all classes together.
     """
 
-    def __init__(self, unpack: Callable[[Tensor], list[Tensor]], example: Tensor) -> None:
+    def __init__(self, unpack: Callable[[Tensor], list[Tensor]], example: Tensor, classes: int = 0) -> None:
         super().__init__()
         self._unpack = unpack
-        self.groups = nn.ModuleList(Moments(x.shape[1]) for x in self.describe(example))
+        self.groups = nn.ModuleList(Moments(x.shape[1], classes) for x in self.describe(example))
 
     def describe(self, inputs: Tensor) -> list[Tensor]:
         """Inputs of D float [n …] -> for each map, regional means of x and of x², float [n k]."""
@@ -88,18 +103,18 @@ class MomentMatching(nn.Module):
         both = (torch.cat([x, x.square()], dim=1) for x in maps)
         return [F.adaptive_avg_pool2d(x, grid).flatten(1) for x, grid in zip(both, grids, strict=True)]
 
-    def fit(self, batches: Iterable[Tensor]) -> None:
-        """Takes the moments of the reals from inputs of D, float [n …] at a time."""
+    def fit(self, batches: Iterable[Tensor], labels: Tensor | None = None) -> None:
+        """Takes the moments of the reals from inputs of D, float [n …] at a time; labels of all together."""
         for group, parts in zip(self.groups, zip(*map(self.describe, batches), strict=True), strict=True):
             assert isinstance(group, Moments)
-            group.fit(torch.cat(parts))
+            group.fit(torch.cat(parts), labels)
 
     @property
     def running(self) -> list[Tensor]:
-        """The running moments of the fakes, float [2 k] each."""
-        return [group.get_buffer("fakes") for group in self.groups]
+        """The running sums over the fakes, and the number of images in them."""
+        return [group.get_buffer(name) for group in self.groups for name in ("fake_sums", "mass")]
 
-    def forward(self, inputs: Tensor) -> Tensor:
+    def forward(self, inputs: Tensor, labels: Tensor | None = None) -> Tensor:
         """Inputs of D made of fakes, float [n …] -> the loss, float []; adds them to the running moments."""
-        losses = [group(x) for group, x in zip(self.groups, self.describe(inputs), strict=True)]
+        losses = [group(x, labels) for group, x in zip(self.groups, self.describe(inputs), strict=True)]
         return torch.stack(losses).sum()

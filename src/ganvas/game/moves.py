@@ -152,7 +152,7 @@ def train_g(
     adversarial = game.objective.g_loss(on_real, on_fake)
     loss, values = adversarial.mean(), {"G/loss": adversarial.detach()}
     if game.moments is not None and matching > 0:
-        distance = game.moments(fake)
+        distance = game.moments(fake, labels)
         loss, values["G/moments"] = loss + matching * distance, distance.detach()
     (loss * share).backward(inputs=learnt(game.G))
     return values

@@ -160,7 +160,7 @@ class Head(nn.Module):
         logits = self.to_logits(x)
         if self.embedding is not None:
             assert labels is not None, "a conditional network needs labels"
-            logits = logits + (self.embedding(labels)[:, :, None, None] * x).mean((1, 2, 3), keepdim=True) * 8
+            logits = logits + (self.embedding(labels) * x.mean((2, 3))).sum(1)[:, None, None, None]
         return logits
 
 

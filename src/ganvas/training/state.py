@@ -32,6 +32,9 @@ Quantities = dict[str, Tensor]
 MOMENT_IMAGES = 1536
 """Real images from which the moments that G matches are taken; several times as many as there are descriptors."""
 
+MIN_IMAGES_PER_CLASS = 2
+"""Images of a batch for each class, on average, from which on each class has moments of its own."""
+
 STATISTICS_PASSES, STATISTICS_BATCH = 8, 64
 """Forward passes of the average of G, and images in each, over which its batch statistics are estimated."""
 
@@ -137,7 +140,8 @@ class TrainState:
             part = torch.where(flipped, part.flip(-1), part).to(self.device)
             return self.game.real_input(to_unit(part).contiguous(memory_format=self.memory_format))
 
-        moments.fit(map(prepare, iterate_batches(images.images, rows)))
+        labels = None if images.labels is None else torch.from_numpy(images.labels[rows]).to(self.device)
+        moments.fit(map(prepare, iterate_batches(images.images, rows)), labels)
 
     def average_for_sampling(self, images: ImageSet) -> Generator:
         """The average of G, with batch statistics of its own until the next round; deterministic."""
@@ -332,7 +336,8 @@ def _build_moments(
         return None
     with torch.no_grad():
         example = discriminator.d_input(torch.zeros(1, *shape[:3], device=device))
-    return MomentMatching(discriminator.unpack, example).to(device)
+    classes = shape.classes if config.optimisation.batch >= MIN_IMAGES_PER_CLASS * shape.classes else 0
+    return MomentMatching(discriminator.unpack, example, classes).to(device)
 
 
 def _build_optimiser(network: nn.Module, knobs: OptimisationConfig, device: torch.device) -> Optimizer:

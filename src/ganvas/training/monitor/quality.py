@@ -1,9 +1,11 @@
 """The trend of the quality: measured now and then, at a bounded cost; an error does not end the run."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from ganvas.diagnosis.budget import TimeBudget
+from ganvas.evaluation.independence import d_network
 from ganvas.evaluation.trend import MIN_IMAGES, Trend
 from ganvas.networks import Generator
 from ganvas.runs import log
@@ -18,7 +20,7 @@ class QualityMonitor:
     """The trend of a run, and the best value so far.
 
     Args:
-        build_trend: a number of images -> the trend on so many.
+        build_trend: a number of images, and the keyword arguments of `Trend` -> the trend on so many.
         every: images between two measurements; 0 for none.
         budget: its "quality" pays for them.
 
@@ -27,14 +29,15 @@ class QualityMonitor:
         trend: the measurement; None before the first time, and where it is switched off.
     """
 
-    def __init__(self, run: Run, build_trend: Callable[[int], Trend], every: int, budget: TimeBudget) -> None:
-        self._run, self._build_trend, self._every, self._budget = run, build_trend, every, budget
+    def __init__(self, run: Run, build_trend: Callable[..., Trend], every: int, budget: TimeBudget) -> None:
+        self._run, self._every, self._budget = run, every, budget
         self._measured_at = 0
         self.trend: Trend | None = None
-        self.best, self._count = float("inf"), None
+        self.best, self._count, features = float("inf"), None, None
         if run.best_snapshot is not None:
             card = read_card(run.best_snapshot)
-            self.best, self._count = card["quality"]["value"], card["quality"]["count"]
+            self.best, self._count, features = (card["quality"][key] for key in ("value", "count", "extractor"))
+        self._build_trend = partial(build_trend, d_network=d_network(run.config.network), features=features)
 
     def resume(self, nimg: int) -> None:
         """Continues after an earlier session."""

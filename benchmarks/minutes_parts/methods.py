@@ -1,0 +1,225 @@
+"""The methods: recipes of this package through its command line, and two tutorials' networks and loops.
+
+Each trains in a process of its own on two threads. What it has drawn is collected afterwards, mark by mark.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from minutes_parts.marks import GENERATED
+from minutes_parts.sets import SETS, Pictures
+from throughput import find_keras_python
+
+import ganvas
+from ganvas.runs.card import read_card
+from ganvas.runs.log import read_jsonl
+
+THREADS = 2
+MARKS = (1, 2, 3, 5, 7.5, 10, 15, 20, 30)
+"""Minutes after which pictures are judged, besides the end."""
+
+SNAPSHOTS_PER_MINUTE = 2
+"""Snapshots of a run, so that one is near each mark; at most one in 1,000 images. Their time counts as training."""
+
+START_UP, GRACE = 180, 1.1
+"""A run is stopped these seconds after so many times its minutes: the trial may have promised too much."""
+
+R3GAN = (
+    "--width 16 --blocks 1 --batch 16 --g-lr 1e-3..2e-4:cosine --d-lr 1e-3..2e-4:cosine --r1 0.5 --r2 0.5 "
+    "--beta2 0.99 --ema 5"
+)
+RECIPES: dict[str, tuple[str, dict[int, str]]] = {
+    "fast": ("fast", {28: "--no-mirror"}),
+    "dcgan": ("dcgan", dict.fromkeys((28, 32, 64), "--g-width 16 --d-width 16 --batch 16 --ema 5")),
+    "cnn-stable": (
+        "cnn-stable",
+        {
+            64: "--g-width 16 --d-width 16 --batch 16 --ema 5",
+            32: "--g-width 32 --d-width 32 --batch 32",
+        },
+    ),
+    "stylegan": ("stylegan", dict.fromkeys((28, 32, 64), "--width 32 --batch 8 --g-lr 2e-3 --d-lr 2e-3")),
+    "r3gan": ("r3gan-short", dict.fromkeys((28, 32, 64), R3GAN)),
+}
+"""Method -> (recipe, height of the pictures -> knobs that narrow it for a CPU, as in docs/results.md)."""
+
+TUTORIALS = {"tutorial-dcgan": "pytorch_tutorial.py", "tutorial-keras": "keras_tutorial.py"}
+METHODS = (*RECIPES, *TUTORIALS)
+
+
+def suits(method: str, set_name: str) -> bool:
+    """The tutorials have no classes, and Keras' are for colour at 64×64 and grey at 28×28."""
+    if method == "tutorial-keras":
+        return set_name in ("kaokore", "kaokore-200", "mnist")
+    return method not in TUTORIALS or not SETS[set_name].conditional
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What a method had drawn at a mark.
+
+    Attributes:
+        minutes: the mark.
+        seconds: of training until then, by the clock; start-up, sampling and judging do not count.
+        cpu_seconds: of the process until then, its start-up included; None where the system does not say.
+        images: real pictures shown until then.
+        load_pictures: gives them, uint8 [n c h w].
+    """
+
+    minutes: float
+    seconds: float
+    cpu_seconds: float | None
+    images: int
+    load_pictures: Callable[[], np.ndarray]
+
+
+def marks_within(minutes: float) -> list[float]:
+    """The marks of a cell of so many minutes, its end included."""
+    return [*(mark for mark in MARKS if mark < minutes), minutes]
+
+
+def train(method: str, pictures: Pictures, minutes: float, seed: int, work: Path) -> tuple[str, list[Drawn]]:
+    """Trains for so many minutes; returns what was asked of it, in words, and what it drew. `work` is an empty folder.
+
+    Raises:
+        SystemExit: the process failed; its output is in work/log.txt.
+    """
+    if method in TUTORIALS:
+        return _train_tutorial(method, pictures, minutes, seed, work)
+    return _train_recipe(method, pictures, minutes, seed, work)
+
+
+def _train_tutorial(method: str, pictures: Pictures, minutes: float, seed: int, work: Path) -> tuple[str, list[Drawn]]:
+    python: Path | str | None = find_keras_python() if method == "tutorial-keras" else sys.executable
+    if python is None:
+        raise SystemExit("Keras and TensorFlow could not be installed into .venv-keras.")
+    np.save(work / "pictures.npy", pictures.train)
+    script = Path(__file__).with_name(TUTORIALS[method])
+    marks = [f"{mark:g}" for mark in marks_within(minutes)]
+    _run([str(python), str(script), str(work / "pictures.npy"), str(work), str(seed), *marks], work)
+    drawn = [
+        Drawn(**line, load_pictures=lambda line=line: np.load(work / f"{line['minutes']:g}.npy"))
+        for line in read_jsonl(work / "marks.jsonl")
+    ]
+    return script.name, drawn
+
+
+def _train_recipe(method: str, pictures: Pictures, minutes: float, seed: int, work: Path) -> tuple[str, list[Drawn]]:
+    recipe, narrowed = RECIPES[method]
+    knobs = [*narrowed.get(pictures.images.resolution[0], "").split(), *(["--conditional"] * pictures.conditional)]
+    command = [sys.executable, "-m", "ganvas", "train", recipe]
+    options = [*_data_options(pictures, work), *knobs, "--seed", str(seed), "--threads", str(THREADS)]
+    timed = ["--minutes", f"{minutes:g}"] if _has_minutes(recipe) else []
+    dry_run = subprocess.run([*command, *options, *timed, "--dry-run", "--json"], capture_output=True, text=True)
+    if dry_run.returncode:
+        raise SystemExit(f"{recipe} failed:\n{dry_run.stderr}")
+    kimg = 60 * minutes * json.loads(dry_run.stdout)["images_per_s"] / 1000
+    length = timed or ["--kimg", f"{max(kimg, 0.1):.3g}"]
+    interval = str(max(1, round(kimg / (SNAPSHOTS_PER_MINUTE * minutes))))
+    every = ["--snapshot-kimg", interval, "--keep-kimg", interval, "--evaluate-every", "0"]
+    quiet = ["--no-plot", "--quiet", "--out", str(work), "--name", "run"]
+    cpu = _run([*command, *options, *length, *every, *quiet], work, at_most=START_UP + 60 * GRACE * minutes)
+    return " ".join([recipe, *knobs, *length]), list(_choose_snapshots(ganvas.Run(work / "run"), minutes, cpu))
+
+
+def _has_minutes(recipe: str) -> bool:
+    """Whether a run's length can be given in minutes; otherwise it is that of the trial's speed."""
+    command = [sys.executable, "-m", "ganvas", "train", recipe, "--help"]
+    return "--minutes" in subprocess.run(command, capture_output=True, text=True).stdout
+
+
+def _data_options(pictures: Pictures, work: Path) -> list[str]:
+    if pictures.held_out is not None:
+        np.save(work / "pictures.npy", pictures.train)
+        return ["--data", str(work / "pictures.npy")]
+    size = ["--resolution", pictures.resolution] if pictures.resolution else []
+    return ["--data", str(pictures.source), *size]
+
+
+def _choose_snapshots(run: ganvas.Run, minutes: float, cpu: list[tuple[float, float]]) -> Iterator[Drawn]:
+    """For each mark the snapshot nearest in time; each at most once."""
+    seconds = {line["nimg"]: line["seconds"] for line in read_jsonl(run.path / "stats.jsonl")}
+    snapshots = [(seconds[nimg], nimg, path) for path in run.snapshots if (nimg := read_card(path)["nimg"]) in seconds]
+    marks = marks_within(minutes)
+    for mark, chosen in nearest_each_once([60 * mark for mark in marks], [second for second, _, _ in snapshots]):
+        second, nimg, path = snapshots[chosen]
+
+        def load_pictures(path: Path = path) -> np.ndarray:
+            return np.asarray(ganvas.load(path).sample(seeds=range(GENERATED)))
+
+        used = _interpolate(cpu, (path / "card.json").stat().st_mtime)
+        yield Drawn(marks[mark], round(second, 1), used, nimg, load_pictures)
+
+
+def nearest_each_once(wanted: list[float], times: list[float]) -> list[tuple[int, int]]:
+    """Pairs (place in wanted, place in times): the nearest time, if it is within a fifth; no time twice.
+
+    The last of the times stands for the last wanted one, whatever its distance.
+    """
+    pairs = []
+    for place, want in enumerate(wanted[:-1]):
+        nearest = min(range(len(times)), key=lambda i: abs(times[i] - want))
+        taken = {time for _, time in pairs} | {len(times) - 1}
+        if nearest not in taken and abs(times[nearest] - want) <= want / 5:
+            pairs.append((place, nearest))
+    return [*pairs, (len(wanted) - 1, len(times) - 1)]
+
+
+def _run(command: list[str], work: Path, at_most: float | None = None) -> list[tuple[float, float]]:
+    """Runs it to its end; returns its CPU seconds at many moments, (time, CPU seconds). Interrupts it if it is late."""
+    environment = {**os.environ, "OMP_NUM_THREADS": str(THREADS)}
+    cpu, start = [], time.monotonic()
+    with (work / "log.txt").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
+        try:
+            while process.poll() is None:
+                if (used := _cpu_seconds(process.pid)) is not None:
+                    cpu.append((time.time(), used))
+                if at_most is not None and time.monotonic() - start > at_most:
+                    process.send_signal(signal.SIGINT)
+                    process.wait()
+                time.sleep(0.5)
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                process.wait()
+    if process.returncode not in (0, 130):
+        raise SystemExit(f"{' '.join(command[:5])} … failed; the end of its output:\n{_tail(work / 'log.txt')}")
+    return cpu
+
+
+def _tail(path: Path) -> str:
+    return "\n".join(path.read_text(errors="replace").splitlines()[-15:])
+
+
+def _cpu_seconds(pid: int) -> float | None:
+    """User and system time of a process so far; None where there is no /proc."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _interpolate(cpu: list[tuple[float, float]], at: float) -> float | None:
+    times, seconds = [time for time, _ in cpu], [used for _, used in cpu]
+    return round(float(np.interp(at, times, seconds)), 1) if cpu else None
+
+
+def describe_machine() -> dict[str, Any]:
+    """Processor, cores, and the load of the last minute."""
+    try:
+        names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    except OSError:
+        names = []
+    processor = names[0].partition(":")[2].strip() if names else "unknown"
+    return {"processor": processor, "cores": os.cpu_count(), "load before": round(os.getloadavg()[0], 2)}

@@ -1,0 +1,80 @@
+"""The sets of pictures: what is trained on, and the real pictures that generated ones are compared with."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ganvas.data import DataOptions, ImageSet, open_images
+
+MAX_REALS = 2000
+"""Real pictures that generated ones are compared with, if there are as many."""
+
+
+@dataclass(frozen=True)
+class PictureSet:
+    """Where the pictures of a set are in the data folder, and how they are used.
+
+    Attributes:
+        few: train on this many, evenly chosen, and compare with the others; None: train on all.
+        digits: a classifier can be trained on it that counts what is drawn.
+    """
+
+    path: str
+    resolution: str | None = None
+    conditional: bool = False
+    few: int | None = None
+    digits: bool = False
+
+
+SETS = {
+    "kaokore": PictureSet("kaokore-faces-128.zip", "64"),
+    "kaokore-200": PictureSet("kaokore-faces-128.zip", "64", few=200),
+    "cifar10": PictureSet("cifar10-train.zip"),
+    "cifar10-conditional": PictureSet("cifar10-train.zip", conditional=True),
+    "mnist": PictureSet("mnist", digits=True),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """A set of pictures in memory, all arrays uint8 [n c h w].
+
+    Attributes:
+        source: the file or folder for `--data`, if all of it is trained on.
+        images: the whole set.
+        train: what is trained on.
+        reals: what is compared with, in random order; the held-out pictures if there are any.
+        held_out: pictures that are not trained on, where only few are.
+    """
+
+    source: Path
+    resolution: str | None
+    conditional: bool
+    digits: bool
+    images: ImageSet
+    train: np.ndarray
+    reals: np.ndarray
+    held_out: np.ndarray | None
+
+
+def open_pictures(name: str, data: Path) -> Pictures:
+    """Opens a set that lies in the data folder."""
+    chosen = SETS[name]
+    images = open_images(DataOptions(str(data / chosen.path), "train", chosen.resolution))
+    rows = np.random.RandomState(0).permutation(len(images))
+    train, held_out = images.images, None
+    if chosen.few:
+        trained = few_rows(len(images), chosen.few)
+        rows = rows[~np.isin(rows, trained)]
+        train, held_out = images.images[trained], images.images[np.sort(rows)]
+    rows = rows[:MAX_REALS]
+    return Pictures(
+        data / chosen.path, chosen.resolution, chosen.conditional, chosen.digits, images,
+        train, images.images[rows], held_out,
+    )  # fmt: skip
+
+
+def few_rows(n: int, few: int) -> np.ndarray:
+    """`few` of n rows, evenly spaced, the first included: sets are often sorted by class."""
+    return np.arange(few) * n // few

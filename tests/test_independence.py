@@ -1,0 +1,351 @@
+"""Evaluations record the network that D looked through; features of that network are marked and never ranked."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from test_ranking import row
+from torch import nn
+
+from ganvas import networks
+from ganvas.comparison import comparison
+from ganvas.comparison.candidates import Candidate
+from ganvas.comparison.ranking import compare_aspects, rank
+from ganvas.comparison.summary import best_candidates, format_csv, summarise
+from ganvas.config import TrainConfig
+from ganvas.config.families import MLP, Network, Projected
+from ganvas.data import DataOptions, open_images
+from ganvas.diagnosis.budget import TimeBudget
+from ganvas.evaluation import independence
+from ganvas.evaluation.evaluation import evaluate
+from ganvas.evaluation.result import find_differences
+from ganvas.evaluation.trend import Trend
+from ganvas.features import efficientnet
+from ganvas.features.extraction import Extractor
+from ganvas.features.extractors import load_extractor
+from ganvas.networks import Shape
+from ganvas.runs import snapshot
+from ganvas.runs.folder import Run
+from ganvas.training.monitor.quality import QualityMonitor
+
+ENCODER = """
+import torch
+from torch import nn
+
+class Encoder(nn.Module):
+    def __init__(self, seed=0):
+        super().__init__()
+        self.layer = nn.Conv2d(3, 8, 3, 2, 1)
+        with torch.no_grad():
+            self.layer.weight.fill_(0.1 + seed)
+            self.layer.bias.zero_()
+
+    def forward(self, images):
+        return self.layer(images.expand(-1, 3, -1, -1)).flatten(1)
+
+class Other(Encoder):
+    pass
+"""
+
+
+def extractor(name: str, digest: str = "0" * 16) -> Extractor:
+    return Extractor(name, digest, "", lambda images: images.flatten(1).float())
+
+
+def entry(network: str, judge: Extractor) -> dict[str, Any]:
+    return independence.describe(network, judge)["independence"]
+
+
+@pytest.fixture
+def without_lite0(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(efficientnet, "is_installed", lambda: False)
+
+
+@pytest.mark.parametrize(
+    ("network", "judge", "verdict", "words"),
+    [
+        ("lite0", "lite0", "not independent", "the same network"),
+        ("eye", "eye", "not independent", "the same network"),
+        ("lite0", "eye", "independent", "no labels in common"),
+        ("eye", "lite0", "independent", "no labels in common"),
+        ("lite0", "dinov2", "independent", "no labels in common"),
+        ("lite0", "inception", "independent weights, same labels", "ImageNet's"),
+        ("lite0", "vgg19", "independent weights, same labels", "ImageNet's"),
+        ("lite0", "squeezenet", "independent weights, same labels", "ImageNet's"),
+        ("lite0", "classifier", "independent", "the labels are the data's own."),
+        ("eye", "classifier", "independent", "which the eye learned on CIFAR-10 and MNIST"),
+        ("lite0", "Mine", "independent", "which labels Mine learned is unknown"),
+        ("nets.py:Mine(width=8)", "eye", "independent", "which labels Mine learned is unknown"),
+        ("nets.py:Mine(width=8)", "Mine", "not independent", "the same network"),
+    ],
+)
+def test_verdict_follows_weights_names_and_labels(network: str, judge: str, verdict: str, words: str) -> None:
+    found = entry(network, extractor(judge))
+    assert found["d_network"] == network
+    assert found["verdict"] == verdict
+    assert words in found["sentence"]
+    assert f"D looked through {network}" in found["sentence"]
+    assert independence.is_independent({"independence": found}) == (verdict != "not independent")
+
+
+def test_weights_are_recognised_under_another_name() -> None:
+    eye, coarse = load_extractor("eye"), load_extractor("eye-bf16")
+    assert entry("eye", eye)["d_weights"] == eye.digest
+    assert entry("eye", coarse)["verdict"] == "not independent"
+    assert "the same weights" in entry("eye", coarse)["sentence"]
+    assert entry("eye", extractor("Mine", eye.digest))["verdict"] == "not independent"
+    Path("nets.py").write_text(ENCODER)
+    other = load_extractor("nets.py:Other")
+    assert entry("nets.py:Encoder", other)["verdict"] == "not independent"
+    assert entry("nets.py:Encoder(seed=1)", other)["verdict"] == "independent"
+
+
+def test_only_the_projected_family_looks_through_a_network() -> None:
+    assert independence.d_network(Projected()) == "lite0"
+    assert independence.d_network(Projected(features_net="nets.py:Mine")) == "nets.py:Mine"
+    assert independence.d_network(MLP()) == ""
+    assert independence.describe("", extractor("eye")) == {}
+
+
+@pytest.mark.parametrize(
+    ("networks", "labelled", "chosen"),
+    [
+        ([""], True, "eye"), (["lite0"], True, "eye"), (["nets.py:Mine"], False, "eye"), (["eye"], True, "classifier"),
+        (["eye"], False, "lite0"), (["eye", "lite0"], True, "classifier"), (["eye", "lite0"], False, "eye"),
+    ],
+)  # fmt: skip
+def test_default_features_are_independent(
+    networks: list[str], labelled: bool, chosen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(efficientnet, "is_installed", lambda: True)
+    assert independence.default_features(networks, labelled=labelled) == chosen
+
+
+@pytest.mark.usefixtures("without_lite0")
+def test_without_lite0_the_eye_is_left_and_marked() -> None:
+    assert independence.default_features(["eye"], labelled=False) == "eye"
+    (note,) = independence.make_notes(independence.describe("eye", load_extractor("eye")), labelled=False)
+    assert note.endswith("Fix: --features lite0, which says what it needs.")
+
+
+def save_generator(path: Path, network: Network) -> Path:
+    """A snapshot of an untrained G."""
+    shape = Shape(1, 8, 8)
+    data = {"name": "digits", "fingerprint": ""}
+    card = snapshot.Card(network, shape, (), 0, "ema", data, "fast", snapshot.package_versions())
+    snapshot.save(path, networks.build_generator(network, shape), card)
+    return path
+
+
+def evaluate_generator(network: Network, **more: Any) -> Any:
+    path = save_generator(Path("s") / getattr(network, "features_net", "none").replace(":", "-"), network)
+    return evaluate(path, against="digits", count=60, quick=True, device="cpu", quiet=True, **more)
+
+
+def test_features_of_ds_network_are_marked_everywhere() -> None:
+    found = evaluate_generator(Projected(latent=4, g_width=4, features_net="eye"), features="eye")
+    text = " ".join(str(found).split())
+    assert "Fréchet distance †" in text
+    assert "†: not independent of D's network" in text
+    assert "Fix: --features classifier." in text
+    assert "classes generated †" not in text
+    line = json.loads(json.dumps(found.to_json()))
+    assert line["protocol"]["independence"]["verdict"] == "not independent"
+    assert line["protocol"]["independence"]["d_network"] == "eye"
+    marked = {name for name, value in line["values"].items() if not value["independent"]}
+    assert marked == {"frechet", "frechet_infinity", "kernel", "precision", "recall", "density", "coverage"}
+    page = found._repr_html_()
+    assert "Fréchet distance †" in page
+    assert "are not independent of it: the same network" in page
+
+
+@pytest.mark.slow
+def test_evaluation_without_named_features_is_independent() -> None:
+    found = evaluate_generator(Projected(latent=4, g_width=4, features_net="eye"))
+    assert found.protocol["features"]["extractor"] == "classifier"
+    assert found.protocol["independence"]["verdict"] == "independent"
+    assert "†" not in str(found)
+
+
+def test_ds_network_is_no_difference_of_protocols() -> None:
+    through_lite0 = evaluate_generator(Projected(latent=4, g_width=4))
+    assert through_lite0.protocol["features"]["extractor"] == "eye"
+    assert "D looked through lite0" in str(through_lite0)
+    plain = evaluate_generator(MLP(latent=4, g_widths=(8,)))
+    assert "independence" not in plain.protocol
+    assert "looked through" not in str(plain)
+    assert all(value["independent"] for value in plain.to_json()["values"].values())
+    assert find_differences(plain.protocol, through_lite0.protocol) == []
+
+
+# The trend while training
+
+
+def build_trend(**more: Any) -> Trend:
+    return Trend(open_images(DataOptions("digits")), 4, False, torch.device("cpu"), 250, **more)
+
+
+def test_trend_is_measured_in_independent_features(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(efficientnet, "is_installed", lambda: True)
+    assert build_trend().describe()["extractor"] == "eye"
+    assert "independence" not in build_trend().describe()
+    for network, features in (("lite0", "eye"), ("eye", "lite0")):
+        found: Any = build_trend(d_network=network).describe()
+        assert found["extractor"] == features
+        assert found["independence"]["verdict"] == "independent"
+
+
+@pytest.mark.usefixtures("without_lite0")
+def test_trend_that_cannot_be_independent_is_marked() -> None:
+    found: Any = build_trend(d_network="eye").describe()
+    assert found["extractor"] == "eye"
+    assert found["independence"]["verdict"] == "not independent"
+
+
+class ProjectedRun(Run):
+    """A run without files but its configuration."""
+
+    @property
+    def config(self) -> TrainConfig:
+        return replace(TrainConfig(), network=Projected(features_net="eye"))
+
+
+def test_monitor_passes_ds_network_and_keeps_the_features_of_a_resumed_run(tmp_path: Path) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def build(count: int, **more: Any) -> Any:
+        asked.append(more)
+        raise MemoryError
+
+    def measure(run: Run) -> dict[str, Any]:
+        budget = TimeBudget.of_run()
+        budget.seconds = 1000.0
+        assert QualityMonitor(run, build, 10, budget).measure(nn.Identity, 100) is None  # type: ignore[arg-type]
+        return asked[-1]
+
+    run = ProjectedRun(tmp_path)
+    assert measure(run) == {"d_network": "eye", "features": None}
+    path = save_generator(tmp_path / "snapshots" / "best", Projected(latent=4, g_width=4, features_net="eye"))
+    card = json.loads((path / "card.json").read_text())
+    quality = {"value": 1.0, "count": 250, "extractor": "lite0"}
+    (path / "card.json").write_text(json.dumps({**card, "quality": quality}))
+    assert measure(run) == {"d_network": "eye", "features": "lite0"}
+
+
+# Comparisons
+
+
+def seen_through(network: str, judge: str, runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows, evaluated by an extractor, whose D looked through a network."""
+    described = independence.describe(network, extractor(judge))
+    independent = independence.is_independent(described)
+    for run in runs:
+        evaluation = run["evaluation"]
+        features = {"features": {"extractor": judge, "weights": ""}}
+        evaluation["protocol"] = {**evaluation["protocol"], **features, **described}
+        for name in ("frechet", "kernel", "precision", "recall"):
+            evaluation["values"][name]["independent"] = independent
+    return list(runs)
+
+
+def compared(network: str, judge: str) -> list[dict[str, Any]]:
+    plain = [row("cnn", seed, 4.0 + seed / 10) for seed in range(3)]
+    fast = [row("fast", seed, 1.0 + seed / 10) for seed in range(3)]
+    return [*seen_through("", judge, plain), *seen_through(network, judge, fast)]
+
+
+def test_features_of_ds_network_are_never_ranked() -> None:
+    runs = compared("lite0", "lite0")
+    found = rank(["cnn", "fast"], runs)
+    reason = "the features (lite0) are not independent: D of fast looked through lite0"
+    assert found.sentence == f"Not ranked: {reason}."
+    assert found.order == found.tests == ()
+    assert found.remarks[-1] == "Features that no D looked through can be ranked: --features eye."
+    aspects = {aspect["aspect"]: aspect for aspect in compare_aspects(["cnn", "fast"], runs)}
+    assert aspects["precision"]["test"] is None
+    assert aspects["precision"]["sentence"] == "cnn 0.5, fast 0.5; not independent, not ranked."
+    assert "significant" in aspects["layout"]["sentence"], "pixels are independent of every network"
+    candidates = [{"name": name, "parameters": None, "flops_per_image": None} for name in ("cnn", "fast")]
+    summaries, columns = summarise(candidates, runs, found.metric)
+    for column in ("distance", "precision", "recall"):
+        assert columns[column].endswith(" (not independent)")
+    assert summaries[1]["distance"]["mean"] == pytest.approx(1.1), "it is shown"
+    assert "distance" not in best_candidates(summaries, bool(found.order), runs)
+    assert "not independent" in format_csv({"runs": runs})
+
+
+def test_independent_features_are_ranked_beside_runs_without_a_network() -> None:
+    found = rank(["cnn", "fast"], compared("lite0", "eye"))
+    assert found.order == ("fast", "cnn")
+    assert found.remarks == ()
+
+
+def test_shared_labels_are_ranked_with_a_remark() -> None:
+    found = rank(["cnn", "fast"], compared("lite0", "inception"))
+    assert found.order == ("fast", "cnn")
+    assert found.remarks == (
+        "D of fast looked through lite0; the features (inception) have independent weights, same labels (ImageNet's), "
+        "which favours fast.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("trends", "mark"),
+    [
+        (["eye", "eye"], ""),
+        (["eye", "lite0"], " (in different features: eye, lite0)"),
+        (["eye", "marked"], " (not independent)"),
+    ],
+)
+def test_trends_are_compared_only_in_the_same_independent_features(trends: list[str], mark: str) -> None:
+    runs = compared("lite0", "eye")
+    for i, run in enumerate(runs):
+        run["curves"] = {"quality": {"kimg": [1.0], "seconds": [1.0], "mean": [3.0 + i]}}
+        run["trend"] = {"extractor": trends[i // 3]}
+        if trends[i // 3] == "marked":
+            run["trend"] = {"extractor": "eye", **independence.describe("eye", extractor("eye"))}
+    candidates = [{"name": name, "parameters": None, "flops_per_image": None} for name in ("cnn", "fast")]
+    summaries, columns = summarise(candidates, runs, "frechet")
+    assert columns["best"] == f"best kernel distance during training{mark}"
+    assert ("best" in best_candidates(summaries, True, runs)) == (not mark)
+
+
+def test_comparison_chooses_features_that_no_d_looked_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(efficientnet, "is_installed", lambda: True)
+
+    def candidate(network: Network) -> Candidate:
+        config = TrainConfig()
+        return Candidate("x", "x", replace(config, network=network, dataset=replace(config.dataset, data="digits")))
+
+    plain, lite0, eye = (candidate(n) for n in (MLP(), Projected(), Projected(features_net="eye")))
+    assert comparison._default_features([plain, lite0]) == "eye"
+    assert comparison._default_features([plain, eye]) == "classifier"
+    lost = replace(eye, config=replace(eye.config, dataset=replace(eye.config.dataset, data="nothing/here")))
+    assert comparison._default_features([plain, lost]) == "lite0"
+
+
+def test_report_shows_and_marks_what_is_not_independent() -> None:
+    from test_report import results
+
+    from ganvas.comparison.report import render_report
+
+    names = ["cnn", "fast"]
+    report = results(names)
+    report["runs"] = compared("lite0", "lite0")
+    found = rank(names, report["runs"])
+    summaries, columns = summarise(report["candidates"], report["runs"], found.metric)
+    report |= {
+        "verdict": found.to_json(), "aspects": compare_aspects(names, report["runs"]), "summaries": summaries,
+        "columns": columns, "best": best_candidates(summaries, bool(found.order), report["runs"]),
+        "settings": {"count": 200, "features": "lite0"},
+    }  # fmt: skip
+    html = render_report(report, Path("none"))
+    assert "Not ranked: the features (lite0) are not independent: D of fast looked through lite0." in html
+    assert html.count("Fréchet distance (not independent)") >= 3, "in both tables and in the figure"
+    assert "Realism (not independent)" in html
+    assert "fast: D looked through lite0" in html
+    assert ">Significance<" not in html
