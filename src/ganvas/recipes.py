@@ -70,7 +70,6 @@ RECIPES = {
         config=TrainConfig(
             kimg=None,
             minutes=10,
-            dataset=DatasetConfig(mirror=True),
             network=Projected(),
             loss=LossConfig(objective="hinge", spectral_norm=True, augment="translation", moments=0.1),
             optimisation=_adam("1e-3..2e-5:linear@0.5-1", batch=32, ema=2.0),

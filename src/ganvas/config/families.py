@@ -238,8 +238,9 @@ class Projected(Group):
     FILE.py:NAME, from images [n 3 h w] in [-1, 1] to a list of feature maps [n c h w], finest first."""
     latent: Count = 64
     """Dimension of the latent vector z ~ N(0, 1)."""
-    g_width: Count = 16
-    """Channels of the largest feature map of the generator; doubled each time the size is halved, up to three times."""
+    g_width: Count | None = None
+    """Channels of the largest feature map of the generator; doubled each time the size is halved, up to three times. By
+    default chosen for the size of the images and the time (`ganvas.training.choices`)."""
     d_width: Count = 64
     """Channels of the heads of the discriminator, one for each scale of the features."""
     pixel_width: Count = 16

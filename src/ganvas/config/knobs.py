@@ -32,7 +32,7 @@ class Knobs(TypedDict, total=False):
     latent: int
     g_widths: tuple[int, ...] | list[int]
     d_widths: tuple[int, ...] | list[int]
-    g_width: int
+    g_width: int | None
     d_width: int
     width: int
     g_norm: Literal["batch", "none"]

@@ -87,6 +87,7 @@ class Generator(base.Generator):
 
     def __init__(self, config: Projected, shape: Shape) -> None:
         super().__init__()
+        assert config.g_width is not None, "it is chosen before the networks are built"
         self.latent, self.shape = config.latent, shape
         sizes = resolutions(shape)
         widths = [min(2**stage, 8) * config.g_width for stage in reversed(range(len(sizes)))]

@@ -27,8 +27,12 @@ class Row(NamedTuple):
 
 
 TABLE: dict[str, list[Row]] = {
-    "CPU": [Row(math.inf, math.inf, {"g_width": 16, "d_width": 64, "pixel_width": 16})],
-    "GPU": [Row(math.inf, math.inf, {"g_width": 32, "d_width": 64, "pixel_width": 16})],
+    "CPU": [
+        Row(40 * 40, math.inf, {"g_width": 32}),
+        Row(math.inf, 5, {"g_width": 16}),
+        Row(math.inf, math.inf, {"g_width": 24}),
+    ],
+    "GPU": [Row(math.inf, math.inf, {"g_width": 64})],
 }
 """The first row that fits gives the knobs whose value is None."""
 
