@@ -181,9 +181,10 @@ def measure_recipe(recipe: str, data: EvaluationData, seed: int, arguments: argp
     distances = {
         name: feature_distance(data.extract_features(images), data.reference) for name, images in samples.items()
     }
+    kimg = run.progress()["nimg"] / 1000
     line = {
         "recipe": recipe, "data": CASES[recipe][0], "overrides": CASES[recipe][1], "seed": seed,
-        "kimg": run.config.kimg, "seconds": seconds, "images_per_s": 1000 * run.config.kimg / seconds,
+        "kimg": kimg, "seconds": seconds, "images_per_s": 1000 * kimg / seconds,
         "trial_images_per_s": planned["images_per_s"], "parameters": planned["parameters"], "memory": memory,
         "estimated": planned["memory_bytes"]["needed"], "baseline": data.baseline, **distances,
     }  # fmt: skip

@@ -68,7 +68,7 @@ def test_size_of_large_images_is_limited(
         assert config.dataset.resolution == expected
         assert len(notes) == (expected is not None)
         for note in notes:
-            assert expected in note
+            assert str(expected) in note
             assert kind in note
             assert "--resolution" in note
 

@@ -153,7 +153,7 @@ def test_measured_lengths_are_kept_and_a_damaged_plan_is_made_anew(
     budget = comparison.budget.parse_budget(None, 0.1, None)
     candidates = comparison.parse_candidates(["small"], vary={"objective": ["rpgan"]})
 
-    def planned_kimg() -> list[float]:
+    def planned_kimg() -> list[float | None]:
         return [job.config.kimg for _, job in comparison._make_plan(Path(), candidates, budget, 2)]
 
     assert planned_kimg() == planned_kimg() == [0.1, 0.1]

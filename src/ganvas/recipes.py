@@ -71,8 +71,8 @@ RECIPES = {
             kimg=None,
             minutes=10,
             network=Projected(),
-            loss=LossConfig(objective="hinge", spectral_norm=True, augment="translation", moments=0.1),
-            optimisation=_adam("1e-3..2e-5:linear@0.5-1", batch=32, ema=2.0),
+            loss=LossConfig(objective="hinge", spectral_norm=True, augment="translation", moments=0.025),
+            optimisation=_adam("1e-3..2e-5:linear@0.5-1", batch=16, ema=2.0),
         ),
     ),
     "mlp": Recipe(
