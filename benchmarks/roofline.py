@@ -31,6 +31,7 @@ from ganvas.config import TrainConfig, replace
 from ganvas.networks import Shape
 from ganvas.recipes import RECIPES
 from ganvas.training import estimate, memory
+from ganvas.training.choices import choose
 from ganvas.training.state import TrainState
 
 SOURCE = Path(__file__).resolve().parent.parent / "src"
@@ -50,6 +51,7 @@ def measure(name: str, seconds: float) -> dict:
     config = RECIPES[name].config
     shape = Shape(*USUAL_SHAPES[config.dataset.data], 10 if config.dataset.conditional else 0)
     device, all_threads = torch.device("cpu"), torch.get_num_threads()
+    config, _ = choose(config, shape, device)
     cost = estimate.estimate_cost(config, shape, device)
     chosen = estimate.choose_threads(cost)
     config = replace(config, batch=trial_batch(config, cost))
@@ -88,7 +90,8 @@ def build_round(config: TrainConfig, shape: Shape, device: torch.device) -> Call
     images = torch.randint(0, 256, (n, *shape[:3]), dtype=torch.uint8)
     labels = torch.zeros(n, dtype=torch.long) if shape.classes else None
     batches = [(images, labels)] * config.balance.d_steps
-    nimg = config.total_images // config.images_per_round * config.images_per_round
+    total = 0 if config.kimg is None else config.total_images
+    nimg = total // config.images_per_round * config.images_per_round
 
     def one_round() -> None:
         nonlocal nimg
