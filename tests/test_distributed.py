@@ -79,6 +79,45 @@ def test_gradients_of_two_ranks_equal_one_process_with_both_penalties(
         assert one[name].abs().max() > 0, name
 
 
+MOMENTS = """
+import torch
+from ganvas.config import replace
+from ganvas.data import Batches, open_images
+from ganvas.networks import Shape
+from ganvas.recipes import get_recipe
+from ganvas.runs import checkpoint
+from ganvas.training import distributed
+from ganvas.training.state import TrainState
+from safetensors.torch import save_file
+
+small = {"latent": 4, "g_width": 4, "d_width": 8, "pixel_width": 4, "batch": 8, "features_net": "eye"}
+config = replace(get_recipe("fast").config, kimg=0.04, **small)
+images = open_images(config.dataset.options(), progress=False)
+with distributed.process_group(torch.device("cpu")):
+    state = TrainState.build(config, Shape(1, 8, 8), torch.device("cpu"))
+    state.fit_moments(images)
+    batches = Batches(images, batch=8, seed=0, rank=distributed.rank(), world=distributed.world_size())
+    for i in range(4):
+        state.train_round([next(batches)], 8 * i)
+    parts = {name: part for name, part in state.parts.items() if name in ("G", "moments")}
+    tensors = checkpoint.named_tensors(parts)
+    learnt = {f"G/{name}" for name, _ in state.game.G.named_parameters()}
+    tensors = {name: t.contiguous() for name, t in tensors.items() if name in learnt or name.startswith("moments/")}
+    save_file(tensors, f"rank-{distributed.rank()}.safetensors")
+"""
+
+
+def test_two_ranks_share_the_moments_of_their_fakes() -> None:
+    Path("moments.py").write_text(MOMENTS)
+    done = torchrun("moments.py")
+    assert done.returncode == 0, done.stderr
+    first, second = load_file("rank-0.safetensors"), load_file("rank-1.safetensors")
+    assert any(name.startswith("G/") for name in first)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    mass = first["moments/groups.0.mass"]
+    assert float(mass) == pytest.approx(4 * (1 - 0.9**4))  # each rank counts its four fakes
+
+
 def test_two_ranks_train_and_resume_like_one_process(write_images: Callable[..., Path]) -> None:
     data = write_images(40, 8, 8)
     flags = ["-m", "ganvas", "train", "digits", "--data", str(data), "--kimg", "0.4", "--batch", "20", "--no-plot",
