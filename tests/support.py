@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from ganvas.config import DatasetConfig, LossConfig, Network, OptimisationConfig, RuntimeConfig, TrainConfig
-from ganvas.config.families import CNN, DCGAN, MLP, MSG, R3GAN, ResNet, StyleGAN, Transformer, ViT
+from ganvas.config.families import CNN, DCGAN, MLP, MSG, R3GAN, Projected, ResNet, StyleGAN, Transformer, ViT
 
 DEVICE = os.environ.get("GANVAS_TEST_DEVICE", "cpu")
 """The device of the tests marked gpu and of the configurations that `tiny` makes."""
@@ -21,8 +21,12 @@ NARROW: dict[str, Network] = {
     "stylegan": StyleGAN(latent=6, mapping_layers=2, width=8, growth=1.0),
     "msg": MSG(latent=6, width=8),
     "r3gan": R3GAN(latent=6, width=16, blocks=1),
+    "projected": Projected(features_net="eye", latent=6, g_width=4, d_width=4, pixel_width=4),
 }
 """The narrowest network of each family."""
+
+BATCH_NORM_IN_D = ("dcgan", "projected")
+"""Families that allow no gradient penalty."""
 
 
 def tiny(data: Path | str = "digits", *, family: str = "mlp", kimg: float = 0.2, **loss: object) -> TrainConfig:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import slow_training
 import torch
-from support import NARROW, tiny
+from support import BATCH_NORM_IN_D, NARROW, tiny
 from test_run import assert_same_state
 
 from ganvas.config import TrainConfig, replace, to_json
@@ -62,7 +62,7 @@ def build_state_and_batches(config: TrainConfig) -> tuple[TrainState, list[list[
 @pytest.mark.parametrize(("family", "knobs"), CASES, ids=lambda v: v if isinstance(v, str) else "-".join(v))
 def test_round_cancelled_at_any_point_leaves_no_trace(family: str, knobs: dict[str, Any]) -> None:
     """Each round is cancelled in D's first pass, then in G's last, and repeated; another state trains uninterrupted."""
-    unpenalised: dict[str, Any] = {"r1": 0.0, "r2": 0.0} if family == "dcgan" else {}  # its D has batch norm
+    unpenalised: dict[str, Any] = {"r1": 0.0, "r2": 0.0} if family in BATCH_NORM_IN_D else {}
     config = replace(tiny(family=family, **unpenalised), conditional=True, **knobs)
     one, batches = build_state_and_batches(config)
     two, third = (TrainState.build(config, Shape(3, 12, 10, 3), CPU) for _ in range(2))

@@ -6,6 +6,8 @@ from support import NARROW
 from torch.utils.flop_counter import FlopCounterMode
 
 from ganvas import networks
+from ganvas.game.moves import Game
+from ganvas.game.objectives import OBJECTIVES
 from ganvas.networks import FlopCounter, Shape
 
 
@@ -15,7 +17,7 @@ def test_flops_of_a_forward_pass_equal_pytorch(family: str, shape: Shape) -> Non
     generator, discriminator = networks.build(NARROW[family], shape)
     z, labels = torch.randn(2, 6), torch.tensor([0, 1]) if shape.classes else None
     with torch.no_grad():
-        fakes = generator.d_input(z, labels)
+        fakes = Game(generator, discriminator, OBJECTIVES["hinge"]).fake_input(z, labels)
     for network, inputs in ((generator, (z, labels)), (discriminator, (fakes, labels))):
         network.requires_grad_(False)
         with FlopCounterMode(display=False) as theirs, torch.no_grad():

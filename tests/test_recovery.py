@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from support import run_cli, tiny
+from support import BATCH_NORM_IN_D, run_cli, tiny
 
 import ganvas as package
 from ganvas.config import TrainConfig, replace
@@ -32,12 +32,12 @@ def events(run: package.Run, kind: str) -> list[dict]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", ["mlp", "cnn", "dcgan", "stylegan", "msg"])
+@pytest.mark.parametrize("family", ["mlp", "cnn", "dcgan", "stylegan", "msg", "projected"])
 def test_probes_do_not_change_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: str) -> None:
     monkeypatch.setattr(budget, "FREE", 1e9)  # however slow the machine is
     weights = []
     for watch in (True, False):
-        unpenalised: dict[str, Any] = {"r1": 0.0, "r2": 0.0} if family == "dcgan" else {}  # its D has batch norm
+        unpenalised: dict[str, Any] = {"r1": 0.0, "r2": 0.0} if family in BATCH_NORM_IN_D else {}
         config = replace(tiny(family=family, **unpenalised), watch=watch, conditional=family == "cnn")
         run = start.train(config, out=tmp_path / str(watch), quiet=True)
         weights.append((run.latest_snapshot / "G.safetensors").read_bytes())

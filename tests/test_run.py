@@ -16,7 +16,7 @@ import pytest
 import slow_training
 import torch
 from safetensors.torch import load_file
-from support import NARROW, run_cli, tiny
+from support import BATCH_NORM_IN_D, NARROW, run_cli, tiny
 
 import ganvas as ganvas_package
 from ganvas.config import TrainConfig, replace, to_json
@@ -80,7 +80,7 @@ RESUMED: list[tuple[str, dict[str, Any]]] = [
 @pytest.mark.parametrize(("family", "knobs"), RESUMED, ids=lambda v: v if isinstance(v, str) else "-".join(v))
 def test_resumed_state_equals_uninterrupted_state_bit_for_bit(family: str, knobs: dict[str, Any]) -> None:
     """Compares the whole state: weights, average, moments, controllers. With mirroring, labels and a lazy penalty."""
-    unpenalised: dict[str, Any] = {"r1": 0.0, "r2": 0.0} if family == "dcgan" else {}  # its D has batch norm
+    unpenalised: dict[str, Any] = {"r1": 0.0, "r2": 0.0} if family in BATCH_NORM_IN_D else {}
     config = replace(tiny(family=family, **unpenalised), conditional=True, mirror=True, penalty_every=2, **knobs)
     steps = config.balance.d_steps
     images = torch.randint(0, 256, (8, steps, 20, 3, 12, 10), dtype=torch.uint8)

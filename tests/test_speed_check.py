@@ -12,7 +12,7 @@ from support import NARROW, tiny
 from ganvas import networks
 from ganvas.config import TrainConfig, replace
 from ganvas.config.families import CNN, MLP, R3GAN
-from ganvas.networks import Shape
+from ganvas.networks import FlopCounter, Shape
 from ganvas.training import start
 from ganvas.training.estimate import CostEstimate, estimate_cost, forward_flops
 from ganvas.training.speed_check import format_speed_warning
@@ -65,8 +65,12 @@ def test_forward_flops_equal_those_of_built_networks(family: str) -> None:
         G, D = networks.build(NARROW[family], shape)
         z, labels = torch.zeros(2, 6), torch.zeros(2, dtype=torch.long) if shape.classes else None
         with torch.no_grad():
-            d_input = G.d_input(z, labels)
-        both = networks.count_flops(G, z, labels) // 2, networks.count_flops(D, d_input, labels) // 2
+            d_input = images = G.d_input(z, labels)
+            with FlopCounter() as frozen:
+                if D.frozen_input:
+                    d_input = D.d_input(images)
+        d_flops = networks.count_flops(D, d_input, labels) + frozen.total
+        both = networks.count_flops(G, z, labels) // 2, d_flops // 2
         assert forward_flops(NARROW[family], shape) == both
 
 

@@ -66,13 +66,13 @@ RECIPES = {
     "fast": Recipe(
         summary="pictures worth looking at after ten minutes on a laptop: D looks through a frozen network",
         source="Sauer et al. 2021 (Projected GAN); dos Santos et al. 2019 for the moments",
-        cost="150 at 64×64",
+        cost="160 at 64×64",
         config=TrainConfig(
             kimg=None,
             minutes=10,
             network=Projected(),
             loss=LossConfig(objective="hinge", spectral_norm=True, augment="translation", moments=0.025),
-            optimisation=_adam("1e-3..2e-5:linear@0.5-1", batch=16, ema=2.0),
+            optimisation=_adam("1e-3..2e-5:linear@0.5-1", batch=32, ema=2.0),
         ),
     ),
     "mlp": Recipe(

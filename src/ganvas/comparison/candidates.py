@@ -15,7 +15,6 @@ from ganvas.config import TrainConfig, differences, leaves, replace
 from ganvas.errors import GanvasError
 from ganvas.recipes import RECIPES, get_recipe
 from ganvas.runs.folder import Run, differing_knobs
-from ganvas.training import start
 
 MAX_NAME_LENGTH = 80
 """Most characters of a candidate's name in a folder name."""
@@ -42,6 +41,8 @@ class Candidate:
 
     def complete(self, kimg: float | None, minutes: float | None) -> "Candidate":
         """The candidate, trained for so many thousand images or minutes, with a value for what it leaves open."""
+        from ganvas.training import start  # imports torch, which reading a comparison does not need
+
         config = replace(self.config, kimg=kimg, minutes=minutes)
         with suppress(GanvasError):  # its training says the same
             config = start.complete(config)

@@ -90,7 +90,7 @@ def load_frozen(name: str) -> FrozenNetwork:
     Raises:
         GanvasError: no such network, its package is missing, its file is damaged, or the user's code fails.
     """
-    with torch.random.fork_rng(devices=[]):
+    with torch.device("cpu"), torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
         if name == "lite0":
             network = load_lite0()

@@ -176,9 +176,10 @@ class Discriminator(base.Discriminator):
 
     def __init__(self, config: Projected, shape: Shape) -> None:
         super().__init__()
-        self.frozen: FrozenNetwork = load_frozen(config.features_net)
+        images = _random_images(shape)
+        self.frozen: FrozenNetwork = load_frozen(config.features_net).to(images.device)
         self.enlarge = max(1, math.ceil(MIN_SIDE / min(shape.height, shape.width)))
-        maps = self.frozen(self._resize(_random_images(shape)))
+        maps = self.frozen(self._resize(images))
         self.mixing = RandomMixing([x.shape[1] for x in maps])
         self.mixing.calibrate(maps)
         self.map_shapes = [(c, *x.shape[2:]) for c, x in zip(self.mixing.channels, maps, strict=True)]

@@ -29,7 +29,7 @@ class Row(NamedTuple):
 TABLE: dict[str, list[Row]] = {
     "CPU": [
         Row(40 * 40, math.inf, {"g_width": 32}),
-        Row(math.inf, 5, {"g_width": 16}),
+        Row(math.inf, 12, {"g_width": 16}),
         Row(math.inf, math.inf, {"g_width": 24}),
     ],
     "GPU": [Row(math.inf, math.inf, {"g_width": 64})],

@@ -140,17 +140,16 @@ def forward_flops(network: Network, shape: Shape) -> tuple[int, int]:
     """
     with torch.device("meta"):
         G, D = networks.build(network, shape)
-        game = Game(G.to("meta"), D.to("meta"), get_objective("non-saturating"))  # a frozen network has real weights
-        return _forward_flops(game, network.latent, shape)
+        return _forward_flops(Game(G, D, get_objective("non-saturating")), network.latent, shape)
 
 
 def _forward_flops(game: Game, latent: int, shape: Shape) -> tuple[int, int]:
     z, labels = torch.zeros(2, latent), torch.zeros(2, dtype=torch.long) if shape.classes else None
     with torch.no_grad():
-        g_flops = networks.count_flops(game.G, z, labels)
-        with networks.FlopCounter() as both:
-            game.D(game.fake_input(z, labels), labels)
-    return g_flops // 2, (both.total - g_flops) // 2
+        images = game.G.d_input(z, labels)
+        with networks.FlopCounter() as of_d:
+            game.D(game.D.d_input(images) if game.D.frozen_input else images, labels)
+    return networks.count_flops(game.G, z, labels) // 2, of_d.total // 2
 
 
 def _images_per_pass(optimisation: OptimisationConfig) -> int:

@@ -244,7 +244,7 @@ def widen(*names: str) -> Change:
     def change(knobs: Knobs, about: str) -> Mapping[str, Any]:
         wider = {}
         for name in names:
-            if name in knobs:
+            if knobs.get(name):
                 width = knobs[name]
                 wider[name] = tuple(2 * w for w in width) if isinstance(width, tuple) else 2 * width
         return wider
