@@ -173,7 +173,15 @@ def test_train_without_a_recipe_writes_what_was_chosen_and_finds_the_run_again(
     write_files: Callable[..., Path],
 ) -> None:
     data = write_files(*[(70, 90)] * 40)
-    knobs: dict[str, Any] = {"data": data, "kimg": 0.032, "batch": 8, "plot": False, "watch": False, "device": "cpu"}
+    knobs: dict[str, Any] = {
+        "data": data,
+        "kimg": 0.032,
+        "batch": 8,
+        "plot": False,
+        "watch": False,
+        "device": "cpu",
+        "moments": 0.0,
+    }
     run = ganvas.train(**knobs, features_net="eye", quiet=True)
     assert run.path.name == "00000-fast-photos0"
     assert run.config.dataset.resolution == "64x82"
