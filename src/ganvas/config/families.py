@@ -352,5 +352,5 @@ Network = MLP | CNN | DCGAN | Transformer | ViT | ResNet | StyleGAN | MSG | R3GA
 """The configuration of any network family."""
 
 _PARTS: dict[str, Any] = {kind().family: kind for kind in get_args(Network) if kind not in (MSG, Projected, Custom)}
-"""The families of which one network can play against any other; the D of msg needs
-each image at several sizes, that of projected a G in its place before the frozen network."""
+"""The families of which one network can play against any other; the D of msg needs each
+image at several sizes, that of projected the output of a frozen network."""

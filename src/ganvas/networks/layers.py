@@ -46,6 +46,28 @@ class ProjectionHead(nn.Module):
         return logits
 
 
+class ClassBatchNorm2d(nn.Module):
+    """Batch norm of float [n c h w]; scale and shift depend on the class, if there are classes (de Vries et al. 2017).
+
+    Those of all classes are equal at first.
+    """
+
+    def __init__(self, features: int, classes: int) -> None:
+        super().__init__()
+        self.norm: nn.Module = nn.BatchNorm2d(features, affine=not classes)
+        self.scale = self.shift = None
+        if classes:
+            self.scale = nn.Embedding.from_pretrained(torch.ones(classes, features), freeze=False)
+            self.shift = nn.Embedding.from_pretrained(torch.zeros(classes, features), freeze=False)
+
+    def forward(self, x: Tensor, labels: Tensor | None) -> Tensor:
+        x = self.norm(x)
+        if self.scale is not None and self.shift is not None:
+            assert labels is not None, "a conditional network needs labels"
+            x = self.scale(labels)[:, :, None, None] * x + self.shift(labels)[:, :, None, None]
+        return x
+
+
 def output_activation(images: Tensor, output: str) -> Tensor:
     """Applies the output activation of a generator: tanh or sigmoid to [-1, 1], or "linear", the identity.
 

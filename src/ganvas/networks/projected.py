@@ -28,6 +28,7 @@ from ganvas.features.frozen import FrozenNetwork, load_frozen
 from ganvas.networks import base
 from ganvas.networks.base import Shape
 from ganvas.networks.layers import (
+    ClassBatchNorm2d,
     OneHotConcat,
     StridedConv2d,
     activation,
@@ -64,24 +65,6 @@ class UpsampleConv2d(nn.Conv2d):
         return crop(F.conv_transpose2d(input, w.transpose(0, 1), stride=2, padding=1), self.size)
 
 
-class ClassBatchNorm2d(nn.Module):
-    """Batch norm of float [n c h w], then LeakyReLU; scale and shift depend on the class where there are classes."""
-
-    def __init__(self, channels: int, classes: int) -> None:
-        super().__init__()
-        self.norm = nn.BatchNorm2d(channels, affine=not classes)
-        self.scale_and_shift = nn.Embedding(classes, 2 * channels) if classes else None
-        if self.scale_and_shift is not None:
-            nn.init.zeros_(self.scale_and_shift.weight)
-
-    def forward(self, x: Tensor, labels: Tensor | None) -> Tensor:
-        x = self.norm(x)
-        if self.scale_and_shift is not None:
-            scale, shift = self.scale_and_shift(labels)[:, :, None, None].chunk(2, dim=1)
-            x = torch.addcmul(shift, x, 1 + scale)
-        return F.leaky_relu_(x, 0.2)
-
-
 class Generator(base.Generator):
     """z float [n latent], labels int64 [n] or None -> images float [n c h w] in [-1, 1]."""
 
@@ -102,9 +85,9 @@ class Generator(base.Generator):
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         x = self.dense(self.one_hot_concat(z, labels)).view(-1, *self.start_shape)
-        x = self.norms[0](x.contiguous(memory_format=torch.channels_last), labels)
+        x = F.leaky_relu_(self.norms[0](x.contiguous(memory_format=torch.channels_last), labels), 0.2)
         for convolution, norm in zip(self.convolutions, self.norms[1:], strict=True):
-            x = norm(convolution(x), labels)
+            x = F.leaky_relu_(norm(convolution(x), labels), 0.2)
         return self.to_image(x).tanh()
 
 

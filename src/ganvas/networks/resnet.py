@@ -24,7 +24,6 @@ consists of plain layers with nonzero weights, so that spectral norm can be appl
 import math
 from typing import TypeVar
 
-import torch
 from torch import Tensor, nn
 
 from ganvas.config.families import ResNet
@@ -32,6 +31,7 @@ from ganvas.networks import base
 from ganvas.networks.base import Shape
 from ganvas.networks.layers import (
     SMALLEST,
+    ClassBatchNorm2d,
     OneHotConcat,
     ProjectionHead,
     StridedConv2d,
@@ -67,23 +67,16 @@ def channels(width: int, stage: int) -> int:
     return width * min(2**stage, 4)
 
 
-class NormReLU(nn.Module):
+class NormReLU(ClassBatchNorm2d):
     """Batch norm of float [n c h w], unless `norm` is "none", then ReLU; class-conditional where there are classes."""
 
     def __init__(self, features: int, norm: str, classes: int) -> None:
-        super().__init__()
-        self.norm = nn.BatchNorm2d(features, affine=not classes) if norm == "batch" else nn.Identity()
-        self.scale = self.shift = None
-        if norm == "batch" and classes:
-            self.scale = nn.Embedding.from_pretrained(torch.ones(classes, features), freeze=False)
-            self.shift = nn.Embedding.from_pretrained(torch.zeros(classes, features), freeze=False)
+        super().__init__(features, classes if norm == "batch" else 0)
+        if norm == "none":
+            self.norm = nn.Identity()
 
     def forward(self, x: Tensor, labels: Tensor | None) -> Tensor:
-        x = self.norm(x)
-        if self.scale is not None and self.shift is not None:
-            assert labels is not None, "a conditional network needs labels"
-            x = self.scale(labels)[:, :, None, None] * x + self.shift(labels)[:, :, None, None]
-        return x.relu()
+        return super().forward(x, labels).relu()
 
 
 class GeneratorBlock(nn.Module):
