@@ -239,7 +239,7 @@ class Projected(Group):
     latent: Count = 64
     """Dimension of the latent vector z ~ N(0, 1)."""
     g_width: Count | None = None
-    """Channels of the largest feature map of the generator; doubled each time the size is halved, up to three times. By
+    """Channels of the largest feature map of the generator; doubled each time the size is halved, up to four times. By
     default chosen for the size of the images and the time (`ganvas.training.choices`)."""
     d_width: Count = 64
     """Channels of the heads of the discriminator, one for each scale of the features."""

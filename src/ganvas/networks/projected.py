@@ -44,7 +44,7 @@ MIN_SIDE = 48
 MIXED_CHANNELS = (32, 48, 64)
 """Channels of the mixed maps, finest first; of all later ones the last."""
 
-CALIBRATION_IMAGES = 64
+CALIBRATION_IMAGES = 16
 """Random images on which the random convolutions are scaled."""
 
 
@@ -73,7 +73,7 @@ class Generator(base.Generator):
         assert config.g_width is not None, "it is chosen before the networks are built"
         self.latent, self.shape = config.latent, shape
         sizes = resolutions(shape)
-        widths = [min(2**stage, 8) * config.g_width for stage in reversed(range(len(sizes)))]
+        widths = [min(2**stage, 16) * config.g_width for stage in reversed(range(len(sizes)))]
         self.start_shape = (widths[0], *sizes[0])
         self.one_hot_concat = OneHotConcat(shape.classes)
         self.dense = nn.Linear(config.latent + shape.classes, math.prod(self.start_shape))
