@@ -1,5 +1,6 @@
 """Each data format reads back exactly what was written."""
 
+import hashlib
 import io
 import json
 import os
@@ -7,6 +8,7 @@ import pickle
 import tarfile
 import tempfile
 from contextlib import contextmanager
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from ganvas.data.digits import DIGITS28, DIGITS28_PER_CLASS
 from ganvas.errors import GanvasError
 
 few_examples = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -103,6 +106,25 @@ def test_digits_is_built_in_and_has_a_test_split():
     original = np.rint(load_digits(return_X_y=True)[0] * 255 / 16).astype(np.uint8)
     assert sorted(map(bytes, both)) == sorted(map(bytes, original))
     assert open_data("digits", resolution="16x12", channels=3).images.shape == (1400, 3, 16, 12)
+
+
+def test_digits28_is_built_in_and_balanced():
+    card = resources.files("ganvas.data").joinpath("DIGITS28.md").read_text("utf-8")
+    assert hashlib.sha256(DIGITS28.read_bytes()).hexdigest() in card
+    train, test = open_data("digits28"), open_data("digits28", split="test")
+    assert train.images.shape == (10_000, 1, 28, 28)
+    assert test.images.shape == (2_000, 1, 28, 28)
+    for images, count in ((train, 1000), (test, 200)):
+        assert np.bincount(images.labels).tolist() == [count] * 10
+        assert images.class_names == tuple("0123456789")
+
+
+def test_digits28_is_the_first_of_each_digit_in_mnist(real_data):
+    for split, count in DIGITS28_PER_CLASS.items():
+        ours, mnist = (open_data(name, split=split) for name in ("digits28", str(real_data / "mnist")))
+        for digit in range(10):
+            first = mnist.images[np.flatnonzero(mnist.labels == digit)[:count]]
+            assert np.array_equal(ours.images[ours.labels == digit], first)
 
 
 # --- IDX ---------------------------------------------------------------------------------------------------

@@ -25,8 +25,8 @@ from ganvas.data.source_types import ImageArrays, ImageFiles, Source, describe_s
 from ganvas.errors import GanvasError
 
 _SOURCES = (
-    "a folder of images, a zip, IDX files, CIFAR-10's archive, .npz or .npy, digits, "
-    + ", ".join(hub.NAMED_SETS)
+    "a folder of images, a zip, IDX files, CIFAR-10's archive, .npz or .npy, "
+    + ", ".join((*digits.NAMES, *hub.NAMED_SETS))
     + f", {stacked.NAME}, {stacked.NAME}:PATH, or hf:owner/name"
 )
 _FORMAT_BY_SUFFIX = {".zip": "zip", ".npz": "zip", ".npy": "npy", ".tar": "tar"}
@@ -85,13 +85,13 @@ def find_source(options: DataOptions, *, progress: bool = True) -> Source:
             return _file_source(path, options.split)
     except OSError as error:
         raise _unreadable_error(requested, error) from error
-    if requested == "digits":
-        return digits.source(options.split)
+    if requested in digits.NAMES:
+        return digits.source(requested, options.split)
     if requested in hub.NAMED_SETS:
         return hub.source(requested, options.split)
     if requested == stacked.NAME:
         return _stacked_source(options, progress=progress)
-    matches = difflib.get_close_matches(requested.partition(":")[0], ["digits", *hub.NAMED_SETS, stacked.NAME], 1)
+    matches = difflib.get_close_matches(requested.partition(":")[0], [*digits.NAMES, *hub.NAMED_SETS, stacked.NAME], 1)
     raise GanvasError(
         f"There is no data set {requested!r}: no file or folder has this name, and Ganvas knows no such data set.",
         expected=_SOURCES,

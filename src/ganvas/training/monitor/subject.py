@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ganvas import sampling
 from ganvas.config import DatasetConfig
-from ganvas.data import ImageSet, to_unit
+from ganvas.data import ImageSet, digits, to_unit
 from ganvas.data.selection import assign_classes, class_shares, iterate_batches, open_test_split
 from ganvas.diagnosis.probe import Part
 from ganvas.diagnosis.signals.samples import MAX_REALS, ReferenceSet, downsample
@@ -140,7 +140,7 @@ def _select(images: ImageSet, rows: np.ndarray, conditional: bool) -> _Inputs:
 def _test_images(data: DatasetConfig, images: ImageSet) -> ImageSet | None:
     """The source's own held-out images, of the size of the training images; None where there are none here."""
     own = data.options()
-    if own.source != "digits" and not Path(own.source.removeprefix("stacked-mnist:")).exists():
+    if own.source not in digits.NAMES and not Path(own.source.removeprefix("stacked-mnist:")).exists():
         return None  # it would have to be downloaded
     try:
         return open_test_split(own, images)
