@@ -79,6 +79,9 @@ def measure(cell: Cell, data: Path, results: Path, work: Path) -> dict[str, Any]
         "marks": marks,
         "grids": grids,
     }  # fmt: skip
+    if (run := work / "run").exists():
+        findings = ganvas.diagnose(run).findings
+        result["diagnosis"] = [f"{finding.severity}: {finding.describe()}" for finding in findings]
     write_json(cell.file(results), result)
     shutil.rmtree(work)
     return result
