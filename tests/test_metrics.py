@@ -13,6 +13,7 @@ from ganvas.evaluation.metrics import (
     Moments,
     compute_moments,
     frechet_distance,
+    frechet_distance_of,
     frechet_infinity,
     inception_score,
     kernel_distances,
@@ -120,6 +121,13 @@ def test_kernel_distance_equals_the_value_by_hand_and_is_unbiased() -> None:
     mean, deviation = kernel_distance(normal(4000), normal(4000, seed=1), seed=0, subsets=50, size=200)
     assert abs(mean) < deviation
     assert kernel_distance(normal(300) + 0.5, normal(300, seed=1), seed=0, subsets=10, size=200)[0] > 5 * deviation
+
+
+@pytest.mark.parametrize("n", [2, 30, 64, 200])
+def test_frechet_distance_of_rows_is_that_of_their_moments(n: int) -> None:
+    random = np.random.default_rng(n)
+    x, reference = random.normal(size=(n, 64)) ** 2, compute_moments(random.normal(size=(500, 64)))
+    assert frechet_distance_of(x, reference) == pytest.approx(frechet_distance(compute_moments(x), reference), rel=1e-6)
 
 
 def test_frechet_infinity_removes_the_bias_of_small_sets() -> None:

@@ -101,7 +101,7 @@ def measure_distances(samples: Sequence[ImageSample], real: ImageSample) -> list
     kernels = metrics.kernel_distances([sample.features for sample in samples], real.features, SEED, plans)
     return [
         {
-            "frechet": metrics.frechet_distance(metrics.compute_moments(sample.features, "evaluated"), real.moments),
+            "frechet": metrics.frechet_distance_of(sample.features, real.moments),
             "frechet_infinity": metrics.frechet_infinity(sample.features, real.moments, SEED),
             "kernel": 1000 * kernel,
         }

@@ -112,6 +112,26 @@ def frechet_distance(a: Moments, b: Moments) -> float:
     return max(0.0, float(np.square(a.mean - b.mean).sum() + traces - 2 * shared))
 
 
+def frechet_distance_of(x: np.ndarray, reference: Moments) -> float:
+    """`frechet_distance` of rows float [n f], which costs n³ for f³ where there are fewer rows than features.
+
+    The eigenvalues of Rᵀ Σ₁ R beside 0 are those of the n × n products of the centred rows times R.
+
+    Raises:
+        GanvasError: as `compute_moments` and `frechet_distance`.
+    """
+    check_features(evaluated=x)
+    n, f = x.shape
+    if n >= f or f != len(reference.mean):
+        return frechet_distance(compute_moments(x), reference)
+    mean = x.mean(axis=0, dtype=np.float64)
+    centred = x - mean
+    rows = centred @ reference.covariance_root
+    shared = np.sqrt(np.linalg.eigvalsh(rows @ rows.T / (n - 1)).clip(min=0)).sum()
+    traces = np.square(centred).sum() / (n - 1) + np.trace(reference.covariance)
+    return max(0.0, float(np.square(mean - reference.mean).sum() + traces - 2 * shared))
+
+
 def frechet_infinity(x: np.ndarray, reference: Moments, seed: int) -> float:
     """The Fréchet distance extrapolated to infinitely many rows of x (Chong & Forsyth 2020, section 4).
 
@@ -135,7 +155,7 @@ def frechet_infinity(x: np.ndarray, reference: Moments, seed: int) -> float:
     random = np.random.default_rng(seed)
     smallest = max(n // 10, min(2 * f, n // 2))
     counts = np.rint(1 / np.linspace(1 / smallest, 1 / n, EXTRAPOLATION_SUBSETS)).astype(int)
-    distances = [frechet_distance(compute_moments(x[random.permutation(n)[:count]]), reference) for count in counts]
+    distances = [frechet_distance_of(x[random.permutation(n)[:count]], reference) for count in counts]
     return float(np.polynomial.polynomial.polyfit(1 / counts, distances, 1)[0])
 
 
