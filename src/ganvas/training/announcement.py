@@ -1,4 +1,8 @@
-"""What a run says at its start: notes about its data and configuration, its sizes and its cost."""
+"""What a run says at its start: notes about its data and configuration, its sizes and its cost; and at its end."""
+
+import os
+import shlex
+import subprocess
 
 from ganvas import networks, user_code
 from ganvas.config import TrainConfig
@@ -31,6 +35,7 @@ def describe(
     start = "Training" if resumed_at is None else f"Resuming from {resumed_at / 1000:g} kimg:"
     mirrored = " mirrored at random," if config.dataset.mirror else ""
     processes = f" × {distributed.world_size()} processes" if distributed.world_size() > 1 else ""
+    film = ", and their film" if config.runtime.plot else ""
     grids = 1 + round(config.total_images / config.snapshot_every())
     disk = max_disk_bytes(config, g, d) / 1e6
     lines += [
@@ -39,6 +44,14 @@ def describe(
         f"{f'{classes} classes' if classes else 'classes not used'}",
         cost,
         f"  {user_code.title(config.loss.objective)}; {length} on {state.device}{processes}",
-        f"  at most {disk:,.0f} MB on disk, and the grids (fakes*.png, at most {grids})",
+        f"  at most {disk:,.0f} MB on disk, and the grids (fakes*.png, at most {grids}){film}",
     ]
     return "\n".join(lines)
+
+
+def describe_next_steps(run: Run) -> str:
+    """The commands that follow a training, ready to be copied into a shell."""
+    path = str(run) if not str(run).startswith("-") else os.path.join(os.curdir, str(run))
+    quoted = subprocess.list2cmdline([path]) if os.name == "nt" else shlex.quote(path)
+    purposes = {"sample": "More images", "evaluate": "How good they are", "diagnose": "What goes wrong"}
+    return "\n".join(f"  {purpose + ':':19} ganvas {verb} {quoted}" for verb, purpose in purposes.items())
