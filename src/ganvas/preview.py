@@ -48,7 +48,7 @@ class Preview:
     def __init__(self, console: Any, *, shown: bool = True) -> None:
         self._console = console
         self.shown = shown and _can_show(console)
-        self._protocol = choose_protocol(os.environ)
+        self._protocol: Protocol = choose_protocol(os.environ)
         self._images: Sequence[Image.Image] = ()
         self._lines = 0
         self._size: tuple[int, int] | None = None
