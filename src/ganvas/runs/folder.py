@@ -115,7 +115,7 @@ class Run(Displayed):
     def film(self) -> Path | None:
         """The film of its training, an animated image; None if there is none yet."""
         files = (self.path / f"training{suffix}" for suffix in (".webp", ".gif"))
-        return next((file for file in files if file.exists()), None)
+        return next((file for file in files if file.is_file()), None)
 
     @property
     def best_quality(self) -> tuple[float, int] | None:

@@ -3,6 +3,7 @@
 import os
 import shlex
 import subprocess
+from pathlib import Path
 
 from ganvas import networks, user_code
 from ganvas.config import TrainConfig
@@ -49,9 +50,15 @@ def describe(
     return "\n".join(lines)
 
 
-def describe_next_steps(run: Run) -> str:
-    """The commands that follow a training, ready to be copied into a shell."""
+def describe_results(run: Run, fakes: Path) -> str:
+    """What a training has made, and the commands that follow it, ready to be copied into a shell."""
     path = str(run) if not str(run).startswith("-") else os.path.join(os.curdir, str(run))
     quoted = subprocess.list2cmdline([path]) if os.name == "nt" else shlex.quote(path)
-    purposes = {"sample": "More images", "evaluate": "How good they are", "diagnose": "What goes wrong"}
-    return "\n".join(f"  {purpose + ':':19} ganvas {verb} {quoted}" for verb, purpose in purposes.items())
+    lines = {
+        "Generated images": fakes,
+        **({"Their film": run.film} if run.film else {}),
+        "More images": f"ganvas sample {quoted}",
+        "How good they are": f"ganvas evaluate {quoted}",
+        "What goes wrong": f"ganvas diagnose {quoted}",
+    }
+    return "\n".join(f"  {name + ':':19} {text}" for name, text in lines.items())

@@ -88,7 +88,7 @@ class Session:
         if self.nimg >= self.total:
             if self.is_main and self.run.film is None:  # an earlier session was killed before it, or made none
                 self._draw(self.saver.finish_film, "The film")
-            self.progress.print(f"{self.run} is complete ({self.nimg / 1000:g} kimg). {self._describe_fakes()}")
+            self.progress.print(f"{self.run} is complete ({self.nimg / 1000:g} kimg).\n{self._describe_results()}")
             return
         if fresh:
             self.state.fit_moments(self.images)
@@ -329,8 +329,7 @@ class Session:
         if done:
             self.progress.update_bar(self.nimg)
             seconds = self.seconds if self.planner is None else elapsed["elapsed"]
-            self.progress.print(f"Done: {self.nimg / 1000:g} kimg in {seconds:.0f} s. {self._describe_fakes()}")
-            self.progress.print(announcement.describe_next_steps(self.run))
+            self.progress.print(f"Done: {self.nimg / 1000:g} kimg in {seconds:.0f} s.\n{self._describe_results()}")
 
     def _draw(self, draw: Callable[[], None], name: str) -> None:
         try:
@@ -338,9 +337,8 @@ class Session:
         except GanvasError as error:  # the run is complete without it
             self.progress.print(f"{name} could not be drawn: {error}")
 
-    def _describe_fakes(self) -> str:
-        film = self.run.film
-        return f"Generated images: {self.saver.fakes_file(self.nimg)}" + (f", their film: {film}" if film else "")
+    def _describe_results(self) -> str:
+        return announcement.describe_results(self.run, self.saver.fakes_file(self.nimg))
 
 
 def _crosses_multiple(before: int, now: int, every: int) -> bool:
