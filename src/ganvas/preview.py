@@ -241,7 +241,9 @@ def encode_sixel(image: Image.Image, colours: int = 64) -> str:
         text = []
         for colour in np.unique(band[band != 255]):
             bits = (1 << np.arange(6)) @ (band == colour)
-            runs = ((chr(63 + int(value)), len(list(same))) for value, same in groupby(bits))
-            text += [f"#{colour}", *(f"!{n}{character}" if n > 3 else character * n for character, n in runs), "$"]
+            starts = np.flatnonzero(np.diff(bits, prepend=-1))
+            lengths = np.diff(starts, append=len(bits)).tolist()
+            runs = zip(lengths, map(chr, (63 + bits[starts]).tolist()), strict=True)
+            text += [f"#{colour}", *(f"!{n}{character}" if n > 3 else character * n for n, character in runs), "$"]
         bands.append("".join(text))
     return f"{_ESC}P{header}{'-'.join(bands)}{_ESC}\\"
