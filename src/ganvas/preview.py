@@ -85,7 +85,7 @@ class Preview:
         self._size = columns, lines = self._console.size
         erasing = self._erasing()
         self._lines, text = render(self._images, self._protocol, columns, lines, self._console.color_system)
-        if self._lines:  # room is made by scrolling; the cursor comes back to its line
+        if self._lines:  # scrolls where the lines are missing; the cursor comes back to its own
             text = "\n" * self._lines + f"{_ESC}[{self._lines}A{_ESC}7\r\n{text}{_ESC}8"
         self._write(erasing + text)
 
@@ -144,7 +144,7 @@ def _cell_pixels() -> tuple[int, int] | None:
 def render(
     images: Sequence[Image.Image], protocol: Protocol, columns: int, lines: int, colours: str = "truecolor"
 ) -> tuple[int, str]:
-    """(lines that it takes, text) of a row of images in a terminal of that size; (0, "") where there is no room."""
+    """(lines that it takes, text) of a row of images in a terminal of that size; (0, "") where they do not fit."""
     if protocol == "blocks":
         return _render_blocks(images, columns, lines, colours)
     width, height = images[0].size
