@@ -10,7 +10,6 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont, features
 
 from ganvas import image_io
-from ganvas.runs.card import read_card
 from ganvas.runs.folder import Run
 
 GRID_COLUMNS = 8
@@ -43,10 +42,10 @@ def save(run: Run, out: Path | None = None) -> Path | None:
         The file; None if fewer than two grids can be read, which make no film.
 
     Raises:
-        GanvasError: the run is damaged, or the file cannot be written.
+        GanvasError: this is no run, or the file cannot be written.
     """
     out = out or run.path / ("training.webp" if features.check("webp") else "training.gif")
-    last = read_card(run.latest_snapshot)["nimg"] // 1000 if run.snapshots else -1
+    last = max((int(path.name) for path in run.snapshots if path.name.isdigit()), default=-1)
     grids = [(kimg, file) for file in run.grids if (kimg := int(file.stem.removeprefix("fakes"))) <= last]
     frames = list(_draw_frames(_thin(grids), run.metadata["data"]["shape"]))
     if len(frames) < 2:
