@@ -46,7 +46,7 @@ def test_make_demo_generates_all_ten_digits_recognisably(tmp_path: Path) -> None
         ["make", "demo", f"VENV={environment}"], cwd=tree, capture_output=True, text=True, env=quiet, timeout=600
     )
     assert done.returncode == 0, done.stderr
-    printed = re.search(r"Generated images: (\S+)", done.stderr)
+    printed = re.search(r"Generated images: +(\S+)", done.stderr)
     assert printed
     grid = tree / printed[1]
     assert grid.exists()

@@ -13,7 +13,7 @@ import ganvas
 
 PACKAGE = Path(ganvas.__file__).parent
 LAYERS = [
-    {"errors", "version", "interrupts", "optimisers", "progress", "pytorch_state", "threads"},
+    {"errors", "version", "interrupts", "optimisers", "preview", "progress", "pytorch_state", "threads"},
     {"devices", "display", "files", "schedule", "specs"},
     {"user_code"},
     {"data", "image_io"},

@@ -56,7 +56,7 @@ def make_grid(
     scale = scale or choose_scale(height, width)
     rows = -(-n // columns)
     assert not row_names or len(row_names) == rows
-    cell_h, cell_w, gap = height * scale, width * scale, max(2, min(height, width) * scale // 16)
+    cell_h, cell_w, gap = _measure_cell(height, width, scale)
     font = ImageFont.load_default(size=max(12, min(cell_h // 4, 24)))
     left = gap + max((int(font.getlength(name)) + 2 * gap for name in row_names), default=0)
     size = (left + columns * (cell_w + gap), gap + rows * (cell_h + gap))
@@ -68,6 +68,34 @@ def make_grid(
     for row, name in enumerate(row_names):
         draw.text((gap, gap + row * (cell_h + gap) + cell_h // 2), name, fill="black", font=font, anchor="lm")
     return canvas
+
+
+def cut_grid(
+    grid: Image.Image, cells: Iterable[tuple[int, int]], size: tuple[int, int], height: int, width: int
+) -> list[Image.Image]:
+    """The images in some cells of a grid that `make_grid` arranged at its own scale, at their own size.
+
+    Args:
+        grid: with names or without.
+        cells: (row, column) of each image.
+        size: rows and columns of the grid.
+        height, width: of an image.
+
+    Raises:
+        ValueError: it has another size than such a grid.
+    """
+    cell_h, cell_w, gap = _measure_cell(height, width, choose_scale(height, width))
+    left = grid.width - size[1] * (cell_w + gap)  # names are at the left
+    if left < gap or grid.height != gap + size[0] * (cell_h + gap):
+        raise ValueError(f"{grid.width}×{grid.height} pixels are no grid of {size[0]}×{size[1]} images")
+    corners = [(left + column * (cell_w + gap), gap + row * (cell_h + gap)) for row, column in cells]
+    crops = [grid.crop((x, y, x + cell_w, y + cell_h)) for x, y in corners]
+    return [crop.resize((width, height), Image.Resampling.NEAREST) for crop in crops]
+
+
+def _measure_cell(height: int, width: int, scale: int) -> tuple[int, int, int]:
+    """(height, width, gap) of an image in a grid, in pixels."""
+    return height * scale, width * scale, max(2, min(height, width) * scale // 16)
 
 
 def save_image(image: Image.Image, path: Path, **options: Any) -> None:

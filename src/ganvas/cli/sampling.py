@@ -78,12 +78,17 @@ def sample(
 def plot(
     runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN …", help_behavior_hint="")], out: Path | None = None
 ) -> None:
-    """Plot the training curves of one run, or of several in one figure.
+    """Plot the training curves of one run, with the film of its images, or of several in one figure.
 
     Args:
         runs: Run folders.
-        out: The file of the figure; by default losses.png in the run's folder, or curves.png for several.
+        out: The file of the figure, without a film; by default losses.png and training.webp in the run's folder, or
+            curves.png for several.
     """
+    from ganvas.runs import film
     from ganvas.runs.curves import plot as draw
+    from ganvas.runs.folder import Run
 
     print(draw(runs, out))
+    if len(runs) == 1 and out is None and (made := film.save(Run(runs[0]))):
+        print(made)

@@ -259,7 +259,10 @@ class RuntimeConfig(Group):
     max_recoveries: Count = 3
     """The most times that a run is rolled back or corrected; after that it stops."""
     plot: bool = True
-    """Redraw losses.png with each snapshot, in a separate process."""
+    """Redraw losses.png with each snapshot, in a separate process; at the end make training.webp, a film of the
+    images at every snapshot."""
+    preview: bool = True
+    """Show the newest images in the terminal, under the progress bar."""
     threads: Threads | None = None
     """CPU threads; by default as many as the networks can use."""
     device: str = "auto"

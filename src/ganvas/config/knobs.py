@@ -94,5 +94,6 @@ class Knobs(TypedDict, total=False):
     on_failure: Literal["warn", "stop", "rollback", "correct"]
     max_recoveries: int
     plot: bool
+    preview: bool
     threads: int | None
     device: str

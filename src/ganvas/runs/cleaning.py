@@ -17,7 +17,8 @@ from ganvas.runs.lock import is_being_trained, lock_run
 from ganvas.runs.overview import find_runs, is_run_folder, summarise
 
 _RUN = (
-    r"config\.json|(stats|events|metrics)\.jsonl|log\.txt|(losses|reals|closest|grid|fakes\d{6,})\.png|\.lock"
+    r"config\.json|(stats|events|metrics)\.jsonl|log\.txt|(losses|reals|closest|grid|fakes\d{6,})\.png"
+    r"|training\.(webp|gif)|\.lock"
     r"|state/((latest|start|good|candidate)\.safetensors)?|snapshots/((\d+|best)/(G\.safetensors|card\.json)?)?"
 )
 """The files and folders/ that a training and the commands on it write into a run."""

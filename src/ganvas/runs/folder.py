@@ -112,6 +112,12 @@ class Run(Displayed):
         return sorted(p for p in self.path.glob("fakes*.png") if re.fullmatch(r"fakes\d+", p.stem))
 
     @property
+    def film(self) -> Path | None:
+        """The film of its training, an animated image; None if there is none yet."""
+        files = (self.path / f"training{suffix}" for suffix in (".webp", ".gif"))
+        return next((file for file in files if file.is_file()), None)
+
+    @property
     def best_quality(self) -> tuple[float, int] | None:
         """The best quality during training, and the images shown to D until then; None if it was not measured."""
         card = read_card(self.best_snapshot) if self.best_snapshot else None

@@ -1,4 +1,9 @@
-"""What a run says at its start: notes about its data and configuration, its sizes and its cost."""
+"""What a run says at its start: notes about its data and configuration, its sizes and its cost; and at its end."""
+
+import os
+import shlex
+import subprocess
+from pathlib import Path
 
 from ganvas import networks, user_code
 from ganvas.config import TrainConfig
@@ -31,6 +36,7 @@ def describe(
     start = "Training" if resumed_at is None else f"Resuming from {resumed_at / 1000:g} kimg:"
     mirrored = " mirrored at random," if config.dataset.mirror else ""
     processes = f" × {distributed.world_size()} processes" if distributed.world_size() > 1 else ""
+    film = ", and their film" if config.runtime.plot else ""
     grids = 1 + round(config.total_images / config.snapshot_every())
     disk = max_disk_bytes(config, g, d) / 1e6
     lines += [
@@ -39,6 +45,20 @@ def describe(
         f"{f'{classes} classes' if classes else 'classes not used'}",
         cost,
         f"  {user_code.title(config.loss.objective)}; {length} on {state.device}{processes}",
-        f"  at most {disk:,.0f} MB on disk, and the grids (fakes*.png, at most {grids})",
+        f"  at most {disk:,.0f} MB on disk, and the grids (fakes*.png, at most {grids}){film}",
     ]
     return "\n".join(lines)
+
+
+def describe_results(run: Run, fakes: Path) -> str:
+    """What a training has made, and the commands that follow it, ready to be copied into a shell."""
+    path = str(run) if not str(run).startswith("-") else os.path.join(os.curdir, str(run))
+    quoted = subprocess.list2cmdline([path]) if os.name == "nt" else shlex.quote(path)
+    lines = {
+        "Generated images": fakes,
+        **({"Their film": run.film} if run.film else {}),
+        "More images": f"ganvas sample {quoted}",
+        "How good they are": f"ganvas evaluate {quoted}",
+        "What goes wrong": f"ganvas diagnose {quoted}",
+    }
+    return "\n".join(f"  {name + ':':19} {text}" for name, text in lines.items())

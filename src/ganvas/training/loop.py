@@ -2,8 +2,9 @@
 
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -85,7 +86,9 @@ class Session:
         """Trains until the end, a stop request or a failure. `cost` and `warning` are printed at the start."""
         fresh = not self._resume()
         if self.nimg >= self.total:
-            self.progress.print(f"{self.run} is complete ({self.nimg / 1000:g} kimg). {self._describe_fakes()}")
+            if self.is_main and self.run.film is None:  # an earlier session was killed before it, or made none
+                self._draw(self.saver.finish_film, "The film")
+            self.progress.print(f"{self.run} is complete ({self.nimg / 1000:g} kimg).\n{self._describe_results()}")
             return
         if fresh:
             self.state.fit_moments(self.images)
@@ -306,6 +309,7 @@ class Session:
                 metadata["plan"] = self.planner.saved_state()
             self.saver.save(self.nimg, metadata, self.stop)
             self.monitor.on_snapshot(self.nimg)
+            self.progress.show_images(partial(self.saver.read_fakes, self.nimg))
             self.saver.plot()
         self.saved_nimg, self.ticked_at = self.nimg, time.perf_counter()  # saving is not training time
 
@@ -319,17 +323,22 @@ class Session:
         elif stopped:
             received = {"signal": signal.Signals(self.stop.signals[0]).name} if self.stop else {}  # or another rank's
             log.append_event(self.run.path, "interrupted", self.nimg, **received)
-        try:
-            self.saver.finish_plot(stopped=stopped)
-        except GanvasError as error:  # the run is complete without it
-            self.progress.print(f"losses.png could not be drawn: {error}")
+        self._draw(partial(self.saver.finish_plot, stopped=stopped), "losses.png")
+        if not self.stop.overdue:
+            self._draw(self.saver.finish_film, "The film")
         if done:
             self.progress.update_bar(self.nimg)
             seconds = self.seconds if self.planner is None else elapsed["elapsed"]
-            self.progress.print(f"Done: {self.nimg / 1000:g} kimg in {seconds:.0f} s. {self._describe_fakes()}")
+            self.progress.print(f"Done: {self.nimg / 1000:g} kimg in {seconds:.0f} s.\n{self._describe_results()}")
 
-    def _describe_fakes(self) -> str:
-        return f"Generated images: {self.saver.fakes_file(self.nimg)}"
+    def _draw(self, draw: Callable[[], None], name: str) -> None:
+        try:
+            draw()
+        except GanvasError as error:  # the run is complete without it
+            self.progress.print(f"{name} could not be drawn: {error}")
+
+    def _describe_results(self) -> str:
+        return announcement.describe_results(self.run, self.saver.fakes_file(self.nimg))
 
 
 def _crosses_multiple(before: int, now: int, every: int) -> bool:

@@ -1,10 +1,13 @@
 """Output of a training: a progress bar on a terminal, one line a tick elsewhere, and the run's log.txt."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
+from ganvas.preview import IMAGES, Preview
 from ganvas.progress import ProgressBar, SpeedMeter, format_duration, make_console
 from ganvas.runs.log import append_text
 from ganvas.training.planning import Planner
@@ -19,10 +22,12 @@ class ProgressReporter:
         total: length of the run in images.
         quiet: print nothing to stderr.
         critic: call D the critic.
+        preview: show images under the bar, where the terminal can.
     """
 
-    def __init__(self, total: int, *, quiet: bool = False, critic: bool = False) -> None:
+    def __init__(self, total: int, *, quiet: bool = False, critic: bool = False, preview: bool = True) -> None:
         self._console = make_console(quiet=quiet)
+        self._preview = Preview(self._console, shown=preview and not quiet)
         self._bar = ProgressBar(total, console=self._console, shown=not quiet)
         self._speed = SpeedMeter()
         self._total, self._log = total, None
@@ -36,6 +41,7 @@ class ProgressReporter:
 
     def __exit__(self, *_: object) -> None:
         self._bar.__exit__()
+        self._preview.leave()
 
     def set_length(self, total: int, planner: Planner | None) -> None:
         """Shows another length from now on, and the time that the planner of a run by time has left."""
@@ -47,12 +53,19 @@ class ProgressReporter:
 
     def print(self, text: str) -> None:
         """Prints a message, above the bar."""
-        self._console.print(text, markup=False)
+        with self._preview.hidden():
+            self._console.print(text, markup=False)
         self._write_log(text)
+
+    def show_images(self, read: Callable[[int], Sequence[Image.Image]]) -> None:
+        """Shows the images that `read` returns, called with the most that are needed."""
+        if self._preview.shown:
+            self._preview.show(read(IMAGES))
 
     def update_bar(self, nimg: int) -> None:
         """Updates the bar and the speed, at most ten times a second."""
         if self._bar.is_due:
+            self._preview.follow_size()
             self._speed.update(nimg)
             speed = f"{self._speed.per_second:,.0f}" if self._speed.per_second else "–"
             left = self._format_time_left(nimg)

@@ -1,4 +1,4 @@
-"""Writes what a run leaves on disk: snapshots, grids of images, the state to resume from, the plot of its curves."""
+"""Writes what a run leaves on disk: snapshots, grids of images and their film, the state, the plot of its curves."""
 
 import os
 import subprocess
@@ -8,12 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from ganvas import image_io
 from ganvas.config import RuntimeConfig
 from ganvas.data import ImageSet
 from ganvas.interrupts import StopRequests
 from ganvas.networks import Shape
-from ganvas.runs import checkpoint, curves, folder, snapshot
+from ganvas.runs import checkpoint, curves, film, folder, snapshot
 from ganvas.runs.folder import Run
 from ganvas.training import cancellation, grids
 from ganvas.training.state import TrainState
@@ -54,6 +56,10 @@ class Saver:
     def fakes_file(self, nimg: int) -> Path:
         """The grid of generated images of that time."""
         return self._run.path / f"fakes{nimg // 1000:06d}.png"
+
+    def read_fakes(self, nimg: int, n: int) -> list[Image.Image]:
+        """The first n images of the grid of that time, at most 16; none if it was not drawn."""
+        return film.read_images(self.fakes_file(nimg), self._shape._asdict(), n)
 
     def _save_weights(self, name: str, nimg: int, quality: dict[str, Any] | None = None) -> None:
         card = snapshot.Card(
@@ -101,3 +107,12 @@ class Saver:
             self._plot_process.wait()
         if self._plots:
             curves.plot([self._run], self._losses_file)
+
+    def finish_film(self) -> None:
+        """Makes the film of the grids so far.
+
+        Raises:
+            GanvasError: it cannot be written; the run is complete without it.
+        """
+        if self._runtime.plot:
+            film.save(self._run)

@@ -76,7 +76,8 @@ def train(
     quiet = quiet or not distributed.is_main_process()
     config, images, shape = _open(config, device, progress=not quiet)
     critic = get_objective(config.loss.objective).critic
-    progress = ProgressReporter(Plan.of(config).total, quiet=quiet, critic=critic)
+    preview = config.runtime.preview
+    progress = ProgressReporter(Plan.of(config).total, quiet=quiet, critic=critic, preview=preview)
     cost = estimate_cost(config, shape, device)  # before the processes join: it finds mistakes in the user's own code
     with distributed.process_group(device):
         distributed.run_on_main(lambda: check_memory(cost))
