@@ -1,0 +1,156 @@
+"""Printed lines: text and numbers in turn; lines that differ only in their numbers are understood once."""
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+from ganvas.diagnosis.logs import names
+from ganvas.diagnosis.logs.formats.printed_names import is_time_without_name, name_before
+from ganvas.diagnosis.logs.numbers import number
+from ganvas.diagnosis.logs.rows import Rows, Table
+from ganvas.diagnosis.logs.source import Source
+
+_MAX_PRINTED = 2**14
+"""Most characters in a line that is read; longer ones are no lines of a log."""
+
+_LAST = 20
+"""Numbers of a column at the end whose printed decimals count."""
+
+_TERMINAL = re.compile(r"\x1b(?:\[[\d;?]*[ -/]*[@-~]|\][^\x07]*\x07)")
+_BAR = re.compile(r"[\[|]?[=>.#\s░▏▎▍▌▋▊▉█━╸╺-]*(?:[░▏▎▍▌▋▊▉█━╸╺]|={2,}>?|\.{3,})[=>.#\s░▏▎▍▌▋▊▉█━╸╺-]*[\]|]?")
+_CLOCK = re.compile(
+    r"\b\d{4}[-/.]\d\d[-/.]\d\d\b(?:T(?=\d))?|\b\d\d[-/.]\d\d[-/.]\d{2,4}\b(?= )|\b\d\d/\d\d(?= \d+:\d\d)"
+    r"|\b\d+:\d\d(?::\d\d)?(?:[.,]\d+)?\b"
+)
+_NUMBER = re.compile(
+    r"(?<![\w.])([-+]?(?:[1-9]\d{0,2}(?:,\d{3})+(?![\d,])(?:\.\d+)?|\d+\.?\d*(?:e[-+]?\d+)?|\.\d+(?:e[-+]?\d+)?"
+    r"|nan\b|inf(?:inity)?\b))",
+    re.I,
+)
+_BARE_ACCURACY = re.compile("acc(?:uracy)?", re.I)
+
+
+class _Pair(NamedTuple):
+    """The number at `place` is the quantity `name`, or the time `name` of so many as the number at `of` says."""
+
+    place: int
+    name: str
+    percent: bool = False
+    of: int | None = None
+    fraction: bool = False
+
+
+class _Plan(NamedTuple):
+    """What the numbers of a line are."""
+
+    times: Sequence[_Pair]
+    quantities: Sequence[_Pair]
+
+
+def read_printed(source: Source) -> list[Table] | None:
+    """The lines that have a quantity with a known name; the time holds until the next one.
+
+    Where there is no such line, all lines that have any named number, so that an error can list the names.
+    """
+    table = _read(source, known_only=True)
+    return [table if len(table) else _read(source, known_only=False)]
+
+
+def _read(source: Source, known_only: bool) -> Table:
+    rows, now = Rows(), dict[str, float]()
+    given = frozenset(source.columns)
+    for line in source.lines():
+        if not line or line.isspace() or len(line) > _MAX_PRINTED:
+            continue
+        texts = _NUMBER.split(_plain(line))
+        plan = _plan(tuple(texts[::2]), given)
+        now = _advance(now, plan.times, texts)
+        known = [pair for pair in plan.quantities if _is_known(pair.name, given)]
+        if known or (plan.quantities and not known_only):
+            row = _row(plan.quantities, texts, rows)
+            rows.add({**now, **row})
+    return rows.table()
+
+
+def _plain(line: str) -> str:
+    """Without colours, progress bars, dates and times of the day; white space is one blank."""
+    if "\x1b" in line:
+        line = _TERMINAL.sub(" ", line)
+    if "==" in line or "..." in line or not line.isascii():
+        line = _BAR.sub(" ", line)
+    if ":" in line or "-" in line:
+        line = _CLOCK.sub(" ", line)
+    return " ".join(line.split())
+
+
+def _is_known(name: str, given: frozenset[str]) -> bool:
+    return name in given or names.translate(name) is not None or bool(_BARE_ACCURACY.fullmatch(name))
+
+
+@lru_cache(8192)
+def _plan(texts: tuple[str, ...], given: frozenset[str]) -> _Plan:
+    """From the texts around the numbers of a line."""
+    times: list[_Pair] = []
+    quantities: list[_Pair] = []
+    network, skip = "D", -1
+    for i in range(len(texts) - 1):
+        after = texts[i + 1]
+        if i == skip:
+            continue
+        of = i + 1 if after.strip() == "/" and i + 2 < len(texts) else None
+        name = name_before(texts[: i + 1], given)
+        kind = names.time_kind(name) if name and name not in given else None
+        if kind or (not name and is_time_without_name(texts, i)):
+            times.append(_Pair(i, kind or "", of=of, fraction=kind in ("epoch", "kimg")))
+            skip = i + 1 if of else -1
+        elif name and not re.match(r"[A-Za-zµ]|\s*(?:param|MB|GB|M\b|it/s)", after):
+            own = names.translate(name) or ""
+            if _BARE_ACCURACY.fullmatch(name):
+                name = f"{network} {name}"
+            elif own.startswith(("D/", "G/")):
+                network = own[0]
+            quantities.append(_Pair(i, name, percent=after.startswith("%")))
+    return _Plan(_named(times), quantities)
+
+
+def _named(times: list[_Pair]) -> list[_Pair]:
+    """Unnamed times: of two in a line without an epoch the first is the epoch, the second its batch."""
+    unnamed = [pair for pair in times if not pair.name]
+    if len(unnamed) > 1 and not any(pair.name == "epoch" for pair in times):
+        first, second = unnamed[:2]
+        names_ = {first.place: "epoch", second.place: "batch"}
+        return [pair._replace(name=names_.get(pair.place, pair.name)) for pair in times]
+    return times
+
+
+def _advance(now: dict[str, float], times: Sequence[_Pair], texts: list[str]) -> dict[str, float]:
+    """The time after a line; a new epoch begins without steps. A batch of so many in a known epoch is a step."""
+    if not times:
+        return now
+    marks: dict[str, float] = {}
+    for pair in times:
+        value, name = number(texts[2 * pair.place + 1]), pair.name
+        if value is None or not (pair.fraction or value == int(value)) or value < 0:
+            continue
+        known = now | marks
+        name = name or ("batch" if "epoch" in known else "step")
+        of = number(texts[2 * pair.of + 1]) if pair.of is not None else None
+        if name == "batch" and of and "epoch" in known:
+            marks.setdefault("step", known["epoch"] * of + value)
+        else:
+            marks.setdefault(name, value)
+    return marks if "epoch" in marks else now | marks
+
+
+def _row(pairs: Sequence[_Pair], texts: list[str], rows: Rows) -> Mapping[str, float | None]:
+    """{name: number}, the first of each name; a whole number is no loss of a network without the word loss."""
+    row: dict[str, float | None] = {}
+    for pair in pairs:
+        text = texts[2 * pair.place + 1]
+        count = text.isdigit() and names.normalise_name(pair.name) in ("d", "g", "generator", "discriminator", "critic")
+        if pair.name not in row and not count:
+            value = number(text)
+            row[pair.name] = value / 100 if pair.percent and value is not None else value
+            rows.texts[pair.name] = [*rows.texts.get(pair.name, ())[1 - _LAST :], text + "%" * pair.percent]
+    return row

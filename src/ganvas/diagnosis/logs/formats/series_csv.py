@@ -1,0 +1,73 @@
+"""CSV whose columns are no plain quantities: Weights & Biases, TensorBoard, long form."""
+
+import re
+from itertools import islice
+
+import numpy as np
+
+from ganvas.diagnosis.logs import names
+from ganvas.diagnosis.logs.formats.separated import LAST, cells_of, find_delimiter, lines_of, read_columns
+from ganvas.diagnosis.logs.numbers import number
+from ganvas.diagnosis.logs.rows import GAP, Column, Rows, Table
+from ganvas.diagnosis.logs.source import Source
+
+_WANDB_BOUNDS = ("__MIN", "__MAX")
+_WANDB_COLUMN = re.compile(r"(?P<run>.+) - (?P<metric>.+)")
+_NAME_COLUMNS = {"name", "metric", "tag", "key", "variable", "metricname", "series", "scalar"}
+_VALUE_COLUMNS = {"value", "metricvalue", "val", "scalarvalue"}
+
+
+def read_tensorboard_csv(source: Source) -> list[Table] | None:
+    """A scalar downloaded from TensorBoard: `Wall time,Step,Value`; the file's name ends in its tag."""
+    if not source.head or [names.normalise_name(cell) for cell in cells_of(source.head[0], ",")] != [
+        "walltime",
+        "step",
+        "value",
+    ]:
+        return None
+    tag = re.sub(r"(?:^|.*[_-])(?:tag|run-[^-_]*)[-_]", "", source.path.stem) or source.path.stem
+    return [read_columns(source, ",", lambda header: ["", header[1], tag])]
+
+
+def read_wandb(source: Source) -> list[Table] | None:
+    """A chart of Weights & Biases as CSV: `Step,run - metric,run - metric__MIN,run - metric__MAX`, for each run."""
+    header = cells_of(source.head[0], ",") if source.head else []
+    found = [_WANDB_COLUMN.fullmatch(cell) for cell in header[1:] if not cell.endswith(_WANDB_BOUNDS)]
+    if len(header) < 2 or not found or not all(found):
+        return None
+    table = read_columns(source, ",", lambda header: ["" if cell.endswith(_WANDB_BOUNDS) else cell for cell in header])
+    runs = dict.fromkeys(match["run"] for match in found if match and match["metric"] != "_step")
+    tables = []
+    for run in runs:
+        own = {name.removeprefix(f"{run} - "): column for name, column in table.columns.items()
+               if name.startswith(f"{run} - ") or name == header[0]}  # fmt: skip
+        texts = {name.removeprefix(f"{run} - "): texts for name, texts in table.texts.items()}
+        filled = np.any([column.state != GAP for name, column in own.items() if name != header[0]], axis=0)
+        columns = {name: Column(column.values[filled], column.state[filled]) for name, column in own.items()}
+        tables.append(Table(table.rows[filled], columns, table.unread, texts, run if len(runs) > 1 else ""))
+    return tables
+
+
+def read_long_form(source: Source) -> list[Table] | None:
+    """One number a line, with the name of its quantity: `name,step,value`."""
+    delimiter = find_delimiter(source)
+    header = [names.normalise_name(cell) for cell in cells_of(source.head[0], delimiter)] if delimiter else []
+    which = [i for i, cell in enumerate(header) if cell in _NAME_COLUMNS]
+    value = [i for i, cell in enumerate(header) if cell in _VALUE_COLUMNS]
+    if not (delimiter and which and value) or number(cells_of(source.head[1], delimiter)[which[0]]) is not None:
+        return None
+    clocks = [(i, cell.strip()) for i, cell in enumerate(cells_of(source.head[0], delimiter)) if names.time_kind(cell)]
+    series: dict[str, Rows] = {}
+    unread = 0
+    for cells in islice(lines_of(source, delimiter), 1, None):
+        if len(cells) != len(header) or (read := number(cells[value[0]])) is None:
+            unread += bool(cells)
+            continue
+        name = cells[which[0]].strip()
+        rows = series.setdefault(name, Rows())
+        rows.add({name: read} | {clock: number(cells[i]) for i, clock in clocks})
+        rows.texts[name] = [*rows.texts.get(name, ())[1 - LAST :], cells[value[0]]]
+    tables = [rows.table() for rows in series.values()]
+    if tables:
+        tables[0].unread = unread
+    return tables
