@@ -15,6 +15,10 @@ from ganvas.diagnosis.logs.timeline import find_time
 from ganvas.errors import GanvasError
 
 
+_RANK = {"kimg": 0, "step": 1, "epoch": 2, "row": 3}
+"""The units, the most precise first."""
+
+
 @dataclass(eq=False)
 class _Training:
     """The columns of one training on one time.
@@ -69,8 +73,7 @@ def _on_one_time(tables: Sequence[Table], roles: names.Roles, facts: Facts) -> _
     parts = [part for part in parts if part.timed]
     if not parts:
         raise GanvasError(f"{facts.source} contains no numbers.", expected=FORMS, fix="name the log of the training.")
-    main = max(parts, key=lambda part: (sum(own in ("D/loss", "G/loss", "D/loss_real")
-                                            for own in roles.translate_all(part.timed).values()), -_RANK[part.unit]))  # fmt: skip
+    main = max(parts, key=lambda part: (_losses(part, roles), -_RANK[part.unit]))
     if any(part.unit == "step" and roles.time_kind(name) == "kimg" for part in parts for name in part.timed):
         main.unit = "kimg"  # StyleGAN's steps in TensorBoard are its kimg
         parts = [replace(part, unit="kimg") if part.unit == "step" else part for part in parts]
@@ -97,7 +100,8 @@ def _on_one_time(tables: Sequence[Table], roles: names.Roles, facts: Facts) -> _
     return merged
 
 
-_RANK = {"kimg": 0, "step": 1, "epoch": 2, "row": 3}
+def _losses(part: _Training, roles: names.Roles) -> int:
+    return sum(own.startswith(("D/loss", "G/loss")) for own in roles.translate_all(part.timed).values())
 
 
 def _several(name: str, facts: Facts) -> GanvasError:
@@ -145,7 +149,7 @@ def _history(training: _Training, facts: Facts, roles: names.Roles, original: Ma
         training.unit,
         replace(
             facts, columns={**clock, **as_written}, unread=training.unread, restarts=training.restarts,
-            unused=tuple([*unused, *training.unused]),
+            unused=(*unused, *training.unused),
             resolution={own: step for own, step in precision.items() if step is not None},
         ),
     )  # fmt: skip

@@ -212,7 +212,7 @@ def _matching(table: dict[str, str], name: str) -> str | None:
 
 
 def _without_folders(name: str) -> str | None:
-    """The name in Ganvas of the last parts of `GAN_loss/discrim/loss`; a part alone that is only D or G says nothing."""
+    """The name in Ganvas of the last parts of `GAN_loss/discrim/loss`; D or G alone, as in `lr/D`, says nothing."""
     parts = re.split(r"[/.]", name)
     for first in range(1, len(parts)):
         rest = "/".join(parts[first:])

@@ -43,7 +43,19 @@ _MAX_FILES, _MAX_DEPTH = 2000, 5
 _SUFFIXES = {"", ".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".log", ".txt", ".out", ".dat"}
 
 
-def read(paths: Path | Sequence[Path], columns: Mapping[str, str] | None = None) -> dict[str, History]:
+def read(path: Path) -> History:
+    """The only training in a log: see `read_trainings`.
+
+    Raises:
+        GanvasError: as there; or it holds several trainings.
+    """
+    trainings = read_trainings([path])
+    if len(trainings) > 1:
+        raise GanvasError(f"{path} holds {len(trainings)} trainings: {', '.join(trainings)}.", expected="one training")
+    return next(iter(trainings.values()))
+
+
+def read_trainings(paths: Sequence[Path], columns: Mapping[str, str] | None = None) -> dict[str, History]:
     """{name of the training: its quantities under the names of Ganvas}; the name of the only one is empty.
 
     The facts say how it was read: `source`, `format`, `columns`, `unused`, `unread`, `restarts`, `resolution`,
@@ -57,7 +69,6 @@ def read(paths: Path | Sequence[Path], columns: Mapping[str, str] | None = None)
         GanvasError: it is not there, no log, or not a log in which a GAN can be recognised.
     """
     roles = names.Roles(columns or {})
-    paths = [paths] if isinstance(paths, Path) else list(paths)
     tables, formats, files = [], [], 0
     for path in paths:
         for source in _sources(path, roles):

@@ -21,7 +21,7 @@ MAX_LINE = 2**23
 MAX_DOCUMENT = 2**25
 """Most bytes of a JSON document, which has to be parsed as a whole."""
 
-FORMS = "the log of a training: CSV, JSON, lines of JSON, TensorBoard's events, printed lines such as d_loss: 0.7 g_loss: 1.2"
+FORMS = "the log of a training: CSV, JSON, TensorBoard's events, or printed lines such as `d_loss: 0.7 g_loss: 1.2`"
 
 _CHUNK = 2**20
 _PACKED = {b"\x1f\x8b": "gzip", b"PK\x03\x04": "zip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"(\xb5/\xfd": "zstd"}

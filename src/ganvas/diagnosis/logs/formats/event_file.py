@@ -1,7 +1,7 @@
 """TensorBoard's event files: records of protobuf messages, of which a few fields are read here.
 
 TensorBoard itself is no dependency. Record: length uint64, its CRC, the message, its CRC. Event: 1 wall_time, 2 step,
-5 summary. Summary: 1 value. Value: 1 tag, 2 simple_value, 8 tensor. Tensor: 4 tensor_content, 5 float_val, 6 double_val.
+5 summary. Summary: 1 value. Value: 1 tag, 2 simple_value, 8 tensor. Tensor: 1 dtype, 4 content, 5 floats, 6 doubles.
 """
 
 import struct

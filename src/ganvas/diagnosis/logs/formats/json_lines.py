@@ -1,4 +1,4 @@
-"""Lines of JSON: stats.jsonl and metric-*.jsonl of the StyleGAN family, MMEngine's, pandas', and printed dicts of Python."""
+"""Lines of JSON: stats.jsonl and metric-*.jsonl of the StyleGAN family, MMEngine, pandas, and dicts of Python."""
 
 import ast
 import json

@@ -19,11 +19,8 @@ _VALUE_COLUMNS = {"value", "metricvalue", "val", "scalarvalue"}
 
 def read_tensorboard_csv(source: Source) -> list[Table] | None:
     """A scalar downloaded from TensorBoard: `Wall time,Step,Value`; the file's name ends in its tag."""
-    if not source.head or [names.normalise_name(cell) for cell in cells_of(source.head[0], ",")] != [
-        "walltime",
-        "step",
-        "value",
-    ]:
+    header = cells_of(source.head[0], ",") if source.head else []
+    if list(map(names.normalise_name, header)) != ["walltime", "step", "value"]:
         return None
     tag = re.sub(r"(?:^|.*[_-])(?:tag|run-[^-_]*)[-_]", "", source.path.stem) or source.path.stem
     return [read_columns(source, ",", lambda header: ["", header[1], tag])]
