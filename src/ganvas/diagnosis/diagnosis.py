@@ -1,6 +1,6 @@
 """Findings from measurements: every rule is applied, causes before their effects."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -76,6 +76,7 @@ class Diagnosis(Displayed):
         now, unit: the time of the diagnosis.
         facts: those of the history.
         probes: how often the networks were measured.
+        trainings: each by its name where a log holds several; the findings are then those of all.
     """
 
     findings: tuple[Finding, ...]
@@ -84,6 +85,7 @@ class Diagnosis(Displayed):
     unit: str
     facts: Facts = field(default_factory=Facts)
     probes: int = 0
+    trainings: "Mapping[str, Diagnosis]" = field(default_factory=dict)
 
     @property
     def failures(self) -> tuple[Finding, ...]:
@@ -97,13 +99,21 @@ class Diagnosis(Displayed):
 
     def to_json(self) -> dict[str, Any]:
         """For programs."""
+        several = {"trainings": {name: one.to_json() for name, one in self.trainings.items()}}
         return {
             "healthy": self.healthy, "now": self.now, "unit": self.unit, "probes": self.probes,
             "facts": self.facts.to_json(), "findings": [finding.to_json() for finding in self.findings],
             "unchecked": {name: [list(names) for names in needs] for name, needs in self.unchecked.items()},
+            **(several if self.trainings else {}),
         }  # fmt: skip
 
     def _parts(self) -> Iterator[Part]:
+        for name, one in self.trainings.items():
+            yield Paragraph(f"{name}:", "bold")
+            yield from one._parts()
+            yield Paragraph("")
+        if self.trainings:
+            return
         colour = "red" if self.failures else "green" if self.healthy else "yellow"
         yield Paragraph(verdict(self), f"bold {colour}")
         for finding in self.findings:
@@ -112,6 +122,9 @@ class Diagnosis(Displayed):
         if unchecked := _describe_unchecked(self):
             yield Paragraph("")
             yield Paragraph(unchecked, "dim")
+        if read := describe_columns(self.facts):
+            yield Paragraph("")
+            yield Paragraph(read, "dim")
 
 
 def apply_rules(history: History) -> Diagnosis:
@@ -138,8 +151,20 @@ def apply_rules(history: History) -> Diagnosis:
     unchecked: dict[ConditionName, Needs] = {
         row.name: needs for row in CONDITIONS if row.name not in found and (needs := row.missing(history))
     }
-    ranked = sorted(findings, key=lambda finding: _RANK[finding.severity])
+    ranked = sorted(findings, key=_rank)
     return Diagnosis(tuple(ranked), unchecked, history.now, history.unit, history.facts, len(history["D/auc"]))
+
+
+def combine(trainings: Mapping[str, Diagnosis]) -> Diagnosis:
+    """The only one of them, or one of a log that holds several."""
+    first = next(iter(trainings.values()))
+    if len(trainings) == 1:
+        return first
+    findings = sorted((finding for one in trainings.values() for finding in one.findings), key=_rank)
+    unchecked = {name: needs for one in trainings.values() for name, needs in one.unchecked.items()}
+    facts = Facts(source=first.facts.source, format=first.facts.format)
+    now = max(one.now for one in trainings.values())
+    return Diagnosis(tuple(findings), unchecked, now, first.unit, facts, trainings=trainings)
 
 
 def verdict(diagnosis: Diagnosis) -> str:
@@ -155,6 +180,32 @@ def verdict(diagnosis: Diagnosis) -> str:
     if diagnosis.probes and diagnosis.facts.shown:
         return f"This training is healthy, by {diagnosis.probes} probes over {diagnosis.facts.shown:,.0f} images."
     return "This training is healthy."
+
+
+def describe_columns(facts: Facts) -> str:
+    """How the log of another program was read; empty for a run of ours."""
+    if not facts.format or facts.format == "stats.jsonl":
+        return ""
+    lines = [f"Read from {facts.source} ({facts.format}):"]
+    lines += [f"  {name} = {own}" for name, own in facts.columns.items()]
+    if facts.unused:
+        some = ", ".join(facts.unused[:12]) + (f" and {len(facts.unused) - 12} more" if len(facts.unused) > 12 else "")
+        lines.append(f"  not used: {some}")
+    if missing := [own for own, role in (("d_loss", "D/loss"), ("g_loss", "G/loss"))
+                   if not any(one.startswith(role) for one in facts.columns.values())]:  # fmt: skip
+        lines.append(
+            f"  no {' and no '.join(missing)}: --columns {','.join(f'{own}=NAME' for own in missing)} names it"
+        )
+    if facts.unread:
+        lines.append(f"  {facts.unread:,} {'line' if facts.unread == 1 else 'lines'} could not be read")
+    if facts.restarts:
+        again = "once" if facts.restarts == 1 else f"{facts.restarts:,} times"
+        lines.append(f"  time went back {again}: what a resumed training wrote again counts once")
+    return "\n".join(lines)
+
+
+def _rank(finding: Finding) -> int:
+    return _RANK[finding.severity]
 
 
 def _lines(finding: Finding) -> Iterator[tuple[str, str]]:

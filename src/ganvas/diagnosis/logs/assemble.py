@@ -14,7 +14,6 @@ from ganvas.diagnosis.logs.source import FORMS
 from ganvas.diagnosis.logs.timeline import find_time
 from ganvas.errors import GanvasError
 
-
 _RANK = {"kimg": 0, "step": 1, "epoch": 2, "row": 3}
 """The units, the most precise first."""
 
@@ -86,6 +85,8 @@ def _on_one_time(tables: Sequence[Table], roles: names.Roles, facts: Facts) -> _
             continue
         merged.texts |= part.texts
         for name, (at, values) in part.timed.items():
+            if name in merged.timed and not names.translate(name):
+                continue
             if name in merged.timed:
                 earlier, later = merged.timed[name], (at, values)
                 if places[name] != part.place:
@@ -189,8 +190,10 @@ def _nothing_known(training: _Training, facts: Facts, roles: names.Roles) -> Gan
     """The error that lists the names and proposes which is which."""
     quantities = [name for name in training.timed if not roles.time_kind(name)]
     losses = [name for name in quantities if "loss" in name.lower() or "err" in name.lower()]
-    near = {own: _near([name for name in losses or quantities if name != "step"], own) for own in ("d_loss", "g_loss")}
-    proposal = ",".join(f"{own}={name or 'NAME'}" for own, name in near.items())
+    d_loss, g_loss = losses if len(losses) == 2 else ("", "")
+    d_loss = d_loss or _near(losses, "d_loss")
+    g_loss = g_loss or _near([name for name in losses if name != d_loss], "g_loss")
+    proposal = f"d_loss={d_loss or 'NAME'},g_loss={g_loss or 'NAME'}"
     return GanvasError(
         f"{facts.source} contains no name that is recognised: {_listed(quantities)}.",
         expected=f"names such as {names.EXAMPLES}",

@@ -137,21 +137,19 @@ class Roles:
         return set(self.given.values())
 
 
-def parse_columns(text: str) -> dict[str, str]:
-    """{name in the log: name in Ganvas} from `d_loss=NAME,g_loss=NAME,step=NAME`.
+def to_columns(pairs: Mapping[str, str]) -> dict[str, str]:
+    """{name in the log: name in Ganvas} from {"d_loss": NAME, "g_loss": NAME, "step": NAME}.
 
     Raises:
-        GanvasError: a part is no such pair, or its first half no name that is known.
+        GanvasError: a quantity is not known, or has no name.
     """
-    example = "d_loss=NAME,g_loss=NAME,step=NAME"
     given: dict[str, str] = {}
-    for pair in text.split(","):
-        own, equals, name = (part.strip() for part in pair.partition("="))
+    for own, name in pairs.items():
         known = translate(own) or time_kind(own)
-        if not (equals and name and known):
+        if not (known and name):
             raise GanvasError(
-                f"--columns has '{pair.strip()}'.",
-                expected=f"{example}; before each =, one of {EXAMPLES}, step, epoch, kimg",
+                f"The columns have '{own}={name}'.",
+                expected=f"d_loss=NAME,g_loss=NAME,step=NAME; before each = one of {EXAMPLES}, {', '.join(TIMES)}",
                 fix=did_you_mean(own, [*EXAMPLES.split(", "), *TIMES]) or "write the name in the log after the =.",
             )
         given[name] = known

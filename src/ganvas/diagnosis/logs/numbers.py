@@ -42,5 +42,5 @@ def _number_of_text(text: str) -> float | None:
 
 
 def _decimals(text: str) -> int | None:
-    match = re.search(r"\d(?:\.(\d*))?(?:e([-+]?\d+))?", text.strip(), re.I)
+    match = re.search(r"\d+(?:\.(\d*))?(?:e([-+]?\d+))?", text.strip(), re.I)
     return len(match[1] or "") - int(match[2] or 0) + 2 * text.rstrip().endswith("%") if match else None

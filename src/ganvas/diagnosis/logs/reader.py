@@ -29,7 +29,7 @@ FORMATS: tuple[tuple[str, Reader], ...] = (
     ("CSV of Weights & Biases", read_wandb),
     ("metrics of MLflow", read_mlflow_metric),
     ("JSON", read_json_document),
-    ("lines of JSON", read_json_lines),
+    ("lines of JSON or Python's dicts", read_json_lines),
     ("separated values in long form", read_long_form),
     ("separated values", read_separated),
     ("printed lines", read_printed),
@@ -63,7 +63,7 @@ def read_trainings(paths: Sequence[Path], columns: Mapping[str, str] | None = No
 
     Args:
         paths: a log, or several files of one training; a folder stands for its files.
-        columns: {name in the log: name in Ganvas} where the names do not say it (`names.parse_columns`).
+        columns: {name in the log: name in Ganvas} where the names do not say it (`names.to_columns`).
 
     Raises:
         GanvasError: it is not there, no log, or not a log in which a GAN can be recognised.

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ganvas.diagnosis.logs import names
-from ganvas.diagnosis.logs.formats.objects import tabulate_objects
+from ganvas.diagnosis.logs.formats.json_lines import parse_line
+from ganvas.diagnosis.logs.formats.objects import tabulate_objects, tag_of
 from ganvas.diagnosis.logs.numbers import number
 from ganvas.diagnosis.logs.rows import Rows, Table
 from ganvas.diagnosis.logs.source import MAX_DOCUMENT, Source, refuse_too_large
@@ -35,7 +36,7 @@ def read_json_document(source: Source) -> list[Table] | None:
     if source.size > MAX_DOCUMENT:
         return tabulate_objects(_stream_objects(source))
     value = _parse("".join(source.pieces()).lstrip("\ufeff"))
-    if value is None and source.path.suffix.lower() != ".json":
+    if value is None and (source.path.suffix.lower() != ".json" or parse_line(source.head[0])):
         return None  # lines of JSON, or a printed line that begins with a bracket
     if value is None:
         raise _refuse(source, "is no JSON: it is cut off or damaged")
@@ -117,12 +118,8 @@ def _of_list(value: list[Any], name: str) -> list[Table]:
         return tabulate_objects(value)
     wide = {len(item) if isinstance(item, list) else 0 for item in value}
     if wide == {3} and (number(value[0][0]) or 0) > _YEAR_2000:  # TensorBoard's download: time, step, value
-        return tabulate_objects({"step": step, _tag(name): number_} for _, step, number_ in value)
+        return tabulate_objects({"step": step, tag_of(name): number_} for _, step, number_ in value)
     return []
-
-
-def _tag(stem: str) -> str:
-    return re.sub(r".*(?:tag|run)-[^-_]*?[-_]", "", stem) or stem
 
 
 def _pandas_objects(value: dict[str, Any]) -> Objects:

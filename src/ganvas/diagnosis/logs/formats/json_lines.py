@@ -11,7 +11,7 @@ from ganvas.diagnosis.logs.rows import Table
 from ganvas.diagnosis.logs.source import Source
 
 _FIRST = 20
-"""Lines among which there must be an object."""
+"""Lines of which the first, or half of them, must be objects."""
 
 _NUMPY = re.compile(r"(?:\w+\.)?(?:tensor|array|float\d*|int\d*)\(\s*\[?\s*([^\s,\])]+)[^)]*?\)+")
 _NOT_FINITE = re.compile(r"(?<=[:\s])(-?)(nan|inf)\b")
@@ -19,7 +19,8 @@ _NOT_FINITE = re.compile(r"(?<=[:\s])(-?)(nan|inf)\b")
 
 def read_json_lines(source: Source) -> list[Table] | None:
     """One object a line; other lines are counted as unread."""
-    if any(parse_line(line) is not None for line in source.head[:_FIRST]):
+    objects = [parse_line(line) is not None for line in source.head[:_FIRST]]
+    if objects and (objects[0] or 2 * sum(objects) >= len(objects)):
         return tabulate_objects(_objects(source))
     return None
 
@@ -29,7 +30,7 @@ def _objects(source: Source) -> Iterator[dict[str, Any] | None]:
 
 
 def parse_line(line: str) -> dict[str, Any] | None:
-    """The object of a line, as JSON or as Python prints it."""
+    """The object of a line, as JSON or as Python prints it; None of another line."""
     line = line.strip()
     if not (line.startswith("{") and line.endswith("}")):
         return None

@@ -49,6 +49,11 @@ def flatten(value: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, f
             yield f"{before}{name}", number(inner)
 
 
+def tag_of(stem: str) -> str:
+    """The tag of a scalar that TensorBoard has saved as `run-RUN-tag-TAG`; any other name as it is."""
+    return re.sub(r"^.*\btag[-_]|^.*_tag[-_]", "", stem) or stem
+
+
 def _long_form(one: Mapping[str, Any]) -> tuple[str, float] | None:
     name = next((one[key] for key in NAME_KEYS if isinstance(one.get(key), str)), None)
     value = next((number(one[key]) for key in VALUE_KEYS if one.get(key) is not None), None)

@@ -6,6 +6,9 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from ganvas.diagnosis.logs import names
+from ganvas.diagnosis.logs.formats.json_lines import parse_line
+from ganvas.diagnosis.logs.formats.objects import flatten
+from ganvas.diagnosis.logs.formats.printed_lists import printed_lists, table_of_lists
 from ganvas.diagnosis.logs.formats.printed_names import is_time_without_name, name_before
 from ganvas.diagnosis.logs.numbers import number
 from ganvas.diagnosis.logs.rows import Rows, Table
@@ -13,6 +16,9 @@ from ganvas.diagnosis.logs.source import Source
 
 _MAX_PRINTED = 2**14
 """Most characters in a line that is read; longer ones are no lines of a log."""
+
+_LONG_LIST = 4
+"""Commas in a line that may be a list of all values of a quantity."""
 
 _LAST = 20
 """Numbers of a column at the end whose printed decimals count."""
@@ -24,7 +30,7 @@ _CLOCK = re.compile(
     r"|\b\d+:\d\d(?::\d\d)?(?:[.,]\d+)?\b"
 )
 _NUMBER = re.compile(
-    r"(?<![\w.])([-+]?(?:[1-9]\d{0,2}(?:,\d{3})+(?![\d,])(?:\.\d+)?|\d+\.?\d*(?:e[-+]?\d+)?|\.\d+(?:e[-+]?\d+)?"
+    r"(?<![\w.])([-+]?(?:[1-9]\d{0,2}(?:,\d{3})+(?!\d|,\d)(?:\.\d+)?|\d+\.?\d*(?:e[-+]?\d+)?|\.\d+(?:e[-+]?\d+)?"
     r"|nan\b|inf(?:inity)?\b))",
     re.I,
 )
@@ -58,10 +64,22 @@ def read_printed(source: Source) -> list[Table] | None:
 
 
 def _read(source: Source, known_only: bool) -> Table:
-    rows, now = Rows(), dict[str, float]()
+    rows, now, lists = Rows(), dict[str, float](), dict[str, list[float]]()
     given = frozenset(source.columns)
     for line in source.lines():
-        if not line or line.isspace() or len(line) > _MAX_PRINTED:
+        if not line or line.isspace():
+            continue
+        if line.count(",") >= _LONG_LIST and (found := printed_lists(line, given)):
+            lists |= found
+            continue
+        if len(line) > _MAX_PRINTED:
+            rows.unread += 1
+            continue
+        if line.startswith("{") and (one := parse_line(line)):
+            row = dict(flatten(one))
+            now |= {kind: value for name, value in row.items() if value and (kind := names.time_kind(name))}
+            if any(_is_known(name, given) for name in row):
+                rows.add({**now, **{name: value for name, value in row.items() if not names.time_kind(name)}})
             continue
         texts = _NUMBER.split(_plain(line))
         plan = _plan(tuple(texts[::2]), given)
@@ -70,7 +88,7 @@ def _read(source: Source, known_only: bool) -> Table:
         if known or (plan.quantities and not known_only):
             row = _row(plan.quantities, texts, rows)
             rows.add({**now, **row})
-    return rows.table()
+    return rows.table() if rows.count or not lists else table_of_lists(lists)
 
 
 def _plain(line: str) -> str:

@@ -19,7 +19,9 @@ def name_before(texts: Sequence[str], given: frozenset[str]) -> str:
 
     With a colon or an equals sign any words are a name, without one only words that are known.
     """
-    before = texts[-1]
+    before = (
+        texts[-1] if len(texts) == 1 else re.sub(r"^[A-Za-zµ]+(?= )", "", texts[-1])
+    )  # the unit of the number before
     if _SNAPSHOT.search(before):
         return "kimg"
     while match := _WRAPPER.search(before):
@@ -40,7 +42,7 @@ def is_time_without_name(texts: Sequence[str], i: int) -> bool:
     before, after = texts[i].strip(), texts[i + 1].strip()
     share = after == "/" and i + 2 < len(texts)
     first = i == 0 and re.fullmatch(r"[\s>\[(#]*", before) and (texts[1][:1] in ("", " ") or after[:1] in "]):,|>")
-    return bool(first) or bool(share and (not before or before[-1] in "[(,|>:-" or before[-1].isalpha()))
+    return bool(first) or bool(share and (not before or before[-1] in "[(,|>:-%" or before[-1].isalpha()))
 
 
 def _last_part(text: str) -> str:

@@ -6,6 +6,7 @@ from itertools import islice
 import numpy as np
 
 from ganvas.diagnosis.logs import names
+from ganvas.diagnosis.logs.formats.objects import tag_of
 from ganvas.diagnosis.logs.formats.separated import LAST, cells_of, find_delimiter, lines_of, read_columns
 from ganvas.diagnosis.logs.numbers import number
 from ganvas.diagnosis.logs.rows import GAP, Column, Rows, Table
@@ -22,8 +23,7 @@ def read_tensorboard_csv(source: Source) -> list[Table] | None:
     header = cells_of(source.head[0], ",") if source.head else []
     if list(map(names.normalise_name, header)) != ["walltime", "step", "value"]:
         return None
-    tag = re.sub(r"(?:^|.*[_-])(?:tag|run-[^-_]*)[-_]", "", source.path.stem) or source.path.stem
-    return [read_columns(source, ",", lambda header: ["", header[1], tag])]
+    return [read_columns(source, ",", lambda header: ["", header[1], tag_of(source.path.stem)])]
 
 
 def read_wandb(source: Source) -> list[Table] | None:
