@@ -110,9 +110,8 @@ def open_source(path: Path, columns: Mapping[str, str] | None = None) -> Source:
 
 
 def is_event_file(source: Source) -> bool:
-    """Whether it begins as TensorBoard's event files do: a record whose first field is a time."""
-    start = source.start
-    return len(start) > 21 and start[4:8] == bytes(4) and start[12:13] == b"\x09" and 8 < start[0] < 128
+    """Whether it begins as TensorBoard's event files do: with a record that names their version."""
+    return source.start[4:8] == bytes(4) and b"brain.Event:" in source.start[:64]
 
 
 def refuse_too_large(source: Source) -> GanvasError:
