@@ -9,7 +9,7 @@ import numpy as np
 from ganvas.diagnosis.history import Facts, History
 from ganvas.diagnosis.logs import names
 from ganvas.diagnosis.logs.numbers import resolution
-from ganvas.diagnosis.logs.rows import NULL, Column, Table
+from ganvas.diagnosis.logs.rows import GAP, NULL, Column, Table
 from ganvas.diagnosis.logs.source import FORMS
 from ganvas.diagnosis.logs.timeline import find_time
 from ganvas.errors import GanvasError
@@ -73,9 +73,9 @@ def _on_one_time(tables: Sequence[Table], roles: names.Roles, facts: Facts) -> _
     if not parts:
         raise GanvasError(f"{facts.source} contains no numbers.", expected=FORMS, fix="name the log of the training.")
     main = max(parts, key=lambda part: (_losses(part, roles), -_RANK[part.unit]))
-    if any(part.unit == "step" and roles.time_kind(name) == "kimg" for part in parts for name in part.timed):
-        main.unit = "kimg"  # StyleGAN's steps in TensorBoard are its kimg
-        parts = [replace(part, unit="kimg") if part.unit == "step" else part for part in parts]
+    if any({"step", "kimg"} == set(map(roles.time_kind, table.columns)) for table in tables):
+        parts = [replace(part, unit="kimg") for part in parts]  # StyleGAN's steps in TensorBoard are its kimg
+        main = replace(main, unit="kimg")
     merged, places = _Training(main.unit, main.clock), dict[str, str]()
     for part in parts:
         merged.unread += part.unread
@@ -118,7 +118,7 @@ def _timed(table: Table, roles: names.Roles) -> _Training:
     if not table.columns:
         return _Training(unread=table.unread)
     time = find_time(table, roles.time_kind)
-    kept, restarts = time.rows_kept()
+    kept, restarts = time.rows_kept(_rows_of_training(table, roles))
     timed = {}
     for name, column in table.columns.items():
         present = _present(name, column) & kept
@@ -127,6 +127,15 @@ def _timed(table: Table, roles: names.Roles) -> _Training:
             order = np.argsort(at, kind="stable")
             timed[name] = at[order], values[order]
     return _Training(time.unit, time.clock, timed, dict(table.texts), table.place, table.unread, restarts)
+
+
+def _rows_of_training(table: Table, roles: names.Roles) -> np.ndarray:
+    """Which rows have more than times and measures of quality, bool [n]; all if none has."""
+    trained = np.zeros(len(table), bool)
+    for name, column in table.columns.items():
+        if not roles.time_kind(name) and names.translate(name) not in names.SPARSE:
+            trained |= column.state != GAP
+    return trained if trained.any() else ~trained
 
 
 def _present(name: str, column: Column) -> np.ndarray:

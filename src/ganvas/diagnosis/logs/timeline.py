@@ -27,9 +27,13 @@ class Timeline:
     at: np.ndarray
     own: np.ndarray
 
-    def rows_kept(self) -> tuple[np.ndarray, int]:
-        """(which rows no resumed training wrote again, how often time went back)."""
-        own = np.flatnonzero(self.own)
+    def rows_kept(self, trained: np.ndarray) -> tuple[np.ndarray, int]:
+        """(which rows no resumed training wrote again, how often time went back).
+
+        Args:
+            trained: rows of the training itself, bool [n]: an evaluation of an earlier state is no return to it.
+        """
+        own = np.flatnonzero(self.own & trained)
         back = np.flatnonzero(np.diff(self.at[own]) < 0)
         limits = np.full(len(self.at), np.inf)
         limits[own[back + 1] - 1] = self.at[own[back + 1]]

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -38,10 +39,11 @@ _BARE_ACCURACY = re.compile("acc(?:uracy)?", re.I)
 
 
 class _Pair(NamedTuple):
-    """The number at `place` is the quantity `name`, or the time `name` of so many as the number at `of` says."""
+    """The number at `place` is a quantity, or a time of so many as the number at `of` says; `label` is its own name."""
 
     place: int
     name: str
+    label: str = ""
     percent: bool = False
     of: int | None = None
     fraction: bool = False
@@ -65,11 +67,12 @@ def read_printed(source: Source) -> list[Table] | None:
 
 def _read(source: Source, known_only: bool) -> Table:
     rows, now, lists = Rows(), dict[str, float](), dict[str, list[float]]()
-    given = frozenset(source.columns)
+    labels = dict[str, str]()
+    given, named = frozenset(source.columns.items()), frozenset(source.columns)
     for line in source.lines():
         if not line or line.isspace():
             continue
-        if line.count(",") >= _LONG_LIST and (found := printed_lists(line, given)):
+        if line.count(",") >= _LONG_LIST and (found := printed_lists(line, named)):
             lists |= found
             continue
         if len(line) > _MAX_PRINTED:
@@ -78,17 +81,19 @@ def _read(source: Source, known_only: bool) -> Table:
         if line.startswith("{") and (one := parse_line(line)):
             row = dict(flatten(one))
             now |= {kind: value for name, value in row.items() if value and (kind := names.time_kind(name))}
-            if any(_is_known(name, given) for name in row):
+            if any(_is_known(name, named) for name in row):
                 rows.add({**now, **{name: value for name, value in row.items() if not names.time_kind(name)}})
             continue
         texts = _NUMBER.split(_plain(line))
-        plan = _plan(tuple(texts[::2]), given)
+        plan = _plan(tuple(texts[::2]), given, not known_only)
         now = _advance(now, plan.times, texts)
-        known = [pair for pair in plan.quantities if _is_known(pair.name, given)]
+        labels |= {pair.name: pair.label for pair in plan.times if pair.label}
+        known = [pair for pair in plan.quantities if _is_known(pair.name, named)]
         if known or (plan.quantities and not known_only):
             row = _row(plan.quantities, texts, rows)
             rows.add({**now, **row})
-    return rows.table() if rows.count or not lists else table_of_lists(lists)
+    table = rows.table() if rows.count or not lists else table_of_lists(lists)
+    return replace(table, columns={labels.get(name, name): column for name, column in table.columns.items()})
 
 
 def _plain(line: str) -> str:
@@ -107,8 +112,9 @@ def _is_known(name: str, given: frozenset[str]) -> bool:
 
 
 @lru_cache(8192)
-def _plan(texts: tuple[str, ...], given: frozenset[str]) -> _Plan:
-    """From the texts around the numbers of a line."""
+def _plan(texts: tuple[str, ...], given: frozenset[tuple[str, str]], any_name: bool) -> _Plan:
+    """From the texts around the numbers of a line, and the names that the user has given."""
+    own_names = dict(given)
     times: list[_Pair] = []
     quantities: list[_Pair] = []
     network, skip = "D", -1
@@ -117,10 +123,10 @@ def _plan(texts: tuple[str, ...], given: frozenset[str]) -> _Plan:
         if i == skip:
             continue
         of = i + 1 if after.strip() == "/" and i + 2 < len(texts) else None
-        name = name_before(texts[: i + 1], given)
-        kind = names.time_kind(name) if name and name not in given else None
+        name = name_before(texts[: i + 1], own_names.keys(), any_name)
+        kind = names.Roles(own_names).time_kind(name) if name else None
         if kind or (not name and is_time_without_name(texts, i)):
-            times.append(_Pair(i, kind or "", of=of, fraction=kind in ("epoch", "kimg")))
+            times.append(_Pair(i, kind or "", name, of=of, fraction=kind in ("epoch", "kimg")))
             skip = i + 1 if of else -1
         elif name and not re.match(r"[A-Za-zµ]|\s*(?:param|MB|GB|M\b|it/s)", after):
             own = names.translate(name) or ""
@@ -134,6 +140,8 @@ def _plan(texts: tuple[str, ...], given: frozenset[str]) -> _Plan:
 
 def _named(times: list[_Pair]) -> list[_Pair]:
     """Unnamed times: of two in a line without an epoch the first is the epoch, the second its batch."""
+    if any(pair.name in ("step", "batch", "kimg") for pair in times):
+        return [pair for pair in times if pair.name]
     unnamed = [pair for pair in times if not pair.name]
     if len(unnamed) > 1 and not any(pair.name == "epoch" for pair in times):
         first, second = unnamed[:2]

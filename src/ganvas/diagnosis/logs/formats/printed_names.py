@@ -1,7 +1,7 @@
 """Which words before a printed number are its name."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from ganvas.diagnosis.logs import names
 
@@ -14,10 +14,11 @@ _WORDS_THAT_ARE_NO_NAME = frozenset({"device", "cuda", "gpu", "grad_fn", "dtype"
 _SETTINGS = frozenset({"epochs", "steps", "iterations", "numepochs", "nepochs", "numsteps", "batches"})
 
 
-def name_before(texts: Sequence[str], given: frozenset[str]) -> str:
+def name_before(texts: Sequence[str], given: Collection[str], any_name: bool = False) -> str:
     """The name of the number after `texts`, the texts of its line so far; empty if it has none that is certain.
 
-    With a colon or an equals sign any words are a name, without one only words that are known.
+    With a colon or an equals sign any words are a name; without one only words that are known, or with `any_name` the
+    last word.
     """
     before = (
         texts[-1] if len(texts) == 1 else re.sub(r"^[A-Za-zµ]+(?= )", "", texts[-1])
@@ -34,7 +35,7 @@ def name_before(texts: Sequence[str], given: frozenset[str]) -> str:
         else:
             before = before[: explicit.start()]
     words = _last_part(before).split()
-    return _known_end(words, given) if not explicit else _known_end(words, given) or _plain_name(words)
+    return _known_end(words, given) or (_plain_name(words if explicit else words[-1:]) if explicit or any_name else "")
 
 
 def is_time_without_name(texts: Sequence[str], i: int) -> bool:
@@ -57,7 +58,7 @@ def _last_part(text: str) -> str:
     return part.strip(" -.#*•>")
 
 
-def _known_end(words: Sequence[str], given: frozenset[str]) -> str:
+def _known_end(words: Sequence[str], given: Collection[str]) -> str:
     """`D loss` of `INFO training D loss`; empty if no end of the words is known."""
     for first in range(len(words)):
         end = " ".join(words[first:])
@@ -70,5 +71,5 @@ def _known_end(words: Sequence[str], given: frozenset[str]) -> str:
 
 def _plain_name(words: Sequence[str]) -> str:
     name = " ".join(words)
-    odd = not re.search("[A-Za-z]", name) or name in _WORDS_THAT_ARE_NO_NAME or len(words) > 6
+    odd = not words or not re.search("[A-Za-z]", name) or name in _WORDS_THAT_ARE_NO_NAME or len(words) > 6
     return "" if odd or names.time_kind(name) or words[0] == "per" else name
