@@ -184,7 +184,7 @@ CASES = {
     ),
     "pix2pix": Case(
         "loss_log.txt",
-        each_line("(epoch: 1, iters: {step}, time: 0.078, data: 3.094) G_GAN: {g} G_L1: 12.8 D_real: {d} D_fake: 0.5\n"),
+        each_line("(epoch: 1, iters: {step}, time: 0.078, data: 3.1) G_GAN: {g} G_L1: 12.8 D_real: {d} D_fake: 0.5\n"),
         "step", {"D/loss_real": BOTH["D/loss"], "G/loss": BOTH["G/loss"]},
     ),
     "ESRGAN": Case(
@@ -254,7 +254,8 @@ CASES = {
     ),
     "restart in the middle": Case(
         "log.txt",
-        "step 0 d_loss: 0.75\nstep 10 d_loss: 9\nstep 20 d_loss: 9\nresuming\nstep 10 d_loss: 0.5\nstep 20 d_loss: 0.625\n",
+        "step 0 d_loss: 0.75\nstep 10 d_loss: 9\nstep 20 d_loss: 9\nresuming\n"
+        "step 10 d_loss: 0.5\nstep 20 d_loss: 0.625\n",
         "step", {"D/loss": BOTH["D/loss"]},
     ),
     "carriage returns and colours": Case(

@@ -133,7 +133,7 @@ def _refuse_binary(source: Source) -> None:
             f"{source.path} is empty.", expected=FORMS, fix="wait until the training has written something."
         )
     odd = sum(text.count(char) for char in ("\0", "\ufffd", "\x01", "\x02", "\x03", "\x7f"))
-    if "\0" in text[:100] or odd > max(1, len(text) / 100):
+    if "\0" in text[:100] or odd > max(5, len(text) / 100):
         raise GanvasError(f"{source.path} is not text.", expected=FORMS, fix="name the log of the training.")
 
 
