@@ -56,6 +56,33 @@ class Series:
         first = broken[-1] + 1 if len(broken) else 0
         return float(self.at[first]) if len(self) - first >= least else None
 
+    def mostly_since(self, true: np.ndarray, least: int) -> float | None:
+        """The time since which a condition, bool [n], holds for four values of five or more, and still does.
+
+        None if it holds for fewer than `least` values, or no longer for most of the last twentieth.
+        """
+        end = true[-max(5, len(self) // 20) :]
+        if len(self) < least or 2 * end.sum() <= len(end):
+            return None
+        score = np.cumsum(np.where(true, 1, -4)[::-1])[::-1]  # of each suffix; the largest begins where it began
+        first = int(score.argmax())
+        return float(self.at[first]) if true[first:].sum() >= least else None
+
+    def thinned(self, most: int = 2000) -> "Series":
+        """At most that many values: the medians of blocks, each at the time of its first value."""
+        size = -(-len(self) // most)
+        if size <= 1:
+            return self
+        starts = np.arange(0, len(self), size)
+        return Series(self.at[starts], np.array([np.median(self.value[i : i + size]) for i in starts]))
+
+    def smooth(self, width: int) -> "Series":
+        """Medians of so many values around each, an odd number; fewer at the ends."""
+        if width < 3 or not self:
+            return self
+        padded = np.pad(self.value, width // 2, mode="reflect" if len(self) > width // 2 else "edge")
+        return Series(self.at, np.median(np.lib.stride_tricks.sliding_window_view(padded, width), axis=1))
+
 
 EMPTY = Series(np.empty(0), np.empty(0))
 
@@ -91,6 +118,8 @@ class Facts:
         unread: lines of the log that could not be parsed.
         restarts: how often time went back in the log.
         probabilities: whether D's outputs in the log are probabilities.
+        resolution: {quantity: the smallest difference that the log prints}, such as 0.01 for 0.69; without an entry
+            it is derived from the values.
     """
 
     config: TrainConfig | None = None
@@ -106,6 +135,7 @@ class Facts:
     unread: int = 0
     restarts: int = 0
     probabilities: bool | None = None
+    resolution: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def knobs(self) -> dict[str, Any]:
