@@ -77,11 +77,17 @@ class Series:
         return Series(self.at[starts], np.array([np.median(self.value[i : i + size]) for i in starts]))
 
     def smooth(self, width: int) -> "Series":
-        """Medians of so many values around each, an odd number; fewer at the ends."""
-        if width < 3 or not self:
+        """Medians of so many values around each, an odd number; of fewer towards the ends, as many on each side."""
+        if width < 3 or len(self) < 3:
             return self
-        padded = np.pad(self.value, width // 2, mode="reflect" if len(self) > width // 2 else "edge")
-        return Series(self.at, np.median(np.lib.stride_tricks.sliding_window_view(padded, width), axis=1))
+        half = min(width // 2, (len(self) - 1) // 2)
+        windows = np.lib.stride_tricks.sliding_window_view(self.value, 2 * half + 1)
+        ends = [i for i in range(len(self)) if not half <= i < len(self) - half]
+        value = np.concatenate([np.empty(half), np.median(windows, axis=1), np.empty(half)])
+        for i in ends:
+            reach = min(i, len(self) - 1 - i)
+            value[i] = np.median(self.value[i - reach : i + reach + 1])
+        return Series(self.at, value)
 
 
 EMPTY = Series(np.empty(0), np.empty(0))
