@@ -138,7 +138,10 @@ EXAMPLES: dict[str, list[tuple[History, History]]] = {
     "critic without gradient": [
         (logged(D_loss=SILENT, G_loss=LEVEL), logged(D_loss=[1e6 * d for d in SILENT], G_loss=LEVEL)),
         (logged(D_loss=SILENT, G_loss=LEVEL), logged(D_loss=[abs(d) for d in SILENT], G_loss=16)),
-        (logged(D_loss=SILENT, G_loss=LEVEL), logged(D_loss=SILENT, G_loss=LEVEL, fid=np.geomspace(90, 9, 30).tolist())),
+        (
+            logged(D_loss=SILENT, G_loss=LEVEL),
+            logged(D_loss=SILENT, G_loss=LEVEL, fid=np.geomspace(90, 9, 30).tolist()),
+        ),
     ],
     "learning rate too high": [
         (watched(G_update=0.2), watched(G_update=0.02)),
