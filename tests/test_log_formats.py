@@ -1,6 +1,7 @@
 """One small log of every format, as its tool writes it: which columns are understood, and which numbers are read."""
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,7 +26,7 @@ class Case(NamedTuple):
     name: str
     text: str | dict[str, str]
     unit: str
-    points: dict[str, list[tuple[float, float]]]
+    points: Mapping[str, Sequence[tuple[float, float]]]
     training: str = ""
 
 

@@ -6,7 +6,7 @@ import random
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -131,7 +131,7 @@ def test_line_of_many_megabytes_is_left_out(tmp_path: Path) -> None:
 # Size
 
 
-def filled(rows: int, row: Callable[[int], dict[str, float | None]]) -> Rows:
+def filled(rows: int, row: Callable[[int], Mapping[str, float | None]]) -> Rows:
     collected = Rows(max_rows=2000)
     for n in range(rows):
         collected.add(row(n))
@@ -147,7 +147,7 @@ def test_thinning_keeps_ends_extremes_and_what_is_not_finite() -> None:
 
 
 def test_thinning_keeps_alternating_and_rare_rows() -> None:
-    def row(n: int) -> dict[str, float | None]:
+    def row(n: int) -> Mapping[str, float | None]:
         return {"step": n, ("d_loss", "g_loss")[n % 2]: 1.0} | ({"fid": n} if n % 1000 == 0 else {})
 
     table = filled(50_000, row).table()

@@ -7,6 +7,7 @@ from typing import Any
 from ganvas.diagnosis.history import Facts, History
 from ganvas.diagnosis.rules.conditions import ConditionName, Severity
 from ganvas.diagnosis.rules.fixes import ProposedFix, propose
+from ganvas.diagnosis.rules.losses import with_total
 from ganvas.diagnosis.rules.table import CONDITIONS
 from ganvas.display import Displayed, Paragraph, Part, Table
 
@@ -129,15 +130,15 @@ class Diagnosis(Displayed):
 
 def apply_rules(history: History) -> Diagnosis:
     """Applies every rule of the table to a history."""
-    findings: list[Finding] = []
+    history, findings = with_total(history), []
     for row in CONDITIONS:
         detection = row.detect(history)
         if detection is not None:
             findings.append(
                 Finding(
                     name=row.name,
-                    severity=row.severity,
-                    summary=row.summary.format(about=detection.about),
+                    severity=detection.severity or row.severity,
+                    summary=detection.summary or row.summary.format(about=detection.about),
                     about=detection.about,
                     since=detection.since,
                     unit=history.unit,
@@ -238,6 +239,8 @@ NEEDED = {
     "quality": "images",
     "fid": "a FID",
     "kid": "a KID",
+    "inception score": "an inception score",
+    "D/wasserstein": "a critic",
 }
 """What it takes to measure each quantity, in words; the rest are measured on images."""
 

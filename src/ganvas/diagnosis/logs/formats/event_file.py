@@ -6,6 +6,7 @@ TensorBoard itself is no dependency. Record: length uint64, its CRC, the message
 
 import struct
 from collections.abc import Iterator
+from typing import Any
 
 from ganvas.diagnosis.logs.rows import MAX_ROWS, Rows, Table
 from ganvas.diagnosis.logs.source import Source, is_event_file
@@ -50,8 +51,8 @@ def _records(source: Source) -> Iterator[bytes]:
                 yield record
 
 
-def _fields(message: bytes) -> Iterator[tuple[int, bytes | int | float]]:
-    """(number, value) of each field; a damaged message ends early."""
+def _fields(message: bytes) -> Iterator[tuple[int, Any]]:
+    """(number, value) of each field, bytes, int or float; a damaged message ends early."""
     at = 0
     while at < len(message):
         key, at = _varint(message, at)

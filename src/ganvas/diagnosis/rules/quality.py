@@ -1,0 +1,162 @@
+"""The measured quality of the images: it has the last word about what losses suggest."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from ganvas.diagnosis.history import History, Series
+from ganvas.diagnosis.rules.conditions import Severity
+
+LOWER, HIGHER, DECIBELS = "lower", "higher", "decibels"
+
+MEASURES = {
+    "fid": LOWER, "fd": LOWER, "kid": LOWER, "cmmd": LOWER, "swd": LOWER, "lpips": LOWER, "inception score": HIGHER,
+    "ms-ssim": HIGHER, "ssim": HIGHER, "psnr": DECIBELS, "ppl": LOWER,
+}  # fmt: skip
+"""Which direction is better, the most trusted measure first. Of unpaired images MS-SSIM is a likeness of fakes to each
+other (Odena et al. 2017): then lower is better."""
+
+OWN = {"quality": 0.0, "distance": 0.05}
+"""Measures of our own, which lower is better, and what of them is noise: quick ones, that losses need not yield to."""
+
+WORSE, OWN_WORSE = 1.25, 1.5
+"""How many times its best a quality must be to be called worse."""
+
+USELESS = {"fid": 200.0, "fd": 2000.0, "kid": 0.2, "inception score": 1.6}
+"""Values as those of noise: a fine-tuned network starts well and may stay so, one that stays here learns nothing."""
+
+TITLES = {
+    "distance": "the fakes' distance to the reals", "quality": "the quality (a kernel distance)", "fid": "FID",
+    "kid": "KID", "swd": "SWD", "lpips": "LPIPS", "ms-ssim": "MS-SSIM", "ssim": "SSIM", "psnr": "PSNR", "ppl": "PPL",
+    "fd": "the Fréchet distance", "cmmd": "CMMD", "inception score": "the inception score",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Quality:
+    """One measure through time, robust to noise: a best is a median of neighbours, never a single value.
+
+    Attributes:
+        name: as in `MEASURES` or `OWN`.
+        shown: the values as measured.
+        badness: the same so that lower is better and ratios have a meaning.
+    """
+
+    name: str
+    shown: Series
+    badness: Series
+
+    @cached_property
+    def _width(self) -> int:
+        """How many values a median is of: an eighth of all, from 3 to 15."""
+        n = len(self.badness)
+        return 1 if n < 6 else min(max(3, n // 8 // 2 * 2 + 1), 15)
+
+    @cached_property
+    def _smooth(self) -> np.ndarray:
+        return self.badness.smooth(self._width).value
+
+    @cached_property
+    def _noise(self) -> float:
+        """The relative deviation of a single value, by the differences of neighbours."""
+        value = self.badness.value
+        if len(value) < 6:
+            return 0.0
+        relative = 2 * np.abs(np.diff(value)) / np.maximum(np.abs(value[1:]) + np.abs(value[:-1]), 1e-12)
+        return 1.4826 * float(np.median(relative)) / 2**0.5
+
+    @property
+    def best_at(self) -> int:
+        """The place of the best median."""
+        return int(self._smooth.argmin())
+
+    def limit(self, width: int) -> float:
+        """What a median of the newest `width` values must exceed to be worse than the best, and not by chance."""
+        factor = WORSE if self.name in MEASURES else OWN_WORSE
+        chance = 3 * 1.25 * self._noise * (1 / self._width + 1 / width) ** 0.5
+        best = float(self._smooth[self.best_at])
+        return best + abs(best) * max(factor - 1, chance) + OWN.get(self.name, 0.0)
+
+    @cached_property
+    def worse(self) -> bool:
+        """Whether it was clearly better once."""
+        n = len(self.badness)
+        if n < 2:
+            return False
+        widths = (min(3, n - 1), self._width) if n >= 6 else (min(2, n - 1),)
+        newest = {width: float(np.median(self.badness.value[-width:])) for width in widths if n - self.best_at > width}
+        if n < 6:  # too few to know their noise: both newest must be far from the best
+            return any(self.badness.value[-w:].min() > 1.2 * self.limit(w) for w in newest)
+        return any(now > self.limit(width) for width, now in newest.items())
+
+    @cached_property
+    def improved(self) -> bool:
+        """Whether its newest median is clearly better than its first values."""
+        first = self.badness.early(min(3, max(1, len(self.badness) // 4)))
+        return self.badness.recent(min(3, len(self.badness))) < 0.9 * first - OWN.get(self.name, 0.0)
+
+    @property
+    def worse_since(self) -> float:
+        """The first time after the best stretch."""
+        best = float(self._smooth[self.best_at])
+        middle = best + 0.5 * (self.limit(self._width) - best)
+        good = np.flatnonzero(self._smooth <= middle)
+        return float(self.badness.at[min(good[-1] + 1, len(self.badness) - 1)])
+
+    @property
+    def ratio(self) -> float:
+        """How many times its best it is now."""
+        now, best = self.badness.recent(min(3, len(self.badness))), float(self._smooth[self.best_at])
+        return now / best if best > 0 else 1.0
+
+    def values(self) -> tuple[float, float, float]:
+        """(now, the best, when) as measured: medians."""
+        shown = self.shown.smooth(self._width).value
+        return (
+            self.shown.recent(min(3, len(self.shown))),
+            float(shown[self.best_at]),
+            float(self.shown.at[self.best_at]),
+        )
+
+
+def measured(history: History, *, own: bool = False) -> Quality | None:
+    """The most trusted measure with values; of equal ones that with three or more.
+
+    Args:
+        own: whether our quick measures count too.
+    """
+    found = [one for name in (*MEASURES, *(OWN if own else ())) if (one := _quality(history, name))]
+    return next((one for one in found if len(one.shown) >= 3), found[0] if found else None)
+
+
+def _quality(history: History, name: str) -> Quality | None:
+    shown = history[name].finite()
+    direction = MEASURES.get(name, LOWER)
+    if name == "ms-ssim" and shown and not any(paired in history for paired in ("ssim", "psnr", "lpips")):
+        direction = HIGHER if np.median(shown.value) > 0.6 else LOWER
+    if name in MEASURES:  # 0 or -1 until it is first measured; KID may be below 0, but is not exactly 0
+        known = shown.value != 0 if name == "kid" else shown.value > 0
+        shown = Series(shown.at[known], shown.value[known])
+        changed = np.diff(shown.value, prepend=np.nan) != 0
+        if changed.sum() >= 8 and changed.mean() < 0.5:  # each value is repeated until the next is measured
+            shown = Series(shown.at[changed], shown.value[changed])
+    if not shown:
+        return None
+    shown = shown.thinned(500)
+    scaled = {LOWER: lambda v: v, HIGHER: lambda v: 1 / v, DECIBELS: lambda v: 10 ** (-v / 20)}[direction](shown.value)
+    return Quality(name, shown, Series(shown.at, scaled))
+
+
+def severity_of(history: History, since: float) -> Severity | None:
+    """How serious something is that losses suggest since a time.
+
+    A failure if the quality has become worse; nothing while images are as good as ever and better than at first; else a
+    warning, also where no quality was measured since.
+    """
+    quality = measured(history)
+    if quality is None or quality.shown.at[-1] < since:
+        return "warning"
+    if quality.worse:
+        return "failure"
+    return None if quality.improved else "warning"
