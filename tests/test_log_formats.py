@@ -1,6 +1,9 @@
 """One small log of every format, as its tool writes it: which columns are understood, and which numbers are read."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,6 +12,7 @@ import pytest
 
 from ganvas.diagnosis.history import History
 from ganvas.diagnosis.logs.reader import read_trainings
+from ganvas.diagnosis.sources import diagnose
 from ganvas.errors import GanvasError
 
 D, G = [0.75, 0.5, 0.625], [1.25, 1.5, 1.75]
@@ -381,3 +385,52 @@ def test_resolution_is_that_of_the_printed_numbers(values: str, expected: float,
     (tmp_path / "a.log").write_text("".join(f"step {n} d_loss: {v}\n" for n, v in enumerate(values.split())))
     for name in ("a.csv", "a.log"):
         assert read_trainings([tmp_path / name])[""].facts.resolution["D/loss"] == pytest.approx(expected)
+
+
+# What is shown
+
+
+def diagnose_text(text: str, folder: Path, *words: str) -> tuple[int, str, str]:
+    """(exit status, output, errors) of `ganvas diagnose`."""
+    (folder / "log.txt").write_text(text)
+    command = [sys.executable, "-m", "ganvas", "diagnose", "log.txt", *words]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=os.environ | {"COLUMNS": "200"})
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.slow
+def test_command_shows_the_columns_it_understood(tmp_path: Path) -> None:
+    status, shown, _ = diagnose_text(each_line("step {step} D loss: {d} mood: {n}\n"), tmp_path)
+    assert status == 0
+    assert "Read from log.txt (printed lines):\n  step = step\n  D loss = D/loss\n  not used: mood\n" in shown
+    assert "no g_loss in it; if one of these is, say so: --columns g_loss=NAME" in shown
+    _, shown, _ = diagnose_text(each_line("step {step} D loss: {d} mood: {n}\n"), tmp_path, "--columns", "g_loss=mood", "--json")
+    assert json.loads(shown)["facts"]["columns"] == {"step": "step", "D loss": "D/loss", "mood": "G/loss"}
+
+
+@pytest.mark.slow
+def test_command_shows_a_diagnosis_of_each_gan(tmp_path: Path) -> None:
+    text = str(CASES["CycleGAN"].text)
+    assert diagnose_text(text, tmp_path)[1].count("D/loss") == 2
+    trainings = json.loads(diagnose_text(text, tmp_path, "--json")[1])["trainings"]
+    assert trainings["B"]["facts"]["columns"]["D_B"] == "D/loss"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("columns", "what"),
+    [("loss=a", "'loss=a'"), ("d_loss", "'d_loss='"), ("d_loss=nowhere", "has no column nowhere"), ("d_los=a", "d_loss'?")],
+)
+def test_mistake_in_columns_is_explained(columns: str, what: str, tmp_path: Path) -> None:
+    status, _, errors = diagnose_text(each_line("step {step} D loss: {d}\n"), tmp_path, "--columns", columns)
+    assert status == 1
+    assert what in errors
+    assert "Traceback" not in errors
+
+
+def test_python_takes_files_and_columns(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(each_line("{step},{d}\n", "step,one\n"))
+    (tmp_path / "b.csv").write_text(each_line("{step},{g}\n", "step,two\n"))
+    found = diagnose([tmp_path / "a.csv", str(tmp_path / "b.csv")], columns={"d_loss": "one", "g_loss": "two"})
+    assert found.facts.columns == {"step": "step", "one": "D/loss", "two": "G/loss"}
+    assert found.facts.source == "a.csv and 1 more"

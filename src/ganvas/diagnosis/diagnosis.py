@@ -162,7 +162,9 @@ def combine(trainings: Mapping[str, Diagnosis]) -> Diagnosis:
     if len(trainings) == 1:
         return first
     findings = sorted((finding for one in trainings.values() for finding in one.findings), key=_rank)
-    unchecked = {name: needs for one in trainings.values() for name, needs in one.unchecked.items()}
+    unchecked: dict[ConditionName, Needs] = {}
+    for one in trainings.values():
+        unchecked |= one.unchecked
     facts = Facts(source=first.facts.source, format=first.facts.format)
     now = max(one.now for one in trainings.values())
     return Diagnosis(tuple(findings), unchecked, now, first.unit, facts, trainings=trainings)
@@ -183,26 +185,37 @@ def verdict(diagnosis: Diagnosis) -> str:
     return "This training is healthy."
 
 
+_ROLES = {"d_loss": "D/loss", "g_loss": "G/loss"}
+
+
 def describe_columns(facts: Facts) -> str:
     """How the log of another program was read; empty for a run of ours."""
-    if not facts.format or facts.format == "stats.jsonl":
+    if not _is_foreign(facts):
         return ""
     lines = [f"Read from {facts.source} ({facts.format}):"]
-    lines += [f"  {name} = {own}" for name, own in facts.columns.items()]
+    lines += [f"  {name} = {own}" for name, own in facts.columns.items() if not name.endswith("/std")]
+    if not {"kimg", "step", "epoch"} & set(facts.columns.values()):
+        lines.append("  no step in it: its rows are counted")
     if facts.unused:
         some = ", ".join(facts.unused[:12]) + (f" and {len(facts.unused) - 12} more" if len(facts.unused) > 12 else "")
         lines.append(f"  not used: {some}")
-    if missing := [own for own, role in (("d_loss", "D/loss"), ("g_loss", "G/loss"))
-                   if not any(one.startswith(role) for one in facts.columns.values())]:  # fmt: skip
-        lines.append(
-            f"  no {' and no '.join(missing)}: --columns {','.join(f'{own}=NAME' for own in missing)} names it"
-        )
+    known = set(facts.columns.values())
+    missing = [own for own in ("d_loss", "g_loss") if not {role for role in known if role.startswith(_ROLES[own])}]
+    if missing:
+        given = ",".join(f"{own}=NAME" for own in missing)
+        hint = f"; if one of these is, say so: --columns {given}" if facts.unused else ""
+        lines.append(f"  no {' and no '.join(missing)} in it{hint}")
     if facts.unread:
         lines.append(f"  {facts.unread:,} {'line' if facts.unread == 1 else 'lines'} could not be read")
     if facts.restarts:
         again = "once" if facts.restarts == 1 else f"{facts.restarts:,} times"
         lines.append(f"  time went back {again}: what a resumed training wrote again counts once")
     return "\n".join(lines)
+
+
+def _is_foreign(facts: Facts) -> bool:
+    """Whether the numbers are from the log of another program."""
+    return facts.format not in ("", "stats.jsonl")
 
 
 def _rank(finding: Finding) -> int:
@@ -245,6 +258,10 @@ NEEDED = {
 """What it takes to measure each quantity, in words; the rest are measured on images."""
 
 
+LOGGED = ("D/loss", "G/loss", "D/real", "fid", "kid", "inception score")
+"""Quantities that logs of other programs have."""
+
+
 def _describe_unchecked(diagnosis: Diagnosis) -> str:
     """The conditions that could not be checked, with what they would need, and the probes that failed."""
     if not diagnosis.unchecked and not diagnosis.facts.probe_errors:
@@ -253,6 +270,24 @@ def _describe_unchecked(diagnosis: Diagnosis) -> str:
     for name, needs in diagnosis.unchecked.items():
         words = [" or ".join(dict.fromkeys(NEEDED.get(one, "images") for one in names)) for names in needs]
         by_need.setdefault(" and ".join(dict.fromkeys(words)), []).append(name)
+    if _is_foreign(diagnosis.facts):
+        return _describe_unchecked_in_log(diagnosis.unchecked)
     lines = [f"  {', '.join(names)}: would need {need}" for need, names in by_need.items()]
     errors = [f"  the {what} could not be measured: {error}" for what, error in diagnosis.facts.probe_errors.items()]
     return "\n".join(["Could not be checked:", *lines, *errors])
+
+
+def _describe_unchecked_in_log(unchecked: Mapping[ConditionName, Needs]) -> str:
+    """What one more column of a log would show, and what no log of numbers shows."""
+    in_log: dict[str, list[str]] = {}
+    apart: list[str] = []
+    for name, needs in unchecked.items():
+        words = [[NEEDED[one] for one in names if one in LOGGED and one in NEEDED] for names in needs]
+        if all(words):
+            in_log.setdefault(" and ".join(" or ".join(dict.fromkeys(of_one)) for of_one in words), []).append(name)
+        else:
+            apart.append(name)
+    lines = [f"  {need} would also show: {', '.join(names)}" for need, names in in_log.items()]
+    if apart:
+        lines.append(f"  only ganvas.watch(G, D) around the training loop shows: {', '.join(apart)}")
+    return "\n".join(["Not in this log:", *lines])

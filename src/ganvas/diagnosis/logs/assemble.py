@@ -1,6 +1,6 @@
 """From the tables of a log to histories: one time for all, the names of Ganvas, and one history for each training."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 
@@ -30,7 +30,7 @@ class _Training:
     unit: str = ""
     clock: str = ""
     timed: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
-    texts: dict[str, Sequence[str]] = field(default_factory=dict)
+    texts: dict[str, Collection[str]] = field(default_factory=dict)
     place: str = ""
     unread: int = 0
     restarts: int = 0
@@ -153,7 +153,8 @@ def _history(training: _Training, facts: Facts, roles: names.Roles, original: Ma
     as_written = {original.get(name, name): own for name, own in known.items()}
     times = {name for name in training.timed if roles.time_kind(name)}
     clock = {training.clock: training.unit} if training.clock else {}
-    unused = [name for name in training.timed if name not in known and name not in times and name != training.clock]
+    told = {*known, *times, training.clock}
+    unused = [name for name in training.timed if name not in told and not name.endswith("/std")]
     precision = {own: resolution(training.texts[name]) for name, own in known.items() if training.texts.get(name)}
     history = History(
         training.unit,

@@ -95,6 +95,9 @@ EXAMPLES = "d_loss, g_loss, D(x), D(G(z)), real_score, fake_score, d_accuracy, d
 _PREFIX = "(?:train|training|trainer|metrics?|results|avg|average|mean|running|total|losses)"
 _SUFFIX = "(?:train|avg|average|mean|running|total|epoch|step|value)"
 _PIX2PIX_LOSSES = {"dreal": "D/loss_real", "dfake": "D/loss_fake"}
+_LONGEST = 80
+"""Letters in a name; longer ones are prose."""
+
 _EVALUATION = {"val", "valid", "validation", "test", "eval", "best"}
 _SIDES = (("A", "B"), ("1", "2"), ("X", "Y"))
 
@@ -202,6 +205,8 @@ def _compiled(pattern: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
 
 def _matching(table: dict[str, str], name: str) -> str | None:
     short = normalise_name(name)
+    if len(short) > _LONGEST:
+        return None
     for with_affixes in (False, True):
         for own, pattern in table.items():
             if _compiled(pattern)[with_affixes].fullmatch(short):

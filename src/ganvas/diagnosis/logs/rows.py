@@ -1,6 +1,7 @@
 """Rows of numbers in bounded memory: what the readers of all formats fill."""
 
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -14,6 +15,9 @@ MAX_CELLS = 2**21
 
 RARE = 1024
 """Rows of a kind (with the same columns) that is rarer are all kept: those of an evaluation now and then."""
+
+LAST = 20
+"""Numbers at the end of a column whose printed decimals count."""
 
 _BUFFER = 4096
 
@@ -54,7 +58,7 @@ class Table:
     rows: np.ndarray
     columns: dict[str, Column]
     unread: int = 0
-    texts: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    texts: Mapping[str, Collection[str]] = field(default_factory=dict)
     training: str = ""
     place: str = ""
 
@@ -72,7 +76,7 @@ class Rows:
     def __init__(self, max_rows: int = MAX_ROWS) -> None:
         self.max_rows = max_rows
         self.count = self.unread = 0
-        self.texts: dict[str, Sequence[str]] = {}
+        self.texts: dict[str, Collection[str]] = {}
         self._buffer: list[Mapping[str, float | None]] = []
         self._blocks: list[tuple[np.ndarray, dict[str, Column]]] = []
         self._kept = 0
@@ -82,6 +86,12 @@ class Rows:
         self._buffer.append(row)
         if len(self._buffer) >= _BUFFER:
             self._flush()
+
+    def note_text(self, name: str, text: str) -> None:
+        """A number as it is printed; the last `LAST` of a column are kept."""
+        texts = self.texts.setdefault(name, deque(maxlen=LAST))
+        if isinstance(texts, deque):
+            texts.append(text)
 
     def add_block(self, columns: dict[str, Column]) -> None:
         """Many rows at once."""

@@ -17,7 +17,7 @@ def read_mlflow_metric(source: Source) -> list[Table] | None:
     for line in source.lines():
         if match := _LINE.fullmatch(line.strip()):
             rows.add({"step": float(match["step"]), name: float(match["value"])})
-            rows.texts[name] = [*rows.texts.get(name, ())[-20:], match["value"]]
+            rows.note_text(name, match["value"])
         else:
             rows.unread += bool(line.strip())
     return [rows.table()]

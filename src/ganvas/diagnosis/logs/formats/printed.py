@@ -21,11 +21,10 @@ _MAX_PRINTED = 2**14
 _LONG_LIST = 4
 """Commas in a line that may be a list of all values of a quantity."""
 
-_LAST = 20
-"""Numbers of a column at the end whose printed decimals count."""
-
 _TERMINAL = re.compile(r"\x1b(?:\[[\d;?]*[ -/]*[@-~]|\][^\x07]*\x07)")
-_BAR = re.compile(r"[\[|]?[=>.#\s░▏▎▍▌▋▊▉█━╸╺-]*(?:[░▏▎▍▌▋▊▉█━╸╺]|={2,}>?|\.{3,})[=>.#\s░▏▎▍▌▋▊▉█━╸╺-]*[\]|]?")
+_BAR = re.compile(
+    r"[\[|]?[=>.#\s░▏▎▍▌▋▊▉█━╸╺-]{0,200}(?:[░▏▎▍▌▋▊▉█━╸╺]|={2,}>?|\.{3,})[=>.#\s░▏▎▍▌▋▊▉█━╸╺-]{0,200}[\]|]?"
+)
 _CLOCK = re.compile(
     r"\b\d{4}[-/.]\d\d[-/.]\d\d\b(?:T(?=\d))?|\b\d\d[-/.]\d\d[-/.]\d{2,4}\b(?= )|\b\d\d/\d\d(?= \d+:\d\d)"
     r"|\b\d+:\d\d(?::\d\d)?(?:[.,]\d+)?\b"
@@ -178,5 +177,5 @@ def _row(pairs: Sequence[_Pair], texts: list[str], rows: Rows) -> Mapping[str, f
         if pair.name not in row and not count:
             value = number(text)
             row[pair.name] = value / 100 if pair.percent and value is not None else value
-            rows.texts[pair.name] = [*rows.texts.get(pair.name, ())[1 - _LAST :], text + "%" * pair.percent]
+            rows.note_text(pair.name, text + "%" * pair.percent)
     return row

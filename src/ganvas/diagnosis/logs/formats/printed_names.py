@@ -47,14 +47,12 @@ def is_time_without_name(texts: Sequence[str], i: int) -> bool:
 
 
 def _last_part(text: str) -> str:
-    """The words after the last punctuation; a bracket that was not closed is one."""
+    """The words after the last punctuation; a bracket without its other half is one."""
     part = _BOUNDARY.split(text)[-1]
-    depth = 0
-    for place in range(len(part) - 1, -1, -1):
-        depth += (part[place] == ")") - (part[place] == "(")
-        if depth < 0:
-            part = part[place + 1 :]
-            break
+    while part.count(")") > part.count("("):
+        part = part.partition(")")[2]
+    while part.count("(") > part.count(")"):
+        part = part.partition("(")[2]
     return part.strip(" -.#*•>")
 
 

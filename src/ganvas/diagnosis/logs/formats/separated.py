@@ -9,15 +9,12 @@ import numpy as np
 
 from ganvas.diagnosis.logs import names
 from ganvas.diagnosis.logs.numbers import number
-from ganvas.diagnosis.logs.rows import GAP, VALUE, Column, Rows, Table
+from ganvas.diagnosis.logs.rows import GAP, LAST, VALUE, Column, Rows, Table
 from ganvas.diagnosis.logs.source import Source
 from ganvas.errors import GanvasError
 
 _CHUNK = 20_000
 """Lines converted at once."""
-
-LAST = 20
-"""Lines at the end whose printed decimals count."""
 
 
 def read_separated(source: Source) -> list[Table] | None:

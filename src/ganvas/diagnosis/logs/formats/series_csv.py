@@ -7,7 +7,7 @@ import numpy as np
 
 from ganvas.diagnosis.logs import names
 from ganvas.diagnosis.logs.formats.objects import tag_of
-from ganvas.diagnosis.logs.formats.separated import LAST, cells_of, find_delimiter, lines_of, read_columns
+from ganvas.diagnosis.logs.formats.separated import cells_of, find_delimiter, lines_of, read_columns
 from ganvas.diagnosis.logs.numbers import number
 from ganvas.diagnosis.logs.rows import GAP, Column, Rows, Table
 from ganvas.diagnosis.logs.source import Source
@@ -63,7 +63,7 @@ def read_long_form(source: Source) -> list[Table] | None:
         name = cells[which[0]].strip()
         rows = series.setdefault(name, Rows())
         rows.add({name: read} | {clock: number(cells[i]) for i, clock in clocks})
-        rows.texts[name] = [*rows.texts.get(name, ())[1 - LAST :], cells[value[0]]]
+        rows.note_text(name, cells[value[0]])
     tables = [rows.table() for rows in series.values()]
     if tables:
         tables[0].unread = unread
