@@ -96,6 +96,17 @@ CASES = {
                                 for key in ("d_loss", "g_loss") for row in ROWS]}),
         "step", BOTH,
     ),
+    "CSV below other lines": Case(
+        "log.txt", each_line("{step},{d},{g}\n", "Using cuda\n# run 7, lr 0.1\nstep,d_loss,g_loss\n"), "step", BOTH
+    ),
+    "a table of Chainer": Case(
+        "log.txt",
+        each_line("\x1b[J0       {step:<10d}  {g:<10}  {d:<10}\n", "epoch   iteration   gen/loss    dis/loss  \n"),
+        "step", BOTH,
+    ),
+    "Markdown": Case(
+        "a.md", each_line("| {step} | {d} | {g} |\n", "| step | d_loss | g_loss |\n|---|:---|---:|\n"), "step", BOTH
+    ),
     "nested JSON": Case("a.json", json.dumps({"losses": {"d": D, "g": G}, "betas": [0.5, 0.999]}), "row", BY_ROW),
     "nested lines of JSON": Case(
         "a.jsonl",
@@ -226,6 +237,9 @@ CASES = {
         "log.txt",
         each_line("1/500 ( 0.28%) itr: {step}, G_loss : +{g:.3f}, D_loss_real : +{d:.3f}, D_loss_fake : +0.250\n"),
         "step", {"D/loss_real": BOTH["D/loss"], "G/loss": BOTH["G/loss"]},
+    ),
+    "two losses behind one name": Case(
+        "log.txt", each_line("step {step} | Loss D/G: {d}/{g} | D(x): 0.5\n"), "step", BOTH
     ),
     "several lines a step": Case(
         "log.txt",
@@ -404,7 +418,8 @@ def test_command_shows_the_columns_it_understood(tmp_path: Path) -> None:
     assert status == 0
     assert "Read from log.txt (printed lines):\n  step = step\n  D loss = D/loss\n  not used: mood\n" in shown
     assert "no g_loss in it; if one of these is, say so: --columns g_loss=NAME" in shown
-    _, shown, _ = diagnose_text(each_line("step {step} D loss: {d} mood: {n}\n"), tmp_path, "--columns", "g_loss=mood", "--json")
+    text = each_line("step {step} D loss: {d} mood: {n}\n")
+    _, shown, _ = diagnose_text(text, tmp_path, "--columns", "g_loss=mood", "--json")
     assert json.loads(shown)["facts"]["columns"] == {"step": "step", "D loss": "D/loss", "mood": "G/loss"}
 
 
@@ -419,7 +434,12 @@ def test_command_shows_a_diagnosis_of_each_gan(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("columns", "what"),
-    [("loss=a", "'loss=a'"), ("d_loss", "'d_loss='"), ("d_loss=nowhere", "has no column nowhere"), ("d_los=a", "d_loss'?")],
+    [
+        ("loss=a", "'loss=a'"),
+        ("d_loss", "'d_loss='"),
+        ("d_loss=nowhere", "has no column nowhere"),
+        ("d_los=a", "did you mean 'd_loss'?"),
+    ],
 )
 def test_mistake_in_columns_is_explained(columns: str, what: str, tmp_path: Path) -> None:
     status, _, errors = diagnose_text(each_line("step {step} D loss: {d}\n"), tmp_path, "--columns", columns)

@@ -159,6 +159,13 @@ def to_columns(pairs: Mapping[str, str]) -> dict[str, str]:
     return given
 
 
+def split_pair(name: str) -> tuple[str, str] | None:
+    """("Loss D", "Loss G") of `Loss D/G`, whose numbers stand as 0.5/1.2; None for other names."""
+    match = re.fullmatch(r"(.*?)\b(\w+) ?/ ?(\w+)\b(.*)", name)
+    first, second = (f"{match[1]}{match[i]}{match[4]}" for i in (2, 3)) if match else ("", "")
+    return (first, second) if {translate(first), translate(second)} == {"D/loss", "G/loss"} else None
+
+
 def split_sides(columns: Iterable[str]) -> dict[str, dict[str, str]]:
     """{"A": {D_A: D, G_A: G}, "B": …} of a log of two GANs, as CycleGAN's; empty for others."""
     columns = list(columns)

@@ -127,6 +127,9 @@ def _plan(texts: tuple[str, ...], given: frozenset[tuple[str, str]], any_name: b
         if kind or (not name and is_time_without_name(texts, i)):
             times.append(_Pair(i, kind or "", name, of=of, fraction=kind in ("epoch", "kimg")))
             skip = i + 1 if of else -1
+        elif of and name and (pair := names.split_pair(name)):
+            quantities += [_Pair(place, own) for place, own in zip((i, of), pair, strict=True)]
+            skip = of
         elif name and not re.match(r"[A-Za-zµ]|\s*(?:param|MB|GB|M\b|it/s)", after):
             own = names.translate(name) or ""
             if _BARE_ACCURACY.fullmatch(name):

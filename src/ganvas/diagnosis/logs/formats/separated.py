@@ -3,7 +3,8 @@
 import csv
 import re
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
+from itertools import islice, pairwise
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,29 +17,58 @@ from ganvas.errors import GanvasError
 _CHUNK = 20_000
 """Lines converted at once."""
 
+_SEARCHED = 100
+"""Lines among which the header is searched."""
+
+_TERMINAL = re.compile(r"\x1b\[[\d;?]*[A-Za-z]")
+_RULE = re.compile(r"[|:+\s-]+")
+
+
+class Layout(NamedTuple):
+    """How a text is separated.
+
+    Attributes:
+        delimiter: one character.
+        header: which of the lines that are not blank is the header.
+    """
+
+    delimiter: str
+    header: int = 0
+
 
 def read_separated(source: Source) -> list[Table] | None:
-    """A header of names, then lines of numbers; a cell may be empty."""
-    delimiter = find_delimiter(source)
-    if delimiter is None and source.path.suffix.lower() in (".csv", ".tsv") and source.head:
-        delimiter = max(",\t;|", key=source.head[0].count)
-    return [read_columns(source, delimiter, _header_names(source))] if delimiter else None
+    """A header of names, then lines of numbers; a cell may be empty. Other lines may stand above the header."""
+    layout = find_layout(source)
+    if layout is None and source.path.suffix.lower() in (".csv", ".tsv") and source.head:
+        layout = Layout(max(",\t;|", key=source.head[0].count))
+    return [read_columns(source, layout, _header_names(source))] if layout else None
 
 
-def find_delimiter(source: Source) -> str | None:
-    """The delimiter of a text whose first two lines are a header and numbers; None for other texts.
+def find_layout(source: Source) -> Layout | None:
+    """From the first two lines that are a header and numbers; None for other texts.
 
     Not csv.Sniffer, which takes the comma of 0,5 for one.
     """
-    lines = source.head[:2]
-    if len(lines) < 2 or any(re.search(r"\w['\"]?\s*[:=]\s*[-+\d]", line) for line in lines):
-        return None
-    for delimiter in ("\t", ";", ",", "|", " "):
-        header, first = (cells_of(line, delimiter) for line in lines)
-        numeric = [number(cell.replace(",", ".")) is not None for cell in first]
-        if len(header) == len(first) > 1 and (all(numeric) if delimiter == " " else any(numeric)):
-            return delimiter
+    lines = [line for line in map(_plain, source.head[:_SEARCHED]) if line.strip()]
+    for header, two in enumerate(pairwise(lines)):
+        if any(re.search(r"\w['\"]?\s*[:=]\s*[-+\d]", line) for line in two):
+            continue
+        for delimiter in ("\t", ";", ",", "|", " "):
+            titles, first = (cells_of(line, delimiter) for line in two)
+            numeric = [number(cell.replace(",", ".")) is not None for cell in first]
+            enough = all(numeric) if delimiter == " " or header else any(numeric)
+            known = header == 0 or any(names.translate(cell) or names.time_kind(cell) for cell in titles)
+            if len(titles) == len(first) > 1 and enough and known:
+                return Layout(delimiter, header)
     return None
+
+
+def _plain(line: str) -> str:
+    """Without the colours of a terminal, the outer bars of a Markdown table, and its rule, which becomes blank."""
+    line = _TERMINAL.sub("", line) if "\x1b" in line else line
+    if line.startswith("|"):
+        line = "" if _RULE.fullmatch(line.strip()) else line.strip().strip("|")
+    return line
 
 
 def cells_of(line: str, delimiter: str) -> list[str]:
@@ -49,9 +79,10 @@ def cells_of(line: str, delimiter: str) -> list[str]:
         return []
 
 
-def lines_of(source: Source, delimiter: str) -> Iterator[list[str]]:
-    """The cells of every line that is not blank."""
-    lines = (line for line in source.lines() if line.strip())
+def lines_of(source: Source, layout: Layout) -> Iterator[list[str]]:
+    """The cells of every line that is not blank, from the header on."""
+    delimiter = layout.delimiter
+    lines = islice((line for line in map(_plain, source.lines()) if line.strip()), layout.header, None)
     if delimiter == ";":
         lines = (line.replace(",", ".") for line in lines)  # where ; separates, 0,5 is a half
     if delimiter == " ":
@@ -80,13 +111,13 @@ def _header_names(source: Source) -> Callable[[list[str]], list[str]]:
     return check
 
 
-def read_columns(source: Source, delimiter: str, name_columns: Callable[[list[str]], list[str]]) -> Table:
+def read_columns(source: Source, layout: Layout, name_columns: Callable[[list[str]], list[str]]) -> Table:
     """All lines; columns whose name is empty are left out, such as the index that pandas writes first.
 
     Raises:
         GanvasError: the header is missing, or the text is damaged.
     """
-    lines, rows = lines_of(source, delimiter), Rows()
+    lines, rows = lines_of(source, layout), Rows()
     try:
         header = name_columns(next(lines, []))
         while some := list(islice(lines, _CHUNK)):

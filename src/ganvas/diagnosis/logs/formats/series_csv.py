@@ -7,7 +7,7 @@ import numpy as np
 
 from ganvas.diagnosis.logs import names
 from ganvas.diagnosis.logs.formats.objects import tag_of
-from ganvas.diagnosis.logs.formats.separated import cells_of, find_delimiter, lines_of, read_columns
+from ganvas.diagnosis.logs.formats.separated import Layout, cells_of, find_layout, lines_of, read_columns
 from ganvas.diagnosis.logs.numbers import number
 from ganvas.diagnosis.logs.rows import GAP, Column, Rows, Table
 from ganvas.diagnosis.logs.source import Source
@@ -23,7 +23,7 @@ def read_tensorboard_csv(source: Source) -> list[Table] | None:
     header = cells_of(source.head[0], ",") if source.head else []
     if list(map(names.normalise_name, header)) != ["walltime", "step", "value"]:
         return None
-    return [read_columns(source, ",", lambda header: ["", header[1], tag_of(source.path.stem)])]
+    return [read_columns(source, Layout(","), lambda header: ["", header[1], tag_of(source.path.stem)])]
 
 
 def read_wandb(source: Source) -> list[Table] | None:
@@ -32,7 +32,9 @@ def read_wandb(source: Source) -> list[Table] | None:
     found = [_WANDB_COLUMN.fullmatch(cell) for cell in header[1:] if not cell.endswith(_WANDB_BOUNDS)]
     if len(header) < 2 or not found or not all(found):
         return None
-    table = read_columns(source, ",", lambda header: ["" if cell.endswith(_WANDB_BOUNDS) else cell for cell in header])
+    table = read_columns(
+        source, Layout(","), lambda header: ["" if cell.endswith(_WANDB_BOUNDS) else cell for cell in header]
+    )
     runs = dict.fromkeys(match["run"] for match in found if match and match["metric"] != "_step")
     tables = []
     for run in runs:
@@ -47,16 +49,19 @@ def read_wandb(source: Source) -> list[Table] | None:
 
 def read_long_form(source: Source) -> list[Table] | None:
     """One number a line, with the name of its quantity: `name,step,value`."""
-    delimiter = find_delimiter(source)
-    header = [names.normalise_name(cell) for cell in cells_of(source.head[0], delimiter)] if delimiter else []
+    layout = find_layout(source)
+    if layout is None or layout.header:
+        return None
+    first, second = (cells_of(line, layout.delimiter) for line in source.head[:2])
+    header = list(map(names.normalise_name, first))
     which = [i for i, cell in enumerate(header) if cell in _NAME_COLUMNS]
     value = [i for i, cell in enumerate(header) if cell in _VALUE_COLUMNS]
-    if not (delimiter and which and value) or number(cells_of(source.head[1], delimiter)[which[0]]) is not None:
+    if not (which and value) or number(second[which[0]]) is not None:
         return None
-    clocks = [(i, cell.strip()) for i, cell in enumerate(cells_of(source.head[0], delimiter)) if names.time_kind(cell)]
+    clocks = [(i, cell.strip()) for i, cell in enumerate(first) if names.time_kind(cell)]
     series: dict[str, Rows] = {}
     unread = 0
-    for cells in islice(lines_of(source, delimiter), 1, None):
+    for cells in islice(lines_of(source, layout), 1, None):
         if len(cells) != len(header) or (read := number(cells[value[0]])) is None:
             unread += bool(cells)
             continue
