@@ -17,7 +17,7 @@ from ganvas.diagnosis.logs.formats.printed import read_printed
 from ganvas.diagnosis.logs.formats.separated import read_separated
 from ganvas.diagnosis.logs.formats.series_csv import read_long_form, read_tensorboard_csv, read_wandb
 from ganvas.diagnosis.logs.rows import Table
-from ganvas.diagnosis.logs.source import FORMS, Source, open_source
+from ganvas.diagnosis.logs.source import FORMS, Source, is_event_file, open_source
 from ganvas.errors import GanvasError
 
 Reader = Callable[[Source], Sequence[Table] | None]
@@ -36,7 +36,7 @@ FORMATS: tuple[tuple[str, Reader], ...] = (
 )
 """Each format in words, and its reader; the first that knows the content reads the file."""
 
-_PARTS = {read_event_file, read_tensorboard_csv, read_mlflow_metric}
+_PARTS = (read_event_file, read_mlflow_metric, read_tensorboard_csv)
 """Formats of which a folder holds many files of one training."""
 
 _MAX_FILES, _MAX_DEPTH = 2000, 5
@@ -75,8 +75,7 @@ def read_trainings(paths: Sequence[Path], columns: Mapping[str, str] | None = No
             if len(paths) == 1 and stats.is_own(source):
                 return {"": stats.read_own(source)}
             format_, found = _read_one(source)
-            place = source.path.parent if format_ == FORMATS[0][0] else source.path
-            tables += [_placed(table, source, path, place) for table in found]
+            tables += _in_folders(found, source, path) if is_event_file(source) else _in_file(found, source)
             formats.append(format_)
             files += 1
     source = paths[0].name if len(paths) == 1 else f"{paths[0].name} and {len(paths) - 1} more"
@@ -92,21 +91,25 @@ def _read_one(source: Source) -> tuple[str, Sequence[Table]]:
     raise AssertionError("the last reader takes every text")
 
 
-def _placed(table: Table, source: Source, given: Path, place: Path) -> Table:
-    """With its place, and with the folders of an event file in names that say nothing without them."""
-    folder = place.relative_to(given).as_posix() if given.is_dir() and place.is_relative_to(given) else "."
-    if folder == "." or read_event_file not in _readers_of(source):
-        return replace(table, place=str(place))
+def _in_file(tables: Sequence[Table], source: Source) -> list[Table]:
+    return [replace(table, place=str(source.path)) for table in tables]
+
+
+def _in_folders(tables: Sequence[Table], source: Source, root: Path) -> list[Table]:
+    """Of an event file: a later one in its folder goes on, and `loss` in a folder loss_D is loss_D/loss."""
+    place = source.path.parent
+    folder = "" if place == root or source.path == root else place.relative_to(root).as_posix()
     evaluated = names.is_evaluation(folder)
-    renamed = {
-        name if names.time_kind(name) or (names.translate(name) and not evaluated) else f"{folder}/{name}": column
-        for name, column in table.columns.items()
-    }
-    return replace(table, columns=renamed, place=str(place))
-
-
-def _readers_of(source: Source) -> set[Reader]:
-    return {reader for reader in _PARTS if _is(source, reader)}
+    placed = []
+    for table in tables:
+        columns = {
+            f"{folder}/{name}"
+            if folder and not names.time_kind(name) and (evaluated or not names.translate(name))
+            else name: column
+            for name, column in table.columns.items()
+        }
+        placed.append(replace(table, columns=columns, place=str(place)))
+    return placed
 
 
 def _is(source: Source, reader: Reader) -> bool:
@@ -123,7 +126,7 @@ def _sources(path: Path, roles: names.Roles) -> list[Source]:
     if not path.is_dir():
         return [open_source(path, roles.given)]
     sources = _openable(path, roles)
-    for reader in (read_event_file, read_mlflow_metric, read_tensorboard_csv):
+    for reader in _PARTS:
         if parts := [source for source in sources if _is(source, reader)]:
             return parts
     beside = [source for source in sources if source.path.parent == path]

@@ -41,6 +41,8 @@ def read_wandb(source: Source) -> list[Table] | None:
         own = {name.removeprefix(f"{run} - "): column for name, column in table.columns.items()
                if name.startswith(f"{run} - ") or name == header[0]}  # fmt: skip
         texts = {name.removeprefix(f"{run} - "): texts for name, texts in table.texts.items()}
+        if not own.keys() - {header[0]}:
+            continue
         filled = np.any([column.state != GAP for name, column in own.items() if name != header[0]], axis=0)
         columns = {name: Column(column.values[filled], column.state[filled]) for name, column in own.items()}
         tables.append(Table(table.rows[filled], columns, table.unread, texts, run if len(runs) > 1 else ""))
