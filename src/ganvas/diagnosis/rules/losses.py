@@ -49,6 +49,9 @@ def is_critic(history: History) -> bool:
         return "D/wasserstein" in history
     if "D/wasserstein" in history or (d < -ROUND_OFF).mean() > 0.1 or is_silent(history):
         return True
+    small = np.median(d) < 0.01 and np.median(d[:5]) < 0.05
+    if len(g) and small and np.median(np.abs(g)) < 0.4:  # with no other objective are both so small from the start
+        return True
     lifted = len(g) > 0 and (g < -ROUND_OFF).mean() > 0.1  # a hinge loss of G is negative too, but D's stays below 3
     return bool(lifted and ("D/gp" in history or (np.median(d) > 3 and np.median(np.abs(g)) > 1.5)))
 
@@ -113,18 +116,17 @@ def _steps(series: Series, at: float | None) -> float | None:
 def constant_since(history: History, name: str) -> float | None:
     """The time since which a loss has not changed at all, where rounding alone cannot explain that; None otherwise.
 
-    It must be equal in ten values and a third of all, in steps so fine that a live network would change it each time.
+    The steps must be so fine that a live network would change it each time: five equal values are enough then, and
+    where it would change it mostly, ten and a third of all.
     """
     loss = history[name]
     if not loss or not 0 < abs(loss.last) < 8:  # above, the logarithm is clipped: D is sure of itself, and may learn
         return None
     step = resolution(history, name)
-    since = loss.holds_since(np.abs(loss.value - loss.last) <= max(step / 2, 1e-9), max(10, len(loss) // 3))
-    if since is None:
-        return None
-    equal = int((loss.at >= since).sum())
-    likely = min(1.0, step / (NOISE * abs(loss.last)))
-    return since if likely ** (equal - 1) < 1e-4 else None
+    likely = min(1.0, step / (NOISE * abs(loss.last)))  # to be equal to the one before
+    least = 5 if likely < 0.01 else max(10, len(loss) // 3)
+    since = loss.holds_since(np.abs(loss.value - loss.last) <= max(step / 2, 1e-9), least)
+    return since if since is not None and likely ** ((loss.at >= since).sum() - 1) < 1e-4 else None
 
 
 def smoothed(loss: Series) -> Series:

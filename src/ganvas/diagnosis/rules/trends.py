@@ -7,7 +7,7 @@ from ganvas.diagnosis.rules import fixes
 from ganvas.diagnosis.rules.conditions import Condition, Detection, three_digits
 from ganvas.diagnosis.rules.fixes import PENALTY, Fix
 from ganvas.diagnosis.rules.losses import is_critic
-from ganvas.diagnosis.rules.quality import HIGHER, MEASURES, OWN, TITLES, USELESS, measured
+from ganvas.diagnosis.rules.quality import FEW, HIGHER, MEASURES, OWN, TITLES, USELESS, measured
 
 ENOUGH = 3000
 """Images shown before which nothing can be said of what G generates."""
@@ -27,7 +27,7 @@ def regressing(history: History) -> Detection | None:
         return None
     now, best, at = quality.values()
     evidence = f"{TITLES[quality.name]} is {three_digits(now)}, and was {three_digits(best)} at {at:.10g}"
-    lost = quality.name in MEASURES and quality.ratio > FALLEN
+    lost = quality.name in MEASURES and len(quality.shown) >= FEW and quality.ratio > FALLEN
     return Detection(quality.worse_since, (evidence,), severity="failure" if lost else None)
 
 
