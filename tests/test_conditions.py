@@ -656,7 +656,11 @@ VERDICTS: list[tuple[Callable[[], History], str]] = [
         "This training has failed or is failing: labels ignored by D.",
     ),
     (lambda: watched(2), "Nothing is wrong so far, but it is too early to judge."),
-    (lambda: logged(fid=after(10, 90, 30, 30)), BLIND),
+    (
+        lambda: logged(fid=after(10, 90, 30, 30)),
+        "This training is healthy, as far as its losses and its measured quality show.",
+    ),
+    (lambda: logged(D_loss=[1.2 - i / 99 for i in range(30)]), BLIND),
 ]  # fmt: skip
 
 

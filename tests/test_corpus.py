@@ -72,7 +72,7 @@ CORPUS: list[Log] = [
     *(d_wins_and_worse(seed, o, n) for seed, (o, n) in enumerate((("cross-entropy", 2000), ("least squares", 800)))),
     *(d_frozen(seed, *one) for seed, one in enumerate((
         (20, "half", False), (80, "cross-entropy", False), (1000, "half", False), (60, "half", True)))),
-    *(dead_loss(seed, n, *one) for seed, (n, *one) in enumerate((
+    *(dead_loss(seed, n, network, level) for seed, (n, network, level) in enumerate((
         (40, "D", 0.6931472), (300, "D", 1.3862944), (80, "G", 0.7031513), (1500, "G", 2.3025851)))),
     fooled(0, 40), fooled(1, 900),
     *(ends_in_nan(seed, *one) for seed, one in enumerate((

@@ -185,8 +185,8 @@ TOO_WEAK = Condition(
 TOO_STRONG = Condition(
     "D too strong", "failure", "D is too strong: it is always right, and G no longer improves.",
     (("D/auc", "D/loss"),),
-    ("the saturating loss, whose gradient vanishes when D is sure", "D learns faster, or more often, than G",
-     "no gradient penalty"),
+    ("D learns faster, or more often, than G", "no gradient penalty",
+     "the saturating loss, whose gradient vanishes when D is sure"),
     (Fix("a loss whose gradient does not vanish (non-saturating)", fixes.non_saturating_loss, scope="run"), PENALTY,
      Fix("fewer or smaller updates of D", fixes.update_d_less), Fix("noise on D's input", fixes.add_noise),
      Fix("if G minimises log(1 - D(fake)), let it maximise log D(fake) instead", scope="loop")),

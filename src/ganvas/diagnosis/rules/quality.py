@@ -131,8 +131,8 @@ class Quality:
     def worse_since(self) -> float:
         """The first time after the best stretch."""
         best = float(self._smooth[self.best_at])
-        middle = best + 0.5 * (self.limit(self._width) - best)
-        good = np.flatnonzero(self._smooth <= middle)
+        near = best + 0.25 * (self.limit(self._width) - best)
+        good = np.flatnonzero(self._smooth <= near)
         return float(self.badness.at[min(good[-1] + 1, len(self.badness) - 1)])
 
     @property

@@ -97,7 +97,8 @@ def early(history: History) -> Detection | None:
 REGRESSING = Condition(
     "quality regressing", "warning", "The images were better before.", (QUALITY,),
     ("D overfits, or G collapses", "learning rates that do not fall"),
-    (Fix("use the snapshot of the best quality (snapshots/best in a run of Ganvas)"),
+    (Fix("use the snapshot of the best quality: snapshots/best", scope="run"),
+     Fix("use the checkpoint nearest to the best quality: later ones are worse", scope="loop"),
      Fix("go back to the best state after a failure", fixes.setting(on_failure="rollback"), scope="run"),
      Fix("let the learning rates fall", fixes.decay_rates), PENALTY),
     "19 of 65 published logs end at 1.5 times their best FID or worse", regressing,
