@@ -94,7 +94,8 @@ def wander(rng: np.random.Generator, n: int, size: float, memory: float = 0.9) -
 
 def ramp(n: int, *points: tuple[float, float]) -> Array:
     """Straight lines through (share of the time, value)."""
-    return np.interp(np.linspace(0, 1, n), *zip(*points, strict=True))
+    at, values = zip(*points, strict=True)
+    return np.interp(np.linspace(0, 1, n), at, values)
 
 
 def softplus(x: Array) -> Array:

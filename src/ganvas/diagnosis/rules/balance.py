@@ -43,7 +43,7 @@ def too_weak(history: History) -> Detection | None:
 
 def _fooled(history: History) -> Detection | None:
     """By the losses: fakes pass for real, and D is worse than one that answers 50 % to everything."""
-    d, g, level = history["D/loss"].finite(), smoothed(history["G/loss"]), chance(history)
+    d, g, level = history["D/loss"].finite(), smoothed(history["G/loss"]), chance(history, 3)
     if not is_cross_entropy(history) or min(len(g), len(d)) < 10 or newest(d) < 1.1 * level:
         return None
     since = g.mostly_since(g.value < 0.6, max(10, len(g) // 20))

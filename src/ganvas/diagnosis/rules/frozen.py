@@ -54,7 +54,7 @@ def _never_learned(history: History) -> Detection | None:
     One update in D's favour would take its loss below chance: it could answer 50 % to everything.
     """
     d, g = history["D/loss"].finite(), history["G/loss"].finite()
-    level = chance(history)
+    level = chance(history, 1)
     if not is_cross_entropy(history) or min(len(d), len(g)) < 10 or abs(d.value[0] / level - 1) > 0.05:
         return None
     d_means, g_means = (np.array([part.mean() for part in np.array_split(one.value, 10)]) for one in (d, g))

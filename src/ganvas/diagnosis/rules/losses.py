@@ -78,10 +78,14 @@ def is_cross_entropy(history: History) -> bool:
     return not is_critic(history) and all(len(loss) > 0 and loss.min() >= -ROUND_OFF for loss in losses)
 
 
-def chance(history: History) -> float:
-    """The cross-entropy of a D that cannot tell reals from fakes: half the usual sum where the log starts near it."""
+def chance(history: History, first: int) -> float:
+    """The cross-entropy of a D that cannot tell reals from fakes: half the usual sum where the log starts near it.
+
+    Args:
+        first: the values whose median is its start.
+    """
     loss = history["D/loss"].finite()
-    return CHANCE / 2 if loss and abs(loss.value[0] / (CHANCE / 2) - 1) < 0.15 else CHANCE
+    return CHANCE / 2 if loss and abs(loss.early(first) / (CHANCE / 2) - 1) < 0.1 else CHANCE
 
 
 def resolution(history: History, name: str, at: float | None = None) -> float:
@@ -89,15 +93,18 @@ def resolution(history: History, name: str, at: float | None = None) -> float:
     known = history.facts.resolution.get(name)
     if known is not None:
         return known
-    own = _steps(history[name], at)
-    if own is None:  # too few different values to tell
-        others = [step for other in LOSSES if (step := _steps(history[other], None)) is not None]
-        own = min(others, default=None)
-    return 0.0 if own is None else own
+    own = _last_decimal(history[name], at, 3)
+    if own is not None:
+        return own
+    for least in (3, 1):  # too few different values to tell: as all losses are printed
+        steps = [step for other in LOSSES if (step := _last_decimal(history[other], None, least)) is not None]
+        if steps:
+            return min(steps)
+    return 0.0
 
 
-def _steps(series: Series, at: float | None) -> float | None:
-    """The last decimal of the values near `at`; None if fewer than three differ.
+def _last_decimal(series: Series, at: float | None, least: int) -> float | None:
+    """The last decimal of the values near `at`; None if fewer than `least` differ.
 
     A format may keep digits, not decimals: then larger values have fewer.
     """
@@ -107,7 +114,7 @@ def _steps(series: Series, at: float | None) -> float | None:
     level = abs(values[-1] if at is None else at)
     near = values[(np.abs(values) >= level / 2) & (np.abs(values) <= 2 * level)] if level else values
     different = np.unique(near)[:50]
-    if len(different) < 3:
+    if len(different) < least:
         return None
     decimals = max(-int(Decimal(repr(float(value))).as_tuple().exponent) for value in different)
     return 10.0 ** -max(decimals, 0)
