@@ -97,10 +97,11 @@ def silent(history: History) -> Detection | None:
     if history["D/auc"] or not is_critic(history) or not is_silent(history):
         return None
     since = d.mostly_since(np.abs(d.value) <= 10 * SILENT, 5)
-    if since is None or severity_of(history, since) is None:
+    if since is None or (severity := severity_of(history, since, sure=True)) is None:
         return None
     low = f"the critic's loss, the difference of its outputs on fakes and reals, is {three_digits(newest(d))}"
-    return Detection(since, (low, f"its outputs themselves are near {three_digits(newest(history['G/loss']))}"))
+    level = f"its outputs themselves are near {three_digits(newest(history['G/loss']))}"
+    return Detection(since, (low, level), severity=severity)
 
 
 def unconstrained(history: History) -> Detection | None:
@@ -127,10 +128,13 @@ def _growing_loss(history: History) -> Detection | None:
     began = max(abs(loss.early(5)), 1.0)
     size, limit = abs(newest(loss)), 100 * began
     since = loss.mostly_since(np.abs(loss.value) > limit, 3)
-    if size < limit or since is None or (severity := severity_of(history, since)) is None:
+    if size < limit or since is None:
+        return None
+    severity = severity_of(history, since, sure=size > EXPLODED * began)
+    if severity is None:
         return None
     grown = f"its loss went from {three_digits(loss.early(5))} to {three_digits(newest(loss))}"
-    return Detection(since, (grown,), severity="failure" if size > EXPLODED * began else severity)
+    return Detection(since, (grown,), severity=severity)
 
 
 def under_trained(history: History) -> Detection | None:

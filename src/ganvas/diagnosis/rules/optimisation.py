@@ -84,11 +84,13 @@ def _growing(history: History, name: str) -> Detection | None:
     began, now = max(float(np.median(np.abs(series.value[:5]))), 1.0), abs(newest(series, 3))
     limit = LIMITS[name] if name == "D/loss" else max(LIMITS[name], 10 * began)
     since = series.mostly_since(np.abs(series.value) > limit, 3)
-    if now <= limit or since is None or (severity := severity_of(history, since)) is None:
+    if now <= limit or since is None:
+        return None
+    severity = severity_of(history, since, sure=now > EXPLODED * began)
+    if severity is None:
         return None
     evidence = f"{name} is {three_digits(newest(series, 3))}, and began at {three_digits(series.value[0])}"
-    sure = now > EXPLODED * began
-    return Detection(since, (evidence,), severity="failure" if sure else severity)
+    return Detection(since, (evidence,), severity=severity)
 
 
 def rate_high(history: History) -> Detection | None:

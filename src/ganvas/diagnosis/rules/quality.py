@@ -127,6 +127,14 @@ class Quality:
         first = self.badness.early(min(3, max(1, len(self.badness) // 4)))
         return self.badness.recent(min(3, len(self.badness))) < 0.9 * first - OWN.get(self.name, 0.0)
 
+    @cached_property
+    def useless(self) -> bool:
+        """Whether it has been as bad as that of noise all the time."""
+        value, limit = self.shown.value, USELESS.get(self.name)
+        if limit is None or self.improved or len(value) < 6:
+            return False
+        return bool(value.max() < limit if MEASURES[self.name] == HIGHER else value.min() > limit)
+
     @property
     def worse_since(self) -> float:
         """The first time after the best stretch."""
@@ -179,15 +187,18 @@ def _quality(history: History, name: str) -> Quality | None:
     return Quality(name, shown, Series(shown.at, scaled))
 
 
-def severity_of(history: History, since: float) -> Severity | None:
-    """How serious something is that losses suggest since a time.
+def severity_of(history: History, since: float, *, sure: bool = False) -> Severity | None:
+    """How serious something is that losses show since a time.
 
     A failure if the quality has become worse; nothing while images are as good as ever and better than at first; else a
-    warning, also where no quality was measured since.
+    warning. Where no quality was measured since, or one that never was any good, it depends on the evidence.
+
+    Args:
+        sure: whether the losses prove it: then it is a failure without a quality too.
     """
     quality = measured(history)
-    if quality is None or quality.shown.at[-1] < since:
-        return "warning"
+    if quality is None or quality.shown.at[-1] < since or (sure and quality.useless):
+        return "failure" if sure else "warning"
     if quality.worse:
         return "failure"
     return None if quality.improved else "warning"

@@ -7,7 +7,7 @@ from ganvas.diagnosis.rules import fixes
 from ganvas.diagnosis.rules.conditions import Condition, Detection, three_digits
 from ganvas.diagnosis.rules.fixes import PENALTY, Fix
 from ganvas.diagnosis.rules.losses import is_critic
-from ganvas.diagnosis.rules.quality import FEW, HIGHER, MEASURES, OWN, TITLES, USELESS, measured
+from ganvas.diagnosis.rules.quality import FEW, MEASURES, OWN, TITLES, measured
 
 ENOUGH = 3000
 """Images shown before which nothing can be said of what G generates."""
@@ -34,10 +34,7 @@ def regressing(history: History) -> Detection | None:
 def no_improvement(history: History) -> Detection | None:
     """A quality that has been as bad as that of noise all the time."""
     quality = measured(history)
-    if quality is None or len(quality.shown) < 6 or quality.improved or quality.name not in USELESS:
-        return None
-    limit, value = USELESS[quality.name], quality.shown.value
-    if not (value.max() < limit if MEASURES[quality.name] == HIGHER else value.min() > limit):
+    if quality is None or not quality.useless:
         return None
     since = f"{TITLES[quality.name]} began at {three_digits(quality.shown.early())}, and is"
     return Detection(float(quality.shown.at[0]), (f"{since} {three_digits(quality.shown.recent())}",))
