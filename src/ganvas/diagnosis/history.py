@@ -124,6 +124,8 @@ class Facts:
         unread: lines of the log that could not be parsed.
         restarts: how often time went back in the log.
         probabilities: whether D's outputs in the log are probabilities.
+        format: the format of the log, in words.
+        unused: names in the log whose meaning is not known.
         resolution: {quantity: the smallest difference that the log prints}, such as 0.01 for 0.69; without an entry
             it is derived from the values.
     """
@@ -141,6 +143,8 @@ class Facts:
     unread: int = 0
     restarts: int = 0
     probabilities: bool | None = None
+    format: str = ""
+    unused: tuple[str, ...] = ()
     resolution: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -151,7 +155,7 @@ class Facts:
     def to_json(self) -> dict[str, Any]:
         """Only what is known."""
         known = {entry.name: getattr(self, entry.name) for entry in fields(self)}
-        known = {name: value for name, value in known.items() if value is not None and value not in ("", {}, 0)}
+        known = {name: value for name, value in known.items() if value is not None and value not in ("", {}, (), 0)}
         if self.critic is not None:
             known["critic"] = self.critic
         if self.probabilities is not None:
