@@ -94,16 +94,19 @@ def wander(rng: np.random.Generator, n: int, size: float, memory: float = 0.9) -
 
 def ramp(n: int, *points: tuple[float, float]) -> Array:
     """Straight lines through (share of the time, value)."""
-    return np.interp(np.linspace(0, 1, n), *zip(*points, strict=True))
+    at, values = zip(*points, strict=True)
+    return np.interp(np.linspace(0, 1, n), at, values)
 
 
 def softplus(x: Array) -> Array:
     return np.logaddexp(0, x)
 
 
-def losses(rng: np.random.Generator, objective: str, real: Array, fake: Array, *, batch: int = 64) -> Columns:
-    """D's and G's loss of batches whose logits scatter around `real` and `fake`, by one."""
-    r, f = (level[:, None] + rng.normal(0, 1, (len(level), batch)) for level in (real, fake))
+def losses(
+    rng: np.random.Generator, objective: str, real: Array, fake: Array, batch: int = 64, spread: float = 1
+) -> Columns:
+    """D's and G's loss of batches whose logits scatter around `real` and `fake`."""
+    r, f = (level[:, None] + rng.normal(0, spread, (len(level), batch)) for level in (real, fake))
     if objective in ("cross-entropy", "half", "minimax"):
         on_real, on_fake, g = softplus(-r), softplus(f), -softplus(f) if objective == "minimax" else softplus(-f)
     elif objective == "least squares":
@@ -245,11 +248,13 @@ def d_wins_and_worse(seed: int, objective: str, n: int) -> Log:
     return replace(log, kind="D wins, and FID rises", failure=True, must=("D too strong", "quality regressing"))
 
 
-def d_frozen(seed: int, n: int, objective: str) -> Log:
+def d_frozen(seed: int, n: int, objective: str, running: bool) -> Log:
     """D keeps its first weights; G finds what D takes for real."""
     rng = np.random.default_rng(seed)
     fake = ramp(n, (0, 0), (0.1, 0.8), (0.4, 1.0), (1, 1.05))
-    columns = losses(rng, objective, np.zeros(n), fake, batch=512)
+    columns = losses(rng, objective, np.zeros(n), fake, spread=0.2)
+    if running:  # as Keras 3 prints them
+        columns = {name: np.cumsum(column) / np.arange(1, n + 1) for name, column in columns.items()}
     return Log("D keeps its first weights", "failing", columns, must=("D frozen",), failure=True)
 
 

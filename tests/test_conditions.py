@@ -105,12 +105,14 @@ EXAMPLES: dict[str, list[tuple[History, History]]] = {
     "D frozen": [
         (watched(D_update=0), watched(D_update=[1e-3, *[0] * 19])),
         (watched(D_update=0), watched(D_update=1e-7)),
-        (logged(D_loss=after(3, 0.5, 0.7, 30)), logged(D_loss=[*after(3, 0.5, 0.7, 29), 0.71])),
-        (logged(D_loss=0.7), logged(4, D_loss=0.7)),
+        (logged(D_loss=after(3, 0.5, 0.693147, 30)), logged(D_loss=[*after(3, 0.5, 0.693147, 29), 0.71])),
+        (logged(D_loss=0.693147), logged(4, D_loss=0.693147)),
+        (logged(D_loss=0.693147), logged(D_loss=0.69)),
     ],
     "G frozen": [
         (watched(G_update=0), watched(G_update=[1e-3, *[0] * 19])),
-        (logged(G_loss=0.7), logged(G_loss=[0.7 + 1e-6 * i for i in range(30)])),
+        (logged(G_loss=0.693147), logged(G_loss=[0.7 + 1e-6 * i for i in range(30)])),
+        (logged(G_loss=0.693147), logged(G_loss=0.7)),
     ],
     "range mismatch": [
         (watched(real_low=0), watched(real_low=-0.9)),
@@ -407,7 +409,7 @@ def test_non_finite_comes_first_and_nan_gives_no_other_finding() -> None:
     ("name", "history", "since", "evidence"),
     [
         ("D frozen", watched(D_update=0), 10, ["exactly 0 in each of 20 probes", "its gradient is 0.5"]),
-        ("D frozen", logged(D_loss=after(7, 0.5, 0.25, 30)), 80, ["exactly 0.25"]),
+        ("D frozen", logged(D_loss=after(7, 0.5, 0.250001, 30)), 80, ["exactly 0.25"]),
         ("non-finite", watched(D_loss=after(15, 1.2, NAN)), 160, ["D/loss is not finite in the last 5 of 20 values"]),
         ("non-finite", watched(**{"G/loss/bad": after(12, 0, 3)}), 130, ["G/loss was not finite"]),
         ("memorisation", watched(nearest_real=after(12, 1, 0.2)), 130, ["is 20 % of a held-out image's"]),
@@ -656,7 +658,11 @@ VERDICTS: list[tuple[Callable[[], History], str]] = [
         "This training has failed or is failing: labels ignored by D.",
     ),
     (lambda: watched(2), "Nothing is wrong so far, but it is too early to judge."),
-    (lambda: logged(fid=after(10, 90, 30, 30)), BLIND),
+    (
+        lambda: logged(fid=after(10, 90, 30, 30)),
+        "This training is healthy, as far as its losses and its measured quality show.",
+    ),
+    (lambda: logged(D_loss=[1.2 - i / 99 for i in range(30)]), BLIND),
 ]  # fmt: skip
 
 

@@ -70,14 +70,15 @@ CORPUS: list[Log] = [
         ("cross-entropy", 20, 0.3), ("cross-entropy", 3000, 0.02), ("half", 300, 0.5), ("minimax", 120, 0.2),
         ("least squares", 800, 0.1), ("hinge", 400, 0.4), ("relativistic", 1000, 0.6)))),
     *(d_wins_and_worse(seed, o, n) for seed, (o, n) in enumerate((("cross-entropy", 2000), ("least squares", 800)))),
-    *(d_frozen(seed, n, o) for seed, (n, o) in enumerate(((20, "half"), (80, "cross-entropy"), (1000, "half")))),
-    *(dead_loss(seed, n, *one) for seed, (n, *one) in enumerate((
+    *(d_frozen(seed, *one) for seed, one in enumerate((
+        (20, "half", False), (80, "cross-entropy", False), (1000, "half", False), (60, "half", True)))),
+    *(dead_loss(seed, n, network, level) for seed, (n, network, level) in enumerate((
         (40, "D", 0.6931472), (300, "D", 1.3862944), (80, "G", 0.7031513), (1500, "G", 2.3025851)))),
     fooled(0, 40), fooled(1, 900),
     *(ends_in_nan(seed, *one) for seed, one in enumerate((
         ("hinge", 20, "D/loss", 1), ("cross-entropy", 3000, "G/loss", 900), ("wasserstein", 200, "G/loss", 40),
         ("", 60, "D/loss_fake", 5), ("", 400, "D/loss_real", 100)))),
-    *(explodes(seed, n, o) for seed, (n, o) in enumerate(((60, "cross-entropy"), (800, "hinge"), (300, "wasserstein")))),
+    *(explodes(seed, *one) for seed, one in enumerate(((60, "cross-entropy"), (800, "hinge"), (300, "wasserstein")))),
     *(silent_critic(seed, *one) for seed, one in enumerate((
         (20, -0.31, None), (1000, 0.3, None), (100, -0.29, 4), (400, 0.32, 6)))),
     silent_later(0, 500),

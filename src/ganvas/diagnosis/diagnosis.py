@@ -178,6 +178,8 @@ def verdict(diagnosis: Diagnosis) -> str:
         return f"This training can continue, with {'a warning' if len(warnings) == 1 else f'{len(warnings)} warnings'}."
     if any(finding.name == "too early to judge" for finding in diagnosis.findings):
         return "Nothing is wrong so far, but it is too early to judge."
+    if "mode collapse" in diagnosis.unchecked and "quality regressing" not in diagnosis.unchecked:
+        return "This training is healthy, as far as its losses and its measured quality show."
     if "mode collapse" in diagnosis.unchecked:
         return "These numbers show nothing wrong, but they say nothing about the images."
     if diagnosis.probes and diagnosis.facts.shown:

@@ -43,7 +43,7 @@ def too_weak(history: History) -> Detection | None:
 
 def _fooled(history: History) -> Detection | None:
     """By the losses: fakes pass for real, and D is worse than one that answers 50 % to everything."""
-    d, g, level = history["D/loss"].finite(), smoothed(history["G/loss"]), chance(history)
+    d, g, level = history["D/loss"].finite(), smoothed(history["G/loss"]), chance(history, 3)
     if not is_cross_entropy(history) or min(len(g), len(d)) < 10 or newest(d) < 1.1 * level:
         return None
     since = g.mostly_since(g.value < 0.6, max(10, len(g) // 20))
@@ -97,10 +97,11 @@ def silent(history: History) -> Detection | None:
     if history["D/auc"] or not is_critic(history) or not is_silent(history):
         return None
     since = d.mostly_since(np.abs(d.value) <= 10 * SILENT, 5)
-    if since is None or severity_of(history, since) is None:
+    if since is None or (severity := severity_of(history, since, sure=True)) is None:
         return None
     low = f"the critic's loss, the difference of its outputs on fakes and reals, is {three_digits(newest(d))}"
-    return Detection(since, (low, f"its outputs themselves are near {three_digits(newest(history['G/loss']))}"))
+    level = f"its outputs themselves are near {three_digits(newest(history['G/loss']))}"
+    return Detection(since, (low, level), severity=severity)
 
 
 def unconstrained(history: History) -> Detection | None:
@@ -127,10 +128,13 @@ def _growing_loss(history: History) -> Detection | None:
     began = max(abs(loss.early(5)), 1.0)
     size, limit = abs(newest(loss)), 100 * began
     since = loss.mostly_since(np.abs(loss.value) > limit, 3)
-    if size < limit or since is None or (severity := severity_of(history, since)) is None:
+    if size < limit or since is None:
+        return None
+    severity = severity_of(history, since, sure=size > EXPLODED * began)
+    if severity is None:
         return None
     grown = f"its loss went from {three_digits(loss.early(5))} to {three_digits(newest(loss))}"
-    return Detection(since, (grown,), severity="failure" if size > EXPLODED * began else severity)
+    return Detection(since, (grown,), severity=severity)
 
 
 def under_trained(history: History) -> Detection | None:
@@ -185,8 +189,8 @@ TOO_WEAK = Condition(
 TOO_STRONG = Condition(
     "D too strong", "failure", "D is too strong: it is always right, and G no longer improves.",
     (("D/auc", "D/loss"),),
-    ("the saturating loss, whose gradient vanishes when D is sure", "D learns faster, or more often, than G",
-     "no gradient penalty"),
+    ("D learns faster, or more often, than G", "no gradient penalty",
+     "the saturating loss, whose gradient vanishes when D is sure"),
     (Fix("a loss whose gradient does not vanish (non-saturating)", fixes.non_saturating_loss, scope="run"), PENALTY,
      Fix("fewer or smaller updates of D", fixes.update_d_less), Fix("noise on D's input", fixes.add_noise),
      Fix("if G minimises log(1 - D(fake)), let it maximise log D(fake) instead", scope="loop")),

@@ -1,6 +1,7 @@
 """Networks that do not change: by their weights, or by losses that could not look so otherwise."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -10,7 +11,7 @@ from ganvas.diagnosis.rules import fixes
 from ganvas.diagnosis.rules.conditions import Condition, Detection, three_digits
 from ganvas.diagnosis.rules.fixes import Fix
 from ganvas.diagnosis.rules.losses import chance, constant_since, is_cross_entropy, is_silent, newest
-from ganvas.diagnosis.rules.quality import measured
+from ganvas.diagnosis.rules.quality import severity_of
 
 
 def frozen(network: Literal["D", "G"]) -> Callable[[History], Detection | None]:
@@ -19,7 +20,9 @@ def frozen(network: Literal["D", "G"]) -> Callable[[History], Detection | None]:
     def detect(history: History) -> Detection | None:
         update, gradient = history[f"{network}/update"], history[f"{network}/gradient"]
         if not update:
-            return None if _improves(history) else _by_losses(history, network)
+            found = _by_losses(history, network)
+            severity = severity_of(history, found.since, sure=True) if found else None
+            return replace(found, severity=severity) if found and severity else None
         if len(update) < 2 or update.value.any():  # one that changed and then stopped has other reasons
             return None
         evidence = [f"the relative update of {network}'s weights was exactly 0 in each of {len(update)} probes"]
@@ -28,12 +31,6 @@ def frozen(network: Literal["D", "G"]) -> Callable[[History], Detection | None]:
         return Detection(float(update.at[0]), tuple(evidence))
 
     return detect
-
-
-def _improves(history: History) -> bool:
-    """Whether the images are as good as ever, and better than at first."""
-    quality = measured(history)
-    return quality is not None and quality.improved and not quality.worse
 
 
 def _by_losses(history: History, network: Literal["D", "G"]) -> Detection | None:
@@ -54,7 +51,7 @@ def _never_learned(history: History) -> Detection | None:
     One update in D's favour would take its loss below chance: it could answer 50 % to everything.
     """
     d, g = history["D/loss"].finite(), history["G/loss"].finite()
-    level = chance(history)
+    level = chance(history, 1)
     if not is_cross_entropy(history) or min(len(d), len(g)) < 10 or abs(d.value[0] / level - 1) > 0.05:
         return None
     d_means, g_means = (np.array([part.mean() for part in np.array_split(one.value, 10)]) for one in (d, g))

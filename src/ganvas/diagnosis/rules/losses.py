@@ -49,6 +49,9 @@ def is_critic(history: History) -> bool:
         return "D/wasserstein" in history
     if "D/wasserstein" in history or (d < -ROUND_OFF).mean() > 0.1 or is_silent(history):
         return True
+    small = np.median(d) < 0.01 and np.median(d[:5]) < 0.05
+    if len(g) and small and np.median(np.abs(g)) < 0.4:  # with no other objective are both so small from the start
+        return True
     lifted = len(g) > 0 and (g < -ROUND_OFF).mean() > 0.1  # a hinge loss of G is negative too, but D's stays below 3
     return bool(lifted and ("D/gp" in history or (np.median(d) > 3 and np.median(np.abs(g)) > 1.5)))
 
@@ -75,10 +78,14 @@ def is_cross_entropy(history: History) -> bool:
     return not is_critic(history) and all(len(loss) > 0 and loss.min() >= -ROUND_OFF for loss in losses)
 
 
-def chance(history: History) -> float:
-    """The cross-entropy of a D that cannot tell reals from fakes: half the usual sum where the log starts near it."""
+def chance(history: History, first: int) -> float:
+    """The cross-entropy of a D that cannot tell reals from fakes: half the usual sum where the log starts near it.
+
+    Args:
+        first: the values whose median is its start.
+    """
     loss = history["D/loss"].finite()
-    return CHANCE / 2 if loss and abs(loss.value[0] / (CHANCE / 2) - 1) < 0.15 else CHANCE
+    return CHANCE / 2 if loss and abs(loss.early(first) / (CHANCE / 2) - 1) < 0.1 else CHANCE
 
 
 def resolution(history: History, name: str, at: float | None = None) -> float:
@@ -86,15 +93,18 @@ def resolution(history: History, name: str, at: float | None = None) -> float:
     known = history.facts.resolution.get(name)
     if known is not None:
         return known
-    own = _steps(history[name], at)
-    if own is None:  # too few different values to tell
-        others = [step for other in LOSSES if (step := _steps(history[other], None)) is not None]
-        own = min(others, default=None)
-    return 0.0 if own is None else own
+    own = _last_decimal(history[name], at, 3)
+    if own is not None:
+        return own
+    for least in (3, 1):  # too few different values to tell: as all losses are printed
+        steps = [step for other in LOSSES if (step := _last_decimal(history[other], None, least)) is not None]
+        if steps:
+            return min(steps)
+    return 0.0
 
 
-def _steps(series: Series, at: float | None) -> float | None:
-    """The last decimal of the values near `at`; None if fewer than three differ.
+def _last_decimal(series: Series, at: float | None, least: int) -> float | None:
+    """The last decimal of the values near `at`; None if fewer than `least` differ.
 
     A format may keep digits, not decimals: then larger values have fewer.
     """
@@ -104,7 +114,7 @@ def _steps(series: Series, at: float | None) -> float | None:
     level = abs(values[-1] if at is None else at)
     near = values[(np.abs(values) >= level / 2) & (np.abs(values) <= 2 * level)] if level else values
     different = np.unique(near)[:50]
-    if len(different) < 3:
+    if len(different) < least:
         return None
     decimals = max(-int(Decimal(repr(float(value))).as_tuple().exponent) for value in different)
     return 10.0 ** -max(decimals, 0)
@@ -113,18 +123,17 @@ def _steps(series: Series, at: float | None) -> float | None:
 def constant_since(history: History, name: str) -> float | None:
     """The time since which a loss has not changed at all, where rounding alone cannot explain that; None otherwise.
 
-    It must be equal in ten values and a third of all, in steps so fine that a live network would change it each time.
+    The steps must be so fine that a live network would change it each time: five equal values are enough then, and
+    where it would change it mostly, ten and a third of all.
     """
     loss = history[name]
     if not loss or not 0 < abs(loss.last) < 8:  # above, the logarithm is clipped: D is sure of itself, and may learn
         return None
     step = resolution(history, name)
-    since = loss.holds_since(np.abs(loss.value - loss.last) <= max(step / 2, 1e-9), max(10, len(loss) // 3))
-    if since is None:
-        return None
-    equal = int((loss.at >= since).sum())
-    likely = min(1.0, step / (NOISE * abs(loss.last)))
-    return since if likely ** (equal - 1) < 1e-4 else None
+    likely = min(1.0, step / (NOISE * abs(loss.last)))  # to be equal to the one before
+    least = 5 if likely < 0.01 else max(10, len(loss) // 3)
+    since = loss.holds_since(np.abs(loss.value - loss.last) <= max(step / 2, 1e-9), least)
+    return since if since is not None and likely ** ((loss.at >= since).sum() - 1) < 1e-4 else None
 
 
 def smoothed(loss: Series) -> Series:

@@ -6,7 +6,7 @@ from ganvas.diagnosis.history import History
 from ganvas.diagnosis.rules import fixes, remedies
 from ganvas.diagnosis.rules.conditions import Condition, Detection, three_digits
 from ganvas.diagnosis.rules.fixes import PENALTY, Fix
-from ganvas.diagnosis.rules.losses import LOSSES, is_critic, newest
+from ganvas.diagnosis.rules.losses import is_critic, newest
 from ganvas.diagnosis.rules.progress import distance_evidence, is_poor
 from ganvas.diagnosis.rules.quality import severity_of
 
@@ -29,7 +29,7 @@ def non_finite(history: History) -> Detection | None:
     if first := history.facts.non_finite:
         return Detection(first.at, (f"{', '.join(first.quantities)} stopped being finite",))
     passing = None
-    for name in (*LOSSES, "D/real", "D/fake", "D/gp", "real/std", "fake/std"):
+    for name in ("D/loss_real", "D/loss_fake", "D/loss", "G/loss", "D/real", "D/fake", "D/gp", "real/std", "fake/std"):
         series, counted = history[name], history[f"{name}/bad"]
         begins, ends = _runs(~np.isfinite(series.value))
         if len(begins) and ends[-1] == len(series) and ends[-1] - begins[-1] > (ends - begins)[:-1].max(initial=0):
@@ -84,11 +84,13 @@ def _growing(history: History, name: str) -> Detection | None:
     began, now = max(float(np.median(np.abs(series.value[:5]))), 1.0), abs(newest(series, 3))
     limit = LIMITS[name] if name == "D/loss" else max(LIMITS[name], 10 * began)
     since = series.mostly_since(np.abs(series.value) > limit, 3)
-    if now <= limit or since is None or (severity := severity_of(history, since)) is None:
+    if now <= limit or since is None:
+        return None
+    severity = severity_of(history, since, sure=now > EXPLODED * began)
+    if severity is None:
         return None
     evidence = f"{name} is {three_digits(newest(series, 3))}, and began at {three_digits(series.value[0])}"
-    sure = now > EXPLODED * began
-    return Detection(since, (evidence,), severity="failure" if sure else severity)
+    return Detection(since, (evidence,), severity=severity)
 
 
 def rate_high(history: History) -> Detection | None:

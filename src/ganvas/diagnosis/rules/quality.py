@@ -23,6 +23,9 @@ OWN = {"quality": 0.0, "distance": 0.05}
 WORSE, OWN_WORSE = 1.25, 1.5
 """How many times its best a quality must be to be called worse."""
 
+FEW = 12
+"""Values of which neither the noise nor a median says much."""
+
 USELESS = {"fid": 200.0, "fd": 2000.0, "kid": 0.2, "inception score": 1.6}
 """Values as those of noise: a fine-tuned network starts well and may stay so, one that stays here learns nothing."""
 
@@ -49,9 +52,9 @@ class Quality:
 
     @cached_property
     def _width(self) -> int:
-        """How many values a median is of: an eighth of all, from 3 to 15."""
+        """How many values a median is of: an eighth of all, from 3 to 15; of few, the value itself."""
         n = len(self.badness)
-        return 1 if n < 6 else min(max(3, n // 8 // 2 * 2 + 1), 15)
+        return 1 if n < FEW else min(max(3, n // 8 // 2 * 2 + 1), 15)
 
     @cached_property
     def _smooth(self) -> np.ndarray:
@@ -59,12 +62,16 @@ class Quality:
 
     @cached_property
     def _noise(self) -> float:
-        """The relative deviation of a single value, by the differences of neighbours."""
+        """The relative deviation of a single value from its neighbours, whatever the trend."""
         value = self.badness.value
-        if len(value) < 6:
+        if len(value) < 3:
             return 0.0
-        relative = 2 * np.abs(np.diff(value)) / np.maximum(np.abs(value[1:]) + np.abs(value[:-1]), 1e-12)
-        return 1.4826 * float(np.median(relative)) / 2**0.5
+        if len(value) < FEW and len(value) - self.best_at >= 4:  # the first steps down are no noise
+            value = value[self.best_at :]
+        middle = (value[2:] + value[:-2]) / 2
+        relative = np.abs(value[1:-1] - middle) / np.maximum(np.abs(middle), 1e-12)
+        noise = 1.4826 * float(np.median(relative)) / 1.5**0.5
+        return min(max(noise, 0.03), 0.1) if len(self.badness) < FEW else noise
 
     @property
     def best_at(self) -> int:
@@ -73,10 +80,12 @@ class Quality:
 
     def limit(self, width: int) -> float:
         """What a median of the newest `width` values must exceed to be worse than the best, and not by chance."""
-        factor = WORSE if self.name in MEASURES else OWN_WORSE
-        chance = 3 * 1.25 * self._noise * (1 / self._width + 1 / width) ** 0.5
+        luck = (2 * np.log(max(len(self.badness) / self._width, 1)) / self._width) ** 0.5  # of the best of many medians
+        chance = 1.25 * self._noise * (luck + 2.5 * (1 / self._width + 1 / width) ** 0.5)
+        if len(self.badness) < FEW:  # two single values must exceed it
+            chance = self._noise * (luck + 1.5)
         best = float(self._smooth[self.best_at])
-        return best + abs(best) * max(factor - 1, chance) + OWN.get(self.name, 0.0)
+        return best + abs(best) * max(self._factor - 1, chance) + OWN.get(self.name, 0.0)
 
     @cached_property
     def worse(self) -> bool:
@@ -84,11 +93,33 @@ class Quality:
         n = len(self.badness)
         if n < 2:
             return False
-        widths = (min(3, n - 1), self._width) if n >= 6 else (min(2, n - 1),)
+        widths = (3, self._width, max(3, (n - self.best_at) // 2)) if n >= FEW else (min(2, n - 1),)
         newest = {width: float(np.median(self.badness.value[-width:])) for width in widths if n - self.best_at > width}
-        if n < 6:  # too few to know their noise: both newest must be far from the best
-            return any(self.badness.value[-w:].min() > 1.2 * self.limit(w) for w in newest)
-        return any(now > self.limit(width) for width, now in newest.items())
+        if n < FEW:
+            return any(self.badness.value[-width:].min() > self.limit(width) for width in newest)
+        return any(now > self.limit(width) for width, now in newest.items()) or self._rises
+
+    @cached_property
+    def _rises(self) -> bool:
+        """Whether a robust line since the best (Theil 1950, Sen 1968) rises far enough, and not by chance (Kendall)."""
+        since = slice(self.best_at, None)
+        at, value = self.badness.at[since], self.badness.value[since]
+        n = len(at)
+        if n < 8:
+            return False
+        first, second = np.triu_indices(n, 1)
+        later = at[second] > at[first]
+        slopes = (value[second] - value[first])[later] / (at[second] - at[first])[later]
+        if not len(slopes) or np.sign(slopes).sum() < 3.5 * (n * (n - 1) * (2 * n + 5) / 18) ** 0.5:
+            return False
+        slope = float(np.median(slopes))
+        middle = float(np.median(value - slope * at))
+        began, ends = middle + slope * at[0], middle + slope * at[-1]
+        return bool(began > 0 and ends > began * self._factor and ends > self.limit(n))
+
+    @property
+    def _factor(self) -> float:
+        return WORSE if self.name in MEASURES else OWN_WORSE
 
     @cached_property
     def improved(self) -> bool:
@@ -96,12 +127,20 @@ class Quality:
         first = self.badness.early(min(3, max(1, len(self.badness) // 4)))
         return self.badness.recent(min(3, len(self.badness))) < 0.9 * first - OWN.get(self.name, 0.0)
 
+    @cached_property
+    def useless(self) -> bool:
+        """Whether it has been as bad as that of noise all the time."""
+        value, limit = self.shown.value, USELESS.get(self.name)
+        if limit is None or self.improved or len(value) < 6:
+            return False
+        return bool(value.max() < limit if MEASURES[self.name] == HIGHER else value.min() > limit)
+
     @property
     def worse_since(self) -> float:
         """The first time after the best stretch."""
         best = float(self._smooth[self.best_at])
-        middle = best + 0.5 * (self.limit(self._width) - best)
-        good = np.flatnonzero(self._smooth <= middle)
+        near = best + 0.25 * (self.limit(self._width) - best)
+        good = np.flatnonzero(self._smooth <= near)
         return float(self.badness.at[min(good[-1] + 1, len(self.badness) - 1)])
 
     @property
@@ -148,15 +187,18 @@ def _quality(history: History, name: str) -> Quality | None:
     return Quality(name, shown, Series(shown.at, scaled))
 
 
-def severity_of(history: History, since: float) -> Severity | None:
-    """How serious something is that losses suggest since a time.
+def severity_of(history: History, since: float, *, sure: bool = False) -> Severity | None:
+    """How serious something is that losses show since a time.
 
     A failure if the quality has become worse; nothing while images are as good as ever and better than at first; else a
-    warning, also where no quality was measured since.
+    warning. Where no quality was measured since, or one that never was any good, it depends on the evidence.
+
+    Args:
+        sure: whether the losses prove it: then it is a failure without a quality too.
     """
     quality = measured(history)
-    if quality is None or quality.shown.at[-1] < since:
-        return "warning"
+    if quality is None or quality.shown.at[-1] < since or (sure and quality.useless):
+        return "failure" if sure else "warning"
     if quality.worse:
         return "failure"
     return None if quality.improved else "warning"

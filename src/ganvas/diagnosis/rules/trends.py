@@ -7,7 +7,7 @@ from ganvas.diagnosis.rules import fixes
 from ganvas.diagnosis.rules.conditions import Condition, Detection, three_digits
 from ganvas.diagnosis.rules.fixes import PENALTY, Fix
 from ganvas.diagnosis.rules.losses import is_critic
-from ganvas.diagnosis.rules.quality import HIGHER, MEASURES, OWN, TITLES, USELESS, measured
+from ganvas.diagnosis.rules.quality import FEW, MEASURES, OWN, TITLES, measured
 
 ENOUGH = 3000
 """Images shown before which nothing can be said of what G generates."""
@@ -27,17 +27,14 @@ def regressing(history: History) -> Detection | None:
         return None
     now, best, at = quality.values()
     evidence = f"{TITLES[quality.name]} is {three_digits(now)}, and was {three_digits(best)} at {at:.10g}"
-    lost = quality.name in MEASURES and quality.ratio > FALLEN
+    lost = quality.name in MEASURES and len(quality.shown) >= FEW and quality.ratio > FALLEN
     return Detection(quality.worse_since, (evidence,), severity="failure" if lost else None)
 
 
 def no_improvement(history: History) -> Detection | None:
     """A quality that has been as bad as that of noise all the time."""
     quality = measured(history)
-    if quality is None or len(quality.shown) < 6 or quality.improved or quality.name not in USELESS:
-        return None
-    limit, value = USELESS[quality.name], quality.shown.value
-    if not (value.max() < limit if MEASURES[quality.name] == HIGHER else value.min() > limit):
+    if quality is None or not quality.useless:
         return None
     since = f"{TITLES[quality.name]} began at {three_digits(quality.shown.early())}, and is"
     return Detection(float(quality.shown.at[0]), (f"{since} {three_digits(quality.shown.recent())}",))
@@ -97,7 +94,8 @@ def early(history: History) -> Detection | None:
 REGRESSING = Condition(
     "quality regressing", "warning", "The images were better before.", (QUALITY,),
     ("D overfits, or G collapses", "learning rates that do not fall"),
-    (Fix("use the snapshot of the best quality (snapshots/best in a run of Ganvas)"),
+    (Fix("use the snapshot of the best quality: snapshots/best", scope="run"),
+     Fix("use the checkpoint nearest to the best quality: later ones are worse", scope="loop"),
      Fix("go back to the best state after a failure", fixes.setting(on_failure="rollback"), scope="run"),
      Fix("let the learning rates fall", fixes.decay_rates), PENALTY),
     "19 of 65 published logs end at 1.5 times their best FID or worse", regressing,
