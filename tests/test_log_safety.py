@@ -224,4 +224,4 @@ def test_damaged_log_is_read_or_refused(name: str, tmp_path: Path) -> None:
                     )
         path.write_bytes(content)
         with suppress(GanvasError):
-            read_trainings([path])
+            assert read_trainings([path])
