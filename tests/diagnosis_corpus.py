@@ -339,6 +339,12 @@ def never_learns(seed: int, n: int, name: str, level: float) -> Log:
 # Ambiguous
 
 
+def silent_at_its_best(seed: int, n: int) -> Log:
+    """A critic that fell silent when the images had become a little better; they stay so."""
+    log, rng = silent_later(seed, n), np.random.default_rng(seed)
+    return with_quality(log, "fid", noisy(rng, ramp(50, (0, 230), (0.2, 170), (1, 165)), 0.03))
+
+
 def ambiguous(log: Log, kind: str, **changes: Any) -> Log:
     return replace(log, **{"kind": kind, "truth": "ambiguous", "must": (), "since": None, "failure": False, **changes})
 

@@ -33,6 +33,7 @@ from diagnosis_corpus import (
     ramp,
     regresses,
     rounded,
+    silent_at_its_best,
     silent_critic,
     silent_later,
     sure_and_good,
@@ -81,7 +82,7 @@ CORPUS: list[Log] = [
     *(explodes(seed, *one) for seed, one in enumerate(((60, "cross-entropy"), (800, "hinge"), (300, "wasserstein")))),
     *(silent_critic(seed, *one) for seed, one in enumerate((
         (20, -0.31, None), (1000, 0.3, None), (100, -0.29, 4), (400, 0.32, 6)))),
-    silent_later(0, 500),
+    silent_later(0, 500), silent_at_its_best(0, 1000),
     *(regresses(seed, 1000, "fid", SLOWLY, noise, since=(160, 620)) for seed, noise in enumerate((0.05, 0.1, 0.15))),
     *(regresses(seed, 600, "fid", EARLY_BEST, noise, since=(100, 260)) for seed, noise in enumerate((0.01, 0.08))),
     regresses(1, 3000, "fid", LATE_CRASH, 0.05, failure=True, since=(2700, 2900), kind="late crash"),

@@ -124,8 +124,15 @@ class Quality:
     @cached_property
     def improved(self) -> bool:
         """Whether its newest median is clearly better than its first values."""
-        first = self.badness.early(min(3, max(1, len(self.badness) // 4)))
-        return self.badness.recent(min(3, len(self.badness))) < 0.9 * first - OWN.get(self.name, 0.0)
+        return self.improved_after(-np.inf)
+
+    def improved_after(self, when: float) -> bool:
+        """The same of the values after a time."""
+        part = self.badness.after(when)
+        if len(part) < 2:
+            return False
+        first = part.early(min(3, max(1, len(part) // 4)))
+        return part.recent(min(3, len(part))) < 0.9 * first - OWN.get(self.name, 0.0)
 
     @cached_property
     def useless(self) -> bool:
@@ -190,8 +197,9 @@ def _quality(history: History, name: str) -> Quality | None:
 def severity_of(history: History, since: float, *, sure: bool = False) -> Severity | None:
     """How serious something is that losses show since a time.
 
-    A failure if the quality has become worse; nothing while images are as good as ever and better than at first; else a
-    warning. Where no quality was measured since, or one that never was any good, it depends on the evidence.
+    A failure if the quality has become worse; nothing while images are as good as ever and better than at first, or, of
+    what is proved, better than at that time; else a warning. Where no quality was measured since, or one that never was
+    any good, it depends on the evidence.
 
     Args:
         sure: whether the losses prove it: then it is a failure without a quality too.
@@ -201,4 +209,5 @@ def severity_of(history: History, since: float, *, sure: bool = False) -> Severi
         return "failure" if sure else "warning"
     if quality.worse:
         return "failure"
-    return None if quality.improved else "warning"
+    better = quality.improved_after(since) if sure else quality.improved
+    return None if better else "warning"
