@@ -4,9 +4,7 @@ import json
 import math
 import re
 import struct
-import sys
 import time
-import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -67,7 +65,8 @@ def test_stylegan_stats_are_read_by_kimg(log: Log) -> None:
     assert points(history, "D/sign_real") == [(4, 0.8), (8, 0.8)]
     assert history["D/fake"].last == -0.5
     assert history["D/fake/std"].last == 0.25
-    assert history["timestamp"].last == 1.7e9
+    assert "timestamp" not in history
+    assert "timestamp" in history.facts.unused
     assert history.facts.probabilities is False
     assert history.facts.columns["Loss/scores/real"] == "D/real"
     assert history.facts.columns["Progress/kimg"] == "kimg"
@@ -121,7 +120,7 @@ def test_keras_history(log: Log) -> None:
     assert history.unit == "row"
     assert points(history, "D/loss") == [(0, 0.7), (1, 0.5), (2, 0.4)]
     assert points(history, "G/loss") == [(0, 1), (1, 2)]
-    assert len(history["lr"]) == 3
+    assert history.facts.unused == ("lr",)
 
 
 def test_list_of_objects(log: Log) -> None:
@@ -170,7 +169,7 @@ def test_single_column_and_duplicate_name(log: Log) -> None:
     assert points(log("d_loss\n0.5\n0.25\n", "a.csv"), "D/loss") == [(0, 0.5), (1, 0.25)]
     history = log("d_loss,d_loss\n0.5,3\n0.25,4\n", "b.csv")
     assert history["D/loss"].value.tolist() == [0.5, 0.25]
-    assert history["d_loss (2)"].value.tolist() == [3, 4]
+    assert history.facts.unused == ("d_loss (2)",)
 
 
 def test_fifty_thousand_lines_take_under_two_seconds(log: Log) -> None:
@@ -208,7 +207,7 @@ def test_keras_gan(log: Log) -> None:
 def test_accuracy_belongs_to_the_network_before_it(log: Log) -> None:
     history = log("Epoch 3/50 [G loss: 7.3, acc: 10%] [D loss: 0.0012, acc.: 100%]\n")
     assert points(history, "D/accuracy") == [(3, 1)]
-    assert points(history, "G acc") == [(3, 0.1)]
+    assert history.facts.unused == ("G acc",)
 
 
 @pytest.mark.parametrize(
@@ -259,7 +258,7 @@ def test_d_real_of_pix2pix_is_a_loss(log: Log) -> None:
     history = log("(epoch: 1, iters: 1) G_GAN: 0.5 G_L1: 9.0 D_real: 0.75 D_fake: 0.25\n")
     assert history["D/loss_real"].last == 0.75
     assert history["D/loss_fake"].last == 0.25
-    assert history["G_L1"].last == 9
+    assert history.facts.unused == ("G_L1",)
     assert "D/real" not in history
 
 
@@ -340,7 +339,7 @@ def test_ambiguous_names_are_not_translated(name: str) -> None:
 def test_of_two_columns_for_one_quantity_the_fuller_is_translated(log: Log) -> None:
     history = log("step,d_loss_epoch,d_loss_step\n1,,0.5\n2,0.75,0.25\n", "metrics.csv")
     assert history["D/loss"].value.tolist() == [0.5, 0.25]
-    assert points(history, "d_loss_epoch") == [(2, 0.75)]
+    assert history.facts.unused == ("d_loss_epoch",)
     assert history.facts.columns == {"step": "step", "d_loss_step": "D/loss"}
 
 
@@ -363,15 +362,12 @@ def test_probabilities_are_recognised(log: Log, header: str, values: list[float]
     assert history.facts.probabilities is expected
 
 
-def test_critic_is_recognised_by_its_name_or_its_loss(log: Log) -> None:
-    def is_critic(name: str, *values: float) -> bool:
-        return log("\n".join([f"{name},lr", *(f"{value},1" for value in values)]), "a.csv").facts.critic is True
-
-    assert is_critic("critic_loss", 0.5)
-    assert is_critic("d_loss", -0.5, 0.5, 0.5, 0.5)
-    assert not is_critic("d_loss", 0.5, 0.5)
-    assert not is_critic("d_loss", -0.5, *[0.5] * 19)
-    assert not is_critic("d_loss", -0.001, -0.001)
+@pytest.mark.parametrize(
+    ("names_", "expected"),
+    [("critic_loss,lr", True), ("d_loss,wasserstein_distance", True), ("d_loss,w_dist", True), ("d_loss,lr", None)],
+)
+def test_critic_is_recognised_by_a_name(log: Log, names_: str, expected: bool | None) -> None:
+    assert log(f"{names_}\n-0.5,1\n-0.25,1\n", "a.csv").facts.critic is expected
 
 
 # Time
@@ -395,13 +391,14 @@ def test_column_of_the_time(log: Log, header: str, first: str, unit: str, at: li
     history = log("\n".join([f"{header},d_loss", *(f"{value},1" for value in first.split(","))]), "a.csv")
     assert history.unit == unit
     assert history["D/loss"].at.tolist() == at
-    assert (header in history) == (unit == "row")
+    assert header not in history
 
 
 def test_most_precise_of_several_time_columns_is_used(log: Log) -> None:
     history = log("epoch,step,d_loss\n0,10,1\n0,20,1\n1,30,1\n", "a.csv")
     assert history["D/loss"].at.tolist() == [10, 20, 30]
-    assert points(history, "epoch") == [(10, 0), (20, 0), (30, 1)]
+    assert "epoch" not in history
+    assert history.facts.unused == ()
 
 
 def test_lines_of_one_epoch_are_spread_over_it(log: Log) -> None:
@@ -436,8 +433,11 @@ def test_column_written_only_by_an_overwritten_session_is_gone(log: Log) -> None
 
 
 def test_facts_of_a_plain_log_are_its_source_and_columns(log: Log) -> None:
-    assert log("step,d_loss\n0,0.5\n1,0.5\n", "a.csv").facts == Facts(
-        source="a.csv", columns={"step": "step", "d_loss": "D/loss"}
+    assert log("step,d_loss\n0,0.50\n1,0.5\n", "a.csv").facts == Facts(
+        source="a.csv",
+        format="separated values",
+        columns={"step": "step", "d_loss": "D/loss"},
+        resolution={"D/loss": 0.01},
     )
 
 
@@ -490,14 +490,6 @@ def _masked_crc(content: bytes) -> bytes:
     return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
 
 
-@pytest.fixture
-def _tensorboard() -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-
-
-@pytest.mark.usefixtures("_tensorboard")
 class TestTensorBoard:
     def test_event_file_and_its_folder(self, tmp_path: Path) -> None:
         path = write_events(tmp_path / "r", (1, {"Loss/D": 0.5, "Loss/G": 1.5}), (9, {"Loss/D": math.nan, "lr": 0.25}))
@@ -507,7 +499,7 @@ class TestTensorBoard:
             assert history["D/loss"].at.tolist() == [1, 9]
             assert math.isnan(history["D/loss"].last)
             assert points(history, "G/loss") == [(1, 1.5)]
-            assert points(history, "lr") == [(9, 0.25)]
+            assert history.facts.unused == ("lr",)
 
     def test_stylegan_steps_are_kimg(self, tmp_path: Path) -> None:
         assert read(write_events(tmp_path, (4, {"Loss/D/loss": 1, "Progress/kimg": 4}))).unit == "kimg"
@@ -526,12 +518,12 @@ class TestTensorBoard:
         write_events(tmp_path, (1, {"lr": 0.5}))
         history = read(tmp_path)
         assert points(history, "loss_D/loss") == [] == points(history, "loss_G/loss")
-        assert (history["D/loss"].last, history["G/loss"].last, history["lr"].last) == (0.5, 1.5, 0.5)
+        assert (history["D/loss"].last, history["G/loss"].last) == (0.5, 1.5)
 
     def test_two_trainings_are_not_mixed(self, tmp_path: Path) -> None:
         for run in "ab":
             write_events(tmp_path / run, (1, {"d_loss": 0.5}))
-        with pytest.raises(GanvasError, match=r"several trainings: d_loss .*\n.*\n.*name one of them, such as .*b"):
+        with pytest.raises(GanvasError, match="several trainings: d_loss was logged more than once"):
             read(tmp_path)
 
     def test_restart_overwrites_later_steps(self, tmp_path: Path) -> None:
@@ -544,16 +536,8 @@ class TestTensorBoard:
     def test_damaged_event_file_is_refused(self, tmp_path: Path) -> None:
         path = tmp_path / "events.out.tfevents.1.host"
         path.write_bytes(b"nothing of the kind" * 9)
-        with pytest.raises(GanvasError, match=r"damaged|contains no numbers"):
+        with pytest.raises(GanvasError, match=r"damaged|contains no|not text"):
             read(path)
-
-
-def test_error_without_tensorboard_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in {"tensorboard", *(name for name in sys.modules if name.startswith("tensorboard."))}:
-        monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(GanvasError) as raised:
-        read(write_events(tmp_path, (1, {"d_loss": 1})))
-    assert raised.value.fix == "pip install tensorboard"
 
 
 # Files that are not logs
@@ -587,7 +571,8 @@ def test_folder_with_stats_is_read(tmp_path: Path) -> None:
         (b'{"foo": 1}\n{"foo": 2}\n', "a.jsonl", "no name that is recognised: foo"),
         (b"foo: 3 bar: 4\n", "a.txt", "no name that is recognised: foo, bar"),
         (b"[1, 2, 3]", "a.json", "JSON, but no log"),
-        (b'"text"', "a.txt", "JSON, but no log"),
+        (b'"text"', "a.txt", "contains no numbers"),
+        (b"[[1, 2, 3], [2, 3, 4]]", "a.json", "JSON, but no log"),
         (b'{"d_loss": [0.5, \n0.6', "a.json", "is no JSON"),
         (b"[" * 100_000, "a.json", "is no JSON"),
         (b'{"d_loss": ["a", "b"]}', "a.json", "contains no numbers"),

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from ganvas.cli.output import make_console, print_json
+from ganvas.cli.output import UsageError, make_console, print_json
 
 
 def evaluate(
@@ -55,16 +55,25 @@ def evaluate(
     make_console().print(found)
 
 
-def diagnose(what: Annotated[Positional[Path], arg(metavar="RUN|LOG")], json: bool = False) -> None:
+def diagnose(
+    what: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN|LOG …", help_behavior_hint="")],
+    columns: str | None = None,
+    json: bool = False,
+) -> None:
     """Report why a training fails, with evidence and what to change, from a run or from a log of any program.
 
     Args:
-        what: A run, or a log: stats.jsonl, JSONL, CSV, Keras' history, lines of text, TensorBoard's events.
+        what: A run, or a log: CSV, JSON, lines of JSON, printed lines, TensorBoard's events, MLflow's metrics; a
+            folder, or several files of one training.
+        columns: What is what in a log whose names do not say it: d_loss=NAME,g_loss=NAME,step=NAME.
         json: Print JSON.
     """
     from ganvas.diagnosis.sources import diagnose as diagnose_source
 
-    found = diagnose_source(what)
+    if not what:
+        raise UsageError("No run and no log is named.", fix="ganvas diagnose RUN, or ganvas diagnose LOG.")
+    pairs = (pair.partition("=") for pair in (columns or "").split(",") if pair.strip())
+    found = diagnose_source(what, {own.strip(): name.strip() for own, _, name in pairs})
     if json:
         print_json(found.to_json())
         return

@@ -1,12 +1,13 @@
 """Findings from measurements: every rule is applied, causes before their effects."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ganvas.diagnosis.history import Facts, History
 from ganvas.diagnosis.rules.conditions import ConditionName, Severity
 from ganvas.diagnosis.rules.fixes import ProposedFix, propose
+from ganvas.diagnosis.rules.losses import with_total
 from ganvas.diagnosis.rules.table import CONDITIONS
 from ganvas.display import Displayed, Paragraph, Part, Table
 
@@ -76,6 +77,7 @@ class Diagnosis(Displayed):
         now, unit: the time of the diagnosis.
         facts: those of the history.
         probes: how often the networks were measured.
+        trainings: each by its name where a log holds several; the findings are then those of all.
     """
 
     findings: tuple[Finding, ...]
@@ -84,6 +86,7 @@ class Diagnosis(Displayed):
     unit: str
     facts: Facts = field(default_factory=Facts)
     probes: int = 0
+    trainings: "Mapping[str, Diagnosis]" = field(default_factory=dict)
 
     @property
     def failures(self) -> tuple[Finding, ...]:
@@ -97,13 +100,21 @@ class Diagnosis(Displayed):
 
     def to_json(self) -> dict[str, Any]:
         """For programs."""
+        several = {"trainings": {name: one.to_json() for name, one in self.trainings.items()}}
         return {
             "healthy": self.healthy, "now": self.now, "unit": self.unit, "probes": self.probes,
             "facts": self.facts.to_json(), "findings": [finding.to_json() for finding in self.findings],
             "unchecked": {name: [list(names) for names in needs] for name, needs in self.unchecked.items()},
+            **(several if self.trainings else {}),
         }  # fmt: skip
 
     def _parts(self) -> Iterator[Part]:
+        for name, one in self.trainings.items():
+            yield Paragraph(f"{name}:", "bold")
+            yield from one._parts()
+            yield Paragraph("")
+        if self.trainings:
+            return
         colour = "red" if self.failures else "green" if self.healthy else "yellow"
         yield Paragraph(verdict(self), f"bold {colour}")
         for finding in self.findings:
@@ -112,19 +123,22 @@ class Diagnosis(Displayed):
         if unchecked := _describe_unchecked(self):
             yield Paragraph("")
             yield Paragraph(unchecked, "dim")
+        if read := describe_columns(self.facts):
+            yield Paragraph("")
+            yield Paragraph(read, "dim")
 
 
 def apply_rules(history: History) -> Diagnosis:
     """Applies every rule of the table to a history."""
-    findings: list[Finding] = []
+    history, findings = with_total(history), []
     for row in CONDITIONS:
         detection = row.detect(history)
         if detection is not None:
             findings.append(
                 Finding(
                     name=row.name,
-                    severity=row.severity,
-                    summary=row.summary.format(about=detection.about),
+                    severity=detection.severity or row.severity,
+                    summary=detection.summary or row.summary.format(about=detection.about),
                     about=detection.about,
                     since=detection.since,
                     unit=history.unit,
@@ -138,8 +152,22 @@ def apply_rules(history: History) -> Diagnosis:
     unchecked: dict[ConditionName, Needs] = {
         row.name: needs for row in CONDITIONS if row.name not in found and (needs := row.missing(history))
     }
-    ranked = sorted(findings, key=lambda finding: _RANK[finding.severity])
+    ranked = sorted(findings, key=_rank)
     return Diagnosis(tuple(ranked), unchecked, history.now, history.unit, history.facts, len(history["D/auc"]))
+
+
+def combine(trainings: Mapping[str, Diagnosis]) -> Diagnosis:
+    """The only one of them, or one of a log that holds several."""
+    first = next(iter(trainings.values()))
+    if len(trainings) == 1:
+        return first
+    findings = sorted((finding for one in trainings.values() for finding in one.findings), key=_rank)
+    unchecked: dict[ConditionName, Needs] = {}
+    for one in trainings.values():
+        unchecked |= one.unchecked
+    facts = Facts(source=first.facts.source, format=first.facts.format)
+    now = max(one.now for one in trainings.values())
+    return Diagnosis(tuple(findings), unchecked, now, first.unit, facts, trainings=trainings)
 
 
 def verdict(diagnosis: Diagnosis) -> str:
@@ -150,11 +178,50 @@ def verdict(diagnosis: Diagnosis) -> str:
         return f"This training can continue, with {'a warning' if len(warnings) == 1 else f'{len(warnings)} warnings'}."
     if any(finding.name == "too early to judge" for finding in diagnosis.findings):
         return "Nothing is wrong so far, but it is too early to judge."
+    if "mode collapse" in diagnosis.unchecked and "quality regressing" not in diagnosis.unchecked:
+        return "This training is healthy, as far as its losses and its measured quality show."
     if "mode collapse" in diagnosis.unchecked:
         return "These numbers show nothing wrong, but they say nothing about the images."
     if diagnosis.probes and diagnosis.facts.shown:
         return f"This training is healthy, by {diagnosis.probes} probes over {diagnosis.facts.shown:,.0f} images."
     return "This training is healthy."
+
+
+_ROLES = {"d_loss": "D/loss", "g_loss": "G/loss"}
+
+
+def describe_columns(facts: Facts) -> str:
+    """How the log of another program was read; empty for a run of ours."""
+    if not _is_foreign(facts):
+        return ""
+    lines = [f"Read from {facts.source} ({facts.format}):"]
+    lines += [f"  {name} = {own}" for name, own in facts.columns.items() if not name.endswith("/std")]
+    if not {"kimg", "step", "epoch"} & set(facts.columns.values()):
+        lines.append("  no step in it: its rows are counted")
+    if facts.unused:
+        some = ", ".join(facts.unused[:12]) + (f" and {len(facts.unused) - 12} more" if len(facts.unused) > 12 else "")
+        lines.append(f"  not used: {some}")
+    known = set(facts.columns.values())
+    missing = [own for own in ("d_loss", "g_loss") if not {role for role in known if role.startswith(_ROLES[own])}]
+    if missing:
+        given = ",".join(f"{own}=NAME" for own in missing)
+        hint = f"; if one of these is, say so: --columns {given}" if facts.unused else ""
+        lines.append(f"  no {' and no '.join(missing)} in it{hint}")
+    if facts.unread:
+        lines.append(f"  {facts.unread:,} {'line' if facts.unread == 1 else 'lines'} could not be read")
+    if facts.restarts:
+        again = "once" if facts.restarts == 1 else f"{facts.restarts:,} times"
+        lines.append(f"  time went back {again}: what a resumed training wrote again counts once")
+    return "\n".join(lines)
+
+
+def _is_foreign(facts: Facts) -> bool:
+    """Whether the numbers are from the log of another program."""
+    return facts.format not in ("", "stats.jsonl")
+
+
+def _rank(finding: Finding) -> int:
+    return _RANK[finding.severity]
 
 
 def _lines(finding: Finding) -> Iterator[tuple[str, str]]:
@@ -187,8 +254,14 @@ NEEDED = {
     "quality": "images",
     "fid": "a FID",
     "kid": "a KID",
+    "inception score": "an inception score",
+    "D/wasserstein": "a critic",
 }
 """What it takes to measure each quantity, in words; the rest are measured on images."""
+
+
+LOGGED = ("D/loss", "G/loss", "D/real", "fid", "kid", "inception score")
+"""Quantities that logs of other programs have."""
 
 
 def _describe_unchecked(diagnosis: Diagnosis) -> str:
@@ -199,6 +272,24 @@ def _describe_unchecked(diagnosis: Diagnosis) -> str:
     for name, needs in diagnosis.unchecked.items():
         words = [" or ".join(dict.fromkeys(NEEDED.get(one, "images") for one in names)) for names in needs]
         by_need.setdefault(" and ".join(dict.fromkeys(words)), []).append(name)
+    if _is_foreign(diagnosis.facts):
+        return _describe_unchecked_in_log(diagnosis.unchecked)
     lines = [f"  {', '.join(names)}: would need {need}" for need, names in by_need.items()]
     errors = [f"  the {what} could not be measured: {error}" for what, error in diagnosis.facts.probe_errors.items()]
     return "\n".join(["Could not be checked:", *lines, *errors])
+
+
+def _describe_unchecked_in_log(unchecked: Mapping[ConditionName, Needs]) -> str:
+    """What one more column of a log would show, and what no log of numbers shows."""
+    in_log: dict[str, list[str]] = {}
+    apart: list[str] = []
+    for name, needs in unchecked.items():
+        words = [[NEEDED[one] for one in names if one in LOGGED and one in NEEDED] for names in needs]
+        if all(words):
+            in_log.setdefault(" and ".join(" or ".join(dict.fromkeys(of_one)) for of_one in words), []).append(name)
+        else:
+            apart.append(name)
+    lines = [f"  {need} would also show: {', '.join(names)}" for need, names in in_log.items()]
+    if apart:
+        lines.append(f"  only ganvas.watch(G, D) around the training loop shows: {', '.join(apart)}")
+    return "\n".join(["Not in this log:", *lines])

@@ -56,6 +56,39 @@ class Series:
         first = broken[-1] + 1 if len(broken) else 0
         return float(self.at[first]) if len(self) - first >= least else None
 
+    def mostly_since(self, true: np.ndarray, least: int) -> float | None:
+        """The time since which a condition, bool [n], holds for four values of five or more, and still does.
+
+        None if it holds for fewer than `least` values, or no longer for most of the last twentieth.
+        """
+        end = true[-max(5, len(self) // 20) :]
+        if len(self) < least or 2 * end.sum() <= len(end):
+            return None
+        score = np.cumsum(np.where(true, 1, -4)[::-1])[::-1]  # of each suffix; the largest begins where it began
+        first = int(score.argmax())
+        return float(self.at[first]) if true[first:].sum() >= least else None
+
+    def thinned(self, most: int = 2000) -> "Series":
+        """At most that many values: the medians of blocks, each at the time of its first value."""
+        size = -(-len(self) // most)
+        if size <= 1:
+            return self
+        starts = np.arange(0, len(self), size)
+        return Series(self.at[starts], np.array([np.median(self.value[i : i + size]) for i in starts]))
+
+    def smooth(self, width: int) -> "Series":
+        """Medians of so many values around each, an odd number; of fewer towards the ends, as many on each side."""
+        if width < 3 or len(self) < 3:
+            return self
+        half = min(width // 2, (len(self) - 1) // 2)
+        windows = np.lib.stride_tricks.sliding_window_view(self.value, 2 * half + 1)
+        ends = [i for i in range(len(self)) if not half <= i < len(self) - half]
+        value = np.concatenate([np.empty(half), np.median(windows, axis=1), np.empty(half)])
+        for i in ends:
+            reach = min(i, len(self) - 1 - i)
+            value[i] = np.median(self.value[i - reach : i + reach + 1])
+        return Series(self.at, value)
+
 
 EMPTY = Series(np.empty(0), np.empty(0))
 
@@ -91,6 +124,10 @@ class Facts:
         unread: lines of the log that could not be parsed.
         restarts: how often time went back in the log.
         probabilities: whether D's outputs in the log are probabilities.
+        format: the format of the log, in words.
+        unused: names in the log whose meaning is not known.
+        resolution: {quantity: the smallest difference that the log prints}, such as 0.01 for 0.69; without an entry
+            it is derived from the values.
     """
 
     config: TrainConfig | None = None
@@ -106,6 +143,9 @@ class Facts:
     unread: int = 0
     restarts: int = 0
     probabilities: bool | None = None
+    format: str = ""
+    unused: tuple[str, ...] = ()
+    resolution: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def knobs(self) -> dict[str, Any]:
@@ -115,7 +155,7 @@ class Facts:
     def to_json(self) -> dict[str, Any]:
         """Only what is known."""
         known = {entry.name: getattr(self, entry.name) for entry in fields(self)}
-        known = {name: value for name, value in known.items() if value is not None and value not in ("", {}, 0)}
+        known = {name: value for name, value in known.items() if value is not None and value not in ("", {}, (), 0)}
         if self.critic is not None:
             known["critic"] = self.critic
         if self.probabilities is not None:

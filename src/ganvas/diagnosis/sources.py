@@ -1,29 +1,42 @@
 """ganvas.diagnose: why does this training fail? Of a run of Ganvas, or of anyone's log."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ganvas.config import TrainConfig
-from ganvas.diagnosis.diagnosis import Diagnosis, apply_rules
+from ganvas.diagnosis.diagnosis import Diagnosis, apply_rules, combine
 from ganvas.diagnosis.history import Facts, History, NonFinite
-from ganvas.diagnosis.logs.reader import read
+from ganvas.diagnosis.logs.names import to_columns
+from ganvas.diagnosis.logs.reader import read_trainings
 from ganvas.errors import GanvasError
 from ganvas.files import to_path
 from ganvas.runs.folder import Run
 from ganvas.runs.log import read_jsonl
 
 
-def diagnose(what: Run | Path | str) -> Diagnosis:
+def diagnose(what: Run | Path | str | Sequence[Path | str], columns: Mapping[str, str] | None = None) -> Diagnosis:
     """Why a training fails, with evidence and fixes; or that it does not.
 
     Args:
-        what: a run of Ganvas, or a log: stats.jsonl, JSONL, CSV, Keras' history, printed lines, TensorBoard's
-            events. The fewer quantities it has, the fewer conditions can be checked: see `Diagnosis.unchecked`.
+        what: a run of Ganvas, or a log of any program: CSV, JSON, lines of JSON, printed lines, TensorBoard's events,
+            MLflow's metrics; several files of one training as a list, or as a folder. The fewer quantities it has,
+            the fewer conditions can be checked: see `Diagnosis.unchecked`.
+        columns: what is what in a log whose names do not say it: {"d_loss": NAME, "g_loss": NAME, "step": NAME}.
+
+    Returns:
+        One diagnosis; of a log with several trainings, such as CycleGAN's, each is in `Diagnosis.trainings`.
 
     Raises:
         GanvasError: there is no such file, or nothing in it is recognised.
     """
-    run = what if isinstance(what, Run) else Run(to_path(what, "a run, or a log"))
-    return apply_rules(read_run(run) if (run.path / "config.json").exists() else read(run.path))
+    if isinstance(what, Run):
+        return apply_rules(read_run(what))
+    several = what if isinstance(what, list | tuple) else [what]
+    paths = [to_path(one, "a run, or a log") for one in several]
+    if len(paths) == 1 and (paths[0] / "config.json").exists() and not columns:
+        return apply_rules(read_run(Run(paths[0])))
+    trainings = read_trainings(paths, to_columns(columns or {}))
+    return combine({name: apply_rules(history) for name, history in trainings.items()})
 
 
 def read_run(run: Run) -> History:

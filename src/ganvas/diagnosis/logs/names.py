@@ -1,7 +1,11 @@
 """The names of quantities in other people's logs: one table of patterns, matched without case and punctuation."""
 
 import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cache, lru_cache
+
+from ganvas.errors import GanvasError, did_you_mean
 
 _D = "(?:d|dis|disc|discrim|discriminator|netd|modeld|critic)"
 _G = "(?:g|gen|generator|netg|modelg)"
@@ -11,7 +15,12 @@ _FAKE = "(?:fakes?|gen|generated)"
 _REAL = "(?:reals?)"
 _ACC = "(?:binary)?(?:acc|accuracy)"
 _GRADIENT = "grad(?:ient)?s?(?:norm)?"
-_EVALUATED = "(?:val|valid|test|eval)?(?:clean)?"
+_COUNT = r"(?:score)?(?:\d+k?)?(?:full)?(?:mean)?"
+
+
+def _measure(what: str) -> str:
+    """ "fid", "val_fid", "fid50k_full", "clean_fid", "fid_score"."""
+    return rf"(?:val|valid|test|eval|ema)?(?:clean)?(?:{what}){_COUNT}"
 
 
 def _of(network: str, what: str) -> str:
@@ -35,10 +44,11 @@ def _accuracy_on(kind: str) -> str:
 
 
 TABLE = {
-    "D/loss": f"{_of(_D, _LOSS)}|{_LOSS}{_D}{_LOSS}|^{_D}$",
-    "G/loss": f"{_of(_G, _LOSS)}|{_LOSS}{_G}{_LOSS}|^{_G}$|ggan{_LOSS}?|{_G}gan{_LOSS}",
-    "D/loss_real": f"{_loss_on(_REAL)}|d1",
-    "D/loss_fake": f"{_loss_on('fakes?')}|{_of(_D, _LOSS)}(?:on)?{_FAKE}|d2",
+    "D/loss": f"{_of(_D, _LOSS)}|{_LOSS}{_D}{_LOSS}|^{_D}$|l{_D}(?:total)?",
+    "G/loss": f"{_of(_G, _LOSS)}|{_LOSS}{_G}{_LOSS}|^{_G}$|(?:l|{_LOSS})?{_G}(?:gan|adv){_LOSS}?|l{_G}(?:total)?"
+    f"|{_LOSS}?{_G}{_LOSS}?(?:gan|adv)",
+    "D/loss_real": f"{_loss_on(_REAL)}|d1|l{_D}{_REAL}",
+    "D/loss_fake": f"{_loss_on('fakes?')}|{_of(_D, _LOSS)}(?:on)?{_FAKE}|d2|l{_D}{_FAKE}",
     "D/real": f"dx(?:mean)?|{_output_on(_REAL)}",
     "D/fake": f"dgz1?(?:mean)?|{_output_on('fakes?')}|{_D}{_OUT}?{_FAKE}",
     "D/sign_real": f"(?:loss)?signs?{_REAL}|{_D}signs?{_REAL}",
@@ -49,30 +59,47 @@ TABLE = {
     "D/gradient": f"{_of(_D, _GRADIENT)}|{_GRADIENT}{_D}norm",
     "G/gradient": f"{_of(_G, _GRADIENT)}|{_GRADIENT}{_G}norm",
     "D/gp": f"(?:{_D}|{_LOSS})?(?:gp|grad(?:ient)?pen(?:alty)?)(?:{_LOSS}|{_D})?",
-    "fid": rf"{_EVALUATED}(?:fid(?:scores?)?(?:\d+k?)?(?:full)?|frechetinceptiondistance)",
-    "kid": rf"{_EVALUATED}(?:kid(?:scores?)?(?:\d+k?)?(?:full)?|kernelinceptiondistance)",
-    "inception score": rf"{_EVALUATED}(?:inceptionscores?|is(?:score)?(?:\d+k)?)",
+    "D/wasserstein": "(?:em|w|wasserstein|earthmovers?)(?:1|d|dist|distance|estimate)|emd",
+    "fid": _measure("fid(?:score)?s?|frechetinceptiondistance"),
+    "kid": _measure("kid(?:score)?s?|kernelinceptiondistance"),
+    "inception score": _measure("inceptionscores?|is"),
+    "swd": _measure("swd(?:avg|average)?|sliced?wasserstein(?:distance)?"),
+    "lpips": _measure("lpips(?:alex|vgg)?"),
+    "ms-ssim": _measure("msssim"),
+    "ssim": _measure("ssim"),
+    "psnr": _measure("psnr"),
+    "ppl": _measure(r"ppl2?(?:w|z|wend|zend|zfull|wfull)?|perceptualpathlength"),
+    "fd": _measure("fd|fdd|fvd|fad|clipfid|sfid|(?:fd|fid)(?:dino|dinov2|clip|swav)|(?:dino|dinov2|swav)(?:fd|fid)"),
+    "cmmd": _measure("cmmd"),
 }
 """Name in Ganvas -> a pattern of lower-case letters and digits; the first that matches the whole name counts."""
 
 TIMES = {
-    "kimg": "(?:progress|cur|n)?kimgs?",
-    "nimg": "(?:progress|cur)?nimgs?",
-    "step": "(?:trainer)?(?:global|total|train|training|n|cur|num)?(?:steps?|iters?|iterations?|it)|updates?",
-    "batch": "i|(?:cur)?(?:batch|batches|batchidx|batchindex|batchid|minibatch)",
-    "epoch": "(?:cur|n)?epochs?|ep",
+    "kimg": "(?:progress|cur|n|num)?kimgs?",
+    "nimg": "(?:progress|cur|n)?(?:nimgs?|imagesseen|seenimages)",
+    "step": "(?:trainer|gen|gan)?(?:global|total|train|training|n|cur|current|num)*"
+    "(?:steps?|iters?|itrs?|iterations?|it|batchesdone)(?:num|number|count|done)?|updates?|niters?",
+    "batch": "i|(?:cur|n)?(?:batch|batches|batchidx|batchindex|batchid|batchnum|minibatch)",
+    "epoch": "(?:cur|current|n)?epochs?(?:num|number|idx)?|ep",
 }
 """The same for the columns of the time; the count of batches may restart in every epoch."""
 
-SPARSE = frozenset({"fid", "kid", "inception score"})
-"""Quantities that are not measured at every line: their gaps mean nothing."""
+SPARSE = frozenset({
+    "fid", "kid", "inception score", "swd", "lpips", "ms-ssim", "ssim", "psnr", "ppl", "fd", "cmmd"
+})  # fmt: skip
+"""Measures of quality. They are not measured at every line: their gaps mean nothing."""
 
 EXAMPLES = "d_loss, g_loss, D(x), D(G(z)), real_score, fake_score, d_accuracy, d_grad_norm, gradient_penalty, fid"
 """Some names that are recognised, for an error message."""
 
-_PREFIX = "(?:train|training|trainer|metrics?|avg|average|mean|running|total|losses)"
+_PREFIX = "(?:train|training|trainer|metrics?|results|avg|average|mean|running|total|losses)"
 _SUFFIX = "(?:train|avg|average|mean|running|total|epoch|step|value)"
 _PIX2PIX_LOSSES = {"dreal": "D/loss_real", "dfake": "D/loss_fake"}
+_LONGEST = 80
+"""Letters in a name; longer ones are prose."""
+
+_EVALUATION = {"val", "valid", "validation", "test", "eval", "best"}
+_SIDES = (("A", "B"), ("1", "2"), ("X", "Y"))
 
 
 @lru_cache(4096)
@@ -81,14 +108,73 @@ def translate(name: str) -> str | None:
     if name.endswith("/std"):
         base = translate(name.removesuffix("/std"))
         return base and f"{base}/std"
-    return _matching(TABLE, name)
+    return _matching(TABLE, name) or _without_folders(name)
 
 
-def translate_all(names: list[str]) -> dict[str, str]:
-    """{name: name in Ganvas} of those that are recognised; pix2pix logs D's losses as D_real and D_fake."""
-    pix2pix = any(normalise_name(name) == "ggan" for name in names)
-    known = {name: (pix2pix and _PIX2PIX_LOSSES.get(normalise_name(name))) or translate(name) for name in names}
-    return {name: own for name, own in known.items() if own}
+@dataclass(frozen=True)
+class Roles:
+    """What the columns of one log are.
+
+    Attributes:
+        given: {name in the log: name in Ganvas, or kind of time} of those that the user has named.
+    """
+
+    given: Mapping[str, str] = field(default_factory=dict)
+
+    def time_kind(self, name: str) -> str | None:
+        """Which of `TIMES` a column is, if any."""
+        if name in self.given:
+            return self.given[name] if self.given[name] in TIMES else None
+        return None if self._taken() & TIMES.keys() else time_kind(name)
+
+    def translate_all(self, columns: Iterable[str]) -> dict[str, str]:
+        """{name: name in Ganvas} of those that are recognised; pix2pix logs D's losses as D_real and D_fake."""
+        columns = list(columns)
+        pix2pix = any(normalise_name(name) == "ggan" for name in columns)
+        known = {name: (pix2pix and _PIX2PIX_LOSSES.get(normalise_name(name))) or translate(name) for name in columns}
+        taken = self._taken()
+        known = {name: own for name, own in known.items() if own and own not in taken and name not in self.given}
+        return known | {name: own for name, own in self.given.items() if name in columns and own not in TIMES}
+
+    def _taken(self) -> set[str]:
+        return set(self.given.values())
+
+
+def to_columns(pairs: Mapping[str, str]) -> dict[str, str]:
+    """{name in the log: name in Ganvas} from {"d_loss": NAME, "g_loss": NAME, "step": NAME}.
+
+    Raises:
+        GanvasError: a quantity is not known, or has no name.
+    """
+    given: dict[str, str] = {}
+    for own, name in pairs.items():
+        known = translate(own) or time_kind(own)
+        if not (known and name):
+            raise GanvasError(
+                f"The columns have '{own}={name}'.",
+                expected=f"d_loss=NAME,g_loss=NAME,step=NAME; before each = one of {EXAMPLES}, {', '.join(TIMES)}",
+                fix=did_you_mean(own, [*EXAMPLES.split(", "), *TIMES]) or "write the name in the log after the =.",
+            )
+        given[name] = known
+    return given
+
+
+def split_pair(name: str) -> tuple[str, str] | None:
+    """("Loss D", "Loss G") of `Loss D/G`, whose numbers stand as 0.5/1.2; None for other names."""
+    match = re.fullmatch(r"(.*?)\b(\w+) ?/ ?(\w+)\b(.*)", name)
+    first, second = (f"{match[1]}{match[i]}{match[4]}" for i in (2, 3)) if match else ("", "")
+    return (first, second) if {translate(first), translate(second)} == {"D/loss", "G/loss"} else None
+
+
+def split_sides(columns: Iterable[str]) -> dict[str, dict[str, str]]:
+    """{"A": {D_A: D, G_A: G}, "B": …} of a log of two GANs, as CycleGAN's; empty for others."""
+    columns = list(columns)
+    for pair in _SIDES:
+        sides = {side: {name: base for name in columns if (base := _without_side(name, side))} for side in pair}
+        roles = [{translate(base) for base in names.values()} for names in sides.values()]
+        if all({"D/loss", "G/loss"} <= of_side for of_side in roles):
+            return sides
+    return {}
 
 
 @lru_cache(4096)
@@ -104,7 +190,13 @@ def is_probability(name: str) -> bool:
 
 def is_critic(name: str) -> bool:
     """Whether the name says that D is a critic."""
-    return "critic" in normalise_name(name)
+    plain = normalise_name(name)
+    return any(word in plain for word in ("critic", "wasserstein", "wgan")) or translate(name) == "D/wasserstein"
+
+
+def is_evaluation(folder: str) -> bool:
+    """Whether a folder holds what was measured on a validation or test split."""
+    return bool(_EVALUATION & set(re.split(r"[/_.-]", folder.lower())))
 
 
 def normalise_name(name: str) -> str:
@@ -120,8 +212,28 @@ def _compiled(pattern: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
 
 def _matching(table: dict[str, str], name: str) -> str | None:
     short = normalise_name(name)
+    if len(short) > _LONGEST:
+        return None
     for with_affixes in (False, True):
         for own, pattern in table.items():
             if _compiled(pattern)[with_affixes].fullmatch(short):
                 return own
     return None
+
+
+def _without_folders(name: str) -> str | None:
+    """The name in Ganvas of the last parts of `GAN_loss/discrim/loss`; D or G alone, as in `lr/D`, says nothing."""
+    parts = re.split(r"[/.]", name)
+    for first in range(1, len(parts)):
+        rest = "/".join(parts[first:])
+        evaluated = _EVALUATION & {part.lower() for part in parts[:first]}
+        own = None if re.fullmatch(f"{_D}|{_G}", normalise_name(rest)) else _matching(TABLE, rest)
+        if own and (own in SPARSE or not evaluated) and "best" not in name.lower():
+            return own
+    return None
+
+
+def _without_side(name: str, side: str) -> str | None:
+    """D of D_A, loss_D of loss_D_A, D_loss of D_A_loss, D of dA; None for names without that side."""
+    match = re.fullmatch(rf"(.*?)(?:[_/ .-]{side}|(?<=[a-z]){side})(?=$|[_/ .-])(.*)", name)
+    return match[1] + match[2] if match else None

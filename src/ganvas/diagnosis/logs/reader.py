@@ -1,288 +1,167 @@
-"""Anyone's training log as a `History`: Ganvas' own, StyleGAN's, JSON, CSV, TensorBoard, or printed lines."""
+"""Anyone's training log as histories: the table of formats, tried in order, and the files of a folder."""
 
-import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from ganvas.diagnosis.history import Facts, History, numbers
-from ganvas.diagnosis.logs import names, parse
-from ganvas.diagnosis.logs.parse import Table
+from ganvas.diagnosis.history import Facts, History
+from ganvas.diagnosis.logs import names
+from ganvas.diagnosis.logs.assemble import assemble
+from ganvas.diagnosis.logs.formats import stats
+from ganvas.diagnosis.logs.formats.event_file import read_event_file
+from ganvas.diagnosis.logs.formats.json_document import read_json_document
+from ganvas.diagnosis.logs.formats.json_lines import read_json_lines
+from ganvas.diagnosis.logs.formats.mlflow import read_mlflow_metric
+from ganvas.diagnosis.logs.formats.printed import read_printed
+from ganvas.diagnosis.logs.formats.separated import read_separated
+from ganvas.diagnosis.logs.formats.series_csv import read_long_form, read_tensorboard_csv, read_wandb
+from ganvas.diagnosis.logs.rows import Table
+from ganvas.diagnosis.logs.source import FORMS, Source, is_event_file, open_source
 from ganvas.errors import GanvasError
 
-Timed = tuple[np.ndarray, np.ndarray]
-"""(at, value) of a quantity, float64 [n] each."""
+Reader = Callable[[Source], Sequence[Table] | None]
+"""The tables of a file; None if it is of another format."""
 
-_EVENTS = "events.out.tfevents."
-_FORMS = "lines of JSON, CSV, a Keras history, TensorBoard's events, or printed lines such as `d_loss: 0.7 g_loss: 1.2`"
+FORMATS: tuple[tuple[str, Reader], ...] = (
+    ("TensorBoard's events", read_event_file),
+    ("CSV of TensorBoard", read_tensorboard_csv),
+    ("CSV of Weights & Biases", read_wandb),
+    ("metrics of MLflow", read_mlflow_metric),
+    ("JSON", read_json_document),
+    ("lines of JSON or Python's dicts", read_json_lines),
+    ("separated values in long form", read_long_form),
+    ("separated values", read_separated),
+    ("printed lines", read_printed),
+)
+"""Each format in words, and its reader; the first that knows the content reads the file."""
+
+_PARTS = (read_event_file, read_mlflow_metric, read_tensorboard_csv)
+"""Formats of which a folder holds many files of one training."""
+
+_MAX_FILES, _MAX_DEPTH = 2000, 5
+_SUFFIXES = {"", ".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".log", ".txt", ".out", ".dat"}
 
 
 def read(path: Path) -> History:
-    """The quantities of a log under the names of Ganvas; those that are not recognised keep their own.
-
-    The facts say how it was read: `source`, `columns`, `unread`, `restarts`, `probabilities` and `critic`.
-
-    Args:
-        path: a log, or a folder with stats.jsonl or TensorBoard's events.
+    """The only training in a log: see `read_trainings`.
 
     Raises:
-        GanvasError: it is not there, empty, or not a log in which a GAN can be recognised.
+        GanvasError: as there; or it holds several trainings.
     """
-    if not path.exists():
-        raise GanvasError(f"There is no {path}.", expected="a log or a folder", fix="check the name.")
-    if path.is_dir() and not (path / "stats.jsonl").is_file():
-        return _from_events(path)
-    if _EVENTS in path.name:
-        return _from_events(path)
-    return _read_text(_load_text(path / "stats.jsonl" if path.is_dir() else path), path)
+    trainings = read_trainings([path])
+    if len(trainings) > 1:
+        raise GanvasError(f"{path} holds {len(trainings)} trainings: {', '.join(trainings)}.", expected="one training")
+    return next(iter(trainings.values()))
 
 
-def _load_text(path: Path) -> str:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise GanvasError(
-            f"{path} could not be read ({error.strerror}).", expected="a log", fix="check its permissions."
-        ) from error
-    wide = content.startswith((b"\xff\xfe", b"\xfe\xff"))  # what PowerShell's > writes
-    text = content.decode("utf-16" if wide else "utf-8-sig", errors="replace")
-    text = text.rstrip("\0")  # what a crash leaves at the end
-    if not text.strip():
-        raise GanvasError(f"{path} is empty.", expected=_FORMS, fix="wait until the training has written something.")
-    if "\0" in text or text.count("\ufffd") > len(text) / 100:
-        raise GanvasError(f"{path} is not text.", expected=_FORMS, fix="name the log of the training.")
-    return text
+def read_trainings(paths: Sequence[Path], columns: Mapping[str, str] | None = None) -> dict[str, History]:
+    """{name of the training: its quantities under the names of Ganvas}; the name of the only one is empty.
+
+    The facts say how it was read: `source`, `format`, `columns`, `unused`, `unread`, `restarts`, `resolution`,
+    `probabilities` and `critic`.
+
+    Args:
+        paths: a log, or several files of one training; a folder stands for its files.
+        columns: {name in the log: name in Ganvas} where the names do not say it (`names.to_columns`).
+
+    Raises:
+        GanvasError: it is not there, no log, or not a log in which a GAN can be recognised.
+    """
+    roles = names.Roles(columns or {})
+    tables, formats, files = [], [], 0
+    for path in paths:
+        for source in _sources(path, roles):
+            if len(paths) == 1 and stats.is_own(source):
+                return {"": stats.read_own(source)}
+            format_, found = _read_one(source)
+            tables += _in_folders(found, source, path) if is_event_file(source) else _in_file(found, source)
+            formats.append(format_)
+            files += 1
+    source = paths[0].name if len(paths) == 1 else f"{paths[0].name} and {len(paths) - 1} more"
+    described = " and ".join(dict.fromkeys(formats)) + (f", {files} files" if files > 1 else "")
+    return assemble(tables, Facts(source=source or str(paths[0]), format=described), roles)
 
 
-def _read_text(text: str, path: Path) -> History:
-    value = parse.parse_json(text)
-    if table := parse.parse_json_table(value):
-        return _from_table(table, path)
-    if isinstance(value, dict):
-        return _from_objects([value], 0, path)
-    if any(isinstance(parse.parse_json(line), dict) for line in islice(io.StringIO(text), 20)):
-        return _from_objects(*parse.parse_json_lines(text.split("\n")), path)
-    if value is not None or path.suffix.lower() == ".json":
-        raise GanvasError(
-            f"{path} is {'no JSON' if value is None else 'JSON, but no log'}.",
-            expected='{"d_loss": [...], "g_loss": [...]}, or [{"step": 0, "d_loss": 0.7}, ...]',
-            fix="save the history of the training in one of these forms.",
-        )
-    delimiter = parse.find_delimiter(text)
-    if path.suffix.lower() in (".csv", ".tsv"):
-        delimiter = delimiter or max(",\t;|", key=text.split("\n", 1)[0].count)
-    return _from_table(
-        parse.parse_separated(text, delimiter, path.name) if delimiter else parse.parse_printed(text), path
-    )
+def _read_one(source: Source) -> tuple[str, Sequence[Table]]:
+    """(the format in words, the tables)."""
+    for format_, reader in FORMATS:
+        if (tables := reader(source)) is not None:
+            return format_, tables
+    raise AssertionError("the last reader takes every text")
 
 
-def _from_objects(objects: list[dict[str, Any]], unread: int, path: Path) -> History:
-    own = [line for line in objects if isinstance(line.get("nimg"), int | float)]
-    if own and any(isinstance(own[0].get(name), Mapping) for name in ("D/loss", "G/loss")):
-        try:
-            columns = {name: name for line in own for name, _ in numbers(line)}
-            return History.from_stats(own, Facts(source=path.name, columns=columns))
-        except (TypeError, ValueError) as error:
-            raise GanvasError(
-                f"{path} is damaged: {error}.", expected="the stats.jsonl of a run", fix="remove the line."
-            ) from error
-    return _from_table(parse.tabulate_objects(objects, unread), path)
+def _in_file(tables: Sequence[Table], source: Source) -> list[Table]:
+    return [replace(table, place=str(source.path)) for table in tables]
 
 
-def _from_table(table: Table, path: Path) -> History:
-    unit, clock, at = _time(table)
-    kept, restarts = _rows_kept(at)
-    timed = {
-        name: (at[present & kept], values[present & kept])
-        for name, (values, present) in table.columns.items()
-        if name != clock and (present & kept).any()
-    }
-    facts = Facts(source=path.name, columns={clock: unit} if clock else {}, unread=table.unread, restarts=restarts)
-    return _history(unit, timed, path, facts)
-
-
-def _from_events(path: Path) -> History:
-    """From TensorBoard's scalars; several folders are one training if no scalar is in two of them."""
-    timed: dict[str, Timed] = {}
-    restarts = 0
-    for place in _event_places(path):
-        folder = place.relative_to(path).as_posix() if place.is_dir() else "."
-        for tag, (at, values) in _scalars(place).items():
-            kept, again = _rows_kept(at)
-            restarts = max(restarts, again)
-            inner = f"{folder}/{tag}"
-            name = tag if folder == "." or (names.translate(tag) and not names.translate(inner)) else inner
-            if name in timed:
-                raise GanvasError(
-                    f"{path} holds several trainings: {name} was logged in more than one of its folders.",
-                    expected="one training",
-                    fix=f"name one of them, such as {place}.",
-                )
-            timed[name] = at[kept], values[kept]
-    unit = "kimg" if any(names.time_kind(name) == "kimg" for name in timed) else "step"  # StyleGAN's steps are its kimg
-    return _history(unit, timed, path, Facts(source=path.name, restarts=restarts))
-
-
-def _event_places(path: Path) -> list[Path]:
-    """The file itself, or the folders that hold event files."""
-    places = [path] if path.is_file() else sorted({file.parent for file in path.rglob(f"*{_EVENTS}*")})
-    if not places:
-        raise GanvasError(
-            f"{path} holds no log: neither stats.jsonl nor {_EVENTS}*.", expected=_FORMS, fix="name the log itself."
-        )
-    return places
-
-
-def _scalars(place: Path) -> dict[str, Timed]:
-    """The scalars of an event file or of a folder of them, also those that TensorFlow 2 writes as tensors."""
-    try:
-        from tensorboard.backend.event_processing import event_accumulator  # pyright: ignore[reportMissingImports]
-        from tensorboard.util import tensor_util  # pyright: ignore[reportMissingImports]
-    except ImportError as error:
-        raise GanvasError(
-            f"{place} is a TensorBoard log, and TensorBoard is not installed.",
-            expected="the package tensorboard",
-            fix="pip install tensorboard",
-        ) from error
-    everything = {event_accumulator.SCALARS: 0, event_accumulator.TENSORS: 0}
-    try:
-        events = event_accumulator.EventAccumulator(str(place), size_guidance=everything).Reload()
-        scalars = {
-            tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]
+def _in_folders(tables: Sequence[Table], source: Source, root: Path) -> list[Table]:
+    """Of an event file: a later one in its folder goes on, and `loss` in a folder loss_D is loss_D/loss."""
+    place = source.path.parent
+    folder = "" if place == root or source.path == root else place.relative_to(root).as_posix()
+    evaluated = names.is_evaluation(folder)
+    placed = []
+    for table in tables:
+        columns = {
+            f"{folder}/{name}"
+            if folder and not names.time_kind(name) and (evaluated or not names.translate(name))
+            else name: column
+            for name, column in table.columns.items()
         }
-        for tag in events.Tags()["tensors"]:
-            if events.SummaryMetadata(tag).plugin_data.plugin_name == "scalars":
-                tensors = [(event.step, tensor_util.make_ndarray(event.tensor_proto)) for event in events.Tensors(tag)]
-                scalars[tag] = [(step, float(value)) for step, value in tensors]
-    except Exception as error:  # a damaged file raises whatever protobuf or the file system does
+        placed.append(replace(table, columns=columns, place=str(place)))
+    return placed
+
+
+def _is(source: Source, reader: Reader) -> bool:
+    """Whether a file is of a format, from its first bytes."""
+    return reader(replace(source, size=min(source.size, len(source.start)))) is not None
+
+
+def _sources(path: Path, roles: names.Roles) -> list[Source]:
+    """The file itself, or the files of the training in a folder.
+
+    Raises:
+        GanvasError: there is no log in the folder, or there are several.
+    """
+    if not path.is_dir():
+        return [open_source(path, roles.given)]
+    sources = _openable(path, roles)
+    for reader in _PARTS:
+        if parts := [source for source in sources if _is(source, reader)]:
+            return parts
+    beside = [source for source in sources if source.path.parent == path]
+    if own := [source for source in beside if source.path.name == "stats.jsonl"]:
+        return own + [source for source in beside if source.path.match("metric-*.jsonl")]
+    logs = [source for source in beside if _is_log(source, roles)]
+    if len(logs) > 1:
         raise GanvasError(
-            f"{place} is damaged: {error}.", expected="TensorBoard's events", fix="copy it again."
-        ) from error
-    columns = {tag: np.array(events, float).reshape(-1, 2) for tag, events in scalars.items()}
-    return {tag: (events[:, 0], events[:, 1]) for tag, events in columns.items()}
-
-
-def _time(table: Table) -> tuple[str, str, np.ndarray]:
-    """(unit, the column of the time, the time of each row), from the most precise column there is."""
-    clocks = _clocks(table)
-    for kind, per_kimg in (("kimg", 1), ("nimg", 1000)):
-        if kind in clocks:
-            name, values = clocks[kind]
-            return "kimg", name, _fill(values) / per_kimg
-    epoch = _fill(clocks["epoch"][1]) if "epoch" in clocks else None
-    steps = [clocks[kind] for kind in ("step", "batch") if kind in clocks]
-    for name, values in sorted(steps, key=lambda step: _restarts_count(step[1], epoch)):
-        return "step", name, _fill(_accumulate(values, epoch) if _restarts_count(values, epoch) else values)
-    if epoch is not None:
-        return "epoch", clocks["epoch"][0], epoch + _fractions(epoch)
-    return "row", "", np.arange(table.length, dtype=float)
-
-
-def _clocks(table: Table) -> dict[str, tuple[str, np.ndarray]]:
-    """Of each kind of time the first column that changes: (its name, its values, NaN in its gaps)."""
-    clocks: dict[str, tuple[str, np.ndarray]] = {}
-    for name, (values, present) in table.columns.items():
-        values = np.where(present & np.isfinite(values), values, np.nan)
-        changes = len(np.unique(values[~np.isnan(values)])) > min(1, table.length - 1)
-        if changes and (kind := names.time_kind(name)):
-            clocks.setdefault(kind, (name, values))
-    return clocks
-
-
-def _fill(values: np.ndarray) -> np.ndarray:
-    """Gaps filled with the last value, and those at the start with the first."""
-    known = ~np.isnan(values)
-    last = np.maximum.accumulate(np.where(known, np.arange(len(values)), known.argmax()))
-    return values[last]
-
-
-def _restarts_count(step: np.ndarray, epoch: np.ndarray | None) -> bool:
-    """Whether a count restarts in every epoch, or, without epochs, repeatedly from the same number."""
-    known = ~np.isnan(step)
-    back = np.diff(step[known]) < 0
-    if epoch is not None:
-        return bool((np.diff(epoch[known])[back] > 0).any())
-    starts = step[known][1:][back]
-    return len(starts) >= 3 and len(np.unique(starts)) == 1
-
-
-def _accumulate(step: np.ndarray, epoch: np.ndarray | None) -> np.ndarray:
-    """The count continued through all epochs."""
-    if epoch is None:
-        filled = _fill(step)
-        epoch = np.cumsum(np.diff(filled, prepend=filled[0]) < 0)
-    return epoch * (np.nanmax(step) + 1) + step
-
-
-def _fractions(epoch: np.ndarray) -> np.ndarray:
-    """How far in its epoch each of several rows is, 0 where there is one row an epoch."""
-    starts = np.flatnonzero(np.diff(epoch, prepend=np.nan) != 0)
-    lengths = np.diff(starts, append=len(epoch))
-    return (np.arange(len(epoch)) - np.repeat(starts, lengths)) / lengths.max()
-
-
-def _rows_kept(at: np.ndarray) -> tuple[np.ndarray, int]:
-    """(which rows no resumed training wrote again, how often time went back)."""
-    back = np.flatnonzero(np.diff(at) < 0)
-    limits = np.full(len(at), np.inf)
-    limits[back] = at[back + 1]
-    return at < np.minimum.accumulate(limits[::-1])[::-1], len(back)
-
-
-def _history(unit: str, timed: Mapping[str, Timed], path: Path, facts: Facts) -> History:
-    """With the quantities renamed, and the facts that follow from the numbers themselves."""
-    known = _recognised(timed, path)
-    history = History(unit, replace(facts, columns={**facts.columns, **known}))
-    for name, (at, values) in timed.items():
-        own = known.get(name, name)
-        if own.startswith("D/accuracy") and (values[np.isfinite(values)] > 1).any():
-            values = values / 100
-        history.columns[own] = at.tolist(), values.tolist()
-    outputs = [name for name, own in known.items() if own in ("D/real", "D/fake")]
-    history.update_facts(probabilities=_are_probabilities(outputs, [timed[name][1] for name in outputs]))
-    losses = [history[name].value for name in ("D/loss", "D/loss_real", "D/loss_fake") if name in history]
-    if any(map(names.is_critic, known)) or any(map(_clearly_negative, losses)):
-        history.update_facts(critic=True)
-    return history
-
-
-def _recognised(timed: Mapping[str, Timed], path: Path) -> dict[str, str]:
-    """{name in the log: name in Ganvas}; of several names for one quantity its own, or else that of most values."""
-    if not any(len(at) for at, _ in timed.values()):
-        raise GanvasError(f"{path} contains no numbers.", expected=_FORMS, fix="name the log of the training.")
-    known = names.translate_all(list(timed))
-    if not known:
-        raise GanvasError(
-            f"{path} contains no name that is recognised: {_listed(timed)}.",
-            expected=f"names such as {names.EXAMPLES}",
-            fix="rename the columns of D's and G's loss to d_loss and g_loss.",
+            f"{path} holds several logs: {', '.join(source.path.name for source in logs[:9])}.",
+            expected="the log of one training",
+            fix=f"name it, such as {logs[0].path}.",
         )
-    best: dict[str, str] = {}
-    for name in sorted(known, key=lambda name: (name == known[name], len(timed[name][0])), reverse=True):
-        best.setdefault(known[name], name)
-    return {name: own for name, own in known.items() if best[own] == name}
+    if not logs:
+        raise GanvasError(f"{path} holds no log.", expected=FORMS, fix="name the log itself.")
+    return logs
 
 
-def _listed(columns: Iterable[str]) -> str:
-    """At most 20 of the names."""
-    some = list(columns)
-    return ", ".join(some[:20]) + (f" and {len(some) - 20} more" if len(some) > 20 else "")
+def _openable(path: Path, roles: names.Roles) -> list[Source]:
+    """The files in a folder and those in it that are text or events, in the order of their names."""
+    files = (file for file in path.rglob("*") if len(file.relative_to(path).parts) <= _MAX_DEPTH)
+    sources = []
+    for file in sorted(islice(files, _MAX_FILES)):
+        events = "tfevents" in file.name
+        if file.is_file() and (events or file.suffix.lower() in _SUFFIXES):
+            try:
+                sources.append(open_source(file, roles.given))
+            except GanvasError:
+                continue
+    return sources
 
 
-def _are_probabilities(columns: list[str], values: list[np.ndarray]) -> bool | None:
-    """Whether D's outputs are probabilities; None where neither their names nor their range says so."""
-    finite = np.concatenate([np.empty(0), *values])
-    finite = finite[np.isfinite(finite)]
-    if (finite < 0).any() or (finite > 1).any():
+def _is_log(source: Source, roles: names.Roles) -> bool:
+    """Whether a quantity of a GAN is at the start of a file."""
+    try:
+        _, tables = _read_one(replace(source, size=min(source.size, len(source.start))))
+    except GanvasError:
         return False
-    return True if len(finite) and any(map(names.is_probability, columns)) else None
-
-
-def _clearly_negative(loss: np.ndarray) -> bool:
-    """Whether more than a tenth of a loss is below 0, which cross-entropy cannot be."""
-    finite = loss[np.isfinite(loss)]
-    return len(finite) > 0 and float((finite < -0.01).mean()) > 0.1
+    return bool(roles.translate_all(name for table in tables for name in table.columns))

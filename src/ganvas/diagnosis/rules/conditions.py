@@ -16,10 +16,10 @@ Severity = Literal["failure", "warning", "note"]
 
 ConditionName = Literal[
     "non-finite", "D frozen", "G frozen", "range mismatch", "normalisation mismatch", "batch-norm leak",
-    "critic unconstrained", "learning rate too high", "divergence", "learning rate too low", "D too weak",
-    "critic under-trained", "memorisation", "D overfits", "D too strong", "mode cycling", "mode collapse",
+    "critic without gradient", "critic unconstrained", "learning rate too high", "divergence", "learning rate too low",
+    "D too weak", "critic under-trained", "memorisation", "D overfits", "D too strong", "mode cycling", "mode collapse",
     "labels ignored by D", "labels ignored by G", "missing modes", "checkerboard artefacts", "imbalanced classes",
-    "layers frozen", "quality regressing", "oscillation", "memory growth", "plateau", "slowing down",
+    "layers frozen", "no improvement", "quality regressing", "oscillation", "memory growth", "plateau", "slowing down",
     "too early to judge",
 ]  # fmt: skip
 
@@ -32,11 +32,15 @@ class Detection:
         since: when it began, in the history's unit.
         evidence: the numbers, as sentences without a full stop.
         about: the network concerned, D or G, where the row's sentence leaves a place for it.
+        severity: instead of the row's, where the evidence is weaker or stronger than usual.
+        summary: instead of the row's, for the same reason.
     """
 
     since: float
     evidence: tuple[str, ...]
     about: str = ""
+    severity: Severity | None = None
+    summary: str = ""
 
 
 @dataclass(frozen=True)
@@ -69,11 +73,6 @@ class Condition:
         """The needs that are not met: of each, the quantities of which one would be enough."""
         wanted = [(need,) if isinstance(need, str) else need for need in self.needs]
         return tuple(names for names in wanted if not any(name in history for name in names))
-
-
-def is_critic(history: History) -> bool:
-    """Whether D's loss has no fixed zero, so that its level means nothing."""
-    return bool(history.facts.critic)
 
 
 def three_digits(number: float) -> str:

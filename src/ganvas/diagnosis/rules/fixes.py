@@ -250,3 +250,8 @@ def widen(*names: str) -> Change:
         return wider
 
     return change
+
+
+PENALTY = Fix(
+    "penalise D's input gradients (R1 and R2; for a Wasserstein critic WGAN-GP's penalty)", penalise_gradients
+)

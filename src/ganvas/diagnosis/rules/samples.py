@@ -5,8 +5,8 @@ import numpy as np
 from ganvas.diagnosis.history import History
 from ganvas.diagnosis.rules import fixes, remedies
 from ganvas.diagnosis.rules.conditions import Condition, Detection, three_digits
-from ganvas.diagnosis.rules.fixes import Fix
-from ganvas.diagnosis.rules.optimisation import PENALTY, is_young
+from ganvas.diagnosis.rules.fixes import PENALTY, Fix
+from ganvas.diagnosis.rules.progress import is_young
 
 OUTPUT_RANGES = {"tanh": (-1.0, 1.0), "sigmoid": (0.0, 1.0)}
 """The values that G can output at all, by its last layer."""

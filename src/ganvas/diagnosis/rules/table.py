@@ -1,24 +1,25 @@
 """The table of all conditions, causes before their effects."""
 
-from ganvas.diagnosis.rules import hardware, optimisation, samples, trends
+from ganvas.diagnosis.rules import balance, frozen, hardware, optimisation, samples, trends
 from ganvas.diagnosis.rules.conditions import Condition, ConditionName
 
 CONDITIONS = (
     optimisation.NON_FINITE,
-    optimisation.D_FROZEN,
-    optimisation.G_FROZEN,
+    frozen.D_FROZEN,
+    frozen.G_FROZEN,
     samples.RANGE,
     samples.NORMALISATION,
     optimisation.LEAK,
-    optimisation.UNCONSTRAINED,
+    balance.SILENT_CRITIC,
+    balance.UNCONSTRAINED,
     optimisation.RATE_HIGH,
     optimisation.DIVERGENCE,
     optimisation.RATE_LOW,
-    optimisation.TOO_WEAK,
-    optimisation.UNDER_TRAINED,
+    balance.TOO_WEAK,
+    balance.UNDER_TRAINED,
     samples.MEMORISING,
     optimisation.OVERFITTING,
-    optimisation.TOO_STRONG,
+    balance.TOO_STRONG,
     samples.CYCLING,
     samples.COLLAPSE,
     samples.D_LABELS,
@@ -26,7 +27,8 @@ CONDITIONS = (
     samples.MISSING,
     samples.CHECKERBOARD,
     samples.IMBALANCED,
-    optimisation.PARTLY_FROZEN,
+    frozen.PARTLY_FROZEN,
+    trends.NO_IMPROVEMENT,
     trends.REGRESSING,
     trends.OSCILLATING,
     hardware.GROWING,

@@ -2,39 +2,42 @@
 
 import numpy as np
 
-from ganvas.diagnosis.history import History, Series
+from ganvas.diagnosis.history import History
 from ganvas.diagnosis.rules import fixes
-from ganvas.diagnosis.rules.conditions import Condition, Detection, is_critic, three_digits
-from ganvas.diagnosis.rules.fixes import Fix
-from ganvas.diagnosis.rules.optimisation import PENALTY
+from ganvas.diagnosis.rules.conditions import Condition, Detection, three_digits
+from ganvas.diagnosis.rules.fixes import PENALTY, Fix
+from ganvas.diagnosis.rules.losses import is_critic
+from ganvas.diagnosis.rules.quality import FEW, MEASURES, OWN, TITLES, measured
 
 ENOUGH = 3000
 """Images shown before which nothing can be said of what G generates."""
 
 
-def _quality(history: History) -> tuple[str, Series, float]:
-    """(name, values, expected noise) of the best measure of quality there is; lower is better."""
-    for name, noise in (("fid", 0.0), ("kid", 0.0), ("quality", 0.0), ("distance", 0.05)):
-        series = history[name].finite()
-        if len(series) >= 3:
-            return name, series, noise
-    return "", history["distance"].finite(), 0.0
+QUALITY = ("distance", "quality", *MEASURES)
+"""Quantities of which one is enough."""
+
+FALLEN = 1.5
+"""How many times its best a quality must be to be a failure."""
 
 
 def regressing(history: History) -> Detection | None:
     """A quality that was clearly better once."""
-    name, quality, noise = _quality(history)
-    if len(quality) < 8:
+    quality = measured(history, own=True)
+    if quality is None or not quality.worse or (quality.name in OWN and len(quality.shown) < 8):
         return None
-    smooth = np.array([np.median(quality.value[max(0, i - 1) : i + 2]) for i in range(len(quality))])
-    best = int(smooth.argmin())
-    now = quality.recent(5)
-    if now <= 1.5 * smooth[best] + noise or quality.at[best] > 0.7 * quality.at[-1]:
+    now, best, at = quality.values()
+    evidence = f"{TITLES[quality.name]} is {three_digits(now)}, and was {three_digits(best)} at {at:.10g}"
+    lost = quality.name in MEASURES and len(quality.shown) >= FEW and quality.ratio > FALLEN
+    return Detection(quality.worse_since, (evidence,), severity="failure" if lost else None)
+
+
+def no_improvement(history: History) -> Detection | None:
+    """A quality that has been as bad as that of noise all the time."""
+    quality = measured(history)
+    if quality is None or not quality.useless:
         return None
-    titles = {"distance": "the fakes' distance to the reals", "quality": "the quality (a kernel distance)"}
-    was = f"{three_digits(float(smooth[best]))} at {three_digits(quality.at[best])}"
-    evidence = f"{titles.get(name, name)} is {three_digits(now)}, and was {was}"
-    return Detection(float(quality.at[best]), (evidence,))
+    since = f"{TITLES[quality.name]} began at {three_digits(quality.shown.early())}, and is"
+    return Detection(float(quality.shown.at[0]), (f"{since} {three_digits(quality.shown.recent())}",))
 
 
 def oscillating(history: History) -> Detection | None:
@@ -42,6 +45,7 @@ def oscillating(history: History) -> Detection | None:
     loss = history["G/loss"]
     if len(loss) < 24 or is_critic(history) or not np.isfinite(loss.value).all():
         return None
+    loss = loss.thinned()
     value = loss.value[len(loss) // 3 :]
     value = value - np.polyval(np.polyfit(np.arange(len(value)), value, 1), np.arange(len(value)))
     deviation = value.std()
@@ -51,13 +55,12 @@ def oscillating(history: History) -> Detection | None:
     negative = np.flatnonzero(lags < 0)
     if not len(negative):
         return None
-    later = lags[negative[0] : len(lags) * 2 // 3]
+    later = lags[negative[0] : len(lags) // 3]  # three periods, or chance may look like one
     period = int(negative[0] + later.argmax()) if len(later) else 0
-    if not len(later) or later.max() < 0.45 or period < 4:
+    if not len(later) or later.max() < 0.45 or period < 4 or lags[2 * period - 1 : 2 * period + 2].max() < 0.25:
         return None
-    _, quality, noise = _quality(history)
-    half = quality.after((quality.at[0] + quality.at[-1]) / 2) if quality else quality
-    if half and half.recent() < 0.9 * quality.early() - noise:
+    quality = measured(history, own=True)
+    if quality is not None and quality.improved and not quality.worse:
         return None
     step = float(np.median(np.diff(loss.at)))
     cycle = f"a period of about {three_digits(period * step)} {history.unit}"
@@ -67,16 +70,15 @@ def oscillating(history: History) -> Detection | None:
 
 def settled(history: History) -> Detection | None:
     """A quality that has not changed for half of the time."""
-    name, quality, _ = _quality(history)
-    if len(quality) < 12:
+    quality = measured(history, own=True)
+    if quality is None or len(quality.shown) < 12:
         return None
-    half = quality.value[len(quality) // 2 :]
-    first, last = np.median(half[: len(half) // 2]), np.median(half[len(half) // 2 :])
+    half = quality.shown.after(quality.shown.at[len(quality.shown) // 2 - 1])
+    first, last = (float(np.median(part)) for part in np.array_split(half.value, 2))
     if not 0.95 * first < last < 1.05 * first:
         return None
-    since = float(quality.at[len(quality) // 2])
-    went = f"{name} went from {three_digits(first)} to {three_digits(last)} since {history.unit} {since:g}"
-    return Detection(since, (went,))
+    went = f"{quality.name} went from {three_digits(first)} to {three_digits(last)} since {history.unit}"
+    return Detection(float(half.at[0]), (f"{went} {half.at[0]:g}",))
 
 
 def early(history: History) -> Detection | None:
@@ -90,12 +92,22 @@ def early(history: History) -> Detection | None:
 
 
 REGRESSING = Condition(
-    "quality regressing", "warning", "The images were better before.", (("distance", "quality", "fid", "kid"),),
+    "quality regressing", "warning", "The images were better before.", (QUALITY,),
     ("D overfits, or G collapses", "learning rates that do not fall"),
-    (Fix("use the snapshot of the best quality (snapshots/best in a run of Ganvas)"),
+    (Fix("use the snapshot of the best quality: snapshots/best", scope="run"),
+     Fix("use the checkpoint nearest to the best quality: later ones are worse", scope="loop"),
      Fix("go back to the best state after a failure", fixes.setting(on_failure="rollback"), scope="run"),
      Fix("let the learning rates fall", fixes.decay_rates), PENALTY),
-    "6 of 30 published CIFAR-10 logs end at 1.5 times their best FID or worse", regressing,
+    "19 of 65 published logs end at 1.5 times their best FID or worse", regressing,
+)  # fmt: skip
+NO_IMPROVEMENT = Condition(
+    "no improvement", "warning", "The images have never improved: they measure as bad as at the start.",
+    (QUALITY,),
+    ("G does not learn: see its loss and its optimiser", "images and fakes in different ranges, also for the measure"),
+    (Fix("look at real images and fakes as D and as the measure receive them: range, channels, order", scope="loop"),
+     Fix("check that G's optimiser was given G.parameters() and is stepped in every round", scope="loop"),
+     Fix("a recipe that learns on most data, such as r3gan or fast", scope="run")),
+    "of 65 published logs, the one whose FID stayed above 300", no_improvement,
 )  # fmt: skip
 OSCILLATING = Condition(
     "oscillation", "warning", "G and D chase each other in circles: the losses oscillate, and nothing improves.",
@@ -105,7 +117,7 @@ OSCILLATING = Condition(
 )  # fmt: skip
 PLATEAU = Condition(
     "plateau", "note", "The images no longer improve: more time alone will not help.",
-    (("distance", "quality", "fid", "kid"),), ("all has been learned that these networks and rates can learn",),
+    (QUALITY,), ("all has been learned that these networks and rates can learn",),
     (Fix("let the learning rates fall", fixes.decay_rates),
      Fix("wider networks", fixes.widen("g_width", "d_width", "g_widths", "d_widths", "width", "token_width"))),
     "", settled,

@@ -1,0 +1,238 @@
+"""From the tables of a log to histories: one time for all, the names of Ganvas, and one history for each training."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+
+import numpy as np
+
+from ganvas.diagnosis.history import Facts, History
+from ganvas.diagnosis.logs import names
+from ganvas.diagnosis.logs.numbers import resolution
+from ganvas.diagnosis.logs.rows import GAP, NULL, Column, Table
+from ganvas.diagnosis.logs.source import FORMS
+from ganvas.diagnosis.logs.timeline import find_time
+from ganvas.errors import GanvasError
+
+_RANK = {"kimg": 0, "step": 1, "epoch": 2, "row": 3}
+"""The units, the most precise first."""
+
+
+@dataclass(eq=False)
+class _Training:
+    """The columns of one training on one time.
+
+    Attributes:
+        unit: kimg, step, epoch or row.
+        timed: {name in the log: (at, values)}, float64 [n] each.
+    """
+
+    unit: str = ""
+    clock: str = ""
+    timed: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+    texts: dict[str, Collection[str]] = field(default_factory=dict)
+    place: str = ""
+    unread: int = 0
+    restarts: int = 0
+    unused: list[str] = field(default_factory=list)
+
+
+def assemble(tables: Sequence[Table], facts: Facts, roles: names.Roles) -> dict[str, History]:
+    """{name of the training: its history}; the name of the only one is empty.
+
+    Args:
+        tables: of one or several files.
+        facts: the source and the format.
+        roles: what the user said of the columns.
+
+    Raises:
+        GanvasError: there are no numbers, no known names, or several trainings that cannot be told apart.
+    """
+    trainings: dict[str, list[Table]] = {}
+    for table in tables:
+        trainings.setdefault(table.training, []).append(table)
+    histories: dict[str, History] = {}
+    for name, own in (trainings or {"": []}).items():
+        whole = _on_one_time(own, roles, facts)
+        sides = names.split_sides(whole.timed)
+        for side, columns in sides.items():
+            timed = {base: whole.timed[column] for column, base in columns.items()}
+            texts = {base: whole.texts.get(column, ()) for column, base in columns.items()}
+            part = replace(whole, timed=timed, texts=texts)
+            original = {base: column for column, base in columns.items()}
+            histories[f"{name} {side}".strip()] = _history(part, facts, roles, original)
+        if not sides:
+            histories[name] = _history(whole, facts, roles, {})
+    return histories
+
+
+def _on_one_time(tables: Sequence[Table], roles: names.Roles, facts: Facts) -> _Training:
+    """All columns with their times; a column that is in several tables goes on in them, if it begins later there."""
+    parts = [_timed(table, roles) for table in tables]
+    parts = [part for part in parts if part.timed]
+    if not parts:
+        raise GanvasError(f"{facts.source} contains no numbers.", expected=FORMS, fix="name the log of the training.")
+    main = max(parts, key=lambda part: (_losses(part, roles), -_RANK[part.unit]))
+    if any({"step", "kimg"} == set(map(roles.time_kind, table.columns)) for table in tables):
+        parts = [replace(part, unit="kimg") for part in parts]  # StyleGAN's steps in TensorBoard are its kimg
+        main = replace(main, unit="kimg")
+    merged, places = _Training(main.unit, main.clock), dict[str, str]()
+    for part in parts:
+        merged.unread += part.unread
+        merged.restarts = max(merged.restarts, part.restarts)
+        if part.unit != main.unit:
+            merged.unused += [f"{name} (by {part.unit})" for name in part.timed]
+            continue
+        merged.texts |= part.texts
+        for name, (at, values) in part.timed.items():
+            if name in merged.timed and not names.translate(name):
+                continue
+            if name in merged.timed:
+                earlier, later = merged.timed[name], (at, values)
+                if places[name] != part.place:
+                    earlier, later = sorted([earlier, later], key=lambda series: series[0][0])
+                    if earlier[0][0] == later[0][0]:
+                        raise _several(name, facts)
+                goes_on = earlier[0] < later[0][0]
+                merged.restarts = max(merged.restarts, int(not goes_on.all()))
+                at, values = (np.concatenate([old[goes_on], new]) for old, new in zip(earlier, later, strict=True))
+            places[name] = part.place
+            merged.timed[name] = at, values
+    return merged
+
+
+def _losses(part: _Training, roles: names.Roles) -> int:
+    return sum(own.startswith(("D/loss", "G/loss")) for own in roles.translate_all(part.timed).values())
+
+
+def _several(name: str, facts: Facts) -> GanvasError:
+    return GanvasError(
+        f"{facts.source} holds several trainings: {name} was logged more than once from the same time on.",
+        expected="one training",
+        fix="name the files of one of them.",
+    )
+
+
+def _timed(table: Table, roles: names.Roles) -> _Training:
+    """Every column of a table with its times; rows that a resumed training wrote again are left out."""
+    if not table.columns:
+        return _Training(unread=table.unread)
+    time = find_time(table, roles.time_kind)
+    kept, restarts = time.rows_kept(_rows_of_training(table, roles))
+    timed = {}
+    for name, column in table.columns.items():
+        present = _present(name, column) & kept
+        if name != time.clock and present.any():
+            at, values = time.at[present], column.values[present]
+            order = np.argsort(at, kind="stable")
+            timed[name] = at[order], values[order]
+    return _Training(time.unit, time.clock, timed, dict(table.texts), table.place, table.unread, restarts)
+
+
+def _rows_of_training(table: Table, roles: names.Roles) -> np.ndarray:
+    """Which rows have more than times and measures of quality, bool [n]; all if none has."""
+    trained = np.zeros(len(table), bool)
+    for name, column in table.columns.items():
+        if not roles.time_kind(name) and names.translate(name) not in names.SPARSE:
+            trained |= column.state != GAP
+    return trained if trained.any() else ~trained
+
+
+def _present(name: str, column: Column) -> np.ndarray:
+    """A null is NaN, as JavaScript writes it, if it ends a column that had no gaps; otherwise it is a gap."""
+    present, null = column.present, column.state == NULL
+    first = int(null.argmax())
+    died = null.any() and present[:first].all() and not present[first:].any()
+    own = names.translate(name)
+    return present | null if died and own and own not in names.SPARSE else present
+
+
+def _history(training: _Training, facts: Facts, roles: names.Roles, original: Mapping[str, str]) -> History:
+    """With the quantities renamed, and the facts that follow from names and numbers."""
+    known = _recognised(training, facts, roles)
+    as_written = {original.get(name, name): own for name, own in known.items()}
+    times = {name for name in training.timed if roles.time_kind(name)}
+    clock = {training.clock: training.unit} if training.clock else {}
+    told = {*known, *times, training.clock}
+    unused = [name for name in training.timed if name not in told and not name.endswith("/std")]
+    precision = {own: resolution(training.texts[name]) for name, own in known.items() if training.texts.get(name)}
+    history = History(
+        training.unit,
+        replace(
+            facts, columns={**clock, **as_written}, unread=training.unread, restarts=training.restarts,
+            unused=(*unused, *training.unused),
+            resolution={own: step for own, step in precision.items() if step is not None},
+        ),
+    )  # fmt: skip
+    for name, own in known.items():
+        at, values = training.timed[name]
+        if own.startswith("D/accuracy") and (values[np.isfinite(values)] > 1).any():
+            values = values / 100
+        history.columns[own] = at.tolist(), values.tolist()
+    outputs = [name for name, own in known.items() if own in ("D/real", "D/fake")]
+    values = [training.timed[name][1] for name in outputs]
+    history.update_facts(probabilities=_are_probabilities(outputs, values))
+    if any(map(names.is_critic, training.timed)):
+        history.update_facts(critic=True)
+    return history
+
+
+def _recognised(training: _Training, facts: Facts, roles: names.Roles) -> dict[str, str]:
+    """{name in the log: name in Ganvas}; of several names for one quantity its own, or else that of most values."""
+    timed = training.timed
+    if missing := [name for name in roles.given if name not in timed and name != training.clock]:
+        raise GanvasError(
+            f"{facts.source} has no column {missing[0]}.",
+            expected=f"one of {_listed(timed)}",
+            fix=_nearest(missing[0], timed) or "give a name as it is in the log.",
+        )
+    known = roles.translate_all(timed)
+    if not known:
+        raise _nothing_known(training, facts, roles)
+    best: dict[str, str] = {}
+    for name in sorted(known, key=lambda name: (name in roles.given, name == known[name], len(timed[name][0])),
+                       reverse=True):  # fmt: skip
+        best.setdefault(known[name], name)
+    return {name: own for name, own in known.items() if best[own] == name}
+
+
+def _nothing_known(training: _Training, facts: Facts, roles: names.Roles) -> GanvasError:
+    """The error that lists the names and proposes which is which."""
+    quantities = [name for name in training.timed if not roles.time_kind(name)]
+    losses = [name for name in quantities if "loss" in name.lower() or "err" in name.lower()]
+    d_loss, g_loss = losses if len(losses) == 2 else ("", "")
+    d_loss = d_loss or _near(losses, "d_loss")
+    g_loss = g_loss or _near([name for name in losses if name != d_loss], "g_loss")
+    proposal = f"d_loss={d_loss or 'NAME'},g_loss={g_loss or 'NAME'}"
+    return GanvasError(
+        f"{facts.source} contains no name that is recognised: {_listed(quantities)}.",
+        expected=f"names such as {names.EXAMPLES}",
+        fix=f"say which is which, such as --columns {proposal}.",
+    )
+
+
+def _near(columns: Iterable[str], own: str) -> str:
+    """The column whose name is nearest to d_loss or g_loss; empty if none is near."""
+    plain = {names.normalise_name(name): name for name in columns}
+    near = get_close_matches(names.normalise_name(own), plain, n=1, cutoff=0.6)
+    return plain[near[0]] if near else ""
+
+
+def _nearest(name: str, columns: Iterable[str]) -> str:
+    near = _near(columns, name)
+    return f"did you mean '{near}'?" if near else ""
+
+
+def _listed(columns: Iterable[str]) -> str:
+    """At most 20 of the names."""
+    some = list(columns)
+    return ", ".join(some[:20]) + (f" and {len(some) - 20} more" if len(some) > 20 else "")
+
+
+def _are_probabilities(columns: list[str], values: list[np.ndarray]) -> bool | None:
+    """Whether D's outputs are probabilities; None where neither their names nor their range says so."""
+    finite = np.concatenate([np.empty(0), *values])
+    finite = finite[np.isfinite(finite)]
+    if (finite < 0).any() or (finite > 1).any():
+        return False
+    return True if len(finite) and any(map(names.is_probability, columns)) else None

@@ -1,0 +1,198 @@
+"""Conditions of the balance between D and G: a D that is too weak or too strong, and a critic that measures nothing."""
+
+import numpy as np
+
+from ganvas.diagnosis.history import History
+from ganvas.diagnosis.rules import fixes, remedies
+from ganvas.diagnosis.rules.conditions import Condition, Detection, three_digits
+from ganvas.diagnosis.rules.fixes import PENALTY, Fix
+from ganvas.diagnosis.rules.losses import (
+    CHANCE,
+    SILENT,
+    chance,
+    is_critic,
+    is_cross_entropy,
+    is_silent,
+    newest,
+    resolution,
+    smoothed,
+)
+from ganvas.diagnosis.rules.progress import distance_evidence, is_poor, is_young
+from ganvas.diagnosis.rules.quality import severity_of
+
+EXPLODED = 1e4
+"""How many times what it was a critic's loss must be to be a failure by itself."""
+
+BOUNDS = ("clip", "spectral_norm", "gp", "r1", "r2", "dragan")
+"""The fields that bound a critic's gradient."""
+
+
+def too_weak(history: History) -> Detection | None:
+    """A D that cannot tell even poor fakes from real images, so that G learns nothing from it."""
+    auc, distance = history["D/auc"], history["distance"]
+    if auc:
+        far = not distance or distance.recent() > 0.3
+        least = min(0.55, 0.5 + auc.value.max() / 10)
+        since = auc.holds_since(auc.value < least, 5)
+        if since is None or not far or is_critic(history) or is_young(history):
+            return None
+        ranked = f"D ranks a real above a fake in {100 * auc.recent():.0f} % of pairs; chance is 50 %"
+        return Detection(since, (ranked, *distance_evidence(history)))
+    return _fooled(history)
+
+
+def _fooled(history: History) -> Detection | None:
+    """By the losses: fakes pass for real, and D is worse than one that answers 50 % to everything."""
+    d, g, level = history["D/loss"].finite(), smoothed(history["G/loss"]), chance(history, 3)
+    if not is_cross_entropy(history) or min(len(g), len(d)) < 10 or newest(d) < 1.1 * level:
+        return None
+    since = g.mostly_since(g.value < 0.6, max(10, len(g) // 20))
+    if since is None or (severity := severity_of(history, since)) is None:
+        return None
+    below = f"G's loss is {three_digits(newest(g))}, below what a D at chance would give it (0.69)"
+    above = f"D's is {three_digits(newest(d))}, and {three_digits(level)} would be chance"
+    return Detection(since, (below, above), severity=severity)
+
+
+def too_strong(history: History) -> Detection | None:
+    """A D that is always right while the images no longer improve: G learns nothing from it."""
+    if is_critic(history):
+        return None
+    auc, distance, gradient = history["D/auc"], history["distance"], history["G/gradient"]
+    loss = history["D/loss"]
+    if auc and distance:
+        since = auc.holds_since(auc.value > 0.995, 6)
+        if since is None or is_young(history):
+            return None
+        stretch = distance.after(since - 1e-9)
+        stuck = len(stretch) >= 3 and stretch.recent() > 0.8 * stretch.early() and is_poor(history)
+        sure = not loss or loss.recent() < 0.1
+        if not (stuck and sure):
+            return None
+        evidence = [f"D is right about {100 * auc.recent():.1f} % of all pairs", *distance_evidence(history)]
+        if gradient:
+            evidence.append(f"the gradient that reaches G is {three_digits(gradient.recent())}")
+        return Detection(since, tuple(evidence))
+    return _never_wrong(history)
+
+
+def _never_wrong(history: History) -> Detection | None:
+    """By the losses: D's is almost 0."""
+    loss = smoothed(history["D/loss"])
+    if not loss or resolution(history, "D/loss") > 0.1:
+        return None
+    least = 5 if loss.recent(5) < 0.01 else 10
+    since = loss.mostly_since(loss.value < 0.05, max(least, len(loss) // 20))
+    if since is None or (severity := severity_of(history, since)) is None:
+        return None
+    low = f"D's loss is {three_digits(newest(loss))} (chance would be {three_digits(CHANCE)} or half of it)"
+    others = [f"G's is {three_digits(newest(history['G/loss']))}"] if history["G/loss"].finite() else []
+    unsure = "" if severity == "failure" else "D is too strong: its loss is almost 0, and G may learn nothing from it."
+    return Detection(since, (low, *others), severity=severity, summary=unsure)
+
+
+def silent(history: History) -> Detection | None:
+    """A Wasserstein critic whose outputs on reals and fakes are the same."""
+    d = history["D/loss"].finite()
+    if history["D/auc"] or not is_critic(history) or not is_silent(history):
+        return None
+    since = d.mostly_since(np.abs(d.value) <= 10 * SILENT, 5)
+    if since is None or (severity := severity_of(history, since, sure=True)) is None:
+        return None
+    low = f"the critic's loss, the difference of its outputs on fakes and reals, is {three_digits(newest(d))}"
+    level = f"its outputs themselves are near {three_digits(newest(history['G/loss']))}"
+    return Detection(since, (low, level), severity=severity)
+
+
+def unconstrained(history: History) -> Detection | None:
+    """A Wasserstein critic whose gradient or loss grows without bound."""
+    if not is_critic(history):
+        return None
+    gradient, knobs = history["D/input_gradient"], history.facts.knobs
+    if knobs and gradient and not any(knobs[bound] for bound in BOUNDS):
+        unset = "neither clipping nor a gradient penalty nor spectral norm is set"
+        now = f"the critic's input gradient at fakes has norm {three_digits(gradient.recent())}; it should be 1"
+        return Detection(float(gradient.at[0]), (unset, now))
+    if len(gradient) >= 4 and gradient.recent() > 6 and gradient.recent() > 4 * gradient.early(1):
+        grown = f"went from {three_digits(gradient.value[0])} to {three_digits(gradient.recent())}; it should be 1"
+        first = gradient.at[np.flatnonzero(gradient.value > 6)[0]]
+        return Detection(float(first), (f"the norm of the critic's input gradient at fakes {grown}",))
+    return None if gradient else _growing_loss(history)
+
+
+def _growing_loss(history: History) -> Detection | None:
+    """By the losses: a critic's has grown beyond any distance."""
+    loss = history["D/loss"].finite()
+    if len(loss) < 10:
+        return None
+    began = max(abs(loss.early(5)), 1.0)
+    size, limit = abs(newest(loss)), 100 * began
+    since = loss.mostly_since(np.abs(loss.value) > limit, 3)
+    if size < limit or since is None:
+        return None
+    severity = severity_of(history, since, sure=size > EXPLODED * began)
+    if severity is None:
+        return None
+    grown = f"its loss went from {three_digits(loss.early(5))} to {three_digits(newest(loss))}"
+    return Detection(since, (grown,), severity=severity)
+
+
+def under_trained(history: History) -> Detection | None:
+    """A critic that does not detect the distance there is."""
+    auc, distance = history["D/auc"], history["distance"]
+    if not is_critic(history) or len(auc) < 4:
+        return None
+    since = auc.holds_since(auc.value < 0.6, 4)
+    if since is None or not distance or distance.recent() < 0.3:
+        return None
+    ranked = f"the critic ranks a real above a fake in only {100 * auc.recent():.0f} % of pairs"
+    return Detection(since, (ranked, *distance_evidence(history)))
+
+
+FASTER_D = Fix("let D learn at G's rate, or four times as fast as now", fixes.match_rates)
+
+SILENT_CRITIC = Condition(
+    "critic without gradient", "failure",
+    "A critic without gradient: its outputs on reals and fakes are the same, so G learns nothing from it.",
+    ("D/loss", "G/loss"),
+    ("weights clipped so tightly that a deep critic's output no longer depends on its input",
+     "a critic whose optimiser is never stepped"),
+    (Fix("a gradient penalty in place of clipping (WGAN-GP)", fixes.replace_clipping),
+     Fix("a larger clipping bound, and batch norm in the critic, if it must be clipped", scope="loop"),
+     Fix("check that the critic's optimiser was given its parameters and is stepped in every round", scope="loop"),
+     FASTER_D),
+    "Gulrajani et al. 2017, section 3", silent,
+)  # fmt: skip
+UNCONSTRAINED = Condition(
+    "critic unconstrained", "failure", "Nothing bounds the critic's gradient: its loss estimates no distance.",
+    ("D/loss", "D/input_gradient"), ("a Wasserstein loss without clipping, gradient penalty or spectral norm",),
+    (Fix("a gradient penalty (WGAN-GP)", fixes.bound_critic), Fix("clip the weights", fixes.clip_weights)),
+    "Arjovsky et al. 2017; Gulrajani et al. 2017", unconstrained, remedies.HALF_RATES,
+)  # fmt: skip
+UNDER_TRAINED = Condition(
+    "critic under-trained", "failure", "The critic learns too little to measure how far the fakes are from the reals.",
+    ("D/auc", "distance"), ("one update of the critic for each of G's", "weights clipped too tightly"),
+    (Fix("five updates of the critic for one of G", fixes.five_critic_steps),
+     Fix("a gradient penalty in place of clipping", fixes.replace_clipping), FASTER_D),
+    "Arjovsky et al. 2017, section 3", under_trained, remedies.FASTER_D,
+)  # fmt: skip
+TOO_WEAK = Condition(
+    "D too weak", "failure", "D is too weak: it cannot tell even poor fakes from real images.",
+    (("D/auc", "G/loss"),),
+    ("D's learning rate is far below G's", "D is frozen, or trained on the wrong labels",
+     "G is updated more often than D"),
+    (FASTER_D, Fix("update D more often", fixes.update_d_more),
+     Fix("check that D's loss asks for high outputs on reals and low ones on fakes", scope="loop"),
+     Fix("a wider D", fixes.widen("d_width", "d_widths"))),
+    "Goodfellow 2016, section 5.2", too_weak, remedies.FASTER_D,
+)  # fmt: skip
+TOO_STRONG = Condition(
+    "D too strong", "failure", "D is too strong: it is always right, and G no longer improves.",
+    (("D/auc", "D/loss"),),
+    ("D learns faster, or more often, than G", "no gradient penalty",
+     "the saturating loss, whose gradient vanishes when D is sure"),
+    (Fix("a loss whose gradient does not vanish (non-saturating)", fixes.non_saturating_loss, scope="run"), PENALTY,
+     Fix("fewer or smaller updates of D", fixes.update_d_less), Fix("noise on D's input", fixes.add_noise),
+     Fix("if G minimises log(1 - D(fake)), let it maximise log D(fake) instead", scope="loop")),
+    "Goodfellow et al. 2014, section 3; Arjovsky & Bottou 2017", too_strong, remedies.HALF_RATES,
+)  # fmt: skip

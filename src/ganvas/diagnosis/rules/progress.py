@@ -1,0 +1,30 @@
+"""How far a training has come: the images shown, and the distance from the fakes to the reals."""
+
+from ganvas.diagnosis.history import History
+from ganvas.diagnosis.rules.conditions import three_digits
+
+YOUNG = 1500
+"""Images shown before which no network can be said to have stopped learning."""
+
+
+def is_young(history: History) -> bool:
+    """Whether so few images have been shown that everything may still change."""
+    return history.facts.shown is not None and history.facts.shown < YOUNG
+
+
+def is_poor(history: History) -> bool:
+    """Whether the fakes are far from the reals: all together, or each of them."""
+    distance, precision = history["distance"], history["precision"]
+    if not distance:
+        return False
+    each = precision and precision.recent() < 0.05 and distance.recent() > 0.05
+    return distance.recent() > 0.3 or bool(each)
+
+
+def distance_evidence(history: History) -> tuple[str, ...]:
+    """How far the fakes are from the reals, and were at the start."""
+    distance = history["distance"]
+    if not distance:
+        return ()
+    now, start = three_digits(distance.recent()), three_digits(distance.value[0])
+    return (f"the fakes' distance to the reals is {now}, and began at {start}",)
