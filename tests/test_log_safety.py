@@ -7,12 +7,14 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
+from test_log_formats import CASES
 
-from ganvas.diagnosis.logs.reader import read
+from ganvas.diagnosis.logs.reader import read, read_trainings
 from ganvas.diagnosis.logs.rows import MAX_ROWS, Rows
 from ganvas.errors import GanvasError
 
@@ -163,8 +165,9 @@ def test_very_many_columns_keep_fewer_rows() -> None:
 
 _MEASURE = """
 import sys
+from contextlib import suppress
 from pathlib import Path
-from ganvas.diagnosis.logs.reader import read
+from ganvas.diagnosis.logs.reader import read, read_trainings
 history = read(Path(sys.argv[1]))
 series = history["D/loss"]
 peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
@@ -193,3 +196,32 @@ def test_thirty_megabytes_are_read_in_bounded_memory(kind: str, tmp_path: Path) 
     assert MAX_ROWS / 2 < length <= 2 * MAX_ROWS + 4096
     assert (first, last) == (0, n - 1)
     assert megabytes < 200
+
+
+# Damage
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_damaged_log_is_read_or_refused(name: str, tmp_path: Path) -> None:
+    """Whatever a crash, an editor or a disk does to a log, there is no other exception."""
+    case, chance = CASES[name], random.Random(name)
+    text = case.text if isinstance(case.text, str) else next(iter(case.text.values()))
+    path = tmp_path / f"damaged{Path(case.name).suffix}"
+    for _ in range(10):
+        content = bytearray(text.encode())
+        for _ in range(chance.randint(1, 5)):
+            at, length = chance.randrange(len(content) + 1), chance.randint(1, 40)
+            match chance.randrange(4):
+                case 0:
+                    del content[at : at + length]
+                case 1:
+                    content[at:at] = content[at : at + length] * chance.randint(1, 5)
+                case 2:
+                    content[at:at] = bytes(chance.choices(b"{}[](),:;=|/\"'\n\r\t 0123456789.eE-+%DG\0\xff", k=9))
+                case _:
+                    content[at:at] = chance.choice(
+                        [b"nan", b"inf", b"null", b"1e400", b"-", b"1,200", b"tensor(", b"[["]
+                    )
+        path.write_bytes(content)
+        with suppress(GanvasError):
+            assert read_trainings([path])

@@ -52,7 +52,7 @@ def assemble(tables: Sequence[Table], facts: Facts, roles: names.Roles) -> dict[
     for table in tables:
         trainings.setdefault(table.training, []).append(table)
     histories: dict[str, History] = {}
-    for name, own in trainings.items():
+    for name, own in (trainings or {"": []}).items():
         whole = _on_one_time(own, roles, facts)
         sides = names.split_sides(whole.timed)
         for side, columns in sides.items():

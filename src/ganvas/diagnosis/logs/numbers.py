@@ -25,7 +25,7 @@ def number(value: Any) -> float | None:
 def resolution(texts: Iterable[str]) -> float | None:
     """The smallest difference that printed numbers can show: 0.01 of 0.69; None of words."""
     decimals = [_decimals(text) for text in texts]
-    known = [places for places in decimals if places is not None]
+    known = [places for places in decimals if places is not None and abs(places) < 300]
     return 10.0 ** -max(known) if known else None
 
 

@@ -2,6 +2,7 @@
 
 import re
 
+from ganvas.diagnosis.logs.numbers import number
 from ganvas.diagnosis.logs.rows import Rows, Table
 from ganvas.diagnosis.logs.source import Source
 
@@ -15,8 +16,10 @@ def read_mlflow_metric(source: Source) -> list[Table] | None:
     name, rows = source.path.as_posix().rpartition("/metrics/")[2], Rows()
     name = name if "/metrics/" in source.path.as_posix() else source.path.name
     for line in source.lines():
-        if match := _LINE.fullmatch(line.strip()):
-            rows.add({"step": float(match["step"]), name: float(match["value"])})
+        match = _LINE.fullmatch(line.strip())
+        value = number(match["value"]) if match else None
+        if match and value is not None:
+            rows.add({"step": float(match["step"]), name: value})
             rows.note_text(name, match["value"])
         else:
             rows.unread += bool(line.strip())

@@ -21,6 +21,9 @@ _MAX_PRINTED = 2**14
 _LONG_LIST = 4
 """Commas in a line that may be a list of all values of a quantity."""
 
+_MOST_STEPS = 1e15
+"""Larger numbers count nothing."""
+
 _TERMINAL = re.compile(r"\x1b(?:\[[\d;?]*[ -/]*[@-~]|\][^\x07]*\x07)")
 _BAR = re.compile(
     r"[\[|]?[=>.#\s░▏▎▍▌▋▊▉█━╸╺-]{0,200}(?:[░▏▎▍▌▋▊▉█━╸╺]|={2,}>?|\.{3,})[=>.#\s░▏▎▍▌▋▊▉█━╸╺-]{0,200}[\]|]?"
@@ -159,7 +162,7 @@ def _advance(now: dict[str, float], times: Sequence[_Pair], texts: list[str]) ->
     marks: dict[str, float] = {}
     for pair in times:
         value, name = number(texts[2 * pair.place + 1]), pair.name
-        if value is None or not (pair.fraction or value == int(value)) or value < 0:
+        if value is None or not 0 <= value < _MOST_STEPS or not (pair.fraction or value.is_integer()):
             continue
         known = now | marks
         name = name or ("batch" if "epoch" in known else "step")

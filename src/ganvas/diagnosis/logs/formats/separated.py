@@ -125,7 +125,8 @@ def read_columns(source: Source, layout: Layout, name_columns: Callable[[list[st
             rows.unread += len(some) - len(good)
             if good:
                 cells = dict(zip(header, zip(*good, strict=True), strict=True))
-                rows.add_block({name: _converted(column) for name, column in cells.items() if name})
+                if any(cells):
+                    rows.add_block({name: _converted(column) for name, column in cells.items() if name})
                 rows.texts = {name: column[-LAST:] for name, column in cells.items() if name}
     except csv.Error as error:
         raise GanvasError(
