@@ -129,6 +129,12 @@ def test_direction_of_ms_ssim_depends_on_what_is_compared() -> None:
     assert paired.worse
 
 
+def test_quality_that_recovered_is_not_worse() -> None:
+    quality = measured(log(fid=[90, 30, 10, 9, 9, 10, *[40] * 12, 30, 20, 11, 10, 9.5, 9.6]))
+    assert quality is not None
+    assert not quality.worse
+
+
 def test_quality_has_the_last_word() -> None:
     falls, rises = np.geomspace(200, 10, 20), [*np.geomspace(200, 10, 10), *[40] * 10]
     assert severity_of(log(fid=falls), 5) is None

@@ -251,4 +251,4 @@ def test_diagnose_on_the_command_line(tmp_path: Path) -> None:
     text = run_cli("diagnose", log_file).stdout
     assert "D is too strong" in text
     assert "mode collapse" in text
-    assert "would need images" in text
+    assert "only ganvas.watch(G, D)" in text

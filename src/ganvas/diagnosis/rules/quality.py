@@ -90,9 +90,9 @@ class Quality:
     @cached_property
     def worse(self) -> bool:
         """Whether it was clearly better once."""
-        n = len(self.badness)
-        if n < 2:
-            return False
+        n, best = len(self.badness), float(self._smooth[self.best_at])
+        if n < 2 or self.badness.recent(min(3, n)) <= best + abs(best) * (self._factor - 1):
+            return False  # as good as ever now, whatever it was in between
         widths = (3, self._width, max(3, (n - self.best_at) // 2)) if n >= FEW else (min(2, n - 1),)
         newest = {width: float(np.median(self.badness.value[-width:])) for width in widths if n - self.best_at > width}
         if n < FEW:
@@ -189,7 +189,7 @@ def _quality(history: History, name: str) -> Quality | None:
             shown = Series(shown.at[changed], shown.value[changed])
     if not shown:
         return None
-    shown = shown.thinned(500)
+    shown = shown.thinned(200)
     scaled = {LOWER: lambda v: v, HIGHER: lambda v: 1 / v, DECIBELS: lambda v: 10 ** (-v / 20)}[direction](shown.value)
     return Quality(name, shown, Series(shown.at, scaled))
 
