@@ -10,8 +10,11 @@ from ganvas.diagnosis.history import History
 from ganvas.diagnosis.rules import fixes
 from ganvas.diagnosis.rules.conditions import Condition, Detection, three_digits
 from ganvas.diagnosis.rules.fixes import Fix
-from ganvas.diagnosis.rules.losses import chance, constant_since, is_cross_entropy, is_silent, newest
+from ganvas.diagnosis.rules.losses import chance, constant_since, is_cross_entropy, is_silent, newest, resolution
 from ganvas.diagnosis.rules.quality import severity_of
+
+FINE = 1e-4
+"""A gradient of 0 is no rounded one where losses are printed in steps of this or smaller ones."""
 
 
 def frozen(network: Literal["D", "G"]) -> Callable[[History], Detection | None]:
@@ -20,7 +23,7 @@ def frozen(network: Literal["D", "G"]) -> Callable[[History], Detection | None]:
     def detect(history: History) -> Detection | None:
         update, gradient = history[f"{network}/update"], history[f"{network}/gradient"]
         if not update:
-            found = _by_losses(history, network)
+            found = _without_gradient(history, network) or _by_losses(history, network)
             severity = severity_of(history, found.since, sure=True) if found else None
             return replace(found, severity=severity) if found and severity else None
         if len(update) < 2 or update.value.any():  # one that changed and then stopped has other reasons
@@ -31,6 +34,16 @@ def frozen(network: Literal["D", "G"]) -> Callable[[History], Detection | None]:
         return Detection(float(update.at[0]), tuple(evidence))
 
     return detect
+
+
+def _without_gradient(history: History, network: str) -> Detection | None:
+    """A gradient that has been 0 from the first row on, in a log that does not round to it."""
+    gradient = history[f"{network}/gradient"]
+    step = min(resolution(history, name) for name in (f"{network}/gradient", "D/loss"))
+    if len(gradient) < 5 or gradient.value.any() or step > FINE or is_silent(history):
+        return None
+    evidence = f"the gradient of {network}'s weights is exactly 0 in each of {len(gradient)} rows"
+    return Detection(float(gradient.at[0]), (evidence,), summary=f"{network} is frozen: no gradient reaches it.")
 
 
 def _by_losses(history: History, network: Literal["D", "G"]) -> Detection | None:

@@ -89,6 +89,8 @@ def _growing(history: History, name: str) -> Detection | None:
     severity = severity_of(history, since, sure=now > EXPLODED * began)
     if severity is None:
         return None
+    rising = series.mostly_since(np.abs(series.value) > min(limit, 3 * began), 3)
+    since = since if rising is None else min(since, rising)
     evidence = f"{name} is {three_digits(newest(series, 3))}, and began at {three_digits(series.value[0])}"
     return Detection(since, (evidence,), severity=severity)
 

@@ -7,7 +7,7 @@ from ganvas.diagnosis.rules import fixes
 from ganvas.diagnosis.rules.conditions import Condition, Detection, three_digits
 from ganvas.diagnosis.rules.fixes import PENALTY, Fix
 from ganvas.diagnosis.rules.losses import is_critic
-from ganvas.diagnosis.rules.quality import FEW, MEASURES, OWN, TITLES, measured
+from ganvas.diagnosis.rules.quality import FEW, MEASURES, OWN, TITLES, WORSE, measured
 
 ENOUGH = 3000
 """Images shown before which nothing can be said of what G generates."""
@@ -17,7 +17,7 @@ QUALITY = ("distance", "quality", *MEASURES)
 """Quantities of which one is enough."""
 
 FALLEN = 1.5
-"""How many times its best a quality must be to be a failure."""
+"""How many times its best a quality must be to be a failure; less where it has been worse for half of the time."""
 
 
 def regressing(history: History) -> Detection | None:
@@ -27,7 +27,9 @@ def regressing(history: History) -> Detection | None:
         return None
     now, best, at = quality.values()
     evidence = f"{TITLES[quality.name]} is {three_digits(now)}, and was {three_digits(best)} at {at:.10g}"
-    lost = quality.name in MEASURES and len(quality.shown) >= FEW and quality.ratio > FALLEN
+    began, ends = quality.shown.at[0], quality.shown.at[-1]
+    least = WORSE if quality.worse_since < (began + ends) / 2 else FALLEN
+    lost = quality.name in MEASURES and len(quality.shown) >= FEW and quality.ratio > least
     return Detection(quality.worse_since, (evidence,), severity="failure" if lost else None)
 
 
@@ -37,7 +39,9 @@ def no_improvement(history: History) -> Detection | None:
     if quality is None or not quality.useless:
         return None
     since = f"{TITLES[quality.name]} began at {three_digits(quality.shown.early())}, and is"
-    return Detection(float(quality.shown.at[0]), (f"{since} {three_digits(quality.shown.recent())}",))
+    evidence = f"{since} {three_digits(quality.shown.recent())}, after {len(quality.shown)} measurements"
+    severity = "failure" if len(quality.shown) >= FEW else None
+    return Detection(float(quality.shown.at[0]), (evidence,), severity=severity)
 
 
 def oscillating(history: History) -> Detection | None:
@@ -71,7 +75,7 @@ def oscillating(history: History) -> Detection | None:
 def settled(history: History) -> Detection | None:
     """A quality that has not changed for half of the time."""
     quality = measured(history, own=True)
-    if quality is None or len(quality.shown) < 12:
+    if quality is None or len(quality.shown) < 12 or quality.worse or quality.useless:
         return None
     half = quality.shown.after(quality.shown.at[len(quality.shown) // 2 - 1])
     first, last = (float(np.median(part)) for part in np.array_split(half.value, 2))
