@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support import run_cli
+from support import call_cli, run_cli
 
 from ganvas.cli import COMMANDS
 from ganvas.config import to_json
@@ -84,7 +84,7 @@ def test_all_recipes_are_listed_as_text_and_as_json() -> None:
     ],
 )
 def test_bad_usage_gives_a_message_without_a_traceback(arguments: list[str], status: int, message: str) -> None:
-    result = run_cli(*arguments, check=status)
+    result = call_cli(*arguments, check=status)
     assert message in result.stderr + (result.stdout if status == 2 else "")
     assert "Traceback" not in result.stderr
     assert not Path("runs").exists()

@@ -62,7 +62,7 @@ PYTHON_ONLY = {
     "cache": {"note"},
 }
 OTHER_DEFAULT = {("sample", "seeds")}  # 0-63; of an interpolation 0-7
-OTHER_TYPE = {("compare", "vary"), ("compare", "knobs")}  # KNOB=VALUE, in Python a dictionary
+OTHER_TYPE = {("compare", "vary"), ("compare", "knobs"), ("diagnose", "columns")}  # KNOB=VALUE, in Python a dictionary
 
 
 def parameters(function: Callable[..., Any]) -> dict[str, tuple[Any, Any]]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from support import run_cli, tiny
+from support import call_cli, run_cli, tiny
 
 import ganvas as package
 from ganvas import image_io
@@ -208,7 +208,7 @@ def test_bad_requests_are_refused(run: Run) -> None:
         (["--video", "w.gif", "--out", "w.png"], "--video and --out were given together"),
         (["--each", "folder", "--columns", "2"], "--each and --columns were given together"),
     ]:
-        done = run_cli("sample", run.path, *arguments, check=2 if "together" in words else 1)
+        done = call_cli("sample", run.path, *arguments, check=2 if "together" in words else 1)
         assert words in done.stderr
         assert "Traceback" not in done.stderr
 
