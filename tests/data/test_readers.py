@@ -115,7 +115,7 @@ def test_digits28_is_built_in_and_balanced():
     assert train.images.shape == (10_000, 1, 28, 28)
     assert test.images.shape == (2_000, 1, 28, 28)
     for images, count in ((train, 1000), (test, 200)):
-        assert np.bincount(images.labels).tolist() == [count] * 10
+        assert np.bincount(labels_of(images)).tolist() == [count] * 10
         assert images.class_names == tuple("0123456789")
 
 

@@ -7,6 +7,7 @@ from importlib.metadata import distribution
 
 import numpy as np
 
+from ganvas.data.options import Split
 from ganvas.data.source_types import ImageArrays, Source
 
 _TRAIN_COUNT = 1400
@@ -15,7 +16,7 @@ _HELD_OUT_SEED = 1797  # never change it: every published value depends on which
 DIGITS28 = resources.files("ganvas.data").joinpath("digits28.npz.xz")
 """Digits of MNIST (DIGITS28.md), by tools/make_digits28.py."""
 
-DIGITS28_PER_CLASS = {"train": 1000, "test": 200}
+DIGITS28_PER_CLASS: dict[Split, int] = {"train": 1000, "test": 200}
 
 
 def source(name: str, split: str) -> Source:
