@@ -57,9 +57,9 @@ class ProgressBar:
         """Whether the interval since the last update has passed."""
         return time.monotonic() - self._updated_at >= self._interval
 
-    def update(self, done: float, before: str, after: str, total: int | None = None) -> None:
-        """Shows the amount of work done, and the two texts."""
-        if not self.is_due:
+    def update(self, done: float, before: str, after: str, total: int | None = None, *, last: bool = False) -> None:
+        """Shows the amount of work done, and the two texts; nothing if no update is due, unless it is the last one."""
+        if not (last or self.is_due):
             return
         self._updated_at = time.monotonic()
         if self.shown:

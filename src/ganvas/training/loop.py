@@ -327,7 +327,7 @@ class Session:
         if not self.stop.overdue:
             self._draw(self.saver.finish_film, "The film")
         if done:
-            self.progress.update_bar(self.nimg)
+            self.progress.update_bar(self.nimg, last=True)
             seconds = self.seconds if self.planner is None else elapsed["elapsed"]
             self.progress.print(f"Done: {self.nimg / 1000:g} kimg in {seconds:.0f} s.\n{self._describe_results()}")
 

@@ -62,9 +62,9 @@ class ProgressReporter:
         if self._preview.shown:
             self._preview.show(read(IMAGES))
 
-    def update_bar(self, nimg: int) -> None:
-        """Updates the bar and the speed, at most ten times a second."""
-        if self._bar.is_due:
+    def update_bar(self, nimg: int, *, last: bool = False) -> None:
+        """Updates the bar and the speed, at most ten times a second, and at the end."""
+        if last or self._bar.is_due:
             self._preview.follow_size()
             self._speed.update(nimg)
             speed = f"{self._speed.per_second:,.0f}" if self._speed.per_second else "–"
@@ -74,6 +74,7 @@ class ProgressReporter:
                 f"{nimg / 1000:.1f}/{self._total / 1000:g} kimg",
                 f"{nimg / self._total:4.0%}  {speed} images/s  {self._losses}{self._quality}  left {left}",
                 total=self._total,
+                last=last,
             )
 
     def report_tick(self, line: Mapping[str, Any]) -> None:
