@@ -268,12 +268,12 @@ def _describe_unchecked(diagnosis: Diagnosis) -> str:
     """The conditions that could not be checked, with what they would need, and the probes that failed."""
     if not diagnosis.unchecked and not diagnosis.facts.probe_errors:
         return ""
+    if _is_foreign(diagnosis.facts):
+        return _describe_unchecked_in_log(diagnosis.unchecked)
     by_need: dict[str, list[str]] = {}
     for name, needs in diagnosis.unchecked.items():
         words = [" or ".join(dict.fromkeys(NEEDED.get(one, "images") for one in names)) for names in needs]
         by_need.setdefault(" and ".join(dict.fromkeys(words)), []).append(name)
-    if _is_foreign(diagnosis.facts):
-        return _describe_unchecked_in_log(diagnosis.unchecked)
     lines = [f"  {', '.join(names)}: would need {need}" for need, names in by_need.items()]
     errors = [f"  the {what} could not be measured: {error}" for what, error in diagnosis.facts.probe_errors.items()]
     return "\n".join(["Could not be checked:", *lines, *errors])

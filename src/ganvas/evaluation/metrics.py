@@ -120,10 +120,10 @@ def frechet_distance_of(x: np.ndarray, reference: Moments) -> float:
     Raises:
         GanvasError: as `compute_moments` and `frechet_distance`.
     """
+    if x.ndim != 2 or len(x) >= x.shape[1] or x.shape[1] != len(reference.mean):
+        return frechet_distance(compute_moments(x, "evaluated"), reference)
     check_features(evaluated=x)
-    n, f = x.shape
-    if n >= f or f != len(reference.mean):
-        return frechet_distance(compute_moments(x), reference)
+    n = len(x)
     mean = x.mean(axis=0, dtype=np.float64)
     centred = x - mean
     rows = centred @ reference.covariance_root

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 
+from ganvas.diagnosis.rules.quality import MEASURES
 from ganvas.errors import GanvasError, did_you_mean
 
 _D = "(?:d|dis|disc|discrim|discriminator|netd|modeld|critic)"
@@ -84,9 +85,7 @@ TIMES = {
 }
 """The same for the columns of the time; the count of batches may restart in every epoch."""
 
-SPARSE = frozenset({
-    "fid", "kid", "inception score", "swd", "lpips", "ms-ssim", "ssim", "psnr", "ppl", "fd", "cmmd"
-})  # fmt: skip
+SPARSE = frozenset(MEASURES)
 """Measures of quality. They are not measured at every line: their gaps mean nothing."""
 
 EXAMPLES = "d_loss, g_loss, D(x), D(G(z)), real_score, fake_score, d_accuracy, d_grad_norm, gradient_penalty, fid"

@@ -4,7 +4,10 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-_WRAPPED = re.compile(r"(?:\w+\.)?(?:tensor|array|float\d*|int\d*)\(\s*\[?\s*([^\s,\])]+)[^)]*\)*", re.I)
+WRAPPER = r"(?:\w+\.)?(?:tensor|array|float\d*|int\d*)\(\s*\[?\s*([^\s,\])]+)"
+"""A number as libraries print it, without its end: np.float32(0.69, tensor([0.69."""
+
+_WRAPPED = re.compile(rf"{WRAPPER}[^)]*\)*", re.I)
 _THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?")
 
 

@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from ganvas.diagnosis.logs.formats.objects import tabulate_objects
+from ganvas.diagnosis.logs.numbers import WRAPPER
 from ganvas.diagnosis.logs.rows import Table
 from ganvas.diagnosis.logs.source import Source
 
 _FIRST = 20
 """Lines of which the first, or half of them, must be objects."""
 
-_NUMPY = re.compile(r"(?:\w+\.)?(?:tensor|array|float\d*|int\d*)\(\s*\[?\s*([^\s,\])]+)[^)]*?\)+")
+_NUMPY = re.compile(rf"{WRAPPER}[^)]*?\)+")
 _NOT_FINITE = re.compile(r"(?<=[:\s])(-?)(nan|inf)\b")
 
 
