@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ganvas.config import TrainConfig
     from ganvas.diagnosis.diagnosis import Diagnosis, Finding
     from ganvas.diagnosis.sources import diagnose
-    from ganvas.diagnosis.user_loop import Probe, watch
+    from ganvas.diagnosis.watch.probe import Probe, watch
     from ganvas.errors import GanvasError
     from ganvas.evaluation.evaluation import evaluate
     from ganvas.evaluation.measures import Value
@@ -38,7 +38,7 @@ _MODULES = {
     "comparison.comparison": ["Comparison", "compare"],
     "config": ["TrainConfig"],
     "diagnosis.diagnosis": ["Diagnosis", "Finding"],
-    "diagnosis.user_loop": ["Probe", "watch"],
+    "diagnosis.watch.probe": ["Probe", "watch"],
     "diagnosis.sources": ["diagnose"],
     "errors": ["GanvasError"],
     "evaluation.evaluation": ["evaluate"],

@@ -1,7 +1,7 @@
 """The probe: measures a generator and a discriminator during a training, and reports what is wrong, each once.
 
 What is probed is a `Subject`: the networks of a run of Ganvas (`ganvas.training.monitor.subject`), or those of somebody
-else's loop, whose calls are observed and repeated (`ganvas.diagnosis.user_loop`).
+else's loop, whose calls are observed and repeated (`ganvas.diagnosis.watch.probe`).
 """
 
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ from ganvas.diagnosis.signals.samples import ReferenceSet, pixel_signals
 from ganvas.pytorch_state import default_state
 
 MAX_ERRORS = 3
-"""Errors of a part of the probe, such as on the smaller last batch of an epoch, before it is no longer tried."""
+"""Errors of a part of the probe in a row, before it is no longer tried."""
 
 Part = Literal["images", "outputs", "labels"]
 """A part of a probe. An error in one leaves the others as they are."""
@@ -87,6 +87,7 @@ class NetworkProbe:
         self.errors: dict[str, str] = {}
         self._subject, self._counts = subject, dict[str, int]()
         self._updates: dict[str, signals.WeightUpdate] = {}
+        self._earlier: dict[str, signals.WeightUpdate] = {}
         self._reported: set[str] = set()
 
     @property
@@ -96,7 +97,8 @@ class NetworkProbe:
 
     def prepare(self) -> None:
         """Copies the weights before an update that is to be probed."""
-        self._updates = {name: signals.WeightUpdate(network) for name, network in self._subject.networks.items()}
+        networks = self._subject.networks.items()
+        self._updates = {name: signals.WeightUpdate(network, self._earlier.get(name)) for name, network in networks}
 
     def cancel(self) -> None:
         """Discards the copy: there was no update."""
@@ -108,6 +110,7 @@ class NetworkProbe:
         An error ends neither the training nor the other parts; it is kept in `errors` and in the history's facts.
         """
         updates, self._updates = self._updates, {}
+        self._earlier = updates
         values = {name: value for network, of in updates.items() for name, value in of.measure(network).items()}
         parts: dict[Part, Callable[[], dict[str, float]]] = {
             "images": self._measure_images,
@@ -121,6 +124,7 @@ class NetworkProbe:
                 try:
                     values |= measure()
                     self.errors.pop(part, None)
+                    self._counts[part] = 0
                 except Exception as error:
                     self.errors[part] = f"{type(error).__name__}: {error}"
                     self._counts[part] = self._counts.get(part, 0) + 1

@@ -44,10 +44,21 @@ def _accuracy_on(kind: str) -> str:
     return f"{_D}?{_ACC}(?:on)?{kind}|{_D}?{kind}{_ACC}"
 
 
+def _adversarial(network: str) -> str:
+    """ "d_loss", "loss_d", "errD", "d_adv_loss", "loss_d_gan"; or the network alone."""
+    total = f"{_of(network, _LOSS)}|{_LOSS}{network}{_LOSS}|^{network}$|l{network}(?:total)?"
+    return f"{total}|(?:l|{_LOSS})?{network}(?:gan|adv){_LOSS}?|{_LOSS}?{network}{_LOSS}?(?:gan|adv)"
+
+
+def _class_accuracy_on(kind: str) -> str:
+    """ "cls_acc_fake", "aux_accuracy_fake", "fake_class_acc"."""
+    of = "(?:cls|class|classes|classification|aux|label)"
+    return f"{_D}?(?:{of}{_ACC}(?:on)?{kind}|{kind}{of}{_ACC}|{_ACC}{of}{kind}|{of}{kind}{_ACC}|{_ACC}{kind}{of})"
+
+
 TABLE = {
-    "D/loss": f"{_of(_D, _LOSS)}|{_LOSS}{_D}{_LOSS}|^{_D}$|l{_D}(?:total)?",
-    "G/loss": f"{_of(_G, _LOSS)}|{_LOSS}{_G}{_LOSS}|^{_G}$|(?:l|{_LOSS})?{_G}(?:gan|adv){_LOSS}?|l{_G}(?:total)?"
-    f"|{_LOSS}?{_G}{_LOSS}?(?:gan|adv)",
+    "D/loss": _adversarial(_D),
+    "G/loss": _adversarial(_G),
     "D/loss_real": f"{_loss_on(_REAL)}|d1|l{_D}{_REAL}",
     "D/loss_fake": f"{_loss_on('fakes?')}|{_of(_D, _LOSS)}(?:on)?{_FAKE}|d2|l{_D}{_FAKE}",
     "D/real": f"dx(?:mean)?|{_output_on(_REAL)}",
@@ -57,6 +68,8 @@ TABLE = {
     "D/accuracy": f"{_of(_D, _ACC)}|{_ACC}",
     "D/accuracy_real": _accuracy_on(_REAL),
     "D/accuracy_fake": _accuracy_on(_FAKE),
+    "classes/accuracy_real": _class_accuracy_on(_REAL),
+    "classes/accuracy_fake": _class_accuracy_on(_FAKE),
     "D/gradient": f"{_of(_D, _GRADIENT)}|{_GRADIENT}{_D}norm",
     "G/gradient": f"{_of(_G, _GRADIENT)}|{_GRADIENT}{_G}norm",
     "D/gp": f"(?:{_D}|{_LOSS})?(?:gp|grad(?:ient)?pen(?:alty)?)(?:{_LOSS}|{_D})?",
@@ -72,6 +85,9 @@ TABLE = {
     "ppl": _measure(r"ppl2?(?:w|z|wend|zend|zfull|wfull)?|perceptualpathlength"),
     "fd": _measure("fd|fdd|fvd|fad|clipfid|sfid|(?:fd|fid)(?:dino|dinov2|clip|swav)|(?:dino|dinov2|swav)(?:fd|fid)"),
     "cmmd": _measure("cmmd"),
+    "mmd": _measure("mmd"),
+    "modes": "(?:num|number|n)?(?:of)?modes(?:captured|covered|found|count)?|modescore",
+    "coverage": _measure("coverage"),
 }
 """Name in Ganvas -> a pattern of lower-case letters and digits; the first that matches the whole name counts."""
 

@@ -14,6 +14,7 @@ from ganvas.diagnosis.rules.losses import (
     is_cross_entropy,
     is_silent,
     newest,
+    penalty_alone_since,
     resolution,
     smoothed,
 )
@@ -23,6 +24,9 @@ from ganvas.diagnosis.rules.quality import severity_of
 EXPLODED = 1e4
 """How many times what it was a critic's loss must be to be a failure by itself."""
 
+FEW_PROBES = 6
+"""With fewer the losses, which are known of each step, say more."""
+
 BOUNDS = ("clip", "spectral_norm", "gp", "r1", "r2", "dragan")
 """The fields that bound a critic's gradient."""
 
@@ -30,11 +34,13 @@ BOUNDS = ("clip", "spectral_norm", "gp", "r1", "r2", "dragan")
 def too_weak(history: History) -> Detection | None:
     """A D that cannot tell even poor fakes from real images, so that G learns nothing from it."""
     auc, distance = history["D/auc"], history["distance"]
-    if auc:
+    if is_young(history):
+        return None
+    if len(auc) >= FEW_PROBES:
         far = not distance or distance.recent() > 0.3
         least = min(0.55, 0.5 + auc.value.max() / 10)
         since = auc.holds_since(auc.value < least, 5)
-        if since is None or not far or is_critic(history) or is_young(history):
+        if since is None or not far or is_critic(history):
             return None
         ranked = f"D ranks a real above a fake in {100 * auc.recent():.0f} % of pairs; chance is 50 %"
         return Detection(since, (ranked, *distance_evidence(history)))
@@ -60,9 +66,11 @@ def too_strong(history: History) -> Detection | None:
         return None
     auc, distance, gradient = history["D/auc"], history["distance"], history["G/gradient"]
     loss = history["D/loss"]
-    if auc and distance:
+    if is_young(history):
+        return None
+    if auc and distance and len(auc) >= FEW_PROBES:
         since = auc.holds_since(auc.value > 0.995, 6)
-        if since is None or is_young(history):
+        if since is None:
             return None
         stretch = distance.after(since - 1e-9)
         stuck = len(stretch) >= 3 and stretch.recent() > 0.8 * stretch.early() and is_poor(history)
@@ -96,10 +104,13 @@ def silent(history: History) -> Detection | None:
     d = history["D/loss"].finite()
     if history["D/auc"] or not is_critic(history) or not is_silent(history):
         return None
-    since = d.mostly_since(np.abs(d.value) <= 10 * SILENT, 5)
+    alone = penalty_alone_since(history)
+    since = alone if alone is not None else d.mostly_since(np.abs(d.value) <= 10 * SILENT, 5)
     if since is None or (severity := severity_of(history, since, sure=True)) is None:
         return None
     low = f"the critic's loss, the difference of its outputs on fakes and reals, is {three_digits(newest(d))}"
+    if alone is not None:
+        low = f"the critic's loss is its gradient penalty alone, {three_digits(newest(d))}: that of a gradient of 0"
     level = f"its outputs themselves are near {three_digits(newest(history['G/loss']))}"
     return Detection(since, (low, level), severity=severity)
 

@@ -26,7 +26,8 @@ def frozen(network: Literal["D", "G"]) -> Callable[[History], Detection | None]:
             found = _without_gradient(history, network) or _by_losses(history, network)
             severity = severity_of(history, found.since, sure=True) if found else None
             return replace(found, severity=severity) if found and severity else None
-        if len(update) < 2 or update.value.any():  # one that changed and then stopped has other reasons
+        moved = history[f"{network}/moved"]  # between the probes: it is not stepped in every round
+        if len(update) < 2 or update.value.any() or moved.value.any():  # one that stopped has other reasons
             return None
         evidence = [f"the relative update of {network}'s weights was exactly 0 in each of {len(update)} probes"]
         if gradient:

@@ -53,7 +53,8 @@ def is_critic(history: History) -> bool:
     if len(g) and small and np.median(np.abs(g)) < 0.4:  # with no other objective are both so small from the start
         return True
     lifted = len(g) > 0 and (g < -ROUND_OFF).mean() > 0.1  # a hinge loss of G is negative too, but D's stays below 3
-    return bool(lifted and ("D/gp" in history or (np.median(d) > 3 and np.median(np.abs(g)) > 1.5)))
+    first = max(5, len(d) // 10)  # later it may have diverged
+    return bool(lifted and ("D/gp" in history or (np.median(d[:first]) > 3 and np.median(np.abs(g)) > 1.5)))
 
 
 def is_silent(history: History) -> bool:
@@ -64,12 +65,23 @@ def is_silent(history: History) -> bool:
     d, g = history["D/loss"].finite(), history["G/loss"].finite()
     if len(d) < 5 or len(g) < 5:
         return False
+    if penalty_alone_since(history) is not None:
+        return True
     half, level = d.value[len(d) // 2 :], float(np.median(np.abs(g.value[len(g) // 2 :])))
     if not np.median(np.abs(half)) <= max(SILENT, resolution(history, "D/loss", at=0.0) / 2 * (half == 0).all()):
         return False
     signed = np.signbit(half).mean() > 0.1 or (g.value < -ROUND_OFF).mean() > 0.1
     always = np.median(np.abs(d.value[:5])) <= 100 * SILENT
     return level > 1e-3 and (signed or (level < 0.45 and bool(always)))
+
+
+def penalty_alone_since(history: History) -> float | None:
+    """Since when D's loss is the gradient penalty and nothing else: λ(0 - 1)², of a critic without gradient."""
+    d, gp = history["D/loss"].finite(), history["D/gp"].finite()
+    if len(d) != len(gp) or not len(gp) or gp.last <= 0:
+        return None
+    alone = (np.abs(d.value - gp.value) <= 1e-4 * gp.last) & (np.abs(gp.value - gp.last) <= 1e-3 * gp.last)
+    return d.holds_since(alone, 5)
 
 
 def is_cross_entropy(history: History) -> bool:

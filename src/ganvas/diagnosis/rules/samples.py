@@ -7,6 +7,7 @@ from ganvas.diagnosis.rules import fixes, remedies
 from ganvas.diagnosis.rules.conditions import Condition, Detection, three_digits
 from ganvas.diagnosis.rules.fixes import PENALTY, Fix
 from ganvas.diagnosis.rules.progress import is_young
+from ganvas.diagnosis.rules.quality import severity_of
 
 OUTPUT_RANGES = {"tanh": (-1.0, 1.0), "sigmoid": (0.0, 1.0)}
 """The values that G can output at all, by its last layer."""
@@ -140,11 +141,29 @@ def g_ignores_labels(history: History) -> Detection | None:
     if since is not None:
         share = f"D receives {100 * mismatch.recent():.0f} % of the fakes with another label than G did"
         return Detection(since, (share,))
+    if found := _classified_at_random(history):
+        return found
     since = effect.holds_since(effect.value < 0.1, 10) if effect else None
     if since is None or (history.facts.shown or 0) < 50_000:  # at first only the shapes are learned
         return None
     change = f"another label changes G's images by {100 * effect.recent():.1f} % of what another z does"
     return Detection(since, (change,))
+
+
+def _classified_at_random(history: History) -> Detection | None:
+    """In a log: a classifier that is right about reals, and about fakes no more often than at first."""
+    real, fake = history["classes/accuracy_real"], history["classes/accuracy_fake"]
+    if len(real) < 10 or len(fake) < 10:
+        return None
+    good = real.smooth(5).mostly_since(real.smooth(5).value >= (80 if real.value.max() > 1 else 0.8), len(real) // 3)
+    level, began = fake.recent(max(5, len(fake) // 10)), fake.early(5)
+    unit = 100 if fake.value.max() > 1 else 1
+    if good is None or level > 0.35 * unit or level > 1.5 * began + 0.05 * unit:
+        return None
+    severity = severity_of(history, good, sure=True)
+    shares = f"{100 * real.recent(5) / unit:.0f} % of the reals and {100 * level / unit:.0f} % of the fakes"
+    seen = f"the classifier finds the class of {shares}, and of {100 * began / unit:.0f} % of these at first"
+    return Detection(good, (seen,), severity=severity) if severity else None
 
 
 def imbalanced(history: History) -> Detection | None:
@@ -221,7 +240,7 @@ D_LABELS = Condition(
 )  # fmt: skip
 G_LABELS = Condition(
     "labels ignored by G", "failure", "G ignores its labels: it does not generate the class it is asked for.",
-    ("G/label_effect",),
+    (("G/label_effect", "classes/accuracy_fake"),),
     ("the fakes' labels are not those that G was given", "D ignores them", "labels that mean nothing"),
     (Fix("give D, with each fake, the same label that G was given", scope="loop"),
      Fix("check the labels of the real images")), "Mirza & Osindero 2014",

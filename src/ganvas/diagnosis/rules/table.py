@@ -1,10 +1,17 @@
 """The table of all conditions, causes before their effects."""
 
-from ganvas.diagnosis.rules import balance, frozen, hardware, optimisation, samples, trends
+from ganvas.diagnosis.rules import balance, frozen, hardware, optimisation, samples, trends, wiring
 from ganvas.diagnosis.rules.conditions import Condition, ConditionName
 
 CONDITIONS = (
     optimisation.NON_FINITE,
+    wiring.NOT_CONNECTED,
+    wiring.WRONG_OPTIMISER,
+    wiring.SWAPPED,
+    wiring.NOT_ZEROED,
+    wiring.NOT_DETACHED,
+    wiring.SIGMOID_TWICE,
+    wiring.EVAL_MODE,
     frozen.D_FROZEN,
     frozen.G_FROZEN,
     samples.RANGE,

@@ -3,11 +3,14 @@
 No function changes the networks: no gradient is left behind, no buffer changes, no random number is used up.
 """
 
+import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.nn.utils import get_total_norm
 
 Logits = Callable[[Tensor], Tensor]
@@ -16,49 +19,86 @@ Logits = Callable[[Tensor], Tensor]
 
 @contextmanager
 def preserve_state(*networks: nn.Module) -> Iterator[None]:
-    """Forward passes in the block leave buffers, such as batch statistics, and random numbers as they were."""
-    modules = {id(module): module for network in networks for module in network.modules()}.values()
-    saved = [
+    """Forward passes in the block leave the networks and all random numbers as they were.
+
+    Restored are buffers, such as batch statistics, attributes of the modules, such as a counter, and the generators of
+    PyTorch, NumPy and Python.
+    """
+    modules = list({id(module): module for network in networks for module in network.modules()}.values())
+    buffers = [
         (module, name, buffer, buffer.clone())
         for module in modules
         for name, buffer in module.named_buffers(recurse=False, remove_duplicate=False)
+        if not is_lazy(buffer)
     ]
-    devices = {weight.device.index or 0 for network in networks for weight in network.parameters() if weight.is_cuda}
-    with torch.random.fork_rng(devices=sorted(devices)):
+    attributes = [(module, dict(vars(module))) for module in modules]
+    generators = random.getstate(), np.random.get_state()
+    used = {weight.device for network in networks for weight in network.parameters() if weight.device.type != "cpu"}
+    kind = next((device.type for device in used), "cuda")
+    devices = sorted({device.index or 0 for device in used if device.type == kind})
+    with torch.random.fork_rng(devices, device_type=kind):
         try:
             yield
         finally:
+            random.setstate(generators[0])
+            np.random.set_state(generators[1])
+            for module, before in attributes:
+                now = vars(module)
+                for name in [name for name in now if name not in before]:
+                    del now[name]
+                now.update((name, value) for name, value in before.items() if now.get(name) is not value)
             with torch.no_grad():
-                for module, name, buffer, value in saved:
+                for module, name, buffer, value in buffers:
                     setattr(module, name, buffer.copy_(value))  # it may be another tensor by now
 
 
 class WeightUpdate:
-    """How far an update changes a network's weights: created before the update, measured after it."""
+    """How far an update changes a network's weights: created before the update, measured after it.
 
-    def __init__(self, network: nn.Module) -> None:
-        self._weights = [weight for weight in network.parameters() if weight.numel()]
+    Args:
+        earlier: that of an earlier probe, to see whether anything has changed since.
+    """
+
+    def __init__(self, network: nn.Module, earlier: "WeightUpdate | None" = None) -> None:
+        self._weights = [
+            weight
+            for weight in network.parameters()
+            if not is_lazy(weight) and weight.is_floating_point() and weight.numel()
+        ]
         self._before = [weight.detach().clone() for weight in self._weights]
+        self._sizes = torch.stack(torch._foreach_norm(self._before)) if self._before else torch.empty(0)
+        self._earlier = None if earlier is None else earlier._sizes
+
+    @property
+    def moved(self) -> bool | None:
+        """Whether a weight has another size than in the earlier probe; None without one."""
+        known = self._earlier is not None and self._earlier.shape == self._sizes.shape
+        return not torch.equal(self._earlier, self._sizes) if known else None  # type: ignore[arg-type]
 
     def measure(self, name: str) -> dict[str, float]:
         """The update since.
 
         Returns:
             name/update: |Δθ| / |θ| of all weights together.
-            name/unchanged: the share of the network's tensors in which no weight changed at all.
+            name/unchanged: the share of the network's tensors in which no weight changed at all; single numbers, such
+                as a critic's last bias, do not count.
+            name/moved: whether a weight has changed since the earlier probe.
         """
         now = [weight.detach() for weight in self._weights]
         if not now:
             return {}
         differences = [after - before for after, before in zip(now, self._before, strict=True)]
         update = get_total_norm(differences) / get_total_norm(self._before).clamp_min(1e-12)
-        unchanged = torch.stack([difference.count_nonzero() == 0 for difference in differences])
-        return {f"{name}/update": float(update), f"{name}/unchanged": float(unchanged.float().mean())}
+        large = [difference for difference in differences if difference.numel() > 1] or differences
+        unchanged = torch.stack([difference.count_nonzero() == 0 for difference in large])
+        moved = {} if self.moved is None else {f"{name}/moved": float(self.moved)}
+        return {f"{name}/update": float(update), f"{name}/unchanged": float(unchanged.float().mean())} | moved
 
 
 def gradient_norm(network: nn.Module) -> float | None:
     """The norm of all gradients stored in the weights; None where there are none."""
-    gradients = [weight.grad for weight in network.parameters() if weight.grad is not None]
+    weights = (weight for weight in network.parameters() if not is_lazy(weight))
+    gradients = [weight.grad for weight in weights if weight.grad is not None and not weight.grad.is_sparse]
     return float(get_total_norm(gradients)) if gradients else None
 
 

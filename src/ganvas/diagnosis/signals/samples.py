@@ -25,12 +25,16 @@ NEIGHBOURS = 5
 
 
 def downsample(images: Tensor) -> Tensor:
-    """float [n c h w] -> float32 [n c·h'·w'] with sides of at most 16; anything else is only flattened."""
+    """Averages over places: float [n c h w] -> float32 [n c·h'·w'] with sides of at most 16.
+
+    Of sounds, [n c t], at most 256 places in time are left, of films, [n c t h w], 4 of 8×8; [n f] stays as it is.
+    """
     images = images.detach().float()
-    if images.dim() == 4:
-        h, w = images.shape[2:]
-        images = F.adaptive_avg_pool2d(images, (min(h, SIDE), min(w, SIDE)))
-    return images.flatten(1)
+    sides = {3: (SIDE * SIDE,), 4: (SIDE, SIDE), 5: (4, SIDE // 2, SIDE // 2)}.get(images.dim())
+    if sides is not None:
+        pool = (F.adaptive_avg_pool1d, F.adaptive_avg_pool2d, F.adaptive_avg_pool3d)[len(sides) - 1]
+        images = pool(images, tuple(map(min, images.shape[2:], sides)))
+    return images.reshape(len(images), -1)
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,8 @@ It works on plain modules with any optimiser, adds no gradient, changes no buffe
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,15 +20,18 @@ from ganvas import devices
 from ganvas.diagnosis.budget import PROBES, TimeBudget
 from ganvas.diagnosis.diagnosis import Diagnosis, verdict
 from ganvas.diagnosis.history import Facts, History
-from ganvas.diagnosis.observed import ObservedNetworks
-from ganvas.diagnosis.probe import NetworkProbe
+from ganvas.diagnosis.probe import MAX_ERRORS, NetworkProbe
 from ganvas.diagnosis.signals import networks as signals
-from ganvas.diagnosis.signals.calls import last_layer
+from ganvas.diagnosis.watch.arguments import as_loss, check_batch, check_data, check_networks
+from ganvas.diagnosis.watch.calls import last_layer
+from ganvas.diagnosis.watch.live import LiveDisplay, in_notebook
+from ganvas.diagnosis.watch.observed import ObservedNetworks
+from ganvas.diagnosis.watch.outputs import Reader
 from ganvas.display import Displayed, Paragraph, Part
 from ganvas.errors import GanvasError
 
-LOSS_ROWS = 4
-"""Rows of losses between two probes."""
+LOSS_ROWS = 16
+"""Rows of losses between two probes, at most."""
 
 
 class Probe(Displayed):
@@ -40,34 +44,31 @@ class Probe(Displayed):
     def __init__(
         self,
         G: nn.Module,
-        D: nn.Module,
+        D: nn.Module | Sequence[nn.Module] | Mapping[str, nn.Module],
         *,
         data: Tensor | None = None,
         labels: Tensor | None = None,
         held_out: Tensor | None = None,
+        logits: Reader | None = None,
         every: int | None = None,
         report: Callable[[str], None] | None = None,
         critic: bool | None = None,
     ) -> None:
-        if data is not None and labels is not None and len(data) != len(labels):
-            raise GanvasError(
-                f"There are {len(data)} images in `data` and {len(labels)} labels.", expected="one label an image"
-            )
-        if labels is not None and (data is None or labels.dim() != 1):
-            raise GanvasError(
-                "There are labels without images." if data is None else f"`labels` are {tuple(labels.shape)}.",
-                expected="`data`, and the number of a class for each of its images",
-            )
+        G, discriminators = check_networks(G, D)
+        data, labels, held_out = check_data(data, labels, held_out)
         if every is not None and every < 1:
             raise GanvasError(f"every is {every}.", expected="a number of steps from 1 on")
         images = None if data is None else len(data)
         self.history = History("step", Facts(critic=critic, output_activation=last_layer(G), images=images))
-        self._observed = ObservedNetworks(G, D, data, labels, held_out)
+        self._observed = ObservedNetworks(G, discriminators, data, labels, held_out, logits)
+        self._data = data
         self._probe = NetworkProbe(self._observed, self.history)
         self._budget = TimeBudget({"probes": PROBES})
         self._every, self._report = every, report
-        self._steps, self._probed_at, self._began = 0, 0, time.perf_counter()
+        self._live = LiveDisplay() if report is tell and in_notebook() else None
+        self._steps, self._shown, self._probed_at, self._began = 0, 0, 0, time.perf_counter()
         self._losses: dict[str, list[Tensor]] = {}
+        self._failed = 0
 
     @property
     def seconds(self) -> float:
@@ -90,18 +91,28 @@ class Probe(Displayed):
             d_loss, g_loss: the losses of this round, scalars.
 
         Raises:
-            GanvasError: real and fake are of different sizes.
+            GanvasError: an argument is of another kind, or real and fake are of different sizes. Nothing else is
+                raised: what a probe could not measure is said at the end.
         """
-        if real.shape[1:] != fake.shape[1:]:
-            raise GanvasError(
-                f"Real images are {tuple(real.shape[1:])} and fakes {tuple(fake.shape[1:])}.",
-                expected="D's inputs, of one size",
-            )
+        real, fake = check_batch(real, fake, self._data)
+        given = {"D/loss": ("d_loss", d_loss), "G/loss": ("g_loss", g_loss)}
+        losses = {key: as_loss(name, loss) for key, (name, loss) in given.items() if loss is not None}
+        if not len(real) or not len(fake):
+            return
         self._steps += 1
-        for name, loss in (("D/loss", d_loss), ("G/loss", g_loss)):
-            if loss is not None:
-                value = loss.detach() if isinstance(loss, Tensor) else torch.tensor(float(loss))
-                self._losses.setdefault(name, []).append(value.float().mean())
+        self._shown += len(real)
+        for key, loss in losses.items():
+            self._losses.setdefault(key, []).append(loss)
+        if self._failed < MAX_ERRORS:
+            try:
+                self._after_round(real, fake)
+                self._failed = 0
+            except Exception as error:  # the training goes on
+                self._failed += 1
+                self._say_what_failed(error)
+
+    def _after_round(self, real: Tensor, fake: Tensor) -> None:
+        """Measures the round, if it was to be probed, and prepares the next one, if that is to be."""
         self._observed.add_batch(real, fake)
         self._budget.seconds = time.perf_counter() - self._began
         due = self._is_due()
@@ -109,9 +120,14 @@ class Probe(Displayed):
             if self._probe.prepared:
                 self._measure()
                 due = self._every == 1
+            self._observed.end_round()
             if due:
                 self._probe.prepare()
-            self._observed.end_round()
+                self._observed.begin_round()
+
+    def _say_what_failed(self, error: Exception) -> None:
+        errors = {**self.history.facts.probe_errors, "rounds": f"{type(error).__name__}: {error}"}
+        self.history.update_facts(probe_errors=errors)
 
     def _is_due(self) -> bool:
         """Whether to probe the next step: the first ones, and then as many as the share of time allows."""
@@ -124,33 +140,42 @@ class Probe(Displayed):
     def _measure(self) -> None:
         """Adds one row to the history, and reports new failures and warnings."""
         self._probed_at = self._steps
-        gradients = {f"{name}/gradient": signals.gradient_norm(of) for name, of in self._observed.networks.items()}
         self._flush_losses()
-        self._observed.steps = self._steps
-        self._observed.replaying = True
-        try:
-            values = self._probe.measure()
-        finally:
-            self._observed.replaying = False
+        with self._observed.repeating():
+            values = self._measure_loop() | self._probe.measure()
         real, _ = self._observed.recent[-1]
-        self.history.update_facts(shown=self._steps * len(real))
-        self.history.add(self._steps, values | gradients | devices.used_memory(real.device))
-        if self._report is not None:
+        self.history.add(self._steps, values | devices.used_memory(real.device))
+        if self._live is not None:
+            self._live.update(self)
+        elif self._report is not None:
             for finding in self._probe.new_findings():
                 self._report(f"ganvas: step {self._steps}: {finding.describe()}")
 
+    def _measure_loop(self) -> dict[str, float | None]:
+        """The gradients that are left in the weights, and how losses, gradients and optimisers are connected."""
+        try:
+            networks = self._observed.networks.items()
+            gradients = {f"{name}/gradient": signals.gradient_norm(network) for name, network in networks}
+            values = gradients | self._observed.loop_signals()
+        except Exception as error:
+            self._say_what_failed(error)
+            return {}
+        if values.get("targets/linear") and self.history.facts.critic is None:
+            self.history.update_facts(critic=True)
+        return values
+
     def _flush_losses(self) -> None:
         """Adds the losses since the last probe as a few rows; waits for the device."""
+        self.history.update_facts(shown=self._shown)
         for name, values in self._losses.items():
-            column = torch.stack(values).double().cpu()
-            for part, piece in enumerate(column.tensor_split(min(LOSS_ROWS, len(column)))):
-                at = self._steps - len(column) * (1 - (part + 1) / min(LOSS_ROWS, len(column)))
+            column = torch.stack([value.to(values[-1].device) for value in values]).double().cpu()
+            rows = min(LOSS_ROWS, len(column))
+            for part, piece in enumerate(column.tensor_split(rows)):
+                at = self._steps - len(column) * (1 - (part + 1) / rows)
                 self.history.add(at, {name: float(piece.mean())})
             bad = int((~torch.isfinite(column)).sum())
             self.history.add(self._steps, {f"{name}/bad": bad})
-        if "D/loss" in self._losses:
-            low = torch.stack(self._losses["D/loss"]).lt(-0.01).float().mean()
-            if low > 0.1 and self.history.facts.critic is None:
+            if name == "D/loss" and column.lt(-0.01).double().mean() > 0.1 and self.history.facts.critic is None:
                 self.history.update_facts(critic=True)
         self._losses = {}
 
@@ -167,8 +192,10 @@ class Probe(Displayed):
 
     def close(self) -> Diagnosis:
         """Removes the hooks; the final diagnosis."""
-        if self._losses and not self._observed.replaying:
+        try:
             self._flush_losses()
+        except Exception as error:
+            self._say_what_failed(error)
         self._observed.close()
         return self.diagnosis()
 
@@ -177,34 +204,47 @@ class Probe(Displayed):
 
     def __exit__(self, kind: object, *_: object) -> None:
         found = self.close()
-        if self._report is not None:
+        if self._live is not None:
+            self._live.update(self, now=True)
+        elif self._report is not None:
             self._report(str(found))
+
+
+def tell(text: str) -> None:
+    """Prints a line to stderr."""
+    print(text, file=sys.stderr)
 
 
 def watch(
     G: nn.Module,
-    D: nn.Module,
+    D: nn.Module | Sequence[nn.Module] | Mapping[str, nn.Module],
     *,
     data: Tensor | None = None,
     labels: Tensor | None = None,
     held_out: Tensor | None = None,
+    logits: Callable[[Any], Any] | None = None,
     every: int | None = None,
-    report: Callable[[str], None] | None = lambda text: print(text, file=sys.stderr),
+    report: Callable[[str], None] | None = tell,
     critic: bool | None = None,
 ) -> Probe:
     """Watches G and D in a training loop of your own; see `Probe.step`.
 
     Args:
-        G, D: plain modules, trained by any means. D may return logits or, if its last layer is a sigmoid,
-            probabilities.
+        G, D: plain modules, trained by any means; of several discriminators of one generator a list. D may return
+            logits or, if its last operation is a sigmoid, probabilities: a tensor, or tensors in lists, tuples and
+            dicts, of which those with one value (or map) an image are taken.
         data: the training images, float [n …] exactly as D receives them; by default those of the batches.
         labels: their classes, int64 [n]; then missing classes are detected, not only missing cells.
         held_out: images outside the training set: without them overfitting and memorisation cannot be detected.
+        logits: D's output -> its judgement of each image, float [n …], where the rule above finds another one.
         every: steps between two probes; by default as often as costs 3 % of the time.
-        report: receives each finding when it is first detected, and the final diagnosis; None for silence.
+        report: receives each finding when it is first detected, and the final diagnosis; None for silence. By
+            default they are printed; in a notebook the diagnosis is shown below the cell and updated in place.
         critic: whether the loss is a Wasserstein one; by default that is inferred from D's loss.
 
     Raises:
-        GanvasError: not one label an image, or `every` below 1.
+        GanvasError: an argument is of another kind, there is not one label an image, or `every` is below 1.
     """
-    return Probe(G, D, data=data, labels=labels, held_out=held_out, every=every, report=report, critic=critic)
+    return Probe(
+        G, D, data=data, labels=labels, held_out=held_out, logits=logits, every=every, report=report, critic=critic
+    )

@@ -1,0 +1,147 @@
+"""Conditions of the loop itself: losses, gradients and optimisers that are connected wrongly.
+
+Only `ganvas.watch` sees them. They are exact: they follow from which backward pass reached what and which step applied
+it, not from levels.
+"""
+
+import numpy as np
+
+from ganvas.diagnosis.history import History
+from ganvas.diagnosis.rules.conditions import Condition, Detection
+from ganvas.diagnosis.rules.fixes import Fix
+
+PROBES = 3
+"""Probed rounds in a row, to the last one, in which the same must have been seen."""
+
+
+def _since(history: History, name: str) -> float | None:
+    """The time since which a count is above 0; None for fewer than PROBES rounds."""
+    count = history[name]
+    return count.holds_since(count.value > 0, PROBES)
+
+
+def not_connected(history: History) -> Detection | None:
+    """G is stepped, and no backward pass ever reached it."""
+    passes, steps = history["wiring/G/passes"], history["wiring/G/steps"]
+    if len(passes) < PROBES or passes.value.any() or not steps.value.any():
+        return None
+    seen = f"in {len(passes)} rounds G's optimiser was stepped, and no backward pass reached G's weights"
+    return Detection(float(passes.at[0]), (seen,))
+
+
+def wrong_optimiser(history: History) -> Detection | None:
+    """An optimiser that holds weights of both networks beside another one; or two, and neither holds one network."""
+    since = _since(history, "wiring/shared")
+    if since is not None:
+        return Detection(since, ("an optimiser holds weights of G and of D, and there is another",))
+    optimisers = history["wiring/optimisers"]
+    for network, other in (("G", "D"), ("D", "G")):
+        own, others = history[f"wiring/{network}/steps"], history[f"wiring/{other}/steps"]
+        if len(own) >= PROBES and not own.value.any() and (optimisers.value >= 2).all() and others.value.all():
+            seen = f"two optimisers were stepped in each of {len(own)} rounds; both hold weights of {other}"
+            alone = f"No optimiser holds {network}'s weights: {network} does not learn."
+            return Detection(float(own.at[0]), (seen,), network, summary=alone)
+    return None
+
+
+def not_zeroed(history: History) -> Detection | None:
+    """A step that also applies gradients from before the network's last step, or of the other network's loss."""
+    for network, other in (("D", "G"), ("G", "D")):
+        since = _since(history, f"wiring/{network}/old")
+        if since is not None:
+            seen = f"{network}'s gradients were not zero when its backward pass began, although it had been stepped"
+            return Detection(since, (seen,), network)
+        since = _since(history, "wiring/D/mixed") if network == "D" else None
+        if since is not None:
+            seen = f"{network}'s step also applied the gradients of {other}'s loss, computed before it"
+            return Detection(since, (seen,), network)
+    return None
+
+
+def not_detached(history: History) -> Detection | None:
+    """G's step also applies the gradients of D's loss."""
+    since = _since(history, "wiring/G/mixed")
+    seen = "the backward pass of D's loss reached G, and G's step applied its gradients too"
+    return None if since is None else Detection(since, (seen,))
+
+
+def swapped(history: History) -> Detection | None:
+    """Losses that push D's outputs the same way where they should push them apart."""
+    d_real, d_fake, g_fake = (history[f"targets/{name}"] for name in ("D/real", "D/fake", "G/fake"))
+    pairs = (
+        (g_fake, d_fake, "D's loss pushes its outputs on fakes {way}, and G's loss pushes them {way} too"),
+        (d_real, d_fake, "D's loss pushes its outputs on reals and on fakes {way}"),
+    )
+    for one, other, seen in pairs:
+        times = np.intersect1d(one.at, other.at)
+        both = one.value[np.isin(one.at, times)], other.value[np.isin(other.at, times)]
+        same = (both[0] * both[1] > 0) & (np.minimum(*np.abs(both)) > 0.5)
+        if len(times) >= PROBES and same.all():
+            way = "up" if both[0][-1] < 0 else "down"
+            return Detection(float(times[0]), (seen.format(way=way),))
+    return None
+
+
+def sigmoid_twice(history: History) -> Detection | None:
+    """Probabilities in a loss that takes logits."""
+    since = _since(history, "targets/sigmoid_twice")
+    seen = "the gradients at D's outputs are those of a cross-entropy that applies a sigmoid to probabilities"
+    return None if since is None else Detection(since, (seen,))
+
+
+def eval_mode(history: History) -> Detection | None:
+    """G is never in training mode."""
+    since = _since(history, "wiring/G/eval")
+    seen = f"G.training was False in all its calls of {len(history['wiring/G/eval'])} rounds"
+    return None if since is None else Detection(since, (seen,))
+
+
+NOT_CONNECTED = Condition(
+    "loss not connected", "failure", "G's loss is not connected to G: no gradient reaches it.", (),
+    ("the fakes of G's loss were detached, or made under torch.no_grad(): then fake.requires_grad is False",
+     "D was called under torch.no_grad(), or its output detached: then g_loss.requires_grad is False",
+     "G's loss was computed from numbers (.item(), NumPy) or a step function (argmax, rounding)"),
+    (Fix("compute G's loss on D(G(z)), without detach, no_grad or .item() on the way", scope="loop"),),
+    "PyTorch, autograd mechanics", not_connected,
+)  # fmt: skip
+WRONG_OPTIMISER = Condition(
+    "wrong optimiser", "failure", "An optimiser holds both networks: G's step also moves D, in G's favour.", (),
+    ("the parameters of both networks, or of a module that holds both, were given to one of two optimisers",
+     "the parameters of the same network were given to both optimisers"),
+    (Fix("give G's optimiser G.parameters() and D's optimiser D.parameters()", scope="loop"),),
+    "Goodfellow et al. 2014, algorithm 1", wrong_optimiser,
+)  # fmt: skip
+NOT_ZEROED = Condition(
+    "missing zero_grad", "failure", "{about}'s gradients are not zeroed: its steps also follow older ones.", (),
+    ("zero_grad() is never called, or only after the step: G's backward pass leaves gradients in D as well",
+     "both losses are differentiated before the first step"),
+    (Fix("call zero_grad() of the optimiser that is stepped next immediately before each backward pass",
+         scope="loop"),),
+    "PyTorch, DCGAN tutorial", not_zeroed,
+)  # fmt: skip
+NOT_DETACHED = Condition(
+    "missing detach", "failure", "D's loss reaches G: G's step also makes D right about its own images.", (),
+    ("D's loss was computed on D(fake) instead of D(fake.detach()), and G's gradients were not zeroed after it",),
+    (Fix("compute D's loss on D(fake.detach())", scope="loop"),
+     Fix("call G's zero_grad() between D's backward pass and G's", scope="loop")),
+    "Goodfellow et al. 2014, algorithm 1", not_detached,
+)  # fmt: skip
+SWAPPED = Condition(
+    "labels swapped", "failure", "The losses do not oppose each other: labels of reals and fakes are mixed up.", (),
+    ("G's loss uses the label of fakes: it should use that of reals",
+     "D's loss uses one label for both, or a sign is wrong"),
+    (Fix("D: the label of reals on D(real), of fakes on D(fake); G: the label of reals on D(G(z))", scope="loop"),),
+    "Goodfellow et al. 2014, equation 1", swapped,
+)  # fmt: skip
+SIGMOID_TWICE = Condition(
+    "sigmoid twice", "warning", "A sigmoid is applied twice: by D and by its loss, which takes logits.", (),
+    ("D ends in a sigmoid and the loss is BCEWithLogits, softplus, or a cross-entropy with from_logits=True: "
+     "D's loss then cannot fall below 1.0 (0.5 if it is halved)",),
+    (Fix("take the sigmoid out of D", scope="loop"), Fix("or use a loss of probabilities (BCELoss)", scope="loop")),
+    "PyTorch, BCEWithLogitsLoss", sigmoid_twice,
+)  # fmt: skip
+EVAL_MODE = Condition(
+    "eval mode", "warning", "G is trained in eval mode: batch norm and dropout do not work as in training.", (),
+    ("G.eval() before sampling, and no G.train() after it",),
+    (Fix("call G.train() before the training goes on", scope="loop"),), "PyTorch, Module.eval", eval_mode,
+)  # fmt: skip

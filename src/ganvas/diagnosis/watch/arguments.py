@@ -1,0 +1,114 @@
+"""The arguments of `ganvas.watch` and `probe.step`: what is wrong with one is told at the call, by its name."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ganvas.errors import GanvasError
+
+IMAGES = "float [n …], one row an image"
+
+
+def check_networks(G: Any, D: Any) -> tuple[nn.Module, list[nn.Module]]:
+    """G, and the discriminators that D is or holds.
+
+    Raises:
+        GanvasError: one of them is no module, or there is no D.
+    """
+    several = list(D.values()) if isinstance(D, Mapping) else list(D) if isinstance(D, Sequence) else [D]
+    if not several:
+        raise GanvasError("D is empty.", expected="a discriminator, or a list of several")
+    for name, network in (("G", G), *(("D", one) for one in several)):
+        if not isinstance(network, nn.Module):
+            kind = network.__name__ + ", a class" if isinstance(network, type) else f"a {type(network).__name__}"
+            raise GanvasError(f"{name} is {kind}.", expected="a torch.nn.Module")
+    return G, several
+
+
+def as_images(name: str, images: Any) -> Tensor:
+    """Images as a tensor; NumPy arrays are taken too.
+
+    Raises:
+        GanvasError: they are something else, or not numbers with a row for each image.
+    """
+    if isinstance(images, np.ndarray) and images.dtype.kind in "fiub":
+        images = torch.from_numpy(np.ascontiguousarray(images))
+    if not isinstance(images, Tensor):
+        what = f"a {type(images).__name__}" + (f" of {images.dtype}" if isinstance(images, np.ndarray) else "")
+        raise GanvasError(f"`{name}` is {what}.", expected=f"a tensor, {IMAGES}")
+    if images.dim() == 0:
+        raise GanvasError(f"`{name}` is a single number.", expected=IMAGES)
+    if images.is_complex() or images.layout != torch.strided:
+        kind = images.dtype if images.is_complex() else images.layout
+        raise GanvasError(f"`{name}` is a tensor of {kind}.", expected=f"real numbers, dense, {IMAGES}")
+    return images
+
+
+def check_data(data: Any, labels: Any, held_out: Any) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """The training images, their classes and the held-out images as tensors.
+
+    Raises:
+        GanvasError: not one label an image, or images of different shapes.
+    """
+    given = {"data": data, "held_out": held_out}
+    images = {name: None if value is None else as_images(name, value) for name, value in given.items()}
+    data, held_out = images["data"], images["held_out"]
+    labels = None if labels is None else as_images("labels", labels)
+    if labels is not None and (data is None or labels.dim() != 1):
+        raise GanvasError(
+            "There are labels without images." if data is None else f"`labels` are {tuple(labels.shape)}.",
+            expected="`data`, and the number of a class for each of its images",
+        )
+    if labels is not None and labels.is_floating_point():
+        raise GanvasError(f"`labels` are {labels.dtype}.", expected="the number of a class for each image, int64 [n]")
+    if data is not None and labels is not None and len(data) != len(labels):
+        raise GanvasError(
+            f"There are {len(data)} images in `data` and {len(labels)} labels.", expected="one label an image"
+        )
+    for name, of in images.items():
+        if of is not None and not len(of):
+            raise GanvasError(f"`{name}` holds no image.", expected=f"at least one, or no `{name}` at all")
+    if data is not None and held_out is not None and data.shape[1:] != held_out.shape[1:]:
+        raise GanvasError(
+            f"Images in `data` are {tuple(data.shape[1:])}, in `held_out` {tuple(held_out.shape[1:])}.",
+            expected="the same shape, as D receives them",
+        )
+    return data, labels, held_out
+
+
+def check_batch(real: Any, fake: Any, data: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The images of a round.
+
+    Raises:
+        GanvasError: reals and fakes, or the training images, are of different shapes.
+    """
+    real, fake = as_images("real", real), as_images("fake", fake)
+    if real.shape[1:] != fake.shape[1:]:
+        raise GanvasError(
+            f"Real images are {tuple(real.shape[1:])} and fakes {tuple(fake.shape[1:])}.",
+            expected="D's inputs, of one size",
+        )
+    if data is not None and data.shape[1:] != real.shape[1:]:
+        raise GanvasError(
+            f"Images in `data` are {tuple(data.shape[1:])}, in `real` {tuple(real.shape[1:])}.",
+            expected="the same shape: `data` as D receives it",
+        )
+    return real, fake
+
+
+def as_loss(name: str, loss: Any) -> Tensor:
+    """A loss of a round, without its graph: the mean of its values.
+
+    Raises:
+        GanvasError: it is no number.
+    """
+    if isinstance(loss, Tensor) and not loss.is_complex() and loss.numel():
+        return loss.detach().float().mean()
+    try:
+        return torch.tensor(float(loss))
+    except (TypeError, ValueError) as error:
+        kind = f"a {type(loss).__name__}" + (" without values" if isinstance(loss, Tensor) else "")
+        raise GanvasError(f"`{name}` is {kind}.", expected="the loss of this round, a number") from error

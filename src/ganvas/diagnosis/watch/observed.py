@@ -1,0 +1,288 @@
+"""The networks of somebody else's loop: their calls are observed, and repeated where a probe needs outputs."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ganvas.diagnosis.probe import Part
+from ganvas.diagnosis.signals.samples import MAX_REALS, ReferenceSet, downsample
+from ganvas.diagnosis.watch.calls import (
+    Call,
+    CallHook,
+    Place,
+    autocast_now,
+    eagerly,
+    find_images,
+    has_batch_norm,
+    labels_of,
+    last_layer,
+    permuted,
+    rows_of,
+    with_images,
+)
+from ganvas.diagnosis.watch.outputs import Reader, is_sigmoid, mean_per_head, reading
+from ganvas.diagnosis.watch.targets import Asked, target_signals
+from ganvas.diagnosis.watch.wiring import WiringMonitor, backward_pass
+
+MAX_IMAGES = 256
+"""Images of each kind in a probe, at most: those of the last few steps."""
+
+MAX_CALLS = 16
+"""Calls of D or G within a round that are kept, at most."""
+
+MIN_REALS, WAIT_STEPS = 500, 200
+"""Without the data, fakes are compared with so many reals of the batches, or fewer after so many steps."""
+
+
+class ObservedNetworks:
+    """A `Subject` made of plain modules, the last batches, and the calls of the round.
+
+    Attributes:
+        networks: {"D": D, or a list of several, "G": G}.
+        recent: the (real, fake) batches of the last few rounds.
+        calls: {"D" or "G": its calls in a round that is probed}.
+        reals: downsampled real images of the first rounds, float32 [n f] each, where the data are not given.
+        steps: rounds so far.
+    """
+
+    def __init__(
+        self,
+        G: nn.Module,
+        discriminators: Sequence[nn.Module],
+        data: Tensor | None,
+        labels: Tensor | None,
+        held_out: Tensor | None,
+        logits: Reader | None,
+    ) -> None:
+        D = discriminators[0] if len(discriminators) == 1 else nn.ModuleList(discriminators)
+        self.networks: dict[str, nn.Module] = {"D": D, "G": G}
+        self.recent: list[tuple[Tensor, Tensor]] = []
+        self.reals: list[Tensor] = []
+        self.steps = 0
+        self.calls: dict[str, list[Call]] = {"D": [], "G": []}
+        self._discriminators, self._read = discriminators, reading(logits)
+        self._data, self._labels, self._held_out = data, labels, held_out
+        self._references: ReferenceSet | None = None
+        self._recording, self._sign = False, 1.0
+        self._wiring = WiringMonitor(self.networks)
+        named = [("G", G), *(("D", one) for one in discriminators)]
+        self._hooks = [
+            network.register_forward_hook(CallHook(self._keep_call_of(name)), with_kwargs=True)
+            for name, network in named
+        ]
+
+    def _keep_call_of(self, name: str) -> Callable[..., None]:
+        def hook(network: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+            if self._recording:
+                with suppress(Exception):  # it must not end the training
+                    call = Call(args, kwargs, network, network.training, autocast_now())
+                    self.calls[name] = [*self.calls[name], call][-MAX_CALLS:]
+                    if name == "D" and call.images is not None:
+                        self._keep_output(call, output)
+
+        return hook
+
+    def _keep_output(self, call: Call, output: Any) -> None:
+        """Keeps D's logits, and the gradients that will reach them."""
+        images = call.images
+        assert images is not None
+        for i, head in enumerate(self._read(output, len(images))):
+            call.heads.append(head.detach())
+            call.sigmoid = call.sigmoid or is_sigmoid(head)
+            if head.requires_grad:
+                head.register_hook(lambda of, i=i: call.gradients.append((backward_pass(), i, of.detach())))
+
+    def add_batch(self, real: Tensor, fake: Tensor) -> None:
+        """Keeps the batch of a round, without its graph."""
+        self.steps += 1
+        self.recent = [*self.recent, (real.detach(), fake.detach())][-max(1, -(-MAX_IMAGES // len(real))) :]
+        if self._data is None and self._references is None and sum(map(len, self.reals)) < MAX_REALS:
+            self.reals.append(downsample(real).clone())
+
+    def begin_round(self) -> None:
+        """Observes the calls, the gradients and the steps of the round that begins now."""
+        self._recording = True
+        self._wiring.begin()
+
+    def end_round(self) -> None:
+        """Forgets the calls of the round."""
+        self.calls = {"D": [], "G": []}
+        self._wiring.end_round()
+
+    @contextmanager
+    def repeating(self) -> Iterator[None]:
+        """Calls within are repetitions: they are not observed, and compiled networks run as they are written."""
+        self._recording = False
+        with eagerly():
+            yield
+
+    def close(self) -> None:
+        """Removes the hooks."""
+        for hook in self._hooks:
+            hook.remove()
+        self._wiring.close()
+
+    def loop_signals(self) -> dict[str, float]:
+        """How the loop connects losses, gradients and optimisers, and what both losses ask of D's outputs."""
+        seen = self._wiring.end()
+        if seen is None:
+            return {}
+        real, fake = self.recent[-1]
+        asked = []
+        for call in self.calls["D"]:
+            places = {name: find_images(call, images) for name, images in (("real", real), ("fake", fake))}
+            asked.append(Asked(call, places["real"], places["fake"]))
+        values = seen.signals() | target_signals(asked, *seen.of_losses())
+        if values.get("targets/D/real", 0) > 0.3 and values.get("targets/D/fake", 0) < -0.3:
+            self._sign = -1.0
+        calls = self.calls["G"]
+        if calls and _differs_in_training(self.networks["G"]):
+            values["wiring/G/eval"] = float(not any(call.training for call in calls))
+        return values
+
+    def images(self) -> tuple[Tensor, Tensor, int]:
+        """The last 256 reals and fakes."""
+        real, fake = (torch.cat(part)[-MAX_IMAGES:] for part in zip(*self.recent, strict=True))
+        if real.dim() == 1:
+            real, fake = real[:, None], fake[:, None]
+        return real, fake, len(self.recent[-1][1])
+
+    def references(self) -> ReferenceSet | None:
+        """Of the data, or else of the reals in the batches so far."""
+        if self._references is None:
+            data = self._data if self._data is not None else torch.cat(self.reals)[:MAX_REALS]
+            if self._data is None and len(data) < MIN_REALS and self.steps < WAIT_STEPS:
+                return None
+            device = self.recent[-1][1]
+            order = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))[:MAX_REALS]
+            labels = None if self._labels is None else self._labels.to(device.device)[order]
+            held_out = None if self._held_out is None else self._held_out[:MAX_REALS].to(device)
+            self._references = ReferenceSet.from_images(
+                data[order].to(device), labels, held_out, complete=self._data is not None and len(data) <= MAX_REALS
+            )
+            self.reals = []
+        return self._references
+
+    def d_input(self) -> Tensor:
+        """The fakes of the last batch."""
+        return self.recent[-1][1]
+
+    def on_real(self) -> Tensor:
+        """On the reals of the last batch."""
+        real = self.recent[-1][0]
+        return self._logits(real, like=real)
+
+    def on_fake(self, fake: Tensor) -> Tensor:
+        """As D was called on the fakes of the last batch."""
+        return self._logits(fake, like=self.recent[-1][1])
+
+    def on_held_out(self, on_real: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Of a D without labels: else the labels of the held-out images would be needed."""
+        real = self.recent[-1][0]
+        if self._held_out is None or any(labels_of(call) is not None for call in self.calls["D"]):
+            return None
+        on_held_out = self._logits(self._held_out[:MAX_IMAGES].to(real), like=real)
+        return self._logits(torch.cat([reals for reals, _ in self.recent]), like=real), on_held_out
+
+    def g_loss(self, on_real: Tensor) -> None:
+        """It is not known."""
+
+    def label_changes(self) -> Iterator[tuple[str, Tensor, Tensor]]:
+        """Each network's last call again, with every other argument permuted."""
+        for name, calls in self.calls.items():
+            images = calls[-1].images if calls else None
+            if images is None or len(images) < 2 or labels_of(calls[-1]) is None:  # there is nothing to permute
+                continue
+            call, order = calls[-1], torch.arange(len(images)).roll(1)
+            first = next(place for place, _ in call.tensors())
+            others = permuted(call, order, lambda place, first=first: place != first)
+            inputs = permuted(call, order, lambda place, first=first: place == first)
+            same, by_label, by_input = (self._first_output(name, one, len(images)) for one in (call, others, inputs))
+            yield name, by_label - same, by_input - same
+
+    def _first_output(self, name: str, call: Call, n: int) -> Tensor:
+        out = call.repeat_reproducibly()
+        if name == "D":
+            return mean_per_head(self._read(out, n))
+        return out if isinstance(out, Tensor) else next(part for part in out if isinstance(part, Tensor))
+
+    def more_signals(self, part: Part, *measured: Tensor) -> dict[str, float]:
+        """Missing classes of the reals shown; the level and spread of the logits, and the effect of batch norm in D;
+        the share of fakes whose labels differ between G and D."""
+        if part == "images":
+            shown = self._data is not None and self._references is not None
+            return self._references.missing_from(measured[0]) if shown else {}  # type: ignore[union-attr]
+        return self._logit_signals(*measured) if part == "outputs" else self._label_mismatch()
+
+    def _logit_signals(self, on_real: Tensor, on_fake: Tensor) -> dict[str, float]:
+        values = {"D/real": float(on_real.mean()), "D/fake": float(on_fake.mean())}
+        values |= {"D/real/std": float(on_real.std()), "D/fake/std": float(on_fake.std())}
+        if has_batch_norm(self.networks["D"]):
+            real, fake = self.recent[-1]
+            both = torch.cat([real, fake])
+            together = self._logits(both, like=real)[: len(real)]
+            sizes = [len(call.images) for call in self.calls["D"] if call.images is not None]
+            values["D/mixed_batch"] = float(len(both) in sizes)
+            values["D/batch_effect"] = float((together - on_real).abs().mean() / on_real.std().clamp_min(1e-6))
+        return values
+
+    def _logits(self, images: Tensor, *, like: Tensor) -> Tensor:
+        """D's logits of images, float [n] or [n k], its other arguments as in its call on the images `like`."""
+        heads: list[Tensor] = []
+        problem: Exception | None = None
+        for D in self._discriminators:
+            try:
+                call, place = self._call_on(like, D)
+                for head in self._read(with_images(call, place, images).repeat(), len(images)):
+                    heads.append(torch.logit(head.float(), 1e-6) if call.sigmoid else head)
+            except LookupError as error:
+                problem = error
+        if not heads and problem is not None:
+            raise problem
+        return self._sign * mean_per_head(tuple(heads))
+
+    def _call_on(self, images: Tensor, D: nn.Module) -> tuple[Call, Place]:
+        """How a D was called on these images; or else its last call; or, where no call was seen, alone."""
+        calls = [call for call in self.calls["D"] if call.network is D and call.images is not None]
+        for call in calls:
+            if place := find_images(call, images):
+                return call, place
+        if not calls:
+            call = Call((images,), {}, D, D.training, sigmoid=last_layer(D) == "sigmoid")
+            return call, Place(0, slice(0, len(images)), None, len(images))
+        place = rows_of(calls[-1], images, second=images.data_ptr() == self.recent[-1][1].data_ptr())
+        if place is None:
+            received = next(calls[-1].tensors())[1]
+            raise LookupError(
+                f"D receives {tuple(received.shape[1:])} and `real` is {tuple(images.shape[1:])}: "
+                "pass real= and fake= to probe.step as D receives them"
+            )
+        return calls[-1], place
+
+    def _label_mismatch(self) -> dict[str, float]:
+        """labels/mismatch: the share of fakes that D received with another label than G."""
+        fake = self.recent[-1][1]
+        d_labels = None
+        for call in self.calls["D"]:
+            if place := find_images(call, fake):
+                labels = labels_of(call)
+                d_labels = None if labels is None else labels[place.rows]
+                break
+        candidates = [
+            labels_of(call) for call in self.calls["G"] if call.images is not None and len(call.images) == len(fake)
+        ]
+        shares = [
+            float((g_labels != d_labels).reshape(len(fake), -1).any(1).float().mean())
+            for g_labels in candidates
+            if g_labels is not None and d_labels is not None and g_labels.shape == d_labels.shape
+        ]
+        return {"labels/mismatch": min(shares)} if shares else {}  # which call generated these fakes is not known
+
+
+def _differs_in_training(network: nn.Module) -> bool:
+    """Whether a network computes something else in training mode."""
+    kinds = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)
+    return any(isinstance(module, kinds) for module in network.modules())

@@ -1,0 +1,102 @@
+"""D's logits in whatever D returns: a tensor, a dict, a list of lists, features beside logits."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+LOGITS = (
+    "logits", "logit", "d_logits", "adv_logits", "score", "scores", "adv", "validity", "real_fake", "source", "src",
+    "critic", "realness", "prediction", "predictions", "pred", "preds", "prob", "probs", "output", "outputs", "out",
+)  # fmt: skip
+"""Names under which D's judgement is found in a dict, a named tuple or a dataclass, the surest first."""
+
+VIEWS = ("View", "Reshape", "Squeeze", "Unsqueeze", "ToCopy", "Alias", "Flatten", "Select", "Slice", "Clone", "Cat")
+"""Operations after which values are the same."""
+
+ASK = "Pass ganvas.watch(…, logits=lambda output: …), which returns D's judgement of each image."
+
+
+def find_logits(output: Any, n: int) -> tuple[Tensor, ...]:
+    """D's judgement of n images in its output, float [n …] each; several of a D with several heads.
+
+    A tensor is taken as it is. In a dict, a named tuple or a dataclass a usual name decides (`LOGITS`). Elsewhere it
+    is what has one value, or one map of values, for each image (features have more channels): all of these in a list,
+    which holds several of a kind, and the first in a tuple.
+
+    Raises:
+        ValueError: nothing of that kind is in it.
+    """
+    if isinstance(output, Tensor):
+        return (output,)
+    if found := _judgements(output, n):
+        return found
+    tensors = [tensor for tensor in _tensors(output) if tensor.is_floating_point() and len(tensor) == n]
+    if len(tensors) == 1:
+        return (tensors[0],)
+    shapes = ", ".join(str(list(tensor.shape)) for tensor in tensors) or type(output).__name__
+    raise ValueError(f"D returns {shapes}: which of it is its judgement of the images is not clear. {ASK}")
+
+
+def _judgements(output: Any, n: int) -> tuple[Tensor, ...]:
+    if isinstance(output, Tensor):
+        rows = output.is_floating_point() and output.dim() > 0 and len(output) == n
+        return (output,) if rows and (output.dim() == 1 or output.shape[1] == 1) else ()
+    if isinstance(output, list):
+        return tuple(tensor for part in output for tensor in _judgements(part, n))
+    named = _by_name(output)
+    if named is not None:
+        known = {str(name).lower(): value for name, value in named.items()}
+        chosen = next((known[name] for name in LOGITS if name in known), None)
+        if chosen is not None:
+            return find_logits(chosen, n)
+    parts = named.values() if named is not None else output if isinstance(output, tuple) else ()
+    return next((found for part in parts if (found := _judgements(part, n))), ())
+
+
+def _by_name(output: Any) -> Mapping[str, Any] | None:
+    """The parts of an output that have names."""
+    if isinstance(output, Mapping):
+        return output
+    if isinstance(output, tuple) and hasattr(output, "_asdict"):
+        return output._asdict()  # type: ignore[attr-defined]
+    if is_dataclass(output) and not isinstance(output, type):
+        return {entry.name: getattr(output, entry.name) for entry in fields(output)}
+    return None
+
+
+def _tensors(output: Any) -> Iterator[Tensor]:
+    """All tensors in nested lists, tuples and dicts that have rows."""
+    if isinstance(output, Tensor):
+        if output.dim():
+            yield output
+        return
+    named = _by_name(output)
+    parts = named.values() if named is not None else output if isinstance(output, list | tuple) else ()
+    for part in parts:
+        yield from _tensors(part)
+
+
+def mean_per_head(heads: tuple[Tensor, ...]) -> Tensor:
+    """The mean of each head's values for each image: float32 [n], or [n k] of k heads."""
+    means = [head.reshape(len(head), -1).float().mean(1) for head in heads]
+    return means[0] if len(means) == 1 else torch.stack(means, 1)
+
+
+def is_sigmoid(output: Tensor) -> bool:
+    """Whether the last operation on a value with a graph is a sigmoid."""
+    node = output.grad_fn
+    while node is not None and node.name().startswith(VIEWS):
+        node = node.next_functions[0][0] if node.next_functions else None
+    return node is not None and node.name().startswith("Sigmoid")
+
+
+Reader = Callable[[Any], Any]
+"""What a caller says about D's output: output -> logits, float [n …], or several of them."""
+
+
+def reading(given: Reader | None) -> Callable[[Any, int], tuple[Tensor, ...]]:
+    """How D's output is read: as its caller says, or by the rule of `find_logits`."""
+    return find_logits if given is None else lambda output, n: find_logits(given(output), n)

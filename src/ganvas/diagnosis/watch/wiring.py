@@ -1,0 +1,190 @@
+"""How a loop connects losses, gradients and optimisers: what each backward pass reached, and what each step applied.
+
+In a round that is probed, hooks on the weights number the backward passes that reach each network, and those of all
+optimisers say whose weights a step changes. From both follows which losses a step has followed: exactly, whatever the
+losses are.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+from weakref import WeakMethod
+
+import torch
+from torch import Tensor, nn
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+from torch.utils.hooks import RemovableHandle
+
+from ganvas.diagnosis.watch.calls import CallHook
+
+EARLIER = -1
+"""The number of all backward passes before the round."""
+
+
+def backward_pass() -> int:
+    """The number of the backward pass that is running."""
+    return torch._C._current_graph_task_id()
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step of an optimiser.
+
+    Attributes:
+        optimiser: its id.
+        passes: {network of which it has weights: the backward passes whose gradients it applied to it}.
+    """
+
+    optimiser: int
+    passes: Mapping[str, frozenset[int]]
+
+
+@dataclass(frozen=True)
+class Round:
+    """What was seen of a round.
+
+    Attributes:
+        steps: in their order.
+        reached: {network: the backward passes that reached its weights}.
+        counted: {network: its steps in all rounds since the last probe}.
+        stepped_before: the networks that were stepped in the round before.
+    """
+
+    steps: list[Step] = field(default_factory=list)
+    reached: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
+    counted: dict[str, int] = field(default_factory=lambda: {"D": 0, "G": 0})
+    stepped_before: frozenset[str] = frozenset()
+
+    def of_losses(self) -> tuple[set[int], set[int]]:
+        """The backward passes of D's loss and those of G's: by the steps that applied them, or else by their reach."""
+        of_d, of_g = (set().union(*self._applied(name)) for name in ("D", "G"))
+        if of_g - of_d:
+            return of_d - (of_g - of_d), of_g - of_d
+        return self.reached["D"] - self.reached["G"], set(self.reached["G"])
+
+    def signals(self) -> dict[str, float]:
+        """What the steps applied, as counts.
+
+        Returns:
+            wiring/optimisers: optimisers that were stepped.
+            wiring/shared: those of them that hold weights of both networks although there is another.
+            wiring/G/steps, wiring/D/steps: steps of each network, in all rounds since the last probe.
+            wiring/G/passes: backward passes that reached G.
+            wiring/G/old, wiring/D/old: steps that also applied gradients from before the network's last step.
+            wiring/G/mixed, wiring/D/mixed: steps that also applied gradients of the other network's loss.
+        """
+        if not self.steps:
+            return {}
+        held = {step.optimiser: set(step.passes) for step in self.steps}
+        shared = sum(len(networks) == 2 for networks in held.values()) if len(held) > 1 else 0
+        values = {"wiring/optimisers": len(held), "wiring/shared": shared, "wiring/G/passes": len(self.reached["G"])}
+        apart = shared == 0 and len(held) > 1
+        for name, other in (("D", "G"), ("G", "D")):
+            steps, others = self._applied(name), set[int]().union(*self._applied(other)) - {EARLIER}
+            old = sum(bool(passes & {EARLIER, *set().union(*steps[:i])}) for i, passes in enumerate(steps))
+            mixed = sum(bool(passes & others) and bool(passes - others - {EARLIER}) for passes in steps)
+            values[f"wiring/{name}/steps"] = self.counted[name]
+            values[f"wiring/{name}/old"] = old if name in self.stepped_before else 0
+            values[f"wiring/{name}/mixed"] = mixed if apart else 0
+        return {name: float(value) for name, value in values.items()}
+
+    def _applied(self, name: str) -> list[frozenset[int]]:
+        """The passes that each step of a network applied to it."""
+        return [step.passes[name] for step in self.steps if name in step.passes]
+
+
+class WiringMonitor:
+    """Observes the rounds of a loop; its hooks read and never change what passes through them.
+
+    Args:
+        networks: {"D": D, "G": G}.
+    """
+
+    def __init__(self, networks: Mapping[str, nn.Module]) -> None:
+        self._networks = networks
+        self._owner: dict[int, str] = {}
+        self._seen: Round | None = None
+        self._stored: dict[str, list[tuple[int, Tensor | None]]] = {}
+        self._stepped, self._stepped_before = frozenset[str](), frozenset[str]()
+        self._counted = {"D": 0, "G": 0}
+        self._hooks: list[RemovableHandle] = []
+        before_step = WeakMethod(self._before_step)
+        self._steps = register_optimizer_step_pre_hook(CallHook(lambda *of: (own := before_step()) and own(*of)))
+
+    def begin(self) -> None:
+        """Observes the round that begins now."""
+        self.end()
+        self._owner = {}
+        self._seen = Round(counted=self._counted, stepped_before=self._stepped_before)
+        self._counted, self._stored = {"D": 0, "G": 0}, {name: [] for name in self._networks}
+        for name, network in self._networks.items():
+            for weight in network.parameters():
+                if weight.is_leaf and weight.is_floating_point():
+                    self._hooks.append(_hook(weight, CallHook(self._receiver(name, weight))))
+
+    def end(self) -> Round | None:
+        """What was seen since `begin`; None if nothing was begun."""
+        for hook in self._hooks:
+            hook.remove()
+        seen, self._seen, self._hooks = self._seen, None, []
+        if seen is not None:
+            for name, steps in self._counted.items():
+                seen.counted[name] += steps
+            self._counted = {"D": 0, "G": 0}
+        return seen
+
+    def end_round(self) -> None:
+        """The next step belongs to another round."""
+        self._stepped_before, self._stepped = self._stepped, frozenset()
+
+    def close(self) -> None:
+        """Removes all hooks."""
+        self.end()
+        self._steps.remove()
+
+    def _receiver(self, name: str, weight: Tensor) -> Any:
+        def receive(_: Tensor) -> None:
+            if self._seen is not None:
+                number, gradient = backward_pass(), weight.grad
+                count = None if gradient is None else gradient.count_nonzero()  # read at the step: no wait here
+                self._stored[name].append((number, count))
+                self._seen.reached[name].add(number)
+
+        return receive
+
+    def _before_step(self, optimiser: Any, *_: Any) -> None:
+        with suppress(Exception):  # it must not end the training
+            if not self._owner:
+                self._owner = {id(w): name for name, of in self._networks.items() for w in of.parameters()}
+            weights = (weight for group in optimiser.param_groups for weight in group["params"])
+            held = {self._owner[id(weight)] for weight in weights if id(weight) in self._owner}
+            self._stepped |= held
+            for name in held:
+                self._counted[name] += 1
+            if self._seen is not None and held:
+                passes = {name: self._passes_in(name) for name in held}
+                self._seen.steps.append(Step(id(optimiser), passes))
+
+    def _passes_in(self, name: str) -> frozenset[int]:
+        """The passes whose gradients are in a network's weights: those since all of them were empty."""
+        counts: dict[int, list[Tensor]] = {}
+        for number, count in self._stored[name]:
+            counts.setdefault(number, []).extend([] if count is None else [count])
+        passes = {EARLIER} if counts else set[int]()
+        for number, stored in counts.items():
+            if not stored or not bool(torch.stack(stored).any()):
+                passes = set()
+            passes.add(number)
+        return frozenset(passes)
+
+
+def _hook(weight: Tensor, receive: CallHook) -> RemovableHandle:
+    """A hook on the gradients of a weight, also where they are not needed just now."""
+    needed = weight.requires_grad
+    weight.requires_grad_(True)
+    try:
+        return weight.register_hook(receive)
+    finally:
+        weight.requires_grad_(needed)
