@@ -188,10 +188,10 @@ def test_kept_images_are_few_and_downsampled() -> None:
 def test_hooks_are_removed_after_the_block() -> None:
     G, D = generator(), discriminator()
     with ganvas.watch(G, D, report=None):
-        assert G._forward_pre_hooks
-        assert D._forward_pre_hooks
-    assert not G._forward_pre_hooks
-    assert not D._forward_pre_hooks
+        assert G._forward_hooks
+        assert D._forward_hooks
+    assert not G._forward_hooks
+    assert not D._forward_hooks
 
 
 def test_hooks_are_removed_after_an_error_and_the_diagnosis_is_reported() -> None:
@@ -205,7 +205,8 @@ def test_hooks_are_removed_after_an_error_and_the_diagnosis_is_reported() -> Non
 
 def test_networks_can_be_saved_and_copied_while_watched() -> None:
     G, D, z = generator().eval(), discriminator(), torch.randn(3, 4)
-    with ganvas.watch(G, D, report=None) as probe:
+    with ganvas.watch(G, D, every=1, report=None) as probe:
+        probe.step(real=toy(32)[0], fake=toy(32)[0])
         file = io.BytesIO()
         torch.save(G, file)
         file.seek(0)
@@ -464,12 +465,17 @@ def test_failing_probe_is_reported_and_the_other_probes_continue() -> None:
     assert "the outputs could not be measured: RuntimeError: no such image" in str(probe.diagnosis())
 
 
-def test_d_that_was_not_called_is_not_probed() -> None:
-    probe = ganvas.watch(generator(), discriminator(), every=1, report=None)
-    for _ in range(3):
-        probe.step(real=toy(32)[0], fake=toy(32, seed=1)[0])
-    assert "D was not called in this round" in probe.history.facts.probe_errors["outputs"]
-    assert len(probe.history["D/update"]) == 2
+def test_d_whose_calls_are_not_seen_is_called_on_the_images_alone() -> None:
+    """As in a round that is compiled as a whole; a D that needs labels too cannot be measured then."""
+    alone = ganvas.watch(generator(), D := discriminator().eval(), every=1, report=None)
+    labelled = ganvas.watch(generator(), Conditional(discriminator(classes=8)), every=1, report=None)
+    real, fake = toy(32)[0], toy(32, seed=1)[0]
+    for probe in (alone, labelled):
+        for _ in range(3):
+            probe.step(real=real, fake=fake)
+        assert len(probe.history["D/update"]) == 2
+    assert alone.history["D/real"].last == pytest.approx(float(D(real).mean().detach()), abs=1e-6)
+    assert "TypeError" in labelled.history.facts.probe_errors["outputs"]
 
 
 def test_failing_probe_does_not_change_the_training() -> None:
@@ -498,7 +504,7 @@ def test_bad_arguments_are_refused_at_once(arguments: dict[str, Any], what: str)
     G, D = generator(), discriminator()
     with pytest.raises(GanvasError, match=what):
         ganvas.watch(G, D, report=None, **arguments)
-    assert not G._forward_pre_hooks
+    assert not G._forward_hooks
 
 
 def test_reals_and_fakes_of_different_sizes_are_refused() -> None:

@@ -13,6 +13,9 @@ from ganvas.diagnosis.rules.fixes import Fix
 PROBES = 3
 """Probed rounds in a row, to the last one, in which the same must have been seen."""
 
+SAME = 0.25
+"""A difference between two pushes, over their mean, below which they have the same target."""
+
 
 def _since(history: History, name: str) -> float | None:
     """The time since which a count is above 0; None for fewer than PROBES rounds."""
@@ -46,6 +49,8 @@ def wrong_optimiser(history: History) -> Detection | None:
 
 def not_zeroed(history: History) -> Detection | None:
     """A step that also applies gradients from before the network's last step, or of the other network's loss."""
+    if wrong_optimiser(history):
+        return None
     for network, other in (("D", "G"), ("G", "D")):
         since = _since(history, f"wiring/{network}/old")
         if since is not None:
@@ -67,17 +72,17 @@ def not_detached(history: History) -> Detection | None:
 
 def swapped(history: History) -> Detection | None:
     """Losses that push D's outputs the same way where they should push them apart."""
-    d_real, d_fake, g_fake = (history[f"targets/{name}"] for name in ("D/real", "D/fake", "G/fake"))
     pairs = (
-        (g_fake, d_fake, "D's loss pushes its outputs on fakes {way}, and G's loss pushes them {way} too"),
-        (d_real, d_fake, "D's loss pushes its outputs on reals and on fakes {way}"),
+        ("G", "G/fake", "D's loss pushes its outputs on fakes {way}, and G's loss pushes them {way} too"),
+        ("D", "D/real", "D's loss pushes its outputs on reals and on fakes {way}"),
     )
-    for one, other, seen in pairs:
-        times = np.intersect1d(one.at, other.at)
-        both = one.value[np.isin(one.at, times)], other.value[np.isin(other.at, times)]
-        same = (both[0] * both[1] > 0) & (np.minimum(*np.abs(both)) > 0.5)
+    for loss, name, seen in pairs:
+        one, other, apart = (history[f"targets/{of}"] for of in (name, "D/fake", f"{loss}/apart"))
+        times = np.intersect1d(np.intersect1d(one.at, other.at), apart.at)
+        push, opposed, apart = (of.value[np.isin(of.at, times)] for of in (one, other, apart))
+        same = (push * opposed > 0) & (np.minimum(np.abs(push), np.abs(opposed)) > 0.5) & (apart < SAME)
         if len(times) >= PROBES and same.all():
-            way = "up" if both[0][-1] < 0 else "down"
+            way = "up" if push[-1] < 0 else "down"
             return Detection(float(times[0]), (seen.format(way=way),))
     return None
 

@@ -150,7 +150,7 @@ def input_gradients(logits: Logits, fake: Tensor, g_loss: Callable[[Tensor], Ten
     with torch.enable_grad():
         output = logits(fake)
         (gradient,) = torch.autograd.grad(output.reshape(len(output), -1).mean(1).sum(), fake)
-        norms = gradient.flatten(1).norm(dim=1)
+        norms = gradient.reshape(len(gradient), -1).norm(dim=1)
         signals = {"D/input_gradient": float(norms.mean())}
         if g_loss is not None:
             leaf = output.detach().requires_grad_()

@@ -18,7 +18,8 @@ def check_networks(G: Any, D: Any) -> tuple[nn.Module, list[nn.Module]]:
     Raises:
         GanvasError: one of them is no module, or there is no D.
     """
-    several = list(D.values()) if isinstance(D, Mapping) else list(D) if isinstance(D, Sequence) else [D]
+    listed = list(D.values()) if isinstance(D, Mapping | nn.ModuleDict) else D
+    several = list(listed) if isinstance(listed, Sequence | nn.ModuleList) else [listed]
     if not several:
         raise GanvasError("D is empty.", expected="a discriminator, or a list of several")
     for name, network in (("G", G), *(("D", one) for one in several)):

@@ -38,18 +38,28 @@ def target_signals(calls: Iterable[Asked], of_d: set[int], of_g: set[int]) -> di
     Returns:
         targets/D/real, targets/D/fake, targets/G/fake: the sum of the gradients of that loss by D's outputs on such
             images, over that of their sizes: -1 where all are pushed up, 1 where all are pushed down.
+        targets/D/apart: how differently D's loss pushes equal outputs on reals and on fakes, over the mean push.
+        targets/G/apart: how differently D's loss and G's push equal outputs on fakes.
         targets/linear: 1 where D's loss is the difference of the means of its outputs, a Wasserstein one.
         targets/sigmoid_twice: 1 where D ends in a sigmoid and its loss applies another one, 0 where it does not.
     """
     calls, values = list(calls), dict[str, float]()
-    for loss, kind, passes in (("D", "real", of_d), ("D", "fake", of_d), ("G", "fake", of_g)):
-        pushes = [gradient for _, gradient in _gradients(calls, kind, passes)]
-        size = sum(float(push.abs().sum()) for push in pushes)
+    asked = {"D/real": ("real", of_d), "D/fake": ("fake", of_d), "G/fake": ("fake", of_g)}
+    pairs = {name: list(_gradients(calls, kind, passes)) for name, (kind, passes) in asked.items()}
+    for name, pushed in pairs.items():
+        size = sum(float(push.abs().sum()) for _, push in pushed)
         if size > 0:
-            values[f"targets/{loss}/{kind}"] = sum(float(push.sum()) for push in pushes) / size
-    values |= {"targets/linear": 1.0} if _is_linear(calls, of_d) else {}
-    twice = _is_sigmoid_twice(calls, of_d)
+            values[f"targets/{name}"] = sum(float(push.sum()) for _, push in pushed) / size
+    for loss, one, other in (("D", "D/real", "D/fake"), ("G", "D/fake", "G/fake")):
+        if f"targets/{one}" in values and f"targets/{other}" in values:
+            values[f"targets/{loss}/apart"] = _difference(pairs[one], pairs[other])
+    values |= {"targets/linear": 1.0} if _is_linear(pairs["D/real"], pairs["D/fake"]) else {}
+    twice = _is_sigmoid_twice([asked for asked in calls if asked.call.sigmoid], of_d)
     return values if twice is None else values | {"targets/sigmoid_twice": float(twice)}
+
+
+Pairs = list[tuple[Tensor, Tensor]]
+"""(D's outputs, their gradients times the number of images), float64 each, of several calls."""
 
 
 def _gradients(calls: list[Asked], kind: str, passes: set[int]) -> Iterator[tuple[Tensor, Tensor]]:
@@ -62,17 +72,27 @@ def _gradients(calls: list[Asked], kind: str, passes: set[int]) -> Iterator[tupl
                 yield asked.call.heads[head][rows].double(), part * part.numel()
 
 
-def _is_linear(calls: list[Asked], of_d: set[int]) -> bool:
+def _difference(one: Pairs, other: Pairs) -> float:
+    """How far apart two losses push equal outputs, over the mean push: by a·output + b, and by c more in one of them."""
+    outputs, pushes = (torch.cat([pair[i].flatten() for pair in (*one, *other)]) for i in (0, 1))
+    first = sum(output.numel() for output, _ in one)
+    which = torch.zeros_like(outputs)
+    which[:first] = 1
+    terms = torch.stack([outputs, torch.ones_like(outputs), which], 1)
+    fitted = torch.linalg.lstsq(terms, pushes[:, None], driver="gelsd").solution
+    return float(fitted[2, 0].abs() / pushes.abs().mean())
+
+
+def _is_linear(real: Pairs, fake: Pairs) -> bool:
     """Whether all outputs are pushed with the same force, also beyond 1, where the hinge loss has no gradient."""
-    pairs = [pair for kind in ("real", "fake") for pair in _gradients(calls, kind, of_d)]
-    force = torch.cat([push.abs().flatten() for _, push in pairs]) if len(pairs) > 1 else torch.zeros(1)
+    pairs = [*real, *fake]
+    force = torch.cat([push.abs().flatten() for _, push in pairs]) if real and fake else torch.zeros(1)
     far = any(bool((output * push.sign() < -1).any()) for output, push in pairs)
     return far and bool(force.min() > 0.99 * force.max())
 
 
 def _is_sigmoid_twice(calls: list[Asked], of_d: set[int]) -> bool | None:
     """Whether the gradients by D's probabilities are those of a cross-entropy that takes logits; None if unknown."""
-    calls = [asked for asked in calls if asked.call.sigmoid]
     real, fake = (list(_gradients(calls, kind, of_d)) for kind in ("real", "fake"))
     if not real or not fake:
         return None

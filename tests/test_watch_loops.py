@@ -1,0 +1,321 @@
+"""`watch` in loops of every kind: what is wrong is named, and a watched loop trains as if it were not watched."""
+
+import copy
+import random
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from watched_loops import LOOPS, Loop, N, discriminator, generator, points, run
+
+import ganvas
+from ganvas.diagnosis.rules import wiring
+
+CONDITIONS = {
+    condition.name
+    for condition in (
+        wiring.NOT_CONNECTED, wiring.WRONG_OPTIMISER, wiring.NOT_ZEROED, wiring.NOT_DETACHED, wiring.SWAPPED,
+        wiring.SIGMOID_TWICE, wiring.EVAL_MODE,
+    )
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LOOPS)
+def test_what_is_wrong_in_a_loop_is_named(name: str) -> None:
+    loop = LOOPS[name]
+    _, _, probe = run(loop)
+    assert probe is not None
+    found = [finding for finding in probe.diagnosis().findings if finding.name in CONDITIONS]
+    assert [finding.name for finding in found] == ([loop.says] if loop.says else [])
+    assert all(finding.about == loop.about and finding.fixes and finding.since == 2 for finding in found)
+    assert probe.history.facts.probe_errors == {}
+    assert len(probe.history["D/auc"]) == 8
+
+
+@pytest.mark.parametrize("name", LOOPS)
+def test_a_watched_loop_trains_as_if_it_were_not_watched(name: str) -> None:
+    alone = run(LOOPS[name], 8, watched=False)[:2]
+    after = torch.get_rng_state()
+    watched = run(LOOPS[name], 8, every=1)[:2]
+    assert torch.equal(after, torch.get_rng_state())
+    for one, other in zip(alone, watched, strict=True):
+        assert equal(one, other)
+        assert not any(m._forward_hooks or m._forward_pre_hooks for m in other.modules())
+        assert not any(weight._backward_hooks for weight in other.parameters())
+
+
+def equal(one: nn.Module, other: nn.Module) -> bool:
+    """Whether weights, buffers and gradients are the same to the last bit."""
+    values = zip(one.state_dict().values(), other.state_dict().values(), strict=True)
+    gradients = [(a.grad, b.grad) for a, b in zip(one.parameters(), other.parameters(), strict=True)]
+    return all(torch.equal(a, b) for a, b in values) and all(
+        (a is None) == (b is None) and (a is None or torch.equal(a, b)) for a, b in gradients
+    )
+
+
+def auc(loop: Loop) -> float:
+    probe = run(loop, 120, every=10)[2]
+    assert probe is not None
+    return probe.history["D/auc"].recent()
+
+
+def test_probabilities_of_being_fake_are_read_the_right_way_round() -> None:
+    assert auc(LOOPS["labels inverted"]) > 0.55
+    assert auc(LOOPS["usual"]) > 0.55
+
+
+def test_a_wasserstein_loss_is_recognised_while_it_is_positive() -> None:
+    def d_loss(real: Tensor, fake: Tensor) -> Tensor:
+        return 20 * (fake.mean() - real.mean()) + 10
+
+    loop = Loop(d_loss=d_loss, g_loss=lambda fake: -20 * fake.mean(), d=lambda: nn.Linear(2, 1, bias=False))
+    probe = ganvas.watch(nn.Linear(4, 2), D := nn.Linear(2, 1), every=1, report=None)
+    with torch.no_grad():
+        D.weight.fill_(9.0)
+    for _ in range(4):
+        D.zero_grad()
+        real, fake = points(), torch.randn(N, 2) - 3
+        loss = loop.d_loss(D(real), D(fake)) + 400
+        loss.backward()
+        probe.step(real=real, fake=fake, d_loss=loss)
+    assert probe.history.facts.critic is True
+
+
+class Bookkeeping(nn.Module):
+    """A D that counts its calls, keeps its last output, and draws from three generators of random numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network, self.calls = discriminator(), 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        noise = 0.01 * (random.random() + float(np.random.rand()))
+        self.newest = self.network(x + noise * torch.randn_like(x) * (1 + 1 / self.calls))
+        return self.newest
+
+
+def test_counters_and_all_random_numbers_stay_the_same() -> None:
+    def trained(*, watched: bool) -> tuple[nn.Module, Any]:
+        random.seed(1)
+        np.random.seed(2)
+        D = run(Loop(d=Bookkeeping), 8, watched=watched, every=1)[1]
+        return D, (D.calls, random.random(), float(np.random.rand()))  # type: ignore[attr-defined]
+
+    (alone, drawn), (watched, drawn_watched) = trained(watched=False), trained(watched=True)
+    assert drawn == drawn_watched
+    assert equal(alone, watched)
+
+
+# Networks of every kind
+
+
+def words(probe: ganvas.Probe) -> str:
+    """The diagnosis in one line."""
+    return " ".join(str(probe.diagnosis()).split())
+
+
+def step(probe: ganvas.Probe, G: nn.Module, D: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor) -> None:
+    """A round without updates."""
+    D(real)
+    D(fake)
+    probe.step(real=real, fake=fake)
+
+
+def test_several_discriminators_are_measured_together() -> None:
+    torch.manual_seed(0)
+    G, first, second = generator(), discriminator(), discriminator()
+    for given in ([first, second], {"a": first, "b": second}, nn.ModuleList([first, second])):
+        probe = ganvas.watch(G, given, every=1, report=None)
+        for _ in range(4):
+            real, fake = points(), G(torch.randn(N, 4)).detach()
+            first.zero_grad()
+            for D in (first, second):
+                D(real), D(fake)
+            with torch.no_grad():
+                second[0].weight += 0.1
+            probe.step(real=real, fake=fake)
+        assert probe.history.facts.probe_errors == {}
+        assert 0 < probe.history["D/auc"].last < 1
+        assert probe.history["D/unchanged"].last == pytest.approx(7 / 8, abs=0.15)
+
+
+def test_a_d_of_concatenated_images_is_called_with_both() -> None:
+    """pix2pix: D sees the input and the output."""
+    D = nn.Sequential(nn.Conv2d(6, 8, 3), nn.LeakyReLU(), nn.Conv2d(8, 1, 3))
+    probe = ganvas.watch(nn.Conv2d(3, 3, 1), D, every=1, report=None)
+    for _ in range(3):
+        shown, real, fake = (torch.randn(4, 3, 8, 8) for _ in range(3))
+        for images in (real, fake):
+            D(torch.cat([shown, images], 1))
+        probe.step(real=real, fake=fake)
+    assert probe.history.facts.probe_errors == {}
+    expected = D(torch.cat([shown, real], 1)).mean().detach()
+    assert probe.history["D/real"].last == pytest.approx(float(expected), abs=1e-6)
+
+
+def test_images_that_d_never_saw_are_told_in_one_sentence() -> None:
+    D = nn.Sequential(nn.Conv2d(6, 8, 3), nn.Flatten(), nn.LazyLinear(1))
+    probe = ganvas.watch(nn.Conv2d(3, 3, 1), D, every=1, report=None)
+    for _ in range(3):
+        D(torch.randn(4, 6, 8, 8))
+        probe.step(real=torch.randn(4, 3, 8, 8), fake=torch.randn(4, 3, 8, 8))
+    assert "D receives (6, 8, 8) and `real` is (3, 8, 8): pass real= and fake= to probe.step" in words(probe)
+
+
+def test_an_output_that_could_mean_anything_is_asked_about() -> None:
+    class Odd(nn.Module):
+        def forward(self, x: Tensor) -> Any:
+            return {"a": x.repeat(1, 3), "b": x.repeat(1, 2)}
+
+    probe = ganvas.watch(generator(), D := Odd(), every=1, report=None)
+    for _ in range(3):
+        step(probe, generator(), D, points(), points())
+    assert "D returns [48, 6], [48, 4]" in words(probe)
+    assert "logits=lambda output" in words(probe)
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (2, 40), (1, 6, 7), (2, 3, 8, 8)], ids=str)
+def test_data_of_one_to_five_dimensions(shape: tuple[int, ...]) -> None:
+    size = int(np.prod(shape))
+    D = nn.Sequential(nn.Unflatten(0, (-1, 1)) if shape == () else nn.Flatten(), nn.Linear(size, 1))
+    probe = ganvas.watch(nn.Identity(), D, every=1, report=None, data=torch.randn(60, *shape))
+    for n in (16, 16, 5, 1, 16):
+        step(probe, nn.Identity(), D, torch.randn(n, *shape), torch.randn(n, *shape) + 1)
+    probe.step(real=torch.empty(0, *shape), fake=torch.empty(0, *shape))
+    probe.close()
+    assert probe.history.facts.probe_errors == {}
+    assert probe.history.facts.shown == 54
+    assert {"distance", "D/auc", "diversity"} <= set(probe.history.columns)
+
+
+def test_modules_that_are_built_at_their_first_call() -> None:
+    D = nn.Sequential(nn.Flatten(), nn.LazyLinear(8), nn.LazyBatchNorm1d(), nn.ReLU(), nn.LazyLinear(1))
+    probe = ganvas.watch(nn.Linear(4, 2), D, every=1, report=None)
+    for _ in range(4):
+        step(probe, nn.Linear(4, 2), D, points(), points())
+    assert probe.history.facts.probe_errors == {}
+    assert probe.history["D/update"].last == 0
+
+
+def test_whole_numbers_among_the_weights() -> None:
+    D = discriminator()
+    D.register_parameter("steps", nn.Parameter(torch.tensor([3]), requires_grad=False))
+    probe = ganvas.watch(generator(), D, every=1, report=None)
+    for _ in range(3):
+        step(probe, generator(), D, points(), points())
+    assert probe.history.facts.probe_errors == {}
+    assert "D/update" in probe.history
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["module", "in place", "step"])
+def test_compiled_networks(how: str) -> None:
+    def d_loss(D: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
+        return nn.functional.softplus(-D(real)).mean() + nn.functional.softplus(D(fake)).mean()
+
+    def train(watched: bool) -> tuple[nn.Module, ganvas.Probe | None]:
+        torch.manual_seed(0)
+        torch.compiler.reset()
+        D, G = nn.Sequential(nn.Linear(2, 8), nn.LeakyReLU(), nn.Linear(8, 1)), nn.Linear(4, 2)
+        d: Any = torch.compile(D, backend="aot_eager") if how == "module" else D
+        if how == "in place":
+            D.compile(backend="aot_eager")
+        loss: Any = torch.compile(d_loss, backend="aot_eager", fullgraph=True) if how == "step" else d_loss
+        adam = torch.optim.Adam(D.parameters(), 1e-3)
+        probe = ganvas.watch(G, d, every=2, report=None) if watched else None
+        for _ in range(8):
+            real, fake = points(), G(torch.randn(N, 4)).detach()
+            value = loss(d, real, fake)
+            adam.zero_grad()
+            value.backward()
+            adam.step()
+            if probe is not None:
+                probe.step(real=real, fake=fake, d_loss=value)
+        return D, probe
+
+    alone, (watched, probe) = train(False)[0], train(True)
+    assert equal(alone, watched)
+    assert probe is not None
+    assert probe.history.facts.probe_errors == {}
+    assert len(probe.history["D/auc"]) == 4
+
+
+# Arguments
+
+
+BAD: dict[str, tuple[dict[str, Any], str]] = {
+    "G": ({"G": 3}, "G is a int"),
+    "class": ({"D": nn.Linear}, "D is Linear, a class"),
+    "no D": ({"D": []}, "D is empty"),
+    "data": ({"data": "photos/"}, "`data` is a str"),
+    "held out": ({"held_out": torch.tensor(1.0)}, "`held_out` is a single number"),
+    "no data": ({"data": torch.empty(0, 2)}, "`data` holds no image"),
+    "shapes": ({"data": points(), "held_out": torch.randn(9, 3)}, r"in `held_out` \(3,\)"),
+    "labels": ({"data": points(), "labels": torch.randn(N)}, "`labels` are torch.float32"),
+    "sparse": ({"data": points().to_sparse()}, "`data` is a tensor of torch.sparse"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_wrong_argument_is_named_at_the_call(case: str) -> None:
+    given, message = BAD[case]
+    with pytest.raises(ganvas.GanvasError, match=message):
+        ganvas.watch(**{"G": generator(), "D": discriminator(), "report": None, **given})
+
+
+BAD_STEPS: dict[str, tuple[dict[str, Any], str]] = {
+    "list": ({"real": [[1.0, 2.0]]}, "`real` is a list"),
+    "none": ({"fake": None}, "`fake` is a NoneType"),
+    "complex": ({"fake": points().to(torch.complex64)}, "`fake` is a tensor of torch.complex64"),
+    "loss": ({"d_loss": {"adv": 1.0}}, "`d_loss` is a dict"),
+    "word": ({"g_loss": "low"}, "`g_loss` is a str"),
+    "empty": ({"g_loss": torch.empty(0)}, "`g_loss` is a Tensor without values"),
+    "data": ({"real": torch.randn(4, 3), "fake": torch.randn(4, 3)}, r"`data` are \(2,\), in `real` \(3,\)"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_STEPS)
+def test_a_wrong_argument_of_a_step_is_named(case: str) -> None:
+    given, message = BAD_STEPS[case]
+    probe = ganvas.watch(generator(), discriminator(), data=points(), report=None)
+    with pytest.raises(ganvas.GanvasError, match=message):
+        probe.step(**{"real": points(), "fake": points(), **given})
+
+
+def test_numpy_arrays_are_taken() -> None:
+    D = discriminator()
+    probe = ganvas.watch(generator(), D, data=points().numpy(), every=1, report=None)  # type: ignore[arg-type]
+    for _ in range(3):
+        real, fake = points(), points()
+        D(real), D(fake)
+        probe.step(real=real.numpy(), fake=fake.numpy(), d_loss=np.float32(0.7))  # type: ignore[arg-type]
+    assert probe.history.facts.probe_errors == {}
+    assert "D/auc" in probe.history
+
+
+def test_own_trouble_is_one_line_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    messages: list[str] = []
+    probe = ganvas.watch(generator(), D := discriminator(), every=1, report=messages.append)
+    monkeypatch.setattr(probe._observed, "add_batch", lambda *_: 1 / 0)
+    alone = copy.deepcopy(D)
+    for _ in range(9):
+        step(probe, generator(), D, points(), points())
+    probe.__exit__(None)
+    assert len(messages) == 1
+    assert messages[0].count("ZeroDivisionError") == 1
+    assert equal(alone, D)
+    assert not D._forward_hooks
+
+
+def test_all_images_count_and_losses_witness_where_probes_are_few() -> None:
+    D = discriminator()
+    probe = ganvas.watch(generator(), D, every=400, report=None)
+    for _ in range(700):
+        probe.step(real=points(64), fake=points(64), d_loss=1e-4 * (1 + float(torch.rand(()))), g_loss=9.0)
+    probe.close()
+    assert probe.history.facts.shown == 700 * 64
+    assert "D too strong" in [finding.name for finding in probe.diagnosis().findings]
