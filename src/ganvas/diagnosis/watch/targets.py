@@ -73,7 +73,7 @@ def _gradients(calls: list[Asked], kind: str, passes: set[int]) -> Iterator[tupl
 
 
 def _difference(one: Pairs, other: Pairs) -> float:
-    """How far apart two losses push equal outputs, over the mean push: by a·output + b, and by c more in one of them."""
+    """How far apart two losses push equal outputs, over the mean push: by a·output + b, and c more in one."""
     outputs, pushes = (torch.cat([pair[i].flatten() for pair in (*one, *other)]) for i in (0, 1))
     first = sum(output.numel() for output, _ in one)
     which = torch.zeros_like(outputs)
