@@ -66,7 +66,8 @@ class WeightUpdate:
             if not is_lazy(weight) and weight.is_floating_point() and weight.numel()
         ]
         self._before = [weight.detach().clone() for weight in self._weights]
-        self._sizes = torch.stack(torch._foreach_norm(self._before)) if self._before else torch.empty(0)
+        sizes = [weight.norm(dtype=torch.float64) for weight in self._before]
+        self._sizes = torch.stack(sizes) if sizes else torch.empty(0)
         self._earlier = None if earlier is None else earlier._sizes
 
     @property

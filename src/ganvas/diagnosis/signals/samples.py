@@ -4,6 +4,7 @@ Images are downsampled to at most 16×16 by averaging and compared by Euclidean 
 that are all alike, missing classes and repeated training images; no measure of quality.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -24,15 +25,22 @@ NEIGHBOURS = 5
 """k of the nearest neighbours in precision, coverage and the vote for a class."""
 
 
+POOLED: dict[int, tuple[Callable[..., Tensor], tuple[int, ...]]] = {
+    3: (F.adaptive_avg_pool1d, (SIDE * SIDE,)),
+    4: (F.adaptive_avg_pool2d, (SIDE, SIDE)),
+    5: (F.adaptive_avg_pool3d, (4, SIDE // 2, SIDE // 2)),
+}
+"""Dimensions -> how they are downsampled, and to which size."""
+
+
 def downsample(images: Tensor) -> Tensor:
     """Averages over places: float [n c h w] -> float32 [n c·h'·w'] with sides of at most 16.
 
     Of sounds, [n c t], at most 256 places in time are left, of films, [n c t h w], 4 of 8×8; [n f] stays as it is.
     """
     images = images.detach().float()
-    sides = {3: (SIDE * SIDE,), 4: (SIDE, SIDE), 5: (4, SIDE // 2, SIDE // 2)}.get(images.dim())
-    if sides is not None:
-        pool = (F.adaptive_avg_pool1d, F.adaptive_avg_pool2d, F.adaptive_avg_pool3d)[len(sides) - 1]
+    if images.dim() in POOLED:
+        pool, sides = POOLED[images.dim()]
         images = pool(images, tuple(map(min, images.shape[2:], sides)))
     return images.reshape(len(images), -1)
 
