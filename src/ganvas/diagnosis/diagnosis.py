@@ -256,6 +256,13 @@ NEEDED = {
     "kid": "a KID",
     "inception score": "an inception score",
     "D/wasserstein": "a critic",
+    "wiring/G/passes": "optimisers of PyTorch",
+    "wiring/optimisers": "optimisers of PyTorch",
+    "wiring/D/old": "optimisers of PyTorch",
+    "wiring/G/mixed": "optimisers of PyTorch",
+    "wiring/G/eval": "a G with batch norm or dropout",
+    "targets/D/fake": "the gradients at D's outputs",
+    "targets/sigmoid_twice": "a D that ends in a sigmoid",
 }
 """What it takes to measure each quantity, in words; the rest are measured on images."""
 

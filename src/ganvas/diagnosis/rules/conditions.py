@@ -58,6 +58,7 @@ class Condition:
         source: where this knowledge is from.
         detect: the rule.
         remedy: what is changed about it while a run continues (--on-failure); empty where no change would help.
+        own_loop: whether it is a fault of a loop's code, which no run of Ganvas can have.
     """
 
     name: ConditionName
@@ -69,9 +70,12 @@ class Condition:
     source: str
     detect: Callable[[History], Detection | None]
     remedy: Remedy = ()
+    own_loop: bool = False
 
     def missing(self, history: History) -> tuple[tuple[str, ...], ...]:
         """The needs that are not met: of each, the quantities of which one would be enough."""
+        if self.own_loop and history.facts.config is not None:
+            return ()
         wanted = [(need,) if isinstance(need, str) else need for need in self.needs]
         return tuple(names for names in wanted if not any(name in history for name in names))
 
