@@ -633,7 +633,7 @@ def test_log_of_losses_only_lists_what_cannot_be_checked(tmp_path: Path) -> None
     text = plain(found)
     assert "Not in this log:" in text
     assert "a FID or a KID or an inception score would also show: " in text
-    assert "memorisation" in text.partition("only ganvas.watch(G, D) around the training loop shows: ")[2]
+    assert "memorisation" in text.partition("only ganvas.watch(G, D) around the training loop shows ")[2]
     assert "healthy" not in text
 
 

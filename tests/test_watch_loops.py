@@ -2,7 +2,7 @@
 
 import copy
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -243,6 +243,26 @@ def test_compiled_networks(how: str) -> None:
     assert probe is not None
     assert probe.history.facts.probe_errors == {}
     assert len(probe.history["D/auc"]) == 4
+
+
+@pytest.fixture
+def process_group() -> Iterator[None]:
+    """A group of one process."""
+    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+    yield
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.usefixtures("process_group")
+def test_networks_trained_by_several_processes() -> None:
+    """A repetition through DistributedDataParallel would wait for gradients that never come."""
+    loop = Loop(wrap=nn.parallel.DistributedDataParallel)
+    alone, (G, D, probe) = run(loop, 8, watched=False), run(loop, 8, every=1)
+    assert equal(alone[0], G)
+    assert equal(alone[1], D)
+    assert probe is not None
+    assert probe.history.facts.probe_errors == {}
+    assert len(probe.history["D/input_gradient"]) == 7
 
 
 # Arguments

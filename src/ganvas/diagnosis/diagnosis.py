@@ -143,8 +143,8 @@ def apply_rules(history: History) -> Diagnosis:
                     since=detection.since,
                     unit=history.unit,
                     evidence=detection.evidence,
-                    causes=row.causes,
-                    fixes=propose(row.fixes, history.facts, detection.about),
+                    causes=detection.causes or row.causes,
+                    fixes=propose(detection.fixes or row.fixes, history.facts, detection.about),
                     source=row.source,
                 )
             )
@@ -271,6 +271,12 @@ LOGGED = ("D/loss", "G/loss", "D/real", "fid", "kid", "inception score")
 """Quantities that logs of other programs have."""
 
 
+TELLING: tuple[ConditionName, ...] = (
+    "mode collapse", "memorisation", "D overfits", "range mismatch", "labels swapped", "missing zero_grad",
+)  # fmt: skip
+"""Of the conditions that no log shows, those that are named."""
+
+
 def _describe_unchecked(diagnosis: Diagnosis) -> str:
     """The conditions that could not be checked, with what they would need, and the probes that failed."""
     if not diagnosis.unchecked and not diagnosis.facts.probe_errors:
@@ -298,5 +304,7 @@ def _describe_unchecked_in_log(unchecked: Mapping[ConditionName, Needs]) -> str:
             apart.append(name)
     lines = [f"  {need} would also show: {', '.join(names)}" for need, names in in_log.items()]
     if apart:
-        lines.append(f"  only ganvas.watch(G, D) around the training loop shows: {', '.join(apart)}")
+        some = [name for name in TELLING if name in apart]
+        others = f"{len(apart)} others: {', '.join(some)} …" if len(apart) > len(some) else ", ".join(apart)
+        lines.append(f"  only ganvas.watch(G, D) around the training loop shows {others}")
     return "\n".join(["Not in this log:", *lines])

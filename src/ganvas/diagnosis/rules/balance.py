@@ -93,8 +93,10 @@ def _never_wrong(history: History) -> Detection | None:
     since = loss.mostly_since(loss.value < 0.05, max(least, len(loss) // 20))
     if since is None or (severity := severity_of(history, since)) is None:
         return None
-    low = f"D's loss is {three_digits(newest(loss))} (chance would be {three_digits(CHANCE)} or half of it)"
-    others = [f"G's is {three_digits(newest(history['G/loss']))}"] if history["G/loss"].finite() else []
+    g = history["G/loss"].finite()
+    level = 0.5 if g and newest(g) < 1.5 else CHANCE  # cross-entropy would give G far more: these are least squares
+    low = f"D's loss is {three_digits(newest(loss))} (chance would be {three_digits(level)} or half of it)"
+    others = [f"G's is {three_digits(newest(g))}"] if g else []
     unsure = "" if severity == "failure" else "D is too strong: its loss is almost 0, and G may learn nothing from it."
     return Detection(since, (low, *others), severity=severity, summary=unsure)
 
@@ -109,10 +111,11 @@ def silent(history: History) -> Detection | None:
     if since is None or (severity := severity_of(history, since, sure=True)) is None:
         return None
     low = f"the critic's loss, the difference of its outputs on fakes and reals, is {three_digits(newest(d))}"
-    if alone is not None:
-        low = f"the critic's loss is its gradient penalty alone, {three_digits(newest(d))}: that of a gradient of 0"
     level = f"its outputs themselves are near {three_digits(newest(history['G/loss']))}"
-    return Detection(since, (low, level), severity=severity)
+    if alone is None:
+        return Detection(since, (low, level), severity=severity)
+    low = f"the critic's loss is its gradient penalty alone, {three_digits(newest(d))}: that of a gradient of 0"
+    return Detection(since, (low, level), severity=severity, causes=CONSTANT_CAUSES, fixes=CONSTANT_FIXES)
 
 
 def unconstrained(history: History) -> Detection | None:
@@ -161,6 +164,17 @@ def under_trained(history: History) -> Detection | None:
 
 
 FASTER_D = Fix("let D learn at G's rate, or four times as fast as now", fixes.match_rates)
+
+CONSTANT_CAUSES = (
+    "updates so large that all of the critic's rectifiers output zeros",
+    "a critic that ends in a bounded or saturated layer",
+)
+CONSTANT_FIXES = (
+    Fix("start again: a critic without gradient does not recover", scope="loop"),
+    Fix("a lower learning rate for the critic (1e-4, Adam with β 0 and 0.9)", fixes.scaling_rates(0.5)),
+    Fix("LeakyReLU and layer norm in the critic, and a linear last layer", scope="loop"),
+)
+"""Of a critic with a gradient penalty, whose output is constant."""
 
 SILENT_CRITIC = Condition(
     "critic without gradient", "failure",

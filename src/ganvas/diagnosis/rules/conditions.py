@@ -34,7 +34,7 @@ class Detection:
         evidence: the numbers, as sentences without a full stop.
         about: the network concerned, D or G, where the row's sentence leaves a place for it.
         severity: instead of the row's, where the evidence is weaker or stronger than usual.
-        summary: instead of the row's, for the same reason.
+        summary, causes, fixes: instead of the row's, where the evidence says more.
     """
 
     since: float
@@ -42,6 +42,8 @@ class Detection:
     about: str = ""
     severity: Severity | None = None
     summary: str = ""
+    causes: tuple[str, ...] = ()
+    fixes: tuple[Fix, ...] = ()
 
 
 @dataclass(frozen=True)
