@@ -2,7 +2,9 @@
 
 import copy
 import random
+import sys
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from watched_loops import LOOPS, Loop, N, discriminator, generator, points, run
 
 import ganvas
 from ganvas.diagnosis.rules import wiring
+from ganvas.diagnosis.watch.probe import tell
 
 CONDITIONS = {
     condition.name
@@ -341,3 +344,46 @@ def test_all_images_count_and_losses_witness_where_probes_are_few() -> None:
     probe.close()
     assert probe.history.facts.shown == 700 * 64
     assert "D too strong" in [finding.name for finding in probe.diagnosis().findings]
+
+
+class Handle:
+    """What IPython's display returns: a place in the page."""
+
+    def __init__(self) -> None:
+        self.shown: list[str] = []
+
+    def update(self, shown: Any) -> None:
+        self.shown.append(shown._repr_html_())
+
+
+def test_a_notebook_shows_the_diagnosis_in_place(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    handle, page = Handle(), list[str]()
+
+    def display(shown: Any, *, display_id: bool) -> Handle:
+        page.append(shown._repr_html_())
+        return handle
+
+    shell = SimpleNamespace(kernel=object())
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    monkeypatch.setitem(sys.modules, "IPython.display", SimpleNamespace(display=display))
+    monkeypatch.setattr("ganvas.diagnosis.watch.live.PAUSE", 0.0)
+    run(Loop(options={"report": tell}), 8)
+    assert len(page) == 1, "one place, updated"
+    assert "too early to judge" in page[0]
+    assert len(handle.shown) == 3
+    with ganvas.watch(generator(), discriminator()):
+        pass
+    assert "too early to judge" in page[-1], "the end is always shown"
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_terminal_gets_lines_and_no_display(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shell = SimpleNamespace()  # a terminal's IPython has no kernel
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    with ganvas.watch(generator(), discriminator()):
+        pass
+    assert "too early to judge" in capsys.readouterr().err

@@ -94,7 +94,7 @@ def run(
     d_adam, g_adam = (torch.optim.Adam(of, 1e-3, (0.5, 0.9)) for of in held)
     g, d = loop.wrap(G), loop.wrap(D)
     scaler = torch.amp.GradScaler("cpu", enabled=loop.precision == torch.float16)
-    probe = ganvas.watch(g, d, every=every, report=None, **loop.options) if watched else None
+    probe = ganvas.watch(g, d, **{"every": every, "report": None, **loop.options}) if watched else None
     G.train(not loop.eval_g)
     for _ in range(steps):
         real, z = points(), torch.randn(N, 4)
