@@ -175,6 +175,8 @@ def verdict(diagnosis: Diagnosis) -> str:
     if diagnosis.failures:
         return f"This training has failed or is failing: {diagnosis.failures[0].name}."
     if warnings := [finding.name for finding in diagnosis.findings if finding.severity == "warning"]:
+        if _is_foreign(diagnosis.facts) and "quality regressing" in diagnosis.unchecked:
+            return f"This training may be failing: {', '.join(warnings)}. Its losses alone do not prove it."
         return f"This training can continue, with {'a warning' if len(warnings) == 1 else f'{len(warnings)} warnings'}."
     if any(finding.name == "too early to judge" for finding in diagnosis.findings):
         return "Nothing is wrong so far, but it is too early to judge."

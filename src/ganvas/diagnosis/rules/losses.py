@@ -22,6 +22,9 @@ ROUND_OFF = 1e-5
 SILENT = 1e-5
 """A difference of means below which a critic does not tell reals from fakes."""
 
+NOT_BEGUN = 0.05
+"""The level of G's loss below which a D loss of 0 in all rows means that D has not begun, as VQGAN's at first."""
+
 NOISE = 1e-3
 """The relative change from one printed loss to the next that any live network exceeds, mostly many times."""
 
@@ -68,6 +71,8 @@ def is_silent(history: History) -> bool:
     if penalty_alone_since(history) is not None:
         return True
     half, level = d.value[len(d) // 2 :], float(np.median(np.abs(g.value[len(g) // 2 :])))
+    if not d.value.any() and level < NOT_BEGUN:
+        return False
     if not np.median(np.abs(half)) <= max(SILENT, resolution(history, "D/loss", at=0.0) / 2 * (half == 0).all()):
         return False
     signed = np.signbit(half).mean() > 0.1 or (g.value < -ROUND_OFF).mean() > 0.1
@@ -144,8 +149,23 @@ def constant_since(history: History, name: str) -> float | None:
     step = resolution(history, name)
     likely = min(1.0, step / (NOISE * abs(loss.last)))  # to be equal to the one before
     least = 5 if likely < 0.01 else max(10, len(loss) // 3)
-    since = loss.holds_since(np.abs(loss.value - loss.last) <= max(step / 2, 1e-9), least)
-    return since if since is not None and likely ** ((loss.at >= since).sum() - 1) < 1e-4 else None
+    since = loss.holds_since(np.abs(loss.value - loss.last) <= max(step / 2, 1e-9 * abs(loss.last)), least)
+    if since is None or likely ** ((loss.at >= since).sum() - 1) >= 1e-4:
+        return None
+    before = loss.value[loss.at < since]
+    return since if (loss.at >= since).sum() > 2 * _longest_run(before) else None
+
+
+def _longest_run(values: np.ndarray) -> int:
+    """How many equal values follow each other at most: a log may repeat a loss until the next update of its network."""
+    ends = np.flatnonzero(np.diff(values, append=np.nan) != 0)
+    return int(np.diff(ends, prepend=-1).max(initial=0))
+
+
+def is_clamped(history: History, name: str) -> bool:
+    """Whether a cross-entropy is as large as PyTorch lets it be: 100, or 50 where reals and fakes are averaged."""
+    known = history[name].finite()
+    return bool(known) and any(abs(newest(known) / level - 1) < 0.02 for level in (50, 100))
 
 
 def smoothed(loss: Series) -> Series:
