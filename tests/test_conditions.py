@@ -98,6 +98,11 @@ CRITIC = {"critic": True}
 SILENT = np.random.default_rng(0).normal(0, 1e-9, 30).tolist()
 LEVEL = np.random.default_rng(1).normal(-0.3, 0.01, 30).tolist()
 
+CARRIED = np.repeat(np.random.default_rng(2).normal(0.9, 0.1, 6), 5).round(6).tolist()
+TINY = np.geomspace(1e-9, 2e-11, 30).tolist()
+AT_CHANCE = np.random.default_rng(3).normal(2 * np.log(2), 1e-3, 30).tolist()
+"""A loss that is logged in each row and new in each fifth one; a vanishing one; that of a D that never learns."""
+
 EXAMPLES: dict[str, list[tuple[History, History]]] = {
     "non-finite": [
         (watched(D_loss=after(15, 1.2, NAN)), watched(D_loss=after(15, 1.2, 9))),
@@ -141,6 +146,7 @@ EXAMPLES: dict[str, list[tuple[History, History]]] = {
         (logged(D_loss=0.693147), logged(D_loss=0.69)),
     ],
     "G frozen": [
+        (logged(G_loss=[*CARRIED[:15], *[0.693147] * 15]), logged(G_loss=CARRIED)),
         (watched(G_update=0), watched(G_update=[1e-3, *[0] * 19])),
         (logged(G_loss=0.693147), logged(G_loss=[0.7 + 1e-6 * i for i in range(30)])),
         (logged(G_loss=0.693147), logged(G_loss=0.7)),
@@ -167,8 +173,17 @@ EXAMPLES: dict[str, list[tuple[History, History]]] = {
             watched(D_input_gradient=list(np.geomspace(1, 60, 20))),
         ),
         (logged(30, CRITIC, D_loss=[-(2.0**i) for i in range(30)]), logged(30, CRITIC, D_loss=-20)),
+        (
+            logged(D_loss=[-3, *np.geomspace(3, 1e5, 29)], D_gp=np.geomspace(1, 1e5, 30).tolist(), G_loss=LEVEL),
+            logged(D_loss=np.linspace(-9, -1, 30).tolist(), D_gp=1.0, G_loss=LEVEL),
+        ),
     ],
     "critic without gradient": [
+        (
+            logged(D_loss=after(9, -3.0, 10.0, 30), D_gp=after(9, 1.0, 10.0, 30), G_loss=LEVEL),
+            logged(D_loss=after(9, -3.0, 9.0, 30), D_gp=after(9, 1.0, 10.0, 30), G_loss=LEVEL),
+        ),
+        (logged(D_loss=0, G_loss=LEVEL), logged(D_loss=0, G_loss=[0.05 * g for g in LEVEL])),
         (logged(D_loss=SILENT, G_loss=LEVEL), logged(D_loss=[1e6 * d for d in SILENT], G_loss=LEVEL)),
         (logged(D_loss=SILENT, G_loss=LEVEL), logged(D_loss=[abs(d) for d in SILENT], G_loss=16)),
         (
@@ -183,6 +198,8 @@ EXAMPLES: dict[str, list[tuple[History, History]]] = {
         (watched(G_update=after(2, 0.9, 1e-3), G_gradient=0), watched(G_update=after(2, 0.03, 1e-3), G_gradient=0)),
     ],
     "divergence": [
+        (logged(D_loss=np.geomspace(100, 900, 30).tolist()), logged(D_loss=np.geomspace(900, 100, 30).tolist())),
+        (logged(G_loss=np.geomspace(1, 400, 30).tolist()), logged(D_loss=0, G_loss=after(9, 3, 100, 30))),
         (watched(G_loss=list(np.geomspace(1, 400, 20))), watched(G_loss=list(np.geomspace(1, 15, 20)))),
         (watched(D_fake=list(np.geomspace(-1, -900, 20))), watched(D_fake=-20)),
         (watched(D_update=after(9, 5e-3, 0.9)), watched(D_update=after(9, 5e-3, 0.03))),
@@ -194,6 +211,10 @@ EXAMPLES: dict[str, list[tuple[History, History]]] = {
         (watched(D_update=1e-7, G_update=1e-7, distance=FAR), watched(D_update=0, G_update=0, distance=FAR)),
     ],
     "D too weak": [
+        (
+            logged(D_loss=AT_CHANCE, G_loss=[d / 2 for d in AT_CHANCE]),
+            logged(D_loss=[1.1, *AT_CHANCE[1:]], G_loss=[d / 2 for d in AT_CHANCE]),
+        ),
         (watched(D_auc=0.5, distance=FAR), watched(D_auc=0.7, distance=FAR)),
         (watched(D_auc=0.5, distance=FAR), watched(D_auc=0.5)),
         (watched(D_auc=0.5, distance=FAR), watched(20, CRITIC, D_auc=0.5, distance=FAR)),
@@ -228,6 +249,8 @@ EXAMPLES: dict[str, list[tuple[History, History]]] = {
         ),
     ],
     "D too strong": [
+        (logged(D_loss=after(9, 1, 0, 30), G_loss=after(9, 1, 100, 30)), logged(D_loss=after(9, 1, 0.5, 30), G_loss=9)),
+        (logged(D_loss=TINY, G_loss=20), logged(D_loss=[1e10 * d for d in TINY], G_loss=2)),
         (watched(D_auc=1, distance=FAR, D_loss=1e-3), watched(D_auc=1, D_loss=1e-3)),
         (watched(D_auc=1, distance=FAR, D_loss=1e-3), watched(D_auc=0.9, distance=FAR, D_loss=1e-3)),
         (watched(D_auc=1, distance=FAR, D_loss=1e-3), watched(D_auc=1, distance=FAR, D_loss=0.9)),
@@ -254,6 +277,10 @@ EXAMPLES: dict[str, list[tuple[History, History]]] = {
         (watched(labels_mismatch=0.9), watched(labels_mismatch=0.05)),
         (watched(G_label_effect=0.01), watched(G_label_effect=0.4)),
         (watched(G_label_effect=0.01), watched(20, {"shown": 10_000}, G_label_effect=0.01)),
+        (
+            logged(classes_accuracy_real=after(9, 0.4, 0.97, 30), classes_accuracy_fake=0.1),
+            logged(classes_accuracy_real=after(9, 0.4, 0.97, 30), classes_accuracy_fake=after(15, 0.1, 0.6, 30)),
+        ),
     ],
     "missing modes": [
         (watched(real_missing=5), watched(real_missing=after(19, 0, 5))),
@@ -290,6 +317,7 @@ EXAMPLES: dict[str, list[tuple[History, History]]] = {
         (logged(fid=[380 + i % 3 for i in range(30)]), logged(fid=np.geomspace(380, 220, 30).tolist())),
     ],
     "quality regressing": [
+        (logged(modes=[*range(1, 900, 60), *range(900, 0, -60)]), logged(modes=[*range(1, 900, 30)])),
         (logged(fid=THERE_AND_BACK), logged(fid=np.geomspace(90, 9, 30).tolist())),
         (
             watched(distance=[*np.geomspace(1, 0.1, 10), *np.geomspace(0.1, 0.9, 10)]),
