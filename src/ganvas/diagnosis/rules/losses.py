@@ -50,7 +50,11 @@ def is_critic(history: History) -> bool:
     d, g = history["D/loss"].finite().value, history["G/loss"].finite().value
     if not len(d):
         return "D/wasserstein" in history
-    if "D/wasserstein" in history or (d < -ROUND_OFF).mean() > 0.1 or is_silent(history):
+    if "D/wasserstein" in history or (d < -ROUND_OFF).mean() > 0.1:
+        return True
+    if _tells_apart(history):  # then losses of nearly 0 are those of a D that is certain
+        return False
+    if is_silent(history):
         return True
     small = np.median(d) < 0.01 and np.median(d[:5]) < 0.05
     if len(g) and small and np.median(np.abs(g)) < 0.4:  # with no other objective are both so small from the start
@@ -60,13 +64,19 @@ def is_critic(history: History) -> bool:
     return bool(lifted and ("D/gp" in history or (np.median(d[:first]) > 3 and np.median(np.abs(g)) > 1.5)))
 
 
+def _tells_apart(history: History) -> bool:
+    """Whether D's outputs on reals and on fakes are known, and far apart."""
+    real, fake = history["D/real"].finite(), history["D/fake"].finite()
+    return len(real) > 0 and len(fake) > 0 and abs(newest(real) - newest(fake)) > 0.5
+
+
 def is_silent(history: History) -> bool:
     """Whether D's loss is nearly nothing while G's is far from what a D that is always right would give it.
 
     Such a D gives G at least 0.5 by least squares, 1 by the hinge loss, and 10 or more by cross-entropy.
     """
     d, g = history["D/loss"].finite(), history["G/loss"].finite()
-    if len(d) < 5 or len(g) < 5:
+    if len(d) < 5 or len(g) < 5 or _tells_apart(history):
         return False
     if penalty_alone_since(history) is not None:
         return True
