@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.distributed import HashStore  # pyright: ignore[reportPrivateImportUsage]
 from watched_loops import LOOPS, Loop, N, discriminator, generator, points, run
 
 import ganvas
@@ -256,7 +257,7 @@ def test_compiled_networks(how: str) -> None:
 @pytest.fixture
 def process_group() -> Iterator[None]:
     """A group of one process."""
-    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+    torch.distributed.init_process_group("gloo", store=HashStore(), rank=0, world_size=1)
     yield
     torch.distributed.destroy_process_group()
 
