@@ -5,7 +5,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from itertools import pairwise
-from os.path import commonprefix
 from pathlib import Path
 
 import numpy as np
@@ -72,14 +71,12 @@ def assemble(tables: Sequence[Table], facts: Facts, roles: names.Roles) -> dict[
 
 def _begun_again(tables: Sequence[Table], roles: names.Roles) -> dict[str, list[Table]]:
     """{"run 1": its rows, "run 2": …} where the time goes back to its beginning; otherwise one, without a name."""
-    begins = [
-        find_time(table, roles.time_kind).beginnings(_rows_of_training(table, roles)) if table.columns else []
-        for table in tables
-    ]
+    filled = [table for table in tables if table.columns]
+    begins = [find_time(table, roles.time_kind).beginnings(_rows_of_training(table, roles)) for table in filled]
     if len({len(rows) for rows in begins}) != 1 or not begins[0]:
         return {"": list(tables)}
     runs: dict[str, list[Table]] = {}
-    for table, rows in zip(tables, begins, strict=True):
+    for table, rows in zip(filled, begins, strict=True):
         note = f"its time begins anew {len(rows)} times" if len(rows) > 1 else "its time begins anew once"
         for i, (begin, end) in enumerate(pairwise([0, *rows, len(table)]), 1):
             part = table.part(begin, end, f"run {i}")
@@ -161,7 +158,7 @@ def _on_one_time(tables: Sequence[Table], roles: names.Roles, facts: Facts) -> _
                 if places[name] != part.place:
                     earlier, later = sorted([earlier, later], key=lambda series: series[0][0])
                     if later[0][0] in earlier[0][: 1 if len(earlier[0]) < 8 else 3]:
-                        raise _several(name, facts)
+                        raise _several(f"{name} was logged more than once from the same time on", facts)
                 goes_on = earlier[0] < later[0][0]
                 merged.restarts = max(merged.restarts, int(not goes_on.all()))
                 at, values = (np.concatenate([old[goes_on], new]) for old, new in zip(earlier, later, strict=True))
@@ -181,7 +178,8 @@ def _refuse_other_trainings(parts: Sequence[_Training], main: _Training, roles: 
         for name, own in roles.translate_all(part.timed).items():
             other, place = owners.setdefault(own, (name, part.place))
             if place != part.place and (other != name or part.unit != main.unit):
-                raise _several(name if other == name else f"{other}, or {name},", facts)
+                both = f"{_in_place(other, place)} and {_in_place(name, part.place)}"
+                raise _several(f"{both} are the same quantity", facts)
     read = {part.place for part in parts if part.unit == main.unit}
     for part in parts:
         if part.place not in read and roles.translate_all(part.timed):
@@ -196,12 +194,16 @@ def _losses(part: _Training, roles: names.Roles) -> int:
     return sum(own.startswith(("D/loss", "G/loss")) for own in roles.translate_all(part.timed).values())
 
 
-def _several(name: str, facts: Facts) -> GanvasError:
+def _several(why: str, facts: Facts) -> GanvasError:
     return GanvasError(
-        f"{facts.source} holds several trainings: {name} was logged more than once from the same time on.",
+        f"{facts.source} holds several trainings: {why}.",
         expected="one training",
         fix="name the files of one of them.",
     )
+
+
+def _in_place(name: str, place: str) -> str:
+    return f"{shown(name)} of {shown(Path(place).name)}"
 
 
 def _timed(table: Table, roles: names.Roles) -> _Training:
@@ -302,7 +304,7 @@ def _nothing_known(training: _Training, facts: Facts, roles: names.Roles) -> Gan
     """The error that lists the names and proposes which is which."""
     quantities = [name for name in training.timed if not roles.time_kind(name)]
     losses = [name for name in quantities if "loss" in name.lower() or "err" in name.lower()]
-    alike = len(losses) == 2 and len(commonprefix(losses)) > 2  # loss_1 and loss_2
+    alike = len({name[:3] for name in losses}) == 1 and len(losses) == 2  # loss_1 and loss_2
     d_loss, g_loss = losses if alike else ("NAME", "NAME")
     proposal = shlex.quote(f"d_loss={d_loss},g_loss={g_loss}")
     return GanvasError(

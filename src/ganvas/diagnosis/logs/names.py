@@ -22,7 +22,7 @@ _COUNT = r"(?:score)?(?:\d+k?)?(?:full)?(?:mean)?"
 
 def _measure(what: str) -> str:
     """ "fid", "val_fid", "fid50k_full", "clean_fid", "fid_score"."""
-    return rf"(?:val|valid|test|eval|ema)?(?:clean)?(?:{what}){_COUNT}"
+    return rf"(?:val|valid|test|eval|ema)?(?:clean)?(?:{what}){_COUNT}(?:val|valid|test|eval|ema)?"
 
 
 def _of(network: str, what: str) -> str:
@@ -124,7 +124,7 @@ _ROLES = (
 _WORDS = {
     "discriminator": "判别器|判別器|鉴别器|識別器|판별자", "generator": "生成器|생성자",
     "epoch": "エポック|에폭|轮次?|epoche|epoque",
-    "loss": "损失|損失|손실|verlust|perte",
+    "loss": "损失|損失|손실|verlust|perte", "step": "步数?|迭代次?数?|ステップ|스텝|schritt",
 }  # fmt: skip
 """The word of a name in other languages."""
 _OTHER_WORD = re.compile("|".join(f"(?P<{word}>{others})" for word, others in _WORDS.items()))

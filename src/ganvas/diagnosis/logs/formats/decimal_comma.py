@@ -12,7 +12,8 @@ NUMBER = re.compile(
 
 _COMMA = re.compile(r"(?<![\w.,])[-+]?\d+,\d+(?:e[-+]?\d+)?(?![\w.]|,\d)", re.I)
 _POINT = re.compile(r"(?<![\w.])[-+]?[\d,]*\.\d+(?:e[-+]?\d+)?(?![\w.])", re.I)
-_THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}(?:,\d{3})+")
+_THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}(?:[.,]\d{3})+")
+_BOTH = re.compile(r"\d\.\d{3},\d")
 _LOSS = re.compile(r"(?:loss|err)\w*['\"]?\s*[:=]?\s*$", re.I)
 _FEW = 3
 """Lines that have to agree."""
@@ -26,9 +27,11 @@ def writes_commas(lines: Iterable[str]) -> bool:
     commas = points = unsure = 0
     for line in lines:
         found = list(_COMMA.finditer(line))
-        if _POINT.search(line):
+        certain = _BOTH.search(line) or any(not _THOUSANDS.fullmatch(match[0]) for match in found)
+        decimals = [match for match in _POINT.finditer(line) if not (certain and _THOUSANDS.fullmatch(match[0]))]
+        if decimals:
             points += 1
-        elif any(not _THOUSANDS.fullmatch(match[0]) for match in found):
+        elif certain:
             commas += 1
         else:
             unsure += any(_LOSS.search(line[: match.start()]) for match in found)

@@ -6,6 +6,7 @@ TensorBoard itself is no dependency. Record: length uint64, its CRC, the message
 
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from ganvas.diagnosis.logs.rows import MAX_ROWS, Rows, Table
@@ -42,7 +43,7 @@ def _records(source: Source) -> Iterator[bytes]:
     Raises:
         GanvasError: the lengths in the file make no sense.
     """
-    with source.open() as file:
+    with source.open() as file, suppress(EOFError):  # a packed file may be cut off
         while len(header := file.read(12)) == 12:
             (length,) = struct.unpack("<Q", header[:8])
             if length > _MAX_RECORD:

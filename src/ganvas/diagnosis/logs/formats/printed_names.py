@@ -10,8 +10,8 @@ _SEPARATOR = re.compile(r"['\"]?\s*[:=：]+\s*['\"]?$")
 _BOUNDARY = re.compile(r"[,;|\[\]{}<>=:：\"'“”—–]+|\s-+\s|-{2,}")
 _ASIDE = re.compile(r"^(.*?)\s*\((?:[^()]|\([^()]*\))*\)\s*[:=]\s*$")
 _SNAPSHOT = re.compile(r"network-snapshot-$")
-_WORDS_THAT_ARE_NO_NAME = frozenset({"device", "cuda", "gpu", "grad_fn", "dtype", "shape", "size"})
-_LEVELS = re.compile(r"^(?:(?:INFO|DEBUG|WARN|WARNING|ERROR|CRITICAL|TRACE|NOTICE)\b\s*)+")
+_WORDS_THAT_ARE_NO_NAME = frozenset({"is", "device", "cuda", "gpu", "grad_fn", "dtype", "shape", "size"})
+_LEVELS = re.compile(r"^(?:.*\b(?:INFO|DEBUG|WARNING|CRITICAL)\b\s*|(?:WARN|ERROR|TRACE|NOTICE)\b\s+)")
 SETTINGS = frozenset({"epochs", "steps", "iterations", "numepochs", "nepochs", "numsteps", "batches"})
 
 
