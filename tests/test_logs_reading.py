@@ -79,6 +79,24 @@ def test_thousands_are_still_read(text: str, at: list[float], d: list[float], lo
     assert history["D/loss"].value.tolist() == d
 
 
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("step\td_loss\tg_loss\n{0}\t0,750\t1,250\n{1}\t0,500\t1,500\n", "a.tsv"),
+        ('"step","d_loss","g_loss"\n"{0}","0,750","1,250"\n"{1}","0,500","1,500"\n', "a.csv"),
+        ("step d_loss g_loss\n{0} 0,750 1,250\n{1} 0,500 1,500\n", "a.txt"),
+    ],
+    ids=["tabs", "quoted", "blanks"],
+)
+@pytest.mark.parametrize("steps", [("0", "1"), ("1,000", "2,000")])
+def test_decimals_behind_a_comma_in_tables(text: str, name: str, steps: tuple[str, str], log: Log) -> None:
+    history = log(text.format(*steps), name)
+    assert history["D/loss"].value.tolist() == [0.75, 0.5]
+    assert history["G/loss"].value.tolist() == [1.25, 1.5]
+    assert history["D/loss"].at.tolist() == [float(step.replace(",", "")) for step in steps]
+    assert history.facts.resolution["D/loss"] == pytest.approx(0.001)
+
+
 # Tables, and prose that is none
 
 

@@ -1,4 +1,4 @@
-"""Printed numbers whose decimals stand behind a comma, as programs write them in a German or French locale."""
+"""Numbers whose decimals stand behind a comma, as programs write them in a German or French locale."""
 
 import re
 from collections.abc import Iterable
@@ -9,6 +9,9 @@ NUMBER = re.compile(
     re.I,
 )
 """A number of such a log."""
+
+NOTE = "its decimals stand behind a comma: 0,5 is a half"
+"""For the user."""
 
 _COMMA = re.compile(r"(?<![\w.,])[-+]?\d+,\d+(?:e[-+]?\d+)?(?![\w.]|,\d)", re.I)
 _POINT = re.compile(r"(?<![\w.])[-+]?[\d,]*\.\d+(?:e[-+]?\d+)?(?![\w.])", re.I)

@@ -112,7 +112,7 @@ def _read(source: Source, known_only: bool) -> Table:
     table = rows.table() if rows.count or not lists else table_of_lists(lists)
     columns = {labels.get(name, name): column for name, column in table.columns.items()}
     often = (name for name, count in dropped.most_common(_MOST_DROPPED) if count >= _OFTEN and name not in columns)
-    notes = ("its decimals stand behind a comma: 0,5 is a half",) if commas else ()
+    notes = (decimal_comma.NOTE,) if commas else ()
     return replace(table, columns=columns, dropped=tuple(often), notes=notes)
 
 

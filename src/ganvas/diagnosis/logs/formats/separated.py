@@ -3,12 +3,14 @@
 import csv
 import re
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import chain, islice, pairwise
 from typing import NamedTuple
 
 import numpy as np
 
 from ganvas.diagnosis.logs import names
+from ganvas.diagnosis.logs.formats import decimal_comma
 from ganvas.diagnosis.logs.numbers import number
 from ganvas.diagnosis.logs.rows import GAP, LAST, VALUE, Column, Rows, Table
 from ganvas.diagnosis.logs.source import Source, shown
@@ -150,6 +152,8 @@ def read_columns(source: Source, layout: Layout, name_columns: Callable[[list[st
         GanvasError: the header is missing, or the text is damaged.
     """
     lines, rows = lines_of(source, layout), Rows()
+    cells_at_start = (" ".join(cells_of(_plain(line), layout.delimiter)) for line in source.head)
+    commas = layout.delimiter != ";" and decimal_comma.writes_commas(cells_at_start)
     try:
         first = next(lines, [])
         header = name_columns(first)
@@ -160,6 +164,8 @@ def read_columns(source: Source, layout: Layout, name_columns: Callable[[list[st
             rows.unread += len(some) - len(good)
             if good:
                 cells = dict(zip(header, zip(*good, strict=True), strict=True))
+                if commas:
+                    cells = {name: _with_points(name, column) for name, column in cells.items()}
                 if any(cells):
                     rows.add_block({name: _converted(column) for name, column in cells.items() if name})
                 rows.texts = {name: column[-LAST:] for name, column in cells.items() if name}
@@ -167,7 +173,12 @@ def read_columns(source: Source, layout: Layout, name_columns: Callable[[list[st
         raise GanvasError(
             f"{shown(source.path.name)} is damaged: {error}.", expected="separated values", fix="write it again."
         ) from error
-    return rows.table()
+    return replace(rows.table(), notes=(decimal_comma.NOTE,) if commas else ())
+
+
+def _with_points(name: str, cells: Sequence[str]) -> tuple[str, ...]:
+    counts = names.time_kind(name) is not None
+    return tuple(decimal_comma.with_point(cell, counts) for cell in cells)
 
 
 def _converted(cells: Sequence[str]) -> Column:
