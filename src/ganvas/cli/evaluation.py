@@ -68,7 +68,7 @@ def diagnose(
 
     Args:
         what: A run, or a log: CSV, JSON, lines of JSON, printed lines, TensorBoard's events, MLflow's metrics; a
-            folder, or several files of one training.
+            folder, or several files of one training. Files may be packed (.gz, .bz2, .xz).
         columns: What is what in a log whose names do not say it: d_loss=NAME,g_loss=NAME,step=NAME; where there are no
             names, the place of the column: d_loss=2.
         json: Print JSON.

@@ -234,7 +234,8 @@ def to_columns(pairs: Mapping[str, str]) -> dict[str, str]:
         if not (known and name):
             raise GanvasError(
                 f"The columns have '{own}={name}'.",
-                expected=f"d_loss=NAME,g_loss=NAME,step=NAME; before each = one of {', '.join(_ROLES)}",
+                expected=f"d_loss=NAME,g_loss=NAME,step=NAME; before each = one of {', '.join(_ROLES)}; "
+                "of two GANs d_loss_A, g_loss_A, d_loss_B, g_loss_B",
                 fix=did_you_mean(own, _ROLES) or "write the name in the log after the =.",
             )
         if name in given or known in given.values():
