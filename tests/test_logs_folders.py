@@ -66,6 +66,7 @@ def test_folder_of_biggan(files: Files) -> None:
         ("d_loss.txt", "1.5e+00\n1.25e+00\n1.0e+00\n"),
         ("savetxt_d_loss.txt", "1.500000000000000000e+00\n1.25\n1.0\n"),
         ("errD.csv", "0,1.5\n1,1.25\n2,1.0\n"),
+        ("D_loss.csv", "step,value\n0,1.5\n1,1.25\n2,1.0\n"),
         ("d_loss.log", "# d_loss\n0 1.5\n1 1.25\n2 1.0\n"),
     ],
 )
@@ -93,6 +94,11 @@ def test_charts_of_one_metric_each_are_one_training(files: Files) -> None:
 def test_only_log_further_inside_is_found(files: Files) -> None:
     folder = files({"version_0/metrics.csv": BOTH, "version_0/hparams.yaml": "lr: 0.1\n"})
     assert len(only(folder)["D/loss"]) == 9
+
+
+def test_config_of_another_program_makes_no_run(files: Files) -> None:
+    found = diagnose(files({"config.json": '{"lr": 0.1}', "losses.csv": BOTH}))
+    assert found.facts.columns["d_loss"] == "D/loss"
 
 
 def test_several_logs_further_inside_are_named(files: Files) -> None:

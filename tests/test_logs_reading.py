@@ -109,6 +109,11 @@ MMCV = (
 )  # fmt: skip
 
 
+def test_lines_with_a_comma_and_a_dash_are_no_chart_of_wandb(log: Log) -> None:
+    history = log("".join(f"2024-01-01 10:00:00,12{n} - INFO - epoch {n} d_loss {n}.5\n" for n in range(9)), "a.log")
+    assert history["D/loss"].value.tolist() == [n + 0.5 for n in range(9)]
+
+
 def test_log_of_mmcv_is_no_table(log: Log) -> None:
     history = log(MMCV, "20210508_152100.log")
     assert history["D/loss_fake"].at.tolist() == [100, 200, 300]
@@ -169,6 +174,7 @@ def test_columns_without_names_are_given_by_their_places(
         ("D loss 5 (acc real 98%, fake 75%)\n", {"D/loss": 5, "D/accuracy_real": 0.98, "D/accuracy_fake": 0.75}),
         ("D/loss_real: -9, D/loss_fake: 8, G/loss_fake: 7.5\n", {"D/loss_real": -9, "D/loss_fake": 8, "G/loss": 7.5}),
         ("第3轮 判别器损失: 0.5 生成器损失: 1.5\n", {"D/loss": 0.5, "G/loss": 1.5}),
+        ("Época 1 - perte discriminateur: 0,5 - Verlust Generator: 1,5\n", {"D/loss": 0.5, "G/loss": 1.5}),
         ("epoch 1 d_hinge: 0.5 g_hinge: 1.5\n", {"D/loss": 0.5, "G/loss": 1.5}),
     ],
 )  # fmt: skip

@@ -34,10 +34,19 @@ def diagnose(what: Run | Path | str | Sequence[Path | str], columns: Mapping[str
         return apply_rules(read_run(what))
     several = what if isinstance(what, list | tuple) else [what]
     paths = [to_path(one, "a run, or a log") for one in several]
-    if len(paths) == 1 and (paths[0] / "config.json").exists() and not columns:
+    if len(paths) == 1 and not columns and _is_run(paths[0]):
         return apply_rules(read_run(Run(paths[0])))
     trainings = read_trainings(paths, to_columns(columns or {}))
     return combine({name: apply_rules(history) for name, history in trainings.items()})
+
+
+def _is_run(folder: Path) -> bool:
+    """Whether a folder may be a run of Ganvas, also a damaged one: other programs have a config.json too."""
+    config = folder / "config.json"
+    try:
+        return '"format"' in config.read_text(errors="replace") or (folder / "stats.jsonl").exists()
+    except OSError:
+        return config.exists()
 
 
 def read_run(run: Run) -> History:

@@ -122,10 +122,12 @@ _ROLES = (
 """What may stand before each = of `--columns`."""
 
 _WORDS = {
-    "discriminator": "判别器|判別器|鉴别器|識別器|판별자", "generator": "生成器|생성자",
-    "epoch": "エポック|에폭|轮次?|epoche|epoque",
-    "loss": "损失|損失|손실|verlust|perte", "step": "步数?|迭代次?数?|ステップ|스텝|schritt",
-}  # fmt: skip
+    "discriminator": "判别器|判別器|鉴别器|識別器|판별자|discriminateur|discriminador|diskriminator",
+    "generator": "生成器|생성자|generateur|generador|gerador",
+    "epoch": "エポック|에폭|轮次?|epoche|epoque|epoca",
+    "loss": "损失|損失|손실|verlust|perte|perdida|perda",
+    "step": "步数?|迭代次?数?|ステップ|스텝|schritt",
+}
 """The word of a name in other languages."""
 _OTHER_WORD = re.compile("|".join(f"(?P<{word}>{others})" for word, others in _WORDS.items()))
 _BARE_ACCURACY = re.compile(f"{_ACC}")

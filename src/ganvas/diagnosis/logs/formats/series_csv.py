@@ -32,8 +32,9 @@ def read_wandb(source: Source) -> list[Table] | None:
     found = [_WANDB_COLUMN.fullmatch(cell) for cell in header[1:] if not cell.endswith(_WANDB_BOUNDS)]
     if len(header) < 2 or not found or not all(found):
         return None
-    if any(len(cells_of(line, ",")) != len(header) for line in source.head[1:2]):  # a line of prose
-        return None
+    second = cells_of(source.head[1], ",") if len(source.head) > 1 else []
+    if any(cell and number(cell) is None for cell in second[1:]) or len(second) not in (0, len(header)):
+        return None  # prose with a comma and a dash
     table = read_columns(
         source, Layout(","), lambda header: ["" if cell.endswith(_WANDB_BOUNDS) else cell for cell in header]
     )

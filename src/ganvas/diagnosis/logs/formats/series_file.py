@@ -24,12 +24,19 @@ def read_mlflow_metric(source: Source) -> list[Table] | None:
 
 
 def read_series_file(source: Source) -> list[Table] | None:
-    """`value`, or `step: value`, a line, in a file whose name ends in one that is known."""
-    found = [_LINE.fullmatch(line.strip()) for line in source.head[:20] if not line.startswith("#")]
+    """`value`, or `step: value`, a line, in a file whose name ends in one that is known; perhaps below `step,value`."""
+    lines = [line for line in source.head[:20] if not line.startswith("#")]
+    found = [_LINE.fullmatch(line.strip()) for line in (lines[1:] if lines and _is_header(lines[0]) else lines)]
     steps = [match["step"] for match in found if match and match["step"]]
     grows = len(steps) in (0, len(found)) and [*map(int, steps)] == sorted({*map(int, steps)})
     name = name_of(source.name, source.columns)
     return [_read(source, _LINE, name)] if name and found and all(found) and grows else None
+
+
+def _is_header(line: str) -> bool:
+    """Whether a line names no more than the time: `step,value`, or `loss`."""
+    *time, value = re.split(r"\s*[,;\t ]\s*", line.strip().lower())
+    return value in ("value", "values", "val", "loss") and all(names.time_kind(word) == "step" for word in time)
 
 
 def name_of(path: Path, given: Collection[str] = ()) -> str:
@@ -50,5 +57,5 @@ def _read(source: Source, pattern: re.Pattern[str], name: str) -> Table:
             rows.add({name: value} | ({"step": float(match["step"])} if match["step"] else {}))
             rows.note_text(name, match["value"])
         else:
-            rows.unread += bool(line.strip()) and not line.startswith("#")
+            rows.unread += not (line.isspace() or line.startswith("#") or _is_header(line)) and line != ""
     return rows.table()
