@@ -144,7 +144,7 @@ def apply_rules(history: History) -> Diagnosis:
                     unit=history.unit,
                     evidence=detection.evidence,
                     causes=row.causes,
-                    fixes=propose(row.fixes, history.facts, detection.about),
+                    fixes=propose(detection.fixes or row.fixes, history.facts, detection.about),
                     source=row.source,
                 )
             )

@@ -35,6 +35,7 @@ class Detection:
         about: the network concerned, D or G, where the row's sentence leaves a place for it.
         severity: instead of the row's, where the evidence is weaker or stronger than usual.
         summary: instead of the row's, for the same reason.
+        fixes: instead of the row's, where the evidence shows which one is needed.
     """
 
     since: float
@@ -42,6 +43,7 @@ class Detection:
     about: str = ""
     severity: Severity | None = None
     summary: str = ""
+    fixes: tuple[Fix, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ganvas.diagnosis.signals import networks as signals
+from ganvas.diagnosis.watch.keras_models import KerasModule
 
 AUTOCAST_DEVICES = ("cpu", "cuda", "mps", "xpu")
 
@@ -214,6 +215,8 @@ def _ignore(*_: Any) -> None:
 
 def last_layer(network: nn.Module) -> str:
     """The kind of the last layer, in lower case: tanh, sigmoid, linear …"""
+    if isinstance(network, KerasModule):
+        return network.output_activation
     leaves = [m for m in network.modules() if not list(m.children()) and not isinstance(m, nn.Flatten | nn.Unflatten)]
     return type(leaves[-1]).__name__.lower() if leaves else ""
 

@@ -110,7 +110,7 @@ class WiringMonitor:
         self._stepped, self._stepped_before = frozenset[str](), frozenset[str]()
         self._counted = {"D": 0, "G": 0}
         self._hooks: list[RemovableHandle] = []
-        before_step = WeakMethod(self._before_step)
+        before_step = WeakMethod(self.before_step)
         self._steps = register_optimizer_step_pre_hook(CallHook(lambda *of: (own := before_step()) and own(*of)))
 
     def begin(self) -> None:
@@ -154,7 +154,8 @@ class WiringMonitor:
 
         return receive
 
-    def _before_step(self, optimiser: Any, *_: Any) -> None:
+    def before_step(self, optimiser: Any, *_: Any) -> None:
+        """An optimiser, or something with `param_groups` like one, applies gradients now."""
         with suppress(Exception):  # it must not end the training
             if not self._owner:
                 self._owner = {id(w): name for name, of in self._networks.items() for w in of.parameters()}
