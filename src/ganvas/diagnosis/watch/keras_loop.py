@@ -126,6 +126,8 @@ class OptimiserHook:
                     receive(optimiser, variables)
             return before(optimiser, grads, trainable_variables)
 
+        if backend() == "tensorflow":
+            apply = sys.modules["tensorflow"].autograph.experimental.do_not_convert(apply)
         self._removed = False
         self._before, self._apply = before, apply
         self._optimisers.apply = apply
