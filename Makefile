@@ -25,7 +25,7 @@ test-tensorflow: .venv-tensorflow/installed
 		-o 'python_functions=case_*' tests/test_watch_keras.py
 
 .venv-tensorflow/installed: pyproject.toml constraints.txt
-	$(MAKE) --no-print-directory VENV=.venv-tensorflow .venv-tensorflow/bin/python
+	$(PYTHON) -m venv .venv-tensorflow
 	.venv-tensorflow/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt \
 		--editable . pytest keras 'tensorflow-cpu==2.21.*'
 	touch $@

@@ -155,7 +155,7 @@ if __name__ == "__main__":
     parser.add_argument("fault", choices=FAULTS)
     parser.add_argument("--steps", type=int, default=300)
     arguments = parser.parse_args()
-    digits = (load_digits().images[..., None] / 8 - 1).astype(np.float32)
+    digits = (load_digits(return_X_y=True)[0].reshape(-1, 8, 8, 1) / 8 - 1).astype(np.float32)
     rows = []
     for fault in dict.fromkeys([arguments.fault, "healthy"]):
         keras.utils.set_random_seed(0)

@@ -10,6 +10,15 @@ from torch import Tensor, nn
 from ganvas.diagnosis.watch.keras_models import KerasModule, is_keras
 from ganvas.errors import GanvasError
 
+Network = nn.Module | Any
+"""A module, or a model of Keras 3."""
+
+Images = Tensor | Any
+"""A tensor of PyTorch or TensorFlow, or an array of NumPy; of a Keras D with several inputs a list of them."""
+
+Loss = Tensor | float | Any
+"""A number, or what `train_on_batch` returns."""
+
 IMAGES = "float [n …], one row an image"
 
 

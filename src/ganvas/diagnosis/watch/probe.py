@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ganvas import devices
 from ganvas.diagnosis.budget import PROBES, TimeBudget
@@ -23,7 +23,7 @@ from ganvas.diagnosis.diagnosis import Diagnosis, verdict
 from ganvas.diagnosis.history import Facts, History
 from ganvas.diagnosis.probe import MAX_ERRORS, NetworkProbe
 from ganvas.diagnosis.signals import networks as signals
-from ganvas.diagnosis.watch.arguments import as_loss, check_data, check_networks
+from ganvas.diagnosis.watch.arguments import Images, Loss, Network, as_loss, check_data, check_networks
 from ganvas.diagnosis.watch.calls import last_layer
 from ganvas.diagnosis.watch.keras_fit import FitSampler, Latents, fit_callback, losses_in
 from ganvas.diagnosis.watch.keras_loop import KerasNetworks
@@ -50,12 +50,12 @@ class Probe(Displayed):
 
     def __init__(
         self,
-        G: nn.Module,
-        D: nn.Module | Sequence[nn.Module] | Mapping[str, nn.Module],
+        G: Network,
+        D: Network | Sequence[Network] | Mapping[str, Network],
         *,
-        data: Tensor | None = None,
-        labels: Tensor | None = None,
-        held_out: Tensor | None = None,
+        data: Images | None = None,
+        labels: Images | None = None,
+        held_out: Images | None = None,
         logits: Reader | None = None,
         every: int | None = None,
         report: Callable[[str], None] | None = None,
@@ -87,16 +87,16 @@ class Probe(Displayed):
     def step(
         self,
         *,
-        real: Tensor,
-        fake: Tensor,
-        d_loss: Tensor | float | None = None,
-        g_loss: Tensor | float | None = None,
+        real: Images,
+        fake: Images,
+        d_loss: Loss | None = None,
+        g_loss: Loss | None = None,
     ) -> None:
         """Call it at the end of each round, after the updates of both networks.
 
         Args:
             real, fake: the batch as D received it, float [n …]; their graphs are not kept. The tensors of the last
-                few rounds are measured later: do not change them in place.
+                few rounds are measured later: do not change them in place. Of a Keras D with several inputs a list.
             d_loss, g_loss: the losses of this round, scalars.
 
         Raises:
@@ -256,12 +256,12 @@ def tell(text: str) -> None:
 
 
 def watch(
-    G: nn.Module,
-    D: nn.Module | Sequence[nn.Module] | Mapping[str, nn.Module],
+    G: Network,
+    D: Network | Sequence[Network] | Mapping[str, Network],
     *,
-    data: Tensor | None = None,
-    labels: Tensor | None = None,
-    held_out: Tensor | None = None,
+    data: Images | None = None,
+    labels: Images | None = None,
+    held_out: Images | None = None,
     logits: Callable[[Any], Any] | None = None,
     every: int | None = None,
     report: Callable[[str], None] | None = tell,
@@ -270,9 +270,9 @@ def watch(
     """Watches G and D in a training loop of your own; see `Probe.step`.
 
     Args:
-        G, D: plain modules, trained by any means; of several discriminators of one generator a list. D may return
-            logits or, if its last operation is a sigmoid, probabilities: a tensor, or tensors in lists, tuples and
-            dicts, of which those with one value (or map) an image are taken.
+        G, D: plain modules or models of Keras 3, trained by any means; of several discriminators of one generator a
+            list. D may return logits or, if its last operation is a sigmoid, probabilities: a tensor, or tensors in
+            lists, tuples and dicts, of which those with one value (or map) an image are taken.
         data: the training images, float [n …] exactly as D receives them; by default those of the batches.
         labels: their classes, int64 [n]; then missing classes are detected, not only missing cells.
         held_out: images outside the training set: without them overfitting and memorisation cannot be detected.
