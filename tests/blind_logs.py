@@ -6,82 +6,14 @@ Keras. The numbers are synthetic, of fixed seeds; cross-entropies are computed f
 """
 
 import json
-import zlib
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
+from blind_rows import Rows, blind, csv, printed
 from numpy.typing import NDArray
-
-Verdict = Literal["healthy", "failing", "ambiguous"]
-Span = tuple[float, float]
-
-
-class Rows:
-    """Curves over the rows of one log; `times` is noise in proportion to the curve, `plus` noise of one size."""
-
-    def __init__(self, rows: int, seed: str) -> None:
-        self.rows, self.random = rows, np.random.default_rng(zlib.crc32(seed.encode()))
-
-    def noisy(self, curve: NDArray, times: float = 0.0, plus: float = 0.0) -> NDArray:
-        noise = self.random.standard_normal(self.rows)
-        return curve * np.exp(times * noise) + plus * noise
-
-    def through(self, *corners: tuple[float, float], times: float = 0.0, plus: float = 0.0) -> NDArray:
-        """Straight lines through corners (part of the run, value)."""
-        at, values = np.transpose(corners)
-        return self.noisy(np.interp(np.linspace(0, 1, self.rows), at, values), times, plus)
-
-    def settling(self, start: float, end: float, pace: float = 5.0, times: float = 0.0, plus: float = 0.0) -> NDArray:
-        """From start to end, ever more slowly."""
-        return self.noisy(end + (start - end) * np.exp(-pace * np.linspace(0, 1, self.rows)), times, plus)
-
-    def every(self, step: int, start: int = 0) -> NDArray:
-        """Step numbers."""
-        return start + step * np.arange(self.rows)
-
-
-@dataclass(frozen=True)
-class BlindLog:
-    """A log, what an expert says of it, and the steps between which that began."""
-
-    name: str
-    text: Callable[[], str]
-    verdict: Verdict
-    says: tuple[str, ...]
-    since: Span | None
-
-
-BLIND_LOGS: list[BlindLog] = []
-Writer = Callable[[Rows], str]
-
-
-def blind(verdict: Verdict, *says: str, rows: int, since: Span | None = None) -> Callable[[Writer], None]:
-    """Puts the log that the function writes into the table; one of the conditions in `says` is the right answer."""
-
-    def add(write: Writer) -> None:
-        name = write.__name__.replace("_", " ")
-        BLIND_LOGS.append(BlindLog(name, lambda: write(Rows(rows, seed=name)), verdict, says, since))
-
-    return add
 
 
 def softplus(score: NDArray) -> NDArray:
     return np.logaddexp(0, score)
-
-
-def printed(line: str, **curves: NDArray) -> str:
-    """The line once for each row of the curves."""
-    rows = zip(*curves.values(), strict=True)
-    return "".join(line.format(**dict(zip(curves, row, strict=True))) + "\n" for row in rows)
-
-
-def csv(columns: dict[str, NDArray]) -> str:
-    """A table; what is not known is left empty."""
-    rows = zip(*columns.values(), strict=True)
-    cells = (("" if np.isnan(cell) else f"{cell:.8g}" for cell in row) for row in rows)
-    return "\n".join([",".join(columns), *(",".join(row) for row in cells)]) + "\n"
 
 
 @blind("healthy", rows=1200)

@@ -2,11 +2,16 @@
 
 from pathlib import Path
 
+import blind_failing
+import blind_healthy
+import blind_logs
 import pytest
-from blind_logs import BLIND_LOGS, BlindLog
+from blind_rows import BLIND_LOGS, BlindLog
 
 import ganvas
 from ganvas.diagnosis.diagnosis import Finding
+
+assert len(BLIND_LOGS) == 60, (blind_logs, blind_healthy, blind_failing)
 
 
 def findings(log: BlindLog, folder: Path) -> list[Finding]:

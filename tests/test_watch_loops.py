@@ -2,17 +2,21 @@
 
 import copy
 import random
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.distributed import HashStore  # pyright: ignore[reportPrivateImportUsage]
 from watched_loops import LOOPS, Loop, N, discriminator, generator, points, run
 
 import ganvas
 from ganvas.diagnosis.rules import wiring
+from ganvas.diagnosis.watch.probe import tell
 
 CONDITIONS = {
     condition.name
@@ -43,8 +47,13 @@ def test_a_watched_loop_trains_as_if_it_were_not_watched(name: str) -> None:
     assert torch.equal(after, torch.get_rng_state())
     for one, other in zip(alone, watched, strict=True):
         assert equal(one, other)
-        assert not any(m._forward_hooks or m._forward_pre_hooks for m in other.modules())
-        assert not any(weight._backward_hooks for weight in other.parameters())
+        assert hooks(one) == hooks(other)
+
+
+def hooks(network: nn.Module) -> int:
+    """How many hooks are on its modules and weights."""
+    of_modules = sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in network.modules())
+    return of_modules + sum(len(weight._backward_hooks or ()) for weight in network.parameters())
 
 
 def equal(one: nn.Module, other: nn.Module) -> bool:
@@ -245,6 +254,26 @@ def test_compiled_networks(how: str) -> None:
     assert len(probe.history["D/auc"]) == 4
 
 
+@pytest.fixture
+def process_group() -> Iterator[None]:
+    """A group of one process."""
+    torch.distributed.init_process_group("gloo", store=HashStore(), rank=0, world_size=1)
+    yield
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.usefixtures("process_group")
+def test_networks_trained_by_several_processes() -> None:
+    """A repetition through DistributedDataParallel would wait for gradients that never come."""
+    loop = Loop(wrap=nn.parallel.DistributedDataParallel)
+    alone, (G, D, probe) = run(loop, 8, watched=False), run(loop, 8, every=1)
+    assert equal(alone[0], G)
+    assert equal(alone[1], D)
+    assert probe is not None
+    assert probe.history.facts.probe_errors == {}
+    assert len(probe.history["D/input_gradient"]) == 7
+
+
 # Arguments
 
 
@@ -321,3 +350,61 @@ def test_all_images_count_and_losses_witness_where_probes_are_few() -> None:
     probe.close()
     assert probe.history.facts.shown == 700 * 64
     assert "D too strong" in [finding.name for finding in probe.diagnosis().findings]
+
+
+class Handle:
+    """What IPython's display returns: a place in the page."""
+
+    def __init__(self) -> None:
+        self.shown: list[str] = []
+
+    def update(self, shown: Any) -> None:
+        self.shown.append(shown._repr_html_())
+
+
+def test_a_notebook_shows_the_diagnosis_in_place(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    handle, page = Handle(), list[str]()
+
+    def display(shown: Any, *, display_id: bool) -> Handle:
+        page.append(shown._repr_html_())
+        return handle
+
+    shell = SimpleNamespace(kernel=object())
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    monkeypatch.setitem(sys.modules, "IPython.display", SimpleNamespace(display=display))
+    monkeypatch.setattr("ganvas.diagnosis.watch.live.PAUSE", 0.0)
+    run(Loop(options={"report": tell}), 8)
+    assert len(page) == 1, "one place, updated"
+    assert "too early to judge" in page[0]
+    assert len(handle.shown) == 3
+    with ganvas.watch(generator(), discriminator()):
+        pass
+    assert "too early to judge" in page[-1], "the end is always shown"
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_terminal_gets_lines_and_no_display(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shell = SimpleNamespace()  # a terminal's IPython has no kernel
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    with ganvas.watch(generator(), discriminator()):
+        pass
+    assert "too early to judge" in capsys.readouterr().err
+
+
+def main() -> None:
+    """Prints the matrix: loop, what is named in it, whether it trained as if it were not watched."""
+    print(f"{'loop':<32} {'named':<20} identical")
+    for name, loop in LOOPS.items():
+        probe = run(loop)[2]
+        assert probe is not None
+        named = [finding.name for finding in probe.diagnosis().findings if finding.name in CONDITIONS]
+        pairs = zip(run(loop, 8, watched=False)[:2], run(loop, 8, every=1)[:2], strict=True)
+        print(f"{name:<32} {', '.join(named) or '-':<20} {'yes' if all(equal(*pair) for pair in pairs) else 'NO'}")
+
+
+if __name__ == "__main__":
+    main()

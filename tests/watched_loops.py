@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy, binary_cross_entropy_with_logits, softplus
+from torch.utils.checkpoint import checkpoint
 
 import ganvas
 from ganvas import Probe
@@ -65,6 +66,11 @@ class Loop:
         d_sees, g_sees: the fakes that D's and G's losses see.
         holds: which weights the optimisers of D and G hold.
         precision: None, or the dtype of autocast; with float16 gradients are scaled.
+        wrap, read: what is done to each network, and to D's output.
+        options: of `watch`.
+        penalty: (D, reals, fakes) -> a term of D's loss.
+        freeze_d: whether D's weights need no gradient in G's update, as in pix2pix.
+        accumulate: rounds in which gradients are added up before a step.
     """
 
     says: str = ""
@@ -81,6 +87,9 @@ class Loop:
     read: Callable[[Any], Tensor] = lambda output: output
     options: dict[str, Any] = field(default_factory=dict)
     eval_g: bool = False
+    penalty: Callable[[Any, Tensor, Tensor], Tensor] | None = None
+    freeze_d: bool = False
+    accumulate: int = 1
 
 
 def run(
@@ -94,28 +103,31 @@ def run(
     d_adam, g_adam = (torch.optim.Adam(of, 1e-3, (0.5, 0.9)) for of in held)
     g, d = loop.wrap(G), loop.wrap(D)
     scaler = torch.amp.GradScaler("cpu", enabled=loop.precision == torch.float16)
-    probe = ganvas.watch(g, d, every=every, report=None, **loop.options) if watched else None
+    probe = ganvas.watch(g, d, **{"every": every, "report": None, **loop.options}) if watched else None
     G.train(not loop.eval_g)
-    for _ in range(steps):
+    for i in range(steps):
         real, z = points(), torch.randn(N, 4)
         fake: Tensor = torch.empty(0)
         losses: dict[str, Tensor] = {}
         for action in loop.order:
+            D.requires_grad_(not (loop.freeze_d and action in "gG"))
             with torch.autocast("cpu", loop.precision) if loop.precision else nullcontext():
                 if action == "d":
                     fake = g(z)
                     on_real, on_fake = loop.read(d(real)), loop.read(d(loop.d_sees(fake)))
                     losses["d"] = loop.d_loss(on_real, on_fake)
+                    if loop.penalty is not None:
+                        losses["d"] = losses["d"] + loop.penalty(d, real, fake.detach())
                 if action == "g":
                     fake = fake if loop.d_sees is not Tensor.detach else g(z)
                     losses["g"] = loop.g_loss(loop.read(d(loop.g_sees(fake))))
             if action in "dg":
                 scaler.scale(losses[action]).backward(retain_graph=action == "d" and loop.d_sees is not Tensor.detach)
-            if action in "DG":
+            if action in "DG" and i % loop.accumulate == loop.accumulate - 1:
                 scaler.step(d_adam if action == "D" else g_adam)
-            if action in "0x":
+            if action in "0x" and i % loop.accumulate == 0:
                 D.zero_grad()
-            if action in "0y":
+            if action in "0y" and i % loop.accumulate == 0:
                 G.zero_grad()
         scaler.update()
         if probe is not None:
@@ -139,6 +151,36 @@ class Returning(nn.Module):
 
 def unconnected(fake: Tensor) -> Tensor:
     return fake.detach().requires_grad_()
+
+
+def r1(D: Any, real: Tensor, fake: Tensor) -> Tensor:
+    real = real.detach().requires_grad_()
+    (slope,) = torch.autograd.grad(D(real).sum(), real, create_graph=True)
+    return 5 * slope.square().sum(1).mean()
+
+
+def wgan_gp(D: Any, real: Tensor, fake: Tensor) -> Tensor:
+    between = real.lerp(fake, torch.rand(N, 1)).requires_grad_()
+    (slope,) = torch.autograd.grad(D(between).sum(), between, create_graph=True)
+    return 10 * (slope.norm(dim=1) - 1).square().mean()
+
+
+def bounded() -> nn.Sequential:
+    first, last = nn.Linear(2, 24), nn.Linear(24, 1)
+    return nn.Sequential(
+        nn.utils.spectral_norm(first), nn.LeakyReLU(0.2), nn.utils.parametrizations.weight_norm(last)
+    )  # fmt: skip
+
+
+class Checkpointed(nn.Module):
+    """A D whose activations are computed again in the backward pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.head = nn.Sequential(nn.Linear(2, 24), nn.LeakyReLU(0.2)), nn.Linear(24, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(checkpoint(self.body, x, use_reentrant=False))
 
 
 logits = of_labels(binary_cross_entropy_with_logits)
@@ -171,6 +213,14 @@ LOOPS = {
         g_loss=lambda fake: (fake - 1).square().mean(),
     ),
     "harmless missing detach": Loop(d_sees=lambda fake: fake, order="xdDygG"),
+    "R1": Loop(penalty=r1),
+    "WGAN-GP": Loop(
+        d_loss=lambda real, fake: fake.mean() - real.mean(), g_loss=lambda fake: -fake.mean(), penalty=wgan_gp
+    ),
+    "D frozen for G": Loop(freeze_d=True),
+    "gradients of three rounds": Loop(accumulate=3, freeze_d=True, order="xydDgG"),
+    "spectral and weight norm": Loop(d=bounded),
+    "checkpointed": Loop(d=Checkpointed),
     "bfloat16": Loop(precision=torch.bfloat16),
     "float16": Loop(precision=torch.float16),
     "parallel": Loop(wrap=nn.DataParallel),

@@ -143,7 +143,7 @@ def apply_rules(history: History) -> Diagnosis:
                     since=detection.since,
                     unit=history.unit,
                     evidence=detection.evidence,
-                    causes=row.causes,
+                    causes=detection.causes or row.causes,
                     fixes=propose(detection.fixes or row.fixes, history.facts, detection.about),
                     source=row.source,
                 )
@@ -175,6 +175,8 @@ def verdict(diagnosis: Diagnosis) -> str:
     if diagnosis.failures:
         return f"This training has failed or is failing: {diagnosis.failures[0].name}."
     if warnings := [finding.name for finding in diagnosis.findings if finding.severity == "warning"]:
+        if _is_foreign(diagnosis.facts) and "quality regressing" in diagnosis.unchecked:
+            return f"This training may be failing: {', '.join(warnings)}. Its losses alone do not prove it."
         return f"This training can continue, with {'a warning' if len(warnings) == 1 else f'{len(warnings)} warnings'}."
     if any(finding.name == "too early to judge" for finding in diagnosis.findings):
         return "Nothing is wrong so far, but it is too early to judge."
@@ -256,12 +258,25 @@ NEEDED = {
     "kid": "a KID",
     "inception score": "an inception score",
     "D/wasserstein": "a critic",
+    "wiring/G/passes": "optimisers of PyTorch",
+    "wiring/optimisers": "optimisers of PyTorch",
+    "wiring/D/old": "optimisers of PyTorch",
+    "wiring/G/mixed": "optimisers of PyTorch",
+    "wiring/G/eval": "a G with batch norm or dropout",
+    "targets/D/fake": "the gradients at D's outputs",
+    "targets/sigmoid_twice": "a D that ends in a sigmoid",
 }
 """What it takes to measure each quantity, in words; the rest are measured on images."""
 
 
 LOGGED = ("D/loss", "G/loss", "D/real", "fid", "kid", "inception score")
 """Quantities that logs of other programs have."""
+
+
+TELLING: tuple[ConditionName, ...] = (
+    "mode collapse", "memorisation", "D overfits", "range mismatch", "labels swapped", "missing zero_grad",
+)  # fmt: skip
+"""Of the conditions that no log shows, those that are named."""
 
 
 def _describe_unchecked(diagnosis: Diagnosis) -> str:
@@ -291,5 +306,7 @@ def _describe_unchecked_in_log(unchecked: Mapping[ConditionName, Needs]) -> str:
             apart.append(name)
     lines = [f"  {need} would also show: {', '.join(names)}" for need, names in in_log.items()]
     if apart:
-        lines.append(f"  only ganvas.watch(G, D) around the training loop shows: {', '.join(apart)}")
+        some = [name for name in TELLING if name in apart]
+        others = f"{len(apart)} others: {', '.join(some)} …" if len(apart) > len(some) else ", ".join(apart)
+        lines.append(f"  only ganvas.watch(G, D) around the training loop shows {others}")
     return "\n".join(["Not in this log:", *lines])

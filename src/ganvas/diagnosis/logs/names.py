@@ -87,7 +87,6 @@ TABLE = {
     "cmmd": _measure("cmmd"),
     "mmd": _measure("mmd"),
     "modes": "(?:num|number|n)?(?:of)?modes(?:captured|covered|found|count)?|modescore",
-    "coverage": _measure("coverage"),
 }
 """Name in Ganvas -> a pattern of lower-case letters and digits; the first that matches the whole name counts."""
 

@@ -10,6 +10,7 @@ from ganvas.diagnosis.rules.losses import (
     CHANCE,
     SILENT,
     chance,
+    is_clamped,
     is_critic,
     is_cross_entropy,
     is_silent,
@@ -44,7 +45,22 @@ def too_weak(history: History) -> Detection | None:
             return None
         ranked = f"D ranks a real above a fake in {100 * auc.recent():.0f} % of pairs; chance is 50 %"
         return Detection(since, (ranked, *distance_evidence(history)))
-    return _fooled(history)
+    return _fooled(history) or _always_at_chance(history)
+
+
+def _always_at_chance(history: History) -> Detection | None:
+    """By the losses: D's answer is the same to everything, from the first row to the last."""
+    d, g = history["D/loss"].finite(), history["G/loss"].finite()
+    levels = ((CHANCE, CHANCE / 2), (CHANCE / 2, CHANCE / 2), (2.0, 0.0))  # cross-entropies, and the hinge loss
+    if min(len(d), len(g)) < 20:
+        return None
+    near = [np.abs(d.value - of_d).max() < 0.01 and np.abs(g.value - of_g).max() < 0.01 for of_d, of_g in levels]
+    severity = severity_of(history, float(d.at[0]))
+    if not any(near) or severity is None:
+        return None
+    seen = f"D's loss has been {three_digits(newest(d))} and G's {three_digits(newest(g))} in all {len(d)} rows"
+    nothing = "D has learned nothing: its answer to everything is the same, that of chance."
+    return Detection(float(d.at[0]), (seen,), severity=severity, summary=nothing)
 
 
 def _fooled(history: History) -> Detection | None:
@@ -55,9 +71,20 @@ def _fooled(history: History) -> Detection | None:
     since = g.mostly_since(g.value < 0.6, max(10, len(g) // 20))
     if since is None or (severity := severity_of(history, since)) is None:
         return None
+    inverted = _inverted(history)
     below = f"G's loss is {three_digits(newest(g))}, below what a D at chance would give it (0.69)"
     above = f"D's is {three_digits(newest(d))}, and {three_digits(level)} would be chance"
-    return Detection(since, (below, above), severity=severity)
+    seen = (below, above, *inverted)
+    return Detection(since, seen, severity=severity, fixes=(CHECK_TARGETS, FASTER_D) if inverted else ())
+
+
+def _inverted(history: History) -> tuple[str, ...]:
+    """D's outputs in a log, if they are far lower on reals than on fakes."""
+    real, fake = history["D/real"].finite(), history["D/fake"].finite()
+    if min(len(real), len(fake)) < 10 or not all(0 <= of.value.min() <= of.value.max() <= 1 for of in (real, fake)):
+        return ()
+    on_real, on_fake = newest(real), newest(fake)
+    return (f"D's output is {on_real:.2g} on reals and {on_fake:.2g} on fakes",) if on_real + 0.5 < on_fake else ()
 
 
 def too_strong(history: History) -> Detection | None:
@@ -86,15 +113,17 @@ def too_strong(history: History) -> Detection | None:
 
 def _never_wrong(history: History) -> Detection | None:
     """By the losses: D's is almost 0."""
-    loss = smoothed(history["D/loss"])
-    if not loss or resolution(history, "D/loss") > 0.1:
+    loss, g = smoothed(history["D/loss"]), history["G/loss"].finite()
+    certain = bool(loss) and newest(loss) == 0 and is_clamped(history, "G/loss")
+    if not loss or (resolution(history, "D/loss") > 0.1 and not certain):
         return None
     least = 5 if loss.recent(5) < 0.01 else 10
     since = loss.mostly_since(loss.value < 0.05, max(least, len(loss) // 20))
-    if since is None or (severity := severity_of(history, since)) is None:
+    if since is None or (severity := severity_of(history, since, sure=certain)) is None:
         return None
-    low = f"D's loss is {three_digits(newest(loss))} (chance would be {three_digits(CHANCE)} or half of it)"
-    others = [f"G's is {three_digits(newest(history['G/loss']))}"] if history["G/loss"].finite() else []
+    level = 0.5 if g and newest(g) < 1.5 else CHANCE  # cross-entropy would give G far more: these are least squares
+    low = f"D's loss is {three_digits(newest(loss))} (chance would be {three_digits(level)} or half of it)"
+    others = [f"G's is {three_digits(newest(g))}"] if g else []
     unsure = "" if severity == "failure" else "D is too strong: its loss is almost 0, and G may learn nothing from it."
     return Detection(since, (low, *others), severity=severity, summary=unsure)
 
@@ -109,10 +138,11 @@ def silent(history: History) -> Detection | None:
     if since is None or (severity := severity_of(history, since, sure=True)) is None:
         return None
     low = f"the critic's loss, the difference of its outputs on fakes and reals, is {three_digits(newest(d))}"
-    if alone is not None:
-        low = f"the critic's loss is its gradient penalty alone, {three_digits(newest(d))}: that of a gradient of 0"
     level = f"its outputs themselves are near {three_digits(newest(history['G/loss']))}"
-    return Detection(since, (low, level), severity=severity)
+    if alone is None:
+        return Detection(since, (low, level), severity=severity)
+    low = f"the critic's loss is its gradient penalty alone, {three_digits(newest(d))}: that of a gradient of 0"
+    return Detection(since, (low, level), severity=severity, causes=CONSTANT_CAUSES, fixes=CONSTANT_FIXES)
 
 
 def unconstrained(history: History) -> Detection | None:
@@ -145,7 +175,12 @@ def _growing_loss(history: History) -> Detection | None:
     if severity is None:
         return None
     grown = f"its loss went from {three_digits(loss.early(5))} to {three_digits(newest(loss))}"
-    return Detection(since, (grown,), severity=severity)
+    penalty = history["D/gp"].finite()
+    if not penalty:
+        return Detection(since, (grown,), severity=severity)
+    share = f"its gradient penalty from {three_digits(penalty.early(5))} to {three_digits(newest(penalty))}"
+    diverged = "The critic diverges in spite of its gradient penalty."
+    return Detection(since, (grown, share), severity=severity, summary=diverged, fixes=PENALISED_FIXES)
 
 
 def under_trained(history: History) -> Detection | None:
@@ -160,7 +195,26 @@ def under_trained(history: History) -> Detection | None:
     return Detection(since, (ranked, *distance_evidence(history)))
 
 
+CHECK_TARGETS = Fix("check that D's loss asks for high outputs on reals and low ones on fakes", scope="loop")
 FASTER_D = Fix("let D learn at G's rate, or four times as fast as now", fixes.match_rates)
+
+CONSTANT_CAUSES = (
+    "updates so large that all of the critic's rectifiers output zeros",
+    "a critic that ends in a bounded or saturated layer",
+)
+CONSTANT_FIXES = (
+    Fix("start again: a critic without gradient does not recover", scope="loop"),
+    Fix("a lower learning rate for the critic (1e-4, Adam with β 0 and 0.9)", fixes.scaling_rates(0.5)),
+    Fix("LeakyReLU and layer norm in the critic, and a linear last layer", scope="loop"),
+)
+"""Of a critic with a gradient penalty, whose output is constant."""
+
+PENALISED_FIXES = (
+    Fix("a lower learning rate for the critic (1e-4, Adam with β 0 and 0.9)", fixes.scaling_rates(0.5)),
+    Fix("check the penalty: the norm over all pixels of an image, at points between reals and fakes", scope="loop"),
+    Fix("keep batch norm out of the critic: the penalty is defined for each image", scope="loop"),
+)
+"""Of a critic that diverges although it is penalised."""
 
 SILENT_CRITIC = Condition(
     "critic without gradient", "failure",
@@ -193,7 +247,7 @@ TOO_WEAK = Condition(
     ("D's learning rate is far below G's", "D is frozen, or trained on the wrong labels",
      "G is updated more often than D"),
     (FASTER_D, Fix("update D more often", fixes.update_d_more),
-     Fix("check that D's loss asks for high outputs on reals and low ones on fakes", scope="loop"),
+     CHECK_TARGETS,
      Fix("a wider D", fixes.widen("d_width", "d_widths"))),
     "Goodfellow 2016, section 5.2", too_weak, remedies.FASTER_D,
 )  # fmt: skip

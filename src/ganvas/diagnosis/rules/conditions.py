@@ -34,8 +34,7 @@ class Detection:
         evidence: the numbers, as sentences without a full stop.
         about: the network concerned, D or G, where the row's sentence leaves a place for it.
         severity: instead of the row's, where the evidence is weaker or stronger than usual.
-        summary: instead of the row's, for the same reason.
-        fixes: instead of the row's, where the evidence shows which one is needed.
+        summary, causes, fixes: instead of the row's, where the evidence says more.
     """
 
     since: float
@@ -43,6 +42,7 @@ class Detection:
     about: str = ""
     severity: Severity | None = None
     summary: str = ""
+    causes: tuple[str, ...] = ()
     fixes: tuple[Fix, ...] = ()
 
 
@@ -60,6 +60,7 @@ class Condition:
         source: where this knowledge is from.
         detect: the rule.
         remedy: what is changed about it while a run continues (--on-failure); empty where no change would help.
+        own_loop: whether it is a fault of a loop's code, which no run of Ganvas can have.
     """
 
     name: ConditionName
@@ -71,9 +72,12 @@ class Condition:
     source: str
     detect: Callable[[History], Detection | None]
     remedy: Remedy = ()
+    own_loop: bool = False
 
     def missing(self, history: History) -> tuple[tuple[str, ...], ...]:
         """The needs that are not met: of each, the quantities of which one would be enough."""
+        if self.own_loop and history.facts.config is not None:
+            return ()
         wanted = [(need,) if isinstance(need, str) else need for need in self.needs]
         return tuple(names for names in wanted if not any(name in history for name in names))
 

@@ -10,7 +10,15 @@ from ganvas.diagnosis.history import History
 from ganvas.diagnosis.rules import fixes
 from ganvas.diagnosis.rules.conditions import Condition, Detection, three_digits
 from ganvas.diagnosis.rules.fixes import Fix
-from ganvas.diagnosis.rules.losses import chance, constant_since, is_cross_entropy, is_silent, newest, resolution
+from ganvas.diagnosis.rules.losses import (
+    chance,
+    constant_since,
+    is_clamped,
+    is_cross_entropy,
+    is_silent,
+    newest,
+    resolution,
+)
 from ganvas.diagnosis.rules.quality import severity_of
 
 FINE = 1e-4
@@ -74,6 +82,8 @@ def _never_learned(history: History) -> Detection | None:
     if not is_cross_entropy(history) or min(len(d), len(g)) < 10 or abs(d.value[0] / level - 1) > 0.05:
         return None
     d_means, g_means = (np.array([part.mean() for part in np.array_split(one.value, 10)]) for one in (d, g))
+    if (d.value < 0.95 * level).mean() > 0.02 or is_clamped(history, "D/loss"):
+        return None
     worst = d_means.min() > 0.98 * level and d_means[-1] > max(1.12 * level, 0.98 * d_means.max())
     if not worst or g_means[-1] > min(0.6, 1.05 * g_means.min()):
         return None

@@ -22,6 +22,9 @@ ROUND_OFF = 1e-5
 SILENT = 1e-5
 """A difference of means below which a critic does not tell reals from fakes."""
 
+NOT_BEGUN = 0.05
+"""The level of G's loss below which a D loss of 0 in all rows means that D has not begun, as VQGAN's at first."""
+
 NOISE = 1e-3
 """The relative change from one printed loss to the next that any live network exceeds, mostly many times."""
 
@@ -47,7 +50,11 @@ def is_critic(history: History) -> bool:
     d, g = history["D/loss"].finite().value, history["G/loss"].finite().value
     if not len(d):
         return "D/wasserstein" in history
-    if "D/wasserstein" in history or (d < -ROUND_OFF).mean() > 0.1 or is_silent(history):
+    if "D/wasserstein" in history or (d < -ROUND_OFF).mean() > 0.1:
+        return True
+    if _tells_apart(history):  # then losses of nearly 0 are those of a D that is certain
+        return False
+    if is_silent(history):
         return True
     small = np.median(d) < 0.01 and np.median(d[:5]) < 0.05
     if len(g) and small and np.median(np.abs(g)) < 0.4:  # with no other objective are both so small from the start
@@ -57,17 +64,25 @@ def is_critic(history: History) -> bool:
     return bool(lifted and ("D/gp" in history or (np.median(d[:first]) > 3 and np.median(np.abs(g)) > 1.5)))
 
 
+def _tells_apart(history: History) -> bool:
+    """Whether D's outputs on reals and on fakes are known, and far apart."""
+    real, fake = history["D/real"].finite(), history["D/fake"].finite()
+    return len(real) > 0 and len(fake) > 0 and abs(newest(real) - newest(fake)) > 0.5
+
+
 def is_silent(history: History) -> bool:
     """Whether D's loss is nearly nothing while G's is far from what a D that is always right would give it.
 
     Such a D gives G at least 0.5 by least squares, 1 by the hinge loss, and 10 or more by cross-entropy.
     """
     d, g = history["D/loss"].finite(), history["G/loss"].finite()
-    if len(d) < 5 or len(g) < 5:
+    if len(d) < 5 or len(g) < 5 or _tells_apart(history):
         return False
     if penalty_alone_since(history) is not None:
         return True
     half, level = d.value[len(d) // 2 :], float(np.median(np.abs(g.value[len(g) // 2 :])))
+    if not d.value.any() and level < NOT_BEGUN:
+        return False
     if not np.median(np.abs(half)) <= max(SILENT, resolution(history, "D/loss", at=0.0) / 2 * (half == 0).all()):
         return False
     signed = np.signbit(half).mean() > 0.1 or (g.value < -ROUND_OFF).mean() > 0.1
@@ -144,8 +159,23 @@ def constant_since(history: History, name: str) -> float | None:
     step = resolution(history, name)
     likely = min(1.0, step / (NOISE * abs(loss.last)))  # to be equal to the one before
     least = 5 if likely < 0.01 else max(10, len(loss) // 3)
-    since = loss.holds_since(np.abs(loss.value - loss.last) <= max(step / 2, 1e-9), least)
-    return since if since is not None and likely ** ((loss.at >= since).sum() - 1) < 1e-4 else None
+    since = loss.holds_since(np.abs(loss.value - loss.last) <= max(step / 2, 1e-9 * abs(loss.last)), least)
+    if since is None or likely ** ((loss.at >= since).sum() - 1) >= 1e-4:
+        return None
+    before = loss.value[loss.at < since]
+    return since if (loss.at >= since).sum() > 2 * _longest_run(before) else None
+
+
+def _longest_run(values: np.ndarray) -> int:
+    """How many equal values follow each other at most: a log may repeat a loss until the next update of its network."""
+    ends = np.flatnonzero(np.diff(values, append=np.nan) != 0)
+    return int(np.diff(ends, prepend=-1).max(initial=0))
+
+
+def is_clamped(history: History, name: str) -> bool:
+    """Whether a cross-entropy is as large as PyTorch lets it be: 100, or 50 where reals and fakes are averaged."""
+    known = history[name].finite()
+    return bool(known) and any(abs(newest(known) / level - 1) < 0.02 for level in (50, 100))
 
 
 def smoothed(loss: Series) -> Series:

@@ -6,7 +6,7 @@ from ganvas.diagnosis.history import History
 from ganvas.diagnosis.rules import fixes, remedies
 from ganvas.diagnosis.rules.conditions import Condition, Detection, three_digits
 from ganvas.diagnosis.rules.fixes import PENALTY, Fix
-from ganvas.diagnosis.rules.losses import is_critic, newest
+from ganvas.diagnosis.rules.losses import is_clamped, is_critic, newest
 from ganvas.diagnosis.rules.progress import distance_evidence, is_poor
 from ganvas.diagnosis.rules.quality import severity_of
 
@@ -82,7 +82,11 @@ def _growing(history: History, name: str) -> Detection | None:
     if len(series) < 5:
         return None
     began, now = max(float(np.median(np.abs(series.value[:5]))), 1.0), abs(newest(series, 3))
-    limit = LIMITS[name] if name == "D/loss" else max(LIMITS[name], 10 * began)
+    limit = max(LIMITS[name], (3 if name == "D/loss" else 10) * began)  # it may be a sum over pixels or patches
+    if name in ("D/loss", "G/loss") and is_clamped(
+        history, name
+    ):  # one network is certain, and the other does not learn
+        return None
     since = series.mostly_since(np.abs(series.value) > limit, 3)
     if now <= limit or since is None:
         return None

@@ -26,7 +26,9 @@ def regressing(history: History) -> Detection | None:
     if quality is None or not quality.worse or (quality.name in OWN and len(quality.shown) < 8):
         return None
     now, best, at = quality.values()
-    evidence = f"{TITLES[quality.name]} is {three_digits(now)}, and was {three_digits(best)} at {at:.10g}"
+    evidence = (
+        f"{TITLES[quality.name]} is {three_digits(now)}, and was {three_digits(best)} at {history.unit} {at:.10g}"
+    )
     began, ends = quality.shown.at[0], quality.shown.at[-1]
     least = WORSE if quality.worse_since < (began + ends) / 2 else FALLEN
     lost = quality.name in MEASURES and len(quality.shown) >= FEW and quality.ratio > least

@@ -108,51 +108,58 @@ FREEZE_D = Fix(
     scope="loop",
 )
 NOT_CONNECTED = Condition(
-    "loss not connected", "failure", "G's loss is not connected to G: no gradient reaches it.", (),
+    "loss not connected", "failure", "G's loss is not connected to G: no gradient reaches it.", ("wiring/G/passes",),
     ("the fakes of G's loss were detached, or made under torch.no_grad(): then fake.requires_grad is False",
      "D was called under torch.no_grad(), or its output detached: then g_loss.requires_grad is False",
      "G's loss was computed from numbers (.item(), NumPy) or a step function (argmax, rounding)"),
     (Fix("compute G's loss on D(G(z)), without detach, no_grad or .item() on the way", scope="loop"),),
-    "PyTorch, autograd mechanics", not_connected,
+    "PyTorch, autograd mechanics", not_connected, own_loop=True,
 )  # fmt: skip
 WRONG_OPTIMISER = Condition(
-    "wrong optimiser", "failure", "An optimiser holds both networks: G's step also moves D, in G's favour.", (),
+    "wrong optimiser", "failure", "An optimiser holds both networks: G's step also moves D, in G's favour.",
+    ("wiring/optimisers",),
     ("the parameters of both networks, or of a module that holds both, were given to one of two optimisers",
      "the parameters of the same network were given to both optimisers"),
     (Fix("give G's optimiser G.parameters() and D's optimiser D.parameters()", scope="loop"),),
-    "Goodfellow et al. 2014, algorithm 1", wrong_optimiser,
+    "Goodfellow et al. 2014, algorithm 1", wrong_optimiser, own_loop=True,
 )  # fmt: skip
 NOT_ZEROED = Condition(
-    "missing zero_grad", "failure", "{about}'s gradients are not zeroed: its steps also follow older ones.", (),
+    "missing zero_grad", "failure", "{about}'s gradients are not zeroed: its steps also follow older ones.",
+    ("wiring/D/old",),
     ("zero_grad() is never called, or only after the step: G's backward pass leaves gradients in D as well",
      "both losses are differentiated before the first step"),
     (Fix("call zero_grad() of the optimiser that is stepped next immediately before each backward pass",
          scope="loop"),),
-    "PyTorch, DCGAN tutorial", not_zeroed,
+    "PyTorch, DCGAN tutorial", not_zeroed, own_loop=True,
 )  # fmt: skip
 NOT_DETACHED = Condition(
-    "missing detach", "failure", "D's loss reaches G: G's step also makes D right about its own images.", (),
+    "missing detach", "failure", "D's loss reaches G: G's step also makes D right about its own images.",
+    ("wiring/G/mixed",),
     ("D's loss was computed on D(fake) instead of D(fake.detach()), and G's gradients were not zeroed after it",),
     (Fix("compute D's loss on D(fake.detach())", scope="loop"),
      Fix("call G's zero_grad() between D's backward pass and G's", scope="loop")),
-    "Goodfellow et al. 2014, algorithm 1", not_detached,
+    "Goodfellow et al. 2014, algorithm 1", not_detached, own_loop=True,
 )  # fmt: skip
 SWAPPED = Condition(
-    "labels swapped", "failure", "The losses do not oppose each other: labels of reals and fakes are mixed up.", (),
+    "labels swapped", "failure", "The losses do not oppose each other: labels of reals and fakes are mixed up.",
+    ("targets/D/fake",),
     ("G's loss uses the label of fakes: it should use that of reals",
      "D's loss uses one label for both, or a sign is wrong"),
     (Fix("D: the label of reals on D(real), of fakes on D(fake); G: the label of reals on D(G(z))", scope="loop"),),
-    "Goodfellow et al. 2014, equation 1", swapped,
+    "Goodfellow et al. 2014, equation 1", swapped, own_loop=True,
 )  # fmt: skip
 SIGMOID_TWICE = Condition(
-    "sigmoid twice", "warning", "A sigmoid is applied twice: by D and by its loss, which takes logits.", (),
+    "sigmoid twice", "warning", "A sigmoid is applied twice: by D and by its loss, which takes logits.",
+    ("targets/sigmoid_twice",),
     ("D ends in a sigmoid and the loss is BCEWithLogits, softplus, or a cross-entropy with from_logits=True: "
      "D's loss then cannot fall below 1.0 (0.5 if it is halved)",),
     (Fix("take the sigmoid out of D", scope="loop"), Fix("or use a loss of probabilities (BCELoss)", scope="loop")),
-    "PyTorch, BCEWithLogitsLoss", sigmoid_twice,
+    "PyTorch, BCEWithLogitsLoss", sigmoid_twice, own_loop=True,
 )  # fmt: skip
 EVAL_MODE = Condition(
-    "eval mode", "warning", "G is trained in eval mode: batch norm and dropout do not work as in training.", (),
+    "eval mode", "warning", "G is trained in eval mode: batch norm and dropout do not work as in training.",
+    ("wiring/G/eval",),
     ("G.eval() before sampling, and no G.train() after it",),
-    (Fix("call G.train() before the training goes on", scope="loop"),), "PyTorch, Module.eval", eval_mode,
+    (Fix("call G.train() before the training goes on", scope="loop"),), "PyTorch, Module.eval",
+    eval_mode, own_loop=True,
 )  # fmt: skip
