@@ -51,7 +51,7 @@ def train_on_batch(data: Any, fault: str, steps: int) -> tuple[Any, ganvas.Probe
     combined = keras.Model(z, D(G(z)))
     combined.compile(loss="binary_crossentropy", optimizer=adam())
     ones, zeros, random = np.ones((BATCH, 1)), np.zeros((BATCH, 1)), np.random.default_rng(0)
-    with ganvas.watch(G, D, data=data) as probe:
+    with ganvas.watch(G, D, data=data, every=25) as probe:
         for _ in range(steps):
             real = data[random.integers(len(data), size=BATCH)]
             fake = G.predict(random.normal(size=(BATCH, LATENT)), verbose=0)
@@ -119,7 +119,7 @@ def fit(data: Any, fault: str, steps: int) -> tuple[Any, ganvas.Probe]:
     gan = GAN(G, D, fault)
     gan.compile()
     data = data[: len(data) // BATCH * BATCH]
-    with ganvas.watch(G, D, data=data) as probe:
+    with ganvas.watch(G, D, data=data, every=25) as probe:
         epochs = max(1, steps * BATCH // len(data))
         gan.fit(data, batch_size=BATCH, epochs=epochs, verbose=0, callbacks=[probe.callback(latents=LATENT)])
     return G, probe
@@ -131,7 +131,7 @@ def tape(data: Any, fault: str, steps: int) -> tuple[Any, ganvas.Probe]:
     G, D = networks(None)
     step = tf.function(GAN(G, D, fault).train_step)
     random = np.random.default_rng(0)
-    with ganvas.watch(G, D, data=data) as probe:
+    with ganvas.watch(G, D, data=data, every=25) as probe:
         for _ in range(steps):
             real = data[random.integers(len(data), size=BATCH)]
             losses = step(tf.constant(real))

@@ -152,7 +152,7 @@ def gan(keras: Any, G: Any, D: Any, fault: str) -> Any:
 def fit(keras: Any, fault: str = "", *, watching: bool = True) -> tuple[list[Any], Any]:
     """The same by `fit`, four steps an epoch."""
     keras.utils.set_random_seed(0)
-    G, D = networks(keras, "linear")
+    G, D = networks(keras, "sigmoid" if fault == "sigmoid twice" else "linear")
     whole, data = gan(keras, G, D, fault), ring(64)
     probe = ganvas.watch(G, D, data=data, every=2, report=None) if watching else None
     callbacks = [probe.callback(latents=4)] if probe is not None else []
@@ -199,10 +199,11 @@ def case_fault_is_named(keras: Any, loop: Loop, fault: str) -> None:
         assert "D.trainable" in found[0].advice()
 
 
-def case_sigmoid_twice_is_named(keras: Any) -> None:
+@loops
+def case_sigmoid_twice_is_named(keras: Any, loop: Loop) -> None:
     if keras.config.backend() != "torch":
         pytest.skip("with TensorFlow, Keras uses the logits before D's sigmoid, and says so")
-    _, probe = train_on_batch(keras, "sigmoid twice")
+    _, probe = loop(keras, "sigmoid twice")
     assert probe is not None
     assert "sigmoid twice" in [finding.name for finding in probe.diagnosis().findings]
 

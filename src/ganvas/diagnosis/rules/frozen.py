@@ -43,8 +43,8 @@ def frozen(network: Literal["D", "G"]) -> Callable[[History], Detection | None]:
         trainable = history["D/trainable"]
         if network == "D" and trainable and not trainable.value.any():
             evidence.append("D.trainable is False")
-            fixes = (UNFREEZE_D, CHECK_D_OPTIMISER)
-            return Detection(float(update.at[0]), tuple(evidence), summary=KERAS_FROZEN, fixes=fixes)
+            causes, fixes = (KERAS_CAUSE,), (UNFREEZE_D, CHECK_D_OPTIMISER)
+            return Detection(float(update.at[0]), tuple(evidence), summary=KERAS_FROZEN, causes=causes, fixes=fixes)
         return Detection(float(update.at[0]), tuple(evidence))
 
     return detect
@@ -107,6 +107,7 @@ def partly_frozen(history: History) -> Detection | None:
 
 
 KERAS_FROZEN = "D is frozen by D.trainable = False: its weights do not change, so G learns from a D that never learns."
+KERAS_CAUSE = "in Keras 3: discriminator.trainable = False before train_on_batch, which compile no longer protects"
 UNFREEZE_D = Fix(
     "in Keras 3: D.trainable = True before D's train_on_batch, False again before the combined model's; or write the "
     "loop with GradientTape",
@@ -120,7 +121,7 @@ D_FROZEN = Condition(
     "D frozen", "failure", "D is frozen: its weights do not change, so G learns from a D that never learns.",
     (("D/update", "D/loss"),),
     ("D's optimiser is never stepped, or was built over other parameters",
-     "in Keras 3: discriminator.trainable = False before train_on_batch, which compile no longer protects",
+     KERAS_CAUSE,
      "D's parameters have requires_grad=False, or its learning rate is 0"),
     (CHECK_D_OPTIMISER,
      UNFREEZE_D,

@@ -37,7 +37,9 @@ def wrong_optimiser(history: History) -> Detection | None:
     since = _since(history, "wiring/shared")
     if since is not None:
         seen = "an optimiser holds weights of G and of D, and there is another"
-        return Detection(since, (seen,), fixes=(FREEZE_D,) if "D/trainable" in history else ())
+        if "D/trainable" in history:
+            return Detection(since, (seen,), causes=(UNFROZEN_D,), fixes=(FREEZE_D,))
+        return Detection(since, (seen,))
     optimisers = history["wiring/optimisers"]
     for network, other in (("G", "D"), ("D", "G")):
         own, others = history[f"wiring/{network}/steps"], history[f"wiring/{other}/steps"]
@@ -102,6 +104,7 @@ def eval_mode(history: History) -> Detection | None:
     return None if since is None else Detection(since, (seen,))
 
 
+UNFROZEN_D = "D was trainable when the combined model was trained, or a train_step applies G's gradients to both"
 FREEZE_D = Fix(
     "in Keras: D.trainable = False before the combined model's train_on_batch; in a train_step, apply G's gradients "
     "to generator.trainable_weights alone",

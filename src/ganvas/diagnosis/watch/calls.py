@@ -25,7 +25,7 @@ class Call:
         network: what was called.
         training: whether it was in training mode.
         autocast: {type of device: the dtype} of autocast where it was enabled.
-        heads: D's logits in what it returned, float [n …] each, without their graph.
+        heads: D's logits in what it returned, float [n …] each, without their graph; of G its images.
         sigmoid: whether a sigmoid was the last operation on them.
         gradients: (number of the backward pass, which of the heads, the gradient) of each that reached a head.
     """

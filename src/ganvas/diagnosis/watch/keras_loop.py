@@ -14,9 +14,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from ganvas.diagnosis.watch.arguments import check_batch
-from ganvas.diagnosis.watch.calls import Call, CallHook, autocast_now
+from ganvas.diagnosis.watch.calls import Call, CallHook, Place, autocast_now, find_images
 from ganvas.diagnosis.watch.keras_models import KerasModule, backend
 from ganvas.diagnosis.watch.observed import ObservedNetworks
+from ganvas.diagnosis.watch.targets import Asked
 
 COLOURS = (1, 3, 4)
 """Channels of images."""
@@ -104,6 +105,15 @@ class KerasNetworks(ObservedNetworks):
             values |= {"wiring/optimisers": float(len(self._held)), "wiring/shared": float(shared)}
         models = [D.model for D in self._discriminators if isinstance(D, KerasModule)]
         return values | ({"D/trainable": float(any(D.trainable_weights for D in models))} if models else {})
+
+    def _asked(self, call: Call) -> Asked:
+        """`fit` does not show its images: those that a call of G returned are fakes, and others are real."""
+        asked, images = super()._asked(call), call.images
+        generated = [output for of in self.calls["G"] for output in of.heads]
+        if asked.real or asked.fake or images is None or not generated:
+            return asked
+        fake = next((place for output in generated if (place := find_images(call, output))), None)
+        return Asked(call, None if fake else Place(0, slice(0, len(images)), None, len(images)), fake)
 
     def _pixels(self, images: Tensor) -> Tensor:
         """With the channels first."""

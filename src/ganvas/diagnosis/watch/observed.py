@@ -86,6 +86,8 @@ class ObservedNetworks:
                     self.calls[name] = [*self.calls[name], call][-MAX_CALLS:]
                     if name == "D" and call.images is not None:
                         self._keep_output(call, output)
+                    elif isinstance(output, Tensor):
+                        call.heads.append(output.detach())
 
         return hook
 
@@ -142,11 +144,7 @@ class ObservedNetworks:
         seen = self._wiring.end()
         if seen is None:
             return {}
-        real, fake = self.recent[-1]
-        asked = []
-        for call in self.calls["D"]:
-            places = {name: find_images(call, images) for name, images in (("real", real), ("fake", fake))}
-            asked.append(Asked(call, places["real"], places["fake"]))
+        asked = [self._asked(call) for call in self.calls["D"]]
         values = seen.signals() | target_signals(asked, *seen.of_losses())
         if values.get("targets/D/real", 0) > 0.3 and values.get("targets/D/fake", 0) < -0.3:
             self._sign = -1.0
@@ -154,6 +152,11 @@ class ObservedNetworks:
         if calls and _differs_in_training(self.networks["G"]):
             values["wiring/G/eval"] = float(not any(call.training for call in calls))
         return values
+
+    def _asked(self, call: Call) -> Asked:
+        """Where the reals and the fakes of the round are in a call of D."""
+        real, fake = self.recent[-1]
+        return Asked(call, find_images(call, real), find_images(call, fake))
 
     def images(self) -> tuple[Tensor, Tensor, int]:
         """The last 256 reals and fakes."""
