@@ -10,6 +10,7 @@ On scikit-learn's digits, float32 [n 8 8 1]. The images of both, the fault's abo
 import argparse
 import importlib
 import os
+import sys
 from typing import Any
 
 import numpy as np
@@ -106,8 +107,7 @@ def update_torch(gan: Any, optimiser: Any, loss: Any, weights: list[Any], *input
 
 
 def update_tensorflow(gan: Any, optimiser: Any, loss: Any, weights: list[Any], *inputs: Any) -> Any:
-    tf: Any = importlib.import_module("tensorflow")
-    with tf.GradientTape() as tape:
+    with sys.modules["tensorflow"].GradientTape() as tape:
         value = loss(*inputs)
     optimiser.apply_gradients(zip(tape.gradient(value, weights), weights, strict=True))
     return value
