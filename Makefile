@@ -1,6 +1,7 @@
 # make demo        installs into .venv and trains on real handwritten digits for a minute
 # make test        installs into .venv and runs the tests
 # make test-fast   the tests that take seconds, in two minutes
+# make test-tensorflow   tests watch on Keras models with TensorFlow, in .venv-tensorflow
 # make check       lint, types and tests
 # make wheel       builds the wheel into dist/
 PYTHON ?= python3
@@ -8,7 +9,7 @@ VENV   ?= .venv
 BIN     = $(VENV)/bin
 PIP     = $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test test-fast lint types check wheel bench clean
+.PHONY: demo test test-fast test-tensorflow lint types check wheel bench clean
 
 demo: $(VENV)/installed
 	$(BIN)/ganvas train
@@ -18,6 +19,16 @@ test: $(VENV)/installed-dev
 
 test-fast: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -n auto -m "not slow"
+
+test-tensorflow: .venv-tensorflow/installed
+	KERAS_BACKEND=tensorflow TF_CPP_MIN_LOG_LEVEL=3 .venv-tensorflow/bin/python -m pytest -W ignore \
+		-o 'python_functions=case_*' tests/test_watch_keras.py
+
+.venv-tensorflow/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-tensorflow
+	.venv-tensorflow/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt \
+		--editable . pytest keras 'tensorflow-cpu==2.21.*'
+	touch $@
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

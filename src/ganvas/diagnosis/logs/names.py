@@ -102,7 +102,7 @@ loss_disc_fake_g, the c1 and c2 of a critic on reals and fakes."""
 TIMES = {
     "kimg": "(?:progress|cur|n|num)?kimgs?",
     "nimg": "(?:progress|cur|n)?(?:nimgs?|imagesseen|seenimages)",
-    "step": "(?:trainer|gen|gan)?(?:global|total|train|training|n|cur|current|num)*"
+    "step": f"(?:trainer|gan|{_D}|{_G})?(?:global|total|train|training|n|cur|current|num)*"
     "(?:steps?|iters?|itrs?|iterations?|it|batchesdone)(?:num|number|count|done)?|updates?|niters?",
     "batch": "i|(?:cur|n)?(?:batch|batches|batchidx|batchindex|batchid|batchnum|minibatch)",
     "epoch": "(?:cur|current|n)?epochs?(?:num|number|idx)?|ep",
@@ -132,7 +132,7 @@ _WORDS = {
 _OTHER_WORD = re.compile("|".join(f"(?P<{word}>{others})" for word, others in _WORDS.items()))
 _BARE_ACCURACY = re.compile(f"{_ACC}")
 
-_PREFIX = "(?:train|training|trainer|metrics?|results|avg|average|mean|running|total|losses)"
+_PREFIX = "(?:step|iter|batch|train|training|trainer|metrics?|results|avg|average|mean|running|total|losses)"
 _SUFFIX = "(?:history|hist|list|train|avg|average|mean|running|total|epoch|step|value)"
 _PIX2PIX_LOSSES = {"dreal": "D/loss_real", "dfake": "D/loss_fake"}
 _LONGEST = 80

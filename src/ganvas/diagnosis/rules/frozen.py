@@ -40,6 +40,11 @@ def frozen(network: Literal["D", "G"]) -> Callable[[History], Detection | None]:
         evidence = [f"the relative update of {network}'s weights was exactly 0 in each of {len(update)} probes"]
         if gradient:
             evidence.append(f"its gradient is {three_digits(gradient.last)}")
+        trainable = history["D/trainable"]
+        if network == "D" and trainable and not trainable.value.any():
+            evidence.append("D.trainable is False")
+            causes, fixes = (KERAS_CAUSE,), (UNFREEZE_D, CHECK_D_OPTIMISER)
+            return Detection(float(update.at[0]), tuple(evidence), summary=KERAS_FROZEN, causes=causes, fixes=fixes)
         return Detection(float(update.at[0]), tuple(evidence))
 
     return detect
@@ -101,6 +106,13 @@ def partly_frozen(history: History) -> Detection | None:
     return None
 
 
+KERAS_FROZEN = "D is frozen by D.trainable = False: its weights do not change, so G learns from a D that never learns."
+KERAS_CAUSE = "in Keras 3: discriminator.trainable = False before train_on_batch, which compile no longer protects"
+UNFREEZE_D = Fix(
+    "in Keras 3: D.trainable = True before D's train_on_batch, False again before the combined model's; or write the "
+    "loop with GradientTape",
+    scope="loop",
+)
 CHECK_D_OPTIMISER, CHECK_G_OPTIMISER = (
     Fix(f"check that {n}'s optimiser was given {n}.parameters() and is stepped in every round", scope="loop")
     for n in ("D", "G")
@@ -109,11 +121,10 @@ D_FROZEN = Condition(
     "D frozen", "failure", "D is frozen: its weights do not change, so G learns from a D that never learns.",
     (("D/update", "D/loss"),),
     ("D's optimiser is never stepped, or was built over other parameters",
-     "in Keras 3: discriminator.trainable = False before train_on_batch, which compile no longer protects",
+     KERAS_CAUSE,
      "D's parameters have requires_grad=False, or its learning rate is 0"),
     (CHECK_D_OPTIMISER,
-     Fix("in Keras: set trainable back to True before D's train_on_batch, or write the loop with GradientTape",
-         scope="loop"),
+     UNFREEZE_D,
      Fix("a learning rate above 0, and no skipped updates", fixes.restart_updates("d_lr")),
      Fix("check that the learning rate of D is large enough to change float32 weights", scope="run")),
     "three public student reports under Keras 3: updates of exactly 0.0", frozen("D"),

@@ -36,7 +36,10 @@ def wrong_optimiser(history: History) -> Detection | None:
     """An optimiser that holds weights of both networks beside another one; or two, and neither holds one network."""
     since = _since(history, "wiring/shared")
     if since is not None:
-        return Detection(since, ("an optimiser holds weights of G and of D, and there is another",))
+        seen = "an optimiser holds weights of G and of D, and there is another"
+        if "D/trainable" in history:
+            return Detection(since, (seen,), causes=(UNFROZEN_D,), fixes=(FREEZE_D,))
+        return Detection(since, (seen,))
     optimisers = history["wiring/optimisers"]
     for network, other in (("G", "D"), ("D", "G")):
         own, others = history[f"wiring/{network}/steps"], history[f"wiring/{other}/steps"]
@@ -101,6 +104,12 @@ def eval_mode(history: History) -> Detection | None:
     return None if since is None else Detection(since, (seen,))
 
 
+UNFROZEN_D = "D was trainable when the combined model was trained, or a train_step applies G's gradients to both"
+FREEZE_D = Fix(
+    "in Keras: D.trainable = False before the combined model's train_on_batch; in a train_step, apply G's gradients "
+    "to generator.trainable_weights alone",
+    scope="loop",
+)
 NOT_CONNECTED = Condition(
     "loss not connected", "failure", "G's loss is not connected to G: no gradient reaches it.", ("wiring/G/passes",),
     ("the fakes of G's loss were detached, or made under torch.no_grad(): then fake.requires_grad is False",

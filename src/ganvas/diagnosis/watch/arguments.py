@@ -7,13 +7,23 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ganvas.diagnosis.watch.keras_models import KerasModule, is_keras
 from ganvas.errors import GanvasError
+
+Network = nn.Module | Any
+"""A module, or a model of Keras 3."""
+
+Images = Tensor | Any
+"""A tensor of PyTorch or TensorFlow, or an array of NumPy; of a Keras D with several inputs a list of them."""
+
+Loss = Tensor | float | Any
+"""A number, or what `train_on_batch` returns."""
 
 IMAGES = "float [n …], one row an image"
 
 
 def check_networks(G: Any, D: Any) -> tuple[nn.Module, list[nn.Module]]:
-    """G, and the discriminators that D is or holds.
+    """G, and the discriminators that D is or holds; models of Keras as modules.
 
     Raises:
         GanvasError: one of them is no module, or there is no D.
@@ -23,18 +33,21 @@ def check_networks(G: Any, D: Any) -> tuple[nn.Module, list[nn.Module]]:
     if not several:
         raise GanvasError("D is empty.", expected="a discriminator, or a list of several")
     for name, network in (("G", G), *(("D", one) for one in several)):
-        if not isinstance(network, nn.Module):
+        if not isinstance(network, nn.Module) and not is_keras(network):
             kind = network.__name__ + ", a class" if isinstance(network, type) else f"a {type(network).__name__}"
-            raise GanvasError(f"{name} is {kind}.", expected="a torch.nn.Module")
+            raise GanvasError(f"{name} is {kind}.", expected="a torch.nn.Module, or a model of Keras 3")
+    G, *several = (KerasModule(network) if is_keras(network) else network for network in (G, *several))
     return G, several
 
 
 def as_images(name: str, images: Any) -> Tensor:
-    """Images as a tensor; NumPy arrays are taken too.
+    """Images as a tensor; arrays of NumPy and tensors of TensorFlow are taken too.
 
     Raises:
         GanvasError: they are something else, or not numbers with a row for each image.
     """
+    if hasattr(images, "numpy") and not isinstance(images, Tensor):  # a tensor of TensorFlow
+        images = images.numpy()
     if isinstance(images, np.ndarray) and images.dtype.kind in "fiub":
         images = torch.from_numpy(np.ascontiguousarray(images))
     if not isinstance(images, Tensor):
@@ -101,7 +114,7 @@ def check_batch(real: Any, fake: Any, data: Tensor | None) -> tuple[Tensor, Tens
 
 
 def as_loss(name: str, loss: Any) -> Tensor:
-    """A loss of a round, without its graph: the mean of its values.
+    """A loss of a round, without its graph: the mean of its values; of what Keras returns, loss and metrics, the loss.
 
     Raises:
         GanvasError: it is no number.
@@ -109,7 +122,9 @@ def as_loss(name: str, loss: Any) -> Tensor:
     if isinstance(loss, Tensor) and not loss.is_complex() and loss.numel():
         return loss.detach().float().mean()
     try:
-        return torch.tensor(float(loss))
-    except (TypeError, ValueError) as error:
+        if isinstance(loss, Mapping):
+            loss = loss["loss"]
+        return torch.tensor(float(loss[0] if isinstance(loss, list | tuple) or np.ndim(loss) == 1 else loss))
+    except (TypeError, ValueError, LookupError) as error:
         kind = f"a {type(loss).__name__}" + (" without values" if isinstance(loss, Tensor) else "")
         raise GanvasError(f"`{name}` is {kind}.", expected="the loss of this round, a number") from error

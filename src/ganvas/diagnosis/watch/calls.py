@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ganvas.diagnosis.signals import networks as signals
+from ganvas.diagnosis.watch.keras_models import KerasModule
 
 AUTOCAST_DEVICES = ("cpu", "cuda", "mps", "xpu")
 
@@ -24,7 +25,7 @@ class Call:
         network: what was called.
         training: whether it was in training mode.
         autocast: {type of device: the dtype} of autocast where it was enabled.
-        heads: D's logits in what it returned, float [n …] each, without their graph.
+        heads: D's logits in what it returned, float [n …] each, without their graph; of G its images.
         sigmoid: whether a sigmoid was the last operation on them.
         gradients: (number of the backward pass, which of the heads, the gradient) of each that reached a head.
     """
@@ -214,6 +215,8 @@ def _ignore(*_: Any) -> None:
 
 def last_layer(network: nn.Module) -> str:
     """The kind of the last layer, in lower case: tanh, sigmoid, linear …"""
+    if isinstance(network, KerasModule):
+        return network.output_activation
     leaves = [m for m in network.modules() if not list(m.children()) and not isinstance(m, nn.Flatten | nn.Unflatten)]
     return type(leaves[-1]).__name__.lower() if leaves else ""
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ganvas.diagnosis.probe import Part
 from ganvas.diagnosis.signals.samples import MAX_REALS, ReferenceSet, downsample
+from ganvas.diagnosis.watch.arguments import check_batch
 from ganvas.diagnosis.watch.calls import (
     Call,
     CallHook,
@@ -69,19 +70,24 @@ class ObservedNetworks:
         self._recording, self._sign = False, 1.0
         self._wiring = WiringMonitor(self.networks)
         named = [("G", G), *(("D", one) for one in discriminators)]
-        self._hooks = [
-            network.register_forward_hook(CallHook(self._keep_call_of(name)), with_kwargs=True)
-            for name, network in named
-        ]
+        self._hooks = [self._observe(network, CallHook(self._keep_call_of(name))) for name, network in named]
+
+    def _observe(self, network: nn.Module, hook: CallHook) -> Any:
+        return network.register_forward_hook(hook, with_kwargs=True)
+
+    def _as_call(self, network: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+        return Call(args, kwargs, network, network.training, autocast_now())
 
     def _keep_call_of(self, name: str) -> Callable[..., None]:
         def hook(network: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
             if self._recording:
                 with suppress(Exception):  # it must not end the training
-                    call = Call(args, kwargs, network, network.training, autocast_now())
+                    call = self._as_call(network, args, kwargs)
                     self.calls[name] = [*self.calls[name], call][-MAX_CALLS:]
                     if name == "D" and call.images is not None:
                         self._keep_output(call, output)
+                    elif isinstance(output, Tensor):
+                        call.heads.append(output.detach())
 
         return hook
 
@@ -100,7 +106,15 @@ class ObservedNetworks:
         self.steps += 1
         self.recent = [*self.recent, (real.detach(), fake.detach())][-max(1, -(-MAX_IMAGES // len(real))) :]
         if self._data is None and self._references is None and sum(map(len, self.reals)) < MAX_REALS:
-            self.reals.append(downsample(real).clone())
+            self.reals.append(downsample(self._pixels(real)).clone())
+
+    def received(self, real: Any, fake: Any) -> tuple[Tensor, Tensor]:
+        """The images of a round, from the arguments of `Probe.step`; raises what `check_batch` does."""
+        return check_batch(real, fake, self._data)
+
+    def _pixels(self, images: Tensor) -> Tensor:
+        """Images as their pixels are compared: float [n c h w], or [n …] of other data."""
+        return images
 
     def begin_round(self) -> None:
         """Observes the calls, the gradients and the steps of the round that begins now."""
@@ -130,11 +144,7 @@ class ObservedNetworks:
         seen = self._wiring.end()
         if seen is None:
             return {}
-        real, fake = self.recent[-1]
-        asked = []
-        for call in self.calls["D"]:
-            places = {name: find_images(call, images) for name, images in (("real", real), ("fake", fake))}
-            asked.append(Asked(call, places["real"], places["fake"]))
+        asked = [self._asked(call) for call in self.calls["D"]]
         values = seen.signals() | target_signals(asked, *seen.of_losses())
         if values.get("targets/D/real", 0) > 0.3 and values.get("targets/D/fake", 0) < -0.3:
             self._sign = -1.0
@@ -143,23 +153,28 @@ class ObservedNetworks:
             values["wiring/G/eval"] = float(not any(call.training for call in calls))
         return values
 
+    def _asked(self, call: Call) -> Asked:
+        """Where the reals and the fakes of the round are in a call of D."""
+        real, fake = self.recent[-1]
+        return Asked(call, find_images(call, real), find_images(call, fake))
+
     def images(self) -> tuple[Tensor, Tensor, int]:
         """The last 256 reals and fakes."""
         real, fake = (torch.cat(part)[-MAX_IMAGES:] for part in zip(*self.recent, strict=True))
         if real.dim() == 1:
             real, fake = real[:, None], fake[:, None]
-        return real, fake, len(self.recent[-1][1])
+        return self._pixels(real), self._pixels(fake), len(self.recent[-1][1])
 
     def references(self) -> ReferenceSet | None:
         """Of the data, or else of the reals in the batches so far."""
         if self._references is None:
-            data = self._data if self._data is not None else torch.cat(self.reals)[:MAX_REALS]
+            data = self._pixels(self._data) if self._data is not None else torch.cat(self.reals)[:MAX_REALS]
             if self._data is None and len(data) < MIN_REALS and self.steps < WAIT_STEPS:
                 return None
             device = self.recent[-1][1]
             order = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))[:MAX_REALS]
             labels = None if self._labels is None else self._labels.to(device.device)[order]
-            held_out = None if self._held_out is None else self._held_out[:MAX_REALS].to(device)
+            held_out = None if self._held_out is None else self._pixels(self._held_out)[:MAX_REALS].to(device)
             self._references = ReferenceSet.from_images(
                 data[order].to(device), labels, held_out, complete=self._data is not None and len(data) <= MAX_REALS
             )

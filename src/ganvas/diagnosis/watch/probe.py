@@ -11,10 +11,11 @@ It works on plain modules with any optimiser, adds no gradient, changes no buffe
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ganvas import devices
 from ganvas.diagnosis.budget import PROBES, TimeBudget
@@ -22,13 +23,19 @@ from ganvas.diagnosis.diagnosis import Diagnosis, verdict
 from ganvas.diagnosis.history import Facts, History
 from ganvas.diagnosis.probe import MAX_ERRORS, NetworkProbe
 from ganvas.diagnosis.signals import networks as signals
-from ganvas.diagnosis.watch.arguments import as_loss, check_batch, check_data, check_networks
+from ganvas.diagnosis.watch.arguments import Images, Loss, Network, as_loss, check_data, check_networks
 from ganvas.diagnosis.watch.calls import last_layer
+from ganvas.diagnosis.watch.keras_fit import FitSampler, Latents, fit_callback, losses_in
+from ganvas.diagnosis.watch.keras_loop import KerasNetworks
+from ganvas.diagnosis.watch.keras_models import KerasModule
 from ganvas.diagnosis.watch.live import LiveDisplay, in_notebook
 from ganvas.diagnosis.watch.observed import ObservedNetworks
 from ganvas.diagnosis.watch.outputs import Reader
 from ganvas.display import Displayed, Paragraph, Part
 from ganvas.errors import GanvasError
+
+Batch = tuple[Tensor, Tensor]
+"""Real and generated images of a round."""
 
 LOSS_ROWS = 16
 """Rows of losses between two probes, at most."""
@@ -43,12 +50,12 @@ class Probe(Displayed):
 
     def __init__(
         self,
-        G: nn.Module,
-        D: nn.Module | Sequence[nn.Module] | Mapping[str, nn.Module],
+        G: Network,
+        D: Network | Sequence[Network] | Mapping[str, Network],
         *,
-        data: Tensor | None = None,
-        labels: Tensor | None = None,
-        held_out: Tensor | None = None,
+        data: Images | None = None,
+        labels: Images | None = None,
+        held_out: Images | None = None,
         logits: Reader | None = None,
         every: int | None = None,
         report: Callable[[str], None] | None = None,
@@ -60,8 +67,10 @@ class Probe(Displayed):
             raise GanvasError(f"every is {every}.", expected="a number of steps from 1 on")
         images = None if data is None else len(data)
         self.history = History("step", Facts(critic=critic, output_activation=last_layer(G), images=images))
-        self._observed = ObservedNetworks(G, discriminators, data, labels, held_out, logits)
-        self._data = data
+        keras = any(isinstance(network, KerasModule) for network in (G, *discriminators))
+        observed = KerasNetworks if keras else ObservedNetworks
+        self._observed = observed(G, discriminators, data, labels, held_out, logits)
+        self._G, self._data, self._labels = G, data, labels
         self._probe = NetworkProbe(self._observed, self.history)
         self._budget = TimeBudget({"probes": PROBES})
         self._every, self._report = every, report
@@ -78,52 +87,83 @@ class Probe(Displayed):
     def step(
         self,
         *,
-        real: Tensor,
-        fake: Tensor,
-        d_loss: Tensor | float | None = None,
-        g_loss: Tensor | float | None = None,
+        real: Images,
+        fake: Images,
+        d_loss: Loss | None = None,
+        g_loss: Loss | None = None,
     ) -> None:
         """Call it at the end of each round, after the updates of both networks.
 
         Args:
             real, fake: the batch as D received it, float [n …]; their graphs are not kept. The tensors of the last
-                few rounds are measured later: do not change them in place.
+                few rounds are measured later: do not change them in place. Of a Keras D with several inputs a list.
             d_loss, g_loss: the losses of this round, scalars.
 
         Raises:
             GanvasError: an argument is of another kind, or real and fake are of different sizes. Nothing else is
                 raised: what a probe could not measure is said at the end.
         """
-        real, fake = check_batch(real, fake, self._data)
+        real, fake = self._observed.received(real, fake)
         given = {"D/loss": ("d_loss", d_loss), "G/loss": ("g_loss", g_loss)}
         losses = {key: as_loss(name, loss) for key, (name, loss) in given.items() if loss is not None}
-        if not len(real) or not len(fake):
-            return
+        if len(real) and len(fake):
+            self._end_step(len(real), losses, (real, fake))
+
+    def callback(self, latents: Latents) -> Any:
+        """A Keras callback for the `fit` of a model whose `train_step` updates G and D.
+
+            with ganvas.watch(gan.generator, gan.discriminator, data=images) as probe:
+                gan.fit(images, callbacks=[probe.callback(latents=128)])
+
+        The losses are those of the logs with a usual name, such as d_loss and g_loss. Where a step is probed, G draws
+        256 images in inference mode and `data` gives as many reals; nothing is drawn elsewhere.
+
+        Args:
+            latents: the size of a normal z, or n -> G's input for n images: an array, or a list of several, such as
+                [z, labels]. Draw in it from a generator of your own, so that `fit` draws what it would without.
+
+        Raises:
+            GanvasError: G and D are no models of Keras, there is no `data`, or `latents` is something else.
+        """
+        sampler = FitSampler(self._G, self._observed.networks["D"], self._data, self._labels, latents)
+
+        def end_step(steps: int | None, logs: Mapping[str, Any]) -> None:
+            with suppress(GanvasError):  # of a loss that is no number
+                images = round(len(self._data) / steps) if steps and self._data is not None else 0
+                self._end_step(images, losses_in(logs), sampler)
+
+        return fit_callback(end_step)
+
+    def _end_step(self, images: int, losses: Mapping[str, Tensor], batch: Batch | Callable[[], Any]) -> None:
+        """Counts a step, and measures it if that is to be; `batch` may be drawn only then."""
         self._steps += 1
-        self._shown += len(real)
+        self._shown += images
         for key, loss in losses.items():
             self._losses.setdefault(key, []).append(loss)
         if self._failed < MAX_ERRORS:
             try:
-                self._after_round(real, fake)
+                self._after_round(batch)
                 self._failed = 0
             except Exception as error:  # the training goes on
                 self._failed += 1
                 self._say_what_failed(error)
 
-    def _after_round(self, real: Tensor, fake: Tensor) -> None:
+    def _after_round(self, batch: Batch | Callable[[], Any]) -> None:
         """Measures the round, if it was to be probed, and prepares the next one, if that is to be."""
-        self._observed.add_batch(real, fake)
+        if not callable(batch):
+            self._observed.add_batch(*batch)
         self._budget.seconds = time.perf_counter() - self._began
         due = self._is_due()
         with self._budget.spend("probes"):
             if self._probe.prepared:
+                if callable(batch):
+                    self._observed.add_batch(*self._observed.received(*batch()))
                 self._measure()
                 due = self._every == 1
             self._observed.end_round()
             if due:
-                self._probe.prepare()
                 self._observed.begin_round()
+                self._probe.prepare()
 
     def _say_what_failed(self, error: Exception) -> None:
         errors = {**self.history.facts.probe_errors, "rounds": f"{type(error).__name__}: {error}"}
@@ -166,7 +206,7 @@ class Probe(Displayed):
 
     def _flush_losses(self) -> None:
         """Adds the losses since the last probe as a few rows; waits for the device."""
-        self.history.update_facts(shown=self._shown)
+        self.history.update_facts(shown=self._shown or None)
         for name, values in self._losses.items():
             column = torch.stack([value.to(values[-1].device) for value in values]).double().cpu()
             rows = min(LOSS_ROWS, len(column))
@@ -216,12 +256,12 @@ def tell(text: str) -> None:
 
 
 def watch(
-    G: nn.Module,
-    D: nn.Module | Sequence[nn.Module] | Mapping[str, nn.Module],
+    G: Network,
+    D: Network | Sequence[Network] | Mapping[str, Network],
     *,
-    data: Tensor | None = None,
-    labels: Tensor | None = None,
-    held_out: Tensor | None = None,
+    data: Images | None = None,
+    labels: Images | None = None,
+    held_out: Images | None = None,
     logits: Callable[[Any], Any] | None = None,
     every: int | None = None,
     report: Callable[[str], None] | None = tell,
@@ -230,9 +270,9 @@ def watch(
     """Watches G and D in a training loop of your own; see `Probe.step`.
 
     Args:
-        G, D: plain modules, trained by any means; of several discriminators of one generator a list. D may return
-            logits or, if its last operation is a sigmoid, probabilities: a tensor, or tensors in lists, tuples and
-            dicts, of which those with one value (or map) an image are taken.
+        G, D: plain modules or models of Keras 3, trained by any means; of several discriminators of one generator a
+            list. D may return logits or, if its last operation is a sigmoid, probabilities: a tensor, or tensors in
+            lists, tuples and dicts, of which those with one value (or map) an image are taken.
         data: the training images, float [n …] exactly as D receives them; by default those of the batches.
         labels: their classes, int64 [n]; then missing classes are detected, not only missing cells.
         held_out: images outside the training set: without them overfitting and memorisation cannot be detected.

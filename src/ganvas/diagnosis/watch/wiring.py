@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
-from weakref import WeakMethod
+from weakref import WeakKeyDictionary, WeakMethod
 
 import torch
 from torch import Tensor, nn
@@ -104,19 +104,18 @@ class WiringMonitor:
 
     def __init__(self, networks: Mapping[str, nn.Module]) -> None:
         self._networks = networks
-        self._owner: dict[int, str] = {}
+        self._held: WeakKeyDictionary[torch.optim.Optimizer, tuple[int, frozenset[str]]] = WeakKeyDictionary()
         self._seen: Round | None = None
         self._stored: dict[str, list[tuple[int, Tensor | None]]] = {}
         self._stepped, self._stepped_before = frozenset[str](), frozenset[str]()
         self._counted = {"D": 0, "G": 0}
         self._hooks: list[RemovableHandle] = []
-        before_step = WeakMethod(self._before_step)
+        before_step = WeakMethod(self.before_step)
         self._steps = register_optimizer_step_pre_hook(CallHook(lambda *of: (own := before_step()) and own(*of)))
 
     def begin(self) -> None:
         """Observes the round that begins now."""
         self.end()
-        self._owner = {}
         self._seen = Round(counted=self._counted, stepped_before=self._stepped_before)
         self._counted, self._stored = {"D": 0, "G": 0}, {name: [] for name in self._networks}
         for name, network in self._networks.items():
@@ -154,18 +153,27 @@ class WiringMonitor:
 
         return receive
 
-    def _before_step(self, optimiser: Any, *_: Any) -> None:
+    def before_step(self, optimiser: Any, *_: Any) -> None:
+        """An optimiser, or something with `param_groups` like one, applies gradients now."""
         with suppress(Exception):  # it must not end the training
-            if not self._owner:
-                self._owner = {id(w): name for name, of in self._networks.items() for w in of.parameters()}
-            weights = (weight for group in optimiser.param_groups for weight in group["params"])
-            held = {self._owner[id(weight)] for weight in weights if id(weight) in self._owner}
+            held = self._held_by(optimiser)
             self._stepped |= held
             for name in held:
                 self._counted[name] += 1
             if self._seen is not None and held:
                 passes = {name: self._passes_in(name) for name in held}
                 self._seen.steps.append(Step(id(optimiser), passes))
+
+    def _held_by(self, optimiser: torch.optim.Optimizer) -> frozenset[str]:
+        """The networks of which an optimiser has weights; looked up again where its groups have grown."""
+        size = sum(len(group["params"]) for group in optimiser.param_groups)
+        known = self._held.get(optimiser)
+        if known is None or known[0] != size:
+            owner = {id(weight): name for name, network in self._networks.items() for weight in network.parameters()}
+            weights = (weight for group in optimiser.param_groups for weight in group["params"])
+            held = frozenset(owner[id(weight)] for weight in weights if id(weight) in owner)
+            known = self._held[optimiser] = size, held
+        return known[1]
 
     def _passes_in(self, name: str) -> frozenset[int]:
         """The passes whose gradients are in a network's weights: those since all of them were empty."""

@@ -19,6 +19,9 @@ from ganvas.errors import GanvasError
 _CHUNK = 20_000
 """Lines converted at once."""
 
+_MISSING = frozenset({"", "-", "none", "null", "nan", "na", "n/a"})
+"""What stands in a cell where nothing was measured."""
+
 _SEARCHED = 100
 """Lines among which the header is searched."""
 
@@ -70,7 +73,9 @@ def find_layout(source: Source) -> Layout | None:
             if not len(titles) == len(first) > (delimiter == " " and header > 0):
                 continue
             numeric = [_is_number(cell) for cell in first]
-            enough = all(numeric) if delimiter == " " or header else any(numeric)
+            gaps = [cell.strip().lower() in _MISSING for cell in first]
+            complete = any(numeric) and all(map(max, numeric, gaps))
+            enough = complete if delimiter == " " or header else any(numeric)
             known = header == 0 or any(names.is_quantity(cell) or names.time_kind(cell) for cell in titles)
             named = not any(map(_is_number, titles))
             if len(titles) > 1 and enough and known and named:
