@@ -11,6 +11,8 @@ Keras and TensorFlow are not dependencies of Ganvas: they are installed into a s
 first call. Without network access the Keras loops are left out.
 """
 
+# pyright: reportArgumentType=false, reportCallIssue=false
+
 import argparse
 import json
 import os

@@ -291,7 +291,7 @@ def paddle_whose_swd_was_best_early(run: Rows) -> str:
     swd = run.through((0, 96), (0.05, 31), (0.1, 15.2), (0.17, 25.5), (1, 26.4), times=0.035)
     shares = {"swd_64": 1.2, "swd_32": 0.9, "swd_16": 0.9}
     parts = {name: run.noisy(swd * share, times=0.03) for name, share in shares.items()}
-    parts["swd_avg"] = sum(parts.values()) / 3
+    parts["swd_avg"] = np.mean(list(parts.values()), axis=0)
     losses = np.transpose([(softplus(-real) + softplus(fake)) / 2, softplus(-fake)])
     return "".join(
         (head := f"[{stamp('2021-11-14', 95 * at)[5:].replace('-', '/')}] ppgan.engine.trainer INFO: ")

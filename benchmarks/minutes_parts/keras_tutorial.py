@@ -7,6 +7,8 @@ tensorflow.org/tutorials/generative/dcgan, at 28×28: a `tf.function` in a loop,
 Keras and TensorFlow are no dependencies of Ganvas; this runs in the environment that benchmarks/throughput.py makes.
 """
 
+# pyright: reportArgumentType=false, reportCallIssue=false, reportOptionalMemberAccess=false, reportOptionalOperand=false
+
 import os
 
 os.environ |= {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
