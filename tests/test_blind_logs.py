@@ -5,13 +5,14 @@ from pathlib import Path
 import blind_failing
 import blind_healthy
 import blind_logs
+import blind_third
 import pytest
 from blind_rows import BLIND_LOGS, BlindLog
 
 import ganvas
 from ganvas.diagnosis.diagnosis import Finding
 
-assert len(BLIND_LOGS) == 60, (blind_logs, blind_healthy, blind_failing)
+assert len(BLIND_LOGS) == 84, (blind_logs, blind_healthy, blind_failing, blind_third)
 
 
 def findings(log: BlindLog, folder: Path) -> list[Finding]:

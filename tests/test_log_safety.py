@@ -80,12 +80,13 @@ def test_file_without_a_size_is_refused() -> None:
         (b"\0" * 200_000, "begins with zero bytes"),
         (random.Random(0).randbytes(5000), "is not text"),
         (b"\x7fELF\x02\x01\x01\0\0\0\0\0" * 20, "is not text"),
-        (b"\x1f\x8b\x08\0" + bytes(range(200)), "is packed (gzip)"),
+        (b"\x1f\x8b\x08\0" + bytes(range(200)), "could not be unpacked"),
+        (b"(\xb5/\xfd" + bytes(range(200)), "is packed (zstd)"),
         (b"PK\x03\x04" + bytes(50), "is packed (zip)"),
         (b"\x80\x02}q\0X\x06\0\0\0d_lossq\x01" * 5, "is not text"),
         (b"nothing, nothing\n" * 5, "contains no"),
     ],
-    ids=["empty", "blank", "zeros", "many zeros", "random", "program", "gzip", "zip", "pickle", "prose"],
+    ids=["empty", "blank", "zeros", "many zeros", "random", "program", "gzip", "zstd", "zip", "pickle", "prose"],
 )
 def test_file_that_is_no_log_is_refused(content: bytes, what: str, tmp_path: Path) -> None:
     (tmp_path / "log").write_bytes(content)

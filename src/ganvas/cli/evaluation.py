@@ -62,19 +62,39 @@ def diagnose(
 ) -> None:
     """Report why a training fails, with evidence and what to change, from a run or from a log of any program.
 
+    The exit status is 0 whatever is found, also of a training that fails; 1 if the log could not be read, 2 if an
+    option is wrong. --json prints one object: "healthy" is false where something is wrong, and where a log holds
+    several trainings, each has its own under "trainings".
+
     Args:
         what: A run, or a log: CSV, JSON, lines of JSON, printed lines, TensorBoard's events, MLflow's metrics; a
-            folder, or several files of one training.
-        columns: What is what in a log whose names do not say it: d_loss=NAME,g_loss=NAME,step=NAME.
+            folder, or several files of one training. Files may be packed (.gz, .bz2, .xz).
+        columns: What is what in a log whose names do not say it: d_loss=NAME,g_loss=NAME,step=NAME; where there are no
+            names, the place of the column: d_loss=2.
         json: Print JSON.
     """
     from ganvas.diagnosis.sources import diagnose as diagnose_source
 
     if not what:
         raise UsageError("No run and no log is named.", fix="ganvas diagnose RUN, or ganvas diagnose LOG.")
-    pairs = (pair.partition("=") for pair in (columns or "").split(",") if pair.strip())
-    found = diagnose_source(what, {own.strip(): name.strip() for own, _, name in pairs})
+    found = diagnose_source(what, _parse_columns(columns or ""))
     if json:
         print_json(found.to_json())
         return
     make_console().print(found)
+
+
+def _parse_columns(text: str) -> dict[str, str]:
+    """{"d_loss": NAME, …} of d_loss=NAME,…
+
+    Raises:
+        UsageError: a role is there twice.
+    """
+    columns: dict[str, str] = {}
+    for pair in text.split(","):
+        own, _, name = map(str.strip, pair.partition("="))
+        if own in columns:
+            raise UsageError(f"--columns has {own} twice.", expected="each role once", fix="leave one of them out.")
+        if pair.strip():
+            columns[own] = name
+    return columns

@@ -200,15 +200,16 @@ def describe_columns(facts: Facts) -> str:
     lines += [f"  {name} = {own}" for name, own in facts.columns.items() if not name.endswith("/std")]
     if not {"kimg", "step", "epoch"} & set(facts.columns.values()):
         lines.append("  no step in it: its rows are counted")
+    known = set(facts.columns.values())
+    missing = [own for own in ("d_loss", "g_loss") if not {role for role in known if role.startswith(_ROLES[own])}]
     if facts.unused:
         some = ", ".join(facts.unused[:12]) + (f" and {len(facts.unused) - 12} more" if len(facts.unused) > 12 else "")
         lines.append(f"  not used: {some}")
-    known = set(facts.columns.values())
-    missing = [own for own in ("d_loss", "g_loss") if not {role for role in known if role.startswith(_ROLES[own])}]
     if missing:
         given = ",".join(f"{own}=NAME" for own in missing)
         hint = f"; if one of these is, say so: --columns {given}" if facts.unused else ""
         lines.append(f"  no {' and no '.join(missing)} in it{hint}")
+    lines += [f"  {note}" for note in facts.notes]
     if facts.unread:
         lines.append(f"  {facts.unread:,} {'line' if facts.unread == 1 else 'lines'} could not be read")
     if facts.restarts:

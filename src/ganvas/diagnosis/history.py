@@ -128,6 +128,7 @@ class Facts:
         unused: names in the log whose meaning is not known.
         resolution: {quantity: the smallest difference that the log prints}, such as 0.01 for 0.69; without an entry
             it is derived from the values.
+        notes: what was done to the numbers of the log when it was read, in words for the user.
     """
 
     config: TrainConfig | None = None
@@ -146,6 +147,7 @@ class Facts:
     format: str = ""
     unused: tuple[str, ...] = ()
     resolution: Mapping[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def knobs(self) -> dict[str, Any]:

@@ -21,7 +21,8 @@ def diagnose(what: Run | Path | str | Sequence[Path | str], columns: Mapping[str
         what: a run of Ganvas, or a log of any program: CSV, JSON, lines of JSON, printed lines, TensorBoard's events,
             MLflow's metrics; several files of one training as a list, or as a folder. The fewer quantities it has,
             the fewer conditions can be checked: see `Diagnosis.unchecked`.
-        columns: what is what in a log whose names do not say it: {"d_loss": NAME, "g_loss": NAME, "step": NAME}.
+        columns: what is what in a log whose names do not say it: {"d_loss": NAME, "g_loss": NAME, "step": NAME}; where
+            there are no names, the place of the column: {"d_loss": "1"}.
 
     Returns:
         One diagnosis; of a log with several trainings, such as CycleGAN's, each is in `Diagnosis.trainings`.

@@ -1,16 +1,17 @@
 """The names of quantities in other people's logs: one table of patterns, matched without case and punctuation."""
 
 import re
-from collections.abc import Iterable, Mapping
+import unicodedata
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 
 from ganvas.diagnosis.rules.quality import MEASURES
 from ganvas.errors import GanvasError, did_you_mean
 
-_D = "(?:d|dis|disc|discrim|discriminator|netd|modeld|critic)"
+_D = "(?:d|dis|disc|discrim|discriminator|netd|modeld|crit|critic)"
 _G = "(?:g|gen|generator|netg|modelg)"
-_LOSS = "(?:total|mean|avg)?(?:loss|losses|cost|err|error)"
+_LOSS = "(?:total|mean|avg)?(?:loss|losses|cost|err|error|hinge)"
 _OUT = "(?:scores?|out|outputs?|logits?|preds?|probs?|mean)"
 _FAKE = "(?:fakes?|gen|generated)"
 _REAL = "(?:reals?)"
@@ -21,7 +22,7 @@ _COUNT = r"(?:score)?(?:\d+k?)?(?:full)?(?:mean)?"
 
 def _measure(what: str) -> str:
     """ "fid", "val_fid", "fid50k_full", "clean_fid", "fid_score"."""
-    return rf"(?:val|valid|test|eval|ema)?(?:clean)?(?:{what}){_COUNT}"
+    return rf"(?:val|valid|test|eval|ema)?(?:clean)?(?:{what}){_COUNT}(?:val|valid|test|eval|ema)?"
 
 
 def _of(network: str, what: str) -> str:
@@ -90,10 +91,18 @@ TABLE = {
 }
 """Name in Ganvas -> a pattern of lower-case letters and digits; the first that matches the whole name counts."""
 
+_AUTHORS = {
+    "G/loss": f"adversarialloss|lossadversarial|advloss|lossadv|{_of(_G, _LOSS)}(?:on)?fakes?|{_LOSS}{_D}fakes?g",
+    "D/loss_real": "c1",
+    "D/loss_fake": "c2",
+}
+"""Names of single programs, which count where no other column has the role: StarGAN's G/loss_fake, MMGeneration's
+loss_disc_fake_g, the c1 and c2 of a critic on reals and fakes."""
+
 TIMES = {
     "kimg": "(?:progress|cur|n|num)?kimgs?",
     "nimg": "(?:progress|cur|n)?(?:nimgs?|imagesseen|seenimages)",
-    "step": "(?:trainer|gen|gan)?(?:global|total|train|training|n|cur|current|num)*"
+    "step": f"(?:trainer|gan|{_D}|{_G})?(?:global|total|train|training|n|cur|current|num)*"
     "(?:steps?|iters?|itrs?|iterations?|it|batchesdone)(?:num|number|count|done)?|updates?|niters?",
     "batch": "i|(?:cur|n)?(?:batch|batches|batchidx|batchindex|batchid|batchnum|minibatch)",
     "epoch": "(?:cur|current|n)?epochs?(?:num|number|idx)?|ep",
@@ -106,14 +115,30 @@ SPARSE = frozenset(MEASURES)
 EXAMPLES = "d_loss, g_loss, D(x), D(G(z)), real_score, fake_score, d_accuracy, d_grad_norm, gradient_penalty, fid"
 """Some names that are recognised, for an error message."""
 
-_PREFIX = "(?:train|training|trainer|metrics?|results|avg|average|mean|running|total|losses)"
-_SUFFIX = "(?:train|avg|average|mean|running|total|epoch|step|value)"
+_ROLES = (
+    "d_loss", "g_loss", "d_loss_real", "d_loss_fake", "real_score", "fake_score", "d_accuracy", "d_grad_norm",
+    "g_grad_norm", "gradient_penalty", "fid", "kid", "inception_score", *TIMES,
+)  # fmt: skip
+"""What may stand before each = of `--columns`."""
+
+_WORDS = {
+    "discriminator": "判别器|判別器|鉴别器|識別器|판별자", "generator": "生成器|생성자",
+    "epoch": "エポック|에폭|轮次?|epoche|epoque",
+    "loss": "损失|損失|손실|verlust|perte", "step": "步数?|迭代次?数?|ステップ|스텝|schritt",
+}  # fmt: skip
+"""The word of a name in other languages."""
+_OTHER_WORD = re.compile("|".join(f"(?P<{word}>{others})" for word, others in _WORDS.items()))
+_BARE_ACCURACY = re.compile(f"{_ACC}")
+
+_PREFIX = "(?:step|iter|batch|train|training|trainer|metrics?|results|avg|average|mean|running|total|losses)"
+_SUFFIX = "(?:history|hist|list|train|avg|average|mean|running|total|epoch|step|value)"
 _PIX2PIX_LOSSES = {"dreal": "D/loss_real", "dfake": "D/loss_fake"}
 _LONGEST = 80
 """Letters in a name; longer ones are prose."""
 
 _EVALUATION = {"val", "valid", "validation", "test", "eval", "best"}
 _SIDES = (("A", "B"), ("1", "2"), ("X", "Y"))
+_ANY_SIDE = [side for pair in _SIDES for side in pair]
 
 
 @lru_cache(4096)
@@ -123,6 +148,11 @@ def translate(name: str) -> str | None:
         base = translate(name.removesuffix("/std"))
         return base and f"{base}/std"
     return _matching(TABLE, name) or _without_folders(name)
+
+
+def is_quantity(name: str) -> bool:
+    """Whether a name may be that of a quantity, of which the columns beside it decide."""
+    return translate(name) is not None or _matching(_AUTHORS, name) is not None
 
 
 @dataclass(frozen=True)
@@ -146,29 +176,71 @@ class Roles:
         columns = list(columns)
         pix2pix = any(normalise_name(name) == "ggan" for name in columns)
         known = {name: (pix2pix and _PIX2PIX_LOSSES.get(normalise_name(name))) or translate(name) for name in columns}
+        known = {name: own for name, own in known.items() if own} | _authors(columns, set(known.values()))
+        if not any(own.startswith(("D/", "G/")) and own != "D/accuracy" for own in [*known.values(), *self._taken()]):
+            known = {name: own for name, own in known.items() if not _BARE_ACCURACY.fullmatch(normalise_name(name))}
         taken = self._taken()
-        known = {name: own for name, own in known.items() if own and own not in taken and name not in self.given}
+        known = {name: own for name, own in known.items() if own not in taken and name not in self.given}
         return known | {name: own for name, own in self.given.items() if name in columns and own not in TIMES}
+
+    def split_sides(self, columns: Iterable[str]) -> dict[str, dict[str, str]]:
+        """{"A": {D_A: D, G_A: G}, "B": …} of a log of two GANs, as CycleGAN's; empty for others."""
+        columns = list(columns)
+        for pair in _SIDES:
+            sides = {side: {name: base for name in columns if (base := self._base(name, side))} for side in pair}
+            own = [{translate(base) for base in names.values()} for names in sides.values()]
+            if all({"D/loss", "G/loss"} <= of_side for of_side in own):
+                return sides
+        return {}
+
+    def _base(self, name: str, side: str) -> str | None:
+        """D of D_A, and D/loss of a column that is given as that of A."""
+        base, _, of = self.given.get(name, "").partition(" of ")
+        return (base if of == side else None) if of else _without_side(name, side)
 
     def _taken(self) -> set[str]:
         return set(self.given.values())
 
 
+def _authors(columns: Sequence[str], taken: Collection[str | None]) -> dict[str, str]:
+    """Of `_AUTHORS` those whose role is free; c1 and c2 only together."""
+    found = {name: own for name in columns if (own := _matching(_AUTHORS, name)) and own not in taken}
+    critic = {name for name in found if normalise_name(name) in ("c1", "c2")}
+    return found if len(critic) == 2 else {name: own for name, own in found.items() if name not in critic}
+
+
+def split_networks(columns: Iterable[str]) -> list[str]:
+    """loss_D1, loss_D2, …: the losses of several Ds, where none is called D's alone."""
+    columns = list(columns)
+    if any(own and own.startswith("D/loss") for own in map(translate, columns)):
+        return []
+    bases = {name: re.sub(r"[_ .-]?\d(?=$|[_ /.-])", "", name) for name in columns}
+    found = [name for name, base in bases.items() if base != name and translate(base) == "D/loss"]
+    return found if len(found) > 1 else []
+
+
 def to_columns(pairs: Mapping[str, str]) -> dict[str, str]:
     """{name in the log: name in Ganvas} from {"d_loss": NAME, "g_loss": NAME, "step": NAME}.
 
+    Of two GANs, as CycleGAN's, the roles are d_loss_A, g_loss_A, d_loss_B and g_loss_B.
+
     Raises:
-        GanvasError: a quantity is not known, or has no name.
+        GanvasError: a quantity is not known, or has no name, or one of them is there twice.
     """
     given: dict[str, str] = {}
     for own, name in pairs.items():
-        known = translate(own) or time_kind(own)
+        sided = (f"{known} of {side}" for side in _ANY_SIDE if (known := translate(_without_side(own, side) or "")))
+        known = translate(own) or time_kind(own) or next(sided, None)
         if not (known and name):
             raise GanvasError(
                 f"The columns have '{own}={name}'.",
-                expected=f"d_loss=NAME,g_loss=NAME,step=NAME; before each = one of {EXAMPLES}, {', '.join(TIMES)}",
-                fix=did_you_mean(own, [*EXAMPLES.split(", "), *TIMES]) or "write the name in the log after the =.",
+                expected=f"d_loss=NAME,g_loss=NAME,step=NAME; before each = one of {', '.join(_ROLES)}; "
+                "of two GANs d_loss_A, g_loss_A, d_loss_B, g_loss_B",
+                fix=did_you_mean(own, _ROLES) or "write the name in the log after the =.",
             )
+        if name in given or known in given.values():
+            twice = f"'{name}'" if name in given else own
+            raise GanvasError(f"The columns have {twice} twice.", expected="each once", fix="leave one of them out.")
         given[name] = known
     return given
 
@@ -178,17 +250,6 @@ def split_pair(name: str) -> tuple[str, str] | None:
     match = re.fullmatch(r"(.*?)\b(\w+) ?/ ?(\w+)\b(.*)", name)
     first, second = (f"{match[1]}{match[i]}{match[4]}" for i in (2, 3)) if match else ("", "")
     return (first, second) if {translate(first), translate(second)} == {"D/loss", "G/loss"} else None
-
-
-def split_sides(columns: Iterable[str]) -> dict[str, dict[str, str]]:
-    """{"A": {D_A: D, G_A: G}, "B": …} of a log of two GANs, as CycleGAN's; empty for others."""
-    columns = list(columns)
-    for pair in _SIDES:
-        sides = {side: {name: base for name in columns if (base := _without_side(name, side))} for side in pair}
-        roles = [{translate(base) for base in names.values()} for names in sides.values()]
-        if all({"D/loss", "G/loss"} <= of_side for of_side in roles):
-            return sides
-    return {}
 
 
 @lru_cache(4096)
@@ -214,8 +275,13 @@ def is_evaluation(folder: str) -> bool:
 
 
 def normalise_name(name: str) -> str:
-    """Lower-case letters and digits only."""
-    return re.sub("[^a-z0-9]", "", name.lower())
+    """Lower-case letters and digits only, without accents, and the words of other languages in English."""
+    plain = name.lower()
+    if not plain.isascii():
+        letters = unicodedata.normalize("NFKD", plain)
+        plain = unicodedata.normalize("NFC", "".join(c for c in letters if not unicodedata.combining(c)))
+    plain = _OTHER_WORD.sub(lambda match: str(match.lastgroup), plain)
+    return re.sub(r"[\W_]", "", plain)
 
 
 @cache
@@ -242,6 +308,8 @@ def _without_folders(name: str) -> str | None:
         rest = "/".join(parts[first:])
         evaluated = _EVALUATION & {part.lower() for part in parts[:first]}
         own = None if re.fullmatch(f"{_D}|{_G}", normalise_name(rest)) else _matching(TABLE, rest)
+        if own and own.startswith("D/") and re.fullmatch(_G, normalise_name(parts[first - 1])):
+            continue  # G/loss_fake
         if own and (own in SPARSE or not evaluated) and "best" not in name.lower():
             return own
     return None

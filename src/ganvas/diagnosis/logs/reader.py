@@ -2,22 +2,22 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 
 from ganvas.diagnosis.history import Facts, History
 from ganvas.diagnosis.logs import names
 from ganvas.diagnosis.logs.assemble import assemble
+from ganvas.diagnosis.logs.folder import find_logs, openable
 from ganvas.diagnosis.logs.formats import stats
 from ganvas.diagnosis.logs.formats.event_file import read_event_file
 from ganvas.diagnosis.logs.formats.json_document import read_json_document
 from ganvas.diagnosis.logs.formats.json_lines import read_json_lines
-from ganvas.diagnosis.logs.formats.mlflow import read_mlflow_metric
 from ganvas.diagnosis.logs.formats.printed import read_printed
 from ganvas.diagnosis.logs.formats.separated import read_separated
 from ganvas.diagnosis.logs.formats.series_csv import read_long_form, read_tensorboard_csv, read_wandb
+from ganvas.diagnosis.logs.formats.series_file import read_mlflow_metric, read_series_file
 from ganvas.diagnosis.logs.rows import Table
-from ganvas.diagnosis.logs.source import FORMS, Source, is_event_file, open_source
+from ganvas.diagnosis.logs.source import Source, is_event_file, open_source, shown
 from ganvas.errors import GanvasError
 
 Reader = Callable[[Source], Sequence[Table] | None]
@@ -28,6 +28,7 @@ FORMATS: tuple[tuple[str, Reader], ...] = (
     ("CSV of TensorBoard", read_tensorboard_csv),
     ("CSV of Weights & Biases", read_wandb),
     ("metrics of MLflow", read_mlflow_metric),
+    ("a file a quantity", read_series_file),
     ("JSON", read_json_document),
     ("lines of JSON or Python's dicts", read_json_lines),
     ("separated values in long form", read_long_form),
@@ -39,9 +40,6 @@ FORMATS: tuple[tuple[str, Reader], ...] = (
 _PARTS = (read_event_file, read_mlflow_metric, read_tensorboard_csv)
 """Formats of which a folder holds many files of one training."""
 
-_MAX_FILES, _MAX_DEPTH = 2000, 5
-_SUFFIXES = {"", ".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".log", ".txt", ".out", ".dat"}
-
 
 def read(path: Path) -> History:
     """The only training in a log: see `read_trainings`.
@@ -51,7 +49,9 @@ def read(path: Path) -> History:
     """
     trainings = read_trainings([path])
     if len(trainings) > 1:
-        raise GanvasError(f"{path} holds {len(trainings)} trainings: {', '.join(trainings)}.", expected="one training")
+        raise GanvasError(
+            f"{shown(path)} holds {len(trainings)} trainings: {', '.join(trainings)}.", expected="one training"
+        )
     return next(iter(trainings.values()))
 
 
@@ -80,7 +80,7 @@ def read_trainings(paths: Sequence[Path], columns: Mapping[str, str] | None = No
             files += 1
     source = paths[0].name if len(paths) == 1 else f"{paths[0].name} and {len(paths) - 1} more"
     described = " and ".join(dict.fromkeys(formats)) + (f", {files} files" if files > 1 else "")
-    return assemble(tables, Facts(source=source or str(paths[0]), format=described), roles)
+    return assemble(tables, Facts(source=shown(source or paths[0]), format=described), roles)
 
 
 def _read_one(source: Source) -> tuple[str, Sequence[Table]]:
@@ -125,43 +125,11 @@ def _sources(path: Path, roles: names.Roles) -> list[Source]:
     """
     if not path.is_dir():
         return [open_source(path, roles.given)]
-    sources = _openable(path, roles)
+    sources = openable(path, roles)
     for reader in _PARTS:
         if parts := [source for source in sources if _is(source, reader)]:
             return parts
     beside = [source for source in sources if source.path.parent == path]
     if own := [source for source in beside if source.path.name == "stats.jsonl"]:
         return own + [source for source in beside if source.path.match("metric-*.jsonl")]
-    logs = [source for source in beside if _is_log(source, roles)]
-    if len(logs) > 1:
-        raise GanvasError(
-            f"{path} holds several logs: {', '.join(source.path.name for source in logs[:9])}.",
-            expected="the log of one training",
-            fix=f"name it, such as {logs[0].path}.",
-        )
-    if not logs:
-        raise GanvasError(f"{path} holds no log.", expected=FORMS, fix="name the log itself.")
-    return logs
-
-
-def _openable(path: Path, roles: names.Roles) -> list[Source]:
-    """The files in a folder and those in it that are text or events, in the order of their names."""
-    files = (file for file in path.rglob("*") if len(file.relative_to(path).parts) <= _MAX_DEPTH)
-    sources = []
-    for file in sorted(islice(files, _MAX_FILES)):
-        events = "tfevents" in file.name
-        if file.is_file() and (events or file.suffix.lower() in _SUFFIXES):
-            try:
-                sources.append(open_source(file, roles.given))
-            except GanvasError:
-                continue
-    return sources
-
-
-def _is_log(source: Source, roles: names.Roles) -> bool:
-    """Whether a quantity of a GAN is at the start of a file."""
-    try:
-        _, tables = _read_one(replace(source, size=min(source.size, len(source.start))))
-    except GanvasError:
-        return False
-    return bool(roles.translate_all(name for table in tables for name in table.columns))
+    return find_logs(path, sources, lambda source: _read_one(source)[1], roles)

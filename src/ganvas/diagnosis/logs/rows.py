@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -53,6 +53,8 @@ class Table:
         texts: the last numbers of each column as they were printed, where they were.
         training: which of several trainings in one log this is.
         place: the file, or the folder of event files, whose columns go on in a later file.
+        dropped: names of numbers that stood on lines without a known quantity, which were left out.
+        notes: what was done to the numbers, in words for the user.
     """
 
     rows: np.ndarray
@@ -61,9 +63,20 @@ class Table:
     texts: Mapping[str, Collection[str]] = field(default_factory=dict)
     training: str = ""
     place: str = ""
+    dropped: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def part(self, begin: int, end: int, training: str) -> "Table":
+        """The rows from one to before another, as a training of their own."""
+        columns = {
+            name: Column(column.values[begin:end], column.state[begin:end]) for name, column in self.columns.items()
+        }
+        filled = {name: column for name, column in columns.items() if column.present.any()}
+        unread = 0 if begin else self.unread
+        return replace(self, rows=self.rows[begin:end], columns=filled, unread=unread, training=training)
 
 
 class Rows:

@@ -10,6 +10,9 @@ from ganvas.diagnosis.logs.rows import Table
 TimeKind = Callable[[str], str | None]
 """Name of a column -> which kind of time it is: kimg, nimg, step, batch or epoch; None for a quantity."""
 
+_LEAST = 8
+"""Times of a training; one that ended with fewer was a first try, which the next one overwrites."""
+
 
 @dataclass(frozen=True, eq=False)
 class Timeline:
@@ -38,6 +41,21 @@ class Timeline:
         limits = np.full(len(self.at), np.inf)
         limits[own[back + 1] - 1] = self.at[own[back + 1]]
         return self.at < np.minimum.accumulate(limits[::-1])[::-1], len(back)
+
+    def beginnings(self, trained: np.ndarray) -> list[int]:
+        """The rows from which a training begins anew: its time goes back to one of its first three times.
+
+        Args:
+            trained: as for `rows_kept`.
+        """
+        own = np.flatnonzero(self.own & trained)
+        at, begin, found = self.at[own], 0, []
+        for i in np.flatnonzero(np.diff(at) < 0) + 1:
+            earlier = np.unique(at[begin:i])
+            if len(earlier) >= _LEAST and at[i] <= earlier[2]:
+                found.append(int(own[i]))
+                begin = i
+        return found
 
 
 def find_time(table: Table, kind_of: TimeKind) -> Timeline:

@@ -6,10 +6,11 @@ TensorBoard itself is no dependency. Record: length uint64, its CRC, the message
 
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from ganvas.diagnosis.logs.rows import MAX_ROWS, Rows, Table
-from ganvas.diagnosis.logs.source import Source, is_event_file
+from ganvas.diagnosis.logs.source import Source, is_event_file, shown
 from ganvas.errors import GanvasError
 
 _MAX_RECORD = 2**26
@@ -42,11 +43,13 @@ def _records(source: Source) -> Iterator[bytes]:
     Raises:
         GanvasError: the lengths in the file make no sense.
     """
-    with source.path.open("rb") as file:
+    with source.open() as file, suppress(EOFError):  # a packed file may be cut off
         while len(header := file.read(12)) == 12:
             (length,) = struct.unpack("<Q", header[:8])
             if length > _MAX_RECORD:
-                raise GanvasError(f"{source.path} is damaged.", expected="TensorBoard's events", fix="copy it again.")
+                raise GanvasError(
+                    f"{shown(source.path)} is damaged.", expected="TensorBoard's events", fix="copy it again."
+                )
             if len(record := file.read(length)) == length and len(file.read(4)) == 4:
                 yield record
 

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from ganvas.diagnosis.logs import names
@@ -10,7 +11,7 @@ from ganvas.diagnosis.logs.formats.json_lines import parse_line
 from ganvas.diagnosis.logs.formats.objects import tabulate_objects, tag_of
 from ganvas.diagnosis.logs.numbers import number
 from ganvas.diagnosis.logs.rows import Rows, Table
-from ganvas.diagnosis.logs.source import MAX_DOCUMENT, Source, refuse_too_large
+from ganvas.diagnosis.logs.source import MAX_DOCUMENT, Source, refuse_too_large, shown
 from ganvas.errors import GanvasError
 
 _YEAR_2000 = 946_684_800
@@ -36,11 +37,11 @@ def read_json_document(source: Source) -> list[Table] | None:
     if source.size > MAX_DOCUMENT:
         return tabulate_objects(_stream_objects(source))
     value = _parse("".join(source.pieces()).lstrip("\ufeff"))
-    if value is None and (source.path.suffix.lower() != ".json" or parse_line(source.head[0])):
+    if value is None and (source.name.suffix.lower() != ".json" or parse_line(source.head[0])):
         return None  # lines of JSON, or a printed line that begins with a bracket
     if value is None:
         raise _refuse(source, "is no JSON: it is cut off or damaged")
-    tables = _find_tables(value, source.path.stem)
+    tables = _find_tables(value, source.name.stem)
     if not tables and isinstance(value, dict):
         return tabulate_objects([value])
     if not tables:
@@ -56,7 +57,7 @@ def _looks_like_json(source: Source) -> bool:
 
 def _refuse(source: Source, what: str) -> GanvasError:
     return GanvasError(
-        f"{source.path} {what}.",
+        f"{shown(source.path)} {what}.",
         expected='{"d_loss": [...], "g_loss": [...]}, or [{"step": 0, "d_loss": 0.7}, ...]',
         fix="save the history of the training in one of these forms.",
     )
@@ -151,24 +152,53 @@ def _lists(value: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, li
 def _of_lists(lists: dict[str, list[Any]]) -> list[Table]:
     """Lists of numbers side by side; a list of [step, number] has its own steps.
 
-    A list that is at most half as long as the longest one, such as a FID after every epoch, is spread over it.
+    A list that is at most half as long as the longest one, such as a FID after every epoch, is spread over it. So is
+    a list of [step, number] beside lists without steps, unless its steps are numbers of their rows.
     """
-    tables = []
-    for name, column in lists.items():
-        if all(isinstance(item, list) and len(item) == 2 for item in column):
-            tables += tabulate_objects({"step": step, name: value} for step, value in column)
+    pairs = {name: column for name, column in lists.items() if all(_is_pair(item) for item in column)}
     plain = {name: column for name, column in lists.items() if not isinstance(column[0], list)}
-    longest = max(map(len, plain.values()), default=0)
+    longest, notes = max(map(len, plain.values()), default=0), []
     found: list[dict[str, float | None]] = [{} for _ in range(longest)]
     for name, column in plain.items():
         short = 2 * len(column) <= longest
         if short and names.time_kind(name):
             continue
-        for i, cell in enumerate(column):
+        places = [_spread(i + 1, len(column), longest) if short else i for i in range(len(column))]
+        for place, cell in zip(places, column, strict=True):
             if cell is None or number(cell) is not None:
-                found[round((i + 1) * longest / len(column)) - 1 if short else i][name] = number(cell)
+                found[place][name] = number(cell)
+        if short and any(name in row for row in found):
+            notes.append(_spread_note(name, len(column), longest))
+    timed = any(names.time_kind(name) and 2 * len(column) > longest for name, column in plain.items())
+    for name, column in list(pairs.items()):
+        steps = [number(step) for step, _ in column]
+        last = max((step for step in steps if step is not None), default=0)
+        if timed or not any(map(names.is_quantity, plain)) or last <= 0:
+            continue
+        of_rows = last < longest <= 2 * last
+        for step, cell in column:
+            if (at := number(step)) is not None and 0 <= at <= last:
+                found[int(at) if of_rows else max(0, _spread(at, last, longest))][name] = number(cell)
+        notes += [] if of_rows else [_spread_note(name, len(column), longest)]
+        del pairs[name]
     rows = Rows()
     for row in found:
         rows.add(row)
-    table = rows.table()
-    return ([table] if table.columns else []) + tables
+    table = replace(rows.table(), notes=tuple(notes))
+    with_steps = (
+        tabulate_objects({"step": step, name: value} for step, value in column) for name, column in pairs.items()
+    )
+    return ([table] if table.columns else []) + [one for some in with_steps for one in some]
+
+
+def _is_pair(item: Any) -> bool:
+    return isinstance(item, list) and len(item) == 2
+
+
+def _spread(at: float, last: float, rows: int) -> int:
+    """The row at which the time `at` of `last` is."""
+    return round(at * rows / last) - 1
+
+
+def _spread_note(name: str, count: int, rows: int) -> str:
+    return f"{name}: {count:,} values, spread evenly over the {rows:,} rows"

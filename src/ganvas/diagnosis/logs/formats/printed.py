@@ -1,16 +1,18 @@
 """Printed lines: text and numbers in turn; lines that differ only in their numbers are understood once."""
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
 
 from ganvas.diagnosis.logs import names
+from ganvas.diagnosis.logs.formats import decimal_comma
 from ganvas.diagnosis.logs.formats.json_lines import parse_line
 from ganvas.diagnosis.logs.formats.objects import flatten
 from ganvas.diagnosis.logs.formats.printed_lists import printed_lists, table_of_lists
-from ganvas.diagnosis.logs.formats.printed_names import is_time_without_name, name_before
+from ganvas.diagnosis.logs.formats.printed_names import SETTINGS, is_time_without_name, name_before, sibling_name
 from ganvas.diagnosis.logs.numbers import number
 from ganvas.diagnosis.logs.rows import Rows, Table
 from ganvas.diagnosis.logs.source import Source
@@ -33,10 +35,15 @@ _CLOCK = re.compile(
     r"|\b\d+:\d\d(?::\d\d)?(?:[.,]\d+)?\b"
 )
 _NUMBER = re.compile(
-    r"(?<![\w.])([-+]?(?:[1-9]\d{0,2}(?:,\d{3})+(?!\d|,\d)(?:\.\d+)?|\d+\.?\d*(?:e[-+]?\d+)?|\.\d+(?:e[-+]?\d+)?"
+    r"(?<![A-Za-z0-9_.])([-+]?(?:[1-9]\d{0,2}(?:,\d{3})+(?!\d|,\d)(?:\.\d+)?|\d+\.?\d*(?:e[-+]?\d+)?|\.\d+(?:e[-+]?\d+)?"
     r"|nan\b|inf(?:inity)?\b))",
     re.I,
 )
+_COUNTED = re.compile(r"第\s*(\d+)\s*(?:(轮|代)|步|次)\S*")
+_MOST_DROPPED = 50
+_OFTEN = 3
+"""Lines on which a name without a role is worth to be shown."""
+
 _BARE_ACCURACY = re.compile("acc(?:uracy)?", re.I)
 
 
@@ -69,7 +76,10 @@ def read_printed(source: Source) -> list[Table] | None:
 
 def _read(source: Source, known_only: bool) -> Table:
     rows, now, lists = Rows(), dict[str, float](), dict[str, list[float]]()
-    labels = dict[str, str]()
+    labels, dropped = dict[str, str](), Counter[str]()
+    number_pattern = _NUMBER
+    if commas := decimal_comma.writes_commas(map(_plain, source.head)):
+        number_pattern = decimal_comma.NUMBER
     given, named = frozenset(source.columns.items()), frozenset(source.columns)
     for line in source.lines():
         if not line or line.isspace():
@@ -86,16 +96,24 @@ def _read(source: Source, known_only: bool) -> Table:
             if any(_is_known(name, named) for name in row):
                 rows.add({**now, **{name: value for name, value in row.items() if not names.time_kind(name)}})
             continue
-        texts = _NUMBER.split(_plain(line))
+        texts = number_pattern.split(_plain(line))
         plan = _plan(tuple(texts[::2]), given, not known_only)
+        if commas:
+            counts = {pair.place for pair in plan.times if not pair.fraction}
+            texts[1::2] = [decimal_comma.with_point(text, i in counts) for i, text in enumerate(texts[1::2])]
         now = _advance(now, plan.times, texts)
         labels |= {pair.name: pair.label for pair in plan.times if pair.label}
         known = [pair for pair in plan.quantities if _is_known(pair.name, named)]
         if known or (plan.quantities and not known_only):
             row = _row(plan.quantities, texts, rows)
             rows.add({**now, **row})
+        else:
+            dropped.update({pair.name for pair in plan.quantities})
     table = rows.table() if rows.count or not lists else table_of_lists(lists)
-    return replace(table, columns={labels.get(name, name): column for name, column in table.columns.items()})
+    columns = {labels.get(name, name): column for name, column in table.columns.items()}
+    often = (name for name, count in dropped.most_common(_MOST_DROPPED) if count >= _OFTEN and name not in columns)
+    notes = (decimal_comma.NOTE,) if commas else ()
+    return replace(table, columns=columns, dropped=tuple(often), notes=notes)
 
 
 def _plain(line: str) -> str:
@@ -106,11 +124,13 @@ def _plain(line: str) -> str:
         line = _BAR.sub(" ", line)
     if ":" in line or "-" in line:
         line = _CLOCK.sub(" ", line)
+    if "第" in line:
+        line = _COUNTED.sub(lambda match: f"{'epoch' if match[2] else 'step'} {match[1]} ", line)
     return " ".join(line.split())
 
 
 def _is_known(name: str, given: frozenset[str]) -> bool:
-    return name in given or names.translate(name) is not None or bool(_BARE_ACCURACY.fullmatch(name))
+    return name in given or names.is_quantity(name) or bool(_BARE_ACCURACY.fullmatch(name))
 
 
 @lru_cache(8192)
@@ -119,15 +139,20 @@ def _plan(texts: tuple[str, ...], given: frozenset[tuple[str, str]], any_name: b
     own_names = dict(given)
     times: list[_Pair] = []
     quantities: list[_Pair] = []
-    network, skip = "D", -1
+    settings: list[_Pair] = []
+    network, skip = "", -1
     for i in range(len(texts) - 1):
         after = texts[i + 1]
         if i == skip:
             continue
         of = i + 1 if after.strip() == "/" and i + 2 < len(texts) else None
         name = name_before(texts[: i + 1], own_names.keys(), any_name)
+        if not names.translate(name) and name not in own_names:
+            name = sibling_name(texts[i], after, [pair.name for pair in quantities]) or name
         kind = names.Roles(own_names).time_kind(name) if name else None
-        if kind or (not name and is_time_without_name(texts, i)):
+        if kind and names.normalise_name(name) in SETTINGS and name not in own_names:
+            settings.append(_Pair(i, kind, name))
+        elif kind or (not name and is_time_without_name(texts, i)):
             times.append(_Pair(i, kind or "", name, of=of, fraction=kind in ("epoch", "kimg")))
             skip = i + 1 if of else -1
         elif of and name and (pair := names.split_pair(name)):
@@ -136,10 +161,12 @@ def _plan(texts: tuple[str, ...], given: frozenset[tuple[str, str]], any_name: b
         elif name and not re.match(r"[A-Za-zµ]|\s*(?:param|MB|GB|M\b|it/s)", after):
             own = names.translate(name) or ""
             if _BARE_ACCURACY.fullmatch(name):
-                name = f"{network} {name}"
+                name = f"{network} {name}".strip()
             elif own.startswith(("D/", "G/")):
                 network = own[0]
             quantities.append(_Pair(i, name, percent=after.startswith("%")))
+    if not times and any(_is_known(pair.name, frozenset(own_names)) for pair in quantities):
+        times = settings  # "steps: 100" alone is a setting, beside a loss it is the time
     return _Plan(_named(times), quantities)
 
 

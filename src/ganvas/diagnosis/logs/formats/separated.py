@@ -3,25 +3,34 @@
 import csv
 import re
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice, pairwise
+from dataclasses import replace
+from itertools import chain, islice, pairwise
 from typing import NamedTuple
 
 import numpy as np
 
 from ganvas.diagnosis.logs import names
+from ganvas.diagnosis.logs.formats import decimal_comma
 from ganvas.diagnosis.logs.numbers import number
 from ganvas.diagnosis.logs.rows import GAP, LAST, VALUE, Column, Rows, Table
-from ganvas.diagnosis.logs.source import Source
+from ganvas.diagnosis.logs.source import Source, shown
 from ganvas.errors import GanvasError
 
 _CHUNK = 20_000
 """Lines converted at once."""
 
+_MISSING = frozenset({"", "-", "none", "null", "nan", "na", "n/a"})
+"""What stands in a cell where nothing was measured."""
+
 _SEARCHED = 100
 """Lines among which the header is searched."""
 
 _TERMINAL = re.compile(r"\x1b\[[\d;?]*[A-Za-z]")
-_RULE = re.compile(r"[|:+\s-]+")
+_RULE = re.compile(r"[|:+=\s-]+")
+_TIME = re.compile(r"(?<![\w.:])\d+:\d\d(?::\d\d)?(?![\w.:])")
+_BOX = str.maketrans({**dict.fromkeys("│┃║┆┇┊┋", "|"), **{chr(code): "+" for code in range(0x2500, 0x2580)
+                      if chr(code) not in "│┃║┆┇┊┋"}})  # fmt: skip
+"""The characters from which tables are drawn."""
 
 
 class Layout(NamedTuple):
@@ -29,46 +38,67 @@ class Layout(NamedTuple):
 
     Attributes:
         delimiter: one character.
-        header: which of the lines that are not blank is the header.
+        header: which of the lines that are not blank is the header; None where the first one has numbers already.
     """
 
     delimiter: str
-    header: int = 0
+    header: int | None = 0
 
 
 def read_separated(source: Source) -> list[Table] | None:
-    """A header of names, then lines of numbers; a cell may be empty. Other lines may stand above the header."""
+    """A header of names, then lines of numbers; a cell may be empty. Other lines may stand above the header.
+
+    Without a header the columns are called 1, 2, … if the user names them so.
+    """
     layout = find_layout(source)
-    if layout is None and source.path.suffix.lower() in (".csv", ".tsv") and source.head:
-        layout = Layout(max(",\t;|", key=source.head[0].count))
+    if layout is None and source.name.suffix.lower() in (".csv", ".tsv") and source.head:
+        delimiter = max(",\t;|", key=source.head[0].count)
+        numbers = [_is_number(cell) for cell in cells_of(source.head[0], delimiter) if cell.strip()]
+        layout = Layout(delimiter, None if numbers and all(numbers) else 0)
     return [read_columns(source, layout, _header_names(source))] if layout else None
 
 
 def find_layout(source: Source) -> Layout | None:
-    """From the first two lines that are a header and numbers; None for other texts.
+    """From the first two lines that are a header and numbers, or both numbers; None for other texts.
 
     Not csv.Sniffer, which takes the comma of 0,5 for one.
     """
     lines = [line for line in map(_plain, source.head[:_SEARCHED]) if line.strip()]
-    for header, two in enumerate(pairwise(lines)):
+    for header, pair in enumerate(pairwise(lines)):
+        two = [_TIME.sub("0", line) for line in pair]
         if any(re.search(r"\w['\"]?\s*[:=]\s*[-+\d]", line) for line in two):
             continue
         for delimiter in ("\t", ";", ",", "|", " "):
             titles, first = (cells_of(line, delimiter) for line in two)
-            numeric = [number(cell.replace(",", ".")) is not None for cell in first]
-            enough = all(numeric) if delimiter == " " or header else any(numeric)
-            known = header == 0 or any(names.translate(cell) or names.time_kind(cell) for cell in titles)
-            if len(titles) == len(first) > 1 and enough and known:
+            if not len(titles) == len(first) > (delimiter == " " and header > 0):
+                continue
+            numeric = [_is_number(cell) for cell in first]
+            gaps = [cell.strip().lower() in _MISSING for cell in first]
+            complete = any(numeric) and all(map(max, numeric, gaps))
+            enough = complete if delimiter == " " or header else any(numeric)
+            known = header == 0 or any(names.is_quantity(cell) or names.time_kind(cell) for cell in titles)
+            named = not any(map(_is_number, titles))
+            if len(titles) > 1 and enough and known and named:
                 return Layout(delimiter, header)
+            if header == 0 and all(numeric) and all(map(_is_number, titles)) and (len(titles) > 1 or delimiter == " "):
+                return Layout(delimiter, None)
     return None
 
 
+def _is_number(cell: str) -> bool:
+    return number(cell.replace(",", ".")) is not None
+
+
 def _plain(line: str) -> str:
-    """Without the colours of a terminal, the outer bars of a Markdown table, and its rule, which becomes blank."""
+    """Without the colours of a terminal, the brackets of a tuple, the bars of a table, and its rules, then blank."""
     line = _TERMINAL.sub("", line) if "\x1b" in line else line
-    if line.startswith("|"):
+    if not line.isascii():
+        line = line.translate(_BOX)
+    if line.lstrip()[:1] in ("|", "+"):
         line = "" if _RULE.fullmatch(line.strip()) else line.strip().strip("|")
-    return line
+    if line[:1] in "([" and line.rstrip()[-1:] in (")", "]") and line.count(line[0]) == 1:
+        line = line.strip()[1:-1]
+    return line[2:] if line.startswith("# ") else line
 
 
 def cells_of(line: str, delimiter: str) -> list[str]:
@@ -82,7 +112,7 @@ def cells_of(line: str, delimiter: str) -> list[str]:
 def lines_of(source: Source, layout: Layout) -> Iterator[list[str]]:
     """The cells of every line that is not blank, from the header on."""
     delimiter = layout.delimiter
-    lines = islice((line for line in map(_plain, source.lines()) if line.strip()), layout.header, None)
+    lines = islice((line for line in map(_plain, source.lines()) if line.strip()), layout.header or 0, None)
     if delimiter == ";":
         lines = (line.replace(",", ".") for line in lines)  # where ; separates, 0,5 is a half
     if delimiter == " ":
@@ -91,14 +121,17 @@ def lines_of(source: Source, layout: Layout) -> Iterator[list[str]]:
 
 
 def _header_names(source: Source) -> Callable[[list[str]], list[str]]:
-    """The check of a header: names, each once."""
+    """The check of a header: names, each once; places instead of numbers, if the user calls the columns by them."""
 
     def check(cells: list[str]) -> list[str]:
-        if all(number(cell) is not None for cell in cells if cell.strip()):
+        if all(number(cell.replace(",", ".")) is not None for cell in cells if cell.strip()):
+            places = [str(place) for place in range(1, len(cells) + 1)]
+            if source.columns and source.columns.keys() <= set(places):
+                return places
             raise GanvasError(
-                f"{source.path.name} has no header: its first line is {', '.join(cells[:4])}.",
+                f"{shown(source.path.name)} has no header: its first line is {', '.join(cells[:4])}.",
                 expected="a first line of names, such as step,d_loss,g_loss",
-                fix="write one above the numbers.",
+                fix=f"write one above the numbers, or name the columns by their places: --columns {_places(cells)}.",
             )
         header: list[str] = []
         for place, cell in enumerate(cells, 1):
@@ -111,6 +144,12 @@ def _header_names(source: Source) -> Callable[[list[str]], list[str]]:
     return check
 
 
+def _places(cells: Sequence[str]) -> str:
+    """d_loss=1,g_loss=2 for two columns; the first of more is the step."""
+    roles = ("d_loss", "g_loss") if len(cells) < 3 else ("step", "d_loss", "g_loss")
+    return ",".join(f"{role}={place}" for place, role in zip(range(1, len(cells) + 1), roles, strict=False))
+
+
 def read_columns(source: Source, layout: Layout, name_columns: Callable[[list[str]], list[str]]) -> Table:
     """All lines; columns whose name is empty are left out, such as the index that pandas writes first.
 
@@ -118,21 +157,33 @@ def read_columns(source: Source, layout: Layout, name_columns: Callable[[list[st
         GanvasError: the header is missing, or the text is damaged.
     """
     lines, rows = lines_of(source, layout), Rows()
+    cells_at_start = (" ".join(cells_of(_plain(line), layout.delimiter)) for line in source.head)
+    commas = layout.delimiter != ";" and decimal_comma.writes_commas(cells_at_start)
     try:
-        header = name_columns(next(lines, []))
+        first = next(lines, [])
+        header = name_columns(first)
+        if layout.header is None:
+            lines = chain([first], lines)
         while some := list(islice(lines, _CHUNK)):
             good = [line for line in some if len(line) == len(header)]
             rows.unread += len(some) - len(good)
             if good:
                 cells = dict(zip(header, zip(*good, strict=True), strict=True))
+                if commas:
+                    cells = {name: _with_points(name, column) for name, column in cells.items()}
                 if any(cells):
                     rows.add_block({name: _converted(column) for name, column in cells.items() if name})
                 rows.texts = {name: column[-LAST:] for name, column in cells.items() if name}
     except csv.Error as error:
         raise GanvasError(
-            f"{source.path.name} is damaged: {error}.", expected="separated values", fix="write it again."
+            f"{shown(source.path.name)} is damaged: {error}.", expected="separated values", fix="write it again."
         ) from error
-    return rows.table()
+    return replace(rows.table(), notes=(decimal_comma.NOTE,) if commas else ())
+
+
+def _with_points(name: str, cells: Sequence[str]) -> tuple[str, ...]:
+    counts = names.time_kind(name) is not None
+    return tuple(decimal_comma.with_point(cell, counts) for cell in cells)
 
 
 def _converted(cells: Sequence[str]) -> Column:

@@ -23,7 +23,7 @@ def read_tensorboard_csv(source: Source) -> list[Table] | None:
     header = cells_of(source.head[0], ",") if source.head else []
     if list(map(names.normalise_name, header)) != ["walltime", "step", "value"]:
         return None
-    return [read_columns(source, Layout(","), lambda header: ["", header[1], tag_of(source.path.stem)])]
+    return [read_columns(source, Layout(","), lambda header: ["", header[1], tag_of(source.name.stem)])]
 
 
 def read_wandb(source: Source) -> list[Table] | None:
@@ -31,6 +31,8 @@ def read_wandb(source: Source) -> list[Table] | None:
     header = cells_of(source.head[0], ",") if source.head else []
     found = [_WANDB_COLUMN.fullmatch(cell) for cell in header[1:] if not cell.endswith(_WANDB_BOUNDS)]
     if len(header) < 2 or not found or not all(found):
+        return None
+    if any(len(cells_of(line, ",")) != len(header) for line in source.head[1:2]):  # a line of prose
         return None
     table = read_columns(
         source, Layout(","), lambda header: ["" if cell.endswith(_WANDB_BOUNDS) else cell for cell in header]
@@ -52,7 +54,7 @@ def read_wandb(source: Source) -> list[Table] | None:
 def read_long_form(source: Source) -> list[Table] | None:
     """One number a line, with the name of its quantity: `name,step,value`."""
     layout = find_layout(source)
-    if layout is None or layout.header:
+    if layout is None or layout.header != 0:
         return None
     first, second = (cells_of(line, layout.delimiter) for line in source.head[:2])
     header = list(map(names.normalise_name, first))
