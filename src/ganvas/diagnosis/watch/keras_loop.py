@@ -7,8 +7,8 @@ functions: D is then called on the images that `probe.step` receives. In both, o
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from functools import wraps
-from types import SimpleNamespace
 from typing import Any
 
 from torch import Tensor, nn
@@ -23,13 +23,26 @@ COLOURS = (1, 3, 4)
 """Channels of images."""
 
 
+@dataclass(eq=False)
+class Held:
+    """What an optimiser holds.
+
+    Attributes:
+        param_groups: the weights of its last step, as an optimiser of PyTorch names them.
+        networks: those of which it has ever had weights.
+    """
+
+    param_groups: list[dict[str, list[Tensor]]] = field(default_factory=list)
+    networks: set[str] = field(default_factory=set)
+
+
 class KerasNetworks(ObservedNetworks):
     """The `Subject` of a loop of Keras models."""
 
     def __init__(self, G: nn.Module, discriminators: Sequence[nn.Module], *more: Any) -> None:
         self._modules = [network for network in (G, *discriminators) if isinstance(network, KerasModule)]
         self._others: dict[str, tuple[Tensor, ...]] = {}
-        self._held: dict[int, SimpleNamespace] = {}
+        self._held: dict[int, Held] = {}
         super().__init__(G, discriminators, *more)
         self._hooks.append(OptimiserHook(self._on_step))
 
@@ -86,8 +99,8 @@ class KerasNetworks(ObservedNetworks):
 
     def _on_step(self, optimiser: Any, variables: Sequence[Any]) -> None:
         """An optimiser applies gradients; within tf.function that is seen once, when it is compiled."""
+        held = self._held.setdefault(id(optimiser), Held())
         if backend() == "torch":
-            held = self._held.setdefault(id(optimiser), SimpleNamespace())
             held.param_groups = [{"params": [variable.value for variable in variables]}]
             self._wiring.before_step(held)
             return
@@ -95,14 +108,15 @@ class KerasNetworks(ObservedNetworks):
             modules = [module for module in network.modules() if isinstance(module, KerasModule)]
             own = {id(variable) for module in modules for variable in module.trained()}
             if any(id(variable) in own for variable in variables):
-                vars(self._held.setdefault(id(optimiser), SimpleNamespace()))[name] = True
+                held.networks.add(name)
 
     def loop_signals(self) -> dict[str, float]:
         """Also whether D is trainable, and with TensorFlow which optimisers hold what."""
         values = super().loop_signals()
-        if backend() != "torch" and self._held:
-            shared = sum(len(vars(held)) == 2 for held in self._held.values()) if len(self._held) > 1 else 0
-            values |= {"wiring/optimisers": float(len(self._held)), "wiring/shared": float(shared)}
+        held = [one.networks for one in self._held.values() if one.networks]
+        if held:
+            shared = sum(len(networks) == 2 for networks in held) if len(held) > 1 else 0
+            values |= {"wiring/optimisers": float(len(held)), "wiring/shared": float(shared)}
         models = [D.model for D in self._discriminators if isinstance(D, KerasModule)]
         return values | ({"D/trainable": float(any(D.trainable_weights for D in models))} if models else {})
 
