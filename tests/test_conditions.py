@@ -318,6 +318,7 @@ EXAMPLES: dict[str, list[tuple[History, History]]] = {
     ],
     "quality regressing": [
         (logged(modes=[*range(1, 900, 60), *range(900, 0, -60)]), logged(modes=[*range(1, 900, 30)])),
+        (logged(recall=np.geomspace(0.5, 0.002, 30).tolist()), logged(recall=np.geomspace(0.5, 0.45, 30).tolist())),
         (logged(fid=THERE_AND_BACK), logged(fid=np.geomspace(90, 9, 30).tolist())),
         (
             watched(distance=[*np.geomspace(1, 0.1, 10), *np.geomspace(0.1, 0.9, 10)]),

@@ -338,3 +338,11 @@ def test_help_says_what_the_exit_status_and_the_json_are() -> None:
     shown = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"COLUMNS": "300"}, check=True)
     assert "exit status is 0 whatever is found" in shown.stdout
     assert "--json prints one object" in shown.stdout
+
+
+@pytest.mark.parametrize("measures", [["precision", "recall"], ["recall"]], ids=["both", "alone"])
+def test_recall_is_a_measure_of_images_where_precision_is_there_too(measures: list[str], tmp_path: Path) -> None:
+    rows = [",".join(["step", "d_loss", "g_loss", *measures])]
+    rows += [",".join([str(i), f"{1 + i / 100}", "0.9", *[f"{0.5 + i / 100}"] * len(measures)]) for i in range(20)]
+    (tmp_path / "log.csv").write_text("\n".join(rows))
+    assert ("recall" in read(tmp_path / "log.csv").columns) == (len(measures) == 2)

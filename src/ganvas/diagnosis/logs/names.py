@@ -86,6 +86,7 @@ TABLE = {
     "ppl": _measure(r"ppl2?(?:w|z|wend|zend|zfull|wfull)?|perceptualpathlength"),
     "fd": _measure("fd|fdd|fvd|fad|clipfid|sfid|(?:fd|fid)(?:dino|dinov2|clip|swav)|(?:dino|dinov2|swav)(?:fd|fid)"),
     "cmmd": _measure("cmmd"),
+    "recall": _measure(r"(?:pr\d+k\d*(?:full)?|improved|manifold)?recall"),
     "mmd": _measure("mmd"),
     "modes": "(?:num|number|n)?(?:of)?modes(?:captured|covered|found|count)?|modescore",
 }
@@ -179,6 +180,8 @@ class Roles:
         pix2pix = any(normalise_name(name) == "ggan" for name in columns)
         known = {name: (pix2pix and _PIX2PIX_LOSSES.get(normalise_name(name))) or translate(name) for name in columns}
         known = {name: own for name, own in known.items() if own} | _authors(columns, set(known.values()))
+        if known.get("recall") == "recall" and not any(normalise_name(name) == "precision" for name in columns):
+            del known["recall"]  # a measure of images comes with precision; alone it is that of a classifier
         if not any(own.startswith(("D/", "G/")) and own != "D/accuracy" for own in [*known.values(), *self._taken()]):
             known = {name: own for name, own in known.items() if not _BARE_ACCURACY.fullmatch(normalise_name(name))}
         taken = self._taken()

@@ -13,6 +13,7 @@ LOWER, HIGHER, DECIBELS = "lower", "higher", "decibels"
 MEASURES = {
     "fid": LOWER, "fd": LOWER, "kid": LOWER, "cmmd": LOWER, "swd": LOWER, "lpips": LOWER, "inception score": HIGHER,
     "ms-ssim": HIGHER, "ssim": HIGHER, "psnr": DECIBELS, "ppl": LOWER, "mmd": LOWER, "modes": HIGHER,
+    "recall": HIGHER,
 }  # fmt: skip
 """Which direction is better, the most trusted measure first. Of unpaired images MS-SSIM is a likeness of fakes to each
 other (Odena et al. 2017): then lower is better."""
@@ -33,7 +34,7 @@ TITLES = {
     "distance": "the fakes' distance to the reals", "quality": "the quality (a kernel distance)", "fid": "FID",
     "kid": "KID", "swd": "SWD", "lpips": "LPIPS", "ms-ssim": "MS-SSIM", "ssim": "SSIM", "psnr": "PSNR", "ppl": "PPL",
     "fd": "the Fréchet distance", "cmmd": "CMMD", "inception score": "the inception score", "mmd": "MMD",
-    "modes": "the number of modes that are generated",
+    "modes": "the number of modes that are generated", "recall": "recall",
 }  # fmt: skip
 
 
