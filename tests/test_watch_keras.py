@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 import ganvas
 from ganvas import GanvasError, Probe
-from ganvas.diagnosis.watch.keras_models import KerasModule
+from ganvas.diagnosis.loops.keras_models import KerasModule
 
 CASES = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", "-o", "python_functions=case_*", "-W", "ignore"]
 
@@ -182,7 +182,7 @@ def case_watched_equals_unwatched(keras: Any, loop: Loop) -> None:
     assert len(probe.history["D/loss"]) == 8
     assert probe.history["D/input_gradient"].value.all()
     assert probe.history.facts.shown == 128
-    assert keras.optimizers.Optimizer.apply.__module__ != "ganvas.diagnosis.watch.keras_loop"
+    assert keras.optimizers.Optimizer.apply.__module__ != "ganvas.diagnosis.loops.keras_loop"
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ from torch.distributed import HashStore  # pyright: ignore[reportPrivateImportUs
 from watched_loops import LOOPS, Loop, N, discriminator, generator, points, run
 
 import ganvas
+from ganvas.diagnosis.loops.probe import tell
 from ganvas.diagnosis.rules import wiring
-from ganvas.diagnosis.watch.probe import tell
 
 CONDITIONS = {
     condition.name
@@ -374,7 +374,7 @@ def test_a_notebook_shows_the_diagnosis_in_place(
     shell = SimpleNamespace(kernel=object())
     monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
     monkeypatch.setitem(sys.modules, "IPython.display", SimpleNamespace(display=display))
-    monkeypatch.setattr("ganvas.diagnosis.watch.live.PAUSE", 0.0)
+    monkeypatch.setattr("ganvas.diagnosis.loops.live.PAUSE", 0.0)
     run(Loop(options={"report": tell}), 8)
     assert len(page) == 1, "one place, updated"
     assert "too early to judge" in page[0]

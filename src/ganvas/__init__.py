@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from ganvas.comparison.comparison import Comparison, compare
     from ganvas.config import TrainConfig
     from ganvas.diagnosis.diagnosis import Diagnosis, Finding
+    from ganvas.diagnosis.loops.probe import Probe, watch
     from ganvas.diagnosis.sources import diagnose
-    from ganvas.diagnosis.watch.probe import Probe, watch
     from ganvas.errors import GanvasError
     from ganvas.evaluation.evaluation import evaluate
     from ganvas.evaluation.measures import Value
@@ -38,7 +38,7 @@ _MODULES = {
     "comparison.comparison": ["Comparison", "compare"],
     "config": ["TrainConfig"],
     "diagnosis.diagnosis": ["Diagnosis", "Finding"],
-    "diagnosis.watch.probe": ["Probe", "watch"],
+    "diagnosis.loops.probe": ["Probe", "watch"],
     "diagnosis.sources": ["diagnose"],
     "errors": ["GanvasError"],
     "evaluation.evaluation": ["evaluate"],

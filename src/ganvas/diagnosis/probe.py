@@ -1,7 +1,7 @@
 """The probe: measures a generator and a discriminator during a training, and reports what is wrong, each once.
 
 What is probed is a `Subject`: the networks of a run of Ganvas (`ganvas.training.monitor.subject`), or those of somebody
-else's loop, whose calls are observed and repeated (`ganvas.diagnosis.watch.probe`).
+else's loop, whose calls are observed and repeated (`ganvas.diagnosis.loops.probe`).
 """
 
 from collections.abc import Callable, Iterator

@@ -13,11 +13,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ganvas.diagnosis.watch.arguments import check_batch
-from ganvas.diagnosis.watch.calls import Call, CallHook, Place, autocast_now, find_images
-from ganvas.diagnosis.watch.keras_models import KerasModule, backend
-from ganvas.diagnosis.watch.observed import ObservedNetworks
-from ganvas.diagnosis.watch.targets import Asked
+from ganvas.diagnosis.loops.arguments import check_batch
+from ganvas.diagnosis.loops.calls import Call, CallHook, Place, autocast_now, find_images
+from ganvas.diagnosis.loops.keras_models import KerasModule, backend
+from ganvas.diagnosis.loops.observed import ObservedNetworks
+from ganvas.diagnosis.loops.targets import Asked
 
 COLOURS = (1, 3, 4)
 """Channels of images."""

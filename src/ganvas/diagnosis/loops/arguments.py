@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ganvas.diagnosis.watch.keras_models import KerasModule, is_keras
+from ganvas.diagnosis.loops.keras_models import KerasModule, is_keras
 from ganvas.errors import GanvasError
 
 Network = nn.Module | Any

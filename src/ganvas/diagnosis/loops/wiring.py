@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 from torch.utils.hooks import RemovableHandle
 
-from ganvas.diagnosis.watch.calls import CallHook
+from ganvas.diagnosis.loops.calls import CallHook
 
 EARLIER = -1
 """The number of all backward passes before the round."""

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from ganvas.diagnosis.logs.names import translate
+from ganvas.diagnosis.loops.arguments import as_loss
+from ganvas.diagnosis.loops.keras_models import KerasModule
 from ganvas.diagnosis.signals.networks import preserve_state
-from ganvas.diagnosis.watch.arguments import as_loss
-from ganvas.diagnosis.watch.keras_models import KerasModule
 from ganvas.errors import GanvasError
 
 IMAGES = 256

@@ -21,16 +21,16 @@ from ganvas import devices
 from ganvas.diagnosis.budget import PROBES, TimeBudget
 from ganvas.diagnosis.diagnosis import Diagnosis, verdict
 from ganvas.diagnosis.history import Facts, History
+from ganvas.diagnosis.loops.arguments import Images, Loss, Network, as_loss, check_data, check_networks
+from ganvas.diagnosis.loops.calls import last_layer
+from ganvas.diagnosis.loops.keras_fit import FitSampler, Latents, fit_callback, losses_in
+from ganvas.diagnosis.loops.keras_loop import KerasNetworks
+from ganvas.diagnosis.loops.keras_models import KerasModule
+from ganvas.diagnosis.loops.live import LiveDisplay, in_notebook
+from ganvas.diagnosis.loops.observed import ObservedNetworks
+from ganvas.diagnosis.loops.outputs import Reader
 from ganvas.diagnosis.probe import MAX_ERRORS, NetworkProbe
 from ganvas.diagnosis.signals import networks as signals
-from ganvas.diagnosis.watch.arguments import Images, Loss, Network, as_loss, check_data, check_networks
-from ganvas.diagnosis.watch.calls import last_layer
-from ganvas.diagnosis.watch.keras_fit import FitSampler, Latents, fit_callback, losses_in
-from ganvas.diagnosis.watch.keras_loop import KerasNetworks
-from ganvas.diagnosis.watch.keras_models import KerasModule
-from ganvas.diagnosis.watch.live import LiveDisplay, in_notebook
-from ganvas.diagnosis.watch.observed import ObservedNetworks
-from ganvas.diagnosis.watch.outputs import Reader
 from ganvas.display import Displayed, Paragraph, Part
 from ganvas.errors import GanvasError
 

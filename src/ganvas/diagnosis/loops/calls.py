@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ganvas.diagnosis.loops.keras_models import KerasModule
 from ganvas.diagnosis.signals import networks as signals
-from ganvas.diagnosis.watch.keras_models import KerasModule
 
 AUTOCAST_DEVICES = ("cpu", "cuda", "mps", "xpu")
 

@@ -7,10 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ganvas.diagnosis.probe import Part
-from ganvas.diagnosis.signals.samples import MAX_REALS, ReferenceSet, downsample
-from ganvas.diagnosis.watch.arguments import check_batch
-from ganvas.diagnosis.watch.calls import (
+from ganvas.diagnosis.loops.arguments import check_batch
+from ganvas.diagnosis.loops.calls import (
     Call,
     CallHook,
     Place,
@@ -24,9 +22,11 @@ from ganvas.diagnosis.watch.calls import (
     rows_of,
     with_images,
 )
-from ganvas.diagnosis.watch.outputs import Reader, is_sigmoid, mean_per_head, reading
-from ganvas.diagnosis.watch.targets import Asked, target_signals
-from ganvas.diagnosis.watch.wiring import WiringMonitor, backward_pass
+from ganvas.diagnosis.loops.outputs import Reader, is_sigmoid, mean_per_head, reading
+from ganvas.diagnosis.loops.targets import Asked, target_signals
+from ganvas.diagnosis.loops.wiring import WiringMonitor, backward_pass
+from ganvas.diagnosis.probe import Part
+from ganvas.diagnosis.signals.samples import MAX_REALS, ReferenceSet, downsample
 
 MAX_IMAGES = 256
 """Images of each kind in a probe, at most: those of the last few steps."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ganvas.diagnosis.watch.calls import Call, Place
+from ganvas.diagnosis.loops.calls import Call, Place
 
 SMOOTHED = (1.0, 0.95, 0.9, 0.8)
 """Targets of reals in use."""
