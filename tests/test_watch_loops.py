@@ -93,6 +93,27 @@ def test_a_wasserstein_loss_is_recognised_while_it_is_positive() -> None:
     assert probe.history.facts.critic is True
 
 
+@pytest.mark.parametrize("every", [1, 2, 5])
+def test_a_g_that_is_stepped_in_each_fifth_round_is_not_called_frozen(every: int) -> None:
+    """Also where the probed rounds are always others."""
+    G, D = generator(), nn.Linear(2, 1)
+    adam = [torch.optim.Adam(network.parameters(), 1e-3) for network in (D, G)]
+    probe = ganvas.watch(G, D, every=every, report=None)
+    for i in range(60):
+        real, fake = points(), G(torch.randn(N, 4))
+        d_loss = D(fake.detach()).mean() - D(real).mean()
+        adam[0].zero_grad()
+        d_loss.backward()
+        adam[0].step()
+        if i % 5 == 4:
+            adam[1].zero_grad()
+            (-D(fake).mean()).backward()
+            adam[1].step()
+        probe.step(real=real, fake=fake, d_loss=d_loss)
+    found = {finding.name for finding in probe.diagnosis().findings}
+    assert not found & (CONDITIONS | {"G frozen", "D frozen"})
+
+
 class Bookkeeping(nn.Module):
     """A D that counts its calls, keeps its last output, and draws from three generators of random numbers."""
 

@@ -71,7 +71,7 @@ class Round:
             wiring/optimisers: optimisers that were stepped.
             wiring/shared: those of them that hold weights of both networks although there is another.
             wiring/G/steps, wiring/D/steps: steps of each network, in all rounds since the last probe.
-            wiring/G/passes: backward passes that reached G.
+            wiring/G/passes: backward passes that reached G, where it was stepped in this very round.
             wiring/G/old, wiring/D/old: steps that also applied gradients from before the network's last step.
             wiring/G/mixed, wiring/D/mixed: steps that also applied gradients of the other network's loss.
         """
@@ -79,7 +79,9 @@ class Round:
             return {}
         held = {step.optimiser: set(step.passes) for step in self.steps}
         shared = sum(len(networks) == 2 for networks in held.values()) if len(held) > 1 else 0
-        values = {"wiring/optimisers": len(held), "wiring/shared": shared, "wiring/G/passes": len(self.reached["G"])}
+        values = {"wiring/optimisers": len(held), "wiring/shared": shared}
+        if self._applied("G"):
+            values["wiring/G/passes"] = len(self.reached["G"])
         apart = shared == 0 and len(held) > 1
         for name, other in (("D", "G"), ("G", "D")):
             steps, others = self._applied(name), set[int]().union(*self._applied(other)) - {EARLIER}
