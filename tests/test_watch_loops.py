@@ -188,6 +188,20 @@ def test_a_d_of_concatenated_images_is_called_with_both() -> None:
     assert probe.history["D/real"].last == pytest.approx(float(expected), abs=1e-6)
 
 
+def test_a_d_of_pairs_is_called_with_both() -> None:
+    """BiGAN, or labels beside flat images: D sees points and what belongs to them in one tensor."""
+    D = discriminator(5)
+    probe = ganvas.watch(generator(), D.eval(), every=1, report=None)
+    for _ in range(3):
+        real, fake, beside = points(), points() + 1, torch.randn(N, 3)
+        for images in (real, fake):
+            D(torch.cat([beside, images], 1))
+        probe.step(real=real, fake=fake)
+    assert probe.history.facts.probe_errors == {}
+    expected = D(torch.cat([beside, fake], 1)).mean().detach()
+    assert probe.history["D/fake"].last == pytest.approx(float(expected), abs=1e-6)
+
+
 def test_images_that_d_never_saw_are_told_in_one_sentence() -> None:
     D = nn.Sequential(nn.Conv2d(6, 8, 3), nn.Flatten(), nn.LazyLinear(1))
     probe = ganvas.watch(nn.Conv2d(3, 3, 1), D, every=1, report=None)

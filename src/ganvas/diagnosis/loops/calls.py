@@ -133,7 +133,7 @@ def find_images(call: Call, images: Tensor) -> Place | None:
             part = value[rows : rows + n]
             if part.shape == images.shape and _equal(part, images):
                 return Place(argument, slice(rows, rows + n), None, len(value))
-        if images.dim() > 2 and len(value) == n and value.shape[2:] == images.shape[2:]:
+        if images.dim() > 1 and len(value) == n and value.shape[2:] == images.shape[2:]:
             c = images.shape[1]
             for first in (0, value.shape[1] - c):
                 if first >= 0 and _equal(value[:, first : first + c], images):
