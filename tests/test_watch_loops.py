@@ -148,7 +148,7 @@ def words(probe: ganvas.Probe) -> str:
     return " ".join(str(probe.diagnosis()).split())
 
 
-def step(probe: ganvas.Probe, G: nn.Module, D: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor) -> None:
+def step(probe: ganvas.Probe, D: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor) -> None:
     """A round without updates."""
     D(real)
     D(fake)
@@ -218,7 +218,7 @@ def test_an_output_that_could_mean_anything_is_asked_about() -> None:
 
     probe = ganvas.watch(generator(), D := Odd(), every=1, report=None)
     for _ in range(3):
-        step(probe, generator(), D, points(), points())
+        step(probe, D, points(), points())
     assert "D returns [48, 6], [48, 4]" in words(probe)
     assert "logits=lambda output" in words(probe)
 
@@ -229,7 +229,7 @@ def test_data_of_one_to_five_dimensions(shape: tuple[int, ...]) -> None:
     D = nn.Sequential(nn.Unflatten(0, (-1, 1)) if shape == () else nn.Flatten(), nn.Linear(size, 1))
     probe = ganvas.watch(nn.Identity(), D, every=1, report=None, data=torch.randn(60, *shape))
     for n in (16, 16, 5, 1, 16):
-        step(probe, nn.Identity(), D, torch.randn(n, *shape), torch.randn(n, *shape) + 1)
+        step(probe, D, torch.randn(n, *shape), torch.randn(n, *shape) + 1)
     probe.step(real=torch.empty(0, *shape), fake=torch.empty(0, *shape))
     probe.close()
     assert probe.history.facts.probe_errors == {}
@@ -241,7 +241,7 @@ def test_modules_that_are_built_at_their_first_call() -> None:
     D = nn.Sequential(nn.Flatten(), nn.LazyLinear(8), nn.LazyBatchNorm1d(), nn.ReLU(), nn.LazyLinear(1))
     probe = ganvas.watch(nn.Linear(4, 2), D, every=1, report=None)
     for _ in range(4):
-        step(probe, nn.Linear(4, 2), D, points(), points())
+        step(probe, D, points(), points())
     assert probe.history.facts.probe_errors == {}
     assert probe.history["D/update"].last == 0
 
@@ -251,7 +251,7 @@ def test_whole_numbers_among_the_weights() -> None:
     D.register_parameter("steps", nn.Parameter(torch.tensor([3]), requires_grad=False))
     probe = ganvas.watch(generator(), D, every=1, report=None)
     for _ in range(3):
-        step(probe, generator(), D, points(), points())
+        step(probe, D, points(), points())
     assert probe.history.facts.probe_errors == {}
     assert "D/update" in probe.history
 
@@ -369,7 +369,7 @@ def test_own_trouble_is_one_line_at_the_end(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(probe._observed, "add_batch", lambda *_: 1 / 0)
     alone = copy.deepcopy(D)
     for _ in range(9):
-        step(probe, generator(), D, points(), points())
+        step(probe, D, points(), points())
     probe.__exit__(None)
     assert len(messages) == 1
     assert messages[0].count("ZeroDivisionError") == 1

@@ -11,11 +11,9 @@ from torch import Tensor
 from ganvas.diagnosis.logs.names import translate
 from ganvas.diagnosis.loops.arguments import as_loss
 from ganvas.diagnosis.loops.keras_models import KerasModule
+from ganvas.diagnosis.loops.observed import MAX_IMAGES
 from ganvas.diagnosis.signals.networks import preserve_state
 from ganvas.errors import GanvasError
-
-IMAGES = 256
-"""Images of each kind in a probe."""
 
 Latents = int | Callable[[int], Any]
 """The size of z, or n -> the input of G for n images: an array, or a list of several."""
@@ -44,7 +42,7 @@ class FitSampler:
 
     def __call__(self) -> tuple[list[Tensor], list[Tensor]]:
         """(inputs of D with reals, inputs of D with fakes): images, and where D has more inputs the labels."""
-        G, n = self._G, min(IMAGES, len(self._data))
+        G, n = self._G, min(MAX_IMAGES, len(self._data))
         with preserve_state(G), G.unchanged(), torch.no_grad():
             drawn = self._random.normal(size=(n, self._latents)) if isinstance(self._latents, int) else self._latents(n)
             inputs = [G.as_input(value) for value in (drawn if isinstance(drawn, list | tuple) else [drawn])]

@@ -18,6 +18,7 @@ from ganvas.diagnosis.loops.calls import Call, CallHook, Place, autocast_now, fi
 from ganvas.diagnosis.loops.keras_models import KerasModule, backend
 from ganvas.diagnosis.loops.observed import ObservedNetworks
 from ganvas.diagnosis.loops.targets import Asked
+from ganvas.diagnosis.loops.wiring import optimiser_signals
 
 COLOURS = (1, 3, 4)
 """Channels of images."""
@@ -114,9 +115,7 @@ class KerasNetworks(ObservedNetworks):
         """Also whether D is trainable, and with TensorFlow which optimisers hold what."""
         values = super().loop_signals()
         held = [one.networks for one in self._held.values() if one.networks]
-        if held:
-            shared = sum(len(networks) == 2 for networks in held) if len(held) > 1 else 0
-            values |= {"wiring/optimisers": float(len(held)), "wiring/shared": float(shared)}
+        values |= optimiser_signals(held) if held else {}
         models = [D.model for D in self._discriminators if isinstance(D, KerasModule)]
         return values | ({"D/trainable": float(any(D.trainable_weights for D in models))} if models else {})
 

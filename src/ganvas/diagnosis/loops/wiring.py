@@ -6,7 +6,7 @@ losses are.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -61,7 +61,7 @@ class Round:
         """The backward passes of D's loss and those of G's: by the steps that applied them, or else by their reach."""
         of_d, of_g = (set().union(*self._applied(name)) for name in ("D", "G"))
         if of_g - of_d:
-            return of_d - (of_g - of_d), of_g - of_d
+            return of_d, of_g - of_d
         return self.reached["D"] - self.reached["G"], set(self.reached["G"])
 
     def signals(self) -> dict[str, float]:
@@ -77,12 +77,10 @@ class Round:
         """
         if not self.steps:
             return {}
-        held = {step.optimiser: set(step.passes) for step in self.steps}
-        shared = sum(len(networks) == 2 for networks in held.values()) if len(held) > 1 else 0
-        values = {"wiring/optimisers": len(held), "wiring/shared": shared}
+        values = optimiser_signals({step.optimiser: step.passes for step in self.steps}.values())
         if self._applied("G"):
             values["wiring/G/passes"] = len(self.reached["G"])
-        apart = shared == 0 and len(held) > 1
+        apart = values["wiring/shared"] == 0 and values["wiring/optimisers"] > 1
         for name, other in (("D", "G"), ("G", "D")):
             steps, others = self._applied(name), set[int]().union(*self._applied(other)) - {EARLIER}
             old = sum(bool(passes & {EARLIER, *set().union(*steps[:i])}) for i, passes in enumerate(steps))
@@ -95,6 +93,12 @@ class Round:
     def _applied(self, name: str) -> list[frozenset[int]]:
         """The passes that each step of a network applied to it."""
         return [step.passes[name] for step in self.steps if name in step.passes]
+
+
+def optimiser_signals(held: Collection[Collection[str]]) -> dict[str, float]:
+    """wiring/optimisers and wiring/shared, from the networks of which each optimiser has weights."""
+    shared = sum(len(networks) == 2 for networks in held) if len(held) > 1 else 0
+    return {"wiring/optimisers": float(len(held)), "wiring/shared": float(shared)}
 
 
 class WiringMonitor:

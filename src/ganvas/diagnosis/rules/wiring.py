@@ -54,15 +54,12 @@ def not_zeroed(history: History) -> Detection | None:
     """A step that also applies gradients from before the network's last step, or of the other network's loss."""
     if wrong_optimiser(history):
         return None
-    for network, other in (("D", "G"), ("G", "D")):
-        since = _since(history, f"wiring/{network}/old")
+    old = "{0}'s gradients were not zero when its backward pass began, although it had been stepped"
+    mixed = "D's step also applied the gradients of G's loss, computed before it"
+    for network, count, seen in (("D", "old", old), ("D", "mixed", mixed), ("G", "old", old)):
+        since = _since(history, f"wiring/{network}/{count}")
         if since is not None:
-            seen = f"{network}'s gradients were not zero when its backward pass began, although it had been stepped"
-            return Detection(since, (seen,), network)
-        since = _since(history, "wiring/D/mixed") if network == "D" else None
-        if since is not None:
-            seen = f"{network}'s step also applied the gradients of {other}'s loss, computed before it"
-            return Detection(since, (seen,), network)
+            return Detection(since, (seen.format(network),), network)
     return None
 
 

@@ -124,7 +124,7 @@ def _header_names(source: Source) -> Callable[[list[str]], list[str]]:
     """The check of a header: names, each once; places instead of numbers, if the user calls the columns by them."""
 
     def check(cells: list[str]) -> list[str]:
-        if all(number(cell.replace(",", ".")) is not None for cell in cells if cell.strip()):
+        if all(_is_number(cell) for cell in cells if cell.strip()):
             places = [str(place) for place in range(1, len(cells) + 1)]
             if source.columns and source.columns.keys() <= set(places):
                 return places
