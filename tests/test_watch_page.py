@@ -40,7 +40,8 @@ def run_apart(loop: str) -> None:
         pytest.skip("Keras is not installed")
     checks = "assert not probe.history.facts.probe_errors\nassert probe.history['D/auc']\nprint(probe.diagnosis())"
     environment = os.environ | {"KERAS_BACKEND": "torch"}
-    command = [sys.executable, "-c", f"{SETUP}\n{loop}\n{checks}"]
+    seed = "import keras\nkeras.utils.set_random_seed(0)"
+    command = [sys.executable, "-c", f"{SETUP}\n{seed}\n{loop}\n{checks}"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert "has failed" not in done.stdout

@@ -3,8 +3,8 @@
 from ganvas.diagnosis.history import History
 from ganvas.diagnosis.rules.conditions import three_digits
 
-YOUNG = 1500
-"""Images shown before which no network can be said to have stopped learning."""
+YOUNG = 3000
+"""Images shown before which no network can be said to have stopped learning, and nothing of what G generates."""
 
 
 def is_young(history: History) -> bool:

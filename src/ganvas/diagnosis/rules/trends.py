@@ -7,11 +7,8 @@ from ganvas.diagnosis.rules import fixes
 from ganvas.diagnosis.rules.conditions import Condition, Detection, three_digits
 from ganvas.diagnosis.rules.fixes import PENALTY, Fix
 from ganvas.diagnosis.rules.losses import is_critic
+from ganvas.diagnosis.rules.progress import is_young
 from ganvas.diagnosis.rules.quality import FEW, MEASURES, OWN, TITLES, WORSE, measured
-
-ENOUGH = 3000
-"""Images shown before which nothing can be said of what G generates."""
-
 
 QUALITY = ("distance", "quality", *MEASURES)
 """Quantities of which one is enough."""
@@ -91,7 +88,7 @@ def early(history: History) -> Detection | None:
     """A training that has only begun."""
     shown, rows = history.facts.shown, (len(times) for times, _ in history.columns.values())
     probes = len(history["D/auc"]) or max(rows, default=0)
-    if (shown is None or shown >= ENOUGH) and probes >= 3:
+    if not is_young(history) and probes >= 3:
         return None
     images = "" if shown is None else f"{shown:,.0f} images and "
     return Detection(history.now, (f"{images}{probes} probes so far",))
