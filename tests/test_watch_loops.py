@@ -114,6 +114,37 @@ def test_a_g_that_is_stepped_in_each_fifth_round_is_not_called_frozen(every: int
     assert not found & (CONDITIONS | {"G frozen", "D frozen"})
 
 
+def test_gradients_that_reach_no_weight_of_g_but_are_assigned_are_not_missing() -> None:
+    """Of a copy (torch.func), as those of weights in shards."""
+    G, D = generator(), discriminator()
+    adam = [torch.optim.Adam(network.parameters(), 1e-3) for network in (D, G)]
+    probe = ganvas.watch(G, D, every=2, report=None)
+    for _ in range(16):
+        real, z = points(), torch.randn(N, 4)
+        copies = {name: weight.detach().requires_grad_() for name, weight in G.named_parameters()}
+        fake = torch.func.functional_call(G, copies, z)
+        adam[0].zero_grad()
+        (-D(real).mean() + D(fake.detach()).mean()).backward()
+        adam[0].step()
+        (-D(fake).mean()).backward()
+        for name, weight in G.named_parameters():
+            weight.grad = copies[name].grad
+        adam[1].step()
+        probe.step(real=real, fake=fake)
+    diagnosis = probe.diagnosis()
+    assert not CONDITIONS & {finding.name for finding in diagnosis.findings}
+    assert "reach G's own weights" in str(diagnosis)
+
+
+def test_all_steps_count_before_the_end_too() -> None:
+    G, D = generator(), discriminator()
+    probe = ganvas.watch(G, D, every=100, report=None)
+    for i in range(30):
+        probe.step(real=points(), fake=G(torch.randn(N, 4)), d_loss=i, g_loss=i)
+    assert f"{30 * N:,} images" in str(probe.diagnosis())
+    assert probe.history["D/loss"].at[-1] == 30
+
+
 class Bookkeeping(nn.Module):
     """A D that counts its calls, keeps its last output, and draws from three generators of random numbers."""
 

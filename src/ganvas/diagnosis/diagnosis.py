@@ -259,7 +259,7 @@ NEEDED = {
     "kid": "a KID",
     "inception score": "an inception score",
     "D/wasserstein": "a critic",
-    "wiring/G/passes": "optimisers of PyTorch",
+    "wiring/G/passes": "optimisers of PyTorch, and backward passes that reach G's own weights",
     "wiring/optimisers": "optimisers of PyTorch",
     "wiring/D/old": "optimisers of PyTorch",
     "wiring/G/mixed": "optimisers of PyTorch",

@@ -220,7 +220,11 @@ class Probe(Displayed):
         self._losses = {}
 
     def diagnosis(self) -> Diagnosis:
-        """The diagnosis so far."""
+        """The diagnosis so far, of all steps until now."""
+        try:
+            self._flush_losses()
+        except Exception as error:
+            self._say_what_failed(error)
         return self._probe.diagnosis()
 
     def _line(self) -> str:
@@ -232,10 +236,6 @@ class Probe(Displayed):
 
     def close(self) -> Diagnosis:
         """Removes the hooks; the final diagnosis."""
-        try:
-            self._flush_losses()
-        except Exception as error:
-            self._say_what_failed(error)
         self._observed.close()
         return self.diagnosis()
 

@@ -50,12 +50,14 @@ class Round:
         reached: {network: the backward passes that reached its weights}.
         counted: {network: its steps in all rounds since the last probe}.
         stepped_before: the networks that were stepped in the round before.
+        unseen: the networks whose optimiser applied gradients that no hook saw, as those of weights in shards.
     """
 
     steps: list[Step] = field(default_factory=list)
     reached: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
     counted: dict[str, int] = field(default_factory=lambda: {"D": 0, "G": 0})
     stepped_before: frozenset[str] = frozenset()
+    unseen: set[str] = field(default_factory=set)
 
     def of_losses(self) -> tuple[set[int], set[int]]:
         """The backward passes of D's loss and those of G's: by the steps that applied them, or else by their reach."""
@@ -78,7 +80,7 @@ class Round:
         if not self.steps:
             return {}
         values = optimiser_signals({step.optimiser: step.passes for step in self.steps}.values())
-        if self._applied("G"):
+        if self._applied("G") and "G" not in self.unseen:
             values["wiring/G/passes"] = len(self.reached["G"])
         apart = values["wiring/shared"] == 0 and values["wiring/optimisers"] > 1
         for name, other in (("D", "G"), ("G", "D")):
@@ -169,6 +171,7 @@ class WiringMonitor:
             if self._seen is not None and held:
                 passes = {name: self._passes_in(name) for name in held}
                 self._seen.steps.append(Step(id(optimiser), passes))
+                self._seen.unseen.update(name for name in held if not self._stored[name] and self._has_gradient(name))
 
     def _held_by(self, optimiser: torch.optim.Optimizer) -> frozenset[str]:
         """The networks of which an optimiser has weights; looked up again where its groups have grown."""
@@ -180,6 +183,11 @@ class WiringMonitor:
             held = frozenset(owner[id(weight)] for weight in weights if id(weight) in owner)
             known = self._held[optimiser] = size, held
         return known[1]
+
+    def _has_gradient(self, name: str) -> bool:
+        """Whether a network's weights hold a gradient other than zero; waits for the device."""
+        gradients = (weight.grad for weight in self._networks[name].parameters())
+        return any(bool(gradient.any()) for gradient in gradients if gradient is not None)
 
     def _passes_in(self, name: str) -> frozenset[int]:
         """The passes whose gradients are in a network's weights: those since all of them were empty."""
