@@ -24,7 +24,7 @@ from ganvas.data import DataOptions, open_images, to_unit
 from ganvas.evaluation.metrics import compute_moments, frechet_distance
 from ganvas.recipes import RECIPES
 from ganvas.runs.log import read_jsonl
-from ganvas.sampling import parse_seeds
+from ganvas.seeds import parse_seeds
 
 
 def train_classifier(images: np.ndarray, labels: np.ndarray) -> nn.Sequential:

@@ -31,7 +31,7 @@ import ganvas
 from ganvas import image_io
 from ganvas.data import DataOptions, ImageSet, open_images, to_unit
 from ganvas.runs.log import read_jsonl
-from ganvas.sampling import parse_seeds
+from ganvas.seeds import parse_seeds
 
 MAX_COUNT = 2000
 """Images on each side of a distance, if there are as many."""

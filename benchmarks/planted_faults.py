@@ -28,7 +28,7 @@ from ganvas.diagnosis.diagnosis import apply_rules
 from ganvas.diagnosis.history import Facts, History
 from ganvas.diagnosis.sources import read_run
 from ganvas.runs.log import read_jsonl
-from ganvas.sampling import parse_seeds
+from ganvas.seeds import parse_seeds
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
 import own_loop  # pyright: ignore[reportMissingImports]

@@ -17,7 +17,7 @@ from typing import Any
 
 import ganvas
 from ganvas.runs.log import read_jsonl
-from ganvas.sampling import parse_seeds
+from ganvas.seeds import parse_seeds
 
 FAULTS = {
     "G 20 times too fast": "--g-lr 2e-2 --d-lr 1e-3",

@@ -12,8 +12,10 @@ import ganvas as package
 from ganvas import image_io
 from ganvas.config import replace
 from ganvas.errors import GanvasError
+from ganvas.latents import slerp
 from ganvas.runs.folder import Run
-from ganvas.sampling import load, parse_seeds, sample_latents, slerp
+from ganvas.sampling import load, sample_latents
+from ganvas.seeds import parse_seeds
 from ganvas.training.start import train
 
 

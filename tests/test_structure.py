@@ -14,12 +14,12 @@ import ganvas
 PACKAGE = Path(ganvas.__file__).parent
 LAYERS = [
     {"errors", "version", "interrupts", "optimisers", "preview", "progress", "pytorch_state", "threads"},
-    {"devices", "display", "files", "schedule", "specs"},
+    {"devices", "display", "files", "schedule", "seeds", "specs"},
     {"user_code"},
     {"data", "image_io"},
     {"config", "environment", "features"},
     {"networks", "recipes"},
-    {"game", "runs", "samples"},
+    {"game", "latents", "runs", "samples"},
     {"sampling"},
     {"evaluation"},
     {"diagnosis", "style"},

@@ -1,8 +1,7 @@
 """Draws uint8 images from a trained generator: one image per seed, grids by class, interpolations."""
 
 import math
-import operator
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +12,9 @@ from ganvas import image_io, user_code
 from ganvas.data.pixels import to_uint8
 from ganvas.devices import select_device
 from ganvas.display import Displayed, InlineImage, Paragraph, Part, Table
-from ganvas.errors import GanvasError, describe_value
+from ganvas.errors import GanvasError
 from ganvas.files import to_path
+from ganvas.latents import Latents, walk
 from ganvas.networks import Generator
 from ganvas.progress import progress_bar
 from ganvas.pytorch_state import default_state
@@ -22,13 +22,11 @@ from ganvas.runs import snapshot
 from ganvas.runs.folder import Run
 from ganvas.runs.snapshot import Card
 from ganvas.samples import Samples
+from ganvas.seeds import check_seeds, to_int
 from ganvas.threads import cpu_threads
 
 Label = int | str
 """A class: its number, or its name."""
-
-MAX_SEEDS = 10_000_000
-"""Most seeds that one text names."""
 
 PIXELS_PER_PASS = 2**20
 """Approximate number of pixels in a forward pass: 64 images of 128×128."""
@@ -49,21 +47,6 @@ def sample_latents(seeds: Iterable[int], size: int) -> Tensor:
     return torch.stack([torch.randn(size, generator=rng.manual_seed(seed)) for seed in seeds])
 
 
-def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
-    """Spherical interpolation between two latents (White 2016): [z], [z], [n] -> [n z].
-
-    Lengths are interpolated linearly, so that both ends are reached exactly. Latents in nearly the same or opposite
-    directions are interpolated linearly.
-    """
-    t = t[:, None]
-    cosine = torch.nn.functional.cosine_similarity(a, b, dim=0).clamp(-1, 1)
-    angle = torch.acos(cosine)
-    if torch.sin(angle) < 1e-4:
-        return (1 - t) * a + t * b
-    direction = (torch.sin((1 - t) * angle) * a / a.norm() + torch.sin(t * angle) * b / b.norm()) / torch.sin(angle)
-    return direction * ((1 - t) * a.norm() + t * b.norm())
-
-
 def generate(
     generator: Generator,
     z: Tensor,
@@ -77,15 +60,30 @@ def generate(
     Raises:
         GanvasError: `truncation` is negative or not finite.
     """
+    check_truncation(truncation)
+    yield from _in_passes(lambda *rows: generator.truncated(*rows, truncation), generator, z, labels, device)
+
+
+def check_truncation(truncation: float) -> None:
+    """Raises GanvasError if it is negative or not finite."""
     if isinstance(truncation, str | None) or not 0 <= truncation < math.inf:
         raise GanvasError(f"--truncation is {truncation!r}.", expected="a number from 0 on; 1 means no truncation")
+
+
+def _in_passes(
+    make: Callable[[Tensor, Tensor | None], Tensor],
+    generator: Generator,
+    points: Tensor,
+    labels: Tensor | None,
+    device: torch.device | None,
+) -> Iterator[Tensor]:
+    """Images uint8 on the CPU of each row of `points` and `labels`, by passes of one size."""
     step = images_per_pass(*generator.shape[1:3])
-    for start in range(0, len(z), step):
+    for start in range(0, len(points), step):
         with default_state(random=False), torch.no_grad(), user_code.quote_loaded():
-            rows = torch.arange(start, start + step).clamp(max=len(z) - 1)
-            batch_labels = None if labels is None else labels[rows].to(device)
-            images = generator.truncated(z[rows].to(device), batch_labels, truncation)
-            images = to_uint8(images).cpu()[: len(z) - start]
+            rows = torch.arange(start, start + step).clamp(max=len(points) - 1)
+            images = make(points[rows].to(device), None if labels is None else labels[rows].to(device))
+            images = to_uint8(images).cpu()[: len(points) - start]
         yield images
 
 
@@ -140,7 +138,7 @@ class Sampler(Displayed):
         Raises:
             GanvasError: the class does not exist, or the generator is unconditional.
         """
-        seeds = _check_seeds(seeds)
+        seeds = check_seeds(seeds)
         return self._generate_batches(seeds, self._make_labels(label, seeds), truncation)
 
     def _generate_batches(self, seeds: Sequence[int], labels: Tensor | None, truncation: float) -> Iterator[Tensor]:
@@ -164,7 +162,7 @@ class Sampler(Displayed):
 
         With `progress`, a bar is shown on a terminal.
         """
-        seeds = _check_seeds(seeds)
+        seeds = check_seeds(seeds)
         images, done = np.empty((len(seeds), *self.card.shape[:3]), np.uint8), 0
         with progress_bar("Sampling", len(seeds), shown=progress) as advance:
             for batch in self.sample_batches(seeds, label=label, truncation=truncation):
@@ -175,6 +173,70 @@ class Sampler(Displayed):
         return Samples(images, None if labels is None else labels.numpy(), self.card.class_names)
 
     @default_state(random=False)
+    def latents(
+        self,
+        seeds: Iterable[int] | str = range(64),
+        *,
+        label: Label | Sequence[Label] | None = None,
+        truncation: float = 1.0,
+    ) -> Latents:
+        """Where the images of these seeds lie; the arguments are those of `sample_batches`."""
+        seeds = check_seeds(seeds)
+        check_truncation(truncation)
+        labels = self._make_labels(label, seeds)
+        there = None if labels is None else labels.to(self.device)
+        z = sample_latents(seeds, self._latent_size).to(self.device)
+        with torch.no_grad(), user_code.quote_loaded():
+            styles = self._generator.truncate(self._generator.styles(z, there), there, truncation)
+        return Latents(styles.cpu().contiguous(), labels, self._generator.style_space)
+
+    def check_latents(self, latents: Latents) -> Latents:
+        """Latents in this generator's own space and number of layers, with classes where it has any.
+
+        z of a generator with a mapping network is mapped; one style is taken for all layers; without labels, the
+        first class is taken.
+
+        Raises:
+            GanvasError: they are of another generator.
+        """
+        classes, styles, labels = self.card.shape.classes, latents.styles, latents.labels
+        if classes and labels is None:
+            labels = torch.zeros(len(latents), dtype=torch.long)
+        labels = labels if classes else None
+        if labels is not None and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
+            raise GanvasError(f"The latents have class {int(labels.max())}.", expected=f"one of 0 to {classes - 1}")
+        own = self.latents([0]).styles
+        space, k = self._generator.style_space, styles.shape[2]
+        if latents.space == "z" != space and styles.shape[1:] == (1, self._latent_size):
+            there = None if labels is None else labels.to(self.device)
+            with torch.no_grad(), user_code.quote_loaded():
+                styles = self._generator.styles(styles[:, 0].to(self.device), there).cpu().contiguous()
+        elif latents.space != space or k != own.shape[2] or styles.shape[1] not in (1, own.shape[1]):
+            raise GanvasError(
+                f"These latents are [{styles.shape[1]} {k}] in {latents.space}; they are not of {self.path}.",
+                expected=f"{space}: [{own.shape[1]} {own.shape[2]}] or [1 {own.shape[2]}] of each picture"
+                + ("" if space == "z" else f", or z: [{self._latent_size}]"),
+                fix="make them with this run: ganvas sample RUN --save-latents FILE.npz, or ganvas project RUN PHOTO.",
+            )
+        return Latents(styles.expand(-1, own.shape[1], -1), labels, space)
+
+    @cpu_threads()
+    def draw(self, latents: Latents) -> Samples:
+        """The images of latents, uint8 [n c h w].
+
+        Raises:
+            GanvasError: see `check_latents`.
+        """
+        latents = self.check_latents(latents)
+        images = np.concatenate([batch.numpy() for batch in self.draw_batches(latents)])
+        labels = None if latents.labels is None else latents.labels.numpy()
+        return Samples(images, labels, self.card.class_names)
+
+    def draw_batches(self, latents: Latents) -> Iterator[Tensor]:
+        """Yields batches of images, uint8 [m c h w] on the CPU, m ≤ 64, of latents that were checked."""
+        return _in_passes(self._generator.draw, self._generator, latents.styles, latents.labels, self.device)
+
+    @default_state(random=False)
     def interpolate(
         self,
         seeds: Iterable[int] | str = range(8),
@@ -182,32 +244,70 @@ class Sampler(Displayed):
         frames: int = 25,
         label: Label | None = None,
         truncation: float = 1.0,
+        latents: Latents | None = None,
+        easing: str = "smooth",
+        loop: bool = True,
     ) -> Iterator[Tensor]:
         """Yields batches of images, uint8 [m c h w], interpolated from seed to seed and back to the first.
 
         Args:
-            seeds: at least two; consecutive latents are connected by `slerp`.
+            seeds: at least two; z is interpolated along great circles, w along straight lines.
             frames: images from one seed to the next.
             label: the class of all images, by its number or name; by default the first class.
             truncation: see `sample_batches`.
+            latents: go from one of these to the next, such as those of photos, in place of seeds; `label` and
+                `truncation` are then theirs.
+            easing: linear, or smooth, which is slow at each seed.
+            loop: go back to the first at the end.
 
         Raises:
-            GanvasError: fewer than two seeds, no frames, or as `sample_batches`.
+            GanvasError: fewer than two seeds, no frames, no such easing, or as `sample_batches`.
         """
-        seeds = _check_seeds(seeds)
-        if len(seeds) < 2:
+        if latents is None:
+            first = 0 if label is None and self.card.shape.classes else label
+            latents = self.latents(seeds, label=first, truncation=truncation)
+        ends = self.check_latents(latents)
+        segments = walk(ends, frames, easing=easing, loop=loop)
+        return (images for segment in segments for images in self.draw_batches(segment))
+
+    def mix(
+        self,
+        rows: Iterable[int] | str,
+        columns: Iterable[int] | str,
+        *,
+        layers: int | None = None,
+        label: Label | None = None,
+        truncation: float = 1.0,
+    ) -> Samples:
+        """Style mixing (Karras et al. 2019, section 3.1): one image for each row and column, row by row.
+
+        Args:
+            rows: seeds of the coarse layers.
+            columns: seeds of the fine layers.
+            layers: how many of the first layers are the row's; by default half.
+            label: the class of all images; by default the first.
+            truncation: see `sample_batches`.
+
+        Raises:
+            GanvasError: this family has no style for each layer, or as `sample_batches`.
+        """
+        label = 0 if label is None and self.card.shape.classes else label
+        coarse, fine = (self.latents(seeds, label=label, truncation=truncation) for seeds in (rows, columns))
+        count = coarse.styles.shape[1]
+        if count == 1:
             raise GanvasError(
-                f"An interpolation needs at least two seeds; there are {len(seeds)}.", fix="--seeds 0,7,12"
+                f"{self.path} is of the family {self.card.network.family}, whose images come from one "
+                f"{coarse.space} as a whole: there are no layers to mix.",
+                fix="interpolate between two seeds instead (--video), or train stylegan or transformer-modern.",
             )
-        if frames < 1:
-            raise GanvasError(f"--frames is {frames}.", expected="at least one image from one seed to the next")
-        z = sample_latents(seeds, self._latent_size)
-        t = torch.arange(frames) / frames
-        segments = [slerp(z[i], z[(i + 1) % len(z)], t) for i in range(len(z))]
-        if label is None and self.card.shape.classes:
-            label = 0
-        labels = self._make_labels(label, [0] * frames * len(z))
-        return generate(self._generator, torch.cat(segments), labels, truncation=truncation, device=self.device)
+        layers = count // 2 if layers is None else layers
+        if not 0 < layers < count:
+            raise GanvasError(f"{layers} of {count} layers cannot be the rows'.", expected=f"1 to {count - 1}")
+        n = len(fine)
+        of_rows = coarse.styles[:, :layers].repeat_interleave(n, 0)
+        styles = torch.cat([of_rows, fine.styles[:, layers:].repeat(len(coarse), 1, 1)], 1)
+        labels = None if coarse.labels is None else coarse.labels.repeat_interleave(n)
+        return self.draw(Latents(styles, labels, coarse.space))
 
     def find_class(self, name: str) -> int:
         """The index of the class with this name or number.
@@ -247,7 +347,7 @@ class Sampler(Displayed):
         classes = self.card.shape.classes
         if columns is not None and columns < 1:
             raise GanvasError(f"--columns is {columns}.", expected="at least 1")
-        seeds = _check_seeds(seeds)
+        seeds = check_seeds(seeds)
         if not classes or label is not None:
             n = len(seeds)
             columns = columns or math.isqrt(n - 1) + 1
@@ -275,7 +375,7 @@ class Sampler(Displayed):
         if label is None:
             return torch.tensor([seed % classes for seed in seeds], dtype=torch.long)
         each_label = label if isinstance(label, Sequence) and not isinstance(label, str) else [label] * len(seeds)
-        labels = [self.find_class(one) if isinstance(one, str) else _to_int(one, "class") for one in each_label]
+        labels = [self.find_class(one) if isinstance(one, str) else to_int(one, "class") for one in each_label]
         if len(labels) != len(seeds) or not all(0 <= each < classes for each in labels):
             raise GanvasError(
                 f"Class {label} does not exist.", expected=f"one of 0 to {classes - 1}, or one for each seed"
@@ -298,48 +398,3 @@ def load(run: Run | Path | str, *, device: str = "auto") -> Sampler:
     if not path.exists():
         raise GanvasError(f"{path} does not exist.", expected="a run folder", fix="ganvas runs lists the runs.")
     return Sampler(path, *snapshot.load(path), select_device(device))
-
-
-def parse_seeds(text: str) -> list[int]:
-    """Parses "0-7,12" as 0 … 7 and 12.
-
-    Raises:
-        GanvasError: the text is not a list of seeds.
-    """
-    seeds: list[int] = []
-    try:
-        for part in text.split(","):
-            first, dash, last = part.strip().partition("-")
-            if dash and int(last) - int(first) >= MAX_SEEDS - len(seeds):
-                raise GanvasError(
-                    f"'{text}' are too many seeds.", expected=f"at most {MAX_SEEDS:,}", fix="several commands."
-                )
-            seeds += range(int(first), int(last) + 1) if dash else [int(first)]
-    except ValueError:
-        seeds = []
-    if not seeds:
-        raise GanvasError(f"'{text}' is not a list of seeds.", expected="numbers and ranges, such as 0-7,12")
-    return seeds
-
-
-def _check_seeds(seeds: Iterable[int] | str) -> list[int]:
-    """The seeds as integers in the range that PyTorch accepts."""
-    if not isinstance(seeds, Iterable):
-        raise GanvasError(
-            f"{describe_value(seeds)} is not a list of seeds.",
-            expected='integers such as range(64) or [0, 7], or text such as "0-7,12"',
-        )
-    checked = parse_seeds(seeds) if isinstance(seeds, str) else [_to_int(seed, "seed") for seed in seeds]
-    for seed in checked:
-        if not 0 <= seed < 2**63:
-            raise GanvasError(f"{seed} is not a seed.", expected="an integer from 0 to 2^63 - 1")
-    return checked
-
-
-def _to_int(value: object, what: str) -> int:
-    try:
-        if not isinstance(value, bool):
-            return operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
-        pass
-    raise GanvasError(f"{describe_value(value)} is not a {what}.", expected="an integer")

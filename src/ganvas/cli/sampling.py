@@ -43,7 +43,8 @@ def sample(
     """
     from ganvas import image_io
     from ganvas.progress import progress_bar
-    from ganvas.sampling import load, parse_seeds
+    from ganvas.sampling import load
+    from ganvas.seeds import parse_seeds
 
     refuse_together("--label", label is not None, ("--class", class_ is not None))
     several = [("--each", each is not None), ("--out", out is not None), ("--columns", columns is not None)]

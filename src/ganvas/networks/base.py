@@ -20,18 +20,32 @@ class Generator(nn.Module):
     Attributes:
         latent: the dimension of z.
         shape: the shape of the generated images.
+        style_space: where a picture is changed: "z", or "w" of a mapping network, or the first "features".
     """
 
     latent: int
     shape: Shape
+    style_space = "z"
 
     def d_input(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """The input of D during training: the generated images, at other sizes in families whose D expects that."""
         return self(z, labels)
 
     def truncated(self, z: Tensor, labels: Tensor | None, truncation: float) -> Tensor:
-        """Images by the truncation trick, more typical and less varied below 1; by default z is multiplied by it."""
-        return self(truncation * z, labels)
+        """Images by the truncation trick, more typical and less varied below 1."""
+        return self.draw(self.truncate(self.styles(z, labels), labels, truncation), labels)
+
+    def styles(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """What determines the images, float [n layers k]: z itself, or the style of each layer."""
+        return z[:, None]
+
+    def truncate(self, styles: Tensor, labels: Tensor | None, truncation: float) -> Tensor:
+        """Styles moved towards their average, which is at 0; by default multiplied by `truncation`."""
+        return truncation * styles
+
+    def draw(self, styles: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Images float [n c h w] of styles [n layers k]; in evaluation mode those that `forward` makes of z."""
+        return self(styles[:, 0], labels)
 
     def grow(self, growth: float) -> None:
         """Sets the progressive growth from 0 (smallest size) to 1 (full size); most families ignore it."""

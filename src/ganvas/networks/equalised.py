@@ -136,8 +136,8 @@ class RunningMean(nn.Module):
         return x
 
     def truncated(self, x: Tensor, labels: Tensor | None, truncation: float) -> Tensor:
-        """x̄ + ψ (x - x̄): exactly x for `truncation` ψ = 1, the average for 0."""
-        return torch.lerp(self.value[labels if self.classes else 0], x, truncation)
+        """x̄ + ψ (x - x̄) of x [n layers features]: exactly x for `truncation` ψ = 1, the average for 0."""
+        return torch.lerp(self.value[labels if self.classes else slice(1)][:, None], x, truncation)
 
     @torch.no_grad()
     def _update(self, x: Tensor, labels: Tensor | None) -> None:

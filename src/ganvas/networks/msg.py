@@ -62,6 +62,8 @@ class ConvPixelNorm(nn.Sequential):
 class Generator(base.Generator):
     """z float [n latent], labels int64 [n] or None -> images float [n c h w], nominally in [-1, 1]."""
 
+    style_space = "features"
+
     def __init__(self, config: MSG, shape: Shape) -> None:
         super().__init__()
         self.latent, self.shape, self.sizes = config.latent, shape, resolutions(shape)
@@ -83,9 +85,16 @@ class Generator(base.Generator):
         pyramid = self._feature_maps(self.features(z, labels))
         return pack([to_rgb(x) for to_rgb, x in zip(self.to_rgb, pyramid, strict=True)])
 
-    def truncated(self, z: Tensor, labels: Tensor | None, truncation: float) -> Tensor:
-        """Images whose first features are moved towards their average."""
-        return self._full_image(self.feature_avg.truncated(self.features(z, labels), labels, truncation))
+    def styles(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """The features of the first layer, float [n 1 k]."""
+        return self.features(z, labels)[:, None]
+
+    def truncate(self, styles: Tensor, labels: Tensor | None, truncation: float) -> Tensor:
+        """The first features moved towards their average."""
+        return self.feature_avg.truncated(styles, labels, truncation)
+
+    def draw(self, styles: Tensor, labels: Tensor | None = None) -> Tensor:
+        return self._full_image(styles[:, 0])
 
     def features(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """The output of the first layer, float [n, channels·h·w of the smallest map]; it determines the image."""

@@ -102,6 +102,8 @@ class SynthesisLayer(nn.Module):
 class Generator(ProgressiveNetwork, base.Generator):
     """z float [n latent], labels int64 [n] or None -> images float [n c h w], nominally in [-1, 1]."""
 
+    style_space = "w"
+
     def __init__(self, config: StyleGAN, shape: Shape) -> None:
         super().__init__(resolutions(shape))
         self.latent, self.shape, self.mixing = config.latent, shape, config.mixing_prob
@@ -130,10 +132,16 @@ class Generator(ProgressiveNetwork, base.Generator):
             self._mix_styles(w, labels) if self.training and self.mixing else self._broadcast_style(w)
         )
 
-    def truncated(self, z: Tensor, labels: Tensor | None, truncation: float) -> Tensor:
-        """Images with w moved towards its average (appendix B)."""
-        w = self.w_avg.truncated(self.map_latent(z, labels), labels, truncation)
-        return self._to_full_size(self.synthesise(self._broadcast_style(w)))
+    def styles(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """w for each synthesis layer in use, coarse ones first: float [n layers latent]."""
+        return self._broadcast_style(self.map_latent(z, labels)).transpose(0, 1)
+
+    def truncate(self, styles: Tensor, labels: Tensor | None, truncation: float) -> Tensor:
+        """w moved towards its average (appendix B)."""
+        return self.w_avg.truncated(styles, labels, truncation)
+
+    def draw(self, styles: Tensor, labels: Tensor | None = None) -> Tensor:
+        return self._to_full_size(self.synthesise(styles.transpose(0, 1)))
 
     def map_latent(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """The mapping network: z [n latent] -> w [n latent]."""

@@ -13,6 +13,7 @@ learnt relative position bias (Liu et al. 2021, eq. 4), and w also modulates the
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -122,6 +123,8 @@ class TransformerBlock(nn.Module):
 class Generator(base.Generator):
     """z float [n latent], labels int64 [n] or None -> images float [n c h w] in [-1, 1]."""
 
+    style_space = "w"
+
     def __init__(self, config: ViT, shape: Shape) -> None:
         super().__init__()
         self.latent, self.shape = config.latent, shape
@@ -143,11 +146,26 @@ class Generator(base.Generator):
         self.to_image = he_normal_(ToImage(c_in, shape.channels, 3))
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        w = self.mapping(z, labels)
-        tokens = self.tokens.repeat(len(z), 1, 1)  # not `expand`: PyTorch's FLOP counter fails on a view of a parameter
-        for block in self.blocks:
+        return self._synthesise([self.mapping(z, labels)] * (len(self.blocks) + 1))
+
+    def styles(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """w for each block and for the last norm: float [n layers width]."""
+        return self.mapping(z, labels)[:, None].expand(-1, len(self.blocks) + 1, -1)
+
+    def truncate(self, styles: Tensor, labels: Tensor | None, truncation: float) -> Tensor:
+        """w moved towards that of z = 0."""
+        centre = self.mapping(styles.new_zeros(1 if labels is None else len(labels), self.latent), labels)
+        return torch.lerp(centre[:, None], styles, truncation)
+
+    def draw(self, styles: Tensor, labels: Tensor | None = None) -> Tensor:
+        return self._synthesise(styles.unbind(1))
+
+    def _synthesise(self, styles: Sequence[Tensor]) -> Tensor:
+        """Images from w [n width] of each block and of the last norm."""
+        tokens = self.tokens.repeat(len(styles[0]), 1, 1)  # not `expand`: PyTorch's FLOP counter fails on its view
+        for block, w in zip(self.blocks, styles, strict=False):
             tokens = block(tokens, w)
-        features = self.last_norm(tokens, w).transpose(1, 2).unflatten(2, self.grid)
+        features = self.last_norm(tokens, styles[-1]).transpose(1, 2).unflatten(2, self.grid)
         return crop(self.to_image(self.layers(features)).tanh(), self.shape[1:3])
 
 

@@ -1,0 +1,168 @@
+"""Latents: where pictures lie in the space of a generator; their file, and walks from one to the next.
+
+A latent is [layers k]: z itself with one layer, or in families with a mapping network the style w of each layer.
+"""
+
+import io
+import math
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ganvas.display import Displayed
+from ganvas.errors import GanvasError
+from ganvas.files import atomic_file, make_folder
+
+MAX_BYTES = 2**30
+"""Largest file of latents."""
+
+EASINGS: dict[str, Callable[[Tensor], Tensor]] = {
+    "linear": lambda t: t,
+    "smooth": lambda t: (1 - torch.cos(math.pi * t)) / 2,
+}
+"""t from 0 to 1 -> the way that is done; smooth is slow at both ends."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Latents(Displayed):
+    """Where n pictures lie.
+
+    Attributes:
+        styles: float32 [n layers k].
+        labels: the class of each, int64 [n]; None of a generator without classes.
+        space: "z", "w" or "features" (`ganvas.networks.Generator.style_space`).
+    """
+
+    styles: Tensor
+    labels: Tensor | None
+    space: str
+
+    def __len__(self) -> int:
+        return len(self.styles)
+
+    def __getitem__(self, rows: slice | list[int]) -> "Latents":
+        return Latents(self.styles[rows], None if self.labels is None else self.labels[rows], self.space)
+
+    def _line(self) -> str:
+        n, layers, k = self.styles.shape
+        each = f"{layers} layers of {k}" if layers > 1 else f"{k}"
+        return f"Latents({n:,} in {self.space}, {each} numbers each)"
+
+    def save(self, path: Path | str) -> Path:
+        """Writes a NumPy archive (.npz): styles float32 [n layers k], labels int64 [n] if there are any, space.
+
+        Raises:
+            GanvasError: the name does not end in .npz, or the file cannot be written.
+        """
+        path = Path(path)
+        if path.suffix.lower() != ".npz":
+            raise GanvasError(f"Latents cannot be written to {path.name}.", expected="a name that ends in .npz")
+        labels = {} if self.labels is None else {"labels": self.labels.numpy()}
+        make_folder(path.parent)
+        with atomic_file(path) as temporary, temporary.open("wb") as file:
+            np.savez(file, styles=self.styles.numpy(), space=np.array(self.space), **labels)
+        return path
+
+
+def load_latents(path: Path | str) -> Latents:
+    """Reads what `Latents.save` wrote, or other programs: z as float [n k] or [n layers k], in .npy, or .npz as styles,
+    w, z or the only array.
+
+    Raises:
+        GanvasError: the file cannot be read, or is none.
+    """
+    path = Path(path)
+    expected = "a file that --save-latents or ganvas project wrote, or z as float [n k] in .npy or .npz"
+    try:
+        if not path.is_file():
+            raise FileNotFoundError(2, "there is no such file")
+        if path.stat().st_size > MAX_BYTES:
+            raise ValueError(f"it is larger than {MAX_BYTES:,} bytes")
+        arrays = _read_arrays(path.read_bytes())
+        name = next((name for name in ("styles", "w", "z") if name in arrays), None)
+        if name is None and len(arrays) == 1:
+            (name,) = arrays
+        if name is None:
+            raise ValueError(f"its arrays are {', '.join(arrays) or 'none'}")
+        styles, labels = _check_styles(arrays[name]), _check_labels(arrays.get("labels"), len(arrays[name]))
+        space = str(arrays["space"]) if "space" in arrays else "w" if name == "w" else "z"
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise GanvasError(f"{path} has no latents: {reason}.", expected=expected) from error
+    return Latents(styles, labels, space)
+
+
+def _read_arrays(content: bytes) -> dict[str, np.ndarray]:
+    loaded: Any = np.load(io.BytesIO(content), allow_pickle=False)
+    if isinstance(loaded, np.ndarray):
+        return {"z": loaded}
+    if sum(entry.file_size for entry in loaded.zip.infolist()) > MAX_BYTES:
+        raise ValueError(f"its arrays are larger than {MAX_BYTES:,} bytes")
+    return {name: loaded[name] for name in loaded.files}
+
+
+def _check_styles(values: np.ndarray) -> Tensor:
+    if values.dtype.kind not in "fiu" or values.ndim not in (1, 2, 3) or not values.size:
+        raise ValueError(f"{values.dtype} {list(values.shape)} are not latents")
+    if not np.isfinite(values).all():
+        raise ValueError("some numbers are not finite")
+    styles = torch.from_numpy(values.astype(np.float32))
+    return styles if styles.dim() == 3 else styles.reshape(-1, 1, styles.shape[-1])
+
+
+def _check_labels(values: np.ndarray | None, n: int) -> Tensor | None:
+    if values is None:
+        return None
+    if values.dtype.kind not in "iu" or values.shape != (n,):
+        raise ValueError(f"labels are {values.dtype} {list(values.shape)}, of {n} latents")
+    return torch.from_numpy(values.astype(np.int64))
+
+
+def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
+    """Spherical interpolation between two latents (White 2016): [z], [z], [n] -> [n z].
+
+    Lengths are interpolated linearly, so that both ends are reached exactly. Latents in nearly the same or opposite
+    directions are interpolated linearly.
+    """
+    t = t[:, None]
+    cosine = torch.nn.functional.cosine_similarity(a, b, dim=0).clamp(-1, 1)
+    angle = torch.acos(cosine)
+    if torch.sin(angle) < 1e-4:
+        return (1 - t) * a + t * b
+    direction = (torch.sin((1 - t) * angle) * a / a.norm() + torch.sin(t * angle) * b / b.norm()) / torch.sin(angle)
+    return direction * ((1 - t) * a.norm() + t * b.norm())
+
+
+def walk(ends: Latents, frames: int, *, easing: str = "smooth", loop: bool = True) -> Iterator[Latents]:
+    """From each latent to the next, and with `loop` back to the first; `frames` a segment, yielded segment by segment.
+
+    In z along great circles (`slerp`), elsewhere along straight lines. The class stays that of the segment's start.
+    Without `loop`, the last latent is the last frame.
+
+    Raises:
+        GanvasError: fewer than two latents, no frames, or no such easing.
+    """
+    n = len(ends)
+    if n < 2:
+        raise GanvasError(f"An interpolation needs at least two seeds or latents; there are {n}.", fix="--seeds 0,7,12")
+    if frames < 1:
+        raise GanvasError(f"--frames is {frames}.", expected="at least one image from one seed to the next")
+    if easing not in EASINGS:
+        raise GanvasError(f"--easing is {easing}.", expected=f"one of {', '.join(EASINGS)}")
+    return _segments(ends, EASINGS[easing](torch.arange(frames) / frames), loop)
+
+
+def _segments(ends: Latents, t: Tensor, loop: bool) -> Iterator[Latents]:
+    n = len(ends)
+    for i in range(n if loop else n - 1):
+        a, b = ends.styles[i], ends.styles[(i + 1) % n]
+        between = slerp(a[0], b[0], t)[:, None] if ends.space == "z" else torch.lerp(a, b, t[:, None, None])
+        yield Latents(between, None if ends.labels is None else ends.labels[[i] * len(t)], ends.space)
+    if not loop:
+        yield ends[n - 1 :]

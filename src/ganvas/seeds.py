@@ -1,0 +1,54 @@
+"""Seeds of images, as integers or as text such as "0-7,12"."""
+
+import operator
+from collections.abc import Iterable
+
+from ganvas.errors import GanvasError, describe_value
+
+MAX_SEEDS = 10_000_000
+"""Most seeds that one text names."""
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Parses "0-7,12" as 0 … 7 and 12.
+
+    Raises:
+        GanvasError: the text is not a list of seeds.
+    """
+    seeds: list[int] = []
+    try:
+        for part in text.split(","):
+            first, dash, last = part.strip().partition("-")
+            if dash and int(last) - int(first) >= MAX_SEEDS - len(seeds):
+                raise GanvasError(
+                    f"'{text}' are too many seeds.", expected=f"at most {MAX_SEEDS:,}", fix="several commands."
+                )
+            seeds += range(int(first), int(last) + 1) if dash else [int(first)]
+    except ValueError:
+        seeds = []
+    if not seeds:
+        raise GanvasError(f"'{text}' is not a list of seeds.", expected="numbers and ranges, such as 0-7,12")
+    return seeds
+
+
+def check_seeds(seeds: Iterable[int] | str) -> list[int]:
+    """The seeds as integers in the range that PyTorch accepts."""
+    if not isinstance(seeds, Iterable):
+        raise GanvasError(
+            f"{describe_value(seeds)} is not a list of seeds.",
+            expected='integers such as range(64) or [0, 7], or text such as "0-7,12"',
+        )
+    checked = parse_seeds(seeds) if isinstance(seeds, str) else [to_int(seed, "seed") for seed in seeds]
+    for seed in checked:
+        if not 0 <= seed < 2**63:
+            raise GanvasError(f"{seed} is not a seed.", expected="an integer from 0 to 2^63 - 1")
+    return checked
+
+
+def to_int(value: object, what: str) -> int:
+    try:
+        if not isinstance(value, bool):
+            return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        pass
+    raise GanvasError(f"{describe_value(value)} is not a {what}.", expected="an integer")
