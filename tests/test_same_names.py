@@ -18,6 +18,7 @@ from ganvas.cli import COMMANDS
 from ganvas.cli.training import _TrainCommand
 from ganvas.config import TrainConfig, leaves
 from ganvas.data import cache_contents
+from ganvas.latent_space.directions import Directions
 from ganvas.runs import cleaning, curves, overview
 from ganvas.sampling import Sampler
 from ganvas.style.options import StyleOptions
@@ -25,6 +26,8 @@ from ganvas.style.options import StyleOptions
 PYTHON: dict[str, list[Callable[..., Any]]] = {
     "train": [ganvas.train],
     "sample": [ganvas.load, Sampler.sample, Sampler.sample_grid, Sampler.interpolate],
+    "project": [ganvas.project],
+    "directions": [ganvas.directions, Directions.save_sheet],
     "plot": [curves.plot],
     "data": [data.inspect],
     "evaluate": [ganvas.evaluate],
@@ -40,7 +43,12 @@ PYTHON: dict[str, list[Callable[..., Any]]] = {
 
 TERMINAL_ONLY = {
     "train": {"config", "gpus", "dry_run", "json"},  # config: every knob, in Python the keywords of train
-    "sample": {"out", "each", "video", "scale", "class_"},  # files, where Python returns arrays
+    "sample": {
+        *("out", "each", "video", "fps", "save_latents", "scale", "class_"),  # files, where Python returns arrays
+        *("direction", "amount", "mix", "layers"),  # in Python directions().move and Sampler.mix
+    },
+    "project": {"out", "json"},
+    "directions": {"out", "json"},
     "plot": set[str](),
     "data": {"json"},
     "evaluate": {"panel", "json"},
@@ -56,6 +64,8 @@ PYTHON_ONLY = {
     "train": {"recipe", "knobs"},
     "sample": {"self", "progress"},
     "evaluate": {"memo"},  # shared by evaluations
+    "project": {"quiet"},
+    "directions": {"n", "path"},
     "compare": {"command"},  # the command line passes what was typed
     "style": {"callback", "knobs"},
     "runs": {"runs", "note"},  # the values of --remove; notes go to stderr

@@ -11,10 +11,11 @@ from support import call_cli, run_cli, tiny
 import ganvas as package
 from ganvas import image_io
 from ganvas.config import replace
+from ganvas.drawing import sample_latents
 from ganvas.errors import GanvasError
 from ganvas.latents import slerp
 from ganvas.runs.folder import Run
-from ganvas.sampling import load, sample_latents
+from ganvas.sampling import load
 from ganvas.seeds import parse_seeds
 from ganvas.training.start import train
 
@@ -193,7 +194,7 @@ def test_bad_requests_are_refused(run: Run) -> None:
     Path("config.txt").write_text("not a folder")
     for arguments, words in [
         (["--out", "x.xyz"], "No image format has the extension '.xyz'"),
-        (["--seeds", "0,1", "--video", "w.mp4"], "cannot write an animation"),
+        (["--seeds", "0,1", "--video", "w.mkv"], "cannot write an animation"),
         (["--label", "3"], "trained without classes"),
         (["--video", "w.gif", "--seeds", "5"], "at least two seeds"),
         (["--seeds", "x"], "not a list of seeds"),

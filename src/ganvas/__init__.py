@@ -5,6 +5,8 @@
     found = ganvas.evaluate(run)                      # numbers, each beside its real-data baseline
     print(ganvas.diagnose(run))                       # what goes wrong, why, and what to change
     ganvas.compare(["cnn", "mlp"], data="mnist", kimg=50)  # which is better, and is it significant: one report
+    ganvas.project(run, "photo.jpg").save("place")    # where a photo lies in the latent space
+    ganvas.directions(run).sheet()                    # along which pictures change in ways that mean something
     ganvas.stylize("photo.jpg", "painting.jpg").save("out.png")
     with ganvas.watch(G, D) as probe: …               # the same for a training loop of your own
 
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
     from ganvas.evaluation.evaluation import evaluate
     from ganvas.evaluation.measures import Value
     from ganvas.evaluation.result import Evaluation
+    from ganvas.latent_space.directions import Directions, directions
+    from ganvas.latent_space.projection import Projection, project
+    from ganvas.latents import Latents, load_latents
     from ganvas.runs.folder import Run
     from ganvas.samples import Samples
     from ganvas.sampling import Sampler, load
@@ -44,6 +49,9 @@ _MODULES = {
     "evaluation.evaluation": ["evaluate"],
     "evaluation.measures": ["Value"],
     "evaluation.result": ["Evaluation"],
+    "latent_space.directions": ["Directions", "directions"],
+    "latent_space.projection": ["Projection", "project"],
+    "latents": ["Latents", "load_latents"],
     "runs.folder": ["Run"],
     "samples": ["Samples"],
     "sampling": ["Sampler", "load"],
@@ -54,9 +62,9 @@ _MODULES = {
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
-    "Comparison", "Diagnosis", "Evaluation", "Finding", "GanvasError", "Iterate", "Probe", "Run", "Sampler",
-    "Samples", "StyleImage", "StyleOptions", "TrainConfig", "Value", "__version__", "compare", "diagnose", "evaluate",
-    "load", "stylize", "train", "watch",
+    "Comparison", "Diagnosis", "Directions", "Evaluation", "Finding", "GanvasError", "Iterate", "Latents", "Probe",
+    "Projection", "Run", "Sampler", "Samples", "StyleImage", "StyleOptions", "TrainConfig", "Value", "__version__",
+    "compare", "diagnose", "directions", "evaluate", "load", "load_latents", "project", "stylize", "train", "watch",
 ]  # fmt: skip
 
 

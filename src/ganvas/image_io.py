@@ -1,4 +1,4 @@
-"""Converts arrays to Pillow images, arranges them in grids, and writes image and animation files."""
+"""Converts arrays to Pillow images, arranges them in grids, and writes image files."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -118,22 +118,3 @@ def save_image(image: Image.Image, path: Path, **options: Any) -> None:
             image.save(temporary, format=file_format, **options)
     except (ValueError, KeyError) as error:
         raise GanvasError(f"{path}: {error}", fix="write .png instead.") from error
-
-
-def save_animation(frames: Iterable[np.ndarray], path: Path, *, fps: int = 25) -> int:
-    """Writes images uint8 [c h w] as an endless animation (.gif, .webp or .png); returns the number of frames.
-
-    Raises:
-        GanvasError: the file has another extension.
-    """
-    file_format = {".gif": "GIF", ".webp": "WEBP", ".png": "PNG"}.get(path.suffix.lower())
-    if file_format is None:
-        raise GanvasError(
-            f"Ganvas cannot write an animation to '{path.name}'.", expected="a name ending in .gif, .webp or .png"
-        )
-    images = [to_pil(frame, choose_scale(*frame.shape[1:])) for frame in frames]
-    make_folder(path.parent)
-    with atomic_file(path) as temporary:
-        options = {"duration": round(1000 / fps), "loop": 0, "lossless": True}  # the last is for WebP
-        images[0].save(temporary, file_format, save_all=True, append_images=images[1:], **options)
-    return len(images)

@@ -166,3 +166,18 @@ def _segments(ends: Latents, t: Tensor, loop: bool) -> Iterator[Latents]:
         yield Latents(between, None if ends.labels is None else ends.labels[[i] * len(t)], ends.space)
     if not loop:
         yield ends[n - 1 :]
+
+
+def mix(coarse: Latents, fine: Latents, layers: int | None = None) -> Latents:
+    """The first `layers` (by default half) of each of `coarse` with the others of each of `fine`: [n·m layers k].
+
+    Raises:
+        GanvasError: there are not so many layers.
+    """
+    count, n = coarse.styles.shape[1], len(fine)
+    layers = count // 2 if layers is None else layers
+    if not 0 < layers < count:
+        raise GanvasError(f"{layers} of {count} layers cannot be coarse.", expected=f"1 to {count - 1}")
+    first = coarse.styles[:, :layers].repeat_interleave(n, 0)
+    styles = torch.cat([first, fine.styles[:, layers:].repeat(len(coarse), 1, 1)], 1)
+    return Latents(styles, None if coarse.labels is None else coarse.labels.repeat_interleave(n), coarse.space)

@@ -1,7 +1,7 @@
 """Draws uint8 images from a trained generator: one image per seed, grids by class, interpolations."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from ganvas import image_io, user_code
-from ganvas.data.pixels import to_uint8
 from ganvas.devices import select_device
 from ganvas.display import Displayed, InlineImage, Paragraph, Part, Table
+from ganvas.drawing import check_truncation, generate, images_per_pass, in_passes, sample_latents
 from ganvas.errors import GanvasError
 from ganvas.files import to_path
-from ganvas.latents import Latents, walk
+from ganvas.latents import Latents, mix, walk
 from ganvas.networks import Generator
 from ganvas.progress import progress_bar
 from ganvas.pytorch_state import default_state
@@ -27,64 +27,6 @@ from ganvas.threads import cpu_threads
 
 Label = int | str
 """A class: its number, or its name."""
-
-PIXELS_PER_PASS = 2**20
-"""Approximate number of pixels in a forward pass: 64 images of 128×128."""
-
-
-def images_per_pass(height: int, width: int) -> int:
-    """The number of images in a forward pass, at most 64; depends only on their size.
-
-    Every pass has this many (the last one is padded), so that the arithmetic, and with it the image of a seed, does
-    not depend on how many images are requested.
-    """
-    return max(1, min(64, PIXELS_PER_PASS // (height * width)))
-
-
-def sample_latents(seeds: Iterable[int], size: int) -> Tensor:
-    """z ~ N(0, 1) for each seed: float32 [n size], the same on every device."""
-    rng = torch.Generator()
-    return torch.stack([torch.randn(size, generator=rng.manual_seed(seed)) for seed in seeds])
-
-
-def generate(
-    generator: Generator,
-    z: Tensor,
-    labels: Tensor | None = None,
-    *,
-    truncation: float = 1.0,
-    device: torch.device | None = None,
-) -> Iterator[Tensor]:
-    """Yields batches of images, uint8 [m c h w] on the CPU, m ≤ 64, from latents float32 [n z] and labels int64 [n].
-
-    Raises:
-        GanvasError: `truncation` is negative or not finite.
-    """
-    check_truncation(truncation)
-    yield from _in_passes(lambda *rows: generator.truncated(*rows, truncation), generator, z, labels, device)
-
-
-def check_truncation(truncation: float) -> None:
-    """Raises GanvasError if it is negative or not finite."""
-    if isinstance(truncation, str | None) or not 0 <= truncation < math.inf:
-        raise GanvasError(f"--truncation is {truncation!r}.", expected="a number from 0 on; 1 means no truncation")
-
-
-def _in_passes(
-    make: Callable[[Tensor, Tensor | None], Tensor],
-    generator: Generator,
-    points: Tensor,
-    labels: Tensor | None,
-    device: torch.device | None,
-) -> Iterator[Tensor]:
-    """Images uint8 on the CPU of each row of `points` and `labels`, by passes of one size."""
-    step = images_per_pass(*generator.shape[1:3])
-    for start in range(0, len(points), step):
-        with default_state(random=False), torch.no_grad(), user_code.quote_loaded():
-            rows = torch.arange(start, start + step).clamp(max=len(points) - 1)
-            images = make(points[rows].to(device), None if labels is None else labels[rows].to(device))
-            images = to_uint8(images).cpu()[: len(points) - start]
-        yield images
 
 
 class Sampler(Displayed):
@@ -99,6 +41,11 @@ class Sampler(Displayed):
     def __init__(self, path: Path, generator: Generator, card: Card, device: torch.device) -> None:
         self.path, self.card, self.device = path, card, device
         self._generator = generator.to(device)
+
+    @property
+    def generator(self) -> Generator:
+        """The network, frozen and in evaluation mode, on `device`."""
+        return self._generator
 
     def _line(self) -> str:
         return f"Sampler({self.path}: {self._describe_images()}, {self.device})"
@@ -234,7 +181,7 @@ class Sampler(Displayed):
 
     def draw_batches(self, latents: Latents) -> Iterator[Tensor]:
         """Yields batches of images, uint8 [m c h w] on the CPU, m ≤ 64, of latents that were checked."""
-        return _in_passes(self._generator.draw, self._generator, latents.styles, latents.labels, self.device)
+        return in_passes(self._generator.draw, self._generator, latents.styles, latents.labels, self.device)
 
     @default_state(random=False)
     def interpolate(
@@ -279,7 +226,7 @@ class Sampler(Displayed):
         label: Label | None = None,
         truncation: float = 1.0,
     ) -> Samples:
-        """Style mixing (Karras et al. 2019, section 3.1): one image for each row and column, row by row.
+        """Style mixing (Karras et al. 2019, section 3.1): an image for each row and column, row by row.
 
         Args:
             rows: seeds of the coarse layers.
@@ -291,23 +238,22 @@ class Sampler(Displayed):
         Raises:
             GanvasError: this family has no style for each layer, or as `sample_batches`.
         """
+        return self.draw(self.mix_latents(rows, columns, layers=layers, label=label, truncation=truncation))
+
+    def mix_latents(
+        self, rows: Iterable[int] | str, columns: Iterable[int] | str, *, layers: int | None, label: Label | None,
+        truncation: float,
+    ) -> Latents:  # fmt: skip
+        """The latents of `mix`."""
         label = 0 if label is None and self.card.shape.classes else label
         coarse, fine = (self.latents(seeds, label=label, truncation=truncation) for seeds in (rows, columns))
-        count = coarse.styles.shape[1]
-        if count == 1:
+        if coarse.styles.shape[1] == 1:
             raise GanvasError(
-                f"{self.path} is of the family {self.card.network.family}, whose images come from one "
-                f"{coarse.space} as a whole: there are no layers to mix.",
+                f"{self.path} is of the family {self.card.network.family}, whose images come from one {coarse.space} "
+                "as a whole: it has no layers to mix.",
                 fix="interpolate between two seeds instead (--video), or train stylegan or transformer-modern.",
             )
-        layers = count // 2 if layers is None else layers
-        if not 0 < layers < count:
-            raise GanvasError(f"{layers} of {count} layers cannot be the rows'.", expected=f"1 to {count - 1}")
-        n = len(fine)
-        of_rows = coarse.styles[:, :layers].repeat_interleave(n, 0)
-        styles = torch.cat([of_rows, fine.styles[:, layers:].repeat(len(coarse), 1, 1)], 1)
-        labels = None if coarse.labels is None else coarse.labels.repeat_interleave(n)
-        return self.draw(Latents(styles, labels, coarse.space))
+        return mix(coarse, fine, layers)
 
     def find_class(self, name: str) -> int:
         """The index of the class with this name or number.

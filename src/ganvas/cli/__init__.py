@@ -15,6 +15,7 @@ from ganvas.cli.arguments import parse
 from ganvas.cli.comparison import compare
 from ganvas.cli.evaluation import diagnose, evaluate
 from ganvas.cli.inspection import info, inspect_data, list_recipes
+from ganvas.cli.latent_space import directions, project
 from ganvas.cli.output import only_json, run_reporting_errors
 from ganvas.cli.sampling import plot, sample
 from ganvas.cli.storage import cache, runs
@@ -25,6 +26,8 @@ from ganvas.version import __version__
 COMMANDS: dict[str, Callable[..., None]] = {
     "train": train,
     "sample": sample,
+    "project": project,
+    "directions": directions,
     "plot": plot,
     "data": inspect_data,
     "evaluate": evaluate,
@@ -47,7 +50,7 @@ def _run(argv: list[str]) -> int:
     if not argv or argv[0] in ("-h", "--help", "help"):
         print("usage: ganvas COMMAND …\n")
         for name, command in COMMANDS.items():
-            print(f"  {name:9} {(inspect.getdoc(command) or '').splitlines()[0]}")
+            print(f"  {name:10} {(inspect.getdoc(command) or '').splitlines()[0]}")
         print("\nganvas COMMAND --help describes a command; ganvas --version prints the version.")
         return 0 if argv else 2
     if argv[0] == "--version":

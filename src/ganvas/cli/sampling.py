@@ -1,11 +1,11 @@
 """`ganvas sample` and `ganvas plot`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from ganvas.cli.output import refuse_together
+from ganvas.cli.output import UsageError, refuse_together
 from ganvas.errors import GanvasError
 
 
@@ -15,10 +15,19 @@ def sample(
     label: str | None = None,
     class_: Annotated[str | None, arg(name="class")] = None,
     truncation: float = 1.0,
+    latents: Path | None = None,
+    direction: str | None = None,
+    amount: str | None = None,
+    mix: str | None = None,
+    layers: int | None = None,
     out: Path | None = None,
     each: Path | None = None,
     video: Path | None = None,
     frames: int = 25,
+    easing: Literal["linear", "smooth"] = "smooth",
+    loop: bool = True,
+    fps: int = 25,
+    save_latents: Path | None = None,
     columns: int | None = None,
     scale: int | None = None,
     device: str = "auto",
@@ -28,50 +37,79 @@ def sample(
     Args:
         run: A run folder (its newest snapshot is used), or one snapshot.
         seeds: Seeds of the images, by default 0-63; the same seed always gives the same image. Of a video, by default
-            0-7.
+            0-7; with --direction 0-3; with --mix 0-5.
         label: Generate this class only, by its name or number.
         class_: Another name of --label.
         truncation: Below 1: more typical, less varied.
+        latents: File of latents in place of seeds: of --save-latents or ganvas project (.npz), or z (.npy).
+        direction: Move the images along a direction that ganvas directions found: pca:2, sefa:0 …
+        amount: How far, in standard deviations: by default -3..3, seven steps; -2..2:9 are nine, and 0,1.5,3 these. Of
+            a video, from the first to the last.
+        mix: Style mixing: a grid of --seeds, one a row, which give the coarse layers, and these seeds, one a column,
+            which give the fine ones.
+        layers: How many layers are coarse; by default half.
         out: File of the image grid; by default grid.png in the working folder. Of a generator with classes, each row
             is a class, drawn from the first seeds: 64 seeds and 10 classes make 6 columns.
         each: Write each image to a file in this folder instead, at its own size: seed00000.png …
-        video: File of an interpolation from seed to seed along great circles and back: .gif, .webp or .png (animated).
+        video: File of an interpolation from seed to seed and back: .webp, .gif, .png (animated), .mp4 or .webm.
         frames: Images between two seeds of the video.
+        easing: Of the video: smooth is slow at each seed.
+        loop: Whether the video goes back to its first image.
+        fps: Frames a second of the video.
+        save_latents: Write the latents of the images to this file (.npz) too.
         columns: Columns of the grid.
         scale: Enlarge each pixel by this factor; by default small images are enlarged.
         device: Where to compute: auto, cpu, cuda …
     """
     from ganvas import image_io
+    from ganvas.animation import save_animation
+    from ganvas.cli.pictures import Request
     from ganvas.progress import progress_bar
     from ganvas.sampling import load
     from ganvas.seeds import parse_seeds
 
     refuse_together("--label", label is not None, ("--class", class_ is not None))
-    several = [("--each", each is not None), ("--out", out is not None), ("--columns", columns is not None)]
-    refuse_together("--video", video is not None, *several, ("--scale", scale is not None))
-    refuse_together("--each", each is not None, *several[1:])
+    grid_only = [("--out", out is not None), ("--columns", columns is not None)]
+    scaled, mixed = ("--scale", scale is not None), ("--mix", mix is not None)
+    refuse_together("--video", video is not None, ("--each", each is not None), *grid_only, scaled, mixed)
+    refuse_together("--each", each is not None, *grid_only, mixed, ("--direction", direction is not None))
+    refuse_together("--mix", mix is not None, ("--direction", direction is not None), grid_only[1])
+    refuse_together("--latents", latents is not None, ("--seeds", seeds is not None), mixed)
+    refuse_together("--direction", direction is not None, grid_only[1])
+    for name, given, needed in (
+        ("--layers", layers is not None, "--mix"),
+        ("--amount", amount is not None, "--direction"),
+    ):
+        if given and not (mix if needed == "--mix" else direction):
+            raise UsageError(f"{name} is of {needed}, which is missing.", fix=f"add {needed}, or leave {name} out.")
     label = class_ if label is None else label
     if scale is not None and not 1 <= scale <= 256:
         raise GanvasError(f"--scale is {scale}.", expected="a whole number from 1 to 256")
     drawn = load(run, device=device)
+    request = Request(seeds, label, truncation, latents, direction, amount, mix, layers)
+    if save_latents is not None:
+        request.latents_of(drawn, video=video is not None).save(save_latents)
+        print(f"latents in {save_latents}")
     if video is not None:
-        batches = drawn.interpolate(seeds or "0-7", frames=frames, label=label, truncation=truncation)
-        n = image_io.save_animation((image for part in batches for image in part.numpy()), video)
+        batches = request.film(drawn, frames=frames, easing=easing, loop=loop)
+        n = save_animation((image for part in batches for image in part.numpy()), video, fps=fps)
         print(f"{n} images in {video}")
         return
-    chosen = parse_seeds(seeds or "0-63")
     if each is not None:
-        images = (i for part in drawn.sample_batches(chosen, label=label, truncation=truncation) for i in part.numpy())
-        with progress_bar("Sampling", len(chosen), shown=True) as advance:
-            for seed, image in zip(chosen, images, strict=True):
-                image_io.save_image(image_io.to_pil(image, scale or 1), each / f"seed{seed:05d}.png")
+        names = (
+            [f"latent{i:05d}" for i in range(len(request.latents_of(drawn)))]
+            if latents is not None
+            else [f"seed{seed:05d}" for seed in parse_seeds(seeds or "0-63")]
+        )
+        with progress_bar("Sampling", len(names), shown=True) as advance:
+            images = (image for part in request.batches(drawn) for image in part.numpy())
+            for name, image in zip(names, images, strict=True):
+                image_io.save_image(image_io.to_pil(image, scale or 1), each / f"{name}.png")
                 advance(1)
-        print(f"{len(chosen)} images in {each}")
+        print(f"{len(names)} images in {each}")
         return
     out = out or Path("grid.png")
-    images, across, names = drawn.sample_grid(
-        chosen, label=label, truncation=truncation, columns=columns, progress=True
-    )
+    images, across, names = request.grid(drawn, columns)
     image_io.save_image(image_io.make_grid(images, across, row_names=names, scale=scale), out)
     print(f"{len(images)} images in {out}")
 

@@ -5,7 +5,7 @@ import time
 import numpy as np
 import torch
 
-from ganvas import sampling
+from ganvas import drawing
 from ganvas.data import ImageSet
 from ganvas.data.selection import assign_classes, class_shares
 from ganvas.evaluation import independence
@@ -51,7 +51,7 @@ class Trend:
         chosen = features or independence.default_features([d_network], labelled=False)  # no classifier: it takes long
         self._extractor = load_extractor(chosen, device=str(device))
         self._independence = independence.describe(d_network, self._extractor)
-        self._z = sampling.sample_latents(range(len(self._rows)), latent)
+        self._z = drawing.sample_latents(range(len(self._rows)), latent)
         parts = class_shares(images) if conditional else None
         self._labels = None if parts is None else torch.from_numpy(assign_classes(np.arange(len(self._rows)), parts))
         self._real_features: np.ndarray | None = None
@@ -64,7 +64,7 @@ class Trend:
         """Seconds to generate an image and extract its features."""
         for _ in range(2):  # the first pass initialises the libraries
             began = time.perf_counter()
-            part = next(sampling.generate(generator, self._z, self._labels, device=self._device))
+            part = next(drawing.generate(generator, self._z, self._labels, device=self._device))
             with torch.inference_mode():
                 self._extractor.extract(part)
         return (time.perf_counter() - began) / len(part)
@@ -73,7 +73,7 @@ class Trend:
         """The distance; None if the first batch shows that it would take more than `seconds`."""
         began = time.perf_counter()
         parts: list[torch.Tensor] = []
-        drawn = sampling.generate(generator, self._z, self._labels, device=self._device)
+        drawn = drawing.generate(generator, self._z, self._labels, device=self._device)
         sides = 1 if self._real_features is not None else 2
         with torch.inference_mode():
             for part in drawn:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ganvas import image_io
+from ganvas.animation import save_animation
 from ganvas.errors import GanvasError
 from ganvas.interrupts import raise_on_signal
 from ganvas.progress import ProgressBar, format_duration
@@ -67,7 +67,7 @@ def _stylize_file(
     transfer.source.save(out)  # fails now, not after the optimisation, if the file cannot be written
     frames: list[np.ndarray] = [_make_frame(transfer.source, transfer)]
     if gif is not None:
-        image_io.save_animation(frames, gif)
+        save_animation(frames, gif)
     last: Iterate | None = None
     due = 0.0
     with raise_on_signal(), ProgressBar(1, shown=not quiet, transient=True) as bar:
@@ -95,9 +95,7 @@ def _stylize_file(
     if preview != out:
         done.save(preview)
     if gif is not None:
-        image_io.save_animation(
-            [*frames, *[_make_frame(done, transfer)] * FRAMES_PER_SECOND], gif, fps=FRAMES_PER_SECOND
-        )
+        save_animation([*frames, *[_make_frame(done, transfer)] * FRAMES_PER_SECOND], gif, fps=FRAMES_PER_SECOND)
 
 
 def _describe_plan(transfer: TransferPlan) -> str:

@@ -3,7 +3,7 @@
 import torch
 from PIL import Image
 
-from ganvas import image_io, sampling
+from ganvas import drawing, image_io
 from ganvas.data import ImageSet
 from ganvas.networks import Shape
 from ganvas.runs.film import GRID_COLUMNS, GRID_MAX_ROWS
@@ -15,8 +15,8 @@ def draw_fakes(state: TrainState, shape: Shape, images: ImageSet) -> Image.Image
     classes = min(shape.classes, GRID_MAX_ROWS)
     n = GRID_COLUMNS * (classes or GRID_COLUMNS)
     labels = torch.arange(n) // GRID_COLUMNS if classes else None
-    z = sampling.sample_latents(range(n), state.config.network.latent)
-    drawn = torch.cat(list(sampling.generate(state.g_ema, z, labels, device=state.device)))
+    z = drawing.sample_latents(range(n), state.config.network.latent)
+    drawn = torch.cat(list(drawing.generate(state.g_ema, z, labels, device=state.device)))
     return image_io.make_grid(drawn.numpy(), GRID_COLUMNS, row_names=images.class_names[:classes])
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ganvas import networks, sampling
+from ganvas import drawing, networks
 from ganvas.config import OptimisationConfig, TrainConfig
 from ganvas.data import ImageSet
 from ganvas.data.pixels import to_unit
@@ -148,7 +148,7 @@ class TrainState:
         n, size, labels = STATISTICS_PASSES * STATISTICS_BATCH, STATISTICS_BATCH, None
         if self.config.dataset.conditional and (shares := class_shares(images)) is not None:
             labels = torch.from_numpy(assign_classes(np.arange(n), shares)).to(self.device)
-        z = sampling.sample_latents(range(n), self.config.network.latent).to(self.device)
+        z = drawing.sample_latents(range(n), self.config.network.latent).to(self.device)
         parts = [slice(start, start + size) for start in range(0, n, size)]
         passes = (partial(self.g_ema, z[part], None if labels is None else labels[part]) for part in parts)
         ema.estimate_statistics(self.g_ema, passes)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ganvas import sampling
+from ganvas import drawing
 from ganvas.config import DatasetConfig
 from ganvas.data import ImageSet, digits, to_unit
 from ganvas.data.selection import assign_classes, class_shares, iterate_batches, open_test_split
@@ -51,7 +51,7 @@ class RunNetworks:
         conditional, rng = data.conditional, np.random.default_rng(0)
         shares = class_shares(images) if conditional else None
         labels = None if shares is None else torch.from_numpy(assign_classes(np.arange(FAKES), shares))
-        z = sampling.sample_latents(range(FAKES), state.config.network.latent)
+        z = drawing.sample_latents(range(FAKES), state.config.network.latent)
         self._fakes = _Inputs(z, labels).to(state.device)
         self._real = _select(images, rng.permutation(len(images))[:BATCH], conditional).to(state.device)
         self._held_out: _Inputs | None = None

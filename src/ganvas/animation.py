@@ -1,0 +1,120 @@
+"""Writes films: GIF, WebP and animated PNG by Pillow, MP4 and WebM by PyAV (extra `video`)."""
+
+import itertools
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ganvas.errors import GanvasError
+from ganvas.files import atomic_file, make_folder
+from ganvas.image_io import choose_scale, to_pil
+
+PILLOW_FORMATS = {".gif": "GIF", ".webp": "WEBP", ".png": "PNG"}
+CODECS = {".mp4": ("libx264", "mp4", {"crf": "16"}), ".webm": ("libvpx-vp9", "webm", {"crf": "20", "b": "0"})}
+"""Codec, container and quality; both play in browsers."""
+
+MAX_PIXELS = 2**28
+"""Of all frames of a GIF or PNG, which Pillow holds in memory."""
+
+MAX_FPS = 120
+
+
+def save_animation(frames: Iterable[np.ndarray], path: Path, *, fps: int = 25) -> int:
+    """Writes images uint8 [c h w] of one size as a film, by the file's extension; returns the number of frames.
+
+    .webp, .mp4 and .webm take any number of frames in bounded memory; .gif, .webp and .png play for ever.
+
+    Args:
+        fps: frames a second, 1 to 120; a GIF has at most 50.
+
+    Raises:
+        GanvasError: another extension, or rate; more frames than a .gif or .png can have; no PyAV for .mp4 or .webm.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in PILLOW_FORMATS and suffix not in CODECS:
+        raise GanvasError(
+            f"Ganvas cannot write an animation to '{path.name}'.",
+            expected="a name ending in .gif, .webp, .png, .mp4 or .webm",
+        )
+    if not 1 <= fps <= MAX_FPS:
+        raise GanvasError(f"--fps is {fps}.", expected=f"frames a second, from 1 to {MAX_FPS}")
+    av = _import_av(path) if suffix in CODECS else None
+    counted = _Counted(to_pil(frame, choose_scale(*frame.shape[1:])) for frame in frames)
+    make_folder(path.parent)
+    with atomic_file(path) as temporary:
+        if av is not None:
+            _write_video(av, counted, temporary, suffix, fps)
+        else:
+            _write_by_pillow(counted, temporary, suffix, fps)
+    return counted.count
+
+
+class _Counted:
+    """An iterator that counts."""
+
+    def __init__(self, images: Iterable[Image.Image]) -> None:
+        self._images, self.count = iter(images), 0
+
+    def __iter__(self) -> Iterator[Image.Image]:
+        return self
+
+    def __next__(self) -> Image.Image:
+        image = next(self._images)
+        self.count += 1
+        return image
+
+
+def _write_by_pillow(images: _Counted, file: Path, suffix: str, fps: int) -> None:
+    first = next(images)
+    rest: Iterable[Image.Image] = images if suffix == ".webp" else list(_bounded(images, first))
+    options = {"duration": round(1000 / fps), "loop": 0, "lossless": True}  # the last is for WebP
+    first.save(file, PILLOW_FORMATS[suffix], save_all=True, append_images=rest, **options)
+
+
+def _bounded(images: _Counted, first: Image.Image) -> Iterator[Image.Image]:
+    for image in images:
+        if images.count * first.width * first.height > MAX_PIXELS:
+            raise GanvasError(
+                f"A .gif or .png of {images.count:,} frames of {first.width}×{first.height} pixels and more would take "
+                "too much memory.",
+                fix="write .webp, .mp4 or .webm, or fewer --frames.",
+            )
+        yield image
+
+
+def _import_av(path: Path) -> Any:
+    try:
+        return import_module("av")
+    except ImportError as error:
+        raise GanvasError(
+            f"{path.name} needs PyAV, which is not installed.",
+            fix="pip install 'ganvas[video]', or write .gif, .webp or .png.",
+        ) from error
+
+
+def _write_video(av: Any, images: _Counted, file: Path, suffix: str, fps: int) -> None:
+    codec, container, options = CODECS[suffix]
+    first = next(images)
+    with av.open(str(file), "w", format=container) as output:
+        try:
+            stream = output.add_stream(codec, rate=fps, options=options)
+        except (av.FFmpegError, ValueError) as error:
+            raise GanvasError(f"This PyAV cannot write {suffix}: {error}", fix="write .webp instead.") from error
+        stream.width, stream.height = first.width + first.width % 2, first.height + first.height % 2
+        stream.pix_fmt, stream.time_base = "yuv420p", Fraction(1, fps)
+        for image in itertools.chain([first], images):
+            output.mux(stream.encode(av.VideoFrame.from_image(_even(image))))
+        output.mux(stream.encode(None))
+
+
+def _even(image: Image.Image) -> Image.Image:
+    """RGB with even sides, as both codecs want; transparency on white, a missing column repeated."""
+    if image.mode == "RGBA":
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    pixels = np.asarray(image.convert("RGB"))
+    return Image.fromarray(np.pad(pixels, ((0, image.height % 2), (0, image.width % 2), (0, 0)), mode="edge"))

@@ -1,0 +1,78 @@
+"""`ganvas project` and `ganvas directions`."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, arg
+
+from ganvas.cli.output import print_json
+
+
+def project(
+    run: Annotated[Positional[Path], arg(metavar="RUN")],
+    photos: Annotated[Positional[tuple[Path, ...]], arg(metavar="PHOTO …", help_behavior_hint="")],
+    label: str | None = None,
+    seed: int = 0,
+    steps: int = 240,
+    references: int = 4,
+    out: Path = Path("projection"),
+    device: str = "auto",
+    json: bool = False,
+) -> None:
+    """Find the place of photos in the latent space of a trained generator.
+
+    Writes projection.png (photo, found, difference), latents.npz (for sample --latents) and search.webp, a film of the
+    search. The distances of training pictures, held-out ones and pictures of other kinds stand beside the photos'.
+
+    Args:
+        run: A run folder (its newest snapshot is used), or one snapshot.
+        photos: Files of pictures of any size.
+        label: Their class, by its name or number; by default the class that fits best.
+        seed: Of the random pictures where the search starts.
+        steps: Of the search.
+        references: How many pictures of each kind are sought for comparison; 0 for none.
+        out: The folder of what is written.
+        device: Where to compute: auto, cpu, cuda …
+        json: Print distances as JSON.
+    """
+    from rich.console import Console
+
+    from ganvas.latent_space.projection import project as find
+
+    found = find(run, photos, label=label, seed=seed, steps=steps, references=references, device=device)
+    found.save(out)
+    if json:
+        print_json(found.to_json())
+    else:
+        Console().print(found)
+        print(f"projection.png, latents.npz and search.webp are in {out}")
+
+
+def directions(
+    run: Annotated[Positional[Path], arg(metavar="RUN")],
+    method: Literal["pca", "sefa"] = "pca",
+    seed: int = 0,
+    label: str | None = None,
+    out: Path = Path("directions.png"),
+    device: str = "auto",
+    json: bool = False,
+) -> None:
+    """Find directions along which the pictures of a generator change in ways that mean something.
+
+    Writes a sheet of the first eight: the picture of one seed, moved along each. `ganvas sample RUN --direction pca:2
+    --amount -3..3` moves pictures along one of them.
+
+    Args:
+        run: A run folder (its newest snapshot is used), or one snapshot.
+        method: pca: what varies most (GANSpace); sefa: what the weights amplify most.
+        seed: Of the picture, and of the random latents of pca.
+        label: The class of the picture, by its name or number; by default the first.
+        out: The file of the sheet.
+        device: Where to compute: auto, cpu, cuda …
+        json: Print the share of each direction as JSON.
+    """
+    from ganvas.latent_space.directions import directions as find
+
+    found = find(run, method=method, seed=seed, device=device)
+    found.save_sheet(out, seed, label)
+    print_json(found.to_json()) if json else print(f"{found!r}\n{out}")

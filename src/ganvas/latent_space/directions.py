@@ -1,0 +1,244 @@
+"""Directions in a latent space along which pictures change in ways that mean something, found without labels.
+
+    found = ganvas.directions("runs/00003-fast-faces")
+    found.sheet().save("directions.png")
+
+- pca: the principal components of the styles (GANSpace: Härkönen et al. 2020, arXiv 2004.02546). Where the space is z,
+  which varies in all directions alike, the components are those of the pictures' feature maps, and each direction is
+  the least-squares fit of z to them (ibid., section 3.2).
+- sefa: the eigenvectors of AᵀA, where A are the weights that read the style first (Shen & Zhou 2021, arXiv 2007.06600).
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from ganvas import image_io, sampling, user_code
+from ganvas.display import Displayed, InlineImage, Paragraph, Part
+from ganvas.errors import GanvasError
+from ganvas.features.perceptual import PerceptualDistance
+from ganvas.latents import Latents
+from ganvas.pytorch_state import default_state
+from ganvas.runs.folder import Run
+from ganvas.sampling import Label, Sampler
+from ganvas.threads import cpu_threads
+
+Method = Literal["pca", "sefa"]
+METHODS: tuple[Method, ...] = ("pca", "sefa")
+
+SAMPLES = 2048
+"""Random latents whose components are taken; of z a quarter, since their pictures are drawn."""
+
+AMOUNTS = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
+"""Of a sheet: standard deviations of the latents along a direction."""
+
+SHOWN = 8
+
+SHEET_TRUNCATION = 0.7
+"""Of the picture that a sheet moves: a typical one shows more than a rare one."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Directions(Displayed):
+    """Directions of one generator, the strongest first.
+
+    Attributes:
+        sampler: the generator.
+        method: pca or sefa.
+        vectors: float32 [n layers k]; one times it is one standard deviation of random latents along it.
+        shares: of pca the part of the variance that each explains, of sefa that of the weights' squares; float32 [n].
+    """
+
+    sampler: Sampler
+    method: Method
+    vectors: Tensor
+    shares: Tensor
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    def move(self, latents: Latents, direction: int, amounts: Sequence[float]) -> Latents:
+        """Each latent moved along a direction by each amount, latent by latent.
+
+        Args:
+            direction: its number, from 0.
+            amounts: in standard deviations.
+
+        Raises:
+            GanvasError: there is no such direction, or the latents are of another generator.
+        """
+        if not 0 <= direction < len(self):
+            raise GanvasError(f"There is no direction {direction}.", expected=f"0 to {len(self) - 1}")
+        latents = self.sampler.check_latents(latents)
+        step = torch.tensor(list(amounts), dtype=torch.float32)[:, None, None] * self.vectors[direction]
+        styles = (latents.styles[:, None] + step).flatten(0, 1)
+        labels = None if latents.labels is None else latents.labels.repeat_interleave(len(step))
+        return Latents(styles, labels, latents.space)
+
+    def sheet(
+        self, seed: int = 0, *, label: Label | None = None, amounts: Sequence[float] = AMOUNTS, n: int = SHOWN
+    ) -> Image.Image:
+        """A row for each of the first n directions: the picture of a seed, truncated to 0.7, moved along it."""
+        label = 0 if label is None and self.sampler.card.shape.classes else label
+        start, n = self.sampler.latents([seed], label=label, truncation=SHEET_TRUNCATION), min(n, len(self))
+        images = np.concatenate([self.sampler.draw(self.move(start, i, amounts)) for i in range(n)])
+        names = [f"{self.method}:{i}" for i in range(n)]
+        return image_io.make_grid(images, len(amounts), row_names=names)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"method": self.method, "shares": [round(float(share), 6) for share in self.shares]}
+
+    def save_sheet(self, path: Path | str, seed: int = 0, label: Label | None = None) -> Path:
+        """Writes `sheet` to a file."""
+        image_io.save_image(self.sheet(seed, label=label), Path(path))
+        return Path(path)
+
+    def _line(self) -> str:
+        first = ", ".join(f"{share:.1%}" for share in self.shares[:4])
+        return f"Directions({len(self)} by {self.method} in {self.sampler.generator.style_space}; shares {first} …)"
+
+    def _parts(self) -> Iterator[Part]:
+        yield Paragraph(self._line())
+        yield InlineImage(self.sheet(), f"each row one direction, {AMOUNTS[0]:g} to {AMOUNTS[-1]:g}")
+
+
+@default_state()
+@cpu_threads()
+def directions(
+    run: Run | Path | str | Sampler,
+    *,
+    method: Method = "pca",
+    n: int = 16,
+    seed: int = 0,
+    device: str = "auto",
+) -> Directions:
+    """Finds directions in a generator's latent space; the same call finds the same ones.
+
+    Args:
+        run: a run (its newest snapshot), its folder, a snapshot, or what `ganvas.load` gave.
+        method: pca or sefa (see the module).
+        n: how many, at most as many as the space has dimensions.
+        seed: of the random latents of pca.
+        device: where to compute.
+
+    Raises:
+        GanvasError: there is no usable snapshot; or its network has no weights that read the style alone (sefa).
+    """
+    if method not in METHODS:
+        raise GanvasError(f"There is no method '{method}'.", expected=" or ".join(METHODS))
+    if n < 1:
+        raise GanvasError(f"-n is {n}.", expected="at least 1")
+    sampler = run if isinstance(run, Sampler) else sampling.load(run, device=device)
+    with torch.no_grad(), user_code.quote_loaded():
+        found, shares = _by_weights(sampler) if method == "sefa" else _by_components(sampler, seed)
+    return Directions(sampler, method, found[:n].cpu(), shares[:n].cpu())
+
+
+def _by_components(sampler: Sampler, seed: int) -> tuple[Tensor, Tensor]:
+    """Principal components of the styles, or of pictures; float32 [m layers k] and their shares [m]."""
+    in_z = sampler.generator.style_space == "z"
+    latents = sampler.latents(range(seed, seed + (SAMPLES // 4 if in_z else SAMPLES)))
+    styles, labels = latents.styles, latents.labels
+    layers, k = styles.shape[1:]
+    points = _centre(styles[:, 0], labels)
+    if not in_z:
+        _, sizes, axes = torch.linalg.svd(points, full_matrices=False)
+        vectors = _orient(axes) * (sizes / len(points) ** 0.5)[:, None]
+        return vectors[:, None].expand(-1, layers, -1), sizes.square() / sizes.square().sum()
+    features = _centre(_describe(sampler, latents), labels)
+    scores, sizes, _ = torch.linalg.svd(features, full_matrices=False)
+    fitted = torch.linalg.lstsq(points, scores[:, : min(k, len(scores) // 8)]).solution.T  # [m k]
+    fitted = _orient(_orthogonal(fitted))
+    return fitted[:, None], (sizes.square() / sizes.square().sum())[: len(fitted)]
+
+
+def _describe(sampler: Sampler, latents: Latents) -> Tensor:
+    """What a frozen network and coarse pixels say of each picture, float [n f]."""
+    distance, rows = PerceptualDistance(sampler.device), []
+    for images in sampler.draw_batches(latents):
+        *maps, pixels = distance.describe((images.to(sampler.device).float() / 127.5) - 1)
+        small = nn.functional.adaptive_avg_pool2d(pixels, 8)
+        rows.append(torch.cat([nn.functional.adaptive_avg_pool2d(maps[-1], 4).flatten(1), small.flatten(1)], 1).cpu())
+    features = torch.cat(rows)
+    return features / features.std(0).clamp(min=1e-6)
+
+
+def _centre(points: Tensor, labels: Tensor | None) -> Tensor:
+    """Points less their mean, with classes that of each class."""
+    if labels is None:
+        return points - points.mean(0)
+    centred = points.clone()
+    for c in labels.unique():
+        centred[labels == c] -= points[labels == c].mean(0)
+    return centred
+
+
+def _orthogonal(vectors: Tensor) -> Tensor:
+    """Orthonormal rows, each as near as possible to the given one and orthogonal to those before (Gram–Schmidt)."""
+    q, r = torch.linalg.qr(vectors.T)
+    return (q * torch.diagonal(r).sign()).T
+
+
+def _orient(vectors: Tensor) -> Tensor:
+    """The sign of each row such that its largest entry is positive, so that it does not depend on the machine."""
+    largest = vectors.gather(1, vectors.abs().argmax(1, keepdim=True))
+    return vectors * largest.sign()
+
+
+def _by_weights(sampler: Sampler) -> tuple[Tensor, Tensor]:
+    """The eigenvectors of AᵀA; float32 [k layers k], scaled to the styles' deviation along them, and their shares."""
+    weights = _reading_weights(sampler)
+    squares, axes = torch.linalg.eigh((weights.T @ weights).double())
+    squares, axes = squares.flip(0), _orient(axes.flip(1).T)
+    random = sampler.latents(range(SAMPLES))
+    spread = (_centre(random.styles[:, 0], random.labels).double() @ axes.T).std(0)
+    vectors = (axes * spread[:, None]).float()[:, None].expand(-1, random.styles.shape[1], -1)
+    return vectors, (squares / squares.sum()).float()
+
+
+def _reading_weights(sampler: Sampler) -> Tensor:
+    """The weights of all linear and convolutional layers whose input is the style alone (or begins with it), [m k].
+
+    Read from the layers themselves, by what they make of each unit vector: scales and reshapes are then included.
+    """
+    generator, latents = sampler.generator, sampler.latents([0, 1])
+    styles = latents.styles.to(sampler.device)
+    labels = None if latents.labels is None else latents.labels.to(sampler.device)
+    readers: dict[nn.Module, int] = {}
+
+    def note(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        x, (n, _, k) = inputs[0], styles.shape
+        vectors = isinstance(x, Tensor) and x.dim() in (2, 4) and x.shape[:1] == (n,) and x.numel() == n * x.shape[1]
+        if vectors and any(torch.equal(x.flatten(1)[:, :k], style) for style in styles.unbind(1)):
+            readers[module] = x.shape[1]
+
+    kinds = nn.Linear | nn.ConvTranspose2d | nn.Conv2d
+    hooks = [one.register_forward_pre_hook(note) for one in generator.modules() if isinstance(one, kinds)]
+    try:
+        generator.draw(styles, labels)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if not readers:
+        raise GanvasError(
+            f"{sampler.path} is of the family {sampler.card.network.family}: no layer of it reads the "
+            f"{generator.style_space} itself, so there are no weights for sefa.",
+            fix="use pca.",
+        )
+    return torch.cat([_response(module, width, styles.shape[2]) for module, width in readers.items()])
+
+
+def _response(module: nn.Module, width: int, k: int) -> Tensor:
+    """What a linear layer adds for each of the first k of its inputs, [m k]."""
+    parameter = next(module.parameters())
+    unit = torch.eye(width, device=parameter.device)[:k]
+    unit = torch.cat([unit, torch.zeros_like(unit[:1])])
+    shaped = unit if isinstance(module, nn.Linear) else unit[:, :, None, None]
+    out = module(shaped).flatten(1)
+    return (out[:-1] - out[-1]).T

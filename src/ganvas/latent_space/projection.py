@@ -1,0 +1,275 @@
+"""A photo's place: the latent whose picture is nearest to it, compared with training, held-out and other pictures.
+
+found = ganvas.project("runs/00003-fast-faces", ["me.jpg"])
+found.save("place")  # a sheet, the latents, a film of the search
+"""
+
+import io
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from ganvas import image_io, sampling, user_code
+from ganvas.animation import save_animation
+from ganvas.data import decoding, open_images
+from ganvas.data.decoding import Fit
+from ganvas.data.imageset import ImageSet
+from ganvas.data.pixels import to_uint8, to_unit
+from ganvas.data.selection import open_test_split
+from ganvas.data.source_types import Unreadable
+from ganvas.display import Displayed, InlineImage, Paragraph, Part, Table
+from ganvas.errors import GanvasError
+from ganvas.features.perceptual import PerceptualDistance
+from ganvas.files import to_path
+from ganvas.latent_space.search import Place, Search
+from ganvas.latents import Latents
+from ganvas.networks import Shape
+from ganvas.progress import progress_bar
+from ganvas.pytorch_state import default_state
+from ganvas.runs.folder import Run
+from ganvas.sampling import Label
+from ganvas.threads import cpu_threads
+
+STEPS = 240
+"""Of the gradient descent."""
+
+MAX_PHOTOS = 64
+
+Photo = Path | str | np.ndarray
+"""A file of any kind that Ganvas reads, or pixels uint8 [1|3|4 h w]."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Projection(Displayed):
+    """The places of n photos.
+
+    Attributes:
+        targets, found: the photos at the generator's size, and the nearest pictures that it draws, uint8 [n c h w].
+        latents: where those lie.
+        distances: of each pair, float64 [n]: perceptual and of the pixels (`ganvas.features.perceptual`).
+        context: the distances of other pictures, found by the same search: {"training": float64 [m], …}.
+        frames: the pictures during the search, uint8 [n c h w] each.
+        names: of the photos.
+        network: in whose maps the distance is measured.
+        notes: what was decided or left out, a sentence each.
+        seconds: the search took.
+    """
+
+    targets: np.ndarray
+    found: np.ndarray
+    latents: Latents
+    distances: np.ndarray
+    context: Mapping[str, np.ndarray]
+    frames: Sequence[np.ndarray]
+    names: tuple[str, ...]
+    network: str
+    notes: tuple[str, ...]
+    seconds: float
+
+    def verdict(self, i: int = 0) -> str:
+        """How near photo i is, compared with the other pictures."""
+        d = self.distances[i]
+        if not self.context:
+            return f"distance {d:.3f}"
+        for name, words in (("training", "as near as training pictures"), ("held-out", "as near as held-out pictures")):
+            if name in self.context and d <= self.context[name].max():
+                return f"distance {d:.3f}: {words}"
+        other = self.context["other kinds"]
+        return f"distance {d:.3f}: " + (
+            "farther than its own kind, nearer than pictures of other kinds" if d < other.min() else
+            "as far as pictures of other kinds: it cannot draw this"
+        )  # fmt: skip
+
+    def sheet(self) -> Image.Image:
+        """One column a photo: the photo, what was found, and their difference (grey where they are equal)."""
+        difference = (127.5 + (self.found.astype(np.float32) - self.targets) / 2).round().astype(np.uint8)
+        if self.targets.shape[1] == 4:
+            difference[:, 3] = 255
+        rows = np.concatenate([self.targets, self.found, difference])
+        return image_io.make_grid(rows, len(self.targets), row_names=["photo", "found", "difference"])
+
+    def save(self, folder: Path | str) -> list[Path]:
+        """Writes projection.png, latents.npz (for `ganvas sample --latents`) and search.webp, a film of the search.
+
+        Raises:
+            GanvasError: they cannot be written.
+        """
+        folder = Path(folder)
+        files = [folder / "projection.png", folder / "latents.npz", folder / "search.webp"]
+        image_io.save_image(self.sheet(), files[0])
+        self.latents.save(files[1])
+        columns = min(8, len(self.targets))
+        frames = (_beside(self.targets, frame, columns) for frame in [*self.frames, *[self.found] * 15])
+        save_animation(frames, files[2], fps=15)
+        return files
+
+    def to_json(self) -> dict[str, Any]:
+        """Names, distances and verdicts, and the distances of the other pictures."""
+        found = zip(self.names, self.distances, strict=True)
+        return {
+            "photos": [{"name": n, "distance": float(d), "verdict": self.verdict(i)} for i, (n, d) in enumerate(found)],
+            "context": {name: [float(d) for d in of] for name, of in self.context.items()},
+            "network": self.network, "seconds": self.seconds, "notes": list(self.notes),
+        }  # fmt: skip
+
+    def _line(self) -> str:
+        return f"Projection({len(self.targets)} photos: {', '.join(f'{d:.3f}' for d in self.distances[:4])})"
+
+    def _parts(self) -> Iterator[Part]:
+        yield Table([(name, self.verdict(i)) for i, name in enumerate(self.names)])
+        yield Table([(name, f"{of.min():.3f} to {of.max():.3f}") for name, of in self.context.items()])
+        for note in self.notes:
+            yield Paragraph(note, "dim")
+        yield InlineImage(self.sheet(), "")
+
+
+@default_state()
+@cpu_threads()
+def project(
+    run: Run | Path | str,
+    photos: Photo | Sequence[Photo],
+    *,
+    label: Label | None = None,
+    seed: int = 0,
+    steps: int = STEPS,
+    references: int = 4,
+    device: str = "auto",
+    quiet: bool = False,
+) -> Projection:
+    """Finds the places of photos in a generator's latent space.
+
+    Args:
+        run: a run (its newest snapshot), its folder, or a snapshot.
+        photos: files, or pixels uint8 [1|3|4 h w]; they are cut or padded to the generator's size as its training
+            pictures were.
+        label: the class of all photos; by default that of the nearest of 256 random pictures.
+        seed: of those pictures; the same seed finds the same place.
+        steps: of the gradient descent.
+        references: how many training pictures, held-out ones, and pictures of other kinds are sought for comparison;
+            0 for none.
+        device: where to compute.
+        quiet: show no bar.
+
+    Raises:
+        GanvasError: there is no usable snapshot, or a photo cannot be read.
+    """
+    began = time.perf_counter()
+    for name, value, least in (("--steps", steps, 1), ("--references", references, 0)):
+        if value < least:
+            raise GanvasError(f"{name} is {value}.", expected=f"at least {least}")
+    sampler = sampling.load(run, device=device)
+    shape, trained = sampler.card.shape, _training_of(sampler.path)
+    several = _as_list(photos)
+    targets = np.stack(
+        [load_photo(photo, shape, trained.config.dataset.fit if trained else "crop") for photo in several]
+    )
+    number = None if label is None else int(sampler.latents([0], label=label).labels[0])  # type: ignore[index]
+    distance = PerceptualDistance(sampler.device)
+    groups, notes = _references(trained, shape, references) if references else ({}, [])
+    search = Search(sampler.generator, distance, sampler.device, seed)
+
+    def find(pixels: np.ndarray, title: str, of: int | None) -> Place:
+        with progress_bar(title, steps, shown=not quiet) as advance, user_code.quote_loaded():
+            return search.find(to_unit(torch.from_numpy(pixels)).to(sampler.device), of, steps, advance)
+
+    place, context = find(targets, "Searching", number), {}
+    if groups:
+        others = find(np.concatenate([*groups.values()]), "For comparison", None).distances
+        ends = np.cumsum([len(group) for group in groups.values()])[:-1]
+        context = dict(zip(groups, np.split(others.double().cpu().numpy(), ends), strict=True))
+    return Projection(
+        targets,
+        to_uint8(place.images).cpu().numpy(),
+        place.latents,
+        place.distances.double().cpu().numpy(),
+        context,
+        [frame.numpy() for frame in place.frames],
+        tuple(f"picture {i + 1}" if isinstance(photo, np.ndarray) else str(photo) for i, photo in enumerate(several)),
+        distance.name,
+        tuple(filter(None, [*notes, distance.note])),
+        time.perf_counter() - began,
+    )
+
+
+def load_photo(photo: Photo, shape: Shape, fit: Fit) -> np.ndarray:
+    """A photo at a generator's size and channels, uint8 [c h w].
+
+    Raises:
+        GanvasError: it cannot be read, or the array is something else.
+    """
+    size = shape.height, shape.width
+    if isinstance(photo, np.ndarray):
+        if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[0] not in (1, 3, 4) or not photo.size:
+            raise GanvasError(f"{photo.dtype} {list(photo.shape)} is no picture.", expected="uint8 [1|3|4 h w]")
+        return decoding.resize_array(photo, shape.channels, size, fit)
+    path = to_path(photo, "a picture's file")
+    if not path.is_file():
+        raise GanvasError(f"{path} {'is no file' if path.exists() else 'does not exist'}.", expected="a picture's file")
+    try:
+        return decoding.decode(io.BytesIO(path.read_bytes()), shape.channels, size, fit)
+    except (Unreadable, OSError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise GanvasError(f"{path} cannot be used: {reason}.", expected="a picture of at least 8×8 pixels") from error
+
+
+def _as_list(photos: Photo | Sequence[Photo]) -> list[Photo]:
+    single = isinstance(photos, str | Path) or (isinstance(photos, np.ndarray) and photos.ndim != 4)
+    several: list[Photo] = [photos] if single else list(photos)  # type: ignore[list-item]
+    if not 0 < len(several) <= MAX_PHOTOS:
+        raise GanvasError(f"There are {len(several)} photos.", expected=f"1 to {MAX_PHOTOS} at a time")
+    return several
+
+
+def _training_of(snapshot: Path) -> Run | None:
+    """The run in whose folder a snapshot lies; None of a snapshot that stands alone."""
+    folder = snapshot.resolve().parent.parent
+    return Run(folder) if (folder / "config.json").exists() else None
+
+
+def _references(trained: Run | None, shape: Shape, n: int) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Pictures with which a photo is compared, uint8 [≤ n c h w] of each kind; and what is missing, in words."""
+    other = {"other kinds": _other_kinds(shape, n)}
+    if trained is None:
+        return other, ["The snapshot lies in no run folder: there are no training pictures to compare with."]
+    options = trained.config.dataset.options()
+    try:
+        train = open_images(options, progress=False)
+        held = open_test_split(options, train)
+    except GanvasError as error:
+        return other, [f"The training pictures cannot be opened, so there are none to compare with: {error.what}"]
+    chosen = {"training": _pick(train, n)}
+    if held is None:
+        return chosen | other, ["The data has no held-out pictures to compare with."]
+    return chosen | {"held-out": _pick(held, n)} | other, []
+
+
+def _pick(images: ImageSet, n: int) -> np.ndarray:
+    rows = np.sort(np.random.default_rng(0).choice(len(images), min(n, len(images)), replace=False))
+    return np.asarray(images.images[rows])
+
+
+def _other_kinds(shape: Shape, n: int) -> np.ndarray:
+    """Pieces of scikit-learn's two photographs, a temple and a flower, at a generator's size: uint8 [n c h w]."""
+    from sklearn.datasets import load_sample_images
+
+    photographs, random = load_sample_images().images, np.random.default_rng(0)
+    pieces = []
+    for i in range(n):
+        photograph = photographs[i % len(photographs)]  # [427 640 3]
+        top, left = random.integers(0, 427 - 256), random.integers(0, 640 - 256)
+        piece = photograph[top : top + 256, left : left + 256].transpose(2, 0, 1)
+        pieces.append(decoding.resize_array(piece, shape.channels, (shape.height, shape.width), "crop"))
+    return np.stack(pieces)
+
+
+def _beside(targets: np.ndarray, frame: np.ndarray, columns: int) -> np.ndarray:
+    """A frame of the film, uint8 [c h w]: the photos above what is drawn."""
+    rows = [of[i : i + columns] for i in range(0, len(targets), columns) for of in (targets, frame)]
+    padded = [np.pad(row, ((0, columns - len(row)), (0, 0), (0, 0), (0, 0)), constant_values=255) for row in rows]
+    return np.concatenate([np.concatenate(list(row), axis=2) for row in padded], axis=1)

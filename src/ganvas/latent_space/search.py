@@ -1,0 +1,167 @@
+"""The search for a picture's place: which latent makes a generator draw it, as nearly as it can.
+
+After Karras et al. 2020 (arXiv 1912.04958, appendix D) and Abdal et al. 2019 (Image2StyleGAN), by gradient descent from
+several starts: the mean, and the nearest of some random pictures. Ours works in units of the latents' own standard
+deviation, so that one rate fits every family, and holds them within that of random ones. The noise of a StyleGAN is not
+searched: a latent then always draws the same picture, for every program that uses the snapshot.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ganvas.data.pixels import to_uint8
+from ganvas.drawing import images_per_pass, sample_latents
+from ganvas.features.perceptual import PerceptualDistance
+from ganvas.latents import Latents
+from ganvas.networks import Generator
+
+CANDIDATES = 256
+"""Random pictures among which starts are chosen."""
+
+STARTS = 4
+SCREENING_STEPS = 40
+"""Steps from each start; then the best one goes on."""
+
+RATE = 0.1
+"""Adam's, in standard deviations of the latents; it falls to 0 along a cosine."""
+
+PRIOR_WEIGHT = 0.1
+"""Of the squared excess of the latents' mean square over 1, that of random latents."""
+
+FRAMES = 40
+"""Pictures kept of the search, about."""
+
+
+@dataclass
+class Place:
+    """What was found for n targets.
+
+    Attributes:
+        latents: of the n pictures.
+        images: those pictures, float [n c h w].
+        distances: from the targets, float [n].
+        frames: the pictures during the search, uint8 [n c h w] each, of all targets.
+    """
+
+    latents: Latents
+    images: Tensor
+    distances: Tensor
+    frames: list[Tensor]
+
+
+class Search:
+    """Finds the latents of pictures; deterministic by its seed.
+
+    Args:
+        generator: frozen and in evaluation mode, on `device`.
+        distance: what is made small.
+        seed: of the random candidates.
+    """
+
+    def __init__(self, generator: Generator, distance: PerceptualDistance, device: torch.device, seed: int = 0) -> None:
+        self._generator, self._distance, self._device = generator, distance, device
+        self._z = sample_latents(range(seed, seed + CANDIDATES), generator.latent).to(device)
+        self._per_pass = images_per_pass(*generator.shape[1:3])
+
+    def find(
+        self, targets: Tensor, label: int | None, steps: int, advance: Callable[[int], object] = lambda n: None
+    ) -> Place:
+        """The places of targets float [n c h w] in [-1, 1].
+
+        Args:
+            label: their class; None: that of the nearest candidates, of a generator with classes.
+            steps: of the gradient descent, from 1 on.
+            advance: called with the number of steps done since its last call.
+        """
+        seen = self._distance.describe(targets)
+        starts, labels = self._choose_starts(seen, len(targets), label)
+        screening = min(SCREENING_STEPS, steps // 2)
+        self._frames: list[Tensor] = []
+        owner = torch.arange(len(targets), device=self._device).repeat_interleave(starts.shape[1])
+        flat_labels = None if labels is None else labels.flatten()
+        if screening:
+            moved, distances = self._descend(starts.flatten(0, 1), flat_labels, seen, owner, screening, advance)
+            starts = moved.unflatten(0, starts.shape[:2])
+            best = distances.unflatten(0, starts.shape[:2]).argmin(1)
+        else:
+            best = torch.zeros(len(targets), dtype=torch.long, device=self._device)
+        rows = torch.arange(len(targets), device=self._device)
+        styles = starts[rows, best]
+        labels = None if labels is None else labels[rows, best]
+        self._frames = []
+        styles, distances = self._descend(styles, labels, seen, rows, steps - screening, advance)
+        with torch.no_grad():
+            images = torch.cat([self._draw(styles, labels, part) for part in self._parts(len(styles))])
+        latents = Latents(styles.cpu(), None if labels is None else labels.cpu(), self._generator.style_space)
+        return Place(latents, images, distances, [*self._frames, to_uint8(images).cpu()])
+
+    @torch.no_grad()
+    def _choose_starts(self, seen: list[Tensor], n: int, label: int | None) -> tuple[Tensor, Tensor | None]:
+        """The starts of each target, float [n starts layers k], and their classes, int64 [n starts]."""
+        classes, count = self._generator.shape.classes, len(self._z)
+        labels = None
+        if classes:
+            every = torch.arange(count, device=self._device) % classes
+            labels = every if label is None else torch.full_like(every, label)
+        styles = self._generator.styles(self._z, labels).contiguous()
+        self._mean, self._deviation = styles.mean(0), styles.std(0).clamp(min=1e-6)
+        if self._generator.style_space == "z":
+            self._mean, self._deviation = torch.zeros_like(self._mean), torch.ones_like(self._deviation)
+        distances = torch.empty(n, count, device=self._device)
+        for part in self._parts(count):
+            drawn = self._distance.describe(self._draw(styles, labels, part))
+            for target in range(n):
+                distances[target, part] = self._distance.between(drawn, [one[target : target + 1] for one in seen])
+        nearest = distances.topk(min(STARTS - 1, count), largest=False).indices
+        best_labels = None if labels is None else labels[nearest]
+        if best_labels is not None:
+            best_labels = torch.cat([best_labels[:, :1], best_labels], 1)
+        middle = self._mean.expand(n, 1, *self._mean.shape)
+        return torch.cat([middle, styles[nearest]], 1), best_labels
+
+    def _descend(
+        self,
+        styles: Tensor,
+        labels: Tensor | None,
+        seen: list[Tensor],
+        owner: Tensor,
+        steps: int,
+        advance: Callable[[int], object],
+    ) -> tuple[Tensor, Tensor]:
+        """Styles nearer to their targets, float [m layers k], and the distances of their best pictures, float [m]."""
+        free = ((styles - self._mean) / self._deviation).requires_grad_()
+        adam = torch.optim.Adam([free], RATE)
+        best, least = free.detach().clone(), torch.full((len(free),), math.inf, device=self._device)
+        keep = max(1, steps // FRAMES)
+        for step in range(steps + 1):  # the last one only measures
+            adam.param_groups[0]["lr"] = (
+                RATE * min(1, (step + 1) / 10) * (1 + math.cos(math.pi * step / (steps + 1))) / 2
+            )
+            adam.zero_grad()
+            frame, distances = [], torch.empty(len(free), device=self._device)
+            for part in self._parts(len(free)):
+                images = self._draw(self._mean + self._deviation * free, labels, part)
+                distance = self._distance.between(self._distance.describe(images), [one[owner[part]] for one in seen])
+                excess = (free[part].square().mean((1, 2)) - 1).relu().square()
+                (distance + PRIOR_WEIGHT * excess).sum().backward()
+                distances[part] = distance.detach()
+                frame.append(to_uint8(images.detach()).cpu())
+            nearer = distances < least
+            best[nearer], least[nearer] = free.detach()[nearer], distances[nearer]
+            if step % keep == 0:
+                self._frames.append(torch.cat(frame))
+            if step < steps:
+                adam.step()
+                advance(1)
+        return self._mean + self._deviation * best, least
+
+    def _parts(self, n: int) -> Iterator[slice]:
+        return (slice(start, start + self._per_pass) for start in range(0, n, self._per_pass))
+
+    def _draw(self, styles: Tensor, labels: Tensor | None, part: slice) -> Tensor:
+        """Images as they are written: in [-1, 1] also of families that have no last nonlinearity."""
+        return self._generator.draw(styles[part], None if labels is None else labels[part]).clamp(-1, 1)

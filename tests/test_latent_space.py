@@ -1,0 +1,293 @@
+"""The latent space: styles of every family, latents in files, the place of a photo, directions, walks, films."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from support import NARROW, call_cli, tiny
+
+import ganvas
+from ganvas.animation import save_animation
+from ganvas.cli.pictures import parse_amounts
+from ganvas.data import to_unit
+from ganvas.errors import GanvasError
+from ganvas.features.perceptual import PerceptualDistance
+from ganvas.latent_space import directions as module
+from ganvas.latents import Latents, load_latents, walk
+from ganvas.networks import Shape, build_generator
+from ganvas.runs import snapshot
+from ganvas.runs.folder import Run
+from ganvas.runs.snapshot import Card
+from ganvas.training.start import train
+
+FAMILIES = tuple(family for family in NARROW if family != "custom")
+
+
+def make_snapshot(path: Path, family: str, shape: Shape) -> Path:
+    """An untrained generator of a family."""
+    network = NARROW[family]
+    torch.manual_seed(0)
+    generator = build_generator(network, shape)
+    with torch.no_grad():
+        for weight in generator.parameters():
+            weight.mul_(5 if family == "dcgan" and weight.dim() > 1 else 1)  # its pictures are nearly grey at first
+    for _ in range(3):  # averages and batch statistics move
+        labels = torch.arange(8) % shape.classes if shape.classes else None
+        generator.train()(torch.randn(8, network.latent), labels)
+    data = {"name": "none", "fingerprint": "0"}
+    card = Card(network, shape, tuple(map(str, range(shape.classes))), 1000, "ema", data, family, {})
+    snapshot.save(path, generator, card)
+    return path
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def of_family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> ganvas.Sampler:
+    shape = Shape(3, 16, 20, 0 if request.param == "projected" else 3)
+    return ganvas.load(make_snapshot(tmp_path_factory.mktemp(request.param) / "s", request.param, shape))
+
+
+@pytest.mark.parametrize("truncation", [1.0, 0.5])
+def test_drawing_the_latents_of_seeds_gives_their_images(of_family: ganvas.Sampler, truncation: float) -> None:
+    latents = of_family.latents([3, 4, 5], truncation=truncation)
+    assert np.array_equal(of_family.draw(latents), of_family.sample([3, 4, 5], truncation=truncation))
+
+
+def test_directions_are_orthogonal_in_units_of_deviation_and_change_images(of_family: ganvas.Sampler) -> None:
+    for method in module.METHODS:
+        if method == "sefa" and of_family.generator.style_space == "features":
+            with pytest.raises(GanvasError, match="no weights for sefa"):
+                ganvas.directions(of_family, method=method)
+            continue
+        found = ganvas.directions(of_family, method=method, n=4)
+        assert len(found) == 4
+        assert (found.shares.diff() <= 1e-6).all()
+        rows = torch.nn.functional.normalize(found.vectors[:, 0], dim=1)
+        assert torch.allclose(rows @ rows.T, torch.eye(4), atol=1e-3)
+        random = of_family.latents(range(1998))  # a third of each class
+        along = (random.styles[:, 0] @ rows.T).unflatten(0, (-1, 3))
+        along = (along - along.mean(0) * bool(of_family.card.shape.classes)).flatten(0, 1).std(0)
+        assert torch.allclose(found.vectors[:, 0].norm(dim=1), along, rtol=0.3)
+        again = ganvas.directions(of_family, method=method, n=4)
+        assert torch.allclose(found.vectors, again.vectors, atol=1e-3)
+        start = of_family.latents([1], label=None if not of_family.card.shape.classes else 0)
+        moved = of_family.draw(found.move(start, 0, (-3.0, 0.0, 3.0)))
+        assert np.array_equal(moved[1], of_family.draw(start)[0])
+        assert not np.array_equal(moved[0], moved[2])
+
+
+def test_sefa_finds_the_direction_that_the_weights_amplify(tmp_path: Path) -> None:
+    sampler = ganvas.load(make_snapshot(tmp_path / "s", "mlp", Shape(1, 8, 8, 0)))
+    first = next(m for m in sampler.generator.modules() if isinstance(m, torch.nn.Linear))
+    with torch.no_grad():
+        first.weight[:, 5] *= 50
+    strongest = ganvas.directions(sampler, method="sefa").vectors[0, 0]
+    assert strongest.abs().argmax() == 5
+    assert strongest[5] > 0
+
+
+def test_projection_finds_a_picture_of_the_generator_itself(of_family: ganvas.Sampler) -> None:
+    label = 1 if of_family.card.shape.classes else None
+    own = of_family.draw(of_family.latents([4321], label=label))[0]
+    found = ganvas.project(of_family.path, np.asarray(own), steps=60, references=0, quiet=True)
+    others = of_family.draw(of_family.latents(range(40), label=label))
+    distance = PerceptualDistance(torch.device("cpu"))
+    seen = [distance.describe(to_unit(torch.from_numpy(np.asarray(images)))) for images in (others, own[None])]
+    assert found.distances[0] < 0.5 * float(distance.between(*seen).median())
+    assert np.array_equal(of_family.draw(found.latents), found.found)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return train(tiny(), out=tmp_path_factory.mktemp("runs"), quiet=True)
+
+
+@pytest.mark.slow
+def test_projection_of_photos_by_the_command_line(run: Run, tmp_path: Path) -> None:
+    photo = tmp_path / "photo.jpg"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 60, 3), np.uint8)).save(photo)
+    out = tmp_path / "place"
+    call_cli("project", run.path, photo, photo, "--steps", 6, "--references", 2, "--out", out, check=0)
+    with Image.open(out / "projection.png") as sheet, Image.open(out / "search.webp") as film:
+        assert sheet.width > 2 * 64
+        assert getattr(film, "n_frames", 1) > 2
+    latents = load_latents(out / "latents.npz")
+    assert torch.allclose(latents.styles[0], latents.styles[1], atol=0.05)
+    call_cli("sample", run.path, "--latents", out / "latents.npz", "--out", tmp_path / "again.png", check=0)
+    walked = tmp_path / "walk.webp"
+    call_cli("sample", run.path, "--latents", out / "latents.npz", "--video", walked, "--frames", 3, check=0)
+    found = ganvas.project(run, [photo], steps=6, references=2, quiet=True)
+    assert set(found.context) == {"training", "held-out", "other kinds"}
+    assert all(len(distances) == 2 for distances in found.context.values())
+    assert "distance" in found.verdict()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["RUN", "missing.jpg"], "missing.jpg does not exist"),
+        (["RUN", "."], "is no file"),
+        (["RUN", "text.jpg"], "cannot be used"),
+        (["nothing", "photo.png"], "does not exist"),
+        (["RUN", "photo.png", "--steps", "0"], "--steps is 0"),
+        (["RUN", "photo.png", "--references", "-1"], "--references is -1"),
+        (["RUN", "photo.png", "--label", "cat"], "trained without classes"),
+        (["RUN", "photo.png", "--steps", "2", "--references", "0", "--out", "text.jpg"], "text.jpg"),
+    ],
+)
+def test_what_cannot_be_projected_is_said(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("text.jpg").write_text("no picture")
+    Image.new("L", (20, 20)).save("photo.png")
+    done = call_cli("project", *[str(run.path) if a == "RUN" else a for a in arguments], check=1)
+    assert words in done.stderr
+
+
+def test_latents_of_other_programs_and_other_generators(run: Run, tmp_path: Path) -> None:
+    sampler = ganvas.load(run)
+    z = np.random.default_rng(0).normal(size=(3, sampler.generator.latent))
+    np.save(tmp_path / "z.npy", z)
+    np.savez(tmp_path / "z.npz", z=z.astype(np.float32), other=np.zeros(2))
+    drawn = [sampler.draw(load_latents(tmp_path / name)) for name in ("z.npy", "z.npz")]
+    assert np.array_equal(*drawn)
+    np.save(tmp_path / "other.npy", z[:, :5])
+    with pytest.raises(GanvasError, match=r"not of .*"):
+        sampler.draw(load_latents(tmp_path / "other.npy"))
+    for name, value in {
+        "nan": z * math.nan,
+        "words": np.array(["a"]),
+        "4d": np.zeros((1, 1, 1, 1)),
+        "none": z[:0],
+    }.items():
+        np.save(tmp_path / f"{name}.npy", value)
+        with pytest.raises(GanvasError, match="has no latents"):
+            load_latents(tmp_path / f"{name}.npy")
+    (tmp_path / "text.npz").write_text("text")
+    np.save(tmp_path / "objects.npy", np.array([{}]), allow_pickle=True)
+    for name in ("text.npz", "objects.npy", "missing.npz"):
+        with pytest.raises(GanvasError, match="has no latents"):
+            load_latents(tmp_path / name)
+    with pytest.raises(GanvasError, match="ends in"):
+        sampler.latents([0]).save(tmp_path / "x.txt")
+
+
+def test_z_is_mapped_and_one_style_is_taken_for_all_layers(tmp_path: Path) -> None:
+    sampler = ganvas.load(make_snapshot(tmp_path / "s", "stylegan", Shape(1, 16, 16, 2)))
+    own = sampler.latents([7], label=1)
+    z = Latents(ganvas.drawing.sample_latents([7], sampler.generator.latent)[:, None], own.labels, "z")  # type: ignore[attr-defined]
+    assert torch.equal(sampler.check_latents(z).styles, own.styles)
+    one = Latents(own.styles[:, :1], own.labels, "w")
+    assert torch.equal(sampler.check_latents(one).styles, own.styles)
+    with pytest.raises(GanvasError, match="class 5"):
+        sampler.draw(Latents(own.styles, torch.tensor([5]), "w"))
+
+
+def test_style_mixing_takes_coarse_layers_of_rows_and_fine_ones_of_columns(tmp_path: Path) -> None:
+    sampler = ganvas.load(make_snapshot(tmp_path / "s", "stylegan", Shape(1, 16, 16, 0)))
+    mixed = sampler.mix([0, 1], [0, 5, 6])
+    assert len(mixed) == 6
+    assert np.array_equal(mixed[0], sampler.sample([0])[0])
+    assert not np.array_equal(mixed[1], mixed[0])
+    with pytest.raises(GanvasError, match="cannot be coarse"):
+        sampler.mix([0], [1], layers=99)
+
+
+def test_walks_end_where_they_begin_or_at_the_last() -> None:
+    ends = Latents(torch.randn(3, 2, 4), None, "w")
+    there = torch.cat([part.styles for part in walk(ends, 4, loop=False)])
+    assert there.shape == (9, 2, 4)
+    assert torch.equal(there[[0, 4, 8]], ends.styles)
+    around = torch.cat([part.styles for part in walk(ends, 4, easing="linear")])
+    assert around.shape == (12, 2, 4)
+    assert torch.allclose(around[1], torch.lerp(ends.styles[0], ends.styles[1], 0.25))
+    smooth = torch.cat([part.styles for part in walk(ends, 4)])
+    assert (smooth[1] - smooth[0]).norm() < (around[1] - around[0]).norm()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words", "status"),
+    [
+        (["--direction", "pca:0", "--amount", "x"], "--amount is 'x'", 1),
+        (["--direction", "pca:0", "--amount", "0..inf"], "--amount is", 1),
+        (["--direction", "pca:0", "--amount", "-1..1:99999"], "--amount is", 1),
+        (["--direction", "tsne:0"], "--direction is 'tsne:0'", 1),
+        (["--direction", "pca:²"], "--direction is", 1),
+        (["--direction", "900"], "no direction 900", 1),
+        (["--amount", "-1..1"], "--amount is of --direction", 2),
+        (["--mix", "1,2"], "no layers to mix", 1),
+        (["--layers", "2"], "--layers is of --mix", 2),
+        (["--mix", "1", "--direction", "pca:0"], "given together", 2),
+        (["--latents", "a.npz", "--seeds", "1"], "given together", 2),
+        (["--latents", "a.npz"], "has no latents", 1),
+        (["--video", "a.webp", "--fps", "0"], "--fps is 0", 1),
+        (["--save-latents", "a.txt"], "ends in .npz", 1),
+    ],
+)
+def test_bad_requests_are_refused(run: Run, arguments: list[str], words: str, status: int) -> None:
+    assert words in call_cli("sample", run.path, *arguments, check=status).stderr
+
+
+@pytest.mark.slow
+def test_sheets_films_and_grids_by_the_command_line(run: Run, tmp_path: Path) -> None:
+    call_cli("directions", run.path, "--out", tmp_path / "d.png", check=0)
+    call_cli("sample", run.path, "--direction", "2", "--amount=-2..2:5", "--out", tmp_path / "a.png", check=0)
+    call_cli("sample", run.path, "--direction", "sefa:1", "--video", tmp_path / "a.webp", "--frames", 4, check=0)
+    with Image.open(tmp_path / "a.webp") as film:
+        assert getattr(film, "n_frames", 1) == 16
+    call_cli(
+        "sample", run.path, "--seeds", "0-2", "--save-latents", tmp_path / "l.npz", "--out", tmp_path / "b.png", check=0
+    )
+    call_cli("sample", run.path, "--latents", tmp_path / "l.npz", "--each", tmp_path / "each", check=0)
+    assert len(list((tmp_path / "each").glob("latent*.png"))) == 3
+    assert len(load_latents(tmp_path / "l.npz")) == 3
+    directions = ganvas.directions(run)
+    assert "pca" in repr(directions)
+    assert directions._repr_html_()
+
+
+def test_amounts_are_ranges_or_lists() -> None:
+    assert parse_amounts("-3..3") == [-3, -2, -1, 0, 1, 2, 3]
+    assert parse_amounts("-1..1:3") == [-1, 0, 1]
+    assert parse_amounts("0,1.5") == [0, 1.5]
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".webp", ".png", ".mp4", ".webm"])
+def test_films_of_every_kind_have_their_frames(tmp_path: Path, suffix: str) -> None:
+    if suffix in (".mp4", ".webm"):
+        pytest.importorskip("av")
+    frames = [np.full((3, 9, 11), 25 * i, np.uint8) for i in range(8)]
+    path = tmp_path / f"film{suffix}"
+    assert save_animation(iter(frames), path, fps=10) == 8
+    if suffix in (".mp4", ".webm"):
+        import av
+
+        with av.open(str(path)) as film:
+            levels = [frame.to_ndarray(format="rgb24").mean() for frame in film.decode(video=0)]
+    else:
+        with Image.open(path) as film:
+            levels = []
+            for i in range(getattr(film, "n_frames", 1)):
+                film.seek(i)
+                levels.append(np.asarray(film.convert("RGB")).mean())
+    assert np.allclose(levels, [25 * i for i in range(8)], atol=3)
+
+
+def test_a_film_without_pyav_and_one_too_large_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ganvas import animation
+
+    def missing(name: str) -> None:
+        raise ImportError(name)
+
+    frames = [np.zeros((1, 8, 8), np.uint8)] * 5
+    monkeypatch.setattr(animation, "import_module", missing)
+    with pytest.raises(GanvasError, match="PyAV"):
+        save_animation(frames, tmp_path / "a.mp4")
+    monkeypatch.setattr(animation, "MAX_PIXELS", 3 * 64 * 64)
+    with pytest.raises(GanvasError, match="too much memory"):
+        save_animation(frames, tmp_path / "a.gif")
+    assert not list(tmp_path.iterdir())
+    assert save_animation(frames, tmp_path / "a.webp") == 5
