@@ -153,6 +153,7 @@ def test_invalid_schedules_are_refused(text: str) -> None:
 
 REFUSED: list[tuple[Network, dict[str, object], str]] = [
     (MLP(), {"batch": 1}, "normalises over the images of a batch"),
+    (MLP(), {"freeze_d": 2}, "random layers would stay random"),
     (MLP(), {"batch": 8, "microbatch": 1}, "normalises over the images of a batch"),
     (ViT(), {"heads": 3}, "divisible by the number of heads"),
     (DCGAN(), {"r1": 1.0}, "reaches all images of the batch"),
@@ -259,7 +260,7 @@ def test_every_conflict_can_occur() -> None:
         with pytest.raises(GanvasError) as caught:
             replace(TrainConfig(network=network), **knobs)
         raised |= {line.removeprefix("Expected: ") for line in str(caught.value).splitlines()}
-    assert len(written) == 17
+    assert len(written) == 18
     assert written <= raised
 
 
@@ -270,6 +271,7 @@ def test_knobs_name_every_field_with_its_type() -> None:
             if name != "family" and not is_dataclass(kind) and kind != Network:
                 expected.setdefault(name, set()).update(flatten(kind))
     expected["data"].add(os.PathLike[str])
+    expected["init_from"].add(os.PathLike[str])
     expected["resolution"] |= {int, tuple[int, int]}
     expected["objective"].add(object)
     for name in ("g", "d", "augment"):

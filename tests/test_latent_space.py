@@ -15,7 +15,7 @@ from ganvas.cli.pictures import parse_amounts
 from ganvas.data import to_unit
 from ganvas.errors import GanvasError
 from ganvas.features.perceptual import PerceptualDistance
-from ganvas.latent_space import directions as module
+from ganvas.latent_space import axes as module
 from ganvas.latents import Latents, load_latents, walk
 from ganvas.networks import Shape, build_generator
 from ganvas.runs import snapshot

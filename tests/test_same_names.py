@@ -18,7 +18,7 @@ from ganvas.cli import COMMANDS
 from ganvas.cli.training import _TrainCommand
 from ganvas.config import TrainConfig, leaves
 from ganvas.data import cache_contents
-from ganvas.latent_space.directions import Directions
+from ganvas.latent_space.axes import Directions
 from ganvas.runs import cleaning, curves, overview
 from ganvas.sampling import Sampler
 from ganvas.style.options import StyleOptions
@@ -65,14 +65,19 @@ PYTHON_ONLY = {
     "sample": {"self", "progress"},
     "evaluate": {"memo"},  # shared by evaluations
     "project": {"quiet"},
-    "directions": {"n", "path"},
+    "directions": {"n", "path", "self"},
     "compare": {"command"},  # the command line passes what was typed
     "style": {"callback", "knobs"},
     "runs": {"runs", "note"},  # the values of --remove; notes go to stderr
     "cache": {"note"},
 }
 OTHER_DEFAULT = {("sample", "seeds")}  # 0-63; of an interpolation 0-7
-OTHER_TYPE = {("compare", "vary"), ("compare", "knobs"), ("diagnose", "columns")}  # KNOB=VALUE, in Python a dictionary
+OTHER_TYPE = {
+    ("sample", "latents"),
+    ("compare", "vary"),
+    ("compare", "knobs"),
+    ("diagnose", "columns"),
+}  # KNOB=VALUE, in Python a dictionary
 
 
 def parameters(function: Callable[..., Any]) -> dict[str, tuple[Any, Any]]:

@@ -241,7 +241,7 @@ def test_transparency_is_kept_and_hidden_colours_have_no_effect(tmp_path: Path) 
         (["photo.png", "painting.png", "--init", "missing.png"], "missing.png cannot be read"),
         (["empty", "painting.png", "--out", "outs"], "no image in"),
         ([".", "painting.png", "--out", "one.png"], "is a file's name"),
-        (["photo.png", "painting.png", "--gif", "animation.mp4"], "cannot write an animation"),
+        (["photo.png", "painting.png", "--gif", "animation.mkv"], "cannot write an animation"),
     ],
 )
 def test_bad_input_is_refused(files: tuple[Path, Path], arguments: list[str], words: str) -> None:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ganvas.evaluation.evaluation import evaluate
     from ganvas.evaluation.measures import Value
     from ganvas.evaluation.result import Evaluation
-    from ganvas.latent_space.directions import Directions, directions
+    from ganvas.latent_space.axes import Directions, directions
     from ganvas.latent_space.projection import Projection, project
     from ganvas.latents import Latents, load_latents
     from ganvas.runs.folder import Run
@@ -49,7 +49,7 @@ _MODULES = {
     "evaluation.evaluation": ["evaluate"],
     "evaluation.measures": ["Value"],
     "evaluation.result": ["Evaluation"],
-    "latent_space.directions": ["Directions", "directions"],
+    "latent_space.axes": ["Directions", "directions"],
     "latent_space.projection": ["Projection", "project"],
     "latents": ["Latents", "load_latents"],
     "runs.folder": ["Run"],

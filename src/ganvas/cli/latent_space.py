@@ -71,7 +71,7 @@ def directions(
         device: Where to compute: auto, cpu, cuda …
         json: Print the share of each direction as JSON.
     """
-    from ganvas.latent_space.directions import directions as find
+    from ganvas.latent_space.axes import directions as find
 
     found = find(run, method=method, seed=seed, device=device)
     found.save_sheet(out, seed, label)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ganvas import image_io
 from ganvas.errors import GanvasError
-from ganvas.latent_space.directions import METHODS, Directions, directions
+from ganvas.latent_space.axes import METHODS, Directions, directions
 from ganvas.latents import EASINGS, Latents, load_latents
 from ganvas.sampling import Sampler
 from ganvas.seeds import parse_seeds

@@ -47,7 +47,7 @@ class _TrainCommand:
 
 def train(argv: Sequence[str]) -> None:
     """Train a GAN, or resume a run: ganvas train [RECIPE|RUN] [--data D] [--kimg N] [--any-knob value]"""
-    argv = list(argv)
+    argv = [f"--init-{word[2:]}" if word == "--from" or word.startswith("--from=") else word for word in argv]
     named = bool(argv) and not argv[0].startswith("-")
     first = argv.pop(0) if named else default_recipe(*_values(argv, "--data")[-1:])
     title, config, run = resolve(first)

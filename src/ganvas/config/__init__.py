@@ -12,7 +12,14 @@ from ganvas.config.bounds import Kimg, Minutes, Seed, check_bounds, is_scheduled
 from ganvas.config.conflicts import Group
 from ganvas.config.families import MLP, Network
 from ganvas.config.forms import differences, from_json, knob_fields, leaves, replace, to_json
-from ganvas.config.groups import BalanceConfig, DatasetConfig, LossConfig, OptimisationConfig, RuntimeConfig
+from ganvas.config.groups import (
+    BalanceConfig,
+    DatasetConfig,
+    LossConfig,
+    OptimisationConfig,
+    RuntimeConfig,
+    TransferConfig,
+)
 from ganvas.display import Displayed, Part, Table
 from ganvas.errors import GanvasError
 from ganvas.schedule import Schedule
@@ -41,6 +48,7 @@ class TrainConfig(Displayed):
     loss: LossConfig = field(default_factory=LossConfig)
     balance: BalanceConfig = field(default_factory=BalanceConfig)
     optimisation: OptimisationConfig = field(default_factory=OptimisationConfig)
+    transfer: TransferConfig = field(default_factory=TransferConfig)
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
 
     def __post_init__(self) -> None:
@@ -110,5 +118,5 @@ class TrainConfig(Displayed):
 
 __all__ = [
     "DEFAULT_TICK_KIMG", "BalanceConfig", "DatasetConfig", "LossConfig", "Network", "OptimisationConfig",
-    "RuntimeConfig", "TrainConfig", "differences", "from_json", "leaves", "replace", "to_json",
+    "RuntimeConfig", "TrainConfig", "TransferConfig", "differences", "from_json", "leaves", "replace", "to_json",
 ]  # fmt: skip

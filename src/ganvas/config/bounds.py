@@ -29,6 +29,7 @@ FRACTION = Bound(lambda value: 0 <= value <= 1, "a fraction from 0 to 1")
 BELOW_ONE = Bound(lambda value: 0 <= value < 1, "0 or more and below 1")
 
 Count: TypeAlias = Annotated[int, POSITIVE]
+Natural: TypeAlias = Annotated[int, Bound(lambda n: n >= 0, "a whole number from 0 on")]
 Counts: TypeAlias = Annotated[tuple[int, ...], Bound(lambda n: all(i > 0 for i in n), "whole numbers above 0")]
 Threads: TypeAlias = Annotated[int, Bound(lambda n: 1 <= n <= 1024, "a number from 1 to 1,024")]
 Seed: TypeAlias = Annotated[int, Bound(lambda seed: 0 <= seed < 2**63, "a whole number from 0 to 2^63 - 1")]

@@ -11,6 +11,7 @@ from ganvas.config.bounds import (
     Finite,
     Fraction,
     Kimg,
+    Natural,
     NonNegative,
     ScheduledBelowOne,
     ScheduledFraction,
@@ -230,6 +231,24 @@ class OptimisationConfig(Group):
                 "--microbatch with the rahinge objective.",
                 expected="the whole batch at once: each logit is compared with the mean over the batch",
                 fix="leave --microbatch out, or the rpgan objective.",
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransferConfig(Group):
+    """What a training starts with, if not with random weights."""
+
+    init_from: str | None = None
+    """Start from the networks of this run, or of this snapshot (without D), where shapes agree; also --from."""
+    freeze_d: Natural = 0
+    """Freeze the first layers of D, as many as this, at what they have learned (FreezeD); 0 = none."""
+
+    def conflicts(self, config: "TrainConfig") -> Iterator[GanvasError]:
+        if self.freeze_d and self.init_from is None:
+            yield GanvasError(
+                f"--freeze-d {self.freeze_d} without --from.",
+                expected="a D that has learned something: random layers would stay random",
+                fix="--from RUN, or leave --freeze-d out.",
             )
 
 

@@ -85,6 +85,9 @@ class Knobs(TypedDict, total=False):
     ema: ScheduleSpec
     ema_warmup: float
 
+    init_from: str | os.PathLike[str] | None
+    freeze_d: int
+
     tick_kimg: float | None
     snapshot_kimg: float | None
     keep_kimg: float | None

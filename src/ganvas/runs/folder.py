@@ -164,7 +164,16 @@ class Run(Displayed):
             "images_per_s": logged / seconds if seconds else None, "peak_bytes": peaks[-1] if peaks else None,
         }  # fmt: skip
 
+    @property
+    def origin(self) -> str:
+        """The run or snapshot whose networks it started with (--from), and at how many kimg; else empty."""
+        lineage = self.metadata.get("lineage")
+        return f"{Path(lineage['from']).name} at {lineage['kimg']:g} kimg" if isinstance(lineage, dict) else ""
+
     def __str__(self) -> str:
+        return str(self.path)
+
+    def __fspath__(self) -> str:
         return str(self.path)
 
     def _line(self) -> str:
@@ -185,6 +194,7 @@ class Run(Displayed):
             size = "×".join(str(data["shape"][side]) for side in ("height", "width", "channels"))
             facts = {
                 "recipe": f"{self.metadata['recipe']} ({config.network.family})",
+                **({"from": origin} if (origin := self.origin) else {}),
                 "data": f"{data['name']} ({data['images']:,} images of {size})",
                 "kimg": f"{progress['nimg'] / 1000:g} of {progress['total'] / 1000:g}",
                 "state": ": ".join(filter(None, (progress["state"], progress["problem"]))),
@@ -230,6 +240,7 @@ def create_run(
     data: Mapping[str, Any],
     versions: Any,
     threads: int | None = None,
+    lineage: Mapping[str, Any] | None = None,
 ) -> Run:
     """Creates the folder of a new run in `out`: `name`, or the next number of 00000-recipe-data, 00001- …
 
@@ -256,6 +267,8 @@ def create_run(
     }  # fmt: skip
     if specs := config.user_specs():
         metadata |= {"sources": user_code.sources(specs), "critic": config.loss.critic}
+    if lineage:
+        metadata["lineage"] = dict(lineage)
     return write_metadata(Run(path), metadata | {"threads": threads})
 
 

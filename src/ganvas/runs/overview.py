@@ -36,6 +36,7 @@ class RunSummary:
         bytes: its size on the disk.
         changed: when its files were last written, in seconds since 1970.
         problem: why it is unreadable, in one line.
+        origin: the run or snapshot it started from; else empty.
     """
 
     path: Path
@@ -49,6 +50,7 @@ class RunSummary:
     bytes: int
     changed: float
     problem: str = ""
+    origin: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Its fields as plain values."""
@@ -118,7 +120,7 @@ def summarise(path: Path) -> RunSummary:
     return RunSummary(
         path, progress["state"], run.metadata["recipe"], run.metadata["data"]["name"], progress["nimg"] / 1000,
         progress["total"] / 1000, best[0] if best else None, len(run.snapshots) + bool(run.best_snapshot),
-        size, changed,
+        size, changed, origin=run.origin,
     )  # fmt: skip
 
 
@@ -150,10 +152,13 @@ def render(runs: Sequence[RunSummary], folder: Path) -> Any:
     names = [one.path.relative_to(folder) if one.path != folder else folder for one in runs]
     shared = Path(os.path.commonpath([name.parent for name in names])) if len(names) > 1 else Path()
     table.add_column("run", overflow="fold")
+    transferred = any(one.origin for one in runs)
     measured = any(one.quality is not None for one in runs)
     plain = all(_named_after(one) for one in runs if one.state != "unreadable")
     for title in () if plain else ("recipe", "data"):
         table.add_column(title, overflow="fold")
+    if transferred:
+        table.add_column("from", overflow="fold")
     for title in ("kimg", *(("quality ↓",) if measured else ()), "size"):
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("changed", no_wrap=True)
@@ -163,6 +168,7 @@ def render(runs: Sequence[RunSummary], folder: Path) -> Any:
         readable = one.state != "unreadable"
         table.add_row(
             f"[bold]{escape(str(name.relative_to(shared)))}[/]", *(() if plain else (one.recipe, escape(one.data))),
+            *((escape(one.origin),) if transferred else ()),
             f"{_format_kimg(one.kimg)}/{_format_kimg(one.total_kimg)}" if readable else "",
             *(["" if one.quality is None else f"{one.quality:.3g}"] if measured else ()),
             format_bytes(one.bytes),

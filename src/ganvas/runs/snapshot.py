@@ -41,6 +41,7 @@ class Card:
         versions: of Ganvas, PyTorch and Python.
         quality: of the best snapshot, the measured value and its protocol; else None.
         sources: the files and modules of the user's own generator: path and SHA-256; empty for our families.
+        lineage: of a training that started with the networks of another: its path, kimg, and their SHA-256.
     """
 
     network: Network
@@ -53,6 +54,7 @@ class Card:
     versions: dict[str, str]
     quality: dict[str, Any] | None = None
     sources: dict[str, dict[str, str]] = field(default_factory=dict)
+    lineage: dict[str, Any] | None = None
     format: int = FORMAT
 
 

@@ -17,7 +17,7 @@ from ganvas.files import clean_leftovers
 from ganvas.networks import Shape
 from ganvas.runs import checkpoint, folder, log
 from ganvas.runs.folder import Run
-from ganvas.training import announcement, distributed, memory
+from ganvas.training import announcement, distributed, memory, transfer
 from ganvas.training.cancellation import SLOW_ROUND_SECONDS, CancellableRounds
 from ganvas.training.monitor.monitor import Monitor
 from ganvas.training.monitor.recovery import Decision
@@ -26,6 +26,7 @@ from ganvas.training.progress import ProgressReporter
 from ganvas.training.saving import Saver
 from ganvas.training.state import TrainState
 from ganvas.training.stats import Stats
+from ganvas.training.transfer import Origin
 
 
 class TrainingStopped(GanvasError):
@@ -58,15 +59,17 @@ class Session:
         device: torch.device,
         progress: ProgressReporter,
         planner: Planner | None = None,
+        origin: Origin | None = None,
     ) -> None:
         self.run, self.config, self.images, self.shape = run, config, images, shape
-        self.planner = planner
+        self.planner, self._origin = planner, origin
         self.progress, self.is_main = progress, distributed.is_main_process()
         self.state = TrainState.build(config, shape, device)
         if planner is not None:
             self.state.plan = planner.plan
         progress.set_length(self.total, planner)
         self.stats = Stats(device)
+        self.notes: list[str] = []
         self.nimg, self.seconds = 0, 0.0
         self.saved_nimg: int | None = None
         self.stop = interrupts.StopRequests()
@@ -90,6 +93,7 @@ class Session:
                 self._draw(self.saver.finish_film, "The film")
             self.progress.print(f"{self.run} is complete ({self.nimg / 1000:g} kimg).\n{self._describe_results()}")
             return
+        self._transfer(fresh)
         if fresh:
             self.state.fit_moments(self.images)
         if self.is_main:
@@ -171,11 +175,20 @@ class Session:
             self.monitor.start(log.read_jsonl(self.run.path / "stats.jsonl"))
         return saved is not None
 
+    def _transfer(self, fresh: bool) -> None:
+        """Takes weights over from another training, if this one begins so, and freezes layers of D."""
+        if fresh and self._origin is not None:
+            self.notes += transfer.take_over(self.state, self._origin)
+        if n := self.config.transfer.freeze_d:
+            self.notes.append(transfer.freeze_first_layers(self.state.game.D, n, self.shape, self.state.device))
+
     def _announce(self, fresh: bool, cost: str, warning: str) -> None:
         length = f"{self.total / 1000:g} kimg" if self.planner is None else self.planner.describe(self.nimg)
         resumed_at = None if fresh else self.nimg
         text = announcement.describe(self.run, self.config, self.images, self.state, cost, length, resumed_at)
         self.progress.print(text)
+        for note in self.notes:
+            self.progress.print(f"  {note}")
         if fresh:
             if unfinished := folder.find_unfinished(self.run):
                 other, how_to_resume = unfinished

@@ -72,6 +72,7 @@ class Saver:
             recipe=self._run.metadata["recipe"],
             versions=snapshot.package_versions(),
             quality=quality,
+            lineage=self._run.metadata.get("lineage"),
         )
         snapshot.save(self._run.path / "snapshots" / name, self._state.g_ema, card)
 

@@ -20,7 +20,7 @@ from ganvas.runs import folder, log, snapshot, state_metadata
 from ganvas.runs.folder import Run
 from ganvas.runs.lock import lock_run
 from ganvas.threads import cpu_threads
-from ganvas.training import choices, distributed, memory, planning
+from ganvas.training import choices, distributed, memory, planning, transfer
 from ganvas.training.estimate import (
     check_memory,
     choose_threads,
@@ -34,6 +34,7 @@ from ganvas.training.loop import Session
 from ganvas.training.planning import Plan, Planner
 from ganvas.training.progress import ProgressReporter
 from ganvas.training.speed_check import format_speed_warning
+from ganvas.training.transfer import Origin
 
 
 @interrupts.raise_on_signal()  # the session collects stop requests instead
@@ -79,6 +80,7 @@ def train(
     preview = config.runtime.preview
     progress = ProgressReporter(Plan.of(config).total, quiet=quiet, critic=critic, preview=preview)
     cost = estimate_cost(config, shape, device)  # before the processes join: it finds mistakes in the user's own code
+    origin = transfer.find_origin(config)
     with distributed.process_group(device):
         distributed.run_on_main(lambda: check_memory(cost))
         data = {
@@ -90,7 +92,7 @@ def train(
         }
         n = config.runtime.threads or choose_threads(cost)
         run = distributed.run_on_main(
-            lambda: _find_or_create(Path(out), name, new, recipe, config, data, n, progress.print)
+            lambda: _find_or_create(Path(out), name, new, recipe, config, data, n, origin, progress.print)
         )
         with ExitStack() as stack, progress:
             run = distributed.run_on_main(lambda: _lock_run(run, config, n, stack))
@@ -104,7 +106,7 @@ def train(
             warning = (
                 format_speed_warning(cost, config, shape, speed) if speed and distributed.is_main_process() else ""
             )
-            session = Session(run, config, images, shape, device, progress, planner)
+            session = Session(run, config, images, shape, device, progress, planner, origin)
             session.train(format_cost(cost, config, speed), warning)
     if config.runtime.evaluate_at_end and distributed.is_main_process():
         _evaluate_run(run, str(device), quiet)
@@ -172,6 +174,7 @@ def plan(config: TrainConfig, report: Callable[[str], object] = lambda line: Non
     report(f"{len(images):,} images of {images.name}, {shape.height}×{shape.width}×{shape.channels}, {classes}")
     for note in images.notes:
         report(f"Note: {note}")
+    transfer.find_origin(config)
     cost = estimate_cost(config, shape, device)
     check_memory(cost)
     report(format_cost(cost, config, None))
@@ -209,7 +212,7 @@ def complete(config: TrainConfig) -> TrainConfig:
 
 def _open(config: TrainConfig, device: torch.device, *, progress: bool) -> tuple[TrainConfig, ImageSet, Shape]:
     """Opens the images and completes the configuration; what was chosen is among the notes of the images."""
-    config, notes = choices.choose_resolution(config, device, progress=progress)
+    config, notes = choices.choose_resolution(transfer.like_origin(config), device, progress=progress)
     images = open_images(config.dataset.options(), progress=progress)
     shape = network_shape(images, config)
     config, more = choices.choose(config, shape, device)
@@ -242,6 +245,7 @@ def _find_or_create(
     config: TrainConfig,
     data: dict[str, Any],
     threads: int,
+    origin: Origin | None,
     report: Callable[[str], object],
 ) -> Run:
     fingerprint = data["fingerprint"]
@@ -259,7 +263,8 @@ def _find_or_create(
         if same:
             changed = " and ".join(folder.changed_sources(same[0]))
             report(f"Note: {changed} changed since {same[0]} was started, so this is a new run.")
-    return folder.create_run(out, name, recipe, config, data, snapshot.package_versions(), threads)
+    lineage = None if origin is None else origin.to_json()
+    return folder.create_run(out, name, recipe, config, data, snapshot.package_versions(), threads, lineage)
 
 
 def _lock_run(run: Run, config: TrainConfig, threads: int, stack: ExitStack) -> Run:
