@@ -152,8 +152,8 @@ def test_latents_of_other_programs_and_other_generators(run: Run, tmp_path: Path
     z = np.random.default_rng(0).normal(size=(3, sampler.generator.latent))
     np.save(tmp_path / "z.npy", z)
     np.savez(tmp_path / "z.npz", z=z.astype(np.float32), other=np.zeros(2))
-    drawn = [sampler.draw(load_latents(tmp_path / name)) for name in ("z.npy", "z.npz")]
-    assert np.array_equal(*drawn)
+    one, other = (sampler.draw(load_latents(tmp_path / name)) for name in ("z.npy", "z.npz"))
+    assert np.array_equal(one, other)
     np.save(tmp_path / "other.npy", z[:, :5])
     with pytest.raises(GanvasError, match=r"not of .*"):
         sampler.draw(load_latents(tmp_path / "other.npy"))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from support import NARROW, call_cli, tiny
+from support import BATCH_NORM_IN_D, NARROW, call_cli, tiny
 
 from ganvas.config import TrainConfig, leaves, replace
 from ganvas.errors import GanvasError
@@ -32,8 +32,8 @@ def first_state(config: TrainConfig) -> TrainState:
 
 @pytest.fixture(scope="module", params=FAMILIES)
 def origin(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    penalties = {"r1": 0.0, "r2": 0.0} if request.param in ("dcgan", "projected") else {}
-    config = tiny(family=request.param, kimg=0.1, **penalties)
+    penalty = 0.0 if request.param in BATCH_NORM_IN_D else 0.1
+    config = tiny(family=request.param, kimg=0.1, r1=penalty, r2=penalty)
     return train(config, out=tmp_path_factory.mktemp(request.param), quiet=True)
 
 

@@ -59,6 +59,8 @@ PLAN = [
     *_rows("kaokore-200", "tutorial-dcgan", 30),
     *(cell for name in ("cifar10", "mnist", "cifar10-conditional", "kaokore-200") for method in ("dcgan", "r3gan")
       for cell in _rows(name, method, 30)),
+    *(cell for minutes in (3, 10) for name in ("kaokore-women", "mnist-5-9")
+      for method in ("fast", "fast-from", "cnn-stable", "cnn-stable-from") for cell in _rows(name, method, minutes, 3)),
 ]  # fmt: skip
 """What is to be measured, in the order of importance; of the rivals, seeds 1 and 2 of the best one belong to it."""
 

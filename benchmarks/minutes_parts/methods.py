@@ -49,11 +49,17 @@ RECIPES: dict[str, tuple[str, dict[int, str]]] = {
 """Method -> (recipe, height of the pictures -> knobs that narrow it for a CPU, as in docs/results.md)."""
 
 TUTORIALS = {"tutorial-dcgan": "pytorch_tutorial.py", "tutorial-keras": "keras_tutorial.py"}
-METHODS = (*RECIPES, *TUTORIALS)
+TRANSFERS = {"fast-from": "fast", "cnn-stable-from": "cnn-stable"}
+"""Method -> the recipe that is first taught on other classes for ORIGIN_MINUTES, once, and starts from there."""
+
+ORIGIN_MINUTES = 10
+METHODS = (*RECIPES, *TUTORIALS, *TRANSFERS)
 
 
 def suits(method: str, set_name: str) -> bool:
     """The tutorials have no classes, and Keras' are for colour at 64×64 and grey at 28×28."""
+    if method in TRANSFERS:
+        return SETS[set_name].taught_on is not None
     if method == "tutorial-keras":
         return set_name in ("kaokore", "kaokore-200", "mnist")
     return method not in TUTORIALS or not SETS[set_name].conditional
@@ -91,7 +97,30 @@ def train(method: str, pictures: Pictures, minutes: float, seed: int, work: Path
     """
     if method in TUTORIALS:
         return _train_tutorial(method, pictures, minutes, seed, work)
+    if method in TRANSFERS:
+        origin = _teach_origin(TRANSFERS[method], pictures, work)
+        return _train_recipe(TRANSFERS[method], pictures, minutes, seed, work, ["--from", str(origin)])
     return _train_recipe(method, pictures, minutes, seed, work)
+
+
+def _teach_origin(method: str, pictures: Pictures, work: Path) -> Path:
+    """The run from which a transfer starts, beside the folders of cells; trained if it is not there."""
+    assert pictures.origin is not None
+    kept = work.parent / "origins" / f"{pictures.source.stem}-{pictures.images.resolution[0]}-{method}"
+    if not (kept / "run" / "training.webp").exists():
+        kept.mkdir(parents=True, exist_ok=True)
+        np.save(kept / "pictures.npy", pictures.origin)
+        recipe, knobs = RECIPES[method][0], _knobs(method, pictures)
+        command = [sys.executable, "-m", "ganvas", "train", recipe, "--data", str(kept / "pictures.npy"), *knobs]
+        length = ["--minutes", f"{ORIGIN_MINUTES}", "--threads", str(THREADS), "--evaluate-every", "0", "--quiet"]
+        _run([*command, *length, "--out", str(kept), "--name", "run"], work)
+    return kept / "run"
+
+
+def _knobs(method: str, pictures: Pictures) -> list[str]:
+    side, colour = pictures.images.resolution[0], pictures.images.channels == 3
+    narrowed = RECIPES[method][1].get(side, "").split()
+    return [*narrowed, *(["--conditional"] * pictures.conditional), *(["--mirror"] * colour)]
 
 
 def _train_tutorial(method: str, pictures: Pictures, minutes: float, seed: int, work: Path) -> tuple[str, list[Drawn]]:
@@ -109,10 +138,10 @@ def _train_tutorial(method: str, pictures: Pictures, minutes: float, seed: int, 
     return script.name, drawn
 
 
-def _train_recipe(method: str, pictures: Pictures, minutes: float, seed: int, work: Path) -> tuple[str, list[Drawn]]:
-    recipe, narrowed = RECIPES[method]
-    side, colour = pictures.images.resolution[0], pictures.images.channels == 3
-    knobs = [*narrowed.get(side, "").split(), *(["--conditional"] * pictures.conditional), *(["--mirror"] * colour)]
+def _train_recipe(
+    method: str, pictures: Pictures, minutes: float, seed: int, work: Path, begin: list[str] | None = None
+) -> tuple[str, list[Drawn]]:
+    recipe, knobs = RECIPES[method][0], [*_knobs(method, pictures), *(begin or [])]
     command = [sys.executable, "-m", "ganvas", "train", recipe]
     options = [*_data_options(pictures, work), *knobs, "--seed", str(seed), "--threads", str(THREADS)]
     length = ["--minutes", f"{minutes:g}"]
@@ -128,7 +157,7 @@ def _train_recipe(method: str, pictures: Pictures, minutes: float, seed: int, wo
 
 
 def _data_options(pictures: Pictures, work: Path) -> list[str]:
-    if pictures.held_out is not None:
+    if pictures.is_part:
         np.save(work / "pictures.npy", pictures.train)
         return ["--data", str(work / "pictures.npy")]
     size = ["--resolution", pictures.resolution] if pictures.resolution else []

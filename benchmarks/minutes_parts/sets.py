@@ -1,6 +1,7 @@
 """The sets of pictures: what is trained on, and the real pictures that generated ones are compared with."""
 
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,8 @@ class PictureSet:
     Attributes:
         few: train on this many, evenly chosen, and compare with the others; None: train on all.
         digits: a classifier can be trained on it that counts what is drawn.
+        classes: train on the classes whose names fit this pattern alone.
+        taught_on: methods "…-from" start with networks that were taught on these classes.
     """
 
     path: str
@@ -25,6 +28,8 @@ class PictureSet:
     conditional: bool = False
     few: int | None = None
     digits: bool = False
+    classes: str | None = None
+    taught_on: str | None = None
 
 
 SETS = {
@@ -33,6 +38,8 @@ SETS = {
     "cifar10": PictureSet("cifar10-train.zip"),
     "cifar10-conditional": PictureSet("cifar10-train.zip", conditional=True),
     "mnist": PictureSet("mnist", digits=True),
+    "kaokore-women": PictureSet("kaokore-faces-128.zip", "64", classes="female-*", taught_on="male-*"),
+    "mnist-5-9": PictureSet("mnist", classes="[5-9]", taught_on="[0-4]"),
 }
 
 
@@ -46,6 +53,8 @@ class Pictures:
         train: what is trained on.
         reals: what is compared with, in random order; the held-out pictures if there are any.
         held_out: pictures that are not trained on, where only few are.
+        is_part: whether `train` is a part of the source.
+        origin: what the networks of methods "…-from" are taught on first.
     """
 
     source: Path
@@ -56,6 +65,8 @@ class Pictures:
     train: np.ndarray
     reals: np.ndarray
     held_out: np.ndarray | None
+    is_part: bool = False
+    origin: np.ndarray | None = None
 
 
 def open_pictures(name: str, data: Path) -> Pictures:
@@ -68,11 +79,21 @@ def open_pictures(name: str, data: Path) -> Pictures:
         trained = few_rows(len(images), chosen.few)
         rows = rows[~np.isin(rows, trained)]
         train, held_out = images.images[trained], images.images[np.sort(rows)]
+    origin = None
+    if chosen.classes and chosen.taught_on:
+        rows = rows[_fits(images, chosen.classes)[rows]]
+        train, origin = images.images[np.sort(rows)], images.images[_fits(images, chosen.taught_on)]
     rows = rows[:MAX_REALS]
     return Pictures(
         data / chosen.path, chosen.resolution, chosen.conditional, chosen.digits, images,
-        train, images.images[rows], held_out,
+        train, images.images[rows], held_out, train is not images.images, origin,
     )  # fmt: skip
+
+
+def _fits(images: ImageSet, pattern: str) -> np.ndarray:
+    """Whether each picture's class has a name that fits, bool [n]."""
+    assert images.labels is not None
+    return np.array([fnmatchcase(name, pattern) for name in images.class_names])[images.labels]
 
 
 def few_rows(n: int, few: int) -> np.ndarray:

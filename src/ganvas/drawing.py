@@ -45,7 +45,7 @@ def generate(
         GanvasError: `truncation` is negative or not finite.
     """
     check_truncation(truncation)
-    yield from in_passes(lambda *rows: generator.truncated(*rows, truncation), generator, z, labels, device)
+    yield from in_passes(lambda z, labels: generator.truncated(z, labels, truncation), generator, z, labels, device)
 
 
 def check_truncation(truncation: float) -> None:

@@ -63,7 +63,7 @@ class Latents(Displayed):
         path = Path(path)
         if path.suffix.lower() != ".npz":
             raise GanvasError(f"Latents cannot be written to {path.name}.", expected="a name that ends in .npz")
-        labels = {} if self.labels is None else {"labels": self.labels.numpy()}
+        labels: dict[str, Any] = {} if self.labels is None else {"labels": self.labels.numpy()}
         make_folder(path.parent)
         with atomic_file(path) as temporary, temporary.open("wb") as file:
             np.savez(file, styles=self.styles.numpy(), space=np.array(self.space), **labels)
