@@ -162,7 +162,7 @@ NOT_DETACHED = Condition(
 )  # fmt: skip
 SWAPPED = Condition(
     "labels swapped", "failure", "The losses do not oppose each other: labels of reals and fakes are mixed up.",
-    ("targets/D/fake",),
+    ("targets/D/same",),
     ("G's loss uses the label of fakes: it should use that of reals",
      "D's loss uses one label for both, or a sign is wrong"),
     (Fix("D: the label of reals on D(real), of fakes on D(fake); G: the label of reals on D(G(z))", scope="loop"),),
