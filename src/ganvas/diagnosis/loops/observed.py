@@ -54,7 +54,7 @@ class ObservedNetworks:
         calls: {"D" or "G": its calls in a round that is probed}.
         reals: downsampled real images of the first rounds, float32 [n f] each, where the data are not given.
         steps: rounds so far.
-        missed: the networks that were not stepped in the last round that was observed.
+        missed: the networks that were stepped before, and not in the last round that was observed.
     """
 
     def __init__(
@@ -187,7 +187,7 @@ class ObservedNetworks:
         self._votes[values.get("targets/direction", 0.0)] += 1
         values["targets/unread"] = float(self._sign is None)
         stepped = {name for name in self.networks if seen.applied(name)}
-        self.missed = tuple(name for name in self.networks if name not in stepped)
+        self.missed = tuple(name for name, of in self._wiring.stepping.items() if of.last and name not in stepped)
         values |= {f"wiring/{name}/stepped": 1.0 for name in stepped}
         self._used |= {name for name in self.networks if self.calls[name] or seen.reached[name]}
         self._used |= {name for name, steps in seen.counted.items() if steps}

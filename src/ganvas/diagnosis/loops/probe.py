@@ -38,7 +38,7 @@ from ganvas.errors import GanvasError
 Batch = tuple[Tensor, Tensor]
 """Real and generated images of a round."""
 
-FIRST_LOOKS, EACH_STEPPED = 12, 4
+FIRST_LOOKS, EACH_STEPPED = 16, 4
 """Of the first rounds only the wiring is looked at: of so many at most, until each network was stepped in so many."""
 
 MAX_WAIT = 100
@@ -183,7 +183,7 @@ class Probe(Displayed):
                 self._probe_due = False
                 self._observed.begin_round()
                 self._probe.prepare()
-            elif self._steps > 1 and not callable(batch) and self._may_look():
+            elif self._steps > 1 and not callable(batch) and self._may_look() and self._is_telling():
                 self._observed.begin_round()
 
     def _is_telling(self) -> bool:
