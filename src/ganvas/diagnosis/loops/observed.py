@@ -186,6 +186,8 @@ class ObservedNetworks:
         values = seen.signals(*passes_of_g(asked, seen.reached["G"], of_losses[0])) | target_signals(asked, *of_losses)
         self._votes[values.get("targets/direction", 0.0)] += 1
         values["targets/unread"] = float(self._sign is None)
+        if self._wiring.steps["G"]:
+            values["G/steps"] = float(self._wiring.steps["G"])
         stepped = {name for name in self.networks if seen.applied(name)}
         self.missed = tuple(name for name, of in self._wiring.stepping.items() if of.last and name not in stepped)
         values |= {f"wiring/{name}/stepped": 1.0 for name in stepped}
@@ -231,6 +233,9 @@ class ObservedNetworks:
             if not shown and sum(map(len, self.reals)) < MIN_REALS and self.steps < WAIT_STEPS:
                 return None
             data = self._pixels(self._data) if shown else torch.cat(self.reals)[:MAX_REALS]  # type: ignore[arg-type]
+            finite = torch.isfinite(downsample(data[:MAX_REALS])).all(1)
+            if not bool(finite.any()):
+                raise LookupError("the real images hold NaN or infinity")
             if bool((data[:MAX_REALS] == data[:1]).all()):
                 raise LookupError("all real images are equal")
             device = self.recent[-1][1]

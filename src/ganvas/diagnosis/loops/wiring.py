@@ -5,7 +5,7 @@ optimisers say whose weights a step changes. From both follows which losses a st
 losses are.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -80,7 +80,7 @@ class Round:
                 the networks without an optimiser of its own; where G was stepped.
             wiring/D/both: steps of D that follow the sum of both losses.
             wiring/G/steps, wiring/D/steps: steps of each network, in all rounds since the last probe.
-            wiring/G/passes: backward passes that reached G, where it was stepped in this very round.
+            wiring/G/passes: backward passes of the round that G's steps applied, where it was stepped in it.
             wiring/G/old, wiring/D/old: steps that also applied gradients from before the network's last step.
             wiring/G/mixed, wiring/D/mixed: steps that also applied gradients of the other network's loss.
         """
@@ -94,7 +94,7 @@ class Round:
         if not self.applied("G"):
             del values["wiring/shared"]
         elif "G" not in self.unseen:
-            values["wiring/G/passes"] = len(self.reached["G"])
+            values["wiring/G/passes"] = len(set[int]().union(*self.applied("G")) - {EARLIER})
         if self.applied("D") and "D" not in self.unseen:
             values["wiring/D/both"] = sum(bool(passes & {*of_both}) for passes in self.applied("D"))
         for name, other in (("D", "G"), ("G", "D")):
@@ -176,6 +176,8 @@ class Stored:
         """The passes whose gradients are in the weights: those since all of them were empty."""
         if self.assigned:
             return frozenset(number for number, _ in self.counts)
+        if all(weight.grad is None for weight, _ in self._at.values()):  # zeroed since
+            return frozenset()
         counts: dict[int, list[Tensor]] = {}
         for number, count in self.counts:
             if number in self._added:
@@ -196,12 +198,13 @@ class WiringMonitor:
 
     Attributes:
         stepping: {network: the rounds in which it is stepped}.
+        steps: {network: its steps so far}.
         trains: whether any optimiser has been stepped, also one of other networks.
     """
 
     def __init__(self, networks: Mapping[str, nn.Module]) -> None:
         self.stepping = {name: Stepping() for name in networks}
-        self.trains = False
+        self.trains, self.steps = False, Counter[str]()
         self._networks, self._rounds = networks, 1
         self._held: WeakKeyDictionary[torch.optim.Optimizer, tuple[int, frozenset[str]]] = WeakKeyDictionary()
         self._seen: Round | None = None
@@ -265,6 +268,7 @@ class WiringMonitor:
             self._stepped |= held
             for name in held:
                 self._counted[name] += 1
+                self.steps[name] += 1
             if self._seen is not None and held:
                 for name in held:
                     stored = self._stored[name]

@@ -28,7 +28,9 @@ def not_connected(history: History) -> Detection | None:
     passes, steps = history["wiring/G/passes"], history["wiring/G/steps"]
     if len(passes) < PROBES or passes.value.any() or not steps.value.any():
         return None
-    seen = f"in {len(passes)} rounds G's optimiser was stepped, and no backward pass reached G's weights"
+    seen = (
+        f"in {len(passes)} rounds G's optimiser was stepped, and no backward pass since zero_grad reached G's weights"
+    )
     return Detection(float(passes.at[0]), (seen,))
 
 
