@@ -38,14 +38,14 @@ def check_networks(G: Any, D: Any) -> tuple[nn.Module, list[nn.Module]]:
     several = list(listed) if isinstance(listed, Sequence | nn.ModuleList) else [listed]
     if not several:
         raise GanvasError("D is empty.", expected="a discriminator, or a list of several")
-    if len({id(network) for network in (G, *several)}) <= len(several):
-        raise GanvasError(
-            "The same network is given twice.", expected="the generator, then the discriminator: ganvas.watch(G, D)"
-        )
     for name, network in (("G", G), *(("D", one) for one in several)):
         if not isinstance(network, nn.Module) and not is_keras(network):
             kind = network.__name__ + ", a class" if isinstance(network, type) else f"a {type(network).__name__}"
             raise GanvasError(f"{name} is {kind}.", expected="a torch.nn.Module, or a model of Keras 3")
+    if len({id(network) for network in (G, *several)}) <= len(several):
+        raise GanvasError(
+            "The same network is given twice.", expected="the generator, then the discriminator: ganvas.watch(G, D)"
+        )
     G, *several = (KerasModule(network) if is_keras(network) else network for network in (G, *several))
     return G, several
 
