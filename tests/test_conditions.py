@@ -40,7 +40,8 @@ def watched(n: int = 20, facts: dict[str, Any] | None = None, /, **columns: Colu
         "classes/imbalance": 1.2, "classes/labelled": 1, "nearest_real": 1, "checkerboard": 0.01,
         **dict.fromkeys(("wiring/shared", *(f"wiring/{n}/{of}" for n in "DG" for of in ("old", "mixed"))), 0),
         "wiring/optimisers": 2, "wiring/D/steps": 10, "wiring/G/steps": 10, "wiring/G/passes": 1, "wiring/G/eval": 0,
-        "targets/D/real": -1, "targets/D/fake": 1, "targets/G/fake": -1, "targets/D/apart": 2, "targets/G/apart": 2,
+        "wiring/D/both": 0,
+        "targets/D/real": -1, "targets/D/fake": 1, "targets/G/fake": -1, "targets/D/same": 0, "targets/G/same": 0,
         "targets/sigmoid_twice": 0,
     }  # fmt: skip
     history = History("step", Facts(**{"shown": 100_000, "output_activation": "tanh", **(facts or {})}))
@@ -122,18 +123,16 @@ EXAMPLES: dict[str, list[tuple[History, History]]] = {
         (watched(**{"wiring/D/steps": 0}), watched(**{"wiring/D/steps": [0] * 19 + [1]})),
     ],
     "labels swapped": [
-        (watched(**{"targets/G/fake": 1, "targets/G/apart": 0.1}), watched(**{"targets/G/fake": 1})),
-        (watched(**{"targets/D/fake": -1, "targets/D/apart": 0}), watched(**{"targets/D/apart": 0})),
-        (
-            watched(**{"targets/D/real": 1, "targets/D/apart": 0}),
-            watched(**{"targets/D/real": 1, "targets/D/fake": -1}),
-        ),
+        (watched(**{"targets/G/same": 1}), watched(**{"targets/G/same": [1] * 19 + [0]})),
+        (watched(**{"targets/D/same": 1}), watched(**{"targets/D/same": [0] * 15 + [1] * 5})),
+        (watched(**{"targets/G/same": [0] * 3 + [1] * 17}), watched(2, **{"targets/G/same": 1})),
     ],
     "missing zero_grad": [
         (watched(**{"wiring/D/old": 1}), watched(**{"wiring/D/old": [1] * 19 + [0]})),
         (watched(**{"wiring/G/old": 1}), watched(**{"wiring/G/old": 1, "wiring/shared": 1})),
         (watched(**{"wiring/D/mixed": 1}), watched(2, **{"wiring/D/mixed": 1})),
     ],
+    "losses not separated": [(watched(**{"wiring/D/both": 1}), watched(**{"wiring/D/both": [1] * 19 + [0]}))],
     "missing detach": [(watched(**{"wiring/G/mixed": 1}), watched(**{"wiring/D/mixed": 1}))],
     "sigmoid twice": [(watched(**{"targets/sigmoid_twice": 1}), watched(**{"targets/sigmoid_twice": [1] * 19 + [0]}))],
     "eval mode": [(watched(**{"wiring/G/eval": 1}), watched(**{"wiring/G/eval": [1] * 19 + [0]}))],

@@ -254,6 +254,8 @@ def case_mistakes_are_told(keras: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         ganvas.watch(G, D, report=None).callback(latents=4)
     with pytest.raises(GanvasError, match="`latents` is 0"):
         ganvas.watch(G, D, data=ring(), report=None).callback(latents=0)
+    with pytest.raises(GanvasError, match=r"`latents` is 7, and G's input has the shape \(None, 4\)"):
+        ganvas.watch(G, D, data=ring(), report=None).callback(latents=7)
     with pytest.raises(GanvasError, match="`real` is a str"):
         ganvas.watch(G, D, report=None).step(real="x", fake=ring())  # type: ignore[arg-type]
     monkeypatch.setattr(keras.config, "backend", lambda: "jax")

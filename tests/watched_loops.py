@@ -62,7 +62,8 @@ class Loop:
         says: the condition that is planted; "" in a healthy loop.
         about: the network it is about.
         order: what happens in a round, in words: "d" and "g" are backward passes, "D" and "G" steps, "0" zeroes
-            both gradients, "x" only D's and "y" only G's.
+            both gradients, "x" only D's and "y" only G's; "s" is one pass of the sum of both losses, "a" assigns the
+            gradients of each, and "i" is a step of a third optimiser, for a loss of D's features on fakes.
         d_sees, g_sees: the fakes that D's and G's losses see.
         holds: which weights the optimisers of D and G hold.
         precision: None, or the dtype of autocast; with float16 gradients are scaled.
@@ -71,6 +72,8 @@ class Loop:
         penalty: (D, reals, fakes) -> a term of D's loss.
         freeze_d: whether D's weights need no gradient in G's update, as in pix2pix.
         accumulate: rounds in which gradients are added up before a step.
+        together: whether D receives fakes and reals in one batch.
+        one_optimiser: whether there is only one, which holds both networks.
     """
 
     says: str = ""
@@ -90,6 +93,8 @@ class Loop:
     penalty: Callable[[Any, Tensor, Tensor], Tensor] | None = None
     freeze_d: bool = False
     accumulate: int = 1
+    together: bool = False
+    one_optimiser: bool = False
 
 
 def run(
@@ -101,6 +106,8 @@ def run(
     weights = {"G": list(G.parameters()), "D": list(D.parameters())}
     held = [[weight for name in holds for weight in weights[name]] for holds in loop.holds]
     d_adam, g_adam = (torch.optim.Adam(of, 1e-3, (0.5, 0.9)) for of in held)
+    both = torch.optim.Adam([*weights["G"], *weights["D"]], 1e-3)
+    d_adam, g_adam = (both, both) if loop.one_optimiser else (d_adam, g_adam)
     g, d = loop.wrap(G), loop.wrap(D)
     scaler = torch.amp.GradScaler("cpu", enabled=loop.precision == torch.float16)
     probe = ganvas.watch(g, d, **{"every": every, "report": None, **loop.options}) if watched else None
@@ -112,15 +119,31 @@ def run(
         for action in loop.order:
             D.requires_grad_(not (loop.freeze_d and action in "gG"))
             with torch.autocast("cpu", loop.precision) if loop.precision else nullcontext():
-                if action == "d":
+                if action in "dsa":
                     fake = g(z)
-                    on_real, on_fake = loop.read(d(real)), loop.read(d(loop.d_sees(fake)))
+                    if loop.together:
+                        on_fake, on_real = loop.read(d(torch.cat([loop.d_sees(fake), real]))).chunk(2)
+                    else:
+                        on_real, on_fake = loop.read(d(real)), loop.read(d(loop.d_sees(fake)))
                     losses["d"] = loop.d_loss(on_real, on_fake)
                     if loop.penalty is not None:
                         losses["d"] = losses["d"] + loop.penalty(d, real, fake.detach())
-                if action == "g":
-                    fake = fake if loop.d_sees is not Tensor.detach else g(z)
+                if action in "gsa":
+                    fake = fake if action != "g" or loop.d_sees is not Tensor.detach else g(z)
                     losses["g"] = loop.g_loss(loop.read(d(loop.g_sees(fake))))
+            if action == "s":
+                (losses["d"] + losses["g"]).backward()
+            if action == "a":
+                for name in "dg":
+                    of = weights[name.upper()]
+                    for weight, gradient in zip(
+                        of, torch.autograd.grad(losses[name], of, retain_graph=True), strict=True
+                    ):
+                        weight.grad = gradient
+            if action == "i":
+                both.zero_grad()
+                d(g(z))["features"].square().mean().backward()
+                both.step()
             if action in "dg":
                 scaler.scale(losses[action]).backward(retain_graph=action == "d" and loop.d_sees is not Tensor.detach)
             if action in "DG" and i % loop.accumulate == loop.accumulate - 1:
@@ -131,7 +154,7 @@ def run(
                 G.zero_grad()
         scaler.update()
         if probe is not None:
-            probe.step(real=real, fake=fake, d_loss=losses["d"], g_loss=losses["g"])
+            probe.step(real=real, fake=fake, d_loss=losses["d"], g_loss=losses.get("g", losses["d"]))
     if probe is not None:
         probe.close()
     return G, D, probe
@@ -181,6 +204,22 @@ class Checkpointed(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(checkpoint(self.body, x, use_reentrant=False))
+
+
+class Reverse(torch.autograd.Function):
+    """The identity, whose gradient is that of the opposite."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        return -gradients[0]
+
+
+def noisy(real: Tensor, fake: Tensor) -> Tensor:
+    return cross_entropy(fake, real) if float(torch.rand(())) < 0.1 else cross_entropy(real, fake)
 
 
 logits = of_labels(binary_cross_entropy_with_logits)
@@ -233,17 +272,43 @@ LOOPS = {
         d=lambda: Returning(lambda y, f: {"a": f, "b": y.expand(-1, 3)}), read=lambda out: out["b"],
         options={"logits": lambda out: out["b"]},
     ),
+    "noisy labels": Loop(d_loss=noisy),
+    "one batch": Loop(together=True),
+    "one batch, labels inverted": Loop(
+        d_loss=lambda real, fake: cross_entropy(fake, real), g_loss=lambda fake: softplus(fake).mean(), together=True
+    ),
+    "assigned gradients": Loop(order="aDG"),
+    "reversed gradient": Loop(d_sees=Reverse.apply, order="0dD", one_optimiser=True),
+    "InfoGAN": Loop(
+        d=lambda: Returning(lambda y, f: {"features": f, "score": y}), read=lambda out: out["score"], order="xdDygGi"
+    ),
     "sigmoid twice": Loop("sigmoid twice", d=probabilities, d_loss=logits[0], g_loss=logits[1]),
     "sigmoid twice, bfloat16": Loop(
         "sigmoid twice", d=probabilities, d_loss=logits[0], g_loss=logits[1], precision=torch.bfloat16
     ),
     "G asks for fakes": Loop("labels swapped", g_loss=lambda fake: softplus(fake).mean()),
+    "D's loss halved, G asks for fakes": Loop(
+        "labels swapped", d_loss=lambda real, fake: cross_entropy(real, fake) / 2,
+        g_loss=lambda fake: softplus(fake).mean(),
+    ),
+    "D twice, G asks for fakes": Loop("labels swapped", order="xdDxdDygG", g_loss=lambda fake: softplus(fake).mean()),
+    "one batch, G asks for fakes": Loop("labels swapped", together=True, g_loss=lambda fake: softplus(fake).mean()),
+    "least squares, G asks for fakes": Loop(
+        "labels swapped", d_loss=lambda real, fake: (real - 1).square().mean() + fake.square().mean(),
+        g_loss=lambda fake: fake.square().mean() / 2,
+    ),
+    "Wasserstein, G asks for fakes": Loop(
+        "labels swapped", d_loss=lambda real, fake: fake.mean() - real.mean(), g_loss=lambda fake: 2 * fake.mean()
+    ),
     "D asks for reals twice": Loop("labels swapped", d_loss=lambda real, fake: to_be_real(real) + to_be_real(fake)),
     "nothing is zeroed": Loop("missing zero_grad", "D", order="dDgG"),
     "D is not zeroed": Loop("missing zero_grad", "D", order="dDygG"),
     "G is not zeroed": Loop("missing zero_grad", "G", order="xdDgG"),
     "zeroed after the step": Loop("missing zero_grad", "D", order="dDxgGy"),
     "both passes, then both steps": Loop("missing zero_grad", "D", order="0dgDG"),
+    "one optimiser": Loop("wrong optimiser", order="0dD0gG", one_optimiser=True),
+    "both losses in one pass": Loop("losses not separated", order="0sDG"),
+    "both losses in one pass, one optimiser": Loop("losses not separated", order="0sD", one_optimiser=True),
     "missing detach": Loop("missing detach", d_sees=lambda fake: fake, order="0dDgG"),
     "fakes detached for G": Loop("loss not connected", g_sees=unconnected),
     "both optimisers hold D": Loop("wrong optimiser", "G", holds=("D", "D")),

@@ -1,5 +1,6 @@
 """Findings from measurements: every rule is applied, causes before their effects."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -150,10 +151,23 @@ def apply_rules(history: History) -> Diagnosis:
             )
     found = {finding.name for finding in findings}
     unchecked: dict[ConditionName, Needs] = {
-        row.name: needs for row in CONDITIONS if row.name not in found and (needs := row.missing(history))
+        row.name: tuple(tuple(_nearer(name, history) for name in names) for names in needs)
+        for row in CONDITIONS
+        if row.name not in found and (needs := row.missing(history))
     }
     ranked = sorted(findings, key=_rank)
     return Diagnosis(tuple(ranked), unchecked, history.now, history.unit, history.facts, len(history["D/auc"]))
+
+
+def _nearer(need: str, history: History) -> str:
+    """A need, or what it lacks itself: where optimisers are seen, a step of the network."""
+    kind, _, name = need.partition("/")
+    stepped = f"wiring/{name[:1]}/stepped"
+    return (
+        stepped
+        if kind == "wiring" and "wiring/optimisers" in history and stepped in NEEDED and stepped not in history
+        else need
+    )
 
 
 def combine(trainings: Mapping[str, Diagnosis]) -> Diagnosis:
@@ -178,6 +192,9 @@ def verdict(diagnosis: Diagnosis) -> str:
         if _is_foreign(diagnosis.facts) and "quality regressing" in diagnosis.unchecked:
             return f"This training may be failing: {', '.join(warnings)}. Its losses alone do not prove it."
         return f"This training can continue, with {'a warning' if len(warnings) == 1 else f'{len(warnings)} warnings'}."
+    errors = diagnosis.facts.probe_errors
+    if what := next((one for one in FOREMOST if one in errors), ""):
+        return f"Nothing wrong was found, but the {what} could not be measured: {_plain(errors[what])}"
     if any(finding.name == "too early to judge" for finding in diagnosis.findings):
         return "Nothing is wrong so far, but it is too early to judge."
     if "mode collapse" in diagnosis.unchecked and "quality regressing" not in diagnosis.unchecked:
@@ -188,6 +205,22 @@ def verdict(diagnosis: Diagnosis) -> str:
         return f"This training is healthy, by {diagnosis.probes} probes over {diagnosis.facts.shown:,.0f} images."
     return "This training is healthy."
 
+
+FOREMOST = ("networks", "images", "outputs")
+"""What a probe could not measure, the part without which it is worth least first."""
+
+
+def _plain(error: str) -> str:
+    """An error in one line, without colours: those of Keras have many lines."""
+    lines = [line.strip() for line in re.sub(r"\x1b\[[0-9;]*m", "", error).splitlines()]
+    text = next((line for line in lines if line), "")
+    if text.endswith(":") and len(kept := [line for line in lines if line]) > 1:
+        text = f"{text} {kept[1]}"
+    return text if len(text) <= MAX_LINE else text[:MAX_LINE] + " …"
+
+
+MAX_LINE = 300
+"""Characters of an error that are shown, at most."""
 
 _ROLES = {"d_loss": "D/loss", "g_loss": "G/loss"}
 
@@ -261,10 +294,13 @@ NEEDED = {
     "D/wasserstein": "a critic",
     "wiring/G/passes": "optimisers of PyTorch, and backward passes that reach G's own weights",
     "wiring/optimisers": "optimisers of PyTorch",
-    "wiring/D/old": "optimisers of PyTorch",
-    "wiring/G/mixed": "optimisers of PyTorch",
+    "wiring/D/stepped": "a step of D in a round that is looked at (every=1 looks at each)",
+    "wiring/G/stepped": "a step of G in a round that is looked at (every=1 looks at each)",
+    "wiring/D/old": "optimisers of PyTorch, and gradients that backward passes add up in D's weights",
+    "wiring/D/both": "optimisers of PyTorch",
+    "wiring/G/mixed": "optimisers of PyTorch, and gradients that backward passes add up in G's weights",
     "wiring/G/eval": "a G with batch norm or dropout",
-    "targets/D/fake": "the gradients at D's outputs",
+    "targets/D/same": "losses of D and G on reals and fakes that are found among D's inputs",
     "targets/sigmoid_twice": "a D that ends in a sigmoid",
 }
 """What it takes to measure each quantity, in words; the rest are measured on images."""
@@ -287,11 +323,13 @@ def _describe_unchecked(diagnosis: Diagnosis) -> str:
     if _is_foreign(diagnosis.facts):
         return _describe_unchecked_in_log(diagnosis.unchecked)
     by_need: dict[str, list[str]] = {}
+    images = "500 real images, or data=" if diagnosis.probes else "images"
     for name, needs in diagnosis.unchecked.items():
-        words = [" or ".join(dict.fromkeys(NEEDED.get(one, "images") for one in names)) for names in needs]
+        words = [" or ".join(dict.fromkeys(NEEDED.get(one, images) for one in names)) for names in needs]
         by_need.setdefault(" and ".join(dict.fromkeys(words)), []).append(name)
     lines = [f"  {', '.join(names)}: would need {need}" for need, names in by_need.items()]
-    errors = [f"  the {what} could not be measured: {error}" for what, error in diagnosis.facts.probe_errors.items()]
+    failed = diagnosis.facts.probe_errors.items()
+    errors = [f"  the {what} could not be measured: {_plain(error)}" for what, error in failed]
     return "\n".join(["Could not be checked:", *lines, *errors])
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
 
 from ganvas.diagnosis.loops.keras_models import KerasModule, is_keras
 from ganvas.errors import GanvasError
@@ -20,6 +21,11 @@ Loss = Tensor | float | Any
 """A number, or what `train_on_batch` returns."""
 
 IMAGES = "float [n …], one row an image"
+
+STACK = "stack the images, as D receives them: torch.stack([image for image, *_ in dataset]), or torch.stack(list)"
+
+FEW = 16
+"""With fewer images in a batch nothing is said of their range."""
 
 
 def check_networks(G: Any, D: Any) -> tuple[nn.Module, list[nn.Module]]:
@@ -36,6 +42,10 @@ def check_networks(G: Any, D: Any) -> tuple[nn.Module, list[nn.Module]]:
         if not isinstance(network, nn.Module) and not is_keras(network):
             kind = network.__name__ + ", a class" if isinstance(network, type) else f"a {type(network).__name__}"
             raise GanvasError(f"{name} is {kind}.", expected="a torch.nn.Module, or a model of Keras 3")
+    if len({id(network) for network in (G, *several)}) <= len(several):
+        raise GanvasError(
+            "The same network is given twice.", expected="the generator, then the discriminator: ganvas.watch(G, D)"
+        )
     G, *several = (KerasModule(network) if is_keras(network) else network for network in (G, *several))
     return G, several
 
@@ -52,7 +62,8 @@ def as_images(name: str, images: Any) -> Tensor:
         images = torch.from_numpy(np.ascontiguousarray(images))
     if not isinstance(images, Tensor):
         what = f"a {type(images).__name__}" + (f" of {images.dtype}" if isinstance(images, np.ndarray) else "")
-        raise GanvasError(f"`{name}` is {what}.", expected=f"a tensor, {IMAGES}")
+        listed = isinstance(images, list | tuple | DataLoader | Dataset)
+        raise GanvasError(f"`{name}` is {what}.", expected=f"a tensor, {IMAGES}", fix=STACK if listed else "")
     if images.dim() == 0:
         raise GanvasError(f"`{name}` is a single number.", expected=IMAGES)
     if images.is_complex() or images.layout != torch.strided:
@@ -93,11 +104,11 @@ def check_data(data: Any, labels: Any, held_out: Any) -> tuple[Tensor | None, Te
     return data, labels, held_out
 
 
-def check_batch(real: Any, fake: Any, data: Tensor | None) -> tuple[Tensor, Tensor]:
+def check_batch(real: Any, fake: Any) -> tuple[Tensor, Tensor]:
     """The images of a round.
 
     Raises:
-        GanvasError: reals and fakes, or the training images, are of different shapes.
+        GanvasError: reals and fakes are of different shapes.
     """
     real, fake = as_images("real", real), as_images("fake", fake)
     if real.shape[1:] != fake.shape[1:]:
@@ -105,12 +116,32 @@ def check_batch(real: Any, fake: Any, data: Tensor | None) -> tuple[Tensor, Tens
             f"Real images are {tuple(real.shape[1:])} and fakes {tuple(fake.shape[1:])}.",
             expected="D's inputs, of one size",
         )
-    if data is not None and data.shape[1:] != real.shape[1:]:
+    return real, fake
+
+
+def check_alike(data: Tensor, real: Tensor) -> None:
+    """Whether the reals of the first round are some of the training images, by their shape and range.
+
+    Raises:
+        GanvasError: they are not.
+    """
+    if data.shape[1:] != real.shape[1:]:
         raise GanvasError(
             f"Images in `data` are {tuple(data.shape[1:])}, in `real` {tuple(real.shape[1:])}.",
             expected="the same shape: `data` as D receives it",
         )
-    return real, fake
+    if len(real) < FEW:
+        return
+    known, shown = (images.detach()[:: max(1, len(images) // 256)].float().cpu() for images in (data, real))
+    (low, high), (first, last) = ((float(of.amin()), float(of.amax())) for of in (known, shown))
+    slack = 0.25 * (high - low)
+    outside = ((shown < low - slack) | (shown > high + slack)).float().mean()
+    unseen = ((known < first - 0.1 * (last - first)) | (known > last + 0.1 * (last - first))).float().mean()
+    if max(outside, unseen) > 0.2 and high > low and last > first:
+        raise GanvasError(
+            f"`data` lies in [{low:.3g}, {high:.3g}], and `real` in [{first:.3g}, {last:.3g}].",
+            expected="the same range: `data` as D receives it",
+        )
 
 
 def as_loss(name: str, loss: Any) -> Tensor:
@@ -128,3 +159,20 @@ def as_loss(name: str, loss: Any) -> Tensor:
     except (TypeError, ValueError, LookupError) as error:
         kind = f"a {type(loss).__name__}" + (" without values" if isinstance(loss, Tensor) else "")
         raise GanvasError(f"`{name}` is {kind}.", expected="the loss of this round, a number") from error
+
+
+def check_settings(every: Any, critic: Any, logits: Any) -> None:
+    """The other arguments of `ganvas.watch`.
+
+    Raises:
+        GanvasError: one is of another kind.
+    """
+    whole = isinstance(every, int) and not isinstance(every, bool)
+    if every is not None and (not whole or every < 1):
+        raise GanvasError(f"every is {every!r}.", expected="a whole number of steps from 1 on")
+    if critic not in (None, True, False):
+        raise GanvasError(
+            f"critic is {critic!r}.", expected="True for a Wasserstein loss, or False; by default it is inferred"
+        )
+    if logits is not None and not callable(logits):
+        raise GanvasError(f"logits is {logits!r}.", expected="a function: D's output -> its judgement of each image")

@@ -165,13 +165,14 @@ def with_images(call: Call, place: Place, images: Tensor) -> Call:
         if not _has_rows(value, place.n):
             return value
         rows = value[place.rows]
+        same = images.to(value.dtype) if value.is_floating_point() and images.is_floating_point() else images
         if argument == place.argument and place.channels is None:
-            return images
+            return same
         rows = rows.repeat(math.ceil(len(images) / len(rows)), *[1] * (rows.dim() - 1))[: len(images)]
         if argument == place.argument:
             channels = place.channels
             assert channels is not None
-            rows = torch.cat([rows[:, : channels.start], images, rows[:, channels.stop :]], 1)
+            rows = torch.cat([rows[:, : channels.start], same, rows[:, channels.stop :]], 1)
         return rows
 
     return call.map(change)

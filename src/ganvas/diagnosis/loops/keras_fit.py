@@ -37,6 +37,9 @@ class FitSampler:
             raise GanvasError("The callback needs reals.", expected="ganvas.watch(G, D, data=images)")
         if not callable(latents) and not (isinstance(latents, int) and latents > 0):
             raise GanvasError(f"`latents` is {latents!r}.", expected="the size of z, or a function: n -> G's input")
+        shape = getattr(G.model, "input_shape", None)
+        if isinstance(latents, int) and isinstance(shape, tuple) and shape[1:] not in ((latents,), (None,)):
+            raise GanvasError(f"`latents` is {latents}, and G's input has the shape {shape}.", expected=f"{shape[1:]}")
         self._G, self._D, self._data, self._labels, self._latents = G, D, data, labels, latents
         self._random = np.random.default_rng(0)
 

@@ -13,11 +13,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ganvas.diagnosis.loops.arguments import check_batch
-from ganvas.diagnosis.loops.calls import Call, CallHook, Place, autocast_now, find_images
+from ganvas.diagnosis.loops.calls import Call, CallHook, autocast_now
 from ganvas.diagnosis.loops.keras_models import KerasModule, backend
 from ganvas.diagnosis.loops.observed import ObservedNetworks
-from ganvas.diagnosis.loops.targets import Asked
 from ganvas.diagnosis.loops.wiring import optimiser_signals
 
 COLOURS = (1, 3, 4)
@@ -77,7 +75,7 @@ class KerasNetworks(ObservedNetworks):
                 first = self._modules[-1].as_input(first)
                 self._others[name] = tuple(self._modules[-1].as_input(value) for value in others)
             images[name] = first
-        return check_batch(images["real"], images["fake"], self._data)
+        return super().received(images["real"], images["fake"])
 
     def begin_round(self) -> None:
         """Reads the weights as well."""
@@ -118,15 +116,6 @@ class KerasNetworks(ObservedNetworks):
         values |= optimiser_signals(held) if held else {}
         models = [D.model for D in self._discriminators if isinstance(D, KerasModule)]
         return values | ({"D/trainable": float(any(D.trainable_weights for D in models))} if models else {})
-
-    def _asked(self, call: Call) -> Asked:
-        """`fit` does not show its images: those that a call of G returned are fakes, and others are real."""
-        asked, images = super()._asked(call), call.images
-        generated = [output for of in self.calls["G"] for output in of.heads]
-        if asked.real or asked.fake or images is None or not generated:
-            return asked
-        fake = next((place for output in generated if (place := find_images(call, output))), None)
-        return Asked(call, None if fake else Place(0, slice(0, len(images)), None, len(images)), fake)
 
     def _pixels(self, images: Tensor) -> Tensor:
         """With the channels first."""

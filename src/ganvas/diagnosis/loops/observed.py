@@ -1,5 +1,6 @@
 """The networks of somebody else's loop: their calls are observed, and repeated where a probe needs outputs."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ganvas.diagnosis.loops.arguments import check_batch
+from ganvas.diagnosis.loops.arguments import check_alike, check_batch
 from ganvas.diagnosis.loops.calls import (
     Call,
     CallHook,
@@ -23,16 +24,22 @@ from ganvas.diagnosis.loops.calls import (
     with_images,
 )
 from ganvas.diagnosis.loops.outputs import Reader, is_sigmoid, mean_per_head, reading
-from ganvas.diagnosis.loops.targets import Asked, target_signals
+from ganvas.diagnosis.loops.problems import find_problems
+from ganvas.diagnosis.loops.rows import attribute, tensors_of
+from ganvas.diagnosis.loops.targets import passes_of_g, target_signals
 from ganvas.diagnosis.loops.wiring import WiringMonitor, backward_pass
 from ganvas.diagnosis.probe import Part
 from ganvas.diagnosis.signals.samples import MAX_REALS, ReferenceSet, downsample
+from ganvas.errors import GanvasError
 
 MAX_IMAGES = 256
 """Images of each kind in a probe, at most: those of the last few steps."""
 
 MAX_CALLS = 16
 """Calls of D or G within a round that are kept, at most."""
+
+MIN_VOTES = 4
+"""Rounds after which the directions in which D's loss pushes must agree."""
 
 MIN_REALS, WAIT_STEPS = 500, 200
 """Without the data, fakes are compared with so many reals of the batches, or fewer after so many steps."""
@@ -47,6 +54,7 @@ class ObservedNetworks:
         calls: {"D" or "G": its calls in a round that is probed}.
         reals: downsampled real images of the first rounds, float32 [n f] each, where the data are not given.
         steps: rounds so far.
+        missed: the networks that were stepped before, and not in the last round that was observed.
     """
 
     def __init__(
@@ -62,15 +70,26 @@ class ObservedNetworks:
         self.networks: dict[str, nn.Module] = {"D": D, "G": G}
         self.recent: list[tuple[Tensor, Tensor]] = []
         self.reals: list[Tensor] = []
-        self.steps = 0
+        self.steps, self.missed = 0, tuple[str, ...]()
         self.calls: dict[str, list[Call]] = {"D": [], "G": []}
         self._discriminators, self._read = discriminators, reading(logits)
         self._data, self._labels, self._held_out = data, labels, held_out
         self._references: ReferenceSet | None = None
-        self._recording, self._sign = False, 1.0
-        self._wiring = WiringMonitor(self.networks)
+        self._recording, self._votes = False, Counter[float]()
+        self._used = set[str]()
         named = [("G", G), *(("D", one) for one in discriminators)]
-        self._hooks = [self._observe(network, CallHook(self._keep_call_of(name))) for name, network in named]
+        self._hooks = [self._observed_at(name, network) for name, network in named]
+        self._wiring = WiringMonitor(self.networks)
+
+    def _observed_at(self, name: str, network: nn.Module) -> Any:
+        try:
+            return self._observe(network, CallHook(self._keep_call_of(name)))
+        except RuntimeError as error:
+            raise GanvasError(
+                f"{name} is a {type(network).__name__}, whose calls cannot be observed.",
+                expected="a torch.nn.Module",
+                fix="pass the module from which torch.jit.script made it: both have the same weights",
+            ) from error
 
     def _observe(self, network: nn.Module, hook: CallHook) -> Any:
         return network.register_forward_hook(hook, with_kwargs=True)
@@ -86,8 +105,8 @@ class ObservedNetworks:
                     self.calls[name] = [*self.calls[name], call][-MAX_CALLS:]
                     if name == "D" and call.images is not None:
                         self._keep_output(call, output)
-                    elif isinstance(output, Tensor):
-                        call.heads.append(output.detach())
+                    elif name == "G":
+                        call.heads += [images.detach() for images in tensors_of(output)]
 
         return hook
 
@@ -95,22 +114,38 @@ class ObservedNetworks:
         """Keeps D's logits, and the gradients that will reach them."""
         images = call.images
         assert images is not None
-        for i, head in enumerate(self._read(output, len(images))):
+        for i, head in enumerate(self._read(output, images)):
             call.heads.append(head.detach())
             call.sigmoid = call.sigmoid or is_sigmoid(head)
             if head.requires_grad:
                 head.register_hook(lambda of, i=i: call.gradients.append((backward_pass(), i, of.detach())))
 
-    def add_batch(self, real: Tensor, fake: Tensor) -> None:
-        """Keeps the batch of a round, without its graph."""
+    @property
+    def recording(self) -> bool:
+        """Whether the round is observed."""
+        return self._recording
+
+    def add_batch(self, real: Tensor, fake: Tensor) -> bool:
+        """Keeps the batch of a round, without its graph; whether its images are of another size than those before."""
         self.steps += 1
+        other = bool(self.recent) and self.recent[-1][0].shape[1:] != real.shape[1:]
+        if other:
+            self.recent, self.reals, self._references = [], [], None
         self.recent = [*self.recent, (real.detach(), fake.detach())][-max(1, -(-MAX_IMAGES // len(real))) :]
-        if self._data is None and self._references is None and sum(map(len, self.reals)) < MAX_REALS:
+        if not self._shows(real) and self._references is None and sum(map(len, self.reals)) < MAX_REALS:
             self.reals.append(downsample(self._pixels(real)).clone())
+        return other
 
     def received(self, real: Any, fake: Any) -> tuple[Tensor, Tensor]:
         """The images of a round, from the arguments of `Probe.step`; raises what `check_batch` does."""
-        return check_batch(real, fake, self._data)
+        real, fake = check_batch(real, fake)
+        if not self.steps and self._data is not None:
+            check_alike(self._data, real)
+        return real, fake
+
+    def _shows(self, real: Tensor) -> bool:
+        """Whether the data are given, in the size of these reals: networks may grow."""
+        return self._data is not None and self._data.shape[1:] == real.shape[1:]
 
     def _pixels(self, images: Tensor) -> Tensor:
         """Images as their pixels are compared: float [n c h w], or [n …] of other data."""
@@ -123,6 +158,7 @@ class ObservedNetworks:
 
     def end_round(self) -> None:
         """Forgets the calls of the round."""
+        self._recording = False
         self.calls = {"D": [], "G": []}
         self._wiring.end_round()
 
@@ -144,19 +180,44 @@ class ObservedNetworks:
         seen = self._wiring.end()
         if seen is None:
             return {}
-        asked = [self._asked(call) for call in self.calls["D"]]
-        values = seen.signals() | target_signals(asked, *seen.of_losses())
-        if values.get("targets/D/real", 0) > 0.3 and values.get("targets/D/fake", 0) < -0.3:
-            self._sign = -1.0
+        real, fake = self.recent[-1]
+        asked = attribute(self.calls["D"], real, [fake, *self._generated()])
+        of_losses = seen.of_losses()
+        values = seen.signals(*passes_of_g(asked, seen.reached["G"], of_losses[0])) | target_signals(asked, *of_losses)
+        self._votes[values.get("targets/direction", 0.0)] += 1
+        values["targets/unread"] = float(self._sign is None)
+        if self._wiring.steps["G"]:
+            values["G/steps"] = float(self._wiring.steps["G"])
+        stepped = {name for name in self.networks if seen.applied(name)}
+        self.missed = tuple(name for name, of in self._wiring.stepping.items() if of.last and name not in stepped)
+        values |= {f"wiring/{name}/stepped": 1.0 for name in stepped}
+        self._used |= {name for name in self.networks if self.calls[name] or seen.reached[name]}
+        self._used |= {name for name, steps in seen.counted.items() if steps}
         calls = self.calls["G"]
         if calls and _differs_in_training(self.networks["G"]):
             values["wiring/G/eval"] = float(not any(call.training for call in calls))
         return values
 
-    def _asked(self, call: Call) -> Asked:
-        """Where the reals and the fakes of the round are in a call of D."""
-        real, fake = self.recent[-1]
-        return Asked(call, find_images(call, real), find_images(call, fake))
+    def _generated(self) -> list[Tensor]:
+        """What G returned in the round."""
+        return [images for call in self.calls["G"] for images in call.heads]
+
+    @property
+    def _sign(self) -> float | None:
+        """-1 where D's loss asks for higher outputs on fakes; None where that is not clear."""
+        higher, lower = self._votes[1.0], self._votes[-1.0]
+        if not higher + lower or (higher + lower >= MIN_VOTES and 3 * min(higher, lower) > higher + lower):
+            return None
+        return -1.0 if lower > higher else 1.0
+
+    def next_step(self, name: str) -> int:
+        """In how many rounds, at least one, a network will be stepped, as far as can be known."""
+        return self._wiring.stepping[name].next(self.steps) - self.steps
+
+    def problems(self) -> tuple[dict[str, str], tuple[str, ...]]:
+        """{what is measured in vain: why}, and how the names of those quantities begin."""
+        used = self._used if self._wiring.trains else self.networks
+        return find_problems(used, self.calls, self.recent[-1][0], self._generated())
 
     def images(self) -> tuple[Tensor, Tensor, int]:
         """The last 256 reals and fakes."""
@@ -168,15 +229,23 @@ class ObservedNetworks:
     def references(self) -> ReferenceSet | None:
         """Of the data, or else of the reals in the batches so far."""
         if self._references is None:
-            data = self._pixels(self._data) if self._data is not None else torch.cat(self.reals)[:MAX_REALS]
-            if self._data is None and len(data) < MIN_REALS and self.steps < WAIT_STEPS:
+            shown = self._shows(self.recent[-1][0])
+            if not shown and sum(map(len, self.reals)) < MIN_REALS and self.steps < WAIT_STEPS:
                 return None
+            data = self._pixels(self._data) if shown else torch.cat(self.reals)[:MAX_REALS]  # type: ignore[arg-type]
+            finite = torch.isfinite(downsample(data[:MAX_REALS])).all(1)
+            if not bool(finite.any()):
+                raise LookupError("the real images hold NaN or infinity")
+            if bool((data[:MAX_REALS] == data[:1]).all()):
+                raise LookupError("all real images are equal")
             device = self.recent[-1][1]
             order = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))[:MAX_REALS]
-            labels = None if self._labels is None else self._labels.to(device.device)[order]
-            held_out = None if self._held_out is None else self._pixels(self._held_out)[:MAX_REALS].to(device)
+            labels = None if self._labels is None or not shown else self._labels.to(device.device)[order]
+            held_out = (
+                None if self._held_out is None or not shown else self._pixels(self._held_out)[:MAX_REALS].to(device)
+            )
             self._references = ReferenceSet.from_images(
-                data[order].to(device), labels, held_out, complete=self._data is not None and len(data) <= MAX_REALS
+                data[order].to(device), labels, held_out, complete=shown and len(data) <= MAX_REALS
             )
             self.reals = []
         return self._references
@@ -197,7 +266,11 @@ class ObservedNetworks:
     def on_held_out(self, on_real: Tensor) -> tuple[Tensor, Tensor] | None:
         """Of a D without labels: else the labels of the held-out images would be needed."""
         real = self.recent[-1][0]
-        if self._held_out is None or any(labels_of(call) is not None for call in self.calls["D"]):
+        if (
+            self._held_out is None
+            or not self._shows(real)
+            or any(labels_of(call) is not None for call in self.calls["D"])
+        ):
             return None
         on_held_out = self._logits(self._held_out[:MAX_IMAGES].to(real), like=real)
         return self._logits(torch.cat([reals for reals, _ in self.recent]), like=real), on_held_out
@@ -215,20 +288,20 @@ class ObservedNetworks:
             first = next(place for place, _ in call.tensors())
             others = permuted(call, order, lambda place, first=first: place != first)
             inputs = permuted(call, order, lambda place, first=first: place == first)
-            same, by_label, by_input = (self._first_output(name, one, len(images)) for one in (call, others, inputs))
+            same, by_label, by_input = (self._first_output(name, one) for one in (call, others, inputs))
             yield name, by_label - same, by_input - same
 
-    def _first_output(self, name: str, call: Call, n: int) -> Tensor:
-        out = call.repeat_reproducibly()
-        if name == "D":
-            return mean_per_head(self._read(out, n))
-        return out if isinstance(out, Tensor) else next(part for part in out if isinstance(part, Tensor))
+    def _first_output(self, name: str, call: Call) -> Tensor:
+        out, images = call.repeat_reproducibly(), call.images
+        if name == "D" and images is not None:
+            return mean_per_head(self._read(out, images))
+        return next(tensors_of(out))
 
     def more_signals(self, part: Part, *measured: Tensor) -> dict[str, float]:
         """Missing classes of the reals shown; the level and spread of the logits, and the effect of batch norm in D;
         the share of fakes whose labels differ between G and D."""
         if part == "images":
-            shown = self._data is not None and self._references is not None
+            shown = self._references is not None and self._shows(self.recent[-1][0])
             return self._references.missing_from(measured[0]) if shown else {}  # type: ignore[union-attr]
         return self._logit_signals(*measured) if part == "outputs" else self._label_mismatch()
 
@@ -251,13 +324,13 @@ class ObservedNetworks:
         for D in self._discriminators:
             try:
                 call, place = self._call_on(like, D)
-                for head in self._read(with_images(call, place, images).repeat(), len(images)):
+                for head in self._read(with_images(call, place, images).repeat(), images):
                     heads.append(torch.logit(head.float(), 1e-6) if call.sigmoid else head)
             except LookupError as error:
                 problem = error
         if not heads and problem is not None:
             raise problem
-        return self._sign * mean_per_head(tuple(heads))
+        return (self._sign or 1.0) * mean_per_head(tuple(heads))
 
     def _call_on(self, images: Tensor, D: nn.Module) -> tuple[Call, Place]:
         """How a D was called on these images; or else its last call; or, where no call was seen, alone."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
+from inspect import signature
 from typing import Any
 
 import torch
@@ -19,17 +20,28 @@ VIEWS = ("View", "Reshape", "Squeeze", "Unsqueeze", "ToCopy", "Alias", "Flatten"
 ASK = "Pass ganvas.watch(…, logits=lambda output: …), which returns D's judgement of each image."
 
 
-def find_logits(output: Any, n: int) -> tuple[Tensor, ...]:
-    """D's judgement of n images in its output, float [n …] each; several of a D with several heads.
+ASK_OF_IMAGES = (
+    "Pass ganvas.watch(…, logits=lambda output, images: …), which returns D's judgement of each image: in BEGAN "
+    "-(output - images).abs().flatten(1).mean(1)."
+)
+
+
+def find_logits(output: Any, images: Tensor) -> tuple[Tensor, ...]:
+    """D's judgement of images, float [n …], in its output, float [n …] each; several of a D with several heads.
 
     A tensor is taken as it is. In a dict, a named tuple or a dataclass a usual name decides (`LOGITS`). Elsewhere it
     is what has one value, or one map of values, for each image (features have more channels): all of these in a list,
     which holds several of a kind, and the first in a tuple.
 
     Raises:
-        ValueError: nothing of that kind is in it.
+        ValueError: nothing of that kind is in it, or it is images: D is an autoencoder.
     """
+    n = len(images)
     if isinstance(output, Tensor):
+        if output.shape == images.shape and images[:1].numel() > 1:
+            raise ValueError(f"D returns images, {list(output.shape)}, as an autoencoder does. {ASK_OF_IMAGES}")
+        if not output.dim() or len(output) != n:
+            raise ValueError(f"D's judgement of {n} images has the shape {list(output.shape)}. {ASK}")
         return (output,)
     if found := _judgements(output, n):
         return found
@@ -51,7 +63,7 @@ def _judgements(output: Any, n: int) -> tuple[Tensor, ...]:
         known = {str(name).lower(): value for name, value in named.items()}
         chosen = next((known[name] for name in LOGITS if name in known), None)
         if chosen is not None:
-            return find_logits(chosen, n)
+            return (chosen,) if isinstance(chosen, Tensor) else _judgements(chosen, n)
     parts = named.values() if named is not None else output if isinstance(output, tuple) else ()
     return next((found for part in parts if (found := _judgements(part, n))), ())
 
@@ -93,10 +105,22 @@ def is_sigmoid(output: Tensor) -> bool:
     return node is not None and node.name().startswith("Sigmoid")
 
 
-Reader = Callable[[Any], Any]
-"""What a caller says about D's output: output -> logits, float [n …], or several of them."""
+Reader = Callable[..., Any]
+"""What a caller says about D's output: output, or output and images -> logits, float [n …], or several of them."""
 
 
-def reading(given: Reader | None) -> Callable[[Any, int], tuple[Tensor, ...]]:
+def reading(given: Reader | None) -> Callable[[Any, Tensor], tuple[Tensor, ...]]:
     """How D's output is read: as its caller says, or by the rule of `find_logits`."""
-    return find_logits if given is None else lambda output, n: find_logits(given(output), n)
+    if given is None:
+        return find_logits
+    if _takes_images(given):
+        return lambda output, images: find_logits(given(output, images), images)
+    return lambda output, images: find_logits(given(output), images)
+
+
+def _takes_images(given: Reader) -> bool:
+    try:
+        parameters = signature(given).parameters.values()
+    except (TypeError, ValueError):  # of some functions in C it is not known
+        return False
+    return sum(one.default is one.empty and one.kind in (0, 1) for one in parameters) == 2

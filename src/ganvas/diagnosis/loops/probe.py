@@ -10,6 +10,7 @@ It works on plain modules with any optimiser, adds no gradient, changes no buffe
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -21,7 +22,7 @@ from ganvas import devices
 from ganvas.diagnosis.budget import PROBES, TimeBudget
 from ganvas.diagnosis.diagnosis import Diagnosis, verdict
 from ganvas.diagnosis.history import Facts, History
-from ganvas.diagnosis.loops.arguments import Images, Loss, Network, as_loss, check_data, check_networks
+from ganvas.diagnosis.loops.arguments import Images, Loss, Network, as_loss, check_data, check_networks, check_settings
 from ganvas.diagnosis.loops.calls import last_layer
 from ganvas.diagnosis.loops.keras_fit import FitSampler, Latents, fit_callback, losses_in
 from ganvas.diagnosis.loops.keras_loop import KerasNetworks
@@ -36,6 +37,12 @@ from ganvas.errors import GanvasError
 
 Batch = tuple[Tensor, Tensor]
 """Real and generated images of a round."""
+
+FIRST_LOOKS, EACH_STEPPED = 16, 4
+"""Of the first rounds only the wiring is looked at: of so many at most, until each network was stepped in so many."""
+
+MAX_WAIT = 100
+"""Rounds that a probe waits for the step of a network, at most."""
 
 LOSS_ROWS = 16
 """Rows of losses between two probes, at most."""
@@ -63,8 +70,7 @@ class Probe(Displayed):
     ) -> None:
         G, discriminators = check_networks(G, D)
         data, labels, held_out = check_data(data, labels, held_out)
-        if every is not None and every < 1:
-            raise GanvasError(f"every is {every}.", expected="a number of steps from 1 on")
+        check_settings(every, critic, logits)
         images = None if data is None else len(data)
         self.history = History("step", Facts(critic=critic, output_activation=last_layer(G), images=images))
         keras = any(isinstance(network, KerasModule) for network in (G, *discriminators))
@@ -77,7 +83,8 @@ class Probe(Displayed):
         self._live = LiveDisplay() if report is tell and in_notebook() else None
         self._steps, self._shown, self._probed_at, self._began = 0, 0, 0, time.perf_counter()
         self._losses: dict[str, list[Tensor]] = {}
-        self._failed = 0
+        self._failed, self._said = 0, dict[str, str]()
+        self._probe_due, self._looks = False, Counter[str]()
 
     @property
     def seconds(self) -> float:
@@ -100,12 +107,20 @@ class Probe(Displayed):
             d_loss, g_loss: the losses of this round, scalars.
 
         Raises:
-            GanvasError: an argument is of another kind, or real and fake are of different sizes. Nothing else is
-                raised: what a probe could not measure is said at the end.
+            GanvasError: in the first round an argument is of another kind, real and fake are of different sizes, or
+                `data` differs from real in size or range. Nothing is raised later: what a probe could not measure is
+                said at the end.
         """
-        real, fake = self._observed.received(real, fake)
         given = {"D/loss": ("d_loss", d_loss), "G/loss": ("g_loss", g_loss)}
-        losses = {key: as_loss(name, loss) for key, (name, loss) in given.items() if loss is not None}
+        try:
+            real, fake = self._observed.received(real, fake)
+            losses = {key: as_loss(name, loss) for key, (name, loss) in given.items() if loss is not None}
+        except GanvasError as error:
+            if not self._steps:
+                raise
+            self._steps += 1
+            self._say("rounds", f"step {self._steps}: {error.what}")
+            return
         if len(real) and len(fake):
             self._end_step(len(real), losses, (real, fake))
 
@@ -150,8 +165,8 @@ class Probe(Displayed):
 
     def _after_round(self, batch: Batch | Callable[[], Any]) -> None:
         """Measures the round, if it was to be probed, and prepares the next one, if that is to be."""
-        if not callable(batch):
-            self._observed.add_batch(*batch)
+        if not callable(batch) and self._observed.add_batch(*batch):
+            self._forget_images()
         self._budget.seconds = time.perf_counter() - self._began
         due = self._is_due()
         with self._budget.spend("probes"):
@@ -160,14 +175,53 @@ class Probe(Displayed):
                     self._observed.add_batch(*self._observed.received(*batch()))
                 self._measure()
                 due = self._every == 1
+            elif self._observed.recording:
+                self._look()
             self._observed.end_round()
-            if due:
+            self._probe_due = due or self._probe_due
+            if self._probe_due and self._is_telling():
+                self._probe_due = False
                 self._observed.begin_round()
                 self._probe.prepare()
+            elif self._steps > 1 and not callable(batch) and self._may_look() and self._is_telling():
+                self._observed.begin_round()
+
+    def _is_telling(self) -> bool:
+        """Whether the next round steps the network that was not stepped in the last one observed, if there is one.
+
+        Where G is stepped in each fifth round only, probes at even distances could miss it for ever.
+        """
+        waits = [self._observed.next_step(name) for name in self._observed.missed]
+        return not waits or min(waits) <= 1 or max(waits) > MAX_WAIT
+
+    def _may_look(self) -> bool:
+        """Whether only the wiring of the next round is observed: of the first few, so that short runs are checked."""
+        return self._looks["rounds"] < FIRST_LOOKS and min(self._looks["D"], self._looks["G"]) < EACH_STEPPED
+
+    def _look(self) -> None:
+        """Adds what is seen of a round without measuring anything."""
+        values = self._observed.loop_signals()
+        self._count_look(values)
+        self.history.add(self._steps, values)
+
+    def _count_look(self, values: Mapping[str, float | None]) -> None:
+        self._looks["rounds"] += 1
+        self._looks.update(name for name in "DG" if f"wiring/{name}/stepped" in values)
+
+    def _forget_images(self) -> None:
+        """Images of another size cannot be compared with the earlier ones."""
+        kept = ("D/", "G/", "wiring/", "targets/")
+        columns = {name: column for name, column in self.history.columns.items() if name.startswith(kept)}
+        self.history = History(self.history.unit, self.history.facts, columns)
+        self._probe.history = self.history
 
     def _say_what_failed(self, error: Exception) -> None:
-        errors = {**self.history.facts.probe_errors, "rounds": f"{type(error).__name__}: {error}"}
-        self.history.update_facts(probe_errors=errors)
+        self._say("rounds", f"{type(error).__name__}: {error}")
+
+    def _say(self, what: str, why: str) -> None:
+        """What could not be measured, and why; of one thing the first reason counts."""
+        self._said = {what: why} | self._said
+        self.history.update_facts(probe_errors={**self.history.facts.probe_errors, **self._said})
 
     def _is_due(self) -> bool:
         """Whether to probe the next step: the first ones, and then as many as the share of time allows."""
@@ -183,6 +237,10 @@ class Probe(Displayed):
         self._flush_losses()
         with self._observed.repeating():
             values = self._measure_loop() | self._probe.measure()
+            problems, vain = self._observed.problems()
+        values = {name: value for name, value in values.items() if not name.startswith(vain)}
+        self._said = {**{what: why for what, why in self._said.items() if what == "rounds"}, **problems}
+        self.history.update_facts(probe_errors={**self.history.facts.probe_errors, **self._said})
         real, _ = self._observed.recent[-1]
         self.history.add(self._steps, values | devices.used_memory(real.device))
         if self._live is not None:
@@ -196,10 +254,12 @@ class Probe(Displayed):
         try:
             networks = self._observed.networks.items()
             gradients = {f"{name}/gradient": signals.gradient_norm(network) for name, network in networks}
-            values = gradients | self._observed.loop_signals()
+            seen = self._observed.loop_signals()
         except Exception as error:
             self._say_what_failed(error)
             return {}
+        self._count_look(seen)
+        values = gradients | seen
         if values.get("targets/linear") and self.history.facts.critic is None:
             self.history.update_facts(critic=True)
         return values

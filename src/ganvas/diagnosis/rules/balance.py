@@ -37,7 +37,7 @@ def too_weak(history: History) -> Detection | None:
     auc, distance = history["D/auc"], history["distance"]
     if is_young(history):
         return None
-    if len(auc) >= FEW_PROBES:
+    if len(auc) >= FEW_PROBES and not _may_be_inverted(history):
         far = not distance or distance.recent() > 0.3
         least = min(0.55, 0.5 + auc.value.max() / 10)
         since = auc.holds_since(auc.value < least, 5)
@@ -46,6 +46,12 @@ def too_weak(history: History) -> Detection | None:
         ranked = f"D ranks a real above a fake in {100 * auc.recent():.0f} % of pairs; chance is 50 %"
         return Detection(since, (ranked, *distance_evidence(history)))
     return _fooled(history) or _always_at_chance(history)
+
+
+def _may_be_inverted(history: History) -> bool:
+    """Whether it is not known if D's loss asks for high outputs on reals, and its outputs are lower on these."""
+    unread, auc = history["targets/unread"], history["D/auc"]
+    return bool(unread and unread.last and auc.recent() < 0.45)
 
 
 def _always_at_chance(history: History) -> Detection | None:
@@ -189,7 +195,7 @@ def under_trained(history: History) -> Detection | None:
     if not is_critic(history) or len(auc) < 4:
         return None
     since = auc.holds_since(auc.value < 0.6, 4)
-    if since is None or not distance or distance.recent() < 0.3:
+    if since is None or not distance or distance.recent() < 0.3 or _may_be_inverted(history):
         return None
     ranked = f"the critic ranks a real above a fake in only {100 * auc.recent():.0f} % of pairs"
     return Detection(since, (ranked, *distance_evidence(history)))

@@ -15,8 +15,9 @@ from ganvas.diagnosis.rules.remedies import Remedy
 Severity = Literal["failure", "warning", "note"]
 
 ConditionName = Literal[
-    "non-finite", "loss not connected", "wrong optimiser", "labels swapped", "missing zero_grad", "missing detach",
-    "sigmoid twice", "eval mode", "D frozen", "G frozen", "range mismatch", "normalisation mismatch", "batch-norm leak",
+    "non-finite", "loss not connected", "wrong optimiser", "labels swapped", "missing zero_grad",
+    "losses not separated", "missing detach", "sigmoid twice", "eval mode", "D frozen", "G frozen", "range mismatch",
+    "normalisation mismatch", "batch-norm leak",
     "critic without gradient", "critic unconstrained", "learning rate too high", "divergence", "learning rate too low",
     "D too weak", "critic under-trained", "memorisation", "D overfits", "D too strong", "mode cycling", "mode collapse",
     "labels ignored by D", "labels ignored by G", "missing modes", "checkerboard artefacts", "imbalanced classes",

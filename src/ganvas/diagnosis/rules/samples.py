@@ -13,6 +13,10 @@ OUTPUT_RANGES = {"tanh": (-1.0, 1.0), "sigmoid": (0.0, 1.0)}
 """The values that G can output at all, by its last layer."""
 
 
+FEW_STEPS = 100
+"""Steps of G before which its fakes may be nearly alike, as those of weights that have only been drawn are."""
+
+
 def range_mismatch(history: History) -> Detection | None:
     """Images in another range than that of G's output."""
     low, high = history["real/low"], history["real/high"]
@@ -48,7 +52,10 @@ def collapsed(history: History) -> Detection | None:
     missing, classes = history["classes/missing"], history["classes"]
     if len(diversity) < 3 or cycling(history):
         return None
-    same = diversity.holds_since(diversity.value < 0.02)
+    steps = history["G/steps"]
+    learned = steps.at[steps.value >= FEW_STEPS] if steps else diversity.at
+    alike = diversity.value < np.where(diversity.at >= learned.min(initial=np.inf), 0.02, 1e-3)
+    same = diversity.holds_since(alike)
     if same is not None:
         return Detection(same, (f"two fakes differ by {100 * diversity.recent():.1f} % of what two reals differ by",))
     best = diversity.value.max()
@@ -71,7 +78,9 @@ def collapsed(history: History) -> Detection | None:
 def _had_time(history: History) -> bool:
     """Whether G has had the time to learn something."""
     shown = history.facts.shown
-    return len(history["diversity"]) >= 8 and (shown is None or shown >= 20_000)
+    steps = history["G/steps"]
+    stepped = not steps or steps.last >= FEW_STEPS
+    return stepped and len(history["diversity"]) >= 8 and (shown is None or shown >= 20_000)
 
 
 def cycling(history: History) -> Detection | None:

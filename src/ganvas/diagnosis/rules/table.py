@@ -9,6 +9,7 @@ CONDITIONS = (
     wiring.WRONG_OPTIMISER,
     wiring.SWAPPED,
     wiring.NOT_ZEROED,
+    wiring.NOT_SEPARATED,
     wiring.NOT_DETACHED,
     wiring.SIGMOID_TWICE,
     wiring.EVAL_MODE,

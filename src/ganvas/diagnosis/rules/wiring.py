@@ -6,15 +6,15 @@ it, not from levels.
 
 import numpy as np
 
-from ganvas.diagnosis.history import History
+from ganvas.diagnosis.history import History, Series
 from ganvas.diagnosis.rules.conditions import Condition, Detection
 from ganvas.diagnosis.rules.fixes import Fix
 
 PROBES = 3
 """Probed rounds in a row, to the last one, in which the same must have been seen."""
 
-SAME = 0.25
-"""A difference between two pushes, over their mean, below which they have the same target."""
+USUALLY = 0.8
+"""The share of rounds in which two losses have the same target, where labels are not merely noisy."""
 
 
 def _since(history: History, name: str) -> float | None:
@@ -28,7 +28,9 @@ def not_connected(history: History) -> Detection | None:
     passes, steps = history["wiring/G/passes"], history["wiring/G/steps"]
     if len(passes) < PROBES or passes.value.any() or not steps.value.any():
         return None
-    seen = f"in {len(passes)} rounds G's optimiser was stepped, and no backward pass reached G's weights"
+    seen = (
+        f"in {len(passes)} rounds G's optimiser was stepped, and no backward pass since zero_grad reached G's weights"
+    )
     return Detection(float(passes.at[0]), (seen,))
 
 
@@ -36,7 +38,8 @@ def wrong_optimiser(history: History) -> Detection | None:
     """An optimiser that holds weights of both networks beside another one; or two, and neither holds one network."""
     since = _since(history, "wiring/shared")
     if since is not None:
-        seen = "an optimiser holds weights of G and of D, and there is another"
+        alone = history["wiring/optimisers"].last < 2
+        seen = "an optimiser holds weights of G and of D, and " + ("there is no other" if alone else "there is another")
         if "D/trainable" in history:
             return Detection(since, (seen,), causes=(UNFROZEN_D,), fixes=(FREEZE_D,))
         return Detection(since, (seen,))
@@ -63,6 +66,13 @@ def not_zeroed(history: History) -> Detection | None:
     return None
 
 
+def not_separated(history: History) -> Detection | None:
+    """D's step follows the sum of both losses."""
+    since = _since(history, "wiring/D/both")
+    seen = "one backward pass carried the losses of D and of G, and D's step applied all of it"
+    return None if since is None else Detection(since, (seen,))
+
+
 def not_detached(history: History) -> Detection | None:
     """G's step also applies the gradients of D's loss."""
     since = _since(history, "wiring/G/mixed")
@@ -71,20 +81,25 @@ def not_detached(history: History) -> Detection | None:
 
 
 def swapped(history: History) -> Detection | None:
-    """Losses that push D's outputs the same way where they should push them apart."""
+    """Losses that push D's outputs to the same target where they should push them apart."""
     pairs = (
-        ("G", "G/fake", "D's loss pushes its outputs on fakes {way}, and G's loss pushes them {way} too"),
         ("D", "D/real", "D's loss pushes its outputs on reals and on fakes {way}"),
+        ("G", "G/fake", "D's loss pushes its outputs on fakes {way}, and G's loss pushes them {way} too"),
     )
     for loss, name, seen in pairs:
-        one, other, apart = (history[f"targets/{of}"] for of in (name, "D/fake", f"{loss}/apart"))
-        times = np.intersect1d(np.intersect1d(one.at, other.at), apart.at)
-        push, opposed, apart = (of.value[np.isin(of.at, times)] for of in (one, other, apart))
-        same = (push * opposed > 0) & (np.minimum(np.abs(push), np.abs(opposed)) > 0.5) & (apart < SAME)
-        if len(times) >= PROBES and same.all():
-            way = "up" if push[-1] < 0 else "down"
-            return Detection(float(times[0]), (seen.format(way=way),))
+        same, push = history[f"targets/{loss}/same"], history[f"targets/{name}"]
+        since = _usually_since(same)
+        if since is not None and push:
+            way = "up" if push.last < 0 else "down"
+            return Detection(since, (seen.format(way=way),))
     return None
+
+
+def _usually_since(same: Series) -> float | None:
+    """The time since which a value is 1: in the last PROBES rounds, and in most of all, as labels may be noisy."""
+    if len(same) < PROBES or not same.value[-PROBES:].all() or same.value.mean() < USUALLY:
+        return None
+    return float(same.at[np.flatnonzero(same.value)[0]])
 
 
 def sigmoid_twice(history: History) -> Detection | None:
@@ -116,9 +131,9 @@ NOT_CONNECTED = Condition(
     "PyTorch, autograd mechanics", not_connected, own_loop=True,
 )  # fmt: skip
 WRONG_OPTIMISER = Condition(
-    "wrong optimiser", "failure", "An optimiser holds both networks: G's step also moves D, in G's favour.",
+    "wrong optimiser", "failure", "An optimiser holds both networks: it also moves one of them for the other's loss.",
     ("wiring/optimisers",),
-    ("the parameters of both networks, or of a module that holds both, were given to one of two optimisers",
+    ("the parameters of both networks, or of a module that holds both, were given to one optimiser",
      "the parameters of the same network were given to both optimisers"),
     (Fix("give G's optimiser G.parameters() and D's optimiser D.parameters()", scope="loop"),),
     "Goodfellow et al. 2014, algorithm 1", wrong_optimiser, own_loop=True,
@@ -132,6 +147,13 @@ NOT_ZEROED = Condition(
          scope="loop"),),
     "PyTorch, DCGAN tutorial", not_zeroed, own_loop=True,
 )  # fmt: skip
+NOT_SEPARATED = Condition(
+    "losses not separated", "failure", "D's step also follows G's loss: both losses share one backward pass.",
+    ("wiring/D/both",),
+    ("the losses of D and G are added, as in (d_loss + g_loss).backward()",),
+    (Fix("d_loss.backward() and D's step, then zero_grad(), g_loss.backward() and G's step", scope="loop"),),
+    "Goodfellow et al. 2014, algorithm 1", not_separated, own_loop=True,
+)  # fmt: skip
 NOT_DETACHED = Condition(
     "missing detach", "failure", "D's loss reaches G: G's step also makes D right about its own images.",
     ("wiring/G/mixed",),
@@ -142,7 +164,7 @@ NOT_DETACHED = Condition(
 )  # fmt: skip
 SWAPPED = Condition(
     "labels swapped", "failure", "The losses do not oppose each other: labels of reals and fakes are mixed up.",
-    ("targets/D/fake",),
+    ("targets/D/same",),
     ("G's loss uses the label of fakes: it should use that of reals",
      "D's loss uses one label for both, or a sign is wrong"),
     (Fix("D: the label of reals on D(real), of fakes on D(fake); G: the label of reals on D(G(z))", scope="loop"),),
