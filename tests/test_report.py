@@ -129,6 +129,24 @@ def test_names_are_escaped_everywhere() -> None:
     assert svg.text.count(UNDERLINED) >= 4
 
 
+def test_every_text_of_a_run_is_escaped() -> None:
+    report = results([EVIL, UNDERLINED])
+    for i, run in enumerate(report["runs"]):
+        run["problem"], run["data"] = f"problem {EVIL}", {**(run.get("data") or {}), "name": f"data {EVIL}"}
+        failures = [{"name": f"failure {EVIL}", "since": 1, "unit": f"unit {EVIL}"}] if i else []
+        run["diagnosis"] = {"failures": failures, "verdict": f"verdict {EVIL}"}
+        protocol = run["evaluation"].setdefault("protocol", {})
+        protocol["independence"] = {"sentence": f"independence {EVIL}"}
+        protocol[EVIL] = f"protocol {EVIL}"
+    for candidate in report["candidates"]:
+        candidate["command"] = f"command {EVIL}"
+    report["settings"]["features"] = f"features {EVIL}"
+    page = Page(html := render_report(report, Path("judged")))
+    assert "<script" not in html
+    for kind in ("problem", "data", "failure", "unit", "verdict", "independence", "command", "features"):
+        assert f"{kind} {EVIL}" in page.text, kind
+
+
 def test_figures_need_no_colour_and_inherit_the_text_colour() -> None:
     _, html, _ = render(["cnn", "mlp"])
     svg = "".join(re.findall(r"<svg.*?</svg>", html, flags=re.DOTALL))

@@ -1,9 +1,7 @@
 """StackedMNIST: fixed triplets of digits, one per channel, from any grey images in ten classes."""
 
-import io
+import dataclasses
 import os
-import sys
-import types
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +10,7 @@ from PIL import Image
 from support import tiny
 
 from ganvas.config import replace
-from ganvas.data import DataOptions, ImageSet, inspect, open_images, sources, stacked
+from ganvas.data import DataOptions, ImageSet, inspect, named, open_images, sources, stacked
 from ganvas.data.source_types import NoSplit
 from ganvas.errors import GanvasError
 from ganvas.sampling import load
@@ -174,38 +172,12 @@ def test_inspection(digits):
     assert len(report.class_counts) == 1000
 
 
-def test_digits_from_the_hub(monkeypatch):
-    """Replaces the part of `datasets` that the reader uses; tests/data/test_hub.py replaces more."""
-    module = types.ModuleType("datasets")
-    cells = []
-    for pixels in make_pixels(20):
-        file = io.BytesIO()
-        Image.fromarray(pixels[:, :, 0]).save(file, "PNG")
-        cells.append({"bytes": file.getvalue()})
-
-    class Kind:
-        def __init__(self, **_: object) -> None:
-            self.names = list("0123456789")
-
-    class Label(Kind):
-        pass
-
-    class Table(list):
-        features = {"image": Kind(), "label": Label()}  # noqa: RUF012
-
-        def cast_column(self, *_: object) -> "Table":
-            return self
-
-        def __getitem__(self, key):  # type: ignore[override]
-            return [row[key] for row in self] if isinstance(key, str) else super().__getitem__(key)
-
-    requests = []
-    table = Table({"image": cell, "label": index // 2} for index, cell in enumerate(cells))
-    module.Image, module.ClassLabel = Kind, Label  # type: ignore[attr-defined]
-    module.load_dataset = lambda *names, split: requests.append((*names, split)) or table  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "datasets", module)
+def test_digits_of_mnist(digits, monkeypatch):
+    """`stacked-mnist` alone is made of `mnist`, which is fetched (tests/data/test_named.py)."""
+    opened = {"train": digits.name, "test": digits.name}
+    monkeypatch.setitem(named.SETS, "mnist", dataclasses.replace(named.SETS["mnist"], opened=opened))
+    monkeypatch.setattr(named, "fetch_files", lambda name, progress: digits.parent)
     found = open_images(DataOptions("stacked-mnist"), progress=False)
-    assert set(requests) == {("ylecun/mnist", None, "train")}
     assert found.name == "stacked-mnist"
     check(found, open_images(DataOptions("mnist"), progress=False))
 

@@ -17,6 +17,7 @@ from support import run_cli
 import ganvas as package
 from ganvas.errors import GanvasError
 from ganvas.style import images
+from ganvas.style.files import stylize_files
 from ganvas.style.options import StyleOptions, resolve_options
 from ganvas.style.plan import plan_transfer, scale_sizes
 from ganvas.style.transfer import Iterate, stylize
@@ -298,6 +299,72 @@ def test_command_processes_a_folder_and_prints_json(files: tuple[Path, Path], tm
     outputs = [json.loads(line) for line in done.stdout.splitlines()]
     assert [Path(one["out"]).name for one in outputs] == ["a.png", "b.png"]
     assert all(read_image(one["out"]).size == (48, 36) for one in outputs)
+
+
+def run_files(content: str, *styles: str, out: str = "drawn") -> list[str]:
+    """The results of `stylize_files`, by name; its error is raised after them."""
+    options = StyleOptions(**QUICK)
+    done = stylize_files(Path(content), [Path(s) for s in styles], Path(out), (), (), None, None, options, quiet=True)
+    return [Path(one["out"]).name for one in done]
+
+
+@pytest.fixture
+def album(files: tuple[Path, Path]) -> Path:
+    """A folder `photos` with two photos of one stem, a hidden file, a damaged one, a text, and a folder."""
+    folder = Path("photos")
+    folder.mkdir()
+    for name in ("a.png", "a.jpg", "z.png"):
+        Image.fromarray(photo().transpose(1, 2, 0)).save(folder / name)
+    (folder / "._a.png").write_bytes(b"\0\5\x16\7")
+    (folder / "notes.txt").write_text("")
+    (folder / "more.png").mkdir()
+    return folder
+
+
+def test_a_bad_photo_does_not_end_the_rest(album: Path) -> None:
+    (album / "b.png").write_bytes(b"no image")
+    (album / "c.png").symlink_to("nowhere.png")
+    os.mkfifo(album / "d.png")
+    with pytest.raises(GanvasError) as caught:
+        run_files("photos", "painting.png")
+    assert "3 of 6 photos in photos could not be drawn" in caught.value.what
+    assert all(name in caught.value.what for name in ("b.png: ", "c.png: ", "d.png: "))
+    assert sorted(p.name for p in Path("drawn").iterdir()) == ["a.jpg.png", "a.png.png", "z.png"]
+    assert all(read_image(path).size == (64, 48) for path in Path("drawn").iterdir())
+
+
+def test_hidden_files_are_no_photos(album: Path) -> None:
+    assert run_files("photos", "painting.png") == ["a.jpg.png", "a.png.png", "z.png"]
+
+
+def test_a_mistake_in_the_command_ends_at_once(album: Path) -> None:
+    with pytest.raises(GanvasError, match=r"missing\.png cannot be read"):
+        run_files("photos", "missing.png")
+    assert not Path("drawn").exists()
+
+
+@pytest.mark.parametrize(("content", "out"), [("photos", "photos"), ("photo.png", "photo.png"), ("photo.png", "l.png")])
+def test_the_photo_is_never_replaced(album: Path, content: str, out: str) -> None:
+    Path("l.png").symlink_to("photo.png")
+    before = Path("photo.png").read_bytes(), (album / "z.png").read_bytes()
+    with pytest.raises(GanvasError, match="itself"):
+        run_files(content, "painting.png", out=out)
+    assert (Path("photo.png").read_bytes(), (album / "z.png").read_bytes()) == before
+
+
+def test_an_invisible_photo_is_copied_and_an_invisible_style_refused(files: tuple[Path, Path]) -> None:
+    clear = np.concatenate([photo(), np.zeros((1, 60, 80), np.uint8)])
+    result = stylize(clear, painting(), **QUICK)
+    assert result.pixels.shape == (3, 48, 64)
+    assert result.opacity is not None
+    assert result.opacity.max() == 0
+    Image.fromarray(clear.transpose(1, 2, 0)).save("clear.png")
+    assert run_files("clear.png", "painting.png", out="out.png") == ["out.png"]
+    assert read_image("out.png").getextrema()[3] == (0, 0)
+    with pytest.raises(GanvasError, match=r"clear\.png is transparent everywhere"):
+        run_files("photo.png", "clear.png", out="out.png")
+    with pytest.raises(GanvasError, match="The style is transparent everywhere"):
+        stylize(photo(), clear, **QUICK)
 
 
 @pytest.mark.slow

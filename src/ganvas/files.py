@@ -5,31 +5,43 @@ import json
 import os
 import re
 import shutil
+import stat
+import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ganvas.errors import GanvasError, describe_value
 
+MAX_STEM_BYTES = 200
+"""Bytes of a file's name that its temporary name keeps: file systems allow 255 in all."""
+
+LEFTOVER = r"\.(.+)\.(tmp|old)-(\d+)(?:-\d+)?"
+"""The name of a temporary file or folder: the final name, the kind, the process, and a thread beside the main one."""
+
+MAX_SHOWN_PATH = 300
+"""Most characters of a path in a message."""
+
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Yields a temporary path beside `path`, which is renamed to `path` when the block succeeds.
+    """Yields a temporary path, which is renamed to `path` when the block succeeds; through a link, to what it names.
 
     Readers see the old file or the new one, never a part. If the block fails, the temporary file is removed and
     `path` is unchanged.
 
     Raises:
-        GanvasError: the disk is full, or the folder cannot be written.
+        GanvasError: the disk is full, the folder cannot be written, or `path` is a folder or a device.
     """
-    temporary = _temporary_path(path)
+    target = _find_target(path, stat.S_IFREG)
+    temporary = _temporary_path(target)
     with _remove_on_error(path, temporary):
         yield temporary
-        _fsync(temporary)
-        os.replace(temporary, path)
-        _fsync(path.parent)
+        fsync(temporary)
+        os.replace(temporary, target)
+        fsync(target.parent)
 
 
 @contextmanager
@@ -37,24 +49,25 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     """Yields a temporary folder, which is renamed to `path` when the block succeeds; an existing `path` is replaced.
 
     Raises:
-        GanvasError: the disk is full, or the parent folder cannot be written.
+        GanvasError: the disk is full, the parent folder cannot be written, or `path` is a file.
     """
-    temporary = _temporary_path(path)
+    target = _find_target(path, stat.S_IFDIR)
+    temporary = _temporary_path(target)
     with _remove_on_error(path, temporary):
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         yield temporary
         for file in temporary.iterdir():
-            _fsync(file)
-        _fsync(temporary)
-        if path.exists():  # a folder cannot be renamed over a full one: move the old one aside first
-            old = path.with_name(f".{path.name}.old-{os.getpid()}")
-            os.rename(path, old)
-            os.rename(temporary, path)
+            fsync(file)
+        fsync(temporary)
+        if target.exists():  # a folder cannot be renamed over a full one: move the old one aside first
+            old = target.with_name(f".{target.name}.old-{os.getpid()}")
+            os.rename(target, old)
+            os.rename(temporary, target)
             shutil.rmtree(old, ignore_errors=True)
         else:
-            os.rename(temporary, path)
-        _fsync(path.parent)
+            os.rename(temporary, target)
+        fsync(target.parent)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -132,7 +145,7 @@ def find_leftovers(folder: Path, *, locked: bool = False) -> list[Removal]:
 
     found = []
     for path in sorted(folder.glob(".*")) if folder.is_dir() else []:
-        match = re.fullmatch(r"\.(.+)\.(tmp|old)-(\d+)", path.name)
+        match = re.fullmatch(LEFTOVER, path.name)
         if match is None or path.is_symlink() or (not locked and psutil.pid_exists(int(match[3]))):
             continue
         if match[2] == "tmp" or (folder / match[1]).exists():  # else the only copy, which is restored
@@ -143,17 +156,17 @@ def find_leftovers(folder: Path, *, locked: bool = False) -> list[Removal]:
 def disk_usage(path: Path) -> tuple[int, float]:
     """(bytes, time of the last change in seconds since 1970) of a file, or of all files in a folder; no link counts."""
     if path.is_symlink() or not path.is_dir():
-        stat = path.lstat()
-        return stat.st_size, stat.st_mtime
+        found = path.lstat()
+        return found.st_size, found.st_mtime
     size, changed = 0, 0.0
     for folder, _, names in os.walk(path):
         for name in names:
             try:
-                stat = os.lstat(os.path.join(folder, name))
+                found = os.lstat(os.path.join(folder, name))
             except OSError:  # it has just been replaced
                 continue
-            size += stat.st_size
-            changed = max(changed, 0.0 if name == ".lock" else stat.st_mtime)
+            size += found.st_size
+            changed = max(changed, 0.0 if name == ".lock" else found.st_mtime)
     return size, changed or path.stat().st_mtime
 
 
@@ -201,29 +214,33 @@ def explain_os_error(error: OSError, path: Path) -> GanvasError:
             expected="space for the file; existing files are intact",
             fix="free some space, or choose another place, then give the same command again.",
         )
+    what = f"{str(path)[:MAX_SHOWN_PATH]} could not be written ({error.strerror or error})."
+    if error.errno == errno.ENAMETOOLONG:
+        return GanvasError(what, expected="a name of at most 255 bytes", fix="choose a shorter name.")
+    if error.errno == errno.ENOENT:
+        return GanvasError(what, expected="its folder to be there", fix="choose a folder that exists.")
+    if error.errno in (errno.ENOTDIR, errno.EEXIST):
+        return GanvasError(what, expected="a folder", fix="a file has its name, or that of a folder above it.")
+    if error.errno == errno.ELOOP:
+        return GanvasError(what, expected="a link that leads to a file", fix="remove the link.")
     return GanvasError(
-        f"{path} could not be written ({error.strerror}).",
+        what,
         expected="a folder that this user may write to",
         fix="change its permissions or choose another place.",
     )
 
 
-def _temporary_path(path: Path) -> Path:
-    return path.with_name(f".{path.name}.tmp-{os.getpid()}")
+def check_regular(path: Path) -> None:
+    """Refuses to write to what exists and is no regular file; a link is followed.
+
+    Raises:
+        GanvasError: `path` is a folder, a device, a pipe or a socket.
+    """
+    _find_target(path, stat.S_IFREG)
 
 
-@contextmanager
-def _remove_on_error(path: Path, temporary: Path) -> Iterator[None]:
-    try:
-        yield
-    except BaseException as error:
-        shutil.rmtree(temporary, ignore_errors=True) if temporary.is_dir() else temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise explain_os_error(error, path) from error
-        raise
-
-
-def _fsync(path: Path) -> None:
+def fsync(path: Path) -> None:
+    """Waits until a file, or the names in a folder, are on the disk."""
     if os.name == "nt" and path.is_dir():  # Windows opens no folders
         return
     descriptor = os.open(path, os.O_RDONLY)
@@ -231,3 +248,52 @@ def _fsync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _find_target(path: Path, kind: int) -> Path:
+    """What a link leads to, or `path`; either is of this kind (S_IFREG or S_IFDIR), or is not there.
+
+    Raises:
+        GanvasError: it is of another kind, or cannot be looked at.
+    """
+    try:
+        target = Path(os.path.realpath(path)) if path.is_symlink() else path
+        found = stat.S_IFMT(path.stat().st_mode)
+    except FileNotFoundError:
+        return target
+    except (OSError, ValueError) as error:  # ValueError: a zero byte
+        raise explain_os_error(error if isinstance(error, OSError) else OSError(str(error)), path) from error
+    if found != kind:
+        wanted = "a file" if kind == stat.S_IFREG else "a folder"
+        raise GanvasError(
+            f"{path} is {_KINDS.get(found, 'not a file')}: it is not replaced.",
+            expected=f"{wanted}, or a name that is not taken",
+            fix="choose another name.",
+        )
+    return target
+
+
+_KINDS = {
+    stat.S_IFREG: "a file", stat.S_IFDIR: "a folder", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device",
+    stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket",
+}  # fmt: skip
+
+
+def _temporary_path(path: Path) -> Path:
+    """A hidden name beside `path`, of this thread alone, that is no longer than a file system allows."""
+    name = path.name.encode()[:MAX_STEM_BYTES].decode(errors="ignore")
+    thread = threading.current_thread()
+    own = "" if thread is threading.main_thread() else f"-{thread.ident}"
+    return path.with_name(f".{name}.tmp-{os.getpid()}{own}")
+
+
+@contextmanager
+def _remove_on_error(path: Path, temporary: Path) -> Iterator[None]:
+    try:
+        yield
+    except BaseException as error:
+        with suppress(OSError):  # a read-only disk, or a name that is too long: there is nothing to remove
+            shutil.rmtree(temporary, ignore_errors=True) if temporary.is_dir() else temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise explain_os_error(error, path) from error
+        raise

@@ -151,7 +151,7 @@ RECIPES = {
         cost="11 at 64×64",
         config=TrainConfig(
             kimg=5000,
-            dataset=DatasetConfig(data="celeba", resolution="64"),
+            dataset=DatasetConfig(data="hf:flwrlabs/celeba", resolution="64"),
             network=DCGAN(),
             loss=_NON_SATURATING,
             optimisation=_CLASSIC,

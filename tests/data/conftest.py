@@ -1,4 +1,5 @@
 import pytest
+from web import Web
 
 
 @pytest.fixture(autouse=True)
@@ -17,3 +18,16 @@ def decoded_images(monkeypatch):
     original = prepare.decode
     monkeypatch.setattr(prepare, "decode", lambda *args: calls.append(1) or original(*args))
     return calls
+
+
+@pytest.fixture
+def web(monkeypatch):
+    """A web server on loopback; nothing else is asked, and a server that hangs is given up after half a second."""
+    from ganvas.data import downloads
+
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.setattr(downloads, "TIMEOUT", 0.5)
+    with Web().running() as web:
+        yield web

@@ -21,6 +21,7 @@ from ganvas.cli.sampling import plot, sample
 from ganvas.cli.storage import cache, runs
 from ganvas.cli.style_transfer import stylize
 from ganvas.cli.training import train
+from ganvas.interrupts import raise_on_signal
 from ganvas.version import __version__
 
 COMMANDS: dict[str, Callable[..., None]] = {
@@ -46,6 +47,7 @@ def main() -> None:
     sys.exit(run_reporting_errors(lambda: _run(sys.argv[1:])))
 
 
+@raise_on_signal()
 def _run(argv: list[str]) -> int:
     if not argv or argv[0] in ("-h", "--help", "help"):
         print("usage: ganvas COMMAND …\n")

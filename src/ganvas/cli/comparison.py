@@ -63,7 +63,7 @@ def compare(
     from ganvas.comparison.candidates import parse_knobs, parse_vary
     from ganvas.comparison.comparison import compare as run
     from ganvas.comparison.summary import format_csv
-    from ganvas.files import write_text
+    from ganvas.files import check_regular, write_text
 
     if not candidates:
         raise UsageError(
@@ -71,6 +71,8 @@ def compare(
             expected="recipes, or run folders",
             fix="ganvas compare cnn transformer --data mnist --kimg 100",
         )
+    if csv is not None:
+        check_regular(csv)
     found = run(
         candidates, data=data, kimg=kimg, minutes=minutes, pflop=pflop, seeds=seeds,
         vary=parse_vary(list(chain(*vary))), knobs=parse_knobs(list(chain(*knobs))), out=out, workers=workers, ray=ray,

@@ -54,7 +54,7 @@ def runs(
 
 
 def cache(clean: bool = False, older_than: float | None = None, dry_run: bool = False, json: bool = False) -> None:
-    """List what is cached (decoded data sets, features, weights) with its size; empty the cache.
+    """List what is cached (decoded and downloaded data sets, features, weights) with its size; empty the cache.
 
     What is removed is made again, or downloaded again, when it is needed.
 
@@ -91,7 +91,7 @@ def cache(clean: bool = False, older_than: float | None = None, dry_run: bool = 
     table = Table(box=None, pad_edge=False)
     for title in ("kind", "name", "size", "last use"):
         table.add_column(title, justify="right" if title == "size" else "left", no_wrap=title != "name")
-    named = {"data set", "weights"}
+    named = {"data set", "download", "weights"}
     rows = [(entry.kind, entry.name, [entry]) for entry in entries if entry.kind in named]
     for kind in dict.fromkeys(entry.kind for entry in entries if entry.kind not in named):
         group = [entry for entry in entries if entry.kind == kind]

@@ -13,6 +13,7 @@ from typing import Any
 
 from ganvas.config import TrainConfig, differences, leaves, replace
 from ganvas.errors import GanvasError
+from ganvas.files import make_folder, to_path
 from ganvas.recipes import RECIPES, get_recipe
 from ganvas.runs.folder import Run, differing_knobs
 
@@ -65,6 +66,25 @@ def _format_flag(knob: str, value: Any) -> list[str]:
     if isinstance(value, bool):
         return [f"--{name}" if value else f"--no-{name}"]
     return [f"--{name}", *map(str, value if isinstance(value, tuple | list) else [value])]
+
+
+def make_comparison_folder(out: Path | str | None, compared: Sequence[str]) -> Path:
+    """Creates the folder of a comparison: `out`, or one in comparisons/ with the names of what is compared.
+
+    Raises:
+        GanvasError: `out` is the name of a report rather than of a folder, or the folder cannot be written.
+    """
+    path = to_path("comparisons" if out is None else out, "the folder of the comparison")
+    if out is None:
+        path /= slug("-vs-".join(compared))
+    elif path.suffix.lower() in (".html", ".htm", ".json", ".csv") and not path.is_dir():
+        raise GanvasError(
+            f"{out} is a file's name, and --out is the folder of the comparison, with its runs.",
+            expected="a folder; the report is report.html in it",
+            fix=f"--out {path.with_suffix('')}" + (", and --csv FILE for a table." if path.suffix == ".csv" else "."),
+        )
+    make_folder(path)
+    return path
 
 
 def slug(name: str) -> str:

@@ -15,7 +15,7 @@ import torch
 
 from ganvas import user_code
 from ganvas.comparison import budget, measurements, ranking, summary
-from ganvas.comparison.candidates import Candidate, parse_candidates, slug, unique_slugs
+from ganvas.comparison.candidates import Candidate, make_comparison_folder, parse_candidates, unique_slugs
 from ganvas.comparison.importers import ImportedRun, import_run
 from ganvas.comparison.measurements import EvaluationSettings
 from ganvas.comparison.workers import Job, Outcome, train_all
@@ -25,7 +25,7 @@ from ganvas.display import Displayed, InlineImage, Paragraph, Part, Table
 from ganvas.errors import GanvasError, describe_value
 from ganvas.evaluation import independence
 from ganvas.evaluation.reference_features import Memo
-from ganvas.files import make_folder, write_json, write_text
+from ganvas.files import write_json, write_text
 from ganvas.pytorch_state import default_state
 from ganvas.recipes import RECIPES
 from ganvas.runs import snapshot
@@ -169,8 +169,7 @@ def compare(
     settings.check()
     for candidate in own:
         _check_user_code(candidate)
-    path = Path(out) if out is not None else Path("comparisons") / slug("-vs-".join(compared))
-    make_folder(path)
+    path = make_comparison_folder(out, compared)
     plan = _make_plan(path, own, limit, seeds)
     planned = {candidate.name: candidate for candidate, _ in plan}
     own = [planned.get(candidate.name, candidate) for candidate in own]

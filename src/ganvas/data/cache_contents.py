@@ -11,7 +11,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from ganvas.data import cache
+from ganvas.data import cache, named
 from ganvas.errors import GanvasError
 from ganvas.files import Removal, apply_removals, disk_usage, find_leftovers
 
@@ -27,6 +27,15 @@ _FILES = (
 )
 """(folder, kind, pattern of its files' names) of what else is cached."""
 
+_SET_NAME = "|".join(named.SETS)
+
+
+def _places() -> list[tuple[Path, str]]:
+    """Each folder of the cache, and the pattern of the names in it."""
+    root = cache.root()
+    files = [(root / folder, pattern) for folder, _, pattern in _FILES]
+    return [(root, _KEY), (root / named.FOLDER, _SET_NAME), *files]
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -34,8 +43,8 @@ class Entry:
 
     Attributes:
         path: its file or folder.
-        kind: data set, features, classifier, weights, or leftover: what a killed process left half-written.
-        name: of a data set, its name and shape; of weights, the file's.
+        kind: data set, download, features, classifier, weights, or leftover: what a killed process left half-written.
+        name: of a data set, its name and shape; of a download, the set's name; of weights, the file's.
         bytes: its size on the disk.
         used: when it was last used, in seconds since 1970.
     """
@@ -63,12 +72,15 @@ def entries() -> list[Entry]:
     if root.exists() and not root.is_dir():
         raise GanvasError(f"The cache {root} is a file.", expected="a folder", fix="choose another GANVAS_CACHE.")
     found = [_describe_set(path) for path in _list(root, _KEY) if path.is_dir() and _is_data_set(path)]
+    for path in _list(root / named.FOLDER, _SET_NAME):
+        if path.is_dir() and _is_download(path):
+            found.append(Entry(path, "download", path.name, *disk_usage(path)))
     for folder, kind, pattern in _FILES:
         for path in _list(root / folder, pattern):
             if path.is_file():
                 found.append(Entry(path, kind, path.name, *_size_and_last_use(path)))
-    for folder, pattern in [(root, _KEY), *((root / folder, pattern) for folder, _, pattern in _FILES)]:
-        own = set(_list(folder, rf"\.{pattern}\.(tmp|old)-\d+"))
+    for folder, pattern in _places():
+        own = set(_list(folder, rf"\.({pattern})\.(tmp|old)-\d+(-\d+)?"))
         for leftover in find_leftovers(folder):
             if leftover.path in own:
                 used = leftover.path.stat().st_mtime
@@ -99,10 +111,10 @@ def clean(
     if older_than is not None and not older_than >= 0:
         raise GanvasError(f"--older-than is {older_than}.", expected="a number of days, from 0 on")
     latest = time.time() - 86400 * (older_than or 0)
-    for linked in (path for folder, *_ in _FILES if (path := cache.root() / folder).is_symlink()):
+    for linked in (path for path, _ in _places()[1:] if path.is_symlink()):
         note(f"{linked} is a link; what is in {linked.resolve()} stays.")
     chosen = [e for e in entries() if not e.path.parent.is_symlink() or e.path.parent == cache.root()]
-    chosen = [e for e in chosen if older_than is None or e.used <= latest]
+    chosen = [e for e in chosen if (older_than is None or e.used <= latest) and not _is_locked(e.path)]
     removals = [Removal(e.path, e.bytes, e.kind) for e in chosen]
     if not dry_run:
         apply_removals(removals)
@@ -112,12 +124,30 @@ def clean(
 
 def _remove_locks() -> None:
     """Removes the locks of what is not there any more, unless a process holds them."""
-    root = cache.root()
-    for folder, pattern in [(root, _KEY), *((root / folder, pattern) for folder, _, pattern in _FILES)]:
-        for lock in _list(folder, rf"{pattern}\.lock"):
+    for folder, pattern in _places():
+        for lock in _list(folder, rf"({pattern})\.lock"):
             if not lock.with_suffix("").exists():
                 with suppress(Timeout, OSError), FileLock(lock).acquire(timeout=0):
                     lock.unlink()
+
+
+def _is_locked(path: Path) -> bool:
+    """Whether a process is downloading it now."""
+    lock = path.with_name(f"{path.name}.lock")
+    if path.parent.name != named.FOLDER or not lock.exists():
+        return False
+    try:
+        with FileLock(lock).acquire(timeout=0):
+            return False
+    except Timeout:
+        return True
+    except OSError:
+        return False
+
+
+def _is_download(path: Path) -> bool:
+    names = {remote.name for remote in named.SETS[path.name].remote_files()}
+    return {p.name for p in path.iterdir()} <= names | {f".{name}.part" for name in names}
 
 
 def _is_data_set(path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Reads data sets of the Hugging Face hub through the package `datasets`: the only reader that uses the network."""
+"""Reads data sets of the Hugging Face hub through the package `datasets`."""
 
 import io
 import re
@@ -10,28 +10,20 @@ from ganvas.data.listing import normalise_labels
 from ganvas.data.source_types import ImageFiles, Source, Unreadable, no_split, open_file
 from ganvas.errors import GanvasError
 
-NAMED_SETS = {
-    "mnist": "ylecun/mnist",
-    "fashion-mnist": "zalando-datasets/fashion_mnist",
-    "cifar10": "uoft-cs/cifar10",
-    "celeba": "flwrlabs/celeba",
-}
 _LOCAL_SOURCES = "an IDX folder, CIFAR-10's archive, a zip, a folder; the digits of --data digits28 are built in"
 
 
 def source(requested: str, split: str) -> Source:
-    """The source for `mnist` and its like, or `hf:owner/name[:config]`; downloads what the hub's own cache lacks.
+    """The source for `hf:owner/name[:config]`; downloads what the hub's own cache lacks.
 
     Raises:
         GanvasError: `datasets` is not installed, the hub cannot be reached, or it has no such data set or split.
     """
-    repository, _, config = NAMED_SETS.get(requested, requested.removeprefix("hf:")).partition(":")
+    repository, _, config = requested.removeprefix("hf:").partition(":")
     if not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", repository):
         raise GanvasError(f"{requested!r} is not a valid hub name.", expected="hf:owner/name or hf:owner/name:config")
     table = _load_dataset(requested, repository, config or None, split)
-    name = requested
-    if requested not in NAMED_SETS:
-        name = "-".join(part for part in (repository.rpartition("/")[2], config) if part)
+    name = "-".join(part for part in (repository.rpartition("/")[2], config) if part)
     stamp = ["hub", repository, config, split, str(getattr(table, "_fingerprint", "")), len(table)]
     return Source(name, "a data set from the hub", stamp, lambda: _read(table, requested))
 

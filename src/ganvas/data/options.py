@@ -26,9 +26,10 @@ class DataOptions:
     """
 
     source: str
-    """A folder, a zip, IDX or CIFAR-10 files, .npz/.npy, `digits`, `mnist`, `fashion-mnist`, `cifar10`,
-    `celeba`, `hf:owner/name[:config]`, or StackedMNIST: `stacked-mnist`, made of the hub's digits, or
-    `stacked-mnist:PATH`, made of any grey digits in ten classes. An existing path takes precedence over a name."""
+    """A folder, a zip, IDX or CIFAR-10 files, .npz/.npy, `digits`, a set that is downloaded (`mnist`, `fashion-mnist`,
+    `kmnist`, `cifar10`, `cifar100`, `svhn`), `hf:owner/name[:config]`, or StackedMNIST: `stacked-mnist`, made of
+    MNIST's digits, or `stacked-mnist:PATH`, made of any grey digits in ten classes. An existing path takes precedence
+    over a name."""
 
     split: Split = "train"
     """Which part of a data set that has two."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ganvas.data import archive, arrays, cache, cifar, digits, folder, hub, idx, stacked
+from ganvas.data import archive, arrays, cache, cifar, digits, folder, hub, idx, named, stacked
 from ganvas.data.imageset import ImageSet
 from ganvas.data.listing import IMAGE_SUFFIXES
 from ganvas.data.options import DataOptions
@@ -26,7 +26,7 @@ from ganvas.errors import GanvasError
 
 _SOURCES = (
     "a folder of images, a zip, IDX files, CIFAR-10's archive, .npz or .npy, "
-    + ", ".join((*digits.NAMES, *hub.NAMED_SETS))
+    + ", ".join((*digits.NAMES, *named.SETS))
     + f", {stacked.NAME}, {stacked.NAME}:PATH, or hf:owner/name"
 )
 _FORMAT_BY_SUFFIX = {".zip": "zip", ".npz": "zip", ".npy": "npy", ".tar": "tar"}
@@ -87,15 +87,15 @@ def find_source(options: DataOptions, *, progress: bool = True) -> Source:
         raise _unreadable_error(requested, error) from error
     if requested in digits.NAMES:
         return digits.source(requested, options.split)
-    if requested in hub.NAMED_SETS:
-        return hub.source(requested, options.split)
+    if requested in named.SETS:
+        return named.source(requested, options, find_source, progress=progress)
     if requested == stacked.NAME:
         return _stacked_source(options, progress=progress)
-    matches = difflib.get_close_matches(requested.partition(":")[0], [*digits.NAMES, *hub.NAMED_SETS, stacked.NAME], 1)
+    matches = difflib.get_close_matches(requested.partition(":")[0], [*digits.NAMES, *named.SETS, stacked.NAME], 1)
     raise GanvasError(
         f"There is no data set {requested!r}: no file or folder has this name, and Ganvas knows no such data set.",
         expected=_SOURCES,
-        fix=f"did you mean {matches[0]}?" if matches else "check the path.",
+        fix=f"did you mean {matches[0]}?" if matches else "check the path; hf:owner/name is a set of the hub.",
     )
 
 
@@ -115,7 +115,7 @@ def _folder_source(path: Path, split: str) -> Source:
 
 def _candidate_folders(path: Path) -> list[Path]:
     """The folder, and the sub-folders in which other tools put IDX and CIFAR files."""
-    below = ("raw", "MNIST/raw", "FashionMNIST/raw", "cifar-10-batches-py", "cifar-10-batches-bin")
+    below = ("raw", "MNIST/raw", "FashionMNIST/raw", "KMNIST/raw", "cifar-10-batches-py", "cifar-10-batches-bin")
     return [path, *(path / place for place in below if (path / place).is_dir())]
 
 

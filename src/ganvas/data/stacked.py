@@ -32,7 +32,7 @@ def source(
     find_source: Callable[[DataOptions], Source],
     open_digits: Callable[[DataOptions], ImageSet],
 ) -> Source:
-    """The source for `stacked-mnist`, of the hub's MNIST, or `stacked-mnist:SOURCE`, of any grey images in ten classes.
+    """The source for `stacked-mnist`, of `mnist`, or `stacked-mnist:SOURCE`, of any grey images in ten classes.
 
     Reads as uint8 [n 3 H W] in 0..255 with labels 100 r + 10 g + b, 0..999, named 000 to 999; n is 128,000, for the
     test split 100,000. The metadata is that of the digits; `digits` has their name, form, count and fingerprint.

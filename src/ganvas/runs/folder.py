@@ -18,7 +18,7 @@ from ganvas.files import explain_os_error, make_folder, remove_folder, to_path, 
 from ganvas.recipes import get_recipe
 from ganvas.runs.card import check_weights, read_card
 from ganvas.runs.formats import check_format
-from ganvas.runs.lock import is_being_trained
+from ganvas.runs.lock import is_being_trained, lock_run
 from ganvas.runs.log import read_jsonl, read_last
 
 FORMAT = 2
@@ -244,6 +244,8 @@ def create_run(
 ) -> Run:
     """Creates the folder of a new run in `out`: `name`, or the next number of 00000-recipe-data, 00001- …
 
+    If another process creates the same `name` at the same time, the run is that of the other one.
+
     Raises:
         GanvasError: it cannot be written, or is a file or a folder with other content.
     """
@@ -258,18 +260,22 @@ def create_run(
                 raise GanvasError(f"{path} is a file.", fix="choose another --name.") from None
         except OSError as error:
             raise explain_os_error(error, path) from error
-    if any(not p.name.startswith(".") for p in path.iterdir()):
-        raise GanvasError(
-            f"{path} is not a run, and is not empty.", expected="a run, or a new name", fix="choose another --name."
-        )
-    metadata = {
-        "format": FORMAT, "recipe": recipe_name, "config": to_json(config), "data": dict(data), "versions": versions,
-    }  # fmt: skip
-    if specs := config.user_specs():
-        metadata |= {"sources": user_code.sources(specs), "critic": config.loss.critic}
-    if lineage:
-        metadata["lineage"] = dict(lineage)
-    return write_metadata(Run(path), metadata | {"threads": threads})
+    with lock_run(path):
+        if (path / "config.json").exists():  # another process was faster
+            return Run(path)
+        if any(not p.name.startswith(".") for p in path.iterdir()):
+            raise GanvasError(
+                f"{path} is not a run, and is not empty.", expected="a run, or a new name", fix="choose another --name."
+            )
+        metadata = {
+            "format": FORMAT, "recipe": recipe_name, "config": to_json(config), "data": dict(data),
+            "versions": versions,
+        }  # fmt: skip
+        if specs := config.user_specs():
+            metadata |= {"sources": user_code.sources(specs), "critic": config.loss.critic}
+        if lineage:
+            metadata["lineage"] = dict(lineage)
+        return write_metadata(Run(path), metadata | {"threads": threads})
 
 
 def write_metadata(run: Run, metadata: Mapping[str, Any]) -> Run:
@@ -388,7 +394,10 @@ def prune_snapshots(run: Run, nimg: int, *, keep: int | None) -> None:
         if snapshot_nimg == nimg:
             continue
         if snapshot_nimg > nimg or keep is None or snapshot_nimg // keep <= last_kept:
-            remove_folder(path)
+            try:
+                remove_folder(path)
+            except OSError as error:
+                raise explain_os_error(error, path) from error
         else:
             last_kept = snapshot_nimg // keep
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ganvas.files import atomic_file, explain_os_error
+from ganvas.files import atomic_file, check_regular, explain_os_error
 
 TAIL_BYTES = 2**18
 """Bytes at the end of a file, in which the last line is found without reading all of it."""
@@ -26,8 +26,9 @@ def append_text(path: Path, text: str) -> None:
     """Appends text in one write.
 
     Raises:
-        GanvasError: the disk is full or the file cannot be written.
+        GanvasError: the disk is full, the file cannot be written, or is not a regular one.
     """
+    check_regular(path)
     try:
         with path.open("ab") as file:
             file.write(text.encode())

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,30 +35,69 @@ def stylize_files(
     """Stylizes a photo, or every photo of a folder, and yields the facts of each result.
 
     Raises:
-        GanvasError: what happened, what was expected, the fix.
+        GanvasError: what happened, what was expected, the fix. A photo of a folder that cannot be drawn is left out;
+            at the end they are named.
         KeyboardInterrupt: interrupted by Ctrl-C or SIGTERM; the current image is in `out`.
     """
     options = resolve_options(options, {})
     folder = content.is_dir()
-    photos = sorted(p for p in content.iterdir() if p.suffix.lower() in SUFFIXES) if folder else [content]
-    if not photos:
-        raise GanvasError(f"There is no image in {content}.", expected=f"files in {', '.join(SUFFIXES)}")
+    photos = _find_photos(content) if folder else [content]
     if folder and (gif or preview or out.suffix):
         if out.suffix:
             raise GanvasError(f"{out} is a file's name, and {content} a folder.", fix="--out FOLDER")
         raise GanvasError("--gif and --preview are for a single photo.", fix="leave them out, or name one photo.")
-    for photo in photos:
-        transfer = plan_transfer(photo, styles, masks, style_masks, options)
-        file = out / f"{photo.stem}.png" if folder else out
-        if not quiet:
-            print(f"{photo.name}: {_describe_plan(transfer)}", file=sys.stderr)
-        start = time.monotonic()
-        _stylize_file(transfer, file, preview or file, gif, photo.name, quiet=quiet)
+    for file in filter(None, (out, preview, gif)):
+        if file.exists() and content.exists() and file.samefile(content):
+            raise GanvasError(f"{file} is the {'folder' if folder else 'photo'} itself.", fix="choose another --out.")
+    failures: dict[str, GanvasError] = {}
+    planned = False
+    for photo, name in zip(photos, _result_names(photos), strict=True):
+        file = out / name if folder else out
+        try:
+            transfer = plan_transfer(photo, styles, masks, style_masks, options)
+            planned = True
+            if not quiet:
+                print(f"{photo.name}: {_describe_plan(transfer)}", file=sys.stderr)
+            start = time.monotonic()
+            _stylize_file(transfer, file, preview or file, gif, photo.name, quiet=quiet)
+        except GanvasError as error:
+            if not folder or not (planned or str(photo) in error.what):  # else it is a mistake in the command
+                raise
+            failures[photo.name] = error
+            continue
         seconds = time.monotonic() - start
         if not quiet:
             print(f"{file} ({seconds:.0f} s)", file=sys.stderr)
         height, width = transfer.content.shape[2:]
         yield {"content": str(photo), "out": str(file), "height": height, "width": width, "seconds": round(seconds, 1)}
+    if failures:
+        rows = "".join(f"\n  {name}: {error.what}" for name, error in failures.items())
+        raise GanvasError(
+            f"{len(failures)} of {len(photos)} photos in {content} could not be drawn:{rows}",
+            fix="repair or remove them; the others are done.",
+        )
+
+
+def _find_photos(folder: Path) -> list[Path]:
+    """The image files directly in a folder, by their endings; hidden ones are left out.
+
+    Raises:
+        GanvasError: there is none, or the folder cannot be read.
+    """
+    try:
+        files = sorted(file for file in folder.iterdir() if not file.name.startswith(".") and not file.is_dir())
+    except OSError as error:
+        raise GanvasError(f"{folder} cannot be read: {error.strerror}.", expected="a folder of photos") from error
+    photos = [file for file in files if file.suffix.lower() in SUFFIXES]
+    if not photos:
+        raise GanvasError(f"There is no image in {folder}.", expected=f"files in {', '.join(SUFFIXES)}")
+    return photos
+
+
+def _result_names(photos: Sequence[Path]) -> list[str]:
+    """a.jpg -> a.png; where two photos would have one result, a.jpg -> a.jpg.png."""
+    stems = Counter(photo.stem.lower() for photo in photos)
+    return [f"{photo.stem if stems[photo.stem.lower()] == 1 else photo.name}.png" for photo in photos]
 
 
 def _stylize_file(
@@ -104,6 +144,8 @@ def _describe_plan(transfer: TransferPlan) -> str:
     layers = transfer.layers
     tiles = f" in tiles of {layers.tile_size}" if layers.tile_size else ""
     device = transfer.content.device.type
+    if not transfer.source.is_visible:
+        return f"{width}×{height}, transparent everywhere: it is copied"
     return (
         f"{width}×{height}{tiles}, {layers.network.name}, {transfer.options.preset}, on {device}; "
         f"about {transfer.memory / 1e6:,.0f} MB of memory"

@@ -30,6 +30,11 @@ class StyleImage(Displayed):
     opacity: np.ndarray | None = None
     profile: bytes | None = None
 
+    @property
+    def is_visible(self) -> bool:
+        """Whether any pixel is not wholly transparent."""
+        return self.opacity is None or bool(self.opacity.any())
+
     def _line(self) -> str:
         height, width = self.pixels.shape[1:]
         return f"StyleImage({height}×{width}{', with opacity' if self.opacity is not None else ''})"
@@ -138,6 +143,8 @@ def _target_size(height: int, width: int, size: int | None, enlarge: bool) -> tu
 
 def _read_file(path: Path) -> io.BytesIO:
     try:
+        if path.exists() and not path.is_file():
+            raise GanvasError(f"{path} is no file.", expected="an image file")
         return io.BytesIO(path.read_bytes())
     except OSError as error:
         raise GanvasError(f"{path} cannot be read: {error.strerror}.", expected="an image file") from error

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -139,7 +140,7 @@ def plan_transfer(
     source = images.load_image(content, options.size)
     image = images.to_tensor(source).to(device)
     limit = round(options.size * options.style_scale)
-    paintings = [images.load_image(style, limit, enlarge=False) for style in styles]
+    paintings = [_load_painting(style, limit) for style in styles]
     size = (image.shape[2], image.shape[3])
     parts = [
         images.load_mask(style_masks[i], p.pixels.shape[1:]).to(device) if style_masks else _opacity_mask(p, device)
@@ -155,6 +156,17 @@ def plan_transfer(
         source, image, [images.to_tensor(p).to(device) for p in paintings], [w / sum(given) for w in given],
         [images.load_mask(mask, size).to(device) for mask in masks], parts, layers, options, memory,
     )  # fmt: skip
+
+
+def _load_painting(style: ImageSource, size: int) -> StyleImage:
+    painting = images.load_image(style, size, enlarge=False)
+    if not painting.is_visible:
+        raise GanvasError(
+            f"{style if isinstance(style, str | Path) else 'The style'} is transparent everywhere.",
+            expected="a painting with visible pixels",
+            fix="remove its transparency, or name another style.",
+        )
+    return painting
 
 
 def scale_sizes(size: Sequence[int], min_scale: int) -> list[tuple[int, int]]:

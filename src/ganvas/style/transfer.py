@@ -102,12 +102,12 @@ def stylize(
 
 @cpu_threads()
 def run_plan(plan: TransferPlan, callback: Callback | None = None) -> StyleImage:
-    """Runs the optimisation of a plan, and calls `callback` with every iterate."""
+    """Runs the optimisation of a plan, and calls `callback` with every iterate. An invisible photo is copied."""
     options = plan.options
     assert options.iterations is not None
     sizes = scale_sizes(plan.content.shape[2:], options.min_scale)
     counts = [options.iterations * (2 if i == 0 else 1) for i in range(len(sizes))]
-    if options.strength == 0:
+    if options.strength == 0 or not plan.source.is_visible:
         return _render(plan, plan.content)
     optimiser = OPTIMISERS[options.optimiser](options)
     timer = _Timer([count * math.prod(size) for count, size in zip(counts, sizes, strict=True)])

@@ -7,12 +7,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-import torch
-from torch.distributed.elastic.multiprocessing.api import SignalException
-from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-from torch.distributed.run import main as torchrun
-
 from ganvas.errors import GanvasError
+from ganvas.interrupts import exit_on_signal
 
 
 def exec_torchrun(processes: int, device: str, argv: Sequence[str]) -> None:
@@ -24,6 +20,8 @@ def exec_torchrun(processes: int, device: str, argv: Sequence[str]) -> None:
     Raises:
         GanvasError: there are fewer GPUs than processes.
     """
+    import torch
+
     gpus = torch.cuda.device_count()
     if processes < 1 or (device != "cpu" and processes > gpus):
         raise GanvasError(
@@ -34,8 +32,13 @@ def exec_torchrun(processes: int, device: str, argv: Sequence[str]) -> None:
     os.execv(sys.executable, [sys.executable, "-m", "ganvas.training.launch", str(processes), "train", *argv])
 
 
+@exit_on_signal()  # until torchrun handles signals itself
 def main(argv: Sequence[str]) -> int:
     """Runs torchrun; returns the exit status: 0, 1, or 130 after Ctrl-C or SIGTERM."""
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.run import main as torchrun
+
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // int(argv[0]))))
     try:
         torchrun(["--standalone", f"--nproc-per-node={argv[0]}", "-m", "--", "ganvas", *argv[1:]])  # -- before --d

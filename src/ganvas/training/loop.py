@@ -265,6 +265,8 @@ class Session:
 
     def _write_tick(self) -> None:
         """Writes a line of stats.jsonl, prints it, and acts on failures as --on-failure says."""
+        if self.is_main:
+            self.saver.check_folder()
         self._check_finite()
         elapsed = time.perf_counter() - self.ticked_at
         self.seconds += elapsed
@@ -339,6 +341,7 @@ class Session:
         self._draw(partial(self.saver.finish_plot, stopped=stopped), "losses.png")
         if not self.stop.overdue:
             self._draw(self.saver.finish_film, "The film")
+        self.saver.check_folder()
         if done:
             self.progress.update_bar(self.nimg, last=True)
             seconds = self.seconds if self.planner is None else elapsed["elapsed"]

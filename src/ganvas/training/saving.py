@@ -13,6 +13,7 @@ from PIL import Image
 from ganvas import image_io
 from ganvas.config import RuntimeConfig
 from ganvas.data import ImageSet
+from ganvas.errors import GanvasError
 from ganvas.interrupts import StopRequests
 from ganvas.networks import Shape
 from ganvas.runs import checkpoint, curves, film, folder, snapshot
@@ -31,12 +32,33 @@ class Saver:
         self._run, self._runtime, self._state, self._images, self._shape = run, runtime, state, images, shape
         self._plot_process: subprocess.Popen[Any] | None = None
         self._plotted_at = time.monotonic()
+        self._metadata, self._folder = run.metadata, run.path.stat()
+
+    def check_folder(self) -> None:
+        """Writes config.json again where it was removed.
+
+        Raises:
+            GanvasError: the run's folder was removed, moved or replaced, or config.json cannot be written.
+        """
+        try:
+            same = os.path.samestat(self._run.path.stat(), self._folder)
+        except OSError:
+            same = False
+        if not same:
+            raise GanvasError(
+                f"{self._run} was removed or moved while it was trained; the training has stopped.",
+                expected="its folder to stay where it is",
+                fix="move it back to resume it; else the same command starts it anew.",
+            )
+        if not (self._run.path / "config.json").exists():
+            folder.write_metadata(self._run, self._metadata)
 
     def save(self, nimg: int, metadata: Mapping[str, Any], stop: StopRequests) -> None:
         """Saves weights, grid, state: in this order, so that what the state refers to is on disk.
 
         The grid is left out where a stop request is overdue.
         """
+        self.check_folder()
         self._state.average_for_sampling(self._images)
         self._save_weights(f"{nimg // 1000:06d}", nimg)
         with cancellation.cancellable(stop):

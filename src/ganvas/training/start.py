@@ -110,6 +110,7 @@ def train(
             session.train(format_cost(cost, config, speed), warning)
     if config.runtime.evaluate_at_end and distributed.is_main_process():
         _evaluate_run(run, str(device), quiet)
+        session.saver.check_folder()
     return run
 
 
@@ -264,7 +265,9 @@ def _find_or_create(
             changed = " and ".join(folder.changed_sources(same[0]))
             report(f"Note: {changed} changed since {same[0]} was started, so this is a new run.")
     lineage = None if origin is None else origin.to_json()
-    return folder.create_run(out, name, recipe, config, data, snapshot.package_versions(), threads, lineage)
+    run = folder.create_run(out, name, recipe, config, data, snapshot.package_versions(), threads, lineage)
+    folder.check_same_run(run, config, fingerprint)
+    return run
 
 
 def _lock_run(run: Run, config: TrainConfig, threads: int, stack: ExitStack) -> Run:
