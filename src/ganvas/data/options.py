@@ -26,8 +26,8 @@ class DataOptions:
     """
 
     source: str
-    """A folder, a zip, IDX or CIFAR-10 files, .npz/.npy, `digits`, `mnist`, `fashion-mnist`, `cifar10`,
-    `celeba`, `hf:owner/name[:config]`, or StackedMNIST: `stacked-mnist`, made of the hub's digits, or
+    """A folder, a zip or tar, IDX or CIFAR-10 files, .npz/.npy, Parquet, a video, `digits`, `mnist`, `fashion-mnist`,
+    `cifar10`, `celeba`, `hf:owner/name[:config]`, or StackedMNIST: `stacked-mnist`, made of the hub's digits, or
     `stacked-mnist:PATH`, made of any grey digits in ten classes. An existing path takes precedence over a name."""
 
     split: Split = "train"
@@ -45,6 +45,9 @@ class DataOptions:
 
     max_bad: float = 0.05
     """The fraction of bad files above which the data set is refused."""
+
+    label_column: str | None = None
+    """The column of a table beside the images, or of a Parquet file, whose values are the classes."""
 
     def __post_init__(self) -> None:
         self.size()
