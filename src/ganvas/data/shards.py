@@ -24,12 +24,15 @@ def folder_source(path: Path, name: str, options: DataOptions) -> Source | None:
     kind = next((kind for kind, files in found.items() if files), None)
     if kind is None or (kind == "tar" and not any(tar.holds_images(path / file) for file in found["tar"][:3])):
         return None
-    files, note = choose_files(sorted(found[kind], key=natural_key), options.split)
+    every = sorted(found[kind], key=natural_key)
+    files, note = choose_files(every, options.split)
+    if not files and kind == "tar":  # the split may be a folder inside
+        return tar.source([path / file for file in every], name, options.split, options.label_column)
     if not files:
         raise no_split(str(path))
     paths, notes = [path / file for file in files], (note,) if note else ()
     if kind == "tar":
-        return tar.source(paths, name, options.split, options.label_column, notes)
+        return tar.source(paths, name, "train", options.label_column, notes)
     return columns.source(paths, name, options.label_column, notes)
 
 

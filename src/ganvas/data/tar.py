@@ -122,8 +122,7 @@ def _read(
     contents = Contents(
         where, read_table, read_head, [(table.name, table.read_bytes) for table in beside], _attach(index, column)
     )
-    several = len(paths) > 1 and split == "test"
-    listing = list_images(kinds, contents, split="train" if several else split, label_column=column)
+    listing = list_images(kinds, contents, split=split, label_column=column)
     places = [index.places[name] for name in listing.names]
     names, labels = [_printable(name) for name in listing.names], listing.labels
     notes = (*notes, *map(_printable, listing.notes))
@@ -163,8 +162,10 @@ def _add(path: Path, number: int, index: _Index, column: str | None, *, keep: bo
                 index.links += not member.isdir()
                 continue
             key = f"{number}:{_sample_of(name)}"
+            content = b""
             if _is_label(name) and member.size <= _MAX_LABEL_BYTES:
-                value = _parse_label(name, _content(archive, member), column)
+                content = _content(archive, member)  # once: a compressed tar cannot go back
+                value = _parse_label(name, content, column)
                 if value is not None:
                     index.labels[key] = value
             if name in index.places and index.places[name][0] != number:
@@ -175,7 +176,7 @@ def _add(path: Path, number: int, index: _Index, column: str | None, *, keep: bo
                 kept += member.size
                 index.tables[name] = _content(archive, member) if kept <= _MAX_IN_MEMORY else b""
             elif keep and suffix not in IMAGE_SUFFIXES:
-                index.heads[name] = _head(archive, member)
+                index.heads[name] = content[:HEAD_BYTES] or _head(archive, member)
             if suffix in IMAGE_SUFFIXES or not suffix:
                 index.keys[name] = key
             index.places[name] = number, place if keep else member.offset_data, member.size
@@ -243,6 +244,10 @@ def _members(path: Path) -> Generator[tuple[tarfile.TarFile, tarfile.TarInfo], N
                 archive.members.clear()  # type: ignore[attr-defined]  # it would keep all of them
             while packed and file.read(2**20):
                 pass  # the checksum is at the end
+            if not packed:
+                file.seek(archive.offset)  # type: ignore[attr-defined]  # where a block of zeros ends the archive
+                if file.read(512) != bytes(512):
+                    raise EOFError("it ends too early, or a header in it is damaged")
     except _DAMAGE as error:
         raise _damaged(path, error) from error
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ganvas.data.sniffing import HEAD_BYTES, VIDEO_FORMATS, detect_format
-from ganvas.data.source_types import ImageArrays, Source, file_stamp
+from ganvas.data.source_types import ImageArrays, Source, file_stamp, no_split
 from ganvas.errors import GanvasError
 
 _THUMBNAIL = 16  # pixels a side of the grey miniatures that are compared
@@ -31,6 +31,8 @@ def source(path: Path, name: str, split: str) -> Source:
         GanvasError: PyAV is missing. On reading: there is no video in the file, or it is damaged from the start.
     """
     _import_av(path)
+    if split == "test":
+        raise no_split(str(path))
     return Source(name, "a video", ["video", split, file_stamp(path)], lambda: _read(path))
 
 
