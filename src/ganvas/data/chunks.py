@@ -2,7 +2,10 @@
 
 import io
 import struct
+from collections.abc import Callable
 from typing import BinaryIO
+
+from PIL import Image
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _TEXTS = {b"zTXt", b"iTXt", b"tEXt", b"iCCP"}
@@ -29,6 +32,24 @@ def without_text(file: BinaryIO) -> BinaryIO:
         copy.write(file.read(min(length, _MAX_BYTES) + 4))
     copy.seek(0)
     return copy
+
+
+def ignore_long_text(image: Image.Image) -> None:
+    """Lets the texts that follow the pixels of an opened PNG be as long as they like; only short ones are kept."""
+    stream = getattr(image, "png", None)
+    for kind in _TEXTS if stream is not None else ():
+        name = f"chunk_{kind.decode()}"
+        setattr(stream, name, _tolerant(getattr(stream, name)))
+
+
+def _tolerant(read: Callable[[int, int], bytes]) -> Callable[[int, int], bytes]:
+    def read_or_skip(position: int, length: int) -> bytes:
+        try:
+            return read(position, length)
+        except ValueError:  # it has been read, and is too long to keep
+            return b""
+
+    return read_or_skip
 
 
 def count_bands(file: BinaryIO) -> int:

@@ -12,7 +12,7 @@ from typing import BinaryIO, Literal
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from ganvas.data.chunks import count_bands, without_text
+from ganvas.data.chunks import count_bands, ignore_long_text, without_text
 from ganvas.data.options import MIN_SIDE
 from ganvas.data.sniffing import HEAD_BYTES, IMAGE_FORMATS, detect_format
 from ganvas.data.source_types import Unreadable, describe_start
@@ -149,6 +149,7 @@ def _open_image(file: BinaryIO) -> Image.Image:
         if "MAX_TEXT" not in str(error) and "too large" not in str(error).lower():
             raise
         image = Image.open(without_text(file), formats=_FORMATS)  # a long text or profile is no damage
+    ignore_long_text(image)
     width, height = image.size
     if image.format == "TIFF" and _DNG_VERSION in image.getexif():
         raise Unreadable("a camera's raw file, of which only a preview could be read: develop it to JPEG first")
