@@ -74,12 +74,12 @@ def test_shards_of_a_folder_are_one_set_with_splits(tmp_path, train, test, form)
     assert labels_of(found).tolist() == [0] * 5 + [1] * 5
     assert "2 of 3 files are used as the train split" in found.notes[0]
     assert np.array_equal(open_data(tmp_path, split="test").images.transpose(0, 2, 3, 1), pixels(3, 10))
+
+
+def test_shards_without_a_test_split_have_none(tmp_path):
+    write(tmp_path / "x.parquet", table(2))
     with pytest.raises(GanvasError, match="no test split"):
-        open_data(tmp_path / Path(train).parts[0], split="test") if "/" in train and "data" not in train.split("/")[
-            0
-        ] and ("default" not in train) else open_data(
-            write(tmp_path / "one" / "x.parquet", table(2)).parent, split="test"
-        )
+        open_data(tmp_path, split="test")
 
 
 def test_plain_columns_without_metadata_are_read(tmp_path):

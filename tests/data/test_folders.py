@@ -36,7 +36,7 @@ def write(path: Path, files: dict[str, bytes], form: str) -> Path:
     }[form]
     target = path.with_name(path.name + suffix)
     staged = write_folder(path.with_name("staged"), files)
-    with tarfile.open(target, mode) as archive:
+    with tarfile.open(target, mode) as archive:  # type: ignore[call-overload]
         archive.add(staged, "./")
     return target
 
@@ -428,6 +428,11 @@ def test_column_of_celebas_attributes_is_chosen(tmp_path):
         open_data(path, label_column="Smile")
     with pytest.raises(GanvasError, match="has no table with a column 'x'"):
         open_data(write_folder(tmp_path / "t", files_of("0.png")), label_column="x")
+
+
+def test_column_of_a_source_without_columns_is_refused():
+    with pytest.raises(GanvasError, match="--label-column x cannot be used with digits"):
+        open_data("digits", label_column="x")
 
 
 def test_column_is_chosen_before_the_folders(tmp_path):

@@ -1,6 +1,7 @@
 """A video is a set of images: every n-th frame."""
 
 import sys
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -61,7 +62,7 @@ def test_step_leaves_a_hundred_frames_of_a_still_video():
 
 
 def test_video_is_upright_and_its_pixels_square(tmp_path):
-    path = write_video(tmp_path / "wide.mkv", drift(30, 1), sample_aspect_ratio=__import__("fractions").Fraction(2))
+    path = write_video(tmp_path / "wide.mkv", drift(30, 1), sample_aspect_ratio=Fraction(2))
     assert open_data(path).resolution == (32, 96)
 
 

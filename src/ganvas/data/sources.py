@@ -35,6 +35,7 @@ _SOURCES = (
 _FORMAT_BY_SUFFIX = {".zip": "zip", ".npz": "zip", ".npy": "npy", ".tar": "tar"}
 _FORMAT_TITLES = {"zip": "a zip archive", "npy": "a NumPy file", "tar": "a tar archive"}
 _MAX_NAMES = 10
+_WITH_COLUMNS = ("a folder", "a zip", "a tar", "Parquet", "Arrow files", "a data set from the hub")
 _ENDINGS = r"\.(zip|npz|npy|gz|tgz|tbz2|txz|tar(\.(gz|bz2|xz))?|parquet|arrow|mp4|m4v|mov|avi|mkv|webm)$"
 
 
@@ -54,6 +55,12 @@ def open_images(options: DataOptions, *, progress: bool = True) -> ImageSet:
 def open_image_set(options: DataOptions, *, progress: bool, strict: bool) -> ImageSet:
     """As `open_images`; unless `strict`, a data set with any number of bad files is opened, for inspection."""
     source = find_source(options, progress=progress)
+    if options.label_column is not None and source.format not in _WITH_COLUMNS:
+        raise GanvasError(
+            f"--label-column {options.label_column} cannot be used with {options.source}: it is {source.format}.",
+            expected=f"a source that may have a table with columns: {', '.join(_WITH_COLUMNS)}",
+            fix="leave --label-column out.",
+        )
 
     def build(writer: cache.PixelWriter) -> cache.Decoded:
         return _build(source, options, writer, progress=progress, strict=strict)
