@@ -316,7 +316,7 @@ def test_sub_folders_become_classes(tmp_path, zipped, root):
     assert found.class_names == ("cat", "dog")
     assert labels_of(found).tolist() == [0, 0, 0, 1]
     assert found.images[:, 0, 0, 0].tolist() == [0, 1, 2, 3], "natural order: 2 before 10"
-    assert found.metadata["ignored"] == {".txt": 1}
+    assert found.metadata["ignored"] == {".txt": 1, "(hidden or of the system)": 4}
 
 
 def test_some_folders_are_not_classes(tmp_path):
@@ -324,9 +324,10 @@ def test_some_folders_are_not_classes(tmp_path):
     chunks = {"00000/img00000000.png": a, "00001/img00001000.png": b}
     assert open_data(write_zip(tmp_path / "n.zip", chunks)).labels is None
     assert open_data(write_zip(tmp_path / "one.zip", {"cat/1.png": a, "cat/2.png": b})).labels is None
-    mixed = open_data(write_zip(tmp_path / "m.zip", {"cat/1.png": a, "dog/2.png": b, "3.png": c}))
+    mixed = open_data(write_zip(tmp_path / "m.zip", {"cat/1.png": a, "dog/2.png": b, "3.png": c, "4.png": c}))
+    assert len(mixed) == 4
     assert mixed.labels is None
-    assert "outside the sub-folders: 1" in mixed.notes[0]
+    assert "outside the sub-folders: 2" in mixed.notes[0]
 
 
 def test_train_and_test_folders_are_splits(tmp_path):
@@ -366,7 +367,8 @@ def test_dataset_json_may_have_no_labels(tmp_path):
         (b'{"labels": [["1.png"]]}', "is not a label"),
         (b'{"labels": [["1.png", [0.5, 0.2]]]}', "a vector as its label"),
         (b'{"labels": [["1.png", 0.5]]}', "0.5 as its label"),
-        (b'{"labels": [["1.png", true]]}', "True as its label"),
+        (b'{"labels": [["1.png", null]]}', "no label in dataset.json"),
+        (b'{"labels": [["1.png", %d]]}' % 2**80, "1208925819614629174706176 as its label"),
         (b'{"labels": [["1.png", -1]]}', "the label -1"),
         (b'{"labels": [["1.png", 0], ["1.png", 1]]}', "two labels"),
         (b'{"labels": [["1.png", 0], ["2.png", 0]]}', "labels of 1 images that do not exist, such as 2.png"),

@@ -24,8 +24,8 @@ def test_unknown_source_is_refused(source):
 def test_empty_sets_are_refused(tmp_path):
     with pytest.raises(GanvasError, match="contains no images"):
         open_data(write_folder(tmp_path, {"sub/notes.txt": b""}))
-    with pytest.raises(GanvasError, match=r"only other files: 2 \.heic"):
-        open_data(write_zip(tmp_path / "x.zip", {"a.heic": b"", "b.HEIC": b""}))
+    with pytest.raises(GanvasError, match=r"only other files: 2 \.dcm"):
+        open_data(write_zip(tmp_path / "x.zip", {"a.dcm": b"x", "b.DCM": b"x"}))
     with pytest.raises(GanvasError, match="contains no images"):
         open_data(write_zip(tmp_path / "y.zip", {}))
 
@@ -178,7 +178,7 @@ def test_too_many_bad_files_are_refused(tmp_path):
 
 
 def test_set_of_bad_files_only_is_refused(tmp_path):
-    path = write_folder(tmp_path / "s", {"a.png": b"junk", "b.jpg": b""})
+    path = write_folder(tmp_path / "s", {"a.png": b"junk", "b.jpg": b"\xff\xd8\xff"})
     with pytest.raises(GanvasError, match="2 of 2 files are bad"):
         open_data(path, max_bad=1)
 

@@ -18,6 +18,7 @@ def inspect_data(
     channels: Channels | None = None,
     fit: Fit = "crop",
     max_bad: float = 0.05,
+    label_column: str | None = None,
     json: bool = False,
     quiet: bool = False,
 ) -> None:
@@ -30,13 +31,21 @@ def inspect_data(
         channels: 1, 3 or 4, as it would be trained.
         fit: How images with another aspect ratio are brought to the resolution.
         max_bad: The fraction of unreadable images above which training is refused.
+        label_column: The column of a table (CSV, TSV, CelebA's list, Parquet) whose values are the classes.
         json: Print JSON.
         quiet: Show no progress.
     """
     from ganvas.data import inspect
 
     report = inspect(
-        source, split=split, resolution=resolution, channels=channels, fit=fit, max_bad=max_bad, quiet=quiet
+        source,
+        split=split,
+        resolution=resolution,
+        channels=channels,
+        fit=fit,
+        max_bad=max_bad,
+        label_column=label_column,
+        quiet=quiet,
     )
     if json:
         print_json(report.to_json())

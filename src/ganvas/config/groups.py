@@ -42,6 +42,8 @@ class DatasetConfig(Group):
     """How images with another aspect ratio are brought to the resolution."""
     max_bad: Fraction = 0.05
     """The fraction of unreadable images above which training is refused."""
+    label_column: str | None = None
+    """The column of a table (CSV, TSV, CelebA's list, Parquet) whose values are the classes."""
     conditional: bool = False
     """Train class-conditional networks: G and D get the class of each image."""
     mirror: bool = False
@@ -55,7 +57,9 @@ class DatasetConfig(Group):
         Raises:
             GanvasError: a resolution that cannot be read, or another value out of bounds.
         """
-        return DataOptions(self.data, "train", self.resolution, self.channels, self.fit, self.max_bad)
+        return DataOptions(
+            self.data, "train", self.resolution, self.channels, self.fit, self.max_bad, self.label_column
+        )
 
 
 ObjectiveName = Literal[

@@ -23,6 +23,7 @@ class Knobs(TypedDict, total=False):
     channels: Literal[1, 3, 4] | None
     fit: Literal["crop", "pad", "stretch"]
     max_bad: float
+    label_column: str | None
     conditional: bool
     mirror: bool
     balanced: bool

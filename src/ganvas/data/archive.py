@@ -9,13 +9,16 @@ import zlib
 from pathlib import Path
 from typing import BinaryIO
 
-from ganvas.data.listing import LABELS_FILE, list_images, sort_by_kind
-from ganvas.data.source_types import ImageFiles, Source, Unreadable, describe_start
+from ganvas.data.folder import find_tables_beside
+from ganvas.data.image_files import Contents, list_images
+from ganvas.data.label_tables import MAX_TABLE_BYTES
+from ganvas.data.listing import sort_by_kind
+from ganvas.data.sniffing import HEAD_BYTES
+from ganvas.data.source_types import ImageFiles, Source, Unreadable, describe_start, file_stamp
 from ganvas.errors import GanvasError
 
 _ENCRYPTED = 0x1
 _IN_MEMORY_BYTES = 2**20  # members up to this size are read into memory before they are decoded
-_MAX_TABLE_BYTES = 2**30  # upper limit of dataset.json
 
 
 def is_bomb(packed: int, unpacked: int) -> bool:
@@ -36,7 +39,7 @@ def refuse_bomb(path: Path, what: str, packed: int, unpacked: int) -> None:
         )
 
 
-def source(path: Path, name: str, split: str) -> Source:
+def source(path: Path, name: str, split: str, label_column: str | None = None) -> Source:
     """Reads the central directory of the zip; no image is opened yet.
 
     Raises:
@@ -48,26 +51,32 @@ def source(path: Path, name: str, split: str) -> Source:
     except GanvasError:
         archive.close()
         raise
-    images, table, others = sort_by_kind(members)
-    listed = [*images, table] if table else images
-    stamp = ["zip", split, [(file, members[file].CRC, members[file].file_size) for file in listed]]
+    kinds = sort_by_kind({file: info.file_size for file, info in members.items()})
+    beside = find_tables_beside(path)
+    stamp = ["zip", split, [(file, members[file].CRC, members[file].file_size) for file in kinds.read]]
+    stamp += [sorted(kinds.ignored.items()), label_column, [file_stamp(table) for table in beside]]
+    contents = Contents(
+        str(path),
+        lambda file: _read_table(archive, members[file], path),
+        lambda file: _read_head(archive, members[file]),
+        [(table.name, table.read_bytes) for table in beside],
+    )
 
     def read() -> ImageFiles:
-        listing = list_images(
-            images, table, lambda file: _read_table(archive, members[file], path), split=split, where=str(path)
-        )
+        listing = list_images(kinds, contents, split=split, label_column=label_column)
         chosen = [members[file] for file in listing.names]
         return ImageFiles(
             listing.names,
             lambda index: _open_member(archive, chosen[index]),
+            None,
             listing.labels,
             listing.class_names,
             listing.notes,
             listing.unlabelled,
-            others,
+            listing.ignored,
         )
 
-    return Source(name, "a zip", [*stamp, sorted(others.items())], read)
+    return Source(name, "a zip", stamp, read)
 
 
 def open_zip(path: Path) -> zipfile.ZipFile:
@@ -132,10 +141,18 @@ def _open_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> BinaryIO:
 
 
 def _read_table(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> bytes:
-    """The content of dataset.json."""
-    if info.file_size > _MAX_TABLE_BYTES:
-        raise GanvasError(f"{path}: {LABELS_FILE} is {info.file_size / 2**30:.1f} GiB.", expected="at most 1 GiB")
+    """The content of dataset.json or another table."""
+    if info.file_size > MAX_TABLE_BYTES:
+        raise GanvasError(f"{path}: {info.filename} is {info.file_size / 2**30:.1f} GiB.", expected="at most 1 GiB")
     try:
         return _open_member(archive, info).read()
     except (Unreadable, zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise GanvasError(f"{path}: {info.filename} cannot be read: {error}.") from error
+
+
+def _read_head(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
+    try:
+        with archive.open(info) as member:
+            return member.read(HEAD_BYTES)
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError, NotImplementedError):
+        return b""

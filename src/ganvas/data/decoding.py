@@ -4,7 +4,7 @@ import re
 import struct
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -12,7 +12,9 @@ from typing import BinaryIO, Literal
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from ganvas.data.chunks import count_bands, ignore_long_text, without_text
 from ganvas.data.options import MIN_SIDE
+from ganvas.data.sniffing import HEAD_BYTES, IMAGE_FORMATS, detect_format
 from ganvas.data.source_types import Unreadable, describe_start
 
 Image.init()
@@ -27,6 +29,7 @@ _LARGE_PIXELS = 32_000_000
 _large_image_lock = threading.Lock()  # decoded one at a time: several at once could fill the memory
 
 _ORIENTATION = 0x0112
+_DNG_VERSION = 0xC612
 _TRANSPOSES = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -53,6 +56,8 @@ class Header:
     alpha: bool
     misnamed: str
     """"a JPEG" for a JPEG named .png; otherwise empty."""
+    frames: bool
+    """Whether there are more frames or pages than the first."""
 
 
 def read_header(file: BinaryIO, name: str) -> Header:
@@ -69,7 +74,8 @@ def read_header(file: BinaryIO, name: str) -> Header:
         format, named = image.format or "", Image.registered_extensions().get(suffix, "")
         format, named = _SAME_FORMAT.get(format, format), _SAME_FORMAT.get(named, named)
         misnamed = f"a {format} named {suffix}" if named in _FORMATS and named != format else ""
-        return Header(height, width, image.mode, _is_grey(image), image.has_transparency_data, misnamed)
+        several = image.format != "MPO" and bool(getattr(image, "is_animated", False))  # a phone's photo has a second
+        return Header(height, width, image.mode, _is_grey(image), image.has_transparency_data, misnamed, several)
 
 
 def is_transparent(file: BinaryIO) -> bool:
@@ -133,13 +139,34 @@ def resize_array(pixels: np.ndarray, channels: int, size: tuple[int, int], fit: 
 
 
 def _open_image(file: BinaryIO) -> Image.Image:
-    image = Image.open(file, formats=_FORMATS)
+    head = file.read(HEAD_BYTES)
+    file.seek(0)
+    if detect_format(head) == "HEIC":
+        _register_heif()
+    try:
+        image = Image.open(file, formats=(*_FORMATS, "HEIF") if "HEIF" in Image.OPEN else _FORMATS)
+    except ValueError as error:
+        if "MAX_TEXT" not in str(error) and "too large" not in str(error).lower():
+            raise
+        image = Image.open(without_text(file), formats=_FORMATS)  # a long text or profile is no damage
+    ignore_long_text(image)
     width, height = image.size
+    if image.format == "TIFF" and _DNG_VERSION in image.getexif():
+        raise Unreadable("a camera's raw file, of which only a preview could be read: develop it to JPEG first")
     if width * height > _MAX_PIXELS:
         raise Unreadable(f"{width} x {height} pixels, over the limit of {_MAX_PIXELS // 10**6} megapixels")
     if min(width, height) < MIN_SIDE:
         raise Unreadable(f"{width} x {height} pixels, under the minimum of {MIN_SIDE} a side")
     return image
+
+
+def _register_heif() -> None:
+    """Lets Pillow read HEIC, if the library is there."""
+    with suppress(ImportError):
+        from pillow_heif import register_heif_opener  # type: ignore[import-not-found]
+
+        if "HEIF" not in Image.OPEN:
+            register_heif_opener(thumbnails=False)
 
 
 def _convert_channels(image: Image.Image, channels: int) -> Image.Image:
@@ -213,34 +240,29 @@ def _describe_error(error: Exception, file: BinaryIO) -> str:
         return "too large for this machine's memory"
     try:
         file.seek(0)
-        head = file.read(16)
+        head = file.read(HEAD_BYTES)
     except Exception:  # the file itself cannot be read: keep the first reason
         head = b""
-    format, message = _detect_format(head), str(error)
+    format, message = detect_format(head), str(error)
     if isinstance(error, UnidentifiedImageError):
         if not format:
             return f"not an image: {describe_start(head)}" if head else "an empty file"
-        if format == "HEIC":
-            return "a HEIC image, which is not supported: convert it to JPEG"
+        if missing := _missing_reader(format):
+            return missing
+        if format == "TIFF" and (bands := count_bands(file)) > 4:
+            return f"a TIFF with {bands} bands, of which at most 4 can be read: save three of them as an RGB PNG"
+        if format not in IMAGE_FORMATS:
+            return f"not an image that is read: {format}"
         return f"damaged {format}: its header cannot be read"
     if "truncated" in message or isinstance(error, EOFError | struct.error | IndexError):
         return f"truncated {format or 'file'}"
     return f"damaged {format or 'file'}: {message or type(error).__name__}"
 
 
-def _detect_format(head: bytes) -> str:
-    for magic, format in (
-        (b"\xff\xd8\xff", "JPEG"),
-        (b"\x89PNG", "PNG"),
-        (b"GIF8", "GIF"),
-        (b"BM", "BMP"),
-        (b"II*\0", "TIFF"),
-        (b"MM\0*", "TIFF"),
-    ):
-        if head.startswith(magic):
-            return format
-    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        return "WebP"
-    if head[4:8] == b"ftyp":
-        return "AVIF" if head[8:12] in (b"avif", b"avis") else "HEIC" if head[8:10] in (b"he", b"mi") else ""
+def _missing_reader(format: str) -> str:
+    """What to install for a format that is not read here; empty if nothing is missing."""
+    if format == "HEIC" and "HEIF" not in Image.OPEN:
+        return "a HEIC image: pip install 'ganvas[heif]' reads it"
+    if format == "AVIF" and "AVIF" not in _FORMATS:
+        return "an AVIF image, and this Pillow was built without AVIF: pip install --upgrade pillow"
     return ""

@@ -3,42 +3,82 @@
 import os
 import stat
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
-from ganvas.data.listing import IMAGE_SUFFIXES, is_hidden, list_images, sort_by_kind
-from ganvas.data.source_types import ImageFiles, Source, open_file
+from ganvas.data.image_files import Contents, list_images
+from ganvas.data.listing import HIDDEN, IMAGE_SUFFIXES, is_beside, is_hidden, sort_by_kind
+from ganvas.data.sniffing import HEAD_BYTES
+from ganvas.data.source_types import ImageFiles, Source, file_stamp, open_file
 from ganvas.errors import GanvasError
 
 
-def source(path: Path, name: str, split: str) -> Source:
+def source(path: Path, name: str, split: str, label_column: str | None = None) -> Source:
     """The source for a folder: its files are listed, no image is opened yet.
 
     Raises:
         GanvasError: the folder cannot be read.
     """
     stats, bad, special = _scan(path)
-    images, table, others = sort_by_kind(stats)
-    others.update(special)
-    listed = [*images, table] if table else images
-    stamp = ["folder", split, [(_printable(file), *stats[file]) for file in listed], bad, sorted(others.items())]
+    kinds = sort_by_kind({file: size for file, (size, _, _) in stats.items()})
+    beside = find_tables_beside(path)
+    others = sorted((kinds.ignored + special - Counter({HIDDEN: kinds.ignored[HIDDEN] + special[HIDDEN]})).items())
+    stamp = ["folder", split, [(_printable(file), *stats[file]) for file in kinds.read], bad, others]
+    stamp += [label_column, [file_stamp(table) for table in beside]]
+    contents = Contents(
+        str(path),
+        lambda file: _read_table(path / file),
+        lambda file: _read_head(path / file),
+        [(table.name, _reader(table)) for table in beside],
+    )
 
     def read() -> ImageFiles:
-        listing = list_images(images, table, lambda name: (path / name).read_bytes(), split=split, where=str(path))
+        listing = list_images(kinds, contents, split=split, label_column=label_column)
         return ImageFiles(
             tuple(map(_printable, listing.names)),
             lambda index: open_file(path / listing.names[index]),
+            None,
             listing.labels,
             tuple(map(_printable, listing.class_names)),
-            listing.notes,
+            tuple(map(_printable, listing.notes)),
             listing.unlabelled + tuple(bad),
-            others,
+            listing.ignored + special,
         )
 
     return Source(name, "a folder", stamp, read)
 
 
+def find_tables_beside(path: Path) -> list[Path]:
+    """The tables beside a folder or an archive whose names say that they have labels."""
+    try:
+        parent = path.resolve().parent
+        found = [file for file in parent.iterdir() if is_beside(file.name, path.name)]
+        return sorted(file for file in found if file.is_file())
+    except OSError:
+        return []
+
+
+def _reader(path: Path) -> Callable[[], bytes]:
+    return lambda: _read_table(path)
+
+
+def _read_table(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise GanvasError(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def _read_head(path: Path) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read(HEAD_BYTES)
+    except OSError:
+        return b""
+
+
 def _scan(root: Path) -> tuple[dict[str, tuple[int, int, int]], list[tuple[str, str]], Counter[str]]:
-    """Relative path -> (size, mtime, ctime) of each file; the unreadable ones; the count of special files.
+    """Relative path -> (size, mtime, ctime) of each file; the unreadable ones; the count of hidden and special files.
 
     Each folder is visited once, however many links lead to it, so cyclic links do no harm.
     """
@@ -65,6 +105,7 @@ def _scan(root: Path) -> tuple[dict[str, tuple[int, int, int]], list[tuple[str, 
         for entry in entries:
             name = prefix + entry.name
             if is_hidden([entry.name]):
+                special[HIDDEN] += 1
                 continue
             try:
                 info = entry.stat()

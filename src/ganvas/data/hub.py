@@ -4,16 +4,15 @@ import io
 import re
 from typing import Any, BinaryIO
 
-import numpy as np
-
-from ganvas.data.listing import normalise_labels
+from ganvas.data.classes import Classes
+from ganvas.data.columns import choose_label_column, label_rows
 from ganvas.data.source_types import ImageFiles, Source, Unreadable, no_split, open_file
 from ganvas.errors import GanvasError
 
 _LOCAL_SOURCES = "an IDX folder, CIFAR-10's archive, a zip, a folder; the digits of --data digits28 are built in"
 
 
-def source(requested: str, split: str) -> Source:
+def source(requested: str, split: str, label_column: str | None = None) -> Source:
     """The source for `hf:owner/name[:config]`; downloads what the hub's own cache lacks.
 
     Raises:
@@ -24,8 +23,8 @@ def source(requested: str, split: str) -> Source:
         raise GanvasError(f"{requested!r} is not a valid hub name.", expected="hf:owner/name or hf:owner/name:config")
     table = _load_dataset(requested, repository, config or None, split)
     name = "-".join(part for part in (repository.rpartition("/")[2], config) if part)
-    stamp = ["hub", repository, config, split, str(getattr(table, "_fingerprint", "")), len(table)]
-    return Source(name, "a data set from the hub", stamp, lambda: _read(table, requested))
+    stamp = ["hub", repository, config, split, str(getattr(table, "_fingerprint", "")), len(table), label_column]
+    return Source(name, "a data set from the hub", stamp, lambda: _read(table, requested, label_column))
 
 
 def _load_dataset(requested: str, repository: str, config: str | None, split: str) -> Any:
@@ -58,7 +57,7 @@ def _load_dataset(requested: str, repository: str, config: str | None, split: st
         ) from error
 
 
-def _read(table: Any, requested: str) -> ImageFiles:
+def _read(table: Any, requested: str, label_column: str | None) -> ImageFiles:
     import datasets  # type: ignore[import-not-found]
 
     features = table.features
@@ -69,7 +68,10 @@ def _read(table: Any, requested: str) -> ImageFiles:
         )
     column = "image" if "image" in columns else columns[0]
     rows = table.cast_column(column, datasets.Image(decode=False))
-    labels, names, notes = _find_labels(table, requested, datasets.ClassLabel)
+    types = {name: getattr(feature, "names", None) for name, feature in features.items() if name != column}
+    chosen, notes = choose_label_column(types, label_column, requested)
+    where = f"{requested}: {chosen}"
+    found = label_rows(list(table[chosen]), where, types[chosen]) if chosen else Classes(None)
 
     def open_image(index: int) -> BinaryIO:
         cell = rows[index][column]
@@ -79,23 +81,11 @@ def _read(table: Any, requested: str) -> ImageFiles:
             return io.BytesIO(cell["bytes"])
         return open_file(cell["path"])
 
-    return ImageFiles([f"row {index}" for index in range(len(rows))], open_image, labels, names, notes)
-
-
-def _find_labels(
-    table: Any, requested: str, label_type: type
-) -> tuple[np.ndarray | None, tuple[str, ...], tuple[str, ...]]:
-    features = table.features
-    columns = [name for name, feature in features.items() if isinstance(feature, label_type)]
-    columns += [name for name in ("label", "labels") if name in features and name not in columns]
-    for column in columns:
-        feature = features[column]
-        values = table[column]
-        try:
-            numbers = np.asarray(list(values))
-        except ValueError:  # lists of unequal length: several labels per image
-            continue
-        if numbers.ndim != 1 or numbers.dtype.kind not in "iu" or (len(numbers) and numbers.min() < 0):
-            continue  # unlabelled test splits have -1
-        return normalise_labels(numbers, getattr(feature, "names", None), f"{requested}: {column}")
-    return None, (), ()
+    return ImageFiles(
+        [f"row {index}" for index in range(len(rows))],
+        open_image,
+        None,
+        found.labels,
+        found.names,
+        (*notes, *found.notes),
+    )

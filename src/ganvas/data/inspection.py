@@ -98,6 +98,7 @@ def inspect(
     channels: Channels | None = None,
     fit: Fit = "crop",
     max_bad: float = 0.05,
+    label_column: str | None = None,
     quiet: bool = False,
 ) -> DataReport:
     """Reads a whole data set and reports its properties and problems; bad files are listed however many there are.
@@ -105,13 +106,13 @@ def inspect(
         ganvas.data.inspect("photos/", resolution="64").warnings
 
     Args:
-        source, split, resolution, channels, fit, max_bad: see `DataOptions`.
+        source, split, resolution, channels, fit, max_bad, label_column: see `DataOptions`.
         quiet: show no progress bar on the terminal.
 
     Raises:
         GanvasError: there is no such source, or it contains no image files at all.
     """
-    options = DataOptions(os.fspath(source), split, resolution, channels, fit, max_bad)
+    options = DataOptions(os.fspath(source), split, resolution, channels, fit, max_bad, label_column)
     images = open_image_set(options, progress=not quiet, strict=False)
     names = read_file_names(images)
     duplicates, blank = _find_duplicates_and_blanks(images, lambda index: names[index] if names else f"image {index}")

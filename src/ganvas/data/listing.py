@@ -1,34 +1,57 @@
-"""Turns a list of file names into images with labels; shared by folders and zips."""
+"""The names of files: which are images, which are tables of labels, and which are none of the user's."""
 
-import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
 
-from ganvas.data.source_types import no_split
 from ganvas.errors import GanvasError
 
-_SUFFIXES = "jpg jpeg jpe jfif png apng webp bmp dib tif tiff gif ppm pgm pbm pnm avif jp2"
+_SUFFIXES = "jpg jpeg jpe jfif png apng webp bmp dib tif tiff gif ppm pgm pbm pnm avif jp2 heic heif hif"
 IMAGE_SUFFIXES = frozenset(f".{suffix}" for suffix in _SUFFIXES.split())
 LABELS_FILE = "dataset.json"
-_TEST_FOLDERS = ("test", "val", "valid", "validation")
+HIDDEN, EMPTY = "(hidden or of the system)", "(empty)"
+
+_TABLE_SUFFIXES = {".csv", ".tsv", ".jsonl"}
+_TABLE_WORDS = re.compile(r"attr|label|class|identit|annot|metadata", re.I)
+_OTHER_SUFFIXES = (
+    "txt json jsonl csv tsv xml yaml yml md rst html htm css js log py pyc ipynb sh cls cap caption"
+    " npy npz mat pkl pickle pt pth ckpt safetensors onnx h5 hdf5 hdf parquet arrow feather mdb lmdb db sqlite"
+    " tfrecord tfrecords zip tar gz tgz bz2 tbz2 xz txz 7z rar zst mp4 m4v mov avi mkv webm mpg mpeg wmv flv 3gp"
+    " wav mp3 flac ogg pdf svg eps ps ai psd xcf doc docx ppt pptx xls xlsx exe dll so ini lnk url part crdownload"
+    " dcm dicom nii nrrd mha cr2 cr3 nef arw dng orf rw2 raf pef srw exr hdr dds tga ico"
+)
+_NO_IMAGES = frozenset(f".{suffix}" for suffix in _OTHER_SUFFIXES.split())
+"""Endings that are not looked into: with a million of them that would take minutes."""
+_HIDDEN_WORDS = (
+    "__macosx|thumbs.db|ehthumbs.db|ehthumbs_vista.db|desktop.ini|icon\r|picasa.ini|zbthumbnail.info|@eadir|@__thumb"
+    "|@recycle|@recently-snapshot|@synoresource|#recycle|#snapshot|$recycle.bin|lost+found|__pycache__"
+    "|system volume information|network trash folder|temporary items"
+)
+_HIDDEN_NAMES = frozenset(_HIDDEN_WORDS.split("|"))
 
 
 @dataclass(frozen=True)
-class Listing:
-    """The images of a folder or zip, in order, with their labels."""
+class FileKinds:
+    """The files of a folder or an archive, in natural order."""
 
-    names: tuple[str, ...]
-    labels: np.ndarray | None = None
-    class_names: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    unlabelled: tuple[tuple[str, str], ...] = ()
+    images: list[str]
+    unknown: list[str]
+    """Files whose ending says nothing: their content decides."""
+    tables: list[str]
+    """Files that may give the classes."""
+    ignored: Counter[str]
+    """Number of other files by extension."""
+
+    @property
+    def read(self) -> list[str]:
+        """The files whose content matters."""
+        return [*self.images, *self.unknown, *self.tables]
 
 
 def natural_key(name: str) -> tuple[Any, ...]:
@@ -37,134 +60,51 @@ def natural_key(name: str) -> tuple[Any, ...]:
     return [(int(part) if index % 2 else part.casefold()) for index, part in enumerate(parts)], name  # type: ignore
 
 
-def sort_by_kind(names: Iterable[str]) -> tuple[list[str], str | None, Counter[str]]:
-    """File names -> (images in natural order, the `dataset.json` or None, number of other files by extension)."""
-    images, tables, others = [], [], Counter[str]()
-    for name in names:
+def sort_by_kind(sizes: Mapping[str, int]) -> FileKinds:
+    """Sorts files, given as name -> size in bytes, by what they are."""
+    images, unknown, tables, ignored = [], [], [], Counter[str]()
+    for name, size in sizes.items():
         path = PurePosixPath(name)
-        if is_hidden(path.parts):
-            continue
         suffix = path.suffix.lower()
-        if path.name == LABELS_FILE:
-            tables.append(name)
+        if is_hidden(path.parts):
+            ignored[HIDDEN] += 1
+        elif not size:
+            ignored[EMPTY] += 1
         elif suffix in IMAGE_SUFFIXES:
             images.append(name)
+        elif is_table(path.name):
+            tables.append(name)
+        elif suffix in _NO_IMAGES:
+            ignored[suffix] += 1
         else:
-            others[suffix or "(no extension)"] += 1
-    images.sort(key=natural_key)
-    root = _common_root(images + tables)
-    table = next((name for name in tables if name in (LABELS_FILE, root + LABELS_FILE)), None)
-    others[".json"] += len(tables) - (table is not None)
-    return images, table, +others
+            unknown.append(name)
+    for names in (images, unknown, tables):
+        names.sort(key=natural_key)
+    return FileKinds(images, unknown, tables, ignored)
+
+
+def is_table(name: str) -> bool:
+    """Whether a file of this name may say which class each image has."""
+    path = PurePosixPath(name)
+    suffix = path.suffix.lower()
+    return name == LABELS_FILE or suffix in _TABLE_SUFFIXES or (suffix == ".txt" and bool(_TABLE_WORDS.search(name)))
+
+
+def is_beside(table: str, name: str) -> bool:
+    """Whether a file beside a folder or archive of this name may have the labels of its images."""
+    path = PurePosixPath(table)
+    listed = path.suffix.lower() in _TABLE_SUFFIXES | {".txt"}
+    return listed and (bool(_TABLE_WORDS.search(path.stem)) or path.stem == name.partition(".")[0])
 
 
 def is_hidden(parts: Sequence[str]) -> bool:
-    """Whether a path is hidden or was left by an operating system."""
-    return any(part.startswith(".") or part in ("__MACOSX", "Thumbs.db", "desktop.ini") for part in parts)
+    """Whether a path is hidden or was left by an operating system, a file server or an editor."""
+    return any(part.startswith(".") or part.casefold() in _HIDDEN_NAMES for part in parts)
 
 
-def list_images(
-    images: list[str], table: str | None, read: Callable[[str], bytes], *, split: str, where: str
-) -> Listing:
-    """Chooses the split and assigns labels, from `dataset.json` if there is one, otherwise from the sub-folders.
-
-    Args:
-        images, table: as `sort_by_kind` returns them.
-        read: returns the content of a file.
-        where: the folder or zip, for messages.
-
-    Raises:
-        GanvasError: there is no such split, or the `dataset.json` cannot be used.
-    """
-    if table is not None:
-        if split == "test":
-            raise no_split(
-                f"{where}, which has a {LABELS_FILE},", fix="leave --split out, or give the path of the test set."
-            )
-        prefix = table[: -len(LABELS_FILE)]
-        return _label_by_table(images, prefix, read(table), f"{where}: {table}")
-    root = _common_root(images)
-    tops = {name[len(root) :].split("/")[0] for name in images if "/" in name[len(root) :]}
-    loose = any("/" not in name[len(root) :] for name in images)
-    folders = {top.lower(): top for top in tops}
-    test = next((folders[name] for name in _TEST_FOLDERS if name in folders), None)
-    split_names = {"train", "training", *_TEST_FOLDERS}
-    if not loose and test is not None and "train" in folders and folders.keys() <= split_names:
-        chosen = root + (test if split == "test" else folders["train"]) + "/"
-        kept = [name for name in images if name.startswith(chosen)]
-        listing = _label_by_folders(kept)
-        note = f"{chosen} is used as the {split} split: {len(kept)} of {len(images)} images."
-        return replace(listing, notes=(note, *listing.notes))
-    if split == "test":
-        raise no_split(where, fix="leave --split out, or sort the images into two folders, train and test.")
-    return _label_by_folders(images)
-
-
-def _label_by_folders(images: list[str]) -> Listing:
-    """First-level sub-folders become classes if every image is in one and there are at least two."""
-    root = _common_root(images)
-    inside = [name[len(root) :] for name in images]
-    tops = [name.split("/")[0] if "/" in name else "" for name in inside]
-    classes = sorted(set(tops), key=natural_key)
-    names = tuple(images)
-    if all(re.fullmatch(r"(?:\d{5}/)?img\d{8}\.\w+", name) for name in inside) or classes in ([], [""]):
-        return Listing(names)
-    if "" in classes:
-        loose = tops.count("")
-        note = f"Images outside the sub-folders: {loose}, so the sub-folders are not used as classes."
-        return Listing(names, notes=(note,))
-    if len(classes) == 1:
-        return Listing(names)
-    number = {name: index for index, name in enumerate(classes)}
-    return Listing(names, np.array([number[top] for top in tops], np.int64), tuple(classes))
-
-
-def _label_by_table(images: list[str], prefix: str, content: bytes, where: str) -> Listing:
-    """Labels from NVlabs' dataset.json: {"labels": [[name, 3], ...] or null, "class_names": [...]}."""
-    try:
-        table = json.loads(content)
-        rows, class_names = table.get("labels"), table.get("class_names")
-    except (ValueError, AttributeError, RecursionError) as error:
-        raise GanvasError(
-            f"{where} cannot be read: {error}.",
-            expected='JSON such as {"labels": [["00000/img00000000.png", 3], ...]}',
-        ) from error
-    if rows is None:
-        return Listing(tuple(images))
-    found = _parse_rows(rows, prefix, where)
-    known = set(images)
-    missing = [name for name in found if name not in known]
-    if missing:
-        raise GanvasError(
-            f"{where} has labels of {len(missing)} images that do not exist, such as {missing[0]}.",
-            expected="an image for every label",
-            fix="create the file again from the images that exist.",
-        )
-    kept = tuple(name for name in images if name in found)
-    bad = tuple((name, f"no label in {LABELS_FILE}") for name in images if name not in found)
-    labels = np.array([found[name] for name in kept], np.int64)
-    labels, names, notes = normalise_labels(labels, class_names, where)
-    return Listing(kept, labels, names, notes, bad)
-
-
-def _parse_rows(rows: Any, prefix: str, where: str) -> dict[str, int]:
-    found: dict[str, int] = {}
-    if not isinstance(rows, list | dict):
-        raise GanvasError(f'{where}: "labels" is not a list.', expected='[["name.png", 3], ...] or null')
-    for row in rows.items() if isinstance(rows, dict) else rows:
-        if not (isinstance(row, list | tuple) and len(row) == 2 and isinstance(row[0], str)):
-            raise GanvasError(f"{where}: {str(row)[:80]!r} is not a label.", expected='["name.png", 3]')
-        name, label = row
-        if isinstance(label, bool) or not isinstance(label, int):
-            kind = "a vector" if isinstance(label, list) else repr(label)[:40]
-            raise GanvasError(
-                f"{where} gives {name} {kind} as its label.",
-                expected="one integer for each image: classes are mutually exclusive",
-                fix='write the number of the class, or set "labels" to null to train without labels.',
-            )
-        if found.setdefault(prefix + name, label) != label:
-            raise GanvasError(f"{where} gives {name} two labels, {found[prefix + name]} and {label}.")
-    return found
+def extension(name: str) -> str:
+    """The ending by which an ignored file is counted."""
+    return PurePosixPath(name).suffix.lower() or "(no extension)"
 
 
 def normalise_labels(labels: np.ndarray, names: Any, where: str) -> tuple[np.ndarray, tuple[str, ...], tuple[str, ...]]:
@@ -195,7 +135,7 @@ def normalise_labels(labels: np.ndarray, names: Any, where: str) -> tuple[np.nda
     return labels, tuple(map(str, range(top))), ()
 
 
-def _common_root(names: Sequence[str]) -> str:
+def common_root(names: Sequence[str]) -> str:
     """The folders that all names share, with a closing slash: `f/` of `f/a/1.png`, `f/b/1.png`."""
     levels = zip(*(name.split("/")[:-1] for name in names), strict=False)
     shared = takewhile(lambda folders: len(set(folders)) == 1, levels)

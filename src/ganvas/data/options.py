@@ -26,10 +26,10 @@ class DataOptions:
     """
 
     source: str
-    """A folder, a zip, IDX or CIFAR-10 files, .npz/.npy, `digits`, a set that is downloaded (`mnist`, `fashion-mnist`,
-    `kmnist`, `cifar10`, `cifar100`, `svhn`), `hf:owner/name[:config]`, or StackedMNIST: `stacked-mnist`, made of
-    MNIST's digits, or `stacked-mnist:PATH`, made of any grey digits in ten classes. An existing path takes precedence
-    over a name."""
+    """A folder, a zip or tar, IDX or CIFAR files, .npz/.npy, Parquet, a video, `digits`, a set that is downloaded
+    (`mnist`, `fashion-mnist`, `kmnist`, `cifar10`, `cifar100`, `svhn`), `hf:owner/name[:config]`, or StackedMNIST:
+    `stacked-mnist`, made of MNIST's digits, or `stacked-mnist:PATH`, made of any grey digits in ten classes. An existing
+    path takes precedence over a name."""
 
     split: Split = "train"
     """Which part of a data set that has two."""
@@ -46,6 +46,9 @@ class DataOptions:
 
     max_bad: float = 0.05
     """The fraction of bad files above which the data set is refused."""
+
+    label_column: str | None = None
+    """The column of a table beside the images, or of a Parquet file, whose values are the classes."""
 
     def __post_init__(self) -> None:
         self.size()

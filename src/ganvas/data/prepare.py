@@ -3,11 +3,13 @@
 Memory stays bounded whatever the size of the data set: only a few chunks are in flight, and only counts are collected.
 """
 
+import io
 import os
 import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, TypeVar
 
@@ -20,6 +22,7 @@ from ganvas.errors import GanvasError
 from ganvas.progress import progress_bar
 
 _CHUNK_SIZE = 32  # images per task, enough to hide the overhead of a task
+_CHUNK_BYTES = 2**22  # of encoded files in a task, where they are read ahead: with all tasks in flight, some 100 MB
 _ALPHA_SAMPLES = 64  # images with an alpha channel that are decoded to see whether any pixel is transparent
 _MAX_HISTOGRAM_ROWS = 1000  # rows of a histogram that are kept
 _KEPT_SIDES = range(MIN_SIDE, 257)  # a size that all images have is kept if its sides are in this range
@@ -39,6 +42,7 @@ class HeaderScan:
     alpha: list[int] = field(default_factory=list)
     failures: dict[int, str] = field(default_factory=dict)
     misnamed: list[tuple[str, str]] = field(default_factory=list)
+    animated: list[str] = field(default_factory=list)
 
     @property
     def readable(self) -> int:
@@ -77,6 +81,8 @@ def scan_headers(images: ImageFiles, *, progress: bool) -> HeaderScan:
             scan.grey += header.grey
             if header.alpha:
                 scan.alpha.append(index)
+            if header.frames:
+                scan.animated.append(images.names[index])
             if header.misnamed and len(scan.misnamed) < _MAX_HISTOGRAM_ROWS:
                 scan.misnamed.append((images.names[index], header.misnamed))
     return scan
@@ -96,6 +102,9 @@ def choose_target_of_files(options: DataOptions, images: ImageFiles, scan: Heade
         channels = 3
         if scan.grey:
             notes.append(f"Grey images among colour images: {scan.grey} of {scan.readable}; all are converted to RGB.")
+    if scan.animated:
+        count, example = len(scan.animated), scan.animated[0]
+        notes.append(f"Files with several frames or pages: {count}, as {example}; the first of each is used.")
     size, more = choose_default_size(options, scan.sizes)
     return TargetFormat(channels, size, (*notes, *more))
 
@@ -185,11 +194,13 @@ def _read_files(
     Pillow's warnings are silenced: bad files are reported one by one elsewhere.
     """
 
-    def read_chunk(chunk: Sequence[int]) -> list[tuple[int, Result]]:
+    def read_chunk(chunk: Sequence[tuple[int, bytes | Unreadable | None]]) -> list[tuple[int, Result]]:
         results = []
-        for index in chunk:
+        for index, content in chunk:
             try:
-                with images.open(index) as file:
+                if isinstance(content, Unreadable):
+                    raise content
+                with images.open(index) if content is None else io.BytesIO(content) as file:
                     results.append((index, read(file, index)))
             except Unreadable as reason:
                 failures[index] = str(reason)
@@ -197,11 +208,31 @@ def _read_files(
                 failures[index] = f"cannot be read: {error}"
         return results
 
-    chunks = [indices[first : first + _CHUNK_SIZE] for first in range(0, len(indices), _CHUNK_SIZE)]
     with warnings.catch_warnings(action="ignore"), progress_bar(title, len(indices), shown=progress) as advance:
-        for chunk, results in map_in_order(read_chunk, chunks):
+        for chunk, results in map_in_order(read_chunk, _chunks(images, indices)):
             yield results
             advance(len(chunk))
+
+
+def _chunks(images: ImageFiles, indices: Sequence[int]) -> Iterator[list[tuple[int, bytes | Unreadable | None]]]:
+    """Yields (index, content) of some files, a chunk at a time; the content is None where `images.open` reads it."""
+    if images.stream is None:
+        for first in range(0, len(indices), _CHUNK_SIZE):
+            yield [(index, None) for index in indices[first : first + _CHUNK_SIZE]]
+        return
+    wanted, chunk, size = set(indices), [], 0
+    with closing(images.stream()) as contents:  # type: ignore[type-var]
+        for index, content in enumerate(contents):
+            if index not in wanted:
+                continue
+            chunk.append((index, content))
+            size += len(content) if isinstance(content, bytes) else 0
+            if len(chunk) == _CHUNK_SIZE or size > _CHUNK_BYTES:
+                yield chunk
+                chunk, size = [], 0
+            if index == indices[-1]:
+                break
+    yield chunk
 
 
 def _has_transparency(images: ImageFiles, indices: list[int]) -> bool:

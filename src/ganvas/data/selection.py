@@ -1,6 +1,7 @@
 """Parts of a set of images: batches for a forward pass, subsamples, the shares of its classes, its test split."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -49,7 +50,9 @@ def open_test_split(options: DataOptions, train: ImageSet) -> ImageSet | None:
         GanvasError: it cannot be read.
     """
     try:
-        test = open_images(DataOptions(options.source, "test", size_of(train), train.channels, options.fit))  # type: ignore[arg-type]
+        test = open_images(
+            replace(options, split="test", resolution=size_of(train), channels=train.channels)  # type: ignore[arg-type]
+        )
     except NoSplit:
         return None
     return test if test.fingerprint != train.fingerprint else None

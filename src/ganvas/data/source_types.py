@@ -10,6 +10,10 @@ import numpy as np
 from ganvas.errors import GanvasError
 
 
+class Unreadable(Exception):
+    """An image cannot be used; the message is the reason, for users."""
+
+
 @dataclass(frozen=True)
 class ImageArrays:
     """Decoded images of one size."""
@@ -36,6 +40,10 @@ class ImageFiles:
     open: Callable[[int], BinaryIO]
     """Opens file i for reading, seekable, from any thread; raises `Unreadable` if that fails."""
 
+    stream: Callable[[], Iterator[bytes | Unreadable]] | None = None
+    """Yields the content of all files in order, where opening one in the middle would read all before it, as in a
+    compressed tar; or why a file cannot be read. Used instead of `open`; at most a few files are kept in memory."""
+
     labels: np.ndarray | None = None
     class_names: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -60,10 +68,6 @@ class Source:
     read: Callable[[], ImageArrays | ImageFiles]
     in_memory: bool = False
     """Whether the source is so small that the cache is not used."""
-
-
-class Unreadable(Exception):
-    """An image cannot be used; the message is the reason, for users."""
 
 
 class NoSplit(GanvasError):

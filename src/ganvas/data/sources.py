@@ -1,7 +1,9 @@
 """Opens any data source as an ImageSet; the format is recognised by content, not by name."""
 
+import bz2
 import difflib
 import gzip
+import lzma
 import re
 import zlib
 from collections.abc import Mapping
@@ -10,7 +12,22 @@ from pathlib import Path
 
 import numpy as np
 
-from ganvas.data import archive, arrays, cache, cifar, digits, folder, hub, idx, named, stacked
+from ganvas.data import (
+    archive,
+    arrays,
+    cache,
+    cifar,
+    columns,
+    digits,
+    folder,
+    hub,
+    idx,
+    named,
+    shards,
+    stacked,
+    tar,
+    video,
+)
 from ganvas.data.imageset import ImageSet
 from ganvas.data.listing import IMAGE_SUFFIXES
 from ganvas.data.options import DataOptions
@@ -21,6 +38,7 @@ from ganvas.data.prepare import (
     decode_files,
     scan_headers,
 )
+from ganvas.data.sniffing import detect_format, looks_like_image, name_unread, refuse_unread
 from ganvas.data.source_types import ImageArrays, ImageFiles, Source, describe_start, no_split
 from ganvas.errors import GanvasError
 
@@ -32,6 +50,8 @@ _SOURCES = (
 _FORMAT_BY_SUFFIX = {".zip": "zip", ".npz": "zip", ".npy": "npy", ".tar": "tar"}
 _FORMAT_TITLES = {"zip": "a zip archive", "npy": "a NumPy file", "tar": "a tar archive"}
 _MAX_NAMES = 10
+_WITH_COLUMNS = ("a folder", "a zip", "a tar", "Parquet", "Arrow files", "a data set from the hub")
+_ENDINGS = r"\.(zip|npz|npy|gz|tgz|tbz2|txz|tar(\.(gz|bz2|xz))?|parquet|arrow|mp4|m4v|mov|avi|mkv|webm)$"
 
 
 def open_images(options: DataOptions, *, progress: bool = True) -> ImageSet:
@@ -50,6 +70,12 @@ def open_images(options: DataOptions, *, progress: bool = True) -> ImageSet:
 def open_image_set(options: DataOptions, *, progress: bool, strict: bool) -> ImageSet:
     """As `open_images`; unless `strict`, a data set with any number of bad files is opened, for inspection."""
     source = find_source(options, progress=progress)
+    if options.label_column is not None and source.format not in _WITH_COLUMNS:
+        raise GanvasError(
+            f"--label-column {options.label_column} cannot be used with {options.source}: it is {source.format}.",
+            expected=f"a source that may have a table with columns: {', '.join(_WITH_COLUMNS)}",
+            fix="leave --label-column out.",
+        )
 
     def build(writer: cache.PixelWriter) -> cache.Decoded:
         return _build(source, options, writer, progress=progress, strict=strict)
@@ -74,15 +100,15 @@ def find_source(options: DataOptions, *, progress: bool = True) -> Source:
     """
     requested = options.source
     if requested.startswith("hf:"):
-        return hub.source(requested, options.split)
+        return hub.source(requested, options.split, options.label_column)
     if requested.startswith(f"{stacked.NAME}:"):
         return _stacked_source(options, progress=progress)
     path = Path(requested).expanduser()
     try:
         if path.is_dir():
-            return _folder_source(path, options.split)
+            return _folder_source(path, options)
         if path.exists():
-            return _file_source(path, options.split)
+            return _file_source(path, options)
     except OSError as error:
         raise _unreadable_error(requested, error) from error
     if requested in digits.NAMES:
@@ -103,14 +129,15 @@ def _stacked_source(options: DataOptions, *, progress: bool) -> Source:
     return stacked.source(options, find_source, lambda digits: open_images(digits, progress=progress))
 
 
-def _folder_source(path: Path, split: str) -> Source:
+def _folder_source(path: Path, options: DataOptions) -> Source:
+    split = options.split
     name = _short_name(path.resolve().name)
     for inside in _candidate_folders(path):
         if idx.find_in_folder(inside):
             return idx.folder_source(inside, name, split)
         if any(cifar.is_batch(file.name) for file in inside.iterdir()):
             return cifar.source(inside, name, split)
-    return folder.source(path, name, split)
+    return shards.folder_source(path, name, options) or folder.source(path, name, split, options.label_column)
 
 
 def _candidate_folders(path: Path) -> list[Path]:
@@ -119,7 +146,8 @@ def _candidate_folders(path: Path) -> list[Path]:
     return [path, *(path / place for place in below if (path / place).is_dir())]
 
 
-def _file_source(path: Path, split: str) -> Source:
+def _file_source(path: Path, options: DataOptions) -> Source:
+    split = options.split
     if not path.is_file():
         raise GanvasError(f"{path} is neither a file nor a folder.", expected=_SOURCES)
     with open(path, "rb") as file:
@@ -132,33 +160,48 @@ def _file_source(path: Path, split: str) -> Source:
             expected="a file whose content matches its extension",
             fix="download it again" + ("; a web page saved in its place is the usual cause." if head else "."),
         )
+    name, column = _short_name(path.name), options.label_column
+    if format == "columns":
+        return columns.source([path], name, column)
+    if format == "video":
+        return video.source(path, name, split)
+    if format == "tar" and tar.holds_images(path):
+        return tar.source([path], name, split, column)
+    if format == "zip" and path.suffix.lower() != ".npz":
+        return archive.source(path, name, split, column)
     if format == "idx":
         return idx.file_source(path, _short_name(path.resolve().parent.name), split)
-    readers = {"npy": arrays, "tar": cifar, "zip": arrays if path.suffix.lower() == ".npz" else archive}
+    readers = {"npy": arrays, "tar": cifar, "zip": arrays}
     if format not in readers:
         raise _unknown_format_error(path, head, split)
-    return readers[format].source(path, _short_name(path.name), split)
+    return readers[format].source(path, name, split)
 
 
 def _detect_format(path: Path, head: bytes) -> str:
-    """zip, npy, tar, idx or an empty string; gzip is decompressed first."""
+    """zip, npy, tar, columns, video, idx or an empty string; gzip, bzip2 and xz are decompressed first."""
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return "zip"
     if head.startswith(b"\x93NUMPY"):
         return "npy"
-    if head.startswith(b"\x1f\x8b"):
-        try:
-            with gzip.open(path, "rb") as file:
-                head = file.read(512)
-        except (OSError, EOFError, zlib.error):
-            return ""
-    if head[257:262] == b"ustar":
+    for magic, opener in ((b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ\0", lzma.open)):
+        if head.startswith(magic):
+            try:
+                with opener(path, "rb") as file:
+                    head = file.read(512)
+            except (OSError, EOFError, zlib.error, lzma.LZMAError):
+                return ""
+            break
+    if head[257:262] == b"ustar" or tar.is_tar(path):
         return "tar"
+    if detect_format(head) in ("Parquet", "Arrow") or path.suffix.lower() == ".arrow":
+        return "columns"
+    if video.is_video(head):
+        return "video"
     return "idx" if idx.is_idx(head) else ""
 
 
 def _unknown_format_error(path: Path, head: bytes, split: str) -> GanvasError:
-    if path.suffix.lower() in IMAGE_SUFFIXES:
+    if path.suffix.lower() in IMAGE_SUFFIXES or looks_like_image(head):
         return GanvasError(
             f"{path} is a single image.",
             expected=_SOURCES,
@@ -166,6 +209,7 @@ def _unknown_format_error(path: Path, head: bytes, split: str) -> GanvasError:
         )
     if cifar.is_batch(path.name):
         return GanvasError(f"{path} is one batch of CIFAR-10.", expected=f"its folder, {path.parent}")
+    refuse_unread(path, head)
     if split == "test" and not head:
         return no_split(str(path))
     gzipped = head.startswith(b"\x1f\x8b")
@@ -179,7 +223,7 @@ def _unknown_format_error(path: Path, head: bytes, split: str) -> GanvasError:
 
 def _short_name(name: str) -> str:
     """`kaokore-faces-128.zip` -> `kaokore-faces-128`: a name that is safe in the names of run folders."""
-    stem = re.sub(r"\.(zip|npz|npy|gz|tgz|tar|tar\.gz)$", "", name, flags=re.IGNORECASE)
+    stem = re.sub(_ENDINGS, "", name, flags=re.IGNORECASE)
     return re.sub(r"[^\w-]+", "-", stem).strip("-")[:48] or "images"
 
 
@@ -291,8 +335,11 @@ def _unreadable_error(what: str, error: OSError) -> GanvasError:
 
 def _empty_error(options: DataOptions, ignored: Mapping[str, int]) -> GanvasError:
     found = ", ".join(f"{count} {suffix}" for suffix, count in ignored.items())
+    unread = next((kind for suffix in sorted(ignored, key=ignored.__getitem__) if (kind := name_unread(suffix))), None)
     return GanvasError(
         f"{options.source} contains no images" + (f", only other files: {found}." if found else "."),
         expected="JPEG, PNG, WebP, BMP, TIFF or GIF files",
-        fix="to read an archive or array file inside a folder, give the path of the file itself.",
+        fix=f"{unread.title}: {unread.fix}."
+        if unread
+        else "to read an archive or array file inside a folder, give the path of the file itself.",
     )

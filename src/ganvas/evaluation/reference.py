@@ -1,6 +1,6 @@
 """The real images of an evaluation: training images to compare with, and held-out images for the baseline."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -55,7 +55,7 @@ def open_reference(options: DataOptions, count: int, *, held_out: str | None = N
     Raises:
         GanvasError: nothing usable at the source, or fewer than four images.
     """
-    train = open_images(DataOptions(options.source, "train", options.resolution, options.channels, options.fit))
+    train = open_images(replace(options, split="train"))
     if held_out is None:
         test = open_test_split(options, train)
     else:

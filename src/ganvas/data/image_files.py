@@ -1,0 +1,369 @@
+"""Which of the files of a folder or archive are used, and with which labels; shared by folders, zips and tars."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
+
+import numpy as np
+
+from ganvas.data.label_tables import MAX_TABLE_BYTES, Labels, Matcher, make_labels, parse_json, parse_table
+from ganvas.data.listing import EMPTY, LABELS_FILE, FileKinds, common_root, extension, natural_key
+from ganvas.data.sniffing import kind_of_ignored, looks_like_image, unread_notes
+from ganvas.data.source_types import no_split
+from ganvas.data.splits import choose_split, find_asides, has_mark
+from ganvas.errors import GanvasError
+
+_MAX_TABLES = 20  # files that are tried as tables of labels
+_MAX_GUESSED = 1000  # classes in a column that was not asked for
+_FEW = 3  # loose images beside class folders that are left out whatever their share
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The images of a folder or archive, in order, with their labels."""
+
+    names: tuple[str, ...]
+    labels: np.ndarray | None = None
+    class_names: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    unlabelled: tuple[tuple[str, str], ...] = ()
+    ignored: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True)
+class Contents:
+    """Access to the files of a folder or archive, for messages and for what their names do not say."""
+
+    where: str
+    read: Callable[[str], bytes]
+    """The content of a file."""
+    read_head: Callable[[str], bytes]
+    """The first bytes of a file; empty if it cannot be read."""
+    beside: Sequence[tuple[str, Callable[[], bytes]]] = ()
+    """(name, how to read it) of tables of labels beside the folder or archive."""
+    attached: Labels | None = None
+    """Labels that come with the images: WebDataset's."""
+
+
+class _Selection:
+    """The images that are left while others are put aside, each with a note."""
+
+    def __init__(self, images: list[str], ignored: Counter[str]) -> None:
+        self.images = images
+        self.ignored = ignored
+        self.notes: list[str] = []
+        self.classes: dict[str, str] = {}
+        """The class of a top folder whose name also has the split."""
+
+    def drop(self, dropped: set[str], kind: str, note: str) -> None:
+        if dropped:
+            self.images = [image for image in self.images if image not in dropped]
+            self.ignored[f"({kind})"] += len(dropped)
+            self.notes.append(note)
+
+    def below(self) -> tuple[str, dict[str, list[str]], list[str]]:
+        """The common folder of all images; the images of each of its folders; those in none of them."""
+        root = common_root(self.images)
+        folders: dict[str, list[str]] = {}
+        loose = []
+        for image in self.images:
+            top, slash, _ = image[len(root) :].partition("/")
+            folders.setdefault(top, []).append(image) if slash else loose.append(image)
+        return root, folders, loose
+
+
+def list_images(kinds: FileKinds, contents: Contents, *, split: str, label_column: str | None) -> Listing:
+    """Chooses images and split, and gives labels: from `dataset.json`, the sub-folders, or a table such as a CSV.
+
+    Raises:
+        GanvasError: there is no such split or column, or a `dataset.json` that cannot be used.
+    """
+    selection = _Selection(*_recognise(kinds, contents))
+    listing, used = _select_and_label(kinds, selection, contents, split, label_column)
+    selection.ignored.update(extension(name) for name in kinds.tables if name not in used)
+    notes = [*selection.notes, *listing.notes, *unread_notes(selection.ignored)]
+    if empty := selection.ignored[EMPTY]:
+        notes.append(f"Empty files, of zero bytes, are not used: {empty}.")
+    listing = replace(listing, notes=tuple(notes), ignored=+selection.ignored)
+    if split == "test" and listing.labels is not None:
+        train = list_images(kinds, contents, split="train", label_column=label_column)
+        return _number_as(listing, train.class_names)
+    return listing
+
+
+def _select_and_label(
+    kinds: FileKinds, selection: _Selection, contents: Contents, split: str, column: str | None
+) -> tuple[Listing, list[str]]:
+    """The images with their labels, and the tables that were used."""
+    table = _find_own_table(kinds, selection)
+    if table is None:
+        _drop_copies(selection)
+        _drop_asides(selection)
+        chosen = _choose(selection, split)
+        if split == "test" and not chosen:
+            fix = "leave --split out, or sort the images into two folders, train and test."
+            raise no_split(contents.where, fix=fix)
+        _drop_asides(selection)
+        _drop_loose(selection)
+        table = _find_own_table(kinds, selection)
+    elif split == "test":
+        fix = "leave --split out, or give the path of the test set."
+        raise no_split(f"{contents.where}, which has a {LABELS_FILE},", fix=fix)
+    if table is not None:
+        return _label_by_json(table, selection, contents), [table]
+    attached = contents.attached
+    if attached and 2 * sum(image in attached.values for image in selection.images) > len(selection.images):
+        return _apply(attached, selection, contents.where, column), []
+    listing = _label_by_folders(selection)
+    if selection.images and (column is not None or listing.labels is None):
+        labelled, used = _label_by_tables(kinds, selection, contents, column)
+        return labelled or listing, used
+    return listing, []
+
+
+def _number_as(listing: Listing, train: tuple[str, ...]) -> Listing:
+    """The same classes, numbered as in the training split; classes that it lacks come last."""
+    assert listing.labels is not None
+    if listing.class_names == train or not train:
+        return listing
+    names = (*train, *(name for name in listing.class_names if name not in train))
+    number = np.array([names.index(name) for name in listing.class_names], np.int64)
+    return replace(listing, labels=number[listing.labels], class_names=names)
+
+
+def _recognise(kinds: FileKinds, contents: Contents) -> tuple[list[str], Counter[str]]:
+    """The images, those without a known ending among them, and the other files."""
+    ignored = Counter(kinds.ignored)
+    found = []
+    for name in kinds.unknown:
+        head = contents.read_head(name)
+        if looks_like_image(head):
+            found.append(name)
+        else:
+            ignored[kind_of_ignored(name, head)] += 1
+    images = sorted([*kinds.images, *found], key=natural_key) if found else list(kinds.images)
+    return images, ignored
+
+
+def _find_own_table(kinds: FileKinds, selection: _Selection) -> str | None:
+    """The `dataset.json` of the images: at the top, or in the folder that all of them share."""
+    root = common_root([*selection.images, *(t for t in kinds.tables if PurePosixPath(t).name == LABELS_FILE)])
+    inner = common_root(selection.images)
+    places = [f"{place}{LABELS_FILE}" for place in ("", root, inner)]
+    return next((place for place in places if place in kinds.tables), None)
+
+
+def _drop_copies(selection: _Selection) -> None:
+    """Leaves out `cat_mask.png` and `cat_thumb.png` beside `cat.png`."""
+    stems: dict[str, set[str]] = {}
+    split_names = [(image, PurePosixPath(image)) for image in selection.images]
+    for _, path in split_names:
+        stems.setdefault(str(path.parent), set()).add(path.stem.lower())
+    found: dict[str, set[str]] = {}
+    for image, path in split_names:
+        if kind := has_mark(path.stem, stems[str(path.parent)]):
+            found.setdefault(kind, set()).add(image)
+    for kind, dropped in found.items():
+        example = min(dropped, key=natural_key)
+        selection.drop(dropped, kind, f"Images that are {kind} of others are not used: {len(dropped)}, as {example}.")
+
+
+def _drop_asides(selection: _Selection) -> None:
+    """Leaves out folders of masks and thumbnails."""
+    root, folders, _ = selection.below()
+    for folder, kind in find_asides(list(folders)).items():
+        count = len(folders[folder])
+        selection.drop(set(folders[folder]), kind, f"{root}{folder} holds {kind} and is not used: {count} images.")
+
+
+def _drop_loose(selection: _Selection) -> None:
+    """Leaves out a few images beside folders that hold nearly all."""
+    while True:
+        root, folders, loose = selection.below()
+        inside = len(selection.images) - len(loose)
+        if not loose or len(loose) >= inside or len(loose) > max(_FEW, inside // 10) or not _branches(root, folders):
+            return
+        what = f"{loose[0]}" if len(loose) == 1 else f"{len(loose)} images such as {loose[0]}"
+        where = f"the folders {', '.join(list(folders)[:4])}{' …' if len(folders) > 4 else ''}"
+        selection.drop(set(loose), "beside the folders", f"Not used, because outside {where}: {what}.")
+
+
+def _branches(root: str, folders: dict[str, list[str]]) -> bool:
+    """Whether there are several folders, or several in the only one."""
+    if len(folders) != 1:
+        return len(folders) > 1
+    [(top, images)] = folders.items()
+    inner = [image[len(root) + len(top) + 1 :].partition("/") for image in images]
+    return len({name for name, slash, _ in inner if slash}) > 1
+
+
+def _choose(selection: _Selection, split: str) -> bool:
+    """Keeps the images of a split, if the folders are splits, and says whether they are."""
+    root, folders, loose = selection.below()
+    names = list(folders)
+    found = choose_split(names, split)
+    if found is not None and len(loose) < len(selection.images) - len(loose):
+        if split == "test" and not found.folders:
+            return False
+        kept = [image for name in names if name in found.folders for image in folders[name]]
+        _keep(selection, kept, f"{found.note} {len(kept)} of {len(selection.images)} images.")
+        selection.classes = {f"{root}{name}": label for name, label in found.classes.items()}
+        return True
+    if len(names) == 1 and len(loose) < len(folders[names[0]]):  # look below, as in archive/train beside a picture
+        _drop_loose(selection)
+        if selection.below()[0] != root:
+            return _choose(selection, split)
+    return _choose_in_classes(selection, split) or _is_split(root, split, selection)
+
+
+def _is_split(root: str, split: str, selection: _Selection) -> bool:
+    """Whether the only folder, such as `test/`, is the one that is asked for; any may be trained on."""
+    for folder in root.split("/")[:-1]:
+        found = choose_split([folder], split)
+        if found is not None and found.folders:
+            as_test = choose_split([folder], "test")
+            if split == "train" and as_test is not None and as_test.folders:
+                selection.notes.append(found.note)
+            return True
+    return False
+
+
+def _keep(selection: _Selection, kept: list[str], note: str) -> None:
+    others = len(selection.images) - len(kept)
+    selection.images = kept
+    selection.ignored["(not in this split)"] += others
+    selection.notes.append(note)
+
+
+def _choose_in_classes(selection: _Selection, split: str) -> bool:
+    """Splits inside of class folders: cats/train, cats/test, dogs/train, dogs/test."""
+    root, folders, loose = selection.below()
+    if loose or len(folders) < 2:
+        return False
+    chosen: dict[str, frozenset[str]] = {}
+    for top, images in folders.items():
+        inner = [image[len(root) + len(top) + 1 :].partition("/") for image in images]
+        if not all(slash for _, slash, _ in inner):
+            return False
+        names = list(dict.fromkeys(name for name, _, _ in inner))
+        found = choose_split(names, split)
+        if found is None or len(names) < 2:
+            return False
+        chosen[top] = found.folders
+    if not any(chosen.values()):
+        return False
+    kept = [i for top, images in folders.items() for i in images if i[len(root) :].split("/")[1] in chosen[top]]
+    used = ", ".join(sorted({name for names in chosen.values() for name in names}))
+    _keep(selection, kept, f"{used} in each folder is used as the {split} split: {len(kept)} images.")
+    selection.classes = {f"{root}{top}": top for top in folders}
+    return True
+
+
+# --- labels ------------------------------------------------------------------------------------------------
+
+
+def _label_by_folders(selection: _Selection) -> Listing:
+    """First-level sub-folders become classes if every image is in one and there are at least two."""
+    names = tuple(selection.images)
+    root, folders, loose = selection.below()
+    if selection.classes:
+        return _number(names, [selection.classes[_longest_prefix(name, selection.classes)] for name in names])
+    if _is_nvlabs(folders, loose) or not folders:
+        return Listing(names)
+    if loose:
+        note = f"Images outside the sub-folders: {len(loose)}, so the sub-folders are not used as classes."
+        return Listing(names, notes=(note,))
+    if len(folders) == 1:
+        return Listing(names)
+    return _number(names, [name[len(root) :].partition("/")[0] for name in names])
+
+
+def _longest_prefix(name: str, folders: dict[str, str]) -> str:
+    return max((folder for folder in folders if name.startswith(f"{folder}/")), key=len)
+
+
+def _number(names: tuple[str, ...], tops: list[str]) -> Listing:
+    classes = sorted(set(tops), key=natural_key)
+    number = {name: index for index, name in enumerate(classes)}
+    return Listing(names, np.array([number[top] for top in tops], np.int64), tuple(classes))
+
+
+def _is_nvlabs(folders: dict[str, list[str]], loose: list[str]) -> bool:
+    """Whether the folders are NVlabs' 00000, 00001 …, a thousand images each: no classes."""
+    return (
+        bool(folders)
+        and not loose
+        and all(len(top) == 5 and top.isdigit() for top in folders)
+        and all(
+            stem.startswith("img") and len(stem) == 11 and stem[3:].isdigit()
+            for images in folders.values()
+            for stem in (PurePosixPath(image).stem for image in images)
+        )
+    )
+
+
+def _label_by_json(table: str, selection: _Selection, contents: Contents) -> Listing:
+    where = f"{contents.where}: {table}"
+    prefix = table[: -len(LABELS_FILE)]
+    labels = parse_json(contents.read(table), Matcher(selection.images), prefix, where)
+    if labels is None:
+        return Listing(tuple(selection.images))
+    kept = tuple(image for image in selection.images if image in labels.values)
+    bad = tuple((image, f"no label in {LABELS_FILE}") for image in selection.images if image not in labels.values)
+    numbers, names, notes = make_labels(kept, labels, where) if kept else (np.empty(0, np.int64), (), ())
+    return Listing(kept, numbers, names, notes, bad)
+
+
+def _label_by_tables(
+    kinds: FileKinds, selection: _Selection, contents: Contents, column: str | None
+) -> tuple[Listing | None, list[str]]:
+    """Classes from the first table that has some; a note if there are tables but no classes.
+
+    Raises:
+        GanvasError: a column is asked for that no table has.
+    """
+    tables = _find_tables(kinds, selection, contents)
+    matcher = Matcher(selection.images if tables else [])
+    notes, count = [], len(selection.images)
+    for name, read in tables:
+        content = read()
+        if len(content) > MAX_TABLE_BYTES:
+            continue
+        prefix = name.rpartition("/")[0]
+        found = parse_table(content, matcher, count, f"{prefix}/" if prefix else "", name, column)
+        if isinstance(found, Labels):
+            return _apply(found, selection, name, column), [name]
+        if found:
+            notes.append(found)
+    if column is not None:
+        raise GanvasError(
+            " ".join(notes) or f"{contents.where} has no table with a column {column!r} that names its images.",
+            expected="a CSV, TSV or list in the folder or beside it: a column of file names and one of classes",
+            fix="give the name of one of its columns, or leave --label-column out.",
+        )
+    return (Listing(tuple(selection.images), notes=tuple(notes)) if notes else None), []
+
+
+def _find_tables(kinds: FileKinds, selection: _Selection, contents: Contents) -> list[tuple[str, Callable[[], bytes]]]:
+    """Those in the folders above the images come first; then all others if there are few; then those beside."""
+    root = common_root(selection.images)
+    names = [name for name in kinds.tables if PurePosixPath(name).name != LABELS_FILE]
+    above = [name for name in names if root.startswith(name[: name.rfind("/") + 1])]
+    others = [name for name in names if name not in above] if len(names) <= _MAX_TABLES else []
+    inside = [(name, lambda name=name: contents.read(name)) for name in (*above[:_MAX_TABLES], *others)]
+    return [*inside, *contents.beside[:_MAX_TABLES]]
+
+
+def _apply(labels: Labels, selection: _Selection, name: str, column: str | None) -> Listing:
+    kept = tuple(image for image in selection.images if image in labels.values)
+    bad = tuple((image, f"no label in {name}") for image in selection.images if image not in labels.values)
+    try:
+        numbers, names, notes = make_labels(kept, labels, name)
+        if column is None and len(names) > _MAX_GUESSED:
+            raise GanvasError(f"it has {len(names)} different values (--label-column {labels.column} takes them)")
+    except GanvasError as error:
+        if column is not None:
+            raise
+        return Listing(tuple(selection.images), notes=(f"{name} is not used: {error.what}",))
+    return Listing(kept, numbers, names, notes, bad)
