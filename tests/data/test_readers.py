@@ -380,7 +380,7 @@ def test_invalid_dataset_json_is_refused(tmp_path, table, reason):
 
 
 def test_ids_are_renumbered(tmp_path):
-    np.savez(tmp_path / "x.npz", images=noise(3, 8, 8), ids=np.array([7_000_001, 12, 7_000_001]))
+    np.savez(tmp_path / "x.npz", images=noise(3, 8, 8), labels=np.array([7_000_001, 12, 7_000_001]))
     found = open_data(tmp_path / "x.npz")
     assert labels_of(found).tolist() == [1, 0, 1]
     assert found.class_names == ("12", "7000001")
@@ -428,13 +428,12 @@ def test_npz_splits_of_keras_are_read(tmp_path):
 @pytest.mark.parametrize(
     ("arrays", "reason"),
     [
-        ({"x": np.zeros((3, 8, 8), np.float32)}, "float32, not uint8(.|\n)*convert it"),
-        ({"x": np.array([None] * 3).reshape(3, 1, 1)}, "objects, not uint8"),
+        ({"x": np.array([None] * 3).reshape(3, 1, 1)}, "objects, which only unpickling could read"),
         ({"x": np.zeros((3, 8, 8, 2), np.uint8)}, "no array of images"),
         ({"x": np.zeros(3, np.uint8)}, "no array of images"),
         ({"x": np.zeros((0, 8, 8), np.uint8)}, "no array of images"),
         ({"x": np.zeros((3, 4, 8), np.uint8)}, "4 x 8 pixels"),
-        ({"x": np.zeros((3, 8, 8), np.uint8), "z": np.zeros((3, 9, 9), np.uint8)}, "several arrays"),
+        ({"a": np.zeros((3, 8, 8), np.uint8), "b": np.zeros((3, 9, 9), np.uint8)}, "several arrays"),
         ({"x": np.zeros((3, 8, 8), np.uint8), "y": np.array([0, -1, 2])}, "the label -1"),
     ],
 )
@@ -442,13 +441,6 @@ def test_arrays_that_are_not_images_are_refused(tmp_path, arrays, reason):
     np.savez(tmp_path / "x.npz", **arrays)
     with pytest.raises(GanvasError, match=reason):
         open_data(tmp_path / "x.npz")
-
-
-def test_floats_are_not_labels_and_a_note_says_so(tmp_path):
-    np.savez(tmp_path / "x.npz", x=noise(3, 8, 8), y=np.array([0.0, 1.0, 1.0]))
-    found = open_data(tmp_path / "x.npz")
-    assert found.labels is None
-    assert found.notes == ("y.npy is float64, so it is not used as labels.",)
 
 
 def test_damaged_numpy_files_are_refused(tmp_path):
