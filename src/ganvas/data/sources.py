@@ -134,6 +134,8 @@ def _file_source(path: Path, split: str) -> Source:
         )
     if format == "idx":
         return idx.file_source(path, _short_name(path.resolve().parent.name), split)
+    if format == "zip" and path.suffix.lower() != ".npz" and idx.has_images(archive.member_names(path)):
+        return idx.zip_source(path, _short_name(path.name), split)
     readers = {"npy": arrays, "tar": cifar, "zip": arrays if path.suffix.lower() == ".npz" else archive}
     if format not in readers:
         raise _unknown_format_error(path, head, split)

@@ -18,16 +18,23 @@ _MAX_LABEL_BYTES = 2**30
 _MAX_CLASSES = 2**16  # columns of a one-hot array
 
 
+@dataclass(frozen=True)
 class ArrayTable:
     """The arrays of a file, and those of the files beside it that belong to the same data set."""
 
-    def __init__(self, where: str, own: list[StoredArray], read_beside: Callable[[], list[StoredArray]] = list) -> None:
-        self.where, self.own, self._read_beside = where, own, read_beside
+    where: str
+    """The file, for messages."""
+    own: list[StoredArray]
+    read_beside: Callable[[], list[StoredArray]] = list
+    test_fix: str = "leave --split out, or name the arrays x_train and x_test."
+    """What to do where there is no test split."""
+    paired: bool = False
+    """Whether labels of another number than the images are a mistake, rather than something else."""
 
     @cached_property
     def every(self) -> list[StoredArray]:
         """The file's own arrays, then those beside it."""
-        return [*self.own, *self._read_beside()]
+        return [*self.own, *self.read_beside()]
 
 
 @dataclass(frozen=True)
@@ -74,7 +81,7 @@ def _choose_split(table: ArrayTable, split: str) -> _Images:
                     chosen = _choose(found, table)
                     note = [] if name == "test" else [f"{chosen.array.where} is the held-out split: there is no test."]
                     return _Images(chosen.array, chosen.layout, (*note, *chosen.notes))
-        raise no_split(table.where, fix="leave --split out, or name the arrays x_train and x_test.")
+        raise no_split(table.where, fix=table.test_fix)
     for names in (("train",), ("",), ("test", "val")):
         arrays = [array for array in table.own if array.split in names]
         if found := _candidates(arrays, table):
@@ -174,6 +181,12 @@ def _choose_classes(table: ArrayTable, images: _Images) -> Classes:
         rest = [one.name for one in fitting if one is not chosen]
         notes = [f"{chosen.name} has the labels; not used: {listed(rest)}."] if rest else []
         return _read_classes(table, chosen, count, notes)
+    if named and table.paired:
+        raise GanvasError(
+            f"{array.where} contains {count} images, but {named[0].name} contains {named[0].shape[0]} labels.",
+            expected="one label for each image",
+            fix="download both files again, or move the labels away to train without them.",
+        )
     notes = [f"{one.where} has {list(one.shape)} labels for {count} images: not used." for one in named]
     objects = [one.where for one in of_split if one.role == "labels" and one.dtype.hasobject]
     notes += [f"{where} contains objects, which are never unpickled: not used." for where in objects]
