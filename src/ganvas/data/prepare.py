@@ -211,9 +211,8 @@ def _has_transparency(images: ImageFiles, indices: list[int]) -> bool:
 
 
 def _is_opaque(arrays: ImageArrays) -> bool:
-    blocks = arrays.blocks()
-    first = next(blocks, None)
-    return first is None or bool((first[:, 3] == 255).all())
+    """Whether no pixel of any image is transparent; reads no further than the first that is."""
+    return all((block[:, 3] == 255).all() for block in arrays.blocks())
 
 
 def choose_default_size(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ganvas.data import archive, arrays, cache, cifar, digits, folder, hub, idx, stacked
+from ganvas.data import archive, arrays, cache, cifar, digits, folder, hub, idx, stacked, stl10
 from ganvas.data.imageset import ImageSet
 from ganvas.data.listing import IMAGE_SUFFIXES
 from ganvas.data.options import DataOptions
@@ -22,6 +22,7 @@ from ganvas.data.prepare import (
     scan_headers,
 )
 from ganvas.data.source_types import ImageArrays, ImageFiles, Source, describe_start, no_split
+from ganvas.data.tar_stream import read_members
 from ganvas.errors import GanvasError
 
 _SOURCES = (
@@ -108,14 +109,17 @@ def _folder_source(path: Path, split: str) -> Source:
     for inside in _candidate_folders(path):
         if idx.find_in_folder(inside):
             return idx.folder_source(inside, name, split)
-        if any(cifar.is_batch(file.name) for file in inside.iterdir()):
+        if cifar.is_folder(inside):
             return cifar.source(inside, name, split)
+        if any(stl10.is_file(file.name) for file in inside.iterdir()):
+            return stl10.source(inside, name, split)
     return folder.source(path, name, split)
 
 
 def _candidate_folders(path: Path) -> list[Path]:
     """The folder, and the sub-folders in which other tools put IDX and CIFAR files."""
-    below = ("raw", "MNIST/raw", "FashionMNIST/raw", "cifar-10-batches-py", "cifar-10-batches-bin")
+    cifar_folders = ("cifar-10-batches-py", "cifar-10-batches-bin", "cifar-100-python", "cifar-100-binary")
+    below = ("raw", "MNIST/raw", "FashionMNIST/raw", *cifar_folders, "stl10_binary")
     return [path, *(path / place for place in below if (path / place).is_dir())]
 
 
@@ -136,10 +140,24 @@ def _file_source(path: Path, split: str) -> Source:
         return idx.file_source(path, _short_name(path.resolve().parent.name), split)
     if format == "zip" and path.suffix.lower() != ".npz" and idx.has_images(archive.member_names(path)):
         return idx.zip_source(path, _short_name(path.name), split)
-    readers = {"npy": arrays, "tar": cifar, "zip": arrays if path.suffix.lower() == ".npz" else archive}
+    if stl10.is_file(path.name):
+        return stl10.source(path, _short_name(path.resolve().parent.name), split)
+    if format == "tar":
+        return _tar_source(path, _short_name(path.name), split)
+    readers = {"npy": arrays, "zip": arrays if path.suffix.lower() == ".npz" else archive}
     if format not in readers:
         raise _unknown_format_error(path, head, split)
     return readers[format].source(path, _short_name(path.name), split)
+
+
+def _tar_source(path: Path, name: str, split: str) -> Source:
+    """CIFAR or STL-10, by the first member that has a name of theirs."""
+    for member in read_members(path):
+        if stl10.is_file(member.name):
+            return stl10.source(path, name, split)
+        if cifar.is_member(member.name):
+            break
+    return cifar.source(path, name, split)
 
 
 def _detect_format(path: Path, head: bytes) -> str:
@@ -166,8 +184,8 @@ def _unknown_format_error(path: Path, head: bytes, split: str) -> GanvasError:
             expected=_SOURCES,
             fix="put the images into a folder and give the path of the folder.",
         )
-    if cifar.is_batch(path.name):
-        return GanvasError(f"{path} is one batch of CIFAR-10.", expected=f"its folder, {path.parent}")
+    if cifar.is_batch(path.name) or (path.name in ("train", "test", "train.bin") and cifar.is_folder(path.parent)):
+        return GanvasError(f"{path} is one batch of CIFAR.", expected=f"its folder, {path.parent}")
     if split == "test" and not head:
         return no_split(str(path))
     gzipped = head.startswith(b"\x1f\x8b")
