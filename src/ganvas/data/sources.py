@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ganvas.data import archive, arrays, cache, cifar, digits, folder, hub, idx, stacked, stl10
+from ganvas.data import archive, arrays, cache, cifar, digits, folder, hub, idx, matlab, pixel_table, stacked, stl10
 from ganvas.data.imageset import ImageSet
 from ganvas.data.listing import IMAGE_SUFFIXES
 from ganvas.data.options import DataOptions
@@ -26,7 +26,7 @@ from ganvas.data.tar_stream import read_members
 from ganvas.errors import GanvasError
 
 _SOURCES = (
-    "a folder of images, a zip, IDX files, CIFAR-10's archive, .npz or .npy, "
+    "a folder of images, a zip, IDX files, CIFAR's or STL-10's archive, .npz or .npy, .mat, a .csv of pixels, "
     + ", ".join((*digits.NAMES, *hub.NAMED_SETS))
     + f", {stacked.NAME}, {stacked.NAME}:PATH, or hf:owner/name"
 )
@@ -144,7 +144,12 @@ def _file_source(path: Path, split: str) -> Source:
         return stl10.source(path, _short_name(path.resolve().parent.name), split)
     if format == "tar":
         return _tar_source(path, _short_name(path.name), split)
-    readers = {"npy": arrays, "zip": arrays if path.suffix.lower() == ".npz" else archive}
+    readers = {
+        "npy": arrays,
+        "mat": matlab,
+        "table": pixel_table,
+        "zip": arrays if path.suffix.lower() == ".npz" else archive,
+    }
     if format not in readers:
         raise _unknown_format_error(path, head, split)
     return readers[format].source(path, _short_name(path.name), split)
@@ -152,20 +157,21 @@ def _file_source(path: Path, split: str) -> Source:
 
 def _tar_source(path: Path, name: str, split: str) -> Source:
     """CIFAR or STL-10, by the first member that has a name of theirs."""
-    for member in read_members(path):
-        if stl10.is_file(member.name):
-            return stl10.source(path, name, split)
-        if cifar.is_member(member.name):
-            break
+    with closing(read_members(path)) as members:
+        first = next((one.name for one in members if stl10.is_file(one.name) or cifar.is_member(one.name)), "")
+    if stl10.is_file(first):
+        return stl10.source(path, name, split)
     return cifar.source(path, name, split)
 
 
 def _detect_format(path: Path, head: bytes) -> str:
-    """zip, npy, tar, idx or an empty string; gzip is decompressed first."""
+    """zip, npy, tar, idx, mat, table or an empty string; gzip is decompressed first."""
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return "zip"
     if head.startswith(b"\x93NUMPY"):
         return "npy"
+    if matlab.is_matlab(head):
+        return "mat"
     if head.startswith(b"\x1f\x8b"):
         try:
             with gzip.open(path, "rb") as file:
@@ -174,6 +180,8 @@ def _detect_format(path: Path, head: bytes) -> str:
             return ""
     if head[257:262] == b"ustar":
         return "tar"
+    if pixel_table.is_table(head):
+        return "table"
     return "idx" if idx.is_idx(head) else ""
 
 
@@ -199,7 +207,7 @@ def _unknown_format_error(path: Path, head: bytes, split: str) -> GanvasError:
 
 def _short_name(name: str) -> str:
     """`kaokore-faces-128.zip` -> `kaokore-faces-128`: a name that is safe in the names of run folders."""
-    stem = re.sub(r"\.(zip|npz|npy|gz|tgz|tar|tar\.gz)$", "", name, flags=re.IGNORECASE)
+    stem = re.sub(r"\.(zip|npz|npy|mat|csv|gz|tgz|tar|tar\.gz)$", "", name, flags=re.IGNORECASE)
     return re.sub(r"[^\w-]+", "-", stem).strip("-")[:48] or "images"
 
 
