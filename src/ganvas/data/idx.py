@@ -8,15 +8,16 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
 import numpy as np
 
+from ganvas.data import emnist
 from ganvas.data.archive import is_bomb, open_zip
 from ganvas.data.listing import natural_key
-from ganvas.data.naming import split_of, stem, words
+from ganvas.data.naming import split_of, stem
 from ganvas.data.source_types import ImageArrays, Source, describe_start, file_stamp
 from ganvas.data.stored import StoredArray, rows_of_block
 from ganvas.data.table import ArrayTable, read_images
@@ -151,11 +152,7 @@ def _read(where: str, own: Sequence[_File], beside: Sequence[_File], split: str)
             fix="give the path of the -images- file.",
         )
     table = ArrayTable(where, arrays, lambda: [_read_array(file) for file in beside], _TEST_FIX, paired=True)
-    found = read_images(table, split)
-    if any("emnist" in words(file.name) for file in own):
-        note = "EMNIST stores its images transposed: they are turned upright."
-        return replace(found, notes=(*found.notes, note))
-    return found
+    return emnist.add_note(read_images(table, split), own[0].name)
 
 
 def _read_array(file: _File) -> StoredArray:
@@ -164,7 +161,6 @@ def _read_array(file: _File) -> StoredArray:
         shape, dtype = _read_header(file, opened)
     row = math.prod(shape[1:])
     digits = len(shape) == 2 and shape[1] == 8 and dtype == np.dtype(">i4")
-    transposed = "emnist" in words(file.name) and len(shape) == 3
 
     def stream() -> Iterator[np.ndarray]:
         step = rows_of_block(shape, dtype)
@@ -174,7 +170,7 @@ def _read_array(file: _File) -> StoredArray:
                 taken = min(step, shape[0] - first)
                 content = _read_exactly(file, opened, taken * row * dtype.itemsize)
                 values = np.frombuffer(content, dtype).reshape(taken, *shape[1:])
-                yield values[:, 0] if digits else values.transpose(0, 2, 1) if transposed else values
+                yield values[:, 0] if digits else values
             if _read_up_to(file, opened, 1):  # also makes gzip verify its checksum
                 raise _damaged_error(file, "it is longer than its header declares")
 
@@ -182,8 +178,8 @@ def _read_array(file: _File) -> StoredArray:
         blocks = list(stream())
         return np.concatenate(blocks) if blocks else np.empty(shape, dtype)
 
-    shown = shape[:1] if digits else (*shape[:1], *reversed(shape[1:])) if transposed else shape
-    return StoredArray(file.plain_name, file.name, file.where, shown, dtype.newbyteorder("="), stream, whole)
+    shown, kind = shape[:1] if digits else shape, dtype.newbyteorder("=")
+    return emnist.turn_upright(StoredArray(file.plain_name, file.name, file.where, shown, kind, stream, whole))
 
 
 def _read_header(file: _File, opened: BinaryIO) -> tuple[tuple[int, ...], np.dtype]:

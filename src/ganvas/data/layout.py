@@ -12,8 +12,7 @@ from ganvas.errors import GanvasError
 
 _CHANNELS = (1, 3, 4)
 _SAMPLES = 256  # images that are compared to find the order of their channels
-_CLEARLY = 0.8  # the ratio of roughness below which one order of channels is certain
-_FEW = 64  # rows, fewer than which may be the rows of a single image
+_CLEARLY = 0.8  # the ratio of two differences below which the smaller one is certainly that of neighbouring pixels
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ def _find_of_3(array: StoredArray, label_counts: set[int]) -> Layout:
     """[n h w], or MATLAB's [h w n]."""
     first, middle, last = array.shape
     if min(first, middle) >= MIN_SIDE and last in _CHANNELS and first not in label_counts:
-        raise _single_image_error(array, "x[None]", "it is a data set of one image")
+        raise _unclear_error(array, "x[None] if it is a data set of one image")
     reversed_axes = last in label_counts if label_counts & {first, last} else first == middle and last >= 4 * middle
     if reversed_axes and first not in label_counts and min(first, middle) >= MIN_SIDE:
         note = f"An array of {list(array.shape)} is read as [h, w, n]: {last} images of {first} x {middle} pixels."
@@ -98,13 +97,15 @@ def _find_of_rows(array: StoredArray, label_counts: set[int]) -> Layout | None:
     axis = fitting[0]
     count, length = array.shape[1 - axis], array.shape[axis]
     channels, side = _square_of(length) or (1, 1)
-    if count not in label_counts and (count < _FEW or count == length or (len(fitting) == 2 and count < length)):
-        inner = f"{side}, {side}" if channels == 1 else f"{channels}, {side}, {side}"
-        raise _single_image_error(array, f"x.reshape(-1, {inner})", f"each row is an image of {side} x {side} pixels")
+    if not _are_images(array, axis, channels):
+        if axis == 0 and not label_counts:
+            return None
+        raise _unclear_error(array, *(_reshaping(array.shape[axis], axis) for axis in fitting))
     rows = (1 - axis, axis)
     note = f"Each row of {length} numbers is read as {side} x {side} pixels, line by line"
     if channels == 1:
-        return Layout(count, (1, side, side), rows, (1, side, side), (0, 1, 2, 3), (note + ".",))
+        note += f". If they lie on their side, save x.reshape(-1, {side}, {side}).transpose(0, 2, 1)."
+        return Layout(count, (1, side, side), rows, (1, side, side), (0, 1, 2, 3), (note,))
     planes = Layout(count, (channels, side, side), rows, (channels, side, side), (0, 1, 2, 3))
     pixels = Layout(count, (channels, side, side), rows, (side, side, channels), (0, 3, 1, 2))
     rough = [_roughness(layout, array) for layout in (planes, pixels)]
@@ -129,15 +130,35 @@ def _square_of(length: int) -> tuple[int, int] | None:
     return None
 
 
+def _are_images(array: StoredArray, axis: int, channels: int) -> bool:
+    """Whether numbers that are neighbours along an axis are alike, as pixels are, and rows of them are not."""
+    first = next(iter(array.stream())).astype(np.float64)
+    block = np.moveaxis(first, axis, 1)[:, : _SAMPLES * _SAMPLES]
+    if min(block.shape) < 2:
+        return False
+    lag = min(channels, block.shape[1] - 1)
+    between = np.abs(np.diff(block[:: max(1, len(block) // 2**12)], axis=0)).mean()
+    within = min(np.abs(block[:, step:] - block[:, :-step]).mean() for step in {1, lag})
+    return bool(within < _CLEARLY * between)
+
+
 def _roughness(layout: Layout, array: StoredArray) -> float:
     """The mean difference of neighbouring pixels, of the first images."""
     images = next(layout.blocks(array))[:_SAMPLES].astype(np.float64)
     return float(np.abs(np.diff(images, axis=2)).mean() + np.abs(np.diff(images, axis=3)).mean())
 
 
-def _single_image_error(array: StoredArray, formula: str, condition: str) -> GanvasError:
+def _reshaping(length: int, axis: int) -> str:
+    """The formula that makes images of the rows, or the columns, of a table."""
+    channels, side = _square_of(length) or (1, 1)
+    inner = f"{side}, {side}" if channels == 1 else f"{channels}, {side}, {side}"
+    values, line = ("x", "row") if axis else ("x.T", "column")
+    return f"{values}.reshape(-1, {inner}) if each {line} is an image of {side} x {side} pixels"
+
+
+def _unclear_error(array: StoredArray, *formulas: str) -> GanvasError:
     return GanvasError(
-        f"{array.where} of {list(array.shape)} is perhaps a single image.",
+        f"{array.where} of {list(array.shape)} is perhaps a single image, or not of images.",
         expected="many images: [n, height, width], [n, height, width, channels] or [n, channels, height, width]",
-        fix=f"save {formula} if {condition}.",
+        fix=f"save {', or '.join(formulas)}.",
     )

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ganvas.data import emnist
 from ganvas.data.archive import refuse_bomb
 from ganvas.data.arrays import find_beside
 from ganvas.data.source_types import ImageArrays, Source, file_stamp
@@ -38,7 +39,7 @@ def source(path: Path, name: str, split: str) -> Source:
         fix = "leave --split out, or put the file beside it whose name has test in place of train."
         own = _read_variables(path)
         found = read_images(ArrayTable(str(path), own, read_beside, fix), split)
-        return _name_digits(found, path) if _is_svhn(own) else found
+        return emnist.add_note(_name_digits(found, path) if _is_svhn(own) else found, path.name)
 
     return Source(name, "a .mat file", stamp, read)
 
@@ -78,9 +79,8 @@ def _read_variables(path: Path) -> list[StoredArray]:
                 fix="save the images with numpy.save: a .npy need not fit into memory.",
             )
         variables = scipy.io.loadmat(str(path), simplify_cells=True)
-    return [
-        in_memory(name, path.name, f"{path}: {name}", values) for name, values in _flatten("", variables) if values.ndim
-    ]
+    arrays = [(name, values) for name, values in _flatten("", variables) if values.ndim]
+    return [emnist.turn_upright(in_memory(name, path.name, f"{path}: {name}", values)) for name, values in arrays]
 
 
 def _flatten(prefix: str, values: dict[str, Any]) -> Iterator[tuple[str, np.ndarray]]:

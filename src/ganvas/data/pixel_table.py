@@ -10,6 +10,7 @@ from typing import TextIO, cast
 
 import numpy as np
 
+from ganvas.data import emnist
 from ganvas.data.arrays import find_beside
 from ganvas.data.naming import role_of
 from ganvas.data.source_types import ImageArrays, Source, file_stamp
@@ -41,7 +42,8 @@ def source(path: Path, name: str, split: str) -> Source:
         return [array for file in beside if _starts_as_table(file) for array in _read_arrays(file)]
 
     def read() -> ImageArrays:
-        return read_images(ArrayTable(str(path), _read_arrays(path), read_beside, _TEST_FIX), split)
+        found = read_images(ArrayTable(str(path), _read_arrays(path), read_beside, _TEST_FIX), split)
+        return emnist.add_note(found, path.name)
 
     return Source(name, "a table of pixels", stamp, read)
 
@@ -62,7 +64,7 @@ def _read_arrays(path: Path) -> list[StoredArray]:
     pixels = [column for column in range(values.shape[1]) if column not in (label, index)]
     contiguous = pixels and pixels == list(range(pixels[0], pixels[-1] + 1))
     images = values[:, pixels[0] : pixels[-1] + 1] if contiguous else values[:, pixels]
-    arrays = [in_memory("pixels", path.name, str(path), images)]
+    arrays = [emnist.turn_upright(in_memory("pixels", path.name, str(path), images))]
     if label is not None:
         arrays.append(in_memory("label", path.name, f"{path}: its column of labels", values[:, label]))
     return arrays
@@ -145,7 +147,7 @@ def _parse(path: Path, lines: list[str], columns: int, where: str) -> np.ndarray
     try:
         block = np.loadtxt(filled, np.float32, delimiter=",", quotechar='"', ndmin=2)
     except ValueError as error:
-        reason = re.sub(r" at row \d+", "", str(error)).rstrip(".")
+        reason = re.sub(r" at row \d+|;.*", "", str(error)).rstrip(".")
     if reason or block.shape[1] != columns:
         raise GanvasError(
             f"{path}, {where}: {reason or f'{block.shape[1]} numbers in a line'}.",

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from operator import attrgetter
 
 import numpy as np
 
@@ -87,6 +88,12 @@ def _choose_split(table: ArrayTable, split: str) -> _Images:
         if found := _candidates(arrays, table):
             chosen = _choose(found, table)
             return _Images(chosen.array, chosen.layout, (*_describe_splits(table, chosen), *chosen.notes))
+    if all(array.role == "labels" for array in table.own):
+        raise GanvasError(
+            f"{table.where} contains labels, not images.",
+            expected="the file of images",
+            fix="give the path of the file of images.",
+        )
     shapes = listed([str(array) for array in table.own]) or "nothing"
     raise GanvasError(
         f"{table.where} contains no array of images, only {shapes}.",
@@ -153,8 +160,9 @@ def _describe_splits(table: ArrayTable, chosen: _Images) -> list[str]:
         return [f"{array.where} is used for training, though its name says {array.split}."]
     if held_out is None or held_out.split == "":
         return []
-    left_out = [f"{one.name} is not used" for split, one in others.items() if one is not held_out and split]
-    return [", ".join([f"{array.name} is for training, {held_out.name} is the held-out split", *left_out]) + "."]
+    name = attrgetter("file" if held_out.name == array.name else "name")
+    left_out = [f"{name(one)} is not used" for split, one in others.items() if one is not held_out and split]
+    return [", ".join([f"{name(array)} is for training, {name(held_out)} is the held-out split", *left_out]) + "."]
 
 
 def _is_counterpart(one: StoredArray, array: StoredArray) -> bool:
@@ -195,10 +203,8 @@ def _choose_classes(table: ArrayTable, images: _Images) -> Classes:
     if named or not vectors:
         return Classes(None, (), tuple(notes))
     if len(unnamed) != 1:
-        why = "no name says labels" if unnamed else "the name does not say labels"
-        return Classes(
-            None, (), (*notes, f"Not used as labels, because {why}: {listed([one.name for one in vectors])}.")
-        )
+        note = f"Not used as labels, because their names do not say so: {listed([one.name for one in vectors])}."
+        return Classes(None, (), (*notes, note))
     classes = _read_classes(table, unnamed[0], count, notes)
     if 2 * len(classes.names) > count:
         return Classes(None, (), (*notes, f"{unnamed[0].name} has {len(classes.names)} different numbers: no classes."))

@@ -11,8 +11,7 @@ from ganvas.errors import GanvasError
 _DARK = 63
 """Of 255: the least maximum of all pixels of a usual data set. Below it, the numbers probably have another range."""
 _TOLERANCE = 0.5 / 255
-BIT_DEPTHS = (10, 12, 14, 16)
-"""Those of cameras and scanners, whose numbers are stored in 16 bits."""
+_BIT_DEPTHS = (8, 10, 12, 14, 16)  # of cameras and scanners, whose numbers are stored in 16 bits
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ def choose_scale(streams: Sequence[Callable[[], Iterable[np.ndarray]]], dtype: n
                 fix="save them all as uint8 in 0..255.",
             )
     if not found.finite:
-        raise _refuse(where, "some values are not finite", "numpy.nan_to_num(x)", found)
+        raise _refuse(where, "values that are not finite", "numpy.nan_to_num(x)", found)
     return _scale_whole(found, dtype, where) if found.whole else _scale_fractions(found, where)
 
 
@@ -98,7 +97,7 @@ def _find_range(blocks: Iterable[np.ndarray], dtype: np.dtype) -> _Range:
 def _scale_whole(found: _Range, dtype: np.dtype, where: str) -> Scale:
     """The scale of whole numbers."""
     low, high = found.low, found.high
-    kind = "" if dtype == np.uint8 else f"{dtype}, "
+    kind = "" if dtype == np.uint8 else f"{dtype.name}, "
     if low == -1 and high <= 1:
         return Scale(1, 127.5, f"{where}: {kind}-1 and 1, become 0 and 255.")
     if low < 0:
@@ -117,11 +116,11 @@ def _scale_whole(found: _Range, dtype: np.dtype, where: str) -> Scale:
         other = ", or x.astype('uint8') if they are dark pixels of 0..255"
         raise _refuse(where, "values that may be dark pixels or a range of their own", _stretch(found), found, other)
     if high <= 255:
-        return Scale(note=f"{where}: {dtype} in 0..255." if kind else "")
+        return Scale(note=f"{where}: {dtype.name} in 0..255." if kind else "")
     if high > 65535:
         raise _refuse(where, "values above 65535", _stretch(found), found)
     white = white_of(int(high))
-    return Scale(0, 255 / white, depth_note(f"{where}: {dtype}", int(high), white))
+    return Scale(0, 255 / white, depth_note(f"{where}: {dtype.name}", int(high), white))
 
 
 def _scale_fractions(found: _Range, where: str) -> Scale:
@@ -150,8 +149,8 @@ def _scale_fractions(found: _Range, where: str) -> Scale:
 
 
 def white_of(high: int) -> int:
-    """The largest number of the bit depth that holds `high`, at most 65535: 4095 for 3000."""
-    return next((2**bits - 1 for bits in BIT_DEPTHS if high < 2**bits), 65535)
+    """The largest number of the bit depth that holds `high`: 4095, of 12 bits, for 3000."""
+    return next((2**bits - 1 for bits in _BIT_DEPTHS if high < 2**bits), 2 ** high.bit_length() - 1)
 
 
 def depth_note(where: str, high: int, white: int) -> str:
