@@ -1,4 +1,4 @@
-"""EMNIST stores its images transposed, as its authors' MATLAB does: they are turned upright, by the name of the file."""
+"""EMNIST stores its images transposed, as MATLAB does: they are turned upright, by the name of the file."""
 
 from collections.abc import Iterator
 from dataclasses import replace

@@ -155,7 +155,8 @@ def white_of(high: int) -> int:
 
 def depth_note(where: str, high: int, white: int) -> str:
     """The note on images of more than 8 bits that are all divided by the same number."""
-    return f"{where}, at most {high}: read as {(white + 1).bit_length() - 1} bits, all multiplied by 255/{white}."
+    factor = "" if white == 255 else f", all multiplied by 255/{white}"
+    return f"{where}, at most {high}: read as {white.bit_length()} bits{factor}."
 
 
 def _stretch(found: _Range) -> str:
