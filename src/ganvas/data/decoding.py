@@ -167,8 +167,8 @@ def _convert_channels(image: Image.Image, channels: int, white: int = 65535) -> 
         return image.convert("RGBA")
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
-        white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
-        image = Image.alpha_composite(white, rgba).convert("RGB")
+        background = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
+        image = Image.alpha_composite(background, rgba).convert("RGB")
     return image.convert("L" if channels == 1 else "RGB")
 
 

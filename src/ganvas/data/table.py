@@ -221,7 +221,7 @@ def _read_classes(table: ArrayTable, chosen: StoredArray, count: int, notes: Seq
             listed_names = np.char.decode(one.whole(), "utf-8") if one.dtype.kind == "S" else one.whole()
             names = listed_names.reshape(-1).tolist()
     classes = read_classes(values, chosen.where, None, others)
-    if names and classes.names == tuple(map(str, range(len(classes.names)))) and len(names) >= len(classes.names):
+    if names and classes.names[:1] in (("0",), ("1",)) and len(names) >= len(classes.names):
         classes = read_classes(values, chosen.where, names, others)
     return Classes(classes.labels, classes.names, (*notes, *classes.notes))
 
