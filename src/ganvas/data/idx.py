@@ -47,7 +47,7 @@ class _File:
     def open(self) -> Iterator[BinaryIO]:
         """Opens by content, whatever the name: browsers unpack .gz and keep the name."""
         with self.open_packed() as file:
-            packed = file.read(2) == b"\x1f\x8b"
+            packed = _read_up_to(self, file, 2) == b"\x1f\x8b"
         with self.open_packed() as file:
             yield cast(BinaryIO, gzip.GzipFile(fileobj=file)) if packed else file
 
@@ -108,8 +108,12 @@ def _on_disk(path: Path) -> _File:
 
 def _in_zip(path: Path, info: zipfile.ZipInfo) -> _File:
     def open_member() -> BinaryIO:
-        with open_zip(path) as archive:  # an open member keeps the file open
-            return cast(BinaryIO, archive.open(info))
+        try:
+            with open_zip(path) as archive:  # an open member keeps the file open
+                return cast(BinaryIO, archive.open(info))
+        except (RuntimeError, NotImplementedError, zipfile.BadZipFile) as error:
+            reason = str(error).rstrip(".")
+            raise GanvasError(f"{path}: {info.filename} cannot be read: {reason}.", fix="unpack the zip.") from error
 
     stamp = (info.filename, info.file_size, info.CRC)
     return _File(info.filename.rpartition("/")[2], f"{path}: {info.filename}", info.compress_size, stamp, open_member)

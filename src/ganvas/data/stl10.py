@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ganvas.data.classes import read_classes
+from ganvas.data.listing import normalise_labels
 from ganvas.data.source_types import ImageArrays, Source, file_stamp, no_split
 from ganvas.data.stored import BLOCK_BYTES
 from ganvas.data.tar_stream import read_members
@@ -105,10 +105,11 @@ def _read(path: Path, wanted: str) -> ImageArrays:
             expected="one label for each image",
             fix="download both files again.",
         )
-    names = small.get(_NAMES, b"").decode("utf-8", "replace").split() or None
+    names = small.get(_NAMES, b"").decode("utf-8", "replace").split() or [str(number) for number in range(1, 11)]
     where = f"{path}: {wanted.replace('_X', '_y')}"
-    classes = read_classes(np.frombuffer(numbers, np.uint8), where, names)
-    return ImageArrays(count, shape, blocks, classes.labels, classes.names, (*notes, *classes.notes))
+    from_0 = np.frombuffer(numbers, np.uint8).astype(np.int64) - 1
+    labels, class_names, more = normalise_labels(from_0, names, where)
+    return ImageArrays(count, shape, blocks, labels, class_names, (*notes, *more))
 
 
 def _missing_error(path: Path, wanted: str) -> GanvasError:
