@@ -102,7 +102,8 @@ def test_metadata_and_notes(digits):
         assert facts["digits"]["name"] == "digits"
         assert facts["digits"]["count"] == 70
     assert open_stacked(digits).metadata["digits"]["fingerprint"] == singles.fingerprint
-    assert open_stacked(digits).notes == ("600 fixed triplets of the 70 digits of digits.",)
+    splits = "x_train is for training, x_test is the held-out split."
+    assert open_stacked(digits).notes == (splits, "600 fixed triplets of the 70 digits of digits.")
 
 
 @pytest.mark.usefixtures("all_triplets")

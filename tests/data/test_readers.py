@@ -23,8 +23,17 @@ from ganvas.errors import GanvasError
 
 few_examples = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 sides = st.integers(8, 12)
-grey = st.tuples(st.integers(1, 5), sides, sides).flatmap(lambda shape: arrays(np.uint8, shape))
-colour = st.tuples(st.integers(1, 5), sides, sides, st.just(3)).flatmap(lambda shape: arrays(np.uint8, shape))
+
+
+def bright(shape) -> st.SearchStrategy[np.ndarray]:
+    """Images whose numbers are certainly in 0..255: one pixel is white."""
+    white = np.zeros(shape, np.uint8)
+    white.flat[0] = 255
+    return arrays(np.uint8, shape).map(lambda images: np.maximum(images, white))
+
+
+grey = st.tuples(st.integers(1, 5), sides, sides).flatmap(bright)
+colour = st.tuples(st.integers(1, 5), sides, sides, st.just(3)).flatmap(bright)
 
 
 @contextmanager
@@ -43,7 +52,7 @@ def test_idx_reads_back(images, packed, data):
     with temporary_folder() as folder:
         found = open_data(write_idx(folder / "digits set", images, labels, packed=packed))
         assert np.array_equal(found.images[:, 0], images)
-        assert np.array_equal(labels_of(found), labels)
+        assert [int(found.class_names[label]) for label in labels_of(found)] == labels.tolist()
         assert labels_of(found).dtype == np.int64
         assert found.name == "digits-set"
 
@@ -164,7 +173,7 @@ def test_local_folder_has_precedence_over_a_named_set(tmp_path, monkeypatch):
         (lambda data: data[:-5], "ends too early"),
         (lambda data: data + b"x", "longer than its header declares"),
         (lambda data: data[:3] + b"\x01" + data[4:], "contains labels"),
-        (lambda data: data[:2] + b"\x0d" + data[3:], "unsupported data type"),
+        (lambda data: data[:2] + b"\x0a" + data[3:], "unsupported data type"),
         (lambda data: data[:4] + b"\xff\xff\xff\xff" + data[8:], "decompression bomb"),
     ],
 )
@@ -382,7 +391,7 @@ def test_invalid_dataset_json_is_refused(tmp_path, table, reason):
 
 
 def test_ids_are_renumbered(tmp_path):
-    np.savez(tmp_path / "x.npz", images=noise(3, 8, 8), ids=np.array([7_000_001, 12, 7_000_001]))
+    np.savez(tmp_path / "x.npz", images=noise(3, 8, 8), labels=np.array([7_000_001, 12, 7_000_001]))
     found = open_data(tmp_path / "x.npz")
     assert labels_of(found).tolist() == [1, 0, 1]
     assert found.class_names == ("12", "7000001")
@@ -430,13 +439,12 @@ def test_npz_splits_of_keras_are_read(tmp_path):
 @pytest.mark.parametrize(
     ("arrays", "reason"),
     [
-        ({"x": np.zeros((3, 8, 8), np.float32)}, "float32, not uint8(.|\n)*convert it"),
-        ({"x": np.array([None] * 3).reshape(3, 1, 1)}, "objects, not uint8"),
+        ({"x": np.array([None] * 3).reshape(3, 1, 1)}, "objects, which only unpickling could read"),
         ({"x": np.zeros((3, 8, 8, 2), np.uint8)}, "no array of images"),
         ({"x": np.zeros(3, np.uint8)}, "no array of images"),
         ({"x": np.zeros((0, 8, 8), np.uint8)}, "no array of images"),
         ({"x": np.zeros((3, 4, 8), np.uint8)}, "4 x 8 pixels"),
-        ({"x": np.zeros((3, 8, 8), np.uint8), "z": np.zeros((3, 9, 9), np.uint8)}, "several arrays"),
+        ({"a": np.zeros((3, 8, 8), np.uint8), "b": np.zeros((3, 9, 9), np.uint8)}, "several arrays"),
         ({"x": np.zeros((3, 8, 8), np.uint8), "y": np.array([0, -1, 2])}, "the label -1"),
     ],
 )
@@ -444,13 +452,6 @@ def test_arrays_that_are_not_images_are_refused(tmp_path, arrays, reason):
     np.savez(tmp_path / "x.npz", **arrays)
     with pytest.raises(GanvasError, match=reason):
         open_data(tmp_path / "x.npz")
-
-
-def test_floats_are_not_labels_and_a_note_says_so(tmp_path):
-    np.savez(tmp_path / "x.npz", x=noise(3, 8, 8), y=np.array([0.0, 1.0, 1.0]))
-    found = open_data(tmp_path / "x.npz")
-    assert found.labels is None
-    assert found.notes == ("y.npy is float64, so it is not used as labels.",)
 
 
 def test_damaged_numpy_files_are_refused(tmp_path):

@@ -96,6 +96,16 @@ def open_zip(path: Path) -> zipfile.ZipFile:
         ) from error
 
 
+def member_names(path: Path) -> list[str]:
+    """The names of all members of a zip, unchecked.
+
+    Raises:
+        GanvasError: the file is not a complete zip.
+    """
+    with open_zip(path) as archive:
+        return archive.namelist()
+
+
 def _check_members(path: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
     """The members by name.
 

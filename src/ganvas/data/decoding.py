@@ -58,6 +58,8 @@ class Header:
     """"a JPEG" for a JPEG named .png; otherwise empty."""
     frames: bool
     """Whether there are more frames or pages than the first."""
+    deep: Literal["grey", "colour", ""]
+    """Whether its numbers have 16 bits or more, of which Pillow reads the upper eight where it has colours."""
 
 
 def read_header(file: BinaryIO, name: str) -> Header:
@@ -75,7 +77,8 @@ def read_header(file: BinaryIO, name: str) -> Header:
         format, named = _SAME_FORMAT.get(format, format), _SAME_FORMAT.get(named, named)
         misnamed = f"a {format} named {suffix}" if named in _FORMATS and named != format else ""
         several = image.format != "MPO" and bool(getattr(image, "is_animated", False))  # a phone's photo has a second
-        return Header(height, width, image.mode, _is_grey(image), image.has_transparency_data, misnamed, several)
+        grey, alpha = _is_grey(image), image.has_transparency_data
+        return Header(height, width, image.mode, grey, alpha, misnamed, several, _depth(image))
 
 
 def is_transparent(file: BinaryIO) -> bool:
@@ -87,12 +90,24 @@ def is_transparent(file: BinaryIO) -> bool:
         return False
 
 
-def decode(file: BinaryIO, channels: int, size: tuple[int, int], fit: Fit) -> np.ndarray:
+def read_peak(file: BinaryIO) -> int:
+    """The largest number in an image of 16 bits or more; of one with colours, the largest that it can have.
+
+    Raises:
+        Unreadable: it cannot be decoded.
+    """
+    with _unreadable_on_error(file), _open_image(file) as image:
+        peak = int(np.asarray(image.convert("RGB") if image.mode == "RGBA" else image).max())
+        return peak if image.mode.startswith("I") else peak * 256 + 255
+
+
+def decode(file: BinaryIO, channels: int, size: tuple[int, int], fit: Fit, white: int = 65535) -> np.ndarray:
     """The image as uint8 [channels H W] in 0..255, upright, first frame only.
 
     Args:
         channels: 1, 3 or 4; with 1 and 3, transparent images are composited over white.
         size: (H, W) of the result.
+        white: the number that becomes 255 in grey images of 16 bits or more.
 
     Raises:
         Unreadable: the image cannot be decoded; the message is the reason.
@@ -105,7 +120,7 @@ def decode(file: BinaryIO, channels: int, size: tuple[int, int], fit: Fit) -> np
         with _large_image_lock if image.width * image.height > _LARGE_PIXELS else nullcontext():
             image.load()
             transpose = _TRANSPOSES.get(_orientation(image))
-            converted = _convert_channels(image, channels)
+            converted = _convert_channels(image, channels, white)
             upright = converted.transpose(transpose) if transpose is not None else converted
             return _to_chw(resize_to_fit(upright, size, fit))
 
@@ -169,10 +184,10 @@ def _register_heif() -> None:
             register_heif_opener(thumbnails=False)
 
 
-def _convert_channels(image: Image.Image, channels: int) -> Image.Image:
+def _convert_channels(image: Image.Image, channels: int, white: int = 65535) -> Image.Image:
     """Any mode -> L, RGB or RGBA."""
     if image.mode.startswith("I;16") or image.mode == "I":
-        grey = np.asarray(image).astype(np.float64).clip(0, 65535) / 257
+        grey = np.asarray(image).astype(np.float64).clip(0, white) * (255 / white)
         image = Image.fromarray(np.rint(grey).astype(np.uint8))
     elif image.mode == "F":
         image = Image.fromarray(_floats_to_uint8(np.asarray(image)))
@@ -180,8 +195,8 @@ def _convert_channels(image: Image.Image, channels: int) -> Image.Image:
         return image.convert("RGBA")
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
-        white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
-        image = Image.alpha_composite(white, rgba).convert("RGB")
+        background = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
+        image = Image.alpha_composite(background, rgba).convert("RGB")
     return image.convert("L" if channels == 1 else "RGB")
 
 
@@ -200,6 +215,14 @@ def _floats_to_uint8(values: np.ndarray) -> np.ndarray:
 def _to_chw(image: Image.Image) -> np.ndarray:
     pixels = np.asarray(image)
     return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def _depth(image: Image.Image) -> Literal["grey", "colour", ""]:
+    """Whether an image that is not decoded yet has numbers of 16 bits or more, and whether it has colours."""
+    if image.mode.startswith("I"):
+        return "grey"
+    raw_mode = "".join(str(tile.args) for tile in getattr(image, "tile", [])[:1])
+    return "colour" if re.search(r";16[BLN]", raw_mode) else ""
 
 
 def _is_grey(image: Image.Image) -> bool:

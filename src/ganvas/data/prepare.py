@@ -15,9 +15,10 @@ from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 
-from ganvas.data.decoding import Header, decode, is_transparent, read_header, resize_array
+from ganvas.data.decoding import Header, decode, is_transparent, read_header, read_peak, resize_array
 from ganvas.data.options import MIN_SIDE, DataOptions
 from ganvas.data.source_types import ImageArrays, ImageFiles, Unreadable
+from ganvas.data.value_range import depth_note, white_of
 from ganvas.errors import GanvasError
 from ganvas.progress import progress_bar
 
@@ -40,6 +41,8 @@ class HeaderScan:
     modes: Counter[str] = field(default_factory=Counter)
     grey: int = 0
     alpha: list[int] = field(default_factory=list)
+    deep: dict[str, list[int]] = field(default_factory=lambda: {"grey": [], "colour": []})
+    """Images of 16 bits or more."""
     failures: dict[int, str] = field(default_factory=dict)
     misnamed: list[tuple[str, str]] = field(default_factory=list)
     animated: list[str] = field(default_factory=list)
@@ -64,6 +67,8 @@ class TargetFormat:
     channels: int
     size: tuple[int, int]
     notes: tuple[str, ...]
+    white: int = 65535
+    """The number that becomes 255 in grey images of 16 bits or more."""
 
 
 def scan_headers(images: ImageFiles, *, progress: bool) -> HeaderScan:
@@ -83,13 +88,19 @@ def scan_headers(images: ImageFiles, *, progress: bool) -> HeaderScan:
                 scan.alpha.append(index)
             if header.frames:
                 scan.animated.append(images.names[index])
+            if header.deep:
+                scan.deep[header.deep].append(index)
             if header.misnamed and len(scan.misnamed) < _MAX_HISTOGRAM_ROWS:
                 scan.misnamed.append((images.names[index], header.misnamed))
     return scan
 
 
 def choose_target_of_files(options: DataOptions, images: ImageFiles, scan: HeaderScan) -> TargetFormat:
-    """Chooses channels and size for image files, at least one of which is readable."""
+    """Chooses channels and size for image files, at least one of which is readable.
+
+    Raises:
+        GanvasError: they have colours of 16 bits, of which nearly nothing could be read.
+    """
     notes = []
     if options.channels is not None:
         channels: int = options.channels
@@ -105,8 +116,35 @@ def choose_target_of_files(options: DataOptions, images: ImageFiles, scan: Heade
     if scan.animated:
         count, example = len(scan.animated), scan.animated[0]
         notes.append(f"Files with several frames or pages: {count}, as {example}; the first of each is used.")
+    white, dark = _choose_white(options, images, scan)
     size, more = choose_default_size(options, scan.sizes)
-    return TargetFormat(channels, size, (*notes, *more))
+    return TargetFormat(channels, size, (*notes, *dark, *more), white)
+
+
+def _choose_white(options: DataOptions, images: ImageFiles, scan: HeaderScan) -> tuple[int, list[str]]:
+    """The number that is white in all grey images of 16 bits or more, from their maximum, with a note."""
+
+    def find_peak(kind: str) -> int:
+        title = "finding the brightest pixel"
+        found = _read_files(lambda file, _: read_peak(file), images, scan.deep[kind], {}, title, progress=False)
+        return max((peak for chunk in found for _, peak in chunk), default=65535)
+
+    colour = white_of(find_peak("colour")) if scan.deep["colour"] else 65535
+    if colour < 65535:
+        bits = colour.bit_length()
+        raise GanvasError(
+            f"{options.source}: {len(scan.deep['colour'])} images have colours of 16 bits and use only {bits} of them: "
+            "they are nearly black.",
+            expected="colours of 8 bits, or of all 16",
+            fix=f"multiply them first, for example with ImageMagick: mogrify -evaluate multiply {2 ** (16 - bits)} "
+            "-depth 8 -format png FILES",
+        )
+    if not scan.deep["grey"]:
+        return 65535, []
+    peak = find_peak("grey")
+    white = white_of(peak)
+    title = f"Grey images of more than 8 bits: {len(scan.deep['grey'])}"
+    return white, [depth_note(title, peak, white)] if white != 65535 else []
 
 
 def choose_target_of_arrays(options: DataOptions, arrays: ImageArrays) -> TargetFormat:
@@ -137,7 +175,7 @@ def decode_files(
     good = [index for index in range(len(images.names)) if index not in scan.failures]
 
     def read(file: BinaryIO, _index: int) -> np.ndarray:
-        return decode(file, target.channels, target.size, options.fit)
+        return decode(file, target.channels, target.size, options.fit, target.white)
 
     for decoded in _read_files(read, images, good, scan.failures, "decoding the images", progress):
         if decoded:
@@ -242,9 +280,8 @@ def _has_transparency(images: ImageFiles, indices: list[int]) -> bool:
 
 
 def _is_opaque(arrays: ImageArrays) -> bool:
-    blocks = arrays.blocks()
-    first = next(blocks, None)
-    return first is None or bool((first[:, 3] == 255).all())
+    """Whether no pixel of any image is transparent; reads no further than the first that is."""
+    return all((block[:, 3] == 255).all() for block in arrays.blocks())
 
 
 def choose_default_size(

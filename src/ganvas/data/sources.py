@@ -22,9 +22,12 @@ from ganvas.data import (
     folder,
     hub,
     idx,
+    matlab,
     named,
+    pixel_table,
     shards,
     stacked,
+    stl10,
     tar,
     video,
 )
@@ -40,10 +43,12 @@ from ganvas.data.prepare import (
 )
 from ganvas.data.sniffing import detect_format, looks_like_image, name_unread, refuse_unread
 from ganvas.data.source_types import ImageArrays, ImageFiles, Source, describe_start, no_split
+from ganvas.data.tar_stream import read_members
 from ganvas.errors import GanvasError
 
 _SOURCES = (
-    "a folder of images, a zip, IDX files, CIFAR-10's archive, .npz or .npy, "
+    "a folder of images, a zip or tar, IDX files, CIFAR's or STL-10's archive, .npz or .npy, .mat, a .csv of pixels, "
+    "Parquet, a video, "
     + ", ".join((*digits.NAMES, *named.SETS))
     + f", {stacked.NAME}, {stacked.NAME}:PATH, or hf:owner/name"
 )
@@ -51,7 +56,7 @@ _FORMAT_BY_SUFFIX = {".zip": "zip", ".npz": "zip", ".npy": "npy", ".tar": "tar"}
 _FORMAT_TITLES = {"zip": "a zip archive", "npy": "a NumPy file", "tar": "a tar archive"}
 _MAX_NAMES = 10
 _WITH_COLUMNS = ("a folder", "a zip", "a tar", "Parquet", "Arrow files", "a data set from the hub")
-_ENDINGS = r"\.(zip|npz|npy|gz|tgz|tbz2|txz|tar(\.(gz|bz2|xz))?|parquet|arrow|mp4|m4v|mov|avi|mkv|webm)$"
+_ENDINGS = r"\.(zip|npz|npy|mat|csv|gz|tgz|tbz2|txz|tar(\.(gz|bz2|xz))?|parquet|arrow|mp4|m4v|mov|avi|mkv|webm)$"
 
 
 def open_images(options: DataOptions, *, progress: bool = True) -> ImageSet:
@@ -135,14 +140,17 @@ def _folder_source(path: Path, options: DataOptions) -> Source:
     for inside in _candidate_folders(path):
         if idx.find_in_folder(inside):
             return idx.folder_source(inside, name, split)
-        if any(cifar.is_batch(file.name) for file in inside.iterdir()):
+        if cifar.is_folder(inside):
             return cifar.source(inside, name, split)
+        if any(stl10.is_file(file.name) for file in inside.iterdir()):
+            return stl10.source(inside, name, split)
     return shards.folder_source(path, name, options) or folder.source(path, name, split, options.label_column)
 
 
 def _candidate_folders(path: Path) -> list[Path]:
     """The folder, and the sub-folders in which other tools put IDX and CIFAR files."""
-    below = ("raw", "MNIST/raw", "FashionMNIST/raw", "KMNIST/raw", "cifar-10-batches-py", "cifar-10-batches-bin")
+    cifar_folders = ("cifar-10-batches-py", "cifar-10-batches-bin", "cifar-100-python", "cifar-100-binary")
+    below = ("raw", "MNIST/raw", "FashionMNIST/raw", "KMNIST/raw", *cifar_folders, "stl10_binary")
     return [path, *(path / place for place in below if (path / place).is_dir())]
 
 
@@ -168,21 +176,38 @@ def _file_source(path: Path, options: DataOptions) -> Source:
     if format == "tar" and tar.holds_images(path):
         return tar.source([path], name, split, column)
     if format == "zip" and path.suffix.lower() != ".npz":
+        if idx.has_images(archive.member_names(path)):
+            return idx.zip_source(path, name, split)
         return archive.source(path, name, split, column)
     if format == "idx":
         return idx.file_source(path, _short_name(path.resolve().parent.name), split)
-    readers = {"npy": arrays, "tar": cifar, "zip": arrays}
+    if stl10.is_file(path.name):
+        return stl10.source(path, _short_name(path.resolve().parent.name), split)
+    if format == "tar":
+        return _tar_source(path, name, split)
+    readers = {"npy": arrays, "zip": arrays, "mat": matlab, "table": pixel_table}
     if format not in readers:
         raise _unknown_format_error(path, head, split)
     return readers[format].source(path, name, split)
 
 
+def _tar_source(path: Path, name: str, split: str) -> Source:
+    """CIFAR or STL-10, by the first member that has a name of theirs."""
+    with closing(read_members(path)) as members:
+        first = next((one.name for one in members if stl10.is_file(one.name) or cifar.is_member(one.name)), "")
+    if stl10.is_file(first):
+        return stl10.source(path, name, split)
+    return cifar.source(path, name, split)
+
+
 def _detect_format(path: Path, head: bytes) -> str:
-    """zip, npy, tar, columns, video, idx or an empty string; gzip, bzip2 and xz are decompressed first."""
+    """zip, npy, mat, tar, columns, video, table, idx or an empty string; gzip, bzip2 and xz are decompressed first."""
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return "zip"
     if head.startswith(b"\x93NUMPY"):
         return "npy"
+    if matlab.is_matlab(head):
+        return "mat"
     for magic, opener in ((b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ\0", lzma.open)):
         if head.startswith(magic):
             try:
@@ -197,6 +222,8 @@ def _detect_format(path: Path, head: bytes) -> str:
         return "columns"
     if video.is_video(head):
         return "video"
+    if pixel_table.is_table(head):
+        return "table"
     return "idx" if idx.is_idx(head) else ""
 
 
@@ -207,8 +234,8 @@ def _unknown_format_error(path: Path, head: bytes, split: str) -> GanvasError:
             expected=_SOURCES,
             fix="put the images into a folder and give the path of the folder.",
         )
-    if cifar.is_batch(path.name):
-        return GanvasError(f"{path} is one batch of CIFAR-10.", expected=f"its folder, {path.parent}")
+    if cifar.is_batch(path.name) or (path.name in ("train", "test", "train.bin") and cifar.is_folder(path.parent)):
+        return GanvasError(f"{path} is one batch of CIFAR.", expected=f"its folder, {path.parent}")
     refuse_unread(path, head)
     if split == "test" and not head:
         return no_split(str(path))

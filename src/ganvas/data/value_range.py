@@ -1,0 +1,175 @@
+"""Numbers of any type as uint8 pixels: what they mean is decided from the range of all of them, or refused."""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ganvas.errors import GanvasError
+
+_DARK = 63
+"""Of 255: the least maximum of all pixels of a usual data set. Below it, the numbers probably have another range."""
+_TOLERANCE = 0.5 / 255
+_BIT_DEPTHS = (8, 10, 12, 14, 16)  # of cameras and scanners, whose numbers are stored in 16 bits
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How numbers become pixels: (x + shift) * factor, rounded."""
+
+    shift: float = 0.0
+    factor: float = 1.0
+    note: str = ""
+
+    def to_uint8(self, values: np.ndarray) -> np.ndarray:
+        """Numbers of any type and shape -> uint8 in 0..255."""
+        if values.dtype == np.uint8 and self.factor == 1:
+            return values
+        precise = np.float64 if values.dtype.itemsize > 4 or values.dtype.kind in "iu" else np.float32
+        pixels = (values.astype(precise) + precise(self.shift)) * precise(self.factor)
+        return np.rint(pixels).clip(0, 255).astype(np.uint8)
+
+
+@dataclass
+class _Range:
+    low: float = math.inf
+    high: float = -math.inf
+    whole: bool = True
+    finite: bool = True
+
+
+def choose_scale(streams: Sequence[Callable[[], Iterable[np.ndarray]]], dtype: np.dtype, where: str) -> Scale:
+    """Decides from all numbers what they mean: 0..255, 0..1, -1..1, -0.5..0.5, or 10 to 16 bits.
+
+    Args:
+        streams: each yields an array in blocks; of all splits, so that all are converted alike.
+        dtype: of all of them.
+        where: the file and the array, for messages.
+
+    Raises:
+        GanvasError: they are no numbers, some are not finite, or their range is none of these; the fix has the formula.
+    """
+    if dtype.kind == "b":
+        return Scale(0, 255, f"{where}: true and false become 255 and 0.")
+    if dtype.kind not in "iuf":
+        objects = dtype.hasobject
+        raise GanvasError(
+            f"{where} contains {'objects, which only unpickling could read' if objects else dtype}, not pixels.",
+            expected="numbers, best uint8 in 0..255",
+            fix="save numpy.stack(list(x)) instead; objects are never unpickled." if objects else "save numbers.",
+        )
+    ranges = [_find_range(stream(), dtype) for stream in streams]
+    found = _Range(
+        min(one.low for one in ranges),
+        max(one.high for one in ranges),
+        all(one.whole for one in ranges),
+        all(one.finite for one in ranges),
+    )
+    for one in ranges:
+        if 0 < one.high <= 1 + _TOLERANCE < _DARK < found.high:
+            raise GanvasError(
+                f"{where} and its other split have different ranges: at most {one.high:g} and {found.high:g}.",
+                expected="the same range in all splits",
+                fix="save them all as uint8 in 0..255.",
+            )
+    if not found.finite:
+        raise _refuse(where, "values that are not finite", "numpy.nan_to_num(x)", found)
+    return _scale_whole(found, dtype, where) if found.whole else _scale_fractions(found, where)
+
+
+def _find_range(blocks: Iterable[np.ndarray], dtype: np.dtype) -> _Range:
+    """The range of all values. Of uint8 the rest is not read once a value proves that they are in 0..255."""
+    found = _Range()
+    for block in blocks:
+        if not block.size:
+            continue
+        low, high = float(block.min()), float(block.max())
+        found.low, found.high = min(found.low, low), max(found.high, high)
+        found.finite &= math.isfinite(low) and math.isfinite(high)
+        if not found.finite or (dtype == np.uint8 and high > _DARK):
+            break
+        if dtype.kind == "f" and found.whole:
+            found.whole = bool((block == np.rint(block)).all())
+    return found
+
+
+def _scale_whole(found: _Range, dtype: np.dtype, where: str) -> Scale:
+    """The scale of whole numbers."""
+    low, high = found.low, found.high
+    kind = "" if dtype == np.uint8 else f"{dtype.name}, "
+    if low == -1 and high <= 1:
+        return Scale(1, 127.5, f"{where}: {kind}-1 and 1, become 0 and 255.")
+    if low < 0:
+        if dtype == np.int8:
+            formula = "(x.astype('int16') + 128).astype('uint8')"
+            raise _refuse(where, "values below zero", formula, found, ", or x.view('uint8') if they overflowed")
+        raise _refuse(where, "values below zero", _stretch(found), found)
+    if high <= 0:
+        return Scale()
+    if high <= 1:
+        return Scale(0, 255, f"{where}: {kind}only 0 and 1, become 0 and 255.")
+    if high <= _DARK:
+        if dtype == np.uint8:
+            note = f"{where}: no value is above {high:g} of 255, so the images are dark."
+            return Scale(note=f"{note} If {high:g} means white, save (x * (255 / {high:g})).round().astype('uint8').")
+        other = ", or x.astype('uint8') if they are dark pixels of 0..255"
+        raise _refuse(where, "values that may be dark pixels or a range of their own", _stretch(found), found, other)
+    if high <= 255:
+        return Scale(note=f"{where}: {dtype.name} in 0..255." if kind else "")
+    if high > 65535:
+        raise _refuse(where, "values above 65535", _stretch(found), found)
+    white = white_of(int(high))
+    return Scale(0, 255 / white, depth_note(f"{where}: {dtype.name}", int(high), white))
+
+
+def _scale_fractions(found: _Range, where: str) -> Scale:
+    """The scale of numbers that are not all whole."""
+    low, high = found.low, found.high
+    if low >= -_TOLERANCE and high <= 1 + _TOLERANCE:
+        if high * 255 <= _DARK:
+            raise _refuse(where, "values that are nearly black in 0..1", _stretch(found), found)
+        return Scale(0, 255, f"{where}: 0..1 becomes 0..255.")
+    if -1 - 2 * _TOLERANCE <= low <= -0.75 and 0.5 < high <= 1 + 2 * _TOLERANCE:
+        return Scale(1, 127.5, f"{where}: -1..1 becomes 0..255.")
+    if -0.5 - _TOLERANCE <= low <= -0.375 and 0.25 < high <= 0.5 + _TOLERANCE:
+        return Scale(0.5, 255, f"{where}: -0.5..0.5 becomes 0..255.")
+    if low >= -0.5 and _DARK < high <= 255.5:
+        return Scale(note=f"{where}: 0..255, rounded.")
+    for bottom, top, formula in (
+        (0, 1, "(x.clip(0, 1) * 255).round().astype('uint8')"),
+        (-1, 1, "((x.clip(-1, 1) + 1) * 127.5).round().astype('uint8')"),
+        (0, 255, "x.clip(0, 255).round().astype('uint8')"),
+    ):
+        slack = 0.1 * (top - bottom)
+        if bottom - slack <= low <= bottom + slack and top - slack <= high <= top + slack:
+            raise _refuse(where, f"values a little outside {bottom}..{top}", formula, found)
+    other = ", or undo the normalisation: x * std + mean" if low < 0 else ""
+    raise _refuse(where, "values of no usual range", _stretch(found), found, other)
+
+
+def white_of(high: int) -> int:
+    """The largest number of the bit depth that holds `high`: 4095, of 12 bits, for 3000."""
+    return next((2**bits - 1 for bits in _BIT_DEPTHS if high < 2**bits), 2 ** high.bit_length() - 1)
+
+
+def depth_note(where: str, high: int, white: int) -> str:
+    """The note on images of more than 8 bits that are all divided by the same number."""
+    factor = "" if white == 255 else f", all multiplied by 255/{white}"
+    return f"{where}, at most {high}: read as {white.bit_length()} bits{factor}."
+
+
+def _stretch(found: _Range) -> str:
+    """A formula that maps the range to 0..255."""
+    low, high = min(found.low, 0.0) if found.low > 0 else found.low, found.high
+    moved = "x" if low == 0 else f"(x - {low:.7g})" if low > 0 else f"(x + {-low:.7g})"
+    return f"({moved} * {255 / max(high - low, 1e-30):.7g}).round().astype('uint8')"
+
+
+def _refuse(where: str, what: str, formula: str, found: _Range, other: str = "") -> GanvasError:
+    span = f" ({found.low:.5g} to {found.high:.5g})" if found.finite else ""
+    return GanvasError(
+        f"{where} contains {what}{span}.",
+        expected="pixels as uint8 in 0..255, or numbers that span 0..255, 0..1 or -1..1",
+        fix=f"save {formula}{other}.",
+    )
