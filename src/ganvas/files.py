@@ -174,9 +174,11 @@ def to_path(value: object, expected: str) -> Path:
     """The value as a path.
 
     Raises:
-        GanvasError: it is something else, such as a number or an array.
+        GanvasError: it is something else, such as a number or an array, or has a zero byte.
     """
-    if isinstance(value, str | os.PathLike):
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    if isinstance(value, str) and "\0" not in value:
         return Path(value)
     raise GanvasError(f"{describe_value(value)} is not a path.", expected=expected)
 

@@ -1,6 +1,5 @@
 """ganvas.compare: trains recipes on one budget, evaluates all runs in the same way and writes one report."""
 
-import json
 import math
 import sys
 import time
@@ -27,6 +26,7 @@ from ganvas.evaluation import independence
 from ganvas.evaluation.reference_features import Memo
 from ganvas.files import make_folder, write_json, write_text
 from ganvas.pytorch_state import default_state
+from ganvas.reading import read_json
 from ganvas.recipes import RECIPES
 from ganvas.runs import snapshot
 from ganvas.runs.folder import Run
@@ -344,7 +344,7 @@ def _make_plan(
     candidate_configs = {c.name: to_json(replace(c.config, seed=0)) for c in recipes}
     request = _json_safe({"budget": asdict(limit) if limit else None, "candidates": candidate_configs})
     try:
-        saved = json.loads(file.read_text(encoding="utf-8"))
+        saved = read_json(file)
         saved = {"request": saved["request"], "lengths": dict(saved["lengths"])}
     except (OSError, ValueError, KeyError, TypeError):  # no plan yet, or not a readable one
         saved = None

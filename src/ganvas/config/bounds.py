@@ -23,13 +23,22 @@ class Bound:
     expected: str
 
 
-POSITIVE = Bound(lambda value: value > 0, "a number above 0")
 NON_NEGATIVE = Bound(lambda value: 0 <= value < math.inf, "0 or more, and finite")
 FRACTION = Bound(lambda value: 0 <= value <= 1, "a fraction from 0 to 1")
 BELOW_ONE = Bound(lambda value: 0 <= value < 1, "0 or more and below 1")
 
-Count: TypeAlias = Annotated[int, POSITIVE]
-Counts: TypeAlias = Annotated[tuple[int, ...], Bound(lambda n: all(i > 0 for i in n), "whole numbers above 0")]
+MAX_COUNT, MAX_LAYERS = 10**9, 1000
+"""What no network, batch or interval comes near: memory is checked later, with the sizes of a network at hand."""
+
+Count: TypeAlias = Annotated[int, Bound(lambda n: 1 <= n <= MAX_COUNT, f"a whole number from 1 to {MAX_COUNT:,}")]
+Counts: TypeAlias = Annotated[
+    tuple[int, ...],
+    Bound(
+        lambda n: len(n) <= MAX_LAYERS and all(1 <= i <= MAX_COUNT for i in n),
+        f"whole numbers above 0, at most {MAX_LAYERS:,}",
+    ),
+]
+Layers: TypeAlias = Annotated[int, Bound(lambda n: 1 <= n <= MAX_LAYERS, f"a whole number from 1 to {MAX_LAYERS:,}")]
 Threads: TypeAlias = Annotated[int, Bound(lambda n: 1 <= n <= 1024, "a number from 1 to 1,024")]
 Seed: TypeAlias = Annotated[int, Bound(lambda seed: 0 <= seed < 2**63, "a whole number from 0 to 2^63 - 1")]
 
@@ -41,6 +50,7 @@ Kimg: TypeAlias = Annotated[
     float, Bound(lambda kimg: 0.001 <= kimg < 1e12, "at least one image (0.001) and a finite number")
 ]
 Minutes: TypeAlias = Annotated[float, Bound(lambda minutes: 0 < minutes < 1e7, "a finite number of minutes above 0")]
+KimgOrNever: TypeAlias = Annotated[float, Bound(lambda kimg: 0 <= kimg < 1e12, "0 or more, and a finite number")]
 WholeKimg: TypeAlias = Annotated[
     float, Bound(lambda kimg: 1 <= kimg < 1e12, "1 or more: snapshots are named after whole kimg")
 ]

@@ -116,7 +116,10 @@ def _plan_length(planner: Planner, run: Run, images_per_s: float | None) -> Plan
 
     def plan_on_main() -> tuple[Plan, int, int]:
         if images_per_s is None:
-            planner.load_state(state_metadata.read_metadata(run.state_file)["plan"])
+            saved = state_metadata.read_metadata(run.state_file)
+            if "plan" not in saved:
+                raise GanvasError(f"{run.state_file} is not of a run by time.", fix="start a new run: --new.")
+            planner.load_state(saved["plan"])
         else:
             planner.start(images_per_s)
         return planner.plan, planner.tick_interval, planner.snapshot_interval
