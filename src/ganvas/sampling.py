@@ -1,9 +1,11 @@
 """Draws uint8 images from a trained generator: one image per seed, grids by class, interpolations."""
 
 import math
-import operator
+import re
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,10 +13,10 @@ from torch import Tensor
 
 from ganvas import image_io, user_code
 from ganvas.data.pixels import to_uint8
-from ganvas.devices import select_device
+from ganvas.devices import free_bytes, select_device
 from ganvas.display import Displayed, InlineImage, Paragraph, Part, Table
 from ganvas.errors import GanvasError, describe_value
-from ganvas.files import to_path
+from ganvas.files import format_bytes, to_path
 from ganvas.networks import Generator
 from ganvas.progress import progress_bar
 from ganvas.pytorch_state import default_state
@@ -23,12 +25,18 @@ from ganvas.runs.folder import Run
 from ganvas.runs.snapshot import Card
 from ganvas.samples import Samples
 from ganvas.threads import cpu_threads
+from ganvas.values import as_whole, to_number, to_whole
 
 Label = int | str
 """A class: its number, or its name."""
 
 MAX_SEEDS = 10_000_000
 """Most seeds that one text names."""
+
+MAX_FRAMES = 100_000
+"""Most images of an interpolation."""
+
+MAX_TRUNCATION = 1e6
 
 PIXELS_PER_PASS = 2**20
 """Approximate number of pixels in a forward pass: 64 images of 128×128."""
@@ -77,8 +85,7 @@ def generate(
     Raises:
         GanvasError: `truncation` is negative or not finite.
     """
-    if isinstance(truncation, str | None) or not 0 <= truncation < math.inf:
-        raise GanvasError(f"--truncation is {truncation!r}.", expected="a number from 0 on; 1 means no truncation")
+    truncation = to_number(truncation, "--truncation", most=MAX_TRUNCATION)
     step = images_per_pass(*generator.shape[1:3])
     for start in range(0, len(z), step):
         with default_state(random=False), torch.no_grad(), user_code.quote_loaded():
@@ -140,7 +147,7 @@ class Sampler(Displayed):
         Raises:
             GanvasError: the class does not exist, or the generator is unconditional.
         """
-        seeds = _check_seeds(seeds)
+        seeds, truncation = _check_seeds(seeds), to_number(truncation, "--truncation", most=MAX_TRUNCATION)
         return self._generate_batches(seeds, self._make_labels(label, seeds), truncation)
 
     def _generate_batches(self, seeds: Sequence[int], labels: Tensor | None, truncation: float) -> Iterator[Tensor]:
@@ -163,8 +170,12 @@ class Sampler(Displayed):
         """All images of `sample_batches` in one array: uint8 [n c h w], which a notebook shows as a grid.
 
         With `progress`, a bar is shown on a terminal.
+
+        Raises:
+            GanvasError: as `sample_batches`, or the images do not fit into memory.
         """
         seeds = _check_seeds(seeds)
+        _check_memory(len(seeds), self.card.shape[:3])
         images, done = np.empty((len(seeds), *self.card.shape[:3]), np.uint8), 0
         with progress_bar("Sampling", len(seeds), shown=progress) as advance:
             for batch in self.sample_batches(seeds, label=label, truncation=truncation):
@@ -199,8 +210,7 @@ class Sampler(Displayed):
             raise GanvasError(
                 f"An interpolation needs at least two seeds; there are {len(seeds)}.", fix="--seeds 0,7,12"
             )
-        if frames < 1:
-            raise GanvasError(f"--frames is {frames}.", expected="at least one image from one seed to the next")
+        frames = to_whole(frames, "--frames", 1, MAX_FRAMES // len(seeds))
         z = sample_latents(seeds, self._latent_size)
         t = torch.arange(frames) / frames
         segments = [slerp(z[i], z[(i + 1) % len(z)], t) for i in range(len(z))]
@@ -218,7 +228,7 @@ class Sampler(Displayed):
         names = self.card.class_names
         if name in names:
             return names.index(name)
-        if name.isdigit() and int(name) < self.card.shape.classes:
+        if re.fullmatch("[0-9]{1,9}", name) and int(name) < self.card.shape.classes:
             return int(name)
         listed = ", ".join(f"{i} ({n})" if n != str(i) else n for i, n in enumerate(names))
         raise GanvasError(
@@ -245,8 +255,7 @@ class Sampler(Displayed):
             GanvasError: fewer than one column, more images than a file holds, or as `sample_batches`.
         """
         classes = self.card.shape.classes
-        if columns is not None and columns < 1:
-            raise GanvasError(f"--columns is {columns}.", expected="at least 1")
+        columns = None if columns is None else to_whole(columns, "--columns", 1)
         seeds = _check_seeds(seeds)
         if not classes or label is not None:
             n = len(seeds)
@@ -274,8 +283,14 @@ class Sampler(Displayed):
             return None
         if label is None:
             return torch.tensor([seed % classes for seed in seeds], dtype=torch.long)
-        each_label = label if isinstance(label, Sequence) and not isinstance(label, str) else [label] * len(seeds)
-        labels = [self.find_class(one) if isinstance(one, str) else _to_int(one, "class") for one in each_label]
+        if hasattr(label, "tolist") and getattr(label, "ndim", 0) == 1:
+            label = label.tolist()  # type: ignore[union-attr]
+        several = isinstance(label, Sequence) and not isinstance(label, str | bytes)
+        labels = [
+            self.find_class(one) if isinstance(one, str) else _to_int(one, "class")
+            for one in (label if several else [label])  # type: ignore[union-attr]
+        ]
+        labels = labels if several else labels * len(seeds)
         if len(labels) != len(seeds) or not all(0 <= each < classes for each in labels):
             raise GanvasError(
                 f"Class {label} does not exist.", expected=f"one of 0 to {classes - 1}, or one for each seed"
@@ -324,22 +339,37 @@ def parse_seeds(text: str) -> list[int]:
 
 def _check_seeds(seeds: Iterable[int] | str) -> list[int]:
     """The seeds as integers in the range that PyTorch accepts."""
-    if not isinstance(seeds, Iterable):
+    if isinstance(seeds, str):
+        chosen: Iterable[Any] = parse_seeds(seeds)
+    elif isinstance(seeds, Iterable) and not isinstance(seeds, bytes) and getattr(seeds, "ndim", 1):
+        chosen = seeds
+    else:
         raise GanvasError(
             f"{describe_value(seeds)} is not a list of seeds.",
             expected='integers such as range(64) or [0, 7], or text such as "0-7,12"',
         )
-    checked = parse_seeds(seeds) if isinstance(seeds, str) else [_to_int(seed, "seed") for seed in seeds]
+    checked = [_to_int(seed, "seed") for seed in islice(chosen, MAX_SEEDS + 1)]
+    if len(checked) > MAX_SEEDS:
+        raise GanvasError("These are too many seeds.", expected=f"at most {MAX_SEEDS:,}", fix="several calls.")
     for seed in checked:
         if not 0 <= seed < 2**63:
             raise GanvasError(f"{seed} is not a seed.", expected="an integer from 0 to 2^63 - 1")
     return checked
 
 
+def _check_memory(n: int, shape: tuple[int, ...]) -> None:
+    """Refuses more images than fit into the free memory, before any is made."""
+    needed, free = n * math.prod(shape), free_bytes(torch.device("cpu"))
+    if needed > free:
+        raise GanvasError(
+            f"{n:,} images need {format_bytes(needed)}.",
+            expected=f"less than the {format_bytes(free)} that are free",
+            fix="fewer seeds, or Sampler.sample_batches, which yields a few at a time.",
+        )
+
+
 def _to_int(value: object, what: str) -> int:
-    try:
-        if not isinstance(value, bool):
-            return operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
-        pass
-    raise GanvasError(f"{describe_value(value)} is not a {what}.", expected="an integer")
+    number = as_whole(value)
+    if number is None:
+        raise GanvasError(f"{describe_value(value)} is not a {what}.", expected="an integer")
+    return number

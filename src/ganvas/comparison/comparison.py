@@ -14,17 +14,18 @@ import torch
 
 from ganvas import user_code
 from ganvas.comparison import budget, measurements, ranking, summary
-from ganvas.comparison.candidates import Candidate, parse_candidates, slug, unique_slugs
+from ganvas.comparison.candidates import Candidate, check_knobs, name_candidates, parse_candidates, slug, unique_slugs
 from ganvas.comparison.importers import ImportedRun, import_run
 from ganvas.comparison.measurements import EvaluationSettings
 from ganvas.comparison.workers import Job, Outcome, train_all
 from ganvas.config import differences, leaves, replace, to_json
 from ganvas.data import open_images
 from ganvas.display import Displayed, InlineImage, Paragraph, Part, Table
-from ganvas.errors import GanvasError, describe_value
+from ganvas.errors import GanvasError
 from ganvas.evaluation import independence
+from ganvas.evaluation.evaluation import MIN_IMAGES
 from ganvas.evaluation.reference_features import Memo
-from ganvas.files import make_folder, write_json, write_text
+from ganvas.files import make_folder, to_path, write_json, write_text
 from ganvas.pytorch_state import default_state
 from ganvas.reading import read_json
 from ganvas.recipes import RECIPES
@@ -32,6 +33,7 @@ from ganvas.runs import snapshot
 from ganvas.runs.folder import Run
 from ganvas.training.start import complete, network_shape
 from ganvas.training.state import TrainState
+from ganvas.values import to_text, to_whole
 
 MAX_SHOWN = 8
 """Candidates whose images a notebook shows."""
@@ -129,13 +131,11 @@ def compare(
         KeyboardInterrupt: interrupted; trainings are saved, and the report contains what is finished.
     """
     user_code.refuse_while_loading("ganvas.compare")
-    candidates = [candidates] if isinstance(candidates, str | Path | Run) else candidates
-    for option, given, example in (("knobs", knobs, "{'batch': 32}"), ("vary", vary, "{'d_lr': [1e-4, 2e-4]}")):
-        if not isinstance(given, Mapping | None) or (
-            option == "vary" and not all(isinstance(values, list | tuple) for values in (given or {}).values())
-        ):
-            raise GanvasError(f"{option} is {describe_value(given)}.", expected=f"a dictionary, such as {example}")
-    names = [str(c.path if isinstance(c, Run) else c) for c in candidates]
+    seeds, workers = to_whole(seeds, "--seeds", 1, 10_000), to_whole(workers, "--workers", 1, 1000)
+    count = to_whole(count, "--count", MIN_IMAGES)
+    check_knobs(knobs, vary)
+    names = name_candidates(candidates)
+    data = None if data is None else to_text(data, "data", "the name or the path of a data set")
     by_name = {name: import_run(Path(name)) for name in names}
     imported = [run for run in by_name.values() if run is not None]
     ours = [name for name in names if by_name[name] is None]
@@ -155,8 +155,6 @@ def compare(
             expected="two or more",
             fix="name another recipe or run, or --vary a knob.",
         )
-    if seeds < 1:
-        raise GanvasError(f"--seeds is {seeds}.", expected="1 or more", fix="--seeds 3 is a good start.")
     if (limit or data is not None or knobs) and all(candidate.runs for candidate in own):
         raise GanvasError(
             "A budget, --data and --knobs apply to recipes, but only runs were named.",
@@ -169,7 +167,11 @@ def compare(
     settings.check()
     for candidate in own:
         _check_user_code(candidate)
-    path = Path(out) if out is not None else Path("comparisons") / slug("-vs-".join(compared))
+    path = (
+        to_path(out, "the folder of the comparison")
+        if out is not None
+        else Path("comparisons") / slug("-vs-".join(compared))
+    )
     make_folder(path)
     plan = _make_plan(path, own, limit, seeds)
     planned = {candidate.name: candidate for candidate, _ in plan}

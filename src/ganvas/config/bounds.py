@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, TypeAlias, get_args, get_origin
 
 from ganvas.config.forms import knob_fields
-from ganvas.errors import GanvasError
+from ganvas.errors import GanvasError, describe_value
 from ganvas.schedule import Schedule, ScheduleSpec
 
 
@@ -81,5 +81,12 @@ def check_bounds(config: Any) -> None:
     for knob, value in knob_fields(config):
         values = Schedule.parse(value).ends if is_scheduled(knob.type) else (value,)
         bound = find_bound(knob.type)
-        if bound and value is not None and not all(map(bound.check, values)):
-            raise GanvasError(f"--{knob.name.replace('_', '-')} is {value}.", expected=bound.expected)
+        if bound and value is not None and not all(_is_within(bound, one) for one in values):
+            raise GanvasError(f"--{knob.name.replace('_', '-')} is {describe_value(value)}.", expected=bound.expected)
+
+
+def _is_within(bound: Bound, value: Any) -> bool:
+    try:
+        return bool(bound.check(value))
+    except (TypeError, ValueError, OverflowError):  # no number at all
+        return False

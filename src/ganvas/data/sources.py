@@ -23,6 +23,7 @@ from ganvas.data.prepare import (
 )
 from ganvas.data.source_types import ImageArrays, ImageFiles, Source, describe_start, no_split
 from ganvas.errors import GanvasError
+from ganvas.values import expand_user
 
 _SOURCES = (
     "a folder of images, a zip, IDX files, CIFAR-10's archive, .npz or .npy, "
@@ -77,7 +78,7 @@ def find_source(options: DataOptions, *, progress: bool = True) -> Source:
         return hub.source(requested, options.split)
     if requested.startswith(f"{stacked.NAME}:"):
         return _stacked_source(options, progress=progress)
-    path = Path(requested).expanduser()
+    path = expand_user(requested)
     try:
         if path.is_dir():
             return _folder_source(path, options.split)

@@ -44,7 +44,7 @@ def plot(runs: Sequence[Run | Path | str], out: Path | str | None = None) -> Pat
 
     if not runs:
         raise GanvasError("No run was named.", fix="ganvas plot runs/00000-digits-digits")
-    runs = [run if isinstance(run, Run) else Run(run) for run in runs]
+    runs = [run if isinstance(run, Run) else Run(to_path(run, "a run, or its folder")) for run in runs]
     out = (
         to_path(out, "the file of the figure")
         if out is not None
