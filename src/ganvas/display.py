@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from ganvas.errors import GanvasError
+from ganvas.reading import open_regular
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -151,9 +152,12 @@ def image_url(image: "Image | Path", max_width: int = IMAGE_WIDTH) -> str:
     from PIL import Image
 
     try:
-        with Image.open(image) if isinstance(image, Path) else nullcontext(image) as opened:
+        with (
+            open_regular(image) if isinstance(image, Path) else nullcontext() as file,
+            nullcontext(image) if file is None else Image.open(file) as opened,
+        ):
             opened = opened.convert("RGBA" if opened.has_transparency_data else "RGB")
-    except (OSError, SyntaxError, ValueError):  # SyntaxError: a damaged PNG
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):  # SyntaxError: a damaged PNG
         return ""
     scale = min(1.0, max_width / opened.width, 4 * max_width / opened.height)
     if scale < 1:

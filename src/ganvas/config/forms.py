@@ -111,8 +111,10 @@ def _build(kind: Any, value: Any, where: str) -> Any:
         families = {option.family: option for option in options if dataclasses.is_dataclass(option)}  # type: ignore[attr-defined]
         if families:
             name = value.get("family") if isinstance(value, Mapping) else None
-            if name not in families:
-                raise GanvasError(f"{where}: '{name}' is not a family.", expected="one of " + ", ".join(families))
+            if not isinstance(name, str) or name not in families:
+                raise GanvasError(
+                    f"{where}: {describe_value(name)} is not a family.", expected="one of " + ", ".join(families)
+                )
             return _build_group(families[name], value, where)
         for option in options:
             try:
@@ -136,7 +138,7 @@ def _build(kind: Any, value: Any, where: str) -> Any:
 
 def _build_group(kind: Any, value: Any, where: str) -> Any:
     if not isinstance(value, Mapping):
-        raise GanvasError(f"{where} is {value!r}.", expected="a JSON object")
+        raise GanvasError(f"{where} is {describe_value(value)}.", expected="a JSON object")
     fields = {entry.name: entry for entry in dataclasses.fields(kind)}
     for name in value:
         if name not in fields:

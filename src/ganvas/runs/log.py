@@ -14,6 +14,7 @@ from ganvas.files import atomic_file, explain_os_error
 from ganvas.reading import (
     Fields,
     check_fields,
+    check_regular,
     describe_reason,
     is_count,
     is_number,
@@ -44,6 +45,8 @@ def append_text(path: Path, text: str) -> None:
         GanvasError: the disk is full or the file cannot be written.
     """
     try:
+        if os.path.exists(path):
+            check_regular(path)  # a pipe would wait for its reader
         with path.open("ab") as file:
             file.write(text.encode())
     except OSError as error:
@@ -170,18 +173,22 @@ def current_nimg(run: Path) -> int:
     return nimg if is_count(nimg) else 0
 
 
-def drop_lines_after(path: Path, nimg: float = math.inf) -> int:
+def drop_lines_after(path: Path, nimg: float = math.inf) -> str:
     """Drops the lines that a resumed run will write again (those after `nimg`), damaged ones, and a torn last line.
 
+    Args:
+        path: stats.jsonl or events.jsonl of a run.
+        nimg: images shown so far.
+
     Returns:
-        How many were damaged.
+        How many were damaged, in words; empty where none was.
 
     Raises:
         GanvasError: the file cannot be read or written.
     """
-    lines = _read_log(path, {"nimg": is_number})
+    lines = (read_stats if path.name == "stats.jsonl" else read_events)(path.parent)
     if path.exists():
         with atomic_file(path) as temporary:
             kept = (json.dumps(line) + "\n" for line in lines if line["nimg"] <= nimg)
             temporary.write_text("".join(kept), encoding="utf-8")
-    return lines.damaged
+    return lines.describe_damage(path)

@@ -114,7 +114,7 @@ def load(path: Path) -> tuple[Generator, Card]:
 def _explain_damage(path: Path) -> Iterator[None]:
     try:
         yield
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, AssertionError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise GanvasError(
             f"{path} is not a usable snapshot ({describe_reason(error)}).",
             expected="a folder with G.safetensors and card.json, as ganvas train writes them",

@@ -163,8 +163,8 @@ class Session:
             self.monitor.load_state(metadata["recovery"], self.nimg, self.seconds)
         if self.is_main and self.nimg < self.total:
             for name, last in (("stats.jsonl", self.nimg if saved else -1), ("events.jsonl", math.inf)):
-                if damaged := log.drop_lines_after(self.run.path / name, last):
-                    self.progress.print(f"Note: {damaged:,} damaged lines of {self.run.path / name} are left out.")
+                if damage := log.drop_lines_after(self.run.path / name, last):
+                    self.progress.print(f"Note: {damage}")
             for damage in self.run.find_damage():
                 self.progress.print(f"Note: {damage} The rest of the run is not affected.")
             if saved:

@@ -1,6 +1,7 @@
 """What is done about a failure: stop, change the configuration, or go back to the best state and change it."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,8 @@ class Recovery:
             checkpoint.save(start, self._state.parts, facts)
             return
         if self._probe.diagnosis().failures or is_poor(self._probe.history):
-            candidate.unlink(missing_ok=True)
+            with suppress(OSError):  # somebody's folder; what is saved there next says so
+                candidate.unlink(missing_ok=True)
             return
         kept = self._read_kept(candidate, nimg)
         if kept is not None and (value := kept[1].get("distance", UNKNOWN)) <= self._best:
