@@ -6,12 +6,15 @@ import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ganvas.errors import GanvasError, describe_value
+
+MAX_NAME = 255
+"""Most bytes of a file's name."""
 
 
 @contextmanager
@@ -174,12 +177,13 @@ def to_path(value: object, expected: str) -> Path:
     """The value as a path.
 
     Raises:
-        GanvasError: it is something else, such as a number or an array, or has a zero byte.
+        GanvasError: it is something else, such as a number or an array, has a zero byte, or is too long.
     """
-    if isinstance(value, os.PathLike):
-        value = os.fspath(value)
-    if isinstance(value, str) and "\0" not in value:
-        return Path(value)
+    given = os.fspath(value) if isinstance(value, os.PathLike) else value
+    if isinstance(given, str) and "\0" not in given:
+        with suppress(UnicodeError):  # a character that no file name has
+            if max(map(len, os.fsencode(given).split(b"/"))) <= MAX_NAME:
+                return Path(given)
     raise GanvasError(f"{describe_value(value)} is not a path.", expected=expected)
 
 

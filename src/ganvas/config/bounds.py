@@ -79,10 +79,13 @@ def check_bounds(config: Any) -> None:
         GanvasError: a value is out of bounds.
     """
     for knob, value in knob_fields(config):
-        values = Schedule.parse(value).ends if is_scheduled(knob.type) else (value,)
-        bound = find_bound(knob.type)
+        flag, bound = f"--{knob.name.replace('_', '-')}", find_bound(knob.type)
+        try:
+            values = Schedule.parse(value).ends if is_scheduled(knob.type) else (value,)
+        except GanvasError as error:
+            raise GanvasError(f"{flag}: {error.what}", expected=error.expected, fix=error.fix) from error
         if bound and value is not None and not all(_is_within(bound, one) for one in values):
-            raise GanvasError(f"--{knob.name.replace('_', '-')} is {describe_value(value)}.", expected=bound.expected)
+            raise GanvasError(f"{flag} is {describe_value(value)}.", expected=bound.expected)
 
 
 def _is_within(bound: Bound, value: Any) -> bool:

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from types import UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
@@ -130,7 +131,8 @@ def _build(kind: Any, value: Any, where: str) -> Any:
     elif kind is int or kind is float:
         whole = isinstance(value, int) or (isinstance(value, float) and (kind is float or value.is_integer()))
         if whole and not isinstance(value, bool):
-            return kind(value)
+            with suppress(OverflowError):  # a whole number of hundreds of digits
+                return kind(value)
     elif isinstance(value, kind):
         return value
     raise GanvasError(f"{where} is {describe_value(value)}.", expected=_describe(kind))

@@ -163,7 +163,7 @@ def _open(
             expected="a run, or the path of images",
             fix="numpy.save('images.npy', images), then evaluate('images.npy', against=…).",
         )
-    path = what.path if isinstance(what, Run) else Path(what)
+    path = what.path if isinstance(what, Run) else to_path(what, "a run, or images")
     if not any((path / name).exists() for name in ("config.json", "card.json", "G.safetensors")):
         if against is None:
             raise GanvasError(

@@ -209,7 +209,7 @@ def resolve(what: "str | TrainConfig | Run | Path") -> tuple[str, TrainConfig, R
     """
     if isinstance(what, TrainConfig):
         return "config", what, None
-    if isinstance(what, str) and not (Path(what) / "config.json").exists():
+    if isinstance(what, str) and not (to_path(what, "a recipe, a run, or its folder") / "config.json").exists():
         return what, get_recipe(what).config, None
     run = what if isinstance(what, Run) else Run(to_path(what, "a recipe, a run, or its folder"))
     return run.metadata["recipe"], run.config, run

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ganvas.errors import GanvasError
-from ganvas.files import disk_usage, format_bytes
+from ganvas.files import disk_usage, format_bytes, to_path
 from ganvas.reading import read_json
 from ganvas.runs.folder import Run
 
@@ -61,7 +61,7 @@ def list_runs(folder: Path | str = "runs") -> list[RunSummary]:
     Raises:
         GanvasError: there is no such folder.
     """
-    return [summarise(path) for path in find_runs(Path(folder))]
+    return [summarise(path) for path in find_runs(to_path(folder, "a folder of runs"))]
 
 
 def find_runs(folder: Path) -> Iterator[Path]:
