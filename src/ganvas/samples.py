@@ -41,6 +41,9 @@ class Samples(Displayed, np.ndarray):
             raise GanvasError(
                 f"labels is {describe_value(labels)}.", expected=f"an array of {len(images)} whole numbers, or None"
             )
+        names = list(class_names) if isinstance(class_names, list | tuple) else [None]
+        if not all(isinstance(name, str) for name in names):
+            raise GanvasError(f"class_names is {describe_value(class_names)}.", expected="a list of texts")
         samples = images.view(cls)
         samples.labels, samples.class_names = labels, tuple(class_names)
         return samples

@@ -219,12 +219,16 @@ class Sampler(Displayed):
         labels = self._make_labels(label, [0] * frames * len(z))
         return generate(self._generator, torch.cat(segments), labels, truncation=truncation, device=self.device)
 
-    def find_class(self, name: str) -> int:
+    def find_class(self, name: Label) -> int:
         """The index of the class with this name or number.
 
         Raises:
             GanvasError: there is no such class.
         """
+        if (number := as_whole(name)) is not None:
+            name = str(number)
+        if not isinstance(name, str):
+            raise GanvasError(f"{describe_value(name)} is not a class.", expected="its name, or its number")
         names = self.card.class_names
         if name in names:
             return names.index(name)
@@ -257,6 +261,8 @@ class Sampler(Displayed):
         classes = self.card.shape.classes
         columns = None if columns is None else to_whole(columns, "--columns", 1)
         seeds = _check_seeds(seeds)
+        if not seeds:
+            raise GanvasError("A grid has no seeds.", expected="at least one")
         if not classes or label is not None:
             n = len(seeds)
             columns = columns or math.isqrt(n - 1) + 1
@@ -284,7 +290,7 @@ class Sampler(Displayed):
         if label is None:
             return torch.tensor([seed % classes for seed in seeds], dtype=torch.long)
         if hasattr(label, "tolist") and getattr(label, "ndim", 0) == 1:
-            label = label.tolist()  # type: ignore[union-attr]
+            label = list(label)  # type: ignore[arg-type]
         several = isinstance(label, Sequence) and not isinstance(label, str | bytes)
         labels = [
             self.find_class(one) if isinstance(one, str) else _to_int(one, "class")

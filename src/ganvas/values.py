@@ -69,6 +69,17 @@ def as_number(value: Any) -> float | None:
         return None
 
 
+def to_flag(value: Any, name: str) -> bool:
+    """True or False, also NumPy's.
+
+    Raises:
+        GanvasError: it is something else.
+    """
+    if isinstance(value, bool) or type(value).__name__ in ("bool", "bool_"):  # NumPy's
+        return bool(value)
+    raise GanvasError(f"{name} is {describe_value(value)}.", expected="True or False")
+
+
 def to_choice(value: Any, name: str, choices: Iterable[str]) -> str:
     """One of a few names.
 

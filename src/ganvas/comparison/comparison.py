@@ -33,7 +33,7 @@ from ganvas.runs import snapshot
 from ganvas.runs.folder import Run
 from ganvas.training.start import complete, network_shape
 from ganvas.training.state import TrainState
-from ganvas.values import to_text, to_whole
+from ganvas.values import to_flag, to_text, to_whole
 
 MAX_SHOWN = 8
 """Candidates whose images a notebook shows."""
@@ -132,7 +132,7 @@ def compare(
     """
     user_code.refuse_while_loading("ganvas.compare")
     seeds, workers = to_whole(seeds, "--seeds", 1, 10_000), to_whole(workers, "--workers", 1, 1000)
-    count = to_whole(count, "--count", MIN_IMAGES)
+    count, quiet = to_whole(count, "--count", MIN_IMAGES), to_flag(quiet, "quiet")
     check_knobs(knobs, vary)
     names = name_candidates(candidates)
     data = None if data is None else to_text(data, "data", "the name or the path of a data set")
@@ -163,7 +163,9 @@ def compare(
         )
     compared = [c.name for c in own] or [run.name for run in imported]
     features = features or _default_features(own)
-    settings = EvaluationSettings(count, features, None if weights is None else str(weights), device)
+    settings = EvaluationSettings(
+        count, features, None if weights is None else to_text(weights, "weights", "a path"), device
+    )
     settings.check()
     for candidate in own:
         _check_user_code(candidate)

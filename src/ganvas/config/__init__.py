@@ -14,7 +14,7 @@ from ganvas.config.families import MLP, Network
 from ganvas.config.forms import differences, from_json, knob_fields, leaves, replace, to_json
 from ganvas.config.groups import BalanceConfig, DatasetConfig, LossConfig, OptimisationConfig, RuntimeConfig
 from ganvas.display import Displayed, Part, Table
-from ganvas.errors import GanvasError
+from ganvas.errors import GanvasError, describe_value
 from ganvas.schedule import Schedule
 
 DEFAULT_TICK_KIMG = 4.0
@@ -44,6 +44,13 @@ class TrainConfig(Displayed):
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
 
     def __post_init__(self) -> None:
+        groups = (DatasetConfig, Network, LossConfig, BalanceConfig, OptimisationConfig, RuntimeConfig)
+        names = ("dataset", "network", "loss", "balance", "optimisation", "runtime")
+        for name, kind in zip(names, groups, strict=True):
+            if not isinstance(value := getattr(self, name), kind):
+                raise GanvasError(
+                    f"{name} is {describe_value(value)}.", expected=f"a group of knobs: ganvas.config.{name}"
+                )
         self.dataset.options()
         check_bounds(self)
         self._check_length()

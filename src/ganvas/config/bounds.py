@@ -91,5 +91,5 @@ def check_bounds(config: Any) -> None:
 def _is_within(bound: Bound, value: Any) -> bool:
     try:
         return bool(bound.check(value))
-    except (TypeError, ValueError, OverflowError):  # no number at all
+    except (TypeError, ValueError, OverflowError, RuntimeError):  # no number at all
         return False

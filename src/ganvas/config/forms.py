@@ -78,7 +78,9 @@ def _plain(name: str, value: Any) -> Any:
         return user_code.describe_class(value, name)
     if name in ("objective", "augment") and (callable(value) or hasattr(value, "d_loss")):
         return user_code.describe(value)
-    return value.tolist() if hasattr(value, "tolist") else value
+    with suppress(RuntimeError):  # a tensor that holds no data
+        return value.tolist() if hasattr(value, "tolist") else value
+    return value
 
 
 def differences(old: Any, new: Any) -> list[tuple[str, Any, Any]]:
@@ -123,7 +125,7 @@ def _build(kind: Any, value: Any, where: str) -> Any:
             except GanvasError:
                 continue
     elif origin is Literal:
-        if value in options and not isinstance(value, bool):
+        if any(type(value) is type(option) and value == option for option in options):
             return value
     elif origin is tuple:
         if isinstance(value, list | tuple):

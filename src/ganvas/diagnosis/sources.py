@@ -10,7 +10,7 @@ from ganvas.diagnosis.diagnosis import Diagnosis, apply_rules, combine
 from ganvas.diagnosis.history import Facts, History, NonFinite
 from ganvas.diagnosis.logs.names import to_columns
 from ganvas.diagnosis.logs.reader import read_trainings
-from ganvas.errors import GanvasError
+from ganvas.errors import GanvasError, describe_value
 from ganvas.files import to_path
 from ganvas.reading import MAX_DOCUMENT, read_bytes
 from ganvas.runs.folder import Run
@@ -33,9 +33,15 @@ def diagnose(what: Run | Path | str | Sequence[Path | str], columns: Mapping[str
     Raises:
         GanvasError: there is no such file, or nothing in it is recognised.
     """
+    if not isinstance(columns, Mapping | None) or not all(
+        isinstance(text, str) for pair in (columns or {}).items() for text in pair
+    ):
+        raise GanvasError(f"columns is {describe_value(columns)}.", expected='names, such as {"d_loss": "errD"}')
     if isinstance(what, Run):
         return apply_rules(read_run(what))
     several = what if isinstance(what, list | tuple) else [what]
+    if not several:
+        raise GanvasError("No run and no log is named.", expected="a run, or a log")
     paths = [to_path(one, "a run, or a log") for one in several]
     if len(paths) == 1 and not columns and _is_run(paths[0]):
         return apply_rules(read_run(Run(paths[0])))

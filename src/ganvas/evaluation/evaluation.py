@@ -36,7 +36,7 @@ from ganvas.runs import log, snapshot
 from ganvas.runs.folder import Run
 from ganvas.sampling import MAX_TRUNCATION, load
 from ganvas.threads import cpu_threads
-from ganvas.values import to_number, to_text, to_whole
+from ganvas.values import to_flag, to_number, to_text, to_whole
 
 MIN_IMAGES = 10
 """With fewer images on either side nothing is measured."""
@@ -85,6 +85,7 @@ def evaluate(
         to_whole(count, "--count", MIN_IMAGES),
         to_number(truncation, "--truncation", most=MAX_TRUNCATION),
     )
+    quick, quiet = to_flag(quick, "quick"), to_flag(quiet, "quiet")
     images = "real images: anything that --data takes"
     against, held_out = (
         None if given is None else to_text(given, name, images)

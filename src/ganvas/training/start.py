@@ -12,7 +12,8 @@ import torch
 from ganvas import interrupts, user_code
 from ganvas.config import TrainConfig, replace, to_json
 from ganvas.data import ImageSet, open_images
-from ganvas.errors import GanvasError
+from ganvas.errors import GanvasError, describe_value
+from ganvas.files import to_path
 from ganvas.game.objectives import get_objective
 from ganvas.networks import Shape
 from ganvas.pytorch_state import default_state
@@ -34,6 +35,7 @@ from ganvas.training.loop import Session
 from ganvas.training.planning import Plan, Planner
 from ganvas.training.progress import ProgressReporter
 from ganvas.training.speed_check import format_speed_warning
+from ganvas.values import to_flag, to_text
 
 
 @interrupts.raise_on_signal()  # the session collects stop requests instead
@@ -69,6 +71,12 @@ def train(
     """
     began = planning.now()
     user_code.refuse_while_loading("ganvas.train")
+    if not isinstance(config, TrainConfig):
+        raise GanvasError(f"config is {describe_value(config)}.", expected="a TrainConfig")
+    recipe = to_text(recipe, "recipe", "a name")
+    out, name = to_path(out, "the folder of the runs"), None if name is None else to_text(name, "name", "a name")
+    to_path(out / (name or ""), "the folder of the run")
+    new, quiet = to_flag(new, "new"), to_flag(quiet, "quiet")
     _check_batch(config)
     device = distributed.local_device(config.runtime.device)
     if device.type == "cpu":
@@ -89,9 +97,7 @@ def train(
             "class_names": list(images.class_names),
         }
         n = config.runtime.threads or choose_threads(cost)
-        run = distributed.run_on_main(
-            lambda: _find_or_create(Path(out), name, new, recipe, config, data, n, progress.print)
-        )
+        run = distributed.run_on_main(lambda: _find_or_create(out, name, new, recipe, config, data, n, progress.print))
         with ExitStack() as stack, progress:
             run = distributed.run_on_main(lambda: _lock_run(run, config, n, stack))
             stack.enter_context(cpu_threads(run.threads or n))
