@@ -183,7 +183,9 @@ def test_every_command_answers_of_a_damaged_run(file: str, damage: str, run: Pat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize(
+    "damage", ["missing", "half", "one bit near its start", "folder", "link to itself", "pipe", "{}", "deep list"]
+)
 @pytest.mark.parametrize("file", CORE)
 @pytest.mark.parametrize("command", SLOW)
 def test_every_slow_command_answers_of_a_damaged_run(command: str, file: str, damage: str, run: Path) -> None:
