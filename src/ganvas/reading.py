@@ -110,6 +110,8 @@ def parse_json(text: str | bytes, *, finite: bool = True) -> Any:
         value = json.loads(text, parse_float=number, parse_int=_whole, parse_constant=number)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"it is no JSON from line {error.lineno}, column {error.colno} on") from None
     if "\\u" in text:  # half of a surrogate pair cannot be printed
         json.dumps(value, ensure_ascii=False).encode()
     return value
