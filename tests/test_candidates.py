@@ -26,7 +26,8 @@ from ganvas.recipes import get_recipe
 from ganvas.runs import folder
 from ganvas.runs.snapshot import package_versions
 
-DATA = {"name": "digits", "fingerprint": "f", "images": 1400, "shape": {}}
+SHAPE = {"channels": 1, "height": 8, "width": 8, "classes": 0}
+DATA = {"name": "digits", "fingerprint": "f", "images": 1400, "shape": SHAPE, "class_names": []}
 
 
 def create_run(name: str, data: dict[str, Any] = DATA, recipe: str = "mlp", **knobs: Any) -> str:
@@ -91,7 +92,7 @@ def test_copies_of_a_run_count_once_with_a_note() -> None:
         ({"candidates": ["mlp:kimg=3", "cnn"], "minutes": 1}, "the budget of 1 minutes decides it"),
         ({"knobs": {"seed": 2}}, "--seeds decides it"),
         ({"data": "digits", "knobs": {"data": "mnist"}}, "--data and the knob data"),
-        ({"candidates": [3]}, "neither a recipe"),
+        ({"candidates": [3]}, "A candidate is 3"),
     ],
 )
 def test_options_that_contradict_are_refused(options: dict[str, Any], words: str) -> None:

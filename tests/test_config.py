@@ -182,8 +182,8 @@ REFUSED: list[tuple[Network, dict[str, object], str]] = [
     (CNN(), {"dropout": 1.0}, "below 1"),
     (CNN(), {"noise": -0.1}, "0 or more"),
     (CNN(), {"augment_p": "0..1.5"}, "fraction"),
-    (CNN(), {"d_steps": 0}, "above 0"),
-    (CNN(), {"microbatch": 0}, "above 0"),
+    (CNN(), {"d_steps": 0}, "from 1 to"),
+    (CNN(), {"microbatch": 0}, "from 1 to"),
     (StyleGAN(), {"growth": "0..2"}, "fraction"),
 ]
 

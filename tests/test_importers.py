@@ -144,7 +144,7 @@ def test_unreadable_file_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         raise PermissionError(errno.EACCES, "Permission denied")
 
     write(Path("mine.json"), {"precision": 1.0})
-    monkeypatch.setattr(Path, "read_text", refuse)
+    monkeypatch.setattr("ganvas.comparison.importers.read_bytes", refuse)
     with pytest.raises(GanvasError, match=r"mine.json cannot be read \(Permission denied\)"):
         import_run(Path("mine.json"))
 

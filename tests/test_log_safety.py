@@ -6,6 +6,7 @@ import random
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -226,3 +227,17 @@ def test_damaged_log_is_read_or_refused(name: str, tmp_path: Path) -> None:
         path.write_bytes(content)
         with suppress(GanvasError):
             assert read_trainings([path])
+
+
+@pytest.mark.parametrize("form", ["csv", "json"])
+def test_million_columns_are_refused_at_once(form: str, tmp_path: Path) -> None:
+    names = ["step", "d_loss", "g_loss", *(f"c{i}" for i in range(1_000_000))]
+    file = tmp_path / f"log.{form}"
+    if form == "csv":
+        file.write_text(",".join(names) + "\n" + ",".join(["1"] * len(names)) + "\n")
+    else:
+        file.write_text((json.dumps(dict.fromkeys(names, 0.5)) + "\n") * 3)
+    began = time.monotonic()
+    with pytest.raises(GanvasError, match=r"columns|document"):
+        read(file)
+    assert time.monotonic() - began < 20

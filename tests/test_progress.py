@@ -1,5 +1,6 @@
 """The estimate of the time left follows the speed of the last half minute."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -51,3 +52,11 @@ def test_time_left_with_rounds_longer_than_half_a_minute_uses_the_last_round(mon
     run.advance(100, 100, images_per_round=10_000)
     assert run.nimg == 13_000
     assert run.left() == "14:30"  # 87 kimg at 100 images/s
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(-0.4, "0:00"), (-7300.0, "0:00"), (59.6, "1:00"), (math.inf, "unknown"), (math.nan, "unknown")],
+)
+def test_duration_is_never_negative(seconds: float, text: str) -> None:
+    assert progress.format_duration(seconds) == text

@@ -121,9 +121,9 @@ def unsave(run: Run) -> None:
 DAMAGE: list[tuple[Callable[[Run], Any], str]] = [
     (lambda run: shutil.rmtree(run.path), "state is not a run folder (no config.json)"),
     (lambda run: (run.path / "config.json").unlink(), "state is not a run folder (no config.json)"),
-    (lambda run: (run.path / "config.json").write_text("{"), "state config.json is damaged (JSONDecodeError"),
-    (lambda run: (run.path / "config.json").write_text("[]"), "state config.json is damaged (TypeError"),
-    (lambda run: (run.path / "config.json").write_text('{"format": 2}'), "config.json is damaged (KeyError: 'recipe'"),
+    (lambda run: (run.path / "config.json").write_text("{"), "state config.json is damaged (it is no JSON"),
+    (lambda run: (run.path / "config.json").write_text("[]"), "state config.json is damaged (it is []"),
+    (lambda run: (run.path / "config.json").write_text('{"format": 2}'), "config.json is damaged (it has no 'recipe'"),
     (lambda run: (run.latest_snapshot / "card.json").write_text("{"), "card.json is damaged"),
     (lambda run: (run.latest_snapshot / "card.json").write_text("[]"), "card.json is damaged"),
     (lambda run: (run.latest_snapshot / "G.safetensors").write_bytes(b""), "G.safetensors is damaged"),

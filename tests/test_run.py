@@ -94,14 +94,16 @@ def test_resumed_state_equals_uninterrupted_state_bit_for_bit(family: str, knobs
 
     uninterrupted = train_rounds(TrainState.build(config, shape, CPU), range(8))
     first = train_rounds(TrainState.build(config, shape, CPU), range(5))
-    checkpoint.save(Path("state/x.safetensors"), first.parts, {"nimg": 40})
+    recovery = {"done": 0, "since": 0, "best": 1e9, "changes": {}}
+    saved = {"nimg": 40, "seconds": 1.5, "recovery": recovery}
+    checkpoint.save(Path("state/x.safetensors"), first.parts, saved)
     tensors, facts = checkpoint.load(Path("state/x.safetensors"))
     second = TrainState.build(replace(config, seed=99), shape, CPU)  # other weights, overwritten below
     second.config = config
     checkpoint.restore(second.parts, tensors)
     train_rounds(second, range(5, 8))
 
-    assert facts == {"nimg": 40}
+    assert facts == saved
     assert_same_state(uninterrupted, second)
 
 

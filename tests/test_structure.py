@@ -14,6 +14,7 @@ import ganvas
 PACKAGE = Path(ganvas.__file__).parent
 LAYERS = [
     {"errors", "version", "interrupts", "optimisers", "preview", "progress", "pytorch_state", "threads"},
+    {"reading", "values"},
     {"devices", "display", "files", "schedule", "seeds", "specs"},
     {"user_code"},
     {"data", "image_io"},

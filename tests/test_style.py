@@ -278,7 +278,7 @@ def test_arrays_that_are_not_images_are_refused(source: np.ndarray, words: str) 
 def test_unknown_knob_is_refused() -> None:
     with pytest.raises(GanvasError, match="no knob 'stile'"):
         stylize(photo(), painting(), stile=3)
-    with pytest.raises(GanvasError, match="no preset 'finest'"):
+    with pytest.raises(GanvasError, match="--preset is 'finest'"):
         stylize(photo(), painting(), preset="finest")
     assert resolve_options(StyleOptions(preset="fine"), {"iterations": 5}).size == 1024
 

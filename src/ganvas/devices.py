@@ -7,10 +7,10 @@ from pathlib import Path
 import psutil
 import torch
 
-from ganvas.errors import GanvasError
+from ganvas.errors import GanvasError, describe_value
 
 
-def select_device(name: str) -> torch.device:
+def select_device(name: str | torch.device) -> torch.device:
     """The device of a name; a GPU always with its index, which torch.cuda.set_device needs.
 
     Args:
@@ -19,6 +19,10 @@ def select_device(name: str) -> torch.device:
     Raises:
         GanvasError: there is no such device on this machine.
     """
+    if isinstance(name, torch.device):
+        name = str(name)
+    if not isinstance(name, str):
+        raise GanvasError(f"device is {describe_value(name)}.", expected="auto, cpu, cuda, cuda:N or mps")
     gpus, mps = torch.cuda.device_count(), torch.backends.mps.is_available()
     if name == "auto":
         name = "cuda" if gpus else "mps" if mps else "cpu"

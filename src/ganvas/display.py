@@ -6,14 +6,15 @@ The HTML is complete in itself: no script, no request, no colour of its own, and
 import base64
 import html
 import io
-from collections.abc import Iterable, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from ganvas.errors import GanvasError
+from ganvas.reading import open_regular
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -146,14 +147,22 @@ class Displayed:
         return f"<div style='{style}'>{''.join(shown)}</div>"
 
 
+@contextmanager
+def _open_image(path: Path) -> "Iterator[Image]":
+    from PIL import Image
+
+    with open_regular(path) as file, Image.open(file) as opened:
+        yield opened
+
+
 def image_url(image: "Image | Path", max_width: int = IMAGE_WIDTH) -> str:
     """An image as a data URL (WebP), reduced to a width, and to a height of four times that; empty if unreadable."""
     from PIL import Image
 
     try:
-        with Image.open(image) if isinstance(image, Path) else nullcontext(image) as opened:
+        with nullcontext(image) if not isinstance(image, Path) else _open_image(image) as opened:
             opened = opened.convert("RGBA" if opened.has_transparency_data else "RGB")
-    except (OSError, SyntaxError, ValueError):  # SyntaxError: a damaged PNG
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):  # SyntaxError: a damaged PNG
         return ""
     scale = min(1.0, max_width / opened.width, 4 * max_width / opened.height)
     if scale < 1:

@@ -8,9 +8,14 @@ from torch import Tensor
 
 from ganvas import user_code
 from ganvas.data.pixels import to_uint8
+from ganvas.devices import free_bytes
 from ganvas.errors import GanvasError
+from ganvas.files import format_bytes
 from ganvas.networks import Generator
 from ganvas.pytorch_state import default_state
+from ganvas.values import to_number
+
+MAX_TRUNCATION = 1e6
 
 PIXELS_PER_PASS = 2**20
 """Approximate number of pixels in a forward pass: 64 images of 128×128."""
@@ -44,14 +49,24 @@ def generate(
     Raises:
         GanvasError: `truncation` is negative or not finite.
     """
-    check_truncation(truncation)
+    truncation = check_truncation(truncation)
     yield from in_passes(lambda z, labels: generator.truncated(z, labels, truncation), generator, z, labels, device)
 
 
-def check_truncation(truncation: float) -> None:
-    """Raises GanvasError if it is negative or not finite."""
-    if isinstance(truncation, str | None) or not 0 <= truncation < math.inf:
-        raise GanvasError(f"--truncation is {truncation!r}.", expected="a number from 0 on; 1 means no truncation")
+def check_truncation(truncation: float) -> float:
+    """The number; raises GanvasError if it is none, negative, or not finite."""
+    return to_number(truncation, "--truncation", most=MAX_TRUNCATION)
+
+
+def check_memory(n: int, shape: tuple[int, ...]) -> None:
+    """Refuses more images than fit into the free memory, before any is made."""
+    needed, free = n * math.prod(shape), free_bytes(torch.device("cpu"))
+    if needed > free:
+        raise GanvasError(
+            f"{n:,} images need {format_bytes(needed)}.",
+            expected=f"less than the {format_bytes(free)} that are free",
+            fix="fewer seeds, or Sampler.sample_batches, which yields a few at a time.",
+        )
 
 
 def in_passes(

@@ -23,6 +23,8 @@ LEFTOVER = r"\.(.+)\.(tmp|old)-(\d+)(?:-\d+)?"
 
 MAX_SHOWN_PATH = 300
 """Most characters of a path in a message."""
+MAX_NAME = 255
+"""Most bytes of a file's name."""
 
 
 @contextmanager
@@ -187,10 +189,13 @@ def to_path(value: object, expected: str) -> Path:
     """The value as a path.
 
     Raises:
-        GanvasError: it is something else, such as a number or an array.
+        GanvasError: it is something else, such as a number or an array, has a zero byte, or is too long.
     """
-    if isinstance(value, str | os.PathLike):
-        return Path(value)
+    given = os.fspath(value) if isinstance(value, os.PathLike) else value
+    if isinstance(given, str) and "\0" not in given:
+        with suppress(UnicodeError):  # a character that no file name has
+            if max(map(len, os.fsencode(given).split(b"/"))) <= MAX_NAME:
+                return Path(given)
     raise GanvasError(f"{describe_value(value)} is not a path.", expected=expected)
 
 

@@ -18,9 +18,13 @@ from torch import Tensor
 from ganvas.display import Displayed
 from ganvas.errors import GanvasError
 from ganvas.files import atomic_file, make_folder
+from ganvas.values import to_whole
 
 MAX_BYTES = 2**30
 """Largest file of latents."""
+
+MAX_FRAMES = 100_000
+"""Most images of an interpolation."""
 
 EASINGS: dict[str, Callable[[Tensor], Tensor]] = {
     "linear": lambda t: t,
@@ -151,8 +155,7 @@ def walk(ends: Latents, frames: int, *, easing: str = "smooth", loop: bool = Tru
     n = len(ends)
     if n < 2:
         raise GanvasError(f"An interpolation needs at least two seeds or latents; there are {n}.", fix="--seeds 0,7,12")
-    if frames < 1:
-        raise GanvasError(f"--frames is {frames}.", expected="at least one image from one seed to the next")
+    frames = to_whole(frames, "--frames", 1, MAX_FRAMES // n)
     if easing not in EASINGS:
         raise GanvasError(f"--easing is {easing}.", expected=f"one of {', '.join(EASINGS)}")
     return _segments(ends, EASINGS[easing](torch.arange(frames) / frames), loop)

@@ -1,5 +1,6 @@
 """Progress on a terminal: a bar on stderr, the recent speed, and durations in words."""
 
+import math
 import sys
 import time
 from collections import deque
@@ -132,7 +133,10 @@ def make_console(*, quiet: bool = False) -> Any:
 
 
 def format_duration(seconds: float) -> str:
-    """Formats seconds as minutes:seconds, hours:minutes:seconds, or days."""
+    """Formats seconds as minutes:seconds, hours:minutes:seconds, or days; never below 0:00."""
+    if not math.isfinite(seconds):
+        return "unknown"
+    seconds = max(0.0, seconds)
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours >= 48:

@@ -11,7 +11,8 @@ from PIL import Image
 
 from ganvas import image_io
 from ganvas.display import IMAGE_WIDTH, Displayed, InlineImage, Paragraph, Part
-from ganvas.errors import GanvasError
+from ganvas.errors import GanvasError, describe_value
+from ganvas.values import to_whole
 
 MAX_SHOWN = 64
 """Images that a notebook shows, at most; fewer where they are large."""
@@ -34,8 +35,15 @@ class Samples(Displayed, np.ndarray):
     def __new__(
         cls, images: np.ndarray, labels: np.ndarray | None = None, class_names: Sequence[str] = ()
     ) -> "Samples":
-        assert images.dtype == np.uint8
-        assert images.ndim == 4
+        if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.ndim != 4:
+            raise GanvasError(f"{describe_value(images)} holds no images.", expected="an array uint8 [n c h w]")
+        if labels is not None and np.shape(labels) != (len(images),):
+            raise GanvasError(
+                f"labels is {describe_value(labels)}.", expected=f"an array of {len(images)} whole numbers, or None"
+            )
+        names = list(class_names) if isinstance(class_names, list | tuple) else [None]
+        if not all(isinstance(name, str) for name in names):
+            raise GanvasError(f"class_names is {describe_value(class_names)}.", expected="a list of texts")
         samples = images.view(cls)
         samples.labels, samples.class_names = labels, tuple(class_names)
         return samples
@@ -74,8 +82,8 @@ class Samples(Displayed, np.ndarray):
                 f"An array {self.dtype} {list(self.shape)} has no grid.", expected="uint8 [n 1|3|4 h w], n ≥ 1"
             )
         for name, value in (("columns", columns), ("scale", scale)):
-            if value is not None and value < 1:
-                raise GanvasError(f"{name} is {value}.", expected="at least 1")
+            if value is not None:
+                to_whole(value, name, 1)
         images, classes = np.asarray(self), [] if self.labels is None else sorted(set(self.labels.tolist()))
         if columns is not None or not 1 < len(classes) <= MAX_CLASS_ROWS:
             return image_io.make_grid(images, columns or math.isqrt(len(images) - 1) + 1, scale=scale)

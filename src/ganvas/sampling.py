@@ -1,6 +1,7 @@
 """Draws uint8 images from a trained generator: one image per seed, grids by class, interpolations."""
 
 import math
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -11,8 +12,8 @@ from torch import Tensor
 from ganvas import image_io, user_code
 from ganvas.devices import select_device
 from ganvas.display import Displayed, InlineImage, Paragraph, Part, Table
-from ganvas.drawing import check_truncation, generate, images_per_pass, in_passes, sample_latents
-from ganvas.errors import GanvasError
+from ganvas.drawing import check_memory, check_truncation, generate, images_per_pass, in_passes, sample_latents
+from ganvas.errors import GanvasError, describe_value
 from ganvas.files import to_path
 from ganvas.latents import Latents, mix, walk
 from ganvas.networks import Generator
@@ -24,6 +25,7 @@ from ganvas.runs.snapshot import Card
 from ganvas.samples import Samples
 from ganvas.seeds import check_seeds, to_int
 from ganvas.threads import cpu_threads
+from ganvas.values import as_whole, to_whole
 
 Label = int | str
 """A class: its number, or its name."""
@@ -85,7 +87,7 @@ class Sampler(Displayed):
         Raises:
             GanvasError: the class does not exist, or the generator is unconditional.
         """
-        seeds = check_seeds(seeds)
+        seeds, truncation = check_seeds(seeds), check_truncation(truncation)
         return self._generate_batches(seeds, self._make_labels(label, seeds), truncation)
 
     def _generate_batches(self, seeds: Sequence[int], labels: Tensor | None, truncation: float) -> Iterator[Tensor]:
@@ -108,8 +110,12 @@ class Sampler(Displayed):
         """All images of `sample_batches` in one array: uint8 [n c h w], which a notebook shows as a grid.
 
         With `progress`, a bar is shown on a terminal.
+
+        Raises:
+            GanvasError: as `sample_batches`, or the images do not fit into memory.
         """
         seeds = check_seeds(seeds)
+        check_memory(len(seeds), self.card.shape[:3])
         images, done = np.empty((len(seeds), *self.card.shape[:3]), np.uint8), 0
         with progress_bar("Sampling", len(seeds), shown=progress) as advance:
             for batch in self.sample_batches(seeds, label=label, truncation=truncation):
@@ -129,7 +135,7 @@ class Sampler(Displayed):
     ) -> Latents:
         """Where the images of these seeds lie; the arguments are those of `sample_batches`."""
         seeds = check_seeds(seeds)
-        check_truncation(truncation)
+        truncation = check_truncation(truncation)
         labels = self._make_labels(label, seeds)
         there = None if labels is None else labels.to(self.device)
         z = sample_latents(seeds, self._latent_size).to(self.device)
@@ -255,16 +261,20 @@ class Sampler(Displayed):
             )
         return mix(coarse, fine, layers)
 
-    def find_class(self, name: str) -> int:
+    def find_class(self, name: Label) -> int:
         """The index of the class with this name or number.
 
         Raises:
             GanvasError: there is no such class.
         """
+        if (number := as_whole(name)) is not None:
+            name = str(number)
+        if not isinstance(name, str):
+            raise GanvasError(f"{describe_value(name)} is not a class.", expected="its name, or its number")
         names = self.card.class_names
         if name in names:
             return names.index(name)
-        if name.isdigit() and int(name) < self.card.shape.classes:
+        if re.fullmatch("[0-9]{1,9}", name) and int(name) < self.card.shape.classes:
             return int(name)
         listed = ", ".join(f"{i} ({n})" if n != str(i) else n for i, n in enumerate(names))
         raise GanvasError(
@@ -291,9 +301,10 @@ class Sampler(Displayed):
             GanvasError: fewer than one column, more images than a file holds, or as `sample_batches`.
         """
         classes = self.card.shape.classes
-        if columns is not None and columns < 1:
-            raise GanvasError(f"--columns is {columns}.", expected="at least 1")
+        columns = None if columns is None else to_whole(columns, "--columns", 1)
         seeds = check_seeds(seeds)
+        if not seeds:
+            raise GanvasError("A grid has no seeds.", expected="at least one")
         if not classes or label is not None:
             n = len(seeds)
             columns = columns or math.isqrt(n - 1) + 1
@@ -320,8 +331,14 @@ class Sampler(Displayed):
             return None
         if label is None:
             return torch.tensor([seed % classes for seed in seeds], dtype=torch.long)
-        each_label = label if isinstance(label, Sequence) and not isinstance(label, str) else [label] * len(seeds)
-        labels = [self.find_class(one) if isinstance(one, str) else to_int(one, "class") for one in each_label]
+        if hasattr(label, "tolist") and getattr(label, "ndim", 0) == 1:
+            label = list(label)  # type: ignore[arg-type]
+        several = isinstance(label, Sequence) and not isinstance(label, str | bytes)
+        labels = [
+            self.find_class(one) if isinstance(one, str) else to_int(one, "class")
+            for one in (label if several else [label])  # type: ignore[union-attr]
+        ]
+        labels = labels if several else labels * len(seeds)
         if len(labels) != len(seeds) or not all(0 <= each < classes for each in labels):
             raise GanvasError(
                 f"Class {label} does not exist.", expected=f"one of 0 to {classes - 1}, or one for each seed"

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from ganvas.errors import GanvasError
+from ganvas.errors import GanvasError, describe_value
 
 ScheduleSpec: TypeAlias = float | str
 """What a user writes for a scheduled value; `Schedule.parse` reads it."""
@@ -64,7 +64,7 @@ class Schedule:
                 raise ValueError
         except (ValueError, KeyError):
             raise GanvasError(
-                f"'{knob}' is not a schedule.",
+                f"{describe_value(knob)} is not a schedule.",
                 expected="a number, or START..END:SHAPE@FROM-TO with SHAPE linear or cosine and FROM before TO, "
                 "both fractions of the run or both in kimg",
                 fix="write for instance 0.001, 2e-4..5e-5:cosine@0-0.2, or 1e-3..0:linear@500k-1000k.",

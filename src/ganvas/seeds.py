@@ -1,9 +1,11 @@
 """Seeds of images, as integers or as text such as "0-7,12"."""
 
-import operator
 from collections.abc import Iterable
+from itertools import islice
+from typing import Any
 
 from ganvas.errors import GanvasError, describe_value
+from ganvas.values import as_whole
 
 MAX_SEEDS = 10_000_000
 """Most seeds that one text names."""
@@ -33,12 +35,18 @@ def parse_seeds(text: str) -> list[int]:
 
 def check_seeds(seeds: Iterable[int] | str) -> list[int]:
     """The seeds as integers in the range that PyTorch accepts."""
-    if not isinstance(seeds, Iterable):
+    if isinstance(seeds, str):
+        chosen: Iterable[Any] = parse_seeds(seeds)
+    elif isinstance(seeds, Iterable) and not isinstance(seeds, bytes) and getattr(seeds, "ndim", 1):
+        chosen = seeds
+    else:
         raise GanvasError(
             f"{describe_value(seeds)} is not a list of seeds.",
             expected='integers such as range(64) or [0, 7], or text such as "0-7,12"',
         )
-    checked = parse_seeds(seeds) if isinstance(seeds, str) else [to_int(seed, "seed") for seed in seeds]
+    checked = [to_int(seed, "seed") for seed in islice(chosen, MAX_SEEDS + 1)]
+    if len(checked) > MAX_SEEDS:
+        raise GanvasError("These are too many seeds.", expected=f"at most {MAX_SEEDS:,}", fix="several calls.")
     for seed in checked:
         if not 0 <= seed < 2**63:
             raise GanvasError(f"{seed} is not a seed.", expected="an integer from 0 to 2^63 - 1")
@@ -46,9 +54,7 @@ def check_seeds(seeds: Iterable[int] | str) -> list[int]:
 
 
 def to_int(value: object, what: str) -> int:
-    try:
-        if not isinstance(value, bool):
-            return operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
-        pass
-    raise GanvasError(f"{describe_value(value)} is not a {what}.", expected="an integer")
+    number = as_whole(value)
+    if number is None:
+        raise GanvasError(f"{describe_value(value)} is not a {what}.", expected="an integer")
+    return number

@@ -10,15 +10,19 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from ganvas.errors import GanvasError, did_you_mean
+from ganvas.reading import read_bytes
+from ganvas.values import expand_user
 
 SESSION = "<session>"
 """The source of an object that no file defines: of a notebook, or inside a function."""
 
 FORM = "MODULE:NAME or FILE.py:NAME, with keyword arguments if it has some: nets.py:Generator(width=64)"
+
+MAX_SOURCE = 2**24
+"""Most bytes of a Python file."""
 
 _SPEC = re.compile(r"(?:(?P<source>.+?):)?(?P<name>[^\W\d][\w.-]*)(?P<arguments>\(.*\))?", re.DOTALL)
 
@@ -83,7 +87,7 @@ def unknown(what: str, text: Any, known: Iterable[str]) -> GanvasError:
 def names_in(file: str) -> Iterator[str]:
     """The classes, functions and variables that a Python file defines, without executing it."""
     with suppress(OSError, SyntaxError, ValueError):
-        for node in ast.parse(Path(file).expanduser().read_bytes()).body:
+        for node in ast.parse(read_bytes(expand_user(file), MAX_SOURCE)).body:
             if isinstance(node, ast.ClassDef | ast.FunctionDef):
                 yield node.name
             elif isinstance(node, ast.Assign):

@@ -20,7 +20,9 @@ from types import CodeType, ModuleType
 from typing import Any
 
 from ganvas.errors import GanvasError, did_you_mean
-from ganvas.specs import FORM, SESSION, Spec, is_spec, names_in, parse, unknown
+from ganvas.reading import describe_reason, read_bytes
+from ganvas.specs import FORM, MAX_SOURCE, SESSION, Spec, is_spec, names_in, parse, unknown
+from ganvas.values import real_path
 
 _FIXES = {
     "before Module.__init__": "call super().__init__() first in __init__.",
@@ -360,13 +362,12 @@ def absolute(text: str) -> str:
 def _path_of(source: str) -> Path | None:
     """The file of a source; None if it has none."""
     if source.endswith(".py"):
-        return Path(source).expanduser().resolve()
+        return real_path(source)
     _add_to_path(Path.cwd())
-    try:
+    found = None
+    with suppress(ImportError, ValueError, AttributeError):
         found = importlib.util.find_spec(source)
-    except (ImportError, ValueError):
-        found = None
-    return Path(found.origin).resolve() if found is not None and found.origin else None
+    return real_path(found.origin) if found is not None and found.origin else None
 
 
 def _read_digest(source: str) -> str:
@@ -374,10 +375,10 @@ def _read_digest(source: str) -> str:
     if path is None or not (source.endswith(".py") or path.is_file()):  # a built-in module
         return ""
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
+        return hashlib.sha256(read_bytes(path, MAX_SOURCE)).hexdigest()
+    except (OSError, ValueError) as error:
         raise GanvasError(
-            f"{source} cannot be read ({error.strerror}).",
+            f"{source} cannot be read ({describe_reason(error)}).",
             expected=f"a Python file, relative to the working directory ({Path.cwd()})",
             fix="give its path from here, or change the directory.",
         ) from error

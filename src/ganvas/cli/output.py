@@ -1,5 +1,7 @@
 """Error messages, JSON output and exit statuses of the command line."""
 
+import errno
+import io
 import json
 import os
 import sys
@@ -27,6 +29,9 @@ def refuse_together(first: str, given: bool, *others: tuple[str, bool]) -> None:
 
 def run_reporting_errors(act: Callable[[], Any]) -> int:
     """Runs `act`, prints its GanvasError or interruption without a traceback, and returns the exit status."""
+    for stream in (sys.stdout, sys.stderr):  # a name of a file may have characters that no terminal shows
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         try:
             status = act()
@@ -49,6 +54,14 @@ def run_reporting_errors(act: Callable[[], Any]) -> int:
             file=sys.stderr,
         )
         return 1
+    except BrokenPipeError:  # the reader of stdout has closed it, as in `ganvas … | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        print("ganvas: A path is too long.\nExpected: names of at most 255 bytes", file=sys.stderr)
+        return 1
     except (MemoryError, RuntimeError) as error:
         if not isinstance(error, MemoryError) and "memory" not in f"{type(error).__name__} {error}".lower():
             raise
@@ -60,9 +73,6 @@ def run_reporting_errors(act: Callable[[], Any]) -> int:
     except KeyboardInterrupt as interrupt:
         print(f"ganvas: {str(interrupt) or 'interrupted'}", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader of stdout has closed it, as in `ganvas … | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
 
 
 _json_output: TextIO | None = None

@@ -18,6 +18,9 @@ from ganvas.cli.output import print_json
 from ganvas.config import TrainConfig, replace, to_json
 from ganvas.recipes import default_recipe
 from ganvas.runs.folder import Run, resolve
+from ganvas.values import to_whole
+
+MAX_PROCESSES = 4096
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,8 @@ def train(argv: Sequence[str]) -> None:
         from ganvas.training import start
         from ganvas.training.loop import TrainingStopped
 
+    if command.gpus is not None:
+        to_whole(command.gpus, "--gpus", 1, MAX_PROCESSES)
     if command.dry_run:
         if command.json:
             print_json(start.plan(command.config))

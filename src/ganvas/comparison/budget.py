@@ -9,6 +9,7 @@ from ganvas.errors import GanvasError
 from ganvas.networks import Shape
 from ganvas.training import start
 from ganvas.training.estimate import round_flops
+from ganvas.values import to_number
 
 BudgetKind = Literal["kimg", "minutes", "PFLOP"]
 
@@ -26,6 +27,9 @@ BUDGET_KINDS: dict[BudgetKind, BudgetUnit] = {
     "minutes": BudgetUnit("seconds", 60, 0.1),
     "PFLOP": BudgetUnit("flops", 1e15, 0.01),
 }
+
+
+MAX_AMOUNT = 1e9
 
 
 @dataclass(frozen=True)
@@ -46,16 +50,16 @@ def parse_budget(kimg: float | None, minutes: float | None, pflop: float | None)
         GanvasError: more than one budget, or an amount that is not positive and finite.
     """
     given: dict[BudgetKind, float | None] = {"kimg": kimg, "minutes": minutes, "PFLOP": pflop}
-    budgets = [Budget(kind, amount) for kind, amount in given.items() if amount is not None]
+    budgets = [
+        Budget(kind, to_number(amount, f"The budget in {kind}", most=MAX_AMOUNT, above=True))
+        for kind, amount in given.items()
+        if amount is not None
+    ]
     if len(budgets) > 1:
         raise GanvasError(
             f"{' and '.join(map(str, budgets))} are two budgets.",
             expected="one of --kimg, --minutes, --pflop",
             fix="leave the others out.",
-        )
-    if budgets and not 0 < budgets[0].amount < float("inf"):
-        raise GanvasError(
-            f"The budget is {budgets[0]}.", expected="a positive, finite number", fix="--kimg 100, for instance."
         )
     return budgets[0] if budgets else None
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import itertools
-import json
+import os
 import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from ganvas.config import TrainConfig, differences, leaves, replace
-from ganvas.errors import GanvasError
+from ganvas.errors import GanvasError, describe_value
 from ganvas.files import make_folder, to_path
+from ganvas.reading import parse_json
 from ganvas.recipes import RECIPES, get_recipe
 from ganvas.runs.folder import Run, differing_knobs
+from ganvas.values import to_text
 
 MAX_NAME_LENGTH = 80
 """Most characters of a candidate's name in a folder name."""
@@ -101,6 +103,36 @@ def unique_slugs(candidates: Sequence[Candidate]) -> dict[str, str]:
         options = itertools.chain([short], (f"{short}-{i}" for i in itertools.count(2)))
         slugs[candidate.name] = next(option for option in options if option not in slugs.values())
     return slugs
+
+
+def name_candidates(candidates: str | os.PathLike[str] | Run | Sequence[str | os.PathLike[str] | Run]) -> list[str]:
+    """The names of recipes and the folders of runs, as texts; also of one alone.
+
+    Raises:
+        GanvasError: something else is among them.
+    """
+    several = [candidates] if isinstance(candidates, str | os.PathLike | Run) else candidates
+    if not isinstance(several, Sequence) or isinstance(several, bytes):
+        raise GanvasError(
+            f"candidates is {describe_value(several)}.", expected="recipes and runs: ['cnn', 'runs/00000-mlp-digits']"
+        )
+    return [
+        str(one.path) if isinstance(one, Run) else to_text(one, "A candidate", "a recipe, or the folder of a run")
+        for one in several
+    ]
+
+
+def check_knobs(knobs: Any, vary: Any) -> None:
+    """Refuses what is no dictionary of knobs, or of lists of their values.
+
+    Raises:
+        GanvasError: as said.
+    """
+    for option, given, example in (("knobs", knobs, "{'batch': 32}"), ("vary", vary, "{'d_lr': [1e-4, 2e-4]}")):
+        if not isinstance(given, Mapping | None) or (
+            option == "vary" and not all(isinstance(values, list | tuple) for values in (given or {}).values())
+        ):
+            raise GanvasError(f"{option} is {describe_value(given)}.", expected=f"a dictionary, such as {example}")
 
 
 def parse_candidates(
@@ -268,6 +300,6 @@ def _parse_knob_name(text: str) -> str:
 def _parse_value(text: str) -> Any:
     """A knob's value, parsed as JSON; else the text itself, such as an objective or a schedule."""
     try:
-        return json.loads(text)
-    except json.JSONDecodeError:
+        return parse_json(text, finite=False)
+    except ValueError:
         return text

@@ -26,6 +26,7 @@ from ganvas.errors import GanvasError
 from ganvas.files import explain_os_error, make_folder
 from ganvas.interrupts import collect_stop_requests
 from ganvas.runs.log import current_nimg
+from ganvas.values import expand_user
 
 RETRIES = 4
 """How often a run is started again after its machine is lost or its worker is killed."""
@@ -211,7 +212,7 @@ def _marker_file(out: Path) -> Iterator[Path]:
 
 def _with_absolute_paths(job: Job) -> Job:
     """The same job with absolute paths, valid in any working folder."""
-    data = Path(job.config.dataset.data).expanduser()
+    data = expand_user(job.config.dataset.data)
     own = {name: user_code.absolute(value) for name, value in leaves(job.config) if user_code.is_spec(value)}
     own = {name: own[name] for name in ("g", "d", "objective", "augment") if name in own}
     config = with_knobs(job.config, **own, **({"data": str(data.resolve())} if data.exists() else {}))

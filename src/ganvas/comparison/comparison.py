@@ -1,6 +1,5 @@
 """ganvas.compare: trains recipes on one budget, evaluates all runs in the same way and writes one report."""
 
-import json
 import math
 import sys
 import time
@@ -15,23 +14,33 @@ import torch
 
 from ganvas import user_code
 from ganvas.comparison import budget, measurements, ranking, summary
-from ganvas.comparison.candidates import Candidate, make_comparison_folder, parse_candidates, unique_slugs
+from ganvas.comparison.candidates import (
+    Candidate,
+    check_knobs,
+    make_comparison_folder,
+    name_candidates,
+    parse_candidates,
+    unique_slugs,
+)
 from ganvas.comparison.importers import ImportedRun, import_run
 from ganvas.comparison.measurements import EvaluationSettings
 from ganvas.comparison.workers import Job, Outcome, train_all
 from ganvas.config import differences, leaves, replace, to_json
 from ganvas.data import open_images
 from ganvas.display import Displayed, InlineImage, Paragraph, Part, Table
-from ganvas.errors import GanvasError, describe_value
+from ganvas.errors import GanvasError
 from ganvas.evaluation import independence
+from ganvas.evaluation.evaluation import MIN_IMAGES
 from ganvas.evaluation.reference_features import Memo
 from ganvas.files import write_json, write_text
 from ganvas.pytorch_state import default_state
+from ganvas.reading import read_json
 from ganvas.recipes import RECIPES
 from ganvas.runs import snapshot
 from ganvas.runs.folder import Run
 from ganvas.training.start import complete, network_shape
 from ganvas.training.state import TrainState
+from ganvas.values import to_flag, to_text, to_whole
 
 MAX_SHOWN = 8
 """Candidates whose images a notebook shows."""
@@ -129,13 +138,11 @@ def compare(
         KeyboardInterrupt: interrupted; trainings are saved, and the report contains what is finished.
     """
     user_code.refuse_while_loading("ganvas.compare")
-    candidates = [candidates] if isinstance(candidates, str | Path | Run) else candidates
-    for option, given, example in (("knobs", knobs, "{'batch': 32}"), ("vary", vary, "{'d_lr': [1e-4, 2e-4]}")):
-        if not isinstance(given, Mapping | None) or (
-            option == "vary" and not all(isinstance(values, list | tuple) for values in (given or {}).values())
-        ):
-            raise GanvasError(f"{option} is {describe_value(given)}.", expected=f"a dictionary, such as {example}")
-    names = [str(c.path if isinstance(c, Run) else c) for c in candidates]
+    seeds, workers = to_whole(seeds, "--seeds", 1, 10_000), to_whole(workers, "--workers", 1, 1000)
+    count, quiet = to_whole(count, "--count", MIN_IMAGES), to_flag(quiet, "quiet")
+    check_knobs(knobs, vary)
+    names = name_candidates(candidates)
+    data = None if data is None else to_text(data, "data", "the name or the path of a data set")
     by_name = {name: import_run(Path(name)) for name in names}
     imported = [run for run in by_name.values() if run is not None]
     ours = [name for name in names if by_name[name] is None]
@@ -155,8 +162,6 @@ def compare(
             expected="two or more",
             fix="name another recipe or run, or --vary a knob.",
         )
-    if seeds < 1:
-        raise GanvasError(f"--seeds is {seeds}.", expected="1 or more", fix="--seeds 3 is a good start.")
     if (limit or data is not None or knobs) and all(candidate.runs for candidate in own):
         raise GanvasError(
             "A budget, --data and --knobs apply to recipes, but only runs were named.",
@@ -165,7 +170,9 @@ def compare(
         )
     compared = [c.name for c in own] or [run.name for run in imported]
     features = features or _default_features(own)
-    settings = EvaluationSettings(count, features, None if weights is None else str(weights), device)
+    settings = EvaluationSettings(
+        count, features, None if weights is None else to_text(weights, "weights", "a path"), device
+    )
     settings.check()
     for candidate in own:
         _check_user_code(candidate)
@@ -343,7 +350,7 @@ def _make_plan(
     candidate_configs = {c.name: to_json(replace(c.config, seed=0)) for c in recipes}
     request = _json_safe({"budget": asdict(limit) if limit else None, "candidates": candidate_configs})
     try:
-        saved = json.loads(file.read_text(encoding="utf-8"))
+        saved = read_json(file)
         saved = {"request": saved["request"], "lengths": dict(saved["lengths"])}
     except (OSError, ValueError, KeyError, TypeError):  # no plan yet, or not a readable one
         saved = None

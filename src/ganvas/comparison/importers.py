@@ -4,17 +4,17 @@ They are listed but never ranked, because their evaluation protocol is unknown o
 """
 
 import errno
-import json
 import math
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from ganvas.errors import GanvasError
-from ganvas.runs.log import read_jsonl
+from ganvas.reading import MAX_DOCUMENT, describe_reason, parse_json, read_bytes, read_lines
 
 Points = list[tuple[float, float]]
 """(kimg, value), sorted by kimg."""
@@ -159,7 +159,10 @@ def _read_metric(file: Path, found: ImportedRun) -> bool:
 
 
 def _import_fidelity(file: Path) -> ImportedRun | None:
-    text = file.read_text(encoding="utf-8", errors="replace")
+    try:
+        text = read_bytes(file, MAX_DOCUMENT).decode("utf-8", "replace")
+    except (OSError, ValueError) as error:
+        raise GanvasError(f"{file} cannot be read ({describe_reason(error)}).") from error
     if not any(f'"{key}"' in text for key in _FIDELITY_KEYS):
         return None
     measures = _read_json_object(file)
@@ -177,17 +180,19 @@ def _import_fidelity(file: Path) -> ImportedRun | None:
 
 def _read_json_lines(file: Path) -> Iterator[dict[str, Any]]:
     """The readable JSON lines of a file."""
-    try:
-        yield from read_jsonl(file)
-    except (OSError, RecursionError):
-        return
+    with suppress(OSError):
+        for line in read_lines(file):
+            with suppress(ValueError):
+                value = parse_json(line or b"", finite=False)
+                if isinstance(value, dict):
+                    yield value
 
 
 def _read_json_object(file: Path) -> dict[str, Any]:
     """The JSON object in a file; empty where it cannot be read."""
     try:
-        value = json.loads(file.read_text(encoding="utf-8", errors="replace"))
-    except (OSError, ValueError, RecursionError):
+        value = parse_json(read_bytes(file, MAX_DOCUMENT), finite=False)
+    except (OSError, ValueError):
         return {}
     return value if isinstance(value, dict) else {}
 

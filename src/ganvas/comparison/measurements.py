@@ -13,6 +13,7 @@ from PIL import Image
 
 from ganvas import image_io
 from ganvas.data import DataOptions
+from ganvas.data.cache import hash_file
 from ganvas.devices import select_device
 from ganvas.diagnosis.diagnosis import verdict
 from ganvas.diagnosis.sources import diagnose
@@ -25,10 +26,11 @@ from ganvas.evaluation.result import draw_closest_pairs
 from ganvas.features.extractors import load_extractor
 from ganvas.files import make_folder, write_json
 from ganvas.networks import Shape
+from ganvas.reading import read_json
 from ganvas.runs import snapshot
 from ganvas.runs.card import read_card
 from ganvas.runs.folder import Run
-from ganvas.runs.log import read_jsonl
+from ganvas.runs.log import read_stats
 from ganvas.sampling import load
 from ganvas.threads import cpu_threads
 from ganvas.training.estimate import estimate_cost, round_flops
@@ -98,7 +100,7 @@ def diagnose_run(run: Run) -> dict[str, Any]:
 
 def read_curves(run: Run) -> dict[str, dict[str, list[float]]]:
     """quantity -> kimg, seconds and mean; points that are not finite are left out."""
-    lines = [line for line in read_jsonl(run.path / "stats.jsonl") if "nimg" in line]
+    lines = read_stats(run.path)
     curves = {}
     for name in CURVE_NAMES:
         points = [(line["nimg"] / 1e3, line.get("seconds", 0.0), _mean(line[name])) for line in lines if name in line]
@@ -110,7 +112,7 @@ def read_curves(run: Run) -> dict[str, dict[str, list[float]]]:
 
 def read_trend(run: Run) -> dict[str, Any] | None:
     """The protocol of the quality that was measured during training; None if it was not measured."""
-    card = read_card(run.best_snapshot) if run.best_snapshot else None
+    card = read_card(run.best_snapshot) if run.best_snapshot and run.best_quality else None
     return card["quality"] if card else None
 
 
@@ -144,7 +146,7 @@ def evaluate_run(
     """
     real_cache, folder = real_cache or Memo(), folder / _cache_key(run, settings)
     try:
-        return json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
+        return read_json(folder / "evaluation.json")
     except (OSError, ValueError):
         make_folder(folder)
     evaluation = evaluate(
@@ -194,7 +196,7 @@ def _class_grid(images: np.ndarray, classes: np.ndarray, names: Sequence[str]) -
 
 def _cache_key(run: Run, settings: EvaluationSettings) -> str:
     """A hash of everything on which the evaluation depends."""
-    weights = hashlib.sha256((run.latest_snapshot / "G.safetensors").read_bytes()).hexdigest()
+    weights = hash_file(run.latest_snapshot / "G.safetensors")
     facts: Mapping[str, Any] = {
         "snapshot": weights, "data": run.metadata["data"]["fingerprint"],
         **asdict(settings), **snapshot.package_versions(),

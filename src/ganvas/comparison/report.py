@@ -10,6 +10,7 @@ from PIL import Image
 
 from ganvas.comparison.summary import COLUMNS, FORMATTERS
 from ganvas.display import IMAGE_WIDTH, image_url
+from ganvas.reading import open_regular
 from ganvas.runs.folder import Run
 
 GRID_WIDTH = IMAGE_WIDTH // 2
@@ -92,8 +93,8 @@ def _find_grids(run: Mapping[str, Any]) -> list[Path]:
 def _embed_grid(path: Path) -> str:
     """The upper rows of a grid as a data URL; empty where the file cannot be read."""
     try:
-        with Image.open(path) as grid:
+        with open_regular(path) as file, Image.open(file) as grid:
             grid = grid.crop((0, 0, grid.width, min(grid.height, round(grid.width * GRID_ROWS / 8))))
-    except (OSError, SyntaxError):
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return ""
     return image_url(grid, GRID_WIDTH)

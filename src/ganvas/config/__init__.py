@@ -21,7 +21,7 @@ from ganvas.config.groups import (
     TransferConfig,
 )
 from ganvas.display import Displayed, Part, Table
-from ganvas.errors import GanvasError
+from ganvas.errors import GanvasError, describe_value
 from ganvas.schedule import Schedule
 
 DEFAULT_TICK_KIMG = 4.0
@@ -52,6 +52,13 @@ class TrainConfig(Displayed):
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
 
     def __post_init__(self) -> None:
+        groups = (DatasetConfig, Network, LossConfig, BalanceConfig, OptimisationConfig, RuntimeConfig)
+        names = ("dataset", "network", "loss", "balance", "optimisation", "runtime")
+        for name, kind in zip(names, groups, strict=True):
+            if not isinstance(value := getattr(self, name), kind):
+                raise GanvasError(
+                    f"{name} is {describe_value(value)}.", expected=f"a group of knobs: ganvas.config.{name}"
+                )
         self.dataset.options()
         check_bounds(self)
         self._check_length()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, TypeAlias, get_args, get_origin
 
 from ganvas.config.forms import knob_fields
-from ganvas.errors import GanvasError
+from ganvas.errors import GanvasError, describe_value
 from ganvas.schedule import Schedule, ScheduleSpec
 
 
@@ -23,14 +23,23 @@ class Bound:
     expected: str
 
 
-POSITIVE = Bound(lambda value: value > 0, "a number above 0")
 NON_NEGATIVE = Bound(lambda value: 0 <= value < math.inf, "0 or more, and finite")
 FRACTION = Bound(lambda value: 0 <= value <= 1, "a fraction from 0 to 1")
 BELOW_ONE = Bound(lambda value: 0 <= value < 1, "0 or more and below 1")
 
-Count: TypeAlias = Annotated[int, POSITIVE]
-Natural: TypeAlias = Annotated[int, Bound(lambda n: n >= 0, "a whole number from 0 on")]
-Counts: TypeAlias = Annotated[tuple[int, ...], Bound(lambda n: all(i > 0 for i in n), "whole numbers above 0")]
+MAX_COUNT, MAX_LAYERS = 10**9, 1000
+"""What no network, batch or interval comes near: memory is checked later, with the sizes of a network at hand."""
+
+Count: TypeAlias = Annotated[int, Bound(lambda n: 1 <= n <= MAX_COUNT, f"a whole number from 1 to {MAX_COUNT:,}")]
+Natural: TypeAlias = Annotated[int, Bound(lambda n: 0 <= n <= MAX_COUNT, f"a whole number from 0 to {MAX_COUNT:,}")]
+Counts: TypeAlias = Annotated[
+    tuple[int, ...],
+    Bound(
+        lambda n: len(n) <= MAX_LAYERS and all(1 <= i <= MAX_COUNT for i in n),
+        f"whole numbers above 0, at most {MAX_LAYERS:,}",
+    ),
+]
+Layers: TypeAlias = Annotated[int, Bound(lambda n: 1 <= n <= MAX_LAYERS, f"a whole number from 1 to {MAX_LAYERS:,}")]
 Threads: TypeAlias = Annotated[int, Bound(lambda n: 1 <= n <= 1024, "a number from 1 to 1,024")]
 Seed: TypeAlias = Annotated[int, Bound(lambda seed: 0 <= seed < 2**63, "a whole number from 0 to 2^63 - 1")]
 
@@ -42,6 +51,7 @@ Kimg: TypeAlias = Annotated[
     float, Bound(lambda kimg: 0.001 <= kimg < 1e12, "at least one image (0.001) and a finite number")
 ]
 Minutes: TypeAlias = Annotated[float, Bound(lambda minutes: 0 < minutes < 1e7, "a finite number of minutes above 0")]
+KimgOrNever: TypeAlias = Annotated[float, Bound(lambda kimg: 0 <= kimg < 1e12, "0 or more, and a finite number")]
 WholeKimg: TypeAlias = Annotated[
     float, Bound(lambda kimg: 1 <= kimg < 1e12, "1 or more: snapshots are named after whole kimg")
 ]
@@ -70,7 +80,17 @@ def check_bounds(config: Any) -> None:
         GanvasError: a value is out of bounds.
     """
     for knob, value in knob_fields(config):
-        values = Schedule.parse(value).ends if is_scheduled(knob.type) else (value,)
-        bound = find_bound(knob.type)
-        if bound and value is not None and not all(map(bound.check, values)):
-            raise GanvasError(f"--{knob.name.replace('_', '-')} is {value}.", expected=bound.expected)
+        flag, bound = f"--{knob.name.replace('_', '-')}", find_bound(knob.type)
+        try:
+            values = Schedule.parse(value).ends if is_scheduled(knob.type) else (value,)
+        except GanvasError as error:
+            raise GanvasError(f"{flag}: {error.what}", expected=error.expected, fix=error.fix) from error
+        if bound and value is not None and not all(_is_within(bound, one) for one in values):
+            raise GanvasError(f"{flag} is {describe_value(value)}.", expected=bound.expected)
+
+
+def _is_within(bound: Bound, value: Any) -> bool:
+    try:
+        return bool(bound.check(value))
+    except (TypeError, ValueError, OverflowError, RuntimeError):  # no number at all
+        return False

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from ganvas import user_code
-from ganvas.config.bounds import BelowOne, Count, Counts, Fraction, NonNegative, ScheduledFraction, check_bounds
+from ganvas.config.bounds import BelowOne, Count, Counts, Fraction, Layers, NonNegative, ScheduledFraction, check_bounds
 from ganvas.config.conflicts import (
     Group,
     batch_norm_conflicts,
@@ -123,7 +123,7 @@ class ViT(Group):
     """Dimension of the latent vector z ~ N(0, 1)."""
     token_width: Count = 256
     """Width of a token."""
-    depth: Count = 4
+    depth: Layers = 4
     """Transformer blocks in the generator."""
     heads: Count = 4
     """Attention heads, which divide the token width among them."""
@@ -171,7 +171,7 @@ class StyleGAN(Group):
     family: Literal["stylegan"] = field(default="stylegan", init=False)
     latent: Count = 128
     """Dimension of the latent vector z ~ N(0, 1), and of the style w."""
-    mapping_layers: Count = 4
+    mapping_layers: Layers = 4
     """Layers of the mapping network from z to w."""
     width: Count = 256
     """Channels up to 16×16; beyond that halved each time the size doubles."""
@@ -213,7 +213,7 @@ class R3GAN(Group):
     """Dimension of the latent vector z ~ N(0, 1)."""
     width: Count = 768
     """Channels up to 32×32; beyond that halved each time the size doubles. A multiple of 8."""
-    blocks: Count = 2
+    blocks: Layers = 2
     """Residual blocks at each size."""
     group_size: Count = 16
     """Channels in each group of the grouped 3×3 convolutions."""

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from types import UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
@@ -77,7 +78,9 @@ def _plain(name: str, value: Any) -> Any:
         return user_code.describe_class(value, name)
     if name in ("objective", "augment") and (callable(value) or hasattr(value, "d_loss")):
         return user_code.describe(value)
-    return value.tolist() if hasattr(value, "tolist") else value
+    with suppress(RuntimeError):  # a tensor that holds no data
+        return value.tolist() if hasattr(value, "tolist") else value
+    return value
 
 
 def differences(old: Any, new: Any) -> list[tuple[str, Any, Any]]:
@@ -111,8 +114,10 @@ def _build(kind: Any, value: Any, where: str) -> Any:
         families = {option.family: option for option in options if dataclasses.is_dataclass(option)}  # type: ignore[attr-defined]
         if families:
             name = value.get("family") if isinstance(value, Mapping) else None
-            if name not in families:
-                raise GanvasError(f"{where}: '{name}' is not a family.", expected="one of " + ", ".join(families))
+            if not isinstance(name, str) or name not in families:
+                raise GanvasError(
+                    f"{where}: {describe_value(name)} is not a family.", expected="one of " + ", ".join(families)
+                )
             return _build_group(families[name], value, where)
         for option in options:
             try:
@@ -120,7 +125,7 @@ def _build(kind: Any, value: Any, where: str) -> Any:
             except GanvasError:
                 continue
     elif origin is Literal:
-        if value in options and not isinstance(value, bool):
+        if any(type(value) is type(option) and value == option for option in options):
             return value
     elif origin is tuple:
         if isinstance(value, list | tuple):
@@ -128,7 +133,8 @@ def _build(kind: Any, value: Any, where: str) -> Any:
     elif kind is int or kind is float:
         whole = isinstance(value, int) or (isinstance(value, float) and (kind is float or value.is_integer()))
         if whole and not isinstance(value, bool):
-            return kind(value)
+            with suppress(OverflowError):  # a whole number of hundreds of digits
+                return kind(value)
     elif isinstance(value, kind):
         return value
     raise GanvasError(f"{where} is {describe_value(value)}.", expected=_describe(kind))
@@ -136,7 +142,7 @@ def _build(kind: Any, value: Any, where: str) -> Any:
 
 def _build_group(kind: Any, value: Any, where: str) -> Any:
     if not isinstance(value, Mapping):
-        raise GanvasError(f"{where} is {value!r}.", expected="a JSON object")
+        raise GanvasError(f"{where} is {describe_value(value)}.", expected="a JSON object")
     fields = {entry.name: entry for entry in dataclasses.fields(kind)}
     for name in value:
         if name not in fields:

@@ -11,6 +11,7 @@ from ganvas.config.bounds import (
     Finite,
     Fraction,
     Kimg,
+    KimgOrNever,
     Natural,
     NonNegative,
     ScheduledBelowOne,
@@ -269,7 +270,7 @@ class RuntimeConfig(Group):
     """kimg between two snapshots (weights, grid of images, state); by default a tenth of the run."""
     keep_kimg: WholeKimg | None = None
     """Keep the snapshots at multiples of this many kimg; by default only the last one (and the best)."""
-    evaluate_every: NonNegative | None = None
+    evaluate_every: KimgOrNever | None = None
     """kimg between two quality measurements (a kernel distance of 250 to 2,000 images, as many as 5 % of the time
     allow); the best snapshot is kept in snapshots/best; by default with every snapshot; 0 = never."""
     evaluate_at_end: bool = False

@@ -27,6 +27,7 @@ from filelock import FileLock
 from ganvas.data.imageset import ImageSet
 from ganvas.errors import GanvasError
 from ganvas.files import atomic_file, atomic_folder, write_json
+from ganvas.values import expand_user
 
 VERSION = 3
 """Increased whenever decoding or the format changes; entries of older versions are then ignored."""
@@ -87,7 +88,7 @@ Build = Callable[[PixelWriter], Decoded]
 def root() -> Path:
     """The cache folder: $GANVAS_CACHE, or the platform's usual place."""
     if chosen := os.environ.get("GANVAS_CACHE"):
-        return Path(chosen).expanduser()
+        return expand_user(chosen)
     if sys.platform == "win32":
         base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
     elif sys.platform == "darwin":

@@ -1,6 +1,5 @@
 """What the cache holds, and emptying it: `ganvas cache`."""
 
-import json
 import re
 import time
 from collections.abc import Callable
@@ -14,6 +13,10 @@ from filelock import FileLock, Timeout
 from ganvas.data import cache, named
 from ganvas.errors import GanvasError
 from ganvas.files import Removal, apply_removals, disk_usage, find_leftovers
+from ganvas.reading import read_json
+from ganvas.values import to_number
+
+MAX_DAYS = 1e5
 
 _SET_FILES = {"images.u8", "labels.npy", "names.json", "meta.json"}
 """The files of a data set (`ganvas.data.cache`)."""
@@ -108,8 +111,8 @@ def clean(
     Raises:
         GanvasError: a number of days below 0, or something cannot be removed.
     """
-    if older_than is not None and not older_than >= 0:
-        raise GanvasError(f"--older-than is {older_than}.", expected="a number of days, from 0 on")
+    if older_than is not None:
+        older_than = to_number(older_than, "--older-than", most=MAX_DAYS)
     latest = time.time() - 86400 * (older_than or 0)
     for linked in (path for path, _ in _places()[1:] if path.is_symlink()):
         note(f"{linked} is a link; what is in {linked.resolve()} stays.")
@@ -156,7 +159,7 @@ def _is_data_set(path: Path) -> bool:
 
 def _describe_set(folder: Path) -> Entry:
     try:
-        content = json.loads((folder / "meta.json").read_text(encoding="utf-8"))["content"]
+        content = read_json(folder / "meta.json")["content"]
         n, c, h, w = content["shape"]
         name = f"{content.get('name', 'unnamed')}: {n:,} images, {h}×{w}×{c}"
     except (OSError, ValueError, KeyError, TypeError):

@@ -4,7 +4,8 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from ganvas.errors import GanvasError
+from ganvas.errors import GanvasError, describe_value
+from ganvas.values import as_number, to_text
 
 MIN_SIDE = 8
 """The smallest height or width, in pixels, that a network can be built for."""
@@ -51,10 +52,11 @@ class DataOptions:
     """The column of a table beside the images, or of a Parquet file, whose values are the classes."""
 
     def __post_init__(self) -> None:
+        to_text(self.source, "data", "the name or the path of a data set")
         self.size()
-        if not 0 <= self.max_bad <= 1:
+        if (max_bad := as_number(self.max_bad)) is None or not 0 <= max_bad <= 1:
             raise GanvasError(
-                f"--max-bad is {self.max_bad}.",
+                f"--max-bad is {describe_value(self.max_bad)}.",
                 expected="a fraction of the files, from 0 to 1",
                 fix="0.05, for example, accepts 5 % of bad files.",
             )
@@ -63,18 +65,18 @@ class DataOptions:
             ("--channels", self.channels, (None, 1, 3, 4)),
             ("--fit", self.fit, ("crop", "pad", "stretch")),
         ):
-            if value not in allowed:
+            if not any(value is choice or (type(value) is type(choice) and value == choice) for choice in allowed):
                 names = ", ".join(str(choice) for choice in allowed if choice is not None)
-                raise GanvasError(f"{flag} is {value!r}.", expected=f"one of {names}")
+                raise GanvasError(f"{flag} is {describe_value(value)}.", expected=f"one of {names}")
 
     def size(self) -> tuple[int, int] | None:
         """`resolution` as (height, width); None if it is decided from the data."""
         if self.resolution is None:
             return None
-        match = re.fullmatch(r"\s*(\d{1,6})(?:\s*[xX×]\s*(\d{1,6}))?\s*", str(self.resolution))
+        match = re.fullmatch(r"\s*([0-9]{1,6})(?:\s*[xX×]\s*([0-9]{1,6}))?\s*", str(self.resolution))
         if match is None:
             raise GanvasError(
-                f"--resolution {self.resolution!r} is not a size.",
+                f"--resolution {describe_value(self.resolution)} is not a size.",
                 expected="one number for a square, or height x width",
                 fix="write it as 64 or 48x64.",
             )

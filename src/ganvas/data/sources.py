@@ -45,6 +45,7 @@ from ganvas.data.sniffing import detect_format, looks_like_image, name_unread, r
 from ganvas.data.source_types import ImageArrays, ImageFiles, Source, describe_start, no_split
 from ganvas.data.tar_stream import read_members
 from ganvas.errors import GanvasError
+from ganvas.values import expand_user
 
 _SOURCES = (
     "a folder of images, a zip or tar, IDX files, CIFAR's or STL-10's archive, .npz or .npy, .mat, a .csv of pixels, "
@@ -108,7 +109,7 @@ def find_source(options: DataOptions, *, progress: bool = True) -> Source:
         return hub.source(requested, options.split, options.label_column)
     if requested.startswith(f"{stacked.NAME}:"):
         return _stacked_source(options, progress=progress)
-    path = Path(requested).expanduser()
+    path = expand_user(requested)
     try:
         if path.is_dir():
             return _folder_source(path, options)

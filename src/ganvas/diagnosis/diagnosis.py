@@ -226,9 +226,9 @@ _ROLES = {"d_loss": "D/loss", "g_loss": "G/loss"}
 
 
 def describe_columns(facts: Facts) -> str:
-    """How the log of another program was read; empty for a run of ours."""
+    """How the log of another program was read; of a run of ours only what is damaged in it."""
     if not _is_foreign(facts):
-        return ""
+        return "\n".join(f"Note: {note}" for note in facts.notes)
     lines = [f"Read from {facts.source} ({facts.format}):"]
     lines += [f"  {name} = {own}" for name, own in facts.columns.items() if not name.endswith("/std")]
     if not {"kimg", "step", "epoch"} & set(facts.columns.values()):

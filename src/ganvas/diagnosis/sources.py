@@ -1,6 +1,8 @@
 """ganvas.diagnose: why does this training fail? Of a run of Ganvas, or of anyone's log."""
 
+import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ganvas.config import TrainConfig
@@ -8,10 +10,11 @@ from ganvas.diagnosis.diagnosis import Diagnosis, apply_rules, combine
 from ganvas.diagnosis.history import Facts, History, NonFinite
 from ganvas.diagnosis.logs.names import to_columns
 from ganvas.diagnosis.logs.reader import read_trainings
-from ganvas.errors import GanvasError
+from ganvas.errors import GanvasError, describe_value
 from ganvas.files import to_path
+from ganvas.reading import MAX_DOCUMENT, read_bytes
 from ganvas.runs.folder import Run
-from ganvas.runs.log import read_jsonl
+from ganvas.runs.log import read_events, read_stats
 
 
 def diagnose(what: Run | Path | str | Sequence[Path | str], columns: Mapping[str, str] | None = None) -> Diagnosis:
@@ -30,9 +33,15 @@ def diagnose(what: Run | Path | str | Sequence[Path | str], columns: Mapping[str
     Raises:
         GanvasError: there is no such file, or nothing in it is recognised.
     """
+    if not isinstance(columns, Mapping | None) or not all(
+        isinstance(text, str) for pair in (columns or {}).items() for text in pair
+    ):
+        raise GanvasError(f"columns is {describe_value(columns)}.", expected='names, such as {"d_loss": "errD"}')
     if isinstance(what, Run):
         return apply_rules(read_run(what))
     several = what if isinstance(what, list | tuple) else [what]
+    if not several:
+        raise GanvasError("No run and no log is named.", expected="a run, or a log")
     paths = [to_path(one, "a run, or a log") for one in several]
     if len(paths) == 1 and not columns and _is_run(paths[0]):
         return apply_rules(read_run(Run(paths[0])))
@@ -42,11 +51,11 @@ def diagnose(what: Run | Path | str | Sequence[Path | str], columns: Mapping[str
 
 def _is_run(folder: Path) -> bool:
     """Whether a folder may be a run of Ganvas, also a damaged one: other programs have a config.json too."""
-    config = folder / "config.json"
+    config, stats = folder / "config.json", folder / "stats.jsonl"
     try:
-        return '"format"' in config.read_text(errors="replace") or (folder / "stats.jsonl").exists()
-    except OSError:
-        return config.exists()
+        return b'"format"' in read_bytes(config, MAX_DOCUMENT) or stats.exists()
+    except (OSError, ValueError):
+        return config.exists() or (os.path.lexists(config) and stats.exists())
 
 
 def read_run(run: Run) -> History:
@@ -55,19 +64,29 @@ def read_run(run: Run) -> History:
     Raises:
         GanvasError: it has written nothing yet.
     """
-    lines = list(read_jsonl(run.path / "stats.jsonl"))
-    events = list(read_jsonl(run.path / "events.jsonl"))
-    bad = [event for event in events if event.get("event") == "non-finite"]
+    lines, events = read_stats(run.path), read_events(run.path)
+    bad = [event for event in events if event["event"] == "non-finite"]
     if not lines and not bad:
         complete = run.progress()["state"] == "complete"
+        if lines.damaged:
+            raise GanvasError(
+                f"No line of {run.path / 'stats.jsonl'} can be read: all are damaged.",
+                expected="the losses that a training writes there",
+            )
         raise GanvasError(
             f"{run.path / 'stats.jsonl'} has no line{', though the run is complete' if complete else ' yet'}.",
             expected="the losses that a training writes there",
             fix="" if complete else "let it train for a tick (--tick-kimg).",
         )
-    data = run.metadata["data"]
-    critic = run.metadata.get("critic", run.config.loss.critic)
-    history = History.from_stats(lines, facts_of(run.config, data["images"], len(data["class_names"]), critic=critic))
+    notes = [lines.describe_damage(run.path / "stats.jsonl"), events.describe_damage(run.path / "events.jsonl")]
+    try:
+        data, config = run.metadata["data"], run.config
+        critic = bool(run.metadata.get("critic", config.loss.critic))
+        facts = facts_of(config, data["images"], len(data["class_names"]), critic=critic)
+    except GanvasError as error:  # the measurements tell a lot without it
+        facts = Facts(format="stats.jsonl")
+        notes.append(f"{error.what} Its statistics were read without it.")
+    history = History.from_stats(lines, replace(facts, unread=lines.damaged, notes=tuple(filter(None, notes))))
     if lines:
         history.update_facts(shown=lines[-1]["nimg"])
     if bad:

@@ -29,12 +29,14 @@ from ganvas.evaluation.reference_features import (
 from ganvas.evaluation.result import Evaluation, draw_closest_pairs
 from ganvas.evaluation.subject import Subject, find_run, subject_from_generator, subject_from_images
 from ganvas.features.extraction import Extractor, extract_features
+from ganvas.files import to_path
 from ganvas.progress import progress_bar
 from ganvas.pytorch_state import default_state
 from ganvas.runs import log, snapshot
 from ganvas.runs.folder import Run
-from ganvas.sampling import load
+from ganvas.sampling import MAX_TRUNCATION, load
 from ganvas.threads import cpu_threads
+from ganvas.values import to_flag, to_number, to_text, to_whole
 
 MIN_IMAGES = 10
 """With fewer images on either side nothing is measured."""
@@ -79,8 +81,19 @@ def evaluate(
     Raises:
         GanvasError: nothing usable at a path, images of different sizes, too few images, or missing weights.
     """
-    if count < MIN_IMAGES:
-        raise GanvasError(f"--count is {count}.", expected=f"at least {MIN_IMAGES}, better 10000")
+    count, truncation = (
+        to_whole(count, "--count", MIN_IMAGES),
+        to_number(truncation, "--truncation", most=MAX_TRUNCATION),
+    )
+    quick, quiet = to_flag(quick, "quick"), to_flag(quiet, "quiet")
+    images = "real images: anything that --data takes"
+    against, held_out = (
+        None if given is None else to_text(given, name, images)
+        for name, given in (("against", against), ("held_out", held_out))
+    )
+    weights = None if weights is None else to_path(weights, "the weights of the features: a file, or a folder")
+    if not (features is None or isinstance(features, str | Extractor) or callable(features)):
+        raise GanvasError(f"features is {describe_value(features)}.", expected="the name of an extractor, or a module")
     if callable(features) and not isinstance(features, nn.Module):
         features = user_code.describe(features)
     device, memo = str(select_device(device)), memo or Memo()
@@ -145,13 +158,13 @@ def _open(
     kept: Memo,
 ) -> tuple[Reference, Subject]:
     """The real images and the images to evaluate."""
-    if not isinstance(what, Run | str | os.PathLike):
+    if not isinstance(what, Run | str | os.PathLike) or "\0" in str(what):
         raise GanvasError(
             f"{describe_value(what)} cannot be evaluated.",
             expected="a run, or the path of images",
             fix="numpy.save('images.npy', images), then evaluate('images.npy', against=…).",
         )
-    path = what.path if isinstance(what, Run) else Path(what)
+    path = what.path if isinstance(what, Run) else to_path(what, "a run, or images")
     if not any((path / name).exists() for name in ("config.json", "card.json", "G.safetensors")):
         if against is None:
             raise GanvasError(

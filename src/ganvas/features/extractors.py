@@ -16,6 +16,8 @@ from ganvas.features.efficientnet import load_lite0
 from ganvas.features.extraction import Extractor, describe_resize, hash_weights, resize_shorter_side
 from ganvas.features.eye import load_eye, to_rgb
 from ganvas.features.inception import inception_extractor
+from ganvas.reading import check_regular, describe_reason
+from ganvas.values import to_text
 
 EXTRACTORS = ("eye", "eye-bf16", "lite0", "classifier", "inception", "dinov2")
 
@@ -42,6 +44,7 @@ def load_extractor(name: str, *, weights: Path | None = None, device: str = "cpu
     Raises:
         GanvasError: no such extractor, or its weights are missing or wrong.
     """
+    to_text(name, "features", f"one of {', '.join(EXTRACTORS)}; or your own, {user_code.FORM}")
     if name in ("eye", "eye-bf16", "lite0", "classifier") and weights is not None:
         raise GanvasError(f"{name} comes with its weights; --weights names {weights}.", fix="leave one of them out.")
     if name in ("eye", "eye-bf16"):
@@ -62,10 +65,12 @@ def load_extractor(name: str, *, weights: Path | None = None, device: str = "cpu
         raise GanvasError(f"{who} gives a {type(network).__name__}.", expected=expected)
     if weights is not None:
         try:
+            check_regular(weights)
             network.load_state_dict(load_file(weights))
         except (OSError, RuntimeError, SafetensorError) as error:
             raise GanvasError(
-                f"{weights} does not fit {who}: {error}.", expected="a safetensors file of its state_dict"
+                f"{weights} does not fit {who}: {describe_reason(error)}.",
+                expected="a safetensors file of its state_dict",
             ) from error
     return module_extractor(network, name, device=device)
 

@@ -3,9 +3,10 @@
 import os
 import urllib.error
 import urllib.request
+import warnings
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 
 import torch
 from filelock import FileLock
@@ -19,6 +20,7 @@ from ganvas.features import layers
 from ganvas.features.layers import FeatureNetwork
 from ganvas.files import atomic_file
 from ganvas.progress import progress_bar
+from ganvas.reading import check_regular, describe_reason
 
 BLOCK_BYTES = 2**20
 
@@ -74,6 +76,7 @@ def load_weights(path: Path, *, sha256: str = "", fix: str = "") -> dict[str, Te
         GanvasError: no such file, another SHA-256, or not a file of weights.
     """
     try:
+        _check_size(path)
         if sha256 and (actual := cache.hash_file(path)) != sha256:
             raise GanvasError(
                 f"{path} is damaged: its SHA-256 begins {actual[:16]}.", expected=f"{sha256[:16]}…", fix=fix
@@ -81,12 +84,14 @@ def load_weights(path: Path, *, sha256: str = "", fix: str = "") -> dict[str, Te
         if path.suffix == ".safetensors":
             found = load_file(path)
         else:
-            found = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, SafetensorError, UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        if isinstance(error, UnpicklingError):  # PyTorch's message advises to unpickle it anyway
-            reason = "it is not a pickle, or holds more than tensors"
-        else:
-            reason = error.strerror if isinstance(error, OSError) else f"{error}".splitlines()[0]
+            with warnings.catch_warnings(action="ignore"):
+                found = torch.load(path, map_location="cpu", weights_only=True)
+    except GanvasError:
+        raise
+    except Exception as error:  # a damaged pickle may fail in any way
+        known = isinstance(error, OSError | SafetensorError | ValueError | RuntimeError)
+        # PyTorch's message about a pickle advises to unpickle it anyway
+        reason = describe_reason(error) if known else "it is not a pickle, or holds more than tensors"
         raise GanvasError(
             f"{path} cannot be read as weights: {reason}.",
             expected="a .safetensors or .pth file of a state dict",
@@ -95,6 +100,20 @@ def load_weights(path: Path, *, sha256: str = "", fix: str = "") -> dict[str, Te
     if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
         raise GanvasError(f"{path} holds something other than weights.", expected="names and their tensors")
     return found
+
+
+def _check_size(path: Path) -> None:
+    """Refuses an archive that unpacks to more than its own size; PyTorch packs nothing in it.
+
+    Raises:
+        OSError: it is no regular file.
+        ValueError: it is refused.
+    """
+    size = check_regular(path).st_size
+    if path.suffix != ".safetensors" and zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if any(info.file_size > size for info in archive.infolist()):
+                raise ValueError("it unpacks to more than its size")
 
 
 def download_weights(name: str) -> Path:

@@ -4,11 +4,14 @@ Both are called with the family's configuration (`ganvas.config.families`) and a
 is imported.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from ganvas.config import Network
 from ganvas.networks.base import Discriminator, Generator, Shape
@@ -38,6 +41,28 @@ def _module(network: Network) -> Any:
     return import_module(f"ganvas.networks.{network.family}")
 
 
+@contextmanager
+def limited_size(tensors: int) -> Iterator[None]:
+    """Ends the building of a network that has far more weights than there are tensors for it.
+
+    Raises:
+        ValueError: in the block, in place of endless layers.
+    """
+    left = 100 + 2 * tensors
+
+    def count(module: nn.Module, name: str, parameter: object) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise ValueError(f"the network of card.json has far more layers than the {tensors:,} weights of the file")
+
+    hook = register_module_parameter_registration_hook(count)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
 def count_parameters(network: nn.Module) -> int:
     """The number of trainable parameters of a network."""
     return sum(p.numel() for p in network.parameters() if p.requires_grad)
@@ -52,5 +77,5 @@ def count_flops(network: nn.Module, *inputs: Tensor | None) -> int:
 
 __all__ = [
     "Discriminator", "FlopCounter", "Generator", "Shape", "apply_spectral_norm", "build",
-    "build_generator", "count_flops", "count_parameters",
+    "build_generator", "count_flops", "count_parameters", "limited_size",
 ]  # fmt: skip

@@ -33,7 +33,7 @@ def channels(width: int, stage: int) -> int:
 
 def groups(channels: int, size: int) -> int:
     """The largest number of equal groups of at least `size` channels; 1 if there are fewer channels than that."""
-    return max(n for n in range(1, max(channels // size, 1) + 1) if channels % n == 0)
+    return next(n for n in range(max(channels // size, 1), 0, -1) if channels % n == 0)
 
 
 def class_embedding(classes: int, features: int, gain: float = 1.0) -> nn.Embedding:

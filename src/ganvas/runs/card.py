@@ -1,15 +1,49 @@
-"""A snapshot's card.json in plain values, read without PyTorch."""
+"""A snapshot's card.json in plain values, and the header of its weights; read without PyTorch."""
 
-import json
-import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ganvas.data.options import MAX_SIDE
 from ganvas.errors import GanvasError
+from ganvas.reading import (
+    Fields,
+    check_fields,
+    check_regular,
+    describe_reason,
+    is_count,
+    is_number,
+    is_object,
+    is_text,
+    is_texts,
+    open_regular,
+    parse_json,
+    read_json,
+)
 from ganvas.runs.formats import check_format
 
 FORMAT = 2
 """The format of a snapshot folder."""
+
+MAX_HEADER = 100_000_000
+"""Most bytes of the header of a file of weights, as in safetensors itself."""
+
+MAX_CLASSES = 1_000_000
+
+SHAPE: Fields = {
+    "channels": lambda value: is_count(value) and value in (1, 3, 4),
+    "height": lambda value: is_count(value) and 1 <= value <= MAX_SIDE,
+    "width": lambda value: is_count(value) and 1 <= value <= MAX_SIDE,
+    "classes": lambda value: is_count(value) and value <= MAX_CLASSES,
+}
+"""What is right in the shape of images and their classes."""
+
+_QUALITY: Fields = {"value": is_number, "count": is_count, "extractor": is_text}
+_CARD: Fields = {
+    "network": is_object, "shape": is_object, "class_names": is_texts, "nimg": is_count, "weights": is_text,
+    "data": is_object, "recipe": is_text, "versions": is_object,
+    "quality": lambda value: value is None or is_object(value),
+}  # fmt: skip
 
 
 def read_card(snapshot: Path) -> dict[str, Any]:
@@ -18,40 +52,103 @@ def read_card(snapshot: Path) -> dict[str, Any]:
     Raises:
         GanvasError: it is missing, damaged, or of another format.
     """
-    file = snapshot / "card.json"
     try:
-        card = json.loads(file.read_text(encoding="utf-8"))
-        check_format("snapshot", snapshot, int(card["format"]), FORMAT)
-        quality = card["quality"]
-        if not isinstance(card["nimg"], int) or not (quality is None or math.isfinite(quality["value"])):
-            raise ValueError("nimg or quality is no number")
-        return card
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise _unusable(file, error) from error
+        return _parse_card(snapshot)
+    except (OSError, ValueError) as error:
+        raise _unusable(snapshot / "card.json", error) from error
 
 
-def check_weights(snapshot: Path) -> None:
-    """Refuses a snapshot whose G.safetensors is missing or cut off; only its header is read.
+def read_weight_shapes(snapshot: Path) -> dict[str, tuple[int, ...]]:
+    """{name: shape} of the tensors in a snapshot's G.safetensors, of which only the header is read.
 
     Raises:
-        GanvasError: it cannot be used.
+        GanvasError: the file is missing, cut off or damaged.
     """
-    file = snapshot / "G.safetensors"
     try:
-        with file.open("rb") as opened:
-            length = int.from_bytes(opened.read(8), "little")
-            header = json.loads(opened.read(min(length, file.stat().st_size)))
-        ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
-        if 8 + length + max(ends, default=0) != file.stat().st_size:
-            raise ValueError("it is cut off")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _unusable(file, error) from error
+        return _parse_header(snapshot / "G.safetensors")
+    except (OSError, ValueError) as error:
+        raise _unusable(snapshot / "G.safetensors", error) from error
+
+
+def find_damage(snapshot: Path) -> str:
+    """Why a snapshot cannot be used, as far as its card and the header of its weights show; empty if it can."""
+    for file, parse in ((snapshot / "card.json", _parse_card), (snapshot / "G.safetensors", _parse_header)):
+        try:
+            parse(snapshot if parse is _parse_card else file)
+        except (OSError, ValueError) as error:
+            return f"{file} is damaged ({describe_reason(error)})."
+        except GanvasError as error:
+            return error.what
+    return ""
+
+
+def _parse_card(snapshot: Path) -> dict[str, Any]:
+    card = read_json(snapshot / "card.json")
+    check_fields(card, {"format": is_count})
+    check_format("snapshot", snapshot, card["format"], FORMAT)
+    check_fields(card, _CARD)
+    check_fields(card["shape"], SHAPE, "'shape'")
+    check_fields(card["data"], {"name": is_text, "fingerprint": is_text}, "'data'")
+    if card["quality"] is not None:
+        check_fields(card["quality"], _QUALITY, "'quality'")
+    check_sources(card.get("sources", {}))
+    if len(card["class_names"]) != card["shape"]["classes"]:
+        raise ValueError(f"{len(card['class_names'])} names of {card['shape']['classes']} classes")
+    return card
+
+
+def _parse_header(file: Path) -> dict[str, tuple[int, ...]]:
+    size = check_regular(file).st_size
+    with open_regular(file) as opened:
+        length = int.from_bytes(opened.read(8), "little")
+        if length > min(size, MAX_HEADER):
+            raise ValueError("it is cut off, or no file of weights")
+        header = parse_json(opened.read(length))
+    check_fields(header, {})
+    header.pop("__metadata__", None)
+    for entry in header.values():
+        check_fields(entry, {"shape": _is_counts, "data_offsets": lambda ends: _is_counts(ends) and len(ends) == 2})
+    if 8 + length + max((entry["data_offsets"][1] for entry in header.values()), default=0) != size:
+        raise ValueError("it is cut off")
+    return {name: tuple(entry["shape"]) for name, entry in header.items()}
+
+
+def _is_counts(value: Any) -> bool:
+    return isinstance(value, list) and all(map(is_count, value))
+
+
+def check_sources(sources: Any) -> None:
+    """Checks what a card or a run says of the user's own code: {file or module: {"sha256": …, "path": …}}.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    check_fields(sources, {}, "'sources'")
+    for name, recorded in sources.items():
+        check_fields(recorded, {"sha256": is_text}, f"'{name}'")
+        if not is_text(recorded.get("path", "")):
+            raise ValueError(f"the path of '{name}' is no text")
+
+
+def check_shapes(file: Path, expected: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]]) -> None:
+    """Compares the tensors that a network has with those of a file, before either is made.
+
+    Raises:
+        GanvasError: they are different ones.
+    """
+    if expected == found:
+        return
+    names = sorted(name for name in {*expected, *found} if expected.get(name) != found.get(name))
+    one, two = ([*shapes[names[0]]] if names[0] in shapes else "nothing" for shapes in (expected, found))
+    raise _unusable(file, ValueError(f"{names[0]} is {one} by card.json and {two} in it"))
 
 
 def _unusable(file: Path, error: Exception) -> GanvasError:
-    reason = error.strerror if isinstance(error, OSError) else f"no {error}" if isinstance(error, KeyError) else error
+    snapshots, own = file.parent.parent, file.parent.name
+    beside = sorted((path for path in snapshots.glob("[0-9]*") if path.name != own), reverse=True)
+    usable = next((path for path in beside if not find_damage(path)), None)
     return GanvasError(
-        f"{file} is damaged ({reason or error}): not a usable snapshot.",
+        f"{file} is damaged ({describe_reason(error)}): not a usable snapshot.",
         expected="a folder with G.safetensors and card.json, as ganvas train writes them",
-        fix="remove that snapshot's folder, or name another one of the run.",
+        fix=f"name another snapshot: {usable} can be used." if usable else "train it again.",
     )

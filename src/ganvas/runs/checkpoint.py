@@ -13,10 +13,11 @@ from typing import Any
 import torch
 from safetensors.torch import save as serialize
 from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch.optim import Optimizer, RMSprop
 
 from ganvas.errors import GanvasError
 from ganvas.files import atomic_file, make_folder
+from ganvas.reading import describe_reason
 from ganvas.runs import state_metadata
 
 Parts = Mapping[str, nn.Module | Optimizer]
@@ -59,9 +60,9 @@ def restore(parts: Parts, saved: Mapping[str, Tensor]) -> None:
                 _restore_optimiser(part, tensors)
             else:
                 part.load_state_dict(tensors)
-        except (RuntimeError, KeyError) as error:
+        except (RuntimeError, LookupError, ValueError) as error:
             raise GanvasError(
-                f"The saved state does not fit {name} ({error}).",
+                f"The saved state does not fit {name} ({describe_reason(error)}).",
                 expected="a state saved by the same version with the same configuration",
                 fix="start a new run with another --name.",
             ) from error
@@ -76,12 +77,19 @@ def _tensors_of(part: nn.Module | Optimizer) -> dict[str, Tensor]:
 
 def _restore_optimiser(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    own = {"step", "square_avg"} if isinstance(optimizer, RMSprop) else {"step", "exp_avg", "exp_avg_sq"}
+    keys: dict[int, set[str]] = {}
     optimizer.state.clear()  # a state saved before the first step has no moments
     for name, tensor in tensors.items():
         index, key = name.split("/")
         parameter = parameters[int(index)]
+        keys.setdefault(int(index), set()).add(key)
+        if not tensor.is_floating_point() or tensor.shape not in (parameter.shape, *([()] if key == "step" else [])):
+            raise ValueError(f"{name} is {tensor.dtype} {list(tensor.shape)}")
         if tensor.shape == parameter.shape:  # a moment has its parameter's memory layout, or a step would differ
             tensor = torch.empty_like(parameter, dtype=tensor.dtype, requires_grad=False).copy_(tensor)
         elif key == "step" and optimizer.defaults.get("fused"):
             tensor = tensor.to(parameter.device)
         optimizer.state[parameter][key] = tensor
+    if any(found != own for found in keys.values()):
+        raise ValueError("moments are missing")

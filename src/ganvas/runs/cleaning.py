@@ -3,7 +3,6 @@
 Never a run that is being trained, nor one that holds anything that Ganvas did not write, nor anything behind a link.
 """
 
-import json
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -12,9 +11,11 @@ from pathlib import Path
 
 from ganvas.errors import GanvasError
 from ganvas.files import Removal, apply_removals, disk_usage, find_leftovers
+from ganvas.reading import read_json
 from ganvas.runs.folder import Run
 from ganvas.runs.lock import is_being_trained, lock_run
 from ganvas.runs.overview import find_runs, is_run_folder, summarise
+from ganvas.values import real_path
 
 _RUN = (
     r"config\.json|(stats|events|metrics)\.jsonl|log\.txt|(losses|reals|closest|grid|fakes\d{6,})\.png"
@@ -120,7 +121,7 @@ def find_foreign(path: Path) -> list[str]:
 
 def _is_comparison(path: Path) -> bool:
     try:
-        plan = json.loads((path / "plan.json").read_text(encoding="utf-8"))
+        plan = read_json(path / "plan.json")
         return isinstance(plan, dict) and {"request", "kimg"} <= plan.keys() and not (path / "config.json").exists()
     except (OSError, ValueError):
         return False
@@ -141,7 +142,7 @@ def _is_ours(path: Path) -> bool:
 def _check_removable(path: Path) -> None:
     if path.is_symlink():
         raise GanvasError(
-            f"{path} is a link.", expected="the folder of a run", fix=f"name its target: {path.resolve()}"
+            f"{path} is a link.", expected="the folder of a run", fix=f"name its target: {real_path(path)}"
         )
     if not _is_ours(path):
         raise GanvasError(

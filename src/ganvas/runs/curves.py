@@ -1,13 +1,15 @@
 """Draws curves of stats.jsonl against kimg: losses, logits, gradient norms, learning rates; of one run or several."""
 
+import math
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ganvas.errors import GanvasError
-from ganvas.files import atomic_file, make_folder
+from ganvas.files import atomic_file, make_folder, to_path
 from ganvas.runs.folder import Run
-from ganvas.runs.log import read_jsonl
+from ganvas.runs.log import read_stats
 
 PANELS: dict[str, dict[str, str]] = {
     "Losses": {"D/loss": "D", "G/loss": "G"},
@@ -42,14 +44,22 @@ def plot(runs: Sequence[Run | Path | str], out: Path | str | None = None) -> Pat
 
     if not runs:
         raise GanvasError("No run was named.", fix="ganvas plot runs/00000-digits-digits")
-    runs = [run if isinstance(run, Run) else Run(Path(run)) for run in runs]
-    out = Path(out) if out is not None else runs[0].path / "losses.png" if len(runs) == 1 else Path("curves.png")
+    runs = [run if isinstance(run, Run) else Run(to_path(run, "a run, or its folder")) for run in runs]
+    out = (
+        to_path(out, "the file of the figure")
+        if out is not None
+        else runs[0].path / "losses.png"
+        if len(runs) == 1
+        else Path("curves.png")
+    )
     found, critics = [], 0
     for run in runs:
         run.metadata  # noqa: B018 - raises if this is not a run
-        lines = list(read_jsonl(run.path / "stats.jsonl"))
+        lines = read_stats(run.path)
         if not lines:
             raise GanvasError(f"{run} has no statistics yet.", fix="train it a little longer.")
+        if lines.damaged:
+            print(f"Note: {lines.describe_damage(run.path / 'stats.jsonl')}", file=sys.stderr)
         critics += run.config.loss.critic
         found.append((run.path, lines))
     alike = len({path.name for path, _ in found}) < len(found)
@@ -97,22 +107,23 @@ def plot(runs: Sequence[Run | Path | str], out: Path | str | None = None) -> Pat
 def _is_informative(title: str, histories: Sequence[tuple[str, list[dict[str, Any]]]]) -> bool:
     """Whether a panel is worth drawing: updates only where G and D were not always updated together."""
     return title != "Updates a tick" or any(
-        line["D/updates"] != line["G/updates"] for _, lines in histories for line in lines if "D/updates" in line
+        line.get("D/updates") != line.get("G/updates") for _, lines in histories for line in lines
     )
 
 
 def _draw_curve(
     axis: Any, lines: list[dict[str, Any]], name: str, runs: int, i: int, j: int, label: str, run_name: str
 ) -> None:
-    points = [(line["nimg"] / 1000, line[name]) for line in lines if name in line]
+    points = [(line["nimg"] / 1000, line[name]) for line in lines if line.get(name) is not None]
     if not points:
         return
     kimg = [x for x, _ in points]
-    mean = [y["mean"] if isinstance(y, dict) else y for _, y in points]
+    mean = [y.get("mean", math.nan) if isinstance(y, dict) else y for _, y in points]
     style = {"color": f"C{i}", "linestyle": _DASHES[j % 4]} if runs > 1 else {"color": f"C{j}", "linestyle": _DASHES[j]}
     marker = "o" if len(points) == 1 else None  # a line of one point is invisible
     axis.plot(kimg, mean, linewidth=1.2, marker=marker, label=f"{run_name}: {label}" if runs > 1 else label, **style)
-    if runs == 1 and isinstance(points[0][1], dict) and points[0][1]["num"] > 1:
-        low = [y["mean"] - y["std"] for _, y in points]
-        high = [y["mean"] + y["std"] for _, y in points]
+    deviations = [y.get("std", 0.0) if isinstance(y, dict) else 0.0 for _, y in points]
+    if runs == 1 and any(deviations):
+        low = [y - deviation for y, deviation in zip(mean, deviations, strict=True)]
+        high = [y + deviation for y, deviation in zip(mean, deviations, strict=True)]
         axis.fill_between(kimg, low, high, alpha=0.12, linewidth=0, **({"color": f"C{j}"}))

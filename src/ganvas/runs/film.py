@@ -3,6 +3,7 @@
 Grids are never removed, so the film of a run that was interrupted, or whose snapshots are pruned, is whole.
 """
 
+import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont, features
 
 from ganvas import image_io
+from ganvas.reading import open_regular
 from ganvas.runs.folder import Run
 
 GRID_COLUMNS = 8
@@ -45,7 +47,7 @@ def save(run: Run, out: Path | None = None) -> Path | None:
         GanvasError: this is no run, or the file cannot be written.
     """
     out = out or run.path / ("training.webp" if features.check("webp") else "training.gif")
-    last = max((int(path.name) for path in run.snapshots if path.name.isdigit()), default=-1)
+    last = max((int(path.name) for path in run.snapshots if re.fullmatch("[0-9]+", path.name)), default=-1)
     grids = [(kimg, file) for file in run.grids if (kimg := int(file.stem.removeprefix("fakes"))) <= last]
     frames = list(_draw_frames(_thin(grids), run.metadata["data"]["shape"]))
     if len(frames) < 2:
@@ -74,7 +76,8 @@ def read_images(grid: Path, shape: Mapping[str, int], n: int) -> list[Image.Imag
     try:
         with (
             warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning),
-            Image.open(grid) as opened,
+            open_regular(grid) as file,
+            Image.open(file) as opened,
         ):
             size = rows or GRID_COLUMNS, GRID_COLUMNS
             images = image_io.cut_grid(opened, cells, size, shape["height"], shape["width"])

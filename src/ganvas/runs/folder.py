@@ -1,10 +1,10 @@
 """The run folder: reading, finding, creating and locking runs."""
 
 import dataclasses
-import json
 import os
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,20 +15,15 @@ from ganvas.config import RuntimeConfig, TrainConfig, differences, from_json, to
 from ganvas.display import Displayed, InlineImage, Paragraph, Part, Table
 from ganvas.errors import GanvasError
 from ganvas.files import explain_os_error, make_folder, remove_folder, to_path, write_json
+from ganvas.reading import describe_reason, is_count, is_number
 from ganvas.recipes import get_recipe
-from ganvas.runs.card import check_weights, read_card
-from ganvas.runs.formats import check_format
+from ganvas.runs.card import find_damage, read_card, read_weight_shapes
 from ganvas.runs.lock import is_being_trained, lock_run
-from ganvas.runs.log import read_jsonl, read_last
-
-FORMAT = 2
-"""The format of a run folder: config.json, stats.jsonl, events.jsonl and the saved state."""
+from ganvas.runs.log import read_events, read_last
+from ganvas.runs.metadata import FORMAT, read_metadata
 
 _MAY_CHANGE = frozenset(f.name for f in dataclasses.fields(RuntimeConfig)) | {"data", "max_bad"}
 """Knobs that may change when a run is resumed: they do not decide what is trained."""
-
-_DATA = {"name", "fingerprint"}
-"""What config.json says of the data, at least."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -47,28 +42,21 @@ class Run(Displayed):
         Raises:
             GanvasError: this is not a run folder, or one of another format.
         """
-        file = self.path / "config.json"
-        try:
-            metadata = json.loads(file.read_text(encoding="utf-8"))
-            check_format("run", self.path, int(metadata["format"]), FORMAT)
-            if not isinstance(metadata["recipe"], str) or not metadata["data"].keys() >= _DATA:
-                raise ValueError("recipe or data are incomplete")
-            return metadata | {"config": dict(metadata["config"])}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            missing, reason = isinstance(error, FileNotFoundError), f"{type(error).__name__}: {error}"
-            raise GanvasError(
-                f"{self.path} is not a run folder (no config.json)." if missing else f"{file} is damaged ({reason}).",
-                expected="a folder with a config.json, as ganvas train writes it",
-                fix="ganvas runs lists the runs; ganvas train trains one.",
-            ) from error
+        return read_metadata(self.path)
 
     @property
     def config(self) -> TrainConfig:
-        """The configuration it was started with."""
+        """The configuration it was started with.
+
+        Raises:
+            GanvasError: as `metadata`, or a knob in it is unknown or out of bounds.
+        """
+        metadata = self.metadata
         try:
-            return from_json(TrainConfig, self.metadata["config"])
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise GanvasError(f"{self.path / 'config.json'} is damaged ({type(error).__name__}: {error}).") from error
+            return from_json(TrainConfig, metadata["config"])
+        except GanvasError as error:
+            file = self.path / "config.json"
+            raise GanvasError(f"{file} is damaged: {error.what}", expected=error.expected, fix=error.fix) from error
 
     @property
     def threads(self) -> int | None:
@@ -119,9 +107,16 @@ class Run(Displayed):
 
     @property
     def best_quality(self) -> tuple[float, int] | None:
-        """The best quality during training, and the images shown to D until then; None if it was not measured."""
-        card = read_card(self.best_snapshot) if self.best_snapshot else None
-        return (card["quality"]["value"], card["nimg"]) if card and card["quality"] else None
+        """The best quality during training, and the images shown to D until then; None if there is no such snapshot."""
+        if self.best_snapshot is None or find_damage(self.best_snapshot):
+            return None
+        card = read_card(self.best_snapshot)
+        return (card["quality"]["value"], card["nimg"]) if card["quality"] else None
+
+    def find_damage(self) -> list[str]:
+        """What is damaged beside its newest snapshot, which `progress` checks: a sentence for each other one."""
+        others = self.snapshots[:-1] + ([self.best_snapshot] if self.best_snapshot else [])
+        return [damage for path in others if (damage := find_damage(path))]
 
     def progress(self) -> dict[str, Any]:
         """How far it is: state, problem, nimg, total, seconds, images_per_s, peak_bytes.
@@ -136,26 +131,25 @@ class Run(Displayed):
         """
         config = Run(self.path).config  # as it is on the disk now
         try:
-            last, events = read_last(self.path / "stats.jsonl"), list(read_jsonl(self.path / "events.jsonl"))
+            last, events = read_last(self.path / "stats.jsonl"), read_events(self.path)
         except OSError as error:
-            raise GanvasError(f"{error.filename} cannot be read ({error.strerror}).") from error
+            raise GanvasError(f"{error.filename} cannot be read ({describe_reason(error)}).") from error
         logged, seconds, elapsed = (
-            value if isinstance(value := last.get(k), int | float) else 0 for k in ("nimg", "seconds", "elapsed")
+            value if is_number(value := last.get(k)) and value > 0 else 0 for k in ("nimg", "seconds", "elapsed")
         )
         total = planned_images(self.path) if config.kimg is None else config.total_images
         nimg, trained_now = logged, is_being_trained(self.path)
         if not trained_now and self.snapshots:
             nimg = read_card(self.latest_snapshot)["nimg"]
-            check_weights(self.latest_snapshot)
-        _ = self.best_quality  # it raises if it cannot be read
-        non_finite = [event for event in events if event.get("event") == "non-finite"]
-        peaks = [event.get("peak_bytes") for event in events if event.get("event") == "done"]
+            read_weight_shapes(self.latest_snapshot)
+        non_finite = [event for event in events if event["event"] == "non-finite"]
+        peaks = [peak for event in events if event["event"] == "done" and is_count(peak := event.get("peak_bytes"))]
         state, problem = "complete", ""
         unfinished = nimg < total or not total
         if trained_now:
             state, problem = "training", f"{nimg / 1e3:g} of {total / 1e3:g} kimg so far"
         elif unfinished and non_finite:
-            names, at = ", ".join(non_finite[-1].get("quantities", [])), non_finite[-1].get("nimg", nimg)
+            names, at = ", ".join(non_finite[-1]["quantities"]), non_finite[-1]["nimg"]
             state, problem = "failed", f"{names} no longer finite at {at / 1e3:g} kimg"
         elif unfinished:
             state, problem = "unfinished", f"{nimg / 1e3:g} of {total / 1e3:g} kimg"
@@ -205,17 +199,16 @@ class Run(Displayed):
             return facts
         except GanvasError as error:  # the path is shown beside it
             return {"state": error.what.replace(f"{self.path}{os.sep}", "").removeprefix(f"{self.path} ")}
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            return {"state": f"damaged ({type(error).__name__}: {error})"}
 
 
 def planned_images(path: Path) -> int:
     """The length of a run by time, in images, as it was planned last; 0 if it is not planned yet."""
-    logged = read_last(path / "stats.jsonl").get("planned")
-    if isinstance(logged, int):
-        return logged
-    first = [event.get("kimg") for event in read_jsonl(path / "events.jsonl") if event.get("event") == "planned"]
-    return round(1000 * first[-1]) if first and isinstance(first[-1], int | float) else 0
+    with suppress(OSError, GanvasError):
+        if is_count(logged := read_last(path / "stats.jsonl").get("planned")):
+            return logged
+        first = [event.get("kimg") for event in read_events(path) if event["event"] == "planned"]
+        return round(1000 * first[-1]) if first and is_number(first[-1]) else 0
+    return 0
 
 
 def resolve(what: "str | TrainConfig | Run | Path") -> tuple[str, TrainConfig, Run | None]:
@@ -226,7 +219,7 @@ def resolve(what: "str | TrainConfig | Run | Path") -> tuple[str, TrainConfig, R
     """
     if isinstance(what, TrainConfig):
         return "config", what, None
-    if isinstance(what, str) and not (Path(what) / "config.json").exists():
+    if isinstance(what, str) and not (to_path(what, "a recipe, a run, or its folder") / "config.json").exists():
         return what, get_recipe(what).config, None
     run = what if isinstance(what, Run) else Run(to_path(what, "a recipe, a run, or its folder"))
     return run.metadata["recipe"], run.config, run
@@ -390,6 +383,8 @@ def prune_snapshots(run: Run, nimg: int, *, keep: int | None) -> None:
     """
     last_kept = -1
     for path in run.snapshots:
+        if find_damage(path):  # whose it is cannot be known
+            continue
         snapshot_nimg = read_card(path)["nimg"]
         if snapshot_nimg == nimg:
             continue

@@ -2,12 +2,28 @@
 
 import json
 import math
+import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ganvas.files import atomic_file, check_regular, explain_os_error
+from ganvas.errors import GanvasError
+from ganvas.files import atomic_file, explain_os_error
+from ganvas.reading import (
+    Fields,
+    check_fields,
+    check_regular,
+    describe_reason,
+    is_count,
+    is_number,
+    is_text,
+    is_texts,
+    open_regular,
+    parse_json,
+    read_lines,
+)
 
 TAIL_BYTES = 2**18
 """Bytes at the end of a file, in which the last line is found without reading all of it."""
@@ -28,8 +44,9 @@ def append_text(path: Path, text: str) -> None:
     Raises:
         GanvasError: the disk is full, the file cannot be written, or is not a regular one.
     """
-    check_regular(path)
     try:
+        if os.path.exists(path):
+            check_regular(path)  # a pipe would wait for its reader
         with path.open("ab") as file:
             file.write(text.encode())
     except OSError as error:
@@ -41,43 +58,137 @@ def append_event(run: Path, kind: str, nimg: int, **evidence: Any) -> None:
     append_json(run / "events.jsonl", {"time": round(time.time(), 3), "nimg": nimg, "event": kind, **evidence})
 
 
-def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
-    """The JSON objects of a file, one a line; lines that are no JSON objects are skipped, a missing file is empty."""
-    if not path.exists():
-        return
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        if (value := _parse(line)) is not None:
-            yield value
+class LogLines(list[dict[str, Any]]):
+    """The readable lines of a log.
+
+    Attributes:
+        damaged: how many others there are, apart from a last line that was cut off.
+    """
+
+    damaged = 0
+
+    def describe_damage(self, path: Path) -> str:
+        """How many lines were skipped, for the user; empty where none was."""
+        count = f"{self.damaged:,} damaged {'line' if self.damaged == 1 else 'lines'}"
+        return f"{count} of {path} {'is' if self.damaged == 1 else 'are'} skipped." if self.damaged else ""
 
 
-def _parse(line: str) -> dict[str, Any] | None:
-    """The JSON object of a line; None if it is something else."""
+def read_jsonl(path: Path) -> LogLines:
+    """The JSON objects of a file, one a line; lines that are none are skipped and counted, a missing file is empty.
+
+    Raises:
+        GanvasError: the file cannot be read.
+    """
+    return _read_log(path, {})
+
+
+def read_stats(run: Path) -> LogLines:
+    """The lines of stats.jsonl: each has a number `nimg`, and quantities that are numbers or {num, mean, std}.
+
+    Raises:
+        GanvasError: the file cannot be read.
+    """
+    return _read_log(run / "stats.jsonl", {"nimg": is_count}, _check_quantities)
+
+
+def read_events(run: Path) -> LogLines:
+    """The lines of events.jsonl: each has `nimg` and `event`, and one of numbers that are not finite their names.
+
+    Raises:
+        GanvasError: the file cannot be read.
+    """
+    return _read_log(run / "events.jsonl", {"nimg": is_number, "event": is_text}, _check_event)
+
+
+def _read_log(path: Path, fields: Fields, check: Callable[[dict[str, Any]], object] = lambda line: None) -> LogLines:
+    found = LogLines()
+    if not os.path.lexists(path):
+        return found
     try:
-        value = json.loads(line)
-    except json.JSONDecodeError:
-        return None
-    return value if isinstance(value, dict) else None
+        for line in read_lines(path):
+            torn = line is not None and not line.endswith(b"\n")
+            if line is None or line.strip():
+                try:
+                    found.append(_parse(line, fields, check))
+                except ValueError:
+                    found.damaged += not torn
+    except OSError as error:
+        raise GanvasError(
+            f"{path} cannot be read ({describe_reason(error)}).",
+            expected="a log as ganvas train writes it",
+            fix="remove it; the snapshots of the run can be used without it.",
+        ) from error
+    return found
+
+
+def _parse(line: bytes | None, fields: Fields, check: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
+    """The object of a line; ValueError if it is damaged."""
+    value = parse_json(line or b"")
+    check_fields(value, fields)
+    check(value)
+    return value
+
+
+def _check_quantities(line: Mapping[str, Any]) -> None:
+    for name, value in line.items():
+        if isinstance(value, dict) and _MOMENTS.keys() & value.keys():
+            check_fields(value, _MOMENTS)
+        elif isinstance(value, dict):
+            _check_quantities(value)
+        elif value is not None and not isinstance(value, int | float):
+            raise ValueError(f"{name} is no number")
+
+
+def _check_event(line: Mapping[str, Any]) -> None:
+    if line["event"] == "non-finite":
+        check_fields(line, {"quantities": is_texts})
+
+
+_MOMENTS: Fields = {"num": is_number, "mean": is_number, "std": is_number}
 
 
 def read_last(path: Path) -> dict[str, Any]:
-    """The last JSON object of a file whose lines are at most TAIL_BYTES long; empty if there is none."""
-    if not path.exists():
+    """The last JSON object of a file whose lines are at most TAIL_BYTES long; empty if there is none.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    if not os.path.lexists(path):
         return {}
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         file.seek(max(0, path.stat().st_size - TAIL_BYTES))
-        lines = file.read().decode("utf-8", "replace").splitlines()
-    return next(filter(None, map(_parse, reversed(lines))), {})
+        lines = file.read(TAIL_BYTES).splitlines()
+    for line in reversed(lines):
+        with suppress(ValueError):
+            return _parse(line, {}, lambda line: None)
+    return {}
 
 
 def current_nimg(run: Path) -> int:
     """Images shown to D so far, from the last complete line of stats.jsonl; 0 if there is none."""
-    nimg = read_last(run / "stats.jsonl").get("nimg", 0)
-    return nimg if isinstance(nimg, int) else 0
+    try:
+        nimg = read_last(run / "stats.jsonl").get("nimg", 0)
+    except OSError:
+        return 0
+    return nimg if is_count(nimg) else 0
 
 
-def drop_lines_after(path: Path, nimg: float = math.inf) -> None:
-    """Drops the lines that a resumed run will write again (those after `nimg`) and a torn last line."""
+def drop_lines_after(path: Path, nimg: float = math.inf) -> str:
+    """Drops the lines that a resumed run will write again (those after `nimg`), damaged ones, and a torn last line.
+
+    Args:
+        path: stats.jsonl or events.jsonl of a run.
+        nimg: images shown so far.
+
+    Returns:
+        How many were damaged, in words; empty where none was.
+
+    Raises:
+        GanvasError: the file cannot be read or written.
+    """
+    lines = (read_stats if path.name == "stats.jsonl" else read_events)(path.parent)
     if path.exists():
-        kept = [line for line in read_jsonl(path) if line.get("nimg", 0) <= nimg]
         with atomic_file(path) as temporary:
-            temporary.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+            kept = (json.dumps(line) + "\n" for line in lines if line["nimg"] <= nimg)
+            temporary.write_text("".join(kept), encoding="utf-8")
+    return lines.describe_damage(path)

@@ -1,6 +1,5 @@
 """Which runs there are, and how far: `ganvas runs`. Reads a few small files of each run; imports no PyTorch."""
 
-import json
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -10,7 +9,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ganvas.errors import GanvasError
-from ganvas.files import disk_usage, format_bytes
+from ganvas.files import disk_usage, format_bytes, to_path
+from ganvas.reading import read_json
 from ganvas.runs.folder import Run
 
 MAX_DEPTH = 4
@@ -35,7 +35,7 @@ class RunSummary:
         snapshots: how many generators it holds.
         bytes: its size on the disk.
         changed: when its files were last written, in seconds since 1970.
-        problem: why it is unreadable, in one line.
+        problem: why it is unreadable, or what else in it is damaged, in one line.
         origin: the run or snapshot it started from; else empty.
     """
 
@@ -63,7 +63,7 @@ def list_runs(folder: Path | str = "runs") -> list[RunSummary]:
     Raises:
         GanvasError: there is no such folder.
     """
-    return [summarise(path) for path in find_runs(Path(folder))]
+    return [summarise(path) for path in find_runs(to_path(folder, "a folder of runs"))]
 
 
 def find_runs(folder: Path) -> Iterator[Path]:
@@ -99,7 +99,7 @@ def _search(folder: Path, depth: int) -> Iterator[Path]:
 def is_run_folder(path: Path) -> bool:
     """Whether Ganvas wrote this folder as a run, readable or not: other programs have a config.json too."""
     try:
-        metadata = json.loads((path / "config.json").read_text(encoding="utf-8"))
+        metadata = read_json(path / "config.json")
         if isinstance(metadata, dict) and {"format", "recipe", "config", "data"} <= metadata.keys():
             return True
     except (FileNotFoundError, NotADirectoryError):
@@ -114,13 +114,13 @@ def summarise(path: Path) -> RunSummary:
     run = Run(path)
     size, changed = disk_usage(path)
     try:
-        progress, best = run.progress(), run.best_quality
+        progress, best, damage = run.progress(), run.best_quality, run.find_damage()
     except GanvasError as error:
         return RunSummary(path, "unreadable", "", "", 0.0, 0.0, None, 0, size, changed, error.what)
     return RunSummary(
         path, progress["state"], run.metadata["recipe"], run.metadata["data"]["name"], progress["nimg"] / 1000,
         progress["total"] / 1000, best[0] if best else None, len(run.snapshots) + bool(run.best_snapshot),
-        size, changed, origin=run.origin,
+        size, changed, " ".join(damage), run.origin,
     )  # fmt: skip
 
 

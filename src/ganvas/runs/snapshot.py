@@ -18,11 +18,14 @@ from torch import Tensor, nn
 
 from ganvas import networks, user_code
 from ganvas.config import Network, from_json, to_json
+from ganvas.config.bounds import check_bounds
 from ganvas.config.families import Custom
 from ganvas.errors import GanvasError
 from ganvas.files import atomic_folder, make_folder
 from ganvas.networks import Generator, Shape
-from ganvas.runs.card import FORMAT, check_weights, read_card
+from ganvas.reading import describe_reason
+from ganvas.runs.card import FORMAT, check_shapes, read_card, read_weight_shapes
+from ganvas.values import expand_user
 from ganvas.version import __version__
 
 
@@ -82,12 +85,11 @@ def load(path: Path) -> tuple[Generator, Card]:
     module. A note goes to stderr if it has changed since.
 
     Raises:
-        GanvasError: it is not a snapshot, is damaged, has another format, or the user's own code is missing or does
-            not fit the weights.
+        GanvasError: it is not a snapshot, is damaged, has another format, its weights are not those of the network in
+            its card (compared before either takes memory), or the user's own code is missing or does not fit them.
     """
     with _explain_damage(path):
-        plain = read_card(path)
-        check_weights(path)
+        plain, shapes = read_card(path), read_weight_shapes(path)
         card = Card(
             **{
                 **plain,
@@ -96,6 +98,11 @@ def load(path: Path) -> tuple[Generator, Card]:
                 "class_names": tuple(plain["class_names"]),
             }
         )
+        check_bounds(card.network)
+        if not card.sources:
+            with networks.limited_size(len(shapes)), torch.device("meta"):
+                described = networks.build_generator(card.network, card.shape).state_dict()
+            check_shapes(path / "G.safetensors", {name: tuple(t.shape) for name, t in described.items()}, shapes)
         weights = load_file(path / "G.safetensors")
         if not card.sources:
             generator = networks.build_generator(card.network, card.shape)
@@ -111,7 +118,7 @@ def _explain_damage(path: Path) -> Iterator[None]:
         yield
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise GanvasError(
-            f"{path} is not a usable snapshot ({error}).",
+            f"{path} is not a usable snapshot ({describe_reason(error)}).",
             expected="a folder with G.safetensors and card.json, as ganvas train writes them",
             fix="give a run folder, or one of the folders in its snapshots/.",
         ) from error
@@ -125,7 +132,7 @@ def _build_from_sources(path: Path, card: Card, weights: dict[str, Tensor]) -> G
     except GanvasError as error:
         file = Path(recorded.get("path", "."))
         moved = f"run the command in another folder: {source} was {file} when it was trained."
-        fix = error.fix if file.is_dir() or Path(source).expanduser().exists() else moved
+        fix = error.fix if file.is_dir() or expand_user(source).exists() else moved
         raise GanvasError(f"{path}: {error.what}", expected=error.expected, fix=fix) from error
     changed = user_code.changed_sources(card.sources)
     try:

@@ -1,6 +1,5 @@
 """The metadata in the header of a state file, which are read without PyTorch."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +8,16 @@ from typing import Any, Literal
 from safetensors import SafetensorError, safe_open
 
 from ganvas.errors import GanvasError
+from ganvas.reading import (
+    Fields,
+    check_fields,
+    check_regular,
+    describe_reason,
+    is_count,
+    is_number,
+    is_object,
+    parse_json,
+)
 from ganvas.runs.formats import check_format
 
 FORMAT = 2
@@ -30,10 +39,39 @@ def parse_metadata(file: Any, path: Path) -> dict[str, Any]:
 
     Raises:
         GanvasError: another version of Ganvas wrote it.
+        KeyError, ValueError: it is damaged.
     """
-    metadata = json.loads(file.metadata()["metadata"])
+    metadata = parse_json((file.metadata() or {})["metadata"])
+    check_fields(metadata, {"nimg": is_count})
     check_format("state", path, metadata.pop("format", 1), FORMAT)
+    if "distance" in metadata:  # kept for --on-failure rollback
+        check_fields(metadata, {"distance": is_number})
+        return metadata
+    check_fields(metadata, {"seconds": is_number, "recovery": is_object})
+    check_fields(metadata["recovery"], _RECOVERY, "'recovery'")
+    if "plan" in metadata:
+        check_fields(metadata["plan"], _PLANNER, "'plan'")
+        check_fields(metadata["plan"]["plan"], _PLAN, "'plan'")
+        if metadata["plan"]["plan"]["nimg"] > metadata["nimg"]:
+            raise ValueError("it was planned after it was saved")
     return metadata
+
+
+def _is_duration(value: Any) -> bool:
+    return is_number(value) and value >= 0
+
+
+def _is_positive(value: Any) -> bool:
+    return is_number(value) and value > 0
+
+
+_RECOVERY: Fields = {"done": is_count, "since": is_number, "best": is_number, "changes": is_object}
+_PLAN: Fields = {"total": is_count, "nimg": is_count, "fraction": lambda value: is_number(value) and 0 <= value <= 1}
+_PLANNER: Fields = {
+    "plan": is_object, "elapsed": _is_duration, "images": _is_positive, "seconds": _is_positive,
+    "marked_nimg": is_count, "pending": is_number, "tick": _is_positive, "snapshot": _is_positive,
+    "saves": lambda pair: isinstance(pair, list) and len(pair) == 2 and _is_duration(pair[0]) and is_count(pair[1]),
+}  # fmt: skip
 
 
 @contextmanager
@@ -44,11 +82,12 @@ def open_state(path: Path, framework: Literal["numpy", "pt"]) -> Iterator[Any]:
         GanvasError: the file is damaged or missing; also when the block finds that.
     """
     try:
+        check_regular(path)
         with safe_open(path, framework=framework) as file:
             yield file
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise GanvasError(
-            f"The saved state {path} cannot be read ({error}).",
+            f"The saved state {path} is damaged ({describe_reason(error)}): the run cannot be resumed.",
             expected="a state file written by ganvas train",
-            fix="start a new run with another --name; the snapshots of this run can still be sampled.",
+            fix="start a new run with --new; the snapshots of this run can still be used.",
         ) from error

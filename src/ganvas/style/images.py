@@ -17,6 +17,8 @@ from ganvas.data.decoding import read_header
 from ganvas.data.source_types import Unreadable
 from ganvas.display import Displayed, InlineImage, Part
 from ganvas.errors import GanvasError
+from ganvas.files import to_path
+from ganvas.reading import describe_reason, read_bytes
 
 MIN_SIDE = 16
 """Lower bound of the shorter side, in pixels, at the size of the result."""
@@ -66,6 +68,9 @@ class StyleImage(Displayed):
         image_io.save_image(image, path, icc_profile=self.profile, quality=95)
 
 
+MAX_FILE = 2**31
+"""Most bytes of an image file."""
+
 ImageSource = Path | str | np.ndarray | StyleImage
 """What is accepted as an image; arrays are uint8 [1|3|4 h w]."""
 
@@ -85,7 +90,11 @@ def load_image(source: ImageSource, size: int | None, *, enlarge: bool = True) -
     if isinstance(source, StyleImage):
         source = source.pixels if source.opacity is None else np.concatenate([source.pixels, source.opacity[None]])
     name = "The array" if isinstance(source, np.ndarray) else str(source)
-    file = _encode_png(source) if isinstance(source, np.ndarray) else _read_file(Path(source))
+    file = (
+        _encode_png(source)
+        if isinstance(source, np.ndarray)
+        else _read_file(to_path(source, "an image file, or pixels uint8 [1|3|4 h w]"))
+    )
     try:
         head = read_header(file, name)
         height, width = _target_size(head.height, head.width, size, enlarge)
@@ -143,11 +152,9 @@ def _target_size(height: int, width: int, size: int | None, enlarge: bool) -> tu
 
 def _read_file(path: Path) -> io.BytesIO:
     try:
-        if path.exists() and not path.is_file():
-            raise GanvasError(f"{path} is no file.", expected="an image file")
-        return io.BytesIO(path.read_bytes())
-    except OSError as error:
-        raise GanvasError(f"{path} cannot be read: {error.strerror}.", expected="an image file") from error
+        return io.BytesIO(read_bytes(path, MAX_FILE))
+    except (OSError, ValueError) as error:
+        raise GanvasError(f"{path} cannot be read: {describe_reason(error)}.", expected="an image file") from error
 
 
 def _encode_png(pixels: np.ndarray) -> io.BytesIO:

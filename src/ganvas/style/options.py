@@ -4,9 +4,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from ganvas.errors import GanvasError
+from ganvas.errors import GanvasError, describe_value
+from ganvas.values import to_choice, to_number, to_text, to_whole
 
 
 @dataclass(frozen=True)
@@ -103,20 +105,42 @@ def resolve_options(options: StyleOptions | None, knobs: Mapping[str, Any]) -> S
     for knob in knobs:
         if knob not in known:
             raise GanvasError(f"Style transfer has no knob '{knob}'.", expected=f"one of {', '.join(known)}")
-    chosen = replace(options or StyleOptions(), **knobs)
-    for knob, table in (("preset", PRESETS), ("network", NETWORK_DEFAULTS)):
-        if (name := getattr(chosen, knob)) not in table:
-            raise GanvasError(f"There is no {knob} '{name}'.", expected=f"one of {', '.join(table)}")
+    if not isinstance(options, StyleOptions | None):
+        raise GanvasError(f"options is {describe_value(options)}.", expected="StyleOptions, or None")
+    chosen = _with_right_types(replace(options or StyleOptions(), **knobs))
     defaults = {**PRESETS[chosen.preset], "content_weight": NETWORK_DEFAULTS[chosen.network]["content_weight"]}
     defaults["lr"] = 0.08 if chosen.optimiser == "adam" else 1.0
     chosen = replace(chosen, **{knob: value for knob, value in defaults.items() if getattr(chosen, knob) is None})
-    for knob, (least, most) in BOUNDS.items():
-        value = getattr(chosen, knob)
-        if value is not None and not least <= value <= most:  # also not a number
-            raise GanvasError(f"--{knob.replace('_', '-')} is {value}.", expected=f"a number from {least} to {most}")
-    if not all(math.isfinite(weight) and weight > 0 for weight in chosen.style_weights):
-        raise GanvasError(f"--style-weights are {chosen.style_weights}.", expected="numbers above 0")
     return chosen
+
+
+def _with_right_types(options: StyleOptions) -> StyleOptions:
+    """The options with NumPy's numbers as Python's, and all within their bounds.
+
+    Raises:
+        GanvasError: a value is of another type, or out of range.
+    """
+    changed: dict[str, Any] = {}
+    for knob, kind in get_type_hints(StyleOptions).items():
+        value, flag = getattr(options, knob), f"--{knob.replace('_', '-')}"
+        kinds = get_args(kind) or (kind,)
+        if value is None and NoneType in kinds:
+            continue
+        if get_origin(kind) is Literal:
+            to_choice(value, flag, kinds)
+        elif knob in BOUNDS:
+            changed[knob] = (to_whole if int in kinds else to_number)(value, flag, *BOUNDS[knob])
+        elif knob == "style_weights":
+            if not isinstance(value, tuple | list):
+                raise GanvasError(f"{flag} is {describe_value(value)}.", expected="a list of numbers above 0")
+            changed[knob] = tuple(to_number(weight, flag, above=True) for weight in value)
+        elif kind is bool:
+            if not isinstance(value, bool):
+                raise GanvasError(f"{flag} is {describe_value(value)}.", expected="True or False")
+        else:
+            text = to_text(value, flag, "a path" if knob == "weights" else "text")
+            changed[knob] = Path(text) if knob == "weights" else text
+    return replace(options, **changed)
 
 
 def parse_layers(text: str, knob: str) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """The training loop: logging and saving where they are due, then one round of updates."""
 
+import math
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -165,14 +166,17 @@ class Session:
             self.nimg, self.seconds, self.saved_nimg = metadata["nimg"], metadata["seconds"], metadata["nimg"]
             self.monitor.load_state(metadata["recovery"], self.nimg, self.seconds)
         if self.is_main and self.nimg < self.total:
-            log.drop_lines_after(self.run.path / "stats.jsonl", self.nimg if saved else -1)
-            log.drop_lines_after(self.run.path / "events.jsonl")  # keeps all events, drops a torn last line
+            for name, last in (("stats.jsonl", self.nimg if saved else -1), ("events.jsonl", math.inf)):
+                if damage := log.drop_lines_after(self.run.path / name, last):
+                    self.progress.print(f"Note: {damage}")
+            for damage in self.run.find_damage():
+                self.progress.print(f"Note: {damage} The rest of the run is not affected.")
             if saved:
                 log.append_event(self.run.path, "resume", self.nimg)
             elif self.planner is not None:
                 seconds, kimg = round(self.planner.elapsed, 1), self.total / 1000
                 log.append_event(self.run.path, "planned", 0, seconds=seconds, kimg=kimg)
-            self.monitor.start(log.read_jsonl(self.run.path / "stats.jsonl"))
+            self.monitor.start(log.read_stats(self.run.path))
         return saved is not None
 
     def _transfer(self, fresh: bool) -> None:

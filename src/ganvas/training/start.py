@@ -12,7 +12,8 @@ import torch
 from ganvas import interrupts, user_code
 from ganvas.config import TrainConfig, replace, to_json
 from ganvas.data import ImageSet, open_images
-from ganvas.errors import GanvasError
+from ganvas.errors import GanvasError, describe_value
+from ganvas.files import to_path
 from ganvas.game.objectives import get_objective
 from ganvas.networks import Shape
 from ganvas.pytorch_state import default_state
@@ -35,6 +36,7 @@ from ganvas.training.planning import Plan, Planner
 from ganvas.training.progress import ProgressReporter
 from ganvas.training.speed_check import format_speed_warning
 from ganvas.training.transfer import Origin
+from ganvas.values import to_flag, to_text
 
 
 @interrupts.raise_on_signal()  # the session collects stop requests instead
@@ -70,6 +72,12 @@ def train(
     """
     began = planning.now()
     user_code.refuse_while_loading("ganvas.train")
+    if not isinstance(config, TrainConfig):
+        raise GanvasError(f"config is {describe_value(config)}.", expected="a TrainConfig")
+    recipe = to_text(recipe, "recipe", "a name")
+    out, name = to_path(out, "the folder of the runs"), None if name is None else to_text(name, "name", "a name")
+    to_path(out / (name or ""), "the folder of the run")
+    new, quiet = to_flag(new, "new"), to_flag(quiet, "quiet")
     _check_batch(config)
     device = distributed.local_device(config.runtime.device)
     if device.type == "cpu":
@@ -92,7 +100,7 @@ def train(
         }
         n = config.runtime.threads or choose_threads(cost)
         run = distributed.run_on_main(
-            lambda: _find_or_create(Path(out), name, new, recipe, config, data, n, origin, progress.print)
+            lambda: _find_or_create(out, name, new, recipe, config, data, n, origin, progress.print)
         )
         with ExitStack() as stack, progress:
             run = distributed.run_on_main(lambda: _lock_run(run, config, n, stack))
@@ -119,7 +127,10 @@ def _plan_length(planner: Planner, run: Run, images_per_s: float | None) -> Plan
 
     def plan_on_main() -> tuple[Plan, int, int]:
         if images_per_s is None:
-            planner.load_state(state_metadata.read_metadata(run.state_file)["plan"])
+            saved = state_metadata.read_metadata(run.state_file)
+            if "plan" not in saved:
+                raise GanvasError(f"{run.state_file} is not of a run by time.", fix="start a new run: --new.")
+            planner.load_state(saved["plan"])
         else:
             planner.start(images_per_s)
         return planner.plan, planner.tick_interval, planner.snapshot_interval

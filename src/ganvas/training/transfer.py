@@ -20,7 +20,7 @@ from ganvas.errors import GanvasError
 from ganvas.files import to_path
 from ganvas.networks import Shape
 from ganvas.runs import checkpoint, state_metadata
-from ganvas.runs.card import check_weights, read_card
+from ganvas.runs.card import read_card, read_weight_shapes
 from ganvas.runs.folder import Run
 from ganvas.training.state import TrainState
 
@@ -101,7 +101,7 @@ def _of_run(run: Run) -> Origin:
 
 
 def _of_snapshot(path: Path, snapshot: Path) -> Origin:
-    check_weights(snapshot)
+    read_weight_shapes(snapshot)
     card = read_card(snapshot)
     try:
         network = from_json(Network, card["network"])  # type: ignore[arg-type]

@@ -156,7 +156,7 @@ def as_loss(name: str, loss: Any) -> Tensor:
         if isinstance(loss, Mapping):
             loss = loss["loss"]
         return torch.tensor(float(loss[0] if isinstance(loss, list | tuple) or np.ndim(loss) == 1 else loss))
-    except (TypeError, ValueError, LookupError) as error:
+    except (TypeError, ValueError, LookupError, OverflowError, RuntimeError) as error:
         kind = f"a {type(loss).__name__}" + (" without values" if isinstance(loss, Tensor) else "")
         raise GanvasError(f"`{name}` is {kind}.", expected="the loss of this round, a number") from error
 

@@ -34,9 +34,9 @@ class QualityMonitor:
         self._measured_at = 0
         self.trend: Trend | None = None
         self.best, self._count, features = float("inf"), None, None
-        if run.best_snapshot is not None:
-            card = read_card(run.best_snapshot)
-            self.best, self._count, features = (card["quality"][key] for key in ("value", "count", "extractor"))
+        if run.best_quality is not None and run.best_snapshot is not None:  # else it is damaged, or not there yet
+            quality = read_card(run.best_snapshot)["quality"]
+            self.best, self._count, features = (quality[key] for key in ("value", "count", "extractor"))
         self._build_trend = partial(build_trend, d_network=d_network(run.config.network), features=features)
 
     def resume(self, nimg: int) -> None:

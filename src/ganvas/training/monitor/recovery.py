@@ -1,7 +1,9 @@
 """What is done about a failure: stop, change the configuration, or go back to the best state and change it."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -13,6 +15,7 @@ from ganvas.diagnosis.rules.fixes import format_flags
 from ganvas.diagnosis.rules.progress import is_poor
 from ganvas.diagnosis.rules.remedies import changes_of
 from ganvas.diagnosis.rules.table import condition
+from ganvas.errors import GanvasError
 from ganvas.runs import checkpoint, log
 from ganvas.runs.folder import Run
 from ganvas.training.state import TrainState
@@ -84,21 +87,31 @@ class Recovery:
             checkpoint.save(start, self._state.parts, facts)
             return
         if self._probe.diagnosis().failures or is_poor(self._probe.history):
-            candidate.unlink(missing_ok=True)
+            with suppress(OSError):  # somebody's folder; what is saved there next says so
+                candidate.unlink(missing_ok=True)
             return
-        if candidate.exists() and (value := checkpoint.load(candidate)[1]["distance"]) <= self._best:
+        kept = self._read_kept(candidate, nimg)
+        if kept is not None and (value := kept[1].get("distance", UNKNOWN)) <= self._best:
             candidate.replace(good)
             self._best = value
         checkpoint.save(candidate, self._state.parts, facts)
 
-    def _state_before(self, kimg: float) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    def _state_before(self, kimg: float, nimg: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """The best state kept from before that time, or else the first one of all."""
-        good = self._run.kept_state("good")
-        if good.exists():
-            state = checkpoint.load(good)
-            if state[1]["nimg"] <= 1000 * kimg:
-                return state
+        good = self._read_kept(self._run.kept_state("good"), nimg)
+        if good is not None and good[1]["nimg"] <= 1000 * kimg:
+            return good
         return checkpoint.load(self._run.kept_state("start"))
+
+    def _read_kept(self, file: Path, nimg: int) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """A state that was kept; None if there is none, or a damaged one, which does not end the run."""
+        if not file.exists():
+            return None
+        try:
+            return checkpoint.load(file)
+        except GanvasError as error:
+            log.append_event(self._run.path, "damaged state", nimg, error=error.what)
+            return None
 
     def decide(self, nimg: int) -> Decision | None:
         """What is to be done about the most severe failure, None without one; logged as an event, and not yet done."""
@@ -114,7 +127,7 @@ class Recovery:
             return self._stop(failure, nimg)
         tensors, at = None, None
         if how == "rollback":
-            tensors, facts = self._state_before(failure.since)
+            tensors, facts = self._state_before(failure.since, nimg)
             at = facts["nimg"]
         changes, times = self._changes | new, self._done + 1
         log.append_event(self._run.path, how, nimg, to=at, changes=changes, finding=failure.to_json(), times=times)

@@ -45,11 +45,26 @@ class Layout(NamedTuple):
     header: int | None = 0
 
 
+_MANY = 1000
+"""Columns in a line that is not even read to its end."""
+
+
 def read_separated(source: Source) -> list[Table] | None:
     """A header of names, then lines of numbers; a cell may be empty. Other lines may stand above the header.
 
     Without a header the columns are called 1, 2, … if the user names them so.
+
+    Raises:
+        GanvasError: it has thousands of columns: its first line alone is longer than `source.HEAD`.
     """
+    first = source.head[0] if len(source.head) == 1 else ""
+    columns = max(map(first.count, ",\t;|"), default=0)
+    if source.size > len(source.start) and columns >= _MANY and "=" not in first:
+        raise GanvasError(
+            f"{shown(source.path)} begins with a line of more than {columns:,} columns.",
+            expected="a log of some thousand columns at most",
+            fix="keep those of the losses and the step.",
+        )
     layout = find_layout(source)
     if layout is None and source.name.suffix.lower() in (".csv", ".tsv") and source.head:
         delimiter = max(",\t;|", key=source.head[0].count)

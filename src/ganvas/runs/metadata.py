@@ -1,0 +1,64 @@
+"""config.json of a run in plain values, checked where it is read."""
+
+from pathlib import Path
+from typing import Any
+
+from ganvas.errors import GanvasError
+from ganvas.reading import (
+    Fields,
+    check_fields,
+    describe_reason,
+    is_count,
+    is_object,
+    is_text,
+    is_texts,
+    read_json,
+)
+from ganvas.runs.card import SHAPE, check_sources
+from ganvas.runs.formats import check_format
+
+FORMAT = 2
+"""The format of a run folder: config.json, stats.jsonl, events.jsonl and the saved state."""
+
+_RUN: Fields = {"recipe": is_text, "config": is_object, "data": is_object}
+_DATA: Fields = {
+    "name": is_text,
+    "fingerprint": is_text,
+    "images": is_count,
+    "shape": is_object,
+    "class_names": is_texts,
+}
+
+
+def read_metadata(run: Path) -> dict[str, Any]:
+    """config.json: format, recipe, config, data, versions, threads; with the user's own code, sources and critic.
+
+    Raises:
+        GanvasError: this is not a run folder, or one of another format, or the file is damaged.
+    """
+    file = run / "config.json"
+    try:
+        metadata = read_json(file)
+        check_fields(metadata, {"format": is_count})
+        check_format("run", run, metadata["format"], FORMAT)
+        check_fields(metadata, _RUN)
+        check_fields(metadata["data"], _DATA, "'data'")
+        check_fields(metadata["data"]["shape"], SHAPE, "'shape'")
+        check_sources(metadata.get("sources", {}))
+        threads = metadata.get("threads")
+        if threads is not None and not (is_count(threads) and 1 <= threads <= 1024):
+            raise ValueError("'threads' is no number of threads")
+        return metadata
+    except (OSError, ValueError) as error:
+        missing = isinstance(error, FileNotFoundError | NotADirectoryError)
+        snapshots = run / "snapshots"
+        usable = not missing and snapshots.is_dir() and next(snapshots.glob("*/card.json"), None) is not None
+        raise GanvasError(
+            f"{run} is not a run folder (no config.json)."
+            if missing
+            else f"{file} is damaged ({describe_reason(error)}).",
+            expected="a folder with a config.json, as ganvas train writes it",
+            fix=f"its snapshots can be used, by their own folders in {snapshots}; ganvas train trains another run."
+            if usable
+            else "ganvas runs lists the runs; ganvas train trains one.",
+        ) from error
