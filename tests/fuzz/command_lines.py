@@ -48,14 +48,17 @@ NUMBERS = [
     "half", "9" * 400, "0..1:linear", "1..nan", "0..1@0.5-0.1", "1..2:nosuch", "..", "0.5..", "1e-9",
 ]  # fmt: skip
 TEXTS = [
-    "", " ", "x", "²", "🎨", "nan", "0", "-1", "0-7", "7-0", "0-99999999999", "1,2,,3", "0-3:", "-", "--", "None", "a" * 300,
+    "", " ", "x", "²", "🎨", "nan", "0", "-1", "0-7", "7-0", "0-99999999999", "1,2,,3", "0-3:", "-", "--", "None",
+    "a" * 300,
     "a\nb", "<script>alert(1)</script>", "\udcff", "{}", "[", "x=", "=x", "x=1,y", "mlp:latent=", "nets.py:Generator",
-    "nets.py:", ":Generator", ":x", "nosuch.py:X", "os:system", "json", "hf:", "hf:x/y", "mnist", "cuda:99", "cpu", "digits",
+    "nets.py:", ":Generator", ":x", "nosuch.py:X", "os:system", "json", "hf:", "hf:x/y", "mnist", "cuda:99", "cpu",
+    "digits",
     "16", "8x8", "0x0", "99999x1", "tanh", "wgan", "custom", "stacked-mnist:", "stacked-mnist:images.npz",
 ]  # fmt: skip
 PATHS = [
     "missing", "missing/in/missing.png", ".", "..", "photos", "photo.png", "images.npz", "losses.csv", "nets.py", "run",
-    "run/config.json", "run/snapshots/best", "other", "", " ", "~nosuchuser/x", "a" * 300, "a" * 250 + ".png", "/proc/x.png",
+    "run/config.json", "run/snapshots/best", "other", "", " ", "~nosuchuser/x", "a" * 300, "a" * 250 + ".png",
+    "/proc/x.png",
     "x.png", "x.gif", "x.webp", "x.jpg", "x.txt", "x", "x.PNG", "ä/ö.png", "🎨.png", "\udcff.png", "a\nb.png", "-x.png",
     "photo.png/x.png", "special/a FIFO", "special/an endless device", "special/a folder", "special/a dangling link",
     "special/a link to itself", "special/a socket", "special/sink",
@@ -241,7 +244,7 @@ def _positional(knob: Knob) -> bool:
 def statuses(knob: Knob, value: str | None) -> set[int]:
     """The exit statuses that an option with one value may have, with nothing else wrong."""
     kinds = set(_plain_types(knob.type)) - {NoneType}
-    if value is None or value.startswith("-") and not value[1:2].isdigit():
+    if value is None or (value.startswith("-") and not value[1:2].isdigit()):
         return {0, 1, 2}
     if kinds == {int} and not _is_number(value, int) and value != "None":
         return {2}

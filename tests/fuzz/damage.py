@@ -10,7 +10,8 @@ from random import Random
 from typing import Any
 
 ODD_VALUES: list[Any] = [
-    None, True, -1, 0, 1e308, -1e-320, float("nan"), float("inf"), 10**30, 2**63, "", "x", "²", "a\nb", "\x00", "🎨" * 99,
+    None, True, -1, 0, 1e308, -1e-320, float("nan"), float("inf"), 10**30, 2**63, "", "x", "²", "a\nb", "\x00",
+    "🎨" * 99,
     "../../x", "<script>", [], {}, [[]], [None], {"a": {}}, [1, "two"], "9" * 5000, 0.5,
 ]  # fmt: skip
 
@@ -60,8 +61,10 @@ def other_content(content: bytes, random: Random) -> bytes:
         b"<!DOCTYPE html><html><body>404</body></html>",
         b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 12345\n",
         b"\xff\xfe" + "text".encode("utf-16-le"), b"\x00" * 3000, random.randbytes(3000), b"[" * 100_000,
-        b'{"a":' * 100_000, b"{}", b"[]", b"null", b"9" * 5000, b"\n" * 500, b'"', b"NaN", b"\x1f\x8b" + random.randbytes(50),
-        b"PK\x05\x06" + bytes(18), b"\x93NUMPY\x01\x00v\x00{", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"II*\x00\x08\x00\x00\x00",
+        b'{"a":' * 100_000, b"{}", b"[]", b"null", b"9" * 5000, b"\n" * 500, b'"', b"NaN",
+        b"\x1f\x8b" + random.randbytes(50),
+        b"PK\x05\x06" + bytes(18), b"\x93NUMPY\x01\x00v\x00{", b"\x89PNG\r\n\x1a\n", b"GIF89a",
+        b"II*\x00\x08\x00\x00\x00",
     ])  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Data files: valid ones must be read with exactly their pixels and labels; damaged ones refused or read as they are."""
+"""Data files: valid ones must be read with exactly their pixels and labels, damaged ones refused or read as such."""
 
 import json
 from collections.abc import Callable
@@ -6,12 +6,11 @@ from pathlib import Path
 from random import Random
 
 import damage
+import numpy as np
 from command_lines import run_command
 from data_formats import FORMATS, Valid
 from data_traps import TRAPS
 from isolation import Answer, Case
-
-import numpy as np
 
 SUFFIXES = [
     ".zip",
@@ -49,7 +48,7 @@ def make(number: int, random: Random, prepared: Path) -> Case:
 
 
 def inspection(what: str, source: Path, check: Callable[[], str]) -> Case:
-    """A source of which only this is known: it is read or refused, and `check` finds nothing wrong with what was read."""
+    """A source that is read or refused; where it is read, `check` finds nothing wrong with what was read."""
 
     def check_answer(answer: Answer) -> str:
         if answer.status:
@@ -63,8 +62,9 @@ def inspection(what: str, source: Path, check: Callable[[], str]) -> Case:
 
 def whole_data(valid: Valid) -> Callable[[], Answer]:
     """Opens a valid source, and compares what was read."""
-    from ganvas.errors import GanvasError
     from isolation import WrongAnswer
+
+    from ganvas.errors import GanvasError
 
     def read() -> Answer:
         try:
@@ -90,10 +90,10 @@ def compare(valid: Valid, *, part: bool) -> str:
     if found.images.shape[1:] != valid.pixels.shape[1:]:
         return "" if part else f"images of {found.images.shape[1:]}, not of {valid.pixels.shape[1:]}"
     index = {image.tobytes(): place for place, image in enumerate(valid.pixels)}
-    places = [index.get(image.tobytes()) for image in np.asarray(found.images)]
-    if unknown := places.count(None):
+    places = [index.get(image.tobytes(), -1) for image in np.asarray(found.images)]
+    if unknown := places.count(-1):
         return f"{unknown} of {len(places)} images have other pixels"
-    if not part and sorted(places) != list(range(len(valid.pixels))):  # type: ignore[type-var]
+    if not part and sorted(places) != list(range(len(valid.pixels))):
         return f"{len(places)} images instead of {len(valid.pixels)}"
     if (found.labels is None) != (valid.labels is None):
         return f"labels were {'lost' if found.labels is None else 'invented'}"
@@ -101,7 +101,7 @@ def compare(valid: Valid, *, part: bool) -> str:
         return ""
     pairs = {
         (str(valid.labels[place]), found.class_names[label]) for place, label in zip(places, found.labels, strict=True)
-    }  # type: ignore[index]
+    }
     own, read = ({pair[side] for pair in pairs} for side in range(2))
     if not len(pairs) == len(own) == len(read):
         return f"classes were mixed up: {sorted(pairs)}"

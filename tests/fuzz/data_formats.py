@@ -207,7 +207,8 @@ def odd_tables(folder: Path, random: np.random.Generator) -> Valid:
     pixels, labels = noise(random), classes(12, random)
     way = int(random.integers(5))
     written: list[Any] = [
-        [float(k) for k in labels], [f"class {k}" for k in labels], np.eye(3, dtype=int)[labels].tolist(), labels, labels,
+        [float(k) for k in labels], [f"class {k}" for k in labels], np.eye(3, dtype=int)[labels].tolist(), labels,
+        labels,
     ][way]  # fmt: skip
     names = [f"a/{i}.png" for i in range(12)]
     shown = [{3: name.replace("/", "\\"), 4: f"./{name}"}.get(way, name) for name in names]
@@ -224,8 +225,10 @@ def idx_folder(folder: Path, random: np.random.Generator) -> Valid:
     pixels, labels = noise(random, c=1), classes(12, random)
     pack, end = (gzip.compress, ".gz") if random.random() < 0.5 else (bytes, "")
     write_files(folder, {
-        f"train-images-idx3-ubyte{end}": pack(idx(pixels[:, 0])), f"train-labels-idx1-ubyte{end}": pack(idx(np.array(labels))),
-        f"t10k-images-idx3-ubyte{end}": pack(idx(pixels[::-1, 0])), f"t10k-labels-idx1-ubyte{end}": pack(idx(np.array(labels))),
+        f"train-images-idx3-ubyte{end}": pack(idx(pixels[:, 0])),
+        f"train-labels-idx1-ubyte{end}": pack(idx(np.array(labels))),
+        f"t10k-images-idx3-ubyte{end}": pack(idx(pixels[::-1, 0])),
+        f"t10k-labels-idx1-ubyte{end}": pack(idx(np.array(labels))),
     })  # fmt: skip
     return Valid(f"a folder of IDX files{end}", folder, pixels, labels, checked=bool(end))
 
@@ -247,7 +250,8 @@ def idx_labels_from_one(folder: Path, random: np.random.Generator) -> Valid:
     table[:, 0] = labels
     write_files(folder, {
         "train-images-idx3-ubyte": idx(pixels[:, 0]),
-        "train-labels-idx2-int" if wide else "train-labels-idx1-ubyte": idx(table, 12, "i4") if wide else idx(np.array(labels)),
+        "train-labels-idx2-int" if wide else "train-labels-idx1-ubyte": idx(table, 12,
+        "i4") if wide else idx(np.array(labels)),
     })  # fmt: skip
     return Valid(f"IDX with {'wide' if wide else 'counted from 1'} labels", folder, pixels, labels, known=False)
 
@@ -316,7 +320,7 @@ def arrays(folder: Path, random: np.random.Generator) -> Valid:
     images, names = [("images", "labels"), ("x_train", "y_train"), ("arr_0", "arr_1"), ("data", "targets")][
         random.integers(4)
     ]
-    npz(folder / "set.npz", **{images: last, names: np.array(labels, random.choice([np.uint8, np.int64, np.int32]))})
+    npz(folder / "set.npz", **{images: last, names: np.array(labels, str(random.choice(["uint8", "int64", "int32"])))})
     return Valid(f"an .npz of {images} and {names}", folder / "set.npz", pixels, labels, checked=True)
 
 
@@ -331,7 +335,8 @@ def arrays_with_splits(folder: Path, random: np.random.Generator) -> Valid:
     )
     keras = random.random() < 0.5
     parts = {"x_train": last, "y_train": np.array(labels), "x_test": other, "y_test": np.zeros(5, int)} if keras else {
-        "train_images": last, "train_labels": np.array(labels)[:, None], "val_images": other, "val_labels": np.ones((5, 1), int),
+        "train_images": last, "train_labels": np.array(labels)[:, None], "val_images": other,
+        "val_labels": np.ones((5, 1), int),
         "test_images": other[::-1], "test_labels": np.ones((5, 1), int),
     }  # fmt: skip
     npz(folder / "set.npz", **parts)
@@ -361,8 +366,10 @@ def arrays_of_other_numbers(folder: Path, random: np.random.Generator) -> Valid:
     pixels[0, 0, 0, :2] = 0, 255
     last = pixels.transpose(0, 2, 3, 1)
     kind, written = [
-        ("int64", last.astype(np.int64)), ("float32 in 0…255", last.astype(np.float32)), ("0…1", (last / 255).astype(np.float32)),
-        ("-1…1", (last / 127.5 - 1).astype(np.float64)), ("big-endian", last.astype(">i4")), ("uint16", last.astype(np.uint16)),
+        ("int64", last.astype(np.int64)), ("float32 in 0…255", last.astype(np.float32)),
+        ("0…1", (last / 255).astype(np.float32)),
+        ("-1…1", (last / 127.5 - 1).astype(np.float64)), ("big-endian", last.astype(">i4")),
+        ("uint16", last.astype(np.uint16)),
     ][random.integers(6)]  # fmt: skip
     np.save(folder / "images.npy", written)
     return Valid(f"a .npy of {kind}", folder / "images.npy", pixels, known=False)
@@ -477,7 +484,8 @@ def with_debris(folder: Path, random: np.random.Generator) -> Valid:
     """What systems and people leave beside the images."""
     pixels, labels, names = noise(random), classes(12, random), ["a", "b", "c"]
     write_files(folder, {
-        **by_class(pixels, labels, names), "README.txt": b"x", ".DS_Store": b"\0", "a/Thumbs.db": b"\0", "__MACOSX/a/._000.png": b"\0",
+        **by_class(pixels, labels, names), "README.txt": b"x", ".DS_Store": b"\0", "a/Thumbs.db": b"\0",
+        "__MACOSX/a/._000.png": b"\0",
         "b/.hidden.png": b"\0", "notes.csv": b"x,y\n1,2\n",
     })  # fmt: skip
     return Valid("a folder of classes with debris", folder, pixels, [names[k] for k in labels], named=True, known=False)

@@ -12,8 +12,8 @@ from pathlib import Path
 from random import Random
 
 import numpy as np
-from data_formats import encoded, idx, tarred, write_files, zipped
 from damage import FILES, ODD_VALUES
+from data_formats import encoded, idx, tarred, write_files, zipped
 from PIL import Image
 
 Trap = Callable[[Path, Random], Path]
@@ -112,8 +112,10 @@ def lying_zip(folder: Path, random: Random) -> Path:
 def odd_names_in_archives(folder: Path, random: Random) -> Path:
     """an archive with members that point outside, are twice there, or have odd names"""
     names = random.choice([
-        ["../x.png", "a.png"], ["/etc/x.png"], ["C:\\x.png"], ["a.png", "A.PNG"], ["a//b.png", "a/./c.png"], ["a\nb.png", "\x1b[31m.png"],
-        ["🎨/x.png", "<b>/y.png"], ["x" * 300 + ".png"], [".png", "a/.png"], ["con.png", "a/b/c/d/e/f/g/h.png"], ["a.png/", "a.png"],
+        ["../x.png", "a.png"], ["/etc/x.png"], ["C:\\x.png"], ["a.png", "A.PNG"], ["a//b.png", "a/./c.png"],
+        ["a\nb.png", "\x1b[31m.png"],
+        ["🎨/x.png", "<b>/y.png"], ["x" * 300 + ".png"], [".png", "a/.png"], ["con.png", "a/b/c/d/e/f/g/h.png"],
+        ["a.png/", "a.png"],
     ])  # fmt: skip
     files = {name: image(i) for i, name in enumerate(names)}
     kind = random.choice(["zip", "tar"])
@@ -127,9 +129,12 @@ def odd_table(folder: Path, random: Random) -> Path:
     names = [f"{i}.png" for i in range(4)]
     odd = random.choice(ODD_VALUES)
     table = random.choice([
-        odd, {"labels": odd}, {"labels": [[name, odd] for name in names]}, {"labels": [[odd, 0]]}, {"labels": [[n, 0] for n in names] + [odd]},
-        {"labels": [[n, 0] for n in names], "class_names": odd}, {"labels": dict.fromkeys(names, odd)}, {"labels": [[n, 2**80] for n in names]},
-        {"labels": [["nosuch.png", 1]]}, {"labels": [[n, i] for i, n in enumerate(names)], "class_names": ["a", "a", "a", "a"]},
+        odd, {"labels": odd}, {"labels": [[name, odd] for name in names]}, {"labels": [[odd, 0]]},
+        {"labels": [[n, 0] for n in names] + [odd]},
+        {"labels": [[n, 0] for n in names], "class_names": odd}, {"labels": dict.fromkeys(names, odd)},
+        {"labels": [[n, 2**80] for n in names]},
+        {"labels": [["nosuch.png", 1]]}, {"labels": [[n, i] for i, n in enumerate(names)], "class_names": ["a", "a",
+        "a", "a"]},
         {"labels": [[n, 10**9 * i] for i, n in enumerate(names)]}, {"labels": [[n, -i] for i, n in enumerate(names)]},
     ])  # fmt: skip
     content = random.choice(
@@ -143,9 +148,12 @@ def odd_table(folder: Path, random: Random) -> Path:
 def odd_labels(folder: Path, random: Random) -> Path:
     """an .npz with labels of any kind"""
     labels = random.choice([
-        np.array(["a", "b"] * 4), np.array([b"\xff", b"a"] * 4), np.full(8, np.nan), np.array([0.5, 1] * 4), np.zeros((8, 3)),
-        np.arange(8, dtype=np.uint64) + 2**63, np.zeros(8, "M8[s]"), np.zeros(8, complex), np.array([None] * 8), np.zeros((8, 8, 8), np.uint8),
-        np.zeros(7, int), np.zeros((8, 2, 2)), np.array([2**62, -(2**62)] * 4), np.zeros(8, [("a", int)]), np.array(3), np.array([]),
+        np.array(["a", "b"] * 4), np.array([b"\xff", b"a"] * 4), np.full(8, np.nan), np.array([0.5, 1] * 4),
+        np.zeros((8, 3)),
+        np.arange(8, dtype=np.uint64) + 2**63, np.zeros(8, "M8[s]"), np.zeros(8, complex), np.array([None] * 8),
+        np.zeros((8, 8, 8), np.uint8),
+        np.zeros(7, int), np.zeros((8, 2, 2)), np.array([2**62, -(2**62)] * 4), np.zeros(8, [("a", int)]),
+        np.array(3), np.array([]),
         np.array(["", "\x00x"] * 4), np.zeros((8, 0)),
     ], )  # fmt: skip
     np.savez(folder / "x.npz", images=np.random.default_rng(0).integers(0, 256, (8, 8, 8), np.uint8), labels=labels)
@@ -172,9 +180,12 @@ def odd_pixels(folder: Path, random: Random) -> Path:
     )
     noise = np.random.default_rng(random.randrange(99)).random(shape)
     array = random.choice([
-        noise, noise * np.nan, noise * np.inf, noise * 1e30, noise - 5, noise.astype(complex), (noise * 255).astype(np.int8), noise > 0.5,
-        (noise * 70000).astype(np.uint16), (noise * 4095).astype(np.uint16), noise.astype(np.float16), (noise * 255).astype(object), noise.astype("S3"),
-        np.zeros(shape), np.ones(shape), (noise * 1e9).astype(np.int64), noise.astype("M8[s]"), (noise * 255).astype(np.uint8),
+        noise, noise * np.nan, noise * np.inf, noise * 1e30, noise - 5, noise.astype(complex),
+        (noise * 255).astype(np.int8), noise > 0.5,
+        (noise * 70000).astype(np.uint16), (noise * 4095).astype(np.uint16), noise.astype(np.float16),
+        (noise * 255).astype(object), noise.astype("S3"),
+        np.zeros(shape), np.ones(shape), (noise * 1e9).astype(np.int64), noise.astype("M8[s]"),
+        (noise * 255).astype(np.uint8),
     ])  # fmt: skip
     name = random.choice(["x.npy", "x.npz"])
     np.save(folder / name, array) if name == "x.npy" else np.savez(folder / name, x=array)
@@ -186,8 +197,10 @@ def odd_images(folder: Path, random: Random) -> Path:
     """images of unusual modes and sizes, in one folder"""
     size = random.choice([(9, 9), (1, 1), (1, 3000), (3000, 1), (7, 7), (8, 300), (17, 11)])
     mode, kind = random.choice([
-        ("1", "png"), ("P", "png"), ("LA", "png"), ("RGBA", "png"), ("I;16", "png"), ("CMYK", "jpg"), ("YCbCr", "jpg"), ("F", "tiff"),
-        ("I", "tiff"), ("LAB", "tiff"), ("RGB", "gif"), ("P", "gif"), ("CMYK", "tiff"), ("1", "tiff"), ("RGBA", "webp"), ("RGBa", "tiff"),
+        ("1", "png"), ("P", "png"), ("LA", "png"), ("RGBA", "png"), ("I;16", "png"), ("CMYK", "jpg"),
+        ("YCbCr", "jpg"), ("F", "tiff"),
+        ("I", "tiff"), ("LAB", "tiff"), ("RGB", "gif"), ("P", "gif"), ("CMYK", "tiff"), ("1", "tiff"),
+        ("RGBA", "webp"), ("RGBa", "tiff"),
     ])  # fmt: skip
     one = Image.new(mode, size)
     options = random.choice(
@@ -236,8 +249,10 @@ def odd_csv(folder: Path, random: Random) -> Path:
     """a CSV of pixels that has odd rows"""
     row = ",".join(map(str, range(785)))
     text = random.choice([
-        "label," + row + "\n" + row, row + "\n" + row[:100], ",".join("9" * 5000 for _ in range(785)), "," * 1_000_000, row.replace("7", "nan"),
-        row.replace(",", ";"), "1,2,3\n" * 9, '"' + row, row + "\n" + row.replace("255", "256"), "\0" * 1000, "label\n", row.replace("5", "-5"),
+        "label," + row + "\n" + row, row + "\n" + row[:100], ",".join("9" * 5000 for _ in range(785)),
+        "," * 1_000_000, row.replace("7", "nan"),
+        row.replace(",", ";"), "1,2,3\n" * 9, '"' + row, row + "\n" + row.replace("255", "256"), "\0" * 1000,
+        "label\n", row.replace("5", "-5"),
     ])  # fmt: skip
     (folder / "mnist_train.csv").write_text(text)
     return folder / "mnist_train.csv"
@@ -269,8 +284,10 @@ def special_file(folder: Path, random: Random) -> Path:
 def pickled(folder: Path, random: Random) -> Path:
     """a pickle that would run a program, or never ends"""
     content = random.choice([
-        b"cos\nsystem\n(S'touch pwned'\ntR.", b"\x80\x02}q\x00.", b"\x80\x04\x95\xff\xff\xff\xff\xff\xff\xff\x7f.", b"(" * 10_000 + b".",
-        b"\x80\x02]" + b"(" * 3000 + b"e.", b"\x80\x02r\xff\xff\xff\x7f.", b"\x80\x02B\xff\xff\xff\xff.", b"I" + b"9" * 5000 + b"\n.", b"\x80\x02]q\x00h\x00a.",
+        b"cos\nsystem\n(S'touch pwned'\ntR.", b"\x80\x02}q\x00.", b"\x80\x04\x95\xff\xff\xff\xff\xff\xff\xff\x7f.",
+        b"(" * 10_000 + b".",
+        b"\x80\x02]" + b"(" * 3000 + b"e.", b"\x80\x02r\xff\xff\xff\x7f.", b"\x80\x02B\xff\xff\xff\xff.",
+        b"I" + b"9" * 5000 + b"\n.", b"\x80\x02]q\x00h\x00a.",
         b"\x80\x02\x8a\xff" + b"\x01" * 255 + b".", b"\x80\x05\x8e\xff\xff\xff\xff\xff\x00\x00\x00.",
     ])  # fmt: skip
     kind = random.choice(["folder", "tar", "npy"])

@@ -104,11 +104,11 @@ def reproduce(kind: str, number: int, seed: int, folder: Path) -> int:
     restrict()
     made = KINDS[kind].make
 
-    def make(number: int, random: Random, prepared: Path):  # noqa: ANN202
+    def make(number: int, random: Random, prepared: Path):
         case = made(number, random, prepared)
         act = case.act
 
-        def shown():  # noqa: ANN202
+        def shown():
             answer = act()
             print(answer.out, answer.err, sep="\n")
             return answer

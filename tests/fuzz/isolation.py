@@ -138,7 +138,7 @@ def _judge(case: Case, answer: Answer, outcome: Outcome) -> None:
 
 
 def call(act: Callable[[], Any], *, may_take_long: bool = False) -> Answer:
-    """Calls a function that ends by SystemExit or returns, with streams as a terminal's; sends Ctrl-C if it takes too long."""
+    """Calls a function that returns or exits, with streams as a terminal's; sends Ctrl-C if it takes too long."""
     out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", errors) for errors in ("strict", "backslashreplace"))
     interrupted, status = [], 0
 

@@ -14,12 +14,14 @@ from isolation import Answer, Case
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-import blind_failing, blind_healthy, blind_logs, blind_third  # noqa: E401, F401 - they fill the table
+import blind_failing  # noqa: F401 - they fill the table
 from blind_rows import BLIND_LOGS
 
 PIECES = [
-    b"nan", b"inf", b"-inf", b"null", b"None", b"1e400", b"-", b"1,200", b"tensor(", b"D_A", b"epoch", b"step", b"\x1b[3",
-    b'"value"', b"[[", b'{"a":', b"9" * 400, b"\x00", b"\xff", b"\r", b"|", b"\xe2\x82\xac", "²".encode(), b"1_0", b"0x1p3",
+    b"nan", b"inf", b"-inf", b"null", b"None", b"1e400", b"-", b"1,200", b"tensor(", b"D_A", b"epoch", b"step",
+    b"\x1b[3",
+    b'"value"', b"[[", b'{"a":', b"9" * 400, b"\x00", b"\xff", b"\r", b"|", b"\xe2\x82\xac", "²".encode(), b"1_0",
+    b"0x1p3",
 ]  # fmt: skip
 
 

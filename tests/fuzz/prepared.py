@@ -1,4 +1,4 @@
-"""What cases start from: small images of each kind, a log, networks of one's own, and two runs of a fraction of a second.
+"""What cases start from: small images, a log, networks of one's own, and two runs of a fraction of a second.
 
 Every case copies what it needs, so that none sees what another has damaged.
 """
@@ -54,7 +54,11 @@ def _prepare(folder: Path) -> None:
     from PIL import Image
 
     from ganvas.config import (
-        DatasetConfig, LossConfig, OptimisationConfig, RuntimeConfig, TrainConfig,
+        DatasetConfig,
+        LossConfig,
+        OptimisationConfig,
+        RuntimeConfig,
+        TrainConfig,
     )  # fmt: skip
     from ganvas.config.families import MLP
     from ganvas.evaluation import evaluation

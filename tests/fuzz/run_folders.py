@@ -8,8 +8,8 @@ from pathlib import Path
 from random import Random
 
 import damage
-from isolation import Answer, Case
 from command_lines import run_command
+from isolation import Answer, Case
 from prepared import copy_all
 
 COMMANDS: dict[str, list[str]] = {
