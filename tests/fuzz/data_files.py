@@ -6,6 +6,7 @@ from pathlib import Path
 from random import Random
 
 import damage
+import data_variants  # noqa: F401 - it adds to the table
 import numpy as np
 from command_lines import run_command
 from data_formats import FORMATS, Valid
@@ -26,8 +27,7 @@ SUFFIXES = [
     ".bin",
     ".parquet",
     ".idx",
-    "",
-]
+] + [""]
 
 
 def make(number: int, random: Random, prepared: Path) -> Case:
