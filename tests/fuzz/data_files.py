@@ -14,6 +14,8 @@ from data_traps import TRAPS
 from isolation import Answer, Case
 
 SUFFIXES = [
+    ".zip", ".npz", ".npy", ".gz", ".tar", ".tar.gz", ".png", ".txt", ".csv", ".mat", ".bin", ".parquet", ".idx", "",
+]  # fmt: skip
     ".zip",
     ".npz",
     ".npy",

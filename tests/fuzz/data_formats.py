@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import pickle
 import struct
 import tarfile
 import zipfile

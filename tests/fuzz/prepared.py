@@ -83,6 +83,7 @@ def _prepare(folder: Path) -> None:
         runtime=RuntimeConfig(tick_kimg=0.02, snapshot_kimg=0.1, keep_kimg=1, threads=1),
     )
     run = start.train(config, name="run", out=folder, quiet=True)
+    shutil.copytree(run.latest_snapshot, run.path / "snapshots" / "best")  # so short a run has measured none
     evaluation.save_evaluation(evaluation.evaluate(run, count=40, quick=True, quiet=True), run, None)
     other = TrainConfig(
         kimg=0.1, dataset=DatasetConfig(data="images.npz"), network=config.network, loss=config.loss, seed=1,
