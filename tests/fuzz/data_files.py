@@ -16,20 +16,6 @@ from isolation import Answer, Case
 SUFFIXES = [
     ".zip", ".npz", ".npy", ".gz", ".tar", ".tar.gz", ".png", ".txt", ".csv", ".mat", ".bin", ".parquet", ".idx", "",
 ]  # fmt: skip
-    ".zip",
-    ".npz",
-    ".npy",
-    ".gz",
-    ".tar",
-    ".tar.gz",
-    ".png",
-    ".txt",
-    ".csv",
-    ".mat",
-    ".bin",
-    ".parquet",
-    ".idx",
-] + [""]
 
 
 def make(number: int, random: Random, prepared: Path) -> Case:
