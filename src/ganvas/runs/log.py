@@ -30,7 +30,7 @@ def append_text(path: Path, text: str) -> None:
     """
     try:
         with path.open("ab") as file:
-            file.write(text.encode())
+            file.write(text.encode(errors="backslashreplace"))
     except OSError as error:
         raise explain_os_error(error, path) from error
 

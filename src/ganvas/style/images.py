@@ -17,9 +17,12 @@ from ganvas.data.decoding import read_header
 from ganvas.data.source_types import Unreadable
 from ganvas.display import Displayed, InlineImage, Part
 from ganvas.errors import GanvasError
+from ganvas.files import to_path
 
 MIN_SIDE = 16
 """Lower bound of the shorter side, in pixels, at the size of the result."""
+
+IMAGE = "an image file, or pixels uint8 [1|3|4 height width]"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -80,7 +83,7 @@ def load_image(source: ImageSource, size: int | None, *, enlarge: bool = True) -
     if isinstance(source, StyleImage):
         source = source.pixels if source.opacity is None else np.concatenate([source.pixels, source.opacity[None]])
     name = "The array" if isinstance(source, np.ndarray) else str(source)
-    file = _encode_png(source) if isinstance(source, np.ndarray) else _read_file(Path(source))
+    file = _encode_png(source) if isinstance(source, np.ndarray) else _read_file(to_path(source, IMAGE))
     try:
         head = read_header(file, name)
         height, width = _target_size(head.height, head.width, size, enlarge)

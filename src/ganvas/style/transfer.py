@@ -15,7 +15,7 @@ import numpy as np
 from torch import Tensor
 
 from ganvas.display import Displayed, Paragraph, Part
-from ganvas.errors import GanvasError
+from ganvas.errors import GanvasError, describe_value
 from ganvas.progress import SpeedMeter
 from ganvas.pytorch_state import default_state
 from ganvas.style import images
@@ -97,6 +97,13 @@ def stylize(
     """
     if isinstance(styles, (str, np.ndarray, StyleImage)) or not isinstance(styles, Sequence):
         styles = [styles]
+    for name, given in (("masks", masks), ("style_masks", style_masks)):
+        if not isinstance(given, list | tuple):
+            raise GanvasError(
+                f"{name} is {describe_value(given)}.", expected="a list of grey images, one for each style"
+            )
+    if callback is not None and not callable(callback):
+        raise GanvasError(f"callback is {describe_value(callback)}.", expected="a function that takes an Iterate")
     return run_plan(plan_transfer(content, styles, masks, style_masks, resolve_options(options, knobs)), callback)
 
 

@@ -32,7 +32,7 @@ from ganvas.diagnosis.loops.outputs import Reader
 from ganvas.diagnosis.probe import MAX_ERRORS, NetworkProbe
 from ganvas.diagnosis.signals import networks as signals
 from ganvas.display import Displayed, Paragraph, Part
-from ganvas.errors import GanvasError
+from ganvas.errors import GanvasError, describe_value
 
 Batch = tuple[Tensor, Tensor]
 """Real and generated images of a round."""
@@ -63,8 +63,11 @@ class Probe(Displayed):
     ) -> None:
         G, discriminators = check_networks(G, D)
         data, labels, held_out = check_data(data, labels, held_out)
-        if every is not None and every < 1:
-            raise GanvasError(f"every is {every}.", expected="a number of steps from 1 on")
+        if every is not None and (not isinstance(every, int) or every < 1):
+            raise GanvasError(f"every is {describe_value(every)}.", expected="a number of steps from 1 on")
+        for name, function in (("report", report), ("logits", logits)):
+            if function is not None and not callable(function):
+                raise GanvasError(f"{name} is {describe_value(function)}.", expected="a function, or None")
         images = None if data is None else len(data)
         self.history = History("step", Facts(critic=critic, output_activation=last_layer(G), images=images))
         keras = any(isinstance(network, KerasModule) for network in (G, *discriminators))
