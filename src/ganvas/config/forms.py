@@ -77,24 +77,7 @@ def _plain(name: str, value: Any) -> Any:
         return user_code.describe_class(value, name)
     if name in ("objective", "augment") and (callable(value) or hasattr(value, "d_loss")):
         return user_code.describe(value)
-    return _to_list(value)
-
-
-def _to_list(value: Any) -> Any:
-    """An array or a tensor as plain values; as it is where it has none, as a sparse tensor."""
-    try:
-        return value.tolist() if hasattr(value, "tolist") else value
-    except RuntimeError:
-        return value
-
-
-def parse_value(kind: Any, value: Any, name: str) -> Any:
-    """The value of a knob that is not in a configuration, as its type has it; NumPy's numbers and arrays are taken too.
-
-    Raises:
-        GanvasError: it has another type.
-    """
-    return _build(kind, _to_list(value), name)
+    return value.tolist() if hasattr(value, "tolist") else value
 
 
 def differences(old: Any, new: Any) -> list[tuple[str, Any, Any]]:

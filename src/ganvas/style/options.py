@@ -4,11 +4,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal, get_type_hints
+from typing import Any, Literal
 
-from ganvas.config.forms import parse_value
-from ganvas.errors import GanvasError, describe_value
-from ganvas.files import to_path
+from ganvas.errors import GanvasError
 
 
 @dataclass(frozen=True)
@@ -99,20 +97,16 @@ def resolve_options(options: StyleOptions | None, knobs: Mapping[str, Any]) -> S
     """The options with `knobs` changed, None replaced by the value of the preset or network, and all of them checked.
 
     Raises:
-        GanvasError: an unknown knob, or a value of another type or out of range.
+        GanvasError: an unknown knob, or a value out of range.
     """
     known = [field.name for field in fields(StyleOptions)]
     for knob in knobs:
         if knob not in known:
             raise GanvasError(f"Style transfer has no knob '{knob}'.", expected=f"one of {', '.join(known)}")
-    if not isinstance(options, StyleOptions | None):
-        raise GanvasError(f"options is {describe_value(options)}.", expected="a StyleOptions")
-    given, types = {**vars(options or StyleOptions()), **knobs}, get_type_hints(StyleOptions)
-    if given["weights"] is not None:
-        given["weights"] = to_path(given["weights"], "a file of weights")
-    if isinstance(given["init"], Path):
-        given["init"] = str(given["init"])
-    chosen = StyleOptions(**{knob: parse_value(types[knob], value, knob) for knob, value in given.items()})
+    chosen = replace(options or StyleOptions(), **knobs)
+    for knob, table in (("preset", PRESETS), ("network", NETWORK_DEFAULTS)):
+        if (name := getattr(chosen, knob)) not in table:
+            raise GanvasError(f"There is no {knob} '{name}'.", expected=f"one of {', '.join(table)}")
     defaults = {**PRESETS[chosen.preset], "content_weight": NETWORK_DEFAULTS[chosen.network]["content_weight"]}
     defaults["lr"] = 0.08 if chosen.optimiser == "adam" else 1.0
     chosen = replace(chosen, **{knob: value for knob, value in defaults.items() if getattr(chosen, knob) is None})
