@@ -2,14 +2,19 @@
 # make test        installs into .venv and runs the tests
 # make test-fast   the tests that take seconds, in two minutes
 # make test-tensorflow   tests watch on Keras models with TensorFlow, in .venv-tensorflow
+# make fuzz        2,400 odd inputs: a table of tracebacks, hangs, memory, wrong exit codes and answers
+# make kills       200 kills (KILLS=20: fewer), each followed by the same command; half an hour
 # make check       lint, types and tests
 # make wheel       builds the wheel into dist/
 PYTHON ?= python3
 VENV   ?= .venv
 BIN     = $(VENV)/bin
+CASES  ?= 2400
+KILLS  ?= 200
+SEED   ?= 0
 PIP     = $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test test-fast test-tensorflow lint types check wheel bench clean
+.PHONY: demo test test-fast test-tensorflow fuzz kills lint types check wheel bench clean
 
 demo: $(VENV)/installed
 	$(BIN)/ganvas train
@@ -29,6 +34,12 @@ test-tensorflow: .venv-tensorflow/installed
 	.venv-tensorflow/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt \
 		--editable . pytest keras 'tensorflow-cpu==2.21.*'
 	touch $@
+
+fuzz: $(VENV)/installed-dev
+	$(BIN)/python tests/fuzz/fuzz.py --cases $(CASES) --seed $(SEED)
+
+kills: $(VENV)/installed-dev
+	$(BIN)/python tests/fuzz/kills.py --kills $(KILLS) --seed $(SEED)
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

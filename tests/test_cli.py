@@ -182,3 +182,21 @@ def test_interrupt_with_gpus_saves_and_exits_130(write_images: Callable[..., Pat
     assert "Traceback" not in errors
     assert "the same command resumes from there" in errors
     assert Run(Path("runs/x")).snapshots
+
+
+def test_names_of_files_that_are_not_utf_8_are_escaped(write_images: Callable[..., Path]) -> None:
+    """`ganvas` prints and writes them all the same; in JSON the escape is the name itself."""
+    path = write_images(40, 8, 8).rename("images\udcff.npz")
+    flags = ["--kimg", "0.04", "--batch", "10", "--latent", "6", "--g-widths", "8", "--d-widths", "8", "--no-plot"]
+    result = run_cli("train", "mlp", "--data", path, "--out", "runs\udcff", *flags, "--json")
+    run = json.loads(result.stdout)["run"]
+    assert Run(Path(run)).config.dataset.data == str(path)
+    assert "runs\\udcff" in run_cli("runs", "runs\udcff").stdout
+    assert (Path(run) / "log.txt").read_text()
+
+
+def test_output_in_another_encoding_is_escaped() -> None:
+    for command in (["recipes"], ["recipes", "--json"], ["info"]):
+        result = run_cli(*command, PYTHONIOENCODING="ascii")
+        assert result.stdout.isascii()
+        assert "--json" not in command or json.loads(result.stdout)["fast"]

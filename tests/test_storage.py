@@ -437,3 +437,9 @@ def test_sizes(size: float, text: str) -> None:
 def test_foreign_configuration_is_no_run(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"format": 2}')
     assert not overview.is_run_folder(tmp_path)
+
+
+def test_link_to_itself_among_the_runs_is_passed_over(tmp_path: Path) -> None:
+    run = train(tiny(), out=tmp_path, name="a", quiet=True)
+    (tmp_path / "loop").symlink_to("loop")
+    assert [found.path for found in list_runs(tmp_path)] == [run.path]

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image, ImageCms
 from support import run_cli
 
@@ -399,3 +400,17 @@ def test_interrupt_saves_the_current_image(files: tuple[Path, Path], number: int
     assert running.returncode == 130
     assert "the current image" in printed
     assert read_image("out.png").size == (64, 48)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"), [({"masks": None}, "masks is None"), ({"callback": "print"}, "callback is 'print'")]
+)
+def test_arguments_of_other_types_are_refused_by_name(arguments: dict[str, Any], words: str) -> None:
+    with pytest.raises(GanvasError, match=words):
+        stylize(photo(), painting(), **arguments)
+
+
+@pytest.mark.parametrize("source", [None, 3, torch.zeros(3, 20, 20), [photo()]])
+def test_photos_that_are_no_image_are_refused(source: Any) -> None:
+    with pytest.raises(GanvasError, match="is not a path"):
+        stylize(source, painting(), **QUICK)

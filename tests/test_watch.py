@@ -598,3 +598,11 @@ def test_networks_in_eval_mode_give_an_empty_diagnosis() -> None:
     with ganvas.watch(generator().eval(), discriminator().eval(), report=None) as probe:
         pass
     assert finding_names(probe.diagnosis()) == []
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"), [("every", 0), ("every", 1.5), ("every", "2"), ("report", "print"), ("logits", [1])]
+)
+def test_watch_names_an_argument_of_another_kind(argument: str, value: object) -> None:
+    with pytest.raises(GanvasError, match=f"{argument} is"):
+        ganvas.watch(nn.Linear(2, 2), nn.Linear(2, 1), **{argument: value})  # type: ignore[arg-type]

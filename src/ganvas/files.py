@@ -73,9 +73,9 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a text file, UTF-8, atomically."""
+    r"""Writes a text file, UTF-8, atomically; bytes of a file name that are not UTF-8 as escapes, such as \udcff."""
     with atomic_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -16,7 +16,7 @@ from ganvas.cli.comparison import compare
 from ganvas.cli.evaluation import diagnose, evaluate
 from ganvas.cli.inspection import info, inspect_data, list_recipes
 from ganvas.cli.latent_space import directions, project
-from ganvas.cli.output import only_json, run_reporting_errors
+from ganvas.cli.output import escape_unprintable, only_json, run_reporting_errors
 from ganvas.cli.sampling import plot, sample
 from ganvas.cli.storage import cache, runs
 from ganvas.cli.style_transfer import stylize
@@ -44,6 +44,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
 
 def main() -> None:
     """Runs the command that sys.argv names and exits with its status."""
+    escape_unprintable()
     sys.exit(run_reporting_errors(lambda: _run(sys.argv[1:])))
 
 

@@ -106,4 +106,16 @@ def make_console() -> Any:
 
 
 def print_json(value: Any) -> None:
-    print(json.dumps(value, ensure_ascii=False), file=_json_output or sys.stdout)
+    output = _json_output or sys.stdout
+    utf8 = (output.encoding or "utf-8").lower() in ("utf-8", "utf8")
+    print(json.dumps(value, ensure_ascii=not utf8), file=output)
+
+
+def escape_unprintable() -> None:
+    r"""Prints characters that a stream's encoding lacks as escapes: \udcff of a file name that is not UTF-8.
+
+    In JSON such an escape stands for the character itself.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")

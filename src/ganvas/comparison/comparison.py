@@ -170,9 +170,8 @@ def compare(
         )
     compared = [c.name for c in own] or [run.name for run in imported]
     features = features or _default_features(own)
-    settings = EvaluationSettings(
-        count, features, None if weights is None else to_text(weights, "weights", "a path"), device
-    )
+    weights = None if weights is None else to_text(weights, "weights", "a path")
+    settings = EvaluationSettings(count, features, weights, device)
     settings.check()
     for candidate in own:
         _check_user_code(candidate)

@@ -14,6 +14,7 @@ from ganvas.data import DataOptions, open_images
 from ganvas.data.selection import iterate_batches
 from ganvas.data.stacked import NAME as STACKED
 from ganvas.devices import select_device
+from ganvas.drawing import MAX_TRUNCATION
 from ganvas.errors import GanvasError, describe_value
 from ganvas.evaluation import independence, measure_groups, modes
 from ganvas.evaluation.measures import MEASURES, Value
@@ -34,7 +35,7 @@ from ganvas.progress import progress_bar
 from ganvas.pytorch_state import default_state
 from ganvas.runs import log, snapshot
 from ganvas.runs.folder import Run
-from ganvas.sampling import MAX_TRUNCATION, load
+from ganvas.sampling import load
 from ganvas.threads import cpu_threads
 from ganvas.values import to_flag, to_number, to_text, to_whole
 

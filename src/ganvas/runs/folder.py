@@ -161,8 +161,10 @@ class Run(Displayed):
     @property
     def origin(self) -> str:
         """The run or snapshot whose networks it started with (--from), and at how many kimg; else empty."""
-        lineage = self.metadata.get("lineage")
-        return f"{Path(lineage['from']).name} at {lineage['kimg']:g} kimg" if isinstance(lineage, dict) else ""
+        match self.metadata.get("lineage"):
+            case {"from": str(origin), "kimg": float(kimg)}:
+                return f"{Path(origin).name} at {kimg:g} kimg"
+        return ""
 
     def __str__(self) -> str:
         return str(self.path)

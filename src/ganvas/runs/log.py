@@ -48,7 +48,7 @@ def append_text(path: Path, text: str) -> None:
         if os.path.exists(path):
             check_regular(path)  # a pipe would wait for its reader
         with path.open("ab") as file:
-            file.write(text.encode())
+            file.write(text.encode(errors="backslashreplace"))
     except OSError as error:
         raise explain_os_error(error, path) from error
 

@@ -87,9 +87,9 @@ def _search(folder: Path, depth: int) -> Iterator[Path]:
     except OSError:  # not ours to read
         return
     for entry in entries:
-        if entry.name.startswith(".") or not entry.is_dir():
-            continue
         path = folder / entry.name
+        if entry.name.startswith(".") or not os.path.isdir(path):  # false for a link to itself, where entry's raises
+            continue
         if is_run_folder(path):
             yield path
         elif depth > 1 and not entry.is_symlink():

@@ -23,6 +23,8 @@ from ganvas.reading import describe_reason, read_bytes
 MIN_SIDE = 16
 """Lower bound of the shorter side, in pixels, at the size of the result."""
 
+IMAGE = "an image file, or pixels uint8 [1|3|4 height width]"
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class StyleImage(Displayed):
@@ -90,11 +92,7 @@ def load_image(source: ImageSource, size: int | None, *, enlarge: bool = True) -
     if isinstance(source, StyleImage):
         source = source.pixels if source.opacity is None else np.concatenate([source.pixels, source.opacity[None]])
     name = "The array" if isinstance(source, np.ndarray) else str(source)
-    file = (
-        _encode_png(source)
-        if isinstance(source, np.ndarray)
-        else _read_file(to_path(source, "an image file, or pixels uint8 [1|3|4 h w]"))
-    )
+    file = _encode_png(source) if isinstance(source, np.ndarray) else _read_file(to_path(source, IMAGE))
     try:
         head = read_header(file, name)
         height, width = _target_size(head.height, head.width, size, enlarge)

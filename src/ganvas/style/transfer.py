@@ -100,6 +100,13 @@ def stylize(
             raise GanvasError(f"{name} is {describe_value(given)}.", expected="a list of images, one for each style")
     if isinstance(styles, (str, np.ndarray, StyleImage)) or not isinstance(styles, Sequence):
         styles = [styles]
+    for name, given in (("masks", masks), ("style_masks", style_masks)):
+        if not isinstance(given, list | tuple):
+            raise GanvasError(
+                f"{name} is {describe_value(given)}.", expected="a list of grey images, one for each style"
+            )
+    if callback is not None and not callable(callback):
+        raise GanvasError(f"callback is {describe_value(callback)}.", expected="a function that takes an Iterate")
     return run_plan(plan_transfer(content, styles, masks, style_masks, resolve_options(options, knobs)), callback)
 
 

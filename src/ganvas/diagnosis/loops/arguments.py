@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from ganvas.diagnosis.loops.keras_models import KerasModule, is_keras
-from ganvas.errors import GanvasError
+from ganvas.errors import GanvasError, describe_value
 
 Network = nn.Module | Any
 """A module, or a model of Keras 3."""
@@ -161,7 +161,7 @@ def as_loss(name: str, loss: Any) -> Tensor:
         raise GanvasError(f"`{name}` is {kind}.", expected="the loss of this round, a number") from error
 
 
-def check_settings(every: Any, critic: Any, logits: Any) -> None:
+def check_settings(every: Any, critic: Any, logits: Any, report: Any) -> None:
     """The other arguments of `ganvas.watch`.
 
     Raises:
@@ -169,10 +169,15 @@ def check_settings(every: Any, critic: Any, logits: Any) -> None:
     """
     whole = isinstance(every, int) and not isinstance(every, bool)
     if every is not None and (not whole or every < 1):
-        raise GanvasError(f"every is {every!r}.", expected="a whole number of steps from 1 on")
-    if critic not in (None, True, False):
+        raise GanvasError(f"every is {describe_value(every)}.", expected="a whole number of steps from 1 on")
+    if critic is not None and not isinstance(critic, bool):
         raise GanvasError(
-            f"critic is {critic!r}.", expected="True for a Wasserstein loss, or False; by default it is inferred"
+            f"critic is {describe_value(critic)}.",
+            expected="True for a Wasserstein loss, or False; by default it is inferred",
         )
+    if report is not None and not callable(report):
+        raise GanvasError(f"report is {describe_value(report)}.", expected="a function that receives text, or None")
     if logits is not None and not callable(logits):
-        raise GanvasError(f"logits is {logits!r}.", expected="a function: D's output -> its judgement of each image")
+        raise GanvasError(
+            f"logits is {describe_value(logits)}.", expected="a function: D's output -> its judgement of each image"
+        )

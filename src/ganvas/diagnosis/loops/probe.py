@@ -70,7 +70,7 @@ class Probe(Displayed):
     ) -> None:
         G, discriminators = check_networks(G, D)
         data, labels, held_out = check_data(data, labels, held_out)
-        check_settings(every, critic, logits)
+        check_settings(every, critic, logits, report)
         images = None if data is None else len(data)
         self.history = History("step", Facts(critic=critic, output_activation=last_layer(G), images=images))
         keras = any(isinstance(network, KerasModule) for network in (G, *discriminators))
