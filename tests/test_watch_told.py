@@ -46,7 +46,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "critic": ({"critic": "yes"}, "critic is 'yes'"),
     "logits": ({"logits": "score"}, "logits is 'score'"),
     "list": ({"data": [torch.zeros(2)]}, r"torch.stack\("),
-    "loader": ({"data": torch.utils.data.DataLoader([1, 2])}, r"torch.stack\("),
+    "loader": ({"data": torch.utils.data.DataLoader(torch.utils.data.TensorDataset(torch.zeros(2)))}, r"torch.stack\("),
 }
 
 
@@ -109,7 +109,10 @@ def test_a_training_whose_outputs_are_not_measured_is_not_called_healthy(logits:
 
 def test_images_in_half_precision_are_taken() -> None:
     G, D = generator(), discriminator()
-    half = {"real": lambda real, fake, i: real.half(), "fake": lambda real, fake, i: fake.detach().half()}
+    half: dict[str, Any] = {
+        "real": lambda real, fake, i: real.half(),
+        "fake": lambda real, fake, i: fake.detach().half(),
+    }
     assert train(watch(G, D), G, D, **half).history.facts.probe_errors == {}
 
 

@@ -17,6 +17,7 @@ from PIL import Image
 from support import tiny
 
 from ganvas import image_io
+from ganvas.animation import save_animation
 from ganvas.comparison.candidates import make_comparison_folder
 from ganvas.errors import GanvasError
 from ganvas.files import LEFTOVER, atomic_file, atomic_folder, check_regular, find_leftovers, make_folder, write_text
@@ -36,7 +37,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 WRITERS: dict[str, Callable[[Path, Run], object]] = {
     "text.json": lambda path, run: write_text(path, "x"),
     "image.png": lambda path, run: image_io.save_image(Image.new("L", (8, 8)), path),
-    "film.gif": lambda path, run: image_io.save_animation([PIXELS], path),
+    "film.gif": lambda path, run: save_animation([PIXELS], path),
     "curves.png": lambda path, run: curves.plot([run], path),
     "styled.png": lambda path, run: StyleImage(PIXELS).save(path),
     "state.safetensors": lambda path, run: checkpoint.save(path, {}, {}),
@@ -138,7 +139,7 @@ def test_a_disk_that_fills_up_leaves_the_old_file(name: str) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (3, 200, 200), np.uint8)
     writers: dict[str, Callable[[Path], object]] = {
         "image.png": lambda path: image_io.save_image(image_io.to_pil(pixels), path),
-        "film.gif": lambda path: image_io.save_animation([pixels], path),
+        "film.gif": lambda path: save_animation([pixels], path),
         "styled.png": lambda path: StyleImage(pixels).save(path),
     }
     Path(name).write_bytes(b"old")

@@ -179,8 +179,7 @@ def compare(
     plan = _make_plan(path, own, limit, seeds)
     planned = {candidate.name: candidate for candidate, _ in plan}
     own = [planned.get(candidate.name, candidate) for candidate in own]
-    title = " against ".join(compared)
-    builder = _ComparisonBuilder(path, title, own, imported, plan, limit, settings, quiet, command)
+    builder = _ComparisonBuilder(path, " against ".join(compared), own, imported, plan, limit, settings, quiet, command)
     return builder.run(workers, ray)
 
 

@@ -161,10 +161,8 @@ class Run(Displayed):
     @property
     def origin(self) -> str:
         """The run or snapshot whose networks it started with (--from), and at how many kimg; else empty."""
-        match self.metadata.get("lineage"):
-            case {"from": str(origin), "kimg": float(kimg)}:
-                return f"{Path(origin).name} at {kimg:g} kimg"
-        return ""
+        lineage = self.metadata.get("lineage")
+        return f"{Path(lineage['from']).name} at {lineage['kimg']:g} kimg" if lineage else ""
 
     def __str__(self) -> str:
         return str(self.path)
@@ -187,10 +185,10 @@ class Run(Displayed):
         """What is known of it, also of a damaged one."""
         try:
             progress, data, config = self.progress(), self.metadata["data"], self.config
+            origin = f", from {self.origin}" if self.origin else ""
             size = "×".join(str(data["shape"][side]) for side in ("height", "width", "channels"))
             facts = {
-                "recipe": f"{self.metadata['recipe']} ({config.network.family})",
-                **({"from": origin} if (origin := self.origin) else {}),
+                "recipe": f"{self.metadata['recipe']} ({config.network.family}){origin}",
                 "data": f"{data['name']} ({data['images']:,} images of {size})",
                 "kimg": f"{progress['nimg'] / 1000:g} of {progress['total'] / 1000:g}",
                 "state": ": ".join(filter(None, (progress["state"], progress["problem"]))),
@@ -268,9 +266,8 @@ def create_run(
         }  # fmt: skip
         if specs := config.user_specs():
             metadata |= {"sources": user_code.sources(specs), "critic": config.loss.critic}
-        if lineage:
-            metadata["lineage"] = dict(lineage)
-        return write_metadata(Run(path), metadata | {"threads": threads})
+        origin = {"lineage": dict(lineage)} if lineage else {}
+        return write_metadata(Run(path), metadata | origin | {"threads": threads})
 
 
 def write_metadata(run: Run, metadata: Mapping[str, Any]) -> Run:

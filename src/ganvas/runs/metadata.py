@@ -9,6 +9,7 @@ from ganvas.reading import (
     check_fields,
     describe_reason,
     is_count,
+    is_number,
     is_object,
     is_text,
     is_texts,
@@ -45,6 +46,8 @@ def read_metadata(run: Path) -> dict[str, Any]:
         check_fields(metadata["data"], _DATA, "'data'")
         check_fields(metadata["data"]["shape"], SHAPE, "'shape'")
         check_sources(metadata.get("sources", {}))
+        if (lineage := metadata.get("lineage")) is not None:
+            check_fields(lineage, {"from": is_text, "kimg": is_number}, "'lineage'")
         threads = metadata.get("threads")
         if threads is not None and not (is_count(threads) and 1 <= threads <= 1024):
             raise ValueError("'threads' is no number of threads")
