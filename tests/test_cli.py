@@ -68,7 +68,7 @@ def test_all_recipes_are_listed_as_text_and_as_json() -> None:
         (["train", "--device", "cuda:7"], 1, "cuda:7"),
         (["train", "--device", "abacus"], 1, "abacus"),
         (["train", "--gpus", "64"], 1, "CUDA GPUs"),
-        (["train", "--gpus", "0", "--device", "cpu"], 1, "--gpus 0"),
+        (["train", "--gpus", "0", "--device", "cpu"], 1, "--gpus is 0"),
         (["train", "--seed", "-1"], 1, "--seed is -1"),
         (["train", "--kimg", "inf"], 1, "--kimg is inf"),
         (["train", "--tick-kimg", "0.0001"], 1, "--tick-kimg is"),

@@ -228,7 +228,7 @@ def test_each_mistake_has_its_sentence(knobs: dict[str, Any], message: str) -> N
     [
         ({"g": "msg"}, "no family 'msg' for one network alone"),
         ({"d": "dcgan(width=3)"}, "'width' is not a knob"),
-        ({"d": "dcgan(d_width=0)"}, "above 0"),
+        ({"d": "dcgan(d_width=0)"}, "d-width is 0"),
         ({"g": "dcgan(latent=3)"}, "one latent for both"),
         ({"d": "dcgan", "gp": 10}, "d_norm='none'"),
         ({"d": "r3gan", "spectral_norm": True}, "--spectral-norm with the r3gan family"),

@@ -61,6 +61,8 @@ def is_numeric(knob: str) -> bool:
 
 ARGUMENTS: dict[str, list[str]] = {
     "sample": ["RUN"],
+    "project": ["RUN", "photo.png"],
+    "directions": ["RUN"],
     "data": ["digits"],
     "evaluate": ["RUN", "--quick", "--quiet"],
     "compare": ["cnn", "mlp", "--data", "digits", "--quiet"],

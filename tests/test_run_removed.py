@@ -78,6 +78,12 @@ def test_a_removed_config_is_written_again(at: int, monkeypatch: pytest.MonkeyPa
     assert run.progress()["state"] == "complete"
 
 
+DATA = {
+    "name": "d", "fingerprint": "f", "images": 1, "class_names": [],
+    "shape": {"channels": 1, "height": 8, "width": 8, "classes": 0},
+}  # fmt: skip
+
+
 def test_of_several_that_create_a_run_one_does(tmp_path: Path) -> None:
     """Each wants another configuration; all get the one that is written, and nobody's is written over."""
     start, found, failed = threading.Barrier(6), [], []
@@ -86,9 +92,7 @@ def test_of_several_that_create_a_run_one_does(tmp_path: Path) -> None:
         start.wait(10)
         try:
             config = replace(tiny(), seed=seed)
-            found.append(
-                create_run(tmp_path, "mine", "small", config, {"name": "d", "fingerprint": "f"}, {}).config.seed
-            )
+            found.append(create_run(tmp_path, "mine", "small", config, DATA, {}).config.seed)
         except GanvasError as error:  # the others held its lock for too long
             failed.append(error.what)
 

@@ -156,7 +156,7 @@ def walk(ends: Latents, frames: int, *, easing: str = "smooth", loop: bool = Tru
     if n < 2:
         raise GanvasError(f"An interpolation needs at least two seeds or latents; there are {n}.", fix="--seeds 0,7,12")
     frames = to_whole(frames, "--frames", 1, MAX_FRAMES // n)
-    if easing not in EASINGS:
+    if not isinstance(easing, str) or easing not in EASINGS:
         raise GanvasError(f"--easing is {easing}.", expected=f"one of {', '.join(EASINGS)}")
     return _segments(ends, EASINGS[easing](torch.arange(frames) / frames), loop)
 

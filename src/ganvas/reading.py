@@ -87,8 +87,8 @@ def read_lines(path: Path | str, most: int = MAX_LINE) -> Iterator[bytes | None]
     """
     with open_regular(path) as file:
         while line := file.readline(most + 1):
-            whole = len(line) <= most
-            while not line.endswith(b"\n") and (line := file.readline(most)):
+            whole, end = len(line) <= most, line
+            while not end.endswith(b"\n") and (end := file.readline(most)):
                 whole = False
             yield line if whole else None
 
@@ -101,20 +101,17 @@ def parse_json(text: str | bytes, *, finite: bool = True) -> Any:
         finite: refuse NaN and infinite numbers too, which other programs write.
 
     Raises:
-        ValueError: it is no JSON, nested too deeply, or has a number of very many digits or half a character in it.
+        ValueError: it is no JSON, nested too deeply, or has a number of very many digits in it.
     """
     if isinstance(text, bytes):
         text = text.decode("utf-8-sig")
     number = _finite if finite else float
     try:
-        value = json.loads(text, parse_float=number, parse_int=_whole, parse_constant=number)
+        return json.loads(text, parse_float=number, parse_int=_whole, parse_constant=number)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     except json.JSONDecodeError as error:
         raise ValueError(f"it is no JSON from line {error.lineno}, column {error.colno} on") from None
-    if "\\u" in text:  # half of a surrogate pair cannot be printed
-        json.dumps(value, ensure_ascii=False).encode()
-    return value
 
 
 def _finite(text: str) -> float:

@@ -134,8 +134,9 @@ class Sampler(Displayed):
         truncation: float = 1.0,
     ) -> Latents:
         """Where the images of these seeds lie; the arguments are those of `sample_batches`."""
-        seeds = check_seeds(seeds)
-        truncation = check_truncation(truncation)
+        seeds, truncation = check_seeds(seeds), check_truncation(truncation)
+        if not seeds:
+            raise GanvasError("There are no seeds.", expected="at least one")
         labels = self._make_labels(label, seeds)
         there = None if labels is None else labels.to(self.device)
         z = sample_latents(seeds, self._latent_size).to(self.device)
@@ -152,6 +153,11 @@ class Sampler(Displayed):
         Raises:
             GanvasError: they are of another generator.
         """
+        if not isinstance(latents, Latents):
+            raise GanvasError(
+                f"{describe_value(latents)} is no Latents.",
+                expected="what Sampler.latents or ganvas.load_latents gives",
+            )
         classes, styles, labels = self.card.shape.classes, latents.styles, latents.labels
         if classes and labels is None:
             labels = torch.zeros(len(latents), dtype=torch.long)

@@ -23,6 +23,8 @@ from prepared import copy_all
 
 BASES: dict[str, list[str]] = {
     "sample": ["run", "--seeds", "0-3", "--out", "grid.png"],
+    "project": ["run", "photo.png", "--steps", "3", "--references", "0", "--out", "place"],
+    "directions": ["run", "--out", "directions.png"],
     "plot": ["run", "--out", "curves.png"],
     "data": ["images.npz", "--quiet"],
     "evaluate": ["run", "--quick", "--count", "40", "--quiet"],
@@ -36,7 +38,7 @@ BASES: dict[str, list[str]] = {
 }
 """A command line for each command that ends with status 0; that of train depends on the family."""
 
-LONG = ("train", "compare", "evaluate", "style", "sample")
+LONG = ("train", "compare", "evaluate", "style", "sample", "project")
 """Commands for which a valid value may ask for hours: they get Ctrl-C."""
 
 INTEGERS = [

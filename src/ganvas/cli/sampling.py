@@ -62,11 +62,12 @@ def sample(
         device: Where to compute: auto, cpu, cuda …
     """
     from ganvas import image_io
-    from ganvas.animation import save_animation
+    from ganvas.animation import MAX_FPS, save_animation
     from ganvas.cli.pictures import Request
     from ganvas.progress import progress_bar
     from ganvas.sampling import load
     from ganvas.seeds import parse_seeds
+    from ganvas.values import to_whole
 
     refuse_together("--label", label is not None, ("--class", class_ is not None))
     grid_only = [("--out", out is not None), ("--columns", columns is not None)]
@@ -85,6 +86,7 @@ def sample(
     label = class_ if label is None else label
     if scale is not None and not 1 <= scale <= 256:
         raise GanvasError(f"--scale is {scale}.", expected="a whole number from 1 to 256")
+    fps = to_whole(fps, "--fps", 1, MAX_FPS)
     drawn = load(run, device=device)
     request = Request(seeds, label, truncation, latents, direction, amount, mix, layers)
     if save_latents is not None:

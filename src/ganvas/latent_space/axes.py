@@ -28,6 +28,7 @@ from ganvas.pytorch_state import default_state
 from ganvas.runs.folder import Run
 from ganvas.sampling import Label, Sampler
 from ganvas.threads import cpu_threads
+from ganvas.values import to_choice, to_whole
 
 Method = Literal["pca", "sefa"]
 METHODS: tuple[Method, ...] = ("pca", "sefa")
@@ -130,10 +131,8 @@ def directions(
     Raises:
         GanvasError: there is no usable snapshot; or its network has no weights that read the style alone (sefa).
     """
-    if method not in METHODS:
-        raise GanvasError(f"There is no method '{method}'.", expected=" or ".join(METHODS))
-    if n < 1:
-        raise GanvasError(f"-n is {n}.", expected="at least 1")
+    method = to_choice(method, "--method", METHODS)  # type: ignore[assignment]
+    n, seed = to_whole(n, "n", 1), to_whole(seed, "--seed", 0, 2**63 - 1 - 2**16)
     sampler = run if isinstance(run, Sampler) else sampling.load(run, device=device)
     with torch.no_grad(), user_code.quote_loaded():
         found, shares = _by_weights(sampler) if method == "sefa" else _by_components(sampler, seed)

@@ -35,11 +35,15 @@ from ganvas.pytorch_state import default_state
 from ganvas.runs.folder import Run
 from ganvas.sampling import Label
 from ganvas.threads import cpu_threads
+from ganvas.values import to_whole
 
 STEPS = 240
 """Of the gradient descent."""
 
+MAX_STEPS = 100_000
 MAX_PHOTOS = 64
+MAX_SEED = 2**63 - 1 - 2**16
+"""The candidates have the seeds that follow."""
 
 Photo = Path | str | np.ndarray
 """A file of any kind that Ganvas reads, or pixels uint8 [1|3|4 h w]."""
@@ -160,9 +164,9 @@ def project(
         GanvasError: there is no usable snapshot, or a photo cannot be read.
     """
     began = time.perf_counter()
-    for name, value, least in (("--steps", steps, 1), ("--references", references, 0)):
-        if value < least:
-            raise GanvasError(f"{name} is {value}.", expected=f"at least {least}")
+    steps = to_whole(steps, "--steps", 1, MAX_STEPS)
+    references = to_whole(references, "--references", 0, MAX_PHOTOS)
+    seed = to_whole(seed, "--seed", 0, MAX_SEED)
     sampler = sampling.load(run, device=device)
     shape, trained = sampler.card.shape, _training_of(sampler.path)
     several = _as_list(photos)

@@ -9,12 +9,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from ganvas import files
 from ganvas.errors import GanvasError
 from ganvas.files import atomic_file, explain_os_error
 from ganvas.reading import (
     Fields,
     check_fields,
-    check_regular,
     describe_reason,
     is_count,
     is_number,
@@ -44,9 +44,8 @@ def append_text(path: Path, text: str) -> None:
     Raises:
         GanvasError: the disk is full, the file cannot be written, or is not a regular one.
     """
+    files.check_regular(path)  # a pipe would wait for its reader
     try:
-        if os.path.exists(path):
-            check_regular(path)  # a pipe would wait for its reader
         with path.open("ab") as file:
             file.write(text.encode(errors="backslashreplace"))
     except OSError as error:
