@@ -18,7 +18,7 @@ from torch import Tensor
 from ganvas.display import Displayed
 from ganvas.errors import GanvasError
 from ganvas.files import atomic_file, make_folder
-from ganvas.values import to_whole
+from ganvas.values import to_flag, to_whole
 
 MAX_BYTES = 2**30
 """Largest file of latents."""
@@ -155,6 +155,7 @@ def walk(ends: Latents, frames: int, *, easing: str = "smooth", loop: bool = Tru
     n = len(ends)
     if n < 2:
         raise GanvasError(f"An interpolation needs at least two seeds or latents; there are {n}.", fix="--seeds 0,7,12")
+    loop = to_flag(loop, "loop")
     frames = to_whole(frames, "--frames", 1, MAX_FRAMES // n)
     if not isinstance(easing, str) or easing not in EASINGS:
         raise GanvasError(f"--easing is {easing}.", expected=f"one of {', '.join(EASINGS)}")
@@ -178,7 +179,7 @@ def mix(coarse: Latents, fine: Latents, layers: int | None = None) -> Latents:
         GanvasError: there are not so many layers.
     """
     count, n = coarse.styles.shape[1], len(fine)
-    layers = count // 2 if layers is None else layers
+    layers = count // 2 if layers is None else to_whole(layers, "--layers")
     if not 0 < layers < count:
         raise GanvasError(f"{layers} of {count} layers cannot be coarse.", expected=f"1 to {count - 1}")
     first = coarse.styles[:, :layers].repeat_interleave(n, 0)
