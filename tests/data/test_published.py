@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import os
 import pickle
 import struct
 import tarfile
@@ -182,6 +183,9 @@ def test_stl_10_reads_back(tmp_path, packed):
         rest = open_data(path / "stl10_binary" / "unlabeled_X.bin")
         assert np.array_equal(rest.images, images[5:])
         assert rest.labels is None
+        (path / "stl10_binary" / "train_y.bin").unlink()
+        os.mkfifo(path / "stl10_binary" / "train_y.bin")
+        assert "There is no train_y.bin, so there are no classes." in open_data(path).notes
         (path / "stl10_binary" / "train_X.bin").write_bytes(b"x" * 100)
         with pytest.raises(GanvasError, match="has 100 bytes"):
             open_data(path)
