@@ -15,7 +15,7 @@ IMAGE = encode(noise(9, 9))
 
 @pytest.mark.parametrize("source", ["mnits", "no/such/folder", "digit", "\0", "x" * 5000])
 def test_unknown_source_is_refused(source):
-    with pytest.raises(GanvasError, match=r"There is no data set|cannot be read|^data is") as caught:
+    with pytest.raises(GanvasError, match=r"There is no data set|cannot be read|data is") as caught:
         open_data(source)
     if source == "mnits":
         assert caught.value.fix == "did you mean mnist?"
