@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+import scipy.io
 from helpers import labels_of, noise, open_data
 from hypothesis import given
 from hypothesis import strategies as st
@@ -218,6 +219,22 @@ def test_names_of_classes_are_read(tmp_path):
     found = open_data(save(tmp_path / "x.npz", x=smooth(30), y=DIGITS + 1, class_names=names))
     assert found.class_names == ("cat", "dog", "cow")
     assert labels_of(found).tolist() == DIGITS.tolist()
+
+
+def test_an_array_of_labels_is_chosen_by_its_name(tmp_path):
+    arrays = {"x_train": smooth(30), "fine_train": DIGITS, "coarse_train": DIGITS // 2, "age_train": noise(30, 1) / 7}
+    path = save(tmp_path / "x.npz", **arrays, x_test=smooth(9), coarse_test=DIGITS[:9] // 2)
+    assert open_data(path).labels is None
+    for name in ("coarse", "coarse_train"):
+        assert np.array_equal(labels_of(open_data(path, label_column=name)), DIGITS // 2)
+    assert np.array_equal(labels_of(open_data(path, split="test", label_column="coarse")), DIGITS[:9] // 2)
+    with pytest.raises(GanvasError, match="no classes called 'hair'") as caught:
+        open_data(path, label_column="hair")
+    assert caught.value.expected == "one of fine_train, coarse_train, age_train"
+    with pytest.raises(GanvasError, match=r"no classes called 'age' \(.*contains fractions"):
+        open_data(path, label_column="age")
+    scipy.io.savemat(tmp_path / "x.mat", {"X": smooth(30), "age": DIGITS, "sex": DIGITS // 2})
+    assert np.array_equal(labels_of(open_data(tmp_path / "x.mat", label_column="sex")), DIGITS // 2)
 
 
 # --- shapes ------------------------------------------------------------------------------------------------

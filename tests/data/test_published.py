@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import os
 import pickle
 import struct
 import tarfile
@@ -135,7 +136,13 @@ def test_cifar_100_reads_back(tmp_path, form, packed):
     assert np.array_equal(test.images, images[8:])
     assert np.array_equal(labels_of(train), fine[:8])
     assert train.class_names == test.class_names == ("apple", "bear", "can", "dish")
-    assert train.notes[0].startswith("The fine_labels of CIFAR-100 are used")
+    assert train.notes[0] == "The fine_labels of CIFAR-100 are used; --label-column coarse_labels takes the others."
+    for name in ("coarse_labels", "coarse"):
+        coarse = open_data(path, label_column=name)
+        assert np.array_equal(labels_of(coarse), fine[:8] % 2)
+        assert coarse.class_names == ("plant", "animal")
+    with pytest.raises(GanvasError, match="CIFAR-100 has no labels called 'colour'"):
+        open_data(path, label_column="colour")
 
 
 def test_a_batch_of_cifar_100_names_its_folder(tmp_path):
@@ -176,6 +183,9 @@ def test_stl_10_reads_back(tmp_path, packed):
         rest = open_data(path / "stl10_binary" / "unlabeled_X.bin")
         assert np.array_equal(rest.images, images[5:])
         assert rest.labels is None
+        (path / "stl10_binary" / "train_y.bin").unlink()
+        os.mkfifo(path / "stl10_binary" / "train_y.bin")
+        assert "There is no train_y.bin, so there are no classes." in open_data(path).notes
         (path / "stl10_binary" / "train_X.bin").write_bytes(b"x" * 100)
         with pytest.raises(GanvasError, match="has 100 bytes"):
             open_data(path)

@@ -31,7 +31,7 @@ def inspect_data(
         channels: 1, 3 or 4, as it would be trained.
         fit: How images with another aspect ratio are brought to the resolution.
         max_bad: The fraction of unreadable images above which training is refused.
-        label_column: The column of a table (CSV, TSV, CelebA's list, Parquet) whose values are the classes.
+        label_column: The column of a table (CSV, Parquet, CelebA's list), or the array, whose values are the classes.
         json: Print JSON.
         quiet: Show no progress.
     """

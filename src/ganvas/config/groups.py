@@ -44,7 +44,7 @@ class DatasetConfig(Group):
     max_bad: Fraction = 0.05
     """The fraction of unreadable images above which training is refused."""
     label_column: str | None = None
-    """The column of a table (CSV, TSV, CelebA's list, Parquet) whose values are the classes."""
+    """The column of a table (CSV, Parquet, CelebA's list), or the array, whose values are the classes."""
     conditional: bool = False
     """Train class-conditional networks: G and D get the class of each image."""
     mirror: bool = False

@@ -9,16 +9,16 @@ from ganvas.data.stored import StoredArray, read_headers
 from ganvas.data.table import ArrayTable, read_images
 
 
-def source(path: Path, name: str, split: str) -> Source:
-    """The source for a .npy or .npz file; no array is read yet."""
+def source(path: Path, name: str, split: str, label_column: str | None = None) -> Source:
+    """The source for a .npy or .npz file; no array is read yet. `label_column` is as in `read_images`."""
     beside = find_beside(path, (".npy", ".npz"))
-    stamp = ["npz", split, *(file_stamp(file) for file in (path, *beside))]
+    stamp = ["npz", split, label_column, *(file_stamp(file) for file in (path, *beside))]
 
     def read_beside() -> list[StoredArray]:
         return [array for file in beside for array in read_headers(file)]
 
     def read() -> ImageArrays:
-        return read_images(ArrayTable(str(path), read_headers(path), read_beside), split)
+        return read_images(ArrayTable(str(path), read_headers(path), read_beside), split, label_column)
 
     return Source(name, f"a {path.suffix.lower() or '.npy'} file", stamp, read)
 

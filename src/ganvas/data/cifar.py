@@ -117,7 +117,7 @@ def _read(path: Path, split: str, label_column: str | None) -> ImageArrays:
     labels, names, notes = normalise_labels(np.concatenate(numbers), class_names, str(path))
     if len(form.labels) > 1:
         other = next(one for one in form.labels if one != column)
-        notes = (f"The {column} of {form.title} are used; --label-column {other} uses the others.", *notes)
+        notes = (f"The {column} of {form.title} are used; --label-column {other} takes the others.", *notes)
     return ImageArrays(len(labels), _SHAPE, lambda: iter(pixels), labels, names, notes)
 
 

@@ -27,10 +27,10 @@ def is_matlab(head: bytes) -> bool:
     return head.startswith(b"MATLAB ")
 
 
-def source(path: Path, name: str, split: str) -> Source:
-    """The source for a .mat file; it is not read yet."""
+def source(path: Path, name: str, split: str, label_column: str | None = None) -> Source:
+    """The source for a .mat file; it is not read yet. `label_column` is as in `read_images`."""
     beside = find_beside(path, (".mat",))
-    stamp = ["mat", split, *(file_stamp(file) for file in (path, *beside))]
+    stamp = ["mat", split, label_column, *(file_stamp(file) for file in (path, *beside))]
 
     def read_beside() -> list[StoredArray]:
         return [array for file in beside for array in _read_variables(file)]
@@ -38,7 +38,7 @@ def source(path: Path, name: str, split: str) -> Source:
     def read() -> ImageArrays:
         fix = "leave --split out, or put the file beside it whose name has test in place of train."
         own = _read_variables(path)
-        found = read_images(ArrayTable(str(path), own, read_beside, fix), split)
+        found = read_images(ArrayTable(str(path), own, read_beside, fix), split, label_column)
         return emnist.add_note(_name_digits(found, path) if _is_svhn(own) else found, path.name)
 
     return Source(name, "a .mat file", stamp, read)

@@ -39,6 +39,9 @@ class NamedSet:
     class_names: tuple[str, ...] = ()
     """Where the files have none."""
 
+    format: str = "a named data set"
+    """For messages: that of its files, where their labels can be chosen by name."""
+
     def remote_files(self) -> list[RemoteFile]:
         """Its files, with their addresses."""
         return [
@@ -135,6 +138,7 @@ SETS = {
         ),
         dict.fromkeys(("train", "test"), "cifar-100-python.tar.gz"),
         "cifar-100-python.tar.gz, the folder cifar-100-python, or an .npz",
+        format="CIFAR's batches",
     ),
     "svhn": NamedSet(
         ("http://ufldl.stanford.edu/housenumbers/",),
@@ -163,14 +167,14 @@ def source(
         GanvasError: on reading: the files cannot be fetched.
     """
     chosen = SETS[name]
-    stamp = ["named", name, options.split, [sha256 for *_, sha256 in chosen.files]]
+    stamp = ["named", name, options.split, options.label_column, [sha256 for *_, sha256 in chosen.files]]
 
     def read() -> ImageArrays | ImageFiles:
         folder = fetch_files(name, progress=progress)
         content = open_file(replace(options, source=str(folder / chosen.opened[options.split]))).read()
         return replace(content, class_names=chosen.class_names) if chosen.class_names else content
 
-    return Source(name, "a named data set", stamp, read)
+    return Source(name, chosen.format, stamp, read)
 
 
 def fetch_files(name: str, *, progress: bool = True) -> Path:

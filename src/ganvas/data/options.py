@@ -49,7 +49,8 @@ class DataOptions:
     """The fraction of bad files above which the data set is refused."""
 
     label_column: str | None = None
-    """The column of a table beside the images, or of a Parquet file, whose values are the classes."""
+    """The column of a table beside the images or of a Parquet file, or the array in an .npz or .mat, whose values are
+    the classes; of CIFAR-100, `coarse_labels`."""
 
     def __post_init__(self) -> None:
         to_text(self.source, "data", "the name or the path of a data set")

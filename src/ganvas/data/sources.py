@@ -57,6 +57,7 @@ _FORMAT_BY_SUFFIX = {".zip": "zip", ".npz": "zip", ".npy": "npy", ".tar": "tar"}
 _FORMAT_TITLES = {"zip": "a zip archive", "npy": "a NumPy file", "tar": "a tar archive"}
 _MAX_NAMES = 10
 _WITH_COLUMNS = ("a folder", "a zip", "a tar", "Parquet", "Arrow files", "a data set from the hub")
+_WITH_NAMED_LABELS = ("a .npz file", "a .npy file", "a .mat file", "CIFAR's batches")
 _ENDINGS = r"\.(zip|npz|npy|mat|csv|gz|tgz|tbz2|txz|tar(\.(gz|bz2|xz))?|parquet|arrow|mp4|m4v|mov|avi|mkv|webm)$"
 
 
@@ -76,10 +77,11 @@ def open_images(options: DataOptions, *, progress: bool = True) -> ImageSet:
 def open_image_set(options: DataOptions, *, progress: bool, strict: bool) -> ImageSet:
     """As `open_images`; unless `strict`, a data set with any number of bad files is opened, for inspection."""
     source = find_source(options, progress=progress)
-    if options.label_column is not None and source.format not in _WITH_COLUMNS:
+    if options.label_column is not None and source.format not in (*_WITH_COLUMNS, *_WITH_NAMED_LABELS):
         raise GanvasError(
             f"--label-column {options.label_column} cannot be used with {options.source}: it is {source.format}.",
-            expected=f"a source that may have a table with columns: {', '.join(_WITH_COLUMNS)}",
+            expected=f"a source that may have a table with columns ({', '.join(_WITH_COLUMNS)}), or several arrays of "
+            f"labels ({', '.join(_WITH_NAMED_LABELS)})",
             fix="leave --label-column out.",
         )
 
@@ -142,7 +144,7 @@ def _folder_source(path: Path, options: DataOptions) -> Source:
         if idx.find_in_folder(inside):
             return idx.folder_source(inside, name, split)
         if cifar.is_folder(inside):
-            return cifar.source(inside, name, split)
+            return cifar.source(inside, name, split, options.label_column)
         if any(stl10.is_file(file.name) for file in inside.iterdir()):
             return stl10.source(inside, name, split)
     return shards.folder_source(path, name, options) or folder.source(path, name, split, options.label_column)
@@ -185,20 +187,22 @@ def _file_source(path: Path, options: DataOptions) -> Source:
     if stl10.is_file(path.name):
         return stl10.source(path, _short_name(path.resolve().parent.name), split)
     if format == "tar":
-        return _tar_source(path, name, split)
-    readers = {"npy": arrays, "zip": arrays, "mat": matlab, "table": pixel_table}
-    if format not in readers:
-        raise _unknown_format_error(path, head, split)
-    return readers[format].source(path, name, split)
+        return _tar_source(path, name, options)
+    readers = {"npy": arrays, "zip": arrays, "mat": matlab}
+    if format in readers:
+        return readers[format].source(path, name, split, column)
+    if format == "table":
+        return pixel_table.source(path, name, split)
+    raise _unknown_format_error(path, head, split)
 
 
-def _tar_source(path: Path, name: str, split: str) -> Source:
+def _tar_source(path: Path, name: str, options: DataOptions) -> Source:
     """CIFAR or STL-10, by the first member that has a name of theirs."""
     with closing(read_members(path)) as members:
         first = next((one.name for one in members if stl10.is_file(one.name) or cifar.is_member(one.name)), "")
     if stl10.is_file(first):
-        return stl10.source(path, name, split)
-    return cifar.source(path, name, split)
+        return stl10.source(path, name, options.split)
+    return cifar.source(path, name, options.split, options.label_column)
 
 
 def _detect_format(path: Path, head: bytes) -> str:

@@ -36,7 +36,11 @@ def source(path: Path, name: str, split: str) -> Source:
     folder = path if path.is_dir() else path.parent
     if not packed and not (folder / wanted).is_file():
         raise no_split(str(path), fix="leave --split out.") if split == "test" else _missing_error(path, wanted)
-    files = [path] if packed else [file for file in sorted(folder.iterdir()) if _is_wanted(file.name, wanted)]
+    files = (
+        [path]
+        if packed
+        else [file for file in sorted(folder.iterdir()) if file.is_file() and _is_wanted(file.name, wanted)]
+    )
     stamp = ["stl10", wanted, [file_stamp(file) for file in files]]
     return Source(name, "STL-10's files", stamp, lambda: _read(path if packed else folder, wanted))
 
@@ -49,7 +53,7 @@ def _files(path: Path, wanted: str) -> Generator[tuple[str, int, Callable[[int],
     """Yields the name and size of the wanted files, and what reads their next bytes."""
     if path.is_dir():
         for file in sorted(path.iterdir()):
-            if _is_wanted(file.name, wanted):
+            if file.is_file() and _is_wanted(file.name, wanted):
                 with open(file, "rb") as opened:
                     yield file.name, file.stat().st_size, opened.read
         return
@@ -98,6 +102,8 @@ def _read(path: Path, wanted: str) -> ImageArrays:
 
     numbers = small.get(wanted.replace("_X", "_y"))
     if numbers is None or wanted == "unlabeled_X.bin":
+        if wanted != "unlabeled_X.bin":
+            notes.append(f"There is no {wanted.replace('_X', '_y')}, so there are no classes.")
         return ImageArrays(count, shape, blocks, notes=tuple(notes))
     if len(numbers) != count:
         raise GanvasError(

@@ -45,19 +45,23 @@ class _Images:
     notes: tuple[str, ...] = ()
 
 
-def read_images(table: ArrayTable, split: str) -> ImageArrays:
+def read_images(table: ArrayTable, split: str, label_column: str | None = None) -> ImageArrays:
     """The images of one split, with their classes.
 
     Training takes the arrays of the split train, or those of no split. The split test has those of test, or of val.
 
+    Args:
+        label_column: the name of the array of labels, with or without its split; by default the likeliest name's.
+
     Raises:
-        GanvasError: there is no such split, no array of images or several, or the meaning of their numbers is unclear.
+        GanvasError: there is no such split or array of labels, no array of images or several, or the meaning of
+            their numbers is unclear.
     """
     images = _choose_split(table, split)
     array, layout = images.array, images.layout
     alike = [array, *(one for one in table.every if _is_counterpart(one, array) and one.dtype == array.dtype)]
     scale = choose_scale([one.stream for one in alike], array.dtype, array.where)
-    classes = _choose_classes(table, images)
+    classes = _classes_of(table, images, label_column) if label_column else _choose_classes(table, images)
     notes = (*images.notes, *layout.notes, *([scale.note] if scale.note else []), *classes.notes)
     return ImageArrays(
         layout.count,
@@ -176,6 +180,27 @@ def _plain(array: StoredArray) -> tuple[str, ...]:
 
 
 # --- labels ------------------------------------------------------------------------------------------------
+
+
+def _classes_of(table: ArrayTable, images: _Images, name: str) -> Classes:
+    """The classes from the array that the user names.
+
+    Raises:
+        GanvasError: there is no such array of labels, or its values are no classes.
+    """
+    array, count = images.array, images.layout.count
+    fitting = [one for one in table.every if one is not array and one.split in ("", array.split) and _fits(one, count)]
+    wanted = tuple(word for word in words(name) if word not in SPLITS)
+    chosen = next((one for one in fitting if one.name == name or _plain(one) == wanted), None)
+    found = None if chosen is None else _read_classes(table, chosen, count, [])
+    if found is None or found.labels is None:
+        reason = "".join(f" ({note.rstrip('.')})" for note in found.notes) if found else ""
+        raise GanvasError(
+            f"{table.where} has no classes called {name!r}{reason}.",
+            expected=f"one of {listed([one.name for one in fitting]) or 'none: no array has one row for each image'}",
+            fix="leave --label-column out, or name another array.",
+        )
+    return found
 
 
 def _choose_classes(table: ArrayTable, images: _Images) -> Classes:
