@@ -23,7 +23,7 @@ test: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -n auto
 
 test-fast: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -n auto -m "not slow"
+	$(BIN)/python -m pytest -n auto -m "not slow and not exhaustive"
 
 test-tensorflow: .venv-tensorflow/installed
 	KERAS_BACKEND=tensorflow TF_CPP_MIN_LOG_LEVEL=3 .venv-tensorflow/bin/python -m pytest -W ignore \
@@ -37,6 +37,7 @@ test-tensorflow: .venv-tensorflow/installed
 
 fuzz: $(VENV)/installed-dev
 	$(BIN)/python tests/fuzz/fuzz.py --cases $(CASES) --seed $(SEED)
+	$(BIN)/python -m pytest -n auto -m exhaustive tests/test_damage.py
 
 kills: $(VENV)/installed-dev
 	$(BIN)/python tests/fuzz/kills.py --kills $(KILLS) --seed $(SEED)

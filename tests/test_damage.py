@@ -172,7 +172,9 @@ def use(run: Path, arguments: list[object]) -> None:
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-@pytest.mark.parametrize("file", [*CORE, *(pytest.param(name, marks=pytest.mark.slow) for name in FILES[len(CORE) :])])
+@pytest.mark.parametrize(
+    "file", [*CORE, *(pytest.param(name, marks=pytest.mark.exhaustive) for name in FILES[len(CORE) :])]
+)
 def test_every_command_answers_of_a_damaged_run(file: str, damage: str, run: Path) -> None:
     DAMAGE[damage](run / file)
     with time_limit():
@@ -182,7 +184,7 @@ def test_every_command_answers_of_a_damaged_run(file: str, damage: str, run: Pat
         use(run, arguments(run))
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     "damage", ["missing", "half", "one bit near its start", "folder", "link to itself", "pipe", "{}", "deep list"]
 )
