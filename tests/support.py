@@ -3,8 +3,10 @@
 import contextlib
 import io
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from unittest import mock
 
@@ -43,6 +45,26 @@ def tiny(data: Path | str = "digits", *, family: str = "mlp", kimg: float = 0.2,
         optimisation=OptimisationConfig(batch=20, g_lr="1e-3..1e-4:cosine", d_lr=1e-3, ema=0.1),
         runtime=RuntimeConfig(tick_kimg=0.04, snapshot_kimg=0.1, plot=False, device=DEVICE),
     )
+
+
+class Hang(BaseException):
+    """A call takes too long; nothing catches it."""
+
+
+@contextlib.contextmanager
+def time_limit(seconds: int) -> Iterator[None]:
+    """Raises Hang in the main thread after so many seconds."""
+
+    def end(*_: object) -> None:
+        raise Hang
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def call_cli(*arguments: object, check: int | None) -> subprocess.CompletedProcess[str]:

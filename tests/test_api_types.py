@@ -1,9 +1,7 @@
 """Every argument of every public function with values of the wrong type: an answer, or an error that names it."""
 
-import contextlib
 import inspect
 import math
-import signal
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -12,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from support import tiny
+from support import time_limit, tiny
 from torch import nn
 
 import ganvas
@@ -54,24 +52,6 @@ WRONG: dict[str, Callable[[], Any]] = {
 }
 
 
-class Hang(BaseException):
-    """A call takes too long; nothing catches it."""
-
-
-@contextlib.contextmanager
-def time_limit(seconds: int = 30) -> Iterator[None]:
-    def end(*_: object) -> None:
-        raise Hang
-
-    before = signal.signal(signal.SIGALRM, end)
-    signal.alarm(seconds)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
-
-
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     with pytest.MonkeyPatch.context() as patch:
@@ -83,7 +63,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def refuses(call: Callable[..., Any], argument: str, value: Any) -> None:
     """Calls it; anything but an answer, a GanvasError, or a TypeError that names the argument fails."""
     said = argument
-    with time_limit():
+    with time_limit(30):
         try:
             answer = call(**{argument: value})
             if isinstance(answer, Iterator):

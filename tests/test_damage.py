@@ -6,7 +6,6 @@ import json
 import os
 import random
 import shutil
-import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
@@ -17,7 +16,7 @@ from unittest import mock
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from support import tiny
+from support import time_limit, tiny
 
 import ganvas
 from ganvas.cli import main
@@ -28,10 +27,6 @@ from ganvas.training.start import train
 
 SECONDS = 20
 """After which a command hangs."""
-
-
-class Hang(BaseException):
-    """A command takes too long; nothing catches it."""
 
 
 @pytest.fixture(scope="module")
@@ -66,20 +61,6 @@ def edit_json(file: Path, **changes: Any) -> None:
     file.write_text(json.dumps(json.loads(file.read_text()) | changes))
 
 
-@contextlib.contextmanager
-def time_limit() -> Iterator[None]:
-    def end(*_: object) -> None:
-        raise Hang
-
-    before = signal.signal(signal.SIGALRM, end)
-    signal.alarm(SECONDS)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
-
-
 def call(*arguments: object) -> tuple[int, str, str]:
     """(status, stdout, stderr) of a command in this process; an error that would be a traceback is raised."""
     command, out, err = ["ganvas", *map(str, arguments)], io.StringIO(), io.StringIO()
@@ -88,7 +69,7 @@ def call(*arguments: object) -> tuple[int, str, str]:
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
         pytest.raises(SystemExit) as ended,
-        time_limit(),
+        time_limit(SECONDS),
     ):
         main()
     return int(ended.value.code or 0), out.getvalue(), err.getvalue()
@@ -177,7 +158,7 @@ def use(run: Path, arguments: list[object]) -> None:
 )
 def test_every_command_answers_of_a_damaged_run(file: str, damage: str, run: Path) -> None:
     DAMAGE[damage](run / file)
-    with time_limit():
+    with time_limit(SECONDS):
         repr(Run(run))
         Run(run)._repr_html_()
     for arguments in COMMANDS.values():
@@ -230,7 +211,7 @@ def test_every_value_of_another_type_is_refused_or_used(file: str, run: Path) ->
                 inner = inner[key]
             inner[last] = wrong
             (run / file).write_text(json.dumps(changed))
-            with time_limit():
+            with time_limit(SECONDS):
                 repr(Run(run))
                 for read in (ganvas.load, ganvas.diagnose):
                     with contextlib.suppress(GanvasError):
@@ -316,7 +297,7 @@ def test_card_of_a_larger_network_takes_no_memory(name: str, changes: dict[str, 
         largest.append(0 if made.is_meta else made.numel())
         return made
 
-    with mock.patch("torch.empty", measure), time_limit(), pytest.raises(GanvasError, match=r"usable|from 1 to"):
+    with mock.patch("torch.empty", measure), time_limit(SECONDS), pytest.raises(GanvasError, match=r"usable|from 1 to"):
         ganvas.load(run / f"snapshots/{name}")
     assert max(largest, default=0) < 10**6
 
