@@ -27,6 +27,7 @@ LAYERS = [
     {"training"},
     {"api"},
     {"comparison"},
+    {"studio"},
     {"cli"},
     {"ganvas", "__main__"},
 ]

@@ -1,0 +1,1 @@
+"""The web studio: the runs in a browser, on the user's own machine."""
