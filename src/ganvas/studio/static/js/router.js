@@ -1,0 +1,90 @@
+/** Addresses by the history API: one page is open at a time, and its address reproduces its view. */
+
+import { h, replace, errorBox } from "./dom.js";
+import { t } from "./i18n.js";
+
+const PAGES = {
+  "/": () => import("./pages/runs.js"),
+  "/run": () => import("./pages/run.js"),
+  "/data": () => import("./pages/data.js"),
+  "/diagnose": () => import("./pages/diagnose.js"),
+};
+
+let close = null;
+let opening = 0;
+let onChange = () => {};
+
+/** Goes to a page. */
+export function navigate(address, { replace: instead = false } = {}) {
+  history[instead ? "replaceState" : "pushState"](null, "", address);
+  return open({ focus: true });
+}
+
+/** Changes the address's parameters without opening the page again; null removes one. */
+export function setParams(changes) {
+  const address = new URL(location.href);
+  for (const [name, value] of Object.entries(changes)) {
+    if (value === null || value === undefined || value === "") address.searchParams.delete(name);
+    else address.searchParams.set(name, value);
+  }
+  // the slash in a run's key is allowed in a query, and kept readable
+  const text = address.pathname + address.search.replaceAll("%2F", "/");
+  if (text !== location.pathname + location.search) history.replaceState(null, "", text);
+}
+
+/** Opens the page of the address. */
+export async function open({ focus = false } = {}) {
+  const turn = ++opening;
+  const main = document.getElementById("main");
+  leave();
+  onChange(location.pathname);
+  const load = PAGES[location.pathname];
+  try {
+    const page = load ? (await load()).default : notFound;
+    if (turn !== opening) return;
+    replace(main);
+    main.className = "";
+    document.title = `${t(page.title)} · Ganvas`;
+    if (focus) {
+      scrollTo(0, 0);
+      main.focus({ preventScroll: true });
+    }
+    const ending = await page.open(main, new URLSearchParams(location.search));
+    if (turn !== opening) ending?.();
+    else close = ending ?? null;
+  } catch (error) {
+    if (turn !== opening) return;
+    replace(main, h("div", { class: "page" }, errorBox(error)));
+  }
+}
+
+function leave() {
+  const ending = close;
+  close = null;
+  ending?.();
+}
+
+const notFound = {
+  title: "shell.not_found",
+  open(main) {
+    main.append(
+      h("div", { class: "page empty" }, h("h1", null, t("shell.not_found")), h("p", null, h("a", { href: "/" }, t("shell.to_runs")))),
+    );
+  },
+};
+
+/** Starts to listen; `changed` is told each address. */
+export function start(changed) {
+  onChange = changed;
+  addEventListener("popstate", () => open({ focus: true }));
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest?.("a[href]");
+    if (!link || event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
+    const address = new URL(link.href);
+    if (link.target || link.hasAttribute("download") || address.origin !== location.origin || !(address.pathname in PAGES)) return;
+    if (address.hash && address.pathname === location.pathname) return;
+    event.preventDefault();
+    navigate(address.pathname + address.search);
+  });
+  return open();
+}
