@@ -1,0 +1,37 @@
+// Short messages at the edge of the page, read out by screen readers.
+
+import { h } from "./dom.js";
+import { t } from "./i18n.js";
+
+const SECONDS = 6;
+
+let region = null;
+
+/** Shows a message; an error stays until it is closed, the others for some seconds. */
+export function toast(text, { kind = "note" } = {}) {
+  if (!region?.isConnected) {
+    region = h("div", { class: "toasts", role: "region", "aria-label": t("toast.region") });
+    document.body.append(region);
+  }
+  const item = h(
+    "div",
+    { class: "toast", "data-kind": kind, role: kind === "error" ? "alert" : "status" },
+    h("span", null, text),
+    h("button", { type: "button", class: "toast-close", "aria-label": t("toast.close"), onclick: () => item.remove() }, "×"),
+  );
+  region.append(item);
+  if (kind !== "error") setTimeout(() => item.remove(), SECONDS * 1000);
+}
+
+/** Shows an error of the server with its fix, or any other error. */
+export function toastError(error) {
+  toast(errorText(error), { kind: "error" });
+}
+
+/** An error as one text: what happened, what was expected, the fix. */
+export function errorText(error) {
+  const parts = [error.what ?? error.message];
+  if (error.expected) parts.push(t("error.expected", { text: error.expected }));
+  if (error.fix) parts.push(t("error.fix", { text: error.fix }));
+  return parts.join(" ");
+}
