@@ -14,7 +14,7 @@ export function openDialog({ title, body, actions }) {
   const id = `dialog-${++count}`;
   const dialog = h("dialog", { class: "dialog", "aria-labelledby": id });
   const buttons = actions.map(({ label, value, kind }) =>
-    h("button", { type: "button", class: `button ${kind ?? ""}`, onclick: () => finish(value) }, label),
+    h("button", { type: "button", class: `button ${kind ?? ""}`, on: { click: () => finish(value) } }, label),
   );
   let answer = null;
   const finish = (value) => {
@@ -41,14 +41,14 @@ export function openDialog({ title, body, actions }) {
   });
 }
 
-/** Asks; resolves with true only where the action was chosen. */
-export async function confirm({ title, text, ok, danger = false, body = null }) {
+/** Asks; resolves with true only where the action was chosen. `body`: a text or an element. */
+export async function confirmDialog({ title, body, confirm, danger = false }) {
   const answer = await openDialog({
     title,
-    body: body ?? h("p", null, text),
+    body: typeof body === "string" ? h("p", null, body) : body,
     actions: [
       { label: t("dialog.cancel"), value: false, kind: "quiet" },
-      { label: ok ?? t("dialog.ok"), value: true, kind: danger ? "danger" : "primary" },
+      { label: confirm ?? t("dialog.ok"), value: true, kind: danger ? "danger" : "primary" },
     ],
   });
   return answer === true;

@@ -1,6 +1,6 @@
 // A place for files: dropped, or chosen by a button. A dropped folder is read to the end, with the paths below it.
 
-import { h } from "./dom.js";
+import { h, svg } from "./dom.js";
 import { t } from "./i18n.js";
 
 const READ_AT_A_TIME = 500;
@@ -12,8 +12,9 @@ const READ_AT_A_TIME = 500;
  * `onItems([{file, path}])` gets what was dropped or chosen; `path` is relative, with the dropped folder's own name.
  */
 export function dropZone({ title, hint, folders = true, onItems }) {
-  const files = h("input", { type: "file", multiple: true, class: "visually-hidden", tabindex: "-1", "aria-label": t("drop.files") });
-  const folder = h("input", { type: "file", webkitdirectory: true, class: "visually-hidden", tabindex: "-1", "aria-label": t("drop.folder") });
+  const hidden = { type: "file", multiple: true, hidden: true };
+  const files = h("input", { ...hidden, "aria-label": t("drop.files") });
+  const folder = h("input", { ...hidden, webkitdirectory: true, "aria-label": t("drop.folder") });
   const status = h("p", { class: "drop-status", role: "status" });
   const give = (items) => {
     status.textContent = items.length ? "" : t("drop.nothing");
@@ -27,14 +28,19 @@ export function dropZone({ title, hint, folders = true, onItems }) {
     });
   }
   const button = (input, text, kind) =>
-    h("button", { type: "button", class: `button ${kind}`, onclick: () => input.click() }, text);
+    h("button", { type: "button", class: `button ${kind}`, on: { click: () => input.click() } }, text);
   const zone = h(
     "div",
     { class: "drop" },
-    icon(),
+    picture(),
     h("p", { class: "drop-title" }, title),
     h("p", { class: "drop-hint" }, hint),
-    h("div", { class: "drop-buttons" }, button(files, t("drop.files"), "primary"), folders ? button(folder, t("drop.folder"), "") : null),
+    h(
+      "div",
+      { class: "drop-buttons" },
+      button(files, t("drop.files"), "primary"),
+      folders ? button(folder, t("drop.folder"), "") : null,
+    ),
     status,
     files,
     folders ? folder : null,
@@ -103,21 +109,13 @@ async function collect(entry, found) {
   }
 }
 
-function icon() {
-  const namespace = "http://www.w3.org/2000/svg";
-  const picture = document.createElementNS(namespace, "svg");
-  picture.setAttribute("viewBox", "0 0 48 48");
-  picture.setAttribute("class", "drop-icon");
-  picture.setAttribute("aria-hidden", "true");
-  for (const [tag, attrs] of [
-    ["rect", { x: 6, y: 10, width: 26, height: 26, rx: 4 }],
-    ["path", { d: "M16 18h22a4 4 0 0 1 4 4v14a4 4 0 0 1-4 4H20a4 4 0 0 1-4-4z", class: "front" }],
-    ["path", { d: "m18 38 8-9 5 5 4-4 6 7" }],
-    ["circle", { cx: 34, cy: 25, r: 2.4 }],
-  ]) {
-    const part = document.createElementNS(namespace, tag);
-    for (const [name, value] of Object.entries(attrs)) part.setAttribute(name, value);
-    picture.append(part);
-  }
-  return picture;
+function picture() {
+  return svg(
+    "svg",
+    { class: "drop-icon", viewBox: "0 0 48 48", "aria-hidden": "true" },
+    svg("rect", { x: 6, y: 8, width: 26, height: 26, rx: 4 }),
+    svg("path", { d: "M18 16h20a4 4 0 0 1 4 4v16a4 4 0 0 1-4 4H20a4 4 0 0 1-4-4V18a2 2 0 0 1 2-2z", class: "front" }),
+    svg("path", { d: "m18 38 8-9 5 5 4-4 6 7" }),
+    svg("circle", { cx: 34, cy: 24, r: 2.4 }),
+  );
 }

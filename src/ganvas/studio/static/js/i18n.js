@@ -1,9 +1,8 @@
 // Texts by key in the chosen language; every one is inserted as text, never as HTML.
 
 const FILES = ["shell", "runs", "run", "chart", "common", "data", "diagnose"];
-const STORED = "ganvas.language";
 
-export const LANGUAGES = { en: "English", fr: "Français" };
+export const LANGUAGES = ["en", "fr"];
 
 let current = "en";
 let texts = {};
@@ -34,47 +33,17 @@ export function has(key) {
   return key in texts;
 }
 
-/** Loads the language that was chosen before, or the first of the browser's that there is. */
-export async function startLanguage() {
-  await load(stored() ?? preferred());
-}
-
-/** Loads and remembers a language; `languagechanged` is then dispatched on the document. */
-export async function setLanguage(name) {
-  await load(name);
-  try {
-    localStorage.setItem(STORED, name);
-  } catch {
-    // private windows may refuse storage; the choice then lasts as long as the page
-  }
-  document.dispatchEvent(new CustomEvent("languagechanged"));
-}
-
-async function load(name) {
+/** Loads a language; until it is there, the one before stays. */
+export async function load(name) {
   const parts = await Promise.all(FILES.map((file) => read(name, file)));
   texts = Object.assign({}, ...parts);
   current = name;
   plurals = new Intl.PluralRules(name);
   numbers = new Intl.NumberFormat(name, { maximumSignificantDigits: 6 });
-  document.documentElement.lang = name;
 }
 
 async function read(name, file) {
-  const answer = await fetch(new URL(`../lang/${name}/${file}.json`, import.meta.url));
+  const answer = await fetch(`/static/lang/${name}/${file}.json`);
   if (!answer.ok) throw new Error(`lang/${name}/${file}.json: ${answer.status}`);
   return answer.json();
-}
-
-function stored() {
-  try {
-    const name = localStorage.getItem(STORED);
-    return name in LANGUAGES ? name : null;
-  } catch {
-    return null;
-  }
-}
-
-function preferred() {
-  const short = navigator.languages.map((name) => name.slice(0, 2).toLowerCase());
-  return short.find((name) => name in LANGUAGES) ?? "en";
 }

@@ -1,6 +1,6 @@
 // Short messages at the edge of the page, read out by screen readers.
 
-import { h } from "./dom.js";
+import { h, icon } from "./dom.js";
 import { t } from "./i18n.js";
 
 const SECONDS = 6;
@@ -8,7 +8,7 @@ const SECONDS = 6;
 let region = null;
 
 /** Shows a message; an error stays until it is closed, the others for some seconds. */
-export function toast(text, { kind = "note" } = {}) {
+export function toast(text, { kind = "ok" } = {}) {
   if (!region?.isConnected) {
     region = h("div", { class: "toasts", role: "region", "aria-label": t("toast.region") });
     document.body.append(region);
@@ -16,8 +16,13 @@ export function toast(text, { kind = "note" } = {}) {
   const item = h(
     "div",
     { class: "toast", "data-kind": kind, role: kind === "error" ? "alert" : "status" },
+    icon(kind === "error" ? "failure" : "healthy"),
     h("span", null, text),
-    h("button", { type: "button", class: "toast-close", "aria-label": t("toast.close"), onclick: () => item.remove() }, "×"),
+    h(
+      "button",
+      { type: "button", class: "icon-button", "aria-label": t("toast.close"), on: { click: () => item.remove() } },
+      icon("close"),
+    ),
   );
   region.append(item);
   if (kind !== "error") setTimeout(() => item.remove(), SECONDS * 1000);
