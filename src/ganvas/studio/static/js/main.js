@@ -2,14 +2,16 @@
 
 import { h, icon, replace } from "./dom.js";
 import { session } from "./api.js";
+import { ignoreOtherDrops } from "./drop.js";
 import { LANGUAGES, language, load, t } from "./i18n.js";
 import { open, start } from "./router.js";
+import { recall, remember } from "./settings.js";
 
 const LINKS = [["/", "shell.runs"], ["/data", "shell.data"], ["/diagnose", "shell.diagnose"]];
 const THEMES = ["system", "light", "dark"];
 
 function firstLanguage() {
-  const wanted = [localStorage.getItem("ganvas-language"), ...navigator.languages].filter(Boolean);
+  const wanted = [recall("language"), ...navigator.languages].filter(Boolean);
   return wanted.map((one) => one.slice(0, 2).toLowerCase()).find((one) => LANGUAGES.includes(one)) ?? "en";
 }
 
@@ -43,7 +45,7 @@ function drawHeader() {
 }
 
 async function changeLanguage(chosen) {
-  localStorage.setItem("ganvas-language", chosen);
+  remember("language", chosen);
   await setLanguage(chosen);
   document.querySelector(".top-end select").focus();
   await drawNotice();
@@ -58,10 +60,10 @@ function nextTheme() {
   const next = THEMES[(THEMES.indexOf(chosenTheme()) + 1) % THEMES.length];
   if (next === "system") {
     delete document.documentElement.dataset.theme;
-    localStorage.removeItem("ganvas-theme");
+    remember("theme", null);
   } else {
     document.documentElement.dataset.theme = next;
-    localStorage.setItem("ganvas-theme", next);
+    remember("theme", next);
   }
   drawTheme();
 }
@@ -90,6 +92,7 @@ async function drawNotice() {
   if (!notice.hidden) notice.textContent = t("shell.reading_only");
 }
 
+ignoreOtherDrops();
 await setLanguage(firstLanguage());
 await start(markCurrent);
 await drawNotice();

@@ -1,0 +1,27 @@
+/** Commands that the server runs for the page: it starts one, and waits for its run or its end. */
+
+import { ApiError, get, post } from "./api.js";
+import { t } from "./i18n.js";
+
+const EVERY_MS = 300;
+
+/** Waits until `ready(job)`; the job as it is then. A job that fails before is an error. */
+export async function waitFor(job, ready) {
+  for (;;) {
+    if (job.state === "failed") throw new ApiError(job.error ?? { what: t("shell.job_failed"), expected: job.output?.slice(-3).join("\n") }, 500);
+    if (ready(job)) return job;
+    await new Promise((resolve) => setTimeout(resolve, EVERY_MS));
+    const { jobs } = await get("/api/jobs");
+    job = jobs.find((one) => one.id === job.id) ?? { ...job, state: "done" };
+  }
+}
+
+/** Starts a training, as POST /api/train takes it, and waits for the key of its run. */
+export async function startTraining(body) {
+  const job = await waitFor(await post("/api/train", body), (one) => one.run || one.state !== "running");
+  if (!job.run) throw new ApiError({ what: t("shell.no_run"), expected: job.output?.slice(-3).join("\n") }, 500);
+  return job.run;
+}
+
+/** Where a run is shown. */
+export const runAddress = (run) => `/run?run=${encodeURIComponent(run).replaceAll("%2F", "/")}`;
