@@ -5,9 +5,9 @@ import { errorBox, h, icon, keyed, replace, setText } from "../dom.js";
 import { bytes } from "../format.js";
 import { t } from "../i18n.js";
 import { setParams } from "../router.js";
-import { makeCard, updateCard } from "./runs-card.js";
-import { openCleaning } from "./runs-clean.js";
-import { invitation } from "./runs-empty.js";
+import { makeCard, updateCard } from "./runs_card.js";
+import { openCleaning } from "./runs_clean.js";
+import { invitation } from "./runs_empty.js";
 
 const STATES = ["all", "training", "complete", "unfinished", "failed"];
 const SORTS = {
