@@ -19,6 +19,7 @@ from ganvas.cli.latent_space import directions, project
 from ganvas.cli.output import escape_unprintable, only_json, run_reporting_errors
 from ganvas.cli.sampling import plot, sample
 from ganvas.cli.storage import cache, runs
+from ganvas.cli.studio import studio
 from ganvas.cli.style_transfer import stylize
 from ganvas.cli.training import train
 from ganvas.interrupts import raise_on_signal
@@ -35,6 +36,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "diagnose": diagnose,
     "compare": compare,
     "style": stylize,
+    "studio": studio,
     "recipes": list_recipes,
     "runs": runs,
     "cache": cache,

@@ -1,0 +1,219 @@
+"""stats.jsonl of a run as columns, kept and read on; curves of them, in buckets that keep each peak."""
+
+import math
+import threading
+from array import array
+from bisect import bisect_left, bisect_right
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from ganvas.runs.curves import PANELS
+from ganvas.studio.answers import Refusal, answer, count, parameter
+from ganvas.studio.tail import Quantities, Tail, parse_stats
+
+if TYPE_CHECKING:
+    from ganvas.studio.app import Studio
+
+POINTS = 600
+"""Points of a curve, unless another number is asked for."""
+
+MAX_POINTS = 5000
+"""Most points of a curve in one answer."""
+
+MAX_NAMES = 400
+"""Most quantities of a run; others are not kept."""
+
+MAX_KEPT = 16 * 2**20
+"""Bytes of columns that are kept; those of the run that was looked at last are kept in any case."""
+
+_MISSING, _NOT_FINITE = math.nan, math.inf
+"""In a column: the line has no such quantity; it was no finite number, and is a gap in the curve."""
+
+_KEYS = {
+    "Losses": "losses", "Quality: kernel distance × 1000, lower is better": "quality",
+    "D's mean output (logit)": "outputs", "Gradient norms": "gradients", "Squared gradient norm of D, |∇D|²": "penalties",
+    "One-centred gradient penalty of D, (|∇D| - 1)²": "centred_penalties", "Updates a tick": "updates",
+    "Augmentation, growth": "augmentation", "Learning rates": "rates", "Speed (kimg/s)": "speed",
+}  # fmt: skip
+
+_MORE = {
+    "D's separation of real and fake (AUC)": ("separation", {"D/auc": "training images", "D/held_auc": "held out"}),
+    "Diversity of the images": ("diversity", {"diversity": "generated", "coverage": "coverage"}),
+    "Skipped updates a tick": ("skipped", {"D/skipped": "D", "G/skipped": "G"}),
+    "Memory (MB)": ("memory", {"memory": "memory"}),
+}
+"""Panels that only the studio has: title -> (key, {quantity: label})."""
+
+
+class Columns:
+    """The quantities of a run through time.
+
+    Attributes:
+        nimg: images shown, ascending; of lines that a resumed training wrote again the later ones count.
+        mean: {quantity: a number for each line}.
+        deviation: {quantity: a number for each line}, of those that have one.
+        damaged: lines that could not be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.tail = Tail(path)
+        self.lock = threading.Lock()
+        self._clear()
+
+    def _clear(self) -> None:
+        self.nimg, self.damaged = array("q"), 0
+        self.mean: dict[str, array[float]] = {}
+        self.deviation: dict[str, array[float]] = {}
+
+    @property
+    def bytes(self) -> int:
+        """What it takes in memory."""
+        return 8 * len(self.nimg) * (1 + len(self.mean) + len(self.deviation))
+
+    def read_on(self) -> None:
+        """Reads the lines that are new.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
+        for line, _ in self.tail.read():
+            if self.tail.replaced:
+                self._clear()
+                self.tail.replaced = False
+            try:
+                nimg, quantities = parse_stats(line)
+            except ValueError:
+                self.damaged += bool(line is None or line.strip())
+                continue
+            self._append(nimg, quantities)
+        if self.tail.replaced:
+            self._clear()
+        for column, missing in ((self.mean, _MISSING), (self.deviation, 0.0)):
+            for values in column.values():
+                values.extend([missing] * (len(self.nimg) - len(values)))
+
+    def _append(self, nimg: int, quantities: Quantities) -> None:
+        if self.nimg and nimg <= self.nimg[-1]:
+            kept = bisect_left(self.nimg, nimg)
+            for values in (self.nimg, *self.mean.values(), *self.deviation.values()):
+                del values[kept:]
+        n = len(self.nimg)
+        for name, (mean, deviation) in quantities.items():
+            _put(self.mean, name, n, _NOT_FINITE if mean is None else mean, _MISSING)
+            if deviation or name in self.deviation:
+                _put(self.deviation, name, n, deviation, 0.0)
+        self.nimg.append(nimg)
+
+    def curves(self, names: Sequence[str], first: int, last: int | None, points: int) -> dict[str, Any]:
+        """The curves of some quantities between two numbers of images shown.
+
+        Up to `points` lines are given as they are, with the mean less and plus the deviation. Of more, each point is a
+        bucket of neighbouring lines: the mean of the means, the least low and the greatest high.
+        """
+        begin = bisect_left(self.nimg, first)
+        end = len(self.nimg) if last is None else bisect_right(self.nimg, last)
+        n = max(0, end - begin)
+        edges = [begin + n * i // points for i in range(points + 1)] if n > points else list(range(begin, end + 1))
+        return {
+            "nimg": [self.nimg[(a + b) // 2] for a, b in zip(edges, edges[1:], strict=False)],
+            "series": {name: self._series(name, edges) for name in names if name in self.mean},
+            "bucketed": n > points,
+        }
+
+    def _series(self, name: str, edges: Sequence[int]) -> dict[str, list[float | None]]:
+        mean: list[float | None] = []
+        low: list[float | None] = []
+        high: list[float | None] = []
+        deviations = self.deviation.get(name)
+        for a, b in zip(edges, edges[1:], strict=False):
+            values = self.mean[name][a:b]
+            known = [i for i, value in enumerate(values) if math.isfinite(value)]
+            whole = known and _NOT_FINITE not in values
+            spread = deviations[a:b] if deviations else None
+            mean.append(_round(sum(values[i] for i in known) / len(known)) if whole else None)
+            low.append(_round(min(values[i] - (spread[i] if spread else 0) for i in known)) if known else None)
+            high.append(_round(max(values[i] + (spread[i] if spread else 0) for i in known)) if known else None)
+        return {"mean": mean, "low": low, "high": high}
+
+    def panels(self) -> list[dict[str, Any]]:
+        """The panels of which the run has a quantity: the key and the text of the title, labels, the kind of scale."""
+        every = {title: (_KEYS.get(title, ""), labels) for title, labels in PANELS.items()} | _MORE
+        return [
+            {"title_key": key, "title": title, "names": own, "log": "|∇D|" in title}
+            for title, (key, labels) in every.items()
+            if (own := {name: label for name, label in labels.items() if name in self.mean})
+            and (key != "skipped" or any(any(self.mean[name]) for name in own))
+            and (key != "updates" or len(own) < 2 or len({tuple(self.mean[name]) for name in own}) > 1)
+        ]
+
+
+def _put(columns: "dict[str, array[float]]", name: str, n: int, value: float, missing: float) -> None:
+    """Appends the value of line n, and what is missing before it."""
+    column = columns.get(name)
+    if column is None:
+        if len(columns) >= MAX_NAMES:
+            return
+        column = columns[name] = array("d")
+    if len(column) < n:
+        column.extend([missing] * (n - len(column)))
+    column.append(value)
+
+
+def _round(value: float) -> float | None:
+    return float(f"{value:.7g}") if math.isfinite(value) else None
+
+
+class Curves:
+    """The columns of the runs that were looked at last. Its methods wait for the disk: they are called in threads."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[Path, Columns] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def read(self, run: Path, names: Sequence[str], first: int, last: int | None, points: int) -> dict[str, Any]:
+        """What /api/run/curves answers.
+
+        Raises:
+            Refusal: stats.jsonl cannot be read.
+        """
+        with self._lock:
+            columns = self._kept.setdefault(run, Columns(run / "stats.jsonl"))
+            self._kept.move_to_end(run)
+        with columns.lock:
+            try:
+                columns.read_on()
+            except OSError as error:
+                raise Refusal(404, f"stats.jsonl of {run.name} cannot be read: {error.strerror or error}.") from None
+            panels = columns.panels()
+            shown = names or [name for panel in panels for name in panel["names"]]
+            found = columns.curves(shown, first, last, points)
+            more = {"total_lines": len(columns.nimg), "damaged": columns.damaged, "names": sorted(columns.mean)}
+        self._forget()
+        return found | more | {"panels": panels}
+
+    def _forget(self) -> None:
+        with self._lock:
+            while len(self._kept) > 1 and sum(one.bytes for one in self._kept.values()) > MAX_KEPT:
+                self._kept.popitem(last=False)
+
+
+def routes(studio: "Studio") -> list[Route]:
+    """/api/run/curves."""
+
+    async def show(request: Request) -> Response:
+        key, names = parameter(request, "run"), parameter(request, "names", "")
+        first, last = count(request, "from", 0) or 0, count(request, "to", None)
+        points = count(request, "points", POINTS, MAX_POINTS) or POINTS
+        chosen = [name for name in names.split(",") if name][:MAX_NAMES]
+        return answer(
+            await run_in_threadpool(lambda: studio.curves.read(studio.runs.find(key), chosen, first, last, points))
+        )
+
+    return [Route("/api/run/curves", show)]

@@ -1,0 +1,83 @@
+"""The folders that the studio was given: keys of runs to paths and back; nothing outside them is reached."""
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from ganvas.files import MAX_NAME
+from ganvas.studio.answers import Refusal
+
+_BYTE = re.compile(r"\\x([89a-f][0-9a-f])")
+
+
+class Folders:
+    """The folders with runs.
+
+    Attributes:
+        paths: absolute, without links, in the order given; a folder may be missing as long as nothing is in it.
+    """
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        self.paths = tuple(dict.fromkeys(Path(os.path.realpath(folder)) for folder in folders))
+
+    def key(self, path: Path) -> str | None:
+        """The key of a run: the number of its folder, and its path in that; None outside, also through a link."""
+        real = Path(os.path.realpath(path))
+        for number, folder in enumerate(self.paths):
+            if path.is_relative_to(folder) and any(real.is_relative_to(other) for other in self.paths):
+                name = os.fsencode(path.relative_to(folder).as_posix()).decode("utf-8", "backslashreplace")
+                return f"{number}/{name}"
+        return None
+
+    def folder(self, number: int) -> Path:
+        """One of the folders.
+
+        Raises:
+            Refusal: there is no such folder.
+        """
+        if not 0 <= number < len(self.paths):
+            raise Refusal(404, f"There is no folder {number} here.", expected=f"0 to {len(self.paths) - 1}")
+        return self.paths[number]
+
+    def find(self, key: str) -> Path:
+        """The path of a key, which exists.
+
+        Raises:
+            Refusal: nothing has this key, or what has it lies outside the folders.
+        """
+        number, _, name = key.partition("/")
+        parts = [] if name == "." else name.split("/")
+        if not (number.isascii() and number.isdigit() and len(number) < 5) or not _are_names(parts):
+            raise Refusal(404, f"No run has the key {key[:200]!r}.", field="run")
+        folder = self.folder(int(number))
+        for spelled in (name, _BYTE.sub(lambda found: os.fsdecode(bytes.fromhex(found[1])), name)):
+            path = folder / spelled
+            if os.path.lexists(path):
+                return self.check_inside(path)
+        raise Refusal(404, f"No run has the key {key[:200]!r}.", fix="it may have been removed.", field="run")
+
+    def check_inside(self, path: Path) -> Path:
+        """The path, if it leads to a place in the folders.
+
+        Raises:
+            Refusal: a link on the way leads out of them.
+        """
+        real = Path(os.path.realpath(path))
+        if not any(real.is_relative_to(folder) for folder in self.paths):
+            raise Refusal(
+                403,
+                f"{path.name} is a link to a place outside the folders of the studio.",
+                fix=f"ganvas studio with that folder too: {real.parent}",
+            )
+        return path
+
+
+def _are_names(parts: Sequence[str]) -> bool:
+    """Whether each part is the name of one file or folder, and none leads up."""
+    return all(
+        part not in ("", ".", "..")
+        and not set(part) & set("\0" + os.sep + (os.altsep or ""))
+        and len(part.encode(errors="surrogatepass")) <= MAX_NAME
+        for part in parts
+    )

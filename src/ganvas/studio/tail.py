@@ -1,0 +1,122 @@
+"""The complete lines of a growing log, read on from where the last reading ended."""
+
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ganvas.reading import MAX_LINE, is_count, open_regular
+
+CHUNK = 2**20
+"""Bytes that are read at a time."""
+
+_COMPARED = 64
+"""Bytes before the offset that must still be the same."""
+
+Quantities = dict[str, tuple[float | None, float]]
+"""{quantity: (mean, or None where it is not finite; deviation)} of a line of stats.jsonl."""
+
+
+class Tail:
+    """A place in a file that others append to.
+
+    Attributes:
+        offset: bytes up to the end of the last complete line that was read.
+        replaced: whether the last reading began anew, as the file was another one or had become shorter.
+    """
+
+    def __init__(self, path: Path, offset: int = 0) -> None:
+        self.path, self.offset, self.replaced = path, offset, False
+        self._inode: int | None = None
+        self._before: bytes | None = None
+
+    def has_grown(self) -> bool:
+        """Whether there is something to read, without reading it."""
+        try:
+            status = os.stat(self.path)
+        except OSError:
+            return self._inode is not None or self.offset > 0
+        return status.st_size != self.offset or self._inode not in (None, status.st_ino)
+
+    def read(self) -> Iterator[tuple[bytes | None, int]]:
+        """(line, offset after it) of each complete line that is new; None for one of more than MAX_LINE bytes.
+
+        Raises:
+            OSError: the file cannot be read; a missing one is empty.
+        """
+        self.replaced = False
+        try:
+            file = open_regular(self.path)
+        except FileNotFoundError:
+            self.replaced = self._inode is not None or self.offset > 0
+            self.offset, self._inode, self._before = 0, None, None
+            return
+        with file:
+            status = os.fstat(file.fileno())
+            if self._is_another(file, status):
+                self.replaced, self.offset = True, 0
+            self._inode = status.st_ino
+            file.seek(self.offset)
+            held, skipping = b"", False
+            while chunk := file.read(CHUNK):
+                *lines, held = (held + chunk).split(b"\n")
+                for line in lines:
+                    self.offset += len(line) + 1
+                    whole = not skipping and len(line) < MAX_LINE
+                    skipping = False
+                    yield line if whole else None, self.offset
+                if len(held) > MAX_LINE:
+                    self.offset, held, skipping = self.offset + len(held), b"", True
+            self._remember(file)
+
+    def _is_another(self, file: Any, status: os.stat_result) -> bool:
+        """Whether what lies before the offset is no longer what was read."""
+        if status.st_size < self.offset or self._inode not in (None, status.st_ino):
+            return True
+        return self._before is not None and self._before != self._read_before(file)
+
+    def _remember(self, file: Any) -> None:
+        self._before = self._read_before(file)
+
+    def _read_before(self, file: Any) -> bytes:
+        file.seek(max(0, self.offset - _COMPARED))
+        return file.read(min(self.offset, _COMPARED))
+
+
+def parse_stats(line: bytes | None) -> tuple[int, Quantities]:
+    """(images shown, quantities) of a line of stats.jsonl.
+
+    The names are those of a diagnosis: a {num, mean, std} has one, and signals have their own.
+
+    Raises:
+        ValueError: the line is damaged.
+    """
+    try:
+        value = json.loads(line or b"")
+        if not isinstance(value, dict) or not is_count(nimg := value.pop("nimg", None)) or nimg > 2**62:
+            raise ValueError("no line of stats.jsonl")
+        return nimg, dict(_flatten(value))
+    except (RecursionError, OverflowError) as error:
+        raise ValueError(str(error)) from None
+
+
+def _flatten(line: Mapping[str, Any]) -> Iterator[tuple[str, tuple[float | None, float]]]:
+    for name, value in line.items():
+        if isinstance(value, float):
+            yield name, (value if math.isfinite(value) else None, 0.0)
+        elif isinstance(value, dict):
+            if "mean" in value:
+                mean, deviation = _number(value["mean"]), _number(value.get("std"))
+                yield name, (mean, deviation or 0.0)
+            else:
+                yield from _flatten(value)
+        elif value is None or (isinstance(value, int) and not isinstance(value, bool)):
+            yield name, (_number(value), 0.0)
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        return float(value)
+    return None
