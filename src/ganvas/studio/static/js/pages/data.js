@@ -1,0 +1,83 @@
+/** The page of a new training: images are chosen and inspected, then a recipe is chosen and started. */
+
+import { get, session } from "../api.js";
+import { errorBox, h, icon, replace } from "../dom.js";
+import { t } from "../i18n.js";
+import { setParams } from "../router.js";
+import { reportView } from "./data_report.js";
+import { sourceView } from "./data_source.js";
+import { trainingView } from "./data_training.js";
+
+/** What was entered survives a change of the page or the language. */
+const form = { recipe: null, length: null, knobs: {}, name: "" };
+let inspected = null; // {data, report} of the last inspection: a reopened page shows it at once
+
+export default {
+  title: "data.title",
+
+  async open(main, params) {
+    const [known, recipes] = await Promise.all([session(), get("/api/recipes")]);
+    const aborter = new AbortController();
+    const chosen = h("div", { class: "data-chosen" });
+    const training = h("div");
+    let closeTraining = () => {};
+
+    const choose = async (data) => {
+      setParams({ data });
+      closeTraining();
+      replace(training);
+      if (!data) {
+        inspected = null;
+        replace(chosen, sourceView({ known, onData: choose, signal: aborter.signal }));
+        return;
+      }
+      if (inspected?.data !== data) {
+        replace(chosen, busy(data, () => choose(null)));
+        try {
+          inspected = { data, report: await get("/api/data", { data }, { signal: aborter.signal }) };
+        } catch (error) {
+          if (error.name === "AbortError") return;
+          if (new URLSearchParams(location.search).get("data") !== data) return; // another was chosen meanwhile
+          setParams({ data: null });
+          replace(chosen, errorBox(error), sourceView({ known, onData: choose, signal: aborter.signal }));
+          return;
+        }
+        if (new URLSearchParams(location.search).get("data") !== data) return;
+      }
+      replace(chosen, reportView(inspected.report, { onChange: () => choose(null).then(() => focusFirst(chosen)) }));
+      const view = trainingView({ data, report: inspected.report, recipes: recipes.recipes, known, form });
+      closeTraining = view.close;
+      replace(training, view.element);
+      chosen.querySelector("h2")?.focus();
+    };
+
+    main.append(
+      h(
+        "div",
+        { class: "page data-page" },
+        h("div", { class: "page-head" }, h("h1", null, t("data.title")), h("p", { class: "muted" }, t("data.subtitle"))),
+        chosen,
+        training,
+      ),
+    );
+    choose(params.get("data"));
+    return () => {
+      aborter.abort();
+      closeTraining();
+    };
+  },
+};
+
+function busy(data, onCancel) {
+  return h(
+    "div",
+    { class: "panel data-busy", role: "status" },
+    h("span", { class: "live-dot" }),
+    h("p", null, t("data.inspecting", { name: data.split("/").pop() })),
+    h("button", { type: "button", class: "button quiet small", on: { click: onCancel } }, icon("close"), t("dialog.cancel")),
+  );
+}
+
+function focusFirst(element) {
+  element.querySelector("button, input")?.focus();
+}

@@ -1,0 +1,103 @@
+/** Where the images come from: dropped files, a set by name, or a path below the folders of the studio. */
+
+import { dropZone } from "../drop.js";
+import { errorBox, h, icon, replace } from "../dom.js";
+import { bytes } from "../format.js";
+import { t } from "../i18n.js";
+import { upload } from "../upload.js";
+
+const INCLUDED = ["digits", "digits28"];
+const DOWNLOADED = [
+  ["mnist", 11.6e6], ["fashion-mnist", 30.9e6], ["kmnist", 21e6], ["cifar10", 170.5e6], ["cifar100", 169e6],
+  ["svhn", 246.4e6],
+];
+
+/** `onData(path or name)` is called with what was chosen; `signal` cancels an upload. */
+export function sourceView({ known, onData, signal }) {
+  const place = h("div", { class: "data-place" });
+  const showZone = (problem) =>
+    replace(
+      place,
+      problem && errorBox(problem),
+      dropZone({ title: t("data.drop.title"), hint: t("data.drop.hint"), onItems: send }),
+    );
+
+  const send = async (items) => {
+    const own = new AbortController();
+    const stop = () => own.abort();
+    signal.addEventListener("abort", stop);
+    const view = uploadView(items, stop);
+    replace(place, view.element);
+    try {
+      const done = await upload(items, { onProgress: view.onProgress, signal: own.signal });
+      onData(done.path);
+    } catch (error) {
+      showZone(error.name === "AbortError" ? null : error);
+    } finally {
+      signal.removeEventListener("abort", stop);
+    }
+  };
+  showZone(null);
+  return h("div", { class: "data-source" }, known.may_write ? place : null, sets(onData), paths(known, onData));
+}
+
+/** A bar with bytes sent and a button that cancels. */
+export function uploadView(items, onCancel) {
+  const bar = h("progress", { max: 1, value: 0, "aria-label": t("upload.label") });
+  const text = h("p", { class: "small muted" });
+  const name = items.length === 1 ? items[0].path : t("n.files", { n: items.length });
+  const element = h(
+    "div",
+    { class: "panel upload" },
+    h("p", { class: "upload-name" }, icon("upload"), name),
+    bar,
+    h(
+      "div",
+      { class: "upload-end" },
+      text,
+      h("button", { type: "button", class: "button quiet small", on: { click: onCancel } }, t("upload.cancel")),
+    ),
+  );
+  const onProgress = (done, total) => {
+    bar.value = total ? done / total : 1;
+    text.textContent = t("upload.progress", { done: bytes(done), total: bytes(total) });
+  };
+  return { element, onProgress };
+}
+
+function sets(onData) {
+  const button = (name, note) =>
+    h(
+      "button",
+      { type: "button", class: "data-set", on: { click: () => onData(name) } },
+      h("span", { class: "data-set-name" }, name),
+      h("span", { class: "data-set-note" }, note),
+    );
+  return h(
+    "section",
+    { class: "data-sets" },
+    h("h2", null, t("data.sets.title")),
+    h(
+      "div",
+      { class: "data-set-list" },
+      INCLUDED.map((name) => button(name, t(`data.set.${name}`))),
+      DOWNLOADED.map(([name, size]) => button(name, t("data.set.download", { size: bytes(size) }))),
+    ),
+  );
+}
+
+function paths(known, onData) {
+  const input = h("input", { type: "text", id: "data-path", autocomplete: "off", spellcheck: "false", placeholder: t("data.path.example") });
+  const submit = (event) => {
+    event.preventDefault();
+    if (input.value.trim()) onData(input.value.trim());
+  };
+  const folders = [...known.folders, ...(known.data_folders ?? [])];
+  return h(
+    "form",
+    { class: "data-path", on: { submit } },
+    h("label", { for: "data-path" }, t("data.path.label")),
+    h("div", { class: "row" }, input, h("button", { type: "submit", class: "button" }, t("data.path.open"))),
+    h("p", { class: "small muted" }, t("data.path.hint"), " ", folders.map((one, i) => [i ? ", " : "", h("code", null, one)])),
+  );
+}

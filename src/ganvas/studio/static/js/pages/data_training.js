@@ -1,0 +1,154 @@
+/** What is trained on the images: recipe, length and knobs; the command, an estimate, and the start. */
+
+import { get, post } from "../api.js";
+import { commandBox } from "../command.js";
+import { errorBox, h, icon, replace } from "../dom.js";
+import { t } from "../i18n.js";
+import { follow } from "../jobs.js";
+import { navigate } from "../router.js";
+import { estimateView } from "./data_estimate.js";
+import { knobFields } from "./data_knobs.js";
+import { lengthFields, recipeCards } from "./data_recipes.js";
+
+const CHECK_MS = 250;
+const FOR_OWN_IMAGES = "fast";
+
+/** `form` {recipe, length, knobs, name} keeps what is entered. Returns {element, close}. */
+export function trainingView({ data, report, recipes, known, form }) {
+  const aborter = new AbortController();
+  const { signal } = aborter;
+  const ordered = order(recipes, data);
+  if (!recipes.some((one) => one.name === form.recipe)) form.recipe = ordered[0].name;
+  const classes = Object.keys(report.class_counts).length;
+
+  const settings = h("div", { class: "stack" });
+  const command = h("div");
+  const problems = h("div", { class: "stack" });
+  const estimate = h("div", { "aria-live": "polite" });
+  const outcome = h("div");
+  const startButton = h("button", { type: "submit", class: "button primary data-start" }, icon("play"), t("data.start"));
+  const estimateButton = h("button", { type: "button", class: "button", on: { click: () => runEstimate() } }, icon("chart"), t("data.estimate"));
+  let fields = null;
+  let length = null;
+  let timer = 0;
+  let turn = 0;
+
+  const body = () => ({ recipe: form.recipe, data, ...length.value(), knobs: form.knobs, ...(form.name ? { name: form.name } : {}) });
+
+  const check = async () => {
+    const mine = ++turn;
+    const answer = await post("/api/check", body(), { signal }).catch((error) => ({ ok: false, errors: [error], command: null }));
+    if (mine !== turn || signal.aborted) return null;
+    const rest = length.showErrors(fields.showErrors(answer.errors));
+    replace(problems, rest.map(errorBox));
+    if (answer.command) replace(command, commandBox(answer.command));
+    return answer.ok;
+  };
+
+  const changed = () => {
+    replace(estimate);
+    clearTimeout(timer);
+    timer = setTimeout(check, CHECK_MS);
+  };
+
+  const drawSettings = async () => {
+    const recipe = recipes.find((one) => one.name === form.recipe);
+    const { knobs } = await get("/api/knobs", { recipe: form.recipe }, { signal });
+    if (signal.aborted || form.recipe !== recipe.name) return;
+    const names = new Set(knobs.map((knob) => knob.name));
+    for (const name of Object.keys(form.knobs)) if (!names.has(name)) delete form.knobs[name];
+    length = lengthFields({ recipe, form, onChange: changed });
+    fields = knobFields({ knobs, values: form.knobs, classes, onChange: changed });
+    replace(
+      settings,
+      length.element,
+      fields.prominent,
+      h("details", { class: "knob-all" }, h("summary", null, t("data.knobs", { n: knobs.length })), h("p", { class: "muted small" }, t("data.knobs.hint")), fields.groups),
+    );
+    await check();
+  };
+
+  const runEstimate = async () => {
+    if (!(await check())) return focusProblem(settings, problems);
+    estimateButton.disabled = true;
+    replace(estimate, h("p", { class: "data-wait", role: "status" }, h("span", { class: "live-dot" }), t("data.estimating")));
+    try {
+      const job = await follow(await post("/api/estimate", body(), { signal }), { ready: () => false, signal });
+      replace(estimate, estimateView(job.result));
+    } catch (error) {
+      if (error.name !== "AbortError") replace(estimate, errorBox(error));
+    } finally {
+      estimateButton.disabled = false;
+    }
+  };
+
+  const start = async (event) => {
+    event.preventDefault();
+    if (!(await check())) return focusProblem(settings, problems);
+    startButton.disabled = true;
+    replace(outcome, h("p", { class: "data-wait", role: "status" }, h("span", { class: "live-dot" }), t("data.starting")));
+    try {
+      const job = await follow(await post("/api/train", body()), { ready: (one) => one.run !== null, signal });
+      if (job.run !== null) navigate(`/run?run=${encodeURIComponent(job.run)}`);
+    } catch (error) {
+      if (error.name === "AbortError") return;
+      replace(outcome, errorBox(error));
+      startButton.disabled = false;
+    }
+  };
+
+  const name = h("input", { type: "text", id: "run-name", autocomplete: "off", spellcheck: "false", props: { value: form.name } });
+  name.addEventListener("input", () => {
+    form.name = name.value.trim();
+    changed();
+  });
+  const onRecipe = (chosen) => {
+    form.recipe = chosen;
+    form.length = null;
+    drawSettings().catch((error) => signal.aborted || replace(settings, errorBox(error)));
+  };
+  const element = h(
+    "form",
+    { class: "training", novalidate: true, on: { submit: start } },
+    h(
+      "div",
+      { class: "training-main stack" },
+      h("h2", null, t("data.recipe.title")),
+      recipeCards({ recipes: ordered, chosen: form.recipe, onChange: onRecipe }),
+      settings,
+    ),
+    h(
+      "aside",
+      { class: "panel training-side stack", "aria-label": t("data.summary") },
+      h("h2", null, t("data.summary")),
+      h("div", { class: "field" }, h("label", { for: "run-name" }, t("data.name")), name),
+      problems,
+      command,
+      estimate,
+      outcome,
+      known.may_write
+        ? h("div", { class: "training-buttons" }, startButton, estimateButton)
+        : h("p", { class: "muted" }, t("shell.reading_only")),
+    ),
+  );
+  onRecipe(form.recipe);
+  return {
+    element,
+    close() {
+      clearTimeout(timer);
+      aborter.abort();
+    },
+  };
+}
+
+/** The recipes, first the one that is made for these images. */
+function order(recipes, data) {
+  const first = recipes.find((one) => one.data === data) ?? recipes.find((one) => one.name === FOR_OWN_IMAGES) ?? recipes[0];
+  return [first, ...recipes.filter((one) => one !== first)];
+}
+
+function focusProblem(settings, problems) {
+  const invalid = settings.querySelector("[aria-invalid]");
+  if (invalid) invalid.focus();
+  else problems.scrollIntoView({ block: "nearest" });
+}
