@@ -140,11 +140,19 @@ export function bandPath(x, low, high, first, last, toX, toY) {
   return shapes.join("");
 }
 
-/** Whether a series is measured on fewer than half of the lines, so that null means "not measured here", not a gap. */
+/**
+ * Whether a series is measured only now and then, so that null means "not measured here", not a gap: fewer than half of
+ * the lines have a value, or values and nulls take turns.
+ */
 export function isSparse(values, first = 0, last = values.length - 1) {
-  let known = 0;
-  for (let i = first; i <= last; i++) if (values[i] !== null && values[i] !== undefined) known++;
-  return known * 2 < last - first + 1;
+  let [known, turns, inGap] = [0, 0, false];
+  for (let i = first; i <= last; i++) {
+    const isKnown = values[i] !== null && values[i] !== undefined;
+    if (isKnown && inGap && known) turns++;
+    if (isKnown) known++;
+    inGap = !isKnown;
+  }
+  return known * 2 < last - first + 1 || turns >= Math.max(3, known * 0.15);
 }
 
 /** The range after a zoom by `factor` around `centre`, inside `full` and at least `smallest` wide; null for all of it. */

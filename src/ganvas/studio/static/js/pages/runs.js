@@ -9,7 +9,7 @@ import { makeCard, updateCard } from "./runs_card.js";
 import { openCleaning } from "./runs_clean.js";
 import { invitation } from "./runs_empty.js";
 
-const STATES = ["all", "training", "complete", "unfinished", "failed"];
+const STATES = ["all", "training", "complete", "unfinished", "failed", "unreadable"];
 const SORTS = {
   newest: (a, b) => b.changed - a.changed,
   quality: (a, b) => (a.quality ?? Infinity) - (b.quality ?? Infinity),

@@ -6,7 +6,7 @@ import { t } from "../i18n.js";
 import { sharpenSmall, showImage } from "../images.js";
 import { runAddress } from "../jobs.js";
 
-const STATE_ICONS = { complete: "healthy", unfinished: "pause", failed: "failure" };
+const STATE_ICONS = { complete: "healthy", unfinished: "pause", failed: "failure", unreadable: "failure" };
 
 /** An empty card; `updateCard` fills it. */
 export function makeCard(card, state, choose) {
@@ -54,7 +54,7 @@ export function updateCard(element, card, state) {
   setText(parts.link, card.name);
   const running = card.state === "training";
   replace(parts.state, running ? h("span", { class: "live-dot" }) : icon(STATE_ICONS[card.state] ?? "note"), t(`runs.is.${card.state}`));
-  setAttribute(parts.state, "data-severity", card.state === "failed" ? "failure" : null);
+  setAttribute(parts.state, "data-severity", ["failed", "unreadable"].includes(card.state) ? "failure" : null);
   const severe = card.severity && card.severity !== "healthy";
   parts.severity.hidden = !severe;
   if (severe) {

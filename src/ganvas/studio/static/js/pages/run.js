@@ -1,0 +1,166 @@
+/** The page of a run: pictures, curves and findings on one time line, live while it trains. */
+
+import { get, session, stream } from "../api.js";
+import { errorBox, h, icon, replace } from "../dom.js";
+import { t } from "../i18n.js";
+import { setParams } from "../router.js";
+import { createTime } from "../time.js";
+import { createTimeline } from "../timeline.js";
+import { createCurves } from "./run_curves.js";
+import { createConfiguration, createEvaluations, createNeighbours } from "./run_details.js";
+import { createEvents, eventMarks, findingMarks } from "./run_events.js";
+import { createFindings } from "./run_findings.js";
+import { createHead } from "./run_head.js";
+import { createImages } from "./run_images.js";
+
+const ADDRESS_MS = 200;
+const DIAGNOSIS_MS = 1500;
+const NO_CURVES = { nimg: [], series: {}, names: [], panels: [], damaged: 0 };
+
+export default { title: "run.title", open };
+
+async function open(main, params) {
+  const page = h("div", { class: "page run-page" });
+  main.append(page);
+  const run = params.get("run") ?? "";
+  let detail;
+  let curves;
+  let known;
+  try {
+    [detail, curves, known] = await Promise.all([get("/api/run", { run }), get("/api/run/curves", { run }).catch(() => NO_CURVES), session()]);
+  } catch (error) {
+    replace(page, errorBox(error), h("p", null, h("a", { href: "/" }, t("shell.to_runs"))));
+    return undefined;
+  }
+  document.title = `${detail.name} · Ganvas`;
+  const time = createTime(fromAddress(params));
+  time.newest = Math.max(detail.nimg, curves.nimg.at(-1) ?? 0, detail.grids.at(-1)?.nimg ?? 0);
+  return show(page, detail, curves, known.may_write, time, params);
+}
+
+function fromAddress(params) {
+  const images = (name) => (params.get(name) === null || Number.isNaN(Number(params.get(name))) ? null : Math.round(1000 * Number(params.get(name))));
+  const [from, to] = [images("from"), images("to")];
+  return { at: images("at"), range: from !== null && to !== null && to > from ? [from, to] : null };
+}
+
+function show(page, detail, first, mayWrite, time, params) {
+  const { run } = detail;
+  const state = { events: detail.events, findings: [], timers: {} };
+  const head = createHead(detail, mayWrite);
+  const images = createImages(detail, time);
+  const timeline = createTimeline(time, images.ready);
+  const added = (params.get("add") ?? "").split(",").filter(Boolean);
+  const curves = createCurves(run, time, first, added);
+  const events = createEvents(time);
+  const evaluations = createEvaluations(detail);
+  const findings = createFindings(detail, time, mayWrite, (found) => {
+    state.findings = found;
+    drawMarks();
+  });
+  const damaged = [...(detail.files_damaged ?? [])];
+  replace(
+    page, head.element,
+    damaged.length > 0 && h("ul", { class: "damaged small" }, damaged.map((text) => h("li", { lang: "en" }, icon("warning"), text))),
+    h("div", { class: "run-columns" },
+      h("div", { class: "run-left" }, images.element),
+      h("div", { class: "run-right" }, findings.element, curves.element)),
+    h("div", { class: "run-below" }, evaluations.element, createNeighbours(detail, mayWrite).element, createConfiguration(detail), events.element),
+    timeline.element,
+  );
+
+  function drawMarks() {
+    const reveal = (finding) => {
+      time.go(Math.max(time.now, finding.since_nimg));
+      findings.reveal(finding.name);
+    };
+    const marks = [
+      ...findingMarks(state.findings, reveal),
+      ...eventMarks(state.events, (event) => time.go(event.nimg)),
+    ].sort((a, b) => a.x - b.x);
+    timeline.setMarks(marks);
+    curves.setMarks(marks);
+  }
+
+  function setBaseline() {
+    const rows = detail.evaluations.filter((row) => row.values?.kernel?.baseline !== null && row.values?.kernel);
+    if (rows.length) curves.setBaseline("quality", { value: rows.at(-1).values.kernel.baseline, label: t("run.baseline") });
+  }
+
+  const soon = (name, work, wait) => {
+    state.timers[name] ??= setTimeout(() => {
+      delete state.timers[name];
+      work();
+    }, wait);
+  };
+  const diagnoseSoon = () => soon("diagnosis", findings.load, DIAGNOSIS_MS);
+
+  evaluations.add(detail.evaluations);
+  events.set(state.events);
+  drawMarks();
+  setBaseline();
+  timeline.setRunning(detail.state === "training");
+  timeline.redraw();
+  findings.load();
+  if (added.length) curves.load().catch(() => {});
+
+  const ends = [
+    time.on(["at"], () => soon("address", () => setParams({ at: time.following ? null : time.at / 1000 }), ADDRESS_MS)),
+    stream("/api/run/stream", { run, after: first.bytes }, {
+      open: () => head.setLost(false),
+      lost: () => head.setLost(true),
+      card(card) {
+        const before = detail.state;
+        Object.assign(detail, { state: card.state, nimg: card.nimg });
+        const { snapshots, ...rest } = card;
+        head.update(rest);
+        timeline.setRunning(card.state === "training");
+        time.grow(Math.max(time.newest, card.nimg));
+        if (before !== card.state) refresh();
+      },
+      lines(data) {
+        time.grow(Math.max(time.newest, data.nimg.at(-1) ?? 0));
+        curves.append(data)?.catch?.(() => {});
+        diagnoseSoon();
+      },
+      grid(grid) {
+        images.addGrid(grid);
+        time.grow(Math.max(time.newest, grid.nimg));
+        timeline.redraw();
+        soon("refresh", refresh, DIAGNOSIS_MS);
+      },
+      event(event) {
+        state.events = [...state.events, event];
+        events.set(state.events);
+        drawMarks();
+      },
+      evaluation(row) {
+        detail.evaluations.push(row);
+        evaluations.add([row]);
+        setBaseline();
+      },
+      reset() {
+        curves.load().catch(() => {});
+        refresh();
+      },
+    }, "after"),
+  ];
+
+  /** Snapshots, film and the rest that no event carries. */
+  async function refresh() {
+    try {
+      const fresh = await get("/api/run", { run });
+      Object.assign(detail, { film: fresh.film, report: fresh.report });
+      images.setSnapshots(fresh.snapshots);
+      head.update(fresh);
+    } catch {
+      // the stream tells when the run is gone
+    }
+  }
+
+  return () => {
+    ends.forEach((end) => end());
+    Object.values(state.timers).forEach(clearTimeout);
+    for (const part of [timeline, curves, findings, images]) part.close();
+  };
+}

@@ -1,0 +1,105 @@
+/** Below the curves: evaluations with baseline and protocol, nearest training images, the configuration. */
+
+import { get } from "../api.js";
+import { commandBox } from "../command.js";
+import { errorBox, h, icon, replace } from "../dom.js";
+import { number } from "../format.js";
+import { has, t } from "../i18n.js";
+
+/** Tables of the evaluations, the newest first. */
+export function createEvaluations(detail) {
+  const body = h("div", { class: "stack" });
+  const element = h("section", { class: "panel wide" }, h("h2", null, t("run.evaluations")), body);
+  const rows = [];
+  function draw() {
+    if (!rows.length) {
+      replace(body, h("p", { class: "muted small" }, t("run.evaluations.none")), detail.snapshots?.length ? commandBox(`ganvas evaluate ${detail.path}`) : null);
+      return;
+    }
+    replace(body, rows.toReversed().map((row, i) => evaluationView(row, i === 0)));
+  }
+  return {
+    element,
+    add(found) {
+      rows.push(...found);
+      draw();
+    },
+  };
+}
+
+function evaluationView(row, first) {
+  const values = Object.values(row.values ?? {});
+  const dagger = values.some((value) => value.independent === false);
+  return h(
+    "details", { class: "evaluation", open: first },
+    h("summary", null, h("strong", null, row.subject)),
+    h("div", { class: "table-scroll" },
+      h("table", { class: "table" },
+        h("thead", null, h("tr", null, h("th", { scope: "col" }, t("run.measure")), ["value", "error", "baseline", "ratio"].map((one) => h("th", { scope: "col", class: "num" }, t(`run.measure.${one}`))), h("th", { scope: "col" }, t("run.measure.better")))),
+        h("tbody", null, values.map((value) =>
+          h("tr", null,
+            h("th", { scope: "row", lang: "en" }, value.title, value.independent === false && " †"),
+            h("td", { class: "num" }, h("strong", null, number(value.value))),
+            h("td", { class: "num muted" }, value.error === null ? "–" : `± ${number(value.error, 2)}`),
+            h("td", { class: "num" }, number(value.baseline)),
+            h("td", { class: "num muted" }, value.ratio === null ? "–" : `${number(value.ratio, 2)} ×`),
+            h("td", { class: "muted" }, has(`run.better.${value.better}`) ? t(`run.better.${value.better}`) : value.better)))))),
+    row.memorisation && h("p", { class: "small" }, t("run.memorisation"), " ", h("span", { lang: "en" }, plain(row.memorisation))),
+    (row.notes ?? []).map((note) => h("p", { class: "small evaluation-note" }, icon("note"), h("span", { lang: "en" }, note))),
+    dagger && h("p", { class: "small muted" }, t("run.not_independent")),
+    h("details", null, h("summary", null, t("run.protocol")), tree(row.protocol)),
+  );
+}
+
+const plain = (object) => Object.entries(object).map(([name, value]) => `${name.replaceAll("_", " ")} ${typeof value === "number" ? number(value) : value}`).join(", ");
+
+/** Nested plain values as a list of names and values. */
+function tree(object, prefix = "") {
+  const rows = [];
+  const walk = (value, name) => {
+    if (value && typeof value === "object" && !Array.isArray(value)) for (const [key, one] of Object.entries(value)) walk(one, name ? `${name} ${key}` : key);
+    else rows.push([name, Array.isArray(value) ? value.join(", ") : (value ?? "–")]);
+  };
+  walk(object ?? {}, prefix);
+  return h("dl", { class: "facts mono", lang: "en" }, rows.map(([name, value]) => [h("dt", null, name), h("dd", null, String(value))]));
+}
+
+/** The generated images that are nearest to training images: of the last evaluation, or searched for on demand. */
+export function createNeighbours(detail, mayWrite) {
+  const body = h("div", { class: "stack" });
+  const search = h("button", { type: "button", class: "button small", disabled: !mayWrite, on: { click: ask } }, icon("search"), t("run.neighbours.search"));
+  const element = h("section", { class: "panel" }, h("h2", null, t("run.neighbours")), h("p", { class: "small muted" }, t("run.neighbours.text")), body);
+  const picture = (url) => h("a", { href: url, target: "_blank", rel: "noopener" }, h("img", { src: url, class: "neighbours-image pixelated", alt: t("run.neighbours.alt"), loading: "lazy" }));
+  replace(body, detail.nearest ? picture(detail.nearest) : search);
+
+  async function ask() {
+    search.disabled = true;
+    replace(body, h("p", { class: "small muted", role: "status" }, h("span", { class: "live-dot" }), " ", t("run.neighbours.searching")));
+    try {
+      const found = await get("/api/neighbours", { run: detail.run });
+      replace(body, found.url ? picture(found.url) : h("p", { class: "small muted" }, t("run.neighbours.none")));
+    } catch (error) {
+      search.disabled = false;
+      replace(body, errorBox(error), search);
+    }
+  }
+  return { element };
+}
+
+/** Knobs that differ from the recipe; all of them, versions and files behind a <details>. */
+export function createConfiguration(detail) {
+  const changed = Object.entries(detail.knobs ?? {});
+  return h(
+    "section", { class: "panel" },
+    h("h2", null, t("run.configuration")),
+    h("h3", { class: "small muted" }, t("run.knobs.changed")),
+    changed.length
+      ? h("dl", { class: "facts mono" }, changed.map(([name, value]) => [h("dt", null, name), h("dd", null, shown(value))]))
+      : h("p", { class: "small" }, t("run.knobs.none")),
+    detail.command && commandBox(detail.command),
+    detail.config && h("details", null, h("summary", null, t("run.knobs.all")), tree(detail.config)),
+    h("details", null, h("summary", null, t("run.about")), tree({ path: detail.path, ...detail.versions, data: detail.metadata, ...(detail.lineage ? { lineage: detail.lineage } : {}) })),
+  );
+}
+
+const shown = (value) => (value !== null && typeof value === "object" ? JSON.stringify(value) : String(value ?? "–"));

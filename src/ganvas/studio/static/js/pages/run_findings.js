@@ -1,0 +1,139 @@
+/** The findings of a run at the place of the slider: evidence, causes, and fixes as a command and as a new run. */
+
+import { ApiError, get } from "../api.js";
+import { commandBox } from "../command.js";
+import { h, icon, replace } from "../dom.js";
+import { kimg } from "../format.js";
+import { t } from "../i18n.js";
+import { runAddress, startTraining } from "../jobs.js";
+import { navigate } from "../router.js";
+import { toastError } from "../toast.js";
+
+const WAIT_MS = 220;
+const RANK = { failure: 0, warning: 1, note: 2 };
+
+/**
+ * @param {object} detail  of /api/run
+ * @param {(findings: object[]) => void} onFound  is given all findings of the whole run
+ */
+export function createFindings(detail, time, mayWrite, onFound) {
+  const known = new Map();
+  const opened = new Set();
+  let timer = 0;
+  let asked = 0;
+  let whole = null;
+  let shown = "";
+
+  const verdict = h("p", { class: "verdict-line", role: "status" }, t("run.findings.reading"));
+  const list = h("div", { class: "run-findings" });
+  const element = h("section", { class: "findings-part", "aria-label": t("run.findings") }, verdict, list);
+
+  const ask = (until) => get("/api/run/diagnosis", { run: detail.run, until });
+
+  /** Reads the findings of the whole run anew. */
+  async function load() {
+    try {
+      const found = await ask(null);
+      known.clear();
+      whole = found;
+      onFound(found.findings);
+      draw(time.following ? whole : null);
+      if (!time.following) later();
+    } catch (error) {
+      if (error instanceof ApiError && error.status === 404) element.hidden = true;
+      else replace(verdict, icon("note"), error.what ?? String(error));
+    }
+  }
+
+  /** Shows at once what had begun by then, and soon what a diagnosis at that time says. */
+  function later() {
+    clearTimeout(timer);
+    const turn = ++asked;
+    if (!whole) return;
+    if (time.following) return draw(whole);
+    const until = time.now;
+    const ready = known.get(until);
+    if (ready) return draw(ready);
+    timer = setTimeout(async () => {
+      try {
+        const found = await ask(until);
+        known.set(until, found);
+        if (turn === asked) draw(found);
+      } catch {
+        // what is shown stays
+      }
+    }, WAIT_MS);
+  }
+
+  function draw(found) {
+    if (!found) return;
+    const text = JSON.stringify([found.verdict, found.findings, mayWrite]);
+    if (text === shown) return;
+    shown = text;
+    const findings = [...found.findings].sort((a, b) => RANK[a.severity] - RANK[b.severity]);
+    const worst = findings[0]?.severity === "note" ? "healthy" : (findings[0]?.severity ?? "healthy");
+    verdict.dataset.severity = worst;
+    replace(verdict, icon(worst), h("strong", null, t(`run.severity.${worst}`)), h("span", { lang: "en" }, found.verdict));
+    replace(list, findings.map(card));
+  }
+
+  function card(finding) {
+    const { severity, name } = finding;
+    const more = finding.severity === "note" && !finding.fixes.length ? null : [
+      part("run.findings.evidence", finding.evidence),
+      part("run.findings.causes", finding.causes),
+      finding.fixes.length > 0 && h("div", { class: "fixes" }, h("h4", { lang: document.documentElement.lang }, t("run.findings.fixes")), finding.fixes.map(fixView)),
+    ];
+    const id = `finding-${name.replaceAll(" ", "-")}`;
+    return h(
+      "details",
+      { class: "run-finding", id, open: opened.has(name), dataset: { severity }, on: { toggle: (event) => (event.target.open ? opened.add(name) : opened.delete(name)) } },
+      h("summary", null,
+        h("span", { class: "badge", "data-severity": severity }, icon(severity), t(`run.severity.${severity}`)),
+        h("span", { class: "run-finding-name", lang: "en" }, name),
+        finding.since_nimg !== null && finding.since_nimg !== undefined && h("span", { class: "muted run-finding-since" }, t("run.findings.since", { kimg: kimg(finding.since_nimg) }))),
+      h("div", { class: "run-finding-body", lang: "en" }, h("p", null, finding.summary), more ?? part("run.findings.evidence", finding.evidence)),
+    );
+  }
+
+  function part(key, lines) {
+    if (!lines?.length) return null;
+    return h("div", null, h("h4", { lang: document.documentElement.lang }, t(key)), h("ul", null, lines.map((line) => h("li", null, line))));
+  }
+
+  function fixView(fix) {
+    const changes = Object.keys(fix.changes ?? {}).length > 0;
+    const start = h("button", { type: "button", class: "button small", disabled: !mayWrite, on: { click: begin } }, icon("play"), t("run.findings.start"));
+    async function begin() {
+      start.disabled = true;
+      try {
+        navigate(runAddress(await startTraining({ run: detail.run, knobs: fix.changes })));
+      } catch (error) {
+        toastError(error);
+        start.disabled = false;
+      }
+    }
+    return h("div", { class: "fix" }, h("p", null, fix.do), changes && detail.command && commandBox(`${detail.command} ${fix.flags}`), changes && h("div", { lang: document.documentElement.lang }, start));
+  }
+
+  const end = time.on(["at"], later);
+
+  return {
+    element,
+    load,
+    /** Opens a finding, and brings it into view. */
+    reveal(name) {
+      opened.add(name);
+      const found = list.querySelector(`#${CSS.escape(`finding-${name.replaceAll(" ", "-")}`)}`);
+      if (!found) return;
+      found.open = true;
+      found.scrollIntoView({ block: "nearest", behavior: "smooth" });
+      found.querySelector("summary").focus({ preventScroll: true });
+    },
+    close() {
+      clearTimeout(timer);
+      asked++;
+      end();
+    },
+  };
+}

@@ -1,0 +1,118 @@
+/** The head of a run: what it is, how far it is, and what can be done with it. */
+
+import { post } from "../api.js";
+import { h, icon, replace, setAttribute, setText } from "../dom.js";
+import { ago, bytes, duration, integer, kimg, number } from "../format.js";
+import { t } from "../i18n.js";
+import { waitFor } from "../jobs.js";
+import { toast, toastError } from "../toast.js";
+
+const STATE_ICONS = { complete: "healthy", unfinished: "pause", failed: "failure", unreadable: "failure" };
+
+export function createHead(detail, mayWrite) {
+  let card = detail;
+  let busy = "";
+  const state = h("span", { class: "badge run-state", role: "status" });
+  const facts = h("dl", { class: "run-facts" });
+  const bar = h("span");
+  const progress = h("div", { class: "progress", role: "progressbar", "aria-label": t("runs.progress"), "aria-valuemin": 0, "aria-valuemax": 100 }, bar);
+  const problem = h("p", { class: "run-problem small" });
+  const lost = h("span", { class: "badge lost-badge", "data-severity": "warning" }, icon("warning"), t("runs.lost"));
+
+  const action = (name, key, kind, work) => {
+    const button = h("button", { type: "button", class: `button ${kind}`, disabled: !mayWrite, title: mayWrite ? null : t("shell.reading_only"), on: { click: () => act(name, work) } }, icon(name), t(key));
+    return button;
+  };
+  const stop = action("stop", "run.stop", "danger", async () => {
+    await post("/api/stop", { run: card.run });
+    toast(t("run.stopping"));
+  });
+  const resume = action("play", "run.resume", "primary", async () => {
+    await post("/api/resume", { run: card.run });
+    toast(t("run.resuming"));
+  });
+  const evaluate = action("chart", "run.evaluate", "", async () => {
+    const job = await waitFor(await post("/api/evaluate", { run: card.run }), (one) => one.state !== "running");
+    toast(t(job.state === "done" ? "run.evaluated" : "run.evaluate.stopped"));
+  });
+  const copy = h("button", { type: "button", class: "button", on: { click: copyCommand } }, icon("copy"), t("run.copy"));
+  const link = (address, name, key) => address && h("a", { class: "button", href: address, target: "_blank", rel: "noopener" }, icon(name), t(key));
+
+  async function copyCommand() {
+    try {
+      await navigator.clipboard.writeText(detail.command);
+      toast(t("run.copied"));
+    } catch {
+      toast(detail.command);
+    }
+  }
+
+  async function act(name, work) {
+    busy = name;
+    draw();
+    try {
+      await work();
+    } catch (error) {
+      toastError(error);
+    }
+    busy = "";
+    draw();
+  }
+
+  const element = h(
+    "header", { class: "run-head" },
+    h("nav", { class: "small", "aria-label": t("run.path") }, h("a", { href: "/" }, t("runs.title")), h("span", { class: "muted" }, " / ", card.folder)),
+    h("div", { class: "run-title" },
+      h("h1", null, card.name), state, lost,
+      h("div", { class: "run-actions" }, stop, resume, evaluate, link(detail.report, "report", "run.report"), link(detail.film, "play", "run.film"), detail.command && copy)),
+    h("div", { class: "run-line" }, facts),
+    progress, problem,
+  );
+
+  function draw() {
+    const running = card.state === "training";
+    replace(state, running ? h("span", { class: "live-dot" }) : icon(STATE_ICONS[card.state] ?? "note"), t(`runs.is.${card.state}`));
+    setAttribute(state, "data-severity", ["failed", "unreadable"].includes(card.state) ? "failure" : card.state === "complete" ? "healthy" : null);
+    const readable = card.state !== "unreadable";
+    stop.hidden = !running;
+    resume.hidden = running || !readable || card.state === "complete";
+    evaluate.hidden = !card.snapshots || card.snapshots.length === 0 || !readable;
+    for (const [name, button] of [["stop", stop], ["play", resume], ["chart", evaluate]]) {
+      button.disabled = !mayWrite || busy === name;
+      setAttribute(button, "aria-busy", busy === name && "true");
+    }
+    const part = card.total ? Math.min(1, card.nimg / card.total) : 0;
+    bar.style.transform = `scaleX(${part})`;
+    progress.hidden = !running;
+    progress.setAttribute("aria-valuenow", Math.round(100 * part));
+    const [height, width, channels] = card.shape ?? [];
+    const rows = [
+      [t("run.recipe"), [card.recipe, card.origin && t("run.from", { origin: card.origin })].filter(Boolean).join(" ")],
+      [t("run.data"), height ? `${card.data} · ${width}×${height}${channels > 1 ? "" : ` ${t("run.grey")}`}` : card.data],
+      [t("run.shown"), card.total ? t("runs.kimg_of", { now: kimg(card.nimg), total: kimg(card.total) }) : t("runs.kimg", { now: kimg(card.nimg) })],
+      running && card.seconds_left !== null && [t("run.left"), duration(card.seconds_left)],
+      card.images_per_s && [t("run.speed"), t("runs.per_s", { n: integer(card.images_per_s) })],
+      card.quality !== null && card.quality !== undefined && [t("run.quality"), number(card.quality)],
+      card.bytes && [t("runs.size"), bytes(card.bytes)],
+      !running && [t("run.changed"), ago(card.changed)],
+    ].filter(Boolean);
+    // the terms stay and only values change, so that a live page is calm
+    const names = rows.map(([name]) => name).join("|");
+    if (facts.dataset.names !== names) {
+      facts.dataset.names = names;
+      replace(facts, rows.map(([name, value]) => h("div", null, h("dt", null, name), h("dd", null, value))));
+    } else rows.forEach(([, value], i) => setText(facts.children[i].lastElementChild, String(value)));
+    setText(problem, running ? "" : (card.problem ?? ""));
+    problem.hidden = !problem.textContent || card.state === "unfinished";
+  }
+  draw();
+
+  return {
+    element,
+    update(next) {
+      card = { ...card, ...next };
+      draw();
+    },
+    setLost: (isLost) => element.classList.toggle("lost", isLost),
+  };
+}

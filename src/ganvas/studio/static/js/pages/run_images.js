@@ -1,0 +1,135 @@
+/** The picture of a run: the grid at the place of the slider, beside real images, and the snapshot of that place. */
+
+import { commandBox } from "../command.js";
+import { h, icon, inFrame, replace, setText } from "../dom.js";
+import { kimg, number } from "../format.js";
+import { t } from "../i18n.js";
+import { ImageCache } from "../images.js";
+import { lastUpTo } from "../scale.js";
+
+const KEPT = 48;
+const NEIGHBOURS = 5;
+
+export function createImages(detail, time) {
+  const cache = new ImageCache(KEPT);
+  let grids = detail.grids;
+  let places = grids.map((grid) => grid.nimg);
+  let shown = null;
+  let before = -1;
+  let real = false;
+
+  const frame = h("div", { class: "hero-frame" });
+  const blank = h("p", { class: "hero-blank muted" }, t("run.no_grid"));
+  const caption = h("figcaption", { class: "hero-caption" });
+  const choice = (name, wanted) =>
+    h("button", { type: "button", class: `segment tone-${name}`, "aria-pressed": String(wanted === real), on: { click: () => setReal(wanted) } }, h("span", { class: "tone-dot" }), t(`run.images.${name}`));
+  const choices = [choice("fake", false), choice("real", true)];
+  const snapshot = h("div", { class: "hero-snapshot" });
+  const element = h(
+    "figure", { class: "card hero" },
+    frame,
+    h("div", { class: "hero-bar" }, caption, detail.reals && h("div", { class: "segments", role: "group", "aria-label": t("run.images") }, choices)),
+    snapshot,
+  );
+
+  function setReal(wanted) {
+    real = wanted;
+    choices.forEach((button, i) => button.setAttribute("aria-pressed", String(Boolean(i) === real)));
+    draw();
+  }
+
+  const indexAt = (nimg) => Math.max(0, lastUpTo(places, nimg));
+
+  async function show(url, label) {
+    if (shown === url) return;
+    shown = url;
+    let image;
+    try {
+      image = await cache.load(url);
+    } catch {
+      return; // being written, or gone: the picture before stays
+    }
+    if (shown !== url) return;
+    image.alt = label;
+    image.classList.toggle("pixelated", image.naturalWidth < frame.clientWidth * 1.2);
+    if (frame.firstChild !== image) frame.replaceChildren(image);
+  }
+
+  const draw = inFrame(() => {
+    if (!grids.length) {
+      replace(frame, blank);
+      return;
+    }
+    const index = indexAt(time.now);
+    const grid = grids[index];
+    if (real) {
+      setText(caption, t("run.real_caption"));
+      show(detail.reals, t("run.real_alt", { name: detail.data }));
+    } else {
+      setText(caption, t("run.grid_caption", { kimg: kimg(grid.nimg) }));
+      show(grid.url, t("run.grid_alt", { kimg: kimg(grid.nimg) }));
+      const ahead = index >= before ? 1 : -1;
+      for (let i = 1; i <= NEIGHBOURS; i++) {
+        const next = grids[index + ahead * i];
+        if (next) cache.load(next.url).catch(() => {});
+      }
+      before = index;
+    }
+    drawSnapshot();
+  });
+
+  function drawSnapshot() {
+    const { snapshots } = detail;
+    const usable = snapshots.filter((one) => one.nimg <= time.now).sort((a, b) => a.nimg - b.nimg || a.best - b.best);
+    const one = usable.at(-1);
+    const next = snapshots.filter((other) => other.nimg > time.now).sort((a, b) => a.nimg - b.nimg)[0];
+    const key = JSON.stringify([one, next?.nimg]);
+    if (snapshot.dataset.shown === key) return;
+    snapshot.dataset.shown = key;
+    if (!one) {
+      replace(snapshot, h("p", { class: "muted small" }, next ? t("run.snapshot.next", { kimg: kimg(next.nimg) }) : t("run.snapshot.none")));
+      return;
+    }
+    replace(
+      snapshot,
+      h("p", { class: "small" },
+        h("span", { class: "muted" }, t("run.snapshot")), " ", h("strong", null, t("run.snapshot.at", { kimg: kimg(one.nimg) })), " ",
+        one.best && h("span", { class: "badge", "data-severity": "healthy" }, icon("healthy"), t("run.snapshot.best")),
+        one.quality !== null && one.quality !== undefined && h("span", { class: "muted" }, ` ${t("run.snapshot.quality", { quality: number(one.quality) })}`)),
+      commandBox(`ganvas sample ${quoted(one.path)}`),
+    );
+  }
+
+  const end = time.on(["at"], draw);
+  setGrids(grids);
+
+  function setGrids(list) {
+    grids = list;
+    places = list.map((grid) => grid.nimg);
+    time.stops = places;
+    draw();
+  }
+
+  return {
+    element,
+    setGrids,
+    addGrid(grid) {
+      const others = grids.filter((one) => one.nimg !== grid.nimg);
+      setGrids([...others, grid].sort((a, b) => a.nimg - b.nimg));
+    },
+    setSnapshots(list) {
+      detail.snapshots = list;
+      draw();
+    },
+    /** Resolves when the grid of that place is decoded. */
+    ready: async (nimg) => {
+      if (grids.length) await cache.load(grids[indexAt(nimg)].url);
+    },
+    close: end,
+  };
+}
+
+/** A path as a shell reads it. */
+function quoted(path) {
+  return /^[\w@%+=:,./-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`;
+}
