@@ -1,0 +1,154 @@
+"""Command lines: of a run, and of what a page asks for, checked by the same rules as on the command line."""
+
+import os
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ganvas import user_code
+from ganvas.config import TrainConfig, differences, replace
+from ganvas.errors import GanvasError
+from ganvas.recipes import RECIPES, get_recipe
+from ganvas.runs.folder import Run
+from ganvas.studio import knobs
+from ganvas.studio.answers import Refusal, describe
+
+LENGTHS = ("kimg", "minutes")
+
+
+@dataclass(frozen=True)
+class Request:
+    """A training that a page asks for, after its knobs were checked.
+
+    Attributes:
+        recipe: the recipe that it starts from.
+        config: the configuration; None where there are errors.
+        errors: one for each knob that is refused, or one for their combination, as a page shows them.
+    """
+
+    recipe: str
+    config: TrainConfig | None
+    errors: list[dict[str, str]] = field(default_factory=list)
+
+    @property
+    def words(self) -> list[str]:
+        """The words of the command after `ganvas`, without the run's folder."""
+        assert self.config is not None
+        return ["train", self.recipe, *flags(get_recipe(self.recipe).config, self.config)]
+
+
+def check(body: Mapping[str, Any], run: Run | None = None) -> Request:
+    """The training that a request describes: of a recipe, or like a run, with changes.
+
+    Args:
+        body: recipe, data, kimg or minutes, and knobs {name: value}; values may be text, as they were typed.
+        run: the run to start from, instead of a recipe.
+
+    Raises:
+        Refusal: the body itself is wrong.
+    """
+    if run is None:
+        recipe = body.get("recipe")
+        if not isinstance(recipe, str) or recipe not in RECIPES:
+            raise Refusal(
+                400, f"There is no recipe {recipe!r}.", expected=f"one of {', '.join(RECIPES)}", field="recipe"
+            )
+        base = get_recipe(recipe).config
+    else:
+        base = run.config
+        recipe = nearest_recipe(run)
+    given = body.get("knobs") or {}
+    if not isinstance(given, dict):
+        raise Refusal(400, "The knobs of the request are no object.", expected="{name: value}", field="knobs")
+    given = given | {name: body[name] for name in ("data", *LENGTHS) if body.get(name) not in (None, "")}
+    known = knobs.knobs_of(base)
+    values = {name: knobs.parse(known[name], value) if name in known else value for name, value in given.items()}
+    values = {name: value for name, value in values.items() if value != ""}
+    errors = [error for name, value in values.items() if (error := _refused(base, name, value))]
+    if errors:
+        return Request(recipe, None, errors)
+    try:
+        return Request(recipe, replace(base, **values))
+    except GanvasError as error:
+        return Request(recipe, None, [describe(error) | {"field": knobs.field_of(error, values)}])
+
+
+def _refused(base: TrainConfig, name: str, value: Any) -> dict[str, str] | None:
+    """Why a value is refused; None where it is not."""
+    try:
+        if user_code.is_spec(value) and name in ("g", "d", "features_net", "objective", "augment"):
+            flag = name.replace("_", "-")
+            raise GanvasError(
+                f"--{flag} {value} names code of your own, which is not started from a page.",
+                expected="one of the names that Ganvas knows",
+                fix=f"start it in a terminal: ganvas train … --{flag} {shlex.quote(str(value))}",
+            )
+        knobs.check(base, name, value)
+    except GanvasError as error:
+        return describe(error) | {"field": name}
+    return None
+
+
+def command_of(run: Run) -> str:
+    """The command that would start this run again, with only what differs from its recipe.
+
+    Raises:
+        GanvasError: its config.json cannot be read.
+    """
+    recipe = nearest_recipe(run)
+    return quote(["ganvas", "train", recipe, *flags(get_recipe(recipe).config, run.config)])
+
+
+def differing_knobs(run: Run) -> dict[str, Any]:
+    """{name: value} of the knobs of a run that differ from its recipe.
+
+    Raises:
+        GanvasError: its config.json cannot be read.
+    """
+    base = get_recipe(nearest_recipe(run)).config
+    known = knobs.knobs_of(run.config)
+    return {name: new for name, _, new in differences(base, run.config) if name in known}
+
+
+def nearest_recipe(run: Run) -> str:
+    """The recipe of a run; of one without, as from Python, that of its family from which it differs least."""
+    config, named = run.config, run.metadata["recipe"]
+    alike = [name for name, recipe in RECIPES.items() if recipe.config.network.family == config.network.family]
+    if named in alike:
+        return named
+    return min(alike, key=lambda name: len(differences(RECIPES[name].config, config)))
+
+
+def flags(base: TrainConfig, config: TrainConfig) -> list[str]:
+    """The words that make `config` of `base`, of the same family."""
+    words: list[str] = []
+    names = knobs.knobs_of(config)
+    for name, _, new in differences(base, config):
+        length = name in LENGTHS and new is None  # the other length says it
+        if name in names and not length:
+            words += _words(name, new)
+    return words
+
+
+def _words(name: str, value: Any) -> Iterator[str]:
+    flag = f"--{name.replace('_', '-')}"
+    if isinstance(value, bool):
+        yield flag if value else f"--no-{flag[2:]}"
+    elif isinstance(value, tuple | list):
+        yield from (flag, *map(str, value))
+    elif (text := _text(value)).startswith("-"):
+        yield f"{flag}={text}"
+    else:
+        yield from (flag, text)
+
+
+def _text(value: Any) -> str:
+    """A number as people write it: 10, not 10.0."""
+    return f"{value:.0f}" if isinstance(value, float) and value.is_integer() and abs(value) < 1e15 else str(value)
+
+
+def quote(words: Sequence[str | Path]) -> str:
+    """Words as a line for a shell."""
+    return shlex.join(os.fspath(word) for word in words)

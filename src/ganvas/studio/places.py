@@ -1,0 +1,94 @@
+"""Which data, logs and runs a page may name: those in the folders given, what was uploaded, and sets with a name."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ganvas.errors import GanvasError
+from ganvas.files import to_path
+from ganvas.runs.folder import Run
+from ganvas.studio.answers import Refusal
+from ganvas.values import expand_user
+
+if TYPE_CHECKING:
+    from ganvas.studio.app import Studio
+
+INCLUDED = ("digits", "digits28")
+"""Data sets that come with Ganvas."""
+
+DOWNLOADED = ("mnist", "fashion-mnist", "kmnist", "cifar10", "cifar100", "svhn", "stacked-mnist")
+"""Those that are downloaded when they are first used."""
+
+
+def find_data(studio: "Studio", text: object, *, hub: bool = False) -> str:
+    """The name or path of a data set that may be read; a path is absolute.
+
+    Args:
+        text: what was entered.
+        hub: whether a set of the Hugging Face hub will do.
+
+    Raises:
+        Refusal: it is a path outside of the folders, or does not exist.
+    """
+    if not isinstance(text, str) or not text.strip():
+        raise Refusal(400, "No data set is named.", expected="a name such as digits, or a path", field="data")
+    name, text = text.strip(), text.strip()
+    if name.startswith("hf:"):
+        if hub:
+            return name
+        raise Refusal(
+            400, f"{name} is a set of the Hugging Face hub, which is read when a training starts.", field="data"
+        )
+    prefix = "stacked-mnist:" if name.startswith("stacked-mnist:") else ""
+    rest = name.removeprefix(prefix)
+    if not os.path.lexists(_path(rest)) and rest in (*INCLUDED, *DOWNLOADED):
+        return name
+    return prefix + str(find_path(studio, rest))
+
+
+def find_path(studio: "Studio", text: str, field: str = "data") -> Path:
+    """A path that exists, absolute and without links, in one of the folders of the studio.
+
+    Raises:
+        Refusal: it lies elsewhere, or does not exist.
+    """
+    real = Path(os.path.realpath(_path(text, field)))
+    places = (*studio.folders.paths, *(Path(os.path.realpath(folder)) for folder in studio.data_folders))
+    if not any(real.is_relative_to(place) for place in places):
+        raise Refusal(
+            403,
+            f"{text} lies outside of the folders that the studio was given.",
+            expected=f"the name of a data set ({', '.join((*INCLUDED, *DOWNLOADED))}), or a path in "
+            + ", ".join(dict.fromkeys(map(str, places))),
+            fix="drop the files on the page, or start the studio with --data FOLDER.",
+            field=field,
+        )
+    if not real.exists():
+        raise Refusal(404, f"There is no {text}.", expected="a file or a folder that exists", field=field)
+    return real
+
+
+def find_run(studio: "Studio", key: object) -> Run:
+    """A run that may be trained, evaluated or stopped.
+
+    Raises:
+        Refusal: there is no such run, or it was uploaded: its config.json may name code, which would be executed.
+    """
+    if not isinstance(key, str):
+        raise Refusal(400, "No run is named.", expected="the key of a run", field="run")
+    path = studio.folders.find(key)
+    if Path(os.path.realpath(path)).is_relative_to(studio.uploads.folder):
+        raise Refusal(
+            403,
+            f"{path.name} was uploaded: a run that others wrote may bring code, and is only looked at.",
+            fix=f"move it to another folder if you trust it, then ganvas train {path.name} there.",
+            field="run",
+        )
+    return Run(path)
+
+
+def _path(text: str, field: str = "data") -> Path:
+    try:
+        return expand_user(to_path(text, "a path"))
+    except GanvasError as error:
+        raise Refusal(400, error.what, expected=error.expected, field=field) from error

@@ -1,0 +1,267 @@
+"""Endpoints about training: recipes and knobs, what a request would train, start, resume, stop, evaluate, remove."""
+
+import re
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from ganvas.errors import GanvasError
+from ganvas.files import Removal, make_folder
+from ganvas.recipes import RECIPES, get_recipe
+from ganvas.runs import cleaning
+from ganvas.runs.folder import Run
+from ganvas.runs.log import read_jsonl
+from ganvas.studio import commands, knobs
+from ganvas.studio.answers import Refusal, answer, describe, parameter, read_object
+from ganvas.studio.jobs import Job, remove_empty
+from ganvas.studio.places import find_data, find_path, find_run
+from ganvas.values import to_flag, to_text
+
+if TYPE_CHECKING:
+    from ganvas.studio.app import Studio
+
+MAX_NAME = 100
+"""Most characters of a run's name that a page chooses."""
+
+
+def routes(studio: "Studio") -> list[Route]:
+    """The addresses of this module."""
+    posts = {
+        "check": _check, "train": _train, "estimate": _estimate, "resume": _resume, "stop": _stop,
+        "evaluate": _evaluate, "remove": _remove, "clean": _clean,
+    }  # fmt: skip
+    gets = {"recipes": _list_recipes, "knobs": _list_knobs, "jobs": _list_jobs, "neighbours": _find_neighbours}
+    return [
+        *(Route(f"/api/{name}", partial(_act, studio, act), methods=["POST"]) for name, act in posts.items()),
+        *(Route(f"/api/{name}", partial(_read, studio, read)) for name, read in gets.items()),
+    ]
+
+
+async def _act(studio: "Studio", act: Any, request: Request) -> Response:
+    """Calls an action with the body of the request, in a thread: it may wait for the disk."""
+    body = await read_object(request)
+    result = await run_in_threadpool(act, studio, body)
+    if isinstance(result, Job):
+        return answer(studio.jobs.describe(result), 202)
+    return answer(result)
+
+
+async def _read(studio: "Studio", read: Any, request: Request) -> Response:
+    return answer(await run_in_threadpool(read, studio, request))
+
+
+# Recipes and knobs
+
+
+def _list_recipes(studio: "Studio", request: Request) -> dict[str, Any]:
+    return {"recipes": [_describe_recipe(name) for name in RECIPES]}
+
+
+def _describe_recipe(name: str) -> dict[str, Any]:
+    recipe = get_recipe(name)
+    config = recipe.config
+    speed = re.match(r"([\d.,]+) at (\d+)×(\d+)", recipe.cost)
+    return {
+        "name": name, "summary": recipe.summary, "source": recipe.source, "cost": recipe.cost,
+        "images_per_s": float(speed[1].replace(",", "")) if speed else None,
+        "size": [int(speed[2]), int(speed[3])] if speed else None,
+        "family": config.network.family, "conditional": config.dataset.conditional, "data": config.dataset.data,
+        "kimg": config.kimg, "minutes": config.minutes,
+    }  # fmt: skip
+
+
+def _list_knobs(studio: "Studio", request: Request) -> dict[str, Any]:
+    """Those of a recipe, or of a run, with its values."""
+    if key := request.query_params.get("run"):
+        config = Run(studio.folders.find(key)).config
+    else:
+        config = get_recipe(parameter(request, "recipe")).config
+    return {"knobs": [knob.to_json() for knob in knobs.knobs_of(config).values()]}
+
+
+# What a request would train
+
+
+def _check(studio: "Studio", body: Mapping[str, Any]) -> dict[str, Any]:
+    asked, errors = _ask(studio, body)
+    command = warnings = None
+    if asked.config is not None:
+        command, warnings = commands.quote(["ganvas", *asked.words]), asked.config.warnings()
+    return {"ok": not errors, "errors": errors, "command": command, "warnings": warnings or []}
+
+
+def _ask(studio: "Studio", body: Mapping[str, Any]) -> tuple[commands.Request, list[dict[str, str]]]:
+    """The training that a body describes, with places in it made absolute, and everything that is wrong with it."""
+    run = find_run(studio, body["run"]) if body.get("run") is not None else None
+    given = body.get("knobs") or {}
+    places, errors = dict[str, str](), list[dict[str, str]]()
+    own = {"data": run.config.dataset.data, "init_from": run.config.transfer.init_from} if run else {}
+    for name, find in (("data", partial(find_data, hub=True)), ("init_from", find_path)):
+        value = body.get(name) or (given.get(name) if isinstance(given, dict) else None)
+        if value and value != own.get(name):
+            try:
+                places[name] = str(find(studio, to_text(value, name, "a path")))
+            except GanvasError as error:
+                errors.append(describe(error) | {"field": name})
+    kept = {name: value for name, value in given.items() if name not in own or name in places} if run else given
+    asked = commands.check({**body, "data": None, "knobs": kept | places if isinstance(kept, dict) else kept}, run)
+    return asked, errors + asked.errors
+
+
+def _require(studio: "Studio", body: Mapping[str, Any]) -> commands.Request:
+    asked, errors = _ask(studio, body)
+    if errors:
+        first = errors[0]
+        raise Refusal(
+            400, first["what"], expected=first["expected"], fix=first["fix"], field=first.get("field", "")
+        )  # fmt: skip
+    return asked
+
+
+def _estimate(studio: "Studio", body: Mapping[str, Any]) -> Job:
+    asked = _require(studio, body)
+    for job in studio.jobs.running("estimate"):  # of what was asked before
+        studio.jobs.stop(job)
+    return studio.jobs.start("estimate", [*asked.words, "--dry-run"])
+
+
+# Training
+
+
+def _train(studio: "Studio", body: Mapping[str, Any]) -> Job:
+    asked = _require(studio, body)
+    assert asked.config is not None
+    number = body.get("folder", 0)
+    folder = studio.folders.folder(number if isinstance(number, int) else -1)
+    path = _reserve(folder, body.get("name"), f"{asked.recipe}-{_title(asked.config.dataset.data)}")
+    try:
+        words = [*asked.words, "--out", str(folder), "--name", path.name]
+        return studio.jobs.start("train", words, path, most=studio.trainings)
+    except GanvasError:
+        remove_empty(path)
+        raise
+
+
+def _reserve(folder: Path, name: Any, title: str) -> Path:
+    """Makes the folder of a new run: the name that was chosen, or the next number before the title.
+
+    Raises:
+        Refusal: the name is taken, or impossible.
+    """
+    make_folder(folder)
+    if name:
+        if not isinstance(name, str) or not re.fullmatch(r"[\w][\w .()+-]*", name) or len(name) > MAX_NAME:
+            expected = f"letters, digits, dots and dashes, at most {MAX_NAME}"
+            raise Refusal(400, f"{str(name)[:MAX_NAME]!r} is no name of a run.", expected=expected, field="name")
+        try:
+            (folder / name).mkdir()
+        except FileExistsError:
+            raise Refusal(409, f"{name} exists already.", fix="choose another name.", field="name") from None
+        return folder / name
+    numbers = [int(match[1]) for path in folder.iterdir() if (match := re.match(r"(\d{5})-", path.name))]
+    number = max(numbers, default=-1) + 1
+    while True:
+        path = folder / f"{number:05d}-{title}"
+        try:
+            path.mkdir()
+            return path
+        except FileExistsError:  # another studio was faster
+            number += 1
+
+
+def _title(data: str) -> str:
+    """The last part of a path or name, as it stands in the names of runs."""
+    stem = re.sub(r"\.(tar\.\w+|\w{2,7})$", "", data.rstrip("/\\").replace("\\", "/").rpartition("/")[2])
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", stem).strip("-")[:48] or "images"
+
+
+def _resume(studio: "Studio", body: Mapping[str, Any]) -> Job:
+    run = find_run(studio, body.get("run"))
+    progress = run.progress()
+    if progress["state"] == "training":
+        raise Refusal(409, f"{run.path.name} is being trained already.")
+    if progress["state"] == "complete":
+        raise Refusal(
+            409, f"{run.path.name} is complete.", expected="a run that was stopped",
+            fix="start a new one like it, which is longer.",
+        )  # fmt: skip
+    return studio.jobs.start("train", ["train", str(run.path)], run.path, most=studio.trainings)
+
+
+def _stop(studio: "Studio", body: Mapping[str, Any]) -> dict[str, Any]:
+    """Asks a job or a run to end, once."""
+    if body.get("job") is not None:
+        job = studio.jobs.find(to_text(body["job"], "job", "the id of a job"))
+    else:
+        run = find_run(studio, body.get("run"))
+        job = studio.jobs.job_of(run.path)
+        if job is None or job.kind != "train":
+            from ganvas.studio.stopping import stop_holder  # psutil, which no page needs before
+
+            stop_holder(run.path)
+            return {"stopping": True, "job": None}
+    studio.jobs.stop(job)
+    return {"stopping": True, "job": studio.jobs.describe(job)}
+
+
+def _evaluate(studio: "Studio", body: Mapping[str, Any]) -> Job:
+    run = find_run(studio, body.get("run"))
+    _ = run.latest_snapshot
+    return studio.jobs.start("evaluate", ["evaluate", str(run.path)], run.path, most=1)
+
+
+def _find_neighbours(studio: "Studio", request: Request) -> dict[str, Any]:
+    """The picture of the closest pairs that the last evaluation drew, and what it measured."""
+    key = parameter(request, "run")
+    run = Run(studio.folders.find(key))
+    drawn = run.path / "closest.png"
+    rows = read_jsonl(run.path / "metrics.jsonl")
+    return {
+        "name": drawn.name if drawn.is_file() else None,
+        "evaluation": rows[-1] if rows else None,
+        "command": commands.quote(["ganvas", "evaluate", run.path]),
+    }
+
+
+# Removing
+
+
+def _remove(studio: "Studio", body: Mapping[str, Any]) -> dict[str, Any]:
+    keys = body.get("runs")
+    if not isinstance(keys, list) or not keys or not all(isinstance(key, str) for key in keys):
+        raise Refusal(400, "No runs are named.", expected="a list of keys of runs", field="runs")
+    dry_run = to_flag(body.get("dry_run", False), "dry_run")
+    paths = [studio.folders.find(key) for key in keys]
+    for path in paths:
+        if path in studio.folders.paths:
+            raise Refusal(409, f"{path} is the folder that the studio shows.", fix="remove it in a terminal.")
+    return _removed(cleaning.remove(paths, dry_run=dry_run), dry_run)
+
+
+def _clean(studio: "Studio", body: Mapping[str, Any]) -> dict[str, Any]:
+    dry_run = to_flag(body.get("dry_run", False), "dry_run")
+    notes: list[str] = []
+    removals = [
+        removal
+        for folder in studio.folders.paths
+        if folder.is_dir()
+        for removal in cleaning.clean(folder, dry_run=dry_run, note=notes.append)
+    ]
+    return _removed(removals, dry_run) | {"notes": notes}
+
+
+def _removed(removals: list[Removal], dry_run: bool) -> dict[str, Any]:
+    total = sum(removal.bytes for removal in removals)
+    return {"removed": [removal.to_json() for removal in removals], "bytes": total, "dry_run": dry_run}
+
+
+def _list_jobs(studio: "Studio", request: Request) -> dict[str, Any]:
+    if name := request.query_params.get("id"):
+        return {"jobs": [studio.jobs.describe(studio.jobs.find(name))]}
+    return {"jobs": studio.jobs.to_json()}

@@ -1,0 +1,394 @@
+"""Files that a page sends: streamed to the disk in a folder beside the runs, bounded in size, number and time."""
+
+import asyncio
+import os
+import re
+import secrets
+import shutil
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Literal
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from ganvas.errors import GanvasError
+from ganvas.files import MAX_NAME, explain_os_error, find_leftovers, format_bytes, make_folder
+from ganvas.studio.answers import Refusal, answer, parameter, read_object
+
+if TYPE_CHECKING:
+    from ganvas.studio.app import Studio
+
+MAX_BYTES, MAX_FILES = 20 * 10**9, 500_000
+"""Of one upload."""
+
+MAX_OPEN = 4
+"""Uploads at a time."""
+
+KEPT_FREE = 10**9
+"""Bytes of the disk that an upload leaves free."""
+
+IDLE_SECONDS, ABANDONED_SECONDS = 30.0, 120.0
+"""Time without a byte after which a file is given up; without any request, the upload."""
+
+MAX_DEPTH = 16
+"""Folders inside each other."""
+
+BUFFER = 2**20
+"""Bytes that are written at a time."""
+
+_FORBIDDEN = re.compile(r'[\x00-\x1f\x7f<>:"|?*\\]')
+_LOGS = {".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".log", ".txt", ".out", ".dat", ".md"}
+_SUFFIXES = "jpg jpeg jpe jfif png apng webp bmp dib tif tiff gif ppm pgm pbm pnm avif jp2 heic heif hif"
+_PACKED = {".gz", ".bz2", ".xz"}
+_IMAGES = frozenset(f".{suffix}" for suffix in _SUFFIXES.split())
+
+
+@dataclass(eq=False)
+class Upload:
+    """Files that are being sent.
+
+    Attributes:
+        final: where they will lie; `staging` beside it is where they lie until all are there.
+        announced: their bytes, as the page says; `bytes` those that came.
+        files: how many are complete; `first` of them, and the folders that they are in: "" for none, at most two.
+        logs: whether each looks like a log.
+        writing: how many are being written.
+        touched: when the last byte came, as `time.monotonic`.
+    """
+
+    id: str
+    final: Path
+    staging: Path
+    announced: int
+    bytes: int = 0
+    files: int = 0
+    first: PurePosixPath = PurePosixPath()
+    tops: set[str] = field(default_factory=set)
+    logs: bool = True
+    writing: int = 0
+    touched: float = field(default_factory=time.monotonic)
+    ended: bool = False
+
+    def add(self, file: PurePosixPath) -> None:
+        """Counts a file that is complete."""
+        self.first = self.first if self.files else file
+        self.files += 1
+        self.logs &= is_log(file)
+        if len(self.tops) < 2:
+            self.tops.add(file.parts[0] if len(file.parts) > 1 else "")
+
+
+class Uploads:
+    """The uploads of this studio.
+
+    Args:
+        folder: where they lie; made with the first one.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._open: dict[str, Upload] = {}
+        self._closed: dict[str, Path] = {}
+
+    def begin(self, names: Sequence[str], files: int, size: int) -> Upload:
+        """A place for files that will be sent.
+
+        Raises:
+            Refusal: they are too many or too large, or too many uploads are open.
+            GanvasError: the folder cannot be written.
+        """
+        if len(self._open) >= MAX_OPEN:
+            raise Refusal(429, f"{MAX_OPEN} uploads are open.", expected="fewer at a time", fix="wait for one of them.")
+        if not 1 <= files <= MAX_FILES:
+            raise Refusal(413, f"{files:,} files are too many.", expected=f"at most {MAX_FILES:,}", fix="send a zip.")
+        if size > MAX_BYTES:
+            raise _too_large(size)
+        make_folder(self.folder)
+        for leftover in find_leftovers(self.folder):  # of studios that were killed
+            shutil.rmtree(leftover.path, ignore_errors=True)
+            _remove_empty(self.folder / leftover.path.name[1:].rpartition(".tmp-")[0])
+        self._check_space(size)
+        upload = self._reserve(_choose_name(names), size)
+        self._open[upload.id] = upload
+        self._watch(upload)
+        return upload
+
+    def find(self, name: str) -> Upload:
+        """The open upload of that id.
+
+        Raises:
+            Refusal: there is none: it was closed, removed, or not used for too long.
+        """
+        if name not in self._open:
+            raise Refusal(404, "There is no such upload any more.", fix="send the files again.")
+        return self._open[name]
+
+    def path(self, name: str) -> Path:
+        """Where the files of a closed upload lie.
+
+        Raises:
+            Refusal: there is none of this id.
+        """
+        if name not in self._closed:
+            raise Refusal(404, "There is no such upload any more.", fix="send the files again.", field="upload")
+        return self._closed[name]
+
+    async def write(self, upload: Upload, name: str, request: Request) -> int:
+        """Streams the body of a request to a file, and returns its bytes; what is not complete is removed.
+
+        Raises:
+            Refusal: more bytes than announced or allowed, too many files, none for too long, or a full disk.
+        """
+        relative = clean(name)
+        if upload.files + upload.writing >= MAX_FILES:
+            raise Refusal(413, f"More than {MAX_FILES:,} files were sent.", fix="send a zip.")
+        upload.writing += 1
+        path, sent = upload.staging / relative, 0
+        try:
+            path = await run_in_threadpool(_create, path)
+            try:
+                async for chunk in _gather(request):
+                    sent += len(chunk)
+                    upload.bytes += len(chunk)
+                    upload.touched = time.monotonic()
+                    self._check(upload, len(chunk))
+                    await run_in_threadpool(_append, path, chunk)
+            except BaseException:
+                upload.bytes -= sent
+                path.unlink(missing_ok=True)
+                raise
+        except OSError as error:
+            self.remove(upload)
+            full = explain_os_error(error, upload.final)
+            raise Refusal(507, full.what, expected=full.expected, fix=full.fix) from error
+        finally:
+            upload.writing -= 1
+            upload.touched = time.monotonic()
+        upload.add(PurePosixPath(path.relative_to(upload.staging).as_posix()))
+        return sent
+
+    def _check(self, upload: Upload, size: int) -> None:
+        """Refuses what is more than announced or allowed, or what the disk has no room for."""
+        if upload.ended:
+            raise Refusal(404, "The upload was removed meanwhile.", fix="send the files again.")
+        if upload.bytes > min(upload.announced, MAX_BYTES):
+            raise _too_large(upload.bytes, upload.announced)
+        self._check_space(size)
+
+    def close_upload(self, upload: Upload) -> tuple[Path, Literal["data", "log"]]:
+        """Puts the files in their place: a single file that is no image, or a folder; and what they seem to be.
+
+        Raises:
+            Refusal: no file was sent, or one is still being sent.
+            GanvasError: they cannot be moved.
+        """
+        if not upload.files or upload.writing:
+            what = "A file is still being sent." if upload.writing else "No file was sent."
+            raise Refusal(409, what, expected="all files, then the end")
+        shared = upload.staging.joinpath(*upload.tops) if len(upload.tops) == 1 else upload.staging
+        try:
+            upload.final.rmdir()
+            shared.rename(upload.final)
+        except OSError as error:
+            raise explain_os_error(error, upload.final) from error
+        shutil.rmtree(upload.staging, ignore_errors=True)
+        self._forget(upload)
+        alone = upload.files == 1 and upload.tops == {""} and upload.first.suffix.lower() not in _IMAGES
+        path = self._closed[upload.id] = upload.final / upload.first if alone else upload.final
+        return path, "log" if upload.logs or (path / "stats.jsonl").is_file() else "data"
+
+    def remove(self, upload: Upload) -> None:
+        """Forgets an upload and removes its files."""
+        self._forget(upload)
+        shutil.rmtree(upload.staging, ignore_errors=True)
+        _remove_empty(upload.final)
+
+    def close(self) -> None:
+        """Removes what is not complete."""
+        for upload in list(self._open.values()):
+            self.remove(upload)
+
+    def _forget(self, upload: Upload) -> None:
+        upload.ended = True
+        self._open.pop(upload.id, None)
+
+    def _reserve(self, name: str, size: int) -> Upload:
+        number = 1
+        while True:
+            final = self.folder / (name if number == 1 else f"{name}-{number}")
+            try:
+                final.mkdir()
+                break
+            except FileExistsError:
+                number += 1
+            except OSError as error:
+                raise explain_os_error(error, final) from error
+        staging = self.folder / f".{final.name}.tmp-{os.getpid()}"
+        shutil.rmtree(staging, ignore_errors=True)
+        staging.mkdir()
+        return Upload(secrets.token_hex(8), final, staging, size)
+
+    def _check_space(self, size: int) -> None:
+        free = shutil.disk_usage(self.folder).free - KEPT_FREE
+        if size > free:
+            raise Refusal(
+                507,
+                f"The disk has room for {format_bytes(max(0, free))} more, {format_bytes(size)} were to be written.",
+                expected="space for the files, and 1 GB to spare",
+                fix="free some space, or start the studio with a folder on another disk.",
+            )
+
+    def _watch(self, upload: Upload) -> None:
+        """Removes the upload once nothing has happened for too long."""
+        if upload.ended:
+            return
+        left = upload.touched + ABANDONED_SECONDS - time.monotonic()
+        if left <= 0 and not upload.writing:
+            self.remove(upload)
+            return
+        asyncio.get_running_loop().call_later(max(left, 1.0), self._watch, upload)
+
+
+def routes(studio: "Studio") -> list[Route]:
+    """The addresses of this module."""
+    one = "/api/uploads/{upload}"
+    return [
+        Route("/api/uploads", partial(_begin, studio.uploads), methods=["POST"]),
+        Route(f"{one}/file", partial(_put, studio.uploads), methods=["PUT"]),
+        Route(f"{one}/close", partial(_close, studio.uploads), methods=["POST"]),
+        Route(one, partial(_delete, studio.uploads), methods=["DELETE"]),
+    ]
+
+
+async def _begin(uploads: Uploads, request: Request) -> Response:
+    body = await read_object(request)
+    names, size = body.get("names"), body.get("bytes")
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        raise Refusal(400, "The upload names no files.", expected="a list of names", field="names")
+    files = body.get("files", len(names))
+    if not all(isinstance(number, int) and not isinstance(number, bool) and number >= 0 for number in (files, size)):
+        raise Refusal(400, "The upload says no size.", expected="the number of files and of bytes", field="bytes")
+    upload = uploads.begin(names, files, size)  # type: ignore[arg-type]
+    return answer({"upload": upload.id, "path": str(upload.final)}, 201)
+
+
+async def _put(uploads: Uploads, request: Request) -> Response:
+    upload = uploads.find(request.path_params["upload"])
+    length = request.headers.get("content-length", "")
+    if length.isdigit() and upload.bytes + int(length) > min(upload.announced, MAX_BYTES):
+        raise _too_large(upload.bytes + int(length), upload.announced)
+    try:
+        return answer({"bytes": await uploads.write(upload, parameter(request, "name"), request)}, 201)
+    except ClientDisconnect:
+        return Response(status_code=400)  # nobody reads it
+
+
+async def _close(uploads: Uploads, request: Request) -> Response:
+    path, what = await run_in_threadpool(uploads.close_upload, uploads.find(request.path_params["upload"]))
+    return answer({"path": str(path), "what": what})
+
+
+async def _delete(uploads: Uploads, request: Request) -> Response:
+    await run_in_threadpool(uploads.remove, uploads.find(request.path_params["upload"]))
+    return answer({"removed": True})
+
+
+def clean(name: str) -> PurePosixPath:
+    """The name of a file in its folders, as any file system takes it; it leads nowhere else.
+
+    Raises:
+        Refusal: nothing is left of it, or it has too many folders.
+    """
+    parts = [_clean_part(part) for part in name.replace("\\", "/").split("/") if part not in ("", ".", "..")]
+    if not parts or len(parts) > MAX_DEPTH:
+        raise Refusal(
+            400, f"{name[:100]!r} is no name of a file.", expected=f"at most {MAX_DEPTH} folders", field="name"
+        )
+    return PurePosixPath(*parts)
+
+
+def _clean_part(part: str) -> str:
+    text = _FORBIDDEN.sub("_", part.encode("utf-8", "replace").decode()).strip()
+    stem, dot, suffix = text.rpartition(".")
+    suffix = dot + suffix if stem and len(suffix) < 12 else ""
+    stem = text.removesuffix(suffix) if suffix else text
+    room = MAX_NAME - 40 - len(suffix.encode())  # for the marks of temporary names
+    return (stem.encode()[:room].decode(errors="ignore") + suffix).rstrip(". ") or "_"
+
+
+def is_log(file: PurePosixPath) -> bool:
+    """Whether a file is named as logs of trainings are."""
+    plain = file.with_suffix("") if file.suffix.lower() in _PACKED else file
+    return "tfevents" in file.name or plain.suffix.lower() in _LOGS
+
+
+def _choose_name(names: Sequence[str]) -> str:
+    """The folder that all files share, or the only file without its ending; else "files"."""
+    paths = [clean(name) for name in names[:1000]]
+    tops = {path.parts[0] for path in paths}
+    name = tops.pop() if len(tops) == 1 else "files"
+    if len(paths) == 1 and len(paths[0].parts) == 1:
+        name = re.sub(r"\.(tar\.\w+|\w{1,8})$", "", name)
+    return re.sub(r"[^\w.-]+", "-", name).strip("-.")[:48] or "files"
+
+
+async def _gather(request: Request) -> AsyncIterator[bytes]:
+    """The body of a request in pieces that are worth a write.
+
+    Raises:
+        Refusal: no byte came for too long.
+        ClientDisconnect: the page has gone.
+    """
+    chunks, buffer = aiter(request.stream()), bytearray()
+    while True:
+        try:
+            buffer += await asyncio.wait_for(anext(chunks), IDLE_SECONDS)
+        except StopAsyncIteration:
+            break
+        except TimeoutError:
+            what = f"No byte of the file came for {IDLE_SECONDS:g} s."
+            raise Refusal(408, what, expected="a page that goes on sending", fix="send the files again.") from None
+        if len(buffer) >= BUFFER:
+            yield bytes(buffer)
+            buffer.clear()
+    if buffer:
+        yield bytes(buffer)
+
+
+def _create(path: Path) -> Path:
+    """Makes an empty file, with its folders; where the name is taken, as after cleaning, another one with a number."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    number = 1
+    while True:
+        free = path if number == 1 else path.with_stem(f"{path.stem}-{number}")
+        try:
+            free.open("xb").close()
+            return free
+        except FileExistsError:
+            number += 1
+
+
+def _append(path: Path, content: bytes) -> None:
+    with path.open("ab") as file:
+        file.write(content)
+
+
+def _remove_empty(folder: Path) -> None:
+    with suppress(OSError):
+        folder.rmdir()
+
+
+def _too_large(size: int, announced: int = MAX_BYTES) -> GanvasError:
+    if announced < MAX_BYTES and size <= MAX_BYTES:
+        return Refusal(413, f"More bytes were sent than the {announced:,} that were announced.", fix="send them again.")
+    expected = f"at most {format_bytes(MAX_BYTES)}"
+    return Refusal(
+        413, f"The files are too large: {format_bytes(size)}.", expected=expected, fix="use --data on a path."
+    )
