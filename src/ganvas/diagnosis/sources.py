@@ -14,7 +14,7 @@ from ganvas.errors import GanvasError, describe_value
 from ganvas.files import to_path
 from ganvas.reading import MAX_DOCUMENT, read_bytes
 from ganvas.runs.folder import Run
-from ganvas.runs.log import read_events, read_stats
+from ganvas.runs.log import LogLines, read_events, read_stats
 
 
 def diagnose(what: Run | Path | str | Sequence[Path | str], columns: Mapping[str, str] | None = None) -> Diagnosis:
@@ -43,13 +43,13 @@ def diagnose(what: Run | Path | str | Sequence[Path | str], columns: Mapping[str
     if not several:
         raise GanvasError("No run and no log is named.", expected="a run, or a log")
     paths = [to_path(one, "a run, or a log") for one in several]
-    if len(paths) == 1 and not columns and _is_run(paths[0]):
+    if len(paths) == 1 and not columns and is_run(paths[0]):
         return apply_rules(read_run(Run(paths[0])))
     trainings = read_trainings(paths, to_columns(columns or {}))
     return combine({name: apply_rules(history) for name, history in trainings.items()})
 
 
-def _is_run(folder: Path) -> bool:
+def is_run(folder: Path) -> bool:
     """Whether a folder may be a run of Ganvas, also a damaged one: other programs have a config.json too."""
     config, stats = folder / "config.json", folder / "stats.jsonl"
     try:
@@ -58,15 +58,20 @@ def _is_run(folder: Path) -> bool:
         return config.exists() or (os.path.lexists(config) and stats.exists())
 
 
-def read_run(run: Run) -> History:
+def read_run(run: Run, until: int | None = None) -> History:
     """The history that a run has written.
 
+    Args:
+        until: the images shown to D after which nothing counts; by default everything does.
+
     Raises:
-        GanvasError: it has written nothing yet.
+        GanvasError: it has written nothing yet, and no `until` is given.
     """
     lines, events = read_stats(run.path), read_events(run.path)
+    if until is not None:
+        lines, events = _until(lines, until), _until(events, until)
     bad = [event for event in events if event["event"] == "non-finite"]
-    if not lines and not bad:
+    if not lines and not bad and until is None:
         complete = run.progress()["state"] == "complete"
         if lines.damaged:
             raise GanvasError(
@@ -92,6 +97,13 @@ def read_run(run: Run) -> History:
     if bad:
         history.update_facts(non_finite=NonFinite(bad[-1]["nimg"] / 1000, tuple(bad[-1]["quantities"])))
     return history
+
+
+def _until(lines: LogLines, nimg: int) -> LogLines:
+    """Those of the time until so many images were shown; how many of all are damaged stays known."""
+    kept = LogLines(line for line in lines if line["nimg"] <= nimg)
+    kept.damaged = lines.damaged
+    return kept
 
 
 def facts_of(config: TrainConfig, images: int, classes: int, *, critic: bool) -> Facts:

@@ -90,10 +90,9 @@ def _list_knobs(studio: "Studio", request: Request) -> dict[str, Any]:
 
 def _check(studio: "Studio", body: Mapping[str, Any]) -> dict[str, Any]:
     asked, errors = _ask(studio, body)
-    command = warnings = None
-    if asked.config is not None:
-        command, warnings = commands.quote(["ganvas", *asked.words]), asked.config.warnings()
-    return {"ok": not errors, "errors": errors, "command": command, "warnings": warnings or []}
+    fine = asked.config if not errors else None
+    command = commands.quote(["ganvas", *asked.words]) if fine else None
+    return {"ok": not errors, "errors": errors, "command": command, "warnings": fine.warnings() if fine else []}
 
 
 def _ask(studio: "Studio", body: Mapping[str, Any]) -> tuple[commands.Request, list[dict[str, str]]]:

@@ -69,7 +69,7 @@ class Upload:
     announced: int
     bytes: int = 0
     files: int = 0
-    first: PurePosixPath = PurePosixPath()
+    first: PurePosixPath | None = None
     tops: set[str] = field(default_factory=set)
     logs: bool = True
     writing: int = 0
@@ -78,7 +78,7 @@ class Upload:
 
     def add(self, file: PurePosixPath) -> None:
         """Counts a file that is complete."""
-        self.first = self.first if self.files else file
+        self.first = self.first or file
         self.files += 1
         self.logs &= is_log(file)
         if len(self.tops) < 2:
@@ -200,8 +200,9 @@ class Uploads:
             raise explain_os_error(error, upload.final) from error
         shutil.rmtree(upload.staging, ignore_errors=True)
         self._forget(upload)
-        alone = upload.files == 1 and upload.tops == {""} and upload.first.suffix.lower() not in _IMAGES
-        path = self._closed[upload.id] = upload.final / upload.first if alone else upload.final
+        first = upload.first if upload.files == 1 and upload.tops == {""} else None
+        alone = first is not None and first.suffix.lower() not in _IMAGES
+        path = self._closed[upload.id] = upload.final / first if first is not None and alone else upload.final
         return path, "log" if upload.logs or (path / "stats.jsonl").is_file() else "data"
 
     def remove(self, upload: Upload) -> None:
@@ -349,12 +350,14 @@ async def _gather(request: Request) -> AsyncIterator[bytes]:
     chunks, buffer = aiter(request.stream()), bytearray()
     while True:
         try:
-            buffer += await asyncio.wait_for(anext(chunks), IDLE_SECONDS)
-        except StopAsyncIteration:
-            break
+            async with asyncio.timeout(IDLE_SECONDS):
+                chunk = await anext(chunks, None)
         except TimeoutError:
             what = f"No byte of the file came for {IDLE_SECONDS:g} s."
             raise Refusal(408, what, expected="a page that goes on sending", fix="send the files again.") from None
+        if chunk is None:
+            break
+        buffer += chunk
         if len(buffer) >= BUFFER:
             yield bytes(buffer)
             buffer.clear()
