@@ -36,7 +36,9 @@ export function toastError(error) {
 /** An error as one text: what happened, what was expected, the fix. */
 export function errorText(error) {
   const parts = [error.what ?? error.message];
-  if (error.expected) parts.push(t("error.expected", { text: error.expected }));
-  if (error.fix) parts.push(t("error.fix", { text: error.fix }));
+  if (error.expected) parts.push(t("error.expected", { text: sentence(error.expected) }));
+  if (error.fix) parts.push(t("error.fix", { text: sentence(error.fix) }));
   return parts.join(" ");
 }
+
+const sentence = (text) => (/[.!?…]$/.test(text) ? text : `${text}.`);

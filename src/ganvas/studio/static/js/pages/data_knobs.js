@@ -2,6 +2,7 @@
 
 import { h } from "../dom.js";
 import { has, t } from "../i18n.js";
+import { errorText } from "../toast.js";
 
 const PROMINENT = ["resolution", "conditional", "mirror"];
 const ELSEWHERE = new Set(["data", "kimg", "minutes"]); // they have fields of their own on the page
@@ -73,7 +74,7 @@ function field(knob, values, onChange) {
   mark();
   const showError = (problem) => {
     error.hidden = !problem;
-    error.textContent = problem ? [problem.what, problem.expected, problem.fix].filter(Boolean).join(" ") : "";
+    error.textContent = problem ? errorText(problem) : "";
     problem ? control.setAttribute("aria-invalid", "true") : control.removeAttribute("aria-invalid");
   };
   return { element, showError };

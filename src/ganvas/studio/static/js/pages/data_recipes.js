@@ -2,12 +2,14 @@
 
 import { h, icon } from "../dom.js";
 import { t } from "../i18n.js";
+import { errorText } from "../toast.js";
 
 const SHOWN = 6;
 
 /** A group of radio buttons, each a card with what the recipe is, its source and its speed. */
 export function recipeCards({ recipes, chosen, onChange }) {
   const card = (recipe) => {
+    const [speed, size] = recipe.cost.split(" at ");
     const radio = h("input", {
       type: "radio", name: "recipe", value: recipe.name, props: { checked: recipe.name === chosen },
       "aria-describedby": `recipe-${recipe.name}`, on: { change: () => onChange(recipe.name) },
@@ -22,7 +24,7 @@ export function recipeCards({ recipes, chosen, onChange }) {
         h("span", { class: "recipe-name" }, recipe.name),
         h("span", { class: "recipe-summary", lang: "en" }, recipe.summary),
         h("span", { class: "recipe-source", lang: "en" }, recipe.source),
-        h("span", { class: "recipe-cost" }, icon("chart"), t("data.recipe.cost", { cost: recipe.cost })),
+        h("span", { class: "recipe-cost" }, icon("chart"), t("data.recipe.speed", { speed, size })),
       ),
     );
   };
@@ -36,6 +38,7 @@ export function recipeCards({ recipes, chosen, onChange }) {
     rest.length
       ? h("details", null, h("summary", null, t("data.recipe.more", { n: rest.length })), h("div", { class: "recipe-grid" }, rest.map(card)))
       : null,
+    h("p", { class: "muted small recipe-speeds" }, t("data.recipe.speeds")),
   );
 }
 
@@ -78,7 +81,7 @@ export function lengthFields({ recipe, form, onChange }) {
     showErrors(errors) {
       const problem = errors.find((one) => UNITS.includes(one.field));
       error.hidden = !problem;
-      error.textContent = problem ? [problem.what, problem.expected, problem.fix].filter(Boolean).join(" ") : "";
+      error.textContent = problem ? errorText(problem) : "";
       if (problem) input.setAttribute("aria-invalid", "true");
       else input.removeAttribute("aria-invalid");
       return errors.filter((one) => !UNITS.includes(one.field));

@@ -4,7 +4,7 @@ import { get, post } from "../api.js";
 import { commandBox } from "../command.js";
 import { errorBox, h, icon, replace } from "../dom.js";
 import { t } from "../i18n.js";
-import { follow } from "../jobs.js";
+import { runAddress, startTraining, waitFor } from "../jobs.js";
 import { navigate } from "../router.js";
 import { estimateView } from "./data_estimate.js";
 import { knobFields } from "./data_knobs.js";
@@ -73,8 +73,8 @@ export function trainingView({ data, report, recipes, known, form }) {
     estimateButton.disabled = true;
     replace(estimate, h("p", { class: "data-wait", role: "status" }, h("span", { class: "live-dot" }), t("data.estimating")));
     try {
-      const job = await follow(await post("/api/estimate", body(), { signal }), { ready: () => false, signal });
-      replace(estimate, estimateView(job.result));
+      const job = await waitFor(await post("/api/estimate", body(), { signal }), (one) => one.state !== "running");
+      replace(estimate, job.result && estimateView(job.result));
     } catch (error) {
       if (error.name !== "AbortError") replace(estimate, errorBox(error));
     } finally {
@@ -88,10 +88,9 @@ export function trainingView({ data, report, recipes, known, form }) {
     startButton.disabled = true;
     replace(outcome, h("p", { class: "data-wait", role: "status" }, h("span", { class: "live-dot" }), t("data.starting")));
     try {
-      const job = await follow(await post("/api/train", body()), { ready: (one) => one.run !== null, signal });
-      if (job.run !== null) navigate(`/run?run=${encodeURIComponent(job.run)}`);
+      const run = await startTraining(body());
+      if (!signal.aborted) navigate(runAddress(run));
     } catch (error) {
-      if (error.name === "AbortError") return;
       replace(outcome, errorBox(error));
       startButton.disabled = false;
     }

@@ -69,10 +69,13 @@ export default {
         show();
       } catch (error) {
         if (error.name === "AbortError") return;
-        if (last && Object.keys(columns).length) {
+        if (last?.source === from) {
           show();
           source.prepend(errorBox(error)); // the columns that were said do not fit: what was read before stays
-        } else showSource(error);
+        } else {
+          showSource(error);
+          if (error.status === 400) source.querySelector(".error-box").after(sayColumns(columns, (said) => read(from, said)));
+        }
       }
     };
 
@@ -110,6 +113,26 @@ export default {
     };
   },
 };
+
+/** Where no name of a log was recognised: what its columns are, by name or by place. */
+function sayColumns(columns, onColumns) {
+  const fields = ["d_loss", "g_loss", "step"].map((role) => {
+    const input = h("input", { type: "text", id: `say-${role}`, autocomplete: "off", spellcheck: "false", props: { value: columns[role] ?? "" } });
+    return { role, input, element: h("div", { class: "field" }, h("label", { for: `say-${role}` }, t(`diagnose.say.${role}`)), input) };
+  });
+  const submit = (event) => {
+    event.preventDefault();
+    const said = fields.map(({ role, input }) => [role, input.value.trim()]).filter(([, name]) => name);
+    if (said.length) onColumns(Object.fromEntries(said));
+  };
+  return h(
+    "form",
+    { class: "panel say-columns", on: { submit } },
+    h("p", null, t("diagnose.say.title")),
+    h("div", { class: "say-fields" }, fields.map((one) => one.element)),
+    h("button", { type: "submit", class: "button" }, t("diagnose.columns.again")),
+  );
+}
 
 function readBar(answer, onChange) {
   const facts = answer.facts ?? {};

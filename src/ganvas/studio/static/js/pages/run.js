@@ -106,7 +106,7 @@ function show(page, detail, first, mayWrite, time, params) {
 
   const ends = [
     time.on(["at"], () => soon("address", () => setParams({ at: time.following ? null : time.at / 1000 }), ADDRESS_MS)),
-    stream("/api/run/stream", { run, after: first.bytes }, {
+    stream("/api/run/stream", { run, after: detail.position }, {
       open: () => head.setLost(false),
       lost: () => head.setLost(true),
       card(card) {
