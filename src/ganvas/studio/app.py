@@ -1,8 +1,11 @@
 """The web application: the table of routes, errors as JSON, the static files."""
 
+import hmac
 import mimetypes
 import platform
 import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,11 +17,15 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from ganvas.errors import GanvasError
-from ganvas.studio import curves, files, runs
-from ganvas.studio.answers import Refusal, answer, refuse
+from ganvas.studio import curves, detail, files, runs, streams, training, uploads
+from ganvas.studio.answers import Refusal, answer, refuse, to_text
 from ganvas.studio.curves import Curves
 from ganvas.studio.folders import Folders
-from ganvas.studio.runs import Runs
+from ganvas.studio.jobs import Jobs
+from ganvas.studio.runs import Card, Runs
+from ganvas.studio.security import Guard
+from ganvas.studio.streams import Poller
+from ganvas.studio.uploads import Uploads
 from ganvas.version import __version__
 
 STATIC = Path(__file__).parent / "static"
@@ -41,6 +48,10 @@ class Studio:
         trainings: how many trainings the studio may have started at a time.
         token: the secret without which nothing is written.
         runs, curves: what was read of the runs, kept.
+        poller: looks at the files for the streams.
+        jobs: commands that were started; jobs_text: they as JSON, as the poller saw them last.
+        uploads: what pages have sent.
+        worker, inspector: processes for what needs NumPy or PyTorch, for short and for long work.
     """
 
     folders: Folders
@@ -51,19 +62,62 @@ class Studio:
     token: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
 
     def __post_init__(self) -> None:
-        self.runs = Runs(self.folders)
-        self.curves = Curves()
+        self.runs, self.curves = Runs(self.folders), Curves()
+        self.poller = Poller(self.look)
+        self.jobs, self.jobs_text = Jobs(self.folders.key), "[]"
+        self.uploads = Uploads(self.folders.uploads)
+        self._tickets: set[str] = set()
+
+    def look(self) -> None:
+        """Looks at the runs and the jobs, for all streams."""
+        self.runs.look()
+        self.jobs_text = to_text(self.jobs.to_json())
+
+    def with_job(self, card: Card) -> Card:
+        """A card with the job that runs for it."""
+        job = self.jobs.job_of(Path(card["folder"]) / card["name"])
+        return card | {"job": job.id} if job else card
+
+    def make_ticket(self) -> str:
+        """A secret that stands once for the token: what opens the browser is seen by every user of the machine."""
+        ticket = secrets.token_urlsafe(24)
+        self._tickets.add(ticket)
+        return ticket
+
+    def take_ticket(self, given: str) -> bool:
+        """Whether it is a ticket that was not used yet."""
+        found = next(
+            (one for one in self._tickets if hmac.compare_digest(one.encode(), given.encode(errors="replace"))), ""
+        )
+        self._tickets.discard(found)
+        return bool(found)
+
+    async def close(self) -> None:
+        """Ends the processes that are of no use without the server; trainings go on."""
+        self.uploads.close()
+        self.jobs.close()
 
 
-def create_app(studio: Studio) -> Starlette:
-    """The application of a studio."""
+def create_app(studio: Studio) -> Guard:
+    """The application of a studio, behind its guard."""
     routes: list[BaseRoute] = [Route(path, _show_page) for path in PAGES]
     routes.append(Route("/favicon.ico", _show_icon))
-    routes.append(Route("/api/session", lambda request: answer(_describe(studio))))
-    for module in (runs, files, curves):
+
+    async def describe(request: Request) -> Response:
+        return answer(_describe(studio, request.scope["may_write"]))
+
+    routes.append(Route("/api/session", describe))
+    for module in (runs, detail, files, curves, streams, training, uploads):
         routes += module.routes(studio)
     routes.append(Mount("/static", StaticFiles(directory=STATIC)))
-    return Starlette(routes=routes, exception_handlers={GanvasError: _refuse, HTTPException: _refuse_address})
+    handlers = {GanvasError: _refuse, HTTPException: _refuse_address, Exception: _fail}
+
+    @asynccontextmanager
+    async def life(app: Starlette) -> AsyncIterator[None]:
+        yield
+        await studio.close()
+
+    return Guard(Starlette(routes=routes, exception_handlers=handlers, lifespan=life), studio)
 
 
 async def _show_page(request: Request) -> Response:
@@ -75,10 +129,10 @@ async def _show_icon(request: Request) -> Response:
     return FileResponse(STATIC / "favicon.svg")
 
 
-def _describe(studio: Studio) -> dict[str, object]:
+def _describe(studio: Studio, may_write: bool) -> dict[str, object]:
     return {
         "version": __version__, "folders": [str(path) for path in studio.folders.paths],
-        "data_folders": [str(path) for path in studio.data_folders], "may_write": True, "token_needed": True,
+        "data_folders": [str(path) for path in studio.data_folders], "may_write": may_write, "token_needed": True,
         "trainings": studio.trainings, "python": platform.python_version(),
     }  # fmt: skip
 
@@ -92,3 +146,9 @@ async def _refuse_address(request: Request, error: Exception) -> Response:
     """Addresses that do not exist, and methods that one does not take."""
     assert isinstance(error, HTTPException)
     return refuse(Refusal(error.status_code, f"{request.method} {request.url.path[:200]}: {error.detail}."))
+
+
+async def _fail(request: Request, error: Exception) -> Response:
+    """A bug: the guard prints it."""
+    what = f"The server has failed: {type(error).__name__}."
+    return refuse(Refusal(500, what, fix="this is a bug of Ganvas: please report it with what the terminal shows."))

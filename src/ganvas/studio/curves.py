@@ -6,6 +6,7 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +39,8 @@ _MISSING, _NOT_FINITE = math.nan, math.inf
 
 _KEYS = {
     "Losses": "losses", "Quality: kernel distance × 1000, lower is better": "quality",
-    "D's mean output (logit)": "outputs", "Gradient norms": "gradients", "Squared gradient norm of D, |∇D|²": "penalties",
+    "D's mean output (logit)": "outputs", "Gradient norms": "gradients", 
+    "Squared gradient norm of D, |∇D|²": "penalties",
     "One-centred gradient penalty of D, (|∇D| - 1)²": "centred_penalties", "Updates a tick": "updates",
     "Augmentation, growth": "augmentation", "Learning rates": "rates", "Speed (kimg/s)": "speed",
 }  # fmt: skip
@@ -62,8 +64,8 @@ class Columns:
         damaged: lines that could not be read.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.tail = Tail(path)
+    def __init__(self, path: Path, tail: Tail | None = None) -> None:
+        self.tail = tail or Tail(path)
         self.lock = threading.Lock()
         self._clear()
 
@@ -78,22 +80,23 @@ class Columns:
         return 8 * len(self.nimg) * (1 + len(self.mean) + len(self.deviation))
 
     def read_on(self) -> None:
-        """Reads the lines that are new.
+        """Reads the lines that are new; of another file than before, all of them.
 
         Raises:
             OSError: the file cannot be read.
         """
+        anew = False
         for line, _ in self.tail.read():
-            if self.tail.replaced:
+            if self.tail.replaced and not anew:
                 self._clear()
-                self.tail.replaced = False
+                anew = True
             try:
                 nimg, quantities = parse_stats(line)
             except ValueError:
                 self.damaged += bool(line is None or line.strip())
                 continue
             self._append(nimg, quantities)
-        if self.tail.replaced:
+        if self.tail.replaced and not anew:
             self._clear()
         for column, missing in ((self.mean, _MISSING), (self.deviation, 0.0)):
             for values in column.values():
@@ -121,10 +124,16 @@ class Columns:
         end = len(self.nimg) if last is None else bisect_right(self.nimg, last)
         n = max(0, end - begin)
         edges = [begin + n * i // points for i in range(points + 1)] if n > points else list(range(begin, end + 1))
+        return self._between(names, edges) | {"bucketed": n > points}
+
+    def part(self, begin: int, end: int) -> dict[str, Any]:
+        """All quantities of some lines, as `curves` gives them."""
+        return self._between(list(self.mean), range(begin, end + 1))
+
+    def _between(self, names: Sequence[str], edges: Sequence[int]) -> dict[str, Any]:
         return {
-            "nimg": [self.nimg[(a + b) // 2] for a, b in zip(edges, edges[1:], strict=False)],
+            "nimg": [self.nimg[(a + b) // 2] for a, b in pairwise(edges)],
             "series": {name: self._series(name, edges) for name in names if name in self.mean},
-            "bucketed": n > points,
         }
 
     def _series(self, name: str, edges: Sequence[int]) -> dict[str, list[float | None]]:
@@ -132,7 +141,7 @@ class Columns:
         low: list[float | None] = []
         high: list[float | None] = []
         deviations = self.deviation.get(name)
-        for a, b in zip(edges, edges[1:], strict=False):
+        for a, b in pairwise(edges):
             values = self.mean[name][a:b]
             known = [i for i, value in enumerate(values) if math.isfinite(value)]
             whole = known and _NOT_FINITE not in values

@@ -15,11 +15,13 @@ class Folders:
     """The folders with runs.
 
     Attributes:
-        paths: absolute, without links, in the order given; a folder may be missing as long as nothing is in it.
+        paths: absolute, without links, in the order given; one that is missing has no runs yet.
+        uploads: where what a page uploads is kept; runs in it are not listed.
     """
 
     def __init__(self, folders: Sequence[Path]) -> None:
         self.paths = tuple(dict.fromkeys(Path(os.path.realpath(folder)) for folder in folders))
+        self.uploads = self.paths[0] / "uploads"
 
     def key(self, path: Path) -> str | None:
         """The key of a run: the number of its folder, and its path in that; None outside, also through a link."""

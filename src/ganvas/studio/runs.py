@@ -1,11 +1,11 @@
-"""The runs in the folders, each as a card that is made again only when its files have changed; one run's detail."""
+"""The runs in the folders, each as a card that is made again only when its files have changed."""
 
 import os
+import secrets
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,16 +14,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from ganvas.config import TrainConfig, differences, to_json
 from ganvas.errors import GanvasError
 from ganvas.reading import is_number
-from ganvas.recipes import RECIPES
-from ganvas.runs.card import find_damage, read_card
 from ganvas.runs.folder import Run
 from ganvas.runs.lock import is_being_trained
-from ganvas.runs.log import read_events, read_jsonl, read_last
+from ganvas.runs.log import read_events, read_last
 from ganvas.runs.overview import find_runs, is_run_folder, summarise
-from ganvas.studio.answers import Refusal, answer, parameter
+from ganvas.studio.answers import Refusal, answer
 from ganvas.studio.files import file_url
 from ganvas.studio.folders import Folders
 
@@ -48,25 +45,36 @@ Card = dict[str, Any]
 
 @dataclass
 class _Known:
-    """A run as it was seen last: its card, the change it came with, and when its files and its lock were looked at."""
+    """A run as it was seen last.
+
+    Attributes:
+        version: that of the list with which the card came.
+        signature: of its files as they are, and `made_of` as they were when the card was made.
+        made, lock_seen: when the card was made, and when its lock was looked at last.
+        changes: how often its files were seen to have changed.
+    """
 
     path: Path
-    signature: tuple[Any, ...]
-    card: Card
-    version: int
-    made: float
-    lock_seen: float
+    card: Card = field(default_factory=dict)
+    version: int = 0
+    signature: tuple[Any, ...] = ()
+    made_of: tuple[Any, ...] = ()
+    made: float = 0.0
+    lock_seen: float = 0.0
+    changes: int = 0
 
 
 class Runs:
     """The cards of all runs. Its methods wait for the disk: they are called in threads.
 
     Attributes:
+        start: names this start of the server: versions of another one mean nothing.
         version: grows with every change of a card.
     """
 
     def __init__(self, folders: Folders) -> None:
         self.folders = folders
+        self.start = secrets.token_hex(4)
         self.version = 0
         self._known: dict[str, _Known] = {}
         self._gone: dict[str, int] = {}
@@ -105,12 +113,19 @@ class Runs:
         """
         path = self.find(key)
         with self._lock:
-            known = self._known.get(key)
-            if known is None:
+            if (known := self._known.get(key)) is None:
                 known = self._add(key, path)
             else:
                 self._look_at(key, known, now=True)
+            if key not in self._known:
+                raise Refusal(404, f"{path.name} cannot be read.", field="run")
             return known.card
+
+    def peek(self, key: str) -> tuple[Card, int] | None:
+        """(the card of a run as it was seen last, how often its files have changed); None if it is gone."""
+        with self._lock:
+            known = self._known.get(key)
+            return (known.card, known.changes) if known else None
 
     def find(self, key: str) -> Path:
         """The folder of a run.
@@ -135,7 +150,8 @@ class Runs:
         found = {}
         for folder in self.folders.paths:
             with suppress(GanvasError):  # a folder that is not there yet has no runs
-                found |= {key: path for path in find_runs(folder) if (key := self.folders.key(path)) is not None}
+                own = (path for path in find_runs(folder) if not path.is_relative_to(self.folders.uploads))
+                found |= {key: path for path in own if (key := self.folders.key(path)) is not None}
         for key in self._known.keys() - found.keys():
             self._remove(key)
         for key in found.keys() - self._known.keys():
@@ -143,9 +159,8 @@ class Runs:
 
     def _add(self, key: str, path: Path) -> _Known:
         self._gone.pop(key, None)
-        known = _Known(path, (), {}, 0, 0.0, 0.0)
-        self._known[key] = known
-        self._make(key, known, _signature(path))
+        known = self._known[key] = _Known(path)
+        self._look_at(key, known, now=True)
         return known
 
     def _remove(self, key: str) -> None:
@@ -155,20 +170,23 @@ class Runs:
 
     def _look_at(self, key: str, known: _Known, now: bool = False) -> None:
         signature, clock = _signature(known.path), time.monotonic()
-        if not signature[0]:
+        if signature[0] is None:
             self._remove(key)
             return
-        changed = signature != known.signature and (now or clock - known.made > CARD_SECONDS)
-        if not changed and clock - known.lock_seen > LOCK_SECONDS:
+        if signature != known.signature:
+            known.signature, known.changes = signature, known.changes + 1
+        due = signature != known.made_of and (now or clock - known.made > CARD_SECONDS)
+        if not due and clock - known.lock_seen > LOCK_SECONDS:
             known.lock_seen = clock
-            changed = is_being_trained(known.path) != (known.card["state"] == "training")
-        if changed:
-            self._make(key, known, signature)
-
-    def _make(self, key: str, known: _Known, signature: tuple[Any, ...]) -> None:
-        card = make_card(key, known.path)
-        known.signature, known.made = signature, time.monotonic()
-        known.lock_seen = known.made
+            due = is_being_trained(known.path) != (known.card["state"] == "training")
+        if not due:
+            return
+        try:
+            card = make_card(key, known.path)
+        except OSError:  # it is being removed, or cannot be looked at
+            self._remove(key)
+            return
+        known.made_of, known.made, known.lock_seen = signature, clock, clock
         if card != known.card:
             self.version += 1
             known.card, known.version = card, self.version
@@ -244,80 +262,11 @@ def last_finding(run: Run) -> tuple[str | None, str]:
     return worst
 
 
-def describe_run(key: str, path: Path, card: Card) -> dict[str, Any]:
-    """A run in full: its card, and what is read once when its page is opened.
-
-    Of a run that cannot be read, the configuration is None and the lists are as far as they can be read.
-    """
-    run = Run(path)
-    found: dict[str, Any] = {
-        **card, "path": str(path), "config": None, "knobs": {}, "versions": {}, "metadata": None, "lineage": None,
-    }  # fmt: skip
-    with suppress(GanvasError):
-        config, metadata = run.config, run.metadata
-        recipe = RECIPES.get(metadata["recipe"])
-        usual = recipe.config if recipe else TrainConfig()
-        changed = {name: new for name, _, new in differences(usual, config)}
-        data, lineage = metadata["data"], metadata.get("lineage")
-        found |= {
-            "config": to_json(config), "knobs": changed, "versions": metadata["versions"], "metadata": data,
-            "lineage": lineage,
-        }  # fmt: skip
-    events, damage = _read(run, "events.jsonl")
-    evaluations, also_damaged = _read(run, "metrics.jsonl")
-    with suppress(OSError, GanvasError):
-        damage += run.find_damage()
-    files = {name: file_url(key, path / name) for name in ("reals.png", "losses.png", "closest.png")}
-    return found | {
-        "grids": [{"nimg": nimg, "url": file_url(key, grid)} for nimg, grid in numbered_grids(run)],
-        "snapshots": list(_snapshots(run)), "events": events, "evaluations": evaluations,
-        "reals": files["reals.png"], "curves": files["losses.png"], "nearest": files["closest.png"],
-        "film": file_url(key, run.film) if run.film else None,
-        "report": file_url(key, path / "report.html"), "files_damaged": damage + also_damaged,
-    }  # fmt: skip
-
-
-def _read(run: Run, name: str) -> tuple[list[dict[str, Any]], list[str]]:
-    """(the lines of a log, what is damaged in it)."""
-    path = run.path / name
-    try:
-        lines = read_events(run.path) if name == "events.jsonl" else read_jsonl(path)
-    except GanvasError as error:
-        return [], [error.what]
-    return lines, [lines.describe_damage(path)] if lines.damaged else []
-
-
-def numbered_grids(run: Run) -> Iterator[tuple[int, Path]]:
-    """(images shown, file) of each grid, oldest first."""
-    for grid in run.grids:
-        yield 1000 * int(grid.stem.removeprefix("fakes")), grid
-
-
-def _snapshots(run: Run) -> Iterator[dict[str, Any]]:
-    """Its usable snapshots, oldest first, the best one last."""
-    best = run.best_snapshot
-    for path in [*run.snapshots, *([best] if best else [])]:
-        if not find_damage(path):
-            card = read_card(path)
-            quality = card["quality"]["value"] if card["quality"] else None
-            is_best = path == best
-            yield {"nimg": card["nimg"], "name": path.name, "best": is_best, "quality": quality, "path": str(path)}
-
-
 def routes(studio: "Studio") -> list[Route]:
-    """/api/runs and /api/run."""
+    """/api/runs."""
 
     async def list_all(request: Request) -> Response:
-        cards = await run_in_threadpool(studio.runs.cards)
+        cards = [studio.with_job(card) for card in await run_in_threadpool(studio.runs.cards)]
         return answer({"runs": cards, "bytes": sum(card["bytes"] for card in cards)})
 
-    async def show(request: Request) -> Response:
-        key = parameter(request, "run")
-
-        def read() -> dict[str, Any]:
-            card = studio.runs.card(key)
-            return describe_run(key, studio.runs.find(key), card)
-
-        return answer(await run_in_threadpool(read))
-
-    return [Route("/api/runs", list_all), Route("/api/run", show)]
+    return [Route("/api/runs", list_all)]

@@ -85,6 +85,18 @@ class Tail:
         return file.read(min(self.offset, _COMPARED))
 
 
+def end_of_lines(path: Path) -> int:
+    """Bytes of a file up to the end of its last complete line; 0 if it cannot be read."""
+    try:
+        with open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            begin = max(0, size - MAX_LINE)
+            file.seek(begin)
+            return begin + file.read(size - begin).rfind(b"\n") + 1
+    except OSError:
+        return 0
+
+
 def parse_stats(line: bytes | None) -> tuple[int, Quantities]:
     """(images shown, quantities) of a line of stats.jsonl.
 
