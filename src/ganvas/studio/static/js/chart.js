@@ -6,11 +6,12 @@
 import { h, icon, inFrame, replace, setText, svg } from "./dom.js";
 import { kimg, number } from "./format.js";
 import { t } from "./i18n.js";
-import { bandPath, domain, linePath, logTicks, nearest, roomForWords, scale, ticks } from "./scale.js";
+import { bandPath, domain, linePath, logTicks, mergeMarks, nearest, roomForWords, scale, ticks } from "./scale.js";
 
 const MARGIN = { left: 52, right: 14, top: 24, bottom: 24 };
 const HEIGHT = 208;
 const DRAG = 5;
+const LETTER = 6.2;
 
 let count = 0;
 
@@ -53,8 +54,8 @@ export function createChart({
     { class: "chart", "aria-labelledby": `${id}-title` },
     h("header", { class: "chart-head" },
       h("h3", { id: `${id}-title` }, title),
-      h("ul", { class: "legend" }, lines.map((one) => h("li", { class: `tone-${one.color}` }, h("span", { class: "swatch" }), h("span", null, one.label), one.value))),
       h("div", { class: "chart-tools" }, logButton, onRemove && h("button", { type: "button", class: "chip", "aria-label": t("chart.remove", { title }), on: { click: onRemove } }, icon("close")))),
+    h("ul", { class: "legend" }, lines.map((one) => h("li", { class: `tone-${one.color}` }, h("span", { class: "swatch" }), h("span", null, one.label), one.value))),
     plot, empty,
     h("p", { class: "visually-hidden", id: `${id}-keys` }, t("chart.keys")),
     details,
@@ -113,21 +114,28 @@ export function createChart({
 
   function drawAxes(bounds, right) {
     const rows = state.log ? logTicks(...bounds, 4) : ticks(...bounds, 4);
-    const columns = ticks(view.from, view.to, Math.max(2, Math.floor((right - MARGIN.left) / 90)));
     const bottom = HEIGHT - MARGIN.bottom;
+    const labels = labelsOf(ticks(view.from, view.to, Math.max(2, Math.floor((right - MARGIN.left) / 90))), right);
     replace(
       grid,
       rows.map((value) => [
         svg("line", { x1: MARGIN.left, x2: right, y1: view.toY(value), y2: view.toY(value), class: value === 0 ? "zero" : null }),
         svg("text", { x: MARGIN.left - 8, y: view.toY(value), class: "tick-y" }, number(value, 3)),
       ]),
-      columns.map((value, i) => {
-        const last = i === columns.length - 1;
-        const at = view.toX(value);
-        return svg("text", { x: at, y: bottom + 16, class: at > right - 24 ? "tick-x at-end" : "tick-x" }, last ? `${formatX(value)} ${unitX}` : formatX(value));
-      }),
+      labels.map(([at, text, end]) => svg("text", { x: at, y: bottom + 16, class: end ? "tick-x at-end" : "tick-x" }, text)),
       svg("line", { class: "axis", x1: MARGIN.left, x2: right, y1: bottom, y2: bottom }),
     );
+  }
+
+  /** [place, text, whether it ends there] of each tick; the last one has the unit, and room for it. */
+  function labelsOf(values, right) {
+    const all = values.map((value, i) => [view.toX(value), i < values.length - 1 ? formatX(value) : `${formatX(value)} ${unitX}`]);
+    const width = (text) => text.length * LETTER;
+    const [end, text] = all.pop();
+    const atEnd = end + width(text) / 2 > right;
+    const room = (atEnd ? end - width(text) : end - width(text) / 2) - LETTER * 2;
+    const before = all.filter(([at, one], i) => at + width(one) / 2 < room || i === 0);
+    return [...before.map((one) => [...one, false]), [atEnd ? Math.max(end, right - 2) : end, text, atEnd]];
   }
 
   function drawBaseline(right) {
@@ -138,14 +146,14 @@ export function createChart({
   }
 
   function drawMarks(right) {
-    const shown = state.marks.filter((mark) => mark.x >= view.from && mark.x <= view.to).sort((a, b) => a.x - b.x);
-    const places = shown.map((mark) => view.toX(mark.x));
-    const words = roomForWords(places, shown.map((mark) => 30 + mark.label.length * 6.2), right + 4);
-    replace(markLines, shown.map((mark, i) => svg("line", { x1: places[i], x2: places[i], y1: MARGIN.top - 4, y2: HEIGHT - MARGIN.bottom, "data-severity": mark.severity })));
+    const shown = mergeMarks(state.marks.filter((mark) => mark.x >= view.from && mark.x <= view.to), view.toX, 26);
+    const places = shown.map((mark) => mark.place);
+    const words = roomForWords(places, shown.map((mark) => 32 + mark.label.length * 6.4), right + 4);
+    replace(markLines, shown.map((mark) => svg("line", { x1: mark.place, x2: mark.place, y1: MARGIN.top - 4, y2: HEIGHT - MARGIN.bottom, "data-severity": mark.severity })));
     replace(
       flags,
       shown.map((mark, i) =>
-        h("button", { type: "button", class: "flag", tabindex: -1, dataset: { severity: mark.severity }, title: mark.label, "aria-label": mark.label, style: { left: `${places[i]}px` }, on: { click: mark.onClick, pointerdown: (event) => event.stopPropagation() } },
+        h("button", { type: "button", class: "flag", tabindex: -1, dataset: mark.severity ? { severity: mark.severity } : {}, title: mark.title, "aria-label": mark.title, style: { left: `${mark.place}px` }, on: { click: mark.onClick, pointerdown: (event) => event.stopPropagation() } },
           icon(mark.icon ?? mark.severity), words[i] && h("span", null, mark.label))),
     );
   }

@@ -66,7 +66,7 @@ export function domain(series, first, last, log, more = []) {
   for (const one of series) {
     for (let i = first; i <= last; i++) {
       take(one.mean[i]);
-      if (one.low) take(one.low[i]);
+      if (one.low && !log) take(one.low[i]); // a band below a logarithm's range is cut off
       if (one.high) take(one.high[i]);
     }
   }
@@ -173,4 +173,28 @@ export function shifted([from, to], part, full) {
 /** Which of the marks at ascending pixels may show their words: those with room up to the next one. */
 export function roomForWords(places, widths, end) {
   return places.map((place, i) => place + widths[i] <= (places[i + 1] ?? end));
+}
+
+const RANK = ["failure", "warning", "note", "healthy"];
+const rank = (mark) => (RANK.includes(mark.severity) ? RANK.indexOf(mark.severity) : RANK.length);
+
+/**
+ * Marks that would cover each other as one: the most severe stands for the others, and the title names all of them.
+ * @param {{x: number, severity: string, label: string}[]} marks  @param {(x: number) => number} toX
+ * @param {number} apart  pixels between two that stand alone
+ * @returns {object[]} in order, each a mark with `place` in pixels and `title`
+ */
+export function mergeMarks(marks, toX, apart) {
+  const groups = [];
+  for (const mark of [...marks].sort((a, b) => a.x - b.x)) {
+    const place = toX(mark.x);
+    const group = groups.at(-1);
+    if (group && place - group.place < apart) group.marks.push(mark);
+    else groups.push({ place, marks: [mark] });
+  }
+  return groups.map(({ place, marks: own }) => {
+    const lead = own.reduce((best, mark) => (rank(mark) < rank(best) ? mark : best));
+    const label = own.length > 1 ? `${lead.label} +${own.length - 1}` : lead.label;
+    return { ...lead, place, label, title: own.map((mark) => mark.label).join(", ") };
+  });
 }

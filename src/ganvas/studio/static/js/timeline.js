@@ -3,6 +3,7 @@
 import { h, icon, inFrame, replace, setAttribute, setText, svg } from "./dom.js";
 import { kimg } from "./format.js";
 import { t } from "./i18n.js";
+import { mergeMarks } from "./scale.js";
 import { stepByKey } from "./time.js";
 
 const FILM_MS = 9000;
@@ -67,11 +68,13 @@ export function createTimeline(time, ready) {
       zoom.style.left = place(time.range[0]);
       zoom.style.width = `calc(${to - from} * (100% - ${THUMB}px))`;
     }
+    const width = flags.clientWidth - THUMB;
+    const merged = mergeMarks(marks.filter((mark) => mark.x <= end), (x) => (x / end) * width, 22);
     replace(
       flags,
-      marks.filter((mark) => mark.x <= end).map((mark) => {
-        const title = `${kimg(mark.x)} kimg: ${mark.label}`;
-        return h("button", { type: "button", class: "timeline-flag", title, "aria-label": title, dataset: { severity: mark.severity }, style: { left: place(mark.x) }, on: { click: mark.onClick } }, icon(mark.icon ?? mark.severity));
+      merged.map((mark) => {
+        const title = `${kimg(mark.x)} kimg: ${mark.title}`;
+        return h("button", { type: "button", class: "timeline-flag", title, "aria-label": title, dataset: mark.severity ? { severity: mark.severity } : {}, style: { left: place(mark.x) }, on: { click: mark.onClick } }, icon(mark.icon ?? mark.severity));
       }),
     );
     draw();

@@ -13,7 +13,7 @@ const MOST_POINTS = 1500;
 const WAIT_MS = 140;
 const SMALLEST = 200;
 
-const COLORS = { "D/real": "real", "D/fake": "fake", "D/r1": "real", "D/r2": "fake", "D/dragan": "real", "D/gp": "fake" };
+const COLORS = { "D/real": "real", "D/fake": "fake", "D/r1": "real", "D/r2": "fake", "D/dragan": "real", "D/gp": "fake", "D/held_auc": "2" };
 
 export function createCurves(run, time, first, added) {
   const charts = new Map();
