@@ -40,7 +40,7 @@ export function trainingView({ data, report, recipes, known, form }) {
     const answer = await post("/api/check", body(), { signal }).catch((error) => ({ ok: false, errors: [error], command: null }));
     if (mine !== turn || signal.aborted) return null;
     const rest = length.showErrors(fields.showErrors(answer.errors));
-    replace(problems, rest.map(errorBox));
+    replace(problems, rest.map(errorBox), (answer.warnings ?? []).map(warning));
     if (answer.command) replace(command, commandBox(answer.command));
     return answer.ok;
   };
@@ -145,6 +145,9 @@ function order(recipes, data) {
   const first = recipes.find((one) => one.data === data) ?? recipes.find((one) => one.name === FOR_OWN_IMAGES) ?? recipes[0];
   return [first, ...recipes.filter((one) => one !== first)];
 }
+
+const warning = (text) =>
+  h("p", { class: "estimate-warning", "data-severity": "warning" }, icon("warning"), h("span", { lang: "en" }, text));
 
 function focusProblem(settings, problems) {
   const invalid = settings.querySelector("[aria-invalid]");

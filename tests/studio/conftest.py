@@ -1,0 +1,118 @@
+"""A studio in a real Chromium: one server and one browser for a file of tests, and a watch on what each page does."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from studio_site import HOSTILE, Site, Watch
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, BrowserContext, Page
+
+FLAGS = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+)  # fmt: skip
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+START_SECONDS = 60
+
+
+@pytest.fixture(scope="module")
+def browser() -> "Iterator[Browser]":
+    """A headless Chromium that resolves no name, so that nothing can leave the machine."""
+    path = next(filter(None, map(shutil.which, NAMES)), None)
+    if path is None:
+        reason = "there is no Chromium here (Debian: apt-get install chromium)"
+        if os.environ.get("GANVAS_REQUIRE_BROWSER") == "1":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="module")
+def site(browser: "Browser", tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A studio with one complete run; the browser comes first, so that nothing is trained where there is none."""
+    folder = tmp_path_factory.mktemp("studio")
+    runs, data = folder / "runs", folder / "data"
+    write_pictures(data / "pictures")
+    environment = os.environ | {"GANVAS_CACHE": str(folder / "cache"), "PYTHONUNBUFFERED": "1"}
+    ganvas = [sys.executable, "-m", "ganvas"]
+    train = ["train", "digits", "--data", str(data / "pictures"), "--kimg", "12", "--out", str(runs), "--name", "first"]
+    subprocess.run([*ganvas, *train, "--conditional", "--quiet"], check=True, env=environment, cwd=folder, timeout=120)
+    (runs / "first").rename(runs / HOSTILE)
+    serve = [*ganvas, "studio", str(runs), "--data", str(data), "--port", "0", "--no-open"]
+    with (folder / "printed").open("w") as printed:
+        server = subprocess.Popen(serve, stdout=printed, stderr=subprocess.STDOUT, env=environment, cwd=folder)
+    try:
+        address, token = wait_for_address(folder / "printed", server)
+        yield Site(address, token, runs, data)
+    finally:
+        server.send_signal(signal.SIGINT)
+        server.wait(30)
+
+
+def wait_for_address(printed: Path, server: "subprocess.Popen[bytes]") -> tuple[str, str]:
+    """The address and the token that a studio prints."""
+    end = time.monotonic() + START_SECONDS
+    while time.monotonic() < end and server.poll() is None:
+        if found := re.search(r"(http://\S+?)/\?token=(\S+)", printed.read_text()):
+            return found[1], found[2]
+        time.sleep(0.05)
+    raise AssertionError(f"the studio did not start: {printed.read_text()}")
+
+
+def write_pictures(folder: Path) -> None:
+    """Small pictures of two classes: with a broken one, two that are equal, and names that are markup."""
+    random = np.random.default_rng(0)
+    for name in ("plain", HOSTILE):
+        (folder / name).mkdir(parents=True)
+        for i in range(20):
+            Image.fromarray(random.integers(0, 256, (8, 8), np.uint8)).save(folder / name / f"{i}.png")
+    shutil.copy(folder / "plain" / "1.png", folder / "plain" / "copy.png")
+    (folder / "plain" / f"{HOSTILE}.png").write_bytes(b"\x89PNG\r\n\x1a\n, and then nothing")
+
+
+@pytest.fixture
+def watch(site: Site) -> Iterator[Watch]:
+    """Ends with the assertions that hold for every test: nothing left the machine, nothing went wrong unseen."""
+    seen = Watch(site.address)
+    yield seen
+    assert not seen.elsewhere()
+    assert not seen.unexpected()
+
+
+@pytest.fixture
+def visit(browser: "Browser", site: Site, watch: Watch) -> "Iterator[Callable[..., Page]]":
+    """Opens a page of the studio in a new context of the browser; keywords are those of `Browser.new_context`."""
+    contexts: list[BrowserContext] = []
+
+    def open_page(path: str = "/", **options: Any) -> "Page":
+        options = {"base_url": site.address, "locale": "en-GB", "reduced_motion": "reduce"} | options
+        context = browser.new_context(**options)
+        contexts.append(context)
+        context.set_default_timeout(30_000)
+        context.request.get(f"/?token={site.token}")  # the answer sets the cookie
+        watch.look_at(context)
+        page = context.new_page()
+        page.goto(path)
+        page.wait_for_selector("main h1")
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()

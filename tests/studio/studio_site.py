@@ -1,0 +1,80 @@
+"""A studio that runs for tests, what its pages may do, and how a file is dropped on one."""
+
+import base64
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from playwright.sync_api import BrowserContext, Page
+
+HOSTILE = "<img src=x onerror=alert(1)>"
+"""A name of a run, of a class and of a file that is markup if anything inserts it as such."""
+
+
+@dataclass
+class Site:
+    """A running studio.
+
+    Attributes:
+        address: with the port, without a slash at the end.
+        token: what the page needs to write.
+        runs, data: its folders; `runs` has one complete run, trained on `data`/pictures.
+        run: the key of that run; it is named `HOSTILE`, and so are a class and a file of its data.
+    """
+
+    address: str
+    token: str
+    runs: Path
+    data: Path
+    run: str = f"0/{HOSTILE}"
+
+
+@dataclass
+class Watch:
+    """What the pages of a test asked for and printed.
+
+    Attributes:
+        refusals: statuses of answers that the test provokes; the browser prints a line for each.
+    """
+
+    address: str
+    requests: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    refusals: set[int] = field(default_factory=set)
+
+    def look_at(self, context: "BrowserContext") -> None:
+        context.on("request", lambda request: self.requests.append(request.url))
+        context.on("console", lambda message: self.problems.append(f"{message.type}: {message.text}"))
+        context.on("weberror", lambda error: self.problems.append(f"error: {error.error}"))
+        context.on("dialog", self._on_dialog)
+
+    def _on_dialog(self, dialog: Any) -> None:
+        self.problems.append(f"dialog: {dialog.message}")
+        dialog.dismiss()
+
+    def elsewhere(self) -> list[str]:
+        """Requests to anything but the studio."""
+        own = (f"{self.address}/", "data:", f"blob:{self.address}/")
+        return [url for url in self.requests if not url.startswith(own)]
+
+    def unexpected(self) -> list[str]:
+        """Messages in the console and errors, but for the refusals that the test provokes."""
+        expected = tuple(
+            f"error: Failed to load resource: the server responded with a status of {one}" for one in self.refusals
+        )
+        return [text for text in self.problems if not text.startswith(expected or ("\0",))]
+
+
+def drop(page: "Page", name: str, content: bytes) -> None:
+    """Drops a file on the page's drop zone, as a mouse does."""
+    transfer = page.evaluate_handle(
+        """([name, text]) => {
+            const transfer = new DataTransfer();
+            transfer.items.add(new File([Uint8Array.from(atob(text), (c) => c.charCodeAt(0))], name));
+            return transfer;
+        }""",
+        [name, base64.b64encode(content).decode()],
+    )
+    for event in ("dragenter", "dragover", "drop"):
+        page.dispatch_event(".drop", event, {"dataTransfer": transfer})

@@ -1,0 +1,202 @@
+"""The studio in a real browser: a training from the page, dropped files, names that are markup, keys, French, axe."""
+
+import io
+import math
+import zipfile
+from collections.abc import Callable
+from urllib.parse import quote
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+from studio_site import HOSTILE, Site, Watch, drop
+
+pytestmark = pytest.mark.slow
+
+Visit = Callable[..., Page]
+
+
+def addresses(site: Site) -> list[str]:
+    """The address of every page; of the page Data with images too."""
+    return [
+        "/",
+        f"/run?run={quote(site.run)}",
+        "/data",
+        f"/data?data={quote(str(site.data / 'pictures'))}",
+        "/diagnose",
+    ]
+
+
+def log_of_a_failing_training() -> bytes:
+    """D's loss falls to zero while G's rises."""
+    rows = [f"{i * 10},{0.9 * math.exp(-i / 40) + 0.002 * (i % 3):.5f},{0.8 + i / 30:.4f}" for i in range(300)]
+    return "\n".join(["step,d_loss,g_loss", *rows]).encode()
+
+
+def wait_until_settled(page: Page) -> None:
+    """What a page loads by itself is there."""
+    page.wait_for_load_state("load")
+    expect(page.locator("[role=status] .live-dot")).to_have_count(0)
+    page.evaluate("document.fonts.ready")
+
+
+def test_a_training_is_started_watched_stopped_and_continued(visit: Visit, site: Site) -> None:
+    page = visit("/data")
+    page.get_by_role("button", name="digits included, 8").click()
+    expect(page.get_by_role("radio", name="digits")).to_be_checked()
+    page.get_by_label("Train for").fill("2000")
+    expect(page.locator(".training-side code")).to_contain_text("--kimg 2000")
+    page.get_by_role("button", name="Start the training").click()
+    page.wait_for_url("**/run?run=*")
+    slider = page.get_by_role("slider", name="Images shown")
+    state = page.locator(".run-state")
+    expect(state).to_have_text("training")
+    for _ in range(3):
+        before = slider.get_attribute("max") or ""
+        page.wait_for_function("before => document.querySelector('.timeline-slider').max !== before", arg=before)
+    newest = slider.get_attribute("aria-valuetext")
+    slider.press("ArrowLeft")
+    expect(slider).not_to_have_attribute("aria-valuetext", newest or "")
+    page.get_by_role("button", name="Stop", exact=True).click()
+    expect(state).to_have_text("unfinished")
+    shown = float(slider.get_attribute("max") or "0")
+    page.get_by_role("button", name="Go on").click()
+    expect(state).to_have_text("training")
+    page.wait_for_function("before => Number(document.querySelector('.timeline-slider').max) > before", arg=shown)
+    page.get_by_role("button", name="Stop", exact=True).click()
+    expect(state).to_have_text("unfinished")
+
+
+def test_a_broken_zip_is_refused_with_the_reason(visit: Visit, watch: Watch) -> None:
+    watch.refusals = {400}
+    page = visit("/data")
+    drop(page, f"{HOSTILE}.zip", b"PK\x03\x04 and then nothing")
+    expect(page.locator(".error-box")).to_contain_text("zip")
+    expect(page.locator(".drop")).to_be_visible()
+
+
+def test_a_dropped_zip_is_inspected_and_a_wrong_knob_is_said_beside_its_field(visit: Visit, site: Site) -> None:
+    held = io.BytesIO()
+    with zipfile.ZipFile(held, "w") as archive:
+        for path in sorted((site.data / "pictures").rglob("*.png")):
+            archive.write(path, path.relative_to(site.data / "pictures"))
+    page = visit("/data")
+    drop(page, "pictures.zip", held.getvalue())
+    report = page.locator(".report")
+    expect(report).to_contain_text("41 images · 2 classes")
+    expect(page.locator(".sheet img")).to_have_count(24)
+    page.get_by_text("1 file cannot be used").click()
+    expect(page.locator(".bad-file .file-name")).to_contain_text(f"{HOSTILE}.png")
+    page.get_by_text("1 exact copy of another image").click()
+    expect(page.locator(".duplicate figure img")).to_have_count(2)
+    expect(page.get_by_role("radio").first).to_have_attribute("value", "fast")
+    page.get_by_label("resolution", exact=True).fill("huge")
+    expect(page.locator("#knob-resolution-error")).to_contain_text("is not a size")
+    page.get_by_role("button", name="Start the training").click()
+    expect(page.get_by_label("resolution", exact=True)).to_be_focused()
+    assert "/data" in page.url
+
+
+def test_a_dropped_log_is_diagnosed_on_its_curves(visit: Visit) -> None:
+    page = visit("/diagnose")
+    drop(page, "training.csv", log_of_a_failing_training())
+    expect(page.locator(".verdict")).to_contain_text("D too strong")
+    finding = page.locator(".finding").first
+    for part in ("Evidence", "Causes", "Fixes"):
+        expect(finding).to_contain_text(part)
+    chart = page.locator(".chart").first
+    expect(chart.locator("path.line")).to_have_count(2)
+    chart.locator(".flag").first.click()
+    expect(finding).to_be_focused()
+    page.get_by_text("columns were recognised").click()
+    expect(page.get_by_label("What g_loss is")).to_have_value("g_loss")
+
+
+def test_unknown_columns_of_a_log_can_be_named(visit: Visit, watch: Watch) -> None:
+    watch.refusals = {400}
+    page = visit("/diagnose")
+    drop(page, "odd.csv", log_of_a_failing_training().replace(b"d_loss", b"first").replace(b"g_loss", b"second"))
+    page.get_by_label("D’s loss").fill("first")
+    page.get_by_label("G’s loss").fill("second")
+    page.get_by_role("button", name="Read it again like this").click()
+    expect(page.locator(".verdict")).to_contain_text("D too strong")
+
+
+def test_names_are_text_everywhere(visit: Visit, site: Site) -> None:
+    for address in addresses(site)[:4]:
+        page = visit(address)
+        wait_until_settled(page)
+        if address != "/data":
+            expect(page.get_by_text(HOSTILE).first).to_be_attached()
+        assert page.locator("img[src='x'], main script").count() == 0
+
+
+def test_keys_alone_lead_from_a_run_to_a_new_training(visit: Visit, site: Site) -> None:
+    page = visit("/")
+    press_until(page, lambda: page.locator(".run-card a").first.evaluate("one => one === document.activeElement"))
+    page.keyboard.press("Enter")
+    slider = page.get_by_role("slider", name="Images shown")
+    expect(slider).to_be_visible()
+    press_until(page, lambda: slider.evaluate("one => one === document.activeElement"))
+    page.keyboard.press("Home")
+    first = slider.get_attribute("aria-valuetext")
+    page.keyboard.press("End")
+    expect(slider).not_to_have_attribute("aria-valuetext", first or "")
+    page.goto("/data")
+    digits = page.get_by_role("button", name="digits included, 8")
+    expect(digits).to_be_visible()
+    press_until(page, lambda: digits.evaluate("one => one === document.activeElement"))
+    page.keyboard.press("Enter")
+    chosen = page.get_by_role("radio", name="digits")
+    expect(chosen).to_be_checked()
+    press_until(page, lambda: chosen.evaluate("one => one === document.activeElement"))
+    page.keyboard.press("ArrowDown")
+    expect(page.get_by_role("radio", name="fast", exact=True)).to_be_checked()
+
+
+def press_until(page: Page, there: Callable[[], bool]) -> None:
+    """Presses Tab until the wanted element has the focus."""
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if there():
+            return
+    raise AssertionError(f"60 tabs do not lead there, but to {page.evaluate('document.activeElement.outerHTML')}")
+
+
+def test_every_page_speaks_french(visit: Visit, site: Site) -> None:
+    page = visit("/data")
+    page.get_by_label("Language").select_option("fr")
+    expect(page.locator("h1")).to_have_text("Nouvel entraînement")
+    for address in addresses(site):
+        page.goto(address)
+        page.wait_for_selector("main h1")
+        wait_until_settled(page)
+        assert page.evaluate("document.documentElement.lang") == "fr"
+
+
+def test_no_page_scrolls_sideways_at_380_pixels(visit: Visit, site: Site) -> None:
+    page = visit("/", viewport={"width": 380, "height": 800})
+    for address in addresses(site):
+        page.goto(address)
+        page.wait_for_selector("main h1")
+        wait_until_settled(page)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 380, address
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing_serious(visit: Visit, site: Site, theme: str) -> None:
+    page = visit("/", color_scheme=theme)
+    for address in addresses(site):
+        page.goto(address)
+        page.wait_for_selector("main h1")
+        wait_until_settled(page)
+        if address == "/diagnose":
+            drop(page, "training.csv", log_of_a_failing_training())
+            page.wait_for_selector(".verdict")
+        found = Axe().run(page).response["violations"]
+        severe = [
+            (address, one["id"], one["nodes"][0]["html"], one["nodes"][0]["failureSummary"])
+            for one in found
+            if one["impact"] in ("serious", "critical")
+        ]
+        assert not severe
