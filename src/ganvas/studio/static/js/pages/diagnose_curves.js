@@ -15,7 +15,7 @@ const PANELS = [
 const TONES = { "D/loss": "d", "G/loss": "g", "D/gradient": "d", "G/gradient": "g" };
 const CHARTS = 12;
 
-/** `answer.curves`: {x, unit, series: {name: values}}. `onFinding(index)` is called for a mark. Returns {element, close}. */
+/** `answer.curves`: {x, unit, series: {name: values}, low?, high?}. `onFinding(index)` is called for a mark. Returns {element, close}. */
 export function curvesView({ answer, onFinding }) {
   const { x, unit, series } = answer.curves;
   const unitText = t(`diagnose.unit.${unit}`);
@@ -55,7 +55,7 @@ export function curvesView({ answer, onFinding }) {
       series: names.map((name, i) => ({ name, label: names.length > 1 || name !== title ? name : title, color: tone(name, i) })),
       formatX: (value) => number(value, 4), unitX: unitText, onCursor, onHover, onZoom, onKey,
     });
-    chart.setData({ x, series: Object.fromEntries(names.map((name) => [name, withBand(series, name)])) });
+    chart.setData({ x, series: Object.fromEntries(names.map((name) => [name, withBand(answer.curves, name)])) });
     chart.setMarks(marks);
     return chart;
   });
@@ -81,8 +81,10 @@ function panels(names) {
   return [...found, ...rest.map((name) => ({ title: name, names: [name] }))];
 }
 
-function withBand(series, name) {
+/** With a band: the extremes of what was gathered into one point, or a standard deviation that the log has. */
+function withBand({ series, low, high }, name) {
   const mean = series[name];
+  if (low?.[name]) return { mean, low: low[name], high: high[name] };
   const std = series[`${name}/std`];
   if (!std) return { mean };
   const at = (sign) => mean.map((value, i) => (value === null || std[i] === null ? null : value + sign * std[i]));
