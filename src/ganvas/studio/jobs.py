@@ -46,6 +46,8 @@ class Job:
     Attributes:
         path: the run that it is about; of a new one, its folder before the run is in it.
         exit: the exit status; None while it runs.
+        stopped: whether it was asked to end.
+        last: the end of its output, once it has ended.
     """
 
     id: str
@@ -60,6 +62,7 @@ class Job:
     exit: int | None = None
     stopped: bool = False
     result: Any = None
+    last: str = field(default="", repr=False)
 
     @property
     def state(self) -> State:
@@ -72,7 +75,12 @@ class Job:
     @property
     def output(self) -> str:
         """The last lines of what it printed; of a progress bar its last state."""
-        text = _read_end(self.err, TAIL_BYTES).decode("utf-8", "replace")
+        if self.ended is not None:
+            return self.last
+        try:
+            text = _read_end(self.err, TAIL_BYTES).decode("utf-8", "replace")
+        except ValueError:  # it has ended just now
+            return self.last
         text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text).replace("\r\n", "\n")
         lines = [line.rpartition("\r")[2] for line in text.split("\n")]
         return "\n".join(lines[-TAIL_LINES:]).strip("\n")
@@ -83,7 +91,8 @@ class Job:
         return {
             "id": self.id, "kind": self.kind, "state": self.state, "command": quote(["ganvas", *self.words]),
             "run": key(self.path) if there and self.path else None, "began": self.began, "ended": self.ended,
-            "exit": self.exit, "output": self.output, "result": self.result,
+            "exit": self.exit, "stopping": self.stopped and self.ended is None, "output": self.output,
+            "result": self.result,
             "error": describe(explain(self.output, self.exit)) if self.state == "failed" else None,
         }  # fmt: skip
 
@@ -206,8 +215,10 @@ def _wait(job: Job) -> None:
         job.result = parse_json(_read_end(job.out, MAX_OUTPUT) or b"null", finite=False)
     if job.kind == "train" and job.path is not None:
         remove_empty(job.path)
-    job.exit = status
+    job.exit, job.last = status, job.output
     job.ended = time.time()
+    job.out.close()
+    job.err.close()
 
 
 def remove_empty(path: Path) -> None:

@@ -135,8 +135,8 @@ def _describe(kind: Any) -> tuple[Kind, tuple[Any, ...], bool]:
     if origin in (Union, UnionType):
         parts = [_describe(option) for option in options if option is not NoneType]
         named = tuple(choice for _, choices, _ in parts for choice in choices)
-        own = next((part for part, _, _ in parts if part != "choice"), "choice")
-        return "choice" if named else own, named, NoneType in options
+        own: Kind = "choice" if named else parts[0][0]
+        return own, named, NoneType in options
     return _KINDS[origin or kind], (), False
 
 

@@ -34,8 +34,8 @@ MAX_OPEN = 4
 KEPT_FREE = 10**9
 """Bytes of the disk that an upload leaves free."""
 
-IDLE_SECONDS, ABANDONED_SECONDS = 30.0, 120.0
-"""Time without a byte after which a file is given up; without any request, the upload."""
+ABANDONED_SECONDS = 120.0
+"""Time without a byte after which an upload is removed."""
 
 MAX_DEPTH = 16
 """Folders inside each other."""
@@ -144,7 +144,7 @@ class Uploads:
         """Streams the body of a request to a file, and returns its bytes; what is not complete is removed.
 
         Raises:
-            Refusal: more bytes than announced or allowed, too many files, none for too long, or a full disk.
+            Refusal: more bytes than announced or allowed, too many files, too slowly, or a full disk.
         """
         relative = clean(name)
         if upload.files + upload.writing >= MAX_FILES:
@@ -344,19 +344,11 @@ async def _gather(request: Request) -> AsyncIterator[bytes]:
     """The body of a request in pieces that are worth a write.
 
     Raises:
-        Refusal: no byte came for too long.
+        Refusal: it comes too slowly (`ganvas.studio.security`).
         ClientDisconnect: the page has gone.
     """
-    chunks, buffer = aiter(request.stream()), bytearray()
-    while True:
-        try:
-            async with asyncio.timeout(IDLE_SECONDS):
-                chunk = await anext(chunks, None)
-        except TimeoutError:
-            what = f"No byte of the file came for {IDLE_SECONDS:g} s."
-            raise Refusal(408, what, expected="a page that goes on sending", fix="send the files again.") from None
-        if chunk is None:
-            break
+    buffer = bytearray()
+    async for chunk in request.stream():
         buffer += chunk
         if len(buffer) >= BUFFER:
             yield bytes(buffer)

@@ -159,7 +159,7 @@ def finite(value: Any) -> Any:
 
 def _to_json(found: Diagnosis) -> dict[str, Any]:
     """A diagnosis for a page: each finding of a run with the images shown when it began."""
-    value = found.to_json() | {"verdict": verdict(found)}
+    value: dict[str, Any] = found.to_json() | {"verdict": verdict(found)}
     for finding in value["findings"]:
         finding["since_nimg"] = round(1000 * finding["since"]) if finding["unit"] == "kimg" else None
     return value
