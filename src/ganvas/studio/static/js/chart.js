@@ -127,15 +127,13 @@ export function createChart({
     );
   }
 
-  /** [place, text, whether it ends there] of each tick; the last one has the unit, and room for it. */
+  /** [place, text, whether it ends there] of each tick; the first one names the unit. */
   function labelsOf(values, right) {
-    const all = values.map((value, i) => [view.toX(value), i < values.length - 1 ? formatX(value) : `${formatX(value)} ${unitX}`]);
-    const width = (text) => text.length * LETTER;
-    const [end, text] = all.pop();
-    const atEnd = end + width(text) / 2 > right;
-    const room = (atEnd ? end - width(text) : end - width(text) / 2) - LETTER * 2;
-    const before = all.filter(([at, one], i) => at + width(one) / 2 < room || i === 0);
-    return [...before.map((one) => [...one, false]), [atEnd ? Math.max(end, right - 2) : end, text, atEnd]];
+    return values.map((value, i) => {
+      const text = i ? formatX(value) : `${formatX(value)} ${unitX}`;
+      const at = view.toX(value);
+      return [at, text, at + (text.length * LETTER) / 2 > right + MARGIN.right];
+    });
   }
 
   function drawBaseline(right) {

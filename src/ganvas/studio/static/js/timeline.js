@@ -54,7 +54,7 @@ export function createTimeline(time, ready) {
     setText(now, kimg(time.now));
     setText(all, t("run.of_kimg", { total: kimg(time.newest) }));
     setAttribute(slider, "aria-valuetext", `${kimg(time.now)} kimg`);
-    live.hidden = !running && time.following;
+    live.classList.toggle("is-idle", !running && time.following);
     live.classList.toggle("is-live", running && time.following);
     setText(live.lastElementChild, running ? t("run.live") : t("run.newest"));
     live.firstElementChild.hidden = !running;

@@ -79,7 +79,7 @@ function show(page, detail, first, mayWrite, time, params) {
       ...eventMarks(state.events, (event) => time.go(event.nimg)),
     ].sort((a, b) => a.x - b.x);
     timeline.setMarks(marks);
-    curves.setMarks(marks);
+    curves.setMarks(marks.filter((mark) => !mark.minor));
   }
 
   function setBaseline() {

@@ -5,13 +5,22 @@ import { createChart } from "../chart.js";
 import { h, icon, replace } from "../dom.js";
 import { has, t } from "../i18n.js";
 import { setParams } from "../router.js";
-import { shifted, zoomed } from "../scale.js";
+import { lastUpTo, shifted, zoomed } from "../scale.js";
 import { stepByKey } from "../time.js";
 
 const POINTS = 600;
 const MOST_POINTS = 1500;
 const WAIT_MS = 140;
 const SMALLEST = 200;
+
+/** Puts lines at the end of columns, in place of those from their first one on. */
+function addLines(columns, nimg, series) {
+  const kept = lastUpTo(columns.nimg, nimg[0] - 1) + 1;
+  columns.nimg.splice(kept, Infinity, ...nimg);
+  for (const [name, one] of Object.entries(columns.series)) {
+    for (const which of ["mean", "low", "high"]) one[which].splice(kept, Infinity, ...(series[name]?.[which] ?? nimg.map(() => null)));
+  }
+}
 
 const COLORS = { "D/real": "real", "D/fake": "fake", "D/r1": "real", "D/r2": "fake", "D/dragan": "real", "D/gp": "fake", "D/held_auc": "2" };
 
@@ -52,7 +61,7 @@ export function createCurves(run, time, first, added) {
       onRemove: remove,
     });
     charts.set(key, chart);
-    chart.setData(part ?? full);
+    chart.setData(shownData());
     chart.setRange(...range());
     chart.setCursor(time.now);
     chart.setMarks(marks);
@@ -77,12 +86,18 @@ export function createCurves(run, time, first, added) {
   const middle = () => (range()[0] + range()[1]) / 2;
 
   function layOut() {
-    for (const panel of full.panels) {
-      if (!charts.has(panel.title)) grid.append(make(panel.title, panelTitle(panel), panel.names, panel.log, null).element);
-    }
+    const order = full.panels.map((panel) => {
+      if (!charts.has(panel.title)) make(panel.title, panelTitle(panel), panel.names, panel.log, null);
+      return panel.title;
+    });
     for (const name of added) {
-      if (!charts.has(name) && full.names.includes(name)) grid.append(make(name, name, { [name]: name }, false, () => remove(name)).element);
+      if (!charts.has(name) && full.names.includes(name)) make(name, name, { [name]: name }, false, () => remove(name));
+      if (charts.has(name)) order.push(name);
     }
+    order.forEach((key, i) => {
+      const { element: one } = charts.get(key);
+      if (grid.children[i] !== one) grid.insertBefore(one, grid.children[i] ?? null);
+    });
     const known = new Set(full.panels.flatMap((panel) => Object.keys(panel.names)));
     const rest = full.names.filter((name) => !known.has(name) && !added.includes(name));
     more.hidden = !rest.length;
@@ -136,9 +151,13 @@ export function createCurves(run, time, first, added) {
     }
   }
 
+  function shownData() {
+    const { nimg, series } = part ?? full;
+    return { x: nimg, series };
+  }
+
   function show() {
-    const data = part ?? full;
-    for (const chart of charts.values()) chart.setData({ x: data.nimg, series: data.series });
+    for (const chart of charts.values()) chart.setData(shownData());
   }
 
   const ends = [
@@ -170,20 +189,13 @@ export function createCurves(run, time, first, added) {
       await load();
       layOut();
     },
-    /** Adds new lines at the end: the same form as curves. */
-    append({ nimg, series, names }) {
-      for (const data of part ? [full, part] : [full]) {
-        const at = data.nimg.length;
-        const isNew = nimg.map((one) => !(one <= data.nimg[at - 1]));
-        nimg.forEach((one, i) => isNew[i] && data.nimg.push(one));
-        for (const [name, one] of Object.entries(data.series)) {
-          nimg.forEach((_, i) => {
-            if (isNew[i]) for (const which of ["mean", "low", "high"]) one[which]?.push(series[name]?.[which]?.[i] ?? null);
-          });
-        }
-      }
-      const isKnown = Object.keys(series).every((name) => full.names.includes(name));
-      if (!full.panels.length || !isKnown || (names && names.length > full.names.length) || full.nimg.length > MOST_POINTS) return this.load();
+    /** Adds new lines, in the form of curves; they take the place of lines from their first one on. */
+    append({ nimg, series }) {
+      if (!nimg.length) return undefined;
+      const isKnown = full.panels.length > 0 && Object.keys(series).every((name) => full.names.includes(name));
+      if (!isKnown || full.nimg.length > MOST_POINTS) return this.load();
+      addLines(full, nimg, series);
+      if (part && nimg[0] <= time.range[1]) addLines(part, nimg, series);
       return show();
     },
     /** A level to compare the curves of a quantity with. */

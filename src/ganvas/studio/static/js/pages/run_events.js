@@ -10,7 +10,7 @@ const MARKS = { rollback: "warning", correct: "warning", resume: null, replanned
 export function eventMarks(events, onClick) {
   return events
     .filter((event) => event.event in MARKS)
-    .map((event) => ({ x: event.nimg, severity: MARKS[event.event], icon: MARKS[event.event] ?? "mark", label: nameOf(event), onClick: () => onClick(event) }));
+    .map((event) => ({ x: event.nimg, severity: MARKS[event.event], icon: MARKS[event.event] ?? "mark", minor: event.event === "replanned", label: nameOf(event), onClick: () => onClick(event) }));
 }
 
 const nameOf = (event) => (has(`run.event.${event.event}`) ? t(`run.event.${event.event}`) : event.event);

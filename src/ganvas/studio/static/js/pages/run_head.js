@@ -35,7 +35,7 @@ export function createHead(detail, mayWrite) {
     const job = await waitFor(await post("/api/evaluate", { run: card.run }), (one) => one.state !== "running");
     toast(t(job.state === "done" ? "run.evaluated" : "run.evaluate.stopped"));
   });
-  const copy = h("button", { type: "button", class: "button", on: { click: copyCommand } }, icon("copy"), t("run.copy"));
+  const copy = h("button", { type: "button", class: "button", title: detail.command, "aria-label": t("run.copy.label"), on: { click: copyCommand } }, icon("copy"), t("run.copy"));
   const link = (address, name, key) => address && h("a", { class: "button", href: address, target: "_blank", rel: "noopener" }, icon(name), t(key));
 
   async function copyCommand() {
