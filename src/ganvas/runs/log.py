@@ -155,11 +155,14 @@ def read_last(path: Path) -> dict[str, Any]:
     if not os.path.lexists(path):
         return {}
     with open_regular(path) as file:
-        file.seek(max(0, path.stat().st_size - TAIL_BYTES))
-        lines = file.read(TAIL_BYTES).splitlines()
-    for line in reversed(lines):
-        with suppress(ValueError):
-            return _parse(line, {}, lambda line: None)
+        size = path.stat().st_size
+        for tail in (TAIL_BYTES // 16, TAIL_BYTES):  # most lines are short
+            begin = max(0, size - tail)
+            file.seek(begin)
+            lines = file.read(tail).splitlines()
+            for line in reversed(lines[1:] if begin else lines):
+                with suppress(ValueError):
+                    return _parse(line, {}, lambda line: None)
     return {}
 
 

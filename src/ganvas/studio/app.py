@@ -17,7 +17,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from ganvas.errors import GanvasError
-from ganvas.studio import curves, detail, files, runs, streams, training, uploads
+from ganvas.studio import curves, data, detail, diagnosis, files, runs, streams, training, uploads
 from ganvas.studio.answers import Refusal, answer, refuse, to_text
 from ganvas.studio.curves import Curves
 from ganvas.studio.folders import Folders
@@ -26,6 +26,7 @@ from ganvas.studio.runs import Card, Runs
 from ganvas.studio.security import Guard
 from ganvas.studio.streams import Poller
 from ganvas.studio.uploads import Uploads
+from ganvas.studio.worker import Worker
 from ganvas.version import __version__
 
 STATIC = Path(__file__).parent / "static"
@@ -66,6 +67,7 @@ class Studio:
         self.poller = Poller(self.look)
         self.jobs, self.jobs_text = Jobs(self.folders.key), "[]"
         self.uploads = Uploads(self.folders.uploads)
+        self.worker, self.inspector = Worker(), Worker()
         self._tickets: set[str] = set()
 
     def look(self) -> None:
@@ -94,6 +96,8 @@ class Studio:
 
     async def close(self) -> None:
         """Ends the processes that are of no use without the server; trainings go on."""
+        await self.worker.close()
+        await self.inspector.close()
         self.uploads.close()
         self.jobs.close()
 
@@ -107,7 +111,7 @@ def create_app(studio: Studio) -> Guard:
         return answer(_describe(studio, request.scope["may_write"]))
 
     routes.append(Route("/api/session", describe))
-    for module in (runs, detail, files, curves, streams, training, uploads):
+    for module in (runs, detail, files, curves, streams, training, uploads, data, diagnosis):
         routes += module.routes(studio)
     routes.append(Mount("/static", StaticFiles(directory=STATIC)))
     handlers = {GanvasError: _refuse, HTTPException: _refuse_address, Exception: _fail}

@@ -6,7 +6,7 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 from ganvas.runs.curves import PANELS
 from ganvas.studio.answers import Refusal, answer, count, parameter
-from ganvas.studio.tail import Quantities, Tail, parse_stats
+from ganvas.studio.tail import NOT_FINITE, Tail, parse_stats
 
 if TYPE_CHECKING:
     from ganvas.studio.app import Studio
@@ -31,11 +31,14 @@ MAX_POINTS = 5000
 MAX_NAMES = 400
 """Most quantities of a run; others are not kept."""
 
-MAX_KEPT = 16 * 2**20
+MAX_KEPT = 8 * 2**20
 """Bytes of columns that are kept; those of the run that was looked at last are kept in any case."""
 
-_MISSING, _NOT_FINITE = math.nan, math.inf
-"""In a column: the line has no such quantity; it was no finite number, and is a gap in the curve."""
+BLOCK = 512
+"""Lines that are turned into columns at a time."""
+
+_MISSING = math.nan
+"""In a column where a line has no such quantity; one that was no finite number is a gap in the curve."""
 
 _KEYS = {
     "Losses": "losses", "Quality: kernel distance × 1000, lower is better": "quality",
@@ -77,7 +80,7 @@ class Columns:
     @property
     def bytes(self) -> int:
         """What it takes in memory."""
-        return 8 * len(self.nimg) * (1 + len(self.mean) + len(self.deviation))
+        return 4 * len(self.nimg) * (2 + len(self.mean) + len(self.deviation))
 
     def read_on(self) -> None:
         """Reads the lines that are new; of another file than before, all of them.
@@ -86,33 +89,38 @@ class Columns:
             OSError: the file cannot be read.
         """
         anew = False
+        block: list[tuple[dict[str, float], dict[str, float]]] = []
         for line, _ in self.tail.read():
             if self.tail.replaced and not anew:
                 self._clear()
                 anew = True
             try:
-                nimg, quantities = parse_stats(line)
+                nimg, mean, deviation = parse_stats(line)
             except ValueError:
                 self.damaged += bool(line is None or line.strip())
                 continue
-            self._append(nimg, quantities)
+            if self.nimg and nimg <= self.nimg[-1]:
+                self._append(block)
+                self._drop_from(nimg)
+            self.nimg.append(nimg)
+            block.append((mean, deviation))
+            if len(block) == BLOCK:
+                self._append(block)
+        self._append(block)
         if self.tail.replaced and not anew:
             self._clear()
-        for column, missing in ((self.mean, _MISSING), (self.deviation, 0.0)):
-            for values in column.values():
-                values.extend([missing] * (len(self.nimg) - len(values)))
 
-    def _append(self, nimg: int, quantities: Quantities) -> None:
-        if self.nimg and nimg <= self.nimg[-1]:
-            kept = bisect_left(self.nimg, nimg)
-            for values in (self.nimg, *self.mean.values(), *self.deviation.values()):
-                del values[kept:]
-        n = len(self.nimg)
-        for name, (mean, deviation) in quantities.items():
-            _put(self.mean, name, n, _NOT_FINITE if mean is None else mean, _MISSING)
-            if deviation or name in self.deviation:
-                _put(self.deviation, name, n, deviation, 0.0)
-        self.nimg.append(nimg)
+    def _append(self, block: list[tuple[dict[str, float], dict[str, float]]]) -> None:
+        """Appends the quantities of the last lines, and empties the block."""
+        n = len(self.nimg) - len(block)
+        _extend(self.mean, [mean for mean, _ in block], n, _MISSING)
+        _extend(self.deviation, [deviation for _, deviation in block], n, 0.0)
+        block.clear()
+
+    def _drop_from(self, nimg: int) -> None:
+        kept = bisect_left(self.nimg, nimg)
+        for values in (self.nimg, *self.mean.values(), *self.deviation.values()):
+            del values[kept:]
 
     def curves(self, names: Sequence[str], first: int, last: int | None, points: int) -> dict[str, Any]:
         """The curves of some quantities between two numbers of images shown.
@@ -144,7 +152,7 @@ class Columns:
         for a, b in pairwise(edges):
             values = self.mean[name][a:b]
             known = [i for i, value in enumerate(values) if math.isfinite(value)]
-            whole = known and _NOT_FINITE not in values
+            whole = known and NOT_FINITE not in values
             spread = deviations[a:b] if deviations else None
             mean.append(_round(sum(values[i] for i in known) / len(known)) if whole else None)
             low.append(_round(min(values[i] - (spread[i] if spread else 0) for i in known)) if known else None)
@@ -163,16 +171,18 @@ class Columns:
         ]
 
 
-def _put(columns: "dict[str, array[float]]", name: str, n: int, value: float, missing: float) -> None:
-    """Appends the value of line n, and what is missing before it."""
-    column = columns.get(name)
-    if column is None:
-        if len(columns) >= MAX_NAMES:
-            return
-        column = columns[name] = array("d")
-    if len(column) < n:
-        column.extend([missing] * (n - len(column)))
-    column.append(value)
+def _extend(columns: "dict[str, array[float]]", rows: list[dict[str, float]], n: int, missing: float) -> None:
+    """Appends rows to columns of n values; neighbouring rows with the same names are turned together."""
+    for names, group in groupby(rows, key=tuple):
+        alike = list(group)
+        for name, values in zip(names, zip(*(row.values() for row in alike), strict=True), strict=True):
+            if name not in columns and len(columns) < MAX_NAMES:
+                columns[name] = array("f", [missing]) * n
+            if name in columns:
+                columns[name].extend(values)
+        for name in columns.keys() - set(names):
+            columns[name].extend([missing] * len(alike))
+        n += len(alike)
 
 
 def _round(value: float) -> float | None:

@@ -248,9 +248,11 @@ def last_finding(run: Run) -> tuple[str | None, str]:
     The severity is None where nothing was monitored.
     """
     try:
-        events, monitored = read_events(run.path), run.config.runtime.watch
+        events, config = read_events(run.path), run.metadata["config"]
     except GanvasError:
         return None, ""
+    runtime = config.get("runtime")
+    monitored = isinstance(runtime, dict) and runtime.get("watch") is True
     worst: tuple[str | None, str] = ("healthy" if monitored and (run.path / "stats.jsonl").exists() else None, "")
     for event in events:
         if event["event"] in ("rollback", "correct", "resume"):

@@ -3,7 +3,7 @@
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,12 @@ CHUNK = 2**20
 _COMPARED = 64
 """Bytes before the offset that must still be the same."""
 
-Quantities = dict[str, tuple[float | None, float]]
-"""{quantity: (mean, or None where it is not finite; deviation)} of a line of stats.jsonl."""
+MAX_NIMG = 2**62
+
+NOT_FINITE = math.inf
+"""In place of a quantity that was NaN, infinite or null."""
+
+_DECODER = json.JSONDecoder(parse_constant=lambda name: NOT_FINITE)
 
 
 class Tail:
@@ -97,8 +101,8 @@ def end_of_lines(path: Path) -> int:
         return 0
 
 
-def parse_stats(line: bytes | None) -> tuple[int, Quantities]:
-    """(images shown, quantities) of a line of stats.jsonl.
+def parse_stats(line: bytes | None) -> tuple[int, dict[str, float], dict[str, float]]:
+    """(images shown, {quantity: mean}, {quantity: deviation}) of a line of stats.jsonl; NOT_FINITE for what is no number.
 
     The names are those of a diagnosis: a {num, mean, std} has one, and signals have their own.
 
@@ -106,29 +110,33 @@ def parse_stats(line: bytes | None) -> tuple[int, Quantities]:
         ValueError: the line is damaged.
     """
     try:
-        value = json.loads(line or b"")
-        if not isinstance(value, dict) or not is_count(nimg := value.pop("nimg", None)) or nimg > 2**62:
+        value = _DECODER.decode((line or b"").decode())
+        if not isinstance(value, dict) or not is_count(nimg := value.pop("nimg", None)) or nimg > MAX_NIMG:
             raise ValueError("no line of stats.jsonl")
-        return nimg, dict(_flatten(value))
+        mean: dict[str, float] = {}
+        deviation: dict[str, float] = {}
+        _flatten(value, mean, deviation)
+        return nimg, mean, deviation
     except (RecursionError, OverflowError) as error:
         raise ValueError(str(error)) from None
 
 
-def _flatten(line: Mapping[str, Any]) -> Iterator[tuple[str, tuple[float | None, float]]]:
+def _flatten(line: dict[str, Any], mean: dict[str, float], deviation: dict[str, float]) -> None:
     for name, value in line.items():
-        if isinstance(value, float):
-            yield name, (value if math.isfinite(value) else None, 0.0)
-        elif isinstance(value, dict):
-            if "mean" in value:
-                mean, deviation = _number(value["mean"]), _number(value.get("std"))
-                yield name, (mean, deviation or 0.0)
+        kind = type(value)  # there are half a million values in a long log
+        if kind is float:
+            mean[name] = value
+        elif kind is dict:
+            middle, spread = value.get("mean", _flatten), value.get("std", 0.0)
+            if type(middle) is type(spread) is float:
+                mean[name], deviation[name] = middle, spread
+            elif middle is _flatten:
+                _flatten(value, mean, deviation)
             else:
-                yield from _flatten(value)
-        elif value is None or (isinstance(value, int) and not isinstance(value, bool)):
-            yield name, (_number(value), 0.0)
+                mean[name], deviation[name] = _number(middle), _number(spread)
+        elif kind is int or value is None:
+            mean[name] = _number(value)
 
 
-def _number(value: Any) -> float | None:
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-        return float(value)
-    return None
+def _number(value: Any) -> float:
+    return float(value) if type(value) in (float, int) else NOT_FINITE
