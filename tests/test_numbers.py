@@ -68,6 +68,7 @@ ARGUMENTS: dict[str, list[str]] = {
     "compare": ["cnn", "mlp", "--data", "digits", "--quiet"],
     "cache": ["--clean", "--dry-run"],
     "style": ["photo.png", "painting.png", "--quiet"],
+    "studio": ["--no-open"],
     "train": ["mlp", "--data", "digits", "--dry-run"],
 }
 """What each command needs beside the option."""

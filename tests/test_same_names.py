@@ -21,6 +21,7 @@ from ganvas.data import cache_contents
 from ganvas.latent_space.axes import Directions
 from ganvas.runs import cleaning, curves, overview
 from ganvas.sampling import Sampler
+from ganvas.studio.server import serve
 from ganvas.style.options import StyleOptions
 
 PYTHON: dict[str, list[Callable[..., Any]]] = {
@@ -34,6 +35,7 @@ PYTHON: dict[str, list[Callable[..., Any]]] = {
     "diagnose": [ganvas.diagnose],
     "compare": [ganvas.compare],
     "style": [ganvas.stylize],
+    "studio": [serve],
     "recipes": [],
     "runs": [overview.list_runs, cleaning.remove, cleaning.clean],
     "cache": [cache_contents.clean],
@@ -55,6 +57,7 @@ TERMINAL_ONLY = {
     "diagnose": {"json"},
     "compare": {"csv", "json"},
     "style": {"out", "preview", "gif", "quiet", "json"},
+    "studio": set[str](),
     "recipes": {"json"},
     "runs": {"remove", "clean", "json"},  # in Python functions
     "cache": {"clean", "json"},

@@ -31,6 +31,7 @@ BASES: dict[str, list[str]] = {
     "diagnose": ["losses.csv"],
     "compare": ["run", "other", "--count", "40", "--quiet"],
     "style": ["photo.png", "painting.png", "--size", "24", "--min-scale", "16", "--iterations", "1", "--quiet"],
+    "studio": [".", "--no-open", "--port", "0"],
     "recipes": [],
     "runs": ["."],
     "cache": [],
@@ -38,8 +39,8 @@ BASES: dict[str, list[str]] = {
 }
 """A command line for each command that ends with status 0; that of train depends on the family."""
 
-LONG = ("train", "compare", "evaluate", "style", "sample", "project")
-"""Commands for which a valid value may ask for hours: they get Ctrl-C."""
+LONG = ("train", "compare", "evaluate", "style", "studio", "sample", "project")
+"""Commands for which a valid value may ask for hours, or that only Ctrl-C ends: they get it."""
 
 INTEGERS = [
     "0", "1", "-1", "2", "7", "3.5", "1e3", "nan", "inf", "²", "٣", "1_0", "0x10", "", " ", "None", "True", "one",

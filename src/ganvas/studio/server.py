@@ -118,6 +118,8 @@ def _bind(host: str, port: int | None) -> socket.socket:
         GanvasError: the port is taken, or the address is not this machine's.
     """
     try:
+        if not host:  # which would be all of them
+            raise OSError("it is empty")
         found = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         raise _wrong_host(host, str(getattr(error, "strerror", None) or error)) from None

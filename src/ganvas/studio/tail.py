@@ -102,7 +102,7 @@ def end_of_lines(path: Path) -> int:
 
 
 def parse_stats(line: bytes | None) -> tuple[int, dict[str, float], dict[str, float]]:
-    """(images shown, {quantity: mean}, {quantity: deviation}) of a line of stats.jsonl; NOT_FINITE for what is no number.
+    """(images shown, {quantity: mean}, {quantity: deviation}) of a line of stats.jsonl; NOT_FINITE for no number.
 
     The names are those of a diagnosis: a {num, mean, std} has one, and signals have their own.
 
