@@ -31,7 +31,7 @@ export function createChart({
   title, series, log = false, formatX = kimg, unitX = "kimg", onCursor, onHover, onZoom, onKey, onRemove,
 }) {
   const id = `chart-${++count}`;
-  const state = { x: [], series: {}, range: null, cursor: null, hover: null, marks: [], baseline: null, log, width: 0 };
+  const state = { x: [], series: {}, range: null, cursor: null, hover: null, marks: [], baseline: null, log, width: 0, inSight: false };
   const view = { toX: null, toY: null, from: 0, to: 1, first: 0, last: -1 };
 
   const lines = series.map((one) => ({ ...one, band: svg("path", { class: `band tone-${one.color}` }), path: svg("path", { class: `line tone-${one.color}` }), dot: svg("circle", { class: `dot tone-${one.color}`, r: 3.5 }), value: h("span", { class: "legend-value" }) }));
@@ -61,8 +61,14 @@ export function createChart({
     details,
   );
 
-  const draw = inFrame(drawAll);
-  const moveCursor = inFrame(drawCursor);
+  // a chart out of sight is drawn when it comes into sight
+  const draw = inFrame(() => state.inSight && drawAll());
+  const moveCursor = inFrame(() => state.inSight && drawCursor());
+  const sight = new IntersectionObserver(([entry]) => {
+    state.inSight = entry.isIntersecting;
+    draw();
+  }, { rootMargin: "160px" });
+  sight.observe(element);
   const observer = new ResizeObserver(([entry]) => {
     const width = Math.round(entry.contentRect.width);
     if (width && width !== state.width) {
@@ -237,6 +243,7 @@ export function createChart({
     },
     close() {
       observer.disconnect();
+      sight.disconnect();
       draw.cancel();
       moveCursor.cancel();
     },

@@ -113,7 +113,7 @@ export function createFindings(detail, time, mayWrite, onFound) {
         start.disabled = false;
       }
     }
-    return h("div", { class: "fix" }, h("p", null, fix.do), changes && detail.command && commandBox(`${detail.command} ${fix.flags}`), changes && h("div", { lang: document.documentElement.lang }, start));
+    return h("div", { class: "fix" }, h("p", null, fix.do), changes && detail.command && commandBox(withFlags(detail.command, fix.flags)), changes && h("div", { lang: document.documentElement.lang }, start));
   }
 
   const end = time.on(["at"], later);
@@ -136,4 +136,11 @@ export function createFindings(detail, time, mayWrite, onFound) {
       end();
     },
   };
+}
+
+/** A command with other flags, in place of its own of the same names. */
+function withFlags(command, flags) {
+  const names = flags.match(/--[\w-]+/g) ?? [];
+  const rest = names.reduce((text, name) => text.replace(new RegExp(`\\s${name}(?=\\s|$)(\\s+(?!--)\\S+)*`), ""), command);
+  return `${rest} ${flags}`;
 }

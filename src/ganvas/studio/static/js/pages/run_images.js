@@ -8,21 +8,24 @@ import { ImageCache } from "../images.js";
 import { lastUpTo } from "../scale.js";
 
 const KEPT = 48;
-const NEIGHBOURS = 5;
+const NEIGHBOURS = 6;
+const IDLE_MS = 90;
 
 export function createImages(detail, time) {
   const cache = new ImageCache(KEPT);
   let grids = detail.grids;
   let places = grids.map((grid) => grid.nimg);
-  let shown = null;
+  let wanted = null;
+  let loading = false;
+  let timer = 0;
   let before = -1;
   let real = false;
 
   const frame = h("div", { class: "hero-frame" });
   const blank = h("p", { class: "hero-blank muted" }, t("run.no_grid"));
   const caption = h("figcaption", { class: "hero-caption" });
-  const choice = (name, wanted) =>
-    h("button", { type: "button", class: `segment tone-${name}`, "aria-pressed": String(wanted === real), on: { click: () => setReal(wanted) } }, h("span", { class: "tone-dot" }), t(`run.images.${name}`));
+  const choice = (name, isReal) =>
+    h("button", { type: "button", class: `segment tone-${name}`, "aria-pressed": String(isReal === real), on: { click: () => setReal(isReal) } }, h("span", { class: "tone-dot" }), t(`run.images.${name}`));
   const choices = [choice("fake", false), choice("real", true)];
   const snapshot = h("div", { class: "hero-snapshot" });
   const element = h(
@@ -32,27 +35,39 @@ export function createImages(detail, time) {
     snapshot,
   );
 
-  function setReal(wanted) {
-    real = wanted;
+  function setReal(isReal) {
+    real = isReal;
     choices.forEach((button, i) => button.setAttribute("aria-pressed", String(Boolean(i) === real)));
     draw();
   }
 
   const indexAt = (nimg) => Math.max(0, lastUpTo(places, nimg));
 
+  /** Shows a picture when it is decoded; one is loaded at a time, and of those asked for meanwhile only the last. */
   async function show(url, label) {
-    if (shown === url) return;
-    shown = url;
-    let image;
-    try {
-      image = await cache.load(url);
-    } catch {
-      return; // being written, or gone: the picture before stays
+    if (wanted?.url === url) return;
+    wanted = { url, label };
+    if (loading) return;
+    loading = true;
+    for (let one = null; one !== wanted; ) {
+      one = wanted;
+      const image = await cache.load(one.url).catch(() => null); // being written, or gone: the picture before stays
+      if (image && one === wanted) place(image, one.label);
     }
-    if (shown !== url) return;
+    loading = false;
+  }
+
+  function place(image, label) {
     image.alt = label;
     image.classList.toggle("pixelated", image.naturalWidth < frame.clientWidth * 1.2);
     if (frame.firstChild !== image) frame.replaceChildren(image);
+  }
+
+  /** Loads the pictures that come next, first those in the direction of the last step. */
+  function preload(index, count) {
+    const ahead = index >= before ? 1 : -1;
+    before = index;
+    for (let i = 1; i <= count; i++) for (const next of [grids[index + ahead * i], i <= count / 2 && grids[index - ahead * i]]) if (next) cache.load(next.url).catch(() => {});
   }
 
   const draw = inFrame(() => {
@@ -68,12 +83,8 @@ export function createImages(detail, time) {
     } else {
       setText(caption, t("run.grid_caption", { kimg: kimg(grid.nimg) }));
       show(grid.url, t("run.grid_alt", { kimg: kimg(grid.nimg) }));
-      const ahead = index >= before ? 1 : -1;
-      for (let i = 1; i <= NEIGHBOURS; i++) {
-        const next = grids[index + ahead * i];
-        if (next) cache.load(next.url).catch(() => {});
-      }
-      before = index;
+      clearTimeout(timer);
+      timer = setTimeout(() => preload(index, NEIGHBOURS), IDLE_MS);
     }
     drawSnapshot();
   });
@@ -123,9 +134,16 @@ export function createImages(detail, time) {
     },
     /** Resolves when the grid of that place is decoded. */
     ready: async (nimg) => {
-      if (grids.length) await cache.load(grids[indexAt(nimg)].url);
+      if (!grids.length) return;
+      const index = indexAt(nimg);
+      preload(index, 2);
+      await cache.load(grids[index].url);
     },
-    close: end,
+    close() {
+      clearTimeout(timer);
+      draw.cancel();
+      end();
+    },
   };
 }
 
