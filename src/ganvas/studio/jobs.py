@@ -24,11 +24,17 @@ from ganvas.studio.commands import quote
 Kind = Literal["train", "evaluate", "estimate"]
 State = Literal["running", "done", "failed", "stopped"]
 
+PROGRAM = (sys.executable, "-P", "-m", "ganvas")
+"""-P: a file named random.py in the working folder is not imported in place of Python's."""
+
 TAIL_BYTES, TAIL_LINES = 2**14, 40
 """How much of the end of a command's output is shown."""
 
 MAX_OUTPUT = 2**24
 """Bytes of output after which the file is emptied; of a result, the most that is read."""
+
+LOOK_SECONDS = 5.0
+"""How often the size of the output is looked at."""
 
 MAX_ENDED = 50
 """Jobs that have ended and are still listed."""
@@ -179,12 +185,10 @@ class Jobs:
 
 
 def _begin(kind: Kind, words: list[str], path: Path | None) -> Job:
-    # -P: a file named random.py in the working folder is not imported in place of Python's
-    command = [sys.executable, "-P", "-m", "ganvas", *words, "--json"]
     try:
         out, err = (_append_only(), _append_only())
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True,
+            [*PROGRAM, *words, "--json"], stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True,
             env=os.environ | {"PYTHONUNBUFFERED": "1"},
         )  # fmt: skip
     except OSError as error:
@@ -206,7 +210,7 @@ def _wait(job: Job) -> None:
     """Waits for the end of a command; keeps its output bounded meanwhile."""
     while True:
         try:
-            status = job.process.wait(timeout=5)
+            status = job.process.wait(timeout=LOOK_SECONDS)
             break
         except subprocess.TimeoutExpired:
             if os.fstat(job.err.fileno()).st_size > MAX_OUTPUT:

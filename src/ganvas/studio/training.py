@@ -95,11 +95,11 @@ def _check(studio: "Studio", body: Mapping[str, Any]) -> dict[str, Any]:
     return {"ok": not errors, "errors": errors, "command": command, "warnings": fine.warnings() if fine else []}
 
 
-def _ask(studio: "Studio", body: Mapping[str, Any]) -> tuple[commands.Request, list[dict[str, str]]]:
+def _ask(studio: "Studio", body: Mapping[str, Any]) -> tuple[commands.Request, list[dict[str, Any]]]:
     """The training that a body describes, with places in it made absolute, and everything that is wrong with it."""
     run = find_run(studio, body["run"]) if body.get("run") is not None else None
     given = body.get("knobs") or {}
-    places, errors = dict[str, str](), list[dict[str, str]]()
+    places, errors = dict[str, str](), list[dict[str, Any]]()
     own = {"data": run.config.dataset.data, "init_from": run.config.transfer.init_from} if run else {}
     for name, find in (("data", partial(find_data, hub=True)), ("init_from", find_path)):
         value = body.get(name) or (given.get(name) if isinstance(given, dict) else None)
@@ -107,7 +107,7 @@ def _ask(studio: "Studio", body: Mapping[str, Any]) -> tuple[commands.Request, l
             try:
                 places[name] = str(find(studio, to_text(value, name, "a path")))
             except GanvasError as error:
-                errors.append(describe(error) | {"field": name})
+                errors.append(describe(error) | {"field": name, "status": getattr(error, "status", 400)})
     kept = {name: value for name, value in given.items() if name not in own or name in places} if run else given
     asked = commands.check({**body, "data": None, "knobs": kept | places if isinstance(kept, dict) else kept}, run)
     return asked, errors + asked.errors
@@ -116,10 +116,8 @@ def _ask(studio: "Studio", body: Mapping[str, Any]) -> tuple[commands.Request, l
 def _require(studio: "Studio", body: Mapping[str, Any]) -> commands.Request:
     asked, errors = _ask(studio, body)
     if errors:
-        first = errors[0]
-        raise Refusal(
-            400, first["what"], expected=first["expected"], fix=first["fix"], field=first.get("field", "")
-        )  # fmt: skip
+        first = {"status": 400} | errors[0]
+        raise Refusal(**first)
     return asked
 
 

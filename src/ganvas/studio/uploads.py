@@ -34,8 +34,8 @@ MAX_OPEN = 4
 KEPT_FREE = 10**9
 """Bytes of the disk that an upload leaves free."""
 
-ABANDONED_SECONDS = 120.0
-"""Time without a byte after which an upload is removed."""
+ABANDONED_SECONDS, LOOK_SECONDS = 120.0, 1.0
+"""Time without a byte after which an upload is removed, and the shortest time between two looks."""
 
 MAX_DEPTH = 16
 """Folders inside each other."""
@@ -254,7 +254,7 @@ class Uploads:
         if left <= 0 and not upload.writing:
             self.remove(upload)
             return
-        asyncio.get_running_loop().call_later(max(left, 1.0), self._watch, upload)
+        asyncio.get_running_loop().call_later(max(left, LOOK_SECONDS), self._watch, upload)
 
 
 def routes(studio: "Studio") -> list[Route]:

@@ -1,0 +1,153 @@
+"""Knobs and commands of the studio: what a page shows, accepts and refuses is what the command line does."""
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ganvas.cli import training as command_line
+from ganvas.config import DatasetConfig, LossConfig, TrainConfig, replace, to_json
+from ganvas.config.families import MLP
+from ganvas.recipes import RECIPES
+from ganvas.runs.folder import Run, create_run
+from ganvas.studio import commands, knobs
+from ganvas.studio.answers import Refusal
+
+
+def make_run(config: TrainConfig, recipe: str = "digits") -> Run:
+    """A run without any training."""
+    data = {
+        "name": "digits", "fingerprint": "0", "images": 3, "class_names": [],
+        "shape": {"channels": 1, "height": 8, "width": 8, "classes": 0},
+    }  # fmt: skip
+    return create_run(Path("runs"), None, recipe, config, data, {}, 1)
+
+
+def parsed_config(words: list[str], monkeypatch: pytest.MonkeyPatch) -> TrainConfig:
+    """The configuration that `ganvas train WORDS` would train."""
+    from ganvas.training import start
+
+    configs: list[TrainConfig] = []
+    monkeypatch.setattr(start, "plan", lambda config, **_: configs.append(config) or {"config": {}})
+    command_line.train([*words, "--dry-run", "--json"])
+    return configs[0]
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_knob_has_a_type_and_a_help(recipe: str) -> None:
+    config = RECIPES[recipe].config
+    found = knobs.knobs_of(config)
+    assert set(found) == {name for name, _ in knobs_in(config)} - {"family"}
+    for knob in found.values():
+        assert knob.help, knob.name
+        assert knob.type == "choice" or not knob.choices
+        assert knob.flag == "--" + knob.name.replace("_", "-")
+        assert knobs.parse(knob, "" if knob.default is None else to_words(knob.default)) == knob.default
+
+
+def knobs_in(config: TrainConfig) -> list[tuple[str, Any]]:
+    from ganvas.config import leaves
+
+    return list(leaves(config))
+
+
+def to_words(value: Any) -> str:
+    """A value as it stands in an input of a page."""
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def test_kinds_of_knobs() -> None:
+    found = knobs.knobs_of(RECIPES["digits"].config)
+    kinds = {name: found[name].type for name in ("batch", "g_lr", "clip", "mirror", "augment", "g_widths", "data")}
+    assert kinds == {
+        "batch": "integer", "g_lr": "schedule", "clip": "number", "mirror": "bool", "augment": "choice",
+        "g_widths": "list", "data": "text",
+    }  # fmt: skip
+    assert found["channels"].choices == (1, 3, 4)
+    assert found["channels"].optional
+    assert found["batch"].expected == "a whole number from 1 to 1,000,000,000"
+
+
+def test_each_wrong_knob_is_named_with_the_message_of_the_command_line() -> None:
+    body = {"recipe": "digits", "knobs": {"r1": "much", "batch": "0", "seed": "1.5", "nope": "3", "channels": "2"}}
+    asked = commands.check(body)
+    assert asked.config is None
+    assert {error["field"]: error["what"] for error in asked.errors} == {
+        "r1": "--r1: 'much' is not a schedule.", "batch": "--batch is 0.", "seed": "seed is 1.5.",
+        "nope": "'nope' is not a knob with the mlp family.", "channels": "channels is '2'.",
+    }  # fmt: skip
+
+
+def test_knobs_that_exclude_each_other_are_checked_together() -> None:
+    alone = commands.check({"recipe": "digits", "knobs": {"ada_target": "0.6"}})
+    [error] = alone.errors
+    assert error["field"] == "ada_target"
+    assert error["fix"].startswith("--objective non-saturating")
+    together = {"ada_target": "0.6", "objective": "hinge", "augment": "ada"}
+    assert not commands.check({"recipe": "digits", "knobs": together}).errors
+    lengths = commands.check({"recipe": "digits", "minutes": "2", "kimg": "5"})
+    assert "two lengths" in lengths.errors[0]["what"]
+
+
+def test_what_is_left_empty_is_as_in_the_recipe() -> None:
+    asked = commands.check({"recipe": "digits", "kimg": "", "knobs": {"batch": "", "resolution": "", "mirror": False}})
+    assert asked.config == RECIPES["digits"].config
+
+
+@pytest.mark.parametrize("knob", ["g", "objective", "augment"])
+def test_code_of_ones_own_is_not_started_from_a_page(knob: str) -> None:
+    asked = commands.check({"recipe": "custom", "knobs": {knob: "subprocess:Popen(args='true')"}})
+    [error] = asked.errors
+    assert error["field"] == knob
+    assert "terminal" in error["fix"]
+
+
+@pytest.mark.parametrize("recipe", [None, 3, "nope", "../runs/x"])
+def test_an_unknown_recipe_is_refused(recipe: Any) -> None:
+    with pytest.raises(Refusal) as caught:
+        commands.check({"recipe": recipe})
+    assert caught.value.field == "recipe"
+
+
+CHANGES: list[dict[str, Any]] = [
+    {},
+    {"minutes": 2.5, "mirror": True, "channels": 3, "resolution": "48x64"},
+    {"kimg": 0.25, "g_widths": (7, 8, 9), "d_lr": "1e-3..1e-4:cosine@0k-20k", "preview": False},
+    {"objective": "minimax", "skip_d_below": -0.5, "data": "a folder/with ; $(odd) 'names'", "max_bad": 1.0},
+    {"data": "--json", "label_column": "-x", "watch": False, "plot": False, "threads": 3},
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("changes", CHANGES)
+def test_the_command_of_a_run_gives_the_same_configuration(
+    changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = replace(RECIPES["digits"].config, **changes)
+    words = shlex.split(commands.command_of(make_run(config)))
+    assert words[:3] == ["ganvas", "train", "digits"]
+    assert to_json(parsed_config(words[2:], monkeypatch)) == to_json(config)
+
+
+def test_only_what_differs_is_in_the_command() -> None:
+    run = make_run(replace(RECIPES["digits"].config, kimg=20, batch=32))
+    assert commands.command_of(run) == "ganvas train digits --kimg 20 --batch 32"
+    assert commands.differing_knobs(run) == {"kimg": 20, "batch": 32}
+
+
+def test_a_run_without_a_recipe_gets_the_nearest_one_of_its_family() -> None:
+    config = TrainConfig(
+        kimg=1, dataset=DatasetConfig(data="mnist"), network=MLP(), loss=LossConfig(objective="non-saturating")
+    )
+    run = make_run(config, "config")
+    assert commands.nearest_recipe(run) == "mlp"
+    words = shlex.split(commands.command_of(run))
+    assert "--batch" in words
+    assert commands.check({"knobs": {"kimg": "2"}}, run).words[:2] == ["train", "mlp"]
+
+
+def test_a_training_like_a_run_keeps_its_knobs() -> None:
+    run = make_run(replace(RECIPES["digits"].config, kimg=20, batch=32))
+    asked = commands.check({"knobs": {"batch": "16"}, "minutes": "3"}, run)
+    assert asked.words == ["train", "digits", "--minutes", "3", "--batch", "16"]
