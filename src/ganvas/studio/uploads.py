@@ -175,7 +175,7 @@ class Uploads:
         return sent
 
     def _check(self, upload: Upload, size: int) -> None:
-        """Refuses what is more than announced or allowed, or what the disk has no room for."""
+        """Refuses what is more than announced or allowed, or does not fit on the disk."""
         if upload.ended:
             raise Refusal(404, "The upload was removed meanwhile.", fix="send the files again.")
         if upload.bytes > min(upload.announced, MAX_BYTES):
@@ -241,7 +241,7 @@ class Uploads:
         if size > free:
             raise Refusal(
                 507,
-                f"The disk has room for {format_bytes(max(0, free))} more, {format_bytes(size)} were to be written.",
+                f"{format_bytes(size)} do not fit on the disk, which has {format_bytes(max(0, free))} to spare.",
                 expected="space for the files, and 1 GB to spare",
                 fix="free some space, or start the studio with a folder on another disk.",
             )
@@ -320,8 +320,8 @@ def _clean_part(part: str) -> str:
     stem, dot, suffix = text.rpartition(".")
     suffix = dot + suffix if stem and len(suffix) < 12 else ""
     stem = text.removesuffix(suffix) if suffix else text
-    room = MAX_NAME - 40 - len(suffix.encode())  # for the marks of temporary names
-    return (stem.encode()[:room].decode(errors="ignore") + suffix).rstrip(". ") or "_"
+    most = MAX_NAME - 40 - len(suffix.encode())  # for the marks of temporary names
+    return (stem.encode()[:most].decode(errors="ignore") + suffix).rstrip(". ") or "_"
 
 
 def is_log(file: PurePosixPath) -> bool:

@@ -9,6 +9,7 @@ import os
 import queue
 import sys
 import threading
+from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any
 
@@ -156,18 +157,18 @@ class Worker:
             await process.wait()
 
 
-async def while_connected(request: Request, work: Any) -> Any:
+async def while_connected(request: Request, work: Coroutine[Any, Any, Any]) -> Any:
     """The result of a coroutine, which is cancelled when the page that asked for it has gone.
 
     Raises:
-        asyncio.CancelledError: it has gone.
+        Refusal: it has gone; nobody reads this.
     """
     task, gone = asyncio.ensure_future(work), asyncio.ensure_future(_disconnected(request))
     try:
         await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            task.cancel()
-        return await task
+        if task.done():
+            return task.result()
+        raise Refusal(408, "The page that asked for this has gone.")
     finally:
         gone.cancel()
         task.cancel()
