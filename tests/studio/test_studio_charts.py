@@ -1,0 +1,216 @@
+"""The pages Runs and Run in a real browser: one slider for all, zoom, gaps, live lines, addresses; and the scales."""
+
+import json
+import math
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+from studio_site import HOSTILE, Site
+
+pytestmark = pytest.mark.slow
+
+Visit = Callable[..., Page]
+LINES, TICK = 4000, 1000
+GAP = range(2000, 2200)
+"""Lines whose loss of D is not finite."""
+
+
+DRAWN = re.compile(r"^M[\d.]+ [\d.]+L")
+"""The path of a line that is drawn."""
+
+
+def line(i: int) -> dict[str, Any]:
+    loss = {"num": TICK, "mean": math.sin(i / 300) + 2, "std": 0.1}
+    return {
+        "nimg": (i + 1) * TICK, "kimg_per_s": 2.0, "seconds": i / 2, "memory": 300.0,
+        "D/loss": {"num": TICK} | ({} if i in GAP else loss) | ({"mean": None, "std": None} if i in GAP else {}),
+        "G/loss": loss, "signals": {"diversity": 0.9},
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def long_run(site: Site) -> Path:
+    """A run of 4,000 ticks with 41 grids, events and a film's worth of places."""
+    run = site.runs / "long"
+    shutil.copytree(site.runs / HOSTILE, run)
+    grid = max(run.glob("fakes*.png"))
+    for kimg in range(0, LINES + 1, 100):
+        shutil.copy(grid, run / f"fakes{kimg:06d}.png")
+    (run / "stats.jsonl").write_text("".join(json.dumps(line(i)) + "\n" for i in range(LINES)))
+    events = [
+        {"time": 1.0, "nimg": 1_000_000, "event": "interrupted"},
+        {"time": 2.0, "nimg": 3_000_000, "event": "rollback", "to": 2_900_000, "changes": {"g_lr": "1e-3"}},
+    ]
+    (run / "events.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
+    return run
+
+
+def test_one_slider_moves_the_grid_the_cursors_and_the_address(visit: Visit, long_run: Path) -> None:
+    page = visit("/run?run=0/long")
+    slider, caption = page.get_by_role("slider", name="Images shown"), page.locator(".hero-caption")
+    cursor = page.locator(".chart .cursor").first
+    expect(caption).to_have_text("Generated at 4,000 kimg")
+    before = cursor.get_attribute("transform")
+    slider.press("ArrowLeft")
+    expect(caption).to_have_text("Generated at 3,900 kimg")
+    expect(page.locator(".hero-frame img")).to_have_attribute("alt", "Grid of images generated at 3,900 kimg")
+    expect(cursor).not_to_have_attribute("transform", before or "")
+    page.wait_for_url("**&at=3900")
+    slider.press("Home")
+    expect(caption).to_have_text("Generated at 0 kimg")
+    page.keyboard.press("End")
+    expect(caption).to_have_text("Generated at 4,000 kimg")
+    expect(page).not_to_have_url(re.compile("at="))
+    page.locator(".timeline-flag[data-severity=warning]").click()
+    expect(page.locator(".timeline-now")).to_have_text("3,000")
+
+
+def test_space_plays_the_training_as_a_film(visit: Visit, long_run: Path) -> None:
+    page = visit("/run?run=0/long&at=3500")
+    expect(page.locator(".hero-caption")).to_have_text("Generated at 3,500 kimg")
+    page.keyboard.press("Space")
+    expect(page.get_by_role("button", name="Pause")).to_be_visible()
+    expect(page.locator(".hero-caption")).to_have_text("Generated at 4,000 kimg")
+    expect(page.get_by_role("button", name="Play the training")).to_be_visible()
+
+
+def test_dragging_zooms_to_raw_lines_and_the_address_shows_the_same_again(visit: Visit, long_run: Path) -> None:
+    page = visit("/run?run=0/long")
+    plot = page.locator(".chart-plot").first
+    plot.scroll_into_view_if_needed()
+    expect(plot.locator("path.line").first).to_have_attribute("d", DRAWN)
+    box = plot.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 150, box["y"] + 90)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 175, box["y"] + 90, steps=4)
+    with page.expect_response(lambda answer: "/api/run/curves" in answer.url and "from=" in answer.url) as answered:
+        page.mouse.up()
+    found = answered.value.json()
+    assert not found["bucketed"]
+    assert len(found["nimg"]) > 50
+    page.wait_for_url("**&from=*&to=*")
+    ticks = page.locator(".chart .tick-x").all_text_contents()
+    again = visit(page.url)
+    again.locator(".chart-plot").first.scroll_into_view_if_needed()
+    expect(again.locator(".chart .tick-x").first).to_have_text(ticks[0])
+    again.locator(".chart-plot").first.press("0")
+    expect(again).not_to_have_url(re.compile("from="))
+    expect(again.locator(".chart .tick-x").first).to_have_text("0 kimg")
+
+
+def test_values_that_are_not_finite_are_a_gap_and_the_table_says_so(visit: Visit, long_run: Path) -> None:
+    page = visit("/run?run=0/long&from=1900&to=2300")
+    losses = page.locator(".chart").first
+    losses.locator("summary").click()
+    expect(losses.locator("tbody tr").nth(30)).to_contain_text("–")
+    d, g = (losses.locator(f"path.line.tone-{one}").get_attribute("d") or "" for one in "dg")
+    assert d.count("M") == 2
+    assert g.count("M") == 1
+
+
+def test_new_lines_and_grids_come_while_the_page_is_open(visit: Visit, site: Site) -> None:
+    run = site.runs / "live"
+    shutil.copytree(site.runs / HOSTILE, run)
+    page = visit("/run?run=0/live")
+    page.wait_for_load_state("load")
+    newest = int(page.locator(".timeline-slider").get_attribute("max") or "0")
+    expect(page.locator(".chart .line").first).to_have_attribute("d", DRAWN)
+    written = (run / "stats.jsonl").read_text().splitlines()[-1]
+    more = json.dumps(json.loads(written) | {"nimg": newest + 5000}) + "\n"
+    with (run / "stats.jsonl").open("a") as file:
+        file.write(more[:40])  # half of a line waits for the rest
+        file.flush()
+        page.wait_for_timeout(500)
+        assert page.locator(".timeline-slider").get_attribute("max") == str(newest)
+        file.write(more[40:])
+    expect(page.locator(".timeline-slider")).to_have_attribute("max", str(newest + 5000))
+    shutil.copy(max(run.glob("fakes*.png")), run / "fakes000099.png")
+    expect(page.locator(".hero-caption")).to_have_text("Generated at 99 kimg")
+
+
+def test_a_quantity_can_be_added_and_taken_away(visit: Visit, long_run: Path) -> None:
+    page = visit("/run?run=0/long")
+    charts = page.locator(".chart")
+    expect(charts.first).to_be_visible()
+    count = charts.count()
+    page.get_by_label("Add a quantity").select_option("seconds")
+    expect(charts).to_have_count(count + 1)
+    assert "add=seconds" in page.url
+    page.get_by_role("button", name="Remove the chart seconds").click()
+    expect(charts).to_have_count(count)
+
+
+def test_runs_are_filtered_and_removed_after_a_second_yes(visit: Visit, site: Site, long_run: Path) -> None:
+    shutil.copytree(site.runs / HOSTILE, site.runs / "unwanted")
+    page = visit("/")
+    expect(page.locator(".run-card .card-link", has_text="unwanted")).to_be_visible()
+    page.get_by_role("searchbox").fill("unwan digits")
+    expect(page.locator(".run-card")).to_have_count(1)
+    page.wait_for_url("**q=unwan*")
+    page.get_by_role("button", name="Clean up").click()
+    page.get_by_label("Select unwanted").check()
+    page.get_by_role("button", name="Remove…").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("unwanted")
+    dialog.get_by_role("button", name="Cancel").click()
+    assert (site.runs / "unwanted").is_dir()
+    page.get_by_role("button", name="Remove…").click()
+    page.get_by_role("dialog").get_by_role("button", name="Remove").click()
+    expect(page.locator(".run-card")).to_have_count(0)
+    assert not (site.runs / "unwanted").exists()
+    assert long_run.is_dir()
+
+
+SCALES = """async () => {
+    const s = await import("/static/js/scale.js");
+    const y = s.scale([0, 10], [100, 0]);
+    const x = (value) => value;
+    return {
+        ticks: s.ticks(0, 10, 4),
+        small: s.ticks(0.00012, 0.00031, 4),
+        one: s.ticks(3, 3, 4),
+        log: s.logTicks(0.01, 100, 4),
+        nearest: [s.nearest([], 1), s.nearest([1, 5, 9], 4), s.nearest([1, 5, 9], 100)],
+        upTo: [s.lastUpTo([1, 5, 9], 0), s.lastUpTo([1, 5, 9], 5), s.lastUpTo([1, 5, 9], 8)],
+        gap: s.linePath([0, 1, 2, 3, 4], [1, 2, null, 4, 5], 0, 4, x, y),
+        alone: s.linePath([0, 1, 2, 3, 4], [1, 2, null, 4, null], 0, 4, x, y),
+        sparse: s.linePath([0, 1, 2, 3, 4], [1, null, null, 4, null], 0, 4, x, y),
+        log_of_zero: s.scale([1, 10], [0, 1], true)(0),
+        flat: s.domain([{mean: [2, 2]}], 0, 1, false),
+        nothing: s.domain([{mean: [null]}], 0, 0, true),
+        zoomed: s.zoomed([0, 100], 0.5, 100, [0, 100], 1),
+        whole: s.zoomed([0, 60], 2, 30, [0, 100], 1),
+        shifted: s.shifted([80, 100], 0.5, [0, 100]),
+        merged: s.mergeMarks(
+            [{x: 30, severity: null, label: "c"}, {x: 1, severity: "note", label: "a"},
+             {x: 2, severity: "failure", label: "b"}], x, 10).map((mark) => [mark.x, mark.label, mark.title]),
+    };
+}"""
+
+
+def test_scales_ticks_and_paths(visit: Visit) -> None:
+    found = visit("/diagnose").evaluate(SCALES)
+    assert found == {
+        "ticks": [0, 2.5, 5, 7.5, 10],
+        "small": [0.00015, 0.0002, 0.00025, 0.0003],
+        "one": [3],
+        "log": [0.01, 0.1, 1, 10, 100],
+        "nearest": [-1, 1, 2],
+        "upTo": [-1, 1, 1],
+        "gap": "M0 90L1 80M3 60L4 50",
+        "alone": "M0 90L1 80M3 60h.01",
+        "sparse": "M0 90L3 60",
+        "log_of_zero": None,
+        "flat": [1.8, 2.2],
+        "nothing": [0.1, 1],
+        "zoomed": [50, 100],
+        "whole": None,
+        "shifted": [80, 100],
+        "merged": [[2, "b +1", "a, b"], [30, "c", "c"]],
+    }
