@@ -31,7 +31,7 @@ export function createTimeline(time, ready) {
   const flags = h("div", { class: "timeline-flags" });
   const now = h("span", { class: "timeline-now" });
   const all = h("span", { class: "muted" });
-  const live = h("button", { type: "button", class: "chip timeline-live", on: { click: () => time.go(null) } }, h("span", { class: "live-dot" }), h("span", null, t("run.live")));
+  const live = h("button", { type: "button", class: "chip timeline-live", on: { click: () => time.go(null) } }, h("span", { class: "live-dot" }), icon("last"), h("span", { class: "timeline-live-text" }, t("run.live")));
   const element = h(
     "div", { class: "timeline", role: "group", "aria-label": t("run.timeline") },
     h("div", { class: "timeline-buttons" },
@@ -58,6 +58,8 @@ export function createTimeline(time, ready) {
     live.classList.toggle("is-live", running && time.following);
     setText(live.lastElementChild, running ? t("run.live") : t("run.newest"));
     live.firstElementChild.hidden = !running;
+    live.children[1].toggleAttribute("hidden", time.following);
+    live.title = live.lastElementChild.textContent;
   });
   const drawScale = inFrame(() => {
     const end = time.full[1];

@@ -54,6 +54,7 @@ function show(page, detail, first, mayWrite, time, params) {
   const curves = createCurves(run, time, first, added);
   const events = createEvents(time);
   const evaluations = createEvaluations(detail);
+  const neighbours = createNeighbours(detail);
   const findings = createFindings(detail, time, mayWrite, (found) => {
     state.findings = found;
     drawMarks();
@@ -65,17 +66,17 @@ function show(page, detail, first, mayWrite, time, params) {
     h("div", { class: "run-columns" },
       h("div", { class: "run-left" }, images.element),
       h("div", { class: "run-right" }, findings.element, curves.element)),
-    h("div", { class: "run-below" }, evaluations.element, createNeighbours(detail, mayWrite).element, createConfiguration(detail), events.element),
+    h("div", { class: "run-below" }, evaluations.element, neighbours.element, createConfiguration(detail), events.element),
     timeline.element,
   );
 
   function drawMarks() {
-    const reveal = (finding) => {
-      time.go(Math.max(time.now, finding.since_nimg));
-      findings.reveal(finding.name);
+    const reveal = (name, nimg) => {
+      if (!findings.has(name)) time.go(nimg);
+      findings.reveal(name);
     };
     const marks = [
-      ...findingMarks(state.findings, reveal),
+      ...findingMarks(state.findings, state.events, reveal),
       ...eventMarks(state.events, (event) => time.go(event.nimg)),
     ].sort((a, b) => a.x - b.x);
     timeline.setMarks(marks);
@@ -138,6 +139,7 @@ function show(page, detail, first, mayWrite, time, params) {
         detail.evaluations.push(row);
         evaluations.add([row]);
         setBaseline();
+        refresh();
       },
       reset() {
         curves.load().catch(() => {});
@@ -152,6 +154,7 @@ function show(page, detail, first, mayWrite, time, params) {
       const fresh = await get("/api/run", { run });
       Object.assign(detail, { film: fresh.film, report: fresh.report });
       images.setSnapshots(fresh.snapshots);
+      neighbours.set(fresh.nearest);
       head.update(fresh);
     } catch {
       // the stream tells when the run is gone

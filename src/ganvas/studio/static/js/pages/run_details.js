@@ -1,8 +1,7 @@
 /** Below the curves: evaluations with baseline and protocol, nearest training images, the configuration. */
 
-import { get } from "../api.js";
 import { commandBox } from "../command.js";
-import { errorBox, h, icon, replace } from "../dom.js";
+import { h, icon, replace } from "../dom.js";
 import { number } from "../format.js";
 import { has, t } from "../i18n.js";
 
@@ -64,26 +63,19 @@ function tree(object, prefix = "") {
   return h("dl", { class: "facts mono", lang: "en" }, rows.map(([name, value]) => [h("dt", null, name), h("dd", null, String(value))]));
 }
 
-/** The generated images that are nearest to training images: of the last evaluation, or searched for on demand. */
-export function createNeighbours(detail, mayWrite) {
+/** The generated images that are nearest to training images, as the last evaluation drew them. */
+export function createNeighbours(detail) {
   const body = h("div", { class: "stack" });
-  const search = h("button", { type: "button", class: "button small", disabled: !mayWrite, on: { click: ask } }, icon("search"), t("run.neighbours.search"));
   const element = h("section", { class: "panel" }, h("h2", null, t("run.neighbours")), h("p", { class: "small muted" }, t("run.neighbours.text")), body);
-  const picture = (url) => h("a", { href: url, target: "_blank", rel: "noopener" }, h("img", { src: url, class: "neighbours-image pixelated", alt: t("run.neighbours.alt"), loading: "lazy" }));
-  replace(body, detail.nearest ? picture(detail.nearest) : search);
-
-  async function ask() {
-    search.disabled = true;
-    replace(body, h("p", { class: "small muted", role: "status" }, h("span", { class: "live-dot" }), " ", t("run.neighbours.searching")));
-    try {
-      const found = await get("/api/neighbours", { run: detail.run });
-      replace(body, found.url ? picture(found.url) : h("p", { class: "small muted" }, t("run.neighbours.none")));
-    } catch (error) {
-      search.disabled = false;
-      replace(body, errorBox(error), search);
-    }
-  }
-  return { element };
+  const set = (address) =>
+    replace(
+      body,
+      address
+        ? h("a", { href: address, target: "_blank", rel: "noopener" }, h("img", { src: address, class: "neighbours-image pixelated", alt: t("run.neighbours.alt"), loading: "lazy" }))
+        : h("p", { class: "small" }, t("run.neighbours.none")),
+    );
+  set(detail.nearest);
+  return { element, set };
 }
 
 /** Knobs that differ from the recipe; all of them, versions and files behind a <details>. */

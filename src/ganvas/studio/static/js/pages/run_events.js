@@ -45,9 +45,15 @@ function describe(event) {
   return "";
 }
 
-/** A mark of each finding, at the place where it began. */
-export function findingMarks(findings, onClick) {
-  return findings
+/** A mark of each finding at the place where it began: of those now, and of those that passed since. */
+export function findingMarks(findings, events, onClick) {
+  const marks = findings
     .filter((finding) => finding.severity !== "note" && finding.since_nimg !== null && finding.since_nimg !== undefined)
-    .map((finding) => ({ x: finding.since_nimg, severity: finding.severity, label: finding.name, onClick: () => onClick(finding) }));
+    .map((finding) => ({ x: finding.since_nimg, severity: finding.severity, label: finding.name, onClick: () => onClick(finding.name, finding.since_nimg) }));
+  const passed = events.filter((event) => event.event === "diagnosis" && event.severity !== "note" && !findings.some((finding) => finding.name === event.name));
+  for (const event of passed) {
+    const x = event.unit === "kimg" ? Math.min(event.nimg, 1000 * event.since) : event.nimg;
+    marks.push({ x, severity: event.severity, label: event.name, onClick: () => onClick(event.name, event.nimg) });
+  }
+  return marks;
 }

@@ -23,8 +23,9 @@ export function createFindings(detail, time, mayWrite, onFound) {
   let asked = 0;
   let whole = null;
   let shown = "";
+  let awaited = "";
 
-  const verdict = h("p", { class: "verdict-line", role: "status" }, t("run.findings.reading"));
+  const verdict = h("p", { class: "verdict-line", role: "status" }, h("span", { class: "live-dot" }), t("run.findings.reading"));
   const list = h("div", { class: "run-findings" });
   const element = h("section", { class: "findings-part", "aria-label": t("run.findings") }, verdict, list);
 
@@ -75,6 +76,7 @@ export function createFindings(detail, time, mayWrite, onFound) {
     verdict.dataset.severity = worst;
     replace(verdict, icon(worst), h("strong", null, t(`run.severity.${worst}`)), h("span", { lang: "en" }, found.verdict));
     replace(list, findings.map(card));
+    bringAwaited();
   }
 
   function card(finding) {
@@ -84,10 +86,9 @@ export function createFindings(detail, time, mayWrite, onFound) {
       part("run.findings.causes", finding.causes),
       finding.fixes.length > 0 && h("div", { class: "fixes" }, h("h4", { lang: document.documentElement.lang }, t("run.findings.fixes")), finding.fixes.map(fixView)),
     ];
-    const id = `finding-${name.replaceAll(" ", "-")}`;
     return h(
       "details",
-      { class: "run-finding", id, open: opened.has(name), dataset: { severity }, on: { toggle: (event) => (event.target.open ? opened.add(name) : opened.delete(name)) } },
+      { class: "run-finding", id: idOf(name), open: opened.has(name), dataset: { severity }, on: { toggle: (event) => (event.target.open ? opened.add(name) : opened.delete(name)) } },
       h("summary", null,
         h("span", { class: "badge", "data-severity": severity }, icon(severity), t(`run.severity.${severity}`)),
         h("span", { class: "run-finding-name", lang: "en" }, name),
@@ -116,19 +117,30 @@ export function createFindings(detail, time, mayWrite, onFound) {
     return h("div", { class: "fix" }, h("p", null, fix.do), changes && detail.command && commandBox(withFlags(detail.command, fix.flags)), changes && h("div", { lang: document.documentElement.lang }, start));
   }
 
+  const idOf = (name) => `finding-${name.replaceAll(" ", "-")}`;
+  const find = (name) => list.querySelector(`#${CSS.escape(idOf(name))}`);
+
+  function bringAwaited() {
+    const found = awaited && find(awaited);
+    if (!found) return;
+    awaited = "";
+    found.open = true;
+    found.scrollIntoView({ block: "nearest", behavior: "smooth" });
+    found.querySelector("summary").focus({ preventScroll: true });
+  }
+
   const end = time.on(["at"], later);
 
   return {
     element,
     load,
-    /** Opens a finding, and brings it into view. */
+    /** Whether a finding is shown now. */
+    has: (name) => find(name) !== null,
+    /** Opens a finding and brings it into view: now, or when the diagnosis of the slider's place is there. */
     reveal(name) {
+      awaited = name;
       opened.add(name);
-      const found = list.querySelector(`#${CSS.escape(`finding-${name.replaceAll(" ", "-")}`)}`);
-      if (!found) return;
-      found.open = true;
-      found.scrollIntoView({ block: "nearest", behavior: "smooth" });
-      found.querySelector("summary").focus({ preventScroll: true });
+      bringAwaited();
     },
     close() {
       clearTimeout(timer);

@@ -23,13 +23,13 @@ export function createImages(detail, time) {
 
   const frame = h("div", { class: "hero-frame" });
   const blank = h("p", { class: "hero-blank muted" }, t("run.no_grid"));
-  const caption = h("figcaption", { class: "hero-caption" });
+  const caption = h("p", { class: "hero-caption" });
   const choice = (name, isReal) =>
     h("button", { type: "button", class: `segment tone-${name}`, "aria-pressed": String(isReal === real), on: { click: () => setReal(isReal) } }, h("span", { class: "tone-dot" }), t(`run.images.${name}`));
   const choices = [choice("fake", false), choice("real", true)];
   const snapshot = h("div", { class: "hero-snapshot" });
   const element = h(
-    "figure", { class: "card hero" },
+    "section", { class: "card hero", "aria-label": t("run.images") },
     frame,
     h("div", { class: "hero-bar" }, caption, detail.reals && h("div", { class: "segments", role: "group", "aria-label": t("run.images") }, choices)),
     snapshot,

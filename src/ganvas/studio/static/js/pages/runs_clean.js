@@ -12,19 +12,19 @@ export async function openCleaning(cards, done) {
   const [path, body] = cards ? ["/api/remove", { runs: cards.map((card) => card.run) }] : ["/api/clean", {}];
   try {
     const plan = await post(path, { ...body, dry_run: true });
-    const entries = plan.removed ?? [];
-    const kept = plan.kept ?? [];
-    if (!entries.length && !kept.length) return toast(t("runs.clean.nothing"));
+    const entries = plan.removed;
+    const notes = plan.notes ?? [];
+    if (!entries.length) return toast(notes.join(" ") || t("runs.clean.nothing"));
     const list = h(
       "div", { class: "stack" },
-      h("p", null, t(cards ? "runs.clean.runs" : "runs.clean.leftovers", { size: bytes(plan.bytes ?? 0) })),
-      h("ul", { class: "clean-list" }, entries.map((one) => h("li", null, h("code", null, one.path ?? one), one.bytes !== undefined && h("span", { class: "muted" }, bytes(one.bytes))))),
-      kept.length > 0 && h("ul", { class: "clean-list" }, kept.map((one) => h("li", null, h("code", null, one.path ?? one.run), h("span", { class: "muted" }, one.reason)))),
+      h("p", null, t(cards ? "runs.clean.runs" : "runs.clean.leftovers", { size: bytes(plan.bytes) })),
+      h("ul", { class: "clean-list" }, entries.map((one) => h("li", null, h("span", null, h("code", null, one.path), one.reason && h("span", { class: "muted", lang: "en" }, ` ${one.reason}`)), h("span", { class: "muted" }, bytes(one.bytes))))),
+      notes.map((note) => h("p", { class: "small muted", lang: "en" }, note)),
     );
     const title = cards ? t("runs.clean.title", { n: entries.length }) : t("runs.clean.title_leftovers");
-    if (!entries.length || !(await confirmDialog({ title, body: list, confirm: t("runs.clean.confirm"), danger: true }))) return undefined;
+    if (!(await confirmDialog({ title, body: list, confirm: t("runs.clean.confirm"), danger: true }))) return undefined;
     await post(path, { ...body, dry_run: false });
-    toast(t("runs.clean.done", { size: bytes(plan.bytes ?? 0) }));
+    toast(t("runs.clean.done", { size: bytes(plan.bytes) }));
     done();
   } catch (error) {
     toastError(error);
