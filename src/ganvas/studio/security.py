@@ -70,11 +70,12 @@ class Guard:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        sender = _Sender(send)
+        body = _Body(receive)
+        sender = _Sender(send, body, scope["method"] not in _READS)
         try:
             response = self._judge(scope)
             if response is None:
-                await self.app(scope, _Body(scope, receive).receive, sender.send)
+                await self.app(scope, body.receive, sender.send)
             else:
                 await response(scope, receive, sender.send)
         except ClientDisconnect:
@@ -100,10 +101,7 @@ class Guard:
                 )
             self._check_length(headers, path)
         except Refusal as error:
-            response = refuse(error) if path.startswith("/api/") else PlainTextResponse(f"{error}\n", error.status)
-            if scope["method"] not in _READS:
-                response.headers["Connection"] = "close"  # the body is not read
-            return response
+            return refuse(error) if path.startswith("/api/") else PlainTextResponse(f"{error}\n", error.status)
         return None
 
     def _check_sender(self, scope: Scope, headers: Headers) -> None:
@@ -190,27 +188,34 @@ def _format_host(host: str) -> str:
 
 
 class _Sender:
-    """Adds the headers that every response has."""
+    """Adds the headers that every response has; what is left of a body that was not read is not waited for."""
 
-    def __init__(self, send: Send) -> None:
-        self._send = send
+    def __init__(self, send: Send, body: "_Body", has_body: bool) -> None:
+        self._send, self._body, self._has_body = send, body, has_body
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
             for name, value in HEADERS.items():
                 headers.setdefault(name, value)
+            if self._has_body and not self._body.complete:
+                headers["Connection"] = "close"
         await self._send(message)
 
 
 class _Body:
-    """Bounds the time that a body takes."""
+    """Bounds the time that a body takes.
 
-    def __init__(self, scope: Scope, receive: Receive) -> None:
-        self._receive, self._bytes, self._began, self._complete = receive, 0, time.monotonic(), False
+    Attributes:
+        complete: whether all of it was received.
+    """
+
+    def __init__(self, receive: Receive) -> None:
+        self.complete = False
+        self._receive, self._bytes, self._began = receive, 0, time.monotonic()
 
     async def receive(self) -> Message:
-        if self._complete:  # what follows is the disconnection
+        if self.complete:  # what follows is the disconnection
             return await self._receive()
         left = self._began + IDLE_SECONDS + self._bytes / LEAST_RATE - time.monotonic()
         try:
@@ -219,5 +224,5 @@ class _Body:
             raise Refusal(408, "The request was sent too slowly.") from None
         if message["type"] == "http.request":
             self._bytes += len(message.get("body", b""))
-            self._complete = not message.get("more_body", False)
+            self.complete = not message.get("more_body", False)
         return message
