@@ -16,6 +16,8 @@ import pytest
 from PIL import Image
 from studio_site import HOSTILE, Site, Watch
 
+import ganvas
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
 
@@ -25,6 +27,7 @@ FLAGS = (
 )  # fmt: skip
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 START_SECONDS = 60
+PATIENCE_MS = 60_000
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +39,9 @@ def browser() -> "Iterator[Browser]":
         if os.environ.get("GANVAS_REQUIRE_BROWSER") == "1":
             pytest.fail(reason)
         pytest.skip(reason)
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
+
+    expect.set_options(timeout=PATIENCE_MS)  # other tests run at the same time, and the machine may be busy
 
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
@@ -50,15 +55,17 @@ def site(browser: "Browser", tmp_path_factory: pytest.TempPathFactory) -> Iterat
     folder = tmp_path_factory.mktemp("studio")
     runs, data = folder / "runs", folder / "data"
     write_pictures(data / "pictures")
-    environment = os.environ | {"GANVAS_CACHE": str(folder / "cache"), "PYTHONUNBUFFERED": "1"}
-    ganvas = [sys.executable, "-m", "ganvas"]
-    train = ["train", "digits", "--data", str(data / "pictures"), "--kimg", "12", "--out", str(runs), "--name", "first"]
-    subprocess.run([*ganvas, *train, "--conditional", "--quiet"], check=True, env=environment, cwd=folder, timeout=120)
-    (runs / "first").rename(runs / HOSTILE)
-    serve = [*ganvas, "studio", str(runs), "--data", str(data), "--port", "0", "--no-open"]
+    cache = str(folder / "cache")
+    serve = [sys.executable, "-m", "ganvas", "studio", "runs", "--data", "data", "--port", "0", "--no-open"]
+    environment = os.environ | {"GANVAS_CACHE": cache, "PYTHONUNBUFFERED": "1"}
     with (folder / "printed").open("w") as printed:
         server = subprocess.Popen(serve, stdout=printed, stderr=subprocess.STDOUT, env=environment, cwd=folder)
     try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("GANVAS_CACHE", cache)
+            few = {"kimg": 3, "tick_kimg": 1, "plot": False, "preview": False}
+            ganvas.train("digits", data=data / "pictures", conditional=True, out=runs, name="first", quiet=True, **few)
+        (runs / "first").rename(runs / HOSTILE)
         address, token = wait_for_address(folder / "printed", server)
         yield Site(address, token, runs, data)
     finally:
@@ -93,7 +100,7 @@ def watch(site: Site) -> Iterator[Watch]:
     seen = Watch(site.address)
     yield seen
     assert not seen.elsewhere()
-    assert not seen.unexpected()
+    assert not seen.problems
 
 
 @pytest.fixture
@@ -105,7 +112,7 @@ def visit(browser: "Browser", site: Site, watch: Watch) -> "Iterator[Callable[..
         options = {"base_url": site.address, "locale": "en-GB", "reduced_motion": "reduce"} | options
         context = browser.new_context(**options)
         contexts.append(context)
-        context.set_default_timeout(30_000)
+        context.set_default_timeout(PATIENCE_MS)
         context.request.get(f"/?token={site.token}")  # the answer sets the cookie
         watch.look_at(context)
         page = context.new_page()

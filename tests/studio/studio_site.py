@@ -35,7 +35,8 @@ class Watch:
     """What the pages of a test asked for and printed.
 
     Attributes:
-        refusals: statuses of answers that the test provokes; the browser prints a line for each.
+        problems: refused requests, messages in the console, errors of scripts, dialogs.
+        refusals: statuses of answers that the test provokes.
     """
 
     address: str
@@ -45,7 +46,8 @@ class Watch:
 
     def look_at(self, context: "BrowserContext") -> None:
         context.on("request", lambda request: self.requests.append(request.url))
-        context.on("console", lambda message: self.problems.append(f"{message.type}: {message.text}"))
+        context.on("response", self._on_response)
+        context.on("console", self._on_console)
         context.on("weberror", lambda error: self.problems.append(f"error: {error.error}"))
         context.on("dialog", self._on_dialog)
 
@@ -58,12 +60,13 @@ class Watch:
         own = (f"{self.address}/", "data:", f"blob:{self.address}/")
         return [url for url in self.requests if not url.startswith(own)]
 
-    def unexpected(self) -> list[str]:
-        """Messages in the console and errors, but for the refusals that the test provokes."""
-        expected = tuple(
-            f"error: Failed to load resource: the server responded with a status of {one}" for one in self.refusals
-        )
-        return [text for text in self.problems if not text.startswith(expected or ("\0",))]
+    def _on_response(self, response: Any) -> None:
+        if response.status >= 400 and response.status not in self.refusals:
+            self.problems.append(f"{response.status} {response.request.method} {response.url}: {response.text()[:300]}")
+
+    def _on_console(self, message: Any) -> None:
+        if not message.text.startswith("Failed to load resource: the server responded with"):  # with its address above
+            self.problems.append(f"{message.type}: {message.text}")
 
 
 def drop(page: "Page", name: str, content: bytes) -> None:

@@ -12,7 +12,7 @@ export function recipeCards({ recipes, chosen, onChange }) {
     const [speed, size] = recipe.cost.split(" at ");
     const radio = h("input", {
       type: "radio", name: "recipe", value: recipe.name, props: { checked: recipe.name === chosen },
-      "aria-describedby": `recipe-${recipe.name}`, on: { change: () => onChange(recipe.name) },
+      "aria-labelledby": `recipe-${recipe.name}`, "aria-describedby": `recipe-${recipe.name}-what`, on: { change: () => onChange(recipe.name) },
     });
     return h(
       "label",
@@ -20,9 +20,9 @@ export function recipeCards({ recipes, chosen, onChange }) {
       radio,
       h(
         "span",
-        { class: "recipe-text", id: `recipe-${recipe.name}` },
-        h("span", { class: "recipe-name" }, recipe.name),
-        h("span", { class: "recipe-summary", lang: "en" }, recipe.summary),
+        { class: "recipe-text" },
+        h("span", { class: "recipe-name", id: `recipe-${recipe.name}` }, recipe.name),
+        h("span", { class: "recipe-summary", lang: "en", id: `recipe-${recipe.name}-what` }, recipe.summary),
         h("span", { class: "recipe-source", lang: "en" }, recipe.source),
         h("span", { class: "recipe-cost" }, icon("chart"), t("data.recipe.speed", { speed, size })),
       ),

@@ -41,7 +41,7 @@ export function trainingView({ data, report, recipes, known, form }) {
     if (mine !== turn || signal.aborted) return null;
     const rest = length.showErrors(fields.showErrors(answer.errors));
     replace(problems, rest.map(errorBox), (answer.warnings ?? []).map(warning));
-    if (answer.command) replace(command, commandBox(answer.command));
+    replace(command, answer.command && commandBox(answer.command));
     return answer.ok;
   };
 
