@@ -233,6 +233,13 @@ def test_data_outside_of_the_folders_is_refused(client: Client) -> None:
     assert client.post("/api/train", {"recipe": "digits", "data": "a\0b"}).status == 400
 
 
+@pytest.mark.parametrize("value", ["a\0b", "\ud800"])
+def test_characters_that_no_command_can_have_are_refused(client: Client, value: str) -> None:
+    answer = client.post("/api/train", {"recipe": "digits", "knobs": {"label_column": value}})
+    assert answer.status == 400
+    assert not list(RUNS.iterdir())
+
+
 def test_recipes_and_knobs(client: Client) -> None:
     found = {recipe["name"]: recipe for recipe in client.get("/api/recipes").json["recipes"]}
     assert list(found) == list(RECIPES)

@@ -116,7 +116,7 @@ def _ask(studio: "Studio", body: Mapping[str, Any]) -> tuple[commands.Request, l
 def _require(studio: "Studio", body: Mapping[str, Any]) -> commands.Request:
     asked, errors = _ask(studio, body)
     if errors:
-        first = {"status": 400} | errors[0]
+        first: dict[str, Any] = {"status": 400, **errors[0]}
         raise Refusal(**first)
     return asked
 

@@ -27,6 +27,9 @@ IDLE_SECONDS = 120.0
 GRACE_SECONDS = 2.0
 """Time that work may still take after the page that asked for it has gone; then the child is ended."""
 
+MAX_WAITING = 512
+"""Calls that may wait for their turn."""
+
 MEMORY_SHARE, LOOK_SECONDS = 0.5, 0.5
 """The part of the machine's memory that a child may use, and how often it is looked at."""
 
@@ -40,7 +43,7 @@ class Worker:
 
     def __init__(self, memory: int | None = None) -> None:
         self._memory = memory
-        self._turn = asyncio.Lock()
+        self._turn, self._waiting = asyncio.Lock(), 0
         self._process: asyncio.subprocess.Process | None = None
         self._rest: asyncio.TimerHandle | None = None
         self._running: set[asyncio.Task[Any]] = set()
@@ -56,9 +59,17 @@ class Worker:
             arguments: values of JSON.
 
         Raises:
-            GanvasError: as the function; or it took too long, too much memory, or ended the process.
+            GanvasError: as the function; or too many calls wait, or it took too long, too much memory, or ended the
+                process.
         """
-        async with self._turn:
+        if self._waiting >= MAX_WAITING:
+            raise Refusal(429, "Too much is being asked for at once.", fix="wait a moment.")
+        self._waiting += 1
+        try:
+            await self._turn.acquire()
+        finally:
+            self._waiting -= 1
+        try:
             task = asyncio.create_task(self._ask(name, limit, arguments))
             self._running.add(task)
             task.add_done_callback(self._running.discard)
@@ -68,6 +79,8 @@ class Worker:
                 with suppress(Exception):
                     await asyncio.wait_for(task, GRACE_SECONDS)
                 raise
+        finally:
+            self._turn.release()
 
     async def close(self) -> None:
         """Ends the child."""
