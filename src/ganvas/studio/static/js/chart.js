@@ -34,18 +34,18 @@ export function createChart({
   const state = { x: [], series: {}, range: null, cursor: null, hover: null, marks: [], baseline: null, log, width: 0, inSight: false };
   const view = { toX: null, toY: null, from: 0, to: 1, first: 0, last: -1 };
 
-  const lines = series.map((one) => ({ ...one, band: svg("path", { class: `band tone-${one.color}` }), path: svg("path", { class: `line tone-${one.color}` }), dot: svg("circle", { class: `dot tone-${one.color}`, r: 3.5 }), value: h("span", { class: "legend-value" }) }));
+  const lines = series.map((one) => ({ ...one, band: svg("path", { class: `band tone-${one.color}` }), path: svg("path", { class: `line tone-${one.color}` }), dot: svg("circle", { class: `dot out tone-${one.color}`, r: 3.5 }), value: h("span", { class: "legend-value" }) }));
   const grid = svg("g", { class: "grid-lines" });
   const inner = svg("svg", { class: "plot-area", overflow: "hidden" }, lines.map((one) => one.band), lines.map((one) => one.path));
   const baseline = svg("g", { class: "baseline", hidden: true });
   const markLines = svg("g", { class: "mark-lines" });
-  const hoverLine = svg("line", { class: "hover-line", y1: MARGIN.top, y2: HEIGHT - MARGIN.bottom });
-  const cursorLine = svg("g", { class: "cursor" }, svg("line", { y1: MARGIN.top - 4, y2: HEIGHT - MARGIN.bottom }), svg("circle", { cy: HEIGHT - MARGIN.bottom, r: 4 }));
+  const hoverLine = svg("line", { class: "hover-line out", y1: MARGIN.top, y2: HEIGHT - MARGIN.bottom });
+  const cursorLine = svg("g", { class: "cursor out" }, svg("line", { y1: MARGIN.top - 4, y2: HEIGHT - MARGIN.bottom }), svg("circle", { cy: HEIGHT - MARGIN.bottom, r: 4 }));
   const selection = svg("rect", { class: "selection", y: MARGIN.top, height: HEIGHT - MARGIN.top - MARGIN.bottom });
   const drawing = svg("svg", { class: "chart-drawing", "aria-hidden": "true", height: HEIGHT }, grid, inner, baseline, markLines, selection, hoverLine, lines.map((one) => one.dot), cursorLine);
   const flags = h("div", { class: "chart-flags" });
   const plot = h("div", { class: "chart-plot", tabindex: 0, role: "group", "aria-roledescription": t("chart.chart"), "aria-label": title, "aria-describedby": `${id}-keys` }, drawing, flags);
-  const empty = h("p", { class: "chart-empty muted" }, t("chart.empty"));
+  const empty = h("p", { class: "chart-empty muted", hidden: true }, t("chart.empty"));
   const logButton = h("button", { type: "button", class: "chip", "aria-pressed": String(log), title: t("chart.log.title"), on: { click: toggleLog } }, t("chart.log"));
   const table = h("div", { class: "table-scroll" });
   const details = h("details", { class: "chart-table", on: { toggle: drawTable } }, h("summary", null, t("chart.table")), table);
@@ -67,7 +67,7 @@ export function createChart({
   const sight = new IntersectionObserver(([entry]) => {
     state.inSight = entry.isIntersecting;
     draw();
-  }, { rootMargin: "160px" });
+  }, { rootMargin: "400px" });
   sight.observe(element);
   const observer = new ResizeObserver(([entry]) => {
     const width = Math.round(entry.contentRect.width);

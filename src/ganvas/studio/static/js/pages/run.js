@@ -102,7 +102,7 @@ function show(page, detail, first, mayWrite, time, params) {
   setBaseline();
   timeline.setRunning(detail.state === "training");
   timeline.redraw();
-  findings.load();
+  if (first.nimg.length) findings.load();
   if (added.length) curves.load().catch(() => {});
 
   const ends = [

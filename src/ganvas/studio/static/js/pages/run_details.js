@@ -82,7 +82,7 @@ export function createNeighbours(detail) {
 export function createConfiguration(detail) {
   const changed = Object.entries(detail.knobs ?? {});
   return h(
-    "section", { class: "panel" },
+    "section", { class: "panel tall" },
     h("h2", null, t("run.configuration")),
     h("h3", { class: "small muted" }, t("run.knobs.changed")),
     changed.length

@@ -27,12 +27,13 @@ export function createFindings(detail, time, mayWrite, onFound) {
 
   const verdict = h("p", { class: "verdict-line", role: "status" }, h("span", { class: "live-dot" }), t("run.findings.reading"));
   const list = h("div", { class: "run-findings" });
-  const element = h("section", { class: "findings-part", "aria-label": t("run.findings") }, verdict, list);
+  const element = h("section", { class: "findings-part", hidden: true, "aria-label": t("run.findings") }, verdict, list);
 
   const ask = (until) => get("/api/run/diagnosis", { run: detail.run, until });
 
   /** Reads the findings of the whole run anew. */
   async function load() {
+    element.hidden = false;
     try {
       const found = await ask(null);
       known.clear();
