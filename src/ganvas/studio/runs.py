@@ -259,8 +259,10 @@ def last_finding(run: Run) -> tuple[str | None, str]:
             worst = ("healthy", "")
         elif event["event"] == "non-finite":
             worst = ("failure", "values are no longer finite")
-        elif event["event"] == "diagnosis" and _RANK.get(event.get("severity", ""), 0) >= _RANK.get(worst[0] or "", 0):
-            worst = (event["severity"], str(event.get("summary", "")))
+        elif event["event"] == "diagnosis":
+            severity = str(event.get("severity"))
+            if severity in _RANK and _RANK[severity] >= _RANK.get(worst[0] or "", 0):
+                worst = (severity, str(event.get("summary", "")))
     return worst
 
 
