@@ -10,7 +10,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -185,16 +185,18 @@ class Jobs:
 
 
 def _begin(kind: Kind, words: list[str], path: Path | None) -> Job:
-    try:
-        out, err = _append_only(), _append_only()
-        process = subprocess.Popen(
-            [*PROGRAM, *words, "--json"], stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True,
-            env=os.environ | {"PYTHONUNBUFFERED": "1"},
-        )  # fmt: skip
-    except OSError as error:
-        raise explain_os_error(error, Path(error.filename or tempfile.gettempdir())) from error
-    except ValueError as error:  # a zero byte, or half a character
-        raise Refusal(400, "A value has a character that no command can have.", fix="type it again.") from error
+    with ExitStack() as opened:
+        try:
+            out, err = (opened.enter_context(_append_only()) for _ in range(2))
+            process = subprocess.Popen(
+                [*PROGRAM, *words, "--json"], stdin=subprocess.DEVNULL, stdout=out, stderr=err,
+                start_new_session=True, env=os.environ | {"PYTHONUNBUFFERED": "1"},
+            )  # fmt: skip
+        except OSError as error:
+            raise explain_os_error(error, Path(error.filename or tempfile.gettempdir())) from error
+        except ValueError as error:  # a zero byte, or half a character
+            raise Refusal(400, "A value has a character that no command can have.", fix="type it again.") from error
+        opened.pop_all()  # the job closes them
     return Job(secrets.token_hex(6), kind, words, path, time.time(), process, out, err)
 
 
