@@ -18,7 +18,7 @@ export function number(value, digits = 3) {
   if (value === null || value === undefined || Number.isNaN(value)) return "–";
   if (!Number.isFinite(value)) return value > 0 ? "∞" : "−∞";
   const size = Math.abs(value);
-  if (size !== 0 && (size < 1e-3 || size >= 1e6)) {
+  if (size !== 0 && (size < 1e-4 || size >= 1e6)) {
     return format({ notation: "scientific", maximumSignificantDigits: digits }).format(value);
   }
   if (size >= 1000) return format({ maximumFractionDigits: 0 }).format(value);

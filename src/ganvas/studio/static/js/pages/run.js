@@ -152,8 +152,7 @@ function show(page, detail, first, mayWrite, time, params) {
   async function refresh() {
     try {
       const fresh = await get("/api/run", { run });
-      Object.assign(detail, { film: fresh.film, report: fresh.report });
-      images.setSnapshots(fresh.snapshots);
+      images.update(fresh);
       neighbours.set(fresh.nearest);
       head.update(fresh);
     } catch {

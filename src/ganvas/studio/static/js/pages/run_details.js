@@ -5,7 +5,7 @@ import { h, icon, replace } from "../dom.js";
 import { number } from "../format.js";
 import { has, t } from "../i18n.js";
 
-/** Tables of the evaluations, the newest first. */
+/** Tables of the evaluations, the newest first; each names its snapshot. */
 export function createEvaluations(detail) {
   const body = h("div", { class: "stack" });
   const element = h("section", { class: "panel wide" }, h("h2", null, t("run.evaluations")), body);
@@ -15,7 +15,7 @@ export function createEvaluations(detail) {
       replace(body, h("p", { class: "muted small" }, t("run.evaluations.none")), detail.snapshots?.length ? commandBox(`ganvas evaluate ${detail.path}`) : null);
       return;
     }
-    replace(body, rows.toReversed().map((row, i) => evaluationView(row, i === 0)));
+    replace(body, rows.toReversed().map((row, i) => evaluationView(row, row.subject.replace(detail.path, detail.name), i === 0)));
   }
   return {
     element,
@@ -26,12 +26,12 @@ export function createEvaluations(detail) {
   };
 }
 
-function evaluationView(row, first) {
+function evaluationView(row, subject, first) {
   const values = Object.values(row.values ?? {});
   const dagger = values.some((value) => value.independent === false);
   return h(
     "details", { class: "evaluation", open: first },
-    h("summary", null, h("strong", null, row.subject)),
+    h("summary", null, h("strong", null, subject)),
     h("div", { class: "table-scroll" },
       h("table", { class: "table" },
         h("thead", null, h("tr", null, h("th", { scope: "col" }, t("run.measure")), ["value", "error", "baseline", "ratio"].map((one) => h("th", { scope: "col", class: "num" }, t(`run.measure.${one}`))), h("th", { scope: "col" }, t("run.measure.better")))),
@@ -43,14 +43,22 @@ function evaluationView(row, first) {
             h("td", { class: "num" }, number(value.baseline)),
             h("td", { class: "num muted" }, value.ratio === null ? "–" : `${number(value.ratio, 2)} ×`),
             h("td", { class: "muted" }, has(`run.better.${value.better}`) ? t(`run.better.${value.better}`) : value.better)))))),
-    row.memorisation && h("p", { class: "small" }, t("run.memorisation"), " ", h("span", { lang: "en" }, plain(row.memorisation))),
+    row.memorisation && memorisationView(row.memorisation),
     (row.notes ?? []).map((note) => h("p", { class: "small evaluation-note" }, icon("note"), h("span", { lang: "en" }, note))),
     dagger && h("p", { class: "small muted" }, t("run.not_independent")),
     h("details", null, h("summary", null, t("run.protocol")), tree(row.protocol)),
   );
 }
 
-const plain = (object) => Object.entries(object).map(([name, value]) => `${name.replaceAll("_", " ")} ${typeof value === "number" ? number(value) : value}`).join(", ");
+function memorisationView({ copying, ...numbers }) {
+  const severity = copying ? "failure" : "healthy";
+  const shown = Object.entries(numbers).filter(([, value]) => typeof value === "number");
+  return h(
+    "p", { class: "small memorisation" },
+    h("span", { class: "badge", "data-severity": severity }, icon(severity), t(copying ? "run.memorisation.copies" : "run.memorisation.none")),
+    shown.map(([name, value]) => h("span", { lang: "en" }, h("span", { class: "muted" }, name === "c_t" ? "C_T" : name.replaceAll("_", " ")), ` ${number(value)}`)),
+  );
+}
 
 /** Nested plain values as a list of names and values. */
 function tree(object, prefix = "") {

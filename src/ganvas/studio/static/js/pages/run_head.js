@@ -36,7 +36,8 @@ export function createHead(detail, mayWrite) {
     toast(t(job.state === "done" ? "run.evaluated" : "run.evaluate.stopped"));
   });
   const copy = h("button", { type: "button", class: "button", title: detail.command, "aria-label": t("run.copy.label"), on: { click: copyCommand } }, icon("copy"), t("run.copy"));
-  const link = (address, name, key) => address && h("a", { class: "button", href: address, target: "_blank", rel: "noopener" }, icon(name), t(key));
+  const link = (name, key) => h("a", { class: "button", target: "_blank", rel: "noopener" }, icon(name), t(key));
+  const [report, film] = [link("report", "run.report"), link("play", "run.film")];
 
   async function copyCommand() {
     try {
@@ -64,7 +65,7 @@ export function createHead(detail, mayWrite) {
     h("nav", { class: "small", "aria-label": t("run.path") }, h("a", { href: "/" }, t("runs.title")), h("span", { class: "muted" }, " / ", card.folder)),
     h("div", { class: "run-title" },
       h("h1", null, card.name), state, lost,
-      h("div", { class: "run-actions" }, stop, resume, evaluate, link(detail.report, "report", "run.report"), link(detail.film, "play", "run.film"), detail.command && copy)),
+      h("div", { class: "run-actions" }, stop, resume, evaluate, report, film, detail.command && copy)),
     h("div", { class: "run-line" }, facts),
     progress, problem,
   );
@@ -77,6 +78,10 @@ export function createHead(detail, mayWrite) {
     stop.hidden = !running;
     resume.hidden = running || !readable || card.state === "complete";
     evaluate.hidden = !card.snapshots || card.snapshots.length === 0 || !readable;
+    for (const [anchor, address] of [[report, card.report], [film, card.film]]) {
+      anchor.hidden = !address;
+      setAttribute(anchor, "href", address);
+    }
     for (const [name, button] of [["stop", stop], ["play", resume], ["chart", evaluate]]) {
       button.disabled = !mayWrite || busy === name;
       setAttribute(button, "aria-busy", busy === name && "true");

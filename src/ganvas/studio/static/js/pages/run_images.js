@@ -27,11 +27,12 @@ export function createImages(detail, time) {
   const choice = (name, isReal) =>
     h("button", { type: "button", class: `segment tone-${name}`, "aria-pressed": String(isReal === real), on: { click: () => setReal(isReal) } }, h("span", { class: "tone-dot" }), t(`run.images.${name}`));
   const choices = [choice("fake", false), choice("real", true)];
+  const segments = h("div", { class: "segments", role: "group", "aria-label": t("run.images"), hidden: !detail.reals }, choices);
   const snapshot = h("div", { class: "hero-snapshot" });
   const element = h(
     "section", { class: "card hero", "aria-label": t("run.images") },
     frame,
-    h("div", { class: "hero-bar" }, caption, detail.reals && h("div", { class: "segments", role: "group", "aria-label": t("run.images") }, choices)),
+    h("div", { class: "hero-bar" }, caption, segments),
     snapshot,
   );
 
@@ -128,8 +129,10 @@ export function createImages(detail, time) {
       const others = grids.filter((one) => one.nimg !== grid.nimg);
       setGrids([...others, grid].sort((a, b) => a.nimg - b.nimg));
     },
-    setSnapshots(list) {
-      detail.snapshots = list;
+    /** What came since the page was opened: snapshots, and the picture of real images. */
+    update({ snapshots, reals }) {
+      Object.assign(detail, { snapshots, reals });
+      segments.hidden = !reals;
       draw();
     },
     /** Resolves when the grid of that place is decoded. */
