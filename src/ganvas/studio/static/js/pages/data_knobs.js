@@ -66,7 +66,7 @@ function field(knob, values, onChange) {
   control.addEventListener("input", onInput);
   control.setAttribute("aria-describedby", `${id}-help ${id}-error`);
   const label = h("label", { for: id }, knob.name.replaceAll("_", " "), changed);
-  const help = h("p", { class: "knob-help", id: `${id}-help`, lang: "en" }, knob.help);
+  const help = h("p", { class: "knob-help", id: `${id}-help`, lang: "en" }, withCode(knob.help));
   const element =
     knob.type === "bool"
       ? h("div", { class: "field knob knob-bool" }, h("div", { class: "knob-check" }, control, label), help, error)
@@ -95,6 +95,9 @@ function text(knob, id) {
   const numeric = knob.type === "integer" ? "numeric" : knob.type === "number" ? "decimal" : null;
   return h("input", { type: "text", id, inputmode: numeric, autocomplete: "off", spellcheck: "false", placeholder: plain(knob.default) || t("data.automatic") });
 }
+
+/** A docstring's text: what stands between backticks is code. */
+const withCode = (help) => help.split("`").map((part, i) => (i % 2 ? h("code", null, part) : part));
 
 /** A default as it would be typed: null is nothing, a list is joined by commas. */
 function plain(value) {
