@@ -39,7 +39,8 @@ export function createChart({
   const inner = svg("svg", { class: "plot-area", overflow: "hidden" }, lines.map((one) => one.band), lines.map((one) => one.path));
   const baseline = svg("g", { class: "baseline", hidden: true });
   const markLines = svg("g", { class: "mark-lines" });
-  const hoverLine = svg("line", { class: "hover-line out", y1: MARGIN.top, y2: HEIGHT - MARGIN.bottom });
+  const hoverText = svg("text", { class: "tick-x", y: HEIGHT - MARGIN.bottom + 16 });
+  const hoverLine = svg("g", { class: "hover-line out" }, svg("line", { y1: MARGIN.top, y2: HEIGHT - MARGIN.bottom }), hoverText);
   const cursorLine = svg("g", { class: "cursor out" }, svg("line", { y1: MARGIN.top - 4, y2: HEIGHT - MARGIN.bottom }), svg("circle", { cy: HEIGHT - MARGIN.bottom, r: 4 }));
   const selection = svg("rect", { class: "selection", y: MARGIN.top, height: HEIGHT - MARGIN.top - MARGIN.bottom });
   const drawing = svg("svg", { class: "chart-drawing", "aria-hidden": "true", height: HEIGHT }, grid, inner, baseline, markLines, selection, hoverLine, lines.map((one) => one.dot), cursorLine);
@@ -170,7 +171,10 @@ export function createChart({
     hoverLine.classList.toggle("out", !inside(state.hover));
     const wanted = state.hover ?? state.cursor;
     const index = wanted === null ? state.x.length - 1 : nearest(state.x, wanted);
-    if (inside(state.hover)) hoverLine.setAttribute("transform", `translate(${view.toX(state.x[index])} 0)`);
+    if (inside(state.hover) && index >= 0) {
+      hoverLine.setAttribute("transform", `translate(${view.toX(state.x[index])} 0)`);
+      setText(hoverText, formatX(state.x[index]));
+    }
     for (const one of lines) {
       const data = state.series[one.name];
       const at = data ? lastKnown(data.mean, index) : -1;

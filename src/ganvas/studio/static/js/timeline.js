@@ -114,10 +114,10 @@ export function createTimeline(time, ready) {
 
   /** Keys of the whole page, where nothing else wants them. */
   function onKey(event) {
-    const inUse = event.target.closest?.("input, select, textarea, button, a, summary, dialog, .chart-plot, [contenteditable], [tabindex='0']");
-    if (inUse || event.defaultPrevented) return;
-    if (event.key === " ") toggle(event);
-    else if (!event.shiftKey && !event.key.startsWith("Page")) stepByKey(time, event);
+    if (event.defaultPrevented || event.target.closest?.("input, select, textarea, dialog, .chart-plot")) return;
+    if (event.key === " ") {
+      if (!event.target.closest?.("button, a, summary, [tabindex='0']")) toggle(event);
+    } else if (!event.shiftKey && !event.key.startsWith("Page")) stepByKey(time, event);
   }
   document.addEventListener("keydown", onKey);
   const ends = [time.on(["at"], draw), time.on(["newest", "range"], drawScale)];

@@ -62,7 +62,8 @@ export function updateCard(element, card, state) {
     parts.severity.title = `${t(`run.severity.${card.severity}`)}: ${card.finding}`;
   }
   setAttribute(parts.severity, "data-severity", severe ? card.severity : null);
-  setText(parts.what, [card.recipe, card.data].filter(Boolean).join(" · "));
+  const folder = state.folders.length > 1 && card.folder.split(/[\\/]/).at(-1);
+  setText(parts.what, [card.recipe, card.data, folder].filter(Boolean).join(" · "));
   const part = card.total ? Math.min(1, card.nimg / card.total) : 0;
   parts.bar.style.transform = `scaleX(${part})`;
   parts.progress.hidden = !card.total;
