@@ -183,6 +183,9 @@ def test_axe_finds_nothing_serious_in_light_and_dark(visit: Visit, site: Site) -
             page.wait_for_selector(".verdict")
         for theme in ("light", "dark"):
             page.emulate_media(color_scheme=theme)
+            page.evaluate(
+                "new Promise((done) => setTimeout(() => requestAnimationFrame(() => requestAnimationFrame(done)), 50))"
+            )
             found = Axe().run(page).response["violations"]
             severe += [
                 (address, theme, one["id"], one["nodes"][0]["html"], one["nodes"][0]["failureSummary"])
