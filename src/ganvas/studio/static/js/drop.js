@@ -3,15 +3,13 @@
 import { h, svg } from "./dom.js";
 import { t } from "./i18n.js";
 
-const READ_AT_A_TIME = 500;
-
 /**
  * A drop zone.
  *
- * `title`, `hint`: its texts. `folders`: whether there is a button for a folder too.
+ * `drawing`: images or log. `title`, `hint`: its texts.
  * `onItems([{file, path}])` gets what was dropped or chosen; `path` is relative, with the dropped folder's own name.
  */
-export function dropZone({ title, hint, folders = true, onItems }) {
+export function dropZone({ drawing, title, hint, onItems }) {
   const hidden = { type: "file", multiple: true, hidden: true };
   const files = h("input", { ...hidden, "aria-label": t("drop.files") });
   const folder = h("input", { ...hidden, webkitdirectory: true, "aria-label": t("drop.folder") });
@@ -32,18 +30,18 @@ export function dropZone({ title, hint, folders = true, onItems }) {
   const zone = h(
     "div",
     { class: "drop" },
-    picture(),
+    picture(drawing),
     h("p", { class: "drop-title" }, title),
     h("p", { class: "drop-hint" }, hint),
     h(
       "div",
       { class: "drop-buttons" },
       button(files, t("drop.files"), "primary"),
-      folders ? button(folder, t("drop.folder"), "") : null,
+      button(folder, t("drop.folder"), ""),
     ),
     status,
     files,
-    folders ? folder : null,
+    folder,
   );
   let depth = 0; // dragenter and dragleave come for every child too
   zone.addEventListener("dragenter", (event) => {
@@ -73,15 +71,9 @@ export function dropZone({ title, hint, folders = true, onItems }) {
   return zone;
 }
 
-/** Without this a file dropped beside a zone replaces the page by itself. Returns a function that undoes it. */
+/** A file that is dropped beside a zone does not replace the page by itself. */
 export function ignoreOtherDrops() {
-  const stop = (event) => event.preventDefault();
-  document.addEventListener("dragover", stop);
-  document.addEventListener("drop", stop);
-  return () => {
-    document.removeEventListener("dragover", stop);
-    document.removeEventListener("drop", stop);
-  };
+  for (const event of ["dragover", "drop"]) document.addEventListener(event, (one) => one.preventDefault());
 }
 
 async function readDropped(transfer) {
@@ -103,19 +95,28 @@ async function collect(entry, found) {
   for (;;) {
     const some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject)); // at most a hundred each
     if (!some.length) return;
-    for (let begin = 0; begin < some.length; begin += READ_AT_A_TIME) {
-      await Promise.all(some.slice(begin, begin + READ_AT_A_TIME).map((child) => collect(child, found)));
-    }
+    await Promise.all(some.map((child) => collect(child, found)));
   }
 }
 
-function picture() {
+const DRAWINGS = {
+  images: [
+    ["rect", { x: 6, y: 8, width: 26, height: 26, rx: 4 }],
+    ["path", { d: "M18 16h20a4 4 0 0 1 4 4v16a4 4 0 0 1-4 4H20a4 4 0 0 1-4-4V18a2 2 0 0 1 2-2z", class: "front" }],
+    ["path", { d: "m18 38 8-9 5 5 4-4 6 7" }],
+    ["circle", { cx: 34, cy: 24, r: 2.4 }],
+  ],
+  log: [
+    ["path", { d: "M12 5h17l9 9v25a4 4 0 0 1-4 4H12a3 3 0 0 1-3-3V8a3 3 0 0 1 3-3z", class: "front" }],
+    ["path", { d: "M29 5v9h9" }],
+    ["path", { d: "m14 20 5 9 4-4 4 8 7-3" }],
+  ],
+};
+
+function picture(name) {
   return svg(
     "svg",
     { class: "drop-icon", viewBox: "0 0 48 48", "aria-hidden": "true" },
-    svg("rect", { x: 6, y: 8, width: 26, height: 26, rx: 4 }),
-    svg("path", { d: "M18 16h20a4 4 0 0 1 4 4v16a4 4 0 0 1-4 4H20a4 4 0 0 1-4-4V18a2 2 0 0 1 2-2z", class: "front" }),
-    svg("path", { d: "m18 38 8-9 5 5 4-4 6 7" }),
-    svg("circle", { cx: 34, cy: 24, r: 2.4 }),
+    DRAWINGS[name].map(([tag, attributes]) => svg(tag, attributes)),
   );
 }

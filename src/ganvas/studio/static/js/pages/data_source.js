@@ -19,7 +19,7 @@ export function sourceView({ known, onData, signal }) {
     replace(
       place,
       problem && errorBox(problem),
-      dropZone({ title: t("data.drop.title"), hint: t("data.drop.hint"), onItems: send }),
+      dropZone({ drawing: "images", title: t("data.drop.title"), hint: t("data.drop.hint"), onItems: send }),
     );
 
   const send = async (items) => {

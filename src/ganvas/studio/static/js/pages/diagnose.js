@@ -39,7 +39,7 @@ export default {
     };
 
     const showSource = (problem) => {
-      const zone = dropZone({ title: t("diagnose.drop.title"), hint: t("diagnose.drop.hint"), onItems: send });
+      const zone = dropZone({ drawing: "log", title: t("diagnose.drop.title"), hint: t("diagnose.drop.hint"), onItems: send });
       replace(source, problem && errorBox(problem), known.may_write ? zone : h("p", { class: "panel muted" }, t("shell.reading_only")), pathForm(known, (path) => read({ path })));
     };
 
@@ -155,7 +155,7 @@ function pathForm(known, onPath) {
     { class: "data-path", on: { submit } },
     h("label", { for: "log-path" }, t("diagnose.path.label")),
     h("div", { class: "row" }, input, h("button", { type: "submit", class: "button" }, t("data.path.open"))),
-    h("p", { class: "small muted" }, t("data.path.hint"), " ", known.folders.map((one, i) => [i ? ", " : "", h("code", null, one)])),
+    h("p", { class: "small muted" }, t("data.path.hint"), " ", [...known.folders, ...(known.data_folders ?? [])].map((one, i) => [i ? ", " : "", h("code", null, one)])),
   );
 }
 
