@@ -5,6 +5,7 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from serving import PIXEL, Served, make_run, read_reply, serving
@@ -103,7 +104,7 @@ def test_what_another_site_makes_a_browser_send_is_refused(served: Served) -> No
     for site in ("cross-site", "same-site", "?"):
         for path in ("/api/runs", "/api/run/file?run=0/a&name=fakes000000.png", "/static/js/main.js", "/"):
             assert served.get(path, sec_fetch_site=site, sec_fetch_mode="no-cors").status == 403
-    follow = {"sec_fetch_site": "cross-site", "sec_fetch_mode": "navigate", "sec_fetch_dest": "document"}
+    follow: dict[str, Any] = {"sec_fetch_site": "cross-site", "sec_fetch_mode": "navigate", "sec_fetch_dest": "document"}
     assert served.get("/", **follow).status == 200  # a link to a page
     assert served.get("/", **follow | {"sec_fetch_dest": "iframe"}).status == 403
     assert served.get("/api/runs", **follow).status == 403

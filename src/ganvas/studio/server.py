@@ -19,7 +19,7 @@ PORTS_TRIED = 20
 
 
 def serve(
-    folders: Sequence[Path | str] = ("runs",),
+    folders: Sequence[Path | str] = (Path("runs"),),
     *,
     port: int | None = None,
     host: str = "127.0.0.1",
