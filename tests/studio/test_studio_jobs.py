@@ -155,6 +155,32 @@ def test_one_training_at_a_time_and_one_evaluation_of_a_run(studio: Any, program
     assert studio.jobs.job_of(Path("b")) is None
 
 
+def test_a_job_that_is_ending_is_waited_for(studio: Any, program: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = """
+import signal, sys, time
+signal.signal(signal.SIGINT, lambda *_: time.sleep(0.5) or sys.exit(130))
+print("ready", file=sys.stderr, flush=True)
+time.sleep(60)
+"""
+    program(code)
+    job = studio.jobs.start("train", [], Path("a"), most=1)
+    wait_for(lambda: "ready" in job.output)
+    studio.jobs.stop(job)
+    assert studio.jobs.start("train", [], Path("a"), most=1).ended is None
+    assert job.state == "stopped"
+    (Path("b") / "state").mkdir(parents=True)
+    monkeypatch.setattr(jobs_module, "ENDING_SECONDS", 0.2)
+    began = time.monotonic()
+    with pytest.raises(Refusal, match="running already"):
+        studio.jobs.start("train", [], Path("b"), most=1)
+    assert time.monotonic() - began < 0.2  # the other one is not ending
+    other = studio.jobs.start("train", [], Path("b"), most=2)  # its folder is not locked: ending, or only starting
+    with pytest.raises(Refusal, match="b is running already"):
+        studio.jobs.start("train", [], Path("b"), most=2)
+    assert other.ended is None
+    assert time.monotonic() - began > 0.2
+
+
 def test_the_end_of_the_studio_ends_estimates_only(studio: Any, program: Any) -> None:
     program("import time; time.sleep(60)")
     training_job, estimate = studio.jobs.start("train", [], most=1), studio.jobs.start("estimate", [])

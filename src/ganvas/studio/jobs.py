@@ -18,6 +18,7 @@ from typing import Any, BinaryIO, Literal
 from ganvas.errors import GanvasError
 from ganvas.files import explain_os_error
 from ganvas.reading import parse_json
+from ganvas.runs.lock import is_being_trained
 from ganvas.studio.answers import Refusal, describe
 from ganvas.studio.commands import quote
 
@@ -35,6 +36,9 @@ MAX_OUTPUT = 2**24
 
 LOOK_SECONDS = 5.0
 """How often the size of the output is looked at."""
+
+ENDING_SECONDS, PAUSE = 20.0, 0.1
+"""How long a job that is ending is waited for, and how often it is looked at."""
 
 MAX_ENDED = 50
 """Jobs that have ended and are still listed."""
@@ -77,6 +81,13 @@ class Job:
         if self.exit == INTERRUPTED or (self.stopped and self.exit != 0):
             return "stopped"
         return "done" if self.exit == 0 else "failed"
+
+    @property
+    def ending(self) -> bool:
+        """Whether it runs, but was asked to end, or has given its run free."""
+        if self.ended is not None or self.stopped or self.path is None or self.kind != "train":
+            return self.ended is None and self.stopped
+        return (self.path / "state").exists() and not is_being_trained(self.path)
 
     @property
     def output(self) -> str:
@@ -122,29 +133,43 @@ class Jobs:
             path: the run that it is about, or the empty folder of a new one, which is removed if nothing comes of it.
             most: how many of this kind may run at a time.
 
+        One that is ending is waited for, ENDING_SECONDS at the most.
+
         Raises:
             Refusal: as many of this kind run already, or one about this run.
             GanvasError: the process cannot be started.
         """
-        with self._lock:
-            running = [job for job in self._jobs.values() if job.ended is None]
-            own = [job for job in running if job.kind == kind]
-            if most is not None and len(own) >= most:
+        patience = time.monotonic() + ENDING_SECONDS
+        while True:
+            with self._lock:
+                if (other := self._find_conflict(kind, path, most)) is None:
+                    job = _begin(kind, list(words), path)
+                    self._jobs[job.id] = job
+                    self._forget_oldest()
+                    break
+            if not other.ending or time.monotonic() > patience:
+                fix = "wait for it, or stop it; ganvas studio --trainings N allows more at a time."
                 raise Refusal(
-                    409,
-                    f"{_describe(own[0])} is running already.",
+                    409, f"{_describe(other)} is running already.",
                     expected="one at a time" if most == 1 else f"at most {most} at a time",
-                    fix="wait for it, or stop it; ganvas studio --trainings allows more." if kind == "train" else "",
-                )
-            if path is not None and any(job.path == path for job in own):
-                raise Refusal(409, f"{_describe(own[0])} is running already.", fix="wait for it, or stop it.")
-            job = _begin(kind, list(words), path)
-            self._jobs[job.id] = job
-            ended = [job.id for job in self._jobs.values() if job.ended is not None]
-            for name in ended[: max(0, len(ended) - MAX_ENDED)]:
-                del self._jobs[name]
+                    fix=fix if kind == "train" else "wait for it.",
+                )  # fmt: skip
+            time.sleep(PAUSE)
         threading.Thread(target=_wait, args=[job], name=f"waits for {job.id}", daemon=True).start()
         return job
+
+    def _find_conflict(self, kind: Kind, path: Path | None, most: int | None) -> Job | None:
+        """A running job that another one must not run beside: one about the same run first."""
+        own = self.running(kind)
+        about = [job for job in own if path is not None and job.path == path]
+        if about or (most is not None and len(own) >= most):
+            return next((job for job in about or own if job.ending), (about or own)[0])
+        return None
+
+    def _forget_oldest(self) -> None:
+        ended = [job.id for job in self._jobs.values() if job.ended is not None]
+        for name in ended[: max(0, len(ended) - MAX_ENDED)]:
+            del self._jobs[name]
 
     def find(self, name: str) -> Job:
         """The job of that id.

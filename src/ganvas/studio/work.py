@@ -4,7 +4,7 @@ import base64
 import io
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ KEPT_SECONDS = 30.0
 """Time for which an opened data set is used without a look whether its files have changed."""
 
 _opened: dict[str, tuple[float, ImageSet]] = {}
+_listed: dict[str, tuple[float, Any]] = {}
 
 
 def inspect_data(data: str) -> dict[str, Any]:
@@ -86,7 +87,7 @@ def draw_file(data: str, file: str) -> str | None:
     Raises:
         GanvasError: the data set cannot be opened.
     """
-    content = find_source(DataOptions(data), progress=False).read()
+    content = _kept(_listed, data, lambda: find_source(DataOptions(data), progress=False).read())
     if not isinstance(content, ImageFiles) or file not in content.names or content.stream is not None:
         return None
     ImageFile.LOAD_TRUNCATED_IMAGES = True  # of the process, which draws one picture at a time
@@ -166,14 +167,17 @@ def _to_json(found: Diagnosis) -> dict[str, Any]:
 
 
 def _open(data: str) -> ImageSet:
-    """The data set from the cache, with any number of bad files; kept for a while."""
+    """The data set from the cache, with any number of bad files."""
+    return _kept(_opened, data, lambda: open_image_set(DataOptions(data), progress=False, strict=False))
+
+
+def _kept(place: dict[str, tuple[float, Any]], data: str, read: Callable[[], Any]) -> Any:
+    """What `read` has returned for this data within KEPT_SECONDS, else what it returns now."""
     now = time.monotonic()
-    opened, images = _opened.get(data, (-math.inf, None))
-    if images is None or now - opened > KEPT_SECONDS:
-        _opened.clear()
-        images = open_image_set(DataOptions(data), progress=False, strict=False)
-        _opened[data] = now, images
-    return images
+    if data not in place or now - place[data][0] > KEPT_SECONDS:
+        place.clear()
+        place[data] = now, read()
+    return place[data][1]
 
 
 def _to_png(pixels: np.ndarray) -> str:
