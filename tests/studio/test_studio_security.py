@@ -104,9 +104,9 @@ def test_what_another_site_makes_a_browser_send_is_refused(served: Served) -> No
     for site in ("cross-site", "same-site", "?"):
         for path in ("/api/runs", "/api/run/file?run=0/a&name=fakes000000.png", "/static/js/main.js", "/"):
             assert served.get(path, sec_fetch_site=site, sec_fetch_mode="no-cors").status == 403
-    follow: dict[str, Any] = {"sec_fetch_site": "cross-site", "sec_fetch_mode": "navigate", "sec_fetch_dest": "document"}
+    follow: Any = {"sec_fetch_site": "cross-site", "sec_fetch_mode": "navigate", "sec_fetch_dest": "document"}
     assert served.get("/", **follow).status == 200  # a link to a page
-    assert served.get("/", **follow | {"sec_fetch_dest": "iframe"}).status == 403
+    assert served.get("/", **{**follow, "sec_fetch_dest": "iframe"}).status == 403
     assert served.get("/api/runs", **follow).status == 403
     assert served.get("/api/check", "POST", b"{}", token=served.studio.token, **follow).status == 403
     assert served.get("/api/runs", sec_fetch_site="same-origin").status == 200
