@@ -204,7 +204,7 @@ def test_scales_ticks_and_paths(visit: Visit) -> None:
         "nearest": [-1, 1, 2],
         "upTo": [-1, 1, 1],
         "gap": "M0 90L1 80M3 60L4 50",
-        "alone": "M0 90L1 80M3 60h.01",
+        "alone": "M0 90L1 80M3 60m-1.2 0a1.2 1.2 0 1 0 2.4 0a1.2 1.2 0 1 0-2.4 0",
         "sparse": "M0 90L3 60",
         "log_of_zero": None,
         "flat": [1.8, 2.2],

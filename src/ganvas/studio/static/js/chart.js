@@ -62,8 +62,8 @@ export function createChart({
     details,
   );
 
-  // a chart out of sight is drawn when it comes into sight
-  const draw = inFrame(() => state.inSight && drawAll());
+  // a chart out of sight is drawn once, and then again when it comes into sight
+  const draw = inFrame(() => (state.inSight || !view.toX) && drawAll());
   const moveCursor = inFrame(() => state.inSight && drawCursor());
   const sight = new IntersectionObserver(([entry]) => {
     state.inSight = entry.isIntersecting;

@@ -91,17 +91,20 @@ export function scale([low, high], [start, end], log = false) {
   return (value) => (value > 0 ? start + (Math.log(value) - base) * factor : null);
 }
 
+/** A small ring around the place of the pen, which the width of the line fills. */
+const DOT = "m-1.2 0a1.2 1.2 0 1 0 2.4 0a1.2 1.2 0 1 0-2.4 0";
+
 const round = (value) => Math.round(value * 10) / 10;
 
 /**
  * The path of a line. It breaks where a value is null, unless the series is measured only now and then.
- * A value alone is a dot (a line of no length with round ends).
+ * A value alone is a dot.
  */
 export function linePath(x, values, first, last, toX, toY, sparse = isSparse(values, first, last)) {
   const parts = [];
   let length = 0;
   const end = () => {
-    if (length === 1) parts.push("h.01");
+    if (length === 1) parts.push(DOT);
     length = 0;
   };
   for (let i = first; i <= last; i++) {
