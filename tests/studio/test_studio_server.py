@@ -213,11 +213,24 @@ def test_a_run_that_goes_ends_no_stream(served: Served, runs: Path) -> None:
         assert events.next("reset")
 
 
+def test_a_run_that_was_idle_for_long_is_still_seen_within_a_second(
+    served: Served, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ganvas.studio.runs.IDLE_SECONDS", -1.0)
+    with served.stream("/api/runs/stream") as events:
+        events.next("runs")
+        for i in (6, 7, 8):
+            began = time.monotonic()
+            append_json(runs / "a" / "stats.jsonl", line(i))
+            assert events.next("runs")[1]["changed"][0]["nimg"] == 1000 * i
+            assert time.monotonic() - began < 3  # 1 s on a machine with nothing else to do
+
+
 def test_many_pages_share_one_look_at_the_files(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     looks = []
     with serving(runs) as served:
         look = served.studio.runs.look
-        monkeypatch.setattr(served.studio.runs, "look", lambda: (looks.append(time.monotonic()), look())[1])
+        monkeypatch.setattr(served.studio.runs, "look", lambda **how: (looks.append(time.monotonic()), look(**how))[1])
         streams = [served.stream("/api/runs/stream") for _ in range(20)]
         for one in streams:
             one.__enter__().next("runs")

@@ -72,7 +72,7 @@ class Studio:
 
     def look(self) -> None:
         """Looks at the runs and the jobs, for all streams."""
-        self.runs.look()
+        self.runs.look(thrifty=True)
         self.jobs_text = to_text(self.jobs.to_json())
 
     def with_job(self, card: Card) -> Card:

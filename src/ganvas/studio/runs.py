@@ -33,6 +33,9 @@ SEARCH_SECONDS = 2.0
 LOCK_SECONDS = 2.0
 """Between two looks at the lock of a run whose files do not change."""
 
+IDLE_SECONDS = 30.0
+"""A run of which nothing was written for so long is looked at less often."""
+
 CARD_SECONDS = 0.5
 """Least time between two cards of a run that is being written."""
 
@@ -51,7 +54,7 @@ class _Known:
         version: that of the list with which the card came.
         signature: of its files as they are, and `made_of` as they were when the card was made.
         made, lock_seen: when the card was made, and when its lock was looked at last.
-        changes: how often its files were seen to have changed.
+        changes: another number whenever its files were seen to have changed.
     """
 
     path: Path
@@ -78,18 +81,25 @@ class Runs:
         self.version = 0
         self._known: dict[str, _Known] = {}
         self._gone: dict[str, int] = {}
-        self._searched = 0.0
+        self._searched, self._turn, self._changes = 0.0, 0, 0
         self._lock = threading.Lock()
 
-    def look(self) -> int:
-        """Makes the cards of runs that are new or have changed, and returns the version."""
+    def look(self, *, thrifty: bool = False) -> int:
+        """Makes the cards of runs that are new or have changed, and returns the version.
+
+        Args:
+            thrifty: look at runs that have not changed for a while only each third time.
+        """
         with self._lock:
             now = time.monotonic()
             if now - self._searched > SEARCH_SECONDS or self._is_fresh():
                 self._search()
                 self._searched = time.monotonic()
-            for key, known in list(self._known.items()):
-                self._look_at(key, known)
+            self._turn, clock = self._turn + 1, time.time()
+            for number, (key, known) in enumerate(list(self._known.items())):
+                idle = clock - known.card["changed"] > IDLE_SECONDS and known.card["state"] != "training"
+                if not (thrifty and idle and (self._turn + number) % 3):
+                    self._look_at(key, known)
             return self.version
 
     def cards(self) -> list[Card]:
@@ -122,7 +132,7 @@ class Runs:
             return known.card
 
     def peek(self, key: str) -> tuple[Card, int] | None:
-        """(the card of a run as it was seen last, how often its files have changed); None if it is gone."""
+        """(the card of a run as it was seen last, a number that changes with its files); None if it is gone."""
         with self._lock:
             known = self._known.get(key)
             return (known.card, known.changes) if known else None
@@ -174,7 +184,8 @@ class Runs:
             self._remove(key)
             return
         if signature != known.signature:
-            known.signature, known.changes = signature, known.changes + 1
+            self._changes += 1
+            known.signature, known.changes = signature, self._changes
         due = signature != known.made_of and (now or clock - known.made > CARD_SECONDS)
         if not due and clock - known.lock_seen > LOCK_SECONDS:
             known.lock_seen = clock
