@@ -177,7 +177,7 @@ export function createChart({
     }
     for (const one of lines) {
       const data = state.series[one.name];
-      const at = data ? lastKnown(data.mean, index) : -1;
+      const at = data && (wanted === null || inside(wanted)) ? lastKnown(data.mean, index) : -1;
       const value = at < 0 ? null : data.mean[at];
       setText(one.value, value === null ? "–" : number(value));
       const y = value === null ? null : view.toY(value);
