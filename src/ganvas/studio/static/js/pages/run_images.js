@@ -7,7 +7,7 @@ import { t } from "../i18n.js";
 import { ImageCache } from "../images.js";
 import { lastUpTo } from "../scale.js";
 
-const KEPT = 48;
+const KEPT = 32;
 const NEIGHBOURS = 6;
 const IDLE_MS = 90;
 
