@@ -27,10 +27,10 @@ from ganvas.studio.folders import Folders
 if TYPE_CHECKING:
     from ganvas.studio.app import Studio
 
-SEARCH_SECONDS = 2.0
+SEARCH_SECONDS = 4.0
 """Between two searches for runs in sub-folders; new ones in the folders themselves are found at once."""
 
-LOCK_SECONDS = 2.0
+LOCK_SECONDS = 4.0
 """Between two looks at the lock of a run whose files do not change."""
 
 IDLE_SECONDS = 30.0
