@@ -4,6 +4,7 @@ import hmac
 import mimetypes
 import platform
 import secrets
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from ganvas.studio.answers import Refusal, answer, refuse, to_text
 from ganvas.studio.curves import Curves
 from ganvas.studio.folders import Folders
 from ganvas.studio.jobs import Jobs
+from ganvas.studio.peers import is_of_another_user
 from ganvas.studio.runs import Card, Runs
 from ganvas.studio.security import Guard
 from ganvas.studio.streams import Poller
@@ -33,6 +35,9 @@ STATIC = Path(__file__).parent / "static"
 
 PAGES = ("/", "/run", "/data", "/diagnose")
 """Addresses of pages: index.html answers for each, and its script shows the page."""
+
+TICKET_SECONDS = 120.0
+"""Time that a browser has to start."""
 
 for _suffix, _type in ((".js", "text/javascript"), (".css", "text/css"), (".svg", "image/svg+xml")):
     mimetypes.add_type(_type, _suffix)  # where the system has no table of types, or a wrong one
@@ -68,7 +73,7 @@ class Studio:
         self.jobs, self.jobs_text = Jobs(self.folders.key), "[]"
         self.uploads = Uploads(self.folders.uploads)
         self.worker, self.inspector = Worker(), Worker()
-        self._tickets: set[str] = set()
+        self._tickets: dict[str, float] = {}
 
     def look(self) -> None:
         """Looks at the runs and the jobs, for all streams."""
@@ -83,16 +88,15 @@ class Studio:
     def make_ticket(self) -> str:
         """A secret that stands once for the token: what opens the browser is seen by every user of the machine."""
         ticket = secrets.token_urlsafe(24)
-        self._tickets.add(ticket)
+        self._tickets[ticket] = time.monotonic() + TICKET_SECONDS
         return ticket
 
-    def take_ticket(self, given: str) -> bool:
-        """Whether it is a ticket that was not used yet."""
-        found = next(
-            (one for one in self._tickets if hmac.compare_digest(one.encode(), given.encode(errors="replace"))), ""
-        )
-        self._tickets.discard(found)
-        return bool(found)
+    def take_ticket(self, given: str, client: tuple[str, int] | None = None) -> bool:
+        """Whether it is a ticket that was not used yet, nor is too old, and comes from no other user."""
+        same = (one for one in self._tickets if hmac.compare_digest(one.encode(), given.encode(errors="replace")))
+        if (found := next(same, None)) is None or (client and is_of_another_user(*client)):
+            return False
+        return time.monotonic() < self._tickets.pop(found)
 
     async def close(self) -> None:
         """Ends the processes that are of no use without the server; trainings go on."""

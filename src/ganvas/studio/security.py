@@ -71,7 +71,7 @@ class Guard:
             await self.app(scope, receive, send)
             return
         body = _Body(receive)
-        sender = _Sender(send, body, scope["method"] not in _READS)
+        sender = _Sender(send, body, scope["method"] not in _READS or _has_body(Headers(scope=scope)))
         try:
             response = self._judge(scope)
             if response is None:
@@ -88,18 +88,18 @@ class Guard:
         headers, path = Headers(scope=scope), scope["path"]
         try:
             self._check_sender(scope, headers)
-            given = self._find_token(headers)
-            scope["may_write"] = given is not None and self._is_token(given)
+            given = self._find_tokens(headers)
+            scope["may_write"] = any(map(self._is_token, given))
             if redirect := self._log_in(scope):
                 return redirect
             if not scope["may_write"] and not (self.open and scope["method"] in _READS):
                 raise Refusal(
                     401,
-                    "The token is missing." if given is None else "The token is another one.",
+                    "The token is another one." if given else "The token is missing.",
                     expected="the address that ganvas studio has printed, with its token",
                     fix="open that address once; the browser keeps the token.",
                 )
-            self._check_length(headers, path)
+            self._check_length(scope["method"], headers, path)
         except Refusal as error:
             return refuse(error) if path.startswith("/api/") else PlainTextResponse(f"{error}\n", error.status)
         return None
@@ -141,28 +141,29 @@ class Guard:
             return name == socket.gethostname().lower()
         return True
 
-    def _find_token(self, headers: Headers) -> str | None:
-        """The token of a request; None without one."""
+    def _find_tokens(self, headers: Headers) -> list[str]:
+        """The tokens of a request: servers on other ports of this machine can add cookies of the same name."""
         scheme, _, bearer = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer":
-            return bearer.strip()
-        for text in headers.getlist("cookie"):
-            for part in text.split(";"):
-                name, _, value = part.strip().partition("=")
-                if name == self.cookie:
-                    return value
-        return None
+            return [bearer.strip()]
+        cookies = (part.strip().partition("=") for text in headers.getlist("cookie") for part in text.split(";"))
+        return [value for name, _, value in cookies if name == self.cookie]
 
     def _is_token(self, given: str) -> bool:
         return hmac.compare_digest(given.encode(errors="replace"), self.studio.token.encode())
 
     def _log_in(self, scope: Scope) -> Response | None:
         """Of a page's address with the token: the cookie, and the same address without the token."""
-        fields = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True, max_num_fields=100)
-        given = [value for name, value in fields if name == "token"]
-        if not given or scope["method"] != "GET" or scope["path"].startswith(("/api/", "/static/")):
+        if scope["method"] != "GET" or scope["path"].startswith(("/api/", "/static/")):
             return None
-        if not self._is_token(given[-1]) and not self.studio.take_ticket(given[-1]):
+        try:
+            fields = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True, max_num_fields=100)
+        except ValueError:
+            raise Refusal(400, "The address has too many parameters.", expected="at most 100") from None
+        given = [value for name, value in fields if name == "token"]
+        if not given:
+            return None
+        if not self._is_token(given[-1]) and not self.studio.take_ticket(given[-1], scope.get("client")):
             if scope["may_write"]:  # an old bookmark in a browser that has the cookie
                 return None
             raise Refusal(
@@ -177,14 +178,20 @@ class Guard:
         response.set_cookie(self.cookie, self.studio.token, path="/", httponly=True, samesite="strict")
         return response
 
-    def _check_length(self, headers: Headers, path: str) -> None:
+    def _check_length(self, method: str, headers: Headers, path: str) -> None:
         length = headers.get("content-length", "0")
+        if method in _READS and _has_body(headers):
+            raise Refusal(400, "What only reads has no body.")  # it could last as long as a stream
         if not path.startswith(_UPLOADS) and length.isdigit() and (len(length) > 12 or int(length) > MAX_BODY):
             raise Refusal(413, "The request is too large.", expected=f"at most {MAX_BODY / 1e6:g} MB")
 
 
 def _format_host(host: str) -> str:
     return f"[{host}]" if ":" in host else host
+
+
+def _has_body(headers: Headers) -> bool:
+    return "transfer-encoding" in headers or headers.get("content-length", "").strip("0") != ""
 
 
 class _Sender:
