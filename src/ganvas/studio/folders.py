@@ -8,6 +8,14 @@ from pathlib import Path
 from ganvas.files import MAX_NAME
 from ganvas.studio.answers import Refusal
 
+UPLOADS = "uploads"
+"""The name of the folder, in the first one, for what pages send."""
+
+LINKABLE = (
+    "config.json", "stats.jsonl", "events.jsonl", "metrics.jsonl", "log.txt", "snapshots", "snapshots/best", "state"
+)  # fmt: skip
+"""What of a run is read without a look at each place."""
+
 _BYTE = re.compile(r"\\x([89a-f][0-9a-f])")
 
 
@@ -21,7 +29,7 @@ class Folders:
 
     def __init__(self, folders: Sequence[Path]) -> None:
         self.paths = tuple(dict.fromkeys(Path(os.path.realpath(folder)) for folder in folders))
-        self.uploads = self.paths[0] / "uploads"
+        self.uploads = self.paths[0] / UPLOADS
 
     def key(self, path: Path) -> str | None:
         """The key of a run: the number of its folder, and its path in that; None outside, also through a link."""
@@ -50,7 +58,7 @@ class Folders:
         """
         number, _, name = key.partition("/")
         parts = [] if name == "." else name.split("/")
-        if not (number.isascii() and number.isdigit() and len(number) < 5) or not _are_names(parts):
+        if not re.fullmatch(r"0|[1-9][0-9]{0,3}", number) or not _are_names(parts):
             raise Refusal(404, f"No run has the key {key[:200]!r}.", field="run")
         folder = self.folder(int(number))
         for spelled in (name, _BYTE.sub(lambda found: os.fsdecode(bytes.fromhex(found[1])), name)):
@@ -65,14 +73,29 @@ class Folders:
         Raises:
             Refusal: a link on the way leads out of them.
         """
-        real = Path(os.path.realpath(path))
-        if not any(real.is_relative_to(folder) for folder in self.paths):
+        real = os.path.realpath(path)
+        if not self._is_inside(real):
             raise Refusal(
                 403,
                 f"{path.name} is a link to a place outside the folders of the studio.",
-                fix=f"ganvas studio with that folder too: {real.parent}",
+                fix=f"ganvas studio with that folder too: {os.path.dirname(real)}",
             )
         return path
+
+    def holds(self, run: Path) -> bool:
+        """Whether what is read of a run lies in the folders, too."""
+        links = (path for path in (run / name for name in LINKABLE) if path.is_symlink())
+        return all(self._is_inside(os.path.realpath(path)) for path in links)
+
+    def is_uploaded(self, path: Path) -> bool:
+        """Whether it lies where pages send files: those of this studio, or of one on another of the folders."""
+        real = Path(os.path.realpath(path))
+        if real.is_relative_to(os.path.realpath(self.uploads)):
+            return True
+        return any(UPLOADS in real.relative_to(folder).parts for folder in self.paths if real.is_relative_to(folder))
+
+    def _is_inside(self, real: str) -> bool:
+        return any(Path(real).is_relative_to(folder) for folder in self.paths)
 
 
 def _are_names(parts: Sequence[str]) -> bool:

@@ -77,14 +77,29 @@ def find_run(studio: "Studio", key: object) -> Run:
     if not isinstance(key, str):
         raise Refusal(400, "No run is named.", expected="the key of a run", field="run")
     path = studio.folders.find(key)
-    if Path(os.path.realpath(path)).is_relative_to(studio.uploads.folder):
+    _check_own(studio, path, "run")
+    return Run(path)
+
+
+def find_origin(studio: "Studio", text: str) -> Path:
+    """The path of a run or of a snapshot from which a training may start.
+
+    Raises:
+        Refusal: as `find_path`; or it was uploaded.
+    """
+    path = find_path(studio, text, "init_from")
+    _check_own(studio, path, "init_from")
+    return path
+
+
+def _check_own(studio: "Studio", path: Path, field: str) -> None:
+    if studio.folders.is_uploaded(path):
         raise Refusal(
             403,
             f"{path.name} was uploaded: a run that others wrote may bring code, and is only looked at.",
             fix=f"move it to another folder if you trust it, then ganvas train {path.name} there.",
-            field="run",
+            field=field,
         )
-    return Run(path)
 
 
 def _path(text: str, field: str = "data") -> Path:

@@ -122,6 +122,8 @@ class Runs:
             Refusal: there is no such run.
         """
         path = self.find(key)
+        if not self._is_listed(path):
+            return make_card(key, path)
         with self._lock:
             if (known := self._known.get(key)) is None:
                 known = self._add(key, path)
@@ -146,7 +148,12 @@ class Runs:
         path = self.folders.find(key)
         if key not in self._known and not is_run_folder(path):
             raise Refusal(404, f"{path.name} is no run.", field="run")
+        if not self.folders.holds(path):
+            raise Refusal(403, f"{path.name} has files that are links to places outside the folders of the studio.")
         return path
+
+    def _is_listed(self, path: Path) -> bool:
+        return not self.folders.is_uploaded(path) and self.folders.holds(path)
 
     def _is_fresh(self) -> bool:
         """Whether something was made in a folder just now: the folder of a run is there before its files."""
@@ -160,7 +167,7 @@ class Runs:
         found = {}
         for folder in self.folders.paths:
             with suppress(GanvasError):  # a folder that is not there yet has no runs
-                own = (path for path in find_runs(folder) if not path.is_relative_to(self.folders.uploads))
+                own = (path for path in find_runs(folder) if self._is_listed(path))
                 found |= {key: path for path in own if (key := self.folders.key(path)) is not None}
         for key in self._known.keys() - found.keys():
             self._remove(key)
