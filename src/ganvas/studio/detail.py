@@ -53,13 +53,15 @@ def describe_run(key: str, path: Path, card: dict[str, Any]) -> dict[str, Any]:
     evaluations, also_damaged = _read(run, "metrics.jsonl")
     with suppress(OSError, GanvasError):
         damage += run.find_damage()
+    nested = "/" in key.partition("/")[2]  # else it would lie above the folders
+    report = file_url(key, path / "report.html") if nested else None
     files = {name: file_url(key, path / name) for name in ("reals.png", "losses.png", "closest.png")}
     return found | {
         "grids": [{"nimg": nimg, "url": file_url(key, grid)} for nimg, grid in numbered_grids(run)],
         "snapshots": list(_snapshots(run)), "events": events, "evaluations": evaluations,
         "reals": files["reals.png"], "curves": files["losses.png"], "nearest": files["closest.png"],
         "film": file_url(key, run.film) if run.film else None,
-        "report": file_url(key, path / "report.html"), "files_damaged": damage + also_damaged,
+        "report": report, "files_damaged": damage + also_damaged,
     }  # fmt: skip
 
 
