@@ -93,7 +93,7 @@ def test_logs_are_told_from_data(client: Client) -> None:
 
 
 def test_the_suffixes_of_images_are_those_of_the_reader() -> None:
-    assert uploads._IMAGES == IMAGE_SUFFIXES
+    assert uploads.IMAGES == IMAGE_SUFFIXES
 
 
 @pytest.mark.parametrize(

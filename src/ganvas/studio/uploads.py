@@ -2,9 +2,9 @@
 
 import asyncio
 import os
-import re
 import secrets
 import shutil
+import threading
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
@@ -19,8 +19,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from ganvas.errors import GanvasError
-from ganvas.files import MAX_NAME, explain_os_error, find_leftovers, format_bytes, make_folder
+from ganvas.files import explain_os_error, find_leftovers, format_bytes, make_folder
 from ganvas.studio.answers import Refusal, answer, parameter, read_object
+from ganvas.studio.upload_names import IMAGES, choose_name, clean, is_log
 
 if TYPE_CHECKING:
     from ganvas.studio.app import Studio
@@ -37,17 +38,11 @@ KEPT_FREE = 10**9
 ABANDONED_SECONDS, LOOK_SECONDS = 120.0, 1.0
 """Time without a byte after which an upload is removed, and the shortest time between two looks."""
 
-MAX_DEPTH = 16
-"""Folders inside each other."""
+MAX_NUMBER = 99
+"""Of files with the same name; more have numbers at random: there may be half a million."""
 
 BUFFER = 2**20
 """Bytes that are written at a time."""
-
-_FORBIDDEN = re.compile(r'[\x00-\x1f\x7f<>:"|?*\\]')
-_LOGS = {".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".log", ".txt", ".out", ".dat", ".md"}
-_SUFFIXES = "jpg jpeg jpe jfif png apng webp bmp dib tif tiff gif ppm pgm pbm pnm avif jp2 heic heif hif"
-_PACKED = {".gz", ".bz2", ".xz"}
-_IMAGES = frozenset(f".{suffix}" for suffix in _SUFFIXES.split())
 
 
 @dataclass(eq=False)
@@ -96,6 +91,7 @@ class Uploads:
         self.folder = folder
         self._open: dict[str, Upload] = {}
         self._closed: dict[str, Path] = {}
+        self._lock = threading.Lock()
 
     def begin(self, names: Sequence[str], files: int, size: int) -> Upload:
         """A place for files that will be sent.
@@ -105,7 +101,7 @@ class Uploads:
             GanvasError: the folder cannot be written.
         """
         if len(self._open) >= MAX_OPEN:
-            raise Refusal(429, f"{MAX_OPEN} uploads are open.", expected="fewer at a time", fix="wait for one of them.")
+            raise _too_many()
         if not 1 <= files <= MAX_FILES:
             raise Refusal(413, f"{files:,} files are too many.", expected=f"at most {MAX_FILES:,}", fix="send a zip.")
         if size > MAX_BYTES:
@@ -115,9 +111,11 @@ class Uploads:
             shutil.rmtree(leftover.path, ignore_errors=True)
             _remove_empty(self.folder / leftover.path.name[1:].rpartition(".tmp-")[0])
         self._check_space(size)
-        upload = self._reserve(_choose_name(names), size)
-        self._open[upload.id] = upload
-        self._watch(upload)
+        with self._lock:
+            if len(self._open) >= MAX_OPEN:
+                raise _too_many()
+            upload = self._reserve(choose_name(names), size)
+            self._open[upload.id] = upload
         return upload
 
     def find(self, name: str) -> Upload:
@@ -165,7 +163,7 @@ class Uploads:
                 path.unlink(missing_ok=True)
                 raise
         except OSError as error:
-            self.remove(upload)
+            await run_in_threadpool(self.remove, upload)
             full = explain_os_error(error, upload.final)
             raise Refusal(507, full.what, expected=full.expected, fix=full.fix) from error
         finally:
@@ -201,7 +199,7 @@ class Uploads:
         shutil.rmtree(upload.staging, ignore_errors=True)
         self._forget(upload)
         first = upload.first if upload.files == 1 and upload.tops == {""} else None
-        alone = first is not None and first.suffix.lower() not in _IMAGES
+        alone = first is not None and first.suffix.lower() not in IMAGES
         path = self._closed[upload.id] = upload.final / first if first is not None and alone else upload.final
         return path, "log" if upload.logs or (path / "stats.jsonl").is_file() else "data"
 
@@ -246,15 +244,15 @@ class Uploads:
                 fix="free some space, or start the studio with a folder on another disk.",
             )
 
-    def _watch(self, upload: Upload) -> None:
-        """Removes the upload once nothing has happened for too long."""
+    def watch(self, upload: Upload) -> None:
+        """Removes the upload once nothing has happened for too long; called in the event loop."""
         if upload.ended:
             return
-        left = upload.touched + ABANDONED_SECONDS - time.monotonic()
+        left, loop = upload.touched + ABANDONED_SECONDS - time.monotonic(), asyncio.get_running_loop()
         if left <= 0 and not upload.writing:
-            self.remove(upload)
+            loop.run_in_executor(None, self.remove, upload)  # it may be many files
             return
-        asyncio.get_running_loop().call_later(max(left, LOOK_SECONDS), self._watch, upload)
+        loop.call_later(max(left, LOOK_SECONDS), self.watch, upload)
 
 
 def routes(studio: "Studio") -> list[Route]:
@@ -276,7 +274,8 @@ async def _begin(uploads: Uploads, request: Request) -> Response:
     files = body.get("files", len(names))
     if not all(isinstance(number, int) and not isinstance(number, bool) and number >= 0 for number in (files, size)):
         raise Refusal(400, "The upload says no size.", expected="the number of files and of bytes", field="bytes")
-    upload = uploads.begin(names, files, size)  # type: ignore[arg-type]
+    upload = await run_in_threadpool(uploads.begin, names, files, size)  # type: ignore[arg-type]
+    uploads.watch(upload)
     return answer({"upload": upload.id, "path": str(upload.final)}, 201)
 
 
@@ -301,45 +300,6 @@ async def _delete(uploads: Uploads, request: Request) -> Response:
     return answer({"removed": True})
 
 
-def clean(name: str) -> PurePosixPath:
-    """The name of a file in its folders, as any file system takes it; it leads nowhere else.
-
-    Raises:
-        Refusal: nothing is left of it, or it has too many folders.
-    """
-    parts = [_clean_part(part) for part in name.replace("\\", "/").split("/") if part not in ("", ".", "..")]
-    if not parts or len(parts) > MAX_DEPTH:
-        raise Refusal(
-            400, f"{name[:100]!r} is no name of a file.", expected=f"at most {MAX_DEPTH} folders", field="name"
-        )
-    return PurePosixPath(*parts)
-
-
-def _clean_part(part: str) -> str:
-    text = _FORBIDDEN.sub("_", part.encode("utf-8", "replace").decode()).strip()
-    stem, dot, suffix = text.rpartition(".")
-    suffix = dot + suffix if stem and len(suffix) < 12 else ""
-    stem = text.removesuffix(suffix) if suffix else text
-    most = MAX_NAME - 40 - len(suffix.encode())  # for the marks of temporary names
-    return (stem.encode()[:most].decode(errors="ignore") + suffix).rstrip(". ") or "_"
-
-
-def is_log(file: PurePosixPath) -> bool:
-    """Whether a file is named as logs of trainings are."""
-    plain = file.with_suffix("") if file.suffix.lower() in _PACKED else file
-    return "tfevents" in file.name or plain.suffix.lower() in _LOGS
-
-
-def _choose_name(names: Sequence[str]) -> str:
-    """The folder that all files share, or the only file without its ending; else "files"."""
-    paths = [clean(name) for name in names[:1000]]
-    tops = {path.parts[0] for path in paths}
-    name = tops.pop() if len(tops) == 1 else "files"
-    if len(paths) == 1 and len(paths[0].parts) == 1:
-        name = re.sub(r"\.(tar\.\w+|\w{1,8})$", "", name)
-    return re.sub(r"[^\w.-]+", "-", name).strip("-.")[:48] or "files"
-
-
 async def _gather(request: Request) -> AsyncIterator[bytes]:
     """The body of a request in pieces that are worth a write.
 
@@ -358,8 +318,15 @@ async def _gather(request: Request) -> AsyncIterator[bytes]:
 
 
 def _create(path: Path) -> Path:
-    """Makes an empty file, with its folders; where the name is taken, as after cleaning, another one with a number."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Makes an empty file, with its folders; where the name is taken, as after cleaning, another one with a number.
+
+    Raises:
+        Refusal: another file has the name of a folder.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise Refusal(409, f"{path.name}: its folder has the name of another file.", field="name") from None
     number = 1
     while True:
         free = path if number == 1 else path.with_stem(f"{path.stem}-{number}")
@@ -367,7 +334,7 @@ def _create(path: Path) -> Path:
             free.open("xb").close()
             return free
         except FileExistsError:
-            number += 1
+            number = number + 1 if number < MAX_NUMBER else secrets.randbelow(10**9)
 
 
 def _append(path: Path, content: bytes) -> None:
@@ -378,6 +345,10 @@ def _append(path: Path, content: bytes) -> None:
 def _remove_empty(folder: Path) -> None:
     with suppress(OSError):
         folder.rmdir()
+
+
+def _too_many() -> GanvasError:
+    return Refusal(429, f"{MAX_OPEN} uploads are open.", expected="fewer at a time", fix="wait for one of them.")
 
 
 def _too_large(size: int, announced: int = MAX_BYTES) -> GanvasError:
