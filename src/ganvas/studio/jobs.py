@@ -198,10 +198,13 @@ class Jobs:
         return job.to_json(self._key)
 
     def stop(self, job: Job) -> None:
-        """Asks a command to end, once: a training saves its state. A second request would end it without."""
+        """Asks a command to end, as Ctrl-C does: a training saves its state.
+
+        A second SIGTERM, of another studio or of a launcher, changes nothing; a second SIGINT ends it without saving.
+        """
         if job.ended is None and not job.stopped:
             job.stopped = True
-            job.process.send_signal(signal.SIGINT if job.kind == "train" else signal.SIGTERM)
+            job.process.send_signal(signal.SIGTERM)
 
     def close(self) -> None:
         """Ends what is of no use without the studio; trainings and evaluations go on."""

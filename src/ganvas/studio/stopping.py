@@ -18,7 +18,9 @@ _asked: set[tuple[int, float]] = set()
 
 
 def stop_holder(run: Path) -> None:
-    """Sends SIGINT to the process that trains a run: its state is saved; of several under torchrun, all stop with it.
+    """Sends SIGTERM to the process that trains a run: its state is saved; of several under torchrun, all stop with it.
+
+    Another studio may do the same: a second SIGTERM changes nothing, a second SIGINT would end it without saving.
 
     Raises:
         Refusal: the run is not being trained, or by a process of another user or machine.
@@ -36,7 +38,7 @@ def stop_holder(run: Path) -> None:
     [process] = holders
     if (which := (process.pid, process.create_time())) not in _asked:
         _asked.add(which)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
 
 
 def _find_holders(run: Path) -> list[psutil.Process]:

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from anyio import CapacityLimiter, to_thread
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
@@ -19,15 +20,21 @@ from ganvas.runs.folder import Run
 from ganvas.runs.log import read_jsonl
 from ganvas.studio import commands, knobs
 from ganvas.studio.answers import Refusal, answer, describe, parameter, read_object
+from ganvas.studio.folders import UPLOADS
 from ganvas.studio.jobs import Job, remove_empty
-from ganvas.studio.places import find_data, find_path, find_run
+from ganvas.studio.places import find_data, find_origin, find_run
 from ganvas.values import to_flag, to_text
 
 if TYPE_CHECKING:
     from ganvas.studio.app import Studio
 
 MAX_NAME = 100
-"""Most characters of a run's name that a page chooses."""
+"""Most bytes of a run's name that a page chooses."""
+
+MAX_STARTS = 4
+"""Requests at a time that start a command, and may wait for another to end: the other threads are for the rest."""
+
+_NAME = re.compile(r"\w([\w .()+-]*[\w()+-])?")
 
 
 def routes(studio: "Studio") -> list[Route]:
@@ -37,16 +44,17 @@ def routes(studio: "Studio") -> list[Route]:
         "evaluate": _evaluate, "remove": _remove, "clean": _clean,
     }  # fmt: skip
     gets = {"recipes": _list_recipes, "knobs": _list_knobs, "jobs": _list_jobs, "neighbours": _find_neighbours}
+    starts = CapacityLimiter(MAX_STARTS)
     return [
-        *(Route(f"/api/{name}", partial(_act, studio, act), methods=["POST"]) for name, act in posts.items()),
+        *(Route(f"/api/{name}", partial(_act, studio, act, starts), methods=["POST"]) for name, act in posts.items()),
         *(Route(f"/api/{name}", partial(_read, studio, read)) for name, read in gets.items()),
     ]
 
 
-async def _act(studio: "Studio", act: Any, request: Request) -> Response:
-    """Calls an action with the body of the request, in a thread: it may wait for the disk."""
+async def _act(studio: "Studio", act: Any, starts: CapacityLimiter, request: Request) -> Response:
+    """Calls an action with the body of the request, in a thread: it may wait for the disk, or for a job to end."""
     body = await read_object(request)
-    result = await run_in_threadpool(act, studio, body)
+    result = await to_thread.run_sync(act, studio, body, limiter=starts if act in _WAITING else None)
     if isinstance(result, Job):
         return answer(studio.jobs.describe(result), 202)
     return answer(result)
@@ -101,7 +109,7 @@ def _ask(studio: "Studio", body: Mapping[str, Any]) -> tuple[commands.Request, l
     given = body.get("knobs") or {}
     places, errors = dict[str, str](), list[dict[str, Any]]()
     own = {"data": run.config.dataset.data, "init_from": run.config.transfer.init_from} if run else {}
-    for name, find in (("data", partial(find_data, hub=True)), ("init_from", find_path)):
+    for name, find in (("data", partial(find_data, hub=True)), ("init_from", find_origin)):
         value = body.get(name) or (given.get(name) if isinstance(given, dict) else None)
         if value and value != own.get(name):
             try:
@@ -153,8 +161,8 @@ def _reserve(folder: Path, name: Any, title: str) -> Path:
     """
     make_folder(folder)
     if name:
-        if not isinstance(name, str) or not re.fullmatch(r"[\w][\w .()+-]*", name) or len(name) > MAX_NAME:
-            expected = f"letters, digits, dots and dashes, at most {MAX_NAME}"
+        if not isinstance(name, str) or not _NAME.fullmatch(name) or len(name.encode()) > MAX_NAME or name == UPLOADS:
+            expected = f"letters, digits, dots and dashes, at most {MAX_NAME} bytes, and not '{UPLOADS}'"
             raise Refusal(400, f"{str(name)[:MAX_NAME]!r} is no name of a run.", expected=expected, field="name")
         try:
             (folder / name).mkdir()
@@ -256,6 +264,9 @@ def _clean(studio: "Studio", body: Mapping[str, Any]) -> dict[str, Any]:
 def _removed(removals: list[Removal], dry_run: bool) -> dict[str, Any]:
     total = sum(removal.bytes for removal in removals)
     return {"removed": [removal.to_json() for removal in removals], "bytes": total, "dry_run": dry_run}
+
+
+_WAITING = (_train, _resume, _evaluate, _estimate)
 
 
 def _list_jobs(studio: "Studio", request: Request) -> dict[str, Any]:
