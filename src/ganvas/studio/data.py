@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from ganvas.studio.answers import Refusal, answer, count, parameter
 from ganvas.studio.commands import quote
-from ganvas.studio.places import find_data
+from ganvas.studio.places import DOWNLOADED, find_data
 from ganvas.studio.worker import while_connected
 
 if TYPE_CHECKING:
@@ -33,8 +33,20 @@ def routes(studio: "Studio") -> list[Route]:
     ]
 
 
-async def _inspect(studio: "Studio", request: Request) -> Response:
+async def _find(studio: "Studio", request: Request) -> str:
+    """The data that a request names.
+
+    Raises:
+        Refusal: there is none, or it would be downloaded for someone who has no token.
+    """
     data = await run_in_threadpool(find_data, studio, parameter(request, "data"))
+    if data.rpartition(":")[2] in DOWNLOADED and not request.scope["may_write"]:
+        raise Refusal(401, f"{data} is downloaded, for which the token is needed.", field="data")
+    return data
+
+
+async def _inspect(studio: "Studio", request: Request) -> Response:
+    data = await _find(studio, request)
     found = await while_connected(request, studio.inspector.call("inspect_data", INSPECTION_SECONDS, data=data))
     return answer(_with_pictures(data, found))
 
@@ -63,7 +75,7 @@ def _with_pictures(data: str, found: dict[str, Any]) -> dict[str, Any]:
 
 
 async def _draw(studio: "Studio", request: Request) -> Response:
-    data = await run_in_threadpool(find_data, studio, parameter(request, "data"))
+    data = await _find(studio, request)
     index, file = count(request, "index", None), request.query_params.get("file")
     if (index is None) == (file is None):
         raise Refusal(400, "No picture is named.", expected="its number, or the name of a file", field="index")

@@ -21,7 +21,7 @@ from ganvas.studio.answers import Refusal, parameter, to_text
 from ganvas.studio.curves import Columns
 from ganvas.studio.detail import LOGS, numbered_grids, position
 from ganvas.studio.files import file_url
-from ganvas.studio.tail import Tail
+from ganvas.studio.tail import Tail, end_of_lines
 
 if TYPE_CHECKING:
     from ganvas.studio.app import Studio
@@ -37,6 +37,10 @@ MAX_STREAMS = 64
 
 MAX_LINES = 1000
 """Most lines in one event; later ones follow in the next."""
+
+
+MAX_BEHIND = 2**23
+"""Bytes of stats.jsonl that a stream makes up for; of more the page reads the curves anew."""
 
 
 class Poller:
@@ -201,6 +205,10 @@ class _RunNews:
 
     def _lines(self) -> Iterator[bytes]:
         """The new lines; if stats.jsonl is another file than before, that it is, and its lines are read by the page."""
+        if self._stats.behind() > MAX_BEHIND:
+            self._stats = Tail(self._stats.path, end_of_lines(self._stats.path))
+            yield _event("reset", {}, self._identity())
+            return
         columns = Columns(self._path / "stats.jsonl", self._stats)
         columns.read_on()
         if self._stats.replaced:

@@ -4,6 +4,7 @@ import json
 import math
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +37,11 @@ class Tail:
         self._inode: int | None = None
         self._before: bytes | None = None
 
-    def has_grown(self) -> bool:
-        """Whether there is something to read, without reading it."""
-        try:
-            status = os.stat(self.path)
-        except OSError:
-            return self._inode is not None or self.offset > 0
-        return status.st_size != self.offset or self._inode not in (None, status.st_ino)
+    def behind(self) -> int:
+        """Bytes from the offset to the end of the file."""
+        with suppress(OSError):
+            return os.stat(self.path).st_size - self.offset
+        return 0
 
     def read(self) -> Iterator[tuple[bytes | None, int]]:
         """(line, offset after it) of each complete line that is new; None for one of more than MAX_LINE bytes.
