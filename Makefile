@@ -37,7 +37,7 @@ test-tensorflow: .venv-tensorflow/installed
 
 fuzz: $(VENV)/installed-dev
 	$(BIN)/python tests/fuzz/fuzz.py --cases $(CASES) --seed $(SEED)
-	$(BIN)/python -m pytest -n auto -m exhaustive tests/test_damage.py
+	$(BIN)/python -m pytest -n auto -m exhaustive tests/test_damage.py tests/studio
 
 kills: $(VENV)/installed-dev
 	$(BIN)/python tests/fuzz/kills.py --kills $(KILLS) --seed $(SEED)

@@ -30,8 +30,8 @@ class Answer:
 class Client:
     """One event loop for all requests, as in a server."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app, self.loop = app, asyncio.new_event_loop()
+    def __init__(self, app: ASGIApp, loop: asyncio.AbstractEventLoop | None = None) -> None:
+        self.app, self.loop = app, loop or asyncio.new_event_loop()
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
         return self.loop.run_until_complete(work)
@@ -90,7 +90,7 @@ class Client:
             "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "scheme": "http",
             "path": parts.path, "raw_path": parts.path.encode(), "query_string": parts.query.encode(),
             "root_path": "", "headers": [(name.lower().encode(), value.encode()) for name, value in given.items()],
-            "client": ("127.0.0.1", 50000), "server": ("127.0.0.1", 8765),
+            "may_write": True, "client": ("127.0.0.1", 50000), "server": ("127.0.0.1", 8765),
         }  # fmt: skip
         await self.app(scope, receive, send)
         return Answer(status, found, body)

@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import math
 import os
 import time
 import zipfile
@@ -31,8 +32,18 @@ from ganvas.studio.worker import Worker
 from ganvas.training.start import train
 
 
+@pytest.fixture(scope="module")
+def shared() -> Iterator[tuple[asyncio.AbstractEventLoop, Worker]]:
+    """One event loop and one child for all requests of these tests."""
+    loop, one = asyncio.new_event_loop(), Worker()
+    yield loop, one
+    loop.run_until_complete(one.close())
+    loop.run_until_complete(loop.shutdown_default_executor())
+    loop.close()
+
+
 @pytest.fixture
-def client() -> Iterator[Client]:
+def client(shared: tuple[asyncio.AbstractEventLoop, Worker]) -> Client:
     Path("runs").mkdir(exist_ok=True)
     folders = Folders([Path("runs")])
 
@@ -43,13 +54,10 @@ def client() -> Iterator[Client]:
         folders=folders, data_folders=(Path("photos").absolute(),), uploads=Uploads(folders.paths[0] / "uploads")
     )
     routes = [*data.routes(studio), *diagnosis.routes(studio)]
-    made = Client(Starlette(routes=routes, exception_handlers={GanvasError: answer_error}))
-    studio.worker, studio.inspector = Worker(), Worker()
+    made = Client(Starlette(routes=routes, exception_handlers={GanvasError: answer_error}), shared[0])
+    studio.worker = studio.inspector = shared[1]
     made.studio = studio  # type: ignore[attr-defined]
-    yield made
-    made.run(studio.worker.close())
-    made.run(studio.inspector.close())
-    made.close()
+    return made
 
 
 def save(path: Path, pixels: np.ndarray) -> bytes:
@@ -153,10 +161,9 @@ def test_a_run_is_diagnosed_up_to_any_time(client: Client) -> None:
     assert client.get(f"{address}&until=0").json["now"] == 0
     assert client.get(f"{address}&until=x").status == 400
     assert client.get("/api/run/diagnosis?run=0/nope").status == 404
-    client.run(client.studio.worker.close())  # type: ignore[attr-defined]
-    before = client.studio.worker._process  # type: ignore[attr-defined]
-    assert client.get(address).json == now
-    assert client.studio.worker._process is before is None  # type: ignore[attr-defined]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delattr(Worker, "call")  # it is kept
+        assert client.get(address).json == now
     with (run.path / "stats.jsonl").open("a") as file:
         file.write(json.dumps({"nimg": 300, "D/loss": {"num": 1, "mean": 0.1, "std": 0.0}}) + "\n")
     assert client.get(address).json["now"] == 0.3
@@ -198,21 +205,29 @@ def test_the_curves_of_a_long_log_keep_their_peaks() -> None:
     assert curves["low"]["G/loss"][-1] <= curves["series"]["G/loss"][-1] <= curves["high"]["G/loss"][-1] == 12342
 
 
+def test_values_that_are_not_finite_are_null() -> None:
+    assert work.finite({"a": (math.nan, 1.0, {"b": -math.inf})}) == {"a": [None, 1.0, {"b": None}]}
+
+
 # The worker
 
 
 @pytest.fixture
 def helper(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
-    """Adds a function to what a worker's child can do."""
+    """Adds a function to what a worker's child can do, which is then nothing else: it starts without NumPy."""
     folder = Path("child")
     folder.mkdir()
+    (folder / "sitecustomize.py").write_text(
+        "import sys, types\nwork = sys.modules['ganvas.studio.work'] = types.ModuleType('work')\n"
+        "work.finite = lambda value: value\n"
+    )
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder.absolute()), os.environ.get("PYTHONPATH", "")]))
 
     def add(name: str, code: str) -> None:
         lines = "\n".join(f"    {line}" for line in code.splitlines())
         with (folder / "sitecustomize.py").open("a") as file:
             file.write(f"def {name}(**arguments):\n    import os, time\n{lines}\n")
-            file.write(f"import ganvas.studio.work\nganvas.studio.work.{name} = {name}\n")
+            file.write(f"work.{name} = {name}\n")
 
     return add
 
@@ -231,7 +246,7 @@ def test_the_worker_is_restarted_when_it_dies_or_takes_too_long(helper: Any) -> 
     helper("die", "os._exit(3)")
     helper("hang", "time.sleep(60)")
     helper("fail", "raise KeyError('x')")
-    helper("chatter", "print('noise'); os.write(1, b'more'); return float('nan')")
+    helper("chatter", "print('noise'); os.write(1, b'more'); return None")
 
     async def work_(one: Worker) -> None:
         assert await one.call("chatter", 20) is None

@@ -350,13 +350,14 @@ def test_streams_are_bounded_and_each_place_is_given_back(runs: Path, monkeypatc
             assert again.next("runs")
 
 
-def test_ten_thousand_requests(served: Served) -> None:
+@pytest.mark.parametrize("batches", [2, pytest.param(50, marks=pytest.mark.exhaustive)])
+def test_ten_thousand_requests(served: Served, batches: int) -> None:
     """On one connection, in turn right and wrong; the server answers each and is what it was before."""
     right = f"GET /api/session HTTP/1.1\r\nHost: {served.host}\r\n\r\n"
     wrong = "GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n"
     batch, descriptors = (right + wrong).encode() * 100, len(os.listdir("/proc/self/fd"))
     with served.connect() as client:
-        for _ in range(50):
+        for _ in range(batches):
             client.sendall(batch)
             answers = b""
             while answers.count(b"HTTP/1.1 200") < 100 or not answers.endswith(b"--host.\n"):

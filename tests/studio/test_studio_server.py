@@ -364,11 +364,9 @@ def test_a_taken_port_is_said_to_be_and_another_one_is_used_if_none_was_asked_fo
     """Two studios on one folder work."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        done = start("--port", port, folder=runs.parent)
-        _, err = done.communicate(timeout=30)
-        assert done.returncode == 1
-        assert f"Port {port} is taken by another program." in err
-        assert "leave --port out" in err
+        with pytest.raises(GanvasError, match=f"Port {port} is taken by another program") as caught:
+            server.serve([runs], port=port, open=False)
+        assert "leave --port out" in caught.value.fix
     both = [start(folder=runs.parent) for _ in range(2)]
     try:
         addresses = [read_address(process).partition("?")[0] for process in both]
