@@ -96,6 +96,17 @@ def test_a_job_ends_with_its_result(studio: Any, program: Any) -> None:
     assert found["began"] <= found["ended"]
 
 
+def test_a_training_does_not_depend_on_the_folder_for_temporary_files(
+    studio: Any, program: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", "/dev/null/full")
+    program("print(1)")
+    assert ended(studio.jobs.start("train", [], (RUNS / "new").absolute())).state == "done"
+    assert not list(RUNS.iterdir())
+    with pytest.raises(GanvasError):
+        studio.jobs.start("estimate", [])
+
+
 def test_an_error_keeps_its_three_parts(studio: Any, program: Any) -> None:
     text = "Note: x\nganvas: It is broken:\n  a.png\nExpected: whole files\nFix: mend it.\n"
     program(f"import sys; sys.stderr.write({text!r}); sys.exit(1)")

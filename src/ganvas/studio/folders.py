@@ -30,12 +30,14 @@ class Folders:
     def __init__(self, folders: Sequence[Path]) -> None:
         self.paths = tuple(dict.fromkeys(Path(os.path.realpath(folder)) for folder in folders))
         self.uploads = self.paths[0] / UPLOADS
+        self._starts = tuple(os.path.join(path, "") for path in self.paths)
 
     def key(self, path: Path) -> str | None:
         """The key of a run: the number of its folder, and its path in that; None outside, also through a link."""
-        real = Path(os.path.realpath(path))
+        if not self._is_inside(os.path.realpath(path)):
+            return None
         for number, folder in enumerate(self.paths):
-            if path.is_relative_to(folder) and any(real.is_relative_to(other) for other in self.paths):
+            if path.is_relative_to(folder):
                 name = os.fsencode(path.relative_to(folder).as_posix()).decode("utf-8", "backslashreplace")
                 return f"{number}/{name}"
         return None
@@ -84,18 +86,18 @@ class Folders:
 
     def holds(self, run: Path) -> bool:
         """Whether what is read of a run lies in the folders, too."""
-        links = (path for path in (run / name for name in LINKABLE) if path.is_symlink())
-        return all(self._is_inside(os.path.realpath(path)) for path in links)
+        places = (f"{run}{os.sep}{name}" for name in LINKABLE)
+        return all(self._is_inside(os.path.realpath(place)) for place in places if os.path.islink(place))
 
     def is_uploaded(self, path: Path) -> bool:
         """Whether it lies where pages send files: those of this studio, or of one on another of the folders."""
-        real = Path(os.path.realpath(path))
-        if real.is_relative_to(os.path.realpath(self.uploads)):
+        real = os.path.realpath(path) + os.sep
+        if os.path.islink(self.uploads) and real.startswith(os.path.realpath(self.uploads) + os.sep):
             return True
-        return any(UPLOADS in real.relative_to(folder).parts for folder in self.paths if real.is_relative_to(folder))
+        return any(UPLOADS in real[len(start) :].split(os.sep) for start in self._starts if real.startswith(start))
 
     def _is_inside(self, real: str) -> bool:
-        return any(Path(real).is_relative_to(folder) for folder in self.paths)
+        return (real + os.sep).startswith(self._starts)
 
 
 def _are_names(parts: Sequence[str]) -> bool:

@@ -215,7 +215,7 @@ class Jobs:
 def _begin(kind: Kind, words: list[str], path: Path | None) -> Job:
     with ExitStack() as opened:
         try:
-            out, err = (opened.enter_context(_append_only()) for _ in range(2))
+            out, err = (opened.enter_context(_append_only(path.parent if path else None)) for _ in range(2))
             process = subprocess.Popen(
                 [*PROGRAM, *words, "--json"], stdin=subprocess.DEVNULL, stdout=out, stderr=err,
                 start_new_session=True, env=os.environ | {"PYTHONUNBUFFERED": "1"},
@@ -228,9 +228,13 @@ def _begin(kind: Kind, words: list[str], path: Path | None) -> Job:
     return Job(secrets.token_hex(6), kind, words, path, time.time(), process, out, err)
 
 
-def _append_only() -> BinaryIO:
-    """A file without a name; what is written goes to its end, also after it was emptied."""
-    descriptor, name = tempfile.mkstemp(prefix="ganvas-output-")
+def _append_only(folder: Path | None) -> BinaryIO:
+    """A file without a name; what is written goes to its end, also after it was emptied.
+
+    It is on the disk of the runs, where there must be room anyway: a training whose output cannot be written fails, and
+    the folder for temporary files is often small, and filled by others.
+    """
+    descriptor, name = tempfile.mkstemp(prefix=".ganvas-output-", dir=folder)
     os.close(descriptor)
     file = open(name, "a+b", buffering=0)  # noqa: SIM115 - the job keeps it open
     with suppress(OSError):  # Windows removes no open file
