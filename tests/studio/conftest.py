@@ -57,7 +57,7 @@ def site(browser: "Browser", tmp_path_factory: pytest.TempPathFactory) -> Iterat
     write_pictures(data / "pictures")
     cache = str(folder / "cache")
     serve = [sys.executable, "-m", "ganvas", "studio", "runs", "--data", "data", "--port", "0", "--no-open"]
-    environment = os.environ | {"GANVAS_CACHE": cache, "PYTHONUNBUFFERED": "1"}
+    environment = os.environ | {"GANVAS_CACHE": cache, "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}
     with (folder / "printed").open("w") as printed:
         server = subprocess.Popen(serve, stdout=printed, stderr=subprocess.STDOUT, env=environment, cwd=folder)
     try:

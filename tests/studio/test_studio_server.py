@@ -1,16 +1,8 @@
 """The server: runs and their changes as they happen, streams that go on where they ended, the command."""
 
 import json
-import os
-import re
-import signal
-import socket
-import subprocess
-import sys
 import time
-import urllib.request
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +10,8 @@ import pytest
 from serving import PIXEL, Served, line, make_run, serving
 from support import tiny
 
-from ganvas.errors import GanvasError
 from ganvas.runs.lock import lock_run
 from ganvas.runs.log import append_event, append_json, append_text, drop_lines_after, read_last
-from ganvas.studio import server
 from ganvas.studio.runs import last_finding
 from ganvas.training.start import train
 
@@ -315,126 +305,6 @@ def test_a_bug_is_answered_and_printed(served: Served, monkeypatch: pytest.Monke
 def test_methods_and_addresses_that_there_are_not(served: Served) -> None:
     assert served.get("/nosuch").json["error"]["what"].startswith("GET /nosuch")
     assert served.get("/api/runs", "POST", b"{}", token=served.studio.token).status == 405
-
-
-# The command
-
-
-def start(*arguments: object, folder: Path, **environment: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "ganvas", "studio", *map(str, arguments), "--no-open"]
-    return subprocess.Popen(
-        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | environment
-    )
-
-
-def read_address(process: subprocess.Popen[str]) -> str:
-    assert process.stdout is not None
-    found = re.search(r"http://\S+", process.stdout.readline())
-    assert found, process.communicate()
-    return found[0]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_it_starts_small_and_ends_cleanly_with_streams_open(runs: Path, number: int) -> None:
-    process = start("--port", 0, folder=runs.parent)
-    address = read_address(process)
-    base = address.partition("?")[0]
-    with urllib.request.urlopen(f"{base}api/runs/stream") as stream, urllib.request.urlopen(f"{base}api/runs") as reply:
-        assert len(json.load(reply)["runs"]) == 1
-        assert b"retry" in stream.readline()
-        with suppress(FileNotFoundError):  # Linux
-            status = Path(f"/proc/{process.pid}/status").read_text()
-            found = re.search(r"VmRSS:\s+(\d+) kB", status)
-            assert found
-            assert int(found[1]) < 60_000
-            mapped = Path(f"/proc/{process.pid}/maps").read_text()
-            assert "libtorch" not in mapped
-            assert "numpy" not in mapped
-        began = time.monotonic()
-        process.send_signal(number)
-        _, err = process.communicate(timeout=20)
-    assert process.returncode == 130
-    assert time.monotonic() - began < 5
-    assert err == "ganvas: the studio has ended\n"
-
-
-@pytest.mark.slow
-def test_a_taken_port_is_said_to_be_and_another_one_is_used_if_none_was_asked_for(runs: Path) -> None:
-    """Two studios on one folder work."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        with pytest.raises(GanvasError, match=f"Port {port} is taken by another program") as caught:
-            server.serve([runs], port=port, open=False)
-        assert "leave --port out" in caught.value.fix
-    both = [start(folder=runs.parent) for _ in range(2)]
-    try:
-        addresses = [read_address(process).partition("?")[0] for process in both]
-        assert len(set(addresses)) == 2
-        for address in addresses:
-            with urllib.request.urlopen(f"{address}api/runs") as reply:
-                assert len(json.load(reply)["runs"]) == 1
-    finally:
-        for process in both:
-            process.terminate()
-        said = [process.communicate(timeout=20)[1] for process in both]
-    assert any("is taken: this studio is on port" in text for text in said)
-
-
-def test_the_next_free_port(monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        monkeypatch.setattr(server, "PORT", port)
-        with server._bind("127.0.0.1", None) as found:
-            assert port < found.getsockname()[1] < port + server.PORTS_TRIED
-        monkeypatch.setattr(server, "PORTS_TRIED", 1)
-        with pytest.raises(GanvasError, match="are all taken"):
-            server._bind("127.0.0.1", None)
-
-
-def test_without_the_extra_the_command_names_it(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "uvicorn", None)
-    with pytest.raises(GanvasError, match=re.escape("pip install 'ganvas[studio]'")):
-        server.serve([runs])
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"host": "192.0.2.1"}, "no address of this machine"),
-        ({"host": "nosuch.invalid"}, "no address of this machine"),
-        ({"host": ""}, "no address of this machine"), ({"host": 3}, "host is 3"), ({"port": 65536}, "port is 65536"),
-        ({"port": -1}, "port is -1"), ({"trainings": 0}, "trainings is 0"), ({"folders": []}, "No folder"),
-        ({"folders": 7}, "folders are int"), ({"folders": ["file"]}, "file is no folder"),
-        ({"folders": ["a\0b"]}, "not a path"),
-        ({"data": ["nosuch"]}, "There is no folder nosuch"), ({"data": ["file"]}, "file is no folder"),
-        ({"open": 1}, "open is 1"),
-    ],
-)  # fmt: skip
-def test_what_cannot_be_served_is_refused(arguments: dict[str, Any], message: str) -> None:
-    Path("file").touch()
-    with pytest.raises(GanvasError, match=message):
-        server.serve(**{"open": False, "port": 0} | arguments)
-
-
-def test_a_browser_is_opened_only_where_there_is_a_screen(monkeypatch: pytest.MonkeyPatch) -> None:
-    import webbrowser
-
-    opened: list[str] = []
-    monkeypatch.setattr(webbrowser, "open", opened.append)
-    monkeypatch.delenv("DISPLAY", raising=False)
-    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
-    monkeypatch.setattr(sys, "platform", "linux")
-    server._open("x")
-    monkeypatch.setenv("DISPLAY", ":0")
-    server._open("y")
-    assert opened == ["y"]
-
-
-def test_the_server_needs_neither_pytorch_nor_numpy() -> None:
-    code = "import sys, ganvas.studio.listening, ganvas.studio.app; print({'torch', 'numpy', 'PIL'} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "set()\n"
 
 
 def test_the_last_line_of_a_log_is_found_however_long_it_is(tmp_path: Path) -> None:
