@@ -1,4 +1,4 @@
-"""A studio in a real Chromium: one server and one browser for all tests, and a watch on what each page does."""
+"""A studio in a real Chromium: one server and one browser for a file of tests, and a watch on what each page does."""
 
 import os
 import re
@@ -30,7 +30,7 @@ START_SECONDS = 60
 PATIENCE_MS = 60_000
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> "Iterator[Browser]":
     """A headless Chromium that resolves no name, so that nothing can leave the machine."""
     path = next(filter(None, map(shutil.which, NAMES)), None)
@@ -49,7 +49,7 @@ def browser() -> "Iterator[Browser]":
         chromium.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def site(browser: "Browser", tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A studio with one complete run; the browser comes first, so that nothing is trained where there is none."""
     folder = tmp_path_factory.mktemp("studio")
