@@ -46,6 +46,7 @@ WRONG: dict[str, Callable[[], Any]] = {
     "array of text": lambda: np.array(["x"]),
     "empty array": lambda: np.zeros((0, 3, 8, 8), np.uint8),
     "empty tensor": lambda: torch.zeros(0),
+    "tensor": lambda: torch.ones(2, 2),
     "complex": lambda: torch.zeros(2, 1, 8, 8, dtype=torch.complex64),
     "meta": lambda: torch.zeros(2, device="meta"),
     "generator": lambda: (one for one in ()),

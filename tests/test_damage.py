@@ -244,6 +244,32 @@ def test_training_goes_on_beside_a_damaged_old_snapshot_and_best(run: Path) -> N
     assert "000001/card.json is damaged" in call("runs", run.parent)[1]
 
 
+@pytest.mark.parametrize("file", ["card.json", "G.safetensors"])
+def test_complete_run_writes_its_last_snapshot_again(file: str, run: Path) -> None:
+    path = run / "snapshots/000003"
+    before = {name: (path / name).read_bytes() for name in ("card.json", "G.safetensors")}
+    (path / file).unlink()
+    status, _, err = call("train", run)
+    assert status == 0
+    assert f"snapshots/000003/{file} is damaged" in err
+    assert {name: (path / name).read_bytes() for name in before} == before
+
+
+def test_complete_run_says_what_else_is_damaged(run: Path) -> None:
+    (run / "snapshots/000001/card.json").write_text("{}")
+    with (run / "events.jsonl").open("a") as file:
+        file.write("{\n")
+    status, _, err = call("train", run)
+    assert status == 0
+    assert "1 damaged line" in err
+    assert "snapshots/000001/card.json is damaged" in err
+    (run / "stats.jsonl").unlink()
+    (run / "stats.jsonl").mkdir()
+    status, _, err = call("train", run)
+    assert status == 1
+    assert "stats.jsonl cannot be read (it is a folder" in err
+
+
 def test_damaged_lines_are_counted_by_every_reader(run: Path) -> None:
     text = (run / "stats.jsonl").read_text().splitlines()
     text[1:1] = ["{", '{"nimg": "many"}', '{"nimg": 500, "D/loss": {"num": 3}}', "x" * 2**21]

@@ -152,11 +152,12 @@ def call(act: Callable[[], Any], *, may_take_long: bool = False) -> Answer:
         signal.setitimer(signal.ITIMER_REAL, INTERRUPT_AFTER)
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            act()
+            try:
+                act()
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
     texts = []
     for stream in (out, err):
         stream.flush()
