@@ -229,6 +229,20 @@ def test_another_usable_snapshot_is_named(run: Path) -> None:
     assert call("sample", named, "--seeds", "0-3")[0] == 0
 
 
+def test_runs_says_what_still_works_beside_a_damaged_newest_snapshot(run: Path) -> None:
+    def problem() -> str:
+        (found,) = json.loads(call("runs", run, "--json")[1])["runs"]
+        return found["problem"]
+
+    (run / "snapshots/000003/card.json").write_text("{")
+    assert "snapshots/000002 can be used. ganvas train runs/run goes on from its state of 3 kimg." in problem()
+    (run / "snapshots/000002/card.json").write_text("{")
+    (run / "state/latest.safetensors").write_bytes(b"")
+    assert problem().endswith("snapshots/000001 can be used.")
+    (run / "config.json").write_text("{}")
+    assert "ganvas train" not in problem()
+
+
 def test_training_goes_on_beside_a_damaged_old_snapshot_and_best(run: Path) -> None:
     for name in ("000001", "best"):
         (run / f"snapshots/{name}/card.json").write_text("{}")
