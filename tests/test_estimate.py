@@ -93,6 +93,14 @@ def test_networks_that_never_fit_are_not_made(recipe: str, monkeypatch: pytest.M
     assert max(initialised) * 4 < 10**8
 
 
+def test_graph_that_does_not_fit_is_not_completed(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = replace(RECIPES["fast"].config, g_width=4, d_width=4, pixel_width=10**5, features_net="eye")
+    needed = estimate_cost(config, Shape(1, 8, 8), CPU)
+    monkeypatch.setattr(estimating, "free_bytes", lambda device: 2 * needed.persistent_bytes)
+    with pytest.raises(GanvasError, match="not fit with a single image"):
+        estimate_cost(config, Shape(1, 8, 8), CPU)
+
+
 def test_free_memory_is_shared_by_the_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     alone = estimating.free_bytes(CPU)
     assert 0 < alone <= psutil.virtual_memory().total

@@ -40,6 +40,9 @@ TRIAL_FLOPS = 2e11
 MIN_AFFORDABLE_IMAGES = 0.2
 """If TRIAL_FLOPS allows fewer images a round than this (a round has at least two), only forward passes are timed."""
 
+LARGE_TENSOR = 2**20
+"""Bytes of a tensor from which on the memory of a graph is checked while it is made."""
+
 MAX_MEMORY_FRACTION = 0.9
 """The fraction of the free memory that a run may need by this estimate."""
 
@@ -118,14 +121,15 @@ def estimate_cost(config: TrainConfig, shape: Shape, device: torch.device) -> Co
     state = _build_within(config, shape, free)
     game = state.game
     g, d = (networks.count_parameters(network) for network in (game.G, game.D))
-    with_2, with_4 = (_graph_bytes(state, shape, n) for n in (2, 4))
+    persistent = _persistent_bytes(config, g, d)
+    with_2, with_4 = (_graph_bytes(state, shape, n, persistent, free) for n in (2, 4))
     g_flops, d_flops = _forward_flops(game, config.network.latent, shape)
     return CostEstimate(
         g_parameters=g,
         d_parameters=d,
         g_flops=g_flops,
         d_flops=d_flops,
-        persistent_bytes=_persistent_bytes(config, g, d),
+        persistent_bytes=persistent,
         bytes_per_image=BACKWARD_OVERHEAD * max(0, with_4 - with_2) / 2,
         bytes_per_pass=max(0, 2 * with_2 - with_4) + 4 * max(g, d),  # with the gradients of one network
         images_per_pass=_images_per_pass(config.optimisation),
@@ -266,8 +270,12 @@ def round_flops(config: TrainConfig, shape: Shape) -> float:
     return counter.total / (rounds * small.images_per_round)
 
 
-def _graph_bytes(state: TrainState, shape: Shape, n: int) -> int:
-    """Bytes that the autograd graph of an update holds, over n images: the larger of D's and G's."""
+def _graph_bytes(state: TrainState, shape: Shape, n: int, persistent: int, free: int) -> int:
+    """Bytes that the autograd graph of an update holds, over n images: the larger of D's and G's.
+
+    Raises:
+        GanvasError: it does not fit beside the `persistent` bytes into the free ones; found while it is made.
+    """
     game, loss_config = state.game, state.config.loss
     z, labels = torch.randn(n, state.config.network.latent), torch.zeros(n, dtype=torch.long)
     labels = labels if shape.classes else None
@@ -280,6 +288,10 @@ def _graph_bytes(state: TrainState, shape: Shape, n: int) -> int:
     def record(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         saved[storage.data_ptr()] = storage.nbytes()
+        if storage.nbytes() > LARGE_TENSOR:
+            needed = persistent + sum(saved.values())
+            if needed > free * MAX_MEMORY_FRACTION:
+                raise _too_large(f"more than {needed / 1e9:.1f} GB of", free)
         return tensor
 
     with saved_tensors_hooks(record, lambda tensor: tensor):
