@@ -25,7 +25,7 @@ from ganvas.runs.snapshot import Card
 from ganvas.samples import Samples
 from ganvas.seeds import check_seeds, to_int
 from ganvas.threads import cpu_threads
-from ganvas.values import as_whole, to_whole
+from ganvas.values import as_whole, to_flag, to_whole
 
 Label = int | str
 """A class: its number, or its name."""
@@ -114,7 +114,7 @@ class Sampler(Displayed):
         Raises:
             GanvasError: as `sample_batches`, or the images do not fit into memory.
         """
-        seeds = check_seeds(seeds)
+        seeds, progress = check_seeds(seeds), to_flag(progress, "progress")
         check_memory(len(seeds), self.card.shape[:3])
         images, done = np.empty((len(seeds), *self.card.shape[:3]), np.uint8), 0
         with progress_bar("Sampling", len(seeds), shown=progress) as advance:

@@ -28,9 +28,9 @@ class DataOptions:
 
     source: str
     """A folder, a zip or tar, IDX or CIFAR files, .npz/.npy, Parquet, a video, `digits`, a set that is downloaded
-    (`mnist`, `fashion-mnist`, `kmnist`, `cifar10`, `cifar100`, `svhn`), `hf:owner/name[:config]`, or StackedMNIST:
-    `stacked-mnist`, made of MNIST's digits, or `stacked-mnist:PATH`, made of any grey digits in ten classes. An
-    existing path takes precedence over a name."""
+    (`mnist`, `fashion-mnist`, `kmnist`, `qmnist`, `emnist`, `emnist-letters`, `cifar10`, `cifar100`, `svhn` …),
+    `hf:owner/name[:config]`, or StackedMNIST: `stacked-mnist`, made of MNIST's digits, or `stacked-mnist:PATH`, made of
+    any grey digits in ten classes. An existing path takes precedence over a name."""
 
     split: Split = "train"
     """Which part of a data set that has two."""

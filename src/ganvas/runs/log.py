@@ -99,6 +99,10 @@ def read_events(run: Path) -> LogLines:
     return _read_log(run / "events.jsonl", {"nimg": is_number, "event": is_text}, _check_event)
 
 
+READERS = {"stats.jsonl": read_stats, "events.jsonl": read_events}
+"""The logs of a run, and what reads each, given the run's folder."""
+
+
 def _read_log(path: Path, fields: Fields, check: Callable[[dict[str, Any]], object] = lambda line: None) -> LogLines:
     found = LogLines()
     if not os.path.lexists(path):
@@ -188,7 +192,7 @@ def drop_lines_after(path: Path, nimg: float = math.inf) -> str:
     Raises:
         GanvasError: the file cannot be read or written.
     """
-    lines = (read_stats if path.name == "stats.jsonl" else read_events)(path.parent)
+    lines = READERS[path.name](path.parent)
     if path.exists():
         with atomic_file(path) as temporary:
             kept = (json.dumps(line) + "\n" for line in lines if line["nimg"] <= nimg)

@@ -90,8 +90,8 @@ class Session:
         """Trains until the end, a stop request or a failure. `cost` and `warning` are printed at the start."""
         fresh = not self._resume()
         if self.nimg >= self.total:
-            if self.is_main and self.run.film is None:  # an earlier session was killed before it, or made none
-                self._draw(self.saver.finish_film, "The film")
+            if self.is_main:
+                self._check_results()
             self.progress.print(f"{self.run} is complete ({self.nimg / 1000:g} kimg).\n{self._describe_results()}")
             return
         self._transfer(fresh)
@@ -350,6 +350,16 @@ class Session:
             self.progress.update_bar(self.nimg, last=True)
             seconds = self.seconds if self.planner is None else elapsed["elapsed"]
             self.progress.print(f"Done: {self.nimg / 1000:g} kimg in {seconds:.0f} s.\n{self._describe_results()}")
+
+    def _check_results(self) -> None:
+        """Of a run that was complete before: writes again what is missing, and says what is damaged."""
+        if damage := self.saver.restore_snapshot(self.nimg):
+            self.progress.print(f"Note: {damage} It is written again from the saved state.")
+        logs = [read(self.run.path).describe_damage(self.run.path / name) for name, read in log.READERS.items()]
+        for damage in filter(None, [*self.run.find_damage(), *logs]):
+            self.progress.print(f"Note: {damage}")
+        if self.run.film is None:  # an earlier session was killed before it, or made none
+            self._draw(self.saver.finish_film, "The film")
 
     def _draw(self, draw: Callable[[], None], name: str) -> None:
         try:
