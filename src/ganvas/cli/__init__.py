@@ -20,6 +20,7 @@ from ganvas.cli.output import escape_unprintable, only_json, run_reporting_error
 from ganvas.cli.sampling import plot, sample
 from ganvas.cli.storage import cache, runs
 from ganvas.cli.style_transfer import stylize
+from ganvas.cli.tracking import log
 from ganvas.cli.training import train
 from ganvas.interrupts import raise_on_signal
 from ganvas.version import __version__
@@ -34,6 +35,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "evaluate": evaluate,
     "diagnose": diagnose,
     "compare": compare,
+    "log": log,
     "style": stylize,
     "recipes": list_recipes,
     "runs": runs,
