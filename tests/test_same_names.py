@@ -33,6 +33,7 @@ PYTHON: dict[str, list[Callable[..., Any]]] = {
     "evaluate": [ganvas.evaluate],
     "diagnose": [ganvas.diagnose],
     "compare": [ganvas.compare],
+    "log": [ganvas.log_run],
     "style": [ganvas.stylize],
     "recipes": [],
     "runs": [overview.list_runs, cleaning.remove, cleaning.clean],
@@ -54,6 +55,7 @@ TERMINAL_ONLY = {
     "evaluate": {"panel", "json"},
     "diagnose": {"json"},
     "compare": {"csv", "json"},
+    "log": {"json"},
     "style": {"out", "preview", "gif", "quiet", "json"},
     "recipes": {"json"},
     "runs": {"remove", "clean", "json"},  # in Python functions

@@ -74,7 +74,7 @@ def _plain(name: str, value: Any) -> Any:
     if name == "resolution" and isinstance(value, int | tuple | list):
         return "x".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
     if name == "log_to" and isinstance(value, list | tuple):
-        return ",".join(value) if all(isinstance(one, str) for one in value) else value
+        return (",".join(value) or None) if all(isinstance(one, str) for one in value) else value
     if isinstance(value, str):
         return value
     if name in ("g", "d"):

@@ -17,7 +17,7 @@ MAX_BATCH = 100
 """Most parameters in one call."""
 
 _STATUS: dict[State, str] = {
-    "complete": "FINISHED", "interrupted": "KILLED", "failed": "FAILED", "unfinished": "FINISHED",
+    "complete": "FINISHED", "interrupted": "KILLED", "failed": "FAILED", "unfinished": "KILLED",
 }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""A process for each tracker beside a training: started, listened to, and ended, by force where it hangs.
+"""A process for each tracker beside a training: started, listened to, and waited for.
 
 The training's own process imports no tracker and sends none anything: each reads the run's folder by itself.
 """
@@ -19,9 +19,13 @@ from ganvas.config import TrainConfig
 from ganvas.config.trackers import parse_trackers
 from ganvas.errors import GanvasError
 from ganvas.runs.folder import Run
-from ganvas.runs.listeners import Listener
+from ganvas.runs.listeners import END_SECONDS, Listener
 from ganvas.trackers.table import check_installed
 from ganvas.trackers.tracker import Opened
+from ganvas.trackers.worker import STATUS_OVERDUE
+
+LIMIT_SECONDS = END_SECONDS
+"""Seconds that a process may take for the rest after the end of a training; then it ends itself, wherever it hangs."""
 
 KILL_SECONDS = 1.0
 """Seconds between asking a process to end and ending it by force."""
@@ -30,28 +34,36 @@ KILL_SECONDS = 1.0
 class TrackerProcess:
     """One process that logs a run to one tracker.
 
+    Args:
+        new: begin a new run in the tracker.
+        limit: seconds that it may take for the rest after `close_input`; None for any.
+
     Attributes:
         name: the tracker.
         opened: the tracker's run; None before it is known.
         failure, fix: why it ended early; empty while it has not.
     """
 
-    def __init__(self, name: str, run: Run, *, new: bool = False) -> None:
-        self.name, self.opened, self.failure, self.fix = name, None, "", ""
-        self._run, self._done, self._told = run, False, False
+    def __init__(self, name: str, run: Run, *, new: bool = False, limit: float | None = None) -> None:
+        self.name, self.failure, self.fix = name, "", ""
+        self.opened: Opened | None = None
+        self._done = False
         self._errors: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the process
         try:
             check_installed(name)
             command = [sys.executable, "-P", "-m", "ganvas.trackers.worker", name, str(run.path)]
             self._process = subprocess.Popen(
-                command + ["--new"] * new,
+                [*command, *(["--new"] if new else []), *([] if limit is None else ["--limit", str(limit)])],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True, encoding="utf-8",
                 start_new_session=True,
             )  # fmt: skip
-        except GanvasError as error:
-            self._process, self.failure, self.fix = None, error.what, error.fix
-        except OSError as error:
-            self._process, self.failure = None, f"Its process could not be started ({error.strerror or error})."
+        except (GanvasError, OSError) as error:
+            self._process = None
+            self._errors.close()
+            if isinstance(error, GanvasError):
+                self.failure, self.fix = error.what, error.fix
+            else:
+                self.failure = f"Its process could not be started ({error.strerror or error})."
         else:
             assert self._process.stdout is not None
             self._reader = threading.Thread(target=self._listen, args=(self._process.stdout,), daemon=True)
@@ -76,6 +88,8 @@ class TrackerProcess:
         if self._process.poll() is None:
             return False
         self._reader.join(KILL_SECONDS)
+        if self._process.returncode == STATUS_OVERDUE and not self._done:
+            self.failure = self.failure or "It took too long to finish."
         if not (self._done or self.failure):
             self.failure = f"Its process ended with status {self._process.returncode}{self._last_words()}."
         return True
@@ -95,52 +109,54 @@ class TrackerProcess:
             with suppress(OSError):
                 self._process.stdin.close()
 
-    def wait(self, seconds: float | None, limit: float = 0.0) -> None:
-        """Waits for the end, and brings it about after so many seconds, of a limit for several processes."""
+    def wait(self, seconds: float | None) -> bool:
+        """Waits for the end, for so many seconds; returns whether it has ended."""
         if self._process is None:
-            return
+            return True
         try:
             self._process.wait(seconds)
         except subprocess.TimeoutExpired:
-            self.failure = self.failure or f"It did not finish within {limit:.0f} s."
-        finally:
-            self._kill()
-        if self.ended:
-            self._reader.join(KILL_SECONDS)
-            assert self._process.stdout is not None
-            if not self._reader.is_alive():
-                self._process.stdout.close()
+            return False
+        self._reader.join(KILL_SECONDS)
+        assert self._process.stdout is not None
+        if self.ended and not self._reader.is_alive():
+            self._process.stdout.close()
             self._errors.close()
+        return True
 
-    def _kill(self) -> None:
+    def kill(self, why: str) -> None:
         """Ends the process and those that it has started, if it is still there."""
-        assert self._process is not None
-        if self._process.poll() is not None:
+        if self._process is None or self._process.poll() is not None:
             return
+        self.failure = self.failure or why
         for number in (signal.SIGTERM, getattr(signal, "SIGKILL", signal.SIGTERM)):
             with suppress(OSError):
                 os.killpg(self._process.pid, number) if hasattr(os, "killpg") else self._process.terminate()
-            with suppress(subprocess.TimeoutExpired):
-                self._process.wait(KILL_SECONDS)
+            if self.wait(KILL_SECONDS):
                 return
 
 
 class Trackers:
     """Logs a run to several trackers while it is trained: a listener of the training.
 
+    Args:
+        names: of the trackers.
+        new: begin a new run in each.
+        limit: see `TrackerProcess`.
+
     Attributes:
         processes: one for each tracker, from the beginning on.
     """
 
-    def __init__(self, names: Sequence[str], *, new: bool = False) -> None:
-        self._names, self._new = names, new
+    def __init__(self, names: Sequence[str], *, new: bool = False, limit: float | None = None) -> None:
+        self._names, self._new, self._limit = names, new, limit
         self.processes: list[TrackerProcess] = []
         self._reported: set[tuple[str, str]] = set()
 
     def begin(self, run: Run, report: Callable[[str], object]) -> None:
         """Starts the processes; each logs first what the run has written already."""
         self._run, self._report = run, report
-        self.processes = [TrackerProcess(name, run, new=self._new) for name in self._names]
+        self.processes = [TrackerProcess(name, run, new=self._new, limit=self._limit) for name in self._names]
         self.written()
 
     def written(self) -> None:
@@ -162,17 +178,23 @@ class Trackers:
         return f"Warning: the run is not logged to {process.name}. {process.failure}\n  Fix: {fix}"
 
     def end(self, seconds: float | None) -> None:
-        """Waits until all is logged, for so many seconds together; what hangs is ended by force."""
-        deadline = None if seconds is None else time.monotonic() + seconds
+        """Waits until all is logged, for so many seconds together. What is not done then goes on, up to the limit."""
+        began = time.monotonic()
         for process in self.processes:
             process.close_input()
         try:
             for process in self.processes:
-                left = None if deadline is None else max(0.0, deadline - time.monotonic())
-                process.wait(left, seconds or 0.0)
-        except BaseException:  # a second Ctrl-C
-            for process in self.processes:
-                process.wait(0.0)
+                left = None if seconds is None else max(0.0, began + seconds - time.monotonic())
+                if process.wait(left):
+                    continue
+                if self._limit is not None and time.monotonic() - began >= self._limit:
+                    process.kill(f"It did not finish within {self._limit:g} s.")
+                else:
+                    self._report(f"Note: the rest is still being logged to {process.name}.")
+        except BaseException:  # Ctrl-C
+            if self._limit is None:
+                for process in self.processes:
+                    process.kill("It was interrupted.")
             raise
         self.written()
 
@@ -180,4 +202,4 @@ class Trackers:
 def listeners(config: TrainConfig) -> tuple[Listener, ...]:
     """The listeners of a training, for its knob `log_to`."""
     names = config.runtime.log_to
-    return () if names is None else (Trackers(parse_trackers(names)),)
+    return () if names is None else (Trackers(parse_trackers(names), limit=LIMIT_SECONDS),)

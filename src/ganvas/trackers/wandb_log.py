@@ -53,11 +53,11 @@ class Log:
         self._run.summary.update({**numbers, "evaluation/nimg": nimg, "evaluation/table": table})
 
     def save(self) -> None:
-        """Nothing: what is logged is with wandb's own process, which writes at once."""
+        """Nothing: wandb's own process writes at once, but for the row of the last step, which may still grow."""
 
     def close(self, state: State) -> None:
         self._run.summary["state"] = state
-        self._run.finish(exit_code=0 if state in ("complete", "unfinished") else 1)
+        self._run.finish(exit_code=1 if state == "failed" else 0)
 
     def _log(self, nimg: int, values: dict[str, Any]) -> None:
         self._step = max(self._step, nimg)

@@ -10,6 +10,8 @@ import os
 import signal
 import sys
 import threading
+import time
+from contextlib import suppress
 from typing import Any
 
 from ganvas import user_code
@@ -22,6 +24,9 @@ from ganvas.trackers.table import make_tracker
 
 LOOK_SECONDS = 1.0
 """Seconds between two looks at the files of a run."""
+
+STATUS_OVERDUE = 3
+"""Exit status of a process that took longer for the rest than its limit."""
 
 
 def log_run(name: str, run: Run, ended: threading.Event, say: Any, *, new: bool = False) -> None:
@@ -44,18 +49,20 @@ def log_run(name: str, run: Run, ended: threading.Event, say: Any, *, new: bool 
 
 
 def main(arguments: list[str]) -> int:
-    """Logs TRACKER RUN [--new]; the exit status is 1 if that failed."""
+    """Logs TRACKER RUN [--new] [--limit SECONDS]; the exit status is 1 if that failed."""
     output = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what packages print is no message of ours
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the training, which then closes stdin
 
     def say(message: dict[str, Any]) -> None:
-        output.write(json.dumps(message) + "\n")
-        output.flush()
+        with suppress(OSError):  # nobody listens any more: the training was killed, or did not wait
+            output.write(json.dumps(message) + "\n")
+            output.flush()
 
     name, path = arguments[:2]
+    limit = float(arguments[arguments.index("--limit") + 1]) if "--limit" in arguments else None
     ended = threading.Event()
-    threading.Thread(target=_wait_for_end, args=(ended,), daemon=True).start()
+    threading.Thread(target=_wait_for_end, args=(ended, limit), daemon=True).start()
     try:
         with user_code.quote_loaded():
             log_run(name, Run(path), ended, say, new="--new" in arguments[2:])  # type: ignore[arg-type]
@@ -67,11 +74,14 @@ def main(arguments: list[str]) -> int:
         return 1
 
 
-def _wait_for_end(ended: threading.Event) -> None:
-    """Sets the event when stdin closes."""
+def _wait_for_end(ended: threading.Event, limit: float | None) -> None:
+    """Sets the event when stdin closes, and ends the process if it takes too long after that."""
     while os.read(0, 4096):
         pass
     ended.set()
+    if limit is not None:
+        time.sleep(limit)
+        os._exit(STATUS_OVERDUE)
 
 
 if __name__ == "__main__":
