@@ -26,10 +26,12 @@ class Follower:
 
     Args:
         record: how far it is logged already; kept up to date here and in the run's folder.
+        began_at: images shown at the beginning of the session; the log may have more lines by now. By default those of
+            the last line.
     """
 
-    def __init__(self, run: Run, tracker: Tracker, record: Record) -> None:
-        self._run, self._tracker, self.record = run, tracker, record
+    def __init__(self, run: Run, tracker: Tracker, record: Record, began_at: int | None = None) -> None:
+        self._run, self._tracker, self.record, self._began_at = run, tracker, record, began_at
         self._stats, self._metrics = GrowingLog(run.path / "stats.jsonl"), GrowingLog(run.path / "metrics.jsonl")
         self._lines: list[dict[str, Any]] = []  # of stats.jsonl, not yet looked at
         self._nimg: list[int] = []  # of every line, and the seconds of training until then
@@ -44,7 +46,9 @@ class Follower:
     def open(self) -> Opened:
         """Begins the tracker's run, or continues it; lines that are no longer in the log are taken back or kept."""
         self._read_stats()
-        record, last = self.record, self._nimg[-1] if self._nimg else -1
+        record, last = self.record, self._began_at
+        if last is None:
+            last = self._nimg[-1] if self._nimg else -1
         if record.id and last < record.nimg and self._tracker.rewinds:
             self._repeat_after = record.nimg = last
             record.grid = min(record.grid, last)
@@ -117,7 +121,7 @@ class Follower:
         snapshot = self._run.path / "snapshots" / f"{kimg:06d}"
         if (snapshot / "card.json").exists():
             return read_card(snapshot)["nimg"] if last or (snapshot / "card.json").stat().st_mtime <= written else None
-        at = bisect_left(self._nimg, 1000 * kimg)
+        at = bisect_left(self._nimg, 1000 * max(kimg, 1))  # the first grid is drawn before the first image is shown
         return self._nimg[at] if at < len(self._nimg) and self._nimg[at] // 1000 == kimg else 1000 * kimg
 
     def _log_grid(self, nimg: int, file: Path) -> None:

@@ -20,6 +20,7 @@ from ganvas.config.trackers import parse_trackers
 from ganvas.errors import GanvasError
 from ganvas.runs.folder import Run
 from ganvas.runs.listeners import END_SECONDS, Listener
+from ganvas.runs.log import current_nimg
 from ganvas.trackers.table import check_installed
 from ganvas.trackers.tracker import Opened
 from ganvas.trackers.worker import STATUS_OVERDUE
@@ -51,7 +52,15 @@ class TrackerProcess:
         self._errors: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the process
         try:
             check_installed(name)
-            command = [sys.executable, "-P", "-m", "ganvas.trackers.worker", name, str(run.path)]
+            command = [
+                sys.executable,
+                "-P",
+                "-m",
+                "ganvas.trackers.worker",
+                name,
+                str(run.path),
+                str(current_nimg(run.path)),
+            ]
             self._process = subprocess.Popen(
                 [*command, *(["--new"] if new else []), *([] if limit is None else ["--limit", str(limit)])],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True, encoding="utf-8",

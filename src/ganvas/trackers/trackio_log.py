@@ -30,7 +30,7 @@ class Log:
         name = facts.path.name
         self._name = id or (name if name not in taken else f"{name}-{uuid.uuid4().hex[:6]}")
         self._warnings = warnings.catch_warnings(record=True)
-        self._told = self._warnings.__enter__() or []
+        self._told: list[warnings.WarningMessage] = self._warnings.__enter__()  # type: ignore[assignment]
         warnings.simplefilter("always")
         self._open()
         self.save()

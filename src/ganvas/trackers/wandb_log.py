@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ganvas.errors import GanvasError
 from ganvas.trackers.tracker import PROJECT, Facts, Note, Opened, State
 
 
@@ -22,18 +23,21 @@ class Log:
 
         self._wandb, self._step = wandb, max(after, 0)
         settings = wandb.Settings(silent=True, console="off", x_disable_stats=True, disable_git=True, disable_code=True)
+        wanted = os.environ.get("WANDB_DIR", str(facts.path))
         self._run: Any = wandb.init(
             project=os.environ.get("WANDB_PROJECT", PROJECT),
             name=os.environ.get("WANDB_NAME", facts.path.name),
             id=id or uuid.uuid4().hex[:12],
             resume="allow",
-            dir=os.environ.get("WANDB_DIR", str(facts.path)),
+            dir=wanted,
             config={**facts.config, "run": str(facts.path)},
             settings=settings,
             allow_val_change=True,
         )
         if getattr(self._run, "offline", False):
             folder = Path(self._run.dir).parent
+            if not folder.is_relative_to(wanted):  # it takes a folder for temporary files instead
+                raise GanvasError(f"wandb cannot write to {wanted}.", fix="set WANDB_DIR to another folder.")
             return Opened(self._run.id, str(folder), f"wandb sync --append {folder} uploads it.")
         where = getattr(self._run, "url", None) or f"WANDB_MODE={mode}"
         return Opened(self._run.id, where, f"wandb's project {self._run.project} has it.")

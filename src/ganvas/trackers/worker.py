@@ -1,4 +1,4 @@
-"""The process that logs one run to one tracker: python -m ganvas.trackers.worker TRACKER RUN.
+"""The process that logs one run to one tracker: python -m ganvas.trackers.worker TRACKER RUN NIMG.
 
 It is started by `processes`, and ends when its stdin closes: because the training has ended, or has died. What it has
 to say goes to stdout, one JSON object a line. Whatever a tracker's package does (threads, signals, hooks at exit,
@@ -29,19 +29,22 @@ STATUS_OVERDUE = 3
 """Exit status of a process that took longer for the rest than its limit."""
 
 
-def log_run(name: str, run: Run, ended: threading.Event, say: Any, *, new: bool = False) -> None:
+def log_run(
+    name: str, run: Run, ended: threading.Event, say: Any, *, new: bool = False, began_at: int | None = None
+) -> None:
     """Logs a run until `ended` is set, and then the rest.
 
     Args:
         say: called with what the user should know: a dictionary.
         new: begin a new run in the tracker, where there is one already.
+        began_at: see `Follower`.
 
     Raises:
         Exception: anything that the tracker or its package raises.
     """
     with locked(run.path, name):
         record = Record(name) if new else read_record(run.path, name)
-        follower = Follower(run, make_tracker(name), record)
+        follower = Follower(run, make_tracker(name), record, began_at)
         say({"opened": follower.open()._asdict()})
         while not ended.wait(LOOK_SECONDS):
             follower.catch_up()
@@ -49,7 +52,7 @@ def log_run(name: str, run: Run, ended: threading.Event, say: Any, *, new: bool 
 
 
 def main(arguments: list[str]) -> int:
-    """Logs TRACKER RUN [--new] [--limit SECONDS]; the exit status is 1 if that failed."""
+    """Logs TRACKER RUN NIMG [--new] [--limit SECONDS]; the exit status is 1 if that failed."""
     output = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what packages print is no message of ours
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the training, which then closes stdin
@@ -59,13 +62,14 @@ def main(arguments: list[str]) -> int:
             output.write(json.dumps(message) + "\n")
             output.flush()
 
-    name, path = arguments[:2]
+    name, path, nimg = arguments[:3]
     limit = float(arguments[arguments.index("--limit") + 1]) if "--limit" in arguments else None
     ended = threading.Event()
     threading.Thread(target=_wait_for_end, args=(ended, limit), daemon=True).start()
     try:
         with user_code.quote_loaded():
-            log_run(name, Run(path), ended, say, new="--new" in arguments[2:])  # type: ignore[arg-type]
+            new = "--new" in arguments[3:]
+            log_run(name, Run(path), ended, say, new=new, began_at=int(nimg))  # type: ignore[arg-type]
         say({"done": True})
         return 0
     except (GanvasError, Exception, SystemExit) as error:  # it is told, and the training does not depend on it
