@@ -58,7 +58,7 @@ class Log:
         failed = [str(one.message) for one in self._told if issubclass(one.category, UserWarning)]
         self._told.clear()
         if failed:
-            raise GanvasError(f"trackio: {failed[0].splitlines()[0]}")
+            raise GanvasError(failed[0].splitlines()[0])
 
     def close(self, state: State) -> None:
         self.save()
