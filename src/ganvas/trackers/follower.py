@@ -52,7 +52,7 @@ class Follower:
         if record.id and last < record.nimg and self._tracker.rewinds:
             self._repeat_after = record.nimg = last
             record.grid = min(record.grid, last)
-        opened = self._tracker.open(collect_facts(self._run), record.id or None, record.nimg)
+        opened = Opened(*self._tracker.open(collect_facts(self._run), record.id or None, record.nimg))
         record.id, record.where, record.look = opened
         write_record(self._run.path, record)
         return opened
