@@ -39,10 +39,12 @@ test-tensorflow: .venv-tensorflow/installed
 test-trackers: .venv-trackers/installed
 	.venv-trackers/bin/python -m pytest -W ignore tests/test_trackers_written.py
 
-# trackio needs Pillow < 13 and MLflow pyarrow < 26: of the tested versions only those of PyTorch and NumPy hold here
+# trackio needs Pillow < 13 and MLflow pyarrow < 26: of constraints.txt only PyTorch and NumPy hold here
 .venv-trackers/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-trackers
 	grep -E '^(torch|numpy)==' constraints.txt > .venv-trackers/constraints.txt
+	printf '%s\n' 'pillow<13' 'pyarrow<26' 'tensorboard==2.21.*' 'wandb==0.31.*' 'trackio==0.43.*' 'mlflow==3.17.*' \
+		>> .venv-trackers/constraints.txt
 	.venv-trackers/bin/python -m pip --disable-pip-version-check install --quiet \
 		--constraint .venv-trackers/constraints.txt --editable '.[tensorboard,wandb,trackio,mlflow]' pytest
 	touch $@
