@@ -24,7 +24,7 @@ LAYERS = [
     {"sampling"},
     {"evaluation", "latent_space"},
     {"diagnosis", "style"},
-    {"training"},
+    {"trackers", "training"},
     {"api"},
     {"comparison"},
     {"studio"},

@@ -8,6 +8,7 @@
     ganvas.project(run, "photo.jpg").save("place")    # where a photo lies in the latent space
     ganvas.directions(run).sheet()                    # along which pictures change in ways that mean something
     ganvas.stylize("photo.jpg", "painting.jpg").save("out.png")
+    ganvas.log_run(run, to="tensorboard")             # or train(log_to=…): also wandb, trackio, mlflow
     with ganvas.watch(G, D) as probe: …               # the same for a training loop of your own
 
 Names are imported when first used, so that the command line answers at once.
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from ganvas.style.images import StyleImage
     from ganvas.style.options import StyleOptions
     from ganvas.style.transfer import Iterate, stylize
+    from ganvas.trackers.finished import Logged, log_run
 
 _MODULES = {
     "api": ["train"],
@@ -58,13 +60,15 @@ _MODULES = {
     "style.options": ["StyleOptions"],
     "style.images": ["StyleImage"],
     "style.transfer": ["Iterate", "stylize"],
+    "trackers.finished": ["Logged", "log_run"],
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
-    "Comparison", "Diagnosis", "Directions", "Evaluation", "Finding", "GanvasError", "Iterate", "Latents", "Probe",
-    "Projection", "Run", "Sampler", "Samples", "StyleImage", "StyleOptions", "TrainConfig", "Value", "__version__",
-    "compare", "diagnose", "directions", "evaluate", "load", "load_latents", "project", "stylize", "train", "watch",
+    "Comparison", "Diagnosis", "Directions", "Evaluation", "Finding", "GanvasError", "Iterate", "Latents", "Logged",
+    "Probe", "Projection", "Run", "Sampler", "Samples", "StyleImage", "StyleOptions", "TrainConfig", "Value",
+    "__version__", "compare", "diagnose", "directions", "evaluate", "load", "load_latents", "log_run", "project",
+    "stylize", "train", "watch",
 ]  # fmt: skip
 
 

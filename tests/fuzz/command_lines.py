@@ -30,6 +30,7 @@ BASES: dict[str, list[str]] = {
     "evaluate": ["run", "--quick", "--count", "40", "--quiet"],
     "diagnose": ["losses.csv"],
     "compare": ["run", "other", "--count", "40", "--quiet"],
+    "log": ["run", "--to", "trackers.py:Silent"],
     "style": ["photo.png", "painting.png", "--size", "24", "--min-scale", "16", "--iterations", "1", "--quiet"],
     "studio": [".", "--no-open", "--port", "0"],
     "recipes": [],

@@ -21,6 +21,7 @@ from ganvas.cli.sampling import plot, sample
 from ganvas.cli.storage import cache, runs
 from ganvas.cli.studio import studio
 from ganvas.cli.style_transfer import stylize
+from ganvas.cli.tracking import log
 from ganvas.cli.training import train
 from ganvas.interrupts import raise_on_signal
 from ganvas.version import __version__
@@ -35,6 +36,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "evaluate": evaluate,
     "diagnose": diagnose,
     "compare": compare,
+    "log": log,
     "style": stylize,
     "studio": studio,
     "recipes": list_recipes,

@@ -18,6 +18,7 @@ from ganvas.cli.output import print_json
 from ganvas.config import TrainConfig, replace, to_json
 from ganvas.recipes import default_recipe
 from ganvas.runs.folder import Run, resolve
+from ganvas.trackers import processes
 from ganvas.values import to_whole
 
 MAX_PROCESSES = 4096
@@ -81,8 +82,9 @@ def train(argv: Sequence[str]) -> None:
         launch.exec_torchrun(command.gpus, command.config.runtime.device, [first, *argv])
     try:
         run = start.train(
-            command.config, recipe=title, out=command.out, name=command.name, new=command.new, quiet=command.quiet
-        )
+            command.config, recipe=title, out=command.out, name=command.name, new=command.new, quiet=command.quiet,
+            listeners=processes.listeners(command.config),
+        )  # fmt: skip
     except TrainingStopped as stopped:
         if command.json:
             _print_result(stopped.run, failure=stopped.failure)

@@ -18,6 +18,7 @@ from ganvas.files import clean_leftovers
 from ganvas.networks import Shape
 from ganvas.runs import checkpoint, folder, log
 from ganvas.runs.folder import Run
+from ganvas.runs.listeners import Listeners
 from ganvas.training import announcement, distributed, memory, transfer
 from ganvas.training.cancellation import SLOW_ROUND_SECONDS, CancellableRounds
 from ganvas.training.monitor.monitor import Monitor
@@ -61,9 +62,11 @@ class Session:
         progress: ProgressReporter,
         planner: Planner | None = None,
         origin: Origin | None = None,
+        listeners: Listeners | None = None,
     ) -> None:
         self.run, self.config, self.images, self.shape = run, config, images, shape
         self.planner, self._origin = planner, origin
+        self.listeners = listeners or Listeners((), progress.print)
         self.progress, self.is_main = progress, distributed.is_main_process()
         self.state = TrainState.build(config, shape, device)
         if planner is not None:
@@ -89,6 +92,7 @@ class Session:
     def train(self, cost: str = "", warning: str = "") -> None:
         """Trains until the end, a stop request or a failure. `cost` and `warning` are printed at the start."""
         fresh = not self._resume()
+        self.listeners.begin(self.run)
         if self.nimg >= self.total:
             if self.is_main:
                 self._check_results()
@@ -281,6 +285,7 @@ class Session:
                 log.append_json(self.run.path / "stats.jsonl", line)
                 self.progress.report_tick(line)
             self._follow(self.monitor.on_tick(line, last=self.nimg >= self.total))
+            self.listeners.written()
         self.ticked_at, self.ticked_nimg = time.perf_counter(), self.nimg
 
     def _summarise(self, elapsed: float) -> dict[str, Any]:
@@ -330,6 +335,7 @@ class Session:
             self.monitor.on_snapshot(self.nimg)
             self.progress.show_images(partial(self.saver.read_fakes, self.nimg))
             self.saver.plot()
+            self.listeners.written()
         self.saved_nimg, self.ticked_at = self.nimg, time.perf_counter()  # saving is not training time
 
     def _finish(self, stopped: bool) -> None:
