@@ -34,6 +34,7 @@ PYTHON: dict[str, list[Callable[..., Any]]] = {
     "diagnose": [ganvas.diagnose],
     "compare": [ganvas.compare],
     "style": [ganvas.stylize],
+    "export": [ganvas.export],
     "recipes": [],
     "runs": [overview.list_runs, cleaning.remove, cleaning.clean],
     "cache": [cache_contents.clean],
@@ -55,6 +56,7 @@ TERMINAL_ONLY = {
     "diagnose": {"json"},
     "compare": {"csv", "json"},
     "style": {"out", "preview", "gif", "quiet", "json"},
+    "export": {"json"},
     "recipes": {"json"},
     "runs": {"remove", "clean", "json"},  # in Python functions
     "cache": {"clean", "json"},

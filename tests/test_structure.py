@@ -26,7 +26,7 @@ LAYERS = [
     {"diagnosis", "style"},
     {"training"},
     {"api"},
-    {"comparison"},
+    {"comparison", "exporting"},
     {"cli"},
     {"ganvas", "__main__"},
 ]

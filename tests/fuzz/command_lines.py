@@ -31,6 +31,7 @@ BASES: dict[str, list[str]] = {
     "diagnose": ["losses.csv"],
     "compare": ["run", "other", "--count", "40", "--quiet"],
     "style": ["photo.png", "painting.png", "--size", "24", "--min-scale", "16", "--iterations", "1", "--quiet"],
+    "export": ["run", "--to", "hub", "--licence", "mit", "--out", "exported"],
     "recipes": [],
     "runs": ["."],
     "cache": [],
