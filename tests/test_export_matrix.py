@@ -15,11 +15,10 @@ from ganvas.pytorch_state import readable_tf32_flag
 
 SHAPES = [Shape(channels, 25, 40, classes) for channels in (1, 3) for classes in (0, 3)]
 SLICE = [
-    ("transformer-modern", Shape(1, 25, 40, 3)),
-    ("stylegan", Shape(3, 25, 40, 0)),
+    ("transformer-modern", Shape(1, 12, 9, 3)),
+    ("stylegan", Shape(3, 9, 12, 0)),
     ("cnn", Shape(1, 25, 40, 3)),
-    ("wgan-gp", Shape(3, 12, 9, 3)),
-]  # fmt: skip
+]
 """What the normal suite exports to ONNX."""
 
 
@@ -59,9 +58,9 @@ def test_program_of_every_recipe_draws_the_same_images(recipe: str, shape: Shape
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("recipe", ["stylegan", "fast", "r3gan"])
+@pytest.mark.parametrize("recipe", ["stylegan", "fast"])
 def test_program_draws_the_same_images(recipe: str) -> None:
-    check(program.write(make_sampler(recipe, Shape(3, 25, 40, 3)), Path(f"{recipe}.pt2"), Options()))
+    check(program.write(make_sampler(recipe, Shape(3, 12, 9, 3)), Path(f"{recipe}.pt2"), Options()))
 
 
 def test_flag_of_tf32_is_restored() -> None:

@@ -6,11 +6,7 @@ maps, the synthesis takes them as inputs with default values, those of the run; 
 """
 
 import json
-import logging
 import re
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +17,7 @@ from torch import Tensor
 from ganvas.errors import GanvasError
 from ganvas.exporting.exported import Exported, check_suffix, public_card
 from ganvas.exporting.parity import Parity, check, compare_with_own
-from ganvas.exporting.parts import Part, explain_failure, halves, whole
+from ganvas.exporting.parts import Part, explain_failure, halves, quiet, whole
 from ganvas.files import atomic_file, format_bytes, make_folder
 from ganvas.sampling import Sampler
 
@@ -76,7 +72,7 @@ def _facts(kind: str, parity: list[Parity]) -> dict[str, Any]:
 def _convert(part: Part, *, half: bool) -> Any:
     """The model of a part, as onnx's ModelProto."""
     program = part.trace()
-    with explain_failure("exported to ONNX"), _quiet():
+    with explain_failure("exported to ONNX"), quiet():
         made = torch.onnx.export(
             program, dynamo=True, optimize=False, verbose=False,
             input_names=list(part.inputs), output_names=list(part.outputs),
@@ -86,23 +82,12 @@ def _convert(part: Part, *, half: bool) -> Any:
             _open_noise(made.model.graph)
         made.optimize()
         model = made.model_proto
+    for entry in [*model.graph.node, *model.graph.value_info, *model.graph.input, *model.graph.output]:
+        del entry.metadata_props[:]  # where in the source it comes from, with this machine's folders
     _name_batch(model)
     if half:
         _halve(model)
     return model
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the exporter's notes about packages that it does not need."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
 
 
 def _open_noise(graph: Any) -> None:

@@ -5,6 +5,8 @@ the images uint8 [n c h w] and the values float32 [n c h w], nominally in [-1, 1
 are the mapping, whose output is the styles float [n layers k], and the synthesis, which makes images of them.
 """
 
+import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -84,15 +86,35 @@ class Part:
     outputs: tuple[str, ...]
 
     def trace(self) -> ExportedProgram:
-        """The network as a graph, for any batch size.
+        """The network as a graph, for any batch size; without the places in the source from which each node comes.
 
         Raises:
             GanvasError: it cannot be traced.
         """
         n = Dim("n", min=1)
         free = tuple(None if name == "truncation" else {0: n} for name in self.inputs)
-        with explain_failure("traced"), torch.no_grad(), user_code.quote_loaded():
-            return torch.export.export(self.network, tuple(self.inputs.values()), dynamic_shapes=free)
+        with explain_failure("traced"), quiet(), torch.no_grad(), user_code.quote_loaded():
+            program = torch.export.export(self.network, tuple(self.inputs.values()), dynamic_shapes=free)
+        for node in program.graph.nodes:
+            for name in ("stack_trace", "from_node", "source_fn_stack"):
+                node.meta.pop(name, None)
+        return program
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without the notes of PyTorch's exporter and of the packages that it uses."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ganvas.exporting.exported import Exported, check_suffix, public_card
 from ganvas.exporting.parity import Draw, check, compare_with_own
-from ganvas.exporting.parts import explain_failure, whole
+from ganvas.exporting.parts import explain_failure, quiet, whole
 from ganvas.files import atomic_file, make_folder
 from ganvas.sampling import Sampler
 
@@ -27,7 +27,7 @@ def write(sampler: Sampler, path: Path, options: Any) -> Exported:
     """
     check_suffix(path, ".pt2")
     program, buffer = whole(sampler.generator).trace(), io.BytesIO()
-    with explain_failure("saved"):
+    with explain_failure("saved"), quiet():
         torch.export.save(program, buffer, extra_files={"card.json": json.dumps(public_card(sampler.card))})
     parity = compare_with_own(path.name, sampler, _reader(buffer))
     check(parity)
@@ -39,7 +39,7 @@ def write(sampler: Sampler, path: Path, options: Any) -> Exported:
 
 def _reader(buffer: io.BytesIO) -> Draw:
     """What draws with the program as it was saved."""
-    with explain_failure("read again"):
+    with explain_failure("read again"), quiet():
         network = torch.export.load(io.BytesIO(buffer.getvalue())).module()
 
     def draw(z: Tensor, labels: Tensor | None, truncation: float) -> tuple[np.ndarray, np.ndarray]:
