@@ -25,6 +25,7 @@ from ganvas.reading import (
     read_json,
 )
 from ganvas.runs.formats import check_format
+from ganvas.specs import is_spec
 
 FORMAT = 2
 """The format of a snapshot folder."""
@@ -131,11 +132,16 @@ def _parse_card(snapshot: Path) -> dict[str, Any]:
     if card["quality"] is not None:
         check_fields(card["quality"], _QUALITY, "'quality'")
     check_sources(card.get("sources", {}))
-    if card.get("sources") and is_hub_folder(snapshot):  # nobody else's card decides which code is executed
+    if is_hub_folder(snapshot) and _names_code(card):  # nobody else's card decides which code is executed
         raise ValueError("its network is code of its own, which is not read from the hub")
     if len(card["class_names"]) != card["shape"]["classes"]:
         raise ValueError(f"{len(card['class_names'])} names of {card['shape']['classes']} classes")
     return card
+
+
+def _names_code(card: Mapping[str, Any]) -> bool:
+    knobs = [card["network"].get(name) for name in ("g", "d", "features_net")]
+    return bool(card.get("sources")) or any(isinstance(knob, str) and is_spec(knob) for knob in knobs)
 
 
 def _parse_header(file: Path) -> dict[str, tuple[int, ...]]:

@@ -21,7 +21,7 @@ from ganvas.data.downloads import RemoteFile, fetch, read_small
 from ganvas.errors import GanvasError
 from ganvas.files import atomic_file, clean_leftovers, make_folder, write_json
 from ganvas.reading import MAX_DOCUMENT, check_fields, describe_reason, is_count, is_text, parse_json, read_json
-from ganvas.runs.card import HUB_CONFIG, HUB_WEIGHTS, read_card, read_weight_shapes
+from ganvas.runs.card import HUB_CONFIG, HUB_WEIGHTS, LIBRARY, read_card, read_weight_shapes
 
 FORM = "hf:owner/name, or hf:owner/name@revision"
 
@@ -180,8 +180,11 @@ def _download(name: Name, listing: dict[str, Any], folder: Path) -> None:
 
 def _check_library(name: Name, folder: Path) -> None:
     """Refuses a generator of another program before its weights are downloaded."""
-    config = read_json(folder / HUB_CONFIG)
-    if not (isinstance(config, dict) and config.get("library_name") == "ganvas"):
+    try:
+        config = read_json(folder / HUB_CONFIG)
+    except ValueError:
+        config = None
+    if not (isinstance(config, dict) and config.get("library_name") == LIBRARY):
         (folder / HUB_CONFIG).unlink()
         folder.rmdir()
         raise GanvasError(f"{name} is not a generator of Ganvas.", expected="one that ganvas export --to hub wrote")
