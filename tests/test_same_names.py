@@ -37,6 +37,7 @@ PYTHON: dict[str, list[Callable[..., Any]]] = {
     "log": [ganvas.log_run],
     "style": [ganvas.stylize],
     "studio": [serve],
+    "export": [ganvas.export],
     "recipes": [],
     "runs": [overview.list_runs, cleaning.remove, cleaning.clean],
     "cache": [cache_contents.clean],
@@ -60,6 +61,7 @@ TERMINAL_ONLY = {
     "log": {"json"},
     "style": {"out", "preview", "gif", "quiet", "json"},
     "studio": set[str](),
+    "export": {"json"},
     "recipes": {"json"},
     "runs": {"remove", "clean", "json"},  # in Python functions
     "cache": {"clean", "json"},

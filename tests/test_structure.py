@@ -26,7 +26,7 @@ LAYERS = [
     {"diagnosis", "style"},
     {"trackers", "training"},
     {"api"},
-    {"comparison"},
+    {"comparison", "exporting"},
     {"studio"},
     {"cli"},
     {"ganvas", "__main__"},

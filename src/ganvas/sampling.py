@@ -19,7 +19,8 @@ from ganvas.latents import Latents, mix, walk
 from ganvas.networks import Generator
 from ganvas.progress import progress_bar
 from ganvas.pytorch_state import default_state
-from ganvas.runs import snapshot
+from ganvas.runs import hub, snapshot
+from ganvas.runs.card import is_run, is_snapshot
 from ganvas.runs.folder import Run
 from ganvas.runs.snapshot import Card
 from ganvas.samples import Samples
@@ -356,14 +357,18 @@ class Sampler(Displayed):
 def load(run: Run | Path | str, *, device: str = "auto") -> Sampler:
     """Loads the generator of a run (its newest snapshot) or of one snapshot folder, on a device (auto, cpu, cuda …).
 
+    Also of a folder that `ganvas.export` wrote for the Hugging Face hub, or one on it: "hf:owner/name@revision", which
+    is downloaded once.
+
     Raises:
-        GanvasError: there is no usable snapshot, or no such device.
+        GanvasError: there is no usable snapshot, no such device, or the hub does not give it.
     """
     path = run.path if isinstance(run, Run) else to_path(run, "a run, its folder, or that of a snapshot")
-    if path.name == "G.safetensors":
+    path = hub.find_local(path)
+    if path.name in ("G.safetensors", "model.safetensors"):
         path = path.parent
-    if not (path / "card.json").exists():
-        path = Run(path).latest_snapshot if (path / "config.json").exists() else path
+    if not is_snapshot(path):
+        path = Run(path).latest_snapshot if is_run(path) else path
     if not path.exists():
         raise GanvasError(f"{path} does not exist.", expected="a run folder", fix="ganvas runs lists the runs.")
     return Sampler(path, *snapshot.load(path), select_device(device))

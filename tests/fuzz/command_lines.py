@@ -33,6 +33,7 @@ BASES: dict[str, list[str]] = {
     "log": ["run", "--to", "trackers.py:Silent"],
     "style": ["photo.png", "painting.png", "--size", "24", "--min-scale", "16", "--iterations", "1", "--quiet"],
     "studio": [".", "--no-open", "--port", "0"],
+    "export": ["run", "--to", "hub", "--licence", "mit", "--out", "exported"],
     "recipes": [],
     "runs": ["."],
     "cache": [],

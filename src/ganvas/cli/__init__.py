@@ -14,6 +14,7 @@ import tyro
 from ganvas.cli.arguments import parse
 from ganvas.cli.comparison import compare
 from ganvas.cli.evaluation import diagnose, evaluate
+from ganvas.cli.exporting import export
 from ganvas.cli.inspection import info, inspect_data, list_recipes
 from ganvas.cli.latent_space import directions, project
 from ganvas.cli.output import escape_unprintable, only_json, run_reporting_errors
@@ -39,6 +40,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "log": log,
     "style": stylize,
     "studio": studio,
+    "export": export,
     "recipes": list_recipes,
     "runs": runs,
     "cache": cache,

@@ -32,6 +32,7 @@ from ganvas.latents import Latents
 from ganvas.networks import Shape
 from ganvas.progress import progress_bar
 from ganvas.pytorch_state import default_state
+from ganvas.runs.card import is_run
 from ganvas.runs.folder import Run
 from ganvas.sampling import Label
 from ganvas.threads import cpu_threads
@@ -235,7 +236,7 @@ def _as_list(photos: Photo | Sequence[Photo]) -> list[Photo]:
 def _training_of(snapshot: Path) -> Run | None:
     """The run in whose folder a snapshot lies; None of a snapshot that stands alone."""
     folder = snapshot.resolve().parent.parent
-    return Run(folder) if (folder / "config.json").exists() else None
+    return Run(folder) if is_run(folder) else None
 
 
 def _references(trained: Run | None, shape: Shape, n: int) -> tuple[dict[str, np.ndarray], list[str]]:
