@@ -53,7 +53,7 @@ class DataOptions:
     the classes; of CIFAR-100, `coarse_labels`."""
 
     def __post_init__(self) -> None:
-        to_text(self.source, "data", "the name or the path of a data set")
+        object.__setattr__(self, "source", to_text(self.source, "data", "the name or the path of a data set"))
         self.size()
         if (max_bad := as_number(self.max_bad)) is None or not 0 <= max_bad <= 1:
             raise GanvasError(
