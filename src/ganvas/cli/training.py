@@ -18,7 +18,6 @@ from ganvas.cli.output import print_json
 from ganvas.config import TrainConfig, replace, to_json
 from ganvas.recipes import default_recipe
 from ganvas.runs.folder import Run, resolve
-from ganvas.trackers import processes
 from ganvas.values import to_whole
 
 MAX_PROCESSES = 4096
@@ -65,6 +64,7 @@ def train(argv: Sequence[str]) -> None:
         config=(tyro.conf.AvoidSubcommands, tyro.conf.OmitArgPrefixes),
     )
     with interrupts.exit_on_signal():
+        from ganvas.trackers import processes
         from ganvas.training import start
         from ganvas.training.loop import TrainingStopped
 

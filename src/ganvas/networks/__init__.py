@@ -65,7 +65,7 @@ def limited_size(tensors: int) -> Iterator[None]:
 def seen_parameters(see: Callable[[Tensor], None]) -> Iterator[None]:
     """Calls `see` with each parameter of the networks that are built in the block, before its first values are set.
 
-    Memory that has not been written to takes no room yet: `see` may end the building by an error.
+    Memory that has not been written to is not used yet: `see` may end the building by an error.
     """
 
     def call(module: nn.Module, name: str, parameter: object) -> None:
