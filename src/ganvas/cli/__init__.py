@@ -19,8 +19,8 @@ from ganvas.cli.inspection import info, inspect_data, list_recipes
 from ganvas.cli.latent_space import directions, project
 from ganvas.cli.output import escape_unprintable, only_json, run_reporting_errors
 from ganvas.cli.sampling import plot, sample
-from ganvas.cli.storage import cache, runs
 from ganvas.cli.serving import studio
+from ganvas.cli.storage import cache, runs
 from ganvas.cli.style_transfer import stylize
 from ganvas.cli.tracking import log
 from ganvas.cli.training import train
