@@ -51,7 +51,7 @@ test-trackers: .venv-trackers/installed
 
 fuzz: $(VENV)/installed-dev
 	$(BIN)/python tests/fuzz/fuzz.py --cases $(CASES) --seed $(SEED)
-	$(BIN)/python -m pytest -n auto -m exhaustive tests/test_damage.py
+	$(BIN)/python -m pytest -n auto -m exhaustive
 
 kills: $(VENV)/installed-dev
 	$(BIN)/python tests/fuzz/kills.py --kills $(KILLS) --seed $(SEED)
