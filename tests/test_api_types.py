@@ -46,6 +46,7 @@ WRONG: dict[str, Callable[[], Any]] = {
     "array of text": lambda: np.array(["x"]),
     "empty array": lambda: np.zeros((0, 3, 8, 8), np.uint8),
     "empty tensor": lambda: torch.zeros(0),
+    "tensor": lambda: torch.ones(2, 2),
     "complex": lambda: torch.zeros(2, 1, 8, 8, dtype=torch.complex64),
     "meta": lambda: torch.zeros(2, device="meta"),
     "generator": lambda: (one for one in ()),
@@ -126,9 +127,33 @@ def test_methods(kind: str, run: Run) -> None:
         (sampler.sample_grid, {"seeds": [0]}),
         (sampler.interpolate, small), (sampler.find_class, {}), (samples.grid, {}),
     ):  # fmt: skip
-        for argument in arguments_of(method, "progress"):
+        for argument in arguments_of(method):
             fixed: dict[str, Any] = {name: value for name, value in right.items() if name != argument}
             refuses(partial(method, **fixed), argument, WRONG[kind]())
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_latent_space(kind: str, run: Run) -> None:
+    sampler = ganvas.load(run)
+    latents, found = sampler.latents([0, 1]), ganvas.directions(sampler, method="sefa", n=2)
+    moved = {"latents": latents, "direction": 1, "amounts": [0.0, 1.0]}
+    for method, right in (
+        (sampler.latents, {"seeds": [0]}), (sampler.draw, {"latents": latents}),
+        (sampler.interpolate, {"latents": latents, "frames": 2}), (found.move, moved),
+        (found.sheet, {"amounts": [0.0], "n": 1}), (found.save_sheet, {"path": "sheet.png"}),
+        (latents.save, {"path": "latents.npz"}), (ganvas.load_latents, {}),
+        (partial(ganvas.directions, sampler), {"method": "sefa"}),
+    ):  # fmt: skip
+        for argument in arguments_of(method):
+            fixed: dict[str, Any] = {name: value for name, value in right.items() if name != argument}
+            refuses(partial(method, **fixed), argument, WRONG[kind]())
+    with pytest.raises(GanvasError, match="quiet"):
+        ganvas.project(run, [photo()], quiet=torch.ones(2, 2))  # type: ignore[arg-type]
+
+
+def test_comparison_by_an_array() -> None:
+    with pytest.raises(GanvasError, match="features"):
+        ganvas.compare(["mlp", "cnn"], kimg=0.01, features=np.zeros(2), quiet=True)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("kind", WRONG)

@@ -260,7 +260,7 @@ def test_runs_that_cannot_start_are_reported_with_exit_status_1(
         "kimg": 0.1,
         "out": Path("c"),
     }
-    with pytest.raises(SystemExit, match="1"):
+    with pytest.raises(GanvasError, match="None of the runs could be evaluated"):
         compare_command(("mlp",), vary=(("latent=8,9",),), seeds=1, csv=Path("c.csv"), **wrong)
     output = capsys.readouterr().out
     assert output.startswith("Not ranked: no candidate could be evaluated (mlp latent=8, mlp latent=9).")

@@ -274,6 +274,7 @@ def test_knobs_name_every_field_with_its_type() -> None:
     expected["init_from"].add(os.PathLike[str])
     expected["resolution"] |= {int, tuple[int, int]}
     expected["objective"].add(object)
+    expected["log_to"].add(list[str])
     for name in ("g", "d", "augment"):
         expected[name].add(Callable[..., Any])
     for name in ("g_widths", "d_widths"):

@@ -229,6 +229,20 @@ def test_another_usable_snapshot_is_named(run: Path) -> None:
     assert call("sample", named, "--seeds", "0-3")[0] == 0
 
 
+def test_runs_says_what_still_works_beside_a_damaged_newest_snapshot(run: Path) -> None:
+    def problem() -> str:
+        (found,) = json.loads(call("runs", run, "--json")[1])["runs"]
+        return found["problem"]
+
+    (run / "snapshots/000003/card.json").write_text("{")
+    assert "snapshots/000002 can be used. ganvas train runs/run goes on from its state of 3 kimg." in problem()
+    (run / "snapshots/000002/card.json").write_text("{")
+    (run / "state/latest.safetensors").write_bytes(b"")
+    assert problem().endswith("snapshots/000001 can be used.")
+    (run / "config.json").write_text("{}")
+    assert "ganvas train" not in problem()
+
+
 def test_training_goes_on_beside_a_damaged_old_snapshot_and_best(run: Path) -> None:
     for name in ("000001", "best"):
         (run / f"snapshots/{name}/card.json").write_text("{}")
@@ -242,6 +256,32 @@ def test_training_goes_on_beside_a_damaged_old_snapshot_and_best(run: Path) -> N
     assert Run(run).progress()["nimg"] == 3020
     assert (run / "snapshots/000001").exists()
     assert "000001/card.json is damaged" in call("runs", run.parent)[1]
+
+
+@pytest.mark.parametrize("file", ["card.json", "G.safetensors"])
+def test_complete_run_writes_its_last_snapshot_again(file: str, run: Path) -> None:
+    path = run / "snapshots/000003"
+    before = {name: (path / name).read_bytes() for name in ("card.json", "G.safetensors")}
+    (path / file).unlink()
+    status, _, err = call("train", run)
+    assert status == 0
+    assert f"snapshots/000003/{file} is damaged" in err
+    assert {name: (path / name).read_bytes() for name in before} == before
+
+
+def test_complete_run_says_what_else_is_damaged(run: Path) -> None:
+    (run / "snapshots/000001/card.json").write_text("{}")
+    with (run / "events.jsonl").open("a") as file:
+        file.write("{\n")
+    status, _, err = call("train", run)
+    assert status == 0
+    assert "1 damaged line" in err
+    assert "snapshots/000001/card.json is damaged" in err
+    (run / "stats.jsonl").unlink()
+    (run / "stats.jsonl").mkdir()
+    status, _, err = call("train", run)
+    assert status == 1
+    assert "stats.jsonl cannot be read (it is a folder" in err
 
 
 def test_damaged_lines_are_counted_by_every_reader(run: Path) -> None:

@@ -15,6 +15,7 @@ from ganvas.config import replace
 from ganvas.config.families import CNN
 from ganvas.errors import GanvasError
 from ganvas.networks import Shape, build, count_parameters
+from ganvas.recipes import RECIPES
 from ganvas.training import estimate as estimating
 from ganvas.training.estimate import check_memory, choose_threads, estimate_cost, measure_speed
 from ganvas.training.start import train
@@ -73,6 +74,31 @@ def test_networks_that_never_fit_are_refused(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(estimating, "free_bytes", lambda device: 1000)
     with pytest.raises(GanvasError, match="not fit with a single image"):
         check_memory(estimate_cost(tiny(), Shape(1, 8, 8), CPU))
+
+
+@pytest.mark.parametrize("recipe", ["fast", "cnn", "stylegan"])
+def test_networks_that_never_fit_are_not_made(recipe: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(estimating, "free_bytes", lambda device: 10**8)
+    initialised: list[int] = []
+    for name in ("uniform_", "normal_"):
+        real = getattr(torch.Tensor, name)
+        monkeypatch.setattr(
+            torch.Tensor, name, lambda t, *a, f=real, **k: initialised.append(t.numel()) or f(t, *a, **k)
+        )
+    for width in (10**6, 10**9):
+        network = {"fast": {"g_width": 4, "d_width": width, "features_net": "eye"}, "cnn": {"d_width": width}}
+        config = replace(RECIPES[recipe].config, **network.get(recipe, {"width": width}))
+        with pytest.raises(GanvasError, match="not fit with a single image"):
+            estimate_cost(config, Shape(1, 8, 8), CPU)
+    assert max(initialised) * 4 < 10**8
+
+
+def test_graph_that_does_not_fit_is_not_completed(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = replace(RECIPES["fast"].config, g_width=4, d_width=4, pixel_width=10**5, features_net="eye")
+    needed = estimate_cost(config, Shape(1, 8, 8), CPU)
+    monkeypatch.setattr(estimating, "free_bytes", lambda device: 2 * needed.persistent_bytes)
+    with pytest.raises(GanvasError, match="not fit with a single image"):
+        estimate_cost(config, Shape(1, 8, 8), CPU)
 
 
 def test_free_memory_is_shared_by_the_processes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ WITHOUT_TORCH = [
     "ganvas.diagnosis.diagnosis", "ganvas.diagnosis.logs.reader", "ganvas.diagnosis.sources",
     "ganvas.comparison.progress", "ganvas.comparison.candidates", "ganvas.comparison.summary",
     "ganvas.comparison.importers", "ganvas.comparison.jobs", "ganvas.comparison.report", "ganvas.evaluation.measures",
+    "ganvas.trackers.worker", "ganvas.trackers.finished",
 ]  # fmt: skip
 
 SLOW = {"torch", "scipy", "sklearn", "matplotlib"}

@@ -1,6 +1,7 @@
 """The latent space: styles of every family, latents in files, the place of a photo, directions, walks, films."""
 
 import math
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -291,3 +292,17 @@ def test_a_film_without_pyav_and_one_too_large_are_refused(tmp_path: Path, monke
         save_animation(frames, tmp_path / "a.gif")
     assert not list(tmp_path.iterdir())
     assert save_animation(frames, tmp_path / "a.webp") == 5
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_latents_that_declare_more_than_there_is_take_no_memory(packed: bool, tmp_path: Path) -> None:
+    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (49999999995, 1, 6), }".ljust(117) + b"\n"
+    content = b"\x93NUMPY\x01\x00\x76\x00" + header + bytes(240)
+    path = tmp_path / ("z.npz" if packed else "z.npy")
+    if packed:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("z.npy", content)
+    else:
+        path.write_bytes(content)
+    with pytest.raises(GanvasError, match="its header declares"):
+        load_latents(path)

@@ -1,5 +1,6 @@
 """The health monitor of a run: probes do not change the run; failures are reported, stop it or are corrected."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from support import BATCH_NORM_IN_D, run_cli, tiny
 import ganvas as package
 from ganvas.config import TrainConfig, replace
 from ganvas.diagnosis import budget
+from ganvas.diagnosis.diagnosis import Diagnosis, Finding
 from ganvas.diagnosis.rules.conditions import ConditionName
 from ganvas.diagnosis.rules.fixes import GP, NOISE, R1_R2
 from ganvas.diagnosis.rules.remedies import changes_of
@@ -82,6 +84,23 @@ def test_findings_are_reported_logged_and_diagnosed(tmp_path: Path, capsys: pyte
     assert event["evidence"]
     assert event["nimg"] <= 600
     assert diagnose(run).failures[0].name == "learning rate too high"
+
+
+def test_a_finding_that_ends_and_begins_again_is_logged_each_time_and_printed_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    finding = Finding("D too strong", "warning", "D is too strong", "D", 0.1, "kimg", (), (), (), "")
+    note = dataclasses.replace(finding, name="few images", severity="note")
+    course = iter([(), (finding,), (finding, note), (note,), (finding,), ()] + [()] * 9)
+    monkeypatch.setattr(
+        "ganvas.diagnosis.probe.apply_rules", lambda history: Diagnosis(next(course), {}, history.now, "kimg")
+    )
+    run = start.train(tiny(), out=tmp_path)
+    found = [
+        (event["event"], event["name"]) for event in log.read_events(run.path) if event["event"].startswith("diagnosis")
+    ]
+    assert found == [("diagnosis", "D too strong"), ("diagnosis over", "D too strong")] * 2
+    assert capsys.readouterr().err.count("Warning: D is too strong") == 1
 
 
 def test_stop_saves_the_state_and_names_the_reason(tmp_path: Path) -> None:

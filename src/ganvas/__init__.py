@@ -7,7 +7,9 @@
     ganvas.compare(["cnn", "mlp"], data="mnist", kimg=50)  # which is better, and is it significant: one report
     ganvas.project(run, "photo.jpg").save("place")    # where a photo lies in the latent space
     ganvas.directions(run).sheet()                    # along which pictures change in ways that mean something
+    ganvas.export(run, to="onnx", out="digits.onnx")   # for programs without Ganvas, checked against our own images
     ganvas.stylize("photo.jpg", "painting.jpg").save("out.png")
+    ganvas.log_run(run, to="tensorboard")             # or train(log_to=…): also wandb, trackio, mlflow
     with ganvas.watch(G, D) as probe: …               # the same for a training loop of your own
 
 Names are imported when first used, so that the command line answers at once.
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from ganvas.evaluation.evaluation import evaluate
     from ganvas.evaluation.measures import Value
     from ganvas.evaluation.result import Evaluation
+    from ganvas.exporting.exported import Exported
+    from ganvas.exporting.formats import export
     from ganvas.latent_space.axes import Directions, directions
     from ganvas.latent_space.projection import Projection, project
     from ganvas.latents import Latents, load_latents
@@ -37,6 +41,7 @@ if TYPE_CHECKING:
     from ganvas.style.images import StyleImage
     from ganvas.style.options import StyleOptions
     from ganvas.style.transfer import Iterate, stylize
+    from ganvas.trackers.finished import Logged, log_run
 
 _MODULES = {
     "api": ["train"],
@@ -49,6 +54,8 @@ _MODULES = {
     "evaluation.evaluation": ["evaluate"],
     "evaluation.measures": ["Value"],
     "evaluation.result": ["Evaluation"],
+    "exporting.exported": ["Exported"],
+    "exporting.formats": ["export"],
     "latent_space.axes": ["Directions", "directions"],
     "latent_space.projection": ["Projection", "project"],
     "latents": ["Latents", "load_latents"],
@@ -58,13 +65,15 @@ _MODULES = {
     "style.options": ["StyleOptions"],
     "style.images": ["StyleImage"],
     "style.transfer": ["Iterate", "stylize"],
+    "trackers.finished": ["Logged", "log_run"],
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
-    "Comparison", "Diagnosis", "Directions", "Evaluation", "Finding", "GanvasError", "Iterate", "Latents", "Probe",
-    "Projection", "Run", "Sampler", "Samples", "StyleImage", "StyleOptions", "TrainConfig", "Value", "__version__",
-    "compare", "diagnose", "directions", "evaluate", "load", "load_latents", "project", "stylize", "train", "watch",
+    "Comparison", "Diagnosis", "Directions", "Evaluation", "Exported", "Finding", "GanvasError", "Iterate",
+    "Latents", "Logged", "Probe", "Projection", "Run", "Sampler", "Samples", "StyleImage", "StyleOptions",
+    "TrainConfig", "Value", "__version__", "compare", "diagnose", "directions", "evaluate", "export", "load",
+    "load_latents", "log_run", "project", "stylize", "train", "watch",
 ]  # fmt: skip
 
 

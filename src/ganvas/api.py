@@ -7,6 +7,7 @@ from ganvas.config import TrainConfig, replace
 from ganvas.config.knobs import Knobs
 from ganvas.recipes import default_recipe
 from ganvas.runs.folder import Run, resolve
+from ganvas.trackers import processes
 from ganvas.training import start
 
 
@@ -38,4 +39,5 @@ def train(
     config = replace(config, **knobs)
     if run is not None:
         out, name = run.path.parent, run.path.name
-    return start.train(config, recipe=title, out=out, name=name, new=new, quiet=quiet)
+    told = processes.listeners(config)
+    return start.train(config, recipe=title, out=out, name=name, new=new, quiet=quiet, listeners=told)

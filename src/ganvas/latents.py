@@ -13,11 +13,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.lib import format as npy
 from torch import Tensor
 
+from ganvas.data.stored import parse_header
 from ganvas.display import Displayed
 from ganvas.errors import GanvasError
-from ganvas.files import atomic_file, make_folder
+from ganvas.files import atomic_file, make_folder, to_path
 from ganvas.values import to_flag, to_whole
 
 MAX_BYTES = 2**30
@@ -64,7 +66,7 @@ class Latents(Displayed):
         Raises:
             GanvasError: the name does not end in .npz, or the file cannot be written.
         """
-        path = Path(path)
+        path = to_path(path, "a file for latents")
         if path.suffix.lower() != ".npz":
             raise GanvasError(f"Latents cannot be written to {path.name}.", expected="a name that ends in .npz")
         labels: dict[str, Any] = {} if self.labels is None else {"labels": self.labels.numpy()}
@@ -81,7 +83,7 @@ def load_latents(path: Path | str) -> Latents:
     Raises:
         GanvasError: the file cannot be read, or is none.
     """
-    path = Path(path)
+    path = to_path(path, "a file of latents")
     expected = "a file that --save-latents or ganvas project wrote, or z as float [n k] in .npy or .npz"
     try:
         if not path.is_file():
@@ -103,12 +105,26 @@ def load_latents(path: Path | str) -> Latents:
 
 
 def _read_arrays(content: bytes) -> dict[str, np.ndarray]:
-    loaded: Any = np.load(io.BytesIO(content), allow_pickle=False)
-    if isinstance(loaded, np.ndarray):
-        return {"z": loaded}
-    if sum(entry.file_size for entry in loaded.zip.infolist()) > MAX_BYTES:
-        raise ValueError(f"its arrays are larger than {MAX_BYTES:,} bytes")
-    return {name: loaded[name] for name in loaded.files}
+    if content.startswith(npy.MAGIC_PREFIX):
+        return {"z": _read_array(content)}
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        if sum(entry.file_size for entry in archive.infolist()) > MAX_BYTES:
+            raise ValueError(f"its arrays are larger than {MAX_BYTES:,} bytes")
+        names = [name for name in archive.namelist() if name.endswith(".npy")]
+        return {name.removesuffix(".npy"): _read_array(archive.read(name)) for name in names}
+
+
+def _read_array(content: bytes) -> np.ndarray:
+    """An array as numpy.save writes it; ValueError where its header declares more than there is."""
+    file = io.BytesIO(content)
+    try:
+        shape, _, dtype = parse_header(file)
+    except Exception as error:  # a damaged header may fail in any way
+        raise ValueError(str(error) or type(error).__name__) from error
+    if not dtype.hasobject and math.prod(shape) * dtype.itemsize > len(content):
+        raise ValueError(f"its header declares {dtype} {list(shape)} in {len(content):,} bytes")
+    file.seek(0)
+    return npy.read_array(file, allow_pickle=False)
 
 
 def _check_styles(values: np.ndarray) -> Tensor:

@@ -73,6 +73,28 @@ def default_state(*, random: bool = True) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def readable_tf32_flag() -> Iterator[None]:
+    """Within `default_state`: lets torch.export read the older flag of TF32, which has to agree with the newer ones.
+
+    PyTorch raises an error where the older flag allows TF32, its default, and the newer ones do not. No number changes.
+    """
+    cudnn = _BACKENDS.cudnn
+    try:
+        cudnn.allow_tf32  # noqa: B018 - raises where they differ
+    except RuntimeError:
+        kept = [place.fp32_precision for place in (cudnn.conv, cudnn.rnn)]
+        cudnn.allow_tf32 = False
+        try:
+            yield
+        finally:
+            cudnn.allow_tf32 = True
+            for place, precision in zip((cudnn.conv, cudnn.rnn), kept, strict=True):
+                place.fp32_precision = precision
+        return
+    yield
+
+
 def _device_types() -> list[str]:
     """The types of device that we compute on and that are there."""
     there = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}

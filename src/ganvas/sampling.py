@@ -19,13 +19,14 @@ from ganvas.latents import Latents, mix, walk
 from ganvas.networks import Generator
 from ganvas.progress import progress_bar
 from ganvas.pytorch_state import default_state
-from ganvas.runs import snapshot
+from ganvas.runs import hub, snapshot
+from ganvas.runs.card import is_run, is_snapshot
 from ganvas.runs.folder import Run
 from ganvas.runs.snapshot import Card
 from ganvas.samples import Samples
 from ganvas.seeds import check_seeds, to_int
 from ganvas.threads import cpu_threads
-from ganvas.values import as_whole, to_whole
+from ganvas.values import as_whole, to_flag, to_whole
 
 Label = int | str
 """A class: its number, or its name."""
@@ -114,7 +115,7 @@ class Sampler(Displayed):
         Raises:
             GanvasError: as `sample_batches`, or the images do not fit into memory.
         """
-        seeds = check_seeds(seeds)
+        seeds, progress = check_seeds(seeds), to_flag(progress, "progress")
         check_memory(len(seeds), self.card.shape[:3])
         images, done = np.empty((len(seeds), *self.card.shape[:3]), np.uint8), 0
         with progress_bar("Sampling", len(seeds), shown=progress) as advance:
@@ -356,14 +357,18 @@ class Sampler(Displayed):
 def load(run: Run | Path | str, *, device: str = "auto") -> Sampler:
     """Loads the generator of a run (its newest snapshot) or of one snapshot folder, on a device (auto, cpu, cuda …).
 
+    Also of a folder that `ganvas.export` wrote for the Hugging Face hub, or one on it: "hf:owner/name@revision", which
+    is downloaded once.
+
     Raises:
-        GanvasError: there is no usable snapshot, or no such device.
+        GanvasError: there is no usable snapshot, no such device, or the hub does not give it.
     """
     path = run.path if isinstance(run, Run) else to_path(run, "a run, its folder, or that of a snapshot")
-    if path.name == "G.safetensors":
+    path = hub.find_local(path)
+    if path.name in ("G.safetensors", "model.safetensors"):
         path = path.parent
-    if not (path / "card.json").exists():
-        path = Run(path).latest_snapshot if (path / "config.json").exists() else path
+    if not is_snapshot(path):
+        path = Run(path).latest_snapshot if is_run(path) else path
     if not path.exists():
         raise GanvasError(f"{path} does not exist.", expected="a run folder", fix="ganvas runs lists the runs.")
     return Sampler(path, *snapshot.load(path), select_device(device))

@@ -7,7 +7,8 @@ import shutil
 
 import numpy as np
 import pytest
-from helpers import idx_bytes, labels_of, noise, open_data
+from helpers import idx_bytes, labels_of, noise, open_data, write_zip
+from test_published import idx_of
 from test_readers import cifar_files, write_tar
 
 from ganvas.data import cache_contents, named
@@ -53,6 +54,42 @@ def test_a_set_of_idx_files(web, monkeypatch, name):
     assert train.classes == 10
     good = [path for path, _ in web.requests if path.startswith("/good/")]
     assert sorted(good) == sorted(f"/good/{file}" for file in idx_files()), "each file once, for both splits"
+
+
+def test_qmnist(web, monkeypatch):
+    wide = {"train": np.zeros((20, 8), np.int32), "test": np.zeros((6, 8), np.int32)}
+    wide["train"][:, 0], wide["test"][:, 0] = LABELS["train"], LABELS["t10k"]
+    images = {"train": IMAGES["train"], "test": IMAGES["t10k"]}
+    files = {f"qmnist-{split}-images-idx3-ubyte.gz": gzip.compress(idx_bytes(images[split])) for split in images}
+    files |= {f"qmnist-{split}-labels-idx2-int.gz": gzip.compress(idx_of(wide[split], 0x0C, ">i4")) for split in wide}
+    offer(web, monkeypatch, "qmnist", files)
+    for split in ("train", "test"):
+        found = open_data("qmnist", split=split)
+        assert np.array_equal(found.images[:, 0], images[split])
+        assert labels_of(found).tolist() == wide[split][:, 0].tolist()
+
+
+def test_the_sets_of_emnist_are_parts_of_one_download(web, monkeypatch, tmp_path):
+    images = noise(94, 28, 28)
+    files = {
+        f"gzip/emnist-{part}-{split}-{kind}": gzip.compress(content)
+        for part, first, n in (("balanced", 0, 47), ("letters", 1, 26))
+        for split, rows in (("train", slice(0, n)), ("test", slice(47, 47 + n)))
+        for kind, content in (
+            ("images-idx3-ubyte.gz", idx_bytes(images[rows].transpose(0, 2, 1))),
+            ("labels-idx1-ubyte.gz", idx_bytes(np.arange(first, first + n))),
+        )
+    }
+    content = write_zip(tmp_path / "x.zip", files).read_bytes()
+    for name in ("emnist", "emnist-letters"):
+        offer(web, monkeypatch, name, {"gzip.zip": content})
+    balanced, letters, held_out = (open_data("emnist"), open_data("emnist-letters"), open_data("emnist", split="test"))
+    assert np.array_equal(balanced.images[:, 0], images[:47])
+    assert np.array_equal(held_out.images[:, 0], images[47:])
+    assert "".join(balanced.class_names) == "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabdefghnqrt"
+    assert np.array_equal(letters.images[:, 0], images[:26])
+    assert (letters.class_names[0], letters.class_names[-1], letters.classes) == ("a", "z", 26)
+    assert len([path for path, _ in web.requests if path.startswith("/good/")]) == 1
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
@@ -114,7 +151,7 @@ def test_the_table_is_complete(name):
     assert set(chosen.opened.values()) <= {file for file, *_ in chosen.files}
     assert all(re.fullmatch(r"https?://[\w.-]+/.*/|https?://[\w.-]+/", mirror) for mirror in chosen.mirrors)
     assert all(re.fullmatch(r"[0-9a-f]{64}", sha256) and size > 4000 for _, size, sha256 in chosen.files)
-    assert len(chosen.class_names) in (0, 10)
+    assert len(chosen.class_names) in (0, 10, 26, 47, 62)
     assert find_source(DataOptions(name)).name == name
 
 

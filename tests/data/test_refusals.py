@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from helpers import encode, noise, open_data, start_python, write_folder, write_zip
 
+from ganvas.data import DataOptions, open_images
 from ganvas.errors import GanvasError
 
 IMAGE = encode(noise(9, 9))
@@ -212,3 +213,9 @@ def test_options_are_imported_without_torch_numpy_and_pillow():
     )
     output, errors = process.communicate(timeout=60)
     assert output.strip() == "[]", errors
+
+
+def test_a_path_object_is_a_source(tmp_path):
+    for value in (tmp_path / "missing", str(tmp_path / "missing")):
+        with pytest.raises(GanvasError, match="There is no data set"):
+            open_images(DataOptions(value), progress=False)

@@ -7,7 +7,7 @@ import zlib
 
 import numpy as np
 import pytest
-from helpers import encode, noise, open_data, write_folder
+from helpers import encode, noise, open_data, write_folder, write_zip
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -149,6 +149,17 @@ def test_files_of_12_bits_are_scaled_by_one_factor_for_all(tmp_path, form):
     assert np.array_equal(found.images[:, 0], np.rint(np.stack(images) * (255 / 4095)))
     note = "Grey images of more than 8 bits: 2, at most 4080: read as 12 bits, all multiplied by 255/4095."
     assert found.notes == (note,)
+
+
+@pytest.mark.parametrize("form", ["folder", "zip"])
+def test_splits_of_12_bits_get_one_factor(tmp_path, form):
+    dark, bright = (PIXELS[:2] // 8).astype(np.uint16), PIXELS[2:4].astype(np.uint16) * 16
+    parts = {"train": dark * 16, "test": bright}
+    files = {f"{split}/{i}.png": encode(image) for split, images in parts.items() for i, image in enumerate(images)}
+    path = write_folder(tmp_path / "s", files) if form == "folder" else write_zip(tmp_path / "s.zip", files)
+    for split, images in parts.items():
+        found = open_data(path, split=split)
+        assert np.array_equal(found.images[:, 0], np.rint(images * (255 / 4095))), split
 
 
 def test_files_of_16_and_of_8_bits_are_scaled_too(tmp_path):

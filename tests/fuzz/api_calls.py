@@ -107,6 +107,27 @@ def drawn() -> Any:
     return ganvas.load("run").sample(range(4))
 
 
+def latents() -> Any:
+    """Those of four seeds, in a file too."""
+    import ganvas
+
+    found = ganvas.load("run").latents(range(4))
+    found.save("latents.npz")
+    return found
+
+
+def projected() -> Any:
+    import ganvas
+
+    return ganvas.project("run", ["photo.png"], steps=1, references=0, quiet=True)
+
+
+def directions() -> Any:
+    import ganvas
+
+    return ganvas.directions("run", method="sefa", n=3)
+
+
 TRAIN = {
     "recipe": "mlp", "data": "images.npz", "kimg": 0.04, "batch": 10, "latent": 6, "g_widths": [8], "d_widths": [8],
     "quiet": True, "threads": 1,
@@ -170,6 +191,28 @@ CALLS = [
     "truncation": 1.0}),
     Call("Sampler.sample_grid", method("sample_grid"), lambda: {"seeds": range(4), "label": None, "columns": 2,
     "truncation": 1.0}),
+    Call("Sampler.latents", method("latents"), lambda: {"seeds": range(4), "label": None, "truncation": 1.0}),
+    Call("Sampler.draw", method("draw"), lambda: {"latents": latents()}),
+    Call("Sampler.interpolate, latents", collected("interpolate"), lambda: {"latents": latents(), "frames": 2,
+    "easing": "linear", "loop": False}),
+    Call("Sampler.mix", method("mix"), lambda: {"rows": [0, 1], "columns": "2-3", "layers": 1, "label": 0,
+    "truncation": 1.0}),
+    Call("ganvas.load_latents", public("load_latents"), lambda: {"path": "latents.npz"}),
+    Call("Latents.save", lambda: latents().save, lambda: {"path": "again.npz"}),
+    Call("ganvas.project", public("project"), lambda: {
+        "run": "run", "photos": ["photo.png"], "label": None, "seed": 0, "steps": 2, "references": 1, "device": "cpu",
+        "quiet": True,
+    }),
+    Call("Projection.save", lambda: projected().save, lambda: {"folder": "place"}),
+    Call("ganvas.directions", public("directions"), lambda: {
+        "run": "run", "method": "pca", "n": 4, "seed": 0, "device": "cpu",
+    }),
+    Call("Directions.move", lambda: directions().move, lambda: {"latents": latents(), "direction": 1,
+    "amounts": [-1.0, 1]}),
+    Call("Directions.sheet", lambda: directions().sheet, lambda: {"seed": 0, "label": None, "amounts": [0.0, 1.0],
+    "n": 2}),
+    Call("Directions.save_sheet", lambda: directions().save_sheet, lambda: {"path": "sheet.png", "seed": 0,
+    "label": None}),
     Call("Samples.grid", lambda: drawn().grid, lambda: {"columns": 2, "scale": 1}),
     Call("ganvas.evaluate", public("evaluate"), lambda: {
         "what": "run", "against": None, "held_out": None, "features": None, "weights": None, "count": 40,
@@ -214,6 +257,7 @@ def data_options(**arguments: Any) -> Any:
 def make(number: int, random: Random, prepared: Path) -> Case:
     """Case `number`: each argument of each call in turn, with an odd value; now and then all right, or one too many."""
     copy_all(prepared)
+    latents()
     places = [(one, argument) for one in CALLS for argument in (*one.arguments(), "nosuch")]
     chosen, argument = places[number % len(places)]
     name, value = random.choice(sorted(odd_values().items()))
@@ -243,6 +287,8 @@ def give(chosen: Call, changed: dict[str, Any]) -> Answer:
             if not any(name in str(error) for name in changed):
                 raise
             raise SystemExit(1) from error
+        except KeyboardInterrupt as error:  # of one that may take long
+            raise SystemExit(130) from error
         except ZeroDivisionError as error:
             if "lambda" not in str(error.__traceback__ and _last_code(error)):
                 raise

@@ -6,7 +6,8 @@ from pathlib import Path
 from random import Random
 
 import damage
-import data_variants  # noqa: F401 - it adds to the table
+import data_packages  # noqa: F401 - they add to the table
+import data_variants  # noqa: F401
 import numpy as np
 from command_lines import run_command
 from data_formats import FORMATS, Valid

@@ -60,6 +60,13 @@ def noise(
     return random.integers(0, 256, (n, c, int(height), int(width)), np.uint8)
 
 
+def smooth(random: np.random.Generator, n: int, c: int, size: int) -> Pixels:
+    """uint8 [n c size size] whose neighbouring pixels are alike, as in pictures: tables show by it what they hold."""
+    coarse = random.integers(0, 256, (n, c, 5, 5), np.uint8)
+    large = [[Image.fromarray(plane).resize((size, size), Image.Resampling.BICUBIC) for plane in one] for one in coarse]
+    return np.array([[np.asarray(plane) for plane in one] for one in large])
+
+
 def picture(pixels: Pixels) -> Image.Image:
     """One image [c h w] as Pillow's."""
     return Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0))

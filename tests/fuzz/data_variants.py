@@ -16,6 +16,7 @@ from data_formats import (
     idx,
     noise,
     npz,
+    smooth,
     tarred,
     write_files,
 )
@@ -38,7 +39,7 @@ def odd_tables(folder: Path, random: np.random.Generator) -> Valid:
         folder,
         {"dataset.json": json.dumps(table).encode(), **{n: encoded(p) for n, p in zip(names, pixels, strict=True)}},
     )
-    return Valid(f"a folder with an unusual dataset.json ({way})", folder, pixels, labels, known=False)
+    return Valid(f"a folder with an unusual dataset.json ({way})", folder, pixels, labels)
 
 
 @form
@@ -53,7 +54,7 @@ def idx_labels_from_one(folder: Path, random: np.random.Generator) -> Valid:
         "train-labels-idx2-int" if wide else "train-labels-idx1-ubyte": idx(table, 12,
         "i4") if wide else idx(np.array(labels)),
     })  # fmt: skip
-    return Valid(f"IDX with {'wide' if wide else 'counted from 1'} labels", folder, pixels, labels, known=False)
+    return Valid(f"IDX with {'wide' if wide else 'counted from 1'} labels", folder, pixels, labels)
 
 
 @form
@@ -61,7 +62,7 @@ def cifar_hundred(folder: Path, random: np.random.Generator) -> Valid:
     folder.mkdir()
     pixels, labels = noise(random, c=3, size=(32, 32)), classes(12, random)
     (folder / "cifar-100-python.tar.gz").write_bytes(tarred(cifar_batches(pixels, labels, fine=True), "w:gz"))
-    return Valid("CIFAR-100's tar.gz", folder / "cifar-100-python.tar.gz", pixels, labels, known=False, checked=True)
+    return Valid("CIFAR-100's tar.gz", folder / "cifar-100-python.tar.gz", pixels, labels, checked=True)
 
 
 @form
@@ -80,7 +81,7 @@ def arrays_with_splits(folder: Path, random: np.random.Generator) -> Valid:
         "test_images": other[::-1], "test_labels": np.ones((5, 1), int),
     }  # fmt: skip
     npz(folder / "set.npz", **parts)
-    return Valid(f"an .npz of {', '.join(parts)}", folder / "set.npz", pixels, labels, known=keras, checked=True)
+    return Valid(f"an .npz of {', '.join(parts)}", folder / "set.npz", pixels, labels, checked=True)
 
 
 @form
@@ -95,7 +96,8 @@ def arrays_with_odd_labels(folder: Path, random: np.random.Generator) -> Valid:
     ][random.integers(9)]  # fmt: skip
     npz(folder / "set.npz", values=pixels.transpose(0, 2, 3, 1), labels=written)
     own = [int(k > 0) for k in labels] if kind == "booleans" else labels
-    return Valid(f"an .npz with labels: {kind}", folder / "set.npz", pixels, own, known=False, checked=True)
+    known = kind != "negative"  # -1 says that there is no label
+    return Valid(f"an .npz with labels: {kind}", folder / "set.npz", pixels, own, known=known, checked=True)
 
 
 @form
@@ -112,7 +114,7 @@ def arrays_of_other_numbers(folder: Path, random: np.random.Generator) -> Valid:
         ("uint16", last.astype(np.uint16)),
     ][random.integers(6)]  # fmt: skip
     np.save(folder / "images.npy", written)
-    return Valid(f"a .npy of {kind}", folder / "images.npy", pixels, known=False)
+    return Valid(f"a .npy of {kind}", folder / "images.npy", pixels)
 
 
 @form
@@ -120,10 +122,10 @@ def flat_arrays(folder: Path, random: np.random.Generator) -> Valid:
     """[n 784], [n 3072] with channels first, [32 32 3 n] as SVHN's: the same pixels, or refused."""
     folder.mkdir()
     way = int(random.integers(3))
-    pixels = noise(random, c=1, size=(28, 28)) if way == 0 else noise(random, c=3, size=(32, 32))
-    array = pixels.transpose(2, 3, 1, 0) if way == 2 else pixels.reshape(12, -1)
+    pixels = smooth(random, 40, 1, 28) if way == 0 else smooth(random, 40, 3, 32)
+    array = pixels.transpose(2, 3, 1, 0) if way == 2 else pixels.reshape(40, -1)
     np.save(folder / "images.npy", np.ascontiguousarray(array))
-    return Valid(f"a .npy of {array.shape}", folder / "images.npy", pixels, known=False)
+    return Valid(f"a .npy of {array.shape}", folder / "images.npy", pixels)
 
 
 @form
@@ -134,7 +136,7 @@ def svhn(folder: Path, random: np.random.Generator) -> Valid:
     pixels, labels = noise(random, c=3, size=(32, 32)), classes(12, random)
     numbers = [10 if k == 0 else k for k in labels]  # 10 stands for the digit 0
     savemat(folder / "train_32x32.mat", {"X": pixels.transpose(2, 3, 1, 0), "y": np.array(numbers, np.uint8)[:, None]})
-    return Valid("SVHN's .mat", folder / "train_32x32.mat", pixels, labels, known=False)
+    return Valid("SVHN's .mat", folder / "train_32x32.mat", pixels, labels)
 
 
 @form
@@ -144,18 +146,18 @@ def stl(folder: Path, random: np.random.Generator) -> Valid:
         "train_X.bin": pixels.transpose(0, 1, 3, 2).tobytes(), "train_y.bin": bytes(1 + k for k in labels),
         "class_names.txt": b"airplane\nbird\n",
     })  # fmt: skip
-    return Valid("STL-10's binary folder", folder, pixels, labels, known=False)
+    return Valid("STL-10's binary folder", folder, pixels, labels)
 
 
 @form
 def table_of_digits(folder: Path, random: np.random.Generator) -> Valid:
     folder.mkdir()
-    pixels, labels = noise(random, c=1, size=(28, 28)), classes(12, random)
-    rows = np.concatenate([np.array(labels)[:, None], pixels.reshape(12, -1)], 1)
+    pixels, labels = smooth(random, 40, 1, 28), classes(40, random)
+    rows = np.concatenate([np.array(labels)[:, None], pixels.reshape(40, -1)], 1)
     head = "label," + ",".join(f"{y + 1}x{x + 1}" for y in range(28) for x in range(28)) + "\n"
     text = (head if random.random() < 0.7 else "") + "".join(",".join(map(str, row)) + "\n" for row in rows)
     (folder / "mnist_train.csv").write_text(text)
-    return Valid("a CSV of digits", folder / "mnist_train.csv", pixels, labels, known=False)
+    return Valid("a CSV of digits", folder / "mnist_train.csv", pixels, labels)
 
 
 @form
@@ -165,7 +167,7 @@ def tar_of_images(folder: Path, random: np.random.Generator) -> Valid:
     packed = random.random() < 0.5
     path = folder / ("images.tar.gz" if packed else "images.tar")
     path.write_bytes(tarred(by_class(pixels, labels, names), "w:gz" if packed else "w"))
-    return Valid("a tar of classes", path, pixels, [names[k] for k in labels], known=False, checked=packed, named=True)
+    return Valid("a tar of classes", path, pixels, [names[k] for k in labels], checked=packed, named=True)
 
 
 @form
@@ -176,7 +178,7 @@ def web_dataset(folder: Path, random: np.random.Generator) -> Valid:
     for i, (one, k) in enumerate(zip(pixels, labels, strict=True)):
         files |= {f"{i:06d}.png": encoded(one), f"{i:06d}.cls": str(k).encode()}
     (folder / "shard-000000.tar").write_bytes(tarred(files))
-    return Valid("a WebDataset tar", folder / "shard-000000.tar", pixels, labels, known=False)
+    return Valid("a WebDataset tar", folder / "shard-000000.tar", pixels, labels)
 
 
 @form
@@ -189,7 +191,7 @@ def table_of_labels(folder: Path, random: np.random.Generator) -> Valid:
         folder,
         {"labels.csv": f"file,label\n{rows}".encode(), **{f"{i}.png": encoded(one) for i, one in enumerate(pixels)}},
     )
-    return Valid("a folder with labels.csv", folder, pixels, [words[k] for k in labels], known=False, named=True)
+    return Valid("a folder with labels.csv", folder, pixels, [words[k] for k in labels], named=True)
 
 
 @form
@@ -201,22 +203,27 @@ def split_folders(folder: Path, random: np.random.Generator) -> Valid:
     pixels, labels, names = noise(random), classes(12, random), ["a", "b", "c"]
     other = {f"{test}/x{i}.png": encoded(one[::-1]) for i, one in enumerate(pixels[:3])}
     write_files(folder, {**{f"{train}/{name}": c for name, c in by_class(pixels, labels, names).items()}, **other})
-    usual = train == "train" and test == "test"
-    return Valid(f"a folder of {train} and {test}", folder, pixels, [names[k] for k in labels], known=usual, named=True)
+    return Valid(f"a folder of {train} and {test}", folder, pixels, [names[k] for k in labels], named=True)
 
 
 @form
 def deep_greys(folder: Path, random: np.random.Generator) -> Valid:
-    """16 bits a pixel, over the whole range: the high byte."""
-    pixels = noise(random, c=1)
-    pixels[0, 0, 0, 0] = 255
+    """16 bits a pixel, or 12 in 16; the brightest pixel may be in the other split, whose factor is the same."""
+    pixels, bits, several = noise(random, c=1), int(random.choice([12, 16])), random.random() < 0.5
+    other = pixels[:1] * 0 + 255
+    if several:
+        pixels //= 8
+    else:
+        pixels[0, 0, 0, 0] = 255
     files = {}
-    for i, one in enumerate(pixels):
-        file = io.BytesIO()
-        Image.fromarray(one[0].astype(np.uint16) * 257).save(file, "PNG")
-        files[f"{i}.png"] = file.getvalue()
+    for name, part in {"train/": pixels, "test/": other}.items() if several else [("", pixels)]:
+        for i, one in enumerate(part):
+            file = io.BytesIO()
+            deep = np.rint(one[0] * ((2**bits - 1) / 255)).astype(np.uint16)
+            Image.fromarray(deep).save(file, "PNG")
+            files[f"{name}{i}.png"] = file.getvalue()
     write_files(folder, files)
-    return Valid("a folder of 16-bit PNG files", folder, pixels, known=False)
+    return Valid(f"a folder of PNG files of {bits} bits{', two splits' * several}", folder, pixels)
 
 
 @form
@@ -228,4 +235,4 @@ def with_debris(folder: Path, random: np.random.Generator) -> Valid:
         "__MACOSX/a/._000.png": b"\0",
         "b/.hidden.png": b"\0", "notes.csv": b"x,y\n1,2\n",
     })  # fmt: skip
-    return Valid("a folder of classes with debris", folder, pixels, [names[k] for k in labels], named=True, known=False)
+    return Valid("a folder of classes with debris", folder, pixels, [names[k] for k in labels], named=True)

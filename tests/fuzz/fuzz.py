@@ -18,6 +18,7 @@ from random import Random
 import api_calls
 import command_lines
 import data_files
+import latent_files
 import log_files
 import run_folders
 from isolation import FAULTS, Kind, Outcome, restrict, run_case, run_cases
@@ -25,10 +26,11 @@ from prepared import prepare
 
 KINDS: dict[str, Kind] = {
     "commands": Kind(command_lines.make, 0.25),
-    "data": Kind(data_files.make, 0.3),
+    "data": Kind(data_files.make, 0.26),
     "runs": Kind(run_folders.make, 0.2),
-    "logs": Kind(log_files.make, 0.13),
-    "api": Kind(api_calls.make, 0.12),
+    "logs": Kind(log_files.make, 0.1),
+    "latents": Kind(latent_files.make, 0.05),
+    "api": Kind(api_calls.make, 0.14),
 }
 
 

@@ -28,7 +28,11 @@ MEMORY_LIMIT = 3 * 2**30
 """Bytes of address space that the system still gives a case, so that none takes the whole machine."""
 
 SECONDS_BOUND = 40.0
-"""Seconds after which a case hangs. Commands that may take long are interrupted long before."""
+"""Seconds of the processor's after which a case hangs, or of a clock's if it has done next to nothing in them: the
+machine may be busy. Commands that may take long are interrupted long before."""
+
+IDLE_FRACTION = 0.02
+"""The part of a processor that a case which waits for nothing gets on any machine."""
 
 INTERRUPT_AFTER = 10.0
 """Seconds after which a command that may take long gets Ctrl-C."""
@@ -127,7 +131,8 @@ def run_case(
 
 def _judge(case: Case, answer: Answer, outcome: Outcome) -> None:
     allowed = case.allowed | {130} if answer.interrupted else case.allowed
-    if "Traceback (most recent call last)" in answer.err:  # as a thread prints it
+    lost = answer.interrupted and answer.err.count("Exception ignored in") and "KeyboardInterrupt" in answer.err
+    if "Traceback (most recent call last)" in answer.err and not lost:  # as a thread prints it
         outcome.fault, outcome.detail = "traceback", answer.err[-3000:]
     elif "There is not enough memory" in answer.err:
         outcome.fault, outcome.detail = "memory", answer.err[-1000:]
@@ -152,11 +157,12 @@ def call(act: Callable[[], Any], *, may_take_long: bool = False) -> Answer:
         signal.setitimer(signal.ITIMER_REAL, INTERRUPT_AFTER)
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            act()
+            try:
+                act()
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
     texts = []
     for stream in (out, err):
         stream.flush()
@@ -190,6 +196,29 @@ class _Worker:
     task: tuple[str, int] | None = None
     what: str = ""
     deadline: float = field(default=float("inf"))
+    began: float = 0.0
+    used: float = 0.0
+
+    def start(self, task: tuple[str, int]) -> None:
+        """Gives it a case."""
+        self.task, self.what, self.began, self.used = task, "", time.monotonic(), self.processor_seconds()
+        self.deadline = self.began + SECONDS_BOUND
+        self.connection.send(task)
+
+    def hangs(self) -> bool:
+        """Whether the case has used up its time, or waits for something that does not come."""
+        used = self.processor_seconds() - self.used
+        return used > SECONDS_BOUND or used < IDLE_FRACTION * (time.monotonic() - self.began)
+
+    def processor_seconds(self) -> float:
+        """Of the process, so far."""
+        import psutil
+
+        try:
+            times = psutil.Process(self.process.pid).cpu_times()
+        except psutil.Error:
+            return 0.0
+        return times.user + times.system
 
 
 def run_cases(
@@ -214,8 +243,7 @@ def run_cases(
         while True:
             for worker in pool:
                 if worker.task is None and (task := next(waiting, None)) is not None:
-                    worker.task, worker.what, worker.deadline = task, "", time.monotonic() + SECONDS_BOUND
-                    worker.connection.send(task)
+                    worker.start(task)
             busy = [worker for worker in pool if worker.task is not None]
             if not busy:
                 return
@@ -231,6 +259,8 @@ def run_cases(
                         worker.process.join()
                         how = f"the process ended with {worker.process.exitcode}"
                         message, ended = Outcome(*worker.task, worker.what, "traceback", how), True
+                elif time.monotonic() > worker.deadline and not worker.hangs():
+                    worker.deadline += 5.0
                 elif time.monotonic() > worker.deadline:
                     how = f"longer than {SECONDS_BOUND:g} s"
                     message, ended = Outcome(*worker.task, worker.what, "hang", how, seconds=SECONDS_BOUND), True

@@ -27,8 +27,8 @@ from kill_subjects import Digest, Subject, act, prepare, subjects
 MOST_KILLS_OF_ONE = 5
 """After so many kills a training may end; then another begins."""
 
-PATIENCE = 240.0
-"""Seconds after which a command hangs."""
+PATIENCE, WAITING = 240.0, 1800.0
+"""Seconds of the processor's, and of a clock's, after which a command hangs: the machine may be busy."""
 
 
 @dataclass
@@ -80,14 +80,27 @@ class Killer:
                         psutil.Process(pid).wait(60)
                 self._check()
                 return True
-        process.join(PATIENCE)
-        if process.exitcode is None:
+        if not self._ends(process):
             self._kill(process)
             raise Lost(f"it hangs: {self._said()}")
         if process.exitcode != 0:
             raise Lost(f"exit status {process.exitcode}: {self._said()}")
         self.seconds = max(0.5, time.monotonic() - began)
         return False
+
+    def _ends(self, process: Any) -> bool:
+        """Whether the process ends before it hangs."""
+        began = time.monotonic()
+        while process.is_alive():
+            process.join(2.0)
+            with contextlib.suppress(psutil.Error):
+                one = psutil.Process(process.pid)
+                used = [each.cpu_times() for each in (one, *one.children(recursive=True))]
+                if sum(times.user + times.system for times in used) > PATIENCE:
+                    return False
+            if time.monotonic() - began > WAITING:
+                return False
+        return True
 
     def digest(self) -> Digest:
         """What it ended in, read by another process: its working folder is that of the subject."""
@@ -202,13 +215,10 @@ def kill_all(kills: int, seed: int, folder: Path, only: Sequence[str] = ()) -> d
     chosen = {name: subject for name, subject in subjects().items() if not only or name in only}
     counts = {}
     for number, (name, subject) in enumerate(chosen.items()):
-        count = counts[name] = Count()
+        count, began = counts.setdefault(name, Count()), time.monotonic()
         share = (kills * (number + 1)) // len(chosen) - (kills * number) // len(chosen)
         _kill_one(name, subject, share, Random(f"{seed} {name}"), folder, count)
-        print(
-            f"{name}: {count.kills} kills, {count.ends} ends, {len(count.lost)} lost, {len(count.differing)} differ",
-            file=sys.stderr,
-        )
+        print(table({name: count}, time.monotonic() - began) + "\n", file=sys.stderr, flush=True)
     return counts
 
 

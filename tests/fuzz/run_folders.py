@@ -15,6 +15,9 @@ from prepared import copy_all
 COMMANDS: dict[str, list[str]] = {
     "sample": ["sample", "run", "--seeds", "0-3", "--out", "grid.png"],
     "sample, best": ["sample", "run/snapshots/best", "--seeds", "0-1", "--video", "walk.gif", "--frames", "2"],
+    "sample, direction": ["sample", "run", "--direction", "pca:1", "--video", "moved.webp", "--frames", "2"],
+    "project": ["project", "run", "photo.png", "--steps", "2", "--references", "1", "--out", "place", "--json"],
+    "directions": ["directions", "run", "--method", "sefa", "--json"],
     "plot": ["plot", "run"],
     "plot of two": ["plot", "run", "other", "--out", "curves.png"],
     "evaluate": ["evaluate", "run", "--quick", "--count", "40", "--quiet", "--json"],
@@ -31,7 +34,7 @@ COMMANDS: dict[str, list[str]] = {
 }
 """A command line for each way in which a run is read."""
 
-LONG = ("train", "compare", "evaluate")
+LONG = ("train", "compare", "evaluate", "project", "sample", "directions")
 
 
 def make(number: int, random: Random, prepared: Path) -> Case:

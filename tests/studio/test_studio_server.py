@@ -245,13 +245,17 @@ def test_many_pages_share_one_look_at_the_files(runs: Path, monkeypatch: pytest.
         ([("rollback", ""), ("diagnosis", "warning")], "warning"),
         ([("diagnosis", "warning"), ("non-finite", "")], "failure"),
         ([("diagnosis", "???"), ("diagnosis", ["x"])], "healthy"),
+        ([("diagnosis", "failure"), ("diagnosis", "warning"), ("diagnosis over", "failure")], "warning"),
+        ([("diagnosis", "warning"), ("diagnosis over", "warning"), ("diagnosis", "warning")], "warning"),
+        ([("diagnosis", "warning"), ("diagnosis over", "warning")], "healthy"),
+        ([("diagnosis", "warning"), ("resume", "")], "warning"),
     ],
 )
 def test_severity_is_that_of_what_was_found_last(runs: Path, events: list[tuple[str, Any]], severity: str) -> None:
     from ganvas.runs.folder import Run
 
     for name, value in events:
-        append_event(runs / "a", name, 0, severity=value, summary=f"a {value}", quantities=["D/loss"])
+        append_event(runs / "a", name, 0, name=value, severity=value, summary=f"a {value}", quantities=["D/loss"])
     found = last_finding(Run(runs / "a"))
     assert found[0] == severity
     assert bool(found[1]) == (severity != "healthy")

@@ -14,13 +14,15 @@ import tyro
 from ganvas.cli.arguments import parse
 from ganvas.cli.comparison import compare
 from ganvas.cli.evaluation import diagnose, evaluate
+from ganvas.cli.exporting import export
 from ganvas.cli.inspection import info, inspect_data, list_recipes
 from ganvas.cli.latent_space import directions, project
 from ganvas.cli.output import escape_unprintable, only_json, run_reporting_errors
 from ganvas.cli.sampling import plot, sample
+from ganvas.cli.serving import studio
 from ganvas.cli.storage import cache, runs
-from ganvas.cli.studio import studio
 from ganvas.cli.style_transfer import stylize
+from ganvas.cli.tracking import log
 from ganvas.cli.training import train
 from ganvas.interrupts import raise_on_signal
 from ganvas.version import __version__
@@ -35,8 +37,10 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "evaluate": evaluate,
     "diagnose": diagnose,
     "compare": compare,
+    "log": log,
     "style": stylize,
     "studio": studio,
+    "export": export,
     "recipes": list_recipes,
     "runs": runs,
     "cache": cache,

@@ -9,6 +9,7 @@ from typing import Annotated
 from tyro.conf import Positional, UseAppendAction, arg
 
 from ganvas.cli.output import UsageError, print_json
+from ganvas.errors import GanvasError
 
 
 def compare(
@@ -86,4 +87,4 @@ def compare(
     else:
         print(found)
     if not any(row["evaluation"] for row in found.results["runs"]) and not found.results["imported"]:
-        sys.exit(1)  # no run could be evaluated
+        raise GanvasError("None of the runs could be evaluated.", fix="the report says why, run by run.")

@@ -25,7 +25,8 @@ def evaluate(
     """Measure a run's images, or any images, against real ones; each number with its real-data baseline.
 
     Args:
-        what: A run (its newest snapshot), one snapshot, or images: a folder, a zip …
+        what: A run (its newest snapshot), one snapshot, a generator of the hub (hf:owner/name@revision), or images: a
+            folder, a zip …
         against: The real images, anything that --data takes; by default the training data of the run.
         held_out: Real images that were not used in training; by default the test split, if there is one.
         features: eye (no download), eye-bf16 (faster, other numbers), lite0 (a small ImageNet network), classifier,
@@ -41,6 +42,7 @@ def evaluate(
         quiet: Show no progress.
     """
     from ganvas.evaluation import evaluation
+    from ganvas.runs.card import is_run
     from ganvas.runs.folder import Run
 
     found = evaluation.evaluate(
@@ -48,7 +50,7 @@ def evaluate(
         truncation=truncation, quick=quick, device=device, quiet=quiet,
     )  # fmt: skip
     run = Run(Path(what))
-    evaluation.save_evaluation(found, run if (run.path / "config.json").exists() else None, panel)
+    evaluation.save_evaluation(found, run if is_run(run.path) else None, panel)
     if json:
         print_json(found.to_json())
         return

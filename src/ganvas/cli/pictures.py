@@ -13,9 +13,10 @@ from torch import Tensor
 from ganvas import image_io
 from ganvas.errors import GanvasError
 from ganvas.latent_space.axes import METHODS, Directions, directions
-from ganvas.latents import EASINGS, Latents, load_latents
+from ganvas.latents import EASINGS, MAX_FRAMES, Latents, load_latents
 from ganvas.sampling import Sampler
 from ganvas.seeds import parse_seeds
+from ganvas.values import to_whole
 
 MAX_AMOUNTS = 1000
 
@@ -71,8 +72,7 @@ class Request:
                 easing=easing,
                 loop=loop,
             )
-        if frames < 1:
-            raise GanvasError(f"--frames is {frames}.", expected="at least one image from one amount to the next")
+        frames = to_whole(frames, "--frames", 1, MAX_FRAMES // 4)
         first, last = self.amounts[0], self.amounts[-1]
         t = EASINGS[easing](torch.arange(frames * 2 + 1) / (frames * 2))
         there = (first + (last - first) * t).tolist()

@@ -35,7 +35,7 @@ def sample(
     """Generate images with a trained generator.
 
     Args:
-        run: A run folder (its newest snapshot is used), or one snapshot.
+        run: A run folder (its newest snapshot is used), one snapshot, or hf:owner/name@revision on the hub.
         seeds: Seeds of the images, by default 0-63; the same seed always gives the same image. Of a video, by default
             0-7; with --direction 0-3; with --mix 0-5.
         label: Generate this class only, by its name or number.

@@ -64,6 +64,7 @@ def train(argv: Sequence[str]) -> None:
         config=(tyro.conf.AvoidSubcommands, tyro.conf.OmitArgPrefixes),
     )
     with interrupts.exit_on_signal():
+        from ganvas.trackers import processes
         from ganvas.training import start
         from ganvas.training.loop import TrainingStopped
 
@@ -81,8 +82,9 @@ def train(argv: Sequence[str]) -> None:
         launch.exec_torchrun(command.gpus, command.config.runtime.device, [first, *argv])
     try:
         run = start.train(
-            command.config, recipe=title, out=command.out, name=command.name, new=command.new, quiet=command.quiet
-        )
+            command.config, recipe=title, out=command.out, name=command.name, new=command.new, quiet=command.quiet,
+            listeners=processes.listeners(command.config),
+        )  # fmt: skip
     except TrainingStopped as stopped:
         if command.json:
             _print_result(stopped.run, failure=stopped.failure)

@@ -169,7 +169,7 @@ def compare(
             fix="leave those out, or name a recipe, such as cnn.",
         )
     compared = [c.name for c in own] or [run.name for run in imported]
-    features = features or _default_features(own)
+    features = _default_features(own) if features is None else to_text(features, "features", "an extractor's name")
     weights = None if weights is None else to_text(weights, "weights", "a path")
     settings = EvaluationSettings(count, features, weights, device)
     settings.check()

@@ -20,6 +20,7 @@ from ganvas.comparison.jobs import Job, interrupted_outcome, is_complete
 from ganvas.errors import GanvasError
 from ganvas.runs.folder import Run
 from ganvas.runs.log import append_text
+from ganvas.trackers import processes
 from ganvas.training.start import train
 
 GRACE_SECONDS = 60.0
@@ -39,7 +40,8 @@ def run_job(job: Job, *, quiet: bool, lock_timeout: float = 10.0) -> str:
     """
     try:
         _wait_for_lock(job.run, lock_timeout)
-        train(job.config, recipe=job.recipe, out=job.out, name=job.name, quiet=quiet)
+        told = processes.listeners(job.config)
+        train(job.config, recipe=job.recipe, out=job.out, name=job.name, quiet=quiet, listeners=told)
     except GanvasError as error:
         return " ".join(str(error).splitlines())
     except KeyboardInterrupt:

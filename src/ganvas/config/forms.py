@@ -61,7 +61,8 @@ def _replace(config: Any, knobs: Mapping[str, Any]) -> Any:
 
 
 def _plain(name: str, value: Any) -> Any:
-    """Converts paths, NumPy's numbers and arrays, resolutions, and the user's classes and functions to JSON's types."""
+    """Converts paths, NumPy's numbers and arrays, resolutions, lists of trackers, and the user's classes and functions
+    to JSON's types."""
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     if name == "data" and hasattr(value, "shape"):
@@ -72,6 +73,8 @@ def _plain(name: str, value: Any) -> Any:
         )
     if name == "resolution" and isinstance(value, int | tuple | list):
         return "x".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+    if name == "log_to" and isinstance(value, list | tuple):
+        return (",".join(value) or None) if all(isinstance(one, str) for one in value) else value
     if isinstance(value, str):
         return value
     if name in ("g", "d"):

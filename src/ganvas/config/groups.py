@@ -21,6 +21,7 @@ from ganvas.config.bounds import (
     WholeKimg,
 )
 from ganvas.config.conflicts import Group
+from ganvas.config.trackers import parse_trackers
 from ganvas.data.options import Channels, DataOptions, Fit
 from ganvas.errors import GanvasError
 from ganvas.schedule import Schedule
@@ -287,10 +288,17 @@ class RuntimeConfig(Group):
     images at every snapshot."""
     preview: bool = True
     """Show the newest images in the terminal, under the progress bar."""
+    log_to: str | None = None
+    """Log the run to trackers too: tensorboard, wandb, trackio, mlflow, or several: tensorboard,wandb. Or your own:
+    MODULE:NAME or FILE.py:NAME of a `ganvas.trackers.tracker.Tracker`. Nothing goes online by itself."""
     threads: Threads | None = None
     """CPU threads; by default as many as the networks can use."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, mps."""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.log_to, str):
+            parse_trackers(self.log_to)
 
     def conflicts(self, config: "TrainConfig") -> Iterator[GanvasError]:
         if self.on_failure != "warn" and not self.watch:

@@ -99,5 +99,6 @@ class Knobs(TypedDict, total=False):
     max_recoveries: int
     plot: bool
     preview: bool
+    log_to: str | list[str] | None
     threads: int | None
     device: str

@@ -29,8 +29,11 @@ from ganvas.errors import GanvasError
 from ganvas.files import atomic_file, atomic_folder, write_json
 from ganvas.values import expand_user
 
-VERSION = 3
+VERSION = 4
 """Increased whenever decoding or the format changes; entries of older versions are then ignored."""
+
+GENERATORS = "generators"
+"""The folder in the cache, with a folder for each generator of the hub and commit (`ganvas.runs.hub`)."""
 
 _PIXELS, _LABELS, _NAMES, _META = "images.u8", "labels.npy", "names.json", "meta.json"
 

@@ -23,6 +23,10 @@ _SET_FILES = {"images.u8", "labels.npy", "names.json", "meta.json"}
 
 _KEY = "[0-9a-f]{32}"
 
+_GENERATOR = r"[\w.-]+--[0-9a-f]{40}"
+_GENERATOR_FILES = {"config.json", "model.safetensors", ".model.safetensors.part", "revision.json"}
+"""The files of a generator of the hub (`ganvas.runs.hub`)."""
+
 _FILES = (
     ("features", "features", rf"{_KEY}\.npy"),
     ("classifiers", "classifier", rf"{_KEY}\.safetensors"),
@@ -37,7 +41,7 @@ def _places() -> list[tuple[Path, str]]:
     """Each folder of the cache, and the pattern of the names in it."""
     root = cache.root()
     files = [(root / folder, pattern) for folder, _, pattern in _FILES]
-    return [(root, _KEY), (root / named.FOLDER, _SET_NAME), *files]
+    return [(root, _KEY), (root / named.FOLDER, _SET_NAME), (root / cache.GENERATORS, _GENERATOR), *files]
 
 
 @dataclass(frozen=True)
@@ -46,8 +50,10 @@ class Entry:
 
     Attributes:
         path: its file or folder.
-        kind: data set, download, features, classifier, weights, or leftover: what a killed process left half-written.
-        name: of a data set, its name and shape; of a download, the set's name; of weights, the file's.
+        kind: data set, download, generator of the hub, features, classifier, weights, or leftover: what a killed
+            process left half-written.
+        name: of a data set, its name and shape; of a download, the set's name; of a generator owner--name--commit; of
+            weights, the file's.
         bytes: its size on the disk.
         used: when it was last used, in seconds since 1970.
     """
@@ -78,6 +84,9 @@ def entries() -> list[Entry]:
     for path in _list(root / named.FOLDER, _SET_NAME):
         if path.is_dir() and _is_download(path):
             found.append(Entry(path, "download", path.name, *disk_usage(path)))
+    for path in _list(root / cache.GENERATORS, _GENERATOR):
+        if path.is_dir() and {p.name for p in path.iterdir()} <= _GENERATOR_FILES:
+            found.append(Entry(path, "generator", path.name, *disk_usage(path)))
     for folder, kind, pattern in _FILES:
         for path in _list(root / folder, pattern):
             if path.is_file():

@@ -91,6 +91,28 @@ def fetch(remote: RemoteFile, path: Path, *, what: str, fix: str, progress: bool
         os.replace(part, path)
 
 
+def read_small(url: str, most: int) -> bytes:
+    """What an address gives, at most so many bytes; nothing is kept on the disk.
+
+    Raises:
+        ValueError: it cannot be had; the message says why: "HTTP 404 Not Found".
+    """
+    request = urllib.request.Request(url, headers={"User-Agent": f"ganvas/{__version__}"})
+    try:
+        with closing(urllib.request.build_opener(_WebRedirects).open(request, timeout=TIMEOUT)) as answer:
+            content = answer.read(most + 1)
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise ValueError(f"HTTP {error.code} {error.reason}") from error
+    except urllib.error.URLError as error:
+        raise ValueError(_in_words(error.reason)) from error
+    except (OSError, HTTPException, ValueError) as error:
+        raise ValueError(_in_words(error)) from error
+    if len(content) > most:
+        raise ValueError(f"it gives more than {most:,} bytes")
+    return content
+
+
 def is_complete(remote: RemoteFile, path: Path) -> bool:
     """Whether `path` is the file, by its SHA-256."""
     try:

@@ -78,14 +78,17 @@ def folder_source(folder: Path, name: str, split: str) -> Source:
     return _group_source(str(folder), name, files, split, f"give the path of the file itself, such as {folder}/")
 
 
-def zip_source(path: Path, name: str, split: str) -> Source:
-    """The source for one split of the IDX files in a zip; nothing is unpacked to the disk.
+def zip_source(path: Path, name: str, split: str, part: str = "") -> Source:
+    """The source for one split of the IDX files in a zip, or of those whose names begin with `part`.
+
+    Nothing is unpacked to the disk.
 
     Raises:
         GanvasError: there are several data sets in the zip.
     """
     with open_zip(path) as archive:
-        members = [info for info in archive.infolist() if not info.is_dir()]
+        members = [info for info in archive.infolist() if info.filename.rpartition("/")[2].startswith(part)]
+        members = [info for info in members if not info.is_dir()]
     files = [_in_zip(path, info) for info in members]
     return _group_source(str(path), name, files, split, "unpack it, and give the path of one file, such as ")
 

@@ -1,6 +1,7 @@
-"""The data sets that are fetched by name: mnist, fashion-mnist, kmnist, cifar10, cifar100, svhn.
+"""The data sets that are fetched by name: mnist, fashion-mnist, kmnist, qmnist, emnist, cifar10, cifar100, svhn.
 
-Sizes and SHA-256 are those that torchvision, Keras and the sets' own pages publish for the authors' files.
+Sizes and SHA-256 are those that torchvision, Keras, TensorFlow Datasets and the sets' own pages publish for the
+authors' files.
 """
 
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from ganvas.data import cache
+from ganvas.data import cache, idx
 from ganvas.data.downloads import RemoteFile, fetch
 from ganvas.data.options import DataOptions
 from ganvas.data.source_types import ImageArrays, ImageFiles, Source
@@ -42,6 +43,12 @@ class NamedSet:
     format: str = "a named data set"
     """For messages: that of its files, where their labels can be chosen by name."""
 
+    part: str = ""
+    """Of a zip with several data sets of IDX files, how the names of this one's begin."""
+
+    folder: str = ""
+    """Where its files are in the cache; by default its own name."""
+
     def remote_files(self) -> list[RemoteFile]:
         """Its files, with their addresses."""
         return [
@@ -61,6 +68,22 @@ def _idx_files(*facts: tuple[int, str]) -> tuple[tuple[str, int, str], ...]:
 def _idx_forms(folder: str) -> str:
     return f"torchvision's folder ({folder}/raw), a folder with the four .gz files, or an .npz"
 
+
+def _emnist(part: str, class_names: str) -> NamedSet:
+    """One of the sets that are in EMNIST's zip (Cohen et al. 2017)."""
+    return NamedSet(
+        ("https://biometrics.nist.gov/cs_links/EMNIST/", "https://www.itl.nist.gov/iaui/vip/cs_links/EMNIST/"),
+        (("gzip.zip", 561_753_746, "fb9bb67e33772a9cc0b895e4ecf36d2cf35be8b709693c3564cea2a019fcda8e"),),
+        dict.fromkeys(("train", "test"), "gzip.zip"),
+        f"torchvision's folder (EMNIST/raw), emnist-{part}.mat, a folder with its four .gz files, or an .npz",
+        tuple(class_names),
+        part=f"emnist-{part}-",
+        folder="emnist",
+    )
+
+
+_DIGITS, _CAPITALS, _LETTERS = "0123456789", "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz"
+_MERGED = f"{_DIGITS}{_CAPITALS}abdefghnqrt"  # small letters that look unlike the capitals
 
 SETS = {
     "mnist": NamedSet(
@@ -111,6 +134,37 @@ SETS = {
         _idx_forms("KMNIST"),
         ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
     ),
+    "qmnist": NamedSet(
+        ("https://raw.githubusercontent.com/facebookresearch/qmnist/master/",),
+        tuple(
+            (f"qmnist-{name}.gz", *facts)
+            for name, facts in {
+                "train-images-idx3-ubyte": (
+                    9_704_059,
+                    "9e26a7bf1683614e065d7b76460ccd52807165b3f22561fb782bd9f38c52b51d",
+                ),
+                "train-labels-idx2-int": (
+                    463_024,
+                    "2c05dc77f6b916b38e455e97ab129a42a444f3dbef09b278a366f82904e0dd9f",
+                ),
+                "test-images-idx3-ubyte": (
+                    9_742_279,
+                    "43fc22bf7498b8fc98de98369d72f752d0deabc280a43a7bcc364ab19e57b375",
+                ),
+                "test-labels-idx2-int": (
+                    526_800,
+                    "9fbcbe594c3766fdf4f0b15c5165dc0d1e57ac604e01422608bb72c906030d06",
+                ),
+            }.items()
+        ),
+        {split: f"qmnist-{split}-images-idx3-ubyte.gz" for split in ("train", "test")},
+        _idx_forms("QMNIST"),
+    ),
+    "emnist": _emnist("balanced", _MERGED),
+    "emnist-letters": _emnist("letters", _LETTERS),
+    "emnist-digits": _emnist("digits", _DIGITS),
+    "emnist-byclass": _emnist("byclass", _DIGITS + _CAPITALS + _LETTERS),
+    "emnist-bymerge": _emnist("bymerge", _MERGED),
     "cifar10": NamedSet(
         (
             "https://www.cs.toronto.edu/~kriz/",
@@ -170,8 +224,11 @@ def source(
     stamp = ["named", name, options.split, options.label_column, [sha256 for *_, sha256 in chosen.files]]
 
     def read() -> ImageArrays | ImageFiles:
-        folder = fetch_files(name, progress=progress)
-        content = open_file(replace(options, source=str(folder / chosen.opened[options.split]))).read()
+        path = fetch_files(name, progress=progress) / chosen.opened[options.split]
+        if chosen.part:
+            content = idx.zip_source(path, name, options.split, chosen.part).read()
+        else:
+            content = open_file(replace(options, source=str(path))).read()
         return replace(content, class_names=chosen.class_names) if chosen.class_names else content
 
     return Source(name, chosen.format, stamp, read)
@@ -186,7 +243,7 @@ def fetch_files(name: str, *, progress: bool = True) -> Path:
         GanvasError: a file cannot be had, or the cache cannot be written.
     """
     fix = f"give the path of a copy ({SETS[name].local}), or --data digits28, which needs no network."
-    folder = cache.root() / FOLDER / name
+    folder = cache.root() / FOLDER / (SETS[name].folder or name)
     make_folder(folder.parent)
     try:
         held = FileLock(f"{folder}.lock").acquire()

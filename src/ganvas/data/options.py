@@ -28,9 +28,9 @@ class DataOptions:
 
     source: str
     """A folder, a zip or tar, IDX or CIFAR files, .npz/.npy, Parquet, a video, `digits`, a set that is downloaded
-    (`mnist`, `fashion-mnist`, `kmnist`, `cifar10`, `cifar100`, `svhn`), `hf:owner/name[:config]`, or StackedMNIST:
-    `stacked-mnist`, made of MNIST's digits, or `stacked-mnist:PATH`, made of any grey digits in ten classes. An
-    existing path takes precedence over a name."""
+    (`mnist`, `fashion-mnist`, `kmnist`, `qmnist`, `emnist`, `emnist-letters`, `cifar10`, `cifar100`, `svhn` …),
+    `hf:owner/name[:config]`, or StackedMNIST: `stacked-mnist`, made of MNIST's digits, or `stacked-mnist:PATH`, made of
+    any grey digits in ten classes. An existing path takes precedence over a name."""
 
     split: Split = "train"
     """Which part of a data set that has two."""
@@ -53,7 +53,7 @@ class DataOptions:
     the classes; of CIFAR-100, `coarse_labels`."""
 
     def __post_init__(self) -> None:
-        to_text(self.source, "data", "the name or the path of a data set")
+        object.__setattr__(self, "source", to_text(self.source, "data", "the name or the path of a data set"))
         self.size()
         if (max_bad := as_number(self.max_bad)) is None or not 0 <= max_bad <= 1:
             raise GanvasError(

@@ -95,8 +95,13 @@ def scan_headers(images: ImageFiles, *, progress: bool) -> HeaderScan:
     return scan
 
 
-def choose_target_of_files(options: DataOptions, images: ImageFiles, scan: HeaderScan) -> TargetFormat:
+def choose_target_of_files(
+    options: DataOptions, images: ImageFiles, scan: HeaderScan, find_others: Callable[[], ImageFiles | None]
+) -> TargetFormat:
     """Chooses channels and size for image files, at least one of which is readable.
+
+    Args:
+        find_others: opens the other split, whose images of 16 bits get the same factor; None if there is none.
 
     Raises:
         GanvasError: they have colours of 16 bits, of which nearly nothing could be read.
@@ -116,18 +121,26 @@ def choose_target_of_files(options: DataOptions, images: ImageFiles, scan: Heade
     if scan.animated:
         count, example = len(scan.animated), scan.animated[0]
         notes.append(f"Files with several frames or pages: {count}, as {example}; the first of each is used.")
-    white, dark = _choose_white(options, images, scan)
+    white, dark = _choose_white(options, images, scan, find_others)
     size, more = choose_default_size(options, scan.sizes)
     return TargetFormat(channels, size, (*notes, *dark, *more), white)
 
 
-def _choose_white(options: DataOptions, images: ImageFiles, scan: HeaderScan) -> tuple[int, list[str]]:
-    """The number that is white in all grey images of 16 bits or more, from their maximum, with a note."""
+def _choose_white(
+    options: DataOptions, images: ImageFiles, scan: HeaderScan, find_others: Callable[[], ImageFiles | None]
+) -> tuple[int, list[str]]:
+    """The number that is white in all grey images of 16 bits or more, from the maximum of all splits, with a note."""
+    splits = [(images, scan)]
+    if any(scan.deep.values()) and (others := find_others()) is not None:
+        splits.append((others, scan_headers(others, progress=False)))
 
     def find_peak(kind: str) -> int:
         title = "finding the brightest pixel"
-        found = _read_files(lambda file, _: read_peak(file), images, scan.deep[kind], {}, title, progress=False)
-        return max((peak for chunk in found for _, peak in chunk), default=65535)
+        found = [
+            _read_files(lambda file, _: read_peak(file), files, headers.deep[kind], {}, title, progress=False)
+            for files, headers in splits
+        ]
+        return max((peak for chunks in found for chunk in chunks for _, peak in chunk), default=65535)
 
     colour = white_of(find_peak("colour")) if scan.deep["colour"] else 65535
     if colour < 65535:

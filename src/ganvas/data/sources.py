@@ -8,7 +8,9 @@ import re
 import zlib
 from collections.abc import Mapping
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -319,7 +321,7 @@ def _build_files(
     kept: list[int] = []
     shape, notes = (0, 1, 8, 8), ()
     if scan.readable:
-        target = choose_target_of_files(options, content, scan)
+        target = choose_target_of_files(options, content, scan, lambda: _open_other_split(options))
         cache.check_disk_space(scan.readable * target.channels * target.size[0] * target.size[1])
         with closing(decode_files(content, scan, target, options, progress=progress)) as chunks:
             for pixels, indices in chunks:
@@ -338,6 +340,16 @@ def _build_files(
         {"format": source.format, **scan.to_json(), "ignored": dict(content.ignored)},
         tuple(content.names[index] for index in kept),
     )
+
+
+def _open_other_split(options: DataOptions) -> ImageFiles | None:
+    """The image files of the other split; None if there is none that can be read."""
+    other: Literal["train", "test"] = "train" if options.split == "test" else "test"
+    try:
+        content = find_source(replace(options, split=other), progress=False).read()
+    except (GanvasError, OSError):
+        return None
+    return content if isinstance(content, ImageFiles) else None
 
 
 def _check_bad_fraction(options: DataOptions, skipped: tuple[tuple[str, str], ...], total: int) -> None:

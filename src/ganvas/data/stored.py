@@ -91,7 +91,7 @@ def read_headers(path: Path) -> list[StoredArray]:
 
 def _read_header(path: Path, member: str, file: BinaryIO, size: int) -> StoredArray:
     """Reads shape and dtype, and checks them against the size of the file."""
-    shape, fortran, dtype = _parse_header(file)
+    shape, fortran, dtype = parse_header(file)
     total = math.prod(shape) * dtype.itemsize
     where = f"{path}: {member}" if member else str(path)
     matches = min(shape, default=0) >= 0 and file.tell() + total == size
@@ -123,7 +123,7 @@ def _read_header(path: Path, member: str, file: BinaryIO, size: int) -> StoredAr
                 yield np.array(values[first : first + step])
             return
         with report_damage(where), _open_array(path, member) as opened:
-            _parse_header(opened)
+            parse_header(opened)
             for first in range(0, count, step):
                 taken = (min(step, count - first), *shape[1:])
                 content = opened.read(math.prod(taken) * dtype.itemsize)
@@ -134,7 +134,8 @@ def _read_header(path: Path, member: str, file: BinaryIO, size: int) -> StoredAr
     return StoredArray(member.removesuffix(".npy") or path.stem, path.name, where, shape, dtype, stream, whole)
 
 
-def _parse_header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+def parse_header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, whether the order is Fortran's, and type of an array, from the start of a .npy; raises any Exception."""
     version = npy.read_magic(file)
     read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
     return read(file)

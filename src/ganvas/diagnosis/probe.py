@@ -5,7 +5,7 @@ else's loop, whose calls are observed and repeated (`ganvas.diagnosis.loops.prob
 """
 
 from collections.abc import Callable, Iterator
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,20 @@ MAX_ERRORS = 3
 
 Part = Literal["images", "outputs", "labels"]
 """A part of a probe. An error in one leaves the others as they are."""
+
+
+class FindingChanges(NamedTuple):
+    """Failures and warnings that have begun or ended.
+
+    Attributes:
+        begun: those that were not there before.
+        ended: the names of those that are no longer there.
+        new: those of `begun` that were never there.
+    """
+
+    begun: list[Finding]
+    ended: list[str]
+    new: list[Finding]
 
 
 class Subject(Protocol):
@@ -88,6 +102,7 @@ class NetworkProbe:
         self._subject, self._counts = subject, dict[str, int]()
         self._updates: dict[str, signals.WeightUpdate] = {}
         self._earlier: dict[str, signals.WeightUpdate] = {}
+        self._present: set[str] = set()
         self._reported: set[str] = set()
 
     @property
@@ -168,13 +183,19 @@ class NetworkProbe:
             self.history.update_facts(probe_errors={**self.errors, "conditions": f"{type(error).__name__}: {error}"})
             return Diagnosis((), {}, self.history.now, self.history.unit, self.history.facts)
 
-    def new_findings(self) -> list[Finding]:
-        """The failures and warnings that were not among the earlier ones."""
-        found = [f for f in self.diagnosis().findings if f.severity != "note" and f.name not in self._reported]
-        self._reported |= {finding.name for finding in found}
-        return found
+    def update_findings(self) -> FindingChanges:
+        """Which failures and warnings have begun or ended since the last call."""
+        found = {finding.name: finding for finding in self.diagnosis().findings if finding.severity != "note"}
+        begun = [finding for name, finding in found.items() if name not in self._present]
+        ended = sorted(self._present - found.keys())
+        new = [finding for finding in begun if finding.name not in self._reported]
+        self._present = set(found)
+        self._reported |= self._present
+        return FindingChanges(begun, ended, new)
 
     def restart(self, history: History) -> None:
         """Continues with another history; what it shows already is not reported."""
         self.history = history
-        self._reported = {finding.name for finding in self.diagnosis().findings}
+        findings = self.diagnosis().findings
+        self._present = {finding.name for finding in findings if finding.severity != "note"}
+        self._reported = {finding.name for finding in findings}

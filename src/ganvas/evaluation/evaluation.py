@@ -33,7 +33,7 @@ from ganvas.features.extraction import Extractor, extract_features
 from ganvas.files import to_path
 from ganvas.progress import progress_bar
 from ganvas.pytorch_state import default_state
-from ganvas.runs import log, snapshot
+from ganvas.runs import hub, log, snapshot
 from ganvas.runs.folder import Run
 from ganvas.sampling import load
 from ganvas.threads import cpu_threads
@@ -65,7 +65,8 @@ def evaluate(
     """Evaluates a run (its newest snapshot), one snapshot, or a set of images, by comparison with real images.
 
     Args:
-        what: a run folder, a snapshot folder, or anything that `--data` accepts.
+        what: a run folder, a snapshot folder, a generator of the hub (hf:owner/name@revision), or anything that
+            `--data` accepts.
         against: the real images; by default the training set of the run.
         held_out: real images that were not trained on; by default the test split of `against`, if it has one.
         features: eye, eye-bf16, lite0, classifier, inception, dinov2, MODULE:NAME, FILE.py:NAME; a module, its class,
@@ -166,6 +167,7 @@ def _open(
             fix="numpy.save('images.npy', images), then evaluate('images.npy', against=…).",
         )
     path = what.path if isinstance(what, Run) else to_path(what, "a run, or images")
+    path = hub.find_local(path) if hub.has_revision(path) else path  # without one, it is a data set of the hub
     if not any((path / name).exists() for name in ("config.json", "card.json", "G.safetensors")):
         if against is None:
             raise GanvasError(

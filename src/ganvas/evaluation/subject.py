@@ -11,6 +11,7 @@ from torch import Tensor
 from ganvas.data import ImageSet
 from ganvas.data.selection import assign_classes, iterate_batches
 from ganvas.evaluation.independence import d_network
+from ganvas.runs.card import is_hub_folder, is_run
 from ganvas.runs.folder import Run
 from ganvas.sampling import Sampler
 
@@ -79,4 +80,4 @@ def subject_from_generator(sampler: Sampler, shares: np.ndarray | None, truncati
 def find_run(snapshot: Path) -> Run | None:
     """The run that a snapshot folder belongs to; None if it is not in a run."""
     run = Run(snapshot.parent.parent)
-    return run if (run.path / "config.json").exists() else None
+    return run if is_run(run.path) and not is_hub_folder(snapshot) else None

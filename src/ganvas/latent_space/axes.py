@@ -9,7 +9,8 @@
 - sefa: the eigenvectors of AᵀA, where A are the weights that read the style first (Shen & Zhou 2021, arXiv 2007.06600).
 """
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -21,14 +22,15 @@ from torch import Tensor, nn
 
 from ganvas import image_io, sampling, user_code
 from ganvas.display import Displayed, InlineImage, Paragraph, Part
-from ganvas.errors import GanvasError
+from ganvas.errors import GanvasError, describe_value
 from ganvas.features.perceptual import PerceptualDistance
+from ganvas.files import to_path
 from ganvas.latents import Latents
 from ganvas.pytorch_state import default_state
 from ganvas.runs.folder import Run
 from ganvas.sampling import Label, Sampler
 from ganvas.threads import cpu_threads
-from ganvas.values import to_choice, to_whole
+from ganvas.values import to_choice, to_number, to_whole
 
 Method = Literal["pca", "sefa"]
 METHODS: tuple[Method, ...] = ("pca", "sefa")
@@ -74,10 +76,9 @@ class Directions(Displayed):
         Raises:
             GanvasError: there is no such direction, or the latents are of another generator.
         """
-        if not 0 <= direction < len(self):
-            raise GanvasError(f"There is no direction {direction}.", expected=f"0 to {len(self) - 1}")
+        direction, amounts = to_whole(direction, "The direction", 0, len(self) - 1), _to_numbers(amounts)
         latents = self.sampler.check_latents(latents)
-        step = torch.tensor(list(amounts), dtype=torch.float32)[:, None, None] * self.vectors[direction]
+        step = torch.tensor(amounts, dtype=torch.float32)[:, None, None] * self.vectors[direction]
         styles = (latents.styles[:, None] + step).flatten(0, 1)
         labels = None if latents.labels is None else latents.labels.repeat_interleave(len(step))
         return Latents(styles, labels, latents.space)
@@ -87,7 +88,8 @@ class Directions(Displayed):
     ) -> Image.Image:
         """A row for each of the first n directions: the picture of a seed, truncated to 0.7, moved along it."""
         label = 0 if label is None and self.sampler.card.shape.classes else label
-        start, n = self.sampler.latents([seed], label=label, truncation=SHEET_TRUNCATION), min(n, len(self))
+        n, amounts = min(to_whole(n, "n", 1), len(self)), _to_numbers(amounts)
+        start = self.sampler.latents([seed], label=label, truncation=SHEET_TRUNCATION)
         images = np.concatenate([self.sampler.draw(self.move(start, i, amounts)) for i in range(n)])
         names = [f"{self.method}:{i}" for i in range(n)]
         return image_io.make_grid(images, len(amounts), row_names=names)
@@ -97,8 +99,9 @@ class Directions(Displayed):
 
     def save_sheet(self, path: Path | str, seed: int = 0, label: Label | None = None) -> Path:
         """Writes `sheet` to a file."""
-        image_io.save_image(self.sheet(seed, label=label), Path(path))
-        return Path(path)
+        path = to_path(path, "the file of a sheet")
+        image_io.save_image(self.sheet(seed, label=label), path)
+        return path
 
     def _line(self) -> str:
         first = ", ".join(f"{share:.1%}" for share in self.shares[:4])
@@ -107,6 +110,20 @@ class Directions(Displayed):
     def _parts(self) -> Iterator[Part]:
         yield Paragraph(self._line())
         yield InlineImage(self.sheet(), f"each row one direction, {AMOUNTS[0]:g} to {AMOUNTS[-1]:g}")
+
+
+def _to_numbers(amounts: Sequence[float]) -> list[float]:
+    """The amounts, as finite numbers.
+
+    Raises:
+        GanvasError: they are something else, or none.
+    """
+    if isinstance(amounts, str | bytes) or not isinstance(amounts, Iterable) or not getattr(amounts, "ndim", 1):
+        raise GanvasError(f"amounts is {describe_value(amounts)}.", expected="numbers, such as [-1, 0, 1]")
+    numbers = [to_number(amount, "amounts", -math.inf) for amount in amounts]
+    if not numbers:
+        raise GanvasError("There are no amounts.", expected="at least one")
+    return numbers
 
 
 @default_state()

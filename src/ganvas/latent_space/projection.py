@@ -6,7 +6,7 @@ found.save("place")  # a sheet, the latents, a film of the search
 
 import io
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from ganvas.data.pixels import to_uint8, to_unit
 from ganvas.data.selection import open_test_split
 from ganvas.data.source_types import Unreadable
 from ganvas.display import Displayed, InlineImage, Paragraph, Part, Table
-from ganvas.errors import GanvasError
+from ganvas.errors import GanvasError, describe_value
 from ganvas.features.perceptual import PerceptualDistance
 from ganvas.files import to_path
 from ganvas.latent_space.search import Place, Search
@@ -32,10 +32,11 @@ from ganvas.latents import Latents
 from ganvas.networks import Shape
 from ganvas.progress import progress_bar
 from ganvas.pytorch_state import default_state
+from ganvas.runs.card import is_run
 from ganvas.runs.folder import Run
 from ganvas.sampling import Label
 from ganvas.threads import cpu_threads
-from ganvas.values import to_whole
+from ganvas.values import to_flag, to_whole
 
 STEPS = 240
 """Of the gradient descent."""
@@ -104,7 +105,7 @@ class Projection(Displayed):
         Raises:
             GanvasError: they cannot be written.
         """
-        folder = Path(folder)
+        folder = to_path(folder, "a folder")
         files = [folder / "projection.png", folder / "latents.npz", folder / "search.webp"]
         image_io.save_image(self.sheet(), files[0])
         self.latents.save(files[1])
@@ -164,7 +165,7 @@ def project(
         GanvasError: there is no usable snapshot, or a photo cannot be read.
     """
     began = time.perf_counter()
-    steps = to_whole(steps, "--steps", 1, MAX_STEPS)
+    steps, quiet = to_whole(steps, "--steps", 1, MAX_STEPS), to_flag(quiet, "quiet")
     references = to_whole(references, "--references", 0, MAX_PHOTOS)
     seed = to_whole(seed, "--seed", 0, MAX_SEED)
     sampler = sampling.load(run, device=device)
@@ -224,6 +225,8 @@ def load_photo(photo: Photo, shape: Shape, fit: Fit) -> np.ndarray:
 
 def _as_list(photos: Photo | Sequence[Photo]) -> list[Photo]:
     single = isinstance(photos, str | Path) or (isinstance(photos, np.ndarray) and photos.ndim != 4)
+    if not single and (isinstance(photos, bytes) or not isinstance(photos, Iterable) or not getattr(photos, "ndim", 1)):
+        raise GanvasError(f"{describe_value(photos)} is no photo.", expected="files, or pixels uint8 [1|3|4 h w]")
     several: list[Photo] = [photos] if single else list(photos)  # type: ignore[list-item]
     if not 0 < len(several) <= MAX_PHOTOS:
         raise GanvasError(f"There are {len(several)} photos.", expected=f"1 to {MAX_PHOTOS} at a time")
@@ -233,7 +236,7 @@ def _as_list(photos: Photo | Sequence[Photo]) -> list[Photo]:
 def _training_of(snapshot: Path) -> Run | None:
     """The run in whose folder a snapshot lies; None of a snapshot that stands alone."""
     folder = snapshot.resolve().parent.parent
-    return Run(folder) if (folder / "config.json").exists() else None
+    return Run(folder) if is_run(folder) else None
 
 
 def _references(trained: Run | None, shape: Shape, n: int) -> tuple[dict[str, np.ndarray], list[str]]:

@@ -18,6 +18,7 @@ from ganvas.drawing import images_per_pass, sample_latents
 from ganvas.features.perceptual import PerceptualDistance
 from ganvas.latents import Latents
 from ganvas.networks import Generator
+from ganvas.optimisers import Adam
 
 CANDIDATES = 256
 """Random pictures among which starts are chosen."""
@@ -134,7 +135,7 @@ class Search:
     ) -> tuple[Tensor, Tensor]:
         """Styles nearer to their targets, float [m layers k], and the distances of their best pictures, float [m]."""
         free = ((styles - self._mean) / self._deviation).requires_grad_()
-        adam = torch.optim.Adam([free], RATE)
+        adam = Adam([free], RATE)
         best, least = free.detach().clone(), torch.full((len(free),), math.inf, device=self._device)
         keep = max(1, steps // FRAMES)
         for step in range(steps + 1):  # the last one only measures

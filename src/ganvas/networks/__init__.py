@@ -4,7 +4,7 @@ Both are called with the family's configuration (`ganvas.config.families`) and a
 is imported.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
+from torch.nn.parameter import UninitializedParameter
 
 from ganvas.config import Network
 from ganvas.networks.base import Discriminator, Generator, Shape
@@ -50,13 +51,29 @@ def limited_size(tensors: int) -> Iterator[None]:
     """
     left = 100 + 2 * tensors
 
-    def count(module: nn.Module, name: str, parameter: object) -> None:
+    def count(parameter: Tensor) -> None:
         nonlocal left
         left -= 1
         if left < 0:
             raise ValueError(f"the network of card.json has far more layers than the {tensors:,} weights of the file")
 
-    hook = register_module_parameter_registration_hook(count)
+    with seen_parameters(count):
+        yield
+
+
+@contextmanager
+def seen_parameters(see: Callable[[Tensor], None]) -> Iterator[None]:
+    """Calls `see` with each parameter of the networks that are built in the block, before its first values are set.
+
+    Memory that has not been written to is not used yet: `see` may end the building by an error.
+    """
+
+    def call(module: nn.Module, name: str, parameter: object) -> None:
+        seen_before = name == "original"  # by a layer that now has spectral norm
+        if isinstance(parameter, Tensor) and not seen_before and not isinstance(parameter, UninitializedParameter):
+            see(parameter)
+
+    hook = register_module_parameter_registration_hook(call)
     try:
         yield
     finally:
@@ -78,4 +95,5 @@ def count_flops(network: nn.Module, *inputs: Tensor | None) -> int:
 __all__ = [
     "Discriminator", "FlopCounter", "Generator", "Shape", "apply_spectral_norm", "build",
     "build_generator", "count_flops", "count_parameters", "limited_size",
+    "seen_parameters",
 ]  # fmt: skip

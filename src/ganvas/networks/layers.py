@@ -133,14 +133,16 @@ class ToImage(nn.ConvTranspose2d):
 
     On a CPU with one output channel, PyTorch's own forward pass is an order of magnitude slower than its arithmetic
     requires. There this layer computes a matrix product and a sum of shifted copies (col2im), with the same result up
-    to rounding. With more channels or larger images the copies would cost more than they save.
+    to rounding. With more channels or larger images the copies would cost more than they save. An exported program has
+    the plain layer, which other programs compute fast.
     """
 
     def __init__(self, c_in: int, channels: int, kernel: int) -> None:
         super().__init__(c_in, channels, kernel, padding=kernel // 2)
 
     def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
-        if input.device.type != "cpu" or self.out_channels > 1 or input.shape[2] * input.shape[3] > 64 * 64:
+        large = self.out_channels > 1 or input.shape[2] * input.shape[3] > 64 * 64
+        if input.device.type != "cpu" or large or torch.compiler.is_exporting():
             return super().forward(input, output_size)
         assert self.bias is not None
         return _MatmulAndFold.apply(input, self.weight) + self.bias[:, None, None]

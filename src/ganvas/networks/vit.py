@@ -154,7 +154,7 @@ class Generator(base.Generator):
 
     def truncate(self, styles: Tensor, labels: Tensor | None, truncation: float) -> Tensor:
         """w moved towards that of z = 0."""
-        centre = self.mapping(styles.new_zeros(1 if labels is None else len(labels), self.latent), labels)
+        centre = self.mapping(styles.new_zeros(1 if labels is None else labels.shape[0], self.latent), labels)
         return torch.lerp(centre[:, None], styles, truncation)
 
     def draw(self, styles: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -162,7 +162,7 @@ class Generator(base.Generator):
 
     def _synthesise(self, styles: Sequence[Tensor]) -> Tensor:
         """Images from w [n width] of each block and of the last norm."""
-        tokens = self.tokens.repeat(len(styles[0]), 1, 1)  # not `expand`: PyTorch's FLOP counter fails on its view
+        tokens = self.tokens.repeat(styles[0].shape[0], 1, 1)  # not `expand`: PyTorch's FLOP counter fails on its view
         for block, w in zip(self.blocks, styles, strict=False):
             tokens = block(tokens, w)
         features = self.last_norm(tokens, styles[-1]).transpose(1, 2).unflatten(2, self.grid)

@@ -1,4 +1,8 @@
-"""A snapshot's card.json in plain values, and the header of its weights; read without PyTorch."""
+"""A snapshot's card.json in plain values, and the header of its weights; read without PyTorch.
+
+A snapshot is a folder with card.json and G.safetensors, or a folder for the Hugging Face hub, as ganvas export writes
+it: the same card in its config.json, and model.safetensors.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +25,7 @@ from ganvas.reading import (
     read_json,
 )
 from ganvas.runs.formats import check_format
+from ganvas.specs import is_spec
 
 FORMAT = 2
 """The format of a snapshot folder."""
@@ -29,6 +34,11 @@ MAX_HEADER = 100_000_000
 """Most bytes of the header of a file of weights, as in safetensors itself."""
 
 MAX_CLASSES = 1_000_000
+
+LIBRARY = "ganvas"
+"""The library_name in the config.json of a folder for the hub."""
+
+HUB_CONFIG, HUB_WEIGHTS = "config.json", "model.safetensors"
 
 SHAPE: Fields = {
     "channels": lambda value: is_count(value) and value in (1, 3, 4),
@@ -46,6 +56,31 @@ _CARD: Fields = {
 }  # fmt: skip
 
 
+def is_hub_folder(path: Path) -> bool:
+    """Whether a folder has the files of a generator on the Hugging Face hub; whose it is `read_card` tells."""
+    return all((path / name).is_file() for name in (HUB_CONFIG, HUB_WEIGHTS))
+
+
+def is_snapshot(path: Path) -> bool:
+    """Whether a folder holds a generator: a snapshot of a run, or a folder for the hub."""
+    return (path / "card.json").exists() or is_hub_folder(path)
+
+
+def is_run(path: Path) -> bool:
+    """Whether a folder is that of a run."""
+    return (path / "config.json").exists() and not is_hub_folder(path)
+
+
+def card_file(snapshot: Path) -> Path:
+    """The file of a snapshot's card."""
+    return snapshot / (HUB_CONFIG if is_hub_folder(snapshot) else "card.json")
+
+
+def weights_file(snapshot: Path) -> Path:
+    """The file of a snapshot's weights."""
+    return snapshot / (HUB_WEIGHTS if is_hub_folder(snapshot) else "G.safetensors")
+
+
 def read_card(snapshot: Path) -> dict[str, Any]:
     """The content of a snapshot's card.json (`ganvas.runs.snapshot.Card`).
 
@@ -55,7 +90,7 @@ def read_card(snapshot: Path) -> dict[str, Any]:
     try:
         return _parse_card(snapshot)
     except (OSError, ValueError) as error:
-        raise _unusable(snapshot / "card.json", error) from error
+        raise _unusable(card_file(snapshot), error) from error
 
 
 def read_weight_shapes(snapshot: Path) -> dict[str, tuple[int, ...]]:
@@ -65,14 +100,14 @@ def read_weight_shapes(snapshot: Path) -> dict[str, tuple[int, ...]]:
         GanvasError: the file is missing, cut off or damaged.
     """
     try:
-        return _parse_header(snapshot / "G.safetensors")
+        return _parse_header(weights_file(snapshot))
     except (OSError, ValueError) as error:
-        raise _unusable(snapshot / "G.safetensors", error) from error
+        raise _unusable(weights_file(snapshot), error) from error
 
 
 def find_damage(snapshot: Path) -> str:
     """Why a snapshot cannot be used, as far as its card and the header of its weights show; empty if it can."""
-    for file, parse in ((snapshot / "card.json", _parse_card), (snapshot / "G.safetensors", _parse_header)):
+    for file, parse in ((card_file(snapshot), _parse_card), (weights_file(snapshot), _parse_header)):
         try:
             parse(snapshot if parse is _parse_card else file)
         except (OSError, ValueError) as error:
@@ -83,7 +118,12 @@ def find_damage(snapshot: Path) -> str:
 
 
 def _parse_card(snapshot: Path) -> dict[str, Any]:
-    card = read_json(snapshot / "card.json")
+    card = read_json(card_file(snapshot))
+    if card_file(snapshot).name == HUB_CONFIG:
+        check_fields(card, {})
+        if card.get("library_name") != LIBRARY or not is_object(card.get("card")):
+            raise ValueError(f"it is of another program than {LIBRARY}")
+        card = card["card"]
     check_fields(card, {"format": is_count})
     check_format("snapshot", snapshot, card["format"], FORMAT)
     check_fields(card, _CARD)
@@ -92,9 +132,16 @@ def _parse_card(snapshot: Path) -> dict[str, Any]:
     if card["quality"] is not None:
         check_fields(card["quality"], _QUALITY, "'quality'")
     check_sources(card.get("sources", {}))
+    if is_hub_folder(snapshot) and _names_code(card):  # nobody else's card decides which code is executed
+        raise ValueError("its network is code of its own, which is not read from the hub")
     if len(card["class_names"]) != card["shape"]["classes"]:
         raise ValueError(f"{len(card['class_names'])} names of {card['shape']['classes']} classes")
     return card
+
+
+def _names_code(card: Mapping[str, Any]) -> bool:
+    knobs = [card["network"].get(name) for name in ("g", "d", "features_net")]
+    return bool(card.get("sources")) or any(isinstance(knob, str) and is_spec(knob) for knob in knobs)
 
 
 def _parse_header(file: Path) -> dict[str, tuple[int, ...]]:
@@ -140,10 +187,16 @@ def check_shapes(file: Path, expected: Mapping[str, tuple[int, ...]], found: Map
         return
     names = sorted(name for name in {*expected, *found} if expected.get(name) != found.get(name))
     one, two = ([*shapes[names[0]]] if names[0] in shapes else "nothing" for shapes in (expected, found))
-    raise _unusable(file, ValueError(f"{names[0]} is {one} by card.json and {two} in it"))
+    raise _unusable(file, ValueError(f"{names[0]} is {one} by {card_file(file.parent).name} and {two} in it"))
 
 
 def _unusable(file: Path, error: Exception) -> GanvasError:
+    if file.name in (HUB_CONFIG, HUB_WEIGHTS):
+        return GanvasError(
+            f"{file} is not a usable generator of Ganvas ({describe_reason(error)}).",
+            expected=f"a folder with {HUB_CONFIG} and {HUB_WEIGHTS}, as ganvas export --to hub writes them",
+            fix="export it again, or download it again.",
+        )
     snapshots, own = file.parent.parent, file.parent.name
     beside = sorted((path for path in snapshots.glob("[0-9]*") if path.name != own), reverse=True)
     usable = next((path for path in beside if not find_damage(path)), None)

@@ -20,6 +20,8 @@ from ganvas.values import real_path
 _RUN = (
     r"config\.json|(stats|events|metrics)\.jsonl|log\.txt|(losses|reals|closest|grid|fakes\d{6,})\.png"
     r"|training\.(webp|gif)|\.lock"
+    r"|trackers/([\w.-]+\.(json|lock))?|tensorboard/(events\.out\.tfevents\..+)?"
+    r"|wandb/((latest-run|debug(-\w+)*\.log|(offline-)?run-[^/]+/(.*/)?[^/]*)/?)?"
     r"|state/((latest|start|good|candidate)\.safetensors)?|snapshots/((\d+|best)/(G\.safetensors|card\.json)?)?"
 )
 """The files and folders/ that a training and the commands on it write into a run."""

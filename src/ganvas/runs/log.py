@@ -87,7 +87,7 @@ def read_stats(run: Path) -> LogLines:
     Raises:
         GanvasError: the file cannot be read.
     """
-    return _read_log(run / "stats.jsonl", {"nimg": is_count}, _check_quantities)
+    return _read_log(run / "stats.jsonl", *_FORMS["stats.jsonl"])
 
 
 def read_events(run: Path) -> LogLines:
@@ -96,7 +96,37 @@ def read_events(run: Path) -> LogLines:
     Raises:
         GanvasError: the file cannot be read.
     """
-    return _read_log(run / "events.jsonl", {"nimg": is_number, "event": is_text}, _check_event)
+    return _read_log(run / "events.jsonl", *_FORMS["events.jsonl"])
+
+
+class GrowingLog:
+    """Reads stats.jsonl, events.jsonl or metrics.jsonl of a run while it is written."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._at = path, 0
+
+    def read(self) -> list[dict[str, Any]]:
+        """The readable lines that were completed since the last call; at first all of them.
+
+        Raises:
+            OSError: the file is there and cannot be read.
+        """
+        if not os.path.lexists(self._path):
+            return []
+        found = []
+        with open_regular(self._path) as file:
+            if os.fstat(file.fileno()).st_size < self._at:  # somebody has shortened it
+                self._at = 0
+            file.seek(self._at)
+            while (line := file.readline()).endswith(b"\n"):
+                self._at += len(line)
+                with suppress(ValueError):
+                    found.append(_parse(line, *_FORMS.get(self._path.name, ({}, lambda value: None))))
+        return found
+
+
+READERS = {"stats.jsonl": read_stats, "events.jsonl": read_events}
+"""The logs of a run, and what reads each, given the run's folder."""
 
 
 def _read_log(path: Path, fields: Fields, check: Callable[[dict[str, Any]], object] = lambda line: None) -> LogLines:
@@ -145,6 +175,12 @@ def _check_event(line: Mapping[str, Any]) -> None:
 
 _MOMENTS: Fields = {"num": is_number, "mean": is_number, "std": is_number}
 
+_FORMS: dict[str, tuple[Fields, Callable[[dict[str, Any]], object]]] = {
+    "stats.jsonl": ({"nimg": is_count}, _check_quantities),
+    "events.jsonl": ({"nimg": is_number, "event": is_text}, _check_event),
+}
+"""What a line of each log has."""
+
 
 def read_last(path: Path) -> dict[str, Any]:
     """The last JSON object of a file whose lines are at most TAIL_BYTES long; empty if there is none.
@@ -188,7 +224,7 @@ def drop_lines_after(path: Path, nimg: float = math.inf) -> str:
     Raises:
         GanvasError: the file cannot be read or written.
     """
-    lines = (read_stats if path.name == "stats.jsonl" else read_events)(path.parent)
+    lines = READERS[path.name](path.parent)
     if path.exists():
         with atomic_file(path) as temporary:
             kept = (json.dumps(line) + "\n" for line in lines if line["nimg"] <= nimg)

@@ -15,7 +15,7 @@ from ganvas.reading import (
     is_texts,
     read_json,
 )
-from ganvas.runs.card import SHAPE, check_sources
+from ganvas.runs.card import SHAPE, check_sources, is_hub_folder
 from ganvas.runs.formats import check_format
 
 FORMAT = 2
@@ -38,6 +38,12 @@ def read_metadata(run: Path) -> dict[str, Any]:
         GanvasError: this is not a run folder, or one of another format, or the file is damaged.
     """
     file = run / "config.json"
+    if is_hub_folder(run):
+        raise GanvasError(
+            f"{run} is a generator for the Hugging Face hub, not a run: its training is not in it.",
+            expected="a run folder, as ganvas train writes it",
+            fix="use it with sample, evaluate, project, directions, export or train --from.",
+        )
     try:
         metadata = read_json(file)
         check_fields(metadata, {"format": is_count})

@@ -11,7 +11,9 @@ from typing import Any, Literal
 from ganvas.errors import GanvasError
 from ganvas.files import disk_usage, format_bytes, to_path
 from ganvas.reading import read_json
+from ganvas.runs.card import find_damage
 from ganvas.runs.folder import Run
+from ganvas.runs.state_metadata import read_metadata
 
 MAX_DEPTH = 4
 """Levels of folders that are searched: runs/RUN, comparisons/COMPARISON/runs/RUN."""
@@ -116,12 +118,28 @@ def summarise(path: Path) -> RunSummary:
     try:
         progress, best, damage = run.progress(), run.best_quality, run.find_damage()
     except GanvasError as error:
-        return RunSummary(path, "unreadable", "", "", 0.0, 0.0, None, 0, size, changed, error.what)
+        problem = " ".join([error.what, *_what_works(run)])
+        return RunSummary(path, "unreadable", "", "", 0.0, 0.0, None, 0, size, changed, problem)
     return RunSummary(
         path, progress["state"], run.metadata["recipe"], run.metadata["data"]["name"], progress["nimg"] / 1000,
         progress["total"] / 1000, best[0] if best else None, len(run.snapshots) + bool(run.best_snapshot),
         size, changed, " ".join(damage), run.origin,
     )  # fmt: skip
+
+
+def _what_works(run: Run) -> list[str]:
+    """What can still be done with a run whose newest snapshot is damaged, a sentence each."""
+    snapshots = run.snapshots
+    if not snapshots or not find_damage(snapshots[-1]):
+        return []
+    found = [path for path in (*reversed(snapshots), run.best_snapshot) if path is not None and not find_damage(path)]
+    works = [f"{found[0]} can be used."] if found else []
+    try:
+        run.config  # noqa: B018 - raises if it cannot be read
+        nimg = read_metadata(run.state_file)["nimg"]
+    except GanvasError:
+        return works
+    return [*works, f"ganvas train {run} goes on from its state of {nimg / 1000:g} kimg."]
 
 
 def _named_after(run: RunSummary) -> bool:

@@ -24,7 +24,7 @@ from ganvas.errors import GanvasError
 from ganvas.files import atomic_folder, make_folder
 from ganvas.networks import Generator, Shape
 from ganvas.reading import describe_reason
-from ganvas.runs.card import FORMAT, check_shapes, read_card, read_weight_shapes
+from ganvas.runs.card import FORMAT, check_shapes, read_card, read_weight_shapes, weights_file
 from ganvas.values import expand_user
 from ganvas.version import __version__
 
@@ -60,6 +60,10 @@ class Card:
     lineage: dict[str, Any] | None = None
     format: int = FORMAT
 
+    def to_json(self) -> dict[str, Any]:
+        """Its fields as plain values."""
+        return {**dataclasses.asdict(self), "network": to_json(self.network), "shape": self.shape._asdict()}
+
 
 def package_versions() -> dict[str, str]:
     """Versions of Ganvas, PyTorch and Python, on which a result may depend."""
@@ -74,8 +78,7 @@ def save(path: Path, generator: nn.Module, card: Card) -> None:
     with atomic_folder(path) as temporary:
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in generator.state_dict().items()}
         (temporary / "G.safetensors").write_bytes(serialize(weights))
-        plain = {**dataclasses.asdict(card), "network": to_json(card.network), "shape": card.shape._asdict()}
-        (temporary / "card.json").write_text(json.dumps(plain, indent=2) + "\n", encoding="utf-8")
+        (temporary / "card.json").write_text(json.dumps(card.to_json(), indent=2) + "\n", encoding="utf-8")
 
 
 def load(path: Path) -> tuple[Generator, Card]:
@@ -102,8 +105,8 @@ def load(path: Path) -> tuple[Generator, Card]:
         if not card.sources:
             with networks.limited_size(len(shapes)), torch.device("meta"):
                 described = networks.build_generator(card.network, card.shape).state_dict()
-            check_shapes(path / "G.safetensors", {name: tuple(t.shape) for name, t in described.items()}, shapes)
-        weights = load_file(path / "G.safetensors")
+            check_shapes(weights_file(path), {name: tuple(t.shape) for name, t in described.items()}, shapes)
+        weights = load_file(weights_file(path))
         if not card.sources:
             generator = networks.build_generator(card.network, card.shape)
             generator.load_state_dict(weights)

@@ -261,9 +261,9 @@ def _shape(run: Run) -> list[int] | None:
 
 
 def last_finding(run: Run) -> tuple[str | None, str]:
-    """(severity, summary) of the most severe finding since the last correction; "healthy" without one.
+    """(severity, summary) of the most severe finding that is not over; "healthy" without one.
 
-    The severity is None where nothing was monitored.
+    A rollback and a correction end all. The severity is None where nothing was monitored.
     """
     try:
         events, config = read_events(run.path), run.metadata["config"]
@@ -271,17 +271,19 @@ def last_finding(run: Run) -> tuple[str | None, str]:
         return None, ""
     runtime = config.get("runtime")
     monitored = isinstance(runtime, dict) and runtime.get("watch") is True
-    worst: tuple[str | None, str] = ("healthy" if monitored and (run.path / "stats.jsonl").exists() else None, "")
+    healthy = "healthy" if monitored and (run.path / "stats.jsonl").exists() else None
+    present: dict[str, tuple[str, str]] = {}
     for event in events:
-        if event["event"] in ("rollback", "correct", "resume"):
-            worst = ("healthy", "")
+        name, severity = str(event.get("name")), str(event.get("severity"))
+        if event["event"] in ("rollback", "correct"):
+            present, healthy = {}, "healthy"
+        elif event["event"] == "diagnosis over":
+            present.pop(name, None)
         elif event["event"] == "non-finite":
-            worst = ("failure", "values are no longer finite")
-        elif event["event"] == "diagnosis":
-            severity = str(event.get("severity"))
-            if severity in _RANK and _RANK[severity] >= _RANK.get(worst[0] or "", 0):
-                worst = (severity, str(event.get("summary", "")))
-    return worst
+            present["not finite"] = ("failure", "values are no longer finite")
+        elif event["event"] == "diagnosis" and severity in _RANK:
+            present[name] = (severity, str(event.get("summary", "")))
+    return max(present.values(), key=lambda finding: _RANK[finding[0]], default=(healthy, ""))
 
 
 def routes(studio: "Studio") -> list[Route]:

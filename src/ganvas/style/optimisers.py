@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ganvas.optimisers import Adam
 from ganvas.style.objective import LossValue, StyleObjective
 from ganvas.style.options import StyleOptions
 
@@ -75,7 +76,7 @@ class AveragedAdam:
     def minimise(self, objective: StyleObjective, image: Tensor, count: int) -> Iterates:
         """Takes `count` steps from an image float [1 3 h w]."""
         image = _leaf(image)
-        optimiser = torch.optim.Adam([image], self.lr, betas=(0.9, 0.99))
+        optimiser = Adam([image], self.lr, betas=(0.9, 0.99))
         if self.state:
             optimiser.state[image] = _resize_moments(self.state, image)
         average, total = torch.zeros_like(image), 0.0

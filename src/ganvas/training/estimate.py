@@ -40,6 +40,9 @@ TRIAL_FLOPS = 2e11
 MIN_AFFORDABLE_IMAGES = 0.2
 """If TRIAL_FLOPS allows fewer images a round than this (a round has at least two), only forward passes are timed."""
 
+LARGE_TENSOR = 2**20
+"""Bytes of a tensor from which on the memory of a graph is checked while it is made."""
+
 MAX_MEMORY_FRACTION = 0.9
 """The fraction of the free memory that a run may need by this estimate."""
 
@@ -110,24 +113,53 @@ def estimate_cost(config: TrainConfig, shape: Shape, device: torch.device) -> Co
 
     The peak is linear in the images per pass, so two points give it for any batch. Families that grow are taken at
     their full size. Draws from torch's global generator.
+
+    Raises:
+        GanvasError: the parameters alone do not fit into memory, which is found before they are made.
     """
-    state = TrainState.build(config, shape, torch.device("cpu"))
+    free = free_bytes(device)
+    state = _build_within(config, shape, free)
     game = state.game
     g, d = (networks.count_parameters(network) for network in (game.G, game.D))
-    with_2, with_4 = (_graph_bytes(state, shape, n) for n in (2, 4))
-    moments = 2 if config.optimisation.optimiser == "adam" else 1
+    persistent = _persistent_bytes(config, g, d)
+    with_2, with_4 = (_graph_bytes(state, shape, n, persistent, free) for n in (2, 4))
     g_flops, d_flops = _forward_flops(game, config.network.latent, shape)
     return CostEstimate(
         g_parameters=g,
         d_parameters=d,
         g_flops=g_flops,
         d_flops=d_flops,
-        persistent_bytes=4 * (2 * g + d + moments * (g + d)),  # G and its average, D, the optimisers' moments
+        persistent_bytes=persistent,
         bytes_per_image=BACKWARD_OVERHEAD * max(0, with_4 - with_2) / 2,
         bytes_per_pass=max(0, 2 * with_2 - with_4) + 4 * max(g, d),  # with the gradients of one network
         images_per_pass=_images_per_pass(config.optimisation),
-        free_bytes=free_bytes(device),
+        free_bytes=free,
     )
+
+
+def _build_within(config: TrainConfig, shape: Shape, free: int) -> TrainState:
+    """The untrained networks; the first parameter with which they no longer fit ends the building, before it is set."""
+    needed = 0
+
+    def add(parameter: Tensor) -> None:
+        nonlocal needed
+        needed += _persistent_bytes(config, 0, parameter.numel())
+        if needed > free * MAX_MEMORY_FRACTION:
+            raise _too_large(f"more than {needed / 1e9:.1f} GB of", free)
+
+    try:
+        with networks.seen_parameters(add):
+            return TrainState.build(config, shape, torch.device("cpu"))
+    except RuntimeError as error:  # one that is larger than any memory
+        if "allocate memory" not in str(error) and "overflow" not in str(error):
+            raise
+        raise _too_large("far more", free) from error
+
+
+def _persistent_bytes(config: TrainConfig, g: int, d: int) -> int:
+    """Bytes of G, its average, D, and the optimisers' moments."""
+    moments = 2 if config.optimisation.optimiser == "adam" else 1
+    return 4 * (2 * g + d + moments * (g + d))
 
 
 def forward_flops(network: Network, shape: Shape) -> tuple[int, int]:
@@ -168,8 +200,13 @@ def check_memory(cost: CostEstimate) -> None:
     if cost.peak_bytes <= limit:
         return
     fits = math.floor((limit - cost.persistent_bytes - cost.bytes_per_pass) / max(cost.bytes_per_image, 1))
-    raise GanvasError(
-        f"This needs about {cost.peak_bytes / 1e9:.1f} GB of memory, and {cost.free_bytes / 1e9:.1f} GB are free.",
+    raise _too_large(f"about {cost.peak_bytes / 1e9:.1f} GB of", cost.free_bytes, fits)
+
+
+def _too_large(needed: str, free: int, fits: int = 0) -> GanvasError:
+    """The error for a run that needs too much memory, where `fits` images per pass would fit."""
+    return GanvasError(
+        f"This needs {needed} memory, and {free / 1e9:.1f} GB are free.",
         expected=f"at most {MAX_MEMORY_FRACTION:.0%} of what is free",
         fix=f"--batch {fits} would fit; --microbatch {fits} keeps the batch and its gradients, and takes longer."
         if fits > 0
@@ -233,8 +270,12 @@ def round_flops(config: TrainConfig, shape: Shape) -> float:
     return counter.total / (rounds * small.images_per_round)
 
 
-def _graph_bytes(state: TrainState, shape: Shape, n: int) -> int:
-    """Bytes that the autograd graph of an update holds, over n images: the larger of D's and G's."""
+def _graph_bytes(state: TrainState, shape: Shape, n: int, persistent: int, free: int) -> int:
+    """Bytes that the autograd graph of an update holds, over n images: the larger of D's and G's.
+
+    Raises:
+        GanvasError: it does not fit beside the `persistent` bytes into the free ones; found while it is made.
+    """
     game, loss_config = state.game, state.config.loss
     z, labels = torch.randn(n, state.config.network.latent), torch.zeros(n, dtype=torch.long)
     labels = labels if shape.classes else None
@@ -247,6 +288,10 @@ def _graph_bytes(state: TrainState, shape: Shape, n: int) -> int:
     def record(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         saved[storage.data_ptr()] = storage.nbytes()
+        if storage.nbytes() > LARGE_TENSOR:
+            needed = persistent + sum(saved.values())
+            if needed > free * MAX_MEMORY_FRACTION:
+                raise _too_large(f"more than {needed / 1e9:.1f} GB of", free)
         return tensor
 
     with saved_tensors_hooks(record, lambda tensor: tensor):

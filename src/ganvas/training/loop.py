@@ -18,6 +18,7 @@ from ganvas.files import clean_leftovers
 from ganvas.networks import Shape
 from ganvas.runs import checkpoint, folder, log
 from ganvas.runs.folder import Run
+from ganvas.runs.listeners import Listeners
 from ganvas.training import announcement, distributed, memory, transfer
 from ganvas.training.cancellation import SLOW_ROUND_SECONDS, CancellableRounds
 from ganvas.training.monitor.monitor import Monitor
@@ -61,9 +62,11 @@ class Session:
         progress: ProgressReporter,
         planner: Planner | None = None,
         origin: Origin | None = None,
+        listeners: Listeners | None = None,
     ) -> None:
         self.run, self.config, self.images, self.shape = run, config, images, shape
         self.planner, self._origin = planner, origin
+        self.listeners = listeners or Listeners((), progress.print)
         self.progress, self.is_main = progress, distributed.is_main_process()
         self.state = TrainState.build(config, shape, device)
         if planner is not None:
@@ -89,9 +92,10 @@ class Session:
     def train(self, cost: str = "", warning: str = "") -> None:
         """Trains until the end, a stop request or a failure. `cost` and `warning` are printed at the start."""
         fresh = not self._resume()
+        self.listeners.begin(self.run)
         if self.nimg >= self.total:
-            if self.is_main and self.run.film is None:  # an earlier session was killed before it, or made none
-                self._draw(self.saver.finish_film, "The film")
+            if self.is_main:
+                self._check_results()
             self.progress.print(f"{self.run} is complete ({self.nimg / 1000:g} kimg).\n{self._describe_results()}")
             return
         self._transfer(fresh)
@@ -281,6 +285,7 @@ class Session:
                 log.append_json(self.run.path / "stats.jsonl", line)
                 self.progress.report_tick(line)
             self._follow(self.monitor.on_tick(line, last=self.nimg >= self.total))
+            self.listeners.written()
         self.ticked_at, self.ticked_nimg = time.perf_counter(), self.nimg
 
     def _summarise(self, elapsed: float) -> dict[str, Any]:
@@ -330,6 +335,7 @@ class Session:
             self.monitor.on_snapshot(self.nimg)
             self.progress.show_images(partial(self.saver.read_fakes, self.nimg))
             self.saver.plot()
+            self.listeners.written()
         self.saved_nimg, self.ticked_at = self.nimg, time.perf_counter()  # saving is not training time
 
     def _finish(self, stopped: bool) -> None:
@@ -350,6 +356,16 @@ class Session:
             self.progress.update_bar(self.nimg, last=True)
             seconds = self.seconds if self.planner is None else elapsed["elapsed"]
             self.progress.print(f"Done: {self.nimg / 1000:g} kimg in {seconds:.0f} s.\n{self._describe_results()}")
+
+    def _check_results(self) -> None:
+        """Of a run that was complete before: writes again what is missing, and says what is damaged."""
+        if damage := self.saver.restore_snapshot(self.nimg):
+            self.progress.print(f"Note: {damage} It is written again from the saved state.")
+        logs = [read(self.run.path).describe_damage(self.run.path / name) for name, read in log.READERS.items()]
+        for damage in filter(None, [*self.run.find_damage(), *logs]):
+            self.progress.print(f"Note: {damage}")
+        if self.run.film is None:  # an earlier session was killed before it, or made none
+            self._draw(self.saver.finish_film, "The film")
 
     def _draw(self, draw: Callable[[], None], name: str) -> None:
         try:

@@ -17,6 +17,7 @@ from ganvas.errors import GanvasError
 from ganvas.interrupts import StopRequests
 from ganvas.networks import Shape
 from ganvas.runs import checkpoint, curves, film, folder, snapshot
+from ganvas.runs.card import find_damage
 from ganvas.runs.folder import Run
 from ganvas.training import cancellation, grids
 from ganvas.training.state import TrainState
@@ -60,12 +61,20 @@ class Saver:
         """
         self.check_folder()
         self._state.average_for_sampling(self._images)
-        self._save_weights(f"{nimg // 1000:06d}", nimg)
+        self._save_weights(_name_snapshot(nimg), nimg)
         with cancellation.cancellable(stop):
             image_io.save_image(grids.draw_fakes(self._state, self._shape, self._images), self.fakes_file(nimg))
         checkpoint.save(self._run.state_file, self._state.parts, {"nimg": nimg, **metadata})
         keep = self._runtime.keep_kimg
         folder.prune_snapshots(self._run, nimg, keep=round(keep * 1000) if keep else None)
+
+    def restore_snapshot(self, nimg: int) -> str:
+        """Writes the snapshot of the saved state again if it is missing or damaged; returns what was wrong, or ""."""
+        damage = find_damage(self._run.path / "snapshots" / _name_snapshot(nimg))
+        if damage:
+            self._state.average_for_sampling(self._images)
+            self._save_weights(_name_snapshot(nimg), nimg)
+        return damage
 
     def save_best(self, nimg: int, quality: dict[str, Any]) -> None:
         """Saves the weights of the best quality so far as snapshots/best."""
@@ -139,3 +148,7 @@ class Saver:
         """
         if self._runtime.plot:
             film.save(self._run)
+
+
+def _name_snapshot(nimg: int) -> str:
+    return f"{nimg // 1000:06d}"

@@ -2,7 +2,7 @@
 
 import dataclasses
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from ganvas.networks import Shape
 from ganvas.pytorch_state import default_state
 from ganvas.runs import folder, log, snapshot, state_metadata
 from ganvas.runs.folder import Run
+from ganvas.runs.listeners import Listener, Listeners, check_listeners
 from ganvas.runs.lock import lock_run
 from ganvas.threads import cpu_threads
 from ganvas.training import choices, distributed, memory, planning, transfer
@@ -50,6 +51,7 @@ def train(
     name: str | None = None,
     new: bool = False,
     quiet: bool = False,
+    listeners: Sequence[Listener] = (),
 ) -> Run:
     """Trains a GAN, or resumes the run that the same call started before.
 
@@ -61,6 +63,7 @@ def train(
             configuration is the same.
         new: start a new run, even if the same one exists.
         quiet: print nothing.
+        listeners: are told, on the main process, when the run has written something; see `ganvas.runs.listeners`.
 
     Returns:
         The run, on every process.
@@ -78,6 +81,7 @@ def train(
     out, name = to_path(out, "the folder of the runs"), None if name is None else to_text(name, "name", "a name")
     to_path(out / (name or ""), "the folder of the run")
     new, quiet = to_flag(new, "new"), to_flag(quiet, "quiet")
+    listeners = check_listeners(listeners)
     _check_batch(config)
     device = distributed.local_device(config.runtime.device)
     if device.type == "cpu":
@@ -89,36 +93,37 @@ def train(
     progress = ProgressReporter(Plan.of(config).total, quiet=quiet, critic=critic, preview=preview)
     cost = estimate_cost(config, shape, device)  # before the processes join: it finds mistakes in the user's own code
     origin = transfer.find_origin(config)
-    with distributed.process_group(device):
-        distributed.run_on_main(lambda: check_memory(cost))
-        data = {
-            "name": images.name,
-            "fingerprint": images.fingerprint,
-            "images": len(images),
-            "shape": shape._asdict(),
-            "class_names": list(images.class_names),
-        }
-        n = config.runtime.threads or choose_threads(cost)
-        run = distributed.run_on_main(
-            lambda: _find_or_create(out, name, new, recipe, config, data, n, origin, progress.print)
-        )
-        with ExitStack() as stack, progress:
-            run = distributed.run_on_main(lambda: _lock_run(run, config, n, stack))
-            stack.enter_context(cpu_threads(run.threads or n))
-            fresh = distributed.run_on_main(lambda: not run.state_file.exists())
-            speed = measure_speed(cost, config, shape, device) if fresh else None
-            planner = None
-            if config.minutes is not None:
-                planner = _plan_length(Planner(config, began), run, speed)
-                config = planner.planned_config()
-            warning = (
-                format_speed_warning(cost, config, shape, speed) if speed and distributed.is_main_process() else ""
+    with Listeners(listeners if distributed.is_main_process() else (), progress.print) as told:
+        with distributed.process_group(device):
+            distributed.run_on_main(lambda: check_memory(cost))
+            data = {
+                "name": images.name,
+                "fingerprint": images.fingerprint,
+                "images": len(images),
+                "shape": shape._asdict(),
+                "class_names": list(images.class_names),
+            }
+            n = config.runtime.threads or choose_threads(cost)
+            run = distributed.run_on_main(
+                lambda: _find_or_create(out, name, new, recipe, config, data, n, origin, progress.print)
             )
-            session = Session(run, config, images, shape, device, progress, planner, origin)
-            session.train(format_cost(cost, config, speed), warning)
-    if config.runtime.evaluate_at_end and distributed.is_main_process():
-        _evaluate_run(run, str(device), quiet)
-        session.saver.check_folder()
+            with ExitStack() as stack, progress:
+                run = distributed.run_on_main(lambda: _lock_run(run, config, n, stack))
+                stack.enter_context(cpu_threads(run.threads or n))
+                fresh = distributed.run_on_main(lambda: not run.state_file.exists())
+                speed = measure_speed(cost, config, shape, device) if fresh else None
+                planner = None
+                if config.minutes is not None:
+                    planner = _plan_length(Planner(config, began), run, speed)
+                    config = planner.planned_config()
+                warning = (
+                    format_speed_warning(cost, config, shape, speed) if speed and distributed.is_main_process() else ""
+                )
+                session = Session(run, config, images, shape, device, progress, planner, origin, told)
+                session.train(format_cost(cost, config, speed), warning)
+        if config.runtime.evaluate_at_end and distributed.is_main_process():
+            _evaluate_run(run, str(device), quiet)
+            session.saver.check_folder()
     return run
 
 

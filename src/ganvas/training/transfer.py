@@ -19,8 +19,8 @@ from ganvas.config import Network, TrainConfig, from_json, leaves, replace
 from ganvas.errors import GanvasError
 from ganvas.files import to_path
 from ganvas.networks import Shape
-from ganvas.runs import checkpoint, state_metadata
-from ganvas.runs.card import read_card, read_weight_shapes
+from ganvas.runs import checkpoint, hub, state_metadata
+from ganvas.runs.card import card_file, is_run, is_snapshot, read_card, read_weight_shapes, weights_file
 from ganvas.runs.folder import Run
 from ganvas.training.state import TrainState
 
@@ -47,7 +47,7 @@ class Origin:
     @property
     def has_d(self) -> bool:
         """Whether D is there too."""
-        return self.file.name != "G.safetensors"
+        return self.file.name not in ("G.safetensors", "model.safetensors")
 
     def to_json(self) -> dict[str, Any]:
         """The lineage in config.json and card.json: path, kimg, and the SHA-256 of the file."""
@@ -64,15 +64,16 @@ def find_origin(config: TrainConfig) -> Origin | None:
     if config.transfer.init_from is None:
         return None
     path = to_path(config.transfer.init_from, "a run or a snapshot").expanduser()
-    path = path.parent if path.name == "G.safetensors" else path
-    if (path / "config.json").exists():
-        origin = _of_run(Run(path))
-    elif (path / "card.json").exists():
-        origin = _of_snapshot(path, path)
+    path = path.parent if path.name in ("G.safetensors", "model.safetensors") else path
+    folder = hub.find_local(path)
+    if is_run(folder):
+        origin = _of_run(Run(folder))
+    elif is_snapshot(folder):
+        origin = _of_snapshot(path, folder)
     else:
         raise GanvasError(
             f"--from is {path}, which {'is no run' if path.exists() else 'does not exist'}.",
-            expected="a run folder, or one of its snapshots",
+            expected="a run folder, one of its snapshots, or hf:owner/name@revision",
             fix="ganvas runs lists the runs.",
         )
     own = config.network.family
@@ -106,8 +107,8 @@ def _of_snapshot(path: Path, snapshot: Path) -> Origin:
     try:
         network = from_json(Network, card["network"])  # type: ignore[arg-type]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise GanvasError(f"{snapshot / 'card.json'} is damaged ({type(error).__name__}: {error}).") from error
-    return Origin(path, snapshot / "G.safetensors", network, card["nimg"])
+        raise GanvasError(f"{card_file(snapshot)} is damaged ({type(error).__name__}: {error}).") from error
+    return Origin(path, weights_file(snapshot), network, card["nimg"])
 
 
 def like_origin(config: TrainConfig) -> TrainConfig:

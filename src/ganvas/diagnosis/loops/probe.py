@@ -246,7 +246,7 @@ class Probe(Displayed):
         if self._live is not None:
             self._live.update(self)
         elif self._report is not None:
-            for finding in self._probe.new_findings():
+            for finding in self._probe.update_findings().new:
                 self._report(f"ganvas: step {self._steps}: {finding.describe()}")
 
     def _measure_loop(self) -> dict[str, float | None]:

@@ -136,9 +136,13 @@ class Monitor:
         if self._probe:
             self._probe.history.update_facts(shown=line["nimg"] - self._recovery.since_nimg)
             self._probe.history.add_line(line)
-            for finding in self._probe.new_findings():
+            changes = self._probe.update_findings()
+            for finding in changes.new:
                 self._report(f"{finding.severity.capitalize()}: {finding.describe()}\n  Fix: {finding.advice()}")
+            for finding in changes.begun:
                 log.append_event(self._run.path, "diagnosis", line["nimg"], **finding.to_json())
+            for name in changes.ended:
+                log.append_event(self._run.path, "diagnosis over", line["nimg"], name=name)
         if self._on_failure == "warn" or last:
             return None
         return self._act(distributed.run_on_main(lambda: self._recovery.decide(line["nimg"])))

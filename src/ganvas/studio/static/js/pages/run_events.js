@@ -22,7 +22,7 @@ export function createEvents(time) {
   return {
     element,
     set(events) {
-      const shown = events.filter((event) => event.event !== "diagnosis");
+      const shown = events.filter((event) => !event.event.startsWith("diagnosis"));
       element.hidden = !shown.length;
       replace(
         list,
