@@ -43,6 +43,7 @@ export function recipeCards({ recipes, chosen, onChange }) {
 }
 
 const UNITS = ["minutes", "kimg"];
+const MINUTES = 10;
 
 /**
  * Minutes or thousands of images. `form.length` {unit, text} is what was entered; null is what the recipe has.
@@ -63,7 +64,11 @@ export function lengthFields({ recipe, form, onChange }) {
     onChange();
   };
   input.addEventListener("input", changed);
-  select.addEventListener("change", changed);
+  select.addEventListener("change", () => {
+    // so that 400 kimg do not become 400 minutes
+    if (!form.length) input.value = String(recipe[select.value] ?? (select.value === "minutes" ? MINUTES : input.value));
+    changed();
+  });
   const element = h(
     "div",
     { class: "field data-length" },

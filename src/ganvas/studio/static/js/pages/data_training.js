@@ -70,11 +70,12 @@ export function trainingView({ data, report, recipes, known, form }) {
 
   const runEstimate = async () => {
     if (!(await check())) return focusProblem(settings, problems);
+    const { minutes } = length.value();
     estimateButton.disabled = true;
     replace(estimate, h("p", { class: "data-wait", role: "status" }, h("span", { class: "live-dot" }), t("data.estimating")));
     try {
       const job = await waitFor(await post("/api/estimate", body(), { signal }), (one) => one.state !== "running");
-      replace(estimate, job.result && estimateView(job.result));
+      replace(estimate, job.result && estimateView(job.result, Number(minutes) || null));
     } catch (error) {
       if (error.name !== "AbortError") replace(estimate, errorBox(error));
     } finally {
