@@ -20,8 +20,8 @@ export function navigate(address, { replace: instead = false } = {}) {
   return open({ focus: true });
 }
 
-/** Changes the address's parameters without opening the page again; null removes one. */
-export function setParams(changes) {
+/** Changes the address's parameters without opening the page again; null removes one. With `push` the back button undoes it. */
+export function setParams(changes, { push = false } = {}) {
   const address = new URL(location.href);
   for (const [name, value] of Object.entries(changes)) {
     if (value === null || value === undefined || value === "") address.searchParams.delete(name);
@@ -29,7 +29,7 @@ export function setParams(changes) {
   }
   // the slash in a run's key is allowed in a query, and kept readable
   const text = address.pathname + address.search.replaceAll("%2F", "/");
-  if (text !== location.pathname + location.search) history.replaceState(null, "", text);
+  if (text !== location.pathname + location.search) history[push ? "pushState" : "replaceState"](null, "", text);
 }
 
 /** Opens the page of the address. */

@@ -9,7 +9,7 @@ import { has, t } from "../i18n.js";
 export function createEvaluations(detail) {
   const body = h("div", { class: "stack" });
   const element = h("section", { class: "panel wide" }, h("h2", null, t("run.evaluations")), body);
-  const wait = h("p", { class: "small", role: "status", hidden: true }, h("span", { class: "live-dot" }), " ", t("run.evaluating"));
+  const wait = h("p", { class: "small", role: "status", hidden: true });
   element.insertBefore(wait, body);
   function none() {
     const text = t("run.evaluations.none");
@@ -23,6 +23,7 @@ export function createEvaluations(detail) {
     /** Whether an evaluation is under way. */
     setRunning(running) {
       wait.hidden = !running;
+      replace(wait, running && [h("span", { class: "live-dot" }), " ", t("run.evaluating")]);
     },
   };
 }
