@@ -112,6 +112,7 @@ def test_what_was_entered_stays_with_its_images_and_back_leads_to_the_choice(vis
     expect(page.locator("#length")).to_have_value("3")
     expect(page.get_by_label("mirror")).to_be_checked()
     page.get_by_label("Langue").select_option("en")
+    expect(page.locator(".training h2").first).to_have_text("Recipe")
     page.go_back()
     expect(page.get_by_text("Drop images here")).to_be_visible()
     page.locator("#data-path").fill("pictures")  # below one of the folders

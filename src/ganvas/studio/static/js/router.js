@@ -42,14 +42,15 @@ export async function open({ focus = false } = {}) {
   try {
     const page = load ? (await load()).default : notFound;
     if (turn !== opening) return;
-    replace(main);
+    const place = h("div", { class: "page-place" }); // a page that is left while it opens adds nothing to the next
+    replace(main, place);
     main.className = "";
     document.title = `${t(page.title)} · Ganvas`;
     if (focus) {
       scrollTo(0, 0);
       main.focus({ preventScroll: true });
     }
-    const ending = await page.open(main, new URLSearchParams(location.search));
+    const ending = await page.open(place, new URLSearchParams(location.search));
     if (turn !== opening) ending?.();
     else close = ending ?? null;
   } catch (error) {

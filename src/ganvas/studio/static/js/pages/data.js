@@ -19,6 +19,7 @@ export default {
 
   async open(main, params) {
     const [known, recipes] = await Promise.all([session(), get("/api/recipes")]);
+    if (!main.isConnected) return undefined; // left meanwhile
     const aborter = new AbortController();
     const chosen = h("div", { class: "data-chosen" });
     const training = h("div");
