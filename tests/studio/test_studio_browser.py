@@ -99,6 +99,30 @@ def test_a_dropped_zip_is_inspected_and_a_wrong_knob_is_said_beside_its_field(vi
     assert "/data" in page.url
 
 
+def test_what_was_entered_stays_with_its_images_and_back_leads_to_the_choice(visit: Visit) -> None:
+    page = visit("/data")
+    page.get_by_role("button", name=re.compile("^digits ")).click()
+    expect(page.locator("#length")).to_have_value("400")
+    page.get_by_label("Unit").select_option("minutes")
+    expect(page.locator("#length")).to_have_value("10")  # not 400 minutes
+    page.locator("#length").fill("3")
+    page.get_by_label("mirror").check()
+    expect(page.locator(".command")).to_contain_text("--minutes 3")
+    page.get_by_label("Language").select_option("fr")
+    expect(page.locator("#length")).to_have_value("3")
+    expect(page.get_by_label("mirror")).to_be_checked()
+    page.get_by_label("Langue").select_option("en")
+    expect(page.locator(".training h2").first).to_have_text("Recipe")
+    page.go_back()
+    expect(page.get_by_text("Drop images here")).to_be_visible()
+    page.locator("#data-path").fill("pictures")  # below one of the folders
+    page.get_by_role("button", name="Open").click()
+    expect(page.locator("#length")).to_have_value("10")
+    expect(page.get_by_label("mirror")).not_to_be_checked()
+    page.get_by_text("more recipes").click()
+    expect(page.get_by_text("{size}")).to_have_count(0)
+
+
 def test_a_dropped_log_is_diagnosed_on_its_curves(visit: Visit) -> None:
     page = visit("/diagnose")
     drop(page, "training.csv", log_of_a_failing_training())

@@ -214,3 +214,41 @@ def test_scales_ticks_and_paths(visit: Visit) -> None:
         "shifted": [80, 100],
         "merged": [[2, "b +1", "a, b"], [30, "c", "c"]],
     }
+
+
+RUN_PAGE = """async () => {
+    const events = await import("/static/js/pages/run_events.js");
+    const {ticksText} = await import("/static/js/format.js");
+    const {worst} = await import("/static/js/pages/diagnose_findings.js");
+    const note = (name) => ({severity: "note", name});
+    return {
+        joined: events.joined([{nimg: 1}], [{nimg: 1}, {nimg: 2}]).length,
+        short: ticksText([-0.5, 0, 2500], 7),
+        long: ticksText([-250000, 0, 250000], 7),
+        verdicts: [worst([]), worst([note("too early to judge")]), worst([note("another")]),
+            worst([note("too early to judge"), {severity: "warning", name: "plateau"}])],
+    };
+}"""
+
+
+def test_labels_fit_and_a_verdict_does_not_come_too_early(visit: Visit) -> None:
+    assert visit("/diagnose").evaluate(RUN_PAGE) == {
+        "joined": 2,
+        "short": ["-0.5", "0", "2,500"],
+        "long": ["-2.5E5", "0", "2.5E5"],
+        "verdicts": ["healthy", "note", "healthy", "warning"],
+    }
+
+
+def test_a_run_that_is_removed_while_its_page_is_open_is_said_to_be(visit: Visit, site: Site) -> None:
+    run = site.runs / "removed"
+    shutil.copytree(site.runs / HOSTILE, run)
+    plans = [{"time": 1.0 + i, "nimg": i, "event": "replanned", "kimg": 3 + i} for i in range(3)]
+    (run / "events.jsonl").write_text("".join(json.dumps(plan) + "\n" for plan in plans))
+    page = visit("/run?run=0/removed")
+    expect(page.locator(".events li")).to_have_count(1)
+    expect(page.locator(".events li")).to_contain_text("Planned anew 3 times, at last 5 kimg in all")
+    expect(page.get_by_role("button", name="Evaluate")).to_be_visible()
+    shutil.rmtree(run)
+    expect(page.locator(".run-state")).to_have_text("removed")
+    expect(page.get_by_role("button", name="Evaluate")).to_be_hidden()

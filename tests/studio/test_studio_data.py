@@ -130,7 +130,7 @@ def test_a_broken_zip_is_refused_in_the_words_of_the_reader(client: Client) -> N
     ("given", "status"),
     [
         ("/etc", 403), ("../..", 403), ("/", 403), ("~", 403), ("runs/../../..", 403), ("stacked-mnist:/etc", 403),
-        ("photos/none", 404), ("hf:owner/name", 400), ("", 400), ("%00", 400), ("photos/link", 403), ("nope", 403),
+        ("photos/none", 404), ("hf:owner/name", 400), ("", 400), ("%00", 400), ("photos/link", 403), ("nope", 404),
     ],
 )  # fmt: skip
 def test_data_outside_of_the_folders_is_not_read(client: Client, given: str, status: int) -> None:
@@ -139,6 +139,11 @@ def test_data_outside_of_the_folders_is_not_read(client: Client, given: str, sta
     answer = client.get(f"/api/data?data={given}")
     assert (answer.status, answer.error["field"]) == (status, "data")
     assert client.get(f"/api/data/picture?data={given}&index=0").status == status
+
+
+def test_a_relative_path_is_looked_for_in_each_folder(client: Client, photos: Path) -> None:
+    found = client.get("/api/data?data=cats").json
+    assert found["count"] == client.get("/api/data?data=photos/cats").json["count"] > 0
 
 
 def test_the_names_of_data_sets_are_those_of_the_reader() -> None:

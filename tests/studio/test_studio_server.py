@@ -191,16 +191,32 @@ def test_a_log_that_was_written_anew_is_said_to_be(served: Served, runs: Path) -
         assert events.next()[0] == "reset"
 
 
-def test_a_run_that_goes_ends_no_stream(served: Served, runs: Path) -> None:
+def test_events_that_were_written_anew_are_not_sent_twice(served: Served, runs: Path) -> None:
+    run = runs / "a"
+    append_event(run, "planned", 1000)
+    append_event(run, "interrupted", 5000)
+    after = served.get("/api/run?run=0/a").json["position"]
+    with served.stream(f"/api/run/stream?run=0/a&after={after}") as events:
+        assert events.next()[0] == "card"
+        append_event(run, "resume", 5000)
+        assert events.next("event")[1]["event"] == "resume"
+        drop_lines_after(run / "events.jsonl", 3000)  # as a resumed training does
+        assert events.next()[:2] == ("reset", {})
+        append_event(run, "done", 7000)
+        assert events.next("event")[1]["event"] == "done"
+
+
+def test_a_run_that_goes_is_said_to_be_gone_and_ends_no_stream(served: Served, runs: Path) -> None:
     import shutil
 
     make_run(runs, "b", lines=2)
     with served.stream("/api/run/stream?run=0/b") as events:
         events.next("card")
         shutil.rmtree(runs / "b")
-        time.sleep(0.8)
+        assert events.next("gone")[1] == {}
         make_run(runs, "b", lines=1)
         assert events.next("reset")
+        assert events.next("card")
 
 
 def test_a_run_that_was_idle_for_long_is_still_seen_within_a_second(

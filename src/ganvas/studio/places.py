@@ -49,12 +49,24 @@ def find_data(studio: "Studio", text: object, *, hub: bool = False) -> str:
 def find_path(studio: "Studio", text: str, field: str = "data") -> Path:
     """A path that exists, absolute and without links, in one of the folders of the studio.
 
+    A relative one is looked for in the working directory, then in each of the folders.
+
     Raises:
         Refusal: it lies elsewhere, or does not exist.
     """
-    real = Path(os.path.realpath(_path(text, field)))
+    path = _path(text, field)
     places = (*studio.folders.paths, *(Path(os.path.realpath(folder)) for folder in studio.data_folders))
-    if not any(real.is_relative_to(place) for place in places):
+
+    def is_inside(one: Path) -> bool:
+        return any(one.is_relative_to(place) for place in places)
+
+    written = [Path(os.path.abspath(folder / path)) for folder in (Path(), *places)]
+    real = [Path(os.path.realpath(folder / path)) for folder in (Path(), *places)]
+    for its in real:
+        if is_inside(its) and its.exists():
+            return its
+    leads_out = any(is_inside(one) and os.path.lexists(one) for one in written)
+    if leads_out or not any(map(is_inside, real)):
         raise Refusal(
             403,
             f"{text} lies outside of the folders that the studio was given.",
@@ -63,9 +75,7 @@ def find_path(studio: "Studio", text: str, field: str = "data") -> Path:
             fix="drop the files on the page, or start the studio with --data FOLDER.",
             field=field,
         )
-    if not real.exists():
-        raise Refusal(404, f"There is no {text}.", expected="a file or a folder that exists", field=field)
-    return real
+    raise Refusal(404, f"There is no {text}.", expected="a file or a folder that exists", field=field)
 
 
 def find_run(studio: "Studio", key: object) -> Run:

@@ -188,7 +188,8 @@ class _RunNews:
         if seen is None and self._changes < 0:  # nobody has looked at it yet
             seen = self._studio.runs.card(self._key), 0
         if seen is None:
-            return jobs
+            gone, self._card = bool(self._card), {}
+            return [*jobs, _event("gone", {})] if gone else jobs
         card, changes = self._studio.with_job(seen[0]), seen[1]
         found = jobs
         if changes != self._changes:
@@ -220,7 +221,11 @@ class _RunNews:
             yield _event("lines", part, self._identity() if last else "")
 
     def _logged(self, tail: Tail, name: str) -> Iterator[bytes]:
-        for line in [line for line, _ in tail.read()]:
+        lines = [line for line, _ in tail.read()]
+        if tail.replaced:  # as by a training that goes on: the page reads it all
+            yield _event("reset", {}, self._identity())
+            return
+        for line in lines:
             with suppress(ValueError):
                 value = parse_json(line or b"")
                 if isinstance(value, dict):

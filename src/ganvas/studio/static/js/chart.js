@@ -4,7 +4,7 @@
  */
 
 import { h, icon, inFrame, replace, setText, svg } from "./dom.js";
-import { kimg, number } from "./format.js";
+import { kimg, number, ticksText } from "./format.js";
 import { t } from "./i18n.js";
 import { bandPath, domain, linePath, logTicks, mergeMarks, nearest, roomForWords, scale, ticks } from "./scale.js";
 
@@ -12,6 +12,7 @@ const MARGIN = { left: 52, right: 14, top: 24, bottom: 24 };
 const HEIGHT = 208;
 const DRAG = 5;
 const LETTER = 6.2;
+const TICK_LETTERS = Math.floor((MARGIN.left - 8) / LETTER);
 
 let count = 0;
 
@@ -121,13 +122,14 @@ export function createChart({
 
   function drawAxes(bounds, right) {
     const rows = state.log ? logTicks(...bounds, 4) : ticks(...bounds, 4);
+    const texts = ticksText(rows, TICK_LETTERS);
     const bottom = HEIGHT - MARGIN.bottom;
     const labels = labelsOf(ticks(view.from, view.to, Math.max(2, Math.floor((right - MARGIN.left) / 90))), right);
     replace(
       grid,
-      rows.map((value) => [
+      rows.map((value, i) => [
         svg("line", { x1: MARGIN.left, x2: right, y1: view.toY(value), y2: view.toY(value), class: value === 0 ? "zero" : null }),
-        svg("text", { x: MARGIN.left - 8, y: view.toY(value), class: "tick-y" }, number(value, 3)),
+        svg("text", { x: MARGIN.left - 8, y: view.toY(value), class: "tick-y" }, texts[i]),
       ]),
       labels.map(([at, text, end]) => svg("text", { x: at, y: bottom + 16, class: end ? "tick-x at-end" : "tick-x" }, text)),
       svg("line", { class: "axis", x1: MARGIN.left, x2: right, y1: bottom, y2: bottom }),

@@ -25,6 +25,13 @@ export function number(value, digits = 3) {
   return format({ maximumSignificantDigits: digits }).format(value);
 }
 
+/** The labels of one axis: as `number`, or all as powers of ten where one of them has more than `letters`. */
+export function ticksText(values, letters) {
+  const texts = values.map((value) => number(value));
+  if (texts.every((text) => text.length <= letters)) return texts;
+  return values.map((value) => (value === 0 ? number(0) : format({ notation: "scientific", maximumSignificantDigits: 3 }).format(value)));
+}
+
 /** Images shown, in thousands: 4032 -> "4.03" */
 export function kimg(nimg) {
   const value = nimg / 1000;

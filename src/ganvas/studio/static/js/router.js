@@ -20,8 +20,8 @@ export function navigate(address, { replace: instead = false } = {}) {
   return open({ focus: true });
 }
 
-/** Changes the address's parameters without opening the page again; null removes one. */
-export function setParams(changes) {
+/** Changes the address's parameters without opening the page again; null removes one. With `push` the back button undoes it. */
+export function setParams(changes, { push = false } = {}) {
   const address = new URL(location.href);
   for (const [name, value] of Object.entries(changes)) {
     if (value === null || value === undefined || value === "") address.searchParams.delete(name);
@@ -29,7 +29,7 @@ export function setParams(changes) {
   }
   // the slash in a run's key is allowed in a query, and kept readable
   const text = address.pathname + address.search.replaceAll("%2F", "/");
-  if (text !== location.pathname + location.search) history.replaceState(null, "", text);
+  if (text !== location.pathname + location.search) history[push ? "pushState" : "replaceState"](null, "", text);
 }
 
 /** Opens the page of the address. */
@@ -42,14 +42,15 @@ export async function open({ focus = false } = {}) {
   try {
     const page = load ? (await load()).default : notFound;
     if (turn !== opening) return;
-    replace(main);
+    const place = h("div", { class: "page-place" }); // a page that is left while it opens adds nothing to the next
+    replace(main, place);
     main.className = "";
     document.title = `${t(page.title)} · Ganvas`;
     if (focus) {
       scrollTo(0, 0);
       main.focus({ preventScroll: true });
     }
-    const ending = await page.open(main, new URLSearchParams(location.search));
+    const ending = await page.open(place, new URLSearchParams(location.search));
     if (turn !== opening) ending?.();
     else close = ending ?? null;
   } catch (error) {

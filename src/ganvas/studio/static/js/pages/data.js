@@ -8,8 +8,10 @@ import { reportView } from "./data_report.js";
 import { sourceView } from "./data_source.js";
 import { trainingView } from "./data_training.js";
 
-/** What was entered survives a change of the page or the language. */
-const form = { recipe: null, length: null, knobs: {}, name: "" };
+/** What was entered for a data set survives a change of the page or the language, until a training starts with it. */
+const NOTHING = { data: null, recipe: null, length: null, name: "" };
+const form = { ...NOTHING, knobs: {} };
+const clear = (data) => Object.assign(form, NOTHING, { data, knobs: {} });
 let inspected = null; // {data, report} of the last inspection: a reopened page shows it at once
 
 export default {
@@ -17,13 +19,14 @@ export default {
 
   async open(main, params) {
     const [known, recipes] = await Promise.all([session(), get("/api/recipes")]);
+    if (!main.isConnected) return undefined; // left meanwhile
     const aborter = new AbortController();
     const chosen = h("div", { class: "data-chosen" });
     const training = h("div");
     let closeTraining = () => {};
 
     const choose = async (data) => {
-      setParams({ data });
+      setParams({ data }, { push: Boolean(data) });
       closeTraining();
       replace(training);
       if (!data) {
@@ -45,7 +48,8 @@ export default {
         if (new URLSearchParams(location.search).get("data") !== data) return;
       }
       replace(chosen, reportView(inspected.report, { onChange: () => choose(null).then(() => focusFirst(chosen)) }));
-      const view = trainingView({ data, report: inspected.report, recipes: recipes.recipes, known, form });
+      if (form.data !== data) clear(data);
+      const view = trainingView({ data, report: inspected.report, recipes: recipes.recipes, known, form, onStart: () => clear(null) });
       closeTraining = view.close;
       replace(training, view.element);
       chosen.querySelector("h2")?.focus();

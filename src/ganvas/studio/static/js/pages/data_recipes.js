@@ -1,6 +1,7 @@
 /** The recipes as cards, and how long one trains. */
 
 import { h, icon } from "../dom.js";
+import { number } from "../format.js";
 import { t } from "../i18n.js";
 import { errorText } from "../toast.js";
 
@@ -9,7 +10,7 @@ const SHOWN = 6;
 /** A group of radio buttons, each a card with what the recipe is, its source and its speed. */
 export function recipeCards({ recipes, chosen, onChange }) {
   const card = (recipe) => {
-    const [speed, size] = recipe.cost.split(" at ");
+    const [speed, size] = recipe.cost.split(" at "); // one's own networks have neither
     const radio = h("input", {
       type: "radio", name: "recipe", value: recipe.name, props: { checked: recipe.name === chosen },
       "aria-labelledby": `recipe-${recipe.name}`, "aria-describedby": `recipe-${recipe.name}-what`, on: { change: () => onChange(recipe.name) },
@@ -24,7 +25,7 @@ export function recipeCards({ recipes, chosen, onChange }) {
         h("span", { class: "recipe-name", id: `recipe-${recipe.name}` }, recipe.name),
         h("span", { class: "recipe-summary", lang: "en", id: `recipe-${recipe.name}-what` }, recipe.summary),
         h("span", { class: "recipe-source", lang: "en" }, recipe.source),
-        h("span", { class: "recipe-cost" }, icon("chart"), t("data.recipe.speed", { speed, size })),
+        size && h("span", { class: "recipe-cost" }, icon("chart"), t("data.recipe.speed", { speed: recipe.images_per_s ? number(recipe.images_per_s) : speed, size })),
       ),
     );
   };
@@ -43,6 +44,7 @@ export function recipeCards({ recipes, chosen, onChange }) {
 }
 
 const UNITS = ["minutes", "kimg"];
+const MINUTES = 10;
 
 /**
  * Minutes or thousands of images. `form.length` {unit, text} is what was entered; null is what the recipe has.
@@ -63,7 +65,11 @@ export function lengthFields({ recipe, form, onChange }) {
     onChange();
   };
   input.addEventListener("input", changed);
-  select.addEventListener("change", changed);
+  select.addEventListener("change", () => {
+    // so that 400 kimg do not become 400 minutes
+    if (!form.length) input.value = String(recipe[select.value] ?? (select.value === "minutes" ? MINUTES : input.value));
+    changed();
+  });
   const element = h(
     "div",
     { class: "field data-length" },

@@ -13,8 +13,8 @@ import { lengthFields, recipeCards } from "./data_recipes.js";
 const CHECK_MS = 250;
 const FOR_OWN_IMAGES = "fast";
 
-/** `form` {recipe, length, knobs, name} keeps what is entered. Returns {element, close}. */
-export function trainingView({ data, report, recipes, known, form }) {
+/** `form` {recipe, length, knobs, name} keeps what is entered; `onStart` is called when a run was started. Returns {element, close}. */
+export function trainingView({ data, report, recipes, known, form, onStart }) {
   const aborter = new AbortController();
   const { signal } = aborter;
   const ordered = order(recipes, data);
@@ -70,11 +70,12 @@ export function trainingView({ data, report, recipes, known, form }) {
 
   const runEstimate = async () => {
     if (!(await check())) return focusProblem(settings, problems);
+    const { minutes } = length.value();
     estimateButton.disabled = true;
     replace(estimate, h("p", { class: "data-wait", role: "status" }, h("span", { class: "live-dot" }), t("data.estimating")));
     try {
       const job = await waitFor(await post("/api/estimate", body(), { signal }), (one) => one.state !== "running");
-      replace(estimate, job.result && estimateView(job.result));
+      replace(estimate, job.result && estimateView(job.result, Number(minutes) || null));
     } catch (error) {
       if (error.name !== "AbortError") replace(estimate, errorBox(error));
     } finally {
@@ -89,6 +90,7 @@ export function trainingView({ data, report, recipes, known, form }) {
     replace(outcome, h("p", { class: "data-wait", role: "status" }, h("span", { class: "live-dot" }), t("data.starting")));
     try {
       const run = await startTraining(body());
+      onStart();
       if (!signal.aborted) navigate(runAddress(run));
     } catch (error) {
       replace(outcome, errorBox(error));
@@ -102,8 +104,8 @@ export function trainingView({ data, report, recipes, known, form }) {
     changed();
   });
   const onRecipe = (chosen) => {
+    if (form.recipe !== chosen) form.length = null;
     form.recipe = chosen;
-    form.length = null;
     drawSettings().catch((error) => signal.aborted || replace(settings, errorBox(error)));
   };
   const element = h(

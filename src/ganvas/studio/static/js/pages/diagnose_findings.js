@@ -4,9 +4,12 @@ import { h, icon } from "../dom.js";
 import { number } from "../format.js";
 import { t } from "../i18n.js";
 
-/** The worst severity of a diagnosis; "healthy" where nothing worse than a note was found. */
+const TOO_EARLY = "too early to judge";
+
+/** The worst severity of a diagnosis; "healthy" where nothing worse than a note was found, unless it is too early to judge. */
 export function worst(findings) {
-  return ["failure", "warning"].find((severity) => findings.some((one) => one.severity === severity)) ?? "healthy";
+  const mild = findings.some((one) => one.name === TOO_EARLY) ? "note" : "healthy";
+  return ["failure", "warning"].find((severity) => findings.some((one) => one.severity === severity)) ?? mild;
 }
 
 /** Texts of a diagnosis are in English: the same as those of the command. */

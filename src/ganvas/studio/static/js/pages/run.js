@@ -8,7 +8,7 @@ import { createTime } from "../time.js";
 import { createTimeline } from "../timeline.js";
 import { createCurves } from "./run_curves.js";
 import { createConfiguration, createEvaluations, createNeighbours } from "./run_details.js";
-import { createEvents, eventMarks, findingMarks } from "./run_events.js";
+import { createEvents, eventMarks, findingMarks, joined } from "./run_events.js";
 import { createFindings } from "./run_findings.js";
 import { createHead } from "./run_head.js";
 import { createImages } from "./run_images.js";
@@ -80,7 +80,7 @@ function show(page, detail, first, mayWrite, time, params) {
       ...eventMarks(state.events, (event) => time.go(event.nimg)),
     ].sort((a, b) => a.x - b.x);
     timeline.setMarks(marks);
-    curves.setMarks(marks.filter((mark) => !mark.minor));
+    curves.setMarks(marks);
   }
 
   function setBaseline() {
@@ -96,7 +96,7 @@ function show(page, detail, first, mayWrite, time, params) {
   };
   const diagnoseSoon = () => soon("diagnosis", findings.load, DIAGNOSIS_MS);
 
-  evaluations.add(detail.evaluations);
+  evaluations.set(detail.evaluations);
   events.set(state.events);
   drawMarks();
   setBaseline();
@@ -109,8 +109,18 @@ function show(page, detail, first, mayWrite, time, params) {
     time.on(["at"], () => soon("address", () => setParams({ at: time.following ? null : time.at / 1000 }), ADDRESS_MS)),
     stream("/api/run/stream", { run, after: detail.position }, {
       open: () => head.setLost(false),
-      lost: () => head.setLost(true),
+      lost() {
+        head.setLost(true);
+        soon("refresh", refresh, DIAGNOSIS_MS);
+      },
+      gone: () => head.setGone(true),
+      jobs({ jobs }) {
+        const own = jobs.some((job) => job.kind === "evaluate" && job.state === "running" && job.run === run);
+        head.setEvaluating(own);
+        evaluations.setRunning(own);
+      },
       card(card) {
+        head.setGone(false);
         const before = detail.state;
         Object.assign(detail, { state: card.state, nimg: card.nimg });
         const { snapshots, ...rest } = card;
@@ -131,19 +141,15 @@ function show(page, detail, first, mayWrite, time, params) {
         soon("refresh", refresh, DIAGNOSIS_MS);
       },
       event(event) {
-        state.events = [...state.events, event];
-        events.set(state.events);
-        drawMarks();
+        setEvents(joined(state.events, [event]));
       },
       evaluation(row) {
-        detail.evaluations.push(row);
-        evaluations.add([row]);
-        setBaseline();
+        setEvaluations(joined(detail.evaluations, [row]));
         refresh();
       },
       reset() {
         curves.load().catch(() => {});
-        refresh();
+        soon("reset", readAgain, 0);
       },
     }, "after"),
   ];
@@ -155,9 +161,31 @@ function show(page, detail, first, mayWrite, time, params) {
       images.update(fresh);
       neighbours.set(fresh.nearest);
       head.update(fresh);
-    } catch {
-      // the stream tells when the run is gone
+      return fresh;
+    } catch (error) {
+      if (error.status === 404) head.setGone(true);
+      return null; // the stream tells what is new
     }
+  }
+
+  /** All of it, after a log was written anew. */
+  async function readAgain() {
+    const fresh = await refresh();
+    if (!fresh) return;
+    setEvents(fresh.events);
+    setEvaluations(fresh.evaluations);
+  }
+
+  function setEvents(found) {
+    state.events = found;
+    events.set(found);
+    drawMarks();
+  }
+
+  function setEvaluations(found) {
+    detail.evaluations = found;
+    evaluations.set(found);
+    setBaseline();
   }
 
   return () => {

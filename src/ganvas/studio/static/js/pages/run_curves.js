@@ -41,6 +41,10 @@ export function createCurves(run, time, first, added) {
 
   const range = () => time.range ?? time.full;
 
+  function drawHint() {
+    hint.hidden = Boolean(time.range) || !charts.size;
+  }
+
   function panelTitle(panel) {
     const key = `run.panel.${panel.title_key}`;
     return has(key) ? t(key) : panel.title;
@@ -100,6 +104,7 @@ export function createCurves(run, time, first, added) {
     });
     const known = new Set(full.panels.flatMap((panel) => Object.keys(panel.names)));
     const rest = full.names.filter((name) => !known.has(name) && !added.includes(name));
+    drawHint();
     more.hidden = !rest.length;
     replace(more, h("option", { value: "" }, t("run.add")), rest.map((name) => h("option", { value: name }, name)));
   }
@@ -166,7 +171,7 @@ export function createCurves(run, time, first, added) {
     time.on(["newest"], () => time.range || charts.forEach((chart) => chart.setRange(...time.full))),
     time.on(["range"], () => {
       reset.hidden = !time.range;
-      hint.hidden = Boolean(time.range);
+      drawHint();
       charts.forEach((chart) => chart.setRange(...range()));
       setParams({ from: time.range && Math.round(time.range[0]) / 1000, to: time.range && Math.round(time.range[1]) / 1000 });
       clearTimeout(timer);
@@ -181,7 +186,6 @@ export function createCurves(run, time, first, added) {
   layOut();
   show();
   if (time.range) loadPart();
-  hint.hidden = Boolean(time.range);
 
   return {
     element,

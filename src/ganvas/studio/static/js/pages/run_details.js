@@ -9,19 +9,21 @@ import { has, t } from "../i18n.js";
 export function createEvaluations(detail) {
   const body = h("div", { class: "stack" });
   const element = h("section", { class: "panel wide" }, h("h2", null, t("run.evaluations")), body);
-  const rows = [];
-  function draw() {
-    if (!rows.length) {
-      replace(body, h("p", { class: "muted small" }, t("run.evaluations.none")), detail.snapshots?.length ? commandBox(`ganvas evaluate ${detail.path}`) : null);
-      return;
-    }
-    replace(body, rows.toReversed().map((row, i) => evaluationView(row, row.subject.replace(detail.path, detail.name), i === 0)));
+  const wait = h("p", { class: "small", role: "status", hidden: true });
+  element.insertBefore(wait, body);
+  function none() {
+    const text = t("run.evaluations.none");
+    return detail.snapshots?.length ? [h("p", { class: "muted small" }, `${text} ${t("run.evaluations.how")}`), commandBox(`ganvas evaluate ${detail.path}`)] : h("p", { class: "muted small" }, text);
   }
   return {
     element,
-    add(found) {
-      rows.push(...found);
-      draw();
+    set(rows) {
+      replace(body, rows.length ? rows.toReversed().map((row, i) => evaluationView(row, row.subject.replace(detail.path, detail.name), i === 0)) : none());
+    },
+    /** Whether an evaluation is under way. */
+    setRunning(running) {
+      wait.hidden = !running;
+      replace(wait, running && [h("span", { class: "live-dot" }), " ", t("run.evaluating")]);
     },
   };
 }

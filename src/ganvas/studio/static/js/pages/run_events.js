@@ -4,16 +4,33 @@ import { h, replace } from "../dom.js";
 import { kimg, moment } from "../format.js";
 import { has, t } from "../i18n.js";
 
-const MARKS = { rollback: "warning", correct: "warning", resume: null, replanned: null, extended: null, interrupted: null, stopped: "failure", "non-finite": "failure" };
+const MARKS = { rollback: "warning", correct: "warning", resume: null, extended: null, interrupted: null, stopped: "failure", "non-finite": "failure" };
 
 /** Marks of the events that changed the course of the training. */
 export function eventMarks(events, onClick) {
   return events
     .filter((event) => event.event in MARKS)
-    .map((event) => ({ x: event.nimg, severity: MARKS[event.event], icon: MARKS[event.event] ?? "mark", minor: event.event === "replanned", label: nameOf(event), onClick: () => onClick(event) }));
+    .map((event) => ({ x: event.nimg, severity: MARKS[event.event], icon: MARKS[event.event] ?? "mark", label: nameOf(event), onClick: () => onClick(event) }));
 }
 
 const nameOf = (event) => (has(`run.event.${event.event}`) ? t(`run.event.${event.event}`) : event.event);
+
+/** Rows of a log and newer ones, without those that are among them already: what is read and what is streamed may overlap. */
+export function joined(rows, more) {
+  const known = new Set(rows.map((row) => JSON.stringify(row)));
+  return [...rows, ...more.filter((row) => !known.has(JSON.stringify(row)))];
+}
+
+/** The events with one row for those that were planned anew one after the other: the last, with their number in `times`. */
+function gathered(events) {
+  const found = [];
+  for (const event of events) {
+    const before = found.at(-1);
+    if (event.event === "replanned" && before?.event === "replanned") found[found.length - 1] = { ...event, times: before.times + 1 };
+    else found.push({ ...event, times: 1 });
+  }
+  return found;
+}
 
 /** A list of all events but the diagnoses; a click goes to the place. */
 export function createEvents(time) {
@@ -22,18 +39,25 @@ export function createEvents(time) {
   return {
     element,
     set(events) {
-      const shown = events.filter((event) => !event.event.startsWith("diagnosis"));
+      const shown = gathered(events.filter((event) => !event.event.startsWith("diagnosis")));
       element.hidden = !shown.length;
       replace(
         list,
         shown.toReversed().map((event) =>
           h("li", null,
             h("button", { type: "button", class: "chip", on: { click: () => time.go(event.nimg) } }, `${kimg(event.nimg)} kimg`),
-            h("span", null, h("strong", null, nameOf(event)), " ", h("span", { class: "muted", lang: "en" }, describe(event))),
+            h("span", null, h("strong", null, nameOf(event)), " ", planOf(event), h("span", { class: "muted", lang: "en" }, describe(event))),
             event.time && h("time", { class: "muted" }, moment(event.time)))),
       );
     },
   };
+}
+
+/** The length that was planned, in the language of the page. */
+function planOf(event) {
+  if (!["planned", "replanned"].includes(event.event) || typeof event.kimg !== "number") return "";
+  const total = kimg(1000 * event.kimg);
+  return h("span", { class: "muted" }, event.times > 1 ? t("run.event.plans", { n: event.times, kimg: total }) : t("run.event.plan", { kimg: total }));
 }
 
 /** What an event says beyond its name: plain values, as in events.jsonl. */

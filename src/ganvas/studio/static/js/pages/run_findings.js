@@ -8,6 +8,7 @@ import { t } from "../i18n.js";
 import { runAddress, startTraining } from "../jobs.js";
 import { navigate } from "../router.js";
 import { toastError } from "../toast.js";
+import { worst } from "./diagnose_findings.js";
 
 const WAIT_MS = 220;
 const RANK = { failure: 0, warning: 1, note: 2 };
@@ -73,9 +74,9 @@ export function createFindings(detail, time, mayWrite, onFound) {
     if (text === shown) return;
     shown = text;
     const findings = [...found.findings].sort((a, b) => RANK[a.severity] - RANK[b.severity]);
-    const worst = findings[0]?.severity === "note" ? "healthy" : (findings[0]?.severity ?? "healthy");
-    verdict.dataset.severity = worst;
-    replace(verdict, icon(worst), h("strong", null, t(`run.severity.${worst}`)), h("span", { lang: "en" }, found.verdict));
+    const severity = worst(findings);
+    verdict.dataset.severity = severity;
+    replace(verdict, icon(severity), h("strong", null, t(`run.severity.${severity}`)), h("span", { lang: "en" }, found.verdict));
     replace(list, findings.map(card));
     bringAwaited();
   }

@@ -12,6 +12,8 @@ const STATE_ICONS = { complete: "healthy", unfinished: "pause", failed: "failure
 export function createHead(detail, mayWrite) {
   let card = detail;
   let busy = "";
+  let gone = false;
+  let evaluating = false;
   const state = h("span", { class: "badge run-state", role: "status" });
   const facts = h("dl", { class: "run-facts" });
   const bar = h("span");
@@ -71,20 +73,22 @@ export function createHead(detail, mayWrite) {
   );
 
   function draw() {
-    const running = card.state === "training";
-    replace(state, running ? h("span", { class: "live-dot" }) : icon(STATE_ICONS[card.state] ?? "note"), t(`runs.is.${card.state}`));
-    setAttribute(state, "data-severity", ["failed", "unreadable"].includes(card.state) ? "failure" : card.state === "complete" ? "healthy" : null);
-    const readable = card.state !== "unreadable";
+    const shown = gone ? "failed" : card.state;
+    const running = shown === "training";
+    replace(state, running ? h("span", { class: "live-dot" }) : icon(STATE_ICONS[shown] ?? "note"), t(gone ? "run.gone" : `runs.is.${shown}`));
+    setAttribute(state, "data-severity", gone || ["failed", "unreadable"].includes(shown) ? "failure" : shown === "complete" ? "healthy" : null);
+    const readable = !gone && card.state !== "unreadable";
     stop.hidden = !running;
     resume.hidden = running || !readable || card.state === "complete";
     evaluate.hidden = !card.snapshots || card.snapshots.length === 0 || !readable;
     for (const [anchor, address] of [[report, card.report], [film, card.film]]) {
-      anchor.hidden = !address;
+      anchor.hidden = !address || gone;
       setAttribute(anchor, "href", address);
     }
     for (const [name, button] of [["stop", stop], ["play", resume], ["chart", evaluate]]) {
-      button.disabled = !mayWrite || busy === name;
-      setAttribute(button, "aria-busy", busy === name && "true");
+      const works = busy === name || (button === evaluate && evaluating);
+      button.disabled = !mayWrite || works;
+      setAttribute(button, "aria-busy", works && "true");
     }
     const part = card.total ? Math.min(1, card.nimg / card.total) : 0;
     bar.style.transform = `scaleX(${part})`;
@@ -93,7 +97,7 @@ export function createHead(detail, mayWrite) {
     const [height, width, channels] = card.shape ?? [];
     const rows = [
       [t("run.recipe"), [card.recipe, card.origin && t("run.from", { origin: card.origin })].filter(Boolean).join(" ")],
-      [t("run.data"), height ? `${card.data} · ${width}×${height}${channels > 1 ? "" : ` ${t("run.grey")}`}` : card.data],
+      [t("run.data"), height ? `${card.data} · ${height}×${width}${channels > 1 ? "" : ` ${t("run.grey")}`}` : card.data],
       [t("run.shown"), card.total ? t("runs.kimg_of", { now: kimg(card.nimg), total: kimg(card.total) }) : t("runs.kimg", { now: kimg(card.nimg) })],
       running && card.seconds_left !== null && [t("run.left"), duration(card.seconds_left)],
       card.images_per_s && [t("run.speed"), t("runs.per_s", { n: integer(card.images_per_s) })],
@@ -107,8 +111,8 @@ export function createHead(detail, mayWrite) {
       facts.dataset.names = names;
       replace(facts, rows.map(([name, value]) => h("div", null, h("dt", null, name), h("dd", null, value))));
     } else rows.forEach(([, value], i) => setText(facts.children[i].lastElementChild, String(value)));
-    setText(problem, running ? "" : (card.problem ?? ""));
-    problem.hidden = !problem.textContent || card.state === "unfinished";
+    setText(problem, gone ? t("run.gone.text") : running ? "" : (card.problem ?? ""));
+    problem.hidden = !problem.textContent || shown === "unfinished";
   }
   draw();
 
@@ -116,6 +120,16 @@ export function createHead(detail, mayWrite) {
     element,
     update(next) {
       card = { ...card, ...next };
+      draw();
+    },
+    /** Whether the run is no longer in its folder. */
+    setGone(isGone) {
+      gone = isGone;
+      draw();
+    },
+    /** Whether an evaluation of it is under way, from whatever page it was started. */
+    setEvaluating(works) {
+      evaluating = works;
       draw();
     },
     setLost: (isLost) => element.classList.toggle("lost", isLost),
