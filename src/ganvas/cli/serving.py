@@ -12,7 +12,7 @@ def studio(
     host: str = "127.0.0.1",
     open: bool = True,
     trainings: int = 1,
-    data: tuple[Path, ...] = (),
+    data: Annotated[tuple[Path, ...], arg(help_behavior_hint="")] = (),
 ) -> None:
     """Watch runs in the browser while they train, start others, check data and diagnose logs. Ctrl-C ends it.
 
