@@ -231,7 +231,7 @@ def _begin(kind: Kind, words: list[str], path: Path | None) -> Job:
 def _append_only(folder: Path | None) -> BinaryIO:
     """A file without a name; what is written goes to its end, also after it was emptied.
 
-    It is on the disk of the runs, where there must be room anyway: a training whose output cannot be written fails, and
+    It is on the disk of the runs, which needs space anyway: a training whose output cannot be written fails, and
     the folder for temporary files is often small, and filled by others.
     """
     descriptor, name = tempfile.mkstemp(prefix=".ganvas-output-", dir=folder)

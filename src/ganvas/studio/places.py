@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 INCLUDED = ("digits", "digits28")
 """Data sets that come with Ganvas."""
 
-DOWNLOADED = ("mnist", "fashion-mnist", "kmnist", "cifar10", "cifar100", "svhn", "stacked-mnist")
+DOWNLOADED = (
+    "mnist", "fashion-mnist", "kmnist", "qmnist", "emnist", "emnist-letters", "emnist-digits", "emnist-byclass",
+    "emnist-bymerge", "cifar10", "cifar100", "svhn", "stacked-mnist",
+)  # fmt: skip
 """Those that are downloaded when they are first used."""
 
 
