@@ -27,8 +27,13 @@ from ganvas.training.state import TrainState
 
 CPU = torch.device("cpu")
 
-CASES: list[tuple[str, dict[str, Any]]] = [
-    *((family, {"microbatch": 7, "d_steps": 2}) for family in NARROW),
+SLOW = {"msg", "projected", "stylegan"}
+
+CASES = [
+    *(
+        pytest.param(family, {"microbatch": 7, "d_steps": 2}, marks=[pytest.mark.exhaustive] if family in SLOW else [])
+        for family in NARROW
+    ),
     ("cnn", {"objective": "hinge", "augment": "ada", "ada_target": 0.6, "ada_kimg": 0.2, "d_steps": 4}),
     ("cnn", {"loss_change": 1.0, "spectral_norm": True, "gp": 1.0}),
     ("mlp", {"optimiser": "rmsprop", "clip": 0.01, "r1": 0.0, "r2": 0.0, "dropout": 0.5}),

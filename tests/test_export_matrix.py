@@ -16,7 +16,6 @@ from ganvas.pytorch_state import readable_tf32_flag
 SHAPES = [Shape(channels, 25, 40, classes) for channels in (1, 3) for classes in (0, 3)]
 SLICE = [
     ("transformer-modern", Shape(1, 12, 9, 3)),
-    ("stylegan", Shape(3, 9, 12, 0)),
     ("cnn", Shape(1, 25, 40, 3)),
 ]
 """What the normal suite exports to ONNX."""

@@ -75,6 +75,7 @@ def test_data_is_packed_losslessly(sources: tuple[Path, Path], tmp_path: Path) -
     assert packed.images.shape == (100, 1, 8, 8)
 
 
+@pytest.mark.exhaustive
 def test_every_stage_runs_once(sources: tuple[Path, Path], tmp_path: Path) -> None:
     digits, cifar = sources
     data, out, work = tmp_path / "data", tmp_path / "out", tmp_path / "work"

@@ -34,7 +34,16 @@ def events(run: package.Run, kind: str) -> list[dict]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", ["mlp", "cnn", "dcgan", "stylegan", "msg", "projected"])
+@pytest.mark.parametrize(
+    "family",
+    [
+        "mlp",
+        "cnn",
+        "dcgan",
+        "stylegan",
+        *(pytest.param(one, marks=pytest.mark.exhaustive) for one in ("msg", "projected")),
+    ],
+)
 def test_probes_do_not_change_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: str) -> None:
     monkeypatch.setattr(budget, "FREE", 1e9)  # however slow the machine is
     weights = []

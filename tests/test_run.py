@@ -267,7 +267,7 @@ def modification_time(path: Path) -> int:
     return path.stat().st_mtime_ns if path.exists() else 0
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_run_killed_twenty_times_equals_the_uninterrupted_run(write_images: Callable[..., Path]) -> None:
     """After kill -9 at random instants no file is damaged, and the resumed run equals the uninterrupted one."""
     config = replace(tiny(write_images(60, 8, 8)), kimg=40.0, tick_kimg=0.1, snapshot_kimg=0.4)
