@@ -27,11 +27,13 @@ from ganvas.training.state import TrainState
 
 CPU = torch.device("cpu")
 
-SLOW = {"msg", "projected", "stylegan"}
+SLOW_FAMILIES = {"msg", "projected", "stylegan"}
 
 CASES = [
     *(
-        pytest.param(family, {"microbatch": 7, "d_steps": 2}, marks=[pytest.mark.exhaustive] if family in SLOW else [])
+        pytest.param(
+            family, {"microbatch": 7, "d_steps": 2}, marks=[pytest.mark.exhaustive] if family in SLOW_FAMILIES else []
+        )
         for family in NARROW
     ),
     ("cnn", {"objective": "hinge", "augment": "ada", "ada_target": 0.6, "ada_kimg": 0.2, "d_steps": 4}),

@@ -217,7 +217,7 @@ def test_walks_end_where_they_begin_or_at_the_last() -> None:
         (["--direction", "pca:0", "--amount", "-1..1:99999"], "--amount is", 1),
         (["--direction", "tsne:0"], "--direction is 'tsne:0'", 1),
         (["--direction", "pca:²"], "--direction is", 1),
-        (["--direction", "900"], "no direction 900", 1),
+        (["--direction", "900"], "direction is 900", 1),
         (["--amount", "-1..1"], "--amount is of --direction", 2),
         (["--mix", "1,2"], "no layers to mix", 1),
         (["--layers", "2"], "--layers is of --mix", 2),
