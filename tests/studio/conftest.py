@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from PIL import Image
+from serving import Served, serving
 from studio_site import HOSTILE, Site, Watch
 
 import ganvas
@@ -28,6 +29,13 @@ FLAGS = (
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 START_SECONDS = 60
 PATIENCE_MS = 60_000
+
+
+@pytest.fixture
+def served(runs: Path) -> Iterator[Served]:
+    """A studio over the `runs` of the file of tests."""
+    with serving(runs) as one:
+        yield one
 
 
 @pytest.fixture(scope="module")

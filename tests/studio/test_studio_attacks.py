@@ -3,12 +3,11 @@
 import os
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from serving import Served, line, make_run, serving
+from serving import Served, line, make_run
 
 from ganvas.runs.log import append_json
 from ganvas.studio import app, files, peers, streams
@@ -23,12 +22,6 @@ def runs(tmp_path: Path) -> Path:
     make_run(tmp_path / "runs", "a", lines=3)
     make_run(tmp_path / "elsewhere", "secret", lines=3)
     return tmp_path / "runs"
-
-
-@pytest.fixture
-def served(runs: Path) -> Iterator[Served]:
-    with serving(runs) as one:
-        yield one
 
 
 def keys(served: Served) -> set[str]:

@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +29,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def runs(tmp_path: Path) -> Path:
     make_run(tmp_path / "runs", "a", lines=5)
     return tmp_path / "runs"
-
-
-@pytest.fixture
-def served(runs: Path) -> Iterator[Served]:
-    with serving(runs) as one:
-        yield one
 
 
 def test_a_card_and_a_run_say_what_ganvas_runs_says(trained: Path) -> None:
