@@ -76,7 +76,9 @@ def test_gradients_of_two_ranks_equal_one_process_with_both_penalties(
     for name in one:
         assert torch.equal(first[name], second[name])
         assert (one[name] - first[name]).abs().max() < 1e-6, name
-        assert one[name].abs().max() > 0, name
+    # the bias of D's last layer cancels in a relativistic loss: its gradient is zero but for rounding
+    zero = {name for name in one if one[name].abs().max() == 0}
+    assert zero <= {"D/head.linear.bias"}
 
 
 MOMENTS = """
