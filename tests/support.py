@@ -2,10 +2,12 @@
 
 import contextlib
 import io
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from unittest import mock
@@ -80,13 +82,44 @@ def call_cli(*arguments: object, check: int | None) -> subprocess.CompletedProce
 
 
 def run_cli(*arguments: object, check: int | None = 0, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Runs the command line in a subprocess; asserts its exit status unless `check` is None."""
-    result = subprocess.run(
-        [sys.executable, "-m", "ganvas", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env={**os.environ, **environment},
-    )
+    """Runs the command line in a subprocess; asserts its exit status unless `check` is None.
+
+    Without an environment of its own, the subprocess is forked from one that has imported PyTorch: two seconds less.
+    """
+    command = ["ganvas", *map(str, arguments)]
+    if environment:
+        result = subprocess.run(
+            [sys.executable, "-m", *command],
+            capture_output=True,
+            text=True,
+            timeout=300,
+            env={**os.environ, **environment},
+        )
+    else:
+        result = _fork(command)
     assert check is None or result.returncode == check, result.stderr
     return result
+
+
+def _fork(command: list[str]) -> subprocess.CompletedProcess[str]:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["torch", "ganvas.cli", "ganvas.training.start"])
+    with tempfile.TemporaryDirectory() as folder:
+        out, err = (Path(folder, name) for name in ("out", "err"))
+        process = context.Process(target=_run_command, args=(command, os.getcwd(), dict(os.environ), out, err))
+        process.start()
+        process.join(300)
+        if process.exitcode is None:
+            process.kill()
+            raise subprocess.TimeoutExpired(command, 300, out.read_bytes(), err.read_bytes())
+        return subprocess.CompletedProcess(command, process.exitcode, out.read_text(), err.read_text())
+
+
+def _run_command(command: list[str], folder: str, environment: dict[str, str], out: Path, err: Path) -> None:
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(folder)
+    for stream, file in ((1, out), (2, err)):
+        os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT), stream)
+    sys.argv = command
+    main()

@@ -181,6 +181,8 @@ def test_train_without_a_recipe_writes_what_was_chosen_and_finds_the_run_again(
         "watch": False,
         "device": "cpu",
         "moments": 0.0,
+        "g_width": 4,
+        "pixel_width": 4,
     }
     run = ganvas.train(**knobs, features_net="eye", quiet=True)
     assert run.path.name == "00000-fast-photos0"

@@ -420,7 +420,7 @@ def test_diagnosis_names_a_fault_in_networks_of_ones_own(monkeypatch: pytest.Mon
 def test_two_processes_train_the_same_networks() -> None:
     own = ["--g", "my.py:Generator(width=8)", "--d", "my.py:Discriminator(width=8)"]
     done = run_cli("train", "custom", *own, "--kimg", 0.128, "--batch", 32, "--no-plot", "--device", "cpu", "--gpus", 2,
-                   "--quiet", "--json")  # fmt: skip
+                   "--quiet", "--json", OMP_NUM_THREADS="1")  # fmt: skip
     run = ganvas.Run(Path(json.loads(done.stdout)["run"]))
     assert run.latest_snapshot.exists()
 

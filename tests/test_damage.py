@@ -136,10 +136,11 @@ SLOW: dict[str, Callable[[Path], list[object]]] = {
     "compare": lambda run: ["compare", run, "other", "--count", "20", "--quiet", "--out", "comparison"],
 }
 
-CORE = ["config.json", "stats.jsonl", "snapshots/000003/card.json", "snapshots/000003/G.safetensors"]
+CORE = ["config.json", "snapshots/000003/G.safetensors"]
 FILES = [
-    *CORE, "events.jsonl", "snapshots/000001/card.json", "snapshots/best/card.json", "snapshots/best/G.safetensors",
-    "state/latest.safetensors", "state/candidate.safetensors", "fakes000003.png", "metrics.jsonl", "log.txt",
+    *CORE, "stats.jsonl", "events.jsonl", "snapshots/000001/card.json", "snapshots/000003/card.json",
+    "snapshots/best/card.json", "snapshots/best/G.safetensors", "state/latest.safetensors",
+    "state/candidate.safetensors", "fakes000003.png", "metrics.jsonl", "log.txt",
 ]  # fmt: skip
 
 

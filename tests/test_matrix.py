@@ -1,8 +1,9 @@
-"""Every network × objective × regularisation of D trains for two rounds at four shapes; a run on real images."""
+"""Every network × objective × regularisation of D trains for two rounds; at four shapes; a run on real images."""
 
 import dataclasses
 import os
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -63,11 +64,14 @@ def one_thread() -> Iterator[None]:
 @pytest.mark.slow
 @pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize(
-    "shape",
-    [SHAPE, *(pytest.param(shape, marks=pytest.mark.slow) for shape in MORE_SHAPES)],
-    ids=lambda s: "x".join(map(str, s)),
+    ("objective", "shape"),
+    [
+        *((objective, SHAPE) for objective in OBJECTIVES),
+        *((next(iter(OBJECTIVES)), shape) for shape in MORE_SHAPES),
+        *(pytest.param(*case, marks=pytest.mark.exhaustive) for case in product([*OBJECTIVES][1:], MORE_SHAPES)),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "x".join(map(str, value)),
 )
-@pytest.mark.parametrize("objective", OBJECTIVES)
 @pytest.mark.parametrize("name", PAIRS)
 def test_two_rounds_update_the_networks(name: str, objective: str, shape: Shape) -> None:
     labels = torch.arange(4) % 3 if shape.classes else None

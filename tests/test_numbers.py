@@ -79,13 +79,23 @@ def test_every_command_with_a_number_is_in_the_table() -> None:
     assert len(list(numeric_options())) > 50
 
 
-@pytest.mark.parametrize(("command", "option"), list(numeric_options()), ids=lambda part: part)
-def test_number_that_is_none_is_refused_by_name(command: str, option: str, run: Run) -> None:
+WRONG = [*NOT_FINITE, *TOO_LARGE, *OTHER_DIGITS]
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "values"),
+    [
+        *((*both, WRONG[i % 4 :: 4]) for i, both in enumerate(numeric_options())),
+        *(pytest.param(*both, WRONG, marks=pytest.mark.exhaustive) for both in numeric_options()),
+    ],
+    ids=lambda part: part if isinstance(part, str) else str(len(part)),
+)
+def test_number_that_is_none_is_refused_by_name(command: str, option: str, values: list[str], run: Run) -> None:
     arguments = [str(run) if one == "RUN" else one for one in ARGUMENTS[command]]
     if option == "frames":
         arguments += ["--video", "film.gif"]
     flag = f"--{option.replace('_', '-')}"
-    for value in [*NOT_FINITE, *TOO_LARGE, *OTHER_DIGITS]:
+    for value in values:
         result = call_cli(command, *arguments, f"{flag}={value}", check=None)
         assert result.returncode in (1, 2), f"{flag}={value[:20]}: {result.returncode} {result.stdout}{result.stderr}"
         said = (result.stdout + result.stderr).lower().replace("_", "-")

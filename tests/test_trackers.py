@@ -401,9 +401,12 @@ def test_names_are_those_of_the_table() -> None:
 def test_unknown_tracker_is_refused(text: str) -> None:
     with pytest.raises(GanvasError, match=r"log-to|names nothing"):
         replace(tiny(), log_to=text)
-    run = train(tiny())
-    call_cli("log", run.path, f"--to={text}", check=1)
     call_cli("train", "mlp", f"--log-to={text}", "--dry-run", check=1)
+
+
+def test_finished_run_is_not_logged_to_an_unknown_tracker() -> None:
+    run = train(tiny())
+    call_cli("log", run.path, "--to=tensorbord", check=1)
 
 
 def test_misspelt_tracker_gets_its_right_name() -> None:
