@@ -416,7 +416,7 @@ def test_diagnosis_names_a_fault_in_networks_of_ones_own(monkeypatch: pytest.Mon
     assert {"G frozen", "mode collapse"} <= {finding.name for finding in found.failures}, str(found)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_two_processes_train_the_same_networks() -> None:
     own = ["--g", "my.py:Generator(width=8)", "--d", "my.py:Discriminator(width=8)"]
     done = run_cli("train", "custom", *own, "--kimg", 0.128, "--batch", 32, "--no-plot", "--device", "cpu", "--gpus", 2,

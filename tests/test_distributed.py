@@ -154,14 +154,6 @@ def test_error_on_rank_0_ends_all_ranks_without_a_traceback(write_images: Callab
     assert "ganvas/training" not in refused.stderr, "a traceback of Ganvas"
 
 
-def test_batch_that_cannot_be_shared_equally_is_refused() -> None:
-    refused = torchrun(
-        "-m", "ganvas", "train", "digits", "--batch", "33", "--kimg", "0.2", "--no-plot", "--device", "cpu"
-    )
-    assert refused.returncode != 0
-    assert "33 cannot be shared equally by 2" in refused.stderr
-
-
 def test_killed_rank_ends_the_run_with_a_usable_state(write_images: Callable[..., Path]) -> None:
     code = (
         "import json, os, sys\n"
