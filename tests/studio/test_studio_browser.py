@@ -3,6 +3,7 @@
 import io
 import math
 import re
+import time
 import zipfile
 from collections.abc import Callable
 from typing import Literal
@@ -16,6 +17,7 @@ from studio_site import HOSTILE, Site, Watch, drop
 pytestmark = pytest.mark.slow
 
 Visit = Callable[..., Page]
+PATIENCE_SECONDS = 20
 
 
 def addresses(site: Site) -> list[str]:
@@ -97,6 +99,24 @@ def test_a_dropped_zip_is_inspected_and_a_wrong_knob_is_said_beside_its_field(vi
     page.get_by_role("button", name="Start the training").click()
     expect(page.get_by_label("resolution", exact=True)).to_be_focused()
     assert "/data" in page.url
+
+
+def test_an_upload_shows_how_far_it_is_and_can_be_cancelled(visit: Visit, site: Site) -> None:
+    page = visit("/data")
+    slow = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 300_000}
+    page.context.new_cdp_session(page).send("Network.emulateNetworkConditions", slow)
+    drop(page, "large.zip", bytes(2_000_000))
+    bar = page.get_by_role("progressbar", name="Upload")
+    page.wait_for_function("() => document.querySelector('.upload progress')?.value > 0.05")
+    assert float(bar.get_attribute("value") or "1") < 1
+    expect(page.locator(".upload-end")).to_contain_text(re.compile(r"[\d.,]+ .?B of 2(\.0)? MB"))
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.get_by_text("Drop images here")).to_be_visible()
+    expect(page.locator(".error-box")).to_have_count(0)
+    end = time.monotonic() + PATIENCE_SECONDS
+    while any("large" in path.name for path in (site.runs / "uploads").iterdir()):
+        assert time.monotonic() < end, "what was sent is still there"
+        time.sleep(0.05)
 
 
 def test_what_was_entered_stays_with_its_images_and_back_leads_to_the_choice(visit: Visit) -> None:

@@ -12,10 +12,10 @@ import { createEvents, eventMarks, findingMarks, joined } from "./run_events.js"
 import { createFindings } from "./run_findings.js";
 import { createHead } from "./run_head.js";
 import { createImages } from "./run_images.js";
+import { readCurves } from "./run_reading.js";
 
 const ADDRESS_MS = 200;
 const DIAGNOSIS_MS = 1500;
-const NO_CURVES = { nimg: [], series: {}, names: [], panels: [], damaged: 0 };
 
 export default { title: "run.title", open };
 
@@ -23,12 +23,14 @@ async function open(main, params) {
   const page = h("div", { class: "page run-page" });
   main.append(page);
   const run = params.get("run") ?? "";
+  const failed = new AbortController();
   let detail;
   let curves;
   let known;
   try {
-    [detail, curves, known] = await Promise.all([get("/api/run", { run }), get("/api/run/curves", { run }).catch(() => NO_CURVES), session()]);
+    [detail, curves, known] = await Promise.all([get("/api/run", { run }), readCurves(page, run, failed.signal), session()]);
   } catch (error) {
+    failed.abort();
     replace(page, errorBox(error), h("p", null, h("a", { href: "/" }, t("shell.to_runs"))));
     return undefined;
   }
