@@ -230,11 +230,11 @@ def test_names_are_text_and_axe_finds_nothing_serious_in_light_and_dark(visit: V
         for theme, options in THEMES:
             page.emulate_media(color_scheme=theme)
             page.evaluate("new Promise((done) => setTimeout(() => requestAnimationFrame(done), 100))")
-            found = (
-                Axe()
-                .run(page, options={"resultTypes": ["violations"], "preload": False, **options})
-                .response["violations"]
-            )
+            wanted = {"resultTypes": ["violations"], "preload": False, **options}
+            if theme == "light":  # which puts the script into the page
+                found = Axe().run(page, options=wanted).response["violations"]
+            else:
+                found = page.evaluate("wanted => axe.run(wanted).then((one) => one.violations)", wanted)
             severe += [
                 (address, theme, one["id"], one["nodes"][0]["html"], one["nodes"][0]["failureSummary"])
                 for one in found
