@@ -30,6 +30,7 @@ SOURCE = Path(__file__).resolve().parent.parent / "src"
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(SOURCE), "PYTHONUNBUFFERED": "1"}
+LEAST_LINES = 6
 CARDS = "n => document.querySelectorAll('.run-card').length === n"
 CURVES = "() => document.querySelector('.chart path.line[d^=M]') && document.querySelector('.hero-frame img')"
 
@@ -113,32 +114,23 @@ def make_many(one: Path, folder: Path, count: int, lines: int) -> None:
 
 
 def speed(log: Path, seconds: float) -> float:
-    """Images a second of training, between the first and the last line that is written during so many seconds."""
-    begin = log.stat().st_size
-    time.sleep(seconds)
+    """Images a second of training, from the first to the last line of a spell of so many seconds, or a few lines."""
+    begin, ended = log.stat().st_size, time.perf_counter() + seconds
     with log.open("rb") as file:
-        file.seek(begin)
-        lines = [json.loads(text) for text in file.read().split(b"\n")[1:-1]]
-    assert len(lines) > 2, "a spell is shorter than a tick: give --spell more seconds"
-    return (lines[-1]["nimg"] - lines[0]["nimg"]) / (lines[-1]["seconds"] - lines[0]["seconds"])
+        while True:
+            time.sleep(0.1)
+            file.seek(begin)
+            lines = file.read().split(b"\n")[1:-1]  # the first may have begun before
+            if time.perf_counter() > ended and len(lines) >= LEAST_LINES:
+                break
+    first, last = json.loads(lines[0]), json.loads(lines[-1])
+    return (last["nimg"] - first["nimg"]) / (last["seconds"] - first["seconds"])
 
 
 def measure_training(page: Page, folder: Path, recipe: list[str], minutes: float, spell: float) -> Iterator[str]:
     """The ratio of the speeds with and without an open page, side by side."""
-    words = [
-        "train",
-        *recipe,
-        "--kimg",
-        "1e6",
-        "--snapshot-kimg",
-        "100",
-        "--new",
-        "--quiet",
-        "--out",
-        str(folder),
-        "--name",
-        "live",
-    ]
+    out = ["--new", "--quiet", "--out", str(folder), "--name", "live"]
+    words = ["train", *recipe, "--kimg", "1e6", "--snapshot-kimg", "100", *out]
     training = subprocess.Popen([sys.executable, "-m", "ganvas", *words], env=ENVIRONMENT, stderr=subprocess.DEVNULL)
     log, ratios, plain, shares = folder / "live" / "stats.jsonl", [], [], []
     browser = next(one for one in psutil.Process().children(recursive=True) if "chrom" in one.name())
@@ -148,17 +140,17 @@ def measure_training(page: Page, folder: Path, recipe: list[str], minutes: float
         with studio(folder) as (address, server, _):
             page.goto(address)
             began = time.perf_counter()
-            while time.perf_counter() - began < 60 * minutes:
+            while time.perf_counter() - began < 60 * minutes or len(ratios) < 2:
                 found = {}
                 for watched in (True, False) if len(ratios) % 2 else (False, True):
                     page.goto(f"{address.partition('?')[0]}run?run=0/live" if watched else "about:blank")
                     if watched:
                         page.wait_for_function(CURVES)
                     time.sleep(2)
-                    before = seconds_of(server, browser)
+                    before, at = seconds_of(server, browser), time.perf_counter()
                     found[watched] = speed(log, spell)
                     if watched:
-                        shares.append(100 * (seconds_of(server, browser) - before) / spell)
+                        shares.append(100 * (seconds_of(server, browser) - before) / (time.perf_counter() - at))
                 ratios.append(100 * (found[False] / found[True] - 1))
                 plain.append(found[False])
     finally:

@@ -43,13 +43,14 @@ SHORTEN = """(folder) => {
 
 
 def take(page: Page, name: str, address: str, width: int, folder: Path) -> bytes:
-    """A page with all that it loads: of Runs the screen, of a run two screens."""
-    height = WIDTHS[width] * (2 if name == "run" else 1)
+    """A page with all that it loads: of Runs the screen, of a run half of the next too."""
+    height = round(WIDTHS[width] * (1.5 if name == "run" else 1))
     page.set_viewport_size({"width": width, "height": height})
     page.goto(address)
     page.wait_for_selector(".chart path.line[d^=M]" if name == "run" else ".run-card img")
     page.wait_for_function("() => [...document.images].every((one) => one.loading === 'lazy' || one.complete)")
-    page.wait_for_timeout(1500)  # the diagnosis, and pictures that fade in
+    page.wait_for_function("() => !document.querySelector('[role=status] .live-dot')")  # the diagnosis is there
+    page.wait_for_timeout(500)
     page.evaluate(SHORTEN, str(folder.resolve()))
     return page.screenshot()
 
