@@ -65,6 +65,7 @@ def test_a_training_is_started_watched_stopped_and_continued(visit: Visit, site:
     expect(state).to_have_text("unfinished")
     shown = float(slider.get_attribute("max") or "0")
     page.get_by_role("button", name="Go on").click()
+    expect(page.get_by_role("button", name="Go on")).to_be_disabled()  # until it trains: not a second time
     expect(state).to_have_text("training")
     page.wait_for_function("before => Number(document.querySelector('.timeline-slider').max) > before", arg=shown)
     page.get_by_role("button", name="Stop", exact=True).click()
