@@ -1,4 +1,4 @@
-"""A studio in a real Chromium: one server and one browser for a file of tests, and a watch on what each page does."""
+"""A studio in a real Chromium: one server for all tests, a browser for each file, a watch on what each page does."""
 
 import os
 import re
@@ -38,28 +38,34 @@ def served(runs: Path) -> Iterator[Served]:
         yield one
 
 
-@pytest.fixture(scope="module")
-def browser() -> "Iterator[Browser]":
-    """A headless Chromium that resolves no name, so that nothing can leave the machine."""
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Where Chromium is."""
     path = next(filter(None, map(shutil.which, NAMES)), None)
     if path is None:
         reason = "there is no Chromium here (Debian: apt-get install chromium)"
         if os.environ.get("GANVAS_REQUIRE_BROWSER") == "1":
             pytest.fail(reason)
         pytest.skip(reason)
+    return path
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> "Iterator[Browser]":
+    """A headless Chromium that resolves no name, so that nothing can leave the machine."""
     from playwright.sync_api import expect, sync_playwright
 
     expect.set_options(timeout=PATIENCE_MS)  # other tests run at the same time, and the machine may be busy
 
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
-        yield chromium
-        chromium.close()
+        opened = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
+        yield opened
+        opened.close()
 
 
-@pytest.fixture(scope="module")
-def site(browser: "Browser", tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """A studio with one complete run; the browser comes first, so that nothing is trained where there is none."""
+@pytest.fixture(scope="session")
+def site(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A studio with one complete run, for all files; Chromium is looked for first: nothing is trained without one."""
     folder = tmp_path_factory.mktemp("studio")
     runs, data = folder / "runs", folder / "data"
     write_pictures(data / "pictures")

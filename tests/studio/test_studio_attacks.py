@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from serving import Served, line, make_run
+from serving import Served, line, make_run, serving
 
 from ganvas.runs.log import append_json
 from ganvas.studio import app, files, peers, streams
@@ -140,6 +140,16 @@ def test_a_cookie_that_another_port_has_set_locks_nobody_out(served: Served) -> 
     cookies = f"{name}=junk; {name}={served.studio.token}"
     assert served.get("/api/session", Cookie=cookies).json["may_write"]
     assert not served.get("/api/session", Cookie=f"{name}=junk").json["may_write"]
+
+
+def test_one_browser_is_logged_in_at_two_studios(served: Served, runs: Path) -> None:
+    """Browsers send the cookies of a host to each of its ports."""
+    with serving(runs) as other:
+        two = served, other
+        both = [one.get(f"/?token={one.studio.token}").headers["set-cookie"].partition(";")[0] for one in two]
+        for one in two:
+            assert one.get("/api/session", Cookie="; ".join(both)).json["may_write"]
+        assert not other.get("/api/session", Cookie=both[0]).json["may_write"]
 
 
 def test_a_ticket_is_for_this_user_and_for_a_short_time(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:

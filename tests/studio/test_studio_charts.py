@@ -114,6 +114,17 @@ def test_values_that_are_not_finite_are_a_gap_and_the_table_says_so(visit: Visit
     assert g.count("M") == 1
 
 
+def test_a_page_says_how_far_the_reading_of_a_long_log_is(visit: Visit, long_run: Path) -> None:
+    page, held = visit("/diagnose"), list[Any]()
+    page.route(re.compile(r"/api/run/curves\?"), lambda route: held.append(route))
+    page.goto("/run?run=0/long", wait_until="commit")
+    expect(page.get_by_role("progressbar", name="Reading the log of this run")).to_be_visible()
+    expect(page.locator(".upload")).to_contain_text(re.compile(r" of [\d.]+ .B"))
+    held[0].continue_()
+    expect(page.locator(".chart").first).to_be_visible()
+    expect(page.get_by_role("progressbar", name="Reading the log of this run")).to_have_count(0)
+
+
 def test_new_lines_and_grids_come_while_the_page_is_open(visit: Visit, site: Site) -> None:
     run = site.runs / "live"
     shutil.copytree(site.runs / HOSTILE, run)

@@ -169,7 +169,10 @@ def test_columns_that_are_kept_are_bounded(tmp_path: Path, monkeypatch: pytest.M
 def test_endpoint(tmp_path: Path) -> None:
     make_run(tmp_path, "a", lines=30)
     with serving(tmp_path) as served:
+        size = (tmp_path / "a" / "stats.jsonl").stat().st_size
+        assert served.get("/api/run/curves/progress?run=0/a").json == {"done": 0, "total": size}
         found = served.get("/api/run/curves?run=0/a&points=10").json
+        assert served.get("/api/run/curves/progress?run=0/a").json == {"done": size, "total": size}
         assert found["total_lines"] == 30
         assert len(found["nimg"]) == 10
         assert found["series"].keys() == {"D/loss", "kimg_per_s", "diversity"}
@@ -182,7 +185,8 @@ def test_endpoint(tmp_path: Path) -> None:
         ]
         for wrong in ("points=0.5", "from=-1", "to=nan", "points=999999", "from=²"):
             assert served.get(f"/api/run/curves?run=0/a&{wrong.encode().decode('latin-1')}").status == 400, wrong
-        assert served.get("/api/run/curves?run=0/nosuch").status == 404
+        for path in ("curves", "curves/progress"):
+            assert served.get(f"/api/run/{path}?run=0/nosuch").status == 404
 
 
 def test_a_long_log_takes_less_than_a_second(log: Path) -> None:

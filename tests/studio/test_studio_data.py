@@ -146,9 +146,10 @@ def test_a_relative_path_is_looked_for_in_each_folder(client: Client, photos: Pa
     assert found["count"] == client.get("/api/data?data=photos/cats").json["count"] > 0
 
 
-def test_the_names_of_data_sets_are_those_of_the_reader() -> None:
+def test_the_data_sets_and_their_sizes_are_those_of_the_reader() -> None:
     assert set(places.INCLUDED) == set(digits.NAMES)
-    assert set(places.DOWNLOADED) == {*named.SETS, stacked.NAME}
+    sizes = {name: sum(size for _, size, _ in one.files) for name, one in named.SETS.items()}
+    assert sizes | {stacked.NAME: sizes["mnist"]} == places.DOWNLOADED
 
 
 # Diagnosis

@@ -4,6 +4,7 @@ import asyncio
 import errno
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -170,6 +171,22 @@ def test_more_bytes_than_announced_are_refused_whatever_the_header_says(client: 
     assert sent < 5
     assert not files()
     assert put(client, upload, "a.zip", b"1234567890").status == 201  # the refused bytes do not count
+
+
+def test_ten_claimed_gigabytes_cost_nothing_until_they_come(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uploads.shutil, "disk_usage", lambda path: SimpleNamespace(free=5 * 10**9))
+    full = client.post("/api/uploads", {"names": ["a.zip"], "bytes": 10**10})
+    assert (full.status, "10 GB" in full.error["what"] + full.error["expected"]) == (507, True)
+    assert not list(FOLDER.iterdir())
+    monkeypatch.setattr(uploads.shutil, "disk_usage", lambda path: SimpleNamespace(free=10**11))
+    upload = begin(client, "a.zip", size=10**10)
+    sent = {"content-length": str(10**10)}
+    address = f"/api/uploads/{upload}/file?name=a.zip"
+    client.run(client.send("PUT", address, [b"PK"], sent, disconnect_after=0))  # and it goes away
+    assert not files()
+    assert client.post(f"/api/uploads/{upload}/close").status == 409
+    assert client.delete(f"/api/uploads/{upload}").status == 200
+    assert not list(FOLDER.iterdir())
 
 
 def test_several_files_at_once_share_the_bound(client: Client) -> None:

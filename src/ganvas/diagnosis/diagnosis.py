@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ganvas.diagnosis.history import Facts, History
-from ganvas.diagnosis.rules.conditions import ConditionName, Severity
+from ganvas.diagnosis.rules.conditions import ConditionName
 from ganvas.diagnosis.rules.fixes import ProposedFix, propose
 from ganvas.diagnosis.rules.losses import with_total
 from ganvas.diagnosis.rules.table import CONDITIONS
+from ganvas.diagnosis.severity import SEVERITIES, Severity
 from ganvas.display import Displayed, Paragraph, Part, Table
 
-_RANK = {"failure": 0, "warning": 1, "note": 2}
 _MARKS = {"failure": ("✗", "red"), "warning": ("!", "yellow"), "note": ("·", "cyan")}
 
 Needs = tuple[tuple[str, ...], ...]
@@ -257,7 +257,7 @@ def _is_foreign(facts: Facts) -> bool:
 
 
 def _rank(finding: Finding) -> int:
-    return _RANK[finding.severity]
+    return SEVERITIES.index(finding.severity)
 
 
 def _lines(finding: Finding) -> Iterator[tuple[str, str]]:

@@ -24,6 +24,7 @@ from ganvas.studio.curves import Curves
 from ganvas.studio.folders import Folders
 from ganvas.studio.jobs import Jobs
 from ganvas.studio.peers import is_of_another_user
+from ganvas.studio.places import DOWNLOADED, INCLUDED
 from ganvas.studio.runs import Card, Runs
 from ganvas.studio.security import Guard
 from ganvas.studio.streams import Poller
@@ -142,6 +143,7 @@ def _describe(studio: Studio, may_write: bool) -> dict[str, object]:
         "version": __version__, "folders": [str(path) for path in studio.folders.paths],
         "data_folders": [str(path) for path in studio.data_folders], "may_write": may_write, "token_needed": True,
         "trainings": studio.trainings, "python": platform.python_version(),
+        "data_sets": [{"name": name, "download": DOWNLOADED.get(name, 0)} for name in (*INCLUDED, *DOWNLOADED)],
     }  # fmt: skip
 
 

@@ -217,6 +217,14 @@ class Curves:
         self._forget()
         return found | more | {"panels": panels}
 
+    def progress(self, run: Path) -> dict[str, int]:
+        """The bytes of stats.jsonl that were read so far, and all of them."""
+        with self._lock:
+            columns = self._kept.get(run)
+        tail = columns.tail if columns else Tail(run / "stats.jsonl")
+        done = tail.offset
+        return {"done": done, "total": done + max(0, tail.behind())}
+
     def _forget(self) -> None:
         with self._lock:
             while len(self._kept) > 1 and sum(one.bytes for one in self._kept.values()) > MAX_KEPT:
@@ -224,7 +232,7 @@ class Curves:
 
 
 def routes(studio: "Studio") -> list[Route]:
-    """/api/run/curves."""
+    """/api/run/curves, and how far the reading of a long log is."""
 
     async def show(request: Request) -> Response:
         key, names = parameter(request, "run"), parameter(request, "names", "")
@@ -235,4 +243,8 @@ def routes(studio: "Studio") -> list[Route]:
             await run_in_threadpool(lambda: studio.curves.read(studio.runs.find(key), chosen, first, last, points))
         )
 
-    return [Route("/api/run/curves", show)]
+    async def follow(request: Request) -> Response:
+        key = parameter(request, "run")
+        return answer(await run_in_threadpool(lambda: studio.curves.progress(studio.runs.find(key))))
+
+    return [Route("/api/run/curves", show), Route("/api/run/curves/progress", follow)]

@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from ganvas.diagnosis.severity import SEVERITIES, Severity
 from ganvas.errors import GanvasError
 from ganvas.reading import is_number
 from ganvas.runs.folder import Run
@@ -40,7 +41,6 @@ CARD_SECONDS = 0.5
 """Least time between two cards of a run that is being written."""
 
 _WATCHED = ("", "config.json", "stats.jsonl", "events.jsonl", "metrics.jsonl", "snapshots", "snapshots/best")
-_RANK = {"note": 1, "warning": 2, "failure": 3}
 
 Card = dict[str, Any]
 """A run in the list: plain values; the fields are those of `make_card`."""
@@ -272,18 +272,18 @@ def last_finding(run: Run) -> tuple[str | None, str]:
     runtime = config.get("runtime")
     monitored = isinstance(runtime, dict) and runtime.get("watch") is True
     healthy = "healthy" if monitored and (run.path / "stats.jsonl").exists() else None
-    present: dict[str, tuple[str, str]] = {}
+    present: dict[str, tuple[Severity, str]] = {}
     for event in events:
-        name, severity = str(event.get("name")), str(event.get("severity"))
+        name, severity = str(event.get("name")), event.get("severity")
         if event["event"] in ("rollback", "correct"):
             present, healthy = {}, "healthy"
         elif event["event"] == "diagnosis over":
             present.pop(name, None)
         elif event["event"] == "non-finite":
             present["not finite"] = ("failure", "values are no longer finite")
-        elif event["event"] == "diagnosis" and severity in _RANK:
+        elif event["event"] == "diagnosis" and severity in SEVERITIES:
             present[name] = (severity, str(event.get("summary", "")))
-    return max(present.values(), key=lambda finding: _RANK[finding[0]], default=(healthy, ""))
+    return min(present.values(), key=lambda finding: SEVERITIES.index(finding[0]), default=(healthy, ""))
 
 
 def routes(studio: "Studio") -> list[Route]:

@@ -5,6 +5,7 @@ from typing import Any
 
 from ganvas.config import leaves
 from ganvas.diagnosis.rules.fixes import format_flags
+from ganvas.diagnosis.severity import SEVERITIES
 from ganvas.errors import GanvasError
 from ganvas.runs.folder import Run
 from ganvas.trackers.tracker import Facts, Note, State
@@ -57,7 +58,7 @@ def describe_event(event: Mapping[str, Any]) -> Note | None:
     if kind != "diagnosis":
         lines += [f"{name}: {_format(value)}" for name, value in event.items() if name not in told]
     severity = "failure" if kind in _FAILURES else "warning" if kind in _WARNINGS else "note"
-    if kind == "diagnosis" and (own := event.get("severity")) in ("failure", "warning", "note"):
+    if kind == "diagnosis" and (own := event.get("severity")) in SEVERITIES:
         severity = own
     return Note(nimg, kind, severity, title, "\n\n".join([f"**{title}**", *lines]))
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
+from ganvas.diagnosis.severity import Severity
+
 State = Literal["complete", "interrupted", "failed", "unfinished"]
 """How a run stands at the end of a session, as its last event says."""
 
@@ -47,14 +49,14 @@ class Note:
     Attributes:
         nimg: images shown to D.
         kind: diagnosis, rollback, resume …
-        severity: failure, warning or note.
+        severity: that of a finding, or how grave the event is.
         title: in a few words.
         text: in Markdown.
     """
 
     nimg: int
     kind: str
-    severity: Literal["failure", "warning", "note"]
+    severity: Severity
     title: str
     text: str
 

@@ -11,8 +11,7 @@ from typing import Literal
 from ganvas.diagnosis.history import History
 from ganvas.diagnosis.rules.fixes import Fix
 from ganvas.diagnosis.rules.remedies import Remedy
-
-Severity = Literal["failure", "warning", "note"]
+from ganvas.diagnosis.severity import Severity
 
 ConditionName = Literal[
     "non-finite", "loss not connected", "wrong optimiser", "labels swapped", "missing zero_grad",
@@ -53,7 +52,7 @@ class Condition:
 
     Attributes:
         name: its usual name.
-        severity: a failure does not pass by itself; a warning may; a note is no fault.
+        severity: unless the detection has its own.
         summary: a plain sentence; {about} is filled in from the detection.
         needs: the quantities without which it cannot be detected, each a name or several of which one is enough.
         causes: likely ones, the likeliest first.

@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from ganvas.diagnosis.history import History, Series
-from ganvas.diagnosis.rules.conditions import Severity
+from ganvas.diagnosis.severity import Severity
 
 LOWER, HIGHER, DECIBELS = "lower", "higher", "decibels"
 

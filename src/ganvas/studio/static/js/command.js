@@ -1,14 +1,11 @@
 /** A command in a box with a button that copies it. */
 
-import { h, icon } from "./dom.js";
+import { h, icon, withFlags } from "./dom.js";
 import { t } from "./i18n.js";
 import { toast } from "./toast.js";
 
-/** The text with its flags in one piece: a line never ends within --d-lr. */
-const words = (command) => command.split(/(?<=\s|^)(--?[A-Za-z][\w-]*)(?=\s|$)/).map((part, i) => (i % 2 ? h("span", { class: "flag-word" }, part) : part));
-
 export function commandBox(command) {
-  const text = h("code", { tabindex: "0" }, words(command));
+  const text = h("code", { tabindex: "0" }, withFlags(command));
   const copy = async () => {
     try {
       await navigator.clipboard.writeText(command);

@@ -122,6 +122,9 @@ export function icon(name) {
   );
 }
 
+/** A text with its flags in one piece: a line never ends within --d-lr. */
+export const withFlags = (text) => text.split(/(?<=\s|^)(--?[A-Za-z][\w-]*)(?=\s|$)/).map((part, i) => (i % 2 ? h("span", { class: "flag-word" }, part) : part));
+
 /** An error as what happened, what was expected, and the fix. */
 export function errorBox(error) {
   return h(
@@ -131,9 +134,9 @@ export function errorBox(error) {
     h(
       "div",
       null,
-      h("p", { class: "error-what" }, error.what ?? error.message),
-      error.expected && h("p", { class: "error-more" }, error.expected),
-      error.fix && h("p", { class: "error-fix" }, error.fix),
+      h("p", { class: "error-what" }, withFlags(error.what ?? error.message)),
+      error.expected && h("p", { class: "error-more" }, withFlags(error.expected)),
+      error.fix && h("p", { class: "error-fix" }, withFlags(error.fix)),
     ),
   );
 }

@@ -3,14 +3,10 @@
 import { dropZone } from "../drop.js";
 import { errorBox, h, icon, replace } from "../dom.js";
 import { bytes } from "../format.js";
-import { t } from "../i18n.js";
+import { has, t } from "../i18n.js";
 import { upload } from "../upload.js";
 
-const INCLUDED = ["digits", "digits28"];
-const DOWNLOADED = [
-  ["mnist", 11.6e6], ["fashion-mnist", 30.9e6], ["kmnist", 21e6], ["cifar10", 170.5e6], ["cifar100", 169e6],
-  ["svhn", 246.4e6],
-];
+const SETS_SHOWN = 8;
 
 /** `onData(path or name)` is called with what was chosen; `signal` cancels an upload. */
 export function sourceView({ known, onData, signal }) {
@@ -38,7 +34,7 @@ export function sourceView({ known, onData, signal }) {
     }
   };
   showZone(null);
-  return h("div", { class: "data-source" }, known.may_write ? place : null, sets(onData), paths(known, onData));
+  return h("div", { class: "data-source" }, known.may_write ? place : null, sets(known.data_sets, onData), paths(known, onData));
 }
 
 /** A bar with bytes sent and a button that cancels. */
@@ -65,24 +61,27 @@ export function uploadView(items, onCancel) {
   return { element, onProgress };
 }
 
-function sets(onData) {
-  const button = (name, note) =>
+/** `all`: those that the server knows, {name, download: bytes}. */
+function sets(all, onData) {
+  const note = ({ name, download }) => {
+    if (download) return t("data.set.download", { size: bytes(download) });
+    return has(`data.set.${name}`) ? t(`data.set.${name}`) : "";
+  };
+  const button = (one) =>
     h(
       "button",
-      { type: "button", class: "data-set", on: { click: () => onData(name) } },
-      h("span", { class: "data-set-name" }, name),
-      h("span", { class: "data-set-note" }, note),
+      { type: "button", class: "data-set", on: { click: () => onData(one.name) } },
+      h("span", { class: "data-set-name" }, one.name),
+      h("span", { class: "data-set-note" }, note(one)),
     );
+  const list = (some) => h("div", { class: "data-set-list" }, some.map(button));
+  const rest = all.slice(SETS_SHOWN);
   return h(
     "section",
     { class: "data-sets" },
     h("h2", null, t("data.sets.title")),
-    h(
-      "div",
-      { class: "data-set-list" },
-      INCLUDED.map((name) => button(name, t(`data.set.${name}`))),
-      DOWNLOADED.map(([name, size]) => button(name, t("data.set.download", { size: bytes(size) }))),
-    ),
+    list(all.slice(0, SETS_SHOWN)),
+    rest.length ? h("details", { class: "data-sets-more" }, h("summary", null, t("data.more", { n: rest.length })), list(rest)) : null,
   );
 }
 

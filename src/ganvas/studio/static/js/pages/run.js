@@ -12,10 +12,11 @@ import { createEvents, eventMarks, findingMarks, joined } from "./run_events.js"
 import { createFindings } from "./run_findings.js";
 import { createHead } from "./run_head.js";
 import { createImages } from "./run_images.js";
+import { readCurves } from "./run_reading.js";
 
 const ADDRESS_MS = 200;
 const DIAGNOSIS_MS = 1500;
-const NO_CURVES = { nimg: [], series: {}, names: [], panels: [], damaged: 0 };
+const DIAGNOSIS_PAUSE = 30; // times as long as the last one took: a long log must not slow down its training
 
 export default { title: "run.title", open };
 
@@ -23,12 +24,14 @@ async function open(main, params) {
   const page = h("div", { class: "page run-page" });
   main.append(page);
   const run = params.get("run") ?? "";
+  const failed = new AbortController();
   let detail;
   let curves;
   let known;
   try {
-    [detail, curves, known] = await Promise.all([get("/api/run", { run }), get("/api/run/curves", { run }).catch(() => NO_CURVES), session()]);
+    [detail, curves, known] = await Promise.all([get("/api/run", { run }), readCurves(page, run, failed.signal), session()]);
   } catch (error) {
+    failed.abort();
     replace(page, errorBox(error), h("p", null, h("a", { href: "/" }, t("shell.to_runs"))));
     return undefined;
   }
@@ -46,7 +49,7 @@ function fromAddress(params) {
 
 function show(page, detail, first, mayWrite, time, params) {
   const { run } = detail;
-  const state = { events: detail.events, findings: [], timers: {} };
+  const state = { events: detail.events, findings: [], timers: {}, pause: DIAGNOSIS_MS };
   const head = createHead(detail, mayWrite);
   const images = createImages(detail, time);
   const timeline = createTimeline(time, images.ready);
@@ -94,7 +97,12 @@ function show(page, detail, first, mayWrite, time, params) {
       work();
     }, wait);
   };
-  const diagnoseSoon = () => soon("diagnosis", findings.load, DIAGNOSIS_MS);
+  const diagnose = async () => {
+    const began = performance.now();
+    await findings.load();
+    state.pause = Math.max(DIAGNOSIS_MS, DIAGNOSIS_PAUSE * (performance.now() - began));
+  };
+  const diagnoseSoon = () => soon("diagnosis", diagnose, state.pause);
 
   evaluations.set(detail.evaluations);
   events.set(state.events);
@@ -102,7 +110,7 @@ function show(page, detail, first, mayWrite, time, params) {
   setBaseline();
   timeline.setRunning(detail.state === "training");
   timeline.redraw();
-  if (first.nimg.length) findings.load();
+  if (first.nimg.length) diagnose();
   if (added.length) curves.load().catch(() => {});
 
   const ends = [

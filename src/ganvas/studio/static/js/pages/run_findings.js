@@ -11,7 +11,6 @@ import { toastError } from "../toast.js";
 import { worst } from "./diagnose_findings.js";
 
 const WAIT_MS = 220;
-const RANK = { failure: 0, warning: 1, note: 2 };
 
 /**
  * @param {object} detail  of /api/run
@@ -73,11 +72,10 @@ export function createFindings(detail, time, mayWrite, onFound) {
     const text = JSON.stringify([found.verdict, found.findings, mayWrite]);
     if (text === shown) return;
     shown = text;
-    const findings = [...found.findings].sort((a, b) => RANK[a.severity] - RANK[b.severity]);
-    const severity = worst(findings);
+    const severity = worst(found.findings);
     verdict.dataset.severity = severity;
     replace(verdict, icon(severity), h("strong", null, t(`run.severity.${severity}`)), h("span", { lang: "en" }, found.verdict));
-    replace(list, findings.map(card));
+    replace(list, found.findings.map(card)); // the most severe first
     bringAwaited();
   }
 

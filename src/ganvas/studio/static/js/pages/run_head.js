@@ -7,6 +7,8 @@ import { t } from "../i18n.js";
 import { waitFor } from "../jobs.js";
 import { toast, toastError } from "../toast.js";
 
+const CHANGE_MS = 60_000;
+const LOOK_MS = 100;
 const STATE_ICONS = { complete: "healthy", unfinished: "pause", failed: "failure", unreadable: "failure" };
 
 export function createHead(detail, mayWrite) {
@@ -28,9 +30,11 @@ export function createHead(detail, mayWrite) {
   const stop = action("stop", "run.stop", "danger", async () => {
     await post("/api/stop", { run: card.run });
     toast(t("run.stopping"));
+    await changed((state) => state !== "training");
   });
   const resume = action("play", "run.resume", "primary", async () => {
-    await post("/api/resume", { run: card.run });
+    const job = await post("/api/resume", { run: card.run });
+    await waitFor(job, (one) => one.state !== "running" || card.state === "training");
     toast(t("run.resuming"));
   });
   const evaluate = action("chart", "run.evaluate", "", async () => {
@@ -48,6 +52,12 @@ export function createHead(detail, mayWrite) {
     } catch {
       toast(detail.command);
     }
+  }
+
+  /** Until then the button stays busy: a second click would ask for the same again. */
+  async function changed(isThere) {
+    const end = performance.now() + CHANGE_MS;
+    while (!gone && !isThere(card.state) && performance.now() < end) await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
   }
 
   async function act(name, work) {

@@ -1,0 +1,100 @@
+"""Takes the pictures of the studio's pages Runs and Run for the docs, of a folder with real runs, in Chromium.
+
+    python tools/studio_screenshots.py RUNS RUN [--out docs/images/studio] [--all]
+
+RUNS is the folder, RUN the name of the run whose page is shown. With --all every page is taken at 1440, 1024 and 380
+pixels, light and dark, to look at; without it, the ones that the docs show. Each file is a WebP of at most 150 kB.
+"""
+
+import argparse
+import io
+import itertools
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from PIL import Image
+from playwright.sync_api import Page, sync_playwright
+
+MAX_BYTES = 150_000
+WIDTHS = {1440: 900, 1024: 768, 380: 800}
+"""Widths of a page, with the heights of their screens."""
+
+DOCS = {
+    ("runs", "light", 1440),
+    ("runs", "dark", 380),
+    ("run", "light", 1440),
+    ("run", "dark", 1024),
+    ("run", "light", 380),
+}
+FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+
+SHORTEN = """(folder) => {
+    const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    while (texts.nextNode()) texts.currentNode.data = texts.currentNode.data.replaceAll(folder, "runs");
+}"""
+"""The folder of whoever takes the pictures is of no interest."""
+
+
+def take(page: Page, name: str, address: str, width: int, folder: Path) -> bytes:
+    """A page with all that it loads: of Runs the screen, of a run half of the next too."""
+    height = round(WIDTHS[width] * (1.5 if name == "run" else 1))
+    page.set_viewport_size({"width": width, "height": height})
+    page.goto(address)
+    page.wait_for_selector(".chart path.line[d^=M]" if name == "run" else ".run-card img")
+    page.wait_for_function("() => [...document.images].every((one) => one.loading === 'lazy' || one.complete)")
+    page.wait_for_function("() => !document.querySelector('[role=status] .live-dot')")  # the diagnosis is there
+    page.wait_for_timeout(500)
+    page.evaluate(SHORTEN, str(folder.resolve()))
+    return page.screenshot()
+
+
+def save(content: bytes, path: Path) -> None:
+    """A WebP of at most MAX_BYTES, of the best quality that fits."""
+    image = Image.open(io.BytesIO(content)).convert("RGB")
+    for quality in range(90, 20, -10):
+        held = io.BytesIO()
+        image.save(held, "WEBP", quality=quality, method=6)
+        if held.tell() <= MAX_BYTES:
+            break
+    path.write_bytes(held.getvalue())
+    print(f"{path}: {held.tell() / 1000:.0f} kB at quality {quality}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("runs", type=Path)
+    parser.add_argument("run")
+    parser.add_argument("--out", type=Path, default=Path("docs/images/studio"))
+    parser.add_argument("--all", action="store_true")
+    arguments = parser.parse_args()
+    command = [sys.executable, "-m", "ganvas", "studio", str(arguments.runs), "--port", "0", "--no-open"]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert server.stdout is not None
+        found = re.search(r"(http://\S+?)\?token=\S+", server.stdout.readline())
+        assert found
+        pages = {"runs": found[1], "run": f"{found[1]}run?run=0/{quote(arguments.run)}"}
+        arguments.out.mkdir(parents=True, exist_ok=True)
+        with sync_playwright() as playwright:
+            path = next(filter(None, map(shutil.which, NAMES)))
+            page: Any = playwright.chromium.launch(executable_path=path, args=list(FLAGS)).new_page(locale="en-GB")
+            page.goto(found[0])
+            for name, theme, width in itertools.product(pages, ("light", "dark"), WIDTHS):
+                if arguments.all or (name, theme, width) in DOCS:
+                    page.emulate_media(color_scheme=theme, reduced_motion="reduce")
+                    content = take(page, name, pages[name], width, arguments.runs)
+                    save(content, arguments.out / f"{name}-{theme}-{width}.webp")
+    finally:
+        server.send_signal(signal.SIGINT)
+        server.wait()
+
+
+if __name__ == "__main__":
+    main()
