@@ -1,6 +1,8 @@
 """The page of `ganvas export --to web` in a real browser, opened from the disk: its images are those of sample."""
 
+import base64
 import dataclasses
+import gzip
 import io
 import re
 from collections.abc import Iterator
@@ -48,8 +50,15 @@ def sampler(browser: "Browser") -> Sampler:
 
 
 @pytest.fixture(scope="module")
-def file(sampler: Sampler, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return export_page(sampler, tmp_path_factory.mktemp("page") / "page.html")
+def found(sampler: Sampler) -> Directions:
+    return directions(sampler, method="sefa")
+
+
+@pytest.fixture(scope="module")
+def file(sampler: Sampler, found: Directions, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(web_page, "directions", lambda *_, **__: found)  # the principal components take seconds
+        return export_page(sampler, tmp_path_factory.mktemp("page") / "page.html")
 
 
 def open_page(browser: "Browser", file: Path, watch: Watch, script: str = "", **options: Any) -> Page:
@@ -91,7 +100,9 @@ def pixels_of(page: Page, selector: str, drawn: str | None = None) -> np.ndarray
         selector,
         """(canvas) => {
             const { width, height } = canvas;
-            return [width, height, [...canvas.getContext("2d").getImageData(0, 0, width, height).data]];
+            const copy = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
+            copy.drawImage(canvas, 0, 0);
+            return [width, height, [...copy.getImageData(0, 0, width, height).data]];
         }""",
     )
     return np.array(data, np.uint8).reshape(height, width, 4)
@@ -122,11 +133,11 @@ def test_what_is_no_seed_is_explained_and_draws_nothing(wrong: str, page: Page) 
     box = page.get_by_label("Seed", exact=True)
     box.fill(wrong)
     expect(box).to_have_attribute("aria-invalid", "true")
-    expect(page.get_by_role("alert")).to_contain_text("9,223,372,036,854,775,807")
+    expect(page.locator("#seed-problem")).to_contain_text("9,223,372,036,854,775,807")
     expect(page.locator("#picture")).to_have_attribute("data-drawn", re.compile("^seed7-"))
     box.fill(" 8 ")
     expect(box).not_to_have_attribute("aria-invalid", "true")
-    expect(page.get_by_role("alert")).to_be_empty()
+    expect(page.locator("#seed-problem")).to_be_empty()
 
 
 def test_class_and_truncation_by_keyboard_and_the_saved_file(page: Page, sampler: Sampler) -> None:
@@ -154,11 +165,6 @@ def test_class_and_truncation_by_keyboard_and_the_saved_file(page: Page, sampler
     pixels_of(page, "#picture", "^seed7-class1$")
 
 
-@pytest.fixture(scope="module")
-def found(sampler: Sampler) -> Directions:
-    return directions(sampler)
-
-
 def test_map_moves_along_the_directions_that_are_found(page: Page, sampler: Sampler, found: Directions) -> None:
     choose(page, 5)
     start = sampler.latents([5])
@@ -178,7 +184,7 @@ def test_map_moves_along_the_directions_that_are_found(page: Page, sampler: Samp
     assert_same(pixels_of(page, "#picture", r"moved3.0_3.0$"), moved(3, 3))
     page.get_by_role("button", name="Back to the middle").click()
     assert_same(pixels_of(page, "#picture", "^seed5-class2$"), sampler.sample([5])[0])
-    page.wait_for_function("document.querySelector('#map-picture').dataset.drawn === 'seed5-class2'")
+    expect(page.locator("#map-picture")).to_have_attribute("data-drawn", "seed5-class2")
     grid = pixels_of(page, "#map-picture")
     n = len(grid) // 8
     places = [3 * (2 * (i + 0.5) / n - 1) for i in range(n)]
@@ -188,7 +194,7 @@ def test_map_moves_along_the_directions_that_are_found(page: Page, sampler: Samp
 
 def test_seeds_to_choose_from_have_their_images(page: Page, sampler: Sampler) -> None:
     page.get_by_role("button", name="Seeds after these").click()
-    page.wait_for_function("document.querySelector('#seeds').dataset.drawn === '24'")
+    expect(page.locator("#seeds")).to_have_attribute("data-drawn", "24")
     for i in (0, 11, 23):
         assert_same(pixels_of(page, f"#seeds li:nth-child({i + 1}) canvas"), sampler.sample([24 + i])[0])
     page.get_by_role("button", name="Seed 30", exact=True).click()
@@ -202,10 +208,10 @@ def test_walk_goes_from_seed_to_seed_and_stops(page: Page, sampler: Sampler) -> 
     pixels_of(page, "#picture", "^seed3")
     page.emulate_media(reduced_motion="no-preference")
     page.get_by_role("button", name="Walk").click()
-    page.wait_for_function("Number(document.querySelector('#picture').dataset.drawn.split('-')[2]) >= 20")
+    expect(page.locator("#picture")).to_have_attribute("data-drawn", re.compile(r"^seed3-4-[2-9]\d-"))
     page.get_by_role("button", name="Pause").click()
     page.emulate_media(reduced_motion="reduce")
-    page.wait_for_function("document.querySelector('#picture').dataset.settled === '1'")
+    expect(page.locator("#picture")).to_have_attribute("data-settled", "1")
     drawn = page.locator("#picture").get_attribute("data-drawn") or ""
     percent = int(drawn.split("-")[2])
     assert drawn.startswith("seed3-4-")
@@ -256,6 +262,7 @@ def test_narrow_page_in_french_and_the_notices(page: Page) -> None:
     ],
 )
 def test_browser_that_cannot_run_it_is_told_so(lacking: str, said: str, browser: "Browser", file: Path) -> None:
+    file = without_runtime(file)
     page = open_page(browser, file, Watch(file.parent.as_uri()), script=lacking)
     expect(page.get_by_role("alert").first).to_contain_text(said)
     expect(page.get_by_role("alert").first).to_contain_text("browser")
@@ -263,10 +270,19 @@ def test_browser_that_cannot_run_it_is_told_so(lacking: str, said: str, browser:
     page.context.close()
 
 
+def without_runtime(file: Path) -> Path:
+    """A copy that loads faster, for what fails before the runtime is needed."""
+    light = file.with_name("light.html")
+    packed = base64.b64encode(gzip.compress(b"")).decode()
+    text = re.sub(r'(id="runtime">)[^<]*', rf"\g<1>{packed}", file.read_text(encoding="utf-8"))
+    light.write_text(text, encoding="utf-8")
+    return light
+
+
 def test_latents_are_those_of_pytorch(browser: "Browser") -> None:
     """Also of sizes below 16, and no multiples of 16, which PyTorch makes in other ways."""
-    sizes = [1, 2, 3, 6, 15, 16, 17, 31, 32, 33, 64, 100, 128, 255, 512]
-    seeds = [*range(40), 2**16, 2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**32 + 7, 2**53 + 1, 2**63 - 1]
+    sizes = [1, 2, 7, 15, 16, 17, 31, 32, 100, 128, 512]
+    seeds = [*range(12), 2**16, 2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**32 + 7, 2**53 + 1, 2**63 - 1]
     page = browser.new_page()
     script = (
         "([sizes, seeds]) => {"

@@ -32,9 +32,9 @@ function writeTexts() {
     ["about.weights", t(facts.half ? "about.weights.half" : "about.weights.full")],
     ["about.check", t("about.check.value", { images: parity.images, largest: parity.largest })],
     ["about.made", facts.versions],
+    ["about.engine", t("about.engine.value", { version: about.runtime })],
   ].filter(Boolean);
   replace(element("facts"), rows.map(([key, value]) => [h("dt", null, t(key)), h("dd", null, value)]));
-  element("runtime-note").textContent = t("about.runtime", { version: about.runtime });
   if (timing) element("timing").textContent = t("about.timing", timing);
   viewer?.writeTexts();
   if (viewer?.drawn) viewer.drawPicture();
