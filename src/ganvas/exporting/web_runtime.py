@@ -32,7 +32,7 @@ def module_script() -> str:
     """The module as a script of a page, which sets `globalThis.ort`: nothing can import what a page holds itself."""
     text = (FOLDER / MODULE).read_text(encoding="utf-8")
     before, _, after = text.rpartition("export{")
-    exported = dict(reversed(pair) for pair in re.findall(r"([\w$]+) as ([\w$]+)", after.partition("}")[0]))
+    exported = {name: own for own, name in re.findall(r"([\w$]+) as ([\w$]+)", after.partition("}")[0])}
     return before + "globalThis.ort={" + ",".join(f"{name}:{exported[name]}" for name in _NAMES) + "};\n"
 
 
