@@ -303,7 +303,7 @@ def test_latents_are_those_of_pytorch(browser: "Browser") -> None:
     page.close()
     for size, own in zip(sizes, answer, strict=True):
         difference = torch.tensor(own, dtype=torch.float64) - sample_latents(seeds, size)
-        assert float(difference.abs().max()) < 2e-6, size
+        assert float(difference.abs().max()) < 1e-6, size
 
 
 @pytest.mark.exhaustive
