@@ -26,6 +26,9 @@ from ganvas.sampling import load
 from ganvas.training.start import train
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "exported_program.py"
+SUFFIXES = {"web": "html"}
+"""Of the formats whose files do not end in their name."""
+PACKAGES = [(kind, package) for kind in ("onnx", "web") for package in FORMATS[kind].packages]
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +142,7 @@ def test_example_has_ten_lines() -> None:
 
 
 @pytest.mark.parametrize("wrong", [1.0, float("nan")])
-@pytest.mark.parametrize("kind", ["onnx", "pt2"])
+@pytest.mark.parametrize("kind", ["onnx", "pt2", "web"])
 def test_failed_check_leaves_no_file(kind: str, wrong: float, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     class Wrong(parts.WithClasses):
         def forward(self, z: Any, label: Any, truncation: Any) -> Any:
@@ -147,7 +150,7 @@ def test_failed_check_leaves_no_file(kind: str, wrong: float, run: Run, monkeypa
             return images, values * 0 + wrong
 
     monkeypatch.setattr(parts, "WithClasses", Wrong)
-    result = call_cli("export", run.path, "--to", kind, "--out", f"made/wrong.{kind}", check=1)
+    result = call_cli("export", run.path, "--to", kind, "--out", f"made/wrong.{SUFFIXES.get(kind, kind)}", check=1)
     assert "draws other images than the run" in result.stderr
     assert "no file was written" in result.stderr
     assert not Path("made").exists()
@@ -159,14 +162,15 @@ def test_network_that_cannot_be_traced_is_named(run: Run, monkeypatch: pytest.Mo
             return super().forward(z if z.sum() > 0 else -z, label, truncation)
 
     monkeypatch.setattr(parts, "WithClasses", Branching)
-    for kind in ("onnx", "pt2"):
-        result = call_cli("export", run.path, "--to", kind, "--out", f"wrong.{kind}", check=1)
+    for kind in ("onnx", "pt2", "web"):
+        file = f"wrong.{SUFFIXES.get(kind, kind)}"
+        result = call_cli("export", run.path, "--to", kind, "--out", file, check=1)
         assert "cannot be traced" in result.stderr
         assert "torch.where" in result.stderr
-        assert not Path(f"wrong.{kind}").exists()
+        assert not Path(file).exists()
 
 
-@pytest.mark.parametrize(("kind", "package"), [("onnx", "onnx"), ("onnx", "onnxscript"), ("onnx", "onnxruntime")])
+@pytest.mark.parametrize(("kind", "package"), PACKAGES)
 def test_missing_extra_is_one_sentence_with_the_command(
     kind: str, package: str, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -188,6 +192,9 @@ def test_missing_extra_is_one_sentence_with_the_command(
         (["RUN", "--to", "pt2", "--out", "x.pt2", "--half"], 2, "--to onnx"),
         (["RUN", "--to", "onnx", "--out", "x.onnx", "--licence", "mit"], 2, "--to hub"),
         (["RUN", "--to", "onnx", "--out", "x.onnx", "--upload", "a/b"], 2, "--to hub"),
+        (["RUN", "--to", "web", "--out", "page"], 1, "--out page.html"),
+        (["RUN", "--to", "web", "--out", "x.html", "--licence", "mit"], 2, "--to hub"),
+        (["RUN", "--to", "web", "--out", "folder.html"], 1, "is a folder: it is not replaced"),
         (["nosuch", "--to", "pt2", "--out", "x.pt2"], 1, "nosuch does not exist"),
         (["RUN", "--to", "pt2", "--out", "folder.pt2"], 1, "is a folder: it is not replaced"),
         (["RUN", "--to", "pt2", "--out", "pipe.pt2"], 1, "is a pipe: it is not replaced"),
@@ -197,6 +204,7 @@ def test_missing_extra_is_one_sentence_with_the_command(
 )
 def test_mistake_is_explained(arguments: list[str], status: int, said: str, run: Run) -> None:
     Path("folder.pt2").mkdir()
+    Path("folder.html").mkdir()
     os.mkfifo("pipe.pt2")
     Path("file").touch()
     before = sorted(Path().iterdir())

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 ROOT = Path(__file__).parent.parent
+MAX_WHEEL = 15_000_000
 
 pytestmark = pytest.mark.slow
 
@@ -56,6 +57,15 @@ def test_wheel_has_every_file_of_the_package(wheel: Path) -> None:
     assert packed == {name for name in files if "__pycache__" not in name}
     assert {"ganvas/py.typed", "ganvas/comparison/report.html"} <= packed
     assert len({name for name in packed if name.endswith(".safetensors")}) == 2
+    assert wheel.stat().st_size <= MAX_WHEEL
+
+
+def test_wheel_has_the_licences_of_what_others_made(wheel: Path) -> None:
+    with ZipFile(wheel) as archive:
+        licences = {name.rpartition("/")[2] for name in archive.namelist() if ".dist-info/licenses/" in name}
+    assert licences == {
+        "LICENSE", "NOTICE", "DIGITS28-LICENSE.txt", "ONNXRUNTIME-LICENSE.txt", "ONNXRUNTIME-NOTICES.txt"
+    }  # fmt: skip
 
 
 def test_installed_wheel_trains_evaluates_compares_and_stylises(environment: Path, tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ PATHS = [
     "missing", "missing/in/missing.png", ".", "..", "photos", "photo.png", "images.npz", "losses.csv", "nets.py", "run",
     "run/config.json", "run/snapshots/best", "other", "", " ", "~nosuchuser/x", "a" * 300, "a" * 250 + ".png",
     "/proc/x.png",
-    "x.png", "x.gif", "x.webp", "x.jpg", "x.txt", "x", "x.PNG", "ä/ö.png", "🎨.png", "\udcff.png", "a\nb.png",
+    "x.png", "x.gif", "x.webp", "x.jpg", "x.txt", "x.html", "x", "x.PNG", "ä/ö.png", "🎨.png", "\udcff.png", "a\nb.png",
     "-x.png", "images\udcff.npz",
     "photo.png/x.png", "special/a FIFO", "special/an endless device", "special/a folder", "special/a dangling link",
     "special/a link to itself", "special/a socket", "special/sink",

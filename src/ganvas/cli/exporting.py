@@ -10,7 +10,7 @@ from ganvas.cli.output import UsageError, make_console, print_json
 
 def export(
     run: Annotated[Positional[Path], arg(metavar="RUN")],
-    to: Literal["onnx", "pt2", "hub"],
+    to: Literal["onnx", "pt2", "web", "hub"],
     out: Path,
     half: bool = False,
     licence: str | None = None,
@@ -24,9 +24,11 @@ def export(
     Args:
         run: A run folder (its newest snapshot is used), one snapshot, or hf:owner/name@revision.
         to: onnx: for ONNX Runtime and others; of networks with a style for each layer also NAME.mapping.onnx and
-            NAME.synthesis.onnx. pt2: for PyTorch without Ganvas. hub: a folder for the Hugging Face hub.
-        out: The file to write, which ends in .onnx or .pt2; or the folder for the hub.
-        half: Of onnx: weights in half precision; half the size, and what it costs is measured.
+            NAME.synthesis.onnx. pt2: for PyTorch without Ganvas. web: one HTML file that draws in any browser,
+            from the disk, without a network. hub: a folder for the Hugging Face hub.
+        out: The file to write, which ends in .onnx, .pt2 or .html; or the folder for the hub.
+        half: Of onnx and web: weights in half precision; half the size, and what it costs is measured. A page has them
+            anyway where no pixel changes by more than 1 of 255.
         licence: Of hub: the licence that you choose, by the hub's name: mit, cc-by-4.0 …
         upload: Of hub: upload the folder to this repository, owner/name, with your own token. Nothing is uploaded
             without it.

@@ -47,6 +47,7 @@ class Format:
 FORMATS = {
     "onnx": Format("onnx_file", ("onnx", "onnxscript", "onnxruntime"), "export", ("half",)),
     "pt2": Format("program"),
+    "web": Format("web_page", ("onnx", "onnxscript", "onnxruntime"), "export", ("half",)),
     "hub": Format("hub_folder", options=("licence", "upload")),
 }
 
@@ -55,7 +56,7 @@ FORMATS = {
 def export(
     run: Run | Path | str,
     *,
-    to: Literal["onnx", "pt2", "hub"],
+    to: Literal["onnx", "pt2", "web", "hub"],
     out: Path | str,
     half: bool = False,
     licence: str | None = None,
@@ -67,10 +68,12 @@ def export(
 
     Args:
         run: anything that `ganvas.load` takes.
-        to: onnx: a file for ONNX Runtime and others; pt2: an exported program, for PyTorch without Ganvas; hub: a
-            folder for the Hugging Face hub, which `ganvas.load` reads too.
+        to: onnx: a file for ONNX Runtime and others; pt2: an exported program, for PyTorch without Ganvas; web: one
+            HTML file that draws in any browser without a network; hub: a folder for the Hugging Face hub, which
+            `ganvas.load` reads too.
         out: the file, or for hub the folder.
-        half: of onnx: weights in half precision, for half the size; what it costs is measured.
+        half: of onnx and web: weights in half precision, for half the size; what it costs is measured. A page has
+            them anyway where no pixel changes by more than 1 of 255.
         licence: of hub: the licence of the generator, as the hub names it: mit, cc-by-4.0 …
         upload: of hub: the repository on the hub, owner/name, to which the folder is uploaded with your token.
 

@@ -40,9 +40,9 @@ def write(sampler: Sampler, path: Path, options: Any) -> Exported:
     check_suffix(path, ".onnx")
     kind = "float16" if options.half else "float32"
     parts = [whole(sampler.generator), *halves(sampler.generator)]
-    models = {_file_of(path, part): _convert(part, half=options.half) for part in parts}
+    models = {_file_of(path, part): convert(part, half=options.half, open_noise=True) for part in parts}
     contents = {file: _serialise(model, file) for file, model in models.items()}
-    sessions = [_Session(content) for content in contents.values()]
+    sessions = [Session(content) for content in contents.values()]
     parity = [compare_with_own(path.name, sampler, sessions[0].draw)]
     if len(sessions) > 1:
         both = lambda *inputs: sessions[2].draw_styles(sessions[1].run("styles", *inputs))  # noqa: E731
@@ -69,8 +69,8 @@ def _facts(kind: str, parity: list[Parity]) -> dict[str, Any]:
     return {"weights": kind, "parity": [one.to_json() for one in parity]}
 
 
-def _convert(part: Part, *, half: bool) -> Any:
-    """The model of a part, as onnx's ModelProto."""
+def convert(part: Part, *, half: bool = False, open_noise: bool = False) -> Any:
+    """The model of a part, as onnx's ModelProto; with `open_noise`, noise maps of the synthesis are inputs."""
     program = part.trace()
     with explain_failure("exported to ONNX"), quiet():
         made = torch.onnx.export(
@@ -78,7 +78,7 @@ def _convert(part: Part, *, half: bool) -> Any:
             input_names=list(part.inputs), output_names=list(part.outputs),
         )  # fmt: skip
         assert made is not None
-        if part.name == "synthesis":
+        if open_noise and part.name == "synthesis":
             _open_noise(made.model.graph)
         made.optimize()
         model = made.model_proto
@@ -86,7 +86,7 @@ def _convert(part: Part, *, half: bool) -> Any:
         del entry.metadata_props[:]  # where in the source it comes from, with this machine's folders
     _name_batch(model)
     if half:
-        _halve(model)
+        halve(model)
     return model
 
 
@@ -108,7 +108,7 @@ def _name_batch(model: Any) -> None:
                 dimension.dim_param = re.sub(rf"\b{re.escape(symbol)}\b", "n", dimension.dim_param)
 
 
-def _halve(model: Any) -> None:
+def halve(model: Any) -> None:
     """Keeps the weights in half precision, and casts them where they are used; those beyond its range stay."""
     import onnx
 
@@ -165,7 +165,7 @@ def _serialise(model: Any, file: Path) -> bytes:
     return model.SerializeToString()
 
 
-class _Session:
+class Session:
     """A model in ONNX Runtime, on the CPU."""
 
     def __init__(self, content: bytes) -> None:

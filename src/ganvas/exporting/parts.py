@@ -145,9 +145,14 @@ def whole(generator: Generator) -> Part:
 def halves(generator: Generator) -> list[Part]:
     """Mapping and synthesis of a generator that has a style for each layer; none of others."""
     inputs = _inputs(generator)
+    layers = generator.styles(inputs["z"], inputs.get("class")).shape[1]
+    return [] if layers == 1 else mapping_and_synthesis(generator)
+
+
+def mapping_and_synthesis(generator: Generator) -> list[Part]:
+    """The two parts of a generator whose space of styles is not z, between which styles are moved."""
+    inputs = _inputs(generator)
     styles = generator.styles(inputs["z"], inputs.get("class"))
-    if styles.shape[1] == 1:
-        return []
     mapping = (MappingWithClasses if generator.shape.classes else MappingWithoutClasses)(generator)
     return [
         Part("mapping", mapping, inputs, ("styles",)),
