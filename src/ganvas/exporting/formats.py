@@ -71,7 +71,8 @@ def export(
             folder for the Hugging Face hub, which `ganvas.load` reads too.
         out: the file, or for hub the folder.
         half: of onnx: weights in half precision, for half the size; what it costs is measured.
-        licence: of hub: the licence of the generator, as the hub names it: mit, cc-by-4.0 …
+        licence: of hub: the licence of the generator, as the hub names it: mit, cc-by-4.0 … By default the one that it
+            has, as those of the package do.
         upload: of hub: the repository on the hub, owner/name, to which the folder is uploaded with your token.
 
     Raises:

@@ -1,0 +1,85 @@
+"""Generators that come with Ganvas: pretrained:NAME is a file of the package, made by tools/pretrain.py.
+
+Each is one .safetensors file with its card inside (`ganvas.runs.card`), whose SHA-256 is checked before it is used.
+"""
+
+import hashlib
+import os
+from importlib import resources
+from pathlib import Path
+from typing import NamedTuple
+
+from ganvas.errors import GanvasError, did_you_mean
+from ganvas.reading import describe_reason, read_bytes
+
+PREFIX = "pretrained:"
+
+FOLDER = Path(str(resources.files("ganvas").joinpath("pretrained")))
+"""Where the files, their cards and their licences are."""
+
+MAX_BYTES = 2**24
+"""Most bytes of a file of the package."""
+
+
+class Pretrained(NamedTuple):
+    """A generator of the package.
+
+    Attributes:
+        images: what it draws, for a list.
+        sha256: of its file.
+    """
+
+    images: str
+    sha256: str
+
+
+GENERATORS = {
+    "digits": Pretrained(
+        "handwritten digits of 8×8 pixels", "0dd53b35144464618fde32276d7dc715eb946f10a0c61e15ee3ffceeddb236ed"
+    ),
+    "digits28": Pretrained(
+        "handwritten digits of 28×28 pixels", "7191185f88600eebfa1588a6d5b7a6cdfa628f152f4f43577bd1083702fb88b3"
+    ),
+}
+"""Those that there are, each named like the built-in data set of its training."""
+
+
+def is_name(path: Path) -> bool:
+    """Whether a path is a name of this kind, right or wrong."""
+    return str(path).lower().startswith(PREFIX) and not os.path.exists(path)
+
+
+def find_local(path: Path) -> Path:
+    """The file of a generator of the package.
+
+    Raises:
+        GanvasError: there is none of this name, or its file is damaged.
+    """
+    name = str(path).removeprefix(PREFIX)
+    if name not in GENERATORS:
+        raise GanvasError(
+            f"'{path}' names no pretrained generator.",
+            expected="one of " + ", ".join(f"{PREFIX}{own} ({one.images})" for own, one in GENERATORS.items()),
+            fix=did_you_mean(name.rpartition(":")[2].lower(), GENERATORS),
+        )
+    file = FOLDER / f"{name}.safetensors"
+    try:
+        damage = "" if _hash(file) == GENERATORS[name].sha256 else "its content is not what was released"
+    except (OSError, ValueError) as error:
+        damage = describe_reason(error)
+    if damage:
+        raise GanvasError(
+            f"{path} cannot be used: its file in the package, {file}, is damaged ({damage}).",
+            expected="the file that came with Ganvas",
+            fix="install Ganvas again: pip install --force-reinstall --no-deps ganvas",
+        )
+    return file
+
+
+def title(path: Path) -> str:
+    """The name of a generator's file, pretrained:NAME; of any other path the path."""
+    return f"{PREFIX}{path.stem}" if path.parent == FOLDER and path.stem in GENERATORS else str(path)
+
+
+def _hash(file: Path) -> str:
+    return hashlib.sha256(read_bytes(file, MAX_BYTES)).hexdigest()
