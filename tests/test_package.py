@@ -55,7 +55,7 @@ def test_wheel_has_every_file_of_the_package(wheel: Path) -> None:
         packed = {name for name in archive.namelist() if ".dist-info/" not in name}
     assert packed == {name for name in files if "__pycache__" not in name}
     assert {"ganvas/py.typed", "ganvas/comparison/report.html"} <= packed
-    assert len({name for name in packed if name.endswith(".safetensors")}) == 2
+    assert len({name for name in packed if name.endswith(".safetensors")}) == 4
 
 
 def test_installed_wheel_trains_evaluates_compares_and_stylises(environment: Path, tmp_path: Path) -> None:
@@ -65,6 +65,7 @@ def test_installed_wheel_trains_evaluates_compares_and_stylises(environment: Pat
     assert run(environment, "ganvas", "--version") == f"ganvas {version}\n"
 
     cpu = ["--device", "cpu"]
+    assert "60 images" in run(environment, "ganvas", "sample", "pretrained:digits28", *cpu)
     first = json.loads(run(environment, "ganvas", "train", "--kimg", 0.6, "--no-plot", "--json", *cpu))["run"]
     evaluated = run(environment, "ganvas", "evaluate", first, "--count", 60, "--quick", "--json", *cpu)
     assert "modes" in json.loads(evaluated)["values"]

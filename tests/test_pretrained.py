@@ -14,15 +14,19 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from support import call_cli
+from support import call_cli, tiny
 
 import ganvas
+from ganvas.config import replace
 from ganvas.data import DataOptions, open_images
 from ganvas.data.digits import NAMES
 from ganvas.errors import GanvasError
 from ganvas.features.classifier import classifier_extractor
+from ganvas.latent_space.projection import _references
 from ganvas.runs import pretrained, snapshot
 from ganvas.runs.card import read_card
+from ganvas.runs.training_data import find_data
+from ganvas.training.start import train
 
 ROOT = Path(__file__).parent.parent
 
@@ -120,9 +124,13 @@ def test_evaluate_knows_its_data(tmp_path: Path) -> None:
 
 def test_project_and_directions(tmp_path: Path) -> None:
     Image.fromarray(np.full((16, 16), 90, np.uint8)).save("photo.png")
-    arguments = ["--steps", 4, "--references", 1, "--json", "--out", "place"]
+    arguments = ["--steps", 2, "--references", 0, "--json", "--out", "place"]
     found = json.loads(call_cli("project", "pretrained:digits", "photo.png", *arguments, check=0).stdout)
-    assert set(found["context"]) == {"training", "held-out", "other kinds"}
+    assert len(found["photos"]) == 1
+    sampler = ganvas.load("pretrained:digits")
+    assert set(_references(find_data(sampler.path, sampler.card.data, (1, 8, 8)), sampler.card.shape, 1)[0]) == {
+        "training", "held-out", "other kinds",
+    }  # fmt: skip
     call_cli("directions", "pretrained:digits", "--out", "sheet.png", check=0)
     moved = ["--direction", "pca:0", "--seeds", "0", "--out", "moved.png"]
     call_cli("sample", "pretrained:digits", *moved, check=0)
@@ -245,3 +253,35 @@ def test_data_of_the_same_name_is_not_taken_for_the_built_in_set(tmp_path: Path)
     snapshot.save_single_file(Path("other.safetensors"), own.generator, card)
     result = call_cli("evaluate", "other.safetensors", "--quick", check=1)
     assert "--against" in result.stderr
+
+
+def test_tool_refuses_what_misses_the_bar_and_writes_the_same_file_twice(
+    pretrain: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(pretrain, "IMAGES_PER_CLASS", 5)
+    monkeypatch.setattr(pretrain, "HALF_SEEDS", 8)
+    monkeypatch.setattr(pretrain, "evaluate", lambda *_, **__: ganvas.evaluate("m.safetensors", quick=True, count=30))
+    arguments = ["--out", "m.safetensors", "--licence", "cc-by-4.0", "--attribution", "Digits by A. Writer"]
+
+    def make(seed: int) -> str:
+        run = train(replace(tiny(), conditional=True, seed=seed), out=Path("runs"), name=f"run{seed}", quiet=True)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("sys.argv", ["pretrain.py", "--run", str(run.path), *arguments])
+            pretrain.main()
+        return hashlib.sha256(Path("m.safetensors").read_bytes()).hexdigest()
+
+    with pytest.raises(GanvasError, match="are of the class that was asked for"):
+        make(0)
+    assert not Path("m.safetensors").exists()
+    monkeypatch.setattr(pretrain, "LEAST_ACCURACY", 0.0)
+    monkeypatch.setattr(pretrain, "LEAST_SHARE", 0.0)
+    first = make(0)
+    assert first in capsys.readouterr().out
+    shutil.rmtree("runs")
+    assert make(0) == first
+    assert make(1) != first
+    text = Path("M.md").read_text()
+    for words in ("cc-by-4.0", "Digits by A. Writer", "Half precision", "ganvas evaluate m.safetensors"):
+        assert words in text
+    assert ganvas.load("m.safetensors").card.licence == "cc-by-4.0"
+    assert str(tmp_path).encode() not in Path("m.safetensors").read_bytes()

@@ -30,10 +30,12 @@ from ganvas.data.selection import open_test_split
 from ganvas.errors import GanvasError
 from ganvas.evaluation.evaluation import Evaluation, evaluate
 from ganvas.evaluation.measures import format_number
+from ganvas.exporting.exported import origin_name
 from ganvas.exporting.licences import check_licence
 from ganvas.features.classifier import classifier_extractor
 from ganvas.features.extraction import extract_features
 from ganvas.runs import pretrained, snapshot
+from ganvas.runs.card import is_run
 from ganvas.runs.folder import Run
 from ganvas.runs.training_data import find_data
 from ganvas.sampling import Sampler, load
@@ -49,36 +51,37 @@ HALF_SEEDS = 1000
 
 
 class Plan(NamedTuple):
-    """How a generator of the package is made."""
+    """How a generator of the package is made, on the built-in data set of its name, with classes.
+
+    Attributes:
+        recipe: the recipe of all stages.
+        stages: the knobs of each; one begins with the networks of the stage before it.
+        licence: of the result, by the hub's name.
+        attribution: of the data.
+    """
 
     recipe: str
-    knobs: dict[str, Any]
+    stages: tuple[dict[str, Any], ...]
     licence: str
     attribution: str
 
 
+_NARROW = {"batch": 32, "latent": 64, "g_width": 32, "d_width": 48, "penalty_every": 4}
+
 PLANS = {
     "digits": Plan(
         "digits",
-        {"data": "digits", "conditional": True, "kimg": 400},
+        ({"kimg": 400},),
         "mit",
         "Optical Recognition of Handwritten Digits, E. Alpaydin and C. Kaynak, UCI Machine Learning Repository, 1998 "
         "(doi:10.24432/C50P49), CC BY 4.0; as scikit-learn includes it (BSD 3-Clause), 1,400 of its 1,797 images.",
     ),
     "digits28": Plan(
         "cnn-stable",
-        {
-            "data": "digits28",
-            "conditional": True,
-            "kimg": 100,
-            "batch": 32,
-            "latent": 64,
-            "g_width": 32,
-            "d_width": 48,
-            "penalty_every": 4,
-            "g_lr": "1e-3..5e-5:cosine@0.3-1",
-            "d_lr": "1e-3..5e-5:cosine@0.3-1",
-        },
+        (
+            _NARROW | dict.fromkeys(("g_lr", "d_lr"), "1e-3..5e-5:cosine@30k-100k") | {"kimg": 60},
+            _NARROW | dict.fromkeys(("g_lr", "d_lr"), "5e-4..5e-5:cosine@0.2-1") | {"kimg": 60, "r1": 1.0, "r2": 1.0},
+        ),
         "cc-by-sa-3.0",
         "MNIST, Yann LeCun, Corinna Cortes and Christopher J. C. Burges, 1998, made of NIST's Special Databases 1 and "
         "3; CC BY-SA 3.0; 10,000 of its training images, as in digits28.",
@@ -86,7 +89,7 @@ PLANS = {
 }
 
 
-class Judged(NamedTuple):
+class Classified(NamedTuple):
     """What the classifier of the training data says of the generated images.
 
     Attributes:
@@ -100,26 +103,27 @@ class Judged(NamedTuple):
     shares: np.ndarray
 
 
-def judge(sampler: Sampler, train: ImageSet, held_out: ImageSet | None) -> Judged:
+def classify(sampler: Sampler, train: ImageSet, held_out: ImageSet | None) -> Classified:
     """Draws IMAGES_PER_CLASS images of each class, of seeds that no grid shows, and classifies them."""
     classes = sampler.card.shape.classes
     asked = np.repeat(np.arange(classes), IMAGES_PER_CLASS)
-    judge = classifier_extractor(train, held_out)
-    assert judge.predict_probabilities is not None
+    extractor = classifier_extractor(train, held_out)
+    assert extractor.predict_probabilities is not None
     batches = sampler.sample_batches(range(10_000, 10_000 + len(asked)), label=asked.tolist())
-    said = judge.predict_probabilities(extract_features(batches, judge, count=len(asked))).argmax(1)
+    said = extractor.predict_probabilities(extract_features(batches, extractor, count=len(asked))).argmax(1)
     right = (said == asked).reshape(classes, IMAGES_PER_CLASS).mean(1)
-    accuracy = judge.facts.get("classifier_accuracy", float("nan"))
-    return Judged(accuracy, right, np.bincount(said, minlength=classes) / len(said))
+    accuracy = extractor.facts.get("classifier_accuracy", float("nan"))
+    return Classified(accuracy, right, np.bincount(said, minlength=classes) / len(said))
 
 
-def check_bar(judged: Judged) -> None:
+def check_bar(classified: Classified) -> None:
     """Refuses a generator that leaves a class out, or does not draw what it is asked for."""
-    rarest, accuracy = judged.shares.min(), judged.accuracy.mean()
+    rarest, accuracy = classified.shares.min(), classified.accuracy.mean()
     if rarest < LEAST_SHARE or accuracy < LEAST_ACCURACY:
         raise GanvasError(
-            f"The rarest class has {rarest:.1%} of the images, and {accuracy:.1%} are of the class asked for.",
-            expected=f"at least {LEAST_SHARE:.0%} and {LEAST_ACCURACY:.0%}",
+            f"The rarest class has {_percent(rarest)} of the images, and {_percent(accuracy)} of all are of the class "
+            "that was asked for.",
+            expected=f"at least {_percent(LEAST_SHARE)} and {_percent(LEAST_ACCURACY)}",
             fix="train it longer, or with another recipe.",
         )
 
@@ -131,38 +135,53 @@ def measure_rounding(exact: Sampler, rounded: Sampler) -> tuple[float, float, in
     return float(difference.mean()), float((difference > 0).mean()), int(difference.max())
 
 
-def train(plan: Plan, folder: Path, seed: int, threads: int) -> Run:
-    """Trains by a plan; the same run is resumed."""
-    quiet = {"plot": False, "preview": False, "watch": False, "evaluate_every": 0, "device": "cpu", "threads": threads}
-    return ganvas.train(
-        plan.recipe, out=folder, name=f"pretrain-{plan.knobs['data']}", seed=seed, **plan.knobs, **quiet
-    )
+def train(name: str, folder: Path, seed: int, threads: int) -> Run:
+    """Trains by a plan, one run for each stage; the same call resumes them."""
+    plan, before = PLANS[name], dict[str, str]()
+    for number, knobs in enumerate(plan.stages, 1):
+        run = ganvas.train(
+            plan.recipe, out=folder, name=f"pretrain-{name}-{number}", seed=seed, threads=threads, device="cpu",
+            data=name, conditional=True, watch=False, evaluate_every=0, plot=False, preview=False, **knobs, **before,
+        )  # fmt: skip
+        before = {"init_from": str(run.path)}
+    return run
 
 
-def write_card(file: Path, run: Run, judged: Judged, rounding: tuple[float, float, int], found: Evaluation) -> None:
+def find_stages(run: Run) -> list[Run]:
+    """The run, after those from which it was started."""
+    origin = run.metadata.get("lineage", {}).get("from", "")
+    return [*(find_stages(Run(Path(origin))) if is_run(Path(origin)) else []), run]
+
+
+def write_card(
+    file: Path, run: Run, classified: Classified, rounding: tuple[float, float, int], found: Evaluation
+) -> None:
     """The card for people, NAME.md in capitals."""
     sampler, content, title = load(file, device="cpu"), file.read_bytes(), file.stem
     card, shape, names = sampler.card, sampler.card.shape, sampler.card.class_names
     numbers = sum(tensor.numel() for tensor in sampler.generator.state_dict().values())
     grey = "grey " if shape.channels == 1 else ""
-    seconds, threads = run.progress()["seconds"], run.threads
-    worst, (mean, share, largest) = int(judged.accuracy.argmin()), rounding
+    stages = find_stages(run)
+    seconds, threads = sum(stage.progress()["seconds"] for stage in stages), run.threads
+    kimg = " and ".join(f"{load(stage, device='cpu').card.nimg / 1000:g}" for stage in stages)
+    worst, (mean, share, largest) = int(classified.accuracy.argmin()), rounding
     paragraphs = [
         f"`{file.name}`: a generator of {grey}images of {shape.height}×{shape.width} pixels, of the class that is "
         f"asked for ({', '.join(names)}). {numbers:,} numbers in half precision, {len(content) / 1e6:.2f} MB. SHA-256 "
         f"`{hashlib.sha256(content).hexdigest()}`.",
         f"**Made by** `tools/pretrain.py {title}`: recipe `{card.recipe}` with the knobs named there, seed "
-        f"{run.config.seed}, {card.nimg / 1000:g} thousand images shown to the discriminator, {seconds / 60:.0f} "
+        f"{run.config.seed}, {kimg} thousand images shown to the discriminator, {seconds / 60:.0f} "
         f"minutes of {threads} CPU thread{'' if threads == 1 else 's'} that other programs shared, PyTorch "
         f"{card.versions['torch'].partition('+')[0]}. The weights are the moving average of the generator. On another "
         "processor the last bits differ, and with them the file.",
         f"**Trained on** {card.data['name']} (fingerprint `{card.data['fingerprint'][:16]}…`): {card.attribution}",
         f"**Licence** of this file: {card.licence}, `{title.upper()}-LICENSE.txt`.",
         "**What it draws**, by a classifier of the training data through which nothing was trained, and which is right "
-        f"on {judged.classifier:.1%} of the held-out real images: of {IMAGES_PER_CLASS:,} images of each class "
-        f"{judged.accuracy.mean():.1%} are of the class that was asked for, of the worst class ({names[worst]}) "
-        f"{judged.accuracy[worst]:.1%}. The rarest class has {judged.shares.min():.1%} of all images.",
-        f"**Half precision**, beside the float32 weights of the training: {share:.2%} of the pixels of "
+        f"on {_percent(classified.classifier)} of the held-out real images: of {IMAGES_PER_CLASS:,} images of each "
+        f"class {_percent(classified.accuracy.mean())} are of the class that was asked for, of the worst class "
+        f"({names[worst]}) {_percent(classified.accuracy[worst])}. The rarest class has "
+        f"{_percent(classified.shares.min())} of all images.",
+        f"**Half precision**, beside the float32 weights of the training: {_percent(share)} of the pixels of "
         f"{HALF_SEEDS:,} images differ, by at most {largest} of 255, on average by {mean:.4f}.",
         f"**Evaluated** by `ganvas evaluate {pretrained.title(file)}`, {found.protocol['subject']['count']:,} images:",
     ]
@@ -180,6 +199,10 @@ def write_card(file: Path, run: Run, judged: Judged, rounding: tuple[float, floa
     table = "\n".join(["| | value | real images |", "|---|---|---|", *rows])
     text = f"# {title}: model card\n\n{filled}\n\n{table}\n\n{end}\n"
     file.with_name(f"{title.upper()}.md").write_text(text, encoding="utf-8")
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
 
 
 def _fill(paragraph: str) -> str:
@@ -202,23 +225,26 @@ def main() -> None:
     plan = PLANS[given.name] if given.name else None
     out = given.out or pretrained.FOLDER / f"{given.name}.safetensors"
     licence = check_licence(given.licence or (plan.licence if plan else None))
-    run = Run(given.run) if given.run or plan is None else train(plan, given.runs, given.seed, given.threads)
+    run = Run(given.run) if given.run else train(given.name, given.runs, given.seed, given.threads)
 
     exact = load(run, device="cpu")
     options = find_data(exact.path, exact.card.data, exact.card.shape[:3])
     if options is None or not exact.card.shape.classes:
         raise GanvasError(f"{run} has no classes or no data.", expected="a class-conditional run with its data")
     images = open_images(options)
-    judged = judge(exact, images, open_test_split(options, images))
-    print(f"of the class asked for: {np.round(judged.accuracy, 3)}; shares: {np.round(judged.shares, 3)}")
-    check_bar(judged)
+    classified = classify(exact, images, open_test_split(options, images))
+    print(f"of the class asked for: {np.round(classified.accuracy, 3)}; shares: {np.round(classified.shares, 3)}")
+    check_bar(classified)
     attribution = given.attribution or (plan.attribution if plan else "")
-    card = dataclasses.replace(exact.card, quality=None, licence=licence, attribution=attribution)
+    lineage = exact.card.lineage and {**exact.card.lineage, "from": origin_name(exact.card)}
+    card = dataclasses.replace(
+        exact.card, quality=None, licence=licence, attribution=attribution, lineage=None if plan else lineage
+    )
     snapshot.save_single_file(out, exact.generator, card)
     rounded = load(out, device="cpu")
     found = evaluate(out, against=options.source, quiet=True, device="cpu")
-    judged = judge(rounded, images, open_test_split(options, images))
-    write_card(out, run, judged, measure_rounding(exact, rounded), found)
+    classified = classify(rounded, images, open_test_split(options, images))
+    write_card(out, run, classified, measure_rounding(exact, rounded), found)
     print(f"{out}: {out.stat().st_size:,} bytes, SHA-256 {hashlib.sha256(out.read_bytes()).hexdigest()}")
 
 

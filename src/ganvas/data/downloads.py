@@ -158,7 +158,7 @@ def _write_blocks(answer: Any, path: Path, title: str, most: int) -> str:
         raise _Failure(f"it has {size:,} bytes, more than {most:,}")
     digest, done = hashlib.sha256(), 0
     with progress_bar(title, size or most, shown=size is not None) as advance, open(path, "wb") as file:
-        while block := answer.read(_BLOCK_BYTES):
+        while block := _read_block(answer):
             done += len(block)
             if done > most:
                 raise _Failure(f"it gives more than {most:,} bytes")
@@ -231,19 +231,25 @@ def _read_blocks(answer: Any, size: int) -> Iterator[bytes]:
     Raises:
         _Failure: it has more or fewer.
     """
-    while True:
-        try:
-            block = answer.read1(_BLOCK_BYTES)
-        except (OSError, HTTPException, ValueError) as error:
-            raise _Lost(_in_words(error)) from error
-        if not block:
-            break
+    while block := _read_block(answer):
         size -= len(block)
         if size < 0:
             raise _Failure("it gives more bytes than the file has")
         yield block
     if size:
         raise _Lost(f"it ended {size:,} bytes early")
+
+
+def _read_block(answer: Any) -> bytes:
+    """The next bytes of an answer; none at its end.
+
+    Raises:
+        _Lost: the connection ended.
+    """
+    try:
+        return answer.read1(_BLOCK_BYTES)
+    except (OSError, HTTPException, ValueError) as error:
+        raise _Lost(_in_words(error)) from error
 
 
 def _find_start(answer: Any, start: int, size: int) -> int:

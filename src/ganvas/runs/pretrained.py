@@ -35,7 +35,7 @@ class Pretrained(NamedTuple):
 
 GENERATORS = {
     "digits": Pretrained(
-        "handwritten digits of 8×8 pixels", "0dd53b35144464618fde32276d7dc715eb946f10a0c61e15ee3ffceeddb236ed"
+        "handwritten digits of 8×8 pixels", "f873dffbfac6500b7337c0a365880f81560204f9d228c467110513290520534b"
     ),
     "digits28": Pretrained(
         "handwritten digits of 28×28 pixels", "7191185f88600eebfa1588a6d5b7a6cdfa628f152f4f43577bd1083702fb88b3"

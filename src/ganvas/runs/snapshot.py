@@ -96,8 +96,8 @@ def save_single_file(path: Path, generator: nn.Module, card: Card) -> None:
     if lost := [name for name, tensor in halves.items() if not tensor.isfinite().all()]:
         raise GanvasError(f"{lost[0]} has values beyond 65,504.", expected="weights that half precision can hold")
     with atomic_file(path) as temporary:
-        content = serialize(halves, metadata={"format": "pt", CARD_KEY: json.dumps(card.to_json(), sort_keys=True)})
-        temporary.write_bytes(content)
+        # one entry: safetensors writes several in an order of its own, and the file would have another digest each time
+        temporary.write_bytes(serialize(halves, metadata={CARD_KEY: json.dumps(card.to_json(), sort_keys=True)}))
 
 
 def load(path: Path) -> tuple[Generator, Card]:
