@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from serving import Served, line, make_run
 
-from ganvas.runs.log import append_json
 from ganvas.errors import GanvasError
+from ganvas.runs.log import append_json
 from ganvas.studio import app, files, peers, streams
 from ganvas.studio.answers import Refusal
 from ganvas.studio.folders import Folders

@@ -16,9 +16,7 @@ from ganvas import interrupts
 from ganvas.cli.arguments import parse
 from ganvas.cli.output import print_json
 from ganvas.config import TrainConfig, replace, to_json
-from ganvas.runs import lookup
 from ganvas.runs.folder import Run, resolve
-from ganvas.runs.origin_recipe import choose_recipe
 from ganvas.values import to_whole
 
 MAX_PROCESSES = 4096
@@ -52,6 +50,10 @@ class _TrainCommand:
 
 def train(argv: Sequence[str]) -> None:
     """Train a GAN, or resume a run: ganvas train [RECIPE|RUN] [--data D] [--kimg N] [--any-knob value]"""
+    with interrupts.exit_on_signal():  # they import NumPy
+        from ganvas.runs import lookup
+        from ganvas.runs.origin_recipe import choose_recipe
+
     argv = [f"--init-{word[2:]}" if word == "--from" or word.startswith("--from=") else word for word in argv]
     named, run = argv[:1] if argv and not argv[0].startswith("-") else [], None
     argv = argv[len(named) :]
