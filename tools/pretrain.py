@@ -137,14 +137,15 @@ def measure_rounding(exact: Sampler, rounded: Sampler) -> tuple[float, float, in
 
 def train(name: str, folder: Path, seed: int, threads: int) -> Run:
     """Trains by a plan, one run for each stage; the same call resumes them."""
-    plan, before = PLANS[name], dict[str, str]()
+    plan = PLANS[name]
+    before: dict[str, Any] = {}
     for number, knobs in enumerate(plan.stages, 1):
         run = ganvas.train(
             plan.recipe, out=folder, name=f"pretrain-{name}-{number}", seed=seed, threads=threads, device="cpu",
             data=name, conditional=True, watch=False, evaluate_every=0, plot=False, preview=False, **knobs, **before,
         )  # fmt: skip
-        before = {"init_from": str(run.path)}
-    return run
+        before["init_from"] = str(run.path)
+    return Run(Path(before["init_from"]))
 
 
 def find_stages(run: Run) -> list[Run]:
@@ -163,7 +164,7 @@ def write_card(
     grey = "grey " if shape.channels == 1 else ""
     stages = find_stages(run)
     seconds, threads = sum(stage.progress()["seconds"] for stage in stages), run.threads
-    kimg = " and ".join(f"{load(stage, device='cpu').card.nimg / 1000:g}" for stage in stages)
+    kimg = " + ".join(f"{load(stage, device='cpu').card.nimg / 1000:g}" for stage in stages)
     worst, (mean, share, largest) = int(classified.accuracy.argmin()), rounding
     paragraphs = [
         f"`{file.name}`: a generator of {grey}images of {shape.height}×{shape.width} pixels, of the class that is "
@@ -225,7 +226,7 @@ def main() -> None:
     plan = PLANS[given.name] if given.name else None
     out = given.out or pretrained.FOLDER / f"{given.name}.safetensors"
     licence = check_licence(given.licence or (plan.licence if plan else None))
-    run = Run(given.run) if given.run else train(given.name, given.runs, given.seed, given.threads)
+    run = Run(given.run) if given.run else train(str(given.name), given.runs, given.seed, given.threads)
 
     exact = load(run, device="cpu")
     options = find_data(exact.path, exact.card.data, exact.card.shape[:3])
