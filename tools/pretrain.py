@@ -164,7 +164,7 @@ def write_card(
     grey = "grey " if shape.channels == 1 else ""
     stages = find_stages(run)
     seconds, threads = sum(stage.progress()["seconds"] for stage in stages), run.threads
-    kimg = " + ".join(f"{load(stage, device='cpu').card.nimg / 1000:g}" for stage in stages)
+    kimg = " and ".join(f"{load(stage, device='cpu').card.nimg / 1000:g}" for stage in stages)
     worst, (mean, share, largest) = int(classified.accuracy.argmin()), rounding
     paragraphs = [
         f"`{file.name}`: a generator of {grey}images of {shape.height}×{shape.width} pixels, of the class that is "
