@@ -56,7 +56,7 @@ def test_wheel_has_every_file_of_the_package(wheel: Path) -> None:
         packed = {name for name in archive.namelist() if ".dist-info/" not in name}
     assert packed == {name for name in files if "__pycache__" not in name}
     assert {"ganvas/py.typed", "ganvas/comparison/report.html"} <= packed
-    assert len({name for name in packed if name.endswith(".safetensors")}) == 2
+    assert len({name for name in packed if name.endswith(".safetensors")}) == 4
     assert wheel.stat().st_size <= MAX_WHEEL
 
 
@@ -64,7 +64,8 @@ def test_wheel_has_the_licences_of_what_others_made(wheel: Path) -> None:
     with ZipFile(wheel) as archive:
         licences = {name.rpartition("/")[2] for name in archive.namelist() if ".dist-info/licenses/" in name}
     assert licences == {
-        "LICENSE", "NOTICE", "DIGITS28-LICENSE.txt", "ONNXRUNTIME-LICENSE.txt", "ONNXRUNTIME-NOTICES.txt"
+        "LICENSE", "NOTICE", "DIGITS-LICENSE.txt", "DIGITS28-LICENSE.txt",
+        "ONNXRUNTIME-LICENSE.txt", "ONNXRUNTIME-NOTICES.txt",
     }  # fmt: skip
 
 
@@ -75,6 +76,7 @@ def test_installed_wheel_trains_evaluates_compares_and_stylises(environment: Pat
     assert run(environment, "ganvas", "--version") == f"ganvas {version}\n"
 
     cpu = ["--device", "cpu"]
+    assert "60 images" in run(environment, "ganvas", "sample", "pretrained:digits28", *cpu)
     first = json.loads(run(environment, "ganvas", "train", "--kimg", 0.6, "--no-plot", "--json", *cpu))["run"]
     evaluated = run(environment, "ganvas", "evaluate", first, "--count", 60, "--quick", "--json", *cpu)
     assert "modes" in json.loads(evaluated)["values"]

@@ -5,8 +5,9 @@ from typing import Unpack
 
 from ganvas.config import TrainConfig, replace
 from ganvas.config.knobs import Knobs
-from ganvas.recipes import default_recipe
+from ganvas.runs import lookup
 from ganvas.runs.folder import Run, resolve
+from ganvas.runs.origin_recipe import choose_recipe
 from ganvas.trackers import processes
 from ganvas.training import start
 
@@ -27,7 +28,7 @@ def train(
 
     Args:
         recipe: the name of a recipe, a configuration, or a run (or its folder) to resume; by default digits, and with
-            other data fast, which takes ten minutes.
+            other data fast, which takes ten minutes; with `init_from` that of the other training, with its networks.
         out, name, new, quiet: see `ganvas.training.start.train`.
         knobs: any field of `ganvas.config`, by its name: `kimg=100, batch=64, g_lr="1e-3..1e-4:cosine@0.5-1"`.
 
@@ -35,7 +36,12 @@ def train(
         GanvasError: see `ganvas.training.start.train`.
         KeyboardInterrupt: interrupted; everything is saved.
     """
-    title, config, run = resolve(default_recipe(knobs.get("data")) if recipe is None else recipe)
+    if recipe is None:
+        (title, config), run = choose_recipe(knobs.get("data"), knobs.get("init_from")), None
+    else:
+        if isinstance(recipe, str | Path):
+            lookup.check_no_generator(str(recipe), f"start a new training from it: train(init_from={str(recipe)!r})")
+        title, config, run = resolve(recipe)
     config = replace(config, **knobs)
     if run is not None:
         out, name = run.path.parent, run.path.name

@@ -19,8 +19,8 @@ from ganvas.latents import Latents, mix, walk
 from ganvas.networks import Generator
 from ganvas.progress import progress_bar
 from ganvas.pytorch_state import default_state
-from ganvas.runs import hub, snapshot
-from ganvas.runs.card import is_run, is_snapshot
+from ganvas.runs import lookup, pretrained, snapshot
+from ganvas.runs.card import WEIGHTS, is_run, is_snapshot
 from ganvas.runs.folder import Run
 from ganvas.runs.snapshot import Card
 from ganvas.samples import Samples
@@ -37,7 +37,7 @@ class Sampler(Displayed):
 
     Attributes:
         card: the metadata of the snapshot.
-        path: the snapshot's folder.
+        path: the snapshot's folder, or the file of a generator that is one.
         device: where it computes.
     """
 
@@ -50,8 +50,13 @@ class Sampler(Displayed):
         """The network, frozen and in evaluation mode, on `device`."""
         return self._generator
 
+    @property
+    def name(self) -> str:
+        """Its path, or pretrained:NAME."""
+        return pretrained.title(self.path)
+
     def _line(self) -> str:
-        return f"Sampler({self.path}: {self._describe_images()}, {self.device})"
+        return f"Sampler({self.name}: {self._describe_images()}, {self.device})"
 
     def _describe_images(self) -> str:
         shape = self.card.shape
@@ -60,7 +65,7 @@ class Sampler(Displayed):
 
     def _parts(self) -> Iterator[Part]:
         card = self.card
-        yield Paragraph(str(self.path), "bold")
+        yield Paragraph(self.name, "bold")
         names = {"classes": ", ".join(card.class_names)} if card.class_names else {}
         facts = {
             "images": self._describe_images(), **names, "recipe": f"{card.recipe} ({card.network.family})",
@@ -173,7 +178,7 @@ class Sampler(Displayed):
                 styles = self._generator.styles(styles[:, 0].to(self.device), there).cpu().contiguous()
         elif latents.space != space or k != own.shape[2] or styles.shape[1] not in (1, own.shape[1]):
             raise GanvasError(
-                f"These latents are [{styles.shape[1]} {k}] in {latents.space}; they are not of {self.path}.",
+                f"These latents are [{styles.shape[1]} {k}] in {latents.space}; they are not of {self.name}.",
                 expected=f"{space}: [{own.shape[1]} {own.shape[2]}] or [1 {own.shape[2]}] of each picture"
                 + ("" if space == "z" else f", or z: [{self._latent_size}]"),
                 fix="make them with this run: ganvas sample RUN --save-latents FILE.npz, or ganvas project RUN PHOTO.",
@@ -262,7 +267,7 @@ class Sampler(Displayed):
         coarse, fine = (self.latents(seeds, label=label, truncation=truncation) for seeds in (rows, columns))
         if coarse.styles.shape[1] == 1:
             raise GanvasError(
-                f"{self.path} is of the family {self.card.network.family}, whose images come from one {coarse.space} "
+                f"{self.name} is of the family {self.card.network.family}, whose images come from one {coarse.space} "
                 "as a whole: it has no layers to mix.",
                 fix="interpolate between two seeds instead (--video), or train stylegan or transformer-modern.",
             )
@@ -285,7 +290,7 @@ class Sampler(Displayed):
             return int(name)
         listed = ", ".join(f"{i} ({n})" if n != str(i) else n for i, n in enumerate(names))
         raise GanvasError(
-            f"{self.path} has no class '{name}'.",
+            f"{self.name} has no class '{name}'.",
             expected=f"one of {listed}" if names else "no --label: it was trained without classes",
             fix="" if names else "train with --conditional on labelled images to choose a class.",
         )
@@ -332,7 +337,7 @@ class Sampler(Displayed):
         if not classes:
             if label is not None:
                 raise GanvasError(
-                    f"{self.path} was trained without classes.",
+                    f"{self.name} was trained without classes.",
                     fix="train with --conditional on labelled images to choose a class.",
                 )
             return None
@@ -357,18 +362,24 @@ class Sampler(Displayed):
 def load(run: Run | Path | str, *, device: str = "auto") -> Sampler:
     """Loads the generator of a run (its newest snapshot) or of one snapshot folder, on a device (auto, cpu, cuda …).
 
-    Also of a folder that `ganvas.export` wrote for the Hugging Face hub, or one on it: "hf:owner/name@revision", which
-    is downloaded once.
+    Also one that comes with Ganvas, "pretrained:digits28"; of a folder that `ganvas.export` wrote for the Hugging Face
+    hub, or one on it, "hf:owner/name@revision"; and of one file with its card inside, as tools/pretrain.py writes it,
+    here or on the web: "https://…/NAME.safetensors#sha256=DIGEST". What is elsewhere is downloaded once.
 
     Raises:
-        GanvasError: there is no usable snapshot, no such device, or the hub does not give it.
+        GanvasError: there is no usable snapshot, no such device, or it cannot be downloaded.
     """
     path = run.path if isinstance(run, Run) else to_path(run, "a run, its folder, or that of a snapshot")
-    path = hub.find_local(path)
-    if path.name in ("G.safetensors", "model.safetensors"):
+    path = lookup.find_local(path)
+    if path.name in WEIGHTS:
         path = path.parent
     if not is_snapshot(path):
         path = Run(path).latest_snapshot if is_run(path) else path
     if not path.exists():
-        raise GanvasError(f"{path} does not exist.", expected="a run folder", fix="ganvas runs lists the runs.")
+        fix = f"{pretrained.PREFIX}{path} comes with Ganvas; " if str(path) in pretrained.GENERATORS else ""
+        raise GanvasError(
+            f"{path} does not exist.",
+            expected=f"a run folder, or {lookup.FORMS}",
+            fix=f"{fix}ganvas runs lists the runs.",
+        )
     return Sampler(path, *snapshot.load(path), select_device(device))

@@ -56,11 +56,13 @@ TEXTS = [
     "", " ", "x", "²", "🎨", "nan", "0", "-1", "0-7", "7-0", "0-99999999999", "1,2,,3", "0-3:", "-", "--", "None",
     "a" * 300,
     "a\nb", "<script>alert(1)</script>", "\udcff", "{}", "[", "x=", "=x", "x=1,y", "mlp:latent=", "nets.py:Generator",
-    "nets.py:", ":Generator", ":x", "nosuch.py:X", "os:system", "json", "hf:", "hf:x/y", "mnist", "cuda:99", "cpu",
-    "digits",
+    "nets.py:", ":Generator", ":x", "nosuch.py:X", "os:system", "json", "hf:", "hf:x/y", "mnist", "pretrained:",
+    "pretrained:digits", "pretrained:../x", "https://", "http://127.0.0.1:9/x.safetensors#sha256=" + "0" * 64,
+    "cuda:99", "cpu", "digits",
     "16", "8x8", "0x0", "99999x1", "tanh", "wgan", "custom", "stacked-mnist:", "stacked-mnist:images.npz",
 ]  # fmt: skip
 PATHS = [
+    "pretrained:digits", "pretrained:", "pretrained:digits/x", "http://127.0.0.1:9/x.safetensors#sha256=" + "0" * 64,
     "missing", "missing/in/missing.png", ".", "..", "photos", "photo.png", "images.npz", "losses.csv", "nets.py", "run",
     "run/config.json", "run/snapshots/best", "other", "", " ", "~nosuchuser/x", "a" * 300, "a" * 250 + ".png",
     "/proc/x.png",

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from serving import Served, line, make_run, serving
 
+from ganvas.errors import GanvasError
 from ganvas.runs.log import append_json
 from ganvas.studio import app, files, peers, streams
 from ganvas.studio.answers import Refusal
@@ -130,6 +131,9 @@ def test_uploads_of_another_studio_and_through_a_link_are_not_trusted(served: Se
     with pytest.raises(Refusal, match="was uploaded"):
         find_origin(served.studio, str(runs / "alias" / "sent"))
     assert find_origin(served.studio, str(runs / "a")) == (runs / "a").resolve()
+    assert find_origin(served.studio, "pretrained:digits") == Path("pretrained:digits")
+    with pytest.raises(GanvasError, match="names no pretrained generator"):
+        find_origin(served.studio, "pretrained:../../runs/a")
     assert Folders([runs.parent / "other", runs]).is_uploaded(runs / "uploads" / "sent")
     assert Folders([runs.parent]).is_uploaded(runs / "uploads" / "sent")
     assert not Folders([runs / "uploads"]).is_uploaded(runs / "uploads" / "sent")  # which was named by the user

@@ -25,8 +25,8 @@ def evaluate(
     """Measure a run's images, or any images, against real ones; each number with its real-data baseline.
 
     Args:
-        what: A run (its newest snapshot), one snapshot, a generator of the hub (hf:owner/name@revision), or images: a
-            folder, a zip …
+        what: A run (its newest snapshot), one snapshot, pretrained:digits28, a generator of the hub
+            (hf:owner/name@revision), or images: a folder, a zip …
         against: The real images, anything that --data takes; by default the training data of the run.
         held_out: Real images that were not used in training; by default the test split, if there is one.
         features: eye (no download), eye-bf16 (faster, other numbers), lite0 (a small ImageNet network), classifier,

@@ -25,7 +25,7 @@ def project(
     search. The distances of training pictures, held-out ones and pictures of other kinds stand beside the photos'.
 
     Args:
-        run: A run folder (its newest snapshot is used), or one snapshot.
+        run: A run folder (its newest snapshot is used), one snapshot, or pretrained:digits28; see ganvas sample --help.
         photos: Files of pictures of any size.
         label: Their class, by its name or number; by default the class that fits best.
         seed: Of the random pictures where the search starts.
@@ -63,7 +63,7 @@ def directions(
     --amount -3..3` moves pictures along one of them.
 
     Args:
-        run: A run folder (its newest snapshot is used), or one snapshot.
+        run: A run folder (its newest snapshot is used), one snapshot, or pretrained:digits28; see ganvas sample --help.
         method: pca: what varies most (GANSpace); sefa: what the weights amplify most.
         seed: Of the picture, and of the random latents of pca.
         label: The class of the picture, by its name or number; by default the first.

@@ -35,7 +35,8 @@ def sample(
     """Generate images with a trained generator.
 
     Args:
-        run: A run folder (its newest snapshot is used), one snapshot, or hf:owner/name@revision on the hub.
+        run: A run folder (its newest snapshot is used), one snapshot, pretrained:digits28 or pretrained:digits, which
+            come with Ganvas, hf:owner/name@revision on the hub, or https://…/NAME.safetensors#sha256=DIGEST.
         seeds: Seeds of the images, by default 0-63; the same seed always gives the same image. Of a video, by default
             0-7; with --direction 0-3; with --mix 0-5.
         label: Generate this class only, by its name or number.

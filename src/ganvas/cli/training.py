@@ -16,7 +16,6 @@ from ganvas import interrupts
 from ganvas.cli.arguments import parse
 from ganvas.cli.output import print_json
 from ganvas.config import TrainConfig, replace, to_json
-from ganvas.recipes import default_recipe
 from ganvas.runs.folder import Run, resolve
 from ganvas.values import to_whole
 
@@ -27,7 +26,8 @@ MAX_PROCESSES = 4096
 class _TrainCommand:
     """Train a GAN. First give a recipe (see ganvas recipes) or a run folder to resume; then any knob.
 
-    The default recipe is digits; with other --data it is fast, which takes ten minutes.
+    The default recipe is digits; with other --data it is fast, which takes ten minutes; with --from it is the recipe
+    of that generator, with its networks.
     The same command again resumes the run. Ctrl-C saves the state and ends; a second Ctrl-C ends at once.
     """
 
@@ -50,10 +50,19 @@ class _TrainCommand:
 
 def train(argv: Sequence[str]) -> None:
     """Train a GAN, or resume a run: ganvas train [RECIPE|RUN] [--data D] [--kimg N] [--any-knob value]"""
+    with interrupts.exit_on_signal():  # they import NumPy
+        from ganvas.runs import lookup
+        from ganvas.runs.origin_recipe import choose_recipe
+
     argv = [f"--init-{word[2:]}" if word == "--from" or word.startswith("--from=") else word for word in argv]
-    named = bool(argv) and not argv[0].startswith("-")
-    first = argv.pop(0) if named else default_recipe(*_values(argv, "--data")[-1:])
-    title, config, run = resolve(first)
+    named, run = argv[:1] if argv and not argv[0].startswith("-") else [], None
+    argv = argv[len(named) :]
+    if named:
+        lookup.check_no_generator(named[0], f"start a new training from it: ganvas train --from {named[0]}")
+        title, config, run = resolve(named[0])
+    else:
+        data, origin = (next(reversed(_values(argv, flag)), None) for flag in ("--data", "--init-from"))
+        title, config = choose_recipe(data, origin)
     config = _with_given_length(config, argv)
     defaults = _TrainCommand(config, out=run.path.parent, name=run.path.name) if run else _TrainCommand(config)
     command = parse(
@@ -79,7 +88,7 @@ def train(argv: Sequence[str]) -> None:
     if command.gpus is not None and "WORLD_SIZE" not in os.environ:
         from ganvas.training import launch
 
-        launch.exec_torchrun(command.gpus, command.config.runtime.device, [first, *argv])
+        launch.exec_torchrun(command.gpus, command.config.runtime.device, [*named, *argv])
     try:
         run = start.train(
             command.config, recipe=title, out=command.out, name=command.name, new=command.new, quiet=command.quiet,

@@ -16,6 +16,7 @@ from ganvas.errors import GanvasError, describe_value
 from ganvas.files import make_folder, to_path
 from ganvas.reading import parse_json
 from ganvas.recipes import RECIPES, get_recipe
+from ganvas.runs import lookup
 from ganvas.runs.folder import Run, differing_knobs
 from ganvas.values import to_text
 
@@ -163,6 +164,8 @@ def parse_candidates(
             expected="recipes, or run folders",
             fix="ganvas compare cnn transformer --data mnist --kimg 100",
         )
+    for name in names:
+        lookup.check_no_generator(name, f"ganvas evaluate {name} measures it.")
     runs = [Run(Path(name)) for name in names if _is_run(name)]
     recipes = list(dict.fromkeys(name for name in names if not _is_run(name)))
     if runs and not recipes and vary:

@@ -245,7 +245,8 @@ class TransferConfig(Group):
     """What a training starts with, if not with random weights."""
 
     init_from: str | None = None
-    """Start from the networks of this run, or of this snapshot (without D), where shapes agree; also --from."""
+    """Start from the networks of this run, or of this generator (a snapshot, pretrained:digits28 …; without D), where
+    shapes agree; also --from."""
     freeze_d: Natural = 0
     """Freeze the first layers of D, as many as this, at what they have learned (FreezeD); 0 = none."""
 

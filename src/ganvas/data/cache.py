@@ -33,7 +33,8 @@ VERSION = 4
 """Increased whenever decoding or the format changes; entries of older versions are then ignored."""
 
 GENERATORS = "generators"
-"""The folder in the cache, with a folder for each generator of the hub and commit (`ganvas.runs.hub`)."""
+"""The folder in the cache, with a folder for each generator of the hub and commit (`ganvas.runs.hub`), and a file for
+each of the web (`ganvas.runs.web_file`)."""
 
 _PIXELS, _LABELS, _NAMES, _META = "images.u8", "labels.npy", "names.json", "meta.json"
 

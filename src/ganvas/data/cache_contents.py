@@ -30,6 +30,7 @@ _GENERATOR_FILES = {"config.json", "model.safetensors", ".model.safetensors.part
 _FILES = (
     ("features", "features", rf"{_KEY}\.npy"),
     ("classifiers", "classifier", rf"{_KEY}\.safetensors"),
+    (cache.GENERATORS, "generator", r"[0-9a-f]{64}\.safetensors"),
     ("weights", "weights", r"[\w.-]+-[0-9a-f]{8}\.pth"),
 )
 """(folder, kind, pattern of its files' names) of what else is cached."""
@@ -50,8 +51,8 @@ class Entry:
 
     Attributes:
         path: its file or folder.
-        kind: data set, download, generator of the hub, features, classifier, weights, or leftover: what a killed
-            process left half-written.
+        kind: data set, download, generator of the hub or the web, features, classifier, weights, or leftover: what a
+            killed process left half-written.
         name: of a data set, its name and shape; of a download, the set's name; of a generator owner--name--commit; of
             weights, the file's.
         bytes: its size on the disk.
@@ -123,7 +124,7 @@ def clean(
     if older_than is not None:
         older_than = to_number(older_than, "--older-than", most=MAX_DAYS)
     latest = time.time() - 86400 * (older_than or 0)
-    for linked in (path for path, _ in _places()[1:] if path.is_symlink()):
+    for linked in dict.fromkeys(path for path, _ in _places()[1:] if path.is_symlink()):
         note(f"{linked} is a link; what is in {linked.resolve()} stays.")
     chosen = [e for e in entries() if not e.path.parent.is_symlink() or e.path.parent == cache.root()]
     chosen = [e for e in chosen if (older_than is None or e.used <= latest) and not _is_locked(e.path)]

@@ -1,5 +1,6 @@
 """Files from the web: resumed after an interruption, from the first address that gives the published content."""
 
+import hashlib
 import os
 import shutil
 import urllib.error
@@ -14,7 +15,7 @@ from urllib.parse import urlsplit
 
 from ganvas.data import cache
 from ganvas.errors import GanvasError
-from ganvas.files import explain_os_error, format_bytes, fsync, make_folder
+from ganvas.files import atomic_file, explain_os_error, format_bytes, fsync, make_folder
 from ganvas.progress import Advance, progress_bar
 from ganvas.version import __version__
 
@@ -113,6 +114,62 @@ def read_small(url: str, most: int) -> bytes:
     return content
 
 
+def fetch_by_digest(url: str, sha256: str, path: Path, *, most: int) -> None:
+    """Downloads a file of unknown size to `path`, if its SHA-256 is the expected one; otherwise nothing is left.
+
+    Raises:
+        GanvasError: the address does not give the file, it has more than `most` bytes, or it cannot be written.
+    """
+    request = urllib.request.Request(url, headers={"User-Agent": f"ganvas/{__version__}"})
+    what = urlsplit(url)._replace(query="").geturl()
+    try:
+        with (
+            closing(urllib.request.build_opener(_WebRedirects).open(request, timeout=TIMEOUT)) as answer,
+            atomic_file(path) as part,
+        ):
+            digest = _write_blocks(answer, part, f"Downloading {what.rpartition('/')[2]}", most)
+            if digest != sha256:
+                raise _Failure(f"its SHA-256 is {digest}, not {sha256}")
+    except urllib.error.HTTPError as error:
+        error.close()
+        reason = f"HTTP {error.code} {error.reason}"
+    except urllib.error.URLError as error:
+        reason = _in_words(error.reason)
+    except (_Failure, OSError, HTTPException, ValueError) as error:
+        reason = _in_words(error)
+    else:
+        return
+    raise GanvasError(
+        f"{what} could not be downloaded ({reason}).",
+        expected=f"a connection, and a file of SHA-256 {sha256[:16]}… there; a proxy is taken from HTTPS_PROXY",
+        fix="check the connection and the address, or download the file elsewhere and name it.",
+    )
+
+
+def _write_blocks(answer: Any, path: Path, title: str, most: int) -> str:
+    """Writes the content of an answer to a file; its SHA-256.
+
+    Raises:
+        _Failure: it has more than `most` bytes, or ends early.
+    """
+    announced = answer.headers.get("Content-Length", "")
+    size = int(announced) if announced.isdigit() and len(announced) < 19 else None
+    if size is not None and size > most:
+        raise _Failure(f"it has {size:,} bytes, more than {most:,}")
+    digest, done = hashlib.sha256(), 0
+    with progress_bar(title, size or most, shown=size is not None) as advance, open(path, "wb") as file:
+        while block := _read_block(answer):
+            done += len(block)
+            if done > most:
+                raise _Failure(f"it gives more than {most:,} bytes")
+            digest.update(block)
+            file.write(block)
+            advance(len(block))
+    if size is not None and done != size:
+        raise _Failure(f"it ended {size - done:,} bytes early")
+    return digest.hexdigest()
+
+
 def is_complete(remote: RemoteFile, path: Path) -> bool:
     """Whether `path` is the file, by its SHA-256."""
     try:
@@ -174,19 +231,25 @@ def _read_blocks(answer: Any, size: int) -> Iterator[bytes]:
     Raises:
         _Failure: it has more or fewer.
     """
-    while True:
-        try:
-            block = answer.read1(_BLOCK_BYTES)
-        except (OSError, HTTPException, ValueError) as error:
-            raise _Lost(_in_words(error)) from error
-        if not block:
-            break
+    while block := _read_block(answer):
         size -= len(block)
         if size < 0:
             raise _Failure("it gives more bytes than the file has")
         yield block
     if size:
         raise _Lost(f"it ended {size:,} bytes early")
+
+
+def _read_block(answer: Any) -> bytes:
+    """The next bytes of an answer; none at its end.
+
+    Raises:
+        _Lost: the connection ended.
+    """
+    try:
+        return answer.read1(_BLOCK_BYTES)
+    except (OSError, HTTPException, ValueError) as error:
+        raise _Lost(_in_words(error)) from error
 
 
 def _find_start(answer: Any, start: int, size: int) -> int:

@@ -13,6 +13,7 @@ from ganvas.diagnosis.logs.reader import read_trainings
 from ganvas.errors import GanvasError, describe_value
 from ganvas.files import to_path
 from ganvas.reading import MAX_DOCUMENT, read_bytes
+from ganvas.runs import lookup
 from ganvas.runs.folder import Run
 from ganvas.runs.log import LogLines, read_events, read_stats
 
@@ -43,6 +44,8 @@ def diagnose(what: Run | Path | str | Sequence[Path | str], columns: Mapping[str
     if not several:
         raise GanvasError("No run and no log is named.", expected="a run, or a log")
     paths = [to_path(one, "a run, or a log") for one in several]
+    for path in paths:
+        lookup.check_no_generator(str(path), f"ganvas evaluate {path} measures it.")
     if len(paths) == 1 and not columns and is_run(paths[0]):
         return apply_rules(read_run(Run(paths[0])))
     trainings = read_trainings(paths, to_columns(columns or {}))

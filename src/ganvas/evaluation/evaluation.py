@@ -28,13 +28,15 @@ from ganvas.evaluation.reference_features import (
     open_reference_once,
 )
 from ganvas.evaluation.result import Evaluation, draw_closest_pairs
-from ganvas.evaluation.subject import Subject, find_run, subject_from_generator, subject_from_images
+from ganvas.evaluation.subject import Subject, subject_from_generator, subject_from_images
 from ganvas.features.extraction import Extractor, extract_features
 from ganvas.files import to_path
 from ganvas.progress import progress_bar
 from ganvas.pytorch_state import default_state
-from ganvas.runs import hub, log, snapshot
+from ganvas.runs import log, lookup, snapshot
+from ganvas.runs.card import is_single_file
 from ganvas.runs.folder import Run
+from ganvas.runs.training_data import find_data
 from ganvas.sampling import load
 from ganvas.threads import cpu_threads
 from ganvas.values import to_flag, to_number, to_text, to_whole
@@ -65,8 +67,8 @@ def evaluate(
     """Evaluates a run (its newest snapshot), one snapshot, or a set of images, by comparison with real images.
 
     Args:
-        what: a run folder, a snapshot folder, a generator of the hub (hf:owner/name@revision), or anything that
-            `--data` accepts.
+        what: a run folder, a snapshot, a generator of the package (pretrained:NAME) or of the hub
+            (hf:owner/name@revision), or anything that `--data` accepts.
         against: the real images; by default the training set of the run.
         held_out: real images that were not trained on; by default the test split of `against`, if it has one.
         features: eye, eye-bf16, lite0, classifier, inception, dinov2, MODULE:NAME, FILE.py:NAME; a module, its class,
@@ -167,8 +169,9 @@ def _open(
             fix="numpy.save('images.npy', images), then evaluate('images.npy', against=…).",
         )
     path = what.path if isinstance(what, Run) else to_path(what, "a run, or images")
-    path = hub.find_local(path) if hub.has_revision(path) else path  # without one, it is a data set of the hub
-    if not any((path / name).exists() for name in ("config.json", "card.json", "G.safetensors")):
+    path = lookup.find_local(path) if lookup.names_generator(path) else path
+    in_folder = any((path / name).exists() for name in ("config.json", "card.json", "G.safetensors"))
+    if not (in_folder or is_single_file(path)):
         if against is None:
             raise GanvasError(
                 f"{what} is neither a run nor a snapshot: what should its images be compared with?",
@@ -187,14 +190,14 @@ def _open(
             )
         return reference, subject
     sampler = load(path, device=device)
-    run = find_run(sampler.path)
     shape = sampler.card.shape
     if against is None:
-        if run is None:
+        found = find_data(sampler.path, sampler.card.data, shape[:3])
+        if found is None:
             raise GanvasError(
                 f"{path} is not in a run folder, which would name its data.", expected="--against, the real images"
             )
-        options = run.config.dataset.options()
+        options = found
     else:
         options = DataOptions(against, "train", f"{shape.height}x{shape.width}", shape.channels)  # type: ignore[arg-type]
     reference = open_reference_once(options, count, kept, held_out)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,8 +10,7 @@ from torch import Tensor
 from ganvas.data import ImageSet
 from ganvas.data.selection import assign_classes, iterate_batches
 from ganvas.evaluation.independence import d_network
-from ganvas.runs.card import is_hub_folder, is_run
-from ganvas.runs.folder import Run
+from ganvas.runs.training_data import find_run
 from ganvas.sampling import Sampler
 
 
@@ -73,11 +71,5 @@ def subject_from_generator(sampler: Sampler, shares: np.ndarray | None, truncati
         **({"classes": "uniform" if shares is None else "in the real shares"} if classes else {}),
     }
     run = find_run(sampler.path)
-    name = sampler.path if run is None else f"{run} at {card.nimg / 1000:g} kimg"
+    name = sampler.name if run is None else f"{run} at {card.nimg / 1000:g} kimg"
     return Subject(str(name), card.shape[:3], None, images, protocol, d_network(card.network))
-
-
-def find_run(snapshot: Path) -> Run | None:
-    """The run that a snapshot folder belongs to; None if it is not in a run."""
-    run = Run(snapshot.parent.parent)
-    return run if is_run(run.path) and not is_hub_folder(snapshot) else None

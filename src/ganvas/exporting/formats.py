@@ -74,7 +74,8 @@ def export(
         out: the file, or for hub the folder.
         half: of onnx and web: weights in half precision, for half the size; what it costs is measured. A page has
             them anyway where no pixel changes by more than 1 of 255.
-        licence: of hub: the licence of the generator, as the hub names it: mit, cc-by-4.0 …
+        licence: of hub: the licence of the generator, as the hub names it: mit, cc-by-4.0 … By default the one that it
+            has, as those of the package do.
         upload: of hub: the repository on the hub, owner/name, to which the folder is uploaded with your token.
 
     Raises:

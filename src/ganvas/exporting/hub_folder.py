@@ -16,7 +16,6 @@ from safetensors.torch import save as serialize
 
 from ganvas import image_io, user_code
 from ganvas.errors import GanvasError
-from ganvas.evaluation.subject import find_run
 from ganvas.exporting import upload
 from ganvas.exporting.exported import Exported, public_card
 from ganvas.exporting.licences import check_licence
@@ -25,6 +24,7 @@ from ganvas.exporting.parity import SEEDS, TRUNCATION, Parity, check
 from ganvas.files import atomic_folder, make_folder
 from ganvas.reading import MAX_DOCUMENT, read_bytes
 from ganvas.runs.card import HUB_CONFIG, HUB_WEIGHTS, LIBRARY, is_hub_folder, read_card
+from ganvas.runs.training_data import find_run
 from ganvas.sampling import Sampler, load
 
 README, SAMPLES, NEAREST = "README.md", "samples.png", "nearest.png"
@@ -35,10 +35,10 @@ def write(sampler: Sampler, path: Path, options: Any) -> Exported:
     """Writes the folder, and uploads it if that is asked for. A folder of an earlier export is replaced.
 
     Raises:
-        GanvasError: no licence was chosen, the network is the user's own code, the folder has other files, or it cannot
-            be written or uploaded.
+        GanvasError: no licence was chosen, or another one than the generator has, the network is the user's own code,
+            the folder has other files, or it cannot be written or uploaded.
     """
-    licence = check_licence(options.licence)
+    licence = check_licence(options.licence, sampler.card.licence)
     _check_network(sampler)
     _check_folder(path)
     uploader = None if options.upload is None else upload.prepare(options.upload)

@@ -18,13 +18,24 @@ LICENCES = frozenset(
 )  # fmt: skip
 
 
-def check_licence(name: str | None) -> str:
+def check_licence(name: str | None, given: str = "") -> str:
     """The name of a licence as the hub writes it.
 
+    Args:
+        name: what was chosen.
+        given: the licence under which the weights are given already, which stays; empty where there is none.
+
     Raises:
-        GanvasError: none was chosen, or the hub knows no such licence.
+        GanvasError: none was chosen, the hub knows no such licence, or the weights are given under another one.
     """
     common = f"{', '.join(COMMON)}, or another of the hub's"
+    if given and name is not None and name.lower() != given:
+        raise GanvasError(
+            f"--licence is {name}, and the generator is given under {given}.",
+            expected="the licence that it has",
+            fix="leave --licence out.",
+        )
+    name = given if given and name is None else name
     if name is None:
         raise GanvasError(
             "A generator for the hub has a licence, which only you can choose.",

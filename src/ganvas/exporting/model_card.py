@@ -12,11 +12,11 @@ from ganvas.config import TrainConfig, differences, leaves, to_json
 from ganvas.errors import GanvasError
 from ganvas.evaluation.measures import format_number
 from ganvas.evaluation.result import Evaluation, format_protocol
-from ganvas.evaluation.subject import find_run
 from ganvas.exporting.exported import origin_name
 from ganvas.recipes import RECIPES
 from ganvas.runs.folder import Run
 from ganvas.runs.log import read_jsonl
+from ganvas.runs.training_data import find_run
 from ganvas.sampling import Sampler
 
 _ARROWS = {"lower": "lower is better", "higher": "higher is better", "as real": "as in real images"}
@@ -68,7 +68,7 @@ def write_model_card(
             "Upper row: generated images that are closest to training images; lower row: the training images.\n\n"
             "![Generated images above their nearest training images](nearest.png)"
         )
-    parts += [_intended(evaluations), _licence(licence, nearest)]
+    parts += [_intended(evaluations), _licence(licence, sampler.card.attribution, nearest)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -242,9 +242,10 @@ def _intended(evaluations: Sequence[dict[str, Any]]) -> str:
     return "## Intended use and limits\n\n" + "\n".join(f"- {line}" for line in lines)
 
 
-def _licence(licence: str, nearest: bool) -> str:
+def _licence(licence: str, attribution: str, nearest: bool) -> str:
     theirs = " The training images in nearest.png remain under the licence of their data set." if nearest else ""
-    return f"## Licence\n\nThe weights are given under {licence}.{theirs}"
+    data = f" Data: {_text(attribution)}" if attribution else ""
+    return f"## Licence\n\nThe weights are given under {licence}.{data}{theirs}"
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

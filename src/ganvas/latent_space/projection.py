@@ -17,7 +17,7 @@ from PIL import Image
 
 from ganvas import image_io, sampling, user_code
 from ganvas.animation import save_animation
-from ganvas.data import decoding, open_images
+from ganvas.data import DataOptions, decoding, open_images
 from ganvas.data.decoding import Fit
 from ganvas.data.imageset import ImageSet
 from ganvas.data.pixels import to_uint8, to_unit
@@ -32,8 +32,8 @@ from ganvas.latents import Latents
 from ganvas.networks import Shape
 from ganvas.progress import progress_bar
 from ganvas.pytorch_state import default_state
-from ganvas.runs.card import is_run
 from ganvas.runs.folder import Run
+from ganvas.runs.training_data import find_data
 from ganvas.sampling import Label
 from ganvas.threads import cpu_threads
 from ganvas.values import to_flag, to_whole
@@ -169,11 +169,10 @@ def project(
     references = to_whole(references, "--references", 0, MAX_PHOTOS)
     seed = to_whole(seed, "--seed", 0, MAX_SEED)
     sampler = sampling.load(run, device=device)
-    shape, trained = sampler.card.shape, _training_of(sampler.path)
+    shape = sampler.card.shape
+    trained = find_data(sampler.path, sampler.card.data, shape[:3])
     several = _as_list(photos)
-    targets = np.stack(
-        [load_photo(photo, shape, trained.config.dataset.fit if trained else "crop") for photo in several]
-    )
+    targets = np.stack([load_photo(photo, shape, trained.fit if trained else "crop") for photo in several])
     number = None if label is None else int(sampler.latents([0], label=label).labels[0])  # type: ignore[index]
     distance = PerceptualDistance(sampler.device)
     groups, notes = _references(trained, shape, references) if references else ({}, [])
@@ -233,21 +232,14 @@ def _as_list(photos: Photo | Sequence[Photo]) -> list[Photo]:
     return several
 
 
-def _training_of(snapshot: Path) -> Run | None:
-    """The run in whose folder a snapshot lies; None of a snapshot that stands alone."""
-    folder = snapshot.resolve().parent.parent
-    return Run(folder) if is_run(folder) else None
-
-
-def _references(trained: Run | None, shape: Shape, n: int) -> tuple[dict[str, np.ndarray], list[str]]:
+def _references(trained: DataOptions | None, shape: Shape, n: int) -> tuple[dict[str, np.ndarray], list[str]]:
     """Pictures with which a photo is compared, uint8 [≤ n c h w] of each kind; and what is missing, in words."""
     other = {"other kinds": _other_kinds(shape, n)}
     if trained is None:
         return other, ["The snapshot lies in no run folder: there are no training pictures to compare with."]
-    options = trained.config.dataset.options()
     try:
-        train = open_images(options, progress=False)
-        held = open_test_split(options, train)
+        train = open_images(trained, progress=False)
+        held = open_test_split(trained, train)
     except GanvasError as error:
         return other, [f"The training pictures cannot be opened, so there are none to compare with: {error.what}"]
     chosen = {"training": _pick(train, n)}

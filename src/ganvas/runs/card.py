@@ -1,7 +1,8 @@
 """A snapshot's card.json in plain values, and the header of its weights; read without PyTorch.
 
 A snapshot is a folder with card.json and G.safetensors, or a folder for the Hugging Face hub, as ganvas export writes
-it: the same card in its config.json, and model.safetensors.
+it: the same card in its config.json, and model.safetensors. Or it is one file, as tools/pretrain.py writes it: the card
+is in the metadata of the weights.
 """
 
 from collections.abc import Mapping
@@ -40,6 +41,12 @@ LIBRARY = "ganvas"
 
 HUB_CONFIG, HUB_WEIGHTS = "config.json", "model.safetensors"
 
+WEIGHTS = ("G.safetensors", HUB_WEIGHTS)
+"""The names of the weights in the folder of a snapshot or for the hub."""
+
+CARD_KEY = "ganvas"
+"""The entry of the metadata of a file of weights that holds its card, as JSON."""
+
 SHAPE: Fields = {
     "channels": lambda value: is_count(value) and value in (1, 3, 4),
     "height": lambda value: is_count(value) and 1 <= value <= MAX_SIDE,
@@ -61,9 +68,19 @@ def is_hub_folder(path: Path) -> bool:
     return all((path / name).is_file() for name in (HUB_CONFIG, HUB_WEIGHTS))
 
 
+def is_single_file(path: Path) -> bool:
+    """Whether a path is a file of weights that is not a folder's: it has its card inside if it is a generator."""
+    return path.suffix == ".safetensors" and path.name not in WEIGHTS and path.is_file()
+
+
 def is_snapshot(path: Path) -> bool:
-    """Whether a folder holds a generator: a snapshot of a run, or a folder for the hub."""
-    return (path / "card.json").exists() or is_hub_folder(path)
+    """Whether a path holds a generator: a snapshot of a run, a folder for the hub, or a file with a card inside."""
+    return (path / "card.json").exists() or is_hub_folder(path) or is_single_file(path)
+
+
+def is_from_others(snapshot: Path) -> bool:
+    """Whether a snapshot may be somebody else's, whose card does not decide which code is executed."""
+    return is_hub_folder(snapshot) or is_single_file(snapshot)
 
 
 def is_run(path: Path) -> bool:
@@ -73,11 +90,15 @@ def is_run(path: Path) -> bool:
 
 def card_file(snapshot: Path) -> Path:
     """The file of a snapshot's card."""
+    if is_single_file(snapshot):
+        return snapshot
     return snapshot / (HUB_CONFIG if is_hub_folder(snapshot) else "card.json")
 
 
 def weights_file(snapshot: Path) -> Path:
     """The file of a snapshot's weights."""
+    if is_single_file(snapshot):
+        return snapshot
     return snapshot / (HUB_WEIGHTS if is_hub_folder(snapshot) else "G.safetensors")
 
 
@@ -100,7 +121,7 @@ def read_weight_shapes(snapshot: Path) -> dict[str, tuple[int, ...]]:
         GanvasError: the file is missing, cut off or damaged.
     """
     try:
-        return _parse_header(weights_file(snapshot))
+        return _parse_header(weights_file(snapshot))[0]
     except (OSError, ValueError) as error:
         raise _unusable(weights_file(snapshot), error) from error
 
@@ -118,8 +139,9 @@ def find_damage(snapshot: Path) -> str:
 
 
 def _parse_card(snapshot: Path) -> dict[str, Any]:
-    card = read_json(card_file(snapshot))
-    if card_file(snapshot).name == HUB_CONFIG:
+    file = card_file(snapshot)
+    card = _card_inside(file) if is_single_file(file) else read_json(file)
+    if file.name == HUB_CONFIG:
         check_fields(card, {})
         if card.get("library_name") != LIBRARY or not is_object(card.get("card")):
             raise ValueError(f"it is of another program than {LIBRARY}")
@@ -132,8 +154,10 @@ def _parse_card(snapshot: Path) -> dict[str, Any]:
     if card["quality"] is not None:
         check_fields(card["quality"], _QUALITY, "'quality'")
     check_sources(card.get("sources", {}))
-    if is_hub_folder(snapshot) and _names_code(card):  # nobody else's card decides which code is executed
-        raise ValueError("its network is code of its own, which is not read from the hub")
+    if is_from_others(snapshot) and _names_code(card):
+        raise ValueError("its network is code of its own, which is not read from others")
+    if not all(is_text(card.get(name, "")) for name in ("licence", "attribution")):
+        raise ValueError("its licence is no text")
     if len(card["class_names"]) != card["shape"]["classes"]:
         raise ValueError(f"{len(card['class_names'])} names of {card['shape']['classes']} classes")
     return card
@@ -144,7 +168,16 @@ def _names_code(card: Mapping[str, Any]) -> bool:
     return bool(card.get("sources")) or any(isinstance(knob, str) and is_spec(knob) for knob in knobs)
 
 
-def _parse_header(file: Path) -> dict[str, tuple[int, ...]]:
+def _card_inside(file: Path) -> Any:
+    """The card in the metadata of a file of weights."""
+    text = _parse_header(file)[1].get(CARD_KEY)
+    if not is_text(text):
+        raise ValueError("it has no card of Ganvas inside")
+    return parse_json(text)
+
+
+def _parse_header(file: Path) -> tuple[dict[str, tuple[int, ...]], dict[str, Any]]:
+    """The shapes of the tensors, and the metadata."""
     size = check_regular(file).st_size
     with open_regular(file) as opened:
         length = int.from_bytes(opened.read(8), "little")
@@ -152,12 +185,13 @@ def _parse_header(file: Path) -> dict[str, tuple[int, ...]]:
             raise ValueError("it is cut off, or no file of weights")
         header = parse_json(opened.read(length))
     check_fields(header, {})
-    header.pop("__metadata__", None)
+    metadata = header.pop("__metadata__", None)
+    check_fields({} if metadata is None else metadata, {}, "its metadata")
     for entry in header.values():
         check_fields(entry, {"shape": _is_counts, "data_offsets": lambda ends: _is_counts(ends) and len(ends) == 2})
     if 8 + length + max((entry["data_offsets"][1] for entry in header.values()), default=0) != size:
         raise ValueError("it is cut off")
-    return {name: tuple(entry["shape"]) for name, entry in header.items()}
+    return {name: tuple(entry["shape"]) for name, entry in header.items()}, metadata or {}
 
 
 def _is_counts(value: Any) -> bool:
@@ -185,12 +219,18 @@ def check_shapes(file: Path, expected: Mapping[str, tuple[int, ...]], found: Map
     """
     if expected == found:
         return
+    card = "its card" if is_single_file(file) else card_file(file.parent).name
     names = sorted(name for name in {*expected, *found} if expected.get(name) != found.get(name))
     one, two = ([*shapes[names[0]]] if names[0] in shapes else "nothing" for shapes in (expected, found))
-    raise _unusable(file, ValueError(f"{names[0]} is {one} by {card_file(file.parent).name} and {two} in it"))
+    raise _unusable(file, ValueError(f"{names[0]} is {one} by {card} and {two} in it"))
 
 
 def _unusable(file: Path, error: Exception) -> GanvasError:
+    if is_single_file(file):
+        return GanvasError(
+            f"{file} is not a usable generator of Ganvas ({describe_reason(error)}).",
+            expected="a .safetensors file with its card inside, a run folder, or one of its snapshots",
+        )
     if file.name in (HUB_CONFIG, HUB_WEIGHTS):
         return GanvasError(
             f"{file} is not a usable generator of Ganvas ({describe_reason(error)}).",

@@ -44,7 +44,7 @@ class Name(NamedTuple):
 
 def is_name(path: Path) -> bool:
     """Whether a path is a name of the hub, right or wrong."""
-    return str(path).startswith(_PREFIX) and not path.exists()
+    return str(path).startswith(_PREFIX) and not os.path.exists(path)
 
 
 def has_revision(path: Path) -> bool:

@@ -21,10 +21,10 @@ from ganvas.config import Network, from_json, to_json
 from ganvas.config.bounds import check_bounds
 from ganvas.config.families import Custom
 from ganvas.errors import GanvasError
-from ganvas.files import atomic_folder, make_folder
+from ganvas.files import atomic_file, atomic_folder, make_folder
 from ganvas.networks import Generator, Shape
 from ganvas.reading import describe_reason
-from ganvas.runs.card import FORMAT, check_shapes, read_card, read_weight_shapes, weights_file
+from ganvas.runs.card import CARD_KEY, FORMAT, check_shapes, read_card, read_weight_shapes, weights_file
 from ganvas.values import expand_user
 from ganvas.version import __version__
 
@@ -45,6 +45,8 @@ class Card:
         quality: of the best snapshot, the measured value and its protocol; else None.
         sources: the files and modules of the user's own generator: path and SHA-256; empty for our families.
         lineage: of a training that started with the networks of another: its path, kimg, and their SHA-256.
+        licence: under which the weights are given, by the hub's name (`cc-by-sa-3.0`); empty where nothing was chosen.
+        attribution: whom the licence of the data asks to name.
     """
 
     network: Network
@@ -58,6 +60,8 @@ class Card:
     quality: dict[str, Any] | None = None
     sources: dict[str, dict[str, str]] = field(default_factory=dict)
     lineage: dict[str, Any] | None = None
+    licence: str = ""
+    attribution: str = ""
     format: int = FORMAT
 
     def to_json(self) -> dict[str, Any]:
@@ -79,6 +83,21 @@ def save(path: Path, generator: nn.Module, card: Card) -> None:
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in generator.state_dict().items()}
         (temporary / "G.safetensors").write_bytes(serialize(weights))
         (temporary / "card.json").write_text(json.dumps(card.to_json(), indent=2) + "\n", encoding="utf-8")
+
+
+def save_single_file(path: Path, generator: nn.Module, card: Card) -> None:
+    """Writes a generator as one file, atomically: weights in half precision, with the card in their metadata.
+
+    Raises:
+        GanvasError: it cannot be written, or a weight is beyond the range of half precision.
+    """
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in generator.state_dict().items()}
+    halves = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in weights.items()}
+    if lost := [name for name, tensor in halves.items() if not tensor.isfinite().all()]:
+        raise GanvasError(f"{lost[0]} has values beyond 65,504.", expected="weights that half precision can hold")
+    with atomic_file(path) as temporary:
+        # one entry: safetensors writes several in an order of its own, and the file would have another digest each time
+        temporary.write_bytes(serialize(halves, metadata={CARD_KEY: json.dumps(card.to_json(), sort_keys=True)}))
 
 
 def load(path: Path) -> tuple[Generator, Card]:

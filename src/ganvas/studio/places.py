@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ganvas.errors import GanvasError
 from ganvas.files import to_path
+from ganvas.runs import pretrained
 from ganvas.runs.folder import Run
 from ganvas.studio.answers import Refusal
 from ganvas.values import expand_user
@@ -99,11 +100,16 @@ def find_run(studio: "Studio", key: object) -> Run:
 
 
 def find_origin(studio: "Studio", text: str) -> Path:
-    """The path of a run or of a snapshot from which a training may start.
+    """The path of a run or of a snapshot from which a training may start, or the name of a pretrained generator.
 
     Raises:
         Refusal: as `find_path`; or it was uploaded.
+        GanvasError: there is no pretrained generator of this name.
     """
+    named = _path(text, "init_from")
+    if pretrained.is_name(named):
+        pretrained.find_local(named)
+        return named
     path = find_path(studio, text, "init_from")
     _check_own(studio, path, "init_from")
     return path

@@ -19,10 +19,11 @@ from ganvas.config import Network, TrainConfig, from_json, leaves, replace
 from ganvas.errors import GanvasError
 from ganvas.files import to_path
 from ganvas.networks import Shape
-from ganvas.runs import checkpoint, hub, state_metadata
-from ganvas.runs.card import card_file, is_run, is_snapshot, read_card, read_weight_shapes, weights_file
+from ganvas.runs import checkpoint, lookup, state_metadata
+from ganvas.runs.card import WEIGHTS, card_file, is_run, is_snapshot, read_card, read_weight_shapes, weights_file
 from ganvas.runs.folder import Run
 from ganvas.training.state import TrainState
+from ganvas.values import expand_user
 
 MIN_SHARE = 0.05
 """Of a network's weights must be taken over, or the other training is surely not the one that was meant."""
@@ -37,17 +38,14 @@ class Origin:
         file: its state, with G, D and the average; or a snapshot's weights, with the average alone.
         network: the configuration of its networks.
         nimg: real images shown to its D.
+        has_d: whether D is there too.
     """
 
     path: Path
     file: Path
     network: Network
     nimg: int
-
-    @property
-    def has_d(self) -> bool:
-        """Whether D is there too."""
-        return self.file.name not in ("G.safetensors", "model.safetensors")
+    has_d: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """The lineage in config.json and card.json: path, kimg, and the SHA-256 of the file."""
@@ -63,9 +61,9 @@ def find_origin(config: TrainConfig) -> Origin | None:
     """
     if config.transfer.init_from is None:
         return None
-    path = to_path(config.transfer.init_from, "a run or a snapshot").expanduser()
-    path = path.parent if path.name in ("G.safetensors", "model.safetensors") else path
-    folder = hub.find_local(path)
+    path = expand_user(to_path(config.transfer.init_from, "a run or a snapshot"))
+    path = path.parent if path.name in WEIGHTS else path
+    folder = lookup.find_local(path)
     if is_run(folder):
         origin = _of_run(Run(folder))
     elif is_snapshot(folder):
@@ -73,7 +71,7 @@ def find_origin(config: TrainConfig) -> Origin | None:
     else:
         raise GanvasError(
             f"--from is {path}, which {'is no run' if path.exists() else 'does not exist'}.",
-            expected="a run folder, one of its snapshots, or hf:owner/name@revision",
+            expected=f"a run folder, one of its snapshots, or {lookup.FORMS}",
             fix="ganvas runs lists the runs.",
         )
     own = config.network.family
@@ -95,7 +93,7 @@ def find_origin(config: TrainConfig) -> Origin | None:
 def _of_run(run: Run) -> Origin:
     if run.state_file.exists():
         nimg = state_metadata.read_metadata(run.state_file)["nimg"]
-        return Origin(run.path, run.state_file, run.config.network, nimg)
+        return Origin(run.path, run.state_file, run.config.network, nimg, has_d=True)
     if not run.snapshots:
         raise GanvasError(f"{run.path} has no snapshot yet.", fix="wait for its first one, or name another run.")
     return _of_snapshot(run.path, run.latest_snapshot)

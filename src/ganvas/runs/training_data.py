@@ -1,0 +1,37 @@
+"""The data that a generator was trained on: of its run, or the built-in set that its card names."""
+
+from pathlib import Path
+from typing import Any
+
+from ganvas.data import DataOptions, open_images
+from ganvas.data.digits import NAMES
+from ganvas.runs.card import is_from_others, is_run
+from ganvas.runs.folder import Run
+
+
+def find_run(snapshot: Path) -> Run | None:
+    """The run that a snapshot folder belongs to; None if it is not in a run."""
+    run = Run(snapshot.parent.parent)
+    return run if is_run(run.path) and not is_from_others(snapshot) else None
+
+
+def find_data(snapshot: Path, data: dict[str, Any], shape: tuple[int, ...]) -> DataOptions | None:
+    """How to open the training data; None where nothing on this machine says it.
+
+    Args:
+        snapshot: the generator.
+        data: name and fingerprint of its data, from its card.
+        shape: of its images, (c, h, w).
+
+    Raises:
+        GanvasError: the run's configuration cannot be read.
+    """
+    run = find_run(snapshot) or find_run(snapshot.resolve())
+    if run is not None:
+        return run.config.dataset.options()
+    if data["name"] not in NAMES:
+        return None
+    channels, height, width = shape
+    options = DataOptions(data["name"], "train", f"{height}x{width}", channels)  # type: ignore[arg-type]
+    same = open_images(options, progress=False).fingerprint == data["fingerprint"]  # others may have used the name
+    return options if same else None
