@@ -106,10 +106,11 @@ def test_commands_for_own_images_run(tmp_path: Path) -> None:
     block = README.split("## Your own images")[1].split("```")[1]
     commands = [line.split("#")[0].split() for line in block.strip().splitlines()]
     assert [command[:2] for command in commands] == [["ganvas", verb] for verb in ("data", "train", "sample")]
+    short = ["--kimg", "0.064", "--g-width", "4", "--d-width", "4", "--moments", "0", "--no-plot"]
     for command in commands:
-        short = "--kimg 0.064 --g-width 4 --d-width 4 --moments 0 --no-plot".split() if command[1] == "train" else []
+        more = short if command[1] == "train" else []
         done = subprocess.run(
-            [sys.executable, "-m", *command, *short], capture_output=True, text=True, cwd=tmp_path, timeout=200
+            [sys.executable, "-m", *command, *more], capture_output=True, text=True, cwd=tmp_path, timeout=200
         )
         assert done.returncode == 0, done.stderr
     assert (tmp_path / "grid.png").exists()
