@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from unittest import mock
 
+import pytest
+
 from ganvas.cli import main
 from ganvas.config import DatasetConfig, LossConfig, Network, OptimisationConfig, RuntimeConfig, TrainConfig
 from ganvas.config.families import CNN, DCGAN, MLP, MSG, R3GAN, Projected, ResNet, StyleGAN, Transformer, ViT
@@ -32,6 +34,12 @@ NARROW: dict[str, Network] = {
     "projected": Projected(features_net="eye", latent=6, g_width=4, d_width=4, pixel_width=4),
 }
 """The narrowest network of each family."""
+
+FAMILY_CASES = [
+    family if family in ("mlp", "cnn", "stylegan", "projected") else pytest.param(family, marks=pytest.mark.exhaustive)
+    for family in NARROW
+]
+"""All families, for tests that train or draw with each: four in the normal suite."""
 
 BATCH_NORM_IN_D = ("dcgan", "projected")
 """Families that allow no gradient penalty."""

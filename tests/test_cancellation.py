@@ -183,7 +183,7 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> N
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.exhaustive)])
 def test_stop_in_a_slow_round_takes_seconds_and_the_resumed_run_is_the_same(number: int) -> None:
     run = Run(Path("runs/parts"))
     process = start_slowly("parts", 0.05)  # a round of a minute or so

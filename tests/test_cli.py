@@ -152,8 +152,6 @@ def test_gpus_option_starts_processes_and_errors_have_no_traceback(write_images:
     refused = run_cli(*flags, "--batch", 33, check=1, OMP_NUM_THREADS="1")
     assert "33 cannot be shared equally by 2" in refused.stderr
     assert "Traceback" not in refused.stderr
-    plan = json.loads(run_cli(*flags, "--dry-run", "--json", OMP_NUM_THREADS="1").stdout)
-    assert plan["data"]["images"] == 40
 
 
 @pytest.mark.slow

@@ -59,7 +59,7 @@ with distributed.process_group(torch.device("cpu")):
 """
 
 
-@pytest.mark.parametrize("family", ["mlp", "cnn"])
+@pytest.mark.parametrize("family", [pytest.param("mlp", marks=pytest.mark.exhaustive), "cnn"])
 def test_gradients_of_two_ranks_equal_one_process_with_both_penalties(
     family: str, write_images: Callable[..., Path]
 ) -> None:
@@ -109,6 +109,7 @@ with distributed.process_group(torch.device("cpu")):
 """
 
 
+@pytest.mark.exhaustive
 def test_two_ranks_share_the_moments_of_their_fakes() -> None:
     Path("moments.py").write_text(MOMENTS)
     done = torchrun("moments.py")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from support import NARROW, call_cli, tiny
+from support import FAMILY_CASES, NARROW, call_cli, tiny
 
 import ganvas
 from ganvas.animation import save_animation
@@ -23,8 +23,6 @@ from ganvas.runs import snapshot
 from ganvas.runs.folder import Run
 from ganvas.runs.snapshot import Card
 from ganvas.training.start import train
-
-FAMILIES = tuple(family for family in NARROW if family != "custom")
 
 
 def make_snapshot(path: Path, family: str, shape: Shape) -> Path:
@@ -44,7 +42,7 @@ def make_snapshot(path: Path, family: str, shape: Shape) -> Path:
     return path
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
+@pytest.fixture(scope="module", params=FAMILY_CASES)
 def of_family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> ganvas.Sampler:
     shape = Shape(3, 16, 20, 0 if request.param == "projected" else 3)
     return ganvas.load(make_snapshot(tmp_path_factory.mktemp(request.param) / "s", request.param, shape))

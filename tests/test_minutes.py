@@ -277,7 +277,9 @@ def test_slower_run_is_re_planned_and_records_what_was_asked_and_done(train: Tra
     assert len(train.learning_rates) == 0 < trained, "it is complete"
 
 
-@pytest.mark.parametrize("nimg", [420, 640, *(pytest.param(nimg, marks=pytest.mark.slow) for nimg in (100, 500, 760))])
+@pytest.mark.parametrize(
+    "nimg", [420, 640, *(pytest.param(nimg, marks=pytest.mark.exhaustive) for nimg in (100, 500, 760))]
+)
 def test_interrupted_run_follows_the_plan_of_the_uninterrupted_one(train: Training, clock: Clock, nimg: int) -> None:
     whole = train("whole")
     with pytest.raises(KeyboardInterrupt):
@@ -409,7 +411,7 @@ open(f"plans{rank}.json", "w").write(json.dumps(plans))
 """
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_two_ranks_follow_the_plan_of_the_first() -> None:
     Path("ranks.py").write_text(RANKS)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]

@@ -113,10 +113,14 @@ def stylized(_: ganvas.Run) -> str:
 CALLS: dict[str, Callable[[ganvas.Run], str]] = {"sample": sampled, "evaluate": evaluated, "stylize": stylized}
 
 
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return trained(tmp_path_factory.mktemp("plain") / "plain")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("caller_state", CALLER_STATES)
-def test_training_is_the_same_in_any_caller_state(caller_state: str, tmp_path: Path) -> None:
-    expected = trained(tmp_path / "plain")
+def test_training_is_the_same_in_any_caller_state(caller_state: str, expected: str, tmp_path: Path) -> None:
     with CALLER_STATES[caller_state]():
         before = state()
         found = trained(tmp_path / "other")

@@ -387,7 +387,7 @@ def test_full_disk_gives_an_error_and_damages_nothing() -> None:
 
 @pytest.mark.slow
 def test_snapshots_are_pruned_except_every_keep_kimg() -> None:
-    config = replace(tiny(kimg=10.0), snapshot_kimg=1.0)
+    config = replace(tiny(kimg=10.0), snapshot_kimg=1.0, tick_kimg=1.0)
     last = train(config, name="last", quiet=True)
     assert [p.name for p in last.snapshots] == ["000010"]
     kept = train(replace(config, keep_kimg=4.0), name="kept", quiet=True)
@@ -443,7 +443,7 @@ def test_stats_are_exact_over_rounds_of_different_sizes() -> None:
 @pytest.mark.slow
 def test_training_brings_generated_images_closer_to_the_data() -> None:
     """The mean of generated digits comes much closer to the data's mean image than before training."""
-    run = train(replace(tiny(kimg=20.0), snapshot_kimg=20.0), quiet=True)
+    run = train(replace(tiny(kimg=20.0), snapshot_kimg=20.0, tick_kimg=2.0), quiet=True)
     from ganvas.data import DataOptions, open_images
 
     mean = to_unit(torch.from_numpy(open_images(DataOptions("digits")).images.copy())).mean(0)

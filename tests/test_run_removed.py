@@ -138,7 +138,9 @@ def test_a_run_that_another_process_has_just_begun_is_refused(monkeypatch: pytes
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("seconds", [0.4, 0.8, 1.2, 1.6, 2.4])
+@pytest.mark.parametrize(
+    "seconds", [0.4, 1.2, *(pytest.param(s, marks=pytest.mark.exhaustive) for s in (0.8, 1.6, 2.4))]
+)
 def test_a_signal_before_the_training_is_130(number: int, seconds: float) -> None:
     """From Python's own start (0.2 s) on: while modules are imported, options are parsed, the data is opened."""
     command = [sys.executable, "-m", "ganvas", "train", "mlp", "--data", "digits", "--kimg", "100000", "--no-plot"]

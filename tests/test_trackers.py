@@ -328,6 +328,7 @@ def test_complete_run_is_logged_by_the_same_command_with_a_tracker() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_only_rank_0_logs() -> None:
     config = json.dumps(to_json(replace(tiny(), log_to=spec("Recording"))))
     Path("ranks.py").write_text(KILLED)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from support import BATCH_NORM_IN_D, NARROW, call_cli, tiny
+from support import BATCH_NORM_IN_D, FAMILY_CASES, call_cli, tiny
 
 from ganvas.config import TrainConfig, leaves, replace
 from ganvas.errors import GanvasError
@@ -16,8 +16,6 @@ from ganvas.runs.folder import Run
 from ganvas.training import transfer
 from ganvas.training.start import train
 from ganvas.training.state import TrainState
-
-FAMILIES = [family for family in NARROW if family != "custom"]
 
 
 def first_state(config: TrainConfig) -> TrainState:
@@ -30,7 +28,7 @@ def first_state(config: TrainConfig) -> TrainState:
     return state
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
+@pytest.fixture(scope="module", params=FAMILY_CASES)
 def origin(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Run:
     penalty = 0.0 if request.param in BATCH_NORM_IN_D else 0.1
     config = tiny(family=request.param, kimg=0.1, r1=penalty, r2=penalty)

@@ -191,6 +191,9 @@ def _memory() -> dict[str, int]:
 
 def _cache() -> dict[str, Any]:
     """The cache folder, and the bytes in it."""
-    from ganvas.data import cache, cache_contents
+    from ganvas.data import cache_contents, cache_files
 
-    return {"folder": shorten_home(str(cache.root())), "bytes": sum(entry.bytes for entry in cache_contents.entries())}
+    return {
+        "folder": shorten_home(str(cache_files.root())),
+        "bytes": sum(entry.bytes for entry in cache_contents.entries()),
+    }

@@ -65,7 +65,7 @@ def cache(clean: bool = False, older_than: float | None = None, dry_run: bool = 
         json: Print JSON.
     """
     from ganvas.data import cache_contents
-    from ganvas.data.cache import root
+    from ganvas.data.cache_files import root
 
     if clean:
         note = partial(print, file=sys.stderr)

@@ -9,13 +9,11 @@ An entry whose files have the recorded sizes and times is used without further c
 digests are verified first. An entry with any other difference is rebuilt.
 """
 
-import contextlib
 import hashlib
 import io
 import json
 import os
 import shutil
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,17 +22,13 @@ from typing import Any, BinaryIO
 import numpy as np
 from filelock import FileLock
 
+from ganvas.data.cache_files import hash_file, mark_used, root
 from ganvas.data.imageset import ImageSet
 from ganvas.errors import GanvasError
 from ganvas.files import atomic_file, atomic_folder, write_json
-from ganvas.values import expand_user
 
 VERSION = 4
 """Increased whenever decoding or the format changes; entries of older versions are then ignored."""
-
-GENERATORS = "generators"
-"""The folder in the cache, with a folder for each generator of the hub and commit (`ganvas.runs.hub`), and a file for
-each of the web (`ganvas.runs.web_file`)."""
 
 _PIXELS, _LABELS, _NAMES, _META = "images.u8", "labels.npy", "names.json", "meta.json"
 
@@ -87,19 +81,6 @@ class PixelWriter:
 
 Build = Callable[[PixelWriter], Decoded]
 """Writes all pixels and describes them."""
-
-
-def root() -> Path:
-    """The cache folder: $GANVAS_CACHE, or the platform's usual place."""
-    if chosen := os.environ.get("GANVAS_CACHE"):
-        return expand_user(chosen)
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "ganvas"
 
 
 def key(*parts: Any) -> str:
@@ -163,12 +144,6 @@ def read_file_names(images: ImageSet) -> list[str] | None:
     if images.folder is None:
         return None
     return json.loads((images.folder / _NAMES).read_text(encoding="utf-8"))
-
-
-def mark_used(path: Path) -> None:
-    """Records that a file of the cache is used now; a cache that cannot be written stays as it is."""
-    with contextlib.suppress(OSError):
-        os.utime(path)
 
 
 def check_disk_space(size: int) -> None:
@@ -262,12 +237,6 @@ def _unwritable_error(reason: str) -> GanvasError:
 
 def _hash(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
-
-
-def hash_file(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def load_or_compute(key: str, count: int, compute: Callable[[], np.ndarray]) -> np.ndarray:

@@ -10,7 +10,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from ganvas.data import cache, named
+from ganvas.data import cache_files, named
 from ganvas.errors import GanvasError
 from ganvas.files import Removal, apply_removals, disk_usage, find_leftovers
 from ganvas.reading import read_json
@@ -30,7 +30,7 @@ _GENERATOR_FILES = {"config.json", "model.safetensors", ".model.safetensors.part
 _FILES = (
     ("features", "features", rf"{_KEY}\.npy"),
     ("classifiers", "classifier", rf"{_KEY}\.safetensors"),
-    (cache.GENERATORS, "generator", r"[0-9a-f]{64}\.safetensors"),
+    (cache_files.GENERATORS, "generator", r"[0-9a-f]{64}\.safetensors"),
     ("weights", "weights", r"[\w.-]+-[0-9a-f]{8}\.pth"),
 )
 """(folder, kind, pattern of its files' names) of what else is cached."""
@@ -40,9 +40,9 @@ _SET_NAME = "|".join(named.SETS)
 
 def _places() -> list[tuple[Path, str]]:
     """Each folder of the cache, and the pattern of the names in it."""
-    root = cache.root()
+    root = cache_files.root()
     files = [(root / folder, pattern) for folder, _, pattern in _FILES]
-    return [(root, _KEY), (root / named.FOLDER, _SET_NAME), (root / cache.GENERATORS, _GENERATOR), *files]
+    return [(root, _KEY), (root / named.FOLDER, _SET_NAME), (root / cache_files.GENERATORS, _GENERATOR), *files]
 
 
 @dataclass(frozen=True)
@@ -78,14 +78,14 @@ def entries() -> list[Entry]:
     Raises:
         GanvasError: the cache is not a folder.
     """
-    root = cache.root()
+    root = cache_files.root()
     if root.exists() and not root.is_dir():
         raise GanvasError(f"The cache {root} is a file.", expected="a folder", fix="choose another GANVAS_CACHE.")
     found = [_describe_set(path) for path in _list(root, _KEY) if path.is_dir() and _is_data_set(path)]
     for path in _list(root / named.FOLDER, _SET_NAME):
         if path.is_dir() and _is_download(path):
             found.append(Entry(path, "download", path.name, *disk_usage(path)))
-    for path in _list(root / cache.GENERATORS, _GENERATOR):
+    for path in _list(root / cache_files.GENERATORS, _GENERATOR):
         if path.is_dir() and {p.name for p in path.iterdir()} <= _GENERATOR_FILES:
             found.append(Entry(path, "generator", path.name, *disk_usage(path)))
     for folder, kind, pattern in _FILES:
@@ -126,7 +126,7 @@ def clean(
     latest = time.time() - 86400 * (older_than or 0)
     for linked in dict.fromkeys(path for path, _ in _places()[1:] if path.is_symlink()):
         note(f"{linked} is a link; what is in {linked.resolve()} stays.")
-    chosen = [e for e in entries() if not e.path.parent.is_symlink() or e.path.parent == cache.root()]
+    chosen = [e for e in entries() if not e.path.parent.is_symlink() or e.path.parent == cache_files.root()]
     chosen = [e for e in chosen if (older_than is None or e.used <= latest) and not _is_locked(e.path)]
     removals = [Removal(e.path, e.bytes, e.kind) for e in chosen]
     if not dry_run:

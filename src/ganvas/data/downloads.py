@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from ganvas.data import cache
+from ganvas.data import cache_files
 from ganvas.errors import GanvasError
 from ganvas.files import atomic_file, explain_os_error, format_bytes, fsync, make_folder
 from ganvas.progress import Advance, progress_bar
@@ -173,7 +173,7 @@ def _write_blocks(answer: Any, path: Path, title: str, most: int) -> str:
 def is_complete(remote: RemoteFile, path: Path) -> bool:
     """Whether `path` is the file, by its SHA-256."""
     try:
-        return path.stat().st_size == remote.size and cache.hash_file(path) == remote.sha256
+        return path.stat().st_size == remote.size and cache_files.hash_file(path) == remote.sha256
     except OSError:
         return False
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from ganvas.data import cache, idx
+from ganvas.data import cache_files, idx
 from ganvas.data.downloads import RemoteFile, fetch
 from ganvas.data.options import DataOptions
 from ganvas.data.source_types import ImageArrays, ImageFiles, Source
@@ -243,7 +243,7 @@ def fetch_files(name: str, *, progress: bool = True) -> Path:
         GanvasError: a file cannot be had, or the cache cannot be written.
     """
     fix = f"give the path of a copy ({SETS[name].local}), or --data digits28, which needs no network."
-    folder = cache.root() / FOLDER / (SETS[name].folder or name)
+    folder = cache_files.root() / FOLDER / (SETS[name].folder or name)
     make_folder(folder.parent)
     try:
         held = FileLock(f"{folder}.lock").acquire()
@@ -253,7 +253,7 @@ def fetch_files(name: str, *, progress: bool = True) -> Path:
         try:
             for remote in SETS[name].remote_files():
                 fetch(remote, folder / remote.name, what=f"{remote.name} of {name}", fix=fix, progress=progress)
-                cache.mark_used(folder / remote.name)
+                cache_files.mark_used(folder / remote.name)
         finally:
             with suppress(OSError):  # it has files
                 folder.rmdir()

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ganvas.data import cache
+from ganvas.data import cache_files
 from ganvas.errors import GanvasError
 from ganvas.features import layers
 from ganvas.features.layers import FeatureNetwork
@@ -77,7 +77,7 @@ def load_weights(path: Path, *, sha256: str = "", fix: str = "") -> dict[str, Te
     """
     try:
         _check_size(path)
-        if sha256 and (actual := cache.hash_file(path)) != sha256:
+        if sha256 and (actual := cache_files.hash_file(path)) != sha256:
             raise GanvasError(
                 f"{path} is damaged: its SHA-256 begins {actual[:16]}.", expected=f"{sha256[:16]}…", fix=fix
             )
@@ -123,11 +123,11 @@ def download_weights(name: str) -> Path:
         GanvasError: the download failed, or the file has another SHA-256.
     """
     published = PUBLISHED[name]
-    path = cache.root() / "weights" / published.url.rpartition("/")[2]
+    path = cache_files.root() / "weights" / published.url.rpartition("/")[2]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{path}.lock"):
-            if not path.exists() or cache.hash_file(path) != published.sha256:
+            if not path.exists() or cache_files.hash_file(path) != published.sha256:
                 _download(name, published, path)
     except OSError as error:
         raise GanvasError(
@@ -155,7 +155,7 @@ def _download(name: str, published: PublishedWeights, path: Path) -> None:
                 expected=f"{published.url} ({published.size / 1e6:,.0f} MB)",
                 fix=f"download it elsewhere and give it with --weights {path.name}; or use --network eye.",
             ) from error
-        if (found := cache.hash_file(temporary)) != published.sha256:
+        if (found := cache_files.hash_file(temporary)) != published.sha256:
             raise GanvasError(
                 f"{published.url} gave {os.path.getsize(temporary):,} bytes with the SHA-256 {found[:16]}….",
                 expected=f"{published.size:,} bytes, {published.sha256[:16]}…",

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from filelock import FileLock
 
-from ganvas.data import cache
+from ganvas.data import cache_files
 from ganvas.data.downloads import RemoteFile, fetch, read_small
 from ganvas.errors import GanvasError
 from ganvas.files import atomic_file, clean_leftovers, make_folder, write_json
@@ -75,7 +75,7 @@ def find_local(path: Path) -> Path:
     if not is_name(path):
         return path
     name = parse_name(str(path))
-    root = cache.root() / cache.GENERATORS
+    root = cache_files.root() / cache_files.GENERATORS
     make_folder(root)
     with FileLock(root / ".lock"):
         clean_leftovers(root)

@@ -4,7 +4,6 @@ import dataclasses
 from pathlib import Path
 
 from ganvas.config import Network, TrainConfig, from_json, replace
-from ganvas.data.digits import NAMES
 from ganvas.errors import GanvasError
 from ganvas.files import to_path
 from ganvas.recipes import RECIPES, default_recipe
@@ -29,6 +28,8 @@ def choose_recipe(data: object, init_from: object) -> tuple[str, TrainConfig]:
     if origin is None or origin[0] not in RECIPES:
         recipe = default_recipe(data)
         return recipe, RECIPES[recipe].config
+    from ganvas.data.digits import NAMES  # with NumPy
+
     recipe, network, conditional, theirs = origin
     config = replace(dataclasses.replace(RECIPES[recipe].config, network=network), conditional=conditional)
     return recipe, replace(config, data=theirs) if theirs in NAMES else config

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from filelock import FileLock
 
-from ganvas.data import cache
+from ganvas.data import cache_files
 from ganvas.data.downloads import fetch_by_digest
 from ganvas.errors import GanvasError
 from ganvas.files import clean_leftovers, make_folder
@@ -67,12 +67,12 @@ def find_local(path: Path) -> Path:
         GanvasError: it is no address, cannot be downloaded, is not what the digest says, or no generator of Ganvas.
     """
     url, sha256 = parse_name(path)
-    root = cache.root() / cache.GENERATORS
+    root = cache_files.root() / cache_files.GENERATORS
     make_folder(root)
     file = root / f"{sha256}.safetensors"
     with FileLock(root / ".lock"):
         clean_leftovers(root)
-        if not file.is_file() or cache.hash_file(file) != sha256:
+        if not file.is_file() or cache_files.hash_file(file) != sha256:
             fetch_by_digest(url, sha256, file, most=MAX_BYTES)
     read_card(file)
     read_weight_shapes(file)
