@@ -5,7 +5,7 @@ import os
 import shutil
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from http.client import HTTPException
@@ -48,6 +48,14 @@ class RemoteFile:
 
 class _Failure(Exception):
     """An address does not give the file; the message says why."""
+
+
+class _Refused(_Failure):
+    """A server answers with an error of HTTP."""
+
+    def __init__(self, error: urllib.error.HTTPError) -> None:
+        super().__init__(f"HTTP {error.code} {error.reason}")
+        self.code = error.code
 
 
 class _Lost(_Failure):
@@ -98,17 +106,11 @@ def read_small(url: str, most: int) -> bytes:
     Raises:
         ValueError: it cannot be had; the message says why: "HTTP 404 Not Found".
     """
-    request = urllib.request.Request(url, headers={"User-Agent": f"ganvas/{__version__}"})
     try:
-        with closing(urllib.request.build_opener(_WebRedirects).open(request, timeout=TIMEOUT)) as answer:
+        with _answer(url) as answer:
             content = answer.read(most + 1)
-    except urllib.error.HTTPError as error:
-        error.close()
-        raise ValueError(f"HTTP {error.code} {error.reason}") from error
-    except urllib.error.URLError as error:
-        raise ValueError(_in_words(error.reason)) from error
-    except (OSError, HTTPException, ValueError) as error:
-        raise ValueError(_in_words(error)) from error
+    except _Failure as failure:
+        raise ValueError(str(failure)) from failure
     if len(content) > most:
         raise ValueError(f"it gives more than {most:,} bytes")
     return content
@@ -120,30 +122,18 @@ def fetch_by_digest(url: str, sha256: str, path: Path, *, most: int) -> None:
     Raises:
         GanvasError: the address does not give the file, it has more than `most` bytes, or it cannot be written.
     """
-    request = urllib.request.Request(url, headers={"User-Agent": f"ganvas/{__version__}"})
     what = urlsplit(url)._replace(query="").geturl()
     try:
-        with (
-            closing(urllib.request.build_opener(_WebRedirects).open(request, timeout=TIMEOUT)) as answer,
-            atomic_file(path) as part,
-        ):
+        with _answer(url) as answer, atomic_file(path) as part:
             digest = _write_blocks(answer, part, f"Downloading {what.rpartition('/')[2]}", most)
             if digest != sha256:
                 raise _Failure(f"its SHA-256 is {digest}, not {sha256}")
-    except urllib.error.HTTPError as error:
-        error.close()
-        reason = f"HTTP {error.code} {error.reason}"
-    except urllib.error.URLError as error:
-        reason = _in_words(error.reason)
-    except (_Failure, OSError, HTTPException, ValueError) as error:
-        reason = _in_words(error)
-    else:
-        return
-    raise GanvasError(
-        f"{what} could not be downloaded ({reason}).",
-        expected=f"a connection, and a file of SHA-256 {sha256[:16]}… there; a proxy is taken from HTTPS_PROXY",
-        fix="check the connection and the address, or download the file elsewhere and name it.",
-    )
+    except _Failure as failure:
+        raise GanvasError(
+            f"{what} could not be downloaded ({failure}).",
+            expected=f"a connection, and a file of SHA-256 {sha256[:16]}… there; a proxy is taken from HTTPS_PROXY",
+            fix="check the connection and the address, or download the file elsewhere and name it.",
+        ) from failure
 
 
 def _write_blocks(answer: Any, path: Path, title: str, most: int) -> str:
@@ -204,10 +194,8 @@ def _fetch_from(url: str, remote: RemoteFile, part: Path, advance: Advance) -> N
 
 def _append(url: str, remote: RemoteFile, part: Path, start: int, advance: Advance) -> None:
     """Appends what one connection gives, from byte `start` on; begins again at 0 where the server does."""
-    headers = {"User-Agent": f"ganvas/{__version__}"} | ({"Range": f"bytes={start}-"} if start else {})
-    request = urllib.request.Request(url, headers=headers)
     try:
-        with closing(urllib.request.build_opener(_WebRedirects).open(request, timeout=TIMEOUT)) as answer:
+        with _answer(url, {"Range": f"bytes={start}-"} if start else {}) as answer:
             first = _find_start(answer, start, remote.size)
             advance(first - start)
             with _writing(part), open(part, "r+b" if first else "wb") as file:
@@ -215,10 +203,25 @@ def _append(url: str, remote: RemoteFile, part: Path, start: int, advance: Advan
                 for block in _read_blocks(answer, remote.size - first):
                     file.write(block)
                     advance(len(block))
+    except _Refused as refused:
+        if refused.code != 416 or not start:  # else the part is not of the file that is there: `_fetch_from` removes it
+            raise
+
+
+@contextmanager
+def _answer(url: str, headers: Mapping[str, str] | None = None) -> Iterator[Any]:
+    """What a server answers.
+
+    Raises:
+        _Failure: it does not, or not with the file; or reading it, or writing what it gives, fails in the block.
+    """
+    request = urllib.request.Request(url, headers={"User-Agent": f"ganvas/{__version__}", **(headers or {})})
+    try:
+        with closing(urllib.request.build_opener(_WebRedirects).open(request, timeout=TIMEOUT)) as answer:
+            yield answer
     except urllib.error.HTTPError as error:
-        if error.code == 416 and start:  # the part is not of the file that is there: `_fetch_from` removes it
-            return
-        raise _Failure(f"HTTP {error.code} {error.reason}") from error
+        error.close()
+        raise _Refused(error) from error
     except urllib.error.URLError as error:
         raise _Failure(_in_words(error.reason)) from error
     except (OSError, HTTPException, ValueError) as error:  # before the answer, or an answer that is not HTTP
