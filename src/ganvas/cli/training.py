@@ -50,7 +50,7 @@ class _TrainCommand:
 
 def train(argv: Sequence[str]) -> None:
     """Train a GAN, or resume a run: ganvas train [RECIPE|RUN] [--data D] [--kimg N] [--any-knob value]"""
-    with interrupts.exit_on_signal():  # they import NumPy
+    with interrupts.exit_on_signal():
         from ganvas.runs import lookup
         from ganvas.runs.origin_recipe import choose_recipe
 

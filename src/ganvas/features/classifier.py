@@ -16,7 +16,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ganvas.data import ImageSet, cache
+from ganvas.data import ImageSet, cache, cache_files
 from ganvas.errors import GanvasError
 from ganvas.features.extraction import (
     Extractor,
@@ -109,7 +109,7 @@ def bundled_weights(train: ImageSet) -> Traversable:
 
 def _load_or_train(trained: nn.Sequential, train: ImageSet, progress: bool) -> None:
     """Loads the weights from the package or the cache; otherwise trains the network and caches its weights."""
-    path = cache.root() / "classifiers" / f"{cache.key('classifier', VERSION, train.fingerprint)}.safetensors"
+    path = cache_files.root() / "classifiers" / f"{cache.key('classifier', VERSION, train.fingerprint)}.safetensors"
     for file in (bundled_weights(train), path):
         try:
             trained.load_state_dict(load(file.read_bytes()))

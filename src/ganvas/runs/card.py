@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ganvas.config import Network, from_json
 from ganvas.data.options import MAX_SIDE
 from ganvas.errors import GanvasError
 from ganvas.reading import (
@@ -112,6 +113,18 @@ def read_card(snapshot: Path) -> dict[str, Any]:
         return _parse_card(snapshot)
     except (OSError, ValueError) as error:
         raise _unusable(card_file(snapshot), error) from error
+
+
+def read_network(snapshot: Path, card: Mapping[str, Any]) -> Network:
+    """The configuration of a snapshot's networks, from its card.
+
+    Raises:
+        GanvasError: it is no configuration.
+    """
+    try:
+        return from_json(Network, card["network"])  # type: ignore[arg-type]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise GanvasError(f"{card_file(snapshot)} is damaged ({type(error).__name__}: {error}).") from error
 
 
 def read_weight_shapes(snapshot: Path) -> dict[str, tuple[int, ...]]:

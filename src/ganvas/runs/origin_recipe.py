@@ -3,12 +3,11 @@
 import dataclasses
 from pathlib import Path
 
-from ganvas.config import Network, TrainConfig, from_json, replace
-from ganvas.errors import GanvasError
+from ganvas.config import Network, TrainConfig, replace
 from ganvas.files import to_path
 from ganvas.recipes import RECIPES, default_recipe
 from ganvas.runs import lookup
-from ganvas.runs.card import WEIGHTS, is_run, is_snapshot, read_card
+from ganvas.runs.card import WEIGHTS, is_run, is_snapshot, read_card, read_network
 from ganvas.runs.folder import Run
 from ganvas.values import expand_user
 
@@ -45,8 +44,4 @@ def _read_origin(path: Path) -> tuple[str, Network, bool, str] | None:
     if not is_snapshot(path):
         return None
     card = read_card(path)
-    try:
-        network = from_json(Network, card["network"])  # type: ignore[arg-type]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise GanvasError(f"The card of {path} is damaged ({type(error).__name__}: {error}).") from error
-    return card["recipe"], network, card["shape"]["classes"] > 0, card["data"]["name"]
+    return card["recipe"], read_network(path, card), card["shape"]["classes"] > 0, card["data"]["name"]

@@ -80,8 +80,7 @@ def save(path: Path, generator: nn.Module, card: Card) -> None:
     if isinstance(card.network, Custom) and user_code.is_spec(card.network.g):
         card = dataclasses.replace(card, sources=user_code.sources([card.network.g]))
     with atomic_folder(path) as temporary:
-        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in generator.state_dict().items()}
-        (temporary / "G.safetensors").write_bytes(serialize(weights))
+        (temporary / "G.safetensors").write_bytes(serialize(_weights(generator)))
         (temporary / "card.json").write_text(json.dumps(card.to_json(), indent=2) + "\n", encoding="utf-8")
 
 
@@ -91,13 +90,17 @@ def save_single_file(path: Path, generator: nn.Module, card: Card) -> None:
     Raises:
         GanvasError: it cannot be written, or a weight is beyond the range of half precision.
     """
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in generator.state_dict().items()}
-    halves = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in weights.items()}
+    weights = _weights(generator).items()
+    halves = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in weights}
     if lost := [name for name, tensor in halves.items() if not tensor.isfinite().all()]:
         raise GanvasError(f"{lost[0]} has values beyond 65,504.", expected="weights that half precision can hold")
     with atomic_file(path) as temporary:
         # one entry: safetensors writes several in an order of its own, and the file would have another digest each time
         temporary.write_bytes(serialize(halves, metadata={CARD_KEY: json.dumps(card.to_json(), sort_keys=True)}))
+
+
+def _weights(generator: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in generator.state_dict().items()}
 
 
 def load(path: Path) -> tuple[Generator, Card]:

@@ -15,12 +15,12 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ganvas.config import Network, TrainConfig, from_json, leaves, replace
+from ganvas.config import Network, TrainConfig, leaves, replace
 from ganvas.errors import GanvasError
 from ganvas.files import to_path
 from ganvas.networks import Shape
 from ganvas.runs import checkpoint, lookup, state_metadata
-from ganvas.runs.card import WEIGHTS, card_file, is_run, is_snapshot, read_card, read_weight_shapes, weights_file
+from ganvas.runs.card import WEIGHTS, is_run, is_snapshot, read_card, read_network, read_weight_shapes, weights_file
 from ganvas.runs.folder import Run
 from ganvas.training.state import TrainState
 from ganvas.values import expand_user
@@ -102,11 +102,7 @@ def _of_run(run: Run) -> Origin:
 def _of_snapshot(path: Path, snapshot: Path) -> Origin:
     read_weight_shapes(snapshot)
     card = read_card(snapshot)
-    try:
-        network = from_json(Network, card["network"])  # type: ignore[arg-type]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise GanvasError(f"{card_file(snapshot)} is damaged ({type(error).__name__}: {error}).") from error
-    return Origin(path, weights_file(snapshot), network, card["nimg"])
+    return Origin(path, weights_file(snapshot), read_network(snapshot, card), card["nimg"])
 
 
 def like_origin(config: TrainConfig) -> TrainConfig:
