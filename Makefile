@@ -21,10 +21,10 @@ demo: $(VENV)/installed
 	$(BIN)/ganvas train
 
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 test-fast: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not slow and not exhaustive"
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow and not exhaustive"
 
 test-tensorflow: .venv-tensorflow/installed
 	KERAS_BACKEND=tensorflow TF_CPP_MIN_LOG_LEVEL=3 .venv-tensorflow/bin/python -m pytest -W ignore \
@@ -51,7 +51,7 @@ test-trackers: .venv-trackers/installed
 
 fuzz: $(VENV)/installed-dev
 	$(BIN)/python tests/fuzz/fuzz.py --cases $(CASES) --seed $(SEED)
-	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m exhaustive
+	$(BIN)/python -m pytest -n auto --dist loadfile -m exhaustive
 
 kills: $(VENV)/installed-dev
 	$(BIN)/python tests/fuzz/kills.py --kills $(KILLS) --seed $(SEED)

@@ -114,15 +114,19 @@ def test_values_that_are_not_finite_are_a_gap_and_the_table_says_so(visit: Visit
     assert g.count("M") == 1
 
 
-def test_a_page_says_how_far_the_reading_of_a_long_log_is(visit: Visit, long_run: Path) -> None:
+def test_a_long_log_is_sampled_first_and_the_page_says_how_far_its_reading_is(visit: Visit, long_run: Path) -> None:
+    shutil.copytree(long_run, long_run.parent / "unread")
     page, held = visit("/diagnose"), list[Any]()
     page.route(re.compile(r"/api/run/curves\?"), lambda route: held.append(route))
-    page.goto("/run?run=0/long", wait_until="commit")
+    page.goto("/run?run=0/unread", wait_until="commit")
+    line_of_d = page.locator(".chart path.line.tone-d").first
+    expect(line_of_d).to_have_attribute("d", DRAWN)
+    sampled = line_of_d.get_attribute("d")
     expect(page.get_by_role("progressbar", name="Reading the log of this run")).to_be_visible()
     expect(page.locator(".upload")).to_contain_text(re.compile(r" of [\d.]+ .B"))
     held[0].continue_()
-    expect(page.locator(".chart").first).to_be_visible()
     expect(page.get_by_role("progressbar", name="Reading the log of this run")).to_have_count(0)
+    expect(line_of_d).not_to_have_attribute("d", sampled or "")
 
 
 def test_new_lines_and_grids_come_while_the_page_is_open(visit: Visit, site: Site) -> None:

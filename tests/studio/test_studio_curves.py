@@ -4,6 +4,7 @@ import json
 import math
 import os
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from serving import line, make_run, serving
 
 from ganvas.diagnosis.history import Facts, History
-from ganvas.studio.curves import Columns, Curves
+from ganvas.studio.curves import SAMPLED, Columns, Curves
 from ganvas.studio.tail import NOT_FINITE, Tail, end_of_lines, parse_stats
 
 
@@ -162,8 +163,33 @@ def test_columns_that_are_kept_are_bounded(tmp_path: Path, monkeypatch: pytest.M
     for i in range(8):
         run = make_run(tmp_path, f"run{i}", lines=50)
         assert curves.read(run, [], 0, None, 10)["total_lines"] == 50
-    assert sum(columns.bytes for columns in curves._kept.values()) <= 4000 + 50 * 4 * 9
+    assert sum(columns.size for columns in curves._kept.values()) <= 4000 + 50 * 4 * 9
     assert len(curves._kept) < 5
+
+
+def test_a_first_look_at_a_long_log_takes_lines_all_over_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = make_run(tmp_path, "long", lines=3000)
+    with (run / "stats.jsonl").open("a") as file:
+        file.write('{"nimg": 99')
+    monkeypatch.setattr("ganvas.studio.curves.LONG", 10_000)
+    curves = Curves()
+    found = curves.look(run, 600)
+    whole = Curves().read(run, [], 0, None, 5000)
+    assert found["sampled"]
+    assert 300 < found["total_lines"] <= SAMPLED
+    places = {nimg: i for i, nimg in enumerate(whole["nimg"])}
+    steps = [places[nimg] for nimg in found["nimg"]]
+    assert steps == sorted(set(steps))
+    assert max(b - a for a, b in pairwise([0, *steps, 2999])) < 30
+    for name, series in found["series"].items():
+        assert series["mean"] == [whole["series"][name]["mean"][i] for i in steps]
+    assert found["panels"] == whole["panels"]
+    assert curves.progress(run)["done"] == 0
+
+    curves.read(run, [], 0, None, 10)
+    assert "sampled" not in curves.look(run, 600)
+    short = make_run(tmp_path, "short", lines=20)
+    assert "sampled" not in curves.look(short, 600)
 
 
 def test_endpoint(tmp_path: Path) -> None:
@@ -185,7 +211,7 @@ def test_endpoint(tmp_path: Path) -> None:
         ]
         for wrong in ("points=0.5", "from=-1", "to=nan", "points=999999", "from=²"):
             assert served.get(f"/api/run/curves?run=0/a&{wrong.encode().decode('latin-1')}").status == 400, wrong
-        for path in ("curves", "curves/progress"):
+        for path in ("curves", "curves/look", "curves/progress"):
             assert served.get(f"/api/run/{path}?run=0/nosuch").status == 404
 
 
@@ -200,5 +226,5 @@ def test_a_long_log_takes_less_than_a_second(log: Path) -> None:
     taken = time.process_time() - began
     assert len(columns.nimg) == 10_000
     assert len(found["nimg"]) == 600
-    assert columns.bytes < 4e6
+    assert columns.size < 4e6
     assert taken < 1.5, taken  # 0.4 s on a machine with nothing else to do

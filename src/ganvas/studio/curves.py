@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 from ganvas.runs.curves import PANELS
 from ganvas.studio.answers import Refusal, answer, count, parameter
-from ganvas.studio.tail import NOT_FINITE, Tail, parse_stats
+from ganvas.studio.tail import NOT_FINITE, Tail, parse_stats, sample_lines
 
 if TYPE_CHECKING:
     from ganvas.studio.app import Studio
@@ -33,6 +33,11 @@ MAX_NAMES = 400
 
 MAX_KEPT = 8 * 2**20
 """Bytes of columns that are kept; those of the run that was looked at last are kept in any case."""
+
+LONG = 2**19
+"""Bytes of a log from which on a first look at its curves takes SAMPLED of its lines."""
+
+SAMPLED = 400
 
 BLOCK = 512
 """Lines that are turned into columns at a time."""
@@ -78,8 +83,8 @@ class Columns:
         self.deviation: dict[str, array[float]] = {}
 
     @property
-    def bytes(self) -> int:
-        """What it takes in memory."""
+    def size(self) -> int:
+        """Bytes that it takes in memory."""
         return 4 * len(self.nimg) * (2 + len(self.mean) + len(self.deviation))
 
     def read_on(self) -> None:
@@ -94,21 +99,39 @@ class Columns:
             if self.tail.replaced and not anew:
                 self._clear()
                 anew = True
-            try:
-                nimg, mean, deviation = parse_stats(line)
-            except ValueError:
-                self.damaged += bool(line is None or line.strip())
-                continue
-            if self.nimg and nimg <= self.nimg[-1]:
-                self._append(block)
-                self._drop_from(nimg)
-            self.nimg.append(nimg)
-            block.append((mean, deviation))
-            if len(block) == BLOCK:
-                self._append(block)
+            self._add(line, block)
         self._append(block)
         if self.tail.replaced and not anew:
             self._clear()
+
+    @classmethod
+    def sampled(cls, path: Path, count: int) -> "Columns":
+        """The columns of so many of the lines, evenly spread over the log: a first look at a long one.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
+        columns = cls(path)
+        block: list[tuple[dict[str, float], dict[str, float]]] = []
+        for line in sample_lines(path, count):
+            columns._add(line, block)
+        columns._append(block)
+        return columns
+
+    def _add(self, line: bytes | None, block: list[tuple[dict[str, float], dict[str, float]]]) -> None:
+        """Adds a line to the block, and a full block to the columns."""
+        try:
+            nimg, mean, deviation = parse_stats(line)
+        except ValueError:
+            self.damaged += bool(line is None or line.strip())
+            return
+        if self.nimg and nimg <= self.nimg[-1]:
+            self._append(block)
+            self._drop_from(nimg)
+        self.nimg.append(nimg)
+        block.append((mean, deviation))
+        if len(block) == BLOCK:
+            self._append(block)
 
     def _append(self, block: list[tuple[dict[str, float], dict[str, float]]]) -> None:
         """Appends the quantities of the last lines, and empties the block."""
@@ -189,12 +212,31 @@ def _round(value: float) -> float | None:
     return float(f"{value:.7g}") if math.isfinite(value) else None
 
 
+def _unreadable(run: Path, error: OSError) -> Refusal:
+    return Refusal(404, f"stats.jsonl of {run.name} cannot be read: {error.strerror or error}.")
+
+
 class Curves:
     """The columns of the runs that were looked at last. Its methods wait for the disk: they are called in threads."""
 
     def __init__(self) -> None:
         self._kept: OrderedDict[Path, Columns] = OrderedDict()
         self._lock = threading.Lock()
+
+    def look(self, run: Path, points: int) -> dict[str, Any]:
+        """The panels' curves of a run: of a long log that is not read yet those of some of its lines, "sampled".
+
+        Raises:
+            Refusal: stats.jsonl cannot be read.
+        """
+        tail = Tail(run / "stats.jsonl")
+        if run in self._kept or tail.behind() < LONG:
+            return self.read(run, (), 0, None, points)
+        try:
+            columns = Columns.sampled(tail.path, SAMPLED)
+        except OSError as error:
+            raise _unreadable(run, error) from None
+        return self._answer(columns, (), 0, None, points) | {"sampled": True}
 
     def read(self, run: Path, names: Sequence[str], first: int, last: int | None, points: int) -> dict[str, Any]:
         """What /api/run/curves answers.
@@ -209,12 +251,17 @@ class Curves:
             try:
                 columns.read_on()
             except OSError as error:
-                raise Refusal(404, f"stats.jsonl of {run.name} cannot be read: {error.strerror or error}.") from None
-            panels = columns.panels()
-            shown = names or [name for panel in panels for name in panel["names"]]
-            found = columns.curves(shown, first, last, points)
-            more = {"total_lines": len(columns.nimg), "damaged": columns.damaged, "names": sorted(columns.mean)}
+                raise _unreadable(run, error) from None
+            found = self._answer(columns, names, first, last, points)
         self._forget()
+        return found
+
+    @staticmethod
+    def _answer(columns: Columns, names: Sequence[str], first: int, last: int | None, points: int) -> dict[str, Any]:
+        panels = columns.panels()
+        shown = names or [name for panel in panels for name in panel["names"]]
+        found = columns.curves(shown, first, last, points)
+        more = {"total_lines": len(columns.nimg), "damaged": columns.damaged, "names": sorted(columns.mean)}
         return found | more | {"panels": panels}
 
     def progress(self, run: Path) -> dict[str, int]:
@@ -227,12 +274,12 @@ class Curves:
 
     def _forget(self) -> None:
         with self._lock:
-            while len(self._kept) > 1 and sum(one.bytes for one in self._kept.values()) > MAX_KEPT:
+            while len(self._kept) > 1 and sum(one.size for one in self._kept.values()) > MAX_KEPT:
                 self._kept.popitem(last=False)
 
 
 def routes(studio: "Studio") -> list[Route]:
-    """/api/run/curves, and how far the reading of a long log is."""
+    """/api/run/curves, a first look at them, and how far the reading of a long log is."""
 
     async def show(request: Request) -> Response:
         key, names = parameter(request, "run"), parameter(request, "names", "")
@@ -243,8 +290,16 @@ def routes(studio: "Studio") -> list[Route]:
             await run_in_threadpool(lambda: studio.curves.read(studio.runs.find(key), chosen, first, last, points))
         )
 
+    async def look(request: Request) -> Response:
+        key, points = parameter(request, "run"), count(request, "points", POINTS, MAX_POINTS) or POINTS
+        return answer(await run_in_threadpool(lambda: studio.curves.look(studio.runs.find(key), points)))
+
     async def follow(request: Request) -> Response:
         key = parameter(request, "run")
         return answer(await run_in_threadpool(lambda: studio.curves.progress(studio.runs.find(key))))
 
-    return [Route("/api/run/curves", show), Route("/api/run/curves/progress", follow)]
+    return [
+        Route("/api/run/curves", show),
+        Route("/api/run/curves/look", look),
+        Route("/api/run/curves/progress", follow),
+    ]

@@ -100,6 +100,26 @@ def end_of_lines(path: Path) -> int:
         return 0
 
 
+def sample_lines(path: Path, count: int) -> Iterator[bytes]:
+    """At most so many complete lines of a log, evenly spread over its bytes, in their order.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    with open_regular(path) as file:
+        end = os.fstat(file.fileno()).st_size
+        for place in range(count):
+            begin = end * place // count
+            if begin < file.tell():
+                continue  # the line before is longer than the distance
+            file.seek(begin)
+            if begin:
+                file.readline(MAX_LINE)
+            line = file.readline(MAX_LINE)
+            if line.endswith(b"\n"):
+                yield line[:-1]
+
+
 def parse_stats(line: bytes | None) -> tuple[int, dict[str, float], dict[str, float]]:
     """(images shown, {quantity: mean}, {quantity: deviation}) of a line of stats.jsonl; NOT_FINITE for no number.
 

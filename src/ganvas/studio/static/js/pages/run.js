@@ -12,10 +12,11 @@ import { createEvents, eventMarks, findingMarks, joined } from "./run_events.js"
 import { createFindings } from "./run_findings.js";
 import { createHead } from "./run_head.js";
 import { createImages } from "./run_images.js";
-import { readCurves } from "./run_reading.js";
+import { whileReading } from "./run_reading.js";
 
 const ADDRESS_MS = 200;
 const DIAGNOSIS_MS = 1500;
+const NO_CURVES = { nimg: [], series: {}, names: [], panels: [], damaged: 0 };
 const DIAGNOSIS_PAUSE = 30; // times as long as the last one took: a long log must not slow down its training
 
 export default { title: "run.title", open };
@@ -24,14 +25,12 @@ async function open(main, params) {
   const page = h("div", { class: "page run-page" });
   main.append(page);
   const run = params.get("run") ?? "";
-  const failed = new AbortController();
   let detail;
   let curves;
   let known;
   try {
-    [detail, curves, known] = await Promise.all([get("/api/run", { run }), readCurves(page, run, failed.signal), session()]);
+    [detail, curves, known] = await Promise.all([get("/api/run", { run }), get("/api/run/curves/look", { run }).catch(() => NO_CURVES), session()]);
   } catch (error) {
-    failed.abort();
     replace(page, errorBox(error), h("p", null, h("a", { href: "/" }, t("shell.to_runs"))));
     return undefined;
   }
@@ -110,8 +109,7 @@ function show(page, detail, first, mayWrite, time, params) {
   setBaseline();
   timeline.setRunning(detail.state === "training");
   timeline.redraw();
-  if (first.nimg.length) diagnose();
-  if (added.length) curves.load().catch(() => {});
+  readWhole();
 
   const ends = [
     time.on(["at"], () => soon("address", () => setParams({ at: time.following ? null : time.at / 1000 }), ADDRESS_MS)),
@@ -161,6 +159,12 @@ function show(page, detail, first, mayWrite, time, params) {
       },
     }, "after"),
   ];
+
+  /** All lines of a long log, of which there was only a look, and those of other quantities; then the diagnosis. */
+  async function readWhole() {
+    if (first.sampled || added.length) await whileReading(curves.element, run, curves.load().catch(() => {}));
+    if (first.nimg.length && page.isConnected) diagnose();
+  }
 
   /** Snapshots, film and the rest that no event carries. */
   async function refresh() {
