@@ -267,3 +267,12 @@ def test_a_run_that_is_removed_while_its_page_is_open_is_said_to_be(visit: Visit
     shutil.rmtree(run)
     expect(page.locator(".run-state")).to_have_text("removed")
     expect(page.get_by_role("button", name="Evaluate")).to_be_hidden()
+
+
+def test_the_document_of_a_page_names_each_module_that_the_page_needs(visit: Visit, long_run: Path) -> None:
+    for address in ("/run?run=0/long", "/", "/data", "/diagnose"):
+        page = visit(address)
+        loaded = page.evaluate("() => performance.getEntriesByType('resource').map((one) => one.name)")
+        named = page.evaluate("() => [...document.querySelectorAll('link[rel=modulepreload]')].map((one) => one.href)")
+        scripts = {name for name in loaded if name.endswith(".js")}
+        assert scripts == {*named, f"{page.url.split('/')[0]}//{page.url.split('/')[2]}/static/js/theme.js"}, address

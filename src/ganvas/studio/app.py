@@ -13,7 +13,7 @@ from pathlib import Path
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
@@ -23,6 +23,7 @@ from ganvas.studio.answers import Refusal, answer, refuse, to_text
 from ganvas.studio.curves import Curves
 from ganvas.studio.folders import Folders
 from ganvas.studio.jobs import Jobs
+from ganvas.studio.pages import STATIC, html_of, page_modules
 from ganvas.studio.peers import is_of_another_user
 from ganvas.studio.places import DOWNLOADED, INCLUDED
 from ganvas.studio.runs import Card, Runs
@@ -31,11 +32,6 @@ from ganvas.studio.streams import Poller
 from ganvas.studio.uploads import Uploads
 from ganvas.studio.worker import Worker
 from ganvas.version import __version__
-
-STATIC = Path(__file__).parent / "static"
-
-PAGES = ("/", "/run", "/data", "/diagnose")
-"""Addresses of pages: index.html answers for each, and its script shows the page."""
 
 TICKET_SECONDS = 120.0
 """Time that a browser has to start."""
@@ -109,7 +105,7 @@ class Studio:
 
 def create_app(studio: Studio) -> Guard:
     """The application of a studio, behind its guard."""
-    routes: list[BaseRoute] = [Route(path, _show_page) for path in PAGES]
+    routes: list[BaseRoute] = [Route(path, _show_page) for path in page_modules()]
     routes.append(Route("/favicon.ico", _show_icon))
 
     async def describe(request: Request) -> Response:
@@ -130,8 +126,7 @@ def create_app(studio: Studio) -> Guard:
 
 
 async def _show_page(request: Request) -> Response:
-    page = STATIC / "index.html"
-    return FileResponse(page) if page.exists() else PlainTextResponse("The studio's page is not here yet.")
+    return HTMLResponse(html_of(request.url.path))
 
 
 async def _show_icon(request: Request) -> Response:
