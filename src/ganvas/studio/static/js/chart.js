@@ -69,7 +69,7 @@ export function createChart({
   const sight = new IntersectionObserver(([entry]) => {
     state.inSight = entry.isIntersecting;
     draw();
-  }, { rootMargin: "400px" });
+  }, { rootMargin: "60px" });
   sight.observe(element);
   const observer = new ResizeObserver(([entry]) => {
     const width = Math.round(entry.contentRect.width);
