@@ -310,21 +310,23 @@ def restrict() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.environ.update(OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1", COLUMNS="120")
-    connect = socket.socket.connect
+    connect, resolve = socket.socket.connect, socket.getaddrinfo
 
     def offline(sock: socket.socket, address: Any) -> None:
         if sock.family != socket.AF_UNIX:
             raise OSError(101, "Network is unreachable")
         connect(sock, address)
 
-    def unresolved(*_: Any, **__: Any) -> NoReturn:
+    def unresolved(host: Any, *arguments: Any, **keywords: Any) -> Any:
+        if host in (None, "127.0.0.1", "::1", "localhost"):
+            return resolve(host, *arguments, **keywords)
         raise socket.gaierror(-3, "Temporary failure in name resolution")
 
     def replaced(*_: Any) -> NoReturn:
         sys.exit(0)
 
     socket.socket.connect = offline  # type: ignore[method-assign]
-    socket.getaddrinfo = unresolved
+    socket.getaddrinfo = unresolved  # type: ignore[assignment]
     os.execv = replaced
 
     import psutil
