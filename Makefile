@@ -3,6 +3,7 @@
 # make test-fast   the tests that take seconds, in two minutes
 # make test-tensorflow   tests watch on Keras models with TensorFlow, in .venv-tensorflow
 # make test-trackers     reads back what TensorBoard, W&B, trackio and MLflow really wrote, in .venv-trackers
+# make lessons     runs all lessons in full as notebooks, in .venv-lessons; about three minutes each
 # make fuzz        2,400 odd inputs: a table of tracebacks, hangs, memory, wrong exit codes and answers
 # make kills       200 kills (KILLS=20: fewer), each followed by the same command; half an hour
 # make check       lint, types and tests
@@ -15,7 +16,7 @@ KILLS  ?= 200
 SEED   ?= 0
 PIP     = $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test test-fast test-tensorflow test-trackers fuzz kills lint types check wheel bench clean
+.PHONY: demo test test-fast test-tensorflow test-trackers lessons fuzz kills lint types check wheel bench clean
 
 demo: $(VENV)/installed
 	$(BIN)/ganvas train
@@ -47,6 +48,17 @@ test-trackers: .venv-trackers/installed
 		>> .venv-trackers/constraints.txt
 	.venv-trackers/bin/python -m pip --disable-pip-version-check install --quiet \
 		--constraint .venv-trackers/constraints.txt --editable '.[tensorboard,wandb,trackio,mlflow]' pytest
+	touch $@
+
+lessons: .venv-lessons/installed
+	for language in en fr; do \
+		.venv-lessons/bin/jupytext --quiet --to ipynb --output-dir build/lessons/$$language lessons/$$language/*.py || exit 1; done
+	cd build/lessons && ../../.venv-lessons/bin/python -m pytest -q -c /dev/null --rootdir . --nbmake --durations=0 --overwrite
+
+.venv-lessons/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-lessons
+	.venv-lessons/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt \
+		--editable . pytest jupytext nbmake ipykernel
 	touch $@
 
 fuzz: $(VENV)/installed-dev

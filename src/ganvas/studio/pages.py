@@ -1,4 +1,4 @@
-"""index.html for each page, with links to every module that the page imports: the browser asks for all of them at once."""
+"""index.html for each page, with links to every module that the page imports: all are asked for at once."""
 
 import re
 from functools import cache

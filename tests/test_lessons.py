@@ -1,0 +1,86 @@
+"""The lessons: each runs by python alone, the languages share their code, and the questions have both languages."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+LESSONS = Path(__file__).parent.parent / "lessons"
+ENGLISH = sorted((LESSONS / "en").glob("*.py"))
+FRENCH = sorted((LESSONS / "fr").glob("*.py"))
+QUESTIONS = sorted((LESSONS / "questions").glob("*.json"))
+
+
+def cells_of(path: Path) -> list[str]:
+    """The cells of a lesson in the percent format, each with its head."""
+    return re.split(r"(?m)^(?=# %%)", path.read_text("utf-8"))[1:]
+
+
+def code_of(path: Path) -> list[str]:
+    return [cell for cell in cells_of(path) if not cell.startswith("# %% [markdown]")]
+
+
+def test_each_lesson_is_there_in_both_languages_with_its_questions() -> None:
+    numbers = [[path.stem[:2] for path in paths] for paths in (ENGLISH, FRENCH)]
+    assert numbers[0] == numbers[1] == [path.stem for path in QUESTIONS]
+    assert numbers[0]
+
+
+@pytest.mark.parametrize(("english", "french"), list(zip(ENGLISH, FRENCH, strict=False)), ids=lambda path: path.stem)
+def test_languages_share_their_code_and_the_order_of_their_texts(english: Path, french: Path) -> None:
+    kinds = [[cell.startswith("# %% [markdown]") for cell in cells_of(path)] for path in (english, french)]
+    assert kinds[0] == kinds[1]
+    assert [cell.strip() for cell in code_of(english)] == [cell.strip() for cell in code_of(french)]
+    texts = [[cell for cell in cells_of(path) if cell.startswith("# %% [markdown]")] for path in (english, french)]
+    for one, other in zip(*texts, strict=True):
+        assert one != other
+        assert one.count("# #") == other.count("# #")  # headings
+        assert re.findall(r"\$\$.+?\$\$", one) == re.findall(r"\$\$.+?\$\$", other)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lesson", ENGLISH, ids=lambda path: path.stem)
+def test_fast_form_of_a_lesson_runs(lesson: Path, tmp_path: Path) -> None:
+    environment = os.environ | {"GANVAS_LESSON_FAST": "1", "MPLBACKEND": "Agg"}
+    command = [sys.executable, "-W", "error", str(lesson)]
+    ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+    assert ran.returncode == 0, ran.stderr[-2000:]
+
+
+@pytest.mark.parametrize("lesson", ENGLISH, ids=lambda path: path.stem)
+def test_a_lesson_asserts_a_diagnosis_and_asks_three_questions(lesson: Path) -> None:
+    code = "".join(code_of(lesson))
+    assert re.search(r"assert .+ in str\(diagnosis\)", code)
+    assert len(re.findall(r"(?m)^# [123]\. ", lesson.read_text("utf-8"))) >= 3
+    assert any('"answers"' in cell.partition("\n")[0] and "assert" in cell for cell in code_of(lesson))
+    assert max(cell.count("\n") for cell in code_of(lesson)) <= 55
+
+
+def check_text(value: Any) -> None:
+    assert isinstance(value, str)
+    assert value.strip() == value != ""
+
+
+@pytest.mark.parametrize("path", QUESTIONS, ids=lambda path: path.stem)
+def test_questions_have_one_right_choice_in_both_languages(path: Path) -> None:
+    bank = json.loads(path.read_text("utf-8"))
+    for language, stem in bank["lesson"].items():
+        assert (LESSONS / language / f"{stem}.py").is_file()
+    assert len(bank["questions"]) >= 3
+    for question in bank["questions"]:
+        assert question.keys() == {"answer", "en", "fr"}
+        counts = set()
+        for language in ("en", "fr"):
+            text = question[language]
+            assert text.keys() == {"question", "choices", "why"}
+            for one in (text["question"], *text["choices"], text["why"]):
+                check_text(one)
+            assert len(set(text["choices"])) == len(text["choices"]) >= 3
+            counts.add(len(text["choices"]))
+        assert len(counts) == 1
+        assert question["answer"] in range(counts.pop())
