@@ -111,7 +111,9 @@ with torch.no_grad():
     surfaces = {"learned D": torch.sigmoid(D(plane)), "p / (p + q)": torch.sigmoid(log_p(plane) - log_q(plane))}
 figure, axes = plt.subplots(1, 2, figsize=(8, 4))
 for axis, (title, surface) in zip(axes, surfaces.items()):
-    axis.imshow(surface.view(150, 150).T, origin="lower", extent=[-2.5, 2.5, -2.5, 2.5], cmap="PuOr", vmin=0, vmax=1)
+    axis.imshow(
+        surface.view(150, 150).T.numpy(), origin="lower", extent=[-2.5, 2.5, -2.5, 2.5], cmap="PuOr", vmin=0, vmax=1
+    )
     axis.set_title(title)
 plt.show()
 
@@ -148,7 +150,7 @@ saturating, non_saturating = logsigmoid(-d), -logsigmoid(d)
 figure, axis = plt.subplots(figsize=(6, 3.5))
 for name, curve in {"log (1 - D)": saturating, "-log D": non_saturating}.items():
     (slope,) = torch.autograd.grad(curve.sum(), d, retain_graph=True)
-    axis.plot(d.detach(), slope.abs(), label=f"slope of {name}")
+    axis.plot(d.detach().numpy(), slope.abs().numpy(), label=f"slope of {name}")
 axis.set_xlabel("logit of a fake: D is sure that it is false on the left")
 axis.legend()
 plt.show()
@@ -201,8 +203,8 @@ G, history = play(non_saturating_loss, ROUNDS)
 reals = draw_reals(1000)
 figure, axes = plt.subplots(1, 5, figsize=(12, 2.6), sharex=True, sharey=True)
 for i, (axis, fakes) in enumerate(zip(axes, history)):
-    axis.scatter(*reals.T, s=2, color="0.8")
-    axis.scatter(*fakes.T, s=2, color="tab:orange")
+    axis.scatter(*reals.T.numpy(), s=2, color="0.8")
+    axis.scatter(*fakes.T.numpy(), s=2, color="tab:orange")
     axis.set_title(f"after {(i + 1) * ROUNDS // 5} rounds")
     axis.set_aspect("equal")
 plt.show()
