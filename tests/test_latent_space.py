@@ -12,7 +12,7 @@ from support import FAMILY_CASES, NARROW, call_cli, tiny
 
 import ganvas
 from ganvas.animation import save_animation
-from ganvas.cli.pictures import parse_amounts
+from ganvas.latent_space.pictures import parse_amounts
 from ganvas.data import to_unit
 from ganvas.errors import GanvasError
 from ganvas.features.perceptual import PerceptualDistance

@@ -240,7 +240,7 @@ class Sampler(Displayed):
         rows: Iterable[int] | str,
         columns: Iterable[int] | str,
         *,
-        layers: int | None = None,
+        layers: int | Sequence[int] | None = None,
         label: Label | None = None,
         truncation: float = 1.0,
     ) -> Samples:
@@ -249,7 +249,7 @@ class Sampler(Displayed):
         Args:
             rows: seeds of the coarse layers.
             columns: seeds of the fine layers.
-            layers: how many of the first layers are the row's; by default half.
+            layers: how many of the first layers are the row's, by default half; or which ones, numbered from 0.
             label: the class of all images; by default the first.
             truncation: see `sample_batches`.
 
@@ -259,8 +259,8 @@ class Sampler(Displayed):
         return self.draw(self.mix_latents(rows, columns, layers=layers, label=label, truncation=truncation))
 
     def mix_latents(
-        self, rows: Iterable[int] | str, columns: Iterable[int] | str, *, layers: int | None, label: Label | None,
-        truncation: float,
+        self, rows: Iterable[int] | str, columns: Iterable[int] | str, *, layers: int | Sequence[int] | None,
+        label: Label | None, truncation: float,
     ) -> Latents:  # fmt: skip
         """The latents of `mix`."""
         label = 0 if label is None and self.card.shape.classes else label
