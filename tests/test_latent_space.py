@@ -12,11 +12,11 @@ from support import FAMILY_CASES, NARROW, call_cli, tiny
 
 import ganvas
 from ganvas.animation import save_animation
-from ganvas.latent_space.pictures import parse_amounts
 from ganvas.data import to_unit
 from ganvas.errors import GanvasError
 from ganvas.features.perceptual import PerceptualDistance
 from ganvas.latent_space import axes as module
+from ganvas.latent_space.pictures import parse_amounts
 from ganvas.latents import Latents, load_latents, walk
 from ganvas.networks import Shape, build_generator
 from ganvas.runs import snapshot

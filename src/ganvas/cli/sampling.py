@@ -106,9 +106,7 @@ def sample(
         return
     if each is not None:
         names = (
-            [f"latent{i:05d}" for i in range(len(request.latents_of(drawn)))]
-            if latents is not None
-            else request.names
+            [f"latent{i:05d}" for i in range(len(request.latents_of(drawn)))] if latents is not None else request.names
         )
         with progress_bar("Sampling", len(names), shown=True) as advance:
             images = (image for part in request.batches(drawn) for image in part.numpy())

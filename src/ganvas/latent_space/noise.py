@@ -15,7 +15,7 @@ def change_noise(sampler: Sampler, noise: str) -> Sampler:
 
     Args:
         sampler: it stays as it is.
-        noise: a seed, or "none"; after a colon the layers that it is for, as in "7:0-3": the others keep the snapshot's.
+        noise: a seed, or "none"; after a colon the layers that it is for, as in "7:0-3": the others keep theirs.
 
     Raises:
         GanvasError: the text is something else, or this family has no noise, or not these layers.
@@ -38,7 +38,9 @@ def change_noise(sampler: Sampler, noise: str) -> Sampler:
     changed = copy.deepcopy(sampler.generator)
     random = torch.Generator().manual_seed(0 if source == "none" else int(source))
     for layer, own in enumerate(changed.noise):
-        other = torch.randn(own.shape, generator=random)  # also of layers that keep theirs: the others do not depend on it
+        other = torch.randn(
+            own.shape, generator=random
+        )  # also of layers that keep theirs: the others do not depend on it
         if layer in layers:
             own.copy_(torch.zeros_like(other) if source == "none" else other)
     return Sampler(sampler.path, changed, sampler.card, sampler.device)

@@ -196,4 +196,3 @@ def parse_moves(text: str) -> list[tuple[str, int, float]]:
     if len(moves) > MAX_MOVES:
         raise GanvasError(f"--move has {len(moves)} directions.", expected=f"at most {MAX_MOVES}")
     return moves
-

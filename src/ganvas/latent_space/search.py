@@ -195,9 +195,7 @@ class Search:
                 advance(1)
         return self._mean + self._deviation * best, least
 
-    def _tell(
-        self, step: int, distances: Tensor, labels: Tensor | None, styles: Tensor, least: Tensor, n: int
-    ) -> None:
+    def _tell(self, step: int, distances: Tensor, labels: Tensor | None, styles: Tensor, least: Tensor, n: int) -> None:
         """Tells `watch` of the nearest start of each target; several starts of one follow each other."""
         first = torch.arange(n, device=self._device) * (len(styles) // n)
         now, best = (first + of.detach().unflatten(0, (n, -1)).argmin(1) for of in (distances, least))

@@ -13,6 +13,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from ganvas.errors import GanvasError
+from ganvas.runs.card import read_card
+from ganvas.runs.folder import Run
 from ganvas.studio import bookmarks
 from ganvas.studio.answers import Refusal, answer, parameter, read_object
 from ganvas.studio.commands import quote
@@ -22,8 +24,6 @@ from ganvas.studio.latest import Superseded
 from ganvas.studio.live import Live
 from ganvas.studio.uploads import find_single_file
 from ganvas.studio.views import PLACES, View, find_kept, read_view
-from ganvas.runs.card import read_card
-from ganvas.runs.folder import Run
 from ganvas.values import to_choice, to_flag, to_text, to_whole
 
 if TYPE_CHECKING:
@@ -104,17 +104,13 @@ def _missing(suffix: str) -> str:
 async def _find_directions(studio: "Studio", request: Request) -> Response:
     source, method = await _source(studio, request), parameter(request, "method", "pca")
     to_choice(method, "method", ("pca", "sefa"))
-    work = partial(
-        studio.explorer.call, "explore_work.find_directions", FIND_SECONDS, path=source.path, method=method
-    )
+    work = partial(studio.explorer.call, "explore_work.find_directions", FIND_SECONDS, path=source.path, method=method)
     return answer(await studio.latest.run("", work))
 
 
 async def _draw(studio: "Studio", request: Request) -> Response:
     view = await _view(studio, request)
-    work = partial(
-        studio.explorer.call, "explore_work.draw", DRAW_SECONDS, path=view.source.path, view=view.to_json()
-    )
+    work = partial(studio.explorer.call, "explore_work.draw", DRAW_SECONDS, path=view.source.path, view=view.to_json())
     try:
         drawn = await studio.latest.run(request.query_params.get("channel", "")[:40], work)
     except Superseded:

@@ -36,9 +36,7 @@ def search(path: str, photo: str, label: str | None, folder: str) -> dict[str, A
         if step.stage == "photos":
             kept["latents"] = step.latents
             image = to_png(step.images[0].numpy())
-            reports.say(
-                stage="photos", step=step.step, steps=step.steps, distance=float(step.distances[0]), png=image
-            )
+            reports.say(stage="photos", step=step.step, steps=step.steps, distance=float(step.distances[0]), png=image)
         else:
             if not found:
                 found.update(_keep(kept["latents"], Path(folder)))
@@ -96,5 +94,3 @@ def _told(images: Iterator[Any], total: int) -> Iterator[np.ndarray]:
             due = time.monotonic() + FRAME_SECONDS
             reports.say(step=number, steps=total, png=to_png(pixels))
         yield pixels
-
-

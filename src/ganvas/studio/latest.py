@@ -8,7 +8,7 @@ from typing import Any
 MAX_CHANNELS = 256
 
 
-class Superseded(Exception):  # noqa: N818 - nothing went wrong
+class Superseded(Exception):
     """A newer request has come while this one waited."""
 
 

@@ -83,7 +83,9 @@ class Live:
     def _keep(self, png: bytes) -> None:
         self.count += 1
         self.frames[self.count] = png
-        while len(self.frames) > 3 and (len(self.frames) > MAX_FRAMES or sum(map(len, self.frames.values())) > MAX_BYTES):
+        while len(self.frames) > 3 and (
+            len(self.frames) > MAX_FRAMES or sum(map(len, self.frames.values())) > MAX_BYTES
+        ):
             for number in list(self.frames)[1:-1:2]:
                 del self.frames[number]
 

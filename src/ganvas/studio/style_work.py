@@ -18,7 +18,7 @@ SHOWN_SECONDS, SHARE = 0.25, 10
 """Least time between two pictures that are shown, and how many times as long as one takes to be made."""
 
 
-class _Stopped(Exception):  # noqa: N818 - the page has asked for it
+class _Stopped(Exception):
     pass
 
 

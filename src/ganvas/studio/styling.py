@@ -89,7 +89,11 @@ def _options(body: Mapping[str, Any]) -> tuple[StyleOptions | None, list[dict[st
 
 def _words(options: StyleOptions) -> list[str]:
     plain = StyleOptions()
-    changed = [entry.name for entry in dataclasses.fields(options) if getattr(options, entry.name) != getattr(plain, entry.name)]
+    changed = [
+        entry.name
+        for entry in dataclasses.fields(options)
+        if getattr(options, entry.name) != getattr(plain, entry.name)
+    ]
     return [word for name in changed for word in to_words(name, getattr(options, name))]
 
 
@@ -107,7 +111,9 @@ def _pictures(studio: "Studio", body: Mapping[str, Any], *, needed: bool) -> tup
         raise Refusal(400, "A style transfer needs a photo and a painting.", field=missing)
     found = [file for one in paintings for file in find_files(studio.uploads.path(one))]
     if len(found) > MAX_PAINTINGS:
-        raise Refusal(400, f"{len(found)} paintings are too many.", expected=f"at most {MAX_PAINTINGS}", field="paintings")
+        raise Refusal(
+            400, f"{len(found)} paintings are too many.", expected=f"at most {MAX_PAINTINGS}", field="paintings"
+        )
     return (find_single_file(studio.uploads.path(photo)) if photo else None), found
 
 
