@@ -109,8 +109,10 @@ async def _find_directions(studio: "Studio", request: Request) -> Response:
 
 
 async def _draw(studio: "Studio", request: Request) -> Response:
-    view = await _view(studio, request)
-    work = partial(studio.explorer.call, "explore_work.draw", DRAW_SECONDS, path=view.source.path, view=view.to_json())
+    view, quick = await _view(studio, request), request.query_params.get("quick") == "1"
+    work = partial(
+        studio.explorer.call, "explore_work.draw", DRAW_SECONDS, path=view.source.path, view=view.to_json(), quick=quick
+    )
     try:
         drawn = await studio.latest.run(request.query_params.get("channel", "")[:40], work)
     except Superseded:
@@ -187,10 +189,13 @@ async def _search(studio: "Studio", request: Request) -> Response:
     photo = await run_in_threadpool(lambda: find_single_file(studio.uploads.path(upload)))
     if label is not None:
         await run_in_threadpool(read_view, studio, source, {"class": label})
+    bounds = {"steps": (1, 2000), "references": (0, 16)}
+    settings = {name: to_whole(body[name], name, *bound) for name, bound in bounds.items() if name in body}
     words = ["ganvas", "project", source.path, str(photo), *(["--label", label] if label else [])]
+    words += [word for name, value in settings.items() for word in (f"--{name}", str(value))]
     live = studio.lives.start(
         Live("search", quote(words)), "explore_long.search", LONG_SECONDS,
-        path=source.path, photo=str(photo), label=label, folder=str(source.kept / PLACES),
+        path=source.path, photo=str(photo), label=label, folder=str(source.kept / PLACES), **settings,
     )  # fmt: skip
     return answer(live.to_json(), 202)
 

@@ -23,8 +23,11 @@ FRAME_SECONDS = 0.2
 """Between two pictures of a walk that are shown while it is written."""
 
 
-def search(path: str, photo: str, label: str | None, folder: str) -> dict[str, Any]:
+def search(path: str, photo: str, label: str | None, folder: str, **settings: int) -> dict[str, Any]:
     """The place of a photo: its latents go to FOLDER/NAME.npz, the photo as it was cut to FOLDER/NAME.png.
+
+    Args:
+        settings: `steps` and `references` of `ganvas.project`.
 
     Raises:
         GanvasError: the photo cannot be read.
@@ -44,7 +47,7 @@ def search(path: str, photo: str, label: str | None, folder: str) -> dict[str, A
             reports.say(stage="comparison", step=step.step, steps=step.steps)
         return not reports.stopping.is_set()
 
-    placed = project(path, [photo], label=label, quiet=True, callback=watch)
+    placed = project(path, [photo], label=label, quiet=True, callback=watch, **settings)
     found.update(_keep(placed.latents, Path(folder)))
     image_io.save_image(image_io.to_pil(placed.targets[0]), Path(folder) / f"{found['place']}.png")
     reports.say(png=to_png(placed.found[0]))

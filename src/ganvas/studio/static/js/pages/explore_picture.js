@@ -5,24 +5,30 @@ import { errorBox, h, icon, replace, setText } from "../dom.js";
 import { number } from "../format.js";
 import { sharpenSmall } from "../images.js";
 import { t } from "../i18n.js";
-import { newest } from "../newest.js";
+import { newest, settled } from "../newest.js";
 import { fetchPicture, showBlob } from "../pictures.js";
 import { range } from "../range.js";
 
 const MOST_SEED = 2 ** 53 - 1;
 const RANDOM_SEEDS = 1_000_000;
 const CLASS_BUTTONS = 12;
+const QUICK_MS = 60;
+const SETTLE_MS = 150;
 
 export function createPicture({ view, about, channel }) {
   const image = sharpenSmall(h("img", { class: "explore-image", alt: "" }));
   const message = h("div", { class: "explore-message" });
   const { height, width } = about.shape;
   const frame = h("div", { class: "explore-frame", style: { "--ratio": `${width} / ${height}` } }, image);
-  const draw = newest(async (query) => {
+  let took = 0; // ms of the newest exact picture
+  const draw = newest(async ({ query, quick }) => {
+    const began = performance.now();
     try {
-      const blob = await fetchPicture(url("/api/explore/picture", { ...query, channel }));
+      const blob = await fetchPicture(url("/api/explore/picture", { ...query, channel, quick: quick ? 1 : null }));
       if (!blob) return;
       await showBlob(image, blob);
+      if (!quick) took = performance.now() - began;
+      image.dataset.exact = String(!quick);
       image.alt = t("explore.picture", { name: view.place ? t("explore.of_photo") : t("explore.of_seed", { seed: view.seed }) });
       image.dataset.query = JSON.stringify(query);
       replace(message);
@@ -31,15 +37,22 @@ export function createPicture({ view, about, channel }) {
     }
   });
   const controls = createControls(view, about);
+  // while something is dragged a picture may differ in the last bit, if that is much sooner; then it is drawn exactly
+  const settle = settled(() => draw({ query: view.query(), quick: false }), SETTLE_MS);
   const update = () => {
-    draw(view.query());
+    const quick = took > QUICK_MS;
+    draw({ query: view.query(), quick });
+    if (quick) settle();
     controls.update();
   };
   view.on(update);
   update();
   return {
     element: h("section", { class: "panel explore-stage", "aria-label": t("explore.picture.title") }, frame, message, controls.element),
-    close: () => draw.drop(),
+    close() {
+      settle.cancel();
+      draw.drop();
+    },
   };
 }
 
