@@ -207,7 +207,7 @@ def test_style_mixing_takes_any_layers(tmp_path: Path) -> None:
     two = sampler.mix([0], [5], layers=2)
     assert np.array_equal(two, sampler.mix([0], [5], layers=[0, 1]))
     for layers in ([], range(99), [99]):
-        with pytest.raises(GanvasError, match="coarse|--layers"):
+        with pytest.raises(GanvasError, match=r"coarse|--layers"):
             sampler.mix([0], [5], layers=layers)
     assert [parse_layers(text) for text in (None, "4", "0-2,5", "5-5")] == [None, 4, [0, 1, 2, 5], [5]]
     for text in ("", "x", "-1", "2-", "3-1", "0,,1", "²"):

@@ -80,8 +80,8 @@ def in_passes(
     """Images uint8 on the CPU of each row of `points` and `labels`, by passes of one size.
 
     Args:
-        step: that size; by default `images_per_pass`. With another one the last bit of a sum, and so the last level of a
-            pixel, may be another.
+        step: that size; by default `images_per_pass`. With another one the last bit of a sum may be another, and so
+            a pixel by one level.
     """
     step = step or images_per_pass(*generator.shape[1:3])
     for start in range(0, len(points), step):
