@@ -55,7 +55,8 @@ def paint(photo: str, paintings: Sequence[str], knobs: Mapping[str, Any]) -> dic
     except _Stopped:
         assert last is not None
         return {"seconds": last.seconds, "step": last.iteration}
-    reports.say(png=_png(done), height=height, width=width)
+    counts = {"step": last.iterations, "steps": last.iterations, "left": 0.0} if last else {}
+    reports.say(png=_png(done), height=height, width=width, **counts)
     return {"seconds": time.monotonic() - began, "step": last.iteration if last else 0}
 
 
