@@ -23,7 +23,7 @@ FRAME_SECONDS = 0.2
 """Between two pictures of a walk that are shown while it is written."""
 
 
-def search(path: str, photo: str, label: str | None, folder: str, **settings: int) -> dict[str, Any]:
+def search(path: str, photo: str, label: str | None, folder: str, **settings: Any) -> dict[str, Any]:
     """The place of a photo: its latents go to FOLDER/NAME.npz, the photo as it was cut to FOLDER/NAME.png.
 
     Args:

@@ -41,10 +41,10 @@ class Worker:
     Args:
         memory: bytes that it may use; by default MEMORY_SHARE of the machine's.
         threads: of its computations; None: as many as those of a command, so that its numbers are the same.
-        idle: seconds without work after which it ends.
+        idle: seconds without work after which it ends; by default IDLE_SECONDS.
     """
 
-    def __init__(self, memory: int | None = None, threads: int | None = 1, idle: float = IDLE_SECONDS) -> None:
+    def __init__(self, memory: int | None = None, threads: int | None = 1, idle: float | None = None) -> None:
         self._memory, self._threads, self._idle = memory, threads, idle
         self._turn, self._waiting = asyncio.Lock(), 0
         self._process: asyncio.subprocess.Process | None = None
@@ -110,7 +110,7 @@ class Worker:
         except BaseException:
             await self._end()
             raise
-        self._rest = asyncio.get_running_loop().call_later(self._idle, self._end_idle, process)
+        self._rest = asyncio.get_running_loop().call_later(self._idle or IDLE_SECONDS, self._end_idle, process)
         if "error" in line:
             error = line["error"]
             raise Refusal(line["status"], error["what"], expected=error["expected"], fix=error["fix"])

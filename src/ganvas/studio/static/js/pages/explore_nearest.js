@@ -29,6 +29,7 @@ export function createNearest({ view, mayWrite }) {
     const verdict = found.copy ? "explore.nearest.copy" : "explore.nearest.no_copy";
     replace(
       place,
+      h("p", { class: "small muted stale-note" }, t("explore.nearest.stale")),
       h("p", { class: "verdict-line", "data-severity": found.copy ? "warning" : "healthy" }, icon(found.copy ? "warning" : "healthy"), h("span", null, t(verdict, { ratio: number(found.ratio, 2), most: number(found.most) }))),
       h("ol", { class: "nearest-list" }, found.pictures.map((one, i) =>
         h("li", null, sharpenSmall(h("img", { src: dataPng(one.png), alt: t("explore.nearest.picture", { n: i + 1 }) })), h("span", { class: "small muted" }, number(one.distance, 2))))),

@@ -41,6 +41,7 @@ export function createPicture({ view, about, channel }) {
   const settle = settled(() => draw({ query: view.query(), quick: false }), SETTLE_MS);
   const update = () => {
     const quick = took > QUICK_MS;
+    image.dataset.exact = "false";
     draw({ query: view.query(), quick });
     if (quick) settle();
     controls.update();
@@ -76,7 +77,7 @@ function createControls(view, about) {
   });
   const classes = createClasses(view, about.classes);
   const place = h("p", { class: "small explore-place" },
-    icon("mark"), h("span", null, t("explore.place.note")),
+    h("span", null, t("explore.place.note")),
     h("button", { type: "button", class: "button quiet small", on: { click: () => view.change({ place: null }) } }, t("explore.place.leave")));
   return {
     element: h("div", { class: "explore-controls" }, seedRow, classes?.element, truncation.element, h("p", { class: "small muted" }, t("explore.truncation.hint")), place),

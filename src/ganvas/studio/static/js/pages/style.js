@@ -72,7 +72,10 @@ export default {
           result.element)),
     );
     changed();
-    if (params.get("work")) result.watch(params.get("work"), () => setParams({ work: null }));
+    // one that goes on is shown, whichever page has started it
+    const { works } = await get("/api/live");
+    const going = params.get("work") ?? works.find((one) => one.kind === "style" && one.state === "running")?.id;
+    if (going) result.watch(going, () => setParams({ work: null }));
     return () => {
       check.cancel();
       result.close();
