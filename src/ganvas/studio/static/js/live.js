@@ -1,6 +1,6 @@
 /** Work of the server whose pictures are shown as they are made: it is followed to its end, and can be stopped. */
 
-import { post, stream, url } from "./api.js";
+import { get, post, stream, url } from "./api.js";
 import { newest } from "./newest.js";
 import { fetchPicture, showBlob } from "./pictures.js";
 import { toastError } from "./toast.js";
@@ -36,6 +36,14 @@ export function follow(id, { image = null, onWork, onPicture = () => {} }) {
     over = true;
     close();
   };
+}
+
+/** Calls `watch(work)` where a work of that id is still known. */
+export async function resume(id, watch) {
+  if (!id) return;
+  const { works } = await get("/api/live").catch(() => ({ works: [] }));
+  const found = works.find((one) => one.id === id);
+  if (found) watch(found);
 }
 
 /** Asks a work to end with what it has. */

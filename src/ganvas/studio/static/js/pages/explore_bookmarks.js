@@ -6,12 +6,15 @@ import { errorBox, h, icon, keyed, replace, setText } from "../dom.js";
 import { bytes } from "../format.js";
 import { sharpenSmall } from "../images.js";
 import { t } from "../i18n.js";
-import { follow, stopWork } from "../live.js";
+import { follow, resume, stopWork } from "../live.js";
 import { toastError } from "../toast.js";
 import { exploreAddress } from "./explore_view.js";
 
 const IMAGES = [".gif", ".png", ".webp"];
 const MOST_SEGMENT = 10;
+
+/** The newest walk of each generator, which is shown again when the page is opened again. */
+const going = new Map();
 
 export function createBookmarks({ view, about, mayWrite }) {
   const left = new Set(); // ids of those that the walk leaves out
@@ -62,7 +65,9 @@ export function createBookmarks({ view, about, mayWrite }) {
   }
 
   function make(one) {
-    const query = { of: view.of, snapshot: view.snapshot, ...one.view };
+    // its own snapshot, unless that was removed meanwhile
+    const snapshot = about.snapshots.some(({ name: own }) => own === one.snapshot) ? one.snapshot : view.snapshot;
+    const query = { of: view.of, snapshot, ...one.view };
     const chosen = h("input", { type: "checkbox", checked: true, "aria-label": t("explore.bookmarks.in_walk", { name: one.name }), on: { change: (event) => {
       if (event.target.checked) left.delete(one.id);
       else left.add(one.id);
@@ -70,7 +75,7 @@ export function createBookmarks({ view, about, mayWrite }) {
     } } });
     return h(
       "li", { class: "bookmark" },
-      h("a", { href: exploreAddress(view.of, view.snapshot, one.view) }, sharpenSmall(h("img", { src: url("/api/explore/picture", query), alt: "", loading: "lazy" })), h("span", { class: "bookmark-name" }, one.name)),
+      h("a", { href: exploreAddress(view.of, snapshot, one.view) }, sharpenSmall(h("img", { src: url("/api/explore/picture", query), alt: "", loading: "lazy" })), h("span", { class: "bookmark-name" }, one.name)),
       h("div", { class: "bookmark-end" }, chosen,
         h("button", { type: "button", class: "icon-button", disabled: !mayWrite, "aria-label": t("explore.bookmarks.remove", { name: one.name }), title: t("explore.bookmarks.remove", { name: one.name }), on: { click: () => remove(one) } }, icon("trash"))),
     );
@@ -107,6 +112,7 @@ export function createBookmarks({ view, about, mayWrite }) {
     }
 
     function watch(begun) {
+      going.set(view.of, begun.id);
       const image = sharpenSmall(h("img", { class: "walk-image", alt: t("explore.walk.preview") }));
       const bar = h("progress", { max: 1, value: 0, "aria-label": t("explore.walk.progress") });
       const stop = h("button", { type: "button", class: "button small", on: { click: () => stopWork(begun.id) } }, icon("stop"), t("explore.stop"));
@@ -136,6 +142,7 @@ export function createBookmarks({ view, about, mayWrite }) {
       setText(note, n < 2 ? t("explore.walk.two") : t("explore.walk.between", { n }));
     }
 
+    resume(going.get(view.of), watch);
     return {
       element: h("div", { class: "explore-walk stack" },
         h("h3", null, t("explore.walk.title")),

@@ -7,10 +7,13 @@ import { dropZone } from "../drop.js";
 import { number } from "../format.js";
 import { sharpenSmall } from "../images.js";
 import { t } from "../i18n.js";
-import { follow, stopWork } from "../live.js";
+import { follow, resume, stopWork } from "../live.js";
 import { dataPng } from "../pictures.js";
 import { upload } from "../upload.js";
 import { uploadView } from "./data_source.js";
+
+/** The newest search of each generator: {id, photo}; it is shown again when the page is opened again. */
+const going = new Map();
 
 export function createPhoto({ view, mayWrite }) {
   const place = h("div", { class: "stack" });
@@ -40,13 +43,15 @@ export function createPhoto({ view, mayWrite }) {
   }
 
   function watch(begun, photo) {
+    going.set(view.of, { id: begun.id, photo });
+    const jumps = begun.state === "running"; // to the place, once it is found
     const target = h("img", { class: "photo-image", src: photo, alt: t("explore.photo.target") });
     const found = sharpenSmall(h("img", { class: "photo-image", alt: t("explore.photo.found") }));
     const status = h("p", { class: "small", role: "status" });
     const bar = h("progress", { max: 1, value: 0, "aria-label": t("explore.photo.progress") });
     const stop = h("button", { type: "button", class: "button small", on: { click: () => stopWork(begun.id) } }, icon("stop"), t("explore.stop"));
     const go = h("button", { type: "button", class: "button primary small", hidden: true }, icon("next"), t("explore.photo.go"));
-    const again = h("button", { type: "button", class: "button quiet small", hidden: true, on: { click: () => zone() } }, t("explore.photo.again"));
+    const again = h("button", { type: "button", class: "button quiet small", hidden: true, on: { click: leave } }, t("explore.photo.again"));
     const notes = h("div", { class: "stack small" });
     let known = null;
     const show = (name) => {
@@ -70,7 +75,7 @@ export function createPhoto({ view, mayWrite }) {
           const key = work.stopping ? "explore.stopping" : facts.stage ? `explore.photo.${facts.stage}` : "explore.photo.loading";
           setText(status, t(key, { distance: number(facts.distance), step: facts.step ?? 0, steps: facts.steps ?? 0 }));
         }
-        if (work.found.place && !known) show(work.found.place);
+        if (work.found.place && !known && jumps) show(work.found.place);
         if (state === "running") return;
         bar.hidden = stop.hidden = true;
         again.hidden = false;
@@ -79,7 +84,8 @@ export function createPhoto({ view, mayWrite }) {
         target.src = dataPng(work.result.target);
         sharpenSmall(target);
         go.hidden = false;
-        if (!known) show(work.result.place);
+        if (!known && jumps) show(work.result.place);
+        known = work.result.place;
         setText(status, t("explore.photo.done", { verdict: work.result.verdict }));
         const context = Object.entries(work.result.context).map(([name, [least, most]]) => h("div", null, h("dt", null, name), h("dd", null, `${number(least)} – ${number(most)}`)));
         replace(notes,
@@ -89,7 +95,13 @@ export function createPhoto({ view, mayWrite }) {
       },
     });
   }
+  function leave() {
+    going.delete(view.of);
+    zone();
+  }
+
   zone();
+  resume(going.get(view.of)?.id, (work) => watch(work, going.get(view.of).photo));
 
   return {
     element: h("section", { class: "panel stack explore-photo", "aria-labelledby": "photo-title" }, h("h2", { id: "photo-title" }, t("explore.photo.title")), place),
