@@ -12,7 +12,7 @@ import { range } from "../range.js";
 const MOST_SEED = 2 ** 53 - 1;
 const RANDOM_SEEDS = 1_000_000;
 const CLASS_BUTTONS = 12;
-const QUICK_MS = 60;
+const QUICK_MS = 100;
 const SETTLE_MS = 150;
 
 export function createPicture({ view, about, channel }) {
