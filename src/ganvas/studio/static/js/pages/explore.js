@@ -77,8 +77,7 @@ function show(page, { sources, about, mayWrite, params }) {
   replace(
     page,
     head(sources, about.of, about),
-    h("div", { class: "explore-main" }, picture.element, map.element, h("div", { class: "explore-side" }, directions.element, layers.element)),
-    command,
+    h("div", { class: "explore-main" }, picture.element, map.element, h("div", { class: "explore-side" }, directions.element, layers.element), command),
     h("div", { class: "explore-below" }, bookmarks.element, photo.element, nearest.element),
   );
   const tell = settled(newest(async (query) => {

@@ -18,17 +18,18 @@ export function createDirections({ view, about }, onFound) {
   const reset = h("button", { type: "button", class: "button quiet small", on: { click: () => view.change({ moves: new Map() }) } }, t("explore.directions.reset"));
   const buttons = about.methods.map((method) =>
     h("button", { type: "button", class: "chip", title: t(`explore.method.${method}`), on: { click: () => load(method) } }, method.toUpperCase()));
+  const hint = h("p", { class: "small muted" });
   let shown = about.methods.includes(view.x.split(":")[0]) ? view.x.split(":")[0] : about.methods[0];
 
   async function load(method = shown) {
     shown = method;
+    hint.textContent = t(`explore.share.${method === "pca" && about.space === "z" ? "pca_z" : method}`);
     about.methods.forEach((one, i) => buttons[i].setAttribute("aria-pressed", String(one === method)));
     if (!found.has(method)) {
       replace(list, h("p", { class: "small muted", role: "status" }, h("span", { class: "live-dot" }), " ", t("explore.directions.finding")));
       try {
-        const { n, shares } = await get("/api/explore/directions", { of: view.of, snapshot: view.snapshot, method });
-        const label = (i) => `${method}:${i} · ${percent(shares[i])}`;
-        found.set(method, Array.from({ length: Math.min(n, MOST) }, (_, i) => ({ name: `${method}:${i}`, label: label(i) })));
+        await find(method);
+        for (const axis of [view.x, view.y]) await find(axis.split(":")[0]).catch(() => {}); // the map may have another
       } catch (error) {
         if (shown === method) replace(list, errorBox(error));
         return;
@@ -37,6 +38,13 @@ export function createDirections({ view, about }, onFound) {
     if (shown !== method) return;
     draw();
     onFound([...found.values()].flat());
+  }
+
+  async function find(method) {
+    if (found.has(method) || !about.methods.includes(method)) return;
+    const { n, shares } = await get("/api/explore/directions", { of: view.of, snapshot: view.snapshot, method });
+    const label = (i) => `${method}:${i} · ${percent(shares[i])}`;
+    found.set(method, Array.from({ length: Math.min(n, MOST) }, (_, i) => ({ name: `${method}:${i}`, label: label(i) })));
   }
 
   function draw() {
@@ -69,7 +77,7 @@ export function createDirections({ view, about }, onFound) {
     element: h(
       "section", { class: "panel stack", "aria-labelledby": "directions-title" },
       h("div", { class: "section-head" }, h("h2", { id: "directions-title" }, t("explore.directions.title")), h("div", { class: "chips", role: "group", "aria-label": t("explore.method") }, buttons), reset),
-      h("p", { class: "small muted" }, t(about.space === "z" ? "explore.directions.hint_z" : "explore.directions.hint")),
+      hint,
       list,
     ),
     load,
