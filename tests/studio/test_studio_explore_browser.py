@@ -182,3 +182,15 @@ def test_a_photo_is_painted_live_and_any_state_is_kept(visit: Visit, watch: Watc
     page.goto(page.url)  # the address has the work
     expect(page.get_by_text("The last picture is kept.")).to_be_visible()
     expect(page.locator(".style-image")).to_be_visible()
+
+
+def test_an_address_may_mix_methods_and_stays_as_it_is(visit: Visit) -> None:
+    page = visit(f"{DIGITS}&seed=2&x=sefa:1&y=pca:4&move=pca:4=-1.5,sefa:1=0.8")
+    page.wait_for_selector(".map-pad.drawn")
+    drawn(page, seed="2", move="pca:4=-1.5,sefa:1=0.8")
+    expect(page.get_by_role("slider", name="Across the map")).to_have_value("0.8")
+    expect(page.get_by_role("slider", name="Up the map")).to_have_value("-1.5")
+    expect(page.get_by_label("Direction up the map")).to_have_value("pca:4")
+    given = page.evaluate("Object.fromEntries(new URLSearchParams(location.search))")
+    wanted = {"of": "pretrained:digits", "seed": "2", "x": "sefa:1", "y": "pca:4", "move": "pca:4=-1.5,sefa:1=0.8"}
+    assert wanted.items() <= given.items()
