@@ -60,7 +60,7 @@ export function createView(params, about) {
     address() {
       const none = Object.fromEntries([...PLAIN, "move", "snapshot"].map((name) => [name, null]));
       const axes = { x: view.x === "pca:0" ? null : view.x, y: view.y === "pca:1" ? null : view.y };
-      return { ...none, ...view.query(), ...axes };
+      return { of: view.of, snapshot: null, ...none, ...view.query(), ...axes };
     },
 
     /** The amounts along the other directions than those of the map. */
