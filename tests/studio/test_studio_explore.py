@@ -19,7 +19,7 @@ from support import call_cli, tiny
 
 from ganvas.config import replace
 from ganvas.errors import GanvasError
-from ganvas.studio import bookmarks, explore, explore_work, generators
+from ganvas.studio import bookmarks, explore, explore_long, explore_work, generators
 from ganvas.studio import live as module
 from ganvas.studio.answers import Refusal
 from ganvas.studio.latest import Latest, Superseded
@@ -81,7 +81,6 @@ def wait_for(served: Served, work: Any) -> Any:
 VIEWS = [
     {"of": DIGITS, "seed": "7", "class": "3", "truncation": "0.7"},
     {"of": DIGITS, "seed": "7", "class": "3", "move": "pca:0=1.5,pca:1=-2.25,sefa:0=0.5"},
-    {"of": STYLES, "seed": "4"},
     {"of": STYLES, "seed": "4", "class": "5", "mix": "9", "layers": "0-0,2-2", "noise": "3:1-2", "move": "pca:2=2"},
 ]
 
@@ -207,10 +206,11 @@ def test_a_photo_has_a_place_that_its_command_draws(
     begun = post(served, "/explore/place", {"of": STYLES, "upload": send_photo(served), "steps": 6, "references": 1})
     assert begun.status == 202
     with served.stream(f"/api/live/stream?id={begun.json['id']}") as events:
-        work = events.next("work")[1]
-        while work["state"] == "running":
-            work = events.next("work")[1]
+        assert events.next("work")[1]["state"] == "running"
+    work = wait_for(served, begun.json)
     assert work["state"] == "done", work["error"]
+    with served.stream(f"/api/live/stream?id={work['id']}") as events:
+        assert events.next("work")[1] == work
     place = work["result"]["place"]
     assert work["found"]["place"] == place
     assert "distance" in work["result"]["verdict"]
@@ -245,11 +245,10 @@ def test_a_search_that_is_stopped_keeps_what_it_has_found(served: Served, monkey
     assert not work["result"]["compared"]
 
 
-def test_what_is_no_photo_is_refused_in_the_words_of_the_command(served: Served) -> None:
-    body = {"of": DIGITS, "upload": send_photo(served, "x.png", b"hello"), "steps": 2}
-    work = wait_for(served, post(served, "/explore/place", body).json)
-    assert work["state"] == "failed"
-    assert "cannot be used" in work["error"]["what"]
+def test_what_is_no_photo_is_refused_in_the_words_of_the_command(served: Served, tmp_path: Path) -> None:
+    (tmp_path / "x.png").write_bytes(b"hello")
+    with pytest.raises(GanvasError, match="cannot be used"):
+        explore_long.search(DIGITS, str(tmp_path / "x.png"), None, str(tmp_path), steps=2)
     assert post(served, "/explore/place", {"of": DIGITS, "upload": "none"}).status == 404
     assert post(served, "/explore/place", {"of": DIGITS}).status == 400
 

@@ -14,7 +14,8 @@ from PIL import Image
 from serving import Reply, Served, serving
 from support import call_cli
 
-from ganvas.studio import styling
+from ganvas.errors import GanvasError
+from ganvas.studio import style_work, styling
 
 SMALL = {"size": 24, "min_scale": 16, "iterations": 2}
 PATIENCE_SECONDS = 120
@@ -124,18 +125,23 @@ def test_a_transfer_that_is_stopped_keeps_its_last_picture(served: Served) -> No
 
 
 def test_missing_weights_and_broken_pictures_are_told_in_the_words_of_the_command(
-    served: Served, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """What a page shows of a work that failed is the error of its function."""
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # nothing answers there
-    photo, painting = send(served, "photo.png"), send(served, "one.png")
-    knobs = SMALL | {"network": "squeezenet"}
-    work = wait_for(
-        served, post(served, "/style", {"photo": photo, "paintings": [painting], "knobs": knobs}).json["id"]
-    )
-    assert work["state"] == "failed"
-    assert "squeezenet could not be downloaded" in work["error"]["what"]
-    assert "--network eye" in work["error"]["fix"]
+    photo, broken = tmp_path / "photo.png", tmp_path / "broken.png"
+    Image.fromarray(np.zeros((40, 52, 3), np.uint8)).save(photo)
+    broken.write_bytes(b"\x89PNG\r\n\x1a\n")
+    with pytest.raises(GanvasError, match="squeezenet could not be downloaded") as caught:
+        style_work.paint(str(photo), [str(photo)], SMALL | {"network": "squeezenet"})
+    assert "--network eye" in caught.value.fix
+    with pytest.raises(GanvasError, match=r"broken.png cannot be used"):
+        style_work.paint(str(photo), [str(broken)], SMALL)
+
+
+def test_a_work_that_fails_tells_its_page_why(served: Served) -> None:
     broken = send(served, "broken.png", b"\x89PNG\r\n\x1a\n")
-    body = {"photo": photo, "paintings": [broken], "knobs": SMALL}
+    body = {"photo": broken, "paintings": [send(served, "one.png")], "knobs": SMALL}
     work = wait_for(served, post(served, "/style", body).json["id"])
+    assert (work["state"], work["result"]) == ("failed", None)
     assert "broken.png cannot be used" in work["error"]["what"]
