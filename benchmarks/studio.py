@@ -1,5 +1,6 @@
 """What the studio takes: the first page, a hundred long runs, and the time of a training whose page is open.
 
+    python benchmarks/studio.py --explore pretrained:digits28 RUN … [--moves 60]
     python benchmarks/studio.py [--starts 7] [--runs 100] [--lines 10000] [--minutes 10] [--recipe digits]
 
 Prints tables for docs/results.md. Needs Chromium and Playwright. The training goes on all the time; spells with its
@@ -167,6 +168,43 @@ def measure_training(page: Page, folder: Path, recipe: list[str], minutes: float
     yield f"\nWith the page open, Chromium and the server take {statistics.mean(shares):.0f} % of a core."
 
 
+def measure_map(page: Page, of: str, moves: int) -> Iterator[str]:
+    """From a key that moves the point of the map to the new picture on the page: while it moves, and exactly."""
+    path, runs = Path(of), Path(of).parent if Path(of).exists() else Path(tempfile.mkdtemp())
+    with studio(runs) as (address, _, _):
+        page.goto(address)
+        page.goto(f"{address.partition('?')[0]}explore?of={f'0/{path.name}' if path.exists() else of}")
+        page.wait_for_selector(".map-pad.drawn", timeout=120_000)
+        found: dict[str, list[float]] = {"moving": [], "exact": []}
+        for _ in range(moves):
+            page.wait_for_timeout(50)
+            times = page.evaluate(PICTURED)
+            for name, value in zip(found, times, strict=True):
+                found[name].append(value)
+    for name, values in found.items():
+        yield row(f"map to picture, {name}: `{path.name if path.exists() else of}`", "", values, "ms")
+
+
+PICTURED = """() => new Promise((done) => {
+    const image = document.querySelector('.explore-image');
+    const slider = document.querySelector('.map-axis input');
+    const before = image.src;
+    const began = performance.now();
+    let moving = null;
+    const watcher = new MutationObserver(() => {
+        if (image.src === before) return;
+        moving ??= performance.now() - began;
+        if (image.dataset.exact !== 'true') return;
+        watcher.disconnect();
+        done([moving, performance.now() - began]);
+    });
+    watcher.observe(image, { attributes: true });
+    slider.value = String(Number(slider.value) + (Number(slider.value) > 2 ? -4 : 0.05));
+    slider.dispatchEvent(new Event('input'));
+})"""
+"""The point is moved as by a key; resolves with ms until the next picture, and until the exact one."""
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--starts", type=int, default=7)
@@ -175,12 +213,21 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10.0, help="of each training that is watched")
     parser.add_argument("--spell", type=float, default=12.0, help="seconds with the page, and without it")
     parser.add_argument("--recipe", nargs="*", default=["digits"], help="of the training that is watched")
+    parser.add_argument("--explore", nargs="*", default=[], help="only the map of these: runs, or pretrained:NAME")
+    parser.add_argument("--moves", type=int, default=60, help="of the point of each map")
     arguments = parser.parse_args()
     path = next(filter(None, map(shutil.which, NAMES)))
     print(f"Load average at the start: {os.getloadavg()[0]:.2f}", flush=True)
     with tempfile.TemporaryDirectory() as name, sync_playwright() as playwright:
         folder = Path(name)
         page: Any = playwright.chromium.launch(executable_path=path, args=list(FLAGS)).new_page()
+        if arguments.explore:
+            print("| | aim | median | least | most | n |\n|---|---|---|---|---|---|")
+            for of in arguments.explore:
+                for text in measure_map(page, of, arguments.moves):
+                    print(text, flush=True)
+            print(f"\nLoad average at the end: {os.getloadavg()[0]:.2f}")
+            return
         few = ["train", "digits", "--kimg", "60", "--out", str(folder / "few"), "--name", "one", "--quiet"]
         subprocess.run([sys.executable, "-m", "ganvas", *few], env=ENVIRONMENT, check=True)
         make_many(folder / "few" / "one", folder / "many", arguments.runs, arguments.lines)

@@ -12,11 +12,14 @@ from support import FAMILY_CASES, NARROW, call_cli, tiny
 
 import ganvas
 from ganvas.animation import save_animation
-from ganvas.cli.pictures import parse_amounts
 from ganvas.data import to_unit
 from ganvas.errors import GanvasError
 from ganvas.features.perceptual import PerceptualDistance
 from ganvas.latent_space import axes as module
+from ganvas.latent_space.layers import parse_layers
+from ganvas.latent_space.noise import change_noise
+from ganvas.latent_space.pictures import Request, parse_amounts, parse_moves
+from ganvas.latent_space.search import SearchStep
 from ganvas.latents import Latents, load_latents, walk
 from ganvas.networks import Shape, build_generator
 from ganvas.runs import snapshot
@@ -195,6 +198,82 @@ def test_style_mixing_takes_coarse_layers_of_rows_and_fine_ones_of_columns(tmp_p
         sampler.mix([0], [1], layers=99)
 
 
+def test_style_mixing_takes_any_layers(tmp_path: Path) -> None:
+    sampler = ganvas.load(make_snapshot(tmp_path / "s", "stylegan", Shape(1, 16, 16, 0)))
+    one, other = (sampler.latents([seed]).styles[0] for seed in (0, 5))
+    mixed = sampler.mix_latents([0], [5], layers=[1, 3], label=None, truncation=1.0).styles[0]
+    expected = [one, other]
+    assert all(torch.equal(mixed[layer], expected[layer not in (1, 3)][layer]) for layer in range(len(mixed)))
+    two = sampler.mix([0], [5], layers=2)
+    assert np.array_equal(two, sampler.mix([0], [5], layers=[0, 1]))
+    for layers in ([], range(99), [99]):
+        with pytest.raises(GanvasError, match=r"coarse|--layers"):
+            sampler.mix([0], [5], layers=layers)
+    assert [parse_layers(text) for text in (None, "4", "0-2,5", "5-5")] == [None, 4, [0, 1, 2, 5], [5]]
+    for text in ("", "x", "-1", "2-", "3-1", "0,,1", "²"):
+        with pytest.raises(GanvasError, match="--layers is"):
+            parse_layers(text)
+
+
+def test_noise_is_changed_in_some_layers_or_all_and_only_in_a_copy(tmp_path: Path) -> None:
+    sampler = ganvas.load(make_snapshot(tmp_path / "s", "stylegan", Shape(1, 16, 16, 0)))
+    with torch.no_grad():
+        for layer in sampler.generator.layers:  # type: ignore[union-attr]
+            layer.noise_strength.fill_(1.0)  # type: ignore[union-attr]
+    before, own = sampler.sample([3]), [noise.clone() for noise in sampler.generator.noise]
+    changed = change_noise(sampler, "7")
+    assert np.array_equal(changed.sample([3]), change_noise(sampler, "7").sample([3]))
+    assert not np.array_equal(changed.sample([3]), before)
+    assert not np.array_equal(changed.sample([3]), change_noise(sampler, "8").sample([3]))
+    assert all(not noise.any() for noise in change_noise(sampler, "none").generator.noise)
+    some = change_noise(sampler, "7:1-2").generator.noise
+    assert all(torch.equal(some[i], (changed.generator.noise if i in (1, 2) else own)[i]) for i in range(len(own)))
+    assert np.array_equal(sampler.sample([3]), before)
+    for noise in ("x", "-1", "", "7:", "7:99", "7:2-1", "none:x"):
+        with pytest.raises(GanvasError, match="--noise"):
+            change_noise(sampler, noise)
+    with pytest.raises(GanvasError, match="no noise"):
+        change_noise(ganvas.load(make_snapshot(tmp_path / "m", "mlp", Shape(1, 8, 8, 0))), "7")
+
+
+def test_several_moves_add_up_and_one_is_that_of_direction(run: Run, tmp_path: Path) -> None:
+    sampler = ganvas.load(run)
+    found = ganvas.directions(sampler, n=3)
+    request = Request("4", move="pca:0=1.5,pca:2=-1")
+    expected = found.move(found.move(sampler.latents([4]), 0, [1.5]), 2, [-1.0])
+    assert torch.equal(request.latents_of(sampler).styles, expected.styles)
+    one = Request("4,5", move="pca:1=2").latents_of(sampler).styles
+    assert torch.equal(one, Request("4,5", direction="pca:1", amount="2").latents_of(sampler).styles)
+    arguments = ["--seeds", "4", "--move", "pca:0=1.5,pca:2=-1", "--each", tmp_path / "each"]
+    call_cli("sample", run.path, *arguments, check=0)
+    with Image.open(tmp_path / "each" / "seed00004.png") as image:
+        assert np.array_equal(np.asarray(image), sampler.draw(expected)[0, 0])
+    for text in ("pca:0", "pca:0=", "pca:0=nan", "tsne:0=1", "pca:x=1", "0=1", "pca:0=1,", ",".join(["pca:0=1"] * 65)):
+        with pytest.raises(GanvasError, match="--move has"):
+            parse_moves(text)
+
+
+def test_a_search_tells_how_far_it_is_and_ends_when_asked(run: Run) -> None:
+    target = ganvas.load(run).sample([5])[0]
+    steps: list[SearchStep] = []
+    found = ganvas.project(run, target, steps=30, references=1, quiet=True, callback=steps.append)
+    photos = [step for step in steps if step.stage == "photos"]
+    assert [step.stage for step in steps] == ["photos"] * len(photos) + ["comparison"] * (len(steps) - len(photos))
+    assert len(photos) < len(steps)
+    assert photos[-1].step == photos[-1].steps == 30
+    assert torch.equal(photos[-1].latents.styles, found.latents.styles)
+    assert found.distances[0] == pytest.approx(float(photos[-1].distances[0]))
+    assert all(step.images.shape == (1, 1, 8, 8) for step in photos)
+    assert found.context
+
+    def stop(step: SearchStep) -> bool:
+        return step.step < 10
+
+    stopped = ganvas.project(run, target, steps=5000, references=1, quiet=True, callback=stop)
+    assert not stopped.context
+    assert stopped.distances[0] >= found.distances[0]
+
+
 def test_walks_end_where_they_begin_or_at_the_last() -> None:
     ends = Latents(torch.randn(3, 2, 4), None, "w")
     there = torch.cat([part.styles for part in walk(ends, 4, loop=False)])
@@ -219,6 +298,8 @@ def test_walks_end_where_they_begin_or_at_the_last() -> None:
         (["--amount", "-1..1"], "--amount is of --direction", 2),
         (["--mix", "1,2"], "no layers to mix", 1),
         (["--layers", "2"], "--layers is of --mix", 2),
+        (["--move", "pca:0"], "--move has 'pca:0'", 1),
+        (["--noise", "3"], "no noise", 1),
         (["--mix", "1", "--direction", "pca:0"], "given together", 2),
         (["--latents", "a.npz", "--seeds", "1"], "given together", 2),
         (["--latents", "a.npz"], "has no latents", 1),

@@ -106,3 +106,18 @@ def test_copying_is_printed_by_the_command_line() -> None:
     text = run_cli("evaluate", copied, "--against", real, "--panel", "pairs.png", "--device", "cpu", "--quiet").stdout
     assert "Training images are copied: 100.0 %" in " ".join(text.split())
     assert Path("pairs.png").stat().st_size > 0
+
+
+def test_nearest_training_images_of_one_also_mirrored() -> None:
+    train = np.random.default_rng(0).integers(0, 256, (20, 1, 8, 8), np.uint8)
+    train[7] = train[3]
+    pixels = TrainingPixels.from_images(train)
+    assert pixels is not None
+    for image in (train[5], train[5][..., ::-1]):
+        rows, distances = pixels.nearest(image, 4)
+        assert len(rows) == len(set(rows)) == 4
+        assert rows[0] == 5
+        assert distances[0] == pytest.approx(0, abs=1e-6)
+        assert list(distances) == sorted(distances)
+        assert distances[1] > 0.5
+    assert len(pixels.nearest(train[3], 99)[0]) == 19  # of equal ones one

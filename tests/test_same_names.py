@@ -49,7 +49,8 @@ TERMINAL_ONLY = {
     "train": {"config", "gpus", "dry_run", "json"},  # config: every knob, in Python the keywords of train
     "sample": {
         *("out", "each", "video", "fps", "save_latents", "scale", "class_"),  # files, where Python returns arrays
-        *("direction", "amount", "mix", "layers"),  # in Python directions().move and Sampler.mix
+        *("direction", "amount", "move"),  # in Python directions().move
+        *("mix", "layers", "noise"),  # Sampler.mix, and change_noise
     },
     "project": {"out", "json"},
     "directions": {"out", "json"},
@@ -71,7 +72,7 @@ PYTHON_ONLY = {
     "train": {"recipe", "knobs"},
     "sample": {"self", "progress"},
     "evaluate": {"memo"},  # shared by evaluations
-    "project": {"quiet"},
+    "project": {"quiet", "callback"},
     "directions": {"n", "path", "self"},
     "compare": {"command"},  # the command line passes what was typed
     "style": {"callback", "knobs"},

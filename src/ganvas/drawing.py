@@ -75,9 +75,15 @@ def in_passes(
     points: Tensor,
     labels: Tensor | None,
     device: torch.device | None,
+    step: int | None = None,
 ) -> Iterator[Tensor]:
-    """Images uint8 on the CPU of each row of `points` and `labels`, by passes of one size."""
-    step = images_per_pass(*generator.shape[1:3])
+    """Images uint8 on the CPU of each row of `points` and `labels`, by passes of one size.
+
+    Args:
+        step: that size; by default `images_per_pass`. With another one the last bit of a sum may be another, and so
+            a pixel by one level.
+    """
+    step = step or images_per_pass(*generator.shape[1:3])
     for start in range(0, len(points), step):
         with default_state(random=False), torch.no_grad(), user_code.quote_loaded():
             rows = torch.arange(start, start + step).clamp(max=len(points) - 1)

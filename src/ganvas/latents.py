@@ -6,7 +6,7 @@ A latent is [layers k]: z itself with one layer, or in families with a mapping n
 import io
 import math
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -188,16 +188,23 @@ def _segments(ends: Latents, t: Tensor, loop: bool) -> Iterator[Latents]:
         yield ends[n - 1 :]
 
 
-def mix(coarse: Latents, fine: Latents, layers: int | None = None) -> Latents:
-    """The first `layers` (by default half) of each of `coarse` with the others of each of `fine`: [n·m layers k].
+def mix(coarse: Latents, fine: Latents, layers: int | Sequence[int] | None = None) -> Latents:
+    """Some layers of each of `coarse` with the others of each of `fine`: [n·m layers k].
+
+    Args:
+        coarse, fine: of one generator.
+        layers: how many of the first layers are `coarse`'s, by default half; or which ones, numbered from 0.
 
     Raises:
-        GanvasError: there are not so many layers.
+        GanvasError: there are not so many layers, or all or none are named.
     """
     count, n = coarse.styles.shape[1], len(fine)
-    layers = count // 2 if layers is None else to_whole(layers, "--layers")
-    if not 0 < layers < count:
-        raise GanvasError(f"{layers} of {count} layers cannot be coarse.", expected=f"1 to {count - 1}")
-    first = coarse.styles[:, :layers].repeat_interleave(n, 0)
-    styles = torch.cat([first, fine.styles[:, layers:].repeat(len(coarse), 1, 1)], 1)
+    if isinstance(layers, Sequence) and not isinstance(layers, str):
+        chosen = {to_whole(layer, "--layers", 0, count - 1) for layer in layers}
+    else:
+        chosen = set(range(count // 2 if layers is None else to_whole(layers, "--layers")))
+    if not 0 < len(chosen) < count:
+        raise GanvasError(f"{len(chosen)} of {count} layers cannot be coarse.", expected=f"1 to {count - 1}")
+    rows = torch.tensor([layer in chosen for layer in range(count)])[None, :, None]
+    styles = torch.where(rows, coarse.styles.repeat_interleave(n, 0), fine.styles.repeat(len(coarse), 1, 1))
     return Latents(styles, None if coarse.labels is None else coarse.labels.repeat_interleave(n), coarse.space)

@@ -197,9 +197,12 @@ class Sampler(Displayed):
         labels = None if latents.labels is None else latents.labels.numpy()
         return Samples(images, labels, self.card.class_names)
 
-    def draw_batches(self, latents: Latents) -> Iterator[Tensor]:
-        """Yields batches of images, uint8 [m c h w] on the CPU, m ≤ 64, of latents that were checked."""
-        return in_passes(self._generator.draw, self._generator, latents.styles, latents.labels, self.device)
+    def draw_batches(self, latents: Latents, step: int | None = None) -> Iterator[Tensor]:
+        """Yields batches of images, uint8 [m c h w] on the CPU, m ≤ 64, of latents that were checked.
+
+        With `step` so many at a time: one alone is drawn much sooner, and its pixels may differ by one level.
+        """
+        return in_passes(self._generator.draw, self._generator, latents.styles, latents.labels, self.device, step)
 
     @default_state(random=False)
     def interpolate(
@@ -240,7 +243,7 @@ class Sampler(Displayed):
         rows: Iterable[int] | str,
         columns: Iterable[int] | str,
         *,
-        layers: int | None = None,
+        layers: int | Sequence[int] | None = None,
         label: Label | None = None,
         truncation: float = 1.0,
     ) -> Samples:
@@ -249,7 +252,7 @@ class Sampler(Displayed):
         Args:
             rows: seeds of the coarse layers.
             columns: seeds of the fine layers.
-            layers: how many of the first layers are the row's; by default half.
+            layers: how many of the first layers are the row's, by default half; or which ones, numbered from 0.
             label: the class of all images; by default the first.
             truncation: see `sample_batches`.
 
@@ -259,8 +262,8 @@ class Sampler(Displayed):
         return self.draw(self.mix_latents(rows, columns, layers=layers, label=label, truncation=truncation))
 
     def mix_latents(
-        self, rows: Iterable[int] | str, columns: Iterable[int] | str, *, layers: int | None, label: Label | None,
-        truncation: float,
+        self, rows: Iterable[int] | str, columns: Iterable[int] | str, *, layers: int | Sequence[int] | None,
+        label: Label | None, truncation: float,
     ) -> Latents:  # fmt: skip
         """The latents of `mix`."""
         label = 0 if label is None and self.card.shape.classes else label

@@ -69,8 +69,8 @@ class Watch:
             self.problems.append(f"{message.type}: {message.text}")
 
 
-def drop(page: "Page", name: str, content: bytes) -> None:
-    """Drops a file on the page's drop zone, as a mouse does."""
+def drop(page: "Page", name: str, content: bytes, zone: str = ".drop") -> None:
+    """Drops a file on a drop zone of the page, as a mouse does."""
     transfer = page.evaluate_handle(
         """([name, text]) => {
             const transfer = new DataTransfer();
@@ -80,4 +80,4 @@ def drop(page: "Page", name: str, content: bytes) -> None:
         [name, base64.b64encode(content).decode()],
     )
     for event in ("dragenter", "dragover", "drop"):
-        page.dispatch_event(".drop", event, {"dataTransfer": transfer})
+        page.dispatch_event(zone, event, {"dataTransfer": transfer})

@@ -28,6 +28,8 @@ def addresses(site: Site) -> list[str]:
         "/data",
         f"/data?data={quote(str(site.data / 'pictures'))}",
         "/diagnose",
+        f"/explore?of={quote(site.run)}",
+        "/style",
     ]
 
 
@@ -222,7 +224,7 @@ def test_names_are_text_and_axe_finds_nothing_serious_in_light_and_dark(visit: V
     page, severe = visit("/diagnose"), []
     for address in addresses(site):
         go(page, address)
-        if address not in ("/data", "/diagnose"):
+        if address not in ("/data", "/diagnose", "/style"):
             expect(page.get_by_text(HOSTILE).first).to_be_attached()
         assert page.locator("img[src='x'], main script").count() == 0
         if address == "/diagnose":

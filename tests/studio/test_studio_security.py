@@ -11,8 +11,9 @@ import pytest
 from serving import PIXEL, Served, make_run, read_reply, serving
 from starlette.routing import Route
 
-from ganvas.studio.app import PAGES, create_app
+from ganvas.studio.app import create_app
 from ganvas.studio.folders import Folders
+from ganvas.studio.pages import page_modules
 
 EVIL = "<script>alert(1)<"
 """A name of a folder: it cannot have a slash."""
@@ -115,7 +116,7 @@ def test_what_another_site_makes_a_browser_send_is_refused(served: Served) -> No
 def test_on_an_address_that_others_reach_everything_needs_the_token(runs: Path) -> None:
     with serving(runs, host="0.0.0.0") as served:
         own = f"192.0.2.7:{served.studio.port}"
-        for path in (*PAGES, "/api/runs", "/api/session", "/static/js/main.js", "/favicon.ico", "/nosuch"):
+        for path in (*page_modules(), "/api/runs", "/api/session", "/static/js/main.js", "/favicon.ico", "/nosuch"):
             for host in (own, served.host):
                 reply = served.get(path, host=host)
                 assert reply.status == 401, path

@@ -18,8 +18,10 @@ def sample(
     latents: Path | None = None,
     direction: str | None = None,
     amount: str | None = None,
+    move: str | None = None,
     mix: str | None = None,
-    layers: int | None = None,
+    layers: str | None = None,
+    noise: str | None = None,
     out: Path | None = None,
     each: Path | None = None,
     video: Path | None = None,
@@ -46,9 +48,11 @@ def sample(
         direction: Move the images along a direction that ganvas directions found: pca:2, sefa:0 …
         amount: How far, in standard deviations: by default -3..3, seven steps; -2..2:9 are nine, and 0,1.5,3 these. Of
             a video, from the first to the last.
+        move: Move the images along several directions at once, by these amounts: pca:0=1.5,sefa:2=-1.
         mix: Style mixing: a grid of --seeds, one a row, which give the coarse layers, and these seeds, one a column,
             which give the fine ones.
-        layers: How many layers are coarse; by default half.
+        layers: How many layers are coarse, by default half; or which ones, numbered from 0: 0-2,5.
+        noise: Of a StyleGAN: other noise than the snapshot's, by a seed, or none; for some layers as in 7:0-3.
         out: File of the image grid; by default grid.png in the working folder. Of a generator with classes, each row
             is a class, drawn from the first seeds: 64 seeds and 10 classes make 6 columns.
         each: Write each image to a file in this folder instead, at its own size: seed00000.png …
@@ -64,17 +68,17 @@ def sample(
     """
     from ganvas import image_io
     from ganvas.animation import MAX_FPS, save_animation
-    from ganvas.cli.pictures import Request
+    from ganvas.latent_space.noise import change_noise
+    from ganvas.latent_space.pictures import Request
     from ganvas.progress import progress_bar
     from ganvas.sampling import load
-    from ganvas.seeds import parse_seeds
     from ganvas.values import to_whole
 
     refuse_together("--label", label is not None, ("--class", class_ is not None))
     grid_only = [("--out", out is not None), ("--columns", columns is not None)]
     scaled, mixed = ("--scale", scale is not None), ("--mix", mix is not None)
     refuse_together("--video", video is not None, ("--each", each is not None), *grid_only, scaled, mixed)
-    refuse_together("--each", each is not None, *grid_only, mixed, ("--direction", direction is not None))
+    refuse_together("--each", each is not None, *grid_only, ("--direction", direction is not None))
     refuse_together("--mix", mix is not None, ("--direction", direction is not None), grid_only[1])
     refuse_together("--latents", latents is not None, ("--seeds", seeds is not None), mixed)
     refuse_together("--direction", direction is not None, grid_only[1])
@@ -89,7 +93,9 @@ def sample(
         raise GanvasError(f"--scale is {scale}.", expected="a whole number from 1 to 256")
     fps = to_whole(fps, "--fps", 1, MAX_FPS)
     drawn = load(run, device=device)
-    request = Request(seeds, label, truncation, latents, direction, amount, mix, layers)
+    if noise is not None:
+        drawn = change_noise(drawn, noise)
+    request = Request(seeds, label, truncation, latents, direction, amount, mix, layers, move)
     if save_latents is not None:
         request.latents_of(drawn, video=video is not None).save(save_latents)
         print(f"latents in {save_latents}")
@@ -100,9 +106,7 @@ def sample(
         return
     if each is not None:
         names = (
-            [f"latent{i:05d}" for i in range(len(request.latents_of(drawn)))]
-            if latents is not None
-            else [f"seed{seed:05d}" for seed in parse_seeds(seeds or "0-63")]
+            [f"latent{i:05d}" for i in range(len(request.latents_of(drawn)))] if latents is not None else request.names
         )
         with progress_bar("Sampling", len(names), shown=True) as advance:
             images = (image for part in request.batches(drawn) for image in part.numpy())

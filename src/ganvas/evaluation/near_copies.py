@@ -79,6 +79,19 @@ class TrainingPixels:
         pairs = np.stack([closest, nearest[closest]], axis=1)
         return NearCopies(float((ratios <= MAX_RATIO).mean()), self._expected, pairs)
 
+    def nearest(self, image: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+        """(rows int64 [m], distances float64 [m]) of the m ≤ n different training images nearest to one, uint8 [c h w].
+
+        It is a near-copy of the first if that is at most MAX_RATIO times as far as the second.
+        """
+        both = np.stack([image, image[..., ::-1]])
+        distances, indices = nearest_neighbours(_downsample(both), self.pixels, min(n, len(self.pixels)))
+        least: dict[int, float] = {}
+        for index, distance in zip(indices.flatten().tolist(), distances.flatten().tolist(), strict=True):
+            least[index] = min(distance, least.get(index, distance))
+        chosen = sorted(least, key=lambda index: (least[index], index))[:n]
+        return self.rows[chosen], np.array([least[index] for index in chosen])
+
     @cached_property
     def _expected(self) -> float:
         """The share of near-copies among the training images, each compared with the others."""

@@ -169,8 +169,9 @@ def _by_components(sampler: Sampler, seed: int) -> tuple[Tensor, Tensor]:
         return vectors[:, None].expand(-1, layers, -1), sizes.square() / sizes.square().sum()
     features = _centre(_describe(sampler, latents), labels)
     scores, sizes, _ = torch.linalg.svd(features, full_matrices=False)
-    fitted = torch.linalg.lstsq(points, scores[:, : min(k, len(scores) // 8)]).solution.T  # [m k]
-    fitted = _orient(_orthogonal(fitted))
+    # in float32 the last bits depend on where the numbers lie in memory, and with them pictures
+    fitted = torch.linalg.lstsq(points.double(), scores[:, : min(k, len(scores) // 8)].double()).solution.T  # [m k]
+    fitted = _orient(_orthogonal(fitted)).float()
     return fitted[:, None], (sizes.square() / sizes.square().sum())[: len(fitted)]
 
 

@@ -4,6 +4,7 @@ found = ganvas.project("runs/00003-fast-faces", ["me.jpg"])
 found.save("place")  # a sheet, the latents, a film of the search
 """
 
+import dataclasses
 import io
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -27,7 +28,7 @@ from ganvas.display import Displayed, InlineImage, Paragraph, Part, Table
 from ganvas.errors import GanvasError, describe_value
 from ganvas.features.perceptual import PerceptualDistance
 from ganvas.files import to_path
-from ganvas.latent_space.search import Place, Search
+from ganvas.latent_space.search import Place, Search, SearchStep, Watch
 from ganvas.latents import Latents
 from ganvas.networks import Shape
 from ganvas.progress import progress_bar
@@ -146,6 +147,7 @@ def project(
     references: int = 4,
     device: str = "auto",
     quiet: bool = False,
+    callback: Watch | None = None,
 ) -> Projection:
     """Finds the places of photos in a generator's latent space.
 
@@ -160,6 +162,8 @@ def project(
             0 for none.
         device: where to compute.
         quiet: show no bar.
+        callback: called a few dozen times with a `SearchStep`. Where it returns False, the search ends with what it has
+            found, and nothing more is sought for comparison.
 
     Raises:
         GanvasError: there is no usable snapshot, or a photo cannot be read.
@@ -178,13 +182,22 @@ def project(
     groups, notes = _references(trained, shape, references) if references else ({}, [])
     search = Search(sampler.generator, distance, sampler.device, seed)
 
-    def find(pixels: np.ndarray, title: str, of: int | None) -> Place:
-        with progress_bar(title, steps, shown=not quiet) as advance, user_code.quote_loaded():
-            return search.find(to_unit(torch.from_numpy(pixels)).to(sampler.device), of, steps, advance)
+    stopped = False
 
-    place, context = find(targets, "Searching", number), {}
-    if groups:
-        others = find(np.concatenate([*groups.values()]), "For comparison", None).distances
+    def find(pixels: np.ndarray, title: str, of: int | None, stage: str) -> Place:
+        def watch(step: SearchStep) -> bool:
+            nonlocal stopped
+            stopped = callback is not None and callback(dataclasses.replace(step, stage=stage)) is False
+            return not stopped
+
+        with progress_bar(title, steps, shown=not quiet) as advance, user_code.quote_loaded():
+            return search.find(to_unit(torch.from_numpy(pixels)).to(sampler.device), of, steps, advance, watch)
+
+    place, context = find(targets, "Searching", number, "photos"), {}
+    others = None
+    if groups and not stopped:
+        others = find(np.concatenate([*groups.values()]), "For comparison", None, "comparison").distances
+    if others is not None and not stopped:
         ends = np.cumsum([len(group) for group in groups.values()])[:-1]
         context = dict(zip(groups, np.split(others.double().cpu().numpy(), ends), strict=True))
     return Projection(

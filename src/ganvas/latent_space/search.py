@@ -37,6 +37,29 @@ FRAMES = 40
 """Pictures kept of the search, about."""
 
 
+@dataclass(frozen=True)
+class SearchStep:
+    """How far a search is.
+
+    Attributes:
+        step, steps: of the gradient descent.
+        images: where it is now, uint8 [n c h w] of the n targets.
+        latents: of the nearest pictures so far, `distances` of those from the targets, float [n].
+        stage: "photos", or "comparison" while pictures are sought that the photos are compared with.
+    """
+
+    step: int
+    steps: int
+    images: Tensor
+    latents: Latents
+    distances: Tensor
+    stage: str = "photos"
+
+
+Watch = Callable[[SearchStep], object]
+"""Is told how far a search is; where it returns False, the search ends with what it has found."""
+
+
 @dataclass
 class Place:
     """What was found for n targets.
@@ -69,7 +92,12 @@ class Search:
         self._per_pass = images_per_pass(*generator.shape[1:3])
 
     def find(
-        self, targets: Tensor, label: int | None, steps: int, advance: Callable[[int], object] = lambda n: None
+        self,
+        targets: Tensor,
+        label: int | None,
+        steps: int,
+        advance: Callable[[int], object] = lambda n: None,
+        watch: Watch = lambda step: None,
     ) -> Place:
         """The places of targets float [n c h w] in [-1, 1].
 
@@ -77,7 +105,9 @@ class Search:
             label: their class; None: that of the nearest candidates, of a generator with classes.
             steps: of the gradient descent, from 1 on.
             advance: called with the number of steps done since its last call.
+            watch: called a few dozen times.
         """
+        self._watch, self._stopped, self._done, self._steps = watch, False, 0, steps
         seen = self._distance.describe(targets)
         starts, labels = self._choose_starts(seen, len(targets), label)
         screening = min(SCREENING_STEPS, steps // 2)
@@ -93,8 +123,9 @@ class Search:
         rows = torch.arange(len(targets), device=self._device)
         styles = starts[rows, best]
         labels = None if labels is None else labels[rows, best]
-        self._frames = []
-        styles, distances = self._descend(styles, labels, seen, rows, steps - screening, advance)
+        self._frames, self._done = [], screening
+        left = 0 if self._stopped else steps - screening
+        styles, distances = self._descend(styles, labels, seen, rows, left, advance)
         with torch.no_grad():
             images = torch.cat([self._draw(styles, labels, part) for part in self._parts(len(styles))])
         latents = Latents(styles.cpu(), None if labels is None else labels.cpu(), self._generator.style_space)
@@ -153,12 +184,26 @@ class Search:
                 frame.append(to_uint8(images.detach()).cpu())
             nearer = distances < least
             best[nearer], least[nearer] = free.detach()[nearer], distances[nearer]
-            if step % keep == 0:
+            if step % keep == 0 or step == steps:
                 self._frames.append(torch.cat(frame))
+                if not self._stopped:
+                    self._tell(step, distances, labels, self._mean + self._deviation * best, least, len(seen[0]))
+                if self._stopped:
+                    break
             if step < steps:
                 adam.step()
                 advance(1)
         return self._mean + self._deviation * best, least
+
+    def _tell(self, step: int, distances: Tensor, labels: Tensor | None, styles: Tensor, least: Tensor, n: int) -> None:
+        """Tells `watch` of the nearest start of each target; several starts of one follow each other."""
+        first = torch.arange(n, device=self._device) * (len(styles) // n)
+        now, best = (first + of.detach().unflatten(0, (n, -1)).argmin(1) for of in (distances, least))
+        kept = None if labels is None else labels[best].cpu()
+        latents = Latents(styles[best].detach().cpu(), kept, self._generator.style_space)
+        images = self._frames[-1][now.cpu()]
+        told = SearchStep(self._done + step, self._steps, images, latents, least[best].detach().cpu())
+        self._stopped = self._watch(told) is False
 
     def _parts(self, n: int) -> Iterator[slice]:
         return (slice(start, start + self._per_pass) for start in range(0, n, self._per_pass))

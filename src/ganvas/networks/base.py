@@ -1,5 +1,6 @@
 """The base classes of all generators and discriminators, and the methods that a family may override."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from torch import Tensor, nn
@@ -26,6 +27,11 @@ class Generator(nn.Module):
     latent: int
     shape: Shape
     style_space = "z"
+
+    @property
+    def noise(self) -> Sequence[Tensor]:
+        """The constant noise of each layer in use, which is part of every image; of most families there is none."""
+        return ()
 
     def d_input(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """The input of D during training: the generated images, at other sizes in families whose D expects that."""

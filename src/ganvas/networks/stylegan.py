@@ -122,6 +122,11 @@ class Generator(ProgressiveNetwork, base.Generator):
             self.to_rgb.append(EqualisedConv2d(c_out, shape.channels, 1, gain=1.0))
             c_in = c_out
 
+    @property
+    def noise(self) -> list[Tensor]:
+        """The constant noise of each synthesis layer in use, coarse ones first: float [1 1 h w]."""
+        return [layer.noise_const for layer in self.layers[: self._num_layers]]  # type: ignore[union-attr]
+
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         return self._to_full_size(self.d_input(z, labels))
 

@@ -18,11 +18,26 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from ganvas.errors import GanvasError
-from ganvas.studio import curves, data, detail, diagnosis, files, runs, streams, training, uploads
+from ganvas.studio import (
+    curves,
+    data,
+    detail,
+    diagnosis,
+    explore,
+    files,
+    live,
+    runs,
+    streams,
+    styling,
+    training,
+    uploads,
+)
 from ganvas.studio.answers import Refusal, answer, refuse, to_text
 from ganvas.studio.curves import Curves
 from ganvas.studio.folders import Folders
 from ganvas.studio.jobs import Jobs
+from ganvas.studio.latest import Latest
+from ganvas.studio.live import Lives
 from ganvas.studio.pages import STATIC, html_of, page_modules
 from ganvas.studio.peers import is_of_another_user
 from ganvas.studio.places import DOWNLOADED, INCLUDED
@@ -35,6 +50,9 @@ from ganvas.version import __version__
 
 TICKET_SECONDS = 120.0
 """Time that a browser has to start."""
+
+EXPLORER_SECONDS = 600.0
+"""Time without a request after which generators are no longer kept in memory."""
 
 for _suffix, _type in ((".js", "text/javascript"), (".css", "text/css"), (".svg", "image/svg+xml")):
     mimetypes.add_type(_type, _suffix)  # where the system has no table of types, or a wrong one
@@ -55,6 +73,8 @@ class Studio:
         jobs: commands that were started; jobs_text: they as JSON, as the poller saw them last.
         uploads: what pages have sent.
         worker, inspector: processes for what needs NumPy or PyTorch, for short and for long work.
+        explorer: the process that keeps generators in memory; `latest` gives it the newest requests only.
+        lives: work whose pictures are shown as they are made.
     """
 
     folders: Folders
@@ -70,6 +90,7 @@ class Studio:
         self.jobs, self.jobs_text = Jobs(self.folders.key), "[]"
         self.uploads = Uploads(self.folders.uploads)
         self.worker, self.inspector = Worker(), Worker()
+        self.explorer, self.latest, self.lives = Worker(threads=None, idle=EXPLORER_SECONDS), Latest(), Lives()
         self._tickets: dict[str, float] = {}
 
     def look(self) -> None:
@@ -99,6 +120,8 @@ class Studio:
         """Ends the processes that are of no use without the server; trainings go on."""
         await self.worker.close()
         await self.inspector.close()
+        await self.explorer.close()
+        await self.lives.close()
         self.uploads.close()
         self.jobs.close()
 
@@ -112,7 +135,7 @@ def create_app(studio: Studio) -> Guard:
         return answer(_describe(studio, request.scope["may_write"]))
 
     routes.append(Route("/api/session", describe))
-    for module in (runs, detail, files, curves, streams, training, uploads, data, diagnosis):
+    for module in (runs, detail, files, curves, streams, training, uploads, data, diagnosis, live, explore, styling):
         routes += module.routes(studio)
     routes.append(Mount("/static", StaticFiles(directory=STATIC)))
     handlers = {GanvasError: _refuse, HTTPException: _refuse_address, Exception: _fail}

@@ -128,11 +128,12 @@ def flags(base: TrainConfig, config: TrainConfig) -> list[str]:
     for name, _, new in differences(base, config):
         length = name in LENGTHS and new is None  # the other length says it
         if name in names and not length:
-            words += _words(name, new)
+            words += to_words(name, new)
     return words
 
 
-def _words(name: str, value: Any) -> Iterator[str]:
+def to_words(name: str, value: Any) -> Iterator[str]:
+    """A knob and its value as words of a command."""
     flag = f"--{name.replace('_', '-')}"
     if isinstance(value, bool):
         yield flag if value else f"--no-{flag[2:]}"

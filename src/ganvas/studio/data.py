@@ -79,7 +79,8 @@ async def _draw(studio: "Studio", request: Request) -> Response:
     index, file = count(request, "index", None), request.query_params.get("file")
     if (index is None) == (file is None):
         raise Refusal(400, "No picture is named.", expected="its number, or the name of a file", field="index")
-    name, which = ("draw_picture", {"index": index}) if file is None else ("draw_file", {"file": file})
+    which: dict[str, Any] = {"index": index} if file is None else {"file": file}
+    name = "draw_picture" if file is None else "draw_file"
     drawn = await while_connected(request, studio.worker.call(name, PICTURE_SECONDS, data=data, **which))
     if drawn is None:
         raise Refusal(404, f"{data} has no such picture.", field="index")

@@ -71,7 +71,7 @@ def _respond(studio: "Studio", request: Request, key: str, name: str) -> Respons
         raise Refusal(404, f"{name[:200]!r} is no file of a run.", field="name")
     path = locate(studio.runs.find(key), name)
     try:
-        file, status = _open(studio, path)
+        file, status = open_inside(studio, path)
     except OSError:
         raise Refusal(404, f"{key[:200]} has no {name}.", field="name") from None
     version = f"{status.st_mtime_ns:x}-{status.st_size:x}"
@@ -89,7 +89,7 @@ def _respond(studio: "Studio", request: Request, key: str, name: str) -> Respons
     return _Content(file, status.st_size, headers, TYPES[path.suffix])
 
 
-def _open(studio: "Studio", path: Path) -> tuple[BinaryIO, os.stat_result]:
+def open_inside(studio: "Studio", path: Path) -> tuple[BinaryIO, os.stat_result]:
     """A file that lies in the folders, opened: no link that is put in its place meanwhile leads elsewhere.
 
     Raises:

@@ -6,6 +6,7 @@ import inspect
 import textwrap
 from collections.abc import Iterator, Mapping
 from functools import cache
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -16,7 +17,7 @@ from ganvas.errors import GanvasError
 
 Kind = Literal["number", "integer", "bool", "choice", "text", "schedule", "list"]
 
-_KINDS: dict[Any, Kind] = {bool: "bool", int: "integer", float: "number", str: "text", tuple: "list"}
+_KINDS: dict[Any, Kind] = {bool: "bool", int: "integer", float: "number", str: "text", Path: "text", tuple: "list"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Knob:
 
 def knobs_of(config: TrainConfig) -> dict[str, Knob]:
     """{name: knob} of a configuration, with its values as defaults; in the order of its groups."""
-    return {knob.name: knob for group, part in groups(config) for knob in _knobs_in(group, part)}
+    return {knob.name: knob for group, part in groups(config) for knob in knobs_in(group, part)}
 
 
 def groups(config: TrainConfig) -> Iterator[tuple[str, Any]]:
@@ -108,7 +109,8 @@ def descriptions(group: type) -> Mapping[str, str]:
     return texts
 
 
-def _knobs_in(group: str, part: Any) -> Iterator[Knob]:
+def knobs_in(group: str, part: Any) -> Iterator[Knob]:
+    """The knobs of one dataclass, with its values as defaults."""
     texts = descriptions(type(part))
     for entry in dataclasses.fields(part):
         value = getattr(part, entry.name)

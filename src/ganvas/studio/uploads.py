@@ -342,6 +342,23 @@ def _append(path: Path, content: bytes) -> None:
         file.write(content)
 
 
+def find_single_file(path: Path) -> Path:
+    """The only file of a closed upload.
+
+    Raises:
+        Refusal: there are several, or none.
+    """
+    files = find_files(path)
+    if len(files) != 1:
+        raise Refusal(400, f"{len(files)} files were sent.", expected="one picture", field="upload")
+    return files[0]
+
+
+def find_files(path: Path) -> list[Path]:
+    """The files of a closed upload, by their names."""
+    return [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+
+
 def _remove_empty(folder: Path) -> None:
     with suppress(OSError):
         folder.rmdir()

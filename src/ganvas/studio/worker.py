@@ -4,12 +4,13 @@ python -m ganvas.studio.worker
 """
 
 import asyncio
+import importlib
 import json
 import os
 import queue
 import sys
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
@@ -39,23 +40,28 @@ class Worker:
 
     Args:
         memory: bytes that it may use; by default MEMORY_SHARE of the machine's.
+        threads: of its computations; None: as many as those of a command, so that its numbers are the same.
+        idle: seconds without work after which it ends; by default IDLE_SECONDS.
     """
 
-    def __init__(self, memory: int | None = None) -> None:
-        self._memory = memory
+    def __init__(self, memory: int | None = None, threads: int | None = 1, idle: float | None = None) -> None:
+        self._memory, self._threads, self._idle = memory, threads, idle
         self._turn, self._waiting = asyncio.Lock(), 0
         self._process: asyncio.subprocess.Process | None = None
         self._rest: asyncio.TimerHandle | None = None
         self._running: set[asyncio.Task[Any]] = set()
 
-    async def call(self, name: str, limit: float, **arguments: Any) -> Any:
-        """What a function of `ganvas.studio.work` returns, called in the child.
+    async def call(
+        self, name: str, limit: float, on_event: Callable[[Any], object] | None = None, **arguments: Any
+    ) -> Any:
+        """What a function of `ganvas.studio.work` returns, called in the child; "module.name" is one of another module.
 
         A call that is cancelled while it waits for its turn is dropped; one that runs has GRACE_SECONDS to end.
 
         Args:
             name: of the function.
             limit: seconds that it may take; after that the child is ended.
+            on_event: gets what the function says before it is done (`ganvas.studio.reports`).
             arguments: values of JSON.
 
         Raises:
@@ -70,7 +76,7 @@ class Worker:
         finally:
             self._waiting -= 1
         try:
-            task = asyncio.create_task(self._ask(name, limit, arguments))
+            task = asyncio.create_task(self._ask(name, limit, arguments, on_event))
             self._running.add(task)
             task.add_done_callback(self._running.discard)
             try:
@@ -82,22 +88,29 @@ class Worker:
         finally:
             self._turn.release()
 
+    def stop(self) -> None:
+        """Asks the work that runs to end soon with what it has; work that does not look for it goes on."""
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.write(b'{"stop": true}\n')
+
     async def close(self) -> None:
         """Ends the child."""
         for task in list(self._running):
             task.cancel()
         await self._end()
 
-    async def _ask(self, name: str, limit: float, arguments: dict[str, Any]) -> Any:
+    async def _ask(
+        self, name: str, limit: float, arguments: dict[str, Any], on_event: Callable[[Any], object] | None
+    ) -> Any:
         if self._rest is not None:
             self._rest.cancel()
         try:
             process = await self._start()
-            line = await self._exchange(process, {"call": name, "arguments": arguments}, limit)
+            line = await self._exchange(process, {"call": name, "arguments": arguments}, limit, on_event)
         except BaseException:
             await self._end()
             raise
-        self._rest = asyncio.get_running_loop().call_later(IDLE_SECONDS, self._end_idle, process)
+        self._rest = asyncio.get_running_loop().call_later(self._idle or IDLE_SECONDS, self._end_idle, process)
         if "error" in line:
             error = line["error"]
             raise Refusal(line["status"], error["what"], expected=error["expected"], fix=error["fix"])
@@ -108,11 +121,13 @@ class Worker:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, "-P", "-m", "ganvas.studio.worker", limit=MAX_ANSWER, start_new_session=True,
                 stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
-                env=os.environ | {"OMP_NUM_THREADS": "1"},
+                env=os.environ | ({} if self._threads is None else {"OMP_NUM_THREADS": str(self._threads)}),
             )  # fmt: skip
         return self._process
 
-    async def _exchange(self, process: asyncio.subprocess.Process, message: Any, limit: float) -> Any:
+    async def _exchange(
+        self, process: asyncio.subprocess.Process, message: Any, limit: float, on_event: Callable[[Any], object] | None
+    ) -> Any:
         """Sends a line and waits for the answer.
 
         Raises:
@@ -126,7 +141,9 @@ class Worker:
                 process.stdin.write(json.dumps(message).encode() + b"\n")
                 await process.stdin.drain()
             async with asyncio.timeout(limit):
-                line = await process.stdout.readline()
+                while (line := await process.stdout.readline()).startswith(b'{"event"'):
+                    if on_event is not None:
+                        on_event(json.loads(line)["event"])
         except TimeoutError:
             what = f"This took longer than {limit:g} s and was ended."
             raise Refusal(500, what, fix="use the command line, which has no limit.") from None
@@ -200,16 +217,27 @@ def main() -> None:
 
     def read() -> None:
         for line in sys.stdin:
+            if line.startswith('{"stop"'):
+                reports.stopping.set()
+                continue
+            reports.stopping.clear()
             requests.put(line)
         os._exit(0)  # the studio has ended: whatever is being done is of no use
 
-    threading.Thread(target=read, daemon=True).start()
-    from ganvas.studio import work
+    from ganvas.studio import reports, work
 
+    def write(line: Any) -> None:
+        answers.write(json.dumps(line, allow_nan=False) + "\n")
+        answers.flush()
+
+    reports.start(lambda event: write({"event": work.finite(event)}))
+    threading.Thread(target=read, daemon=True).start()
     while True:
         message = json.loads(requests.get())
+        module, _, name = message["call"].rpartition(".")
         try:
-            answer = {"value": work.finite(getattr(work, message["call"])(**message["arguments"]))}
+            own = importlib.import_module(f"ganvas.studio.{module or 'work'}")
+            answer = {"value": work.finite(getattr(own, name)(**message["arguments"]))}
         except GanvasError as error:
             text = {"what": error.what, "expected": error.expected, "fix": error.fix}
             answer = {"error": text, "status": getattr(error, "status", 400)}
@@ -218,8 +246,7 @@ def main() -> None:
         except Exception as error:  # a bug: the next request is another one
             what = f"{type(error).__name__}: {error}"
             answer = {"error": {"what": what, "expected": "", "fix": "this is a bug: please report it."}, "status": 500}
-        answers.write(json.dumps(answer, allow_nan=False) + "\n")
-        answers.flush()
+        write(answer)
 
 
 if __name__ == "__main__":

@@ -112,6 +112,7 @@ const ICONS = {
   download: ["M8 2.5v8.5", "M4.5 7.5 8 11l3.5-3.5", "M2.5 10.5v3h11v-3"],
   chart: ["M2 2v12h12", "M4.5 10.5l3-4 2.5 2 3.5-5"],
   mark: ["M8 2v12"],
+  move: ["M8 2v12M2 8h12", "M6 4l2-2 2 2M6 12l2 2 2-2M4 6 2 8l2 2M12 6l2 2-2 2"],
 };
 
 /** A line icon of 16 × 16; it says nothing to screen readers, so a word stands beside it or in aria-label. */

@@ -6,10 +6,10 @@ import { t } from "./i18n.js";
 /**
  * A drop zone.
  *
- * `drawing`: images or log. `title`, `hint`: its texts.
+ * `drawing`: images or log. `title`, `hint`: its texts. `folders`: whether a folder may be chosen too.
  * `onItems([{file, path}])` gets what was dropped or chosen; `path` is relative, with the dropped folder's own name.
  */
-export function dropZone({ drawing, title, hint, onItems }) {
+export function dropZone({ drawing, title, hint, onItems, folders = true }) {
   const hidden = { type: "file", multiple: true, hidden: true };
   const files = h("input", { ...hidden, "aria-label": t("drop.files") });
   const folder = h("input", { ...hidden, webkitdirectory: true, "aria-label": t("drop.folder") });
@@ -37,7 +37,7 @@ export function dropZone({ drawing, title, hint, onItems }) {
       "div",
       { class: "drop-buttons" },
       button(files, t("drop.files"), "primary"),
-      button(folder, t("drop.folder"), ""),
+      folders && button(folder, t("drop.folder"), ""),
     ),
     status,
     files,

@@ -7,7 +7,7 @@ import { LANGUAGES, language, load, t } from "./i18n.js";
 import { open, start } from "./router.js";
 import { recall, remember } from "./settings.js";
 
-const LINKS = [["/", "shell.runs"], ["/data", "shell.data"], ["/diagnose", "shell.diagnose"]];
+const LINKS = [["/", "shell.runs"], ["/data", "shell.data"], ["/diagnose", "shell.diagnose"], ["/explore", "shell.explore"], ["/style", "shell.style"]];
 const THEMES = ["system", "light", "dark"];
 
 function firstLanguage() {
@@ -80,8 +80,10 @@ function drawTheme() {
 function markCurrent(path) {
   for (const link of document.querySelectorAll("#top nav a")) {
     const here = link.dataset.address === path || (path === "/run" && link.dataset.address === "/");
-    if (here) link.setAttribute("aria-current", "page");
-    else link.removeAttribute("aria-current");
+    if (here) {
+      link.setAttribute("aria-current", "page");
+      link.parentElement.scrollLeft = link.offsetLeft - link.parentElement.offsetLeft; // on a narrow screen they do not all fit
+    } else link.removeAttribute("aria-current");
   }
 }
 

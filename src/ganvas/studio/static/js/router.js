@@ -8,6 +8,8 @@ const PAGES = {
   "/run": () => import("./pages/run.js"),
   "/data": () => import("./pages/data.js"),
   "/diagnose": () => import("./pages/diagnose.js"),
+  "/explore": () => import("./pages/explore.js"),
+  "/style": () => import("./pages/style.js"),
 };
 
 let close = null;

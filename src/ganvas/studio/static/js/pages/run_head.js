@@ -44,6 +44,7 @@ export function createHead(detail, mayWrite) {
   const copy = h("button", { type: "button", class: "button", title: detail.command, "aria-label": t("run.copy.label"), on: { click: copyCommand } }, icon("copy"), t("run.copy"));
   const link = (name, key) => h("a", { class: "button", target: "_blank", rel: "noopener" }, icon(name), t(key));
   const [report, film] = [link("report", "run.report"), link("play", "run.film")];
+  const explore = h("a", { class: "button", href: `/explore?of=${encodeURIComponent(card.run).replaceAll("%2F", "/")}` }, icon("move"), t("run.explore"));
 
   async function copyCommand() {
     try {
@@ -77,7 +78,7 @@ export function createHead(detail, mayWrite) {
     h("nav", { class: "small", "aria-label": t("run.path") }, h("a", { href: "/" }, t("runs.title")), h("span", { class: "muted" }, " / ", card.folder)),
     h("div", { class: "run-title" },
       h("h1", null, card.name), state, lost,
-      h("div", { class: "run-actions" }, stop, resume, evaluate, report, film, detail.command && copy)),
+      h("div", { class: "run-actions" }, stop, resume, evaluate, explore, report, film, detail.command && copy)),
     h("div", { class: "run-line" }, facts),
     progress, problem,
   );
@@ -91,6 +92,7 @@ export function createHead(detail, mayWrite) {
     stop.hidden = !running;
     resume.hidden = running || !readable || card.state === "complete";
     evaluate.hidden = !card.snapshots || card.snapshots.length === 0 || !readable;
+    explore.hidden = evaluate.hidden;
     for (const [anchor, address] of [[report, card.report], [film, card.film]]) {
       anchor.hidden = !address || gone;
       setAttribute(anchor, "href", address);

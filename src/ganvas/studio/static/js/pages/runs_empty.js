@@ -33,7 +33,8 @@ export function invitation(mayWrite) {
     h("p", { class: "invite-lead" }, t("runs.empty.lead")),
     h("div", { class: "invite-ways" },
       h("div", { class: "panel" }, h("h2", null, t("runs.empty.first")), h("p", null, t("runs.empty.first.text")), start),
-      h("div", { class: "panel" }, h("h2", null, t("runs.empty.own")), h("p", null, t("runs.empty.own.text")), h("a", { class: "button", href: "/data" }, icon("upload"), t("runs.empty.drop")))),
+      h("div", { class: "panel" }, h("h2", null, t("runs.empty.own")), h("p", null, t("runs.empty.own.text")), h("a", { class: "button", href: "/data" }, icon("upload"), t("runs.empty.drop"))),
+      h("div", { class: "panel" }, h("h2", null, t("runs.empty.explore")), h("p", null, t("runs.empty.explore.text")), h("a", { class: "button", href: "/explore" }, icon("move"), t("shell.explore")))),
     message,
   );
 }

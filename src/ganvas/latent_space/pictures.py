@@ -1,7 +1,8 @@
-"""Which pictures `ganvas sample` draws: of seeds, of latents, moved along a direction, or mixed."""
+"""Which pictures `ganvas sample` and the studio draw: of seeds, of latents, moved along directions, or mixed."""
 
 import math
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,31 +14,44 @@ from torch import Tensor
 from ganvas import image_io
 from ganvas.errors import GanvasError
 from ganvas.latent_space.axes import METHODS, Directions, directions
+from ganvas.latent_space.layers import parse_layers
 from ganvas.latents import EASINGS, MAX_FRAMES, Latents, load_latents
 from ganvas.sampling import Sampler
 from ganvas.seeds import parse_seeds
 from ganvas.values import to_whole
 
 MAX_AMOUNTS = 1000
+MAX_MOVES = 64
+
+
+def find_directions(drawn: Sampler, method: str, number: int) -> Directions:
+    """The directions of a generator, at least up to that of a number."""
+    return directions(drawn, method=method, n=number + 1)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
 class Request:
-    """What the command line asks for; see `ganvas.cli.sampling.sample`."""
+    """What the command line asks for; see `ganvas.cli.sampling.sample`.
 
-    seeds: str | None
-    label: str | None
-    truncation: float
-    latents: Path | None
-    direction: str | None
-    amount: str | None
-    mix: str | None
-    layers: int | None
+    Attributes:
+        find: gives directions; for callers that keep them.
+    """
+
+    seeds: str | None = None
+    label: str | None = None
+    truncation: float = 1.0
+    latents: Path | None = None
+    direction: str | None = None
+    amount: str | None = None
+    mix: str | None = None
+    layers: str | None = None
+    move: str | None = None
+    find: Callable[[Sampler, str, int], Directions] = find_directions
 
     @property
     def plain(self) -> bool:
         """Whether the images are those of seeds, as they are."""
-        return not (self.latents or self.direction or self.mix)
+        return not (self.latents or self.direction or self.mix or self.move)
 
     def grid(self, drawn: Sampler, columns: int | None) -> tuple[np.ndarray, int, Sequence[str]]:
         """Images uint8 [n c h w], columns and the names of rows."""
@@ -45,14 +59,20 @@ class Request:
             return drawn.sample_grid(
                 self.seeds or "0-63", label=self.label, truncation=self.truncation, columns=columns, progress=True
             )
+        points, names = self.latents_of(drawn), ()
         if self.mix is not None:
-            rows = self.seeds or "0-5"
-            images = drawn.mix(rows, self.mix, layers=self.layers, label=self.label, truncation=self.truncation)
-            return images, len(parse_seeds(self.mix)), [str(seed) for seed in parse_seeds(rows)]
-        points = self.latents_of(drawn)
+            columns, names = len(parse_seeds(self.mix)), [str(seed) for seed in parse_seeds(self.seeds or "0-5")]
         columns = columns or (len(self.amounts) if self.direction else math.isqrt(len(points) - 1) + 1)
         image_io.check_grid(len(points), columns, *drawn.card.shape[1:3])
-        return drawn.draw(points), columns, ()
+        return drawn.draw(points), columns, names
+
+    @property
+    def names(self) -> list[str]:
+        """A name for each image of `batches`, but of latents."""
+        if self.mix is None:
+            return [f"seed{seed:05d}" for seed in parse_seeds(self.seeds or "0-63")]
+        columns = parse_seeds(self.mix)
+        return [f"seed{row:05d}-{column:05d}" for row in parse_seeds(self.seeds or "0-5") for column in columns]
 
     def batches(self, drawn: Sampler) -> Iterator[Tensor]:
         """The images one after the other, uint8 [m c h w]."""
@@ -68,7 +88,7 @@ class Request:
                 frames=frames,
                 label=self.label,
                 truncation=self.truncation,
-                latents=None if self.latents is None else self._start(drawn, "0"),
+                latents=None if self.plain else self._start(drawn, "0-7"),
                 easing=easing,
                 loop=loop,
             )
@@ -77,27 +97,37 @@ class Request:
         t = EASINGS[easing](torch.arange(frames * 2 + 1) / (frames * 2))
         there = (first + (last - first) * t).tolist()
         path = [*there, *there[-2:0:-1]] if loop else there
-        points = self._directions(drawn).move(self._start(drawn, "0"), self._number, path)
-        return drawn.draw_batches(points)
+        return drawn.draw_batches(self._sweep(drawn, self._start(drawn, "0"), path))
 
     def latents_of(self, drawn: Sampler, *, video: bool = False) -> Latents:
         """The latents of all images; of a film those between which it goes."""
         if self.mix is not None:
-            return drawn.mix_latents(
-                self.seeds or "0-5", self.mix, layers=self.layers, label=self.label, truncation=self.truncation
+            layers = parse_layers(self.layers)
+            mixed = drawn.mix_latents(
+                self.seeds or "0-5", self.mix, layers=layers, label=self.label, truncation=self.truncation
             )
+            return self._moved(drawn, mixed)
         if self.direction is None or video:
             return self._start(drawn, "0-7" if video else "0-63")
-        return self._directions(drawn).move(self._start(drawn, "0-3"), self._number, self.amounts)
+        return self._sweep(drawn, self._start(drawn, "0-3"), self.amounts)
 
     def _start(self, drawn: Sampler, seeds: str) -> Latents:
         if self.latents is not None:
-            return drawn.check_latents(load_latents(self.latents))
+            return self._moved(drawn, drawn.check_latents(load_latents(self.latents)))
         one_class = drawn.card.shape.classes and (self.direction is not None)
         label = "0" if one_class and self.label is None else self.label
-        return drawn.latents(
-            self.seeds or seeds, label=None if label is None else drawn.find_class(label), truncation=self.truncation
-        )
+        number = None if label is None else drawn.find_class(label)
+        return self._moved(drawn, drawn.latents(self.seeds or seeds, label=number, truncation=self.truncation))
+
+    def _moved(self, drawn: Sampler, points: Latents) -> Latents:
+        """Latents moved along the directions of --move, one after the other."""
+        for method, number, amount in parse_moves(self.move or ""):
+            points = self.find(drawn, method, number).move(points, number, [amount])
+        return points
+
+    def _sweep(self, drawn: Sampler, points: Latents, amounts: Sequence[float]) -> Latents:
+        method, number = self._parse_direction()
+        return self.find(drawn, method, number).move(points, number, amounts)
 
     @cached_property
     def amounts(self) -> list[float]:
@@ -107,14 +137,6 @@ class Request:
             GanvasError: the text is none.
         """
         return parse_amounts(self.amount or "-3..3")
-
-    @property
-    def _number(self) -> int:
-        return self._parse_direction()[1]
-
-    def _directions(self, drawn: Sampler) -> Directions:
-        method, number = self._parse_direction()
-        return directions(drawn, method=method, n=number + 1)  # type: ignore[arg-type]
 
     def _parse_direction(self) -> tuple[str, int]:
         method, _, number = (self.direction or "").rpartition(":")
@@ -149,3 +171,28 @@ def parse_amounts(text: str) -> list[float]:
             f"--amount is {text!r}.", expected=f"-3..3, -2..2:9 or 0,1.5,3: at most {MAX_AMOUNTS:,} numbers"
         ) from error
     return amounts
+
+
+def parse_moves(text: str) -> list[tuple[str, int, float]]:
+    """Parses "pca:0=1.5,sefa:2=-1" as [("pca", 0, 1.5), ("sefa", 2, -1.0)]; of nothing none.
+
+    Raises:
+        GanvasError: the text is something else, or an amount is not finite.
+    """
+    moves = []
+    for part in text.split(",") if text else []:
+        name, _, amount = part.strip().partition("=")
+        method, _, number = name.rpartition(":")
+        try:
+            if method not in METHODS or not re.fullmatch(r"[0-9]{1,6}", number) or not math.isfinite(float(amount)):
+                raise ValueError(part)
+            moves.append((method, int(number), float(amount)))
+        except ValueError:
+            raise GanvasError(
+                f"--move has {part[:100]!r} in it.",
+                expected="a direction and how far, in standard deviations, with commas between several: "
+                "pca:0=1.5,sefa:2=-1",
+            ) from None
+    if len(moves) > MAX_MOVES:
+        raise GanvasError(f"--move has {len(moves)} directions.", expected=f"at most {MAX_MOVES}")
+    return moves

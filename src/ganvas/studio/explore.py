@@ -1,0 +1,260 @@
+"""Endpoints of Explore: a generator's pictures, its map, its nearest training pictures, bookmarks, places, walks."""
+
+import base64
+import importlib.util
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from ganvas.errors import GanvasError
+from ganvas.runs.card import read_card
+from ganvas.runs.folder import Run
+from ganvas.studio import bookmarks
+from ganvas.studio.answers import Refusal, answer, parameter, read_object
+from ganvas.studio.commands import quote
+from ganvas.studio.files import open_inside
+from ganvas.studio.generators import Source, find_source, list_sources, snapshots_of
+from ganvas.studio.latest import Superseded
+from ganvas.studio.live import Live
+from ganvas.studio.uploads import find_single_file
+from ganvas.studio.views import PLACES, View, find_kept, read_view
+from ganvas.values import to_choice, to_flag, to_text, to_whole
+
+if TYPE_CHECKING:
+    from ganvas.studio.app import Studio
+
+DRAW_SECONDS, FIND_SECONDS, LONG_SECONDS = 120.0, 600.0, 3600.0
+"""Time that a picture may take, with loading; directions and training pictures; a search or a walk."""
+
+CACHED_SECONDS = 600
+"""Time for which a browser keeps a picture: everything that decides it is in its address."""
+
+WALKS = "walks"
+FILMS = {
+    ".gif": "image/gif", ".png": "image/png", ".webp": "image/webp", ".mp4": "video/mp4", ".webm": "video/webm"
+}  # fmt: skip
+VIDEO_FORMATS = (".mp4", ".webm")
+MAX_VIEWS, MAX_FRAMES = 64, 250
+
+
+def routes(studio: "Studio") -> list[Route]:
+    """The addresses of this module."""
+    gets = {
+        "": _describe, "/sources": _list_sources, "/directions": _find_directions, "/picture": _draw, "/map": _draw_map,
+        "/command": _tell_command, "/bookmarks": _list_bookmarks, "/film": _send_film, "/photo": _send_photo,
+    }  # fmt: skip
+    posts = {"/nearest": _find_nearest, "/bookmarks": _add_bookmark, "/place": _search, "/walk": _walk}
+    return [
+        *(Route(f"/api/explore{name}", partial(act, studio)) for name, act in gets.items()),
+        *(Route(f"/api/explore{name}", partial(act, studio), methods=["POST"]) for name, act in posts.items()),
+        Route("/api/explore/bookmarks/{name}", partial(_remove_bookmark, studio), methods=["DELETE"]),
+    ]
+
+
+async def _source(studio: "Studio", request: Request, given: Mapping[str, Any] | None = None) -> Source:
+    """The generator that an address or a body names."""
+    values = request.query_params if given is None else given
+    of, snapshot = values.get("of"), values.get("snapshot") or ""
+    if not isinstance(of, str) or not isinstance(snapshot, str):
+        raise Refusal(400, "No generator is named.", expected="the key of a run, or pretrained:NAME", field="of")
+    return await run_in_threadpool(find_source, studio, of, snapshot, request.scope["may_write"])
+
+
+async def _view(studio: "Studio", request: Request, given: Mapping[str, Any] | None = None) -> View:
+    source = await _source(studio, request, given)
+    view = request.query_params if given is None else given.get("view")
+    if not isinstance(view, Mapping):
+        raise Refusal(400, "The request has no view.", expected="an object of its parameters", field="view")
+    return await run_in_threadpool(read_view, studio, source, view)
+
+
+async def _list_sources(studio: "Studio", request: Request) -> Response:
+    return answer({"sources": await run_in_threadpool(list_sources, studio)})
+
+
+async def _describe(studio: "Studio", request: Request) -> Response:
+    source = await _source(studio, request)
+    found = await studio.explorer.call("explore_work.describe", DRAW_SECONDS, path=source.path)
+
+    def read_more() -> dict[str, Any]:
+        run = None if not source.snapshot else Run(source.kept.parent)
+        named = [] if run is None else [(path.name, read_card(path)["nimg"]) for path in snapshots_of(run)]
+        return {
+            "of": source.of, "snapshot": source.snapshot, "kept": str(source.kept),
+            "snapshots": [{"name": name, "nimg": nimg, "best": name == "best"} for name, nimg in named],
+            "formats": [{"suffix": suffix, "missing": _missing(suffix)} for suffix in FILMS],
+        }  # fmt: skip
+
+    return answer(found | await run_in_threadpool(read_more))
+
+
+def _missing(suffix: str) -> str:
+    """Why a film of this kind cannot be written here; empty if it can."""
+    if suffix not in VIDEO_FORMATS or importlib.util.find_spec("av") is not None:
+        return ""
+    return "PyAV is not installed: pip install 'ganvas[video]'"
+
+
+async def _find_directions(studio: "Studio", request: Request) -> Response:
+    source, method = await _source(studio, request), parameter(request, "method", "pca")
+    to_choice(method, "method", ("pca", "sefa"))
+    work = partial(studio.explorer.call, "explore_work.find_directions", FIND_SECONDS, path=source.path, method=method)
+    return answer(await studio.latest.run("", work))
+
+
+async def _draw(studio: "Studio", request: Request) -> Response:
+    view, quick = await _view(studio, request), request.query_params.get("quick") == "1"
+    work = partial(
+        studio.explorer.call, "explore_work.draw", DRAW_SECONDS, path=view.source.path, view=view.to_json(), quick=quick
+    )
+    try:
+        drawn = await studio.latest.run(request.query_params.get("channel", "")[:40], work)
+    except Superseded:
+        return Response(status_code=204)
+    return _picture(drawn)
+
+
+async def _draw_map(studio: "Studio", request: Request) -> Response:
+    view, axes = await _view(studio, request), {}
+    for name in ("x", "y"):
+        axes[name] = parameter(request, name)
+        method, _, number = axes[name].partition(":")
+        if method not in ("pca", "sefa") or not (number.isascii() and number.isdigit() and len(number) < 5):
+            raise Refusal(400, f"'{name}' is no direction.", expected="pca:0, sefa:3 …", field=name)
+    work = partial(
+        studio.explorer.call, "explore_work.draw_map", DRAW_SECONDS, path=view.source.path, view=view.to_json(), **axes
+    )
+    try:
+        drawn = await studio.latest.run(f"map {request.query_params.get('channel', '')[:40]}", work)
+    except Superseded:
+        return Response(status_code=204)
+    return _picture(drawn["png"])
+
+
+def _picture(png: str) -> Response:
+    headers = {"Cache-Control": f"private, max-age={CACHED_SECONDS}"}
+    return Response(base64.b64decode(png), headers=headers, media_type="image/png")
+
+
+async def _tell_command(studio: "Studio", request: Request) -> Response:
+    return answer({"command": (await _view(studio, request)).command})
+
+
+async def _find_nearest(studio: "Studio", request: Request) -> Response:
+    """Of a request with the token: the data may have to be read anew, or downloaded."""
+    view = await _view(studio, request, await read_object(request))
+    work = partial(
+        studio.explorer.call, "explore_work.find_nearest", FIND_SECONDS, path=view.source.path, view=view.to_json()
+    )
+    return answer(await studio.latest.run("", work))
+
+
+# Bookmarks
+
+
+async def _list_bookmarks(studio: "Studio", request: Request) -> Response:
+    source = await _source(studio, request)
+    kept = await run_in_threadpool(bookmarks.read, source.kept)
+    return answer({"bookmarks": kept, "file": str(source.kept / bookmarks.FILE)})
+
+
+async def _add_bookmark(studio: "Studio", request: Request) -> Response:
+    body = await read_object(request)
+    view = await _view(studio, request, body)
+    name = to_text(body.get("name"), "name", "text")
+    made = await run_in_threadpool(bookmarks.add, view.source.kept, name, view.source.snapshot, view.fields)
+    return answer(made, 201)
+
+
+async def _remove_bookmark(studio: "Studio", request: Request) -> Response:
+    source = await _source(studio, request)
+    await run_in_threadpool(bookmarks.remove, source.kept, request.path_params["name"])
+    return answer({"removed": True})
+
+
+# What takes long
+
+
+async def _search(studio: "Studio", request: Request) -> Response:
+    """Begins the search for a photo's place."""
+    body = await read_object(request)
+    source, label = await _source(studio, request, body), body.get("class") or None
+    upload = to_text(body.get("upload"), "upload", "the id of an upload")
+    photo = await run_in_threadpool(lambda: find_single_file(studio.uploads.path(upload)))
+    if label is not None:
+        await run_in_threadpool(read_view, studio, source, {"class": label})
+    bounds = {"steps": (1, 2000), "references": (0, 16)}
+    settings = {name: to_whole(body[name], name, *bound) for name, bound in bounds.items() if name in body}
+    words = ["ganvas", "project", source.path, str(photo), *(["--label", label] if label else [])]
+    words += [word for name, value in settings.items() for word in (f"--{name}", str(value))]
+    live = studio.lives.start(
+        Live("search", quote(words)), "explore_long.search", LONG_SECONDS,
+        path=source.path, photo=str(photo), label=label, folder=str(source.kept / PLACES), **settings,
+    )  # fmt: skip
+    return answer(live.to_json(), 202)
+
+
+async def _walk(studio: "Studio", request: Request) -> Response:
+    """Begins to write a film between views."""
+    body = await read_object(request)
+    source, given = await _source(studio, request, body), body.get("views")
+    if not isinstance(given, list) or not 2 <= len(given) <= MAX_VIEWS or not all(isinstance(v, dict) for v in given):
+        raise Refusal(400, "A walk goes between bookmarks.", expected=f"2 to {MAX_VIEWS} views", field="views")
+    views = [await run_in_threadpool(read_view, studio, source, view) for view in given]
+    frames = to_whole(body.get("frames", 25), "frames", 1, MAX_FRAMES)
+    fps, loop = to_whole(body.get("fps", 25), "fps", 1, 60), to_flag(body.get("loop", True), "loop")
+    easing = to_choice(body.get("easing", "smooth"), "easing", ("linear", "smooth"))
+    suffix = to_choice(body.get("suffix", ".gif"), "suffix", tuple(FILMS))
+    if reason := _missing(suffix):
+        raise GanvasError(f"A film cannot be written as {suffix}: {reason}")
+    live = studio.lives.start(
+        Live("walk", ""), "explore_long.walk", LONG_SECONDS,
+        path=source.path, views=[view.to_json() for view in views], folder=str(source.kept / WALKS), suffix=suffix,
+        frames=frames, easing=easing, loop=loop, fps=fps,
+    )  # fmt: skip
+
+    def command(result: Mapping[str, Any]) -> str:
+        noise = views[0].fields.get("noise")
+        words = ["ganvas", "sample", source.path, "--latents", result["latents"], "--video", f"walk{suffix}"]
+        words += ["--frames", str(frames), "--fps", str(fps), "--easing", easing, *([] if loop else ["--no-loop"])]
+        return quote([*words, *(["--noise", noise] if noise else [])])
+
+    live.describe = command
+    return answer(live.to_json(), 202)
+
+
+async def _send_film(studio: "Studio", request: Request) -> Response:
+    source, name = await _source(studio, request), parameter(request, "name")
+    stem, suffix = Path(name).stem, Path(name).suffix
+    if suffix not in FILMS or len(stem) != 12 or set(stem) - set("0123456789abcdef"):
+        raise Refusal(404, f"{name[:100]!r} is no film.", field="name")
+    path = await run_in_threadpool(find_kept, studio, source, WALKS, name)
+    return await _send(studio, path, FILMS[suffix])
+
+
+async def _send_photo(studio: "Studio", request: Request) -> Response:
+    """The photo of a place, as it was cut."""
+    view = await _view(studio, request)
+    if view.latents is None:
+        raise Refusal(400, "No place is named.", field="place")
+    return await _send(studio, await run_in_threadpool(_photo_of, studio, view), "image/png")
+
+
+def _photo_of(studio: "Studio", view: View) -> Path:
+    return find_kept(studio, view.source, PLACES, f"{view.fields['place']}.png")
+
+
+async def _send(studio: "Studio", path: Path, media_type: str) -> Response:
+    def read() -> bytes:
+        file, _ = open_inside(studio, path)
+        with file:
+            return file.read()
+
+    headers = {"Cache-Control": f"private, max-age={CACHED_SECONDS}"}
+    return Response(await run_in_threadpool(read), headers=headers, media_type=media_type)

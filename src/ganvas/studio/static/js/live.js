@@ -1,0 +1,56 @@
+/** Work of the server whose pictures are shown as they are made: it is followed to its end, and can be stopped. */
+
+import { get, post, stream, url } from "./api.js";
+import { newest } from "./newest.js";
+import { fetchPicture, showBlob } from "./pictures.js";
+import { toastError } from "./toast.js";
+
+/** Where a picture of a work is. */
+export const frameAddress = (id, number) => url("/api/live/frame", { id, n: number });
+
+/**
+ * Follows a work. `onWork(work)` gets it whenever something is new; `image`, if given, shows its newest picture.
+ * @returns {() => void} stops following it; the work goes on
+ */
+export function follow(id, { image = null, onWork, onPicture = () => {} }) {
+  let shown = 0;
+  let over = false;
+  const show = newest(async (number) => {
+    const blob = await fetchPicture(frameAddress(id, number)).catch(() => null); // it may be let go for newer ones
+    if (!blob || over) return;
+    await showBlob(image, blob);
+    onPicture(number);
+  });
+  const close = stream("/api/live/stream", { id }, {
+    work(work) {
+      const number = work.frames.at(-1);
+      if (image && number && number !== shown) {
+        shown = number;
+        show(number);
+      }
+      onWork(work);
+      if (work.state !== "running") close();
+    },
+  });
+  return () => {
+    over = true;
+    close();
+  };
+}
+
+/** Calls `watch(work)` where a work of that id is still known. */
+export async function resume(id, watch) {
+  if (!id) return;
+  const { works } = await get("/api/live").catch(() => ({ works: [] }));
+  const found = works.find((one) => one.id === id);
+  if (found) watch(found);
+}
+
+/** Asks a work to end with what it has. */
+export async function stopWork(id) {
+  try {
+    await post("/api/live/stop", { id });
+  } catch (error) {
+    toastError(error);
+  }
+}

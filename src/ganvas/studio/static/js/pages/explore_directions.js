@@ -1,0 +1,85 @@
+/** Directions as sliders, found without labels; or the reason why there are none. */
+
+import { get } from "../api.js";
+import { errorBox, h, replace } from "../dom.js";
+import { percent } from "../format.js";
+import { t } from "../i18n.js";
+import { range } from "../range.js";
+import { signed } from "./explore_map.js";
+
+const SHOWN = 8;
+const MOST = 24;
+
+/** `onFound`: gets the directions for the map: [{name, label}]. */
+export function createDirections({ view, about }, onFound) {
+  const found = new Map(); // method -> [{name, label}]
+  const sliders = new Map();
+  const list = h("div", { class: "explore-directions" });
+  const reset = h("button", { type: "button", class: "button quiet small", on: { click: () => view.change({ moves: new Map() }) } }, t("explore.directions.reset"));
+  const buttons = about.methods.map((method) =>
+    h("button", { type: "button", class: "chip", title: t(`explore.method.${method}`), on: { click: () => load(method) } }, method.toUpperCase()));
+  const hint = h("p", { class: "small muted" });
+  let shown = about.methods.includes(view.x.split(":")[0]) ? view.x.split(":")[0] : about.methods[0];
+
+  async function load(method = shown) {
+    shown = method;
+    hint.textContent = t(`explore.share.${method === "pca" && about.space === "z" ? "pca_z" : method}`);
+    about.methods.forEach((one, i) => buttons[i].setAttribute("aria-pressed", String(one === method)));
+    if (!found.has(method)) {
+      replace(list, h("p", { class: "small muted", role: "status" }, h("span", { class: "live-dot" }), " ", t("explore.directions.finding")));
+      try {
+        await find(method);
+        for (const axis of [view.x, view.y]) await find(axis.split(":")[0]).catch(() => {}); // the map may have another
+      } catch (error) {
+        if (shown === method) replace(list, errorBox(error));
+        return;
+      }
+    }
+    if (shown !== method) return;
+    draw();
+    onFound([...found.values()].flat());
+  }
+
+  async function find(method) {
+    if (found.has(method) || !about.methods.includes(method)) return;
+    const { n, shares } = await get("/api/explore/directions", { of: view.of, snapshot: view.snapshot, method });
+    const label = (i) => `${method}:${i} · ${percent(shares[i])}`;
+    found.set(method, Array.from({ length: Math.min(n, MOST) }, (_, i) => ({ name: `${method}:${i}`, label: label(i) })));
+  }
+
+  function draw() {
+    sliders.clear();
+    const rows = (some) => some.map(({ name, label }) => {
+      const slider = range({
+        label: h("span", { class: "mono" }, label), least: -about.reach, most: about.reach, step: 0.05, value: view.amount(name),
+        text: signed, onInput: (value) => view.move({ [name]: value }),
+      });
+      sliders.set(name, slider);
+      return slider.element;
+    });
+    const all = found.get(shown);
+    const more = all.slice(SHOWN);
+    replace(list, rows(all.slice(0, SHOWN)),
+      more.length > 0 && h("details", null, h("summary", null, t("explore.directions.more", { n: more.length })), h("div", { class: "explore-directions" }, rows(more))));
+    update();
+  }
+
+  function update() {
+    for (const [name, slider] of sliders) {
+      slider.set(view.amount(name));
+      slider.element.classList.toggle("on-map", name === view.x || name === view.y);
+    }
+    reset.disabled = ![...view.moves.values()].some(Boolean);
+  }
+  view.on(update);
+
+  return {
+    element: h(
+      "section", { class: "panel stack", "aria-labelledby": "directions-title" },
+      h("div", { class: "section-head" }, h("h2", { id: "directions-title" }, t("explore.directions.title")), h("div", { class: "chips", role: "group", "aria-label": t("explore.method") }, buttons), reset),
+      hint,
+      list,
+    ),
+    load,
+  };
+}

@@ -1,0 +1,85 @@
+/** The page Style: a photo redrawn in the style of paintings, while one looks on. */
+
+import { get, post, session } from "../api.js";
+import { commandBox } from "../command.js";
+import { errorBox, h, icon, replace } from "../dom.js";
+import { t } from "../i18n.js";
+import { newest, settled } from "../newest.js";
+import { setParams } from "../router.js";
+import { createKnobs } from "./style_knobs.js";
+import { createPictures } from "./style_pictures.js";
+import { createResult } from "./style_result.js";
+
+const CHECK_MS = 250;
+
+/** What was dropped and chosen survives a change of the page or the language. */
+const form = { photo: null, paintings: [], knobs: {} };
+
+export default {
+  title: "style.title",
+
+  async open(main, params) {
+    const [{ knobs, presets, most }, known] = await Promise.all([get("/api/style/knobs"), session()]);
+    if (!main.isConnected) return undefined;
+    const command = h("div", { class: "style-command" });
+    const message = h("div");
+    const start = h("button", { type: "button", class: "button primary style-start", on: { click: begin } }, icon("play"), t("style.start"));
+    const settings = createKnobs({ knobs, presets, form, onChange: changed });
+    const pictures = createPictures({ form, most, mayWrite: known.may_write, onChange: changed });
+    const result = createResult({ onEnd: changed });
+
+    const body = () => ({
+      photo: form.photo?.upload ?? null,
+      paintings: form.paintings.map((one) => one.upload),
+      knobs: { ...form.knobs, ...weights() },
+    });
+    const weights = () => (form.paintings.length > 1 ? { style_weights: form.paintings.map((one) => one.weight) } : {});
+
+    const check = settled(newest(async () => {
+      try {
+        const found = await post("/api/style/check", body());
+        settings.setErrors(found.errors);
+        if (found.command) replace(command, commandBox(found.command));
+        start.disabled = !known.may_write || !found.ok || !form.photo || !form.paintings.length || result.running();
+      } catch (error) {
+        replace(message, errorBox(error));
+      }
+    }), CHECK_MS);
+
+    function changed() {
+      replace(message);
+      start.disabled = true;
+      if (known.may_write) check();
+    }
+
+    async function begin() {
+      start.disabled = true;
+      replace(message);
+      try {
+        const work = await post("/api/style", body());
+        setParams({ work: work.id });
+        result.watch(work.id);
+      } catch (error) {
+        replace(message, errorBox(error));
+      }
+    }
+
+    main.append(
+      h("div", { class: "page style-page" },
+        h("div", { class: "page-head" }, h("h1", null, t("style.title")), h("p", { class: "muted" }, t("style.subtitle"))),
+        h("div", { class: "style-columns" },
+          h("div", { class: "stack" }, pictures.element, settings.element, start, message, command),
+          result.element)),
+    );
+    changed();
+    // one that goes on is shown, whichever page has started it
+    const { works } = await get("/api/live");
+    const going = params.get("work") ?? works.find((one) => one.kind === "style" && one.state === "running")?.id;
+    if (going) result.watch(going, () => setParams({ work: null }));
+    return () => {
+      check.cancel();
+      result.close();
+      pictures.close();
+    };
+  },
+};
