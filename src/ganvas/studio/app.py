@@ -18,11 +18,12 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from ganvas.errors import GanvasError
-from ganvas.studio import curves, data, detail, diagnosis, files, runs, streams, training, uploads
+from ganvas.studio import curves, data, detail, diagnosis, files, lab, runs, streams, training, uploads
 from ganvas.studio.answers import Refusal, answer, refuse, to_text
 from ganvas.studio.curves import Curves
 from ganvas.studio.folders import Folders
 from ganvas.studio.jobs import Jobs
+from ganvas.studio.lab import Games
 from ganvas.studio.peers import is_of_another_user
 from ganvas.studio.places import DOWNLOADED, INCLUDED
 from ganvas.studio.runs import Card, Runs
@@ -34,7 +35,7 @@ from ganvas.version import __version__
 
 STATIC = Path(__file__).parent / "static"
 
-PAGES = ("/", "/run", "/data", "/diagnose")
+PAGES = ("/", "/run", "/data", "/diagnose", "/lab")
 """Addresses of pages: index.html answers for each, and its script shows the page."""
 
 TICKET_SECONDS = 120.0
@@ -58,6 +59,7 @@ class Studio:
         poller: looks at the files for the streams.
         jobs: commands that were started; jobs_text: they as JSON, as the poller saw them last.
         uploads: what pages have sent.
+        games: those of the lab.
         worker, inspector: processes for what needs NumPy or PyTorch, for short and for long work.
     """
 
@@ -74,6 +76,7 @@ class Studio:
         self.jobs, self.jobs_text = Jobs(self.folders.key), "[]"
         self.uploads = Uploads(self.folders.uploads)
         self.worker, self.inspector = Worker(), Worker()
+        self.games = Games()
         self._tickets: dict[str, float] = {}
 
     def look(self) -> None:
@@ -103,6 +106,7 @@ class Studio:
         """Ends the processes that are of no use without the server; trainings go on."""
         await self.worker.close()
         await self.inspector.close()
+        await self.games.close()
         self.uploads.close()
         self.jobs.close()
 
@@ -116,7 +120,7 @@ def create_app(studio: Studio) -> Guard:
         return answer(_describe(studio, request.scope["may_write"]))
 
     routes.append(Route("/api/session", describe))
-    for module in (runs, detail, files, curves, streams, training, uploads, data, diagnosis):
+    for module in (runs, detail, files, curves, streams, training, uploads, data, diagnosis, lab):
         routes += module.routes(studio)
     routes.append(Mount("/static", StaticFiles(directory=STATIC)))
     handlers = {GanvasError: _refuse, HTTPException: _refuse_address, Exception: _fail}

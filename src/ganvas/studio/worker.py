@@ -1,9 +1,10 @@
 """What needs NumPy is done in a child process, which is restarted when it dies, hangs or grows: lines of JSON by pipes.
 
-python -m ganvas.studio.worker
+python -m ganvas.studio.worker MODULE
 """
 
 import asyncio
+import importlib
 import json
 import os
 import queue
@@ -39,17 +40,18 @@ class Worker:
 
     Args:
         memory: bytes that it may use; by default MEMORY_SHARE of the machine's.
+        module: whose functions it calls.
     """
 
-    def __init__(self, memory: int | None = None) -> None:
-        self._memory = memory
+    def __init__(self, memory: int | None = None, module: str = "ganvas.studio.work") -> None:
+        self._memory, self._module = memory, module
         self._turn, self._waiting = asyncio.Lock(), 0
         self._process: asyncio.subprocess.Process | None = None
         self._rest: asyncio.TimerHandle | None = None
         self._running: set[asyncio.Task[Any]] = set()
 
     async def call(self, name: str, limit: float, **arguments: Any) -> Any:
-        """What a function of `ganvas.studio.work` returns, called in the child.
+        """What a function of the module returns, called in the child.
 
         A call that is cancelled while it waits for its turn is dropped; one that runs has GRACE_SECONDS to end.
 
@@ -106,7 +108,8 @@ class Worker:
     async def _start(self) -> asyncio.subprocess.Process:
         if self._process is None or self._process.returncode is not None:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-P", "-m", "ganvas.studio.worker", limit=MAX_ANSWER, start_new_session=True,
+                sys.executable, "-P", "-m", "ganvas.studio.worker", self._module, limit=MAX_ANSWER,
+                start_new_session=True,
                 stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
                 env=os.environ | {"OMP_NUM_THREADS": "1"},
             )  # fmt: skip
@@ -204,7 +207,7 @@ def main() -> None:
         os._exit(0)  # the studio has ended: whatever is being done is of no use
 
     threading.Thread(target=read, daemon=True).start()
-    from ganvas.studio import work
+    work = importlib.import_module(sys.argv[1])
 
     while True:
         message = json.loads(requests.get())
