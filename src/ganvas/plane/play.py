@@ -157,7 +157,9 @@ class Play:
         value, gradient = value.detach().nan_to_num(0, 0, 0), gradient.flatten(1).nan_to_num(0, 0, 0)
         low, high = (0.0, 1.0) if signed else (float(value.min()), float(value.max()))
         shades = ((value - low) / max(high - low, 1e-12) * 255).round().to(torch.uint8)
-        some = gradient.view(SIDE, SIDE, 2)[SIDE // ARROWS // 2 :: SIDE // ARROWS, SIDE // ARROWS // 2 :: SIDE // ARROWS]
+        some = gradient.view(SIDE, SIDE, 2)[
+            SIDE // ARROWS // 2 :: SIDE // ARROWS, SIDE // ARROWS // 2 :: SIDE // ARROWS
+        ]
         longest = float(some.norm(dim=-1).max())
         arrows = (some / max(longest, 1e-12) * 127).round().to(torch.int8)
         return {

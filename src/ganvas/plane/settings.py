@@ -1,4 +1,4 @@
-"""What determines a game on points: data, knobs, seed; the games that are offered, and the failures that are planted."""
+"""What determines a game on points: data, knobs, seed; the games that are offered, and the planted failures."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -63,10 +63,18 @@ KNOBS = {
 
 PRESETS: dict[str, dict[str, Any]] = {
     "balanced": {},
-    "d_too_strong": {"objective": "minimax", "d_lr": 0.01, "d_steps": 10, "g_lr": 0.0001, "r1": 0.0, "d_width": 128},
-    "collapse": {"d_lr": 0.0002, "g_lr": 0.02, "g_steps": 10, "r1": 0.0, "beta1": 0.5},
-    "unbounded_critic": {"objective": "wasserstein", "r1": 0.0, "d_steps": 5},
-    "d_too_weak": {"d_lr": 0.000001, "r1": 0.0, "d_width": 2},
+    "d_too_strong": {
+        "objective": "minimax",
+        "d_lr": 0.003,
+        "d_steps": 5,
+        "g_lr": 0.00001,
+        "r1": 0.0,
+        "latent": 1,
+        "d_width": 128,
+    },
+    "collapse": {"d_lr": 0.0002, "g_lr": 0.01, "g_steps": 5, "r1": 0.0, "beta1": 0.5},
+    "unbounded_critic": {"objective": "wasserstein", "r1": 0.0, "d_steps": 2},
+    "d_too_weak": {"d_lr": 0.000001, "r1": 0.0},
     "rate_too_high": {"d_lr": 0.3, "g_lr": 0.3, "r1": 0.0, "beta1": 0.9},
 }
 """Changes of the defaults: a game that goes well, and failures."""

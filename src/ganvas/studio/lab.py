@@ -111,7 +111,7 @@ async def _describe(request: Request) -> Response:
 
 
 def _knobs(body: dict[str, Any]) -> dict[str, Any]:
-    given = body.get("knobs") or {}
+    given = body.get("knobs", {})
     if not isinstance(given, dict):
         raise Refusal(400, "The knobs of the request are no object.", expected="{name: value}", field="knobs")
     return parse_settings(given)

@@ -195,11 +195,11 @@ export default {
             h("div", { class: "row lab-tools" }, buttons.play, buttons.step, buttons.reset, h("label", { class: "visually-hidden", for: "lab-speed" }, t("lab.speed")), speed, buttons.link),
             h("div", { class: "lab-frame" }, plane.element),
             h("div", { class: "row small lab-legend" }, h("span", { class: "lab-key real" }), t("lab.key.real"), h("span", { class: "lab-key fake" }), t("lab.key.fake"), arrows, h("label", { for: "lab-arrows" }, t("lab.key.arrows"))),
-            level, now, said, numbers),
+            level, now, said, numbers,
+            h("section", { class: "lab-charts", "aria-label": t("lab.curves") }, charts.map((chart) => chart.element))),
           h("section", { class: "lab-right", "aria-label": t("lab.knobs") },
             h("div", { class: "panel" }, h("div", { class: "field" }, h("label", { for: "lab-data" }, t("lab.data")), data), own),
-            finding, knobs.element)),
-        h("section", { class: "lab-charts", "aria-label": t("lab.curves") }, charts.map((chart) => chart.element))),
+            finding, knobs.element))),
     );
     showValues();
     setSpeed();
