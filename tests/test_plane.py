@@ -75,7 +75,13 @@ def test_a_critic_without_a_bound_is_found() -> None:
     assert "critic unconstrained" in [one.name for one in game.diagnosis.findings]
 
 
-FOUND = {"unbounded_critic": "critic unconstrained", "d_too_weak": "D too weak", "d_too_strong": "D too strong"}
+FOUND = {
+    "unbounded_critic": "critic unconstrained",
+    "d_too_weak": "D too weak",
+    "d_too_strong": "D too strong",
+    "rate_too_high": "learning rate too high",
+    "collapse": "mode collapse",
+}
 
 
 @pytest.mark.exhaustive

@@ -75,7 +75,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "collapse": {"d_lr": 0.0002, "g_lr": 0.01, "g_steps": 5, "r1": 0.0, "beta1": 0.5},
     "unbounded_critic": {"objective": "wasserstein", "r1": 0.0, "d_steps": 2},
     "d_too_weak": {"d_lr": 0.000001, "r1": 0.0},
-    "rate_too_high": {"d_lr": 0.3, "g_lr": 0.3, "r1": 0.0, "beta1": 0.9},
+    "rate_too_high": {"d_lr": 0.05, "g_lr": 0.05, "r1": 0.0, "beta1": 0.5},
 }
 """Changes of the defaults: a game that goes well, and failures."""
 

@@ -35,7 +35,7 @@ from ganvas.version import __version__
 
 STATIC = Path(__file__).parent / "static"
 
-PAGES = ("/", "/run", "/data", "/diagnose", "/lab")
+PAGES = ("/", "/run", "/data", "/diagnose", "/lab", "/compare")
 """Addresses of pages: index.html answers for each, and its script shows the page."""
 
 TICKET_SECONDS = 120.0

@@ -8,6 +8,7 @@ const PAGES = {
   "/run": () => import("./pages/run.js"),
   "/data": () => import("./pages/data.js"),
   "/diagnose": () => import("./pages/diagnose.js"),
+  "/compare": () => import("./pages/compare.js"),
   "/lab": () => import("./pages/lab.js"),
 };
 
