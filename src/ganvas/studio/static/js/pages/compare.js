@@ -25,7 +25,7 @@ export default {
 
   async open(main, params) {
     const { runs } = await get("/api/runs");
-    const keys = runs.map((run) => run.key);
+    const keys = runs.map((run) => run.run);
     const chosen = {
       a: keys.includes(params.get("a")) ? params.get("a") : keys[0],
       b: keys.includes(params.get("b")) ? params.get("b") : keys[1] ?? keys[0],
@@ -43,7 +43,7 @@ export default {
       return () => {};
     }
     const select = (which) => h("div", { class: "field" }, h("label", { for: `compare-${which}` }, t(`compare.${which}`)),
-      h("select", { id: `compare-${which}`, on: { change: (event) => set({ [which]: event.target.value }) } }, runs.map((run) => h("option", { value: run.key, selected: run.key === chosen[which] }, run.name))));
+      h("select", { id: `compare-${which}`, on: { change: (event) => set({ [which]: event.target.value }) } }, runs.map((run) => h("option", { value: run.run, selected: run.run === chosen[which] }, run.name))));
     const views = h("div", { class: "row", role: "group", "aria-label": t("compare.view") }, VIEWS.map((view) => h("button", { type: "button", class: "button", dataset: { view }, on: { click: () => set({ view }) } }, t(`compare.view.${view}`))));
     const slider = h("input", { type: "range", id: "compare-kimg", min: 0, max: 0, step: 1, on: { input: () => set({ kimg: places[slider.value] / 1000 }) } });
     const place = h("output", { for: "compare-kimg" });
