@@ -25,7 +25,7 @@ LAYERS = [
     {"evaluation", "latent_space"},
     {"diagnosis", "style"},
     {"trackers", "training"},
-    {"api"},
+    {"api", "plane"},
     {"comparison", "exporting"},
     {"studio"},
     {"cli"},

@@ -25,6 +25,7 @@ from ganvas.studio import (
     diagnosis,
     explore,
     files,
+    lab,
     live,
     runs,
     streams,
@@ -36,6 +37,7 @@ from ganvas.studio.answers import Refusal, answer, refuse, to_text
 from ganvas.studio.curves import Curves
 from ganvas.studio.folders import Folders
 from ganvas.studio.jobs import Jobs
+from ganvas.studio.lab import Games
 from ganvas.studio.latest import Latest
 from ganvas.studio.live import Lives
 from ganvas.studio.pages import STATIC, html_of, page_modules
@@ -47,6 +49,9 @@ from ganvas.studio.streams import Poller
 from ganvas.studio.uploads import Uploads
 from ganvas.studio.worker import Worker
 from ganvas.version import __version__
+
+PARTS = (runs, detail, files, curves, streams, training, uploads, data, diagnosis, live, explore, styling, lab)
+"""Modules with routes."""
 
 TICKET_SECONDS = 120.0
 """Time that a browser has to start."""
@@ -72,6 +77,7 @@ class Studio:
         poller: looks at the files for the streams.
         jobs: commands that were started; jobs_text: they as JSON, as the poller saw them last.
         uploads: what pages have sent.
+        games: those of the lab.
         worker, inspector: processes for what needs NumPy or PyTorch, for short and for long work.
         explorer: the process that keeps generators in memory; `latest` gives it the newest requests only.
         lives: work whose pictures are shown as they are made.
@@ -91,6 +97,7 @@ class Studio:
         self.uploads = Uploads(self.folders.uploads)
         self.worker, self.inspector = Worker(), Worker()
         self.explorer, self.latest, self.lives = Worker(threads=None, idle=EXPLORER_SECONDS), Latest(), Lives()
+        self.games = Games()
         self._tickets: dict[str, float] = {}
 
     def look(self) -> None:
@@ -122,6 +129,7 @@ class Studio:
         await self.inspector.close()
         await self.explorer.close()
         await self.lives.close()
+        await self.games.close()
         self.uploads.close()
         self.jobs.close()
 
@@ -135,7 +143,21 @@ def create_app(studio: Studio) -> Guard:
         return answer(_describe(studio, request.scope["may_write"]))
 
     routes.append(Route("/api/session", describe))
-    for module in (runs, detail, files, curves, streams, training, uploads, data, diagnosis, live, explore, styling):
+    for module in (
+        runs,
+        detail,
+        files,
+        curves,
+        streams,
+        training,
+        uploads,
+        data,
+        diagnosis,
+        live,
+        explore,
+        styling,
+        lab,
+    ):
         routes += module.routes(studio)
     routes.append(Mount("/static", StaticFiles(directory=STATIC)))
     handlers = {GanvasError: _refuse, HTTPException: _refuse_address, Exception: _fail}

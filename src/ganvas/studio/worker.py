@@ -1,6 +1,6 @@
 """What needs NumPy is done in a child process, which is restarted when it dies, hangs or grows: lines of JSON by pipes.
 
-python -m ganvas.studio.worker
+python -m ganvas.studio.worker MODULE
 """
 
 import asyncio

@@ -10,6 +10,8 @@ const PAGES = {
   "/diagnose": () => import("./pages/diagnose.js"),
   "/explore": () => import("./pages/explore.js"),
   "/style": () => import("./pages/style.js"),
+  "/compare": () => import("./pages/compare.js"),
+  "/lab": () => import("./pages/lab.js"),
 };
 
 let close = null;

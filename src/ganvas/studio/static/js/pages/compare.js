@@ -1,0 +1,143 @@
+/** Two runs at the same images shown: pictures side by side, wiped, or their difference; curves over each other; reports. */
+
+import { get } from "../api.js";
+import { createChart } from "../chart.js";
+import { commandBox } from "../command.js";
+import { errorBox, h, replace } from "../dom.js";
+import { kimg } from "../format.js";
+import { t } from "../i18n.js";
+import { setParams } from "../router.js";
+
+const VIEWS = ["side", "wipe", "difference"];
+const SHOWN = ["D/loss", "G/loss", "D/real", "D/fake", "quality"];
+
+/** Values at the places of another axis: each the last known one at or before it. */
+function resample(x, values, places) {
+  let i = -1;
+  return places.map((place) => {
+    while (i + 1 < x.length && x[i + 1] <= place) i++;
+    return i < 0 || place > x.at(-1) ? null : values[i];
+  });
+}
+
+export default {
+  title: "compare.title",
+
+  async open(main, params) {
+    const { runs } = await get("/api/runs");
+    const keys = runs.map((run) => run.run);
+    const chosen = {
+      a: keys.includes(params.get("a")) ? params.get("a") : keys[0],
+      b: keys.includes(params.get("b")) ? params.get("b") : keys[1] ?? keys[0],
+      view: VIEWS.includes(params.get("view")) ? params.get("view") : "side",
+      kimg: params.has("kimg") ? Number(params.get("kimg")) : null,
+      wipe: 50,
+    };
+    let turn = 0;
+    let charts = [];
+    let details = {};
+    let places = [];
+    const head = h("div", { class: "page-head" }, h("h1", null, t("compare.title")), h("p", { class: "muted" }, t("compare.subtitle")));
+    if (runs.length < 2) {
+      main.append(h("div", { class: "page" }, head, h("p", { class: "panel" }, t("compare.two_needed"))));
+      return () => {};
+    }
+    const select = (which) => h("div", { class: "field" }, h("label", { for: `compare-${which}` }, t(`compare.${which}`)),
+      h("select", { id: `compare-${which}`, on: { change: (event) => set({ [which]: event.target.value }) } }, runs.map((run) => h("option", { value: run.run, selected: run.run === chosen[which] }, run.name))));
+    const views = h("div", { class: "row", role: "group", "aria-label": t("compare.view") }, VIEWS.map((view) => h("button", { type: "button", class: "button", dataset: { view }, on: { click: () => set({ view }) } }, t(`compare.view.${view}`))));
+    const slider = h("input", { type: "range", id: "compare-kimg", min: 0, max: 0, step: 1, on: { input: () => set({ kimg: places[slider.value] / 1000 }) } });
+    const place = h("output", { for: "compare-kimg" });
+    const wiper = h("input", { type: "range", id: "compare-wipe", min: 0, max: 100, value: 50, on: { input: () => wipe(wiper.value) } });
+    const wipeRow = h("div", { class: "field" }, h("label", { for: "compare-wipe" }, t("compare.wipe")), wiper);
+    const pictures = h("div", { class: "compare-pictures" });
+    const curves = h("section", { class: "compare-charts", "aria-label": t("compare.curves") });
+    const more = h("div", { class: "stack" });
+    const problem = h("div");
+
+    function set(changes) {
+      const other = "a" in changes || "b" in changes;
+      Object.assign(chosen, changes);
+      setParams({ a: chosen.a, b: chosen.b, view: chosen.view, kimg: chosen.kimg });
+      if (other) read();
+      else draw();
+    }
+
+    async function read() {
+      const own = ++turn;
+      try {
+        const asked = ["a", "b"].flatMap((which) => [get("/api/run", { run: chosen[which] }), get("/api/run/curves", { run: chosen[which] })]);
+        const [a, curvesA, b, curvesB] = await Promise.all(asked);
+        if (own !== turn) return;
+        details = { a, b };
+        replace(problem);
+        const inB = new Set(b.grids.map((grid) => grid.nimg));
+        places = a.grids.map((grid) => grid.nimg).filter((nimg) => inB.has(nimg));
+        slider.max = Math.max(0, places.length - 1);
+        draw();
+        drawCurves(curvesA, curvesB);
+        drawMore();
+      } catch (error) {
+        if (own === turn) replace(problem, errorBox(error));
+      }
+    }
+
+    function draw() {
+      for (const button of views.children) button.setAttribute("aria-pressed", String(button.dataset.view === chosen.view));
+      wipeRow.hidden = chosen.view !== "wipe";
+      slider.disabled = !places.length;
+      if (!places.length) {
+        place.textContent = "";
+        replace(pictures, h("p", { class: "panel" }, t("compare.no_common")));
+        return;
+      }
+      const wanted = chosen.kimg === null ? Infinity : chosen.kimg * 1000;
+      const index = Math.max(0, places.findLastIndex((nimg) => nimg <= wanted));
+      slider.value = index;
+      const text = t("compare.at", { kimg: kimg(places[index]) });
+      place.textContent = text;
+      slider.setAttribute("aria-valuetext", text);
+      const picture = (which) => h("img", { class: "pixelated", src: details[which].grids.find((grid) => grid.nimg === places[index]).url, alt: t("compare.picture", { run: details[which].name, kimg: kimg(places[index]) }) });
+      const figure = (which) => h("figure", null, picture(which), h("figcaption", { class: "small" }, details[which].name));
+      pictures.dataset.view = chosen.view;
+      if (chosen.view === "side") replace(pictures, figure("a"), figure("b"));
+      else replace(pictures, h("div", { class: "compare-over" }, picture("a"), picture("b")));
+      wipe(wiper.value);
+    }
+
+    function wipe(part) {
+      const upper = pictures.querySelector(".compare-over img + img");
+      if (upper) upper.style.clipPath = chosen.view === "wipe" ? `inset(0 0 0 ${part}%)` : "none";
+    }
+
+    function drawCurves(a, b) {
+      for (const chart of charts) chart.close();
+      const x = [...new Set([...a.nimg, ...b.nimg])].sort((one, other) => one - other);
+      const names = SHOWN.filter((name) => a.series[name] && b.series[name]);
+      charts = names.map((name) => {
+        const chart = createChart({ title: name, series: [{ name: "a", label: `A: ${details.a.name}`, color: "1" }, { name: "b", label: `B: ${details.b.name}`, color: "2" }] });
+        chart.setData({ x, series: { a: { mean: resample(a.nimg, a.series[name].mean, x) }, b: { mean: resample(b.nimg, b.series[name].mean, x) } } });
+        return chart;
+      });
+      replace(curves, charts.map((chart) => chart.element));
+    }
+
+    function drawMore() {
+      const reports = [...new Set(["a", "b"].map((which) => details[which].report).filter(Boolean))];
+      const quoted = ["a", "b"].map((which) => `'${details[which].path.replaceAll("'", "'\\''")}'`);
+      replace(more,
+        reports.map((address) => h("p", null, h("a", { href: address, target: "_blank", rel: "noopener" }, t("compare.report")))),
+        h("p", { class: "small muted" }, t("compare.command")), commandBox(`ganvas compare ${quoted.join(" ")}`));
+    }
+
+    main.append(
+      h("div", { class: "page compare-page stack" }, head, problem,
+        h("div", { class: "panel compare-choice" }, select("a"), select("b"), h("div", { class: "field" }, h("label", { for: "compare-kimg" }, t("compare.kimg")), slider, place)),
+        views, wipeRow, pictures, curves, more),
+    );
+    await read();
+    return () => {
+      turn++;
+      for (const chart of charts) chart.close();
+    };
+  },
+};

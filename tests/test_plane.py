@@ -1,0 +1,127 @@
+"""The game on points: the same settings replay the same frames, changes act at once, planted failures are found."""
+
+import json
+
+import pytest
+import torch
+
+from ganvas.errors import GanvasError
+from ganvas.plane.play import Play
+from ganvas.plane.points import Points
+from ganvas.plane.settings import (
+    DATA,
+    KNOBS,
+    MAX_POINTS,
+    PRESETS,
+    decode_points,
+    encode_points,
+    parse_settings,
+    to_config,
+)
+
+SMALL = {"batch": 16, "d_width": 8, "g_width": 8}
+
+
+def frames(settings: dict[str, object], rounds: int = 6) -> str:
+    game, seen = Play(settings), []
+    for _ in range(rounds):
+        game.advance(1)
+        seen.append(game.frame())
+    return json.dumps(seen)
+
+
+@pytest.mark.parametrize("objective", KNOBS["objective"].choices)
+def test_the_same_settings_replay_the_same_frames_bit_by_bit(objective: str) -> None:
+    settings = SMALL | {"objective": objective, "noise": 0.1, "gp": 1.0, "seed": 3}
+    assert frames(settings) == frames({name: str(value) for name, value in settings.items()})
+    assert frames(settings) != frames(settings | {"seed": 4})
+
+
+@pytest.mark.parametrize("name", DATA)
+def test_points_lie_in_the_plane_and_in_every_part(name: str) -> None:
+    points = Points(name, encode_points([(-0.5, 0.25), (0.5, 0.25)]))
+    sample = points.sample(2000, torch.Generator().manual_seed(0))
+    part, near = points.part_of(sample)
+    assert sample.abs().max() < 1.2
+    assert near.float().mean() > 0.99
+    assert (part.bincount(minlength=points.parts) > 0).all()
+
+
+def test_a_change_acts_at_once_and_keeps_the_networks() -> None:
+    game = Play(SMALL)
+    game.advance(3)
+    before = [weight.clone() for weight in game._state.game.G.parameters()]
+    game.change(SMALL | {"objective": "wasserstein", "clip": 0.01, "data": "spiral"})
+    assert all(map(torch.equal, before, game._state.game.G.parameters()))
+    game.advance(1)
+    assert game.round == 4
+    assert max(float(weight.detach().abs().max()) for weight in game._state.game.D.parameters()) <= 0.010001
+    game.change(SMALL | {"d_width": 16})
+    assert game.round == 0
+
+
+def test_a_refused_change_leaves_the_game_as_it_was() -> None:
+    game = Play(SMALL)
+    game.advance(1)
+    with pytest.raises(GanvasError):
+        game.change(SMALL | {"d_lr": 7})
+    assert game.settings == parse_settings(SMALL)
+    assert game.round == 1
+
+
+def test_a_critic_without_a_bound_is_found() -> None:
+    game = Play({"objective": "wasserstein", "r1": 0.0, "batch": 32})
+    game.advance(20)
+    assert "critic unconstrained" in [one.name for one in game.diagnosis.findings]
+
+
+FOUND = {
+    "unbounded_critic": "critic unconstrained",
+    "d_too_weak": "D too weak",
+    "d_too_strong": "D too strong",
+    "rate_too_high": "learning rate too high",
+    "collapse": "mode collapse",
+}
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize(("preset", "name"), FOUND.items())
+def test_a_planted_failure_is_found(preset: str, name: str) -> None:
+    game = Play(PRESETS[preset])
+    game.advance(400)
+    assert name in [one.name for one in game.diagnosis.findings]
+
+
+def test_numbers_that_are_not_finite_end_the_game() -> None:
+    game = Play(SMALL)
+    with torch.no_grad():
+        next(game._state.game.D.parameters()).fill_(torch.inf)
+    game.advance(5)
+    frame = game.frame()
+    assert frame["ended"]
+    assert frame["round"] == 1
+    assert "non-finite" in [one.name for one in game.diagnosis.findings]
+
+
+def test_drawn_points_survive_the_address() -> None:
+    points = [(-1.0, 1.0), (0.25, -0.3)]
+    for given, found in zip(points, decode_points(encode_points(points)), strict=True):
+        assert given == pytest.approx(found, abs=1e-3)
+
+
+WRONG = (
+    {"points": "0"}, {"points": "0000" * (MAX_POINTS + 1)}, {"points": "<b>x"}, {"data": "circle"}, {"batch": 1e9},
+    {"batch": 8.5}, {"d_lr": "nan"}, {"d_lr": None}, {"d_lr": True}, {"seed": "9" * 400}, {"spectral_norm": "yes"},
+    {"objective": "evil.py:Loss"}, {"kimg": 3},
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("given", WRONG, ids=str)
+def test_a_wrong_knob_is_refused(given: dict[str, object]) -> None:
+    with pytest.raises(GanvasError):
+        parse_settings(given)
+
+
+def test_knobs_are_those_of_a_training() -> None:
+    config = to_config(parse_settings({"d_steps": 3, "gp": 10}))
+    assert (config.balance.d_steps, config.loss.gp) == (3, 10.0)
