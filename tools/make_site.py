@@ -17,6 +17,7 @@ from site_tables import TABLES
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 CONFIG = "zensical.toml"
+NO_PAGES = {CONFIG, "requirements.txt"}
 ASSETS = {ROOT / "src/ganvas/studio/static/favicon.svg": "favicon.svg"}
 """Files of the package that the theme needs, and their names on the site."""
 IMAGES = {".png", ".jpg", ".webp", ".svg", ".gif"}
@@ -60,7 +61,9 @@ def collect(out: Path) -> None:
         SystemExit: a page links to a file that does not exist, or names a table that does not exist.
     """
     shutil.rmtree(out / "docs", ignore_errors=True)
-    waiting = [file for file in sorted(DOCS.rglob("*")) if file.is_file() and file != DOCS / CONFIG]
+    config = (DOCS / CONFIG).read_text(encoding="utf-8")
+    named = [ROOT / path for path in re.findall(r'"repository/([^"]+)"', config)]
+    waiting = named + [file for file in sorted(DOCS.rglob("*")) if file.is_file() and file.name not in NO_PAGES]
     known = set(waiting)
     while waiting:
         file = waiting.pop()
@@ -75,7 +78,7 @@ def collect(out: Path) -> None:
         known |= linked
     for file, name in ASSETS.items():
         shutil.copyfile(file, out / "docs" / name)
-    (out / CONFIG).write_text(with_decisions((DOCS / CONFIG).read_text(encoding="utf-8")), encoding="utf-8")
+    (out / CONFIG).write_text(with_decisions(config), encoding="utf-8")
 
 
 def page(file: Path) -> tuple[str, set[Path]]:
