@@ -1,6 +1,6 @@
 """Checks a built site: every link, anchor and image is there, and no page loads anything from elsewhere.
 
-    python tools/check_site.py build/site
+python tools/check_site.py build/site
 """
 
 import re
@@ -56,7 +56,9 @@ def problems(site: Path) -> Iterator[str]:
             elif parts.fragment and goal in pages and unquote(parts.fragment) not in pages[goal].anchors | {"__top"}:
                 yield f"{where} links to {address}: there is no such anchor"
     for file in sorted(site.rglob("*.css")):
-        yield from (f"{file.relative_to(site)} loads {url}" for url in STYLE_URL.findall(file.read_text(encoding="utf-8")))
+        yield from (
+            f"{file.relative_to(site)} loads {url}" for url in STYLE_URL.findall(file.read_text(encoding="utf-8"))
+        )
 
 
 def _resolve(site: Path, file: Path, path: str) -> Path:

@@ -1,15 +1,13 @@
-"""The tables of the documentation site that are made from the code: public names, commands, knobs, recipes, conditions."""
+"""The tables of the documentation site that are made from the code: names, commands, knobs, recipes, conditions."""
 
 import ast
 import dataclasses
 import inspect
 import re
-import sys
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
 from pathlib import Path
-from types import NoneType
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import ganvas
@@ -17,10 +15,11 @@ from ganvas.cli import COMMANDS
 from ganvas.cli.training import _TrainCommand
 from ganvas.config import TrainConfig
 from ganvas.config.bounds import find_bound, is_scheduled
-from ganvas.config.families import MLP, Network
+from ganvas.config.families import Network
 from ganvas.config.forms import leaves
 from ganvas.diagnosis.rules.table import CONDITIONS
 from ganvas.evaluation.measures import MEASURES
+from ganvas.game.objectives import OBJECTIVES
 from ganvas.recipes import RECIPES
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -133,7 +132,9 @@ def _command(name: str, function: Callable[..., None]) -> str:
     else:
         docs, rows, positional = argument_docs(function), [], []
         for parameter in inspect.signature(function).parameters.values():
-            if dataclasses.is_dataclass(kind := get_args(parameter.annotation)[:1] and get_args(parameter.annotation)[0]):
+            if dataclasses.is_dataclass(
+                kind := get_args(parameter.annotation)[:1] and get_args(parameter.annotation)[0]
+            ):
                 rows += _option_fields(kind)
             elif "Positional" in str(parameter.annotation):
                 positional.append(_metavar(parameter.annotation))
@@ -200,6 +201,9 @@ def _as_markdown(text: str) -> str:
     return re.sub(r"([^\n])\n- ", r"\1\n\n- ", text, count=0).replace("*", "\\*")
 
 
+SCOPES = {"any": "", "run": " *(runs of Ganvas)*", "loop": " *(other loops)*"}
+
+
 def make_diagnoses() -> str:
     """Every condition: severity, what it is, causes, fixes, what it needs, what --on-failure changes."""
     rows = [
@@ -208,7 +212,10 @@ def make_diagnoses() -> str:
     ]
     parts = [markdown(("condition", "severity", "what it is", "`--on-failure correct` acts"), rows)]
     for row in CONDITIONS:
-        fixes = [(fix.do, {"any": "", "run": " *(runs of Ganvas)*", "loop": " *(other loops)*"}[fix.scope]) for fix in row.fixes]
+        fixes = [
+            (fix.do, {"any": "", "run": " *(runs of Ganvas)*", "loop": " *(other loops)*"}[fix.scope])
+            for fix in row.fixes
+        ]
         needs = ", ".join(" or ".join(map(code, (n,) if isinstance(n, str) else n)) for n in row.needs)
         parts.append(
             f"## {row.name}\n\n{_sentence(row.summary)}"
@@ -229,10 +236,23 @@ def _slug(name: str) -> str:
     return re.sub(r"[^\w-]+", "-", name.lower())
 
 
+def make_objectives() -> str:
+    """Every objective: the losses of D and G, and their sources."""
+    rows = [
+        (code(name), inspect.getdoc(row.d_loss) or "", inspect.getdoc(row.g_loss) or "")
+        for name, row in OBJECTIVES.items()
+    ]
+    return markdown(("objective", "D's loss", "G's loss"), rows)
+
+
 def make_measures() -> str:
     """Every quality measure."""
     rows = [
-        (row.title + (f" ({row.inception_title} with Inception)" if row.inception_title else ""), row.better, row.source)
+        (
+            row.title + (f" ({row.inception_title} with Inception)" if row.inception_title else ""),
+            row.better,
+            row.source,
+        )
         for row in MEASURES.values()
     ]
     return markdown(("measure", "better", "source"), rows)
@@ -242,7 +262,12 @@ def make_python() -> str:
     """Every public name, as instructions for mkdocstrings: functions first, then what they return."""
     names = [name for name in ganvas.__all__ if not name.startswith("_")]
     functions = [name for name in names if name[0].islower()]
-    parts = ["## Functions\n", *map(_member, functions), "## Types\n", *(_member(n) for n in names if n not in functions)]
+    parts = [
+        "## Functions\n",
+        *map(_member, functions),
+        "## Types\n",
+        *(_member(n) for n in names if n not in functions),
+    ]
     return "\n".join(parts)
 
 
@@ -254,7 +279,9 @@ def _member(name: str) -> str:
 def make_decisions() -> str:
     """A list of all decisions."""
     files = sorted((ROOT / "docs/decisions").glob("[0-9]*.md"))
-    return "".join(f"- [{f.read_text(encoding='utf-8').split(chr(10))[0].removeprefix('# ')}]({f.name})\n" for f in files)
+    return "".join(
+        f"- [{f.read_text(encoding='utf-8').split(chr(10))[0].removeprefix('# ')}]({f.name})\n" for f in files
+    )
 
 
 TABLES: dict[str, Callable[[], str]] = {
