@@ -8,7 +8,7 @@ if (location.protocol === "file:") {
       this.frame.hidden = true;
       document.body.append(this.frame);
       const inside = this.frame.contentWindow;
-      inside.postMessage = (data) => setTimeout(() => this.receive(data));
+      inside.postMessage = (data) => setTimeout(() => this.receive(structuredClone(data)));
       inside.importScripts = () => { throw new Error("importScripts is not there in a frame"); };
       const script = inside.document.createElement("script");
       script.src = new URL(url, location.href).href;
@@ -23,7 +23,7 @@ if (location.protocol === "file:") {
 
     postMessage(data) {
       if (this.waiting) this.waiting.push(data);
-      else this.frame.contentWindow.dispatchEvent(new MessageEvent("message", { data }));
+      else this.frame.contentWindow.dispatchEvent(new MessageEvent("message", { data: structuredClone(data) }));
     }
 
     receive(data) {

@@ -99,7 +99,10 @@ def knobs_of(group: type, own: str = "") -> str:
 def make_knobs() -> str:
     """Every knob: those of all runs, and those of each family."""
     hints = get_type_hints(TrainConfig)
-    groups = [(name, kind) for name, kind in hints.items() if dataclasses.is_dataclass(kind) and name != "network"]
+    is_group = dataclasses.is_dataclass
+    groups: list[tuple[str, Any]] = [
+        (name, kind) for name, kind in hints.items() if is_group(kind) and name != "network"
+    ]
     parts = ["## Length and seed\n", knobs_of(TrainConfig)]
     for name, kind in groups:
         parts += [f"## {name.capitalize()}\n", f"{_summary(kind)}\n", knobs_of(kind)]
