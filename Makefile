@@ -7,6 +7,7 @@
 # make fuzz        2,400 odd inputs: a table of tracebacks, hangs, memory, wrong exit codes and answers
 # make kills       200 kills (KILLS=20: fewer), each followed by the same command; half an hour
 # make check       lint, types and tests
+# make docs        builds the documentation site into build/site, and checks it
 # make wheel       builds the wheel into dist/
 PYTHON ?= python3
 VENV   ?= .venv
@@ -16,7 +17,7 @@ KILLS  ?= 200
 SEED   ?= 0
 PIP     = $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test test-fast test-tensorflow test-trackers lessons fuzz kills lint types check wheel bench clean
+.PHONY: demo test test-fast test-tensorflow test-trackers lessons fuzz kills lint types check docs wheel bench clean
 
 demo: $(VENV)/installed
 	$(BIN)/ganvas train
@@ -76,6 +77,16 @@ types: $(VENV)/installed-dev
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 check: lint types test
+
+docs: $(VENV)/installed .venv-docs/installed
+	$(BIN)/python tools/make_site.py
+	.venv-docs/bin/zensical build --clean --strict --config-file build/zensical.toml
+	$(BIN)/python tools/check_site.py build/site
+
+.venv-docs/installed: docs/requirements.txt
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/python -m pip --disable-pip-version-check install --quiet --no-deps --requirement docs/requirements.txt
+	touch $@
 
 wheel: $(VENV)/installed-dev
 	$(PIP) wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .

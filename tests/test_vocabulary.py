@@ -27,6 +27,10 @@ FILES = [
         "tools/*.py",
         "*.md",
         "docs/*.md",
+        "docs/start/*.md",
+        "docs/how-to/*.md",
+        "docs/concepts/*.md",
+        "docs/reference/*.md",
     )
     for path in sorted(ROOT.glob(pattern))
 ]
