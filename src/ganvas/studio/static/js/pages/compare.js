@@ -65,8 +65,10 @@ export default {
     async function read() {
       const own = ++turn;
       try {
-        const asked = ["a", "b"].flatMap((which) => [get("/api/run", { run: chosen[which] }), get("/api/run/curves", { run: chosen[which] })]);
-        const [a, curvesA, b, curvesB] = await Promise.all(asked);
+        // one run after the other: Python 3.11 may fail to parse sources, for the texts of knobs, in two threads at once
+        const a = await get("/api/run", { run: chosen.a });
+        const b = await get("/api/run", { run: chosen.b });
+        const [curvesA, curvesB] = await Promise.all(["a", "b"].map((which) => get("/api/run/curves", { run: chosen[which] })));
         if (own !== turn) return;
         details = { a, b };
         replace(problem);
