@@ -1,6 +1,7 @@
 """A folder for the hub: what is in it, who reads it, and hf:owner/name@revision from a server on the loopback."""
 
 import hashlib
+import html
 import json
 import sys
 import threading
@@ -156,7 +157,9 @@ def test_folder_is_read_by_all_that_read_a_snapshot(folder: Path, run: Run) -> N
     assert (load(folder).sample(SEEDS) == own).all()
     assert (load(folder / "model.safetensors").sample(SEEDS) == own).all()
     assert "grid.png" in call_cli("sample", folder, "--seeds", "0-9", check=0).stdout
-    again = ganvas.export(folder, to="hub", out="again", licence="mit")
+    with pytest.raises(GanvasError, match="is given under"):
+        ganvas.export(folder, to="hub", out="again", licence="mpl-2.0")
+    again = ganvas.export(folder, to="hub", out="again")
     assert again.parity[0].share == 0
     evaluated = call_cli(
         "evaluate", folder, "--against", "digits", "--quick", "--count", 40, "--quiet", "--json", check=0
@@ -165,6 +168,8 @@ def test_folder_is_read_by_all_that_read_a_snapshot(folder: Path, run: Run) -> N
     assert {path.name for path in folder.iterdir()} == set(hub_folder.FILES), "nothing is written into it"
     started = train(replace(replace(tiny(), conditional=True), init_from=str(folder)), out=Path("runs"), quiet=True)
     assert started.metadata["lineage"]["kimg"] == 0.2
+    with pytest.raises(GanvasError, match="is given under"):
+        ganvas.export(started.path, to="hub", out="third", licence="mpl-2.0")
 
 
 @pytest.mark.parametrize("command", [["train"], ["plot"], ["compare", "mlp"], ["diagnose"]], ids=" ".join)
@@ -335,3 +340,30 @@ def test_upload_is_asked_for_and_uses_the_users_token(run: Run, monkeypatch: pyt
     result = call_cli(*base, "--out", "new", "--upload", "me/digits", check=1)
     assert "pip install 'ganvas[hub]'" in result.stderr
     assert not Path("new").exists()
+
+
+def test_knobs_of_every_recipe_are_in_its_card_as_they_are() -> None:
+    from ganvas.config import leaves, replace
+    from ganvas.exporting.model_card import _all_knobs, _changed_knobs, _without_folder
+    from ganvas.recipes import RECIPES
+
+    schedules = set()
+    for recipe in RECIPES.values():
+        _changed_knobs("mlp", recipe.config)
+        knobs = html.unescape(_all_knobs(replace(recipe.config, g_lr="2e-3..0:cosine@0.2-1")))
+        assert "2e-3..0:cosine@0.2-1" in knobs
+        schedules |= {value for _, value in leaves(recipe.config) if isinstance(value, str) and ":" in value}
+    assert len(schedules) > 2
+    assert all(_without_folder(value) == value for value in schedules)
+    assert _without_folder("/home/me/nets.py:G(width=3)") == "nets.py:G(width=3)"
+    assert _without_folder(r"C:\me\nets.py:G") == "nets.py:G"
+    assert _without_folder("package.module:G") == "package.module:G"
+
+
+def test_card_of_a_pretrained_generator_has_the_numbers_that_it_came_with(tmp_path: Path) -> None:
+    found = ganvas.export("pretrained:digits", to="hub", out=tmp_path / "digits")
+    text = (tmp_path / "digits" / "README.md").read_text("utf-8")
+    assert "| precision |" in text
+    assert "not evaluated" not in text
+    assert "not measured" not in text
+    assert not any("no numbers" in note for note in found.notes)

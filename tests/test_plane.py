@@ -1,6 +1,7 @@
 """The game on points: the same settings replay the same frames, changes act at once, planted failures are found."""
 
 import json
+from collections.abc import Mapping
 
 import pytest
 import torch
@@ -22,7 +23,7 @@ from ganvas.plane.settings import (
 SMALL = {"batch": 16, "d_width": 8, "g_width": 8}
 
 
-def frames(settings: dict[str, object], rounds: int = 6) -> str:
+def frames(settings: Mapping[str, object], rounds: int = 6) -> str:
     game, seen = Play(settings), []
     for _ in range(rounds):
         game.advance(1)

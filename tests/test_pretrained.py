@@ -160,6 +160,7 @@ def test_training_starts_from_it_with_its_recipe_data_and_networks(tmp_path: Pat
     assert run.config.dataset.conditional
     assert run.metadata["lineage"] == {
         "from": "pretrained:digits", "kimg": card["nimg"] / 1000, "sha256": pretrained.GENERATORS["digits"].sha256,
+        "licence": card["licence"], "attribution": card["attribution"],
     }  # fmt: skip
     log = (run.path / "log.txt").read_text()
     assert "without D: D is untrained" in log

@@ -23,6 +23,7 @@ from ganvas.exporting.model_card import read_evaluations, write_model_card
 from ganvas.exporting.parity import SEEDS, TRUNCATION, Parity, check
 from ganvas.files import atomic_folder, make_folder
 from ganvas.reading import MAX_DOCUMENT, read_bytes
+from ganvas.runs import pretrained
 from ganvas.runs.card import HUB_CONFIG, HUB_WEIGHTS, LIBRARY, is_hub_folder, read_card
 from ganvas.runs.training_data import find_run
 from ganvas.sampling import Sampler, load
@@ -46,7 +47,7 @@ def write(sampler: Sampler, path: Path, options: Any) -> Exported:
     with atomic_folder(path) as temporary:
         weights = {name: t.detach().cpu().contiguous() for name, t in sampler.generator.state_dict().items()}
         (temporary / HUB_WEIGHTS).write_bytes(serialize(weights, metadata={"format": "pt"}))
-        content = {"library_name": LIBRARY, "card": public_card(sampler.card)}
+        content = {"library_name": LIBRARY, "card": public_card(sampler.card) | {"licence": licence}}
         (temporary / HUB_CONFIG).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         images, columns, names = sampler.sample_grid()
         image_io.save_image(image_io.make_grid(images, columns, row_names=names), temporary / SAMPLES)
@@ -59,7 +60,7 @@ def write(sampler: Sampler, path: Path, options: Any) -> Exported:
         check(parity)
     training = f", and {NEAREST}, which shows training images," if nearest else ""
     notes = [f"{README} is what others read: look it over{training} before you publish the folder."]
-    if not evaluations:
+    if not evaluations and not pretrained.card_text(sampler.path):
         notes.append("It has no numbers: ganvas evaluate RUN first, then export again.")
     if uploader is not None:
         notes.append(f"Uploaded to {uploader(path)}.")

@@ -4,10 +4,8 @@ import html
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from ganvas import user_code
 from ganvas.config import TrainConfig, differences, leaves, to_json
 from ganvas.errors import GanvasError
 from ganvas.evaluation.measures import format_number
@@ -16,6 +14,7 @@ from ganvas.exporting.exported import origin_name
 from ganvas.recipes import RECIPES
 from ganvas.runs.folder import Run
 from ganvas.runs.log import read_jsonl
+from ganvas.runs.pretrained import card_text
 from ganvas.runs.training_data import find_run
 from ganvas.sampling import Sampler
 
@@ -61,14 +60,15 @@ def write_model_card(
     """
     run = find_run(sampler.path)
     parts = [_head(sampler, licence), _what(sampler), _use(sampler, name), _training(sampler, run)]
-    parts += [_evaluation(evaluations)]
+    released = card_text(sampler.path)
+    parts += [_evaluation(evaluations, released)]
     if nearest:
         parts.append(
             "## Nearest training images\n\n"
             "Upper row: generated images that are closest to training images; lower row: the training images.\n\n"
             "![Generated images above their nearest training images](nearest.png)"
         )
-    parts += [_intended(evaluations), _licence(licence, sampler.card.attribution, nearest)]
+    parts += [_intended(evaluations, bool(released)), _licence(licence, sampler.card.attribution, nearest)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -99,11 +99,16 @@ def _what(sampler: Sampler) -> str:
 
 def _use(sampler: Sampler, name: str) -> str:
     label = f", label={sampler.card.class_names[0]!r}" if sampler.card.class_names else ""
+    where = "" if name.startswith("hf:") else "  # this folder; on the hub hf:OWNER/NAME@REVISION"
     code = (
-        f"import ganvas\n\nimages = ganvas.load({name!r}).sample(range(64){label})  # uint8 [n c h w]\n"
+        f"import ganvas\n\nimages = ganvas.load({name!r}).sample(range(64){label}){where}\n"
         f"images.grid().save('grid.png')"
     )
-    return f"## Use\n\n```python\n{code}\n```\n\n```\nganvas sample {name} --seeds 0-63\n```"
+    needs = (
+        "It needs the Python package `ganvas`, which trains generative adversarial networks and uses them: "
+        f"version {sampler.card.versions['ganvas']} or later."
+    )
+    return f"## Use\n\n{needs}\n\n```python\n{code}\n```\n\n```\nganvas sample {name} --seeds 0-63\n```"
 
 
 def _training(sampler: Sampler, run: Run | None) -> str:
@@ -168,11 +173,8 @@ def _value(value: Any) -> str:
 
 
 def _without_folder(value: Any) -> Any:
-    """The name of code of one's own without the folder in which it is on this machine."""
-    if not (isinstance(value, str) and user_code.is_spec(value)):
-        return value
-    source = user_code.parse(value).source
-    return value.replace(source, Path(source).name, 1)
+    """FILE.py:NAME without the folder in which the file is on this machine."""
+    return re.sub(r"^.*[\\/](?=[^\\/:]+\.py:)", "", value) if isinstance(value, str) else value
 
 
 def _all_knobs(config: TrainConfig) -> str:
@@ -187,7 +189,9 @@ def _all_knobs(config: TrainConfig) -> str:
     return f"<details><summary>All knobs</summary>\n\n<pre>{content}</pre>\n\n</details>"
 
 
-def _evaluation(evaluations: Sequence[dict[str, Any]]) -> str:
+def _evaluation(evaluations: Sequence[dict[str, Any]], released: str) -> str:
+    if not evaluations and released:
+        return f"## Evaluation\n\nThe card with which this generator comes in Ganvas:\n\n{released}"
     if not evaluations:
         return (
             "## Evaluation\n\nThis generator was not evaluated: nothing is known of its quality but the images above."
@@ -225,7 +229,7 @@ def _memorisation(found: Mapping[str, Any]) -> str:
     return f"{verdict}: {share:.1f} % are near-copies ({real:.1f} % of real images would be). {distance}"
 
 
-def _intended(evaluations: Sequence[dict[str, Any]]) -> str:
+def _intended(evaluations: Sequence[dict[str, Any]], released: bool) -> str:
     copying = any((row["memorisation"] or {}).get("copying") for row in evaluations)
     known = any((row["memorisation"] or {}).get("near_copies") is not None for row in evaluations)
     lines = [
@@ -237,7 +241,7 @@ def _intended(evaluations: Sequence[dict[str, Any]]) -> str:
     ]
     if copying:
         lines.append("It copies training images: do not use it where those are private.")
-    elif not known:
+    elif not known and not released:
         lines.append("Whether it copies training images was not measured.")
     return "## Intended use and limits\n\n" + "\n".join(f"- {line}" for line in lines)
 

@@ -115,6 +115,8 @@ def _describe(sampler: Sampler, path: Path, networks: dict[str, bytes], parity: 
         "facts": {
             "recipe": f"{card.recipe} ({card.network.family})",
             "data": str(card.data["name"]),
+            "licence": card.licence,
+            "attribution": card.attribution,
             "kimg": card.nimg / 1000,
             "half": half,
             "parity": parity.to_json(),

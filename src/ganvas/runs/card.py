@@ -211,6 +211,11 @@ def _is_counts(value: Any) -> bool:
     return isinstance(value, list) and all(map(is_count, value))
 
 
+def licence_of(given: Mapping[str, Any] | None) -> dict[str, str]:
+    """{"licence", "attribution"} of a card or of a lineage; empty texts where it has none."""
+    return {name: str((given or {}).get(name, "")) for name in ("licence", "attribution")}
+
+
 def check_sources(sources: Any) -> None:
     """Checks what a card or a run says of the user's own code: {file or module: {"sha256": …, "path": …}}.
 

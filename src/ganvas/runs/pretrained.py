@@ -81,5 +81,12 @@ def title(path: Path) -> str:
     return f"{PREFIX}{path.stem}" if path.parent == FOLDER and path.stem in GENERATORS else str(path)
 
 
+def card_text(path: Path) -> str:
+    """The card of a generator of the package, Markdown without its title; of any other path nothing."""
+    if not title(path).startswith(PREFIX):
+        return ""
+    return (FOLDER / f"{path.stem.upper()}.md").read_text(encoding="utf-8").partition("\n")[2].strip()
+
+
 def _hash(file: Path) -> str:
     return hashlib.sha256(read_bytes(file, MAX_BYTES)).hexdigest()

@@ -4,6 +4,7 @@ import ast
 import dataclasses
 import inspect
 import textwrap
+import threading
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -95,10 +96,15 @@ def check(config: TrainConfig, name: str, value: Any) -> None:
     raise AssertionError(f"{name} is a knob outside of the groups")
 
 
+_parsing = threading.Lock()
+"""Two threads that parse at once may fail with a SystemError in Python 3.11, which counts their depth together."""
+
+
 @cache
 def descriptions(group: type) -> Mapping[str, str]:
     """{field: the text under it} of a dataclass."""
-    [node] = ast.parse(textwrap.dedent(inspect.getsource(group))).body
+    with _parsing:
+        [node] = ast.parse(textwrap.dedent(inspect.getsource(group))).body
     assert isinstance(node, ast.ClassDef)
     texts, name = {}, ""
     for line in node.body:

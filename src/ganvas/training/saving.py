@@ -17,7 +17,7 @@ from ganvas.errors import GanvasError
 from ganvas.interrupts import StopRequests
 from ganvas.networks import Shape
 from ganvas.runs import checkpoint, curves, film, folder, snapshot
-from ganvas.runs.card import find_damage
+from ganvas.runs.card import find_damage, licence_of
 from ganvas.runs.folder import Run
 from ganvas.training import cancellation, grids
 from ganvas.training.state import TrainState
@@ -104,6 +104,7 @@ class Saver:
             versions=snapshot.package_versions(),
             quality=quality,
             lineage=self._run.metadata.get("lineage"),
+            **licence_of(self._run.metadata.get("lineage")),
         )
         snapshot.save(self._run.path / "snapshots" / name, self._state.g_ema, card)
 

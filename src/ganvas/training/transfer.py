@@ -20,7 +20,16 @@ from ganvas.errors import GanvasError
 from ganvas.files import to_path
 from ganvas.networks import Shape
 from ganvas.runs import checkpoint, lookup, state_metadata
-from ganvas.runs.card import WEIGHTS, is_run, is_snapshot, read_card, read_network, read_weight_shapes, weights_file
+from ganvas.runs.card import (
+    WEIGHTS,
+    is_run,
+    is_snapshot,
+    licence_of,
+    read_card,
+    read_network,
+    read_weight_shapes,
+    weights_file,
+)
 from ganvas.runs.folder import Run
 from ganvas.training.state import TrainState
 from ganvas.values import expand_user
@@ -39,6 +48,7 @@ class Origin:
         network: the configuration of its networks.
         nimg: real images shown to its D.
         has_d: whether D is there too.
+        licence, attribution: of the weights, where they are given under a licence; those made of them keep both.
     """
 
     path: Path
@@ -46,11 +56,14 @@ class Origin:
     network: Network
     nimg: int
     has_d: bool = False
+    licence: str = ""
+    attribution: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """The lineage in config.json and card.json: path, kimg, and the SHA-256 of the file."""
+        """The lineage in config.json and card.json: path, kimg, SHA-256 of the file; with a licence, that too."""
         digest = hashlib.sha256(self.file.read_bytes()).hexdigest()
-        return {"from": str(self.path), "kimg": self.nimg / 1000, "sha256": digest}
+        given = {"licence": self.licence, "attribution": self.attribution} if self.licence else {}
+        return {"from": str(self.path), "kimg": self.nimg / 1000, "sha256": digest, **given}
 
 
 def find_origin(config: TrainConfig) -> Origin | None:
@@ -93,7 +106,8 @@ def find_origin(config: TrainConfig) -> Origin | None:
 def _of_run(run: Run) -> Origin:
     if run.state_file.exists():
         nimg = state_metadata.read_metadata(run.state_file)["nimg"]
-        return Origin(run.path, run.state_file, run.config.network, nimg, has_d=True)
+        given = licence_of(run.metadata.get("lineage"))
+        return Origin(run.path, run.state_file, run.config.network, nimg, has_d=True, **given)
     if not run.snapshots:
         raise GanvasError(f"{run.path} has no snapshot yet.", fix="wait for its first one, or name another run.")
     return _of_snapshot(run.path, run.latest_snapshot)
@@ -102,7 +116,7 @@ def _of_run(run: Run) -> Origin:
 def _of_snapshot(path: Path, snapshot: Path) -> Origin:
     read_weight_shapes(snapshot)
     card = read_card(snapshot)
-    return Origin(path, weights_file(snapshot), read_network(snapshot, card), card["nimg"])
+    return Origin(path, weights_file(snapshot), read_network(snapshot, card), card["nimg"], **licence_of(card))
 
 
 def like_origin(config: TrainConfig) -> TrainConfig:

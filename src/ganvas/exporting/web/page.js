@@ -28,6 +28,8 @@ function writeTexts() {
     about.classes && ["about.classes", about.class_names.join(", ")],
     ["about.recipe", facts.recipe],
     ["about.data", facts.data],
+    facts.licence && ["about.licence", facts.licence],
+    facts.attribution && ["about.attribution", facts.attribution],
     ["about.length", t("about.length.value", { kimg: facts.kimg })],
     ["about.weights", t(facts.half ? "about.weights.half" : "about.weights.full")],
     ["about.check", t("about.check.value", { images: parity.images, largest: parity.largest })],
