@@ -10,6 +10,7 @@ from zipfile import ZipFile
 
 import numpy as np
 import pytest
+import torch
 from exported_networks import make_sampler
 from PIL import Image
 from support import call_cli, tiny
@@ -20,6 +21,7 @@ from ganvas.drawing import sample_latents
 from ganvas.errors import GanvasError
 from ganvas.exporting import onnx_file, parity, parts, program
 from ganvas.exporting.formats import FORMATS, Options
+from ganvas.latents import Latents
 from ganvas.networks import Shape
 from ganvas.runs.folder import Run
 from ganvas.sampling import load
@@ -134,6 +136,24 @@ def test_program_draws_without_ganvas(run: Run) -> None:
     assert "row.png" not in done.stderr
     own = np.concatenate(list(load(run).sample(range(8))[:, 0]), 1)
     assert (np.asarray(Image.open("row.png")) == own).all()
+
+
+def test_example_for_onnx_draws_without_ganvas(model: Path, run: Run) -> None:
+    code = (
+        "import sys; sys.modules['ganvas'] = sys.modules['torch'] = None; sys.argv.pop(0); import runpy; "
+        "runpy.run_path(sys.argv[0], run_name='__main__')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, EXAMPLE.with_name("exported_onnx.py"), model, "onnx_row.png"],
+        capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    sampler = load(run)
+    z = torch.from_numpy(np.random.default_rng(0).standard_normal((8, sampler.card.network.latent), np.float32))
+    labels = torch.arange(8) % sampler.card.shape.classes if sampler.card.shape.classes else None
+    images = sampler.draw(Latents(z[:, None], labels, "z"))
+    difference = np.abs(np.asarray(Image.open("onnx_row.png"), int) - np.concatenate(list(images[:, 0]), 1))
+    assert difference.max() <= 1
 
 
 def test_example_has_ten_lines() -> None:
