@@ -3,6 +3,7 @@
 import hashlib
 import html
 import json
+import shutil
 import sys
 import threading
 from collections.abc import Iterator
@@ -367,3 +368,14 @@ def test_card_of_a_pretrained_generator_has_the_numbers_that_it_came_with(tmp_pa
     assert "not evaluated" not in text
     assert "not measured" not in text
     assert not any("no numbers" in note for note in found.notes)
+
+
+def test_controls_in_names_of_classes_do_not_reach_the_terminal(folder: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    config = json.loads((copy / "config.json").read_text())
+    config["card"]["class_names"][0] = "\x1b[31mred\x07"
+    (copy / "config.json").write_text(json.dumps(config))
+    refused = call_cli("sample", copy, "--label", "none", check=1)
+    assert "\\x1b[31mred\\x07" in refused.stderr
+    assert "\x1b[31mred" not in refused.stderr

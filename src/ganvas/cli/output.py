@@ -4,6 +4,7 @@ import errno
 import io
 import json
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -27,6 +28,11 @@ def refuse_together(first: str, given: bool, *others: tuple[str, bool]) -> None:
         raise UsageError(f"{first} and {clash[0]} were given together.", fix="leave one of them out.")
 
 
+def _without_controls(text: str) -> str:
+    """Control characters, as from names in a card of somebody else, could change the terminal."""
+    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", lambda found: f"\\x{ord(found[0]):02x}", text)
+
+
 def run_reporting_errors(act: Callable[[], Any]) -> int:
     """Runs `act`, prints its GanvasError or interruption without a traceback, and returns the exit status."""
     for stream in (sys.stdout, sys.stderr):  # a name of a file may have characters that no terminal shows
@@ -41,7 +47,7 @@ def run_reporting_errors(act: Callable[[], Any]) -> int:
         return status if isinstance(status, int) else 0
     except GanvasError as error:
         who = f"rank {os.environ['RANK']}: " if os.environ.get("RANK", "0") != "0" else ""
-        print(f"ganvas: {who}{error}", file=sys.stderr)
+        print(f"ganvas: {who}{_without_controls(str(error))}", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1
     except ImportError as error:
         *_, (frame, _) = traceback.walk_tb(error.__traceback__)
