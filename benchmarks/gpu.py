@@ -286,6 +286,8 @@ def evaluate_training(stage: StageRun, training: TrainingStage, run: ganvas.Run)
     """Records progress and speed of the training, a grid of samples, and the evaluation with its protocol."""
     result = stage.result
     ticks = list(read_jsonl(run.path / "stats.jsonl"))
+    if not ticks:
+        raise GanvasError(f"The training of {stage.name} made no tick in its time.", fix="give it more time.")
     result |= {
         "recipe": training.recipe,
         "data": run.metadata["data"]["name"],
