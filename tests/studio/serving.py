@@ -75,7 +75,7 @@ class Served:
         self.host = f"127.0.0.1:{studio.port}"
 
     def connect(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.studio.port), timeout=10)
+        return socket.create_connection(("127.0.0.1", self.studio.port), timeout=30)
 
     def send(self, text: str | bytes) -> Reply:
         """Sends bytes as they are, and reads the answer."""
