@@ -211,9 +211,10 @@ def _is_counts(value: Any) -> bool:
     return isinstance(value, list) and all(map(is_count, value))
 
 
-def licence_of(given: Mapping[str, Any] | None) -> dict[str, str]:
-    """{"licence", "attribution"} of a card or of a lineage; empty texts where it has none."""
-    return {name: str((given or {}).get(name, "")) for name in ("licence", "attribution")}
+def licence_of(given: Mapping[str, Any] | None) -> tuple[str, str]:
+    """Licence and attribution of a card or of a lineage; empty texts where it has none."""
+    given = given or {}
+    return str(given.get("licence", "")), str(given.get("attribution", ""))
 
 
 def check_sources(sources: Any) -> None:

@@ -93,6 +93,7 @@ class Saver:
         return film.read_images(self.fakes_file(nimg), self._shape._asdict(), n)
 
     def _save_weights(self, name: str, nimg: int, quality: dict[str, Any] | None = None) -> None:
+        licence, attribution = licence_of(self._run.metadata.get("lineage"))
         card = snapshot.Card(
             network=self._state.config.network,
             shape=self._shape,
@@ -104,7 +105,8 @@ class Saver:
             versions=snapshot.package_versions(),
             quality=quality,
             lineage=self._run.metadata.get("lineage"),
-            **licence_of(self._run.metadata.get("lineage")),
+            licence=licence,
+            attribution=attribution,
         )
         snapshot.save(self._run.path / "snapshots" / name, self._state.g_ema, card)
 

@@ -106,8 +106,8 @@ def find_origin(config: TrainConfig) -> Origin | None:
 def _of_run(run: Run) -> Origin:
     if run.state_file.exists():
         nimg = state_metadata.read_metadata(run.state_file)["nimg"]
-        given = licence_of(run.metadata.get("lineage"))
-        return Origin(run.path, run.state_file, run.config.network, nimg, has_d=True, **given)
+        licence, attribution = licence_of(run.metadata.get("lineage"))
+        return Origin(run.path, run.state_file, run.config.network, nimg, True, licence, attribution)
     if not run.snapshots:
         raise GanvasError(f"{run.path} has no snapshot yet.", fix="wait for its first one, or name another run.")
     return _of_snapshot(run.path, run.latest_snapshot)
@@ -116,7 +116,8 @@ def _of_run(run: Run) -> Origin:
 def _of_snapshot(path: Path, snapshot: Path) -> Origin:
     read_weight_shapes(snapshot)
     card = read_card(snapshot)
-    return Origin(path, weights_file(snapshot), read_network(snapshot, card), card["nimg"], **licence_of(card))
+    network = read_network(snapshot, card)
+    return Origin(path, weights_file(snapshot), network, card["nimg"], False, *licence_of(card))
 
 
 def like_origin(config: TrainConfig) -> TrainConfig:
