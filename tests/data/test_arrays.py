@@ -9,6 +9,7 @@ from helpers import labels_of, noise, open_data
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ganvas.data.arrays import find_beside
 from ganvas.data.naming import role_of, split_of, stem, words
 from ganvas.errors import GanvasError
 
@@ -327,3 +328,15 @@ def test_damaged_headers_are_refused(tmp_path, shape):
     (tmp_path / "x.npy").write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(192))
     with pytest.raises(GanvasError, match=r"cannot be read|does not match its size|is damaged"):
         open_data(tmp_path / "x.npy")
+
+
+def test_a_file_about_something_else_is_no_part_of_the_data_set(tmp_path):
+    for name in ("x.npy", "faces.npy", "labels.npy", "faces_test.npy", "faces_labels.npy", "zebras_test.npy"):
+        (tmp_path / name).touch()
+
+    def beside(name):
+        return [path.name for path in find_beside(tmp_path / name, (".npy",))]
+
+    assert beside("x.npy") == ["labels.npy"]
+    assert beside("faces.npy") == ["faces_labels.npy", "faces_test.npy", "labels.npy"]
+    assert beside("zebras_test.npy") == []

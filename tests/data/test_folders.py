@@ -361,6 +361,17 @@ def test_labels_of_every_form_are_read(tmp_path, table, expected, form):
         assert open_data(path).class_names == ("dog", "cat")
 
 
+def test_a_table_that_gives_an_image_two_classes_is_not_used_and_says_so(tmp_path):
+    rows = ["file,label", *(f"{name},cat" for name in IMAGES), *(f"{name},cat" for name in IMAGES)]
+    twice = write(tmp_path / "twice", {**files_of(*IMAGES), "labels.csv": "\n".join(rows).encode()}, "folder")
+    assert "of its rows" not in " ".join(open_data(twice).notes)
+    rows[-1] = f"{IMAGES[-1]},dog"
+    path = write(tmp_path / "s", {**files_of(*IMAGES), "labels.csv": "\n".join(rows).encode()}, "folder")
+    found = open_data(path)
+    assert found.labels is None
+    assert f"gives {IMAGES[-1]} two classes, cat and dog" in " ".join(found.notes)
+
+
 def test_json_about_something_else_gives_no_labels(tmp_path):
     files = {**files_of(*IMAGES), "dataset.json": b'{"name": "mine", "version": 3, "tags": ["a", "b"]}'}
     assert set(read(write_folder(tmp_path / "s", files)).values()) == {""}

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from ganvas.data.naming import is_perhaps_images, role_of, split_of, stem
+from ganvas.data.naming import SUBJECTS, is_perhaps_images, role_of, split_of, stem
 from ganvas.data.source_types import ImageArrays, Source, file_stamp
 from ganvas.data.stored import StoredArray, read_headers
 from ganvas.data.table import ArrayTable, read_images
@@ -33,6 +33,8 @@ def find_beside(path: Path, suffixes: Sequence[str]) -> list[Path]:
     for file in sorted(path.parent.iterdir()):
         if file == path or file.suffix.lower() not in suffixes or not file.is_file():
             continue
-        if stem(file.stem) == own and (role_of(file.stem) == "labels" or (says and split_of(file.stem))):
+        theirs, labels = stem(file.stem), role_of(file.stem) == "labels"
+        plain = labels and not theirs and SUBJECTS.issuperset(own)  # `labels.npy` beside `faces.npy`
+        if plain or (theirs == own and (labels or (says and split_of(file.stem)))):
             found.append(file)
     return found

@@ -233,7 +233,7 @@ def parse_table(
     if grid is None or not grid.rows or len(grid.header) < 2:
         return None
     place, found = _find_file_column(grid, matcher, prefix)
-    if place is None or (column is None and 2 * len(found) < count):
+    if place is None or (column is None and 2 * len(dict(found)) < count):
         return None
     others = [title for index, title in enumerate(grid.header) if index != place]
     chosen = _choose_column(others, column)
@@ -242,8 +242,14 @@ def parse_table(
     if chosen is None:
         return f"{name} is not used: --label-column chooses one of its columns as classes: {_listed(others)}."
     index = next(i for i, title in enumerate(grid.header) if title == chosen and i != place)
-    values = {image: row[index].strip() for image, row in found.items() if index < len(row) and row[index].strip()}
-    unnamed = len(grid.rows) - len(found)
+    values: dict[str, str] = {}
+    for image, row in found:
+        value = row[index].strip() if index < len(row) else ""
+        if value and values.setdefault(image, value) != value:
+            return (
+                f"{name} is not used: its column {chosen} gives {row[place]} two classes, {values[image]} and {value}."
+            )
+    unnamed = max(0, len(grid.rows) - len(found))
     note = f"The classes come from the column {chosen} of {name}"
     note += f"; {unnamed} of its rows are about other files." if unnamed else "."
     return Labels(values, None, note, chosen)
@@ -308,8 +314,8 @@ def _read_jsonl(content: bytes) -> _Grid | None:
     return _Grid(list(titles), plain)
 
 
-def _find_file_column(grid: _Grid, matcher: Matcher, prefix: str) -> tuple[int | None, dict[str, list[str]]]:
-    """The column that names images, and the row of each; a first row that names one is no header."""
+def _find_file_column(grid: _Grid, matcher: Matcher, prefix: str) -> tuple[int | None, list[tuple[str, list[str]]]]:
+    """The column that names images, and (image, row) of each row about one; a first row that names one is no header."""
     step = max(1, len(grid.rows) // _SAMPLED_ROWS)
     sample = grid.rows[::step]
 
@@ -323,14 +329,10 @@ def _find_file_column(grid: _Grid, matcher: Matcher, prefix: str) -> tuple[int |
     places = [place for place in places if is_named(place)] or places
     place = max(places, key=hits, default=0)
     if not places or not hits(place):
-        return None, {}
+        return None, []
     rows = grid.rows
     if matcher.find(grid.header[place], prefix) is not None:
         rows = [list(grid.header), *rows]
         grid.header[:] = ["file" if index == place else f"column {index + 1}" for index in range(len(grid.header))]
-    found: dict[str, list[str]] = {}
-    for row in rows:
-        image = matcher.find(row[place], prefix) if place < len(row) else None
-        if image is not None:
-            found.setdefault(image, row)
-    return place, found
+    named = ((matcher.find(row[place], prefix), row) for row in rows if place < len(row))
+    return place, [(image, row) for image, row in named if image is not None]

@@ -29,6 +29,9 @@ _VOCABULARY = {
     "other": "name names path paths file files filename filenames writer writers weight weights seed seeds mask masks"
     " embedding embeddings feature features latent latents z count counts mean std",
 }
+SUBJECTS = frozenset({"face", "faces"})
+"""Words for images that say what a data set is about too."""
+
 _WORDS = {kind: frozenset(text.split()) for kind, text in _VOCABULARY.items()}
 _FORMAT = re.compile(r"idx\d|ubyte|int|float|double|gz|npy|npz|mat|csv|bin")
 _RUN_ON = re.compile(r"(?P<a>x|y|train|test|val|valid)s?(?P<b>x|y|train|test|val|valid)")
@@ -70,7 +73,7 @@ def is_perhaps_images(name: str) -> bool:
 
 def stem(name: str) -> tuple[str, ...]:
     """The words of a name that say neither split nor content: equal for the files of one data set."""
-    content = _WORDS["images"] | _WORDS["labels"] | {"data"}
+    content = (_WORDS["images"] - SUBJECTS) | _WORDS["labels"] | {"data"}
     return tuple(word for word in words(name) if word not in SPLITS and word not in content)
 
 
