@@ -8,11 +8,11 @@ from dataclasses import dataclass
 _WORDS = {
     "train": "train training trn trainset trainval learn learning entrainement apprentissage entrenamiento treino"
     " treinamento addestramento trainieren trainingsdaten lern uczacy treningowy opleiding egitim обучение обучающая"
-    " тренировка 训练 训练集 训练数据 訓練 学習 学習用 훈련 학습",
+    " allenamento тренировка 训练 训练集 训练数据 訓練 学習 学習用 훈련 학습",
     "test": "test testing tst tests testset holdout heldout unseen prueba pruebas teste testes testdaten"
-    " essai tester testowy тест тестовая 测试 测试集 測試 テスト 테스트 eval evaluation evaluate",
+    " essai tester testowy prova collaudo тест тестовая 测试 测试集 測試 テスト 테스트 eval evaluation evaluate",
     "val": "val valid validation validate validset dev development validierung validacion validacao validazione"
-    " validatie walidacja dogrulama проверка валидация 验证 验证集 驗證 検証 검증",
+    " convalida validatie walidacja dogrulama проверка валидация 验证 验证集 驗證 検証 검증",
     "aside": "pred predict prediction predictions unlabeled unlabelled extra sample samples example examples demo",
 }
 _KINDS = {word: kind for kind, words in _WORDS.items() for word in words.split()}
