@@ -49,12 +49,15 @@ class Play:
     """
 
     def __init__(self, given: Mapping[str, Any]) -> None:
-        self.settings = parse_settings(given)
-        self.round = self.nimg = 0
-        config = to_config(self.settings)
-        self._state = TrainState.build(config, SHAPE, torch.device("cpu"))
         places = (torch.arange(SIDE) + 0.5) / SIDE * 2 * EDGE - EDGE
         self._plane = torch.cartesian_prod(-places, places).flip(1)  # from the top down, x before y
+        self._begin(parse_settings(given))
+
+    def _begin(self, settings: dict[str, Any]) -> None:
+        """New networks, and no rounds played."""
+        state = TrainState.build(to_config(settings), SHAPE, torch.device("cpu"))
+        self.settings, self._state = settings, state
+        self.round = self.nimg = 0
         self._curves: dict[str, float] = {}
         self._watch()
 
@@ -76,7 +79,7 @@ class Play:
         if values == self.settings:
             return
         if restarts(self.settings, values):
-            self.__init__(values)
+            self._begin(values)
             return
         config = to_config(values)
         same = self.settings["objective"] == values["objective"]

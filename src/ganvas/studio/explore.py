@@ -39,7 +39,6 @@ WALKS = "walks"
 FILMS = {
     ".gif": "image/gif", ".png": "image/png", ".webp": "image/webp", ".mp4": "video/mp4", ".webm": "video/webm"
 }  # fmt: skip
-VIDEO_FORMATS = (".mp4", ".webm")
 MAX_VIEWS, MAX_FRAMES = 64, 250
 
 
@@ -96,7 +95,7 @@ async def _describe(studio: "Studio", request: Request) -> Response:
 
 def _missing(suffix: str) -> str:
     """Why a film of this kind cannot be written here; empty if it can."""
-    if suffix not in VIDEO_FORMATS or importlib.util.find_spec("av") is not None:
+    if FILMS[suffix].startswith("image/") or importlib.util.find_spec("av") is not None:
         return ""
     return "PyAV is not installed: pip install 'ganvas[video]'"
 

@@ -49,7 +49,7 @@ def find_source(studio: "Studio", of: str, snapshot: str = "", may_write: bool =
     """
     if of.startswith(pretrained.PREFIX):
         file = pretrained.find_local(Path(of))
-        return Source(of, "", of, _check_kept(studio, studio.folders.paths[0] / HIDDEN / file.stem))
+        return Source(of, "", of, studio.folders.check_inside(studio.folders.paths[0] / HIDDEN / file.stem))
     run = find_run(studio, of)
     studio.runs.find(of)  # none of its files is a link that leads elsewhere
     usable = {path.name: path for path in snapshots_of(run)}
@@ -63,12 +63,7 @@ def find_source(studio: "Studio", of: str, snapshot: str = "", may_write: bool =
         studio.folders.check_inside(file)
     if read_card(usable[name]).get("sources") and not may_write:
         raise Refusal(401, f"{run.path.name} is drawn by code of its own, for which the token is needed.", field="of")
-    return Source(of, name, str(usable[name]), _check_kept(studio, run.path / KEPT))
-
-
-def _check_kept(studio: "Studio", folder: Path) -> Path:
-    """The folder; refused if it is a link that leads out of the studio's."""
-    return studio.folders.check_inside(folder)
+    return Source(of, name, str(usable[name]), studio.folders.check_inside(run.path / KEPT))
 
 
 def snapshots_of(run: Run) -> Iterator[Path]:
