@@ -154,7 +154,7 @@ def test_gpus_option_starts_processes_and_errors_have_no_traceback(write_images:
     assert "Traceback" not in refused.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_interrupt_with_gpus_saves_and_exits_130(write_images: Callable[..., Path]) -> None:
     flags = [
         "train",

@@ -181,6 +181,7 @@ def test_killed_rank_ends_the_run_with_a_usable_state(write_images: Callable[...
     assert checkpoint.load(state)[1]["nimg"] == 200
 
 
+@pytest.mark.exhaustive
 def test_two_ranks_cancel_a_slow_round_together_and_repeat_it() -> None:
     config = replace(
         tiny(family="dcgan", r1=0.0, r2=0.0), microbatch=2, d_steps=2, snapshot_kimg=100.0, tick_kimg=100.0

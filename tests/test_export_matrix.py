@@ -14,10 +14,6 @@ from ganvas.networks import Shape
 from ganvas.pytorch_state import readable_tf32_flag
 
 SHAPES = [Shape(channels, 25, 40, classes) for channels in (1, 3) for classes in (0, 3)]
-SLICE = [
-    ("transformer-modern", Shape(1, 12, 9, 3)),
-]
-"""What the normal suite exports to ONNX, beside the cnn of test_export.py."""
 
 
 def check(found: Exported) -> None:
@@ -33,12 +29,6 @@ def check(found: Exported) -> None:
 
 def name(shape: Shape) -> str:
     return f"{shape.height}x{shape.width}x{shape.channels}-{shape.classes}"
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("recipe", "shape"), SLICE, ids=lambda part: part if isinstance(part, str) else name(part))
-def test_onnx_draws_the_same_images(recipe: str, shape: Shape) -> None:
-    check(onnx_file.write(make_sampler(recipe, shape), Path(f"{recipe}-{name(shape)}.onnx"), Options()))
 
 
 @pytest.mark.exhaustive

@@ -8,7 +8,7 @@ from ganvas.diagnosis.sources import diagnose
 
 def write_printed_log(own_loop: ModuleType, fault: str, path: Path) -> Path:
     """Write what such a loop prints: Keras halves D's loss, the mean of two batches."""
-    history = own_loop.train(*own_loop.digits(), fault=fault, steps=400, every=20, report=None).history
+    history = own_loop.train(*own_loop.digits(), fault=fault, steps=150, every=7, report=None).history
     losses = zip(history["D/loss"].value, history["G/loss"].value, strict=True)
     lines = [f"{10 * i} [D loss: {d / 2:f}, acc.: 50.00%] [G loss: {g:f}]\n" for i, (d, g) in enumerate(losses)]
     path.write_text("".join(lines))
