@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
+from ganvas.studio import quiz
+
 LESSONS = Path(__file__).parent.parent / "lessons"
 ENGLISH = sorted((LESSONS / "en").glob("*.py"))
 FRENCH = sorted((LESSONS / "fr").glob("*.py"))
-QUESTIONS = sorted((LESSONS / "questions").glob("*.json"))
+QUESTIONS = sorted(quiz.QUESTIONS.glob("*.json"))
 
 
 def cells_of(path: Path) -> list[str]:
@@ -71,6 +73,8 @@ def test_questions_have_one_right_choice_in_both_languages(path: Path) -> None:
     bank = json.loads(path.read_text("utf-8"))
     for language, stem in bank["lesson"].items():
         assert (LESSONS / language / f"{stem}.py").is_file()
+        title = (LESSONS / language / f"{stem}.py").read_text("utf-8").split("\n")[1]
+        assert title == f"# # {int(path.stem)}. {bank['title'][language]}"
     assert len(bank["questions"]) >= 3
     for question in bank["questions"]:
         assert question.keys() == {"answer", "en", "fr"}

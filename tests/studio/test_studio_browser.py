@@ -30,6 +30,7 @@ def addresses(site: Site) -> list[str]:
         "/diagnose",
         f"/explore?of={quote(site.run)}",
         "/style",
+        "/quiz",
     ]
 
 
@@ -72,6 +73,26 @@ def test_a_training_is_started_watched_stopped_and_continued(visit: Visit, site:
     page.wait_for_function("before => Number(document.querySelector('.timeline-slider').max) > before", arg=shown)
     page.get_by_role("button", name="Stop", exact=True).click()
     expect(state).to_have_text("unfinished")
+
+
+def test_questions_of_a_lesson_are_answered_and_explained(visit: Visit) -> None:
+    page = visit("/quiz?lesson=2")
+    expect(page.get_by_role("heading", level=2)).to_have_text("2. Convolutions upside down")
+    banks = page.evaluate("fetch('/api/quiz').then(answer => answer.json())")
+    questions = next(bank["questions"] for bank in banks if bank["number"] == 2)
+    for i, question in enumerate(questions):  # the first is answered wrongly
+        fieldset = page.locator("fieldset").nth(i)
+        fieldset.get_by_role("radio").nth((question["answer"] + (i == 0)) % len(question["en"]["choices"])).check()
+        expect(fieldset.get_by_role("status")).to_have_text(
+            f"{'Not quite.' if i == 0 else 'Right.'} {question['en']['why']}"
+        )
+        expect(fieldset.locator("[data-answer=right]")).to_contain_text(question["en"]["choices"][question["answer"]])
+    expect(page.locator(".quiz-score")).to_contain_text(f"{len(questions) - 1} right of {len(questions)}")
+    page.get_by_role("button", name="Once more").click()
+    expect(page.get_by_role("radio", checked=True)).to_have_count(0)
+    page.get_by_role("link", name="1. The game").click()
+    expect(page).to_have_url(re.compile(r"lesson=1$"))
+    expect(page.get_by_role("heading", level=2)).to_be_focused()
 
 
 def test_a_broken_zip_is_refused_with_the_reason(visit: Visit, watch: Watch) -> None:

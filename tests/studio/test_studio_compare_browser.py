@@ -31,6 +31,12 @@ def test_two_runs_are_compared(visit: Callable[..., Page], site: Site) -> None:
         expect(slider).to_have_attribute("aria-valuetext", "0 kimg")
         expect(page.locator(".compare-charts .chart").first).to_be_visible()
         assert page.locator("img[src='x']").count() == 0
+        start = page.get_by_role("button", name="Start the comparison")
+        expect(start).to_be_enabled()
+        expect(page.locator("form")).to_contain_text("6 trainings, 18 minutes in all")
+        page.get_by_role("checkbox", name="r3gan R3GAN").uncheck()
+        expect(start).to_be_disabled()
+        expect(page.locator("form")).to_contain_text("Choose at least two.")
         page.set_viewport_size({"width": 380, "height": 800})
         page.get_by_label("Language").select_option("fr")
         expect(page.locator("h1")).to_have_text("Comparer deux entraînements")

@@ -19,6 +19,7 @@ from starlette.staticfiles import StaticFiles
 
 from ganvas.errors import GanvasError
 from ganvas.studio import (
+    comparisons,
     curves,
     data,
     detail,
@@ -27,6 +28,7 @@ from ganvas.studio import (
     files,
     lab,
     live,
+    quiz,
     runs,
     streams,
     styling,
@@ -50,7 +52,23 @@ from ganvas.studio.uploads import Uploads
 from ganvas.studio.worker import Worker
 from ganvas.version import __version__
 
-PARTS = (runs, detail, files, curves, streams, training, uploads, data, diagnosis, live, explore, styling, lab)
+PARTS = (
+    runs,
+    detail,
+    files,
+    curves,
+    streams,
+    training,
+    uploads,
+    data,
+    diagnosis,
+    live,
+    explore,
+    styling,
+    lab,
+    quiz,
+    comparisons,
+)
 """Modules with routes."""
 
 TICKET_SECONDS = 120.0
@@ -143,21 +161,7 @@ def create_app(studio: Studio) -> Guard:
         return answer(_describe(studio, request.scope["may_write"]))
 
     routes.append(Route("/api/session", describe))
-    for module in (
-        runs,
-        detail,
-        files,
-        curves,
-        streams,
-        training,
-        uploads,
-        data,
-        diagnosis,
-        live,
-        explore,
-        styling,
-        lab,
-    ):
+    for module in PARTS:
         routes += module.routes(studio)
     routes.append(Mount("/static", StaticFiles(directory=STATIC)))
     handlers = {GanvasError: _refuse, HTTPException: _refuse_address, Exception: _fail}

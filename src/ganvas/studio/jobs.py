@@ -22,7 +22,7 @@ from ganvas.runs.lock import is_being_trained
 from ganvas.studio.answers import Refusal, describe
 from ganvas.studio.commands import quote
 
-Kind = Literal["train", "evaluate", "estimate"]
+Kind = Literal["train", "evaluate", "estimate", "compare"]
 State = Literal["running", "done", "failed", "stopped"]
 
 PROGRAM = (sys.executable, "-P", "-m", "ganvas")
@@ -253,7 +253,7 @@ def _wait(job: Job) -> None:
                 os.ftruncate(job.err.fileno(), 0)
     with suppress(ValueError):
         job.result = parse_json(_read_end(job.out, MAX_OUTPUT) or b"null", finite=False)
-    if job.kind == "train" and job.path is not None:
+    if job.kind in ("train", "compare") and job.path is not None:
         remove_empty(job.path)
     job.exit, job.last = status, job.output
     job.ended = time.time()
@@ -295,5 +295,10 @@ def explain(output: str, status: int | None) -> GanvasError:
 
 
 def _describe(job: Job) -> str:
-    what = {"train": "The training", "evaluate": "An evaluation", "estimate": "An estimate"}[job.kind]
+    what = {
+        "train": "The training",
+        "evaluate": "An evaluation",
+        "estimate": "An estimate",
+        "compare": "The comparison",
+    }[job.kind]
     return f"{what} of {job.path.name}" if job.path is not None else what

@@ -144,7 +144,7 @@ def _train(studio: "Studio", body: Mapping[str, Any]) -> Job:
     assert asked.config is not None
     number = body.get("folder", 0)
     folder = studio.folders.folder(number if isinstance(number, int) else -1)
-    path = _reserve(folder, body.get("name"), f"{asked.recipe}-{_title(asked.config.dataset.data)}")
+    path = reserve(folder, body.get("name"), f"{asked.recipe}-{_title(asked.config.dataset.data)}")
     try:
         words = [*asked.words, "--out", str(folder), "--name", path.name]
         return studio.jobs.start("train", words, path, most=studio.trainings)
@@ -153,7 +153,7 @@ def _train(studio: "Studio", body: Mapping[str, Any]) -> Job:
         raise
 
 
-def _reserve(folder: Path, name: Any, title: str) -> Path:
+def reserve(folder: Path, name: Any, title: str) -> Path:
     """Makes the folder of a new run: the name that was chosen, or the next number before the title.
 
     Raises:

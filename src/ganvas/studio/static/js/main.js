@@ -7,7 +7,7 @@ import { LANGUAGES, language, load, t } from "./i18n.js";
 import { open, start } from "./router.js";
 import { recall, remember } from "./settings.js";
 
-const LINKS = [["/", "shell.runs"], ["/data", "shell.data"], ["/diagnose", "shell.diagnose"], ["/explore", "shell.explore"], ["/style", "shell.style"], ["/compare", "compare.link"], ["/lab", "lab.link"]];
+const LINKS = [["/", "shell.runs"], ["/data", "shell.data"], ["/diagnose", "shell.diagnose"], ["/explore", "shell.explore"], ["/style", "shell.style"], ["/compare", "compare.link"], ["/lab", "lab.link"], ["/quiz", "quiz.link"]];
 const THEMES = ["system", "light", "dark"];
 
 function firstLanguage() {

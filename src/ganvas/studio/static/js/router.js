@@ -12,6 +12,7 @@ const PAGES = {
   "/style": () => import("./pages/style.js"),
   "/compare": () => import("./pages/compare.js"),
   "/lab": () => import("./pages/lab.js"),
+  "/quiz": () => import("./pages/quiz.js"),
 };
 
 let close = null;

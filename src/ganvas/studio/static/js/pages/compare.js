@@ -1,12 +1,17 @@
-/** Two runs at the same images shown: pictures side by side, wiped, or their difference; curves over each other; reports. */
+/** Two runs at the same images shown: side by side, wiped, or their difference; curves over each other; all comparisons. */
 
-import { get } from "../api.js";
+import { get, session } from "../api.js";
 import { createChart } from "../chart.js";
 import { commandBox } from "../command.js";
 import { errorBox, h, replace } from "../dom.js";
 import { kimg } from "../format.js";
 import { t } from "../i18n.js";
 import { setParams } from "../router.js";
+import { comparisonList } from "./compare_list.js";
+import { comparisonForm } from "./compare_start.js";
+
+/** A run's name, in a comparison with that of the comparison before it. */
+const runLabel = (run) => run.run.split("/").slice(1).filter((part) => !["runs", "comparisons"].includes(part)).join(" / ");
 
 const VIEWS = ["side", "wipe", "difference"];
 const SHOWN = ["D/loss", "G/loss", "D/real", "D/fake", "quality"];
@@ -24,7 +29,7 @@ export default {
   title: "compare.title",
 
   async open(main, params) {
-    const { runs } = await get("/api/runs");
+    const [known, { runs }] = await Promise.all([session(), get("/api/runs")]);
     const keys = runs.map((run) => run.run);
     const chosen = {
       a: keys.includes(params.get("a")) ? params.get("a") : keys[0],
@@ -38,12 +43,15 @@ export default {
     let details = {};
     let places = [];
     const head = h("div", { class: "page-head" }, h("h1", null, t("compare.title")), h("p", { class: "muted" }, t("compare.subtitle")));
+    const comparisons = comparisonList({ mayWrite: known.may_write });
+    const form = await comparisonForm({ known, runs, label: runLabel, onStart: () => comparisons.refresh() });
+    const all = [comparisons.element, h("section", { class: "stack" }, h("h2", null, t("compare.new")), form)];
     if (runs.length < 2) {
-      main.append(h("div", { class: "page" }, head, h("p", { class: "panel" }, t("compare.two_needed"))));
-      return () => {};
+      main.append(h("div", { class: "page compare-page stack" }, head, h("p", { class: "panel" }, t("compare.two_needed")), all));
+      return comparisons.close;
     }
     const select = (which) => h("div", { class: "field" }, h("label", { for: `compare-${which}` }, t(`compare.${which}`)),
-      h("select", { id: `compare-${which}`, on: { change: (event) => set({ [which]: event.target.value }) } }, runs.map((run) => h("option", { value: run.run, selected: run.run === chosen[which] }, run.name))));
+      h("select", { id: `compare-${which}`, on: { change: (event) => set({ [which]: event.target.value }) } }, runs.map((run) => h("option", { value: run.run, selected: run.run === chosen[which] }, runLabel(run)))));
     const views = h("div", { class: "row", role: "group", "aria-label": t("compare.view") }, VIEWS.map((view) => h("button", { type: "button", class: "button", dataset: { view }, on: { click: () => set({ view }) } }, t(`compare.view.${view}`))));
     const slider = h("input", { type: "range", id: "compare-kimg", min: 0, max: 0, step: 1, on: { input: () => set({ kimg: places[slider.value] / 1000 }) } });
     const place = h("output", { for: "compare-kimg" });
@@ -124,7 +132,8 @@ export default {
     }
 
     function drawMore() {
-      const reports = [...new Set(["a", "b"].map((which) => details[which].report).filter(Boolean))];
+      const both = [details.a, details.b];
+      const reports = [...new Map(both.filter((run) => run.report).map((run) => [run.folder, run.report])).values()];
       const quoted = ["a", "b"].map((which) => `'${details[which].path.replaceAll("'", "'\\''")}'`);
       replace(more,
         reports.map((address) => h("p", null, h("a", { href: address, target: "_blank", rel: "noopener" }, t("compare.report")))),
@@ -134,11 +143,12 @@ export default {
     main.append(
       h("div", { class: "page compare-page stack" }, head, problem,
         h("div", { class: "panel compare-choice" }, select("a"), select("b"), h("div", { class: "field" }, h("label", { for: "compare-kimg" }, t("compare.kimg")), slider, place)),
-        views, wipeRow, pictures, curves, more),
+        views, wipeRow, pictures, curves, more, all),
     );
     await read();
     return () => {
       turn++;
+      comparisons.close();
       for (const chart of charts) chart.close();
     };
   },

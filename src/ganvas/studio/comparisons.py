@@ -1,0 +1,147 @@
+"""Endpoints of comparisons: those in the folders with their trainings, and the start of a new one."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from ganvas.errors import GanvasError
+from ganvas.reading import read_json
+from ganvas.recipes import RECIPES
+from ganvas.studio import commands
+from ganvas.studio.answers import Refusal, answer, read_object
+from ganvas.studio.files import file_url
+from ganvas.studio.jobs import Job, remove_empty
+from ganvas.studio.places import find_data, find_run
+from ganvas.studio.runs import Card
+from ganvas.studio.training import reserve
+from ganvas.values import to_number, to_text, to_whole
+
+if TYPE_CHECKING:
+    from ganvas.studio.app import Studio
+
+FOLDER = "comparisons"
+"""The folder, in the first one of the studio, that new comparisons are put into."""
+
+MAX_CANDIDATES, MAX_SEEDS = 12, 20
+"""Of a comparison that a page starts; a command may have more."""
+
+LONGEST = {"minutes": 7 * 24 * 60.0, "kimg": 1e9}
+"""The largest budget of each kind for one training."""
+
+_SHOWN = ("run", "name", "state", "nimg", "total", "quality", "grid", "severity", "finding", "seconds_left")
+
+
+def routes(studio: "Studio") -> list[Route]:
+    """The addresses of this module."""
+    return [
+        Route("/api/comparisons", partial(_list, studio)),
+        Route("/api/compare", partial(_start, studio), methods=["POST"]),
+    ]
+
+
+async def _list(studio: "Studio", request: Request) -> Response:
+    return answer({"comparisons": await run_in_threadpool(find_comparisons, studio)})
+
+
+def find_comparisons(studio: "Studio") -> list[dict[str, Any]]:
+    """Every folder of a comparison with its trainings, the one that changed last first."""
+    cards: dict[Path, list[Card]] = defaultdict(list)
+    for card in studio.runs.cards():
+        runs = Path(card["folder"])
+        if runs.name == "runs" and (runs.parent / "plan.json").is_file() and studio.folders.key(runs.parent):
+            cards[runs.parent].append(card)
+    jobs = {job.path: job for job in studio.jobs.running("compare") if job.path is not None}
+    found = [_describe(studio, path, cards[path], jobs.get(path)) for path in {*cards, *jobs}]
+    return sorted(found, key=lambda one: (one["job"] is not None, one["changed"]), reverse=True)
+
+
+def _describe(studio: "Studio", path: Path, cards: list[Card], job: Job | None) -> dict[str, Any]:
+    cards = sorted(cards, key=lambda card: card["name"])
+    report = _read_report(path) if studio.folders.key(path / "report.json") else {}
+    verdict, reproduce = report.get("verdict"), report.get("reproduce")
+    sentence = verdict.get("sentence") if isinstance(verdict, dict) else None
+    own = commands.quote(["ganvas", *job.words]) if job else None
+    command = own or (reproduce.get("command") if isinstance(reproduce, dict) else None)
+    return {
+        "folder": studio.folders.key(path), "name": path.name, "path": str(path),
+        "job": job.id if job else None, "stopping": bool(job and job.stopped),
+        "changed": max((card["changed"] for card in cards), default=job.began if job else 0.0),
+        "runs": [{name: card[name] for name in _SHOWN} for card in cards],
+        "sentence": sentence if isinstance(sentence, str) else None,
+        "report": file_url(cards[0]["run"], path / "runs" / cards[0]["name"] / "report.html") if cards else None,
+        "command": command.removesuffix(" --json") if isinstance(command, str) and command else None,
+    }  # fmt: skip
+
+
+def _read_report(path: Path) -> dict[str, Any]:
+    """What report.json says; empty while there is none, or where it is damaged."""
+    try:
+        report = read_json(path / "report.json")
+    except (OSError, ValueError):
+        return {}
+    return report if isinstance(report, dict) else {}
+
+
+async def _start(studio: "Studio", request: Request) -> Response:
+    body = await read_object(request)
+    return answer(await run_in_threadpool(_compare, studio, body), 202)
+
+
+def _compare(studio: "Studio", body: Mapping[str, Any]) -> dict[str, Any]:
+    names, words = _candidates(studio, body.get("candidates"))
+    trained = [name for name in names if name in RECIPES]
+    if trained:
+        if body.get("data"):
+            words += ["--data", find_data(studio, body["data"], hub=True)]
+        words += _length(body)
+        words += ["--seeds", str(to_whole(body.get("seeds", 3), "seeds", 1, MAX_SEEDS))]
+    folder = studio.folders.folder(0) / FOLDER
+    path = reserve(folder, body.get("name"), "-vs-".join(names)[:60].rstrip("-."))
+    try:
+        job = studio.jobs.start("compare", ["compare", *words, "--out", str(path)], path, most=1)
+    except GanvasError:
+        remove_empty(path)
+        raise
+    return {"folder": studio.folders.key(path), **studio.jobs.describe(job)}
+
+
+def _candidates(studio: "Studio", given: Any) -> tuple[list[str], list[str]]:
+    """(the names, the words of the command) of recipes and runs.
+
+    Raises:
+        Refusal: fewer than two, or one that does not exist.
+    """
+    if not isinstance(given, list) or not 2 <= len(given) <= MAX_CANDIDATES or len(given) != len({*map(str, given)}):
+        expected = f"2 to {MAX_CANDIDATES} different recipes or runs"
+        raise Refusal(400, "These cannot be compared.", expected=expected, field="candidates")
+    names, words = [], []
+    for one in given:
+        name = to_text(one, "candidates", "recipes and keys of runs")
+        path = None if name in RECIPES else find_run(studio, name).path
+        names.append(path.name if path else name)
+        words.append(str(path) if path else name)
+    return names, words
+
+
+def _length(body: Mapping[str, Any]) -> list[str]:
+    """--minutes or --kimg, which one of the two must be given as."""
+    given = [name for name in LONGEST if body.get(name) not in (None, "")]
+    if len(given) != 1:
+        raise Refusal(400, "The budget is missing.", expected="minutes or kimg of each training", field="minutes")
+    (name,) = given
+    value = body[name]
+    if isinstance(value, str):
+        try:
+            value = float(value.replace(",", "."))
+        except ValueError:
+            raise Refusal(
+                400, f"{value[:40]!r} is no number.", expected=f"{name} of each training", field=name
+            ) from None
+    return [*commands.to_words(name, to_number(value, name, 0.0, LONGEST[name], above=True))]

@@ -1,0 +1,104 @@
+/** The comparisons in the folders: their trainings as they go, what was found, the report; a running one can be stopped. */
+
+import { get, post } from "../api.js";
+import { commandBox } from "../command.js";
+import { errorBox, h, icon, keyed, replace, setAttribute, setText } from "../dom.js";
+import { kimg } from "../format.js";
+import { t } from "../i18n.js";
+import { runAddress } from "../jobs.js";
+import { toast, toastError } from "../toast.js";
+
+const RUNNING_MS = 1500;
+const RESTING_MS = 10_000;
+
+/** Returns {element, refresh, close}; it looks again by itself, more often while one is running. */
+export function comparisonList({ mayWrite }) {
+  const list = h("div", { class: "stack" });
+  const problem = h("div");
+  const element = h("section", { class: "stack", "aria-label": t("compare.list") }, h("h2", null, t("compare.list")), problem, list);
+  let timer = 0;
+  let over = false;
+
+  async function refresh() {
+    clearTimeout(timer);
+    let wait = RESTING_MS;
+    try {
+      const { comparisons } = await get("/api/comparisons");
+      if (over) return;
+      replace(problem);
+      element.hidden = !comparisons.length;
+      keyed(list, comparisons, (one) => one.folder, makeCard, (card, one) => card.update(one));
+      if (comparisons.some((one) => one.job)) wait = RUNNING_MS;
+    } catch (error) {
+      if (!over) replace(problem, errorBox(error));
+    }
+    if (!over) timer = setTimeout(refresh, wait);
+  }
+
+  function makeCard() {
+    const state = h("span", { class: "badge", role: "status" });
+    const title = h("h3");
+    const sentence = h("p", { class: "compare-sentence", lang: "en" });
+    const report = h("a", { class: "button", target: "_blank", rel: "noopener" }, icon("report"), t("compare.open_report"));
+    const stop = h("button", { type: "button", class: "button danger", disabled: !mayWrite }, icon("stop"), t("run.stop"));
+    const runs = h("div", { class: "compare-runs" });
+    const command = h("div");
+    let shown = null;
+    stop.addEventListener("click", async () => {
+      stop.disabled = true;
+      try {
+        await post("/api/stop", { job: shown.job });
+        toast(t("run.stopping"));
+      } catch (error) {
+        toastError(error);
+        stop.disabled = !mayWrite;
+      }
+    });
+    const card = h("article", { class: "panel stack" }, h("div", { class: "row compare-title" }, title, state, h("div", { class: "row compare-actions" }, stop, report)), sentence, runs, command);
+    card.update = (one) => {
+      const complete = one.runs.filter((run) => run.state === "complete").length;
+      const text = one.job ? t(one.stopping ? "compare.is.stopping" : "compare.is.running") : t("compare.is.ended", { n: complete, all: one.runs.length });
+      if (state.textContent !== text) replace(state, one.job && h("span", { class: "live-dot" }), text);
+      setText(title, one.name);
+      setText(sentence, one.sentence ?? t("compare.no_sentence"));
+      report.hidden = !one.report;
+      setAttribute(report, "href", one.report);
+      stop.hidden = !one.job;
+      if (one.stopping) stop.disabled = true;
+      keyed(runs, one.runs, (run) => run.run, makeRun, (tile, run) => tile.update(run));
+      if (one.command !== shown?.command) replace(command, one.command && [h("p", { class: "small muted" }, t("compare.continues")), commandBox(one.command)]);
+      shown = one;
+    };
+    return card;
+  }
+
+  refresh();
+  return {
+    element,
+    refresh,
+    close() {
+      over = true;
+      clearTimeout(timer);
+    },
+  };
+}
+
+/** A training of a comparison: its newest images, its name, and how far it is. */
+function makeRun(run) {
+  const image = h("img", { class: "pixelated", loading: "lazy" });
+  const bar = h("span");
+  const progress = h("div", { class: "progress", role: "progressbar", "aria-valuemin": 0, "aria-valuemax": 100 }, bar);
+  const detail = h("p", { class: "small muted" });
+  const tile = h("a", { class: "compare-run", href: runAddress(run.run) }, image, h("p", { class: "small" }, run.name), progress, detail);
+  tile.update = (now) => {
+    image.hidden = !now.grid;
+    if (now.grid && image.getAttribute("src") !== now.grid) image.src = now.grid;
+    image.alt = t("compare.picture", { run: now.name, kimg: kimg(now.nimg) });
+    const part = now.total ? Math.min(1, now.nimg / now.total) : 0;
+    bar.style.transform = `scaleX(${part})`;
+    progress.setAttribute("aria-label", now.name);
+    progress.setAttribute("aria-valuenow", Math.round(100 * part));
+    setText(detail, `${t(`runs.is.${now.state}`)} · ${t("runs.kimg_of", { now: kimg(now.nimg), total: kimg(now.total) })}`);
+  };
+  return tile;
+}

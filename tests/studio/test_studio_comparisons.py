@@ -1,0 +1,108 @@
+"""Comparisons in the studio: one is started, listed with its trainings, stopped; what is wrong is refused."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from serving import Reply, Served, serving
+from support import tiny
+
+from ganvas.files import write_json
+from ganvas.training.start import train
+
+PATIENCE = 60.0
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with serving(tmp_path_factory.mktemp("runs")) as one:
+        yield one
+
+
+def post(studio: Served, name: str, body: Any) -> Reply:
+    return studio.get(f"/api/{name}", "POST", json.dumps(body).encode(), token=studio.studio.token)
+
+
+def comparisons(studio: Served) -> list[dict[str, Any]]:
+    return studio.get("/api/comparisons").json["comparisons"]
+
+
+def wait_for(studio: Served, ready: Any) -> dict[str, Any]:
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        if (found := comparisons(studio)) and ready(found[0]):
+            return found[0]
+        time.sleep(0.1)
+    raise AssertionError(comparisons(studio))
+
+
+BODY = {"candidates": ["digits", "mlp"], "data": "digits", "kimg": "2000", "seeds": 1}
+
+
+@pytest.mark.slow
+def test_a_comparison_is_started_watched_and_stopped(studio: Served) -> None:
+    job = post(studio, "compare", BODY).json
+    assert job["kind"] == "compare"
+    assert "ganvas compare digits mlp --data digits --kimg 2000 --seeds 1" in job["command"]
+    again = post(studio, "compare", BODY)
+    assert (again.status, "is running already" in again.json["error"]["what"]) == (409, True)
+    running = wait_for(studio, lambda one: one["runs"] and one["runs"][0]["nimg"] > 0)
+    assert (running["job"], running["folder"], running["report"]) == (job["id"], job["folder"], None)
+    assert [run["name"] for run in running["runs"]] == ["digits-seed0"]
+    post(studio, "stop", {"job": job["id"]})
+    stopped = wait_for(studio, lambda one: one["job"] is None)
+    assert stopped["runs"][0]["state"] == "unfinished"
+
+
+def test_a_finished_comparison_has_its_sentence_its_report_and_its_command(tmp_path: Path) -> None:
+    folder = tmp_path / "two"
+    train(tiny(), out=folder / "runs", quiet=True)
+    (folder / "plan.json").write_text("{}")
+    (folder / "report.html").write_text("<p>")
+    command = "ganvas compare cnn mlp --json"
+    write_json(folder / "report.json", {"verdict": {"sentence": "cnn is better."}, "reproduce": {"command": command}})
+    with serving(tmp_path) as studio:
+        (found,) = comparisons(studio)
+        assert (found["sentence"], found["command"], found["job"]) == ("cnn is better.", "ganvas compare cnn mlp", None)
+        assert studio.get(found["report"]).status == 200
+        for damaged in ("[]", '{"verdict": 3, "reproduce": []}', "{", '{"verdict": {"sentence": 1}}'):
+            (folder / "report.json").write_text(damaged)
+            (found,) = comparisons(studio)
+            assert (found["sentence"], found["command"]) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"candidates": ["digits"]}, "candidates"),
+        ({"candidates": ["digits", "digits"]}, "candidates"),
+        ({"candidates": "digits mlp"}, "candidates"),
+        ({"candidates": ["digits", 3]}, None),
+        ({"candidates": ["digits", "0/none"]}, "run"),
+        ({"candidates": ["digits", "--out=/"]}, "run"),
+        ({"data": "/etc"}, "data"),
+        ({"kimg": ""}, "minutes"),
+        ({"minutes": 3}, "minutes"),
+        ({"kimg": "many"}, "kimg"),
+        ({"kimg": -1}, None),
+        ({"seeds": 0}, None),
+        ({"seeds": 1e9}, None),
+        ({"name": "../up"}, "name"),
+    ],
+    ids=str,
+)
+def test_wrong_comparisons_are_refused_and_leave_nothing(
+    studio: Served, change: dict[str, Any], field: str | None
+) -> None:
+    before = comparisons(studio)
+    reply = post(studio, "compare", BODY | change)
+    assert reply.status in (400, 403, 404)
+    assert reply.json["error"].get("field") == field
+    assert comparisons(studio) == before
+
+
+def test_without_the_token_nothing_is_started(studio: Served) -> None:
+    assert studio.get("/api/compare", "POST", json.dumps(BODY).encode()).status == 401
