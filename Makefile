@@ -81,6 +81,7 @@ check: lint types test
 docs: $(VENV)/installed .venv-docs/installed
 	$(BIN)/python tools/make_site.py
 	.venv-docs/bin/zensical build --clean --strict --config-file build/zensical.toml
+	.venv-docs/bin/python tools/site_math.py build/site
 	$(BIN)/python tools/check_site.py build/site
 
 .venv-docs/installed: docs/requirements.txt

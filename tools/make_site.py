@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from site_lessons import LESSONS, is_lesson, lesson_page
 from site_tables import TABLES
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -50,6 +51,8 @@ def place(file: Path) -> Path:
     """Where a file of the repository lies on the site, relative to its pages."""
     if file.is_relative_to(DOCS):
         return file.relative_to(DOCS)
+    if is_lesson(file):
+        return file.relative_to(ROOT).with_suffix(".md")
     path = Path("repository", file.relative_to(ROOT))
     return path if path.suffix in {".md", *IMAGES} else path.with_name(f"{path.name}.md")
 
@@ -62,7 +65,7 @@ def collect(out: Path) -> None:
     """
     shutil.rmtree(out / "docs", ignore_errors=True)
     config = (DOCS / CONFIG).read_text(encoding="utf-8")
-    named = [ROOT / path for path in re.findall(r'"repository/([^"]+)"', config)]
+    named = [ROOT / path for path in re.findall(r'"repository/([^"]+)"', config)] + lessons("*")
     waiting = named + [file for file in sorted(DOCS.rglob("*")) if file.is_file() and file.name not in NO_PAGES]
     known = set(waiting)
     while waiting:
@@ -78,13 +81,13 @@ def collect(out: Path) -> None:
         known |= linked
     for file, name in ASSETS.items():
         shutil.copyfile(file, out / "docs" / name)
-    (out / CONFIG).write_text(with_decisions(config), encoding="utf-8")
+    (out / CONFIG).write_text(with_entries(config), encoding="utf-8")
 
 
 def page(file: Path) -> tuple[str, set[Path]]:
     """The text of a page, with its tables, and the files that it links to."""
-    text = file.read_text(encoding="utf-8")
-    if file.suffix != ".md":
+    text = lesson_page(file) if is_lesson(file) else file.read_text(encoding="utf-8")
+    if file.suffix != ".md" and not is_lesson(file):
         language = {".py": "python", ".toml": "toml"}.get(file.suffix, "text")
         return f"# {file.relative_to(ROOT)}\n\n````{language}\n{text}\n````\n", set()
     linked: set[Path] = set()
@@ -113,10 +116,13 @@ def table(name: str, file: Path) -> str:
     return TABLES[name]()
 
 
-def with_decisions(config: str) -> str:
-    """The configuration with every decision in its navigation."""
-    entries = [f'    {{ "{title(file)}" = "{place(file).as_posix()}" }},' for file in decisions()]
-    return config.replace("    # every decision", "\n".join(entries))
+def with_entries(config: str) -> str:
+    """The configuration with every decision and every lesson in its navigation."""
+    lists = {"decision": decisions(), "lesson in English": lessons("en"), "lesson in French": lessons("fr")}
+    for name, files in lists.items():
+        entries = [f'    {{ "{title(file)}" = "{place(file).as_posix()}" }},' for file in files]
+        config = config.replace(f"    # every {name}\n", "\n".join(entries) + "\n")
+    return config
 
 
 def decisions() -> list[Path]:
@@ -124,9 +130,14 @@ def decisions() -> list[Path]:
     return sorted((DOCS / "decisions").glob("[0-9]*.md"))
 
 
+def lessons(language: str) -> list[Path]:
+    """The files of all lessons in a language, in their order."""
+    return sorted(LESSONS.glob(f"{language}/[0-9]*.py"))
+
+
 def title(file: Path) -> str:
     """The first heading of a page."""
-    return file.read_text(encoding="utf-8").split("\n", 1)[0].removeprefix("# ").replace('"', "'")
+    return page(file)[0].split("\n", 1)[0].removeprefix("# ").replace('"', "'")
 
 
 if __name__ == "__main__":

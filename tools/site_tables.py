@@ -10,6 +10,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
+from site_lessons import questions
+
 import ganvas
 from ganvas.cli import COMMANDS
 from ganvas.cli.training import _TrainCommand
@@ -285,6 +287,16 @@ def make_decisions() -> str:
     return "".join(
         f"- [{f.read_text(encoding='utf-8').split(chr(10))[0].removeprefix('# ')}]({f.name})\n" for f in files
     )
+
+
+def make_questions() -> str:
+    """The questions on the lessons, in English."""
+    return questions("en")
+
+
+def make_questions_fr() -> str:
+    """The questions on the lessons, in French."""
+    return questions("fr")
 
 
 TABLES: dict[str, Callable[[], str]] = {
