@@ -52,7 +52,7 @@ def questions(language: str) -> str:
             lines.append(f"**{number}. {escaped(text['question'])}**\n")
             lines += [f"- {escaped(choice)}" for choice in text["choices"]]
             right = escaped(text["choices"][question["answer"]])
-            lines.append("\n" + folded(HEADINGS[language][2], f"**{right}** {escaped(text['why'])}") + "\n")
+            lines.append("\n" + folded(HEADINGS[language][2], f"**{right}**\n\n{escaped(text['why'])}") + "\n")
     return "\n".join(lines)
 
 
