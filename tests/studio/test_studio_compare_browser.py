@@ -1,5 +1,6 @@
 """Two runs beside each other in a real browser: every view has an address, and works by keys, in French and small."""
 
+import re
 import shutil
 from collections.abc import Callable
 
@@ -31,6 +32,14 @@ def test_two_runs_are_compared(visit: Callable[..., Page], site: Site) -> None:
         expect(slider).to_have_attribute("aria-valuetext", "0 kimg")
         expect(page.locator(".compare-charts .chart").first).to_be_visible()
         assert page.locator("img[src='x']").count() == 0
+        seeds = page.get_by_label("Seeds of your own")
+        seeds.fill("0-3")
+        seeds.press("Enter")
+        page.wait_for_url("**seeds=0-3**")
+        expect(page.locator("figure img").first).to_have_attribute("src", re.compile("/sheet.*seeds=0-3"))
+        page.wait_for_function("() => [...document.querySelectorAll('figure img')].every((one) => one.naturalWidth)")
+        seeds.fill("")
+        seeds.press("Enter")
         start = page.get_by_role("button", name="Start the comparison")
         expect(start).to_be_enabled()
         expect(page.locator("form")).to_contain_text("6 trainings, 18 minutes in all")

@@ -17,6 +17,7 @@ from PIL import Image
 from serving import Reply, Served, serving
 from support import call_cli, tiny
 
+from ganvas import sampling
 from ganvas.config import replace
 from ganvas.errors import GanvasError
 from ganvas.studio import bookmarks, explore, explore_long, explore_work, generators
@@ -104,6 +105,15 @@ def test_an_address_and_its_command_draw_the_same_picture(
 def test_a_quick_picture_is_the_same_but_for_the_last_level(served: Served) -> None:
     exact, quick = (pixels_of(ask(served, "/picture", of=STYLES, seed=4, quick=one).body) for one in (0, 1))
     assert np.abs(exact.astype(int) - quick).max() <= 1
+
+
+def test_a_sheet_has_the_images_of_its_seeds(served: Served, runs: Path) -> None:
+    sheet = pixels_of(ask(served, "/sheet", of=STYLES, snapshot="best", seeds="0-2,9").body)
+    expected = np.asarray(sampling.load(runs / "styles").sample([0, 1, 2, 9]).grid(columns=8))
+    assert np.array_equal(sheet, expected)
+    assert ask(served, "/sheet", of=STYLES, seeds="0-64").json["error"]["expected"] == "at most 64"
+    assert ask(served, "/sheet", of=STYLES, seeds="x").status == ask(served, "/sheet", of=STYLES).status == 400
+    assert ask(served, "/sheet", of=STYLES, snapshot="none", seeds="0").status == 404
 
 
 def test_what_a_generator_has_and_what_it_lacks_in_words(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,6 +46,7 @@ def routes(studio: "Studio") -> list[Route]:
     """The addresses of this module."""
     gets = {
         "": _describe, "/sources": _list_sources, "/directions": _find_directions, "/picture": _draw, "/map": _draw_map,
+        "/sheet": _draw_sheet,
         "/command": _tell_command, "/bookmarks": _list_bookmarks, "/film": _send_film, "/photo": _send_photo,
     }  # fmt: skip
     posts = {"/nearest": _find_nearest, "/bookmarks": _add_bookmark, "/place": _search, "/walk": _walk}
@@ -134,6 +135,13 @@ async def _draw_map(studio: "Studio", request: Request) -> Response:
     except Superseded:
         return Response(status_code=204)
     return _picture(drawn["png"])
+
+
+async def _draw_sheet(studio: "Studio", request: Request) -> Response:
+    """The images of seeds by one snapshot."""
+    source, seeds = await _source(studio, request), parameter(request, "seeds")
+    drawn = await studio.explorer.call("explore_work.draw_sheet", DRAW_SECONDS, path=source.path, seeds=seeds[:200])
+    return _picture(drawn)
 
 
 def _picture(png: str) -> Response:

@@ -25,6 +25,7 @@ from ganvas.runs import lookup
 from ganvas.runs.card import weights_file
 from ganvas.runs.training_data import find_data
 from ganvas.sampling import Sampler
+from ganvas.seeds import check_seeds
 
 MAX_LOADED, MAX_NOISES = 3, 4
 """Generators that are kept in memory, and copies of one with other noise."""
@@ -37,6 +38,9 @@ REACH = 3.0
 
 SIDES = (7, 5, 3)
 """Pictures along a side of the map: as many as one pass draws."""
+
+MAX_SEEDS, SHEET_COLUMNS = 64, 8
+"""Of a sheet of seeds."""
 
 NEIGHBOURS, SIDE = 6, 256
 """Training pictures that are shown beside one, and pixels of each at most."""
@@ -133,6 +137,14 @@ def find_directions(path: str, method: str) -> dict[str, Any]:
     return {"method": method, "n": len(found), "shares": [float(share) for share in found.shares[: len(found)]]}
 
 
+def draw_sheet(path: str, seeds: str) -> str:
+    """The images of seeds, such as "0-31", as one sheet: PNG in Base64."""
+    chosen = check_seeds(seeds)
+    if len(chosen) > MAX_SEEDS:
+        raise GanvasError(f"{len(chosen):,} seeds are too many for a page.", expected=f"at most {MAX_SEEDS}")
+    return _encode(load(path).sampler.sample(chosen).grid(columns=SHEET_COLUMNS))
+
+
 def draw(path: str, view: Mapping[str, Any], quick: bool = False) -> str:
     """The picture of a view at its own size, PNG in Base64; a quick one may differ by one level of a pixel."""
     if not quick:
@@ -200,6 +212,10 @@ def to_png(pixels: np.ndarray, most: int | None = None) -> str:
     image: Image.Image = image_io.to_pil(pixels)
     if most is not None:
         image.thumbnail((most, most), Image.Resampling.LANCZOS)
+    return _encode(image)
+
+
+def _encode(image: Image.Image) -> str:
     content = io.BytesIO()
     image.save(content, "PNG", compress_level=1)
     return base64.b64encode(content.getvalue()).decode()

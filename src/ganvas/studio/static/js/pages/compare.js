@@ -1,6 +1,6 @@
 /** Two runs at the same images shown: side by side, wiped, or their difference; curves over each other; all comparisons. */
 
-import { get, session } from "../api.js";
+import { get, session, url } from "../api.js";
 import { createChart } from "../chart.js";
 import { commandBox } from "../command.js";
 import { errorBox, h, replace } from "../dom.js";
@@ -16,12 +16,14 @@ const runLabel = (run) => run.run.split("/").slice(1).filter((part) => !["runs",
 const VIEWS = ["side", "wipe", "difference"];
 const SHOWN = ["D/loss", "G/loss", "D/real", "D/fake", "quality"];
 
-/** Values at the places of another axis: each the last known one at or before it. */
+/** Values at the places of another axis, between the known ones on a straight line; null outside of these. */
 function resample(x, values, places) {
-  let i = -1;
+  let i = 0;
   return places.map((place) => {
     while (i + 1 < x.length && x[i + 1] <= place) i++;
-    return i < 0 || place > x.at(-1) ? null : values[i];
+    if (place < x[0] || place > x.at(-1)) return null;
+    if (x[i] === place || values[i] === null || values[i + 1] === null) return values[i];
+    return values[i] + ((values[i + 1] - values[i]) * (place - x[i])) / (x[i + 1] - x[i]);
   });
 }
 
@@ -36,6 +38,7 @@ export default {
       b: keys.includes(params.get("b")) ? params.get("b") : keys[1] ?? keys[0],
       view: VIEWS.includes(params.get("view")) ? params.get("view") : "side",
       kimg: params.has("kimg") ? Number(params.get("kimg")) : null,
+      seeds: params.get("seeds") ?? "",
       wipe: 50,
     };
     let turn = 0;
@@ -55,6 +58,7 @@ export default {
     const views = h("div", { class: "row", role: "group", "aria-label": t("compare.view") }, VIEWS.map((view) => h("button", { type: "button", class: "button", dataset: { view }, on: { click: () => set({ view }) } }, t(`compare.view.${view}`))));
     const slider = h("input", { type: "range", id: "compare-kimg", min: 0, max: 0, step: 1, on: { input: () => set({ kimg: places[slider.value] / 1000 }) } });
     const place = h("output", { for: "compare-kimg" });
+    const seeds = h("input", { type: "text", id: "compare-own-seeds", autocomplete: "off", placeholder: t("compare.seeds.none"), value: chosen.seeds, on: { change: () => set({ seeds: seeds.value.trim() }) } });
     const wiper = h("input", { type: "range", id: "compare-wipe", min: 0, max: 100, value: 50, on: { input: () => wipe(wiper.value) } });
     const wipeRow = h("div", { class: "field" }, h("label", { for: "compare-wipe" }, t("compare.wipe")), wiper);
     const pictures = h("div", { class: "compare-pictures" });
@@ -65,9 +69,12 @@ export default {
     function set(changes) {
       const other = "a" in changes || "b" in changes;
       Object.assign(chosen, changes);
-      setParams({ a: chosen.a, b: chosen.b, view: chosen.view, kimg: chosen.kimg });
+      setParams({ a: chosen.a, b: chosen.b, view: chosen.view, kimg: chosen.kimg, seeds: chosen.seeds });
       if (other) read();
-      else draw();
+      else {
+        if ("seeds" in changes) findPlaces();
+        draw();
+      }
     }
 
     async function read() {
@@ -80,9 +87,7 @@ export default {
         if (own !== turn) return;
         details = { a, b };
         replace(problem);
-        const inB = new Set(b.grids.map((grid) => grid.nimg));
-        places = a.grids.map((grid) => grid.nimg).filter((nimg) => inB.has(nimg));
-        slider.max = Math.max(0, places.length - 1);
+        findPlaces();
         draw();
         drawCurves(curvesA, curvesB);
         drawMore();
@@ -91,13 +96,32 @@ export default {
       }
     }
 
+    const snapshots = (which) => details[which].snapshots.filter((one) => !one.best);
+    const snapshotAt = (which, nimg) => snapshots(which).findLast((one) => one.nimg <= nimg);
+
+    /** Where both have pictures: common grids of the training; of seeds of one's own, from the first snapshots on. */
+    function findPlaces() {
+      const [a, b] = ["a", "b"].map((which) => (chosen.seeds ? snapshots(which) : details[which].grids).map((one) => one.nimg));
+      const all = [...new Set([...a, ...b])].sort((one, other) => one - other);
+      if (chosen.seeds) places = all.filter((nimg) => nimg >= Math.max(a[0] ?? Infinity, b[0] ?? Infinity));
+      else places = all.filter((nimg) => a.includes(nimg) && b.includes(nimg));
+      slider.max = Math.max(0, places.length - 1);
+    }
+
+    /** {address, kimg} of a run's pictures at a number of images shown. */
+    function sheet(which, nimg) {
+      if (!chosen.seeds) return { address: details[which].grids.find((grid) => grid.nimg === nimg).url, nimg };
+      const snapshot = snapshotAt(which, nimg);
+      return { address: url("/api/explore/sheet", { of: chosen[which], snapshot: snapshot.name, seeds: chosen.seeds }), nimg: snapshot.nimg };
+    }
+
     function draw() {
       for (const button of views.children) button.setAttribute("aria-pressed", String(button.dataset.view === chosen.view));
       wipeRow.hidden = chosen.view !== "wipe";
       slider.disabled = !places.length;
       if (!places.length) {
         place.textContent = "";
-        replace(pictures, h("p", { class: "panel" }, t("compare.no_common")));
+        replace(pictures, h("p", { class: "panel" }, t(chosen.seeds ? "compare.no_snapshots" : "compare.no_common")));
         return;
       }
       const wanted = chosen.kimg === null ? Infinity : chosen.kimg * 1000;
@@ -106,12 +130,25 @@ export default {
       const text = t("compare.at", { kimg: kimg(places[index]) });
       place.textContent = text;
       slider.setAttribute("aria-valuetext", text);
-      const picture = (which) => h("img", { class: "pixelated", src: details[which].grids.find((grid) => grid.nimg === places[index]).url, alt: t("compare.picture", { run: details[which].name, kimg: kimg(places[index]) }) });
-      const figure = (which) => h("figure", null, picture(which), h("figcaption", { class: "small" }, details[which].name));
+      const picture = (which) => {
+        const { address, nimg } = sheet(which, places[index]);
+        const image = h("img", { class: "pixelated", src: address, alt: t("compare.picture", { run: details[which].name, kimg: kimg(nimg) }) });
+        image.addEventListener("error", () => explain(address));
+        return image;
+      };
+      const figure = (which) => h("figure", null, picture(which), h("figcaption", { class: "small" }, `${runLabel(details[which])} · ${t("compare.at", { kimg: kimg(sheet(which, places[index]).nimg) })}`));
+      replace(problem);
       pictures.dataset.view = chosen.view;
       if (chosen.view === "side") replace(pictures, figure("a"), figure("b"));
       else replace(pictures, h("div", { class: "compare-over" }, picture("a"), picture("b")));
       wipe(wiper.value);
+    }
+
+    /** Says why a sheet could not be drawn. */
+    async function explain(address) {
+      const own = turn;
+      const error = await get(address).then(() => null, (reason) => reason);
+      if (error && own === turn) replace(problem, errorBox(error));
     }
 
     function wipe(part) {
@@ -142,7 +179,8 @@ export default {
 
     main.append(
       h("div", { class: "page compare-page stack" }, head, problem,
-        h("div", { class: "panel compare-choice" }, select("a"), select("b"), h("div", { class: "field" }, h("label", { for: "compare-kimg" }, t("compare.kimg")), slider, place)),
+        h("div", { class: "panel compare-choice" }, select("a"), select("b"), h("div", { class: "field" }, h("label", { for: "compare-kimg" }, t("compare.kimg")), slider, place),
+          h("div", { class: "field" }, h("label", { for: "compare-own-seeds" }, t("compare.own_seeds")), seeds)),
         views, wipeRow, pictures, curves, more, all),
     );
     await read();
