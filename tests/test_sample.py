@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from support import call_cli, run_cli, tiny
 
 import ganvas as package
@@ -247,6 +248,19 @@ def test_folder_that_is_not_a_run_is_refused(tmp_path: Path) -> None:
         load(tmp_path / "nothing")
     with pytest.raises(GanvasError, match="not a usable snapshot"):
         load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"), [(float("nan"), torch.float32), (float("inf"), torch.float32), (1, torch.int32)]
+)
+def test_weights_that_draw_nothing_are_refused(run: Run, value: float, kind: torch.dtype) -> None:
+    file = run.latest_snapshot / "G.safetensors"
+    weights = load_file(file)
+    name = next(iter(weights))
+    weights[name] = torch.full_like(weights[name], value, dtype=kind)
+    save_file(weights, file)
+    with pytest.raises(GanvasError, match=r"not finite|torch\.int32"):
+        load(run)
 
 
 def test_damaged_or_later_snapshot_is_refused(run: Run) -> None:

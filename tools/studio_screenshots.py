@@ -1,4 +1,4 @@
-"""Takes the pictures of the studio's pages Runs and Run for the docs, of a folder with real runs, in Chromium.
+"""Takes the pictures of the studio's pages Runs and Run for the docs, of a folder with real runs.
 
     python tools/studio_screenshots.py RUNS RUN [--out docs/images/studio] [--all]
 
@@ -9,17 +9,12 @@ pixels, light and dark, to look at; without it, the ones that the docs show. Eac
 import argparse
 import io
 import itertools
-import re
-import shutil
-import signal
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from PIL import Image
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
+from studio_browser import SHORTEN, open_studio
 
 MAX_BYTES = 150_000
 WIDTHS = {1440: 900, 1024: 768, 380: 800}
@@ -32,14 +27,6 @@ DOCS = {
     ("run", "dark", 1024),
     ("run", "light", 380),
 }
-FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-
-SHORTEN = """(folder) => {
-    const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-    while (texts.nextNode()) texts.currentNode.data = texts.currentNode.data.replaceAll(folder, "runs");
-}"""
-"""The folder of whoever takes the pictures is of no interest."""
 
 
 def take(page: Page, name: str, address: str, width: int, folder: Path) -> bytes:
@@ -74,26 +61,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/images/studio"))
     parser.add_argument("--all", action="store_true")
     arguments = parser.parse_args()
-    command = [sys.executable, "-m", "ganvas", "studio", str(arguments.runs), "--port", "0", "--no-open"]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        assert server.stdout is not None
-        found = re.search(r"(http://\S+?)\?token=\S+", server.stdout.readline())
-        assert found
-        pages = {"runs": found[1], "run": f"{found[1]}run?run=0/{quote(arguments.run)}"}
-        arguments.out.mkdir(parents=True, exist_ok=True)
-        with sync_playwright() as playwright:
-            path = next(filter(None, map(shutil.which, NAMES)))
-            page: Any = playwright.chromium.launch(executable_path=path, args=list(FLAGS)).new_page(locale="en-GB")
-            page.goto(found[0])
-            for name, theme, width in itertools.product(pages, ("light", "dark"), WIDTHS):
-                if arguments.all or (name, theme, width) in DOCS:
-                    page.emulate_media(color_scheme=theme, reduced_motion="reduce")
-                    content = take(page, name, pages[name], width, arguments.runs)
-                    save(content, arguments.out / f"{name}-{theme}-{width}.webp")
-    finally:
-        server.send_signal(signal.SIGINT)
-        server.wait()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    with open_studio(arguments.runs) as (address, page):
+        pages = {"runs": address, "run": f"{address}run?run=0/{quote(arguments.run)}"}
+        for name, theme, width in itertools.product(pages, ("light", "dark"), WIDTHS):
+            if arguments.all or (name, theme, width) in DOCS:
+                page.emulate_media(color_scheme=theme, reduced_motion="reduce")
+                content = take(page, name, pages[name], width, arguments.runs)
+                save(content, arguments.out / f"{name}-{theme}-{width}.webp")
 
 
 if __name__ == "__main__":

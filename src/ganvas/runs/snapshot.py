@@ -28,6 +28,9 @@ from ganvas.runs.card import CARD_KEY, FORMAT, check_shapes, read_card, read_wei
 from ganvas.values import expand_user
 from ganvas.version import __version__
 
+_INTEGERS = {torch.int8, torch.int16, torch.int32, torch.uint8}
+"""Types that no weight has; a count of batches is an int64."""
+
 
 @dataclass(frozen=True)
 class Card:
@@ -111,7 +114,8 @@ def load(path: Path) -> tuple[Generator, Card]:
 
     Raises:
         GanvasError: it is not a snapshot, is damaged, has another format, its weights are not those of the network in
-            its card (compared before either takes memory), or the user's own code is missing or does not fit them.
+            its card (compared before either takes memory), or are no finite numbers, or the user's own code is missing
+            or does not fit them.
     """
     with _explain_damage(path):
         plain, shapes = read_card(path), read_weight_shapes(path)
@@ -129,12 +133,25 @@ def load(path: Path) -> tuple[Generator, Card]:
                 described = networks.build_generator(card.network, card.shape).state_dict()
             check_shapes(weights_file(path), {name: tuple(t.shape) for name, t in described.items()}, shapes)
         weights = load_file(weights_file(path))
+        _check_values(path, weights)
         if not card.sources:
             generator = networks.build_generator(card.network, card.shape)
             generator.load_state_dict(weights)
     if card.sources:
         generator = _build_from_sources(path, card, weights)
     return generator.eval().requires_grad_(False), card
+
+
+def _check_values(path: Path, weights: dict[str, Tensor]) -> None:
+    for name, values in weights.items():
+        if values.dtype in _INTEGERS:
+            raise GanvasError(f"{path} has {name} as {values.dtype}.", expected="floating-point weights")
+        if values.is_floating_point() and not values.isfinite().all():
+            raise GanvasError(
+                f"The weights of {path} are not finite ({name}): its images would be black, or worse.",
+                expected="the generator of a training that did not diverge",
+                fix="give an earlier folder of its snapshots/; ganvas diagnose says what went wrong.",
+            )
 
 
 @contextmanager
