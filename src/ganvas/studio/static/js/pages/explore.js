@@ -94,7 +94,7 @@ function show(page, { sources, about, mayWrite, params }) {
   };
   view.on(update);
   update();
-  directions.load();
+  picture.first.then(() => page.isConnected && directions.load()); // which takes seconds of the same process
   return () => {
     write.cancel();
     tell.cancel();

@@ -21,6 +21,8 @@ export function createPicture({ view, about, channel }) {
   const { height, width } = about.shape;
   const frame = h("div", { class: "explore-frame", style: { "--ratio": `${width} / ${height}` } }, image);
   let took = 0; // ms of the newest exact picture
+  let shown = null;
+  const first = new Promise((resolve) => (shown = resolve)); // the picture, or why there is none
   const draw = newest(async ({ query, quick }) => {
     const began = performance.now();
     try {
@@ -34,6 +36,8 @@ export function createPicture({ view, about, channel }) {
       replace(message);
     } catch (error) {
       replace(message, errorBox(error));
+    } finally {
+      shown();
     }
   });
   const controls = createControls(view, about);
@@ -49,6 +53,7 @@ export function createPicture({ view, about, channel }) {
   view.on(update);
   update();
   return {
+    first,
     element: h("section", { class: "panel explore-stage", "aria-label": t("explore.picture.title") }, frame, message, controls.element),
     close() {
       settle.cancel();
