@@ -15,6 +15,7 @@ from ganvas.animation import save_animation
 from ganvas.data import to_unit
 from ganvas.errors import GanvasError
 from ganvas.features.perceptual import PerceptualDistance
+from ganvas.image_io import make_grid
 from ganvas.latent_space import axes as module
 from ganvas.latent_space.layers import parse_layers
 from ganvas.latent_space.noise import change_noise
@@ -327,6 +328,17 @@ def test_sheets_films_and_grids_by_the_command_line(run: Run, tmp_path: Path) ->
     directions = ganvas.directions(run)
     assert "pca" in repr(directions)
     assert directions._repr_html_()
+
+
+def test_several_truncations_are_rows_of_the_same_seeds(run: Run, tmp_path: Path) -> None:
+    call_cli("sample", run.path, "--truncation", 0.5, 1, "--seeds", "3,5", "--out", tmp_path / "rows.png", check=0)
+    drawn = ganvas.load(run)
+    rows = np.concatenate([drawn.sample([3, 5], truncation=truncation) for truncation in (0.5, 1.0)])
+    with Image.open(tmp_path / "rows.png") as sheet:
+        assert np.array_equal(np.asarray(sheet), np.asarray(make_grid(rows, 2, row_names=("0.5", "1"))))
+    for more in (["--columns", 2], ["--mix", "1"], ["--video", "a.gif"], ["--each", "a"], ["--direction", "0"]):
+        refused = call_cli("sample", run.path, "--truncation", 0.5, 1, *more, check=2)
+        assert "several values of --truncation" in refused.stderr
 
 
 def test_amounts_are_ranges_or_lists() -> None:

@@ -79,7 +79,10 @@ PYTHON_ONLY = {
     "runs": {"runs", "note"},  # the values of --remove; notes go to stderr
     "cache": {"note"},
 }
-OTHER_DEFAULT = {("sample", "seeds")}  # 0-63; of an interpolation 0-7
+OTHER_DEFAULT = {
+    ("sample", "seeds"),  # 0-63; of an interpolation 0-7
+    ("sample", "truncation"),  # of a command one or several
+}
 OTHER_TYPE = {
     ("sample", "latents"),
     ("compare", "vary"),

@@ -14,7 +14,7 @@ def sample(
     seeds: str | None = None,
     label: str | None = None,
     class_: Annotated[str | None, arg(name="class")] = None,
-    truncation: float = 1.0,
+    truncation: Annotated[tuple[float, ...], arg(metavar="FLOAT …")] = (1.0,),
     latents: Path | None = None,
     direction: str | None = None,
     amount: str | None = None,
@@ -43,7 +43,8 @@ def sample(
             0-7; with --direction 0-3; with --mix 0-5.
         label: Generate this class only, by its name or number.
         class_: Another name of --label.
-        truncation: Below 1: more typical, less varied.
+        truncation: Below 1: more typical, less varied. Of several, as 0.5 0.7 1, the grid has a row for each, with the
+            same seeds, by default 0-7.
         latents: File of latents in place of seeds: of --save-latents or ganvas project (.npz), or z (.npy).
         direction: Move the images along a direction that ganvas directions found: pca:2, sefa:0 …
         amount: How far, in standard deviations: by default -3..3, seven steps; -2..2:9 are nine, and 0,1.5,3 these. Of
@@ -69,7 +70,7 @@ def sample(
     from ganvas import image_io
     from ganvas.animation import MAX_FPS, save_animation
     from ganvas.latent_space.noise import change_noise
-    from ganvas.latent_space.pictures import Request
+    from ganvas.latent_space.pictures import Request, truncated_rows
     from ganvas.progress import progress_bar
     from ganvas.sampling import load
     from ganvas.values import to_whole
@@ -82,6 +83,16 @@ def sample(
     refuse_together("--mix", mix is not None, ("--direction", direction is not None), grid_only[1])
     refuse_together("--latents", latents is not None, ("--seeds", seeds is not None), mixed)
     refuse_together("--direction", direction is not None, grid_only[1])
+    several = ("several values of --truncation", len(truncation) > 1)
+    alone = [("--latents", latents is not None), ("--direction", direction is not None), ("--move", move is not None)]
+    written = [
+        ("--video", video is not None),
+        ("--each", each is not None),
+        ("--save-latents", save_latents is not None),
+    ]
+    refuse_together(*several, *alone, *written, mixed, grid_only[1])
+    if not truncation:
+        raise UsageError("--truncation has no value.", fix="--truncation 0.7, or 0.5 0.7 1 for a row of each.")
     for name, given, needed in (
         ("--layers", layers is not None, "--mix"),
         ("--amount", amount is not None, "--direction"),
@@ -95,7 +106,7 @@ def sample(
     drawn = load(run, device=device)
     if noise is not None:
         drawn = change_noise(drawn, noise)
-    request = Request(seeds, label, truncation, latents, direction, amount, mix, layers, move)
+    request = Request(seeds, label, truncation[0], latents, direction, amount, mix, layers, move)
     if save_latents is not None:
         request.latents_of(drawn, video=video is not None).save(save_latents)
         print(f"latents in {save_latents}")
@@ -116,7 +127,10 @@ def sample(
         print(f"{len(names)} images in {each}")
         return
     out = out or Path("grid.png")
-    images, across, names = request.grid(drawn, columns)
+    if len(truncation) > 1:
+        images, across, names = truncated_rows(drawn, truncation, seeds or "0-7", label)
+    else:
+        images, across, names = request.grid(drawn, columns)
     image_io.save_image(image_io.make_grid(images, across, row_names=names, scale=scale), out)
     print(f"{len(images)} images in {out}")
 

@@ -147,6 +147,16 @@ class Request:
         return method or METHODS[0], int(number)
 
 
+def truncated_rows(
+    drawn: Sampler, truncations: Sequence[float], seeds: str, label: str | None = None
+) -> tuple[np.ndarray, int, Sequence[str]]:
+    """Images of the same seeds at each truncation, one a row: uint8 [n c h w], columns and the names of rows."""
+    across = len(parse_seeds(seeds))
+    image_io.check_grid(len(truncations) * across, across, *drawn.card.shape[1:3])
+    rows = [drawn.sample(seeds, label=label, truncation=truncation) for truncation in truncations]
+    return np.concatenate(rows), across, [f"{truncation:g}" for truncation in truncations]
+
+
 def parse_amounts(text: str) -> list[float]:
     """Parses "-3..3" as seven numbers, "-2..2:9" as nine, "0,1.5" as these.
 
