@@ -25,6 +25,7 @@ from ganvas.data.folder import find_tables_beside
 from ganvas.data.image_files import Contents, list_images
 from ganvas.data.label_tables import LABEL_KEYS, MAX_TABLE_BYTES, Labels, first_value
 from ganvas.data.listing import IMAGE_SUFFIXES, LABELS_FILE, is_hidden, is_table, sort_by_kind
+from ganvas.data.parts import holds_parts
 from ganvas.data.sniffing import HEAD_BYTES, looks_like_image
 from ganvas.data.source_types import ImageFiles, Source, Unreadable, file_stamp
 from ganvas.errors import GanvasError
@@ -119,9 +120,9 @@ def _read(
         with _open(paths, index.places[name]) as file:
             return file.read(HEAD_BYTES)
 
-    contents = Contents(
-        where, read_table, read_head, [(table.name, table.read_bytes) for table in beside], _attach(index, column)
-    )
+    tables = [(table.name, table.read_bytes) for table in beside]
+    of_parts = holds_parts(Path(where).name.partition(".")[0])
+    contents = Contents(where, read_table, read_head, tables, _attach(index, column), of_parts)
     listing = list_images(kinds, contents, split=split, label_column=column)
     places = [index.places[name] for name in listing.names]
     names, labels = [_printable(name) for name in listing.names], listing.labels
