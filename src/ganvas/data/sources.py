@@ -59,7 +59,7 @@ _FORMAT_BY_SUFFIX = {".zip": "zip", ".npz": "zip", ".npy": "npy", ".tar": "tar"}
 _FORMAT_TITLES = {"zip": "a zip archive", "npy": "a NumPy file", "tar": "a tar archive"}
 _MAX_NAMES = 10
 _WITH_COLUMNS = ("a folder", "a zip", "a tar", "Parquet", "Arrow files", "a data set from the hub")
-_WITH_NAMED_LABELS = ("a .npz file", "a .npy file", "a .mat file", "CIFAR's batches")
+_WITH_NAMED_LABELS = ("a .npz file", "a .npy file", "a .mat file", "a table of pixels", "CIFAR's batches")
 _ENDINGS = r"\.(zip|npz|npy|mat|csv|gz|tgz|tbz2|txz|tar(\.(gz|bz2|xz))?|parquet|arrow|mp4|m4v|mov|avi|mkv|webm)$"
 
 
@@ -194,7 +194,7 @@ def _file_source(path: Path, options: DataOptions) -> Source:
     if format in readers:
         return readers[format].source(path, name, split, column)
     if format == "table":
-        return pixel_table.source(path, name, split)
+        return pixel_table.source(path, name, split, column)
     raise _unknown_format_error(path, head, split)
 
 

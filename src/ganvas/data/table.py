@@ -60,7 +60,7 @@ def read_images(table: ArrayTable, split: str, label_column: str | None = None) 
     images = _choose_split(table, split)
     array, layout = images.array, images.layout
     alike = [array, *(one for one in table.every if _is_counterpart(one, array) and one.dtype == array.dtype)]
-    scale = choose_scale([one.stream for one in alike], array.dtype, array.where)
+    scale = choose_scale([(one.stream, one.locate) for one in alike], array.dtype, array.where)
     classes = _classes_of(table, images, label_column) if label_column else _choose_classes(table, images)
     notes = (*images.notes, *layout.notes, *([scale.note] if scale.note else []), *classes.notes)
     return ImageArrays(
