@@ -531,3 +531,26 @@ def test_images_without_a_row_are_bad_and_counted(tmp_path):
 )
 def test_damaged_tables_are_no_obstacle(tmp_path, content):
     assert set(read(write_folder(tmp_path / "s", {**files_of(*IMAGES), "x.csv": content})).values()) == {""}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "note"),
+    [
+        ("labels.csv", "id,label\nimg_7,1\nimg_8,0\n", "none of its rows names an image; the first begins with 'im"),
+        ("metadata.jsonl", '{"file_name": "q.png", "label": 1}\n', "none of its rows names an image"),
+        ("train.csv", "id,breed\n0,a\n", "it names 1 of 4 images"),
+        ("labels.txt", "0\n1\n0\n1\n", "it has no column of file names beside one of classes"),
+        ("labels.csv", "file,label\n0.png,\n1.png,\n2.png,\n3.png,\n", "its column label is empty"),
+        ("labels.json", "{}", "of JSON, only a dataset.json gives classes"),
+    ],
+)
+def test_tables_that_give_no_classes_are_named_in_a_note(tmp_path, name, content, note):
+    path = write_folder(tmp_path / "s", {**files_of(*IMAGES), name: content.encode()})
+    assert open_data(path).labels is None
+    assert f"{name} is not used: {note}" in open_data(path).notes[0]
+
+
+def test_of_many_tables_that_give_no_classes_a_few_are_named(tmp_path):
+    path = write_folder(tmp_path / "s", {**files_of("0.png", "1.png"), **{f"{i}.csv": b"a,b\nc,d\n" for i in range(9)}})
+    assert len(open_data(path).notes) == 4
+    assert open_data(path).notes[-1] == "Not used either: 6 other tables."

@@ -141,7 +141,7 @@ def test_a_column_of_pixels_without_splits_or_evident_labels(tmp_path):
         open_data(tmp_path / "fer.csv", split="test")
     ages = write_fer(tmp_path / "ages.csv", "age,gender,pixels", "{a},{e},{p}")
     assert open_data(ages).labels is None
-    assert "Not used as labels, because their names do not say so: age, gender." in open_data(ages).notes
+    assert "because their names do not say so: age, gender; --label-column takes one." in open_data(ages).notes[-1]
     assert open_data(ages, label_column="gender").classes == 7
 
 

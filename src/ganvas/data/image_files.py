@@ -17,6 +17,7 @@ from ganvas.data.splits import choose_split, find_asides, has_mark
 from ganvas.errors import GanvasError
 
 _MAX_TABLES = 20  # files that are tried as tables of labels
+_MAX_NOTES = 3  # on tables that are not used
 _MAX_GUESSED = 1000  # classes in a column that was not asked for
 _FEW = 3  # loose images beside class folders that are left out whatever their share
 
@@ -320,6 +321,9 @@ def _label_by_tables(
     matcher = Matcher(selection.images if tables else [])
     notes, count = [], len(selection.images)
     for name, read in tables:
+        if name.lower().endswith(".json"):
+            notes.append(f"{name} is not used: of JSON, only a {LABELS_FILE} gives classes.")
+            continue
         content = read()
         if len(content) > MAX_TABLE_BYTES:
             continue
@@ -335,7 +339,9 @@ def _label_by_tables(
             expected="a CSV, TSV or list in the folder or beside it: a column of file names and one of classes",
             fix="give the name of one of its columns, or leave --label-column out.",
         )
-    return (Listing(tuple(selection.images), notes=tuple(notes)) if notes else None), []
+    more = len(notes) - _MAX_NOTES
+    rest = [f"Not used either: {more} other tables."] if more > 0 else []
+    return (Listing(tuple(selection.images), notes=(*notes[:_MAX_NOTES], *rest)) if notes else None), []
 
 
 def _find_tables(kinds: FileKinds, selection: _Selection, contents: Contents) -> list[tuple[str, Callable[[], bytes]]]:

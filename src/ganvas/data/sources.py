@@ -199,12 +199,14 @@ def _file_source(path: Path, options: DataOptions) -> Source:
 
 
 def _tar_source(path: Path, name: str, options: DataOptions) -> Source:
-    """CIFAR or STL-10, by the first member that has a name of theirs."""
+    """CIFAR or STL-10, by the first member that has a name of theirs; any other tar is read as one of images."""
     with closing(read_members(path)) as members:
         first = next((one.name for one in members if stl10.is_file(one.name) or cifar.is_member(one.name)), "")
     if stl10.is_file(first):
         return stl10.source(path, name, options.split)
-    return cifar.source(path, name, options.split, options.label_column)
+    if first:
+        return cifar.source(path, name, options.split, options.label_column)
+    return tar.source([path], name, options.split, options.label_column)
 
 
 def _detect_format(path: Path, head: bytes) -> str:

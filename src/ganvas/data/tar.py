@@ -13,6 +13,7 @@ import lzma
 import os
 import tarfile
 import zlib
+from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -48,7 +49,10 @@ class _Index:
     labels: dict[str, Any] = field(default_factory=dict)
     """The label of each sample of a WebDataset, by the number of the tar and the sample's name."""
     keys: dict[str, str] = field(default_factory=dict)
-    links: int = 0
+    special: Counter[str] = field(default_factory=Counter)
+    """The number of members of each kind that are no regular files."""
+    replaced: list[str] = field(default_factory=list)
+    """Names that a later member has too."""
 
 
 def is_tar_name(name: str) -> bool:
@@ -106,7 +110,7 @@ def _read(
         _add(path, number, index, column, keep=packed)
     where = str(paths[0]) if len(paths) == 1 else f"{paths[0].parent}"
     kinds = sort_by_kind({name: size for name, (_, _, size) in index.places.items()})
-    kinds.ignored.update({"(not a regular file)": index.links} if index.links else {})
+    kinds.ignored.update(+index.special)
 
     def read_table(name: str) -> bytes:
         if packed:
@@ -126,6 +130,9 @@ def _read(
     listing = list_images(kinds, contents, split=split, label_column=column)
     places = [index.places[name] for name in listing.names]
     names, labels = [_printable(name) for name in listing.names], listing.labels
+    if index.replaced:
+        found = f"{len(index.replaced)}, such as {index.replaced[0]}"
+        notes = (*notes, f"Members of the tar that a later one of the same name replaces: {_printable(found)}.")
     notes = (*notes, *map(_printable, listing.notes))
     stream = None
     if packed:
@@ -160,7 +167,7 @@ def _add(path: Path, number: int, index: _Index, column: str | None, *, keep: bo
             total += member.size
             refuse_bomb(path, "the archive", size, total)
             if not member.isfile() or member.issparse():
-                index.links += not member.isdir()
+                index.special[_kind_of(member)] += not member.isdir()
                 continue
             key = f"{number}:{_sample_of(name)}"
             content = b""
@@ -169,9 +176,12 @@ def _add(path: Path, number: int, index: _Index, column: str | None, *, keep: bo
                 value = _parse_label(name, content, column)
                 if value is not None:
                     index.labels[key] = value
-            if name in index.places and index.places[name][0] != number:
-                folder, slash, base = name.rpartition("/")
-                name = f"{folder}{slash}{path.name.partition('.')[0]}-{base}"
+            folder, slash, base = name.rpartition("/")
+            prefix = path.name.partition(".")[0]
+            while name in index.places and index.places[name][0] != number:  # that of another shard
+                name, prefix = f"{folder}{slash}{prefix}-{base}", f"{prefix}-{number}"
+            if name in index.places:
+                index.replaced.append(name)
             suffix = PurePosixPath(name).suffix.lower()
             if keep and is_table(PurePosixPath(name).name) and member.size <= MAX_TABLE_BYTES:
                 kept += member.size
@@ -181,6 +191,13 @@ def _add(path: Path, number: int, index: _Index, column: str | None, *, keep: bo
             if suffix in IMAGE_SUFFIXES or not suffix:
                 index.keys[name] = key
             index.places[name] = number, place if keep else member.offset_data, member.size
+
+
+def _kind_of(member: tarfile.TarInfo) -> str:
+    """What a member is that is not read."""
+    if member.issym() or member.islnk():
+        return "(link)"
+    return "(device)" if member.ischr() or member.isblk() else "(pipe)" if member.isfifo() else "(special file)"
 
 
 def _attach(index: _Index, column: str | None) -> Labels | None:
