@@ -61,6 +61,8 @@ def test_all_recipes_are_listed_as_text_and_as_json() -> None:
         (["train", "stylegan9"], 1, "neither a recipe nor a run"),
         (["train", "--bacth", "3"], 2, "--batch"),
         (["train", "--batch", "many"], 2, "batch"),
+        (["train", "--batch", "9" * 5000], 2, "a number of 5,000 digits"),
+        (["train", "--threads", "9" * 5000], 2, "a number of 5,000 digits"),
         (["train", "--batch", "0"], 1, "--batch is 0"),
         (["train", "--objective", "wgan9"], 1, "wasserstein"),
         (["train", "--g-lr", "fast"], 1, "not a schedule"),

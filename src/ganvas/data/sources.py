@@ -47,6 +47,7 @@ from ganvas.data.sniffing import detect_format, looks_like_image, name_unread, r
 from ganvas.data.source_types import ImageArrays, ImageFiles, Source, describe_start, no_split
 from ganvas.data.tar_stream import read_members
 from ganvas.errors import GanvasError
+from ganvas.reading import near_paths
 from ganvas.values import expand_user
 
 _SOURCES = (
@@ -131,7 +132,9 @@ def find_source(options: DataOptions, *, progress: bool = True) -> Source:
     raise GanvasError(
         f"There is no data set {requested!r}: no file or folder has this name, and Ganvas knows no such data set.",
         expected=_SOURCES,
-        fix=f"did you mean {matches[0]}?" if matches else "check the path; hf:owner/name is a set of the hub.",
+        fix=f"did you mean {matches[0]}?"
+        if matches
+        else near_paths(path) or "check the path; hf:owner/name is a set of the hub.",
     )
 
 

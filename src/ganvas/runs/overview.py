@@ -10,10 +10,10 @@ from typing import Any, Literal
 
 from ganvas.errors import GanvasError
 from ganvas.files import disk_usage, format_bytes, to_path
-from ganvas.reading import read_json
+from ganvas.reading import near_paths, read_json
 from ganvas.runs.card import find_damage
 from ganvas.runs.folder import Run
-from ganvas.runs.state_metadata import read_metadata
+from ganvas.runs.state_metadata import saved_kimg
 
 MAX_DEPTH = 4
 """Levels of folders that are searched: runs/RUN, comparisons/COMPARISON/runs/RUN."""
@@ -78,7 +78,8 @@ def find_runs(folder: Path) -> Iterator[Path]:
         raise GanvasError(
             f"{folder} is no folder." if folder.exists() else f"There is no folder {folder} here.",
             expected="a folder with runs in it",
-            fix="ganvas train trains a first run; ganvas runs FOLDER lists those of another folder.",
+            fix=near_paths(folder)
+            or "ganvas train trains a first run; ganvas runs FOLDER lists those of another folder.",
         )
     yield from [folder] if is_run_folder(folder) else _search(folder, MAX_DEPTH)
 
@@ -136,10 +137,10 @@ def _what_works(run: Run) -> list[str]:
     works = [f"{found[0]} can be used."] if found else []
     try:
         run.config  # noqa: B018 - raises if it cannot be read
-        nimg = read_metadata(run.state_file)["nimg"]
     except GanvasError:
         return works
-    return [*works, f"ganvas train {run} goes on from its state of {nimg / 1000:g} kimg."]
+    kimg = saved_kimg(run.path)
+    return works if kimg is None else [*works, f"ganvas train {run} goes on from its state of {kimg:g} kimg."]
 
 
 def _named_after(run: RunSummary) -> bool:
