@@ -74,6 +74,12 @@ class PixelWriter:
         except OSError as error:
             raise _unwritable_error(error.strerror or str(error)) from error
 
+    def restart(self) -> None:
+        """Forgets everything written so far."""
+        self._file.seek(0)
+        self._file.truncate()
+        self._digest = hashlib.sha256()
+
     def hexdigest(self) -> str:
         """SHA-256 of everything written so far."""
         return self._digest.hexdigest()

@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -38,13 +39,12 @@ from ganvas.data.listing import IMAGE_SUFFIXES
 from ganvas.data.options import DataOptions
 from ganvas.data.prepare import (
     choose_target_of_arrays,
-    choose_target_of_files,
     convert_arrays,
-    decode_files,
+    convert_files,
     scan_headers,
 )
 from ganvas.data.sniffing import detect_format, looks_like_image, name_unread, refuse_unread
-from ganvas.data.source_types import ImageArrays, ImageFiles, Source, describe_start, no_split
+from ganvas.data.source_types import ImageArrays, ImageFiles, Source, describe_start, no_split, without_controls
 from ganvas.data.tar_stream import read_members
 from ganvas.errors import GanvasError
 from ganvas.reading import near_paths
@@ -271,7 +271,7 @@ def _build(
 ) -> cache.Decoded:
     """Writes all pixels of a source and describes them."""
     try:
-        content = source.read()
+        content = without_controls(source.read())
     except OSError as error:
         raise _unreadable_error(options.source, error) from error
     if isinstance(content, ImageArrays):
@@ -323,15 +323,10 @@ def _build_files(
 
     if strict:
         _check_bad_fraction(options, skipped(), total)
-    kept: list[int] = []
-    shape, notes = (0, 1, 8, 8), ()
+    kept, shape, notes = list[int](), (0, 1, 8, 8), ()
     if scan.readable:
-        target = choose_target_of_files(options, content, scan, lambda: _open_other_split(options))
-        cache.check_disk_space(scan.readable * target.channels * target.size[0] * target.size[1])
-        with closing(decode_files(content, scan, target, options, progress=progress)) as chunks:
-            for pixels, indices in chunks:
-                writer.write(pixels)
-                kept += indices
+        others = partial(_open_other_split, options)
+        target, kept = convert_files(content, scan, options, others, writer, progress=progress)
         shape, notes = (len(kept), target.channels, *target.size), target.notes
     if strict:
         _check_bad_fraction(options, skipped(), total)

@@ -14,6 +14,7 @@ from ganvas.reading import near_paths, read_json
 from ganvas.runs.card import find_damage
 from ganvas.runs.folder import Run
 from ganvas.runs.state_metadata import saved_kimg
+from ganvas.terminal import printable_name
 
 MAX_DEPTH = 4
 """Levels of folders that are searched: runs/RUN, comparisons/COMPARISON/runs/RUN."""
@@ -185,9 +186,12 @@ def render(runs: Sequence[RunSummary], folder: Path) -> Any:
     colours = {"complete": "green", "training": "cyan", "unfinished": "yellow"}
     for one, name in zip(runs, names, strict=True):
         readable = one.state != "unreadable"
+        title, data, origin = (
+            escape(printable_name(text)) for text in (str(name.relative_to(shared)), one.data, one.origin)
+        )
         table.add_row(
-            f"[bold]{escape(str(name.relative_to(shared)))}[/]", *(() if plain else (one.recipe, escape(one.data))),
-            *((escape(one.origin),) if transferred else ()),
+            f"[bold]{title}[/]", *(() if plain else (one.recipe, data)),
+            *((origin,) if transferred else ()),
             f"{_format_kimg(one.kimg)}/{_format_kimg(one.total_kimg)}" if readable else "",
             *(["" if one.quality is None else f"{one.quality:.3g}"] if measured else ()),
             format_bytes(one.bytes),
