@@ -2,7 +2,8 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, TextIO
 
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
@@ -11,7 +12,7 @@ _escaped_names: dict[str, str] = {}
 
 
 def printable(text: str) -> str:
-    r"""Without control characters but line feeds and tabs: `\x1b`; names of `escape_names` are without these too."""
+    r"""Without control characters but line feeds and tabs: `\x1b`; names of `escaped_names` are without these too."""
     for name, escaped in _escaped_names.items():
         text = text.replace(name, escaped)
     return _CONTROLS.sub(lambda found: _escape(found[0]), text)
@@ -22,10 +23,15 @@ def printable_name(name: str) -> str:
     return name if name.isprintable() else "".join(_escape(c) if _is_control(c) else c for c in name)
 
 
-def escape_names(words: Iterable[str]) -> None:
+@contextmanager
+def escaped_names(words: Iterable[str]) -> Iterator[None]:
     """Lets `printable` print the parts of paths that have a line feed or a tab, as given by a user, in one line."""
     parts = {part for word in words for part in re.split(r"[/\\=]", word) if "\n" in part or "\t" in part}
     _escaped_names.update((part, printable_name(part)) for part in sorted(parts, key=len, reverse=True))
+    try:
+        yield
+    finally:
+        _escaped_names.clear()
 
 
 def _is_control(character: str) -> bool:
@@ -73,5 +79,9 @@ def escape_in_console(console: Any) -> Any:
         def process_renderables(self, renderables: Any) -> Any:
             return [Escaped(renderable) for renderable in renderables]
 
+    def print_objects(*objects: Any, **options: Any) -> None:  # a text is split into lines before the hook gets it
+        print_as_is(*(printable(one) if isinstance(one, str) else one for one in objects), **options)
+
+    print_as_is, console.print = console.print, print_objects
     console.push_render_hook(EscapeHook())
     return console

@@ -7,11 +7,11 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
-from typing import Any, TextIO
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from typing import Any, TextIO, cast
 
 from ganvas.errors import GanvasError
-from ganvas.terminal import PrintableStream, escape_in_console, escape_names, printable
+from ganvas.terminal import PrintableStream, escape_in_console, escaped_names, printable
 
 
 class UsageError(GanvasError):
@@ -113,17 +113,16 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, ensure_ascii=not utf8), file=output)
 
 
-def escape_controls(words: Sequence[str]) -> None:
-    """Prints control characters, as in names of files, as escapes from now on.
+@contextmanager
+def escaped_controls(words: Sequence[str]) -> Iterator[None]:
+    """Prints control characters, as in names of files, as escapes in the block.
 
     Args:
         words: of the command line, whose paths may have line feeds too.
     """
-    escape_names(words)
-    sys.stdout, sys.stderr = (
-        stream if isinstance(stream, PrintableStream) else PrintableStream(stream)  # type: ignore[assignment]
-        for stream in (sys.stdout, sys.stderr)
-    )
+    out, err = (cast(TextIO, PrintableStream(stream)) for stream in (sys.stdout, sys.stderr))
+    with escaped_names(words), redirect_stdout(out), redirect_stderr(err):
+        yield
 
 
 def escape_unprintable() -> None:

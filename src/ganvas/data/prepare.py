@@ -146,6 +146,8 @@ def choose_target_of_files(
     if scan.animated:
         count, example = len(scan.animated), scan.animated[0]
         notes.append(f"Files with several frames or pages: {count}, as {example}; the first of each is used.")
+        if any(name.lower().endswith((".tif", ".tiff")) for name in scan.animated):
+            notes.append("A TIFF whose own path is given is read page by page.")
     white, dark = _choose_white(options, images, scan, find_others)
     size, more = choose_default_size(options, scan.sizes)
     return TargetFormat(channels, size, (*notes, *dark, *more), white)

@@ -32,6 +32,7 @@ from ganvas.data import (
     stacked,
     stl10,
     tar,
+    tiff_stack,
     video,
 )
 from ganvas.data.imageset import ImageSet
@@ -61,7 +62,7 @@ _FORMAT_TITLES = {"zip": "a zip archive", "npy": "a NumPy file", "tar": "a tar a
 _MAX_NAMES = 10
 _WITH_COLUMNS = ("a folder", "a zip", "a tar", "Parquet", "Arrow files", "a data set from the hub")
 _WITH_NAMED_LABELS = ("a .npz file", "a .npy file", "a .mat file", "a table of pixels", "CIFAR's batches")
-_ENDINGS = r"\.(zip|npz|npy|mat|csv|gz|tgz|tbz2|txz|tar(\.(gz|bz2|xz))?|parquet|arrow|mp4|m4v|mov|avi|mkv|webm)$"
+_ENDINGS = r"\.(zip|npz|npy|mat|csv|gz|tgz|tbz2|txz|tar(\.(gz|bz2|xz))?|parquet|arrow|tiff?|mp4|m4v|mov|avi|mkv|webm)$"
 
 
 def open_images(options: DataOptions, *, progress: bool = True) -> ImageSet:
@@ -198,6 +199,8 @@ def _file_source(path: Path, options: DataOptions) -> Source:
         return readers[format].source(path, name, split, column)
     if format == "table":
         return pixel_table.source(path, name, split, column)
+    if tiff_stack.is_stack(path):
+        return tiff_stack.source(path, name, split)
     raise _unknown_format_error(path, head, split)
 
 

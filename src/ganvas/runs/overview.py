@@ -14,7 +14,7 @@ from ganvas.reading import near_paths, read_json
 from ganvas.runs.card import find_damage
 from ganvas.runs.folder import Run
 from ganvas.runs.state_metadata import saved_kimg
-from ganvas.terminal import printable_name
+from ganvas.terminal import printable, printable_name
 
 MAX_DEPTH = 4
 """Levels of folders that are searched: runs/RUN, comparisons/COMPARISON/runs/RUN."""
@@ -198,5 +198,5 @@ def render(runs: Sequence[RunSummary], folder: Path) -> Any:
             _format_day(datetime.fromtimestamp(one.changed)),
             f"[{colours.get(one.state, 'red')}]{one.state}[/]",
         )  # fmt: skip
-    heading = [] if shared == Path() else [Text(f"In {folder / shared}:")]
-    return Group(*heading, table, *(Text(f"! {one.problem}", style="yellow") for one in runs if one.problem))
+    heading = [] if shared == Path() else [Text(printable(f"In {folder / shared}:"))]
+    return Group(*heading, table, *(Text(printable(f"! {one.problem}"), style="yellow") for one in runs if one.problem))
