@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -55,10 +55,7 @@ class ImageFiles:
     """Number of files of each extension that were ignored because they are not images."""
 
 
-Content = TypeVar("Content", ImageArrays, ImageFiles)
-
-
-def without_controls(content: Content) -> Content:
+def without_controls(content: ImageArrays | ImageFiles) -> ImageArrays | ImageFiles:
     r"""The same content, whose names and notes have escapes in place of control characters: `a\nb`."""
     shown: dict[str, Any] = {"class_names": tuple(map(printable_name, content.class_names))}
     shown["notes"] = tuple(map(printable_name, content.notes))
