@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from support import call_cli, run_cli
 
-from ganvas.cli import COMMANDS
+from ganvas.cli import COMMANDS, main
 from ganvas.config import to_json
 from ganvas.recipes import RECIPES
 from ganvas.runs.folder import Run
@@ -61,6 +61,8 @@ def test_all_recipes_are_listed_as_text_and_as_json() -> None:
         (["train", "stylegan9"], 1, "neither a recipe nor a run"),
         (["train", "--bacth", "3"], 2, "--batch"),
         (["train", "--batch", "many"], 2, "batch"),
+        (["train", "--batch", "9" * 5000], 2, "a number of 5,000 digits"),
+        (["train", "--threads", "9" * 5000], 2, "a number of 5,000 digits"),
         (["train", "--batch", "0"], 1, "--batch is 0"),
         (["train", "--objective", "wgan9"], 1, "wasserstein"),
         (["train", "--g-lr", "fast"], 1, "not a schedule"),
@@ -88,6 +90,24 @@ def test_bad_usage_gives_a_message_without_a_traceback(arguments: list[str], sta
     assert message in result.stderr + (result.stdout if status == 2 else "")
     assert "Traceback" not in result.stderr
     assert not Path("runs").exists()
+
+
+def test_names_print_without_control_characters(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path("o\x1b]0;title\x07\nx")
+    (folder / "bad\x1b[2J").mkdir(parents=True)
+    (folder / "bad\x1b[2J" / "config.json").write_text('{"format": 2, "recipe": "", "config": {}, "data": {}}')
+    (folder / "a.png").write_bytes(b"junk")
+    for arguments, status in [(["runs", folder], 0), (["data", folder], 1), (["sample", folder / "no"], 1)]:
+        monkeypatch.setattr(sys, "argv", ["ganvas", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        printed = "".join(capsys.readouterr())
+        assert ended.value.code == status
+        assert "\x1b" not in printed
+        assert "\x07" not in printed
+        assert r"\x07\nx" in printed
 
 
 @pytest.mark.slow

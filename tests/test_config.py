@@ -198,6 +198,12 @@ def test_knobs_that_exclude_each_other_are_refused_with_the_reason(
         replace(TrainConfig(network=network), **knobs)
 
 
+def test_a_learning_rate_of_zero_gives_a_warning() -> None:
+    config = replace(get_recipe("digits").config, g_lr=0, d_lr="0..0")
+    assert config.warnings() == ["--g-lr is 0: G does not learn.", "--d-lr is 0: D does not learn."]
+    assert not replace(config, g_lr="0..1e-3", d_lr="1e-3..0").warnings()
+
+
 def test_likely_mistakes_give_warnings() -> None:
     config = TrainConfig(network=CNN())
     assert not config.warnings()

@@ -230,6 +230,51 @@ def test_another_usable_snapshot_is_named(run: Path) -> None:
     assert call("sample", named, "--seeds", "0-3")[0] == 0
 
 
+@pytest.mark.parametrize("file", ["card.json", "G.safetensors"])
+def test_with_no_usable_snapshot_the_training_goes_on_from_its_state(file: str, run: Path) -> None:
+    for path in (run / "snapshots").iterdir():
+        if path.name != "000003":
+            shutil.rmtree(path)
+    (run / "snapshots/000003" / file).write_bytes((run / "snapshots/000003" / file).read_bytes()[:100])
+    status, _, err = call("sample", run, "--seeds", "0-3")
+    assert status == 1
+    assert f"ganvas train {run}, or the command that trained it, goes on from its state of 3 kimg" in err
+    assert call("diagnose", run)[0] == 0
+    assert call("train", run, "--kimg", "3.02", "--no-plot")[0] == 0
+    assert Run(run).progress()["nimg"] == 3020
+    assert call("sample", run, "--seeds", "0-3")[0] == 0
+    for path in Run(run).snapshots:
+        (path / file).write_bytes(b"")
+    shutil.rmtree(run / "state")
+    assert "Fix: train it again." in call("sample", run)[2]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["sample"], ["plot"], ["evaluate"], ["diagnose"], ["runs"], ["runs", "--remove"], ["train"], ["directions"],
+        ["log", "--to", "tensorboard"], ["train", "small", "--from"],
+    ],
+)  # fmt: skip
+def test_name_of_a_run_that_is_gone_gives_those_that_are_near(command: list[str], run: Path) -> None:
+    gone = run.parent / "rum"
+    arguments = [command[0], gone, *command[1:]] if command[0] == "log" else [*command, gone]
+    arguments = ["digits" if word == "small" else word for word in arguments]
+    status, _, err = call(*arguments)
+    assert status == 1
+    assert "rum" in err.splitlines()[0]
+    assert f"Fix: did you mean {run}?" in err
+
+
+def test_lock_that_is_no_file_is_named(run: Path) -> None:
+    (run / ".lock").unlink(missing_ok=True)
+    (run / ".lock").mkdir()
+    status, _, err = call("train", run, "--kimg", "3.02")
+    assert status == 1
+    assert f"{run}/.lock is a folder" in err
+    assert call("sample", run, "--seeds", "0-3")[0] == 0
+
+
 def test_runs_says_what_still_works_beside_a_damaged_newest_snapshot(run: Path) -> None:
     def problem() -> str:
         (found,) = json.loads(call("runs", run, "--json")[1])["runs"]

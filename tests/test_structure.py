@@ -13,8 +13,8 @@ import ganvas
 
 PACKAGE = Path(ganvas.__file__).parent
 LAYERS = [
-    {"errors", "version", "interrupts", "optimisers", "preview", "progress", "pytorch_state", "threads"},
-    {"reading", "values"},
+    {"errors", "version", "interrupts", "optimisers", "pytorch_state", "terminal", "threads"},
+    {"preview", "progress", "reading", "values"},
     {"devices", "display", "files", "schedule", "seeds", "specs"},
     {"user_code"},
     {"data", "image_io"},

@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from ganvas.errors import GanvasError
 from ganvas.reading import open_regular
+from ganvas.terminal import printable
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -190,7 +191,7 @@ def _describe_failure(what: object, error: Exception) -> str:
 
 def _printable(text: str) -> str:
     """Without control characters, which could change the terminal, and halves of surrogate pairs."""
-    return "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text)
+    return "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in printable(text))
 
 
 def _escape(text: str) -> str:

@@ -35,6 +35,9 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 def describe_value(value: object) -> str:
     """A value in a message: as Python writes it, or its type if that is long."""
     shape = getattr(value, "shape", None)
-    text = "an array" if shape else repr(value)
     kind = f"{'an' if type(value).__name__[0] in 'aeiou' else 'a'} {type(value).__name__}"
+    try:
+        text = "an array" if shape else repr(value)
+    except ValueError:  # Python does not write whole numbers of more than 4,300 digits
+        return f"{kind} of very many digits"
     return f"{text} {list(shape)}" if shape else text if len(text) <= MAX_SHOWN and "\n" not in text else kind

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
+from ganvas.terminal import escape_in_console
+
 WINDOW_SECONDS = 30.0
 """Seconds over which a speed is measured."""
 
@@ -129,7 +131,7 @@ def make_console(*, quiet: bool = False) -> Any:
     """The rich console on stderr: no colours for numbers, no line breaks of its own."""
     from rich.console import Console
 
-    return Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
+    return escape_in_console(Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True))
 
 
 def format_duration(seconds: float) -> str:

@@ -5,6 +5,8 @@ import math
 import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
+from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, TypeGuard
 
@@ -23,6 +25,26 @@ _KINDS = {
     stat.S_ISDIR: "a folder", stat.S_ISFIFO: "a pipe", stat.S_ISSOCK: "a socket", stat.S_ISCHR: "a device",
     stat.S_ISBLK: "a device",
 }  # fmt: skip
+
+
+_MAX_NEAR = 3
+_MAX_ENTRIES = 10_000  # of a folder that are compared
+
+
+def near_paths(path: Path) -> str:
+    """A fix for a path that does not exist: those of which the missing part is near to it by name; empty if none is."""
+    missing = path
+    while not missing.parent.is_dir() and missing.parent != missing:
+        missing = missing.parent
+    rest = path.relative_to(missing) if path != missing else Path()
+    try:
+        with os.scandir(missing.parent) as entries:
+            names = [entry.name for entry in islice(entries, _MAX_ENTRIES) if not entry.name.startswith(".")]
+    except (OSError, ValueError):
+        return ""
+    near = [missing.parent / name for name in get_close_matches(missing.name, names, _MAX_NEAR, 0.6)]
+    found = [str(one / rest) if (one / rest).exists() else str(one) for one in near]
+    return f"did you mean {' or '.join(found)}?" if found else ""
 
 
 class NoRegularFile(OSError):

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ganvas.config import BalanceConfig, DatasetConfig, LossConfig, OptimisationConfig, RuntimeConfig, TrainConfig
 from ganvas.config.families import CNN, DCGAN, MLP, MSG, R3GAN, Custom, Projected, ResNet, StyleGAN, Transformer, ViT
 from ganvas.display import Displayed, Part, Table
-from ganvas.errors import GanvasError
+from ganvas.errors import GanvasError, did_you_mean
+from ganvas.reading import near_paths
 from ganvas.schedule import ScheduleSpec
 
 
@@ -306,9 +308,12 @@ def get_recipe(name: str) -> Recipe:
         GanvasError: the name is unknown.
     """
     if name not in RECIPES:
+        path = Path(name)
+        if len(path.parts) > 1 and not path.exists() and (near := near_paths(path)):
+            raise GanvasError(f"{name} does not exist.", expected="a recipe, or the folder of a run", fix=near)
         raise GanvasError(
             f"'{name}' is neither a recipe nor a run folder.",
             expected="one of " + ", ".join(RECIPES) + ", or the path of a run",
-            fix="ganvas recipes describes them.",
+            fix=did_you_mean(name, RECIPES) or "ganvas recipes describes them.",
         )
     return RECIPES[name]

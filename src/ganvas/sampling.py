@@ -19,6 +19,7 @@ from ganvas.latents import Latents, mix, walk
 from ganvas.networks import Generator
 from ganvas.progress import progress_bar
 from ganvas.pytorch_state import default_state
+from ganvas.reading import near_paths
 from ganvas.runs import lookup, pretrained, snapshot
 from ganvas.runs.card import WEIGHTS, is_run, is_snapshot
 from ganvas.runs.folder import Run
@@ -383,6 +384,6 @@ def load(run: Run | Path | str, *, device: str = "auto") -> Sampler:
         raise GanvasError(
             f"{path} does not exist.",
             expected=f"a run folder, or {lookup.FORMS}",
-            fix=f"{fix}ganvas runs lists the runs.",
+            fix=fix + (near_paths(path) or "ganvas runs lists the runs."),
         )
     return Sampler(path, *snapshot.load(path), select_device(device))

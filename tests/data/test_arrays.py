@@ -80,7 +80,7 @@ def test_values_are_no_validation_set_and_ids_no_labels(tmp_path):
     found = open_data(save(tmp_path / "x.npz", values=smooth(30), ids=np.arange(30)))
     assert len(found) == 30
     assert found.labels is None
-    assert found.notes == ("Not used as labels, because their names do not say so: ids.",)
+    assert found.notes == ("Not used as labels, because their names do not say so: ids; --label-column takes one.",)
     with pytest.raises(GanvasError, match="no test split"):
         open_data(tmp_path / "x.npz", split="test")
 
@@ -133,6 +133,36 @@ def test_labels_and_splits_in_files_beside_are_found(tmp_path):
     alone = open_data(tmp_path / "x_train.npy")
     assert np.array_equal(labels_of(alone), labels[:20])
     assert len(open_data(tmp_path / "x_train.npy", split="test")) == 10
+
+
+@pytest.mark.parametrize(
+    ("images", "chosen", "other"),
+    [("x", "y", "labels"), ("images", "labels", "y"), ("x_train", "y_train", "labels"), ("x", "y", "y_train")],
+)
+def test_of_several_files_of_labels_the_nearest_name_is_taken(tmp_path, images, chosen, other):
+    labels = np.arange(6) % 2
+    for name, values in ((images, smooth(6)), (chosen, labels), (other, 1 - labels)):
+        np.save(tmp_path / f"{name}.npy", values)
+    found = open_data(tmp_path / f"{images}.npy")
+    assert labels_of(found).tolist() == labels.tolist()
+    assert other == "y_train" or f"{chosen} has the labels; not used: {other}." in found.notes
+
+
+def test_files_and_arrays_that_may_be_labels_are_never_dropped_without_a_note(tmp_path):
+    np.save(tmp_path / "foo.npy", smooth(6))
+    np.save(tmp_path / "labels.npy", np.arange(6) % 2)
+    note = "labels.npy beside it is not used: for its labels, call it foo-labels.npy."
+    assert open_data(tmp_path / "foo.npy").notes == (note,)
+    (tmp_path / "labels.npy").rename(tmp_path / "foo-labels.npy")
+    assert open_data(tmp_path / "foo.npy").classes == 2
+    words = ["a", "b"] * 3
+    for values in (words, [0.5] * 6, np.eye(2)[np.arange(6) % 2], np.array(words, object), [[name] for name in words]):
+        np.savez(tmp_path / "x.npz", images=smooth(6), ids=np.array([f"n{i}" for i in range(6)]), kind=np.array(values))
+        found = open_data(tmp_path / "x.npz")
+        assert found.labels is None
+        assert "because their names do not say so: ids, kind; --label-column takes one." in found.notes[-1]
+    np.savez(tmp_path / "x.npz", images=smooth(6), kind=np.array(words))
+    assert open_data(tmp_path / "x.npz", label_column="kind").class_names == ("a", "b")
 
 
 def test_a_file_beside_never_replaces_the_file_that_was_given(tmp_path):

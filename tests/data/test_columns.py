@@ -156,7 +156,7 @@ def test_without_pyarrow_the_extra_is_named(tmp_path, monkeypatch):
 def test_column_of_classes_is_found_by_type_then_by_name():
     assert choose_label_column({"x": None, "label": None}, None, "w") == ("label", ())
     assert choose_label_column({"kind": ["a"], "label": None}, None, "w")[0] == "kind"
-    assert choose_label_column({"x": None}, None, "w") == (None, ())
+    assert choose_label_column({"x": None}, None, "w")[0] is None
     assert choose_label_column({"Kind": None}, "kind", "w")[0] == "Kind"
 
 
@@ -172,3 +172,14 @@ def test_saved_dataset_is_read(tmp_path):
     assert found.class_names == ("no", "yes")
     assert len(open_data(tmp_path / "saved", split="test")) == 2
     assert len(open_data(tmp_path / "saved" / "train")) == 4
+
+
+def test_columns_that_may_be_classes_are_named_in_a_note(tmp_path):
+    path = write(tmp_path / "a.parquet", table(6, metadata=False, breed=["a", "b"] * 3, colour=["c", "d"] * 3))
+    assert open_data(path).notes == ("No column is used as classes; --label-column chooses one of breed, colour.",)
+    assert open_data(path, label_column="breed").class_names == ("a", "b")
+    assert open_data(write(tmp_path / "b.parquet", table(6, metadata=False, Label=["a", "b"] * 3))).classes == 2
+    for empty in ([None] * 6, [-1] * 6):
+        found = open_data(write(tmp_path / "c.parquet", table(6, metadata=False, label=empty)))
+        assert found.labels is None
+        assert "label has no label in any row: no classes." in found.notes[0]

@@ -117,6 +117,68 @@ def test_domains_of_cyclegan_are_classes_and_can_be_had_alone(tmp_path):
     assert read(path / "trainB") == {3: ""}
 
 
+@pytest.mark.parametrize(
+    "folders",
+    [
+        ("fold1", "fold2", "fold3"),
+        ("fold_1", "fold_2"),
+        ("folds/0", "folds/1"),
+        ("set_a", "set_b"),
+        ("Batch 1", "Batch 2"),
+        ("part-01", "part-02"),
+        ("data_batch_1", "data_batch_2"),
+        ("images_001", "images_002"),
+        ("1of2_images", "2of2_images"),
+        ("Teil I", "Teil II"),
+        ("100CANON", "101CANON"),
+    ],
+)
+@pytest.mark.parametrize("form", ["folder", "zip", "tar"])
+def test_numbered_parts_of_one_set_are_no_classes(tmp_path, folders, form):
+    path = write(tmp_path / "s", files_of(*(f"{folder}/{i}.png" for i, folder in enumerate(folders))), form)
+    assert read(path) == dict.fromkeys(range(len(folders)), "")
+    [note] = open_data(path).notes
+    assert "read as numbered parts of one set, no classes. If each is a class, rename them" in note
+    assert folders[0].rpartition("/")[2] in note
+
+
+@pytest.mark.parametrize(
+    "folders", [("0", "1"), ("class1", "class2"), ("s1", "s2"), ("type_a", "type_b"), ("cats_set1", "dogs_set1")]
+)
+def test_other_numbered_folders_are_classes(tmp_path, folders):
+    path = write_folder(tmp_path / "s", files_of(*(f"{folder}/{i}.png" for i, folder in enumerate(folders))))
+    assert read(path) == dict(enumerate(folders))
+
+
+def test_classes_of_numbered_parts_are_the_folders_inside_or_the_other_words(tmp_path):
+    inside = files_of("fold1/cat/0.png", "fold1/dog/1.png", "fold2/cat/2.png", "fold2/dog/3.png")
+    assert read(write_folder(tmp_path / "inside", inside)) == {0: "cat", 1: "dog", 2: "cat", 3: "dog"}
+    beside = write_folder(tmp_path / "b", files_of("cats_part1/0.png", "cats_part2/1.png", "dogs_part1/2.png"))
+    assert read(beside) == {0: "cats", 1: "cats", 2: "dogs"}
+    assert "read as parts of the classes cats and dogs" in open_data(beside).notes[0]
+
+
+def test_parts_become_classes_by_a_table(tmp_path):
+    path = write_folder(tmp_path / "folds", files_of("0/0.png", "1/1.png"))
+    assert read(path) == {0: "", 1: ""}
+    (path / "labels.csv").write_text("file,label\n0/0.png,x\n1/1.png,y\n")
+    assert read(path) == {0: "x", 1: "y"}
+    assert not [note for note in open_data(path).notes if "parts" in note]
+    path.rename(tmp_path / "digits")
+    (tmp_path / "digits" / "labels.csv").unlink()
+    assert read(tmp_path / "digits") == {0: "0", 1: "1"}
+
+
+def test_one_part_of_a_cross_validation_is_used(tmp_path):
+    names = [f"fold{n}/{split}/{c}/{i}.png" for n in (1, 2) for i, split in enumerate(("train", "test")) for c in "ab"]
+    path = write_folder(tmp_path / "s", files_of(*names))
+    assert read(path) == {0: "a", 1: "b"}
+    assert read(path, split="test") == {2: "a", 3: "b"}
+    assert "fold1 alone is used" in open_data(path).notes[0]
+    batches = write_folder(tmp_path / "b", files_of(*(name.replace("fold", "batch") for name in names)))
+    assert read(batches) == {0: "a", 1: "b", 4: "a", 5: "b"}
+
+
 def test_splits_inside_of_classes(tmp_path):
     names = [f"{c}/{s}/1.png" for c in ("cat", "dog") for s in ("test", "train")]
     path = write_folder(tmp_path / "s", files_of(*names))
@@ -469,3 +531,26 @@ def test_images_without_a_row_are_bad_and_counted(tmp_path):
 )
 def test_damaged_tables_are_no_obstacle(tmp_path, content):
     assert set(read(write_folder(tmp_path / "s", {**files_of(*IMAGES), "x.csv": content})).values()) == {""}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "note"),
+    [
+        ("labels.csv", "id,label\nimg_7,1\nimg_8,0\n", "none of its rows names an image; the first begins with 'im"),
+        ("metadata.jsonl", '{"file_name": "q.png", "label": 1}\n', "none of its rows names an image"),
+        ("train.csv", "id,breed\n0,a\n", "it names 1 of 4 images"),
+        ("labels.txt", "0\n1\n0\n1\n", "it has no column of file names beside one of classes"),
+        ("labels.csv", "file,label\n0.png,\n1.png,\n2.png,\n3.png,\n", "its column label is empty"),
+        ("labels.json", "{}", "of JSON, only a dataset.json gives classes"),
+    ],
+)
+def test_tables_that_give_no_classes_are_named_in_a_note(tmp_path, name, content, note):
+    path = write_folder(tmp_path / "s", {**files_of(*IMAGES), name: content.encode()})
+    assert open_data(path).labels is None
+    assert f"{name} is not used: {note}" in open_data(path).notes[0]
+
+
+def test_of_many_tables_that_give_no_classes_a_few_are_named(tmp_path):
+    path = write_folder(tmp_path / "s", {**files_of("0.png", "1.png"), **{f"{i}.csv": b"a,b\nc,d\n" for i in range(9)}})
+    assert len(open_data(path).notes) == 4
+    assert open_data(path).notes[-1] == "Not used either: 6 other tables."

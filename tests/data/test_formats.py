@@ -80,6 +80,42 @@ def test_first_frame_is_used_and_said(tmp_path, form, suffix):
     assert f"Files with several frames or pages: 1, as a.{suffix}; the first of each is used." in found.notes
 
 
+@pytest.mark.parametrize(
+    "pages",
+    [
+        noise(5, 9, 12),
+        noise(5, 9, 12, 3),
+        np.array([0, 65535, *noise(538).astype(np.uint16) * 257], np.uint16).reshape(5, 9, 12),
+        noise(5, 9, 12).astype(np.float32),
+    ],
+    ids=["grey", "RGB", "16 bits", "floats"],
+)
+def test_pages_of_a_tiff_are_images(tmp_path, pages):
+    images = [Image.fromarray(page) for page in pages]
+    content = save(images[0], "TIFF", save_all=True, append_images=images[1:])
+    (tmp_path / "stack.tif").write_bytes(content)
+    found = open_data(tmp_path / "stack.tif")
+    expected = pages // 257 if pages.dtype == np.uint16 else pages
+    assert np.array_equal(found.images.transpose(0, 2, 3, 1).reshape(pages.shape), expected)
+    assert "The 5 pages of stack.tif are read as 5 images." in found.notes
+    with pytest.raises(GanvasError, match="no test split"):
+        open_data(tmp_path / "stack.tif", split="test")
+    for end in (len(content) - 60, len(content) // 2):
+        (tmp_path / "cut.tif").write_bytes(content[:end])
+        with pytest.raises(GanvasError, match=r"bad|single image|pages"):
+            open_data(tmp_path / "cut.tif")
+
+
+def test_pages_of_different_sizes_are_no_images(tmp_path):
+    pages = [Image.fromarray(noise(64 >> step, 48 >> step)) for step in range(3)]
+    (tmp_path / "pyramid.tif").write_bytes(save(pages[0], "TIFF", save_all=True, append_images=pages[1:]))
+    with pytest.raises(GanvasError, match="has 3 pages of different sizes: 64x48, 32x24, 16x12"):
+        open_data(tmp_path / "pyramid.tif")
+    (tmp_path / "one.tif").write_bytes(save(pages[0], "TIFF"))
+    with pytest.raises(GanvasError, match="is a single image"):
+        open_data(tmp_path / "one.tif")
+
+
 def test_photo_with_a_second_picture_inside_is_no_animation(tmp_path):
     photo = save(Image.new("RGB", (16, 16), "red"), "MPO", save_all=True, append_images=[Image.new("RGB", (16, 16))])
     found = open_data(write_folder(tmp_path / "s", {"a.jpg": photo}))

@@ -85,6 +85,29 @@ def test_set_of_bad_files_only_is_listed_and_not_refused(tmp_path):
     assert inspect_quietly(tmp_path / "s").notes == (), "an empty entry of the cache is valid"
 
 
+def test_pictures_that_cannot_be_decoded_count_and_decide_nothing(tmp_path):
+    files = {f"{i}.png": encode(noise(10, 12, seed=i)) for i in range(5)}
+    files |= {"big.png": encode(noise(90, 80))[:4000], "cut.jpg": encode(noise(64, 64, 3), "JPEG")[:2000]}
+    report = inspect_quietly(write_folder(tmp_path / "s", files))
+    assert (report.count, len(report.bad_files)) == (5, 2)
+    assert (report.resolution, report.channels) == ((10, 12), 1)
+    assert report.original_sizes == {"10x12": 5}
+    assert report.colour_modes == {"L": 5}
+    assert report.notes == ()
+
+
+def test_names_with_control_characters_are_escaped(tmp_path):
+    files = {f"a\nb\x1b[31m/{i}.png": encode(noise(8, 8, seed=i)) for i in range(2)}
+    files |= {"c/x\x07\n.png": b"junk", "c/2.png": encode(noise(8, 8, seed=2)), "c/z.t\nx": b"junk"}
+    for source in (write_folder(tmp_path / "s\nt", files), write_zip(tmp_path / "s.zip", files)):
+        report = inspect_quietly(source)
+        assert report.class_counts == {r"a\nb\x1b[31m": 2, "c": 1}
+        assert report.bad_files[0][0] == r"c/x\x07\n.png"
+        assert report.ignored_files == {r".t\nx": 1}
+        text = render(report)
+        assert not [name for name in ("a\nb", "s\nt", "\x07", "\x1b[31m") if name in text]
+
+
 def test_one_class_and_empty_classes_give_warnings(tmp_path):
     write_idx(tmp_path / "one", noise(210, 8, 8), np.zeros(210))
     assert "only one class" in "\n".join(inspect_quietly(tmp_path / "one").warnings)

@@ -287,7 +287,7 @@ def test_damaged_tables_are_refused_with_their_line(tmp_path):
     text = path.read_text()
     for broken in (text[:-300], text.replace(",", ",x", 9000), text + "1,2,3\n"):
         path.write_text(broken)
-        with pytest.raises(GanvasError, match=r"lines [12] to 3\d: "):
+        with pytest.raises(GanvasError, match=r"x\.csv, line \d+: (column 2 \(x255\) is 'x|\d+ cells)"):
             open_data(path)
     packed = write_table(tmp_path / "y.csv.gz", PIXELS, packed=True)
     packed.write_bytes(packed.read_bytes()[:-3000])

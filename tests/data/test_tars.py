@@ -65,7 +65,8 @@ def test_later_member_of_a_name_replaces_the_earlier(tmp_path, suffix):
             archive.addfile(info)
     found = open_data(path)
     assert np.array_equal(found.images[0].transpose(1, 2, 0), noise(9, 9, 3, seed=2))
-    assert found.metadata["ignored"] == {"(not a regular file)": 4}
+    assert found.notes == ("Members of the tar that a later one of the same name replaces: 1, such as a.png.",)
+    assert found.metadata["ignored"] == {"(link)": 2, "(pipe)": 1, "(device)": 1}
 
 
 @pytest.mark.parametrize("suffix", [".tar", ".tgz"])
@@ -122,8 +123,22 @@ def test_a_tar_that_is_none_is_refused(tmp_path):
     (tmp_path / "s.tar").write_bytes(b"<html>")
     with pytest.raises(GanvasError, match=r"named \.tar, but is not a tar archive"):
         open_data(tmp_path / "s.tar")
-    with pytest.raises(GanvasError, match="contains no"):
-        open_data(write_tar(tmp_path / "t.tar", {"a.txt": b"x"}))
+
+
+def test_a_tar_without_images_says_what_is_in_it(tmp_path):
+    with pytest.raises(GanvasError, match=r"contains no images, only other files: 2 \.txt\."):
+        open_data(write_tar(tmp_path / "t.tar", {"a.txt": b"x", "b.txt": b"y"}))
+    with pytest.raises(GanvasError, match="contains no images"):
+        open_data(write_tar(tmp_path / "empty.tar", {}))
+    with pytest.raises(GanvasError, match="points outside the archive"):
+        open_data(write_tar(tmp_path / "outside.tar", {"../../etc/passwd": b"x"}))
+    with tarfile.open(tmp_path / "devices.tgz", "w:gz") as archive:
+        for kind in (tarfile.SYMTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE):
+            info = tarfile.TarInfo(f"x{kind.decode()}")
+            info.type, info.linkname = kind, "/etc/passwd"
+            archive.addfile(info)
+    with pytest.raises(GanvasError, match=r"only other files: 1 \(link\), 2 \(device\)"):
+        open_data(tmp_path / "devices.tgz")
 
 
 # --- WebDataset --------------------------------------------------------------------------------------------
@@ -172,6 +187,17 @@ def test_shards_that_count_from_0_each_are_all_read(tmp_path):
     assert sorted(labels_of(found).tolist()) == [0, 0, 0, 1, 1, 1]
     for image, label in zip(found.images, labels_of(found), strict=True):
         assert any(np.array_equal(image.transpose(1, 2, 0), noise(9, 9, 3, seed=10 * label + i)) for i in range(3))
+
+
+def test_shards_of_one_name_in_several_folders_are_all_read(tmp_path):
+    for number, folder in enumerate("abc"):
+        (tmp_path / folder).mkdir()
+        image = encode(noise(9, 9, 3, seed=number))
+        write_tar(tmp_path / folder / "000.tar", {"1.png": image, "1.cls": b"%d" % number})
+    found = open_data(tmp_path)
+    assert sorted(labels_of(found).tolist()) == [0, 1, 2]
+    for image, label in zip(found.images, labels_of(found), strict=True):
+        assert np.array_equal(image.transpose(1, 2, 0), noise(9, 9, 3, seed=label))
 
 
 def test_masks_of_a_webdataset_are_no_images(tmp_path):

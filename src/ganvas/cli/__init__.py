@@ -17,7 +17,7 @@ from ganvas.cli.evaluation import diagnose, evaluate
 from ganvas.cli.exporting import export
 from ganvas.cli.inspection import info, inspect_data, list_recipes
 from ganvas.cli.latent_space import directions, project
-from ganvas.cli.output import escape_unprintable, only_json, run_reporting_errors
+from ganvas.cli.output import escape_unprintable, escaped_controls, only_json, run_reporting_errors
 from ganvas.cli.sampling import plot, sample
 from ganvas.cli.serving import studio
 from ganvas.cli.storage import cache, runs
@@ -51,7 +51,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
 def main() -> None:
     """Runs the command that sys.argv names and exits with its status."""
     escape_unprintable()
-    sys.exit(run_reporting_errors(lambda: _run(sys.argv[1:])))
+    with escaped_controls(sys.argv[1:]):
+        sys.exit(run_reporting_errors(lambda: _run(sys.argv[1:])))
 
 
 @raise_on_signal()

@@ -11,6 +11,8 @@ from typing import Any, TypeVar, Union, get_args
 import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
+from ganvas.errors import describe_value
+
 Parsed = TypeVar("Parsed")
 
 _REGISTRY = ConstructorRegistry()
@@ -41,6 +43,28 @@ def _optional(type_info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | N
         is_instance=lambda value: value is None or spec.is_instance(value),
         str_from_instance=lambda value: ["None"] if value is None else spec.str_from_instance(value),
         choices=(*spec.choices, "None") if spec.choices else None,
+    )
+
+
+@_REGISTRY.primitive_rule
+def _whole_number(type_info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+    """A whole number, with an error of our own: Python's is about functions and limits of its own."""
+    if type_info.type is not int:
+        return None
+
+    def parse_value(words: list[str]) -> int:
+        try:
+            return int(words[0])
+        except ValueError:
+            digits = f"a number of {len(words[0]):,} digits" if words[0].isdecimal() else describe_value(words[0])
+            raise ValueError(f"{digits} is no whole number that can be used") from None
+
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="INT",
+        instance_from_str=parse_value,
+        is_instance=lambda value: isinstance(value, int) and not isinstance(value, bool),
+        str_from_instance=lambda value: [str(value)],
     )
 
 

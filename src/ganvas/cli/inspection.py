@@ -8,6 +8,7 @@ from tyro.conf import Positional, arg
 from ganvas.cli.output import make_console, print_json
 from ganvas.config import to_json
 from ganvas.data.options import Channels, Fit, Split
+from ganvas.errors import GanvasError
 from ganvas.recipes import RECIPES
 
 
@@ -51,6 +52,8 @@ def inspect_data(
         print_json(report.to_json())
     else:
         make_console().print(report)
+    if not report.count:
+        raise GanvasError(f"{source} has no image that can be read: {len(report.bad_files)} files are bad.")
 
 
 def list_recipes(json: bool = False) -> None:

@@ -4,14 +4,14 @@ import errno
 import io
 import json
 import os
-import re
 import sys
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
-from typing import Any, TextIO
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from typing import Any, TextIO, cast
 
 from ganvas.errors import GanvasError
+from ganvas.terminal import PrintableStream, escape_in_console, escaped_names, printable
 
 
 class UsageError(GanvasError):
@@ -28,11 +28,6 @@ def refuse_together(first: str, given: bool, *others: tuple[str, bool]) -> None:
         raise UsageError(f"{first} and {clash[0]} were given together.", fix="leave one of them out.")
 
 
-def _without_controls(text: str) -> str:
-    """Control characters, as from names in a card of somebody else, could change the terminal."""
-    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", lambda found: f"\\x{ord(found[0]):02x}", text)
-
-
 def run_reporting_errors(act: Callable[[], Any]) -> int:
     """Runs `act`, prints its GanvasError or interruption without a traceback, and returns the exit status."""
     for stream in (sys.stdout, sys.stderr):  # a name of a file may have characters that no terminal shows
@@ -47,7 +42,7 @@ def run_reporting_errors(act: Callable[[], Any]) -> int:
         return status if isinstance(status, int) else 0
     except GanvasError as error:
         who = f"rank {os.environ['RANK']}: " if os.environ.get("RANK", "0") != "0" else ""
-        print(f"ganvas: {who}{_without_controls(str(error))}", file=sys.stderr)
+        print(f"ganvas: {who}{printable(str(error))}", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1
     except ImportError as error:
         *_, (frame, _) = traceback.walk_tb(error.__traceback__)
@@ -108,13 +103,26 @@ def make_console() -> Any:
         def on_broken_pipe(self) -> None:
             raise
 
-    return PipeConsole(highlight=False)
+    return escape_in_console(PipeConsole(highlight=False))
 
 
 def print_json(value: Any) -> None:
     output = _json_output or sys.stdout
+    output = getattr(output, "rich_proxied_file", output)
     utf8 = (output.encoding or "utf-8").lower() in ("utf-8", "utf8")
     print(json.dumps(value, ensure_ascii=not utf8), file=output)
+
+
+@contextmanager
+def escaped_controls(words: Sequence[str]) -> Iterator[None]:
+    """Prints control characters, as in names of files, as escapes in the block.
+
+    Args:
+        words: of the command line, whose paths may have line feeds too.
+    """
+    out, err = (cast(TextIO, PrintableStream(stream)) for stream in (sys.stdout, sys.stderr))
+    with escaped_names(words), redirect_stdout(out), redirect_stderr(err):
+        yield
 
 
 def escape_unprintable() -> None:

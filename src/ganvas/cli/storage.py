@@ -10,6 +10,7 @@ from tyro.conf import Positional, arg
 
 from ganvas.cli.output import UsageError, make_console, print_json, refuse_together
 from ganvas.files import Removal, format_bytes
+from ganvas.terminal import printable_name
 
 
 def runs(
@@ -98,7 +99,8 @@ def cache(clean: bool = False, older_than: float | None = None, dry_run: bool = 
         rows.append((kind, "1 file" if len(group) == 1 else f"{len(group):,} files", group))
     for kind, name, group in rows:
         used = datetime.fromtimestamp(max(entry.used for entry in group))
-        table.add_row(kind, Text(name), format_bytes(sum(entry.bytes for entry in group)), f"{used:%Y-%m-%d}")
+        size = format_bytes(sum(entry.bytes for entry in group))
+        table.add_row(kind, Text(printable_name(name)), size, f"{used:%Y-%m-%d}")
     console = make_console()
     if rows:
         console.print(table)

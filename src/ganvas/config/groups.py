@@ -239,6 +239,11 @@ class OptimisationConfig(Group):
                 fix="leave --microbatch out, or the rpgan objective.",
             )
 
+    def warnings(self, config: "TrainConfig") -> Iterator[str]:
+        for name, network in (("g_lr", "G"), ("d_lr", "D")):
+            if not any(config.schedules()[name].ends):
+                yield f"--{name.replace('_', '-')} is 0: {network} does not learn."
+
 
 @dataclass(frozen=True, kw_only=True)
 class TransferConfig(Group):

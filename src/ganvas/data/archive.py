@@ -13,6 +13,7 @@ from ganvas.data.folder import find_tables_beside
 from ganvas.data.image_files import Contents, list_images
 from ganvas.data.label_tables import MAX_TABLE_BYTES
 from ganvas.data.listing import sort_by_kind
+from ganvas.data.parts import holds_parts
 from ganvas.data.sniffing import HEAD_BYTES
 from ganvas.data.source_types import ImageFiles, Source, Unreadable, describe_start, file_stamp
 from ganvas.errors import GanvasError
@@ -54,12 +55,14 @@ def source(path: Path, name: str, split: str, label_column: str | None = None) -
     kinds = sort_by_kind({file: info.file_size for file, info in members.items()})
     beside = find_tables_beside(path)
     stamp = ["zip", split, [(file, members[file].CRC, members[file].file_size) for file in kinds.read]]
-    stamp += [sorted(kinds.ignored.items()), label_column, [file_stamp(table) for table in beside]]
+    of_parts = holds_parts(path.stem)
+    stamp += [sorted(kinds.ignored.items()), label_column, of_parts, [file_stamp(table) for table in beside]]
     contents = Contents(
         str(path),
         lambda file: _read_table(archive, members[file], path),
         lambda file: _read_head(archive, members[file]),
         [(table.name, table.read_bytes) for table in beside],
+        of_parts=of_parts,
     )
 
     def read() -> ImageFiles:

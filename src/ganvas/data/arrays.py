@@ -1,6 +1,7 @@
 """Reads .npy and .npz files, with the files of their labels and of their other splits beside them."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ganvas.data.naming import SUBJECTS, is_perhaps_images, role_of, split_of, stem
@@ -12,15 +13,33 @@ from ganvas.data.table import ArrayTable, read_images
 def source(path: Path, name: str, split: str, label_column: str | None = None) -> Source:
     """The source for a .npy or .npz file; no array is read yet. `label_column` is as in `read_images`."""
     beside = find_beside(path, (".npy", ".npz"))
-    stamp = ["npz", split, label_column, *(file_stamp(file) for file in (path, *beside))]
+    unpaired = find_unpaired(path, (".npy", ".npz"), beside)
+    stamp = ["npz", split, label_column, unpaired, *(file_stamp(file) for file in (path, *beside))]
 
     def read_beside() -> list[StoredArray]:
         return [array for file in beside for array in read_headers(file)]
 
     def read() -> ImageArrays:
-        return read_images(ArrayTable(str(path), read_headers(path), read_beside), split, label_column)
+        found = read_images(ArrayTable(str(path), read_headers(path), read_beside), split, label_column)
+        if found.labels is not None or not unpaired:
+            return found
+        note = f"{unpaired[0]} beside it is not used: for its labels, call it {path.stem}-labels{path.suffix}."
+        return replace(found, notes=(*found.notes, note))
 
     return Source(name, f"a {path.suffix.lower() or '.npy'} file", stamp, read)
+
+
+def find_unpaired(path: Path, suffixes: Sequence[str], beside: Sequence[Path]) -> list[str]:
+    """The files of labels whose names say nothing else, and so not that they belong to this file: `labels.npy`."""
+    return [
+        file.name
+        for file in sorted(path.parent.iterdir())
+        if file not in (path, *beside)
+        and file.suffix.lower() in suffixes
+        and role_of(file.stem) == "labels"
+        and not stem(file.stem)
+        and file.is_file()
+    ]
 
 
 def find_beside(path: Path, suffixes: Sequence[str]) -> list[Path]:

@@ -27,7 +27,7 @@ from ganvas.data.imageset import ImageSet
 from ganvas.errors import GanvasError
 from ganvas.files import atomic_file, atomic_folder, write_json
 
-VERSION = 4
+VERSION = 5
 """Increased whenever decoding or the format changes; entries of older versions are then ignored."""
 
 _PIXELS, _LABELS, _NAMES, _META = "images.u8", "labels.npy", "names.json", "meta.json"
@@ -73,6 +73,12 @@ class PixelWriter:
             self._file.write(content)
         except OSError as error:
             raise _unwritable_error(error.strerror or str(error)) from error
+
+    def restart(self) -> None:
+        """Forgets everything written so far."""
+        self._file.seek(0)
+        self._file.truncate()
+        self._digest = hashlib.sha256()
 
     def hexdigest(self) -> str:
         """SHA-256 of everything written so far."""

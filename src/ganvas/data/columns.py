@@ -92,10 +92,12 @@ def choose_label_column(
             )
         return match, (f"The classes come from the column {match}.",)
     typed = [name for name, names in columns.items() if names is not None]
-    named = [name for name in _LABEL_NAMES if name in columns]
+    by_name = {name.casefold(): name for name in reversed(list(columns))}
+    named = [by_name[name] for name in _LABEL_NAMES if name in by_name]
     candidates = [*(name for name in named if name in typed), *typed, *named]
     if not candidates:
-        return None, ()
+        listed = ", ".join(list(columns)[:12])
+        return None, (f"No column is used as classes; --label-column chooses one of {listed}.",) if columns else ()
     others = [name for name in dict.fromkeys(candidates) if name != candidates[0]]
     note = f"The classes come from the column {candidates[0]}; --label-column chooses {' or '.join(others)}."
     return candidates[0], (note,) if others else ()
@@ -103,10 +105,11 @@ def choose_label_column(
 
 def label_rows(values: Sequence[Any], where: str, names: Sequence[str] | None) -> Classes:
     """The classes of all rows; none, with a note, if rows lack one: test splits without labels have -1 or nothing."""
-    missing = sum(value is None or (value == -1 and names is not None) for value in values)
+    absent = [value is None or (isinstance(value, int) and value == -1) for value in values]
+    missing = sum(absent) if names is not None or all(absent) else sum(value is None for value in values)
     if missing:
-        note = () if missing == len(values) else (f"{where} has no label in {missing} rows: no classes.",)
-        return Classes(None, (), note)
+        rows = "any row" if missing == len(values) else f"{missing} rows"
+        return Classes(None, (), (f"{where} has no label in {rows}: no classes.",))
     try:
         array = np.array(values)
     except ValueError:

@@ -1,6 +1,6 @@
 """EMNIST stores its images transposed, as MATLAB does: they are turned upright, by the name of the file."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -23,8 +23,12 @@ def turn_upright(array: StoredArray) -> StoredArray:
     def stream() -> Iterator[np.ndarray]:
         return map(turn, array.stream())
 
+    def locate(index: Sequence[int]) -> str:
+        row, down, across = index
+        return array.locate((row, across * _SIDE + down) if len(array.shape) == 2 else (row, across, down))
+
     shape = (*array.shape[:1], _SIDE, _SIDE)
-    return replace(array, shape=shape, stream=stream, whole=lambda: turn(array.whole()))
+    return replace(array, shape=shape, stream=stream, whole=lambda: turn(array.whole()), locate=locate)
 
 
 def add_note(found: ImageArrays, file: str) -> ImageArrays:

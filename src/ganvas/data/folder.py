@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ganvas.data.image_files import Contents, list_images
 from ganvas.data.listing import HIDDEN, IMAGE_SUFFIXES, is_beside, is_hidden, sort_by_kind
+from ganvas.data.parts import holds_parts
 from ganvas.data.sniffing import HEAD_BYTES
 from ganvas.data.source_types import ImageFiles, Source, file_stamp, open_file
 from ganvas.errors import GanvasError
@@ -24,12 +25,14 @@ def source(path: Path, name: str, split: str, label_column: str | None = None) -
     beside = find_tables_beside(path)
     others = sorted((kinds.ignored + special - Counter({HIDDEN: kinds.ignored[HIDDEN] + special[HIDDEN]})).items())
     stamp = ["folder", split, [(_printable(file), *stats[file]) for file in kinds.read], bad, others]
-    stamp += [label_column, [file_stamp(table) for table in beside]]
+    of_parts = holds_parts(path.resolve().name)
+    stamp += [label_column, of_parts, [file_stamp(table) for table in beside]]
     contents = Contents(
         str(path),
         lambda file: _read_table(path / file),
         lambda file: _read_head(path / file),
         [(table.name, _reader(table)) for table in beside],
+        of_parts=of_parts,
     )
 
     def read() -> ImageFiles:

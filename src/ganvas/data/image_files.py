@@ -7,14 +7,17 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
+from ganvas.data.class_folders import choose_tops, has_parts
 from ganvas.data.label_tables import MAX_TABLE_BYTES, Labels, Matcher, make_labels, parse_json, parse_table
 from ganvas.data.listing import EMPTY, LABELS_FILE, FileKinds, common_root, extension, natural_key
+from ganvas.data.parts import find_parts, repeat_images
 from ganvas.data.sniffing import kind_of_ignored, looks_like_image, unread_notes
 from ganvas.data.source_types import no_split
 from ganvas.data.splits import choose_split, find_asides, has_mark
 from ganvas.errors import GanvasError
 
 _MAX_TABLES = 20  # files that are tried as tables of labels
+_MAX_NOTES = 3  # on tables that are not used
 _MAX_GUESSED = 1000  # classes in a column that was not asked for
 _FEW = 3  # loose images beside class folders that are left out whatever their share
 
@@ -44,17 +47,20 @@ class Contents:
     """(name, how to read it) of tables of labels beside the folder or archive."""
     attached: Labels | None = None
     """Labels that come with the images: WebDataset's."""
+    of_parts: bool = False
+    """Whether its own name says that its folders are numbered parts of one set: see `ganvas.data.parts`."""
 
 
 class _Selection:
     """The images that are left while others are put aside, each with a note."""
 
-    def __init__(self, images: list[str], ignored: Counter[str]) -> None:
+    def __init__(self, images: list[str], ignored: Counter[str], of_parts: bool) -> None:
         self.images = images
         self.ignored = ignored
         self.notes: list[str] = []
         self.classes: dict[str, str] = {}
         """The class of a top folder whose name also has the split."""
+        self.of_parts = of_parts
 
     def drop(self, dropped: set[str], kind: str, note: str) -> None:
         if dropped:
@@ -79,7 +85,7 @@ def list_images(kinds: FileKinds, contents: Contents, *, split: str, label_colum
     Raises:
         GanvasError: there is no such split or column, or a `dataset.json` that cannot be used.
     """
-    selection = _Selection(*_recognise(kinds, contents))
+    selection = _Selection(*_recognise(kinds, contents), contents.of_parts)
     listing, used = _select_and_label(kinds, selection, contents, split, label_column)
     selection.ignored.update(extension(name) for name in kinds.tables if name not in used)
     notes = [*selection.notes, *listing.notes, *unread_notes(selection.ignored)]
@@ -118,7 +124,9 @@ def _select_and_label(
     listing = _label_by_folders(selection)
     if selection.images and (column is not None or listing.labels is None):
         labelled, used = _label_by_tables(kinds, selection, contents, column)
-        return labelled or listing, used
+        if labelled is None or labelled.labels is None:
+            labelled = replace(listing, notes=(*(labelled.notes if labelled else ()), *listing.notes))
+        return labelled, used
     return listing, []
 
 
@@ -253,10 +261,17 @@ def _choose_in_classes(selection: _Selection, split: str) -> bool:
         chosen[top] = found.folders
     if not any(chosen.values()):
         return False
+    of_parts = has_parts(root, selection.of_parts)
+    are_parts = find_parts(list(folders), of_parts=of_parts) is not None
+    if are_parts and repeat_images(list(folders), of_parts=of_parts):
+        first, *others = folders
+        note = f"{first} alone is used, as parts of a cross-validation repeat it; not used: {', '.join(others)}."
+        selection.drop({image for other in others for image in folders[other]}, "in other parts", note)
+        return _choose(selection, split)
     kept = [i for top, images in folders.items() for i in images if i[len(root) :].split("/")[1] in chosen[top]]
     used = ", ".join(sorted({name for names in chosen.values() for name in names}))
     _keep(selection, kept, f"{used} in each folder is used as the {split} split: {len(kept)} images.")
-    selection.classes = {f"{root}{top}": top for top in folders}
+    selection.classes = {} if are_parts else {f"{root}{top}": top for top in folders}
     return True
 
 
@@ -266,17 +281,10 @@ def _choose_in_classes(selection: _Selection, split: str) -> bool:
 def _label_by_folders(selection: _Selection) -> Listing:
     """First-level sub-folders become classes if every image is in one and there are at least two."""
     names = tuple(selection.images)
-    root, folders, loose = selection.below()
     if selection.classes:
         return _number(names, [selection.classes[_longest_prefix(name, selection.classes)] for name in names])
-    if _is_nvlabs(folders, loose) or not folders:
-        return Listing(names)
-    if loose:
-        note = f"Images outside the sub-folders: {len(loose)}, so the sub-folders are not used as classes."
-        return Listing(names, notes=(note,))
-    if len(folders) == 1:
-        return Listing(names)
-    return _number(names, [name[len(root) :].partition("/")[0] for name in names])
+    tops, notes = choose_tops(names, selection.of_parts)
+    return replace(_number(names, tops) if tops else Listing(names), notes=notes)
 
 
 def _longest_prefix(name: str, folders: dict[str, str]) -> str:
@@ -287,20 +295,6 @@ def _number(names: tuple[str, ...], tops: list[str]) -> Listing:
     classes = sorted(set(tops), key=natural_key)
     number = {name: index for index, name in enumerate(classes)}
     return Listing(names, np.array([number[top] for top in tops], np.int64), tuple(classes))
-
-
-def _is_nvlabs(folders: dict[str, list[str]], loose: list[str]) -> bool:
-    """Whether the folders are NVlabs' 00000, 00001 …, a thousand images each: no classes."""
-    return (
-        bool(folders)
-        and not loose
-        and all(len(top) == 5 and top.isdigit() for top in folders)
-        and all(
-            stem.startswith("img") and len(stem) == 11 and stem[3:].isdigit()
-            for images in folders.values()
-            for stem in (PurePosixPath(image).stem for image in images)
-        )
-    )
 
 
 def _label_by_json(table: str, selection: _Selection, contents: Contents) -> Listing:
@@ -327,6 +321,9 @@ def _label_by_tables(
     matcher = Matcher(selection.images if tables else [])
     notes, count = [], len(selection.images)
     for name, read in tables:
+        if name.lower().endswith(".json"):
+            notes.append(f"{name} is not used: of JSON, only a {LABELS_FILE} gives classes.")
+            continue
         content = read()
         if len(content) > MAX_TABLE_BYTES:
             continue
@@ -342,7 +339,9 @@ def _label_by_tables(
             expected="a CSV, TSV or list in the folder or beside it: a column of file names and one of classes",
             fix="give the name of one of its columns, or leave --label-column out.",
         )
-    return (Listing(tuple(selection.images), notes=tuple(notes)) if notes else None), []
+    more = len(notes) - _MAX_NOTES
+    rest = [f"Not used either: {more} other tables."] if more > 0 else []
+    return (Listing(tuple(selection.images), notes=(*notes[:_MAX_NOTES], *rest)) if notes else None), []
 
 
 def _find_tables(kinds: FileKinds, selection: _Selection, contents: Contents) -> list[tuple[str, Callable[[], bytes]]]:

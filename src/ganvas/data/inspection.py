@@ -13,6 +13,7 @@ from ganvas.data.imageset import ImageSet
 from ganvas.data.options import Channels, DataOptions, Fit, Split
 from ganvas.data.sources import open_image_set
 from ganvas.display import Displayed, Paragraph, Part, Table
+from ganvas.terminal import printable_name
 
 _MAX_IMBALANCE = 10
 _MIN_IMAGES = 200
@@ -76,7 +77,7 @@ class DataReport(Displayed):
     def _rows(self) -> list[tuple[str, str]]:
         height, width = self.resolution
         colours = {1: "grey (1 channel)", 3: "RGB (3 channels)", 4: "RGBA (4 channels)"}
-        rows = [("source", f"{self.source} ({self.format})"), ("images", f"{self.count:,}")]
+        rows = [("source", f"{printable_name(self.source)} ({self.format})"), ("images", f"{self.count:,}")]
         if self.count:
             rows.append(("trained as", f"{height}x{width}, {colours[self.channels]}"))
             rows.append(("original sizes, HxW", _format_counts(self.original_sizes)))

@@ -224,17 +224,19 @@ def parse_table(
         column: the name of the column, or None: the only one, or one called label, class, category …
 
     Returns:
-        The labels; or a note on why there are none; or None if the table is not about these images.
+        The labels; or a note on why there are none; or None if the name of the table says that it has no classes.
     """
     name = PurePosixPath(where).name
     if column is None and _NO_CLASSES.search(name):
         return None
     grid = _read_jsonl(content) if name.lower().endswith(".jsonl") else _read_grid(content, name)
     if grid is None or not grid.rows or len(grid.header) < 2:
-        return None
+        return f"{name} is not used: it has no column of file names beside one of classes."
     place, found = _find_file_column(grid, matcher, prefix)
-    if place is None or (column is None and 2 * len(dict(found)) < count):
-        return None
+    if place is None:
+        return f"{name} is not used: none of its rows names an image; the first begins with {grid.rows[0][0][:40]!r}."
+    if column is None and 2 * len(dict(found)) < count:
+        return f"{name} is not used: it names {len(dict(found))} of {count} images."
     others = [title for index, title in enumerate(grid.header) if index != place]
     chosen = _choose_column(others, column)
     if chosen is None and column is not None:
@@ -249,6 +251,8 @@ def parse_table(
             return (
                 f"{name} is not used: its column {chosen} gives {row[place]} two classes, {values[image]} and {value}."
             )
+    if not values:
+        return f"{name} is not used: its column {chosen} is empty."
     unnamed = max(0, len(grid.rows) - len(found))
     note = f"The classes come from the column {chosen} of {name}"
     note += f"; {unnamed} of its rows are about other files." if unnamed else "."

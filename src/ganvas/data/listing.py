@@ -87,7 +87,8 @@ def is_table(name: str) -> bool:
     """Whether a file of this name may say which class each image has."""
     path = PurePosixPath(name)
     suffix = path.suffix.lower()
-    return name == LABELS_FILE or suffix in _TABLE_SUFFIXES or (suffix == ".txt" and bool(_TABLE_WORDS.search(name)))
+    named = suffix in (".txt", ".json") and bool(_TABLE_WORDS.search(path.stem))
+    return name == LABELS_FILE or suffix in _TABLE_SUFFIXES or named
 
 
 def is_beside(table: str, name: str) -> bool:

@@ -24,7 +24,7 @@ SPLITS = {
 _VOCABULARY = {
     "images": "x image images img imgs picture pictures pic pics pixel pixels photo photos face faces",
     "perhaps": "data sample samples input inputs 0",
-    "labels": "y label labels lbl lbls target targets class classes category categories",
+    "labels": "y label labels lbl lbls target targets class classes category categories emotion emotions",
     "numbers": "id ids index indices idx idxs",
     "other": "name names path paths file files filename filenames writer writers weight weights seed seeds mask masks"
     " embedding embeddings feature features latent latents z count counts mean std",

@@ -6,15 +6,17 @@ Memory stays bounded whatever the size of the data set: only a few chunks are in
 import io
 import os
 import warnings
+from array import array
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 
+from ganvas.data.cache import PixelWriter, check_disk_space
 from ganvas.data.decoding import Header, decode, is_transparent, read_header, read_peak, resize_array
 from ganvas.data.options import MIN_SIDE, DataOptions
 from ganvas.data.source_types import ImageArrays, ImageFiles, Unreadable
@@ -35,7 +37,7 @@ Result = TypeVar("Result")
 
 @dataclass
 class HeaderScan:
-    """The headers of all images, summarised."""
+    """The headers of all images, summarised. Images that cannot be decoded are taken out again by `drop_failures`."""
 
     sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
     modes: Counter[str] = field(default_factory=Counter)
@@ -46,10 +48,29 @@ class HeaderScan:
     failures: dict[int, str] = field(default_factory=dict)
     misnamed: list[tuple[str, str]] = field(default_factory=list)
     animated: list[str] = field(default_factory=list)
+    kinds: list[tuple[int, int, str, bool]] = field(default_factory=list)
+    """Each different (height, width, mode, grey), of which `kind_of` has the index for each image, or -1."""
+    kind_of: "array[int]" = field(default_factory=lambda: array("i"))
 
     @property
     def readable(self) -> int:
         return sum(self.sizes.values())
+
+    def drop_failures(self, names: Sequence[str]) -> None:
+        """Takes the images that could not be decoded out of all counts."""
+        dropped = [index for index in self.failures if self.kind_of[index] >= 0]
+        for index in dropped:
+            height, width, mode, grey = self.kinds[self.kind_of[index]]
+            self.sizes[height, width] -= 1
+            self.modes[mode] -= 1
+            self.grey -= grey
+            self.kind_of[index] = -1
+        self.sizes, self.modes = +self.sizes, +self.modes
+        self.alpha = [index for index in self.alpha if index not in self.failures]
+        self.deep = {kind: [i for i in found if i not in self.failures] for kind, found in self.deep.items()}
+        gone = {names[index] for index in dropped}
+        self.misnamed = [(name, actual) for name, actual in self.misnamed if name not in gone]
+        self.animated = [name for name in self.animated if name not in gone]
 
     def to_json(self) -> dict[str, Any]:
         """JSON-able histograms, the most frequent rows first."""
@@ -73,7 +94,8 @@ class TargetFormat:
 
 def scan_headers(images: ImageFiles, *, progress: bool) -> HeaderScan:
     """Reads the header of every image; none is decoded."""
-    scan = HeaderScan()
+    scan = HeaderScan(kind_of=array("i", [-1]) * len(images.names))
+    number_of: dict[tuple[int, int, str, bool], int] = {}
 
     def read(file: BinaryIO, index: int) -> Header:
         return read_header(file, images.names[index])
@@ -81,6 +103,8 @@ def scan_headers(images: ImageFiles, *, progress: bool) -> HeaderScan:
     every = range(len(images.names))
     for headers in _read_files(read, images, every, scan.failures, "scanning the images", progress):
         for index, header in headers:
+            kind = header.height, header.width, header.mode, header.grey
+            scan.kind_of[index] = number_of.setdefault(kind, len(number_of))
             scan.sizes[header.height, header.width] += 1
             scan.modes[header.mode] += 1
             scan.grey += header.grey
@@ -92,6 +116,7 @@ def scan_headers(images: ImageFiles, *, progress: bool) -> HeaderScan:
                 scan.deep[header.deep].append(index)
             if header.misnamed and len(scan.misnamed) < _MAX_HISTOGRAM_ROWS:
                 scan.misnamed.append((images.names[index], header.misnamed))
+    scan.kinds = list(number_of)
     return scan
 
 
@@ -121,6 +146,8 @@ def choose_target_of_files(
     if scan.animated:
         count, example = len(scan.animated), scan.animated[0]
         notes.append(f"Files with several frames or pages: {count}, as {example}; the first of each is used.")
+        if any(name.lower().endswith((".tif", ".tiff")) for name in scan.animated):
+            notes.append("A TIFF whose own path is given is read page by page.")
     white, dark = _choose_white(options, images, scan, find_others)
     size, more = choose_default_size(options, scan.sizes)
     return TargetFormat(channels, size, (*notes, *dark, *more), white)
@@ -193,6 +220,44 @@ def decode_files(
     for decoded in _read_files(read, images, good, scan.failures, "decoding the images", progress):
         if decoded:
             yield np.stack([pixels for _, pixels in decoded]), [index for index, _ in decoded]
+
+
+def convert_files(
+    images: ImageFiles,
+    scan: HeaderScan,
+    options: DataOptions,
+    find_others: Callable[[], ImageFiles | None],
+    writer: PixelWriter,
+    *,
+    progress: bool,
+) -> tuple[TargetFormat, list[int]]:
+    """Decodes all files that can be, in order; returns their format, and which they are.
+
+    Where an image that cannot be decoded has decided the format, all are decoded again without it.
+
+    Args:
+        scan: at least one header is readable.
+        find_others: as `choose_target_of_files`.
+        writer: of the pixels.
+    """
+    target = choose_target_of_files(options, images, scan, find_others)
+    while True:
+        check_disk_space(scan.readable * target.channels * target.size[0] * target.size[1])
+        failed, kept = len(scan.failures), list[int]()
+        with closing(decode_files(images, scan, target, options, progress=progress)) as chunks:
+            for pixels, indices in chunks:
+                writer.write(pixels)
+                kept += indices
+        if len(scan.failures) == failed:
+            return target, kept
+        scan.drop_failures(images.names)
+        if not kept:
+            return target, kept
+        decided = choose_target_of_files(options, images, scan, find_others)
+        if replace(decided, notes=target.notes) == target:
+            return decided, kept
+        target = decided
+        writer.restart()
 
 
 def convert_arrays(

@@ -1,13 +1,14 @@
 """What every reader returns: a Source, which reads as ImageArrays (decoded pixels) or as ImageFiles (encoded files)."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from ganvas.errors import GanvasError
+from ganvas.terminal import printable_name
 
 
 class Unreadable(Exception):
@@ -52,6 +53,18 @@ class ImageFiles:
 
     ignored: Mapping[str, int] = field(default_factory=dict)
     """Number of files of each extension that were ignored because they are not images."""
+
+
+def without_controls(content: ImageArrays | ImageFiles) -> ImageArrays | ImageFiles:
+    r"""The same content, whose names and notes have escapes in place of control characters: `a\nb`."""
+    shown: dict[str, Any] = {"class_names": tuple(map(printable_name, content.class_names))}
+    shown["notes"] = tuple(map(printable_name, content.notes))
+    if isinstance(content, ImageFiles):
+        if not all(map(str.isprintable, content.names)):
+            shown["names"] = [printable_name(name) for name in content.names]
+        shown["unreadable"] = tuple((printable_name(name), reason) for name, reason in content.unreadable)
+        shown["ignored"] = {printable_name(kind): count for kind, count in content.ignored.items()}
+    return replace(content, **shown)
 
 
 @dataclass(frozen=True)

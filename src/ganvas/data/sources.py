@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -31,6 +32,7 @@ from ganvas.data import (
     stacked,
     stl10,
     tar,
+    tiff_stack,
     video,
 )
 from ganvas.data.imageset import ImageSet
@@ -38,15 +40,15 @@ from ganvas.data.listing import IMAGE_SUFFIXES
 from ganvas.data.options import DataOptions
 from ganvas.data.prepare import (
     choose_target_of_arrays,
-    choose_target_of_files,
     convert_arrays,
-    decode_files,
+    convert_files,
     scan_headers,
 )
 from ganvas.data.sniffing import detect_format, looks_like_image, name_unread, refuse_unread
-from ganvas.data.source_types import ImageArrays, ImageFiles, Source, describe_start, no_split
+from ganvas.data.source_types import ImageArrays, ImageFiles, Source, describe_start, no_split, without_controls
 from ganvas.data.tar_stream import read_members
 from ganvas.errors import GanvasError
+from ganvas.reading import near_paths
 from ganvas.values import expand_user
 
 _SOURCES = (
@@ -59,8 +61,8 @@ _FORMAT_BY_SUFFIX = {".zip": "zip", ".npz": "zip", ".npy": "npy", ".tar": "tar"}
 _FORMAT_TITLES = {"zip": "a zip archive", "npy": "a NumPy file", "tar": "a tar archive"}
 _MAX_NAMES = 10
 _WITH_COLUMNS = ("a folder", "a zip", "a tar", "Parquet", "Arrow files", "a data set from the hub")
-_WITH_NAMED_LABELS = ("a .npz file", "a .npy file", "a .mat file", "CIFAR's batches")
-_ENDINGS = r"\.(zip|npz|npy|mat|csv|gz|tgz|tbz2|txz|tar(\.(gz|bz2|xz))?|parquet|arrow|mp4|m4v|mov|avi|mkv|webm)$"
+_WITH_NAMED_LABELS = ("a .npz file", "a .npy file", "a .mat file", "a table of pixels", "CIFAR's batches")
+_ENDINGS = r"\.(zip|npz|npy|mat|csv|gz|tgz|tbz2|txz|tar(\.(gz|bz2|xz))?|parquet|arrow|tiff?|mp4|m4v|mov|avi|mkv|webm)$"
 
 
 def open_images(options: DataOptions, *, progress: bool = True) -> ImageSet:
@@ -131,7 +133,9 @@ def find_source(options: DataOptions, *, progress: bool = True) -> Source:
     raise GanvasError(
         f"There is no data set {requested!r}: no file or folder has this name, and Ganvas knows no such data set.",
         expected=_SOURCES,
-        fix=f"did you mean {matches[0]}?" if matches else "check the path; hf:owner/name is a set of the hub.",
+        fix=f"did you mean {matches[0]}?"
+        if matches
+        else near_paths(path) or "check the path; hf:owner/name is a set of the hub.",
     )
 
 
@@ -194,17 +198,21 @@ def _file_source(path: Path, options: DataOptions) -> Source:
     if format in readers:
         return readers[format].source(path, name, split, column)
     if format == "table":
-        return pixel_table.source(path, name, split)
+        return pixel_table.source(path, name, split, column)
+    if tiff_stack.is_stack(path):
+        return tiff_stack.source(path, name, split)
     raise _unknown_format_error(path, head, split)
 
 
 def _tar_source(path: Path, name: str, options: DataOptions) -> Source:
-    """CIFAR or STL-10, by the first member that has a name of theirs."""
+    """CIFAR or STL-10, by the first member that has a name of theirs; any other tar is read as one of images."""
     with closing(read_members(path)) as members:
         first = next((one.name for one in members if stl10.is_file(one.name) or cifar.is_member(one.name)), "")
     if stl10.is_file(first):
         return stl10.source(path, name, options.split)
-    return cifar.source(path, name, options.split, options.label_column)
+    if first:
+        return cifar.source(path, name, options.split, options.label_column)
+    return tar.source([path], name, options.split, options.label_column)
 
 
 def _detect_format(path: Path, head: bytes) -> str:
@@ -266,7 +274,7 @@ def _build(
 ) -> cache.Decoded:
     """Writes all pixels of a source and describes them."""
     try:
-        content = source.read()
+        content = without_controls(source.read())
     except OSError as error:
         raise _unreadable_error(options.source, error) from error
     if isinstance(content, ImageArrays):
@@ -318,15 +326,10 @@ def _build_files(
 
     if strict:
         _check_bad_fraction(options, skipped(), total)
-    kept: list[int] = []
-    shape, notes = (0, 1, 8, 8), ()
+    kept, shape, notes = list[int](), (0, 1, 8, 8), ()
     if scan.readable:
-        target = choose_target_of_files(options, content, scan, lambda: _open_other_split(options))
-        cache.check_disk_space(scan.readable * target.channels * target.size[0] * target.size[1])
-        with closing(decode_files(content, scan, target, options, progress=progress)) as chunks:
-            for pixels, indices in chunks:
-                writer.write(pixels)
-                kept += indices
+        others = partial(_open_other_split, options)
+        target, kept = convert_files(content, scan, options, others, writer, progress=progress)
         shape, notes = (len(kept), target.channels, *target.size), target.notes
     if strict:
         _check_bad_fraction(options, skipped(), total)

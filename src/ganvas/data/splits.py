@@ -119,13 +119,13 @@ def _describe(folders: Sequence[str], chosen: Sequence[str], classes: dict[str, 
     return note + (f"; not used: {', '.join(others[:8])}{' …' if len(others) > 8 else ''}." if others else ".")
 
 
-def _plain(name: str) -> str:
-    """Without accents."""
+def without_accents(name: str) -> str:
+    """The letters of a name alone."""
     return "".join(c for c in unicodedata.normalize("NFKD", name) if not unicodedata.combining(c) or ord(c) > 0x3000)
 
 
 def _split_words(name: str) -> list[str]:
-    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", _plain(name))
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", without_accents(name))
     return re.findall(r"[^\W\d_]+", unicodedata.normalize("NFC", spaced))
 
 

@@ -1,7 +1,7 @@
 """Arrays as they are stored in .npy and .npz files: headers at once, values in blocks. Nothing is unpickled."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +36,8 @@ class StoredArray:
     """Yields blocks [m, ...] along the first axis, in order; raises GanvasError where the file is damaged."""
     whole: Callable[[], np.ndarray]
     """The array, memory-mapped where it can be; raises GanvasError if it is damaged or takes over 1 GiB of memory."""
+    locate: Callable[[Sequence[int]], str] = lambda index: f"the number at {list(index)}"
+    """Where the number of an index is, for messages."""
 
     @property
     def split(self) -> str:

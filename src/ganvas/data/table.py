@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from operator import attrgetter
+from typing import Any
 
 import numpy as np
 
@@ -60,7 +61,7 @@ def read_images(table: ArrayTable, split: str, label_column: str | None = None) 
     images = _choose_split(table, split)
     array, layout = images.array, images.layout
     alike = [array, *(one for one in table.every if _is_counterpart(one, array) and one.dtype == array.dtype)]
-    scale = choose_scale([one.stream for one in alike], array.dtype, array.where)
+    scale = choose_scale([(one.stream, one.locate) for one in alike], array.dtype, array.where)
     classes = _classes_of(table, images, label_column) if label_column else _choose_classes(table, images)
     notes = (*images.notes, *layout.notes, *([scale.note] if scale.note else []), *classes.notes)
     return ImageArrays(
@@ -210,8 +211,8 @@ def _choose_classes(table: ArrayTable, images: _Images) -> Classes:
     named = [one for one in of_split if one.role == "labels" and one.dtype.kind != "O" and not _is_names(one, count)]
     fitting = [one for one in named if _fits(one, count)]
     if fitting:
-        chosen = min(fitting, key=lambda one: (one.file != array.file, len(one.shape) > 1, len(words(one.name))))
-        rest = [one.name for one in fitting if one is not chosen]
+        chosen = min(fitting, key=lambda one: _distance(one, array))
+        rest = [one.name for one in named if one is not chosen]
         notes = [f"{chosen.name} has the labels; not used: {listed(rest)}."] if rest else []
         return _read_classes(table, chosen, count, notes)
     if named and table.paired:
@@ -223,18 +224,26 @@ def _choose_classes(table: ArrayTable, images: _Images) -> Classes:
     notes = [f"{one.where} has {list(one.shape)} labels for {count} images: not used." for one in named]
     objects = [one.where for one in of_split if one.role == "labels" and one.dtype.hasobject]
     notes += [f"{where} contains objects, which are never unpickled: not used." for where in objects]
-    vectors = [one for one in of_split if _fits(one, count) and _is_vector(one) and one.dtype.kind in "biu"]
-    unnamed = [one for one in vectors if one.role == ""]
+    vectors = [one for one in of_split if one.role != "labels" and _is_one_each(one, count)]
+    unnamed = [one for one in vectors if not role_of(one.name) and one.dtype.kind in "biu" and _is_vector(one)]
     if named or not vectors:
         return Classes(None, (), tuple(notes))
     if len(unnamed) != 1:
-        note = f"Not used as labels, because their names do not say so: {listed([one.name for one in vectors])}."
+        names = listed([one.name for one in vectors])
+        note = f"Not used as labels, because their names do not say so: {names}; --label-column takes one."
         return Classes(None, (), (*notes, note))
     classes = _read_classes(table, unnamed[0], count, notes)
     if 2 * len(classes.names) > count:
         return Classes(None, (), (*notes, f"{unnamed[0].name} has {len(classes.names)} different numbers: no classes."))
     note = f"{unnamed[0].name} is used as the labels: it has one whole number for each image."
     return Classes(classes.labels, classes.names, (*classes.notes, note))
+
+
+def _distance(labels: StoredArray, images: StoredArray) -> tuple[Any, ...]:
+    """How far an array of labels is from images by name: y.npy is the nearest to x.npy, labels.npy to images.npy."""
+    x_and_y = ("x" in words(images.name)) == ("y" in words(labels.name))
+    own = labels.split == images.split
+    return not own, labels.file != images.file, len(labels.shape) > 1, not x_and_y, len(words(labels.name))
 
 
 def _read_classes(table: ArrayTable, chosen: StoredArray, count: int, notes: Sequence[str]) -> Classes:
@@ -259,6 +268,14 @@ def _is_names(array: StoredArray, count: int) -> bool:
 
 def _is_vector(array: StoredArray) -> bool:
     return len(array.shape) == 1 or (len(array.shape) == 2 and 1 in array.shape)
+
+
+def _is_one_each(array: StoredArray, count: int) -> bool:
+    """Whether an array has a value for each image, of any kind, or a vector that may be one-hot."""
+    if role_of(array.name) == "images":
+        return False
+    one_hot = not role_of(array.name) and len(array.shape) == 2 and array.shape[1] <= _MAX_CLASSES
+    return array.shape[0] == count if one_hot else _is_vector(array) and count == max(array.shape)
 
 
 def _fits(array: StoredArray, count: int) -> bool:

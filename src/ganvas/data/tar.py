@@ -13,6 +13,7 @@ import lzma
 import os
 import tarfile
 import zlib
+from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -25,6 +26,7 @@ from ganvas.data.folder import find_tables_beside
 from ganvas.data.image_files import Contents, list_images
 from ganvas.data.label_tables import LABEL_KEYS, MAX_TABLE_BYTES, Labels, first_value
 from ganvas.data.listing import IMAGE_SUFFIXES, LABELS_FILE, is_hidden, is_table, sort_by_kind
+from ganvas.data.parts import holds_parts
 from ganvas.data.sniffing import HEAD_BYTES, looks_like_image
 from ganvas.data.source_types import ImageFiles, Source, Unreadable, file_stamp
 from ganvas.errors import GanvasError
@@ -47,7 +49,10 @@ class _Index:
     labels: dict[str, Any] = field(default_factory=dict)
     """The label of each sample of a WebDataset, by the number of the tar and the sample's name."""
     keys: dict[str, str] = field(default_factory=dict)
-    links: int = 0
+    special: Counter[str] = field(default_factory=Counter)
+    """The number of members of each kind that are no regular files."""
+    replaced: list[str] = field(default_factory=list)
+    """Names that a later member has too."""
 
 
 def is_tar_name(name: str) -> bool:
@@ -105,7 +110,7 @@ def _read(
         _add(path, number, index, column, keep=packed)
     where = str(paths[0]) if len(paths) == 1 else f"{paths[0].parent}"
     kinds = sort_by_kind({name: size for name, (_, _, size) in index.places.items()})
-    kinds.ignored.update({"(not a regular file)": index.links} if index.links else {})
+    kinds.ignored.update(+index.special)
 
     def read_table(name: str) -> bytes:
         if packed:
@@ -119,12 +124,15 @@ def _read(
         with _open(paths, index.places[name]) as file:
             return file.read(HEAD_BYTES)
 
-    contents = Contents(
-        where, read_table, read_head, [(table.name, table.read_bytes) for table in beside], _attach(index, column)
-    )
+    tables = [(table.name, table.read_bytes) for table in beside]
+    of_parts = holds_parts(Path(where).name.partition(".")[0])
+    contents = Contents(where, read_table, read_head, tables, _attach(index, column), of_parts)
     listing = list_images(kinds, contents, split=split, label_column=column)
     places = [index.places[name] for name in listing.names]
     names, labels = [_printable(name) for name in listing.names], listing.labels
+    if index.replaced:
+        found = f"{len(index.replaced)}, such as {index.replaced[0]}"
+        notes = (*notes, f"Members of the tar that a later one of the same name replaces: {_printable(found)}.")
     notes = (*notes, *map(_printable, listing.notes))
     stream = None
     if packed:
@@ -159,7 +167,7 @@ def _add(path: Path, number: int, index: _Index, column: str | None, *, keep: bo
             total += member.size
             refuse_bomb(path, "the archive", size, total)
             if not member.isfile() or member.issparse():
-                index.links += not member.isdir()
+                index.special[_kind_of(member)] += not member.isdir()
                 continue
             key = f"{number}:{_sample_of(name)}"
             content = b""
@@ -168,9 +176,12 @@ def _add(path: Path, number: int, index: _Index, column: str | None, *, keep: bo
                 value = _parse_label(name, content, column)
                 if value is not None:
                     index.labels[key] = value
-            if name in index.places and index.places[name][0] != number:
-                folder, slash, base = name.rpartition("/")
-                name = f"{folder}{slash}{path.name.partition('.')[0]}-{base}"
+            folder, slash, base = name.rpartition("/")
+            prefix = path.name.partition(".")[0]
+            while name in index.places and index.places[name][0] != number:  # that of another shard
+                name, prefix = f"{folder}{slash}{prefix}-{base}", f"{prefix}-{number}"
+            if name in index.places:
+                index.replaced.append(name)
             suffix = PurePosixPath(name).suffix.lower()
             if keep and is_table(PurePosixPath(name).name) and member.size <= MAX_TABLE_BYTES:
                 kept += member.size
@@ -180,6 +191,13 @@ def _add(path: Path, number: int, index: _Index, column: str | None, *, keep: bo
             if suffix in IMAGE_SUFFIXES or not suffix:
                 index.keys[name] = key
             index.places[name] = number, place if keep else member.offset_data, member.size
+
+
+def _kind_of(member: tarfile.TarInfo) -> str:
+    """What a member is that is not read."""
+    if member.issym() or member.islnk():
+        return "(link)"
+    return "(device)" if member.ischr() or member.isblk() else "(pipe)" if member.isfifo() else "(special file)"
 
 
 def _attach(index: _Index, column: str | None) -> Labels | None:

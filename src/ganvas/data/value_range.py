@@ -11,6 +11,7 @@ from ganvas.errors import GanvasError
 _DARK = 63
 """Of 255: the least maximum of all pixels of a usual data set. Below it, the numbers probably have another range."""
 _TOLERANCE = 0.5 / 255
+_FEW_NUMBERS, _FEW_IMAGES = 0.01, 0.1  # the shares, of the positive ones and of all, up to which outliers are mistakes
 _BIT_DEPTHS = (8, 10, 12, 14, 16)  # of cameras and scanners, whose numbers are stored in 16 bits
 
 
@@ -39,16 +40,21 @@ class _Range:
     finite: bool = True
 
 
-def choose_scale(streams: Sequence[Callable[[], Iterable[np.ndarray]]], dtype: np.dtype, where: str) -> Scale:
+Numbers = tuple[Callable[[], Iterable[np.ndarray]], Callable[[Sequence[int]], str]]
+"""An array in blocks along its first axis, and where the number of an index is, in words."""
+
+
+def choose_scale(arrays: Sequence[Numbers], dtype: np.dtype, where: str) -> Scale:
     """Decides from all numbers what they mean: 0..255, 0..1, -1..1, -0.5..0.5, or 10 to 16 bits.
 
     Args:
-        streams: each yields an array in blocks; of all splits, so that all are converted alike.
+        arrays: of all splits, so that all are converted alike.
         dtype: of all of them.
         where: the file and the array, for messages.
 
     Raises:
-        GanvasError: they are no numbers, some are not finite, or their range is none of these; the fix has the formula.
+        GanvasError: they are no numbers, some are not finite, a few are beyond 0..255, or their range is none of
+            these; the fix has the formula.
     """
     if dtype.kind == "b":
         return Scale(0, 255, f"{where}: true and false become 255 and 0.")
@@ -59,7 +65,7 @@ def choose_scale(streams: Sequence[Callable[[], Iterable[np.ndarray]]], dtype: n
             expected="numbers, best uint8 in 0..255",
             fix="save numpy.stack(list(x)) instead; objects are never unpickled." if objects else "save numbers.",
         )
-    ranges = [_find_range(stream(), dtype) for stream in streams]
+    ranges = [_find_range(stream(), dtype) for stream, _ in arrays]
     found = _Range(
         min(one.low for one in ranges),
         max(one.high for one in ranges),
@@ -75,6 +81,9 @@ def choose_scale(streams: Sequence[Callable[[], Iterable[np.ndarray]]], dtype: n
             )
     if not found.finite:
         raise _refuse(where, "values that are not finite", "numpy.nan_to_num(x)", found)
+    if found.high > 255.5 or (found.low < -0.5 and found.high > _DARK):
+        for one in arrays:
+            _refuse_outliers(one, where)
     return _scale_whole(found, dtype, where) if found.whole else _scale_fractions(found, where)
 
 
@@ -92,6 +101,34 @@ def _find_range(blocks: Iterable[np.ndarray], dtype: np.dtype) -> _Range:
         if dtype.kind == "f" and found.whole:
             found.whole = bool((block == np.rint(block)).all())
     return found
+
+
+def _refuse_outliers(numbers: Numbers, where: str) -> None:
+    """Raises GanvasError if a few numbers in a few images are beyond 0..255: one would darken all images.
+
+    Of images of more than 8 bits many are, and of most images some.
+    """
+    stream, locate = numbers
+    beyond = images = positive = count = 0
+    first: tuple[list[int], float] | None = None
+    for block in stream():
+        outside = (block > 255.5) | (block < -0.5)
+        if first is None and outside.any():
+            index = np.argwhere(outside)[0]
+            first = [count + int(index[0]), *map(int, index[1:])], float(block[tuple(index)])
+        beyond += int(np.count_nonzero(outside))
+        images += int(np.count_nonzero(outside.reshape(len(block), -1).any(axis=1)))
+        positive += int(np.count_nonzero(block > 0))
+        count += len(block)
+    if first is None or beyond > _FEW_NUMBERS * positive or images > max(2, _FEW_IMAGES * count):
+        return
+    index, value = first
+    others = f", as are {beyond - 1} others" if beyond > 1 else ""
+    raise GanvasError(
+        f"{where}: {locate(index)} is {value:g}, beyond 0..255{others}, unlike all other numbers.",
+        expected="numbers in 0..255; or of 10 to 16 bits, if many are above 255",
+        fix="correct it, or clip all numbers: x.clip(0, 255).",
+    )
 
 
 def _scale_whole(found: _Range, dtype: np.dtype, where: str) -> Scale:

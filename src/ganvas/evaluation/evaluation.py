@@ -33,6 +33,7 @@ from ganvas.features.extraction import Extractor, extract_features
 from ganvas.files import to_path
 from ganvas.progress import progress_bar
 from ganvas.pytorch_state import default_state
+from ganvas.reading import near_paths
 from ganvas.runs import log, lookup, snapshot
 from ganvas.runs.card import is_single_file
 from ganvas.runs.folder import Run
@@ -172,6 +173,8 @@ def _open(
     path = lookup.find_local(path) if lookup.names_generator(path) else path
     in_folder = any((path / name).exists() for name in ("config.json", "card.json", "G.safetensors"))
     if not (in_folder or is_single_file(path)):
+        if not path.exists() and (near := near_paths(path)):
+            raise GanvasError(f"{what} does not exist.", expected="a run, a snapshot, or real images", fix=near)
         if against is None:
             raise GanvasError(
                 f"{what} is neither a run nor a snapshot: what should its images be compared with?",

@@ -33,6 +33,7 @@ from ganvas.latents import Latents
 from ganvas.networks import Shape
 from ganvas.progress import progress_bar
 from ganvas.pytorch_state import default_state
+from ganvas.reading import near_paths
 from ganvas.runs.folder import Run
 from ganvas.runs.training_data import find_data
 from ganvas.sampling import Label
@@ -227,7 +228,8 @@ def load_photo(photo: Photo, shape: Shape, fit: Fit) -> np.ndarray:
         return decoding.resize_array(photo, shape.channels, size, fit)
     path = to_path(photo, "a picture's file")
     if not path.is_file():
-        raise GanvasError(f"{path} {'is no file' if path.exists() else 'does not exist'}.", expected="a picture's file")
+        what = "is no file" if path.exists() else "does not exist"
+        raise GanvasError(f"{path} {what}.", expected="a picture's file", fix=near_paths(path))
     try:
         return decoding.decode(io.BytesIO(path.read_bytes()), shape.channels, size, fit)
     except (Unreadable, OSError) as error:

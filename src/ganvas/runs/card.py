@@ -27,6 +27,7 @@ from ganvas.reading import (
     read_json,
 )
 from ganvas.runs.formats import check_format
+from ganvas.runs.state_metadata import saved_kimg
 from ganvas.specs import is_spec
 
 FORMAT = 2
@@ -259,8 +260,15 @@ def _unusable(file: Path, error: Exception) -> GanvasError:
     snapshots, own = file.parent.parent, file.parent.name
     beside = sorted((path for path in snapshots.glob("[0-9]*") if path.name != own), reverse=True)
     usable = next((path for path in beside if not find_damage(path)), None)
+    fix = f"name another snapshot: {usable} can be used." if usable else "train it again."
+    run = snapshots.parent
+    if not usable and is_run(run) and (kimg := saved_kimg(run)) is not None:
+        fix = (
+            f"ganvas train {run}, or the command that trained it, goes on from its state of {kimg:g} kimg and writes "
+            "a snapshot."
+        )
     return GanvasError(
         f"{file} is damaged ({describe_reason(error)}): not a usable snapshot.",
         expected="a folder with G.safetensors and card.json, as ganvas train writes them",
-        fix=f"name another snapshot: {usable} can be used." if usable else "train it again.",
+        fix=fix,
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ganvas.errors import GanvasError
 from ganvas.files import Removal, apply_removals, disk_usage, find_leftovers
-from ganvas.reading import read_json
+from ganvas.reading import near_paths, read_json
 from ganvas.runs.folder import Run
 from ganvas.runs.lock import is_being_trained, lock_run
 from ganvas.runs.overview import find_runs, is_run_folder, summarise
@@ -150,7 +150,7 @@ def _check_removable(path: Path) -> None:
         raise GanvasError(
             f"{path} is no run." if path.exists() else f"There is no run {path}.",
             expected="the folder of a run or of a comparison, or its name",
-            fix="ganvas runs lists them.",
+            fix=near_paths(path) or "ganvas runs lists them.",
         )
     if foreign := find_foreign(path):
         raise GanvasError(

@@ -20,7 +20,13 @@ def lock_run(run: Path) -> Iterator[None]:
     Raises:
         GanvasError: another process is training it.
     """
-    lock = FileLock(run / ".lock")
+    lock = FileLock(file := run / ".lock")
+    if file.exists() and not file.is_file():
+        raise GanvasError(
+            f"{file} is {'a folder' if file.is_dir() else 'no regular file'}, so {run} cannot be locked.",
+            expected="an empty file, or none",
+            fix="remove it: Ganvas did not write it.",
+        )
     try:
         lock.acquire(timeout=WAIT_SECONDS)
     except Timeout:

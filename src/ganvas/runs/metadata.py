@@ -13,6 +13,7 @@ from ganvas.reading import (
     is_object,
     is_text,
     is_texts,
+    near_paths,
     read_json,
 )
 from ganvas.runs.card import SHAPE, check_sources, is_hub_folder
@@ -62,6 +63,8 @@ def read_metadata(run: Path) -> dict[str, Any]:
         missing = isinstance(error, FileNotFoundError | NotADirectoryError)
         snapshots = run / "snapshots"
         usable = not missing and snapshots.is_dir() and next(snapshots.glob("*/card.json"), None) is not None
+        if not run.exists() and (near := near_paths(run)):
+            raise GanvasError(f"{run} does not exist.", expected="the folder of a run", fix=near) from error
         raise GanvasError(
             f"{run} is not a run folder (no config.json)."
             if missing

@@ -10,10 +10,11 @@ from typing import Any, Literal
 
 from ganvas.errors import GanvasError
 from ganvas.files import disk_usage, format_bytes, to_path
-from ganvas.reading import read_json
+from ganvas.reading import near_paths, read_json
 from ganvas.runs.card import find_damage
 from ganvas.runs.folder import Run
-from ganvas.runs.state_metadata import read_metadata
+from ganvas.runs.state_metadata import saved_kimg
+from ganvas.terminal import printable, printable_name
 
 MAX_DEPTH = 4
 """Levels of folders that are searched: runs/RUN, comparisons/COMPARISON/runs/RUN."""
@@ -78,7 +79,8 @@ def find_runs(folder: Path) -> Iterator[Path]:
         raise GanvasError(
             f"{folder} is no folder." if folder.exists() else f"There is no folder {folder} here.",
             expected="a folder with runs in it",
-            fix="ganvas train trains a first run; ganvas runs FOLDER lists those of another folder.",
+            fix=near_paths(folder)
+            or "ganvas train trains a first run; ganvas runs FOLDER lists those of another folder.",
         )
     yield from [folder] if is_run_folder(folder) else _search(folder, MAX_DEPTH)
 
@@ -136,10 +138,10 @@ def _what_works(run: Run) -> list[str]:
     works = [f"{found[0]} can be used."] if found else []
     try:
         run.config  # noqa: B018 - raises if it cannot be read
-        nimg = read_metadata(run.state_file)["nimg"]
     except GanvasError:
         return works
-    return [*works, f"ganvas train {run} goes on from its state of {nimg / 1000:g} kimg."]
+    kimg = saved_kimg(run.path)
+    return works if kimg is None else [*works, f"ganvas train {run} goes on from its state of {kimg:g} kimg."]
 
 
 def _named_after(run: RunSummary) -> bool:
@@ -184,14 +186,17 @@ def render(runs: Sequence[RunSummary], folder: Path) -> Any:
     colours = {"complete": "green", "training": "cyan", "unfinished": "yellow"}
     for one, name in zip(runs, names, strict=True):
         readable = one.state != "unreadable"
+        title, data, origin = (
+            escape(printable_name(text)) for text in (str(name.relative_to(shared)), one.data, one.origin)
+        )
         table.add_row(
-            f"[bold]{escape(str(name.relative_to(shared)))}[/]", *(() if plain else (one.recipe, escape(one.data))),
-            *((escape(one.origin),) if transferred else ()),
+            f"[bold]{title}[/]", *(() if plain else (one.recipe, data)),
+            *((origin,) if transferred else ()),
             f"{_format_kimg(one.kimg)}/{_format_kimg(one.total_kimg)}" if readable else "",
             *(["" if one.quality is None else f"{one.quality:.3g}"] if measured else ()),
             format_bytes(one.bytes),
             _format_day(datetime.fromtimestamp(one.changed)),
             f"[{colours.get(one.state, 'red')}]{one.state}[/]",
         )  # fmt: skip
-    heading = [] if shared == Path() else [Text(f"In {folder / shared}:")]
-    return Group(*heading, table, *(Text(f"! {one.problem}", style="yellow") for one in runs if one.problem))
+    heading = [] if shared == Path() else [Text(printable(f"In {folder / shared}:"))]
+    return Group(*heading, table, *(Text(printable(f"! {one.problem}"), style="yellow") for one in runs if one.problem))

@@ -34,6 +34,14 @@ def read_metadata(path: Path) -> dict[str, Any]:
         return parse_metadata(file, path)
 
 
+def saved_kimg(run: Path) -> float | None:
+    """How far the state is from which a run is resumed; None if there is none that can be read."""
+    try:
+        return read_metadata(run / "state" / "latest.safetensors")["nimg"] / 1000
+    except GanvasError:
+        return None
+
+
 def parse_metadata(file: Any, path: Path) -> dict[str, Any]:
     """The metadata of an open state file.
 

@@ -19,6 +19,7 @@ from ganvas.config import Network, TrainConfig, leaves, replace
 from ganvas.errors import GanvasError
 from ganvas.files import to_path
 from ganvas.networks import Shape
+from ganvas.reading import near_paths
 from ganvas.runs import checkpoint, lookup, state_metadata
 from ganvas.runs.card import (
     WEIGHTS,
@@ -85,7 +86,7 @@ def find_origin(config: TrainConfig) -> Origin | None:
         raise GanvasError(
             f"--from is {path}, which {'is no run' if path.exists() else 'does not exist'}.",
             expected=f"a run folder, one of its snapshots, or {lookup.FORMS}",
-            fix="ganvas runs lists the runs.",
+            fix=near_paths(path) or "ganvas runs lists the runs.",
         )
     own = config.network.family
     if origin.network.family != own:

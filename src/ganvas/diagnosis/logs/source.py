@@ -12,6 +12,7 @@ from typing import BinaryIO
 from ganvas.diagnosis.logs.packed import UNPACK_ERRORS, describe_binary, open_file, plain_name
 from ganvas.errors import GanvasError
 from ganvas.files import format_bytes
+from ganvas.reading import near_paths
 
 HEAD = 2**16
 """Bytes at the start of a file from which its format is found."""
@@ -192,7 +193,8 @@ def _read(file: BinaryIO, path: Path, most: int) -> bytes:
 def _unreadable(path: Path, error: OSError) -> GanvasError:
     name = shown(path)
     if isinstance(error, FileNotFoundError):
-        return GanvasError(f"There is no {name}.", expected="a log or a folder", fix="check the name.")
+        fix = near_paths(path) or "check the name."
+        return GanvasError(f"There is no {name}.", expected="a log or a folder", fix=fix)
     return GanvasError(f"{name} could not be read ({error.strerror}).", expected="a log", fix="check its permissions.")
 
 

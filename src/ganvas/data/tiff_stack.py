@@ -1,0 +1,83 @@
+"""Reads a TIFF of several pages of one size: each page is an image."""
+
+import io
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+from PIL import Image
+
+from ganvas.data.chunks import ignore_long_text
+from ganvas.data.source_types import ImageFiles, Source, Unreadable, file_stamp, no_split
+from ganvas.errors import GanvasError
+
+_MAX_PAGES = 1_000_000
+
+
+def is_stack(path: Path) -> bool:
+    """Whether a file is a TIFF with more than one page, as far as its headers show."""
+    try:
+        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=("TIFF",)) as image:
+            return bool(getattr(image, "is_animated", False))
+    except Exception:  # a damaged header may fail in any way
+        return False
+
+
+def source(path: Path, name: str, split: str) -> Source:
+    """The source for a TIFF; its pages are not read yet.
+
+    Raises:
+        GanvasError: the split is that for tests. On reading: the pages have different sizes.
+    """
+    if split == "test":
+        raise no_split(str(path))
+    return Source(name, "a TIFF of several pages", ["tiff", file_stamp(path)], lambda: _read(path))
+
+
+def _read(path: Path) -> ImageFiles:
+    sizes = [page.size if isinstance(page, Image.Image) else None for page in _pages(path)]
+    known = {size for size in sizes if size is not None}
+    if len(known) > 1:
+        listed = ", ".join(f"{height}x{width}" for width, height in sorted(known, reverse=True)[:4])
+        raise GanvasError(
+            f"{path} has {len(sizes)} pages of different sizes: {listed}.",
+            expected="pages of one size, each an image; one image in several sizes is a single image",
+            fix="save the pages that are images as files in a folder.",
+        )
+    note = f"The {len(sizes)} pages of {path.name} are read as {len(sizes)} images."
+    names = [f"page {number}" for number in range(1, len(sizes) + 1)]
+    return ImageFiles(names, _never, lambda: _stream(path), notes=(note,))
+
+
+def _never(index: int) -> io.BytesIO:
+    raise Unreadable("pages are read in order")
+
+
+def _stream(path: Path) -> Iterator[bytes | Unreadable]:
+    for page in _pages(path):
+        yield _encode(page) if isinstance(page, Image.Image) else page
+
+
+def _encode(page: Image.Image) -> bytes | Unreadable:
+    """One page as a TIFF of its own, with the same numbers."""
+    try:
+        content = io.BytesIO()
+        page.copy().save(content, "TIFF")
+        return content.getvalue()
+    except Exception as error:  # a damaged page may fail in any way
+        return Unreadable(f"damaged TIFF: {error or type(error).__name__}")
+
+
+def _pages(path: Path) -> Iterator[Image.Image | Unreadable]:
+    """Yields each page, not decoded; where one cannot be found, that is the last."""
+    with warnings.catch_warnings(action="ignore"), Image.open(path, formats=("TIFF",)) as image:
+        ignore_long_text(image)
+        for number in range(_MAX_PAGES):
+            try:
+                image.seek(number)
+            except EOFError:
+                return
+            except Exception as error:
+                yield Unreadable(f"damaged TIFF: {error or type(error).__name__}")
+                return
+            yield image
