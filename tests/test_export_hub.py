@@ -18,7 +18,7 @@ from support import call_cli, tiny
 
 import ganvas
 from ganvas.config import replace
-from ganvas.data import cache_contents
+from ganvas.data.cached import cache_contents
 from ganvas.errors import GanvasError
 from ganvas.exporting import hub_folder
 from ganvas.runs.folder import Run

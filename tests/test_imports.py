@@ -14,7 +14,7 @@ from ganvas.training.start import train
 WITHOUT_TORCH = [
     "ganvas", "ganvas.cli", "ganvas.config", "ganvas.recipes", "ganvas.image_io",
     "ganvas.data.inspection", "ganvas.data.sources",
-    "ganvas.environment", "ganvas.data.cache_contents", "ganvas.runs.cleaning", "ganvas.runs.overview",
+    "ganvas.environment", "ganvas.data.cached.cache_contents", "ganvas.runs.cleaning", "ganvas.runs.overview",
     "ganvas.runs.curves", "ganvas.runs.folder", "ganvas.runs.formats", "ganvas.runs.log", "ganvas.runs.state_metadata",
     "ganvas.diagnosis.diagnosis", "ganvas.diagnosis.logs.reader", "ganvas.diagnosis.sources",
     "ganvas.comparison.progress", "ganvas.comparison.candidates", "ganvas.comparison.summary",

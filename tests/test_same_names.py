@@ -17,7 +17,7 @@ from ganvas import data, environment
 from ganvas.cli import COMMANDS
 from ganvas.cli.training import _TrainCommand
 from ganvas.config import TrainConfig, leaves
-from ganvas.data import cache_contents
+from ganvas.data.cached import cache_contents
 from ganvas.latent_space.axes import Directions
 from ganvas.runs import cleaning, curves, overview
 from ganvas.sampling import Sampler

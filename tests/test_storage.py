@@ -16,7 +16,8 @@ from support import run_cli, tiny
 
 import ganvas
 from ganvas.config import replace
-from ganvas.data import DataOptions, cache, cache_contents, open_images
+from ganvas.data import DataOptions, open_images
+from ganvas.data.cached import cache, cache_contents
 from ganvas.errors import GanvasError
 from ganvas.files import format_bytes
 from ganvas.runs import cleaning, overview

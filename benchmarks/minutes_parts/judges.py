@@ -17,7 +17,7 @@ from minutes_parts.sets import Pictures
 from torch import Tensor
 from torch.nn import functional as F
 
-from ganvas.data import cache
+from ganvas.data.cached import cache
 from ganvas.evaluation.memorisation import TrainingFeatures, compare_with_training
 from ganvas.evaluation.metrics import compute_moments, frechet_distance
 from ganvas.evaluation.neighbours import prdc

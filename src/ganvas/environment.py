@@ -191,7 +191,7 @@ def _memory() -> dict[str, int]:
 
 def _cache() -> dict[str, Any]:
     """The cache folder, and the bytes in it."""
-    from ganvas.data import cache_contents, cache_files
+    from ganvas.data.cached import cache_contents, cache_files
 
     return {
         "folder": shorten_home(str(cache_files.root())),

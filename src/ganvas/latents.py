@@ -16,7 +16,7 @@ import torch
 from numpy.lib import format as npy
 from torch import Tensor
 
-from ganvas.data.stored import parse_header
+from ganvas.data.arrays.stored import parse_header
 from ganvas.display import Displayed
 from ganvas.errors import GanvasError
 from ganvas.files import atomic_file, make_folder, to_path

@@ -9,8 +9,8 @@ from helpers import labels_of, noise, open_data
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ganvas.data.arrays import find_beside
-from ganvas.data.naming import role_of, split_of, stem, words
+from ganvas.data.formats.npz import find_beside
+from ganvas.data.labels.naming import role_of, split_of, stem, words
 from ganvas.errors import GanvasError
 
 
@@ -334,7 +334,7 @@ def test_features_are_no_images(tmp_path):
 
 
 def test_large_arrays_are_read_in_blocks(tmp_path, monkeypatch):
-    monkeypatch.setattr("ganvas.data.stored.BLOCK_BYTES", 1000)
+    monkeypatch.setattr("ganvas.data.arrays.stored.BLOCK_BYTES", 1000)
     images = smooth_colours(30)
     np.save(tmp_path / "last.npy", images)
     np.save(tmp_path / "first.npy", images.transpose(1, 2, 3, 0))
@@ -343,7 +343,7 @@ def test_large_arrays_are_read_in_blocks(tmp_path, monkeypatch):
 
 
 def test_transparency_is_looked_for_in_all_images(tmp_path, monkeypatch):
-    monkeypatch.setattr("ganvas.data.stored.BLOCK_BYTES", 1000)
+    monkeypatch.setattr("ganvas.data.arrays.stored.BLOCK_BYTES", 1000)
     images = np.concatenate([smooth_colours(30), np.full((30, 16, 16, 1), 255, np.uint8)], axis=3)
     np.save(tmp_path / "opaque.npy", images)
     assert open_data(tmp_path / "opaque.npy").channels == 3

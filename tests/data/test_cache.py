@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from helpers import encode, noise, open_data, start_python, write_folder, write_zip
 
-from ganvas.data import DataOptions, cache, open_images, prepare
+from ganvas.data import DataOptions, open_images, prepare
+from ganvas.data.cached import cache
 from ganvas.errors import GanvasError
 
 
@@ -185,7 +186,8 @@ def test_default_cache_follows_xdg_cache_home(monkeypatch, tmp_path):
 
 OPEN_SLOWLY = """
 import sys, time
-from ganvas.data import DataOptions, cache, open_images, prepare
+from ganvas.data import DataOptions, open_images, prepare
+from ganvas.data.cached import cache
 calls = []
 original = prepare.decode
 def slow(*args):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from helpers import encode, labels_of, noise, open_data
 
-from ganvas.data.columns import choose_label_column
+from ganvas.data.formats.columns import choose_label_column
 from ganvas.errors import GanvasError
 
 pa: Any = pytest.importorskip("pyarrow", reason="the extra `parquet` is not installed")

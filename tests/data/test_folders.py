@@ -9,7 +9,7 @@ import pytest
 from helpers import encode, labels_of, open_data, write_folder, write_zip
 
 from ganvas.data import inspect
-from ganvas.data.splits import choose_split
+from ganvas.data.labels.splits import choose_split
 from ganvas.errors import GanvasError
 
 

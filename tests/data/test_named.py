@@ -11,7 +11,8 @@ from helpers import idx_bytes, labels_of, noise, open_data, write_zip
 from test_published import idx_of
 from test_readers import cifar_files, write_tar
 
-from ganvas.data import cache_contents, named
+from ganvas.data import named
+from ganvas.data.cached import cache_contents
 from ganvas.data.options import DataOptions
 from ganvas.data.sources import find_source
 from ganvas.errors import GanvasError

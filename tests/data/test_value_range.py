@@ -53,7 +53,7 @@ def test_every_usual_encoding_reads_back(tmp_path, images, encoding):
 
 def test_the_last_image_counts_too(tmp_path, monkeypatch):
     """Numbers in 0..255 whose first block, dark, is in 0..1."""
-    monkeypatch.setattr("ganvas.data.stored.BLOCK_BYTES", 500)
+    monkeypatch.setattr("ganvas.data.arrays.stored.BLOCK_BYTES", 500)
     images = np.concatenate([np.zeros((20, 9, 10)), np.ones((20, 9, 10)), PIXELS])
     assert np.array_equal(read(tmp_path, images.astype(np.float32)).images[:, 0], images)
     assert np.array_equal(read(tmp_path, images.astype(np.uint8)).images[:, 0], images)

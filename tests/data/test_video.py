@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from helpers import open_data
 
-from ganvas.data.video import choose_step
+from ganvas.data.formats.video import choose_step
 from ganvas.errors import GanvasError
 
 av: Any = pytest.importorskip("av", reason="the extra `video` is not installed")
@@ -67,7 +67,7 @@ def test_video_is_upright_and_its_pixels_square(tmp_path):
 
 
 def test_rotated_video_is_upright(monkeypatch, tmp_path):
-    from ganvas.data import video
+    from ganvas.data.formats import video
 
     frames = drift(20, 1)
     path = write_video(tmp_path / "phone.mp4", frames)

@@ -10,7 +10,7 @@ import pytest
 from support import call_cli
 
 import ganvas
-from ganvas.data import cache_contents
+from ganvas.data.cached import cache_contents
 from ganvas.errors import GanvasError
 from ganvas.runs import pretrained, web_file
 

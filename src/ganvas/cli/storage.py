@@ -65,8 +65,8 @@ def cache(clean: bool = False, older_than: float | None = None, dry_run: bool = 
         dry_run: With --clean, only list what would be removed.
         json: Print JSON.
     """
-    from ganvas.data import cache_contents
-    from ganvas.data.cache_files import root
+    from ganvas.data.cached import cache_contents
+    from ganvas.data.cached.cache_files import root
 
     if clean:
         note = partial(print, file=sys.stderr)

@@ -13,7 +13,7 @@ from PIL import Image
 
 from ganvas import image_io
 from ganvas.data import DataOptions
-from ganvas.data.cache_files import hash_file
+from ganvas.data.cached.cache_files import hash_file
 from ganvas.devices import select_device
 from ganvas.diagnosis.diagnosis import verdict
 from ganvas.diagnosis.sources import diagnose

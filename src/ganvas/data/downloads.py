@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from ganvas.data import cache_files
+from ganvas.data.cached import cache_files
 from ganvas.errors import GanvasError
 from ganvas.files import atomic_file, explain_os_error, format_bytes, fsync, make_folder
 from ganvas.progress import Advance, progress_bar

@@ -7,13 +7,13 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from ganvas.data.class_folders import choose_tops, has_parts
-from ganvas.data.label_tables import MAX_TABLE_BYTES, Labels, Matcher, make_labels, parse_json, parse_table
+from ganvas.data.labels.class_folders import choose_tops, has_parts
+from ganvas.data.labels.label_tables import MAX_TABLE_BYTES, Labels, Matcher, make_labels, parse_json, parse_table
+from ganvas.data.labels.parts import find_parts, repeat_images
+from ganvas.data.labels.splits import choose_split, find_asides, has_mark
 from ganvas.data.listing import EMPTY, LABELS_FILE, FileKinds, common_root, extension, natural_key
-from ganvas.data.parts import find_parts, repeat_images
 from ganvas.data.sniffing import kind_of_ignored, looks_like_image, unread_notes
 from ganvas.data.source_types import no_split
-from ganvas.data.splits import choose_split, find_asides, has_mark
 from ganvas.errors import GanvasError
 
 _MAX_TABLES = 20  # files that are tried as tables of labels
@@ -48,7 +48,7 @@ class Contents:
     attached: Labels | None = None
     """Labels that come with the images: WebDataset's."""
     of_parts: bool = False
-    """Whether its own name says that its folders are numbered parts of one set: see `ganvas.data.parts`."""
+    """Whether its own name says that its folders are numbered parts of one set: see `ganvas.data.labels.parts`."""
 
 
 class _Selection:

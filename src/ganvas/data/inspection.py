@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ganvas.data.cache import read_file_names
+from ganvas.data.cached.cache import read_file_names
 from ganvas.data.imageset import ImageSet
 from ganvas.data.options import Channels, DataOptions, Fit, Split
 from ganvas.data.sources import open_image_set

@@ -4,7 +4,7 @@ from collections import Counter
 
 import numpy as np
 
-from ganvas.data import cache
+from ganvas.data.cached import cache
 from ganvas.data.options import MIN_SIDE, DataOptions
 from ganvas.data.prepare import choose_default_size, scan_headers
 from ganvas.data.source_types import ImageFiles

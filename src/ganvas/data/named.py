@@ -11,8 +11,9 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from ganvas.data import cache_files, idx
+from ganvas.data.cached import cache_files
 from ganvas.data.downloads import RemoteFile, fetch
+from ganvas.data.formats import idx
 from ganvas.data.options import DataOptions
 from ganvas.data.source_types import ImageArrays, ImageFiles, Source
 from ganvas.files import explain_os_error, make_folder

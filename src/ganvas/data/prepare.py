@@ -16,11 +16,11 @@ from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 
-from ganvas.data.cache import PixelWriter, check_disk_space
+from ganvas.data.arrays.value_range import depth_note, white_of
+from ganvas.data.cached.cache import PixelWriter, check_disk_space
 from ganvas.data.decoding import Header, decode, is_transparent, read_header, read_peak, resize_array
 from ganvas.data.options import MIN_SIDE, DataOptions
 from ganvas.data.source_types import ImageArrays, ImageFiles, Unreadable
-from ganvas.data.value_range import depth_note, white_of
 from ganvas.errors import GanvasError
 from ganvas.progress import progress_bar
 

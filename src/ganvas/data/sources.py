@@ -15,26 +15,25 @@ from typing import Literal
 
 import numpy as np
 
-from ganvas.data import (
+from ganvas.data import digits, named, stacked
+from ganvas.data.cached import cache
+from ganvas.data.formats import (
     archive,
-    arrays,
-    cache,
     cifar,
     columns,
-    digits,
     folder,
     hub,
     idx,
     matlab,
-    named,
+    npz,
     pixel_table,
     shards,
-    stacked,
     stl10,
     tar,
     tiff_stack,
     video,
 )
+from ganvas.data.formats.tar_stream import read_members
 from ganvas.data.imageset import ImageSet
 from ganvas.data.listing import IMAGE_SUFFIXES
 from ganvas.data.options import DataOptions
@@ -46,7 +45,6 @@ from ganvas.data.prepare import (
 )
 from ganvas.data.sniffing import detect_format, looks_like_image, name_unread, refuse_unread
 from ganvas.data.source_types import ImageArrays, ImageFiles, Source, describe_start, no_split, without_controls
-from ganvas.data.tar_stream import read_members
 from ganvas.errors import GanvasError
 from ganvas.reading import near_paths
 from ganvas.values import expand_user
@@ -194,7 +192,7 @@ def _file_source(path: Path, options: DataOptions) -> Source:
         return stl10.source(path, _short_name(path.resolve().parent.name), split)
     if format == "tar":
         return _tar_source(path, name, options)
-    readers = {"npy": arrays, "zip": arrays, "mat": matlab}
+    readers = {"npy": npz, "zip": npz, "mat": matlab}
     if format in readers:
         return readers[format].source(path, name, split, column)
     if format == "table":

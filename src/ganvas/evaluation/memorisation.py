@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ganvas.data import cache
+from ganvas.data.cached import cache
 from ganvas.errors import GanvasError
 from ganvas.evaluation.metrics import check_features, compute_moments
 from ganvas.evaluation.near_copies import NearCopies

@@ -16,7 +16,8 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ganvas.data import ImageSet, cache, cache_files
+from ganvas.data import ImageSet
+from ganvas.data.cached import cache, cache_files
 from ganvas.errors import GanvasError
 from ganvas.features.extraction import (
     Extractor,

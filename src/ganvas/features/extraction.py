@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ganvas.data import ImageSet, cache, to_unit
+from ganvas.data import ImageSet, to_unit
+from ganvas.data.cached import cache
 from ganvas.data.selection import iterate_batches
 from ganvas.errors import GanvasError
 from ganvas.progress import progress_bar

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ganvas.data import to_uint8
-from ganvas.data.cache_files import hash_file
+from ganvas.data.cached.cache_files import hash_file
 from ganvas.errors import GanvasError
 from ganvas.features.extraction import Extractor
 from ganvas.features.eye import to_rgb

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ganvas.data import cache_files
+from ganvas.data.cached import cache_files
 from ganvas.errors import GanvasError
 from ganvas.features import layers
 from ganvas.features.layers import FeatureNetwork

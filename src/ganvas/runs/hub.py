@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from filelock import FileLock
 
-from ganvas.data import cache_files
+from ganvas.data.cached import cache_files
 from ganvas.data.downloads import RemoteFile, fetch, read_small
 from ganvas.errors import GanvasError
 from ganvas.files import atomic_file, clean_leftovers, make_folder, write_json

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from filelock import FileLock
 
-from ganvas.data import cache_files
+from ganvas.data.cached import cache_files
 from ganvas.data.downloads import fetch_by_digest
 from ganvas.errors import GanvasError
 from ganvas.files import clean_leftovers, make_folder

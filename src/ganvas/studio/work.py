@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageFile
 
-from ganvas.data import cache
+from ganvas.data.cached import cache
 from ganvas.data.decoding import decode
 from ganvas.data.imageset import ImageSet
 from ganvas.data.inspection import inspect

@@ -21,12 +21,12 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from ganvas.data.archive import refuse_bomb
-from ganvas.data.folder import find_tables_beside
+from ganvas.data.formats.archive import refuse_bomb
+from ganvas.data.formats.folder import find_tables_beside
 from ganvas.data.image_files import Contents, list_images
-from ganvas.data.label_tables import LABEL_KEYS, MAX_TABLE_BYTES, Labels, first_value
+from ganvas.data.labels.label_tables import LABEL_KEYS, MAX_TABLE_BYTES, Labels, first_value
+from ganvas.data.labels.parts import holds_parts
 from ganvas.data.listing import IMAGE_SUFFIXES, LABELS_FILE, is_hidden, is_table, sort_by_kind
-from ganvas.data.parts import holds_parts
 from ganvas.data.sniffing import HEAD_BYTES, looks_like_image
 from ganvas.data.source_types import ImageFiles, Source, Unreadable, file_stamp
 from ganvas.errors import GanvasError

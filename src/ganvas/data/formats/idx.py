@@ -14,13 +14,13 @@ from typing import BinaryIO, cast
 
 import numpy as np
 
-from ganvas.data import emnist
-from ganvas.data.archive import is_bomb, open_zip
+from ganvas.data.arrays.stored import StoredArray, rows_of_block
+from ganvas.data.arrays.table import ArrayTable, read_images
+from ganvas.data.formats import emnist
+from ganvas.data.formats.archive import is_bomb, open_zip
+from ganvas.data.labels.naming import split_of, stem
 from ganvas.data.listing import natural_key
-from ganvas.data.naming import split_of, stem
 from ganvas.data.source_types import ImageArrays, Source, describe_start, file_stamp
-from ganvas.data.stored import StoredArray, rows_of_block
-from ganvas.data.table import ArrayTable, read_images
 from ganvas.errors import GanvasError
 
 _IMAGE_FILE = re.compile(r"images?[-_.](idx\d|ubyte)", re.IGNORECASE)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ganvas.data.arrays.stored import StoredArray, rows_of_block
 from ganvas.data.options import MIN_SIDE
-from ganvas.data.stored import StoredArray, rows_of_block
 from ganvas.errors import GanvasError
 
 _CHANNELS = (1, 3, 4)

@@ -9,11 +9,11 @@ import zlib
 from pathlib import Path
 from typing import BinaryIO
 
-from ganvas.data.folder import find_tables_beside
+from ganvas.data.formats.folder import find_tables_beside
 from ganvas.data.image_files import Contents, list_images
-from ganvas.data.label_tables import MAX_TABLE_BYTES
+from ganvas.data.labels.label_tables import MAX_TABLE_BYTES
+from ganvas.data.labels.parts import holds_parts
 from ganvas.data.listing import sort_by_kind
-from ganvas.data.parts import holds_parts
 from ganvas.data.sniffing import HEAD_BYTES
 from ganvas.data.source_types import ImageFiles, Source, Unreadable, describe_start, file_stamp
 from ganvas.errors import GanvasError

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ganvas.data.splits import without_accents
+from ganvas.data.labels.splits import without_accents
 
 _REPEATED_WORDS = "fold folds kfold cv crossval crossvalidation split splits run runs trial trials repeat"
 _REPEATED = frozenset(_REPEATED_WORDS.split())

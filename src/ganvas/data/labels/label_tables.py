@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ganvas.data.classes import read_classes
+from ganvas.data.labels.classes import read_classes
 from ganvas.data.listing import IMAGE_SUFFIXES, LABELS_FILE
 from ganvas.errors import GanvasError
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from ganvas.data.classes import Classes, read_classes
-from ganvas.data.layout import Layout, find_layout
-from ganvas.data.naming import SPLITS, is_perhaps_images, listed, role_of, words
+from ganvas.data.arrays.layout import Layout, find_layout
+from ganvas.data.arrays.stored import StoredArray
+from ganvas.data.arrays.value_range import choose_scale
+from ganvas.data.labels.classes import Classes, read_classes
+from ganvas.data.labels.naming import SPLITS, is_perhaps_images, listed, role_of, words
 from ganvas.data.source_types import ImageArrays, no_split
-from ganvas.data.stored import StoredArray
-from ganvas.data.value_range import choose_scale
 from ganvas.errors import GanvasError
 
 _MAX_LABEL_BYTES = 2**30

@@ -10,8 +10,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.lib import format as npy
 
-from ganvas.data.archive import open_zip, refuse_bomb
-from ganvas.data.naming import Role, role_of, split_of
+from ganvas.data.formats.archive import open_zip, refuse_bomb
+from ganvas.data.labels.naming import Role, role_of, split_of
 from ganvas.errors import GanvasError
 
 BLOCK_BYTES = 2**23

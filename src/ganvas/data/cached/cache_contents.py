@@ -10,7 +10,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from ganvas.data import cache_files, named
+from ganvas.data import named
+from ganvas.data.cached import cache_files
 from ganvas.errors import GanvasError
 from ganvas.files import Removal, apply_removals, disk_usage, find_leftovers
 from ganvas.reading import read_json
@@ -19,7 +20,7 @@ from ganvas.values import to_number
 MAX_DAYS = 1e5
 
 _SET_FILES = {"images.u8", "labels.npy", "names.json", "meta.json"}
-"""The files of a data set (`ganvas.data.cache`)."""
+"""The files of a data set (`ganvas.data.cached.cache`)."""
 
 _KEY = "[0-9a-f]{32}"
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from ganvas.data.naming import words
+from ganvas.data.arrays.stored import StoredArray
+from ganvas.data.labels.naming import words
 from ganvas.data.source_types import ImageArrays
-from ganvas.data.stored import StoredArray
 
 _SIDE = 28
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ganvas.data.naming import role_of, split_of
-from ganvas.data.number_table import choose_separator, open_text, parse_numbers, read_lines
-from ganvas.data.stored import StoredArray, in_memory
+from ganvas.data.arrays.stored import StoredArray, in_memory
+from ganvas.data.formats.number_table import choose_separator, open_text, parse_numbers, read_lines
+from ganvas.data.labels.naming import role_of, split_of
 from ganvas.errors import GanvasError
 
 _EMOTIONS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ganvas.data.image_files import Contents, list_images
+from ganvas.data.labels.parts import holds_parts
 from ganvas.data.listing import HIDDEN, IMAGE_SUFFIXES, is_beside, is_hidden, sort_by_kind
-from ganvas.data.parts import holds_parts
 from ganvas.data.sniffing import HEAD_BYTES
 from ganvas.data.source_types import ImageFiles, Source, file_stamp, open_file
 from ganvas.errors import GanvasError

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ganvas.data.classes import Classes, read_classes
+from ganvas.data.labels.classes import Classes, read_classes
 from ganvas.data.sniffing import looks_like_image
 from ganvas.data.source_types import ImageFiles, Source, Unreadable, file_stamp
 from ganvas.errors import GanvasError

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ganvas.data.naming import SUBJECTS, is_perhaps_images, role_of, split_of, stem
+from ganvas.data.arrays.stored import StoredArray, read_headers
+from ganvas.data.arrays.table import ArrayTable, read_images
+from ganvas.data.labels.naming import SUBJECTS, is_perhaps_images, role_of, split_of, stem
 from ganvas.data.source_types import ImageArrays, Source, file_stamp
-from ganvas.data.stored import StoredArray, read_headers
-from ganvas.data.table import ArrayTable, read_images
 
 
 def source(path: Path, name: str, split: str, label_column: str | None = None) -> Source:

@@ -3,11 +3,11 @@
 import os
 from pathlib import Path
 
-from ganvas.data import columns, tar
+from ganvas.data.formats import columns, tar
+from ganvas.data.labels.splits import choose_files
 from ganvas.data.listing import IMAGE_SUFFIXES, is_hidden, natural_key
 from ganvas.data.options import DataOptions
 from ganvas.data.source_types import Source, no_split
-from ganvas.data.splits import choose_files
 
 _DEPTH = 3  # levels: Hugging Face has default/train/0000.parquet
 

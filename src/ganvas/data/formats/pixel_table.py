@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ganvas.data import emnist, pixel_column
-from ganvas.data.arrays import find_beside
-from ganvas.data.naming import role_of
-from ganvas.data.number_table import NumberTable, choose_separator, open_text, read_numbers
+from ganvas.data.arrays.stored import StoredArray, in_memory
+from ganvas.data.arrays.table import ArrayTable, read_images
+from ganvas.data.formats import emnist, pixel_column
+from ganvas.data.formats.npz import find_beside
+from ganvas.data.formats.number_table import NumberTable, choose_separator, open_text, read_numbers
+from ganvas.data.labels.naming import role_of
 from ganvas.data.source_types import ImageArrays, Source, file_stamp
-from ganvas.data.stored import StoredArray, in_memory
-from ganvas.data.table import ArrayTable, read_images
 from ganvas.errors import GanvasError
 
 _LEAST_COLUMNS = 16  # that the first bytes must show

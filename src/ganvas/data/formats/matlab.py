@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from ganvas.data import emnist
-from ganvas.data.archive import refuse_bomb
-from ganvas.data.arrays import find_beside
+from ganvas.data.arrays.stored import StoredArray, in_memory
+from ganvas.data.arrays.table import ArrayTable, read_images
+from ganvas.data.formats import emnist
+from ganvas.data.formats.archive import refuse_bomb
+from ganvas.data.formats.npz import find_beside
 from ganvas.data.source_types import ImageArrays, Source, file_stamp
-from ganvas.data.stored import StoredArray, in_memory
-from ganvas.data.table import ArrayTable, read_images
 from ganvas.errors import GanvasError
 
 _MAX_BYTES = 2**32  # of all variables of a file, which scipy reads into memory

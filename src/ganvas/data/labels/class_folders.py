@@ -3,8 +3,8 @@
 import re
 from collections.abc import Sequence
 
+from ganvas.data.labels.parts import describe_parts, find_parts, holds_parts
 from ganvas.data.listing import common_root
-from ganvas.data.parts import describe_parts, find_parts, holds_parts
 
 
 def choose_tops(names: Sequence[str], of_parts: bool) -> tuple[list[str], tuple[str, ...]]:

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from ganvas.data.formats.safe_pickle import ArrayStub, unpickle
+from ganvas.data.formats.tar_stream import read_members
 from ganvas.data.listing import normalise_labels
-from ganvas.data.safe_pickle import ArrayStub, unpickle
 from ganvas.data.source_types import ImageArrays, Source, file_stamp
-from ganvas.data.tar_stream import read_members
 from ganvas.errors import GanvasError
 
 _SHAPE = (3, 32, 32)

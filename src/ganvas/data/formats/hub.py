@@ -4,8 +4,8 @@ import io
 import re
 from typing import Any, BinaryIO
 
-from ganvas.data.classes import Classes
-from ganvas.data.columns import choose_label_column, label_rows
+from ganvas.data.formats.columns import choose_label_column, label_rows
+from ganvas.data.labels.classes import Classes
 from ganvas.data.source_types import ImageFiles, Source, Unreadable, no_split, open_file
 from ganvas.errors import GanvasError
 

@@ -22,7 +22,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from filelock import FileLock
 
-from ganvas.data.cache_files import hash_file, mark_used, root
+from ganvas.data.cached.cache_files import hash_file, mark_used, root
 from ganvas.data.imageset import ImageSet
 from ganvas.errors import GanvasError
 from ganvas.files import atomic_file, atomic_folder, write_json

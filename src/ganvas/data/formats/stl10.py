@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from ganvas.data.arrays.stored import BLOCK_BYTES
+from ganvas.data.formats.tar_stream import read_members
 from ganvas.data.listing import normalise_labels
 from ganvas.data.source_types import ImageArrays, Source, file_stamp, no_split
-from ganvas.data.stored import BLOCK_BYTES
-from ganvas.data.tar_stream import read_members
 from ganvas.errors import GanvasError
 
 _SIDE = 96
