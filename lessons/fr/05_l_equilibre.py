@@ -82,10 +82,10 @@ games = {
     "plain": play(),
     "five steps of D": play(d_steps=5),
     "D's rate × 4": play(d_rate=0.4),
-    "D skipped below 1.35": play(skip_d_below=1.35),
+    "D skipped": play(skip_d_below=1.35),
     "instance noise": play(noise=1.0),
     "R1 or R2": play(penalty=zero_centred),
-    "one-centred penalty": play(penalty=one_centred),
+    "one-centred": play(penalty=one_centred),
     "rates ÷ 4": play(d_rate=0.025, g_rate=0.025, rounds=2400),
 }
 _, axes = plt.subplots(2, 8, figsize=(16, 4))
@@ -96,7 +96,7 @@ for (above, below), (title, history) in zip(axes.T, games.items()):
     above.set(title=title, xlim=(-4, 4), ylim=(-4, 4), aspect="equal")
     below.plot(d_loss, linewidth=0.7, label="D's loss")
     below.set_ylim(0, 3)
-axes[0, 0].set_ylabel("ψ, over θ")
+axes[0, 0].set(xlabel="θ", ylabel="ψ")
 axes[1, 0].legend()
 plt.show()
 
@@ -109,7 +109,7 @@ for title, history in games.items():
 assert swing["plain"] > 1
 assert min(swing["D's rate × 4"], swing["five steps of D"], swing["rates ÷ 4"]) > 0.3
 assert max(swing["instance noise"], swing["R1 or R2"]) < 0.1
-assert swing["one-centred penalty"] > 2
+assert swing["one-centred"] > 2
 
 # %% [markdown]
 # Ce que l'on voit :
@@ -200,7 +200,8 @@ assert distance_at_end["r1=r2=1"] < distance_at_end["plain"] / 2
 # ## Quand le coût ne dit rien
 #
 # Un D qui ne distingue pas les réelles des fausses répond 1/2 à tout : son coût est log 4 = 1,39, et celui de G log
-# 2 = 0,69. C'est ainsi à la fin d'un jeu parfait. Quand encore ?
+# 2 = 0,69. C'est ainsi à la fin d'un jeu parfait. Quand encore ? Le jeu à deux nombres en a montré un cas : avec la
+# pénalité centrée en un, le coût de D reste près de log 4, et θ est loin de 0.
 
 # %%
 alike = {"r1=r2=1": runs["r1=r2=1"], "plain": runs["plain"], "rates of 1e-6": train("still", g_lr=1e-6, d_lr=1e-6)}
@@ -211,6 +212,7 @@ for (losses, images), (title, run) in zip(axes, alike.items()):
     losses.set(title=title, ylim=(0, 3))
     images.imshow(ganvas.load(run.path).sample(range(20)).grid(columns=10), cmap="gray")
     images.axis("off")
+axes[0, 0].legend(ncols=2)
 plt.tight_layout()
 plt.show()
 losses, distances = ([end_of(run, name) for run in alike.values()] for name in ("D/loss", "distance"))
