@@ -59,7 +59,7 @@ assert modes_of(centres[3] + SPREAD * torch.randn(4000, 2)) == 1  # every point 
 # circle. Each cure changes one thing:
 #
 # - **a faster D**: D's learning rate is that of G;
-# - **more D**: five updates of D for each one of G;
+# - **more D**: three updates of D for each one of G;
 # - **minibatch statistics**: D receives, with each point, the deviation within its batch (Karras et al. 2018,
 #   after Salimans et al. 2016). Fakes that are all alike give themselves away;
 # - **RpGAN + R1 + R2**: the relativistic loss compares each fake with a real, and penalties keep D's gradients
@@ -123,7 +123,7 @@ def play(draw, G, D, rounds, *, g_rate, d_rate, d_steps=1, relative=False, gamma
 
 # %%
 SLOW_D, EQUAL = {"g_rate": 5e-3, "d_rate": 1e-3}, {"g_rate": 5e-3, "d_rate": 5e-3}
-ROUNDS = 300 if FAST else 1500
+ROUNDS = 400 if FAST else 1500
 
 
 def play_ring(batch_deviation=False, rounds=ROUNDS, **settings):
@@ -159,7 +159,7 @@ draw_points({f"round {(i + 1) * ROUNDS // 5}": points for i, points in enumerate
 cures = {
     "slow D": history[-1],
     "faster D": play_ring(**EQUAL)[-1],
-    "more D": play_ring(**SLOW_D, d_steps=5)[-1],
+    "more D": play_ring(**SLOW_D, d_steps=3)[-1],
     "deviation": play_ring(**SLOW_D, batch_deviation=True)[-1],
     "RpGAN + R1 + R2": play_ring(**EQUAL, relative=True, gamma=0.02)[-1],
 }
@@ -179,12 +179,12 @@ assert min(modes.values()) >= 3
 # The recipe `digits` trains two small fully connected networks on 1,400 digits of 8×8 pixels.
 
 # %%
-KIMG = 24 if FAST else 100
+KIMG = 21 if FAST else 100
 
 
 def train(name, **knobs):
     """A run of the recipe `digits`, with some knobs changed; shows its images."""
-    settings = {"kimg": KIMG, "tick_kimg": KIMG / 12, "snapshot_kimg": KIMG, "plot": False} | knobs
+    settings = {"kimg": KIMG, "batch": 128, "tick_kimg": KIMG / 10, "snapshot_kimg": KIMG, "plot": False} | knobs
     run = ganvas.train("digits", out="runs/lesson-6", name=name, quiet=True, **settings)
     plt.figure(figsize=(9, 1.9))
     plt.imshow(ganvas.load(run.path).sample(range(20)).grid(columns=10), cmap="gray")
