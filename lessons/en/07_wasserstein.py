@@ -1,8 +1,8 @@
 # %% [markdown]
 # # 7. Wasserstein
 #
-# **The claim.** The loss of a classic GAN says little: it is flat where reals and fakes do not overlap, and a lower
-# loss of G need not mean better images. A *critic* whose slope is bounded measures a distance instead, the
+# **The claim.** The loss of a classic GAN says little: it is flat where reals and fakes do not overlap, and a
+# lower loss of G need not mean better images. A *critic* whose slope is bounded measures a distance instead, the
 # Wasserstein distance: it is never flat, and it falls as the images get better (Arjovsky et al. 2017).
 #
 # This lesson compares both distances where they are known, sees what a critic measures with clipped weights and
@@ -30,9 +30,9 @@ torch.set_num_threads(1)  # networks as small as these are no faster with more
 # %% [markdown]
 # ## Two distances
 #
-# Let the reals be uniform on [0, 1], and the fakes the same, moved to the right by θ. The Jensen–Shannon divergence
-# is what the best classic D measures (lesson 1). The Wasserstein distance asks how far one has to carry each fake,
-# on average, to turn the fakes into the reals, with the best plan γ of who goes where:
+# Let the reals be uniform on [0, 1], and the fakes the same, moved to the right by θ. The Jensen–Shannon
+# divergence is what the best classic D measures (lesson 1). The Wasserstein distance asks how far one has to
+# carry each fake, on average, to turn the fakes into the reals, with the best plan γ of who goes where:
 #
 # $$W(p, q) = \inf_{\gamma} \mathbb{E}_{(x, y) \sim \gamma} |x - y|.$$
 #
@@ -71,19 +71,19 @@ assert all(abs(value - shift) < 0.02 for value, shift in zip(w, shifts))
 assert abs(wasserstein(reals, others + 2) - wasserstein_distance(reals, others + 2)) < 1e-4
 
 # %% [markdown]
-# From θ = 1 on the two do not overlap. Jensen–Shannon is log 2 there, whether the fakes are near or far: its slope
-# is 0, and G learns nothing. W is θ itself. Images are like that: they fill so little of the space of all pixels
-# that reals and fakes hardly ever overlap (Arjovsky & Bottou 2017).
+# From θ = 1 on the two do not overlap. Jensen–Shannon is log 2 there, whether the fakes are near or far: its
+# slope is 0, and G learns nothing. W is θ itself. Images are like that: they fill so little of the space of all
+# pixels that reals and fakes hardly ever overlap (Arjovsky & Bottou 2017).
 #
 # ## A critic
 #
-# Nobody can sort images. But the same distance has a second form (Kantorovich and Rubinstein), in which a function
-# f is searched in place of a plan:
+# Nobody can sort images. But the same distance has a second form (Kantorovich and Rubinstein), in which a
+# function f is searched in place of a plan:
 #
 # $$W(p, q) = \sup_{|\nabla f| \le 1} \mathbb{E}_{x \sim p} f(x) - \mathbb{E}_{x \sim q} f(x).$$
 #
-# That is a game for a network: give reals high values and fakes low ones, and never be steeper than 1. f is called
-# a critic, since its values are no probabilities. There are two usual ways to keep its slope bounded:
+# That is a game for a network: give reals high values and fakes low ones, and never be steeper than 1. f is
+# called a critic, since its values are no probabilities. There are two usual ways to keep its slope bounded:
 #
 # - **Clipping**: after each update every weight is put back into [-c, c] (Arjovsky et al. 2017).
 # - **Gradient penalty**: $\lambda (|\nabla f| - 1)^2$ is added to the loss, at random points between reals and
@@ -168,14 +168,15 @@ assert estimates["clipped to 0.3"] / exact > 2
 assert estimates["clipped to 0.01"] / exact < 0.05
 
 # %% [markdown]
-# With the penalty the loss *is* the distance, about a tenth too large (question 2 says why). Clipping bounds the weights, and the slope
-# which they allow depends on c and on the network: the loss is a distance times an unknown number. It still rises
-# and falls with the distance, so G can learn from it. But with a small c the gradient that reaches G is tiny.
+# With the penalty the loss *is* the distance, about a tenth too large (question 2 says why). Clipping bounds the
+# weights, and the slope which they allow depends on c and on the network: the loss is a distance times an unknown
+# number. It still rises and falls with the distance, so G can learn from it. But with a small c the gradient that
+# reaches G is tiny.
 #
 # ## What G receives
 #
-# Now reals fill a square, the fakes the same square moved to the right by θ = 3, and θ is the only parameter of G.
-# Which slope does G's loss have there, after D or f has learned?
+# Now reals fill a square, the fakes the same square moved to the right by θ = 3, and θ is the only parameter of
+# G. Which slope does G's loss have there, after D or f has learned?
 
 
 # %%
@@ -314,8 +315,8 @@ def train(rounds, weight):
 # %% [markdown]
 # ## Broken on purpose
 #
-# First without any bound: no clipping, and a penalty of weight 0. The critic may be as steep as it likes, and makes
-# its loss as low as it likes: it measures nothing. Look for numbers below 0, which no distance has.
+# First without any bound: no clipping, and a penalty of weight 0. The critic may be as steep as it likes, and
+# makes its loss as low as it likes: it measures nothing. Look for numbers below 0, which no distance has.
 
 # %%
 _, unbounded_losses, diagnosis = train(60 if FAST else 200, weight=0)
@@ -376,8 +377,8 @@ plt.show()
 #    the fakes move on to 10?
 # 2. A critic is a straight line of slope s, and makes $-sW + \lambda (s - 1)^2$ as small as it can, with λ = 10
 #    and W = 2. Which slope does it take, and how far off is its estimate?
-# 3. A network has two layers without biases and without activations, from 1 to 64 to 1, and all weights are clipped
-#    to 0.01. How steep can it be?
+# 3. A network has two layers without biases and without activations, from 1 to 64 to 1, and all weights are
+#    clipped to 0.01. How steep can it be?
 #
 # The answers are in the next cell, computed.
 
