@@ -19,7 +19,7 @@ QUESTIONS = sorted(quiz.QUESTIONS.glob("*.json"))
 
 WITHOUT_GAN = {"10_style_transfer"}
 """Lessons in which no network is trained, so that Ganvas has nothing to diagnose. They assert by numbers that what is
-broken on purpose fails (`assert broken…`), and that the remedy helps (`assert mended…`)."""
+broken on purpose fails (`assert broken…`), and that the remedy helps (`assert remedied…`)."""
 
 
 def cells_of(path: Path) -> list[str]:
@@ -64,7 +64,7 @@ def test_a_lesson_asserts_what_is_broken_and_asks_three_questions(lesson: Path) 
     if lesson.stem in WITHOUT_GAN:
         assert not re.search(r"ganvas\.(train|watch|diagnose)\(", code)
         assert re.search(r"(?m)^assert broken\b", code)
-        assert re.search(r"(?m)^assert mended\b", code)
+        assert re.search(r"(?m)^assert remedied\b", code)
     else:
         assert re.search(r"assert .+ in str\(diagnosis\)", code)
     assert len(re.findall(r"(?m)^# [123]\. ", lesson.read_text("utf-8"))) >= 3

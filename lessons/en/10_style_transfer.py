@@ -268,8 +268,8 @@ assert broken["tv"] < 0.5 * before["tv"]
 pixels_of_photo = photo.clone().requires_grad_()
 assert not measure(pixels_of_photo, look_without_gradient)["style"].requires_grad  # the line that finds it
 assert measure(pixels_of_photo)["style"].requires_grad
-mended = describe("mended", transfer(photo))
-assert mended["style"] < 0.4 * broken["style"]
+remedied = describe("remedied", transfer(photo))
+assert remedied["style"] < 0.4 * broken["style"]
 
 # %% [markdown]
 # ## Three questions
