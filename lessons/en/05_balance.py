@@ -2,12 +2,12 @@
 # # 5. The balance
 #
 # **The claim.** G and D must be kept in balance: a D that always wins teaches G nothing, and a G that always wins
-# meets a D that no longer learns. So courses hand out a bag of tricks: more steps for one of them, two learning
+# meets a D that no longer learns. Courses therefore name many remedies: more steps for one of them, two learning
 # rates, skipped updates, noise, dropout, gradient penalties.
 #
-# This lesson plays the smallest game that there is, in which each trick can be seen: some only change the speed,
-# and few make the game come to rest. Then it turns the same knobs on digits, and shows two trainings whose losses
-# are alike and whose images are not.
+# This lesson plays the smallest game that there is, in which the effect of each can be seen: some only change the
+# pace, and few bring the game to rest. Then it turns the same knobs on digits, and shows trainings whose losses are
+# alike and whose images are not.
 
 # %%
 import json

@@ -220,8 +220,9 @@ before = measure(broken)
 # %% [markdown]
 # ## The remedy
 #
-# The diagnosis names the cause first, a D that is too weak, and then what came of it. Its fixes are a D that learns
-# at G's rate, and the relativistic loss with R1 and R2. The recipe has both: we only leave out what broke it.
+# The diagnosis has two fixes: the relativistic loss with R1 and R2, and a G that learns more slowly against more
+# updates of D. Where it finds D too weak, it says so too: let D learn at G's rate. The recipe has the loss, the
+# penalties and equal rates: we only leave out what broke it.
 
 # %%
 remedied = train("remedied")

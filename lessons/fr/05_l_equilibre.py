@@ -2,13 +2,12 @@
 # # 5. L'équilibre
 #
 # **L'affirmation.** Il faut tenir G et D en équilibre : un D qui gagne toujours n'apprend rien à G, et un G qui
-# gagne toujours est devant un D qui n'apprend plus. Les cours donnent donc tout un sac de recettes : plus de pas
-# pour l'un des deux, deux taux d'apprentissage, des mises à jour sautées, du bruit, du dropout, des pénalités de
-# gradient.
+# gagne toujours est devant un D qui n'apprend plus. Les cours citent donc bien des remèdes : plus de pas pour l'un
+# des deux, deux taux d'apprentissage, des mises à jour sautées, du bruit, du dropout, des pénalités de gradient.
 #
-# Cette leçon joue le plus petit jeu qui soit, où l'on voit l'effet de chaque recette : certaines ne changent que
-# l'allure, et peu d'entre elles amènent le jeu au repos. Puis elle tourne les mêmes réglages sur des chiffres, et
-# montre deux entraînements dont les coûts se ressemblent et les images non.
+# Cette leçon joue le plus petit jeu qui soit, où l'on voit l'effet de chacun : certains ne changent que l'allure,
+# et peu amènent le jeu au repos. Puis elle tourne les mêmes réglages sur des chiffres, et montre des entraînements
+# dont les coûts se ressemblent et les images non.
 
 # %%
 import json

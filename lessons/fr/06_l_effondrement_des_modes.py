@@ -223,9 +223,9 @@ before = measure(broken)
 # %% [markdown]
 # ## Le remède
 #
-# Le diagnostic nomme d'abord la cause, un D trop faible, puis ce qui en est venu. Ses corrections sont un D qui
-# apprend au taux de G, et le coût relativiste avec R1 et R2. La recette a les deux : il suffit d'enlever ce qui l'a
-# cassée.
+# Le diagnostic a deux corrections : le coût relativiste avec R1 et R2, et un G qui apprend plus lentement contre
+# plus de mises à jour de D. S'il trouve D trop faible, il le dit aussi : que D apprenne au taux de G. La recette a
+# le coût, les pénalités et des taux égaux : il suffit d'enlever ce qui l'a cassée.
 
 # %%
 remedied = train("remedied")
