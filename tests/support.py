@@ -4,11 +4,13 @@ import contextlib
 import io
 import multiprocessing
 import os
+import runpy
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from unittest import mock
 
@@ -104,17 +106,25 @@ def run_cli(*arguments: object, check: int | None = 0, **environment: str) -> su
             env={**os.environ, **environment},
         )
     else:
-        result = _fork(command)
+        result = _fork(command, _run_command, {})
     assert check is None or result.returncode == check, result.stderr
     return result
 
 
-def _fork(command: list[str]) -> subprocess.CompletedProcess[str]:
+def run_script(path: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs a Python script, in which a warning is an error, in a process that is forked as that of `run_cli`."""
+    return _fork([str(path)], _run_script, environment)
+
+
+def _fork(
+    command: list[str], run: Callable[[list[str]], object], environment: Mapping[str, str]
+) -> subprocess.CompletedProcess[str]:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["torch", "ganvas.cli", "ganvas.training.start"])
     with tempfile.TemporaryDirectory() as folder:
         out, err = (Path(folder, name) for name in ("out", "err"))
-        process = context.Process(target=_run_command, args=(command, os.getcwd(), dict(os.environ), out, err))
+        arguments = (run, command, os.getcwd(), {**os.environ, **environment}, out, err)
+        process = context.Process(target=_run_in_fork, args=arguments)
         process.start()
         process.join(300)
         if process.exitcode is None:
@@ -123,11 +133,27 @@ def _fork(command: list[str]) -> subprocess.CompletedProcess[str]:
         return subprocess.CompletedProcess(command, process.exitcode, out.read_text(), err.read_text())
 
 
-def _run_command(command: list[str], folder: str, environment: dict[str, str], out: Path, err: Path) -> None:
+def _run_in_fork(
+    run: Callable[[list[str]], object],
+    command: list[str],
+    folder: str,
+    environment: dict[str, str],
+    out: Path,
+    err: Path,
+) -> None:
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
     for stream, file in ((1, out), (2, err)):
         os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT), stream)
     sys.argv = command
+    run(command)
+
+
+def _run_command(command: list[str]) -> None:
     main()
+
+
+def _run_script(command: list[str]) -> None:
+    warnings.simplefilter("error")
+    runpy.run_path(command[0], run_name="__main__")

@@ -1,14 +1,12 @@
 """The lessons: each runs by python alone, the languages share their code, and the questions have both languages."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support import run_script
 
 from ganvas.studio import quiz
 
@@ -51,10 +49,8 @@ def test_languages_share_their_code_and_the_order_of_their_texts(english: Path, 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("lesson", ENGLISH, ids=lambda path: path.stem)
-def test_fast_form_of_a_lesson_runs(lesson: Path, tmp_path: Path) -> None:
-    environment = os.environ | {"GANVAS_LESSON_FAST": "1", "MPLBACKEND": "Agg"}
-    command = [sys.executable, "-W", "error", str(lesson)]
-    ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+def test_fast_form_of_a_lesson_runs(lesson: Path) -> None:
+    ran = run_script(lesson, GANVAS_LESSON_FAST="1", MPLBACKEND="Agg")
     assert ran.returncode == 0, ran.stderr[-2000:]
 
 
