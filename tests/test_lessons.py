@@ -20,6 +20,14 @@ WITHOUT_GAN = {"10_style_transfer"}
 broken on purpose fails (`assert broken…`), and that the remedy helps (`assert remedied…`)."""
 
 
+LONG = {"04", "09", "11", "12"}
+"""Lessons whose fast form takes more than 20 s: `make fuzz` and `make lessons` run them."""
+
+
+def marks_of(lesson: Path) -> list[pytest.MarkDecorator]:
+    return [pytest.mark.exhaustive] if lesson.stem[:2] in LONG else []
+
+
 def cells_of(path: Path) -> list[str]:
     """The cells of a lesson in the percent format, each with its head."""
     return re.split(r"(?m)^(?=# %%)", path.read_text("utf-8"))[1:]
@@ -48,7 +56,7 @@ def test_languages_share_their_code_and_the_order_of_their_texts(english: Path, 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("lesson", ENGLISH, ids=lambda path: path.stem)
+@pytest.mark.parametrize("lesson", [pytest.param(path, marks=marks_of(path), id=path.stem) for path in ENGLISH])
 def test_fast_form_of_a_lesson_runs(lesson: Path) -> None:
     ran = run_script(lesson, GANVAS_LESSON_FAST="1", MPLBACKEND="Agg")
     assert ran.returncode == 0, ran.stderr[-2000:]

@@ -10,7 +10,7 @@ import re
 import sys
 from pathlib import Path
 
-from latex2mathml.converter import convert
+from latex2mathml.converter import convert  # pyright: ignore[reportMissingImports]  # in .venv-docs
 
 MARKED = re.compile(r'<(span|div) class="arithmatex">\s*\\([(\[])(.+?)\\[)\]]\s*</\1>', re.DOTALL)
 

@@ -15,7 +15,7 @@ from ganvas.studio import app, files, peers, streams
 from ganvas.studio.answers import Refusal
 from ganvas.studio.folders import Folders
 from ganvas.studio.places import find_origin, find_run
-from ganvas.studio.training import MAX_STARTS, _reserve
+from ganvas.studio.training import MAX_STARTS, reserve
 
 
 @pytest.fixture
@@ -117,7 +117,7 @@ def test_an_upload_outlives_a_name_that_is_a_file_and_a_folder(served: Served) -
 @pytest.mark.parametrize("name", ["uploads", "𝔸" * 100, "é" * 99, "a.", "a ", ".a", "a/b", "x" * 101])
 def test_names_that_no_run_can_have(tmp_path: Path, name: str) -> None:
     with pytest.raises(Refusal) as caught:
-        _reserve(tmp_path, name, "title")
+        reserve(tmp_path, name, "title")
     assert caught.value.field == "name"
     assert not list(tmp_path.iterdir())
 
