@@ -147,7 +147,7 @@ def train(D, rounds, every=100):
     torch.manual_seed(1)
     G, began = make_G(), time.perf_counter()
     optimisers = [torch.optim.Adam(network.parameters(), 2e-3, (0.5, 0.99)) for network in (D, G)]
-    with ganvas.watch(G, D, data=images, every=every, report=None) as probe:
+    with ganvas.watch(G, D, every=every, report=None) as probe:
         for _ in range(rounds):
             real, fake = images[torch.randint(len(images), (32,))], G(torch.randn(32, 64))
             d_loss = relu(1 - D(real)).mean() + relu(1 + D(fake.detach())).mean()

@@ -148,7 +148,7 @@ def train(D, rounds, every=100):
     torch.manual_seed(1)
     G, began = make_G(), time.perf_counter()
     optimisers = [torch.optim.Adam(network.parameters(), 2e-3, (0.5, 0.99)) for network in (D, G)]
-    with ganvas.watch(G, D, data=images, every=every, report=None) as probe:
+    with ganvas.watch(G, D, every=every, report=None) as probe:
         for _ in range(rounds):
             real, fake = images[torch.randint(len(images), (32,))], G(torch.randn(32, 64))
             d_loss = relu(1 - D(real)).mean() + relu(1 + D(fake.detach())).mean()
@@ -292,7 +292,7 @@ assert "not connected" not in str(diagnosis)
 # %% [markdown]
 # ## Trois questions
 #
-# 1. Ganvas agrandit les chiffres deux fois avant de les passer dans Lite0. Quel côté a alors la carte la plus
+# 1. Ganvas double le côté des chiffres avant de les passer dans Lite0. Quel côté a alors la carte la plus
 #    grossière, pour un chiffre de 28×28 ?
 # 2. D apprend ici 2 267 nombres. Combien en a la partie de Lite0 à travers laquelle il regarde : quelques
 #    milliers, ou plus de cent mille ?
