@@ -178,8 +178,8 @@ def show(fakes, title):
 # G, the loss, the learning rates and the number of images are the same for both. What comes out is judged by the
 # Fréchet distance between the features of generated and of real digits (Heusel et al. 2017), once in the features
 # of the network that D looked through, and once in those of a network that D has never met: the *eye* of Ganvas,
-# which was trained on the small images of CIFAR-10 and MNIST. Each is divided by the distance of *real* digits that
-# were left out: 1 would be perfect.
+# which was trained on the small images of CIFAR-10 and MNIST. Each is divided by the distance of *other real*
+# digits from them: 1 would be perfect.
 
 
 # %%
@@ -291,8 +291,7 @@ assert "not connected" not in str(diagnosis)
 # %% [markdown]
 # ## Three questions
 #
-# 1. Ganvas enlarges digits twofold before they pass through Lite0. Which side has its coarsest map then, of a digit of
-#    28×28?
+# 1. Ganvas enlarges digits of 28×28 twofold before they pass through Lite0. Which side has the coarsest map then?
 # 2. D learns 2,267 numbers here. How many has the part of Lite0 that it looks through: a few thousand, or more than
 #    a hundred thousand?
 # 3. G was trained with Lite0. Is the eye an independent judge of it? And Inception, the network of the FID?

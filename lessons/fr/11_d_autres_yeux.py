@@ -180,7 +180,7 @@ def show(fakes, title):
 # la distance de Fréchet entre les caractéristiques de chiffres générés et réels (Heusel et al. 2017), une fois dans
 # les caractéristiques du réseau à travers lequel D regardait, une fois dans celles d'un réseau que D n'a jamais
 # rencontré : l'*œil* de Ganvas, entraîné sur les petites images de CIFAR-10 et de MNIST. Chacune est divisée par la
-# distance de chiffres *réels* mis de côté : 1 serait parfait.
+# distance d'*autres* chiffres réels : 1 serait parfait.
 
 
 # %%
