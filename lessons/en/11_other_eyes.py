@@ -142,12 +142,12 @@ def make_G(width=16):
     )
 
 
-def train(D, rounds, every=100):
+def train(D, rounds):
     """The hinge loss; returns a thousand images, the diagnosis, and the seconds that it took."""
     torch.manual_seed(1)
     G, began = make_G(), time.perf_counter()
     optimisers = [torch.optim.Adam(network.parameters(), 2e-3, (0.5, 0.99)) for network in (D, G)]
-    with ganvas.watch(G, D, every=every, report=None) as probe:
+    with ganvas.watch(G, D, every=40, report=None) as probe:
         for _ in range(rounds):
             real, fake = images[torch.randint(len(images), (32,))], G(torch.randn(32, 64))
             d_loss = relu(1 - D(real)).mean() + relu(1 + D(fake.detach())).mean()
@@ -178,8 +178,8 @@ def show(fakes, title):
 # G, the loss, the learning rates and the number of images are the same for both. What comes out is judged by the
 # Fréchet distance between the features of generated and of real digits (Heusel et al. 2017), once in the features
 # of the network that D looked through, and once in those of a network that D has never met: the *eye* of Ganvas,
-# which was trained on the small images of CIFAR-10 and MNIST. Each is divided by the distance of *real* digits that
-# were left out: 1 would be perfect.
+# which was trained on the small images of CIFAR-10 and MNIST. Each is divided by the distance of *other real*
+# digits from them: 1 would be perfect.
 
 
 # %%
@@ -207,7 +207,7 @@ def judge_all(fakes):
 
 
 # %%
-ROUNDS = 40 if FAST else 80
+ROUNDS = 60 if FAST else 80
 results = {}
 for name, D in {"a D that begins with nothing": OwnD(), "a D with frozen features": FeatureD()}.items():
     fakes, diagnosis, seconds = train(D, ROUNDS)
@@ -240,7 +240,7 @@ assert lead["D's own network"] > 1.2 * lead["another network"]
 # the pixels.
 
 # %%
-run = ganvas.train("fast", data="digits28", minutes=None, kimg=0.1 if FAST else 5, out="runs/lesson-11", quiet=True)
+run = ganvas.train("fast", data="digits28", minutes=None, kimg=0.1 if FAST else 6, out="runs/lesson-11", quiet=True)
 plt.figure(figsize=(9, 2))
 plt.imshow(ganvas.load(run.path).sample(range(20)).grid(columns=10), cmap="gray")
 plt.title("the recipe fast")
@@ -273,7 +273,7 @@ class CutD(FeatureD):
 
 
 SHORT = 12 if FAST else 80
-fakes, diagnosis, _ = train(CutD(), SHORT, every=4)
+fakes, diagnosis, _ = train(CutD(), SHORT)
 print(diagnosis)
 show(fakes, "no gradient reaches G")
 assert "G's loss is not connected to G" in str(diagnosis)
@@ -284,15 +284,14 @@ assert "G's loss is not connected to G" in str(diagnosis)
 # to leave the graph whole:
 
 # %%
-fakes, diagnosis, _ = train(FeatureD(), SHORT, every=4)
+fakes, diagnosis, _ = train(FeatureD(), SHORT)
 show(fakes, "the same number of images, with the gradient")
 assert "not connected" not in str(diagnosis)
 
 # %% [markdown]
 # ## Three questions
 #
-# 1. Ganvas enlarges digits twofold before they pass through Lite0. Which side has its coarsest map then, of a digit of
-#    28×28?
+# 1. Ganvas enlarges digits of 28×28 twofold before they pass through Lite0. Which side has the coarsest map then?
 # 2. D learns 2,267 numbers here. How many has the part of Lite0 that it looks through: a few thousand, or more than
 #    a hundred thousand?
 # 3. G was trained with Lite0. Is the eye an independent judge of it? And Inception, the network of the FID?

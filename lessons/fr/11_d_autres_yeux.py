@@ -143,12 +143,12 @@ def make_G(width=16):
     )
 
 
-def train(D, rounds, every=100):
+def train(D, rounds):
     """The hinge loss; returns a thousand images, the diagnosis, and the seconds that it took."""
     torch.manual_seed(1)
     G, began = make_G(), time.perf_counter()
     optimisers = [torch.optim.Adam(network.parameters(), 2e-3, (0.5, 0.99)) for network in (D, G)]
-    with ganvas.watch(G, D, every=every, report=None) as probe:
+    with ganvas.watch(G, D, every=40, report=None) as probe:
         for _ in range(rounds):
             real, fake = images[torch.randint(len(images), (32,))], G(torch.randn(32, 64))
             d_loss = relu(1 - D(real)).mean() + relu(1 + D(fake.detach())).mean()
@@ -180,7 +180,7 @@ def show(fakes, title):
 # la distance de Fréchet entre les caractéristiques de chiffres générés et réels (Heusel et al. 2017), une fois dans
 # les caractéristiques du réseau à travers lequel D regardait, une fois dans celles d'un réseau que D n'a jamais
 # rencontré : l'*œil* de Ganvas, entraîné sur les petites images de CIFAR-10 et de MNIST. Chacune est divisée par la
-# distance de chiffres *réels* mis de côté : 1 serait parfait.
+# distance d'*autres* chiffres réels : 1 serait parfait.
 
 
 # %%
@@ -208,7 +208,7 @@ def judge_all(fakes):
 
 
 # %%
-ROUNDS = 40 if FAST else 80
+ROUNDS = 60 if FAST else 80
 results = {}
 for name, D in {"a D that begins with nothing": OwnD(), "a D with frozen features": FeatureD()}.items():
     fakes, diagnosis, seconds = train(D, ROUNDS)
@@ -241,7 +241,7 @@ assert lead["D's own network"] > 1.2 * lead["another network"]
 # mélange les cartes comme l'article, et ajoute une tête sur les pixels.
 
 # %%
-run = ganvas.train("fast", data="digits28", minutes=None, kimg=0.1 if FAST else 5, out="runs/lesson-11", quiet=True)
+run = ganvas.train("fast", data="digits28", minutes=None, kimg=0.1 if FAST else 6, out="runs/lesson-11", quiet=True)
 plt.figure(figsize=(9, 2))
 plt.imshow(ganvas.load(run.path).sample(range(20)).grid(columns=10), cmap="gray")
 plt.title("the recipe fast")
@@ -274,7 +274,7 @@ class CutD(FeatureD):
 
 
 SHORT = 12 if FAST else 80
-fakes, diagnosis, _ = train(CutD(), SHORT, every=4)
+fakes, diagnosis, _ = train(CutD(), SHORT)
 print(diagnosis)
 show(fakes, "no gradient reaches G")
 assert "G's loss is not connected to G" in str(diagnosis)
@@ -285,7 +285,7 @@ assert "G's loss is not connected to G" in str(diagnosis)
 # et de laisser le graphe entier :
 
 # %%
-fakes, diagnosis, _ = train(FeatureD(), SHORT, every=4)
+fakes, diagnosis, _ = train(FeatureD(), SHORT)
 show(fakes, "the same number of images, with the gradient")
 assert "not connected" not in str(diagnosis)
 
