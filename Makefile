@@ -59,7 +59,7 @@ lessons: .venv-lessons/installed
 .venv-lessons/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-lessons
 	.venv-lessons/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt \
-		--editable . pytest jupytext nbmake ipykernel
+		--editable '.[export]' pytest jupytext nbmake ipykernel keras
 	touch $@
 
 fuzz: $(VENV)/installed-dev

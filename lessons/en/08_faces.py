@@ -90,9 +90,12 @@ def read(path, split):
     return torch.tensor(open_images(DataOptions(path, split=split)).images[:]) / 127.5 - 1
 
 
-write_zip("faces.zip", 300 if FAST else 4000)
-faces, unseen = read("faces.zip", "train"), read("faces.zip", "test")
-print(f"{len(faces):,} faces to train on, {len(unseen)} others, {os.path.getsize('faces.zip') / 1e6:.1f} MB")
+os.makedirs("runs/lesson-8", exist_ok=True)
+write_zip("runs/lesson-8/faces.zip", 300 if FAST else 4000)
+faces, unseen = read("runs/lesson-8/faces.zip", "train"), read("runs/lesson-8/faces.zip", "test")
+print(
+    f"{len(faces):,} faces to train on, {len(unseen)} others, {os.path.getsize('runs/lesson-8/faces.zip') / 1e6:.1f} MB"
+)
 assert faces.shape[1:] == (3, 32, 32)
 assert len(unseen) == 500
 
@@ -221,7 +224,7 @@ assert "memorised the training images" not in str(diagnosis)
 # %%
 run = ganvas.train(
     "dcgan",
-    data="faces.zip",
+    data="runs/lesson-8/faces.zip",
     resolution="32",  # 64 in the recipe
     kimg=0.5 if FAST else 12,
     batch=32,
@@ -246,8 +249,8 @@ plt.show()
 # faces.
 
 # %%
-write_zip("few.zip", 20, held_out=0)
-few = read("few.zip", "train")
+write_zip("runs/lesson-8/few.zip", 20, held_out=0)
+few = read("runs/lesson-8/few.zip", "train")
 film, diagnosis, knows = train(few, ROUNDS)
 print(f"D ranks a training picture above an unseen one in {100 * knows:.0f} % of pairs")
 assert "memorised the training images" in str(diagnosis)
@@ -314,10 +317,15 @@ assert knows_augmented < knows - 0.04
 # The answers are in the next cell, computed.
 
 # %% tags=["hide-input", "answers"] jupyter={"source_hidden": true}
-with zipfile.ZipFile("few.zip") as stored, zipfile.ZipFile("packed.zip", "w", zipfile.ZIP_DEFLATED) as packed:
+with (
+    zipfile.ZipFile("runs/lesson-8/few.zip") as stored,
+    zipfile.ZipFile("runs/lesson-8/packed.zip", "w", zipfile.ZIP_DEFLATED) as packed,
+):
     for name in stored.namelist():
         packed.writestr(name, stored.read(name))
-assert os.path.getsize("packed.zip") > 0.95 * os.path.getsize("few.zip")  # 1. hardly: a PNG is DEFLATE already
+assert os.path.getsize("runs/lesson-8/packed.zip") > 0.95 * os.path.getsize(
+    "runs/lesson-8/few.zip"
+)  # 1. hardly: a PNG is DEFLATE already
 
 assert 500 * 32 // 20 == 800  # 2. 800 times ...
 assert 500 * 32 / 4000 == 4  # ... and four times: it cannot learn those by heart
