@@ -237,6 +237,9 @@ theirs = describe("by Ganvas", by_ganvas)
 assert theirs["style"] < 0.5 * before["style"]
 
 # %% [markdown]
+# By the measure of this lesson our own image is nearer to the painting: it was made to lower exactly this number.
+# Look at the two images before you believe it. What is optimised is no judge of the result, here as in a GAN.
+#
 # ## Broken on purpose
 #
 # The network is frozen, it needs no gradient: so somebody writes `torch.no_grad()` around it, to save memory.

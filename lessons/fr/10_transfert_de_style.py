@@ -243,6 +243,10 @@ theirs = describe("by Ganvas", by_ganvas)
 assert theirs["style"] < 0.5 * before["style"]
 
 # %% [markdown]
+# D'après la mesure de cette leçon, notre propre image est plus proche du tableau : elle a été faite pour diminuer
+# exactement ce nombre. Regardez les deux images avant de le croire. Ce que l'on optimise ne juge pas le résultat,
+# ici comme dans un GAN.
+#
 # ## Cassé exprès
 #
 # Le réseau est gelé, il n'a pas besoin de gradient : quelqu'un l'entoure donc de `torch.no_grad()`, pour
