@@ -104,7 +104,7 @@ assert not any(weight.requires_grad for weight in network.parameters())
 # $$G_{ij} = \frac{1}{hw} \sum_p F_i(p)\, F_j(p).$$
 #
 # It says which features occur together, "blue" and "slanting edge", and not where. So it must stay the same when
-# we shuffle the positions, while the content falls to pieces:
+# we shuffle the positions, while the content changes wholly:
 
 
 # %%
@@ -197,7 +197,7 @@ assert noisy["content"] < 0.8 * free["content"]
 # Without the content term nothing says where anything belongs, and a *texture* is left (Gatys et al. 2015). The
 # yellow of the lights is weak: a small network that learned from tiny photos says little about colours.
 #
-# ## The weights are the taste
+# ## The weights are a choice
 #
 # Nobody can say which image is right: the weight of the content decides. Note what is *not* decided here. In many
 # tutorials the weight of the style is 1,000,000, as their terms are sums over features and positions. Ours are
@@ -237,6 +237,9 @@ theirs = describe("by Ganvas", by_ganvas)
 assert theirs["style"] < 0.5 * before["style"]
 
 # %% [markdown]
+# By the measure of this lesson our own image is nearer to the painting: it was made to lower exactly this number.
+# Look at the two images before you believe it. What is optimised is no judge of the result, here as in a GAN.
+#
 # ## Broken on purpose
 #
 # The network is frozen, it needs no gradient: so somebody writes `torch.no_grad()` around it, to save memory.
@@ -256,8 +259,8 @@ assert broken["style"] > 0.8 * before["style"]
 assert broken["tv"] < 0.5 * before["tv"]
 
 # %% [markdown]
-# The photo melts away, and no stroke appears: only the total variation still moves the pixels, and the style is
-# farther off than before. In a GAN, `ganvas.watch` calls this "loss not connected". Here there are no two
+# The photo becomes a blur, and no stroke appears: only the total variation still moves the pixels, and the style
+# is farther off than before. In a GAN, `ganvas.watch` calls this "loss not connected". Here there are no two
 # networks to watch, and one line tells as much: a term that is to move the pixels must have a gradient.
 #
 # The remedy is to freeze the *weights* and leave the way through the network open. `build_eye` does so:

@@ -107,7 +107,7 @@ assert not any(weight.requires_grad for weight in network.parameters())
 # $$G_{ij} = \frac{1}{hw} \sum_p F_i(p)\, F_j(p).$$
 #
 # Elle dit quelles caractéristiques apparaissent ensemble, « bleu » et « bord oblique », et non où. Elle doit donc
-# rester la même quand on mélange les positions, alors que le contenu est détruit :
+# rester la même quand on mélange les positions, alors que le contenu change du tout au tout :
 
 
 # %%
@@ -201,7 +201,7 @@ assert noisy["content"] < 0.8 * free["content"]
 # *texture* (Gatys et al. 2015). Le jaune des lumières est faible : un petit réseau, qui a appris sur de toutes
 # petites photos, dit peu de chose des couleurs.
 #
-# ## Les poids sont affaire de goût
+# ## Les poids sont un choix
 #
 # Personne ne peut dire quelle image est la bonne : le poids du contenu décide. Remarquez ce qui n'est *pas* à
 # décider ici. Dans beaucoup de tutoriels, le poids du style vaut 1 000 000, car leurs termes sont des sommes sur
@@ -243,6 +243,10 @@ theirs = describe("by Ganvas", by_ganvas)
 assert theirs["style"] < 0.5 * before["style"]
 
 # %% [markdown]
+# D'après la mesure de cette leçon, notre propre image est plus proche du tableau : elle a été faite pour diminuer
+# exactement ce nombre. Regardez les deux images avant de le croire. Ce que l'on optimise ne juge pas le résultat,
+# ici comme dans un GAN.
+#
 # ## Cassé exprès
 #
 # Le réseau est gelé, il n'a pas besoin de gradient : quelqu'un l'entoure donc de `torch.no_grad()`, pour
@@ -263,9 +267,10 @@ assert broken["style"] > 0.8 * before["style"]
 assert broken["tv"] < 0.5 * before["tv"]
 
 # %% [markdown]
-# La photo fond, et aucun trait n'apparaît : seule la variation totale déplace encore les pixels, et le style est
-# plus loin qu'avant. Dans un GAN, `ganvas.watch` appelle cela « loss not connected ». Ici, il n'y a pas deux
-# réseaux à observer, et une ligne en dit autant : un terme qui doit déplacer les pixels doit avoir un gradient.
+# La photo devient floue, et aucun trait n'apparaît : seule la variation totale déplace encore les pixels, et le
+# style est plus loin qu'avant. Dans un GAN, `ganvas.watch` appelle cela « loss not connected ». Ici, il n'y a pas
+# deux réseaux à observer, et une ligne en dit autant : un terme qui doit déplacer les pixels doit avoir un
+# gradient.
 #
 # Le remède est de geler les *poids* et de laisser ouvert le chemin à travers le réseau. C'est ce que fait
 # `build_eye` : `network.requires_grad_(False)`. Il en va de même pour D dans un GAN : pendant que G apprend, D ne
