@@ -13,7 +13,7 @@ from support import tiny
 
 import ganvas
 from ganvas.config import TrainConfig, replace
-from ganvas.data import limits, open_images, sources
+from ganvas.data import limits, open_images, prepare
 from ganvas.data.limits import choose_limited_size
 from ganvas.data.options import DataOptions
 from ganvas.errors import GanvasError
@@ -92,7 +92,7 @@ def test_data_are_decoded_once_and_their_headers_read_once_for_the_size(
     write_files: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data, calls = write_files(*[(128, 128)] * 4), []
-    for module, name in ((limits, "scan_headers"), (sources, "decode_files")):
+    for module, name in ((limits, "scan_headers"), (prepare, "decode_files")):
         function = getattr(module, name)
 
         def counted(*arguments: Any, name: str = name, function: Any = function, **options: Any) -> Any:

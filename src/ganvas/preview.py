@@ -94,8 +94,11 @@ class Preview:
         return f"{_ESC}[J" + (f"{_ESC}_Ga=d,d=I,i={os.getpid()},q=2{_ESC}\\" if self._protocol == "kitty" else "")
 
     def _write(self, text: str) -> None:
-        self._console.file.write(text)  # in one piece: the bar is redrawn by another thread
-        self._console.file.flush()
+        file = self._console.file
+        while hasattr(file, "rich_proxied_file"):  # what escapes control characters, which these have to be
+            file = file.rich_proxied_file
+        file.write(text)  # in one piece: the bar is redrawn by another thread
+        file.flush()
 
 
 def _can_show(console: Any) -> bool:
