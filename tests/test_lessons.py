@@ -20,8 +20,8 @@ WITHOUT_GAN = {"10_style_transfer"}
 broken on purpose fails (`assert broken…`), and that the remedy helps (`assert remedied…`)."""
 
 
-LONG = {"04", "09", "11", "12"}
-"""Lessons whose fast form takes more than 20 s: `make fuzz` and `make lessons` run them."""
+LONG = {"04", "05", "08", "09", "11", "12"}
+"""Lessons whose fast form takes about 20 s and more: `make fuzz` and `make lessons` run them."""
 
 
 def marks_of(lesson: Path) -> list[pytest.MarkDecorator]:
