@@ -15,6 +15,8 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image
 
+from ganvas.terminal import unwrapped
+
 Protocol = Literal["kitty", "iterm", "sixel", "blocks"]
 
 IMAGES = 8
@@ -94,9 +96,7 @@ class Preview:
         return f"{_ESC}[J" + (f"{_ESC}_Ga=d,d=I,i={os.getpid()},q=2{_ESC}\\" if self._protocol == "kitty" else "")
 
     def _write(self, text: str) -> None:
-        file = self._console.file
-        while hasattr(file, "rich_proxied_file"):  # what escapes control characters, which these have to be
-            file = file.rich_proxied_file
+        file = unwrapped(self._console.file)
         file.write(text)  # in one piece: the bar is redrawn by another thread
         file.flush()
 

@@ -62,6 +62,13 @@ class PrintableStream:
         return getattr(self.rich_proxied_file, name)
 
 
+def unwrapped(stream: Any) -> Any:
+    """The stream below those that escape or redirect: for JSON, and for control characters of our own."""
+    while hasattr(stream, "rich_proxied_file"):
+        stream = stream.rich_proxied_file
+    return stream
+
+
 def escape_in_console(console: Any) -> Any:
     """Lets a rich console print what is printable in texts; its own control characters stay."""
     from rich.console import RenderHook

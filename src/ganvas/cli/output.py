@@ -11,7 +11,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any, TextIO, cast
 
 from ganvas.errors import GanvasError
-from ganvas.terminal import PrintableStream, escape_in_console, escaped_names, printable
+from ganvas.terminal import PrintableStream, escape_in_console, escaped_names, printable, unwrapped
 
 
 class UsageError(GanvasError):
@@ -30,9 +30,7 @@ def refuse_together(first: str, given: bool, *others: tuple[str, bool]) -> None:
 
 def run_reporting_errors(act: Callable[[], Any]) -> int:
     """Runs `act`, prints its GanvasError or interruption without a traceback, and returns the exit status."""
-    for stream in (sys.stdout, sys.stderr):  # a name of a file may have characters that no terminal shows
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    escape_unprintable()
     try:
         try:
             status = act()
@@ -107,8 +105,7 @@ def make_console() -> Any:
 
 
 def print_json(value: Any) -> None:
-    output = _json_output or sys.stdout
-    output = getattr(output, "rich_proxied_file", output)
+    output = unwrapped(_json_output or sys.stdout)
     utf8 = (output.encoding or "utf-8").lower() in ("utf-8", "utf8")
     print(json.dumps(value, ensure_ascii=not utf8), file=output)
 

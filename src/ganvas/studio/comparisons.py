@@ -1,8 +1,9 @@
 """Endpoints of comparisons: those in the folders with their trainings, and the start of a new one."""
 
+import os
 from collections import defaultdict
 from collections.abc import Mapping
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,29 +65,42 @@ def find_comparisons(studio: "Studio") -> list[dict[str, Any]]:
 
 def _describe(studio: "Studio", path: Path, cards: list[Card], job: Job | None) -> dict[str, Any]:
     cards = sorted(cards, key=lambda card: card["name"])
-    report = _read_report(path) if studio.folders.key(path / "report.json") else {}
-    verdict, reproduce = report.get("verdict"), report.get("reproduce")
-    sentence = verdict.get("sentence") if isinstance(verdict, dict) else None
-    own = commands.quote(["ganvas", *job.words]) if job else None
-    command = own or (reproduce.get("command") if isinstance(reproduce, dict) else None)
+    sentence, command = _read_report(path) if studio.folders.key(path / "report.json") else (None, None)
+    if job:
+        command = commands.quote(["ganvas", *job.words])
     return {
         "folder": studio.folders.key(path), "name": path.name, "path": str(path),
         "job": job.id if job else None, "stopping": bool(job and job.stopped),
         "changed": max((card["changed"] for card in cards), default=job.began if job else 0.0),
         "runs": [{name: card[name] for name in _SHOWN} for card in cards],
-        "sentence": sentence if isinstance(sentence, str) else None,
+        "sentence": sentence,
         "report": file_url(cards[0]["run"], path / "runs" / cards[0]["name"] / "report.html") if cards else None,
-        "command": command.removesuffix(" --json") if isinstance(command, str) and command else None,
+        "command": command.removesuffix(" --json") if command else None,
     }  # fmt: skip
 
 
-def _read_report(path: Path) -> dict[str, Any]:
-    """What report.json says; empty while there is none, or where it is damaged."""
+def _read_report(path: Path) -> tuple[str | None, str | None]:
+    """(the sentence of the verdict, the command) of report.json; None while there is none, or where it is damaged."""
     try:
-        report = read_json(path / "report.json")
+        status = os.stat(path / "report.json")
+    except OSError:
+        return None, None
+    return _parse_report(path / "report.json", status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=256)
+def _parse_report(file: Path, written: int, size: int) -> tuple[str | None, str | None]:
+    """As `_read_report`: a page asks every second or two, and a report has all curves."""
+    try:
+        report = read_json(file)
     except (OSError, ValueError):
-        return {}
-    return report if isinstance(report, dict) else {}
+        return None, None
+    found = []
+    for part, name in (("verdict", "sentence"), ("reproduce", "command")):
+        values = report.get(part) if isinstance(report, dict) else None
+        text = values.get(name) if isinstance(values, dict) else None
+        found.append(text if isinstance(text, str) else None)
+    return found[0], found[1]
 
 
 async def _start(studio: "Studio", request: Request) -> Response:
