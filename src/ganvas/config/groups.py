@@ -268,7 +268,7 @@ class TransferConfig(Group):
 class RuntimeConfig(Group):
     """How often results are written, and where the run computes. These may change when a run is resumed.
 
-    They do not change the results, except `threads` and `device` (rounding) and `on_failure`.
+    They do not change the results, except `threads`, `device` and `compile` (rounding, random numbers) and `on_failure`.
     """
 
     tick_kimg: Kimg | None = None
@@ -301,6 +301,9 @@ class RuntimeConfig(Group):
     """CPU threads; by default as many as the networks can use."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, mps."""
+    compile: Literal["auto", "on", "off"] = "auto"
+    """Compile training with torch.compile, which takes minutes at the start and makes every round faster; auto: on a
+    GPU, in runs that are long enough to repay it."""
 
     def __post_init__(self) -> None:
         if isinstance(self.log_to, str):

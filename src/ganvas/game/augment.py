@@ -180,7 +180,7 @@ def lognormal(images: Tensor, octaves: float) -> Tensor:
 
 def random_integers(images: Tensor, choices: int) -> Tensor:
     """Uniform over 0, 1 … choices - 1, as floats: [n]."""
-    return images.new_empty(len(images)).random_(choices)
+    return torch.randint(choices, images.shape[:1], dtype=images.dtype, device=images.device)
 
 
 def random_translation(images: Tensor) -> Tensor:
