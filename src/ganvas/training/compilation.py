@@ -24,10 +24,13 @@ MIN_ROUNDS = 20_000
 """Rounds of a run from which on "auto" compiles on a GPU: compiling takes minutes (docs/decisions/0028)."""
 
 MAX_VARIANTS = 64
-"""Graphs of one function at most: for stages of growth, sizes of a microbatch, penalties that are on in some updates."""
+"""Graphs of one function at most: for stages of growth, sizes of a microbatch, penalties that are on in some rounds."""
 
-BACKEND: str | Callable[..., Any] = "inductor"
-"""The compiler behind torch.compile."""
+Compiler = Callable[[torch.fx.GraphModule, list[Any]], Callable[..., Any]]
+"""(a graph, examples of its inputs) -> what computes it."""
+
+COMPILER: Compiler | None = None
+"""Used in place of PyTorch's own, Inductor, in tests."""
 
 
 def is_wanted(compile: Literal["auto", "on", "off"], device: str, rounds: int) -> bool:
@@ -63,8 +66,8 @@ class EagerUpdates:
 class CompiledUpdates:
     """The same updates, compiled.
 
-    With a GPU the graphs are replayed as CUDA graphs. Random numbers are drawn from the same generators; their values,
-    and the last bits of all sums, differ from those of uncompiled updates.
+    With a GPU the graphs are replayed as CUDA graphs. Random numbers are those of uncompiled updates; the last bits of
+    sums may differ.
 
     Args:
         report: is told, once for each function, what is not compiled and why.
@@ -188,8 +191,18 @@ class _Compiled:
             return _clone(result) if self._device.type == "cuda" else result
 
     def _compile(self) -> Callable[..., Any]:
-        graphs = {"mode": "reduce-overhead"} if self._device.type == "cuda" and BACKEND == "inductor" else {}
-        return torch.compile(_with_own_code(self._function), fullgraph=True, dynamic=False, backend=BACKEND, **graphs)
+        # on the generators as they are: fast random numbers of its own are no part of a result that can be repeated
+        options = {"fallback_random": True, "triton.cudagraphs": self._device.type == "cuda"}
+
+        def compile_graph(graph: torch.fx.GraphModule, inputs: list[Any]) -> Callable[..., Any]:
+            _refuse_second_derivatives(graph)
+            if COMPILER is not None:
+                return COMPILER(graph, inputs)
+            from torch._inductor.compile_fx import compile_fx
+
+            return compile_fx(graph, inputs, config_patches=options)  # type: ignore[return-value]
+
+        return torch.compile(_with_own_code(self._function), fullgraph=True, dynamic=False, backend=compile_graph)
 
     @contextmanager
     def _augmentation_in_tensors(self) -> Iterator[None]:
@@ -215,6 +228,14 @@ class _Compiled:
             tensor.fill_(value)
         self._numbers[name] = value, tensor
         return tensor
+
+
+def _refuse_second_derivatives(graph: torch.fx.GraphModule) -> None:
+    """Refuses a gradient of a gradient through a `torch.autograd.Function`: PyTorch 2.13 compiles it to a wrong one."""
+    modules = [module for module in graph.modules() if isinstance(module, torch.fx.GraphModule)]
+    called = [getattr(node.target, "__name__", "") for module in modules for node in module.graph.nodes]
+    if "autograd_function_apply" in called and called.count(torch.autograd.grad.__name__) > 1:
+        raise NotImplementedError("a gradient penalty differentiates a torch.autograd.Function twice")
 
 
 def _with_own_code(function: Callable[..., Any]) -> Callable[..., Any]:
