@@ -247,13 +247,14 @@ def _with_own_code(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @contextmanager
 def _compiler_settings() -> Iterator[None]:
-    """Gradients inside a graph, and all of a backward pass compiled with its forward pass, where errors are caught."""
+    """Gradients inside a graph; a backward pass compiled with its forward pass, where errors are caught; and no two draws
+    from the same distribution merged into one as a common subexpression."""
     from torch._dynamo import config as tracing
     from torch._functorch import config as differentiation
 
     with (
         tracing.patch(trace_autograd_ops=True, recompile_limit=MAX_VARIANTS),
-        differentiation.patch(force_non_lazy_backward_lowering=True),
+        differentiation.patch(force_non_lazy_backward_lowering=True, cse=False),
         readable_tf32_flag(),
     ):
         yield
