@@ -17,6 +17,7 @@ from ganvas.game.moves import Penalties
 from ganvas.game.objectives import Objective
 from ganvas.interrupts import StopRequests
 from ganvas.networks import Discriminator, Shape
+from ganvas.pytorch_state import default_state
 from ganvas.runs import checkpoint
 from ganvas.training import compilation
 from ganvas.training.cancellation import CancellableRounds
@@ -212,6 +213,20 @@ def test_only_what_cannot_be_compiled_stays_eager(compiler: Recorder) -> None:
     assert [note.split(" is ")[0] for note in said] == ["Note: The update of D"]
     assert "branching" in said[0].lower()
     assert len(compiler.graphs) == 2
+
+
+def test_the_compiler_can_read_a_precision_that_pytorch_refuses_to_tell() -> None:
+    """With TF32 in matrix products on a GPU alone, PyTorch's older function raises an error, and Inductor calls it."""
+    matmul: Any = torch.backends.cuda.matmul
+    with default_state():
+        matmul.fp32_precision = "tf32"
+        with pytest.raises(RuntimeError, match="mix"):
+            torch.get_float32_matmul_precision()
+        with compilation._compiler_settings():
+            assert torch.get_float32_matmul_precision() == "high"
+            assert matmul.fp32_precision == "tf32"
+        assert matmul.fp32_precision == "tf32"
+    assert torch.get_float32_matmul_precision() == "highest"
 
 
 class Square(torch.autograd.Function):

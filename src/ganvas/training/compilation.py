@@ -9,8 +9,10 @@ What cannot be compiled is reported once, and runs as it is written. The compile
 
 import dataclasses
 import functools
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from types import FunctionType
 from typing import Any, Literal, Protocol
 
 import torch
@@ -191,16 +193,18 @@ class _Compiled:
             return _clone(result) if self._device.type == "cuda" else result
 
     def _compile(self) -> Callable[..., Any]:
-        # on the generators as they are: fast random numbers of its own are no part of a result that can be repeated
+        # PyTorch's own random numbers, so that a compiled run draws what an uncompiled one draws
         options = {"fallback_random": True, "triton.cudagraphs": self._device.type == "cuda"}
 
         def compile_graph(graph: torch.fx.GraphModule, inputs: list[Any]) -> Callable[..., Any]:
             _refuse_second_derivatives(graph)
-            if COMPILER is not None:
-                return COMPILER(graph, inputs)
-            from torch._inductor.compile_fx import compile_fx
+            with warnings.catch_warnings():  # of the compiler, about its own code
+                warnings.simplefilter("ignore")
+                if COMPILER is not None:
+                    return COMPILER(graph, inputs)
+                from torch._inductor.compile_fx import compile_fx
 
-            return compile_fx(graph, inputs, config_patches=options)  # type: ignore[return-value]
+                return compile_fx(graph, inputs, config_patches=options)  # type: ignore[return-value]
 
         return torch.compile(_with_own_code(self._function), fullgraph=True, dynamic=False, backend=compile_graph)
 
@@ -240,9 +244,8 @@ def _refuse_second_derivatives(graph: torch.fx.GraphModule) -> None:
 
 def _with_own_code(function: Callable[..., Any]) -> Callable[..., Any]:
     """A copy of a function with a code object of its own, to which compiled graphs belong: they go when it goes."""
-    copy = type(function)(function.__code__.replace(), function.__globals__)
-    copy.__kwdefaults__, copy.__defaults__ = function.__kwdefaults__, function.__defaults__  # type: ignore[attr-defined]
-    return copy
+    assert isinstance(function, FunctionType)
+    return FunctionType(function.__code__.replace(), function.__globals__)
 
 
 @contextmanager
@@ -256,8 +259,28 @@ def _compiler_settings() -> Iterator[None]:
         tracing.patch(trace_autograd_ops=True, recompile_limit=MAX_VARIANTS),
         differentiation.patch(force_non_lazy_backward_lowering=True, cse=False),
         readable_tf32_flag(),
+        _readable_precision(),
     ):
         yield
+
+
+@contextmanager
+def _readable_precision() -> Iterator[None]:
+    """Lets the compiler read with PyTorch's older function how float32 is multiplied, where a newer one has set TF32."""
+    try:
+        torch.get_float32_matmul_precision()
+    except RuntimeError:
+        places: Any = torch.backends.cuda.matmul, torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+        kept = [place.fp32_precision for place in places]
+        torch.set_float32_matmul_precision("high")
+        try:
+            yield
+        finally:
+            torch.set_float32_matmul_precision("highest")
+            for place, precision in zip(places, kept, strict=True):
+                place.fp32_precision = precision
+        return
+    yield
 
 
 def _clone(value: Any) -> Any:
