@@ -146,6 +146,7 @@ def test_values_of_papers_are_ours_where_no_difference_is_named() -> None:
         for row in source.rows:
             own = site_tables.own_value(row, RECIPES[name].config)
             assert (own == row.paper) == (not row.why), (name, row.what, own)
+            assert row.why != "the same", (name, row.what)
 
 
 def test_modules_are_there() -> None:

@@ -211,13 +211,21 @@ def _flag(knob: str, value: Any) -> str:
 
 def _beside(source: Source, config: TrainConfig) -> str:
     """The values of a recipe's source beside its own."""
-    rows = [(row.what, row.paper, own_value(row, config), row.why or "the same") for row in source.rows]
+    rows = [
+        (row.what, _schedule(row.paper), _schedule(own_value(row, config)), row.why or "the same")
+        for row in source.rows
+    ]
     parts = [f"Source: {source.seen}\n"]
     if rows:
-        parts.append(markdown(("", "source", "ours", "difference"), rows))
+        parts.append(markdown(("", "source", "ours", "where or why we differ"), rows))
     if source.reported:
         parts.append(f"Reported there: {source.reported}\n")
     return "\n".join(parts)
+
+
+def _schedule(text: str) -> str:
+    """A schedule as code, anything else as it is."""
+    return code(text) if ".." in text else text
 
 
 def own_value(row: Row, config: TrainConfig) -> str:
