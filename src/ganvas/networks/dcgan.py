@@ -5,7 +5,8 @@ At 64×64×3 with the defaults these are the paper's networks: G z 100 -> 4×4×
 until the longer one is at most 4; G goes through the same sizes in reverse order and crops where necessary.
 
 As in the authors' Torch code, and unlike figure 1, kernels are 4×4, z is normal, and convolutions followed by batch
-norm have no bias. D has G's widths, which the paper leaves open. Dropout is not in the paper.
+norm have no bias. D has G's widths, which the paper leaves open, as in the authors' Theano code. Dropout is not in the
+paper.
 """
 
 import math

@@ -6,11 +6,10 @@ feature maps of several scales, mixed across channels and scales by fixed random
 one vector for each image. What D learns are small heads, one for each scale and one for the pixels. Each head gives the
 logits of a grid of patches, and all of them count equally in the losses. Differences from the paper:
 
-- A smaller frozen network, EfficientNet-Lite0, at three scales instead of four, or another one (`features_net`); images
-  whose shorter side is small are enlarged before it by a whole factor.
-- A head on the pixels, without which colours and fine texture go wrong; batch norm in all heads, without which G draws
-  few kinds of images (docs/log.md).
-- With classes, a projection head (Miyato & Koyama 2018) at every scale.
+- The frozen network is that of the authors' code, EfficientNet-Lite0, at three scales instead of four, or another one
+  (`features_net`); images whose shorter side is small are enlarged before it by a whole factor, not to 224 pixels.
+- A head on the pixels, without which colours and fine texture go wrong (docs/log.md). As in the authors' code all heads
+  have batch norm, without which G draws few kinds of images, and with classes a projection (Miyato & Koyama 2018).
 - G is a plain stack of upsampling convolutions, for speed on a CPU, in place of FastGAN's (Liu et al. 2021).
 """
 

@@ -6,8 +6,8 @@ parameters and D 21,280,512 with ten classes, 20,732,160 and 20,683,776 without.
 
 - Sides are halved, rounding up, until the longer one is at most 4, and the learnt maps have that size. In the paper
   they are 4×4, and all sides are powers of two.
-- There are at least 8 channels (24 in the paper's networks). If the channels of a 3×3 convolution do not split into
-  groups of the configured size, the groups are the next larger ones that fit.
+- There are at least 8 channels (96 in the paper's networks, at 256×256). If the channels of a 3×3 convolution do not
+  split into groups of the configured size, the groups are the next larger ones that fit.
 - In mixed precision (`--precision`) all maps are bfloat16; the paper keeps the largest ones so.
 """
 

@@ -11,6 +11,7 @@ Residual: the networks of WGAN-GP (Gulrajani et al. 2017, appendix F) and SNGAN 
   are square.
 - G upsamples before the first convolution of a block, as in SNGAN and in the code of the WGAN-GP authors; their text
   says the second.
+- G of SNGAN's code has 256 channels (`g_width`), and its D no bias in the last layer.
 - D averages its last map, as in WGAN-GP, so that the scale of the logits does not depend on the size. SNGAN sums, which
   makes the logits 64 times as large at 32×32.
 - The 1×1 convolutions of the shortcuts come before upsampling and after pooling, where they cost a quarter, with the
