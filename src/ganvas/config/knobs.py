@@ -102,4 +102,5 @@ class Knobs(TypedDict, total=False):
     log_to: str | list[str] | None
     threads: int | None
     device: str
+    precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"]
     compile: Literal["auto", "on", "off"]

@@ -20,7 +20,6 @@ from torch import Tensor, nn
 
 from ganvas.game.augment import AugmentPipe
 from ganvas.game.moves import Game, Penalties, Weight, d_loss, g_loss, learnt, train_d, train_g
-from ganvas.pytorch_state import readable_tf32_flag
 
 MIN_ROUNDS = 20_000
 """Rounds of a run from which on "auto" compiles on a GPU: compiling takes minutes (docs/decisions/0028)."""
@@ -258,7 +257,6 @@ def _compiler_settings() -> Iterator[None]:
     with (
         tracing.patch(trace_autograd_ops=True, recompile_limit=MAX_VARIANTS),
         differentiation.patch(force_non_lazy_backward_lowering=True, cse=False),
-        readable_tf32_flag(),
         _readable_precision(),
     ):
         yield
