@@ -268,7 +268,7 @@ class TransferConfig(Group):
 class RuntimeConfig(Group):
     """How often results are written, and where the run computes. These may change when a run is resumed.
 
-    They do not change the results, except `threads`, `device` and `compile` (rounding, random numbers) and `on_failure`.
+    They do not change the results, except `threads`, `device` and `compile` (rounding), `precision` and `on_failure`.
     """
 
     tick_kimg: Kimg | None = None

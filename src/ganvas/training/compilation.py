@@ -10,6 +10,7 @@ What cannot be compiled is reported once, and runs as it is written. The compile
 import dataclasses
 import functools
 import warnings
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from types import FunctionType
@@ -34,9 +35,9 @@ COMPILER: Compiler | None = None
 """Used in place of PyTorch's own, Inductor, in tests."""
 
 
-def is_wanted(compile: Literal["auto", "on", "off"], device: str, rounds: int) -> bool:
+def is_wanted(choice: Literal["auto", "on", "off"], device: str, rounds: int) -> bool:
     """Whether a run of so many rounds is compiled on a device of this type: "auto" only where it is repaid."""
-    return compile == "on" or (compile == "auto" and device == "cuda" and rounds >= MIN_ROUNDS)
+    return choice == "on" or (choice == "auto" and device == "cuda" and rounds >= MIN_ROUNDS)
 
 
 class Updates(Protocol):
@@ -205,7 +206,9 @@ class _Compiled:
 
                 return compile_fx(graph, inputs, config_patches=options)  # type: ignore[return-value]
 
-        return torch.compile(_with_own_code(self._function), fullgraph=True, dynamic=False, backend=compile_graph)
+        function = _with_own_code(self._function)
+        weakref.finalize(self, torch._dynamo.reset_code, function.__code__).atexit = False
+        return torch.compile(function, fullgraph=True, dynamic=False, backend=compile_graph)
 
     @contextmanager
     def _augmentation_in_tensors(self) -> Iterator[None]:
@@ -242,29 +245,37 @@ def _refuse_second_derivatives(graph: torch.fx.GraphModule) -> None:
 
 
 def _with_own_code(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A copy of a function with a code object of its own, to which compiled graphs belong: they go when it goes."""
+    """A copy of a function with a code object of its own, to which the graphs of one training belong."""
     assert isinstance(function, FunctionType)
     return FunctionType(function.__code__.replace(), function.__globals__)
 
 
 @contextmanager
 def _compiler_settings() -> Iterator[None]:
-    """Gradients inside a graph; a backward pass compiled with its forward pass, where errors are caught; and no two draws
-    from the same distribution merged into one as a common subexpression."""
+    """Sets what PyTorch's `config.patch` would, in a tenth of its time: this is entered several times a round."""
     from torch._dynamo import config as tracing
     from torch._functorch import config as differentiation
 
-    with (
-        tracing.patch(trace_autograd_ops=True, recompile_limit=MAX_VARIANTS),
-        differentiation.patch(force_non_lazy_backward_lowering=True, cse=False),
-        _readable_precision(),
-    ):
-        yield
+    wanted: list[tuple[Any, str, Any]] = [
+        (tracing, "trace_autograd_ops", True),  # gradients are taken inside a graph
+        (tracing, "recompile_limit", MAX_VARIANTS),
+        (differentiation, "force_non_lazy_backward_lowering", True),  # errors of a backward pass come with the forward
+        (differentiation, "cse", False),  # it merges two draws from the same distribution into one
+    ]
+    before = [getattr(place, name) for place, name, _ in wanted]
+    try:
+        for place, name, value in wanted:
+            setattr(place, name, value)
+        with _readable_precision():
+            yield
+    finally:
+        for (place, name, _), value in zip(wanted, before, strict=True):
+            setattr(place, name, value)
 
 
 @contextmanager
 def _readable_precision() -> Iterator[None]:
-    """Lets the compiler read with PyTorch's older function how float32 is multiplied, where a newer one has set TF32."""
+    """Lets the compiler ask PyTorch's older function how float32 is multiplied, where a newer one has set TF32."""
     try:
         torch.get_float32_matmul_precision()
     except RuntimeError:
