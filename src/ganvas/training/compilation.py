@@ -252,7 +252,7 @@ def _with_own_code(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @contextmanager
 def _compiler_settings() -> Iterator[None]:
-    """Sets what PyTorch's `config.patch` would, in a tenth of its time: this is entered several times a round."""
+    """Sets what PyTorch's `config.patch` would, in half of its time: this is entered several times a round."""
     from torch._dynamo import config as tracing
     from torch._functorch import config as differentiation
 
