@@ -305,8 +305,8 @@ class RuntimeConfig(Group):
     """Of the feature maps in training: float32, bfloat16 or float16; tf32 = float32 with less exact products. Weights
     and results are float32 in any case; by default bf16 on GPUs that compute in it, else fp32."""
     compile: Literal["auto", "on", "off"] = "auto"
-    """Compile training with torch.compile, which takes minutes at the start and makes every round faster; auto: on a
-    GPU, in runs that are long enough to repay it."""
+    """Compile training with torch.compile, which takes minutes at the start; auto: on a CUDA GPU, in runs that are long
+    enough to repay it, never on a CPU."""
 
     def __post_init__(self) -> None:
         if isinstance(self.log_to, str):

@@ -76,7 +76,7 @@ class Session:
         self.notes: list[str] = []
         if compilation.is_wanted(config.runtime.compile, device.type, self.total // config.images_per_round):
             self.state.compile(progress.print)
-            self.notes.append("Training is compiled: the first rounds take minutes, and the others less.")
+            self.notes.append("Training is compiled: the first round may take minutes.")
         self.nimg, self.seconds = 0, 0.0
         self.saved_nimg: int | None = None
         self.stop = interrupts.StopRequests()
