@@ -10,8 +10,11 @@ from ganvas.errors import GanvasError
 DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 """Precision -> the dtype of the feature maps."""
 
-HALF_LOSS_SCALE = 256.0
-"""The factor of the losses in float16, whose smallest number is 6e-8: gradients of a mean over a batch come close."""
+HALF_LOSS_SCALE = 16.0
+"""The factor of the losses in float16, whose smallest number is 6e-8: gradients of a mean over a batch come close.
+
+With 256 the second derivatives of penalties overflowed (docs/log.md).
+"""
 
 
 def check(precision: str, device: torch.device) -> None:

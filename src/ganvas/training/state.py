@@ -98,6 +98,8 @@ class TrainState:
         chosen = precision.choose(config.runtime.precision, device)
         for network in (generator, discriminator):
             network.set_activation_dtype(precision.DTYPES[chosen])
+        if precision.DTYPES[chosen] not in (generator.activation_dtype, discriminator.activation_dtype):
+            chosen = "fp32"
         return cls(
             config=config,
             device=device,
