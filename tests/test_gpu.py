@@ -93,6 +93,20 @@ def test_resumed_run_equals_uninterrupted_run(family: str, data: Path) -> None:
     assert any((before[name] - tensor).abs().max() > 1e-4 for name, tensor in theirs.items() if name.startswith("G"))
 
 
+@pytest.mark.parametrize("family", ["mlp", "cnn", "r3gan", "stylegan", "projected"])
+def test_compiled_training_equals_uncompiled_training(family: str, data: Path) -> None:
+    """From the third round on, the graphs that were recorded in the second are replayed."""
+    penalty = 0.0 if family in BATCH_NORM_IN_D else 0.1
+    config = replace(tiny(data, family=family, kimg=0.12, r1=penalty, r2=penalty), tick_kimg=0.02, device=DEVICE)
+    config = replace(config, evaluate_every=0.0, g_lr=1e-4, d_lr=1e-4)
+    compiled, eager = (train(replace(config, compile=mode), name=mode, quiet=True) for mode in ("on", "off"))
+    assert "not compiled" not in (compiled.path / "log.txt").read_text()
+    ours, theirs = losses(compiled), losses(eager)
+    for name in theirs:
+        assert len(ours[name]) == 6
+        assert ours[name] == pytest.approx(theirs[name], rel=2e-2, abs=1e-2), name
+
+
 @pytest.mark.parametrize("family", ["mlp", "cnn", "vit", "r3gan"])
 def test_same_seeds_give_the_same_images(family: str, data: Path) -> None:
     run = train(replace(tiny(data, family=family, kimg=0.04), device=DEVICE), quiet=True)

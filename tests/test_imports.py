@@ -122,7 +122,7 @@ def test_data_command_does_not_import_torch(write_images: Callable[..., Path]) -
 
 @pytest.mark.slow
 def test_train_and_sample_import_neither_scikit_learn_nor_the_compiler(run: Path) -> None:
-    """torch.compile is used nowhere, and labelled images are compared class by class, without k-means."""
+    """Nothing is compiled on a CPU by itself; and labelled images are compared class by class, without k-means."""
     more = {"scipy", "sklearn", "matplotlib"} | COMPILER
     assert not more & modules_after_command("sample", run)
     assert not more & modules_after_command("train", "digits", "--dry-run", "--device", "cpu")

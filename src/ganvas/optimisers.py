@@ -1,4 +1,4 @@
-"""PyTorch's optimisers without their wrappers for torch.compile, which nothing here uses.
+"""PyTorch's optimisers without their wrappers for torch.compile: no step of an optimiser is compiled here.
 
 The wrappers import the compiler when an optimiser is created: a second, and 200 MB, before the first step. The methods
 below are PyTorch's own without the wrappers; every number stays the same.

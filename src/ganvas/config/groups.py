@@ -268,7 +268,7 @@ class TransferConfig(Group):
 class RuntimeConfig(Group):
     """How often results are written, and where the run computes. These may change when a run is resumed.
 
-    They do not change the results, except `threads` and `device` (rounding) and `on_failure`.
+    They do not change the results, except `threads`, `device` and `compile` (rounding), `precision` and `on_failure`.
     """
 
     tick_kimg: Kimg | None = None
@@ -304,6 +304,9 @@ class RuntimeConfig(Group):
     precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = "auto"
     """Of the feature maps in training: float32, bfloat16 or float16; tf32 = float32 with less exact products. Weights
     and results are float32 in any case; by default bf16 on GPUs that compute in it, else fp32."""
+    compile: Literal["auto", "on", "off"] = "auto"
+    """Compile training with torch.compile, which takes minutes at the start and makes every round faster; auto: on a
+    GPU, in runs that are long enough to repay it."""
 
     def __post_init__(self) -> None:
         if isinstance(self.log_to, str):

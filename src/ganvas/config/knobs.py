@@ -103,3 +103,4 @@ class Knobs(TypedDict, total=False):
     threads: int | None
     device: str
     precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"]
+    compile: Literal["auto", "on", "off"]

@@ -17,6 +17,7 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ganvas import user_code
 from ganvas.errors import GanvasError
@@ -128,13 +129,13 @@ class AugmentPipe:
 
     Attributes:
         p: the probability of each transformation, in [0, 1]; a float, or a 0-dimensional tensor on the device.
-        noise: the standard deviation of the Gaussian noise (instance noise: Sønderby et al. 2017, section 3.2).
+        noise: the standard deviation of the Gaussian noise (instance noise: Sønderby et al. 2017, section 3.2); as `p`.
     """
 
     def __init__(self, augment: str) -> None:
         self._transform = get_augmentation(augment)
         self.p: Probability = 1.0
-        self.noise = 0.0
+        self.noise: Probability = 0.0
 
     def set_augmentation(self, augment: str) -> None:
         """Replaces the augmentation.
@@ -147,7 +148,7 @@ class AugmentPipe:
     def __call__(self, images: Tensor) -> Tensor:
         """float [n …] -> the same shape."""
         images = self._transform(images, self.p)
-        return images + self.noise * torch.randn_like(images) if self.noise > 0 else images
+        return images if is_off(self.noise) else images + self.noise * torch.randn_like(images)
 
 
 # Random parameters, one for each sample
@@ -180,7 +181,7 @@ def lognormal(images: Tensor, octaves: float) -> Tensor:
 
 def random_integers(images: Tensor, choices: int) -> Tensor:
     """Uniform over 0, 1 … choices - 1, as floats: [n]."""
-    return images.new_empty(len(images)).random_(choices)
+    return torch.randint(choices, images.shape[:1], dtype=images.dtype, device=images.device)
 
 
 def random_translation(images: Tensor) -> Tensor:
@@ -301,8 +302,15 @@ def warp(images: Tensor, maps: Tensor) -> Tensor:
     grid = torch.stack([place[:, 0] * (2 / (width - 1)), place[:, 1] * (2 / (height - 1))], dim=-1)
     eye = torch.eye(3, dtype=maps.dtype, device=maps.device)
     changed = (maps != eye).flatten(1).any(dim=1)[:, None, None, None]
-    sampled: Tensor = _GridSample.apply(images, grid)  # type: ignore[assignment]
-    return torch.where(changed, sampled, images)  # unchanged samples stay exact
+    return torch.where(changed, _sample(images, grid), images)  # unchanged samples stay exact
+
+
+def _sample(images: Tensor, grid: Tensor) -> Tensor:
+    if (
+        torch.compiler.is_compiling()
+    ):  # a function with a backward of its own cannot be compiled and differentiated twice
+        return F.grid_sample(images, grid, padding_mode="reflection", align_corners=True)
+    return _GridSample.apply(images, grid)  # type: ignore[return-value]
 
 
 class _GridSample(torch.autograd.Function):

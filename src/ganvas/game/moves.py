@@ -56,19 +56,23 @@ class Game:
         return self.logits(images, None if labels is None else labels.repeat(2))
 
 
+Weight = float | Tensor
+"""A float, or a 0-dimensional tensor on the images' device."""
+
+
 @dataclass(frozen=True)
 class Penalties:
-    """The weight of each gradient penalty in one update; 0 leaves the penalty out.
+    """The weight of each gradient penalty in one update; the float 0 leaves the penalty out, a tensor never does.
 
     Attributes:
         r1, r2: γ of γ/2 · |∇D|² on reals and on fakes.
         gp, dragan: λ of λ · (|∇D| - 1)² between reals and fakes, and around reals.
     """
 
-    r1: float = 0.0
-    r2: float = 0.0
-    gp: float = 0.0
-    dragan: float = 0.0
+    r1: Weight = 0.0
+    r2: Weight = 0.0
+    gp: Weight = 0.0
+    dragan: Weight = 0.0
 
 
 def train_d(
@@ -92,8 +96,17 @@ def train_d(
         (logits) and, where there are penalties, D/r1 and D/r2 (|∇D|² without γ/2), D/gp and D/dragan ((|∇D| - 1)²
         without λ).
     """
+    loss, values = d_loss(game, real, fake, labels, penalties)
+    (loss * share).backward(inputs=learnt(game.D))
+    return {name: value.detach() for name, value in values.items()}
+
+
+def d_loss(
+    game: Game, real: Tensor, fake: Tensor, labels: Tensor | None, penalties: Penalties
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """D's mean loss, float [], penalties included; and the values of `train_d`, with their graph."""
     n, p = len(real), penalties
-    images = torch.cat([real, fake.detach()]).requires_grad_(p.r1 > 0 or p.r2 > 0)
+    images = torch.cat([real, fake.detach()]).requires_grad_(_is_on(p.r1) or _is_on(p.r2))
     logits = game.logits_of_both(images, labels)
     on_real, on_fake = logits[:n], logits[n:]
 
@@ -103,14 +116,18 @@ def train_d(
         penalty = zero_centred_penalty(images, logits)
         loss = loss + p.r1 / 2 * penalty[:n] + p.r2 / 2 * penalty[n:]
         values |= {"D/r1": penalty[:n], "D/r2": penalty[n:]}
-    if p.gp > 0:
+    if _is_on(p.gp):
         values["D/gp"] = penalty = _one_centred(game, interpolate(real, fake.detach()), labels)
         loss = loss + p.gp * penalty
-    if p.dragan > 0:
+    if _is_on(p.dragan):
         values["D/dragan"] = penalty = _one_centred(game, perturb(real), labels)
         loss = loss + p.dragan * penalty
-    (loss.mean() * share).backward(inputs=learnt(game.D))
-    return {name: value.detach() for name, value in values.items()}
+    return loss.mean(), values
+
+
+def _is_on(weight: Weight) -> bool:
+    """Whether a term is in the loss; a tensor is not read, since that would synchronise with the device."""
+    return isinstance(weight, Tensor) or weight > 0
 
 
 def learnt(network: nn.Module) -> list[Tensor]:
@@ -129,7 +146,7 @@ def train_g(
     fake: Tensor,
     labels: Tensor | None = None,
     *,
-    matching: float = 0.0,
+    matching: Weight = 0.0,
     share: float = 1.0,
 ) -> dict[str, Tensor]:
     """Accumulates the gradients of G's loss.
@@ -144,18 +161,26 @@ def train_g(
     Returns:
         Detached float [n] or [n k]: G/loss (adversarial); and float [], G/moments where moments are matched.
     """
+    loss, values = g_loss(game, real, fake, labels, matching)
+    (loss * share).backward(inputs=learnt(game.G))
+    return {name: value.detach() for name, value in values.items()}
+
+
+def g_loss(
+    game: Game, real: Tensor, fake: Tensor, labels: Tensor | None, matching: Weight
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """G's mean loss, float [], moment matching included; and the values of `train_g`, with their graph."""
     on_fake = game.logits(fake, labels)
     on_real = on_fake
     if game.objective.relative:
         with torch.no_grad():
             on_real = game.logits(real, labels)
     adversarial = game.objective.g_loss(on_real, on_fake)
-    loss, values = adversarial.mean(), {"G/loss": adversarial.detach()}
-    if game.moments is not None and matching > 0:
-        distance = game.moments(fake, labels)
-        loss, values["G/moments"] = loss + matching * distance, distance.detach()
-    (loss * share).backward(inputs=learnt(game.G))
-    return values
+    loss, values = adversarial.mean(), {"G/loss": adversarial}
+    if game.moments is not None and _is_on(matching):
+        values["G/moments"] = distance = game.moments(fake, labels)
+        loss = loss + matching * distance
+    return loss, values
 
 
 @torch.no_grad()

@@ -101,8 +101,11 @@ class CancellableRounds:
 
     @contextmanager
     def _cancellation_points(self) -> Iterator[None]:
-        """Several processes must leave a round at the same place, so they agree before each microbatch only."""
-        if distributed.world_size() == 1:
+        """Several processes must leave a round at the same place, so they agree before each microbatch only.
+
+        So do compiled updates, which have no hooks inside.
+        """
+        if distributed.world_size() == 1 and not self._state.is_compiled:
             with cancellation_points(self._check):
                 yield
             return

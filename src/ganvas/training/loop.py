@@ -19,7 +19,7 @@ from ganvas.networks import Shape
 from ganvas.runs import checkpoint, folder, log
 from ganvas.runs.folder import Run
 from ganvas.runs.listeners import Listeners
-from ganvas.training import announcement, distributed, memory, transfer
+from ganvas.training import announcement, compilation, distributed, memory, transfer
 from ganvas.training.cancellation import SLOW_ROUND_SECONDS, CancellableRounds
 from ganvas.training.monitor.monitor import Monitor
 from ganvas.training.monitor.recovery import Decision
@@ -74,6 +74,9 @@ class Session:
         progress.set_length(self.total, planner)
         self.stats = Stats(device)
         self.notes: list[str] = []
+        if compilation.is_wanted(config.runtime.compile, device.type, self.total // config.images_per_round):
+            self.state.compile(progress.print)
+            self.notes.append("Training is compiled: the first rounds take minutes, and the others less.")
         self.nimg, self.seconds = 0, 0.0
         self.saved_nimg: int | None = None
         self.stop = interrupts.StopRequests()

@@ -18,12 +18,13 @@ from ganvas.data.selection import assign_classes, class_shares, iterate_batches
 from ganvas.game.augment import ADJUST_EVERY, Ada, AugmentPipe
 from ganvas.game.balance import UpdatePolicy
 from ganvas.game.moments import MomentMatching
-from ganvas.game.moves import Game, Penalties, evaluate_losses, learnt, train_d, train_g
+from ganvas.game.moves import Game, Penalties, evaluate_losses, learnt
 from ganvas.game.objectives import get_objective
 from ganvas.networks import Generator, Shape
 from ganvas.optimisers import Adam, RMSprop
 from ganvas.schedule import Schedule
 from ganvas.training import checks, distributed, ema, precision
+from ganvas.training.compilation import CompiledUpdates, EagerUpdates, Updates
 from ganvas.training.planning import Plan
 
 Quantities = dict[str, Tensor]
@@ -52,6 +53,7 @@ class TrainState:
         plan: the length of the run, by which the schedules go.
         memory_format: of the networks' weights and inputs: channels_last where D has 2D convolutions.
         moved: [updates of D, of G, rounds in which D was skipped, in which G was skipped] since it was last zeroed.
+        updates: what a round calls to update the networks of `game`.
         before_microbatch: called before each microbatch; an exception from it ends the round.
         precision: fp32, tf32, bf16 or fp16: of G and D; their average is float32.
     """
@@ -69,6 +71,7 @@ class TrainState:
     plan: Plan
     memory_format: torch.memory_format
     update_counts: np.ndarray
+    updates: Updates
     before_microbatch: Callable[[], None] = lambda: None
     precision: str = "fp32"
 
@@ -94,6 +97,7 @@ class TrainState:
         discriminator = discriminator.to(device=device, memory_format=memory_format)  # type: ignore[call-overload]
         augment_pipe = AugmentPipe(loss_config.augment)
         moments = _build_moments(config, discriminator, shape, device)
+        game = Game(generator, discriminator, losses, augment_pipe, moments)
         average = ema.frozen_copy(generator)
         chosen = precision.choose(config.runtime.precision, device)
         for network in (generator, discriminator):
@@ -103,7 +107,7 @@ class TrainState:
         return cls(
             config=config,
             device=device,
-            game=Game(generator, discriminator, losses, augment_pipe, moments),
+            game=game,
             augment_pipe=augment_pipe,
             g_ema=average,
             g_optimiser=_build_optimiser(generator, config.optimisation, device),
@@ -114,8 +118,17 @@ class TrainState:
             plan=Plan.of(config),
             memory_format=memory_format,
             update_counts=np.zeros(4, int),
+            updates=EagerUpdates(game),
             precision=chosen,
         )
+
+    def compile(self, report: Callable[[str], object]) -> None:
+        """Compiles the updates of all later rounds; `report` is told what cannot be compiled."""
+        self.updates = CompiledUpdates(self.game, self.device, report)
+
+    @property
+    def is_compiled(self) -> bool:
+        return isinstance(self.updates, CompiledUpdates)
 
     @property
     def parts(self) -> dict[str, nn.Module | Optimizer]:
@@ -241,7 +254,7 @@ class TrainState:
         """Real images as D's input, and the labels where training is conditional."""
         images, labels = batch
         with torch.no_grad():
-            real = self.game.real_input(to_unit(images).contiguous(memory_format=self.memory_format))
+            real = self.updates.real_input(to_unit(images).contiguous(memory_format=self.memory_format))
         return real, labels if self.config.dataset.conditional else None
 
     def _accumulate_d_gradients(
@@ -263,8 +276,8 @@ class TrainState:
         for part, share in self._microbatches(len(real)):
             part_labels = None if labels is None else labels[part]
             with torch.set_grad_enabled(keep_graph):
-                fake = self.game.fake_input(z[part], part_labels)
-            measured.append(train_d(self.game, real[part], fake, part_labels, penalties=penalties, share=share))
+                fake = self.updates.fake_input(z[part], part_labels)
+            measured.append(self.updates.train_d(real[part], fake, part_labels, penalties=penalties, share=share))
         if self.ada is not None:
             for quantities in measured:
                 self.ada.record_logits(quantities["D/real"])
@@ -280,8 +293,8 @@ class TrainState:
         measured: list[Quantities] = []
         for part, share in self._microbatches(len(real)):
             part_labels = None if labels is None else labels[part]
-            part_fake = fake if fake is not None else self.game.fake_input(z[part], part_labels)
-            measured.append(train_g(self.game, real[part], part_fake, part_labels, matching=matching, share=share))
+            part_fake = fake if fake is not None else self.updates.fake_input(z[part], part_labels)
+            measured.append(self.updates.train_g(real[part], part_fake, part_labels, matching=matching, share=share))
         return measured
 
     def _average_moments(self) -> None:
