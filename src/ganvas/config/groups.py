@@ -300,7 +300,7 @@ class RuntimeConfig(Group):
     threads: Threads | None = None
     """CPU threads; by default as many as the networks can use."""
     device: str = "auto"
-    """auto, cpu, cuda, cuda:1, mps."""
+    """auto (a GPU if there is one), cpu, cuda, cuda:1, xpu, xpu:1, mps."""
 
     def __post_init__(self) -> None:
         if isinstance(self.log_to, str):
