@@ -1,5 +1,6 @@
 """The device of a name, on machines that have it and on others; memory there; what is said where it fails."""
 
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from ganvas import devices, environment, pytorch_state
 from ganvas.devices import count_gpus, free_bytes, select_device, synchronize, used_memory, widest_float
 from ganvas.errors import GanvasError
+from ganvas.training import precision
 from ganvas.training.memory import peak_bytes
 
 CPU, CUDA, XPU, MPS = (torch.device(name) for name in ("cpu", "cuda:0", "xpu:1", "mps"))
@@ -174,3 +176,15 @@ def test_a_missing_operation_is_explained(kind: str) -> None:
 def test_other_errors_are_left_alone(error: Exception) -> None:
     assert devices.explain_missing_operation(error) is None
     assert not devices.is_out_of_memory(error)
+
+
+@pytest.mark.parametrize("native", [True, False])
+@pytest.mark.parametrize("device", [CUDA, XPU], ids=str)
+def test_bfloat16_only_where_a_gpu_does_not_emulate_it(
+    native: bool, device: torch.device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = torch.cuda if device == CUDA else torch.xpu
+    monkeypatch.setattr(module, "device", lambda device: nullcontext())
+    monkeypatch.setattr(module, "is_bf16_supported", lambda including_emulation: including_emulation or native)
+    assert precision.choose("auto", device) == ("bf16" if native else "fp32")
+    assert precision.choose("auto", MPS) == precision.choose("auto", CPU) == "fp32"
