@@ -319,7 +319,7 @@ def test_what_is_done_at_a_tick_stays_on_the_device(recipe: str) -> None:
     assert not gpu.doubles
 
 
-def test_slow_rounds_that_can_be_cancelled_never_wait(data: Path) -> None:
+def test_slow_rounds_that_can_be_cancelled_never_wait() -> None:
     config = narrow("cnn-stable")
     rounds = CancellableRounds(build(config), StopRequests())
     with PretendedGPU() as gpu:
