@@ -46,11 +46,17 @@ def local_device(name: str) -> torch.device:
     """The device of this process: as `devices.choose` says, but under torchrun each process gets its own GPU.
 
     Raises:
-        GanvasError: there is no such device.
+        GanvasError: there is no such device, or it is one on which several processes cannot exchange gradients.
     """
     if world_size() > 1 and name in ("auto", "cuda") and torch.cuda.is_available():
         name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
     chosen = select_device("cpu" if world_size() > 1 and name == "auto" else name)
+    if world_size() > 1 and chosen.type not in ("cpu", "cuda"):
+        raise GanvasError(
+            f"{world_size()} processes on the device {chosen}.",
+            expected="CUDA GPUs, or --device cpu: gradients are averaged over the processes only there",
+            fix="train in one process.",
+        )
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
     return chosen

@@ -75,6 +75,12 @@ class CostEstimate:
         """Bytes on the device at the peak of a round, on each process."""
         return round(self.persistent_bytes + self.bytes_per_pass + self.bytes_per_image * self.images_per_pass)
 
+    @property
+    def fitting_images(self) -> int:
+        """Images per pass that fit into MAX_MEMORY_FRACTION of the free memory; 0 or less where none does."""
+        left = self.free_bytes * MAX_MEMORY_FRACTION - self.persistent_bytes - self.bytes_per_pass
+        return math.floor(left / max(self.bytes_per_image, 1))
+
 
 def format_cost(cost: CostEstimate, config: TrainConfig, images_per_s: float | None) -> str:
     """The estimate in two lines, and the speed in a third if it is known."""
@@ -197,11 +203,8 @@ def check_memory(cost: CostEstimate) -> None:
     Raises:
         GanvasError: the estimate is above MAX_MEMORY_FRACTION of the free memory.
     """
-    limit = cost.free_bytes * MAX_MEMORY_FRACTION
-    if cost.peak_bytes <= limit:
-        return
-    fits = math.floor((limit - cost.persistent_bytes - cost.bytes_per_pass) / max(cost.bytes_per_image, 1))
-    raise _too_large(f"about {cost.peak_bytes / 1e9:.1f} GB of", cost.free_bytes, fits)
+    if cost.peak_bytes > cost.free_bytes * MAX_MEMORY_FRACTION:
+        raise _too_large(f"about {cost.peak_bytes / 1e9:.1f} GB of", cost.free_bytes, cost.fitting_images)
 
 
 def _too_large(needed: str, free: int, fits: int = 0) -> GanvasError:

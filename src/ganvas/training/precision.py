@@ -44,10 +44,11 @@ def _has_tf32(device: torch.device) -> bool:
 
 def _has_bfloat16(device: torch.device) -> bool:
     """Whether a GPU computes in bfloat16 by itself; a CPU mostly converts, which takes longer than it saves."""
-    if device.type == "cuda":
-        with torch.cuda.device(device):
-            return torch.cuda.is_bf16_supported(including_emulation=False)
-    return device.type == "xpu"
+    if device.type not in ("cuda", "xpu"):
+        return False
+    module = torch.cuda if device.type == "cuda" else torch.xpu
+    with module.device(device):
+        return module.is_bf16_supported(including_emulation=False)
 
 
 def describe(precision: str) -> str:

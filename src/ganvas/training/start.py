@@ -22,7 +22,7 @@ from ganvas.runs.folder import Run
 from ganvas.runs.listeners import Listener, Listeners, check_listeners
 from ganvas.runs.lock import lock_run
 from ganvas.threads import cpu_threads
-from ganvas.training import choices, distributed, memory, planning, precision, transfer
+from ganvas.training import choices, device_errors, distributed, memory, planning, precision, transfer
 from ganvas.training.estimate import (
     check_memory,
     choose_threads,
@@ -111,6 +111,7 @@ def train(
             with ExitStack() as stack, progress:
                 run = distributed.run_on_main(lambda: _lock_run(run, config, n, stack))
                 stack.enter_context(cpu_threads(run.threads or n))
+                stack.enter_context(device_errors.explained(config, cost, run))
                 fresh = distributed.run_on_main(lambda: not run.state_file.exists())
                 speed = measure_speed(cost, config, shape, device) if fresh else None
                 planner = None
@@ -197,7 +198,7 @@ def plan(config: TrainConfig, report: Callable[[str], object] = lambda line: Non
     cost = estimate_cost(config, shape, device)
     check_memory(cost)
     report(format_cost(cost, config, None))
-    with cpu_threads(config.runtime.threads or choose_threads(cost)):
+    with cpu_threads(config.runtime.threads or choose_threads(cost)), device_errors.explained(config, cost):
         speed = measure_speed(cost, config, shape, device)
     planned, length = config, ""
     if config.minutes is not None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ganvas import drawing, networks
+from ganvas import devices, drawing, networks
 from ganvas.config import OptimisationConfig, TrainConfig
 from ganvas.data import ImageSet
 from ganvas.data.pixels import to_unit
@@ -358,7 +358,7 @@ class TrainState:
         batch = self.config.optimisation.batch
         z = torch.randn(draws, batch, self.config.network.latent, generator=rng)  # on the CPU: equal on every device
         share = batch // distributed.world_size()
-        return z[:, distributed.rank() * share : (distributed.rank() + 1) * share].to(self.device, non_blocking=True)
+        return devices.upload(z[:, distributed.rank() * share : (distributed.rank() + 1) * share], self.device)
 
 
 def _build_moments(
@@ -375,7 +375,7 @@ def _build_moments(
 def _build_optimiser(network: nn.Module, knobs: OptimisationConfig, device: torch.device) -> Optimizer:
     if knobs.optimiser == "rmsprop":
         return RMSprop(network.parameters(), foreach=True)
-    return Adam(network.parameters(), fused=device.type in ("cpu", "cuda"))
+    return Adam(network.parameters(), fused=device.type in ("cpu", "cuda", "xpu"))
 
 
 def _concatenate(measured: Sequence[Quantities]) -> Quantities:
