@@ -33,6 +33,7 @@ def defect() -> None:
 
 FAULTS: dict[str, Callable[[], object]] = {
     "exits": lambda: os._exit(7),
+    "exits on rank 1": lambda: os._exit(7) if os.environ["RANK"] == "1" else None,
     "killed": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "terminated": lambda: os.kill(os.getpid(), signal.SIGTERM),
     "no memory": no_memory,

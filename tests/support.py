@@ -166,6 +166,13 @@ def _run_command(command: list[str]) -> None:
     main()
 
 
+def run_torchrun(command: list[str]) -> None:
+    """torchrun with these arguments."""
+    from torch.distributed.run import main
+
+    main(command[1:])
+
+
 def run_script_file(command: list[str]) -> None:
     """Runs a Python script."""
     runpy.run_path(command[0], run_name="__main__")
