@@ -2,10 +2,10 @@
 
 Nothing is measured: bytes and operations are counted in the code, and a card and links are assumed.
 
-- Bytes: each update averages the gradients of its network, four bytes a parameter, D's `d_steps` times and G's `g_steps`
-  times a round. In a ring all-reduce over n GPUs each GPU sends 2 (n - 1) / n of them.
-- Operations: those of a training round, forward, backward and penalties (`ganvas.training.estimate.round_flops`), on the
-  meta device. The batch is shared, so each GPU has 1/n of them.
+- Bytes: each update averages the gradients of its network, four bytes a parameter: D's `d_steps` times a round, G's
+  `g_steps` times. In a ring all-reduce over n GPUs each GPU sends 2 (n - 1) / n of them.
+- Operations: those of a training round, forward, backward and penalties (`ganvas.training.estimate.round_flops` on the
+  meta device). The batch is shared, so each GPU has 1/n of them.
 - Ganvas exchanges after the backward pass, not during it, so the two times add up. They are equal at
   n = 1 + operations / FLOPS × bandwidth / (2 × bytes); n GPUs are n / (1 + (n - 1) / (that - 1)) times as fast as one.
 

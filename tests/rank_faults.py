@@ -35,6 +35,7 @@ FAULTS: dict[str, Callable[[], object]] = {
     "exits": lambda: os._exit(7),
     "exits on rank 1": lambda: os._exit(7) if os.environ["RANK"] == "1" else None,
     "killed": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "killed early": lambda: None,
     "terminated": lambda: os.kill(os.getpid(), signal.SIGTERM),
     "no memory": no_memory,
     "defect": defect,
@@ -53,6 +54,8 @@ def install(fault: str) -> None:
         return train_round(self, batches, nimg)
 
     TrainState.train_round = train_with_fault  # type: ignore[method-assign]
+    if fault == "killed early":
+        start.estimate_cost = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
     if fault == "impatient":
         distributed.TIMEOUT = timedelta(seconds=2)
 

@@ -137,9 +137,7 @@ class Fork:
             self.process.join(seconds)
             if self.process.exitcode is None:
                 self.process.kill()
-                raise subprocess.TimeoutExpired(
-                    self._command, seconds, self._out.read_bytes(), self._err.read_bytes()
-                )
+                raise subprocess.TimeoutExpired(self._command, seconds, self._out.read_bytes(), self._err.read_bytes())
             return subprocess.CompletedProcess(
                 self._command, self.process.exitcode, self._out.read_text(), self._err.read_text()
             )

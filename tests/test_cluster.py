@@ -37,7 +37,7 @@ def job(name: str, **knobs: Any) -> Job:
 
 @pytest.fixture(scope="module")
 def machines() -> Iterator[Any]:
-    """A head node without CPUs for runs, and two nodes with a CPU, and a GPU that is only declared, for one run each."""
+    """A head node without CPUs for runs, and two nodes with a CPU and a GPU, which is only declared, for a run each."""
     pytest.importorskip("ray")
     from ray.cluster_utils import Cluster
 
@@ -125,18 +125,18 @@ def test_ctrl_c_saves_started_runs_and_names_the_others(machines: Any) -> None:
 def test_training_takes_its_share_of_a_gpu(machines: Any) -> None:
     import ray
 
-    free: list[float] = []
+    taken: list[float] = []
 
     def watch_resources() -> None:
         deadline = time.monotonic() + 60
-        while not free and time.monotonic() < deadline:
-            free.extend(gpus for gpus in [ray.available_resources().get("GPU", 0.0)] if gpus != 2.0)
+        while not any(taken) and time.monotonic() < deadline:
+            taken.append(ray.cluster_resources()["GPU"] - ray.available_resources().get("GPU", 0.0))
             time.sleep(0.05)
 
-    shares = job("shares", kimg=6.0)
+    shares = job("shares", kimg=1.0)
     outcomes = train_all([shares], ray=machines.address, gpus_per_run=0.25, quiet=True, meanwhile=watch_resources)
     assert list(outcomes) == [Outcome(shares, "")]
-    assert free == [1.75]
+    assert taken[-1] == 0.25
 
 
 @pytest.mark.parametrize(

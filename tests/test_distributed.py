@@ -30,11 +30,13 @@ from ganvas.training.start import train
 pytestmark = pytest.mark.slow
 
 
+QUIET = {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+"""Without torchrun's own warnings."""
+
+
 def torchrun(*arguments: str, ranks: int = 2, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}", *arguments]
-    quiet = {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}  # torchrun's own
-    env = {**os.environ, **quiet, **environment}
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=env)
+    command = ["torchrun", "--standalone", f"--nproc-per-node={ranks}", *arguments]
+    return Fork(command, run_torchrun, QUIET | environment).wait()
 
 
 GRADIENTS = """
@@ -165,9 +167,8 @@ def torchrun_on_two_nodes(*arguments: str) -> list[subprocess.CompletedProcess[s
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     options = ["--nnodes=2", "--nproc-per-node=1", "--rdzv-backend=c10d", f"--rdzv-endpoint=127.0.0.1:{port}"]
-    quiet = {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
     nodes = [
-        Fork(["torchrun", *options, f"--local-addr=127.0.0.{node}", *arguments], run_torchrun, quiet) for node in (1, 2)
+        Fork(["torchrun", *options, f"--local-addr=127.0.0.{node}", *arguments], run_torchrun, QUIET) for node in (1, 2)
     ]
     return [node.wait(120) for node in nodes]
 

@@ -6,6 +6,7 @@ Nothing ends the other ranks where one fails: they must notice it themselves.
 import contextlib
 import json
 import os
+import signal
 import time
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
@@ -43,11 +44,17 @@ def ranks(configs: Sequence[TrainConfig], faults: Sequence[str] = (), **environm
     for rank, config in enumerate(configs):
         command = [rank_faults.__file__, json.dumps(to_json(config)), "x", *faults[rank : rank + 1]]
         forks.append(Fork(command, run_script_file, {**shared, "RANK": str(rank)}))
-    yield forks
-    del store
+    try:
+        yield forks
+    finally:
+        for fork in forks:
+            fork.process.kill()
+        del store
 
 
-def train_ranks(configs: Sequence[TrainConfig], faults: Sequence[str] = (), **environment: str) -> list[CompletedProcess]:
+def train_ranks(
+    configs: Sequence[TrainConfig], faults: Sequence[str] = (), **environment: str
+) -> list[CompletedProcess]:
     with ranks(configs, faults, **environment) as forks:
         return [fork.wait(SECONDS) for fork in forks]
 
@@ -60,6 +67,15 @@ def finish(world: int) -> None:
 def saved_state(run: Run = RUN) -> tuple[dict[str, torch.Tensor], int]:
     tensors, metadata = checkpoint.load(run.state_file)
     return tensors, metadata["nimg"]
+
+
+@pytest.fixture
+def _own_signals() -> Iterator[None]:
+    """Where this process itself loses the others, it ignores SIGTERM from then on."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_IGN
+    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture(scope="module")
@@ -121,9 +137,19 @@ def test_rank_without_memory_ends_all_and_tells_them_why(rank: int) -> None:
     finish(2)
 
 
-@pytest.mark.parametrize(
-    "fault", [pytest.param("exits", marks=pytest.mark.exhaustive), pytest.param("killed", marks=pytest.mark.exhaustive)]
-)
+@pytest.mark.parametrize("rank", [0, pytest.param(1, marks=pytest.mark.exhaustive)])
+def test_death_before_the_first_round_is_noticed(rank: int) -> None:
+    faults = ["", ""]
+    faults[rank] = "killed early"
+    done = train_ranks([CONFIG] * 2, faults)
+    assert done[rank].returncode == -9
+    assert done[1 - rank].returncode == 1
+    assert "Another process of this run has ended without a message" in done[1 - rank].stderr
+    assert not RUN.path.exists()
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("fault", ["exits", "killed"])
 def test_death_of_the_main_rank_ends_the_others(fault: str) -> None:
     first, second = train_ranks([CONFIG] * 2, [fault, ""])
     assert first.returncode in (7, -9)
@@ -202,6 +228,7 @@ def test_environment_without_an_address_is_refused(monkeypatch: pytest.MonkeyPat
         train(CONFIG, quiet=True)
 
 
+@pytest.mark.usefixtures("_own_signals")
 def test_unreachable_processes_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"WORLD_SIZE": "2", "RANK": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "9"}.items():
         monkeypatch.setenv(name, value)

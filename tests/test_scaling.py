@@ -49,6 +49,6 @@ def test_speed_is_that_of_a_ring_after_the_computation(n: int, bandwidth: float)
 
 def test_number_of_gpus_ends_at_the_batch() -> None:
     counted = scaling.Round(parameters=1, exchanged=4, flops=scaling.FLOPS, most_gpus=32)
-    assert scaling.format_gpus(counted, 4 * 31.5 * 2) == "(32)"
-    assert scaling.format_gpus(counted, 4 * 30.5 * 2) == "31"
+    assert scaling.format_gpus(counted, 8 * 32.5) == "(32)"
+    assert scaling.format_gpus(counted, 8 * 30.5) == "31"
     assert scaling.count("digits").exchanged == 4 * scaling.count("digits").parameters

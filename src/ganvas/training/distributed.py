@@ -172,6 +172,8 @@ def gradient_group(device: torch.device, settings: Mapping[str, Any]) -> Iterato
         with suppress(RuntimeError):
             _gradient_group.abort()  # type: ignore[union-attr] - else NCCL waits for processes that have ended
         raise
+    else:
+        dist.destroy_process_group(_gradient_group)
     finally:
         _gradient_group = None
 
@@ -282,7 +284,7 @@ def _lost(error: BaseException) -> LostProcess:
             fix="start every machine within ten minutes; where a machine has several networks, GLOO_SOCKET_IFNAME and "
             "NCCL_SOCKET_IFNAME name the one to use, such as eth0.",
         )
-    if "timed out" in reason.lower() or "monitoredBarrier" in reason:
+    if "timed out" in str(error).lower():
         return LostProcess(
             f"Another process of this run has not answered for too long, so rank {rank()} stops ({reason}).",
             fix=f"look at that machine and at the network; {resumes}",

@@ -208,7 +208,7 @@ class Session:
             self.progress.print(warning)
 
     def _on_stop_request(self) -> None:
-        """Announces the stop; not yet after SIGTERM to one of several processes: torchrun also sends it if one fails."""
+        """Announces the stop; later after SIGTERM to one of several processes: torchrun sends it too if one fails."""
         if distributed.world_size() == 1 or self.stop.signals == [signal.SIGINT]:
             self._announce_stop()
 

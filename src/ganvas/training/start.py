@@ -40,7 +40,6 @@ from ganvas.training.transfer import Origin
 from ganvas.values import to_flag, to_text
 from ganvas.version import __version__
 
-
 OWN_KNOBS = ("data", "device", "threads")
 """Knobs that processes on several machines may have each for itself."""
 
