@@ -133,7 +133,7 @@ def test_training_takes_its_share_of_a_gpu(machines: Any) -> None:
             taken.append(ray.cluster_resources()["GPU"] - ray.available_resources().get("GPU", 0.0))
             time.sleep(0.05)
 
-    shares = job("shares", kimg=1.0)
+    shares = job("shares", kimg=1.0, device="auto")
     outcomes = train_all([shares], ray=machines.address, gpus_per_run=0.25, quiet=True, meanwhile=watch_resources)
     assert list(outcomes) == [Outcome(shares, "")]
     assert taken[-1] == 0.25
