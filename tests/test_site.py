@@ -28,6 +28,8 @@ sys.path.insert(0, str(ROOT / "tools"))
 
 import check_site  # noqa: E402
 import make_site  # noqa: E402
+import paper_values  # noqa: E402
+import site_tables  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +138,15 @@ def test_tables_have_everything(pages: dict[Path, str]) -> None:
     assert named["measures.md"].count("\n| ") == len(MEASURES) + 1
     for name in set(ganvas.__all__) - {"__version__"}:
         assert f"heading: ganvas.{name}\n" in named["python.md"], name
+
+
+def test_values_of_papers_are_ours_where_no_difference_is_named() -> None:
+    assert list(paper_values.SOURCES) == list(RECIPES)
+    for name, source in paper_values.SOURCES.items():
+        for row in source.rows:
+            own = site_tables.own_value(row, RECIPES[name].config)
+            assert (own == row.paper) == (not row.why), (name, row.what, own)
+            assert row.why != "the same", (name, row.what)
 
 
 def test_modules_are_there() -> None:

@@ -4,12 +4,14 @@ import ast
 import dataclasses
 import inspect
 import re
+import shlex
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
+from paper_values import SOURCES, Row, Source
 from site_lessons import questions
 
 import ganvas
@@ -167,7 +169,7 @@ def _metavar(annotation: Any) -> str:
 
 
 def make_recipes() -> str:
-    """Every recipe: what it is, whence, its speed, and every knob that it sets; and how each family differs."""
+    """Every recipe: what it is, whence, its speed, every knob that it sets, its source's values; the families."""
     rows = [
         (code(name), recipe.summary, recipe.source, _length(recipe.config), recipe.cost)
         for name, recipe in RECIPES.items()
@@ -176,8 +178,10 @@ def make_recipes() -> str:
     parts.append("\n## What each recipe sets\n\nEvery other knob has its [default](knobs.md).\n")
     for name, recipe in RECIPES.items():
         family = recipe.config.network.family
-        flags = " ".join(f"--{knob.replace('_', '-')} {_word(value)}" for knob, value in _changed(recipe.config))
-        parts.append(f"### {name}\n\n{recipe.source}. Networks: [{family}](#networks-{family}).\n\n```\n{flags}\n```\n")
+        flags = " ".join(_flag(knob, value) for knob, value in _changed(recipe.config) if value is not None)
+        parts.append(f"### {name}\n\nFollows: {recipe.source}. Networks: [{family}](#networks-{family}).\n")
+        parts.append(f"```\n{flags}\n```\n")
+        parts.append(_beside(SOURCES[name], recipe.config))
     parts.append("## Networks, and where they differ from the papers\n")
     for kind in get_args(Network):
         family = kind.__dataclass_fields__["family"].default
@@ -197,8 +201,54 @@ def _changed(config: TrainConfig) -> list[tuple[str, Any]]:
     return [(knob, value) for knob, value in leaves(config) if knob != "family" and value != usual[knob]]
 
 
-def _word(value: Any) -> str:
-    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+def _flag(knob: str, value: Any) -> str:
+    """A knob as it is written on the command line."""
+    name = knob.replace("_", "-")
+    if isinstance(value, bool):
+        return f"--{name}" if value else f"--no-{name}"
+    return shlex.join([f"--{name}", *map(str, value if isinstance(value, tuple) else (value,))])
+
+
+def _beside(source: Source, config: TrainConfig) -> str:
+    """The values of a recipe's source beside its own."""
+    rows = [
+        (row.what, _schedule(row.paper), _schedule(own_value(row, config)), row.why or "the same")
+        for row in source.rows
+    ]
+    parts = [f"Source: {source.seen}\n"]
+    if rows:
+        parts.append(markdown(("", "source", "ours", "where or why we differ"), rows))
+    if source.reported:
+        parts.append(f"Reported there: {source.reported}\n")
+    return "\n".join(parts)
+
+
+def _schedule(text: str) -> str:
+    """A schedule as code, anything else as it is."""
+    return code(text) if ".." in text else text
+
+
+def own_value(row: Row, config: TrainConfig) -> str:
+    """Our value of a row, read from the recipe where knobs say it."""
+    if row.ours.startswith(":"):
+        return row.ours.removeprefix(":").strip()
+    knobs = dict(leaves(config))
+    (value,) = {_written(knobs[name]) for name in row.ours.split()}
+    return value
+
+
+def _written(value: Any) -> str:
+    """A value of a knob as a reader writes it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value))
+    if not isinstance(value, int | float):
+        return str(value)
+    if 0 < abs(value) < 0.01:
+        mantissa, exponent = f"{value:e}".split("e")
+        return f"{float(mantissa):g}e{int(exponent)}"
+    return f"{value:,.10g}"
 
 
 def _as_markdown(text: str) -> str:

@@ -97,7 +97,7 @@ RECIPES = {
     ),
     "cnn": Recipe(
         summary="the classic convolutional teaching GAN, any size",
-        source="the classic Keras DCGAN, after Radford et al. 2015",
+        source="the Keras tutorials; rates of Radford et al. 2015",
         cost="270 at 28×28",
         config=TrainConfig(kimg=600, dataset=_MNIST, network=CNN(), loss=_NON_SATURATING, optimisation=_CLASSIC),
     ),
@@ -161,7 +161,7 @@ RECIPES = {
     ),
     "wgan": Recipe(
         summary="Wasserstein critic with clipped weights, five updates of D for one of G",
-        source="Arjovsky et al. 2017",
+        source="Arjovsky et al. 2017 for the game, with other networks",
         cost="180 at 32×32",
         config=TrainConfig(
             kimg=5000,
@@ -200,7 +200,7 @@ RECIPES = {
     ),
     "sngan": Recipe(
         summary="hinge loss and spectral norm, residual networks",
-        source="Miyato et al. 2018",
+        source="Miyato et al. 2018; widths of Gulrajani et al. 2017",
         cost="29 at 32×32",
         config=TrainConfig(
             kimg=10000,
@@ -225,7 +225,7 @@ RECIPES = {
     ),
     "msg": Recipe(
         summary="multi-scale gradients: D receives each image at every size",
-        source="Karnewar & Wang 2019",
+        source="Karnewar & Wang 2020; loss and rates of the author's BMSG-GAN",
         cost="5 at 32×32",
         config=TrainConfig(
             kimg=3000,
@@ -236,7 +236,7 @@ RECIPES = {
         ),
     ),
     # The authors' preset "CIFAR10" with the command of their README (github.com/brownvc/R3GAN, train.py), which are the
-    # values of Table 9 in the paper, checked in tests/test_r3gan.py. Remaining differences:
+    # values of Table 9 in the paper, checked in tests/test_r3gan.py and tests/test_site.py. Remaining differences:
     # - ADA applies its colour transformations with probability p, where the authors use p / 2, and samples bilinearly
     #   instead of with a wavelet filter (`ganvas.game.augment`).
     # - G's update uses the real images of D's update; the authors draw new ones.
@@ -285,7 +285,7 @@ RECIPES = {
     ),
     "custom": Recipe(
         summary="networks of your own: --g FILE.py:NAME --d FILE.py:NAME, or one of them against our DCGAN",
-        source="settings of Radford et al. 2015",
+        source="settings of the Torch code of Radford et al. 2015",
         cost="that of your networks",
         config=TrainConfig(
             network=Custom(g="dcgan(g_width=64)", d="dcgan(d_width=64)"),

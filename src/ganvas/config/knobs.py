@@ -102,3 +102,4 @@ class Knobs(TypedDict, total=False):
     log_to: str | list[str] | None
     threads: int | None
     device: str
+    precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"]

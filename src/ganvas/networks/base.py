@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 
@@ -15,7 +16,22 @@ class Shape(NamedTuple):
     classes: int = 0
 
 
-class Generator(nn.Module):
+class MixedPrecision(nn.Module):
+    """A network whose feature maps may be of less precision than its weights.
+
+    Attributes:
+        activation_dtype: of the feature maps. Weights, inputs and outputs are float32 whatever it is, as are norms,
+            statistics and the last layer (`ganvas.networks.casting`).
+    """
+
+    activation_dtype = torch.float32
+
+    def set_activation_dtype(self, dtype: torch.dtype) -> None:
+        """Computes in float32, bfloat16 or float16 from now on."""
+        self.activation_dtype = dtype
+
+
+class Generator(MixedPrecision):
     """z float [n latent], labels int64 [n] or None -> images float [n c h w], nominally in [-1, 1].
 
     Attributes:
@@ -57,7 +73,7 @@ class Generator(nn.Module):
         """Sets the progressive growth from 0 (smallest size) to 1 (full size); most families ignore it."""
 
 
-class Discriminator(nn.Module):
+class Discriminator(MixedPrecision):
     """The input made of n images (`d_input`), labels int64 [n] or None -> logits, larger for real.
 
     The logits are float [n], or float [n k] of a D that gives k for each image, which count equally.

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ganvas.config.families import CNN
 from ganvas.networks import base
 from ganvas.networks.base import Shape
+from ganvas.networks.casting import ConvTranspose2d, Linear, narrow
 from ganvas.networks.layers import (
     OneHotConcat,
     ProjectionHead,
@@ -47,18 +48,18 @@ class Generator(base.Generator):
         self.start_shape = (channels(config.g_width, stages), *halved_size(shape, stages))
         self.one_hot_concat = OneHotConcat(shape.classes)
         self.dense = nn.Sequential(
-            nn.Linear(config.latent + shape.classes, math.prod(self.start_shape)), nn.LeakyReLU(0.2)
+            Linear(config.latent + shape.classes, math.prod(self.start_shape)), nn.LeakyReLU(0.2)
         )
         layers: list[nn.Module] = []
         for stage in reversed(range(stages)):
             c_in, c_out = channels(config.g_width, stage + 1), channels(config.g_width, stage)
-            layers += [nn.ConvTranspose2d(c_in, c_out, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
+            layers += [ConvTranspose2d(c_in, c_out, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
         self.layers = nn.Sequential(*layers)
         self.to_image = ToImage(channels(config.g_width, 0), shape.channels, 7)
         init_glorot_uniform(self)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        features = self.dense(self.one_hot_concat(z, labels)).view(-1, *self.start_shape)
+        features = self.dense(self.one_hot_concat(narrow(z, self.activation_dtype), labels)).view(-1, *self.start_shape)
         return crop(output_activation(self.to_image(self.layers(features)), self.output), self.shape[1:3])
 
 
@@ -81,4 +82,4 @@ class Discriminator(base.Discriminator):
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         if self.output == "sigmoid":
             images = (images + 1) / 2  # pixels in [0, 1]
-        return self.head(self.layers(images).flatten(1), labels)
+        return self.head(self.layers(narrow(images, self.activation_dtype)).flatten(1), labels)

@@ -5,7 +5,8 @@ At 64×64×3 with the defaults these are the paper's networks: G z 100 -> 4×4×
 until the longer one is at most 4; G goes through the same sizes in reverse order and crops where necessary.
 
 As in the authors' Torch code, and unlike figure 1, kernels are 4×4, z is normal, and convolutions followed by batch
-norm have no bias. D has G's widths, which the paper leaves open. Dropout is not in the paper.
+norm have no bias. D has G's widths, which the paper leaves open, as in the authors' Theano code. Dropout is not in the
+paper.
 """
 
 import math
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from ganvas.config.families import DCGAN
 from ganvas.networks import base
 from ganvas.networks.base import Shape
+from ganvas.networks.casting import ConvTranspose2d, Linear, narrow, widen
 from ganvas.networks.layers import (
     OneHotConcat,
     ProjectionHead,
@@ -38,7 +40,7 @@ def batch_norm(kind: str, channels: int) -> list[nn.Module]:
     return [nn.BatchNorm2d(channels)] if kind == "batch" else []
 
 
-class StridedConvTranspose2d(nn.ConvTranspose2d):
+class StridedConvTranspose2d(ConvTranspose2d):
     """A transposed 4×4 convolution of stride 2, cropped to `size`; the reverse of `StridedConv2d`."""
 
     def __init__(self, c_in: int, c_out: int, size: tuple[int, int], *, bias: bool) -> None:
@@ -60,7 +62,7 @@ class Generator(base.Generator):
         c_in = channels(config.g_width, stages)
         self.start_shape = (c_in, *sides[stages])
         self.one_hot_concat = OneHotConcat(shape.classes)
-        self.dense = nn.Linear(config.latent + shape.classes, math.prod(self.start_shape), bias=bias)
+        self.dense = Linear(config.latent + shape.classes, math.prod(self.start_shape), bias=bias)
         layers: list[nn.Module] = [*batch_norm(config.g_norm, c_in), nn.ReLU()]
         for stage in reversed(range(1, stages)):
             c_out = channels(config.g_width, stage)
@@ -75,8 +77,9 @@ class Generator(base.Generator):
         init_weights(self)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        features = self.dense(self.one_hot_concat(z, labels)).view(-1, *self.start_shape)
-        return self.to_image(self.layers(features)).tanh()
+        z = self.one_hot_concat(narrow(z, self.activation_dtype), labels)
+        features = self.layers(self.dense(z).view(-1, *self.start_shape))
+        return self.to_image(widen(features)).tanh()
 
 
 class Discriminator(base.Discriminator):
@@ -105,7 +108,7 @@ class Discriminator(base.Discriminator):
         init_weights(self)
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        return self.head(self.layers(images).flatten(1), labels)
+        return self.head(self.layers(narrow(images, self.activation_dtype)).flatten(1), labels)
 
 
 @torch.no_grad()

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ganvas.networks.casting import cast, clamp_half, widen
 from ganvas.networks.layers import activation
 
 GAIN = nn.init.calculate_gain("leaky_relu", 0.2)
@@ -38,7 +39,8 @@ class EqualisedLinear(nn.Linear):
         nn.init.zeros_(self.bias)
 
     def forward(self, input: Tensor) -> Tensor:
-        return F.linear(input, self.weight * self.scale, self.bias * self.lr)
+        dtype = input.dtype
+        return clamp_half(F.linear(input, cast(self.weight * self.scale, dtype), cast(self.bias * self.lr, dtype)))
 
 
 class EqualisedConv2d(nn.Conv2d):
@@ -52,7 +54,9 @@ class EqualisedConv2d(nn.Conv2d):
         nn.init.zeros_(self.bias)
 
     def forward(self, input: Tensor) -> Tensor:
-        return self._conv_forward(input, self.weight * self.scale, self.bias)
+        assert self.bias is not None
+        weight, bias = cast(self.weight * self.scale, input.dtype), cast(self.bias, input.dtype)
+        return clamp_half(self._conv_forward(input, weight, bias))
 
 
 def conv_pair(c_in: int, c_mid: int, c_out: int) -> nn.Sequential:
@@ -74,7 +78,7 @@ def last_block(c_in: int, c_out: int, size: tuple[int, int]) -> nn.Sequential:
 
 
 class EqualisedProjectionHead(nn.Module):
-    """Features [n f] -> logits [n]: `layers.ProjectionHead` with equalised learning rate."""
+    """Features [n f] -> logits float32 [n]: `layers.ProjectionHead` with equalised learning rate."""
 
     def __init__(self, features: int, classes: int) -> None:
         super().__init__()
@@ -84,6 +88,7 @@ class EqualisedProjectionHead(nn.Module):
             nn.init.zeros_(self.embedding.weight)  # the class has no effect at first
 
     def forward(self, features: Tensor, labels: Tensor | None) -> Tensor:
+        features = widen(features)
         logits = self.linear(features).squeeze(1)
         if self.embedding is not None:
             assert labels is not None, "a conditional network needs labels"
@@ -93,7 +98,7 @@ class EqualisedProjectionHead(nn.Module):
 
 def pixel_norm(x: Tensor) -> Tensor:
     """Divides the feature vector of each pixel, along dimension 1, by its root mean square (PG, section 4.2)."""
-    return x * (x.square().mean(dim=1, keepdim=True) + EPS).rsqrt()
+    return x * cast((widen(x).square().mean(dim=1, keepdim=True) + EPS).rsqrt(), x.dtype)
 
 
 class LatentInput(nn.Module):
@@ -132,7 +137,7 @@ class RunningMean(nn.Module):
     def forward(self, x: Tensor, labels: Tensor | None) -> Tensor:
         """Returns x, and in training updates the average."""
         if self.training:
-            self._update(x.detach(), labels)
+            self._update(widen(x.detach()), labels)
         return x
 
     def truncated(self, x: Tensor, labels: Tensor | None, truncation: float) -> Tensor:
@@ -159,9 +164,9 @@ def minibatch_stddev(x: Tensor) -> Tensor:
     group = next(size for size in range(STDDEV_GROUP, 0, -1) if n % size == 0)
     if group == 1:
         return F.pad(x, (0, 0, 0, 0, 0, 1))
-    groups = x.unflatten(0, (-1, group))
+    groups = widen(x).unflatten(0, (-1, group))
     variance = (groups - groups.mean(dim=1, keepdim=True)).square().mean(dim=1)  # `Tensor.var` takes twice the time
-    stddev = (variance + EPS).sqrt().mean(dim=(1, 2, 3))
+    stddev = cast((variance + EPS).sqrt().mean(dim=(1, 2, 3)), x.dtype)
     return torch.cat([x, stddev.repeat_interleave(group)[:, None, None, None].expand(n, 1, h, w)], dim=1)
 
 

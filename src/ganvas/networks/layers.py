@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from torch.nn.grad import conv2d_weight
 
 from ganvas.networks.base import Shape
+from ganvas.networks.casting import Conv2d, ConvTranspose2d, Linear, cast, widen
 
 Layer = TypeVar("Layer", nn.Linear, nn.Conv2d, "ToImage")
 
@@ -31,14 +32,15 @@ class OneHotConcat(nn.Module):
 
 
 class ProjectionHead(nn.Module):
-    """Features [n f] -> logits [n]; with classes, a projection head (Miyato & Koyama 2018, eq. 4)."""
+    """Features [n f] -> logits float32 [n]; with classes, a projection head (Miyato & Koyama 2018, eq. 4)."""
 
     def __init__(self, features: int, classes: int, *, bias: bool = True) -> None:
         super().__init__()
-        self.linear = nn.Linear(features, 1, bias=bias)
+        self.linear = Linear(features, 1, bias=bias)
         self.embedding = nn.Embedding(classes, features) if classes else None
 
     def forward(self, features: Tensor, labels: Tensor | None) -> Tensor:
+        features = widen(features)
         logits = self.linear(features).squeeze(1)
         if self.embedding is not None:
             assert labels is not None, "a conditional network needs labels"
@@ -64,7 +66,8 @@ class ClassBatchNorm2d(nn.Module):
         x = self.norm(x)
         if self.scale is not None and self.shift is not None:
             assert labels is not None, "a conditional network needs labels"
-            x = self.scale(labels)[:, :, None, None] * x + self.shift(labels)[:, :, None, None]
+            scale, shift = (cast(layer(labels), x.dtype)[:, :, None, None] for layer in (self.scale, self.shift))
+            x = scale * x + shift
         return x
 
 
@@ -117,7 +120,7 @@ def avg_downsample(x: Tensor) -> Tensor:
     return F.avg_pool2d(x, 2, ceil_mode=True, count_include_pad=False)
 
 
-class StridedConv2d(nn.Conv2d):
+class StridedConv2d(Conv2d):
     """A 4×4 convolution of stride 2 that halves each side; odd sides are rounded up."""
 
     def __init__(self, c_in: int, c_out: int, *, bias: bool = True) -> None:
@@ -128,8 +131,9 @@ class StridedConv2d(nn.Conv2d):
         return super().forward(F.pad(input, (0, odd[1], 0, odd[0])) if any(odd) else input)
 
 
-class ToImage(nn.ConvTranspose2d):
-    """A transposed convolution of stride 1 and odd kernel size to the channels of an image; it keeps the size.
+class ToImage(ConvTranspose2d):
+    """A transposed convolution of stride 1 and odd kernel size to the channels of an image, in float32; it keeps the
+    size.
 
     On a CPU with one output channel, PyTorch's own forward pass is an order of magnitude slower than its arithmetic
     requires. There this layer computes a matrix product and a sum of shifted copies (col2im), with the same result up
@@ -141,6 +145,7 @@ class ToImage(nn.ConvTranspose2d):
         super().__init__(c_in, channels, kernel, padding=kernel // 2)
 
     def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
+        input = widen(input)
         large = self.out_channels > 1 or input.shape[2] * input.shape[3] > 64 * 64
         if input.device.type != "cpu" or large or torch.compiler.is_exporting():
             return super().forward(input, output_size)

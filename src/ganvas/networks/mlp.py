@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ganvas.config.families import MLP
 from ganvas.networks import base
 from ganvas.networks.base import Shape
+from ganvas.networks.casting import Linear, narrow, widen
 from ganvas.networks.layers import OneHotConcat, ProjectionHead, activation, init_glorot_uniform, output_activation
 
 
@@ -24,16 +25,17 @@ class Generator(base.Generator):
         widths = (config.latent + shape.classes, *config.g_widths)
         hidden: list[nn.Module] = []
         for n_in, n_out in pairwise(widths):
-            hidden += [nn.Linear(n_in, n_out), nn.LeakyReLU(0.2)]
+            hidden += [Linear(n_in, n_out), nn.LeakyReLU(0.2)]
             if config.g_norm == "batch":
                 # momentum 0.2 in PyTorch equals 0.8 in Keras: the first weighs the new statistics, the second the old
                 hidden.append(nn.BatchNorm1d(n_out, eps=1e-3, momentum=0.2))
         self.hidden = nn.Sequential(*hidden)
-        self.to_image = nn.Linear(widths[-1], shape.channels * shape.height * shape.width)
+        self.to_image = Linear(widths[-1], shape.channels * shape.height * shape.width)
         init_glorot_uniform(self)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        flat = self.to_image(self.hidden(self.one_hot_concat(z, labels)))
+        hidden = self.hidden(self.one_hot_concat(narrow(z, self.activation_dtype), labels))
+        flat = self.to_image(widen(hidden))
         return output_activation(flat, self.output).view(-1, self.shape.channels, self.shape.height, self.shape.width)
 
 
@@ -45,10 +47,10 @@ class Discriminator(base.Discriminator):
         widths = (shape.channels * shape.height * shape.width, *config.d_widths)
         hidden: list[nn.Module] = []
         for n_in, n_out in pairwise(widths):
-            hidden += [nn.Linear(n_in, n_out), *activation(config.dropout)]
+            hidden += [Linear(n_in, n_out), *activation(config.dropout)]
         self.hidden = nn.Sequential(*hidden)
         self.head = ProjectionHead(widths[-1], shape.classes)
         init_glorot_uniform(self)
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        return self.head(self.hidden(images.flatten(1)), labels)
+        return self.head(self.hidden(narrow(images.flatten(1), self.activation_dtype)), labels)

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from ganvas.config.families import MSG
 from ganvas.networks import base
 from ganvas.networks.base import Shape
+from ganvas.networks.casting import narrow, widen
 from ganvas.networks.equalised import (
     EqualisedConv2d,
     EqualisedLinear,
@@ -83,7 +84,7 @@ class Generator(base.Generator):
     def d_input(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """The images of every scale, packed: float [n, sum of c·h·w]."""
         pyramid = self._feature_maps(self.features(z, labels))
-        return pack([to_rgb(x) for to_rgb, x in zip(self.to_rgb, pyramid, strict=True)])
+        return pack([to_rgb(widen(x)) for to_rgb, x in zip(self.to_rgb, pyramid, strict=True)])
 
     def styles(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """The features of the first layer, float [n 1 k]."""
@@ -102,14 +103,14 @@ class Generator(base.Generator):
 
     def _feature_maps(self, features: Tensor) -> Iterator[Tensor]:
         """The output of each block, smallest first."""
-        x = pixel_norm(features.unflatten(1, self.start_shape))
+        x = narrow(pixel_norm(features.unflatten(1, self.start_shape)), self.activation_dtype)
         for stage, (block, size) in enumerate(zip(self.blocks, self.sizes, strict=True)):
             x = block(upsample(x, size) if stage else x)
             yield x
 
     def _full_image(self, features: Tensor) -> Tensor:
         *_, x = self._feature_maps(features)
-        return self.to_rgb[-1](x)
+        return self.to_rgb[-1](widen(x))
 
 
 class Discriminator(base.Discriminator):
@@ -131,7 +132,7 @@ class Discriminator(base.Discriminator):
         self.head = EqualisedProjectionHead(widths[0], shape.classes)
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        *coarser, finest = unpack(images, self.channels, self.sizes)
+        *coarser, finest = unpack(narrow(images, self.activation_dtype), self.channels, self.sizes)
         x = self.from_rgb(finest)
         for block, image in zip(self.blocks, reversed(coarser), strict=True):
             x = torch.cat([avg_downsample(block(minibatch_stddev(x))), image], dim=1)

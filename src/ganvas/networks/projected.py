@@ -6,11 +6,10 @@ feature maps of several scales, mixed across channels and scales by fixed random
 one vector for each image. What D learns are small heads, one for each scale and one for the pixels. Each head gives the
 logits of a grid of patches, and all of them count equally in the losses. Differences from the paper:
 
-- A smaller frozen network, EfficientNet-Lite0, at three scales instead of four, or another one (`features_net`); images
-  whose shorter side is small are enlarged before it by a whole factor.
-- A head on the pixels, without which colours and fine texture go wrong; batch norm in all heads, without which G draws
-  few kinds of images (docs/log.md).
-- With classes, a projection head (Miyato & Koyama 2018) at every scale.
+- The frozen network is that of the authors' code, EfficientNet-Lite0, at three scales instead of four, or another one
+  (`features_net`); images whose shorter side is small are enlarged before it by a whole factor, not to 224 pixels.
+- A head on the pixels, without which colours and fine texture go wrong (docs/log.md). As in the authors' code all heads
+  have batch norm, without which G draws few kinds of images, and with classes a projection (Miyato & Koyama 2018).
 - G is a plain stack of upsampling convolutions, for speed on a CPU, in place of FastGAN's (Liu et al. 2021).
 """
 
@@ -24,9 +23,10 @@ from torch.nn import functional as F
 
 from ganvas.config.families import Projected
 from ganvas.features.eye import to_rgb
-from ganvas.features.frozen import FrozenNetwork, load_frozen
+from ganvas.features.frozen import NAMES, FrozenNetwork, load_frozen
 from ganvas.networks import base
 from ganvas.networks.base import Shape
+from ganvas.networks.casting import Conv2d, Linear, cast, clamp_half, narrow, widen
 from ganvas.networks.layers import (
     ClassBatchNorm2d,
     OneHotConcat,
@@ -48,7 +48,7 @@ CALIBRATION_IMAGES = 16
 """Random images on which the random convolutions are scaled."""
 
 
-class UpsampleConv2d(nn.Conv2d):
+class UpsampleConv2d(Conv2d):
     """Nearest-neighbour upsampling by 2, then a 3×3 convolution: float [n c_in h w] -> [n c_out *size].
 
     Both are one transposed 4×4 convolution of stride 2, whose kernel sums the 3×3 weights that meet the same pixel: the
@@ -62,7 +62,8 @@ class UpsampleConv2d(nn.Conv2d):
     def forward(self, input: Tensor) -> Tensor:
         w = F.pad(self.weight.flip(2, 3), (1, 1, 1, 1))
         w = w[..., 1:, 1:] + w[..., :-1, 1:] + w[..., 1:, :-1] + w[..., :-1, :-1]
-        return crop(F.conv_transpose2d(input, w.transpose(0, 1), stride=2, padding=1), self.size)
+        w = cast(w.transpose(0, 1), input.dtype)
+        return crop(clamp_half(F.conv_transpose2d(input, w, stride=2, padding=1)), self.size)
 
 
 class Generator(base.Generator):
@@ -76,19 +77,20 @@ class Generator(base.Generator):
         widths = [min(2**stage, 16) * config.g_width for stage in reversed(range(len(sizes)))]
         self.start_shape = (widths[0], *sizes[0])
         self.one_hot_concat = OneHotConcat(shape.classes)
-        self.dense = nn.Linear(config.latent + shape.classes, math.prod(self.start_shape))
+        self.dense = Linear(config.latent + shape.classes, math.prod(self.start_shape))
         self.convolutions = nn.ModuleList(
             UpsampleConv2d(*channels, size) for channels, size in zip(pairwise(widths), sizes[1:], strict=True)
         )
         self.norms = nn.ModuleList(ClassBatchNorm2d(width, shape.classes) for width in widths)
-        self.to_image = nn.Conv2d(widths[-1], shape.channels, 1)
+        self.to_image = Conv2d(widths[-1], shape.channels, 1)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        x = self.dense(self.one_hot_concat(z, labels)).view(-1, *self.start_shape)
+        z = self.one_hot_concat(narrow(z, self.activation_dtype), labels)
+        x = self.dense(z).view(-1, *self.start_shape)
         x = F.leaky_relu_(self.norms[0](x.contiguous(memory_format=torch.channels_last), labels), 0.2)
         for convolution, norm in zip(self.convolutions, self.norms[1:], strict=True):
             x = F.leaky_relu_(norm(convolution(x), labels), 0.2)
-        return self.to_image(x).tanh()
+        return self.to_image(widen(x)).tanh()
 
 
 class RandomMixing(nn.Module):
@@ -115,9 +117,10 @@ class RandomMixing(nn.Module):
             weight /= F.conv2d(x, weight).std().clamp_min(1e-6)
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
-        mixed = [F.conv2d(x, self.get_buffer(f"across_channels_{i}")) for i, x in enumerate(maps)]
+        mixed = [F.conv2d(x, cast(self.get_buffer(f"across_channels_{i}"), x.dtype)) for i, x in enumerate(maps)]
         for i in reversed(range(len(mixed) - 1)):
-            coarse = F.conv2d(mixed[i + 1], self.get_buffer(f"across_scales_{i}"), padding=1)
+            weight = cast(self.get_buffer(f"across_scales_{i}"), mixed[i].dtype)
+            coarse = F.conv2d(mixed[i + 1], weight, padding=1)
             coarse = F.interpolate(coarse, mixed[i].shape[2:], mode="bilinear", align_corners=False)
             mixed[i] = (mixed[i] + coarse) * math.sqrt(0.5)
         return mixed
@@ -133,14 +136,15 @@ class Head(nn.Module):
         self.size = halved_size(shape, times)
         layers: list[nn.Module] = []
         for c_in in [channels, *[width] * (times - 1)] if times else [channels]:
-            layer = StridedConv2d(c_in, width) if times else nn.Conv2d(c_in, width, 3, padding=1)
+            layer = StridedConv2d(c_in, width) if times else Conv2d(c_in, width, 3, padding=1)
             layers += [layer, nn.BatchNorm2d(width), *activation()]
         self.layers = nn.Sequential(*layers)
-        self.to_logits = nn.Conv2d(width, 1, 3, padding=1)
+        self.to_logits = Conv2d(width, 1, 3, padding=1)
         self.embedding = nn.Embedding(classes, width) if classes else None
 
     def forward(self, x: Tensor, labels: Tensor | None) -> Tensor:
         x = self.layers(x)
+        x = widen(x)
         logits = self.to_logits(x)
         if self.embedding is not None:
             assert labels is not None, "a conditional network needs labels"
@@ -156,6 +160,7 @@ class Discriminator(base.Discriminator):
 
     batch_dependent = True
     frozen_input = True
+    frozen_dtype = torch.float32
 
     def __init__(self, config: Projected, shape: Shape) -> None:
         super().__init__()
@@ -176,8 +181,10 @@ class Discriminator(base.Discriminator):
 
     def d_input(self, images: Tensor) -> Tensor:
         """Images float [n c h w], already augmented -> the mixed maps and the image, packed: float [n …]."""
-        maps = self.mixing(self.frozen(self._resize(to_rgb(images))))
-        return torch.cat([x.permute(0, 2, 3, 1).flatten(1) for x in (*maps, images)], dim=1)
+        maps = self.frozen(narrow(self._resize(to_rgb(images)), self.frozen_dtype))
+        mixed = self.mixing([narrow(x, self.activation_dtype) for x in maps])
+        packed = [x.permute(0, 2, 3, 1).flatten(1) for x in (*mixed, images)]
+        return torch.cat([widen(x) for x in packed], dim=1)
 
     def unpack(self, packed: Tensor) -> list[Tensor]:
         """Packed maps float [n …] -> the maps float [n c h w], finest first, and the image last."""
@@ -188,8 +195,15 @@ class Discriminator(base.Discriminator):
         ]
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        logits = [head(x, labels) for head, x in zip(self.heads, self.unpack(images), strict=True)]
+        maps = self.unpack(narrow(images, self.activation_dtype))
+        logits = [head(x, labels) for head, x in zip(self.heads, maps, strict=True)]
         return torch.cat([F.adaptive_avg_pool2d(x, self.grid).flatten(1) for x in logits], dim=1)
+
+    def set_activation_dtype(self, dtype: torch.dtype) -> None:
+        super().set_activation_dtype(dtype)
+        if self.frozen.name in NAMES:  # the user's own network may not work in another dtype
+            self.frozen.to(dtype)
+            self.frozen_dtype = dtype
 
     def _resize(self, images: Tensor) -> Tensor:
         if self.enlarge > 1:

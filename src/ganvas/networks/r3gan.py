@@ -6,9 +6,9 @@ parameters and D 21,280,512 with ten classes, 20,732,160 and 20,683,776 without.
 
 - Sides are halved, rounding up, until the longer one is at most 4, and the learnt maps have that size. In the paper
   they are 4×4, and all sides are powers of two.
-- There are at least 8 channels (24 in the paper's networks). If the channels of a 3×3 convolution do not split into
-  groups of the configured size, the groups are the next larger ones that fit.
-- Activations have the precision of the weights; the paper keeps the largest maps in bfloat16.
+- There are at least 8 channels (96 in the paper's networks, at 256×256). If the channels of a 3×3 convolution do not
+  split into groups of the configured size, the groups are the next larger ones that fit.
+- In mixed precision (`--precision`) all maps are bfloat16; the paper keeps the largest ones so.
 """
 
 import math
@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from ganvas.config.families import R3GAN
 from ganvas.networks import base
 from ganvas.networks.base import Shape
+from ganvas.networks.casting import Conv2d, Linear, narrow, widen
 from ganvas.networks.layers import crop, he_normal_, resolutions
 
 FULL_WIDTH_STAGES = 4
@@ -44,7 +45,7 @@ def class_embedding(classes: int, features: int, gain: float = 1.0) -> nn.Embedd
 
 
 def conv1x1(c_in: int, c_out: int) -> nn.Conv2d:
-    return he_normal_(nn.Conv2d(c_in, c_out, 1, bias=False))
+    return he_normal_(Conv2d(c_in, c_out, 1, bias=False))
 
 
 class ResidualBlock(nn.Sequential):
@@ -58,11 +59,11 @@ class ResidualBlock(nn.Sequential):
     def __init__(self, channels: int, group: int, depth: int) -> None:
         wide, gain = 2 * channels, math.sqrt(2 / (1 + 0.2**2)) * depth**-0.25
         super().__init__(
-            he_normal_(nn.Conv2d(channels, wide, 1), gain),
+            he_normal_(Conv2d(channels, wide, 1), gain),
             nn.LeakyReLU(0.2),
-            he_normal_(nn.Conv2d(wide, wide, 3, padding=1, groups=groups(wide, group)), gain),
+            he_normal_(Conv2d(wide, wide, 3, padding=1, groups=groups(wide, group)), gain),
             nn.LeakyReLU(0.2),
-            he_normal_(nn.Conv2d(wide, channels, 1, bias=False), 0),
+            he_normal_(Conv2d(wide, channels, 1, bias=False), 0),
         )
 
     def forward(self, input: Tensor) -> Tensor:
@@ -102,7 +103,7 @@ class Generator(base.Generator):
         widths = [channels(config.width, stage) for stage in range(len(sizes))]
         self.embedding = class_embedding(shape.classes, config.latent) if shape.classes else None
         self.basis = nn.Parameter(torch.randn(1, widths[0], *sizes[0]))
-        self.dense = he_normal_(nn.Linear(config.latent * (2 if shape.classes else 1), widths[0], bias=False))
+        self.dense = he_normal_(Linear(config.latent * (2 if shape.classes else 1), widths[0], bias=False))
         layers: list[nn.Module] = []
         for stage, size in enumerate(sizes):
             if stage:
@@ -120,7 +121,8 @@ class Generator(base.Generator):
         if self.embedding is not None:
             assert labels is not None, "a conditional network needs labels"
             z = torch.cat([z, self.embedding(labels)], dim=1)
-        return self.to_image(self.layers(self.basis * self.dense(z)[:, :, None, None]))
+        features = narrow(self.basis * self.dense(z)[:, :, None, None], self.activation_dtype)
+        return self.to_image(widen(self.layers(features)))
 
 
 class R3GANHead(nn.Module):
@@ -131,7 +133,7 @@ class R3GANHead(nn.Module):
 
     def __init__(self, features: int, classes: int) -> None:
         super().__init__()
-        self.linear = he_normal_(nn.Linear(features, features if classes else 1, bias=False))
+        self.linear = he_normal_(Linear(features, features if classes else 1, bias=False))
         self.embedding = class_embedding(classes, features, features**-0.5) if classes else None
 
     def forward(self, features: Tensor, labels: Tensor | None) -> Tensor:
@@ -166,5 +168,6 @@ class Discriminator(base.Discriminator):
         self.head = R3GANHead(widths[0], shape.classes)
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        features = (self.layers(self.from_image(images)) * self.pooling).sum(dim=(2, 3))
+        maps = widen(self.layers(self.from_image(narrow(images, self.activation_dtype))))
+        features = (maps * self.pooling).sum(dim=(2, 3))
         return self.head(features, labels)

@@ -11,6 +11,7 @@ Residual: the networks of WGAN-GP (Gulrajani et al. 2017, appendix F) and SNGAN 
   are square.
 - G upsamples before the first convolution of a block, as in SNGAN and in the code of the WGAN-GP authors; their text
   says the second.
+- G of SNGAN's code has 256 channels (`g_width`), and its D no bias in the last layer.
 - D averages its last map, as in WGAN-GP, so that the scale of the logits does not depend on the size. SNGAN sums, which
   makes the logits 64 times as large at 32×32.
 - The 1×1 convolutions of the shortcuts come before upsampling and after pooling, where they cost a quarter, with the
@@ -29,6 +30,7 @@ from torch import Tensor, nn
 from ganvas.config.families import ResNet
 from ganvas.networks import base
 from ganvas.networks.base import Shape
+from ganvas.networks.casting import Conv2d, Linear, narrow, widen
 from ganvas.networks.layers import (
     SMALLEST,
     ClassBatchNorm2d,
@@ -55,11 +57,11 @@ def glorot_uniform_(layer: Layer, gain: float = 1.0) -> Layer:
 
 def conv3x3(c_in: int, c_out: int) -> nn.Conv2d:
     """A 3×3 convolution, initialised as in the code of both papers (Glorot-uniform with gain √2)."""
-    return glorot_uniform_(nn.Conv2d(c_in, c_out, 3, padding=1), math.sqrt(2))
+    return glorot_uniform_(Conv2d(c_in, c_out, 3, padding=1), math.sqrt(2))
 
 
 def conv1x1(c_in: int, c_out: int) -> nn.Conv2d:
-    return glorot_uniform_(nn.Conv2d(c_in, c_out, 1))
+    return glorot_uniform_(Conv2d(c_in, c_out, 1))
 
 
 def channels(width: int, stage: int) -> int:
@@ -107,19 +109,19 @@ class Generator(base.Generator):
         widths = [config.g_width if constant else channels(config.g_width, stage) for stage in range(stages + 1)]
         self.start_shape = (widths[-1], *halved_size(shape, stages))
         self.one_hot_concat = OneHotConcat(shape.classes)
-        self.dense = glorot_uniform_(nn.Linear(config.latent + shape.classes, math.prod(self.start_shape)))
+        self.dense = glorot_uniform_(Linear(config.latent + shape.classes, math.prod(self.start_shape)))
         self.blocks = nn.ModuleList(
             GeneratorBlock(widths[stage + 1], widths[stage], halved_size(shape, stage), config, shape.classes)
             for stage in reversed(range(stages))
         )
         self.norm = NormReLU(widths[0], config.g_norm, shape.classes)
-        self.to_image = glorot_uniform_(nn.Conv2d(widths[0], shape.channels, 3, padding=1))
+        self.to_image = glorot_uniform_(Conv2d(widths[0], shape.channels, 3, padding=1))
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        x = self.dense(self.one_hot_concat(z, labels)).view(-1, *self.start_shape)
+        x = self.dense(self.one_hot_concat(narrow(z, self.activation_dtype), labels)).view(-1, *self.start_shape)
         for block in self.blocks:
             x = block(x, labels)
-        return self.to_image(self.norm(x, labels)).tanh()
+        return self.to_image(widen(self.norm(x, labels))).tanh()
 
 
 class DiscriminatorBlock(nn.Module):
@@ -175,4 +177,4 @@ class Discriminator(base.Discriminator):
             glorot_uniform_(self.head.embedding)
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        return self.head(self.layers(images), labels)
+        return self.head(self.layers(narrow(images, self.activation_dtype)), labels)

@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from ganvas.config.families import StyleGAN
 from ganvas.networks import base
 from ganvas.networks.base import Shape
+from ganvas.networks.casting import cast, narrow, widen
 from ganvas.networks.equalised import (
     EqualisedConv2d,
     EqualisedLinear,
@@ -76,7 +77,8 @@ def _restore_stage(network: nn.Module, _: object) -> None:
 def adain(x: Tensor, style: Tensor) -> Tensor:
     """Adaptive instance norm of x [n c h w] (eq. 1); style [n 2c] holds the standard deviations - 1, then the means."""
     scale, shift = style[:, :, None, None].chunk(2, dim=1)
-    return F.instance_norm(x, eps=1e-8) * (1 + scale) + shift
+    normalised = F.instance_norm(widen(x), eps=1e-8)
+    return cast(normalised * (1 + scale) + shift, x.dtype)
 
 
 class SynthesisLayer(nn.Module):
@@ -95,8 +97,8 @@ class SynthesisLayer(nn.Module):
         self.affine = EqualisedLinear(latent, 2 * c_out, gain=1.0)
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        noise = torch.randn_like(x[:, :1]) if self.training else self.noise_const
-        return adain(F.leaky_relu(self.conv(x) + self.noise_strength * noise, 0.2), self.affine(w))
+        noise = torch.randn_like(x[:, :1], dtype=torch.float32) if self.training else self.noise_const
+        return adain(F.leaky_relu(self.conv(x) + cast(self.noise_strength * noise, x.dtype), 0.2), self.affine(w))
 
 
 class Generator(ProgressiveNetwork, base.Generator):
@@ -171,14 +173,14 @@ class Generator(ProgressiveNetwork, base.Generator):
 
     def synthesise(self, w: Tensor) -> Tensor:
         """w [layers n latent] -> images at the size of the current stage."""
-        x = previous = self.constant.expand(w.shape[1], -1, -1, -1)
+        x = previous = narrow(self.constant, self.activation_dtype).expand(w.shape[1], -1, -1, -1)
         for stage, size in enumerate(self.sizes[: self.stage + 1]):
             previous, x = x, upsample(x, size) if stage else x
             for layer in (2 * stage, 2 * stage + 1):
                 x = self.layers[layer](x, w[layer])
-        images = self.to_rgb[self.stage](x)
+        images = self.to_rgb[self.stage](widen(x))
         if self.alpha < 1:
-            coarse = self.to_rgb[self.stage - 1](previous)
+            coarse = self.to_rgb[self.stage - 1](widen(previous))
             images = torch.lerp(upsample(coarse, self.sizes[self.stage]), images, self.alpha)
         return images
 
@@ -206,6 +208,7 @@ class Discriminator(ProgressiveNetwork, base.Discriminator):
         self.head = EqualisedProjectionHead(widths[0], shape.classes)
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        images = narrow(images, self.activation_dtype)
         x = self.from_rgb[self.stage](images)
         for stage in range(self.stage, 0, -1):
             x = avg_downsample(self.blocks[stage](x))

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ganvas.config.families import Transformer
 from ganvas.networks import base
 from ganvas.networks.base import Shape
+from ganvas.networks.casting import ConvTranspose2d, LayerNorm, Linear, cast, narrow, widen
 from ganvas.networks.layers import (
     OneHotConcat,
     ProjectionHead,
@@ -42,11 +43,11 @@ class TokenEmbedding(nn.Module):
 
     def __init__(self, features: int, tokens: int, width: int, positions: float) -> None:
         super().__init__()
-        self.dense = nn.Sequential(nn.Linear(features, tokens * width), nn.ReLU())
+        self.dense = nn.Sequential(Linear(features, tokens * width), nn.ReLU())
         self.pos_embed = nn.Parameter(torch.empty(tokens, width).uniform_(-positions, positions))
 
     def forward(self, features: Tensor) -> Tensor:
-        return self.dense(features).view(-1, *self.pos_embed.shape) + self.pos_embed
+        return self.dense(features).view(-1, *self.pos_embed.shape) + cast(self.pos_embed, features.dtype)
 
 
 class Attention(nn.Module):
@@ -58,15 +59,16 @@ class Attention(nn.Module):
     def __init__(self, width: int, heads: int, head_width: int) -> None:
         super().__init__()
         self.heads = heads
-        self.queries, self.keys, self.values = (nn.Linear(width, heads * head_width) for _ in range(3))
-        self.out = nn.Linear(heads * head_width, width)
+        self.queries, self.keys, self.values = (Linear(width, heads * head_width) for _ in range(3))
+        self.out = Linear(heads * head_width, width)
 
     def forward(self, tokens: Tensor) -> Tensor:
         q, k, v = (
             project(tokens).unflatten(2, (self.heads, -1)).transpose(1, 2)  # [n heads t head_width]
             for project in (self.queries, self.keys, self.values)
         )
-        weights = (q @ k.transpose(2, 3) / math.sqrt(q.shape[3])).softmax(dim=3)
+        scores = widen(q @ k.transpose(2, 3) / math.sqrt(q.shape[3]))
+        weights = cast(scores.softmax(dim=3), v.dtype)
         return self.out((weights @ v).transpose(1, 2).flatten(2))
 
 
@@ -78,7 +80,7 @@ def token_layers(config: Transformer, features: int, tokens: int) -> nn.Sequenti
     width = config.token_width
     attention = Attention(width, config.heads, config.head_width)
     return nn.Sequential(
-        TokenEmbedding(features, tokens, width, config.position_init), attention, nn.LayerNorm(width, eps=EPS)
+        TokenEmbedding(features, tokens, width, config.position_init), attention, LayerNorm(width, eps=EPS)
     )
 
 
@@ -92,18 +94,19 @@ class Generator(base.Generator):
         self.grid = halved_size(shape, stages)
         self.one_hot_concat = OneHotConcat(shape.classes)
         self.token_layers = token_layers(config, config.latent + shape.classes, math.prod(self.grid))
-        self.dense = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.LayerNorm(width, eps=EPS))
+        self.dense = nn.Sequential(Linear(width, width), nn.ReLU(), LayerNorm(width, eps=EPS))
         layers: list[nn.Module] = []
         for c_in in (width, *[CHANNELS] * (stages - 2)):
-            layers += [nn.ConvTranspose2d(c_in, CHANNELS, 4, stride=2, padding=1), nn.ReLU()]
+            layers += [ConvTranspose2d(c_in, CHANNELS, 4, stride=2, padding=1), nn.ReLU()]
         self.layers = nn.Sequential(*layers)
-        self.to_image = nn.ConvTranspose2d(CHANNELS, shape.channels, 4, stride=2, padding=1)
+        self.to_image = ConvTranspose2d(CHANNELS, shape.channels, 4, stride=2, padding=1)
         init_glorot_uniform(self)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        tokens = self.dense(self.token_layers(self.one_hot_concat(z, labels)))
+        tokens = self.dense(self.token_layers(self.one_hot_concat(narrow(z, self.activation_dtype), labels)))
         features = tokens.transpose(1, 2).unflatten(2, self.grid)
-        return crop(output_activation(self.to_image(self.layers(features)), self.output), self.shape[1:3])
+        images = self.to_image(widen(self.layers(features)))
+        return crop(output_activation(images, self.output), self.shape[1:3])
 
 
 class Discriminator(base.Discriminator):
@@ -115,9 +118,10 @@ class Discriminator(base.Discriminator):
         tokens = math.prod(halved_size(shape, stages))
         self.token_layers = token_layers(config, shape.channels * shape.height * shape.width, tokens)
         dropout = [nn.Dropout(config.dropout)] if config.dropout else []
-        self.dense = nn.Sequential(*dropout, nn.Linear(tokens * width, width), nn.ReLU(), *dropout)
+        self.dense = nn.Sequential(*dropout, Linear(tokens * width, width), nn.ReLU(), *dropout)
         self.head = ProjectionHead(width, shape.classes)
         init_glorot_uniform(self)
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        return self.head(self.dense(self.token_layers(images.flatten(1)).flatten(1)), labels)
+        tokens = self.token_layers(narrow(images.flatten(1), self.activation_dtype))
+        return self.head(self.dense(tokens.flatten(1)), labels)

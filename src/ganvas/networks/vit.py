@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from ganvas.config.families import ViT
 from ganvas.networks import base
 from ganvas.networks.base import Shape
+from ganvas.networks.casting import Conv2d, LayerNorm, Linear, cast, narrow
 from ganvas.networks.layers import ProjectionHead, ToImage, avg_downsample, crop, halved_size, he_normal_, num_halvings
 
 SMALL_SIDE, SMALL_GRID, LARGE_GRID = 32, 8, 16
@@ -50,9 +51,9 @@ class MappingNetwork(nn.Module):
         self.embedding = nn.Embedding(classes, latent) if classes else None
         if self.embedding is not None:
             nn.init.normal_(self.embedding.weight, std=CLASS_STD)
-        first = he_normal_(nn.Linear(2 * latent if classes else latent, width), HE_GAIN)
+        first = he_normal_(Linear(2 * latent if classes else latent, width), HE_GAIN)
         self.layers = nn.Sequential(
-            first, nn.LeakyReLU(0.2), he_normal_(nn.Linear(width, width), HE_GAIN), nn.LeakyReLU(0.2)
+            first, nn.LeakyReLU(0.2), he_normal_(Linear(width, width), HE_GAIN), nn.LeakyReLU(0.2)
         )
 
     def forward(self, z: Tensor, labels: Tensor | None) -> Tensor:
@@ -71,11 +72,11 @@ class ModulatedLayerNorm(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(width, elementwise_affine=False)
-        self.affine = he_normal_(nn.Linear(width, 2 * width))
+        self.norm = LayerNorm(width, elementwise_affine=False)
+        self.affine = he_normal_(Linear(width, 2 * width))
 
     def forward(self, tokens: Tensor, w: Tensor) -> Tensor:
-        scale, shift = self.affine(w)[:, None].chunk(2, dim=2)
+        scale, shift = cast(self.affine(w), tokens.dtype)[:, None].chunk(2, dim=2)
         return (1 + scale) * self.norm(tokens) + shift
 
 
@@ -87,14 +88,15 @@ class Attention(nn.Module):
     def __init__(self, width: int, heads: int, grid: tuple[int, int], gain: float) -> None:
         super().__init__()
         self.heads = heads
-        self.qkv = he_normal_(nn.Linear(width, 3 * width))
-        self.out = he_normal_(nn.Linear(width, width), gain)
+        self.qkv = he_normal_(Linear(width, 3 * width))
+        self.out = he_normal_(Linear(width, width), gain)
         self.relative_bias = nn.Parameter(torch.zeros(heads, (2 * grid[0] - 1) * (2 * grid[1] - 1)))
         self.register_buffer("relative_index", relative_position_index(grid), persistent=False)
 
     def forward(self, tokens: Tensor) -> Tensor:
         q, k, v = self.qkv(tokens).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # [n heads t width/heads]
-        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=self.relative_bias[:, self.relative_index])
+        bias = cast(self.relative_bias[:, self.relative_index], q.dtype)
+        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
         return self.out(attended.transpose(1, 2).flatten(2))
 
 
@@ -112,8 +114,8 @@ class TransformerBlock(nn.Module):
         super().__init__()
         self.norm1, self.norm2 = ModulatedLayerNorm(width), ModulatedLayerNorm(width)
         self.attention = Attention(width, heads, grid, gain)
-        expand = he_normal_(nn.Linear(width, 4 * width), HE_GAIN)
-        self.mlp = nn.Sequential(expand, nn.GELU(), he_normal_(nn.Linear(4 * width, width), gain))
+        expand = he_normal_(Linear(width, 4 * width), HE_GAIN)
+        self.mlp = nn.Sequential(expand, nn.GELU(), he_normal_(Linear(4 * width, width), gain))
 
     def forward(self, tokens: Tensor, w: Tensor) -> Tensor:
         tokens = tokens + self.attention(self.norm1(tokens, w))
@@ -139,7 +141,7 @@ class Generator(base.Generator):
         c_in = width
         for stage in range(1, stages + 1):
             c_out = max(width // 2**stage, min(MIN_CHANNELS, width))
-            conv = he_normal_(nn.Conv2d(c_in, c_out, 3, padding=1), HE_GAIN)
+            conv = he_normal_(Conv2d(c_in, c_out, 3, padding=1), HE_GAIN)
             layers += [nn.Upsample(scale_factor=2), conv, nn.LeakyReLU(0.2)]
             c_in = c_out
         self.layers = nn.Sequential(*layers)
@@ -162,7 +164,8 @@ class Generator(base.Generator):
 
     def _synthesise(self, styles: Sequence[Tensor]) -> Tensor:
         """Images from w [n width] of each block and of the last norm."""
-        tokens = self.tokens.repeat(styles[0].shape[0], 1, 1)  # not `expand`: PyTorch's FLOP counter fails on its view
+        tokens = narrow(self.tokens, self.activation_dtype)
+        tokens = tokens.repeat(styles[0].shape[0], 1, 1)  # not `expand`: PyTorch's FLOP counter fails on its view
         for block, w in zip(self.blocks, styles, strict=False):
             tokens = block(tokens, w)
         features = self.last_norm(tokens, styles[-1]).transpose(1, 2).unflatten(2, self.grid)
@@ -179,11 +182,11 @@ class ResidualDownBlock(nn.Module):
         super().__init__()
         self.branch = nn.Sequential(
             nn.LeakyReLU(0.2),
-            he_normal_(nn.Conv2d(c_in, c_in, 3, padding=1), HE_GAIN),
+            he_normal_(Conv2d(c_in, c_in, 3, padding=1), HE_GAIN),
             nn.LeakyReLU(0.2),
-            he_normal_(nn.Conv2d(c_in, c_in, 3, padding=1), 0),
+            he_normal_(Conv2d(c_in, c_in, 3, padding=1), 0),
         )
-        self.conv1x1 = he_normal_(nn.Conv2d(c_in, c_out, 1))
+        self.conv1x1 = he_normal_(Conv2d(c_in, c_out, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.branch(x)
@@ -197,16 +200,17 @@ class Discriminator(base.Discriminator):
         super().__init__()
         stages, max_width = num_halvings(shape), 4 * config.d_width
         widths = [min(config.d_width * 2**stage, max_width) for stage in range(stages + 1)]
-        self.from_image = he_normal_(nn.Conv2d(shape.channels, widths[0], 3, padding=1))
+        self.from_image = he_normal_(Conv2d(shape.channels, widths[0], 3, padding=1))
         self.blocks = nn.Sequential(
             *[ResidualDownBlock(widths[s], widths[s + 1]) for s in range(stages)], nn.LeakyReLU(0.2)
         )
         features = widths[-1] * math.prod(halved_size(shape, stages))
-        self.dense = nn.Sequential(he_normal_(nn.Linear(features, max_width), HE_GAIN), nn.LeakyReLU(0.2))
+        self.dense = nn.Sequential(he_normal_(Linear(features, max_width), HE_GAIN), nn.LeakyReLU(0.2))
         self.head = ProjectionHead(max_width, shape.classes)
         he_normal_(self.head.linear)
         if self.head.embedding is not None:
             nn.init.zeros_(self.head.embedding.weight)  # the class has no effect at first
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        return self.head(self.dense(self.blocks(self.from_image(images)).flatten(1)), labels)
+        maps = self.blocks(self.from_image(narrow(images, self.activation_dtype)))
+        return self.head(self.dense(maps.flatten(1)), labels)

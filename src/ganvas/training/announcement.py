@@ -9,7 +9,7 @@ from ganvas import networks, user_code
 from ganvas.config import TrainConfig
 from ganvas.data import ImageSet
 from ganvas.runs.folder import Run
-from ganvas.training import distributed
+from ganvas.training import distributed, precision
 from ganvas.training.estimate import max_disk_bytes
 from ganvas.training.state import TrainState
 
@@ -35,6 +35,7 @@ def describe(
         lines.append(f"… and {len(images.skipped) - MAX_SKIPPED} more; ganvas data lists them all.")
     start = "Training" if resumed_at is None else f"Resuming from {resumed_at / 1000:g} kimg:"
     mirrored = " mirrored at random," if config.dataset.mirror else ""
+    kind = precision.describe(state.precision)
     processes = f" × {distributed.world_size()} processes" if distributed.world_size() > 1 else ""
     film = ", and their film" if config.runtime.plot else ""
     grids = 1 + round(config.total_images / config.snapshot_every())
@@ -44,7 +45,7 @@ def describe(
         f"  {len(images):,} images of {images.name}, {h}×{w}×{images.channels},{mirrored} "
         f"{f'{classes} classes' if classes else 'classes not used'}",
         cost,
-        f"  {user_code.title(config.loss.objective)}; {length} on {state.device}{processes}",
+        f"  {user_code.title(config.loss.objective)}; {length} on {state.device}{processes}{kind}",
         f"  at most {disk:,.0f} MB on disk, and the grids (fakes*.png, at most {grids}){film}",
     ]
     return "\n".join(lines)

@@ -16,7 +16,7 @@ from ganvas.game.moves import Game, Penalties, train_d, train_g
 from ganvas.game.objectives import get_objective
 from ganvas.networks import Shape
 from ganvas.progress import format_duration
-from ganvas.training import distributed
+from ganvas.training import distributed, precision
 from ganvas.training.state import TrainState
 
 CPU = torch.device("cpu")
@@ -120,6 +120,7 @@ def estimate_cost(config: TrainConfig, shape: Shape, device: torch.device) -> Co
         GanvasError: the parameters alone do not fit into memory, which is found before they are made.
     """
     free = free_bytes(device)
+    config = replace(config, precision=precision.choose(config.runtime.precision, device))
     state = _build_within(config, shape, free)
     game = state.game
     g, d = (networks.count_parameters(network) for network in (game.G, game.D))

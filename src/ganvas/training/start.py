@@ -22,7 +22,7 @@ from ganvas.runs.folder import Run
 from ganvas.runs.listeners import Listener, Listeners, check_listeners
 from ganvas.runs.lock import lock_run
 from ganvas.threads import cpu_threads
-from ganvas.training import choices, distributed, memory, planning, transfer
+from ganvas.training import choices, distributed, memory, planning, precision, transfer
 from ganvas.training.estimate import (
     check_memory,
     choose_threads,
@@ -89,6 +89,7 @@ def train(
     listeners = check_listeners(listeners)
     _check_batch(config)
     device = distributed.local_device(config.runtime.device)
+    precision.check(config.runtime.precision, device)
     if device.type == "cpu":
         memory.keep_freed_memory()
     quiet = quiet or not distributed.is_main_process()
@@ -198,6 +199,7 @@ def plan(config: TrainConfig, report: Callable[[str], object] = lambda line: Non
     began = planning.now()
     _check_batch(config)
     device = distributed.local_device(config.runtime.device)
+    precision.check(config.runtime.precision, device)
     config, images, shape = _open(config, device, progress=True)
     classes = f"{shape.classes} classes" if shape.classes else "classes not used"
     report(f"{len(images):,} images of {images.name}, {shape.height}×{shape.width}×{shape.channels}, {classes}")

@@ -23,7 +23,7 @@ from ganvas.game.objectives import get_objective
 from ganvas.networks import Generator, Shape
 from ganvas.optimisers import Adam, RMSprop
 from ganvas.schedule import Schedule
-from ganvas.training import checks, distributed, ema
+from ganvas.training import checks, distributed, ema, precision
 from ganvas.training.planning import Plan
 
 Quantities = dict[str, Tensor]
@@ -53,6 +53,7 @@ class TrainState:
         memory_format: of the networks' weights and inputs: channels_last where D has 2D convolutions.
         moved: [updates of D, of G, rounds in which D was skipped, in which G was skipped] since it was last zeroed.
         before_microbatch: called before each microbatch; an exception from it ends the round.
+        precision: fp32, tf32, bf16 or fp16: of G and D; their average is float32.
     """
 
     config: TrainConfig
@@ -69,6 +70,7 @@ class TrainState:
     memory_format: torch.memory_format
     update_counts: np.ndarray
     before_microbatch: Callable[[], None] = lambda: None
+    precision: str = "fp32"
 
     @classmethod
     def build(cls, config: TrainConfig, shape: Shape, device: torch.device) -> "TrainState":
@@ -92,12 +94,16 @@ class TrainState:
         discriminator = discriminator.to(device=device, memory_format=memory_format)  # type: ignore[call-overload]
         augment_pipe = AugmentPipe(loss_config.augment)
         moments = _build_moments(config, discriminator, shape, device)
+        average = ema.frozen_copy(generator)
+        chosen = precision.choose(config.runtime.precision, device)
+        for network in (generator, discriminator):
+            network.set_activation_dtype(precision.DTYPES[chosen])
         return cls(
             config=config,
             device=device,
             game=Game(generator, discriminator, losses, augment_pipe, moments),
             augment_pipe=augment_pipe,
-            g_ema=ema.frozen_copy(generator),
+            g_ema=average,
             g_optimiser=_build_optimiser(generator, config.optimisation, device),
             d_optimiser=_build_optimiser(discriminator, config.optimisation, device),
             update_policy=UpdatePolicy(config.balance),
@@ -106,6 +112,7 @@ class TrainState:
             plan=Plan.of(config),
             memory_format=memory_format,
             update_counts=np.zeros(4, int),
+            precision=chosen,
         )
 
     @property
@@ -174,6 +181,10 @@ class TrainState:
         Returns:
             Losses, logits and penalties (float [n] each), and gradient norms (float [updates] each), detached.
         """
+        with precision.arithmetic(self.precision):
+            return self._train_round(batches, nimg)
+
+    def _train_round(self, batches: Sequence[Batch], nimg: int) -> tuple[Quantities, Quantities]:
         scheduled, balance = self.scheduled_values(nimg), self.config.balance
         self._apply_schedules(scheduled, nimg)
         shared = self.config.loss.shared_fakes
@@ -286,14 +297,20 @@ class TrainState:
         return evaluate_losses(self.game, real[part], fake, part_labels)
 
     def _microbatches(self, n: int) -> Iterator[tuple[slice, float]]:
-        """The microbatches of n images, and each one's fraction of them."""
+        """The microbatches of n images, and each one's fraction of them, times the losses' scale."""
         size = min(self.config.optimisation.microbatch or n, n)
         for start in range(0, n, size):
             self.before_microbatch()
-            yield slice(start, start + size), (min(start + size, n) - start) / n
+            yield slice(start, start + size), (min(start + size, n) - start) / n * self._loss_scale
+
+    @property
+    def _loss_scale(self) -> float:
+        return precision.HALF_LOSS_SCALE if self.precision == "fp16" else 1.0
 
     def _step(self, optimiser: Optimizer, network: nn.Module, lr: float, beta2: float) -> Tensor:
         """Averages the gradients over the processes and takes a step; returns the norm of the averaged gradient."""
+        if self._loss_scale != 1:
+            torch._foreach_div_([p.grad for p in network.parameters() if p.grad is not None], self._loss_scale)
         norm = distributed.average_gradients(network)
         for group in optimiser.param_groups:
             group["lr"] = lr
