@@ -203,30 +203,12 @@ def test_error_on_rank_0_ends_all_ranks_without_a_traceback(write_images: Callab
     assert "ganvas/training" not in refused.stderr, "a traceback of Ganvas"
 
 
-def test_killed_rank_ends_the_run_with_a_usable_state(write_images: Callable[..., Path]) -> None:
-    code = (
-        "import json, os, sys\n"
-        "from ganvas.config import TrainConfig, from_json\n"
-        "from ganvas.training import start\n"
-        "from ganvas.training.state import TrainState\n"
-        "from ganvas.cli import run_reporting_errors\n"
-        "one_round = TrainState.train_round\n"
-        "def round(self, batches, nimg):\n"
-        "    if nimg == 140 and os.environ['RANK'] == '1': os._exit(7)\n"
-        "    return one_round(self, batches, nimg)\n"
-        "if len(sys.argv) > 2: TrainState.train_round = round\n"
-        "config = from_json(TrainConfig, json.loads(sys.argv[1]))\n"
-        "sys.exit(run_reporting_errors(lambda: start.train(config, name='x')))\n"
-    )
-    Path("dies.py").write_text(code)
-    config = json.dumps(to_json(tiny(write_images(40, 8, 8))))
-    died = torchrun("dies.py", config, "die")
+def test_dead_rank_ends_the_run_with_a_message_and_a_usable_state() -> None:
+    died = torchrun(rank_faults.__file__, json.dumps(to_json(tiny())), "x", "exits on rank 1")
     assert died.returncode != 0
-    state = Path("runs/x/state/latest.safetensors")
-    assert checkpoint.load(state)[1]["nimg"] == 100
-    finished = torchrun("dies.py", config)
-    assert finished.returncode == 0, finished.stderr
-    assert checkpoint.load(state)[1]["nimg"] == 200
+    assert died.stderr.count("ganvas: Another process of this run has ended without a message, so rank 0 stops") == 1
+    assert "Stopping" not in died.stderr, "nothing is saved after the death"
+    assert checkpoint.load(Path("runs/x/state/latest.safetensors"))[1]["nimg"] == 100
 
 
 @pytest.mark.exhaustive

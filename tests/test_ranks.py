@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from subprocess import CompletedProcess
+from types import SimpleNamespace
 
 import pytest
 import rank_faults
@@ -219,6 +220,31 @@ def test_gpus_on_some_machines_only_are_refused(monkeypatch: pytest.MonkeyPatch)
         distributed.gradient_group(torch.device("cpu"), {}),
     ):
         pass
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_gradients_go_over_nccl_between_gpus_which_is_aborted_after_a_failure(
+    fails: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is called, in place of two GPUs."""
+    calls = []
+    group = SimpleNamespace(abort=lambda: calls.append("abort"))
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(torch.distributed, "monitored_barrier", lambda timeout: None)
+    monkeypatch.setattr(torch.distributed, "new_group", lambda backend, timeout: calls.append(backend) or group)
+    monkeypatch.setattr(torch.distributed, "destroy_process_group", lambda one: calls.append(one))
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda tensor, group: calls.append(group))
+    monkeypatch.setattr(distributed, "all_reduce_any", lambda *flags: list(flags))
+    monkeypatch.setattr(distributed, "run_on_main", lambda function: function())
+    with (
+        pytest.raises(GanvasError, match="full") if fails else contextlib.nullcontext(),
+        distributed.gradient_group(torch.device("cuda:0"), {"--batch": 20}),
+    ):
+        distributed.all_reduce_sum([torch.ones(1)])
+        if fails:
+            raise GanvasError("The disk is full.")
+    assert calls == ["nccl", group, "abort" if fails else group]
+    assert distributed._gradient_group is None
 
 
 def test_environment_without_an_address_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
