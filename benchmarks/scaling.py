@@ -1,6 +1,6 @@
 """Computes at how many GPUs the exchange of gradients takes as long as the training itself, for each recipe and link.
 
-Nothing is measured: bytes and operations are counted in the code, and a card and links are assumed.
+Nothing is measured: bytes and operations are counted in the code, and a GPU and links are assumed.
 
 - Bytes: each update averages the gradients of its network, four bytes a parameter: D's `d_steps` times a round, G's
   `g_steps` times. In a ring all-reduce over n GPUs each GPU sends 2 (n - 1) / n of them.
@@ -31,7 +31,7 @@ PAGE = Path(__file__).resolve().parent.parent / "docs/how-to/scaling.md"
 PLACE = re.compile(r"(?<=<!-- benchmarks/scaling.py -->\n\n).*?(?=\n\n<!-- end -->)", re.DOTALL)
 
 FLOPS = 30e12
-"""Operations a second that the assumed card reaches in training."""
+"""Operations a second that the assumed GPU reaches in training."""
 
 LINKS = {
     "1 Gbit/s": 0.125e9,
@@ -130,7 +130,7 @@ def make_tables(rounds: dict[str, Round]) -> str:
     gaining = {name: counted for name, counted in rounds.items() if speedup(4, counted.balance(LINKS["PCIe"])) > 1}
     return "\n\n".join(
         [
-            make_table(["million parameters", "MB a round", "GFLOP a round", "ms on one card", *LINKS], [
+            make_table(["million parameters", "MB a round", "GFLOP a round", "ms on one GPU", *LINKS], [
                 format_row(name, counted) for name, counted in rounds.items()
             ]),
             "So many times as fast as one GPU is each of these:",
