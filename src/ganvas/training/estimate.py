@@ -19,6 +19,8 @@ from ganvas.progress import format_duration
 from ganvas.training import distributed, precision
 from ganvas.training.state import TrainState
 
+CPU = torch.device("cpu")
+
 PASSES_PER_ROUND = 10
 """What a round costs, about, in forward passes of both networks."""
 
@@ -257,16 +259,17 @@ def _time_forward(config: TrainConfig, shape: Shape) -> float:
     return (time.perf_counter() - began) / 2
 
 
-def round_flops(config: TrainConfig, shape: Shape) -> float:
+def round_flops(config: TrainConfig, shape: Shape, device: torch.device = CPU) -> float:
     """Operations of training per real image shown to D: updates of both networks, penalties included.
 
     Counts matrix products, convolutions and attention as they are dispatched (a multiply-add counts two), over
-    `penalty_every` rounds of two images. Families that grow are taken at their full size.
+    `penalty_every` rounds of two images. Families that grow are taken at their full size. On the meta device nothing is
+    computed, which is faster for large networks; a user's own code may need values.
     """
     small = replace(config, batch=2)
-    state = TrainState.build(small, shape, torch.device("cpu"))
-    labels = torch.zeros(2, dtype=torch.long) if shape.classes else None
-    batches = [(torch.zeros(2, *shape[:3], dtype=torch.uint8), labels)] * config.balance.d_steps
+    state = TrainState.build(small, shape, device)
+    labels = torch.zeros(2, dtype=torch.long, device=device) if shape.classes else None
+    batches = [(torch.zeros(2, *shape[:3], dtype=torch.uint8, device=device), labels)] * config.balance.d_steps
     rounds, total = config.loss.penalty_every, state.plan.total // small.images_per_round * small.images_per_round
     with networks.FlopCounter() as counter:
         for i in range(rounds):
