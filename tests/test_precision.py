@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -101,7 +102,7 @@ def _flat_gradient(network: nn.Module) -> Tensor:
     ],
 )
 def test_a_run_is_saved_in_float32_and_resumes(family: str, name: str, tmp_path: Path) -> None:
-    penalties = {"r1": 0.0, "r2": 0.0} if family in BATCH_NORM_IN_D else {}
+    penalties: dict[str, Any] = {"r1": 0.0, "r2": 0.0} if family in BATCH_NORM_IN_D else {}
     config = replace(tiny(family=family, **penalties), precision=name, g_lr="1e-3")
     run = ganvas.train(config, out=tmp_path, quiet=True)
     assert "feature maps in" in (run.path / "log.txt").read_text()
@@ -147,7 +148,8 @@ def test_a_cpu_computes_in_float32_unless_told(tmp_path: Path) -> None:
 
 
 def test_tf32_ends_with_the_round() -> None:
-    places = torch.backends.cuda.matmul, torch.backends.cudnn.conv
+    backends: Any = torch.backends
+    places = backends.cuda.matmul, backends.cudnn.conv
     before = [place.fp32_precision for place in places]
     with precision.arithmetic("tf32"):
         assert [place.fp32_precision for place in places] == ["tf32", "tf32"]
@@ -189,7 +191,7 @@ def test_command_line_takes_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize("family", MIXED)
 def test_quality_is_that_of_float32(family: str, tmp_path: Path) -> None:
     """The median of three seeds after 200 rounds on the digits is no worse than float32, up to the spread of those."""
-    penalties = {"r1": 0.0, "r2": 0.0} if family in BATCH_NORM_IN_D else {"r1": 1.0, "r2": 1.0}
+    penalties: dict[str, Any] = {"r1": 0.0, "r2": 0.0} if family in BATCH_NORM_IN_D else {"r1": 1.0, "r2": 1.0}
     config = replace(tiny(family=family, kimg=6.4, **penalties), batch=32, evaluate_every=0.0, ema=0.5)
 
     def distance(seed: int, name: str) -> float:

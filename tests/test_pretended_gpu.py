@@ -31,6 +31,7 @@ from ganvas.latent_space import search
 from ganvas.latent_space.noise import change_noise
 from ganvas.latents import Latents
 from ganvas.networks import Shape
+from ganvas.networks.stylegan import ProgressiveNetwork
 from ganvas.recipes import RECIPES
 from ganvas.runs import checkpoint
 from ganvas.runs.folder import Run
@@ -123,7 +124,7 @@ def test_tensors_left_on_the_cpu_are_found() -> None:
         with PretendedGPU(), pytest.raises(OnTwoDevices):
             operation()
     with PretendedGPU() as gpu:
-        there + torch.tensor(2.0)  # a number
+        _ = there + torch.tensor(2.0)  # a number
         there.add_(1).copy_(here, non_blocking=True)
         here.to(META, non_blocking=True)
     assert not gpu.waits
@@ -195,7 +196,9 @@ def test_further_knobs_stay_on_the_device_and_never_wait_for_it(recipe: str) -> 
 @pytest.mark.parametrize("nimg", [0, 150, 400])
 def test_growing_stays_on_the_device_and_never_waits_for_it(nimg: int) -> None:
     state, gpu = play(narrow("stylegan", shared_fakes=True), [nimg])
-    assert (state.game.G.stage, state.game.G.alpha < 1) == {0: (0, False), 150: (1, True), 400: (2, True)}[nimg]
+    grown = state.game.G
+    assert isinstance(grown, ProgressiveNetwork)
+    assert (grown.stage, grown.alpha < 1) == {0: (0, False), 150: (1, True), 400: (2, True)}[nimg]
     assert not gpu.waits
 
 

@@ -38,7 +38,9 @@ SECONDS = 20
 @contextlib.contextmanager
 def ranks(configs: Sequence[TrainConfig], faults: Sequence[str] = (), **environment: str) -> Iterator[list[Fork]]:
     """A process for each configuration; the store of the rendezvous is here, as that of torchrun is in its agent."""
-    store = torch.distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    store = torch.distributed.TCPStore(  # pyright: ignore[reportPrivateImportUsage]
+        "127.0.0.1", 0, is_master=True, wait_for_workers=False
+    )
     shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port), "TORCHELASTIC_USE_AGENT_STORE": "True"}
     shared |= {"WORLD_SIZE": str(len(configs)), **environment}
     forks = []

@@ -38,7 +38,7 @@ OPENING_TIMEOUT = timedelta(hours=6)
 _FAILED = "failed"
 """The key under which the first process that fails tells the others why."""
 
-_store: dist.Store | None = None
+_store: dist.Store | None = None  # pyright: ignore[reportPrivateImportUsage]
 _joined = 0  # how often this process has joined: a store that outlives a training has its keys
 _gradient_group: dist.ProcessGroup | None = None  # of NCCL; None is the default group, of Gloo
 
@@ -114,8 +114,8 @@ def _join() -> None:
     _joined += 1
     try:
         with _answers():
-            store, own, size = next(dist.rendezvous("env://", timeout=TIMEOUT))
-            _store = dist.PrefixStore(f"ganvas-{_joined}", store)
+            store, own, size = next(dist.rendezvous("env://", timeout=TIMEOUT))  # pyright: ignore[reportPrivateImportUsage]
+            _store = dist.PrefixStore(f"ganvas-{_joined}", store)  # pyright: ignore[reportPrivateImportUsage]
             dist.init_process_group("gloo", store=_store, rank=own, world_size=size, timeout=TIMEOUT)
     except ValueError as error:
         raise GanvasError(

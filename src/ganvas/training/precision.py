@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
@@ -67,7 +68,8 @@ def arithmetic(precision: str) -> Iterator[None]:
     if precision != "tf32":
         yield
         return
-    places = torch.backends.cuda.matmul, torch.backends.cudnn.conv
+    backends: Any = torch.backends
+    places = backends.cuda.matmul, backends.cudnn.conv
     before = [place.fp32_precision for place in places]
     for place in places:
         place.fp32_precision = "tf32"

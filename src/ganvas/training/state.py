@@ -325,7 +325,8 @@ class TrainState:
     def _step(self, optimiser: Optimizer, network: nn.Module, lr: float, beta2: float) -> Tensor:
         """Averages the gradients over the processes and takes a step; returns the norm of the averaged gradient."""
         if self._loss_scale != 1:
-            torch._foreach_div_([p.grad for p in network.parameters() if p.grad is not None], self._loss_scale)
+            gradients = [p.grad for p in network.parameters() if p.grad is not None]
+            torch._foreach_div_(gradients, self._loss_scale)  # pyright: ignore[reportPrivateImportUsage]
         norm = distributed.average_gradients(network)
         for group in optimiser.param_groups:
             group["lr"] = lr
