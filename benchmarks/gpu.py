@@ -33,7 +33,7 @@ import gpu_report
 import psutil
 import torch
 from gpu_report import TIME_LIMITS
-from gpu_rounds import MEASURED_RECIPES, RANKS_BATCH, RANKS_ROUNDS, TINY_OVERRIDES, TOLERANCE, compare_ranks
+from gpu_rounds import MEASURED_RECIPES, MODES, RANKS_BATCH, RANKS_ROUNDS, TINY_OVERRIDES, TOLERANCE, compare_ranks
 
 import ganvas
 from ganvas import image_io, interrupts
@@ -79,6 +79,10 @@ TRAININGS = {
     "stacked": TrainingStage("r3gan-short", "stacked-mnist:{}/mnist", {**_FAST, "r1": 1.0, "r2": 1.0}, 26_000, 120),
     "cifar-r3gan": TrainingStage("r3gan-short", "{}/cifar10-half.zip", {**_FAST, "r1": 0.5, "r2": 0.5}, 10_000, 60),
     "cifar-stylegan": TrainingStage("stylegan", "{}/cifar10-half.zip", {}, 10_000, 60, memory_limit=4e9),
+    "stacked-fast": TrainingStage("fast", "stacked-mnist:{}/mnist", {}, 26_000, 120),
+    "cifar-fast": TrainingStage("fast", "{}/cifar10-half.zip", {"mirror": True}, 10_000, 60),
+    "faces-64": TrainingStage("fast", "{}/faces.zip", {"mirror": True, "resolution": "64"}, 1_000, 60),
+    "faces-128": TrainingStage("fast", "{}/faces.zip", {"mirror": True, "resolution": "128"}, 1_000, 60),
 }
 
 
@@ -175,23 +179,53 @@ def run_pytest(words: list[str], device: torch.device, workers: int, seconds: fl
     return {**row, "passed": len(cases) - len(bad) - skipped, "skipped": skipped, "failed": failed}
 
 
+def run_ceilings(stage: StageRun) -> None:
+    """Measures the fastest matrix product and copy of the device, in a process of its own."""
+    found = run_in_process(stage, "ceilings", str(stage.device))
+    if isinstance(found, dict):
+        raise GanvasError(f"The ceilings could not be measured: {found['error']}.")
+    stage.result["rows"] = found
+
+
 def run_throughput(stage: StageRun) -> None:
-    """Measures speed and peak memory of six recipes at two batch sizes, each in its own process."""
+    """Measures speed and peak memory of the recipes in the modes of this stage, each in its own process."""
     rows = stage.result["rows"] = stage.result.get("rows", [])
     recipes, batches = (["cnn-stable", "r3gan-short"], (8,)) if stage.tiny else (MEASURED_RECIPES, (64, 256))
-    todo = [(recipe, batch) for recipe in recipes for batch in batches]
-    todo = [pair for pair in todo if all((row["recipe"], row["batch"]) != pair for row in rows)]
+    modes = [mode for mode in MODES if mode.endswith("compiled") == (stage.name == "compiled")]
+    batches = batches[-1:] if stage.name == "compiled" else batches
+    todo = [(recipe, batch, mode) for recipe in recipes for batch in batches for mode in modes]
+    todo = [case for case in todo if all((row["recipe"], row["batch"], row["mode"]) != case for row in rows)]
     while todo:
-        recipe, batch = todo.pop(0)
+        recipe, batch, mode = todo.pop(0)
         seconds = 0.2 if stage.tiny else stage.seconds_left() / (len(todo) + 1)
-        rows.append({"recipe": recipe, "batch": batch, **measure_in_process(stage, recipe, batch, seconds)})
+        found = run_in_process(stage, "measure", str(stage.device), recipe, str(batch), mode, str(seconds))
+        rows.append({"recipe": recipe, "batch": batch, "mode": mode, **found})
         stage.save()
 
 
-def measure_in_process(stage: StageRun, recipe: str, batch: int, seconds: float) -> dict[str, Any]:
-    """The result of `gpu_rounds.measure`, run in its own process, or the error."""
-    command = [sys.executable, str(ROUNDS), "measure", str(stage.device), recipe, str(batch), str(seconds)]
-    command += ["tiny"] if stage.tiny else []
+def run_profile(stage: StageRun) -> None:
+    """Profiles the three recipes that are furthest from the device's ceiling, as `throughput` has found."""
+    rows = stage.result["rows"] = stage.result.get("rows", [])
+    measured = [row for row in rows_of(stage.results, "throughput") if row["mode"] == "bf16" and "error" not in row]
+    largest = {row["recipe"]: row for row in sorted(measured, key=lambda row: row["batch"])}.values()
+    slowest = sorted(largest, key=lambda row: row["images_per_s"] * row["flops_per_image"])[:3]
+    for row in slowest:
+        if any(other["recipe"] == row["recipe"] for other in rows):
+            continue
+        words = (row["recipe"], str(row["batch"]), row["mode"])
+        found = run_in_process(stage, "profile", str(stage.device), *words)
+        rows.append({"recipe": row["recipe"], "batch": row["batch"], "operations": found})
+        stage.save()
+
+
+def rows_of(results: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    """The rows of a stage; none if it has not run."""
+    return results["stages"].get(name, {}).get("rows", [])
+
+
+def run_in_process(stage: StageRun, task: str, *words: str) -> Any:
+    """What a task of gpu_rounds.py prints, run in its own process, or the error: {"error": text}."""
+    command = [sys.executable, str(ROUNDS), task, *words, *(["tiny"] if stage.tiny else [])]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=max(stage.seconds_left(), 1))
     except subprocess.TimeoutExpired:
@@ -229,15 +263,22 @@ def run_training(stage: StageRun) -> None:
 
 def training_seconds(stage: StageRun, training: TrainingStage) -> float:
     """Seconds from now that are available for training."""
-    return TINY_SECONDS if stage.tiny else stage.seconds_left() - training.evaluation_seconds
+    if stage.tiny:
+        return 10 * TINY_SECONDS if training.recipe == "fast" else TINY_SECONDS
+    return stage.seconds_left() - training.evaluation_seconds
 
 
 def plan_training(stage: StageRun, training: TrainingStage) -> TrainConfig:
     """The configuration, with a length that fits according to a trial, less a margin for snapshots and statistics."""
     data = training.data.format(stage.arguments.data)
     small = {**TINY_OVERRIDES[training.recipe], "batch": 8} if stage.tiny else {}
+    small |= {"resolution": "16"} if stage.tiny and "resolution" in training.overrides else {}
     runtime = {"plot": False, "evaluate_every": 0.0, "device": str(stage.device)}
     config = replace(RECIPES[training.recipe].config, data=data, **{**training.overrides, **small, **runtime})
+    if training.recipe == "fast":  # planned by time
+        minutes = TINY_SECONDS / 60 if stage.tiny else 0.9 * training_seconds(stage, training) / 60
+        stage.result["overrides"] = {**training.overrides, **small, "minutes": minutes}
+        return replace(config, minutes=minutes, kimg=None)
     speed = start.plan(config)["images_per_s"]
     kimg = max(config.images_per_round / 1000, round(0.85 * speed * training_seconds(stage, training) / 1000, 3))
     stage.result["overrides"] = {**training.overrides, **small, "kimg": kimg}
@@ -292,7 +333,7 @@ def evaluate_training(stage: StageRun, training: TrainingStage, run: ganvas.Run)
         "recipe": training.recipe,
         "data": run.metadata["data"]["name"],
         "kimg": ticks[-1]["nimg"] / 1000,
-        "planned_kimg": run.config.kimg,
+        "planned_kimg": run.config.kimg or ticks[-1]["planned"] / 1000,
         "training_seconds": ticks[-1]["seconds"],
         "images_per_s": ticks[-1]["nimg"] / ticks[-1]["seconds"],
     }
@@ -334,7 +375,10 @@ def run_ranks(stage: StageRun) -> None:
 
 STAGES: dict[str, Callable[[StageRun], None]] = {
     "tests": run_tests,
+    "ceilings": run_ceilings,
     "throughput": run_throughput,
+    "compiled": run_throughput,
+    "profile": run_profile,
     **dict.fromkeys(TRAININGS, run_training),
     "ranks": run_ranks,
 }
@@ -376,7 +420,6 @@ def main() -> int:
         parser.error(f"there is no stage {unknown[0]}: {', '.join(STAGES)}")
     os.environ.setdefault("GANVAS_CACHE", str((arguments.work / "cache").resolve()))
     device = distributed.local_device(arguments.device)
-    torch.backends.cudnn.allow_tf32 = False  # as in training, for the evaluation as well
     if arguments.data:
         arguments.data = arguments.data.resolve()
     if len(arguments.stages) == 1:

@@ -73,7 +73,7 @@ def main() -> None:
     images = open_images(DataOptions(str(arguments.cifar)))
     pack(images, choose_half(images), arguments.out / "cifar10-half.zip")
     if arguments.faces:
-        shutil.copyfile(arguments.faces, arguments.out / arguments.faces.name)
+        shutil.copyfile(arguments.faces, arguments.out / "faces.zip")
     parts = {"checkout": checkout_bytes(), **{path.name: path_bytes(path) for path in sorted(arguments.out.iterdir())}}
     parts["total"] = sum(parts.values())
     for name, count in parts.items():

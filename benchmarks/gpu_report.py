@@ -2,9 +2,16 @@
 
 from typing import Any
 
+Ceilings = dict[str, float]
+"""What `ceilings` has measured: TFLOP/s by precision, and GB/s of a copy."""
+
 COMPARED_TENSORS = ("d_gradient", "g_gradient", "weights")
 
-TIME_LIMITS = {"tests": 180, "throughput": 420, "stacked": 420, "cifar-r3gan": 180, "cifar-stylegan": 180, "ranks": 60}
+TIME_LIMITS = {
+    "tests": 180, "ceilings": 30, "throughput": 480, "compiled": 540, "profile": 120,
+    "stacked": 420, "stacked-fast": 420, "cifar-r3gan": 180, "cifar-stylegan": 180,
+    "cifar-fast": 560, "faces-64": 560, "faces-128": 560, "ranks": 60,
+}  # fmt: skip
 """Maximum seconds of each stage, start-up and evaluation included; in the order in which the stages run."""
 
 
@@ -24,7 +31,8 @@ def markdown(results: dict[str, Any]) -> str:
         if "evaluation" in found:
             parts.append(_training(name, found))
         elif "rows" in found:
-            parts.append({"tests": _tests, "throughput": _throughput, "ranks": _ranks}[name](found))
+            ceilings = {row["ceiling"]: row["value"] for row in results["stages"].get("ceilings", {}).get("rows", [])}
+            parts.append(TABLES[name](found, ceilings))
     return "\n".join(parts)
 
 
@@ -33,7 +41,24 @@ def _table(head: list[str], rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
-def _tests(found: dict[str, Any]) -> str:
+def _ceilings(found: dict[str, Any], _: Ceilings) -> str:
+    rows = [[row["ceiling"], f"{row['value']:,.1f} {row['unit']}"] for row in found["rows"]]
+    return _table(["ceiling", "measured"], rows) + "\nA product of square matrices, and a copy: reads and writes.\n"
+
+
+def _profile(found: dict[str, Any], _: Ceilings) -> str:
+    parts = []
+    for row in found["rows"]:
+        if isinstance(row["operations"], dict):
+            parts.append(f"`{row['recipe']}`: {row['operations']['error']}\n")
+            continue
+        lines = [[f"`{one['operation'][:80]}`", f"{one['share']:.1%}", str(one["calls"])] for one in row["operations"]]
+        head = [f"`{row['recipe']}`, batch {row['batch']}", "share of the time", "calls in three rounds"]
+        parts.append(_table(head, lines))
+    return "\n".join(parts)
+
+
+def _tests(found: dict[str, Any], _: Ceilings) -> str:
     rows = []
     for row in found["rows"]:
         ended = "yes" if row["in_time"] else "no, interrupted"
@@ -46,20 +71,31 @@ def _tests(found: dict[str, Any]) -> str:
     )
 
 
-def _throughput(found: dict[str, Any]) -> str:
+def _throughput(found: dict[str, Any], ceilings: Ceilings) -> str:
     rows = []
     for row in found["rows"]:
-        recipe = [f"`{row['recipe']}`", str(row["batch"])]
+        recipe = [f"`{row['recipe']}`", str(row["batch"]), row["mode"]]
         if "error" in row:
-            rows.append([*recipe, "", "", "", "", row["error"].replace("|", "/")])
+            rows.append([*recipe, *[""] * 7, row["error"].replace("|", "/")])
             continue
         speeds = [f"{row[name]:,.0f}" for name in ("images_per_s", "min", "max")]
         passes = f"{row['microbatch']} at a time" if row["microbatch"] else ""
-        rows.append([*recipe, *speeds, _format_bytes(row["peak_bytes"]), passes])
-    head = ["recipe", "batch", "images/s, median", "min", "max", "peak memory", ""]
+        flops, moved = (row["images_per_s"] * row[name] for name in ("flops_per_image", "bytes_per_image"))
+        product = ceilings.get(row["mode"].partition(",")[0])
+        shares = [_share(flops / 1e12, product), _share(moved / 1e9, ceilings.get("copy"))]
+        cells = [*speeds, _format_bytes(row["peak_bytes"]), *shares, f"{row['warm_up_seconds']:.0f}"]
+        rows.append([*recipe, *cells, "; ".join(filter(None, [passes, *row["notes"]]))])
+    head = ["recipe", "batch", "mode", "images/s, median", "min", "max", "peak memory", "of the product's ceiling",
+            "of the copy's, at least", "warm-up, s", ""]  # fmt: skip
     return _table(head, rows) + (
-        "\nRounds of training on random images, five stretches; without statistics, snapshots and the health monitor.\n"
+        "\nRounds of training on random images, five stretches; without statistics, snapshots and the health monitor. "
+        "Of the ceiling of a matrix product: operations of a round over those of the product in the same time. Of that "
+        "of a copy: as if only the larger update's graph were written and read, once each.\n"
     )
+
+
+def _share(value: float, ceiling: float | None) -> str:
+    return "" if not ceiling else f"{value / ceiling:.1%}"
 
 
 def _training(name: str, found: dict[str, Any]) -> str:
@@ -88,7 +124,7 @@ def _training(name: str, found: dict[str, Any]) -> str:
     )
 
 
-def _ranks(found: dict[str, Any]) -> str:
+def _ranks(found: dict[str, Any], _: Ceilings) -> str:
     rows = [
         [
             f"`{row['recipe']}`",
@@ -106,6 +142,12 @@ def _ranks(found: dict[str, Any]) -> str:
         "\nThe largest difference between one process and two, and the largest value; weights after "
         f"{found['rounds']} rounds of {found['batch']}. Gradients are the same below {found['tolerance']:g} of it.\n"
     )
+
+
+TABLES = {
+    "tests": _tests, "ceilings": _ceilings, "throughput": _throughput, "compiled": _throughput, "profile": _profile,
+    "ranks": _ranks,
+}  # fmt: skip
 
 
 def _format_bytes(number: int | float | None) -> str:

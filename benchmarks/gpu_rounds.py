@@ -1,4 +1,4 @@
-"""The parts of gpu.py that run in separate processes: timing training rounds, and training on several ranks."""
+"""The parts of gpu.py that run in separate processes: ceilings, timing and profiling rounds, several ranks."""
 
 import json
 import statistics
@@ -14,11 +14,14 @@ import torch
 from gpu_report import COMPARED_TENSORS
 from safetensors.torch import load_file, save_file
 
+from ganvas import devices
 from ganvas.config import TrainConfig, replace
 from ganvas.data import Batches, ImageSet
 from ganvas.networks import Shape
+from ganvas.pytorch_state import default_state
 from ganvas.recipes import RECIPES
-from ganvas.training import distributed, memory
+from ganvas.training import distributed, memory, precision
+from ganvas.training.estimate import BACKWARD_OVERHEAD, estimate_cost, round_flops
 from ganvas.training.state import TrainState
 
 MEASURED_RECIPES: dict[str, tuple[tuple[int, int, int], dict[str, Any]]] = {
@@ -28,26 +31,51 @@ MEASURED_RECIPES: dict[str, tuple[tuple[int, int, int], dict[str, Any]]] = {
     "transformer-modern": ((3, 32, 32), {}),
     "stylegan": ((3, 32, 32), {"growth": 1.0}),
     "r3gan-short": ((3, 32, 32), {}),
+    "fast": ((3, 64, 64), {"g_width": 64}),
 }
 """Recipe -> (channels, height and width of random images; overrides). The style GAN is measured fully grown."""
+
+MODES: dict[str, dict[str, Any]] = {
+    "fp32": {"precision": "fp32", "compile": "off"},
+    "tf32": {"precision": "tf32", "compile": "off"},
+    "bf16": {"precision": "bf16", "compile": "off"},
+    "bf16, compiled": {"precision": "bf16", "compile": "on"},
+}
+"""How rounds are measured: name -> knobs."""
+
+CEILING_DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16}
 
 TINY_OVERRIDES: dict[str, dict[str, Any]] = {
     "cnn-stable": {"g_width": 4, "d_width": 4},
     "stylegan": {"width": 8, "latent": 8},
     "r3gan-short": {"width": 16, "blocks": 1, "microbatch": None},
+    "fast": {"g_width": 4, "d_width": 8, "pixel_width": 4, "features_net": "eye"},
 }
 """Overrides that make recipes small enough for --tiny, which measures only these."""
 
 
-def measure(recipe: str, batch: int, seconds: float, device: torch.device, tiny: bool) -> dict[str, Any]:
-    """images/s (median, min and max of five measurements) and peak memory, within so many seconds of this process."""
+def configure(recipe: str, batch: int, mode: str, tiny: bool) -> tuple[TrainConfig, ImageSet]:
+    """The configuration of a measured recipe, and random images for it."""
     (channels, height, width), knobs = MEASURED_RECIPES[recipe]
-    knobs = {**knobs, **(TINY_OVERRIDES[recipe] if tiny else {})}
+    knobs = {**knobs, **MODES[mode], **(TINY_OVERRIDES[recipe] if tiny else {})}
     if tiny:
         height = width = 8
     config = replace(RECIPES[recipe].config, batch=batch, conditional=False, balanced=False, **knobs)
-    images = random_images(1024, channels, height, width)
-    _, one_round = build_round(config, images, device)
+    return config, random_images(1024, channels, height, width)
+
+
+def measure(recipe: str, batch: int, mode: str, seconds: float, device: torch.device, tiny: bool) -> dict[str, Any]:
+    """images/s (median, min and max of five measurements) and peak memory, within so many seconds of this process.
+
+    With them what an image costs: floating-point operations of the updates, and the bytes that an update of the larger
+    graph writes and reads again, once each.
+    """
+    config, images = configure(recipe, batch, mode, tiny)
+    shape = Shape(images.channels, *images.resolution, 0)
+    cost = estimate_cost(config, shape, device)
+    flops = round_flops(config, shape)
+    notes: list[str] = []
+    _, one_round = build_round(config, images, device, notes.append)
 
     def timed(n: int) -> float:
         start = time.perf_counter()
@@ -57,7 +85,7 @@ def measure(recipe: str, batch: int, seconds: float, device: torch.device, tiny:
             torch.cuda.synchronize(device)
         return time.perf_counter() - start
 
-    timed(2)
+    warm_up = timed(config.loss.penalty_every + 1)  # compiles rounds with penalties and without
     round_seconds = timed(1)
     duration = max(0.0, seconds - (time.time() - psutil.Process().create_time()) - 2) / 5
     n = max(1, int(duration / round_seconds))
@@ -68,8 +96,58 @@ def measure(recipe: str, batch: int, seconds: float, device: torch.device, tiny:
         "max": max(speeds),
         "rounds": n * len(speeds),
         "microbatch": config.optimisation.microbatch,
+        "warm_up_seconds": warm_up,
+        "flops_per_image": flops,
+        "bytes_per_image": 2 * cost.bytes_per_image / BACKWARD_OVERHEAD,
+        "notes": notes,
         "peak_bytes": memory.peak_bytes(device),
     }
+
+
+def measure_ceilings(device: torch.device, tiny: bool) -> list[dict[str, Any]]:
+    """TFLOP/s of a large matrix product in each precision, and GB/s of a large copy, reads and writes counted."""
+    n, rows = (256 if tiny else 8192), list[dict[str, Any]]()
+    for name, dtype in CEILING_DTYPES.items():
+        a, b = (torch.randn(n, n, device=device).to(dtype) for _ in range(2))
+        with precision.arithmetic(name):
+            rows.append({"ceiling": name, "unit": "TFLOP/s", "value": 2 * n**3 / _median_seconds(a.matmul, b) / 1e12})
+    source = torch.randn(2**20 if tiny else 2**28, device=device)
+    target = torch.empty_like(source)
+    rate = 2 * source.nbytes / _median_seconds(target.copy_, source) / 1e9
+    return [*rows, {"ceiling": "copy", "unit": "GB/s", "value": rate}]
+
+
+def _median_seconds(function: Callable[[torch.Tensor], object], argument: torch.Tensor) -> float:
+    """Seconds of a call: the median of twenty, each waited for, after three others."""
+    times = []
+    for _ in range(23):
+        devices.synchronize(argument.device)
+        start = time.perf_counter()
+        function(argument)
+        devices.synchronize(argument.device)
+        times.append(time.perf_counter() - start)
+    return statistics.median(times[3:])
+
+
+def profile(recipe: str, batch: int, mode: str, device: torch.device, tiny: bool) -> list[dict[str, Any]]:
+    """The ten kinds of operation that take the most time of the device in a few rounds, with their shares."""
+    from torch.profiler import ProfilerActivity, profile
+
+    config, images = configure(recipe, batch, mode, tiny)
+    _, one_round = build_round(config, images, device)
+    for _ in range(3):
+        one_round()
+    on_gpu = device.type == "cuda"
+    with profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]) as recorded:
+        for _ in range(3):
+            one_round()
+        devices.synchronize(device)
+    entries = recorded.key_averages()
+    seconds = {e.key: (e.self_device_time_total if on_gpu else e.self_cpu_time_total) / 1e6 for e in entries}
+    calls = {e.key: e.count for e in entries}
+    total = sum(seconds.values())
+    slowest = sorted(seconds, key=seconds.__getitem__, reverse=True)[:10]
+    return [{"operation": key, "share": seconds[key] / total, "calls": calls[key]} for key in slowest]
 
 
 def random_images(n: int, *shape: int) -> ImageSet:
@@ -77,10 +155,13 @@ def random_images(n: int, *shape: int) -> ImageSet:
     return ImageSet("random", pixels, None, (), "random")
 
 
-def build_round(config: TrainConfig, images: ImageSet, device: torch.device) -> tuple[TrainState, Callable[[], None]]:
+def build_round(
+    config: TrainConfig, images: ImageSet, device: torch.device, report: Callable[[str], object] = print
+) -> tuple[TrainState, Callable[[], None]]:
     """A state with untrained networks, and a function that runs its next round on batches as in `ganvas.train`."""
-    torch.backends.cudnn.allow_tf32 = False  # as in ganvas.train
     state = TrainState.build(config, Shape(images.channels, *images.resolution, 0), device)
+    if config.runtime.compile == "on":
+        state.compile(report)
     rank, world, batch = distributed.rank(), distributed.world_size(), config.optimisation.batch
     batches = Batches(images, batch=batch, seed=config.seed, rank=rank, world=world, device=device)
     nimg = 0
@@ -149,12 +230,17 @@ def compare_ranks(folder: Path) -> list[dict[str, Any]]:
 
 
 def main(task: str, *words: str) -> None:
-    """measure DEVICE RECIPE BATCH SECONDS [tiny], or rank DEVICE FOLDER."""
-    device = distributed.local_device(words[0])
-    if task == "rank":
-        run_rank(Path(words[1]), device)
-    else:
-        print(json.dumps(measure(words[1], int(words[2]), float(words[3]), device, "tiny" in words)))
+    """measure|profile DEVICE RECIPE BATCH MODE SECONDS [tiny], ceilings DEVICE [tiny], or rank DEVICE FOLDER."""
+    device, tiny = distributed.local_device(words[0]), "tiny" in words
+    with default_state():  # as in ganvas.train
+        if task == "rank":
+            run_rank(Path(words[1]), device)
+        elif task == "ceilings":
+            print(json.dumps(measure_ceilings(device, tiny)))
+        elif task == "profile":
+            print(json.dumps(profile(words[1], int(words[2]), words[3], device, tiny)))
+        else:
+            print(json.dumps(measure(words[1], int(words[2]), words[3], float(words[4]), device, tiny)))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from support import tiny
 
 from ganvas.comparison import cluster
 from ganvas.comparison.jobs import saved_nimg
-from ganvas.comparison.workers import Job, Outcome, train_all
+from ganvas.comparison.workers import Job, Outcome, check_gpu_share, train_all
 from ganvas.config import replace
 from ganvas.errors import GanvasError
 from ganvas.runs import checkpoint
@@ -37,14 +37,14 @@ def job(name: str, **knobs: Any) -> Job:
 
 @pytest.fixture(scope="module")
 def machines() -> Iterator[Any]:
-    """A head node without CPUs for runs, and two nodes with a CPU for one run each."""
+    """A head node without CPUs for runs, and two nodes with a CPU and a GPU, which is only declared, for a run each."""
     pytest.importorskip("ray")
     from ray.cluster_utils import Cluster
 
     small = {"object_store_memory": 100 << 20, "include_dashboard": False}
     ray_cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **small})
     for _ in range(2):
-        ray_cluster.add_node(num_cpus=1, object_store_memory=100 << 20)
+        ray_cluster.add_node(num_cpus=1, num_gpus=1, object_store_memory=100 << 20)
     yield ray_cluster
     ray_cluster.shutdown()
 
@@ -119,6 +119,44 @@ def test_ctrl_c_saves_started_runs_and_names_the_others(machines: Any) -> None:
         else:
             assert outcome.problem == "interrupted before it started; the same command trains it"
     assert "interrupted before it started; the same command trains it" in {outcome.problem for outcome in outcomes}
+
+
+@pytest.mark.slow
+def test_training_takes_its_share_of_a_gpu(machines: Any) -> None:
+    import ray
+
+    taken: list[float] = []
+
+    def watch_resources() -> None:
+        deadline = time.monotonic() + 60
+        while not any(taken) and time.monotonic() < deadline:
+            taken.append(ray.cluster_resources()["GPU"] - ray.available_resources().get("GPU", 0.0))
+            time.sleep(0.05)
+
+    shares = job("shares", kimg=1.0, device="auto")
+    outcomes = train_all([shares], ray=machines.address, gpus_per_run=0.25, quiet=True, meanwhile=watch_resources)
+    assert list(outcomes) == [Outcome(shares, "")]
+    assert taken[-1] == 0.25
+
+
+@pytest.mark.parametrize(
+    ("gpus", "device", "asked"),
+    [(2.0, "auto", 0.5), (2.0, "cuda", 0.5), (2.0, "cpu", 0), (0.0, "auto", 0), (None, "cuda", 0)],
+)
+def test_training_asks_for_a_gpu_where_there_is_one(gpus: float | None, device: str, asked: float) -> None:
+    there = {"CPU": 4.0} | ({} if gpus is None else {"GPU": gpus})
+    found = cluster._resources(job("x", device=device), there, gpus_per_run=0.5)
+    assert found == {"num_cpus": 1, "num_gpus": asked}
+
+
+def test_share_of_a_gpu_is_refused_without_a_cluster_or_above_one() -> None:
+    assert check_gpu_share(1, None) == 1.0
+    assert check_gpu_share(0.25, "auto") == 0.25
+    with pytest.raises(GanvasError, match="--gpus-per-run was given without --ray"):
+        check_gpu_share(0.5, None)
+    for wrong in (0, 2, float("nan"), "half"):
+        with pytest.raises(GanvasError, match="--gpus-per-run is"):
+            check_gpu_share(wrong, "auto")
 
 
 @pytest.mark.parametrize("address", ["nowhere", "localhost:0", "localhost:99999", "ray://:1"])

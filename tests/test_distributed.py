@@ -1,19 +1,25 @@
-"""Two Gloo ranks on the CPU train like one process; a failing rank ends the run with its message."""
+"""Two Gloo ranks on the CPU, under torchrun, train like one process; also as two nodes; a failing rank ends the run.
+
+What ranks do without torchrun where one fails is in test_ranks.py.
+"""
 
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import rank_faults
 import slow_training
 import torch
 from safetensors.torch import load_file
-from support import tiny
+from support import Fork, run_torchrun, tiny
 
 from ganvas.config import replace, to_json
 from ganvas.runs import checkpoint
@@ -24,11 +30,13 @@ from ganvas.training.start import train
 pytestmark = pytest.mark.slow
 
 
+QUIET = {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+"""Without torchrun's own warnings."""
+
+
 def torchrun(*arguments: str, ranks: int = 2, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}", *arguments]
-    quiet = {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}  # torchrun's own
-    env = {**os.environ, **quiet, **environment}
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=env)
+    command = ["torchrun", "--standalone", f"--nproc-per-node={ranks}", *arguments]
+    return Fork(command, run_torchrun, QUIET | environment).wait()
 
 
 GRADIENTS = """
@@ -42,7 +50,7 @@ from safetensors.torch import save_file
 
 config = from_json(TrainConfig, json.loads(sys.argv[1]))
 images = open_images(config.dataset.options(), progress=False)
-with distributed.process_group(torch.device("cpu")):
+with distributed.process_group():
     state = TrainState.build(config, Shape(images.channels, *images.resolution), torch.device("cpu"))
     gradients = {}
     def keep(optimiser, network, lr, beta2):
@@ -95,7 +103,7 @@ from safetensors.torch import save_file
 small = {"latent": 4, "g_width": 4, "d_width": 8, "pixel_width": 4, "batch": 8, "features_net": "eye"}
 config = replace(get_recipe("fast").config, kimg=0.04, **small)
 images = open_images(config.dataset.options(), progress=False)
-with distributed.process_group(torch.device("cpu")):
+with distributed.process_group():
     state = TrainState.build(config, Shape(1, 8, 8), torch.device("cpu"))
     state.fit_moments(images)
     batches = Batches(images, batch=8, seed=0, rank=distributed.rank(), world=distributed.world_size())
@@ -121,28 +129,68 @@ def test_two_ranks_share_the_moments_of_their_fakes() -> None:
     assert float(mass) == pytest.approx(4 * (1 - 0.9**4))  # each rank counts its four fakes
 
 
-def test_two_ranks_train_and_resume_like_one_process(write_images: Callable[..., Path]) -> None:
-    data = write_images(40, 8, 8)
-    flags = ["-m", "ganvas", "train", "digits", "--data", str(data), "--kimg", "0.4", "--batch", "20", "--no-plot",
-             "--objective", "non-saturating", "--tick-kimg", "0.1", "--snapshot-kimg", "0.2",
-             "--device", "cpu"]  # fmt: skip
-    both = torchrun(*flags, "--name", "two")
+@pytest.fixture(scope="module")
+def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], Run]:
+    """A command without a name, and the run that two ranks of one node have trained with it."""
+    folder = tmp_path_factory.mktemp("two")
+    images = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 1), np.uint8)
+    np.savez(folder / "data.npz", images=images)
+    flags = ["-m", "ganvas", "train", "digits", "--data", str(folder / "data.npz"), "--kimg", "0.4", "--batch", "20",
+             "--no-plot", "--objective", "non-saturating", "--tick-kimg", "0.1", "--snapshot-kimg", "0.2",
+             "--device", "cpu", "--out", str(folder)]  # fmt: skip
+    both = torchrun(*flags, "--name", "two", GANVAS_CACHE=str(folder))
     assert both.returncode == 0, both.stderr
+    return flags, Run(folder / "two")
+
+
+def test_two_ranks_train_and_resume_like_one_process(two_ranks: tuple[list[str], Run]) -> None:
+    flags, two = two_ranks
     again = torchrun(*flags, "--name", "two")
     assert again.returncode == 0, again.stderr
     assert again.stderr.count("is complete") == 1, "only rank 0 writes"
     one = subprocess.run([sys.executable, *flags, "--name", "one"], capture_output=True, text=True)
     assert one.returncode == 0, one.stderr
-    runs = [Run(Path("runs") / name) for name in ("one", "two")]
-    one_names, two_names = (sorted(p.name for p in run.path.rglob("*")) for run in runs)
+    runs = [two.path.parent / "one", two.path]
+    one_names, two_names = (sorted(p.name for p in run.rglob("*")) for run in runs)
     assert one_names == two_names
-    for a, b in zip(*(list(read_jsonl(run.path / "stats.jsonl")) for run in runs), strict=True):
+    for a, b in zip(*(list(read_jsonl(run / "stats.jsonl")) for run in runs), strict=True):
         assert a.keys() - {"signals"} == b.keys() - {"signals"}  # probes are timed: a slow machine makes fewer
         assert a["D/loss"]["num"] == b["D/loss"]["num"]
         assert a["D/loss"]["mean"] == pytest.approx(b["D/loss"]["mean"], rel=1e-3)
-    one_state, two_state = (checkpoint.load(run.state_file)[0] for run in runs)
+    one_state, two_state = (checkpoint.load(Run(run).state_file)[0] for run in runs)
     for name, tensor in one_state.items():
         assert torch.allclose(tensor, two_state[name], atol=1e-4), name
+
+
+def torchrun_on_two_nodes(*arguments: str) -> list[subprocess.CompletedProcess[str]]:
+    """A torchrun with one process at each of two loopback addresses."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    options = ["--nnodes=2", "--nproc-per-node=1", "--rdzv-backend=c10d", f"--rdzv-endpoint=127.0.0.1:{port}"]
+    nodes = [
+        Fork(["torchrun", *options, f"--local-addr=127.0.0.{node}", *arguments], run_torchrun, QUIET) for node in (1, 2)
+    ]
+    return [node.wait(120) for node in nodes]
+
+
+def test_two_nodes_train_the_same_as_two_ranks_of_one_node(two_ranks: tuple[list[str], Run]) -> None:
+    flags, two = two_ranks
+    nodes = torchrun_on_two_nodes(*flags, "--name", "nodes")
+    assert [node.returncode for node in nodes] == [0, 0], nodes
+    assert "".join(node.stderr for node in nodes).count("Done: 0.4 kimg") == 1
+    ours, theirs = (checkpoint.load(run.state_file)[0] for run in (Run(two.path.parent / "nodes"), two))
+    assert ours.keys() == theirs.keys()
+    for name, tensor in theirs.items():
+        assert torch.equal(ours[name], tensor), name
+
+
+@pytest.mark.exhaustive
+def test_death_on_one_node_ends_the_other() -> None:
+    config = json.dumps(to_json(tiny()))
+    nodes = torchrun_on_two_nodes(rank_faults.__file__, config, "x", "exits on rank 1")
+    assert all(node.returncode for node in nodes), nodes
+    assert "".join(node.stderr for node in nodes).count("has ended without a message, so rank 0 stops too") == 1
+    assert checkpoint.load(Run(Path("runs/x")).state_file)[1]["nimg"] == 100
 
 
 def test_error_on_rank_0_ends_all_ranks_without_a_traceback(write_images: Callable[..., Path]) -> None:
@@ -155,30 +203,12 @@ def test_error_on_rank_0_ends_all_ranks_without_a_traceback(write_images: Callab
     assert "ganvas/training" not in refused.stderr, "a traceback of Ganvas"
 
 
-def test_killed_rank_ends_the_run_with_a_usable_state(write_images: Callable[..., Path]) -> None:
-    code = (
-        "import json, os, sys\n"
-        "from ganvas.config import TrainConfig, from_json\n"
-        "from ganvas.training import start\n"
-        "from ganvas.training.state import TrainState\n"
-        "from ganvas.cli import run_reporting_errors\n"
-        "one_round = TrainState.train_round\n"
-        "def round(self, batches, nimg):\n"
-        "    if nimg == 140 and os.environ['RANK'] == '1': os._exit(7)\n"
-        "    return one_round(self, batches, nimg)\n"
-        "if len(sys.argv) > 2: TrainState.train_round = round\n"
-        "config = from_json(TrainConfig, json.loads(sys.argv[1]))\n"
-        "sys.exit(run_reporting_errors(lambda: start.train(config, name='x')))\n"
-    )
-    Path("dies.py").write_text(code)
-    config = json.dumps(to_json(tiny(write_images(40, 8, 8))))
-    died = torchrun("dies.py", config, "die")
+def test_dead_rank_ends_the_run_with_a_message_and_a_usable_state() -> None:
+    died = torchrun(rank_faults.__file__, json.dumps(to_json(tiny())), "x", "exits on rank 1")
     assert died.returncode != 0
-    state = Path("runs/x/state/latest.safetensors")
-    assert checkpoint.load(state)[1]["nimg"] == 100
-    finished = torchrun("dies.py", config)
-    assert finished.returncode == 0, finished.stderr
-    assert checkpoint.load(state)[1]["nimg"] == 200
+    assert died.stderr.count("ganvas: Another process of this run has ended without a message, so rank 0 stops") == 1
+    assert "Stopping" not in died.stderr, "nothing is saved after the death"
+    assert checkpoint.load(Path("runs/x/state/latest.safetensors"))[1]["nimg"] == 100
 
 
 @pytest.mark.exhaustive

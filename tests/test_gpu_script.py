@@ -21,7 +21,10 @@ from ganvas.runs.log import read_jsonl
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parent.parent
-STAGES = ["tests", "throughput", "stacked", "cifar-r3gan", "cifar-stylegan", "ranks"]
+STAGES = [
+    "tests", "ceilings", "throughput", "compiled", "profile", "stacked", "stacked-fast", "cifar-r3gan",
+    "cifar-stylegan", "cifar-fast", "faces-64", "faces-128", "ranks",
+]  # fmt: skip
 
 
 def script_command(script: str, *arguments: object) -> list[str]:
@@ -79,7 +82,12 @@ def test_data_is_packed_losslessly(sources: tuple[Path, Path], tmp_path: Path) -
 def test_every_stage_runs_once(sources: tuple[Path, Path], tmp_path: Path) -> None:
     digits, cifar = sources
     data, out, work = tmp_path / "data", tmp_path / "out", tmp_path / "work"
-    run_command(*script_command("gpu_data.py", "--mnist", digits, "--cifar", cifar, "--out", data))
+    faces = tmp_path / "own.zip"
+    with zipfile.ZipFile(faces, "w") as archive:
+        for i, pixels in enumerate(np.load(cifar)["images"][:60]):
+            with archive.open(f"{i}.png", "w") as file:
+                Image.fromarray(pixels).save(file, "PNG")
+    run_command(*script_command("gpu_data.py", "--mnist", digits, "--cifar", cifar, "--faces", faces, "--out", data))
     flags = ["--data", data, "--out", out, "--work", work, "--device", "cpu", "--tiny"]
 
     interrupted = subprocess.Popen(script_command("gpu.py", "cifar-stylegan", *flags))
@@ -109,18 +117,26 @@ def test_every_stage_runs_once(sources: tuple[Path, Path], tmp_path: Path) -> No
     assert marked["passed"] >= 2
     assert fast["passed"] >= 4
     assert marked["failed"] == fast["failed"] == []
-    measured = {(row["recipe"], row["batch"]) for row in results["stages"]["throughput"]["rows"] if "error" not in row}
-    assert measured == {("cnn-stable", 8), ("r3gan-short", 8)}
-    for row in results["stages"]["throughput"]["rows"]:
+    stages = results["stages"]
+    measured = {(row["recipe"], row["mode"]) for row in stages["throughput"]["rows"] if "error" not in row}
+    assert measured == {(name, mode) for name in ("cnn-stable", "r3gan-short") for mode in ("fp32", "tf32", "bf16")}
+    for row in (*stages["throughput"]["rows"], *stages["compiled"]["rows"]):
         assert 0 < row["min"] <= row["images_per_s"] <= row["max"]
         assert row["peak_bytes"] > 0
+        assert row["flops_per_image"] > 0
+        assert row["bytes_per_image"] > 0
+        assert row["notes"] == [], "it was not compiled"
+    assert {row["mode"] for row in stages["compiled"]["rows"]} == {"bf16, compiled"}
+    assert {row["ceiling"] for row in stages["ceilings"]["rows"]} == {"fp32", "tf32", "bf16", "copy"}
+    assert all(row["value"] > 0 for row in stages["ceilings"]["rows"])
+    assert all(0 < row["operations"][0]["share"] <= 1 for row in stages["profile"]["rows"])
     evaluation = results["stages"]["stacked"]["evaluation"]
     assert 0 <= evaluation["values"]["modes"]["value"] <= 100
     assert 0 < evaluation["values"]["kl_uniform"]["value"] < 7
     assert evaluation["protocol"]["subject"]["count"] == 100
     assert all(row["same"] and row["ranks_equal"] for row in results["stages"]["ranks"]["rows"])
 
-    grids = ["cifar-r3gan.png", "cifar-stylegan.png", "stacked.png"]
+    grids = [f"{name}.png" for name in STAGES if name.startswith(("cifar", "stacked", "faces"))]
     assert sorted(os.listdir(out)) == sorted(["report.md", "results.json", *grids])
     for name in grids:
         with Image.open(out / name) as grid:

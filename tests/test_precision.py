@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -24,6 +25,9 @@ ERROR = {torch.bfloat16: 0.02, torch.float16: 0.003}
 """Root mean square of an output's error over that of the output, at most; bfloat16 rounds by up to 0.004."""
 
 
+MIXED = [family for family in NARROW if family != "transformer"]
+"""The families whose feature maps may have less precision."""
+
 SLOW = pytest.mark.exhaustive
 
 
@@ -45,7 +49,7 @@ def game(family: str, dtype: torch.dtype) -> Game:
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("family", NARROW)
+@pytest.mark.parametrize("family", MIXED)
 def test_outputs_are_close_to_those_of_float32(family: str, dtype: torch.dtype) -> None:
     z, labels = latents()
     outputs = []
@@ -67,7 +71,7 @@ def _rms(x: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("family", NARROW)
+@pytest.mark.parametrize("family", MIXED)
 def test_gradients_point_where_those_of_float32_do(family: str, dtype: torch.dtype) -> None:
     """Those of D with all penalties, which need second derivatives, and those of G."""
     penalties = Penalties() if family in BATCH_NORM_IN_D else Penalties(r1=1.0, r2=1.0, gp=1.0, dragan=1.0)
@@ -93,12 +97,12 @@ def _flat_gradient(network: nn.Module) -> Tensor:
 @pytest.mark.parametrize(
     ("family", "name"),
     [
-        *(pytest.param(family, "bf16", marks=() if family in ("mlp", "cnn") else SLOW) for family in NARROW),
-        *(pytest.param(family, "fp16", marks=() if family == "cnn" else SLOW) for family in NARROW),
+        *(pytest.param(family, "bf16", marks=() if family in ("mlp", "cnn") else SLOW) for family in MIXED),
+        *(pytest.param(family, "fp16", marks=() if family == "cnn" else SLOW) for family in MIXED),
     ],
 )
 def test_a_run_is_saved_in_float32_and_resumes(family: str, name: str, tmp_path: Path) -> None:
-    penalties = {"r1": 0.0, "r2": 0.0} if family in BATCH_NORM_IN_D else {}
+    penalties: dict[str, Any] = {"r1": 0.0, "r2": 0.0} if family in BATCH_NORM_IN_D else {}
     config = replace(tiny(family=family, **penalties), precision=name, g_lr="1e-3")
     run = ganvas.train(config, out=tmp_path, quiet=True)
     assert "feature maps in" in (run.path / "log.txt").read_text()
@@ -144,7 +148,8 @@ def test_a_cpu_computes_in_float32_unless_told(tmp_path: Path) -> None:
 
 
 def test_tf32_ends_with_the_round() -> None:
-    places = torch.backends.cuda.matmul, torch.backends.cudnn.conv
+    backends: Any = torch.backends
+    places = backends.cuda.matmul, backends.cudnn.conv
     before = [place.fp32_precision for place in places]
     with precision.arithmetic("tf32"):
         assert [place.fp32_precision for place in places] == ["tf32", "tf32"]
@@ -158,6 +163,12 @@ def test_the_average_is_exact() -> None:
     )
     assert state.game.G.activation_dtype == state.game.D.activation_dtype == torch.bfloat16
     assert state.g_ema.activation_dtype == torch.float32
+
+
+def test_the_classic_transformer_stays_exact() -> None:
+    state = TrainState.build(replace(tiny(family="transformer"), precision="bf16"), SHAPE, torch.device("cpu"))
+    assert state.precision == "fp32"
+    assert state.game.G.activation_dtype == state.game.D.activation_dtype == torch.float32
 
 
 def test_the_scale_of_half_precision_losses_is_undone() -> None:
@@ -177,16 +188,17 @@ def test_command_line_takes_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.exhaustive
-@pytest.mark.parametrize("family", NARROW)
+@pytest.mark.parametrize("family", MIXED)
 def test_quality_is_that_of_float32(family: str, tmp_path: Path) -> None:
-    """After 200 rounds on the digits the distance lies within the spread of three seeds in float32, or is better."""
-    penalties = {"r1": 0.0, "r2": 0.0} if family in BATCH_NORM_IN_D else {"r1": 1.0, "r2": 1.0}
+    """The median of three seeds after 200 rounds on the digits is no worse than float32, up to the spread of those."""
+    penalties: dict[str, Any] = {"r1": 0.0, "r2": 0.0} if family in BATCH_NORM_IN_D else {"r1": 1.0, "r2": 1.0}
     config = replace(tiny(family=family, kimg=6.4, **penalties), batch=32, evaluate_every=0.0, ema=0.5)
 
     def distance(seed: int, name: str) -> float:
         run = ganvas.train(replace(config, seed=seed, precision=name), out=tmp_path, name=f"{name}-{seed}", quiet=True)
         return ganvas.evaluate(run, count=1000, quick=True).values["frechet"].value
 
-    exact = [distance(seed, "fp32") for seed in range(3)]
-    rounded = [distance(0, name) for name in ("bf16", "fp16")]
-    assert max(rounded) <= max(exact) + (max(exact) - min(exact)), (exact, rounded)
+    exact = sorted(distance(seed, "fp32") for seed in range(3))
+    for name in ("bf16",) if family == "projected" else ("bf16", "fp16"):  # a CPU is very slow in float16 there
+        rounded = sorted(distance(seed, name) for seed in range(3))
+        assert rounded[1] <= 2 * exact[2] - exact[0], (name, exact, rounded)

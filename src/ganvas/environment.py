@@ -146,11 +146,12 @@ def _devices() -> list[dict[str, Any]]:
     import torch
 
     found: list[dict[str, Any]] = []
-    for index in range(torch.cuda.device_count()):
-        entry: dict[str, Any] = {"device": f"cuda:{index}"}
+    modules: dict[str, Any] = {"cuda": torch.cuda, "xpu": torch.xpu}
+    for kind, index in ((kind, index) for kind, module in modules.items() for index in range(module.device_count())):
+        entry: dict[str, Any] = {"device": f"{kind}:{index}"}
         try:
-            free, total = torch.cuda.mem_get_info(index)
-            entry |= {"name": torch.cuda.get_device_name(index), "free": free, "total": total}
+            free, total = modules[kind].mem_get_info(index)
+            entry |= {"name": modules[kind].get_device_name(index), "free": free, "total": total}
         except RuntimeError as error:  # a GPU that is there and does not work
             entry["error"] = str(error).splitlines()[0]
         found.append(entry)

@@ -111,4 +111,5 @@ def _handle_signals(handler: Callable[[int, FrameType | None], None] | signal.Ha
         yield
     finally:
         for number, before in previous.items():
-            signal.signal(number, before)
+            if signal.getsignal(number) is handler:  # else it is ignored from now on
+                signal.signal(number, before)

@@ -23,6 +23,9 @@ _PRECISIONS = (
 )
 """Where PyTorch keeps how float32 is multiplied: `fp32_precision` is "ieee", or less exact."""
 
+_GPUS: tuple[Any, ...] = (torch.cuda, torch.xpu)
+"""The modules of GPUs that are initialised at their first use; they have the same functions."""
+
 
 class _ProcessState:
     """State that all threads share: saved when the first of overlapping calls begins, restored when the last ends."""
@@ -97,7 +100,7 @@ def readable_tf32_flag() -> Iterator[None]:
 
 def _device_types() -> list[str]:
     """The types of device that we compute on and that are there."""
-    there = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
+    there = {"cuda": torch.cuda.is_available, "xpu": torch.xpu.is_available, "mps": torch.backends.mps.is_available}
     return ["cpu", *(kind for kind, available in there.items() if available())]
 
 
@@ -118,23 +121,24 @@ def _restore_arithmetic(before: tuple[torch.dtype, list[str]]) -> None:
 
 
 def _read_generators() -> tuple[Any, ...]:
-    gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
+    gpus = [module.get_rng_state_all() if module.is_initialized() else None for module in _GPUS]
     mps = torch.mps.get_rng_state() if torch.backends.mps.is_available() else None
     return torch.get_rng_state(), torch.initial_seed(), gpus, mps
 
 
 def _restore_generators(before: tuple[Any, ...]) -> None:
-    """The generators of the GPUs exist once CUDA is initialised.
+    """The generators of the GPUs exist once CUDA or XPU is initialised.
 
     Where that happened inside, they get the seed that they would have had outside: PyTorch seeds them as it seeds the
     CPU's.
     """
     cpu, seed, gpus, mps = before
     torch.set_rng_state(cpu)
-    if gpus is not None:
-        torch.cuda.set_rng_state_all(gpus)
-    elif torch.cuda.is_initialized():
-        torch.cuda.manual_seed_all(seed)
+    for module, states in zip(_GPUS, gpus, strict=True):
+        if states is not None:
+            module.set_rng_state_all(states)
+        elif module.is_initialized():
+            module.manual_seed_all(seed)
     if mps is not None:
         torch.mps.set_rng_state(mps)
 

@@ -223,7 +223,8 @@ CALLS = [
     Call("ganvas.compare", public("compare"), lambda: {
         "candidates": ["run", "other"], "data": None, "kimg": None, "minutes": None, "pflop": None, "seeds": 1,
         "vary": None, "knobs": None,
-        "out": "compared", "workers": 1, "count": 40, "features": None, "weights": None, "device": "cpu", "quiet": True,
+        "out": "compared", "workers": 1, "gpus_per_run": 1.0, "count": 40, "features": None, "weights": None,
+        "device": "cpu", "quiet": True,
     }),
     Call("ganvas.stylize", stylized, lambda: {**STYLE, "masks": (), "style_masks": (), "callback": None,
     "options": None}),

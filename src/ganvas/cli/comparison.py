@@ -28,6 +28,7 @@ def compare(
     out: Path | None = None,
     workers: int = 1,
     ray: str | None = None,
+    gpus_per_run: float = 1.0,
     count: int = 10_000,
     features: str | None = None,
     weights: Path | None = None,
@@ -52,6 +53,7 @@ def compare(
         out: The comparison's folder; by default in comparisons/. The same command again continues it.
         workers: Parallel trainings on this machine.
         ray: local, or the address of a Ray cluster to train on; all machines must share the folder.
+        gpus_per_run: With --ray, the GPUs that each training asks for, if the cluster has any: of 0.5 two share one.
         count: Most generated and most real images in each evaluation.
         features: Feature extractor, as in ganvas evaluate; by default eye, or another one where a D
             looked through the eye.
@@ -77,7 +79,7 @@ def compare(
     found = run(
         candidates, data=data, kimg=kimg, minutes=minutes, pflop=pflop, seeds=seeds,
         vary=parse_vary(list(chain(*vary))), knobs=parse_knobs(list(chain(*knobs))), out=out, workers=workers, ray=ray,
-        count=count, features=features, weights=weights, device=device, quiet=quiet,
+        gpus_per_run=gpus_per_run, count=count, features=features, weights=weights, device=device, quiet=quiet,
         command=shlex.join(["ganvas", *sys.argv[1:]]),
     )  # fmt: skip
     if csv is not None:

@@ -62,6 +62,9 @@ def run_reporting_errors(act: Callable[[], Any]) -> int:
         print("ganvas: A path is too long.\nExpected: names of at most 255 bytes", file=sys.stderr)
         return 1
     except (MemoryError, RuntimeError) as error:
+        if isinstance(error, NotImplementedError) and (explanation := _explain_device(error)):
+            print(f"ganvas: {printable(str(explanation))}", file=sys.stderr)
+            return 1
         if not isinstance(error, MemoryError) and "memory" not in f"{type(error).__name__} {error}".lower():
             raise
         print(
@@ -72,6 +75,13 @@ def run_reporting_errors(act: Callable[[], Any]) -> int:
     except KeyboardInterrupt as interrupt:
         print(f"ganvas: {str(interrupt) or 'interrupted'}", file=sys.stderr)
         return 130
+
+
+def _explain_device(error: NotImplementedError) -> GanvasError | None:
+    """What to do where PyTorch lacks an operation on this device."""
+    from ganvas import devices  # imports PyTorch, which is loaded where this is its error
+
+    return devices.explain_missing_operation(error)
 
 
 _json_output: TextIO | None = None

@@ -306,3 +306,19 @@ def _parse_value(text: str) -> Any:
         return parse_json(text, finite=False)
     except ValueError:
         return text
+
+
+def list_differing_knobs(candidates: Sequence[Candidate]) -> list[dict[str, Any]]:
+    """The knobs that differ between candidates, in the order of the configuration, without runtime knobs and seed."""
+    if len(candidates) < 2:
+        return []
+    first = candidates[0].config
+    differing = {name for c in candidates[1:] for name, *_ in differences(first, c.config)}
+    ignored = {name for name, _ in leaves(first.runtime)} | {"seed"}
+    knobs = {c.name: dict(leaves(c.config)) for c in candidates}
+    ordered = dict.fromkeys(name for own in knobs.values() for name in own)
+    return [
+        {"knob": name, "values": {c: own.get(name) for c, own in knobs.items()}}
+        for name in ordered
+        if name in differing and name not in ignored
+    ]

@@ -10,7 +10,7 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from importlib import import_module
@@ -41,7 +41,9 @@ _OBJECT_STORE_BYTES = 100 << 20
 _POLL_INTERVAL = 0.2
 
 
-def train_on_ray(jobs: Sequence[Job], address: str, quiet: bool, meanwhile: Callable[[], object]) -> Iterator[Outcome]:
+def train_on_ray(
+    jobs: Sequence[Job], address: str, quiet: bool, meanwhile: Callable[[], object], gpus_per_run: float = 1.0
+) -> Iterator[Outcome]:
     """`train_all` on the Ray cluster at `address`, or on a cluster of this machine alone ("local").
 
     Raises:
@@ -60,9 +62,9 @@ def train_on_ray(jobs: Sequence[Job], address: str, quiet: bool, meanwhile: Call
         stop = held.enter_context(collect_stop_requests(display.on_stop))
         markers = {out: held.enter_context(_marker_file(out.resolve())) for out in {job.out for job in unfinished}}
         task = ray.remote(max_calls=1, max_retries=RETRIES)(_run_remotely)
-        gpus = ray.cluster_resources().get("GPU", 0) > 0
+        there = ray.cluster_resources()
         refs = {
-            task.options(num_cpus=1, num_gpus=int(gpus and job.config.runtime.device != "cpu")).remote(
+            task.options(**_resources(job, there, gpus_per_run)).remote(
                 _with_absolute_paths(job).to_json(), str(markers[job.out])
             ): job
             for job in unfinished
@@ -85,6 +87,16 @@ def train_on_ray(jobs: Sequence[Job], address: str, quiet: bool, meanwhile: Call
                 ray.wait(list(refs), num_returns=len(refs))
         if stop:
             raise KeyboardInterrupt("stopped; the same command resumes from there")
+
+
+def _resources(job: Job, there: Mapping[str, float], gpus_per_run: float) -> dict[str, float]:
+    """What a training asks of a machine: a core, and `gpus_per_run` of a GPU if it may use one and there is any.
+
+    Args:
+        there: what the cluster has in all, as Ray names it.
+    """
+    on_gpu = there.get("GPU", 0) > 0 and job.config.runtime.device != "cpu"
+    return {"num_cpus": 1, "num_gpus": gpus_per_run if on_gpu else 0}
 
 
 def _run_remotely(job: dict[str, Any], marker: str) -> str:

@@ -17,6 +17,7 @@ from ganvas.comparison import budget, measurements, ranking, summary
 from ganvas.comparison.candidates import (
     Candidate,
     check_knobs,
+    list_differing_knobs,
     make_comparison_folder,
     name_candidates,
     parse_candidates,
@@ -24,8 +25,8 @@ from ganvas.comparison.candidates import (
 )
 from ganvas.comparison.importers import ImportedRun, import_run
 from ganvas.comparison.measurements import EvaluationSettings
-from ganvas.comparison.workers import Job, Outcome, train_all
-from ganvas.config import differences, leaves, replace, to_json
+from ganvas.comparison.workers import Job, Outcome, check_gpu_share, train_all
+from ganvas.config import replace, to_json
 from ganvas.data import open_images
 from ganvas.display import Displayed, InlineImage, Paragraph, Part, Table
 from ganvas.errors import GanvasError
@@ -102,6 +103,7 @@ def compare(
     out: Path | str | None = None,
     workers: int = 1,
     ray: str | None = None,
+    gpus_per_run: float = 1.0,
     count: int = 10_000,
     features: str | None = None,
     weights: Path | str | None = None,
@@ -127,7 +129,7 @@ def compare(
         vary: knob -> values, as `{"d_lr": [1e-4, 2e-4]}`: each recipe is trained once for each combination of values.
         knobs: set for every recipe: `{"batch": 32}`.
         out: the folder of the comparison; by default comparisons/ and the candidates' names.
-        workers, ray: see `ganvas.comparison.workers.train_all`.
+        workers, ray, gpus_per_run: see `ganvas.comparison.workers.train_all`.
         count, features, weights, device: see `ganvas.evaluate`. By default the features are the eye's, or of another
             network where a D looked through the eye; the same for all.
         quiet: print nothing.
@@ -139,6 +141,7 @@ def compare(
     """
     user_code.refuse_while_loading("ganvas.compare")
     seeds, workers = to_whole(seeds, "--seeds", 1, 10_000), to_whole(workers, "--workers", 1, 1000)
+    gpus_per_run = check_gpu_share(gpus_per_run, ray)
     count, quiet = to_whole(count, "--count", MIN_IMAGES), to_flag(quiet, "quiet")
     check_knobs(knobs, vary)
     names = name_candidates(candidates)
@@ -180,7 +183,7 @@ def compare(
     planned = {candidate.name: candidate for candidate, _ in plan}
     own = [planned.get(candidate.name, candidate) for candidate in own]
     builder = _ComparisonBuilder(path, " against ".join(compared), own, imported, plan, limit, settings, quiet, command)
-    return builder.run(workers, ray)
+    return builder.run({"workers": workers, "ray": ray, "gpus_per_run": gpus_per_run})
 
 
 @dataclass
@@ -200,8 +203,8 @@ class _ComparisonBuilder:
     costs: dict[str, dict[str, Any]] = field(default_factory=dict)
     real_cache: Memo = field(default_factory=Memo)
 
-    def run(self, workers: int, ray: str | None) -> Comparison:
-        """Trains and evaluates everything and writes the final report."""
+    def run(self, options: Mapping[str, Any]) -> Comparison:
+        """Trains, with these options of `train_all`, and evaluates everything and writes the final report."""
         owner = {job.run.path: candidate for candidate, job in self.plan}
         for candidate in self.candidates:
             for run in candidate.runs:
@@ -210,8 +213,8 @@ class _ComparisonBuilder:
         if self.rows and self.plan:
             self.write_report()
             written = time.monotonic()
-        jobs, options = [job for _, job in self.plan], {"workers": workers, "ray": ray, "quiet": self.quiet}
-        with closing(train_all(jobs, **options, meanwhile=self.prepare_real_images)) as outcomes:  # type: ignore[type-var]
+        jobs = [job for _, job in self.plan]
+        with closing(train_all(jobs, **options, quiet=self.quiet, meanwhile=self.prepare_real_images)) as outcomes:  # type: ignore[type-var]
             try:
                 for ended, outcome in enumerate(outcomes, 1):
                     last = ended == len(self.plan)  # while others train, their own progress bars are on the terminal
@@ -284,7 +287,7 @@ class _ComparisonBuilder:
             "settings": asdict(self.settings),
             "candidates": candidates,
             "runs": runs,
-            "differing_knobs": _differing_knobs(self.candidates),
+            "differing_knobs": list_differing_knobs(self.candidates),
             "datasets": list({run["data"]["fingerprint"]: run["data"] for run in runs if run["data"]["name"]}.values()),
             "imported": [asdict(run) for run in self.imported],
             "reproduce": {"command": self.command, "versions": snapshot.package_versions()},
@@ -371,22 +374,6 @@ def _make_plan(
 
     planned = [candidate.complete(**saved["lengths"][candidate.name]) for candidate in recipes]
     return [(candidate, job(candidate, seed)) for seed in range(seeds) for candidate in planned]
-
-
-def _differing_knobs(candidates: Sequence[Candidate]) -> list[dict[str, Any]]:
-    """The knobs that differ between candidates, in the order of the configuration, without runtime knobs and seed."""
-    if len(candidates) < 2:
-        return []
-    first = candidates[0].config
-    differing = {name for c in candidates[1:] for name, *_ in differences(first, c.config)}
-    ignored = {name for name, _ in leaves(first.runtime)} | {"seed"}
-    knobs = {c.name: dict(leaves(c.config)) for c in candidates}
-    ordered = dict.fromkeys(name for own in knobs.values() for name in own)
-    return [
-        {"knob": name, "values": {c: own.get(name) for c, own in knobs.items()}}
-        for name in ordered
-        if name in differing and name not in ignored
-    ]
 
 
 def _json_safe(value: Any) -> Any:

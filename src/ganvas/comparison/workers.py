@@ -21,6 +21,7 @@ from ganvas.comparison.jobs import Job, Outcome, interrupted_outcome, is_complet
 from ganvas.comparison.progress import ProgressDisplay
 from ganvas.errors import GanvasError
 from ganvas.interrupts import StopRequests, collect_stop_requests
+from ganvas.values import to_number
 
 __all__ = ["Job", "Outcome", "train_all"]
 
@@ -33,6 +34,7 @@ def train_all(
     *,
     workers: int = 1,
     ray: str | None = None,
+    gpus_per_run: float = 1.0,
     quiet: bool = False,
     meanwhile: Callable[[], object] = lambda: None,
 ) -> Iterator[Outcome]:
@@ -44,6 +46,8 @@ def train_all(
         jobs: what to train; each in its own folder.
         workers: parallel trainings on this machine; they share its cores.
         ray: "local", or the address of a Ray cluster: train there instead, as many in parallel as it has resources for.
+        gpus_per_run: GPUs that each training on the Ray cluster asks for, where the cluster has any; of less than 1,
+            several trainings share a GPU.
         quiet: print nothing.
         meanwhile: called once when the first trainings have started, if there are any; Ctrl-C ends it.
 
@@ -63,7 +67,19 @@ def train_all(
     else:
         from ganvas.comparison.cluster import train_on_ray
 
-        yield from train_on_ray(jobs, ray, quiet, meanwhile)
+        yield from train_on_ray(jobs, ray, quiet, meanwhile, gpus_per_run)
+
+
+def check_gpu_share(value: object, ray: str | None) -> float:
+    """The value of --gpus-per-run.
+
+    Raises:
+        GanvasError: it is no number above 0 and at most 1, or there is no Ray cluster to ask.
+    """
+    share = to_number(value, "--gpus-per-run", 0.0, 1.0, above=True)
+    if share != 1.0 and ray is None:
+        raise GanvasError("--gpus-per-run was given without --ray.", fix="leave it out, or name a cluster with --ray.")
+    return share
 
 
 def _train_locally(

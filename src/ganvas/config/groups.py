@@ -300,7 +300,7 @@ class RuntimeConfig(Group):
     threads: Threads | None = None
     """CPU threads; by default as many as the networks can use."""
     device: str = "auto"
-    """auto, cpu, cuda, cuda:1, mps."""
+    """auto (a GPU if there is one), cpu, cuda, cuda:1, xpu, xpu:1, mps."""
     precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = "auto"
     """Of the feature maps in training: float32, bfloat16 or float16; tf32 = float32 with less exact products. Weights
     and results are float32 in any case; by default bf16 on GPUs that compute in it, else fp32."""

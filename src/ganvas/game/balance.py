@@ -48,4 +48,4 @@ class UpdatePolicy(nn.Module):
     def record_losses(self, d_loss: Tensor, g_loss: Tensor) -> None:
         """Records the mean losses of a round, 0-dimensional tensors; synchronises with the device."""
         self.losses[0] = self.losses[1]
-        self.losses[1] = torch.stack([d_loss, g_loss]).to(self.losses)
+        self.losses[1] = torch.stack([d_loss, g_loss]).cpu().to(self.losses)

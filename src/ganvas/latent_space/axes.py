@@ -210,7 +210,7 @@ def _orient(vectors: Tensor) -> Tensor:
 
 def _by_weights(sampler: Sampler) -> tuple[Tensor, Tensor]:
     """The eigenvectors of AᵀA; float32 [k layers k], scaled to the styles' deviation along them, and their shares."""
-    weights = _reading_weights(sampler)
+    weights = _reading_weights(sampler).cpu()
     squares, axes = torch.linalg.eigh((weights.T @ weights).double())
     squares, axes = squares.flip(0), _orient(axes.flip(1).T)
     random = sampler.latents(range(SAMPLES))

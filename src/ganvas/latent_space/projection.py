@@ -200,12 +200,12 @@ def project(
         others = find(np.concatenate([*groups.values()]), "For comparison", None, "comparison").distances
     if others is not None and not stopped:
         ends = np.cumsum([len(group) for group in groups.values()])[:-1]
-        context = dict(zip(groups, np.split(others.double().cpu().numpy(), ends), strict=True))
+        context = dict(zip(groups, np.split(others.cpu().double().numpy(), ends), strict=True))
     return Projection(
         targets,
         to_uint8(place.images).cpu().numpy(),
         place.latents,
-        place.distances.double().cpu().numpy(),
+        place.distances.cpu().double().numpy(),
         context,
         [frame.numpy() for frame in place.frames],
         tuple(f"picture {i + 1}" if isinstance(photo, np.ndarray) else str(photo) for i, photo in enumerate(several)),

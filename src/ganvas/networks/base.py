@@ -22,13 +22,16 @@ class MixedPrecision(nn.Module):
     Attributes:
         activation_dtype: of the feature maps. Weights, inputs and outputs are float32 whatever it is, as are norms,
             statistics and the last layer (`ganvas.networks.casting`).
+        mixed_precision: False for a family whose feature maps are always float32.
     """
 
     activation_dtype = torch.float32
+    mixed_precision = True
 
     def set_activation_dtype(self, dtype: torch.dtype) -> None:
-        """Computes in float32, bfloat16 or float16 from now on."""
-        self.activation_dtype = dtype
+        """Computes in float32, bfloat16 or float16 from now on, if the family can."""
+        if self.mixed_precision:
+            self.activation_dtype = dtype
 
 
 class Generator(MixedPrecision):

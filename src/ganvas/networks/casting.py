@@ -58,12 +58,12 @@ class ConvTranspose2d(nn.ConvTranspose2d):
 
     def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
         assert output_size is None
+        assert not isinstance(self.padding, str)
         weight, bias = cast(self.weight, input.dtype), _cast_bias(self.bias, input.dtype)
-        return clamp_half(
-            F.conv_transpose2d(
-                input, weight, bias, self.stride, self.padding, self.output_padding, self.groups, self.dilation
-            )  # type: ignore[arg-type]
+        output = F.conv_transpose2d(
+            input, weight, bias, self.stride, self.padding, self.output_padding, self.groups, self.dilation
         )
+        return clamp_half(output)
 
 
 class LayerNorm(nn.LayerNorm):

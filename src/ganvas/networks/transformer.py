@@ -5,6 +5,9 @@ and two transposed 4×4/2 convolutions, 1,052,737 parameters; D has a dense laye
 layers, 5,996,929 parameters. The grid of tokens is the image size halved twice; for images beyond 32 pixels more often,
 until its longer side is at most 8. Sides are rounded up, and G crops its output.
 
+Feature maps are float32 in any precision: without a skip connection tokens are so much alike at first (a standard
+deviation of 0.001 between them) that bfloat16 cannot tell them apart, and some trainings do not begin.
+
 The first dense layer of D has pixels × tokens × token width weights: 5 million at 28×28×1, 101 million at 64×64×3. For
 larger images use the `vit` family.
 """
@@ -17,7 +20,6 @@ from torch import Tensor, nn
 from ganvas.config.families import Transformer
 from ganvas.networks import base
 from ganvas.networks.base import Shape
-from ganvas.networks.casting import ConvTranspose2d, LayerNorm, Linear, cast, narrow, widen
 from ganvas.networks.layers import (
     OneHotConcat,
     ProjectionHead,
@@ -43,11 +45,11 @@ class TokenEmbedding(nn.Module):
 
     def __init__(self, features: int, tokens: int, width: int, positions: float) -> None:
         super().__init__()
-        self.dense = nn.Sequential(Linear(features, tokens * width), nn.ReLU())
+        self.dense = nn.Sequential(nn.Linear(features, tokens * width), nn.ReLU())
         self.pos_embed = nn.Parameter(torch.empty(tokens, width).uniform_(-positions, positions))
 
     def forward(self, features: Tensor) -> Tensor:
-        return self.dense(features).view(-1, *self.pos_embed.shape) + cast(self.pos_embed, features.dtype)
+        return self.dense(features).view(-1, *self.pos_embed.shape) + self.pos_embed
 
 
 class Attention(nn.Module):
@@ -59,16 +61,15 @@ class Attention(nn.Module):
     def __init__(self, width: int, heads: int, head_width: int) -> None:
         super().__init__()
         self.heads = heads
-        self.queries, self.keys, self.values = (Linear(width, heads * head_width) for _ in range(3))
-        self.out = Linear(heads * head_width, width)
+        self.queries, self.keys, self.values = (nn.Linear(width, heads * head_width) for _ in range(3))
+        self.out = nn.Linear(heads * head_width, width)
 
     def forward(self, tokens: Tensor) -> Tensor:
         q, k, v = (
             project(tokens).unflatten(2, (self.heads, -1)).transpose(1, 2)  # [n heads t head_width]
             for project in (self.queries, self.keys, self.values)
         )
-        scores = widen(q @ k.transpose(2, 3) / math.sqrt(q.shape[3]))
-        weights = cast(scores.softmax(dim=3), v.dtype)
+        weights = (q @ k.transpose(2, 3) / math.sqrt(q.shape[3])).softmax(dim=3)
         return self.out((weights @ v).transpose(1, 2).flatten(2))
 
 
@@ -80,12 +81,14 @@ def token_layers(config: Transformer, features: int, tokens: int) -> nn.Sequenti
     width = config.token_width
     attention = Attention(width, config.heads, config.head_width)
     return nn.Sequential(
-        TokenEmbedding(features, tokens, width, config.position_init), attention, LayerNorm(width, eps=EPS)
+        TokenEmbedding(features, tokens, width, config.position_init), attention, nn.LayerNorm(width, eps=EPS)
     )
 
 
 class Generator(base.Generator):
     """z float [n latent], labels int64 [n] or None -> images float [n c h w], by default in [-1, 1]."""
+
+    mixed_precision = False
 
     def __init__(self, config: Transformer, shape: Shape) -> None:
         super().__init__()
@@ -94,23 +97,24 @@ class Generator(base.Generator):
         self.grid = halved_size(shape, stages)
         self.one_hot_concat = OneHotConcat(shape.classes)
         self.token_layers = token_layers(config, config.latent + shape.classes, math.prod(self.grid))
-        self.dense = nn.Sequential(Linear(width, width), nn.ReLU(), LayerNorm(width, eps=EPS))
+        self.dense = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.LayerNorm(width, eps=EPS))
         layers: list[nn.Module] = []
         for c_in in (width, *[CHANNELS] * (stages - 2)):
-            layers += [ConvTranspose2d(c_in, CHANNELS, 4, stride=2, padding=1), nn.ReLU()]
+            layers += [nn.ConvTranspose2d(c_in, CHANNELS, 4, stride=2, padding=1), nn.ReLU()]
         self.layers = nn.Sequential(*layers)
-        self.to_image = ConvTranspose2d(CHANNELS, shape.channels, 4, stride=2, padding=1)
+        self.to_image = nn.ConvTranspose2d(CHANNELS, shape.channels, 4, stride=2, padding=1)
         init_glorot_uniform(self)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        tokens = self.dense(self.token_layers(self.one_hot_concat(narrow(z, self.activation_dtype), labels)))
+        tokens = self.dense(self.token_layers(self.one_hot_concat(z, labels)))
         features = tokens.transpose(1, 2).unflatten(2, self.grid)
-        images = self.to_image(widen(self.layers(features)))
-        return crop(output_activation(images, self.output), self.shape[1:3])
+        return crop(output_activation(self.to_image(self.layers(features)), self.output), self.shape[1:3])
 
 
 class Discriminator(base.Discriminator):
     """images float [n c h w] in [-1, 1], labels int64 [n] or None -> logits float [n], positive for real."""
+
+    mixed_precision = False
 
     def __init__(self, config: Transformer, shape: Shape) -> None:
         super().__init__()
@@ -118,10 +122,9 @@ class Discriminator(base.Discriminator):
         tokens = math.prod(halved_size(shape, stages))
         self.token_layers = token_layers(config, shape.channels * shape.height * shape.width, tokens)
         dropout = [nn.Dropout(config.dropout)] if config.dropout else []
-        self.dense = nn.Sequential(*dropout, Linear(tokens * width, width), nn.ReLU(), *dropout)
+        self.dense = nn.Sequential(*dropout, nn.Linear(tokens * width, width), nn.ReLU(), *dropout)
         self.head = ProjectionHead(width, shape.classes)
         init_glorot_uniform(self)
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        tokens = self.token_layers(narrow(images.flatten(1), self.activation_dtype))
-        return self.head(self.dense(tokens.flatten(1)), labels)
+        return self.head(self.dense(self.token_layers(images.flatten(1)).flatten(1)), labels)

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ganvas.devices import widest_float
+
 MIN_EIGENVALUE = 1e-4
 """Relative to the mean eigenvalue: bounds the gradient of the square root for smaller eigenvalues."""
 
@@ -81,9 +83,9 @@ def total_variation(images: Tensor) -> Tensor:
 def eigh(matrix: Tensor) -> tuple[Tensor, Tensor]:
     """Eigenvalues [c], ascending, and eigenvectors [c c] of a symmetric matrix, in float64.
 
-    In float32 LAPACK has returned NaN for covariances of low rank. MPS has no float64, so there it runs on the CPU.
+    In float32 LAPACK has returned NaN for covariances of low rank. Where a GPU has no float64, it runs on the CPU.
     """
-    device = "cpu" if matrix.device.type == "mps" else matrix.device
+    device = matrix.device if widest_float(matrix.device) is torch.double else "cpu"
     exact = matrix.detach().to(device, torch.double)
     return torch.linalg.eigh((exact + exact.T) / 2)
 

@@ -121,7 +121,7 @@ class CompiledUpdates:
             else:
                 parameter.grad = gradient
         if targets:
-            torch._foreach_copy_(targets, sources)
+            torch._foreach_copy_(targets, sources)  # pyright: ignore[reportPrivateImportUsage]
 
 
 # What is compiled: functions of tensors, whose gradients are taken inside
@@ -207,7 +207,7 @@ class _Compiled:
                 return compile_fx(graph, inputs, config_patches=options)  # type: ignore[return-value]
 
         function = _with_own_code(self._function)
-        weakref.finalize(self, torch._dynamo.reset_code, function.__code__).atexit = False
+        weakref.finalize(self, torch._dynamo.reset_code, function.__code__).atexit = False  # pyright: ignore[reportPrivateImportUsage]
         return torch.compile(function, fullgraph=True, dynamic=False, backend=compile_graph)
 
     @contextmanager

@@ -19,6 +19,8 @@ from ganvas.progress import format_duration
 from ganvas.training import distributed, precision
 from ganvas.training.state import TrainState
 
+CPU = torch.device("cpu")
+
 PASSES_PER_ROUND = 10
 """What a round costs, about, in forward passes of both networks."""
 
@@ -74,6 +76,12 @@ class CostEstimate:
     def peak_bytes(self) -> int:
         """Bytes on the device at the peak of a round, on each process."""
         return round(self.persistent_bytes + self.bytes_per_pass + self.bytes_per_image * self.images_per_pass)
+
+    @property
+    def fitting_images(self) -> int:
+        """Images per pass that fit into MAX_MEMORY_FRACTION of the free memory; 0 or less where none does."""
+        left = self.free_bytes * MAX_MEMORY_FRACTION - self.persistent_bytes - self.bytes_per_pass
+        return math.floor(left / max(self.bytes_per_image, 1))
 
 
 def format_cost(cost: CostEstimate, config: TrainConfig, images_per_s: float | None) -> str:
@@ -197,11 +205,8 @@ def check_memory(cost: CostEstimate) -> None:
     Raises:
         GanvasError: the estimate is above MAX_MEMORY_FRACTION of the free memory.
     """
-    limit = cost.free_bytes * MAX_MEMORY_FRACTION
-    if cost.peak_bytes <= limit:
-        return
-    fits = math.floor((limit - cost.persistent_bytes - cost.bytes_per_pass) / max(cost.bytes_per_image, 1))
-    raise _too_large(f"about {cost.peak_bytes / 1e9:.1f} GB of", cost.free_bytes, fits)
+    if cost.peak_bytes > cost.free_bytes * MAX_MEMORY_FRACTION:
+        raise _too_large(f"about {cost.peak_bytes / 1e9:.1f} GB of", cost.free_bytes, cost.fitting_images)
 
 
 def _too_large(needed: str, free: int, fits: int = 0) -> GanvasError:
@@ -254,16 +259,17 @@ def _time_forward(config: TrainConfig, shape: Shape) -> float:
     return (time.perf_counter() - began) / 2
 
 
-def round_flops(config: TrainConfig, shape: Shape) -> float:
+def round_flops(config: TrainConfig, shape: Shape, device: torch.device = CPU) -> float:
     """Operations of training per real image shown to D: updates of both networks, penalties included.
 
     Counts matrix products, convolutions and attention as they are dispatched (a multiply-add counts two), over
-    `penalty_every` rounds of two images. Families that grow are taken at their full size.
+    `penalty_every` rounds of two images. Families that grow are taken at their full size. On the meta device nothing is
+    computed, which is faster for large networks; a user's own code may need values.
     """
     small = replace(config, batch=2)
-    state = TrainState.build(small, shape, torch.device("cpu"))
-    labels = torch.zeros(2, dtype=torch.long) if shape.classes else None
-    batches = [(torch.zeros(2, *shape[:3], dtype=torch.uint8), labels)] * config.balance.d_steps
+    state = TrainState.build(small, shape, device)
+    labels = torch.zeros(2, dtype=torch.long, device=device) if shape.classes else None
+    batches = [(torch.zeros(2, *shape[:3], dtype=torch.uint8, device=device), labels)] * config.balance.d_steps
     rounds, total = config.loss.penalty_every, state.plan.total // small.images_per_round * small.images_per_round
     with networks.FlopCounter() as counter:
         for i in range(rounds):

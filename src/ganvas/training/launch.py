@@ -4,11 +4,15 @@ python -m ganvas.training.launch N train …
 """
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
 from ganvas.errors import GanvasError
 from ganvas.interrupts import exit_on_signal
+
+KILLED = 9
+"""SIGKILL, which Windows does not name."""
 
 
 def exec_torchrun(processes: int, device: str, argv: Sequence[str]) -> None:
@@ -32,6 +36,11 @@ def exec_torchrun(processes: int, device: str, argv: Sequence[str]) -> None:
     os.execv(sys.executable, [sys.executable, "-m", "ganvas.training.launch", str(processes), "train", *argv])
 
 
+def _describe_kill(rank: int, number: int) -> str:
+    text = f"Rank {rank} was ended by {signal.Signals(number).name}"
+    return f"{text}, most likely by the system because memory ran out." if number == KILLED else f"{text}."
+
+
 @exit_on_signal()  # until torchrun handles signals itself
 def main(argv: Sequence[str]) -> int:
     """Runs torchrun; returns the exit status: 0, 1, or 130 after Ctrl-C or SIGTERM."""
@@ -42,7 +51,10 @@ def main(argv: Sequence[str]) -> int:
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // int(argv[0]))))
     try:
         torchrun(["--standalone", f"--nproc-per-node={argv[0]}", "-m", "--", "ganvas", *argv[1:]])  # -- before --d
-    except ChildFailedError as error:  # the process itself has printed what happened
+    except ChildFailedError as error:  # a process prints what happened, but for one that was killed
+        for rank, failure in error.failures.items():
+            if failure.exitcode < 0:
+                print(f"ganvas: {_describe_kill(rank, -failure.exitcode)}", file=sys.stderr)
         return 130 if any(failure.exitcode == 130 for failure in error.failures.values()) else 1
     except SignalException:
         return 130

@@ -79,7 +79,7 @@ class Session:
             self.notes.append("Training is compiled: the first round may take minutes.")
         self.nimg, self.seconds = 0, 0.0
         self.saved_nimg: int | None = None
-        self.stop = interrupts.StopRequests()
+        self.stop, self._announced_stop = interrupts.StopRequests(), False
         self.saver = Saver(run, config.runtime, self.state, images, shape)
         self.monitor = Monitor(run, config, images, self.state, self.saver, progress.print)
         self.failure = ""
@@ -112,13 +112,15 @@ class Session:
         if self.planner is not None:
             self.planner.begin_rounds(self.nimg)
 
-        with interrupts.collect_stop_requests(self._announce_stop) as self.stop:
+        with interrupts.collect_stop_requests(self._on_stop_request) as self.stop:
             rounds = CancellableRounds(self.state, self.stop)
             while True:
                 time_is_up = self.is_main and self.planner is not None and self.planner.time_is_up(self.nimg)
                 stop, slow, time_is_up = distributed.all_reduce_any(
                     bool(self.stop), rounds.seconds > SLOW_ROUND_SECONDS, time_is_up
                 )
+                if stop:
+                    self._announce_stop()
                 tick_due = _crosses_multiple(before, self.nimg, self.tick_interval)
                 if self.planner is not None:
                     self._follow_plan(self.planner, before, tick_due=tick_due, time_is_up=time_is_up)
@@ -208,9 +210,15 @@ class Session:
         if warning:
             self.progress.print(warning)
 
+    def _on_stop_request(self) -> None:
+        """Announces the stop; later after SIGTERM to one of several processes: torchrun sends it too if one fails."""
+        if distributed.world_size() == 1 or self.stop.signals == [signal.SIGINT]:
+            self._announce_stop()
+
     def _announce_stop(self) -> None:
-        saved = self._describe_saved_state()
-        self.progress.print(f"Stopping: the state is saved first. Ctrl-C again ends at once; {saved}.")
+        if not self._announced_stop:
+            self._announced_stop, saved = True, self._describe_saved_state()
+            self.progress.print(f"Stopping: the state is saved first. Ctrl-C again ends at once; {saved}.")
 
     def _describe_saved_state(self) -> str:
         if self.saved_nimg is None:

@@ -5,6 +5,8 @@ import sys
 
 import torch
 
+from ganvas import devices
+
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3  # from glibc's malloc.h
 
 
@@ -26,8 +28,8 @@ def keep_freed_memory() -> None:
 
 def peak_bytes(device: torch.device) -> int | None:
     """Peak bytes of this process: on the GPU, or in main memory; None on Windows, which does not report it."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
+    if device.type != "cpu":
+        return devices.peak_memory(device)
     try:
         import resource
     except ImportError:  # Windows

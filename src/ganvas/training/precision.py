@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
@@ -10,8 +11,11 @@ from ganvas.errors import GanvasError
 DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 """Precision -> the dtype of the feature maps."""
 
-HALF_LOSS_SCALE = 256.0
-"""The factor of the losses in float16, whose smallest number is 6e-8: gradients of a mean over a batch come close."""
+HALF_LOSS_SCALE = 16.0
+"""The factor of the losses in float16, whose smallest number is 6e-8: gradients of a mean over a batch come close.
+
+With 256 the second derivatives of penalties overflowed (docs/log.md).
+"""
 
 
 def check(precision: str, device: torch.device) -> None:
@@ -41,10 +45,11 @@ def _has_tf32(device: torch.device) -> bool:
 
 def _has_bfloat16(device: torch.device) -> bool:
     """Whether a GPU computes in bfloat16 by itself; a CPU mostly converts, which takes longer than it saves."""
-    if device.type == "cuda":
-        with torch.cuda.device(device):
-            return torch.cuda.is_bf16_supported(including_emulation=False)
-    return device.type == "xpu"
+    if device.type not in ("cuda", "xpu"):
+        return False
+    module = torch.cuda if device.type == "cuda" else torch.xpu
+    with module.device(device):
+        return module.is_bf16_supported(including_emulation=False)
 
 
 def describe(precision: str) -> str:
@@ -63,7 +68,8 @@ def arithmetic(precision: str) -> Iterator[None]:
     if precision != "tf32":
         yield
         return
-    places = torch.backends.cuda.matmul, torch.backends.cudnn.conv
+    backends: Any = torch.backends
+    places = backends.cuda.matmul, backends.cudnn.conv
     before = [place.fp32_precision for place in places]
     for place in places:
         place.fp32_precision = "tf32"

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from ganvas import interrupts, user_code
-from ganvas.config import TrainConfig, replace, to_json
+from ganvas.config import TrainConfig, leaves, replace, to_json
 from ganvas.data import ImageSet, open_images
 from ganvas.errors import GanvasError, describe_value
 from ganvas.files import to_path
@@ -22,7 +22,7 @@ from ganvas.runs.folder import Run
 from ganvas.runs.listeners import Listener, Listeners, check_listeners
 from ganvas.runs.lock import lock_run
 from ganvas.threads import cpu_threads
-from ganvas.training import choices, distributed, memory, planning, precision, transfer
+from ganvas.training import choices, device_errors, distributed, memory, planning, precision, transfer
 from ganvas.training.estimate import (
     check_memory,
     choose_threads,
@@ -38,9 +38,14 @@ from ganvas.training.progress import ProgressReporter
 from ganvas.training.speed_check import format_speed_warning
 from ganvas.training.transfer import Origin
 from ganvas.values import to_flag, to_text
+from ganvas.version import __version__
+
+OWN_KNOBS = ("data", "device", "threads")
+"""Knobs that processes on several machines may have each for itself."""
 
 
 @interrupts.raise_on_signal()  # the session collects stop requests instead
+@distributed.process_group()
 @default_state()
 @user_code.quote_loaded()
 def train(
@@ -92,11 +97,12 @@ def train(
     critic = get_objective(config.loss.objective).critic
     preview = config.runtime.preview
     progress = ProgressReporter(Plan.of(config).total, quiet=quiet, critic=critic, preview=preview)
-    cost = estimate_cost(config, shape, device)  # before the processes join: it finds mistakes in the user's own code
+    cost = estimate_cost(config, shape, device)  # it also finds mistakes in the user's own code
     origin = transfer.find_origin(config)
     with Listeners(listeners if distributed.is_main_process() else (), progress.print) as told:
-        with distributed.process_group(device):
+        with distributed.gradient_group(device, _shared_settings(config, images)):
             distributed.run_on_main(lambda: check_memory(cost))
+            check_memory(cost)  # of this machine
             data = {
                 "name": images.name,
                 "fingerprint": images.fingerprint,
@@ -111,6 +117,7 @@ def train(
             with ExitStack() as stack, progress:
                 run = distributed.run_on_main(lambda: _lock_run(run, config, n, stack))
                 stack.enter_context(cpu_threads(run.threads or n))
+                stack.enter_context(device_errors.explained(config, cost, run))
                 fresh = distributed.run_on_main(lambda: not run.state_file.exists())
                 speed = measure_speed(cost, config, shape, device) if fresh else None
                 planner = None
@@ -126,6 +133,12 @@ def train(
             _evaluate_run(run, str(device), quiet)
             session.saver.check_folder()
     return run
+
+
+def _shared_settings(config: TrainConfig, images: ImageSet) -> dict[str, Any]:
+    """What must be the same on every process, by its name; data may have another path on each machine."""
+    knobs = {f"--{name.replace('_', '-')}": value for name, value in leaves(config) if name not in OWN_KNOBS}
+    return {**knobs, "set of images": images.fingerprint, "version of Ganvas": __version__}
 
 
 def _plan_length(planner: Planner, run: Run, images_per_s: float | None) -> Planner:
@@ -197,7 +210,7 @@ def plan(config: TrainConfig, report: Callable[[str], object] = lambda line: Non
     cost = estimate_cost(config, shape, device)
     check_memory(cost)
     report(format_cost(cost, config, None))
-    with cpu_threads(config.runtime.threads or choose_threads(cost)):
+    with cpu_threads(config.runtime.threads or choose_threads(cost)), device_errors.explained(config, cost):
         speed = measure_speed(cost, config, shape, device)
     planned, length = config, ""
     if config.minutes is not None:

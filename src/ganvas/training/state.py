@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ganvas import drawing, networks
+from ganvas import devices, drawing, networks
 from ganvas.config import OptimisationConfig, TrainConfig
 from ganvas.data import ImageSet
 from ganvas.data.pixels import to_unit
@@ -102,6 +102,8 @@ class TrainState:
         chosen = precision.choose(config.runtime.precision, device)
         for network in (generator, discriminator):
             network.set_activation_dtype(precision.DTYPES[chosen])
+        if precision.DTYPES[chosen] not in (generator.activation_dtype, discriminator.activation_dtype):
+            chosen = "fp32"
         return cls(
             config=config,
             device=device,
@@ -323,7 +325,8 @@ class TrainState:
     def _step(self, optimiser: Optimizer, network: nn.Module, lr: float, beta2: float) -> Tensor:
         """Averages the gradients over the processes and takes a step; returns the norm of the averaged gradient."""
         if self._loss_scale != 1:
-            torch._foreach_div_([p.grad for p in network.parameters() if p.grad is not None], self._loss_scale)
+            gradients = [p.grad for p in network.parameters() if p.grad is not None]
+            torch._foreach_div_(gradients, self._loss_scale)  # pyright: ignore[reportPrivateImportUsage]
         norm = distributed.average_gradients(network)
         for group in optimiser.param_groups:
             group["lr"] = lr
@@ -356,7 +359,7 @@ class TrainState:
         batch = self.config.optimisation.batch
         z = torch.randn(draws, batch, self.config.network.latent, generator=rng)  # on the CPU: equal on every device
         share = batch // distributed.world_size()
-        return z[:, distributed.rank() * share : (distributed.rank() + 1) * share].to(self.device, non_blocking=True)
+        return devices.upload(z[:, distributed.rank() * share : (distributed.rank() + 1) * share], self.device)
 
 
 def _build_moments(
@@ -373,7 +376,7 @@ def _build_moments(
 def _build_optimiser(network: nn.Module, knobs: OptimisationConfig, device: torch.device) -> Optimizer:
     if knobs.optimiser == "rmsprop":
         return RMSprop(network.parameters(), foreach=True)
-    return Adam(network.parameters(), fused=device.type in ("cpu", "cuda"))
+    return Adam(network.parameters(), fused=device.type in ("cpu", "cuda", "xpu"))
 
 
 def _concatenate(measured: Sequence[Quantities]) -> Quantities:

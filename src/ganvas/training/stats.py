@@ -6,6 +6,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from ganvas.devices import widest_float
+
 
 class Stats:
     """Count, sum and sum of squares of every quantity since the last `summarise`, on the device.
@@ -14,7 +16,7 @@ class Stats:
     """
 
     def __init__(self, device: torch.device) -> None:
-        self._dtype = torch.float32 if device.type == "mps" else torch.float64
+        self._dtype = widest_float(device)
         self._moments: dict[tuple[str, ...], Tensor] = {}  # names -> [names, 3]: n, sum, sum of squares
         self._first_bad: dict[tuple[str, ...], Tensor] = {}  # names -> nimg of the first non-finite value, or inf
 

@@ -268,7 +268,7 @@ class Probe(Displayed):
         """Adds the losses since the last probe as a few rows; waits for the device."""
         self.history.update_facts(shown=self._shown or None)
         for name, values in self._losses.items():
-            column = torch.stack([value.to(values[-1].device) for value in values]).double().cpu()
+            column = torch.stack([value.to(values[-1].device) for value in values]).cpu().double()
             rows = min(LOSS_ROWS, len(column))
             for part, piece in enumerate(column.tensor_split(rows)):
                 at = self._steps - len(column) * (1 - (part + 1) / rows)

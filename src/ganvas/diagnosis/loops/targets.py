@@ -85,7 +85,7 @@ def pushes(asked: list[Asked], kind: str, passes: set[int]) -> Iterator[tuple[Te
         for number, head, gradient in one.call.gradients:
             if rows is not None and number in passes:
                 part = gradient[rows]
-                yield one.call.heads[head][rows], part * part.numel()
+                yield one.call.heads[head][rows].cpu(), (part * part.numel()).cpu()  # MPS has no float64
 
 
 def _direction(pairs: Pairs) -> float | None:

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.nn.utils import get_total_norm
 
+from ganvas.devices import widest_float
+
 Logits = Callable[[Tensor], Tensor]
 """Images -> D's logits, float [n], or [n k] of a D that gives k for each image."""
 
@@ -66,7 +68,7 @@ class WeightUpdate:
             if not is_lazy(weight) and weight.is_floating_point() and weight.numel()
         ]
         self._before = [weight.detach().clone() for weight in self._weights]
-        sizes = [weight.norm(dtype=torch.float64) for weight in self._before]
+        sizes = [weight.norm(dtype=widest_float(weight.device)) for weight in self._before]
         self._sizes = torch.stack(sizes) if sizes else torch.empty(0)
         self._earlier = None if earlier is None else earlier._sizes
 
