@@ -113,7 +113,12 @@ def format_gpus(counted: Round, bandwidth: float) -> str:
 def format_row(name: str, counted: Round) -> str:
     cells = [f"`{name}`", f"{counted.parameters / 1e6:.2f}", format_number(counted.exchanged / 1e6)]
     cells += [format_number(counted.flops / 1e9), format_number(counted.flops / FLOPS * 1e3)]
-    return "| " + " | ".join(cells + [format_gpus(counted, bandwidth) for bandwidth in LINKS.values()]) + " |"
+    return "| " + " | ".join(cells) + " |"
+
+
+def format_links(name: str, counted: Round) -> str:
+    cells = [f"`{name}`", *(format_gpus(counted, bandwidth) for bandwidth in LINKS.values())]
+    return "| " + " | ".join(cells) + " |"
 
 
 def format_number(value: float) -> str:
@@ -126,13 +131,15 @@ def format_speedups(name: str, counted: Round) -> str:
 
 
 def make_tables(rounds: dict[str, Round]) -> str:
-    """Two tables in Markdown: all recipes, and the speed of those that gain from four GPUs over PCIe."""
+    """Three tables in Markdown: rounds, GPUs on each link, the speed of those that gain from four GPUs over PCIe."""
     gaining = {name: counted for name, counted in rounds.items() if speedup(4, counted.balance(LINKS["PCIe"])) > 1}
     return "\n\n".join(
         [
-            make_table(["million parameters", "MB a round", "GFLOP a round", "ms on one GPU", *LINKS], [
+            make_table(["million parameters", "MB a round", "GFLOP a round", "ms on one GPU"], [
                 format_row(name, counted) for name, counted in rounds.items()
             ]),
+            "So many GPUs exchange as long as they compute:",
+            make_table([*LINKS], [format_links(name, counted) for name, counted in rounds.items()]),
             "So many times as fast as one GPU is each of these:",
             make_table([f"{n} over {link}" for n, link in SETUPS], [
                 format_speedups(name, counted) for name, counted in gaining.items()

@@ -36,6 +36,7 @@ FAULTS: dict[str, Callable[[], object]] = {
     "exits on rank 1": lambda: os._exit(7) if os.environ["RANK"] == "1" else None,
     "killed": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "killed early": lambda: None,
+    "no memory early": lambda: None,
     "terminated": lambda: os.kill(os.getpid(), signal.SIGTERM),
     "no memory": no_memory,
     "defect": defect,
@@ -54,6 +55,8 @@ def install(fault: str) -> None:
         return train_round(self, batches, nimg)
 
     TrainState.train_round = train_with_fault  # type: ignore[method-assign]
+    if fault == "no memory early":
+        start.estimate_cost = lambda *_: no_memory()
     if fault == "killed early":
         start.estimate_cost = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
     if fault == "impatient":

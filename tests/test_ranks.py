@@ -131,13 +131,22 @@ def test_rank_without_memory_ends_all_and_tells_them_why(rank: int) -> None:
     done = train_ranks([CONFIG] * 2, faults)
     failed, other = done[rank], done[1 - rank]
     assert (failed.returncode, other.returncode) == (1, 1)
-    assert ("ganvas: rank 1: " if rank else "ganvas: ") + "There is not enough memory (CUDA out of" in failed.stderr
+    message = "The GPU has no memory left with 10 images at a time (CUDA out of memory. Tried to allocate 2.00 GiB)"
+    assert ("ganvas: rank 1: " if rank else "ganvas: ") + message in failed.stderr
     assert f"Rank {rank}, on " in other.stderr
-    assert f"has ended, so rank {1 - rank} stops too. It said: There is not enough memory (CUDA out" in other.stderr
-    assert "--microbatch" in other.stderr
+    assert f"has ended, so rank {1 - rank} stops too. It said: {message}" in other.stderr
+    assert "--microbatch 5" in other.stderr
     assert "Traceback" not in failed.stderr + other.stderr
     assert saved_state()[1] == 100
     finish(2)
+
+
+def test_rank_without_memory_for_its_images_says_so() -> None:
+    first, second = train_ranks([CONFIG] * 2, ["", "no memory early"])
+    assert (first.returncode, second.returncode) == (1, 1)
+    assert "ganvas: rank 1: There is not enough memory (" in second.stderr
+    assert "Rank 1, on " in first.stderr
+    assert "--microbatch" in first.stderr
 
 
 @pytest.mark.parametrize("rank", [0, pytest.param(1, marks=pytest.mark.exhaustive)])

@@ -21,7 +21,9 @@ def tables_of_the_page() -> str:
 
 @pytest.mark.parametrize("name", ["digits", "cnn", "cnn-stable", "wgan"])
 def test_row_of_the_page_is_what_the_code_counts(name: str) -> None:
-    assert scaling.format_row(name, scaling.count(name)) in tables_of_the_page()
+    counted, page = scaling.count(name), tables_of_the_page()
+    assert f"\n{scaling.format_row(name, counted)}\n" in page
+    assert f"\n{scaling.format_links(name, counted)}\n" in page
 
 
 @pytest.mark.exhaustive

@@ -27,6 +27,7 @@ def explained(config: TrainConfig, cost: CostEstimate, run: Run | None = None) -
 
 def _explain_memory(config: TrainConfig, cost: CostEstimate, run: Run | None, reason: str) -> GanvasError:
     n = cost.images_per_pass
+    run = run if run is not None and run.path.exists() else None  # its folder may be on another machine only
     saved = None if run is None else state_metadata.saved_kimg(run.path)
     what = f"The GPU has no memory left with {n} images at a time ({reason})"
     if run is not None:
