@@ -12,6 +12,7 @@ from ganvas.config import differences, leaves
 from ganvas.config.families import R3GAN
 from ganvas.game.objectives import zero_centred_penalty
 from ganvas.networks import Shape, count_parameters
+from ganvas.networks.casting import Conv2d
 from ganvas.networks.r3gan import Discriminator, Downsample, Generator, ResidualBlock, Upsample, channels, groups
 from ganvas.recipes import get_recipe
 
@@ -58,8 +59,8 @@ def test_width_is_constant_up_to_32_and_then_halves() -> None:
     wide = [m[0].in_channels for m in generator.modules() if isinstance(m, ResidualBlock)]
     assert wide == [32, 32, 32, 32, 16, 8]
     assert [m[0].in_channels for m in discriminator.modules() if isinstance(m, ResidualBlock)] == wide[::-1]
-    assert [type(m) for m in generator.layers][-6:] == 2 * [nn.Conv2d, Upsample, ResidualBlock]
-    assert [type(m) for m in discriminator.layers][:6] == 2 * [ResidualBlock, Downsample, nn.Conv2d]
+    assert [type(m) for m in generator.layers][-6:] == 2 * [Conv2d, Upsample, ResidualBlock]
+    assert [type(m) for m in discriminator.layers][:6] == 2 * [ResidualBlock, Downsample, Conv2d]
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,10 @@ def test_probes_respect_their_time_share_unless_interventions_need_them(
     assert probed == ([True, *[False] * 5] if on_failure == "warn" else [True] * 6)
 
 
-def test_findings_are_reported_logged_and_diagnosed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_findings_are_reported_logged_and_diagnosed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(budget, "FREE", 1000.0)  # a probe at every tick, however busy the machine is
     run = start.train(unstable(), out=tmp_path)
     printed = capsys.readouterr().err
     assert printed.count("Failure: G's learning rate is too high") == 1
