@@ -306,9 +306,8 @@ def warp(images: Tensor, maps: Tensor) -> Tensor:
 
 
 def _sample(images: Tensor, grid: Tensor) -> Tensor:
-    if (
-        torch.compiler.is_compiling()
-    ):  # a function with a backward of its own cannot be compiled and differentiated twice
+    # a function with a backward of its own cannot be compiled and differentiated twice
+    if torch.compiler.is_compiling():
         return F.grid_sample(images, grid, padding_mode="reflection", align_corners=True)
     return _GridSample.apply(images, grid)  # type: ignore[return-value]
 
