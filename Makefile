@@ -64,7 +64,7 @@ lessons: .venv-lessons/installed
 
 fuzz: $(VENV)/installed-dev
 	$(BIN)/python tests/fuzz/fuzz.py --cases $(CASES) --seed $(SEED)
-	$(BIN)/python -m pytest -n auto --dist loadfile -m exhaustive
+	$(BIN)/python -m pytest -n auto --dist loadfile -m exhaustive --timeout 3600
 
 kills: $(VENV)/installed-dev
 	$(BIN)/python tests/fuzz/kills.py --kills $(KILLS) --seed $(SEED)

@@ -26,6 +26,9 @@ PIXEL = bytes.fromhex(
 )
 """A PNG of one pixel."""
 
+PATIENCE_SECONDS = 60
+"""Time for an event to come; the machine may be busy."""
+
 
 def make_run(out: Path, name: str, lines: int = 0, class_names: tuple[str, ...] = (), kimg: float = 40) -> Path:
     """A run folder as ganvas train makes it, with some lines of stats.jsonl and a grid."""
@@ -113,13 +116,14 @@ class Events:
     def __init__(self, client: socket.socket) -> None:
         self._file = client.makefile("rb")
         status, self.headers = read_head(self._file)
-        self.status, self.id, self._held = status, "", b""
+        self.status, self.id, self._held, self._until = status, "", b"", 0.0
 
     def close(self) -> None:
         self._file.close()
 
     def next(self, *names: str) -> Any:
         """(name, data) of the next event of one of these names, or of any."""
+        self._until = time.monotonic() + PATIENCE_SECONDS
         while True:
             name, data = self._read()
             if not names or name in names:
@@ -140,6 +144,8 @@ class Events:
 
     def _line(self) -> bytes:
         while b"\n" not in self._held:
+            if time.monotonic() > self._until:  # heartbeats come for ever
+                raise TimeoutError(f"no such event within {PATIENCE_SECONDS} s")
             size = int(self._file.readline(), 16)
             if size == 0:
                 raise EOFError

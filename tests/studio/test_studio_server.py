@@ -11,9 +11,11 @@ import pytest
 from serving import PIXEL, Served, line, make_run, serving
 from support import tiny
 
+from ganvas.runs.folder import Run
 from ganvas.runs.lock import lock_run
 from ganvas.runs.log import append_event, append_json, append_text, drop_lines_after, read_last
 from ganvas.studio.runs import last_finding
+from ganvas.studio.streams import _RunNews
 from ganvas.training.start import train
 
 
@@ -208,8 +210,28 @@ def test_a_run_that_goes_is_said_to_be_gone_and_ends_no_stream(served: Served, r
         (runs / "b").rename(runs.parent / "b")  # at once: while files go one by one, a look could fall between them
         assert events.next("gone")[1] == {}
         make_run(runs, "b", lines=1)
-        assert events.next("reset")
-        assert events.next("card")
+        assert events.next()[0] == "reset"
+        assert events.next("card")[1]["nimg"] == 1000
+
+
+def test_a_run_that_was_read_while_it_went_is_read_again_when_it_is_back(served: Served, runs: Path) -> None:
+    run = make_run(runs, "b", lines=2)
+    news = _RunNews(served.studio, "0/b", "").news
+    served.studio.runs.look()
+    assert [event.split()[1] for event in news()] == [b"card"]
+    append_event(run, "planned", 1000)
+    served.studio.runs.look()
+    run.rename(runs.parent / "b")
+    assert b"reset" in b"".join(news()), "the logs are gone, the run was there at the last look"
+    served.studio.runs.look()
+    assert news() == [b"event: gone\ndata: {}\n\n"]
+    assert news() == []
+    make_run(runs, "b", lines=1)
+    served.studio.runs.look()
+    first, *others = news()
+    assert b"event: reset" in first
+    assert b"event: card" in others[-1]
+    assert b"event: lines" not in b"".join(others), "the page reads them"
 
 
 def test_a_run_that_was_idle_for_long_is_still_seen_within_a_second(
@@ -261,7 +283,6 @@ def test_many_pages_share_one_look_at_the_files(runs: Path, monkeypatch: pytest.
     ],
 )
 def test_severity_is_that_of_what_was_found_last(runs: Path, events: list[tuple[str, Any]], severity: str) -> None:
-    from ganvas.runs.folder import Run
 
     for name, value in events:
         append_event(runs / "a", name, 0, name=value, severity=value, summary=f"a {value}", quantities=["D/loss"])

@@ -173,25 +173,33 @@ class _RunNews:
     def __init__(self, studio: "Studio", key: str, after: str) -> None:
         self._studio, self._key, self._jobs = studio, key, _Jobs(studio)
         self._path = studio.runs.find(key)
+        self._follow_from(after)
+        self._urls: dict[int, str | None] = {}
+        self._card: dict[str, Any] = {}
+        self._changes = -1
+        self._gone = False
+
+    def _follow_from(self, after: str) -> None:
         given = after.split("-") if re.fullmatch(r"[0-9]{1,15}(-[0-9]{1,15}){0,3}", after) else []
         here = [int(text) for text in (*given, *position(self._path).split("-")[len(given) :])]
         self._stats, self._events, self._metrics = (
             Tail(self._path / name, offset) for name, offset in zip(LOGS, here, strict=False)
         )
         self._newest = here[-1]
-        self._urls: dict[int, str | None] = {}
-        self._card: dict[str, Any] = {}
-        self._changes = -1
 
     def news(self) -> list[bytes]:
         jobs, seen = self._jobs.news(), self._studio.runs.peek(self._key)
         if seen is None and self._changes < 0:  # nobody has looked at it yet
             seen = self._studio.runs.card(self._key), 0
         if seen is None:
-            gone, self._card = bool(self._card), {}
-            return [*jobs, _event("gone", {})] if gone else jobs
+            told, self._gone, self._card = self._gone, True, {}
+            return jobs if told else [*jobs, _event("gone", {})]
         card, changes = self._studio.with_job(seen[0]), seen[1]
         found = jobs
+        if self._gone:  # it is there again, and may be another one: the page reads it all
+            self._gone = False
+            self._follow_from(position(self._path))
+            found.append(_event("reset", {}, self._identity()))
         if changes != self._changes:
             first, self._changes = self._changes < 0, changes
             found += [*self._lines(), *self._grids(first)]
