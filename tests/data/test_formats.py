@@ -106,6 +106,27 @@ def test_pages_of_a_tiff_are_images(tmp_path, pages):
             open_data(tmp_path / "cut.tif")
 
 
+@pytest.mark.parametrize(
+    "pages",
+    [noise(5, 9, 12), noise(5, 9, 12, 3), noise(5, 9, 12).astype(np.uint16) * 257],
+    ids=["grey", "RGB", "16 bits"],
+)
+def test_pages_of_imagej_with_one_header_are_images(tmp_path, pages):
+    description = {270: f"ImageJ=1.54f\nimages={len(pages)}\nslices={len(pages)}\nloop=false\n"}
+    content = save(Image.fromarray(pages[0]), "TIFF", tiffinfo=description) + pages[1:].tobytes()
+    (tmp_path / "stack.tif").write_bytes(content)
+    found = open_data(tmp_path / "stack.tif")
+    expected = pages // 257 if pages.dtype == np.uint16 else pages
+    assert np.array_equal(found.images.transpose(0, 2, 3, 1).reshape(pages.shape), expected)
+    assert "The 5 pages of stack.tif are read as 5 images." in found.notes
+    (tmp_path / "cut.tif").write_bytes(content[: -pages[0].nbytes - 3])
+    with pytest.raises(GanvasError, match="it ends after 3 of its 5 pages"):
+        open_data(tmp_path / "cut.tif")
+    for each in ("a", "b"):
+        write_folder(tmp_path / "folder", {f"{each}.tif": content})
+    assert any("several frames or pages: 2" in note for note in open_data(tmp_path / "folder").notes)
+
+
 def test_pages_of_different_sizes_are_no_images(tmp_path):
     pages = [Image.fromarray(noise(64 >> step, 48 >> step)) for step in range(3)]
     (tmp_path / "pyramid.tif").write_bytes(save(pages[0], "TIFF", save_all=True, append_images=pages[1:]))

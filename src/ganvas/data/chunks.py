@@ -1,6 +1,7 @@
-"""Looks into PNG and TIFF files for what Pillow refuses: long texts of a PNG, and the number of bands of a TIFF."""
+"""Looks into PNG and TIFF files for what Pillow refuses or does not see: long texts, and a TIFF's bands and pages."""
 
 import io
+import re
 import struct
 from collections.abc import Callable
 from typing import BinaryIO
@@ -10,7 +11,8 @@ from PIL import Image
 _PNG = b"\x89PNG\r\n\x1a\n"
 _TEXTS = {b"zTXt", b"iTXt", b"tEXt", b"iCCP"}
 _MAX_BYTES = 2**30
-_SAMPLES_PER_PIXEL = 277
+_DESCRIPTION, _SAMPLES_PER_PIXEL = 270, 277
+_MAX_PAGES = 1_000_000
 
 
 def without_text(file: BinaryIO) -> BinaryIO:
@@ -69,3 +71,15 @@ def count_bands(file: BinaryIO) -> int:
     except (OSError, struct.error, ValueError):
         pass
     return 0
+
+
+def count_imagej_pages(image: Image.Image) -> int:
+    """The pages of an opened TIFF that ImageJ wrote with the header of the first alone, uncompressed; of any other, 0.
+
+    Of more than 4 GB ImageJ always writes it so; its description has a line "images=60".
+    """
+    text = str(getattr(image, "tag_v2", {}).get(_DESCRIPTION, ""))
+    found = re.search(r"^images=(\d{1,9})\s*$", text, re.MULTILINE) if text.startswith("ImageJ=") else None
+    if found is None or getattr(image, "is_animated", False) or any(tile[0] != "raw" for tile in image.tile):
+        return 0
+    return min(int(found[1]), _MAX_PAGES)

@@ -12,7 +12,7 @@ from typing import BinaryIO, Literal
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from ganvas.data.chunks import count_bands, ignore_long_text, without_text
+from ganvas.data.chunks import count_bands, count_imagej_pages, ignore_long_text, without_text
 from ganvas.data.options import MIN_SIDE
 from ganvas.data.sniffing import HEAD_BYTES, IMAGE_FORMATS, detect_format
 from ganvas.data.source_types import Unreadable, describe_start
@@ -77,6 +77,7 @@ def read_header(file: BinaryIO, name: str) -> Header:
         format, named = _SAME_FORMAT.get(format, format), _SAME_FORMAT.get(named, named)
         misnamed = f"a {format} named {suffix}" if named in _FORMATS and named != format else ""
         several = image.format != "MPO" and bool(getattr(image, "is_animated", False))  # a phone's photo has a second
+        several = several or count_imagej_pages(image) > 1
         grey, alpha = _is_grey(image), image.has_transparency_data
         return Header(height, width, image.mode, grey, alpha, misnamed, several, _depth(image))
 

@@ -1,24 +1,28 @@
-"""Reads a TIFF of several pages of one size: each page is an image."""
+"""Reads a TIFF of several pages of one size, each of which is an image; ImageJ's have one header for all pages."""
 
 import io
+import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 from PIL import Image
 
-from ganvas.data.chunks import ignore_long_text
+from ganvas.data.chunks import count_imagej_pages, ignore_long_text
 from ganvas.data.source_types import ImageFiles, Source, Unreadable, file_stamp, no_split
 from ganvas.errors import GanvasError
 
 _MAX_PAGES = 1_000_000
+
+_STRIP_BYTES = 279
+"""A tag of a TIFF."""
 
 
 def is_stack(path: Path) -> bool:
     """Whether a file is a TIFF with more than one page, as far as its headers show."""
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(path, formats=("TIFF",)) as image:
-            return bool(getattr(image, "is_animated", False))
+            return bool(getattr(image, "is_animated", False)) or count_imagej_pages(image) > 1
     except Exception:  # a damaged header may fail in any way
         return False
 
@@ -72,6 +76,9 @@ def _pages(path: Path) -> Iterator[Image.Image | Unreadable]:
     """Yields each page, not decoded; where one cannot be found, that is the last."""
     with warnings.catch_warnings(action="ignore"), Image.open(path, formats=("TIFF",)) as image:
         ignore_long_text(image)
+        if (count := count_imagej_pages(image)) > 1:
+            yield from _imagej_pages(path, image, count)
+            return
         for number in range(_MAX_PAGES):
             try:
                 image.seek(number)
@@ -81,3 +88,16 @@ def _pages(path: Path) -> Iterator[Image.Image | Unreadable]:
                 yield Unreadable(f"damaged TIFF: {error or type(error).__name__}")
                 return
             yield image
+
+
+def _imagej_pages(path: Path, first: Image.Image, count: int) -> Iterator[Image.Image | Unreadable]:
+    """Its pages, which lie one behind the other; of a file that is cut off, those that are there, and that it is."""
+    page_bytes = sum(first.tag_v2[_STRIP_BYTES])  # type: ignore[attr-defined]
+    begin = min(tile.offset for tile in first.tile)
+    whole = (os.stat(path).st_size - begin) // page_bytes
+    for number in range(min(count, whole)):
+        with Image.open(path, formats=("TIFF",)) as page:
+            page.tile = [tile._replace(offset=tile.offset + number * page_bytes) for tile in page.tile]
+            yield page
+    if whole < count:
+        yield Unreadable(f"damaged TIFF: it ends after {whole} of its {count} pages")
