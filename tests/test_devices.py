@@ -124,9 +124,9 @@ def test_each_gpu_is_waited_for_by_its_own_module(device: torch.device, monkeypa
     assert called == ([] if device == CPU else [f"torch.{device.type}"])
 
 
-def test_only_cuda_copies_ordinary_memory_without_waiting() -> None:
-    """MPS and XPU may read it when it belongs to something else."""
-    assert {"cuda"} == devices.STAGED
+def test_only_cuda_copies_without_waiting() -> None:
+    """MPS and XPU may read memory that is not pinned when it belongs to something else."""
+    assert {"cuda"} == devices.PINNED
     assert devices.upload(torch.ones(2), CPU).tolist() == [1, 1]
 
 

@@ -105,7 +105,8 @@ def _without_float64(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def _uploads_like_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(devices, "STAGED", {"meta"})
+    monkeypatch.setattr(devices, "PINNED", {"meta"})
+    monkeypatch.setattr(Tensor, "pin_memory", lambda self: self.clone())  # which needs a GPU
 
 
 def test_tensors_left_on_the_cpu_are_found() -> None:
@@ -202,9 +203,19 @@ def test_growing_stays_on_the_device_and_never_waits_for_it(nimg: int) -> None:
     assert not gpu.waits
 
 
+def test_latents_of_many_rounds_are_one_copy(monkeypatch: pytest.MonkeyPatch) -> None:
+    copies: list[Tensor] = []
+    upload = devices.upload
+    monkeypatch.setattr(devices, "upload", lambda tensor, device: (copies.append(tensor), upload(tensor, device))[1])
+    config = narrow("mlp", tick_kimg=0.2)
+    rounds = 200 // config.images_per_round
+    play(config, [config.images_per_round * i for i in range(rounds + 1)])
+    assert [len(copy) for copy in copies] == [rounds, rounds]
+
+
 def test_latents_are_waited_for_where_a_copy_may_read_its_source_later(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on MPS and XPU: else their memory may be something else by then, and the numbers wrong."""
-    monkeypatch.setattr(devices, "STAGED", {"cuda"})
+    monkeypatch.setattr(devices, "PINNED", {"cuda"})
     _, gpu = play(narrow("mlp"))
     assert [wait.split()[1] for wait in gpu.waits] == ["upload:"]
 
@@ -333,8 +344,7 @@ def test_slow_rounds_that_can_be_cancelled_never_wait() -> None:
 
 @pytest.mark.parametrize("fits", [True, False])
 def test_batches_for_cuda_never_wait(fits: bool, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They are on the device, or come from pinned memory, which is made here by a copy."""
-    monkeypatch.setattr(Tensor, "pin_memory", lambda self: self.clone())
+    """They are on the device, or come from pinned memory."""
     loader = batches._DeviceLoader if fits else batches._StreamingLoader
     monkeypatch.setattr(batches, "_choose_loader", loader)
     images = open_images(DatasetConfig(data=str(data)).options(), progress=False)

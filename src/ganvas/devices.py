@@ -3,25 +3,22 @@
 import contextlib
 import os
 from pathlib import Path
-from typing import Any
 
 import psutil
 import torch
 
 from ganvas.errors import GanvasError, describe_value
+from ganvas.pytorch_state import GPU_MODULES
 
 NAMES = "auto, cpu, cuda, cuda:N, xpu, xpu:N or mps"
 
-STAGED = frozenset({"cuda"})
-"""Kinds of device to which ordinary memory is copied without waiting for what the device does."""
-
-_NUMBERED: dict[str, Any] = {"cuda": torch.cuda, "xpu": torch.xpu}
-"""Kinds of GPU of which a machine may have several; both modules have the same functions."""
+PINNED = frozenset({"cuda"})
+"""Kinds of device to which pinned memory is copied without waiting for what the device does."""
 
 
 def count_gpus() -> dict[str, int]:
     """How many GPUs of each kind there are; `auto` takes the first of the first kind."""
-    counts = {kind: module.device_count() for kind, module in _NUMBERED.items()}
+    counts = {kind: module.device_count() for kind, module in GPU_MODULES.items()}
     return {**counts, "mps": int(torch.backends.mps.is_available())}
 
 
@@ -53,7 +50,7 @@ def select_device(name: str | torch.device) -> torch.device:
             expected="a device of this machine",
             fix="use --device auto, or start no more processes than there are GPUs.",
         )
-    return torch.device(chosen.type, index) if chosen.type in _NUMBERED else chosen
+    return torch.device(chosen.type, index) if chosen.type in GPU_MODULES else chosen
 
 
 def widest_float(device: torch.device) -> torch.dtype:
@@ -63,26 +60,28 @@ def widest_float(device: torch.device) -> torch.dtype:
 
 
 def upload(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """A tensor of the CPU on the device; CUDA is not waited for.
+    """A tensor of the CPU on the device; CUDA copies it from pinned memory and is not waited for.
 
-    CUDA has staged ordinary memory when the call returns. MPS and XPU may read it later, when it belongs to something
-    else, and then compute with wrong numbers (PyTorch issue 189690).
+    MPS and XPU may read ordinary memory after a call that does not wait, when it belongs to something else, and then
+    compute with wrong numbers (PyTorch issue 189690).
     """
-    return tensor.to(device, non_blocking=device.type in STAGED)
+    if device.type in PINNED:
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
 
 
 def synchronize(device: torch.device) -> None:
     """Waits until what was started on a GPU is done."""
-    if device.type in _NUMBERED:
-        _NUMBERED[device.type].synchronize(device)
+    if device.type in GPU_MODULES:
+        GPU_MODULES[device.type].synchronize(device)
     elif device.type == "mps":
         torch.mps.synchronize()
 
 
 def used_memory(device: torch.device) -> dict[str, float]:
     """memory: megabytes that this process uses now, on the GPU if `device` is one."""
-    if device.type in _NUMBERED:
-        held = _NUMBERED[device.type].memory_allocated(device)
+    if device.type in GPU_MODULES:
+        held = GPU_MODULES[device.type].memory_allocated(device)
     elif device.type == "mps":
         held = torch.mps.current_allocated_memory()
     else:
@@ -95,8 +94,8 @@ def peak_memory(device: torch.device) -> int | None:
 
     Of MPS PyTorch knows no peak: what the driver has given, which is kept for later use.
     """
-    if device.type in _NUMBERED:
-        return _NUMBERED[device.type].max_memory_allocated(device)
+    if device.type in GPU_MODULES:
+        return GPU_MODULES[device.type].max_memory_allocated(device)
     return torch.mps.driver_allocated_memory() if device.type == "mps" else None
 
 
@@ -105,9 +104,9 @@ def free_bytes(device: torch.device) -> int:
 
     MPS has the main memory, of which Metal recommends to use a part at most.
     """
-    if device.type in _NUMBERED:
+    if device.type in GPU_MODULES:
         try:
-            return _NUMBERED[device.type].mem_get_info(device)[0]
+            return GPU_MODULES[device.type].mem_get_info(device)[0]
         except RuntimeError:  # some drivers of XPU do not say it
             if device.type == "cuda":
                 raise

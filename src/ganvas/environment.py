@@ -145,13 +145,15 @@ def _devices() -> list[dict[str, Any]]:
     """What PyTorch can compute on, with bytes of memory; the first is what `auto` takes."""
     import torch
 
+    from ganvas.pytorch_state import GPU_MODULES
+
     found: list[dict[str, Any]] = []
-    modules: dict[str, Any] = {"cuda": torch.cuda, "xpu": torch.xpu}
-    for kind, index in ((kind, index) for kind, module in modules.items() for index in range(module.device_count())):
+    indices = [(kind, index) for kind, module in GPU_MODULES.items() for index in range(module.device_count())]
+    for kind, index in indices:
         entry: dict[str, Any] = {"device": f"{kind}:{index}"}
         try:
-            free, total = modules[kind].mem_get_info(index)
-            entry |= {"name": modules[kind].get_device_name(index), "free": free, "total": total}
+            free, total = GPU_MODULES[kind].mem_get_info(index)
+            entry |= {"name": GPU_MODULES[kind].get_device_name(index), "free": free, "total": total}
         except RuntimeError as error:  # a GPU that is there and does not work
             entry["error"] = str(error).splitlines()[0]
         found.append(entry)

@@ -23,8 +23,8 @@ _PRECISIONS = (
 )
 """Where PyTorch keeps how float32 is multiplied: `fp32_precision` is "ieee", or less exact."""
 
-_GPUS: tuple[Any, ...] = (torch.cuda, torch.xpu)
-"""The modules of GPUs that are initialised at their first use; they have the same functions."""
+GPU_MODULES: dict[str, Any] = {"cuda": torch.cuda, "xpu": torch.xpu}
+"""The modules of the kinds of GPU of which a machine may have several; they have the same functions."""
 
 
 class _ProcessState:
@@ -121,7 +121,7 @@ def _restore_arithmetic(before: tuple[torch.dtype, list[str]]) -> None:
 
 
 def _read_generators() -> tuple[Any, ...]:
-    gpus = [module.get_rng_state_all() if module.is_initialized() else None for module in _GPUS]
+    gpus = [module.get_rng_state_all() if module.is_initialized() else None for module in GPU_MODULES.values()]
     mps = torch.mps.get_rng_state() if torch.backends.mps.is_available() else None
     return torch.get_rng_state(), torch.initial_seed(), gpus, mps
 
@@ -134,7 +134,7 @@ def _restore_generators(before: tuple[Any, ...]) -> None:
     """
     cpu, seed, gpus, mps = before
     torch.set_rng_state(cpu)
-    for module, states in zip(_GPUS, gpus, strict=True):
+    for module, states in zip(GPU_MODULES.values(), gpus, strict=True):
         if states is not None:
             module.set_rng_state_all(states)
         elif module.is_initialized():

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from ganvas.errors import GanvasError
+from ganvas.pytorch_state import GPU_MODULES
 
 DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 """Precision -> the dtype of the feature maps."""
@@ -45,9 +46,9 @@ def _has_tf32(device: torch.device) -> bool:
 
 def _has_bfloat16(device: torch.device) -> bool:
     """Whether a GPU computes in bfloat16 by itself; a CPU mostly converts, which takes longer than it saves."""
-    if device.type not in ("cuda", "xpu"):
+    if device.type not in GPU_MODULES:
         return False
-    module = torch.cuda if device.type == "cuda" else torch.xpu
+    module = GPU_MODULES[device.type]
     with module.device(device):
         return module.is_bf16_supported(including_emulation=False)
 

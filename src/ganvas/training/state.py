@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ganvas import devices, drawing, networks
+from ganvas import drawing, networks
 from ganvas.config import OptimisationConfig, TrainConfig
 from ganvas.data import ImageSet
 from ganvas.data.pixels import to_unit
@@ -26,6 +26,7 @@ from ganvas.schedule import Schedule
 from ganvas.training import checks, distributed, ema, precision
 from ganvas.training.compilation import CompiledUpdates, EagerUpdates, Updates
 from ganvas.training.planning import Plan
+from ganvas.training.randomness import LatentStream, round_seed
 
 Quantities = dict[str, Tensor]
 """What a round measured, by name: "D/loss", "G/gradient" …, float [n] each, detached."""
@@ -72,6 +73,7 @@ class TrainState:
     memory_format: torch.memory_format
     update_counts: np.ndarray
     updates: Updates
+    latents: LatentStream
     before_microbatch: Callable[[], None] = lambda: None
     precision: str = "fp32"
 
@@ -119,6 +121,7 @@ class TrainState:
             memory_format=memory_format,
             update_counts=np.zeros(4, int),
             updates=EagerUpdates(game),
+            latents=LatentStream(config, device),
             precision=chosen,
         )
 
@@ -203,7 +206,7 @@ class TrainState:
         scheduled, balance = self.scheduled_values(nimg), self.config.balance
         self._apply_schedules(scheduled, nimg)
         shared = self.config.loss.shared_fakes
-        z = self._draw_latents(nimg, balance.d_steps + balance.g_steps - shared)
+        z = self.latents.of_round(nimg)
         update_d, update_g = self.update_policy.decide() if self.update_policy.is_active else (True, True)
         # the graph of D's last fakes is kept for G, but not with microbatches: it would need the memory they save
         keep_graph = shared and update_d and update_g and not self.config.optimisation.microbatch
@@ -244,7 +247,7 @@ class TrainState:
                 network.grow(scheduled["growth"])
         self.augment_pipe.p = scheduled["augment_p"] if self.ada is None else self.ada.p
         self.augment_pipe.noise = scheduled["noise"]
-        seed = self._seed(nimg, 1) + distributed.rank()
+        seed = round_seed(self.config.seed, nimg, 1) + distributed.rank()
         if self.device.type == "cpu":  # the same numbers; torch.manual_seed formats a stack for each absent device
             torch.default_generator.manual_seed(seed)
         else:
@@ -348,18 +351,6 @@ class TrainState:
         warmup = self.config.optimisation.ema_warmup
         half_life = min(half_life_kimg * 1000, warmup * images if warmup else math.inf)
         ema.update(self.g_ema, self.game.G, images=self.config.images_per_round, half_life=half_life)
-
-    def _seed(self, nimg: int, purpose: int) -> int:
-        """The seed of a round for one purpose: a function of (seed, nimg), so that a resumed run draws the same."""
-        return int(np.random.SeedSequence([self.config.seed, nimg]).generate_state(purpose + 1)[purpose])
-
-    def _draw_latents(self, nimg: int, draws: int) -> Tensor:
-        """This process's rows of the global latents of a round, float32 [draws n z]."""
-        rng = torch.Generator().manual_seed(self._seed(nimg, 0))
-        batch = self.config.optimisation.batch
-        z = torch.randn(draws, batch, self.config.network.latent, generator=rng)  # on the CPU: equal on every device
-        share = batch // distributed.world_size()
-        return devices.upload(z[:, distributed.rank() * share : (distributed.rank() + 1) * share], self.device)
 
 
 def _build_moments(
