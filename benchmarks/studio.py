@@ -1,6 +1,7 @@
 """What the studio takes: the first page, a hundred long runs, and the time of a training whose page is open.
 
     python benchmarks/studio.py --explore pretrained:digits28 RUN … [--moves 60]
+    python benchmarks/studio.py --lab 10
     python benchmarks/studio.py [--starts 7] [--runs 100] [--lines 10000] [--minutes 10] [--recipe digits]
 
 Prints tables for docs/results.md. Needs Chromium and Playwright. The training goes on all the time; spells with its
@@ -9,6 +10,7 @@ its first and last line of stats.jsonl. Each pair of spells gives a ratio; which
 """
 
 import argparse
+import itertools
 import json
 import os
 import re
@@ -205,6 +207,28 @@ PICTURED = """() => new Promise((done) => {
 """The point is moved as by a key; resolves with ms until the next picture, and until the exact one."""
 
 
+def measure_lab(page: Page, seconds: float) -> Iterator[str]:
+    """Frames a second of the lab: each answer is drawn before the next is asked for."""
+    frames: list[float] = []
+    page.on("response", lambda reply: frames.append(time.perf_counter()) if "/api/lab/play" in reply.url else None)
+    with studio(Path(tempfile.mkdtemp())) as (address, _, _):
+        page.goto(address)
+        page.goto(f"{address.partition('?')[0]}lab")
+        page.wait_for_selector(".lab-canvas")
+        for button in page.locator("button[data-preset]").all():
+            preset = button.get_attribute("data-preset")
+            button.click()
+            if (play := page.get_by_role("button", name="Play", exact=True)).is_visible():
+                play.click()
+            page.wait_for_timeout(3000)  # imports, and the first probe
+            rates = []
+            for _ in range(5):
+                frames.clear()
+                page.wait_for_timeout(200 * seconds)
+                rates.append((len(frames) - 1) / (frames[-1] - frames[0]))
+            yield row(f"frames a second: {preset}", "20", rates, "")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--starts", type=int, default=7)
@@ -215,17 +239,18 @@ def main() -> None:
     parser.add_argument("--recipe", nargs="*", default=["digits"], help="of the training that is watched")
     parser.add_argument("--explore", nargs="*", default=[], help="only the map of these: runs, or pretrained:NAME")
     parser.add_argument("--moves", type=int, default=60, help="of the point of each map")
+    parser.add_argument("--lab", type=float, default=0, help="only the lab: so many seconds of each preset")
     arguments = parser.parse_args()
     path = next(filter(None, map(shutil.which, NAMES)))
     print(f"Load average at the start: {os.getloadavg()[0]:.2f}", flush=True)
     with tempfile.TemporaryDirectory() as name, sync_playwright() as playwright:
         folder = Path(name)
         page: Any = playwright.chromium.launch(executable_path=path, args=list(FLAGS)).new_page()
-        if arguments.explore:
+        if arguments.explore or arguments.lab:
             print("| | aim | median | least | most | n |\n|---|---|---|---|---|---|")
-            for of in arguments.explore:
-                for text in measure_map(page, of, arguments.moves):
-                    print(text, flush=True)
+            parts = [measure_map(page, of, arguments.moves) for of in arguments.explore]
+            for text in itertools.chain(*parts, measure_lab(page, arguments.lab) if arguments.lab else ()):
+                print(text, flush=True)
             print(f"\nLoad average at the end: {os.getloadavg()[0]:.2f}")
             return
         few = ["train", "digits", "--kimg", "60", "--out", str(folder / "few"), "--name", "one", "--quiet"]

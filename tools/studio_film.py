@@ -1,13 +1,12 @@
 """Makes the film of the studio for the README: every page in use, as a WebP of at most 3 MB, about two minutes long.
 
-    python tools/studio_film.py RUNS [--out docs/images/studio/film.webp]
+    python tools/studio_film.py RUNS RUN OTHER [--out docs/images/studio/film.webp]
 
-RUNS is a folder with at least two complete runs on the same data, the first of which (by name) is opened; a training of
-the film's own is added to it. The script drives the real page in Chromium and keeps what is seen, in real time.
+RUNS is the folder; RUN in it is opened, explored, and compared with OTHER, a run on the same data. A training of the
+film's own is added to the folder. The script drives the real page in Chromium and keeps what is seen, in real time.
 """
 
 import argparse
-import base64
 import io
 import math
 import time
@@ -17,8 +16,8 @@ from urllib.parse import quote
 
 from PIL import Image, ImageDraw, ImageFont
 from playwright.sync_api import Page
-from sklearn.datasets import load_sample_images
 from studio_browser import SHORTEN, open_studio
+from studio_material import drop, failing_log, photos
 
 MAX_BYTES = 3_000_000
 SCREEN, SHOWN = (1180, 700), (820, 486)
@@ -79,20 +78,6 @@ class Film:
         print(f"{path}: {held.tell() / 1e6:.2f} MB, {len(durations)} frames, {length:.0f} s, quality {quality}")
 
 
-def drop(page: Page, name: str, content: bytes, zone: str) -> None:
-    """Drops a file on a zone of the page."""
-    transfer = page.evaluate_handle(
-        """([name, text]) => {
-            const transfer = new DataTransfer();
-            transfer.items.add(new File([Uint8Array.from(atob(text), (c) => c.charCodeAt(0))], name));
-            return transfer;
-        }""",
-        [name, base64.b64encode(content).decode()],
-    )
-    for event in ("dragenter", "dragover", "drop"):
-        page.dispatch_event(zone, event, {"dataTransfer": transfer})
-
-
 def train(film: Film, page: Page, address: str) -> None:
     """A training is started and watched."""
     film.scene("New training: choose images, a recipe, and how long it takes")
@@ -113,11 +98,10 @@ def train(film: Film, page: Page, address: str) -> None:
 
 def diagnose(film: Film, page: Page, address: str) -> None:
     """The log of a failing training is dropped."""
-    rows = [f"{i * 10},{0.9 * math.exp(-i / 40) + 0.002 * (i % 3):.5f},{0.8 + i / 30:.4f}" for i in range(300)]
     film.scene("Diagnose: the log of any program, dropped on the page")
     page.goto(f"{address}diagnose")
     film.watch(1.5)
-    drop(page, "losses.csv", "\n".join(["step,d_loss,g_loss", *rows]).encode(), ".drop")
+    drop(page, "losses.csv", failing_log())
     page.wait_for_selector(".verdict")
     film.watch(6)
 
@@ -146,15 +130,11 @@ def explore(film: Film, page: Page, address: str, of: str) -> None:
 
 def paint(film: Film, page: Page, address: str) -> None:
     """A photo in the style of another picture, as it is drawn."""
-    pictures = []
-    for photo in load_sample_images().images:
-        content = io.BytesIO()
-        Image.fromarray(photo).save(content, "PNG")
-        pictures.append(content.getvalue())
+    photo, painting = photos()
     film.scene("Style: a photo in the style of a painting, as it is drawn")
     page.goto(f"{address}style")
-    drop(page, "temple.png", pictures[0], ".style-sources section:nth-child(1) .drop")
-    drop(page, "flower.png", pictures[1], ".style-sources section:nth-child(2) .drop")
+    drop(page, "temple.png", photo, ".style-sources section:nth-child(1) .drop")
+    drop(page, "flower.png", painting, ".style-sources section:nth-child(2) .drop")
     page.get_by_label("Longer side, in pixels").fill("160")
     page.get_by_role("button", name="Draw", exact=True).click()
     page.locator(".style-image").scroll_into_view_if_needed()
@@ -163,10 +143,10 @@ def paint(film: Film, page: Page, address: str) -> None:
         stop.click()
 
 
-def compare(film: Film, page: Page, address: str) -> None:
+def compare(film: Film, page: Page, address: str, run: str, other: str) -> None:
     """Two runs, wiped."""
     film.scene("Compare: two runs at the same seeds and images shown")
-    page.goto(f"{address}compare")
+    page.goto(f"{address}compare?a={quote(other)}&b={quote(run)}")
     page.wait_for_selector("figure img")
     film.watch(3)
     page.get_by_role("button", name="Wipe").click()
@@ -204,16 +184,18 @@ def ask(film: Film, page: Page, address: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("runs", type=Path)
+    parser.add_argument("run")
+    parser.add_argument("other")
     parser.add_argument("--out", type=Path, default=Path("docs/images/studio/film.webp"))
     arguments = parser.parse_args()
+    run, other = f"0/{arguments.run}", f"0/{arguments.other}"
     with open_studio(arguments.runs, width=SCREEN[0], height=SCREEN[1]) as (address, page):
         page.emulate_media(color_scheme="light")
         film = Film(page, arguments.runs)
         film.scene("ganvas studio: every run of a folder, in the browser")
         page.wait_for_selector(".run-card img")
         film.watch(3)
-        of = page.locator(".run-card a").first.get_attribute("href") or ""
-        page.goto(address.rstrip("/") + of)
+        page.goto(f"{address}run?run={quote(run)}")
         page.wait_for_selector(".chart path.line[d^=M]")
         film.scene("A run: one slider moves the images, the curves and the findings")
         film.watch(2)
@@ -224,9 +206,9 @@ def main() -> None:
             film.watch(0.25)
         train(film, page, address)
         diagnose(film, page, address)
-        explore(film, page, address, "pretrained:digits28")
+        explore(film, page, address, run)
         paint(film, page, address)
-        compare(film, page, address)
+        compare(film, page, address, run, other)
         play(film, page, address)
         ask(film, page, address)
         film.save(arguments.out)
