@@ -93,6 +93,7 @@ def test_values_of_the_wrong_type_are_refused_in_words(tmp_path: Path) -> None:
         (lambda: ganvas.load(3), "3 is not a path"),  # type: ignore[arg-type]
         (lambda: ganvas.train(3), "3 is not a path"),  # type: ignore[arg-type]
         (lambda: ganvas.diagnose(3), "3 is not a path"),  # type: ignore[arg-type]
+        (lambda: ganvas.load(Path("runs", "x" * 300)), r"The path 'runs/xxx.* has a name of 300 bytes"),
         (lambda: ganvas.Run(images), r"an array \[4, 1, 8, 8\] is not a path"),  # type: ignore[arg-type]
         (lambda: ganvas.train("digits", data=images), r"an array \[4, 1, 8, 8\].*\n.*\n.*numpy.save"),  # type: ignore[arg-type]
         (lambda: ganvas.evaluate(images), r"an array \[4, 1, 8, 8\] cannot.*\n.*\n.*numpy.save"),  # type: ignore[arg-type]

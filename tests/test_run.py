@@ -461,3 +461,14 @@ def test_public_functions_work_after_all_modules_are_imported() -> None:
     with pytest.raises(ganvas_package.GanvasError, match="did you mean 'batch'"):
         ganvas_package.train("digits", bacth=3)  # pyright: ignore[reportCallIssue]
     assert all(hasattr(ganvas_package, name) for name in ganvas_package.__all__)
+
+
+def test_images_that_are_enlarged_are_counted(
+    write_images: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(replace(tiny(write_images(40, 8, 8), kimg=0.04), resolution=16), name="x")
+    assert (
+        "Note: Images smaller than 16x16, which are enlarged: 40; --resolution changes this." in capsys.readouterr().err
+    )
+    train(tiny(write_images(40, 16, 16), kimg=0.04), name="y")
+    assert "enlarged" not in capsys.readouterr().err

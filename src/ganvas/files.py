@@ -194,8 +194,12 @@ def to_path(value: object, expected: str) -> Path:
     given = os.fspath(value) if isinstance(value, os.PathLike) else value
     if isinstance(given, str) and "\0" not in given:
         with suppress(UnicodeError):  # a character that no file name has
-            if max(map(len, os.fsencode(given).split(b"/"))) <= MAX_NAME:
+            if (longest := max(map(len, os.fsencode(given).split(b"/")))) <= MAX_NAME:
                 return Path(given)
+            raise GanvasError(
+                f"The path {given[:40]!r}… has a name of {longest} bytes, of which a disk takes {MAX_NAME}.",
+                expected=expected,
+            )
     raise GanvasError(f"{describe_value(value)} is not a path.", expected=expected)
 
 

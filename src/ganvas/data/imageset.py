@@ -61,3 +61,9 @@ class ImageSet:
     def classes(self) -> int:
         """The number of classes; 0 without labels."""
         return len(self.class_names)
+
+
+def count_smaller(sizes: Mapping[str, int], resolution: tuple[int, int]) -> int:
+    """How many of the images with these sizes, {"HxW": count}, are enlarged to a resolution (H, W)."""
+    sides = [(*map(int, size.split("x")), count) for size, count in sizes.items()]
+    return sum(count for height, width, count in sides if height < resolution[0] or width < resolution[1])

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ganvas.data.cached.cache import read_file_names
-from ganvas.data.imageset import ImageSet
+from ganvas.data.imageset import ImageSet, count_smaller
 from ganvas.data.options import Channels, DataOptions, Fit, Split
 from ganvas.data.sources import open_image_set
 from ganvas.display import Displayed, Paragraph, Part, Table
@@ -198,19 +198,13 @@ def _find_problems(report: DataReport, options: DataOptions) -> list[str]:
         problems.append(
             f"Blank images, of a single colour: {len(report.blank_images)} ({_format_names(report.blank_images)})."
         )
-    if small := _count_enlarged(report):
+    if small := count_smaller(report.original_sizes, report.resolution):
         height, width = report.resolution
         problems.append(f"Images smaller than {height}x{width}, which are enlarged: {small}.")
     if report.misnamed_files:
         rows = _format_rows(report.misnamed_files)
         problems.append(f"Files whose extension names another format: {len(report.misnamed_files)}.{rows}")
     return problems
-
-
-def _count_enlarged(report: DataReport) -> int:
-    height, width = report.resolution
-    sides = [(*map(int, size.split("x")), count) for size, count in report.original_sizes.items()]
-    return sum(count for high, wide, count in sides if high < height or wide < width)
 
 
 def _format_rows(rows: Any) -> str:

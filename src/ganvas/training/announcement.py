@@ -8,6 +8,7 @@ from pathlib import Path
 from ganvas import networks, user_code
 from ganvas.config import TrainConfig
 from ganvas.data import ImageSet
+from ganvas.data.imageset import count_smaller
 from ganvas.runs.folder import Run
 from ganvas.training import distributed, precision
 from ganvas.training.estimate import max_disk_bytes
@@ -30,6 +31,8 @@ def describe(
     g, d = (networks.count_parameters(network) for network in (state.game.G, state.game.D))
     (h, w), classes = images.resolution, state.game.G.shape.classes
     lines = [f"Note: {note}" for note in (*images.notes, *config.warnings())]
+    if small := count_smaller(images.metadata.get("sizes", {}), images.resolution):
+        lines.append(f"Note: Images smaller than {h}x{w}, which are enlarged: {small:,}; --resolution changes this.")
     lines += [f"Skipped {file}: {reason}" for file, reason in images.skipped[:MAX_SKIPPED]]
     if len(images.skipped) > MAX_SKIPPED:
         lines.append(f"… and {len(images.skipped) - MAX_SKIPPED} more; ganvas data lists them all.")
