@@ -166,10 +166,10 @@ def test_unwritable_output_folder_is_reported() -> None:
 @pytest.mark.slow
 def test_gpus_option_starts_processes_and_errors_have_no_traceback(write_images: Callable[..., Path]) -> None:
     flags = ["train", "digits", "--data", write_images(), "--gpus", 2, *TINY, "--no-plot", "--name", "two"]
-    result = run_cli(*flags, "--batch", 20, "--json", OMP_NUM_THREADS="1")
+    result = run_cli(*flags, "--batch", 20, "--json")
     assert json.loads(result.stdout)["run"] == "runs/two"
     assert "2 processes" in result.stderr
-    refused = run_cli(*flags, "--batch", 33, check=1, OMP_NUM_THREADS="1")
+    refused = run_cli(*flags, "--batch", 33, check=1)
     assert "33 cannot be shared equally by 2" in refused.stderr
     assert "Traceback" not in refused.stderr
 

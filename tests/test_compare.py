@@ -5,15 +5,13 @@ import itertools
 import json
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support import run_cli, tiny
+from support import run_cli, start_cli, tiny
 
 from ganvas.cli.comparison import compare as compare_command
 from ganvas.comparison import comparison, measurements, worker
@@ -324,17 +322,17 @@ def test_ctrl_c_leaves_a_report_and_the_same_command_completes_it(write_images: 
     data = write_images(height=8, width=8).name  # no classes: no classifier is trained first
     knobs = "--vary batch=20,40 --seeds 1 --kimg 4 --knobs tick_kimg=0.04 --count 20 --out c --device cpu --quiet"
     words = ["compare", "digits", "--data", data, *knobs.split(" ")]
-    process = subprocess.Popen([sys.executable, "-m", "ganvas", *words], stderr=subprocess.PIPE, text=True)
+    started = start_cli(*words)
     run = Run(Path("c/runs/digits-batch=20-seed0"))
     deadline = time.monotonic() + 200
     while not current_nimg(run.path):
         assert time.monotonic() < deadline
-        assert process.poll() is None
+        assert started.is_running
         time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=200)
-    assert process.returncode == 130, errors
-    assert "finished trainings are in c/report.html" in errors
+    started.send_signal(signal.SIGINT)
+    done = started.wait()
+    assert done.returncode == 130, done.stderr
+    assert "finished trainings are in c/report.html" in done.stderr
     results = json.loads(Path("c/report.json").read_text())
     at = saved_nimg(run)
     assert at

@@ -19,7 +19,7 @@ import rank_faults
 import slow_training
 import torch
 from safetensors.torch import load_file
-from support import Fork, run_torchrun, tiny
+from support import Fork, run_cli, run_script_file, run_torchrun, tiny
 
 from ganvas.config import replace, to_json
 from ganvas.runs import checkpoint
@@ -74,7 +74,7 @@ def test_gradients_of_two_ranks_equal_one_process_with_both_penalties(
     config = replace(tiny(write_images(40, 16, 16, 3), family=family), r1=1.0, r2=1.0, mirror=True)
     Path("gradients.py").write_text(GRADIENTS)
     arguments = ["gradients.py", json.dumps(to_json(config))]
-    alone = subprocess.run([sys.executable, *arguments, "one"], capture_output=True, text=True)
+    alone = Fork([*arguments, "one"], run_script_file).wait()
     assert alone.returncode == 0, alone.stderr
     both = torchrun(*arguments, "two")
     assert both.returncode == 0, both.stderr
@@ -148,8 +148,7 @@ def test_two_ranks_train_and_resume_like_one_process(two_ranks: tuple[list[str],
     again = torchrun(*flags, "--name", "two")
     assert again.returncode == 0, again.stderr
     assert again.stderr.count("is complete") == 1, "only rank 0 writes"
-    one = subprocess.run([sys.executable, *flags, "--name", "one"], capture_output=True, text=True)
-    assert one.returncode == 0, one.stderr
+    run_cli(*flags[2:], "--name", "one")
     runs = [two.path.parent / "one", two.path]
     one_names, two_names = (sorted(p.name for p in run.rglob("*")) for run in runs)
     assert one_names == two_names

@@ -4,15 +4,14 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import sys
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
-from support import run_cli, tiny
+from support import run_cli, start_cli, tiny
 
 import ganvas
 from ganvas.config import replace
@@ -306,7 +305,7 @@ def test_only_copy_of_a_replaced_folder_stays(runs: Path) -> None:
 @pytest.mark.slow
 def test_run_that_another_process_trains_is_never_removed(runs: Path) -> None:
     flags = ["--kimg", "4000", "--seed", "7", "--device", "cpu", "--no-plot", "--name", "now", "--quiet"]
-    process = subprocess.Popen([sys.executable, "-m", "ganvas", "train", "digits", *flags], stderr=subprocess.PIPE)
+    process = start_cli("train", "digits", *flags)
     try:
         deadline = time.monotonic() + 100
         while not (runs / "now" / "stats.jsonl").exists() and time.monotonic() < deadline:
@@ -316,8 +315,8 @@ def test_run_that_another_process_trains_is_never_removed(runs: Path) -> None:
         assert "being trained" in run_cli("runs", "--remove", "now", check=1).stderr
         assert "runs/now" not in run_cli("runs", "--clean", "--dry-run").stdout
     finally:
-        process.terminate()
-        process.communicate(timeout=60)
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
     assert states(runs)["now"] == "unfinished"
     assert "runs/now" in run_cli("runs", "--remove", "now").stdout
 

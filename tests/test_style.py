@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageCms
-from support import run_cli
+from support import run_cli, start_cli
 
 import ganvas as package
 from ganvas.errors import GanvasError
@@ -384,10 +382,8 @@ def test_command_prints_its_cost_and_writes_an_animation(files: tuple[Path, Path
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupt_saves_the_current_image(files: tuple[Path, Path], number: int) -> None:
-    command = [sys.executable, "-m", "ganvas", "style", "photo.png", "painting.png", "-o", "out.png", "--size", "64"]
-    running = subprocess.Popen(
-        [*command, "--iterations", "100000", "--min-scale", "64", "--device", "cpu"], stderr=subprocess.PIPE, text=True
-    )
+    command = ["style", "photo.png", "painting.png", "-o", "out.png", "--size", "64"]
+    running = start_cli(*command, "--iterations", "100000", "--min-scale", "64", "--device", "cpu")
     deadline, first = time.monotonic() + 60, 0
     while time.monotonic() < deadline:  # the photo is written at once, then the first preview
         if Path("out.png").exists():
@@ -396,8 +392,9 @@ def test_interrupt_saves_the_current_image(files: tuple[Path, Path], number: int
                 break
         time.sleep(0.05)
     running.send_signal(number)
-    printed = running.communicate(timeout=60)[1]
-    assert running.returncode == 130
+    done = running.wait(60)
+    printed = done.stderr
+    assert done.returncode == 130
     assert "the current image" in printed
     assert read_image("out.png").size == (64, 48)
 

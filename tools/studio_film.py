@@ -1,6 +1,6 @@
 """Makes the film of the studio for the README: every page in use, as a WebP of at most 3 MB, about two minutes long.
 
-    python tools/studio_film.py RUNS RUN OTHER [--out docs/images/studio/film.webp]
+    python tools/studio_film.py RUNS RUN OTHER [--seed 7] [--out docs/images/studio/film.webp]
 
 RUNS is the folder; RUN in it is opened, explored, and compared with OTHER, a run on the same data. A training of the
 film's own is added to the folder. The script drives the real page in Chromium and keeps what is seen, in real time.
@@ -98,18 +98,19 @@ def train(film: Film, page: Page, address: str) -> None:
 
 def diagnose(film: Film, page: Page, address: str) -> None:
     """The log of a failing training is dropped."""
-    film.scene("Diagnose: the log of any program, dropped on the page")
     page.goto(f"{address}diagnose")
+    page.wait_for_selector(".drop")
+    film.scene("Diagnose: the log of any program, dropped on the page")
     film.watch(1.5)
     drop(page, "losses.csv", failing_log())
     page.wait_for_selector(".verdict")
     film.watch(6)
 
 
-def explore(film: Film, page: Page, address: str, of: str) -> None:
+def explore(film: Film, page: Page, address: str, of: str, seed: int) -> None:
     """The map is dragged, the seed changed."""
     film.scene("Explore: the pictures of a generator, moved by hand")
-    page.goto(f"{address}explore?of={quote(of)}&seed=7")
+    page.goto(f"{address}explore?of={quote(of)}&seed={seed}&truncation=0.7")
     page.wait_for_selector(".map-pad.drawn")
     film.watch(2)
     box = page.locator(".map-pad").bounding_box()
@@ -117,7 +118,7 @@ def explore(film: Film, page: Page, address: str, of: str) -> None:
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     page.mouse.down()
     for step in range(30):
-        angle, reach = step / 5, min(step, 12) / 12 * 0.42
+        angle, reach = step / 5, min(step, 12) / 12 * 0.25
         page.mouse.move(
             box["x"] + box["width"] * (0.5 + reach * math.cos(angle)),
             box["y"] + box["height"] * (0.5 + reach * math.sin(angle)),
@@ -135,10 +136,10 @@ def paint(film: Film, page: Page, address: str) -> None:
     page.goto(f"{address}style")
     drop(page, "temple.png", photo, ".style-sources section:nth-child(1) .drop")
     drop(page, "flower.png", painting, ".style-sources section:nth-child(2) .drop")
-    page.get_by_label("Longer side, in pixels").fill("160")
+    page.get_by_label("Longer side, in pixels").fill("256")
     page.get_by_role("button", name="Draw", exact=True).click()
     page.locator(".style-image").scroll_into_view_if_needed()
-    film.watch(12)
+    film.watch(15)
     if (stop := page.get_by_role("button", name="Stop here")).is_visible():
         stop.click()
 
@@ -186,6 +187,7 @@ def main() -> None:
     parser.add_argument("runs", type=Path)
     parser.add_argument("run")
     parser.add_argument("other")
+    parser.add_argument("--seed", type=int, default=7, help="of the picture that Explore begins with")
     parser.add_argument("--out", type=Path, default=Path("docs/images/studio/film.webp"))
     arguments = parser.parse_args()
     run, other = f"0/{arguments.run}", f"0/{arguments.other}"
@@ -194,6 +196,7 @@ def main() -> None:
         film = Film(page, arguments.runs)
         film.scene("ganvas studio: every run of a folder, in the browser")
         page.wait_for_selector(".run-card img")
+        page.wait_for_function("() => [...document.images].every((one) => one.complete && one.naturalWidth)")
         film.watch(3)
         page.goto(f"{address}run?run={quote(run)}")
         page.wait_for_selector(".chart path.line[d^=M]")
@@ -206,7 +209,7 @@ def main() -> None:
             film.watch(0.25)
         train(film, page, address)
         diagnose(film, page, address)
-        explore(film, page, address, run)
+        explore(film, page, address, run, arguments.seed)
         paint(film, page, address)
         compare(film, page, address, run, other)
         play(film, page, address)

@@ -43,7 +43,7 @@ def views(run: str, other: str, images: str) -> dict[str, View]:
         "run": View(f"run?run={run}", ".chart path.line[d^=M]", screens=1.5),
         "data": View("data", ".drop", lambda page: drop_images(page, images), screens=1.4),
         "diagnose": View("diagnose", ".drop", drop_log, screens=1.2),
-        "explore": View(f"explore?of={run}&seed=7", ".map-pad.drawn", seconds=4),
+        "explore": View(f"explore?of={run}&seed=59&truncation=0.7", ".map-pad.drawn", seconds=4),
         "style": View("style", ".drop", paint, screens=1.3),
         "compare": View(f"compare?a={other}&b={run}", "figure img"),
         "lab": View("lab", ".lab-canvas", play, seconds=25),

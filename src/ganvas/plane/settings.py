@@ -72,7 +72,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "latent": 1,
         "d_width": 128,
     },
-    "collapse": {"d_lr": 0.0002, "g_lr": 0.01, "g_steps": 5, "r1": 0.0, "beta1": 0.5},
+    "collapse": {"d_lr": 0.001, "g_lr": 0.003, "g_steps": 5, "r1": 0.0, "beta1": 0.5},
     "unbounded_critic": {"objective": "wasserstein", "r1": 0.0, "d_steps": 2},
     "d_too_weak": {"d_lr": 0.000001, "r1": 0.0},
     "rate_too_high": {"d_lr": 0.05, "g_lr": 0.05, "r1": 0.0, "beta1": 0.5},

@@ -96,23 +96,21 @@ export default {
       }
     }
 
-    const snapshots = (which) => details[which].snapshots.filter((one) => !one.best);
-    const snapshotAt = (which, nimg) => snapshots(which).findLast((one) => one.nimg <= nimg);
+    const times = (which) => (chosen.seeds ? details[which].snapshots.filter((one) => !one.best) : details[which].grids);
 
-    /** Where both have pictures: common grids of the training; of seeds of one's own, from the first snapshots on. */
+    /** Where there are pictures of either run, from the first on that both have. */
     function findPlaces() {
-      const [a, b] = ["a", "b"].map((which) => (chosen.seeds ? snapshots(which) : details[which].grids).map((one) => one.nimg));
-      const all = [...new Set([...a, ...b])].sort((one, other) => one - other);
-      if (chosen.seeds) places = all.filter((nimg) => nimg >= Math.max(a[0] ?? Infinity, b[0] ?? Infinity));
-      else places = all.filter((nimg) => a.includes(nimg) && b.includes(nimg));
+      const [a, b] = ["a", "b"].map((which) => times(which).map((one) => one.nimg));
+      const first = Math.max(a[0] ?? Infinity, b[0] ?? Infinity);
+      places = [...new Set([...a, ...b])].filter((nimg) => nimg >= first).sort((one, other) => one - other);
       slider.max = Math.max(0, places.length - 1);
     }
 
-    /** {address, kimg} of a run's pictures at a number of images shown. */
+    /** {address, nimg} of a run's newest pictures at a number of images shown. */
     function sheet(which, nimg) {
-      if (!chosen.seeds) return { address: details[which].grids.find((grid) => grid.nimg === nimg).url, nimg };
-      const snapshot = snapshotAt(which, nimg);
-      return { address: url("/api/explore/sheet", { of: chosen[which], snapshot: snapshot.name, seeds: chosen.seeds }), nimg: snapshot.nimg };
+      const found = times(which).findLast((one) => one.nimg <= nimg);
+      if (!chosen.seeds) return { address: found.url, nimg: found.nimg };
+      return { address: url("/api/explore/sheet", { of: chosen[which], snapshot: found.name, seeds: chosen.seeds }), nimg: found.nimg };
     }
 
     function draw() {
