@@ -121,14 +121,24 @@ def run_script(path: Path, **environment: str) -> subprocess.CompletedProcess[st
     return Fork([str(path)], run_strictly, environment).wait()
 
 
+PRELOADED = [
+    "torch",
+    "ganvas.cli",
+    "ganvas.training.start",
+    "ganvas.comparison.comparison",
+    "matplotlib.backends.backend_agg",
+    "sklearn.cluster",
+]
+
+
 class Fork:
-    """A command in a process that is forked from one that has imported PyTorch: two seconds less."""
+    """A command in a process that is forked from one that has imported PyTorch and other slow modules."""
 
     def __init__(
         self, command: list[str], run: Callable[[list[str]], object], environment: Mapping[str, str] | None = None
     ) -> None:
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["torch", "ganvas.cli", "ganvas.training.start"])
+        context.set_forkserver_preload(PRELOADED)
         self._command, self._folder = command, tempfile.TemporaryDirectory()
         self._out, self._err = (Path(self._folder.name, name) for name in ("out", "err"))
         variables = {**os.environ, **(environment or {})}

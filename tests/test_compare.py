@@ -320,7 +320,7 @@ def test_recipe_knobs_are_refused_where_only_runs_are_named() -> None:
 @pytest.mark.slow
 def test_ctrl_c_leaves_a_report_and_the_same_command_completes_it(write_images: Callable[..., Path]) -> None:
     data = write_images(height=8, width=8).name  # no classes: no classifier is trained first
-    knobs = "--vary batch=20,40 --seeds 1 --kimg 4 --knobs tick_kimg=0.04 --count 20 --out c --device cpu --quiet"
+    knobs = "--vary batch=20,40 --seeds 1 --kimg 4 --knobs tick_kimg=0.4 --count 20 --out c --device cpu --quiet"
     words = ["compare", "digits", "--data", data, *knobs.split(" ")]
     started = start_cli(*words)
     run = Run(Path("c/runs/digits-batch=20-seed0"))
