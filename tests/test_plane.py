@@ -14,6 +14,7 @@ from ganvas.plane.settings import (
     KNOBS,
     MAX_POINTS,
     PRESETS,
+    REMEDIES,
     decode_points,
     encode_points,
     parse_settings,
@@ -91,6 +92,27 @@ def test_a_planted_failure_is_found(preset: str, name: str) -> None:
     game = Play(PRESETS[preset])
     game.advance(400)
     assert game.diagnosis.findings[0].name == name, "the page's headline"
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("preset", REMEDIES)
+def test_a_planted_failure_is_repaired_while_it_is_played(preset: str) -> None:
+    game = Play(PRESETS[preset])
+    game.advance(300)
+    game.change({**PRESETS[preset], **REMEDIES[preset]})
+    game.advance(900)
+    frame = game.frame()
+    assert frame["covered"] >= 6, frame["covered"]
+    assert FOUND[preset] not in [one.name for one in game.diagnosis.findings]
+
+
+@pytest.mark.parametrize("name", [name for name, knob in KNOBS.items() if not knob.restarts and not knob.choices])
+def test_every_knob_can_be_turned_while_it_is_played(name: str) -> None:
+    game, knob = Play(SMALL), KNOBS[name]
+    for value in (knob.least, knob.most, knob.default) if name != "points" else ("", encode_points([(0.1, 0.2)])):
+        game.change(SMALL | {name: value})
+        game.advance(2)
+    assert game.round == (6 if name != "points" else 4)
 
 
 def test_numbers_that_are_not_finite_end_the_game() -> None:

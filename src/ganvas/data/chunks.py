@@ -73,6 +73,10 @@ def count_bands(file: BinaryIO) -> int:
     return 0
 
 
+def _is_compressed(image: Image.Image) -> bool:
+    return any(tile.codec_name != "raw" for tile in getattr(image, "tile", ()))
+
+
 def count_imagej_pages(image: Image.Image) -> int:
     """The pages of an opened TIFF that ImageJ wrote with the header of the first alone, uncompressed; of any other, 0.
 
@@ -80,6 +84,6 @@ def count_imagej_pages(image: Image.Image) -> int:
     """
     text = str(getattr(image, "tag_v2", {}).get(_DESCRIPTION, ""))
     found = re.search(r"^images=(\d{1,9})\s*$", text, re.MULTILINE) if text.startswith("ImageJ=") else None
-    if found is None or getattr(image, "is_animated", False) or any(tile[0] != "raw" for tile in image.tile):
+    if found is None or getattr(image, "is_animated", False) or _is_compressed(image):
         return 0
     return min(int(found[1]), _MAX_PAGES)

@@ -40,8 +40,8 @@ KNOBS = {
     "data": Knob("ring", choices=DATA),
     "points": Knob(""),
     "objective": Knob("non-saturating", choices=get_args(ObjectiveName)),
-    "d_lr": Knob(0.002, 1e-6, 1.0),
-    "g_lr": Knob(0.002, 1e-6, 1.0),
+    "d_lr": Knob(0.002, 1e-6, 0.9),
+    "g_lr": Knob(0.002, 1e-6, 0.9),
     "d_steps": Knob(1, 1, 10),
     "g_steps": Knob(1, 1, 10),
     "r1": Knob(0.1, 0.0, 100.0),
@@ -78,6 +78,23 @@ PRESETS: dict[str, dict[str, Any]] = {
     "rate_too_high": {"d_lr": 0.05, "g_lr": 0.05, "r1": 0.0, "beta1": 0.5},
 }
 """Changes of the defaults: a game that goes well, and failures."""
+
+REMEDIES: dict[str, dict[str, Any]] = {
+    "d_too_strong": {
+        "objective": "non-saturating",
+        "d_lr": 0.002,
+        "d_steps": 1,
+        "g_lr": 0.002,
+        "r1": 0.1,
+        "latent": 4,
+        "d_width": 64,
+    },
+    "collapse": {"d_steps": 2, "g_steps": 1, "g_lr": 0.001},
+    "unbounded_critic": {"gp": 1.0},
+    "d_too_weak": {"d_lr": 0.005, "d_steps": 4, "r1": 0.1},
+    "rate_too_high": {"d_lr": 0.002, "g_lr": 0.002, "r1": 0.1},
+}
+"""What repairs each planted failure while it is played."""
 
 
 def encode_points(points: list[tuple[float, float]]) -> str:

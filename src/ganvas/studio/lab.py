@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from ganvas.plane.settings import KNOBS, MAX_POINTS, PRESETS, parse_settings
+from ganvas.plane.settings import KNOBS, MAX_POINTS, PRESETS, REMEDIES, parse_settings
 from ganvas.studio.answers import Refusal, answer, read_object
 from ganvas.studio.worker import Worker, while_connected
 from ganvas.values import to_text, to_whole
@@ -107,7 +107,9 @@ async def _describe(request: Request) -> Response:
         }
         for name, knob in KNOBS.items()
     ]  # fmt: skip
-    return answer({"knobs": knobs, "presets": PRESETS, "max_points": MAX_POINTS, "max_rounds": MAX_ROUNDS})
+    return answer(
+        {"knobs": knobs, "presets": PRESETS, "remedies": REMEDIES, "max_points": MAX_POINTS, "max_rounds": MAX_ROUNDS}
+    )
 
 
 def _knobs(body: dict[str, Any]) -> dict[str, Any]:

@@ -185,8 +185,9 @@ class TrainState:
         return {name: schedule.at(nimg, fraction) for name, schedule in self.schedules.items()}
 
     def reconfigure(self, config: TrainConfig) -> None:
-        """Continues with changed learning rates, momentum, penalties, noise or augmentation."""
+        """Continues with changed learning rates, momentum, penalties, noise, augmentation, or numbers of updates."""
         self.config, self.schedules = config, config.schedules()
+        self.latents = LatentStream(config, self.device)
         self.augment_pipe.set_augmentation(config.loss.augment)
 
     def train_round(self, batches: Sequence[Batch], nimg: int) -> tuple[Quantities, Quantities]:

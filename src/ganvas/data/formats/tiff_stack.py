@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
 
 from ganvas.data.chunks import count_imagej_pages, ignore_long_text
 from ganvas.data.source_types import ImageFiles, Source, Unreadable, file_stamp, no_split
@@ -76,7 +77,7 @@ def _pages(path: Path) -> Iterator[Image.Image | Unreadable]:
     """Yields each page, not decoded; where one cannot be found, that is the last."""
     with warnings.catch_warnings(action="ignore"), Image.open(path, formats=("TIFF",)) as image:
         ignore_long_text(image)
-        if (count := count_imagej_pages(image)) > 1:
+        if isinstance(image, TiffImageFile) and (count := count_imagej_pages(image)) > 1:
             yield from _imagej_pages(path, image, count)
             return
         for number in range(_MAX_PAGES):
@@ -90,13 +91,13 @@ def _pages(path: Path) -> Iterator[Image.Image | Unreadable]:
             yield image
 
 
-def _imagej_pages(path: Path, first: Image.Image, count: int) -> Iterator[Image.Image | Unreadable]:
+def _imagej_pages(path: Path, first: TiffImageFile, count: int) -> Iterator[Image.Image | Unreadable]:
     """Its pages, which lie one behind the other; of a file that is cut off, those that are there, and that it is."""
-    page_bytes = sum(first.tag_v2[_STRIP_BYTES])  # type: ignore[attr-defined]
+    page_bytes = sum(first.tag_v2[_STRIP_BYTES])
     begin = min(tile.offset for tile in first.tile)
     whole = (os.stat(path).st_size - begin) // page_bytes
     for number in range(min(count, whole)):
-        with Image.open(path, formats=("TIFF",)) as page:
+        with TiffImageFile(path) as page:
             page.tile = [tile._replace(offset=tile.offset + number * page_bytes) for tile in page.tile]
             yield page
     if whole < count:

@@ -60,7 +60,7 @@ export default {
     const place = h("output", { for: "compare-kimg" });
     const seeds = h("input", { type: "text", id: "compare-own-seeds", autocomplete: "off", placeholder: t("compare.seeds.none"), value: chosen.seeds, on: { change: () => set({ seeds: seeds.value.trim() }) } });
     const wiper = h("input", { type: "range", id: "compare-wipe", min: 0, max: 100, value: 50, on: { input: () => wipe(wiper.value) } });
-    const wipeRow = h("div", { class: "field" }, h("label", { for: "compare-wipe" }, t("compare.wipe")), wiper);
+    const wipeRow = h("div", { class: "field compare-wipe" }, h("label", { for: "compare-wipe" }, t("compare.wipe")), wiper);
     const pictures = h("div", { class: "compare-pictures" });
     const curves = h("section", { class: "compare-charts", "aria-label": t("compare.curves") });
     const more = h("div", { class: "stack" });
@@ -134,11 +134,12 @@ export default {
         image.addEventListener("error", () => explain(address));
         return image;
       };
-      const figure = (which) => h("figure", null, picture(which), h("figcaption", { class: "small" }, `${runLabel(details[which])} · ${t("compare.at", { kimg: kimg(sheet(which, places[index]).nimg) })}`));
+      const caption = (which, ...before) => h("figcaption", { class: "small" }, ...before, `${runLabel(details[which])} · ${t("compare.at", { kimg: kimg(sheet(which, places[index]).nimg) })}`);
+      const figure = (which) => h("figure", null, picture(which), caption(which));
       replace(problem);
       pictures.dataset.view = chosen.view;
       if (chosen.view === "side") replace(pictures, figure("a"), figure("b"));
-      else replace(pictures, h("div", { class: "compare-over" }, picture("a"), picture("b")));
+      else replace(pictures, h("figure", null, h("div", { class: "compare-over" }, picture("a"), picture("b")), caption("a", "A: "), caption("b", "B: ")));
       wipe(wiper.value);
     }
 

@@ -91,7 +91,7 @@ export function createBookmarks({ view, about, mayWrite }) {
     const format = h("select", { id: "walk-format" }, about.formats.map(({ suffix, missing }) =>
       h("option", { value: suffix, disabled: Boolean(missing) }, missing ? `${suffix.slice(1).toUpperCase()} (${t("explore.walk.missing")})` : suffix.slice(1).toUpperCase())));
     const absent = about.formats.filter(({ missing }) => missing);
-    const seconds = h("input", { type: "number", id: "walk-seconds", min: 0.2, max: MOST_SEGMENT, step: 0.2, value: 1 });
+    const seconds = h("input", { type: "number", id: "walk-seconds", min: 0.1, max: MOST_SEGMENT, step: 0.1, value: 1, required: true });
     const loop = h("input", { type: "checkbox", checked: true });
     const start = h("button", { type: "button", class: "button", on: { click: begin } }, icon("play"), t("explore.walk.make"));
     const place = h("div", { class: "stack" });
@@ -99,7 +99,8 @@ export function createBookmarks({ view, about, mayWrite }) {
     const chosen = () => kept.filter((one) => !left.has(one.id));
 
     async function begin() {
-      const frames = Math.max(1, Math.round(25 * Math.min(MOST_SEGMENT, Math.max(0.04, Number(seconds.value) || 1))));
+      if (!seconds.reportValidity()) return;
+      const frames = Math.max(1, Math.round(25 * Number(seconds.value)));
       start.disabled = true;
       try {
         watch(await post("/api/explore/walk", {

@@ -63,7 +63,7 @@ export function createPicture({ view, about, channel }) {
 }
 
 function createControls(view, about) {
-  const seed = h("input", { type: "number", id: "explore-seed", min: 0, max: MOST_SEED, step: 1, inputmode: "numeric", on: { change: () => setSeed(Number(seed.value)) } });
+  const seed = h("input", { type: "number", id: "explore-seed", min: 0, max: MOST_SEED, step: 1, required: true, inputmode: "numeric", on: { change: () => seed.reportValidity() && setSeed(Number(seed.value)), blur: () => (seed.value = view.seed) } });
   const setSeed = (value) => {
     if (Number.isInteger(value) && value >= 0 && value <= MOST_SEED) view.change({ seed: String(value), place: null });
     else seed.value = view.seed;

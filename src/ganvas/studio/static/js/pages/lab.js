@@ -44,6 +44,7 @@ export default {
     const problem = h("div", { class: "lab-problem" });
     const finding = h("div", { class: "lab-finding" });
     const now = h("p", { class: "lab-now", id: "lab-now" });
+    const outside = h("p", { class: "small lab-outside", hidden: true });
     const said = h("p", { class: "visually-hidden", role: "status" });
     const level = h("p", { class: "lab-scale small" });
     const table = h("div", { class: "table-scroll" });
@@ -78,6 +79,7 @@ export default {
     }
 
     function drawNumbers(at) {
+      if (!newest) return; // a new game begins
       drawnAt = at;
       const { round, covered, parts, modes, good } = newest;
       const text = t(modes ? "lab.now.modes" : "lab.now.parts", { round, covered, parts, good: percent(good) });
@@ -86,6 +88,9 @@ export default {
         saidAt = at;
         setText(said, text);
       }
+      const beyond = plane.countOutside();
+      outside.hidden = !beyond;
+      setText(outside, t("lab.outside", { n: beyond }));
       const kind = newest.signed ? "lab.scale.probability" : "lab.scale.logit";
       replace(level, h("span", null, t("lab.scale.fake", { value: number(newest.low, 2) })), h("span", { class: "lab-bar", role: "presentation" }), h("span", null, t("lab.scale.real", { value: number(newest.high, 2) })), h("span", { class: "muted" }, t(kind)));
       charts.forEach((chart, i) => chart.setData({ x: history.x, series: Object.fromEntries(CHARTS[i].series.map(([name]) => [name, { mean: history[name] }])) }));
@@ -100,6 +105,7 @@ export default {
 
     function fail(error) {
       replace(problem, errorBox(error));
+      toast(error.message, { kind: "error" }); // the knobs may be far from the problem
       drawButtons();
     }
 
@@ -148,7 +154,9 @@ export default {
       }
     }
 
-    function set(changes) {
+    /** Takes other values; `of` is the failure that they repair. */
+    function set(changes, of = "") {
+      repaired = of;
       const again = Object.keys(changes).some((name) => restarts.has(name) && String(changes[name]) !== String(values[name]));
       Object.assign(values, changes);
       setParams(Object.fromEntries(Object.keys(defaults).map((name) => [name, String(values[name]) === String(defaults[name]) ? null : values[name]])));
@@ -162,6 +170,20 @@ export default {
     const own = h("div", { class: "lab-own small" }, h("p", null, t("lab.own.hint")), h("button", { type: "button", class: "button small", on: { click: () => set({ points: "" }) } }, t("lab.own.clear")));
     const presets = h("div", { class: "row lab-presets", role: "group", "aria-label": t("lab.presets") }, Object.keys(about.presets).map((name) => h("button", { type: "button", class: "button", dataset: { preset: name }, on: { click: () => choosePreset(name) } }, t(`lab.preset.${name}`))));
     const story = h("p", { class: "lab-story small muted" });
+    const repair = h("button", { type: "button", class: "button small", on: { click: applyRemedy } }, t("lab.repair"));
+    let repaired = "";
+
+    const chosenPreset = () => {
+      const apart = new Set(["data", "points", "seed"]);
+      const fits = ([, changes]) => Object.keys(defaults).every((name) => apart.has(name) || String(values[name]) === String(changes[name] ?? defaults[name]));
+      return Object.entries(about.presets).find(fits)?.[0];
+    };
+
+    function applyRemedy() {
+      const name = chosenPreset();
+      set(about.remedies[name], name);
+      if (!game.playing) toggle();
+    }
 
     function choosePreset(name) {
       const kept = { data: values.data, points: values.points, seed: values.seed };
@@ -176,10 +198,10 @@ export default {
       data.value = values.data;
       own.hidden = values.data !== "own";
       plane.setDrawing(values.data === "own");
-      const apart = new Set(["data", "points", "seed"]);
-      const chosen = Object.entries(about.presets).find(([, changes]) => Object.keys(defaults).every((name) => apart.has(name) || String(values[name]) === String(changes[name] ?? defaults[name])))?.[0];
+      const chosen = chosenPreset();
+      repair.hidden = !(chosen in about.remedies);
       for (const button of presets.children) button.setAttribute("aria-pressed", String(button.dataset.preset === chosen));
-      setText(story, t(chosen ? `lab.story.${chosen}` : "lab.story.own_knobs"));
+      setText(story, t(repaired ? `lab.remedy.${repaired}` : chosen ? `lab.story.${chosen}` : "lab.story.own_knobs"));
     }
 
     function addPoint(x, y) {
@@ -188,18 +210,18 @@ export default {
 
     main.append(
       h("div", { class: "page lab-page" }, head,
-        h("section", { class: "lab-start", "aria-label": t("lab.presets") }, presets, story),
+        h("section", { class: "lab-start", "aria-label": t("lab.presets") }, presets, h("div", { class: "row" }, story, repair)),
         problem,
         h("div", { class: "lab-columns" },
           h("section", { class: "lab-left", "aria-label": t("lab.plane") },
             h("div", { class: "row lab-tools" }, buttons.play, buttons.step, buttons.reset, h("label", { class: "visually-hidden", for: "lab-speed" }, t("lab.speed")), speed, buttons.link),
             h("div", { class: "lab-frame" }, plane.element),
             h("div", { class: "row small lab-legend" }, h("span", { class: "lab-key real" }), t("lab.key.real"), h("span", { class: "lab-key fake" }), t("lab.key.fake"), arrows, h("label", { for: "lab-arrows" }, t("lab.key.arrows"))),
-            level, now, said, numbers,
+            level, now, said, outside, finding, numbers,
             h("section", { class: "lab-charts", "aria-label": t("lab.curves") }, charts.map((chart) => chart.element))),
           h("section", { class: "lab-right", "aria-label": t("lab.knobs") },
             h("div", { class: "panel" }, h("div", { class: "field" }, h("label", { for: "lab-data" }, t("lab.data")), data), own),
-            finding, knobs.element))),
+            knobs.element))),
     );
     showValues();
     setSpeed();

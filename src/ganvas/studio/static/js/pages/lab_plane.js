@@ -158,6 +158,13 @@ export function createPlane({ onPoint }) {
       if (frame.real) state.real = points(frame.real);
       draw();
     },
+    /** How many of G's points lie outside the picture. */
+    countOutside() {
+      const fake = state.frame ? points(state.frame.fake) : [];
+      let n = 0;
+      for (let i = 0; i < fake.length; i += 2) n += Math.max(Math.abs(fake[i]), Math.abs(fake[i + 1])) > EDGE * UNIT;
+      return n;
+    },
     /** Whether places can be chosen. */
     setDrawing(drawing) {
       state.drawing = drawing;
