@@ -85,6 +85,7 @@ def train(film: Film, page: Page, address: str) -> None:
     page.get_by_role("button", name="digits28 included").click()
     film.watch(4)
     page.get_by_role("radio", name="mlp-stable", exact=True).check()
+    page.get_by_label("Unit").select_option("kimg")
     page.get_by_label("Train for").fill("60")
     film.watch(3)
     page.get_by_role("button", name="Start the training").click()
@@ -169,6 +170,9 @@ def play(film: Film, page: Page, address: str) -> None:
     film.watch(1)
     if (start := page.get_by_role("button", name="Play", exact=True)).is_visible():
         start.click()
+    film.watch(10)
+    film.scene("Lab: the same game, repaired while it is played")
+    page.get_by_role("button", name="Repair it").click()
     film.watch(12)
 
 

@@ -28,12 +28,24 @@ def test_a_game_is_played_stepped_and_shared(visit: Visit) -> None:
     page.get_by_role("button", name="Play", exact=True).press("Enter")
     page.wait_for_function("() => parseInt(document.querySelector('.lab-now').textContent.match(/\\d+/)[0]) > 30")
     page.get_by_role("button", name="Pause", exact=True).press("Enter")
-    expect(page.locator(".verdict")).to_be_visible()
+    expect(page.locator(".verdict, .lab-early").first).to_be_visible()
     page.goto(f"/lab?{SMALL}&data=grid")
     expect(now).to_contain_text("Round 0: ")
     page.get_by_role("button", name="Step", exact=True).click()
     expect(now).to_contain_text("Round 1: ")
     assert page.evaluate(SHOWN) == first
+
+
+def test_a_planted_failure_is_repaired_while_it_is_played(visit: Visit) -> None:
+    page = visit(f"/lab?{SMALL}")
+    repair = page.get_by_role("button", name="Repair it")
+    page.get_by_role("button", name="Critic without a bound").click()
+    expect(page.locator(".finding h3").first).to_have_text("critic unconstrained")
+    repair.click()
+    page.wait_for_url("**gp=1**")
+    expect(page.locator(".lab-story")).to_contain_text("bounds the critic’s slope")
+    expect(repair).to_be_hidden()
+    expect(page.get_by_role("button", name="Pause", exact=True)).to_be_visible()  # it goes on
 
 
 def test_own_points_are_drawn_by_pointer_and_keys(visit: Visit) -> None:

@@ -7,7 +7,7 @@ import { integer, number, percent } from "../format.js";
 import { t } from "../i18n.js";
 import { setParams } from "../router.js";
 import { toast } from "../toast.js";
-import { findingsView } from "./diagnose_findings.js";
+import { findingsView, worst } from "./diagnose_findings.js";
 import { knobsView } from "./lab_knobs.js";
 import { createPlane, encode } from "./lab_plane.js";
 import { createGame } from "./lab_play.js";
@@ -20,6 +20,9 @@ const CHARTS = [
 const CHART_MS = 250;
 const SAID_MS = 3000;
 const MOST = 1500;
+
+/** The shares of the parts that G reaches, and of its points near them, from which a game without findings is called healthy. */
+const ENOUGH = { parts: 0.75, good: 0.3 };
 const SPEEDS = { slow: [true, 1], normal: [false, 2], fast: [false, 10] };
 
 export default {
@@ -42,7 +45,7 @@ export default {
     let saidAt = 0;
     let later = 0;
     const problem = h("div", { class: "lab-problem" });
-    const finding = h("div", { class: "lab-finding" });
+    const finding = h("div", { class: "lab-finding", role: "region", tabindex: 0, "aria-label": t("lab.finding") });
     const now = h("p", { class: "lab-now", id: "lab-now" });
     const outside = h("p", { class: "small lab-outside", hidden: true });
     const said = h("p", { class: "visually-hidden", role: "status" });
@@ -67,7 +70,12 @@ export default {
       newest = { ...frame, real: frame.real ?? newest?.real };
       plane.show(newest);
       record(history, frame);
-      if (frame.diagnosis) replace(finding, findingsView(frame.diagnosis), h("p", { class: "small muted" }, t("lab.checked", { checked: frame.diagnosis.checked, all: frame.diagnosis.conditions })));
+      if (frame.diagnosis) {
+        const { checked, conditions, findings } = frame.diagnosis;
+        const early = worst(findings) === "healthy" && (frame.covered < ENOUGH.parts * frame.parts || frame.good < ENOUGH.good);
+        const told = early ? h("p", { class: "panel lab-early" }, t("lab.not_there", { covered: frame.covered, parts: frame.parts, good: percent(frame.good) })) : findingsView(frame.diagnosis);
+        replace(finding, told, h("p", { class: "small muted" }, t("lab.checked", { checked, all: conditions })));
+      }
       if (frame.ended) {
         game.pause();
         drawButtons();
@@ -215,9 +223,9 @@ export default {
         h("div", { class: "lab-columns" },
           h("section", { class: "lab-left", "aria-label": t("lab.plane") },
             h("div", { class: "row lab-tools" }, buttons.play, buttons.step, buttons.reset, h("label", { class: "visually-hidden", for: "lab-speed" }, t("lab.speed")), speed, buttons.link),
-            h("div", { class: "lab-frame" }, plane.element),
+            h("div", { class: "lab-scene" }, h("div", { class: "lab-frame" }, plane.element), finding),
             h("div", { class: "row small lab-legend" }, h("span", { class: "lab-key real" }), t("lab.key.real"), h("span", { class: "lab-key fake" }), t("lab.key.fake"), arrows, h("label", { for: "lab-arrows" }, t("lab.key.arrows"))),
-            level, now, said, outside, finding, numbers,
+            level, now, said, outside, numbers,
             h("section", { class: "lab-charts", "aria-label": t("lab.curves") }, charts.map((chart) => chart.element))),
           h("section", { class: "lab-right", "aria-label": t("lab.knobs") },
             h("div", { class: "panel" }, h("div", { class: "field" }, h("label", { for: "lab-data" }, t("lab.data")), data), own),
