@@ -167,7 +167,7 @@ def test_a_photo_is_painted_live_and_any_state_is_kept(visit: Visit, watch: Watc
     start.click()
     slider = page.get_by_role("slider", name="State")
     expect(slider).to_be_visible()
-    keep = page.get_by_role("link", name="Keep this picture")
+    keep = page.get_by_role("link", name="Save this picture")
     page.wait_for_function("() => Number(document.querySelector('#style-iterate').max) >= 2")
     slider.focus()
     page.keyboard.press("Home")

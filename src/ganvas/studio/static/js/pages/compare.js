@@ -139,7 +139,7 @@ export default {
       replace(problem);
       pictures.dataset.view = chosen.view;
       if (chosen.view === "side") replace(pictures, figure("a"), figure("b"));
-      else replace(pictures, h("figure", null, h("div", { class: "compare-over" }, picture("a"), picture("b")), caption("a", "A: "), caption("b", "B: ")));
+      else replace(pictures, h("figure", null, h("div", { class: "compare-over" }, picture("a"), picture("b")), caption("a", "A: "), caption("b", "B: "), details.a.recipe !== details.b.recipe && h("p", { class: "small muted" }, t("compare.unlike"))));
       wipe(wiper.value);
     }
 
