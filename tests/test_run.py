@@ -99,7 +99,7 @@ def test_resumed_state_equals_uninterrupted_state_bit_for_bit(family: str, knobs
     checkpoint.save(Path("state/x.safetensors"), first.parts, saved)
     tensors, facts = checkpoint.load(Path("state/x.safetensors"))
     second = TrainState.build(replace(config, seed=99), shape, CPU)  # other weights, overwritten below
-    second.config = config
+    second.reconfigure(config)
     checkpoint.restore(second.parts, tensors)
     train_rounds(second, range(5, 8))
 
