@@ -176,11 +176,11 @@ def test_a_photo_is_painted_live_and_any_state_is_kept(visit: Visit, watch: Watc
     page.keyboard.press("End")
     expect(keep).not_to_have_attribute("download", "styled-0001.png")
     page.get_by_role("button", name="Stop here").click()
-    expect(page.get_by_text("The last picture is kept.")).to_be_visible()
+    expect(page.get_by_text("The last picture is still here.")).to_be_visible()
     last = page.request.get(keep.get_attribute("href") or "").body()
     assert last != first
     page.goto(page.url)  # the address has the work
-    expect(page.get_by_text("The last picture is kept.")).to_be_visible()
+    expect(page.get_by_text("The last picture is still here.")).to_be_visible()
     expect(page.locator(".style-image")).to_be_visible()
 
 

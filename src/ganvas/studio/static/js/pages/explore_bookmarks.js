@@ -45,7 +45,8 @@ export function createBookmarks({ view, about, mayWrite }) {
     event.preventDefault();
     const title = name.value.trim() || (view.place ? t("explore.of_photo") : t("explore.of_seed", { seed: view.seed }));
     try {
-      kept = [...kept, await post("/api/explore/bookmarks", { of: view.of, snapshot: view.snapshot, name: title, view: view.fields() })];
+      const one = await post("/api/explore/bookmarks", { of: view.of, snapshot: view.snapshot, name: title, view: view.fields() });
+      kept = [...kept, one]; // read after the answer: another may have been added meanwhile
       name.value = "";
       draw();
     } catch (error) {
