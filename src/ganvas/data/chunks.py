@@ -12,7 +12,7 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 _TEXTS = {b"zTXt", b"iTXt", b"tEXt", b"iCCP"}
 _MAX_BYTES = 2**30
 _DESCRIPTION, _SAMPLES_PER_PIXEL = 270, 277
-_MAX_PAGES = 1_000_000
+MAX_PAGES = 1_000_000
 
 
 def without_text(file: BinaryIO) -> BinaryIO:
@@ -86,4 +86,4 @@ def count_imagej_pages(image: Image.Image) -> int:
     found = re.search(r"^images=(\d{1,9})\s*$", text, re.MULTILINE) if text.startswith("ImageJ=") else None
     if found is None or getattr(image, "is_animated", False) or _is_compressed(image):
         return 0
-    return min(int(found[1]), _MAX_PAGES)
+    return min(int(found[1]), MAX_PAGES)

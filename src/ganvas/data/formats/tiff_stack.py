@@ -9,11 +9,9 @@ from pathlib import Path
 from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
-from ganvas.data.chunks import count_imagej_pages, ignore_long_text
+from ganvas.data.chunks import MAX_PAGES, count_imagej_pages, ignore_long_text
 from ganvas.data.source_types import ImageFiles, Source, Unreadable, file_stamp, no_split
 from ganvas.errors import GanvasError
-
-_MAX_PAGES = 1_000_000
 
 _STRIP_BYTES = 279
 """A tag of a TIFF."""
@@ -80,7 +78,7 @@ def _pages(path: Path) -> Iterator[Image.Image | Unreadable]:
         if isinstance(image, TiffImageFile) and (count := count_imagej_pages(image)) > 1:
             yield from _imagej_pages(path, image, count)
             return
-        for number in range(_MAX_PAGES):
+        for number in range(MAX_PAGES):
             try:
                 image.seek(number)
             except EOFError:

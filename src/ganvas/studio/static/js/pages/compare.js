@@ -119,7 +119,7 @@ export default {
       slider.disabled = !places.length;
       if (!places.length) {
         place.textContent = "";
-        replace(pictures, h("p", { class: "panel" }, t(chosen.seeds ? "compare.no_snapshots" : "compare.no_common")));
+        replace(pictures, h("p", { class: "panel" }, t(chosen.seeds ? "compare.no_snapshots" : "compare.no_pictures")));
         return;
       }
       const wanted = chosen.kimg === null ? Infinity : chosen.kimg * 1000;
@@ -134,7 +134,7 @@ export default {
         image.addEventListener("error", () => explain(address));
         return image;
       };
-      const caption = (which, ...before) => h("figcaption", { class: "small" }, ...before, `${runLabel(details[which])} · ${t("compare.at", { kimg: kimg(sheet(which, places[index]).nimg) })}`);
+      const caption = (which, before = "") => h("figcaption", { class: "small" }, `${before}${runLabel(details[which])} · ${t("compare.at", { kimg: kimg(sheet(which, places[index]).nimg) })}`);
       const figure = (which) => h("figure", null, picture(which), caption(which));
       replace(problem);
       pictures.dataset.view = chosen.view;
