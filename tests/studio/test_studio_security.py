@@ -11,6 +11,7 @@ import pytest
 from serving import PIXEL, Served, make_run, read_reply, serving
 from starlette.routing import Route
 
+from ganvas.studio.answers import MAX_BODY
 from ganvas.studio.app import create_app
 from ganvas.studio.folders import Folders
 from ganvas.studio.pages import page_modules
@@ -266,13 +267,33 @@ def test_ten_gigabytes_are_refused_before_they_are_sent(served: Served, path: st
         assert reply.headers["connection"] == "close"
 
 
+def _begin_chunks(served: Served, client: socket.socket) -> None:
+    head = f"POST /api/check HTTP/1.1\r\nHost: {served.host}\r\nAuthorization: Bearer {served.studio.token}\r\n"
+    client.sendall(f"{head}Transfer-Encoding: chunked\r\n\r\n".encode())
+
+
+def _send_chunk(client: socket.socket, size: int) -> None:
+    client.sendall(f"{size:x}\r\n".encode() + b"x" * size + b"\r\n")
+
+
 def test_a_body_without_a_length_is_bounded_too(served: Served) -> None:
     with served.connect() as client:
-        head = f"POST /api/check HTTP/1.1\r\nHost: {served.host}\r\nAuthorization: Bearer {served.studio.token}\r\n"
-        client.sendall(f"{head}Transfer-Encoding: chunked\r\n\r\n".encode())
-        for _ in range(20):  # a little more than the most: the refusal comes when all is sent
-            client.sendall(b"10000\r\n" + b"x" * 65536 + b"\r\n")
+        _begin_chunks(served, client)
+        full, rest = divmod(MAX_BODY + 1, 2**16)
+        for size in [2**16] * full + [rest]:  # the last byte is the one too many: all is sent before the reply
+            _send_chunk(client, size)
         assert read_reply(client.makefile("rb")).status == 413
+
+
+def test_a_body_that_never_ends_is_cut(served: Served) -> None:
+    def send_for_ever() -> None:
+        while True:
+            _send_chunk(client, 2**16)
+
+    with served.connect() as client:
+        _begin_chunks(served, client)
+        with pytest.raises((BrokenPipeError, ConnectionResetError)):
+            send_for_ever()
 
 
 @pytest.mark.parametrize(
