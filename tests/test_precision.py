@@ -73,7 +73,10 @@ def _rms(x: Tensor) -> Tensor:
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("family", MIXED)
 def test_gradients_point_where_those_of_float32_do(family: str, dtype: torch.dtype) -> None:
-    """Those of D with all penalties, which need second derivatives, and those of G."""
+    """Those of D with all penalties, which need second derivatives, and those of G; processors round differently.
+
+    Those of a projected G have gone through all of a frozen network.
+    """
     penalties = Penalties() if family in BATCH_NORM_IN_D else Penalties(r1=1.0, r2=1.0, gp=1.0, dragan=1.0)
     gradients: list[list[Tensor]] = []
     for kind in (torch.float32, dtype):
@@ -87,7 +90,7 @@ def test_gradients_point_where_those_of_float32_do(family: str, dtype: torch.dty
         gradients.append([_flat_gradient(network) for network in (one.D, one.G)])
     for exact, rounded in zip(*gradients, strict=True):
         assert rounded.dtype == torch.float32
-        assert torch.nn.functional.cosine_similarity(exact, rounded, dim=0) > 0.95
+        assert torch.nn.functional.cosine_similarity(exact, rounded, dim=0) > (0.9 if family == "projected" else 0.98)
 
 
 def _flat_gradient(network: nn.Module) -> Tensor:

@@ -116,8 +116,12 @@ def test_run_that_lost_a_rank_goes_on_with_one_process_and_ends_with_two(undistu
     tensors, nimg = saved_state()
     assert nimg == 200
     assert tensors.keys() == undisturbed.keys()
-    for name, tensor in tensors.items():
-        assert torch.allclose(tensor, undisturbed[name], atol=1e-4), name
+    for network in ("D/", "G/"):  # Adam moves a parameter whose gradient is nearly 0 by the sign of a rounding error
+        ours, theirs = (
+            torch.cat([of[name].flatten() for name in tensors if name.startswith(network)])
+            for of in (tensors, undisturbed)
+        )
+        assert (ours - theirs).norm() <= 1e-3 * theirs.norm()
     events = [event["event"] for event in read_jsonl(RUN.path / "events.jsonl")]
     assert [event for event in events if not event.startswith("diagnosis")] == [
         "resume", "interrupted", "resume", "done"

@@ -25,8 +25,13 @@ from ganvas.training import start
 
 
 def unstable(**knobs: object) -> TrainConfig:
-    """A run with a far too high learning rate of G."""
+    """A run with a far too high learning rate of G: which failure is found first depends on how a processor rounds."""
     return replace(tiny(kimg=1.2, r1=0.0, r2=0.0), g_lr="0.5", ema=0.1, tick_kimg=0.1, snapshot_kimg=0.2, **knobs)
+
+
+def still() -> TrainConfig:
+    """A run whose G does not learn: the same failure on every processor."""
+    return replace(tiny(kimg=1.2), g_lr=0.0, tick_kimg=0.1, snapshot_kimg=0.2)
 
 
 def events(run: package.Run, kind: str) -> list[dict]:
@@ -87,15 +92,15 @@ def test_findings_are_reported_logged_and_diagnosed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(budget, "FREE", 1000.0)  # a probe at every tick, however busy the machine is
-    run = start.train(unstable(), out=tmp_path)
+    run = start.train(still(), out=tmp_path)
     printed = capsys.readouterr().err
-    assert printed.count("Failure: G's learning rate is too high") == 1
+    assert printed.count("Failure: G is frozen") == 1
     assert "Fix:" in printed
     event = events(run, "diagnosis")[0]
-    assert (event["name"], event["severity"]) == ("learning rate too high", "failure")
+    assert (event["name"], event["severity"]) == ("G frozen", "failure")
     assert event["evidence"]
     assert event["nimg"] <= 600
-    assert diagnose(run).failures[0].name == "learning rate too high"
+    assert diagnose(run).failures[0].name == "G frozen"
 
 
 def test_a_finding_that_ends_and_begins_again_is_logged_each_time_and_printed_once(
@@ -266,13 +271,13 @@ def test_stopped_run_is_printed_as_json(tmp_path: Path) -> None:
 
 
 def test_diagnose_on_the_command_line(tmp_path: Path) -> None:
-    run = start.train(unstable(), out=tmp_path, quiet=True)
+    run = start.train(still(), out=tmp_path, quiet=True)
     text = run_cli("diagnose", run.path).stdout
-    assert "This training has failed or is failing: learning rate too high." in text
+    assert "This training has failed or is failing: G frozen." in text
     assert "--g-lr" in text
     found = json.loads(run_cli("diagnose", run.path, "--json").stdout)
     assert not found["healthy"]
-    assert found["findings"][0]["name"] == "learning rate too high"
+    assert found["findings"][0]["name"] == "G frozen"
     empty = tmp_path / "empty"
     empty.mkdir()
     refused = run_cli("diagnose", empty, check=1)

@@ -231,10 +231,12 @@ def five_critic_steps(knobs: Knobs, about: str) -> Mapping[str, Any]:
 
 
 def decay_rates(knobs: Knobs, about: str) -> Mapping[str, Any]:
-    """Learning rates that fall to a tenth along a cosine, where they are constant."""
+    """Learning rates that fall to a tenth along a cosine, where they are constant and above 0."""
     rates = {name: Schedule.parse(knobs[name]) for name in ("g_lr", "d_lr")}
     return {
-        name: f"{rate.start:g}..{rate.start / 10:g}:cosine" for name, rate in rates.items() if rate.shape == "constant"
+        name: f"{rate.start:g}..{rate.start / 10:g}:cosine"
+        for name, rate in rates.items()
+        if rate.shape == "constant" and rate.start
     }
 
 
