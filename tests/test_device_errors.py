@@ -8,9 +8,10 @@ import torch
 from support import call_cli, tiny
 from test_devices import MISSING, pretend
 
-from ganvas import cli
+from ganvas import cli, devices
 from ganvas.config import TrainConfig, replace
 from ganvas.errors import GanvasError
+from ganvas.game import moves
 from ganvas.runs.folder import Run
 from ganvas.training.distributed import local_device
 from ganvas.training.start import plan, train
@@ -98,6 +99,30 @@ def test_a_missing_operation_ends_a_training_in_words(monkeypatch: pytest.Monkey
     caught = failed_training(tiny())
     assert "aten::thing on MPS" in caught.what
     assert "PYTORCH_ENABLE_MPS_FALLBACK=1" in caught.fix
+
+
+def test_a_missing_operation_of_a_rare_round_is_told_before_the_training(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """R1 is due in every fourth round: the first three would do without what it needs."""
+    config = replace(tiny(), r1=1.0, penalty_every=4)
+    assert config.total_images > 4 * config.images_per_round
+
+    train_round = TrainState.train_round
+
+    def play(self: TrainState, batches: Any, nimg: int) -> object:  # the estimate of memory is made on the CPU
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(moves, "zero_centred_penalty", lack)
+            return train_round(self, batches, nimg)
+
+    def lack(*_: object) -> None:
+        raise NotImplementedError(MISSING.format(operator="thing", kind="MPS"))
+
+    monkeypatch.setattr(TrainState, "train_round", play)
+    monkeypatch.setattr("ganvas.training.start.measure_speed", lambda *_: 1000.0)
+    monkeypatch.setattr(devices, "may_lack_operations", lambda device: True)
+    assert "aten::thing on MPS" in failed_training(config).what
+    assert not Run(Path("runs/run")).grids  # nor the first one, of untrained networks
 
 
 def test_other_errors_of_a_round_stay_what_they_are(monkeypatch: pytest.MonkeyPatch) -> None:

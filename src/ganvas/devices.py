@@ -127,6 +127,11 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
+def may_lack_operations(device: torch.device) -> bool:
+    """Whether PyTorch implements fewer operations on it than on CUDA and the CPU."""
+    return device.type in ("mps", "xpu")
+
+
 def explain_missing_operation(error: BaseException) -> GanvasError | None:
     """What to do where PyTorch has no implementation of an operation for a GPU; None for any other error."""
     text = str(error)

@@ -266,15 +266,27 @@ def round_flops(config: TrainConfig, shape: Shape, device: torch.device = CPU) -
     `penalty_every` rounds of two images. Families that grow are taken at their full size. On the meta device nothing is
     computed, which is faster for large networks; a user's own code may need values.
     """
+    with networks.FlopCounter() as counter:
+        images = play_every_kind_of_round(config, shape, device)
+    return counter.total / images
+
+
+def play_every_kind_of_round(config: TrainConfig, shape: Shape, device: torch.device) -> int:
+    """Plays `penalty_every` rounds of two images, with all penalties, on separate networks at full size.
+
+    On a GPU an operation that PyTorch lacks there is found by it, before anything is trained.
+
+    Returns:
+        Real images shown to D.
+    """
     small = replace(config, batch=2)
     state = TrainState.build(small, shape, device)
     labels = torch.zeros(2, dtype=torch.long, device=device) if shape.classes else None
     batches = [(torch.zeros(2, *shape[:3], dtype=torch.uint8, device=device), labels)] * config.balance.d_steps
     rounds, total = config.loss.penalty_every, state.plan.total // small.images_per_round * small.images_per_round
-    with networks.FlopCounter() as counter:
-        for i in range(rounds):
-            state.train_round(batches, total + i * small.images_per_round)
-    return counter.total / (rounds * small.images_per_round)
+    for i in range(rounds):
+        state.train_round(batches, total + i * small.images_per_round)
+    return rounds * small.images_per_round
 
 
 def _graph_bytes(state: TrainState, shape: Shape, n: int, persistent: int, free: int) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from ganvas import interrupts, user_code
+from ganvas import devices, interrupts, user_code
 from ganvas.config import TrainConfig, leaves, replace, to_json
 from ganvas.data import ImageSet, open_images
 from ganvas.errors import GanvasError, describe_value
@@ -31,6 +31,7 @@ from ganvas.training.estimate import (
     format_speed,
     max_disk_bytes,
     measure_speed,
+    play_every_kind_of_round,
 )
 from ganvas.training.loop import Session
 from ganvas.training.planning import Plan, Planner
@@ -119,6 +120,8 @@ def train(
                 stack.enter_context(cpu_threads(run.threads or n))
                 stack.enter_context(device_errors.explained(config, cost, run))
                 fresh = distributed.run_on_main(lambda: not run.state_file.exists())
+                if fresh and devices.may_lack_operations(device):
+                    play_every_kind_of_round(config, shape, device)
                 speed = measure_speed(cost, config, shape, device) if fresh else None
                 planner = None
                 if config.minutes is not None:
