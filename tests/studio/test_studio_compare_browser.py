@@ -47,6 +47,12 @@ def test_two_runs_are_compared(visit: Callable[..., Page], site: Site) -> None:
         start = page.get_by_role("button", name="Start the comparison")
         expect(start).to_be_enabled()
         expect(page.locator("form")).to_contain_text("6 trainings, 18 minutes in all")
+        budget = page.get_by_label("Budget of each training")
+        for wrong in ("-4", "0", "some"):
+            budget.fill(wrong)
+            expect(start).to_be_disabled()
+            expect(page.locator("form")).to_contain_text("a number above 0")
+        budget.fill("3")
         page.get_by_role("checkbox", name="r3gan R3GAN").uncheck()
         expect(start).to_be_disabled()
         expect(page.locator("form")).to_contain_text("Choose at least two.")

@@ -67,8 +67,15 @@ def test_a_map_is_dragged_and_its_address_gives_the_same_pixels(visit: Visit) ->
     assert after != before
     page.goto(page.url)
     assert drawn(page, move=move, seed="7") == after
+    page.wait_for_timeout(1100)  # what follows sooner belongs to the same change
     page.get_by_role("button", name="To the middle").click()
     assert drawn(page, move=None) == before
+    page.wait_for_url(lambda address: "move=" not in address)
+    page.go_back()
+    assert drawn(page, move=move) == after
+    assert float(sliders.first.input_value()) == moved[0]
+    page.go_forward()
+    drawn(page, move=None)
 
 
 def test_keys_alone_move_change_and_keep_a_view(visit: Visit) -> None:
@@ -96,6 +103,10 @@ def test_keys_alone_move_change_and_keep_a_view(visit: Visit) -> None:
     page.get_by_role("button", name="Remove by keys").focus()
     page.keyboard.press("Enter")
     expect(page.locator(".bookmark")).to_have_count(0)
+    page.get_by_role("button", name="Undo").click()
+    expect(page.locator(".bookmark-name")).to_have_text(["by keys"])
+    page.get_by_role("button", name="Remove by keys").click()
+    expect(page.locator(".bookmark")).to_have_count(0)
 
 
 def test_bookmarks_are_links_and_a_walk_between_them_is_a_film(visit: Visit, site: Site) -> None:
@@ -118,6 +129,7 @@ def test_bookmarks_are_links_and_a_walk_between_them_is_a_film(visit: Visit, sit
         assert image.n_frames == 10  # type: ignore[attr-defined]
     expect(page.locator(".explore-walk code").last).to_contain_text("--video walk.png")
     assert list((site.runs / ".explore" / "digits" / "walks").glob("*.npz"))
+    expect(page.locator(".kept-films a").first).to_contain_text("PNG · ")
 
 
 def test_a_photo_is_sought_live_stopped_and_becomes_a_view(visit: Visit) -> None:
@@ -135,6 +147,11 @@ def test_a_photo_is_sought_live_stopped_and_becomes_a_view(visit: Visit) -> None
     assert drawn(page, place=place) == shown
     page.get_by_role("button", name="Back to seeds").click()
     drawn(page, place=None, seed="0")
+    page.goto("about:blank")
+    page.goto(DIGITS)
+    page.locator(".explore-kept .bookmark a").first.click()
+    assert drawn(page, place=place) == shown
+    page.get_by_role("button", name="Back to seeds").click()
     page.get_by_role("button", name="Nearest training pictures").click()
     expect(page.locator(".nearest-list img")).to_have_count(6)
     expect(page.locator(".explore-nearest .verdict-line")).to_contain_text("cop")
@@ -150,11 +167,15 @@ def test_a_run_leads_to_its_generator_and_reasons_are_in_words(visit: Visit, sit
 
 
 def test_a_photo_is_painted_live_and_any_state_is_kept(visit: Visit, watch: Watch) -> None:
+    watch.refusals = {400}
     page = visit("/style")
     start = page.get_by_role("button", name="Draw", exact=True)
     expect(start).to_be_disabled()
+    drop(page, "notes.txt", b"no picture", ".style-sources section:nth-child(1) .drop")
+    expect(page.locator(".style-sources .error-what")).to_contain_text("notes.txt cannot be used")
     drop(page, "photo.png", photo(1), ".style-sources section:nth-child(1) .drop")
     expect(page.get_by_role("img", name="Photo")).to_be_visible()
+    expect(page.locator(".style-sources .error-what")).to_have_count(0)
     drop(page, "painting.png", photo(2), ".style-sources section:nth-child(2) .drop")
     page.get_by_label("Longer side, in pixels").fill("huge")
     expect(page.locator("#style-size-error")).to_contain_text("--size")

@@ -21,8 +21,8 @@ def test_a_game_is_played_stepped_and_shared(visit: Visit) -> None:
     page.get_by_role("button", name="Step", exact=True).click()
     expect(now).to_contain_text("Round 1: ")
     first = page.evaluate(SHOWN)
-    page.get_by_label("D’s learning rate").fill("0.01")
-    page.get_by_label("D’s learning rate").press("Enter")
+    page.get_by_role("spinbutton", name="D’s learning rate").fill("0.01")
+    page.get_by_role("spinbutton", name="D’s learning rate").press("Enter")
     page.wait_for_url("**d_lr=0.01**")
     expect(now).to_contain_text("Round 1: ")  # a rate acts at once
     page.get_by_role("button", name="Play", exact=True).press("Enter")
@@ -46,6 +46,49 @@ def test_a_planted_failure_is_repaired_while_it_is_played(visit: Visit) -> None:
     expect(page.locator(".lab-story")).to_contain_text("bounds the critic’s slope")
     expect(repair).to_be_hidden()
     expect(page.get_by_role("button", name="Pause", exact=True)).to_be_visible()  # it goes on
+
+
+def test_a_fix_of_the_finding_is_a_button_where_the_lab_has_its_knob(visit: Visit) -> None:
+    page = visit(f"/lab?{SMALL}")
+    page.get_by_role("button", name="Critic without a bound").click()
+    expect(page.locator(".finding h3").first).to_have_text("critic unconstrained")
+    page.locator(".finding").get_by_role("button", name="Set ").first.click()
+    page.wait_for_url(lambda address: "gp=" in address or "clip=" in address or "d_lr=" in address)
+    assert "--" not in page.locator(".lab-finding").inner_text()
+
+
+def test_a_game_goes_on_in_another_language(visit: Visit) -> None:
+    page = visit(f"/lab?{SMALL}&data=grid")
+    for _ in range(3):
+        page.get_by_role("button", name="Step", exact=True).click()
+    expect(page.locator(".lab-now")).to_contain_text("Round 3: ")
+    page.get_by_label("Language").select_option("fr")
+    expect(page.locator(".lab-now")).to_contain_text("Tour 3")
+    page.get_by_role("button", name="Pas", exact=True).click()
+    expect(page.locator(".lab-now")).to_contain_text("Tour 4")
+
+
+def test_buttons_and_arrows_go_through_values_that_make_a_difference(visit: Visit) -> None:
+    page = visit(f"/lab?{SMALL}")
+    rate = page.get_by_role("spinbutton", name="D’s learning rate")
+    expect(rate).to_have_value("0.002")
+    rate.press("ArrowUp")
+    expect(rate).to_have_value("0.005")
+    page.get_by_role("button", name="D’s learning rate: less").click(click_count=3)
+    page.wait_for_url("**d_lr=0.0005**")
+    steps = """async () => {
+        const { stepOf } = await import('/static/js/pages/lab_steps.js');
+        const r1 = { name: 'r1', least: 0, most: 100, whole: false };
+        const width = { name: 'd_width', least: 2, most: 128, whole: true };
+        const momentum = { name: 'beta2', least: 0, most: 0.9999, whole: false };
+        return [
+            stepOf(r1, 0, true), stepOf(r1, 0.1, true), stepOf(r1, 100, true),
+            stepOf(r1, 0.001, false), stepOf(r1, 0.3, false),
+            stepOf(width, 64, true), stepOf(width, 100, false), stepOf(width, 2, false),
+            stepOf(momentum, 0.99, true), stepOf(momentum, 0, false),
+        ];
+    }"""
+    assert page.evaluate(steps) == [0.001, 0.2, 100, 0, 0.2, 128, 64, 2, 0.995, 0]
 
 
 def test_own_points_are_drawn_by_pointer_and_keys(visit: Visit) -> None:

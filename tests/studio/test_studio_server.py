@@ -341,6 +341,10 @@ def test_a_bug_is_answered_and_printed(served: Served, monkeypatch: pytest.Monke
 def test_methods_and_addresses_that_there_are_not(served: Served) -> None:
     assert served.get("/nosuch").json["error"]["what"].startswith("GET /nosuch")
     assert served.get("/api/runs", "POST", b"{}", token=served.studio.token).status == 405
+    shown = served.get("/nosuch", accept="text/html,*/*;q=0.8")  # as a browser asks for a page
+    assert shown.status == 404
+    assert shown.body == served.get("/").body
+    assert served.get("/api/nosuch", accept="text/html,*/*;q=0.8").json["error"]
 
 
 def test_the_last_line_of_a_log_is_found_however_long_it_is(tmp_path: Path) -> None:

@@ -145,3 +145,26 @@ def test_a_work_that_fails_tells_its_page_why(served: Served) -> None:
     work = wait_for(served, post(served, "/style", body).json["id"])
     assert (work["state"], work["result"]) == ("failed", None)
     assert "broken.png cannot be used" in work["error"]["what"]
+
+
+def test_what_is_no_picture_is_refused_and_removed_at_once(served: Served) -> None:
+    for name, content in (("notes.txt", b"words"), ("cut.png", b"\x89PNG\r\n\x1a\n" + bytes(40))):
+        wrong = send(served, name, content)
+        reply = post(served, "/style/picture", {"upload": wrong})
+        assert reply.status == 400
+        assert name in reply.json["error"]["what"]
+        assert post(served, "/style/picture", {"upload": wrong}).status == 404
+    right = send(served, "right.png")
+    assert post(served, "/style/picture", {"upload": right}).json == {"ok": True}
+    assert served.get(f"/api/uploads/{right}", "DELETE", token=served.studio.token).json == {"removed": True}
+    assert served.get(f"/api/uploads/{right}", "DELETE", token=served.studio.token).status == 404
+    assert not list(served.studio.uploads.folder.rglob("right.png"))
+
+
+def test_several_files_are_not_removed_as_a_picture(served: Served) -> None:
+    begun = post(served, "/uploads", {"names": ["a.png", "b.png"], "files": 2, "bytes": 8}).json["upload"]
+    for name in ("a.png", "b.png"):
+        served.get(f"/api/uploads/{begun}/file?name={name}", "PUT", b"1234", token=served.studio.token)
+    post(served, f"/uploads/{begun}/close", {})
+    assert served.get(f"/api/uploads/{begun}", "DELETE", token=served.studio.token).status == 400
+    assert len(list(served.studio.uploads.path(begun).iterdir())) == 2

@@ -197,8 +197,11 @@ async def _refuse(request: Request, error: Exception) -> Response:
 
 
 async def _refuse_address(request: Request, error: Exception) -> Response:
-    """Addresses that do not exist, and methods that one does not take."""
+    """Addresses that do not exist, and methods that one does not take; a browser gets the page that says so."""
     assert isinstance(error, HTTPException)
+    is_page = error.status_code == 404 and not request.url.path.startswith(("/api/", "/static/"))
+    if is_page and request.method == "GET" and "text/html" in request.headers.get("accept", ""):
+        return HTMLResponse(html_of("/"), 404)
     return refuse(Refusal(error.status_code, f"{request.method} {request.url.path[:200]}: {error.detail}."))
 
 

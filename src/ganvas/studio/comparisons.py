@@ -36,7 +36,7 @@ MAX_CANDIDATES, MAX_SEEDS = 12, 20
 LONGEST = {"minutes": 7 * 24 * 60.0, "kimg": 1e9}
 """The largest budget of each kind for one training."""
 
-_SHOWN = ("run", "name", "state", "nimg", "total", "quality", "grid", "severity", "finding", "seconds_left")
+_SHOWN = ("run", "name", "state", "nimg", "total", "quality", "minutes", "grid", "severity", "finding", "seconds_left")
 
 
 def routes(studio: "Studio") -> list[Route]:

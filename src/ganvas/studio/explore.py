@@ -39,7 +39,8 @@ WALKS = "walks"
 FILMS = {
     ".gif": "image/gif", ".png": "image/png", ".webp": "image/webp", ".mp4": "video/mp4", ".webm": "video/webm"
 }  # fmt: skip
-MAX_VIEWS, MAX_FRAMES = 64, 250
+MAX_VIEWS, MAX_FRAMES, MAX_KEPT = 64, 250, 60
+"""Of a walk; and of the places and films that are listed."""
 
 
 def routes(studio: "Studio") -> list[Route]:
@@ -47,7 +48,8 @@ def routes(studio: "Studio") -> list[Route]:
     gets = {
         "": _describe, "/sources": _list_sources, "/directions": _find_directions, "/picture": _draw, "/map": _draw_map,
         "/sheet": _draw_sheet,
-        "/command": _tell_command, "/bookmarks": _list_bookmarks, "/film": _send_film, "/photo": _send_photo,
+        "/command": _tell_command, "/bookmarks": _list_bookmarks, "/kept": _list_kept, "/film": _send_film,
+        "/photo": _send_photo,
     }  # fmt: skip
     posts = {"/nearest": _find_nearest, "/bookmarks": _add_bookmark, "/place": _search, "/walk": _walk}
     return [
@@ -236,10 +238,41 @@ async def _walk(studio: "Studio", request: Request) -> Response:
     return answer(live.to_json(), 202)
 
 
+async def _list_kept(studio: "Studio", request: Request) -> Response:
+    """The places of photos and the films, the newest first."""
+    source = await _source(studio, request)
+    return answer(await run_in_threadpool(_find_kept_files, studio, source))
+
+
+def _find_kept_files(studio: "Studio", source: Source) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = {}
+    for kind, folder, suffixes in (("places", PLACES, {".npz"}), ("films", WALKS, FILMS.keys())):
+        files = [
+            {"name": path.name, "bytes": status.st_size, "made": status.st_mtime}
+            for path in _files_of(studio, source.kept / folder)
+            if path.suffix in suffixes and (status := path.stat())
+        ]
+        found[kind] = sorted(files, key=lambda file: file["made"], reverse=True)[:MAX_KEPT]
+    for place in found["places"]:
+        place["name"] = Path(place["name"]).stem
+    return found
+
+
+def _files_of(studio: "Studio", folder: Path) -> list[Path]:
+    """The files of a folder whose names this page has given; none where there is no such folder."""
+    if not folder.is_dir():
+        return []
+    return [path for path in studio.folders.check_inside(folder).iterdir() if _is_name(path.stem) and path.is_file()]
+
+
+def _is_name(stem: str) -> bool:
+    return len(stem) == 12 and not set(stem) - set("0123456789abcdef")
+
+
 async def _send_film(studio: "Studio", request: Request) -> Response:
     source, name = await _source(studio, request), parameter(request, "name")
-    stem, suffix = Path(name).stem, Path(name).suffix
-    if suffix not in FILMS or len(stem) != 12 or set(stem) - set("0123456789abcdef"):
+    suffix = Path(name).suffix
+    if suffix not in FILMS or not _is_name(Path(name).stem):
         raise Refusal(404, f"{name[:100]!r} is no film.", field="name")
     path = await run_in_threadpool(find_kept, studio, source, WALKS, name)
     return await _send(studio, path, FILMS[suffix])

@@ -68,7 +68,13 @@ class Games:
         if name not in self._workers:
             raise Refusal(404, "This game has ended.", fix="reset it.", field="game")
         self._seen[name] = time.monotonic()
-        return await self._workers[name].call(f"lab_work.{function}", limit, **arguments)
+        try:
+            return await self._workers[name].call(f"lab_work.{function}", limit, **arguments)
+        except (Refusal, asyncio.CancelledError) as error:
+            task = asyncio.current_task()
+            if name in self._workers or (task and task.cancelling()):
+                raise
+            raise Refusal(404, "This game has ended.", fix="reset it.", field="game") from error
 
     async def end(self, name: str) -> None:
         """Ends a game, if it is played."""

@@ -240,7 +240,7 @@ def make_card(key: str, path: Path) -> Card:
         "quality": summary.quality, "snapshots": summary.snapshots, "bytes": summary.bytes,
         "changed": summary.changed, "problem": summary.problem, "origin": summary.origin,
         "grid": file_url(key, grids[-1]) if grids else None, "shape": _shape(run),
-        "severity": severity, "finding": finding, "job": None,
+        "severity": severity, "finding": finding, "job": None, "minutes": _minutes(run),
     }  # fmt: skip
 
 
@@ -250,6 +250,14 @@ def _rate(run: Run, last: dict[str, Any], training: bool) -> float | None:
         return 1000 * now
     nimg, seconds = last.get("nimg"), last.get("seconds")
     return nimg / seconds if is_number(nimg) and is_number(seconds) and seconds > 0 else None
+
+
+def _minutes(run: Run) -> float | None:
+    """The time that it was given, by which its length in images is planned; None if it was given that length."""
+    with suppress(GanvasError):
+        minutes = run.metadata["config"].get("minutes")
+        return minutes if is_number(minutes) else None
+    return None
 
 
 def _shape(run: Run) -> list[int] | None:

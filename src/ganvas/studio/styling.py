@@ -18,12 +18,16 @@ from ganvas.studio.commands import quote, to_words
 from ganvas.studio.live import Live
 from ganvas.studio.uploads import find_files, find_single_file
 from ganvas.style.options import BOUNDS, PRESETS, StyleOptions, resolve_options
+from ganvas.values import to_text
 
 if TYPE_CHECKING:
     from ganvas.studio.app import Studio
 
 STYLE_SECONDS = 6 * 3600.0
 """Time that a style transfer may take."""
+
+PICTURE_SECONDS = 60.0
+"""Time that the look at a picture may take."""
 
 MAX_PAINTINGS = 8
 
@@ -38,6 +42,7 @@ def routes(studio: "Studio") -> list[Route]:
     """The addresses of this module."""
     return [
         Route("/api/style/knobs", _list_knobs),
+        Route("/api/style/picture", partial(_check_picture, studio), methods=["POST"]),
         Route("/api/style/check", partial(_check, studio), methods=["POST"]),
         Route("/api/style", partial(_start, studio), methods=["POST"]),
     ]
@@ -51,6 +56,18 @@ async def _list_knobs(request: Request) -> Response:
             found.append(knob.to_json() | {"shown": knob.name in SHOWN, "bounds": list(bounds) if bounds else None})
     found.sort(key=lambda knob: SHOWN.index(knob["name"]) if knob["shown"] else len(SHOWN))
     return answer({"knobs": found, "presets": PRESETS, "most": MAX_PAINTINGS})
+
+
+async def _check_picture(studio: "Studio", request: Request) -> Response:
+    """Whether an upload is a picture; one that is none is removed."""
+    name = to_text((await read_object(request)).get("upload"), "upload", "the id of an upload")
+    file = await run_in_threadpool(lambda: find_single_file(studio.uploads.path(name)))
+    try:
+        await studio.worker.call("check_picture", PICTURE_SECONDS, path=str(file))
+    except GanvasError:
+        await run_in_threadpool(studio.uploads.remove_picture, name)
+        raise
+    return answer({"ok": True})
 
 
 async def _check(studio: "Studio", request: Request) -> Response:

@@ -128,6 +128,10 @@ class Uploads:
             raise Refusal(404, "There is no such upload any more.", fix="send the files again.")
         return self._open[name]
 
+    def is_closed(self, name: str) -> bool:
+        """Whether all files of an upload have been sent."""
+        return name in self._closed
+
     def path(self, name: str) -> Path:
         """Where the files of a closed upload lie.
 
@@ -208,6 +212,18 @@ class Uploads:
         self._forget(upload)
         shutil.rmtree(upload.staging, ignore_errors=True)
         _remove_empty(upload.final)
+
+    def remove_picture(self, name: str) -> None:
+        """Removes the only file of a closed upload; several files may be the data of a training, and stay.
+
+        Raises:
+            Refusal: there is no such upload, or it has several files.
+        """
+        file = find_single_file(self.path(name))
+        del self._closed[name]
+        with suppress(FileNotFoundError):
+            file.unlink()
+        _remove_empty(file.parent)
 
     def close(self) -> None:
         """Removes what is not complete."""
@@ -296,7 +312,11 @@ async def _close(uploads: Uploads, request: Request) -> Response:
 
 
 async def _delete(uploads: Uploads, request: Request) -> Response:
-    await run_in_threadpool(uploads.remove, uploads.find(request.path_params["upload"]))
+    name = request.path_params["upload"]
+    if uploads.is_closed(name):
+        await run_in_threadpool(uploads.remove_picture, name)
+    else:
+        await run_in_threadpool(uploads.remove, uploads.find(name))
     return answer({"removed": True})
 
 

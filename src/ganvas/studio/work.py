@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageFile
 
 from ganvas.data.cached import cache
-from ganvas.data.decoding import decode
+from ganvas.data.decoding import decode, read_header
 from ganvas.data.imageset import ImageSet
 from ganvas.data.inspection import inspect
 from ganvas.data.options import DataOptions
@@ -23,6 +23,8 @@ from ganvas.diagnosis.history import History
 from ganvas.diagnosis.logs.names import to_columns
 from ganvas.diagnosis.logs.reader import read_trainings
 from ganvas.diagnosis.sources import is_run, read_run
+from ganvas.errors import GanvasError
+from ganvas.reading import describe_reason, open_regular
 from ganvas.runs.folder import Run
 
 SIDE = 160
@@ -98,6 +100,24 @@ def draw_file(data: str, file: str) -> str | None:
         return None
     finally:
         ImageFile.LOAD_TRUNCATED_IMAGES = False
+
+
+def check_picture(path: str) -> None:
+    """Decodes a picture, at a small size.
+
+    Raises:
+        GanvasError: it is none, or is damaged.
+    """
+    name = Path(path).name
+    try:
+        with open_regular(path) as file:
+            header = read_header(file, name)
+            scale = min(1.0, SIDE / max(header.height, header.width))
+            size = (max(1, round(scale * header.height)), max(1, round(scale * header.width)))
+            decode(file, 3, size, "stretch")
+    except (OSError, Unreadable) as error:
+        reason = describe_reason(error) if isinstance(error, OSError) else error
+        raise GanvasError(f"{name} cannot be used: {reason}.", expected="a picture") from error
 
 
 def diagnose_run(path: str, until: int | None) -> dict[str, Any]:

@@ -49,7 +49,7 @@ async function changeLanguage(chosen) {
   await setLanguage(chosen);
   document.querySelector(".top-end select").focus();
   await drawNotice();
-  await open();
+  await open({ again: true });
 }
 
 function chosenTheme() {

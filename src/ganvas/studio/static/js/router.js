@@ -15,9 +15,20 @@ const PAGES = {
   "/quiz": () => import("./pages/quiz.js"),
 };
 
-let close = null;
+/**
+ * What the open page has returned: a function that ends it, or {close, restore(params)}. It gets {again: true} if the
+ * same page is opened next, in another language; `restore` returns false where it cannot show another address.
+ */
+let opened = null;
 let opening = 0;
 let onChange = () => {};
+let subject = "";
+
+/** What a page is about: its other parameters are its view of it. */
+function subjectOf({ pathname, search }) {
+  const params = new URLSearchParams(search);
+  return [pathname, params.get("run"), params.get("of")].join(" ");
+}
 
 /** Goes to a page. */
 export function navigate(address, { replace: instead = false } = {}) {
@@ -37,11 +48,12 @@ export function setParams(changes, { push = false } = {}) {
   if (text !== location.pathname + location.search) history[push ? "pushState" : "replaceState"](null, "", text);
 }
 
-/** Opens the page of the address. */
-export async function open({ focus = false } = {}) {
+/** Opens the page of the address; `again`: the one that is open. */
+export async function open({ focus = false, again = false } = {}) {
   const turn = ++opening;
   const main = document.getElementById("main");
-  leave();
+  leave({ again });
+  subject = subjectOf(location);
   onChange(location.pathname);
   const load = PAGES[location.pathname];
   try {
@@ -56,19 +68,21 @@ export async function open({ focus = false } = {}) {
       main.focus({ preventScroll: true });
     }
     const ending = await page.open(place, new URLSearchParams(location.search));
-    if (turn !== opening) ending?.();
-    else close = ending ?? null;
+    if (turn !== opening) end(ending);
+    else opened = ending ?? null;
   } catch (error) {
     if (turn !== opening) return;
     replace(main, h("div", { class: "page" }, errorBox(error)));
   }
 }
 
-function leave() {
-  const ending = close;
-  close = null;
-  ending?.();
+function leave(options) {
+  const ending = opened;
+  opened = null;
+  end(ending, options);
 }
+
+const end = (ending, options) => (ending?.close ?? ending)?.(options);
 
 const notFound = {
   title: "shell.not_found",
@@ -82,7 +96,10 @@ const notFound = {
 /** Starts to listen; `changed` is told each address. */
 export function start(changed) {
   onChange = changed;
-  addEventListener("popstate", () => open({ focus: true }));
+  addEventListener("popstate", () => {
+    const isSame = subjectOf(location) === subject; // it undoes a change within a page then
+    if (!isSame || !opened?.restore || opened.restore(new URLSearchParams(location.search)) === false) open({ focus: !isSame });
+  });
   document.addEventListener("click", (event) => {
     const link = event.target.closest?.("a[href]");
     if (!link || event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;

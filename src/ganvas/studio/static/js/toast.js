@@ -4,11 +4,12 @@ import { h, icon } from "./dom.js";
 import { t } from "./i18n.js";
 
 const SECONDS = 6;
+const ACTION_SECONDS = 15;
 
 let region = null;
 
-/** Shows a message; an error stays until it is closed, the others for some seconds. */
-export function toast(text, { kind = "ok" } = {}) {
+/** Shows a message; an error stays until it is closed, the others for some seconds. `action`: {label, work} of a button. */
+export function toast(text, { kind = "ok", action = null } = {}) {
   if (!region?.isConnected) {
     region = h("div", { class: "toasts", role: "region", "aria-label": t("toast.region") });
     document.body.append(region);
@@ -18,6 +19,7 @@ export function toast(text, { kind = "ok" } = {}) {
     { class: "toast", "data-kind": kind, role: kind === "error" ? "alert" : "status" },
     icon(kind === "error" ? "failure" : "healthy"),
     h("span", null, text),
+    action && h("button", { type: "button", class: "button small", on: { click: () => { item.remove(); action.work(); } } }, action.label),
     h(
       "button",
       { type: "button", class: "icon-button", "aria-label": t("toast.close"), on: { click: () => item.remove() } },
@@ -25,7 +27,7 @@ export function toast(text, { kind = "ok" } = {}) {
     ),
   );
   region.append(item);
-  if (kind !== "error") setTimeout(() => item.remove(), SECONDS * 1000);
+  if (kind !== "error") setTimeout(() => item.remove(), (action ? ACTION_SECONDS : SECONDS) * 1000);
 }
 
 /** Shows an error of the server with its fix, or any other error. */

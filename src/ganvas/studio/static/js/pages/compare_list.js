@@ -6,6 +6,7 @@ import { errorBox, h, icon, keyed, replace, setAttribute, setText } from "../dom
 import { kimg } from "../format.js";
 import { t } from "../i18n.js";
 import { runAddress } from "../jobs.js";
+import { progressText } from "../progress.js";
 import { toast, toastError } from "../toast.js";
 
 const RUNNING_MS = 1500;
@@ -98,7 +99,7 @@ function makeRun(run) {
     bar.style.transform = `scaleX(${part})`;
     progress.setAttribute("aria-label", now.name);
     progress.setAttribute("aria-valuenow", Math.round(100 * part));
-    setText(detail, `${t(`runs.is.${now.state}`)} · ${t("runs.kimg_of", { now: kimg(now.nimg), total: kimg(now.total) })}`);
+    setText(detail, `${t(`runs.is.${now.state}`)} · ${progressText(now)}`);
   };
   return tile;
 }

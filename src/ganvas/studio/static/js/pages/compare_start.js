@@ -7,6 +7,7 @@ import { toast } from "../toast.js";
 
 const FIRST = ["cnn-stable", "r3gan"];
 const MOST = 12;
+const MOST_SEEDS = 20;
 
 /** `runs` are cards, each named by `label(run)`; `onStart` is called when one was started. Returns the element. */
 export async function comparisonForm({ known, runs, label, onStart }) {
@@ -22,7 +23,7 @@ export async function comparisonForm({ known, runs, label, onStart }) {
   const sets = h("datalist", { id: "compare-sets" }, known.data_sets.map((set) => h("option", { value: set.name })));
   const amount = h("input", { type: "text", id: "compare-amount", inputmode: "decimal", autocomplete: "off", value: "3" });
   const unit = h("select", { "aria-label": t("data.length.unit") }, ["minutes", "kimg"].map((one) => h("option", { value: one }, t(`data.length.${one}`))));
-  const seeds = h("input", { type: "number", id: "compare-seeds", min: 1, max: 20, value: 3 });
+  const seeds = h("input", { type: "number", id: "compare-seeds", min: 1, max: MOST_SEEDS, step: 1, required: true, value: 3 });
   const total = h("p", { class: "small muted", role: "status" });
   const outcome = h("div");
   const start = h("button", { type: "submit", class: "button primary", disabled: !known.may_write }, icon("play"), t("compare.start"));
@@ -33,9 +34,14 @@ export async function comparisonForm({ known, runs, label, onStart }) {
   function changed() {
     const chosen = candidates();
     const trained = chosen.filter((one) => recipes.some((recipe) => recipe.name === one)).length;
-    const minutes = Number(amount.value.replace(",", ".")) * trained * Number(seeds.value);
-    start.disabled = !known.may_write || chosen.length < 2 || chosen.length > MOST;
+    const budget = Number(amount.value.replace(",", "."));
+    const minutes = budget * trained * Number(seeds.value);
+    const isShort = trained > 0 && !(budget > 0);
+    amount.setAttribute("aria-invalid", String(isShort));
+    start.disabled = !known.may_write || chosen.length < 2 || chosen.length > MOST || isShort || !seeds.validity.valid;
     if (chosen.length < 2) replace(total, t("compare.choose_two"));
+    else if (isShort) replace(total, t("compare.no_budget"));
+    else if (!seeds.validity.valid) replace(total, t("compare.no_seeds", { most: MOST_SEEDS }));
     else if (unit.value === "minutes" && minutes > 0) replace(total, t("compare.minutes_in_all", { n: minutes, trainings: trained * Number(seeds.value) }));
     else replace(total, t("compare.trainings_in_all", { n: trained * Number(seeds.value) }));
   }

@@ -12,8 +12,10 @@ export function worst(findings) {
   return ["failure", "warning"].find((severity) => findings.some((one) => one.severity === severity)) ?? mild;
 }
 
-/** Texts of a diagnosis are in English: the same as those of the command. */
-export function findingsView(answer) {
+const flagsOf = (fix) => fix.flags && h("code", { class: "finding-flags" }, fix.flags);
+
+/** Texts of a diagnosis are in English: the same as those of the command. `change(fix)`: what stands after a fix in words, by default its flags. */
+export function findingsView(answer, change = flagsOf) {
   const severity = worst(answer.findings);
   return h(
     "section",
@@ -24,12 +26,12 @@ export function findingsView(answer) {
       icon(severity),
       h("div", null, h("p", { class: "verdict-word" }, t(`diagnose.${severity}`)), h("h2", { tabindex: "-1", lang: "en" }, answer.verdict)),
     ),
-    answer.findings.map(findingCard),
+    answer.findings.map((finding, index) => findingCard(finding, index, change)),
     unchecked(answer.unchecked),
   );
 }
 
-function findingCard(finding, index) {
+function findingCard(finding, index, change) {
   const { severity, since, unit } = finding;
   return h(
     "article",
@@ -47,7 +49,7 @@ function findingCard(finding, index) {
       { class: "finding-parts", lang: "en" },
       part(t("diagnose.evidence"), finding.evidence),
       severity !== "note" && part(t("diagnose.causes"), finding.causes),
-      severity !== "note" && part(t("diagnose.fixes"), finding.fixes.map((fix) => [fix.do, fix.flags && h("code", { class: "finding-flags" }, fix.flags)])),
+      severity !== "note" && part(t("diagnose.fixes"), finding.fixes.map((fix) => [fix.do, " ", change(fix)])),
     ),
     finding.source && h("p", { class: "finding-source muted", lang: "en" }, finding.source),
   );

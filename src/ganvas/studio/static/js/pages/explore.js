@@ -9,6 +9,7 @@ import { newest, settled } from "../newest.js";
 import { navigate, setParams } from "../router.js";
 import { createBookmarks } from "./explore_bookmarks.js";
 import { createDirections } from "./explore_directions.js";
+import { createKept } from "./explore_kept.js";
 import { createLayers } from "./explore_layers.js";
 import { createMap } from "./explore_map.js";
 import { createNearest } from "./explore_nearest.js";
@@ -18,6 +19,9 @@ import { createView, exploreAddress } from "./explore_view.js";
 
 const ADDRESS_MS = 120;
 const COMMAND_MS = 250;
+
+/** Changes that follow each other sooner are one: the back button undoes them together. */
+const GESTURE_MS = 1000;
 
 export default {
   title: "explore.title",
@@ -71,14 +75,15 @@ function show(page, { sources, about, mayWrite, params }) {
   const map = createMap(parts);
   const directions = createDirections(parts, (found) => map.setDirections(found));
   const layers = createLayers(parts);
-  const bookmarks = createBookmarks(parts);
-  const photo = createPhoto(parts);
+  const kept = createKept(parts);
+  const bookmarks = createBookmarks(parts, kept.load);
+  const photo = createPhoto(parts, kept.load);
   const nearest = createNearest(parts);
   replace(
     page,
     head(sources, about.of, about),
     h("div", { class: "explore-main" }, picture.element, map.element, h("div", { class: "explore-side" }, directions.element, layers.element), command),
-    h("div", { class: "explore-below" }, bookmarks.element, photo.element, nearest.element),
+    h("div", { class: "explore-below" }, bookmarks.element, photo.element, nearest.element, kept.element),
   );
   const tell = settled(newest(async (query) => {
     const found = await get("/api/explore/command", query).catch(() => null);
@@ -87,17 +92,26 @@ function show(page, { sources, about, mayWrite, params }) {
       replace(command, commandBox(found.command), h("a", { class: "button quiet small", href: url("/api/explore/picture", view.query()), download: "picture.png" }, t("explore.png")));
     }
   }), COMMAND_MS);
-  const write = settled(() => setParams(view.address()), ADDRESS_MS);
+  let writtenAt = performance.now();
+  const write = settled(() => {
+    const at = performance.now();
+    setParams(view.address(), { push: at - writtenAt > GESTURE_MS });
+    writtenAt = at;
+  }, ADDRESS_MS);
   const update = () => {
     write();
     tell(view.query());
   };
   view.on(update);
-  update();
+  setParams(view.address());
+  tell(view.query());
   picture.first.then(() => page.isConnected && directions.load()); // which takes seconds of the same process
-  return () => {
-    write.cancel();
-    tell.cancel();
-    for (const part of [picture, map, bookmarks, photo]) part.close();
+  return {
+    close() {
+      write.cancel();
+      tell.cancel();
+      for (const part of [picture, map, bookmarks, photo]) part.close();
+    },
+    restore: (other) => (other.get("snapshot") ?? view.snapshot) === view.snapshot && view.restore(other),
   };
 }

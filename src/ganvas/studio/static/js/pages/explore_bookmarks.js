@@ -7,7 +7,7 @@ import { bytes } from "../format.js";
 import { sharpenSmall } from "../images.js";
 import { t } from "../i18n.js";
 import { follow, resume, stopWork } from "../live.js";
-import { toastError } from "../toast.js";
+import { toast, toastError } from "../toast.js";
 import { exploreAddress } from "./explore_view.js";
 
 const IMAGES = [".gif", ".png", ".webp"];
@@ -16,7 +16,8 @@ const MOST_SEGMENT = 10;
 /** The newest walk of each generator, which is shown again when the page is opened again. */
 const going = new Map();
 
-export function createBookmarks({ view, about, mayWrite }) {
+/** `onFilm` is called when a film was written. */
+export function createBookmarks({ view, about, mayWrite }, onFilm) {
   const left = new Set(); // ids of those that the walk leaves out
   let kept = [];
   let unfollow = () => {};
@@ -44,13 +45,19 @@ export function createBookmarks({ view, about, mayWrite }) {
   async function add(event) {
     event.preventDefault();
     const title = name.value.trim() || (view.place ? t("explore.of_photo") : t("explore.of_seed", { seed: view.seed }));
+    if (await keep({ name: title, snapshot: view.snapshot, view: view.fields() })) name.value = "";
+  }
+
+  /** Writes a bookmark; whether it is written. */
+  async function keep(wanted) {
     try {
-      const one = await post("/api/explore/bookmarks", { of: view.of, snapshot: view.snapshot, name: title, view: view.fields() });
+      const one = await post("/api/explore/bookmarks", { of: view.of, snapshot: wanted.snapshot, name: wanted.name, view: wanted.view });
       kept = [...kept, one]; // read after the answer: another may have been added meanwhile
-      name.value = "";
       draw();
+      return true;
     } catch (error) {
       toastError(error);
+      return false;
     }
   }
 
@@ -60,6 +67,7 @@ export function createBookmarks({ view, about, mayWrite }) {
       kept = kept.filter((other) => other.id !== one.id);
       draw();
       name.focus();
+      toast(t("explore.bookmarks.removed", { name: one.name }), { action: { label: t("explore.bookmarks.undo"), work: () => keep(one) } });
     } catch (error) {
       toastError(error);
     }
@@ -127,6 +135,7 @@ export function createBookmarks({ view, about, mayWrite }) {
           update();
           if (work.error) return replace(place, errorBox(work.error));
           if (!work.result) return replace(place, h("p", { class: "small muted", role: "status" }, t("explore.walk.stopped")));
+          onFilm();
           const address = url("/api/explore/film", { of: view.of, snapshot: view.snapshot, name: work.result.name });
           const suffix = work.result.name.slice(work.result.name.lastIndexOf("."));
           const shown = IMAGES.includes(suffix) ? sharpenSmall(h("img", { class: "walk-image", src: address, alt: t("explore.walk.film") })) : image;

@@ -15,7 +15,8 @@ import { uploadView } from "./data_source.js";
 /** The newest search of each generator: {id, photo}; it is shown again when the page is opened again. */
 const going = new Map();
 
-export function createPhoto({ view, mayWrite }) {
+/** `onPlace` is called when a place was found. */
+export function createPhoto({ view, mayWrite }, onPlace) {
   const place = h("div", { class: "stack" });
   const aborter = new AbortController();
   let unfollow = () => {};
@@ -81,6 +82,7 @@ export function createPhoto({ view, mayWrite }) {
         again.hidden = false;
         if (work.error) return replace(notes, errorBox(work.error));
         if (!work.result) return setText(status, t("explore.photo.stopped"));
+        onPlace();
         target.src = dataPng(work.result.target);
         sharpenSmall(target);
         go.hidden = false;

@@ -22,22 +22,27 @@ export function movesText(moves) {
 
 const rounded = (value) => String(Math.round(value * 100) / 100);
 
+/** What an address says of a view. */
+const read = (params, about) => ({
+  seed: params.get("seed") ?? "0",
+  class: params.get("class") ?? about.classes[0] ?? null,
+  truncation: params.get("truncation") ?? "1",
+  mix: about.mixing ? null : params.get("mix"),
+  layers: about.mixing ? null : params.get("layers"),
+  noise: about.noise ? null : params.get("noise"),
+  place: params.get("place"),
+  x: params.get("x") ?? "pca:0",
+  y: params.get("y") ?? "pca:1",
+  moves: parseMoves(params.get("move")),
+});
+
 /** The view of an address, of a generator as /api/explore describes it. */
 export function createView(params, about) {
   const listeners = new Set();
   const view = {
     of: about.of,
     snapshot: about.snapshot,
-    seed: params.get("seed") ?? "0",
-    class: params.get("class") ?? about.classes[0] ?? null,
-    truncation: params.get("truncation") ?? "1",
-    mix: about.mixing ? null : params.get("mix"),
-    layers: about.mixing ? null : params.get("layers"),
-    noise: about.noise ? null : params.get("noise"),
-    place: params.get("place"),
-    x: params.get("x") ?? "pca:0",
-    y: params.get("y") ?? "pca:1",
-    moves: parseMoves(params.get("move")),
+    ...read(params, about),
 
     /** The parameters that decide the picture; `moves` in place of the own. */
     fields(moves = view.moves) {
@@ -78,6 +83,9 @@ export function createView(params, about) {
       Object.assign(view, changes);
       for (const listener of listeners) listener();
     },
+
+    /** Goes to the view of another address of the same generator. */
+    restore: (other) => view.change(read(other, about)),
 
     move(amounts) {
       const moves = new Map(view.moves);

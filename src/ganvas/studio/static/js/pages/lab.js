@@ -25,6 +25,9 @@ const MOST = 1500;
 const ENOUGH = { parts: 0.75, good: 0.3 };
 const SPEEDS = { slow: [true, 1], normal: [false, 2], fast: [false, 10] };
 
+/** The game that goes on while the page is drawn again, in another language: {id, newest, history, playing}. */
+let kept = null;
+
 export default {
   title: "lab.title",
 
@@ -40,7 +43,9 @@ export default {
     const values = { ...defaults };
     for (const name of Object.keys(defaults)) if (params.has(name)) values[name] = params.get(name);
 
-    let history = emptyHistory();
+    const before = kept;
+    kept = null;
+    let history = before?.history ?? emptyHistory();
     let drawnAt = 0;
     let saidAt = 0;
     let later = 0;
@@ -55,10 +60,10 @@ export default {
     const charts = CHARTS.map(({ key, series }) =>
       createChart({ title: t(`lab.chart.${key}`), series: series.map(([name, color]) => ({ name, color, label: t(`lab.series.${name.replace("/", "_").toLowerCase()}`) })), formatX: integer, unitX: t("lab.rounds") }),
     );
-    let newest = null;
+    let newest = before?.newest ?? null;
     const plane = createPlane({ onPoint: addPoint });
 
-    const game = createGame({ knobs: () => changed(), onFrame: show, onError: fail });
+    const game = createGame({ knobs: () => changed(), onFrame: show, onError: fail, game: before?.id });
 
     function changed() {
       return Object.fromEntries(Object.entries(values).filter(([name, value]) => String(value) !== String(defaults[name])));
@@ -67,13 +72,13 @@ export default {
     function show(frame) {
       replace(problem);
       if (newest && frame.round < newest.round) history = emptyHistory();
-      newest = { ...frame, real: frame.real ?? newest?.real };
+      newest = { ...frame, real: frame.real ?? newest?.real, diagnosis: frame.diagnosis ?? newest?.diagnosis };
       plane.show(newest);
       record(history, frame);
       if (frame.diagnosis) {
         const { checked, conditions, findings } = frame.diagnosis;
         const early = worst(findings) === "healthy" && (frame.covered < ENOUGH.parts * frame.parts || frame.good < ENOUGH.good);
-        const told = early ? h("p", { class: "panel lab-early" }, t("lab.not_there", { covered: frame.covered, parts: frame.parts, good: percent(frame.good) })) : findingsView(frame.diagnosis);
+        const told = early ? h("p", { class: "panel lab-early" }, t("lab.not_there", { covered: frame.covered, parts: frame.parts, good: percent(frame.good) })) : findingsView(frame.diagnosis, fixButton);
         replace(finding, told, h("p", { class: "small muted" }, t("lab.checked", { checked, all: conditions })));
       }
       if (frame.ended) {
@@ -193,6 +198,14 @@ export default {
       if (!game.playing) toggle();
     }
 
+    /** Sets what a fix changes, where the lab has a knob for all of it. */
+    function fixButton({ changes }) {
+      const names = Object.keys(changes);
+      if (!names.length || !names.every((name) => name in defaults)) return null;
+      const text = names.map((name) => `${name} ${changes[name]}`).join(", ");
+      return h("button", { type: "button", class: "button small", on: { click: () => set(changes) } }, t("lab.fix", { changes: text }));
+    }
+
     function choosePreset(name) {
       const kept = { data: values.data, points: values.points, seed: values.seed };
       Object.assign(values, defaults, kept, about.presets[name]);
@@ -234,10 +247,13 @@ export default {
     showValues();
     setSpeed();
     drawButtons();
-    await reset();
-    return () => {
+    if (before?.newest) show(before.newest);
+    else await reset();
+    if (before?.playing) toggle();
+    return ({ again = false } = {}) => {
       clearTimeout(later);
-      game.close();
+      if (again) kept = { id: game.id, newest, history, playing: game.playing };
+      game.close({ ends: !again });
       plane.close();
       for (const chart of charts) chart.close();
     };

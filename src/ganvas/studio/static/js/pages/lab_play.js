@@ -8,11 +8,11 @@ const KEEP_MS = 15_000;
 const SLOW_MS = 400;
 
 /**
- * @param {() => object} knobs  the values of now
+ * @param {() => object} knobs  the values of now  @param {string|null} game  the id of one that is played on
  * @param {(frame: object) => void} onFrame  @param {(error: Error) => void} onError
  */
-export function createGame({ knobs, onFrame, onError }) {
-  const state = { game: null, playing: false, slow: false, rounds: 4, probed: 0, busy: false, again: null, closed: false, timer: 0, last: 0 };
+export function createGame({ knobs, onFrame, onError, game = null }) {
+  const state = { game, playing: false, slow: false, rounds: 4, probed: 0, busy: false, again: null, closed: false, timer: 0, last: 0 };
   let asked = Promise.resolve();
 
   /** One request after the other. */
@@ -69,12 +69,12 @@ export function createGame({ knobs, onFrame, onError }) {
     fetch("/api/lab/end", { method: "POST", keepalive: true, headers: { "Content-Type": "application/json" }, body: JSON.stringify({ game }) }).catch(() => {});
   }
 
-  function close() {
+  function close({ ends = true } = {}) {
     if (state.closed) return;
     state.closed = true;
     state.playing = false;
     clearInterval(keeping);
-    if (state.game) leave(state.game);
+    if (state.game && ends) leave(state.game);
   }
 
   return {
@@ -97,10 +97,14 @@ export function createGame({ knobs, onFrame, onError }) {
     setSpeed(slow, rounds) {
       Object.assign(state, { slow, rounds });
     },
-    close() {
+    get id() {
+      return state.game;
+    },
+    /** `ends`: whether the game ends with the page. */
+    close(options) {
       removeEventListener("pagehide", onHide);
       removeEventListener("pageshow", onShow);
-      close();
+      close(options);
     },
   };
 }

@@ -2,9 +2,10 @@
 
 import { post } from "../api.js";
 import { h, icon, replace, setAttribute, setText } from "../dom.js";
-import { ago, bytes, duration, integer, kimg, number } from "../format.js";
+import { ago, bytes, duration, integer, number } from "../format.js";
 import { t } from "../i18n.js";
 import { waitFor } from "../jobs.js";
+import { progressText } from "../progress.js";
 import { toast, toastError } from "../toast.js";
 
 const CHANGE_MS = 60_000;
@@ -110,7 +111,7 @@ export function createHead(detail, mayWrite) {
     const rows = [
       [t("run.recipe"), [card.recipe, card.origin && t("run.from", { origin: card.origin })].filter(Boolean).join(" ")],
       [t("run.data"), height ? `${card.data} · ${height}×${width}${channels > 1 ? "" : ` ${t("run.grey")}`}` : card.data],
-      [t("run.shown"), card.total ? t("runs.kimg_of", { now: kimg(card.nimg), total: kimg(card.total) }) : t("runs.kimg", { now: kimg(card.nimg) })],
+      [t("run.shown"), progressText(card)],
       running && card.seconds_left !== null && [t("run.left"), duration(card.seconds_left)],
       card.images_per_s && [t("run.speed"), t("runs.per_s", { n: integer(card.images_per_s) })],
       card.quality !== null && card.quality !== undefined && [t("run.quality"), number(card.quality)],

@@ -1,10 +1,11 @@
 /** The card of a run. It is updated in place, so that nothing flickers while it trains. */
 
 import { h, icon, replace, setAttribute, setText } from "../dom.js";
-import { ago, bytes, duration, integer, kimg, number, percent } from "../format.js";
+import { ago, bytes, duration, integer, number, percent } from "../format.js";
 import { t } from "../i18n.js";
 import { sharpenSmall, showImage } from "../images.js";
 import { runAddress } from "../jobs.js";
+import { progressText } from "../progress.js";
 
 const STATE_ICONS = { complete: "healthy", unfinished: "pause", failed: "failure", unreadable: "failure" };
 
@@ -68,7 +69,7 @@ export function updateCard(element, card, state) {
   parts.bar.style.transform = `scaleX(${part})`;
   parts.progress.hidden = !card.total;
   parts.progress.setAttribute("aria-valuenow", Math.round(part * 100));
-  setText(parts.done, card.total ? t("runs.kimg_of", { now: kimg(card.nimg), total: kimg(card.total) }) : t("runs.kimg", { now: kimg(card.nimg) }));
+  setText(parts.done, progressText(card));
   setText(parts.left, timeOf(card, running, part));
   const facts = [
     [t("runs.quality"), card.quality === null || card.quality === undefined ? "–" : number(card.quality)],

@@ -2,13 +2,14 @@
 
 import { get, post, session } from "../api.js";
 import { commandBox } from "../command.js";
-import { errorBox, h, icon, replace } from "../dom.js";
+import { errorBox, h, icon, replace, setText } from "../dom.js";
 import { t } from "../i18n.js";
 import { newest, settled } from "../newest.js";
 import { setParams } from "../router.js";
 import { createKnobs } from "./style_knobs.js";
 import { createPictures } from "./style_pictures.js";
 import { createResult } from "./style_result.js";
+import { learnTime, timeText, workOf } from "./style_time.js";
 
 const CHECK_MS = 250;
 
@@ -23,11 +24,13 @@ export default {
     if (!main.isConnected) return undefined;
     const command = h("div", { class: "style-command" });
     const message = h("div");
+    const time = h("p", { class: "small muted" });
     const start = h("button", { type: "button", class: "button primary style-start", on: { click: begin } }, icon("play"), t("style.start"));
     const settings = createKnobs({ knobs, presets, form, onChange: changed });
     const pictures = createPictures({ form, most, mayWrite: known.may_write, onChange: changed });
-    const result = createResult({ onEnd: changed });
+    const result = createResult({ onEnd: ended });
 
+    let drawn = 0; // the work of the one that this page has begun
     const body = () => ({
       photo: form.photo?.upload ?? null,
       paintings: form.paintings.map((one) => one.upload),
@@ -46,8 +49,15 @@ export default {
       }
     }), CHECK_MS);
 
+    function ended(seconds) {
+      if (drawn) learnTime(drawn, seconds);
+      drawn = 0;
+      changed();
+    }
+
     function changed() {
       replace(message);
+      setText(time, timeText(workOf(form.knobs, presets)));
       start.disabled = true;
       if (known.may_write) check();
     }
@@ -56,6 +66,7 @@ export default {
       start.disabled = true;
       replace(message);
       try {
+        drawn = workOf(form.knobs, presets);
         const work = await post("/api/style", body());
         setParams({ work: work.id });
         result.watch(work.id);
@@ -68,7 +79,7 @@ export default {
       h("div", { class: "page style-page" },
         h("div", { class: "page-head" }, h("h1", null, t("style.title")), h("p", { class: "muted" }, t("style.subtitle"))),
         h("div", { class: "style-columns" },
-          h("div", { class: "stack" }, pictures.element, settings.element, start, message, command),
+          h("div", { class: "stack" }, pictures.element, settings.element, h("div", { class: "row" }, start, time), message, command),
           result.element)),
     );
     changed();

@@ -1,5 +1,6 @@
 /** The photo and the paintings: dropped, sent, shown small, and removed again. */
 
+import { del, post } from "../api.js";
 import { dropZone } from "../drop.js";
 import { errorBox, h, icon, replace } from "../dom.js";
 import { number } from "../format.js";
@@ -23,9 +24,10 @@ export function createPictures({ form, most, mayWrite, onChange }) {
     try {
       for (const item of items) {
         const sent = await upload([item], { onProgress: view.onProgress, signal: own.signal });
+        await post("/api/style/picture", { upload: sent.upload });
         take({ upload: sent.upload, name: item.file.name, url: URL.createObjectURL(item.file) });
+        onChange();
       }
-      onChange();
     } catch (error) {
       problem = error.name === "AbortError" ? null : error;
     }
@@ -35,8 +37,15 @@ export function createPictures({ form, most, mayWrite, onChange }) {
   const zone = (title, hint, work) =>
     mayWrite ? dropZone({ drawing: "images", title, hint, onItems: work, folders: false }) : h("p", { class: "small muted" }, t("shell.reading_only"));
 
-  const remove = (label, work) =>
-    h("button", { type: "button", class: "icon-button", "aria-label": label, title: label, on: { click: () => { work(); onChange(); } } }, icon("close"));
+  const remove = (one, work) => {
+    const label = t("style.remove", { name: one.name });
+    const forget = () => {
+      work();
+      onChange();
+      del(`/api/uploads/${encodeURIComponent(one.upload)}`).catch(() => null); // the server may have begun anew
+    };
+    return h("button", { type: "button", class: "icon-button", "aria-label": label, title: label, on: { click: forget } }, icon("close"));
+  };
 
   function drawPhoto(problem = null) {
     const one = form.photo;
@@ -44,7 +53,7 @@ export function createPictures({ form, most, mayWrite, onChange }) {
       photo, problem && errorBox(problem),
       one
         ? h("figure", { class: "style-picture" }, h("img", { src: one.url, alt: t("style.photo") }), h("figcaption", { class: "small" }, one.name),
-            remove(t("style.remove", { name: one.name }), () => { form.photo = null; drawPhoto(); }))
+            remove(one, () => { form.photo = null; drawPhoto(); }))
         : zone(t("style.photo.drop"), t("style.photo.hint"), (items) => send(photo, items.slice(0, 1), drawPhoto, (sent) => { form.photo = sent; })),
     );
   }
@@ -57,7 +66,7 @@ export function createPictures({ form, most, mayWrite, onChange }) {
         text: (value) => number(value), onInput: (value) => { one.weight = value; onChange(); },
       });
       return h("figure", { class: "style-picture" }, h("img", { src: one.url, alt: one.name }), h("figcaption", { class: "small" }, one.name),
-        remove(t("style.remove", { name: one.name }), () => { form.paintings = form.paintings.filter((other) => other !== one); drawPaintings(); }),
+        remove(one, () => { form.paintings = form.paintings.filter((other) => other !== one); drawPaintings(); }),
         weight && weight.element);
     };
     const take = (sent) => form.paintings.push({ ...sent, weight: 1 });

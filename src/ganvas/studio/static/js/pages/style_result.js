@@ -2,12 +2,13 @@
 
 import { get } from "../api.js";
 import { errorBox, h, icon, replace, setText } from "../dom.js";
-import { duration, number } from "../format.js";
+import { bytes, duration, number } from "../format.js";
 import { t } from "../i18n.js";
 import { follow, frameAddress, stopWork } from "../live.js";
 import { newest } from "../newest.js";
 import { fetchPicture, showBlob } from "../pictures.js";
 
+/** `onEnd(seconds)`: how long a drawing took that came to its end, else 0. */
 export function createResult({ onEnd }) {
   const image = h("img", { class: "style-image", alt: t("style.result") });
   const empty = h("p", { class: "muted style-empty" }, t("style.empty"));
@@ -18,7 +19,7 @@ export function createResult({ onEnd }) {
   const slider = h("input", { type: "range", class: "range", id: "style-iterate", min: 0, step: 1, on: { input: () => choose(Number(slider.value)) } });
   const sliderRow = h("div", { class: "range-row" }, h("label", { for: "style-iterate" }, t("style.iterate")), slider, h("output", { for: "style-iterate", class: "range-value" }));
   const stop = h("button", { type: "button", class: "button danger", on: { click: () => stopWork(state.id) } }, icon("stop"), t("style.stop"));
-  const keep = h("a", { class: "button primary" }, icon("download"), t("style.keep"));
+  const keep = h("a", { class: "button primary" });
   const state = { id: null, frames: [], chosen: null, work: null };
   let unfollow = () => {};
   image.hidden = true;
@@ -32,6 +33,7 @@ export function createResult({ onEnd }) {
     image.dataset.frame = String(number);
     keep.href = frameAddress(state.id, number);
     keep.download = `styled-${String(number).padStart(4, "0")}.png`;
+    replace(keep, icon("download"), t("style.keep", { size: bytes(blob.size) }));
     keep.hidden = false;
   });
 
@@ -71,7 +73,7 @@ export function createResult({ onEnd }) {
     else setText(status, t(now === "done" ? "style.done" : "style.stopped", { left: duration(work.result?.seconds ?? 0) }));
     replace(message, work.error && errorBox(work.error));
     draw();
-    if (!running) onEnd();
+    if (!running) onEnd(now === "done" ? work.result.seconds : 0);
   }
 
   function close() {
