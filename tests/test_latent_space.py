@@ -330,6 +330,30 @@ def test_sheets_films_and_grids_by_the_command_line(run: Run, tmp_path: Path) ->
     assert directions._repr_html_()
 
 
+@pytest.mark.parametrize("more", [[], ["--columns", 2], ["--class", "3"], ["--each", "first"]])
+def test_saved_latents_are_those_of_the_images(tmp_path: Path, more: list[object]) -> None:
+    """Of a grid with a row for each class too."""
+    of = ["sample", "pretrained:digits", *(["--each", tmp_path / "first"] if "--each" in more else more)]
+    saved = tmp_path / "l.npz"
+    first = [] if "--each" in more else ["--out", tmp_path / "first.png"]
+    call_cli(*of, "--seeds", "0-19", "--save-latents", saved, *first, check=0)
+    call_cli("sample", "pretrained:digits", "--latents", saved, "--each", tmp_path / "again", check=0)
+    again = np.concatenate([read(path) for path in sorted((tmp_path / "again").iterdir())])
+    drawn = ganvas.load("pretrained:digits")
+    if "--each" in more:
+        wanted = np.concatenate([read(path) for path in sorted((tmp_path / "first").iterdir())])
+    else:
+        wanted, _, _ = drawn.sample_grid(
+            "0-19", label="3" if "--class" in more else None, columns=2 if 2 in more else None
+        )
+    assert np.array_equal(again.squeeze(), wanted.squeeze())
+
+
+def read(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image)[None]
+
+
 def test_several_truncations_are_rows_of_the_same_seeds(run: Run, tmp_path: Path) -> None:
     call_cli("sample", run.path, "--truncation", 0.5, 1, "--seeds", "3,5", "--out", tmp_path / "rows.png", check=0)
     drawn = ganvas.load(run)

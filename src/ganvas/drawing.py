@@ -1,19 +1,20 @@
-"""Draws uint8 images with a generator, in passes of one size; the latents of seeds."""
+"""Draws uint8 images with a generator, in passes of one size; the latents of seeds, and which of them a grid has."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from ganvas import user_code
+from ganvas import image_io, user_code
 from ganvas.data.pixels import to_uint8
 from ganvas.devices import free_bytes
 from ganvas.errors import GanvasError
 from ganvas.files import format_bytes
-from ganvas.networks import Generator
+from ganvas.networks import Generator, Shape
 from ganvas.pytorch_state import default_state
-from ganvas.values import to_number
+from ganvas.values import to_number, to_whole
 
 MAX_TRUNCATION = 1e6
 
@@ -90,3 +91,40 @@ def in_passes(
             images = make(points[rows].to(device), None if labels is None else labels[rows].to(device))
             images = to_uint8(images).cpu()[: len(points) - start]
         yield images
+
+
+class GridPlan(NamedTuple):
+    """The images of a grid, row by row.
+
+    Attributes:
+        seeds: one for each image.
+        label: the class of all of them, of each, or None where there are no classes.
+        columns: images in a row.
+        row_names: of rows that are classes.
+    """
+
+    seeds: list[int]
+    label: int | str | list[int] | None
+    columns: int
+    row_names: tuple[str, ...]
+
+
+def plan_grid(
+    seeds: list[int], label: int | str | None, columns: int | None, shape: Shape, class_names: tuple[str, ...]
+) -> GridPlan:
+    """The grid of these seeds, nearly square; of a generator with classes a row for each, unless one is chosen.
+
+    Raises:
+        GanvasError: there are no seeds, fewer than one column, or more images than a file holds.
+    """
+    columns = None if columns is None else to_whole(columns, "--columns", 1)
+    if not seeds:
+        raise GanvasError("A grid has no seeds.", expected="at least one")
+    if not shape.classes or label is not None:
+        plan = GridPlan(seeds, label, columns or math.isqrt(len(seeds) - 1) + 1, ())
+    else:
+        columns = min(columns or max(1, len(seeds) // shape.classes), len(seeds))
+        labels = [number for number in range(shape.classes) for _ in range(columns)]
+        plan = GridPlan(seeds[:columns] * shape.classes, labels, columns, class_names)
+    image_io.check_grid(len(plan.seeds), plan.columns, *shape[1:3])
+    return plan

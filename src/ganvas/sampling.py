@@ -1,6 +1,5 @@
 """Draws uint8 images from a trained generator: one image per seed, grids by class, interpolations."""
 
-import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -9,10 +8,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganvas import image_io, user_code
+from ganvas import user_code
 from ganvas.devices import select_device
 from ganvas.display import Displayed, InlineImage, Paragraph, Part, Table
-from ganvas.drawing import check_memory, check_truncation, generate, images_per_pass, in_passes, sample_latents
+from ganvas.drawing import (
+    GridPlan,
+    check_memory,
+    check_truncation,
+    generate,
+    images_per_pass,
+    in_passes,
+    plan_grid,
+    sample_latents,
+)
 from ganvas.errors import GanvasError, describe_value
 from ganvas.files import to_path
 from ganvas.latents import Latents, mix, walk
@@ -27,7 +35,7 @@ from ganvas.runs.snapshot import Card
 from ganvas.samples import Samples
 from ganvas.seeds import check_seeds, to_int
 from ganvas.threads import cpu_threads
-from ganvas.values import as_whole, to_flag, to_whole
+from ganvas.values import as_whole, to_flag
 
 Label = int | str
 """A class: its number, or its name."""
@@ -316,21 +324,15 @@ class Sampler(Displayed):
         Raises:
             GanvasError: fewer than one column, more images than a file holds, or as `sample_batches`.
         """
-        classes = self.card.shape.classes
-        columns = None if columns is None else to_whole(columns, "--columns", 1)
-        seeds = check_seeds(seeds)
-        if not seeds:
-            raise GanvasError("A grid has no seeds.", expected="at least one")
-        if not classes or label is not None:
-            n = len(seeds)
-            columns = columns or math.isqrt(n - 1) + 1
-            image_io.check_grid(n, columns, *self.card.shape[1:3])
-            return self.sample(seeds, label=label, truncation=truncation, progress=progress), columns, ()
-        columns = min(columns or max(1, len(seeds) // classes), len(seeds))
-        image_io.check_grid(classes * columns, columns, *self.card.shape[1:3])
-        labels = [c for c in range(classes) for _ in range(columns)]
-        images = self.sample(seeds[:columns] * classes, label=labels, truncation=truncation, progress=progress)
-        return images, columns, self.card.class_names
+        plan = self.plan_grid(seeds, label=label, columns=columns)
+        images = self.sample(plan.seeds, label=plan.label, truncation=truncation, progress=progress)
+        return images, plan.columns, plan.row_names
+
+    def plan_grid(
+        self, seeds: Iterable[int] | str = range(64), *, label: Label | None = None, columns: int | None = None
+    ) -> GridPlan:
+        """Which images `sample_grid` draws, with the same arguments and errors."""
+        return plan_grid(check_seeds(seeds), label, columns, self.card.shape, self.card.class_names)
 
     @property
     def _latent_size(self) -> int:

@@ -108,7 +108,11 @@ def sample(
         drawn = change_noise(drawn, noise)
     request = Request(seeds, label, truncation[0], latents, direction, amount, mix, layers, move)
     if save_latents is not None:
-        request.latents_of(drawn, video=video is not None).save(save_latents)
+        is_grid = video is None and each is None
+        points = (
+            request.latents_of_grid(drawn, columns) if is_grid else request.latents_of(drawn, video=video is not None)
+        )
+        points.save(save_latents)
         print(f"latents in {save_latents}")
     if video is not None:
         batches = request.film(drawn, frames=frames, easing=easing, loop=loop)

@@ -99,6 +99,13 @@ class Request:
         path = [*there, *there[-2:0:-1]] if loop else there
         return drawn.draw_batches(self._sweep(drawn, self._start(drawn, "0"), path))
 
+    def latents_of_grid(self, drawn: Sampler, columns: int | None) -> Latents:
+        """The latents of the images of `grid`, in their order."""
+        if not self.plain:
+            return self.latents_of(drawn)
+        plan = drawn.plan_grid(self.seeds or "0-63", label=self.label, columns=columns)
+        return drawn.latents(plan.seeds, label=plan.label, truncation=self.truncation)
+
     def latents_of(self, drawn: Sampler, *, video: bool = False) -> Latents:
         """The latents of all images; of a film those between which it goes."""
         if self.mix is not None:
