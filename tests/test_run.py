@@ -472,3 +472,9 @@ def test_images_that_are_enlarged_are_counted(
     )
     train(tiny(write_images(40, 16, 16), kimg=0.04), name="y")
     assert "enlarged" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", ".", "", "a/", "/a"])
+def test_a_name_is_that_of_one_folder(name: str) -> None:
+    with pytest.raises(GanvasError, match="--name is"):
+        train(tiny(), name=name, quiet=True)

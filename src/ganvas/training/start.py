@@ -85,6 +85,10 @@ def train(
         raise GanvasError(f"config is {describe_value(config)}.", expected="a TrainConfig")
     recipe = to_text(recipe, "recipe", "a name")
     out, name = to_path(out, "the folder of the runs"), None if name is None else to_text(name, "name", "a name")
+    if name is not None and (name in ("", "..") or Path(name).name != name):
+        raise GanvasError(
+            f"--name is {name!r}.", expected="the name of one folder", fix="name the folder of all runs by --out."
+        )
     to_path(out / (name or ""), "the folder of the run")
     new, quiet = to_flag(new, "new"), to_flag(quiet, "quiet")
     listeners = check_listeners(listeners)
