@@ -20,7 +20,7 @@ from support import call_cli, tiny
 from ganvas import sampling
 from ganvas.config import replace
 from ganvas.errors import GanvasError
-from ganvas.studio import bookmarks, explore, explore_long, explore_work, generators
+from ganvas.studio import bookmarks, direction_names, explore, explore_long, explore_work, generators
 from ganvas.studio import live as module
 from ganvas.studio.answers import Refusal
 from ganvas.studio.latest import Latest, Superseded
@@ -284,8 +284,22 @@ def test_a_walk_is_a_film_that_its_command_makes_again(
         assert post(served, "/explore/walk", body | wrong).status == 400, wrong
 
 
-GETS = ("", "/directions", "/picture", "/map", "/command", "/bookmarks", "/film", "/photo")
-POSTS = ("nearest", "bookmarks", "place", "walk")
+def test_a_direction_has_the_name_that_it_is_given(served: Served, tmp_path: Path) -> None:
+    body = {"of": STYLES, "direction": "pca:1"}
+    assert post(served, "/explore/direction", body | {"name": " slant "}).json == {"names": {"pca:1": "slant"}}
+    assert ask(served, "/directions", of=STYLES).json["names"] == {"pca:1": "slant"}
+    for wrong in ({"direction": "pca:x"}, {"name": "x" * 41}, {"name": 3}, {"direction": None}):
+        assert post(served, "/explore/direction", body | {"name": "a"} | wrong).status == 400, wrong
+    assert post(served, "/explore/direction", body | {"name": ""}).json == {"names": {}}
+    for damaged in ("{", '{"pca:0": 3}', '{"x": "a"}', "[]"):
+        (tmp_path / direction_names.FILE).write_text(damaged)
+        with pytest.raises(GanvasError, match="cannot be used"):
+            direction_names.rename(tmp_path, "pca:0", "a")
+        assert (tmp_path / direction_names.FILE).read_text() == damaged
+
+
+GETS = ("", "/directions", "/picture", "/map", "/command", "/bookmarks", "/kept", "/film", "/photo")
+POSTS = ("nearest", "bookmarks", "place", "walk", "direction")
 
 
 @pytest.mark.parametrize(
@@ -300,7 +314,7 @@ def test_no_generator_outside_of_the_folders_is_loaded(served: Served, of: str, 
     for name in GETS:
         assert ask(served, name, of=of, x="pca:0", y="pca:1", name="a" * 12 + ".gif").status == status, name
     for name in POSTS:
-        body = {"of": of, "view": {}, "views": [{}, {}], "name": "a", "upload": "x"}
+        body = {"of": of, "view": {}, "views": [{}, {}], "name": "a", "upload": "x", "direction": "pca:0"}
         assert post(served, f"/explore/{name}", body).status == status, name
     address = f"/api/explore/bookmarks/x?{urlencode({'of': of})}"
     assert served.get(address, "DELETE", token=served.studio.token).status == status

@@ -109,6 +109,28 @@ def test_keys_alone_move_change_and_keep_a_view(visit: Visit) -> None:
     expect(page.locator(".bookmark")).to_have_count(0)
 
 
+def test_a_direction_gets_a_name_that_stays(visit: Visit) -> None:
+    page = visit(DIGITS)
+    page.get_by_role("button", name="Give pca:1 a name").click()
+    field = page.get_by_label("Name of pca:1")
+    field.fill("slant")
+    field.press("Enter")
+    slant = page.get_by_role("slider", name="slant · pca:1")
+    expect(slant).to_be_visible()
+    expect(page.get_by_role("button", name="Give pca:1 a name")).to_be_focused()
+    expect(page.get_by_label("Direction up the map").locator("option:checked")).to_contain_text("slant")
+    page.reload()
+    expect(slant).to_be_visible()
+    page.get_by_role("button", name="Give pca:1 a name").click()
+    field.fill("other")
+    field.press("Escape")
+    expect(slant).to_be_visible()
+    page.get_by_role("button", name="Give pca:1 a name").click()
+    field.fill("")
+    field.press("Enter")
+    expect(slant).to_have_count(0)
+
+
 def test_bookmarks_are_links_and_a_walk_between_them_is_a_film(visit: Visit, site: Site) -> None:
     page = visit(DIGITS)
     for seed in ("4", "5"):

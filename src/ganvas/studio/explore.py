@@ -15,7 +15,7 @@ from starlette.routing import Route
 from ganvas.errors import GanvasError
 from ganvas.runs.card import read_card
 from ganvas.runs.folder import Run
-from ganvas.studio import bookmarks
+from ganvas.studio import bookmarks, direction_names
 from ganvas.studio.answers import Refusal, answer, parameter, read_object
 from ganvas.studio.commands import quote
 from ganvas.studio.files import open_inside
@@ -51,7 +51,10 @@ def routes(studio: "Studio") -> list[Route]:
         "/command": _tell_command, "/bookmarks": _list_bookmarks, "/kept": _list_kept, "/film": _send_film,
         "/photo": _send_photo,
     }  # fmt: skip
-    posts = {"/nearest": _find_nearest, "/bookmarks": _add_bookmark, "/place": _search, "/walk": _walk}
+    posts = {
+        "/nearest": _find_nearest, "/bookmarks": _add_bookmark, "/place": _search, "/walk": _walk,
+        "/direction": _name_direction,
+    }  # fmt: skip
     return [
         *(Route(f"/api/explore{name}", partial(act, studio)) for name, act in gets.items()),
         *(Route(f"/api/explore{name}", partial(act, studio), methods=["POST"]) for name, act in posts.items()),
@@ -107,7 +110,15 @@ async def _find_directions(studio: "Studio", request: Request) -> Response:
     source, method = await _source(studio, request), parameter(request, "method", "pca")
     to_choice(method, "method", ("pca", "sefa"))
     work = partial(studio.explorer.call, "explore_work.find_directions", FIND_SECONDS, path=source.path, method=method)
-    return answer(await studio.latest.run("", work))
+    found = await studio.latest.run("", work)
+    return answer(found | {"names": await run_in_threadpool(direction_names.read, source.kept)})
+
+
+async def _name_direction(studio: "Studio", request: Request) -> Response:
+    body = await read_object(request)
+    source = await _source(studio, request, body)
+    words = [to_text(body.get(name), name, "text") for name in ("direction", "name")]
+    return answer({"names": await run_in_threadpool(direction_names.rename, source.kept, *words)})
 
 
 async def _draw(studio: "Studio", request: Request) -> Response:

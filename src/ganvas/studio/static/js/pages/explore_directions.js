@@ -1,18 +1,21 @@
 /** Directions as sliders, found without labels; or the reason why there are none. */
 
-import { get } from "../api.js";
-import { errorBox, h, replace } from "../dom.js";
+import { get, post } from "../api.js";
+import { errorBox, h, icon, replace } from "../dom.js";
 import { percent } from "../format.js";
 import { t } from "../i18n.js";
 import { range } from "../range.js";
+import { toastError } from "../toast.js";
 import { signed } from "./explore_map.js";
 
 const SHOWN = 8;
 const MOST = 24;
+const MOST_LETTERS = 40;
 
-/** `onFound`: gets the directions for the map: [{name, label}]. */
-export function createDirections({ view, about }, onFound) {
-  const found = new Map(); // method -> [{name, label}]
+/** `onFound`: gets the directions for the map: [{name, label}]. A direction has the name that its user gives it. */
+export function createDirections({ view, about, mayWrite }, onFound) {
+  const found = new Map(); // method -> [{name, share}]
+  let named = {};
   const sliders = new Map();
   const list = h("div", { class: "explore-directions" });
   const reset = h("button", { type: "button", class: "button quiet small", on: { click: () => view.change({ moves: new Map() }) } }, t("explore.directions.reset"));
@@ -36,24 +39,54 @@ export function createDirections({ view, about }, onFound) {
       }
     }
     if (shown !== method) return;
+    show();
+  }
+
+  const labelOf = ({ name, share }) => [named[name], name, percent(share)].filter(Boolean).join(" · ");
+
+  function show() {
     draw();
-    onFound([...found.values()].flat());
+    onFound([...found.values()].flat().map((one) => ({ name: one.name, label: labelOf(one) })));
+  }
+
+  /** A field for the name of a direction in place of its slider; Escape leaves the name as it is. */
+  function rename(name, row) {
+    let isOver = false;
+    const end = async (takes) => {
+      if (isOver) return;
+      isOver = true;
+      try {
+        if (takes) ({ names: named } = await post("/api/explore/direction", { of: view.of, snapshot: view.snapshot, direction: name, name: input.value }));
+      } catch (error) {
+        toastError(error);
+      }
+      show();
+      list.querySelector(`[data-rename="${name}"]`)?.focus();
+    };
+    const keys = (event) => ["Enter", "Escape"].includes(event.key) && end(event.key === "Enter");
+    const input = h("input", { type: "text", maxlength: MOST_LETTERS, "aria-label": t("explore.directions.name_of", { name }), placeholder: name, props: { value: named[name] ?? "" }, on: { keydown: keys, blur: () => end(true) } });
+    replace(row, input);
+    input.select();
   }
 
   async function find(method) {
     if (found.has(method) || !about.methods.includes(method)) return;
-    const { n, shares } = await get("/api/explore/directions", { of: view.of, snapshot: view.snapshot, method });
-    const label = (i) => `${method}:${i} · ${percent(shares[i])}`;
-    found.set(method, Array.from({ length: Math.min(n, MOST) }, (_, i) => ({ name: `${method}:${i}`, label: label(i) })));
+    const { n, shares, names } = await get("/api/explore/directions", { of: view.of, snapshot: view.snapshot, method });
+    named = names;
+    found.set(method, Array.from({ length: Math.min(n, MOST) }, (_, i) => ({ name: `${method}:${i}`, share: shares[i] })));
   }
 
   function draw() {
     sliders.clear();
-    const rows = (some) => some.map(({ name, label }) => {
+    const rows = (some) => some.map((one) => {
+      const { name } = one;
+      const title = t("explore.directions.rename", { name });
       const slider = range({
-        label: h("span", { class: "mono" }, label), least: -about.reach, most: about.reach, step: 0.05, value: view.amount(name),
+        label: h("span", { class: "mono" }, labelOf(one)), least: -about.reach, most: about.reach, step: 0.05, value: view.amount(name),
         text: signed, onInput: (value) => view.move({ [name]: value }),
       });
+      const pencil = h("button", { type: "button", class: "icon-button", disabled: !mayWrite, "aria-label": title, title, dataset: { rename: name }, on: { click: () => rename(name, slider.element) } }, icon("pencil"));
+      slider.element.prepend(pencil);
       sliders.set(name, slider);
       return slider.element;
     });

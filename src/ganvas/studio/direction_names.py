@@ -1,0 +1,70 @@
+"""Names that a user gives to directions, such as "slant" for pca:2: a file among what is kept of a generator."""
+
+import re
+import threading
+from pathlib import Path
+
+from ganvas.errors import GanvasError
+from ganvas.files import make_folder, write_json
+from ganvas.reading import describe_reason, parse_json, read_bytes
+from ganvas.studio.answers import Refusal
+
+FILE = "directions.json"
+MAX_NAME, MAX_NAMES, MAX_BYTES = 40, 1000, 2**20
+
+_DIRECTION = re.compile(r"(pca|sefa):[0-9]{1,4}")
+_lock = threading.Lock()
+
+
+def read(folder: Path) -> dict[str, str]:
+    """{direction: its name}.
+
+    Raises:
+        GanvasError: the file is damaged: it is not written over.
+    """
+    try:
+        found = parse_json(read_bytes(folder / FILE, MAX_BYTES))
+        if not isinstance(found, dict) or not all(_is_name(*pair) for pair in found.items()):
+            raise ValueError("it has other values")
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise GanvasError(
+            f"{folder / FILE} cannot be used: {describe_reason(error)}.",
+            expected="names of directions as the studio writes them",
+            fix="move the file away, and begin with none.",
+        ) from error
+    return found
+
+
+def rename(folder: Path, direction: str, name: str) -> dict[str, str]:
+    """All names, after one was given to a direction; an empty one takes it away.
+
+    Raises:
+        Refusal: it is no direction, the name is too long, or there are too many.
+        GanvasError: as `read`, or the file cannot be written.
+    """
+    name = name.strip()
+    if not _DIRECTION.fullmatch(direction):
+        raise Refusal(400, f"{direction[:40]!r} is no direction.", expected="pca:0, sefa:3 …", field="direction")
+    if name and not _is_name(direction, name):
+        raise Refusal(400, "The name is too long.", expected=f"at most {MAX_NAME} characters", field="name")
+    with _lock:
+        names = read(folder)
+        names.pop(direction, None)
+        if name:
+            names[direction] = name
+        if len(names) > MAX_NAMES:
+            raise Refusal(409, f"There are {MAX_NAMES} names already.", fix="remove some.")
+        make_folder(folder)
+        write_json(folder / FILE, names)
+    return names
+
+
+def _is_name(direction: object, name: object) -> bool:
+    return (
+        isinstance(direction, str)
+        and bool(_DIRECTION.fullmatch(direction))
+        and isinstance(name, str)
+        and 0 < len(name) <= MAX_NAME
+    )
