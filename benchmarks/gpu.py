@@ -77,9 +77,9 @@ _FAST: dict[str, Any] = {
 
 TRAININGS = {
     "stacked": TrainingStage("r3gan-short", "stacked-mnist:{}/mnist", {**_FAST, "r1": 1.0, "r2": 1.0}, 26_000, 120),
+    "stacked-fast": TrainingStage("fast", "stacked-mnist:{}/mnist", {}, 26_000, 120),
     "cifar-r3gan": TrainingStage("r3gan-short", "{}/cifar10-half.zip", {**_FAST, "r1": 0.5, "r2": 0.5}, 10_000, 60),
     "cifar-stylegan": TrainingStage("stylegan", "{}/cifar10-half.zip", {}, 10_000, 60, memory_limit=4e9),
-    "stacked-fast": TrainingStage("fast", "stacked-mnist:{}/mnist", {}, 26_000, 120),
     "cifar-fast": TrainingStage("fast", "{}/cifar10-half.zip", {"mirror": True}, 10_000, 60),
     "faces-64": TrainingStage("fast", "{}/faces.zip", {"mirror": True, "resolution": "64"}, 1_000, 60),
     "faces-128": TrainingStage("fast", "{}/faces.zip", {"mirror": True, "resolution": "128"}, 1_000, 60),

@@ -191,6 +191,7 @@ def test_command_line_takes_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.exhaustive
+@pytest.mark.timeout(3600)  # a processor without bfloat16 is slow in it
 @pytest.mark.parametrize("family", MIXED)
 def test_quality_is_that_of_float32(family: str, tmp_path: Path) -> None:
     """The median of three seeds after 200 rounds on the digits is no worse than float32, up to the spread of those."""
