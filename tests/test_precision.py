@@ -191,10 +191,12 @@ def test_command_line_takes_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.exhaustive
-@pytest.mark.timeout(3600)  # a processor without bfloat16 is slow in it
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("family", MIXED)
 def test_quality_is_that_of_float32(family: str, tmp_path: Path) -> None:
     """The median of three seeds after 200 rounds on the digits is no worse than float32, up to the spread of those."""
+    if family == "projected" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        pytest.skip("this processor emulates bfloat16: the rounds take more than an hour")
     penalties: dict[str, Any] = {"r1": 0.0, "r2": 0.0} if family in BATCH_NORM_IN_D else {"r1": 1.0, "r2": 1.0}
     config = replace(tiny(family=family, kimg=6.4, **penalties), batch=32, evaluate_every=0.0, ema=0.5)
 

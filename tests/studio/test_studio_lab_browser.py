@@ -74,6 +74,13 @@ def test_buttons_and_arrows_go_through_values_that_make_a_difference(visit: Visi
     expect(rate).to_have_value("0.002")
     rate.press("ArrowUp")
     expect(rate).to_have_value("0.005")
+    rate.fill("-5")
+    rate.press("Tab")
+    expect(rate).to_have_attribute("aria-invalid", "true")
+    rate.fill("5e-3")
+    rate.press("Tab")
+    expect(rate).not_to_have_attribute("aria-invalid", "true")
+    page.wait_for_url("**d_lr=0.005**")
     page.get_by_role("button", name="D’s learning rate: less").click(click_count=3)
     page.wait_for_url("**d_lr=0.0005**")
     steps = """async () => {

@@ -201,7 +201,8 @@ export default {
     /** Sets what a fix changes, where the lab has a knob for all of it. */
     function fixButton({ changes }) {
       const names = Object.keys(changes);
-      if (!names.length || !names.every((name) => name in defaults)) return null;
+      const fits = (name) => name in defaults && typeof changes[name] === typeof defaults[name]; // no schedules
+      if (!names.length || !names.every(fits)) return null;
       const text = names.map((name) => `${name} ${changes[name]}`).join(", ");
       return h("button", { type: "button", class: "button small", on: { click: () => set(changes) } }, t("lab.fix", { changes: text }));
     }

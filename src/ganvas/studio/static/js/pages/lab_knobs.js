@@ -1,7 +1,7 @@
 /** The knobs of the lab, in groups: each with its name in `ganvas train`, its value, and what it does in a sentence. */
 
 import { h, icon, setText } from "../dom.js";
-import { t } from "../i18n.js";
+import { has, t } from "../i18n.js";
 import { stepOf } from "./lab_steps.js";
 
 const GROUPS = {
@@ -39,9 +39,12 @@ export function knobsView(knobs, onChange) {
     show(values) {
       for (const [name, input] of Object.entries(inputs)) {
         if (input.type === "checkbox") input.checked = String(values[name]) === "true";
-        else if (input !== document.activeElement) input.value = String(values[name]);
+        else if (input !== document.activeElement) {
+          input.value = String(values[name]);
+          input.removeAttribute("aria-invalid");
+        }
       }
-      setText(objective, t(`lab.objective.${values.objective}`));
+      setText(objective, has(`lab.objective.${values.objective}`) ? t(`lab.objective.${values.objective}`) : "");
     },
   };
 }
@@ -73,7 +76,9 @@ function control(knob, onChange) {
     return h("input", { ...attributes, type: "checkbox", on: { change: (event) => onChange(knob.name, String(event.target.checked)) } });
   }
   const change = (event) => {
-    if (event.target.value.trim() && event.target.checkValidity()) onChange(knob.name, event.target.value);
+    const isValid = event.target.value.trim() && event.target.checkValidity();
+    event.target.setAttribute("aria-invalid", String(!isValid));
+    if (isValid) onChange(knob.name, String(Number(event.target.value)));
     else event.target.reportValidity();
   };
   return h("input", { ...attributes, type: "number", min: knob.least, max: knob.most, step: knob.whole ? 1 : "any", required: true, on: { change } });
