@@ -11,6 +11,13 @@ if TYPE_CHECKING:
 HOSTILE = "<img src=x onerror=alert(1)>"
 """A name of a run, of a class and of a file that is markup if anything inserts it as such."""
 
+SETTLED = """async () => {
+    await new Promise((done) => setTimeout(() => requestAnimationFrame(done), 100));
+    const transitions = document.getAnimations().filter((one) => one instanceof CSSTransition);
+    await Promise.all(transitions.map((one) => one.finished.catch(() => null)));
+}"""
+"""Until the colours of another theme are there: on a busy machine a transition takes longer than it is told to."""
+
 
 @dataclass
 class Site:

@@ -16,7 +16,7 @@ from axe_playwright_python.sync_playwright import Axe
 from exported_networks import RECIPE_NAMES, make_sampler
 from PIL import Image
 from playwright.sync_api import Page, expect
-from studio_site import HOSTILE, Watch
+from studio_site import HOSTILE, SETTLED, Watch
 
 from ganvas.drawing import sample_latents
 from ganvas.exporting import web_page
@@ -232,7 +232,7 @@ def test_names_are_text_and_axe_finds_nothing_serious_in_light_and_dark(page: Pa
     severe = []
     for theme in ("light", "dark"):
         page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
-        page.evaluate("new Promise((done) => setTimeout(() => requestAnimationFrame(done), 100))")
+        page.evaluate(SETTLED)
         answer = Axe().run(page, options={"resultTypes": ["violations"], "preload": False}).response
         severe += [(theme, one["id"], one["nodes"][0]["html"]) for one in answer["violations"]]
     assert not severe

@@ -12,18 +12,12 @@ from urllib.parse import quote
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
-from studio_site import HOSTILE, Site, Watch, drop
+from studio_site import HOSTILE, SETTLED, Site, Watch, drop
 
 pytestmark = pytest.mark.slow
 
 Visit = Callable[..., Page]
 PATIENCE_SECONDS = 20
-SETTLED = """async () => {
-    await new Promise((done) => setTimeout(() => requestAnimationFrame(done), 100));
-    const transitions = document.getAnimations().filter((one) => one instanceof CSSTransition);
-    await Promise.all(transitions.map((one) => one.finished.catch(() => null)));
-}"""
-"""Until the colours of another theme are there: on a busy machine a transition takes longer than it is told to."""
 
 
 def addresses(site: Site) -> list[str]:

@@ -8,6 +8,7 @@ pytest.importorskip("playwright")
 
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
+from studio_site import SETTLED
 
 Visit = Callable[..., Page]
 SMALL = "batch=16&d_width=8&g_width=8"
@@ -117,7 +118,7 @@ def test_french_small_light_and_dark(visit: Visit) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= 380
     for theme in ("light", "dark"):
         page.emulate_media(color_scheme=theme)
-        page.evaluate("new Promise((done) => setTimeout(() => requestAnimationFrame(done), 100))")
+        page.evaluate(SETTLED)
         found = Axe().run(page, options={"resultTypes": ["violations"], "preload": False}).response["violations"]
         assert not [
             one["nodes"][0]["failureSummary"] + one["nodes"][0]["html"]

@@ -7,10 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ganvas.errors import GanvasError
-from ganvas.files import make_folder, write_json
-from ganvas.reading import describe_reason, parse_json, read_bytes
 from ganvas.studio.answers import Refusal
+from ganvas.studio.kept_files import read_kept, write_kept
 from ganvas.studio.views import FORMS
 
 FILE = "bookmarks.json"
@@ -25,19 +23,7 @@ def read(folder: Path) -> list[dict[str, Any]]:
     Raises:
         GanvasError: the file is damaged: it is not written over.
     """
-    try:
-        found = parse_json(read_bytes(folder / FILE, MAX_BYTES))
-        if not isinstance(found, list) or not all(map(_is_bookmark, found)):
-            raise ValueError("it has other values")
-    except FileNotFoundError:
-        return []
-    except (OSError, ValueError) as error:
-        raise GanvasError(
-            f"{folder / FILE} cannot be used: {describe_reason(error)}.",
-            expected="bookmarks as the studio writes them",
-            fix="move the file away, and begin with none.",
-        ) from error
-    return found
+    return read_kept(folder / FILE, "bookmarks", MAX_BYTES, _are_bookmarks) or []
 
 
 def add(folder: Path, name: str, snapshot: str, view: Mapping[str, str]) -> dict[str, Any]:
@@ -56,7 +42,7 @@ def add(folder: Path, name: str, snapshot: str, view: Mapping[str, str]) -> dict
         kept = read(folder)
         if len(kept) >= MAX_BOOKMARKS:
             raise Refusal(409, f"There are {MAX_BOOKMARKS} bookmarks already.", fix="remove some.")
-        _write(folder, [*kept, made])
+        write_kept(folder / FILE, [*kept, made])
     return made
 
 
@@ -71,12 +57,11 @@ def remove(folder: Path, name: str) -> None:
         left = [one for one in kept if one["id"] != name]
         if len(left) == len(kept):
             raise Refusal(404, "There is no such bookmark any more.", field="bookmark")
-        _write(folder, left)
+        write_kept(folder / FILE, left)
 
 
-def _write(folder: Path, bookmarks: list[dict[str, Any]]) -> None:
-    make_folder(folder)
-    write_json(folder / FILE, bookmarks)
+def _are_bookmarks(found: Any) -> bool:
+    return isinstance(found, list) and all(map(_is_bookmark, found))
 
 
 def _is_bookmark(one: Any) -> bool:

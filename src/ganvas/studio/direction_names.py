@@ -4,10 +4,8 @@ import re
 import threading
 from pathlib import Path
 
-from ganvas.errors import GanvasError
-from ganvas.files import make_folder, write_json
-from ganvas.reading import describe_reason, parse_json, read_bytes
 from ganvas.studio.answers import Refusal
+from ganvas.studio.kept_files import read_kept, write_kept
 
 FILE = "directions.json"
 MAX_NAME, MAX_NAMES, MAX_BYTES = 40, 1000, 2**20
@@ -22,19 +20,7 @@ def read(folder: Path) -> dict[str, str]:
     Raises:
         GanvasError: the file is damaged: it is not written over.
     """
-    try:
-        found = parse_json(read_bytes(folder / FILE, MAX_BYTES))
-        if not isinstance(found, dict) or not all(_is_name(*pair) for pair in found.items()):
-            raise ValueError("it has other values")
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise GanvasError(
-            f"{folder / FILE} cannot be used: {describe_reason(error)}.",
-            expected="names of directions as the studio writes them",
-            fix="move the file away, and begin with none.",
-        ) from error
-    return found
+    return read_kept(folder / FILE, "names of directions", MAX_BYTES, _are_names) or {}
 
 
 def rename(folder: Path, direction: str, name: str) -> dict[str, str]:
@@ -56,9 +42,12 @@ def rename(folder: Path, direction: str, name: str) -> dict[str, str]:
             names[direction] = name
         if len(names) > MAX_NAMES:
             raise Refusal(409, f"There are {MAX_NAMES} names already.", fix="remove some.")
-        make_folder(folder)
-        write_json(folder / FILE, names)
+        write_kept(folder / FILE, names)
     return names
+
+
+def _are_names(found: object) -> bool:
+    return isinstance(found, dict) and all(_is_name(*pair) for pair in found.items())
 
 
 def _is_name(direction: object, name: object) -> bool:

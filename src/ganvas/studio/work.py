@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageFile
 
 from ganvas.data.cached import cache
-from ganvas.data.decoding import decode, read_header
+from ganvas.data.decoding import decode
 from ganvas.data.imageset import ImageSet
 from ganvas.data.inspection import inspect
 from ganvas.data.options import DataOptions
@@ -111,10 +111,7 @@ def check_picture(path: str) -> None:
     name = Path(path).name
     try:
         with open_regular(path) as file:
-            header = read_header(file, name)
-            scale = min(1.0, SIDE / max(header.height, header.width))
-            size = (max(1, round(scale * header.height)), max(1, round(scale * header.width)))
-            decode(file, 3, size, "stretch")
+            decode(file, 3, (SIDE, SIDE), "pad")
     except (OSError, Unreadable) as error:
         reason = describe_reason(error) if isinstance(error, OSError) else error
         raise GanvasError(f"{name} cannot be used: {reason}.", expected="a picture") from error

@@ -27,8 +27,8 @@ function nextWhole(name, value, up) {
 
 function inSeries(value, up, least) {
   const smallest = least || SMALLEST;
-  if (value < smallest * CLOSE) return up ? (value < smallest ? smallest : inDecades(value, true)) : least;
-  return inDecades(value, up);
+  if (up) return value < smallest ? smallest : inDecades(value, up);
+  return value < smallest * CLOSE ? least : inDecades(value, up);
 }
 
 function inDecades(value, up) {
