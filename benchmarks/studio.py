@@ -35,6 +35,7 @@ NAMES = ("chromium", "chromium-browser", "google-chrome")
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(SOURCE), "PYTHONUNBUFFERED": "1"}
 LEAST_LINES = 6
 CARDS = "n => document.querySelectorAll('.run-card').length === n"
+PLAYED = "() => /[1-9]/.test(document.querySelector('.lab-now').textContent.split(':')[0])"
 CURVES = "() => document.querySelector('.chart path.line[d^=M]') && document.querySelector('.hero-frame img')"
 
 
@@ -220,7 +221,8 @@ def measure_lab(page: Page, seconds: float) -> Iterator[str]:
             button.click()
             if (play := page.get_by_role("button", name="Play", exact=True)).is_visible():
                 play.click()
-            page.wait_for_timeout(3000)  # imports, and the first probe
+            page.wait_for_function(PLAYED)
+            page.wait_for_timeout(3000)  # the first probe
             rates = []
             for _ in range(5):
                 frames.clear()

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import threading
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -213,6 +214,36 @@ def test_endpoint(tmp_path: Path) -> None:
             assert served.get(f"/api/run/curves?run=0/a&{wrong.encode().decode('latin-1')}").status == 400, wrong
         for path in ("curves", "curves/look", "curves/progress"):
             assert served.get(f"/api/run/{path}?run=0/nosuch").status == 404
+
+
+def test_a_reading_that_is_stopped_goes_on_later(log: Path) -> None:
+    write(log, [line(number) for number in range(1, 21)])
+    stop = threading.Event()
+    stop.set()
+    columns = Columns(log)
+    columns.read_on(stop)
+    assert list(columns.nimg) == [1000]
+    columns.read_on()
+    assert list(columns.nimg) == [1000 * number for number in range(1, 21)]
+    assert not columns.tail.replaced
+    assert len(columns.mean["D/loss"]) == 20
+
+
+def test_the_log_of_a_page_that_has_gone_is_read_no_further(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "a")
+    write(run / "stats.jsonl", [line(number) for number in range(1, 60_001)])
+    with serving(tmp_path) as served:
+        with served.connect() as page:
+            page.sendall(f"GET /api/run/curves?run=0/a HTTP/1.1\r\nHost: {served.host}\r\n\r\n".encode())
+            ended = time.monotonic() + 20
+            while not served.get("/api/run/curves/progress?run=0/a").json["done"]:
+                assert time.monotonic() < ended
+        time.sleep(0.2)
+        progress = served.get("/api/run/curves/progress?run=0/a").json
+        time.sleep(0.2)
+        assert served.get("/api/run/curves/progress?run=0/a").json == progress
+        assert progress["done"] < progress["total"]
+        assert served.get("/api/run/curves?run=0/a").json["total_lines"] == 60_000
 
 
 def test_a_long_log_takes_less_than_a_second(log: Path) -> None:

@@ -18,6 +18,7 @@ from starlette.routing import Route
 from ganvas.runs.curves import PANELS
 from ganvas.studio.answers import Refusal, answer, count, parameter
 from ganvas.studio.tail import NOT_FINITE, Tail, parse_stats, sample_lines
+from ganvas.studio.worker import while_connected
 
 if TYPE_CHECKING:
     from ganvas.studio.app import Studio
@@ -87,8 +88,8 @@ class Columns:
         """Bytes that it takes in memory."""
         return 4 * len(self.nimg) * (2 + len(self.mean) + len(self.deviation))
 
-    def read_on(self) -> None:
-        """Reads the lines that are new; of another file than before, all of them.
+    def read_on(self, stop: threading.Event | None = None) -> None:
+        """Reads the lines that are new; of another file than before, all of them. The next reading goes on from a stop.
 
         Raises:
             OSError: the file cannot be read.
@@ -100,6 +101,8 @@ class Columns:
                 self._clear()
                 anew = True
             self._add(line, block)
+            if stop is not None and stop.is_set():
+                break
         self._append(block)
         if self.tail.replaced and not anew:
             self._clear()
@@ -238,8 +241,19 @@ class Curves:
             raise _unreadable(run, error) from None
         return self._answer(columns, (), 0, None, points) | {"sampled": True}
 
-    def read(self, run: Path, names: Sequence[str], first: int, last: int | None, points: int) -> dict[str, Any]:
+    def read(
+        self,
+        run: Path,
+        names: Sequence[str],
+        first: int,
+        last: int | None,
+        points: int,
+        gone: threading.Event | None = None,
+    ) -> dict[str, Any]:
         """What /api/run/curves answers.
+
+        Args:
+            gone: is set when the page that asked has gone: the lines that are read until then are kept.
 
         Raises:
             Refusal: stats.jsonl cannot be read.
@@ -249,7 +263,7 @@ class Curves:
             self._kept.move_to_end(run)
         with columns.lock:
             try:
-                columns.read_on()
+                columns.read_on(gone)
             except OSError as error:
                 raise _unreadable(run, error) from None
             found = self._answer(columns, names, first, last, points)
@@ -286,9 +300,12 @@ def routes(studio: "Studio") -> list[Route]:
         first, last = count(request, "from", 0) or 0, count(request, "to", None)
         points = count(request, "points", POINTS, MAX_POINTS) or POINTS
         chosen = [name for name in names.split(",") if name][:MAX_NAMES]
-        return answer(
-            await run_in_threadpool(lambda: studio.curves.read(studio.runs.find(key), chosen, first, last, points))
-        )
+        gone = threading.Event()
+        work = run_in_threadpool(lambda: studio.curves.read(studio.runs.find(key), chosen, first, last, points, gone))
+        try:
+            return answer(await while_connected(request, work))
+        finally:
+            gone.set()
 
     async def look(request: Request) -> Response:
         key, points = parameter(request, "run"), count(request, "points", POINTS, MAX_POINTS) or POINTS

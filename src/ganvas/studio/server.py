@@ -126,7 +126,8 @@ def _bind(host: str, port: int | None) -> socket.socket:
     family, _, _, _, place = min(found, key=lambda one: one[0] != socket.AF_INET)
     ports = range(PORT, PORT + PORTS_TRIED) if port is None else [port]
     for number in ports:
-        listener = socket.socket(family, socket.SOCK_STREAM)
+        # asyncio sends without delay only where the protocol is named: otherwise each answer waits 40 ms
+        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         try:
             if os.name != "nt":  # there it would take the port of another program
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -63,16 +63,18 @@ class Tail:
             self._inode = status.st_ino
             file.seek(self.offset)
             held, skipping = b"", False
-            while chunk := file.read(CHUNK):
-                *lines, held = (held + chunk).split(b"\n")
-                for line in lines:
-                    self.offset += len(line) + 1
-                    whole = not skipping and len(line) < MAX_LINE
-                    skipping = False
-                    yield line if whole else None, self.offset
-                if len(held) > MAX_LINE:
-                    self.offset, held, skipping = self.offset + len(held), b"", True
-            self._remember(file)
+            try:
+                while chunk := file.read(CHUNK):
+                    *lines, held = (held + chunk).split(b"\n")
+                    for line in lines:
+                        self.offset += len(line) + 1
+                        whole = not skipping and len(line) < MAX_LINE
+                        skipping = False
+                        yield line if whole else None, self.offset
+                    if len(held) > MAX_LINE:
+                        self.offset, held, skipping = self.offset + len(held), b"", True
+            finally:  # also where no more lines are asked for
+                self._remember(file)
 
     def _is_another(self, file: Any, status: os.stat_result) -> bool:
         """Whether what lies before the offset is no longer what was read."""

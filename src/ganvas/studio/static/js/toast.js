@@ -26,6 +26,7 @@ export function toast(text, { kind = "ok", action = null } = {}) {
       icon("close"),
     ),
   );
+  for (const other of region.children) if (other.textContent === item.textContent) other.remove(); // said again
   region.append(item);
   if (kind !== "error") setTimeout(() => item.remove(), (action ? ACTION_SECONDS : SECONDS) * 1000);
 }

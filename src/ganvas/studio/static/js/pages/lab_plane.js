@@ -100,11 +100,21 @@ export function createPlane({ onPoint }) {
     pen.strokeStyle = look.halo;
     pen.lineWidth = 1.5;
     for (let i = 0; i < fake.length; i += 2) {
+      const [x, y] = [place(fake[i] / UNIT), place(fake[i + 1] / UNIT, -1)];
       pen.beginPath();
-      pen.arc(place(fake[i] / UNIT), place(fake[i + 1] / UNIT, -1), 5, 0, 2 * Math.PI);
+      if (Math.max(Math.abs(fake[i]), Math.abs(fake[i + 1])) > EDGE * UNIT) drawPointer(pen, x, y);
+      else pen.arc(x, y, 5, 0, 2 * Math.PI);
       pen.fill();
       pen.stroke();
     }
+  }
+
+  /** A triangle at the edge, towards a place outside. */
+  function drawPointer(pen, x, y) {
+    const [x0, y0] = [x, y].map((one) => Math.min(canvas.width - 14, Math.max(14, one)));
+    const angle = Math.atan2(y - y0, x - x0);
+    for (const turn of [0, 2.4, -2.4]) pen.lineTo(x0 + 11 * Math.cos(angle + turn), y0 + 11 * Math.sin(angle + turn));
+    pen.closePath();
   }
 
   function drawCross(pen, look) {

@@ -12,10 +12,10 @@ const SLOW_MS = 400;
  * @param {(frame: object) => void} onFrame  @param {(error: Error) => void} onError
  */
 export function createGame({ knobs, onFrame, onError, game = null }) {
-  const state = { game, playing: false, slow: false, rounds: 4, probed: 0, busy: false, again: null, closed: false, timer: 0, last: 0 };
+  const state = { game, playing: false, slow: false, rounds: 4, probed: 0, busy: false, closed: false, last: 0, received: 0, shown: 0 };
   let asked = Promise.resolve();
 
-  /** One request after the other. */
+  /** One request after the other. Gives what shows the frame, or null; a frame that comes after a newer one is not shown. */
   function ask(path, body) {
     const request = async () => {
       if (state.closed) return null;
@@ -29,8 +29,12 @@ export function createGame({ knobs, onFrame, onError, game = null }) {
         }
         state.game = frame.game ?? state.game;
         state.probed = frame.probed;
-        onFrame(frame);
-        return frame;
+        const number = ++state.received;
+        return () => {
+          if (state.closed || number < state.shown) return;
+          state.shown = number;
+          onFrame(frame);
+        };
       } catch (error) {
         if (!state.closed) {
           state.playing = false;
@@ -46,20 +50,32 @@ export function createGame({ knobs, onFrame, onError, game = null }) {
     return asked;
   }
 
-  const play = (rounds) => ask("/api/lab/play", () => ({ game: state.game, knobs: knobs(), rounds, probed: state.probed }));
+  /** Asks, and shows the frame; gives whether there was one. */
+  async function showNext(path, body) {
+    const show = await ask(path, body);
+    show?.();
+    return Boolean(show);
+  }
 
+  const begin = () => ["/api/lab/begin", () => (state.game ? { game: state.game, knobs: knobs() } : { knobs: knobs() })];
+  const play = (rounds) => ["/api/lab/play", () => ({ game: state.game, knobs: knobs(), rounds, probed: state.probed })];
+
+  /** The server plays on while the page draws. */
   async function loop() {
+    let drawn = Promise.resolve();
     while (state.playing && !state.closed) {
-      if (!state.game) await ask("/api/lab/begin", () => ({ knobs: knobs() }));
+      if (!state.game) await showNext(...begin());
       if (!state.playing || state.closed) return;
       const began = performance.now();
-      await play(state.slow ? 1 : state.rounds);
+      const show = await ask(...play(state.slow ? 1 : state.rounds));
+      await drawn;
+      if (show) drawn = new Promise((done) => requestAnimationFrame(() => { show(); done(); }));
       const rest = state.slow ? SLOW_MS - (performance.now() - began) : 0;
-      await new Promise((done) => (rest > 20 ? setTimeout(done, rest) : requestAnimationFrame(done)));
+      if (rest > 20) await new Promise((done) => setTimeout(done, rest));
     }
   }
 
-  const keeping = setInterval(() => state.game && !state.busy && performance.now() - state.last > KEEP_MS && play(0), KEEP_MS);
+  const keeping = setInterval(() => state.game && !state.busy && performance.now() - state.last > KEEP_MS && showNext(...play(0)), KEEP_MS);
   const onHide = () => close();
   const onShow = (event) => event.persisted && location.reload(); // from the browser's cache: the game has ended
   addEventListener("pagehide", onHide);
@@ -82,10 +98,10 @@ export function createGame({ knobs, onFrame, onError, game = null }) {
       return state.playing;
     },
     /** Begins again, from the seed. */
-    reset: () => ask("/api/lab/begin", () => (state.game ? { game: state.game, knobs: knobs() } : { knobs: knobs() })),
+    reset: () => showNext(...begin()),
     /** Takes other knobs; while it plays the next request has them. */
-    change: () => (state.playing ? null : play(0)),
-    step: () => play(1),
+    change: () => (state.playing ? null : showNext(...play(0))),
+    step: () => showNext(...play(1)),
     play() {
       if (state.playing) return;
       state.playing = true;

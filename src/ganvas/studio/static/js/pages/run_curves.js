@@ -31,6 +31,7 @@ export function createCurves(run, time, first, added) {
   let marks = [];
   let timer = 0;
   let asked = 0;
+  const leaving = new AbortController();
 
   const grid = h("div", { class: "charts" });
   const reset = h("button", { type: "button", class: "button small", hidden: !time.range, on: { click: () => time.zoom(null) } }, icon("zoom"), t("run.zoom.all"));
@@ -134,7 +135,9 @@ export function createCurves(run, time, first, added) {
   /** Reads the whole run anew, and the range if one is chosen. */
   async function load() {
     const turn = ++asked;
-    const fresh = await get("/api/run/curves", query({}));
+    const fresh = await get("/api/run/curves", query({}), { signal: leaving.signal }).catch((error) => {
+      if (turn === asked) throw error;
+    });
     if (turn !== asked) return;
     full = fresh.panels?.length || !full.panels.length ? fresh : { ...fresh, panels: full.panels };
     part = null;
@@ -147,7 +150,7 @@ export function createCurves(run, time, first, added) {
     const turn = ++asked;
     const [from, to] = time.range;
     try {
-      const found = await get("/api/run/curves", query({ from: Math.floor(from), to: Math.ceil(to) }));
+      const found = await get("/api/run/curves", query({ from: Math.floor(from), to: Math.ceil(to) }), { signal: leaving.signal });
       if (turn !== asked || !time.range) return;
       part = found.nimg.length ? { ...found, panels: full.panels } : null;
       show();
@@ -214,6 +217,7 @@ export function createCurves(run, time, first, added) {
     close() {
       clearTimeout(timer);
       asked++;
+      leaving.abort(); // the server stops reading a long log
       ends.forEach((end) => end());
       charts.forEach((chart) => chart.close());
     },

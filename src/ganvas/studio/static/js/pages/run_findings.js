@@ -24,12 +24,13 @@ export function createFindings(detail, time, mayWrite, onFound) {
   let whole = null;
   let shown = "";
   let awaited = "";
+  const leaving = new AbortController();
 
   const verdict = h("p", { class: "verdict-line", role: "status" }, h("span", { class: "live-dot" }), t("run.findings.reading"));
   const list = h("div", { class: "run-findings" });
   const element = h("section", { class: "findings-part", hidden: true, "aria-label": t("run.findings") }, verdict, list);
 
-  const ask = (until) => get("/api/run/diagnosis", { run: detail.run, until });
+  const ask = (until) => get("/api/run/diagnosis", { run: detail.run, until }, { signal: leaving.signal });
 
   /** Reads the findings of the whole run anew. */
   async function load() {
@@ -145,6 +146,7 @@ export function createFindings(detail, time, mayWrite, onFound) {
     close() {
       clearTimeout(timer);
       asked++;
+      leaving.abort();
       end();
     },
   };
