@@ -1,13 +1,16 @@
 """The game on points: the same settings replay the same frames, changes act at once, planted failures are found."""
 
+import dataclasses
 import json
 from collections.abc import Mapping
 
 import pytest
 import torch
 
+from ganvas.diagnosis.diagnosis import apply_rules
 from ganvas.errors import GanvasError
-from ganvas.plane.play import Play
+from ganvas.plane import play
+from ganvas.plane.play import HELD_PROBES, PROBE_ROUNDS, Play
 from ganvas.plane.points import Points
 from ganvas.plane.settings import (
     DATA,
@@ -104,6 +107,38 @@ def test_a_planted_failure_is_repaired_while_it_is_played(preset: str) -> None:
     frame = game.frame()
     assert frame["covered"] >= 6, frame["covered"]
     assert FOUND[preset] not in [one.name for one in game.diagnosis.findings]
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("preset", FOUND)
+def test_a_fix_of_the_finding_alone_repairs_a_planted_failure(preset: str) -> None:
+    game = Play(PRESETS[preset])
+    game.advance(400)
+    covered = {}
+    for changes in [dict(fix.changes) for finding in game.diagnosis.findings for fix in finding.fixes]:
+        if not changes or not changes.keys() <= KNOBS.keys() or any(":" in str(value) for value in changes.values()):
+            continue  # the page has no button for code, snapshots and schedules
+        other = Play(PRESETS[preset])
+        other.advance(400)
+        other.change({**PRESETS[preset], **changes})
+        other.advance(1200)
+        covered[str(changes)] = other.frame()["covered"]
+    assert max(covered.values()) >= 5, covered
+
+
+def test_a_finding_stays_for_some_probes_after_it_is_found_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    game = Play({"objective": "wasserstein", "r1": 0.0, "batch": 16})
+    game.advance(PROBE_ROUNDS)
+    found = {one.name for one in game.diagnosis.findings if one.severity != "note"}
+    assert "critic unconstrained" in found
+    monkeypatch.setattr(play, "apply_rules", lambda history: dataclasses.replace(apply_rules(history), findings=()))
+    for _ in range(HELD_PROBES):
+        game.advance(PROBE_ROUNDS)
+        assert found <= {one.name for one in game.diagnosis.findings}
+    game.advance(PROBE_ROUNDS)
+    assert not game.diagnosis.findings
+    game.change({"objective": "wasserstein", "r1": 0.0, "batch": 16, "noise": 0.1})
+    assert not game.diagnosis.findings
 
 
 @pytest.mark.parametrize("name", [name for name, knob in KNOBS.items() if not knob.restarts and not knob.choices])

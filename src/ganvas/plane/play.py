@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ganvas.diagnosis.diagnosis import Diagnosis, apply_rules, verdict
+from ganvas.diagnosis.diagnosis import Diagnosis, Finding, apply_rules, verdict
 from ganvas.diagnosis.history import History, NonFinite
 from ganvas.diagnosis.probe import NetworkProbe
 from ganvas.diagnosis.rules.table import CONDITIONS
+from ganvas.diagnosis.severity import SEVERITIES
 from ganvas.diagnosis.sources import facts_of
 from ganvas.game.objectives import get_objective
 from ganvas.networks import Shape
@@ -32,6 +33,9 @@ SCALE = 2**15 / 4
 
 PROBE_ROUNDS, PROBES = 20, 500
 """Rounds between two probes, doubled after so many probes: the rules read all of them."""
+
+HELD_PROBES = 10
+"""Probes for which a finding stays that is found no more: a game on few points swings around a rule's threshold."""
 
 SHAPE = Shape(1, 1, 2)
 
@@ -68,6 +72,7 @@ class Play:
         facts = facts_of(self._state.config, 0, 0, critic=self._state.game.objective.critic)
         self._probe = NetworkProbe(self._subject, History("step", facts))
         self._began, self._probes = self.nimg, 0
+        self._held: dict[str, tuple[Finding, int]] = {}
 
     def change(self, given: Mapping[str, Any]) -> None:
         """Goes on with other knobs; with new networks, and from the beginning, where these need it.
@@ -119,11 +124,28 @@ class Play:
             self._probes += 1
             history.add(self.round, values)
             history.add(self.round, self._probe.measure() if probes else {})
+            self._hold()
+
+    def _hold(self) -> None:
+        """Keeps what is found now, with the number of the probe."""
+        found = apply_rules(self._probe.history).findings
+        self._held |= {finding.name: (finding, self._probes) for finding in found if finding.severity != "note"}
 
     @property
     def diagnosis(self) -> Diagnosis:
-        """By the rules of the package, from what was measured since the last change."""
-        return apply_rules(self._probe.history)
+        """By the rules of the package, from what was measured since the last change.
+
+        Failures and warnings stay for HELD_PROBES probes after they are found no more.
+        """
+        found = apply_rules(self._probe.history)
+        names = {finding.name for finding in found.findings}
+        held = [
+            finding
+            for name, (finding, probe) in self._held.items()
+            if name not in names and self._probes - probe <= HELD_PROBES
+        ]
+        ranked = sorted((*found.findings, *held), key=lambda finding: SEVERITIES.index(finding.severity))
+        return dataclasses.replace(found, findings=tuple(ranked))
 
     def describe_diagnosis(self) -> dict[str, Any]:
         """The diagnosis as a page shows it; `checked` of `conditions` could be checked."""

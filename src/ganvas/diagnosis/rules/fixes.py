@@ -131,20 +131,6 @@ def scaling_rates(factor: float) -> Change:
     return change
 
 
-def both(*changes: Change) -> Change:
-    """Several changes at once."""
-
-    def change(knobs: Knobs, about: str) -> Mapping[str, Any]:
-        return {name: value for one in changes for name, value in one(knobs, about).items()}
-
-    return change
-
-
-def scaling_g_rate(factor: float) -> Change:
-    """G's learning rate times `factor`."""
-    return lambda knobs, about: {"g_lr": scaled(knobs["g_lr"], factor)}
-
-
 def restart_updates(name: Literal["g_lr", "d_lr"]) -> Change:
     """A learning rate above 0, and no rule that lets a network skip its updates."""
 
@@ -213,6 +199,17 @@ def match_rates(knobs: Knobs, about: str) -> Mapping[str, Any]:
     """G's learning rate for D where that of D is lower, four times D's elsewhere."""
     slower = peak(knobs["d_lr"]) < peak(knobs["g_lr"])
     return {"d_lr": knobs["g_lr"] if slower else scaled(knobs["d_lr"], 4)}
+
+
+def raise_g_rate(knobs: Knobs, about: str) -> Mapping[str, Any]:
+    """D's learning rate for G, where that of D is more than ten times higher."""
+    return {"g_lr": knobs["d_lr"]} if peak(knobs["d_lr"]) > 10 * peak(knobs["g_lr"]) else {}
+
+
+def favour_d(knobs: Knobs, about: str) -> Mapping[str, Any]:
+    """Twice as many updates of D in a round, one of G, and half its learning rate."""
+    once = {"g_steps": 1} if knobs["g_steps"] > 1 else {}
+    return {"g_lr": scaled(knobs["g_lr"], 0.5), "d_steps": 2 * knobs["d_steps"]} | once
 
 
 def update_d_more(knobs: Knobs, about: str) -> Mapping[str, Any]:

@@ -215,8 +215,7 @@ COLLAPSE = Condition(
     "mode collapse", "failure", "Mode collapse: the fakes are (nearly) all alike.", ("diversity/batch",),
     ("G found one image that D accepts, and D adapts too slowly", "G does not use z, or z is always the same"),
     (PENALTY, Fix("check that every fake has a z of its own", scope="loop"),
-     Fix("halve G's learning rate and update D more often",
-         fixes.both(fixes.scaling_g_rate(0.5), fixes.update_d_more))),
+     Fix("halve G's learning rate and update D more often than G", fixes.favour_d)),
     "Metz et al. 2017; Huang et al. 2024", collapsed, remedies.HALF_RATES,
 )  # fmt: skip
 CYCLING = Condition(

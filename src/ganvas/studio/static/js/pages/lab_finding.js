@@ -12,17 +12,18 @@ const ENOUGH = { parts: 0.75, good: 0.3 };
 export function createFinding({ takes, onFix }) {
   const element = h("div", { class: "lab-finding", role: "region", tabindex: 0, "aria-label": t("lab.finding") });
 
+  /** Whether the lab has the knobs for a fix; it has no schedules, snapshots or code of one's own. */
+  const isPlayable = ({ changes }) => Object.keys(changes).length > 0 && Object.entries(changes).every(([name, value]) => takes(name, value));
+
   function button({ changes }) {
-    const entries = Object.entries(changes);
-    if (!entries.length || !entries.every(([name, value]) => typeof value !== "string" && takes(name, value))) return null; // no schedules
-    const text = entries.map(([name, value]) => `${name} ${value}`).join(", ");
+    const text = Object.entries(changes).map(([name, value]) => `${name} ${value}`).join(", ");
     return h("button", { type: "button", class: "button small", on: { click: () => onFix(changes) } }, t("lab.fix", { changes: text }));
   }
 
   function draw({ diagnosis, covered, parts, good }) {
     const { checked, conditions, findings } = diagnosis;
     const isEarly = worst(findings) === "healthy" && (covered < ENOUGH.parts * parts || good < ENOUGH.good);
-    const told = isEarly ? h("p", { class: "panel lab-early" }, t("lab.not_there", { covered, parts, good: percent(good) })) : findingsView(diagnosis, button);
+    const told = isEarly ? h("p", { class: "panel lab-early" }, t("lab.not_there", { covered, parts, good: percent(good) })) : findingsView({ ...diagnosis, findings: findings.map((one) => ({ ...one, fixes: one.fixes.filter(isPlayable) })) }, button);
     replace(element, told, h("p", { class: "small muted" }, t("lab.checked", { checked, all: conditions })));
   }
 
