@@ -8,7 +8,7 @@ pytest.importorskip("playwright")
 
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
-from studio_site import SETTLED
+from studio_site import SETTLED, Watch
 
 Visit = Callable[..., Page]
 SMALL = "batch=16&d_width=8&g_width=8"
@@ -56,6 +56,41 @@ def test_a_fix_of_the_finding_is_a_button_where_the_lab_has_its_knob(visit: Visi
     page.locator(".finding").get_by_role("button", name="Set ").first.click()
     page.wait_for_url(lambda address: "gp=" in address or "clip=" in address or "d_lr=" in address)
     assert "--" not in page.locator(".lab-finding").inner_text()
+
+
+def test_the_back_button_undoes_and_the_link_of_the_page_leads_back(visit: Visit) -> None:
+    page = visit(f"/lab?{SMALL}&speed=fast")
+    expect(page.locator(".lab-now")).to_contain_text("Round 0: ")
+    page.wait_for_timeout(1100)  # a gesture has ended
+    page.get_by_role("button", name="D too weak").click()
+    page.wait_for_url("**d_lr=0.000001**")
+    expect(page.get_by_role("spinbutton", name="D’s learning rate")).to_have_value("0.000001")
+    page.get_by_role("link", name="Quiz", exact=True).click()
+    page.get_by_role("link", name="Lab", exact=True).click()
+    page.wait_for_url("**d_lr=0.000001**")
+    expect(page.get_by_label("Speed")).to_have_value("fast")
+    page.go_back()
+    page.go_back()
+    page.wait_for_url("**d_lr=0.000001**")
+    page.go_back()
+    page.wait_for_url(lambda address: "d_width=8" in address and "d_lr" not in address)
+    expect(page.get_by_role("spinbutton", name="D’s learning rate")).to_have_value("0.002")
+
+
+def test_a_link_with_wrong_values_still_gives_a_game(visit: Visit) -> None:
+    page = visit("/lab?d_lr=abc&seed=-1&data=grid&speed=warp&points=0000")
+    expect(page.get_by_role("alert")).to_contain_text("d_lr, seed")
+    expect(page.locator(".lab-now")).to_contain_text("Round 0: ")
+    page.wait_for_url(lambda address: address.endswith("/lab?data=grid"))
+    expect(page.get_by_label("Speed")).to_have_value("normal")
+
+
+def test_settings_that_exclude_each_other_give_the_game_by_default(visit: Visit, watch: Watch) -> None:
+    watch.refusals = {400}
+    page = visit("/lab?spectral_norm=true&clip=0.1")
+    expect(page.get_by_role("alert").first).to_contain_text("spectral")
+    expect(page.get_by_text("this is the game by default")).to_be_visible()
+    expect(page.locator(".lab-now")).to_contain_text("Round 0: ")
 
 
 def test_a_game_goes_on_in_another_language(visit: Visit) -> None:

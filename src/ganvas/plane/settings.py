@@ -65,14 +65,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "balanced": {},
     "d_too_strong": {"objective": "minimax", "d_lr": 0.003, "d_steps": 3, "g_lr": 0.00001, "r1": 0.0, "latent": 1},
     "collapse": {"d_lr": 0.001, "g_lr": 0.003, "g_steps": 5, "r1": 0.0, "beta1": 0.5},
-    "unbounded_critic": {
-        "objective": "wasserstein",
-        "r1": 0.0,
-        "d_lr": 0.005,
-        "g_lr": 0.005,
-        "d_steps": 2,
-        "beta1": 0.5,
-    },
+    "unbounded_critic": {"objective": "wasserstein", "r1": 0.0, "d_steps": 3, "g_lr": 0.003, "beta1": 0.5},
     "d_too_weak": {"d_lr": 0.000001, "r1": 0.0},
     "rate_too_high": {"d_lr": 0.05, "g_lr": 0.05, "r1": 0.0, "beta1": 0.5},
 }

@@ -115,7 +115,12 @@ async function show(main, head, about, params) {
 
   function setSpeed() {
     game.setSpeed(...SPEEDS[speed.value]);
-    setParams({ speed: speed.value === "normal" ? null : speed.value });
+    writeAddress();
+  }
+
+  function writeAddress(options) {
+    setParams({ ...setup.address(), speed: speed.value === "normal" ? null : speed.value }, options);
+    left = location.search;
   }
 
   async function share() {
@@ -134,7 +139,7 @@ async function show(main, head, about, params) {
     repaired = of;
     const restarts = setup.change(changes) || begins;
     const at = performance.now();
-    setParams(setup.address(), { push: at - writtenAt > GESTURE_MS });
+    writeAddress({ push: at - writtenAt > GESTURE_MS });
     writtenAt = at;
     showValues();
     if (restarts) reset();
@@ -203,7 +208,6 @@ async function show(main, head, about, params) {
           knobs.element))),
   );
   showValues();
-  setParams(setup.address());
   setSpeed();
   drawButtons();
   if (before?.newest) take(before.newest);
@@ -215,13 +219,13 @@ async function show(main, head, about, params) {
     restore(other) {
       repaired = "";
       const restarts = setup.change(setup.parse(other).values);
+      left = location.search;
       showValues();
       if (restarts) reset();
       else game.change();
     },
     close({ again = false } = {}) {
       if (again) kept = { id: game.id, newest, history, playing: game.playing };
-      left = new URLSearchParams(Object.entries({ ...setup.changed(), speed: speed.value })).toString();
       game.close({ ends: !again });
       plane.close();
       readings.close();

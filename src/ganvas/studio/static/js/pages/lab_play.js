@@ -76,7 +76,10 @@ export function createGame({ knobs, onFrame, onError, game = null }) {
   }
 
   const keeping = setInterval(() => state.game && !state.busy && performance.now() - state.last > KEEP_MS && showNext(...play(0)), KEEP_MS);
-  const onHide = () => close();
+  const onHide = () => {
+    if (state.game && !state.closed) leave(state.game);
+    close({ ends: false });
+  };
   const onShow = (event) => event.persisted && location.reload(); // from the browser's cache: the game has ended
   addEventListener("pagehide", onHide);
   addEventListener("pageshow", onShow);
@@ -90,7 +93,7 @@ export function createGame({ knobs, onFrame, onError, game = null }) {
     state.closed = true;
     state.playing = false;
     clearInterval(keeping);
-    if (state.game && ends) leave(state.game);
+    if (ends) asked.then(() => state.game && leave(state.game)); // after the request that is under way
   }
 
   return {
