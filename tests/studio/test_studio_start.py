@@ -1,10 +1,12 @@
 """The command `ganvas studio`: ports, what it prints, how much it takes, how it ends."""
 
+import http.client
 import json
 import os
 import re
 import signal
 import socket
+import statistics
 import subprocess
 import sys
 import time
@@ -12,6 +14,7 @@ import urllib.request
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from serving import make_run
@@ -77,6 +80,24 @@ def end_with_a_stream_open(process: subprocess.Popen[str], base: str, number: in
     assert process.returncode == 130
     assert time.monotonic() - began < 5
     return err
+
+
+@pytest.mark.slow
+def test_answers_are_sent_at_once(runs: Path) -> None:
+    process = start(folder=runs.parent)
+    try:
+        connection = http.client.HTTPConnection(urlsplit(read_address(process)).netloc)
+        seconds = []
+        for _ in range(60):
+            began = time.monotonic()
+            connection.request("GET", "/api/session")
+            assert connection.getresponse().read()
+            seconds.append(time.monotonic() - began)
+        connection.close()
+    finally:
+        process.kill()
+        process.communicate()
+    assert statistics.median(seconds) < 0.03, "TCP holds small packets back for 40 ms unless it is told not to"
 
 
 def test_a_taken_port_is_said_to_be(runs: Path) -> None:
