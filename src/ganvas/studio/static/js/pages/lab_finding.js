@@ -6,7 +6,7 @@ import { t } from "../i18n.js";
 import { findingsView, worst } from "./diagnose_findings.js";
 
 /** The shares of the parts that G reaches, and of its points near them, from which a game without findings is called healthy. */
-const ENOUGH = { parts: 0.75, good: 0.3 };
+const ENOUGH = { parts: 0.75, good: 0.5 };
 
 /** @param {(name: string, value: any) => boolean} takes  whether a knob can have a value  @param {(changes: object) => void} onFix */
 export function createFinding({ takes, onFix }) {
