@@ -37,6 +37,9 @@ PROBE_ROUNDS, PROBES = 20, 500
 HELD_PROBES = 10
 """Probes for which a finding stays that is found no more: a game on few points swings around a rule's threshold."""
 
+GP = 1.0
+"""Weight of WGAN-GP's penalty in a fix: the 10 that the paper has for images is too much for points (its code: 0.1)."""
+
 SHAPE = Shape(1, 1, 2)
 
 
@@ -145,7 +148,7 @@ class Play:
             if name not in names and self._probes - probe <= HELD_PROBES
         ]
         ranked = sorted((*found.findings, *held), key=lambda finding: SEVERITIES.index(finding.severity))
-        return dataclasses.replace(found, findings=tuple(ranked))
+        return dataclasses.replace(found, findings=tuple(map(_for_points, ranked)))
 
     def describe_diagnosis(self) -> dict[str, Any]:
         """The diagnosis as a page shows it; `checked` of `conditions` could be checked."""
@@ -202,6 +205,15 @@ class Play:
             "parts": self._points.parts, "modes": self._points.modes, "covered": int((counts >= max(1, fair)).sum()),
             "good": float(near.float().mean()), "counts": counts.tolist(),
         }  # fmt: skip
+
+
+def _for_points(finding: Finding) -> Finding:
+    """The finding with fixes for a game on points."""
+    fixes = (
+        dataclasses.replace(fix, changes={**fix.changes, "gp": GP}) if "gp" in fix.changes else fix
+        for fix in finding.fixes
+    )
+    return dataclasses.replace(finding, fixes=tuple(fixes))
 
 
 def _pack(points: Tensor) -> str:
