@@ -23,6 +23,7 @@ from ganvas.studio import stopping, training
 from ganvas.studio.answers import Refusal, refuse
 from ganvas.studio.folders import Folders
 from ganvas.studio.jobs import Job, Jobs, explain
+from ganvas.studio.runs import Runs
 from ganvas.studio.uploads import Uploads
 from ganvas.training.start import train
 
@@ -34,7 +35,7 @@ def make_studio(trainings: int = 1) -> Any:
     folders = Folders([RUNS])
     return SimpleNamespace(
         folders=folders, data_folders=(), trainings=trainings, jobs=Jobs(folders.key),
-        uploads=Uploads(folders.paths[0] / "uploads"),
+        uploads=Uploads(folders.paths[0] / "uploads"), runs=Runs(folders),
     )  # fmt: skip
 
 
@@ -325,6 +326,10 @@ def test_a_real_training_is_started_and_stopped_by_two_studios(client: Client, s
     app = Starlette(routes=list(training.routes(other)), exception_handlers={GanvasError: answer_error})
     beside = Client(app)
     assert beside.post("/api/resume", {"run": key}).status == 409
+    refused = beside.post("/api/train", {"recipe": "digits"})
+    assert refused.status == 409
+    assert refused.error["what"] == f"{path.name} is being trained already."
+    assert not [one for one in RUNS.iterdir() if not any(one.iterdir())], "no empty folder stays"
     assert beside.post("/api/stop", {"run": key}).json == {"stopping": True, "job": None}
     beside.close()
     assert client.post("/api/stop", {"run": key}).json["job"]["stopping"]  # both at once: its state is saved

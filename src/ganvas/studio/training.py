@@ -136,6 +136,27 @@ def _estimate(studio: "Studio", body: Mapping[str, Any]) -> Job:
     return studio.jobs.start("estimate", [*asked.words, "--dry-run"])
 
 
+def _check_others(studio: "Studio") -> None:
+    """Refuses where trainings that this studio has not started, as those of one before it, are as many as may run.
+
+    Raises:
+        Refusal: they are, with those that it has started.
+    """
+    own = studio.jobs.running("train")
+    paths = {job.path for job in own}
+    others = [
+        card["name"]
+        for card in studio.runs.cards()
+        if card["state"] == "training" and Path(card["folder"]) / card["name"] not in paths
+    ]
+    if others and len(others) + len(own) >= studio.trainings:
+        raise Refusal(
+            409, f"{', '.join(others)} is being trained already.",
+            expected="one at a time" if studio.trainings == 1 else f"at most {studio.trainings} at a time",
+            fix="wait for it, or stop it; ganvas studio --trainings N allows more at a time.",
+        )  # fmt: skip
+
+
 # Training
 
 
@@ -146,6 +167,7 @@ def _train(studio: "Studio", body: Mapping[str, Any]) -> Job:
     folder = studio.folders.folder(number if isinstance(number, int) else -1)
     path = reserve(folder, body.get("name"), f"{asked.recipe}-{_title(asked.config.dataset.data)}")
     try:
+        _check_others(studio)
         words = [*asked.words, "--out", str(folder), "--name", path.name]
         return studio.jobs.start("train", words, path, most=studio.trainings)
     except GanvasError:
@@ -196,6 +218,7 @@ def _resume(studio: "Studio", body: Mapping[str, Any]) -> Job:
             409, f"{run.path.name} is complete.", expected="a run that was stopped",
             fix="start a new one like it, which is longer.",
         )  # fmt: skip
+    _check_others(studio)
     return studio.jobs.start("train", ["train", str(run.path)], run.path, most=studio.trainings)
 
 

@@ -91,7 +91,7 @@ def early(history: History) -> Detection | None:
     if not is_young(history) and probes >= 3:
         return None
     images = "" if shown is None else f"{shown:,.0f} images and "
-    return Detection(history.now, (f"{images}{probes} probes so far",))
+    return Detection(history.now, (f"{images}{probes} probe{'' if probes == 1 else 's'} so far",))
 
 
 REGRESSING = Condition(

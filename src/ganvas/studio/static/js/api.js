@@ -58,7 +58,7 @@ export const del = (path, params) => request(url(path, params), { method: "DELET
 
 let known = null;
 
-/** What the server is: version, folders, may_write …; asked once. */
+/** What the server is: version, folders, may_write …; asked once, and anew after the server was away. */
 export function session() {
   known ??= get("/api/session").catch((error) => {
     known = null;
@@ -80,15 +80,22 @@ export function stream(path, params, handlers, resume = null) {
   let source = null;
   let timer = 0;
   let failures = 0;
+  let isLost = false;
   let newest = null;
   const open = () => {
     const more = resume && newest !== null ? { [resume]: newest } : {};
     source = new EventSource(url(path, { ...params, ...more }));
     source.onopen = () => {
       failures = 0;
+      if (isLost) {
+        isLost = false;
+        known = null; // another server has another token
+        document.dispatchEvent(new Event("reconnected"));
+      }
       handlers.open?.();
     };
     source.onerror = () => {
+      isLost = true;
       handlers.lost?.();
       if (source?.readyState !== EventSource.CLOSED) return;
       timer = setTimeout(open, RETRY_MS[Math.min(failures++, RETRY_MS.length - 1)]);

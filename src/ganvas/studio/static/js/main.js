@@ -98,3 +98,4 @@ ignoreOtherDrops();
 await setLanguage(firstLanguage());
 await start(markCurrent);
 await drawNotice();
+document.addEventListener("reconnected", drawNotice);

@@ -8,8 +8,11 @@ const ACTION_SECONDS = 15;
 
 let region = null;
 
-/** Shows a message; an error stays until it is closed, the others for some seconds. `action`: {label, work} of a button. */
-export function toast(text, { kind = "ok", action = null } = {}) {
+/**
+ * Shows a message; an error stays until it is closed, or what it is about has passed, the others for some seconds.
+ * `action`: {label, work} of a button; `passes`: the event of the document after which an error is no longer true.
+ */
+export function toast(text, { kind = "ok", action = null, passes = "" } = {}) {
   if (!region?.isConnected) {
     region = h("div", { class: "toasts", role: "region", "aria-label": t("toast.region") });
     document.body.append(region);
@@ -28,12 +31,13 @@ export function toast(text, { kind = "ok", action = null } = {}) {
   );
   for (const other of region.children) if (other.textContent === item.textContent) other.remove(); // said again
   region.append(item);
+  if (passes) document.addEventListener(passes, () => item.remove(), { once: true });
   if (kind !== "error") setTimeout(() => item.remove(), (action ? ACTION_SECONDS : SECONDS) * 1000);
 }
 
 /** Shows an error of the server with its fix, or any other error. */
 export function toastError(error) {
-  toast(errorText(error), { kind: "error" });
+  toast(errorText(error), { kind: "error", passes: error.status === 0 ? "reconnected" : "" });
 }
 
 /** An error as one text: what happened, what was expected, the fix. */

@@ -48,6 +48,10 @@ export default {
         if (new URLSearchParams(location.search).get("data") !== data) return;
       }
       replace(chosen, reportView(inspected.report, { onChange: () => choose(null).then(() => focusFirst(chosen)) }));
+      if (!inspected.report.count) {
+        replace(training);
+        return;
+      }
       if (form.data !== data) clear(data);
       const view = trainingView({ data, report: inspected.report, recipes: recipes.recipes, known, form, onStart: () => clear(null) });
       closeTraining = view.close;

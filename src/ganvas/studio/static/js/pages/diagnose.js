@@ -74,7 +74,7 @@ export default {
           source.prepend(errorBox(error)); // the columns that were said do not fit: what was read before stays
         } else {
           showSource(error);
-          if (error.status === 400) source.querySelector(".error-box").after(sayColumns(columns, (said) => read(from, said)));
+          if (/--columns/.test(`${error.expected} ${error.fix}`)) source.querySelector(".error-box").after(sayColumns(columns, (said) => read(from, said)));
         }
       }
     };
