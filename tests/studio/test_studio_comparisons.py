@@ -52,9 +52,20 @@ def test_a_comparison_is_started_watched_and_stopped(studio: Served) -> None:
     running = wait_for(studio, lambda one: one["runs"] and one["runs"][0]["nimg"] > 0)
     assert (running["job"], running["folder"], running["report"]) == (job["id"], job["folder"], None)
     assert [run["name"] for run in running["runs"]] == ["digits-seed0"]
+    assert len(comparisons(studio)) == 1
     post(studio, "stop", {"job": job["id"]})
     stopped = wait_for(studio, lambda one: one["job"] is None)
     assert stopped["runs"][0]["state"] == "unfinished"
+
+
+def test_a_comparison_that_was_stopped_before_its_first_training_stays_listed(tmp_path: Path) -> None:
+    folder = tmp_path / "comparisons" / "00000-a-vs-b"
+    folder.mkdir(parents=True)
+    (folder / "plan.json").write_text("{}")
+    with serving(tmp_path) as studio:
+        (found,) = comparisons(studio)
+    assert (found["name"], found["runs"], found["job"], found["report"]) == (folder.name, [], None, None)
+    assert found["changed"] == pytest.approx((folder / "plan.json").stat().st_mtime)
 
 
 def test_a_finished_comparison_has_its_sentence_its_report_and_its_command(tmp_path: Path) -> None:

@@ -52,14 +52,16 @@ async def _list(studio: "Studio", request: Request) -> Response:
 
 
 def find_comparisons(studio: "Studio") -> list[dict[str, Any]]:
-    """Every folder of a comparison with its trainings, the one that changed last first."""
+    """Every folder of a comparison with its trainings, if any were written, the one that changed last first."""
     cards: dict[Path, list[Card]] = defaultdict(list)
     for card in studio.runs.cards():
         runs = Path(card["folder"])
         if runs.name == "runs" and (runs.parent / "plan.json").is_file() and studio.folders.key(runs.parent):
             cards[runs.parent].append(card)
     jobs = {job.path: job for job in studio.jobs.running("compare") if job.path is not None}
-    found = [_describe(studio, path, cards[path], jobs.get(path)) for path in {*cards, *jobs}]
+    plans = [file.parent for folder in studio.folders.paths for file in (folder / FOLDER).glob("*/plan.json")]
+    begun = {path for path in plans if studio.folders.key(path)}
+    found = [_describe(studio, path, cards[path], jobs.get(path)) for path in {*cards, *jobs, *begun}]
     return sorted(found, key=lambda one: (one["job"] is not None, one["changed"]), reverse=True)
 
 
@@ -71,12 +73,20 @@ def _describe(studio: "Studio", path: Path, cards: list[Card], job: Job | None) 
     return {
         "folder": studio.folders.key(path), "name": path.name, "path": str(path),
         "job": job.id if job else None, "stopping": bool(job and job.stopped),
-        "changed": max((card["changed"] for card in cards), default=job.began if job else 0.0),
+        "changed": max((card["changed"] for card in cards), default=job.began if job else _planned_at(path)),
         "runs": [{name: card[name] for name in _SHOWN} for card in cards],
         "sentence": sentence,
         "report": file_url(cards[0]["run"], path / "runs" / cards[0]["name"] / "report.html") if cards else None,
         "command": command.removesuffix(" --json") if command else None,
     }  # fmt: skip
+
+
+def _planned_at(path: Path) -> float:
+    """When a comparison was begun of which no run was written."""
+    try:
+        return (path / "plan.json").stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _read_report(path: Path) -> tuple[str | None, str | None]:

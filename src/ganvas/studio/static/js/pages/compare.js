@@ -147,7 +147,9 @@ export default {
     async function explain(address) {
       const own = turn;
       const error = await get(address).then(() => null, (reason) => reason);
-      if (error && own === turn) replace(problem, errorBox(error));
+      if (!error || own !== turn) return;
+      replace(problem, errorBox(error));
+      replace(pictures); // none can be seen
     }
 
     function wipe(part) {

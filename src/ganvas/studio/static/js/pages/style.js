@@ -83,10 +83,10 @@ export default {
           result.element)),
     );
     changed();
-    // one that goes on is shown, whichever page has started it
+    // the newest is shown, whichever page has started it, and also after its end
     const { works } = await get("/api/live");
-    const going = params.get("work") ?? works.find((one) => one.kind === "style" && one.state === "running")?.id;
-    if (going) result.watch(going, () => setParams({ work: null }));
+    const last = params.get("work") ?? works.find((one) => one.kind === "style" && one.state !== "failed")?.id;
+    if (last) result.watch(last, () => setParams({ work: null }));
     return () => {
       check.cancel();
       result.close();
