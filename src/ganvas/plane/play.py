@@ -75,6 +75,7 @@ class Play:
         facts = facts_of(self._state.config, 0, 0, critic=self._state.game.objective.critic)
         self._probe = NetworkProbe(self._subject, History("step", facts))
         self._began, self._probes = self.nimg, 0
+        self._found = apply_rules(self._probe.history)
         self._held: dict[str, tuple[Finding, int]] = {}
 
     def change(self, given: Mapping[str, Any]) -> None:
@@ -127,28 +128,24 @@ class Play:
             self._probes += 1
             history.add(self.round, values)
             history.add(self.round, self._probe.measure() if probes else {})
-            self._hold()
-
-    def _hold(self) -> None:
-        """Keeps what is found now, with the number of the probe."""
-        found = apply_rules(self._probe.history).findings
-        self._held |= {finding.name: (finding, self._probes) for finding in found if finding.severity != "note"}
+            self._found = apply_rules(history)
+            bad = [finding for finding in self._found.findings if finding.severity != "note"]
+            self._held |= {finding.name: (finding, self._probes) for finding in bad}
 
     @property
     def diagnosis(self) -> Diagnosis:
-        """By the rules of the package, from what was measured since the last change.
+        """By the rules of the package at the last probe, from what was measured since the last change.
 
         Failures and warnings stay for HELD_PROBES probes after they are found no more.
         """
-        found = apply_rules(self._probe.history)
-        names = {finding.name for finding in found.findings}
+        names = {finding.name for finding in self._found.findings}
         held = [
             finding
             for name, (finding, probe) in self._held.items()
             if name not in names and self._probes - probe <= HELD_PROBES
         ]
-        ranked = sorted((*found.findings, *held), key=lambda finding: SEVERITIES.index(finding.severity))
-        return dataclasses.replace(found, findings=tuple(map(_for_points, ranked)))
+        ranked = sorted((*self._found.findings, *held), key=lambda finding: SEVERITIES.index(finding.severity))
+        return dataclasses.replace(self._found, findings=tuple(map(_for_points, ranked)))
 
     def describe_diagnosis(self) -> dict[str, Any]:
         """The diagnosis as a page shows it; `checked` of `conditions` could be checked."""

@@ -29,7 +29,7 @@ export function toast(text, { kind = "ok", action = null, passes = "" } = {}) {
       icon("close"),
     ),
   );
-  for (const other of region.children) if (other.textContent === item.textContent) other.remove(); // said again
+  for (const other of [...region.children]) if (other.textContent === item.textContent) other.remove(); // said again
   region.append(item);
   if (passes) document.addEventListener(passes, () => item.remove(), { once: true });
   if (kind !== "error") setTimeout(() => item.remove(), (action ? ACTION_SECONDS : SECONDS) * 1000);

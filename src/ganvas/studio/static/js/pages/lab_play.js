@@ -12,7 +12,7 @@ const SLOW_MS = 400;
  * @param {(frame: object) => void} onFrame  @param {(error: Error) => void} onError
  */
 export function createGame({ knobs, onFrame, onError, game = null }) {
-  const state = { game, playing: false, slow: false, rounds: 4, probed: 0, busy: false, closed: false, last: 0, received: 0, shown: 0 };
+  const state = { game, playing: false, slow: false, rounds: 4, probed: 0, busy: false, closed: false, last: 0, received: 0, shown: 0, turn: 0 };
   let asked = Promise.resolve();
 
   /** One request after the other. Gives what shows the frame, or null; a frame that comes after a newer one is not shown. */
@@ -62,10 +62,12 @@ export function createGame({ knobs, onFrame, onError, game = null }) {
 
   /** The server plays on while the page draws. */
   async function loop() {
+    const turn = ++state.turn; // one that was paused may still wait, for a page that is hidden
+    const goesOn = () => state.playing && !state.closed && turn === state.turn;
     let drawn = Promise.resolve();
-    while (state.playing && !state.closed) {
+    while (goesOn()) {
       if (!state.game) await showNext(...begin());
-      if (!state.playing || state.closed) return;
+      if (!goesOn()) return;
       const began = performance.now();
       const show = await ask(...play(state.slow ? 1 : state.rounds));
       await drawn;
