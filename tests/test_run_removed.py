@@ -151,3 +151,11 @@ def test_a_signal_before_the_training_is_130(number: int, seconds: float) -> Non
     assert running.returncode == 130, messages
     assert "Traceback" not in messages
     assert re.search("interrupted|stopped", messages)
+
+
+def test_an_interrupt_while_a_class_is_made_is_130_too(tmp_path: Path) -> None:
+    """dataclasses and namedtuples are made by exec, after whose interruption `python -m` ends by SIGINT itself."""
+    text = "import sys\nfrom ganvas.cli.output import run_reporting_errors as run\n"
+    (tmp_path / "probe.py").write_text(f"{text}sys.exit(run(lambda: exec('raise KeyboardInterrupt')))\n")
+    ended = subprocess.run([sys.executable, "-m", "probe"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (130, "ganvas: interrupted\n")

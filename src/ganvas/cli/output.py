@@ -74,6 +74,7 @@ def run_reporting_errors(act: Callable[[], Any]) -> int:
         return 1
     except KeyboardInterrupt as interrupt:
         print(f"ganvas: {str(interrupt) or 'interrupted'}", file=sys.stderr)
+        exec("")  # Python forgets one that fell into an exec, as of a dataclass: else `-m` ends by SIGINT, not by 130
         return 130
 
 
