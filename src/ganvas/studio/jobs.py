@@ -148,12 +148,7 @@ class Jobs:
                     self._forget_oldest()
                     break
             if not other.ending or time.monotonic() > patience:
-                fix = "wait for it, or stop it; ganvas studio --trainings N allows more at a time."
-                raise Refusal(
-                    409, f"{_describe(other)} is running already.",
-                    expected="one at a time" if most == 1 else f"at most {most} at a time",
-                    fix=fix if kind == "train" else "wait for it.",
-                )  # fmt: skip
+                raise too_many(f"{_describe(other)} is running already.", kind, most)
             time.sleep(PAUSE)
         threading.Thread(target=_wait, args=[job], name=f"waits for {job.id}", daemon=True).start()
         return job
@@ -210,6 +205,15 @@ class Jobs:
         """Ends what is of no use without the studio; trainings and evaluations go on."""
         for job in self.running("estimate"):
             self.stop(job)
+
+
+def too_many(what: str, kind: Kind, most: int | None) -> Refusal:
+    """The refusal of one more command beside those that run."""
+    fix = "wait for it, or stop it; ganvas studio --trainings N allows more at a time."
+    return Refusal(
+        409, what, expected="one at a time" if most == 1 else f"at most {most} at a time",
+        fix=fix if kind == "train" else "wait for it.",
+    )  # fmt: skip
 
 
 def _begin(kind: Kind, words: list[str], path: Path | None) -> Job:

@@ -21,7 +21,7 @@ from ganvas.runs.log import read_jsonl
 from ganvas.studio import commands, knobs
 from ganvas.studio.answers import Refusal, answer, describe, parameter, read_object
 from ganvas.studio.folders import UPLOADS
-from ganvas.studio.jobs import Job, remove_empty
+from ganvas.studio.jobs import Job, remove_empty, too_many
 from ganvas.studio.places import find_data, find_origin, find_run
 from ganvas.values import to_flag, to_text
 
@@ -150,11 +150,7 @@ def _check_others(studio: "Studio") -> None:
         if card["state"] == "training" and Path(card["folder"]) / card["name"] not in paths
     ]
     if others and len(others) + len(own) >= studio.trainings:
-        raise Refusal(
-            409, f"{', '.join(others)} is being trained already.",
-            expected="one at a time" if studio.trainings == 1 else f"at most {studio.trainings} at a time",
-            fix="wait for it, or stop it; ganvas studio --trainings N allows more at a time.",
-        )  # fmt: skip
+        raise too_many(f"{', '.join(others)} is being trained already.", "train", studio.trainings)
 
 
 # Training
