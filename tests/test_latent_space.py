@@ -127,6 +127,17 @@ def test_projection_of_photos_by_the_command_line(run: Run, tmp_path: Path) -> N
     assert "distance" in found.verdict()
 
 
+def test_a_photo_of_which_most_is_cut_off_is_named(run: Run, tmp_path: Path) -> None:
+    shapes = {"wide.png": (20, 120, 3), "upright.png": (90, 60, 3)}
+    for name, shape in shapes.items():
+        Image.fromarray(np.zeros(shape, np.uint8)).save(tmp_path / name)
+    photos = [tmp_path / name for name in shapes]
+    notes = ganvas.project(run, photos, steps=1, references=0, quiet=True).notes
+    assert [note for note in notes if "pixels" in note] == [
+        "wide.png has 120×20 pixels: only the middle 20×20 is used, the shape of what is drawn."
+    ]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

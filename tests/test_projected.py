@@ -23,6 +23,7 @@ from ganvas.networks import Shape
 from ganvas.networks.projected import Discriminator, UpsampleConv2d
 from ganvas.recipes import get_recipe
 from ganvas.runs import checkpoint
+from ganvas.training import state as training_state
 from ganvas.training.state import TrainState
 
 SMALL = Projected(latent=8, g_width=4, d_width=8, pixel_width=4)
@@ -174,6 +175,20 @@ def test_translation_keeps_what_stays_inside():
     places = {int(place) for place in moved.flatten(1).argmax(1)}
     assert len(places) > 10
     assert translation_only(images, 0.0) is images
+
+
+def test_small_images_are_enlarged_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """512 images of 8×8 in one pass take a gigabyte once they are enlarged."""
+    sizes = []
+    config = replace(TrainConfig(network=SMALL), moments=1.0)
+    state = TrainState.build(config, Shape(1, 8, 8), torch.device("cpu"))
+    whole = type(state.game.D).d_input
+    monkeypatch.setattr(
+        type(state.game.D), "d_input", lambda self, images: sizes.append(len(images)) or whole(self, images)
+    )
+    state.fit_moments(open_images(DataOptions("digits")))
+    assert sum(sizes) == training_state.MOMENT_IMAGES
+    assert max(sizes) <= 64
 
 
 def test_moments_are_least_for_the_reals_themselves():

@@ -183,6 +183,23 @@ def test_bookmarks_stay_with_the_run(served: Served, runs: Path) -> None:
     assert ask(served, "/bookmarks", of=STYLES).json["bookmarks"] == []
 
 
+def test_bookmarks_are_put_in_another_order(served: Served) -> None:
+    made = [post(served, "/explore/bookmarks", {"of": DIGITS, "name": name, "view": {}}).json["id"] for name in "abc"]
+
+    def put(name: str, before: str | None) -> str:
+        reply = post(served, f"/explore/bookmarks/{name}", {"of": DIGITS, "before": before}).json
+        assert reply["bookmarks"] == ask(served, "/bookmarks", of=DIGITS).json["bookmarks"]
+        return "".join(one["name"] for one in reply["bookmarks"] if one["id"] in made)
+
+    a, b, c = made
+    assert [put(c, a), put(c, None), put(a, c), put(b, b)] == ["cab", "abc", "bac", "bac"]
+    for name, before in (("none", a), (a, "none")):
+        assert post(served, f"/explore/bookmarks/{name}", {"of": DIGITS, "before": before}).status == 404
+    for name in made:
+        address = f"/api/explore/bookmarks/{name}?of={DIGITS}"
+        assert served.get(address, "DELETE", token=served.studio.token).status == 200
+
+
 def test_a_damaged_file_of_bookmarks_is_not_written_over(tmp_path: Path) -> None:
     assert bookmarks.read(tmp_path / "none") == []
     for content in ("[", '{"a": 1}', '[{"id": 1}]', '[{"id": "a", "name": "b", "snapshot": "", "view": {"x": "y"}}]'):
@@ -259,6 +276,11 @@ def test_what_is_no_photo_is_refused_in_the_words_of_the_command(served: Served,
     (tmp_path / "x.png").write_bytes(b"hello")
     with pytest.raises(GanvasError, match="cannot be used"):
         explore_long.search(DIGITS, str(tmp_path / "x.png"), None, str(tmp_path), steps=2)
+    works = served.get("/api/live").json
+    refused = post(served, "/explore/place", {"of": DIGITS, "upload": send_photo(served, "me.png", b"hello")})
+    assert refused.status == 400
+    assert refused.json["error"]["what"].startswith("me.png cannot be used")
+    assert served.get("/api/live").json == works
     assert post(served, "/explore/place", {"of": DIGITS, "upload": "none"}).status == 404
     assert post(served, "/explore/place", {"of": DIGITS}).status == 400
 
@@ -270,6 +292,7 @@ def test_a_walk_is_a_film_that_its_command_makes_again(
     body = {"of": STYLES, "views": views, "frames": 3, "loop": False, "suffix": ".png", "fps": 10}
     work = wait_for(served, post(served, "/explore/walk", body).json)
     assert work["state"] == "done", work["error"]
+    assert (work["kind"], work["of"]) == ("walk", STYLES)
     assert work["result"]["frames"] == 4
     film = ask(served, "/film", of=STYLES, name=work["result"]["name"])
     assert film.headers["content-type"] == "image/png"
@@ -299,7 +322,7 @@ def test_a_direction_has_the_name_that_it_is_given(served: Served, tmp_path: Pat
 
 
 GETS = ("", "/directions", "/picture", "/map", "/command", "/bookmarks", "/kept", "/film", "/photo")
-POSTS = ("nearest", "bookmarks", "place", "walk", "direction")
+POSTS = ("nearest", "bookmarks", "bookmarks/x", "place", "walk", "direction")
 
 
 @pytest.mark.parametrize(

@@ -142,6 +142,14 @@ def test_bookmarks_are_links_and_a_walk_between_them_is_a_film(visit: Visit, sit
     page.locator(".bookmark a").first.click()
     drawn(page, seed="4")
     expect(page.locator(".bookmark")).to_have_count(2)
+    page.get_by_role("button", name="Put seed 5 earlier").click()
+    expect(page.locator(".bookmark-name")).to_have_text(["seed 5", "seed 4"])
+    expect(page.get_by_role("button", name="Put seed 5 earlier")).to_be_focused()
+    page.get_by_role("button", name="Put seed 5 earlier").click()  # it is the first already
+    page.get_by_label("seed 5 in the walk").uncheck()
+    expect(page.get_by_text("It needs two bookmarks.")).to_be_visible()
+    page.reload()
+    expect(page.locator(".bookmark-name")).to_have_text(["seed 5", "seed 4"])
     page.get_by_label("Seconds from one to the next").fill("0.2")
     page.get_by_label("Format").select_option(".png")
     page.get_by_role("button", name="Make the film").click()
@@ -152,6 +160,41 @@ def test_bookmarks_are_links_and_a_walk_between_them_is_a_film(visit: Visit, sit
     expect(page.locator(".explore-walk code").last).to_contain_text("--video walk.png")
     assert list((site.runs / ".explore" / "digits" / "walks").glob("*.npz"))
     expect(page.locator(".kept-films a").first).to_contain_text("PNG · ")
+    page.reload()
+    expect(film).to_have_attribute("download", "walk.png")
+
+
+def test_what_takes_long_is_shown_again_when_the_page_is_opened_again(visit: Visit) -> None:
+    page = visit(f"{DIGITS}&seed=3")
+    drop(page, "me.png", photo(), ".explore-photo .drop")
+    expect(page.locator(".photo-pair img").first).to_be_visible()
+    page.reload()
+    expect(page.locator(".photo-pair img").nth(1)).to_have_attribute("src", re.compile("^blob:"))
+    expect(page.locator(".photo-pair img").first).to_be_hidden()  # the browser has it no more
+    page.get_by_role("button", name="Stop").click()
+    expect(page.get_by_text("Stopped here: distance")).to_be_visible()
+    expect(page.locator(".photo-pair img").first).to_be_visible()
+    page.get_by_role("button", name="Another photo").click()
+    expect(page.locator(".explore-photo .drop")).to_be_visible()
+    page.get_by_role("link", name="Runs", exact=True).first.click()
+    page.go_back()
+    expect(page.locator(".explore-photo .drop")).to_be_visible()
+
+
+def test_a_wrong_photo_and_a_wrong_seed_are_refused_at_once(visit: Visit, watch: Watch) -> None:
+    watch.refusals = {400}
+    page = visit(f"{DIGITS}&seed=3")
+    drop(page, "notes.png", b"no picture", ".explore-photo .drop")
+    expect(page.locator(".explore-photo .error-what")).to_contain_text("notes.png cannot be used")
+    seed = page.get_by_label("Seed", exact=True)
+    seed.fill("-4")
+    page.keyboard.press("Tab")
+    expect(page.get_by_text("A seed is a whole number from 0")).to_be_visible()
+    expect(seed).to_have_value("3")
+    seed.fill("4")
+    page.keyboard.press("Tab")
+    drawn(page, seed="4")
+    expect(page.get_by_text("A seed is a whole number from 0")).to_be_hidden()
 
 
 def test_a_photo_is_sought_live_stopped_and_becomes_a_view(visit: Visit) -> None:

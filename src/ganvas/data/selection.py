@@ -18,9 +18,10 @@ PIXELS_PER_PASS, MIN_IMAGES_PER_PASS = 2**15, 8
 _GOLDEN = (5**0.5 - 1) / 2
 
 
-def iterate_batches(images: np.ndarray, rows: np.ndarray) -> Iterator[Tensor]:
-    """Yields rows of uint8 [n c h w] in batches for a forward pass."""
+def iterate_batches(images: np.ndarray, rows: np.ndarray, most: int | None = None) -> Iterator[Tensor]:
+    """Yields rows of uint8 [n c h w] in batches for a forward pass, of at most `most` images if given."""
     step = max(MIN_IMAGES_PER_PASS, PIXELS_PER_PASS // (images.shape[2] * images.shape[3]))
+    step = min(step, most or step)
     for start in range(0, len(rows), step):
         yield torch.from_numpy(images[rows[start : start + step]])
 

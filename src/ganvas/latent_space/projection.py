@@ -177,7 +177,12 @@ def project(
     shape = sampler.card.shape
     trained = find_data(sampler.path, sampler.card.data, shape[:3])
     several = _as_list(photos)
-    targets = np.stack([load_photo(photo, shape, trained.fit if trained else "crop") for photo in several])
+    fit: Fit = trained.fit if trained else "crop"
+    targets = np.stack([load_photo(photo, shape, fit) for photo in several])
+    names = tuple(
+        f"picture {i + 1}" if isinstance(photo, np.ndarray) else str(photo) for i, photo in enumerate(several)
+    )
+    cuts = [_describe_cut(*one, shape) for one in zip(several, names, strict=True)] if fit == "crop" else []
     number = None if label is None else int(sampler.latents([0], label=label).labels[0])  # type: ignore[index]
     distance = PerceptualDistance(sampler.device)
     groups, notes = _references(trained, shape, references) if references else ({}, [])
@@ -208,9 +213,9 @@ def project(
         place.distances.cpu().double().numpy(),
         context,
         [frame.numpy() for frame in place.frames],
-        tuple(f"picture {i + 1}" if isinstance(photo, np.ndarray) else str(photo) for i, photo in enumerate(several)),
+        names,
         distance.name,
-        tuple(filter(None, [*notes, distance.note])),
+        tuple(filter(None, [*cuts, *notes, distance.note])),
         time.perf_counter() - began,
     )
 
@@ -235,6 +240,22 @@ def load_photo(photo: Photo, shape: Shape, fit: Fit) -> np.ndarray:
     except (Unreadable, OSError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise GanvasError(f"{path} cannot be used: {reason}.", expected="a picture of at least 8×8 pixels") from error
+
+
+def _describe_cut(photo: Photo, name: str, shape: Shape) -> str:
+    """That most of a photo that can be read is cut off; empty if it is not."""
+    if isinstance(photo, np.ndarray):
+        height, width = photo.shape[1:]
+    else:
+        with to_path(photo, "a picture's file").open("rb") as file:
+            header = decoding.read_header(file, name)
+        height, width = header.height, header.width
+    scale = max(shape.height / height, shape.width / width)
+    down, across = min(height, round(shape.height / scale)), min(width, round(shape.width / scale))
+    if 2 * down * across >= height * width:
+        return ""
+    named = Path(name).name
+    return f"{named} has {width}×{height} pixels: only the middle {across}×{down} is used, the shape of what is drawn."
 
 
 def _as_list(photos: Photo | Sequence[Photo]) -> list[Photo]:

@@ -18,7 +18,7 @@ _lock = threading.Lock()
 
 
 def read(folder: Path) -> list[dict[str, Any]]:
-    """The bookmarks of a generator, the oldest first: id, name, snapshot, view, made.
+    """The bookmarks of a generator, in their order: id, name, snapshot, view, made.
 
     Raises:
         GanvasError: the file is damaged: it is not written over.
@@ -58,6 +58,25 @@ def remove(folder: Path, name: str) -> None:
         if len(left) == len(kept):
             raise Refusal(404, "There is no such bookmark any more.", field="bookmark")
         write_kept(folder / FILE, left)
+
+
+def place(folder: Path, name: str, before: str) -> list[dict[str, Any]]:
+    """Puts the bookmark of an id before that of another, or last where `before` is empty; returns all, as they are now.
+
+    Raises:
+        Refusal: there is none of one of these ids.
+        GanvasError: the file cannot be written.
+    """
+    with _lock:
+        kept = {one["id"]: one for one in read(folder)}
+        if name not in kept or (before and before not in kept):
+            raise Refusal(404, "There is no such bookmark any more.", field="bookmark")
+        moved = kept[name]
+        others = [one for one in kept.values() if one is not moved]
+        if before != name:
+            at = next((i for i, one in enumerate(others) if one["id"] == before), len(others))
+            write_kept(folder / FILE, [*others[:at], moved, *others[at:]])
+        return read(folder)
 
 
 def _are_bookmarks(found: Any) -> bool:

@@ -22,7 +22,7 @@ from ganvas.studio.files import open_inside
 from ganvas.studio.generators import Source, find_source, list_sources, snapshots_of
 from ganvas.studio.latest import Superseded
 from ganvas.studio.live import Live
-from ganvas.studio.uploads import find_single_file
+from ganvas.studio.pictures import check_picture
 from ganvas.studio.views import PLACES, View, find_kept, read_view
 from ganvas.values import to_choice, to_flag, to_text, to_whole
 
@@ -52,8 +52,8 @@ def routes(studio: "Studio") -> list[Route]:
         "/photo": _send_photo,
     }  # fmt: skip
     posts = {
-        "/nearest": _find_nearest, "/bookmarks": _add_bookmark, "/place": _search, "/walk": _walk,
-        "/direction": _name_direction,
+        "/nearest": _find_nearest, "/bookmarks": _add_bookmark, "/bookmarks/{name}": _place_bookmark,
+        "/place": _search, "/walk": _walk, "/direction": _name_direction,
     }  # fmt: skip
     return [
         *(Route(f"/api/explore{name}", partial(act, studio)) for name, act in gets.items()),
@@ -192,6 +192,14 @@ async def _add_bookmark(studio: "Studio", request: Request) -> Response:
     return answer(made, 201)
 
 
+async def _place_bookmark(studio: "Studio", request: Request) -> Response:
+    body = await read_object(request)
+    source = await _source(studio, request, body)
+    before = to_text(body.get("before") or "", "before", "the id of a bookmark")
+    kept = await run_in_threadpool(bookmarks.place, source.kept, request.path_params["name"], before)
+    return answer({"bookmarks": kept})
+
+
 async def _remove_bookmark(studio: "Studio", request: Request) -> Response:
     source = await _source(studio, request)
     await run_in_threadpool(bookmarks.remove, source.kept, request.path_params["name"])
@@ -206,7 +214,7 @@ async def _search(studio: "Studio", request: Request) -> Response:
     body = await read_object(request)
     source, label = await _source(studio, request, body), body.get("class") or None
     upload = to_text(body.get("upload"), "upload", "the id of an upload")
-    photo = await run_in_threadpool(lambda: find_single_file(studio.uploads.path(upload)))
+    photo = await check_picture(studio, upload)
     if label is not None:
         await run_in_threadpool(read_view, studio, source, {"class": label})
     bounds = {"steps": (1, 2000), "references": (0, 16)}
@@ -214,7 +222,7 @@ async def _search(studio: "Studio", request: Request) -> Response:
     words = ["ganvas", "project", source.path, str(photo), *(["--label", label] if label else [])]
     words += [word for name, value in settings.items() for word in (f"--{name}", str(value))]
     live = studio.lives.start(
-        Live("search", quote(words)), "explore_long.search", LONG_SECONDS,
+        Live("search", quote(words), source.of), "explore_long.search", LONG_SECONDS,
         path=source.path, photo=str(photo), label=label, folder=str(source.kept / PLACES), **settings,
     )  # fmt: skip
     return answer(live.to_json(), 202)
@@ -234,7 +242,7 @@ async def _walk(studio: "Studio", request: Request) -> Response:
     if reason := _missing(suffix):
         raise GanvasError(f"A film cannot be written as {suffix}: {reason}")
     live = studio.lives.start(
-        Live("walk", ""), "explore_long.walk", LONG_SECONDS,
+        Live("walk", "", source.of), "explore_long.walk", LONG_SECONDS,
         path=source.path, views=[view.to_json() for view in views], folder=str(source.kept / WALKS), suffix=suffix,
         frames=frames, easing=easing, loop=loop, fps=fps,
     )  # fmt: skip

@@ -37,6 +37,7 @@ class Live:
 
     Attributes:
         kind: search, walk or style.
+        of: the generator it is of, as a page names it; "" for a style transfer.
         command: the command that does the same.
         facts: what it said last: how far it is.
         frames: number and PNG of the pictures that are kept.
@@ -47,6 +48,7 @@ class Live:
 
     kind: str
     command: str
+    of: str = ""
     worker: Worker = field(default_factory=lambda: Worker(threads=None), repr=False)
     id: str = field(default_factory=lambda: secrets.token_hex(8))
     began: float = field(default_factory=time.time)
@@ -65,9 +67,9 @@ class Live:
     def to_json(self) -> dict[str, Any]:
         """As a page shows it."""
         return {
-            "id": self.id, "kind": self.kind, "command": self.command, "state": self.state, "stopping": self.stopping,
-            "facts": self.facts, "frames": list(self.frames), "found": self.found, "result": self.result,
-            "error": self.error, "began": self.began,
+            "id": self.id, "kind": self.kind, "of": self.of, "command": self.command, "state": self.state,
+            "stopping": self.stopping, "facts": self.facts, "frames": list(self.frames), "found": self.found,
+            "result": self.result, "error": self.error, "began": self.began,
         }  # fmt: skip
 
     def hear(self, event: Mapping[str, Any]) -> None:

@@ -16,6 +16,7 @@ from ganvas.studio import knobs
 from ganvas.studio.answers import Refusal, answer, describe, read_object
 from ganvas.studio.commands import quote, to_words
 from ganvas.studio.live import Live
+from ganvas.studio.pictures import check_picture
 from ganvas.studio.uploads import find_files, find_single_file
 from ganvas.style.options import BOUNDS, PRESETS, StyleOptions, resolve_options
 from ganvas.values import to_text
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
 
 STYLE_SECONDS = 6 * 3600.0
 """Time that a style transfer may take."""
-
-PICTURE_SECONDS = 60.0
-"""Time that the look at a picture may take."""
 
 MAX_PAINTINGS = 8
 
@@ -60,13 +58,7 @@ async def _list_knobs(request: Request) -> Response:
 
 async def _check_picture(studio: "Studio", request: Request) -> Response:
     """Whether an upload is a picture; one that is none is removed."""
-    name = to_text((await read_object(request)).get("upload"), "upload", "the id of an upload")
-    file = await run_in_threadpool(lambda: find_single_file(studio.uploads.path(name)))
-    try:
-        await studio.worker.call("check_picture", PICTURE_SECONDS, path=str(file))
-    except GanvasError:
-        await run_in_threadpool(studio.uploads.remove_picture, name)
-        raise
+    await check_picture(studio, to_text((await read_object(request)).get("upload"), "upload", "the id of an upload"))
     return answer({"ok": True})
 
 

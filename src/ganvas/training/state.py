@@ -34,6 +34,9 @@ Quantities = dict[str, Tensor]
 MOMENT_IMAGES = 1536
 """Real images from which the moments that G matches are taken; several times as many as there are descriptors."""
 
+MOMENT_BATCH = 48
+"""Those of one pass at most: a frozen network sees small images enlarged."""
+
 MIN_IMAGES_PER_CLASS = 2
 """Images of a batch for each class, on average, from which on each class has moments of its own."""
 
@@ -166,7 +169,7 @@ class TrainState:
             return self.game.real_input(to_unit(part).contiguous(memory_format=self.memory_format))
 
         labels = None if images.labels is None else torch.from_numpy(images.labels[rows]).to(self.device)
-        moments.fit(map(prepare, iterate_batches(images.images, rows)), labels)
+        moments.fit(map(prepare, iterate_batches(images.images, rows, MOMENT_BATCH)), labels)
 
     def average_for_sampling(self, images: ImageSet) -> Generator:
         """The average of G, with batch statistics of its own until the next round; deterministic."""

@@ -38,11 +38,10 @@ export function follow(id, { image = null, onWork, onPicture = () => {} }) {
   };
 }
 
-/** Calls `watch(work)` where a work of that id is still known. */
-export async function resume(id, watch) {
-  if (!id) return;
+/** Calls `watch(work)` with the newest work of a kind of one generator, which another page may have started. */
+export async function resume(kind, of, watch) {
   const { works } = await get("/api/live").catch(() => ({ works: [] }));
-  const found = works.find((one) => one.id === id);
+  const found = works.find((one) => one.kind === kind && one.of === of && one.state !== "failed");
   if (found) watch(found);
 }
 

@@ -15,7 +15,8 @@ export function createMap({ view, about, channel }) {
   const { reach, shape } = about;
   const sheet = h("img", { class: "map-sheet pixelated", alt: "", draggable: "false" });
   const handle = h("div", { class: "map-handle" });
-  const pad = h("div", { class: "map-pad", role: "img", "aria-label": t("explore.map.label"), style: { "--ratio": `${shape.width} / ${shape.height}` } }, sheet, handle);
+  const wait = h("p", { class: "map-wait small muted" }, h("span", { class: "live-dot" }), " ", t("explore.map.drawing"));
+  const pad = h("div", { class: "map-pad", role: "img", "aria-label": t("explore.map.label"), style: { "--ratio": `${shape.width} / ${shape.height}` } }, sheet, wait, handle);
   const sharp = shape.height < 64;
   sheet.classList.toggle("pixelated", sharp);
   let known = null;
@@ -56,6 +57,7 @@ export function createMap({ view, about, channel }) {
     if (!blob) return;
     await showBlob(sheet, blob);
     pad.classList.add("drawn");
+    wait.remove();
     pad.dataset.drawn = JSON.stringify(query);
   });
   const drawSoon = settled(drawSheet, WAIT_MS);

@@ -12,8 +12,11 @@ import { dataPng } from "../pictures.js";
 import { upload } from "../upload.js";
 import { uploadView } from "./data_source.js";
 
-/** The newest search of each generator: {id, photo}; it is shown again when the page is opened again. */
-const going = new Map();
+/** The address of the photo of each search, while the window is open. */
+const photos = new Map();
+
+/** The searches that are not shown again: another photo is to come. */
+const left = new Set();
 
 /** `onPlace` is called when a place was found. */
 export function createPhoto({ view, mayWrite }, onPlace) {
@@ -37,22 +40,23 @@ export function createPhoto({ view, mayWrite }, onPlace) {
     try {
       const sent = await upload(one, { onProgress: progress.onProgress, signal: own.signal });
       const work = await post("/api/explore/place", { of: view.of, snapshot: view.snapshot, upload: sent.upload, class: null });
-      watch(work, URL.createObjectURL(one[0].file));
+      photos.set(work.id, URL.createObjectURL(one[0].file));
+      watch(work);
     } catch (error) {
       zone(error.name === "AbortError" ? null : error);
     }
   }
 
-  function watch(begun, photo) {
-    going.set(view.of, { id: begun.id, photo });
+  function watch(begun) {
+    unfollow();
     const jumps = begun.state === "running"; // to the place, once it is found
-    const target = h("img", { class: "photo-image", src: photo, alt: t("explore.photo.target") });
+    const target = h("img", { class: "photo-image", src: photos.get(begun.id), hidden: !photos.has(begun.id), alt: t("explore.photo.target") });
     const found = sharpenSmall(h("img", { class: "photo-image", alt: t("explore.photo.found") }));
     const status = h("p", { class: "small", role: "status" });
     const bar = h("progress", { max: 1, value: 0, "aria-label": t("explore.photo.progress") });
     const stop = h("button", { type: "button", class: "button small", on: { click: () => stopWork(begun.id) } }, icon("stop"), t("explore.stop"));
     const go = h("button", { type: "button", class: "button primary small", hidden: true }, icon("next"), t("explore.photo.go"));
-    const again = h("button", { type: "button", class: "button quiet small", hidden: true, on: { click: leave } }, t("explore.photo.again"));
+    const again = h("button", { type: "button", class: "button quiet small", hidden: true, on: { click: () => leave(begun.id) } }, t("explore.photo.again"));
     const notes = h("div", { class: "stack small" });
     let known = null;
     const show = (name) => {
@@ -84,11 +88,12 @@ export function createPhoto({ view, mayWrite }, onPlace) {
         if (!work.result) return setText(status, t("explore.photo.stopped"));
         onPlace();
         target.src = dataPng(work.result.target);
+        target.hidden = false;
         sharpenSmall(target);
         go.hidden = false;
         if (!known && jumps) show(work.result.place);
         known = work.result.place;
-        setText(status, t("explore.photo.done", { verdict: work.result.verdict }));
+        setText(status, t(state === "done" ? "explore.photo.done" : "explore.photo.early", { verdict: work.result.verdict }));
         const context = Object.entries(work.result.context).map(([name, [least, most]]) => h("div", null, h("dt", null, name), h("dd", null, `${number(least)} – ${number(most)}`)));
         replace(notes,
           context.length > 0 && [h("p", { class: "muted" }, t("explore.photo.context")), h("dl", { class: "photo-context", lang: "en" }, context)],
@@ -97,13 +102,16 @@ export function createPhoto({ view, mayWrite }, onPlace) {
       },
     });
   }
-  function leave() {
-    going.delete(view.of);
+  function leave(id) {
+    left.add(id);
     zone();
   }
 
   zone();
-  resume(going.get(view.of)?.id, (work) => watch(work, going.get(view.of).photo));
+  resume("search", view.of, (work) => {
+    const seen = work.state === "running" || (view.place && view.place === work.found.place);
+    if (seen && !left.has(work.id)) watch(work);
+  });
 
   return {
     element: h("section", { class: "panel stack explore-photo", "aria-labelledby": "photo-title" }, h("h2", { id: "photo-title" }, t("explore.photo.title")), place),

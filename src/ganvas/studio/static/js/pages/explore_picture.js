@@ -2,7 +2,7 @@
 
 import { url } from "../api.js";
 import { errorBox, h, icon, replace, setText } from "../dom.js";
-import { number } from "../format.js";
+import { integer, number } from "../format.js";
 import { sharpenSmall } from "../images.js";
 import { t } from "../i18n.js";
 import { newest, settled } from "../newest.js";
@@ -63,10 +63,12 @@ export function createPicture({ view, about, channel }) {
 }
 
 function createControls(view, about) {
-  const seed = h("input", { type: "number", id: "explore-seed", min: 0, max: MOST_SEED, step: 1, required: true, inputmode: "numeric", on: { change: () => seed.reportValidity() && setSeed(Number(seed.value)), blur: () => (seed.value = view.seed) } });
+  const seed = h("input", { type: "number", id: "explore-seed", min: 0, max: MOST_SEED, step: 1, required: true, inputmode: "numeric", "aria-describedby": "explore-seed-error", on: { change: () => setSeed(seed.validity.valid ? Number(seed.value) : NaN), blur: () => (seed.value = view.seed) } });
+  const wrong = h("p", { class: "field-error small", id: "explore-seed-error", role: "alert", hidden: true }, t("explore.seed.bounds", { most: integer(MOST_SEED) }));
   const setSeed = (value) => {
-    if (Number.isInteger(value) && value >= 0 && value <= MOST_SEED) view.change({ seed: String(value), place: null });
-    else seed.value = view.seed;
+    wrong.hidden = Number.isInteger(value) && value >= 0 && value <= MOST_SEED;
+    seed.setAttribute("aria-invalid", String(!wrong.hidden));
+    if (wrong.hidden) view.change({ seed: String(value), place: null });
   };
   const step = (by) => setSeed(Math.max(0, Number(view.seed) + by));
   const button = (name, key, work) => h("button", { type: "button", class: "icon-button", "aria-label": t(key), title: t(key), on: { click: work } }, icon(name));
@@ -85,7 +87,7 @@ function createControls(view, about) {
     h("span", null, t("explore.place.note")),
     h("button", { type: "button", class: "button quiet small", on: { click: () => view.change({ place: null }) } }, t("explore.place.leave")));
   return {
-    element: h("div", { class: "explore-controls" }, seedRow, classes?.element, truncation.element, h("p", { class: "small muted" }, t("explore.truncation.hint")), place),
+    element: h("div", { class: "explore-controls" }, seedRow, wrong, classes?.element, truncation.element, h("p", { class: "small muted" }, t("explore.truncation.hint")), place),
     update() {
       if (document.activeElement !== seed || seed.value === "") seed.value = view.seed;
       truncation.set(Number(view.truncation));
