@@ -15,6 +15,9 @@ const PAGES = {
   "/quiz": () => import("./pages/quiz.js"),
 };
 
+/** Changes that follow each other sooner are one. */
+const GESTURE_MS = 1000;
+
 /**
  * What the open page has returned: a function that ends it, or {close, restore(params)}. It gets {again: true} if the
  * same page is opened next, in another language; `restore` returns false where it cannot show another address.
@@ -46,6 +49,16 @@ export function setParams(changes, { push = false } = {}) {
   // the slash in a run's key is allowed in a query, and kept readable
   const text = address.pathname + address.search.replaceAll("%2F", "/");
   if (text !== location.pathname + location.search) history[push ? "pushState" : "replaceState"](null, "", text);
+}
+
+/** A function that says of each change when it is made whether the back button undoes it alone: not if it follows the last one at once. */
+export function gestures() {
+  let last = -Infinity;
+  return () => {
+    const before = last;
+    last = performance.now();
+    return last - before > GESTURE_MS;
+  };
 }
 
 /** Opens the page of the address; `again`: the one that is open. */

@@ -6,7 +6,7 @@ import { errorBox, h, replace } from "../dom.js";
 import { kimg } from "../format.js";
 import { t } from "../i18n.js";
 import { newest, settled } from "../newest.js";
-import { navigate, setParams } from "../router.js";
+import { gestures, navigate, setParams } from "../router.js";
 import { createBookmarks } from "./explore_bookmarks.js";
 import { createDirections } from "./explore_directions.js";
 import { createKept } from "./explore_kept.js";
@@ -19,9 +19,6 @@ import { createView, exploreAddress } from "./explore_view.js";
 
 const ADDRESS_MS = 120;
 const COMMAND_MS = 250;
-
-/** Changes that follow each other sooner are one: the back button undoes them together. */
-const GESTURE_MS = 1000;
 
 export default {
   title: "explore.title",
@@ -92,12 +89,8 @@ function show(page, { sources, about, mayWrite, params }) {
       replace(command, commandBox(found.command), h("a", { class: "button quiet small", href: url("/api/explore/picture", view.query()), download: "picture.png" }, t("explore.png")));
     }
   }), COMMAND_MS);
-  let writtenAt = performance.now();
-  const write = settled(() => {
-    const at = performance.now();
-    setParams(view.address(), { push: at - writtenAt > GESTURE_MS });
-    writtenAt = at;
-  }, ADDRESS_MS);
+  const isAlone = gestures();
+  const write = settled(() => setParams(view.address(), { push: isAlone() }), ADDRESS_MS);
   const update = () => {
     write();
     tell(view.query());

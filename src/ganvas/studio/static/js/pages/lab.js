@@ -3,7 +3,7 @@
 import { get, session } from "../api.js";
 import { errorBox, h, icon, replace, setText } from "../dom.js";
 import { t } from "../i18n.js";
-import { setParams } from "../router.js";
+import { gestures, setParams } from "../router.js";
 import { toast } from "../toast.js";
 import { createFinding } from "./lab_finding.js";
 import { knobsView } from "./lab_knobs.js";
@@ -13,9 +13,6 @@ import { createReadings, emptyHistory, record } from "./lab_readings.js";
 import { createSetup } from "./lab_setup.js";
 
 const SPEEDS = { slow: [true, 1], normal: [false, 2], fast: [false, 10] };
-
-/** Changes that follow each other sooner are one: the back button undoes them together. */
-const GESTURE_MS = 1000;
 
 /** The game that goes on while the page is drawn again, in another language: {id, newest, history, playing}. */
 let kept = null;
@@ -132,15 +129,13 @@ async function show(main, head, about, params) {
     }
   }
 
-  let writtenAt = 0;
+  const isAlone = gestures();
 
   /** Takes other values; `of` is the failure that they repair. */
   function set(changes, { of = "", begins = false } = {}) {
     repaired = of;
     const restarts = setup.change(changes) || begins;
-    const at = performance.now();
-    writeAddress({ push: at - writtenAt > GESTURE_MS });
-    writtenAt = at;
+    writeAddress({ push: isAlone() });
     showValues();
     if (restarts) reset();
     else game.change();
