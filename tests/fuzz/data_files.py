@@ -104,7 +104,7 @@ def damaged(valid: Valid, random: Random) -> tuple[Path, str]:
     )
     path = random.choice(files)
     if random.random() < 0.12:
-        renamed = path.with_name(path.name.split(".")[0] + random.choice(SUFFIXES))
+        renamed = path.with_name((path.name.split(".")[0] or "hidden") + random.choice(SUFFIXES))
         path.rename(renamed)
         return renamed, "renamed"
     ways = damage.JSON_BYTES if path.suffix == ".json" else damage.BYTES
