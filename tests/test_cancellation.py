@@ -16,7 +16,8 @@ from support import BATCH_NORM_IN_D, NARROW, tiny
 from test_run import assert_same_state
 
 from ganvas.config import TrainConfig, replace, to_json
-from ganvas.interrupts import StopRequests, collect_stop_requests
+from ganvas.errors import GanvasError
+from ganvas.interrupts import StopRequests, collect_stop_requests, raise_on_signal
 from ganvas.networks import Shape
 from ganvas.runs import checkpoint
 from ganvas.runs.folder import Run
@@ -139,6 +140,28 @@ def test_optional_work_is_skipped_when_a_stop_is_overdue() -> None:
             torch.nn.Identity()(torch.zeros(1))
             done.append(stop)
     assert len(done) == 2, "what can be finished in time is finished"
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [(ValueError("Invalid affine transformation matrix"), KeyboardInterrupt), (GanvasError("a"), GanvasError)],
+    ids=["of a library", "of Ganvas"],
+)
+def test_an_error_into_which_a_library_has_turned_an_interrupt_is_one(
+    error: Exception, expected: type[BaseException]
+) -> None:
+    """As Matplotlib does, whose conversion of arguments in C++ keeps no exception of Python."""
+
+    def convert() -> None:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            raise error from None
+
+    with pytest.raises(expected), raise_on_signal():
+        convert()
+    with pytest.raises(type(error)), raise_on_signal():
+        raise error
 
 
 def test_only_a_second_ctrl_c_interrupts() -> None:

@@ -9,6 +9,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from types import FrameType
 
+from ganvas.errors import GanvasError
+
 GRACE_SECONDS = 2.0
 """Seconds after a stop request in which the current work may still be finished; then it is cancelled."""
 
@@ -84,9 +86,27 @@ def collect_stop_requests(on_first: Callable[[], None] = lambda: None) -> Iterat
 
 @contextmanager
 def raise_on_signal() -> Iterator[None]:
-    """Both signals raise KeyboardInterrupt in the block; Ctrl-C even in a background job, where shells ignore it."""
-    with _handle_signals(signal.default_int_handler):
-        yield
+    """Both signals raise KeyboardInterrupt in the block; Ctrl-C even in a background job, where shells ignore it.
+
+    Errors that follow one are taken for it, except those of Ganvas: libraries in C++ turn what is raised while they
+    convert an argument into an error of their own.
+    """
+    interrupted = False
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal interrupted
+        interrupted = True
+        signal.default_int_handler(number, frame)
+
+    with _handle_signals(interrupt):
+        try:
+            yield
+        except GanvasError:
+            raise
+        except Exception as error:
+            if interrupted:
+                raise KeyboardInterrupt from error
+            raise
 
 
 @contextmanager
