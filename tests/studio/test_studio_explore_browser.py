@@ -200,7 +200,7 @@ def test_a_photo_is_painted_live_and_any_state_is_kept(visit: Visit, watch: Watc
     expect(page.locator(".style-sources .error-what")).to_have_count(0)
     drop(page, "painting.png", photo(2), ".style-sources section:nth-child(2) .drop")
     page.get_by_label("Longer side, in pixels").fill("huge")
-    expect(page.locator("#style-size-error")).to_contain_text("--size")
+    expect(page.locator("#style-size-error")).to_contain_text("“Longer side, in pixels” is 'huge'")
     expect(start).to_be_disabled()
     page.get_by_label("Longer side, in pixels").fill("48")
     page.get_by_label("Colours").select_option("luminance")

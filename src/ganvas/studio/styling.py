@@ -1,7 +1,9 @@
 """Endpoints of Style: the knobs of a style transfer, what it would run, and its start."""
 
 import dataclasses
+from base64 import b64decode
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,12 +15,13 @@ from starlette.routing import Route
 
 from ganvas.errors import GanvasError
 from ganvas.studio import knobs
-from ganvas.studio.answers import Refusal, answer, describe, read_object
+from ganvas.studio.answers import Refusal, answer, describe, parameter, read_object
 from ganvas.studio.commands import quote, to_words
 from ganvas.studio.live import Live
 from ganvas.studio.uploads import find_files, find_single_file
 from ganvas.style.options import BOUNDS, PRESETS, StyleOptions, resolve_options
-from ganvas.values import to_text
+from ganvas.style.scales import count_work, fit_longer_side, list_scales
+from ganvas.values import to_text, to_whole
 
 if TYPE_CHECKING:
     from ganvas.studio.app import Studio
@@ -28,6 +31,9 @@ STYLE_SECONDS = 6 * 3600.0
 
 PICTURE_SECONDS = 60.0
 """Time that the look at a picture may take."""
+
+CACHED_SECONDS = 3600
+"""Time for which a browser keeps a picture: an upload does not change."""
 
 MAX_PAINTINGS = 8
 
@@ -43,6 +49,8 @@ def routes(studio: "Studio") -> list[Route]:
     return [
         Route("/api/style/knobs", _list_knobs),
         Route("/api/style/picture", partial(_check_picture, studio), methods=["POST"]),
+        Route("/api/style/picture", partial(_send_picture, studio)),
+        Route("/api/style/pictures", partial(_find_pictures, studio)),
         Route("/api/style/check", partial(_check, studio), methods=["POST"]),
         Route("/api/style", partial(_start, studio), methods=["POST"]),
     ]
@@ -59,15 +67,40 @@ async def _list_knobs(request: Request) -> Response:
 
 
 async def _check_picture(studio: "Studio", request: Request) -> Response:
-    """Whether an upload is a picture; one that is none is removed."""
+    """What an upload is that has to be a picture; one that is none is removed."""
     name = to_text((await read_object(request)).get("upload"), "upload", "the id of an upload")
-    file = await run_in_threadpool(lambda: find_single_file(studio.uploads.path(name)))
     try:
-        await studio.worker.call("check_picture", PICTURE_SECONDS, path=str(file))
+        found, _ = await _look_at(studio, name)
     except GanvasError:
         await run_in_threadpool(studio.uploads.remove_picture, name)
         raise
-    return answer({"ok": True})
+    return answer(found)
+
+
+async def _find_pictures(studio: "Studio", request: Request) -> Response:
+    """Those of the uploads that a page remembers which are still there."""
+    found = []
+    for name in request.query_params.getlist("upload")[: MAX_PAINTINGS + 1]:
+        with suppress(GanvasError):
+            found.append((await _look_at(studio, name))[0])
+    return answer({"pictures": found})
+
+
+async def _send_picture(studio: "Studio", request: Request) -> Response:
+    _, png = await _look_at(studio, parameter(request, "upload"))
+    headers = {"Cache-Control": f"private, max-age={CACHED_SECONDS}"}
+    return Response(b64decode(png), headers=headers, media_type="image/png")
+
+
+async def _look_at(studio: "Studio", name: str) -> tuple[dict[str, Any], str]:
+    """(what a page keeps of a picture that was sent, a small PNG of it in Base64).
+
+    Raises:
+        GanvasError: there is no such upload, or it is no picture.
+    """
+    file = await run_in_threadpool(lambda: find_single_file(studio.uploads.path(name)))
+    drawn = await studio.worker.call("draw_upload", PICTURE_SECONDS, path=str(file))
+    return {"upload": name, "name": file.name, "shape": drawn["shape"]}, drawn["png"]
 
 
 async def _check(studio: "Studio", request: Request) -> Response:
@@ -82,7 +115,17 @@ def _describe(studio: "Studio", body: Mapping[str, Any]) -> dict[str, Any]:
     if errors or options is None:
         return {"ok": False, "errors": errors, "command": None}
     named = [photo or Path("PHOTO"), *(paintings or [Path("PAINTING")])]
-    return {"ok": True, "errors": [], "command": quote(["ganvas", "style", *map(str, named), *_words(options)])}
+    command = quote(["ganvas", "style", *map(str, named), *_words(options)])
+    return {"ok": True, "errors": [], "command": command, "work": _work(options, body.get("shape"))}
+
+
+def _work(options: StyleOptions, shape: Any) -> int:
+    """How much a transfer is, as its process counts it; of a square where the shape of the photo is not known."""
+    height, width = shape if isinstance(shape, list) and len(shape) == 2 else (1, 1)
+    height, width = (to_whole(side, "shape", 1) for side in (height, width))
+    options = resolve_options(options, {})
+    assert options.size is not None
+    return count_work(list_scales(fit_longer_side(height, width, options.size), options)) if options.strength else 0
 
 
 def _options(body: Mapping[str, Any]) -> tuple[StyleOptions | None, list[dict[str, str]]]:
