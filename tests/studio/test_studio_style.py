@@ -16,6 +16,7 @@ from support import call_cli
 
 from ganvas.errors import GanvasError
 from ganvas.studio import style_work, styling
+from ganvas.style.scales import OVERHEAD
 
 SMALL = {"size": 24, "min_scale": 16, "iterations": 2}
 PATIENCE_SECONDS = 120
@@ -185,7 +186,7 @@ def test_the_work_that_is_told_before_is_the_work_that_is_done(served: Served) -
     """The page estimates the time from it before the start, and what is left from it afterwards."""
     photo, painting = send(served, "photo.png"), send(served, "one.png")
     told = post(served, "/style/check", {"knobs": SMALL, "shape": [40, 52]}).json["work"]
-    assert told == 2 * 18 * 24 + 2 * 18 * 24
+    assert told == 4 * (18 * 24 + OVERHEAD)
     begun = post(served, "/style", {"photo": photo, "paintings": [painting], "knobs": SMALL}).json
     facts = wait_for(served, begun["id"])["facts"]
     assert (facts["work"], facts["done"]) == (told, told)

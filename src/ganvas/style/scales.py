@@ -5,6 +5,9 @@ from collections.abc import Sequence
 
 from ganvas.style.options import StyleOptions
 
+OVERHEAD = 8000
+"""Pixels whose time an iteration takes beside that of its own, by the times of its scales on two CPU cores."""
+
 
 def fit_longer_side(height: int, width: int, side: int) -> tuple[int, int]:
     """(height, width) of an image whose longer side is made so long."""
@@ -31,9 +34,9 @@ def list_scales(size: Sequence[int], options: StyleOptions) -> list[tuple[tuple[
 
 
 def count_work(scales: Sequence[tuple[tuple[int, int], int]], done: float = math.inf) -> int:
-    """The pixels of the first `done` iterations, to which their time is taken to be proportional."""
+    """The work of the first `done` iterations, in pixels, to which their time is taken to be proportional."""
     work = 0
     for (height, width), iterations in scales:
         some = min(iterations, done)
-        work, done = work + round(some * height * width), done - some
+        work, done = work + round(some * (height * width + OVERHEAD)), done - some
     return work

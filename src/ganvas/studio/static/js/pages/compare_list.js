@@ -3,7 +3,7 @@
 import { get, post } from "../api.js";
 import { commandBox } from "../command.js";
 import { errorBox, h, icon, keyed, replace, setAttribute, setText } from "../dom.js";
-import { duration, kimg, number } from "../format.js";
+import { duration, kimg } from "../format.js";
 import { t } from "../i18n.js";
 import { runAddress } from "../jobs.js";
 import { progressText } from "../progress.js";
@@ -99,7 +99,7 @@ function doingText(progress) {
   if (stage === "reading") return t("compare.now.reading");
   if (stage === "starting") return t("compare.now.starting", { n, all, name, time: duration(seconds) });
   if (stage === "measuring") return all ? t("compare.now.measuring", { n, all }) : t("compare.now.measuring_runs");
-  const text = minutes ? t("compare.of_minutes", { now: number(seconds / 60, 2), n: minutes, kimg: kimg(nimg) }) : progressText(progress);
+  const text = minutes ? t("compare.of_minutes", { now: Math.round(seconds / 6) / 10, n: minutes, kimg: kimg(nimg) }) : progressText(progress);
   return t("compare.now.training", { n, all, name, text });
 }
 

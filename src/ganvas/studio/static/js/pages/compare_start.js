@@ -31,6 +31,7 @@ export function comparisonForm({ known, recipes: all, label, onStart }) {
   const unit = h("select", { "aria-label": t("data.length.unit") }, ["minutes", "kimg"].map((one) => h("option", { value: one }, t(`data.length.${one}`))));
   const seeds = h("input", { type: "number", id: "compare-seeds", min: 1, max: MOST_SEEDS, step: 1, required: true, value: 3 });
   const total = h("p", { class: "small muted", role: "status" });
+  const refusals = h("p", { class: "field-error", role: "status" });
   const outcome = h("div");
   const start = h("button", { type: "submit", class: "button primary", disabled: !known.may_write }, icon("play"), t("compare.start"));
   const field = (label, ...content) => h("div", { class: "field" }, h("label", { for: content[0].id }, label), content.length > 1 ? h("div", { class: "row" }, content) : content);
@@ -65,6 +66,8 @@ export function comparisonForm({ known, recipes: all, label, onStart }) {
     const isShort = trained > 0 && !(budget > 0);
     amount.setAttribute("aria-invalid", String(isShort));
     start.disabled = !known.may_write || !dataError.hidden || chosen.length < 2 || chosen.length > MOST || isShort || !seeds.validity.valid;
+    const leftOut = [...form.querySelectorAll("[name=candidate]:checked:disabled")].map((input) => input.value);
+    replace(refusals, leftOut.length > 0 && t("compare.left_out", { names: leftOut.join(", ") }));
     if (chosen.length < 2) replace(total, t("compare.choose_two"));
     else if (isShort) replace(total, t("compare.no_budget"));
     else if (!seeds.validity.valid) replace(total, t("compare.no_seeds", { most: MOST_SEEDS }));
@@ -102,6 +105,7 @@ export function comparisonForm({ known, recipes: all, label, onStart }) {
     ownPart,
     h("div", { class: "compare-choice" }, h("div", { class: "field" }, h("label", { for: data.id }, t("compare.data")), data, dataError), field(t("compare.budget"), amount, unit), field(t("compare.seeds"), seeds)),
     sets,
+    refusals,
     total,
     outcome,
     known.may_write ? h("div", null, start) : h("p", { class: "muted" }, t("shell.reading_only")),

@@ -42,7 +42,7 @@ export default {
         const found = await post("/api/style/check", body());
         settings.setErrors(found.errors);
         if (found.command) replace(command, commandBox(found.command));
-        if (found.ok) setText(time, result.running() ? "" : timeText(found.work));
+        setText(time, !found.ok || result.running() ? "" : timeText(found.work));
         start.disabled = !known.may_write || !found.ok || !form.photo || !form.paintings.length || result.running();
       } catch (error) {
         replace(message, errorBox(error));

@@ -3,8 +3,9 @@
 import { h, replace } from "../dom.js";
 import { number, percent } from "../format.js";
 import { has, t } from "../i18n.js";
-import { fieldName, inWords } from "../messages.js";
+import { fieldName } from "../messages.js";
 import { range } from "../range.js";
+import { errorText } from "../toast.js";
 
 const NAMED = ["strength", "keep_colours", "preset", "size", "style_scale"];
 
@@ -66,7 +67,7 @@ export function createKnobs({ knobs, presets, form, onChange }) {
       for (const [name, place] of errors) {
         const own = found.find((one) => one.field === name);
         place.hidden = !own;
-        replace(place, own && [own.what, own.expected].filter(Boolean).map(inWords).join(" "));
+        replace(place, own && errorText({ what: own.what, expected: own.expected }));
       }
     },
   };

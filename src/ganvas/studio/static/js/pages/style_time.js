@@ -6,13 +6,13 @@ import { recall, remember } from "../settings.js";
 
 const NAME = "style-seconds";
 
-/** Seconds for a million pixels of iterations, until one was drawn here: `preview` then takes under half a minute. */
-const USUAL = 4.5;
+/** Seconds for the work of a million pixels, until one was drawn here: `preview` then takes under half a minute. */
+const USUAL = 3.5;
 
-/** The part of the work after which the own speed counts as much as the estimate: that of the first pixels varies. */
-const PRIOR = 0.1;
+/** The part of the work after which the own speed counts as much as the estimate: the first iterations take longer. */
+const PRIOR = 0.2;
 
-/** Seconds left of a transfer: `work` and `done` in pixels of iterations, `seconds` that these have taken. */
+/** Seconds left of a transfer: `work` and `done` in pixels, `seconds` that these have taken. */
 export function secondsLeft({ work, done = 0, seconds = 0 }) {
   if (done >= work) return 0;
   const before = PRIOR * work;
