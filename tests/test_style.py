@@ -18,7 +18,8 @@ from ganvas.errors import GanvasError
 from ganvas.style import images
 from ganvas.style.files import stylize_files
 from ganvas.style.options import StyleOptions, resolve_options
-from ganvas.style.plan import plan_transfer, scale_sizes
+from ganvas.style.plan import plan_transfer
+from ganvas.style.scales import scale_sizes
 from ganvas.style.transfer import Iterate, stylize
 
 QUICK: dict[str, Any] = {"size": 64, "iterations": 6, "min_scale": 45, "device": "cpu"}

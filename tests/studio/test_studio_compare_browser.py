@@ -2,15 +2,26 @@
 
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 pytest.importorskip("playwright")
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, expect
-from studio_site import HOSTILE, Site
+from playwright.sync_api import Page, Route, expect
+from studio_site import HOSTILE, Site, Watch
+
+
+def remove_at_once(run: Path, site: Site) -> None:
+    """Removes a run that a page looks at: of one that is half there it would ask for what is gone."""
+    run.rename(site.data / "removed")
+    shutil.rmtree(site.data / "removed")
 
 
 def test_two_runs_are_compared(visit: Callable[..., Page], site: Site) -> None:
@@ -65,4 +76,94 @@ def test_two_runs_are_compared(visit: Callable[..., Page], site: Site) -> None:
         severe = [one["nodes"][0]["html"] for one in found if one["impact"] in ("serious", "critical")]
         assert not severe
     finally:
-        shutil.rmtree(second)
+        remove_at_once(second, site)
+
+
+def test_the_page_follows_the_runs(visit: Callable[..., Page], site: Site) -> None:
+    """A second run appears, gets new pictures and goes, and the page is not loaded again."""
+    page = visit("/compare")
+    expect(page.get_by_text("There are fewer than two runs here.")).to_be_visible()
+    second = site.runs / "second"
+    shutil.copytree(site.runs / HOSTILE, second)
+    try:
+        expect(page.locator("figcaption")).to_have_count(2)
+        expect(page.get_by_text("There are fewer than two runs here.")).to_have_count(0)
+        options = page.get_by_label("Run B").locator("option")
+        expect(options).to_have_count(2)
+        expect(page.get_by_role("checkbox", name="second")).to_be_visible()
+        page.get_by_label("Run A").select_option("0/second")
+        page.get_by_label("Run B").select_option(site.run)
+        page.wait_for_url("**b=0**")
+        shutil.copy(second / "fakes000000.png", second / "fakes000700.png")
+        (second / "events.jsonl").open("a").close()
+        (second / "snapshots" / "new").mkdir(parents=True)
+        expect(page.locator("figcaption").first).to_contain_text("700 kimg")
+    finally:
+        remove_at_once(second, site)
+    expect(page.get_by_text("There are fewer than two runs here.")).to_be_visible()
+
+
+COMPARISON: dict[str, Any] = {
+    "folder": "0/comparisons/00000-a-vs-b", "name": "00000-a-vs-b", "path": "", "job": "1", "stopping": False,
+    "changed": 1, "runs": [], "sentence": None, "report": None, "command": "ganvas compare a b",
+}  # fmt: skip
+STAGES: list[tuple[dict[str, Any], str, str | None]] = [
+    ({"stage": "reading", "part": 0}, "the images are read", None),
+    ({"stage": "starting", "part": 0, "seconds": 4, "name": "cnn-seed0", "number": 1}, "1 of 6: cnn-seed0", None),
+    (
+        {"stage": "training", "part": 0.25, "seconds": 84, "minutes": 3, "nimg": 12_000, "total": 99_000,
+         "name": "cnn-seed1", "number": 2},
+        "Training 2 of 6: cnn-seed1 · 1.4 of 3 minutes, 12 kimg", "0.25",
+    ),
+    (
+        {"stage": "training", "part": 0.3, "seconds": 84, "minutes": None, "nimg": 12_000, "total": 40_000,
+         "name": "cnn-seed1", "number": 2},
+        "Training 2 of 6: cnn-seed1 · 12 of 40 kimg", "0.3",
+    ),
+    ({"stage": "measuring", "part": 0.5, "number": 3}, "3 of 6 trainings complete. The images of the last one", "0.5"),
+]  # fmt: skip
+
+
+def test_a_running_comparison_says_what_it_does_before_its_first_pictures(visit: Callable[..., Page]) -> None:
+    page = visit("/compare")
+    for progress, text, value in STAGES:
+        shown = COMPARISON | {"progress": {"trainings": 6, "run": None} | progress}
+        page.unroute("**/api/comparisons")
+        page.route("**/api/comparisons", partial(Route.fulfill, json={"comparisons": [shown]}))
+        page.reload()
+        expect(page.locator("article")).to_contain_text(text)
+        bar = page.get_by_role("progressbar", name="Progress of the comparison")
+        assert bar.get_attribute("value") == value
+
+
+@pytest.fixture
+def unlabelled(site: Site) -> Iterator[Path]:
+    """Pictures without classes."""
+    folder = site.data / "unlabelled"
+    folder.mkdir()
+    for i in range(4):
+        Image.fromarray(np.random.default_rng(i).integers(0, 256, (8, 12, 3), np.uint8)).save(folder / f"{i}.png")
+    yield folder
+    shutil.rmtree(folder)
+
+
+def test_recipes_that_do_not_fit_the_images_are_refused_at_their_field(
+    visit: Callable[..., Page], watch: Watch, unlabelled: Path
+) -> None:
+    page = visit("/compare", locale="fr-FR")
+    images, start = page.get_by_label("Images", exact=True), page.get_by_role("button", name="Lancer la comparaison")
+    expect(page.get_by_role("checkbox", name="r3gan R3GAN avec les réglages")).to_be_checked()
+    images.fill(str(unlabelled))
+    reason = page.locator("#compare-r3gan-error")
+    expect(reason).to_contain_text("« Entraînement avec classes » is set, but unlabelled has no classes.")
+    expect(page.locator("input[value=r3gan]")).to_be_disabled()
+    expect(page.locator("input[value=cnn]")).to_be_enabled()
+    expect(page.get_by_text("r3gan : ces images ne conviennent pas.")).to_be_visible()
+    expect(start).to_be_disabled()
+    images.fill(str(unlabelled / "nothing"))
+    expect(page.locator("#compare-data-error")).to_contain_text("There is no nothing.")
+    images.fill("digits")
+    expect(page.locator("#compare-data-error")).to_be_hidden()
+    expect(reason).to_be_hidden()
+    expect(start).to_be_enabled()
+    assert "--" not in page.locator("form").inner_text()

@@ -1,17 +1,28 @@
 """Comparisons in the studio: one is started, listed with its trainings, stopped; what is wrong is refused."""
 
 import json
+import os
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from serving import Reply, Served, serving
+from PIL import Image
+from serving import Reply, Served, line, make_run, serving
 from support import tiny
 
+from ganvas.config import replace
+from ganvas.errors import GanvasError
 from ganvas.files import write_json
-from ganvas.training.start import train
+from ganvas.recipes import get_recipe
+from ganvas.runs.lock import lock_run
+from ganvas.runs.log import append_json
+from ganvas.studio.comparison_progress import find_part, find_progress
+from ganvas.studio.runs import make_card
+from ganvas.training import start
 
 PATIENCE = 60.0
 
@@ -70,7 +81,7 @@ def test_a_comparison_that_was_stopped_before_its_first_training_stays_listed(tm
 
 def test_a_finished_comparison_has_its_sentence_its_report_and_its_command(tmp_path: Path) -> None:
     folder = tmp_path / "two"
-    train(tiny(), out=folder / "runs", quiet=True)
+    start.train(tiny(), out=folder / "runs", quiet=True)
     (folder / "plan.json").write_text("{}")
     (folder / "report.html").write_text("<p>")
     command = "ganvas compare cnn mlp --json"
@@ -83,6 +94,66 @@ def test_a_finished_comparison_has_its_sentence_its_report_and_its_command(tmp_p
             (folder / "report.json").write_text(damaged)
             (found,) = comparisons(studio)
             assert (found["sentence"], found["command"]) == (None, None)
+
+
+def progress_of(path: Path, cards: list[dict[str, Any]]) -> dict[str, Any]:
+    words = ["compare", "digits", "mlp", "--data", "digits", "--minutes", "2", "--seeds", "2"]
+    return find_progress(words, path, cards)
+
+
+def test_what_a_comparison_does_is_told_from_its_files(tmp_path: Path) -> None:
+    found = progress_of(tmp_path, [])
+    assert (found["stage"], found["trainings"], found["part"]) == ("reading", 4, 0)
+    run = make_run(tmp_path / "runs", "digits-seed0", kimg=40)
+    with lock_run(run):
+        card = make_card("0/a", run)
+        assert (progress_of(tmp_path, [card])["stage"], find_part(card)) == ("starting", 0)
+        append_json(run / "stats.jsonl", line(10))
+        card = make_card("0/a", run)
+        found = progress_of(tmp_path, [card])
+        assert (found["stage"], found["name"], found["number"], found["nimg"]) == (
+            "training",
+            "digits-seed0",
+            1,
+            10_000,
+        )
+        assert 5 <= found["seconds"] < 60
+        assert 0.25 <= find_part(card) < 1
+        assert found["part"] == pytest.approx(find_part(card) / 4, abs=0.05)
+        os.utime(run / "stats.jsonl", (time.time() - 8, time.time() - 8))
+        assert find_part(card) == pytest.approx((10_000 + 8 * 2000) / 40_000, abs=0.05), "between two lines it goes on"
+        assert find_part(card | {"minutes": 0.5}) == pytest.approx(13 / 30, abs=0.05)
+    found = progress_of(tmp_path, [card | {"state": "complete", "nimg": 40_000}])
+    assert (found["stage"], found["number"], found["part"]) == ("measuring", 1, 0.25)
+
+
+@pytest.fixture
+def unlabelled(studio: Served) -> Iterator[Path]:
+    """Pictures without classes."""
+    folder = studio.studio.folders.paths[0] / "unlabelled"
+    folder.mkdir(parents=True)
+    for i in range(4):
+        Image.fromarray(np.random.default_rng(i).integers(0, 256, (8, 12, 3), np.uint8)).save(folder / f"{i}.png")
+    yield folder
+    shutil.rmtree(folder)
+
+
+def test_recipes_that_do_not_fit_the_images_are_refused_in_the_words_of_their_training(
+    studio: Served, unlabelled: Path
+) -> None:
+    found = post(studio, "compare/check", {"data": str(unlabelled)}).json
+    assert (found["data"], set(found["recipes"])) == (None, {"r3gan", "wgan-conditional"})
+    with pytest.raises(GanvasError) as caught:
+        start.plan(replace(get_recipe("r3gan").config, data=str(unlabelled)))
+    assert found["recipes"]["r3gan"]["what"] == caught.value.what
+    before = comparisons(studio)
+    reply = post(studio, "compare", BODY | {"candidates": ["mlp", "r3gan"], "data": str(unlabelled)})
+    assert (reply.status, reply.json["error"]["field"]) == (400, "candidates")
+    assert reply.json["error"]["what"] == f"r3gan: {caught.value.what}"
+    assert comparisons(studio) == before
+    for wrong in ("/etc", "nothing-of-that-name", str(unlabelled / "0.png" / "x")):
+        assert post(studio, "compare/check", {"data": wrong}).json["data"]["what"]
+    assert post(studio, "compare/check", {"data": "mnist"}).json == {"data": None, "recipes": {}}
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import ganvas
+from ganvas.recipes import RECIPES
 
 STATIC = Path(ganvas.__file__).parent / "studio" / "static"
 LANGUAGES = ("en", "fr")
@@ -69,6 +70,13 @@ def test_every_text_that_a_script_asks_for_is_there() -> None:
 def test_every_text_is_used() -> None:
     whole, beginnings = asked_for()
     assert not [key for key in TEXTS["en"] if key not in whole and not key.startswith(tuple(beginnings))]
+
+
+def test_every_recipe_has_its_summary_which_in_english_is_that_of_the_command_line() -> None:
+    summaries = {f"recipe.{name}": recipe.summary for name, recipe in RECIPES.items()}
+    for language in LANGUAGES:
+        assert {key for key in TEXTS[language] if key.startswith("recipe.")} == summaries.keys()
+    assert {key: TEXTS["en"][key] for key in summaries} == summaries
 
 
 def test_scripts_load_each_file_of_texts() -> None:

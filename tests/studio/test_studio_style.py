@@ -16,6 +16,7 @@ from support import call_cli
 
 from ganvas.errors import GanvasError
 from ganvas.studio import style_work, styling
+from ganvas.style.scales import OVERHEAD
 
 SMALL = {"size": 24, "min_scale": 16, "iterations": 2}
 PATIENCE_SECONDS = 120
@@ -150,12 +151,13 @@ def test_a_work_that_fails_tells_its_page_why(served: Served) -> None:
 def test_what_is_no_picture_is_refused_and_removed_at_once(served: Served) -> None:
     for name, content in (("notes.txt", b"words"), ("cut.png", b"\x89PNG\r\n\x1a\n" + bytes(40))):
         wrong = send(served, name, content)
-        reply = post(served, "/style/picture", {"upload": wrong})
+        reply = post(served, "/pictures", {"upload": wrong})
         assert reply.status == 400
         assert name in reply.json["error"]["what"]
-        assert post(served, "/style/picture", {"upload": wrong}).status == 404
+        assert post(served, "/pictures", {"upload": wrong}).status == 404
     right = send(served, "right.png")
-    assert post(served, "/style/picture", {"upload": right}).json == {"ok": True}
+    found = post(served, "/pictures", {"upload": right}).json
+    assert found == {"upload": right, "name": "right.png", "shape": [40, 52]}
     assert served.get(f"/api/uploads/{right}", "DELETE", token=served.studio.token).json == {"removed": True}
     assert served.get(f"/api/uploads/{right}", "DELETE", token=served.studio.token).status == 404
     assert not list(served.studio.uploads.folder.rglob("right.png"))
@@ -168,3 +170,25 @@ def test_several_files_are_not_removed_as_a_picture(served: Served) -> None:
     post(served, f"/uploads/{begun}/close", {})
     assert served.get(f"/api/uploads/{begun}", "DELETE", token=served.studio.token).status == 400
     assert len(list(served.studio.uploads.path(begun).iterdir())) == 2
+
+
+def test_pictures_that_were_sent_are_found_again_and_those_that_are_gone_are_left_out(served: Served) -> None:
+    photo, gone = send(served, "photo.png"), send(served, "gone.png")
+    served.get(f"/api/uploads/{gone}", "DELETE", token=served.studio.token)
+    found = served.get(f"/api/pictures?upload={photo}&upload={gone}&upload=none").json
+    assert found == {"pictures": [{"upload": photo, "name": "photo.png", "shape": [40, 52]}]}
+    shown = served.get(f"/api/pictures/small?upload={photo}")
+    assert (shown.headers["content-type"], pixels_of(shown.body).shape) == ("image/png", (40, 52, 3))
+    assert served.get(f"/api/pictures/small?upload={gone}").status == 404
+
+
+def test_the_work_that_is_told_before_is_the_work_that_is_done(served: Served) -> None:
+    """The page estimates the time from it before the start, and what is left from it afterwards."""
+    photo, painting = send(served, "photo.png"), send(served, "one.png")
+    told = post(served, "/style/check", {"knobs": SMALL, "shape": [40, 52]}).json["work"]
+    assert told == 4 * (18 * 24 + OVERHEAD)
+    begun = post(served, "/style", {"photo": photo, "paintings": [painting], "knobs": SMALL}).json
+    facts = wait_for(served, begun["id"])["facts"]
+    assert (facts["work"], facts["done"]) == (told, told)
+    assert post(served, "/style/check", {"knobs": {"strength": 0}}).json["work"] == 0
+    assert post(served, "/style/check", {"knobs": {}, "shape": ["x", 3]}).status == 400

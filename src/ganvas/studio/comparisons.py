@@ -16,10 +16,11 @@ from ganvas.errors import GanvasError
 from ganvas.reading import read_json
 from ganvas.recipes import RECIPES
 from ganvas.studio import commands
-from ganvas.studio.answers import Refusal, answer, read_object
+from ganvas.studio.answers import Refusal, answer, describe, read_object
+from ganvas.studio.comparison_progress import find_part, find_progress
 from ganvas.studio.files import file_url
 from ganvas.studio.jobs import Job, remove_empty
-from ganvas.studio.places import find_data, find_run
+from ganvas.studio.places import DOWNLOADED, find_data, find_run
 from ganvas.studio.runs import Card
 from ganvas.studio.training import reserve
 from ganvas.values import to_number, to_text, to_whole
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 FOLDER = "comparisons"
 """The folder, in the first one of the studio, that new comparisons are put into."""
+
+CHECK_SECONDS = 1800.0
+"""Time that the look at the images may take, which decodes them."""
 
 MAX_CANDIDATES, MAX_SEEDS = 12, 20
 """Of a comparison that a page starts; a command may have more."""
@@ -43,6 +47,7 @@ def routes(studio: "Studio") -> list[Route]:
     """The addresses of this module."""
     return [
         Route("/api/comparisons", partial(_list, studio)),
+        Route("/api/compare/check", partial(_check, studio), methods=["POST"]),
         Route("/api/compare", partial(_start, studio), methods=["POST"]),
     ]
 
@@ -74,7 +79,8 @@ def _describe(studio: "Studio", path: Path, cards: list[Card], job: Job | None) 
         "folder": studio.folders.key(path), "name": path.name, "path": str(path),
         "job": job.id if job else None, "stopping": bool(job and job.stopped),
         "changed": max((card["changed"] for card in cards), default=job.began if job else _planned_at(path)),
-        "runs": [{name: card[name] for name in _SHOWN} for card in cards],
+        "runs": [{name: card[name] for name in _SHOWN} | {"part": find_part(card)} for card in cards],
+        "progress": find_progress(job.words, path, cards) if job else None,
         "sentence": sentence,
         "report": file_url(cards[0]["run"], path / "runs" / cards[0]["name"] / "report.html") if cards else None,
         "command": command.removesuffix(" --json") if command else None,
@@ -113,21 +119,53 @@ def _parse_report(file: Path, written: int, size: int) -> tuple[str | None, str 
     return found[0], found[1]
 
 
+async def _check(studio: "Studio", request: Request) -> Response:
+    """Why some images, and which recipes with them, cannot be trained: {data, recipes}."""
+    given = (await read_object(request)).get("data")
+    if not given:
+        return answer({"data": None, "recipes": {}})
+    try:
+        data = await run_in_threadpool(find_data, studio, given, hub=True)
+    except GanvasError as error:
+        return answer({"data": describe(error), "recipes": {}})
+    return answer(await _check_recipes(studio, data, [name for name in RECIPES if name != "custom"]))
+
+
+async def _check_recipes(studio: "Studio", data: str, recipes: list[str]) -> dict[str, Any]:
+    """As `_check`; of a set that is still to be downloaded its trainings say it: no page waits for that."""
+    if data.rpartition(":")[2] in DOWNLOADED or data.startswith("hf:"):
+        return {"data": None, "recipes": {}}
+    return await studio.inspector.call("compare_work.check", CHECK_SECONDS, recipes=recipes, data=data)
+
+
 async def _start(studio: "Studio", request: Request) -> Response:
     body = await read_object(request)
-    return answer(await run_in_threadpool(_compare, studio, body), 202)
+    names, words, data = await run_in_threadpool(_read, studio, body)
+    if data:
+        found = await _check_recipes(studio, data, [name for name in names if name in RECIPES])
+        if found["data"]:
+            raise Refusal(400, **found["data"], field="data")
+        for name in names:
+            if error := found["recipes"].get(name):
+                raise Refusal(400, **error | {"what": f"{name}: {error['what']}"}, field="candidates")
+    return answer(await run_in_threadpool(_begin, studio, names, words, body.get("name")), 202)
 
 
-def _compare(studio: "Studio", body: Mapping[str, Any]) -> dict[str, Any]:
+def _read(studio: "Studio", body: Mapping[str, Any]) -> tuple[list[str], list[str], str]:
+    """(names of the candidates, words of the command, data on which recipes are trained) of a request."""
     names, words = _candidates(studio, body.get("candidates"))
-    trained = [name for name in names if name in RECIPES]
-    if trained:
+    data = ""
+    if any(name in RECIPES for name in names):
         if body.get("data"):
-            words += ["--data", find_data(studio, body["data"], hub=True)]
+            data = find_data(studio, body["data"], hub=True)
+            words += ["--data", data]
         words += _length(body)
         words += ["--seeds", str(to_whole(body.get("seeds", 3), "seeds", 1, MAX_SEEDS))]
-    folder = studio.folders.folder(0) / FOLDER
-    path = reserve(folder, body.get("name"), "-vs-".join(names)[:60].rstrip("-."))
+    return names, words, data
+
+
+def _begin(studio: "Studio", names: list[str], words: list[str], name: Any) -> dict[str, Any]:
+    path = reserve(studio.folders.folder(0) / FOLDER, name, "-vs-".join(names)[:60].rstrip("-."))
     try:
         job = studio.jobs.start("compare", ["compare", *words, "--out", str(path)], path, most=1)
     except GanvasError:

@@ -214,7 +214,7 @@ async def _search(studio: "Studio", request: Request) -> Response:
     body = await read_object(request)
     source, label = await _source(studio, request, body), body.get("class") or None
     upload = to_text(body.get("upload"), "upload", "the id of an upload")
-    photo = await check_picture(studio, upload)
+    photo = (await check_picture(studio, upload)).file
     if label is not None:
         await run_in_threadpool(read_view, studio, source, {"class": label})
     bounds = {"steps": (1, 2000), "references": (0, 16)}
@@ -222,7 +222,7 @@ async def _search(studio: "Studio", request: Request) -> Response:
     words = ["ganvas", "project", source.path, str(photo), *(["--label", label] if label else [])]
     words += [word for name, value in settings.items() for word in (f"--{name}", str(value))]
     live = studio.lives.start(
-        Live("search", quote(words), source.of), "explore_long.search", LONG_SECONDS,
+        Live("search", quote(words), source.of, facts={"upload": upload}), "explore_long.search", LONG_SECONDS,
         path=source.path, photo=str(photo), label=label, folder=str(source.kept / PLACES), **settings,
     )  # fmt: skip
     return answer(live.to_json(), 202)

@@ -80,7 +80,7 @@ def find_path(studio: "Studio", text: str, field: str = "data") -> Path:
             f"{text} lies outside of the folders that the studio was given.",
             expected=f"the name of a data set ({', '.join((*INCLUDED, *DOWNLOADED))}), or a path in "
             + ", ".join(dict.fromkeys(map(str, places))),
-            fix="drop the files on the page, or start the studio with --data FOLDER.",
+            fix="drop the files on the page, or start it as ganvas studio --data FOLDER.",
             field=field,
         )
     raise Refusal(404, f"There is no {text}.", expected="a file or a folder that exists", field=field)

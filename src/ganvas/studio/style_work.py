@@ -12,6 +12,7 @@ from ganvas.studio.explore_work import to_png
 from ganvas.style.images import StyleImage
 from ganvas.style.options import resolve_options
 from ganvas.style.plan import plan_transfer
+from ganvas.style.scales import count_work, list_scales
 from ganvas.style.transfer import Iterate, run_plan
 
 SHOWN_SECONDS, SHARE = 0.25, 10
@@ -32,7 +33,11 @@ def paint(photo: str, paintings: Sequence[str], knobs: Mapping[str, Any]) -> dic
     reports.say(stage="reading")
     plan = plan_transfer(Path(photo), [Path(one) for one in paintings], (), (), resolve_options(None, given))
     height, width = plan.content.shape[2:]
-    reports.say(stage="drawing", height=height, width=width, bytes=plan.memory, png=_png(plan.source))
+    scales = list_scales((height, width), plan.options)
+    reports.say(
+        stage="drawing", height=height, width=width, bytes=plan.memory, png=_png(plan.source),
+        work=count_work(scales), done=0, seconds=0.0,
+    )  # fmt: skip
     due, last = 0.0, None
 
     def show(now: Iterate) -> None:
@@ -40,7 +45,7 @@ def paint(photo: str, paintings: Sequence[str], knobs: Mapping[str, Any]) -> dic
         last = now
         facts = {
             "step": now.iteration, "steps": now.iterations, "height": now.height, "width": now.width,
-            "loss": now.loss, "left": now.seconds_left,
+            "loss": now.loss, "seconds": now.seconds, "done": count_work(scales, now.iteration),
         }  # fmt: skip
         began = time.monotonic()
         if began >= due or reports.stopping.is_set():
@@ -55,7 +60,7 @@ def paint(photo: str, paintings: Sequence[str], knobs: Mapping[str, Any]) -> dic
     except _Stopped:
         assert last is not None
         return {"seconds": last.seconds, "step": last.iteration}
-    counts = {"step": last.iterations, "steps": last.iterations, "left": 0.0} if last else {}
+    counts = {"step": last.iterations, "steps": last.iterations, "done": count_work(scales)} if last else {}
     reports.say(png=_png(done), height=height, width=width, **counts)
     return {"seconds": time.monotonic() - began, "step": last.iteration if last else 0}
 

@@ -16,10 +16,10 @@ from ganvas.studio import knobs
 from ganvas.studio.answers import Refusal, answer, describe, read_object
 from ganvas.studio.commands import quote, to_words
 from ganvas.studio.live import Live
-from ganvas.studio.pictures import check_picture
 from ganvas.studio.uploads import find_files, find_single_file
 from ganvas.style.options import BOUNDS, PRESETS, StyleOptions, resolve_options
-from ganvas.values import to_text
+from ganvas.style.scales import count_work, fit_longer_side, list_scales
+from ganvas.values import to_whole
 
 if TYPE_CHECKING:
     from ganvas.studio.app import Studio
@@ -40,7 +40,6 @@ def routes(studio: "Studio") -> list[Route]:
     """The addresses of this module."""
     return [
         Route("/api/style/knobs", _list_knobs),
-        Route("/api/style/picture", partial(_check_picture, studio), methods=["POST"]),
         Route("/api/style/check", partial(_check, studio), methods=["POST"]),
         Route("/api/style", partial(_start, studio), methods=["POST"]),
     ]
@@ -56,12 +55,6 @@ async def _list_knobs(request: Request) -> Response:
     return answer({"knobs": found, "presets": PRESETS, "most": MAX_PAINTINGS})
 
 
-async def _check_picture(studio: "Studio", request: Request) -> Response:
-    """Whether an upload is a picture; one that is none is removed."""
-    await check_picture(studio, to_text((await read_object(request)).get("upload"), "upload", "the id of an upload"))
-    return answer({"ok": True})
-
-
 async def _check(studio: "Studio", request: Request) -> Response:
     body = await read_object(request)
     return answer(await run_in_threadpool(_describe, studio, body))
@@ -74,7 +67,17 @@ def _describe(studio: "Studio", body: Mapping[str, Any]) -> dict[str, Any]:
     if errors or options is None:
         return {"ok": False, "errors": errors, "command": None}
     named = [photo or Path("PHOTO"), *(paintings or [Path("PAINTING")])]
-    return {"ok": True, "errors": [], "command": quote(["ganvas", "style", *map(str, named), *_words(options)])}
+    command = quote(["ganvas", "style", *map(str, named), *_words(options)])
+    return {"ok": True, "errors": [], "command": command, "work": _work(options, body.get("shape"))}
+
+
+def _work(options: StyleOptions, shape: Any) -> int:
+    """How much a transfer is, as its process counts it; of a square where the shape of the photo is not known."""
+    height, width = shape if isinstance(shape, list) and len(shape) == 2 else (1, 1)
+    height, width = (to_whole(side, "shape", 1) for side in (height, width))
+    options = resolve_options(options, {})
+    assert options.size is not None
+    return count_work(list_scales(fit_longer_side(height, width, options.size), options)) if options.strength else 0
 
 
 def _options(body: Mapping[str, Any]) -> tuple[StyleOptions | None, list[dict[str, str]]]:

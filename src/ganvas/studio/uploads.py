@@ -393,5 +393,8 @@ def _too_large(size: int, announced: int = MAX_BYTES) -> GanvasError:
         return Refusal(413, f"More bytes were sent than the {announced:,} that were announced.", fix="send them again.")
     expected = f"at most {format_bytes(MAX_BYTES)}"
     return Refusal(
-        413, f"The files are too large: {format_bytes(size)}.", expected=expected, fix="use --data on a path."
+        413,
+        f"The files are too large: {format_bytes(size)}.",
+        expected=expected,
+        fix="start it as ganvas studio --data FOLDER, and name their path.",
     )

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageFile
 
 from ganvas.data.cached import cache
-from ganvas.data.decoding import decode
+from ganvas.data.decoding import decode, read_header
 from ganvas.data.imageset import ImageSet
 from ganvas.data.inspection import inspect
 from ganvas.data.options import DataOptions
@@ -26,9 +26,13 @@ from ganvas.diagnosis.sources import is_run, read_run
 from ganvas.errors import GanvasError
 from ganvas.reading import describe_reason, open_regular
 from ganvas.runs.folder import Run
+from ganvas.style.scales import fit_longer_side
 
 SIDE = 160
 """Pixels of a small picture's longer side, at most."""
+
+UPLOAD_SIDE = 480
+"""Those of a picture that was sent, which is shown larger."""
 
 SHEET, MAX_GROUPS, MAX_IN_GROUP, MAX_BAD = 24, 24, 6, 24
 """Pictures that a page shows: of the data, of duplicates, of files that are wrong."""
@@ -102,8 +106,8 @@ def draw_file(data: str, file: str) -> str | None:
         ImageFile.LOAD_TRUNCATED_IMAGES = False
 
 
-def check_picture(path: str) -> None:
-    """Decodes a picture, at a small size.
+def draw_upload(path: str) -> dict[str, Any]:
+    """A picture that was sent: `shape` is its height and width, `png` a small one of it, in Base64.
 
     Raises:
         GanvasError: it is none, or is damaged.
@@ -111,7 +115,10 @@ def check_picture(path: str) -> None:
     name = Path(path).name
     try:
         with open_regular(path) as file:
-            decode(file, 3, (SIDE, SIDE), "pad")
+            head = read_header(file, name)
+            size = fit_longer_side(head.height, head.width, min(UPLOAD_SIDE, max(head.height, head.width)))
+            pixels = decode(file, 3, (max(1, size[0]), max(1, size[1])), "stretch")
+            return {"shape": [head.height, head.width], "png": _to_png(pixels, UPLOAD_SIDE)}
     except (OSError, Unreadable) as error:
         reason = describe_reason(error) if isinstance(error, OSError) else error
         raise GanvasError(f"{name} cannot be used: {reason}.", expected="a picture") from error
@@ -197,11 +204,11 @@ def _kept(place: dict[str, tuple[float, Any]], data: str, read: Callable[[], Any
     return place[data][1]
 
 
-def _to_png(pixels: np.ndarray) -> str:
-    """uint8 [c h w] as a PNG of at most SIDE pixels a side, in Base64."""
+def _to_png(pixels: np.ndarray, most: int = SIDE) -> str:
+    """uint8 [c h w] as a PNG of at most so many pixels a side, in Base64."""
     planes = np.ascontiguousarray(pixels.transpose(1, 2, 0))
     image = Image.fromarray(planes[:, :, 0] if planes.shape[2] == 1 else planes)
-    image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+    image.thumbnail((most, most), Image.Resampling.LANCZOS)
     content = io.BytesIO()
     image.save(content, "PNG")
     return base64.b64encode(content.getvalue()).decode()

@@ -19,6 +19,7 @@ from ganvas.display import Displayed, InlineImage, Part
 from ganvas.errors import GanvasError
 from ganvas.files import to_path
 from ganvas.reading import describe_reason, read_bytes
+from ganvas.style.scales import fit_longer_side
 
 MIN_SIDE = 16
 """Lower bound of the shorter side, in pixels, at the size of the result."""
@@ -145,7 +146,7 @@ def to_pixels(images: Tensor) -> np.ndarray:
 def _target_size(height: int, width: int, size: int | None, enlarge: bool) -> tuple[int, int]:
     if size is None or (not enlarge and max(height, width) <= size):
         return height, width
-    return round(height * size / max(height, width)), round(width * size / max(height, width))
+    return fit_longer_side(height, width, size)
 
 
 def _read_file(path: Path) -> io.BytesIO:

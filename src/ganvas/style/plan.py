@@ -169,18 +169,6 @@ def _load_painting(style: ImageSource, size: int) -> StyleImage:
     return painting
 
 
-def scale_sizes(size: Sequence[int], min_scale: int) -> list[tuple[int, int]]:
-    """(height, width) of each scale from the coarsest to `size`, each larger than the last by √2.
-
-    The longer side is at least `min_scale`, and the shorter side at least 32, unless `size` itself is smaller.
-    """
-    found, factor = [(size[0], size[1])], 2**-0.5
-    while max(size) * factor >= min_scale - 0.5 and min(size) * factor >= 32:
-        found.append((round(size[0] * factor), round(size[1] * factor)))
-        factor *= 2**-0.5
-    return found[::-1]
-
-
 def choose_layers(network: FeatureNetwork, options: StyleOptions) -> tuple[dict[str, float], dict[str, float]]:
     """The style layers and the content layers with their weights, which add up to 1 each.
 

@@ -23,7 +23,8 @@ from ganvas.style.colours import luminance, replace_luminance
 from ganvas.style.images import ImageSource, StyleImage
 from ganvas.style.optimisers import OPTIMISERS
 from ganvas.style.options import StyleOptions, resolve_options
-from ganvas.style.plan import TransferPlan, plan_transfer, scale_sizes
+from ganvas.style.plan import TransferPlan, plan_transfer
+from ganvas.style.scales import list_scales
 from ganvas.threads import cpu_threads
 
 
@@ -114,9 +115,8 @@ def stylize(
 def run_plan(plan: TransferPlan, callback: Callback | None = None) -> StyleImage:
     """Runs the optimisation of a plan, and calls `callback` with every iterate. An invisible photo is copied."""
     options = plan.options
-    assert options.iterations is not None
-    sizes = scale_sizes(plan.content.shape[2:], options.min_scale)
-    counts = [options.iterations * (2 if i == 0 else 1) for i in range(len(sizes))]
+    scales = list_scales(plan.content.shape[2:], options)
+    sizes, counts = [size for size, _ in scales], [count for _, count in scales]
     if options.strength == 0 or not plan.source.is_visible:
         return _render(plan, plan.content)
     optimiser = OPTIMISERS[options.optimiser](options)

@@ -1,6 +1,7 @@
 /** The server's endpoints: JSON in and out, errors as {what, expected, fix}, and server-sent events. */
 
 import { t } from "./i18n.js";
+import { hideFolders } from "./messages.js";
 
 export class ApiError extends Error {
   constructor({ what, expected = "", fix = "", field = null }, status) {
@@ -60,7 +61,10 @@ let known = null;
 
 /** What the server is: version, folders, may_write …; asked once, and anew after the server was away. */
 export function session() {
-  known ??= get("/api/session").catch((error) => {
+  known ??= get("/api/session").then((found) => {
+    hideFolders([...found.folders, ...found.data_folders]);
+    return found;
+  }, (error) => {
     known = null;
     throw error;
   });

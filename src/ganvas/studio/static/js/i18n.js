@@ -1,6 +1,6 @@
 // Texts by key in the chosen language; every one is inserted as text, never as HTML.
 
-const FILES = ["shell", "runs", "run", "chart", "common", "data", "diagnose", "explore", "style", "lab", "compare", "quiz"];
+const FILES = ["shell", "runs", "run", "chart", "common", "data", "diagnose", "explore", "style", "lab", "compare", "quiz", "recipes"];
 
 export const LANGUAGES = ["en", "fr"];
 

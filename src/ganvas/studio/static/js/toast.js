@@ -2,6 +2,7 @@
 
 import { h, icon } from "./dom.js";
 import { t } from "./i18n.js";
+import { inWords } from "./messages.js";
 
 const SECONDS = 6;
 const ACTION_SECONDS = 15;
@@ -42,9 +43,9 @@ export function toastError(error) {
 
 /** An error as one text: what happened, what was expected, the fix. */
 export function errorText(error) {
-  const parts = [error.what ?? error.message];
-  if (error.expected) parts.push(t("error.expected", { text: sentence(error.expected) }));
-  if (error.fix) parts.push(t("error.fix", { text: sentence(error.fix) }));
+  const parts = [inWords(error.what ?? error.message)];
+  if (error.expected) parts.push(t("error.expected", { text: sentence(inWords(error.expected)) }));
+  if (error.fix) parts.push(t("error.fix", { text: sentence(inWords(error.fix)) }));
   return parts.join(" ");
 }
 

@@ -1,194 +1,73 @@
-/** Two runs at the same images shown: side by side, wiped, or their difference; curves over each other; all comparisons. */
+/** The page Compare: two runs beside each other as soon as there are two; all comparisons; the start of a new one. */
 
-import { get, session, url } from "../api.js";
-import { createChart } from "../chart.js";
-import { commandBox } from "../command.js";
-import { errorBox, h, replace } from "../dom.js";
-import { kimg } from "../format.js";
+import { get, session, stream } from "../api.js";
+import { h, replace } from "../dom.js";
 import { t } from "../i18n.js";
-import { setParams } from "../router.js";
 import { comparisonList } from "./compare_list.js";
+import { comparePair } from "./compare_pair.js";
 import { comparisonForm } from "./compare_start.js";
 
 /** A run's name, in a comparison with that of the comparison before it. */
 const runLabel = (run) => run.run.split("/").slice(1).filter((part) => !["runs", "comparisons"].includes(part)).join(" / ");
 
-const VIEWS = ["side", "wipe", "difference"];
-const SHOWN = ["D/loss", "G/loss", "D/real", "D/fake", "quality"];
-
-/** Values at the places of another axis, between the known ones on a straight line; null outside of these. */
-function resample(x, values, places) {
-  let i = 0;
-  return places.map((place) => {
-    while (i + 1 < x.length && x[i + 1] <= place) i++;
-    if (place < x[0] || place > x.at(-1)) return null;
-    if (x[i] === place || values[i] === null || values[i + 1] === null) return values[i];
-    return values[i] + ((values[i + 1] - values[i]) * (place - x[i])) / (x[i + 1] - x[i]);
-  });
-}
-
 export default {
   title: "compare.title",
 
   async open(main, params) {
-    const [known, { runs }] = await Promise.all([session(), get("/api/runs")]);
-    const keys = runs.map((run) => run.run);
-    const chosen = {
-      a: keys.includes(params.get("a")) ? params.get("a") : keys[0],
-      b: keys.includes(params.get("b")) ? params.get("b") : keys[1] ?? keys[0],
-      view: VIEWS.includes(params.get("view")) ? params.get("view") : "side",
-      kimg: params.has("kimg") ? Number(params.get("kimg")) : null,
-      seeds: params.get("seeds") ?? "",
-      wipe: 50,
-    };
-    let turn = 0;
-    let charts = [];
-    let details = {};
-    let places = [];
-    const head = h("div", { class: "page-head" }, h("h1", null, t("compare.title")), h("p", { class: "muted" }, t("compare.subtitle")));
+    const [known, list, { recipes }] = await Promise.all([session(), get("/api/runs"), get("/api/recipes")]);
+    let runs = new Map(list.runs.map((card) => [card.run, card]));
+    let pair = null;
+    const place = h("div");
     const comparisons = comparisonList({ mayWrite: known.may_write });
-    const form = await comparisonForm({ known, runs, label: runLabel, onStart: () => comparisons.refresh() });
-    const all = [comparisons.element, h("section", { class: "stack" }, h("h2", null, t("compare.new")), form)];
-    if (runs.length < 2) {
-      main.append(h("div", { class: "page compare-page stack" }, head, h("p", { class: "panel" }, t("compare.two_needed")), all));
-      return comparisons.close;
-    }
-    const select = (which) => h("div", { class: "field" }, h("label", { for: `compare-${which}` }, t(`compare.${which}`)),
-      h("select", { id: `compare-${which}`, on: { change: (event) => set({ [which]: event.target.value }) } }, runs.map((run) => h("option", { value: run.run, selected: run.run === chosen[which] }, runLabel(run)))));
-    const views = h("div", { class: "row", role: "group", "aria-label": t("compare.view") }, VIEWS.map((view) => h("button", { type: "button", class: "button", dataset: { view }, on: { click: () => set({ view }) } }, t(`compare.view.${view}`))));
-    const slider = h("input", { type: "range", id: "compare-kimg", min: 0, max: 0, step: 1, on: { input: () => set({ kimg: places[slider.value] / 1000 }) } });
-    const place = h("output", { for: "compare-kimg" });
-    const seeds = h("input", { type: "text", id: "compare-own-seeds", autocomplete: "off", placeholder: t("compare.seeds.none"), value: chosen.seeds, on: { change: () => set({ seeds: seeds.value.trim() }) } });
-    const wiper = h("input", { type: "range", id: "compare-wipe", min: 0, max: 100, value: 50, on: { input: () => wipe(wiper.value) } });
-    const wipeRow = h("div", { class: "field compare-wipe" }, h("label", { for: "compare-wipe" }, t("compare.wipe")), wiper);
-    const pictures = h("div", { class: "compare-pictures" });
-    const curves = h("section", { class: "compare-charts", "aria-label": t("compare.curves") });
-    const more = h("div", { class: "stack" });
-    const problem = h("div");
+    const form = comparisonForm({ known, recipes, label: runLabel, onStart: () => comparisons.refresh() });
 
-    function set(changes) {
-      const other = "a" in changes || "b" in changes;
-      Object.assign(chosen, changes);
-      setParams({ a: chosen.a, b: chosen.b, view: chosen.view, kimg: chosen.kimg, seeds: chosen.seeds });
-      if (other) read();
-      else {
-        if ("seeds" in changes) findPlaces();
-        draw();
-      }
-    }
-
-    async function read() {
-      const own = ++turn;
-      try {
-        // one run after the other: Python 3.11 may fail to parse sources, for the texts of knobs, in two threads at once
-        const a = await get("/api/run", { run: chosen.a });
-        const b = await get("/api/run", { run: chosen.b });
-        const [curvesA, curvesB] = await Promise.all(["a", "b"].map((which) => get("/api/run/curves", { run: chosen[which] })));
-        if (own !== turn) return;
-        details = { a, b };
-        replace(problem);
-        findPlaces();
-        draw();
-        drawCurves(curvesA, curvesB);
-        drawMore();
-      } catch (error) {
-        if (own === turn) replace(problem, errorBox(error));
-      }
-    }
-
-    const times = (which) => (chosen.seeds ? details[which].snapshots.filter((one) => !one.best) : details[which].grids);
-
-    /** Where there are pictures of either run, from the first on that both have. */
-    function findPlaces() {
-      const [a, b] = ["a", "b"].map((which) => times(which).map((one) => one.nimg));
-      const first = Math.max(a[0] ?? Infinity, b[0] ?? Infinity);
-      places = [...new Set([...a, ...b])].filter((nimg) => nimg >= first).sort((one, other) => one - other);
-      slider.max = Math.max(0, places.length - 1);
-    }
-
-    /** {address, nimg} of a run's newest pictures at a number of images shown. */
-    function sheet(which, nimg) {
-      const found = times(which).findLast((one) => one.nimg <= nimg);
-      if (!chosen.seeds) return { address: found.url, nimg: found.nimg };
-      return { address: url("/api/explore/sheet", { of: chosen[which], snapshot: found.name, seeds: chosen.seeds }), nimg: found.nimg };
-    }
-
-    function draw() {
-      for (const button of views.children) button.setAttribute("aria-pressed", String(button.dataset.view === chosen.view));
-      wipeRow.hidden = chosen.view !== "wipe";
-      slider.disabled = !places.length;
-      if (!places.length) {
-        place.textContent = "";
-        replace(pictures, h("p", { class: "panel" }, t(chosen.seeds ? "compare.no_snapshots" : "compare.no_pictures")));
+    function update() {
+      const cards = [...runs.values()];
+      form.setRuns(cards);
+      if (cards.length < 2) {
+        pair?.close();
+        pair = null;
+        replace(place, h("p", { class: "panel" }, t("compare.two_needed")));
         return;
       }
-      const wanted = chosen.kimg === null ? Infinity : chosen.kimg * 1000;
-      const index = Math.max(0, places.findLastIndex((nimg) => nimg <= wanted));
-      slider.value = index;
-      const text = t("compare.at", { kimg: kimg(places[index]) });
-      place.textContent = text;
-      slider.setAttribute("aria-valuetext", text);
-      const picture = (which) => {
-        const { address, nimg } = sheet(which, places[index]);
-        const image = h("img", { class: "pixelated", src: address, alt: t("compare.picture", { run: details[which].name, kimg: kimg(nimg) }) });
-        image.addEventListener("error", () => explain(address));
-        return image;
-      };
-      const caption = (which, before = "") => h("figcaption", { class: "small" }, `${before}${runLabel(details[which])} · ${t("compare.at", { kimg: kimg(sheet(which, places[index]).nimg) })}`);
-      const figure = (which) => h("figure", null, picture(which), caption(which));
-      replace(problem);
-      pictures.dataset.view = chosen.view;
-      if (chosen.view === "side") replace(pictures, figure("a"), figure("b"));
-      else replace(pictures, h("figure", null, h("div", { class: "compare-over" }, picture("a"), picture("b")), caption("a", "A: "), caption("b", "B: "), details.a.recipe !== details.b.recipe && h("p", { class: "small muted" }, t("compare.unlike"))));
-      wipe(wiper.value);
-    }
-
-    /** Says why a sheet could not be drawn. */
-    async function explain(address) {
-      const own = turn;
-      const error = await get(address).then(() => null, (reason) => reason);
-      if (!error || own !== turn) return;
-      replace(problem, errorBox(error));
-      replace(pictures); // none can be seen
-    }
-
-    function wipe(part) {
-      const upper = pictures.querySelector(".compare-over img + img");
-      if (upper) upper.style.clipPath = chosen.view === "wipe" ? `inset(0 0 0 ${part}%)` : "none";
-    }
-
-    function drawCurves(a, b) {
-      for (const chart of charts) chart.close();
-      const x = [...new Set([...a.nimg, ...b.nimg])].sort((one, other) => one - other);
-      const names = SHOWN.filter((name) => a.series[name] && b.series[name]);
-      charts = names.map((name) => {
-        const chart = createChart({ title: name, series: [{ name: "a", label: `A: ${details.a.name}`, color: "1" }, { name: "b", label: `B: ${details.b.name}`, color: "2" }] });
-        chart.setData({ x, series: { a: { mean: resample(a.nimg, a.series[name].mean, x) }, b: { mean: resample(b.nimg, b.series[name].mean, x) } } });
-        return chart;
-      });
-      replace(curves, charts.map((chart) => chart.element));
-    }
-
-    function drawMore() {
-      const both = [details.a, details.b];
-      const reports = [...new Map(both.filter((run) => run.report).map((run) => [run.folder, run.report])).values()];
-      const quoted = ["a", "b"].map((which) => `'${details[which].path.replaceAll("'", "'\\''")}'`);
-      replace(more,
-        reports.map((address) => h("p", null, h("a", { href: address, target: "_blank", rel: "noopener" }, t("compare.report")))),
-        h("p", { class: "small muted" }, t("compare.command")), commandBox(`ganvas compare ${quoted.join(" ")}`));
+      if (!pair) {
+        pair = comparePair({ params, label: runLabel });
+        replace(place, pair.element);
+      }
+      pair.setRuns(cards);
     }
 
     main.append(
-      h("div", { class: "page compare-page stack" }, head, problem,
-        h("div", { class: "panel compare-choice" }, select("a"), select("b"), h("div", { class: "field" }, h("label", { for: "compare-kimg" }, t("compare.kimg")), slider, place),
-          h("div", { class: "field" }, h("label", { for: "compare-own-seeds" }, t("compare.own_seeds")), seeds)),
-        views, wipeRow, pictures, curves, more, all),
+      h("div", { class: "page compare-page stack" },
+        h("div", { class: "page-head" }, h("h1", null, t("compare.title")), h("p", { class: "muted" }, t("compare.subtitle"))),
+        place, comparisons.element,
+        h("section", { class: "stack" }, h("h2", null, t("compare.new")), form.element)),
     );
-    await read();
+    update();
+    let isLost = false;
+    const closeStream = stream("/api/runs/stream", {}, {
+      runs({ changed = [], removed = [] }) {
+        for (const card of changed) runs.set(card.run, card);
+        for (const run of removed) runs.delete(run);
+        update();
+      },
+      lost: () => {
+        isLost = true;
+      },
+      open() {
+        if (!isLost) return;
+        isLost = false;
+        get("/api/runs").then((fresh) => {
+          runs = new Map(fresh.runs.map((card) => [card.run, card]));
+          update();
+        }, () => {});
+      },
+    });
     return () => {
-      turn++;
+      closeStream();
       comparisons.close();
-      for (const chart of charts) chart.close();
+      form.close();
+      pair?.close();
     };
   },
 };

@@ -3,7 +3,7 @@
 import { get, post } from "../api.js";
 import { commandBox } from "../command.js";
 import { errorBox, h, icon, keyed, replace, setAttribute, setText } from "../dom.js";
-import { kimg } from "../format.js";
+import { duration, kimg } from "../format.js";
 import { t } from "../i18n.js";
 import { runAddress } from "../jobs.js";
 import { progressText } from "../progress.js";
@@ -39,7 +39,9 @@ export function comparisonList({ mayWrite }) {
   function makeCard() {
     const state = h("span", { class: "badge", role: "status" });
     const title = h("h3");
-    const sentence = h("p", { class: "compare-sentence", lang: "en" });
+    const sentence = h("p", { class: "compare-sentence" });
+    const now = h("p", { class: "small" });
+    const bar = h("progress", { max: 1, "aria-label": t("compare.progress") });
     const report = h("a", { class: "button", target: "_blank", rel: "noopener" }, icon("report"), t("compare.open_report"));
     const stop = h("button", { type: "button", class: "button danger", disabled: !mayWrite }, icon("stop"), t("run.stop"));
     const runs = h("div", { class: "compare-runs" });
@@ -55,13 +57,20 @@ export function comparisonList({ mayWrite }) {
         stop.disabled = !mayWrite;
       }
     });
-    const card = h("article", { class: "panel stack" }, h("div", { class: "row compare-title" }, title, state, h("div", { class: "row compare-actions" }, stop, report)), sentence, runs, command);
+    const card = h("article", { class: "panel stack" }, h("div", { class: "row compare-title" }, title, state, h("div", { class: "row compare-actions" }, stop, report)), bar, now, sentence, runs, command);
     card.update = (one) => {
       const complete = one.runs.filter((run) => run.state === "complete").length;
       const text = one.job ? t(one.stopping ? "compare.is.stopping" : "compare.is.running") : t("compare.is.ended", { n: complete, all: one.runs.length });
       if (state.textContent !== text) replace(state, one.job && h("span", { class: "live-dot" }), text);
       setText(title, one.name);
       setText(sentence, one.sentence ?? t("compare.no_sentence"));
+      setAttribute(sentence, "lang", one.sentence && "en");
+      bar.hidden = now.hidden = !one.progress;
+      if (one.progress) {
+        setText(now, doingText(one.progress));
+        if (one.progress.part) bar.value = one.progress.part;
+        else bar.removeAttribute("value");
+      }
       report.hidden = !one.report;
       setAttribute(report, "href", one.report);
       stop.hidden = !one.job;
@@ -84,6 +93,16 @@ export function comparisonList({ mayWrite }) {
   };
 }
 
+/** What a running comparison does now. */
+function doingText(progress) {
+  const { stage, name, number: n, trainings: all, nimg, minutes, seconds } = progress;
+  if (stage === "reading") return t("compare.now.reading");
+  if (stage === "starting") return t("compare.now.starting", { n, all, name, time: duration(seconds) });
+  if (stage === "measuring") return all ? t("compare.now.measuring", { n, all }) : t("compare.now.measuring_runs");
+  const text = minutes ? t("compare.of_minutes", { now: Math.round(seconds / 6) / 10, n: minutes, kimg: kimg(nimg) }) : progressText(progress);
+  return t("compare.now.training", { n, all, name, text });
+}
+
 /** A training of a comparison: its newest images, its name, and how far it is. */
 function makeRun(run) {
   const image = h("img", { class: "pixelated", loading: "lazy" });
@@ -95,10 +114,9 @@ function makeRun(run) {
     image.hidden = !now.grid;
     if (now.grid && image.getAttribute("src") !== now.grid) image.src = now.grid;
     image.alt = t("compare.picture", { run: now.name, kimg: kimg(now.nimg) });
-    const part = now.total ? Math.min(1, now.nimg / now.total) : 0;
-    bar.style.transform = `scaleX(${part})`;
+    bar.style.transform = `scaleX(${now.part})`;
     progress.setAttribute("aria-label", now.name);
-    progress.setAttribute("aria-valuenow", Math.round(100 * part));
+    progress.setAttribute("aria-valuenow", Math.round(100 * now.part));
     setText(detail, `${t(`runs.is.${now.state}`)} · ${progressText(now)}`);
   };
   return tile;

@@ -3,6 +3,7 @@
 import { h, icon } from "../dom.js";
 import { number } from "../format.js";
 import { t } from "../i18n.js";
+import { recipeSummary } from "../recipes.js";
 import { errorText } from "../toast.js";
 
 const SHOWN = 6;
@@ -23,7 +24,7 @@ export function recipeCards({ recipes, chosen, onChange }) {
         "span",
         { class: "recipe-text" },
         h("span", { class: "recipe-name", id: `recipe-${recipe.name}` }, recipe.name),
-        h("span", { class: "recipe-summary", lang: "en", id: `recipe-${recipe.name}-what` }, recipe.summary),
+        recipeSummary(recipe, { class: "recipe-summary", id: `recipe-${recipe.name}-what` }),
         h("span", { class: "recipe-source", lang: "en" }, recipe.source),
         size && h("span", { class: "recipe-cost" }, icon("chart"), t("data.recipe.speed", { speed: recipe.images_per_s ? number(recipe.images_per_s) : speed, size })),
       ),

@@ -1,6 +1,6 @@
 /** A photo's place in the latent space: sought while one looks on, and then a view like any other. */
 
-import { post } from "../api.js";
+import { post, url } from "../api.js";
 import { commandBox } from "../command.js";
 import { errorBox, h, icon, replace, setText } from "../dom.js";
 import { dropZone } from "../drop.js";
@@ -11,9 +11,6 @@ import { follow, resume, stopWork } from "../live.js";
 import { dataPng } from "../pictures.js";
 import { upload } from "../upload.js";
 import { uploadView } from "./data_source.js";
-
-/** The address of the photo of each search, while the window is open. */
-const photos = new Map();
 
 /** The searches that are not shown again: another photo is to come. */
 const left = new Set();
@@ -40,7 +37,6 @@ export function createPhoto({ view, mayWrite }, onPlace) {
     try {
       const sent = await upload(one, { onProgress: progress.onProgress, signal: own.signal });
       const work = await post("/api/explore/place", { of: view.of, snapshot: view.snapshot, upload: sent.upload, class: null });
-      photos.set(work.id, URL.createObjectURL(one[0].file));
       watch(work);
     } catch (error) {
       zone(error.name === "AbortError" ? null : error);
@@ -50,7 +46,7 @@ export function createPhoto({ view, mayWrite }, onPlace) {
   function watch(begun) {
     unfollow();
     const jumps = begun.state === "running"; // to the place, once it is found
-    const target = h("img", { class: "photo-image", src: photos.get(begun.id), hidden: !photos.has(begun.id), alt: t("explore.photo.target") });
+    const target = h("img", { class: "photo-image", src: url("/api/pictures/small", { upload: begun.facts.upload }), alt: t("explore.photo.target") });
     const found = sharpenSmall(h("img", { class: "photo-image", alt: t("explore.photo.found") }));
     const status = h("p", { class: "small", role: "status" });
     const bar = h("progress", { max: 1, value: 0, "aria-label": t("explore.photo.progress") });
@@ -88,7 +84,6 @@ export function createPhoto({ view, mayWrite }, onPlace) {
         if (!work.result) return setText(status, t("explore.photo.stopped"));
         onPlace();
         target.src = dataPng(work.result.target);
-        target.hidden = false;
         sharpenSmall(target);
         go.hidden = false;
         if (!known && jumps) show(work.result.place);

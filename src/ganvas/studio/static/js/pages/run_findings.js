@@ -6,6 +6,7 @@ import { h, icon, replace } from "../dom.js";
 import { kimg } from "../format.js";
 import { t } from "../i18n.js";
 import { runAddress, startTraining } from "../jobs.js";
+import { inWords } from "../messages.js";
 import { navigate } from "../router.js";
 import { toastError } from "../toast.js";
 import { worst } from "./diagnose_findings.js";
@@ -44,7 +45,7 @@ export function createFindings(detail, time, mayWrite, onFound) {
       if (!time.following) later();
     } catch (error) {
       if (error instanceof ApiError && error.status === 404) element.hidden = true;
-      else replace(verdict, icon("note"), error.what ?? String(error));
+      else replace(verdict, icon("note"), inWords(error.what ?? String(error)));
     }
   }
 

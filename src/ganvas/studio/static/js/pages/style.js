@@ -6,21 +6,20 @@ import { errorBox, h, icon, replace, setText } from "../dom.js";
 import { t } from "../i18n.js";
 import { newest, settled } from "../newest.js";
 import { setParams } from "../router.js";
+import { keep, restore } from "./style_form.js";
 import { createKnobs } from "./style_knobs.js";
 import { createPictures } from "./style_pictures.js";
 import { createResult } from "./style_result.js";
-import { learnTime, timeText, workOf } from "./style_time.js";
+import { timeText } from "./style_time.js";
 
 const CHECK_MS = 250;
-
-/** What was dropped and chosen survives a change of the page or the language. */
-const form = { photo: null, paintings: [], knobs: {} };
 
 export default {
   title: "style.title",
 
   async open(main, params) {
     const [{ knobs, presets, most }, known] = await Promise.all([get("/api/style/knobs"), session()]);
+    const form = await restore(params, knobs);
     if (!main.isConnected) return undefined;
     const command = h("div", { class: "style-command" });
     const message = h("div");
@@ -28,13 +27,13 @@ export default {
     const start = h("button", { type: "button", class: "button primary style-start", on: { click: begin } }, icon("play"), t("style.start"));
     const settings = createKnobs({ knobs, presets, form, onChange: changed });
     const pictures = createPictures({ form, most, mayWrite: known.may_write, onChange: changed });
-    const result = createResult({ onEnd: ended });
+    const result = createResult({ onEnd: changed });
 
-    let drawn = 0; // the work of the one that this page has begun
     const body = () => ({
       photo: form.photo?.upload ?? null,
       paintings: form.paintings.map((one) => one.upload),
       knobs: { ...form.knobs, ...weights() },
+      shape: form.photo?.shape ?? null,
     });
     const weights = () => (form.paintings.length > 1 ? { style_weights: form.paintings.map((one) => one.weight) } : {});
 
@@ -43,21 +42,18 @@ export default {
         const found = await post("/api/style/check", body());
         settings.setErrors(found.errors);
         if (found.command) replace(command, commandBox(found.command));
+        setText(time, !found.ok || result.running() ? "" : timeText(found.work));
         start.disabled = !known.may_write || !found.ok || !form.photo || !form.paintings.length || result.running();
       } catch (error) {
         replace(message, errorBox(error));
       }
     }), CHECK_MS);
 
-    function ended(seconds) {
-      if (drawn) learnTime(drawn, seconds);
-      drawn = 0;
-      changed();
-    }
+    const save = settled(() => keep(knobs), CHECK_MS); // a browser takes only so many addresses a second
 
     function changed() {
       replace(message);
-      setText(time, timeText(workOf(form.knobs, presets)));
+      save();
       start.disabled = true;
       if (known.may_write) check();
     }
@@ -66,8 +62,8 @@ export default {
       start.disabled = true;
       replace(message);
       try {
-        drawn = workOf(form.knobs, presets);
         const work = await post("/api/style", body());
+        setText(time, ""); // what is left is said beside the picture
         setParams({ work: work.id });
         result.watch(work.id);
       } catch (error) {
@@ -89,6 +85,7 @@ export default {
     if (last) result.watch(last, () => setParams({ work: null }));
     return () => {
       check.cancel();
+      save.cancel();
       result.close();
       pictures.close();
     };

@@ -3,7 +3,9 @@
 import { h, replace } from "../dom.js";
 import { number, percent } from "../format.js";
 import { has, t } from "../i18n.js";
+import { fieldName } from "../messages.js";
 import { range } from "../range.js";
+import { errorText } from "../toast.js";
 
 const NAMED = ["strength", "keep_colours", "preset", "size", "style_scale"];
 
@@ -19,9 +21,8 @@ export function createKnobs({ knobs, presets, form, onChange }) {
     const id = `style-${knob.name}`;
     const error = h("p", { class: "field-error small", id: `${id}-error`, role: "alert", hidden: true });
     errors.set(knob.name, error);
-    const label = has(`style.knob.${knob.name}`) ? t(`style.knob.${knob.name}`) : knob.name.replaceAll("_", " ");
-    const help = h("p", { class: "small muted", lang: has(`style.help.${knob.name}`) ? null : "en" }, has(`style.help.${knob.name}`) ? t(`style.help.${knob.name}`) : knob.help);
-    return h("div", { class: "field" }, h("label", { for: id }, label), input(knob, id), help, error);
+        const help = h("p", { class: "small muted", lang: has(`style.help.${knob.name}`) ? null : "en" }, has(`style.help.${knob.name}`) ? t(`style.help.${knob.name}`) : knob.help);
+    return h("div", { class: "field" }, h("label", { for: id }, fieldName(knob.name)), input(knob, id), help, error);
   }
 
   function input(knob, id) {
@@ -42,11 +43,11 @@ export function createKnobs({ knobs, presets, form, onChange }) {
   }
 
   const strength = range({
-    label: t("style.knob.strength"), least: 0, most: 1, step: 0.05, value: form.knobs.strength ?? 1,
+    label: fieldName("strength"), least: 0, most: 1, step: 0.05, value: form.knobs.strength ?? 1,
     text: (value) => percent(value), onInput: (value) => set("strength", value === 1 ? null : value),
   });
   const scale = range({
-    label: t("style.knob.style_scale"), least: 0.3, most: 3, step: 0.1, value: form.knobs.style_scale ?? 1,
+    label: fieldName("style_scale"), least: 0.3, most: 3, step: 0.1, value: form.knobs.style_scale ?? 1,
     text: (value) => `× ${number(value)}`, onInput: (value) => set("style_scale", value === 1 ? null : value),
   });
   const byName = Object.fromEntries(knobs.map((knob) => [knob.name, knob]));
@@ -66,7 +67,7 @@ export function createKnobs({ knobs, presets, form, onChange }) {
       for (const [name, place] of errors) {
         const own = found.find((one) => one.field === name);
         place.hidden = !own;
-        replace(place, own && [own.what, own.expected].filter(Boolean).join(" "));
+        replace(place, own && errorText({ what: own.what, expected: own.expected }));
       }
     },
   };

@@ -8,8 +8,9 @@ import { t } from "../i18n.js";
 import { range } from "../range.js";
 import { upload } from "../upload.js";
 import { uploadView } from "./data_source.js";
+import { shown } from "./style_form.js";
 
-/** `form.photo`: {upload, name, url}; `form.paintings`: the same with a weight. */
+/** `form.photo`: {upload, name, shape, url}; `form.paintings`: the same with a weight. */
 export function createPictures({ form, most, mayWrite, onChange }) {
   const photo = h("div", { class: "stack" });
   const paintings = h("div", { class: "stack" });
@@ -24,8 +25,7 @@ export function createPictures({ form, most, mayWrite, onChange }) {
     try {
       for (const item of items) {
         const sent = await upload([item], { onProgress: view.onProgress, signal: own.signal });
-        await post("/api/style/picture", { upload: sent.upload });
-        take({ upload: sent.upload, name: item.file.name, url: URL.createObjectURL(item.file) });
+        take(shown(await post("/api/pictures", { upload: sent.upload })));
         onChange();
       }
     } catch (error) {

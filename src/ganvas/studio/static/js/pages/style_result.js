@@ -7,8 +7,9 @@ import { t } from "../i18n.js";
 import { follow, frameAddress, stopWork } from "../live.js";
 import { newest } from "../newest.js";
 import { fetchPicture, showBlob } from "../pictures.js";
+import { learnTime, secondsLeft } from "./style_time.js";
 
-/** `onEnd(seconds)`: how long a drawing took that came to its end, else 0. */
+/** `onEnd` is called when a drawing has ended. */
 export function createResult({ onEnd }) {
   const image = h("img", { class: "style-image", alt: t("style.result") });
   const empty = h("p", { class: "muted style-empty" }, t("style.empty"));
@@ -67,13 +68,15 @@ export function createResult({ onEnd }) {
     if (facts.steps) bar.value = facts.step / facts.steps;
     else bar.removeAttribute("value");
     if (running && work.stopping) setText(status, t("explore.stopping"));
-    else if (running && facts.steps) setText(status, t("style.drawing", { step: facts.step, steps: facts.steps, width: facts.width, height: facts.height, loss: number(facts.loss), left: duration(facts.left) }));
+    else if (running && facts.steps) setText(status, t("style.drawing", { step: facts.step, steps: facts.steps, width: facts.width, height: facts.height, loss: number(facts.loss), left: duration(secondsLeft(facts)) }));
     else if (running) setText(status, t("style.reading"));
     else if (work.error) setText(status, "");
     else setText(status, t(now === "done" ? "style.done" : "style.stopped", { left: duration(work.result?.seconds ?? 0) }));
     replace(message, work.error && errorBox(work.error));
     draw();
-    if (!running) onEnd(now === "done" ? work.result.seconds : 0);
+    if (running) return;
+    if (now === "done" && facts.steps) learnTime(facts.work, work.result.seconds);
+    onEnd();
   }
 
   function close() {

@@ -1,28 +1,29 @@
-/** How long a style transfer takes: its pixels times its iterations, by the time that the last one took here. */
+/** How long a style transfer takes: one estimate, of the speed of the last one here, which its own speed corrects. */
 
 import { duration } from "../format.js";
 import { t } from "../i18n.js";
 import { recall, remember } from "../settings.js";
 
-const NAME = "style-rate";
+const NAME = "style-seconds";
 
-/** Seconds for a million pixels times iterations, until one was drawn here: `preview` then takes under half a minute. */
-const USUAL = 9;
+/** Seconds for the work of a million pixels, until one was drawn here: `preview` then takes under half a minute. */
+const USUAL = 3.5;
 
-/** The work of knobs {size, iterations, preset …}, in millions of pixels times iterations. */
-export function workOf(values, presets) {
-  const preset = presets[values.preset ?? "preview"];
-  const size = Number(values.size) || preset.size;
-  return ((Number(values.iterations) || preset.iterations) * size ** 2) / 1e6;
+/** The part of the work after which the own speed counts as much as the estimate: the first iterations take longer. */
+const PRIOR = 0.2;
+
+/** Seconds left of a transfer: `work` and `done` in pixels, `seconds` that these have taken. */
+export function secondsLeft({ work, done = 0, seconds = 0 }) {
+  if (done >= work) return 0;
+  const before = PRIOR * work;
+  const expected = (before / 1e6) * (Number(recall(NAME)) || USUAL);
+  return ((work - done) * (expected + seconds)) / (before + done);
 }
 
 /** What is said before it begins. */
-export function timeText(work) {
-  const rate = Number(recall(NAME));
-  return t(rate ? "style.time.here" : "style.time.usual", { time: duration(work * (rate || USUAL)) });
-}
+export const timeText = (work) => t(recall(NAME) ? "style.time.here" : "style.time.usual", { time: duration(secondsLeft({ work })) });
 
 /** Remembers how long one has taken. */
 export function learnTime(work, seconds) {
-  if (work && seconds) remember(NAME, String(seconds / work));
+  if (work && seconds) remember(NAME, String((1e6 * seconds) / work));
 }
