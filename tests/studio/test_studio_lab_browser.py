@@ -88,7 +88,7 @@ def test_a_link_with_wrong_values_still_gives_a_game(visit: Visit) -> None:
 def test_settings_that_exclude_each_other_give_the_game_by_default(visit: Visit, watch: Watch) -> None:
     watch.refusals = {400}
     page = visit("/lab?spectral_norm=true&clip=0.1")
-    expect(page.get_by_role("alert").first).to_contain_text("spectral")
+    expect(page.get_by_role("alert").first).to_contain_text("Spectral norm")
     expect(page.get_by_text("this is the game by default")).to_be_visible()
     expect(page.locator(".lab-now")).to_contain_text("Round 0: ")
 
