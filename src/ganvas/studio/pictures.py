@@ -65,10 +65,9 @@ async def check_picture(studio: "Studio", upload: str) -> Picture:
     """
     try:
         return await _look_at(studio, upload)
-    except Refusal:
-        raise
-    except GanvasError:
-        await run_in_threadpool(studio.uploads.remove_picture, upload)
+    except Refusal as error:
+        if error.status == 400:  # not where too much is asked for at once
+            await run_in_threadpool(studio.uploads.remove_picture, upload)
         raise
 
 

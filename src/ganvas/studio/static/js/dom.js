@@ -1,7 +1,5 @@
 /** Elements without a framework: text is always text, never markup. */
 
-import { inWords } from "./messages.js";
-
 const SVG = "http://www.w3.org/2000/svg";
 
 /** An HTML element. Attributes: class, on {event: handler}, style {property: value}, dataset, props; null and false are left out. */
@@ -140,9 +138,9 @@ export function errorBox(error) {
     h(
       "div",
       null,
-      h("p", { class: "error-what" }, withFlags(inWords(error.what ?? error.message))),
-      error.expected && h("p", { class: "error-more" }, withFlags(inWords(error.expected))),
-      error.fix && h("p", { class: "error-fix" }, withFlags(inWords(error.fix))),
+      h("p", { class: "error-what" }, withFlags(error.what ?? error.message)),
+      error.expected && h("p", { class: "error-more" }, withFlags(error.expected)),
+      error.fix && h("p", { class: "error-fix" }, withFlags(error.fix)),
     ),
   );
 }

@@ -1,5 +1,6 @@
 /** What the server says, in the words of the page: its fields in place of flags, names of files in place of paths. */
 
+import { errorBox as box } from "./dom.js";
 import { has, t } from "./i18n.js";
 
 const FLAG = /(?<![\w-])--(no-)?([a-z][a-z0-9-]*)/g;
@@ -34,3 +35,7 @@ export function inWords(text) {
   const short = folders.reduce((some, folder) => some.replaceAll(`${folder}/`, "/files/"), named); // a folder without spaces
   return short.replace(PATH, (path) => path.split(/[\\/]/).findLast(Boolean)) + text.slice(own.length);
 }
+
+/** An error of the server as what happened, what was expected, and the fix. */
+export const errorBox = ({ what, message, expected = "", fix = "" }) =>
+  box({ what: inWords(what ?? message), expected: expected && inWords(expected), fix: fix && inWords(fix) });

@@ -1,7 +1,8 @@
 /** Addresses by the history API: one page is open at a time, and its address reproduces its view. */
 
-import { h, replace, errorBox } from "./dom.js";
+import { h, replace } from "./dom.js";
 import { t } from "./i18n.js";
+import { errorBox } from "./messages.js";
 
 const PAGES = {
   "/": () => import("./pages/runs.js"),

@@ -2,10 +2,11 @@
 
 import { get, post } from "../api.js";
 import { commandBox } from "../command.js";
-import { errorBox, h, icon, keyed, replace, setAttribute, setText } from "../dom.js";
+import { h, icon, keyed, replace, setAttribute, setText } from "../dom.js";
 import { duration, kimg } from "../format.js";
 import { t } from "../i18n.js";
 import { runAddress } from "../jobs.js";
+import { errorBox } from "../messages.js";
 import { progressText } from "../progress.js";
 import { toast, toastError } from "../toast.js";
 

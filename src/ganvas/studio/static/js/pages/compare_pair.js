@@ -3,9 +3,10 @@
 import { get, url } from "../api.js";
 import { createChart } from "../chart.js";
 import { commandBox } from "../command.js";
-import { errorBox, h, keyed, replace } from "../dom.js";
+import { h, keyed, replace } from "../dom.js";
 import { kimg } from "../format.js";
 import { t } from "../i18n.js";
+import { errorBox } from "../messages.js";
 import { setParams } from "../router.js";
 
 const VIEWS = ["side", "wipe", "difference"];

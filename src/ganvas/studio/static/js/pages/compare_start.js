@@ -1,8 +1,9 @@
 /** The form that starts a comparison: recipes and runs, data, budget and seeds; the command follows from it. */
 
 import { post } from "../api.js";
-import { errorBox, h, icon, keyed, replace, setText } from "../dom.js";
+import { h, icon, keyed, replace, setText } from "../dom.js";
 import { t } from "../i18n.js";
+import { errorBox } from "../messages.js";
 import { newest, settled } from "../newest.js";
 import { recipeSummary } from "../recipes.js";
 import { errorText, toast } from "../toast.js";

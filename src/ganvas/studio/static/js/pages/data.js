@@ -1,8 +1,9 @@
 /** The page of a new training: images are chosen and inspected, then a recipe is chosen and started. */
 
 import { get, session } from "../api.js";
-import { errorBox, h, icon, replace } from "../dom.js";
+import { h, icon, replace } from "../dom.js";
 import { t } from "../i18n.js";
+import { errorBox } from "../messages.js";
 import { setParams } from "../router.js";
 import { reportView } from "./data_report.js";
 import { sourceView } from "./data_source.js";

@@ -1,9 +1,10 @@
 /** Where the images come from: dropped files, a set by name, or a path below the folders of the studio. */
 
 import { dropZone } from "../drop.js";
-import { errorBox, h, icon, replace } from "../dom.js";
+import { h, icon, replace } from "../dom.js";
 import { bytes } from "../format.js";
 import { has, t } from "../i18n.js";
+import { errorBox } from "../messages.js";
 import { upload } from "../upload.js";
 
 const SETS_SHOWN = 8;

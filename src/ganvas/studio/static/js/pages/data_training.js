@@ -2,9 +2,10 @@
 
 import { get, post } from "../api.js";
 import { commandBox } from "../command.js";
-import { errorBox, h, icon, replace } from "../dom.js";
+import { h, icon, replace } from "../dom.js";
 import { t } from "../i18n.js";
 import { runAddress, startTraining, waitFor } from "../jobs.js";
+import { errorBox } from "../messages.js";
 import { navigate } from "../router.js";
 import { estimateView } from "./data_estimate.js";
 import { knobFields } from "./data_knobs.js";

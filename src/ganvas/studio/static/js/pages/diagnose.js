@@ -2,8 +2,9 @@
 
 import { post, session } from "../api.js";
 import { dropZone } from "../drop.js";
-import { errorBox, h, icon, replace } from "../dom.js";
+import { h, icon, replace } from "../dom.js";
 import { t } from "../i18n.js";
+import { errorBox } from "../messages.js";
 import { setParams } from "../router.js";
 import { upload } from "../upload.js";
 import { uploadView } from "./data_source.js";

@@ -2,9 +2,10 @@
 
 import { get, session, url } from "../api.js";
 import { commandBox } from "../command.js";
-import { errorBox, h, replace } from "../dom.js";
+import { h, replace } from "../dom.js";
 import { kimg } from "../format.js";
 import { t } from "../i18n.js";
+import { errorBox } from "../messages.js";
 import { newest, settled } from "../newest.js";
 import { gestures, navigate, setParams } from "../router.js";
 import { createBookmarks } from "./explore_bookmarks.js";

@@ -1,9 +1,10 @@
 /** Bookmarks of views, which stay with the run; their order is that of the walk between them. */
 
 import { del, get, post, url } from "../api.js";
-import { errorBox, h, icon, keyed, replace } from "../dom.js";
+import { h, icon, keyed, replace } from "../dom.js";
 import { sharpenSmall } from "../images.js";
 import { t } from "../i18n.js";
+import { errorBox } from "../messages.js";
 import { toast, toastError } from "../toast.js";
 import { exploreAddress } from "./explore_view.js";
 import { createWalk } from "./explore_walk.js";

@@ -1,9 +1,10 @@
 /** Directions as sliders, found without labels; or the reason why there are none. */
 
 import { get, post } from "../api.js";
-import { errorBox, h, icon, replace } from "../dom.js";
+import { h, icon, replace } from "../dom.js";
 import { percent } from "../format.js";
 import { t } from "../i18n.js";
+import { errorBox } from "../messages.js";
 import { range } from "../range.js";
 import { toastError } from "../toast.js";
 import { signed } from "./explore_map.js";

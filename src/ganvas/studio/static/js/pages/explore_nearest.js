@@ -1,10 +1,11 @@
 /** The training pictures nearest to what is shown: has the generator learnt it by rote? */
 
 import { post } from "../api.js";
-import { errorBox, h, icon, replace } from "../dom.js";
+import { h, icon, replace } from "../dom.js";
 import { integer, number } from "../format.js";
 import { sharpenSmall } from "../images.js";
 import { t } from "../i18n.js";
+import { errorBox } from "../messages.js";
 import { dataPng } from "../pictures.js";
 
 export function createNearest({ view, mayWrite }) {

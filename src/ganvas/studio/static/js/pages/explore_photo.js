@@ -2,12 +2,13 @@
 
 import { post, url } from "../api.js";
 import { commandBox } from "../command.js";
-import { errorBox, h, icon, replace, setText } from "../dom.js";
+import { h, icon, replace, setText } from "../dom.js";
 import { dropZone } from "../drop.js";
 import { number } from "../format.js";
 import { sharpenSmall } from "../images.js";
 import { t } from "../i18n.js";
 import { follow, resume, stopWork } from "../live.js";
+import { errorBox } from "../messages.js";
 import { dataPng } from "../pictures.js";
 import { upload } from "../upload.js";
 import { uploadView } from "./data_source.js";

@@ -1,10 +1,11 @@
 /** The picture, large, and what it is drawn from: the seed, the class, the truncation. */
 
 import { url } from "../api.js";
-import { errorBox, h, icon, replace, setText } from "../dom.js";
+import { h, icon, replace, setText } from "../dom.js";
 import { integer, number } from "../format.js";
 import { sharpenSmall } from "../images.js";
 import { t } from "../i18n.js";
+import { errorBox } from "../messages.js";
 import { newest, settled } from "../newest.js";
 import { fetchPicture, showBlob } from "../pictures.js";
 import { range } from "../range.js";

@@ -2,11 +2,12 @@
 
 import { post, url } from "../api.js";
 import { commandBox } from "../command.js";
-import { errorBox, h, icon, replace, setText } from "../dom.js";
+import { h, icon, replace, setText } from "../dom.js";
 import { bytes } from "../format.js";
 import { sharpenSmall } from "../images.js";
 import { t } from "../i18n.js";
 import { follow, resume, stopWork } from "../live.js";
+import { errorBox } from "../messages.js";
 
 const IMAGES = [".gif", ".png", ".webp"];
 const MOST_SEGMENT = 10;

@@ -1,8 +1,9 @@
 /** The lab: the game on points in the plane, its knobs, planted failures with their finding, curves. Its address is its set-up. */
 
 import { get, session } from "../api.js";
-import { errorBox, h, icon, replace, setText } from "../dom.js";
+import { h, icon, replace, setText } from "../dom.js";
 import { t } from "../i18n.js";
+import { errorBox } from "../messages.js";
 import { gestures, setParams } from "../router.js";
 import { toast } from "../toast.js";
 import { createFinding } from "./lab_finding.js";

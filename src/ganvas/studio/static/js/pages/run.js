@@ -1,8 +1,9 @@
 /** The page of a run: pictures, curves and findings on one time line, live while it trains. */
 
 import { get, session, stream } from "../api.js";
-import { errorBox, h, icon, replace } from "../dom.js";
+import { h, icon, replace } from "../dom.js";
 import { t } from "../i18n.js";
+import { errorBox } from "../messages.js";
 import { setParams } from "../router.js";
 import { createTime } from "../time.js";
 import { createTimeline } from "../timeline.js";

@@ -1,9 +1,10 @@
 /** The page of runs: a card for each, live; filter, sort, clean-up. */
 
 import { get, session, stream } from "../api.js";
-import { errorBox, h, icon, keyed, replace, setText } from "../dom.js";
+import { h, icon, keyed, replace, setText } from "../dom.js";
 import { bytes } from "../format.js";
 import { t } from "../i18n.js";
+import { errorBox } from "../messages.js";
 import { setParams } from "../router.js";
 import { makeCard, updateCard } from "./runs_card.js";
 import { openCleaning } from "./runs_clean.js";

@@ -1,8 +1,9 @@
 /** A folder without a run: two ways to begin. */
 
-import { errorBox, h, icon, replace } from "../dom.js";
+import { h, icon, replace } from "../dom.js";
 import { t } from "../i18n.js";
 import { runAddress, startTraining } from "../jobs.js";
+import { errorBox } from "../messages.js";
 import { navigate } from "../router.js";
 
 const EIGHT = ["..####..", ".##..##.", ".##..##.", "..####..", ".##..##.", ".##..##.", ".##..##.", "..####.."];

@@ -2,8 +2,9 @@
 
 import { get, post, session } from "../api.js";
 import { commandBox } from "../command.js";
-import { errorBox, h, icon, replace, setText } from "../dom.js";
+import { h, icon, replace, setText } from "../dom.js";
 import { t } from "../i18n.js";
+import { errorBox } from "../messages.js";
 import { newest, settled } from "../newest.js";
 import { setParams } from "../router.js";
 import { keep, restore } from "./style_form.js";

@@ -2,9 +2,10 @@
 
 import { del, post } from "../api.js";
 import { dropZone } from "../drop.js";
-import { errorBox, h, icon, replace } from "../dom.js";
+import { h, icon, replace } from "../dom.js";
 import { number } from "../format.js";
 import { t } from "../i18n.js";
+import { errorBox } from "../messages.js";
 import { range } from "../range.js";
 import { upload } from "../upload.js";
 import { uploadView } from "./data_source.js";

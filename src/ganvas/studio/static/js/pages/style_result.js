@@ -1,10 +1,11 @@
 /** The picture as it is drawn; every iterate that was shown can be looked at again and kept. */
 
 import { get } from "../api.js";
-import { errorBox, h, icon, replace, setText } from "../dom.js";
+import { h, icon, replace, setText } from "../dom.js";
 import { bytes, duration, number } from "../format.js";
 import { t } from "../i18n.js";
 import { follow, frameAddress, stopWork } from "../live.js";
+import { errorBox } from "../messages.js";
 import { newest } from "../newest.js";
 import { fetchPicture, showBlob } from "../pictures.js";
 import { learnTime, secondsLeft } from "./style_time.js";
