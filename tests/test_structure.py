@@ -13,7 +13,8 @@ import ganvas
 
 PACKAGE = Path(ganvas.__file__).parent
 LAYERS = [
-    {"errors", "version", "interrupts", "optimisers", "pytorch_state", "terminal", "threads"},
+    {"errors", "version", "optimisers", "pytorch_state", "terminal", "threads"},
+    {"interrupts"},
     {"preview", "progress", "reading", "values"},
     {"devices", "display", "files", "schedule", "seeds", "specs"},
     {"user_code"},
