@@ -110,19 +110,20 @@ with torch.no_grad():
     surfaces = {"learned D": torch.sigmoid(D(plane)), "p / (p + q)": torch.sigmoid(log_p(plane) - log_q(plane))}
 figure, axes = plt.subplots(1, 2, figsize=(8, 4))
 for axis, (title, surface) in zip(axes, surfaces.items()):
-    axis.imshow(
+    picture = axis.imshow(
         surface.view(150, 150).T.numpy(), origin="lower", extent=[-2.5, 2.5, -2.5, 2.5], cmap="PuOr", vmin=0, vmax=1
     )
     axis.set_title(title)
+figure.colorbar(picture, ax=axes, shrink=0.8)
 plt.show()
 
 # %% [markdown]
 # ## What the loss of D measures
 #
 # With the best D in place, V is a distance between the two distributions: $V(D^*) = 2\,\mathrm{JS}(p, q) - \log 4$,
-# where JS is the Jensen–Shannon divergence. It is 0 where p = q, and at most log 2. So D's loss, seen with the
-# right eyes, measures how far G is from the data. (Only if D is at its best. In a real training it never quite is:
-# remember this when you look at curves.)
+# where JS is the Jensen–Shannon divergence. It is 0 where p = q, and at most log 2. So D's loss, which is $-V$,
+# measures how far G is from the data: the smaller it is, the farther. (Only if D is at its best. In a real training
+# it never quite is: remember this when you look at curves.)
 
 # %%
 with torch.no_grad():
@@ -139,9 +140,9 @@ assert -0.1 < from_d - exact < 0.02
 # ## What G learns from
 #
 # G is to make V small: it minimises log (1 - D(G(z))), the *minimax* or *saturating* loss. Early on D is right
-# about nearly every fake: D(G(z)) is close to 0, where log (1 - D) is flat. The other loss, -log D(G(z)), has the
-# same fixed point and is steep exactly there: the *non-saturating* loss, which the paper already recommends. As
-# functions of D's logit d:
+# about nearly every fake: D(G(z)) is close to 0, where log (1 - D) is flat. The other loss, -log D(G(z)), comes to
+# rest at the same q = p, and is steep exactly there: the *non-saturating* loss, which the paper already recommends.
+# As functions of D's logit d:
 
 # %%
 d = torch.linspace(-8, 8, 200, requires_grad=True)
@@ -159,25 +160,18 @@ plt.show()
 
 
 # %%
-def play(g_loss, rounds, *, d_steps=1, d_head_start=0):
+def play(g_loss, rounds):
     """Trains G against D on the points; returns G and its points through time."""
     torch.manual_seed(1)
     G, D = mlp(2, 128, 128, 2), mlp(2, 128, 128, 1)
     g_optimiser = torch.optim.Adam(G.parameters(), lr=1e-3, betas=(0.5, 0.9))
     d_optimiser = torch.optim.Adam(D.parameters(), lr=1e-3, betas=(0.5, 0.9))
-
-    def update_d():
-        loss = -value(D(draw_reals(256)), D(G(torch.randn(256, 2)).detach()))
-        d_optimiser.zero_grad()
-        loss.backward()
-        d_optimiser.step()
-
-    for _ in range(d_head_start):
-        update_d()
     history = []
     for i in range(rounds):
-        for _ in range(d_steps):
-            update_d()
+        d_loss = -value(D(draw_reals(256)), D(G(torch.randn(256, 2)).detach()))
+        d_optimiser.zero_grad()
+        d_loss.backward()
+        d_optimiser.step()
         loss = g_loss(D(G(torch.randn(256, 2))))
         g_optimiser.zero_grad()
         loss.backward()
@@ -188,7 +182,7 @@ def play(g_loss, rounds, *, d_steps=1, d_head_start=0):
 
 
 def non_saturating_loss(fake):
-    return softplus(-fake).mean()  # -log D
+    return softplus(-fake).mean()  # -log D: softplus(-d) is -logsigmoid(d)
 
 
 def saturating_loss(fake):
@@ -197,6 +191,10 @@ def saturating_loss(fake):
 
 ROUNDS = 1000 if FAST else 6000
 G, history = play(non_saturating_loss, ROUNDS)
+
+# %% [markdown]
+# The eight Gaussians are the **modes** of the data, the kinds of point that there are. G is a continuous function:
+# between two modes it cannot help drawing a few points, as bridges and spikes.
 
 # %%
 reals = draw_reals(1000)
@@ -210,19 +208,22 @@ plt.show()
 
 
 # %%
-def modes_of(G):
-    """How many of the eight Gaussians get at least a fortieth of G's points, and the share of points near one."""
-    with torch.no_grad():
-        distances = torch.cdist(G(torch.randn(4000, 2)), centres)
-    near = distances.min(1).values < 4 * SPREAD
-    counts = torch.bincount(distances.argmin(1)[near], minlength=8)
-    return int((counts >= 100).sum()), near.float().mean().item()
+def modes_of(points):
+    """How many of the eight Gaussians have at least a fortieth of the points, and the share of points near one."""
+    distances, nearest = torch.cdist(points, centres).min(1)
+    near = distances < 2 * SPREAD
+    counts = torch.bincount(nearest[near], minlength=8)
+    return int((counts >= len(points) / 40).sum()), near.float().mean().item()
 
 
-modes, share = modes_of(G)
-print(f"{modes} of 8 modes; {100 * share:.0f} % of the points lie near one")
-assert modes >= 6
-assert share > 0.6
+circle = 2 * torch.pi * torch.rand(4000)
+with torch.no_grad():
+    named = {"reals": draw_reals(4000), "fakes": G(torch.randn(4000, 2))}
+named["a circle without modes"] = 1.5 * torch.stack([circle.cos(), circle.sin()], 1)
+for name, points in named.items():
+    modes, share = modes_of(points)
+    print(f"{name}: {modes} of 8 modes; {100 * share:.0f} % of the points lie within two deviations of one")
+assert modes_of(named["fakes"])[0] >= 6
 
 # %% [markdown]
 # ## The same game on digits
@@ -246,7 +247,8 @@ assert counts == [581_520, 533_505]
 
 # %% [markdown]
 # Ganvas has this pair as the recipe `mlp`. `ganvas.train` is the loop that you have just written, with an average
-# of G's weights, saved states, and statistics. `digits28` is 12,000 of MNIST's handwritten digits, and comes with
+# of G's weights, saved states, and statistics. `kimg` is the length: how many thousands of real images D is shown.
+# `digits28` is 12,000 of MNIST's handwritten digits, and comes with
 # Ganvas.
 
 # %%
@@ -261,7 +263,7 @@ plt.axis("off")
 plt.show()
 
 # %% [markdown]
-# What do you see? Strokes, some digits, many specks: a fully connected network does not know that pixels have
+# What do you see? Strokes, digits, and specks everywhere: a fully connected network does not know that pixels have
 # neighbours. Lesson 2 gives it that knowledge.
 #
 # ## Broken on purpose
@@ -276,17 +278,18 @@ images = open_images(DataOptions(source="digits28")).images[:2000]  # uint8 [200
 images = torch.tensor(images) / 127.5 - 1
 
 
-def train_digits(g_loss, g_optimiser, d_lr, head_start, rounds=250 if FAST else 600):
-    """The loop of above on digits, watched; returns the diagnosis."""
+def train_digits(g_loss, g_optimiser, d_lr, head_start, rounds=160 if FAST else 600):
+    """The loop of above on digits, watched; returns the diagnosis, and both losses of every round, float [rounds 2]."""
     torch.manual_seed(2)
     G = nn.Sequential(*mlp(32, 256, 784), nn.Tanh(), nn.Unflatten(1, (1, 28, 28)))
     D = nn.Sequential(nn.Flatten(), *mlp(784, 256, 1))
     d_optimiser, g_optimiser = torch.optim.Adam(D.parameters(), d_lr, (0.5, 0.99)), g_optimiser(G.parameters())
+    losses = []
     with ganvas.watch(G, D, data=images, every=25) as probe:
         for i in range(rounds):
-            real = images[torch.randint(len(images), (64,))]
-            for _ in range(1 if i else 1 + head_start):
-                fake = G(torch.randn(64, 32))
+            d_steps = 1 if i > 0 else 1 + head_start
+            for _ in range(d_steps):
+                real, fake = images[torch.randint(len(images), (64,))], G(torch.randn(64, 32))
                 d_loss = -value(D(real), D(fake.detach()))
                 d_optimiser.zero_grad()
                 d_loss.backward()
@@ -296,19 +299,39 @@ def train_digits(g_loss, g_optimiser, d_lr, head_start, rounds=250 if FAST else 
             loss.backward()
             g_optimiser.step()
             probe.step(real=real, fake=fake, d_loss=d_loss, g_loss=loss)
-    return probe.diagnosis()
+            losses.append([d_loss.item(), loss.item()])
+    return probe.diagnosis(), torch.tensor(losses)
 
 
 def descent(parameters):
     return torch.optim.SGD(parameters, 1e-2)
 
 
-diagnosis = train_digits(saturating_loss, descent, d_lr=4e-3, head_start=200)
+diagnosis, saturated = train_digits(saturating_loss, descent, d_lr=4e-3, head_start=200)
 assert "D too strong" in str(diagnosis)
 
 # %% [markdown]
-# D is sure of itself, G's gradient has vanished, and both *losses* stand still: a curve that rests is no sign of an
-# equilibrium. The remedy is in the third section: the non-saturating loss, whose slope is steep where D is sure.
+# D is sure of itself, and G's gradient has vanished. (The second finding is where every G starts: from each z it
+# draws nearly the same grey, and this one never leaves.) The remedy is under "What G learns from": the
+# non-saturating loss, whose slope is steep where D is sure. We change it, and nothing else.
+
+# %%
+diagnosis, moving = train_digits(non_saturating_loss, descent, d_lr=4e-3, head_start=200)
+assert "D too strong" not in str(diagnosis)
+
+# %%
+figure, axes = plt.subplots(1, 2, figsize=(9, 2.8), sharey=True)
+for axis, (title, losses) in zip(axes, {"saturating": saturated, "non-saturating": moving}.items()):
+    axis.plot(losses.numpy(), label=["loss of D", "loss of G"])
+    axis.set(title=title, xlabel="round", ylim=(-1, 8))
+    axis.legend()
+plt.show()
+assert saturated[-20:].abs().mean() < 0.05 < moving[-20:].abs().mean()
+
+# %% [markdown]
+# On the left both *losses* stand still: a curve that rests is no sign of an equilibrium. On the right G learns,
+# with the same D. Plain gradient steps are slow and bumpy, though, and the fakes may still be much alike. With Adam
+# for G the loop is what everybody writes:
 
 
 # %%
@@ -316,7 +339,7 @@ def adam(parameters):
     return torch.optim.Adam(parameters, 5e-4, (0.5, 0.99))
 
 
-diagnosis = train_digits(non_saturating_loss, adam, d_lr=2e-4, head_start=0)
+diagnosis, _ = train_digits(non_saturating_loss, adam, d_lr=4e-3, head_start=200)
 assert "D too strong" not in str(diagnosis)
 
 # %% [markdown]
@@ -331,21 +354,26 @@ assert "D too strong" not in str(diagnosis)
 # The answers are in the next cell, computed.
 
 # %% tags=["hide-input", "answers"] jupyter={"source_hidden": true}
-half = torch.tensor(0.0)  # 1. p / (p + q) = 1/2 everywhere: the logit is 0 ...
-assert torch.sigmoid(half) == 0.5
-assert torch.isclose(value(half, half), -torch.log(torch.tensor(4.0)))  # ... and V = -log 4, JS = 0
+logit = torch.tensor(0.0)  # 1. p / (p + q) = 1/2 everywhere: the logit is 0 ...
+print(f"1. D says {torch.sigmoid(logit):.2f}, and V is {value(logit, logit):.3f} = -log 4: JS is 0")
+assert torch.sigmoid(logit) == 0.5
+assert torch.isclose(value(logit, logit), -torch.log(torch.tensor(4.0)))  # ... and V = -log 4, JS = 0
 
 d = torch.tensor(-5.0)  # 2. the slopes are D and 1 - D: their ratio is exp(5)
-assert round(((1 - torch.sigmoid(d)) / torch.sigmoid(d)).item()) == 148
+ratio = ((1 - torch.sigmoid(d)) / torch.sigmoid(d)).item()
+print(f"2. {ratio:.0f} times")
+assert round(ratio) == 148
 
 p, q = torch.full((8,), 1 / 8), torch.tensor([1.0, 0, 0, 0, 0, 0, 0, 0])  # 3. between: the modes hardly overlap
 m = (p + q) / 2
 js = 0.5 * torch.xlogy(p, p / m).sum() + 0.5 * torch.xlogy(q, q / m).sum()
+print(f"3. {js:.2f}, of at most {torch.log(torch.tensor(2.0)):.2f}")
 assert 0.45 < js < 0.55  # 0.50 of at most 0.69: far away, though every point that G draws is perfect
 
 # %% [markdown]
 # ## An exercise with your own pictures
 #
 # Put two hundred photos into a folder, and look at what the pair of this lesson makes of them: `ganvas train mlp
-# --data photos --resolution 32 --minutes 3`. Then let `ganvas diagnose` say what is wrong with the run. Which of
+# --data photos --resolution 32 --minutes 3`. Then let `ganvas diagnose RUN` say what is wrong with it, where RUN is
+# the folder that the training has named. Which of
 # the sentences of its answer could you have read from the curves of the losses alone?

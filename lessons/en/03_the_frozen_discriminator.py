@@ -9,8 +9,8 @@
 # losses look like losses, and G draws noise. This lesson finds the fault three times, from what the loop prints,
 # from the networks, and by hand, and removes it in two ways.
 #
-# It needs Keras beside PyTorch: `pip install keras`. Without Keras, read on all the same: the last section is the
-# same fault in PyTorch alone.
+# It needs Keras beside PyTorch: `pip install keras`. Without Keras the lesson can be read but not run; the same
+# fault in PyTorch alone comes near its end.
 
 # %%
 import os
@@ -40,8 +40,10 @@ images = images.transpose(0, 2, 3, 1) / np.float32(127.5) - 1  # float [2000 28 
 # %% [markdown]
 # ## The loop as it is written everywhere
 #
-# Two small networks, and the three steps of the tutorials. Read `play` slowly, and ask at each update which weights
-# it may change.
+# Two small networks, and the three steps of the tutorials. For readers who come from PyTorch: a Keras model is
+# *compiled* with its loss and its optimiser, and `train_on_batch(x, y)` is then one whole update, forward, backward
+# and step; it returns the loss and the metrics of the batch, here the accuracy of D. Read `play` slowly, and ask at
+# each update which weights it may change.
 
 
 # %%
@@ -104,7 +106,8 @@ print("\n".join(log[::3]))
 # %% [markdown]
 # ## What the losses say
 #
-# The number after "D loss" is the mean of two cross-entropies, on reals and on fakes. A D that says ½ to everything
+# The number after "D loss" is the mean of two cross-entropies, on reals and on fakes; the accuracy beside it is the
+# share of both that D has on the right side of ½, and half is no better than chance. A D that says ½ to everything
 # has $-\log \frac12 = 0.69$ there. This one begins near 0.69, and then only gets *worse*, while G's loss falls. A D
 # that learns cannot do that for long: it could at least go back to saying ½. So D does not learn, and that can be
 # read from the losses alone, without the program.
@@ -169,9 +172,10 @@ assert texts
 # ## The remedy: the flag at each update
 #
 # If the flag is read in each update, it must be right in each: True before D's own updates, False before the
-# combined model's. These are the two assignments that `unfreeze=True` adds. Make both models anew for it: D's
-# optimiser keeps the list of its first update, and a flag that is changed later, in a running notebook, raises
-# `Unknown variable`.
+# combined model's. These are the two assignments that `unfreeze=True` adds.
+#
+# Make both models anew before you try it. An optimiser of Keras keeps the list of weights of its first update; the
+# one of the frozen D has seen an empty list, and raises `Unknown variable` if the flag is changed after that.
 
 # %%
 learned, D, combined = compile_pair()
@@ -187,7 +191,8 @@ figure, axes = plt.subplots(2, 1, figsize=(9, 2.4))
 off = {}
 for axis, (title, G) in zip(axes, {"frozen D": frozen, "D that learns": learned}.items()):
     fakes = G.predict(z, verbose=0)[..., 0]  # float [100 28 28]
-    axis.imshow(np.concatenate(list(fakes[:10]), 1), cmap="gray", vmin=-1, vmax=1)
+    framed = np.pad(fakes[:10], ((0, 0), (1, 1), (1, 1)), constant_values=1)  # a white line around each image
+    axis.imshow(np.concatenate(list(framed), 1), cmap="gray", vmin=-1, vmax=1)
     axis.set_title(title)
     axis.axis("off")
     off[title] = np.abs(fakes.mean(0) - images.mean(0)[..., 0]).mean()
@@ -325,5 +330,5 @@ assert D.weight.grad is None
 #
 # Put two hundred photos into a folder, and give `open_images(DataOptions(source="photos", resolution="28",
 # channels=1))` to the loop of this lesson instead of the digits. Write what it prints into a file, once with
-# `unfreeze=True` and once without, and run `ganvas diagnose` on both. Then run it on a log of your own, from last
-# year's notebook.
+# `unfreeze=True` and once without, and run `ganvas diagnose` on both. If you have a log from an older notebook of
+# your own, run it on that too.

@@ -54,16 +54,16 @@ assert modes_of(centres[3] + SPREAD * torch.randn(4000, 2)) == 1  # every point 
 # %% [markdown]
 # ## The game, with cures to switch on
 #
-# Why does D allow it? D sees each point alone. It cannot know that all fakes lie in one place; it learns that *this
-# place* holds fakes, and lowers its logit there. G then moves on, all points together, and D follows it around the
-# circle. Each cure changes one thing:
+# A GAN collapses easily where D learns more slowly than G. `play` is the loop of lesson 1 with what is said to cure
+# it:
 #
 # - **a faster D**: D's learning rate is that of G;
 # - **more D**: three updates of D for each one of G;
 # - **minibatch statistics**: D receives, with each point, the deviation within its batch (Karras et al. 2018,
 #   after Salimans et al. 2016). Fakes that are all alike give themselves away;
-# - **RpGAN + R1 + R2**: the relativistic loss compares each fake with a real, and penalties keep D's gradients
-#   small on both (Huang et al. 2024).
+# - **RpGAN + R1 + R2**: the relativistic pairing loss compares each fake with a real, by the difference of their
+#   logits, and penalties keep D's gradients small on both (Huang et al. 2024). Here with equal rates: against a D that
+#   is five times slower it does not help either. Try it.
 #
 # Two more are left to you. *Lower rates* let G move less far before D has answered; they need more rounds.
 # *Unrolling* lets G descend its loss against the D of some steps later, with the gradient through these steps (Metz
@@ -98,11 +98,15 @@ def play(draw, G, D, rounds, *, g_rate, d_rate, d_steps=1, relative=False, gamma
     d_optimiser = torch.optim.Adam(D.parameters(), d_rate, (0.5, 0.99), fused=True)
     for i in range(rounds):
         for _ in range(d_steps):
-            real, fake = draw(64).requires_grad_(gamma > 0), G(torch.randn(64, 32)).detach().requires_grad_(gamma > 0)
-            on_real, on_fake = D(real), D(fake)
+            real, fake = draw(64), G(torch.randn(64, 32)).detach()
+            if gamma:
+                real.requires_grad_()  # the penalties take D's gradients at the points themselves
+                fake.requires_grad_()
+            on_real, on_fake = D(real), D(fake)  # float [64 1]
             losses = softplus(on_fake - on_real) if relative else softplus(-on_real) + softplus(on_fake)
             if gamma:
-                losses = losses[:, 0] + gamma / 2 * (squared_slope(real, on_real) + squared_slope(fake, on_fake))
+                slopes = squared_slope(real, on_real) + squared_slope(fake, on_fake)
+                losses = losses.squeeze(1) + gamma / 2 * slopes
             d_optimiser.zero_grad()
             losses.mean().backward()
             d_optimiser.step()
@@ -153,7 +157,11 @@ draw_points({f"round {(i + 1) * ROUNDS // 5}": points for i, points in enumerate
 # G's points lie in one place, and the place changes: D has just learned that it is false. More rounds do not help.
 # The number above each picture is that of the modes.
 #
-# ## The cures, one at a time
+# Why does D allow it? D sees each point alone. It cannot know that all fakes lie in one place; it learns that *this
+# place* holds fakes, and lowers its logit there. G then moves on, all points together, and D follows it around the
+# circle.
+#
+# ## The cures
 
 # %%
 cures = {
@@ -170,8 +178,9 @@ assert modes.pop("slow D") <= 2
 assert min(modes.values()) >= 3
 
 # %% [markdown]
-# A D that keeps up with G is most of the cure: by its learning rate, or by more updates. A D that sees the batch
-# recognises the collapse itself.
+# Each of them brings nearly all modes back, so the counts do not rank them here. What they share is a D that
+# answers in time: by its learning rate, by more updates, or because it sees the batch and recognises the collapse
+# itself. The points between the modes are the bridges of lesson 1.
 #
 # ## Broken on purpose
 #
@@ -203,7 +212,7 @@ assert "Mode collapse" in str(diagnosis)
 # The evidence is in the samples, not in the losses: how much two fakes differ, and how many classes are missing.
 # How many classes *are* drawn, `ganvas.evaluate` counts by a classifier. **Precision** is the share of fakes that
 # lie among the reals, **recall** the share of reals that lie among the fakes (Kynkäänniemi et al. 2019). A G that
-# draws one perfect image has all the precision and no recall.
+# draws one perfect image has all the precision and no recall. This one has neither: its one image is not perfect.
 
 
 # %%
@@ -256,18 +265,23 @@ for title, run in {"broken": broken, "remedied": remedied}.items():
     stacks[title] = torch.tensor(ganvas.load(run.path).sample(range(6000)))
 thousand = {title: modes_of_thousand(images) for title, images in stacks.items()}
 print("modes in 2,000 stacked images:", thousand)
+print(f"modes in 2,000 draws of 1,000 equally frequent classes, on average: {1000 * (1 - (1 - 1 / 1000) ** 2000):.0f}")
 assert thousand["held-out reals"] > 800
 assert thousand["remedied"] > 3 * thousand["broken"]
 
 # %% [markdown]
+# Two thousand draws do not show a thousand classes, even of a perfect sampler: compare with the last line. And the
+# broken G shows more than one mode though it draws one digit: its images differ a little, and the nearest real
+# digit of a bad one is now this class, now that. Count modes of good images only.
+#
 # ## Three questions
 #
 # 1. Ten modes are equally frequent; G draws two of them, each half of the time, perfectly. What is the KL
 #    divergence of its images from the uniform distribution?
 # 2. A class has a thousandth of the images. How likely is it that 1,000 images of a perfect sampler show none of
 #    it?
-# 3. D adds 5 to each of its logits, on reals as on fakes. What does that change in the non-saturating loss of G,
-#    and in that of RpGAN?
+# 3. D adds 5 to each of its logits, on reals as on fakes. What does that change in the non-saturating loss of G
+#    (lesson 1), and in that of RpGAN?
 #
 # The answers are in the next cell, computed.
 

@@ -111,19 +111,20 @@ with torch.no_grad():
     surfaces = {"learned D": torch.sigmoid(D(plane)), "p / (p + q)": torch.sigmoid(log_p(plane) - log_q(plane))}
 figure, axes = plt.subplots(1, 2, figsize=(8, 4))
 for axis, (title, surface) in zip(axes, surfaces.items()):
-    axis.imshow(
+    picture = axis.imshow(
         surface.view(150, 150).T.numpy(), origin="lower", extent=[-2.5, 2.5, -2.5, 2.5], cmap="PuOr", vmin=0, vmax=1
     )
     axis.set_title(title)
+figure.colorbar(picture, ax=axes, shrink=0.8)
 plt.show()
 
 # %% [markdown]
 # ## Ce que mesure le coût de D
 #
 # Avec le meilleur D, V est une distance entre les deux distributions : $V(D^*) = 2\,\mathrm{JS}(p, q) - \log 4$, où
-# JS est la divergence de Jensen–Shannon. Elle vaut 0 si p = q, et au plus log 2. Le coût de D, bien lu, mesure donc
-# à quelle distance des données se trouve G. (Mais seulement si D est à son meilleur. Dans un vrai entraînement il
-# ne l'est jamais tout à fait : pensez-y en regardant les courbes.)
+# JS est la divergence de Jensen–Shannon. Elle vaut 0 si p = q, et au plus log 2. Le coût de D, qui est $-V$, mesure
+# donc à quelle distance des données se trouve G : plus il est petit, plus G est loin. (Mais seulement si D est à
+# son meilleur. Dans un vrai entraînement il ne l'est jamais tout à fait : pensez-y en regardant les courbes.)
 
 # %%
 with torch.no_grad():
@@ -140,9 +141,9 @@ assert -0.1 < from_d - exact < 0.02
 # ## D'où G apprend
 #
 # G doit rendre V petit : il minimise log (1 - D(G(z))), le coût *minimax* ou *saturant*. Au début, D a raison sur
-# presque chaque image fausse : D(G(z)) est proche de 0, là où log (1 - D) est plat. L'autre coût, -log D(G(z)), a
-# le même point fixe et il est raide précisément là : c'est le coût *non saturant*, que l'article recommande déjà.
-# En fonction du logit d de D :
+# presque chaque image fausse : D(G(z)) est proche de 0, là où log (1 - D) est plat. L'autre coût, -log D(G(z)), est
+# au repos pour le même q = p, et il est raide précisément là : c'est le coût *non saturant*, que l'article
+# recommande déjà. En fonction du logit d de D :
 
 # %%
 d = torch.linspace(-8, 8, 200, requires_grad=True)
@@ -160,25 +161,18 @@ plt.show()
 
 
 # %%
-def play(g_loss, rounds, *, d_steps=1, d_head_start=0):
+def play(g_loss, rounds):
     """Trains G against D on the points; returns G and its points through time."""
     torch.manual_seed(1)
     G, D = mlp(2, 128, 128, 2), mlp(2, 128, 128, 1)
     g_optimiser = torch.optim.Adam(G.parameters(), lr=1e-3, betas=(0.5, 0.9))
     d_optimiser = torch.optim.Adam(D.parameters(), lr=1e-3, betas=(0.5, 0.9))
-
-    def update_d():
-        loss = -value(D(draw_reals(256)), D(G(torch.randn(256, 2)).detach()))
-        d_optimiser.zero_grad()
-        loss.backward()
-        d_optimiser.step()
-
-    for _ in range(d_head_start):
-        update_d()
     history = []
     for i in range(rounds):
-        for _ in range(d_steps):
-            update_d()
+        d_loss = -value(D(draw_reals(256)), D(G(torch.randn(256, 2)).detach()))
+        d_optimiser.zero_grad()
+        d_loss.backward()
+        d_optimiser.step()
         loss = g_loss(D(G(torch.randn(256, 2))))
         g_optimiser.zero_grad()
         loss.backward()
@@ -189,7 +183,7 @@ def play(g_loss, rounds, *, d_steps=1, d_head_start=0):
 
 
 def non_saturating_loss(fake):
-    return softplus(-fake).mean()  # -log D
+    return softplus(-fake).mean()  # -log D: softplus(-d) is -logsigmoid(d)
 
 
 def saturating_loss(fake):
@@ -198,6 +192,10 @@ def saturating_loss(fake):
 
 ROUNDS = 1000 if FAST else 6000
 G, history = play(non_saturating_loss, ROUNDS)
+
+# %% [markdown]
+# Les huit gaussiennes sont les **modes** des données, les sortes de points qui existent. G est une fonction
+# continue : entre deux modes, il dessine forcément quelques points, en ponts et en pointes.
 
 # %%
 reals = draw_reals(1000)
@@ -211,19 +209,22 @@ plt.show()
 
 
 # %%
-def modes_of(G):
-    """How many of the eight Gaussians get at least a fortieth of G's points, and the share of points near one."""
-    with torch.no_grad():
-        distances = torch.cdist(G(torch.randn(4000, 2)), centres)
-    near = distances.min(1).values < 4 * SPREAD
-    counts = torch.bincount(distances.argmin(1)[near], minlength=8)
-    return int((counts >= 100).sum()), near.float().mean().item()
+def modes_of(points):
+    """How many of the eight Gaussians have at least a fortieth of the points, and the share of points near one."""
+    distances, nearest = torch.cdist(points, centres).min(1)
+    near = distances < 2 * SPREAD
+    counts = torch.bincount(nearest[near], minlength=8)
+    return int((counts >= len(points) / 40).sum()), near.float().mean().item()
 
 
-modes, share = modes_of(G)
-print(f"{modes} of 8 modes; {100 * share:.0f} % of the points lie near one")
-assert modes >= 6
-assert share > 0.6
+circle = 2 * torch.pi * torch.rand(4000)
+with torch.no_grad():
+    named = {"reals": draw_reals(4000), "fakes": G(torch.randn(4000, 2))}
+named["a circle without modes"] = 1.5 * torch.stack([circle.cos(), circle.sin()], 1)
+for name, points in named.items():
+    modes, share = modes_of(points)
+    print(f"{name}: {modes} of 8 modes; {100 * share:.0f} % of the points lie within two deviations of one")
+assert modes_of(named["fakes"])[0] >= 6
 
 # %% [markdown]
 # ## Le même jeu sur des chiffres
@@ -247,8 +248,9 @@ assert counts == [581_520, 533_505]
 
 # %% [markdown]
 # Ganvas connaît cette paire : c'est la recette `mlp`. `ganvas.train` est la boucle que vous venez d'écrire, avec en
-# plus une moyenne des poids de G, des états enregistrés et des statistiques. `digits28`, ce sont 12 000 des
-# chiffres manuscrits de MNIST, fournis avec Ganvas.
+# plus une moyenne des poids de G, des états enregistrés et des statistiques. `kimg` est la durée : combien de
+# milliers d'images réelles D voit. `digits28`, ce sont 12 000 des chiffres manuscrits de MNIST, fournis avec
+# Ganvas.
 
 # %%
 import ganvas
@@ -262,7 +264,7 @@ plt.axis("off")
 plt.show()
 
 # %% [markdown]
-# Que voyez-vous ? Des traits, quelques chiffres, beaucoup de points isolés : un réseau entièrement connecté ne sait
+# Que voyez-vous ? Des traits, des chiffres, et partout des points isolés : un réseau entièrement connecté ne sait
 # pas que les pixels ont des voisins. La leçon 2 le lui apprend.
 #
 # ## Cassé exprès
@@ -277,17 +279,18 @@ images = open_images(DataOptions(source="digits28")).images[:2000]  # uint8 [200
 images = torch.tensor(images) / 127.5 - 1
 
 
-def train_digits(g_loss, g_optimiser, d_lr, head_start, rounds=250 if FAST else 600):
-    """The loop of above on digits, watched; returns the diagnosis."""
+def train_digits(g_loss, g_optimiser, d_lr, head_start, rounds=160 if FAST else 600):
+    """The loop of above on digits, watched; returns the diagnosis, and both losses of every round, float [rounds 2]."""
     torch.manual_seed(2)
     G = nn.Sequential(*mlp(32, 256, 784), nn.Tanh(), nn.Unflatten(1, (1, 28, 28)))
     D = nn.Sequential(nn.Flatten(), *mlp(784, 256, 1))
     d_optimiser, g_optimiser = torch.optim.Adam(D.parameters(), d_lr, (0.5, 0.99)), g_optimiser(G.parameters())
+    losses = []
     with ganvas.watch(G, D, data=images, every=25) as probe:
         for i in range(rounds):
-            real = images[torch.randint(len(images), (64,))]
-            for _ in range(1 if i else 1 + head_start):
-                fake = G(torch.randn(64, 32))
+            d_steps = 1 if i > 0 else 1 + head_start
+            for _ in range(d_steps):
+                real, fake = images[torch.randint(len(images), (64,))], G(torch.randn(64, 32))
                 d_loss = -value(D(real), D(fake.detach()))
                 d_optimiser.zero_grad()
                 d_loss.backward()
@@ -297,20 +300,39 @@ def train_digits(g_loss, g_optimiser, d_lr, head_start, rounds=250 if FAST else 
             loss.backward()
             g_optimiser.step()
             probe.step(real=real, fake=fake, d_loss=d_loss, g_loss=loss)
-    return probe.diagnosis()
+            losses.append([d_loss.item(), loss.item()])
+    return probe.diagnosis(), torch.tensor(losses)
 
 
 def descent(parameters):
     return torch.optim.SGD(parameters, 1e-2)
 
 
-diagnosis = train_digits(saturating_loss, descent, d_lr=4e-3, head_start=200)
+diagnosis, saturated = train_digits(saturating_loss, descent, d_lr=4e-3, head_start=200)
 assert "D too strong" in str(diagnosis)
 
 # %% [markdown]
-# D est sûr de lui, le gradient de G a disparu, et les deux *coûts* ne bougent plus : une courbe immobile n'est pas
-# le signe d'un équilibre. Le remède se trouve dans la troisième section : le coût non saturant, dont la pente est
-# raide là où D est sûr de lui.
+# D est sûr de lui, et le gradient de G a disparu. (Le second constat est le point de départ de tout G : de chaque z
+# il tire à peu près le même gris, et celui-ci n'en sort jamais.) Le remède se trouve sous « D'où G apprend » : le
+# coût non saturant, dont la pente est raide là où D est sûr de lui. Nous ne changeons que lui.
+
+# %%
+diagnosis, moving = train_digits(non_saturating_loss, descent, d_lr=4e-3, head_start=200)
+assert "D too strong" not in str(diagnosis)
+
+# %%
+figure, axes = plt.subplots(1, 2, figsize=(9, 2.8), sharey=True)
+for axis, (title, losses) in zip(axes, {"saturating": saturated, "non-saturating": moving}.items()):
+    axis.plot(losses.numpy(), label=["loss of D", "loss of G"])
+    axis.set(title=title, xlabel="round", ylim=(-1, 8))
+    axis.legend()
+plt.show()
+assert saturated[-20:].abs().mean() < 0.05 < moving[-20:].abs().mean()
+
+# %% [markdown]
+# À gauche, les deux *coûts* ne bougent plus : une courbe immobile n'est pas le signe d'un équilibre. À droite, G
+# apprend, avec le même D. De simples pas de gradient sont pourtant lents et heurtés, et les images fausses peuvent
+# encore beaucoup se ressembler. Avec Adam pour G, la boucle est celle que tout le monde écrit :
 
 
 # %%
@@ -318,7 +340,7 @@ def adam(parameters):
     return torch.optim.Adam(parameters, 5e-4, (0.5, 0.99))
 
 
-diagnosis = train_digits(non_saturating_loss, adam, d_lr=2e-4, head_start=0)
+diagnosis, _ = train_digits(non_saturating_loss, adam, d_lr=4e-3, head_start=200)
 assert "D too strong" not in str(diagnosis)
 
 # %% [markdown]
@@ -333,21 +355,26 @@ assert "D too strong" not in str(diagnosis)
 # Les réponses sont dans la cellule suivante, calculées.
 
 # %% tags=["hide-input", "answers"] jupyter={"source_hidden": true}
-half = torch.tensor(0.0)  # 1. p / (p + q) = 1/2 everywhere: the logit is 0 ...
-assert torch.sigmoid(half) == 0.5
-assert torch.isclose(value(half, half), -torch.log(torch.tensor(4.0)))  # ... and V = -log 4, JS = 0
+logit = torch.tensor(0.0)  # 1. p / (p + q) = 1/2 everywhere: the logit is 0 ...
+print(f"1. D says {torch.sigmoid(logit):.2f}, and V is {value(logit, logit):.3f} = -log 4: JS is 0")
+assert torch.sigmoid(logit) == 0.5
+assert torch.isclose(value(logit, logit), -torch.log(torch.tensor(4.0)))  # ... and V = -log 4, JS = 0
 
 d = torch.tensor(-5.0)  # 2. the slopes are D and 1 - D: their ratio is exp(5)
-assert round(((1 - torch.sigmoid(d)) / torch.sigmoid(d)).item()) == 148
+ratio = ((1 - torch.sigmoid(d)) / torch.sigmoid(d)).item()
+print(f"2. {ratio:.0f} times")
+assert round(ratio) == 148
 
 p, q = torch.full((8,), 1 / 8), torch.tensor([1.0, 0, 0, 0, 0, 0, 0, 0])  # 3. between: the modes hardly overlap
 m = (p + q) / 2
 js = 0.5 * torch.xlogy(p, p / m).sum() + 0.5 * torch.xlogy(q, q / m).sum()
+print(f"3. {js:.2f}, of at most {torch.log(torch.tensor(2.0)):.2f}")
 assert 0.45 < js < 0.55  # 0.50 of at most 0.69: far away, though every point that G draws is perfect
 
 # %% [markdown]
 # ## Un exercice avec vos propres images
 #
 # Mettez deux cents photos dans un dossier, et regardez ce que la paire de cette leçon en fait : `ganvas train mlp
-# --data photos --resolution 32 --minutes 3`. Demandez ensuite à `ganvas diagnose` ce qui ne va pas. Lesquelles des
-# phrases de sa réponse auriez-vous pu lire sur les seules courbes des coûts ?
+# --data photos --resolution 32 --minutes 3`. Demandez ensuite à `ganvas diagnose RUN` ce qui ne va pas ; RUN est le
+# dossier que l'entraînement a nommé. Lesquelles des phrases de sa réponse auriez-vous pu lire sur les seules
+# courbes des coûts ?

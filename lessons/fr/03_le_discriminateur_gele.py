@@ -10,8 +10,8 @@
 # erreur n'est levée, les coûts ont l'air de coûts, et G dessine du bruit. Cette leçon trouve la faute de trois
 # façons, dans ce que la boucle affiche, dans les réseaux et à la main, et l'élimine de deux façons.
 #
-# Il faut Keras en plus de PyTorch : `pip install keras`. Sans Keras, lisez quand même : la dernière section montre
-# la même faute en PyTorch seul.
+# Il faut Keras en plus de PyTorch : `pip install keras`. Sans Keras, la leçon se lit mais ne s'exécute pas ; la
+# même faute en PyTorch seul vient vers la fin.
 
 # %%
 import os
@@ -41,8 +41,10 @@ images = images.transpose(0, 2, 3, 1) / np.float32(127.5) - 1  # float [2000 28 
 # %% [markdown]
 # ## La boucle telle qu'on l'écrit partout
 #
-# Deux petits réseaux, et les trois étapes des tutoriels. Lisez `play` lentement, et demandez-vous à chaque mise à
-# jour quels poids elle a le droit de changer.
+# Deux petits réseaux, et les trois étapes des tutoriels. Pour qui vient de PyTorch : un modèle Keras est *compilé*
+# avec son coût et son optimiseur, et `train_on_batch(x, y)` est ensuite une mise à jour entière, passe avant, passe
+# arrière et pas ; il renvoie le coût et les métriques du lot, ici l'exactitude de D. Lisez `play` lentement, et
+# demandez-vous à chaque mise à jour quels poids elle a le droit de changer.
 
 
 # %%
@@ -105,10 +107,11 @@ print("\n".join(log[::3]))
 # %% [markdown]
 # ## Ce que disent les coûts
 #
-# Le nombre après « D loss » est la moyenne de deux entropies croisées, sur les vraies images et sur les fausses. Un
-# D qui répond ½ à tout y a $-\log \frac12 = 0.69$. Celui-ci commence près de 0,69, puis ne fait que *se dégrader*,
-# tandis que le coût de G baisse. Un D qui apprend ne peut pas faire cela longtemps : il pourrait au moins revenir à
-# la réponse ½. D n'apprend donc pas, et cela se lit dans les coûts seuls, sans le programme.
+# Le nombre après « D loss » est la moyenne de deux entropies croisées, sur les vraies images et sur les fausses ;
+# l'exactitude à côté est la part des deux que D met du bon côté de ½, et la moitié ne vaut pas mieux que le hasard.
+# Un D qui répond ½ à tout y a $-\log \frac12 = 0.69$. Celui-ci commence près de 0,69, puis ne fait que *se
+# dégrader*, tandis que le coût de G baisse. Un D qui apprend ne peut pas faire cela longtemps : il pourrait au
+# moins revenir à la réponse ½. D n'apprend donc pas, et cela se lit dans les coûts seuls, sans le programme.
 #
 # `ganvas diagnose log.txt` le fait pour n'importe quel journal, de n'importe qui ; en Python :
 
@@ -171,9 +174,10 @@ assert texts
 # ## Le remède : le drapeau à chaque mise à jour
 #
 # Si le drapeau est lu à chaque mise à jour, il doit être juste à chacune : True avant les mises à jour propres à D,
-# False avant celles du modèle combiné. Ce sont les deux affectations que `unfreeze=True` ajoute. Refaites pour cela
-# les deux modèles : l'optimiseur de D garde la liste de sa première mise à jour, et un drapeau que l'on change plus
-# tard, dans un notebook en cours, lève `Unknown variable`.
+# False avant celles du modèle combiné. Ce sont les deux affectations que `unfreeze=True` ajoute.
+#
+# Refaites les deux modèles avant de l'essayer. Un optimiseur de Keras garde la liste des poids de sa première mise
+# à jour ; celui du D gelé a vu une liste vide, et lève `Unknown variable` si le drapeau change ensuite.
 
 # %%
 learned, D, combined = compile_pair()
@@ -189,7 +193,8 @@ figure, axes = plt.subplots(2, 1, figsize=(9, 2.4))
 off = {}
 for axis, (title, G) in zip(axes, {"frozen D": frozen, "D that learns": learned}.items()):
     fakes = G.predict(z, verbose=0)[..., 0]  # float [100 28 28]
-    axis.imshow(np.concatenate(list(fakes[:10]), 1), cmap="gray", vmin=-1, vmax=1)
+    framed = np.pad(fakes[:10], ((0, 0), (1, 1), (1, 1)), constant_values=1)  # a white line around each image
+    axis.imshow(np.concatenate(list(framed), 1), cmap="gray", vmin=-1, vmax=1)
     axis.set_title(title)
     axis.axis("off")
     off[title] = np.abs(fakes.mean(0) - images.mean(0)[..., 0]).mean()
@@ -328,5 +333,5 @@ assert D.weight.grad is None
 #
 # Mettez deux cents photos dans un dossier, et donnez `open_images(DataOptions(source="photos", resolution="28",
 # channels=1))` à la boucle de cette leçon à la place des chiffres. Écrivez ce qu'elle affiche dans un fichier, une
-# fois avec `unfreeze=True` et une fois sans, et lancez `ganvas diagnose` sur les deux. Lancez-le ensuite sur un
-# journal à vous, tiré d'un notebook de l'an dernier.
+# fois avec `unfreeze=True` et une fois sans, et lancez `ganvas diagnose` sur les deux. Si vous avez le
+# journal d'un ancien notebook à vous, lancez-le aussi sur celui-là.

@@ -55,16 +55,16 @@ assert modes_of(centres[3] + SPREAD * torch.randn(4000, 2)) == 1  # every point 
 # %% [markdown]
 # ## Le jeu, avec des remèdes à mettre en marche
 #
-# Pourquoi D laisse-t-il faire ? D voit chaque point seul. Il ne peut pas savoir que tous les points de G sont au
-# même endroit ; il apprend que *cet endroit* contient des points faux, et y baisse son logit. G part alors
-# ailleurs, tous ses points ensemble, et D le suit autour du cercle. Chaque remède change une chose :
+# Un GAN s'effondre facilement quand D apprend plus lentement que G. `play` est la boucle de la leçon 1, avec ce qui
+# passe pour y remédier :
 #
 # - **un D plus rapide** : le taux d'apprentissage de D est celui de G ;
 # - **plus de D** : trois mises à jour de D pour chacune de G ;
 # - **des statistiques du lot** : D reçoit, avec chaque point, l'écart type dans son lot (Karras et al. 2018,
 #   d'après Salimans et al. 2016). Des points faux tous pareils se trahissent ;
-# - **RpGAN + R1 + R2** : le coût relativiste compare chaque point faux à un réel, et des pénalités gardent petits
-#   les gradients de D sur les deux (Huang et al. 2024).
+# - **RpGAN + R1 + R2** : le coût relativiste par paires compare chaque point faux à un réel, par la différence de leurs
+#   logits, et des pénalités gardent petits les gradients de D sur les deux (Huang et al. 2024). Ici avec des taux
+#   égaux : contre un D cinq fois plus lent, il ne suffit pas non plus. Essayez.
 #
 # Deux autres vous sont laissés. Avec des *taux plus bas*, G va moins loin avant que D ait répondu ; il faut alors
 # plus de tours. Le *déroulement* (« unrolling ») fait descendre à G son coût contre le D de quelques pas plus tard,
@@ -99,11 +99,15 @@ def play(draw, G, D, rounds, *, g_rate, d_rate, d_steps=1, relative=False, gamma
     d_optimiser = torch.optim.Adam(D.parameters(), d_rate, (0.5, 0.99), fused=True)
     for i in range(rounds):
         for _ in range(d_steps):
-            real, fake = draw(64).requires_grad_(gamma > 0), G(torch.randn(64, 32)).detach().requires_grad_(gamma > 0)
-            on_real, on_fake = D(real), D(fake)
+            real, fake = draw(64), G(torch.randn(64, 32)).detach()
+            if gamma:
+                real.requires_grad_()  # the penalties take D's gradients at the points themselves
+                fake.requires_grad_()
+            on_real, on_fake = D(real), D(fake)  # float [64 1]
             losses = softplus(on_fake - on_real) if relative else softplus(-on_real) + softplus(on_fake)
             if gamma:
-                losses = losses[:, 0] + gamma / 2 * (squared_slope(real, on_real) + squared_slope(fake, on_fake))
+                slopes = squared_slope(real, on_real) + squared_slope(fake, on_fake)
+                losses = losses.squeeze(1) + gamma / 2 * slopes
             d_optimiser.zero_grad()
             losses.mean().backward()
             d_optimiser.step()
@@ -154,7 +158,11 @@ draw_points({f"round {(i + 1) * ROUNDS // 5}": points for i, points in enumerate
 # Les points de G se trouvent au même endroit, et cet endroit change : D vient d'apprendre qu'il est faux. Plus de
 # tours n'y font rien. Le nombre au-dessus de chaque figure est celui des modes.
 #
-# ## Les remèdes, un à la fois
+# Pourquoi D laisse-t-il faire ? D voit chaque point seul. Il ne peut pas savoir que tous les points de G sont au
+# même endroit ; il apprend que *cet endroit* contient des points faux, et y baisse son logit. G part alors
+# ailleurs, tous ses points ensemble, et D le suit autour du cercle.
+#
+# ## Les remèdes
 
 # %%
 cures = {
@@ -171,8 +179,9 @@ assert modes.pop("slow D") <= 2
 assert min(modes.values()) >= 3
 
 # %% [markdown]
-# Un D qui tient le rythme de G fait l'essentiel du remède : par son taux d'apprentissage, ou par plus de mises à
-# jour. Un D qui voit le lot reconnaît l'effondrement lui-même.
+# Chacun ramène presque tous les modes : ces nombres ne les départagent donc pas. Ce qu'ils ont en commun, c'est un
+# D qui répond à temps : par son taux d'apprentissage, par plus de mises à jour, ou parce qu'il voit le lot et
+# reconnaît l'effondrement lui-même. Les points entre les modes sont les ponts de la leçon 1.
 #
 # ## Cassé exprès
 #
@@ -206,7 +215,7 @@ assert "Mode collapse" in str(diagnosis)
 # classes manquent. Combien de classes *sont* dessinées, `ganvas.evaluate` le compte à l'aide d'un classifieur. La
 # **précision** est la part des images générées qui se trouvent parmi les réelles, le **rappel** la part des réelles
 # qui se trouvent parmi les générées (Kynkäänniemi et al. 2019). Un G qui dessine une seule image parfaite a toute
-# la précision et aucun rappel.
+# la précision et aucun rappel. Celui-ci n'a ni l'une ni l'autre : sa seule image n'est pas parfaite.
 
 
 # %%
@@ -260,10 +269,16 @@ for title, run in {"broken": broken, "remedied": remedied}.items():
     stacks[title] = torch.tensor(ganvas.load(run.path).sample(range(6000)))
 thousand = {title: modes_of_thousand(images) for title, images in stacks.items()}
 print("modes in 2,000 stacked images:", thousand)
+print(f"modes in 2,000 draws of 1,000 equally frequent classes, on average: {1000 * (1 - (1 - 1 / 1000) ** 2000):.0f}")
 assert thousand["held-out reals"] > 800
 assert thousand["remedied"] > 3 * thousand["broken"]
 
 # %% [markdown]
+# Deux mille tirages ne montrent pas mille classes, même d'un échantillonneur parfait : comparez à la dernière
+# ligne. Et le G cassé montre plus d'un mode bien qu'il dessine un seul chiffre : ses images diffèrent un peu, et le
+# chiffre réel le plus proche d'une mauvaise image est tantôt de cette classe, tantôt d'une autre. Ne comptez que
+# les modes de bonnes images.
+#
 # ## Trois questions
 #
 # 1. Dix modes de même fréquence ; G en dessine deux, à parts égales, parfaitement. Que vaut la divergence KL de
@@ -271,7 +286,7 @@ assert thousand["remedied"] > 3 * thousand["broken"]
 # 2. Une classe a un millième des images. Avec quelle probabilité 1 000 images d'un tirage parfait n'en
 #    montrent-elles aucune ?
 # 3. D ajoute 5 à chacun de ses logits, sur les réelles comme sur les fausses. Qu'est-ce que cela change au coût
-#    non saturant de G, et à celui de RpGAN ?
+#    non saturant de G (leçon 1), et à celui de RpGAN ?
 #
 # Les réponses sont dans la cellule suivante, calculées.
 

@@ -299,9 +299,9 @@ NEEDED = {
     "wiring/D/old": "optimisers of PyTorch, and gradients that backward passes add up in D's weights",
     "wiring/D/both": "optimisers of PyTorch",
     "wiring/G/mixed": "optimisers of PyTorch, and gradients that backward passes add up in G's weights",
-    "wiring/G/eval": "a G with batch norm or dropout",
+    "wiring/G/eval": "a G with batch norm or dropout, in a round that was seen to call it",
     "targets/D/same": "losses of D and G on reals and fakes that are found among D's inputs",
-    "targets/sigmoid_twice": "a D that ends in a sigmoid",
+    "targets/sigmoid_twice": "a D that ends in a sigmoid, and that its loss reaches",
 }
 """What it takes to measure each quantity, in words; the rest are measured on images."""
 

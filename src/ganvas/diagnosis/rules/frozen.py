@@ -87,7 +87,7 @@ def _never_learned(history: History) -> Detection | None:
     worst = d_means.min() > 0.98 * level and d_means[-1] > max(1.12 * level, 0.98 * d_means.max())
     if not worst or g_means[-1] > min(0.6, 1.05 * g_means.min()):
         return None
-    rose = f"D's loss began at chance ({three_digits(level)}) and was never below it: it rose to"
+    rose = f"D's loss began at {three_digits(d.value[0])}, about chance ({three_digits(level)}), and rose to"
     since = g.mostly_since(g.value < 0.66, 5)
     return Detection(
         float(d.at[0]) if since is None else since,
