@@ -54,8 +54,9 @@ test-trackers: .venv-trackers/installed
 	touch $@
 
 lessons: .venv-lessons/installed
-	for language in en fr; do \
-		.venv-lessons/bin/jupytext --quiet --to ipynb --output-dir build/lessons/$$language lessons/$$language/*.py || exit 1; done
+	mkdir -p build/lessons/en build/lessons/fr
+	for file in lessons/??/*.py; do \
+		.venv-lessons/bin/jupytext --quiet --to ipynb --output build/$${file%.py}.ipynb $$file || exit 1; done
 	cd build/lessons && ../../.venv-lessons/bin/python -m pytest -q -c /dev/null --rootdir . --nbmake --durations=0 --overwrite
 
 .venv-lessons/installed: pyproject.toml constraints.txt
