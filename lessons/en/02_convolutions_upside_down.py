@@ -194,7 +194,7 @@ assert "different ranges" in str(diagnosis)
 #
 # 1. A transposed convolution with kernel 5, stride 2, padding 2 and `output_padding=1`: which side has the output
 #    of a 7×7 map?
-# 2. Which kernels up to 6 make no checkerboard at stride 2?
+# 2. Which kernels up to 6, with equal weights, make no checkerboard at stride 2?
 # 3. All layers of D are LeakyReLU(0.2). By which factor does the gradient shrink at most, through three of them?
 #
 # The answers are in the next cell, computed.

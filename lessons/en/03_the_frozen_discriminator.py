@@ -328,7 +328,8 @@ assert D.weight.grad is None
 # %% [markdown]
 # ## An exercise with your own pictures
 #
-# Put two hundred photos into a folder, and give `open_images(DataOptions(source="photos", resolution="28",
-# channels=1))` to the loop of this lesson instead of the digits. Write what it prints into a file, once with
-# `unfreeze=True` and once without, and run `ganvas diagnose` on both. If you have a log from an older notebook of
-# your own, run it on that too.
+# Put two hundred photos into a folder, and play the loop of this lesson on them instead of the digits: in the first
+# cell, `open_images(DataOptions(source="photos", resolution="28", channels=1)).images`, without `[:2000]`; the
+# lines that follow make floats of them. Write what it prints into a file, once with `unfreeze=True` and once
+# without, and run `ganvas diagnose` on both. If you have a log from an older notebook of your own, run it on that
+# too.

@@ -169,9 +169,9 @@ assert estimates["clipped to 0.01"] / exact < 0.05
 
 # %% [markdown]
 # With the penalty the loss *is* the distance, about a tenth too large (question 2 says why). Clipping bounds the
-# weights, and the slope which they allow depends on c and on the network: the loss is a distance times an unknown
-# number. It still rises and falls with the distance, so G can learn from it. But with a small c the gradient that
-# reaches G is tiny.
+# weights, and the slope which they allow depends on c and on the network: the loss is at most the distance times
+# the largest of these slopes, which nobody knows. It still rises and falls with the distance here, so G can learn
+# from it. But with a small c the gradient that reaches G is tiny.
 #
 # ## What G receives
 #

@@ -122,7 +122,7 @@ show(faces[:12], faces[12:24], title="drawn faces")
 # ## The rules of the DCGAN
 #
 # 1. No pooling: strided convolutions in D, transposed ones in G (lesson 2).
-# 2. Batch norm in both, except in G's last layer and in D's first.
+# 2. Batch norm in both, except in G's last layer and in D's first. (D's last, the logit, has none either.)
 # 3. No hidden dense layers: z itself is a map of 1×1 with a hundred channels.
 # 4. ReLU in G, and tanh at its end; LeakyReLU with 0.2 in D.
 # 5. Weights from a normal distribution with deviation 0.02, and Adam with β₁ = 0.5.

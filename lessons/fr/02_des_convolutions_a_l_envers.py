@@ -196,7 +196,7 @@ assert "different ranges" in str(diagnosis)
 #
 # 1. Une convolution transposée de noyau 5, pas 2, padding 2 et `output_padding=1` : quel est le côté de la sortie
 #    d'une carte 7×7 ?
-# 2. Quels noyaux, jusqu'à 6, ne font pas de damier avec un pas de 2 ?
+# 2. Quels noyaux, jusqu'à 6 et avec des poids égaux, ne font pas de damier avec un pas de 2 ?
 # 3. Toutes les couches de D sont des LeakyReLU(0.2). D'un facteur combien au plus le gradient diminue-t-il à
 #    travers trois d'entre elles ?
 #

@@ -331,7 +331,8 @@ assert D.weight.grad is None
 # %% [markdown]
 # ## Un exercice avec vos propres images
 #
-# Mettez deux cents photos dans un dossier, et donnez `open_images(DataOptions(source="photos", resolution="28",
-# channels=1))` à la boucle de cette leçon à la place des chiffres. Écrivez ce qu'elle affiche dans un fichier, une
-# fois avec `unfreeze=True` et une fois sans, et lancez `ganvas diagnose` sur les deux. Si vous avez le
-# journal d'un ancien notebook à vous, lancez-le aussi sur celui-là.
+# Mettez deux cents photos dans un dossier, et jouez la boucle de cette leçon sur elles à la place des chiffres :
+# dans la première cellule, `open_images(DataOptions(source="photos", resolution="28", channels=1)).images`, sans
+# `[:2000]` ; les lignes qui suivent en font des flottants. Écrivez ce qu'elle affiche dans un fichier, une fois
+# avec `unfreeze=True` et une fois sans, et lancez `ganvas diagnose` sur les deux. Si vous avez le journal d'un
+# ancien notebook à vous, lancez-le aussi sur celui-là.

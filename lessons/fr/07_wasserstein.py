@@ -174,9 +174,9 @@ assert estimates["clipped to 0.01"] / exact < 0.05
 
 # %% [markdown]
 # Avec la pénalité, le coût *est* la distance, environ un dixième de trop (la question 2 dit pourquoi). L'écrêtage
-# borne les poids, et la pente que ceux-ci permettent dépend de c et du réseau : le coût est une distance fois un
-# nombre inconnu. Il monte et descend toujours avec la distance, et G peut donc en apprendre. Mais avec un petit
-# c, le gradient qui parvient à G est minuscule.
+# borne les poids, et la pente que ceux-ci permettent dépend de c et du réseau : le coût est au plus la distance
+# fois la plus grande de ces pentes, que personne ne connaît. Ici il monte et descend toujours avec la distance, et
+# G peut donc en apprendre. Mais avec un petit c, le gradient qui parvient à G est minuscule.
 #
 # ## Ce que reçoit G
 #

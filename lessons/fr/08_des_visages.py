@@ -124,7 +124,8 @@ show(faces[:12], faces[12:24], title="drawn faces")
 # ## Les règles du DCGAN
 #
 # 1. Pas de pooling : des convolutions à pas dans D, des convolutions transposées dans G (leçon 2).
-# 2. Batch norm dans les deux réseaux, sauf dans la dernière couche de G et la première de D.
+# 2. Batch norm dans les deux réseaux, sauf dans la dernière couche de G et la première de D. (La dernière de D, le
+#    logit, n'en a pas non plus.)
 # 3. Pas de couches denses cachées : z est lui-même une carte 1×1 à cent canaux.
 # 4. ReLU dans G, et tanh à la fin ; LeakyReLU de pente 0,2 dans D.
 # 5. Des poids tirés d'une loi normale d'écart-type 0,02, et Adam avec β₁ = 0,5.
