@@ -99,7 +99,8 @@ def take(page: Page, view: View, address: str, width: int, folder: Path) -> byte
     page.goto(address)
     page.wait_for_selector(view.ready)
     page.wait_for_function("() => [...document.images].every((one) => one.loading === 'lazy' || one.complete)")
-    page.wait_for_function("() => !document.querySelector('[role=status] .live-dot')")  # the diagnosis is there
+    waits = "document.querySelectorAll('[role=status] .live-dot')"  # for the diagnosis
+    page.wait_for_function(f"() => [...{waits}].every((one) => !one.checkVisibility())")
     view.act(page)
     page.wait_for_timeout(1000 * view.seconds)
     page.evaluate(SHORTEN, str(folder.resolve()))
