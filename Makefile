@@ -57,7 +57,7 @@ lessons: .venv-lessons/installed
 	mkdir -p build/lessons/en build/lessons/fr
 	for file in lessons/??/*.py; do \
 		.venv-lessons/bin/jupytext --quiet --to ipynb --output build/$${file%.py}.ipynb $$file || exit 1; done
-	cd build/lessons && ../../.venv-lessons/bin/python -m pytest -q -c /dev/null --rootdir . --nbmake --durations=0 --overwrite
+	cd build/lessons && ../../.venv-lessons/bin/python -m pytest -q -c /dev/null --rootdir . --nbmake --nbmake-timeout=1200 --durations=0 --overwrite
 
 .venv-lessons/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-lessons
