@@ -15,8 +15,6 @@ BIN     = $(VENV)/bin
 CASES  ?= 2400
 KILLS  ?= 200
 SEED   ?= 0
-# one more than there are cores: a third of the time of the tests is spent waiting for other programs
-WORKERS ?= $(shell $(PYTHON) -c 'import os; print(os.cpu_count() + 1)')
 PIP     = $(BIN)/python -m pip --disable-pip-version-check
 
 .PHONY: demo test test-fast test-tensorflow test-trackers lessons fuzz kills lint types check docs wheel bench clean
@@ -25,7 +23,7 @@ demo: $(VENV)/installed
 	$(BIN)/ganvas train
 
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 test-fast: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow and not exhaustive"
