@@ -101,10 +101,8 @@ def raise_on_signal() -> Iterator[None]:
     with _handle_signals(interrupt):
         try:
             yield
-        except GanvasError:
-            raise
         except Exception as error:
-            if interrupted:
+            if interrupted and not isinstance(error, GanvasError):
                 raise KeyboardInterrupt from error
             raise
 

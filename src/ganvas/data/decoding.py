@@ -126,6 +126,12 @@ def decode(file: BinaryIO, channels: int, size: tuple[int, int], fit: Fit, white
             return _to_chw(resize_to_fit(upright, size, fit))
 
 
+def crop_size(height: int, width: int, size: tuple[int, int]) -> tuple[float, float]:
+    """(height, width) of the part of an image that `crop` keeps, in the image's own pixels."""
+    scale = max(size[1] / width, size[0] / height)
+    return min(height, size[0] / scale), min(width, size[1] / scale)
+
+
 def resize_to_fit(image: Image.Image, size: tuple[int, int], fit: Fit) -> Image.Image:
     """Resizes an image to (H, W): `crop` cuts the centre out, `pad` adds black or clear bars, `stretch` distorts."""
     height, width = size
@@ -133,14 +139,12 @@ def resize_to_fit(image: Image.Image, size: tuple[int, int], fit: Fit) -> Image.
         return image
     if fit == "stretch":
         return image.resize((width, height), Image.Resampling.LANCZOS)
-    across, down = width / image.width, height / image.height
     if fit == "crop":
-        scale = max(across, down)
-        box_width, box_height = min(image.width, width / scale), min(image.height, height / scale)
+        box_height, box_width = crop_size(image.height, image.width, size)
         left, top = (image.width - box_width) / 2, (image.height - box_height) / 2
         box = (left, top, left + box_width, top + box_height)
         return image.resize((width, height), Image.Resampling.LANCZOS, box=box)
-    scale = min(across, down)
+    scale = min(width / image.width, height / image.height)
     inner = max(1, min(width, round(image.width * scale))), max(1, min(height, round(image.height * scale)))
     canvas = Image.new(image.mode, (width, height), 0)
     canvas.paste(image.resize(inner, Image.Resampling.LANCZOS), ((width - inner[0]) // 2, (height - inner[1]) // 2))

@@ -250,8 +250,7 @@ def _describe_cut(photo: Photo, name: str, shape: Shape) -> str:
         with to_path(photo, "a picture's file").open("rb") as file:
             header = decoding.read_header(file, name)
         height, width = header.height, header.width
-    scale = max(shape.height / height, shape.width / width)
-    down, across = min(height, round(shape.height / scale)), min(width, round(shape.width / scale))
+    down, across = map(round, decoding.crop_size(height, width, (shape.height, shape.width)))
     if 2 * down * across >= height * width:
         return ""
     named = Path(name).name

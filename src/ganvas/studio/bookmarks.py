@@ -71,12 +71,13 @@ def place(folder: Path, name: str, before: str) -> list[dict[str, Any]]:
         kept = {one["id"]: one for one in read(folder)}
         if name not in kept or (before and before not in kept):
             raise Refusal(404, "There is no such bookmark any more.", field="bookmark")
-        moved = kept[name]
-        others = [one for one in kept.values() if one is not moved]
-        if before != name:
-            at = next((i for i, one in enumerate(others) if one["id"] == before), len(others))
-            write_kept(folder / FILE, [*others[:at], moved, *others[at:]])
-        return read(folder)
+        if before == name:
+            return list(kept.values())
+        moved = kept.pop(name)
+        ordered = list(kept.values())
+        ordered.insert(list(kept).index(before) if before else len(kept), moved)
+        write_kept(folder / FILE, ordered)
+        return ordered
 
 
 def _are_bookmarks(found: Any) -> bool:

@@ -20,7 +20,7 @@ from ganvas.studio.answers import Refusal, answer, describe, read_object
 from ganvas.studio.comparison_progress import find_part, find_progress
 from ganvas.studio.files import file_url
 from ganvas.studio.jobs import Job, remove_empty
-from ganvas.studio.places import DOWNLOADED, find_data, find_run
+from ganvas.studio.places import find_data, find_run, names_download
 from ganvas.studio.runs import Card
 from ganvas.studio.training import reserve
 from ganvas.values import to_number, to_text, to_whole
@@ -133,7 +133,7 @@ async def _check(studio: "Studio", request: Request) -> Response:
 
 async def _check_recipes(studio: "Studio", data: str, recipes: list[str]) -> dict[str, Any]:
     """As `_check`; of a set that is still to be downloaded its trainings say it: no page waits for that."""
-    if data.rpartition(":")[2] in DOWNLOADED or data.startswith("hf:"):
+    if names_download(data) or data.startswith("hf:"):
         return {"data": None, "recipes": {}}
     return await studio.inspector.call("compare_work.check", CHECK_SECONDS, recipes=recipes, data=data)
 

@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from ganvas.studio.answers import Refusal, answer, count, parameter
 from ganvas.studio.commands import quote
-from ganvas.studio.places import DOWNLOADED, find_data
+from ganvas.studio.places import find_data, names_download
 from ganvas.studio.worker import while_connected
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ async def _find(studio: "Studio", request: Request) -> str:
         Refusal: there is none, or it would be downloaded for someone who has no token.
     """
     data = await run_in_threadpool(find_data, studio, parameter(request, "data"))
-    if data.rpartition(":")[2] in DOWNLOADED and not request.scope["may_write"]:
+    if names_download(data) and not request.scope["may_write"]:
         raise Refusal(401, f"{data} is downloaded, for which the token is needed.", field="data")
     return data
 

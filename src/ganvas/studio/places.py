@@ -28,6 +28,11 @@ DOWNLOADED = {
 """Those that are downloaded when they are first used, with their bytes: as in the reader, which needs NumPy."""
 
 
+def names_download(data: str) -> bool:
+    """Whether data, as `find_data` returns it, is a named set that is downloaded when it is first used."""
+    return data.rpartition(":")[2] in DOWNLOADED
+
+
 def find_data(studio: "Studio", text: object, *, hub: bool = False) -> str:
     """The name or path of a data set that may be read; a path is absolute.
 
