@@ -63,8 +63,17 @@ def browser(chromium: str) -> "Iterator[Browser]":
         opened.close()
 
 
+@pytest.fixture(scope="module")
+def site(shared_site: Site) -> Iterator[Site]:
+    """The studio of all files; the runs that a file adds are removed at its end, so that no other file meets them."""
+    yield shared_site
+    for run in shared_site.runs.glob("*/stats.jsonl"):
+        if run.parent.name != HOSTILE:
+            shutil.rmtree(run.parent)
+
+
 @pytest.fixture(scope="session")
-def site(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def shared_site(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A studio with one complete run, for all files; Chromium is looked for first: nothing is trained without one."""
     folder = tmp_path_factory.mktemp("studio")
     runs, data = folder / "runs", folder / "data"
