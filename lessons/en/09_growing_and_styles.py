@@ -66,9 +66,6 @@ assert torch.equal(fade(small, large, 1), large)
 assert torch.allclose(avg_pool2d(fade(small, large, 0), 2), small, atol=1e-6)
 
 # %% [markdown]
-# Karnewar & Wang 2020 (MSG-GAN) have no schedule: D receives the images of every size at once, and the gradient
-# reaches every size of G from the first round on. That is the recipe `msg`.
-#
 # ## AdaIN
 #
 # StyleGAN begins with a learned constant. z acts through *adaptive instance normalisation*: after a convolution,
@@ -145,14 +142,18 @@ class StyleGenerator(nn.Module):
         self.to_image = nn.ModuleList([nn.Conv2d(channels, 1, 1) for _ in range(2)])
         self.alpha = 0.0
 
-    def forward(self, z):
+    def sizes(self, z):
+        """The small images, then the large ones, which are not computed unless they are asked for."""
         w = self.mapping(z)
         x = self.layers[1](self.layers[0](self.constant.expand(len(z), -1, -1, -1), w), w)
-        small = self.to_image[0](x)
-        if not self.alpha:
-            return small
+        yield self.to_image[0](x)
         x = self.layers[3](self.layers[2](interpolate(x, scale_factor=2), w), w)
-        return fade(small, self.to_image[1](x), self.alpha)
+        yield self.to_image[1](x)
+
+    def forward(self, z):
+        sizes = self.sizes(z)
+        small = next(sizes)
+        return fade(small, next(sizes), self.alpha) if self.alpha else small
 
 
 # %% [markdown]
@@ -182,6 +183,19 @@ class GrowingDiscriminator(nn.Module):
         return self.old(torch.lerp(coarse, avg_pool2d(features, 2), self.alpha))
 
 
+def play(D, optimisers, real, fake):
+    """One round. real and fake hold what D receives: images, or images of several sizes. Returns both losses."""
+    d_loss = softplus(-D(*real)).mean() + softplus(D(*[one.detach() for one in fake])).mean()
+    optimisers[0].zero_grad()
+    d_loss.backward()
+    optimisers[0].step()
+    g_loss = softplus(-D(*fake)).mean()
+    optimisers[1].zero_grad()
+    g_loss.backward()
+    optimisers[1].step()
+    return d_loss, g_loss
+
+
 def train(rounds, draw_z):
     """A third of the rounds at 7×7, a third of fading, a third at 14×14; returns G's images through time."""
     torch.manual_seed(1)
@@ -194,14 +208,7 @@ def train(rounds, draw_z):
             chosen = torch.randint(len(images), (32,))
             real = fade(small[chosen], large[chosen], D.alpha) if D.alpha else small[chosen]
             fake = G(draw_z(32))
-            d_loss = softplus(-D(real)).mean() + softplus(D(fake.detach())).mean()
-            adam[0].zero_grad()
-            d_loss.backward()
-            adam[0].step()
-            g_loss = softplus(-D(fake)).mean()
-            adam[1].zero_grad()
-            g_loss.backward()
-            adam[1].step()
+            d_loss, g_loss = play(D, adam, [real], [fake])
             probe.step(real=real, fake=fake, d_loss=d_loss, g_loss=g_loss)
             if i in (rounds // 3 - 1, rounds // 2, rounds - 1):
                 history.append(interpolate(fake.detach(), size=(14, 14))[:12, 0])
@@ -231,6 +238,52 @@ assert "Mode cycling" not in str(diagnosis)
 assert history[-1].std(0).mean() > 3 * broken
 
 # %% [markdown]
+# ## All sizes at once
+#
+# A schedule is one more thing to get wrong: when does a size come in, and how fast? *Multi-scale gradients* (MSG-GAN,
+# Karnewar & Wang 2020) have none. D receives the images of every size at once, each where its own features have that
+# size, so that its gradient enters G at every size from the first round on. Our G draws both sizes already.
+
+
+# %%
+class EverySizeDiscriminator(nn.Module):
+    """Images float [n 1 7 7] and [n 1 14 14] -> logits [n 1]."""
+
+    def __init__(self, channels=24):
+        super().__init__()
+        self.first = nn.Conv2d(1, channels, 3, padding=1)
+        self.second = nn.Conv2d(channels + 1, channels, 3, padding=1)
+        self.last = nn.Sequential(nn.Flatten(), nn.Linear(49 * channels, 64), nn.LeakyReLU(0.2), nn.Linear(64, 1))
+
+    def forward(self, small, large):
+        features = avg_pool2d(leaky_relu(self.first(large), 0.2), 2)
+        return self.last(leaky_relu(self.second(torch.cat([features, small], 1)), 0.2))
+
+
+torch.manual_seed(1)
+G, D = StyleGenerator(), EverySizeDiscriminator()
+adam = [torch.optim.Adam(network.parameters(), 1e-3, (0.0, 0.99)) for network in (D, G)]
+for i in range(110 if FAST else 400):
+    chosen = torch.randint(len(images), (32,))
+    play(D, adam, [small[chosen], large[chosen]], list(G.sizes(torch.randn(32, 32))))
+    if i == 0:
+        slopes = [float(one.conv.weight.grad.norm()) for one in G.layers]
+        print("gradients of the four layers in the first round:", [f"{one:.1e}" for one in slopes])
+        assert min(slopes) > 0
+
+with torch.no_grad():
+    of_7, of_14 = G.sizes(torch.randn(200, 32))
+show(torch.stack([interpolate(of_7, size=(14, 14)), of_14])[:, :12, 0], "of one z a column: 7×7 and 14×14")
+difference = (avg_pool2d(of_14, 2) - of_7).abs().mean()
+of_others = (avg_pool2d(of_14, 2) - of_7.roll(1, 0)).abs().mean()
+print(f"mean difference of 7×7 and the averaged 14×14: {difference:.2f}, of different z {of_others:.2f}")
+assert difference < of_others
+
+# %% [markdown]
+# Each of the two images is made by a layer of its own, and no loss says that both are to show the same digit.
+# D sees them together, and pairs of reals always fit: so G learns it. The recipe `msg` does this from 4×4 to the full
+# size.
+#
 # ## The small StyleGAN of Ganvas
 #
 # The recipe `stylegan` has all of this, and what makes it stable: equalised learning rates, the minibatch

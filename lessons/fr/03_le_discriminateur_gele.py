@@ -109,7 +109,7 @@ print("\n".join(log[::3]))
 #
 # Le nombre après « D loss » est la moyenne de deux entropies croisées, sur les vraies images et sur les fausses ;
 # l'exactitude à côté est la part des deux que D met du bon côté de ½, et la moitié ne vaut pas mieux que le hasard.
-# Un D qui répond ½ à tout y a $-\log \frac12 = 0.69$. Celui-ci commence près de 0,69, puis ne fait que *se
+# Un D qui répond ½ à tout y a $-\log \frac12 = 0{,}69$. Celui-ci commence près de 0,69, puis ne fait que *se
 # dégrader*, tandis que le coût de G baisse. Un D qui apprend ne peut pas faire cela longtemps : il pourrait au
 # moins revenir à la réponse ½. D n'apprend donc pas, et cela se lit dans les coûts seuls, sans le programme.
 #

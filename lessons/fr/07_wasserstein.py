@@ -218,8 +218,8 @@ assert 0.8 < critic < 1.3
 #
 # Un GAN conditionnel donne la classe y aux deux réseaux (Mirza & Osindero 2014). G reçoit un *plongement*
 # (embedding) : quelques nombres par classe, qui sont appris, et concaténés à z. D pourrait recevoir son propre
-# plongement à côté des pixels. Miyato & Koyama 2018 font mieux, par *projection* : avec les descripteurs φ(x)
-# d'une image,
+# plongement à côté des pixels. Miyato & Koyama 2018 font mieux, par *projection* : avec les
+# caractéristiques φ(x) d'une image,
 #
 # $$D(x, y) = \psi(\phi(x)) + e_y \cdot \phi(x).$$
 #
@@ -384,7 +384,7 @@ plt.show()
 #    Jensen–Shannon, et si les fausses s'éloignent jusqu'à 10 ?
 # 2. Un critique est une droite de pente s, et rend $-sW + \lambda (s - 1)^2$ aussi petit qu'il peut, avec λ = 10
 #    et W = 2. Quelle pente prend-il, et de combien son estimation est-elle fausse ?
-# 3. Un réseau a deux couches sans biais et sans activation, de 1 à 64 à 1, et tous les poids sont écrêtés à 0.01.
+# 3. Un réseau a deux couches sans biais et sans activation, de 1 à 64 à 1, et tous les poids sont écrêtés à 0,01.
 #    Quelle pente peut-il avoir au plus ?
 #
 # Les réponses sont dans la cellule suivante, calculées.

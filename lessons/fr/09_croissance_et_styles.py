@@ -68,9 +68,6 @@ assert torch.equal(fade(small, large, 1), large)
 assert torch.allclose(avg_pool2d(fade(small, large, 0), 2), small, atol=1e-6)
 
 # %% [markdown]
-# Karnewar & Wang 2020 (MSG-GAN) n'ont pas de calendrier : D reçoit les images de toutes les tailles à la fois, et
-# le gradient atteint chaque taille de G dès le premier tour. C'est la recette `msg`.
-#
 # ## AdaIN
 #
 # StyleGAN part d'une constante apprise. z agit par la *normalisation d'instance adaptative* : après une
@@ -148,14 +145,18 @@ class StyleGenerator(nn.Module):
         self.to_image = nn.ModuleList([nn.Conv2d(channels, 1, 1) for _ in range(2)])
         self.alpha = 0.0
 
-    def forward(self, z):
+    def sizes(self, z):
+        """The small images, then the large ones, which are not computed unless they are asked for."""
         w = self.mapping(z)
         x = self.layers[1](self.layers[0](self.constant.expand(len(z), -1, -1, -1), w), w)
-        small = self.to_image[0](x)
-        if not self.alpha:
-            return small
+        yield self.to_image[0](x)
         x = self.layers[3](self.layers[2](interpolate(x, scale_factor=2), w), w)
-        return fade(small, self.to_image[1](x), self.alpha)
+        yield self.to_image[1](x)
+
+    def forward(self, z):
+        sizes = self.sizes(z)
+        small = next(sizes)
+        return fade(small, next(sizes), self.alpha) if self.alpha else small
 
 
 # %% [markdown]
@@ -185,6 +186,19 @@ class GrowingDiscriminator(nn.Module):
         return self.old(torch.lerp(coarse, avg_pool2d(features, 2), self.alpha))
 
 
+def play(D, optimisers, real, fake):
+    """One round. real and fake hold what D receives: images, or images of several sizes. Returns both losses."""
+    d_loss = softplus(-D(*real)).mean() + softplus(D(*[one.detach() for one in fake])).mean()
+    optimisers[0].zero_grad()
+    d_loss.backward()
+    optimisers[0].step()
+    g_loss = softplus(-D(*fake)).mean()
+    optimisers[1].zero_grad()
+    g_loss.backward()
+    optimisers[1].step()
+    return d_loss, g_loss
+
+
 def train(rounds, draw_z):
     """A third of the rounds at 7×7, a third of fading, a third at 14×14; returns G's images through time."""
     torch.manual_seed(1)
@@ -197,14 +211,7 @@ def train(rounds, draw_z):
             chosen = torch.randint(len(images), (32,))
             real = fade(small[chosen], large[chosen], D.alpha) if D.alpha else small[chosen]
             fake = G(draw_z(32))
-            d_loss = softplus(-D(real)).mean() + softplus(D(fake.detach())).mean()
-            adam[0].zero_grad()
-            d_loss.backward()
-            adam[0].step()
-            g_loss = softplus(-D(fake)).mean()
-            adam[1].zero_grad()
-            g_loss.backward()
-            adam[1].step()
+            d_loss, g_loss = play(D, adam, [real], [fake])
             probe.step(real=real, fake=fake, d_loss=d_loss, g_loss=g_loss)
             if i in (rounds // 3 - 1, rounds // 2, rounds - 1):
                 history.append(interpolate(fake.detach(), size=(14, 14))[:12, 0])
@@ -234,6 +241,53 @@ assert "Mode cycling" not in str(diagnosis)
 assert history[-1].std(0).mean() > 3 * broken
 
 # %% [markdown]
+# ## Toutes les tailles à la fois
+#
+# Un calendrier est une occasion de plus de se tromper : quand une taille entre-t-elle, et à quelle vitesse ? Les
+# *gradients à plusieurs échelles* (MSG-GAN, Karnewar & Wang 2020) n'en ont pas. D reçoit à la fois les images de
+# toutes les tailles, chacune là où ses propres caractéristiques ont cette taille ; son gradient entre donc dans G à
+# chaque taille, dès le premier tour. Notre G dessine déjà les deux tailles.
+
+
+# %%
+class EverySizeDiscriminator(nn.Module):
+    """Images float [n 1 7 7] and [n 1 14 14] -> logits [n 1]."""
+
+    def __init__(self, channels=24):
+        super().__init__()
+        self.first = nn.Conv2d(1, channels, 3, padding=1)
+        self.second = nn.Conv2d(channels + 1, channels, 3, padding=1)
+        self.last = nn.Sequential(nn.Flatten(), nn.Linear(49 * channels, 64), nn.LeakyReLU(0.2), nn.Linear(64, 1))
+
+    def forward(self, small, large):
+        features = avg_pool2d(leaky_relu(self.first(large), 0.2), 2)
+        return self.last(leaky_relu(self.second(torch.cat([features, small], 1)), 0.2))
+
+
+torch.manual_seed(1)
+G, D = StyleGenerator(), EverySizeDiscriminator()
+adam = [torch.optim.Adam(network.parameters(), 1e-3, (0.0, 0.99)) for network in (D, G)]
+for i in range(110 if FAST else 400):
+    chosen = torch.randint(len(images), (32,))
+    play(D, adam, [small[chosen], large[chosen]], list(G.sizes(torch.randn(32, 32))))
+    if i == 0:
+        slopes = [float(one.conv.weight.grad.norm()) for one in G.layers]
+        print("gradients of the four layers in the first round:", [f"{one:.1e}" for one in slopes])
+        assert min(slopes) > 0
+
+with torch.no_grad():
+    of_7, of_14 = G.sizes(torch.randn(200, 32))
+show(torch.stack([interpolate(of_7, size=(14, 14)), of_14])[:, :12, 0], "of one z a column: 7×7 and 14×14")
+difference = (avg_pool2d(of_14, 2) - of_7).abs().mean()
+of_others = (avg_pool2d(of_14, 2) - of_7.roll(1, 0)).abs().mean()
+print(f"mean difference of 7×7 and the averaged 14×14: {difference:.2f}, of different z {of_others:.2f}")
+assert difference < of_others
+
+# %% [markdown]
+# Chacune des deux images est faite par sa propre couche, et aucun coût ne dit qu'elles doivent montrer le même chiffre. D
+# les voit ensemble, et les paires de vraies images vont toujours ensemble : G l'apprend donc. La recette `msg` fait de
+# même, de 4×4 à la taille entière.
+#
 # ## Le petit StyleGAN de Ganvas
 #
 # La recette `stylegan` a tout cela, et ce qui la rend stable : le taux d'apprentissage égalisé, l'écart type par
@@ -252,7 +306,7 @@ plt.axis("off")
 plt.show()
 
 # %% [markdown]
-# Ses réseaux font le même fondu que les nôtres. `grow` fixe jusqu'où il a grandi : 0 est 4×4, 1 est 8×8, et 0.25
+# Ses réseaux font le même fondu que les nôtres. `grow` fixe jusqu'où il a grandi : 0 est 4×4, 1 est 8×8, et 0,25
 # est la moitié du fondu entre les deux.
 
 # %%
@@ -304,8 +358,8 @@ assert spread[0] > spread[2] > spread[3] == 0
 # %% [markdown]
 # ## Un nombre
 #
-# La FID regarde les images à travers un réseau entraîné à reconnaître des choses, et prend les descripteurs des
-# vraies et des fausses images pour deux gaussiennes. Leur distance de Fréchet est
+# La FID regarde les images à travers un réseau entraîné à reconnaître des choses, et prend les caractéristiques
+# des vraies et des fausses images pour deux gaussiennes. Leur distance de Fréchet est
 #
 # $$|\mu_1 - \mu_2|^2 + \mathrm{tr}(\Sigma_1 + \Sigma_2 - 2 (\Sigma_1 \Sigma_2)^{1/2}).$$
 #
@@ -364,7 +418,7 @@ assert values["reals, resized carelessly"] > 2 * baseline
 
 # %% [markdown]
 # Chacun de ces nombres est une distance entre des chiffres et des chiffres. Ne comparez donc que des nombres
-# obtenus avec le même réseau, le même nombre d'images et la même réduction, et donnez la référence réelle.
+# obtenus avec le même réseau, le même nombre d'images et le même changement de taille, et donnez la référence réelle.
 # `ganvas evaluate` le fait, et écrit le protocole à côté de chaque nombre.
 #
 # ## Trois questions
