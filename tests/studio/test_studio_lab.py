@@ -1,6 +1,7 @@
 """The lab's endpoints: a game is played, replayed, ended with its page; what is wrong is refused."""
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import psutil
 import pytest
 from serving import Reply, Served, serving
 
-from ganvas.studio import lab
+from ganvas.studio import lab, worker
 
 KNOBS = {"batch": 16, "d_width": 8, "g_width": 8, "data": "grid"}
 
@@ -25,7 +26,7 @@ def post(studio: Served, name: str, body: Any, **more: str) -> Reply:
     return studio.get(f"/api/lab/{name}", "POST", json.dumps(body).encode(), **more)
 
 
-def test_a_game_replays_and_its_process_ends_with_it(studio: Served) -> None:
+def test_a_game_replays_and_its_process_is_that_of_the_next_one(studio: Served) -> None:
     first = post(studio, "begin", {"knobs": KNOBS}).json
     assert first["real"]
     body = {"game": first["game"], "knobs": KNOBS, "rounds": 20, "probed": 0}
@@ -40,9 +41,11 @@ def test_a_game_replays_and_its_process_ends_with_it(studio: Served) -> None:
     processes = children()
     assert len(processes) == 1
     assert post(studio, "end", {"game": first["game"]}).status == 200
-    _, alive = psutil.wait_procs(processes, timeout=10)
-    assert not alive
     assert post(studio, "play", body).status == 404
+    following = post(studio, "begin", {"knobs": KNOBS}).json
+    assert following == first | {"game": following["game"]}
+    assert children() == processes
+    assert post(studio, "end", {"game": following["game"]}).status == 200
 
 
 def children() -> list[psutil.Process]:
@@ -56,9 +59,15 @@ def test_few_games_are_played_and_idle_ones_end(studio: Served, monkeypatch: pyt
     assert len(studio.studio.games) == 1
     assert post(studio, "play", {"game": first}).status == 404
     processes = children()
-    monkeypatch.setattr(lab, "IDLE_SECONDS", -1.0)
+    assert len(processes) == 1
+    monkeypatch.setattr(worker, "IDLE_SECONDS", 0.0)
+    post(studio, "play", {"game": second, "rounds": 0})
     _, alive = psutil.wait_procs(processes, timeout=15)
     assert not alive
+    monkeypatch.setattr(lab, "IDLE_SECONDS", -1.0)
+    end = time.monotonic() + 15
+    while len(studio.studio.games) and time.monotonic() < end:
+        time.sleep(0.1)
     assert post(studio, "play", {"game": second}).status == 404
 
 
@@ -72,8 +81,9 @@ WRONG = (
 
 @pytest.mark.parametrize(("name", "body"), WRONG, ids=str)
 def test_what_is_wrong_is_refused_without_a_process(studio: Served, name: str, body: Any) -> None:
+    before = children()
     assert post(studio, name, body).status == 400
-    assert not children()
+    assert children() == before
 
 
 @pytest.mark.parametrize("name", ["begin", "play", "end"])

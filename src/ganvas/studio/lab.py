@@ -35,10 +35,14 @@ BEGIN_SECONDS, PLAY_SECONDS = 60.0, 30.0
 
 
 class Games:
-    """The games that are played, each by a worker; the pages ask for each frame, so that none is drawn in vain."""
+    """The games that are played, each by a worker; the pages ask for each frame, so that none is drawn in vain.
+
+    The worker of a game that has ended is kept for the next one, which then begins at once: PyTorch is there.
+    """
 
     def __init__(self) -> None:
         self._workers: dict[str, Worker] = {}
+        self._spare: Worker | None = None
         self._seen: dict[str, float] = {}
         self._task: asyncio.Task[None] | None = None
 
@@ -50,11 +54,12 @@ class Games:
         if len(self._workers) >= MAX_GAMES:
             await self.end(min(self._seen, key=self._seen.__getitem__))
         name = secrets.token_hex(8)
-        self._workers[name], self._seen[name] = Worker(), time.monotonic()
+        worker, self._spare = self._spare or Worker(), None
+        self._workers[name], self._seen[name] = worker, time.monotonic()
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._end_idle())
         try:
-            return name, await self._workers[name].call("lab_work.begin", BEGIN_SECONDS, knobs=knobs)
+            return name, await worker.call("lab_work.begin", BEGIN_SECONDS, knobs=knobs)
         except BaseException:
             await self.end(name)
             raise
@@ -80,7 +85,10 @@ class Games:
         """Ends a game, if it is played."""
         self._seen.pop(name, None)
         if worker := self._workers.pop(name, None):
-            await worker.close()
+            if self._spare is None and not worker.is_busy:
+                self._spare = worker
+            else:
+                await worker.close()
 
     async def close(self) -> None:
         """Ends all of them."""
@@ -88,6 +96,8 @@ class Games:
             self._task.cancel()
         for name in list(self._workers):
             await self.end(name)
+        if self._spare is not None:
+            await self._spare.close()
 
     async def _end_idle(self) -> None:
         while self._workers:

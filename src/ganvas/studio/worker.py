@@ -88,6 +88,11 @@ class Worker:
         finally:
             self._turn.release()
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a call runs."""
+        return self._turn.locked()
+
     def stop(self) -> None:
         """Asks the work that runs to end soon with what it has; work that does not look for it goes on."""
         if self._process is not None and self._process.stdin is not None:
