@@ -34,7 +34,7 @@ test-tensorflow: .venv-tensorflow/installed
 
 .venv-tensorflow/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-tensorflow
-	.venv-tensorflow/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt \
+	.venv-tensorflow/bin/python -m pip --disable-pip-version-check install --quiet --no-compile --constraint constraints.txt \
 		--editable . pytest keras 'tensorflow-cpu==2.21.*'
 	touch $@
 
@@ -59,7 +59,7 @@ lessons: .venv-lessons/installed
 
 .venv-lessons/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-lessons
-	.venv-lessons/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt \
+	.venv-lessons/bin/python -m pip --disable-pip-version-check install --quiet --no-compile --constraint constraints.txt \
 		--editable '.[export]' pytest jupytext nbmake ipykernel keras
 	touch $@
 
@@ -87,7 +87,7 @@ docs: $(VENV)/installed .venv-docs/installed
 
 .venv-docs/installed: docs/requirements.txt
 	$(PYTHON) -m venv .venv-docs
-	.venv-docs/bin/python -m pip --disable-pip-version-check install --quiet --no-deps --requirement docs/requirements.txt
+	.venv-docs/bin/python -m pip --disable-pip-version-check install --quiet --no-compile --no-deps --requirement docs/requirements.txt
 	touch $@
 
 wheel: $(VENV)/installed-dev
@@ -102,11 +102,11 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(PIP) install --quiet --constraint constraints.txt --editable .
+	$(PIP) install --quiet --no-compile --constraint constraints.txt --editable .
 	touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed
-	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(PIP) install --quiet --no-compile --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
 clean:

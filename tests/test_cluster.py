@@ -73,7 +73,7 @@ def start_when(condition: Callable[[], Any], action: Callable[[], Any]) -> threa
     return thread
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_run_of_a_lost_machine_resumes_on_another_and_equals_an_undisturbed_run(
     machines: Any, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -91,7 +91,7 @@ def test_eye_weights_match_the_model_card() -> None:
     assert extractors.eye_extractor().digest in card
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_eye_network_reaches_the_accuracy_of_its_card(real_data: Path) -> None:
     """The card's numbers, on the first 1,000 images of both test sets."""
     for source, split, first, least_accuracy in (("cifar10-test.zip", "train", 0, 0.85), ("mnist", "test", 10, 0.97)):
@@ -143,7 +143,7 @@ def test_embedded_digits_have_a_bundled_classifier(tmp_path: Path, monkeypatch: 
     assert not list(tmp_path.glob("classifiers/*"))
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_bundled_classifier_agrees_with_a_newly_trained_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("GANVAS_CACHE", str(tmp_path))
     train, held_out = (open_images(DataOptions("digits", split)) for split in ("train", "test"))
