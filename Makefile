@@ -17,6 +17,9 @@ KILLS  ?= 200
 SEED   ?= 0
 PIP     = $(BIN)/python -m pip --disable-pip-version-check
 
+# Modules are compiled at their first import, and kept: nothing is compiled in advance, nor anew in every process.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test test-fast test-tensorflow test-trackers lessons fuzz kills lint types check docs wheel bench clean
 
 demo: $(VENV)/installed
