@@ -284,9 +284,9 @@ print(f"mean difference of 7×7 and the averaged 14×14: {difference:.2f}, of di
 assert difference < of_others
 
 # %% [markdown]
-# Chacune des deux images est faite par sa propre couche, et aucun coût ne dit qu'elles doivent montrer le même chiffre. D
-# les voit ensemble, et les paires de vraies images vont toujours ensemble : G l'apprend donc. La recette `msg` fait de
-# même, de 4×4 à la taille entière.
+# Chacune des deux images est faite par sa propre couche, et aucun coût ne dit qu'elles doivent montrer le même
+# chiffre. D les voit ensemble, et les paires de vraies images vont toujours ensemble : G l'apprend donc. La recette
+# `msg` fait de même, de 4×4 à la taille entière.
 #
 # ## Le petit StyleGAN de Ganvas
 #
