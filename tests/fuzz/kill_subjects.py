@@ -217,7 +217,8 @@ def digest_run(path: Path) -> Digest:
     ]
     planned = [event for event in kept if event["event"] == "planned"]
     kept = [event for event in kept if event not in planned[:-1]]  # a start that is killed before it saves plans again
-    return found | {f"events.jsonl:{number}": of_json(event) for number, event in enumerate(kept)}
+    once = dict.fromkeys(map(of_json, kept))  # what is done after the last saved state is done, and written, once more
+    return found | {f"events.jsonl:{number}": event for number, event in enumerate(once)}
 
 
 def check_run(path: Path) -> None:
