@@ -221,6 +221,14 @@ def test_incomplete_runs_stay_in_the_report(finished: Comparison) -> None:
     assert "has no snapshot yet" in found.report.read_text()
 
 
+def test_a_recipe_that_does_not_fit_the_images_is_refused_before_any_training(
+    write_images: Callable[..., Path],
+) -> None:
+    with pytest.raises(GanvasError, match=r"^wgan-conditional: --conditional is set, but .* has no classes"):
+        compare(["digits", "wgan-conditional"], data=str(write_images()), kimg=0.2, seeds=1, out="c", quiet=True)
+    assert not Path("c").exists()
+
+
 @pytest.mark.slow
 def test_run_with_non_finite_losses_stays_as_failed(finished: Comparison) -> None:
     paths = copy_runs(finished, 4)

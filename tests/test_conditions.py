@@ -301,6 +301,10 @@ EXAMPLES: dict[str, list[tuple[History, History]]] = {
         (watched(checkerboard=0.4), watched(checkerboard=0.4, distance=FAR)),
         (watched(checkerboard=0.4), watched(checkerboard=0.4, distance=[], precision=[])),
         (watched(checkerboard=0.4), watched(checkerboard=NAN)),
+        (
+            watched(20, {"config": RECIPES["cnn"].config}, checkerboard=0.4),
+            watched(20, {"config": RECIPES["mlp"].config}, checkerboard=0.4),
+        ),
     ],
     "imbalanced classes": [
         (watched(classes_imbalance=7), watched(classes_imbalance=1.5)),

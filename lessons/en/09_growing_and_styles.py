@@ -6,8 +6,8 @@
 # which acts on every size by itself, so that coarse and fine things can be chosen separately (Karras et al. 2019,
 # StyleGAN). *How good the images are, a number says: FID* (Heusel et al. 2017).
 #
-# This lesson computes a fade, AdaIN, style mixing, truncation and FID by hand, trains a small StyleGAN, and asks
-# what its FID is worth.
+# This lesson computes a fade, AdaIN, style mixing, truncation and FID by hand, grows a G and then trains all its
+# sizes at once, trains a small StyleGAN, and asks what its FID is worth.
 
 # %%
 import os

@@ -256,7 +256,7 @@ assert counts == [581_520, 533_505]
 import ganvas
 from ganvas.data import DataOptions, open_images
 
-run = ganvas.train("mlp", data="digits28", kimg=8 if FAST else 200, batch=64, out="runs/lesson-1", quiet=True)
+run = ganvas.train("mlp", data="digits28", kimg=2 if FAST else 200, batch=64, out="runs/lesson-1", quiet=True)
 grid = ganvas.load(run.path).sample(range(40)).grid(columns=10)
 plt.figure(figsize=(9, 3.6))
 plt.imshow(grid, cmap="gray")

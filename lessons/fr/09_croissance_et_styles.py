@@ -7,8 +7,8 @@
 # séparément, de sorte que l'on peut choisir à part le grossier et le fin (Karras et al. 2019, StyleGAN). *Un
 # nombre dit à quel point les images sont bonnes : la FID* (Heusel et al. 2017).
 #
-# Cette leçon calcule à la main un fondu, AdaIN, le mélange de styles, la troncature et la FID, entraîne un petit
-# StyleGAN, et demande ce que vaut sa FID.
+# Cette leçon calcule à la main un fondu, AdaIN, le mélange de styles, la troncature et la FID, fait grandir un G puis
+# entraîne toutes ses tailles à la fois, entraîne un petit StyleGAN, et demande ce que vaut sa FID.
 
 # %%
 import os

@@ -136,7 +136,8 @@ def compare(
         command: the command that the report gives to repeat the comparison.
 
     Raises:
-        GanvasError: fewer than two candidates, wrong knobs, or another comparison in the folder.
+        GanvasError: fewer than two candidates, wrong knobs, a recipe that does not fit its images, or another
+            comparison in the folder.
         KeyboardInterrupt: interrupted; trainings are saved, and the report contains what is finished.
     """
     user_code.refuse_while_loading("ganvas.compare")
@@ -177,7 +178,7 @@ def compare(
     settings = EvaluationSettings(count, features, weights, device)
     settings.check()
     for candidate in own:
-        _check_user_code(candidate)
+        _check_candidate(candidate)
     path = make_comparison_folder(out, compared)
     plan = _make_plan(path, own, limit, seeds)
     planned = {candidate.name: candidate for candidate, _ in plan}
@@ -323,18 +324,19 @@ def _default_features(candidates: Sequence[Candidate]) -> str:
     return independence.default_features(seen, labelled=labelled)
 
 
-def _check_user_code(candidate: Candidate) -> None:
-    """Checks the candidate's own networks and losses as its training would at its start.
+def _check_candidate(candidate: Candidate) -> None:
+    """Checks a recipe on its images, and its own networks and losses, as its training would at its start.
 
     Raises:
-        GanvasError: something is wrong with them; the message names the candidate.
+        GanvasError: it cannot be trained on them, or something is wrong with its code; the message names the candidate.
     """
-    if candidate.runs or not candidate.config.user_specs():
+    if candidate.runs:
         return
     try:
-        config = complete(candidate.config)
-        shape = network_shape(open_images(config.dataset.options()), config)
-        TrainState.build(config, shape, torch.device("cpu"))
+        config = complete(replace(candidate.config, device="cpu"))  # the one that trains it may be another machine's
+        if config.user_specs():
+            shape = network_shape(open_images(config.dataset.options()), config)
+            TrainState.build(config, shape, torch.device("cpu"))
     except GanvasError as error:
         raise GanvasError(f"{candidate.name}: {error.what}", expected=error.expected, fix=error.fix) from error
 
