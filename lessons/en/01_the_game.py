@@ -7,7 +7,7 @@
 #
 # This lesson looks at each half of that sentence: what the best D is, what its loss measures, how G learns from it,
 # and why the loss of the first page of the paper is hardly ever used. It takes about three minutes on a laptop,
-# without a network.
+# offline.
 
 # %%
 import os
@@ -120,7 +120,7 @@ plt.show()
 # %% [markdown]
 # ## What the loss of D measures
 #
-# With the best D in place, V is a distance between the two distributions: $V(D^*) = 2\,\mathrm{JS}(p, q) - \log 4$,
+# With the best D in place, V tells how far apart the two distributions are: $V(D^*) = 2\,\mathrm{JS}(p, q) - \log 4$,
 # where JS is the Jensen–Shannon divergence. It is 0 where p = q, and at most log 2. So D's loss, which is $-V$,
 # measures how far G is from the data: the smaller it is, the farther. (Only if D is at its best. In a real training
 # it never quite is: remember this when you look at curves.)
@@ -139,10 +139,10 @@ assert -0.1 < from_d - exact < 0.02
 # %% [markdown]
 # ## What G learns from
 #
-# G is to make V small: it minimises log (1 - D(G(z))), the *minimax* or *saturating* loss. Early on D is right
-# about nearly every fake: D(G(z)) is close to 0, where log (1 - D) is flat. The other loss, -log D(G(z)), comes to
-# rest at the same q = p, and is steep exactly there: the *non-saturating* loss, which the paper already recommends.
-# As functions of D's logit d:
+# G is to make V small: it minimises log (1 - D(G(z))), the *minimax* or *saturating* loss. Early on D is right about
+# nearly every fake: D(G(z)) is close to 0, where log (1 - D) is flat as a function of the logit. The other loss, -log
+# D(G(z)), comes to rest at the same q = p, and is steep exactly there: the *non-saturating* loss, which the paper
+# already recommends. As functions of D's logit d:
 
 # %%
 d = torch.linspace(-8, 8, 200, requires_grad=True)

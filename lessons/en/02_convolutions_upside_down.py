@@ -49,17 +49,19 @@ print(f"{tuple(x.shape)} becomes {tuple(by_hand.shape)}; largest difference {(by
 assert torch.allclose(by_hand, by_torch, atol=1e-5)
 
 # %% [markdown]
-# `padding=1` cuts one pixel off each side of the result, so that the side of the output is $(n - 1) s - 2p + k$:
-# with the usual kernel 4, stride 2 and padding 1, exactly $2n$. And why "transposed"? A convolution is a matrix
-# that is applied to the pixels; the transposed convolution applies the transposed matrix. That is also what the
-# gradient of a convolution does:
+# `padding=1` cuts one pixel off each side of the result. With side n, kernel k, stride s and padding p the new side
+# is $(n - 1) s - 2p + k$: with the usual kernel 4, stride 2 and padding 1, exactly $2n$. (`output_padding=1` adds one
+# row and one column at the end.) And why "transposed"? Write the pixels as one long vector: each output is a weighted
+# sum of them, so a convolution is a matrix. The transposed convolution multiplies by the transposed matrix. That is
+# also what the gradient of a convolution does:
 
 # %%
-sides = [7]
+maps = [torch.zeros(1, 1, 7, 7)]
 for _ in range(2):
-    sides.append((sides[-1] - 1) * 2 - 2 * 1 + 4)
+    maps.append(nn.ConvTranspose2d(1, 1, 4, stride=2, padding=1)(maps[-1]))
+sides = [one.shape[2] for one in maps]
 print("sides of the maps:", sides)
-assert sides == [7, 14, 28]
+assert sides == [7, (7 - 1) * 2 - 2 * 1 + 4, (14 - 1) * 2 - 2 * 1 + 4] == [7, 14, 28]
 
 image = torch.randn(1, 1, 6, 6, requires_grad=True)
 output = conv2d(image, kernel[None, None], stride=2, padding=1)
@@ -88,8 +90,8 @@ assert inner[4].unique().tolist() == [4]
 # %% [markdown]
 # ## LeakyReLU, sigmoid and tanh
 #
-# G learns only from the gradient that comes back through D. A ReLU of D passes none where its input is negative:
-# half of the information about the fake is lost in each layer. LeakyReLU passes a fifth of it. In G's last layer
+# G learns only from the gradient that comes back through D. A ReLU of D passes none where its input is negative;
+# LeakyReLU passes a fifth of it. In G's last layer
 # the activation sets the *range* of the pixels: sigmoid gives [0, 1], tanh [-1, 1]. The images must be brought into
 # the same range, or D tells the two apart without looking at a single shape.
 
@@ -172,13 +174,12 @@ show(G)
 assert "different ranges" not in str(diagnosis)
 
 # %% [markdown]
-# Neighbouring pixels belong together from the first round on: these are strokes, not specks. The recipe `cnn` of
-# Ganvas is this pair, and `cnn-stable` the same networks with a loss that needs no luck (lesson 5).
+# Neighbouring pixels belong together: these are strokes, not the specks of lesson 1. The recipe `cnn` of Ganvas is
+# this pair, and `cnn-stable` the same networks with a loss that needs no luck (lessons 5 and 6).
 #
 # ## Broken on purpose
 #
-# One line is forgotten: the images stay in [0, 1], while G ends in tanh. Nothing crashes, the losses look as
-# always.
+# One line is forgotten: the images stay in [0, 1], while G ends in tanh. Nothing crashes.
 
 # %%
 G, diagnosis = train(in_sigmoid_range, ROUNDS)
@@ -192,30 +193,34 @@ assert "different ranges" in str(diagnosis)
 #
 # ## Three questions
 #
-# 1. A transposed convolution with kernel 5, stride 2, padding 2 and `output_padding=1`: which side has the output
-#    of a 7×7 map?
+# 1. A transposed convolution with kernel 5, stride 2, padding 2 and `output_padding=1`: what side does the
+#    output of a 7×7 map have?
 # 2. Which kernels up to 6, with equal weights, make no checkerboard at stride 2?
-# 3. All layers of D are LeakyReLU(0.2). By which factor does the gradient shrink at most, through three of them?
+# 3. All activations of D are LeakyReLU(0.2). By which factor do three of them shrink the gradient at most?
 #
 # The answers are in the next cell, computed.
 
 # %% tags=["hide-input", "answers"] jupyter={"source_hidden": true}
 layer = nn.ConvTranspose2d(1, 1, 5, stride=2, padding=2, output_padding=1)
+print("1.", layer(torch.zeros(1, 1, 7, 7)).shape[2])
 assert layer(torch.zeros(1, 1, 7, 7)).shape[2] == (7 - 1) * 2 - 2 * 2 + 5 + 1 == 14  # 1.
 
 even = []
 for k in range(2, 7):
     reached = conv_transpose2d(torch.ones(1, 1, 9, 9), torch.ones(1, 1, k, k), stride=2)[0, 0, 5:-5, 5:-5]
     even += [k] if len(reached.unique()) == 1 else []
+print("2.", even)
 assert even == [2, 4, 6]  # 2. the multiples of the stride
 
 z = torch.tensor(-1.0, requires_grad=True)
 nn.Sequential(nn.LeakyReLU(0.2), nn.LeakyReLU(0.2), nn.LeakyReLU(0.2))(z).backward()
+print(f"3. {1 / z.grad.item():.0f} times")
 assert round(z.grad.item(), 4) == 0.008  # 3. 0.2 to the third power: 125 times; a ReLU would pass nothing
 
 # %% [markdown]
 # ## An exercise with your own pictures
 #
 # `ganvas train cnn-stable --data photos --resolution 32 --minutes 5`, and look at the film `training.webp` in the
-# folder of the run: what appears first, colours or shapes? Then change the kernel of `make_pair` to 3 (padding 1,
-# `output_padding=1`), train again, and look for the checkerboard.
+# folder of the run: what appears first, colours or shapes? Then, in this lesson, change the kernel of G's two
+# `ConvTranspose2d` to 3 (with `output_padding=1` beside `padding=1`), train on the digits again, and look for the
+# checkerboard.

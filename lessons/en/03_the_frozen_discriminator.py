@@ -315,13 +315,16 @@ G, D, combined = compile_pair()
 counts = [len(combined.trainable_weights)]
 D.trainable = True
 counts += [len(combined.trainable_weights)]
+print("1.", counts)
 assert counts == [10, 18]  # 1. G's ten; with D's eight in the second case, and G's loss would move D too
 
 printed = 0.5 * (-np.log(0.5) - np.log(1 - 0.8))
+print(f"2. {printed:.2f}; by saying 0.5 to everything {-np.log(0.5):.2f}")
 assert round(printed, 2) == 1.15 > 0.69  # 2. no: by saying 0.5 to everything D would have 0.69
 
 G, D = nn.Linear(3, 2), nn.Linear(2, 1).requires_grad_(False)
 softplus(-D(G(torch.ones(1, 3)))).mean().backward()
+print("3. G's gradient:", G.weight.grad.abs().sum().item(), "- D's:", D.weight.grad)
 assert G.weight.grad.abs().sum() > 0  # 3. yes: the gradient with respect to D's input needs no gradient of its weights
 assert D.weight.grad is None
 

@@ -83,7 +83,7 @@ print(f"the largest weight of a token is {largest[0]:.2f} without the root, {lar
 assert largest[0] > 0.7 > 0.3 > largest[1]
 
 # %% [markdown]
-# That is what the root is for: a product of two random vectors of d numbers has the standard deviation $\sqrt d$.
+# That is what the root is for: the dot product of two random vectors of d numbers has the standard deviation $\sqrt d$.
 # Without the division one token gets nearly all the weight, and the softmax has hardly any gradient.
 #
 # ## What attention does not know
@@ -303,21 +303,24 @@ plt.show()
 #
 # 1. One head has 49² weights for an image of 28×28. By which factor does that grow for 56×56, with patches of the
 #    same size?
-# 2. All 49 tokens are equal. Which weights has each of them?
+# 2. All 49 tokens are equal. Which weights does each of them have?
 # 3. The attention layer of the classic network has tokens of width 128 and 4 heads of width 128. How many
-#    parameters has it?
+#    parameters does it have?
 #
 # The answers are in the next cell, computed.
 
 # %% tags=["hide-input", "answers"] jupyter={"source_hidden": true}
+print(f"1. {(56 // 4) ** 2} tokens, {196**2 // 49**2} times the weights of attention")
 assert (56 // 4) ** 2 == 196
 assert 196**2 / 49**2 == 16  # 1. twice the side: four times the tokens, sixteen times the weights
 
 equal = torch.randn(1, 1, 1, 64).expand(1, 1, 49, 64)
 _, weights = attention(equal, equal, equal)
+print(f"2. {weights.min():.4f} to {weights.max():.4f}: 1/49 for all")
 assert torch.allclose(weights, torch.tensor(1 / 49))  # 2. the same for all: each token becomes the mean
 
 layer = nn.ModuleList([nn.Linear(128, 3 * 4 * 128), nn.Linear(4 * 128, 128)])  # q, k and v of 4 heads; the way back
+print(f"3. {count(layer):,}")
 assert count(layer) == 128 * 1536 + 1536 + 512 * 128 + 128 == 263_808  # 3. and none of it depends on the 49
 
 # %% [markdown]

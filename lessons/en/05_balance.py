@@ -45,7 +45,7 @@ def descend(parameter, loss, rate):
 
 
 def play(*, d_steps=1, d_rate=0.1, g_rate=0.1, skip_d_below=0.0, noise=0.0, penalty=None, rounds=300):
-    """The game from θ = ψ = 1; returns θ, ψ and D's loss after each round, float [rounds 3]."""
+    """The game from θ = ψ = 1; returns θ, ψ after each round, D's loss before its last step, float [rounds 3]."""
     theta, psi = torch.tensor(1.0, requires_grad=True), torch.tensor(1.0, requires_grad=True)
     history = []
     for _ in range(rounds):
@@ -61,9 +61,10 @@ def play(*, d_steps=1, d_rate=0.1, g_rate=0.1, skip_d_below=0.0, noise=0.0, pena
 
 
 # %% [markdown]
-# D's slope is ψ everywhere, so a penalty on D's gradient is one on ψ. R1 on reals and R2 on fakes are the same
-# here, γ/2 · ψ²: zero-centred, they ask for a D that is flat. The penalty of WGAN-GP, λ (|ψ| - 1)², is one-centred:
-# it asks for a slope of 1.
+# A *gradient penalty* adds to D's loss what grows with D's slope. R1 takes γ/2 times the squared slope at the reals,
+# R2 the same at the fakes: zero-centred, they ask for a D that is flat. The penalty of WGAN-GP, λ (slope - 1)² at
+# points between reals and fakes, is one-centred: it asks for a slope of 1. Here D's slope is ψ everywhere, so R1 and
+# R2 are the same, γ/2 · ψ², and the third is λ (|ψ| - 1)².
 
 
 # %%
@@ -92,7 +93,7 @@ for (above, below), (title, history) in zip(axes.T, games.items()):
     theta, psi, d_loss = history.T.numpy()
     above.plot(theta, psi, linewidth=0.7)
     above.plot(0, 0, "k+")
-    above.set(title=title, xlim=(-4, 4), ylim=(-4, 4), aspect="equal")
+    above.set(title=title, xlim=(-5, 5), ylim=(-5, 5), aspect="equal")
     below.plot(d_loss, linewidth=0.7, label="D's loss")
     below.set_ylim(0, 3)
 axes[0, 0].set(xlabel="θ", ylabel="ψ")
@@ -100,13 +101,14 @@ axes[1, 0].legend()
 plt.show()
 
 # %%
-print("                      |θ| in the last 100 rounds   D's loss")
+print("               largest |θ| of the last 100 rounds   D's mean loss there")
 swing = {}
 for title, history in games.items():
     swing[title] = history[-100:, 0].abs().max().item()
     print(f"{title:22}{swing[title]:12.3f}{history[-100:, 2].mean():25.2f}")
 assert swing["plain"] > 1
 assert min(swing["D's rate × 4"], swing["five steps of D"], swing["rates ÷ 4"]) > 0.3
+assert 0.2 < swing["D skipped"] < 0.6
 assert max(swing["instance noise"], swing["R1 or R2"]) < 0.1
 assert swing["one-centred"] > 2
 
@@ -115,12 +117,12 @@ assert swing["one-centred"] > 2
 #
 # - **Step ratios, two learning rates** (TTUR, Heusel et al. 2017) and **lower rates** change the pace and the
 #   shape of the circle. The game goes on.
-# - **Skipping** D while its loss is low does not end it either.
+# - **Skipping** D while its loss is low makes the circle smaller, down to the threshold; there it goes on for ever.
 # - **Instance noise** (Sønderby et al. 2017) on reals and fakes, and **zero-centred penalties** (R1, R2) turn the
 #   circle into a spiral that ends at the aim.
-# - The **one-centred penalty** asks for a slope of 1 also where D should be flat. Here it keeps ψ from changing
-#   its sign, and G is driven away from the aim. (In general such a game need not come to rest: Mescheder et al.
-#   2018.)
+# - The **one-centred penalty** asks for a slope of 1 also where D should be flat. Here D's loss pulls ψ below 0 and
+#   the penalty pulls it up to 1: near ψ = 0 the two cancel, and G moves on, away from the aim, to θ = 4. (In general
+#   such a game need not come to rest: Mescheder et al. 2018.)
 #
 # A game of two numbers is no proof for networks. But it says what to expect of a knob: does it damp the game, or
 # only change its pace?
@@ -186,10 +188,12 @@ for title in runs:
 assert loss_at_end["d_steps=5"] < 0.7 * loss_at_end["plain"]
 assert distance_at_end["r1=r2=1"] < distance_at_end["plain"] / 2
 assert min(distance_at_end, key=distance_at_end.__getitem__) == "r1=r2=1"
+by_distance, by_loss = (sorted(ends, key=ends.__getitem__) for ends in (distance_at_end, loss_at_end))
+assert by_distance not in (by_loss, by_loss[::-1])
 
 # %% [markdown]
 # Five steps of D lower its loss: it is further ahead, and in the same kimg G has a fifth of the updates. The
-# penalties bring the fakes nearest to the reals; and no order of the losses would have told.
+# penalties bring the fakes nearest to the reals. Sort the table by D's loss: that is not the order by distance.
 #
 # ## When the loss says nothing
 #
@@ -216,9 +220,9 @@ assert max(losses) - min(losses) < 0.4
 assert distances[2] > 1.3 * distances[1] > 3 * distances[0]
 
 # %% [markdown]
-# The losses of D are alike, the images are not. In the last run nobody has learned anything: D is at chance because
-# it is bad, in the first because G is good. A loss of this game compares two players; it does not say how good they
-# are. Look at images, and measure them.
+# The losses of D are alike, the images are not. In the last run D is at chance because it has not learned. In the
+# first the fakes are better, and the penalties keep D flat besides. The loss alone does not tell these cases apart:
+# it compares two players, and does not say how good they are. Look at images, and measure them.
 #
 # ## Broken on purpose
 #
@@ -256,18 +260,21 @@ assert distances[0] > 1.5 * distances[1] > 3 * distances[2]
 # %% tags=["hide-input", "answers"] jupyter={"source_hidden": true}
 psi = torch.tensor(0.0)  # 1. log 4 in both: the loss of D does not see where G is
 for theta in (0.0, 1.0):
+    print(f"1. {softplus(-psi * 0.0) + softplus(psi * theta):.3f}")
     assert torch.isclose(softplus(-psi * 0.0) + softplus(psi * theta), torch.tensor(4.0).log())
 
+print("2.", 100_000 // 64 // 5)
 assert 100_000 // 64 // 5 == 312  # 2. five times fewer than D: at equal kimg, more steps of D are fewer of G
 
 for penalty, change in ((zero_centred, -0.3), (one_centred, -0.4)):  # 3. γψ, and 2λ(|ψ| - 1): the second ends at 1
     psi = torch.tensor(3.0, requires_grad=True)
+    print(f"3. {(descend(psi, penalty(psi), 0.1) - psi).item():.1f}")
     assert abs((descend(psi, penalty(psi), 0.1) - psi).item() - change) < 1e-5
 
 # %% [markdown]
 # ## An exercise with your own pictures
 #
-# Train the classic pair twice on a folder of photos, and once with penalties: `ganvas train cnn --data photos
-# --resolution 32 --kimg 40`, the same with `--d-steps 3`, and with `--objective rpgan --r1 10 --r2 10`. Then draw
-# the curves of the three in one figure, `ganvas plot RUN RUN RUN`, and say from the curves alone which has the best
-# images. `ganvas evaluate RUN --quick` has the answer.
+# Train the classic pair on a folder of photos, plain, with more steps of D, and with penalties: `ganvas train cnn
+# --data photos --resolution 32 --kimg 40`, the same with `--d-steps 3`, and the same with `--r1 10 --r2 10`. Then
+# draw the curves of the three in one figure, `ganvas plot RUN RUN RUN` with the folders that the trainings have
+# named, and say from `curves.png` alone which has the best images. `ganvas evaluate RUN --quick` has the answer.

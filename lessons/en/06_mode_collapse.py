@@ -287,12 +287,15 @@ assert thousand["remedied"] > 3 * thousand["broken"]
 
 # %% tags=["hide-input", "answers"] jupyter={"source_hidden": true}
 p = torch.tensor([0.5, 0.5])  # 1. the sum of p log (p / 0.1): log 5, and 0 would be a perfect variety
+print(f"1. {(p * (p / 0.1).log()).sum():.2f}")
 assert torch.isclose((p * (p / 0.1).log()).sum(), torch.tensor(5.0).log())
 
 missed = (1 - 1 / 1000) ** 1000  # 2. about 1 / e
+print(f"2. {missed:.2f}")
 assert 0.36 < missed < 0.37
 
 on_real, on_fake = torch.randn(64), torch.randn(64)  # 3. the first falls, and nothing of it is G's merit ...
+print(f"3. {softplus(-on_fake).mean():.2f} becomes {softplus(-(on_fake + 5)).mean():.2f}; RpGAN's stays")
 assert softplus(-(on_fake + 5)).mean() < softplus(-on_fake).mean() / 5
 assert torch.allclose(softplus((on_real + 5) - (on_fake + 5)), softplus(on_real - on_fake), atol=1e-5)  # ... no change
 
@@ -301,6 +304,6 @@ assert torch.allclose(softplus((on_real + 5) - (on_fake + 5)), softplus(on_real 
 #
 # Put photos into two folders, `photos/rare` and `photos/frequent`, ten times as many into the second: the folders
 # are the classes. Train `ganvas train cnn-stable --data photos --resolution 32 --minutes 5`, and measure with
-# `ganvas evaluate RUN`, where RUN is the folder of the run: which share has the rarest class? Train again with
+# `ganvas evaluate RUN`, where RUN is the folder of the run: what share does the rarest class have? Train again with
 # `--balanced`, and compare. If you have time, try the thousand modes: `ganvas train cnn-stable --data
 # stacked-mnist:digits28`.

@@ -6,7 +6,7 @@
 # G learns nothing from such a D (Karras et al. 2020; Zhao et al. 2020).
 #
 # This lesson draws a data set of faces, keeps it in a zip, builds the DCGAN, lets it overfit on twenty pictures,
-# and helps it with augmentation. It takes about three minutes on a laptop, without a network.
+# and helps it with augmentation. It takes about three minutes on a laptop, offline.
 
 # %%
 import io
@@ -323,16 +323,19 @@ with (
 ):
     for name in stored.namelist():
         packed.writestr(name, stored.read(name))
+print("1. from", os.path.getsize("runs/lesson-8/few.zip"), "to", os.path.getsize("runs/lesson-8/packed.zip"), "bytes")
 assert os.path.getsize("runs/lesson-8/packed.zip") > 0.95 * os.path.getsize(
     "runs/lesson-8/few.zip"
 )  # 1. hardly: a PNG is DEFLATE already
 
+print(f"2. {500 * 32 // 20} times, and {500 * 32 // 4000} times")
 assert 500 * 32 // 20 == 800  # 2. 800 times ...
 assert 500 * 32 / 4000 == 4  # ... and four times: it cannot learn those by heart
 
 good, upside_down = torch.tensor([1.0, 0, 0, 0]), torch.tensor([0, 0, 1.0, 0])  # 3. shares of the four directions
 for p in (1.0, 0.8):
     seen = [(1 - p) * shares + p * torch.full((4,), 1 / 4) for shares in (good, upside_down)]
+    print(f"3. turned with p = {p:g}: D sees", *[[round(share, 2) for share in shares.tolist()] for shares in seen])
     assert torch.equal(*seen) == (p == 1)  # no if all are turned: both look the same to D; yes if a fifth is not
 
 # %% [markdown]

@@ -85,17 +85,17 @@ styled = adain(x, scale, shift)
 assert torch.allclose(styled.mean((2, 3)), shift, atol=1e-4)
 assert torch.allclose(styled.std((2, 3), correction=0), scale, atol=1e-4)
 assert torch.allclose(adain(100 * x + 7, scale, shift), styled, atol=1e-3)  # what came before is forgotten
-assert torch.allclose(stylegan.adain(x, torch.cat([scale - 1, shift], 1)), styled, atol=1e-4)
+assert torch.allclose(stylegan.adain(x, torch.cat([scale - 1, shift], 1)), styled, atol=1e-4)  # it adds the 1 itself
 
 # %% [markdown]
 # StyleGAN2 (Karras et al. 2020) moves the same idea into the weights: *modulation* multiplies the inputs of a
 # convolution by the style, *demodulation* divides each output by the deviation that it would have if the inputs
-# were independent. That is the same as one set of weights for each image:
+# were independent, with deviation 1. That is the same as one set of weights for each image:
 
 # %%
 weight, style = torch.randn(6, 4, 3, 3), torch.rand(4) + 0.5
 own = weight * style[None, :, None, None]
-own = own / own.square().sum((1, 2, 3), keepdim=True).sqrt()
+own = own / own.square().sum((1, 2, 3), keepdim=True).sqrt()  # the weights of this image
 noise = torch.randn(1, 4, 64, 64)
 modulated = conv2d(noise, own)
 divided = conv2d(noise * style[:, None, None], weight) / (weight * style[None, :, None, None]).square().sum(
@@ -219,7 +219,8 @@ def train(rounds, draw_z):
 # ## Broken on purpose
 #
 # A style of one row fits a batch of any size: PyTorch *broadcasts* it. So one z for the whole batch, in place of
-# one for each image, raises no error.
+# one for each image, raises no error; here `expand` repeats it in sight. All fakes of a round are then alike, and
+# others in the next: *mode cycling*.
 
 # %%
 history, diagnosis = train(110 if FAST else 300, lambda n: torch.randn(1, 32).expand(n, 32))
@@ -228,8 +229,7 @@ assert "Mode cycling" in str(diagnosis)
 broken = history[-1].std(0).mean()
 
 # %% [markdown]
-# Each round shows one image, and the next round another one: mode cycling, and the first cause that is named is
-# ours. The remedy:
+# The first cause that is named is ours. The remedy:
 
 # %%
 history, diagnosis = train(110 if FAST else 900, lambda n: torch.randn(n, 32))
@@ -260,8 +260,16 @@ class EverySizeDiscriminator(nn.Module):
         return self.last(leaky_relu(self.second(torch.cat([features, small], 1)), 0.2))
 
 
+def compare_sizes(of_7, of_14):
+    """The mean difference of 7×7 and the averaged 14×14 of one z, over that of two z."""
+    averaged = avg_pool2d(of_14, 2)
+    return ((averaged - of_7).abs().mean() / (averaged - of_7.roll(1, 0)).abs().mean()).item()
+
+
 torch.manual_seed(1)
 G, D = StyleGenerator(), EverySizeDiscriminator()
+with torch.no_grad():
+    untrained = compare_sizes(*G.sizes(torch.randn(200, 32)))
 adam = [torch.optim.Adam(network.parameters(), 1e-3, (0.0, 0.99)) for network in (D, G)]
 for i in range(110 if FAST else 400):
     chosen = torch.randint(len(images), (32,))
@@ -274,21 +282,21 @@ for i in range(110 if FAST else 400):
 with torch.no_grad():
     of_7, of_14 = G.sizes(torch.randn(200, 32))
 show(torch.stack([interpolate(of_7, size=(14, 14)), of_14])[:, :12, 0], "of one z a column: 7×7 and 14×14")
-difference = (avg_pool2d(of_14, 2) - of_7).abs().mean()
-of_others = (avg_pool2d(of_14, 2) - of_7.roll(1, 0)).abs().mean()
-print(f"mean difference of 7×7 and the averaged 14×14: {difference:.2f}, of different z {of_others:.2f}")
-assert difference < of_others
+trained = compare_sizes(of_7, of_14)
+print(f"the sizes of one z differ by {untrained:.2f} of what those of two z do, and trained by {trained:.2f}")
+assert trained < 0.9 * untrained
 
 # %% [markdown]
-# Each of the two images is made by a layer of its own, and no loss says that both are to show the same digit.
-# D sees them together, and pairs of reals always fit: so G learns it. The recipe `msg` does this from 4×4 to the full
-# size.
+# Each of the two images is made by a layer of its own; only D sees both, and the two sizes of a real always fit. So
+# they become the same digit. The recipe `msg` does this from 4×4 to the full size.
 #
 # ## The small StyleGAN of Ganvas
 #
-# The recipe `stylegan` has all of this, and what makes it stable: equalised learning rates, the minibatch
-# standard deviation, and R1. At 32×32 it takes days on a laptop. Here it is small, has a minute, and grows from
-# 4×4 to 8×8 alone: do not expect more than strokes, and a digit now and then.
+# The recipe `stylegan` has all of this, and what makes it stable: *equalised* learning rates (weights are scaled when
+# they are used, so that all layers learn at one pace), the *minibatch standard deviation* (D also receives how much
+# the images of a batch differ), and R1. At 32×32 and full width it takes days on a laptop. Here it is small, has a
+# minute, and grows from 4×4 to 8×8 alone, between 5 % and 30 % of the run (`growth`): do not expect more than
+# strokes, and a digit now and then.
 
 # %%
 run = ganvas.train(
@@ -302,8 +310,8 @@ plt.axis("off")
 plt.show()
 
 # %% [markdown]
-# Its networks fade as ours do. `grow` sets how far it has grown: 0 is 4×4, 1 is 8×8, and 0.25 is half of the fade
-# between them.
+# Its networks fade as ours do. `grow` sets how far it has grown: 0 is 4×4, 1 is 8×8. The first half of the way is the
+# fade, the second half trains without one; so 0.25 is half of the fade.
 
 # %%
 network, z = sampler.generator, torch.randn(4, 32)
@@ -318,9 +326,9 @@ assert torch.allclose(drawn[0.25], fade(drawn[0.0], drawn[1.0], 0.5), atol=1e-4)
 # %% [markdown]
 # ## Mixing and truncation
 #
-# There are two layers at each size: four styles. *Mixing* takes the coarse ones from one image and the fine ones
-# from another. *Truncation* moves w towards its mean: $w' = \bar w + \psi (w - \bar w)$. With ψ below 1 images
-# get more typical, and less different.
+# There are two layers at each size: four styles. *Mixing* takes the coarse ones from one image and the fine ones from
+# another. (The noise of each layer stays the same when images are drawn.) *Truncation* moves w towards its mean: $w' =
+# \bar w + \psi (w - \bar w)$. With ψ below 1 images get more typical, and less different.
 
 # %%
 rows, columns = sampler.latents(range(5)), sampler.latents(range(10, 18))
@@ -355,7 +363,8 @@ assert spread[0] > spread[2] > spread[3] == 0
 # ## A number
 #
 # FID looks at images through a network trained to recognise things, and takes the features of reals and fakes for
-# two Gaussians. Their Fréchet distance is
+# two Gaussians, with means μ and covariances Σ (in one dimension Σ is the variance, the squared deviation). With tr,
+# the sum of the diagonal, their Fréchet distance is
 #
 # $$|\mu_1 - \mu_2|^2 + \mathrm{tr}(\Sigma_1 + \Sigma_2 - 2 (\Sigma_1 \Sigma_2)^{1/2}).$$
 #
@@ -390,9 +399,10 @@ assert abs(value / own - 1) < 0.01
 assert value > 2 * baseline > 0
 
 # %% [markdown]
-# Real against real is not 0: the same distance between two samples of one distribution. That is the baseline
-# without which the other number says nothing. And it depends on the *protocol*: here are reals alone, with fewer
-# images, and resized in another way (most pixels are left out, in place of averages; Parmar et al. 2022).
+# Two samples of real digits are not at distance 0. That is the baseline, without which the other number says nothing.
+# And it depends on the *protocol*. The next table has reals against reals: with fewer images, resized in another way
+# (most pixels are left out, in place of averages; Parmar et al. 2022), and with the pixels themselves as features.
+# The fakes come last.
 
 # %%
 full = open_images(DataOptions(source="digits28", split="test")).images
@@ -412,7 +422,7 @@ assert by_count[0] < by_count[1] < by_count[2]
 assert values["reals, resized carelessly"] > 2 * baseline
 
 # %% [markdown]
-# Each of these is a distance between digits and digits. So compare numbers only with the same network, the same
+# All rows but the last compare real digits with real digits. So compare numbers only with the same network, the same
 # count and the same resizing, and print the baseline. `ganvas evaluate` does, and writes the protocol beside each
 # number.
 #
@@ -428,18 +438,23 @@ assert values["reals, resized carelessly"] > 2 * baseline
 # %% tags=["hide-input", "answers"] jupyter={"source_hidden": true}
 chessboard = torch.tensor([[1.0, 3.0], [3.0, 1.0]])[None, None]  # 1. mean 2, deviation 1: 10 - 2 and 10 + 2
 answer = adain(chessboard, torch.tensor([[2.0]]), torch.tensor([[10.0]]))
+print("1.", answer.unique().tolist())
 assert torch.allclose(answer.unique(), torch.tensor([8.0, 12.0]))
 
 sizes = [4 * 2**i for i in range(4)]
+print("2.", 2 * len(sizes))
 assert (sizes, 2 * len(sizes)) == ([4, 8, 16, 32], 8)  # 2. eight
 
 one, other = metrics.Moments(2, np.zeros(1), np.ones((1, 1))), metrics.Moments(2, np.full(1, 3.0), np.full((1, 1), 4.0))
+print(f"3. {metrics.frechet_distance(one, other):g}")
 assert abs(metrics.frechet_distance(one, other) - 10) < 1e-9  # 3. 3² + (2 - 1)²
 
 # %% [markdown]
 # ## An exercise with your own pictures
 #
 # `ganvas train stylegan --data photos --resolution 32 --width 64 --minutes 20`, and look at the film
-# `training.webp` in the folder of the run: when does each size come in? Then `ganvas sample RUN --seeds 0-5 --mix
-# 10-15 --layers 2` and the same with `--layers 6`: what do the coarse styles decide? Last, `ganvas evaluate RUN`,
-# and again with `--truncation 0.5`. Which of the numbers rise, and which fall?
+# `training.webp` in the folder of the run: when does each size come in? (Twenty minutes give blurred
+# pictures: look at the order, not at the quality.) Then `ganvas sample RUN --seeds 0-5 --mix 10-15 --layers 2` and
+# `ganvas sample RUN --seeds 0-5 --mix 10-15 --layers 6`: of eight layers, two to a size, the first 2 or 6 are those
+# of the rows. What do the coarse styles decide? Last, `ganvas evaluate RUN`, and again with `--truncation 0.5`: which
+# rises, *precision* (the share of fakes that lie among the reals) or *recall* (the reverse), and which falls?

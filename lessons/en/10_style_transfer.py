@@ -288,14 +288,17 @@ assert remedied["style"] < 0.4 * broken["style"]
 # %% tags=["hide-input", "answers"] jupyter={"source_hidden": true}
 matrix = gram(torch.randn(1, 64, 96, 128))  # 1. it is symmetric, and the size of the map does not matter
 assert torch.allclose(matrix, matrix.T)
+print("1.", len(torch.tril_indices(64, 64)[0]))
 assert len(torch.tril_indices(64, 64)[0]) == 64 * 65 // 2 == 2080
 
 seen, mirrored = (network.features(image, ["rgb", "relu1_1"]) for image in (painting, painting.flip(3)))
+print("2.", {name: f"{relative(gram(mirrored[name]), gram(seen[name])):.0e}" for name in seen})
 assert relative(gram(mirrored["rgb"]), gram(seen["rgb"])) < 1e-8  # 2. RGB's: mirroring only moves the pixels ...
 assert relative(gram(mirrored["relu1_1"]), gram(seen["relu1_1"])) > 1e-5  # ... a filter for "/" now sees "\"
 
 large = painting.repeat(1, 1, 2, 2)  # 3. four times, and the style "costs" sixteen times as much; a mean stays
 sums = [gram(image) * image[0, 0].numel() for image in (large, painting)]
+print(f"3. {(sums[0] / sums[1]).mean():.0f} times")
 assert torch.allclose(sums[0], 4 * sums[1], rtol=1e-3)
 assert torch.allclose(gram(large), gram(painting), rtol=1e-3)
 

@@ -6,7 +6,7 @@
 # at after minutes instead of hours: this is the *Projected GAN* of Sauer et al. 2021.
 #
 # This lesson puts linear heads on a frozen ImageNet network, compares them with a D that starts from nothing, and
-# asks who may judge the result. It takes about three minutes on a laptop, without a network.
+# asks who may judge the result. It takes about three minutes on a laptop, offline.
 
 # %%
 import os
@@ -299,14 +299,17 @@ assert "not connected" not in str(diagnosis)
 # The answers are in the next cell, computed.
 
 # %% tags=["hide-input", "answers"] jupyter={"source_hidden": true}
+print("1.", tuple(network(torch.zeros(1, 3, 56, 56))[-1].shape[2:]))
 assert network(torch.zeros(1, 3, 56, 56))[-1].shape[2:] == (4, 4)  # 1. 4, with four times as many places
 
+print(f"2. {count(load_lite0().drop_classifier()):,} frozen")
 assert count(load_lite0().drop_classifier()) > 100_000  # 2. more, and others have trained them
 
 verdicts = {}
 for judge in ("eye", "lite0"):
     entry = independence.describe("lite0", load_extractor(judge))
     verdicts[judge] = entry["independence"]["verdict"]
+print("3.", verdicts)
 assert verdicts == {"eye": "independent", "lite0": "not independent"}  # 3. the eye is ...
 assert independence.LABELS["inception"] == independence.LABELS["lite0"] == "ImageNet"  # ... Inception only half
 

@@ -2,13 +2,13 @@
 # # 1. Le jeu
 #
 # **L'affirmation.** Deux réseaux jouent l'un contre l'autre. Le générateur G transforme des nombres aléatoires z en
-# images ; le discriminateur D dit d'une image avec quelle probabilité elle est réelle. D apprend à les distinguer,
-# G apprend à tromper D, et *à la fin du jeu, G tire ses images de la distribution des données* (Goodfellow et al.
-# 2014).
+# images ; le discriminateur D dit d'une image avec quelle probabilité elle est réelle. D apprend à distinguer le
+# réel du faux, G apprend à tromper D, et *à la fin du jeu, G tire ses images de la distribution des données*
+# (Goodfellow et al. 2014).
 #
 # Cette leçon examine chaque moitié de cette phrase : quel est le meilleur D, ce que mesure sa fonction de coût,
 # comment G apprend à partir de lui, et pourquoi le coût de la première page de l'article ne sert presque jamais.
-# Elle dure environ trois minutes sur un ordinateur portable, sans réseau.
+# Elle dure environ trois minutes sur un ordinateur portable, sans connexion.
 
 # %%
 import os
@@ -25,8 +25,8 @@ torch.set_num_threads(1)  # networks as small as these are no faster with more
 # %% [markdown]
 # ## Des données que l'on peut dessiner
 #
-# Une image a trop de dimensions pour que l'on voie une distribution. Un point du plan en a deux. Nos données sont
-# huit petites gaussiennes sur un cercle : `p` est leur densité, que nous connaissons exactement. C'est rare et
+# Les images ont trop de dimensions pour que l'on en voie la distribution. Un point du plan en a deux. Nos données
+# sont huit petites gaussiennes sur un cercle : `p` est leur densité, que nous connaissons exactement. C'est rare et
 # utile : chaque réponse peut se vérifier.
 
 # %%
@@ -57,7 +57,7 @@ def mlp(*widths):
 # %% [markdown]
 # ## Le meilleur discriminateur
 #
-# Supposons un instant que G ne bouge pas. Ses points ont la densité `q` ; ici une gaussienne ronde, pour que nous
+# Supposons un instant que G ne bouge pas. Ses points ont la densité `q`, ici une gaussienne ronde, pour que nous
 # connaissions aussi `q`. D maximise
 #
 # $$V(D) = \mathbb{E}_{x \sim p} \log D(x) + \mathbb{E}_{x \sim q} \log (1 - D(x)).$$
@@ -67,9 +67,9 @@ def mlp(*widths):
 #
 # $$D^*(x) = \frac{p(x)}{p(x) + q(x)}.$$
 #
-# Le meilleur D n'est donc pas un oracle : c'est un *rapport de densités*. Entraînons-en un et comparons. D donne un
+# Le meilleur D n'est donc pas un oracle : c'est un *rapport de densités*. Entraînons un D et comparons. D donne un
 # **logit**, un nombre dont la sigmoïde est la probabilité : `logsigmoid(d)` est log D, et `logsigmoid(-d)` est log
-# (1 - D), sans arrondi vers log 0.
+# (1 - D), sans qu'un arrondi donne log 0.
 
 
 # %%
@@ -121,10 +121,10 @@ plt.show()
 # %% [markdown]
 # ## Ce que mesure le coût de D
 #
-# Avec le meilleur D, V est une distance entre les deux distributions : $V(D^*) = 2\,\mathrm{JS}(p, q) - \log 4$, où
+# Avec le meilleur D, V mesure l'écart entre les deux distributions : $V(D^*) = 2\,\mathrm{JS}(p, q) - \log 4$, où
 # JS est la divergence de Jensen–Shannon. Elle vaut 0 si p = q, et au plus log 2. Le coût de D, qui est $-V$, mesure
-# donc à quelle distance des données se trouve G : plus il est petit, plus G est loin. (Mais seulement si D est à
-# son meilleur. Dans un vrai entraînement il ne l'est jamais tout à fait : pensez-y en regardant les courbes.)
+# donc à quelle distance des données se trouve G : plus il est petit, plus G est loin. (Mais seulement si D est
+# optimal. Dans un vrai entraînement, il ne l'est jamais tout à fait : pensez-y en regardant les courbes.)
 
 # %%
 with torch.no_grad():
@@ -138,12 +138,12 @@ assert 0 < exact < 0.6931
 assert -0.1 < from_d - exact < 0.02
 
 # %% [markdown]
-# ## D'où G apprend
+# ## À partir de quoi G apprend
 #
 # G doit rendre V petit : il minimise log (1 - D(G(z))), le coût *minimax* ou *saturant*. Au début, D a raison sur
-# presque chaque image fausse : D(G(z)) est proche de 0, là où log (1 - D) est plat. L'autre coût, -log D(G(z)), est
-# au repos pour le même q = p, et il est raide précisément là : c'est le coût *non saturant*, que l'article
-# recommande déjà. En fonction du logit d de D :
+# presque chaque image générée : D(G(z)) est proche de 0, là où log (1 - D), en fonction du logit de D, est plat.
+# L'autre coût, -log D(G(z)), a le même point d'équilibre, q = p, et sa pente est raide précisément là : c'est le
+# coût *non saturant*, que l'article recommande déjà. En fonction du logit d :
 
 # %%
 d = torch.linspace(-8, 8, 200, requires_grad=True)
@@ -231,7 +231,7 @@ assert modes_of(named["fakes"])[0] >= 6
 #
 # Rien ne change, sauf les réseaux : z a 100 nombres, une image 28 × 28 = 784. Ce sont les deux réseaux de la
 # plupart des premiers tutoriels de GAN. Comptez leurs paramètres à la main avant d'exécuter la cellule : une couche
-# linéaire de a vers b a a·b poids et b biais, la normalisation par lot en a 2 par unité.
+# linéaire de a vers b compte a·b poids et b biais, la normalisation par lot 2 paramètres par unité.
 
 # %%
 G = nn.Sequential(
@@ -269,10 +269,10 @@ plt.show()
 #
 # ## Cassé exprès
 #
-# Prenons au mot la première formule de l'article : le coût saturant, contre un D qui est à son meilleur. D reçoit
-# de l'avance et un taux d'apprentissage élevé, et G descend par simples pas de gradient. (Adam divise le gradient
-# par sa taille : il cache qu'il n'y en a presque plus.) `ganvas.watch` mesure n'importe quelle boucle, de n'importe
-# qui, pendant qu'elle tourne, et dit ce qu'il trouve.
+# Prenons au mot la première formule de l'article : le coût saturant, contre un D optimal. D reçoit de l'avance et
+# un taux d'apprentissage élevé, et G descend par de simples pas de gradient. (Adam divise le gradient par sa
+# taille : il cache qu'il n'y en a presque plus.) `ganvas.watch` mesure n'importe quelle boucle, de n'importe qui,
+# pendant qu'elle tourne, et dit ce qu'il trouve.
 
 # %%
 images = open_images(DataOptions(source="digits28")).images[:2000]  # uint8 [2000 1 28 28]
@@ -312,9 +312,9 @@ diagnosis, saturated = train_digits(saturating_loss, descent, d_lr=4e-3, head_st
 assert "D too strong" in str(diagnosis)
 
 # %% [markdown]
-# D est sûr de lui, et le gradient de G a disparu. (Le second constat est le point de départ de tout G : de chaque z
-# il tire à peu près le même gris, et celui-ci n'en sort jamais.) Le remède se trouve sous « D'où G apprend » : le
-# coût non saturant, dont la pente est raide là où D est sûr de lui. Nous ne changeons que lui.
+# D est sûr de lui, et le gradient de G a disparu. (Le second constat vaut pour tout G à son début : de chaque z, il
+# tire à peu près le même gris. Ce G-ci n'en sort jamais.) Le remède se trouve sous « À partir de quoi G apprend » :
+# le coût non saturant, dont la pente est raide là où D est sûr de lui. Nous ne changeons que ce coût.
 
 # %%
 diagnosis, moving = train_digits(non_saturating_loss, descent, d_lr=4e-3, head_start=200)
@@ -331,8 +331,8 @@ assert saturated[-20:].abs().mean() < 0.05 < moving[-20:].abs().mean()
 
 # %% [markdown]
 # À gauche, les deux *coûts* ne bougent plus : une courbe immobile n'est pas le signe d'un équilibre. À droite, G
-# apprend, avec le même D. De simples pas de gradient sont pourtant lents et heurtés, et les images fausses peuvent
-# encore beaucoup se ressembler. Avec Adam pour G, la boucle est celle que tout le monde écrit :
+# apprend, avec le même D. De simples pas de gradient sont pourtant lents et irréguliers, et les images générées
+# peuvent encore beaucoup se ressembler. Avec Adam pour G, la boucle est celle que tout le monde écrit :
 
 
 # %%
@@ -347,8 +347,8 @@ assert "D too strong" not in str(diagnosis)
 # ## Trois questions
 #
 # 1. G a atteint son but : p = q. Que dit le meilleur D de chaque image, et que vaut alors V ?
-# 2. D est sûr d'une image fausse : son logit est -5. Combien de fois le coût non saturant y est-il plus raide que
-#    le coût saturant ?
+# 2. D est sûr qu'une image générée est fausse : son logit est -5. Combien de fois le coût non saturant y est-il
+#    plus raide que le coût saturant ?
 # 3. G dessine un seul des huit modes, parfaitement. Que vaut à peu près la divergence de Jensen–Shannon : 0, log
 #    2, ou entre les deux ?
 #

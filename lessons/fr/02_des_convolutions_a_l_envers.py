@@ -6,7 +6,7 @@
 # ont fait un GAN de telles couches, et presque chaque tutoriel en présente la petite sœur pour MNIST.
 #
 # Cette leçon calcule une convolution transposée à la main, montre d'où viennent les damiers, entraîne la paire
-# classique des tutoriels Keras, et la casse par l'erreur la plus fréquente : deux intervalles de pixels.
+# classique des tutoriels Keras, et la casse avec l'erreur la plus fréquente : deux intervalles de pixels.
 
 # %%
 import os
@@ -49,17 +49,19 @@ print(f"{tuple(x.shape)} becomes {tuple(by_hand.shape)}; largest difference {(by
 assert torch.allclose(by_hand, by_torch, atol=1e-5)
 
 # %% [markdown]
-# `padding=1` enlève un pixel de chaque côté du résultat, de sorte que le côté de la sortie vaut $(n - 1) s - 2p +
-# k$ : avec le noyau 4, le pas 2 et le padding 1 habituels, exactement $2n$. Et pourquoi « transposée » ? Une
-# convolution est une matrice appliquée aux pixels ; la convolution transposée applique la matrice transposée. C'est
-# aussi ce que fait le gradient d'une convolution :
+# `padding=1` enlève un pixel de chaque côté du résultat. Avec un côté n, un noyau k, un pas s et un padding p, le
+# nouveau côté vaut $(n - 1) s - 2p + k$ : avec le noyau 4, le pas 2 et le padding 1 habituels, exactement $2n$.
+# (`output_padding=1` ajoute une ligne et une colonne à la fin.) Et pourquoi « transposée » ? Écrivez les pixels comme
+# un seul long vecteur : chaque sortie en est une somme pondérée, une convolution est donc une matrice. La convolution
+# transposée multiplie par la matrice transposée. C'est aussi ce que fait le gradient d'une convolution :
 
 # %%
-sides = [7]
+maps = [torch.zeros(1, 1, 7, 7)]
 for _ in range(2):
-    sides.append((sides[-1] - 1) * 2 - 2 * 1 + 4)
+    maps.append(nn.ConvTranspose2d(1, 1, 4, stride=2, padding=1)(maps[-1]))
+sides = [one.shape[2] for one in maps]
 print("sides of the maps:", sides)
-assert sides == [7, 14, 28]
+assert sides == [7, (7 - 1) * 2 - 2 * 1 + 4, (14 - 1) * 2 - 2 * 1 + 4] == [7, 14, 28]
 
 image = torch.randn(1, 1, 6, 6, requires_grad=True)
 output = conv2d(image, kernel[None, None], stride=2, padding=1)
@@ -89,11 +91,10 @@ assert inner[4].unique().tolist() == [4]
 # %% [markdown]
 # ## LeakyReLU, sigmoïde et tanh
 #
-# G n'apprend que par le gradient qui revient à travers D. Une ReLU de D n'en laisse passer aucun là où son entrée
-# est négative : dans chaque couche, la moitié de l'information sur l'image fausse est perdue. LeakyReLU en laisse
-# passer un cinquième. Dans la dernière couche de G, l'activation fixe l'*intervalle* des pixels : la sigmoïde donne
-# [0, 1], tanh [-1, 1]. Il faut amener les images dans le même intervalle, sinon D les distingue sans regarder la
-# moindre forme.
+# G n'apprend que par le gradient qui revient à travers D. Une ReLU de D n'en laisse passer aucun là où son entrée est
+# négative ; LeakyReLU en laisse passer un cinquième. Dans la dernière couche de G, l'activation fixe l'*intervalle* des
+# pixels : la sigmoïde donne [0, 1], tanh [-1, 1]. Il faut amener les images réelles dans le même intervalle, sinon D
+# distingue le réel du faux sans regarder la moindre forme.
 
 # %%
 images = torch.tensor(open_images(DataOptions(source="digits28")).images[:2000])  # uint8 [2000 1 28 28]
@@ -174,13 +175,12 @@ show(G)
 assert "different ranges" not in str(diagnosis)
 
 # %% [markdown]
-# Dès le début, les pixels voisins vont ensemble : ce sont des traits, et non des points isolés. La recette `cnn` de
-# Ganvas est cette paire, et `cnn-stable` les mêmes réseaux avec un coût qui n'a pas besoin de chance (leçon 5).
+# Les pixels voisins vont ensemble : ce sont des traits, et non les points isolés de la leçon 1. La recette `cnn` de
+# Ganvas est cette paire, et `cnn-stable` les mêmes réseaux avec un coût qui n'a pas besoin de chance (leçons 5 et 6).
 #
 # ## Cassé exprès
 #
-# Une ligne est oubliée : les images restent dans [0, 1], alors que G finit par tanh. Rien ne plante, les coûts ont
-# leur allure habituelle.
+# Une ligne est oubliée : les images restent dans [0, 1], alors que G finit par tanh. Rien ne plante.
 
 # %%
 G, diagnosis = train(in_sigmoid_range, ROUNDS)
@@ -190,35 +190,39 @@ assert "different ranges" in str(diagnosis)
 # %% [markdown]
 # Le diagnostic nomme les deux intervalles. Le remède tient en une ligne : `images / 127.5 - 1`, ou une sigmoïde
 # comme dernière activation de G. Ganvas lit des pixels de n'importe quel intervalle et les amène lui-même dans
-# celui de G ; dans votre propre boucle, cette ligne est à vous.
+# celui de G ; dans votre propre boucle, c'est à vous d'écrire cette ligne.
 #
 # ## Trois questions
 #
 # 1. Une convolution transposée de noyau 5, pas 2, padding 2 et `output_padding=1` : quel est le côté de la sortie
 #    d'une carte 7×7 ?
 # 2. Quels noyaux, jusqu'à 6 et avec des poids égaux, ne font pas de damier avec un pas de 2 ?
-# 3. Toutes les couches de D sont des LeakyReLU(0.2). D'un facteur combien au plus le gradient diminue-t-il à
+# 3. Toutes les activations de D sont des LeakyReLU de pente 0,2. Par combien le gradient est-il divisé, au plus, à
 #    travers trois d'entre elles ?
 #
 # Les réponses sont dans la cellule suivante, calculées.
 
 # %% tags=["hide-input", "answers"] jupyter={"source_hidden": true}
 layer = nn.ConvTranspose2d(1, 1, 5, stride=2, padding=2, output_padding=1)
+print("1.", layer(torch.zeros(1, 1, 7, 7)).shape[2])
 assert layer(torch.zeros(1, 1, 7, 7)).shape[2] == (7 - 1) * 2 - 2 * 2 + 5 + 1 == 14  # 1.
 
 even = []
 for k in range(2, 7):
     reached = conv_transpose2d(torch.ones(1, 1, 9, 9), torch.ones(1, 1, k, k), stride=2)[0, 0, 5:-5, 5:-5]
     even += [k] if len(reached.unique()) == 1 else []
+print("2.", even)
 assert even == [2, 4, 6]  # 2. the multiples of the stride
 
 z = torch.tensor(-1.0, requires_grad=True)
 nn.Sequential(nn.LeakyReLU(0.2), nn.LeakyReLU(0.2), nn.LeakyReLU(0.2))(z).backward()
+print(f"3. {1 / z.grad.item():.0f} times")
 assert round(z.grad.item(), 4) == 0.008  # 3. 0.2 to the third power: 125 times; a ReLU would pass nothing
 
 # %% [markdown]
 # ## Un exercice avec vos propres images
 #
 # `ganvas train cnn-stable --data photos --resolution 32 --minutes 5`, puis regardez le film `training.webp` dans le
-# dossier de l'entraînement : qu'est-ce qui apparaît d'abord, les couleurs ou les formes ? Changez ensuite le noyau
-# de `make_pair` en 3 (padding 1, `output_padding=1`), entraînez de nouveau, et cherchez le damier.
+# dossier de l'entraînement : qu'est-ce qui apparaît d'abord, les couleurs ou les formes ? Ensuite, dans
+# cette leçon, changez en 3 le noyau des deux `ConvTranspose2d` de G (avec `output_padding=1` à côté de `padding=1`),
+# entraînez de nouveau sur les chiffres, et cherchez le damier.

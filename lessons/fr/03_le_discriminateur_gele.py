@@ -42,9 +42,9 @@ images = images.transpose(0, 2, 3, 1) / np.float32(127.5) - 1  # float [2000 28 
 # ## La boucle telle qu'on l'écrit partout
 #
 # Deux petits réseaux, et les trois étapes des tutoriels. Pour qui vient de PyTorch : un modèle Keras est *compilé*
-# avec son coût et son optimiseur, et `train_on_batch(x, y)` est ensuite une mise à jour entière, passe avant, passe
-# arrière et pas ; il renvoie le coût et les métriques du lot, ici l'exactitude de D. Lisez `play` lentement, et
-# demandez-vous à chaque mise à jour quels poids elle a le droit de changer.
+# avec son coût et son optimiseur, et `train_on_batch(x, y)` est alors une mise à jour entière : propagation avant,
+# rétropropagation et pas de l'optimiseur. Elle renvoie le coût et les métriques du lot, ici l'exactitude de D.
+# Lisez `play` lentement, et demandez-vous à chaque mise à jour quels poids elle a le droit de changer.
 
 
 # %%
@@ -107,10 +107,10 @@ print("\n".join(log[::3]))
 # %% [markdown]
 # ## Ce que disent les coûts
 #
-# Le nombre après « D loss » est la moyenne de deux entropies croisées, sur les vraies images et sur les fausses ;
-# l'exactitude à côté est la part des deux que D met du bon côté de ½, et la moitié ne vaut pas mieux que le hasard.
-# Un D qui répond ½ à tout y a $-\log \frac12 = 0{,}69$. Celui-ci commence près de 0,69, puis ne fait que *se
-# dégrader*, tandis que le coût de G baisse. Un D qui apprend ne peut pas faire cela longtemps : il pourrait au
+# Le nombre après « D loss » est la moyenne de deux entropies croisées, sur les images réelles et sur les images
+# générées ; l'exactitude à côté est la part des deux que D met du bon côté de ½, et la moitié ne vaut pas mieux que
+# le hasard. Un D qui répond ½ à tout y a $-\log \frac12 = 0{,}69$. Celui-ci commence près de 0,69, puis ne fait que
+# *se dégrader*, tandis que le coût de G baisse. Un D qui apprend ne peut pas faire cela longtemps : il pourrait au
 # moins revenir à la réponse ½. D n'apprend donc pas, et cela se lit dans les coûts seuls, sans le programme.
 #
 # `ganvas diagnose log.txt` le fait pour n'importe quel journal, de n'importe qui ; en Python :
@@ -162,8 +162,8 @@ assert change[False] == 0 < change[True]
 assert change[True] < 1e-3
 
 # %% [markdown]
-# Keras dit bien quelque chose, une fois, parmi les autres lignes d'un notebook. Voici ce que le premier
-# entraînement nous a dit :
+# Keras dit bien quelque chose, une fois, parmi les autres lignes d'un carnet. Voici ce que le premier entraînement
+# nous a dit :
 
 # %%
 texts = {str(one.message) for one in told if "trainable weights" in str(one.message)}
@@ -244,7 +244,7 @@ assert "D is frozen" not in str(diagnosis)
 
 # %% [markdown]
 # Avec TensorFlow derrière Keras, la même chose s'écrit `tape.gradient(d_loss, D.trainable_weights)` et
-# `optimiser.apply_gradients` ; dans un `train_step` à vous, elle marche avec `fit`.
+# `optimiser.apply_gradients` ; dans votre propre `train_step`, cela marche avec `fit`.
 #
 # ## La même faute en PyTorch
 #
@@ -265,7 +265,7 @@ except RuntimeError as error:
 assert "does not require grad" in message
 
 # %% [markdown]
-# Il ne dit rien quand c'est l'*optimiseur* qui n'est pas le bon. On y arrive d'ordinaire dans un notebook : la
+# Il ne dit rien quand c'est l'*optimiseur* qui n'est pas le bon. On y arrive d'ordinaire dans un carnet : la
 # cellule qui crée les réseaux est exécutée une deuxième fois, celle qui crée les optimiseurs ne l'est pas.
 # L'optimiseur de D fait alors bouger les poids d'un réseau dont plus personne ne se sert.
 
@@ -307,8 +307,8 @@ assert "D is frozen" not in str(diagnosis)
 #
 # 1. Combien de tenseurs de poids le modèle combiné met-il à jour tant que D est gelé, et combien si l'on a oublié
 #    le drapeau ?
-# 2. D répond 0,5 à chaque vraie image et 0,8 à chaque fausse. Qu'affiche la boucle comme « D loss » ? Un D qui
-#    apprend peut-il en rester là ?
+# 2. D répond 0,5 à chaque image réelle et 0,8 à chaque image générée. Qu'affiche la boucle comme « D loss » ? Un D
+#    qui apprend peut-il en rester là ?
 # 3. Les poids de D ont `requires_grad=False` pendant que G apprend. G reçoit-il encore un gradient à travers D ?
 #
 # Les réponses sont dans la cellule suivante, calculées.
@@ -318,13 +318,16 @@ G, D, combined = compile_pair()
 counts = [len(combined.trainable_weights)]
 D.trainable = True
 counts += [len(combined.trainable_weights)]
+print("1.", counts)
 assert counts == [10, 18]  # 1. G's ten; with D's eight in the second case, and G's loss would move D too
 
 printed = 0.5 * (-np.log(0.5) - np.log(1 - 0.8))
+print(f"2. {printed:.2f}; by saying 0.5 to everything {-np.log(0.5):.2f}")
 assert round(printed, 2) == 1.15 > 0.69  # 2. no: by saying 0.5 to everything D would have 0.69
 
 G, D = nn.Linear(3, 2), nn.Linear(2, 1).requires_grad_(False)
 softplus(-D(G(torch.ones(1, 3)))).mean().backward()
+print("3. G's gradient:", G.weight.grad.abs().sum().item(), "- D's:", D.weight.grad)
 assert G.weight.grad.abs().sum() > 0  # 3. yes: the gradient with respect to D's input needs no gradient of its weights
 assert D.weight.grad is None
 
@@ -334,5 +337,5 @@ assert D.weight.grad is None
 # Mettez deux cents photos dans un dossier, et jouez la boucle de cette leçon sur elles à la place des chiffres :
 # dans la première cellule, `open_images(DataOptions(source="photos", resolution="28", channels=1)).images`, sans
 # `[:2000]` ; les lignes qui suivent en font des flottants. Écrivez ce qu'elle affiche dans un fichier, une fois
-# avec `unfreeze=True` et une fois sans, et lancez `ganvas diagnose` sur les deux. Si vous avez le journal d'un
-# ancien notebook à vous, lancez-le aussi sur celui-là.
+# avec `unfreeze=True` et une fois sans, et lancez la commande `ganvas diagnose` sur les deux. Si vous avez le
+# journal d'un de vos anciens carnets, lancez-la aussi sur celui-là.

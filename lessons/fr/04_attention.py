@@ -1,13 +1,13 @@
 # %% [markdown]
 # # 4. L'attention
 #
-# **L'affirmation.** « Une convolution ne voit que les pixels voisins. Dans l'attention, chaque partie d'une image
+# **L'affirmation.** « Une convolution ne voit que les pixels voisins. Avec l'attention, chaque partie d'une image
 # voit toutes les autres. Un GAN fait de Transformers dessine donc mieux. » Le Transformer vient de la traduction
 # (Vaswani et al. 2017) ; il est arrivé dans les GAN par une couche parmi des convolutions (Zhang et al. 2019), puis
 # seul (Jiang et al. 2021).
 #
 # Cette leçon découpe un chiffre en 49 tokens, calcule l'attention à la main, montre ce que l'attention *ne* sait
-# *pas*, casse un générateur en l'oubliant, puis demande aux nombres si l'affirmation tient avec un petit budget.
+# *pas*, casse un générateur en oubliant cela, puis demande aux nombres si l'affirmation tient avec un petit budget.
 
 # %%
 import math
@@ -86,8 +86,9 @@ print(f"the largest weight of a token is {largest[0]:.2f} without the root, {lar
 assert largest[0] > 0.7 > 0.3 > largest[1]
 
 # %% [markdown]
-# C'est à cela que sert la racine : un produit de deux vecteurs aléatoires de d nombres a l'écart type $\sqrt d$.
-# Sans la division, un seul token reçoit presque tout le poids, et la softmax n'a presque plus de gradient.
+# C'est à cela que sert la racine : le produit scalaire de deux vecteurs aléatoires de d nombres a un écart type de
+# $\sqrt d$. Sans la division, un seul token reçoit presque tout le poids, et la softmax n'a presque plus de
+# gradient.
 #
 # ## Ce que l'attention ne sait pas
 #
@@ -226,12 +227,13 @@ assert show(G) > 0.05
 assert "D is too strong" not in str(diagnosis)
 
 # %% [markdown]
-# ## Presque égal suffit à nuire
+# ## Presque égaux, cela suffit à nuire
 #
 # Le GAN à auto-attention des tutoriels a des plongements de position, et 49 tokens qui diffèrent dès le début. Il
 # commence pourtant par des carrés presque égaux. Regardons ses premières couches avant tout entraînement : de
-# combien les tokens diffèrent-ils après une attention, rapporté à toute leur variation ? Comme dans les tutoriels,
-# puis avec de plus grands plongements de position, puis avec une connexion résiduelle autour de l'attention.
+# combien les tokens d'une image diffèrent-ils après une attention, par rapport à toute leur variation ? Comme dans
+# les tutoriels, puis avec de plus grands plongements de position, puis avec une connexion résiduelle autour de
+# l'attention.
 
 
 # %%
@@ -257,14 +259,14 @@ assert min(alike[0.05, True], alike[1, True]) > 0.9
 # Les requêtes et les clés non entraînées ont de petits produits : chaque poids est proche de 1/49, et chaque token
 # devient la moyenne de tous. Une connexion résiduelle garde le token lui-même : c'est pourquoi chaque bloc de
 # Transformer en a une. De plus grands plongements de position rendent les produits plus grands. Ganvas a les deux
-# réseaux : la recette `transformer` est celui des tutoriels, tel quel, `transformer-stable` commence avec des
-# positions de ±1 et un coût qui n'a pas besoin de chance (leçon 5).
+# réseaux : la recette `transformer` est le réseau des tutoriels, tel quel ; `transformer-stable` commence avec des
+# positions de ±1 et a un coût qui n'a pas besoin de chance (leçon 5).
 #
 # ## Un budget, deux réseaux
 #
 # Venons-en à l'affirmation. Nous entraînons les deux recettes sur le même nombre d'images ; `ganvas.compare` évalue
 # les deux entraînements de la même façon et écrit un rapport. (Si on lui donne des noms de recettes, il les
-# entraîne lui-même.) Les réseaux sont étroits, le budget est petit, et il n'y a qu'une graine chacun : c'est un
+# entraîne lui-même.) Les réseaux sont étroits, le budget est petit, et chaque recette n'a qu'une graine : c'est un
 # aperçu, pas une preuve.
 
 # %%
@@ -297,12 +299,12 @@ plt.show()
 # %% [markdown]
 # Lisez le tableau de haut en bas. Le G du Transformer est le plus petit. Son D est cent fois plus grand que celui
 # du CNN, car sa première couche voit tous les pixels à la fois et a ses propres poids pour chaque token. Une image
-# coûte environ deux fois plus d'opérations : on entraîne donc moins d'images par seconde. Puis lisez la distance :
+# coûte environ deux fois plus d'opérations : on traite donc moins d'images par seconde. Puis lisez la distance :
 # après 8 000 images, celle du Transformer est la plus petite. (La forme rapide voit trop peu d'images pour le
 # dire.)
 #
 # Cela prouve-t-il l'affirmation ? Ce qui était égal, c'est le nombre d'*images*. Dans le même *temps*, le CNN en
-# aurait vu davantage. Et les deux D n'ont pas la même taille : ce n'est pas la seule attention que l'on compare
+# aurait vu davantage. Et les deux D n'ont pas la même taille : ce n'est pas seulement l'attention que l'on compare
 # ici. Il manque à l'affirmation sa condition : meilleur avec *quel* budget, et comparé à quoi ? Posez les deux
 # questions chaque fois que l'on compare deux réseaux.
 #
@@ -310,21 +312,24 @@ plt.show()
 #
 # 1. Une tête a 49² poids pour une image de 28×28. Par combien ce nombre est-il multiplié pour 56×56, avec des
 #    carrés de même taille ?
-# 2. Les 49 tokens sont tous égaux. Quels poids chacun a-t-il ?
+# 2. Les 49 tokens sont tous égaux. Quels poids d'attention chacun a-t-il ?
 # 3. La couche d'attention du réseau classique a des tokens de largeur 128 et 4 têtes de largeur 128. Combien
 #    a-t-elle de paramètres ?
 #
 # Les réponses sont dans la cellule suivante, calculées.
 
 # %% tags=["hide-input", "answers"] jupyter={"source_hidden": true}
+print(f"1. {(56 // 4) ** 2} tokens, {196**2 // 49**2} times the weights of attention")
 assert (56 // 4) ** 2 == 196
 assert 196**2 / 49**2 == 16  # 1. twice the side: four times the tokens, sixteen times the weights
 
 equal = torch.randn(1, 1, 1, 64).expand(1, 1, 49, 64)
 _, weights = attention(equal, equal, equal)
+print(f"2. {weights.min():.4f} to {weights.max():.4f}: 1/49 for all")
 assert torch.allclose(weights, torch.tensor(1 / 49))  # 2. the same for all: each token becomes the mean
 
 layer = nn.ModuleList([nn.Linear(128, 3 * 4 * 128), nn.Linear(4 * 128, 128)])  # q, k and v of 4 heads; the way back
+print(f"3. {count(layer):,}")
 assert count(layer) == 128 * 1536 + 1536 + 512 * 128 + 128 == 263_808  # 3. and none of it depends on the 49
 
 # %% [markdown]

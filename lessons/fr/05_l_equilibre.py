@@ -2,11 +2,11 @@
 # # 5. L'équilibre
 #
 # **L'affirmation.** Il faut tenir G et D en équilibre : un D qui gagne toujours n'apprend rien à G, et un G qui
-# gagne toujours est devant un D qui n'apprend plus. Les cours citent donc bien des remèdes : plus de pas pour l'un
+# gagne toujours joue contre un D qui n'apprend plus. Les cours citent donc bien des remèdes : plus de pas pour l'un
 # des deux, deux taux d'apprentissage, des mises à jour sautées, du bruit, du dropout, des pénalités de gradient.
 #
 # Cette leçon joue le plus petit jeu qui soit, où l'on voit l'effet de chacun : certains ne changent que l'allure,
-# et peu amènent le jeu au repos. Puis elle tourne les mêmes réglages sur des chiffres, et montre des entraînements
+# et peu amènent le jeu au repos. Puis elle essaie les mêmes réglages sur des chiffres, et montre des entraînements
 # dont les coûts se ressemblent et les images non.
 
 # %%
@@ -25,14 +25,14 @@ torch.set_num_threads(1)  # networks as small as these are no faster with more
 # %% [markdown]
 # ## Un jeu à deux nombres
 #
-# Toutes les données réelles sont le même nombre, 0. G a un seul paramètre : il dessine le nombre θ. D aussi n'en a
-# qu'un : son logit est ψx. C'est le Dirac-GAN de Mescheder et al. 2018. Le but du jeu est θ = 0 ; D y est au repos
+# Toutes les données réelles sont le même nombre, 0. G a un seul paramètre : il dessine le nombre θ. D n'en a qu'un
+# aussi : son logit est ψx. C'est le Dirac-GAN de Mescheder et al. 2018. Le but du jeu est θ = 0 ; D y est au repos
 # en ψ = 0, car il ne peut pas distinguer les deux. Le jeu de la première leçon, sous sa forme minimax, s'écrit
 #
 # $$L_D = \log 2 + \mathrm{softplus}(\psi\theta), \qquad L_G = -\mathrm{softplus}(\psi\theta).$$
 #
-# Quand θ est au-dessus de 0, D apprend un ψ négatif ; G descend alors, et dépasse 0, avant que D se soit retourné.
-# Chaque pas est juste, et les deux tournent en rond.
+# Quand θ est au-dessus de 0, D apprend un ψ négatif ; G descend alors, et dépasse 0, avant que ψ ait changé de
+# signe. Chaque pas est juste, et les deux tournent en rond.
 
 # %%
 NORMAL = torch.special.ndtri((torch.arange(64) + 0.5) / 64)  # 64 values of a standard normal, equally likely
@@ -45,7 +45,7 @@ def descend(parameter, loss, rate):
 
 
 def play(*, d_steps=1, d_rate=0.1, g_rate=0.1, skip_d_below=0.0, noise=0.0, penalty=None, rounds=300):
-    """The game from θ = ψ = 1; returns θ, ψ and D's loss after each round, float [rounds 3]."""
+    """The game from θ = ψ = 1; returns θ, ψ after each round, D's loss before its last step, float [rounds 3]."""
     theta, psi = torch.tensor(1.0, requires_grad=True), torch.tensor(1.0, requires_grad=True)
     history = []
     for _ in range(rounds):
@@ -61,9 +61,10 @@ def play(*, d_steps=1, d_rate=0.1, g_rate=0.1, skip_d_below=0.0, noise=0.0, pena
 
 
 # %% [markdown]
-# La pente de D est ψ partout : une pénalité sur le gradient de D est donc une pénalité sur ψ. R1 sur les réelles et
-# R2 sur les fausses sont ici la même chose, γ/2 · ψ² : centrées en zéro, elles demandent un D plat. La pénalité de
-# WGAN-GP, λ (|ψ| - 1)², est centrée en un : elle demande une pente de 1.
+# Une *pénalité de gradient* ajoute au coût de D ce qui croît avec la pente de D. R1 prend γ/2 fois le carré de la
+# pente sur les réelles, R2 de même sur les fausses : centrées en zéro, elles demandent un D plat. La pénalité de
+# WGAN-GP, λ (pente - 1)² en des points entre réelles et fausses, est centrée en un : elle demande une pente de 1. Ici,
+# la pente de D est ψ partout : R1 et R2 sont donc la même chose, γ/2 · ψ², et la troisième est λ (|ψ| - 1)².
 
 
 # %%
@@ -92,7 +93,7 @@ for (above, below), (title, history) in zip(axes.T, games.items()):
     theta, psi, d_loss = history.T.numpy()
     above.plot(theta, psi, linewidth=0.7)
     above.plot(0, 0, "k+")
-    above.set(title=title, xlim=(-4, 4), ylim=(-4, 4), aspect="equal")
+    above.set(title=title, xlim=(-5, 5), ylim=(-5, 5), aspect="equal")
     below.plot(d_loss, linewidth=0.7, label="D's loss")
     below.set_ylim(0, 3)
 axes[0, 0].set(xlabel="θ", ylabel="ψ")
@@ -100,13 +101,14 @@ axes[1, 0].legend()
 plt.show()
 
 # %%
-print("                      |θ| in the last 100 rounds   D's loss")
+print("               largest |θ| of the last 100 rounds   D's mean loss there")
 swing = {}
 for title, history in games.items():
     swing[title] = history[-100:, 0].abs().max().item()
     print(f"{title:22}{swing[title]:12.3f}{history[-100:, 2].mean():25.2f}")
 assert swing["plain"] > 1
 assert min(swing["D's rate × 4"], swing["five steps of D"], swing["rates ÷ 4"]) > 0.3
+assert 0.2 < swing["D skipped"] < 0.6
 assert max(swing["instance noise"], swing["R1 or R2"]) < 0.1
 assert swing["one-centred"] > 2
 
@@ -115,12 +117,13 @@ assert swing["one-centred"] > 2
 #
 # - Les **rapports de pas, deux taux d'apprentissage** (TTUR, Heusel et al. 2017) et des **taux plus bas**
 #   changent l'allure et la forme du cercle. Le jeu continue.
-# - **Sauter** les mises à jour de D tant que son coût est bas ne l'arrête pas non plus.
+# - **Sauter** les mises à jour de D tant que son coût est bas rétrécit le cercle, jusqu'au seuil ; là, il continue
+#   sans fin.
 # - Le **bruit d'instance** (Sønderby et al. 2017) sur les réelles et les fausses, et les **pénalités centrées en
 #   zéro** (R1, R2), changent le cercle en une spirale qui finit au but.
-# - La **pénalité centrée en un** demande une pente de 1 même là où D devrait être plat. Ici, elle empêche ψ de
-#   changer de signe, et G est poussé loin du but. (En général, un tel jeu n'arrive pas forcément au repos :
-#   Mescheder et al. 2018.)
+# - La **pénalité centrée en un** demande une pente de 1 même là où D devrait être plat. Ici, le coût de D tire ψ
+#   au-dessous de 0 et la pénalité le tire vers 1 : près de ψ = 0 les deux se compensent, et G s'éloigne du but,
+#   jusqu'à θ = 4. (En général, un tel jeu n'arrive pas forcément au repos : Mescheder et al. 2018.)
 #
 # Un jeu à deux nombres ne prouve rien pour des réseaux. Mais il dit ce qu'il faut attendre d'un réglage :
 # amortit-il le jeu, ou n'en change-t-il que l'allure ?
@@ -128,10 +131,11 @@ assert swing["one-centred"] > 2
 # ## Les mêmes réglages sur des chiffres
 #
 # Chacun est une option de `ganvas train`, et un argument de `ganvas.train`. Les données sont 1 400 chiffres de 8×8
-# pixels, les réseaux les petits de la recette `digits`, le coût le simple coût non saturant. On tourne un réglage à
-# la fois ; le **dropout** dans D s'y ajoute. (Pour sauter des mises à jour : `skip_d_below`.) Une ligne de
-# `stats.jsonl`, dans le dossier d'un entraînement, contient entre autres les deux coûts et la *distance d'énergie*
-# entre les pixels des images fausses et ceux des réelles (Székely & Rizzo 2013) : 0 pour des distributions égales.
+# pixels, les réseaux sont ceux de la recette `digits`, petits, et le coût est le simple coût non saturant. On
+# change un réglage à la fois ; le **dropout** dans D s'y ajoute. (Pour sauter des mises à jour : `skip_d_below`.)
+# Une ligne de `stats.jsonl`, dans le dossier d'un entraînement, contient entre autres les deux coûts et la
+# *distance d'énergie* entre les pixels des images générées et ceux des réelles (Székely & Rizzo 2013) : 0 pour des
+# distributions égales.
 
 # %%
 KIMG = 6 if FAST else 12  # the beginning, where the knobs differ most: given time, the plain game learns too
@@ -186,17 +190,19 @@ for title in runs:
 assert loss_at_end["d_steps=5"] < 0.7 * loss_at_end["plain"]
 assert distance_at_end["r1=r2=1"] < distance_at_end["plain"] / 2
 assert min(distance_at_end, key=distance_at_end.__getitem__) == "r1=r2=1"
+by_distance, by_loss = (sorted(ends, key=ends.__getitem__) for ends in (distance_at_end, loss_at_end))
+assert by_distance not in (by_loss, by_loss[::-1])
 
 # %% [markdown]
 # Cinq pas de D abaissent son coût : il a plus d'avance, et à kimg égaux G n'a qu'un cinquième des mises à jour. Ce
-# sont les pénalités qui amènent les images fausses au plus près des réelles ; et aucun ordre des coûts ne l'aurait
-# dit.
+# sont les pénalités qui amènent les images générées au plus près des réelles. Triez le tableau selon le coût de D : ce
+# n'est pas l'ordre des distances.
 #
 # ## Quand le coût ne dit rien
 #
-# Un D qui ne distingue pas les réelles des fausses répond 1/2 à tout : son coût est log 4 = 1,39, et celui de G log
-# 2 = 0,69. C'est ainsi à la fin d'un jeu parfait. Quand encore ? Le jeu à deux nombres en a montré un cas : avec la
-# pénalité centrée en un, le coût de D reste près de log 4, et θ est loin de 0.
+# Un D qui ne distingue pas les réelles des fausses répond 1/2 à tout : son coût est log 4 = 1,39, et celui de G
+# log 2 = 0,69. C'est ainsi à la fin d'un jeu parfait. Quand encore ? Le jeu à deux nombres a montré un cas : avec
+# la pénalité centrée en un, le coût de D reste près de log 4, et θ est loin de 0.
 
 # %%
 alike = {"r1=r2=1": runs["r1=r2=1"], "plain": runs["plain"], "rates of 1e-6": train("still", g_lr=1e-6, d_lr=1e-6)}
@@ -217,9 +223,10 @@ assert max(losses) - min(losses) < 0.4
 assert distances[2] > 1.3 * distances[1] > 3 * distances[0]
 
 # %% [markdown]
-# Les coûts de D se ressemblent, les images non. Dans le dernier entraînement, personne n'a rien appris : D est au
-# niveau du hasard parce qu'il est mauvais, dans le premier parce que G est bon. Un coût de ce jeu compare deux
-# joueurs ; il ne dit pas ce qu'ils valent. Regardez des images, et mesurez-les.
+# Les coûts de D se ressemblent, les images non. Dans le dernier entraînement, D est au niveau du hasard parce qu'il n'a
+# rien appris. Dans le premier, les images générées sont meilleures, et les pénalités gardent D plat en plus. Le coût
+# seul ne distingue pas ces cas : il compare deux joueurs, et ne dit pas ce qu'ils valent. Regardez des images, et
+# mesurez-les.
 #
 # ## Cassé exprès
 #
@@ -233,8 +240,8 @@ print(diagnosis)
 assert "D is too strong" in str(diagnosis)
 
 # %% [markdown]
-# On tourne un seul réglage : le taux de G. Puis un second, les pénalités, tout le reste étant aussi injuste
-# qu'avant.
+# On change un seul réglage : le taux d'apprentissage de G. Puis un second, les pénalités, tout le reste étant aussi
+# injuste qu'avant.
 
 # %%
 faster = train("faster", objective="minimax", d_steps=5, d_lr=1e-2, g_lr=1e-3)
@@ -258,18 +265,22 @@ assert distances[0] > 1.5 * distances[1] > 3 * distances[2]
 # %% tags=["hide-input", "answers"] jupyter={"source_hidden": true}
 psi = torch.tensor(0.0)  # 1. log 4 in both: the loss of D does not see where G is
 for theta in (0.0, 1.0):
+    print(f"1. {softplus(-psi * 0.0) + softplus(psi * theta):.3f}")
     assert torch.isclose(softplus(-psi * 0.0) + softplus(psi * theta), torch.tensor(4.0).log())
 
+print("2.", 100_000 // 64 // 5)
 assert 100_000 // 64 // 5 == 312  # 2. five times fewer than D: at equal kimg, more steps of D are fewer of G
 
 for penalty, change in ((zero_centred, -0.3), (one_centred, -0.4)):  # 3. γψ, and 2λ(|ψ| - 1): the second ends at 1
     psi = torch.tensor(3.0, requires_grad=True)
+    print(f"3. {(descend(psi, penalty(psi), 0.1) - psi).item():.1f}")
     assert abs((descend(psi, penalty(psi), 0.1) - psi).item() - change) < 1e-5
 
 # %% [markdown]
 # ## Un exercice avec vos propres images
 #
-# Entraînez la paire classique sur un dossier de photos : `ganvas train cnn --data photos --resolution 32 --kimg
-# 40`, puis la même avec `--d-steps 3`, puis avec `--objective rpgan --r1 10 --r2 10`. Mettez ensuite les courbes
-# des trois dans une figure, `ganvas plot RUN RUN RUN`, et dites d'après les seules courbes lequel a les meilleures
-# images. `ganvas evaluate RUN --quick` a la réponse.
+# Entraînez la paire classique sur un dossier de photos, telle quelle, avec plus de pas de D, et avec des pénalités :
+# `ganvas train cnn --data photos --resolution 32 --kimg 40`, la même commande avec `--d-steps 3`, et la même avec
+# `--r1 10 --r2 10`. Mettez ensuite les courbes des trois dans une figure, `ganvas plot RUN RUN RUN` avec les dossiers
+# que les entraînements ont nommés, et dites d'après le seul `curves.png` lequel a les meilleures images. `ganvas
+# evaluate RUN --quick` a la réponse.

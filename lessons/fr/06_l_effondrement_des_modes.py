@@ -2,7 +2,7 @@
 # # 6. L'effondrement des modes
 #
 # **L'affirmation.** Une distribution d'images a des *modes* : des sortes d'images, comme les dix chiffres. Un GAN
-# peut en dessiner quelques-uns et jamais les autres ; à l'extrême, toutes les images générées sont la même : c'est
+# peut en dessiner quelques-uns et jamais les autres ; à l'extrême, toutes les images générées sont identiques : c'est
 # l'*effondrement des modes* (« mode collapse »). Les coûts ne le montrent pas toujours. On compte donc les modes
 # (Goodfellow 2016 ; Metz et al. 2017).
 #
@@ -53,22 +53,22 @@ assert modes_of(draw_ring(4000)) == 8
 assert modes_of(centres[3] + SPREAD * torch.randn(4000, 2)) == 1  # every point is perfect, seven modes are missing
 
 # %% [markdown]
-# ## Le jeu, avec des remèdes à mettre en marche
+# ## Le jeu, avec des remèdes à activer
 #
 # Un GAN s'effondre facilement quand D apprend plus lentement que G. `play` est la boucle de la leçon 1, avec ce qui
 # passe pour y remédier :
 #
 # - **un D plus rapide** : le taux d'apprentissage de D est celui de G ;
-# - **plus de D** : trois mises à jour de D pour chacune de G ;
+# - **plus de D** : trois mises à jour de D pour une de G ;
 # - **des statistiques du lot** : D reçoit, avec chaque point, l'écart type dans son lot (Karras et al. 2018,
 #   d'après Salimans et al. 2016). Des points faux tous pareils se trahissent ;
 # - **RpGAN + R1 + R2** : le coût relativiste par paires compare chaque point faux à un réel, par la différence de leurs
 #   logits, et des pénalités gardent petits les gradients de D sur les deux (Huang et al. 2024). Ici avec des taux
 #   égaux : contre un D cinq fois plus lent, il ne suffit pas non plus. Essayez.
 #
-# Deux autres vous sont laissés. Avec des *taux plus bas*, G va moins loin avant que D ait répondu ; il faut alors
+# Nous vous en laissons deux autres. Avec des *taux plus bas*, G va moins loin avant que D ait répondu ; il faut alors
 # plus de tours. Le *déroulement* (« unrolling ») fait descendre à G son coût contre le D de quelques pas plus tard,
-# le gradient passant à travers ces pas (Metz et al. 2017). Chacun de ses tours coûte bien plus cher.
+# le gradient passant à travers ces pas (Metz et al. 2017). Chacun de ses tours coûte plusieurs fois plus cher.
 
 
 # %%
@@ -232,9 +232,9 @@ before = measure(broken)
 # %% [markdown]
 # ## Le remède
 #
-# Le diagnostic a deux corrections : le coût relativiste avec R1 et R2, et un G qui apprend plus lentement contre
-# plus de mises à jour de D. S'il trouve D trop faible, il le dit aussi : que D apprenne au taux de G. La recette a
-# le coût, les pénalités et des taux égaux : il suffit d'enlever ce qui l'a cassée.
+# Le diagnostic propose deux corrections : le coût relativiste avec R1 et R2, et un G qui apprend plus lentement
+# contre plus de mises à jour de D. S'il trouve D trop faible, il le dit aussi : que D apprenne au taux de G. La
+# recette a le coût, les pénalités et des taux égaux : il suffit d'enlever ce qui l'a cassée.
 
 # %%
 remedied = train("remedied")
@@ -246,9 +246,9 @@ assert after["recall"] > before["recall"]
 # ## Mille modes
 #
 # Dix classes sont vite dessinées. Metz et al. 2017 ont fait un jeu de données où il y a plus de modes à compter,
-# StackedMNIST : trois chiffres, un dans le canal rouge, un dans le vert et un dans le bleu d'une même image, font
-# 10 · 10 · 10 = 1 000 classes. Un GAN de ce banc d'essai dessine lui-même les trois canaux ; ici, trois images d'un
-# même G sont empilées, ce qui montre l'effet du nombre. La classe d'un canal est celle du chiffre réel le plus
+# StackedMNIST : trois chiffres, un dans le canal rouge, un dans le vert et un dans le bleu d'une même image, font 10
+# · 10 · 10 = 1 000 classes. Un GAN de ce banc d'essai dessine lui-même les trois canaux ; ici, trois images d'un même
+# G sont empilées, ce qui montre comment ce compte se comporte. La classe d'un canal est celle du chiffre réel le plus
 # proche.
 
 # %%
@@ -274,10 +274,10 @@ assert thousand["held-out reals"] > 800
 assert thousand["remedied"] > 3 * thousand["broken"]
 
 # %% [markdown]
-# Deux mille tirages ne montrent pas mille classes, même d'un échantillonneur parfait : comparez à la dernière
-# ligne. Et le G cassé montre plus d'un mode bien qu'il dessine un seul chiffre : ses images diffèrent un peu, et le
-# chiffre réel le plus proche d'une mauvaise image est tantôt de cette classe, tantôt d'une autre. Ne comptez que
-# les modes de bonnes images.
+# Deux mille tirages, même d'un échantillonneur parfait, ne montrent pas mille classes : comparez à la dernière ligne.
+# Et le G cassé montre plus d'un mode bien qu'il dessine un seul chiffre : ses images diffèrent un peu, et le chiffre
+# réel le plus proche d'une mauvaise image est tantôt de cette classe, tantôt d'une autre. Ne comptez que les modes de
+# bonnes images.
 #
 # ## Trois questions
 #
@@ -292,12 +292,15 @@ assert thousand["remedied"] > 3 * thousand["broken"]
 
 # %% tags=["hide-input", "answers"] jupyter={"source_hidden": true}
 p = torch.tensor([0.5, 0.5])  # 1. the sum of p log (p / 0.1): log 5, and 0 would be a perfect variety
+print(f"1. {(p * (p / 0.1).log()).sum():.2f}")
 assert torch.isclose((p * (p / 0.1).log()).sum(), torch.tensor(5.0).log())
 
 missed = (1 - 1 / 1000) ** 1000  # 2. about 1 / e
+print(f"2. {missed:.2f}")
 assert 0.36 < missed < 0.37
 
 on_real, on_fake = torch.randn(64), torch.randn(64)  # 3. the first falls, and nothing of it is G's merit ...
+print(f"3. {softplus(-on_fake).mean():.2f} becomes {softplus(-(on_fake + 5)).mean():.2f}; RpGAN's stays")
 assert softplus(-(on_fake + 5)).mean() < softplus(-on_fake).mean() / 5
 assert torch.allclose(softplus((on_real + 5) - (on_fake + 5)), softplus(on_real - on_fake), atol=1e-5)  # ... no change
 

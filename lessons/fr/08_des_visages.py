@@ -6,8 +6,8 @@
 # y en a peu, D les apprend par cœur, et G n'apprend rien d'un tel D (Karras et al. 2020 ; Zhao et al. 2020).
 #
 # Cette leçon dessine un jeu de données de visages, le garde dans un zip, construit le DCGAN, le laisse surapprendre
-# vingt images, et l'aide par l'augmentation. Elle dure environ trois minutes sur un ordinateur portable, sans
-# réseau.
+# sur vingt images, et l'aide par l'augmentation. Elle dure environ trois minutes sur un ordinateur portable, sans
+# connexion.
 
 # %%
 import io
@@ -33,8 +33,8 @@ torch.set_num_threads(1)  # networks as small as these are no faster with more
 #
 # Des photos de visages demandent un téléchargement, et l'accord des personnes. Des visages dessinés ne demandent ni
 # l'un ni l'autre : une tête sur un fond uni, des cheveux, des yeux et une bouche, de forme, de place et de couleur
-# aléatoires. Chaque image est dessinée quatre fois trop grande, puis moyennée en 32×32, pour que les bords soient
-# lisses.
+# aléatoires. Chaque image est dessinée quatre fois plus grande, puis réduite à 32×32 par des moyennes, pour que les
+# bords soient lisses.
 
 
 # %%
@@ -123,16 +123,16 @@ show(faces[:12], faces[12:24], title="drawn faces")
 #
 # ## Les règles du DCGAN
 #
-# 1. Pas de pooling : des convolutions à pas dans D, des convolutions transposées dans G (leçon 2).
-# 2. Batch norm dans les deux réseaux, sauf dans la dernière couche de G et la première de D. (La dernière de D, le
-#    logit, n'en a pas non plus.)
+# 1. Pas de pooling : des convolutions de pas 2 dans D, des convolutions transposées dans G (leçon 2).
+# 2. Normalisation par lot (*batch norm*) dans les deux réseaux, sauf dans la dernière couche de G et la première de
+#    D. (La dernière de D, le logit, n'en a pas non plus.)
 # 3. Pas de couches denses cachées : z est lui-même une carte 1×1 à cent canaux.
 # 4. ReLU dans G, et tanh à la fin ; LeakyReLU de pente 0,2 dans D.
-# 5. Des poids tirés d'une loi normale d'écart-type 0,02, et Adam avec β₁ = 0,5.
+# 5. Des poids tirés d'une loi normale d'écart type 0,02, et Adam avec β₁ = 0,5.
 #
 # Aucune n'est une loi : les auteurs les ont trouvées en essayant beaucoup de réseaux. Avec la règle 5, les
 # premières images de G sont presque grises et les premiers logits de D presque nuls. Une convolution suivie d'une
-# batch norm n'a pas de biais : la batch norm le retrancherait aussitôt.
+# normalisation par lot n'a pas de biais : celle-ci le retrancherait aussitôt.
 
 # %%
 WIDTH = 16  # channels of the largest map; 128 in the paper, for 64×64
@@ -180,7 +180,7 @@ assert logits.std() < 0.5  # D is not sure of anything
 # ## Du bruit à un visage
 #
 # La boucle est celle de la leçon 2, avec un mot de plus : `augment`, une fonction pour tout ce que D reçoit. Pour
-# l'instant, elle ne change rien. Les 500 images sur lesquelles on ne s'entraîne jamais sont données à
+# l'instant, elle ne change rien. Les 500 images qui ne servent jamais à l'entraînement sont données à
 # `ganvas.watch` sous le nom de `held_out`.
 
 
@@ -222,7 +222,7 @@ assert "memorised the training images" not in str(diagnosis)
 # %% [markdown]
 # D'abord une tache au milieu, puis des têtes avec des yeux, puis des cheveux et des couleurs : du grossier vers le
 # fin. Dans Ganvas, cette paire est la recette `dcgan`, pour des images de toute taille. Une différence se voit
-# aussitôt : les images sont dessinées par une *moyenne* glissante des poids de G, qui lisse les derniers tours. En
+# aussitôt : les images sont dessinées par une *moyenne* mobile des poids de G, qui lisse les derniers tours. En
 # pleine largeur, c'est le réseau de l'article ; ici, il est aussi étroit que le nôtre.
 
 # %%
@@ -249,8 +249,8 @@ plt.show()
 # %% [markdown]
 # ## Cassé exprès
 #
-# Combien d'images faut-il à un GAN ? Les réseaux, la boucle et le nombre de tours restent. Le zip contient vingt
-# visages.
+# Combien d'images faut-il à un GAN ? Les réseaux, la boucle et le nombre de tours restent les mêmes. Le zip
+# contient vingt visages.
 
 # %%
 write_zip("runs/lesson-8/few.zip", 20, held_out=0)
@@ -263,7 +263,7 @@ assert knows > 0.58
 # %% [markdown]
 # D a mémorisé les images d'entraînement : il les classe au-dessus de visages qu'il n'a jamais vus, alors que tous
 # viennent du même `draw_face`. Pour ce D, « vrai » veut dire « l'un des vingt ». Son coût n'en dit rien : un D qui
-# sait ses images par cœur a un coût bas, tout comme un bon D. Seules des images mises de côté les distinguent.
+# connaît ses images par cœur a un coût bas, tout comme un bon D. Seules des images mises de côté les distinguent.
 #
 # Et G ? Contre un tel D, il ne peut faire mieux que copier. Regardons donc ses images à côté des images
 # d'entraînement les plus proches :
@@ -278,7 +278,7 @@ def nearest(pictures, images):
 show(film[-1], nearest(film[-1], few), title="twenty faces: G's pictures, and the nearest training picture of each")
 
 # %% [markdown]
-# ## L'augmentation, de tout ce que D voit
+# ## L'augmentation de tout ce que D voit
 #
 # En classification, on décale, on recolore et on découpe les images d'entraînement, et l'on en a davantage. Dans un
 # GAN, cela seul est une faute : D apprendrait que des visages décalés et bleus sont vrais, et G les dessinerait. Le
@@ -309,8 +309,8 @@ assert knows_augmented < knows - 0.04
 # %% [markdown]
 # D est maintenant moins sûr de ses vingt images, et les taches sur celles de G ont disparu. Dans Ganvas, le réglage
 # s'appelle `augment` : « diffaugment » est ce T ; « ada » a davantage de transformations et, avec `ada_target=0.6`,
-# adapte leur probabilité au surapprentissage de D. Ils étirent tous deux un petit jeu de données, mais n'y ajoutent
-# aucune sorte de visage qu'il ne contient pas.
+# adapte leur probabilité au surapprentissage de D. Tous deux étirent un petit jeu de données, mais n'y ajoutent
+# aucune sorte de visage qu'il ne contienne déjà.
 #
 # ## Trois questions
 #
@@ -330,16 +330,19 @@ with (
 ):
     for name in stored.namelist():
         packed.writestr(name, stored.read(name))
+print("1. from", os.path.getsize("runs/lesson-8/few.zip"), "to", os.path.getsize("runs/lesson-8/packed.zip"), "bytes")
 assert os.path.getsize("runs/lesson-8/packed.zip") > 0.95 * os.path.getsize(
     "runs/lesson-8/few.zip"
 )  # 1. hardly: a PNG is DEFLATE already
 
+print(f"2. {500 * 32 // 20} times, and {500 * 32 // 4000} times")
 assert 500 * 32 // 20 == 800  # 2. 800 times ...
 assert 500 * 32 / 4000 == 4  # ... and four times: it cannot learn those by heart
 
 good, upside_down = torch.tensor([1.0, 0, 0, 0]), torch.tensor([0, 0, 1.0, 0])  # 3. shares of the four directions
 for p in (1.0, 0.8):
     seen = [(1 - p) * shares + p * torch.full((4,), 1 / 4) for shares in (good, upside_down)]
+    print(f"3. turned with p = {p:g}: D sees", *[[round(share, 2) for share in shares.tolist()] for shares in seen])
     assert torch.equal(*seen) == (p == 1)  # no if all are turned: both look the same to D; yes if a fifth is not
 
 # %% [markdown]

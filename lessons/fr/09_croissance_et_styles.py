@@ -49,8 +49,8 @@ def show(rows, title):
 #
 # $$x = (1 - \alpha)\, \mathrm{up}(x_{small}) + \alpha\, x_{large},$$
 #
-# où up répète chaque pixel et α croît de 0 à 1. Les vraies images subissent le même fondu, sinon D les
-# reconnaîtrait à leur netteté.
+# où up répète chaque pixel et α croît de 0 à 1. Les images réelles subissent le même fondu, sinon D les reconnaîtrait
+# à leur netteté.
 
 
 # %%
@@ -70,10 +70,10 @@ assert torch.allclose(avg_pool2d(fade(small, large, 0), 2), small, atol=1e-6)
 # %% [markdown]
 # ## AdaIN
 #
-# StyleGAN part d'une constante apprise. z agit par la *normalisation d'instance adaptative* : après une
-# convolution, chaque carte de chaque image est ramenée à une moyenne 0 et un écart type 1, puis reçoit de w une
-# nouvelle échelle et une nouvelle moyenne. w dit donc quelle est la force de chaque caractéristique, et il ne
-# reste rien de la force antérieure.
+# StyleGAN part d'une constante apprise. z agit par la *normalisation d'instance adaptative* : après une convolution,
+# chaque carte de chaque image est ramenée à une moyenne de 0 et un écart type de 1, puis reçoit de w une nouvelle
+# échelle et une nouvelle moyenne. w dit donc quelle est la force de chaque caractéristique, et il ne reste rien de la
+# force antérieure.
 
 
 # %%
@@ -88,17 +88,17 @@ styled = adain(x, scale, shift)
 assert torch.allclose(styled.mean((2, 3)), shift, atol=1e-4)
 assert torch.allclose(styled.std((2, 3), correction=0), scale, atol=1e-4)
 assert torch.allclose(adain(100 * x + 7, scale, shift), styled, atol=1e-3)  # what came before is forgotten
-assert torch.allclose(stylegan.adain(x, torch.cat([scale - 1, shift], 1)), styled, atol=1e-4)
+assert torch.allclose(stylegan.adain(x, torch.cat([scale - 1, shift], 1)), styled, atol=1e-4)  # it adds the 1 itself
 
 # %% [markdown]
 # StyleGAN2 (Karras et al. 2020) met la même idée dans les poids : la *modulation* multiplie les entrées d'une
 # convolution par le style, la *démodulation* divise chaque sortie par l'écart type qu'elle aurait si les entrées
-# étaient indépendantes. Cela revient à un jeu de poids par image :
+# étaient indépendantes et d'écart type 1. Cela revient à un jeu de poids par image :
 
 # %%
 weight, style = torch.randn(6, 4, 3, 3), torch.rand(4) + 0.5
 own = weight * style[None, :, None, None]
-own = own / own.square().sum((1, 2, 3), keepdim=True).sqrt()
+own = own / own.square().sum((1, 2, 3), keepdim=True).sqrt()  # the weights of this image
 noise = torch.randn(1, 4, 64, 64)
 modulated = conv2d(noise, own)
 divided = conv2d(noise * style[:, None, None], weight) / (weight * style[None, :, None, None]).square().sum(
@@ -222,7 +222,9 @@ def train(rounds, draw_z):
 # ## Cassé exprès
 #
 # Un style d'une seule ligne convient à un lot de n'importe quelle taille : PyTorch le *diffuse* (broadcasting).
-# Un seul z pour tout le lot, au lieu d'un par image, ne lève donc aucune erreur.
+# Un seul z pour tout le lot, au lieu d'un par image, ne lève donc aucune erreur ; ici, `expand` le répète à vue. Les
+# images générées d'un tour sont alors toutes pareilles, et autres au tour suivant : c'est le *cycle de modes* (mode
+# cycling).
 
 # %%
 history, diagnosis = train(110 if FAST else 300, lambda n: torch.randn(1, 32).expand(n, 32))
@@ -231,8 +233,7 @@ assert "Mode cycling" in str(diagnosis)
 broken = history[-1].std(0).mean()
 
 # %% [markdown]
-# Chaque tour montre une seule image, et le tour suivant une autre : c'est le cycle de modes (*mode cycling*), et
-# la première cause qui est nommée est la nôtre. Le remède :
+# La première cause nommée est la nôtre. Le remède :
 
 # %%
 history, diagnosis = train(110 if FAST else 900, lambda n: torch.randn(n, 32))
@@ -264,8 +265,16 @@ class EverySizeDiscriminator(nn.Module):
         return self.last(leaky_relu(self.second(torch.cat([features, small], 1)), 0.2))
 
 
+def compare_sizes(of_7, of_14):
+    """The mean difference of 7×7 and the averaged 14×14 of one z, over that of two z."""
+    averaged = avg_pool2d(of_14, 2)
+    return ((averaged - of_7).abs().mean() / (averaged - of_7.roll(1, 0)).abs().mean()).item()
+
+
 torch.manual_seed(1)
 G, D = StyleGenerator(), EverySizeDiscriminator()
+with torch.no_grad():
+    untrained = compare_sizes(*G.sizes(torch.randn(200, 32)))
 adam = [torch.optim.Adam(network.parameters(), 1e-3, (0.0, 0.99)) for network in (D, G)]
 for i in range(110 if FAST else 400):
     chosen = torch.randint(len(images), (32,))
@@ -278,21 +287,22 @@ for i in range(110 if FAST else 400):
 with torch.no_grad():
     of_7, of_14 = G.sizes(torch.randn(200, 32))
 show(torch.stack([interpolate(of_7, size=(14, 14)), of_14])[:, :12, 0], "of one z a column: 7×7 and 14×14")
-difference = (avg_pool2d(of_14, 2) - of_7).abs().mean()
-of_others = (avg_pool2d(of_14, 2) - of_7.roll(1, 0)).abs().mean()
-print(f"mean difference of 7×7 and the averaged 14×14: {difference:.2f}, of different z {of_others:.2f}")
-assert difference < of_others
+trained = compare_sizes(of_7, of_14)
+print(f"the sizes of one z differ by {untrained:.2f} of what those of two z do, and trained by {trained:.2f}")
+assert trained < 0.9 * untrained
 
 # %% [markdown]
-# Chacune des deux images est faite par sa propre couche, et aucun coût ne dit qu'elles doivent montrer le même
-# chiffre. D les voit ensemble, et les paires de vraies images vont toujours ensemble : G l'apprend donc. La recette
-# `msg` fait de même, de 4×4 à la taille entière.
+# Chacune des deux images est faite par sa propre couche ; seul D voit les deux, et les deux tailles d'une image réelle
+# vont toujours ensemble. Elles deviennent donc le même chiffre. La recette `msg` fait de même, de 4×4 à la taille
+# entière.
 #
 # ## Le petit StyleGAN de Ganvas
 #
-# La recette `stylegan` a tout cela, et ce qui la rend stable : le taux d'apprentissage égalisé, l'écart type par
-# lot, et R1. En 32×32, il lui faut des jours sur un ordinateur portable. Ici elle est petite, dispose d'une
-# minute, et grandit seulement de 4×4 à 8×8 : n'attendez que des traits, et un chiffre de temps en temps.
+# La recette `stylegan` a tout cela, et ce qui la rend stable : le taux d'apprentissage *égalisé* (les poids sont mis à
+# l'échelle quand ils servent, si bien que toutes les couches apprennent à la même allure), l'*écart type dans le lot*
+# (D reçoit aussi de combien les images d'un lot diffèrent), et R1. En 32×32 et en pleine largeur, il lui faut des jours
+# sur un ordinateur portable. Ici elle est petite, dispose d'une minute, et grandit seulement de 4×4 à 8×8, entre 5 % et
+# 30 % de l'entraînement (`growth`) : n'attendez que des traits, et un chiffre de temps en temps.
 
 # %%
 run = ganvas.train(
@@ -306,8 +316,8 @@ plt.axis("off")
 plt.show()
 
 # %% [markdown]
-# Ses réseaux font le même fondu que les nôtres. `grow` fixe jusqu'où il a grandi : 0 est 4×4, 1 est 8×8, et 0,25
-# est la moitié du fondu entre les deux.
+# Ses réseaux font le même fondu que les nôtres. `grow` fixe jusqu'où le réseau a grandi : 0 est 4×4, 1 est 8×8. La
+# première moitié du chemin est le fondu, la seconde s'entraîne sans fondu ; 0,25 est donc la moitié du fondu.
 
 # %%
 network, z = sampler.generator, torch.randn(4, 32)
@@ -322,9 +332,9 @@ assert torch.allclose(drawn[0.25], fade(drawn[0.0], drawn[1.0], 0.5), atol=1e-4)
 # %% [markdown]
 # ## Mélange et troncature
 #
-# Il y a deux couches par taille : quatre styles. Le *mélange* prend les styles grossiers d'une image et les fins
-# d'une autre. La *troncature* rapproche w de sa moyenne : $w' = \bar w + \psi (w - \bar w)$. Avec ψ inférieur à
-# 1, les images deviennent plus typiques, et moins différentes.
+# Il y a deux couches par taille : quatre styles. Le *mélange* prend les styles grossiers d'une image et les fins d'une
+# autre. (Le bruit de chaque couche reste le même quand on dessine.) La *troncature* rapproche w de sa moyenne : $w' =
+# \bar w + \psi (w - \bar w)$. Avec ψ inférieur à 1, les images deviennent plus typiques, et moins différentes.
 
 # %%
 rows, columns = sampler.latents(range(5)), sampler.latents(range(10, 18))
@@ -358,8 +368,10 @@ assert spread[0] > spread[2] > spread[3] == 0
 # %% [markdown]
 # ## Un nombre
 #
-# La FID regarde les images à travers un réseau entraîné à reconnaître des choses, et prend les caractéristiques
-# des vraies et des fausses images pour deux gaussiennes. Leur distance de Fréchet est
+# La FID regarde les images à travers un réseau entraîné à reconnaître des choses, et prend les caractéristiques des
+# images réelles et celles des images générées pour deux gaussiennes, de moyennes μ et de covariances Σ (en une
+# dimension, Σ est la variance, le carré de l'écart type). Avec tr, la somme de la diagonale, leur distance de Fréchet
+# est
 #
 # $$|\mu_1 - \mu_2|^2 + \mathrm{tr}(\Sigma_1 + \Sigma_2 - 2 (\Sigma_1 \Sigma_2)^{1/2}).$$
 #
@@ -394,10 +406,10 @@ assert abs(value / own - 1) < 0.01
 assert value > 2 * baseline > 0
 
 # %% [markdown]
-# Du vrai au vrai, on ne trouve pas 0 : c'est la même distance entre deux échantillons d'une seule distribution.
-# C'est la *référence réelle*, sans laquelle l'autre nombre ne dit rien. Et elle dépend du *protocole* : voici de
-# vraies images seulement, avec moins d'images, et réduites autrement (la plupart des pixels sont omis, au lieu de
-# prendre des moyennes ; Parmar et al. 2022).
+# Deux échantillons de chiffres réels ne sont pas à la distance 0. C'est la *référence réelle*, sans laquelle l'autre
+# nombre ne dit rien. Et elle dépend du *protocole*. Le tableau suivant compare des images réelles à des images réelles
+# : en plus petit nombre, réduites autrement (la plupart des pixels sont omis, au lieu d'être moyennés ; Parmar et al.
+# 2022), et avec les pixels eux-mêmes comme caractéristiques. Les images générées viennent en dernier.
 
 # %%
 full = open_images(DataOptions(source="digits28", split="test")).images
@@ -417,7 +429,7 @@ assert by_count[0] < by_count[1] < by_count[2]
 assert values["reals, resized carelessly"] > 2 * baseline
 
 # %% [markdown]
-# Chacun de ces nombres est une distance entre des chiffres et des chiffres. Ne comparez donc que des nombres
+# Toutes les lignes sauf la dernière comparent des chiffres réels à des chiffres réels. Ne comparez donc que des nombres
 # obtenus avec le même réseau, le même nombre d'images et le même changement de taille, et donnez la référence réelle.
 # `ganvas evaluate` le fait, et écrit le protocole à côté de chaque nombre.
 #
@@ -426,27 +438,31 @@ assert values["reals, resized carelessly"] > 2 * baseline
 # 1. Une carte contient les nombres 1 et 3, aussi souvent l'un que l'autre. AdaIN lui donne l'échelle 2 et la
 #    moyenne 10. Quels nombres contient-elle alors ?
 # 2. Un StyleGAN dessine de 4×4 à 32×32, avec deux couches par taille. Combien de styles peut-on mélanger ?
-# 3. Deux gaussiennes en une dimension : moyennes 0 et 3, écarts types 1 et 2. Quelle est leur distance de Fréchet
-#    ?
+# 3. Deux gaussiennes en une dimension : moyennes 0 et 3, écarts types 1 et 2. Quelle est leur distance de Fréchet ?
 #
 # Les réponses sont dans la cellule suivante, calculées.
 
 # %% tags=["hide-input", "answers"] jupyter={"source_hidden": true}
 chessboard = torch.tensor([[1.0, 3.0], [3.0, 1.0]])[None, None]  # 1. mean 2, deviation 1: 10 - 2 and 10 + 2
 answer = adain(chessboard, torch.tensor([[2.0]]), torch.tensor([[10.0]]))
+print("1.", answer.unique().tolist())
 assert torch.allclose(answer.unique(), torch.tensor([8.0, 12.0]))
 
 sizes = [4 * 2**i for i in range(4)]
+print("2.", 2 * len(sizes))
 assert (sizes, 2 * len(sizes)) == ([4, 8, 16, 32], 8)  # 2. eight
 
 one, other = metrics.Moments(2, np.zeros(1), np.ones((1, 1))), metrics.Moments(2, np.full(1, 3.0), np.full((1, 1), 4.0))
+print(f"3. {metrics.frechet_distance(one, other):g}")
 assert abs(metrics.frechet_distance(one, other) - 10) < 1e-9  # 3. 3² + (2 - 1)²
 
 # %% [markdown]
 # ## Un exercice avec vos propres images
 #
 # `ganvas train stylegan --data photos --resolution 32 --width 64 --minutes 20`, puis regardez le film
-# `training.webp` dans le dossier de l'entraînement : quand chaque taille arrive-t-elle ? Ensuite `ganvas sample
-# RUN --seeds 0-5 --mix 10-15 --layers 2`, et la même chose avec `--layers 6` : de quoi décident les styles
-# grossiers ? Enfin `ganvas evaluate RUN`, et encore une fois avec `--truncation 0.5`. Lesquels des nombres
-# montent, et lesquels baissent ?
+# `training.webp` dans le dossier de l'entraînement : quand chaque taille arrive-t-elle ? (Vingt minutes donnent
+# des images floues : regardez l'ordre, non la qualité.) Ensuite `ganvas sample RUN --seeds 0-5 --mix 10-15 --layers 2`
+# et `ganvas sample RUN --seeds 0-5 --mix 10-15 --layers 6` : de huit couches, deux par taille, les 2 ou 6 premières
+# sont celles des lignes. De quoi décident les styles grossiers ? Enfin `ganvas evaluate RUN`, et encore une fois avec
+# `--truncation 0.5` : laquelle monte, la *précision* (la part des images générées qui sont parmi les réelles) ou le
+# *rappel* (l'inverse), et laquelle baisse ?

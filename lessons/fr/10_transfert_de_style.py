@@ -4,11 +4,11 @@
 # **L'affirmation.** On peut redessiner une photo dans le style d'un tableau sans aucune paire d'exemples et sans
 # entraînement : *le contenu d'une image, c'est ce qu'un réseau voit et à quel endroit ; son style, c'est ce que
 # le réseau voit, peu importe où* (Gatys et al. 2016). Un optimiseur change les pixels jusqu'à ce que les deux
-# conviennent.
+# correspondent.
 #
 # Il y a un seul réseau dans cette leçon, il n'apprend jamais, et les seuls paramètres sont les pixels d'une
 # image. Nous construisons la méthode à la main en quarante lignes, à partir de la photo puis à partir de bruit,
-# nous regardons chacun de ses trois termes, et nous la cassons par une ligne qui paraît inoffensive.
+# nous regardons chacun de ses trois termes, et nous la cassons avec une ligne qui paraît inoffensive.
 
 # %%
 import math
@@ -136,7 +136,7 @@ assert relative(gram(shuffled), gram(maps)) < 1e-6
 # les caractéristiques d'une couche profonde, comparées à celles de la photo. La *variation totale* : les carrés
 # des différences entre pixels voisins, car un réseau voit mal le bruit le plus fin (Mahendran & Vedaldi 2015). La
 # somme diminue par descente de gradient sur les pixels. Gatys et al. utilisent L-BFGS ; Adam est plus simple et
-# demande plus de pas. Après chaque pas, les pixels sont ramenés dans l'intervalle qui existe.
+# demande plus de pas. Après chaque pas, les pixels sont ramenés dans l'intervalle permis.
 
 
 # %%
@@ -244,13 +244,13 @@ assert theirs["style"] < 0.5 * before["style"]
 
 # %% [markdown]
 # D'après la mesure de cette leçon, notre propre image est plus proche du tableau : elle a été faite pour diminuer
-# exactement ce nombre. Regardez les deux images avant de le croire. Ce que l'on optimise ne juge pas le résultat,
-# ici comme dans un GAN.
+# exactement ce nombre. Regardez les deux images avant de le croire. Ce que l'on optimise ne peut pas juger le
+# résultat, ici comme dans un GAN.
 #
 # ## Cassé exprès
 #
 # Le réseau est gelé, il n'a pas besoin de gradient : quelqu'un l'entoure donc de `torch.no_grad()`, pour
-# économiser la mémoire. Rien ne plante, car la variation totale a encore un gradient, et les trois termes
+# économiser de la mémoire. Rien ne plante, car la variation totale a encore un gradient, et les trois termes
 # s'affichent comme toujours.
 
 
@@ -274,7 +274,7 @@ assert broken["tv"] < 0.5 * before["tv"]
 #
 # Le remède est de geler les *poids* et de laisser ouvert le chemin à travers le réseau. C'est ce que fait
 # `build_eye` : `network.requires_grad_(False)`. Il en va de même pour D dans un GAN : pendant que G apprend, D ne
-# bouge pas, et tout ce dont G apprend passe à travers lui.
+# bouge pas, et tout ce que G apprend passe à travers lui.
 
 # %%
 pixels_of_photo = photo.clone().requires_grad_()
@@ -286,8 +286,8 @@ assert remedied["style"] < 0.4 * broken["style"]
 # %% [markdown]
 # ## Trois questions
 #
-# 1. Une couche a 64 canaux, et sa carte mesure 128×96. Combien de nombres différents sa matrice de Gram a-t-elle
-#    ?
+# 1. Une couche a 64 canaux, et sa carte mesure 128×96. Combien de nombres différents sa matrice de Gram
+#    a-t-elle ?
 # 2. Le tableau est retourné en miroir, de gauche à droite. Quelles matrices de Gram restent les mêmes : celle des
 #    valeurs RVB, celle de `relu1_1`, les deux, ou aucune ?
 # 3. Quelqu'un oublie de diviser la matrice de Gram par le nombre de positions, et donne un tableau deux fois plus
@@ -298,14 +298,17 @@ assert remedied["style"] < 0.4 * broken["style"]
 # %% tags=["hide-input", "answers"] jupyter={"source_hidden": true}
 matrix = gram(torch.randn(1, 64, 96, 128))  # 1. it is symmetric, and the size of the map does not matter
 assert torch.allclose(matrix, matrix.T)
+print("1.", len(torch.tril_indices(64, 64)[0]))
 assert len(torch.tril_indices(64, 64)[0]) == 64 * 65 // 2 == 2080
 
 seen, mirrored = (network.features(image, ["rgb", "relu1_1"]) for image in (painting, painting.flip(3)))
+print("2.", {name: f"{relative(gram(mirrored[name]), gram(seen[name])):.0e}" for name in seen})
 assert relative(gram(mirrored["rgb"]), gram(seen["rgb"])) < 1e-8  # 2. RGB's: mirroring only moves the pixels ...
 assert relative(gram(mirrored["relu1_1"]), gram(seen["relu1_1"])) > 1e-5  # ... a filter for "/" now sees "\"
 
 large = painting.repeat(1, 1, 2, 2)  # 3. four times, and the style "costs" sixteen times as much; a mean stays
 sums = [gram(image) * image[0, 0].numel() for image in (large, painting)]
+print(f"3. {(sums[0] / sums[1]).mean():.0f} times")
 assert torch.allclose(sums[0], 4 * sums[1], rtol=1e-3)
 assert torch.allclose(gram(large), gram(painting), rtol=1e-3)
 

@@ -3,11 +3,11 @@
 #
 # **L'affirmation.** Un discriminateur n'a pas besoin d'apprendre à voir. Un réseau entraîné à classer des photos
 # voit déjà des bords, des coins et des textures. Si D n'est qu'une petite tête sur ses caractéristiques gelées, G
-# dessine des images dignes d'être regardées après des minutes au lieu d'heures : c'est le *Projected GAN* de Sauer
-# et al. 2021.
+# dessine des images dignes d'être regardées au bout de quelques minutes, au lieu de quelques heures : c'est le
+# *Projected GAN* de Sauer et al. 2021.
 #
 # Cette leçon pose des têtes linéaires sur un réseau ImageNet gelé, les compare à un D qui part de rien, et demande
-# qui a le droit de juger le résultat. Elle dure environ trois minutes sur un ordinateur portable, sans réseau.
+# qui a le droit de juger le résultat. Elle dure environ trois minutes sur un ordinateur portable, sans connexion.
 
 # %%
 import os
@@ -33,9 +33,9 @@ torch.set_num_threads(1)
 # %% [markdown]
 # ## Un réseau qui a déjà appris
 #
-# EfficientNet-Lite0 (Tan & Le 2019) a été entraîné sur les photos et les mille classes d'ImageNet, et vient avec
-# Ganvas. Ses classes ne nous intéressent pas. Nous voulons les *cartes* qui y mènent : des cartes fines à peu de
-# canaux, où sont les bords et les taches, et des cartes grossières à beaucoup de canaux, où sont des parties de
+# EfficientNet-Lite0 (Tan & Le 2019) a été entraîné sur les photos et les mille classes d'ImageNet, et est livré
+# avec Ganvas. Ses classes ne nous intéressent pas. Nous voulons les *cartes* qui y mènent : des cartes fines à peu
+# de canaux, où sont les bords et les taches, et des cartes grossières à beaucoup de canaux, où sont des parties de
 # choses. Il est fait pour des photos en couleurs : d'un chiffre gris, nous faisons trois couleurs égales.
 
 # %%
@@ -78,11 +78,11 @@ assert list(network.parameters()) == []  # nothing that an optimiser could chang
 # %% [markdown]
 # ## Deux discriminateurs
 #
-# Le premier D est celui de la leçon 2 : des convolutions à pas, qui partent de poids aléatoires. Le second est
+# Le premier D est celui de la leçon 2 : des convolutions de pas 2, qui partent de poids aléatoires. Le second est
 # aussi petit que possible : une fonction *linéaire* de chaque carte. Chacune des trois têtes donne un logit, et
-# tous comptent. Pour que tous les canaux aient la même échelle, on retranche une moyenne et on divise par un
-# écart-type, mesurés une fois, sur des images réelles. (Une batch norm, à cette place, échouerait : elle ôte à
-# chaque lot sa moyenne, et c'est la moyenne qui distingue un lot d'images réelles d'un lot d'images fausses.)
+# tous comptent. Pour que tous les canaux aient la même échelle, on retranche une moyenne et on divise par un écart
+# type, mesurés une fois, sur des images réelles. (Une normalisation par lot, à cette place, échouerait : elle ôte à
+# chaque lot sa moyenne, et c'est la moyenne qui distingue un lot d'images réelles d'un lot d'images générées.)
 
 
 # %%
@@ -177,10 +177,10 @@ def show(fakes, title):
 # ## Le même nombre d'images, et deux juges
 #
 # G, le coût, les taux d'apprentissage et le nombre d'images sont les mêmes pour les deux. Le résultat est jugé par
-# la distance de Fréchet entre les caractéristiques de chiffres générés et réels (Heusel et al. 2017), une fois dans
-# les caractéristiques du réseau à travers lequel D regardait, une fois dans celles d'un réseau que D n'a jamais
-# rencontré : l'*œil* de Ganvas, entraîné sur les petites images de CIFAR-10 et de MNIST. Chacune est divisée par la
-# distance d'*autres* chiffres réels : 1 serait parfait.
+# la distance de Fréchet entre les caractéristiques de chiffres générés et celles de chiffres réels (Heusel et al.
+# 2017), une fois dans les caractéristiques du réseau à travers lequel D regardait, une fois dans celles d'un réseau
+# que D n'a jamais rencontré : l'*œil* de Ganvas, entraîné sur les petites images de CIFAR-10 et de MNIST. Chacune
+# est divisée par la distance d'*autres* chiffres réels : 1 serait parfait.
 
 
 # %%
@@ -219,9 +219,9 @@ plain, seeing = results.values()
 assert seeing["another network"] < plain["another network"]
 
 # %% [markdown]
-# Avec autant d'images, les caractéristiques gelées sont en avance : quelques milliers de nombres sur un réseau qui
-# voit battent des dizaines de milliers qui doivent d'abord apprendre à voir. Un tour coûte plus cher, car chaque
-# image traverse le réseau gelé ; les secondes sont au-dessus des images.
+# À nombre d'images égal, les caractéristiques gelées sont en avance : quelques milliers de nombres sur un réseau
+# qui voit déjà font mieux que des dizaines de milliers qui doivent d'abord apprendre à voir. Une mise à jour coûte
+# plus cher, car chaque image traverse le réseau gelé ; les secondes sont au-dessus des images.
 #
 # ## Qui a le droit de juger ?
 #
@@ -234,9 +234,9 @@ for name, factor in lead.items():
 assert lead["D's own network"] > 1.2 * lead["another network"]
 
 # %% [markdown]
-# Le réseau de D flatte. G a été entraîné à rendre justement ces caractéristiques semblables à celles des vraies
-# images, et une partie de ce gain n'est pas un meilleur dessin (Kynkäänniemi et al. 2023 le montrent pour le FID et
-# ImageNet). Un GAN dont le D regarde à travers un réseau doit donc être jugé par d'autres yeux. Ganvas sait à
+# Le réseau de D flatte. G a été entraîné à rendre justement ces caractéristiques semblables à celles des images
+# réelles, et une partie de ce gain n'est pas un meilleur dessin (Kynkäänniemi et al. 2023 le montrent pour la FID
+# et ImageNet). Un GAN dont le D regarde à travers un réseau doit donc être jugé par d'autres yeux. Ganvas sait à
 # travers quel réseau D regarde : sa recette `fast` a trois têtes de convolutions au lieu de têtes linéaires,
 # mélange les cartes comme l'article, et ajoute une tête sur les pixels.
 
@@ -296,19 +296,22 @@ assert "not connected" not in str(diagnosis)
 #    grossière, pour un chiffre de 28×28 ?
 # 2. D apprend ici 2 267 nombres. Combien en a la partie de Lite0 à travers laquelle il regarde : quelques
 #    milliers, ou plus de cent mille ?
-# 3. G a été entraîné avec Lite0. L'œil est-il pour lui un juge indépendant ? Et Inception, le réseau du FID ?
+# 3. G a été entraîné avec Lite0. L'œil est-il pour lui un juge indépendant ? Et Inception, le réseau de la FID ?
 #
 # Les réponses sont dans la cellule suivante, calculées.
 
 # %% tags=["hide-input", "answers"] jupyter={"source_hidden": true}
+print("1.", tuple(network(torch.zeros(1, 3, 56, 56))[-1].shape[2:]))
 assert network(torch.zeros(1, 3, 56, 56))[-1].shape[2:] == (4, 4)  # 1. 4, with four times as many places
 
+print(f"2. {count(load_lite0().drop_classifier()):,} frozen")
 assert count(load_lite0().drop_classifier()) > 100_000  # 2. more, and others have trained them
 
 verdicts = {}
 for judge in ("eye", "lite0"):
     entry = independence.describe("lite0", load_extractor(judge))
     verdicts[judge] = entry["independence"]["verdict"]
+print("3.", verdicts)
 assert verdicts == {"eye": "independent", "lite0": "not independent"}  # 3. the eye is ...
 assert independence.LABELS["inception"] == independence.LABELS["lite0"] == "ImageNet"  # ... Inception only half
 
@@ -316,6 +319,6 @@ assert independence.LABELS["inception"] == independence.LABELS["lite0"] == "Imag
 # ## Un exercice avec vos propres images
 #
 # `ganvas train fast --data photos --minutes 5`, et la même commande avec `--features-net eye` : D regarde alors à
-# travers le petit réseau qui vient avec Ganvas. Quelles images préférez-vous ? Évaluez ensuite chaque entraînement
-# par `ganvas evaluate` avec `--features eye`, puis avec `--features lite0`, et lisez quels nombres sont marqués
-# comme non indépendants. Les juges sont-ils de votre avis ?
+# travers le petit réseau livré avec Ganvas. Quelles images préférez-vous ? Évaluez ensuite chaque entraînement par
+# `ganvas evaluate` avec `--features eye`, puis avec `--features lite0`, et lisez quels nombres sont marqués comme
+# non indépendants. Les juges sont-ils de votre avis ?

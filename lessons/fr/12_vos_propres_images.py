@@ -2,8 +2,8 @@
 # # 12. Vos propres images
 #
 # **L'affirmation.** *Un dossier d'images suffit ; la machine fait le reste.* C'est ce que dit tout outil pour
-# créateurs, et pour la frappe au clavier c'est vrai. Entre le dossier et une image digne d'être partagée, il y a
-# quatre questions auxquelles aucune machine ne répond sans qu'on la pose : les fichiers sont-ils ce que vous
+# créateurs, et pour la frappe au clavier, c'est vrai. Entre le dossier et une image digne d'être partagée, il y a
+# quatre questions auxquelles aucune machine ne répond sans qu'on les lui pose : les fichiers sont-ils ce que vous
 # croyez ? L'entraînement apprend-il ? Les images sont-elles bonnes, et par rapport à quoi ? Que sait dessiner le
 # générateur, et que ne sait-il pas ?
 #
@@ -117,7 +117,7 @@ assert not report.warnings
 # Pour des photos, `ganvas train --data photos` prend la recette `fast` : un discriminateur qui regarde à travers
 # un petit réseau gelé, de sorte qu'il n'a pas à apprendre d'abord à voir (Sauer et al. 2021). Il lui faut dix
 # minutes. Nos dessins sont plats et petits ; pour eux, deux petits réseaux qui partent de rien montrent quelque
-# chose en moins de deux. Dans un terminal :
+# chose en moins de deux minutes. Dans un terminal :
 #
 # `ganvas train cnn-stable --data drawings --resolution 32 --conditional --kimg 20 --batch 16 --g-width 24
 # --d-width 16 --g-lr 2e-3..2e-4:cosine --d-lr 2e-3..2e-4:cosine`
@@ -202,8 +202,8 @@ assert distance.value > 10 * distance.baseline > 0
 
 # %% [markdown]
 # Une distance bien inférieure à 1 a l'air d'un triomphe, jusqu'à ce qu'on lise le nombre à côté : les dessins
-# réels sont bien des fois plus proches. Regardez de nouveau les images, elles disent la même chose. Vingt kimg
-# sont un début.
+# réels sont bien des fois plus proches. Regardez de nouveau les images, elles disent la même chose. Vingt kimg ne
+# sont qu'un début.
 #
 # Sans `quick=True`, l'évaluation cherche aussi des *copies* : les images générées sont-elles plus proches des
 # images d'entraînement que d'autres images réelles ? Avec quelques centaines d'images, cette question n'est
@@ -225,7 +225,7 @@ assert places.distances[2] > places.distances[:2].max()
 # %% [markdown]
 # Le temple devient une maison, ou ce qui s'en approche le plus : un générateur connaît les images de son dossier
 # et l'espace entre elles, et rien d'autre. C'est aussi pourquoi il n'est pas un moteur de recherche pour vos
-# photos : ce qui revient est une parente, et non l'originale.
+# photos : ce qui revient est une image voisine, et non l'original.
 #
 # ## Une page qui dessine
 #
@@ -245,8 +245,8 @@ else:
 
 # %% [markdown]
 # Avant de partager : en avez-vous le droit ? Un générateur entraîné sur les images d'autrui en garde quelque
-# chose, et, sur des visages, quelque chose des personnes. La page dit de quoi elle est faite, et rien sur qui
-# était d'accord.
+# chose, et, sur des visages, quelque chose des personnes. La page dit de quoi elle est faite, et ne dit pas qui a
+# donné son accord.
 #
 # ## Trois questions
 #
@@ -258,12 +258,15 @@ else:
 
 # %% tags=["hide-input", "answers"] jupyter={"source_hidden": true}
 drawn = generator.sample([7])
+print("1.", ("fish", "flower", "house")[drawn.labels[0]])
 assert ("fish", "flower", "house")[drawn.labels[0]] == "flower"  # 1. the remainder: 7 = 2 · 3 + 1, and fish is 0
 assert np.array_equal(drawn, generator.sample([7]))
 
 weights = sum(weight.numel() for weight in generator.generator.parameters())
+print(f"2. {weights:,} weights, {450 * 3 * 32 * 32:,} numbers in the pictures")
 assert weights < 450 * 3 * 32 * 32  # 2. no: it has about half as many, and has to find what drawings share
 
+print("3.", round(20 * 1000 / report.count))
 assert round(20 * 1000 / report.count) == 44  # 3.
 
 # %% [markdown]
