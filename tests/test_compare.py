@@ -258,8 +258,9 @@ def test_curve_of_a_thousand_points_is_thinned_and_keeps_its_ends(finished: Comp
 
 
 def test_runs_that_cannot_start_are_reported_with_exit_status_1(
-    capsys: pytest.CaptureFixture[str], write_images: Callable[..., Path]
+    capsys: pytest.CaptureFixture[str], write_images: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(comparison, "_check_candidate", lambda candidate: None)  # as where only another machine fails
     wrong: dict[str, Any] = {
         "data": str(write_images()),
         "knobs": (("conditional=true",),),
@@ -279,7 +280,7 @@ def test_runs_that_cannot_start_are_reported_with_exit_status_1(
 def test_missing_data_are_refused_before_any_training() -> None:
     with pytest.raises(GanvasError, match="no data set 'nowhere'"):
         compare(["mlp", "cnn"], data="nowhere", seeds=1, kimg=0.1, out="c")
-    assert not list(Path("c").iterdir())
+    assert not Path("c").exists()
 
 
 @pytest.mark.slow

@@ -28,7 +28,7 @@ torch.manual_seed(0)
 # %% [markdown]
 # ## A photo, and a painting
 #
-# The photo comes with scikit-learn. The painting is drawn by code, so that nobody has to download one: some
+# The photo comes with scikit-learn. The painting is drawn by code, so that nobody has to download one: five
 # thousand short strokes that turn around three lights. Later, take a real one.
 
 
