@@ -232,7 +232,7 @@ broken = history[-1].std(0).mean()
 # The first cause that is named is ours. The remedy:
 
 # %%
-history, diagnosis = train(110 if FAST else 900, lambda n: torch.randn(n, 32))
+history, diagnosis = train(110 if FAST else 700, lambda n: torch.randn(n, 32))
 show(history, "a z for each image: at 7×7, half faded, at 14×14")
 assert "Mode cycling" not in str(diagnosis)
 assert history[-1].std(0).mean() > 3 * broken
@@ -271,7 +271,7 @@ G, D = StyleGenerator(), EverySizeDiscriminator()
 with torch.no_grad():
     untrained = compare_sizes(*G.sizes(torch.randn(200, 32)))
 adam = [torch.optim.Adam(network.parameters(), 1e-3, (0.0, 0.99)) for network in (D, G)]
-for i in range(110 if FAST else 400):
+for i in range(110 if FAST else 300):
     chosen = torch.randint(len(images), (32,))
     play(D, adam, [small[chosen], large[chosen]], list(G.sizes(torch.randn(32, 32))))
     if i == 0:
