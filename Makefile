@@ -50,7 +50,7 @@ test-trackers: .venv-trackers/installed
 	grep -E '^(torch|numpy)==' constraints.txt > .venv-trackers/constraints.txt
 	printf '%s\n' 'pillow<13' 'pyarrow<26' 'tensorboard==2.21.*' 'wandb==0.31.*' 'trackio==0.43.*' 'mlflow==3.17.*' \
 		>> .venv-trackers/constraints.txt
-	.venv-trackers/bin/python -m pip --disable-pip-version-check install --quiet \
+	.venv-trackers/bin/python -m pip --disable-pip-version-check install --quiet --no-compile \
 		--constraint .venv-trackers/constraints.txt --editable '.[tensorboard,wandb,trackio,mlflow]' pytest
 	touch $@
 
