@@ -42,7 +42,10 @@ LINKS = {
 }
 """Bytes a second that a GPU sends over each assumed link: Ethernet, Ethernet, InfiniBand, PCIe 4 ×16, NVLink 4."""
 
-SHAPES = {"digits": (1, 8, 8), "mnist": (1, 28, 28), "cifar10": (3, 32, 32), "hf:flwrlabs/celeba": (3, 64, 64)}
+SHAPES = {
+    "digits": (1, 8, 8), "digits28": (1, 28, 28), "mnist": (1, 28, 28), "cifar10": (3, 32, 32),
+    "hf:flwrlabs/celeba": (3, 64, 64),
+}  # fmt: skip
 """Channels, height and width of the recipes' own data."""
 
 OWN_SHAPES = {"fast": (3, 64, 64)}

@@ -163,7 +163,8 @@ def test_other_families_are_complete() -> None:
 
 
 def test_default_recipe_follows_the_data() -> None:
-    assert default_recipe() == default_recipe("digits") == "digits"
+    assert default_recipe() == default_recipe("digits28") == "digits28"
+    assert default_recipe("digits") == "digits"
     assert default_recipe("photos") == default_recipe(Path("photos")) == "fast"
     assert RECIPES["fast"].config.minutes == 10
 

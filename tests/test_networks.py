@@ -87,9 +87,10 @@ def test_multiply_add_counts_as_two_flops() -> None:
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_to_image_equals_a_transposed_convolution(channels: int) -> None:
-    layer = ToImage(5, channels, 7).double()
-    x = torch.randn(2, 5, 9, 11, dtype=torch.float64, requires_grad=True)
+@pytest.mark.parametrize("c_in", [5, 40])
+def test_to_image_equals_a_transposed_convolution(c_in: int, channels: int) -> None:
+    layer = ToImage(c_in, channels, 7).double()
+    x = torch.randn(2, c_in, 9, 11, dtype=torch.float64, requires_grad=True)
     expected = torch.nn.functional.conv_transpose2d(x, layer.weight, layer.bias, padding=3)
     assert torch.allclose(layer(x), expected)
     assert layer.bias is not None

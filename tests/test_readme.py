@@ -167,7 +167,7 @@ def narrowed(words: list[str]) -> list[str]:
     if verb == "compare":
         rest = [f"{word}:g_width=4,d_width=4" if word in NARROWED else word for word in rest]
     if verb == "train":
-        recipe = rest[0] if rest and not rest[0].startswith("-") else "fast" if "--data" in rest else "digits"
+        recipe = rest[0] if rest and not rest[0].startswith("-") else "fast" if "--data" in rest else "digits28"
         rest += ["--kimg", "0.064", "--batch", "32", "--no-plot", *NARROWED.get(recipe, [])]
     if "--video" in rest:
         rest += ["--frames", "2"]

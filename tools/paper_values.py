@@ -95,6 +95,7 @@ _WGAN_GP_ROWS = (
 )
 
 SOURCES: dict[str, Source] = {
+    "digits28": Source(_CIFAR_PRESET, _rpgan_only(_TRIALS, "a run of a minute")),
     "digits": Source(_CIFAR_PRESET, _rpgan_only(_TRIALS, "a run of a minute")),
     "fast": Source(
         f"{_code('autonomousvision/projected-gan', 'e1c246b', 'train.py')}, and its folder pg_modules: the "

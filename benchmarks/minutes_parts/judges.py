@@ -35,7 +35,7 @@ JUDGES = {
     "SqueezeNet": "mean of fire9, 512 features, pictures brought to 128×128, bilinear",
     "eye": "mean of relu4_2, 192 features, pictures larger than 32×32 averaged to that",
 }
-"""Each judge's features. The convolutions compute in bfloat16."""
+"""Each judge's features, in float32."""
 
 PER_PASS = 50
 SQUEEZENET_MEAN = (123.0, 117.0, 104.0)
@@ -93,8 +93,7 @@ def extract(network: Network, pictures: np.ndarray) -> np.ndarray:
     parts = []
     for start in range(0, len(pictures), PER_PASS):
         x = to_rgb(torch.from_numpy(pictures[start : start + PER_PASS]).float())
-        with torch.autocast("cpu", torch.bfloat16):
-            parts.append(network(x.contiguous(memory_format=torch.channels_last)).float())
+        parts.append(network(x.contiguous(memory_format=torch.channels_last)))
     return torch.cat(parts).double().numpy()
 
 
@@ -132,7 +131,8 @@ class Panel:
     def _extract_reals(self, name: str) -> np.ndarray:
         """Cached, as `ganvas evaluate` caches features."""
         reals = np.ascontiguousarray(self.pictures.reals)
-        key = cache.key("minutes", hashlib.sha256(reals.tobytes()).hexdigest(), name, JUDGES[name], torch.__version__)
+        digest = hashlib.sha256(reals.tobytes()).hexdigest()
+        key = cache.key("minutes float32", digest, name, JUDGES[name], torch.__version__)
         return cache.load_or_compute(key, len(reals), lambda: extract(self.networks[name], reals))
 
     def measure(self, generated: np.ndarray) -> dict[str, Any]:

@@ -131,14 +131,19 @@ class StridedConv2d(Conv2d):
         return super().forward(F.pad(input, (0, odd[1], 0, odd[0])) if any(odd) else input)
 
 
+MIRRORED_BELOW = 32
+"""Input channels of `ToImage` below which a convolution is faster than a matrix product and its copies."""
+
+
 class ToImage(ConvTranspose2d):
     """A transposed convolution of stride 1 and odd kernel size to the channels of an image, in float32; it keeps the
     size.
 
     On a CPU with one output channel, PyTorch's own forward pass is an order of magnitude slower than its arithmetic
-    requires. There this layer computes a matrix product and a sum of shifted copies (col2im), with the same result up
-    to rounding. With more channels or larger images the copies would cost more than they save. An exported program has
-    the plain layer, which other programs compute fast.
+    requires. There this layer computes a matrix product and a sum of shifted copies (col2im), or, for few input
+    channels, a convolution with the mirrored kernel; the result is the same up to rounding. With more channels or
+    larger images the copies would cost more than they save. An exported program has the plain layer, which other
+    programs compute fast.
     """
 
     def __init__(self, c_in: int, channels: int, kernel: int) -> None:
@@ -150,6 +155,9 @@ class ToImage(ConvTranspose2d):
         if input.device.type != "cpu" or large or torch.compiler.is_exporting():
             return super().forward(input, output_size)
         assert self.bias is not None
+        if self.in_channels < MIRRORED_BELOW:
+            mirrored = self.weight.transpose(0, 1).flip(2, 3)
+            return F.conv2d(input, mirrored, self.bias, padding=self.kernel_size[0] // 2)
         return _MatmulAndFold.apply(input, self.weight) + self.bias[:, None, None]
 
 

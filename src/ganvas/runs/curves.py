@@ -43,7 +43,7 @@ def plot(runs: Sequence[Run | Path | str], out: Path | str | None = None) -> Pat
     from matplotlib.figure import Figure  # without pyplot, which takes longer to import
 
     if not runs:
-        raise GanvasError("No run was named.", fix="ganvas plot runs/00000-digits-digits")
+        raise GanvasError("No run was named.", fix="ganvas plot runs/00000-digits28-digits28")
     runs = [run if isinstance(run, Run) else Run(to_path(run, "a run, or its folder")) for run in runs]
     out = (
         to_path(out, "the file of the figure")

@@ -21,7 +21,7 @@ export function invitation(mayWrite) {
     start.disabled = true;
     replace(message, h("p", { class: "muted", role: "status" }, h("span", { class: "live-dot" }), " ", t("runs.empty.starting")));
     try {
-      navigate(runAddress(await startTraining({ recipe: "digits", minutes: 1, knobs: {} })));
+      navigate(runAddress(await startTraining({ recipe: "digits28", minutes: 1, knobs: {} })));
     } catch (error) {
       start.disabled = false;
       replace(message, errorBox(error));
