@@ -22,7 +22,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from digits import feature_distance
 from PIL import Image, ImageDraw, ImageFont
 from torch import nn
 from torch.nn import functional as F
@@ -30,6 +29,7 @@ from torch.nn import functional as F
 import ganvas
 from ganvas import image_io
 from ganvas.data import DataOptions, ImageSet, open_images, to_unit
+from ganvas.evaluation.metrics import compute_moments, frechet_distance
 from ganvas.runs.log import read_jsonl
 from ganvas.seeds import parse_seeds
 
@@ -98,6 +98,11 @@ class EvaluationData:
         parts = torch.from_numpy(images).split(250)
         predictions = torch.cat([self.network(to_unit(part)).argmax(1) for part in parts])
         return (predictions.bincount(minlength=10) / len(predictions)).tolist()
+
+
+def feature_distance(a: np.ndarray, b: np.ndarray) -> float:
+    """The Fréchet distance between two feature matrices."""
+    return frechet_distance(compute_moments(a), compute_moments(b))
 
 
 def load_or_train_classifier(images: ImageSet, path: Path) -> nn.Sequential:

@@ -12,16 +12,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from sklearn.datasets import load_sample_images
+from sklearn.neighbors import KNeighborsClassifier
 from support import run_cli
-from torch import nn
-from torch.nn import functional as F
 
 import ganvas
 from ganvas.cli import COMMANDS
-from ganvas.data import DataOptions, open_images, to_unit
+from ganvas.data import DataOptions, open_images
 from ganvas.recipes import RECIPES
 from ganvas.sampling import load
 
@@ -38,19 +36,21 @@ def test_first_two_commands_are_the_demo_and_the_tests() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "least", "sure"),
-    [("--kimg 60", 0.03, 0.6), pytest.param("", 0.05, 0.75, marks=pytest.mark.exhaustive)],
+    ("options", "least", "right"),
+    [("--kimg 10", 0.03, 0.65), pytest.param("", 0.05, 0.8, marks=pytest.mark.exhaustive)],
     ids=["a part", "whole"],
 )
 def test_make_demo_generates_all_ten_digits_recognisably(
-    options: str, least: float, sure: float, tmp_path: Path
+    options: str, least: float, right: float, tmp_path: Path
 ) -> None:
-    """In a copy of the tree, with this environment; a classifier of real digits must recognise the generated ones.
+    """In a copy of the tree, with this environment; their nearest real digits must be of the class asked for.
+
+    Nearest neighbours in pixels see 92 % of held-out digits rightly, and 79 to 87 % of generated ones after 10 kimg.
 
     Args:
         options: added to the command of the demo.
         least: of each class, its least share.
-        sure: the least share of images of which the classifier is sure.
+        right: the least share of images that are seen to be of the class asked for.
     """
     tree = tmp_path / "tree"
     shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(".*", "*.egg-info"))
@@ -72,22 +72,14 @@ def test_make_demo_generates_all_ten_digits_recognisably(
     grid = tree / printed[1]
     assert grid.exists()
 
-    generated = load(grid.parent).sample(seeds=range(500))
-    digits = open_images(DataOptions("digits"))
-    assert digits.labels is not None
-    torch.manual_seed(0)
-    classifier = nn.Sequential(nn.Flatten(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
-    adam = torch.optim.Adam(classifier.parameters(), 3e-3)
-    x, y = to_unit(torch.from_numpy(digits.images.copy())), torch.from_numpy(digits.labels.copy())
-    for _ in range(300):
-        adam.zero_grad()
-        F.cross_entropy(classifier(x), y).backward()
-        adam.step()
-    with torch.no_grad():
-        probabilities = classifier(to_unit(torch.from_numpy(generated))).softmax(1)
-    shares = np.bincount(probabilities.argmax(1).numpy(), minlength=10) / len(generated)
+    generator, labels = load(grid.parent), np.arange(10).repeat(20)
+    generated = np.concatenate([generator.sample(range(20), label=label) for label in range(10)])
+    digits = open_images(DataOptions("digits28"))
+    judge = KNeighborsClassifier(3).fit(digits.images.reshape(len(digits), -1) / 255, digits.labels)
+    seen = judge.predict(generated.reshape(len(generated), -1) / 255)
+    shares = np.bincount(seen, minlength=10) / len(seen)
     assert shares.min() >= least, f"a class is missing: {shares}"
-    assert (probabilities.max(1).values > 0.9).float().mean() > sure, "the classifier must recognise most of them"
+    assert (seen == labels).mean() > right
 
 
 def test_python_of_the_readme_runs() -> None:

@@ -95,7 +95,15 @@ _WGAN_GP_ROWS = (
 )
 
 SOURCES: dict[str, Source] = {
-    "digits28": Source(_CIFAR_PRESET, _rpgan_only(_TRIALS, "a run of a minute")),
+    "digits28": Source(
+        _CIFAR_PRESET,
+        (
+            *(row for row in _rpgan_only(_TRIALS, "") if row.what != "learning rates"),
+            Row("learning rate of G", "2e-4..5e-5:cosine@0k-20000k", "g_lr", "a run of a minute"),
+            Row("learning rate of D", "2e-4..5e-5:cosine@0k-20000k", "d_lr", "a run of a minute"),
+            Row("penalties in every n-th update", "1", "penalty_every", "time on a CPU"),
+        ),
+    ),
     "digits": Source(_CIFAR_PRESET, _rpgan_only(_TRIALS, "a run of a minute")),
     "fast": Source(
         f"{_code('autonomousvision/projected-gan', 'e1c246b', 'train.py')}, and its folder pg_modules: the "
