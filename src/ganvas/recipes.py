@@ -69,7 +69,7 @@ RECIPES = {
         ),
     ),
     "digits": Recipe(
-        summary="small MLPs on the included 8×8 digits: the whole game in seconds",
+        summary="small MLPs on the included 8×8 digits, in a minute",
         source="RpGAN + R1 + R2: Huang et al. 2024",
         cost="6,100 at 8×8",
         config=TrainConfig(
