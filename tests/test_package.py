@@ -77,7 +77,7 @@ def test_installed_wheel_trains_evaluates_compares_and_stylises(environment: Pat
 
     cpu = ["--device", "cpu"]
     assert "60 images" in run(environment, "ganvas", "sample", "pretrained:digits28", *cpu)
-    first = json.loads(run(environment, "ganvas", "train", "--kimg", 0.6, "--no-plot", "--json", *cpu))["run"]
+    first = json.loads(run(environment, "ganvas", "train", "digits", "--kimg", 0.6, "--no-plot", "--json", *cpu))["run"]
     evaluated = run(environment, "ganvas", "evaluate", first, "--count", 60, "--quick", "--json", *cpu)
     assert "modes" in json.loads(evaluated)["values"]
     assert not (tmp_path / "cache" / "classifiers").exists(), "the package has a classifier of the digits"

@@ -213,7 +213,7 @@ def test_keys_alone_lead_from_a_run_to_a_new_training(visit: Visit, site: Site) 
     expect(chosen).to_be_checked()
     press_until(page, lambda: chosen.evaluate("one => one === document.activeElement"))
     page.keyboard.press("ArrowDown")
-    expect(page.get_by_role("radio", name="fast", exact=True)).to_be_checked()
+    expect(page.get_by_role("radio", name="digits28", exact=True)).to_be_checked()
 
 
 def press_until(page: Page, there: Callable[[], bool]) -> None:

@@ -142,7 +142,7 @@ def test_recipes_that_do_not_fit_the_images_are_refused_in_the_words_of_their_tr
     studio: Served, unlabelled: Path
 ) -> None:
     found = post(studio, "compare/check", {"data": str(unlabelled)}).json
-    assert (found["data"], set(found["recipes"])) == (None, {"r3gan", "wgan-conditional"})
+    assert (found["data"], set(found["recipes"])) == (None, {"digits28", "r3gan", "wgan-conditional"})
     with pytest.raises(GanvasError) as caught:
         start.plan(replace(get_recipe("r3gan").config, data=str(unlabelled)))
     assert found["recipes"]["r3gan"]["what"] == caught.value.what
