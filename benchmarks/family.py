@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from minutes_parts.judges import distance
 from PIL import Image, ImageDraw, ImageFont
 from torch import nn
 from torch.nn import functional as F
@@ -29,7 +30,6 @@ from torch.nn import functional as F
 import ganvas
 from ganvas import image_io
 from ganvas.data import DataOptions, ImageSet, open_images, to_unit
-from ganvas.evaluation.metrics import compute_moments, frechet_distance
 from ganvas.runs.log import read_jsonl
 from ganvas.seeds import parse_seeds
 
@@ -84,7 +84,7 @@ class EvaluationData:
         )
         self.count = min(MAX_COUNT, len(test))
         self.reference = self.extract_features(test[: self.count])
-        self.baseline = feature_distance(self.extract_features(real[: self.count]), self.reference)
+        self.baseline = distance(self.extract_features(real[: self.count]), self.reference)
 
     @torch.no_grad()
     def extract_features(self, images: np.ndarray) -> np.ndarray:
@@ -98,11 +98,6 @@ class EvaluationData:
         parts = torch.from_numpy(images).split(250)
         predictions = torch.cat([self.network(to_unit(part)).argmax(1) for part in parts])
         return (predictions.bincount(minlength=10) / len(predictions)).tolist()
-
-
-def feature_distance(a: np.ndarray, b: np.ndarray) -> float:
-    """The Fréchet distance between two feature matrices."""
-    return frechet_distance(compute_moments(a), compute_moments(b))
 
 
 def load_or_train_classifier(images: ImageSet, path: Path) -> nn.Sequential:
@@ -183,9 +178,7 @@ def measure_recipe(recipe: str, data: EvaluationData, seed: int, arguments: argp
         name: ganvas.load(snapshot).sample(seeds=range(data.count))
         for name, snapshot in (("start", run.path / "snapshots" / "000000"), ("end", run.latest_snapshot))
     }
-    distances = {
-        name: feature_distance(data.extract_features(images), data.reference) for name, images in samples.items()
-    }
+    distances = {name: distance(data.extract_features(images), data.reference) for name, images in samples.items()}
     kimg = run.progress()["nimg"] / 1000
     line = {
         "recipe": recipe, "data": CASES[recipe][0], "overrides": CASES[recipe][1], "seed": seed,
