@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from minutes_parts.methods import METHODS
+from minutes_parts.methods import BEFORE, METHODS
 from minutes_parts.sets import SETS
 
 JUDGING_MINUTES = 5
@@ -34,6 +34,19 @@ def _rows(set_name: str, method: str, minutes: float, seeds: int = 1) -> list[Ce
     return [Cell(set_name, method, minutes, seed) for seed in range(seeds)]
 
 
+SHEET = {
+    **dict.fromkeys(
+        ("mlp", "mlp-stable", "cnn", "cnn-sigmoid", "cnn-stable", "transformer", "transformer-stable"), "mnist"
+    ),
+    "fast": "kaokore",
+    "dcgan": "kaokore",
+    "stylegan": "kaokore-32",
+    "msg": "kaokore-32",
+    **dict.fromkeys(("transformer-modern", "wgan", "wgan-gp", "sngan", "r3gan-short"), "cifar10"),
+    "wgan-conditional": "cifar10-conditional",
+}
+"""Recipe -> the set on which benchmarks/family.py shows it."""
+
 PLAN = [
     *_rows("kaokore", "fast", 10, 3),
     *_rows("kaokore", "dcgan", 30),
@@ -49,7 +62,7 @@ PLAN = [
     *_rows("cifar10", "cnn-stable", 30),
     *_rows("mnist", "cnn-stable", 30),
     *_rows("cifar10-conditional", "cnn-stable", 30),
-    *_rows("kaokore", "r3gan", 30),
+    *_rows("kaokore", "r3gan-short", 30),
     *_rows("kaokore", "stylegan", 30),
     *_rows("kaokore", "cnn-stable", 30),
     *_rows("kaokore", "tutorial-keras", 30),
@@ -57,8 +70,10 @@ PLAN = [
     *_rows("kaokore", "tutorial-dcgan", 30, 3)[1:],
     *_rows("kaokore", "dcgan", 30, 3)[1:],
     *_rows("kaokore-200", "tutorial-dcgan", 30),
-    *(cell for name in ("cifar10", "mnist", "cifar10-conditional", "kaokore-200") for method in ("dcgan", "r3gan")
+    *(cell for name in ("cifar10", "mnist", "cifar10-conditional", "kaokore-200") for method in ("dcgan", "r3gan-short")
       for cell in _rows(name, method, 30)),
+    *(Cell(name, recipe, 10, 0) for recipe, name in SHEET.items() if recipe != "fast"),
+    *(Cell(SHEET[recipe], f"{recipe}-before", 10, 0) for recipe in BEFORE),
     *(cell for minutes in (3, 10) for name in ("kaokore-women", "mnist-5-9")
       for method in ("fast", "fast-from", "cnn-stable", "cnn-stable-from") for cell in _rows(name, method, minutes, 3)),
 ]  # fmt: skip

@@ -5,6 +5,7 @@ Each trains in a process of its own on two threads. What it has drawn is collect
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -19,6 +20,9 @@ from minutes_parts.sets import SETS, Pictures
 from throughput import find_keras_python
 
 import ganvas
+from ganvas.comparison.candidates import Candidate
+from ganvas.config import replace
+from ganvas.recipes import RECIPES
 from ganvas.runs.card import read_card
 from ganvas.runs.log import read_jsonl
 
@@ -29,31 +33,37 @@ MARKS = (1, 2, 3, 5, 7.5, 10, 15, 20, 30)
 SNAPSHOTS_PER_MINUTE = 1
 """Snapshots of a run, so that one is near each mark; at most one in 1,000 images. Their time counts as training."""
 
-R3GAN = (
-    "--width 16 --blocks 1 --batch 16 --g-lr 1e-3..2e-4:cosine --d-lr 1e-3..2e-4:cosine --r1 0.5 --r2 0.5 "
-    "--beta2 0.99 --ema 5"
-)
-RECIPES: dict[str, tuple[str, dict[int, str]]] = {
-    "fast": ("fast", {}),
-    "dcgan": ("dcgan", dict.fromkeys((28, 32, 64), "--g-width 16 --d-width 16 --batch 16 --ema 5")),
-    "cnn-stable": (
-        "cnn-stable",
-        {
-            64: "--g-width 16 --d-width 16 --batch 16 --ema 5",
-            32: "--g-width 32 --d-width 32 --batch 32",
-        },
-    ),
-    "stylegan": ("stylegan", dict.fromkeys((28, 32, 64), "--width 32 --batch 8 --g-lr 2e-3 --d-lr 2e-3")),
-    "r3gan": ("r3gan-short", dict.fromkeys((28, 32, 64), R3GAN)),
+BEFORE: dict[str, dict[str, Any]] = {
+    "mlp-stable": {},
+    "cnn-stable": {},
+    "transformer-stable": {},
+    "transformer-modern": {"token_width": 128, "d_width": 24, "batch": 16, "g_lr": 4e-4, "d_lr": 4e-4},
+    "dcgan": {"g_width": 16, "d_width": 16, "batch": 16, "ema": 5.0},
+    "wgan": {"g_width": 32, "d_width": 32, "batch": 16},
+    "wgan-gp": {"g_width": 32, "d_width": 32, "batch": 16, "g_lr": 4e-4, "d_lr": 4e-4, "ema": 5.0},
+    "wgan-conditional": {"g_width": 32, "d_width": 32, "batch": 16, "g_lr": 4e-4, "d_lr": 4e-4, "ema": 5.0},
+    "sngan": {"g_width": 32, "d_width": 32, "batch": 16, "ema": 5.0},
+    "stylegan": {"width": 32, "batch": 8, "g_lr": 2e-3, "d_lr": 2e-3},
+    "msg": {"width": 32, "batch": 16},
+    "r3gan-short": {
+        "width": 16, "blocks": 1, "batch": 16, "r1": 0.5, "r2": 0.5, "beta2": 0.99, "ema": 5.0,
+        "g_lr": "1e-3..2e-4:cosine", "d_lr": "1e-3..2e-4:cosine",
+    },
+}  # fmt: skip
+"""Recipe -> the knobs with which the first sheet of all recipes narrowed it (docs/results.md, 2026-11-22)."""
+
+OF_RECIPES = {
+    **{name: name for name in RECIPES if name not in ("r3gan", "custom", "digits", "digits28")},
+    **{f"{name}-before": name for name in BEFORE},
 }
-"""Method -> (recipe, height of the pictures -> knobs that narrow it for a CPU, as in docs/results.md)."""
+"""Method -> its recipe: with its setting for the minutes, or before there were settings, with the knobs above."""
 
 TUTORIALS = {"tutorial-dcgan": "pytorch_tutorial.py", "tutorial-keras": "keras_tutorial.py"}
 TRANSFERS = {"fast-from": "fast", "cnn-stable-from": "cnn-stable"}
 """Method -> the recipe that is first taught on other classes for ORIGIN_MINUTES, once, and starts from there."""
 
 ORIGIN_MINUTES = 10
-METHODS = (*RECIPES, *TUTORIALS, *TRANSFERS)
+METHODS = (*OF_RECIPES, *TUTORIALS, *TRANSFERS)
 
 
 def suits(method: str, set_name: str) -> bool:
@@ -110,7 +120,7 @@ def _teach_origin(method: str, pictures: Pictures, work: Path) -> Path:
     if not (kept / "run" / "training.webp").exists():
         kept.mkdir(parents=True, exist_ok=True)
         np.save(kept / "pictures.npy", pictures.origin)
-        recipe, knobs = RECIPES[method][0], _knobs(method, pictures)
+        recipe, knobs = OF_RECIPES[method], _knobs(method, pictures)
         command = [sys.executable, "-m", "ganvas", "train", recipe, "--data", str(kept / "pictures.npy"), *knobs]
         length = ["--minutes", f"{ORIGIN_MINUTES}", "--threads", str(THREADS), "--evaluate-every", "0", "--quiet"]
         _run([*command, *length, "--out", str(kept), "--name", "run"], work)
@@ -118,8 +128,13 @@ def _teach_origin(method: str, pictures: Pictures, work: Path) -> Path:
 
 
 def _knobs(method: str, pictures: Pictures) -> list[str]:
-    side, colour = pictures.images.resolution[0], pictures.images.channels == 3
-    narrowed = RECIPES[method][1].get(side, "").split()
+    narrowed, recipe = list[str](), OF_RECIPES[method]
+    if method.endswith("-before"):
+        config = replace(RECIPES[recipe].config, minutes=ORIGIN_MINUTES, **BEFORE[recipe])
+        _, _, _, *narrowed = shlex.split(Candidate(recipe, recipe, config).command)  # every knob that the setting has
+        place = narrowed.index("--minutes")
+        narrowed[place : place + 2] = []
+    colour = pictures.images.channels == 3
     return [*narrowed, *(["--conditional"] * pictures.conditional), *(["--mirror"] * colour)]
 
 
@@ -141,7 +156,7 @@ def _train_tutorial(method: str, pictures: Pictures, minutes: float, seed: int, 
 def _train_recipe(
     method: str, pictures: Pictures, minutes: float, seed: int, work: Path, begin: list[str] | None = None
 ) -> tuple[str, list[Drawn]]:
-    recipe, knobs = RECIPES[method][0], [*_knobs(method, pictures), *(begin or [])]
+    recipe, knobs = OF_RECIPES[method], [*_knobs(method, pictures), *(begin or [])]
     command = [sys.executable, "-m", "ganvas", "train", recipe]
     options = [*_data_options(pictures, work), *knobs, "--seed", str(seed), "--threads", str(THREADS)]
     length = ["--minutes", f"{minutes:g}"]

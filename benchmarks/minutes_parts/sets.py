@@ -34,6 +34,7 @@ class PictureSet:
 
 SETS = {
     "kaokore": PictureSet("kaokore-faces-128.zip", "64"),
+    "kaokore-32": PictureSet("kaokore-faces-128.zip", "32"),
     "kaokore-200": PictureSet("kaokore-faces-128.zip", "64", few=200),
     "cifar10": PictureSet("cifar10-train.zip"),
     "cifar10-conditional": PictureSet("cifar10-train.zip", conditional=True),

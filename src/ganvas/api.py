@@ -6,8 +6,8 @@ from typing import Unpack
 from ganvas.config import TrainConfig, replace
 from ganvas.config.knobs import Knobs
 from ganvas.runs import lookup
-from ganvas.runs.folder import Run, resolve
-from ganvas.runs.origin_recipe import choose_recipe
+from ganvas.runs.base import find_base
+from ganvas.runs.folder import Run
 from ganvas.trackers import processes
 from ganvas.training import start
 
@@ -36,12 +36,10 @@ def train(
         GanvasError: see `ganvas.training.start.train`.
         KeyboardInterrupt: interrupted; everything is saved.
     """
-    if recipe is None:
-        (title, config), run = choose_recipe(knobs.get("data"), knobs.get("init_from")), None
-    else:
-        if isinstance(recipe, str | Path):
-            lookup.check_no_generator(str(recipe), f"start a new training from it: train(init_from={str(recipe)!r})")
-        title, config, run = resolve(recipe)
+    if isinstance(recipe, str | Path):
+        lookup.check_no_generator(str(recipe), f"start a new training from it: train(init_from={str(recipe)!r})")
+    first = {name: knobs.get(name) for name in ("data", "init_from", "minutes", "device")}
+    title, config, run = find_base(recipe, **first)
     config = replace(config, **knobs)
     if run is not None:
         out, name = run.path.parent, run.path.name

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -16,7 +17,7 @@ from ganvas import interrupts
 from ganvas.cli.arguments import parse
 from ganvas.cli.output import print_json
 from ganvas.config import TrainConfig, replace, to_json
-from ganvas.runs.folder import Run, resolve
+from ganvas.runs.folder import Run
 from ganvas.values import to_whole
 
 MAX_PROCESSES = 4096
@@ -52,17 +53,19 @@ def train(argv: Sequence[str]) -> None:
     """Train a GAN, or resume a run: ganvas train [RECIPE|RUN] [--data D] [--kimg N] [--any-knob value]"""
     with interrupts.exit_on_signal():
         from ganvas.runs import lookup
-        from ganvas.runs.origin_recipe import choose_recipe
+        from ganvas.runs.base import find_base
 
     argv = [f"--init-{word[2:]}" if word == "--from" or word.startswith("--from=") else word for word in argv]
-    named, run = argv[:1] if argv and not argv[0].startswith("-") else [], None
+    named = argv[:1] if argv and not argv[0].startswith("-") else []
     argv = argv[len(named) :]
     if named:
         lookup.check_no_generator(named[0], f"start a new training from it: ganvas train --from {named[0]}")
-        title, config, run = resolve(named[0])
-    else:
-        data, origin = (next(reversed(_values(argv, flag)), None) for flag in ("--data", "--init-from"))
-        title, config = choose_recipe(data, origin)
+    data, origin, minutes, device = (
+        next(reversed(_values(argv, name)), None) for name in ("data", "init_from", "minutes", "device")
+    )
+    with suppress(ValueError):  # the parser says what is wrong with it
+        minutes = minutes and float(minutes)
+    title, config, run = find_base(*named, data=data, init_from=origin, minutes=minutes, device=device)
     config = _with_given_length(config, argv)
     defaults = _TrainCommand(config, out=run.path.parent, name=run.path.name) if run else _TrainCommand(config)
     command = parse(
@@ -83,7 +86,7 @@ def train(argv: Sequence[str]) -> None:
         if command.json:
             print_json(start.plan(command.config))
         else:
-            print(_format_dry_run(start.plan(command.config, report=partial(print, flush=True))))
+            print(_format_dry_run(start.plan(command.config, partial(print, flush=True), recipe=title)))
         return
     if command.gpus is not None and "WORLD_SIZE" not in os.environ:
         from ganvas.training import launch
@@ -127,12 +130,13 @@ def _with_given_length(config: TrainConfig, argv: Sequence[str]) -> TrainConfig:
 
     The number is a placeholder for the one that is parsed later.
     """
-    given = [name for name in ("kimg", "minutes") if _values(argv, f"--{name}")]
+    given = [name for name in ("kimg", "minutes") if _values(argv, name)]
     return replace(config, **{given[0]: 1.0}) if len(given) == 1 else config
 
 
-def _values(argv: Sequence[str], flag: str) -> list[str]:
-    """The values that a command gives for a flag, as --flag VALUE or --flag=VALUE."""
+def _values(argv: Sequence[str], knob: str) -> list[str]:
+    """The values that a command gives for a knob, as --flag VALUE or --flag=VALUE."""
+    flag = f"--{knob.replace('_', '-')}"
     return [value for word, value in pairwise(argv) if word == flag] + [
         word.removeprefix(f"{flag}=") for word in argv if word.startswith(f"{flag}=")
     ]

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ganvas import recipes
 from ganvas.config import TrainConfig, differences, leaves, replace
 from ganvas.errors import GanvasError, describe_value
 from ganvas.files import make_folder, to_path
 from ganvas.reading import parse_json
-from ganvas.recipes import RECIPES, get_recipe
+from ganvas.recipes import RECIPES
 from ganvas.runs import lookup
+from ganvas.runs.base import find_base
 from ganvas.runs.folder import Run, differing_knobs
 from ganvas.values import to_text
 
@@ -57,9 +59,9 @@ class Candidate:
         """The command that trains it, without the seed; empty if its recipe no longer exists."""
         if self.recipe not in RECIPES:
             return ""
-        knobs = differences(RECIPES[self.recipe].config, self.config)
+        knobs = recipes.differing_knobs(self.recipe, self.config)
         unsaid = {"seed", "minutes" if self.config.minutes is None else "kimg"}
-        flags = [word for knob, _, value in knobs if knob not in unsaid for word in _format_flag(knob, value)]
+        flags = [word for knob, value in knobs.items() if knob not in unsaid for word in _format_flag(knob, value)]
         return shlex.join(["ganvas", "train", self.recipe, *flags])
 
 
@@ -142,6 +144,7 @@ def parse_candidates(
     knobs: Mapping[str, Any] | None = None,
     vary: Mapping[str, Sequence[Any]] | None = None,
     decided: Mapping[str, str] | None = None,
+    minutes: float | None = None,
     note: Callable[[str], object] = lambda text: None,
 ) -> list[Candidate]:
     """The candidates: recipes in the given order, then runs.
@@ -153,6 +156,7 @@ def parse_candidates(
         knobs: set for every recipe, such as `{"data": "mnist", "kimg": 100}`.
         vary: knob -> values: each recipe gives one candidate for each combination of values.
         decided: knob -> the option of the comparison that sets it, so that no recipe may.
+        minutes: the budget of each training, if it is one of time.
         note: called with a line about each run that is left out.
 
     Raises:
@@ -167,14 +171,14 @@ def parse_candidates(
     for name in names:
         lookup.check_no_generator(name, f"ganvas evaluate {name} measures it.")
     runs = [Run(Path(name)) for name in names if _is_run(name)]
-    recipes = list(dict.fromkeys(name for name in names if not _is_run(name)))
-    if runs and not recipes and vary:
+    texts = list(dict.fromkeys(name for name in names if not _is_run(name)))
+    if runs and not texts and vary:
         raise GanvasError("--vary varies recipes; only runs were named.", fix="name a recipe, such as cnn.")
     for knob, values in (vary or {}).items():
         if twice := [value for i, value in enumerate(values) if value in values[:i]]:
             raise GanvasError(f"--vary {knob} names {twice[0]} twice.", fix="name each value once.")
     decided = decided or {}
-    new = [candidate for name in recipes for candidate in _expand_recipe(name, knobs or {}, vary or {}, decided)]
+    new = [one for text in texts for one in _expand_recipe(text, knobs or {}, vary or {}, decided, minutes)]
     return _make_names_unique([*new, *_group_runs(runs, note)])
 
 
@@ -191,7 +195,11 @@ def _is_run(name: str) -> bool:
 
 
 def _expand_recipe(
-    text: str, knobs: Mapping[str, Any], vary: Mapping[str, Sequence[Any]], decided: Mapping[str, str]
+    text: str,
+    knobs: Mapping[str, Any],
+    vary: Mapping[str, Sequence[Any]],
+    decided: Mapping[str, str],
+    minutes: float | None,
 ) -> Iterable[Candidate]:
     name, _, assignments = text.partition(":")
     fixed = parse_knobs(_split_commas(assignments)) if assignments else {}
@@ -199,7 +207,9 @@ def _expand_recipe(
         raise GanvasError(
             f"{clash[0]} is set as a knob, and {decided[clash[0]]} decides it.", fix="leave one of them out."
         )
-    base = replace(get_recipe(name).config, **{**knobs, **fixed})
+    given = {**knobs, **fixed}
+    _, base, _ = find_base(name, minutes=minutes or given.get("minutes"), device=given.get("device"))
+    base = replace(base, **given)
     for values in itertools.product(*vary.values()):
         own = dict(zip(vary, values, strict=True))
         suffix = " ".join(f"{knob}={value}" for knob, value in own.items())

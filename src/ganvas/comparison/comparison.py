@@ -156,7 +156,9 @@ def compare(
         raise GanvasError("--data and the knob data were given together.", fix="leave one of them out.")
     all_knobs = {**(knobs or {}), **({} if data is None else {"data": data})}
     note = partial(print, file=sys.stderr)
-    own = parse_candidates(ours, knobs=all_knobs, vary=vary, decided=decided, note=note) if ours or not names else []
+    own = []
+    if ours or not names:
+        own = parse_candidates(ours, knobs=all_knobs, vary=vary, decided=decided, minutes=minutes, note=note)
     if len(own) + len(imported) < 2:
         several = len(names) > 1
         raise GanvasError(

@@ -16,7 +16,6 @@ from ganvas.display import Displayed, InlineImage, Paragraph, Part, Table
 from ganvas.errors import GanvasError
 from ganvas.files import explain_os_error, make_folder, remove_folder, to_path, write_json
 from ganvas.reading import describe_reason, is_count, is_number
-from ganvas.recipes import get_recipe
 from ganvas.runs.card import find_damage, read_card, read_weight_shapes
 from ganvas.runs.lock import is_being_trained, lock_run
 from ganvas.runs.log import read_events, read_last
@@ -209,20 +208,6 @@ def planned_images(path: Path) -> int:
         first = [event.get("kimg") for event in read_events(path) if event["event"] == "planned"]
         return round(1000 * first[-1]) if first and is_number(first[-1]) else 0
     return 0
-
-
-def resolve(what: "str | TrainConfig | Run | Path") -> tuple[str, TrainConfig, Run | None]:
-    """(name, configuration, run or None) of a recipe's name, a configuration, or a run.
-
-    Raises:
-        GanvasError: it is none of them.
-    """
-    if isinstance(what, TrainConfig):
-        return "config", what, None
-    if isinstance(what, str) and not (to_path(what, "a recipe, a run, or its folder") / "config.json").exists():
-        return what, get_recipe(what).config, None
-    run = what if isinstance(what, Run) else Run(to_path(what, "a recipe, a run, or its folder"))
-    return run.metadata["recipe"], run.config, run
 
 
 def create_run(

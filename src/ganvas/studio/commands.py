@@ -1,18 +1,19 @@
 """Command lines: of a run, and of what a page asks for, checked by the same rules as on the command line."""
 
+import math
 import os
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ganvas import user_code
-from ganvas.config import TrainConfig, differences, replace
+from ganvas import recipes, user_code
+from ganvas.config import TrainConfig, differences, leaves, replace
 from ganvas.errors import GanvasError
 from ganvas.recipes import RECIPES, get_recipe
 from ganvas.runs.folder import Run
-from ganvas.studio import knobs
+from ganvas.studio import knobs, machine
 from ganvas.studio.answers import Refusal, describe
 
 LENGTHS = ("kimg", "minutes")
@@ -36,7 +37,8 @@ class Request:
     def words(self) -> list[str]:
         """The words of the command after `ganvas`, without the run's folder."""
         assert self.config is not None
-        return ["train", self.recipe, *flags(get_recipe(self.recipe).config, self.config)]
+        base = base_of(self.recipe, dict(leaves(self.config)))
+        return ["train", self.recipe, *flags(self.config, (name for name, *_ in differences(base, self.config)))]
 
 
 def check(body: Mapping[str, Any], run: Run | None = None) -> Request:
@@ -49,20 +51,17 @@ def check(body: Mapping[str, Any], run: Run | None = None) -> Request:
     Raises:
         Refusal: the body itself is wrong.
     """
-    if run is None:
-        recipe = body.get("recipe")
-        if not isinstance(recipe, str) or recipe not in RECIPES:
-            raise Refusal(
-                400, f"There is no recipe {recipe!r}.", expected=f"one of {', '.join(RECIPES)}", field="recipe"
-            )
-        base = get_recipe(recipe).config
-    else:
-        base = run.config
-        recipe = nearest_recipe(run)
+    recipe = body.get("recipe")
+    if run is None and (not isinstance(recipe, str) or recipe not in RECIPES):
+        raise Refusal(400, f"There is no recipe {recipe!r}.", expected=f"one of {', '.join(RECIPES)}", field="recipe")
     given = body.get("knobs") or {}
     if not isinstance(given, dict):
         raise Refusal(400, "The knobs of the request are no object.", expected="{name: value}", field="knobs")
     given = given | {name: body[name] for name in ("data", *LENGTHS) if body.get(name) not in (None, "")}
+    if run is None:
+        base = base_of(recipe, given)
+    else:
+        base, recipe = run.config, nearest_recipe(run)
     known = knobs.knobs_of(base)
     values = {name: knobs.parse(known[name], value) if name in known else value for name, value in given.items()}
     values = {name: value for name, value in values.items() if value != ""}
@@ -73,6 +72,24 @@ def check(body: Mapping[str, Any], run: Run | None = None) -> Request:
         return Request(recipe, replace(base, **values))
     except GanvasError as error:
         return Request(recipe, None, [describe(error) | {"field": knobs.field_of(error, values)}])
+
+
+def base_of(recipe: str, given: Mapping[str, Any]) -> TrainConfig:
+    """What a recipe is on this machine before these knobs: with its setting, if they give minutes of a CPU.
+
+    Args:
+        recipe: its name.
+        given: the knobs; only minutes and device count here, and they may be text, or wrong.
+    """
+    try:
+        minutes = float(given.get("minutes") or "nan")
+    except (TypeError, ValueError):
+        minutes = math.nan
+    if not recipes.find_setting(recipe, minutes):
+        return get_recipe(recipe).config
+    device = given.get("device") or "auto"
+    on_cpu = device == "cpu" or (device == "auto" and machine.trains_on_cpu())
+    return recipes.base_config(recipe, minutes, on_cpu=on_cpu)
 
 
 def _refused(base: TrainConfig, name: str, value: Any) -> dict[str, str] | None:
@@ -98,7 +115,7 @@ def command_of(run: Run) -> str:
         GanvasError: its config.json cannot be read.
     """
     recipe = nearest_recipe(run)
-    return quote(["ganvas", "train", recipe, *flags(get_recipe(recipe).config, run.config)])
+    return quote(["ganvas", "train", recipe, *flags(run.config, recipes.differing_knobs(recipe, run.config))])
 
 
 def differing_knobs(run: Run) -> dict[str, Any]:
@@ -121,14 +138,15 @@ def nearest_recipe(run: Run) -> str:
     return min(alike, key=lambda name: len(differences(RECIPES[name].config, config)))
 
 
-def flags(base: TrainConfig, config: TrainConfig) -> list[str]:
-    """The words that make `config` of `base`, of the same family."""
+def flags(config: TrainConfig, names: Iterable[str]) -> list[str]:
+    """The words that give these knobs of a configuration."""
     words: list[str] = []
-    names = knobs.knobs_of(config)
-    for name, _, new in differences(base, config):
-        length = name in LENGTHS and new is None  # the other length says it
-        if name in names and not length:
-            words += to_words(name, new)
+    known, values = knobs.knobs_of(config), dict(leaves(config))
+    for name in names:
+        value = values[name]
+        length = name in LENGTHS and value is None  # the other length says it
+        if name in known and not length:
+            words += to_words(name, value)
     return words
 
 

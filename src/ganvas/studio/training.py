@@ -14,7 +14,8 @@ from starlette.routing import Route
 
 from ganvas.errors import GanvasError
 from ganvas.files import Removal, make_folder
-from ganvas.recipes import RECIPES, get_recipe
+from ganvas.recipes import RECIPES, describe_setting, get_recipe
+from ganvas.recipes.cpu import SETTINGS
 from ganvas.runs import cleaning
 from ganvas.runs.folder import Run
 from ganvas.runs.log import read_jsonl
@@ -80,16 +81,16 @@ def _describe_recipe(name: str) -> dict[str, Any]:
         "images_per_s": float(speed[1].replace(",", "")) if speed else None,
         "size": [int(speed[2]), int(speed[3])] if speed else None,
         "family": config.network.family, "conditional": config.dataset.conditional, "data": config.dataset.data,
-        "kimg": config.kimg, "minutes": config.minutes,
+        "kimg": config.kimg, "minutes": config.minutes, "has_settings": name in SETTINGS,
     }  # fmt: skip
 
 
 def _list_knobs(studio: "Studio", request: Request) -> dict[str, Any]:
-    """Those of a recipe, or of a run, with its values."""
+    """Those of a recipe, which may depend on minutes and device, or of a run, with its values."""
     if key := request.query_params.get("run"):
         config = Run(studio.folders.find(key)).config
     else:
-        config = get_recipe(parameter(request, "recipe")).config
+        config = commands.base_of(parameter(request, "recipe"), request.query_params)
     return {"knobs": [knob.to_json() for knob in knobs.knobs_of(config).values()]}
 
 
@@ -100,7 +101,9 @@ def _check(studio: "Studio", body: Mapping[str, Any]) -> dict[str, Any]:
     asked, errors = _ask(studio, body)
     fine = asked.config if not errors else None
     command = commands.quote(["ganvas", *asked.words]) if fine else None
-    return {"ok": not errors, "errors": errors, "command": command, "warnings": fine.warnings() if fine else []}
+    setting = describe_setting(asked.recipe, fine) if fine else ""
+    warnings = fine.warnings() if fine else []
+    return {"ok": not errors, "errors": errors, "command": command, "warnings": warnings, "setting": setting}
 
 
 def _ask(studio: "Studio", body: Mapping[str, Any]) -> tuple[commands.Request, list[dict[str, Any]]]:

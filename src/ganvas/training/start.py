@@ -17,6 +17,7 @@ from ganvas.files import to_path
 from ganvas.game.objectives import get_objective
 from ganvas.networks import Shape
 from ganvas.pytorch_state import default_state
+from ganvas.recipes import describe_setting
 from ganvas.runs import folder, log, snapshot, state_metadata
 from ganvas.runs.folder import Run
 from ganvas.runs.listeners import Listener, Listeners, check_listeners
@@ -195,11 +196,15 @@ def _check_batch(config: TrainConfig) -> None:
 
 @default_state()
 @user_code.quote_loaded()
-def plan(config: TrainConfig, report: Callable[[str], object] = lambda line: None) -> dict[str, Any]:
+def plan(
+    config: TrainConfig, report: Callable[[str], object] = lambda line: None, *, recipe: str = "config"
+) -> dict[str, Any]:
     """Reports what `train` would do, without training: data, sizes, operations, memory, speed, every knob.
 
     Args:
-        tell: called with data, sizes and speed as text, each as soon as it is known.
+        config: every knob.
+        report: called with data, sizes and speed as text, each as soon as it is known.
+        recipe: its name, for a note about its setting.
 
     Raises:
         GanvasError: `train` would refuse the configuration at its start.
@@ -211,7 +216,8 @@ def plan(config: TrainConfig, report: Callable[[str], object] = lambda line: Non
     config, images, shape = _open(config, device, progress=True)
     classes = f"{shape.classes} classes" if shape.classes else "classes not used"
     report(f"{len(images):,} images of {images.name}, {shape.height}×{shape.width}×{shape.channels}, {classes}")
-    for note in images.notes:
+    setting = describe_setting(recipe, config) if device.type == "cpu" else ""
+    for note in filter(None, (setting, *images.notes)):
         report(f"Note: {note}")
     transfer.find_origin(config)
     cost = estimate_cost(config, shape, device)

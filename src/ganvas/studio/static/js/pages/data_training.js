@@ -23,6 +23,7 @@ export function trainingView({ data, report, recipes, known, form, onStart }) {
   const classes = Object.keys(report.class_counts).length;
 
   const settings = h("div", { class: "stack" });
+  const setting = h("div");
   const command = h("div");
   const problems = h("div", { class: "stack" });
   const estimate = h("div", { "aria-live": "polite" });
@@ -31,6 +32,7 @@ export function trainingView({ data, report, recipes, known, form, onStart }) {
   const estimateButton = h("button", { type: "button", class: "button", on: { click: () => runEstimate() } }, icon("chart"), t("data.estimate"));
   let fields = null;
   let length = null;
+  let drawn = ""; // the knobs that have fields now, as JSON
   let timer = 0;
   let turn = 0;
 
@@ -38,10 +40,13 @@ export function trainingView({ data, report, recipes, known, form, onStart }) {
 
   const check = async () => {
     const mine = ++turn;
-    const answer = await post("/api/check", body(), { signal }).catch((error) => ({ ok: false, errors: [error], command: null }));
+    const answer = await drawKnobs()
+      .then(() => post("/api/check", body(), { signal }))
+      .catch((error) => ({ ok: false, errors: [error], command: null }));
     if (mine !== turn || signal.aborted) return null;
     const rest = length.showErrors(fields.showErrors(answer.errors));
     replace(problems, rest.map(errorBox), (answer.warnings ?? []).map(warning));
+    replace(setting, answer.setting && h("p", { class: "muted small", lang: "en" }, answer.setting));
     replace(command, answer.command && commandBox(answer.command));
     return answer.ok;
   };
@@ -52,20 +57,37 @@ export function trainingView({ data, report, recipes, known, form, onStart }) {
     timer = setTimeout(check, CHECK_MS);
   };
 
+  const knobs = h("div", { class: "stack" });
+
+  /** Draws the knobs anew where they are others: those of another recipe, or of its setting for other minutes. */
+  const drawKnobs = async () => {
+    const recipe = recipes.find((one) => one.name === form.recipe);
+    const { minutes } = length.value();
+    const { device } = form.knobs;
+    const asked = { recipe: recipe.name, ...(recipe.has_settings && minutes ? { minutes } : {}), ...(device ? { device } : {}) };
+    const found = await get("/api/knobs", asked, { signal });
+    const text = recipe.name + JSON.stringify(found.knobs);
+    if (signal.aborted || form.recipe !== recipe.name || text === drawn) return;
+    drawn = text;
+    const names = new Set(found.knobs.map((knob) => knob.name));
+    for (const name of Object.keys(form.knobs)) if (!names.has(name)) delete form.knobs[name];
+    const open = knobs.querySelector(".knob-all")?.open;
+    const focused = document.activeElement?.id;
+    fields = knobFields({ knobs: found.knobs, values: form.knobs, classes, onChange: changed });
+    replace(
+      knobs,
+      fields.prominent,
+      h("details", { class: "knob-all", open }, h("summary", null, t("data.knobs", { n: found.knobs.length })), h("p", { class: "muted small" }, t("data.knobs.hint")), fields.groups),
+    );
+    if (focused?.startsWith("knob-")) document.getElementById(focused)?.focus();
+  };
+
   const drawSettings = async () => {
     const recipe = recipes.find((one) => one.name === form.recipe);
-    const { knobs } = await get("/api/knobs", { recipe: form.recipe }, { signal });
-    if (signal.aborted || form.recipe !== recipe.name) return;
-    const names = new Set(knobs.map((knob) => knob.name));
-    for (const name of Object.keys(form.knobs)) if (!names.has(name)) delete form.knobs[name];
     length = lengthFields({ recipe, form, onChange: changed });
-    fields = knobFields({ knobs, values: form.knobs, classes, onChange: changed });
-    replace(
-      settings,
-      length.element,
-      fields.prominent,
-      h("details", { class: "knob-all" }, h("summary", null, t("data.knobs", { n: knobs.length })), h("p", { class: "muted small" }, t("data.knobs.hint")), fields.groups),
-    );
+    await drawKnobs();
+    if (signal.aborted || form.recipe !== recipe.name) return;
+    replace(settings, length.element, setting, knobs);
     await check();
   };
 
