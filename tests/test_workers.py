@@ -141,8 +141,9 @@ def test_stopped_or_killed_parent_leaves_saved_runs_and_no_process(comparison: F
     assert len(worker_processes()) == 1
     assert comparison.pid is not None
     os.kill(comparison.pid, number)
-    comparison.join(60)
-    wait_until(lambda: not worker_processes(), 30)
+    comparison.join(180)  # a worker has worker.GRACE_SECONDS, and fsync waits for a busy disk
+    assert not comparison.is_alive(), [process.status() for process in worker_processes()]
+    wait_until(lambda: not worker_processes())
     with FileLock(run.path / ".lock").acquire(timeout=0):
         at = saved_nimg(run)
     assert at

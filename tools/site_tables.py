@@ -3,6 +3,7 @@
 import ast
 import dataclasses
 import inspect
+import math
 import re
 import shlex
 import textwrap
@@ -25,6 +26,7 @@ from ganvas.diagnosis.rules.table import CONDITIONS
 from ganvas.evaluation.measures import MEASURES
 from ganvas.game.objectives import OBJECTIVES
 from ganvas.recipes import RECIPES
+from ganvas.recipes.cpu import SETTINGS, Setting
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -181,6 +183,7 @@ def make_recipes() -> str:
         flags = " ".join(_flag(knob, value) for knob, value in _changed(recipe.config) if value is not None)
         parts.append(f"### {name}\n\nFollows: {recipe.source}. Networks: [{family}](#networks-{family}).\n")
         parts.append(f"```\n{flags}\n```\n")
+        parts += [_setting(setting) for setting in SETTINGS.get(name, ())]
         parts.append(_beside(SOURCES[name], recipe.config))
     parts.append("## Networks, and where they differ from the papers\n")
     for kind in get_args(Network):
@@ -188,6 +191,12 @@ def make_recipes() -> str:
         about = inspect.getdoc(import_module(f"ganvas.networks.{family}")) or ""
         parts.append(f"### Networks: {family}\n\n{_as_markdown(about)}\n")
     return "\n".join(parts)
+
+
+def _setting(setting: Setting) -> str:
+    limit = "" if math.isinf(setting.minutes) else f", {setting.minutes:g} at the most"
+    flags = " ".join(_flag(knob, value) for knob, value in setting.knobs.items())
+    return f"With `--minutes` on a CPU{limit}:\n\n```\n{flags}\n```\n"
 
 
 def _length(config: TrainConfig) -> str:

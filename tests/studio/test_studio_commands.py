@@ -9,7 +9,8 @@ import pytest
 from ganvas.cli import training as command_line
 from ganvas.config import DatasetConfig, LossConfig, TrainConfig, replace, to_json
 from ganvas.config.families import MLP
-from ganvas.recipes import RECIPES
+from ganvas.devices import select_device
+from ganvas.recipes import RECIPES, base_config, find_setting
 from ganvas.runs.folder import Run, create_run
 from ganvas.studio import commands, knobs
 from ganvas.studio.answers import Refusal
@@ -151,3 +152,28 @@ def test_a_training_like_a_run_keeps_its_knobs() -> None:
     run = make_run(replace(RECIPES["digits"].config, kimg=20, batch=32))
     asked = commands.check({"knobs": {"batch": "16"}, "minutes": "3"}, run)
     assert asked.words == ["train", "digits", "--minutes", "3", "--batch", "16"]
+
+
+def test_minutes_of_a_cpu_start_from_the_setting_of_the_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    setting = find_setting("cnn-stable", 3.0)
+    asked = commands.check({"recipe": "cnn-stable", "minutes": "3"})
+    assert asked.config == replace(base_config("cnn-stable", 3.0, on_cpu=True), minutes=3.0)
+    assert asked.words == ["train", "cnn-stable", "--minutes", "3"]
+    own = RECIPES["cnn-stable"].config
+    kept = commands.check({"recipe": "cnn-stable", "minutes": 3, "knobs": {"batch": own.optimisation.batch}})
+    assert kept.words == ["train", "cnn-stable", "--minutes", "3", "--batch", str(own.optimisation.batch)]
+    assert asked.config is not None
+    run = make_run(asked.config, "cnn-stable")
+    assert set(setting) <= {word[2:].replace("-", "_") for word in shlex.split(commands.command_of(run))}
+    longer = commands.check({"kimg": "20"}, run)
+    assert longer.config == replace(asked.config, kimg=20.0)
+    assert parsed_config(longer.words[1:], monkeypatch) == longer.config
+    monkeypatch.setattr(commands.machine, "trains_on_cpu", lambda: False)
+    assert commands.check({"recipe": "cnn-stable", "minutes": "3"}).config == replace(own, minutes=3.0)
+    on_cpu = commands.check({"recipe": "cnn-stable", "minutes": "3", "knobs": {"device": "cpu"}})
+    assert on_cpu.config == replace(asked.config, device="cpu")
+    assert commands.check({"recipe": "cnn-stable", "minutes": "soon"}).errors[0]["field"] == "minutes"
+
+
+def test_a_process_of_its_own_tells_the_device() -> None:
+    assert commands.machine.trains_on_cpu() == (select_device("auto").type == "cpu")

@@ -1,5 +1,6 @@
 """`ganvas data`, `ganvas recipes` and `ganvas info`."""
 
+import math
 import textwrap
 from typing import Annotated
 
@@ -10,6 +11,7 @@ from ganvas.config import to_json
 from ganvas.data.options import Channels, Fit, Split
 from ganvas.errors import GanvasError
 from ganvas.recipes import RECIPES
+from ganvas.recipes.cpu import SETTINGS
 
 
 def inspect_data(
@@ -65,7 +67,16 @@ def list_recipes(json: bool = False) -> None:
     if json:
         print_json(
             {
-                name: {"summary": r.summary, "source": r.source, "cost": r.cost, "config": to_json(r.config)}
+                name: {
+                    "summary": r.summary,
+                    "source": r.source,
+                    "cost": r.cost,
+                    "config": to_json(r.config),
+                    "cpu_settings": [
+                        {"minutes": None if math.isinf(longest) else longest, "knobs": dict(knobs)}
+                        for longest, knobs in SETTINGS.get(name, ())
+                    ],
+                }
                 for name, r in RECIPES.items()
             }
         )
