@@ -82,5 +82,10 @@ def describe_setting(recipe: str, config: TrainConfig) -> str:
         return ""
     own, knobs = dict(leaves(get_recipe(recipe).config)), dict(leaves(config))
     chosen = {name: value for name, value in setting.items() if knobs[name] == value != own[name]}
-    flags = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in chosen.items())
+    flags = " ".join(f"--{name.replace('_', '-')} {_written(value)}" for name, value in chosen.items())
     return f"For {config.minutes:g} minutes of a CPU, {recipe} has {flags}; any knob changes that." if chosen else ""
+
+
+def _written(value: Any) -> str:
+    """A value of a knob as people write it: 1, not 1.0."""
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -44,7 +44,7 @@ export function trainingView({ data, report, recipes, known, form, onStart }) {
       .then(() => post("/api/check", body(), { signal }))
       .catch((error) => ({ ok: false, errors: [error], command: null }));
     if (mine !== turn || signal.aborted) return null;
-    const rest = length.showErrors(fields.showErrors(answer.errors));
+    const rest = length.showErrors(fields ? fields.showErrors(answer.errors) : answer.errors);
     replace(problems, rest.map(errorBox), (answer.warnings ?? []).map(warning));
     replace(setting, answer.setting && h("p", { class: "muted small", lang: "en" }, answer.setting));
     replace(command, answer.command && commandBox(answer.command));
@@ -85,8 +85,6 @@ export function trainingView({ data, report, recipes, known, form, onStart }) {
   const drawSettings = async () => {
     const recipe = recipes.find((one) => one.name === form.recipe);
     length = lengthFields({ recipe, form, onChange: changed });
-    await drawKnobs();
-    if (signal.aborted || form.recipe !== recipe.name) return;
     replace(settings, length.element, setting, knobs);
     await check();
   };
