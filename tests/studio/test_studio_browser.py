@@ -118,6 +118,7 @@ def test_a_dropped_zip_is_inspected_and_a_wrong_knob_is_said_beside_its_field(vi
     page.get_by_text("1 exact copy of another image").click()
     expect(page.locator(".duplicate figure img")).to_have_count(2)
     expect(page.get_by_role("radio").first).to_have_attribute("value", "fast")
+    expect(page.get_by_role("radio").nth(1)).to_have_attribute("value", "mlp")  # not those of the included digits
     page.get_by_label("resolution", exact=True).fill("huge")
     expect(page.locator("#knob-resolution-error")).to_contain_text("is not a size")
     page.get_by_role("button", name="Start the training").click()
@@ -231,7 +232,7 @@ def test_keys_alone_lead_from_a_run_to_a_new_training(visit: Visit, site: Site) 
     expect(chosen).to_be_checked()
     press_until(page, lambda: chosen.evaluate("one => one === document.activeElement"))
     page.keyboard.press("ArrowDown")
-    expect(page.get_by_role("radio", name="digits28", exact=True)).to_be_checked()
+    expect(page.get_by_role("radio", name="fast", exact=True)).to_be_checked()
 
 
 def press_until(page: Page, there: Callable[[], bool]) -> None:

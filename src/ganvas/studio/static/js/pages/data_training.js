@@ -18,7 +18,7 @@ const FOR_OWN_IMAGES = "fast";
 export function trainingView({ data, report, recipes, known, form, onStart }) {
   const aborter = new AbortController();
   const { signal } = aborter;
-  const ordered = order(recipes, data);
+  const ordered = order(recipes, data, known.data_sets);
   if (!recipes.some((one) => one.name === form.recipe)) form.recipe = ordered[0].name;
   const classes = Object.keys(report.class_counts).length;
 
@@ -163,10 +163,13 @@ export function trainingView({ data, report, recipes, known, form, onStart }) {
   };
 }
 
-/** The recipes, first the one that is made for these images. */
-function order(recipes, data) {
+/** The recipes, first the one that is made for these images, last those that are made for other included ones. */
+function order(recipes, data, sets) {
   const first = recipes.find((one) => one.data === data) ?? recipes.find((one) => one.name === FOR_OWN_IMAGES) ?? recipes[0];
-  return [first, ...recipes.filter((one) => one !== first)];
+  const included = new Set(sets.filter((set) => !set.download).map((set) => set.name));
+  const isForOthers = (one) => included.has(one.data) && one.data !== data;
+  const rest = recipes.filter((one) => one !== first);
+  return [first, ...rest.filter((one) => !isForOthers(one)), ...rest.filter(isForOthers)];
 }
 
 const warning = (text) =>
