@@ -5,7 +5,6 @@ import dataclasses
 import inspect
 import math
 import re
-import shlex
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
@@ -21,12 +20,13 @@ from ganvas.cli.training import _TrainCommand
 from ganvas.config import TrainConfig
 from ganvas.config.bounds import find_bound, is_scheduled
 from ganvas.config.families import Network
+from ganvas.config.flags import format_flags
 from ganvas.config.forms import leaves
 from ganvas.diagnosis.rules.table import CONDITIONS
 from ganvas.evaluation.measures import MEASURES
 from ganvas.game.objectives import OBJECTIVES
 from ganvas.recipes import RECIPES
-from ganvas.recipes.cpu import SETTINGS, Setting
+from ganvas.recipes.cpu import PRESETS, Preset
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -180,10 +180,10 @@ def make_recipes() -> str:
     parts.append("\n## What each recipe sets\n\nEvery other knob has its [default](knobs.md).\n")
     for name, recipe in RECIPES.items():
         family = recipe.config.network.family
-        flags = " ".join(_flag(knob, value) for knob, value in _changed(recipe.config) if value is not None)
+        flags = format_flags({knob: value for knob, value in _changed(recipe.config) if value is not None})
         parts.append(f"### {name}\n\nFollows: {recipe.source}. Networks: [{family}](#networks-{family}).\n")
         parts.append(f"```\n{flags}\n```\n")
-        parts += [_setting(setting) for setting in SETTINGS.get(name, ())]
+        parts += [_preset(preset) for preset in PRESETS.get(name, ())]
         parts.append(_beside(SOURCES[name], recipe.config))
     parts.append("## Networks, and where they differ from the papers\n")
     for kind in get_args(Network):
@@ -193,10 +193,9 @@ def make_recipes() -> str:
     return "\n".join(parts)
 
 
-def _setting(setting: Setting) -> str:
-    limit = "" if math.isinf(setting.minutes) else f", {setting.minutes:g} at the most"
-    flags = " ".join(_flag(knob, value) for knob, value in setting.knobs.items())
-    return f"With `--minutes` on a CPU{limit}:\n\n```\n{flags}\n```\n"
+def _preset(preset: Preset) -> str:
+    limit = "" if math.isinf(preset.minutes) else f", {preset.minutes:g} at the most"
+    return f"With `--minutes` on a CPU{limit}:\n\n```\n{format_flags(preset.knobs)}\n```\n"
 
 
 def _length(config: TrainConfig) -> str:
@@ -208,14 +207,6 @@ def _changed(config: TrainConfig) -> list[tuple[str, Any]]:
     """The knobs that differ from the defaults of their groups."""
     usual = dict(leaves(TrainConfig())) | dict(leaves(type(config.network)()))
     return [(knob, value) for knob, value in leaves(config) if knob != "family" and value != usual[knob]]
-
-
-def _flag(knob: str, value: Any) -> str:
-    """A knob as it is written on the command line."""
-    name = knob.replace("_", "-")
-    if isinstance(value, bool):
-        return f"--{name}" if value else f"--no-{name}"
-    return shlex.join([f"--{name}", *map(str, value if isinstance(value, tuple) else (value,))])
 
 
 def _beside(source: Source, config: TrainConfig) -> str:

@@ -56,7 +56,7 @@ OF_RECIPES = {
     **{name: name for name in RECIPES if name not in ("r3gan", "custom", "digits", "digits28")},
     **{f"{name}-before": name for name in BEFORE},
 }
-"""Method -> its recipe: with its setting for the minutes, or before there were settings, with the knobs above."""
+"""Method -> its recipe: with its CPU preset, or as before there were presets, with the knobs above."""
 
 TUTORIALS = {"tutorial-dcgan": "pytorch_tutorial.py", "tutorial-keras": "keras_tutorial.py"}
 TRANSFERS = {"fast-from": "fast", "cnn-stable-from": "cnn-stable"}
@@ -120,18 +120,18 @@ def _teach_origin(method: str, pictures: Pictures, work: Path) -> Path:
     if not (kept / "run" / "training.webp").exists():
         kept.mkdir(parents=True, exist_ok=True)
         np.save(kept / "pictures.npy", pictures.origin)
-        recipe, knobs = OF_RECIPES[method], _knobs(method, pictures)
+        recipe, knobs = OF_RECIPES[method], _knobs(method, pictures, ORIGIN_MINUTES)
         command = [sys.executable, "-m", "ganvas", "train", recipe, "--data", str(kept / "pictures.npy"), *knobs]
         length = ["--minutes", f"{ORIGIN_MINUTES}", "--threads", str(THREADS), "--evaluate-every", "0", "--quiet"]
         _run([*command, *length, "--out", str(kept), "--name", "run"], work)
     return kept / "run"
 
 
-def _knobs(method: str, pictures: Pictures) -> list[str]:
+def _knobs(method: str, pictures: Pictures, minutes: float) -> list[str]:
     narrowed, recipe = list[str](), OF_RECIPES[method]
     if method.endswith("-before"):
-        config = replace(RECIPES[recipe].config, minutes=ORIGIN_MINUTES, **BEFORE[recipe])
-        _, _, _, *narrowed = shlex.split(Candidate(recipe, recipe, config).command)  # every knob that the setting has
+        config = replace(RECIPES[recipe].config, minutes=minutes, **BEFORE[recipe])
+        _, _, _, *narrowed = shlex.split(Candidate(recipe, recipe, config).command)  # also what the preset has
         place = narrowed.index("--minutes")
         narrowed[place : place + 2] = []
     colour = pictures.images.channels == 3
@@ -156,7 +156,7 @@ def _train_tutorial(method: str, pictures: Pictures, minutes: float, seed: int, 
 def _train_recipe(
     method: str, pictures: Pictures, minutes: float, seed: int, work: Path, begin: list[str] | None = None
 ) -> tuple[str, list[Drawn]]:
-    recipe, knobs = OF_RECIPES[method], [*_knobs(method, pictures), *(begin or [])]
+    recipe, knobs = OF_RECIPES[method], [*_knobs(method, pictures, minutes), *(begin or [])]
     command = [sys.executable, "-m", "ganvas", "train", recipe]
     options = [*_data_options(pictures, work), *knobs, "--seed", str(seed), "--threads", str(THREADS)]
     length = ["--minutes", f"{minutes:g}"]

@@ -29,8 +29,8 @@ start-up, sampling and judging do not count.
 - **VGG-19** (relu3_1) and **SqueezeNet** (fire9) were trained on ImageNet's labels, **as the network was that D of
   `fast` looks through**: in part they see what it sees. The **eye** (relu4_2) has learned none of these labels; it has
   seen CIFAR-10 and MNIST.
-- The other methods are recipes of this package with their settings for minutes of a CPU; `…-before` has the knobs that
-  narrowed them before there were settings, as below. `tutorial-dcgan` is the network and loop of PyTorch's DCGAN
+- The other methods are recipes of this package with their CPU presets; `…-before` has the knobs that
+  narrowed them before there were presets, as below. `tutorial-dcgan` is the network and loop of PyTorch's DCGAN
   tutorial at full width, `tutorial-keras` Keras' (faces) and TensorFlow's (digits), compiled: as their readers run
   them, but with pictures decoded before the clock starts.
 - Numbers rank what networks see. The pictures below are of the first 64 seeds, not selected.

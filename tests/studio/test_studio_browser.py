@@ -168,22 +168,23 @@ def test_what_was_entered_stays_with_its_images_and_back_leads_to_the_choice(vis
     expect(page.get_by_text("{size}")).to_have_count(0)
 
 
-def test_minutes_of_a_cpu_have_the_recipe_s_setting_and_kimg_the_recipe_itself(visit: Visit) -> None:
+def test_minutes_of_a_cpu_have_the_preset_and_kimg_the_recipe_itself(visit: Visit) -> None:
     page = visit("/data")
     page.get_by_role("button", name=re.compile("^digits28 ")).click()
     page.get_by_text("more recipes").click()
     page.get_by_label("cnn-stable", exact=True).check()
     expect(page.locator("#length")).to_have_value("600")
     page.locator(".knob-all > summary").click()
+    page.locator(".knob-group > summary").filter(has_text="Optimisation").click()
     expect(page.locator("#knob-batch")).to_have_attribute("placeholder", "64")
     page.get_by_label("Unit").select_option("minutes")
     expect(page.locator("#knob-batch")).to_have_attribute("placeholder", "32")
-    expect(page.get_by_text("For 10 minutes of a CPU, cnn-stable has")).to_be_visible()
+    expect(page.get_by_text("For 10 minutes on a CPU, cnn-stable starts from")).to_be_visible()
     expect(page.locator(".command")).to_contain_text("train cnn-stable --minutes 10 --data")
-    expect(page.locator(".knob-all")).to_have_attribute("open", "")
+    expect(page.locator("#knob-batch")).to_be_visible()  # the groups are as they were
     page.get_by_label("Unit").select_option("kimg")
     expect(page.locator("#knob-batch")).to_have_attribute("placeholder", "64")
-    expect(page.get_by_text("minutes of a CPU")).to_have_count(0)
+    expect(page.get_by_text("minutes on a CPU")).to_have_count(0)
 
 
 def test_a_dropped_log_is_diagnosed_on_its_curves(visit: Visit) -> None:

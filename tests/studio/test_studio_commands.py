@@ -10,7 +10,7 @@ from ganvas.cli import training as command_line
 from ganvas.config import DatasetConfig, LossConfig, TrainConfig, replace, to_json
 from ganvas.config.families import MLP
 from ganvas.devices import select_device
-from ganvas.recipes import RECIPES, base_config, find_setting
+from ganvas.recipes import RECIPES, base_config, find_preset
 from ganvas.runs.folder import Run, create_run
 from ganvas.studio import commands, knobs
 from ganvas.studio.answers import Refusal
@@ -155,7 +155,7 @@ def test_a_training_like_a_run_keeps_its_knobs() -> None:
 
 
 def test_minutes_of_a_cpu_start_from_the_setting_of_the_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
-    setting = find_setting("cnn-stable", 3.0)
+    preset = find_preset("cnn-stable", 3.0)
     asked = commands.check({"recipe": "cnn-stable", "minutes": "3"})
     assert asked.config == replace(base_config("cnn-stable", 3.0, on_cpu=True), minutes=3.0)
     assert asked.words == ["train", "cnn-stable", "--minutes", "3"]
@@ -164,7 +164,7 @@ def test_minutes_of_a_cpu_start_from_the_setting_of_the_recipe(monkeypatch: pyte
     assert kept.words == ["train", "cnn-stable", "--minutes", "3", "--batch", str(own.optimisation.batch)]
     assert asked.config is not None
     run = make_run(asked.config, "cnn-stable")
-    assert set(setting) <= {word[2:].replace("-", "_") for word in shlex.split(commands.command_of(run))}
+    assert set(preset) <= {word[2:].replace("-", "_") for word in shlex.split(commands.command_of(run))}
     longer = commands.check({"kimg": "20"}, run)
     assert longer.config == replace(asked.config, kimg=20.0)
     assert parsed_config(longer.words[1:], monkeypatch) == longer.config
@@ -172,8 +172,26 @@ def test_minutes_of_a_cpu_start_from_the_setting_of_the_recipe(monkeypatch: pyte
     assert commands.check({"recipe": "cnn-stable", "minutes": "3"}).config == replace(own, minutes=3.0)
     on_cpu = commands.check({"recipe": "cnn-stable", "minutes": "3", "knobs": {"device": "cpu"}})
     assert on_cpu.config == replace(asked.config, device="cpu")
-    assert commands.check({"recipe": "cnn-stable", "minutes": "soon"}).errors[0]["field"] == "minutes"
+    for wrong in ("soon", 10**400, -3, [3]):
+        assert commands.check({"recipe": "cnn-stable", "minutes": wrong}).errors[0]["field"] == "minutes"
 
 
-def test_a_process_of_its_own_tells_the_device() -> None:
-    assert commands.machine.trains_on_cpu() == (select_device("auto").type == "cpu")
+def test_the_preset_is_said_where_the_training_starts_from_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = {"recipe": "cnn-stable", "minutes": "3", "knobs": {"batch": "32"}}
+    assert commands.check(asked).preset.startswith("For 3 minutes on a CPU, cnn-stable starts from --latent 64")
+    assert commands.check(asked | {"minutes": "", "kimg": "3"}).preset == ""
+    on_cpu = commands.check(asked | {"knobs": {"device": "cpu:0", "batch": "64"}})
+    assert on_cpu.words[-4:] == ["--batch", "64", "--device", "cpu:0"]
+    monkeypatch.setattr(commands.machine, "trains_on_cpu", lambda: False)
+    assert commands.check(asked).preset == ""
+
+
+def test_a_process_of_its_own_tells_the_device_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = commands.machine
+    monkeypatch.setattr(machine, "_kind", [])
+    assert machine.trains_on_cpu() == (select_device("auto").type == "cpu")
+    assert machine._kind == [select_device("auto").type]
+    monkeypatch.setattr(machine, "_kind", [])
+    monkeypatch.setattr(machine, "_QUESTION", "raise SystemExit(1)")
+    assert machine.trains_on_cpu()
+    assert not machine._kind, "it is asked again"

@@ -44,7 +44,8 @@ def compare(
             runs and JSON files of torch-fidelity are listed but not ranked.
         data: Training data of the recipes; by default each recipe's own.
         kimg: The budget of each training in thousands of images; by default each recipe's own.
-        minutes: The budget in minutes instead: each training plans its images so that it ends in time.
+        minutes: The budget in minutes instead: each training plans its images so that it ends in time. On a CPU recipes
+            start from their CPU presets.
         pflop: The budget in 10¹⁵ operations instead.
         seeds: Trainings of each recipe, with the seeds 0, 1, 2 …
         vary: Train each recipe once for each value: --vary d_lr=1e-4,2e-4; of several knobs, each combination. A

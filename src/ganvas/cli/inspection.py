@@ -11,7 +11,7 @@ from ganvas.config import to_json
 from ganvas.data.options import Channels, Fit, Split
 from ganvas.errors import GanvasError
 from ganvas.recipes import RECIPES
-from ganvas.recipes.cpu import SETTINGS
+from ganvas.recipes.cpu import PRESETS
 
 
 def inspect_data(
@@ -62,7 +62,7 @@ def list_recipes(json: bool = False) -> None:
     """List the recipes.
 
     Args:
-        json: Print JSON, with every knob.
+        json: Print JSON, with every knob and the CPU presets.
     """
     if json:
         print_json(
@@ -72,9 +72,9 @@ def list_recipes(json: bool = False) -> None:
                     "source": r.source,
                     "cost": r.cost,
                     "config": to_json(r.config),
-                    "cpu_settings": [
+                    "cpu_presets": [
                         {"minutes": None if math.isinf(longest) else longest, "knobs": dict(knobs)}
-                        for longest, knobs in SETTINGS.get(name, ())
+                        for longest, knobs in PRESETS.get(name, ())
                     ],
                 }
                 for name, r in RECIPES.items()
@@ -86,11 +86,15 @@ def list_recipes(json: bool = False) -> None:
         c = r.config
         length = f"{c.minutes:g} minutes" if c.kimg is None else f"{c.kimg:,g} kimg"
         speed = r.cost.replace(" at ", " images/s at ", 1)
-        console.print(f"[bold]{name}[/]  [dim]{c.dataset.data}, {length}, {speed}[/]")
+        preset = ", has a CPU preset" if name in PRESETS else ""
+        console.print(f"[bold]{name}[/]  [dim]{c.dataset.data}, {length}, {speed}{preset}[/]")
         for text, style in ((r.summary, ""), (r.source, "dim")):
             for line in textwrap.wrap(text, console.width - 2):
                 console.print(f"  {line}", style=style, markup=False)
-    console.print("\nThe speeds are those of two CPU cores. ganvas train RECIPE trains one.")
+    console.print(
+        "\nThe speeds are those of two CPU cores. ganvas train RECIPE trains one;"
+        " with --minutes on a CPU it starts from its preset."
+    )
 
 
 def info(json: bool = False) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from ganvas import recipes
 from ganvas.config import TrainConfig, differences, leaves, replace
+from ganvas.config.flags import to_words
 from ganvas.errors import GanvasError, describe_value
 from ganvas.files import make_folder, to_path
 from ganvas.reading import parse_json
@@ -61,16 +62,8 @@ class Candidate:
             return ""
         knobs = recipes.differing_knobs(self.recipe, self.config)
         unsaid = {"seed", "minutes" if self.config.minutes is None else "kimg"}
-        flags = [word for knob, value in knobs.items() if knob not in unsaid for word in _format_flag(knob, value)]
+        flags = [word for knob, value in knobs.items() if knob not in unsaid for word in to_words(knob, value)]
         return shlex.join(["ganvas", "train", self.recipe, *flags])
-
-
-def _format_flag(knob: str, value: Any) -> list[str]:
-    """A knob as words of the command line."""
-    name = knob.replace("_", "-")
-    if isinstance(value, bool):
-        return [f"--{name}" if value else f"--no-{name}"]
-    return [f"--{name}", *map(str, value if isinstance(value, tuple | list) else [value])]
 
 
 def make_comparison_folder(out: Path | str | None, compared: Sequence[str]) -> Path:
@@ -145,6 +138,7 @@ def parse_candidates(
     vary: Mapping[str, Sequence[Any]] | None = None,
     decided: Mapping[str, str] | None = None,
     minutes: float | None = None,
+    device: str = "auto",
     note: Callable[[str], object] = lambda text: None,
 ) -> list[Candidate]:
     """The candidates: recipes in the given order, then runs.
@@ -157,6 +151,7 @@ def parse_candidates(
         vary: knob -> values: each recipe gives one candidate for each combination of values.
         decided: knob -> the option of the comparison that sets it, so that no recipe may.
         minutes: the budget of each training, if it is one of time.
+        device: where recipes train that name no device.
         note: called with a line about each run that is left out.
 
     Raises:
@@ -178,7 +173,7 @@ def parse_candidates(
         if twice := [value for i, value in enumerate(values) if value in values[:i]]:
             raise GanvasError(f"--vary {knob} names {twice[0]} twice.", fix="name each value once.")
     decided = decided or {}
-    new = [one for text in texts for one in _expand_recipe(text, knobs or {}, vary or {}, decided, minutes)]
+    new = [one for text in texts for one in _expand_recipe(text, knobs or {}, vary or {}, decided, minutes, device)]
     return _make_names_unique([*new, *_group_runs(runs, note)])
 
 
@@ -200,6 +195,7 @@ def _expand_recipe(
     vary: Mapping[str, Sequence[Any]],
     decided: Mapping[str, str],
     minutes: float | None,
+    device: str,
 ) -> Iterable[Candidate]:
     name, _, assignments = text.partition(":")
     fixed = parse_knobs(_split_commas(assignments)) if assignments else {}
@@ -207,13 +203,12 @@ def _expand_recipe(
         raise GanvasError(
             f"{clash[0]} is set as a knob, and {decided[clash[0]]} decides it.", fix="leave one of them out."
         )
-    given = {**knobs, **fixed}
-    _, base, _ = find_base(name, minutes=minutes or given.get("minutes"), device=given.get("device"))
-    base = replace(base, **given)
     for values in itertools.product(*vary.values()):
         own = dict(zip(vary, values, strict=True))
+        given = {**knobs, **fixed, **own}
+        _, base, _ = find_base(name, minutes=minutes or given.get("minutes"), device=given.get("device", device))
         suffix = " ".join(f"{knob}={value}" for knob, value in own.items())
-        yield Candidate(f"{name} {suffix}".strip(), name, replace(base, **own))
+        yield Candidate(f"{name} {suffix}".strip(), name, replace(base, **given))
 
 
 def _group_runs(runs: Sequence[Run], note: Callable[[str], object]) -> list[Candidate]:

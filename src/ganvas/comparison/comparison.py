@@ -124,7 +124,7 @@ def compare(
             reported but not ranked.
         data: what the recipes are trained on; by default each recipe's own data.
         kimg, minutes, pflop: the budget of each training, at most one of them: thousands of images, minutes, or 10¹⁵
-            operations; by default each recipe's own length.
+            operations; by default each recipe's own length. Minutes on a CPU start from the recipes' CPU presets.
         seeds: trainings of each recipe, with the seeds 0, 1, 2 …
         vary: knob -> values, as `{"d_lr": [1e-4, 2e-4]}`: each recipe is trained once for each combination of values.
         knobs: set for every recipe: `{"batch": 32}`.
@@ -156,9 +156,12 @@ def compare(
         raise GanvasError("--data and the knob data were given together.", fix="leave one of them out.")
     all_knobs = {**(knobs or {}), **({} if data is None else {"data": data})}
     note = partial(print, file=sys.stderr)
+    trained_on = "auto" if ray is None else "cuda"  # a cluster's machines may have GPUs
     own = []
     if ours or not names:
-        own = parse_candidates(ours, knobs=all_knobs, vary=vary, decided=decided, minutes=minutes, note=note)
+        own = parse_candidates(
+            ours, knobs=all_knobs, vary=vary, decided=decided, minutes=minutes, device=trained_on, note=note
+        )
     if len(own) + len(imported) < 2:
         several = len(names) > 1
         raise GanvasError(

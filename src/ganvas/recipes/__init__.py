@@ -1,15 +1,15 @@
-"""The recipes: complete, named configurations that are known to work, and their settings for minutes of a CPU."""
+"""The recipes: complete, named configurations that are known to work, and their presets for minutes of a CPU."""
 
 from ganvas.recipes.catalogue import RECIPES, Recipe, default_recipe, get_recipe
-from ganvas.recipes.cpu import base_config, describe_setting, differing_knobs, find_setting
+from ganvas.recipes.cpu import base_config, describe_preset, differing_knobs, find_preset
 
 __all__ = [
     "RECIPES",
     "Recipe",
     "base_config",
     "default_recipe",
-    "describe_setting",
+    "describe_preset",
     "differing_knobs",
-    "find_setting",
+    "find_preset",
     "get_recipe",
 ]

@@ -1,8 +1,9 @@
-"""The settings of recipes for minutes of a CPU: narrow networks, small batches, high learning rates that fall.
+"""The CPU presets of recipes: narrow networks, small batches, high learning rates that fall.
 
 The configuration of a recipe follows its paper, which had hours of a GPU. A run by --minutes on a CPU starts from the
-recipe's setting instead. The table was found by measurement on two cores (docs/results.md; what did worse is in
-docs/log.md). The classic recipes and their exact games have no setting, nor has `fast`, which is made for minutes.
+recipe's preset instead. The table was found by measurement on two cores (docs/results.md; what did worse is in
+docs/log.md). `mlp`, `cnn`, `cnn-sigmoid` and `transformer` have none: they are there as they were published. Nor have
+`fast`, `digits28` and `digits`, which are made for minutes, and `r3gan`, which is made for GPUs.
 """
 
 from collections.abc import Mapping
@@ -10,19 +11,20 @@ from math import inf
 from typing import Any, NamedTuple
 
 from ganvas.config import TrainConfig, leaves, replace
+from ganvas.config.flags import format_flags
 from ganvas.recipes.catalogue import get_recipe
 
 
-class Setting(NamedTuple):
-    """The knobs of runs of at most so many minutes."""
+class Preset(NamedTuple):
+    """The knobs with which runs of at most so many minutes start."""
 
     minutes: float
     knobs: Mapping[str, Any]
 
 
-SETTINGS: dict[str, tuple[Setting, ...]] = {
+PRESETS: dict[str, tuple[Preset, ...]] = {
     "cnn-stable": (
-        Setting(
+        Preset(
             inf,
             {
                 "latent": 64,
@@ -39,18 +41,18 @@ SETTINGS: dict[str, tuple[Setting, ...]] = {
         ),
     ),
 }
-"""Recipe -> its settings, the shortest runs first."""
+"""Recipe -> its presets, the shortest runs first."""
 
 
-def find_setting(recipe: str, minutes: float | None) -> Mapping[str, Any]:
-    """The knobs of a recipe's setting for so many minutes of a CPU; empty if it has none, or the run has no minutes."""
+def find_preset(recipe: str, minutes: float | None) -> Mapping[str, Any]:
+    """The knobs of a recipe's preset for so many minutes on a CPU; empty if it has none, or the run has no minutes."""
     if minutes is None:
         return {}
-    return next((knobs for longest, knobs in SETTINGS.get(recipe, ()) if minutes <= longest), {})
+    return next((knobs for longest, knobs in PRESETS.get(recipe, ()) if minutes <= longest), {})
 
 
 def base_config(recipe: str, minutes: float | None = None, *, on_cpu: bool) -> TrainConfig:
-    """The configuration that a command starts from before its own knobs: the recipe's, or its setting.
+    """The configuration that a command starts from before its own knobs: the recipe's, or its preset.
 
     The length stays that of the recipe.
 
@@ -63,29 +65,26 @@ def base_config(recipe: str, minutes: float | None = None, *, on_cpu: bool) -> T
         GanvasError: there is no such recipe.
     """
     config = get_recipe(recipe).config
-    return replace(config, **find_setting(recipe, minutes)) if on_cpu else config
+    return replace(config, **find_preset(recipe, minutes)) if on_cpu else config
 
 
 def differing_knobs(recipe: str, config: TrainConfig) -> dict[str, Any]:
     """The knobs that a command has to name to make a configuration of a recipe on any machine: {name: value}.
 
-    These are the ones that differ from the recipe, or from its setting, which applies where there is no GPU.
+    These are the ones that differ from the recipe, or from its preset, which applies where there is no GPU.
     """
     bases = [dict(leaves(base_config(recipe, config.minutes, on_cpu=on_cpu))) for on_cpu in (False, True)]
     return {name: value for name, value in leaves(config) if any(base.get(name) != value for base in bases)}
 
 
-def describe_setting(recipe: str, config: TrainConfig) -> str:
-    """What a run's configuration has of its recipe's setting, as a note for the user; empty if nothing."""
-    setting = find_setting(recipe, config.minutes)
-    if not setting:
+def describe_preset(recipe: str, config: TrainConfig) -> str:
+    """What a run's configuration has of its recipe's preset, as a note for the user; empty if nothing."""
+    preset = find_preset(recipe, config.minutes)
+    if not preset:
         return ""
-    own, knobs = dict(leaves(get_recipe(recipe).config)), dict(leaves(config))
-    chosen = {name: value for name, value in setting.items() if knobs[name] == value != own[name]}
-    flags = " ".join(f"--{name.replace('_', '-')} {_written(value)}" for name, value in chosen.items())
-    return f"For {config.minutes:g} minutes of a CPU, {recipe} has {flags}; any knob changes that." if chosen else ""
-
-
-def _written(value: Any) -> str:
-    """A value of a knob as people write it: 1, not 1.0."""
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    own = dict(leaves(get_recipe(recipe).config))
+    chosen = {name: value for name, value in leaves(config) if name in preset and preset[name] == value != own[name]}
+    if not chosen:
+        return ""
+    start = f"For {config.minutes:g} minutes on a CPU, {recipe} starts from {format_flags(chosen)}"
+    return f"{start}; knobs that you give override these."

@@ -2,11 +2,11 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from ganvas.config import Network, TrainConfig, replace
 from ganvas.files import to_path
-from ganvas.recipes import RECIPES, base_config, default_recipe, find_setting
+from ganvas.recipes import RECIPES, base_config, default_recipe, find_preset
 from ganvas.runs import lookup
 from ganvas.runs.card import WEIGHTS, is_run, is_snapshot, read_card, read_network
 from ganvas.runs.folder import Run
@@ -24,61 +24,80 @@ def find_base(
     """(name, configuration, run to resume or None) of what a command names.
 
     Args:
-        what: a recipe's name, a configuration, or a run or its folder. None is the recipe of the generator `init_from`,
-            or else the default recipe of the data.
-        data, init_from, minutes, device: these knobs as they are given, None where they are not. Minutes of a CPU start
-            from the recipe's setting for them.
+        what: a recipe's name, a configuration, or a run or its folder. None is the recipe of the generator `init_from`
+            with its networks, its classes, and its data where these are a built-in set; or else the default recipe of
+            the data.
+        data, init_from, minutes, device: these knobs as they are given, None where they are not. Minutes on a CPU start
+            from the recipe's preset for them, but beside another generator only if that has its networks.
 
     Raises:
-        GanvasError: `what` is none of these, the other generator cannot be used, or there is no such device.
+        GanvasError: `what` is none of these, or the other generator cannot be used.
     """
-    if what is None:
-        recipe, config = _choose_recipe(data, init_from, minutes, device)
-        return recipe, config, None
     if isinstance(what, TrainConfig):
         return "config", what, None
-    if isinstance(what, str) and not (to_path(what, "a recipe, a run, or its folder") / "config.json").exists():
-        return what, _of_recipe(what, minutes, device), None
-    run = what if isinstance(what, Run) else Run(to_path(what, "a recipe, a run, or its folder"))
-    return run.metadata["recipe"], run.config, run
-
-
-def _of_recipe(recipe: str, minutes: object, device: object) -> TrainConfig:
+    if what is not None and not _is_recipe(what):
+        run = what if isinstance(what, Run) else Run(to_path(what, "a recipe, a run, or its folder"))
+        return run.metadata["recipe"], run.config, run
     length = as_number(minutes)
-    if not find_setting(recipe, length):
-        return base_config(recipe, on_cpu=False)
-    from ganvas.devices import select_device  # with PyTorch
-
-    device: Any = "auto" if device is None else device
-    return base_config(recipe, length, on_cpu=select_device(device).type == "cpu")
-
-
-def _choose_recipe(data: object, init_from: object, minutes: object, device: object) -> tuple[str, TrainConfig]:
-    """The recipe of a training that names none, and its configuration.
-
-    That of a training which starts from a generator is the recipe of that one, with its networks, its classes, and its
-    data where these are a built-in set.
-    """
+    if what is not None and not find_preset(str(what), length):
+        return str(what), base_config(str(what), on_cpu=False), None
     origin = None if init_from is None else _read_origin(expand_user(to_path(init_from, "a run or a generator")))
-    if origin is None or origin[0] not in RECIPES:
+    if what is not None:
+        return str(what), _of_recipe(str(what), length, device, origin), None
+    if origin is None or origin.recipe not in RECIPES:
         recipe = default_recipe(data)
-        return recipe, _of_recipe(recipe, minutes, device)
+        return recipe, _of_recipe(recipe, length, device, None), None
     from ganvas.data.digits import NAMES  # with NumPy
 
-    recipe, network, conditional, theirs = origin
-    base = dataclasses.replace(_of_recipe(recipe, minutes, device), network=network)
-    config = replace(base, conditional=conditional)
-    return recipe, replace(config, data=theirs) if theirs in NAMES else config
+    base = _of_recipe(origin.recipe, length, device, origin)
+    config = replace(dataclasses.replace(base, network=origin.network), conditional=origin.conditional)
+    return origin.recipe, replace(config, data=origin.data) if origin.data in NAMES else config, None
 
 
-def _read_origin(path: Path) -> tuple[str, Network, bool, str] | None:
-    """Recipe, networks, whether there are classes, and data of a run or a generator; None if it is neither."""
+def trains_on_cpu(device: object) -> bool:
+    """Whether a device, by its name or None for `auto`, is the CPU; a name may be of another machine's device.
+
+    Only `auto` needs PyTorch.
+    """
+    if device in (None, "auto"):
+        from ganvas.devices import select_device
+
+        return select_device("auto").type == "cpu"
+    return str(device).partition(":")[0] == "cpu"
+
+
+class _Origin(NamedTuple):
+    """What a run or a generator says of its training."""
+
+    recipe: str
+    network: Network
+    conditional: bool
+    data: str
+
+
+def _is_recipe(what: Run | Path | str) -> bool:
+    folder = isinstance(what, str) and to_path(what, "a recipe, a run, or its folder") / "config.json"
+    return bool(folder) and not folder.exists()
+
+
+def _of_recipe(recipe: str, minutes: float | None, device: object, origin: _Origin | None) -> TrainConfig:
+    """A recipe, or its preset for so many minutes on a CPU, unless its networks are not those of the origin."""
+    own = base_config(recipe, on_cpu=False)
+    if not find_preset(recipe, minutes):
+        return own
+    preset = base_config(recipe, minutes, on_cpu=True)
+    fits = origin is None or origin.network == preset.network
+    return preset if fits and trains_on_cpu(device) else own
+
+
+def _read_origin(path: Path) -> _Origin | None:
+    """That of a run or a generator; None if it is neither."""
     path = lookup.find_local(path.parent if path.name in WEIGHTS else path)
     if is_run(path):
         run = Run(path)
         config = run.config
-        return run.metadata["recipe"], config.network, config.dataset.conditional, config.dataset.data
+        return _Origin(run.metadata["recipe"], config.network, config.dataset.conditional, config.dataset.data)
     if not is_snapshot(path):
         return None
     card = read_card(path)
-    return card["recipe"], read_network(path, card), card["shape"]["classes"] > 0, card["data"]["name"]
+    return _Origin(card["recipe"], read_network(path, card), card["shape"]["classes"] > 0, card["data"]["name"])

@@ -1,20 +1,23 @@
 """Command lines: of a run, and of what a page asks for, checked by the same rules as on the command line."""
 
-import math
 import os
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ganvas import recipes, user_code
 from ganvas.config import TrainConfig, differences, leaves, replace
+from ganvas.config.flags import to_words
 from ganvas.errors import GanvasError
 from ganvas.recipes import RECIPES, get_recipe
+from ganvas.runs.base import trains_on_cpu
 from ganvas.runs.folder import Run
 from ganvas.studio import knobs, machine
 from ganvas.studio.answers import Refusal, describe
+from ganvas.values import as_number
 
 LENGTHS = ("kimg", "minutes")
 
@@ -39,6 +42,13 @@ class Request:
         assert self.config is not None
         base = base_of(self.recipe, dict(leaves(self.config)))
         return ["train", self.recipe, *flags(self.config, (name for name, *_ in differences(base, self.config)))]
+
+    @property
+    def preset(self) -> str:
+        """What it has of the recipe's preset for minutes on a CPU, in a sentence; empty if nothing."""
+        assert self.config is not None
+        base = base_of(self.recipe, dict(leaves(self.config)))
+        return "" if base == get_recipe(self.recipe).config else recipes.describe_preset(self.recipe, self.config)
 
 
 def check(body: Mapping[str, Any], run: Run | None = None) -> Request:
@@ -75,21 +85,20 @@ def check(body: Mapping[str, Any], run: Run | None = None) -> Request:
 
 
 def base_of(recipe: str, given: Mapping[str, Any]) -> TrainConfig:
-    """What a recipe is on this machine before these knobs: with its setting, if they give minutes of a CPU.
+    """What a recipe is on this machine before these knobs: with its preset, if they give minutes of a CPU.
 
     Args:
         recipe: its name.
         given: the knobs; only minutes and device count here, and they may be text, or wrong.
     """
-    try:
-        minutes = float(given.get("minutes") or "nan")
-    except (TypeError, ValueError):
-        minutes = math.nan
-    if not recipes.find_setting(recipe, minutes):
+    minutes = given.get("minutes")
+    with suppress(ValueError):  # `knobs.check` says what is wrong with it
+        minutes = float(minutes) if isinstance(minutes, str) else minutes
+    if not recipes.find_preset(recipe, length := as_number(minutes)):
         return get_recipe(recipe).config
     device = given.get("device") or "auto"
-    on_cpu = device == "cpu" or (device == "auto" and machine.trains_on_cpu())
-    return recipes.base_config(recipe, minutes, on_cpu=on_cpu)
+    on_cpu = machine.trains_on_cpu() if device == "auto" else trains_on_cpu(device)
+    return recipes.base_config(recipe, length, on_cpu=on_cpu)
 
 
 def _refused(base: TrainConfig, name: str, value: Any) -> dict[str, str] | None:
@@ -148,24 +157,6 @@ def flags(config: TrainConfig, names: Iterable[str]) -> list[str]:
         if name in known and not length:
             words += to_words(name, value)
     return words
-
-
-def to_words(name: str, value: Any) -> Iterator[str]:
-    """A knob and its value as words of a command."""
-    flag = f"--{name.replace('_', '-')}"
-    if isinstance(value, bool):
-        yield flag if value else f"--no-{flag[2:]}"
-    elif isinstance(value, tuple | list):
-        yield from (flag, *map(str, value))
-    elif (text := _text(value)).startswith("-"):
-        yield f"{flag}={text}"
-    else:
-        yield from (flag, text)
-
-
-def _text(value: Any) -> str:
-    """A number as people write it: 10, not 10.0."""
-    return f"{value:.0f}" if isinstance(value, float) and value.is_integer() and abs(value) < 1e15 else str(value)
 
 
 def quote(words: Sequence[str | Path]) -> str:

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from ganvas.config.flags import to_words
 from ganvas.errors import GanvasError
 from ganvas.reading import read_json
 from ganvas.recipes import RECIPES
@@ -206,4 +207,4 @@ def _length(body: Mapping[str, Any]) -> list[str]:
             raise Refusal(
                 400, f"{value[:40]!r} is no number.", expected=f"{name} of each training", field=name
             ) from None
-    return [*commands.to_words(name, to_number(value, name, 0.0, LONGEST[name], above=True))]
+    return [*to_words(name, to_number(value, name, 0.0, LONGEST[name], above=True))]

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from functools import cache
+import threading
 
 SECONDS = 120.0
 """Time that PyTorch may take to be imported."""
@@ -10,15 +10,23 @@ SECONDS = 120.0
 _QUESTION = "from ganvas.devices import select_device; print(select_device('auto').type)"
 
 
-@cache
-def trains_on_cpu() -> bool:
-    """Whether a training uses the CPU unless it is told otherwise.
+_kind: list[str] = []
+_turn = threading.Lock()
 
-    A process of its own finds out, once, because the server does not import PyTorch; where it fails, so it is.
+
+def trains_on_cpu() -> bool:
+    """Whether a training uses the CPU unless it is told otherwise; True where that cannot be found out.
+
+    A process of its own finds it out, once, because the server does not import PyTorch.
     """
-    command = [sys.executable, "-P", "-c", _QUESTION]
-    try:
-        found = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, stdin=subprocess.DEVNULL)
-    except (OSError, subprocess.TimeoutExpired):
-        return True
-    return found.stdout.strip() in ("", "cpu")
+    with _turn:
+        if not _kind:
+            command = [sys.executable, "-P", "-c", _QUESTION]
+            try:
+                found = subprocess.run(
+                    command, capture_output=True, text=True, timeout=SECONDS, stdin=subprocess.DEVNULL, check=True
+                )
+            except (OSError, subprocess.SubprocessError):
+                return True
+            _kind.append(found.stdout.strip())
+        return _kind[0] == "cpu"

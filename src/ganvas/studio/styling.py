@@ -11,10 +11,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from ganvas.config.flags import to_words
 from ganvas.errors import GanvasError
 from ganvas.studio import knobs
 from ganvas.studio.answers import Refusal, answer, describe, read_object
-from ganvas.studio.commands import quote, to_words
+from ganvas.studio.commands import quote
 from ganvas.studio.live import Live
 from ganvas.studio.uploads import find_files, find_single_file
 from ganvas.style.options import BOUNDS, PRESETS, StyleOptions, resolve_options

@@ -14,8 +14,8 @@ from starlette.routing import Route
 
 from ganvas.errors import GanvasError
 from ganvas.files import Removal, make_folder
-from ganvas.recipes import RECIPES, describe_setting, get_recipe
-from ganvas.recipes.cpu import SETTINGS
+from ganvas.recipes import RECIPES, get_recipe
+from ganvas.recipes.cpu import PRESETS
 from ganvas.runs import cleaning
 from ganvas.runs.folder import Run
 from ganvas.runs.log import read_jsonl
@@ -81,7 +81,7 @@ def _describe_recipe(name: str) -> dict[str, Any]:
         "images_per_s": float(speed[1].replace(",", "")) if speed else None,
         "size": [int(speed[2]), int(speed[3])] if speed else None,
         "family": config.network.family, "conditional": config.dataset.conditional, "data": config.dataset.data,
-        "kimg": config.kimg, "minutes": config.minutes, "has_settings": name in SETTINGS,
+        "kimg": config.kimg, "minutes": config.minutes, "has_preset": name in PRESETS,
     }  # fmt: skip
 
 
@@ -101,9 +101,9 @@ def _check(studio: "Studio", body: Mapping[str, Any]) -> dict[str, Any]:
     asked, errors = _ask(studio, body)
     fine = asked.config if not errors else None
     command = commands.quote(["ganvas", *asked.words]) if fine else None
-    setting = describe_setting(asked.recipe, fine) if fine else ""
+    preset = asked.preset if fine else ""
     warnings = fine.warnings() if fine else []
-    return {"ok": not errors, "errors": errors, "command": command, "warnings": warnings, "setting": setting}
+    return {"ok": not errors, "errors": errors, "command": command, "warnings": warnings, "preset": preset}
 
 
 def _ask(studio: "Studio", body: Mapping[str, Any]) -> tuple[commands.Request, list[dict[str, Any]]]:

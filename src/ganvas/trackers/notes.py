@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ganvas.config import leaves
-from ganvas.diagnosis.rules.fixes import format_flags
+from ganvas.config.flags import format_flags
 from ganvas.diagnosis.severity import SEVERITIES
 from ganvas.errors import GanvasError
 from ganvas.runs.folder import Run

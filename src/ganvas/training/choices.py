@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 
 from ganvas.config import TrainConfig, leaves, replace
+from ganvas.config.flags import format_flags
 from ganvas.data.limits import choose_limited_size
 from ganvas.features.frozen import resolve_frozen
 from ganvas.networks import Shape
@@ -71,9 +72,8 @@ def choose(config: TrainConfig, shape: Shape, device: torch.device) -> tuple[Tra
     row = next(row for row in TABLE[kind] if pixels <= row.pixels and minutes <= row.minutes)
     chosen = {name: value for name, value in row.knobs.items() if knobs[name] is None}
     if chosen:
-        flags = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in chosen.items())
         time = f" and {minutes:g} minutes" if config.minutes else ""
-        notes.append(f"For {shape.height}x{shape.width} pixels{time} on a {kind}, {flags} is chosen.")
+        notes.append(f"For {shape.height}x{shape.width} pixels{time} on a {kind}, {format_flags(chosen)} is chosen.")
     features_net, note = resolve_frozen(network.features_net)
     return replace(config, **chosen, features_net=features_net), notes + ([note] if note else [])
 

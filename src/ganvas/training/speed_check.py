@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterator
 
 from ganvas.config import Network, TrainConfig
+from ganvas.config.flags import format_flags
 from ganvas.errors import GanvasError
 from ganvas.networks import Shape
 from ganvas.progress import format_duration
@@ -93,6 +94,5 @@ def _divide_widths(network: Network, divisor: int) -> Network:
 
 def _format_flags(network: Network, narrower: Network) -> str:
     """The command-line flags that turn `network` into `narrower`."""
-    changed = {name: value for name, value in vars(narrower).items() if value != vars(network)[name]}
-    values = {name: " ".join(map(str, v)) if isinstance(v, tuple) else v for name, v in changed.items()}
-    return " ".join(f"--{name.replace('_', '-')} {value}" for name, value in values.items())
+    before = vars(network)
+    return format_flags({name: value for name, value in vars(narrower).items() if value != before[name]})

@@ -17,7 +17,7 @@ from ganvas.files import to_path
 from ganvas.game.objectives import get_objective
 from ganvas.networks import Shape
 from ganvas.pytorch_state import default_state
-from ganvas.recipes import describe_setting
+from ganvas.recipes import describe_preset
 from ganvas.runs import folder, log, snapshot, state_metadata
 from ganvas.runs.folder import Run
 from ganvas.runs.listeners import Listener, Listeners, check_listeners
@@ -204,7 +204,7 @@ def plan(
     Args:
         config: every knob.
         report: called with data, sizes and speed as text, each as soon as it is known.
-        recipe: its name, for a note about its setting.
+        recipe: its name, for a note about its preset.
 
     Raises:
         GanvasError: `train` would refuse the configuration at its start.
@@ -216,8 +216,8 @@ def plan(
     config, images, shape = _open(config, device, progress=True)
     classes = f"{shape.classes} classes" if shape.classes else "classes not used"
     report(f"{len(images):,} images of {images.name}, {shape.height}×{shape.width}×{shape.channels}, {classes}")
-    setting = describe_setting(recipe, config) if device.type == "cpu" else ""
-    for note in filter(None, (setting, *images.notes)):
+    preset = describe_preset(recipe, config) if device.type == "cpu" else ""
+    for note in filter(None, (preset, *images.notes)):
         report(f"Note: {note}")
     transfer.find_origin(config)
     cost = estimate_cost(config, shape, device)

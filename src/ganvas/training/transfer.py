@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ganvas.config import Network, TrainConfig, leaves, replace
+from ganvas.config.flags import format_flags
 from ganvas.errors import GanvasError
 from ganvas.files import to_path
 from ganvas.networks import Shape
@@ -133,13 +134,8 @@ def like_origin(config: TrainConfig) -> TrainConfig:
 def differing_knobs(config: TrainConfig, origin: Origin) -> str:
     """A sentence about knobs of the networks that are set otherwise than the origin's, whose layers are built anew."""
     theirs, own = dict(leaves(origin.network)), dict(leaves(config.network))
-    names = [name for name, value in own.items() if theirs.get(name, value) != value]
-    flags = " ".join(f"--{name.replace('_', '-')} {_as_typed(theirs[name])}" for name in names)
-    return f"Its networks were made with {flags}: with these more layers would fit." if names else ""
-
-
-def _as_typed(value: Any) -> str:
-    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    other = {name: theirs[name] for name, value in own.items() if theirs.get(name, value) != value}
+    return f"Its networks were made with {format_flags(other)}: with these more layers would fit." if other else ""
 
 
 def take_over(state: TrainState, origin: Origin) -> list[str]:

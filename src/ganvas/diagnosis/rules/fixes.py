@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ganvas.config import replace
+from ganvas.config.flags import format_flags
 from ganvas.diagnosis.history import Facts
 from ganvas.errors import GanvasError
 from ganvas.schedule import Schedule, ScheduleSpec
@@ -85,20 +86,6 @@ def accepted_changes(change: Change, facts: Facts, about: str = "") -> dict[str,
     except GanvasError:
         return {}
     return changes
-
-
-def format_flags(changes: Mapping[str, Any]) -> str:
-    """New values of configuration fields as flags of `ganvas train`."""
-    return " ".join(_flag(name, value) for name, value in changes.items())
-
-
-def _flag(name: str, value: Any) -> str:
-    flag = name.replace("_", "-")
-    if isinstance(value, bool):
-        return f"--{flag}" if value else f"--no-{flag}"
-    if isinstance(value, tuple):
-        return f"--{flag} {' '.join(map(str, value))}"
-    return f"--{flag} {value:g}" if isinstance(value, float) else f"--{flag} {value}"
 
 
 def scaled(knob: ScheduleSpec, factor: float) -> ScheduleSpec:

@@ -9,9 +9,9 @@ from typing import Any
 from torch import Tensor
 
 from ganvas.config import replace
+from ganvas.config.flags import format_flags
 from ganvas.diagnosis.diagnosis import Finding
 from ganvas.diagnosis.probe import NetworkProbe
-from ganvas.diagnosis.rules.fixes import format_flags
 from ganvas.diagnosis.rules.progress import is_poor
 from ganvas.diagnosis.rules.remedies import changes_of
 from ganvas.diagnosis.rules.table import condition

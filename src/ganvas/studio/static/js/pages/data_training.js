@@ -23,7 +23,8 @@ export function trainingView({ data, report, recipes, known, form, onStart }) {
   const classes = Object.keys(report.class_counts).length;
 
   const settings = h("div", { class: "stack" });
-  const setting = h("div");
+  const preset = h("div");
+  const knobs = h("div", { class: "stack" });
   const command = h("div");
   const problems = h("div", { class: "stack" });
   const estimate = h("div", { "aria-live": "polite" });
@@ -32,7 +33,7 @@ export function trainingView({ data, report, recipes, known, form, onStart }) {
   const estimateButton = h("button", { type: "button", class: "button", on: { click: () => runEstimate() } }, icon("chart"), t("data.estimate"));
   let fields = null;
   let length = null;
-  let drawn = ""; // the knobs that have fields now, as JSON
+  let drawn = ""; // what the knobs that have fields now were asked for with
   let timer = 0;
   let turn = 0;
 
@@ -40,13 +41,13 @@ export function trainingView({ data, report, recipes, known, form, onStart }) {
 
   const check = async () => {
     const mine = ++turn;
-    const answer = await drawKnobs()
+    const answer = await drawKnobs(mine)
       .then(() => post("/api/check", body(), { signal }))
       .catch((error) => ({ ok: false, errors: [error], command: null }));
     if (mine !== turn || signal.aborted) return null;
     const rest = length.showErrors(fields ? fields.showErrors(answer.errors) : answer.errors);
     replace(problems, rest.map(errorBox), (answer.warnings ?? []).map(warning));
-    replace(setting, answer.setting && h("p", { class: "muted small", lang: "en" }, answer.setting));
+    replace(preset, answer.preset && h("p", { class: "muted small", lang: "en" }, answer.preset));
     replace(command, answer.command && commandBox(answer.command));
     return answer.ok;
   };
@@ -57,35 +58,37 @@ export function trainingView({ data, report, recipes, known, form, onStart }) {
     timer = setTimeout(check, CHECK_MS);
   };
 
-  const knobs = h("div", { class: "stack" });
-
-  /** Draws the knobs anew where they are others: those of another recipe, or of its setting for other minutes. */
-  const drawKnobs = async () => {
-    const recipe = recipes.find((one) => one.name === form.recipe);
+  /** Draws the fields of the knobs where they are others: those of another recipe, or of its preset for these minutes. */
+  const drawKnobs = async (mine) => {
+    const { has_preset: hasPreset } = recipes.find((one) => one.name === form.recipe);
     const { minutes } = length.value();
     const { device } = form.knobs;
-    const asked = { recipe: recipe.name, ...(recipe.has_settings && minutes ? { minutes } : {}), ...(device ? { device } : {}) };
+    const asked = { recipe: form.recipe, ...(hasPreset && minutes ? { minutes, ...(device ? { device } : {}) } : {}) };
+    if (JSON.stringify(asked) === drawn) return;
     const found = await get("/api/knobs", asked, { signal });
-    const text = recipe.name + JSON.stringify(found.knobs);
-    if (signal.aborted || form.recipe !== recipe.name || text === drawn) return;
-    drawn = text;
+    if (signal.aborted || mine !== turn) return;
+    drawn = JSON.stringify(asked);
     const names = new Set(found.knobs.map((knob) => knob.name));
     for (const name of Object.keys(form.knobs)) if (!names.has(name)) delete form.knobs[name];
-    const open = knobs.querySelector(".knob-all")?.open;
+    const open = [...knobs.querySelectorAll("details")].map((one) => one.open);
     const focused = document.activeElement?.id;
     fields = knobFields({ knobs: found.knobs, values: form.knobs, classes, onChange: changed });
     replace(
       knobs,
       fields.prominent,
-      h("details", { class: "knob-all", open }, h("summary", null, t("data.knobs", { n: found.knobs.length })), h("p", { class: "muted small" }, t("data.knobs.hint")), fields.groups),
+      h("details", { class: "knob-all" }, h("summary", null, t("data.knobs", { n: found.knobs.length })), h("p", { class: "muted small" }, t("data.knobs.hint")), fields.groups),
     );
+    [...knobs.querySelectorAll("details")].forEach((one, i) => (one.open = open[i] ?? false));
     if (focused?.startsWith("knob-")) document.getElementById(focused)?.focus();
   };
 
   const drawSettings = async () => {
     const recipe = recipes.find((one) => one.name === form.recipe);
     length = lengthFields({ recipe, form, onChange: changed });
-    replace(settings, length.element, setting, knobs);
+    fields = null;
+    drawn = "";
+    replace(knobs);
+    replace(settings, length.element, preset, knobs);
     await check();
   };
 

@@ -1,4 +1,4 @@
-"""The settings of recipes for minutes of a CPU: where they apply, what overrides them, what a user is told."""
+"""The presets of recipes for minutes of a CPU: where they apply, what overrides them, what a user is told."""
 
 import json
 import shlex
@@ -13,14 +13,19 @@ from ganvas import devices
 from ganvas.cli import training as command_line
 from ganvas.comparison.candidates import parse_candidates
 from ganvas.config import TrainConfig, leaves, replace
-from ganvas.errors import GanvasError
-from ganvas.recipes import RECIPES, base_config, describe_setting, differing_knobs, find_setting
-from ganvas.recipes.cpu import SETTINGS
+from ganvas.recipes import RECIPES, base_config, describe_preset, differing_knobs, find_preset
+from ganvas.recipes.cpu import PRESETS
 from ganvas.runs.folder import Run
 from ganvas.training import start
 
 CLASSIC = ("mlp", "cnn", "cnn-sigmoid", "transformer")
 MINUTES = 3.0
+
+
+@pytest.fixture(autouse=True)
+def without_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    select = devices.select_device
+    monkeypatch.setattr(devices, "select_device", lambda name: select("cpu" if name == "auto" else name))
 
 
 @pytest.fixture
@@ -38,45 +43,45 @@ def planned(words: list[str], monkeypatch: pytest.MonkeyPatch) -> TrainConfig:
     return configs[-1]
 
 
-def test_a_classic_game_stays_exact_and_every_other_recipe_for_a_cpu_has_a_setting() -> None:
-    assert not set(CLASSIC) & set(SETTINGS)
+def test_a_classic_game_stays_exact_and_every_other_recipe_for_a_cpu_has_a_preset() -> None:
+    assert not set(CLASSIC) & set(PRESETS)
     of_their_own = {"digits", "digits28", "fast", "r3gan", "custom"}
-    assert set(SETTINGS) == set(RECIPES) - of_their_own - set(CLASSIC)
+    assert set(PRESETS) == set(RECIPES) - of_their_own - set(CLASSIC)
 
 
-@pytest.mark.parametrize("recipe", SETTINGS)
+@pytest.mark.parametrize("recipe", PRESETS)
 def test_each_setting_is_a_valid_configuration_and_each_of_its_knobs_changes_something(recipe: str) -> None:
-    longest = [setting.minutes for setting in SETTINGS[recipe]]
+    longest = [preset.minutes for preset in PRESETS[recipe]]
     assert longest == sorted(set(longest))
     assert longest[-1] == inf, "for a run of any length"
     own = dict(leaves(RECIPES[recipe].config))
-    for minutes, knobs in SETTINGS[recipe]:
+    for minutes, knobs in PRESETS[recipe]:
         config = base_config(recipe, minutes, on_cpu=True)
         assert {name for name, value in leaves(config) if own[name] != value} == set(knobs)
 
 
-def test_a_setting_needs_minutes_of_a_cpu() -> None:
+def test_a_preset_needs_minutes_of_a_cpu() -> None:
     own = RECIPES["cnn-stable"].config
     assert base_config("cnn-stable", on_cpu=True) == own
     assert base_config("cnn-stable", MINUTES, on_cpu=False) == own
     assert base_config("cnn-stable", MINUTES, on_cpu=True) != own
-    assert not find_setting("cnn", MINUTES)
-    assert not find_setting("cnn-stable", float("nan"))
+    assert not find_preset("cnn", MINUTES)
+    assert not find_preset("cnn-stable", float("nan"))
 
 
 def test_the_command_line_starts_from_it_and_any_knob_overrides_it(monkeypatch: pytest.MonkeyPatch) -> None:
     own = RECIPES["cnn-stable"].config
-    setting = find_setting("cnn-stable", MINUTES)
+    preset = find_preset("cnn-stable", MINUTES)
     config = planned(["cnn-stable", "--minutes", "3"], monkeypatch)
     assert config == replace(base_config("cnn-stable", MINUTES, on_cpu=True), minutes=MINUTES)
     batch = own.optimisation.batch  # the recipe's own value counts as given too
-    assert setting["batch"] != batch
+    assert preset["batch"] != batch
     changed = planned(["cnn-stable", "--minutes=3", "--batch", str(batch)], monkeypatch)
     assert changed == replace(config, batch=batch)
     assert planned(["cnn-stable", "--kimg", "3"], monkeypatch) == replace(own, kimg=3.0)
     assert planned(["cnn-stable", "--minutes", "3", "--device", "cpu"], monkeypatch) == replace(config, device="cpu")
-    with pytest.raises(GanvasError, match="does not exist"):
-        planned(["cnn-stable", "--minutes", "3", "--device", "cuda:7"], monkeypatch)
+    elsewhere = planned(["cnn-stable", "--minutes", "3", "--device", "cuda:7"], monkeypatch)
+    assert elsewhere == replace(own, minutes=MINUTES, device="cuda:7")
     with pytest.raises(SystemExit):
         planned(["cnn-stable", "--minutes", "soon"], monkeypatch)
 
@@ -89,7 +94,7 @@ def test_a_gpu_has_the_recipe_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     assert planned(["cnn-stable", "--minutes", "3", "--device", "cpu"], monkeypatch) == on_cpu
 
 
-@pytest.mark.parametrize("recipe", SETTINGS)
+@pytest.mark.parametrize("recipe", PRESETS)
 @pytest.mark.parametrize("gpu", [False, True])
 def test_the_command_of_a_candidate_makes_the_same_configuration_on_any_machine(
     recipe: str, gpu: bool, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
@@ -97,7 +102,7 @@ def test_the_command_of_a_candidate_makes_the_same_configuration_on_any_machine(
     [candidate] = parse_candidates([f"{recipe}:seed=3"], minutes=MINUTES)
     assert candidate.config == replace(base_config(recipe, MINUTES, on_cpu=True), seed=3)
     config = replace(candidate.config, minutes=MINUTES)
-    assert set(find_setting(recipe, MINUTES)) <= set(differing_knobs(recipe, config))
+    assert set(find_preset(recipe, MINUTES)) <= set(differing_knobs(recipe, config))
     if gpu:
         request.getfixturevalue("with_gpu")
     [again] = parse_candidates([recipe], knobs={"batch": 24})
@@ -110,17 +115,47 @@ def test_a_run_says_what_was_chosen_and_the_same_call_finds_it(capfd: pytest.Cap
     knobs: dict[str, Any] = {"data": "digits28", "minutes": 0.03, "g_width": 4, "d_width": 4, "preview": False}
     run = ganvas.train("cnn-stable", **knobs)
     printed = " ".join(capfd.readouterr().err.split())
-    assert "Note: For 0.03 minutes of a CPU, cnn-stable has --latent 64" in printed
+    assert "Note: For 0.03 minutes on a CPU, cnn-stable starts from --latent 64" in printed
     assert "--batch 32" in printed
-    assert "--g-width" not in printed.split("any knob changes that")[0], "it was given"
-    assert run.config.optimisation.batch == find_setting("cnn-stable", 0.03)["batch"]
+    assert "--g-width" not in printed.split("knobs that you give")[0], "it was given"
+    assert run.config.optimisation.batch == find_preset("cnn-stable", 0.03)["batch"]
     assert ganvas.train("cnn-stable", **knobs).path == run.path
     assert json.loads((Run(run.path).path / "config.json").read_text())["config"]["optimisation"]["batch"] == 32
 
 
-def test_what_is_said_of_a_setting() -> None:
+def test_what_is_said_of_a_preset() -> None:
     config = replace(base_config("cnn-stable", MINUTES, on_cpu=True), minutes=MINUTES)
-    assert describe_setting("cnn-stable", config).startswith("For 3 minutes of a CPU, cnn-stable has --latent 64")
-    assert describe_setting("cnn-stable", replace(RECIPES["cnn-stable"].config, minutes=MINUTES)) == ""
-    assert describe_setting("cnn-stable", replace(config, kimg=10.0)) == ""
-    assert describe_setting("config", config) == ""
+    assert describe_preset("cnn-stable", config).startswith(
+        "For 3 minutes on a CPU, cnn-stable starts from --latent 64"
+    )
+    assert describe_preset("cnn-stable", replace(RECIPES["cnn-stable"].config, minutes=MINUTES)) == ""
+    assert describe_preset("cnn-stable", replace(config, kimg=10.0)) == ""
+    assert describe_preset("config", config) == ""
+    assert describe_preset("cnn-stable", replace(RECIPES["mlp"].config, minutes=MINUTES)) == ""
+
+
+def test_a_training_from_another_one_has_the_preset_only_with_its_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    small = {"data": "digits28", "kimg": 0.1, "batch": 10, "quiet": True, "preview": False, "plot": False}
+    network = base_config("cnn-stable", MINUTES, on_cpu=True).network
+    alike = ganvas.train("cnn-stable", name="alike", **small, latent=64, g_width=16, d_width=32)
+    other = ganvas.train("cnn-stable", name="other", **small, g_width=4, d_width=4)
+    assert alike.config.network == network
+    preset = find_preset("cnn-stable", MINUTES)
+    for words in (["cnn-stable"], []):
+        config = planned([*words, "--from", str(alike.path), "--data", "digits", "--minutes", "3"], monkeypatch)
+        assert config.network == network
+        assert config.optimisation.g_lr == preset["g_lr"]
+        config = planned([*words, "--from", str(other.path), "--data", "digits", "--minutes", "3"], monkeypatch)
+        assert config.network == (RECIPES["cnn-stable"].config if words else other.config).network
+        assert config.optimisation == RECIPES["cnn-stable"].config.optimisation
+
+
+def test_varied_minutes_and_devices_have_their_own_base() -> None:
+    own = RECIPES["cnn-stable"].config.optimisation.batch
+    preset = find_preset("cnn-stable", MINUTES)["batch"]
+    varied = parse_candidates(["cnn-stable"], vary={"device": ["cpu", "cuda"]}, minutes=MINUTES)
+    assert [one.config.optimisation.batch for one in varied] == [preset, own]
+    timed = parse_candidates(["cnn-stable"], vary={"minutes": [3, 10]})
+    assert [one.config.optimisation.batch for one in timed] == [preset, find_preset("cnn-stable", 10.0)["batch"]]
+    [elsewhere] = parse_candidates(["cnn-stable"], minutes=MINUTES, device="cuda")
+    assert elsewhere.config.optimisation.batch == own
