@@ -22,23 +22,32 @@ class Preset(NamedTuple):
     knobs: Mapping[str, Any]
 
 
+def _quick(lr: str, **others: Any) -> tuple[Preset, ...]:
+    """One preset for runs of any length: small batches, one falling learning rate for G and D, a short average of G."""
+    return (Preset(inf, {"batch": 32, "g_lr": lr, "d_lr": lr, "ema": 4.0, **others}),)
+
+
+_LAZY_PENALTIES = {"r1": 1.0, "r2": 1.0, "penalty_every": 4}
+"""A tenth of the usual weight, computed in every fourth update of D only (Karras et al. 2020, appendix B)."""
+
+_PLAIN = {"g_width": 16, "d_width": 32, "d_steps": 1}
+"""Plain networks of the `resnet` family whose updates take a tenth of the time, and as many updates of G as of D."""
+
 PRESETS: dict[str, tuple[Preset, ...]] = {
-    "cnn-stable": (
-        Preset(
-            inf,
-            {
-                "latent": 64,
-                "g_width": 16,
-                "d_width": 32,
-                "r1": 1.0,
-                "r2": 1.0,
-                "penalty_every": 4,
-                "batch": 32,
-                "g_lr": "2e-3..1e-4:linear@0.3-1",
-                "d_lr": "2e-3..1e-4:linear@0.3-1",
-                "ema": 4.0,
-            },
-        ),
+    "mlp-stable": (
+        Preset(inf, {"output": "tanh", "penalty_every": 2, "g_lr": "1e-3..1e-5:cosine", "d_lr": "1e-3..1e-5:cosine"}),
+    ),
+    "cnn-stable": _quick("2e-3..1e-4:linear@0.3-1", latent=64, g_width=16, d_width=32, **_LAZY_PENALTIES),
+    "transformer-stable": _quick(
+        "7e-4..5e-5:linear@0.3-1", latent=64, token_width=64, heads=2, head_width=64, r1=3.0, r2=3.0
+    ),
+    "transformer-modern": _quick("1e-3..1e-4:linear@0.3-1", token_width=64, depth=2, d_width=12, **_LAZY_PENALTIES),
+    "wgan": (Preset(inf, {"g_width": 32, "d_width": 32, "batch": 16, "ema": 5.0}),),
+    "wgan-gp": _quick("1e-3..1e-4:linear@0.3-1", blocks="plain", penalty_every=4, **_PLAIN),
+    "wgan-conditional": _quick("1e-3..1e-4:linear@0.3-1", penalty_every=4, **_PLAIN),
+    "sngan": _quick("1e-3..1e-4:linear@0.3-1", blocks="plain", **_PLAIN),
+    "r3gan-short": _quick(
+        "2e-3..2e-4:linear@0.3-1", width=32, blocks=1, group_size=32, r1=0.5, r2=0.5, penalty_every=4, beta2=0.99
     ),
 }
 """Recipe -> its presets, the shortest runs first."""

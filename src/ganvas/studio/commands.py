@@ -61,17 +61,14 @@ def check(body: Mapping[str, Any], run: Run | None = None) -> Request:
     Raises:
         Refusal: the body itself is wrong.
     """
-    recipe = body.get("recipe")
-    if run is None and (not isinstance(recipe, str) or recipe not in RECIPES):
+    recipe = body.get("recipe") if run is None else nearest_recipe(run)
+    if not isinstance(recipe, str) or recipe not in RECIPES:
         raise Refusal(400, f"There is no recipe {recipe!r}.", expected=f"one of {', '.join(RECIPES)}", field="recipe")
     given = body.get("knobs") or {}
     if not isinstance(given, dict):
         raise Refusal(400, "The knobs of the request are no object.", expected="{name: value}", field="knobs")
     given = given | {name: body[name] for name in ("data", *LENGTHS) if body.get(name) not in (None, "")}
-    if run is None:
-        base = base_of(recipe, given)
-    else:
-        base, recipe = run.config, nearest_recipe(run)
+    base = base_of(recipe, given) if run is None else run.config
     known = knobs.knobs_of(base)
     values = {name: knobs.parse(known[name], value) if name in known else value for name, value in given.items()}
     values = {name: value for name, value in values.items() if value != ""}
