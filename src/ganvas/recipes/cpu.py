@@ -28,10 +28,10 @@ def _quick(lr: str, **others: Any) -> tuple[Preset, ...]:
 
 
 _LAZY_PENALTIES = {"r1": 1.0, "r2": 1.0, "penalty_every": 4}
-"""A tenth of the usual weight, computed in every fourth update of D only (Karras et al. 2020, appendix B)."""
+"""Penalties of weight 1 in every fourth update of D only (lazy regularisation, Karras et al. 2020)."""
 
 _PLAIN = {"g_width": 16, "d_width": 32, "d_steps": 1}
-"""Plain networks of the `resnet` family whose updates take a tenth of the time, and as many updates of G as of D."""
+"""Narrow plain networks of the `resnet` family, and as many updates of G as of D."""
 
 PRESETS: dict[str, tuple[Preset, ...]] = {
     "mlp-stable": (
@@ -42,10 +42,15 @@ PRESETS: dict[str, tuple[Preset, ...]] = {
         "7e-4..5e-5:linear@0.3-1", latent=64, token_width=64, heads=2, head_width=64, r1=3.0, r2=3.0
     ),
     "transformer-modern": _quick("1e-3..1e-4:linear@0.3-1", token_width=64, depth=2, d_width=12, **_LAZY_PENALTIES),
+    "dcgan": _quick(
+        "1e-3..1e-4:linear@0.3-1", g_width=16, d_width=16, d_norm="none", objective="rpgan", r1=1.0, penalty_every=4
+    ),
     "wgan": (Preset(inf, {"g_width": 32, "d_width": 32, "batch": 16, "ema": 5.0}),),
     "wgan-gp": _quick("1e-3..1e-4:linear@0.3-1", blocks="plain", penalty_every=4, **_PLAIN),
     "wgan-conditional": _quick("1e-3..1e-4:linear@0.3-1", penalty_every=4, **_PLAIN),
     "sngan": _quick("1e-3..1e-4:linear@0.3-1", blocks="plain", **_PLAIN),
+    "stylegan": (Preset(inf, {"width": 32, "batch": 8, "g_lr": 2e-3, "d_lr": 2e-3}),),
+    "msg": (Preset(inf, {"width": 32, "batch": 16}),),
     "r3gan-short": _quick(
         "2e-3..2e-4:linear@0.3-1", width=32, blocks=1, group_size=32, r1=0.5, r2=0.5, penalty_every=4, beta2=0.99
     ),
