@@ -83,6 +83,14 @@ def test_resolution_of_the_user_and_other_families_are_left_alone(write_files: C
         assert choose_resolution(config, CPU, progress=False) == (config, [])
 
 
+def test_every_family_is_limited_in_a_run_by_time_on_a_cpu(write_files: Callable[..., Path]) -> None:
+    config = replace(tiny(write_files((128, 128), (128, 128))), minutes=3.0)
+    limited, notes = choose_resolution(config, CPU, progress=False)
+    assert limited == replace(config, resolution="64x64")
+    assert len(notes) == 1
+    assert choose_resolution(config, GPU, progress=False) == (config, [])
+
+
 def test_arrays_are_limited_too(write_images: Callable[..., Path]) -> None:
     assert choose_limited_size(DataOptions(str(write_images(4, 120, 90))), 64) == (85, 64)
     assert choose_limited_size(DataOptions("digits"), 64) is None

@@ -39,7 +39,7 @@ TABLE: dict[str, list[Row]] = {
 
 
 def choose_resolution(config: TrainConfig, device: torch.device, *, progress: bool) -> tuple[TrainConfig, list[str]]:
-    """Limits the size of large images for the projected family; reads headers at most.
+    """Limits the size of large images for the projected family, and in runs by time on a CPU; reads headers at most.
 
     Returns:
         The configuration with a resolution, if one is needed; and a note for the user.
@@ -47,9 +47,10 @@ def choose_resolution(config: TrainConfig, device: torch.device, *, progress: bo
     Raises:
         GanvasError: there is no such data.
     """
-    if config.network.family != "projected" or config.dataset.resolution is not None:
-        return config, []
     kind = _kind(device)
+    is_limited = config.network.family == "projected" or (config.minutes is not None and kind == "CPU")
+    if not is_limited or config.dataset.resolution is not None:
+        return config, []
     size = choose_limited_size(config.dataset.options(), MAX_SIDE[kind], progress=progress)
     if size is None:
         return config, []
