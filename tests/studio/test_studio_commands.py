@@ -186,6 +186,19 @@ def test_the_preset_is_said_where_the_training_starts_from_it(monkeypatch: pytes
     assert commands.check(asked).preset == ""
 
 
+@pytest.mark.slow
+def test_a_training_from_another_one_has_the_base_of_the_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    wide = make_run(RECIPES["cnn-stable"].config, "cnn-stable")
+    narrow = make_run(base_config("cnn-stable", 3.0, on_cpu=True), "cnn-stable")
+    for run in (wide, narrow):
+        asked = commands.check({"recipe": "cnn-stable", "minutes": "3", "knobs": {"init_from": str(run.path)}})
+        assert asked.config is not None
+        assert asked.config.network == run.config.network
+        assert parsed_config(asked.words[1:], monkeypatch) == asked.config
+    nowhere = {"recipe": "cnn-stable", "minutes": "3", "knobs": {"init_from": "nowhere"}}
+    assert commands.check(nowhere).config is not None, "its training says that there is no such run"
+
+
 def test_a_process_of_its_own_tells_the_device_once(monkeypatch: pytest.MonkeyPatch) -> None:
     machine = commands.machine
     monkeypatch.setattr(machine, "_kind", [])

@@ -1,6 +1,7 @@
 """The configuration that a training starts from before its own knobs: a recipe's, another generator's, or a run's."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,28 +39,52 @@ def find_base(
     if what is not None and not _is_recipe(what):
         run = what if isinstance(what, Run) else Run(to_path(what, "a recipe, a run, or its folder"))
         return run.metadata["recipe"], run.config, run
-    length = as_number(minutes)
-    if what is not None and not find_preset(str(what), length):
-        return str(what), base_config(str(what), on_cpu=False), None
-    origin = None if init_from is None else _read_origin(expand_user(to_path(init_from, "a run or a generator")))
     if what is not None:
-        return str(what), _of_recipe(str(what), length, device, origin), None
+        recipe = str(what)
+        return recipe, recipe_base(recipe, init_from=init_from, minutes=minutes, device=device), None
+    origin = None if init_from is None else _read_origin(init_from)
     if origin is None or origin.recipe not in RECIPES:
         recipe = default_recipe(data)
-        return recipe, _of_recipe(recipe, length, device, None), None
+        return recipe, recipe_base(recipe, minutes=minutes, device=device), None
     from ganvas.data.digits import NAMES  # with NumPy
 
-    base = _of_recipe(origin.recipe, length, device, origin)
+    base = recipe_base(origin.recipe, init_from=init_from, minutes=minutes, device=device)
     config = replace(dataclasses.replace(base, network=origin.network), conditional=origin.conditional)
     return origin.recipe, replace(config, data=origin.data) if origin.data in NAMES else config, None
 
 
-def trains_on_cpu(device: object) -> bool:
-    """Whether a device, by its name or None for `auto`, is the CPU; a name may be of another machine's device.
+def recipe_base(
+    recipe: str,
+    *,
+    init_from: object = None,
+    minutes: object = None,
+    device: object = None,
+    auto_is_cpu: Callable[[], bool] = lambda: trains_on_cpu("auto"),
+) -> TrainConfig:
+    """What a recipe is before the knobs of a command: itself, or its preset.
 
-    Only `auto` needs PyTorch.
+    Args:
+        recipe: its name.
+        init_from, minutes, device: as for `find_base`.
+        auto_is_cpu: whether the device `auto` is the CPU; by default PyTorch says it.
+
+    Raises:
+        GanvasError: there is no such recipe, or the other generator cannot be used.
     """
-    if device in (None, "auto"):
+    own, length = base_config(recipe, on_cpu=False), as_number(minutes)
+    if not find_preset(recipe, length):
+        return own
+    preset = base_config(recipe, length, on_cpu=True)
+    origin = None if init_from is None else _read_origin(init_from)
+    if origin is not None and origin.network != preset.network:
+        return own
+    on_cpu = auto_is_cpu() if device in (None, "auto") else trains_on_cpu(device)
+    return preset if on_cpu else own
+
+
+def trains_on_cpu(device: object) -> bool:
+    """Whether a device, by its name, is the CPU; it may be another machine's. Only `auto` needs PyTorch."""
+    if device == "auto":
         from ganvas.devices import select_device
 
         return select_device("auto").type == "cpu"
@@ -80,18 +105,9 @@ def _is_recipe(what: Run | Path | str) -> bool:
     return bool(folder) and not folder.exists()
 
 
-def _of_recipe(recipe: str, minutes: float | None, device: object, origin: _Origin | None) -> TrainConfig:
-    """A recipe, or its preset for so many minutes on a CPU, unless its networks are not those of the origin."""
-    own = base_config(recipe, on_cpu=False)
-    if not find_preset(recipe, minutes):
-        return own
-    preset = base_config(recipe, minutes, on_cpu=True)
-    fits = origin is None or origin.network == preset.network
-    return preset if fits and trains_on_cpu(device) else own
-
-
-def _read_origin(path: Path) -> _Origin | None:
+def _read_origin(init_from: object) -> _Origin | None:
     """That of a run or a generator; None if it is neither."""
+    path = expand_user(to_path(init_from, "a run or a generator"))
     path = lookup.find_local(path.parent if path.name in WEIGHTS else path)
     if is_run(path):
         run = Run(path)

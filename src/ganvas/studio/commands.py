@@ -13,11 +13,10 @@ from ganvas.config import TrainConfig, differences, leaves, replace
 from ganvas.config.flags import to_words
 from ganvas.errors import GanvasError
 from ganvas.recipes import RECIPES, get_recipe
-from ganvas.runs.base import trains_on_cpu
+from ganvas.runs.base import recipe_base
 from ganvas.runs.folder import Run
 from ganvas.studio import knobs, machine
 from ganvas.studio.answers import Refusal, describe
-from ganvas.values import as_number
 
 LENGTHS = ("kimg", "minutes")
 
@@ -82,20 +81,22 @@ def check(body: Mapping[str, Any], run: Run | None = None) -> Request:
 
 
 def base_of(recipe: str, given: Mapping[str, Any]) -> TrainConfig:
-    """What a recipe is on this machine before these knobs: with its preset, if they give minutes of a CPU.
+    """What a recipe is on this machine before these knobs: with its preset, if they give minutes on a CPU.
 
     Args:
         recipe: its name.
-        given: the knobs; only minutes and device count here, and they may be text, or wrong.
+        given: the knobs; only minutes, device and init_from count here, and they may be text, or wrong.
     """
     minutes = given.get("minutes")
     with suppress(ValueError):  # `knobs.check` says what is wrong with it
         minutes = float(minutes) if isinstance(minutes, str) else minutes
-    if not recipes.find_preset(recipe, length := as_number(minutes)):
+    device, init_from = given.get("device") or "auto", given.get("init_from") or None
+    try:
+        return recipe_base(
+            recipe, init_from=init_from, minutes=minutes, device=device, auto_is_cpu=lambda: machine.trains_on_cpu()
+        )
+    except GanvasError:  # the other generator cannot be used, which its training says
         return get_recipe(recipe).config
-    device = given.get("device") or "auto"
-    on_cpu = machine.trains_on_cpu() if device == "auto" else trains_on_cpu(device)
-    return recipes.base_config(recipe, length, on_cpu=on_cpu)
 
 
 def _refused(base: TrainConfig, name: str, value: Any) -> dict[str, str] | None:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -86,11 +87,15 @@ def _describe_recipe(name: str) -> dict[str, Any]:
 
 
 def _list_knobs(studio: "Studio", request: Request) -> dict[str, Any]:
-    """Those of a recipe, which may depend on minutes and device, or of a run, with its values."""
-    if key := request.query_params.get("run"):
+    """Those of a run, or of a recipe, whose values may depend on minutes, device and init_from."""
+    given = dict(request.query_params)
+    if key := given.get("run"):
         config = Run(studio.folders.find(key)).config
     else:
-        config = commands.base_of(parameter(request, "recipe"), request.query_params)
+        if origin := given.pop("init_from", ""):
+            with suppress(GanvasError):  # the check of the request says what is wrong with it
+                given["init_from"] = str(find_origin(studio, origin))
+        config = commands.base_of(parameter(request, "recipe"), given)
     return {"knobs": [knob.to_json() for knob in knobs.knobs_of(config).values()]}
 
 

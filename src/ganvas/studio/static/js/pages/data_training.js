@@ -62,8 +62,8 @@ export function trainingView({ data, report, recipes, known, form, onStart }) {
   const drawKnobs = async (mine) => {
     const { has_preset: hasPreset } = recipes.find((one) => one.name === form.recipe);
     const { minutes } = length.value();
-    const { device } = form.knobs;
-    const asked = { recipe: form.recipe, ...(hasPreset && minutes ? { minutes, ...(device ? { device } : {}) } : {}) };
+    const { device, init_from } = form.knobs;
+    const asked = { recipe: form.recipe, ...(hasPreset && minutes ? { minutes, ...(device && { device }), ...(init_from && { init_from }) } : {}) };
     if (JSON.stringify(asked) === drawn) return;
     const found = await get("/api/knobs", asked, { signal });
     if (signal.aborted || mine !== turn) return;
