@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from minutes import ROOT, measure
+from minutes import GRID, ROOT, grid_scale, measure
 from minutes_parts.cells import SHEET, Cell
 from minutes_parts.methods import BEFORE, THREADS
 from minutes_parts.sets import SETS
@@ -72,14 +72,12 @@ def draw_sheet(results: Path, path: Path) -> None:
 
 
 def first_pictures(cell: Cell, results: Path) -> list[Image.Image]:
-    """The first pictures of a cell's last grid, which has eight in a row."""
+    """The first pictures of a cell's last grid."""
     grids = json.loads(cell.file(results).read_text(encoding="utf-8"))["grids"]
     grid = Image.open(results / grids[f"{MINUTES:g}"]).convert("RGB")
-    size = int(SETS[cell.set_name].resolution or (28 if cell.set_name == "mnist" else 32))
-    side = size * (2 if size < 48 else 1)
-    step = side + max(2, side // 16)
-    corners = [((i % 8) * step + step - side, (i // 8) * step + step - side) for i in range(COLUMNS)]
-    return [grid.crop((x, y, x + side, y + side)) for x, y in corners]
+    side = int(SETS[cell.set_name].resolution or (28 if cell.set_name == "mnist" else 32))
+    cells = [divmod(number, GRID[1]) for number in range(COLUMNS)]
+    return image_io.cut_grid(grid, cells, GRID, side, side, scale=grid_scale(side))
 
 
 def main() -> None:

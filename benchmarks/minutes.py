@@ -40,6 +40,9 @@ ROOT = Path(__file__).resolve().parent.parent
 GRIDS_AT = (3, 10, 30)
 """Minutes whose grids are kept, besides the last."""
 
+GRID = (8, 8)
+"""Rows and columns of a grid."""
+
 
 @functools.cache
 def open_panel(set_name: str, data: Path) -> Panel:
@@ -92,9 +95,14 @@ def _round(value: Any) -> Any:
     return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
+def grid_scale(side: int) -> int:
+    """How many times pictures of this side are enlarged in a grid."""
+    return 2 if side < 48 else 1
+
+
 def save_grid(pictures: np.ndarray, path: Path) -> str:
     """The first 64, eight in a row; the path relative to the results."""
-    grid = image_io.make_grid(pictures[:64], 8, scale=2 if pictures.shape[2] < 48 else 1)
+    grid = image_io.make_grid(pictures[:64], GRID[1], scale=grid_scale(pictures.shape[2]))
     image_io.save_image(grid, path, quality=85)
     return f"grids/{path.name}"
 

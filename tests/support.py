@@ -17,8 +17,10 @@ from unittest import mock
 import pytest
 
 from ganvas.cli import main
+from ganvas.cli import training as command_line
 from ganvas.config import DatasetConfig, LossConfig, Network, OptimisationConfig, RuntimeConfig, TrainConfig
 from ganvas.config.families import CNN, DCGAN, MLP, MSG, R3GAN, Projected, ResNet, StyleGAN, Transformer, ViT
+from ganvas.training import start
 
 DEVICE = os.environ.get("GANVAS_TEST_DEVICE", "cpu")
 """The device of the tests marked gpu and of the configurations that `tiny` makes."""
@@ -203,3 +205,11 @@ def run_strictly(command: list[str]) -> None:
     """Runs a Python script, in which a warning is an error."""
     warnings.simplefilter("error")
     run_script_file(command)
+
+
+def planned_config(words: list[str], monkeypatch: pytest.MonkeyPatch) -> TrainConfig:
+    """The configuration that `ganvas train WORDS` would train."""
+    configs: list[TrainConfig] = []
+    monkeypatch.setattr(start, "plan", lambda config, **_: configs.append(config) or {"config": {}})
+    command_line.train([*words, "--dry-run", "--json"])
+    return configs[-1]

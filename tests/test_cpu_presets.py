@@ -7,16 +7,15 @@ from typing import Any
 
 import pytest
 import torch
+from support import planned_config
 
 import ganvas
 from ganvas import devices
-from ganvas.cli import training as command_line
 from ganvas.comparison.candidates import parse_candidates
-from ganvas.config import TrainConfig, leaves, replace
+from ganvas.config import leaves, replace
 from ganvas.recipes import RECIPES, base_config, describe_preset, differing_knobs, find_preset
 from ganvas.recipes.cpu import PRESETS
 from ganvas.runs.folder import Run
-from ganvas.training import start
 
 CLASSIC = ("mlp", "cnn", "cnn-sigmoid", "transformer")
 MINUTES = 3.0
@@ -35,14 +34,6 @@ def with_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "select_device", lambda name: torch.device("meta") if name == "auto" else select(name))
 
 
-def planned(words: list[str], monkeypatch: pytest.MonkeyPatch) -> TrainConfig:
-    """The configuration that `ganvas train WORDS` would train."""
-    configs: list[TrainConfig] = []
-    monkeypatch.setattr(start, "plan", lambda config, **_: configs.append(config) or {"config": {}})
-    command_line.train([*words, "--dry-run", "--json"])
-    return configs[-1]
-
-
 def test_a_classic_game_stays_exact_and_every_other_recipe_for_a_cpu_has_a_preset() -> None:
     assert not set(CLASSIC) & set(PRESETS)
     of_their_own = {"digits", "digits28", "fast", "r3gan", "custom"}
@@ -50,7 +41,7 @@ def test_a_classic_game_stays_exact_and_every_other_recipe_for_a_cpu_has_a_prese
 
 
 @pytest.mark.parametrize("recipe", PRESETS)
-def test_each_setting_is_a_valid_configuration_and_each_of_its_knobs_changes_something(recipe: str) -> None:
+def test_each_preset_is_a_valid_configuration_and_each_of_its_knobs_changes_something(recipe: str) -> None:
     longest = [preset.minutes for preset in PRESETS[recipe]]
     assert longest == sorted(set(longest))
     assert longest[-1] == inf, "for a run of any length"
@@ -72,26 +63,28 @@ def test_a_preset_needs_minutes_of_a_cpu() -> None:
 def test_the_command_line_starts_from_it_and_any_knob_overrides_it(monkeypatch: pytest.MonkeyPatch) -> None:
     own = RECIPES["cnn-stable"].config
     preset = find_preset("cnn-stable", MINUTES)
-    config = planned(["cnn-stable", "--minutes", "3"], monkeypatch)
+    config = planned_config(["cnn-stable", "--minutes", "3"], monkeypatch)
     assert config == replace(base_config("cnn-stable", MINUTES, on_cpu=True), minutes=MINUTES)
     batch = own.optimisation.batch  # the recipe's own value counts as given too
     assert preset["batch"] != batch
-    changed = planned(["cnn-stable", "--minutes=3", "--batch", str(batch)], monkeypatch)
+    changed = planned_config(["cnn-stable", "--minutes=3", "--batch", str(batch)], monkeypatch)
     assert changed == replace(config, batch=batch)
-    assert planned(["cnn-stable", "--kimg", "3"], monkeypatch) == replace(own, kimg=3.0)
-    assert planned(["cnn-stable", "--minutes", "3", "--device", "cpu"], monkeypatch) == replace(config, device="cpu")
-    elsewhere = planned(["cnn-stable", "--minutes", "3", "--device", "cuda:7"], monkeypatch)
+    assert planned_config(["cnn-stable", "--kimg", "3"], monkeypatch) == replace(own, kimg=3.0)
+    assert planned_config(["cnn-stable", "--minutes", "3", "--device", "cpu"], monkeypatch) == replace(
+        config, device="cpu"
+    )
+    elsewhere = planned_config(["cnn-stable", "--minutes", "3", "--device", "cuda:7"], monkeypatch)
     assert elsewhere == replace(own, minutes=MINUTES, device="cuda:7")
     with pytest.raises(SystemExit):
-        planned(["cnn-stable", "--minutes", "soon"], monkeypatch)
+        planned_config(["cnn-stable", "--minutes", "soon"], monkeypatch)
 
 
 @pytest.mark.usefixtures("with_gpu")
 def test_a_gpu_has_the_recipe_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     own = replace(RECIPES["cnn-stable"].config, minutes=MINUTES)
-    assert planned(["cnn-stable", "--minutes", "3"], monkeypatch) == own
+    assert planned_config(["cnn-stable", "--minutes", "3"], monkeypatch) == own
     on_cpu = replace(base_config("cnn-stable", MINUTES, on_cpu=True), minutes=MINUTES, device="cpu")
-    assert planned(["cnn-stable", "--minutes", "3", "--device", "cpu"], monkeypatch) == on_cpu
+    assert planned_config(["cnn-stable", "--minutes", "3", "--device", "cpu"], monkeypatch) == on_cpu
 
 
 @pytest.mark.parametrize("recipe", PRESETS)
@@ -108,7 +101,7 @@ def test_the_command_of_a_candidate_makes_the_same_configuration_on_any_machine(
     [again] = parse_candidates([recipe], knobs={"batch": 24})
     assert again.config == replace(RECIPES[recipe].config, batch=24), "the recipe's own length is in kimg"
     words = shlex.split(type(candidate)("x", recipe, config).command)
-    assert planned([*words[2:], "--seed", "3"], monkeypatch) == config
+    assert planned_config([*words[2:], "--seed", "3"], monkeypatch) == config
 
 
 def test_a_run_says_what_was_chosen_and_the_same_call_finds_it(capfd: pytest.CaptureFixture[str]) -> None:
@@ -142,10 +135,10 @@ def test_a_training_from_another_one_has_the_preset_only_with_its_networks(monke
     assert alike.config.network == network
     preset = find_preset("cnn-stable", MINUTES)
     for words in (["cnn-stable"], []):
-        config = planned([*words, "--from", str(alike.path), "--data", "digits", "--minutes", "3"], monkeypatch)
+        config = planned_config([*words, "--from", str(alike.path), "--data", "digits", "--minutes", "3"], monkeypatch)
         assert config.network == network
         assert config.optimisation.g_lr == preset["g_lr"]
-        config = planned([*words, "--from", str(other.path), "--data", "digits", "--minutes", "3"], monkeypatch)
+        config = planned_config([*words, "--from", str(other.path), "--data", "digits", "--minutes", "3"], monkeypatch)
         assert config.network == (RECIPES["cnn-stable"].config if words else other.config).network
         assert config.optimisation == RECIPES["cnn-stable"].config.optimisation
 

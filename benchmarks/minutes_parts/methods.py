@@ -5,7 +5,6 @@ Each trains in a process of its own on two threads. What it has drawn is collect
 
 import json
 import os
-import shlex
 import subprocess
 import sys
 import time
@@ -20,9 +19,9 @@ from minutes_parts.sets import SETS, Pictures
 from throughput import find_keras_python
 
 import ganvas
-from ganvas.comparison.candidates import Candidate
 from ganvas.config import replace
-from ganvas.recipes import RECIPES
+from ganvas.config.flags import to_words
+from ganvas.recipes import RECIPES, differing_knobs
 from ganvas.runs.card import read_card
 from ganvas.runs.log import read_jsonl
 
@@ -58,6 +57,7 @@ OF_RECIPES = {
 }
 """Method -> its recipe: with its CPU preset, or as before there were presets, with the knobs above."""
 
+LENGTHS = ("kimg", "minutes")
 TUTORIALS = {"tutorial-dcgan": "pytorch_tutorial.py", "tutorial-keras": "keras_tutorial.py"}
 TRANSFERS = {"fast-from": "fast", "cnn-stable-from": "cnn-stable"}
 """Method -> the recipe that is first taught on other classes for ORIGIN_MINUTES, once, and starts from there."""
@@ -131,9 +131,8 @@ def _knobs(method: str, pictures: Pictures, minutes: float) -> list[str]:
     narrowed, recipe = list[str](), OF_RECIPES[method]
     if method.endswith("-before"):
         config = replace(RECIPES[recipe].config, minutes=minutes, **BEFORE[recipe])
-        _, _, _, *narrowed = shlex.split(Candidate(recipe, recipe, config).command)  # also what the preset has
-        place = narrowed.index("--minutes")
-        narrowed[place : place + 2] = []
+        knobs = differing_knobs(recipe, config)  # also what the preset has
+        narrowed = [word for name in knobs if name not in LENGTHS for word in to_words(name, knobs[name])]
     colour = pictures.images.channels == 3
     return [*narrowed, *(["--conditional"] * pictures.conditional), *(["--mirror"] * colour)]
 

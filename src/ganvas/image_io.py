@@ -71,20 +71,27 @@ def make_grid(
 
 
 def cut_grid(
-    grid: Image.Image, cells: Iterable[tuple[int, int]], size: tuple[int, int], height: int, width: int
+    grid: Image.Image,
+    cells: Iterable[tuple[int, int]],
+    size: tuple[int, int],
+    height: int,
+    width: int,
+    *,
+    scale: int | None = None,
 ) -> list[Image.Image]:
-    """The images in some cells of a grid that `make_grid` arranged at its own scale, at their own size.
+    """The images in some cells of a grid of `make_grid`, at their own size.
 
     Args:
         grid: with names or without.
         cells: (row, column) of each image.
         size: rows and columns of the grid.
         height, width: of an image.
+        scale: as `make_grid` was given it.
 
     Raises:
         ValueError: it has another size than such a grid.
     """
-    cell_h, cell_w, gap = _measure_cell(height, width, choose_scale(height, width))
+    cell_h, cell_w, gap = _measure_cell(height, width, scale or choose_scale(height, width))
     left = grid.width - size[1] * (cell_w + gap)  # names are at the left
     if left < gap or grid.height != gap + size[0] * (cell_h + gap):
         raise ValueError(f"{grid.width}×{grid.height} pixels are no grid of {size[0]}×{size[1]} images")

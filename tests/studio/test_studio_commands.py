@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support import planned_config
 
-from ganvas.cli import training as command_line
 from ganvas.config import DatasetConfig, LossConfig, TrainConfig, replace, to_json
 from ganvas.config.families import MLP
 from ganvas.devices import select_device
@@ -23,16 +23,6 @@ def make_run(config: TrainConfig, recipe: str = "digits") -> Run:
         "shape": {"channels": 1, "height": 8, "width": 8, "classes": 0},
     }  # fmt: skip
     return create_run(Path("runs"), None, recipe, config, data, {}, 1)
-
-
-def parsed_config(words: list[str], monkeypatch: pytest.MonkeyPatch) -> TrainConfig:
-    """The configuration that `ganvas train WORDS` would train."""
-    from ganvas.training import start
-
-    configs: list[TrainConfig] = []
-    monkeypatch.setattr(start, "plan", lambda config, **_: configs.append(config) or {"config": {}})
-    command_line.train([*words, "--dry-run", "--json"])
-    return configs[0]
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -128,7 +118,7 @@ def test_the_command_of_a_run_gives_the_same_configuration(
     config = replace(RECIPES["digits"].config, **changes)
     words = shlex.split(commands.command_of(make_run(config)))
     assert words[:3] == ["ganvas", "train", "digits"]
-    assert to_json(parsed_config(words[2:], monkeypatch)) == to_json(config)
+    assert to_json(planned_config(words[2:], monkeypatch)) == to_json(config)
 
 
 def test_only_what_differs_is_in_the_command() -> None:
@@ -154,7 +144,7 @@ def test_a_training_like_a_run_keeps_its_knobs() -> None:
     assert asked.words == ["train", "digits", "--minutes", "3", "--batch", "16"]
 
 
-def test_minutes_of_a_cpu_start_from_the_setting_of_the_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_minutes_of_a_cpu_start_from_the_preset_of_the_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
     preset = find_preset("cnn-stable", 3.0)
     asked = commands.check({"recipe": "cnn-stable", "minutes": "3"})
     assert asked.config == replace(base_config("cnn-stable", 3.0, on_cpu=True), minutes=3.0)
@@ -167,7 +157,7 @@ def test_minutes_of_a_cpu_start_from_the_setting_of_the_recipe(monkeypatch: pyte
     assert set(preset) <= {word[2:].replace("-", "_") for word in shlex.split(commands.command_of(run))}
     longer = commands.check({"kimg": "20"}, run)
     assert longer.config == replace(asked.config, kimg=20.0)
-    assert parsed_config(longer.words[1:], monkeypatch) == longer.config
+    assert planned_config(longer.words[1:], monkeypatch) == longer.config
     monkeypatch.setattr(commands.machine, "trains_on_cpu", lambda: False)
     assert commands.check({"recipe": "cnn-stable", "minutes": "3"}).config == replace(own, minutes=3.0)
     on_cpu = commands.check({"recipe": "cnn-stable", "minutes": "3", "knobs": {"device": "cpu"}})
@@ -194,7 +184,7 @@ def test_a_training_from_another_one_has_the_base_of_the_command_line(monkeypatc
         asked = commands.check({"recipe": "cnn-stable", "minutes": "3", "knobs": {"init_from": str(run.path)}})
         assert asked.config is not None
         assert asked.config.network == run.config.network
-        assert parsed_config(asked.words[1:], monkeypatch) == asked.config
+        assert planned_config(asked.words[1:], monkeypatch) == asked.config
     nowhere = {"recipe": "cnn-stable", "minutes": "3", "knobs": {"init_from": "nowhere"}}
     assert commands.check(nowhere).config is not None, "its training says that there is no such run"
 

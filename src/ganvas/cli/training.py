@@ -65,7 +65,8 @@ def train(argv: Sequence[str]) -> None:
     )
     with suppress(ValueError):  # the parser says what is wrong with it
         minutes = minutes and float(minutes)
-    title, config, run = find_base(*named, data=data, init_from=origin, minutes=minutes, device=device)
+    with interrupts.exit_on_signal():  # it may import PyTorch
+        title, config, run = find_base(*named, data=data, init_from=origin, minutes=minutes, device=device)
     config = _with_given_length(config, argv)
     defaults = _TrainCommand(config, out=run.path.parent, name=run.path.name) if run else _TrainCommand(config)
     command = parse(

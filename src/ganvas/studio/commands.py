@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -39,15 +40,20 @@ class Request:
     def words(self) -> list[str]:
         """The words of the command after `ganvas`, without the run's folder."""
         assert self.config is not None
-        base = base_of(self.recipe, dict(leaves(self.config)))
-        return ["train", self.recipe, *flags(self.config, (name for name, *_ in differences(base, self.config)))]
+        changed = (name for name, *_ in differences(self._base, self.config))
+        return ["train", self.recipe, *flags(self.config, changed)]
 
     @property
     def preset(self) -> str:
         """What it has of the recipe's preset for minutes on a CPU, in a sentence; empty if nothing."""
         assert self.config is not None
-        base = base_of(self.recipe, dict(leaves(self.config)))
-        return "" if base == get_recipe(self.recipe).config else recipes.describe_preset(self.recipe, self.config)
+        is_recipe = self._base == get_recipe(self.recipe).config
+        return "" if is_recipe else recipes.describe_preset(self.recipe, self.config)
+
+    @cached_property
+    def _base(self) -> TrainConfig:
+        """What the command starts from."""
+        return base_of(self.recipe, dict(leaves(self.config)))
 
 
 def check(body: Mapping[str, Any], run: Run | None = None) -> Request:
@@ -93,7 +99,7 @@ def base_of(recipe: str, given: Mapping[str, Any]) -> TrainConfig:
     device, init_from = given.get("device") or "auto", given.get("init_from") or None
     try:
         return recipe_base(
-            recipe, init_from=init_from, minutes=minutes, device=device, auto_is_cpu=lambda: machine.trains_on_cpu()
+            recipe, init_from=init_from, minutes=minutes, device=device, auto_is_cpu=machine.trains_on_cpu
         )
     except GanvasError:  # the other generator cannot be used, which its training says
         return get_recipe(recipe).config

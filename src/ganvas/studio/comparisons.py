@@ -207,4 +207,4 @@ def _length(body: Mapping[str, Any]) -> list[str]:
             raise Refusal(
                 400, f"{value[:40]!r} is no number.", expected=f"{name} of each training", field=name
             ) from None
-    return [*to_words(name, to_number(value, name, 0.0, LONGEST[name], above=True))]
+    return to_words(name, to_number(value, name, 0.0, LONGEST[name], above=True))
