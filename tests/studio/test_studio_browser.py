@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 from studio_site import HOSTILE, SETTLED, Site, Watch, drop
 
 pytestmark = pytest.mark.slow
@@ -45,6 +45,33 @@ def go(page: Page, address: str) -> None:
     page.goto(address)
     page.wait_for_selector("main h1")
     expect(page.locator("[role=status] .live-dot")).to_have_count(0)
+
+
+@pytest.mark.parametrize(
+    ("address", "asked"),
+    [
+        ("/lab?d_lr=0.01", "/api/lab"),
+        ("/quiz?lesson=2", "/api/quiz"),
+        ("/compare?view=wipe", "/api/recipes"),
+        ("/explore?seeds=4", "/api/explore/sources"),
+        ("/style?steps=50", "/api/style/knobs"),
+        ("/data?data=digits28", "/api/recipes"),
+    ],
+)
+def test_a_page_that_is_left_while_it_loads_changes_nothing(visit: Visit, address: str, asked: str) -> None:
+    page, held = visit(address), list[Route]()
+    page.get_by_role("link", name="Runs", exact=True).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Runs")
+    page.route(f"**{asked}", lambda route: held.append(route))
+    page.go_back()
+    page.wait_for_timeout(300)  # the request has come to the route
+    page.go_forward()
+    for route in held:
+        route.continue_()
+    page.wait_for_timeout(700)
+    assert held
+    assert page.url.endswith("/"), page.url
+    expect(page.get_by_role("heading", level=1)).to_have_text("Runs")
 
 
 def test_a_training_is_started_watched_stopped_and_continued(visit: Visit, site: Site) -> None:

@@ -65,6 +65,7 @@ export function gestures() {
 /** Opens the page of the address; `again`: the one that is open. */
 export async function open({ focus = false, again = false } = {}) {
   const turn = ++opening;
+  const params = new URLSearchParams(location.search);
   const main = document.getElementById("main");
   leave({ again });
   subject = subjectOf(location);
@@ -81,7 +82,7 @@ export async function open({ focus = false, again = false } = {}) {
       scrollTo(0, 0);
       main.focus({ preventScroll: true });
     }
-    const ending = await page.open(place, new URLSearchParams(location.search));
+    const ending = await page.open(place, params);
     if (turn !== opening) end(ending);
     else opened = ending ?? null;
   } catch (error) {

@@ -15,6 +15,7 @@ export default {
 
   async open(main, params) {
     const [known, list, { recipes }] = await Promise.all([session(), get("/api/runs"), get("/api/recipes")]);
+    if (!main.isConnected) return undefined;
     let runs = new Map(list.runs.map((card) => [card.run, card]));
     let pair = null;
     const place = h("div");

@@ -26,6 +26,7 @@ export default {
 
   async open(main, params) {
     const [known, about] = await Promise.all([session(), get("/api/lab")]);
+    if (!main.isConnected) return undefined; // left meanwhile: the address is another page's
     const head = h("div", { class: "page-head" }, h("h1", null, t("lab.title")), h("p", { class: "muted" }, t("lab.subtitle")));
     if (!known.may_write) {
       main.append(h("div", { class: "page" }, head, h("p", { class: "panel" }, t("lab.reading_only"))));

@@ -10,6 +10,7 @@ export default {
 
   async open(main, params) {
     const lessons = await get("/api/quiz");
+    if (!main.isConnected) return undefined;
     const nav = h("nav", { class: "quiz-lessons", "aria-label": t("quiz.lessons") });
     const place = h("div", { class: "quiz-questions stack" });
     const titleOf = (lesson) => t("quiz.lesson", { number: lesson.number, title: lesson.title[language()] });

@@ -35,7 +35,8 @@ async function open(main, params) {
     replace(page, errorBox(error), h("p", null, h("a", { href: "/" }, t("shell.to_runs"))));
     return undefined;
   }
-  if (page.isConnected) document.title = `${detail.name} · Ganvas`;
+  if (!page.isConnected) return undefined;
+  document.title = `${detail.name} · Ganvas`;
   const time = createTime(fromAddress(params));
   time.newest = Math.max(detail.nimg, curves.nimg.at(-1) ?? 0, detail.grids.at(-1)?.nimg ?? 0);
   return show(page, detail, curves, known.may_write, time, params);
