@@ -13,7 +13,8 @@ from ganvas.config.families import R3GAN
 from ganvas.game.objectives import zero_centred_penalty
 from ganvas.networks import Shape, count_parameters
 from ganvas.networks.casting import Conv2d
-from ganvas.networks.r3gan import Discriminator, Downsample, Generator, ResidualBlock, Upsample, channels, groups
+from ganvas.networks.layers import stage_widths
+from ganvas.networks.r3gan import Discriminator, Downsample, Generator, ResidualBlock, Upsample, groups
 from ganvas.recipes import get_recipe
 
 SMALL = R3GAN(latent=6, width=8, blocks=1, group_size=4)
@@ -53,8 +54,8 @@ def test_any_size_channels_and_classes(size: tuple[int, int], channels: int, cla
 
 
 def test_width_is_constant_up_to_32_and_then_halves() -> None:
-    assert [channels(768, stage) for stage in range(9)] == [768, 768, 768, 768, 384, 192, 96, 48, 24]
-    assert channels(16, 6) == 8  # the minimum
+    assert stage_widths(768, 4, 9) == [768, 768, 768, 768, 384, 192, 96, 48, 24]
+    assert stage_widths(16, 4, 7)[-1] == 8  # the minimum
     generator, discriminator = pair(R3GAN(width=32, blocks=1), Shape(3, 128, 128))
     wide = [m[0].in_channels for m in generator.modules() if isinstance(m, ResidualBlock)]
     assert wide == [32, 32, 32, 32, 16, 8]

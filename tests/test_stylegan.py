@@ -10,10 +10,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ganvas.config.families import StyleGAN
-from ganvas.networks import count_parameters, equalised, stylegan
+from ganvas.networks import count_parameters, stylegan
 from ganvas.networks.base import Shape
 from ganvas.networks.equalised import EqualisedConv2d, EqualisedLinear, minibatch_stddev, pixel_norm
-from ganvas.networks.layers import avg_downsample, resolutions, upsample
+from ganvas.networks.layers import avg_downsample, resolutions, stage_widths, upsample
 
 SMALL = StyleGAN(latent=8, mapping_layers=2, width=8)
 SIZES = [(8, 8), (28, 28), (25, 40), (48, 64), (32, 32), (8, 65), (128, 8)]
@@ -65,8 +65,8 @@ def test_any_size_channels_and_classes_at_any_growth(size: tuple[int, int], chan
 def test_resolutions_and_channels() -> None:
     assert resolutions(Shape(1, 32, 32)) == [(4, 4), (8, 8), (16, 16), (32, 32)]
     assert resolutions(Shape(1, 25, 40)) == [(2, 3), (4, 5), (7, 10), (13, 20), (25, 40)]
-    assert [equalised.channels(256, stage) for stage in range(9)] == [256, 256, 256, 128, 64, 32, 16, 8, 8]
-    assert [equalised.channels(4, stage) for stage in range(5)] == [4] * 5
+    assert stage_widths(256, 3, 9) == [256, 256, 256, 128, 64, 32, 16, 8, 8]
+    assert stage_widths(4, 3, 5) == [4] * 5
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -174,7 +174,9 @@ class StyleGAN(Group):
     mapping_layers: Layers = 4
     """Layers of the mapping network from z to w."""
     width: Count = 256
-    """Channels up to 16×16; beyond that halved each time the size doubles."""
+    """Channels at the smallest sizes; beyond them halved each time the size doubles."""
+    full_width_stages: Layers = 3
+    """The number of sizes, from the smallest up, with the full width: 3 for 4×4 to 16×16."""
     growth: ScheduledFraction = "0..1@0.1-0.6"
     """Progressive growing, from 0 (4×4) to 1 (full size); each new size fades in during the first half of its share."""
     mixing_prob: Fraction = 0.9
@@ -192,7 +194,9 @@ class MSG(Group):
     latent: Count = 128
     """Dimension of the latent vector z ~ N(0, 1)."""
     width: Count = 256
-    """Channels up to 16×16; beyond that halved each time the size doubles."""
+    """Channels at the smallest sizes; beyond them halved each time the size doubles."""
+    full_width_stages: Layers = 3
+    """The number of sizes, from the smallest up, with the full width: 3 for 4×4 to 16×16."""
 
     def conflicts(self, config: "TrainConfig") -> Iterator[GanvasError]:
         yield from equalised_weights_conflicts(self.family, config.loss)
@@ -212,7 +216,9 @@ class R3GAN(Group):
     latent: Count = 64
     """Dimension of the latent vector z ~ N(0, 1)."""
     width: Count = 768
-    """Channels up to 32×32; beyond that halved each time the size doubles. A multiple of 8."""
+    """Channels at the smallest sizes; beyond them halved each time the size doubles. A multiple of 8."""
+    full_width_stages: Layers = 4
+    """The number of sizes, from the smallest up, with the full width: 4 for 4×4 to 32×32."""
     blocks: Layers = 2
     """Residual blocks at each size."""
     group_size: Count = 16

@@ -46,6 +46,7 @@ class Knobs(TypedDict, total=False):
     position_init: float
     depth: int
     blocks: int | Literal["plain", "residual"]
+    full_width_stages: int
     mapping_layers: int
     growth: ScheduleSpec
     mixing_prob: float

@@ -168,8 +168,3 @@ def minibatch_stddev(x: Tensor) -> Tensor:
     variance = (groups - groups.mean(dim=1, keepdim=True)).square().mean(dim=1)  # `Tensor.var` takes twice the time
     stddev = cast((variance + EPS).sqrt().mean(dim=(1, 2, 3)), x.dtype)
     return torch.cat([x, stddev.repeat_interleave(group)[:, None, None, None].expand(n, 1, h, w)], dim=1)
-
-
-def channels(width: int, stage: int) -> int:
-    """The channels at a stage: `width` up to stage 2 (16×16), then halved at each stage, but at least 8."""
-    return max(width >> max(0, stage - 2), min(width, 8))

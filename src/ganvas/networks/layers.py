@@ -105,6 +105,11 @@ def resolutions(shape: Shape) -> list[tuple[int, int]]:
     return [halved_size(shape, times) for times in range(num_halvings(shape), -1, -1)]
 
 
+def stage_widths(width: int, full: int, stages: int) -> list[int]:
+    """The channels at each stage of `resolutions`: `width` at the first `full`, then halved at each, but at least 8."""
+    return [max(width >> max(0, stage + 1 - full), min(width, 8)) for stage in range(stages)]
+
+
 def crop(x: Tensor, size: tuple[int, int]) -> Tensor:
     """The upper left [n c *size] of a map, after upsampling to an odd size."""
     return x[:, :, : size[0], : size[1]]

@@ -30,13 +30,12 @@ from ganvas.networks.equalised import (
     EqualisedProjectionHead,
     LatentInput,
     RunningMean,
-    channels,
     conv_pair,
     last_block,
     minibatch_stddev,
     pixel_norm,
 )
-from ganvas.networks.layers import activation, avg_downsample, resolutions, upsample
+from ganvas.networks.layers import activation, avg_downsample, resolutions, stage_widths, upsample
 
 
 def pack(pyramid: Sequence[Tensor]) -> Tensor:
@@ -68,7 +67,7 @@ class Generator(base.Generator):
     def __init__(self, config: MSG, shape: Shape) -> None:
         super().__init__()
         self.latent, self.shape, self.sizes = config.latent, shape, resolutions(shape)
-        widths = [channels(config.width, stage) for stage in range(len(self.sizes))]
+        widths = stage_widths(config.width, config.full_width_stages, len(self.sizes))
         self.start_shape = (widths[0], *self.sizes[0])
         self.latent_input = LatentInput(config.latent, shape.classes)
         self.dense = nn.Sequential(EqualisedLinear(self.latent_input.width, math.prod(self.start_shape)), *activation())
@@ -121,7 +120,7 @@ class Discriminator(base.Discriminator):
     def __init__(self, config: MSG, shape: Shape) -> None:
         super().__init__()
         self.channels, self.sizes = shape.channels, resolutions(shape)
-        widths = [channels(config.width, stage) for stage in range(len(self.sizes))]
+        widths = stage_widths(config.width, config.full_width_stages, len(self.sizes))
         self.from_rgb = nn.Sequential(EqualisedConv2d(shape.channels, widths[-1], 1), *activation())
         self.blocks = nn.ModuleList()
         extra = 1  # the minibatch standard deviation; after the first block the image too

@@ -21,15 +21,7 @@ from ganvas.config.families import R3GAN
 from ganvas.networks import base
 from ganvas.networks.base import Shape
 from ganvas.networks.casting import Conv2d, Linear, narrow, widen
-from ganvas.networks.layers import crop, he_normal_, resolutions
-
-FULL_WIDTH_STAGES = 4
-"""The number of stages, from the smallest up, that have the full `width`: 4, 8, 16 and 32."""
-
-
-def channels(width: int, stage: int) -> int:
-    """The channels at a stage, counted from the smallest map up."""
-    return max(width // 2 ** max(stage + 1 - FULL_WIDTH_STAGES, 0), 8)
+from ganvas.networks.layers import crop, he_normal_, resolutions, stage_widths
 
 
 def groups(channels: int, size: int) -> int:
@@ -100,7 +92,7 @@ class Generator(base.Generator):
         super().__init__()
         self.latent, self.shape = config.latent, shape
         sizes = resolutions(shape)
-        widths = [channels(config.width, stage) for stage in range(len(sizes))]
+        widths = stage_widths(config.width, config.full_width_stages, len(sizes))
         self.embedding = class_embedding(shape.classes, config.latent) if shape.classes else None
         self.basis = nn.Parameter(torch.randn(1, widths[0], *sizes[0]))
         self.dense = he_normal_(Linear(config.latent * (2 if shape.classes else 1), widths[0], bias=False))
@@ -150,7 +142,7 @@ class Discriminator(base.Discriminator):
     def __init__(self, config: R3GAN, shape: Shape) -> None:
         super().__init__()
         sizes = resolutions(shape)
-        widths = [channels(config.width, stage) for stage in range(len(sizes))]
+        widths = stage_widths(config.width, config.full_width_stages, len(sizes))
         self.from_image = conv1x1(shape.channels, widths[-1])
         layers: list[nn.Module] = []
         for stage in reversed(range(len(sizes))):

@@ -28,12 +28,11 @@ from ganvas.networks.equalised import (
     EqualisedProjectionHead,
     LatentInput,
     RunningMean,
-    channels,
     conv_pair,
     last_block,
     minibatch_stddev,
 )
-from ganvas.networks.layers import activation, avg_downsample, resolutions, upsample
+from ganvas.networks.layers import activation, avg_downsample, resolutions, stage_widths, upsample
 
 LEVEL_DECIMALS = 4
 """The decimals to which a level is rounded, so that growth k / stages gives exactly stage k in float32 too."""
@@ -118,8 +117,8 @@ class Generator(ProgressiveNetwork, base.Generator):
         self.constant = nn.Parameter(torch.randn(1, config.width, *self.sizes[0]))
         self.layers, self.to_rgb = nn.ModuleList(), nn.ModuleList()
         c_in = config.width
-        for stage, size in enumerate(self.sizes):
-            c_out = channels(config.width, stage)
+        widths = stage_widths(config.width, config.full_width_stages, len(self.sizes))
+        for c_out, size in zip(widths, self.sizes, strict=True):
             self.layers += [SynthesisLayer(width, c_out, config.latent, size) for width in (c_in, c_out)]
             self.to_rgb.append(EqualisedConv2d(c_out, shape.channels, 1, gain=1.0))
             c_in = c_out
@@ -197,7 +196,7 @@ class Discriminator(ProgressiveNetwork, base.Discriminator):
 
     def __init__(self, config: StyleGAN, shape: Shape) -> None:
         super().__init__(resolutions(shape))
-        widths = [channels(config.width, stage) for stage in range(len(self.sizes))]
+        widths = stage_widths(config.width, config.full_width_stages, len(self.sizes))
         # `final` takes the place of block 0
         self.from_rgb, self.blocks = nn.ModuleList(), nn.ModuleList([nn.Identity()])
         for width in widths:

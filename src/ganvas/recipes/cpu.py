@@ -33,6 +33,9 @@ _LAZY_PENALTIES = {"r1": 1.0, "r2": 1.0, "penalty_every": 4}
 _PLAIN = {"g_width": 16, "d_width": 32, "d_steps": 1}
 """Narrow plain networks of the `resnet` family, and as many updates of G as of D."""
 
+_HALVED_FROM_4 = {"width": 64, "full_width_stages": 1}
+"""Half as many channels at each size from 8×8 up: most of an image's cost is at the largest sizes."""
+
 PRESETS: dict[str, tuple[Preset, ...]] = {
     "mlp-stable": (
         Preset(inf, {"output": "tanh", "penalty_every": 2, "g_lr": "1e-3..1e-5:cosine", "d_lr": "1e-3..1e-5:cosine"}),
@@ -42,17 +45,34 @@ PRESETS: dict[str, tuple[Preset, ...]] = {
         "7e-4..5e-5:linear@0.3-1", latent=64, token_width=64, heads=2, head_width=64, r1=3.0, r2=3.0
     ),
     "transformer-modern": _quick("1e-3..1e-4:linear@0.3-1", token_width=64, depth=2, d_width=12, **_LAZY_PENALTIES),
-    "dcgan": _quick(
-        "1e-3..1e-4:linear@0.3-1", g_width=16, d_width=16, d_norm="none", objective="rpgan", r1=1.0, penalty_every=4
+    "dcgan": (
+        Preset(
+            inf,
+            {
+                "g_width": 16,
+                "d_width": 16,
+                "batch": 16,
+                "g_lr": "3e-4..5e-5:linear@0.5-1",
+                "d_lr": "3e-4..5e-5:linear@0.5-1",
+                "ema": 4.0,
+            },
+        ),
     ),
     "wgan": (Preset(inf, {"g_width": 32, "d_width": 32, "batch": 16, "ema": 5.0}),),
     "wgan-gp": _quick("1e-3..1e-4:linear@0.3-1", blocks="plain", penalty_every=4, **_PLAIN),
     "wgan-conditional": _quick("1e-3..1e-4:linear@0.3-1", penalty_every=4, **_PLAIN),
     "sngan": _quick("1e-3..1e-4:linear@0.3-1", blocks="plain", **_PLAIN),
-    "stylegan": (Preset(inf, {"width": 32, "batch": 8, "g_lr": 2e-3, "d_lr": 2e-3}),),
-    "msg": (Preset(inf, {"width": 32, "batch": 16}),),
+    "stylegan": _quick("2e-3..2e-4:linear@0.5-1", latent=64, growth="0..1@0.02-0.3", penalty_every=4, **_HALVED_FROM_4),
+    "msg": _quick("3e-3..3e-4:linear@0.3-1", latent=64, **_HALVED_FROM_4),
     "r3gan-short": _quick(
-        "2e-3..2e-4:linear@0.3-1", width=32, blocks=1, group_size=32, r1=0.5, r2=0.5, penalty_every=4, beta2=0.99
+        "2e-3..1e-4:linear@0.3-1",
+        blocks=1,
+        group_size=64,
+        r1=0.5,
+        r2=0.5,
+        penalty_every=4,
+        beta2=0.99,
+        **_HALVED_FROM_4,
     ),
 }
 """Recipe -> its presets, the shortest runs first."""
