@@ -31,6 +31,12 @@ from ganvas.training.state import TrainState
 EXAMPLE = Path(__file__).parent.parent / "examples" / "own_networks.py"
 DIGITS = Shape(1, 8, 8)
 SMALL_D = "mlp(d_widths=[8])"
+SMALL_GENERATORS = (
+    "mlp(g_widths=[8])", "cnn(g_width=4)", "dcgan(g_width=4)", "transformer(token_width=8, heads=2, head_width=4)",
+    "vit(token_width=8, depth=1, heads=2)", "resnet(g_width=4)", "stylegan(width=8)", "r3gan(width=16, blocks=1)",
+    "projected(g_width=4)",
+)  # fmt: skip
+PROJECTED_D = "projected(features_net='eye', d_width=4, pixel_width=4)"
 SMALL_G = "mlp(g_widths=[8], g_norm='none')"
 
 
@@ -43,7 +49,7 @@ def _own_code(monkeypatch: pytest.MonkeyPatch) -> None:
 def config(g: str = "my.py:Generator(width=8)", d: str = "my.py:Discriminator(width=8)", **knobs: Any) -> TrainConfig:
     """A tiny configuration of these networks, without penalties."""
     network = Custom(g=g, d=d, latent=6)
-    return replace(with_fields(tiny(), network=network), **({"r1": 0.0, "r2": 0.0} | knobs))
+    return replace(with_fields(tiny(r1=0.0, r2=0.0), network=network), **knobs)
 
 
 def state(shape: Shape = DIGITS, **knobs: Any) -> TrainState:
@@ -232,6 +238,12 @@ def test_each_mistake_has_its_sentence(knobs: dict[str, Any], message: str) -> N
         ({"g": "dcgan(latent=3)"}, "one latent for both"),
         ({"d": "dcgan", "gp": 10}, "d_norm='none'"),
         ({"d": "r3gan", "spectral_norm": True}, "--spectral-norm with the r3gan family"),
+        ({"g": "projected"}, "without its width"),
+        ({"g": "projected(pixel_width=8)"}, "'pixel_width' is a knob of D"),
+        ({"d": "projected(g_width=8)"}, "'g_width' is a knob of G"),
+        ({"d": "projected(features_net='my.py:Maps')"}, "frozen network is code of your own"),
+        ({"d": PROJECTED_D, "r1": 1}, "A gradient penalty with the projected family"),
+        ({"d": "dcgan", "moments": 0.1}, "--moments with the custom family"),
         ({"objective": "wgan"}, "FILE.py:NAME"),
         ({"objective": None}, "objective is None"),
         ({"augment": "flip"}, "FILE.py:NAME"),
@@ -260,6 +272,24 @@ def test_ours_against_theirs_at_any_size() -> None:
         assert images.shape == (2, 1, 28, 28)
         assert discriminator(images).shape == (2,)
     assert isinstance(discriminator, OwnD)
+
+
+@pytest.mark.parametrize("g", [*SMALL_GENERATORS, f"{HERE}:G"], ids=lambda g: g.partition("(")[0].rpartition(":")[2])
+@pytest.mark.parametrize("shape", [Shape(3, 16, 20), DIGITS], ids=["rgb", "grey"])
+def test_any_generator_is_trained_by_a_d_with_a_frozen_network(g: str, shape: Shape) -> None:
+    """Its gradient reaches the first layer of G; the frozen network is in no state."""
+    built = state(shape, g=g, d=PROJECTED_D, objective="hinge", spectral_norm=True, moments=0.1)
+    game = built.game
+    images = game.G(torch.randn(4, 6))
+    logits = game.D(game.D.d_input(images))
+    assert images.shape == (4, *shape[:3])
+    assert logits.shape[0] == 4
+    assert logits.shape[1] % 4 == 0, "four heads: three scales and the pixels"
+    logits.mean().backward()
+    first = next(game.G.parameters()).grad
+    assert first is not None
+    assert first.any()
+    assert not any("frozen" in name for name in game.D.state_dict())
 
 
 def test_batch_norm_makes_logits_depend_on_the_batch_and_view_keeps_the_memory_contiguous() -> None:
@@ -314,8 +344,9 @@ def test_critic_of_ones_own_is_known_to_the_diagnosis() -> None:
         {},
         {"conditional": True, "spectral_norm": True, "augment": "my.py:flip", "augment_p": "0..0.5@0k-0.08k"},
         {"objective": "my.py:least_squares", "augment": "my.py:flip", "ada_target": 0.6, "ada_kimg": 0.2},
+        {"d": PROJECTED_D, "spectral_norm": True, "moments": 0.1},
     ],
-    ids=["plain", "conditional", "ada"],
+    ids=["plain", "conditional", "ada", "projected"],
 )
 def test_resumed_run_is_the_same_run(knobs: dict[str, Any]) -> None:
     half = config(kimg=0.04, snapshot_kimg=0.04, g_lr=1e-3, **knobs)

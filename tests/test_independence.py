@@ -17,7 +17,7 @@ from ganvas.comparison.candidates import Candidate
 from ganvas.comparison.ranking import compare_aspects, rank
 from ganvas.comparison.summary import best_candidates, format_csv, summarise
 from ganvas.config import TrainConfig
-from ganvas.config.families import MLP, Network, Projected
+from ganvas.config.families import MLP, Network, Projected, features_net_of
 from ganvas.data import DataOptions, open_images
 from ganvas.diagnosis.budget import TimeBudget
 from ganvas.evaluation import independence
@@ -105,9 +105,9 @@ def test_weights_are_recognised_under_another_name() -> None:
 
 
 def test_only_the_projected_family_looks_through_a_network() -> None:
-    assert independence.d_network(Projected()) == "lite0"
-    assert independence.d_network(Projected(features_net="nets.py:Mine")) == "nets.py:Mine"
-    assert independence.d_network(MLP()) == ""
+    assert features_net_of(Projected()) == "lite0"
+    assert features_net_of(Projected(features_net="nets.py:Mine")) == "nets.py:Mine"
+    assert features_net_of(MLP()) == ""
     assert independence.describe("", extractor("eye")) == {}
 
 

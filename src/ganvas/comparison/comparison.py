@@ -27,6 +27,7 @@ from ganvas.comparison.importers import ImportedRun, import_run
 from ganvas.comparison.measurements import EvaluationSettings
 from ganvas.comparison.workers import Job, Outcome, check_gpu_share, train_all
 from ganvas.config import replace, to_json
+from ganvas.config.families import features_net_of
 from ganvas.data import open_images
 from ganvas.display import Displayed, InlineImage, Paragraph, Part, Table
 from ganvas.errors import GanvasError
@@ -320,7 +321,7 @@ class _ComparisonBuilder:
 
 def _default_features(candidates: Sequence[Candidate]) -> str:
     """The extractor for all candidates: the eye, or another one if a D looks through it."""
-    seen = {independence.d_network(candidate.config.network) for candidate in candidates}
+    seen = {features_net_of(candidate.config.network) for candidate in candidates}
     labelled = False
     if "eye" in seen:
         with suppress(GanvasError):  # data that are missing are reported later

@@ -312,7 +312,15 @@ class Custom(Group):
                 what = f"'{knob}' is a knob of {other}." if theirs else f"'{knob}' is not a knob of {name}."
                 expected = f"one of {', '.join(own)}" if own else f"{name} alone: it has no knobs of its own"
                 raise GanvasError(f"--{which} is {text}: {what}", expected=expected, fix=did_you_mean(knob, own))
-        return replace(from_json(_PARTS[name], arguments), latent=self.latent)
+        part = replace(from_json(_PARTS[name], arguments), latent=self.latent)
+        if isinstance(part, Projected):
+            _check_projected(part, which, text)
+        return part
+
+    @property
+    def features_net(self) -> str:
+        """The frozen network that D looks through; empty for a D that sees only pixels."""
+        return features_net_of(self.part("d"))
 
     @property
     def d_norm(self) -> str:
@@ -334,14 +342,37 @@ class Custom(Group):
             normed = hasattr(discriminator, "g_norm")  # a knob of its generator, which does not play
             alone = replace(discriminator, g_norm="none") if normed else discriminator
             for conflict in alone.conflicts(config):
-                fix = f"{conflict.fix} Knobs of this D are set in --d: \"{discriminator.family}(d_norm='none')\"."
-                yield GanvasError(conflict.what, expected=conflict.expected, fix=fix.strip())
+                fix = conflict.fix
+                if hasattr(discriminator, "d_norm"):
+                    fix = f"{fix} Knobs of this D are set in --d: \"{discriminator.family}(d_norm='none')\".".strip()
+                yield GanvasError(conflict.what, expected=conflict.expected, fix=fix)
+
+
+def _check_projected(part: Projected, which: Literal["g", "d"], text: str) -> None:
+    """Raises GanvasError for what a network of the projected family needs from its own recipe."""
+    if which == "g" and part.g_width is None:
+        raise GanvasError(
+            f"--g is {text}, without its width.",
+            expected="the width of this G: it is chosen for the recipe fast only",
+            fix='--g "projected(g_width=24)"',
+        )
+    if user_code.is_spec(part.features_net):
+        raise GanvasError(
+            f"--{which} is {text}: its frozen network is code of your own.",
+            expected="lite0 or eye in a pair of networks",
+            fix="train fast with --features-net, which takes code of your own.",
+        )
+
+
+def features_net_of(network: Any) -> str:
+    """The frozen network that the D of a configuration looks through; empty for a D that sees only pixels."""
+    return network.features_net if isinstance(network, Projected | Custom) else ""
 
 
 def _belongs(family: str, knob: str, which: Literal["g", "d"]) -> bool:
     """Whether a knob of one of our families has an effect on this one of its networks."""
     of_g = knob.startswith("g_") or knob in _OF_G_ALONE.get(family, ())
-    of_d = knob.startswith("d_") or knob == "dropout"
+    of_d = knob.startswith("d_") or knob in ("dropout", *_OF_D_ALONE.get(family, ()))
     return knob != "latent" and not (of_d if which == "g" else of_g)
 
 
@@ -353,10 +384,12 @@ _OF_G_ALONE = {
 }
 """Knobs without an effect on D whose names do not say so."""
 
+_OF_D_ALONE = {"projected": ("features_net", "pixel_width")}
+"""Knobs without an effect on G whose names do not say so."""
+
 
 Network = MLP | CNN | DCGAN | Transformer | ViT | ResNet | StyleGAN | MSG | R3GAN | Projected | Custom
 """The configuration of any network family."""
 
-_PARTS: dict[str, Any] = {kind().family: kind for kind in get_args(Network) if kind not in (MSG, Projected, Custom)}
-"""The families of which one network can play against any other; the D of msg needs each
-image at several sizes, that of projected the output of a frozen network."""
+_PARTS: dict[str, Any] = {kind().family: kind for kind in get_args(Network) if kind not in (MSG, Custom)}
+"""The families of which one network can play against any other; the D of msg needs each image at several sizes."""

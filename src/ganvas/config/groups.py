@@ -21,6 +21,7 @@ from ganvas.config.bounds import (
     WholeKimg,
 )
 from ganvas.config.conflicts import Group
+from ganvas.config.families import features_net_of
 from ganvas.config.trackers import parse_trackers
 from ganvas.data.options import Channels, DataOptions, Fit
 from ganvas.errors import GanvasError
@@ -108,7 +109,7 @@ class LossConfig(Group):
     """Use the fakes of D's last update for G's update too; otherwise G generates new ones."""
     moments: ScheduledNonNegative = 0.0
     """Weight of moment matching in G's loss: means and deviations of frozen features (see `ganvas.game.moments`); for
-    the projected family."""
+    a D with a frozen network."""
 
     def __post_init__(self) -> None:
         for name, names in (("objective", ObjectiveName), ("augment", AugmentationName)):
@@ -156,11 +157,11 @@ class LossConfig(Group):
                 expected="an augmentation whose probability can be adapted",
                 fix="--augment ada.",
             )
-        if max(Schedule.parse(self.moments).ends) > 0 and config.network.family != "projected":
+        if max(Schedule.parse(self.moments).ends) > 0 and not features_net_of(config.network):
             yield GanvasError(
                 f"--moments with the {config.network.family} family.",
                 expected="a D with a frozen feature network, whose features are compared",
-                fix="leave --moments out, or train fast.",
+                fix="leave --moments out, or train fast, or another generator with --d projected.",
             )
         if self.spectral_norm and self.clip > 0:
             yield GanvasError(

@@ -10,8 +10,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ganvas import user_code
-from ganvas.config import Network
-from ganvas.config.families import Projected
 from ganvas.errors import GanvasError
 
 if TYPE_CHECKING:
@@ -28,11 +26,6 @@ LABELS = {
     "eye": "CIFAR-10 and MNIST", "eye-bf16": "CIFAR-10 and MNIST", "dinov2": "",
 }  # fmt: skip
 """Whose labels a network learned; a classifier has those of the data."""
-
-
-def d_network(network: Network) -> str:
-    """The frozen network that D looks through: lite0, eye or a spec; empty for a D that sees only pixels."""
-    return network.features_net if isinstance(network, Projected) else ""
 
 
 def default_features(d_networks: Iterable[str], *, labelled: bool) -> str:

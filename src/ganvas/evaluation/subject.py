@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from ganvas.config.families import features_net_of
 from ganvas.data import ImageSet
 from ganvas.data.selection import assign_classes, iterate_batches
-from ganvas.evaluation.independence import d_network
 from ganvas.runs.training_data import find_run
 from ganvas.sampling import Sampler
 
@@ -72,4 +72,4 @@ def subject_from_generator(sampler: Sampler, shares: np.ndarray | None, truncati
     }
     run = find_run(sampler.path)
     name = sampler.name if run is None else f"{run} at {card.nimg / 1000:g} kimg"
-    return Subject(str(name), card.shape[:3], None, images, protocol, d_network(card.network))
+    return Subject(str(name), card.shape[:3], None, images, protocol, features_net_of(card.network))

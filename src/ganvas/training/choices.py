@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 
 from ganvas.config import TrainConfig, leaves, replace
+from ganvas.config.families import features_net_of
 from ganvas.config.flags import format_flags
 from ganvas.data.limits import choose_limited_size
 from ganvas.features.frozen import resolve_frozen
@@ -39,7 +40,7 @@ TABLE: dict[str, list[Row]] = {
 
 
 def choose_resolution(config: TrainConfig, device: torch.device, *, progress: bool) -> tuple[TrainConfig, list[str]]:
-    """Limits the size of large images for the projected family, and in runs by time on a CPU; reads headers at most.
+    """Limits the size of large images for a D with a frozen network, and in runs by time on a CPU; reads only headers.
 
     Returns:
         The configuration with a resolution, if one is needed; and a note for the user.
@@ -48,7 +49,7 @@ def choose_resolution(config: TrainConfig, device: torch.device, *, progress: bo
         GanvasError: there is no such data.
     """
     kind = _kind(device)
-    is_limited = config.network.family == "projected" or (config.minutes is not None and kind == "CPU")
+    is_limited = bool(features_net_of(config.network)) or (config.minutes is not None and kind == "CPU")
     if not is_limited or config.dataset.resolution is not None:
         return config, []
     size = choose_limited_size(config.dataset.options(), MAX_SIDE[kind], progress=progress)
