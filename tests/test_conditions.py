@@ -327,6 +327,10 @@ EXAMPLES: dict[str, list[tuple[History, History]]] = {
             watched(distance=[*np.geomspace(1, 0.1, 10), *np.geomspace(0.1, 0.9, 10)]),
             watched(distance=[*np.geomspace(1, 0.1, 10), *[0.11] * 10]),
         ),
+        (  # while networks grow, images are close in small features before they have details
+            watched(30, distance=[*np.geomspace(1, 0.02, 10), *[0.4] * 20], growth=1.0),
+            watched(30, distance=[*np.geomspace(1, 0.02, 10), *[0.4] * 20], growth=[*np.linspace(0, 1, 14), *[1] * 16]),
+        ),
         (
             logged(fid=THERE_AND_BACK),
             logged(fid=[90, NAN, 60, NAN, 40, 30, NAN, 25, 20, 18, 16, 15, 14]),

@@ -189,11 +189,20 @@ def _quality(history: History, name: str) -> Quality | None:
         changed = np.diff(shown.value, prepend=np.nan) != 0
         if changed.sum() >= 8 and changed.mean() < 0.5:  # each value is repeated until the next is measured
             shown = Series(shown.at[changed], shown.value[changed])
+    else:
+        shown = _since_growth(history, shown)
     if not shown:
         return None
     shown = shown.thinned(200)
     scaled = {LOWER: lambda v: v, HIGHER: lambda v: 1 / v, DECIBELS: lambda v: 10 ** (-v / 20)}[direction](shown.value)
     return Quality(name, shown, Series(shown.at, scaled))
+
+
+def _since_growth(history: History, shown: Series) -> Series:
+    """The values since networks stopped growing: ours compare small images, which are close before the details come."""
+    growth = history["growth"]
+    grown = np.flatnonzero(np.diff(growth.value) > 0)
+    return shown.after(growth.at[grown[-1]]) if len(grown) else shown
 
 
 def severity_of(history: History, since: float, *, sure: bool = False) -> Severity | None:
