@@ -45,33 +45,27 @@ PRESETS: dict[str, tuple[Preset, ...]] = {
         "7e-4..5e-5:linear@0.3-1", latent=64, token_width=64, heads=2, head_width=64, r1=3.0, r2=3.0
     ),
     "transformer-modern": _quick("1e-3..1e-4:linear@0.3-1", token_width=64, depth=2, d_width=12, **_LAZY_PENALTIES),
-    "dcgan": (
-        Preset(
-            inf,
-            {
-                "g_width": 16,
-                "d_width": 16,
-                "batch": 16,
-                "g_lr": "3e-4..5e-5:linear@0.5-1",
-                "d_lr": "3e-4..5e-5:linear@0.5-1",
-                "ema": 4.0,
-            },
-        ),
-    ),
+    "dcgan": _quick("3e-4..5e-5:linear@0.5-1", g_width=16, d_width=16, batch=16),
     "wgan": (Preset(inf, {"g_width": 32, "d_width": 32, "batch": 16, "ema": 5.0}),),
     "wgan-gp": _quick("1e-3..1e-4:linear@0.3-1", blocks="plain", penalty_every=4, **_PLAIN),
     "wgan-conditional": _quick("1e-3..1e-4:linear@0.3-1", penalty_every=4, **_PLAIN),
     "sngan": _quick("1e-3..1e-4:linear@0.3-1", blocks="plain", **_PLAIN),
     "stylegan": _quick("2e-3..2e-4:linear@0.5-1", latent=64, growth="0..1@0.02-0.3", penalty_every=4, **_HALVED_FROM_4),
-    "msg": _quick("3e-3..3e-4:linear@0.3-1", latent=64, **_HALVED_FROM_4),
+    "msg": (
+        Preset(
+            inf,
+            {"g_lr": "3e-3..3e-4:linear@0.3-1", "d_lr": "3e-3..3e-4:linear@0.3-1", "ema": 4.0, "latent": 64}
+            | _HALVED_FROM_4,
+        ),
+    ),
     "r3gan-short": _quick(
         "2e-3..1e-4:linear@0.3-1",
         blocks=1,
         group_size=64,
+        beta2=0.99,
         r1=0.5,
         r2=0.5,
         penalty_every=4,
-        beta2=0.99,
         **_HALVED_FROM_4,
     ),
 }
