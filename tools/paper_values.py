@@ -56,13 +56,20 @@ BETA2 = "Keras' default, as Radford et al. 2015 leave it"
 _NO_FID = "None that can be compared: the paper is older than the Fréchet distance."
 
 
-def _rpgan_only(gamma: str, lr: str) -> tuple[Row, ...]:
-    """R3GAN's CIFAR-10 values, for recipes that have its loss and other networks."""
+_R3GAN_RATES = "2e-4..5e-5:cosine@0k-20000k"
+
+
+def _both_rates(reason: str = "") -> Row:
+    return Row("learning rates", _R3GAN_RATES, "g_lr d_lr", reason)
+
+
+def _rpgan_only(gamma: str, *rates: Row) -> tuple[Row, ...]:
+    """R3GAN's CIFAR-10 values, for recipes that have its loss and other networks; with the rows of their rates."""
     other = "other networks and data"
     return (
         Row("objective", "rpgan", "objective"),
         Row("γ of R1 and R2", "0.05..0.005:cosine@0k-20000k", "r1 r2", gamma),
-        Row("learning rates", "2e-4..5e-5:cosine@0k-20000k", "g_lr d_lr", lr),
+        *rates,
         Row("β1", "0", "beta1"),
         Row("β2", "0.9..0.99:cosine@0k-20000k", "beta2", "constant"),
         Row("batch", "512", "batch", other),
@@ -98,13 +105,15 @@ SOURCES: dict[str, Source] = {
     "digits28": Source(
         _CIFAR_PRESET,
         (
-            *(row for row in _rpgan_only(_TRIALS, "") if row.what != "learning rates"),
-            Row("learning rate of G", "2e-4..5e-5:cosine@0k-20000k", "g_lr", "a run of a minute"),
-            Row("learning rate of D", "2e-4..5e-5:cosine@0k-20000k", "d_lr", "a run of a minute"),
+            *_rpgan_only(
+                _TRIALS,
+                Row("learning rate of G", _R3GAN_RATES, "g_lr", "a run of a minute"),
+                Row("learning rate of D", _R3GAN_RATES, "d_lr", "a run of a minute"),
+            ),
             Row("penalties in every n-th update", "1", "penalty_every", "time on a CPU"),
         ),
     ),
-    "digits": Source(_CIFAR_PRESET, _rpgan_only(_TRIALS, "a run of a minute")),
+    "digits": Source(_CIFAR_PRESET, _rpgan_only(_TRIALS, _both_rates("a run of a minute"))),
     "fast": Source(
         f"{_code('autonomousvision/projected-gan', 'e1c246b', 'train.py')}, and its folder pg_modules: the "
         "configuration "
@@ -170,7 +179,7 @@ SOURCES: dict[str, Source] = {
         ),
         "None.",
     ),
-    "mlp-stable": Source(_CIFAR_PRESET, _rpgan_only(_TRIALS, "a shorter run")),
+    "mlp-stable": Source(_CIFAR_PRESET, _rpgan_only(_TRIALS, _both_rates("a shorter run"))),
     "cnn": Source(
         f"{KERAS_GUIDE}. The rates are those of Radford et al. 2015 ([dcgan](#dcgan)); batch norm, which they have, "
         "is left out as in the guide.",
@@ -201,7 +210,7 @@ SOURCES: dict[str, Source] = {
         "None.",
     ),
     "cnn-stable": Source(
-        _CIFAR_PRESET, _rpgan_only("smaller ones fail at some seeds ([log](../log.md))", "another length")
+        _CIFAR_PRESET, _rpgan_only("smaller ones fail at some seeds ([log](../log.md))", _both_rates("another length"))
     ),
     "transformer": Source(
         "No source that we know has these networks. From Vaswani et al. 2017 is the multi-head attention. The rates "
@@ -211,14 +220,14 @@ SOURCES: dict[str, Source] = {
     "transformer-stable": Source(
         _CIFAR_PRESET,
         (
-            *_rpgan_only(_TRIALS, "another length"),
+            *_rpgan_only(_TRIALS, _both_rates("another length")),
             Row("penalties in every n-th update", "1", "penalty_every", "time on a CPU"),
         ),
     ),
     "transformer-modern": Source(
         "Of ViTGAN we read the abstract, not its settings, and found no code of its authors. The loss beside "
         f"{R3GAN}: the preset CIFAR10.",
-        _rpgan_only("another D; not compared", "constant; not compared"),
+        _rpgan_only("another D; not compared", _both_rates("constant; not compared")),
         "ViTGAN: FID 6.66 on CIFAR-10 (first version, as "
         "[listed](https://sotaverified.org/papers/vitgan-training-gans-with-vision-transformers)).",
     ),
@@ -407,7 +416,7 @@ SOURCES: dict[str, Source] = {
             Row("objective", "rpgan", "objective"),
             Row("γ of R1 and R2", "0.05..0.005:cosine@0k-20000k", "r1 r2"),
             Row("batch", "512", "batch"),
-            Row("learning rates", "2e-4..5e-5:cosine@0k-20000k", "g_lr d_lr"),
+            _both_rates(),
             Row("β1", "0", "beta1"),
             Row("β2", "0.9..0.99:cosine@0k-20000k", "beta2"),
             Row("EMA half-life, kimg", "0..5000:cosine@0k-20000k", "ema"),
@@ -425,7 +434,7 @@ SOURCES: dict[str, Source] = {
         (
             Row("with classes", "yes", "conditional", "a simpler start"),
             Row("γ of R1 and R2", "0.05..0.005:cosine@0k-20000k", "r1 r2", "the burn-in is a fifth of the run"),
-            Row("learning rates", "2e-4..5e-5:cosine@0k-20000k", "g_lr d_lr", "the burn-in is a fifth of the run"),
+            _both_rates("the burn-in is a fifth of the run"),
             Row("β2", "0.9..0.99:cosine@0k-20000k", "beta2", "the burn-in is a fifth of the run"),
             Row(
                 "EMA half-life, kimg",
