@@ -54,8 +54,8 @@ PRESETS: dict[str, tuple[Preset, ...]] = {
     "msg": (
         Preset(
             inf,
-            {"g_lr": "3e-3..3e-4:linear@0.3-1", "d_lr": "3e-3..3e-4:linear@0.3-1", "ema": 4.0, "latent": 64}
-            | _HALVED_FROM_4,
+            {"objective": "rpgan", "g_lr": "2e-3..2e-4:linear@0.5-1", "d_lr": "2e-3..2e-4:linear@0.5-1", "ema": 4.0}
+            | {"latent": 64, **_LAZY_PENALTIES, **_HALVED_FROM_4},
         ),
     ),
     "r3gan-short": _quick(
