@@ -12,11 +12,12 @@ from PIL import Image
 from support import tiny
 
 import ganvas
-from ganvas.config import TrainConfig, replace
+from ganvas.config import TrainConfig, leaves, replace
 from ganvas.data import limits, open_images, prepare
 from ganvas.data.limits import choose_limited_size
 from ganvas.data.options import DataOptions
 from ganvas.errors import GanvasError
+from ganvas.features import frozen
 from ganvas.networks import Shape
 from ganvas.recipes import RECIPES, default_recipe
 from ganvas.training import choices, start
@@ -200,3 +201,20 @@ def test_train_without_a_recipe_writes_what_was_chosen_and_finds_the_run_again(
     assert run.metadata["data"]["shape"] == {"channels": 3, "height": 64, "width": 82, "classes": 0}
     assert ganvas.train(**knobs, features_net="eye", quiet=True).path == run.path
     assert "trained at 64x82 pixels" in (run.path / "log.txt").read_text()
+
+
+def test_a_pair_of_networks_takes_the_eye_where_the_package_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = replace(RECIPES["custom"].config, data="digits", g="mlp", d="projected(d_width=8)")
+    assert choose(config, Shape(1, 8, 8), CPU) == (config, [])
+    monkeypatch.setattr(frozen, "is_installed", lambda: False)
+    found, notes = choose(config, Shape(1, 8, 8), CPU)
+    assert dict(leaves(found))["d"] == "projected(d_width=8, features_net='eye')"
+    assert "the eye instead of lite0" in notes[0]
+    plain = replace(config, d="dcgan")
+    assert choose(plain, Shape(1, 8, 8), CPU) == (plain, [])
+
+
+def test_large_images_of_a_pair_are_limited_as_those_of_fast(write_files: Callable[..., Path]) -> None:
+    config = replace(RECIPES["custom"].config, data=str(write_files((128, 128), (128, 128))))
+    for d, expected in (("projected", "64x64"), ("dcgan", None)):
+        assert choose_resolution(replace(config, d=d), CPU, progress=False)[0].dataset.resolution == expected

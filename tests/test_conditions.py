@@ -90,6 +90,7 @@ def after(n: int, before: float, then: float, total: int = 20) -> list[float]:
 FAR = 0.9
 """A distance at which fakes are nothing like the reals."""
 
+GROWING = {"config": RECIPES["stylegan"].config}
 WAVES = [1 + 0.8 * float(np.sin(2 * np.pi * i / 8)) for i in range(60)]
 
 THERE_AND_BACK = [*np.geomspace(90, 9, 15), *np.geomspace(9, 60, 15)]
@@ -331,6 +332,10 @@ EXAMPLES: dict[str, list[tuple[History, History]]] = {
             watched(30, distance=[*np.geomspace(1, 0.02, 10), *[0.4] * 20], growth=1.0),
             watched(30, distance=[*np.geomspace(1, 0.02, 10), *[0.4] * 20], growth=[*np.linspace(0, 1, 14), *[1] * 16]),
         ),
+        (  # nor is anything known of them before growth begins
+            watched(30, GROWING, distance=[*np.geomspace(1, 0.02, 10), *[0.4] * 20], growth=1.0),
+            watched(30, GROWING, distance=[*np.geomspace(1, 0.02, 10), *[0.4] * 20], growth=0.0),
+        ),
         (
             logged(fid=THERE_AND_BACK),
             logged(fid=[90, NAN, 60, NAN, 40, 30, NAN, 25, 20, 18, 16, 15, 14]),
@@ -341,6 +346,10 @@ EXAMPLES: dict[str, list[tuple[History, History]]] = {
         (logged(60, G_loss=WAVES), logged(60, G_loss=[1 + (wave - 1) / 20 for wave in WAVES])),
         (logged(60, G_loss=WAVES), logged(60, G_loss=WAVES, fid=np.geomspace(90, 3, 60).tolist())),
         (logged(60, G_loss=WAVES), logged(60, G_loss=[*WAVES[:-1], INF])),
+        (  # the images of networks that grow cannot be compared yet
+            watched(60, GROWING, G_loss=WAVES, distance=0.3, growth=1.0),
+            watched(60, GROWING, G_loss=WAVES, distance=0.3, growth=np.linspace(0, 0.9, 60).tolist()),
+        ),
         (logged(60, G_loss=WAVES), logged(60, G_loss=0)),
     ],
     "memory growth": [

@@ -242,6 +242,7 @@ def test_each_mistake_has_its_sentence(knobs: dict[str, Any], message: str) -> N
         ({"g": "projected(pixel_width=8)"}, "'pixel_width' is a knob of D"),
         ({"d": "projected(g_width=8)"}, "'g_width' is a knob of G"),
         ({"d": "projected(features_net='my.py:Maps')"}, "frozen network is code of your own"),
+        ({"d": PROJECTED_D, "microbatch": 1}, "one image at a time"),
         ({"d": PROJECTED_D, "r1": 1}, "A gradient penalty with the projected family"),
         ({"d": "dcgan", "moments": 0.1}, "--moments with the custom family"),
         ({"objective": "wgan"}, "FILE.py:NAME"),
@@ -286,6 +287,7 @@ def test_any_generator_is_trained_by_a_d_with_a_frozen_network(g: str, shape: Sh
     assert logits.shape[0] == 4
     assert logits.shape[1] % 4 == 0, "four heads: three scales and the pixels"
     logits.mean().backward()
+    assert built.memory_format == torch.channels_last or g == f"{HERE}:G"
     first = next(game.G.parameters()).grad
     assert first is not None
     assert first.any()

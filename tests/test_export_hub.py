@@ -271,8 +271,9 @@ def test_content_that_is_not_what_the_hub_says_is_refused(hub: Hub) -> None:
 def test_code_that_a_card_names_is_never_executed(folder: Path) -> None:
     Path("evil.py").write_text("from pathlib import Path\nPath('executed').touch()\n")
     content = json.loads((folder / "config.json").read_text())
-    network = {"family": "custom", "latent": 6, "g": "evil.py:G", "d": "evil.py:D"}
-    for sources in ({}, {"evil.py": {"sha256": "0" * 64}}):
+    own = {"family": "custom", "latent": 6, "g": "evil.py:G", "d": "evil.py:D"}
+    inner = own | {"g": "dcgan", "d": "projected(features_net='evil.py:F')"}
+    for network, sources in ((own, {}), (own, {"evil.py": {"sha256": "0" * 64}}), (inner, {})):
         copy = Path("copy")
         copy.mkdir(exist_ok=True)
         changed = {**content, "card": {**content["card"], "network": network, "sources": sources}}

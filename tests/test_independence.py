@@ -17,7 +17,7 @@ from ganvas.comparison.candidates import Candidate
 from ganvas.comparison.ranking import compare_aspects, rank
 from ganvas.comparison.summary import best_candidates, format_csv, summarise
 from ganvas.config import TrainConfig
-from ganvas.config.families import MLP, Network, Projected, features_net_of
+from ganvas.config.families import MLP, Custom, Network, Projected, features_net_of
 from ganvas.data import DataOptions, open_images
 from ganvas.diagnosis.budget import TimeBudget
 from ganvas.evaluation import independence
@@ -104,10 +104,13 @@ def test_weights_are_recognised_under_another_name() -> None:
     assert entry("nets.py:Encoder(seed=1)", other)["verdict"] == "independent"
 
 
-def test_only_the_projected_family_looks_through_a_network() -> None:
+def test_a_d_with_a_frozen_network_looks_through_it() -> None:
     assert features_net_of(Projected()) == "lite0"
     assert features_net_of(Projected(features_net="nets.py:Mine")) == "nets.py:Mine"
     assert features_net_of(MLP()) == ""
+    assert features_net_of(Custom(d="projected")) == "lite0"
+    assert features_net_of(Custom(d="projected(features_net='eye')")) == "eye"
+    assert features_net_of(Custom(g="projected(g_width=8)")) == ""
     assert independence.describe("", extractor("eye")) == {}
 
 

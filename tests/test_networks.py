@@ -15,8 +15,16 @@ from ganvas.game.objectives import OBJECTIVES
 from ganvas.networks import Shape, build, count_flops, count_parameters
 from ganvas.networks.layers import ToImage
 
-NETWORK_CONFIGS: dict[str, Network] = {**NARROW, "resnet-residual": replace(NARROW["resnet"], blocks="residual")}
-LINEAR_OUTPUT = ("stylegan", "msg", "r3gan")
+HALVED = {
+    f"{family}-halved": replace(NARROW[family], width=32, full_width_stages=1)
+    for family in ("stylegan", "msg", "r3gan")
+}
+NETWORK_CONFIGS: dict[str, Network] = {
+    **NARROW,
+    "resnet-residual": replace(NARROW["resnet"], blocks="residual"),
+    **HALVED,
+}
+LINEAR_OUTPUT = ("stylegan", "msg", "r3gan", *HALVED)
 """Families whose generator has no tanh, as in their papers."""
 
 
@@ -113,3 +121,12 @@ def test_linear_output_is_not_bounded(family: str) -> None:
         outputs[output] = generator.eval()(z)
     assert torch.allclose(outputs["linear"].tanh(), outputs["tanh"], atol=1e-6)
     assert not torch.allclose(outputs["linear"], outputs["tanh"], atol=1e-3)
+
+
+@pytest.mark.parametrize("name", HALVED)
+def test_fewer_channels_at_large_sizes(name: str) -> None:
+    """32, 16, 8 and 8 channels from 4×4 to 32×32: less than half of the operations."""
+    shape, z = Shape(3, 32, 32), torch.randn(2, 6)
+    halved, full = (build(replace(HALVED[name], full_width_stages=n), shape)[0] for n in (1, 4))
+    assert count_flops(halved, z) < count_flops(full, z) / 4
+    assert {w.shape[0] for w in halved.parameters() if w.dim() == 4} >= {16, 8}

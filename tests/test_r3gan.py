@@ -55,6 +55,7 @@ def test_any_size_channels_and_classes(size: tuple[int, int], channels: int, cla
 
 def test_width_is_constant_up_to_32_and_then_halves() -> None:
     assert stage_widths(768, 4, 9) == [768, 768, 768, 768, 384, 192, 96, 48, 24]
+    assert stage_widths(64, 1, 4) == [64, 32, 16, 8]
     assert stage_widths(16, 4, 7)[-1] == 8  # the minimum
     generator, discriminator = pair(R3GAN(width=32, blocks=1), Shape(3, 128, 128))
     wide = [m[0].in_channels for m in generator.modules() if isinstance(m, ResidualBlock)]

@@ -55,6 +55,7 @@ def go(page: Page, address: str) -> None:
         ("/compare?view=wipe", "/api/recipes"),
         ("/explore?seeds=4", "/api/explore/sources"),
         ("/style?steps=50", "/api/style/knobs"),
+        ("/style?steps=50", "/api/live"),
         ("/data?data=digits28", "/api/recipes"),
     ],
 )
@@ -64,8 +65,9 @@ def test_a_page_that_is_left_while_it_loads_changes_nothing(visit: Visit, addres
     expect(page.get_by_role("heading", level=1)).to_have_text("Runs")
     page.route(f"**{asked}", lambda route: held.append(route))
     page.go_back()
-    page.wait_for_timeout(300)  # the request has come to the route
+    page.wait_for_timeout(200)  # the request has come to the route; what waits for 250 ms has not yet begun
     page.go_forward()
+    page.wait_for_timeout(300)
     for route in held:
         route.continue_()
     page.wait_for_timeout(700)

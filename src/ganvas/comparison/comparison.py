@@ -27,7 +27,7 @@ from ganvas.comparison.importers import ImportedRun, import_run
 from ganvas.comparison.measurements import EvaluationSettings
 from ganvas.comparison.workers import Job, Outcome, check_gpu_share, train_all
 from ganvas.config import replace, to_json
-from ganvas.config.families import features_net_of
+from ganvas.config.families import Custom, features_net_of
 from ganvas.data import open_images
 from ganvas.display import Displayed, InlineImage, Paragraph, Part, Table
 from ganvas.errors import GanvasError
@@ -340,7 +340,7 @@ def _check_candidate(candidate: Candidate) -> None:
         return
     try:
         config = complete(replace(candidate.config, device="cpu"))  # the one that trains it may be another machine's
-        if config.user_specs():
+        if config.user_specs() or isinstance(config.network, Custom):
             shape = network_shape(open_images(config.dataset.options()), config)
             TrainState.build(config, shape, torch.device("cpu"))
     except GanvasError as error:

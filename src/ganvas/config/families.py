@@ -257,7 +257,12 @@ class Projected(Group):
             user_code.parse(self.features_net)
 
     def conflicts(self, config: "TrainConfig") -> Iterator[GanvasError]:
-        yield from batch_norm_conflicts(config.optimisation, "batch")
+        if min(config.optimisation.batch, config.optimisation.microbatch or config.optimisation.batch) < 2:
+            yield GanvasError(
+                "A projected G or D with one image at a time.",
+                expected="2 or more images at a time: both have batch norm",
+                fix="a larger --batch or --microbatch.",
+            )
         if config.loss.penalised:
             yield GanvasError(
                 "A gradient penalty with the projected family.",

@@ -92,7 +92,7 @@ class Generator(base.Generator):
         super().__init__()
         self.latent, self.shape = config.latent, shape
         sizes = resolutions(shape)
-        widths = stage_widths(config.width, config.full_width_stages, len(sizes))
+        widths = stage_widths(max(config.width, 8), config.full_width_stages, len(sizes))
         self.embedding = class_embedding(shape.classes, config.latent) if shape.classes else None
         self.basis = nn.Parameter(torch.randn(1, widths[0], *sizes[0]))
         self.dense = he_normal_(Linear(config.latent * (2 if shape.classes else 1), widths[0], bias=False))
@@ -142,7 +142,7 @@ class Discriminator(base.Discriminator):
     def __init__(self, config: R3GAN, shape: Shape) -> None:
         super().__init__()
         sizes = resolutions(shape)
-        widths = stage_widths(config.width, config.full_width_stages, len(sizes))
+        widths = stage_widths(max(config.width, 8), config.full_width_stages, len(sizes))
         self.from_image = conv1x1(shape.channels, widths[-1])
         layers: list[nn.Module] = []
         for stage in reversed(range(len(sizes))):

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ganvas import specs
 from ganvas.config import Network, from_json
 from ganvas.data.options import MAX_SIDE
 from ganvas.errors import GanvasError
@@ -28,7 +29,6 @@ from ganvas.reading import (
 )
 from ganvas.runs.formats import check_format
 from ganvas.runs.state_metadata import saved_kimg
-from ganvas.specs import is_spec
 
 FORMAT = 2
 """The format of a snapshot folder."""
@@ -179,7 +179,12 @@ def _parse_card(snapshot: Path) -> dict[str, Any]:
 
 def _names_code(card: Mapping[str, Any]) -> bool:
     knobs = [card["network"].get(name) for name in ("g", "d", "features_net")]
-    return bool(card.get("sources")) or any(isinstance(knob, str) and is_spec(knob) for knob in knobs)
+    texts = [knob for knob in knobs if isinstance(knob, str)]
+    try:
+        inner = [value for text in texts for value in specs.parse(text).arguments.values()]
+    except GanvasError as error:
+        raise ValueError(error.what) from error
+    return bool(card.get("sources")) or any(map(specs.is_spec, (*texts, *inner)))
 
 
 def _card_inside(file: Path) -> Any:

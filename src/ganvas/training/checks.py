@@ -54,8 +54,9 @@ def work_in_channels_last(config: TrainConfig, G: Generator, D: Discriminator, s
         return True
     with torch.random.fork_rng(devices=[]):
         z, labels, images = _inputs(G.latent, shape)
+        images = images.contiguous(memory_format=torch.channels_last)
         try:
-            for network, x in ((G, z), (D, images.contiguous(memory_format=torch.channels_last))):
+            for network, x in ((G, z), (D, D.d_input(images))):
                 copy.deepcopy(network).to(memory_format=torch.channels_last)(x, labels)  # type: ignore[call-overload]
         except RuntimeError:
             return False

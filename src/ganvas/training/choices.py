@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 
 import torch
 
+from ganvas import user_code
 from ganvas.config import TrainConfig, leaves, replace
-from ganvas.config.families import features_net_of
+from ganvas.config.families import Custom, Projected, features_net_of
 from ganvas.config.flags import format_flags
 from ganvas.data.limits import choose_limited_size
 from ganvas.features.frozen import resolve_frozen
@@ -61,13 +62,15 @@ def choose_resolution(config: TrainConfig, device: torch.device, *, progress: bo
 
 
 def choose(config: TrainConfig, shape: Shape, device: torch.device) -> tuple[TrainConfig, list[str]]:
-    """Chooses the knobs of the projected family that are None, and the frozen network if its package is missing.
+    """Chooses the knobs of the projected family that are None, and another frozen network if a package is missing.
 
     Returns:
         The configuration with a value for each, and notes for the user.
     """
     network = config.network
-    if network.family != "projected":
+    if isinstance(network, Custom):
+        return _choose_frozen(config, network)
+    if not isinstance(network, Projected):
         return config, []
     kind, knobs, notes = _kind(device), dict(leaves(config)), list[str]()
     pixels, minutes = shape.height * shape.width, config.minutes or math.inf
@@ -78,6 +81,16 @@ def choose(config: TrainConfig, shape: Shape, device: torch.device) -> tuple[Tra
         notes.append(f"For {shape.height}x{shape.width} pixels{time} on a {kind}, {format_flags(chosen)} is chosen.")
     features_net, note = resolve_frozen(network.features_net)
     return replace(config, **chosen, features_net=features_net), notes + ([note] if note else [])
+
+
+def _choose_frozen(config: TrainConfig, network: Custom) -> tuple[TrainConfig, list[str]]:
+    features_net, note = resolve_frozen(network.features_net)
+    if not note:
+        return config, []
+    arguments = user_code.parse(network.d).arguments | {"features_net": features_net}
+    return replace(config, d=f"projected({', '.join(f'{name}={value!r}' for name, value in arguments.items())})"), [
+        note
+    ]
 
 
 def _kind(device: torch.device) -> str:

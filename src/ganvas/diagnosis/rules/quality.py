@@ -198,11 +198,23 @@ def _quality(history: History, name: str) -> Quality | None:
     return Quality(name, shown, Series(shown.at, scaled))
 
 
+def is_growing(history: History) -> bool:
+    """Whether networks still grow, by the configuration; without one, by the growth so far."""
+    growth = history["growth"]
+    return bool(len(growth)) and growth.value[-1] < _full_growth(history)
+
+
 def _since_growth(history: History, shown: Series) -> Series:
     """The values since networks stopped growing: ours compare small images, which are close before the details come."""
     growth = history["growth"]
-    grown = np.flatnonzero(np.diff(growth.value) > 0)
-    return shown.after(growth.at[grown[-1]]) if len(grown) else shown
+    growing = np.flatnonzero(growth.value < _full_growth(history)) if len(growth) else []
+    return shown.after(growth.at[growing[-1]]) if len(growing) else shown
+
+
+def _full_growth(history: History) -> float:
+    config = history.facts.config
+    schedule = None if config is None else config.schedules().get("growth")
+    return (history["growth"].value.max() if schedule is None else schedule.ends[1]) - 1e-6
 
 
 def severity_of(history: History, since: float, *, sure: bool = False) -> Severity | None:

@@ -8,7 +8,7 @@ from ganvas.diagnosis.rules.conditions import Condition, Detection, three_digits
 from ganvas.diagnosis.rules.fixes import PENALTY, Fix
 from ganvas.diagnosis.rules.losses import is_critic
 from ganvas.diagnosis.rules.progress import is_young
-from ganvas.diagnosis.rules.quality import FEW, MEASURES, OWN, TITLES, WORSE, measured
+from ganvas.diagnosis.rules.quality import FEW, MEASURES, OWN, TITLES, WORSE, is_growing, measured
 
 QUALITY = ("distance", "quality", *MEASURES)
 """Quantities of which one is enough."""
@@ -63,7 +63,7 @@ def oscillating(history: History) -> Detection | None:
     if not len(later) or later.max() < 0.45 or period < 4 or lags[2 * period - 1 : 2 * period + 2].max() < 0.25:
         return None
     quality = measured(history, own=True)
-    if quality is not None and quality.improved and not quality.worse:
+    if is_growing(history) or (quality is not None and quality.improved and not quality.worse):
         return None
     step = float(np.median(np.diff(loss.at)))
     cycle = f"a period of about {three_digits(period * step)} {history.unit}"

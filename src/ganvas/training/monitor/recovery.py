@@ -13,6 +13,7 @@ from ganvas.config.flags import format_flags
 from ganvas.diagnosis.diagnosis import Finding
 from ganvas.diagnosis.probe import NetworkProbe
 from ganvas.diagnosis.rules.progress import is_poor
+from ganvas.diagnosis.rules.quality import is_growing
 from ganvas.diagnosis.rules.remedies import changes_of
 from ganvas.diagnosis.rules.table import condition
 from ganvas.errors import GanvasError
@@ -80,8 +81,9 @@ class Recovery:
         """
         if self._config.runtime.on_failure != "rollback" or self._probe is None:
             return
-        distance = self._probe.history["distance"]
-        facts = {"nimg": nimg, "distance": distance.recent() if distance else UNKNOWN}
+        history = self._probe.history
+        distance = history["distance"]
+        facts = {"nimg": nimg, "distance": UNKNOWN if not distance or is_growing(history) else distance.recent()}
         start, good, candidate = (self._run.kept_state(name) for name in ("start", "good", "candidate"))
         if not start.exists():
             checkpoint.save(start, self._state.parts, facts)

@@ -19,7 +19,7 @@ export default {
   title: "style.title",
 
   async open(main, params) {
-    const [{ knobs, presets, most }, known] = await Promise.all([get("/api/style/knobs"), session()]);
+    const [{ knobs, presets, most }, known, { works }] = await Promise.all([get("/api/style/knobs"), session(), get("/api/live")]);
     const form = await restore(params, knobs);
     if (!main.isConnected) return undefined;
     const command = h("div", { class: "style-command" });
@@ -81,7 +81,6 @@ export default {
     );
     changed();
     // the newest is shown, whichever page has started it, and also after its end
-    const { works } = await get("/api/live");
     const last = params.get("work") ?? works.find((one) => one.kind === "style" && one.state !== "failed")?.id;
     if (last) result.watch(last, () => setParams({ work: null }));
     return () => {

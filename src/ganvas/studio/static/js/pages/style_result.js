@@ -24,6 +24,7 @@ export function createResult({ onEnd }) {
   const keep = h("a", { class: "button primary" });
   const state = { id: null, frames: [], chosen: null, work: null };
   let unfollow = () => {};
+  let turn = 0;
   image.hidden = true;
 
   const showFrame = newest(async (number) => {
@@ -81,6 +82,7 @@ export function createResult({ onEnd }) {
   }
 
   function close() {
+    turn += 1;
     unfollow();
     unfollow = () => {};
   }
@@ -92,7 +94,9 @@ export function createResult({ onEnd }) {
     /** Follows a work; `onGone` where it is not there any more. */
     async watch(id, onGone = () => {}) {
       close();
+      const own = turn;
       const { works } = await get("/api/live");
+      if (own !== turn) return undefined; // closed meanwhile, or another one is watched
       const found = works.find((one) => one.id === id && one.kind === "style");
       if (!found) return onGone();
       Object.assign(state, { id, frames: [], chosen: null, work: found });
