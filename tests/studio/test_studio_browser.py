@@ -54,8 +54,8 @@ def go(page: Page, address: str) -> None:
         ("/quiz?lesson=2", "/api/quiz"),
         ("/compare?view=wipe", "/api/recipes"),
         ("/explore?seeds=4", "/api/explore/sources"),
-        ("/style?steps=50", "/api/style/knobs"),
-        ("/style?steps=50", "/api/live"),
+        ("/style?iterations=50", "/api/style/knobs"),
+        ("/style?iterations=50", "/api/live"),
         ("/data?data=digits28", "/api/recipes"),
     ],
 )
