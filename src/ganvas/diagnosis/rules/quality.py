@@ -201,14 +201,16 @@ def _quality(history: History, name: str) -> Quality | None:
 def is_growing(history: History) -> bool:
     """Whether networks still grow, by the configuration; without one, by the growth so far."""
     growth = history["growth"]
-    return bool(len(growth)) and growth.value[-1] < _full_growth(history)
+    return bool(growth) and growth.value[-1] < _full_growth(history)
 
 
 def _since_growth(history: History, shown: Series) -> Series:
     """The values since networks stopped growing: ours compare small images, which are close before the details come."""
     growth = history["growth"]
-    growing = np.flatnonzero(growth.value < _full_growth(history)) if len(growth) else []
-    return shown.after(growth.at[growing[-1]]) if len(growing) else shown
+    if not growth:
+        return shown
+    growing = np.flatnonzero(growth.value < _full_growth(history))
+    return shown.after(float(growth.at[growing[-1]])) if len(growing) else shown
 
 
 def _full_growth(history: History) -> float:
