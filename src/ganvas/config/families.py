@@ -259,8 +259,8 @@ class Projected(Group):
     def conflicts(self, config: "TrainConfig") -> Iterator[GanvasError]:
         if min(config.optimisation.batch, config.optimisation.microbatch or config.optimisation.batch) < 2:
             yield GanvasError(
-                "A projected G or D with one image at a time.",
-                expected="2 or more images at a time: both have batch norm",
+                "Batch norm in a projected network with one image at a time.",
+                expected="2 or more images at a time: a projected G and D have batch norm",
                 fix="a larger --batch or --microbatch.",
             )
         if config.loss.penalised:
