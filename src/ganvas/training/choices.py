@@ -88,9 +88,8 @@ def _choose_frozen(config: TrainConfig, network: Custom) -> tuple[TrainConfig, l
     if not note:
         return config, []
     arguments = user_code.parse(network.d).arguments | {"features_net": features_net}
-    return replace(config, d=f"projected({', '.join(f'{name}={value!r}' for name, value in arguments.items())})"), [
-        note
-    ]
+    text = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
+    return replace(config, d=f"projected({text})"), [note]
 
 
 def _kind(device: torch.device) -> str:
