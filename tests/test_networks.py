@@ -125,7 +125,7 @@ def test_linear_output_is_not_bounded(family: str) -> None:
 
 @pytest.mark.parametrize("name", HALVED)
 def test_fewer_channels_at_large_sizes(name: str) -> None:
-    """32, 16, 8 and 8 channels from 4×4 to 32×32: less than half of the operations."""
+    """32, 16, 8 and 8 channels from 4×4 to 32×32: less than a quarter of the operations."""
     shape, z = Shape(3, 32, 32), torch.randn(2, 6)
     halved, full = (build(replace(HALVED[name], full_width_stages=n), shape)[0] for n in (1, 4))
     assert count_flops(halved, z) < count_flops(full, z) / 4

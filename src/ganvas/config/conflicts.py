@@ -21,9 +21,14 @@ class Group:
         return ()
 
 
+def has_single_images(optimisation: "OptimisationConfig") -> bool:
+    """Whether a network receives one image at a time, over which batch norm cannot normalise."""
+    return min(optimisation.batch, optimisation.microbatch or optimisation.batch) < 2
+
+
 def batch_norm_conflicts(optimisation: "OptimisationConfig", g_norm: str) -> Iterator[GanvasError]:
     """Those of a generator with this normalisation, if it is batch norm."""
-    if g_norm == "batch" and min(optimisation.batch, optimisation.microbatch or optimisation.batch) < 2:
+    if g_norm == "batch" and has_single_images(optimisation):
         yield GanvasError(
             f"Batch norm in G with a batch of {optimisation.batch}.",
             expected="2 or more images at a time: batch norm normalises over the images of a batch",

@@ -11,6 +11,7 @@ from ganvas.config.conflicts import (
     batch_norm_conflicts,
     batch_norm_warnings,
     equalised_weights_conflicts,
+    has_single_images,
 )
 from ganvas.config.forms import from_json
 from ganvas.errors import GanvasError, did_you_mean
@@ -257,7 +258,7 @@ class Projected(Group):
             user_code.parse(self.features_net)
 
     def conflicts(self, config: "TrainConfig") -> Iterator[GanvasError]:
-        if min(config.optimisation.batch, config.optimisation.microbatch or config.optimisation.batch) < 2:
+        if has_single_images(config.optimisation):
             yield GanvasError(
                 "Batch norm in a projected network with one image at a time.",
                 expected="2 or more images at a time: a projected G and D have batch norm",
@@ -356,11 +357,8 @@ class Custom(Group):
 def _check_projected(part: Projected, which: Literal["g", "d"], text: str) -> None:
     """Raises GanvasError for what a network of the projected family needs from its own recipe."""
     if which == "g" and part.g_width is None:
-        raise GanvasError(
-            f"--g is {text}, without its width.",
-            expected="the width of this G: it is chosen for the recipe fast only",
-            fix='--g "projected(g_width=24)"',
-        )
+        expected = "the width of this G: it is chosen for the recipe fast only"
+        raise GanvasError(f"--g is {text}, without its width.", expected=expected, fix='--g "projected(g_width=24)"')
     if user_code.is_spec(part.features_net):
         raise GanvasError(
             f"--{which} is {text}: its frozen network is code of your own.",
