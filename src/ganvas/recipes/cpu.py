@@ -42,7 +42,7 @@ PRESETS: dict[str, tuple[Preset, ...]] = {
     ),
     "cnn-stable": _quick("2e-3..1e-4:linear@0.3-1", latent=64, g_width=16, d_width=32, **_LAZY_PENALTIES),
     "transformer-stable": _quick(
-        "7e-4..5e-5:linear@0.3-1", latent=64, token_width=64, heads=2, head_width=64, r1=3.0, r2=3.0
+        "7e-4..2e-5:linear@0.1-0.9", latent=64, token_width=64, heads=2, head_width=64, r1=3.0, r2=3.0
     ),
     "transformer-modern": _quick("1e-3..1e-4:linear@0.3-1", token_width=64, depth=2, d_width=12, **_LAZY_PENALTIES),
     "dcgan": _quick("3e-4..5e-5:linear@0.5-1", g_width=16, d_width=16, batch=16),
