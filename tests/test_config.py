@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from ganvas.config import Network, TrainConfig, conflicts, differences, from_json, leaves, replace, to_json
 from ganvas.config.bounds import find_bound
+from ganvas.config.custom import Custom
 from ganvas.config.families import CNN, DCGAN, MLP, MSG, R3GAN, Projected, ResNet, StyleGAN, ViT
 from ganvas.config.groups import ObjectiveName
 from ganvas.config.knobs import Knobs
@@ -215,6 +216,23 @@ def test_likely_mistakes_give_warnings() -> None:
     for family in (MLP, DCGAN, ResNet):
         assert "--microbatch images" in replace(TrainConfig(network=family()), microbatch=8).warnings()[0]
         assert not replace(TrainConfig(network=family(g_norm="none")), microbatch=8).warnings()[family is DCGAN :]
+
+
+@pytest.mark.parametrize(
+    ("g", "d", "count"),
+    [
+        ("dcgan", "mlp", 1),
+        ("dcgan(g_norm='none')", "mlp", 0),
+        ("mlp(g_norm='none')", "dcgan", 1),
+        ("projected(g_width=8)", "mlp", 1),
+        ("stylegan", "projected", 1),
+        ("stylegan", "dcgan(d_norm='none')", 0),
+        ("my.py:G", "my.py:D", 0),
+    ],
+)
+def test_batch_norm_in_one_of_two_networks_gives_a_warning(g: str, d: str, count: int) -> None:
+    warnings = replace(TrainConfig(network=Custom(g=g, d=d)), microbatch=8).warnings()
+    assert sum("--microbatch images" in warning for warning in warnings) == count
 
 
 def test_every_objective_has_an_implementation() -> None:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 import ganvas
 from ganvas.comparison.candidates import parse_candidates
 from ganvas.config import TrainConfig, replace
-from ganvas.config.families import Custom
+from ganvas.config.custom import Custom
 from ganvas.errors import GanvasError
 from ganvas.game.augment import get_augmentation
 from ganvas.game.objectives import Objective

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 import ganvas
 from ganvas import user_code
 from ganvas.config import replace
-from ganvas.config.families import Custom
+from ganvas.config.custom import Custom
 from ganvas.errors import GanvasError, did_you_mean
 from ganvas.features.extraction import extract_features
 from ganvas.features.extractors import load_extractor

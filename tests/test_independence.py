@@ -17,7 +17,8 @@ from ganvas.comparison.candidates import Candidate
 from ganvas.comparison.ranking import compare_aspects, rank
 from ganvas.comparison.summary import best_candidates, format_csv, summarise
 from ganvas.config import TrainConfig
-from ganvas.config.families import MLP, Custom, Network, Projected, features_net_of
+from ganvas.config.custom import Custom, Network, features_net_of
+from ganvas.config.families import MLP, Projected
 from ganvas.data import DataOptions, open_images
 from ganvas.diagnosis.budget import TimeBudget
 from ganvas.evaluation import independence

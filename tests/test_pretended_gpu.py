@@ -18,7 +18,7 @@ from watched_loops import discriminator, generator
 import ganvas
 from ganvas import devices
 from ganvas.config import DatasetConfig, TrainConfig, replace
-from ganvas.config.families import Custom
+from ganvas.config.custom import Custom
 from ganvas.data import Batches, batches, open_images
 from ganvas.diagnosis.budget import TimeBudget
 from ganvas.diagnosis.history import History

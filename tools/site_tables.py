@@ -19,7 +19,7 @@ from ganvas.cli import COMMANDS
 from ganvas.cli.training import _TrainCommand
 from ganvas.config import TrainConfig
 from ganvas.config.bounds import find_bound, is_scheduled
-from ganvas.config.families import Network
+from ganvas.config.custom import Network
 from ganvas.config.flags import format_flags
 from ganvas.config.forms import leaves
 from ganvas.diagnosis.rules.table import CONDITIONS

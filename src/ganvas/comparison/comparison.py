@@ -27,7 +27,7 @@ from ganvas.comparison.importers import ImportedRun, import_run
 from ganvas.comparison.measurements import EvaluationSettings
 from ganvas.comparison.workers import Job, Outcome, check_gpu_share, train_all
 from ganvas.config import replace, to_json
-from ganvas.config.families import Custom, features_net_of
+from ganvas.config.custom import Custom, features_net_of
 from ganvas.data import open_images
 from ganvas.display import Displayed, InlineImage, Paragraph, Part, Table
 from ganvas.errors import GanvasError

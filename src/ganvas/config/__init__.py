@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from ganvas import user_code
 from ganvas.config.bounds import Kimg, Minutes, Seed, check_bounds, is_scheduled
 from ganvas.config.conflicts import Group
-from ganvas.config.families import MLP, Network
+from ganvas.config.custom import Network
+from ganvas.config.families import MLP
 from ganvas.config.forms import differences, from_json, knob_fields, leaves, replace, to_json
 from ganvas.config.groups import (
     BalanceConfig,

@@ -21,7 +21,7 @@ from ganvas.config.bounds import (
     WholeKimg,
 )
 from ganvas.config.conflicts import Group
-from ganvas.config.families import features_net_of
+from ganvas.config.custom import features_net_of
 from ganvas.config.trackers import parse_trackers
 from ganvas.data.options import Channels, DataOptions, Fit
 from ganvas.errors import GanvasError
@@ -280,7 +280,8 @@ class RuntimeConfig(Group):
     """Keep the snapshots at multiples of this many kimg; by default only the last one (and the best)."""
     evaluate_every: KimgOrNever | None = None
     """kimg between two quality measurements (a kernel distance of 250 to 2,000 images, as many as 5 % of the time
-    allow); the best snapshot is kept in snapshots/best; by default with every snapshot; 0 = never."""
+    allow), once networks have grown; the best snapshot is kept in snapshots/best; by default with every snapshot;
+    0 = never."""
     evaluate_at_end: bool = False
     """Evaluate the last snapshot in full at the end, as ganvas evaluate does."""
     watch: bool = True

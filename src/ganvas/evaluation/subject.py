@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from ganvas.config.families import features_net_of
+from ganvas.config.custom import features_net_of
 from ganvas.data import ImageSet
 from ganvas.data.selection import assign_classes, iterate_batches
 from ganvas.runs.training_data import find_run

@@ -17,7 +17,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parameter import UninitializedParameter
 
 from ganvas import user_code
-from ganvas.config.families import Custom
+from ganvas.config.custom import Custom
 from ganvas.errors import GanvasError
 from ganvas.networks import base
 from ganvas.networks.base import Shape

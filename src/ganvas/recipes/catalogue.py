@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from ganvas.config import BalanceConfig, DatasetConfig, LossConfig, OptimisationConfig, RuntimeConfig, TrainConfig
-from ganvas.config.families import CNN, DCGAN, MLP, MSG, R3GAN, Custom, Projected, ResNet, StyleGAN, Transformer, ViT
+from ganvas.config.custom import Custom
+from ganvas.config.families import CNN, DCGAN, MLP, MSG, R3GAN, Projected, ResNet, StyleGAN, Transformer, ViT
 from ganvas.display import Displayed, Part, Table
 from ganvas.errors import GanvasError, did_you_mean
 from ganvas.reading import near_paths

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from ganvas import networks, user_code
 from ganvas.config import Network, from_json, to_json
 from ganvas.config.bounds import check_bounds
-from ganvas.config.families import Custom
+from ganvas.config.custom import Custom
 from ganvas.errors import GanvasError
 from ganvas.files import atomic_file, atomic_folder, make_folder
 from ganvas.networks import Generator, Shape

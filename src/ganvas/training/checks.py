@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ganvas import user_code
 from ganvas.config import TrainConfig
-from ganvas.config.families import Custom
+from ganvas.config.custom import Custom
 from ganvas.errors import GanvasError
 from ganvas.game.augment import load_transform
 from ganvas.game.objectives import Objective, zero_centred_penalty

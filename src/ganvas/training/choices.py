@@ -11,7 +11,8 @@ import torch
 
 from ganvas import user_code
 from ganvas.config import TrainConfig, leaves, replace
-from ganvas.config.families import Custom, Projected, features_net_of
+from ganvas.config.custom import Custom, features_net_of
+from ganvas.config.families import Projected
 from ganvas.config.flags import format_flags
 from ganvas.data.limits import choose_limited_size
 from ganvas.features.frozen import resolve_frozen

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from ganvas.config.families import features_net_of
+from ganvas.config.custom import features_net_of
 from ganvas.diagnosis.budget import TimeBudget
 from ganvas.evaluation.trend import MIN_IMAGES, Trend
 from ganvas.networks import Generator
