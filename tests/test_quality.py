@@ -57,6 +57,15 @@ def test_best_snapshot_is_kept_and_the_curve_is_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("always_affordable")
+def test_networks_are_measured_when_they_have_grown(tmp_path: Path) -> None:
+    config = replace(tiny(family="stylegan", kimg=0.4), evaluate_every=0.1, growth="0..1@0-0.5")
+    run = start.train(config, out=tmp_path, quiet=True)
+    lines = [line for line in log.read_jsonl(run.path / "stats.jsonl") if line["nimg"]]
+    assert min(line["growth"] for line in lines) < 1
+    assert {line["growth"] for line in lines if "quality" in line} == {1}
+
+
+@pytest.mark.usefixtures("always_affordable")
 def test_monitor_does_not_change_the_run(tmp_path: Path) -> None:
     weights = []
     for every in (0.0, 0.1):

@@ -187,6 +187,11 @@ class TrainState:
         fraction = self.plan.fraction_at(nimg)
         return {name: schedule.at(nimg, fraction) for name, schedule in self.schedules.items()}
 
+    def is_growing(self, nimg: int) -> bool:
+        """Whether the networks of the end of the run are larger than those after `nimg` images."""
+        growth = self.schedules.get("growth")
+        return growth is not None and self.scheduled_values(nimg)["growth"] < growth.at(self.plan.total, 1.0)
+
     def reconfigure(self, config: TrainConfig) -> None:
         """Continues with changed learning rates, momentum, penalties, noise, augmentation, or numbers of updates."""
         self.config, self.schedules = config, config.schedules()

@@ -118,7 +118,12 @@ class Monitor:
         return {"signals": {name: float(f"{value:.{DIGITS}g}") for name, value in values.items()}}
 
     def _measure_quality(self, nimg: int) -> dict[str, Any]:
-        """The quality (a kernel distance), where it is due."""
+        """The quality (a kernel distance), where it is due.
+
+        Networks that grow are not measured: small images, enlarged, are close before the details come.
+        """
+        if self._state.is_growing(nimg):
+            return {}
         value = self._quality.measure(partial(self._state.average_for_sampling, self._images), nimg)
         if value is None:
             return {}
