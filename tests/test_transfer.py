@@ -1,21 +1,51 @@
 """--from and --freeze-d: weights are taken over where shapes agree, and frozen layers of D stay as they are."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
-from support import BATCH_NORM_IN_D, FAMILY_CASES, call_cli, tiny
+from support import BATCH_NORM_IN_D, FAMILY_CASES, NARROW, call_cli, tiny
 
-from ganvas.config import TrainConfig, leaves, replace
+from ganvas.config import Network, TrainConfig, leaves, replace
 from ganvas.errors import GanvasError
-from ganvas.networks import Shape
+from ganvas.networks import Shape, build
 from ganvas.runs import checkpoint, overview, snapshot
+from ganvas.runs.base import find_base
 from ganvas.runs.folder import Run
 from ganvas.training import transfer
 from ganvas.training.start import train
 from ganvas.training.state import TrainState
+
+FIRST_LAYER = {
+    "mlp": "hidden.0", "cnn": "layers.0", "dcgan": "layers.0", "transformer": "token_layers.0.dense.0",
+    "vit": "from_image", "resnet": "layers.0", "stylegan": "from_rgb.1.0", "msg": "from_rgb.0", "r3gan": "from_image",
+    "projected": "heads.0.layers.0",
+}  # fmt: skip
+"""The first layer of D that an image of 8×8 passes, by family."""
+
+NEW = {
+    "cnn": ({"dense.0", "layers.0"}, {"layers.2", "head.linear"}),
+    "dcgan": ({"dense", "layers.0", "layers.2"}, {"layers.5", "layers.6", "head.linear"}),
+    "vit": ({"layers.4"}, {"blocks.2.branch.1", "blocks.2.branch.3", "blocks.2.conv1x1"}),
+    "resnet": ({"blocks.0.norm1.norm", "blocks.0.conv1"}, {"layers.4", "head.linear"}),
+    "stylegan": (
+        {"layers.6", "layers.6.conv", "layers.6.affine", "layers.7", "layers.7.conv", "layers.7.affine", "to_rgb.3"},
+        {"from_rgb.3.0", "blocks.3.0", "blocks.3.2"},
+    ),
+    "msg": ({"blocks.3.0.0", "blocks.3.1.0", "to_rgb.3"}, {"blocks.0.0", "blocks.0.2", "blocks.1.0"}),
+    "r3gan": ({"layers.6.0", "layers.6.2", "layers.6.4"}, {"layers.0.0", "layers.0.2", "layers.0.4"}),
+    "projected": ({"dense", "convolutions.0", "norms.0.norm"}, {"heads.3.layers.6", "heads.3.layers.7"}),
+}
+"""The layers that are new in G and D for 32×32 after 16×16, by family."""
+
+
+def fit(network: Network, before: Shape, after: Shape) -> list[transfer.Fit]:
+    """What G and D for images of one shape take over from those for another."""
+    pairs = zip(build(network, after), build(network, before), strict=True)
+    return [transfer.Fit.of(new, {name: t.shape for name, t in old.state_dict().items()}) for new, old in pairs]
 
 
 def first_state(config: TrainConfig) -> TrainState:
@@ -62,20 +92,96 @@ def test_classes_build_their_layers_anew_and_keep_the_others(origin: Run) -> Non
 
 def test_the_first_layers_of_d_stay_frozen_also_after_a_resume(origin: Run, tmp_path: Path) -> None:
     config = replace(origin.config, init_from=str(origin.path), freeze_d=1, kimg=0.2)
-    shape = Shape(1, 8, 8)
-    D = TrainState.build(config, shape, torch.device("cpu")).game.D
-    layers = transfer._layers_in_order(D, shape, torch.device("cpu"))
-    if len(layers) < 2:
-        pytest.skip("this D has one layer")
-    transfer.freeze_first_layers(D, 1, shape, torch.device("cpu"))
+    D = TrainState.build(config, Shape(1, 8, 8), torch.device("cpu")).game.D
+    layers = transfer.freeze_first_layers(D, 1, Shape(1, 8, 8), torch.device("cpu"))
+    assert layers == [FIRST_LAYER[origin.config.network.family]]
     frozen = [name for name, weight in D.named_parameters() if not weight.requires_grad]
-    assert 0 < len(frozen) < len(list(D.parameters()))
+    assert {name.partition(".parametrizations")[0].rpartition(".")[0] for name in frozen} >= set(layers)
 
     run = train(config, out=tmp_path, name="whole", quiet=True)
     before, after = (checkpoint.load(one.state_file)[0] for one in (origin, run))
     equal = {name for name, _ in D.named_parameters() if torch.equal(before[f"D/{name}"], after[f"D/{name}"])}
     assert equal >= set(frozen)
     assert any(name not in equal for name, weight in D.named_parameters() if weight.dim() > 1)
+
+
+@pytest.mark.parametrize("family", NEW)
+def test_images_of_another_size_keep_all_but_the_first_and_last_layers(family: str) -> None:
+    g, d = fit(NARROW[family], Shape(3, 16, 16), Shape(3, 32, 32))
+    assert (set(g.new), set(d.new)) == NEW[family]
+    assert min(g.taken / g.total, d.taken / d.total) > transfer.MIN_SHARE
+
+
+def test_layers_are_matched_by_their_distance_from_the_end_that_networks_share() -> None:
+    for family, of_g, of_d in (
+        ("cnn", {"layers.2.weight": "layers.0.weight"}, {"layers.0.weight": "layers.0.weight"}),
+        ("stylegan", {"layers.0.conv.weight": "layers.0.conv.weight"}, {"blocks.1.0.weight": "blocks.1.0.weight"}),
+        ("r3gan", {"layers.0.0.weight": "layers.0.0.weight"}, {"layers.2.0.weight": "layers.0.0.weight"}),
+    ):
+        g, d = fit(NARROW[family], Shape(3, 16, 16), Shape(3, 32, 32))
+        assert of_g.items() <= g.names.items()
+        assert of_d.items() <= d.names.items()
+
+
+@pytest.mark.parametrize("family", [name for name in NARROW if name not in ("mlp", "transformer")])
+def test_colour_after_grey_builds_what_touches_the_image(family: str) -> None:
+    g, d = fit(NARROW[family], Shape(1, 16, 16), Shape(3, 16, 16))
+    assert g.new
+    assert all(name.startswith(("to_image", "to_rgb")) for name in g.new)
+    touching = {"msg": {"from_rgb.0", "blocks.1.0", "final.0"}, "projected": {"heads.3.layers.0"}}
+    rgb = {"from_rgb.0.0", "from_rgb.1.0", "from_rgb.2.0"} if family == "stylegan" else {FIRST_LAYER[family]}
+    assert set(d.new) == touching.get(family, rgb)
+
+
+def test_a_training_at_another_size_starts_with_what_fits(tmp_path: Path) -> None:
+    config = replace(tiny(family="cnn", kimg=0.04), resolution="16x16")
+    origin = train(config, out=tmp_path, name="small", quiet=True)
+    large = replace(config, resolution="32x32", init_from=str(origin.path))
+    saved = checkpoint.load(origin.state_file)[0]
+    state = TrainState.build(large, Shape(1, 32, 32), torch.device("cpu"))
+    notes = transfer.take_over(state, transfer.find_origin(large))  # type: ignore[arg-type]
+    assert torch.equal(state.game.G.state_dict()["layers.2.weight"], saved["G/layers.0.weight"])
+    assert torch.equal(state.g_ema.state_dict()["layers.2.weight"], saved["ema/layers.0.weight"])
+    assert torch.equal(state.game.D.state_dict()["layers.0.weight"], saved["D/layers.0.weight"])
+    assert notes[0] == "Its images have 16×16 pixels: with --resolution 16x16 more layers would fit."
+    assert notes[1].endswith("new: dense.0, layers.0.")
+    assert train(large, out=tmp_path, name="large", quiet=True).latest_snapshot
+
+
+def test_new_layers_are_not_frozen_and_leave_no_run(tmp_path: Path) -> None:
+    origin = train(replace(tiny(family="cnn", kimg=0.04), resolution="16x16"), out=tmp_path, name="grey", quiet=True)
+    colour = replace(origin.config, init_from=str(origin.path), channels=3)
+    with pytest.raises(GanvasError, match=r"--freeze-d 1 would freeze layers\.0 of D"):
+        train(replace(colour, freeze_d=1), out=tmp_path, name="colour", quiet=True)
+    assert not (tmp_path / "colour").exists()
+    assert train(colour, out=tmp_path, name="colour", quiet=True).latest_snapshot
+
+
+def test_growth_does_not_change_which_layers_are_frozen() -> None:
+    D = build(NARROW["stylegan"], Shape(1, 16, 16))[1]
+    D.grow(0.0)
+    assert transfer.freeze_first_layers(D, 2, Shape(1, 16, 16), torch.device("cpu")) == ["from_rgb.2.0", "blocks.2.0"]
+    assert D.stage == 0
+
+
+def test_a_run_is_resumed_without_its_origin(digits: Run, tmp_path: Path) -> None:
+    origin = tmp_path / "origin"
+    shutil.copytree(digits.path, origin)
+    config = replace(tiny(), init_from=str(origin), freeze_d=1, g_lr=1e-3)
+    train(replace(config, kimg=0.1), out=tmp_path, name="parts", quiet=True)
+    shutil.rmtree(origin)
+    assert train(config, out=tmp_path, name="parts", quiet=True).progress()["state"] == "complete"
+
+
+def test_a_recipe_beside_a_run_starts_at_its_size_and_fully_grown(tmp_path: Path) -> None:
+    config = replace(tiny(family="stylegan", kimg=0.04), resolution="16x16", growth="0..1@0-0.5")
+    origin = train(config, out=tmp_path, recipe="stylegan", quiet=True)
+    for what in (None, "stylegan"):
+        _, base, run = find_base(what, init_from=origin.path)
+        assert run is None
+        assert (base.dataset.resolution, dict(leaves(base))["growth"]) == ("16x16", 1.0)
+    _, base, _ = find_base("cnn", init_from=origin.path)
+    assert base.dataset.resolution == "16x16"
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +207,8 @@ def test_the_lineage_is_in_configuration_and_card_and_is_shown(digits: Run, tmp_
     assert lineage["kimg"] == 0.2
     assert snapshot.load(run.latest_snapshot)[1].lineage == lineage
     shown = f"{digits.path.name} at 0.2 kimg"
+    part = train(replace(tiny(), init_from=str(digits.latest_snapshot)), out=tmp_path, name="part", quiet=True)
+    assert part.origin == shown
     assert shown in repr(run)
     assert overview.summarise(run.path).origin == shown
     assert train(replace(tiny(), init_from=str(digits.path)), out=tmp_path, name="next", quiet=True) == run

@@ -16,17 +16,20 @@ class Shape(NamedTuple):
     classes: int = 0
 
 
-class MixedPrecision(nn.Module):
-    """A network whose feature maps may be of less precision than its weights.
+class BaseNetwork(nn.Module):
+    """What generators and discriminators have in common: the precision of their feature maps, and their layers.
 
     Attributes:
         activation_dtype: of the feature maps. Weights, inputs and outputs are float32 whatever it is, as are norms,
             statistics and the last layer (`ganvas.networks.casting`).
         mixed_precision: False for a family whose feature maps are always float32.
+        matched_at_end: the lists of layers of which networks for images of two sizes have the last ones in common; of
+            others they have the first.
     """
 
     activation_dtype = torch.float32
     mixed_precision = True
+    matched_at_end: tuple[str, ...] = ()
 
     def set_activation_dtype(self, dtype: torch.dtype) -> None:
         """Computes in float32, bfloat16 or float16 from now on, if the family can."""
@@ -34,7 +37,7 @@ class MixedPrecision(nn.Module):
             self.activation_dtype = dtype
 
 
-class Generator(MixedPrecision):
+class Generator(BaseNetwork):
     """z float [n latent], labels int64 [n] or None -> images float [n c h w], nominally in [-1, 1].
 
     Attributes:
@@ -76,7 +79,7 @@ class Generator(MixedPrecision):
         """Sets the progressive growth from 0 (smallest size) to 1 (full size); most families ignore it."""
 
 
-class Discriminator(MixedPrecision):
+class Discriminator(BaseNetwork):
     """The input made of n images (`d_input`), labels int64 [n] or None -> logits, larger for real.
 
     The logits are float [n], or float [n k] of a D that gives k for each image, which count equally.

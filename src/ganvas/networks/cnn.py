@@ -41,6 +41,8 @@ def channels(width: int, stage: int) -> int:
 class Generator(base.Generator):
     """z float [n latent], labels int64 [n] or None -> images float [n c h w], by default in [-1, 1]."""
 
+    matched_at_end = ("layers",)
+
     def __init__(self, config: CNN, shape: Shape) -> None:
         super().__init__()
         self.latent, self.shape, self.output = config.latent, shape, config.output

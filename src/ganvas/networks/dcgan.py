@@ -54,6 +54,8 @@ class StridedConvTranspose2d(ConvTranspose2d):
 class Generator(base.Generator):
     """z float [n latent], labels int64 [n] or None -> images float [n c h w] in [-1, 1]."""
 
+    matched_at_end = ("layers",)
+
     def __init__(self, config: DCGAN, shape: Shape) -> None:
         super().__init__()
         self.latent, self.shape = config.latent, shape

@@ -116,6 +116,7 @@ class Discriminator(base.Discriminator):
     """Packed pyramids float [n …], labels int64 [n] or None -> logits float [n], larger for real."""
 
     batch_dependent = True
+    matched_at_end = ("blocks",)
 
     def __init__(self, config: MSG, shape: Shape) -> None:
         super().__init__()

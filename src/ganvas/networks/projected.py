@@ -69,6 +69,8 @@ class UpsampleConv2d(Conv2d):
 class Generator(base.Generator):
     """z float [n latent], labels int64 [n] or None -> images float [n c h w] in [-1, 1]."""
 
+    matched_at_end = ("convolutions", "norms")
+
     def __init__(self, config: Projected, shape: Shape) -> None:
         super().__init__()
         assert config.g_width is not None, "it is chosen before the networks are built"

@@ -139,6 +139,8 @@ class R3GANHead(nn.Module):
 class Discriminator(base.Discriminator):
     """images float [n c h w], nominally in [-1, 1], labels int64 [n] or None -> logits float [n], positive for real."""
 
+    matched_at_end = ("layers",)
+
     def __init__(self, config: R3GAN, shape: Shape) -> None:
         super().__init__()
         sizes = resolutions(shape)

@@ -106,6 +106,7 @@ class Generator(base.Generator):
         super().__init__()
         self.latent, self.shape = config.latent, shape
         stages, constant = num_halvings(shape), config.blocks == "residual"
+        self.matched_at_end = () if constant else ("blocks",)
         widths = [config.g_width if constant else channels(config.g_width, stage) for stage in range(stages + 1)]
         self.start_shape = (widths[-1], *halved_size(shape, stages))
         self.one_hot_concat = OneHotConcat(shape.classes)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ganvas.config import Network, TrainConfig, replace
+from ganvas.config.families import StyleGAN
 from ganvas.files import to_path
 from ganvas.recipes import RECIPES, base_config, default_recipe, find_preset
 from ganvas.runs import lookup
@@ -27,7 +28,7 @@ def find_base(
     Args:
         what: a recipe's name, a configuration, or a run or its folder. None is the recipe of the generator `init_from`
             with its networks, its classes, and its data where these are a built-in set; or else the default recipe of
-            the data.
+            the data. A recipe beside another generator starts at the size of its images, fully grown.
         data, init_from, minutes, device: these knobs as they are given, None where they are not. Minutes on a CPU start
             from the recipe's preset for them, but beside another generator only if that has its networks.
 
@@ -50,6 +51,7 @@ def find_base(
 
     base = recipe_base(origin.recipe, init_from=init_from, minutes=minutes, device=device)
     config = replace(dataclasses.replace(base, network=origin.network), conditional=origin.conditional)
+    config = _from_origin(origin, config)
     return origin.recipe, replace(config, data=origin.data) if origin.data in NAMES else config, None
 
 
@@ -71,15 +73,24 @@ def recipe_base(
     Raises:
         GanvasError: there is no such recipe, or the other generator cannot be used.
     """
-    own, length = base_config(recipe, on_cpu=False), as_number(minutes)
-    if not find_preset(recipe, length):
-        return own
-    preset = base_config(recipe, length, on_cpu=True)
+    base, length = base_config(recipe, on_cpu=False), as_number(minutes)
     origin = None if init_from is None else _read_origin(init_from)
-    if origin is not None and origin.network != preset.network:
-        return own
-    on_cpu = auto_is_cpu() if device in (None, "auto") else trains_on_cpu(device)
-    return preset if on_cpu else own
+    if find_preset(recipe, length):
+        preset = base_config(recipe, length, on_cpu=True)
+        fits = origin is None or _grown(origin.network) == _grown(preset.network)
+        if fits and (auto_is_cpu() if device in (None, "auto") else trains_on_cpu(device)):
+            base = preset
+    return base if origin is None else _from_origin(origin, base)
+
+
+def _from_origin(origin: "_Origin", config: TrainConfig) -> TrainConfig:
+    """A configuration at the size of the other generator's images, whose networks have grown."""
+    grown = dataclasses.replace(config, network=_grown(config.network))
+    return replace(grown, resolution=f"{origin.height}x{origin.width}")
+
+
+def _grown(network: Network) -> Network:
+    return dataclasses.replace(network, growth=1.0) if isinstance(network, StyleGAN) else network
 
 
 def trains_on_cpu(device: object) -> bool:
@@ -98,6 +109,8 @@ class _Origin(NamedTuple):
     network: Network
     conditional: bool
     data: str
+    height: int
+    width: int
 
 
 def _is_recipe(what: Run | Path | str) -> bool:
@@ -111,9 +124,11 @@ def _read_origin(init_from: object) -> _Origin | None:
     path = lookup.find_local(path.parent if path.name in WEIGHTS else path)
     if is_run(path):
         run = Run(path)
-        config = run.config
-        return _Origin(run.metadata["recipe"], config.network, config.dataset.conditional, config.dataset.data)
+        config, shape = run.config, run.metadata["data"]["shape"]
+        data, recipe = config.dataset, run.metadata["recipe"]
+        return _Origin(recipe, config.network, data.conditional, data.data, shape["height"], shape["width"])
     if not is_snapshot(path):
         return None
     card = read_card(path)
-    return _Origin(card["recipe"], read_network(path, card), card["shape"]["classes"] > 0, card["data"]["name"])
+    network, shape, data = read_network(path, card), card["shape"], card["data"]["name"]
+    return _Origin(card["recipe"], network, shape["classes"] > 0, data, shape["height"], shape["width"])

@@ -159,9 +159,13 @@ class Run(Displayed):
 
     @property
     def origin(self) -> str:
-        """The run or snapshot whose networks it started with (--from), and at how many kimg; else empty."""
+        """The run or generator whose networks it started with (--from), and at how many kimg; else empty."""
         lineage = self.metadata.get("lineage")
-        return f"{Path(lineage['from']).name} at {lineage['kimg']:g} kimg" if lineage else ""
+        if not lineage:
+            return ""
+        path = Path(lineage["from"])
+        run = path.parents[1] if path.parent.name == "snapshots" else path
+        return f"{run.name} at {lineage['kimg']:g} kimg"
 
     def __str__(self) -> str:
         return str(self.path)

@@ -193,7 +193,8 @@ class Session:
         if fresh and self._origin is not None:
             self.notes += transfer.take_over(self.state, self._origin)
         if n := self.config.transfer.freeze_d:
-            self.notes.append(transfer.freeze_first_layers(self.state.game.D, n, self.shape, self.state.device))
+            layers = transfer.freeze_first_layers(self.state.game.D, n, self.shape, self.state.device)
+            self.notes.append(f"Frozen in D: {', '.join(layers)}.")
 
     def _announce(self, fresh: bool, cost: str, warning: str) -> None:
         length = f"{self.total / 1000:g} kimg" if self.planner is None else self.planner.describe(self.nimg)

@@ -38,7 +38,6 @@ from ganvas.training.loop import Session
 from ganvas.training.planning import Plan, Planner
 from ganvas.training.progress import ProgressReporter
 from ganvas.training.speed_check import format_speed_warning
-from ganvas.training.transfer import Origin
 from ganvas.values import to_flag, to_text
 from ganvas.version import __version__
 
@@ -104,7 +103,6 @@ def train(
     preview = config.runtime.preview
     progress = ProgressReporter(Plan.of(config).total, quiet=quiet, critic=critic, preview=preview)
     cost = estimate_cost(config, shape, device)  # it also finds mistakes in the user's own code
-    origin = transfer.find_origin(config)
     with Listeners(listeners if distributed.is_main_process() else (), progress.print) as told:
         with distributed.gradient_group(device, _shared_settings(config, images)):
             distributed.run_on_main(lambda: check_memory(cost))
@@ -118,7 +116,7 @@ def train(
             }
             n = config.runtime.threads or choose_threads(cost)
             run = distributed.run_on_main(
-                lambda: _find_or_create(out, name, new, recipe, config, data, n, origin, progress.print)
+                lambda: _find_or_create(out, name, new, recipe, config, data, n, progress.print)
             )
             with ExitStack() as stack, progress:
                 run = distributed.run_on_main(lambda: _lock_run(run, config, n, stack))
@@ -135,6 +133,7 @@ def train(
                 warning = (
                     format_speed_warning(cost, config, shape, speed) if speed and distributed.is_main_process() else ""
                 )
+                origin = transfer.find_origin(config) if fresh else None
                 session = Session(run, config, images, shape, device, progress, planner, origin, told)
                 session.train(format_cost(cost, config, speed), warning)
         if config.runtime.evaluate_at_end and distributed.is_main_process():
@@ -219,10 +218,12 @@ def plan(
     preset = describe_preset(recipe, config) if device.type == "cpu" else ""
     for note in filter(None, (preset, *images.notes)):
         report(f"Note: {note}")
-    transfer.find_origin(config)
     cost = estimate_cost(config, shape, device)
     check_memory(cost)
     report(format_cost(cost, config, None))
+    if (origin := transfer.find_origin(config)) is not None:
+        for note in transfer.check_fit(config, shape, origin):
+            report(f"  {note}")
     with cpu_threads(config.runtime.threads or choose_threads(cost)), device_errors.explained(config, cost):
         speed = measure_speed(cost, config, shape, device)
     planned, length = config, ""
@@ -290,7 +291,6 @@ def _find_or_create(
     config: TrainConfig,
     data: dict[str, Any],
     threads: int,
-    origin: Origin | None,
     report: Callable[[str], object],
 ) -> Run:
     fingerprint = data["fingerprint"]
@@ -308,7 +308,10 @@ def _find_or_create(
         if same:
             changed = " and ".join(folder.changed_sources(same[0]))
             report(f"Note: {changed} changed since {same[0]} was started, so this is a new run.")
-    lineage = None if origin is None else origin.to_json()
+    lineage = None
+    if (origin := transfer.find_origin(config)) is not None:
+        transfer.check_fit(config, Shape(**data["shape"]), origin)
+        lineage = origin.to_json()
     run = folder.create_run(out, name, recipe, config, data, snapshot.package_versions(), threads, lineage)
     folder.check_same_run(run, config, fingerprint)
     return run

@@ -1,20 +1,22 @@
 """Starts a training from another one: G, D and the average are taken over where their shapes agree.
 
-First and last layers of another size or number of channels are built anew, as in `TrainState.build`. Optimisers start
-fresh. The first layers of D can be frozen: they then keep what they have learned (FreezeD: Mo et al. 2020,
-arXiv 2002.10964).
+First and last layers of another size or number of channels are built anew, as in `TrainState.build`. Lists of layers
+that are longer for larger images are compared from the end that they share (`networks.base`). Optimisers start fresh.
+The first layers of D can be frozen: they then keep what they have learned (FreezeD: Mo et al. 2020, arXiv 2002.10964).
 """
 
+import copy
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from ganvas import networks
 from ganvas.config import Network, TrainConfig, leaves, replace
 from ganvas.config.flags import format_flags
 from ganvas.errors import GanvasError
@@ -36,6 +38,8 @@ from ganvas.runs.folder import Run
 from ganvas.training.state import TrainState
 from ganvas.values import expand_user
 
+Item = TypeVar("Item")
+
 MIN_SHARE = 0.05
 """Of a network's weights must be taken over, or the other training is surely not the one that was meant."""
 
@@ -48,22 +52,30 @@ class Origin:
         path: the run or the snapshot, as it was given.
         file: its state, with G, D and the average; or a snapshot's weights, with the average alone.
         network: the configuration of its networks.
+        size: (height, width) of its images.
         nimg: real images shown to its D.
-        has_d: whether D is there too.
+        shapes: those of the tensors of G, and of D if the file has it, by network and name.
         licence, attribution: of the weights, where they are given under a licence; those made of them keep both.
     """
 
     path: Path
     file: Path
     network: Network
+    size: tuple[int, int]
     nimg: int
-    has_d: bool = False
+    shapes: Mapping[str, Mapping[str, Sequence[int]]]
     licence: str = ""
     attribution: str = ""
 
+    @property
+    def has_d(self) -> bool:
+        """Whether D is there too."""
+        return "D" in self.shapes
+
     def to_json(self) -> dict[str, Any]:
         """The lineage in config.json and card.json: path, kimg, SHA-256 of the file; with a licence, that too."""
-        digest = hashlib.sha256(self.file.read_bytes()).hexdigest()
+        with self.file.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
         given = {"licence": self.licence, "attribution": self.attribution} if self.licence else {}
         return {"from": str(self.path), "kimg": self.nimg / 1000, "sha256": digest, **given}
 
@@ -107,53 +119,164 @@ def find_origin(config: TrainConfig) -> Origin | None:
 
 def _of_run(run: Run) -> Origin:
     if run.state_file.exists():
-        nimg = state_metadata.read_metadata(run.state_file)["nimg"]
+        nimg, size = state_metadata.read_metadata(run.state_file)["nimg"], _size(run.metadata["data"]["shape"])
         licence, attribution = licence_of(run.metadata.get("lineage"))
-        return Origin(run.path, run.state_file, run.config.network, nimg, True, licence, attribution)
+        shapes = _read_shapes(run.state_file)
+        return Origin(run.path, run.state_file, run.config.network, size, nimg, shapes, licence, attribution)
     if not run.snapshots:
         raise GanvasError(f"{run.path} has no snapshot yet.", fix="wait for its first one, or name another run.")
     return _of_snapshot(run.path, run.latest_snapshot)
 
 
 def _of_snapshot(path: Path, snapshot: Path) -> Origin:
-    read_weight_shapes(snapshot)
-    card = read_card(snapshot)
-    network = read_network(snapshot, card)
-    return Origin(path, weights_file(snapshot), network, card["nimg"], False, *licence_of(card))
+    shapes, card = {"G": read_weight_shapes(snapshot)}, read_card(snapshot)
+    network, size = read_network(snapshot, card), _size(card["shape"])
+    return Origin(path, weights_file(snapshot), network, size, card["nimg"], shapes, *licence_of(card))
+
+
+def _read_shapes(state: Path) -> dict[str, dict[str, Sequence[int]]]:
+    """The shapes of the tensors of G and D in a state file, of which only the header is read."""
+    with state_metadata.open_state(state, "pt") as file:
+        shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
+    return {part: _part_of(shapes, part) for part in ("G", "D")}
+
+
+def _part_of(tensors: Mapping[str, Item], part: str) -> dict[str, Item]:
+    """Those of one network, without its name in front of theirs."""
+    return {name.removeprefix(f"{part}/"): item for name, item in tensors.items() if name.startswith(f"{part}/")}
+
+
+def _size(shape: Mapping[str, int]) -> tuple[int, int]:
+    return shape["height"], shape["width"]
 
 
 def like_origin(config: TrainConfig) -> TrainConfig:
-    """The configuration with the origin's value of each knob of the networks that it leaves open."""
-    origin = find_origin(config)
+    """The configuration with the origin's value of each knob of the networks that it leaves open.
+
+    That of a run leaves none open: it is resumed also where its origin is not there any more.
+    """
+    own = dict(leaves(config.network))
+    origin = find_origin(config) if None in own.values() else None
     if origin is None:
         return config
-    theirs, own = dict(leaves(origin.network)), dict(leaves(config.network))
+    theirs = dict(leaves(origin.network))
     return replace(config, **{name: theirs[name] for name, value in own.items() if value is None and name in theirs})
 
 
-def differing_knobs(config: TrainConfig, origin: Origin) -> str:
-    """A sentence about knobs of the networks that are set otherwise than the origin's, whose layers are built anew."""
+@dataclass(frozen=True)
+class Fit:
+    """What a network takes over from a saved one.
+
+    Attributes:
+        names: its tensors that are taken over -> their names in the saved network.
+        taken, total: numbers of weights.
+        new: its layers with weights that are not taken over.
+    """
+
+    names: Mapping[str, str]
+    taken: int
+    total: int
+    new: tuple[str, ...]
+
+    @classmethod
+    def of(cls, network: nn.Module, saved: Mapping[str, Sequence[int]]) -> "Fit":
+        """Compares a network with the shapes of the tensors of a saved one of its family, by their names."""
+        own = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+        lists = getattr(network, "matched_at_end", ())
+        shifts = {layers: _length(own, layers) - _length(saved, layers) for layers in lists}
+        names = {new: name for name, shape in saved.items() if own.get(new := _renumber(name, shifts)) == tuple(shape)}
+        weights = dict(network.named_parameters())
+        new = dict.fromkeys(_layer_of(name) or name for name in weights if name not in names)
+        for bias in [name for name in names if name.endswith(".bias") and _layer_of(name) in new]:
+            del names[bias]  # it is of other weights
+        taken = sum(weight.numel() for name, weight in weights.items() if name in names)
+        return cls(names, taken, sum(weight.numel() for weight in weights.values()), tuple(new))
+
+    def describe(self, title: str, origin: Origin) -> str:
+        """A sentence: how many weights are taken over, and which layers are new."""
+        more = f" and {len(self.new) - 6} more" if len(self.new) > 6 else ""
+        rest = f"; new: {', '.join(self.new[:6])}{more}" if self.new else ""
+        return f"{title}: {self.taken:,} of {self.total:,} weights from {origin.path}{rest}."
+
+
+def _length(names: Iterable[str], layers: str) -> int:
+    """One more than the last number with a tensor in a list of layers."""
+    return 1 + max((int(name.split(".")[1]) for name in names if name.startswith(f"{layers}.")), default=-1)
+
+
+def _renumber(name: str, shifts: Mapping[str, int]) -> str:
+    """The name that a saved tensor has in a network whose lists of layers are longer by `shifts`."""
+    layers, *rest = name.split(".")
+    return ".".join([layers, str(int(rest[0]) + shifts[layers]), *rest[1:]]) if layers in shifts else name
+
+
+def check_fit(config: TrainConfig, shape: Shape, origin: Origin) -> list[str]:
+    """What a new training takes over and freezes, in sentences; only shapes are compared.
+
+    Raises:
+        GanvasError: next to nothing fits, or new layers would be frozen.
+    """
+    generator, discriminator = networks.build(config.network, shape)
+    if config.loss.spectral_norm:
+        networks.apply_spectral_norm(discriminator)
+    own = {"G": generator, "D": discriminator}
+    fits = {title: Fit.of(own[title], shapes) for title, shapes in origin.shapes.items()}
+    difference = _describe_difference(config, shape, origin)
+    for title, fit in fits.items():
+        if fit.taken < MIN_SHARE * fit.total:
+            raise GanvasError(
+                f"Only {fit.taken:,} of {fit.total:,} weights of {title} fit those of {origin.path}.",
+                expected="networks of the same widths, both with --spectral-norm or both without",
+                fix=difference,
+            )
+    if config.transfer.freeze_d:
+        frozen = freeze_first_layers(discriminator, config.transfer.freeze_d, shape, torch.device("cpu"))
+        if new := [layer for layer in frozen if layer in fits["D"].new]:
+            raise GanvasError(
+                f"--freeze-d {config.transfer.freeze_d} would freeze {', '.join(new)} of D, which {origin.path} lacks.",
+                expected="first layers that have learned something: random ones would stay random",
+                fix=difference or "leave --freeze-d out.",
+            )
+    return _describe(fits, difference, origin)
+
+
+def _describe(fits: Mapping[str, Fit], difference: str, origin: Origin) -> list[str]:
+    notes = [difference] if difference and any(fit.new for fit in fits.values()) else []
+    notes += [fit.describe(title, origin) for title, fit in fits.items()]
+    if not origin.has_d:
+        notes.append(f"{origin.path} is a snapshot, without D: D is untrained. A run folder has both.")
+    return notes
+
+
+def _describe_difference(config: TrainConfig, shape: Shape, origin: Origin) -> str:
+    """What to set as in the origin so that more layers would fit; empty if nothing is known."""
     theirs, own = dict(leaves(origin.network)), dict(leaves(config.network))
-    other = {name: theirs[name] for name, value in own.items() if theirs.get(name, value) != value}
-    return f"Its networks were made with {format_flags(other)}: with these more layers would fit." if other else ""
+    other = {name: theirs[name] for name, value in own.items() if theirs.get(name, value) != value and name != "growth"}
+    if other:
+        return f"Its networks were made with {format_flags(other)}: with these more layers would fit."
+    if origin.size != (shape.height, shape.width):
+        height, width = origin.size
+        return f"Its images have {height}×{width} pixels: with --resolution {height}x{width} more layers would fit."
+    return ""
 
 
+@torch.no_grad()
 def take_over(state: TrainState, origin: Origin) -> list[str]:
     """Copies into a new training's networks what fits of another's; what was taken and what not, in sentences.
 
     Raises:
-        GanvasError: the file is damaged, or next to nothing of it fits.
+        GanvasError: the file is damaged.
     """
     tensors = checkpoint.load(origin.file)[0] if origin.has_d else _as_state(load_file(origin.file))
-    notes = [note for note in [differing_knobs(state.config, origin)] if note]
-    for name, network in (("G", state.game.G), ("D", state.game.D), ("ema", state.g_ema)):
-        saved = {key.removeprefix(f"{name}/"): value for key, value in tensors.items() if key.startswith(f"{name}/")}
-        if saved:
-            note = _copy_matching(network, saved, origin, name, state.config)
-            notes += [note] if name != "ema" else []
-    if not origin.has_d:
-        notes.append(f"{origin.path} is a snapshot, without D: D is untrained. A run folder has both.")
-    return notes
+    fits: dict[str, Fit] = {}
+    for part, network in (("G", state.game.G), ("D", state.game.D), ("ema", state.g_ema)):
+        if saved := _part_of(tensors, part):
+            own = network.state_dict()
+            fits[part] = Fit.of(network, {name: value.shape for name, value in saved.items()})
+            for name, other in fits[part].names.items():
+                own[name].copy_(saved[other])
+    del fits["ema"]
+    return _describe(fits, _describe_difference(state.config, state.game.G.shape, origin), origin)
 
 
 def _as_state(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -161,64 +284,47 @@ def _as_state(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {f"{part}/{name}": value for name, value in weights.items() for part in ("G", "ema")}
 
 
-@torch.no_grad()
-def _copy_matching(
-    network: nn.Module, saved: Mapping[str, Tensor], origin: Origin, title: str, config: TrainConfig
-) -> str:
-    own = network.state_dict()
-    fitting = {name for name, value in own.items() if name in saved and saved[name].shape == value.shape}
-    weights = dict(network.named_parameters())
-    taken = sum(weights[name].numel() for name in fitting & weights.keys())
-    total = sum(weight.numel() for weight in weights.values())
-    if taken < MIN_SHARE * total:
-        raise GanvasError(
-            f"Only {taken:,} of {total:,} weights of {title} fit those of {origin.path}.",
-            expected="networks of the same widths",
-            fix=differing_knobs(config, origin) or "train at the size of its images.",
-        )
-    for name in fitting:
-        own[name].copy_(saved[name])
-    new = sorted({name.rpartition(".")[0] or name for name in weights.keys() - fitting})
-    rest = f"; new: {', '.join(new[:6])}{f' and {len(new) - 6} more' if len(new) > 6 else ''}" if new else ""
-    return f"{title}: {taken:,} of {total:,} weights from {origin.path}{rest}."
+def freeze_first_layers(discriminator: nn.Module, n: int, shape: Shape, device: torch.device) -> list[str]:
+    """Freezes the first n layers that an image passes in D at its full size, and the norms between them.
 
+    Layers are those with a weight of two or more dimensions. Of a projected D the first ones are those of the head on
+    the finest map.
 
-def freeze_first_layers(discriminator: nn.Module, n: int, shape: Shape, device: torch.device) -> str:
-    """Freezes the first n layers with weights that an image passes in D; which ones, in a sentence.
+    Returns:
+        Their names.
 
     Raises:
         GanvasError: D has no n layers beside its last one.
     """
-    names = _layers_in_order(discriminator, shape, device)
-    if n >= len(names):
+    modules = _modules_in_order(discriminator, shape, device)
+    weights = {_layer_of(name) for name, weight in discriminator.named_parameters() if weight.dim() > 1}
+    layers = [name for name in modules if name in weights]
+    if n >= len(layers):
         raise GanvasError(
-            f"--freeze-d is {n}, and D has {len(names)} layers with weights.",
-            expected=f"at most {len(names) - 1}: the last one must learn",
+            f"--freeze-d is {n}, and D has {len(layers)} layers with weights.",
+            expected=f"at most {len(layers) - 1}: the last one must learn",
         )
+    frozen = modules[: modules.index(layers[n])]
     for name, weight in discriminator.named_parameters():
-        if _layer_of(name) in names[:n]:
+        if _layer_of(name) in frozen:
             weight.requires_grad_(False)
-    return f"Frozen in D: {', '.join(names[:n])}."
+    return layers[:n]
 
 
-def _layers_in_order(discriminator: nn.Module, shape: Shape, device: torch.device) -> list[str]:
-    """The names of D's layers that have weights, in the order in which an image passes them."""
+def _modules_in_order(discriminator: nn.Module, shape: Shape, device: torch.device) -> list[str]:
+    """The names of D's innermost modules with parameters, in the order in which an image passes them at full size."""
     order: dict[str, None] = {}
-    layers = {_layer_of(name) for name, _ in discriminator.named_parameters()}
-    hooks = [
-        module.register_forward_pre_hook(lambda *_, name=name: order.setdefault(name))
-        for name, module in discriminator.named_modules()
-        if name in layers
-    ]
+    names = {_layer_of(name) for name, _ in discriminator.named_parameters()} - {""}
+    names = {name for name in names if not any(other.startswith(f"{name}.") for other in names)}
+    grown: Any = copy.deepcopy(discriminator).eval()
+    if hasattr(grown, "grow"):
+        grown.grow(1.0)
+    for name, module in grown.named_modules():
+        if name in names:
+            module.register_forward_pre_hook(lambda *_, name=name: order.setdefault(name))
     labels = torch.zeros(2, dtype=torch.long, device=device) if shape.classes else None
-    training = discriminator.training
-    try:
-        with torch.no_grad(), torch.random.fork_rng():
-            discriminator.eval()(discriminator.d_input(torch.zeros(2, *shape[:3], device=device)), labels)  # type: ignore[operator]
-    finally:
-        discriminator.train(training)
-        for hook in hooks:
-            hook.remove()
+    with torch.no_grad(), torch.random.fork_rng():
+        grown(grown.d_input(torch.zeros(2, *shape[:3], device=device)), labels)
     return list(order)
 
 
