@@ -40,8 +40,8 @@ from ganvas.values import expand_user
 
 Item = TypeVar("Item")
 
-MIN_SHARE = 0.05
-"""Of a network's weights must be taken over, or the other training is surely not the one that was meant."""
+MIN_SHARE = 0.25
+"""Of a network's layers must be taken over, or the other training is surely not the one that was meant."""
 
 
 @dataclass(frozen=True)
@@ -170,12 +170,14 @@ class Fit:
     Attributes:
         names: its tensors that are taken over -> their names in the saved network.
         taken, total: numbers of weights.
-        new: its layers with weights that are not taken over.
+        layers: its layers with a weight of two or more dimensions.
+        new: its layers and norms with weights that are not taken over.
     """
 
     names: Mapping[str, str]
     taken: int
     total: int
+    layers: frozenset[str]
     new: tuple[str, ...]
 
     @classmethod
@@ -190,7 +192,8 @@ class Fit:
         for bias in [name for name in names if name.endswith(".bias") and _layer_of(name) in new]:
             del names[bias]  # it is of other weights
         taken = sum(weight.numel() for name, weight in weights.items() if name in names)
-        return cls(names, taken, sum(weight.numel() for weight in weights.values()), tuple(new))
+        layers = frozenset(_layer_of(name) or name for name, weight in weights.items() if weight.dim() > 1)
+        return cls(names, taken, sum(weight.numel() for weight in weights.values()), layers, tuple(new))
 
     def describe(self, title: str, origin: Origin) -> str:
         """A sentence: how many weights are taken over, and which layers are new."""
@@ -223,9 +226,10 @@ def check_fit(config: TrainConfig, shape: Shape, origin: Origin) -> list[str]:
     fits = {title: Fit.of(own[title], shapes) for title, shapes in origin.shapes.items()}
     difference = _describe_difference(config, shape, origin)
     for title, fit in fits.items():
-        if fit.taken < MIN_SHARE * fit.total:
+        fitting = len(fit.layers.difference(fit.new))
+        if fitting < MIN_SHARE * len(fit.layers):
             raise GanvasError(
-                f"Only {fit.taken:,} of {fit.total:,} weights of {title} fit those of {origin.path}.",
+                f"Only {fitting} of {len(fit.layers)} layers of {title} fit those of {origin.path}.",
                 expected="networks of the same widths, both with --spectral-norm or both without",
                 fix=difference,
             )
