@@ -24,6 +24,8 @@ from ganvas.errors import GanvasError
 few_examples = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 sides = st.integers(8, 12)
 
+DIGITS28_SHA256 = "ceff00d75c7eb1d13636bf77b4787f5e474e0c8720711f5a7d05c8fbf49e79a7"
+
 
 def bright(shape) -> st.SearchStrategy[np.ndarray]:
     """Images whose numbers are certainly in 0..255: one pixel is white."""
@@ -119,7 +121,8 @@ def test_digits_is_built_in_and_has_a_test_split():
 
 def test_digits28_is_built_in_and_balanced():
     card = resources.files("ganvas.data").joinpath("DIGITS28.md").read_text("utf-8")
-    assert hashlib.sha256(DIGITS28.read_bytes()).hexdigest() in card
+    assert hashlib.sha256(DIGITS28.read_bytes()).hexdigest() == DIGITS28_SHA256
+    assert DIGITS28_SHA256 in card
     train, test = open_data("digits28"), open_data("digits28", split="test")
     assert train.images.shape == (10_000, 1, 28, 28)
     assert test.images.shape == (2_000, 1, 28, 28)
