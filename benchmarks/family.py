@@ -14,10 +14,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-import torch
 from minutes import GRID, ROOT, grid_scale, measure
 from minutes_parts.cells import SHEET, Cell
-from minutes_parts.methods import BEFORE, THREADS
+from minutes_parts.methods import BEFORE
 from minutes_parts.sets import SETS
 from PIL import Image, ImageDraw, ImageFont
 
@@ -93,7 +92,6 @@ def main() -> None:
     if not arguments.table:
         if arguments.data is None:
             parser.error("--data, or GANVAS_TEST_DATA, must name the data folder")
-        torch.set_num_threads(THREADS)
         cells = [cell_of(recipe) for recipe in arguments.only]
         if arguments.before:
             cells += [cell_of(recipe, before=True) for recipe in arguments.only if recipe in BEFORE]

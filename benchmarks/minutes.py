@@ -1,9 +1,10 @@
 """Quality against time: how good are pictures after some minutes on two CPU cores? `fast`, its rivals, two tutorials.
 
-A cell is one training of one method on one set, for some minutes by the clock, from one seed, on two threads and in a
-process of its own. At marks of its time 2,000 pictures are kept: of recipes, those of the seeds 0 to 1999 by the
-average of G in the snapshot nearest to the mark. They are judged afterwards (benchmarks/minutes_parts/judges.py).
-A complete cell is one file, RESULTS/SET-METHOD-MINUTES-SEED.json, and is skipped; an interrupted one starts anew.
+A cell is one training of one method on one set, for some minutes by the clock, from one seed, on two threads (one on
+the sets of transfers) and in a process of its own. At marks of its time 2,000 pictures are kept: of recipes, those of
+the seeds 0 to 1999 by the average of G in the snapshot nearest to the mark. They are judged afterwards
+(benchmarks/minutes_parts/judges.py). A complete cell is one file, RESULTS/SET-METHOD-MINUTES-SEED.json, and is skipped;
+an interrupted one starts anew.
 
     python benchmarks/minutes.py --list                       # what is there, what is missing, what it would take
     python benchmarks/minutes.py --set kaokore --method fast  # the planned cells that fit; --only 'mnist-*' likewise
@@ -11,7 +12,8 @@ A complete cell is one file, RESULTS/SET-METHOD-MINUTES-SEED.json, and is skippe
     python benchmarks/minutes.py --report                     # writes docs/reports/minutes from the cells that exist
 
 The data folder (--data, or GANVAS_TEST_DATA) holds kaokore-faces-128.zip, cifar10-train.zip, mnist/ with the four IDX
-files, and weights/ with the two judges' weights. Nothing else should run meanwhile: the load is part of the result.
+files, and weights/ with the two judges' weights. Nothing else should run meanwhile: the load is part of the result. On
+two cores two cells of one thread may run at a time, of different sets.
 """
 
 import argparse
@@ -52,6 +54,7 @@ def open_panel(set_name: str, data: Path) -> Panel:
 
 def measure(cell: Cell, data: Path, results: Path, work: Path) -> dict[str, Any]:
     """Trains, samples, judges, and writes the cell's file."""
+    torch.set_num_threads(SETS[cell.set_name].threads)  # of the judges
     panel = open_panel(cell.set_name, data)
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
@@ -72,7 +75,7 @@ def measure(cell: Cell, data: Path, results: Path, work: Path) -> dict[str, Any]
     result = {
         "set": cell.set_name, "method": cell.method, "minutes": cell.minutes, "seed": cell.seed,
         "protocol": {
-            "command": command, "threads": methods.THREADS, "generated": GENERATED,
+            "command": command, "threads": panel.pictures.threads, "generated": GENERATED,
             "reals": len(panel.pictures.reals), "trained on": len(panel.pictures.train), "judges": JUDGES,
         },
         "machine": machine | {
@@ -144,7 +147,6 @@ def main() -> None:
         parser.error("no planned cell fits; --list shows them, and all four options together name any cell")
     if arguments.data is None:
         parser.error("--data, or GANVAS_TEST_DATA, must name the data folder")
-    torch.set_num_threads(methods.THREADS)
     for number, cell in enumerate(cells, 1):
         if cell.file(arguments.results).exists():
             print(f"{cell.name} is there")

@@ -26,7 +26,7 @@ def make_result(method: str, minutes: float, seed: int, values: dict[float, floa
     ]  # fmt: skip
     return {
         "set": "kaokore", "method": method, "minutes": minutes, "seed": seed,
-        "protocol": {"command": f"{method} --batch 16", "trained on": 2000, "reals": 2000},
+        "protocol": {"command": f"{method} --batch 16", "threads": 2, "trained on": 2000, "reals": 2000},
         "machine": {"cores": 2, "processor": "a CPU", "load before": 0.1 + seed},
         "floors": {"VGG-19": 3.0, "SqueezeNet": 384.0, "eye": 0.077},
         "marks": marks, "grids": {f"{minutes:g}": f"grids/kaokore-{method}-{minutes:g}-{seed}.webp"},

@@ -1,6 +1,6 @@
 """The methods: recipes of this package through its command line, and two tutorials' networks and loops.
 
-Each trains in a process of its own on two threads. What it has drawn is collected afterwards, mark by mark.
+Each trains in a process of its own on the threads of its set. What it has drawn is collected afterwards, mark by mark.
 """
 
 import json
@@ -25,7 +25,6 @@ from ganvas.recipes import RECIPES, differing_knobs
 from ganvas.runs.card import read_card
 from ganvas.runs.log import read_jsonl
 
-THREADS = 2
 MARKS = (1, 2, 3, 5, 7.5, 10, 15, 20, 30)
 """Minutes after which pictures are judged, besides the end."""
 
@@ -122,8 +121,9 @@ def _teach_origin(method: str, pictures: Pictures, work: Path) -> Path:
         np.save(kept / "pictures.npy", pictures.origin)
         recipe, knobs = OF_RECIPES[method], _knobs(method, pictures, ORIGIN_MINUTES)
         command = [sys.executable, "-m", "ganvas", "train", recipe, "--data", str(kept / "pictures.npy"), *knobs]
-        length = ["--minutes", f"{ORIGIN_MINUTES}", "--threads", str(THREADS), "--evaluate-every", "0", "--quiet"]
-        _run([*command, *length, "--out", str(kept), "--name", "run"], work)
+        length = ["--minutes", f"{ORIGIN_MINUTES}", "--threads", str(pictures.threads)]
+        quiet = ["--evaluate-every", "0", "--quiet", "--out", str(kept), "--name", "run"]
+        _run([*command, *length, *quiet], work, pictures.threads)
     return kept / "run"
 
 
@@ -144,7 +144,8 @@ def _train_tutorial(method: str, pictures: Pictures, minutes: float, seed: int, 
     np.save(work / "pictures.npy", pictures.train)
     script = Path(__file__).with_name(TUTORIALS[method])
     marks = [f"{mark:g}" for mark in marks_within(minutes)]
-    _run([str(python), str(script), str(work / "pictures.npy"), str(work), str(seed), *marks], work)
+    command = [str(python), str(script), str(work / "pictures.npy"), str(work), str(seed), *marks]
+    _run(command, work, pictures.threads)
     drawn = [
         Drawn(**line, load_pictures=lambda line=line: np.load(work / f"{line['minutes']:g}.npy"))
         for line in read_jsonl(work / "marks.jsonl")
@@ -157,7 +158,7 @@ def _train_recipe(
 ) -> tuple[str, list[Drawn]]:
     recipe, knobs = OF_RECIPES[method], [*_knobs(method, pictures, minutes), *(begin or [])]
     command = [sys.executable, "-m", "ganvas", "train", recipe]
-    options = [*_data_options(pictures, work), *knobs, "--seed", str(seed), "--threads", str(THREADS)]
+    options = [*_data_options(pictures, work), *knobs, "--seed", str(seed), "--threads", str(pictures.threads)]
     length = ["--minutes", f"{minutes:g}"]
     dry_run = subprocess.run([*command, *options, *length, "--dry-run", "--json"], capture_output=True, text=True)
     if dry_run.returncode:
@@ -166,7 +167,7 @@ def _train_recipe(
     interval = str(max(1, round(kimg_per_minute / SNAPSHOTS_PER_MINUTE)))
     every = ["--snapshot-kimg", interval, "--keep-kimg", interval, "--evaluate-every", "0"]
     quiet = ["--no-plot", "--quiet", "--out", str(work), "--name", "run"]
-    cpu = _run([*command, *options, *length, *every, *quiet], work)
+    cpu = _run([*command, *options, *length, *every, *quiet], work, pictures.threads)
     return " ".join([recipe, *knobs, *length]), list(_choose_snapshots(ganvas.Run(work / "run"), minutes, cpu))
 
 
@@ -207,9 +208,9 @@ def nearest_each_once(wanted: list[float], times: list[float]) -> list[tuple[int
     return [*pairs, (len(wanted) - 1, len(times) - 1)]
 
 
-def _run(command: list[str], work: Path) -> list[tuple[float, float]]:
+def _run(command: list[str], work: Path, threads: int) -> list[tuple[float, float]]:
     """Runs it to its end; returns its CPU seconds at many moments, (time, CPU seconds)."""
-    environment = {**os.environ, "OMP_NUM_THREADS": str(THREADS)}
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     cpu = []
     with (work / "log.txt").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)

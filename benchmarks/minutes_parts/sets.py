@@ -21,6 +21,7 @@ class PictureSet:
         digits: a classifier can be trained on it that counts what is drawn.
         classes: train on the classes whose names fit this pattern alone.
         taught_on: methods "…-from" start with networks that were taught on these classes.
+        threads: of a training on it. Cells of one thread may be measured as many at a time as there are cores.
     """
 
     path: str
@@ -30,6 +31,7 @@ class PictureSet:
     digits: bool = False
     classes: str | None = None
     taught_on: str | None = None
+    threads: int = 2
 
 
 SETS = {
@@ -39,8 +41,8 @@ SETS = {
     "cifar10": PictureSet("cifar10-train.zip"),
     "cifar10-conditional": PictureSet("cifar10-train.zip", conditional=True),
     "mnist": PictureSet("mnist", digits=True),
-    "kaokore-women": PictureSet("kaokore-faces-128.zip", "64", classes="female-*", taught_on="male-*"),
-    "mnist-5-9": PictureSet("mnist", classes="[5-9]", taught_on="[0-4]"),
+    "kaokore-women": PictureSet("kaokore-faces-128.zip", "64", classes="female-*", taught_on="male-*", threads=1),
+    "mnist-5-9": PictureSet("mnist", classes="[5-9]", taught_on="[0-4]", threads=1),
 }
 
 
@@ -56,6 +58,7 @@ class Pictures:
         held_out: pictures that are not trained on, where only few are.
         is_part: whether `train` is a part of the source.
         origin: what the networks of methods "…-from" are taught on first.
+        threads: of a training.
     """
 
     source: Path
@@ -68,6 +71,7 @@ class Pictures:
     held_out: np.ndarray | None
     is_part: bool = False
     origin: np.ndarray | None = None
+    threads: int = 2
 
 
 def open_pictures(name: str, data: Path) -> Pictures:
@@ -87,7 +91,7 @@ def open_pictures(name: str, data: Path) -> Pictures:
     rows = rows[:MAX_REALS]
     return Pictures(
         data / chosen.path, chosen.resolution, chosen.conditional, chosen.digits, images,
-        train, images.images[rows], held_out, train is not images.images, origin,
+        train, images.images[rows], held_out, train is not images.images, origin, chosen.threads,
     )  # fmt: skip
 
 
