@@ -21,10 +21,10 @@ IN_EVERY_TABLE = {"minutes", "seconds", "cpu_seconds", "images", *JUDGES}
 INTRODUCTION = """# Quality against minutes
 
 `python benchmarks/minutes.py` on two threads (one where it says so); from {count} cells, each a training of its own
-from one seed. At marks of a training's time 2,000 generated pictures are compared with 2,000 real ones (or all that there
-are): Fréchet distances, lower is better, to be read beside the row *real against real*, the distance of one half of the
-real pictures to the other. They are no FID. Values are means over seeds ± standard deviation. Seconds are of training
-by the clock: start-up, sampling and judging do not count.
+from one seed. At marks of a training's time 2,000 generated pictures are compared with 2,000 real ones (or all that
+there are): Fréchet distances, lower is better, to be read beside the row *real against real*, the distance of one
+half of the real pictures to the other. They are no FID. Values are means over seeds ± standard deviation. Seconds are
+of training by the clock: start-up, sampling and judging do not count.
 
 - **VGG-19** (relu3_1) and **SqueezeNet** (fire9) were trained on ImageNet's labels, **as the network was that D of
   `fast` looks through**: in part they see what it sees. The **eye** (relu4_2) has learned none of these labels; it has
