@@ -204,13 +204,16 @@ class Fit:
 
 def _length(names: Iterable[str], layers: str) -> int:
     """One more than the last number with a tensor in a list of layers."""
-    return 1 + max((int(name.split(".")[1]) for name in names if name.startswith(f"{layers}.")), default=-1)
+    parts = (name.split(".") for name in names if name.startswith(f"{layers}."))
+    return 1 + max((int(number) for _, number, *_ in parts if number.isdecimal()), default=-1)
 
 
 def _renumber(name: str, shifts: Mapping[str, int]) -> str:
     """The name that a saved tensor has in a network whose lists of layers are longer by `shifts`."""
     layers, *rest = name.split(".")
-    return ".".join([layers, str(int(rest[0]) + shifts[layers]), *rest[1:]]) if layers in shifts else name
+    if layers not in shifts or not rest or not rest[0].isdecimal():
+        return name
+    return ".".join([layers, str(int(rest[0]) + shifts[layers]), *rest[1:]])
 
 
 def check_fit(config: TrainConfig, shape: Shape, origin: Origin) -> list[str]:
