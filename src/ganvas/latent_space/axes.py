@@ -141,8 +141,8 @@ def directions(
     Args:
         run: a run (its newest snapshot), its folder, a snapshot, or what `ganvas.load` gave.
         method: pca or sefa (see the module).
-        n: how many, at most as many as the space has dimensions.
-        seed: of the random latents of pca.
+        n: how many, at most as many as the space has dimensions; of pca in z, where more are hardly fitted, 64.
+        seed: of the random latents of pca; `ganvas sample --direction` and `ganvas directions` take 0.
         device: where to compute.
 
     Raises:

@@ -27,7 +27,7 @@ from ganvas.data.source_types import Unreadable
 from ganvas.display import Displayed, InlineImage, Paragraph, Part, Table
 from ganvas.errors import GanvasError, describe_value
 from ganvas.features.perceptual import PerceptualDistance
-from ganvas.files import to_path
+from ganvas.files import check_writable, to_path
 from ganvas.latent_space.search import Place, Search, SearchStep, Watch
 from ganvas.latents import Latents
 from ganvas.networks import Shape
@@ -87,11 +87,10 @@ class Projection(Displayed):
         for name, words in (("training", "as near as training pictures"), ("held-out", "as near as held-out pictures")):
             if name in self.context and d <= self.context[name].max():
                 return f"distance {d:.3f}: {words}"
-        other = self.context["other kinds"]
-        return f"distance {d:.3f}: " + (
-            "farther than its own kind, nearer than pictures of other kinds" if d < other.min() else
-            "as far as pictures of other kinds: it cannot draw this"
-        )  # fmt: skip
+        if d >= self.context["other kinds"].min():
+            return f"distance {d:.3f}: as far as pictures of other kinds: it cannot draw this"
+        own = "" if len(self.context) == 1 else "farther than its own kind, "
+        return f"distance {d:.3f}: {own}nearer than pictures of other kinds"
 
     def sheet(self) -> Image.Image:
         """One column a photo: the photo, what was found, and their difference (grey where they are equal)."""
@@ -107,8 +106,7 @@ class Projection(Displayed):
         Raises:
             GanvasError: they cannot be written.
         """
-        folder = to_path(folder, "a folder")
-        files = [folder / "projection.png", folder / "latents.npz", folder / "search.webp"]
+        files = check_folder(folder)
         image_io.save_image(self.sheet(), files[0])
         self.latents.save(files[1])
         columns = min(8, len(self.targets))
@@ -134,6 +132,19 @@ class Projection(Displayed):
         for note in self.notes:
             yield Paragraph(note, "dim")
         yield InlineImage(self.sheet(), "")
+
+
+def check_folder(folder: Path | str) -> list[Path]:
+    """The files that `Projection.save` writes to a folder.
+
+    Raises:
+        GanvasError: they cannot be written there.
+    """
+    folder = to_path(folder, "a folder")
+    files = [folder / "projection.png", folder / "latents.npz", folder / "search.webp"]
+    for file in files:
+        check_writable(file)
+    return files
 
 
 @default_state()
