@@ -414,10 +414,44 @@ def test_a_film_without_pyav_and_one_too_large_are_refused(tmp_path: Path, monke
     with pytest.raises(GanvasError, match="PyAV"):
         save_animation(frames, tmp_path / "a.mp4")
     monkeypatch.setattr(animation, "MAX_PIXELS", 3 * 64 * 64)
-    with pytest.raises(GanvasError, match="too much memory"):
-        save_animation(frames, tmp_path / "a.gif")
+    for name in ("a.gif", "a.webp", "a.png"):
+        with pytest.raises(GanvasError, match="too much memory"):
+            save_animation(frames, tmp_path / name)
+    with pytest.raises(GanvasError, match="at most 50 of a GIF"):
+        save_animation(frames, tmp_path / "a.gif", fps=51)
+    with pytest.raises(GanvasError, match="too large"):
+        save_animation([np.zeros((1, 8, 100), np.uint8)], tmp_path / "a.webp", scale=200)
+    for scale in (0, 257):
+        with pytest.raises(GanvasError, match="--scale is"):
+            save_animation(frames, tmp_path / "a.webp", scale=scale)
     assert not list(tmp_path.iterdir())
-    assert save_animation(frames, tmp_path / "a.webp") == 5
+
+
+def test_frames_of_a_film_are_enlarged(tmp_path: Path) -> None:
+    sizes = {}
+    for scale in (None, 1, 3):
+        save_animation([np.zeros((1, 8, 16), np.uint8)], tmp_path / "a.png", scale=scale)
+        with Image.open(tmp_path / "a.png") as film:
+            sizes[scale] = film.size
+    assert sizes == {None: (64, 32), 1: (16, 8), 3: (48, 24)}
+
+
+def test_a_film_of_a_search_fits_into_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ganvas import animation
+    from ganvas.latent_space import projection
+
+    monkeypatch.setattr(animation, "MAX_PIXELS", 10 * 512 * 128)
+    monkeypatch.setattr(projection, "MAX_PIXELS", 10 * 512 * 128)
+    n = 12
+    pixels = [np.full((n, 1, 64, 64), 6 * i, np.uint8) for i in range(40)]
+    latents = ganvas.load("pretrained:digits").latents(range(n))
+    names = tuple(map(str, range(n)))
+    found = projection.Projection(pixels[0], pixels[-1], latents, np.zeros(n), {}, pixels, names, "eye", (), 0.0)
+    found.save(tmp_path)
+    with Image.open(tmp_path / "search.webp") as film:
+        assert film.size == (8 * 64, 2 * 64)
+        film.seek(getattr(film, "n_frames", 1) - 1)
+        assert np.asarray(film.convert("L"))[-1, -1] == 6 * 39
 
 
 @pytest.mark.parametrize("packed", [False, True])

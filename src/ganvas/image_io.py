@@ -13,6 +13,8 @@ from ganvas.files import atomic_file, check_writable, make_folder
 MIN_CELL_SIZE = 64
 """Smaller images, in pixels, are enlarged by a whole factor without smoothing."""
 
+MAX_SCALE = 256
+
 MAX_GRID_SIDE = 65_500
 MAX_GRID_PIXELS = 2**28
 """The largest grid: JPEG stores no longer side, and this many RGB pixels need 800 MB of memory."""

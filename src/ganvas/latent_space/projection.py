@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 from ganvas import image_io, sampling, user_code
-from ganvas.animation import save_animation
+from ganvas.animation import MAX_PIXELS, save_animation
 from ganvas.data import DataOptions, decoding, open_images
 from ganvas.data.decoding import Fit
 from ganvas.data.imageset import ImageSet
@@ -45,6 +45,9 @@ STEPS = 240
 
 MAX_STEPS = 100_000
 MAX_PHOTOS = 64
+FILM_PHOTOS, FILM_HELD = 8, 15
+"""Photos in the film of a search, and frames for which its end is shown."""
+
 MAX_SEED = 2**63 - 1 - 2**16
 """The candidates have the seeds that follow."""
 
@@ -103,15 +106,18 @@ class Projection(Displayed):
     def save(self, folder: Path | str) -> list[Path]:
         """Writes projection.png, latents.npz (for `ganvas sample --latents`) and search.webp, a film of the search.
 
+        The film has the first eight photos, and fewer pictures of the search where these are so large that it would
+        take too much memory.
+
         Raises:
             GanvasError: they cannot be written.
         """
         files = check_folder(folder)
         image_io.save_image(self.sheet(), files[0])
         self.latents.save(files[1])
-        columns = min(8, len(self.targets))
-        frames = (_beside(self.targets, frame, columns) for frame in [*self.frames, *[self.found] * 15])
-        save_animation(frames, files[2], fps=15)
+        frames = [*self.frames, *[self.found] * FILM_HELD]
+        step = -(-len(frames) * _beside(self.targets, self.found)[0].size // MAX_PIXELS)
+        save_animation((_beside(self.targets, frame) for frame in frames[::-step][::-1]), files[2], fps=15)
         return files
 
     def to_json(self) -> dict[str, Any]:
@@ -313,8 +319,7 @@ def _other_kinds(shape: Shape, n: int) -> np.ndarray:
     return np.stack(pieces)
 
 
-def _beside(targets: np.ndarray, frame: np.ndarray, columns: int) -> np.ndarray:
+def _beside(targets: np.ndarray, frame: np.ndarray) -> np.ndarray:
     """A frame of the film, uint8 [c h w]: the photos above what is drawn."""
-    rows = [of[i : i + columns] for i in range(0, len(targets), columns) for of in (targets, frame)]
-    padded = [np.pad(row, ((0, columns - len(row)), (0, 0), (0, 0), (0, 0)), constant_values=255) for row in rows]
-    return np.concatenate([np.concatenate(list(row), axis=2) for row in padded], axis=1)
+    rows = [np.concatenate(list(of[:FILM_PHOTOS]), axis=2) for of in (targets, frame)]
+    return np.concatenate(rows, axis=1)
