@@ -1,7 +1,9 @@
 """The latent space: styles of every family, latents in files, the place of a photo, directions, walks, films."""
 
+import dataclasses
 import math
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -185,6 +187,13 @@ def test_latents_of_other_programs_and_other_generators(run: Run, tmp_path: Path
     for name in ("text.npz", "objects.npy", "missing.npz"):
         with pytest.raises(GanvasError, match="has no latents"):
             load_latents(tmp_path / name)
+    np.savez(tmp_path / "one.npz", z=z[0], labels=np.array([2]))
+    labels = load_latents(tmp_path / "one.npz").labels
+    assert labels is not None
+    assert labels.tolist() == [2]
+    np.save(tmp_path / "large.npy", z * 1e300)
+    with pytest.raises(GanvasError, match="not finite in float32"):
+        load_latents(tmp_path / "large.npy")
     with pytest.raises(GanvasError, match="ends in"):
         sampler.latents([0]).save(tmp_path / "x.txt")
 
@@ -317,10 +326,117 @@ def test_walks_end_where_they_begin_or_at_the_last() -> None:
         (["--latents", "a.npz"], "has no latents", 1),
         (["--video", "a.webp", "--fps", "0"], "--fps is 0", 1),
         (["--save-latents", "a.txt"], "ends in .npz", 1),
+        (["--latents", "a.npz", "--label", "1"], "--latents and --label were given together", 2),
+        (["--latents", "a.npz", "--class", "1"], "--latents and --label were given together", 2),
+        (["--latents", "a.npz", "--truncation", "0.7"], "--latents and --truncation were given together", 2),
+        (["--frames", "25"], "--frames is of --video, which is missing", 2),
+        (["--easing", "smooth"], "--easing is of --video", 2),
+        (["--no-loop"], "--no-loop is of --video", 2),
+        (["--fps", "25"], "--fps is of --video", 2),
+        (["--seeds", ""], "'' is not a list of seeds", 1),
+        (["--direction", ""], "--direction is ''", 1),
+        (["--direction", "0", "--amount", ""], "--amount is ''", 1),
+        (["--move", ""], "--move has ''", 1),
+        (["--mix", ""], "'' is not a list of seeds", 1),
+        (["--video", "a.webp", "--seeds", ""], "'' is not a list of seeds", 1),
+        (["--video", "a.webp", "--scale", "0"], "--scale is 0", 1),
+        (["--video", "a.gif", "--fps", "60"], "at most 50 of a GIF", 1),
     ],
 )
 def test_bad_requests_are_refused(run: Run, arguments: list[str], words: str, status: int) -> None:
     assert words in call_cli("sample", run.path, *arguments, check=status).stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--out", "a.txt"], "extension '.txt'"),
+        (["--out", "taken/a.png"], "could not be written"),
+        (["--each", "taken"], "could not be written"),
+        (["--video", "a.txt"], "cannot write an animation"),
+        (["--video", "taken/a.webp"], "could not be written"),
+        (["--save-latents", "taken/a.npz"], "could not be written"),
+        (["--scale", "256", "--seeds", "0-99"], "A grid of 700 images would have"),
+    ],
+)
+def test_an_unusable_output_is_found_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], words: str
+) -> None:
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise AssertionError("the work has begun")
+
+    monkeypatch.chdir(tmp_path)
+    Path("taken").write_text("a file")
+    monkeypatch.setattr(module, "_by_components", refuse)
+    along = ["--move" if "--each" in arguments else "--direction", "pca:0=1" if "--each" in arguments else "pca:0"]
+    assert words in call_cli("sample", "pretrained:digits", *along, *arguments, check=1).stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["taken"]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{}, {"move": "pca:0=1"}, {"label": "2"}, {"direction": "pca:1"}, {"direction": "pca:1", "seeds": "4,5"}],
+)
+def test_latents_saved_with_a_film_are_its_ends(given: dict[str, str]) -> None:
+    drawn = ganvas.load("pretrained:digits")
+    request = Request(**given)  # type: ignore[arg-type]
+    film = np.concatenate([part.numpy() for part in request.film(drawn, frames=3, easing="linear", loop=False)])
+    ends = np.asarray(drawn.draw(request.film_ends(drawn)))
+    if "direction" in given:  # from the first amount to the last, seed by seed
+        assert np.array_equal(film[[at for i in range(0, len(film), 7) for at in (i, i + 6)]], ends)
+    else:
+        assert np.array_equal(film[::3], ends)
+
+
+def test_films_are_of_the_first_class_whatever_it_is_called(tmp_path: Path) -> None:
+    source = ganvas.load("pretrained:digits")
+    card = dataclasses.replace(source.card, class_names=tuple("9876543210"))
+    snapshot.save(tmp_path / "s", source.generator, card)
+    ends = Request("1,2").film_ends(ganvas.load(tmp_path / "s"))
+    assert ends.labels is not None
+    assert ends.labels.tolist() == [0, 0]
+
+
+def test_long_films_are_made_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn, sizes = ganvas.load("pretrained:digits"), []
+    draw, found = ganvas.Sampler.draw_batches, ganvas.directions(drawn)
+
+    def note(sampler: ganvas.Sampler, latents: Latents, step: int | None = None) -> Iterator[torch.Tensor]:
+        sizes.append(len(latents))
+        return draw(sampler, latents, step)
+
+    monkeypatch.setattr(ganvas.Sampler, "draw_batches", note)
+    for request in (Request("0,1"), Request("0", direction="pca:0", find=lambda *of: found)):
+        frames = sum(len(part) for part in request.film(drawn, frames=150, easing="smooth", loop=True))
+        assert frames == sum(sizes)
+        assert max(sizes) == 64
+        sizes.clear()
+    with pytest.raises(GanvasError, match="--frames is 25001"):
+        request.film(drawn, frames=25_001, easing="smooth", loop=True)
+
+
+def test_directions_are_found_once_for_several_moves() -> None:
+    drawn, asked = ganvas.load("pretrained:digits"), []
+
+    def find(sampler: ganvas.Sampler, method: str, number: int) -> module.Directions:
+        asked.append((method, number))
+        return ganvas.directions(sampler, method=method, n=number + 1)  # type: ignore[arg-type]
+
+    Request("0", move="pca:0=1,sefa:1=2,pca:3=-1", direction="pca:1", find=find).latents_of(drawn)
+    assert asked == [("pca", 3), ("sefa", 1)]
+
+
+def test_style_mixing_says_what_rows_and_columns_give(tmp_path: Path) -> None:
+    make_snapshot(tmp_path / "s", "stylegan", Shape(1, 16, 16, 0))
+    done = call_cli("sample", tmp_path / "s", "--mix", "10-12", "--out", tmp_path / "a.png", check=0)
+    assert "rows give the coarse layers, columns (seeds 10, 11, 12) the fine ones" in done.stdout
+
+
+def test_scale_enlarges_the_frames_of_a_film(tmp_path: Path) -> None:
+    film = tmp_path / "a.png"
+    call_cli("sample", "pretrained:digits", "--seeds", "0,1", "--video", film, "--frames", 2, "--scale", 3, check=0)
+    with Image.open(film) as image:
+        assert image.size == (24, 24)
 
 
 @pytest.mark.slow
@@ -452,6 +568,22 @@ def test_a_film_of_a_search_fits_into_memory(tmp_path: Path, monkeypatch: pytest
         assert film.size == (8 * 64, 2 * 64)
         film.seek(getattr(film, "n_frames", 1) - 1)
         assert np.asarray(film.convert("L"))[-1, -1] == 6 * 39
+
+
+@pytest.mark.parametrize(("place", "value"), [(6, 1), (8, 99), (-5, 255)])
+def test_archives_that_cannot_be_unpacked_have_no_latents(place: int, value: int, tmp_path: Path) -> None:
+    """An entry that is encrypted, one by an unknown way of compression, one whose packed bytes are damaged."""
+    path = tmp_path / "z.npz"
+    np.savez_compressed(path, z=np.random.default_rng(0).normal(size=(4, 6)))
+    content = bytearray(path.read_bytes())
+    listed = content.index(b"PK\x01\x02")
+    if place < 0:
+        content[100:listed] = bytes([value]) * (listed - 100)
+    else:
+        content[place] = content[listed + place + 2] = value
+    path.write_bytes(content)
+    with pytest.raises(GanvasError, match="has no latents"):
+        load_latents(path)
 
 
 @pytest.mark.parametrize("packed", [False, True])

@@ -112,8 +112,8 @@ def _bounded(images: _Counted, first: Image.Image) -> Iterator[Image.Image]:
     for image in images:
         if images.count * first.width * first.height > MAX_PIXELS:
             raise GanvasError(
-                f"A .gif, .webp or .png of {images.count:,} frames of {first.width}×{first.height} pixels and more would "
-                "take too much memory.",
+                f"A .gif, .webp or .png of {images.count:,} frames of {first.width}×{first.height} pixels and more "
+                "would take too much memory.",
                 fix="write .mp4 or .webm, or fewer --frames, or a smaller --scale.",
             )
         yield image
