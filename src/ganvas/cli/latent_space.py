@@ -13,8 +13,8 @@ def project(
     photos: Annotated[Positional[tuple[Path, ...]], arg(metavar="PHOTO …", help_behavior_hint="")],
     label: str | None = None,
     seed: int = 0,
-    steps: int = 240,
-    references: int = 4,
+    steps: int | None = None,
+    references: int | None = None,
     out: Path = Path("projection"),
     device: str = "auto",
     json: bool = False,
@@ -29,8 +29,9 @@ def project(
         photos: Files of pictures of any size.
         label: Their class, by its name or number; by default the class that fits best.
         seed: Of the random pictures where the search starts.
-        steps: Of the search.
-        references: How many pictures of each kind are sought for comparison; 0 for none.
+        steps: Of the search, by default 240; on a CPU fewer where one photo would take more than about two minutes.
+        references: How many pictures of each kind are sought for comparison, by default 4 (on a CPU also fewer); 0 for
+            none.
         out: The folder of what is written.
         device: Where to compute: auto, cpu, cuda …
         json: Print distances as JSON.

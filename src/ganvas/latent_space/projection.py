@@ -28,6 +28,7 @@ from ganvas.display import Displayed, InlineImage, Paragraph, Part, Table
 from ganvas.errors import GanvasError, describe_value
 from ganvas.features.perceptual import PerceptualDistance
 from ganvas.files import check_writable, to_path
+from ganvas.latent_space.budget import choose_amount
 from ganvas.latent_space.search import Place, Search, SearchStep, Watch
 from ganvas.latents import Latents
 from ganvas.networks import Shape
@@ -39,9 +40,6 @@ from ganvas.runs.training_data import find_data
 from ganvas.sampling import Label
 from ganvas.threads import cpu_threads
 from ganvas.values import to_flag, to_whole
-
-STEPS = 240
-"""Of the gradient descent."""
 
 MAX_STEPS = 100_000
 MAX_PHOTOS = 64
@@ -161,8 +159,8 @@ def project(
     *,
     label: Label | None = None,
     seed: int = 0,
-    steps: int = STEPS,
-    references: int = 4,
+    steps: int | None = None,
+    references: int | None = None,
     device: str = "auto",
     quiet: bool = False,
     callback: Watch | None = None,
@@ -175,9 +173,11 @@ def project(
             pictures were.
         label: the class of all photos; by default that of the nearest of 256 random pictures.
         seed: of those pictures; the same seed finds the same place.
-        steps: of the gradient descent.
-        references: how many training pictures, held-out ones, and pictures of other kinds are sought for comparison;
-            0 for none.
+        steps: of the gradient descent, by default 240.
+        references: how many training pictures, held-out ones, and pictures of other kinds are sought for comparison,
+            by default 4; 0 for none. On a CPU both defaults are smaller where one photo would take more than about
+            two minutes: the operations of the generator decide, not the time, so that the place does not depend on
+            the machine's speed. Each further photo takes as long as one picture for comparison.
         device: where to compute.
         quiet: show no bar.
         callback: called a few dozen times with a `SearchStep`. Where it returns False, the search ends with what it has
@@ -187,8 +187,9 @@ def project(
         GanvasError: there is no usable snapshot, or a photo cannot be read.
     """
     began = time.perf_counter()
-    steps, quiet = to_whole(steps, "--steps", 1, MAX_STEPS), to_flag(quiet, "quiet")
-    references = to_whole(references, "--references", 0, MAX_PHOTOS)
+    quiet = to_flag(quiet, "quiet")
+    steps = None if steps is None else to_whole(steps, "--steps", 1, MAX_STEPS)
+    references = None if references is None else to_whole(references, "--references", 0, MAX_PHOTOS)
     seed = to_whole(seed, "--seed", 0, MAX_SEED)
     sampler = sampling.load(run, device=device)
     shape = sampler.card.shape
@@ -202,7 +203,9 @@ def project(
     cuts = [_describe_cut(*one, shape) for one in zip(several, names, strict=True)] if fit == "crop" else []
     number = None if label is None else int(sampler.latents([0], label=label).labels[0])  # type: ignore[index]
     distance = PerceptualDistance(sampler.device)
-    groups, notes = _references(trained, shape, references) if references else ({}, [])
+    with user_code.quote_loaded():
+        amount = choose_amount(sampler, distance, steps, references)
+    groups, notes = _references(trained, shape, amount.references, quiet) if amount.references else ({}, [])
     search = Search(sampler.generator, distance, sampler.device, seed)
 
     stopped = False
@@ -213,8 +216,8 @@ def project(
             stopped = callback is not None and callback(dataclasses.replace(step, stage=stage)) is False
             return not stopped
 
-        with progress_bar(title, steps, shown=not quiet) as advance, user_code.quote_loaded():
-            return search.find(to_unit(torch.from_numpy(pixels)).to(sampler.device), of, steps, advance, watch)
+        with progress_bar(title, amount.steps, shown=not quiet) as advance, user_code.quote_loaded():
+            return search.find(to_unit(torch.from_numpy(pixels)).to(sampler.device), of, amount.steps, advance, watch)
 
     place, context = find(targets, "Searching", number, "photos"), {}
     others = None
@@ -232,7 +235,7 @@ def project(
         [frame.numpy() for frame in place.frames],
         names,
         distance.name,
-        tuple(filter(None, [*cuts, *notes, distance.note])),
+        tuple(filter(None, [*cuts, *notes, amount.note, distance.note])),
         time.perf_counter() - began,
     )
 
@@ -284,13 +287,15 @@ def _as_list(photos: Photo | Sequence[Photo]) -> list[Photo]:
     return several
 
 
-def _references(trained: DataOptions | None, shape: Shape, n: int) -> tuple[dict[str, np.ndarray], list[str]]:
+def _references(
+    trained: DataOptions | None, shape: Shape, n: int, quiet: bool
+) -> tuple[dict[str, np.ndarray], list[str]]:
     """Pictures with which a photo is compared, uint8 [≤ n c h w] of each kind; and what is missing, in words."""
     other = {"other kinds": _other_kinds(shape, n)}
     if trained is None:
         return other, ["The snapshot lies in no run folder: there are no training pictures to compare with."]
     try:
-        train = open_images(trained, progress=False)
+        train = open_images(trained, progress=not quiet)
         held = open_test_split(trained, train)
     except GanvasError as error:
         return other, [f"The training pictures cannot be opened, so there are none to compare with: {error.what}"]
