@@ -83,6 +83,19 @@ def test_directions_are_orthogonal_in_units_of_deviation_and_change_images(of_fa
         assert not np.array_equal(moved[0], moved[2])
 
 
+def test_pca_of_a_large_z_has_more_samples_than_dimensions(tmp_path: Path) -> None:
+    network = dataclasses.replace(NARROW["mlp"], latent=160)
+    generator = build_generator(network, Shape(1, 8, 8, 0))
+    card = Card(network, Shape(1, 8, 8, 0), (), 1000, "ema", {"name": "none", "fingerprint": "0"}, "mlp", {})
+    snapshot.save(tmp_path / "s", generator, card)
+    found = ganvas.directions(tmp_path / "s", n=1000)
+    assert len(found) == 80
+    unit = torch.nn.functional.normalize(found.vectors[:, 0], dim=1)
+    assert torch.allclose(unit @ unit.T, torch.eye(80), atol=1e-3)
+    strongest = ganvas.directions(tmp_path / "s", seed=10_000, n=1).vectors[0, 0]
+    assert abs(float(torch.nn.functional.cosine_similarity(strongest, found.vectors[0, 0], dim=0))) > 0.5
+
+
 def test_sefa_finds_the_direction_that_the_weights_amplify(tmp_path: Path) -> None:
     sampler = ganvas.load(make_snapshot(tmp_path / "s", "mlp", Shape(1, 8, 8, 0)))
     first = next(m for m in sampler.generator.modules() if isinstance(m, torch.nn.Linear))
