@@ -15,6 +15,7 @@ from support import FAMILY_CASES, NARROW, call_cli, tiny
 import ganvas
 from ganvas.animation import save_animation
 from ganvas.data import to_unit
+from ganvas.drawing import sample_latents
 from ganvas.errors import GanvasError
 from ganvas.features.perceptual import PerceptualDistance
 from ganvas.image_io import make_grid
@@ -214,7 +215,7 @@ def test_latents_of_other_programs_and_other_generators(run: Run, tmp_path: Path
 def test_z_is_mapped_and_one_style_is_taken_for_all_layers(tmp_path: Path) -> None:
     sampler = ganvas.load(make_snapshot(tmp_path / "s", "stylegan", Shape(1, 16, 16, 2)))
     own = sampler.latents([7], label=1)
-    z = Latents(ganvas.drawing.sample_latents([7], sampler.generator.latent)[:, None], own.labels, "z")  # type: ignore[attr-defined]
+    z = Latents(sample_latents([7], sampler.generator.latent)[:, None], own.labels, "z")
     assert torch.equal(sampler.check_latents(z).styles, own.styles)
     one = Latents(own.styles[:, :1], own.labels, "w")
     assert torch.equal(sampler.check_latents(one).styles, own.styles)
@@ -263,11 +264,30 @@ def test_noise_is_changed_in_some_layers_or_all_and_only_in_a_copy(tmp_path: Pat
     some = change_noise(sampler, "7:1-2").generator.noise
     assert all(torch.equal(some[i], (changed.generator.noise if i in (1, 2) else own)[i]) for i in range(len(own)))
     assert np.array_equal(sampler.sample([3]), before)
-    for noise in ("x", "-1", "", "7:", "7:99", "7:2-1", "none:x"):
+    large = change_noise(sampler, str(2**63 - 1)).generator.noise
+    assert not torch.equal(large[0], change_noise(sampler, str(2**32 - 1)).generator.noise[0])
+    for noise in (str(2**63), "x", "-1", "", "7:", "7:99", "7:2-1", "none:x"):
         with pytest.raises(GanvasError, match="--noise"):
             change_noise(sampler, noise)
     with pytest.raises(GanvasError, match="no noise"):
         change_noise(ganvas.load(make_snapshot(tmp_path / "m", "mlp", Shape(1, 8, 8, 0))), "7")
+
+
+@pytest.mark.parametrize("size", [4, 12, 100])
+def test_all_bits_of_a_seed_count(size: int) -> None:
+    """PyTorch's generator keeps 32 of them."""
+    small = [0, 7, 2**32 - 1]
+    plain = torch.stack([torch.randn(size, generator=torch.Generator().manual_seed(seed)) for seed in small])
+    assert torch.equal(sample_latents(small, size), plain)
+    large = [2**32, 2**32 + 1, 2**32 + 7, 2**33 + 7, 7 * 2**32 + 2, 2**63 - 1]
+    z = sample_latents([*small, *large], size)
+    assert len(z.unique(dim=0)) == len(z)
+
+
+def test_large_seeds_are_independent() -> None:
+    z = sample_latents(range(2**40, 2**40 + 500), 64).double()
+    assert abs(float(z.mean())) < 0.02
+    assert (torch.corrcoef(z) - torch.eye(500)).abs().max() < 0.7
 
 
 def test_several_moves_add_up_and_one_is_that_of_direction(run: Run, tmp_path: Path) -> None:
