@@ -431,7 +431,8 @@ def test_films_are_of_the_first_class_whatever_it_is_called(tmp_path: Path) -> N
 
 
 def test_long_films_are_made_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn, sizes = ganvas.load("pretrained:digits"), []
+    drawn = ganvas.load("pretrained:digits")
+    sizes: list[int] = []
     draw, found = ganvas.Sampler.draw_batches, ganvas.directions(drawn)
 
     def note(sampler: ganvas.Sampler, latents: Latents, step: int | None = None) -> Iterator[torch.Tensor]:
@@ -449,7 +450,8 @@ def test_long_films_are_made_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_directions_are_found_once_for_several_moves() -> None:
-    drawn, asked = ganvas.load("pretrained:digits"), []
+    drawn = ganvas.load("pretrained:digits")
+    asked: list[tuple[str, int]] = []
 
     def find(sampler: ganvas.Sampler, method: str, number: int) -> module.Directions:
         asked.append((method, number))

@@ -44,7 +44,8 @@ def test_every_class_is_tried_also_of_more_than_there_are_candidates(
 
 def test_targets_are_described_in_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sampler = ganvas.load(make_snapshot(tmp_path / "s", "mlp", Shape(1, 8, 8, 0)))
-    describe, sizes = PerceptualDistance.describe, []
+    describe = PerceptualDistance.describe
+    sizes: list[int] = []
 
     def note(distance: PerceptualDistance, images: torch.Tensor) -> list[torch.Tensor]:
         sizes.append(len(images))

@@ -76,10 +76,6 @@ class Latents(Displayed):
         return path
 
 
-_UNREADABLE = zipfile.BadZipFile, zlib.error, lzma.LZMAError, RuntimeError  # of entries that are encrypted
-"""What zipfile raises; a way of compression that it lacks is a NotImplementedError, which is a RuntimeError."""
-
-
 def check_latents_file(path: Path | str) -> Path:
     """The path of a file that `Latents.save` can write.
 
@@ -116,7 +112,7 @@ def load_latents(path: Path | str) -> Latents:
         styles = _check_styles(arrays[name])
         labels = _check_labels(arrays.get("labels"), len(styles))
         space = str(arrays["space"]) if "space" in arrays else "w" if name == "w" else "z"
-    except (*_UNREADABLE, OSError, ValueError, EOFError, KeyError) as error:
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise GanvasError(f"{path} has no latents: {reason}.", expected=expected) from error
     return Latents(styles, labels, space)
@@ -129,7 +125,10 @@ def _read_arrays(content: bytes) -> dict[str, np.ndarray]:
         if sum(entry.file_size for entry in archive.infolist()) > MAX_BYTES:
             raise ValueError(f"its arrays are larger than {MAX_BYTES:,} bytes")
         names = [name for name in archive.namelist() if name.endswith(".npy")]
-        return {name.removesuffix(".npy"): _read_array(archive.read(name)) for name in names}
+        try:
+            return {name.removesuffix(".npy"): _read_array(archive.read(name)) for name in names}
+        except (zlib.error, lzma.LZMAError, RuntimeError) as error:  # the last: encrypted, or packed in an unknown way
+            raise ValueError(str(error)) from error
 
 
 def _read_array(content: bytes) -> np.ndarray:
