@@ -1,7 +1,9 @@
 """The latent space: styles of every family, latents in files, the place of a photo, directions, walks, films."""
 
+import dataclasses
 import math
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from support import FAMILY_CASES, NARROW, call_cli, tiny
 import ganvas
 from ganvas.animation import save_animation
 from ganvas.data import to_unit
+from ganvas.drawing import sample_latents
 from ganvas.errors import GanvasError
 from ganvas.features.perceptual import PerceptualDistance
 from ganvas.image_io import make_grid
@@ -79,6 +82,19 @@ def test_directions_are_orthogonal_in_units_of_deviation_and_change_images(of_fa
         moved = of_family.draw(found.move(start, 0, (-3.0, 0.0, 3.0)))
         assert np.array_equal(moved[1], of_family.draw(start)[0])
         assert not np.array_equal(moved[0], moved[2])
+
+
+def test_pca_of_a_large_z_has_more_samples_than_dimensions(tmp_path: Path) -> None:
+    network = dataclasses.replace(NARROW["mlp"], latent=160)
+    generator = build_generator(network, Shape(1, 8, 8, 0))
+    card = Card(network, Shape(1, 8, 8, 0), (), 1000, "ema", {"name": "none", "fingerprint": "0"}, "mlp", {})
+    snapshot.save(tmp_path / "s", generator, card)
+    found = ganvas.directions(tmp_path / "s", n=1000)
+    assert len(found) == 80
+    unit = torch.nn.functional.normalize(found.vectors[:, 0], dim=1)
+    assert torch.allclose(unit @ unit.T, torch.eye(80), atol=1e-3)
+    strongest = ganvas.directions(tmp_path / "s", seed=10_000, n=1).vectors[0, 0]
+    assert abs(float(torch.nn.functional.cosine_similarity(strongest, found.vectors[0, 0], dim=0))) > 0.5
 
 
 def test_sefa_finds_the_direction_that_the_weights_amplify(tmp_path: Path) -> None:
@@ -185,6 +201,13 @@ def test_latents_of_other_programs_and_other_generators(run: Run, tmp_path: Path
     for name in ("text.npz", "objects.npy", "missing.npz"):
         with pytest.raises(GanvasError, match="has no latents"):
             load_latents(tmp_path / name)
+    np.savez(tmp_path / "one.npz", z=z[0], labels=np.array([2]))
+    labels = load_latents(tmp_path / "one.npz").labels
+    assert labels is not None
+    assert labels.tolist() == [2]
+    np.save(tmp_path / "large.npy", z * 1e300)
+    with pytest.raises(GanvasError, match="not finite in float32"):
+        load_latents(tmp_path / "large.npy")
     with pytest.raises(GanvasError, match="ends in"):
         sampler.latents([0]).save(tmp_path / "x.txt")
 
@@ -192,7 +215,7 @@ def test_latents_of_other_programs_and_other_generators(run: Run, tmp_path: Path
 def test_z_is_mapped_and_one_style_is_taken_for_all_layers(tmp_path: Path) -> None:
     sampler = ganvas.load(make_snapshot(tmp_path / "s", "stylegan", Shape(1, 16, 16, 2)))
     own = sampler.latents([7], label=1)
-    z = Latents(ganvas.drawing.sample_latents([7], sampler.generator.latent)[:, None], own.labels, "z")  # type: ignore[attr-defined]
+    z = Latents(sample_latents([7], sampler.generator.latent)[:, None], own.labels, "z")
     assert torch.equal(sampler.check_latents(z).styles, own.styles)
     one = Latents(own.styles[:, :1], own.labels, "w")
     assert torch.equal(sampler.check_latents(one).styles, own.styles)
@@ -241,11 +264,30 @@ def test_noise_is_changed_in_some_layers_or_all_and_only_in_a_copy(tmp_path: Pat
     some = change_noise(sampler, "7:1-2").generator.noise
     assert all(torch.equal(some[i], (changed.generator.noise if i in (1, 2) else own)[i]) for i in range(len(own)))
     assert np.array_equal(sampler.sample([3]), before)
-    for noise in ("x", "-1", "", "7:", "7:99", "7:2-1", "none:x"):
+    large = change_noise(sampler, str(2**63 - 1)).generator.noise
+    assert not torch.equal(large[0], change_noise(sampler, str(2**32 - 1)).generator.noise[0])
+    for noise in (str(2**63), "x", "-1", "", "7:", "7:99", "7:2-1", "none:x"):
         with pytest.raises(GanvasError, match="--noise"):
             change_noise(sampler, noise)
     with pytest.raises(GanvasError, match="no noise"):
         change_noise(ganvas.load(make_snapshot(tmp_path / "m", "mlp", Shape(1, 8, 8, 0))), "7")
+
+
+@pytest.mark.parametrize("size", [4, 12, 100])
+def test_all_bits_of_a_seed_count(size: int) -> None:
+    """PyTorch's generator keeps 32 of them."""
+    small = [0, 7, 2**32 - 1]
+    plain = torch.stack([torch.randn(size, generator=torch.Generator().manual_seed(seed)) for seed in small])
+    assert torch.equal(sample_latents(small, size), plain)
+    large = [2**32, 2**32 + 1, 2**32 + 7, 2**33 + 7, 7 * 2**32 + 2, 2**63 - 1]
+    z = sample_latents([*small, *large], size)
+    assert len(z.unique(dim=0)) == len(z)
+
+
+def test_large_seeds_are_independent() -> None:
+    z = sample_latents(range(2**40, 2**40 + 500), 64).double()
+    assert abs(float(z.mean())) < 0.02
+    assert (torch.corrcoef(z) - torch.eye(500)).abs().max() < 0.7
 
 
 def test_several_moves_add_up_and_one_is_that_of_direction(run: Run, tmp_path: Path) -> None:
@@ -317,10 +359,119 @@ def test_walks_end_where_they_begin_or_at_the_last() -> None:
         (["--latents", "a.npz"], "has no latents", 1),
         (["--video", "a.webp", "--fps", "0"], "--fps is 0", 1),
         (["--save-latents", "a.txt"], "ends in .npz", 1),
+        (["--latents", "a.npz", "--label", "1"], "--latents and --label were given together", 2),
+        (["--latents", "a.npz", "--class", "1"], "--latents and --label were given together", 2),
+        (["--latents", "a.npz", "--truncation", "0.7"], "--latents and --truncation were given together", 2),
+        (["--frames", "25"], "--frames is of --video, which is missing", 2),
+        (["--easing", "smooth"], "--easing is of --video", 2),
+        (["--no-loop"], "--no-loop is of --video", 2),
+        (["--fps", "25"], "--fps is of --video", 2),
+        (["--seeds", ""], "'' is not a list of seeds", 1),
+        (["--direction", ""], "--direction is ''", 1),
+        (["--direction", "0", "--amount", ""], "--amount is ''", 1),
+        (["--move", ""], "--move has ''", 1),
+        (["--mix", ""], "'' is not a list of seeds", 1),
+        (["--video", "a.webp", "--seeds", ""], "'' is not a list of seeds", 1),
+        (["--video", "a.webp", "--scale", "0"], "--scale is 0", 1),
+        (["--video", "a.gif", "--fps", "60"], "at most 50 of a GIF", 1),
     ],
 )
 def test_bad_requests_are_refused(run: Run, arguments: list[str], words: str, status: int) -> None:
     assert words in call_cli("sample", run.path, *arguments, check=status).stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--out", "a.txt"], "extension '.txt'"),
+        (["--out", "taken/a.png"], "could not be written"),
+        (["--each", "taken"], "could not be written"),
+        (["--video", "a.txt"], "cannot write an animation"),
+        (["--video", "taken/a.webp"], "could not be written"),
+        (["--save-latents", "taken/a.npz"], "could not be written"),
+        (["--scale", "256", "--seeds", "0-99"], "A grid of 700 images would have"),
+    ],
+)
+def test_an_unusable_output_is_found_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], words: str
+) -> None:
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise AssertionError("the work has begun")
+
+    monkeypatch.chdir(tmp_path)
+    Path("taken").write_text("a file")
+    monkeypatch.setattr(module, "_by_components", refuse)
+    along = ["--move" if "--each" in arguments else "--direction", "pca:0=1" if "--each" in arguments else "pca:0"]
+    assert words in call_cli("sample", "pretrained:digits", *along, *arguments, check=1).stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["taken"]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{}, {"move": "pca:0=1"}, {"label": "2"}, {"direction": "pca:1"}, {"direction": "pca:1", "seeds": "4,5"}],
+)
+def test_latents_saved_with_a_film_are_its_ends(given: dict[str, str]) -> None:
+    drawn = ganvas.load("pretrained:digits")
+    request = Request(**given)  # type: ignore[arg-type]
+    film = np.concatenate([part.numpy() for part in request.film(drawn, frames=3, easing="linear", loop=False)])
+    ends = np.asarray(drawn.draw(request.film_ends(drawn)))
+    if "direction" in given:  # from the first amount to the last, seed by seed
+        assert np.array_equal(film[[at for i in range(0, len(film), 7) for at in (i, i + 6)]], ends)
+    else:
+        assert np.array_equal(film[::3], ends)
+
+
+def test_films_are_of_the_first_class_whatever_it_is_called(tmp_path: Path) -> None:
+    source = ganvas.load("pretrained:digits")
+    card = dataclasses.replace(source.card, class_names=tuple("9876543210"))
+    snapshot.save(tmp_path / "s", source.generator, card)
+    ends = Request("1,2").film_ends(ganvas.load(tmp_path / "s"))
+    assert ends.labels is not None
+    assert ends.labels.tolist() == [0, 0]
+
+
+def test_long_films_are_made_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = ganvas.load("pretrained:digits")
+    sizes: list[int] = []
+    draw, found = ganvas.Sampler.draw_batches, ganvas.directions(drawn)
+
+    def note(sampler: ganvas.Sampler, latents: Latents, step: int | None = None) -> Iterator[torch.Tensor]:
+        sizes.append(len(latents))
+        return draw(sampler, latents, step)
+
+    monkeypatch.setattr(ganvas.Sampler, "draw_batches", note)
+    for request in (Request("0,1"), Request("0", direction="pca:0", find=lambda *of: found)):
+        frames = sum(len(part) for part in request.film(drawn, frames=150, easing="smooth", loop=True))
+        assert frames == sum(sizes)
+        assert max(sizes) == 64
+        sizes.clear()
+    with pytest.raises(GanvasError, match="--frames is 25001"):
+        request.film(drawn, frames=25_001, easing="smooth", loop=True)
+
+
+def test_directions_are_found_once_for_several_moves() -> None:
+    drawn = ganvas.load("pretrained:digits")
+    asked: list[tuple[str, int]] = []
+
+    def find(sampler: ganvas.Sampler, method: str, number: int) -> module.Directions:
+        asked.append((method, number))
+        return ganvas.directions(sampler, method=method, n=number + 1)  # type: ignore[arg-type]
+
+    Request("0", move="pca:0=1,sefa:1=2,pca:3=-1", direction="pca:1", find=find).latents_of(drawn)
+    assert asked == [("pca", 3), ("sefa", 1)]
+
+
+def test_style_mixing_says_what_rows_and_columns_give(tmp_path: Path) -> None:
+    make_snapshot(tmp_path / "s", "stylegan", Shape(1, 16, 16, 0))
+    done = call_cli("sample", tmp_path / "s", "--mix", "10-12", "--out", tmp_path / "a.png", check=0)
+    assert "rows give the coarse layers, columns (seeds 10, 11, 12) the fine ones" in done.stdout
+
+
+def test_scale_enlarges_the_frames_of_a_film(tmp_path: Path) -> None:
+    film = tmp_path / "a.png"
+    call_cli("sample", "pretrained:digits", "--seeds", "0,1", "--video", film, "--frames", 2, "--scale", 3, check=0)
+    with Image.open(film) as image:
+        assert image.size == (24, 24)
 
 
 @pytest.mark.slow
@@ -414,10 +565,60 @@ def test_a_film_without_pyav_and_one_too_large_are_refused(tmp_path: Path, monke
     with pytest.raises(GanvasError, match="PyAV"):
         save_animation(frames, tmp_path / "a.mp4")
     monkeypatch.setattr(animation, "MAX_PIXELS", 3 * 64 * 64)
-    with pytest.raises(GanvasError, match="too much memory"):
-        save_animation(frames, tmp_path / "a.gif")
+    for name in ("a.gif", "a.webp", "a.png"):
+        with pytest.raises(GanvasError, match="too much memory"):
+            save_animation(frames, tmp_path / name)
+    with pytest.raises(GanvasError, match="at most 50 of a GIF"):
+        save_animation(frames, tmp_path / "a.gif", fps=51)
+    with pytest.raises(GanvasError, match="too large"):
+        save_animation([np.zeros((1, 8, 100), np.uint8)], tmp_path / "a.webp", scale=200)
+    for scale in (0, 257):
+        with pytest.raises(GanvasError, match="--scale is"):
+            save_animation(frames, tmp_path / "a.webp", scale=scale)
     assert not list(tmp_path.iterdir())
-    assert save_animation(frames, tmp_path / "a.webp") == 5
+
+
+def test_frames_of_a_film_are_enlarged(tmp_path: Path) -> None:
+    sizes = {}
+    for scale in (None, 1, 3):
+        save_animation([np.zeros((1, 8, 16), np.uint8)], tmp_path / "a.png", scale=scale)
+        with Image.open(tmp_path / "a.png") as film:
+            sizes[scale] = film.size
+    assert sizes == {None: (64, 32), 1: (16, 8), 3: (48, 24)}
+
+
+def test_a_film_of_a_search_fits_into_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ganvas import animation
+    from ganvas.latent_space import projection
+
+    monkeypatch.setattr(animation, "MAX_PIXELS", 10 * 512 * 128)
+    monkeypatch.setattr(projection, "MAX_PIXELS", 10 * 512 * 128)
+    n = 12
+    pixels = [np.full((n, 1, 64, 64), 6 * i, np.uint8) for i in range(40)]
+    latents = ganvas.load("pretrained:digits").latents(range(n))
+    names = tuple(map(str, range(n)))
+    found = projection.Projection(pixels[0], pixels[-1], latents, np.zeros(n), {}, pixels, names, "eye", (), 0.0)
+    found.save(tmp_path)
+    with Image.open(tmp_path / "search.webp") as film:
+        assert film.size == (8 * 64, 2 * 64)
+        film.seek(getattr(film, "n_frames", 1) - 1)
+        assert np.asarray(film.convert("L"))[-1, -1] == 6 * 39
+
+
+@pytest.mark.parametrize(("place", "value"), [(6, 1), (8, 99), (-5, 255)])
+def test_archives_that_cannot_be_unpacked_have_no_latents(place: int, value: int, tmp_path: Path) -> None:
+    """An entry that is encrypted, one by an unknown way of compression, one whose packed bytes are damaged."""
+    path = tmp_path / "z.npz"
+    np.savez_compressed(path, z=np.random.default_rng(0).normal(size=(4, 6)))
+    content = bytearray(path.read_bytes())
+    listed = content.index(b"PK\x01\x02")
+    if place < 0:
+        content[100:listed] = bytes([value]) * (listed - 100)
+    else:
+        content[place] = content[listed + place + 2] = value
+    path.write_bytes(content)
+    with pytest.raises(GanvasError, match="has no latents"):
+        load_latents(path)
 
 
 @pytest.mark.parametrize("packed", [False, True])

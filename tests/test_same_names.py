@@ -82,6 +82,7 @@ PYTHON_ONLY = {
 OTHER_DEFAULT = {
     ("sample", "seeds"),  # 0-63; of an interpolation 0-7
     ("sample", "truncation"),  # of a command one or several
+    *(("sample", name) for name in ("frames", "easing")),  # of a command those of --video, refused without it
 }
 OTHER_TYPE = {
     ("sample", "latents"),

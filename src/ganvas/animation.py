@@ -11,47 +11,79 @@ import numpy as np
 from PIL import Image
 
 from ganvas.errors import GanvasError
-from ganvas.files import atomic_file, make_folder
-from ganvas.image_io import choose_scale, to_pil
+from ganvas.files import atomic_file, check_writable, make_folder
+from ganvas.image_io import MAX_SCALE, choose_scale, to_pil
+from ganvas.values import to_whole
 
 PILLOW_FORMATS = {".gif": "GIF", ".webp": "WEBP", ".png": "PNG"}
 CODECS = {".mp4": ("libx264", "mp4", {"crf": "16"}), ".webm": ("libvpx-vp9", "webm", {"crf": "20", "b": "0"})}
 """Codec, container and quality; both play in browsers."""
 
 MAX_PIXELS = 2**28
-"""Of all frames of a GIF or PNG, which Pillow holds in memory."""
+"""Of all frames of a GIF, WebP or PNG, which Pillow holds in memory."""
 
-MAX_FPS = 120
+MAX_SIDE = 16_383
+"""Of a frame: WebP stores no longer one."""
+
+MAX_FPS, MAX_GIF_FPS = 120, 50
+"""Browsers show a GIF whose frames are to last 10 ms or less at ten a second."""
 
 
-def save_animation(frames: Iterable[np.ndarray], path: Path, *, fps: int = 25) -> int:
+def save_animation(frames: Iterable[np.ndarray], path: Path, *, fps: int = 25, scale: int | None = None) -> int:
     """Writes images uint8 [c h w] of one size as a film, by the file's extension; returns the number of frames.
 
-    .webp, .mp4 and .webm take any number of frames in bounded memory; .gif, .webp and .png play for ever.
+    .mp4 and .webm take any number of frames in bounded memory; .gif, .webp and .png, which play for ever, are held in
+    memory until they are written, and have at most 2^28 pixels in all.
 
     Args:
         fps: frames a second, 1 to 120; a GIF has at most 50.
+        scale: each pixel is enlarged by this factor; by default small images are.
 
     Raises:
-        GanvasError: another extension, or rate; more frames than a .gif or .png can have; no PyAV for .mp4 or .webm.
+        GanvasError: another extension, rate or factor; a place that cannot be written; frames that are too large, or
+            too many for a .gif, .webp or .png; no PyAV for .mp4 or .webm.
     """
+    check_animation(path, fps, scale)
+    suffix = path.suffix.lower()
+    counted = _Counted(_to_frame(frame, scale or choose_scale(*frame.shape[1:])) for frame in frames)
+    make_folder(path.parent)
+    with atomic_file(path) as temporary:
+        if suffix in CODECS:
+            _write_video(_import_av(path), counted, temporary, suffix, fps)
+        else:
+            _write_by_pillow(counted, temporary, suffix, fps)
+    return counted.count
+
+
+def check_animation(path: Path, fps: int, scale: int | None = None) -> None:
+    """Refuses what `save_animation` cannot write, before any frame is made; its arguments and errors."""
     suffix = path.suffix.lower()
     if suffix not in PILLOW_FORMATS and suffix not in CODECS:
         raise GanvasError(
             f"Ganvas cannot write an animation to '{path.name}'.",
             expected="a name ending in .gif, .webp, .png, .mp4 or .webm",
         )
-    if not 1 <= fps <= MAX_FPS:
-        raise GanvasError(f"--fps is {fps}.", expected=f"frames a second, from 1 to {MAX_FPS}")
-    av = _import_av(path) if suffix in CODECS else None
-    counted = _Counted(to_pil(frame, choose_scale(*frame.shape[1:])) for frame in frames)
-    make_folder(path.parent)
-    with atomic_file(path) as temporary:
-        if av is not None:
-            _write_video(av, counted, temporary, suffix, fps)
-        else:
-            _write_by_pillow(counted, temporary, suffix, fps)
-    return counted.count
+    to_whole(fps, "--fps", 1, MAX_FPS)
+    if suffix == ".gif" and fps > MAX_GIF_FPS:
+        raise GanvasError(
+            f"--fps is {fps}.",
+            expected=f"at most {MAX_GIF_FPS} of a GIF, which browsers play slowly beyond",
+            fix="write .webp, .png, .mp4 or .webm.",
+        )
+    if scale is not None:
+        to_whole(scale, "--scale", 1, MAX_SCALE)
+    if suffix in CODECS:
+        _import_av(path)
+    check_writable(path)
+
+
+def _to_frame(image: np.ndarray, scale: int) -> Image.Image:
+    height, width = (side * scale for side in image.shape[1:])
+    if max(height, width) > MAX_SIDE:
+        raise GanvasError(
+            f"Frames of {width:,}×{height:,} pixels are too large.", expected=f"at most {MAX_SIDE:,} on a side"
+        )
+    return to_pil(image, scale)
 
 
 class _Counted:
@@ -71,7 +103,7 @@ class _Counted:
 
 def _write_by_pillow(images: _Counted, file: Path, suffix: str, fps: int) -> None:
     first = next(images)
-    rest: Iterable[Image.Image] = images if suffix == ".webp" else list(_bounded(images, first))
+    rest = list(_bounded(images, first))
     options = {"duration": round(1000 / fps), "loop": 0, "lossless": True}  # the last is for WebP
     first.save(file, PILLOW_FORMATS[suffix], save_all=True, append_images=rest, **options)
 
@@ -80,9 +112,9 @@ def _bounded(images: _Counted, first: Image.Image) -> Iterator[Image.Image]:
     for image in images:
         if images.count * first.width * first.height > MAX_PIXELS:
             raise GanvasError(
-                f"A .gif or .png of {images.count:,} frames of {first.width}×{first.height} pixels and more would take "
-                "too much memory.",
-                fix="write .webp, .mp4 or .webm, or fewer --frames.",
+                f"A .gif, .webp or .png of {images.count:,} frames of {first.width}×{first.height} pixels and more "
+                "would take too much memory.",
+                fix="write .mp4 or .webm, or fewer --frames, or a smaller --scale.",
             )
         yield image
 

@@ -31,10 +31,23 @@ def images_per_pass(height: int, width: int) -> int:
     return max(1, min(64, PIXELS_PER_PASS // (height * width)))
 
 
+def generator_seed(seed: int) -> int:
+    """What PyTorch's generator on the CPU is seeded with, which keeps the lower 32 bits of a seed only.
+
+    Seeds below 2^32 are what they are; of larger ones all bits are mixed into 32 (the finaliser of SplitMix64, Steele
+    et al. 2014), so that 5 and 2^32 + 5 differ. Two seeds then meet by chance, once in 2^32.
+    """
+    if seed < 2**32:
+        return seed
+    seed = (seed ^ seed >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+    seed = (seed ^ seed >> 27) * 0x94D049BB133111EB % 2**64
+    return (seed ^ seed >> 31) >> 32
+
+
 def sample_latents(seeds: Iterable[int], size: int) -> Tensor:
     """z ~ N(0, 1) for each seed: float32 [n size], the same on every device."""
     rng = torch.Generator()
-    return torch.stack([torch.randn(size, generator=rng.manual_seed(seed)) for seed in seeds])
+    return torch.stack([torch.randn(size, generator=rng.manual_seed(generator_seed(seed))) for seed in seeds])
 
 
 def generate(

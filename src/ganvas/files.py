@@ -248,6 +248,21 @@ def check_regular(path: Path) -> None:
     _find_target(path, stat.S_IFREG)
 
 
+def check_writable(path: Path) -> None:
+    """Refuses a file that cannot be written, before the work whose result it is to have; nothing is left on the disk.
+
+    Raises:
+        GanvasError: `path` is a folder or a device, or its folder can neither be written nor made.
+    """
+    folder = _find_target(path, stat.S_IFREG).parent
+    while not folder.exists():
+        folder = folder.parent
+    probe = _temporary_path(folder / path.name)
+    with _remove_on_error(path, probe):
+        probe.touch()
+        probe.unlink()
+
+
 def fsync(path: Path) -> None:
     """Waits until a file, or the names in a folder, are on the disk."""
     if os.name == "nt" and path.is_dir():  # Windows opens no folders

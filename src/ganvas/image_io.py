@@ -8,10 +8,12 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from ganvas.errors import GanvasError
-from ganvas.files import atomic_file, make_folder
+from ganvas.files import atomic_file, check_writable, make_folder
 
 MIN_CELL_SIZE = 64
 """Smaller images, in pixels, are enlarged by a whole factor without smoothing."""
+
+MAX_SCALE = 256
 
 MAX_GRID_SIDE = 65_500
 MAX_GRID_PIXELS = 2**28
@@ -105,18 +107,33 @@ def _measure_cell(height: int, width: int, scale: int) -> tuple[int, int, int]:
     return height * scale, width * scale, max(2, min(height, width) * scale // 16)
 
 
-def save_image(image: Image.Image, path: Path, **options: Any) -> None:
-    """Writes an image atomically in the format of the file extension; `options` go to Pillow's encoder.
+def check_image_file(path: Path) -> None:
+    """Refuses a file that `save_image` cannot write, before the image is made.
 
     Raises:
-        GanvasError: the extension is unknown, or the format cannot store the image.
+        GanvasError: the extension is unknown, or the place cannot be written.
     """
+    _find_format(path)
+    check_writable(path)
+
+
+def _find_format(path: Path) -> str:
     file_format = Image.registered_extensions().get(path.suffix.lower())
     if file_format not in ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF"):
         raise GanvasError(
             f"No image format has the extension '{path.suffix}' ({path}).",
             expected=".png, .jpg, .webp, .tif, .bmp or .gif",
         )
+    return file_format
+
+
+def save_image(image: Image.Image, path: Path, **options: Any) -> None:
+    """Writes an image atomically in the format of the file extension; `options` go to Pillow's encoder.
+
+    Raises:
+        GanvasError: the extension is unknown, or the format cannot store the image.
+    """
+    file_format = _find_format(path)
     if file_format == "JPEG" and image.mode == "RGBA":
         raise GanvasError(f"{path}: JPEG has no transparency.", fix="write .png or .webp instead.")
     make_folder(path.parent)

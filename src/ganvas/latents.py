@@ -4,8 +4,10 @@ A latent is [layers k]: z itself with one layer, or in families with a mapping n
 """
 
 import io
+import lzma
 import math
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +21,7 @@ from torch import Tensor
 from ganvas.data.arrays.stored import parse_header
 from ganvas.display import Displayed
 from ganvas.errors import GanvasError
-from ganvas.files import atomic_file, make_folder, to_path
+from ganvas.files import atomic_file, check_writable, make_folder, to_path
 from ganvas.values import to_flag, to_whole
 
 MAX_BYTES = 2**30
@@ -66,14 +68,25 @@ class Latents(Displayed):
         Raises:
             GanvasError: the name does not end in .npz, or the file cannot be written.
         """
-        path = to_path(path, "a file for latents")
-        if path.suffix.lower() != ".npz":
-            raise GanvasError(f"Latents cannot be written to {path.name}.", expected="a name that ends in .npz")
+        path = check_latents_file(path)
         labels: dict[str, Any] = {} if self.labels is None else {"labels": self.labels.numpy()}
         make_folder(path.parent)
         with atomic_file(path) as temporary, temporary.open("wb") as file:
             np.savez(file, styles=self.styles.numpy(), space=np.array(self.space), **labels)
         return path
+
+
+def check_latents_file(path: Path | str) -> Path:
+    """The path of a file that `Latents.save` can write.
+
+    Raises:
+        GanvasError: the name does not end in .npz, or the place cannot be written.
+    """
+    path = to_path(path, "a file for latents")
+    if path.suffix.lower() != ".npz":
+        raise GanvasError(f"Latents cannot be written to {path.name}.", expected="a name that ends in .npz")
+    check_writable(path)
+    return path
 
 
 def load_latents(path: Path | str) -> Latents:
@@ -96,7 +109,8 @@ def load_latents(path: Path | str) -> Latents:
             (name,) = arrays
         if name is None:
             raise ValueError(f"its arrays are {', '.join(arrays) or 'none'}")
-        styles, labels = _check_styles(arrays[name]), _check_labels(arrays.get("labels"), len(arrays[name]))
+        styles = _check_styles(arrays[name])
+        labels = _check_labels(arrays.get("labels"), len(styles))
         space = str(arrays["space"]) if "space" in arrays else "w" if name == "w" else "z"
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
@@ -111,7 +125,10 @@ def _read_arrays(content: bytes) -> dict[str, np.ndarray]:
         if sum(entry.file_size for entry in archive.infolist()) > MAX_BYTES:
             raise ValueError(f"its arrays are larger than {MAX_BYTES:,} bytes")
         names = [name for name in archive.namelist() if name.endswith(".npy")]
-        return {name.removesuffix(".npy"): _read_array(archive.read(name)) for name in names}
+        try:
+            return {name.removesuffix(".npy"): _read_array(archive.read(name)) for name in names}
+        except (zlib.error, lzma.LZMAError, RuntimeError) as error:  # the last: encrypted, or packed in an unknown way
+            raise ValueError(str(error)) from error
 
 
 def _read_array(content: bytes) -> np.ndarray:
@@ -130,9 +147,10 @@ def _read_array(content: bytes) -> np.ndarray:
 def _check_styles(values: np.ndarray) -> Tensor:
     if values.dtype.kind not in "fiu" or values.ndim not in (1, 2, 3) or not values.size:
         raise ValueError(f"{values.dtype} {list(values.shape)} are not latents")
-    if not np.isfinite(values).all():
-        raise ValueError("some numbers are not finite")
-    styles = torch.from_numpy(values.astype(np.float32))
+    with np.errstate(over="ignore"):
+        styles = torch.from_numpy(values.astype(np.float32))
+    if not styles.isfinite().all():
+        raise ValueError("some numbers are not finite in float32")
     return styles if styles.dim() == 3 else styles.reshape(-1, 1, styles.shape[-1])
 
 
@@ -159,8 +177,9 @@ def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
     return direction * ((1 - t) * a.norm() + t * b.norm())
 
 
-def walk(ends: Latents, frames: int, *, easing: str = "smooth", loop: bool = True) -> Iterator[Latents]:
-    """From each latent to the next, and with `loop` back to the first; `frames` a segment, yielded segment by segment.
+def walk(ends: Latents, frames: int, *, easing: str = "smooth", loop: bool = True, step: int = 64) -> Iterator[Latents]:
+    """From each latent to the next, and with `loop` back to the first; `frames` a segment, yielded at most `step` at a
+    time, since all of a long walk would take too much memory.
 
     In z along great circles (`slerp`), elsewhere along straight lines. The class stays that of the segment's start.
     Without `loop`, the last latent is the last frame.
@@ -175,15 +194,16 @@ def walk(ends: Latents, frames: int, *, easing: str = "smooth", loop: bool = Tru
     frames = to_whole(frames, "--frames", 1, MAX_FRAMES // n)
     if not isinstance(easing, str) or easing not in EASINGS:
         raise GanvasError(f"--easing is {easing}.", expected=f"one of {', '.join(EASINGS)}")
-    return _segments(ends, EASINGS[easing](torch.arange(frames) / frames), loop)
+    return _segments(ends, EASINGS[easing](torch.arange(frames) / frames).split(step), loop)
 
 
-def _segments(ends: Latents, t: Tensor, loop: bool) -> Iterator[Latents]:
+def _segments(ends: Latents, parts: Sequence[Tensor], loop: bool) -> Iterator[Latents]:
     n = len(ends)
     for i in range(n if loop else n - 1):
         a, b = ends.styles[i], ends.styles[(i + 1) % n]
-        between = slerp(a[0], b[0], t)[:, None] if ends.space == "z" else torch.lerp(a, b, t[:, None, None])
-        yield Latents(between, None if ends.labels is None else ends.labels[[i] * len(t)], ends.space)
+        for t in parts:
+            between = slerp(a[0], b[0], t)[:, None] if ends.space == "z" else torch.lerp(a, b, t[:, None, None])
+            yield Latents(between, None if ends.labels is None else ends.labels[[i] * len(t)], ends.space)
     if not loop:
         yield ends[n - 1 :]
 

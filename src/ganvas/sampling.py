@@ -244,8 +244,8 @@ class Sampler(Displayed):
             first = 0 if label is None and self.card.shape.classes else label
             latents = self.latents(seeds, label=first, truncation=truncation)
         ends = self.check_latents(latents)
-        segments = walk(ends, frames, easing=easing, loop=loop)
-        return (images for segment in segments for images in self.draw_batches(segment))
+        parts = walk(ends, frames, easing=easing, loop=loop, step=images_per_pass(*self.card.shape[1:3]))
+        return (images for part in parts for images in self.draw_batches(part))
 
     def mix(
         self,

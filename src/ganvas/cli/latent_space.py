@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from ganvas.cli.output import print_json
+from ganvas.cli.output import make_console, print_json
 
 
 def project(
@@ -13,8 +13,8 @@ def project(
     photos: Annotated[Positional[tuple[Path, ...]], arg(metavar="PHOTO …", help_behavior_hint="")],
     label: str | None = None,
     seed: int = 0,
-    steps: int = 240,
-    references: int = 4,
+    steps: int | None = None,
+    references: int | None = None,
     out: Path = Path("projection"),
     device: str = "auto",
     json: bool = False,
@@ -29,22 +29,23 @@ def project(
         photos: Files of pictures of any size.
         label: Their class, by its name or number; by default the class that fits best.
         seed: Of the random pictures where the search starts.
-        steps: Of the search.
-        references: How many pictures of each kind are sought for comparison; 0 for none.
+        steps: Of the search, by default 240; on a CPU fewer where one photo would take more than about two minutes.
+        references: How many pictures of each kind are sought for comparison, by default 4 (on a CPU also fewer); 0 for
+            none.
         out: The folder of what is written.
         device: Where to compute: auto, cpu, cuda …
         json: Print distances as JSON.
     """
-    from rich.console import Console
-
+    from ganvas.latent_space.projection import check_folder
     from ganvas.latent_space.projection import project as find
 
+    check_folder(out)
     found = find(run, photos, label=label, seed=seed, steps=steps, references=references, device=device)
     found.save(out)
     if json:
         print_json(found.to_json())
     else:
-        Console().print(found)
+        make_console().print(found)
         print(f"projection.png, latents.npz and search.webp are in {out}")
 
 
@@ -65,14 +66,21 @@ def directions(
     Args:
         run: A run folder (its newest snapshot is used), one snapshot, or pretrained:digits28; see ganvas sample --help.
         method: pca: what varies most (GANSpace); sefa: what the weights amplify most.
-        seed: Of the picture, and of the random latents of pca.
+        seed: Of the picture; the directions are those of ganvas sample --direction whatever it is.
         label: The class of the picture, by its name or number; by default the first.
         out: The file of the sheet.
         device: Where to compute: auto, cpu, cuda …
         json: Print the share of each direction as JSON.
     """
+    from ganvas.image_io import check_image_file
     from ganvas.latent_space.axes import directions as find
+    from ganvas.sampling import load
+    from ganvas.seeds import check_seeds
 
-    found = find(run, method=method, seed=seed, device=device)
-    found.save_sheet(out, seed, label)
+    check_image_file(out)
+    check_seeds([seed])
+    drawn = load(run, device=device)
+    number = None if label is None else drawn.find_class(label)
+    found = find(drawn, method=method)
+    found.save_sheet(out, seed, number)
     print_json(found.to_json()) if json else print(f"{found!r}\n{out}")

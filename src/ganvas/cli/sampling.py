@@ -6,7 +6,6 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, arg
 
 from ganvas.cli.output import UsageError, refuse_together
-from ganvas.errors import GanvasError
 
 
 def sample(
@@ -25,10 +24,10 @@ def sample(
     out: Path | None = None,
     each: Path | None = None,
     video: Path | None = None,
-    frames: int = 25,
-    easing: Literal["linear", "smooth"] = "smooth",
+    frames: int | None = None,
+    easing: Literal["linear", "smooth"] | None = None,
     loop: bool = True,
-    fps: int = 25,
+    fps: int | None = None,
     save_latents: Path | None = None,
     columns: int | None = None,
     scale: int | None = None,
@@ -40,7 +39,7 @@ def sample(
         run: A run folder (its newest snapshot is used), one snapshot, pretrained:digits28 or pretrained:digits, which
             come with Ganvas, hf:owner/name@revision on the hub, or https://…/NAME.safetensors#sha256=DIGEST.
         seeds: Seeds of the images, by default 0-63; the same seed always gives the same image. Of a video, by default
-            0-7; with --direction 0-3; with --mix 0-5.
+            0-7; with --direction 0-3, of a video 0; with --mix 0-5.
         label: Generate this class only, by its name or number.
         class_: Another name of --label.
         truncation: Below 1: more typical, less varied. Of several, as 0.5 0.7 1, the grid has a row for each, with the
@@ -58,30 +57,35 @@ def sample(
             is a class, drawn from the first seeds: 64 seeds and 10 classes make 6 columns.
         each: Write each image to a file in this folder instead, at its own size: seed00000.png …
         video: File of an interpolation from seed to seed and back: .webp, .gif, .png (animated), .mp4 or .webm.
-        frames: Images between two seeds of the video.
-        easing: Of the video: smooth is slow at each seed.
+        frames: Images between two seeds of the video, by default 25; along a direction half as many as from end to end.
+        easing: Of the video: by default smooth, which is slow at each seed.
         loop: Whether the video goes back to its first image.
-        fps: Frames a second of the video.
-        save_latents: Write the latents of the images to this file (.npz) too.
+        fps: Frames a second of the video, by default 25; a .gif has at most 50.
+        save_latents: Write the latents of the images to this file (.npz) too; of a video those between which it goes.
         columns: Columns of the grid.
-        scale: Enlarge each pixel by this factor; by default small images are enlarged.
+        scale: Enlarge each pixel by this factor; by default small images are enlarged, but not those of --each.
         device: Where to compute: auto, cpu, cuda …
     """
     from ganvas import image_io
-    from ganvas.animation import MAX_FPS, save_animation
+    from ganvas.animation import check_animation, save_animation
+    from ganvas.files import check_writable
     from ganvas.latent_space.noise import change_noise
     from ganvas.latent_space.pictures import Request, truncated_rows
+    from ganvas.latents import check_latents_file
     from ganvas.progress import progress_bar
     from ganvas.sampling import load
+    from ganvas.seeds import parse_seeds
     from ganvas.values import to_whole
 
     refuse_together("--label", label is not None, ("--class", class_ is not None))
     grid_only = [("--out", out is not None), ("--columns", columns is not None)]
-    scaled, mixed = ("--scale", scale is not None), ("--mix", mix is not None)
-    refuse_together("--video", video is not None, ("--each", each is not None), *grid_only, scaled, mixed)
+    mixed = ("--mix", mix is not None)
+    refuse_together("--video", video is not None, ("--each", each is not None), *grid_only, mixed)
     refuse_together("--each", each is not None, *grid_only, ("--direction", direction is not None))
     refuse_together("--mix", mix is not None, ("--direction", direction is not None), grid_only[1])
-    refuse_together("--latents", latents is not None, ("--seeds", seeds is not None), mixed)
+    label_too = ("--label", label is not None or class_ is not None)
+    of_seeds = [("--seeds", seeds is not None), label_too, ("--truncation", truncation != (1.0,))]
+    refuse_together("--latents", latents is not None, *of_seeds, mixed)
     refuse_together("--direction", direction is not None, grid_only[1])
     several = ("several values of --truncation", len(truncation) > 1)
     alone = [("--latents", latents is not None), ("--direction", direction is not None), ("--move", move is not None)]
@@ -93,36 +97,47 @@ def sample(
     refuse_together(*several, *alone, *written, mixed, grid_only[1])
     if not truncation:
         raise UsageError("--truncation has no value.", fix="--truncation 0.7, or 0.5 0.7 1 for a row of each.")
-    for name, given, needed in (
-        ("--layers", layers is not None, "--mix"),
-        ("--amount", amount is not None, "--direction"),
-    ):
-        if given and not (mix if needed == "--mix" else direction):
+    for needed, there, options in (
+        ("--mix", mix is not None, [("--layers", layers is not None)]),
+        ("--direction", direction is not None, [("--amount", amount is not None)]),
+        ("--video", video is not None, [
+            ("--frames", frames is not None), ("--easing", easing is not None), ("--no-loop", not loop),
+            ("--fps", fps is not None),
+        ]),
+    ):  # fmt: skip
+        if (alone_given := [name for name, given in options if given]) and not there:
+            name = alone_given[0]
             raise UsageError(f"{name} is of {needed}, which is missing.", fix=f"add {needed}, or leave {name} out.")
     label = class_ if label is None else label
-    if scale is not None and not 1 <= scale <= 256:
-        raise GanvasError(f"--scale is {scale}.", expected="a whole number from 1 to 256")
-    fps = to_whole(fps, "--fps", 1, MAX_FPS)
+    if scale is not None:
+        to_whole(scale, "--scale", 1, image_io.MAX_SCALE)
+    fps, out = 25 if fps is None else fps, out or Path("grid.png")
+    if save_latents is not None:
+        check_latents_file(save_latents)
+    if video is not None:
+        check_animation(video, fps, scale)
+    elif each is not None:
+        check_writable(each / "seed00000.png")
+    else:
+        image_io.check_image_file(out)
     drawn = load(run, device=device)
     if noise is not None:
         drawn = change_noise(drawn, noise)
     request = Request(seeds, label, truncation[0], latents, direction, amount, mix, layers, move)
     if save_latents is not None:
-        is_grid = video is None and each is None
-        points = (
-            request.latents_of_grid(drawn, columns) if is_grid else request.latents_of(drawn, video=video is not None)
-        )
+        if video is not None:
+            points = request.film_ends(drawn)
+        else:
+            points = request.latents_of_grid(drawn, columns) if each is None else request.latents_of(drawn)
         points.save(save_latents)
         print(f"latents in {save_latents}")
     if video is not None:
-        batches = request.film(drawn, frames=frames, easing=easing, loop=loop)
-        n = save_animation((image for part in batches for image in part.numpy()), video, fps=fps)
+        batches = request.film(drawn, frames=25 if frames is None else frames, easing=easing or "smooth", loop=loop)
+        n = save_animation((image for part in batches for image in part.numpy()), video, fps=fps, scale=scale)
         print(f"{n} images in {video}")
         return
     if each is not None:
-        names = (
-            [f"latent{i:05d}" for i in range(len(request.latents_of(drawn)))] if latents is not None else request.names
-        )
+        names = request.names
         with progress_bar("Sampling", len(names), shown=True) as advance:
             images = (image for part in request.batches(drawn) for image in part.numpy())
             for name, image in zip(names, images, strict=True):
@@ -130,13 +145,14 @@ def sample(
                 advance(1)
         print(f"{len(names)} images in {each}")
         return
-    out = out or Path("grid.png")
     if len(truncation) > 1:
-        images, across, names = truncated_rows(drawn, truncation, seeds or "0-7", label)
+        images, across, names = truncated_rows(drawn, truncation, "0-7" if seeds is None else seeds, label, scale)
     else:
-        images, across, names = request.grid(drawn, columns)
+        images, across, names = request.grid(drawn, columns, scale)
     image_io.save_image(image_io.make_grid(images, across, row_names=names, scale=scale), out)
     print(f"{len(images)} images in {out}")
+    if mix is not None:
+        print(f"rows give the coarse layers, columns (seeds {', '.join(map(str, parse_seeds(mix)))}) the fine ones")
 
 
 def plot(

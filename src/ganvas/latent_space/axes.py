@@ -36,7 +36,10 @@ Method = Literal["pca", "sefa"]
 METHODS: tuple[Method, ...] = ("pca", "sefa")
 
 SAMPLES = 2048
-"""Random latents whose components are taken; of z a quarter, since their pictures are drawn."""
+"""Random latents whose components are taken."""
+
+DRAWN, DRAWN_EACH = 512, 4
+"""Of z, whose pictures are drawn: random latents, or so many for each dimension where that is more."""
 
 AMOUNTS = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
 """Of a sheet: standard deviations of the latents along a direction."""
@@ -141,8 +144,9 @@ def directions(
     Args:
         run: a run (its newest snapshot), its folder, a snapshot, or what `ganvas.load` gave.
         method: pca or sefa (see the module).
-        n: how many, at most as many as the space has dimensions.
-        seed: of the random latents of pca.
+        n: how many, at most as many as the space has dimensions; of pca in z, where more are hardly fitted, at most 64
+            or half the dimensions, which is more.
+        seed: of the random latents of pca; `ganvas sample --direction` and `ganvas directions` take 0.
         device: where to compute.
 
     Raises:
@@ -159,7 +163,8 @@ def directions(
 def _by_components(sampler: Sampler, seed: int) -> tuple[Tensor, Tensor]:
     """Principal components of the styles, or of pictures; float32 [m layers k] and their shares [m]."""
     in_z = sampler.generator.style_space == "z"
-    latents = sampler.latents(range(seed, seed + (SAMPLES // 4 if in_z else SAMPLES)))
+    count = max(DRAWN, DRAWN_EACH * sampler.generator.latent) if in_z else SAMPLES
+    latents = sampler.latents(range(seed, seed + count))
     styles, labels = latents.styles, latents.labels
     layers, k = styles.shape[1:]
     points = _centre(styles[:, 0], labels)

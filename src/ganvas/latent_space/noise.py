@@ -5,6 +5,7 @@ import re
 
 import torch
 
+from ganvas.drawing import generator_seed
 from ganvas.errors import GanvasError
 from ganvas.latent_space.layers import is_list, parse_list
 from ganvas.sampling import Sampler
@@ -21,9 +22,11 @@ def change_noise(sampler: Sampler, noise: str) -> Sampler:
         GanvasError: the text is something else, or this family has no noise, or not these layers.
     """
     source, _, which = noise.partition(":")
-    if not re.fullmatch(r"none|[0-9]{1,18}", source) or (":" in noise and not is_list(which)):
+    seed = int(source) if re.fullmatch(r"[0-9]{1,19}", source) else 0 if source == "none" else None
+    if seed is None or seed >= 2**63 or (":" in noise and not is_list(which)):
         raise GanvasError(
-            f"--noise is {noise[:100]!r}.", expected="a seed, or none; for some layers only, as in 7:0-3 or none:4"
+            f"--noise is {noise[:100]!r}.",
+            expected="a seed from 0 to 2^63 - 1, or none; for some layers only, as in 7:0-3 or none:4",
         )
     count = len(sampler.generator.noise)
     if not count:
@@ -36,11 +39,10 @@ def change_noise(sampler: Sampler, noise: str) -> Sampler:
     if layers[-1] >= count:
         raise GanvasError(f"--noise names layer {layers[-1]}.", expected=f"0 to {count - 1}")
     changed = copy.deepcopy(sampler.generator)
-    random = torch.Generator().manual_seed(0 if source == "none" else int(source))
+    random = torch.Generator().manual_seed(generator_seed(seed))
     for layer, own in enumerate(changed.noise):
-        other = torch.randn(
-            own.shape, generator=random
-        )  # also of layers that keep theirs: the others do not depend on it
+        # also of layers that keep theirs: the others do not depend on it
+        other = torch.randn(own.shape, generator=random)
         if layer in layers:
             own.copy_(torch.zeros_like(other) if source == "none" else other)
     return Sampler(sampler.path, changed, sampler.card, sampler.device)

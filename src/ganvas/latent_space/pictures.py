@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ganvas import image_io
+from ganvas.drawing import images_per_pass
 from ganvas.errors import GanvasError
 from ganvas.latent_space.axes import METHODS, Directions, directions
 from ganvas.latent_space.layers import parse_layers
@@ -51,90 +52,130 @@ class Request:
     @property
     def plain(self) -> bool:
         """Whether the images are those of seeds, as they are."""
-        return not (self.latents or self.direction or self.mix or self.move)
+        return all(given is None for given in (self.latents, self.direction, self.mix, self.move))
 
-    def grid(self, drawn: Sampler, columns: int | None) -> tuple[np.ndarray, int, Sequence[str]]:
-        """Images uint8 [n c h w], columns and the names of rows."""
+    def grid(
+        self, drawn: Sampler, columns: int | None, scale: int | None = None
+    ) -> tuple[np.ndarray, int, Sequence[str]]:
+        """Images uint8 [n c h w], columns and the names of rows.
+
+        Raises:
+            GanvasError: the grid would be larger than a file can be, each pixel enlarged `scale` times.
+        """
+        size = drawn.card.shape[1:3]
         if self.plain:
-            return drawn.sample_grid(
-                self.seeds or "0-63", label=self.label, truncation=self.truncation, columns=columns, progress=True
-            )
-        points, names = self.latents_of(drawn), ()
+            of, label = self._seeds(), self.label
+            plan = drawn.plan_grid(of, label=label, columns=columns)
+            image_io.check_grid(len(plan.seeds), plan.columns, *size, scale)
+            return drawn.sample_grid(of, label=label, truncation=self.truncation, columns=columns, progress=True)
+        names: Sequence[str] = ()
+        n = len(self.names) * (1 if self.direction is None else len(self.amounts))
         if self.mix is not None:
-            columns, names = len(parse_seeds(self.mix)), [str(seed) for seed in parse_seeds(self.seeds or "0-5")]
-        columns = columns or (len(self.amounts) if self.direction else math.isqrt(len(points) - 1) + 1)
-        image_io.check_grid(len(points), columns, *drawn.card.shape[1:3])
-        return drawn.draw(points), columns, names
+            columns, names = len(parse_seeds(self.mix)), [str(seed) for seed in parse_seeds(self._seeds())]
+        columns = columns or (math.isqrt(n - 1) + 1 if self.direction is None else len(self.amounts))
+        image_io.check_grid(n, columns, *size, scale)
+        return drawn.draw(self.latents_of(drawn)), columns, names
 
     @property
     def names(self) -> list[str]:
-        """A name for each image of `batches`, but of latents."""
+        """A name for each image of `batches`; with a direction, of each that is moved."""
+        if self.latents is not None:
+            return [f"latent{i:05d}" for i in range(len(load_latents(self.latents)))]
+        rows = parse_seeds(self._seeds())
         if self.mix is None:
-            return [f"seed{seed:05d}" for seed in parse_seeds(self.seeds or "0-63")]
-        columns = parse_seeds(self.mix)
-        return [f"seed{row:05d}-{column:05d}" for row in parse_seeds(self.seeds or "0-5") for column in columns]
+            return [f"seed{seed:05d}" for seed in rows]
+        return [f"seed{row:05d}-{column:05d}" for row in rows for column in parse_seeds(self.mix)]
 
     def batches(self, drawn: Sampler) -> Iterator[Tensor]:
         """The images one after the other, uint8 [m c h w]."""
         if self.plain:
-            return drawn.sample_batches(self.seeds or "0-63", label=self.label, truncation=self.truncation)
+            return drawn.sample_batches(self._seeds(), label=self.label, truncation=self.truncation)
         return drawn.draw_batches(self.latents_of(drawn))
 
     def film(self, drawn: Sampler, *, frames: int, easing: str, loop: bool) -> Iterator[Tensor]:
         """The frames from each seed or latent to the next, or along a direction, uint8 [m c h w]."""
+        start = self._start(drawn, film=True)
         if self.direction is None:
-            return drawn.interpolate(
-                self.seeds or "0-7",
-                frames=frames,
-                label=self.label,
-                truncation=self.truncation,
-                latents=None if self.plain else self._start(drawn, "0-7"),
-                easing=easing,
-                loop=loop,
-            )
-        frames = to_whole(frames, "--frames", 1, MAX_FRAMES // 4)
+            return drawn.interpolate(latents=start, frames=frames, easing=easing, loop=loop)
+        frames = to_whole(frames, "--frames", 1, max(1, MAX_FRAMES // (4 * len(start))))
         first, last = self.amounts[0], self.amounts[-1]
         t = EASINGS[easing](torch.arange(frames * 2 + 1) / (frames * 2))
         there = (first + (last - first) * t).tolist()
         path = [*there, *there[-2:0:-1]] if loop else there
-        return drawn.draw_batches(self._sweep(drawn, self._start(drawn, "0"), path))
+        step = images_per_pass(*drawn.card.shape[1:3])
+        parts = (
+            self._sweep(drawn, start[i : i + 1], path[j : j + step])
+            for i in range(len(start))
+            for j in range(0, len(path), step)
+        )
+        return (images for part in parts for images in drawn.draw_batches(part))
+
+    def film_ends(self, drawn: Sampler) -> Latents:
+        """The latents between which `film` goes: with a direction the first and the last of each seed or latent."""
+        start = self._start(drawn, film=True)
+        return start if self.direction is None else self._sweep(drawn, start, [self.amounts[0], self.amounts[-1]])
 
     def latents_of_grid(self, drawn: Sampler, columns: int | None) -> Latents:
         """The latents of the images of `grid`, in their order."""
         if not self.plain:
             return self.latents_of(drawn)
-        plan = drawn.plan_grid(self.seeds or "0-63", label=self.label, columns=columns)
+        plan = drawn.plan_grid(self._seeds(), label=self.label, columns=columns)
         return drawn.latents(plan.seeds, label=plan.label, truncation=self.truncation)
 
-    def latents_of(self, drawn: Sampler, *, video: bool = False) -> Latents:
-        """The latents of all images; of a film those between which it goes."""
+    def latents_of(self, drawn: Sampler) -> Latents:
+        """The latents of all images."""
         if self.mix is not None:
             layers = parse_layers(self.layers)
             mixed = drawn.mix_latents(
-                self.seeds or "0-5", self.mix, layers=layers, label=self.label, truncation=self.truncation
+                self._seeds(), self.mix, layers=layers, label=self.label, truncation=self.truncation
             )
             return self._moved(drawn, mixed)
-        if self.direction is None or video:
-            return self._start(drawn, "0-7" if video else "0-63")
-        return self._sweep(drawn, self._start(drawn, "0-3"), self.amounts)
+        start = self._start(drawn)
+        return start if self.direction is None else self._sweep(drawn, start, self.amounts)
 
-    def _start(self, drawn: Sampler, seeds: str) -> Latents:
+    def _seeds(self, *, film: bool = False) -> str:
+        if self.seeds is not None:
+            return self.seeds
+        if self.mix is not None:
+            return "0-5"
+        if self.direction is not None:
+            return "0" if film else "0-3"
+        return "0-7" if film else "0-63"
+
+    def _start(self, drawn: Sampler, *, film: bool = False) -> Latents:
+        """The latents that are given, or of seeds, moved by --move; films and sweeps are of one class."""
         if self.latents is not None:
             return self._moved(drawn, drawn.check_latents(load_latents(self.latents)))
-        one_class = drawn.card.shape.classes and (self.direction is not None)
-        label = "0" if one_class and self.label is None else self.label
-        number = None if label is None else drawn.find_class(label)
-        return self._moved(drawn, drawn.latents(self.seeds or seeds, label=number, truncation=self.truncation))
+        number = None if self.label is None else drawn.find_class(self.label)
+        if number is None and drawn.card.shape.classes and (film or self.direction is not None):
+            number = 0
+        return self._moved(drawn, drawn.latents(self._seeds(film=film), label=number, truncation=self.truncation))
 
     def _moved(self, drawn: Sampler, points: Latents) -> Latents:
         """Latents moved along the directions of --move, one after the other."""
-        for method, number, amount in parse_moves(self.move or ""):
-            points = self.find(drawn, method, number).move(points, number, [amount])
+        for method, number, amount in self._moves:
+            points = self._directions(drawn, method).move(points, number, [amount])
         return points
 
     def _sweep(self, drawn: Sampler, points: Latents, amounts: Sequence[float]) -> Latents:
         method, number = self._parse_direction()
-        return self.find(drawn, method, number).move(points, number, amounts)
+        return self._directions(drawn, method).move(points, number, amounts)
+
+    def _directions(self, drawn: Sampler, method: str) -> Directions:
+        """The directions of a method up to the last that is asked for, found once."""
+        if (drawn, method) not in self._found:
+            asked = [(of, number) for of, number, _ in self._moves]
+            asked += [] if self.direction is None else [self._parse_direction()]
+            self._found[drawn, method] = self.find(drawn, method, max(number for of, number in asked if of == method))
+        return self._found[drawn, method]
+
+    @cached_property
+    def _found(self) -> dict[tuple[Sampler, str], Directions]:
+        return {}
+
+    @cached_property
+    def _moves(self) -> list[tuple[str, int, float]]:
+        return [] if self.move is None else parse_moves(self.move)
 
     @cached_property
     def amounts(self) -> list[float]:
@@ -143,7 +184,7 @@ class Request:
         Raises:
             GanvasError: the text is none.
         """
-        return parse_amounts(self.amount or "-3..3")
+        return parse_amounts("-3..3" if self.amount is None else self.amount)
 
     def _parse_direction(self) -> tuple[str, int]:
         method, _, number = (self.direction or "").rpartition(":")
@@ -155,11 +196,11 @@ class Request:
 
 
 def truncated_rows(
-    drawn: Sampler, truncations: Sequence[float], seeds: str, label: str | None = None
+    drawn: Sampler, truncations: Sequence[float], seeds: str, label: str | None = None, scale: int | None = None
 ) -> tuple[np.ndarray, int, Sequence[str]]:
     """Images of the same seeds at each truncation, one a row: uint8 [n c h w], columns and the names of rows."""
     across = len(parse_seeds(seeds))
-    image_io.check_grid(len(truncations) * across, across, *drawn.card.shape[1:3])
+    image_io.check_grid(len(truncations) * across, across, *drawn.card.shape[1:3], scale)
     rows = [drawn.sample(seeds, label=label, truncation=truncation) for truncation in truncations]
     return np.concatenate(rows), across, [f"{truncation:g}" for truncation in truncations]
 
@@ -191,13 +232,13 @@ def parse_amounts(text: str) -> list[float]:
 
 
 def parse_moves(text: str) -> list[tuple[str, int, float]]:
-    """Parses "pca:0=1.5,sefa:2=-1" as [("pca", 0, 1.5), ("sefa", 2, -1.0)]; of nothing none.
+    """Parses "pca:0=1.5,sefa:2=-1" as [("pca", 0, 1.5), ("sefa", 2, -1.0)].
 
     Raises:
         GanvasError: the text is something else, or an amount is not finite.
     """
     moves = []
-    for part in text.split(",") if text else []:
+    for part in text.split(","):
         name, _, amount = part.strip().partition("=")
         method, _, number = name.rpartition(":")
         try:

@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 from ganvas import image_io, sampling, user_code
-from ganvas.animation import save_animation
+from ganvas.animation import MAX_PIXELS, save_animation
 from ganvas.data import DataOptions, decoding, open_images
 from ganvas.data.decoding import Fit
 from ganvas.data.imageset import ImageSet
@@ -27,7 +27,8 @@ from ganvas.data.source_types import Unreadable
 from ganvas.display import Displayed, InlineImage, Paragraph, Part, Table
 from ganvas.errors import GanvasError, describe_value
 from ganvas.features.perceptual import PerceptualDistance
-from ganvas.files import to_path
+from ganvas.files import check_writable, to_path
+from ganvas.latent_space.budget import choose_amount
 from ganvas.latent_space.search import Place, Search, SearchStep, Watch
 from ganvas.latents import Latents
 from ganvas.networks import Shape
@@ -40,11 +41,11 @@ from ganvas.sampling import Label
 from ganvas.threads import cpu_threads
 from ganvas.values import to_flag, to_whole
 
-STEPS = 240
-"""Of the gradient descent."""
-
 MAX_STEPS = 100_000
 MAX_PHOTOS = 64
+FILM_PHOTOS, FILM_HELD = 8, 15
+"""Photos in the film of a search, and frames for which its end is shown."""
+
 MAX_SEED = 2**63 - 1 - 2**16
 """The candidates have the seeds that follow."""
 
@@ -87,11 +88,10 @@ class Projection(Displayed):
         for name, words in (("training", "as near as training pictures"), ("held-out", "as near as held-out pictures")):
             if name in self.context and d <= self.context[name].max():
                 return f"distance {d:.3f}: {words}"
-        other = self.context["other kinds"]
-        return f"distance {d:.3f}: " + (
-            "farther than its own kind, nearer than pictures of other kinds" if d < other.min() else
-            "as far as pictures of other kinds: it cannot draw this"
-        )  # fmt: skip
+        if d >= self.context["other kinds"].min():
+            return f"distance {d:.3f}: as far as pictures of other kinds: it cannot draw this"
+        own = "" if len(self.context) == 1 else "farther than its own kind, "
+        return f"distance {d:.3f}: {own}nearer than pictures of other kinds"
 
     def sheet(self) -> Image.Image:
         """One column a photo: the photo, what was found, and their difference (grey where they are equal)."""
@@ -104,16 +104,18 @@ class Projection(Displayed):
     def save(self, folder: Path | str) -> list[Path]:
         """Writes projection.png, latents.npz (for `ganvas sample --latents`) and search.webp, a film of the search.
 
+        The film has the first eight photos, and fewer pictures of the search where these are so large that it would
+        take too much memory.
+
         Raises:
             GanvasError: they cannot be written.
         """
-        folder = to_path(folder, "a folder")
-        files = [folder / "projection.png", folder / "latents.npz", folder / "search.webp"]
+        files = check_folder(folder)
         image_io.save_image(self.sheet(), files[0])
         self.latents.save(files[1])
-        columns = min(8, len(self.targets))
-        frames = (_beside(self.targets, frame, columns) for frame in [*self.frames, *[self.found] * 15])
-        save_animation(frames, files[2], fps=15)
+        frames = [*self.frames, *[self.found] * FILM_HELD]
+        step = -(-len(frames) * _beside(self.targets, self.found)[0].size // MAX_PIXELS)
+        save_animation((_beside(self.targets, frame) for frame in frames[::-step][::-1]), files[2], fps=15)
         return files
 
     def to_json(self) -> dict[str, Any]:
@@ -136,6 +138,19 @@ class Projection(Displayed):
         yield InlineImage(self.sheet(), "")
 
 
+def check_folder(folder: Path | str) -> list[Path]:
+    """The files that `Projection.save` writes to a folder.
+
+    Raises:
+        GanvasError: they cannot be written there.
+    """
+    folder = to_path(folder, "a folder")
+    files = [folder / "projection.png", folder / "latents.npz", folder / "search.webp"]
+    for file in files:
+        check_writable(file)
+    return files
+
+
 @default_state()
 @cpu_threads()
 def project(
@@ -144,8 +159,8 @@ def project(
     *,
     label: Label | None = None,
     seed: int = 0,
-    steps: int = STEPS,
-    references: int = 4,
+    steps: int | None = None,
+    references: int | None = None,
     device: str = "auto",
     quiet: bool = False,
     callback: Watch | None = None,
@@ -158,9 +173,11 @@ def project(
             pictures were.
         label: the class of all photos; by default that of the nearest of 256 random pictures.
         seed: of those pictures; the same seed finds the same place.
-        steps: of the gradient descent.
-        references: how many training pictures, held-out ones, and pictures of other kinds are sought for comparison;
-            0 for none.
+        steps: of the gradient descent, by default 240.
+        references: how many training pictures, held-out ones, and pictures of other kinds are sought for comparison,
+            by default 4; 0 for none. On a CPU both defaults are smaller where one photo would take more than about
+            two minutes: the operations of the generator decide, not the time, so that the place does not depend on
+            the machine's speed. Each further photo takes as long as one picture for comparison.
         device: where to compute.
         quiet: show no bar.
         callback: called a few dozen times with a `SearchStep`. Where it returns False, the search ends with what it has
@@ -170,8 +187,9 @@ def project(
         GanvasError: there is no usable snapshot, or a photo cannot be read.
     """
     began = time.perf_counter()
-    steps, quiet = to_whole(steps, "--steps", 1, MAX_STEPS), to_flag(quiet, "quiet")
-    references = to_whole(references, "--references", 0, MAX_PHOTOS)
+    quiet = to_flag(quiet, "quiet")
+    steps = None if steps is None else to_whole(steps, "--steps", 1, MAX_STEPS)
+    references = None if references is None else to_whole(references, "--references", 0, MAX_PHOTOS)
     seed = to_whole(seed, "--seed", 0, MAX_SEED)
     sampler = sampling.load(run, device=device)
     shape = sampler.card.shape
@@ -185,7 +203,9 @@ def project(
     cuts = [_describe_cut(*one, shape) for one in zip(several, names, strict=True)] if fit == "crop" else []
     number = None if label is None else int(sampler.latents([0], label=label).labels[0])  # type: ignore[index]
     distance = PerceptualDistance(sampler.device)
-    groups, notes = _references(trained, shape, references) if references else ({}, [])
+    with user_code.quote_loaded():
+        amount = choose_amount(sampler, distance, steps, references)
+    groups, notes = _references(trained, shape, amount.references, quiet) if amount.references else ({}, [])
     search = Search(sampler.generator, distance, sampler.device, seed)
 
     stopped = False
@@ -196,8 +216,8 @@ def project(
             stopped = callback is not None and callback(dataclasses.replace(step, stage=stage)) is False
             return not stopped
 
-        with progress_bar(title, steps, shown=not quiet) as advance, user_code.quote_loaded():
-            return search.find(to_unit(torch.from_numpy(pixels)).to(sampler.device), of, steps, advance, watch)
+        with progress_bar(title, amount.steps, shown=not quiet) as advance, user_code.quote_loaded():
+            return search.find(to_unit(torch.from_numpy(pixels)).to(sampler.device), of, amount.steps, advance, watch)
 
     place, context = find(targets, "Searching", number, "photos"), {}
     others = None
@@ -215,7 +235,7 @@ def project(
         [frame.numpy() for frame in place.frames],
         names,
         distance.name,
-        tuple(filter(None, [*cuts, *notes, distance.note])),
+        tuple(filter(None, [*cuts, *notes, amount.note, distance.note])),
         time.perf_counter() - began,
     )
 
@@ -267,13 +287,15 @@ def _as_list(photos: Photo | Sequence[Photo]) -> list[Photo]:
     return several
 
 
-def _references(trained: DataOptions | None, shape: Shape, n: int) -> tuple[dict[str, np.ndarray], list[str]]:
+def _references(
+    trained: DataOptions | None, shape: Shape, n: int, quiet: bool
+) -> tuple[dict[str, np.ndarray], list[str]]:
     """Pictures with which a photo is compared, uint8 [≤ n c h w] of each kind; and what is missing, in words."""
     other = {"other kinds": _other_kinds(shape, n)}
     if trained is None:
         return other, ["The snapshot lies in no run folder: there are no training pictures to compare with."]
     try:
-        train = open_images(trained, progress=False)
+        train = open_images(trained, progress=not quiet)
         held = open_test_split(trained, train)
     except GanvasError as error:
         return other, [f"The training pictures cannot be opened, so there are none to compare with: {error.what}"]
@@ -302,8 +324,7 @@ def _other_kinds(shape: Shape, n: int) -> np.ndarray:
     return np.stack(pieces)
 
 
-def _beside(targets: np.ndarray, frame: np.ndarray, columns: int) -> np.ndarray:
+def _beside(targets: np.ndarray, frame: np.ndarray) -> np.ndarray:
     """A frame of the film, uint8 [c h w]: the photos above what is drawn."""
-    rows = [of[i : i + columns] for i in range(0, len(targets), columns) for of in (targets, frame)]
-    padded = [np.pad(row, ((0, columns - len(row)), (0, 0), (0, 0), (0, 0)), constant_values=255) for row in rows]
-    return np.concatenate([np.concatenate(list(row), axis=2) for row in padded], axis=1)
+    rows = [np.concatenate(list(of[:FILM_PHOTOS]), axis=2) for of in (targets, frame)]
+    return np.concatenate(rows, axis=1)

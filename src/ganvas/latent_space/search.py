@@ -21,11 +21,11 @@ from ganvas.networks import Generator
 from ganvas.optimisers import Adam
 
 CANDIDATES = 256
-"""Random pictures among which starts are chosen."""
+"""Random pictures among which starts are chosen; with more classes than that one of each."""
 
 STARTS = 4
 SCREENING_STEPS = 40
-"""Steps from each start; then the best one goes on."""
+"""Steps from each start, at most half of all; then the best one goes on."""
 
 RATE = 0.1
 """Adam's, in standard deviations of the latents; it falls to 0 along a cosine."""
@@ -35,6 +35,11 @@ PRIOR_WEIGHT = 0.1
 
 FRAMES = 40
 """Pictures kept of the search, about."""
+
+
+def screening_steps(steps: int) -> int:
+    """The number of steps from each start, of so many in all."""
+    return min(SCREENING_STEPS, steps // 2)
 
 
 @dataclass(frozen=True)
@@ -88,7 +93,8 @@ class Search:
 
     def __init__(self, generator: Generator, distance: PerceptualDistance, device: torch.device, seed: int = 0) -> None:
         self._generator, self._distance, self._device = generator, distance, device
-        self._z = sample_latents(range(seed, seed + CANDIDATES), generator.latent).to(device)
+        count = max(CANDIDATES, generator.shape.classes)
+        self._z = sample_latents(range(seed, seed + count), generator.latent).to(device)
         self._per_pass = images_per_pass(*generator.shape[1:3])
 
     def find(
@@ -108,9 +114,11 @@ class Search:
             watch: called a few dozen times.
         """
         self._watch, self._stopped, self._done, self._steps = watch, False, 0, steps
-        seen = self._distance.describe(targets)
+        with torch.no_grad():
+            described = [self._distance.describe(targets[part]) for part in self._parts(len(targets))]
+        seen = [torch.cat(maps) for maps in zip(*described, strict=True)]
         starts, labels = self._choose_starts(seen, len(targets), label)
-        screening = min(SCREENING_STEPS, steps // 2)
+        screening = screening_steps(steps)
         self._frames: list[Tensor] = []
         owner = torch.arange(len(targets), device=self._device).repeat_interleave(starts.shape[1])
         flat_labels = None if labels is None else labels.flatten()
@@ -119,7 +127,7 @@ class Search:
             starts = moved.unflatten(0, starts.shape[:2])
             best = distances.unflatten(0, starts.shape[:2]).argmin(1)
         else:
-            best = torch.zeros(len(targets), dtype=torch.long, device=self._device)
+            best = torch.ones(len(targets), dtype=torch.long, device=self._device)  # the nearest candidate
         rows = torch.arange(len(targets), device=self._device)
         styles = starts[rows, best]
         labels = None if labels is None else labels[rows, best]
@@ -140,9 +148,6 @@ class Search:
             every = torch.arange(count, device=self._device) % classes
             labels = every if label is None else torch.full_like(every, label)
         styles = self._generator.styles(self._z, labels).contiguous()
-        self._mean, self._deviation = styles.mean(0), styles.std(0).clamp(min=1e-6)
-        if self._generator.style_space == "z":
-            self._mean, self._deviation = torch.zeros_like(self._mean), torch.ones_like(self._deviation)
         distances = torch.empty(n, count, device=self._device)
         for part in self._parts(count):
             drawn = self._distance.describe(self._draw(styles, labels, part))
@@ -152,8 +157,28 @@ class Search:
         best_labels = None if labels is None else labels[nearest]
         if best_labels is not None:
             best_labels = torch.cat([best_labels[:, :1], best_labels], 1)
-        middle = self._mean.expand(n, 1, *self._mean.shape)
-        return torch.cat([middle, styles[nearest]], 1), best_labels
+        self._measure(styles, best_labels)
+        middle, _ = self._units(None if best_labels is None else best_labels[:, 0])
+        return torch.cat([middle.expand(n, *styles.shape[1:])[:, None], styles[nearest]], 1), best_labels
+
+    def _measure(self, styles: Tensor, labels: Tensor | None) -> None:
+        """Keeps the mean and the deviation of random styles; with classes those of each class in `labels`."""
+        mean, deviation = styles.mean(0, keepdim=True), styles.std(0, keepdim=True)
+        if self._generator.style_space == "z":
+            self._mean, self._deviation = torch.zeros_like(mean), torch.ones_like(deviation)
+            return
+        if labels is not None:
+            mean, deviation = (of.repeat(self._generator.shape.classes, 1, 1) for of in (mean, deviation))
+            for c in labels.unique():
+                own = self._generator.styles(self._z[:CANDIDATES], c.expand(CANDIDATES))
+                mean[c], deviation[c] = own.mean(0), own.std(0)
+        self._mean, self._deviation = mean, deviation.clamp(min=1e-6)
+
+    def _units(self, labels: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The mean and the deviation of styles, float [1 layers k], or of each of some classes, [m layers k]."""
+        if labels is None or len(self._mean) == 1:
+            return self._mean, self._deviation
+        return self._mean[labels], self._deviation[labels]
 
     def _descend(
         self,
@@ -165,7 +190,8 @@ class Search:
         advance: Callable[[int], object],
     ) -> tuple[Tensor, Tensor]:
         """Styles nearer to their targets, float [m layers k], and the distances of their best pictures, float [m]."""
-        free = ((styles - self._mean) / self._deviation).requires_grad_()
+        mean, deviation = self._units(labels)
+        free = ((styles - mean) / deviation).requires_grad_()
         adam = Adam([free], RATE)
         best, least = free.detach().clone(), torch.full((len(free),), math.inf, device=self._device)
         keep = max(1, steps // FRAMES)
@@ -176,7 +202,7 @@ class Search:
             adam.zero_grad()
             frame, distances = [], torch.empty(len(free), device=self._device)
             for part in self._parts(len(free)):
-                images = self._draw(self._mean + self._deviation * free, labels, part)
+                images = self._draw(mean + deviation * free, labels, part)
                 distance = self._distance.between(self._distance.describe(images), [one[owner[part]] for one in seen])
                 excess = (free[part].square().mean((1, 2)) - 1).relu().square()
                 (distance + PRIOR_WEIGHT * excess).sum().backward()
@@ -187,13 +213,13 @@ class Search:
             if step % keep == 0 or step == steps:
                 self._frames.append(torch.cat(frame))
                 if not self._stopped:
-                    self._tell(step, distances, labels, self._mean + self._deviation * best, least, len(seen[0]))
+                    self._tell(step, distances, labels, mean + deviation * best, least, len(seen[0]))
                 if self._stopped:
                     break
             if step < steps:
                 adam.step()
                 advance(1)
-        return self._mean + self._deviation * best, least
+        return mean + deviation * best, least
 
     def _tell(self, step: int, distances: Tensor, labels: Tensor | None, styles: Tensor, least: Tensor, n: int) -> None:
         """Tells `watch` of the nearest start of each target; several starts of one follow each other."""

@@ -22,7 +22,7 @@ FORMS = {
     "move": (rf"{_MOVE}(,{_MOVE}){{0,63}}", "directions and amounts, as pca:0=1.5,pca:1=-2"),
     "mix": (_SEED, "a whole number from 0"),
     "layers": (_LAYERS, "how many layers, or which ones, as 0-2,5"),
-    "noise": (rf"([0-9]{{1,18}}|none)(:{_LAYERS})?", "a seed, or none; for some layers as in 7:0-3"),
+    "noise": (rf"([0-9]{{1,19}}|none)(:{_LAYERS})?", "a seed, or none; for some layers as in 7:0-3"),
     "place": (r"[0-9a-f]{12}", "the name of a place that was found for a photo"),
 }
 """The parameters of a view: what each may be, and in words."""

@@ -6,7 +6,7 @@ const SCALAR_BELOW = 16; // shorter latents are made one by one in double precis
 const BLOCK = 16;
 const TWO_PI = Math.fround(2 * Math.PI);
 
-/** MT19937 (Matsumoto & Nishimura 1998), seeded as PyTorch does: by the lower 32 bits. */
+/** MT19937 (Matsumoto & Nishimura 1998), seeded as PyTorch does: by 32 bits. */
 class MersenneTwister {
   constructor(seed) {
     const state = new Uint32Array(STATE);
@@ -52,8 +52,16 @@ class MersenneTwister {
 
 /** z of a seed, a BigInt from 0 to 2⁶³ − 1: Float32Array of `size` numbers from a standard normal distribution. */
 export function latentOf(seed, size) {
-  const random = new MersenneTwister(Number(seed & 0xffffffffn));
+  const random = new MersenneTwister(Number(generatorSeed(seed)));
   return size < SCALAR_BELOW ? oneByOne(random, size) : inBlocks(random, size);
+}
+
+/** A seed itself below 2³²; of larger ones all bits, mixed into 32 (SplitMix64), as in drawing.py. */
+function generatorSeed(seed) {
+  if (seed < 2n ** 32n) return seed;
+  let x = BigInt.asUintN(64, (seed ^ (seed >> 30n)) * 0xbf58476d1ce4e5b9n);
+  x = BigInt.asUintN(64, (x ^ (x >> 27n)) * 0x94d049bb133111ebn);
+  return (x ^ (x >> 31n)) >> 32n;
 }
 
 /** Box–Muller: pairs of uniform numbers make pairs of normal ones. */
