@@ -35,7 +35,7 @@ OF_TIME = frozenset(
         "best",
         "columns",
         "summaries",
-        "saves",
+        "save_seconds",
         "diagnosis",
     ]
 )

@@ -78,7 +78,7 @@ _PLAN: Fields = {"total": is_count, "nimg": is_count, "fraction": lambda value: 
 _PLANNER: Fields = {
     "plan": is_object, "elapsed": _is_duration, "images": _is_positive, "seconds": _is_positive,
     "marked_nimg": is_count, "pending": is_number, "tick": _is_positive, "snapshot": _is_positive,
-    "saves": lambda pair: isinstance(pair, list) and len(pair) == 2 and _is_duration(pair[0]) and is_count(pair[1]),
+    "save_seconds": _is_duration,
 }  # fmt: skip
 
 

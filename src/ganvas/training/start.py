@@ -158,6 +158,7 @@ def _plan_length(planner: Planner, run: Run, images_per_s: float | None) -> Plan
             if "plan" not in saved:
                 raise GanvasError(f"{run.state_file} is not of a run by time.", fix="start a new run: --new.")
             planner.load_state(saved["plan"])
+            planner.replay(saved["nimg"], log.read_events(run.path), log.read_stats(run.path))
         else:
             planner.start(images_per_s)
         return planner.plan, planner.tick_interval, planner.snapshot_interval
