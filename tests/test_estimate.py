@@ -127,6 +127,14 @@ def test_speed_is_measured_on_a_few_rounds(monkeypatch: pytest.MonkeyPatch) -> N
     assert rounds == [(2, 5)] * 4, "2e11 operations over two updates of ten passes"
 
 
+def test_trial_of_fewer_images_has_no_last_microbatch_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batch norm fails on one image."""
+    config = replace(tiny(), g_norm="batch", microbatch=4)
+    cost = dataclasses.replace(estimate_cost(config, Shape(1, 8, 8), CPU), g_flops=10**9, d_flops=10**9)
+    monkeypatch.setattr(estimating, "TRIAL_FLOPS", 10.0**11)  # enough for five images
+    assert measure_speed(cost, config, Shape(1, 8, 8), CPU) > 0
+
+
 def test_threads_depend_on_the_work_of_a_round(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: 6)
     small, large = tiny(), replace(tiny(), batch=512)

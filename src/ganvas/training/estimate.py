@@ -232,6 +232,8 @@ def measure_speed(cost: CostEstimate, config: TrainConfig, shape: Shape, device:
     if device.type == "cpu":
         affordable = TRIAL_FLOPS / (PASSES_PER_ROUND * config.balance.d_steps * (cost.g_flops + cost.d_flops))
         n = min(n, max(2, round(affordable)))
+        if (microbatch := config.optimisation.microbatch) and microbatch < n:
+            n -= n % microbatch  # batch norm fails on one that is left over
         config = replace(config, batch=n * distributed.world_size())
         if affordable < MIN_AFFORDABLE_IMAGES:
             return distributed.world_size() / (PASSES_PER_ROUND * _time_forward(config, shape))

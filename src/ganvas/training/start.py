@@ -11,6 +11,8 @@ import torch
 
 from ganvas import devices, interrupts, user_code
 from ganvas.config import TrainConfig, leaves, replace, to_json
+from ganvas.config.conflicts import has_single_images
+from ganvas.config.custom import is_batch_normed
 from ganvas.data import ImageSet, open_images
 from ganvas.errors import GanvasError, describe_value
 from ganvas.files import to_path
@@ -186,12 +188,20 @@ def _evaluate_run(run: Run, device: str, quiet: bool) -> None:
 def _check_batch(config: TrainConfig) -> None:
     """Refuses a batch that the processes cannot share equally, before anything is decoded or written."""
     batch, world = config.optimisation.batch, distributed.world_size()
-    minimum = 2 if getattr(config.network, "g_norm", "none") == "batch" else 1
+    normed = is_batch_normed(config.network)
+    minimum = 2 if normed else 1
     if batch % world or batch < minimum * world:
         raise GanvasError(
             f"A batch of {batch} cannot be shared equally by {world} processes.",
             expected=f"a multiple of {world}, at least {minimum * world}",
             fix=f"use --batch {max(minimum, round(batch / world)) * world}.",
+        )
+    if normed and has_single_images(config.optimisation, world):
+        raise GanvasError(
+            f"Batch norm with one image in the last microbatch: {batch // world} images, "
+            f"{config.optimisation.microbatch} at a time.",
+            expected="2 or more images at a time: batch norm normalises over the images of a batch",
+            fix=f"use --batch {batch - world}, or another --microbatch.",
         )
 
 
