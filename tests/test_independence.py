@@ -25,7 +25,7 @@ from ganvas.evaluation import independence
 from ganvas.evaluation.evaluation import evaluate
 from ganvas.evaluation.result import find_differences
 from ganvas.evaluation.trend import Trend
-from ganvas.features import efficientnet
+from ganvas.features import efficientnet, frozen
 from ganvas.features.extraction import Extractor
 from ganvas.features.extractors import load_extractor
 from ganvas.networks import Shape
@@ -339,6 +339,9 @@ def test_comparison_chooses_features_that_no_d_looked_through(monkeypatch: pytes
     plain, lite0, eye = (candidate(n) for n in (MLP(), Projected(), Projected(features_net="eye")))
     assert comparison._default_features([plain, lite0]) == "eye"
     assert comparison._default_features([plain, eye]) == "classifier"
+    monkeypatch.setattr(frozen, "is_installed", lambda: False)
+    assert comparison._default_features([plain, lite0]) == "classifier", "D will look through the eye"
+    monkeypatch.setattr(frozen, "is_installed", lambda: True)
     lost = replace(eye, config=replace(eye.config, dataset=replace(eye.config.dataset, data="nothing/here")))
     assert comparison._default_features([plain, lost]) == "lite0"
 

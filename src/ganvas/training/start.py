@@ -257,13 +257,19 @@ def plan(
     }
 
 
-def complete(config: TrainConfig) -> TrainConfig:
+def complete(config: TrainConfig, report: Callable[[str], object] = lambda note: None) -> TrainConfig:
     """The configuration that `train` would write: with a value for what it leaves open.
+
+    Args:
+        report: called with each note about the images and about what was chosen.
 
     Raises:
         GanvasError: the data cannot be opened.
     """
-    return _open(config, distributed.local_device(config.runtime.device), progress=True)[0]
+    config, images, _ = _open(config, distributed.local_device(config.runtime.device), progress=True)
+    for note in images.notes:
+        report(note)
+    return config
 
 
 def _open(config: TrainConfig, device: torch.device, *, progress: bool) -> tuple[TrainConfig, ImageSet, Shape]:
