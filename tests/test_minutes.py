@@ -161,7 +161,7 @@ def test_round_that_is_longer_than_the_time_is_said_in_words(clock: Clock) -> No
     planner.start(0.1)
     assert planner.plan == Plan(ROUND)
     assert planner.describe() == (
-        "0.5 minutes, planned as 0.02 kimg: a round, of 3:20, takes longer than what is left of the time,"
+        "0.5 minutes, planned as 0.02 kimg: a round, of 3:20, takes longer than what is left of the time"
     )
 
 
@@ -259,6 +259,7 @@ def test_slower_run_is_re_planned_and_records_what_was_asked_and_done(train: Tra
     run = train("a")
     assert run.config.minutes == 0.1
     assert run.config.kimg is None
+    assert "0.1 minutes, planned as 1.2 kimg, on cpu" in (run.path / "log.txt").read_text()
     planned, *replanned = plans(run)
     assert planned == (0, 1.2)
     assert replanned

@@ -196,7 +196,7 @@ class Session:
             self.notes.append(transfer.freeze_first_layers(self.state.game.D, n, self.shape, self.state.device))
 
     def _announce(self, fresh: bool, cost: str, warning: str) -> None:
-        length = f"{self.total / 1000:g} kimg" if self.planner is None else self.planner.describe(self.nimg)
+        length = f"{self.total / 1000:g} kimg" if self.planner is None else f"{self.planner.describe(self.nimg)},"
         resumed_at = None if fresh else self.nimg
         text = announcement.describe(self.run, self.config, self.images, self.state, cost, length, resumed_at)
         self.progress.print(text)

@@ -173,8 +173,8 @@ class Planner:
         left, round_seconds = max(0.0, self.seconds_left), self._round / self.images_per_s
         text = f"{self._config.minutes:g} minutes, planned as {self.plan.total / 1000:g} kimg"
         if round_seconds > left:
-            return f"{text}: a round, of {format_duration(round_seconds)}, takes longer than what is left of the time,"
-        return text if nimg == 0 else f"{text}, with {format_duration(left)} left,"
+            return f"{text}: a round, of {format_duration(round_seconds)}, takes longer than what is left of the time"
+        return text if nimg == 0 else f"{text}, with {format_duration(left)} left"
 
     def begin_rounds(self, nimg: int) -> None:
         """The rounds of this session begin: what came before is not counted in the speed."""
