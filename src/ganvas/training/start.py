@@ -12,9 +12,10 @@ import torch
 from ganvas import devices, interrupts, user_code
 from ganvas.config import TrainConfig, leaves, replace, to_json
 from ganvas.config.conflicts import has_single_images
-from ganvas.config.custom import is_batch_normed
+from ganvas.config.custom import features_net_of, is_batch_normed
 from ganvas.data import ImageSet, open_images
 from ganvas.errors import GanvasError, describe_value
+from ganvas.features.frozen import load_frozen, resolve_frozen
 from ganvas.files import to_path
 from ganvas.game.objectives import get_objective
 from ganvas.networks import Shape
@@ -315,6 +316,8 @@ def _find_or_create(
         if new:
             raise GanvasError(f"{out / name} exists already.", fix="choose another --name, or leave --new out.")
         run = Run(out / name)
+        if resolve_frozen(wanted := features_net_of(run.config.network))[0] != wanted:
+            load_frozen(wanted)  # raises: another network was chosen because its package is missing
         folder.check_same_run(run, config, fingerprint)
         return run
     if name is None and not new:
