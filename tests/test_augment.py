@@ -493,6 +493,18 @@ def test_only_signs_of_logits_count_and_without_them_p_stays() -> None:
     assert controller.p == 0.5
 
 
+def test_several_logits_an_image_count_as_so_many_signs() -> None:
+    logits = torch.tensor([[-1.0, 1, 1], [-1, 1, 1]])  # r_t is 1/3: the sum of the signs, 2, is as many as the images
+    by_image, flat = Ada(0.6, 1), Ada(0.6, 1)
+    for controller, recorded in ((by_image, logits), (flat, logits.flatten())):
+        controller.p.fill_(0.5)
+        controller.record_logits(recorded)
+        assert controller.signs.tolist() == [2, 6]
+        controller.adjust(8)
+    assert by_image.p == flat.p
+    assert flat.p.item() == pytest.approx(0.492)
+
+
 def test_gradient_does_not_flow_into_the_controller() -> None:
     controller = Ada(0.6, 500)
     controller.record_logits(torch.randn(4, requires_grad=True))

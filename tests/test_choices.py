@@ -153,6 +153,16 @@ def test_row_by_pixels_and_minutes_gives_the_knobs_that_are_open(monkeypatch: py
     assert chosen(28, microbatch=8) == (8, ""), "what the user sets stays"
 
 
+@pytest.mark.parametrize("device", [CPU, GPU])
+def test_width_of_the_user_replaces_that_of_the_table(device: torch.device) -> None:
+    for side, minutes in ((28, 10), (64, 10), (64, 30)):
+        config, notes = choose(fast(g_width=20, features_net="eye", minutes=minutes), Shape(3, side, side), device)
+        assert dict(leaves(config))["g_width"] == 20
+        assert not notes
+        config, (note,) = choose(fast(features_net="eye", minutes=minutes), Shape(3, side, side), device)
+        assert f"--g-width {dict(leaves(config))['g_width']} is chosen" in note
+
+
 def test_every_row_has_knobs_of_the_family_and_the_last_one_fits_all() -> None:
     for rows in TABLE.values():
         assert rows[-1][:2] == (math.inf, math.inf)

@@ -152,7 +152,7 @@ def test_measured_lengths_are_kept_and_a_damaged_plan_is_made_anew(
     candidates = comparison.parse_candidates(["small"], vary={"objective": ["rpgan"]})
 
     def planned_kimg() -> list[float | None]:
-        return [job.config.kimg for _, job in comparison._make_plan(Path(), candidates, budget, 2)]
+        return [job.config.kimg for _, job in comparison._make_plan(Path(), candidates, budget, 2, True)]
 
     assert planned_kimg() == planned_kimg() == [0.1, 0.1]
     for damaged in ('{"request": ', "[]", "{}"):
@@ -314,6 +314,21 @@ def test_invalid_options_are_refused_before_any_training(options: dict[str, Any]
     with pytest.raises(GanvasError, match=message):
         compare_here(["small"], **{"vary": VARIED, **options})
     assert not Path("c").exists()
+
+
+def test_what_is_chosen_for_a_recipe_is_said(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("ganvas.features.frozen.is_installed", lambda: False)
+    monkeypatch.setattr("ganvas.features.efficientnet.is_installed", lambda: False)
+    monkeypatch.setattr(comparison._ComparisonBuilder, "run", lambda *_: None)
+    words = ("small", "fast")
+    compare_here([*words], kimg=0.04, seeds=1, quiet=False, knobs={"batch": 20}, out=Path("told"))
+    notes = [line for line in capfd.readouterr().err.splitlines() if line.startswith("Note: ")]
+    assert sum("--g-width 32 is chosen" in line for line in notes) == 1
+    assert sum("D uses the eye instead of lite0" in line for line in notes) == 1
+    compare_here([*words], kimg=0.04, seeds=1, knobs={"batch": 20}, out=Path("untold"))
+    assert not capfd.readouterr().err
 
 
 def test_recipe_knobs_are_refused_where_only_runs_are_named() -> None:

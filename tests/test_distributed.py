@@ -161,6 +161,19 @@ def test_two_ranks_train_and_resume_like_one_process(two_ranks: tuple[list[str],
         assert torch.allclose(tensor, two_state[name], atol=1e-4), name
 
 
+@pytest.mark.exhaustive
+def test_two_ranks_with_a_frozen_network_resume_to_the_same_bits() -> None:
+    config = replace(tiny(family="projected", r1=0.0, r2=0.0), moments=0.1, augment="translation", watch=False)
+    for name, fault in (("whole", ""), ("parts", "exits on rank 1"), ("parts", "")):
+        done = torchrun(rank_faults.__file__, json.dumps(to_json(config)), name, fault)
+        assert (done.returncode == 0) == (not fault), done.stderr
+    whole, parts = (checkpoint.load(Run(Path("runs") / name).state_file)[0] for name in ("whole", "parts"))
+    assert whole.keys() == parts.keys()
+    assert any(name.startswith("moments/") for name in whole)
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+    assert [event["event"] for event in read_jsonl(Path("runs/parts/events.jsonl"))] == ["resume", "done"]
+
+
 def torchrun_on_two_nodes(*arguments: str) -> list[subprocess.CompletedProcess[str]]:
     """A torchrun with one process at each of two loopback addresses."""
     with socket.create_server(("127.0.0.1", 0)) as server:

@@ -1,4 +1,4 @@
-"""Every recipe, with and without classes, grey and RGB, of an odd size, draws the same images after its export."""
+"""Every recipe, with and without classes, grey, RGB and RGBA, of an odd size, draws the same images exported."""
 
 import os
 from pathlib import Path
@@ -13,7 +13,7 @@ from ganvas.exporting.formats import Options
 from ganvas.networks import Shape
 from ganvas.pytorch_state import readable_tf32_flag
 
-SHAPES = [Shape(channels, 25, 40, classes) for channels in (1, 3) for classes in (0, 3)]
+SHAPES = [Shape(channels, 25, 40, classes) for channels in (1, 3, 4) for classes in (0, 3)]
 
 
 def check(found: Exported) -> None:

@@ -229,6 +229,7 @@ def test_own_network_as_extractor() -> None:
     with torch.no_grad():
         network[0].weight[0, 0, 0, 0] += 1  # type: ignore[index]
     assert extraction.hash_weights(network) != before
+    assert extraction.hash_weights(nn.AvgPool2d(2)) != extraction.hash_weights(nn.AvgPool2d(4)), "without weights"
     with pytest.raises(GanvasError, match="fails on images"):
         extract(random_images(4, 1), own)
 

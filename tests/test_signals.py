@@ -83,6 +83,19 @@ def test_auc_equals_the_area_under_the_roc_curve(rounded: bool) -> None:
     assert signals.auc(first, second) == pytest.approx(roc_auc_score(truth, torch.cat([first, second])), abs=1e-6)
 
 
+def test_auc_of_several_heads_is_the_mean_of_theirs_whatever_their_levels() -> None:
+    """A mean over the heads, or one area of all logits, would be another number."""
+    reals, fakes = noise(40, 3) + torch.tensor([0.0, 0.5, 2.0]), noise(60, 3, seed=1)
+    truth = torch.cat([torch.ones(40), torch.zeros(60)])
+    each = [roc_auc_score(truth, torch.cat([reals[:, k], fakes[:, k]])) for k in range(3)]
+    levels = torch.tensor([-50.0, 3.0, 400.0])
+    found = signals.auc(reals + levels, fakes + levels)
+    assert found == pytest.approx(sum(each) / 3, abs=1e-6)
+    assert abs(signals.auc((reals + levels).mean(1), (fakes + levels).mean(1)) - found) > 0.05
+    assert abs(signals.auc((reals + levels).flatten(), (fakes + levels).flatten()) - found) > 0.05
+    assert signals.output_signals(reals + levels, fakes + levels)["D/auc"] == found
+
+
 def test_ties_count_half_even_of_infinities() -> None:
     assert signals.auc(torch.zeros(3), torch.zeros(4)) == 0.5
     assert signals.auc(torch.tensor([torch.inf]), torch.tensor([torch.inf])) == 0.5

@@ -5,6 +5,7 @@ import itertools
 import os
 import re
 import shlex
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -46,13 +47,19 @@ class Candidate:
     config: TrainConfig
     runs: tuple[Run, ...] = ()
 
-    def complete(self, kimg: float | None, minutes: float | None) -> "Candidate":
-        """The candidate, trained for so many thousand images or minutes, with a value for what it leaves open."""
+    def complete(
+        self, kimg: float | None, minutes: float | None, report: Callable[[str], object] = lambda note: None
+    ) -> "Candidate":
+        """The candidate, trained for so many thousand images or minutes, with a value for what it leaves open.
+
+        Args:
+            report: called with each note about its images and about what was chosen.
+        """
         from ganvas.training import start  # imports torch, which reading a comparison does not need
 
         config = replace(self.config, kimg=kimg, minutes=minutes)
         with suppress(GanvasError):  # its training says the same
-            config = start.complete(config)
+            config = start.complete(config, report)
         return dataclasses.replace(self, config=config)
 
     @property
@@ -64,6 +71,17 @@ class Candidate:
         unsaid = {"seed", "minutes" if self.config.minutes is None else "kimg"}
         flags = [word for knob, value in knobs.items() if knob not in unsaid for word in to_words(knob, value)]
         return shlex.join(["ganvas", "train", self.recipe, *flags])
+
+
+def complete_all(
+    candidates: Sequence[Candidate], lengths: Mapping[str, Mapping[str, Any]], *, quiet: bool
+) -> list[Candidate]:
+    """Completes each candidate with its length (`Candidate.complete`); prints each note once, unless `quiet`."""
+    notes: list[str] = []
+    completed = [candidate.complete(**lengths[candidate.name], report=notes.append) for candidate in candidates]
+    for text in () if quiet else dict.fromkeys(notes):
+        print(f"Note: {text}", file=sys.stderr)
+    return completed
 
 
 def make_comparison_folder(out: Path | str | None, compared: Sequence[str]) -> Path:

@@ -17,6 +17,7 @@ from ganvas.comparison import budget, measurements, ranking, summary
 from ganvas.comparison.candidates import (
     Candidate,
     check_knobs,
+    complete_all,
     list_differing_knobs,
     make_comparison_folder,
     name_candidates,
@@ -34,6 +35,7 @@ from ganvas.errors import GanvasError
 from ganvas.evaluation import independence
 from ganvas.evaluation.evaluation import MIN_IMAGES
 from ganvas.evaluation.reference_features import Memo
+from ganvas.features.frozen import resolve_frozen
 from ganvas.files import write_json, write_text
 from ganvas.pytorch_state import default_state
 from ganvas.reading import read_json
@@ -156,7 +158,7 @@ def compare(
     if data is not None and "data" in (knobs or {}):
         raise GanvasError("--data and the knob data were given together.", fix="leave one of them out.")
     all_knobs = {**(knobs or {}), **({} if data is None else {"data": data})}
-    note = partial(print, file=sys.stderr)
+    note = (lambda text: None) if quiet else partial(print, file=sys.stderr)
     trained_on = "auto" if ray is None else "cuda"  # a cluster's machines may have GPUs
     own = []
     if ours or not names:
@@ -186,7 +188,7 @@ def compare(
     for candidate in own:
         _check_candidate(candidate)
     path = make_comparison_folder(out, compared)
-    plan = _make_plan(path, own, limit, seeds)
+    plan = _make_plan(path, own, limit, seeds, quiet)
     planned = {candidate.name: candidate for candidate, _ in plan}
     own = [planned.get(candidate.name, candidate) for candidate in own]
     builder = _ComparisonBuilder(path, " against ".join(compared), own, imported, plan, limit, settings, quiet, command)
@@ -321,7 +323,7 @@ class _ComparisonBuilder:
 
 def _default_features(candidates: Sequence[Candidate]) -> str:
     """The extractor for all candidates: the eye, or another one if a D looks through it."""
-    seen = {features_net_of(candidate.config.network) for candidate in candidates}
+    seen = {resolve_frozen(features_net_of(candidate.config.network))[0] for candidate in candidates}
     labelled = False
     if "eye" in seen:
         with suppress(GanvasError):  # data that are missing are reported later
@@ -348,7 +350,7 @@ def _check_candidate(candidate: Candidate) -> None:
 
 
 def _make_plan(
-    path: Path, candidates: Sequence[Candidate], limit: budget.Budget | None, seeds: int
+    path: Path, candidates: Sequence[Candidate], limit: budget.Budget | None, seeds: int, quiet: bool
 ) -> list[tuple[Candidate, Job]]:
     """The trainings to run; their candidates have the length that the budget allows.
 
@@ -380,7 +382,7 @@ def _make_plan(
         config = replace(candidate.config, seed=seed, plot=False)  # the report contains the curves
         return Job(config, candidate.recipe, path / "runs", f"{folders[candidate.name]}-seed{seed}")
 
-    planned = [candidate.complete(**saved["lengths"][candidate.name]) for candidate in recipes]
+    planned = complete_all(recipes, saved["lengths"], quiet=quiet)
     return [(candidate, job(candidate, seed)) for seed in range(seeds) for candidate in planned]
 
 

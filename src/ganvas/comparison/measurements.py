@@ -111,7 +111,7 @@ def read_curves(run: Run) -> dict[str, dict[str, list[float]]]:
 
 
 def read_trend(run: Run) -> dict[str, Any] | None:
-    """The protocol of the quality that was measured during training; None if it was not measured."""
+    """The protocol of the quality that was measured during training; None if no best snapshot was chosen by it."""
     card = read_card(run.best_snapshot) if run.best_snapshot and run.best_quality else None
     return card["quality"] if card else None
 

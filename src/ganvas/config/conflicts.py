@@ -21,25 +21,16 @@ class Group:
         return ()
 
 
-def has_single_images(optimisation: "OptimisationConfig") -> bool:
-    """Whether a network receives one image at a time, over which batch norm cannot normalise."""
-    return min(optimisation.batch, optimisation.microbatch or optimisation.batch) < 2
+def has_single_images(optimisation: "OptimisationConfig", processes: int | None = None) -> bool:
+    """Whether a network receives one image at a time, over which batch norm cannot normalise.
 
-
-def batch_norm_conflicts(optimisation: "OptimisationConfig", g_norm: str) -> Iterator[GanvasError]:
-    """Those of a generator with this normalisation, if it is batch norm."""
-    if g_norm == "batch" and has_single_images(optimisation):
-        yield GanvasError(
-            f"Batch norm in G with a batch of {optimisation.batch}.",
-            expected="2 or more images at a time: batch norm normalises over the images of a batch",
-            fix="a larger --batch, or --g-norm none.",
-        )
-
-
-def batch_norm_warnings(optimisation: "OptimisationConfig", *norms: str) -> Iterator[str]:
-    """Those of networks with these normalisations, if one is batch norm."""
-    if optimisation.microbatch and "batch" in norms:
-        yield "batch norm normalises over --microbatch images: gradients are not those of the whole batch."
+    Args:
+        processes: how many share each batch. None if that is not known yet: then what is left over for the last
+            microbatch is not known either.
+    """
+    share = optimisation.batch // (processes or 1)
+    size = min(share, optimisation.microbatch or share)
+    return size < 2 or (processes is not None and share % size == 1)
 
 
 def equalised_weights_conflicts(family: str, loss: "LossConfig") -> Iterator[GanvasError]:

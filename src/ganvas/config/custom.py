@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from ganvas import user_code
 from ganvas.config.bounds import Count, check_bounds
-from ganvas.config.conflicts import Group, batch_norm_warnings
+from ganvas.config.conflicts import Group
 from ganvas.config.families import CNN, DCGAN, MLP, MSG, R3GAN, Projected, ResNet, StyleGAN, Transformer, ViT
 from ganvas.config.forms import from_json
 from ganvas.errors import GanvasError, did_you_mean
@@ -84,18 +84,11 @@ class Custom(Group):
             yield from generator.conflicts(type(config)())
         if (discriminator := self.part("d")) is not None:
             check_bounds(discriminator)
-            normed = hasattr(discriminator, "g_norm")  # a knob of its generator, which does not play
-            alone = replace(discriminator, g_norm="none") if normed else discriminator
-            for conflict in alone.conflicts(config):
+            for conflict in discriminator.conflicts(config):
                 fix = conflict.fix
                 if hasattr(discriminator, "d_norm"):
                     fix = f"{fix} Knobs of this D are set in --d: \"{discriminator.family}(d_norm='none')\".".strip()
                 yield GanvasError(conflict.what, expected=conflict.expected, fix=fix)
-
-    def warnings(self, config: "TrainConfig") -> Iterator[str]:
-        g, d = self.part("g"), self.part("d")
-        norms = ("batch" if isinstance(part, Projected) else "none" for part in (g, d))
-        return batch_norm_warnings(config.optimisation, getattr(g, "g_norm", "none"), self.d_norm, *norms)
 
 
 def _check_projected(part: Projected, which: Literal["g", "d"], text: str) -> None:
@@ -114,6 +107,15 @@ def _check_projected(part: Projected, which: Literal["g", "d"], text: str) -> No
 def features_net_of(network: Any) -> str:
     """The frozen network that the D of a configuration looks through; empty for a D that sees only pixels."""
     return network.features_net if isinstance(network, Projected | Custom) else ""
+
+
+def is_batch_normed(network: Any) -> bool:
+    """Whether G or D of a configuration has batch norm; the user's own classes are known once they are built."""
+    if not isinstance(network, Custom):
+        norms = getattr(network, "g_norm", "none"), getattr(network, "d_norm", "none")
+        return isinstance(network, Projected) or "batch" in norms
+    g, d = network.part("g"), network.part("d")
+    return isinstance(g, Projected) or isinstance(d, Projected) or "batch" in (getattr(g, "g_norm", ""), network.d_norm)
 
 
 def _belongs(family: str, knob: str, which: Literal["g", "d"]) -> bool:

@@ -6,13 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from ganvas import user_code
 from ganvas.config.bounds import BelowOne, Count, Counts, Fraction, Layers, NonNegative, ScheduledFraction
-from ganvas.config.conflicts import (
-    Group,
-    batch_norm_conflicts,
-    batch_norm_warnings,
-    equalised_weights_conflicts,
-    has_single_images,
-)
+from ganvas.config.conflicts import Group, equalised_weights_conflicts
 from ganvas.errors import GanvasError
 
 if TYPE_CHECKING:
@@ -36,12 +30,6 @@ class MLP(Group):
     """Output activation of the generator."""
     dropout: BelowOne = 0.0
     """Dropout probability after each hidden layer of the discriminator."""
-
-    def conflicts(self, config: "TrainConfig") -> Iterator[GanvasError]:
-        return batch_norm_conflicts(config.optimisation, self.g_norm)
-
-    def warnings(self, config: "TrainConfig") -> Iterator[str]:
-        return batch_norm_warnings(config.optimisation, self.g_norm)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +68,6 @@ class DCGAN(Group):
     """Dropout probability after each layer of the discriminator."""
 
     def conflicts(self, config: "TrainConfig") -> Iterator[GanvasError]:
-        yield from batch_norm_conflicts(config.optimisation, self.g_norm)
         if self.d_norm == "batch" and config.loss.penalised:
             yield GanvasError(
                 "A gradient penalty with batch norm in D.",
@@ -88,9 +75,6 @@ class DCGAN(Group):
                 "images of the batch",
                 fix="--d-norm none, or no --r1, --r2, --gp, --dragan.",
             )
-
-    def warnings(self, config: "TrainConfig") -> Iterator[str]:
-        return batch_norm_warnings(config.optimisation, self.g_norm, self.d_norm)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,12 +140,6 @@ class ResNet(Group):
     """Normalisation in the generator; class-conditional where there are classes."""
     dropout: BelowOne = 0.0
     """Dropout probability before the last layer of the discriminator."""
-
-    def conflicts(self, config: "TrainConfig") -> Iterator[GanvasError]:
-        return batch_norm_conflicts(config.optimisation, self.g_norm)
-
-    def warnings(self, config: "TrainConfig") -> Iterator[str]:
-        return batch_norm_warnings(config.optimisation, self.g_norm)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -257,12 +235,6 @@ class Projected(Group):
             user_code.parse(self.features_net)
 
     def conflicts(self, config: "TrainConfig") -> Iterator[GanvasError]:
-        if has_single_images(config.optimisation):
-            yield GanvasError(
-                "Batch norm in a projected network with one image at a time.",
-                expected="2 or more images at a time: a projected G and D have batch norm",
-                fix="a larger --batch or --microbatch.",
-            )
         if config.loss.penalised:
             yield GanvasError(
                 "A gradient penalty with the projected family.",
@@ -270,6 +242,3 @@ class Projected(Group):
                 "reaches all images of the batch",
                 fix="leave --r1, --r2, --gp and --dragan out; --spectral-norm bounds this D.",
             )
-
-    def warnings(self, config: "TrainConfig") -> Iterator[str]:
-        return batch_norm_warnings(config.optimisation, "batch")

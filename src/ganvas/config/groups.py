@@ -20,8 +20,8 @@ from ganvas.config.bounds import (
     Threads,
     WholeKimg,
 )
-from ganvas.config.conflicts import Group
-from ganvas.config.custom import features_net_of
+from ganvas.config.conflicts import Group, has_single_images
+from ganvas.config.custom import features_net_of, is_batch_normed
 from ganvas.config.trackers import parse_trackers
 from ganvas.data.options import Channels, DataOptions, Fit
 from ganvas.errors import GanvasError
@@ -239,11 +239,20 @@ class OptimisationConfig(Group):
                 expected="the whole batch at once: each logit is compared with the mean over the batch",
                 fix="leave --microbatch out, or the rpgan objective.",
             )
+        if is_batch_normed(config.network) and has_single_images(self):
+            flags = [f"--{which}-norm none" for which in "gd" if vars(config.network).get(f"{which}_norm") == "batch"]
+            yield GanvasError(
+                f"Batch norm in the {config.network.family} family with one image at a time.",
+                expected="2 or more images at a time: batch norm normalises over the images of a batch",
+                fix=f"a larger --batch or --microbatch{', or ' if flags else ''}{' '.join(flags)}.",
+            )
 
     def warnings(self, config: "TrainConfig") -> Iterator[str]:
         for name, network in (("g_lr", "G"), ("d_lr", "D")):
             if not any(config.schedules()[name].ends):
                 yield f"--{name.replace('_', '-')} is 0: {network} does not learn."
+        if self.microbatch and is_batch_normed(config.network):
+            yield "batch norm normalises over --microbatch images: gradients are not those of the whole batch."
 
 
 @dataclass(frozen=True, kw_only=True)

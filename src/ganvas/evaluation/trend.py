@@ -1,6 +1,7 @@
 """The trend: one cheap quality measure during training, to find the best snapshot. Not for publication."""
 
 import time
+from typing import Any
 
 import numpy as np
 import torch
@@ -56,7 +57,7 @@ class Trend:
         self._labels = None if parts is None else torch.from_numpy(assign_classes(np.arange(len(self._rows)), parts))
         self._real_features: np.ndarray | None = None
 
-    def describe(self) -> dict[str, object]:
+    def describe(self) -> dict[str, Any]:
         """The protocol of its values."""
         return {"measure": MEASURE, "count": len(self._rows), **self._extractor.describe(), **self._independence}
 

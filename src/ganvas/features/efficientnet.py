@@ -82,7 +82,7 @@ class Lite0(nn.Module):
     def forward(self, images: Tensor) -> list[Tensor]:
         return self._maps(images, TAPS)
 
-    def drop_classifier(self) -> "Lite0":
+    def drop_later_layers(self) -> "Lite0":
         """Removes what the feature maps do not need: 3.9 of 4.6 million weights."""
         self.blocks = self.blocks[: TAPS[-1] + 1]
         del self.head, self.fc

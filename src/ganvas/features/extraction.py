@@ -69,9 +69,10 @@ def describe_resize(sides: tuple[int, int]) -> str:
 
 
 def hash_weights(network: nn.Module) -> str:
-    """The first 16 hexadecimal digits of the SHA-256 of all weights, names and shapes."""
-    total = hashlib.sha256()
-    for name, weight in sorted(network.state_dict().items()):
+    """The first 16 hexadecimal digits of the SHA-256 of all weights, names and shapes; without any, of its `repr`."""
+    weights = sorted(network.state_dict().items())
+    total = hashlib.sha256(b"" if weights else repr(network).encode())
+    for name, weight in weights:
         total.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
         total.update(weight.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return total.hexdigest()[:16]

@@ -6,7 +6,6 @@ maps = network(images)  # float [n 3 h w] in [-1, 1] -> a list of float [n c h' 
 
 import copy
 import inspect
-from collections.abc import Callable
 from functools import partial
 from typing import Any, Self
 
@@ -22,11 +21,8 @@ from ganvas.features.layers import build_eye
 
 NAMES = ("lite0", "eye")
 
-EYE_LAYERS = ("relu2_2", "relu3_2", "relu4_2")
-"""The eye's feature maps: 64, 128 and 192 channels, strides 2, 4 and 8."""
-
-Maps = Callable[[Tensor], list[Tensor]]
-"""Images float [n 3 h w] in [-1, 1] -> feature maps [n c h' w'], finest first."""
+D_LAYERS = ("relu2_2", "relu3_2", "relu4_2")
+"""The eye's feature maps for D: 64, 128 and 192 channels, strides 2, 4 and 8."""
 
 
 class FrozenNetwork(nn.Module):
@@ -42,14 +38,18 @@ class FrozenNetwork(nn.Module):
             that of its file.
     """
 
-    _network: Maps
+    _network: nn.Module
 
-    def __init__(self, name: str, digest: str, network: Maps) -> None:
+    def __init__(self, name: str, digest: str, network: nn.Module) -> None:
         super().__init__()
         self.name, self.digest = name, digest
-        if isinstance(network, nn.Module):
-            network.eval().requires_grad_(False)
+        network.eval().requires_grad_(False)
         self.__dict__["_network"] = network  # `nn.Module.__setattr__` would register it as a child
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its weights."""
+        return sum(weight.nbytes for weight in (*self._network.parameters(), *self._network.buffers()))
 
     def forward(self, images: Tensor) -> list[Tensor]:
         return self._network(images)
@@ -60,8 +60,7 @@ class FrozenNetwork(nn.Module):
 
     def _apply(self, fn: Any, recurse: bool = True) -> Self:
         """What `to`, `cuda`, `float` and the like do to a module."""
-        if isinstance(self._network, nn.Module):
-            self._network._apply(fn, recurse)
+        self._network._apply(fn, recurse)
         return super()._apply(fn, recurse)
 
     def extra_repr(self) -> str:
@@ -94,9 +93,10 @@ def load_frozen(name: str) -> FrozenNetwork:
         torch.default_generator.manual_seed(0)
         if name == "lite0":
             network = load_lite0()
-            return FrozenNetwork(name, hash_weights(network), network.drop_classifier())
+            return FrozenNetwork(name, hash_weights(network), network.drop_later_layers())
         if name == "eye":
-            return FrozenNetwork(name, hash_weights(load_eye()), _EyeMaps())
+            digest = hash_weights(load_eye())  # the extractor's: the maps have the same weights under other names
+            return FrozenNetwork(name, digest, _EyeMaps())
         if user_code.is_spec(name):
             return _load_own(name)
     raise user_code.unknown(f"There is no frozen network '{name}'.", name, NAMES)
@@ -110,7 +110,7 @@ class _EyeMaps(nn.Module):
         self.eye = build_eye()
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        return list(self.eye.features(images, EYE_LAYERS).values())
+        return list(self.eye.features(images, D_LAYERS).values())
 
 
 def _load_own(spec: str) -> FrozenNetwork:
@@ -168,17 +168,19 @@ class _OwnMaps(nn.Module):
 
 def _find_mistake(maps: Any, n: int, needs_gradient: bool) -> str:
     """What is wrong with the feature maps of n images, in words; empty if nothing is."""
-    if not isinstance(maps, list | tuple) or not maps:
-        return "an empty list" if maps == [] else f"a {type(maps).__name__}"
+    if not isinstance(maps, list | tuple):
+        return f"a {type(maps).__name__}"
+    if not maps:
+        return f"an empty {type(maps).__name__}"
     before = torch.inf
     for i, one in enumerate(maps, 1):
         if not isinstance(one, Tensor):
             return f"a {type(one).__name__} as map {i}"
-        if one.dim() != 4 or len(one) != n or not one.is_floating_point():
+        if one.dim() != 4 or len(one) != n or 0 in one.shape[1:] or not one.is_floating_point():
             return f"{str(one.dtype).removeprefix('torch.')} {[*one.shape]} as map {i} of {n} images"
         if needs_gradient and not one.requires_grad:
             return f"map {i} without a gradient to the images"
-        if (size := one[0, 0].numel()) > before:
+        if (size := one.shape[2:].numel()) > before:
             return f"map {i} larger than map {i - 1}"
         before = size
     return ""

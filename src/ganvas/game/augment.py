@@ -380,9 +380,13 @@ class Ada(nn.Module):
 
     @torch.no_grad()
     def record_logits(self, on_real: Tensor) -> None:
-        """Accumulates the signs of D's logits on reals [n], or of D(x) - D(G(z)) where the objective pairs them."""
+        """Accumulates the signs of D's logits on reals, or of D(x) - D(G(z)) where the objective pairs them.
+
+        Args:
+            on_real: float [n], or [n k] with k logits an image, each of which counts as one sign.
+        """
         self.signs[0] += on_real.sign().sum()
-        self.signs[1] += len(on_real)
+        self.signs[1] += on_real.numel()
 
     @torch.no_grad()
     def adjust(self, images: int) -> None:

@@ -17,7 +17,7 @@ MAP_GRID, IMAGE_GRID = 2, 8
 """Sides of the grids to which feature maps and the image are pooled."""
 
 DECAY = 0.9
-"""The weight of the older fakes in the running moments, at each update of G."""
+"""The weight of the older fakes in the running moments, at each update of G; with microbatches, at each of them."""
 
 FLOOR = 0.05
 """The least variance, of 1 on average, by whose root a direction is divided."""

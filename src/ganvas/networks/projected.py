@@ -39,7 +39,7 @@ from ganvas.networks.layers import (
 )
 
 MIN_SIDE = 48
-"""Images are enlarged by the smallest whole factor that gives their shorter side this many pixels."""
+"""Images are enlarged by the smallest whole factor that gives their shorter side at least this many pixels."""
 
 MIXED_CHANNELS = (32, 48, 64)
 """Channels of the mixed maps, finest first; of all later ones the last."""

@@ -89,7 +89,7 @@ class Run(Displayed):
 
     @property
     def best_snapshot(self) -> Path | None:
-        """The snapshot with the best quality during training; None if it was not measured."""
+        """The snapshot with the best quality during training; None if none was chosen by it."""
         path = self.path / "snapshots" / "best"
         return path if (path / "card.json").exists() else None
 

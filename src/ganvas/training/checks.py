@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ganvas import user_code
 from ganvas.config import TrainConfig
+from ganvas.config.conflicts import has_single_images
 from ganvas.config.custom import Custom
 from ganvas.errors import GanvasError
 from ganvas.game.augment import load_transform
@@ -224,14 +225,13 @@ def _ends_in_sigmoid(output: Tensor) -> bool:
 
 
 def _check_normalisation_and_penalties(config: TrainConfig, G: Generator, D: Discriminator, shape: Shape) -> None:
-    network, optimisation = config.network, config.optimisation
+    network = config.network
     assert isinstance(network, Custom)
-    share = optimisation.batch // distributed.world_size()
-    if has_batch_norm(G) and min(share, optimisation.microbatch or share) < 2:
+    if has_batch_norm(G) and has_single_images(config.optimisation, distributed.world_size()):
         raise GanvasError(
             f"Batch norm in {user_code.title(network.g)} with one image at a time.",
             expected="2 or more images at a time: batch norm normalises over the images of a batch",
-            fix="a larger --batch.",
+            fix="another --batch or --microbatch.",
         )
     penalties = [name for name in ("r1", "r2", "gp", "dragan") if _is_ever_positive(config, name)]
     if has_batch_norm(D) and penalties:

@@ -1,7 +1,8 @@
-"""What is chosen for a run where its recipe and the user leave it open: the size of large images, and knobs by size.
+"""What is chosen for a run where its recipe and the user leave it open: the size of large images, knobs by size and
+time, and another frozen network where the package of lite0 is missing.
 
-A choice depends on nothing but the configuration, the images and the kind of device, so the same command finds the same
-run again.
+A choice depends on nothing but the configuration, time included, the images, the kind of device, and whether that
+package is installed, so the same command finds the same run again.
 """
 
 import math

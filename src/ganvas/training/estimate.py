@@ -12,6 +12,7 @@ from ganvas import networks
 from ganvas.config import Network, OptimisationConfig, TrainConfig, replace
 from ganvas.devices import free_bytes
 from ganvas.errors import GanvasError
+from ganvas.features.frozen import FrozenNetwork
 from ganvas.game.moves import Game, Penalties, train_d, train_g
 from ganvas.game.objectives import get_objective
 from ganvas.networks import Shape
@@ -56,7 +57,8 @@ class CostEstimate:
     Attributes:
         g_parameters, d_parameters: learnt parameters of each network.
         g_flops, d_flops: operations of a forward pass per image (a multiply-add counts two).
-        persistent_bytes: of the networks, the average of G and the optimisers' state, on each process.
+        persistent_bytes: of the networks, also a frozen one, the average of G, the optimisers' state and the moments
+            that are matched, on each process.
         bytes_per_image, bytes_per_pass: at the peak of an update, per image of a pass, and independent of their number.
         images_per_pass: images that pass through a network at a time, on each process.
         free_bytes: free on the device now.
@@ -130,7 +132,7 @@ def estimate_cost(config: TrainConfig, shape: Shape, device: torch.device) -> Co
     state = _build_within(config, shape, free)
     game = state.game
     g, d = (networks.count_parameters(network) for network in (game.G, game.D))
-    persistent = _persistent_bytes(config, g, d)
+    persistent = _persistent_bytes(config, g, d) + _fixed_bytes(state)
     with_2, with_4 = (_graph_bytes(state, shape, n, persistent, free) for n in (2, 4))
     g_flops, d_flops = _forward_flops(game, config.network.latent, shape)
     return CostEstimate(
@@ -169,6 +171,14 @@ def _persistent_bytes(config: TrainConfig, g: int, d: int) -> int:
     """Bytes of G, its average, D, and the optimisers' moments."""
     moments = 2 if config.optimisation.optimiser == "adam" else 1
     return 4 * (2 * g + d + moments * (g + d))
+
+
+def _fixed_bytes(state: TrainState) -> int:
+    """Bytes of what is not learnt: buffers, such as fixed random mixing and running moments, and a frozen network."""
+    game = state.game
+    holders = [game.G, game.D, state.g_ema, *([] if game.moments is None else [game.moments])]
+    frozen = sum(module.nbytes for module in game.D.modules() if isinstance(module, FrozenNetwork))
+    return frozen + sum(buffer.nbytes for holder in holders for buffer in holder.buffers())
 
 
 def forward_flops(network: Network, shape: Shape) -> tuple[int, int]:
@@ -232,6 +242,8 @@ def measure_speed(cost: CostEstimate, config: TrainConfig, shape: Shape, device:
     if device.type == "cpu":
         affordable = TRIAL_FLOPS / (PASSES_PER_ROUND * config.balance.d_steps * (cost.g_flops + cost.d_flops))
         n = min(n, max(2, round(affordable)))
+        if (microbatch := config.optimisation.microbatch) and microbatch < n:
+            n -= n % microbatch  # batch norm fails on one that is left over
         config = replace(config, batch=n * distributed.world_size())
         if affordable < MIN_AFFORDABLE_IMAGES:
             return distributed.world_size() / (PASSES_PER_ROUND * _time_forward(config, shape))
@@ -321,7 +333,8 @@ def _graph_bytes(state: TrainState, shape: Shape, n: int, persistent: int, free:
         d_bytes = sum(saved.values())
         saved.clear()
         saved.update(g_graph)
-        train_g(game, real, fake if loss_config.shared_fakes else game.fake_input(z, labels), labels)
+        fake = fake if loss_config.shared_fakes else game.fake_input(z, labels)
+        train_g(game, real, fake, labels, matching=max(state.schedules["moments"].ends))
     for network in (game.G, game.D):
         network.zero_grad(set_to_none=True)
     return max(d_bytes, sum(saved.values()))

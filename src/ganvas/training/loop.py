@@ -115,15 +115,15 @@ class Session:
         with interrupts.collect_stop_requests(self._on_stop_request) as self.stop:
             rounds = CancellableRounds(self.state, self.stop)
             while True:
-                time_is_up = self.is_main and self.planner is not None and self.planner.time_is_up(self.nimg)
-                stop, slow, time_is_up = distributed.all_reduce_any(
-                    bool(self.stop), rounds.seconds > SLOW_ROUND_SECONDS, time_is_up
+                plan_due = self.is_main and self.planner is not None and self.planner.is_due(self.nimg)
+                stop, slow, plan_due = distributed.all_reduce_any(
+                    bool(self.stop), rounds.seconds > SLOW_ROUND_SECONDS, plan_due
                 )
                 if stop:
                     self._announce_stop()
                 tick_due = _crosses_multiple(before, self.nimg, self.tick_interval)
                 if self.planner is not None:
-                    self._follow_plan(self.planner, before, tick_due=tick_due, time_is_up=time_is_up)
+                    self._follow_plan(self.planner, before, due=plan_due or tick_due)
                 done = stop or self.nimg >= self.total
                 snapshot_due = done or _crosses_multiple(before, self.nimg, self.snapshot_interval)
                 with self._count_saving() if snapshot_due else nullcontext():
@@ -144,17 +144,17 @@ class Session:
         if self.failure:
             raise TrainingStopped(self.run, self.failure, self.nimg)
 
-    def _follow_plan(self, planner: Planner, before: int, *, tick_due: bool, time_is_up: bool) -> None:
-        """Re-plans a run by time: at a tick, at the planned end, and where its time is up."""
+    def _follow_plan(self, planner: Planner, before: int, *, due: bool) -> None:
+        """Re-plans a run by time: at a tick, at the planned end, and where the planner asks for it."""
         trained = self.nimg > before >= 0
-        if not (trained and (tick_due or time_is_up or self.nimg >= self.total)):
+        if not (trained and (due or self.nimg >= self.total)):
             return
         devices.synchronize(self.state.device)  # else the clock is ahead of the rounds
         plan = distributed.run_on_main(lambda: planner.update(self.nimg))
         if plan != self.state.plan:
             planner.plan = self.state.plan = plan
             self.progress.set_length(plan.total, planner)
-            if self.is_main:
+            if self.is_main and not planner.is_replaying(self.nimg):  # else the event is there
                 seconds = round(planner.elapsed, 1)
                 log.append_event(self.run.path, "replanned", self.nimg, seconds=seconds, kimg=plan.total / 1000)
 
@@ -197,7 +197,7 @@ class Session:
             self.notes.append(f"Frozen in D: {', '.join(layers)}.")
 
     def _announce(self, fresh: bool, cost: str, warning: str) -> None:
-        length = f"{self.total / 1000:g} kimg" if self.planner is None else self.planner.describe(self.nimg)
+        length = f"{self.total / 1000:g} kimg" if self.planner is None else f"{self.planner.describe(self.nimg)},"
         resumed_at = None if fresh else self.nimg
         text = announcement.describe(self.run, self.config, self.images, self.state, cost, length, resumed_at)
         self.progress.print(text)

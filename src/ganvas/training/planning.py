@@ -8,13 +8,14 @@ import dataclasses
 import math
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from ganvas.config import DEFAULT_TICK_KIMG, TrainConfig, replace
 from ganvas.progress import format_duration
+from ganvas.reading import is_number
 
 TICKS = 40
 """Ticks, at which a run by time is re-planned, in its first plan at the least."""
@@ -69,7 +70,8 @@ class Planner:
 
     The clock counts all of `ganvas.training.start.train`, from its call to the last save: decoding the data, the trial,
     training, probes, saving; and earlier sessions up to the state that was saved. A plan leaves time for the
-    snapshots to come. Every session trains a round at the least.
+    snapshots to come. Every session trains a round at the least. A session that was killed may have planned after its
+    last saved state: the next one does the same at the same images (`replay`), and goes by the clock from there on.
 
     Args:
         config: of a run by time.
@@ -89,6 +91,7 @@ class Planner:
         self._marked_nimg, self._marked_at = 0, 0.0  # at the last tick
         self._saving_since: float | None = None
         self._save_seconds, self._saves, self._session_nimg = 0.0, 0, 0
+        self._totals, self._replayed_until = dict[int, int](), 0  # planned ends, by the images at which they were
         self.plan, self.tick_interval, self.snapshot_interval = Plan(1), 1, sys.maxsize
 
     @property
@@ -121,10 +124,27 @@ class Planner:
         self.plan = Plan(**saved["plan"])
         self._earlier, self._marked_nimg = saved["elapsed"], saved["marked_nimg"]
         self._images, self._seconds = saved["images"], saved["seconds"]
-        self._marked_at, self._save_seconds, self._saves = saved["elapsed"] - saved["pending"], *saved["saves"]
+        self._marked_at, self._save_seconds = saved["elapsed"] - saved["pending"], saved["saves"][0]
         runtime = self._config.runtime
         self.tick_interval = self._config.tick_every() if runtime.tick_kimg else saved["tick"]
         self.snapshot_interval = self._config.snapshot_every() if runtime.snapshot_kimg else saved["snapshot"]
+
+    def replay(self, nimg: int, events: Iterable[Mapping[str, Any]], lines: Iterable[Mapping[str, Any]]) -> None:
+        """Does what a session that was killed did after its last saved state, again at the same images.
+
+        Args:
+            nimg: images shown at that state.
+            events: those of the run; "replanned" ones have the end in `kimg`.
+            lines: of its stats.jsonl; up to the last one of a killed session its plans are those of the events.
+        """
+        for event in events:
+            if event["event"] == "replanned" and event["nimg"] > nimg and is_number(event.get("kimg")):
+                self._totals[event["nimg"]] = round(event["kimg"] * 1000)
+        self._replayed_until = max([0, *self._totals, *(line["nimg"] for line in lines)])
+
+    def is_replaying(self, nimg: int) -> bool:
+        """Whether a session that was killed has planned already what comes after so many images."""
+        return nimg <= self._replayed_until
 
     def saved_state(self) -> dict[str, Any]:
         """What is saved with the state of the training."""
@@ -153,8 +173,8 @@ class Planner:
         left, round_seconds = max(0.0, self.seconds_left), self._round / self.images_per_s
         text = f"{self._config.minutes:g} minutes, planned as {self.plan.total / 1000:g} kimg"
         if round_seconds > left:
-            return f"{text}: a round, of {format_duration(round_seconds)}, takes longer than what is left of the time,"
-        return text if nimg == 0 else f"{text}, with {format_duration(left)} left,"
+            return f"{text}: a round, of {format_duration(round_seconds)}, takes longer than what is left of the time"
+        return text if nimg == 0 else f"{text}, with {format_duration(left)} left"
 
     def begin_rounds(self, nimg: int) -> None:
         """The rounds of this session begin: what came before is not counted in the speed."""
@@ -169,18 +189,22 @@ class Planner:
         seconds, self._saving_since = self.elapsed - began, None
         self._marked_at += seconds
         self._saves += 1
-        if self._saves > 1:  # the first imports libraries
+        if self._saves > 1:  # the first of a session imports libraries
             self._save_seconds = seconds
 
-    def time_is_up(self, nimg: int) -> bool:
+    def is_due(self, nimg: int) -> bool:
+        """Whether `update` is due, tick or not: the time is up, or a session that was killed planned anew here."""
+        return nimg in self._totals if self.is_replaying(nimg) else self._time_is_up(nimg)
+
+    def _time_is_up(self, nimg: int) -> bool:
         """Whether the run ends now, so that the end of its last save is closest to the end of its time."""
         if nimg <= self._session_nimg:
             return False
         return self.seconds_left - self._save_seconds < self._round / self.images_per_s / 2
 
     def update(self, nimg: int) -> Plan:
-        """The plan after a tick, at the planned end, or when the time is up; another one if it misses the time."""
-        if self.time_is_up(nimg):
+        """The plan after a tick, at the planned end, or where it is due; another one if it misses the time."""
+        if not self.is_replaying(nimg) and self._time_is_up(nimg):
             if nimg < self.plan.total:
                 self.plan = self.plan.ending_at(nimg, nimg)
             return self.plan
@@ -189,6 +213,10 @@ class Planner:
         decay = math.exp(-seconds / (WINDOW * self._budget))
         self._images, self._seconds = self._images * decay + images, self._seconds * decay + seconds
         self._marked_nimg, self._marked_at = nimg, elapsed
+        if self.is_replaying(nimg):
+            if nimg in self._totals:
+                self.plan = self.plan.ending_at(self._totals[nimg], nimg)
+            return self.plan
         left = self._images_left(nimg)
         tolerance = max(TOLERANCE * left, self._round)
         if abs(self.plan.total - nimg - left) > tolerance:

@@ -82,7 +82,8 @@ class ProgressReporter:
         losses = ((self._d_name, "D/loss"), ("G", "G/loss"))
         self._losses = "  ".join(f"{name} {line[key]['mean']:.3f}" for name, key in losses if key in line)
         if "quality" in line:
-            self._quality = f"  quality {line['quality']:.3g} (best {line['best']:.3g})"
+            best = f" (best {line['best']:.3g})" if "best" in line else ""
+            self._quality = f"  quality {line['quality']:.3g}{best}"
         speed = line["kimg_per_s"] * 1000
         left = self._format_time_left(line["nimg"], speed)
         text = (

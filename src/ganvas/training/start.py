@@ -11,8 +11,11 @@ import torch
 
 from ganvas import devices, interrupts, user_code
 from ganvas.config import TrainConfig, leaves, replace, to_json
+from ganvas.config.conflicts import has_single_images
+from ganvas.config.custom import features_net_of, is_batch_normed
 from ganvas.data import ImageSet, open_images
 from ganvas.errors import GanvasError, describe_value
+from ganvas.features.frozen import load_frozen, resolve_frozen
 from ganvas.files import to_path
 from ganvas.game.objectives import get_objective
 from ganvas.networks import Shape
@@ -157,6 +160,7 @@ def _plan_length(planner: Planner, run: Run, images_per_s: float | None) -> Plan
             if "plan" not in saved:
                 raise GanvasError(f"{run.state_file} is not of a run by time.", fix="start a new run: --new.")
             planner.load_state(saved["plan"])
+            planner.replay(saved["nimg"], log.read_events(run.path), log.read_stats(run.path))
         else:
             planner.start(images_per_s)
         return planner.plan, planner.tick_interval, planner.snapshot_interval
@@ -184,12 +188,20 @@ def _evaluate_run(run: Run, device: str, quiet: bool) -> None:
 def _check_batch(config: TrainConfig) -> None:
     """Refuses a batch that the processes cannot share equally, before anything is decoded or written."""
     batch, world = config.optimisation.batch, distributed.world_size()
-    minimum = 2 if getattr(config.network, "g_norm", "none") == "batch" else 1
+    normed = is_batch_normed(config.network)
+    minimum = 2 if normed else 1
     if batch % world or batch < minimum * world:
         raise GanvasError(
             f"A batch of {batch} cannot be shared equally by {world} processes.",
             expected=f"a multiple of {world}, at least {minimum * world}",
             fix=f"use --batch {max(minimum, round(batch / world)) * world}.",
+        )
+    if normed and has_single_images(config.optimisation, world):
+        raise GanvasError(
+            f"Batch norm with one image in the last microbatch: {batch // world} images, "
+            f"{config.optimisation.microbatch} at a time.",
+            expected="2 or more images at a time: batch norm normalises over the images of a batch",
+            fix=f"use --batch {batch - world}, or another --microbatch.",
         )
 
 
@@ -247,13 +259,19 @@ def plan(
     }
 
 
-def complete(config: TrainConfig) -> TrainConfig:
+def complete(config: TrainConfig, report: Callable[[str], object] = lambda note: None) -> TrainConfig:
     """The configuration that `train` would write: with a value for what it leaves open.
+
+    Args:
+        report: called with each note about the images and about what was chosen.
 
     Raises:
         GanvasError: the data cannot be opened.
     """
-    return _open(config, distributed.local_device(config.runtime.device), progress=True)[0]
+    config, images, _ = _open(config, distributed.local_device(config.runtime.device), progress=True)
+    for note in images.notes:
+        report(note)
+    return config
 
 
 def _open(config: TrainConfig, device: torch.device, *, progress: bool) -> tuple[TrainConfig, ImageSet, Shape]:
@@ -298,6 +316,8 @@ def _find_or_create(
         if new:
             raise GanvasError(f"{out / name} exists already.", fix="choose another --name, or leave --new out.")
         run = Run(out / name)
+        if resolve_frozen(wanted := features_net_of(run.config.network))[0] != wanted:
+            load_frozen(wanted)  # raises: another network was chosen because its package is missing
         folder.check_same_run(run, config, fingerprint)
         return run
     if name is None and not new:

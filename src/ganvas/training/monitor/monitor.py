@@ -57,6 +57,7 @@ class Monitor:
         every = config.runtime.evaluate_every
         interval = config.snapshot_every() if every is None else round(every * 1000)
         self._quality = QualityMonitor(run, trend, interval, self._budget)
+        self._told_dependence = False
         self._recovery = Recovery(run, state, self._probe)
 
     def load_state(self, saved: Mapping[str, Any], nimg: int, seconds: float) -> None:
@@ -120,13 +121,19 @@ class Monitor:
     def _measure_quality(self, nimg: int) -> dict[str, Any]:
         """The quality (a kernel distance), where it is due.
 
-        Networks that grow are not measured: small images, enlarged, are close before the details come.
+        Networks that grow are not measured: small images, enlarged, are close before the details come. In features that
+        are not independent of D's network the value is recorded, and no best is chosen: G learns to make it small.
         """
         if self._state.is_growing(nimg):
             return {}
         value = self._quality.measure(partial(self._state.average_for_sampling, self._images), nimg)
         if value is None:
             return {}
+        if dependence := self._quality.describe_dependence():
+            if not self._told_dependence:
+                self._report(f"Note: {dependence} The quality is recorded, and no best snapshot is chosen.")
+            self._told_dependence = True
+            return {"quality": value}
         if value < self._quality.best:
             self._quality.best = value
             self._saver.save_best(nimg, self._quality.describe(value))

@@ -6,6 +6,7 @@ from typing import Any
 
 from ganvas.config.custom import features_net_of
 from ganvas.diagnosis.budget import TimeBudget
+from ganvas.evaluation.independence import is_independent
 from ganvas.evaluation.trend import MIN_IMAGES, Trend
 from ganvas.networks import Generator
 from ganvas.runs import log
@@ -25,7 +26,7 @@ class QualityMonitor:
         budget: its "quality" pays for them.
 
     Attributes:
-        best: the lowest value; infinite before the first.
+        best: the lowest value; infinite before the first, and where none is chosen.
         trend: the measurement; None before the first time, and where it is switched off.
     """
 
@@ -73,6 +74,12 @@ class QualityMonitor:
             affordable = self._budget.shares["quality"] * between
             self._count = round(affordable / self._build_trend(MIN_IMAGES).seconds_per_image(generator))
         return self._build_trend(self._count)
+
+    def describe_dependence(self) -> str:
+        """Why the values say little of the images, if D looks through the network of their features; else empty."""
+        assert self.trend is not None
+        protocol = self.trend.describe()
+        return "" if is_independent(protocol) else protocol["independence"]["sentence"]
 
     def describe(self, value: float) -> dict[str, Any]:
         """The entry in the card of the best snapshot."""
