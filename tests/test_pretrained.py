@@ -128,7 +128,7 @@ def test_project_and_directions(tmp_path: Path) -> None:
     found = json.loads(call_cli("project", "pretrained:digits", "photo.png", *arguments, check=0).stdout)
     assert len(found["photos"]) == 1
     sampler = ganvas.load("pretrained:digits")
-    assert set(_references(find_data(sampler.path, sampler.card.data, (1, 8, 8)), sampler.card.shape, 1)[0]) == {
+    assert set(_references(find_data(sampler.path, sampler.card.data, (1, 8, 8)), sampler.card.shape, 1, quiet=True)[0]) == {
         "training", "held-out", "other kinds",
     }  # fmt: skip
     call_cli("directions", "pretrained:digits", "--out", "sheet.png", check=0)
