@@ -128,9 +128,9 @@ def test_project_and_directions(tmp_path: Path) -> None:
     found = json.loads(call_cli("project", "pretrained:digits", "photo.png", *arguments, check=0).stdout)
     assert len(found["photos"]) == 1
     sampler = ganvas.load("pretrained:digits")
-    assert set(_references(find_data(sampler.path, sampler.card.data, (1, 8, 8)), sampler.card.shape, 1, quiet=True)[0]) == {
-        "training", "held-out", "other kinds",
-    }  # fmt: skip
+    trained = find_data(sampler.path, sampler.card.data, (1, 8, 8))
+    references, _ = _references(trained, sampler.card.shape, 1, quiet=True)
+    assert set(references) == {"training", "held-out", "other kinds"}
     call_cli("directions", "pretrained:digits", "--out", "sheet.png", check=0)
     moved = ["--direction", "pca:0", "--seeds", "0", "--out", "moved.png"]
     call_cli("sample", "pretrained:digits", *moved, check=0)
