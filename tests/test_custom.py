@@ -205,6 +205,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"g": f"{HERE}:Generator"}, "has no 'Generator'"),
     ({"g": f"{HERE}:NormedG", "batch": 1}, "Batch norm in .*NormedG with one image"),
     ({"g": f"{HERE}:NormedG", "microbatch": 1}, "Batch norm in .*NormedG with one image"),
+    ({"d": f"{HERE}:NormedD", "batch": 1}, "Batch norm in .*NormedD with one image"),
     ({"d": f"{HERE}:SigmoidD"}, "gives probabilities.*\n.*logits"),
     ({"d": f"{HERE}:TwoLogits"}, r"gives float32 \[4, 2\]"),
     ({"d": f"{HERE}:NormedD", "r1": 1.0}, r"gradient penalty \(--r1\) with batch norm"),

@@ -9,7 +9,7 @@ import torch
 from support import tiny
 
 from ganvas import networks, sampling
-from ganvas.comparison.measurements import read_trend
+from ganvas.comparison.measurements import read_curves, read_trend
 from ganvas.config import replace
 from ganvas.data import DataOptions, ImageSet, open_images
 from ganvas.diagnosis import budget
@@ -72,6 +72,7 @@ def test_features_of_ds_own_network_choose_no_best_snapshot(
     assert printed.count("no best snapshot is chosen") == 1
     assert f"quality {lines[-1]['quality']:.3g}  left" in (run.path / "log.txt").read_text()
     assert read_trend(run) is None
+    assert "quality" not in read_curves(run), "it is not drawn beside that of others"
 
 
 @pytest.mark.usefixtures("always_affordable")

@@ -10,13 +10,14 @@ from safetensors.torch import load_file
 from support import BATCH_NORM_IN_D, FAMILY_CASES, NARROW, call_cli, tiny
 
 from ganvas.config import Network, TrainConfig, leaves, replace
+from ganvas.config.families import DCGAN, ResNet
 from ganvas.errors import GanvasError
 from ganvas.networks import Shape, build
 from ganvas.runs import checkpoint, overview, snapshot
 from ganvas.runs.base import find_base
 from ganvas.runs.folder import Run
 from ganvas.training import transfer
-from ganvas.training.start import train
+from ganvas.training.start import plan, train
 from ganvas.training.state import TrainState
 
 FIRST_LAYER = {
@@ -113,6 +114,20 @@ def test_images_of_another_size_keep_all_but_the_first_and_last_layers(family: s
         assert len(one.layers.difference(one.new)) > transfer.MIN_SHARE * len(one.layers)
 
 
+@pytest.mark.parametrize(("before", "after"), [(32, 64), (64, 32)])
+def test_residual_blocks_keep_their_role_at_another_size(before: int, after: int) -> None:
+    network = ResNet(latent=6, g_width=4, d_width=4, blocks="residual")
+    _, d = fit(network, Shape(3, before, before), Shape(3, after, after))
+    assert d.new == (("layers.1.conv1", "layers.1.conv2", "layers.1.shortcut") if after > before else ())
+    old = build(network, Shape(3, before, before))[1].state_dict()
+    new = build(network, Shape(3, after, after))[1].state_dict()
+    halving = [{name[:8] for name in weights if ".shortcut." in name} for weights in (new, old)]
+    blocks = {name[:8]: other[:8] for name, other in d.names.items() if name.startswith("layers.")}
+    assert len(blocks) > len(halving[0])
+    assert all((name in halving[0]) == (other in halving[1]) for name, other in blocks.items())
+    assert blocks["layers.0"] == "layers.0"
+
+
 def test_layers_are_matched_by_their_distance_from_the_end_that_networks_share() -> None:
     for family, of_g, of_d in (
         ("cnn", {"layers.2.weight": "layers.0.weight"}, {"layers.0.weight": "layers.0.weight"}),
@@ -144,7 +159,7 @@ def test_a_training_at_another_size_starts_with_what_fits(tmp_path: Path) -> Non
     assert torch.equal(state.game.G.state_dict()["layers.2.weight"], saved["G/layers.0.weight"])
     assert torch.equal(state.g_ema.state_dict()["layers.2.weight"], saved["ema/layers.0.weight"])
     assert torch.equal(state.game.D.state_dict()["layers.0.weight"], saved["D/layers.0.weight"])
-    assert notes[0] == "Its images have 16×16 pixels: with --resolution 16x16 more layers would fit."
+    assert notes[0] == "It was made with --resolution 16x16: with these more layers would fit."
     assert notes[1].endswith("new: dense.0, layers.0.")
     assert train(large, out=tmp_path, name="large", quiet=True).latest_snapshot
 
@@ -163,6 +178,44 @@ def test_growth_does_not_change_which_layers_are_frozen() -> None:
     D.grow(0.0)
     assert transfer.freeze_first_layers(D, 2, Shape(1, 16, 16), torch.device("cpu")) == ["from_rgb.2.0", "blocks.2.0"]
     assert D.stage == 0
+
+
+def test_a_stylegan_grows_on_from_where_the_other_one_is(tmp_path: Path) -> None:
+    config = replace(tiny(family="stylegan", kimg=0.1), resolution="16x16", growth="0..1@0-200k")
+    origin = train(config, out=tmp_path, recipe="stylegan", name="small", quiet=True)
+    grown = float(checkpoint.load(origin.state_file)[0]["ema/growth"])
+    assert 0 < grown < 1
+    for path in (origin.path, origin.latest_snapshot):
+        _, base, _ = find_base("stylegan", init_from=path)
+        assert dict(leaves(base))["growth"] == f"{grown:.4g}..1@0-0.5"
+    further = replace(config, init_from=str(origin.path), growth=0.5)
+    state = TrainState.build(further, Shape(1, 16, 16), torch.device("cpu"))
+    transfer.take_over(state, transfer.find_origin(further))  # type: ignore[arg-type]
+    assert state.game.G.state_dict()["growth"] == 1
+    with pytest.raises(GanvasError, match="not grown to their full size"):
+        train(replace(further, freeze_d=1), out=tmp_path, name="frozen", quiet=True)
+    assert not (tmp_path / "frozen").exists()
+
+
+def test_a_dry_run_of_a_run_that_resumes_needs_no_origin(digits: Run, tmp_path: Path) -> None:
+    origin = tmp_path / "origin"
+    shutil.copytree(digits.path, origin)
+    config = replace(tiny(), init_from=str(origin))
+    run = train(replace(config, kimg=0.1), out=tmp_path, name="parts", quiet=True)
+    lines: list[str] = []
+    plan(config, lines.append)
+    assert any("weights from" in line for line in lines)
+    shutil.rmtree(origin)
+    plan(run.config, run=run)
+    with pytest.raises(GanvasError, match="does not exist"):
+        plan(config)
+
+
+def test_norms_between_frozen_layers_are_frozen_and_not_counted() -> None:
+    D = build(DCGAN(latent=6, g_width=4, d_width=4), Shape(1, 16, 16))[1]
+    assert transfer.freeze_first_layers(D, 2, Shape(1, 16, 16), torch.device("cpu")) == ["layers.0", "layers.2"]
+    frozen = {name for name, weight in D.named_parameters() if not weight.requires_grad}
+    assert frozen == {"layers.0.weight", "layers.2.weight", "layers.3.weight", "layers.3.bias"}
 
 
 def test_a_run_is_resumed_without_its_origin(digits: Run, tmp_path: Path) -> None:

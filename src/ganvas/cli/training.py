@@ -85,9 +85,9 @@ def train(argv: Sequence[str]) -> None:
         to_whole(command.gpus, "--gpus", 1, MAX_PROCESSES)
     if command.dry_run:
         if command.json:
-            print_json(start.plan(command.config))
+            print_json(start.plan(command.config, run=run))
         else:
-            print(_format_dry_run(start.plan(command.config, partial(print, flush=True), recipe=title)))
+            print(_format_dry_run(start.plan(command.config, partial(print, flush=True), recipe=title, run=run)))
         return
     if command.gpus is not None and "WORLD_SIZE" not in os.environ:
         from ganvas.training import launch

@@ -224,7 +224,8 @@ def _expand_recipe(
     for values in itertools.product(*vary.values()):
         own = dict(zip(vary, values, strict=True))
         given = {**knobs, **fixed, **own}
-        _, base, _ = find_base(name, minutes=minutes or given.get("minutes"), device=given.get("device", device))
+        of = {"minutes": minutes or given.get("minutes"), "device": given.get("device", device)}
+        _, base, _ = find_base(name, init_from=given.get("init_from"), **of)
         suffix = " ".join(f"{knob}={value}" for knob, value in own.items())
         yield Candidate(f"{name} {suffix}".strip(), name, replace(base, **given))
 

@@ -99,10 +99,13 @@ def diagnose_run(run: Run) -> dict[str, Any]:
 
 
 def read_curves(run: Run) -> dict[str, dict[str, list[float]]]:
-    """quantity -> kimg, seconds and mean; points that are not finite are left out."""
+    """quantity -> kimg, seconds and mean; points that are not finite are left out.
+
+    So is a quality by which no best snapshot was chosen: its features are those of D's own network.
+    """
     lines = read_stats(run.path)
     curves = {}
-    for name in CURVE_NAMES:
+    for name in (name for name in CURVE_NAMES if name != "quality" or read_trend(run) is not None):
         points = [(line["nimg"] / 1e3, line.get("seconds", 0.0), _mean(line[name])) for line in lines if name in line]
         points = _subsample([p for p in points if np.isfinite(p).all()])
         if points:

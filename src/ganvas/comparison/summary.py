@@ -57,7 +57,7 @@ def _numbers(candidate: Mapping[str, Any], run: Mapping[str, Any], metric: str) 
         "d_parameters": parameters.get("D"),
         "flops": flops.get("training"),
         "seconds": run["seconds"] or None,
-        "best": min(quality["mean"]) if quality and run.get("trend", True) else None,
+        "best": min(quality["mean"]) if quality else None,
         "distance": measured[metric].get("value"),
         "ratio": measured[metric].get("ratio"),
         "copies": (evaluation.get("memorisation") or {}).get("near_copies"),

@@ -53,10 +53,13 @@ def choose_amount(sampler: Sampler, distance: PerceptualDistance, steps: int | N
 
 
 def _pictures(steps: int, references: int) -> float:
-    """Pictures that one photo and its references take, drawn with their gradients."""
+    """Pictures that one photo and its references take, drawn with their gradients.
+
+    The candidates are drawn for both, without gradients: half the operations.
+    """
     screening = screening_steps(steps)
     each = STARTS * screening + steps - screening
-    return 2 * CANDIDATES / 2 + (1 + KINDS * references) * each  # without gradients half the operations
+    return CANDIDATES + (1 + KINDS * references) * each
 
 
 def _seconds_each(sampler: Sampler, distance: PerceptualDistance) -> float:

@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 from ganvas import image_io, sampling, user_code
-from ganvas.animation import MAX_PIXELS, save_animation
+from ganvas.animation import MAX_PIXELS, MAX_SIDE, save_animation
 from ganvas.data import DataOptions, decoding, open_images
 from ganvas.data.decoding import Fit
 from ganvas.data.imageset import ImageSet
@@ -114,7 +114,7 @@ class Projection(Displayed):
         image_io.save_image(self.sheet(), files[0])
         self.latents.save(files[1])
         frames = [*self.frames, *[self.found] * FILM_HELD]
-        step = -(-len(frames) * _beside(self.targets, self.found)[0].size // MAX_PIXELS)
+        step = -(-len(frames) // max(1, MAX_PIXELS // _beside(self.targets, self.found)[0].size))
         save_animation((_beside(self.targets, frame) for frame in frames[::-step][::-1]), files[2], fps=15)
         return files
 
@@ -175,9 +175,10 @@ def project(
         seed: of those pictures; the same seed finds the same place.
         steps: of the gradient descent, by default 240.
         references: how many training pictures, held-out ones, and pictures of other kinds are sought for comparison,
-            by default 4; 0 for none. On a CPU both defaults are smaller where one photo would take more than about
-            two minutes: the operations of the generator decide, not the time, so that the place does not depend on
-            the machine's speed. Each further photo takes as long as one picture for comparison.
+            by default 4; 0 for none. On a CPU both defaults are smaller, down to 40 steps and one picture of each kind,
+            where one photo would take more than about two minutes: the operations of the generator decide, not the
+            time, so that the place does not depend on the machine's speed. Each further photo takes as long as one
+            picture for comparison.
         device: where to compute.
         quiet: show no bar.
         callback: called a few dozen times with a `SearchStep`. Where it returns False, the search ends with what it has
@@ -326,5 +327,6 @@ def _other_kinds(shape: Shape, n: int) -> np.ndarray:
 
 def _beside(targets: np.ndarray, frame: np.ndarray) -> np.ndarray:
     """A frame of the film, uint8 [c h w]: the photos above what is drawn."""
-    rows = [np.concatenate(list(of[:FILM_PHOTOS]), axis=2) for of in (targets, frame)]
+    shown = max(1, min(FILM_PHOTOS, MAX_SIDE // targets.shape[3]))
+    rows = [np.concatenate(list(of[:shown]), axis=2) for of in (targets, frame)]
     return np.concatenate(rows, axis=1)

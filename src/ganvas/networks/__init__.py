@@ -1,7 +1,7 @@
 """The network families: one module each, of the family's name, with a Generator and a Discriminator for any image size.
 
-Both are called with the family's configuration (`ganvas.config.families`) and a `Shape`. Only the module that is used
-is imported.
+Both are called with the family's configuration (`ganvas.config.families`, `custom`) and a `Shape`. Only the module that
+is used is imported.
 """
 
 from collections.abc import Callable, Iterator

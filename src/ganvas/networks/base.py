@@ -1,6 +1,7 @@
 """The base classes of all generators and discriminators, and the methods that a family may override."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
@@ -23,13 +24,13 @@ class BaseNetwork(nn.Module):
         activation_dtype: of the feature maps. Weights, inputs and outputs are float32 whatever it is, as are norms,
             statistics and the last layer (`ganvas.networks.casting`).
         mixed_precision: False for a family whose feature maps are always float32.
-        matched_at_end: the lists of layers of which networks for images of two sizes have the last ones in common; of
-            others they have the first.
+        matched_at_end: the lists of layers of which networks for images of two sizes have the last ones in common, and
+            how many of the first ones too; of other lists they have the first ones in common.
     """
 
     activation_dtype = torch.float32
     mixed_precision = True
-    matched_at_end: tuple[str, ...] = ()
+    matched_at_end: Mapping[str, int] = MappingProxyType({})
 
     def set_activation_dtype(self, dtype: torch.dtype) -> None:
         """Computes in float32, bfloat16 or float16 from now on, if the family can."""

@@ -7,6 +7,7 @@ side of the smallest map is at most 8. Odd sides are rounded up, and the generat
 """
 
 import math
+from types import MappingProxyType
 
 from torch import Tensor, nn
 
@@ -41,7 +42,7 @@ def channels(width: int, stage: int) -> int:
 class Generator(base.Generator):
     """z float [n latent], labels int64 [n] or None -> images float [n c h w], by default in [-1, 1]."""
 
-    matched_at_end = ("layers",)
+    matched_at_end = MappingProxyType({"layers": 0})
 
     def __init__(self, config: CNN, shape: Shape) -> None:
         super().__init__()

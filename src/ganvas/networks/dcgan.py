@@ -10,6 +10,7 @@ paper.
 """
 
 import math
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
@@ -54,7 +55,7 @@ class StridedConvTranspose2d(ConvTranspose2d):
 class Generator(base.Generator):
     """z float [n latent], labels int64 [n] or None -> images float [n c h w] in [-1, 1]."""
 
-    matched_at_end = ("layers",)
+    matched_at_end = MappingProxyType({"layers": 0})
 
     def __init__(self, config: DCGAN, shape: Shape) -> None:
         super().__init__()

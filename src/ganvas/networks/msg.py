@@ -16,6 +16,7 @@ after a minibatch standard deviation. Differences from the paper:
 import math
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
@@ -116,7 +117,7 @@ class Discriminator(base.Discriminator):
     """Packed pyramids float [n …], labels int64 [n] or None -> logits float [n], larger for real."""
 
     batch_dependent = True
-    matched_at_end = ("blocks",)
+    matched_at_end = MappingProxyType({"blocks": 0})
 
     def __init__(self, config: MSG, shape: Shape) -> None:
         super().__init__()

@@ -16,6 +16,7 @@ logits of a grid of patches, and all of them count equally in the losses. Differ
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
@@ -69,7 +70,7 @@ class UpsampleConv2d(Conv2d):
 class Generator(base.Generator):
     """z float [n latent], labels int64 [n] or None -> images float [n c h w] in [-1, 1]."""
 
-    matched_at_end = ("convolutions", "norms")
+    matched_at_end = MappingProxyType({"convolutions": 0, "norms": 0})
 
     def __init__(self, config: Projected, shape: Shape) -> None:
         super().__init__()

@@ -12,6 +12,7 @@ parameters and D 21,280,512 with ten classes, 20,732,160 and 20,683,776 without.
 """
 
 import math
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
@@ -139,7 +140,7 @@ class R3GANHead(nn.Module):
 class Discriminator(base.Discriminator):
     """images float [n c h w], nominally in [-1, 1], labels int64 [n] or None -> logits float [n], positive for real."""
 
-    matched_at_end = ("layers",)
+    matched_at_end = MappingProxyType({"layers": 0})
 
     def __init__(self, config: R3GAN, shape: Shape) -> None:
         super().__init__()

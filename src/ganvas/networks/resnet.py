@@ -106,7 +106,7 @@ class Generator(base.Generator):
         super().__init__()
         self.latent, self.shape = config.latent, shape
         stages, constant = num_halvings(shape), config.blocks == "residual"
-        self.matched_at_end = () if constant else ("blocks",)
+        self.matched_at_end = {} if constant else {"blocks": 0}
         widths = [config.g_width if constant else channels(config.g_width, stage) for stage in range(stages + 1)]
         self.start_shape = (widths[-1], *halved_size(shape, stages))
         self.one_hot_concat = OneHotConcat(shape.classes)
@@ -170,7 +170,9 @@ class Discriminator(base.Discriminator):
 
     def __init__(self, config: ResNet, shape: Shape) -> None:
         super().__init__()
-        layers, features = (residual_layers if config.blocks == "residual" else plain_layers)(config, shape)
+        residual = config.blocks == "residual"
+        self.matched_at_end = {"layers": 1} if residual else {}
+        layers, features = (residual_layers if residual else plain_layers)(config, shape)
         self.layers = nn.Sequential(*layers, *([nn.Dropout(config.dropout)] if config.dropout else []))
         self.head = ProjectionHead(features, shape.classes)
         glorot_uniform_(self.head.linear)

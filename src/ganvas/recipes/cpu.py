@@ -99,9 +99,12 @@ def base_config(recipe: str, minutes: float | None = None, *, on_cpu: bool) -> T
 def differing_knobs(recipe: str, config: TrainConfig) -> dict[str, Any]:
     """The knobs that a command has to name to make a configuration of a recipe on any machine: {name: value}.
 
-    These are the ones that differ from the recipe, or from its preset, which applies where there is no GPU.
+    These are the ones that differ from the recipe, or from its preset, which applies where there is no GPU. Beside
+    another generator growth is among them: the command starts with the generator's.
     """
     bases = [dict(leaves(base_config(recipe, config.minutes, on_cpu=on_cpu))) for on_cpu in (False, True)]
+    if config.transfer.init_from is not None:
+        bases.append({**bases[0], "growth": None})
     return {name: value for name, value in leaves(config) if any(base.get(name) != value for base in bases)}
 
 

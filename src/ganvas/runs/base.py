@@ -10,8 +10,9 @@ from ganvas.config.families import StyleGAN
 from ganvas.files import to_path
 from ganvas.recipes import RECIPES, base_config, default_recipe, find_preset
 from ganvas.runs import lookup
-from ganvas.runs.card import WEIGHTS, is_run, is_snapshot, read_card, read_network
+from ganvas.runs.card import WEIGHTS, is_run, is_snapshot, read_card, read_growth, read_network, weights_file
 from ganvas.runs.folder import Run
+from ganvas.schedule import ScheduleSpec
 from ganvas.values import as_number, expand_user
 
 
@@ -28,7 +29,7 @@ def find_base(
     Args:
         what: a recipe's name, a configuration, or a run or its folder. None is the recipe of the generator `init_from`
             with its networks, its classes, and its data where these are a built-in set; or else the default recipe of
-            the data. A recipe beside another generator starts at the size of its images, fully grown.
+            the data. A recipe beside another generator starts at the size of its images, as grown as it is.
         data, init_from, minutes, device: these knobs as they are given, None where they are not. Minutes on a CPU start
             from the recipe's preset for them, but beside another generator only if that has its networks.
 
@@ -46,7 +47,7 @@ def find_base(
     origin = None if init_from is None else _read_origin(init_from)
     if origin is None or origin.recipe not in RECIPES:
         recipe = default_recipe(data)
-        return recipe, recipe_base(recipe, minutes=minutes, device=device), None
+        return recipe, recipe_base(recipe, init_from=init_from, minutes=minutes, device=device), None
     from ganvas.data.digits import NAMES  # with NumPy
 
     base = recipe_base(origin.recipe, init_from=init_from, minutes=minutes, device=device)
@@ -77,20 +78,21 @@ def recipe_base(
     origin = None if init_from is None else _read_origin(init_from)
     if find_preset(recipe, length):
         preset = base_config(recipe, length, on_cpu=True)
-        fits = origin is None or _grown(origin.network) == _grown(preset.network)
+        fits = origin is None or _with_growth(origin.network, 1.0) == _with_growth(preset.network, 1.0)
         if fits and (auto_is_cpu() if device in (None, "auto") else trains_on_cpu(device)):
             base = preset
     return base if origin is None else _from_origin(origin, base)
 
 
 def _from_origin(origin: "_Origin", config: TrainConfig) -> TrainConfig:
-    """A configuration at the size of the other generator's images, whose networks have grown."""
-    grown = dataclasses.replace(config, network=_grown(config.network))
+    """A configuration at the size of the other generator's images, whose networks grow from where its networks are."""
+    growth = 1.0 if origin.growth >= 1 else f"{origin.growth:.4g}..1@0-0.5"
+    grown = dataclasses.replace(config, network=_with_growth(config.network, growth))
     return replace(grown, resolution=f"{origin.height}x{origin.width}")
 
 
-def _grown(network: Network) -> Network:
-    return dataclasses.replace(network, growth=1.0) if isinstance(network, StyleGAN) else network
+def _with_growth(network: Network, growth: ScheduleSpec) -> Network:
+    return dataclasses.replace(network, growth=growth) if isinstance(network, StyleGAN) else network
 
 
 def trains_on_cpu(device: object) -> bool:
@@ -111,6 +113,7 @@ class _Origin(NamedTuple):
     data: str
     height: int
     width: int
+    growth: float
 
 
 def _is_recipe(what: Run | Path | str) -> bool:
@@ -126,9 +129,11 @@ def _read_origin(init_from: object) -> _Origin | None:
         run = Run(path)
         config, shape = run.config, run.metadata["data"]["shape"]
         data, recipe = config.dataset, run.metadata["recipe"]
-        return _Origin(recipe, config.network, data.conditional, data.data, shape["height"], shape["width"])
+        growth = read_growth(run.state_file, "ema/growth") if run.state_file.exists() else 1.0
+        return _Origin(recipe, config.network, data.conditional, data.data, shape["height"], shape["width"], growth)
     if not is_snapshot(path):
         return None
     card = read_card(path)
     network, shape, data = read_network(path, card), card["shape"], card["data"]["name"]
-    return _Origin(card["recipe"], network, shape["classes"] > 0, data, shape["height"], shape["width"])
+    size, growth = (shape["height"], shape["width"]), read_growth(weights_file(path), "growth")
+    return _Origin(card["recipe"], network, shape["classes"] > 0, data, *size, growth)

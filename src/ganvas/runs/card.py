@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError, safe_open
+
 from ganvas import specs
 from ganvas.config import Network, from_json
 from ganvas.data.options import MAX_SIDE
@@ -138,6 +140,19 @@ def read_weight_shapes(snapshot: Path) -> dict[str, tuple[int, ...]]:
         return _parse_header(weights_file(snapshot))[0]
     except (OSError, ValueError) as error:
         raise _unusable(weights_file(snapshot), error) from error
+
+
+def read_growth(weights: Path, name: str) -> float:
+    """How far networks in a file of weights have grown, by the tensor of this name; 1 of those that do not grow.
+
+    Raises:
+        GanvasError: the file is damaged.
+    """
+    try:
+        with safe_open(weights, framework="numpy") as file:
+            return float(file.get_tensor(name)) if name in file.keys() else 1.0  # noqa: SIM118
+    except (OSError, SafetensorError, ValueError, TypeError) as error:
+        raise _unusable(weights, error) from error
 
 
 def find_damage(snapshot: Path) -> str:

@@ -165,7 +165,7 @@ class Run(Displayed):
             return ""
         path = Path(lineage["from"])
         run = path.parents[1] if path.parent.name == "snapshots" else path
-        return f"{run.name} at {lineage['kimg']:g} kimg"
+        return f"{run.name or path.name} at {lineage['kimg']:g} kimg"
 
     def __str__(self) -> str:
         return str(self.path)

@@ -227,12 +227,13 @@ def _ends_in_sigmoid(output: Tensor) -> bool:
 def _check_normalisation_and_penalties(config: TrainConfig, G: Generator, D: Discriminator, shape: Shape) -> None:
     network = config.network
     assert isinstance(network, Custom)
-    if has_batch_norm(G) and has_single_images(config.optimisation, distributed.world_size()):
-        raise GanvasError(
-            f"Batch norm in {user_code.title(network.g)} with one image at a time.",
-            expected="2 or more images at a time: batch norm normalises over the images of a batch",
-            fix="another --batch or --microbatch.",
-        )
+    for part, spec in ((G, network.g), (D, network.d)):
+        if has_batch_norm(part) and has_single_images(config.optimisation, distributed.world_size()):
+            raise GanvasError(
+                f"Batch norm in {user_code.title(spec)} with one image at a time.",
+                expected="2 or more images at a time: batch norm normalises over the images of a batch",
+                fix="another --batch or --microbatch.",
+            )
     penalties = [name for name in ("r1", "r2", "gp", "dragan") if _is_ever_positive(config, name)]
     if has_batch_norm(D) and penalties:
         raise GanvasError(

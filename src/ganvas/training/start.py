@@ -191,9 +191,10 @@ def _check_batch(config: TrainConfig) -> None:
     normed = is_batch_normed(config.network)
     minimum = 2 if normed else 1
     if batch % world or batch < minimum * world:
+        why = ": batch norm needs two images on each" if normed and batch >= world else ""
         raise GanvasError(
             f"A batch of {batch} cannot be shared equally by {world} processes.",
-            expected=f"a multiple of {world}, at least {minimum * world}",
+            expected=f"a multiple of {world}, at least {minimum * world}{why}",
             fix=f"use --batch {max(minimum, round(batch / world)) * world}.",
         )
     if normed and has_single_images(config.optimisation, world):
@@ -208,7 +209,11 @@ def _check_batch(config: TrainConfig) -> None:
 @default_state()
 @user_code.quote_loaded()
 def plan(
-    config: TrainConfig, report: Callable[[str], object] = lambda line: None, *, recipe: str = "config"
+    config: TrainConfig,
+    report: Callable[[str], object] = lambda line: None,
+    *,
+    recipe: str = "config",
+    run: Run | None = None,
 ) -> dict[str, Any]:
     """Reports what `train` would do, without training: data, sizes, operations, memory, speed, every knob.
 
@@ -216,6 +221,7 @@ def plan(
         config: every knob.
         report: called with data, sizes and speed as text, each as soon as it is known.
         recipe: its name, for a note about its preset.
+        run: the one that `train` would resume; None of a new one.
 
     Raises:
         GanvasError: `train` would refuse the configuration at its start.
@@ -233,7 +239,8 @@ def plan(
     cost = estimate_cost(config, shape, device)
     check_memory(cost)
     report(format_cost(cost, config, None))
-    if (origin := transfer.find_origin(config)) is not None:
+    is_new = run is None or not run.state_file.exists()
+    if is_new and (origin := transfer.find_origin(config)) is not None:
         for note in transfer.check_fit(config, shape, origin):
             report(f"  {note}")
     with cpu_threads(config.runtime.threads or choose_threads(cost)), device_errors.explained(config, cost):

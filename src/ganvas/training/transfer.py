@@ -5,7 +5,6 @@ that are longer for larger images are compared from the end that they share (`ne
 The first layers of D can be frozen: they then keep what they have learned (FreezeD: Mo et al. 2020, arXiv 2002.10964).
 """
 
-import copy
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from ganvas.config import Network, TrainConfig, leaves, replace
 from ganvas.config.flags import format_flags
 from ganvas.errors import GanvasError
 from ganvas.files import to_path
-from ganvas.networks import Shape
+from ganvas.networks import Shape, base
 from ganvas.reading import near_paths
 from ganvas.runs import checkpoint, lookup, state_metadata
 from ganvas.runs.card import (
@@ -30,6 +29,7 @@ from ganvas.runs.card import (
     is_snapshot,
     licence_of,
     read_card,
+    read_growth,
     read_network,
     read_weight_shapes,
     weights_file,
@@ -43,6 +43,9 @@ Item = TypeVar("Item")
 MIN_SHARE = 0.25
 """Of a network's layers must be taken over, or the other training is surely not the one that was meant."""
 
+WITHOUT_SHAPE = ("growth", "mixing_prob", "dropout", "output", "position_init")
+"""Knobs of networks that change no layer's shape."""
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -54,6 +57,7 @@ class Origin:
         network: the configuration of its networks.
         size: (height, width) of its images.
         nimg: real images shown to its D.
+        growth: how far its networks have grown; 1 is their full size.
         shapes: those of the tensors of G, and of D if the file has it, by network and name.
         licence, attribution: of the weights, where they are given under a licence; those made of them keep both.
     """
@@ -63,6 +67,7 @@ class Origin:
     network: Network
     size: tuple[int, int]
     nimg: int
+    growth: float
     shapes: Mapping[str, Mapping[str, Sequence[int]]]
     licence: str = ""
     attribution: str = ""
@@ -121,8 +126,8 @@ def _of_run(run: Run) -> Origin:
     if run.state_file.exists():
         nimg, size = state_metadata.read_metadata(run.state_file)["nimg"], _size(run.metadata["data"]["shape"])
         licence, attribution = licence_of(run.metadata.get("lineage"))
-        shapes = _read_shapes(run.state_file)
-        return Origin(run.path, run.state_file, run.config.network, size, nimg, shapes, licence, attribution)
+        file, shapes, growth = run.state_file, _read_shapes(run.state_file), read_growth(run.state_file, "ema/growth")
+        return Origin(run.path, file, run.config.network, size, nimg, growth, shapes, licence, attribution)
     if not run.snapshots:
         raise GanvasError(f"{run.path} has no snapshot yet.", fix="wait for its first one, or name another run.")
     return _of_snapshot(run.path, run.latest_snapshot)
@@ -130,8 +135,8 @@ def _of_run(run: Run) -> Origin:
 
 def _of_snapshot(path: Path, snapshot: Path) -> Origin:
     shapes, card = {"G": read_weight_shapes(snapshot)}, read_card(snapshot)
-    network, size = read_network(snapshot, card), _size(card["shape"])
-    return Origin(path, weights_file(snapshot), network, size, card["nimg"], shapes, *licence_of(card))
+    network, size, file = read_network(snapshot, card), _size(card["shape"]), weights_file(snapshot)
+    return Origin(path, file, network, size, card["nimg"], read_growth(file, "growth"), shapes, *licence_of(card))
 
 
 def _read_shapes(state: Path) -> dict[str, dict[str, Sequence[int]]]:
@@ -184,9 +189,10 @@ class Fit:
     def of(cls, network: nn.Module, saved: Mapping[str, Sequence[int]]) -> "Fit":
         """Compares a network with the shapes of the tensors of a saved one of its family, by their names."""
         own = {name: tuple(value.shape) for name, value in network.state_dict().items()}
-        lists = getattr(network, "matched_at_end", ())
-        shifts = {layers: _length(own, layers) - _length(saved, layers) for layers in lists}
+        lists = getattr(network, "matched_at_end", {})
+        shifts = {layers: (first, _length(own, layers) - _length(saved, layers)) for layers, first in lists.items()}
         names = {new: name for name, shape in saved.items() if own.get(new := _renumber(name, shifts)) == tuple(shape)}
+        names.pop("growth", None)  # it is that of the schedule
         weights = dict(network.named_parameters())
         new = dict.fromkeys(_layer_of(name) or name for name in weights if name not in names)
         for bias in [name for name in names if name.endswith(".bias") and _layer_of(name) in new]:
@@ -208,12 +214,17 @@ def _length(names: Iterable[str], layers: str) -> int:
     return 1 + max((int(number) for _, number, *_ in parts if number.isdecimal()), default=-1)
 
 
-def _renumber(name: str, shifts: Mapping[str, int]) -> str:
-    """The name that a saved tensor has in a network whose lists of layers are longer by `shifts`."""
+def _renumber(name: str, shifts: Mapping[str, tuple[int, int]]) -> str:
+    """The name that a saved tensor has in another network, where layers from a number on are shifted; "" if none."""
     layers, *rest = name.split(".")
     if layers not in shifts or not rest or not rest[0].isdecimal():
         return name
-    return ".".join([layers, str(int(rest[0]) + shifts[layers]), *rest[1:]])
+    (first, shift), number = shifts[layers], int(rest[0])
+    if number >= first:
+        number += shift
+        if number < first:
+            return ""
+    return ".".join([layers, str(number), *rest[1:]])
 
 
 def check_fit(config: TrainConfig, shape: Shape, origin: Origin) -> list[str]:
@@ -236,11 +247,17 @@ def check_fit(config: TrainConfig, shape: Shape, origin: Origin) -> list[str]:
                 expected="networks of the same widths, both with --spectral-norm or both without",
                 fix=difference,
             )
-    if config.transfer.freeze_d:
-        frozen = freeze_first_layers(discriminator, config.transfer.freeze_d, shape, torch.device("cpu"))
+    if n := config.transfer.freeze_d:
+        if origin.growth < 1:
+            raise GanvasError(
+                f"--freeze-d {n} with --from {origin.path}, whose networks have not grown to their full size.",
+                expected="first layers that have learned something: those of the full size have not",
+                fix="train that run on, or leave --freeze-d out.",
+            )
+        frozen = freeze_first_layers(discriminator, n, shape, torch.device("cpu"))
         if new := [layer for layer in frozen if layer in fits["D"].new]:
             raise GanvasError(
-                f"--freeze-d {config.transfer.freeze_d} would freeze {', '.join(new)} of D, which {origin.path} lacks.",
+                f"--freeze-d {n} would freeze {', '.join(new)} of D, which {origin.path} lacks.",
                 expected="first layers that have learned something: random ones would stay random",
                 fix=difference or "leave --freeze-d out.",
             )
@@ -258,13 +275,11 @@ def _describe(fits: Mapping[str, Fit], difference: str, origin: Origin) -> list[
 def _describe_difference(config: TrainConfig, shape: Shape, origin: Origin) -> str:
     """What to set as in the origin so that more layers would fit; empty if nothing is known."""
     theirs, own = dict(leaves(origin.network)), dict(leaves(config.network))
-    other = {name: theirs[name] for name, value in own.items() if theirs.get(name, value) != value and name != "growth"}
-    if other:
-        return f"Its networks were made with {format_flags(other)}: with these more layers would fit."
+    names = [name for name in own if name in theirs and name not in WITHOUT_SHAPE]
+    other = {name: theirs[name] for name in names if theirs[name] != own[name]}
     if origin.size != (shape.height, shape.width):
-        height, width = origin.size
-        return f"Its images have {height}×{width} pixels: with --resolution {height}x{width} more layers would fit."
-    return ""
+        other["resolution"] = "x".join(map(str, origin.size))
+    return f"It was made with {format_flags(other)}: with these more layers would fit." if other else ""
 
 
 @torch.no_grad()
@@ -323,15 +338,26 @@ def _modules_in_order(discriminator: nn.Module, shape: Shape, device: torch.devi
     order: dict[str, None] = {}
     names = {_layer_of(name) for name, _ in discriminator.named_parameters()} - {""}
     names = {name for name in names if not any(other.startswith(f"{name}.") for other in names)}
-    grown: Any = copy.deepcopy(discriminator).eval()
-    if hasattr(grown, "grow"):
-        grown.grow(1.0)
-    for name, module in grown.named_modules():
-        if name in names:
-            module.register_forward_pre_hook(lambda *_, name=name: order.setdefault(name))
+    hooks = [
+        module.register_forward_pre_hook(lambda *_, name=name: order.setdefault(name))
+        for name, module in discriminator.named_modules()
+        if name in names
+    ]
     labels = torch.zeros(2, dtype=torch.long, device=device) if shape.classes else None
-    with torch.no_grad(), torch.random.fork_rng():
-        grown(grown.d_input(torch.zeros(2, *shape[:3], device=device)), labels)
+    network: Any = discriminator
+    training, growth = network.training, getattr(network, "growth", None)
+    before = growth.item() if isinstance(growth, Tensor) and isinstance(network, base.Discriminator) else 1.0
+    try:
+        if before < 1:
+            network.grow(1.0)
+        with torch.no_grad(), torch.random.fork_rng():
+            network.eval()(network.d_input(torch.zeros(2, *shape[:3], device=device)), labels)
+    finally:
+        network.train(training)
+        if before < 1:
+            network.grow(before)
+        for hook in hooks:
+            hook.remove()
     return list(order)
 
 
