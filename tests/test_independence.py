@@ -318,16 +318,6 @@ def test_trends_are_compared_only_in_the_same_independent_features(trends: list[
     assert ("best" in best_candidates(summaries, True, runs)) == (not mark)
 
 
-def test_run_without_a_best_snapshot_has_no_best_in_a_comparison() -> None:
-    runs = compared("eye", "lite0")
-    for i, run in enumerate(runs):
-        run["curves"] = {"quality": {"kimg": [1.0], "seconds": [1.0], "mean": [3.0 + i]}}
-        run["trend"] = {"extractor": "eye"} if i < 3 else None
-    candidates = [{"name": name, "parameters": None, "flops_per_image": None} for name in ("cnn", "fast")]
-    plain, fast = summarise(candidates, runs, "frechet")[0]
-    assert plain["best"]["mean"] == 4.0
-    assert "best" not in fast
-
 
 def test_comparison_chooses_features_that_no_d_looked_through(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(efficientnet, "is_installed", lambda: True)
