@@ -318,7 +318,6 @@ def test_trends_are_compared_only_in_the_same_independent_features(trends: list[
     assert ("best" in best_candidates(summaries, True, runs)) == (not mark)
 
 
-
 def test_comparison_chooses_features_that_no_d_looked_through(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(efficientnet, "is_installed", lambda: True)
 
