@@ -46,13 +46,7 @@ PRESETS: dict[str, tuple[Preset, ...]] = {
     ),
     "transformer-modern": _quick("1e-3..1e-4:linear@0.3-1", token_width=64, depth=2, d_width=12, **_LAZY_PENALTIES),
     "dcgan": _quick("3e-4..5e-5:linear@0.5-1", g_width=16, d_width=16, batch=16),
-    "wgan": (
-        Preset(
-            inf,
-            {"g_lr": "5e-4..5e-5:linear@0.3-1", "d_lr": "3e-4..3e-5:linear@0.3-1", "batch": 32, "ema": 4.0}
-            | {"g_width": 16, "d_width": 32, "d_steps": 2},
-        ),
-    ),
+    "wgan": _quick("5e-4..5e-5:linear@0.3-1", d_lr="3e-4..3e-5:linear@0.3-1", g_width=16, d_width=32, d_steps=2),
     "wgan-gp": _quick("1e-3..1e-4:linear@0.3-1", blocks="plain", penalty_every=4, **_PLAIN),
     "wgan-conditional": _quick("1e-3..1e-4:linear@0.3-1", penalty_every=4, **_PLAIN),
     "sngan": _quick("1e-3..1e-4:linear@0.3-1", blocks="plain", **_PLAIN),
