@@ -23,7 +23,7 @@ class Preset(NamedTuple):
 
 
 def _quick(lr: str, **others: Any) -> tuple[Preset, ...]:
-    """One preset for runs of any length: small batches, one falling learning rate for G and D, a short average of G."""
+    """One preset for runs of any length: small batches, a learning rate that falls, a short average of G."""
     return (Preset(inf, {"batch": 32, "g_lr": lr, "d_lr": lr, "ema": 4.0, **others}),)
 
 
