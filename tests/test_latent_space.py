@@ -464,7 +464,9 @@ def test_directions_are_found_once_for_several_moves() -> None:
 def test_style_mixing_says_what_rows_and_columns_give(tmp_path: Path) -> None:
     make_snapshot(tmp_path / "s", "stylegan", Shape(1, 16, 16, 0))
     done = call_cli("sample", tmp_path / "s", "--mix", "10-12", "--out", tmp_path / "a.png", check=0)
-    assert "rows give the coarse layers, columns (seeds 10, 11, 12) the fine ones" in done.stdout
+    assert "rows give the coarse layers, columns (seeds 10, 11, 12) the others" in done.stdout
+    mixed = ["--mix", "10", "--layers", "2-3", "--out", tmp_path / "b.png"]
+    assert "rows give the layers 2-3, columns" in call_cli("sample", tmp_path / "s", *mixed, check=0).stdout
 
 
 def test_scale_enlarges_the_frames_of_a_film(tmp_path: Path) -> None:

@@ -152,7 +152,8 @@ def sample(
     image_io.save_image(image_io.make_grid(images, across, row_names=names, scale=scale), out)
     print(f"{len(images)} images in {out}")
     if mix is not None:
-        print(f"rows give the coarse layers, columns (seeds {', '.join(map(str, parse_seeds(mix)))}) the fine ones")
+        of_rows = "the coarse layers" if layers is None or layers.isdecimal() else f"the layers {layers}"
+        print(f"rows give {of_rows}, columns (seeds {', '.join(map(str, parse_seeds(mix)))}) the others")
 
 
 def plot(
