@@ -97,16 +97,16 @@ def sample(
     refuse_together(*several, *alone, *written, mixed, grid_only[1])
     if not truncation:
         raise UsageError("--truncation has no value.", fix="--truncation 0.7, or 0.5 0.7 1 for a row of each.")
-    for needed, there, options in (
-        ("--mix", mix is not None, [("--layers", layers is not None)]),
-        ("--direction", direction is not None, [("--amount", amount is not None)]),
-        ("--video", video is not None, [
-            ("--frames", frames is not None), ("--easing", easing is not None), ("--no-loop", not loop),
-            ("--fps", fps is not None),
-        ]),
-    ):  # fmt: skip
-        if (alone_given := [name for name, given in options if given]) and not there:
-            name = alone_given[0]
+    of_video = ("--video", video is not None)
+    for name, given, needed, is_there in (
+        ("--layers", layers is not None, *mixed),
+        ("--amount", amount is not None, "--direction", direction is not None),
+        ("--frames", frames is not None, *of_video),
+        ("--easing", easing is not None, *of_video),
+        ("--no-loop", not loop, *of_video),
+        ("--fps", fps is not None, *of_video),
+    ):
+        if given and not is_there:
             raise UsageError(f"{name} is of {needed}, which is missing.", fix=f"add {needed}, or leave {name} out.")
     label = class_ if label is None else label
     if scale is not None:
