@@ -9,11 +9,12 @@ an interrupted one starts anew.
     python benchmarks/minutes.py --list                       # what is there, what is missing, what it would take
     python benchmarks/minutes.py --set kaokore --method fast  # the planned cells that fit; --only 'mnist-*' likewise
     python benchmarks/minutes.py --set mnist --method dcgan --minutes 10 --seed 3   # any cell, planned or not
+    python benchmarks/minutes.py --set photos/ --method fast --minutes 10 --seed 0  # any other pictures
     python benchmarks/minutes.py --report                     # writes docs/reports/minutes from the cells that exist
 
 The data folder (--data, or GANVAS_TEST_DATA) holds kaokore-faces-128.zip, cifar10-train.zip, mnist/ with the four IDX
-files, and weights/ with the two judges' weights. Nothing else should run meanwhile: the load is part of the result. On
-two cores two cells of one thread may run at a time, of different sets.
+files, and weights/ with the two judges' weights; for pictures of one's own, the weights alone. Nothing else should run
+meanwhile: the load is part of the result. On two cores two cells of one thread may run at a time, of different sets.
 """
 
 import argparse
@@ -32,10 +33,10 @@ from minutes_parts.cells import JUDGING_MINUTES, PLAN, Cell, choose, read_result
 from minutes_parts.judges import JUDGES, Panel
 from minutes_parts.marks import GENERATED
 from minutes_parts.report import write_report
-from minutes_parts.sets import SETS, open_pictures
+from minutes_parts.sets import SETS, add_set, open_pictures
 
 import ganvas
-from ganvas import image_io
+from ganvas import GanvasError, image_io
 from ganvas.files import write_json
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -124,7 +125,16 @@ def list_cells(results: Path) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--set", choices=SETS)
+    parser.add_argument(
+        "--set", help=f"{', '.join(SETS)}, or a file or folder of pictures, as for `ganvas train --data`"
+    )
+    parser.add_argument(
+        "--resolution", help="of pictures of one's own; without it as `ganvas train` chooses it on a CPU"
+    )
+    parser.add_argument("--conditional", action="store_true", help="of pictures of one's own: by class")
+    parser.add_argument(
+        "--few", type=int, metavar="N", help="of pictures of one's own: train on N, compare with the others"
+    )
     parser.add_argument("--method", choices=methods.METHODS)
     parser.add_argument("--minutes", type=float)
     parser.add_argument("--seed", type=int)
@@ -142,7 +152,15 @@ def main() -> None:
     if arguments.report:
         print(write_report(read_results(arguments.results), arguments.results, arguments.out))
         return
-    cells = choose(arguments.set, arguments.method, arguments.minutes, arguments.seed, arguments.only)
+    set_name = arguments.set
+    if set_name is not None and set_name not in SETS:
+        try:
+            set_name = add_set(Path(set_name), arguments.resolution, arguments.few, conditional=arguments.conditional)
+        except GanvasError as error:
+            parser.error(str(error))
+    elif arguments.resolution or arguments.conditional or arguments.few:
+        parser.error("--resolution, --conditional and --few are of pictures of one's own; the sets have theirs")
+    cells = choose(set_name, arguments.method, arguments.minutes, arguments.seed, arguments.only)
     if not cells:
         parser.error("no planned cell fits; --list shows them, and all four options together name any cell")
     if arguments.data is None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ganvas import GanvasError
 from ganvas.data import ImageSet
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
@@ -182,3 +183,56 @@ def test_marks_keep_pictures_and_do_not_count_sampling(tmp_path: Path, monkeypat
     lines = [json.loads(line) for line in (tmp_path / "marks.jsonl").read_text().splitlines()]
     assert [(line["minutes"], line["seconds"], line["images"]) for line in lines] == [(1, 61.0, 100), (2, 126.0, 200)]
     assert np.load(tmp_path / "2.npy").shape == (2000, 1, 2, 2)
+
+
+@pytest.fixture
+def known_sets(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    from minutes_parts import sets
+
+    monkeypatch.setattr(sets, "SETS", dict(sets.SETS))
+    return sets.SETS
+
+
+def test_any_pictures_are_a_set(tmp_path: Path, known_sets: dict[str, Any]) -> None:
+    from minutes_parts.sets import add_set, open_pictures
+
+    file = tmp_path / "photos.npz"
+    images = np.random.default_rng(0).integers(0, 256, (40, 80, 96, 3), np.uint8)
+    np.savez(file, images=images, labels=np.arange(40) % 3)
+    assert add_set(file, None, 30, conditional=False) == "photos-30"
+    pictures = open_pictures("photos-30", tmp_path)
+    assert pictures.train.shape == (30, 3, 64, 77), "the size at which a CPU trains"
+    assert pictures.held_out is not None
+    assert len(pictures.reals) == len(pictures.held_out) == 10
+    assert add_set(file, "32", None, conditional=True) == "photos-32-conditional"
+    by_class = open_pictures("photos-32-conditional", tmp_path)
+    assert (by_class.conditional, by_class.train.shape) == (True, (40, 3, 32, 32))
+    assert {"photos-30", "photos-32-conditional"} <= set(known_sets)
+
+
+@pytest.mark.usefixtures("known_sets")
+def test_pictures_that_are_no_set(tmp_path: Path) -> None:
+    from minutes_parts.sets import add_set
+
+    few, mnist = tmp_path / "few.npz", tmp_path / "mnist.npy"
+    np.savez(few, images=np.zeros((20, 8, 8, 3), np.uint8), labels=np.arange(20) % 7)
+    np.save(mnist, np.zeros((20, 8, 8, 3), np.uint8))
+    with pytest.raises(GanvasError, match="4 or more pictures of each class"):
+        add_set(few, None, None, conditional=True)
+    with pytest.raises(GanvasError, match="4 or more pictures of each class"):
+        add_set(mnist.rename(tmp_path / "unlabelled.npy"), None, None, conditional=True)
+    with pytest.raises(GanvasError, match="has 20 pictures; --few needs more"):
+        add_set(few, None, 20, conditional=False)
+    with pytest.raises(GanvasError, match="absent"):
+        add_set(tmp_path / "absent", None, None, conditional=False)
+    few.rename(tmp_path / "mnist.npz")
+    with pytest.raises(GanvasError, match="is the name of a set already"):
+        add_set(tmp_path / "mnist.npz", None, None, conditional=False)
+
+
+def test_results_of_other_sets_come_last(tmp_path: Path) -> None:
+    from minutes_parts.cells import read_results
+
+    for name in ("photos", "kaokore", "cats"):
+        (tmp_path / f"{name}.json").write_text(json.dumps(make_result("fast", 10, 0, {10: 10}) | {"set": name}))
+    assert [result["set"] for result in read_results(tmp_path)] == ["kaokore", "cats", "photos"]

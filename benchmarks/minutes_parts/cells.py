@@ -97,7 +97,10 @@ def choose(
 
 
 def read_results(results: Path) -> list[dict[str, Any]]:
-    """The results of all complete cells: sets and methods in their order, then minutes and seeds."""
+    """The results of all complete cells: sets in their order and then any others, methods, minutes, seeds."""
     found = [json.loads(path.read_text(encoding="utf-8")) for path in results.glob("*.json")]
-    sets, methods = list(SETS), list(METHODS)
-    return sorted(found, key=lambda it: (sets.index(it["set"]), methods.index(it["method"]), it["minutes"], it["seed"]))
+    places = {name: place for place, name in enumerate((*SETS, *METHODS))}
+    return sorted(
+        found,
+        key=lambda it: (places.get(it["set"], len(places)), it["set"], places[it["method"]], it["minutes"], it["seed"]),
+    )

@@ -6,7 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from ganvas import GanvasError
 from ganvas.data import DataOptions, ImageSet, open_images
+from ganvas.data.limits import choose_limited_size
+from ganvas.training.choices import MAX_SIDE
 
 MAX_REALS = 2000
 """Real pictures that generated ones are compared with, if there are as many."""
@@ -44,6 +47,33 @@ SETS = {
     "kaokore-women": PictureSet("kaokore-faces-128.zip", "64", classes="female-*", taught_on="male-*", threads=1),
     "mnist-5-9": PictureSet("mnist", classes="[5-9]", taught_on="[0-4]", threads=1),
 }
+
+MIN_OF_A_CLASS = 4
+"""Pictures of each class that a conditional set needs: one half is compared with the other."""
+
+
+def add_set(path: Path, resolution: str | None, few: int | None, *, conditional: bool) -> str:
+    """Adds a set that lies anywhere: a file or folder for `--data`. Returns its name, which its cells have in theirs.
+
+    Without a resolution it has the one at which `ganvas train` trains by time on a CPU.
+
+    Raises:
+        GanvasError: there are no such pictures, no more than `few`, or not enough of a class; or a set has that name.
+    """
+    options = DataOptions(str(path.resolve()), "train", resolution)
+    if resolution is None and (size := choose_limited_size(options, MAX_SIDE["CPU"])):
+        options = DataOptions(options.source, "train", f"{size[0]}x{size[1]}")
+    parts = [path.resolve().stem, resolution, f"{few}" if few else None, "conditional" if conditional else None]
+    name = "-".join(part for part in parts if part)
+    if name in SETS:
+        raise GanvasError(f"{name} is the name of a set already; rename {path}")
+    images = open_images(options)
+    if few and few >= len(images):
+        raise GanvasError(f"{path} has {len(images)} pictures; --few needs more than that to compare with")
+    if conditional and (images.labels is None or np.bincount(images.labels).min() < MIN_OF_A_CLASS):
+        raise GanvasError(f"--conditional needs {MIN_OF_A_CLASS} or more pictures of each class in {path}")
+    SETS[name] = PictureSet(options.source, options.resolution, conditional, few)
+    return name
 
 
 @dataclass(frozen=True, eq=False)
