@@ -580,6 +580,31 @@ def test_a_film_without_pyav_and_one_too_large_are_refused(tmp_path: Path, monke
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("loop", [True, False])
+@pytest.mark.parametrize("direction", [None, "pca:0"])
+def test_a_film_too_large_is_refused_before_it_is_drawn(
+    loop: bool, direction: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ganvas import animation
+
+    drawn = ganvas.load("pretrained:digits")
+    request = Request(seeds="3,5,9", direction=direction)
+    frames = torch.cat(list(request.film(drawn, frames=6, easing="linear", loop=loop)))
+    length = request.film_length(drawn, frames=6, loop=loop)
+    assert len(frames) == length
+    monkeypatch.setattr(animation, "MAX_PIXELS", length * 64 * 64)
+    animation.check_frames(tmp_path / "a.webp", length, 8, 8)
+    animation.check_frames(tmp_path / "a.mp4", length + 1, 8, 8)
+    with pytest.raises(GanvasError, match=f"{length + 1} frames of 64×64 pixels would take too much memory"):
+        animation.check_frames(tmp_path / "a.webp", length + 1, 8, 8)
+    monkeypatch.setattr(animation, "MAX_PIXELS", 7)
+    monkeypatch.setattr(type(drawn), "draw_batches", None)
+    command = ["sample", "pretrained:digits", "--video", str(tmp_path / "a.gif"), "--frames", "6"]
+    done = call_cli(*command, *(["--direction", direction] if direction else []), check=1)
+    assert "too much memory" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
 def test_frames_of_a_film_are_enlarged(tmp_path: Path) -> None:
     sizes = {}
     for scale in (None, 1, 3):

@@ -77,12 +77,34 @@ def check_animation(path: Path, fps: int, scale: int | None = None) -> None:
     check_writable(path)
 
 
-def _to_frame(image: np.ndarray, scale: int) -> Image.Image:
-    height, width = (side * scale for side in image.shape[1:])
+def check_frames(path: Path, count: int, height: int, width: int, scale: int | None = None) -> None:
+    """Refuses as many frames of this size as `save_animation` cannot write, before any is made.
+
+    Raises:
+        GanvasError: frames that are too large, or too many for a .gif, .webp or .png.
+    """
+    height, width = (side * (scale or choose_scale(height, width)) for side in (height, width))
+    _check_side(height, width)
+    if path.suffix.lower() in PILLOW_FORMATS and count * height * width > MAX_PIXELS:
+        raise _too_many(f"{count:,} frames of {width}×{height} pixels")
+
+
+def _check_side(height: int, width: int) -> None:
     if max(height, width) > MAX_SIDE:
         raise GanvasError(
             f"Frames of {width:,}×{height:,} pixels are too large.", expected=f"at most {MAX_SIDE:,} on a side"
         )
+
+
+def _too_many(frames: str) -> GanvasError:
+    return GanvasError(
+        f"A .gif, .webp or .png of {frames} would take too much memory.",
+        fix="write .mp4 or .webm, or fewer --frames, or a smaller --scale.",
+    )
+
+
+def _to_frame(image: np.ndarray, scale: int) -> Image.Image:
+    _check_side(*(side * scale for side in image.shape[1:]))
     return to_pil(image, scale)
 
 
@@ -111,11 +133,7 @@ def _write_by_pillow(images: _Counted, file: Path, suffix: str, fps: int) -> Non
 def _bounded(images: _Counted, first: Image.Image) -> Iterator[Image.Image]:
     for image in images:
         if images.count * first.width * first.height > MAX_PIXELS:
-            raise GanvasError(
-                f"A .gif, .webp or .png of {images.count:,} frames of {first.width}×{first.height} pixels and more "
-                "would take too much memory.",
-                fix="write .mp4 or .webm, or fewer --frames, or a smaller --scale.",
-            )
+            raise _too_many(f"{images.count:,} frames of {first.width}×{first.height} pixels and more")
         yield image
 
 

@@ -67,7 +67,7 @@ def sample(
         device: Where to compute: auto, cpu, cuda …
     """
     from ganvas import image_io
-    from ganvas.animation import check_animation, save_animation
+    from ganvas.animation import check_animation, check_frames, save_animation
     from ganvas.files import check_writable
     from ganvas.latent_space.noise import change_noise
     from ganvas.latent_space.pictures import Request, truncated_rows
@@ -132,7 +132,10 @@ def sample(
         points.save(save_latents)
         print(f"latents in {save_latents}")
     if video is not None:
-        batches = request.film(drawn, frames=25 if frames is None else frames, easing=easing or "smooth", loop=loop)
+        frames = 25 if frames is None else frames
+        batches = request.film(drawn, frames=frames, easing=easing or "smooth", loop=loop)
+        length = request.film_length(drawn, frames=frames, loop=loop)
+        check_frames(video, length, *drawn.card.shape[1:3], scale)
         n = save_animation((image for part in batches for image in part.numpy()), video, fps=fps, scale=scale)
         print(f"{n} images in {video}")
         return

@@ -110,6 +110,13 @@ class Request:
         )
         return (images for part in parts for images in drawn.draw_batches(part))
 
+    def film_length(self, drawn: Sampler, *, frames: int, loop: bool) -> int:
+        """How many frames `film` has."""
+        n = len(self._start(drawn, film=True))
+        if self.direction is not None:
+            return n * (4 * frames if loop else 2 * frames + 1)
+        return n * frames if loop else (n - 1) * frames + 1
+
     def film_ends(self, drawn: Sampler) -> Latents:
         """The latents between which `film` goes: with a direction the first and the last of each seed or latent."""
         start = self._start(drawn, film=True)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ganvas import image_io
-from ganvas.animation import save_animation
+from ganvas.animation import check_frames, save_animation
 from ganvas.errors import GanvasError
 from ganvas.files import make_folder
 from ganvas.latent_space.projection import project
@@ -82,6 +82,7 @@ def walk(
     total = segments * frames + (not loop)
     batches = sampler.interpolate(latents=latents, frames=frames, easing=easing, loop=loop)
     film = Path(folder) / f"{name}{suffix}"
+    check_frames(film, total, *sampler.card.shape[1:3])
     count = save_animation(_told(itertools.chain.from_iterable(batches), total), film, fps=fps)
     return {"name": film.name, "frames": count, "latents": str(film.with_suffix(".npz")), "bytes": film.stat().st_size}
 
