@@ -2,8 +2,6 @@
 
 import json
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +10,7 @@ from typing import Any
 import pytest
 import slow_training
 import torch
-from support import BATCH_NORM_IN_D, NARROW, tiny
+from support import BATCH_NORM_IN_D, NARROW, Fork, run_script_file, tiny
 from test_run import assert_same_state
 
 from ganvas.config import TrainConfig, replace, to_json
@@ -28,7 +26,7 @@ from ganvas.training.state import TrainState
 
 CPU = torch.device("cpu")
 
-SLOW_FAMILIES = {"msg", "projected", "stylegan"}
+SLOW_FAMILIES = {"msg", "projected", "r3gan", "stylegan", "vit"}
 
 CASES = [
     *(
@@ -191,17 +189,16 @@ SLOW = {"microbatch": 2, "d_steps": 2, "snapshot_kimg": 100.0, "kimg": 0.2, "tic
 """Rounds of 40 images in 30 microbatches: four rounds and a bit more."""
 
 
-def start_slowly(name: str, layer_seconds: float, **knobs: Any) -> subprocess.Popen[str]:
+def start_slowly(name: str, layer_seconds: float, **knobs: Any) -> Fork:
     config = replace(tiny(family="dcgan", r1=0.0, r2=0.0), **{**SLOW, **knobs})
-    command = [sys.executable, slow_training.__file__, json.dumps(to_json(config)), name, str(layer_seconds)]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    return Fork([slow_training.__file__, json.dumps(to_json(config)), name, str(layer_seconds)], run_script_file)
 
 
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+def wait_for(condition: Callable[[], bool], process: Fork) -> None:
     deadline = time.monotonic() + 120
     while not condition():
         assert time.monotonic() < deadline
-        assert process.poll() is None, process.communicate()
+        assert process.is_running
         time.sleep(0.02)
 
 
@@ -211,14 +208,15 @@ def test_stop_in_a_slow_round_takes_seconds_and_the_resumed_run_is_the_same(numb
     run = Run(Path("runs/parts"))
     process = start_slowly("parts", 0.05)  # a round of a minute or so
     wait_for(run.state_file.exists, process)
-    time.sleep(1.0)
+    time.sleep(0.3)
     requested = time.monotonic()
     process.send_signal(number)
-    _, errors = process.communicate(timeout=60)
+    done = process.wait(60)
     assert time.monotonic() - requested < 10
-    assert process.returncode == 130, errors
-    assert "Stopping: the state is saved first. Ctrl-C again ends at once; the state of 0 kimg stays intact." in errors
-    assert "stopped at 0 kimg; the same command resumes from there" in errors
+    assert done.returncode == 130, done.stderr
+    announced = "Stopping: the state is saved first. Ctrl-C again ends at once; the state of 0 kimg stays intact."
+    assert announced in done.stderr
+    assert "stopped at 0 kimg; the same command resumes from there" in done.stderr
     assert checkpoint.load(run.state_file)[1]["nimg"] == 0
     config = replace(tiny(family="dcgan", r1=0.0, r2=0.0), **SLOW)
     train(config, name="parts", quiet=True)
@@ -236,14 +234,14 @@ def test_second_ctrl_c_ends_at_once_and_keeps_the_last_state() -> None:
     process = start_slowly("parts", 0.05)
     wait_for(run.state_file.exists, process)
     state = run.state_file.read_bytes()
-    time.sleep(1.0)
+    time.sleep(0.3)
     process.send_signal(signal.SIGINT)
     wait_for(lambda: "Stopping" in (run.path / "log.txt").read_text(), process)
     requested = time.monotonic()
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    done = process.wait(60)
     assert time.monotonic() - requested < 10
-    assert process.returncode == 130
-    assert "Traceback" not in errors
+    assert done.returncode == 130
+    assert "Traceback" not in done.stderr
     assert run.state_file.read_bytes() == state
     assert not (run.path / "events.jsonl").exists(), "the first stop is not completed"

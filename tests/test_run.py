@@ -4,10 +4,9 @@ import json
 import multiprocessing
 import resource
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,10 @@ import pytest
 import slow_training
 import torch
 from safetensors.torch import load_file
-from support import BATCH_NORM_IN_D, NARROW, run_cli, tiny
+from support import BATCH_NORM_IN_D, NARROW, Fork, run_cli, run_script_file, tiny
 
 import ganvas as ganvas_package
+from ganvas.cli import main
 from ganvas.config import TrainConfig, replace, to_json
 from ganvas.data import to_unit
 from ganvas.errors import GanvasError
@@ -140,7 +140,7 @@ def test_new_run_logs_how_it_differs_from_an_unfinished_one() -> None:
     process = start_training(long, "first")
     wait_for(Path("runs/first/stats.jsonl"), process)
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
+    process.wait(60)
     log = (train(replace(tiny(), batch=10), recipe="config", quiet=True).path / "log.txt").read_text()
     assert "runs/first is unfinished: kimg is 40.0 there and 0.2 here; batch is 20 there and 10 here" in log
     again = train(replace(tiny(), batch=5), name="third", recipe="config", quiet=True)
@@ -170,7 +170,7 @@ def test_extended_length_is_stored_in_the_run() -> None:
     process = start_training(replace(tiny(), g_lr=1e-3, kimg=40.0), "grown")
     wait_for_more(Path("runs/grown/stats.jsonl"), process)
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
+    process.wait(60)
     run = Run(Path("runs/grown"))
     assert run.config.kimg == 40.0
     assert 0.2 < list(read_jsonl(run.path / "stats.jsonl"))[-1]["nimg"] / 1000 < 40
@@ -223,7 +223,8 @@ def test_leftovers_of_an_interrupted_replacement_are_cleaned() -> None:
 def test_snapshots_after_the_saved_state_are_removed() -> None:
     from ganvas.runs.folder import prune_snapshots
 
-    run = train(replace(tiny(kimg=10.0), snapshot_kimg=1.0, keep_kimg=1.0), name="x", quiet=True)
+    config = replace(tiny(kimg=8.0), batch=100, snapshot_kimg=1.0, keep_kimg=1.0, tick_kimg=4.0)
+    run = train(config, name="x", quiet=True)
     prune_snapshots(run, 7000, keep=None)
     assert [p.name for p in run.snapshots] == ["000007"]
 
@@ -251,12 +252,12 @@ def test_interrupted_and_resumed_run_equals_the_uninterrupted_run(number: int) -
     process = start_training(config, "parts")
     wait_for(Path("runs/parts/stats.jsonl"), process)
     process.send_signal(number)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130, errors
+    done = process.wait(60)
+    assert done.returncode == 130, done.stderr
     parts = Run(Path("runs/parts"))
     _, facts = checkpoint.load(parts.state_file)
     assert 0 < facts["nimg"] < 4000, "the run must be interrupted before its end"
-    assert "the same command resumes from there" in errors
+    assert "the same command resumes from there" in done.stderr
     train(config, name="parts", quiet=True)
     assert [e["event"] for e in read_jsonl(parts.path / "events.jsonl")] == ["interrupted", "resume", "done"]
     assert weights(whole).keys() == weights(parts).keys()
@@ -307,23 +308,22 @@ def test_run_killed_twenty_times_equals_the_uninterrupted_run(write_images: Call
     assert [p for p in run.path.rglob(".*") if p.name != ".lock"] == []
 
 
-def start_training(config: TrainConfig, name: str) -> subprocess.Popen[str]:
+def start_training(config: TrainConfig, name: str) -> Fork:
     """Train in a separate process, slowed down so that it can be interrupted."""
-    command = [sys.executable, slow_training.__file__, json.dumps(to_json(config)), name]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    return Fork([slow_training.__file__, json.dumps(to_json(config)), name], run_script_file)
 
 
-def wait_for(path: Path, process: subprocess.Popen[str] | None = None) -> None:
+def wait_for(path: Path, process: Fork) -> None:
     deadline = time.monotonic() + 60
-    while not path.exists() and (process is None or process.poll() is None):
+    while not path.exists() and process.is_running:
         assert time.monotonic() < deadline, f"{path} did not appear"
         time.sleep(0.02)
 
 
-def wait_for_more(path: Path, process: subprocess.Popen[str]) -> None:
+def wait_for_more(path: Path, process: Fork) -> None:
     size = path.stat().st_size
     while path.stat().st_size <= size:
-        assert process.poll() is None, process.communicate()
+        assert process.is_running
         time.sleep(0.02)
 
 
@@ -365,19 +365,19 @@ def test_divergence_stops_the_run_with_an_error() -> None:
         train(replace(tiny(kimg=20.0), g_lr=0.99, d_lr=0.99, r1="1e30", objective="minimax"), quiet=True)
 
 
+def run_with_small_files(limit: int, command: list[str]) -> None:
+    """Runs the command line where no file may have more bytes than `limit`."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    main()
+
+
 @pytest.mark.slow
 def test_full_disk_gives_an_error_and_damages_nothing() -> None:
     """The operating system refuses files larger than half of a state, so the first state cannot be written."""
     run_cli("train", "digits", "--kimg", 0.2, "--name", "enough", "--no-plot")
     limit = Path("runs/enough/state/latest.safetensors").stat().st_size // 2
     flags = ["train", "digits", "--kimg", "0.2", "--seed", "1", "--name", "full", "--no-plot"]
-    full = subprocess.run(
-        [sys.executable, "-m", "ganvas", *flags],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
-    )
+    full = Fork(["ganvas", *flags], partial(run_with_small_files, limit)).wait(120)
     assert full.returncode == 1, full.stderr
     assert "The disk is full" in full.stderr
     assert "Traceback" not in full.stderr
@@ -387,7 +387,7 @@ def test_full_disk_gives_an_error_and_damages_nothing() -> None:
 
 @pytest.mark.slow
 def test_snapshots_are_pruned_except_every_keep_kimg() -> None:
-    config = replace(tiny(kimg=10.0), snapshot_kimg=1.0, tick_kimg=1.0)
+    config = replace(tiny(kimg=10.0), batch=100, snapshot_kimg=1.0, tick_kimg=5.0)
     last = train(config, name="last", quiet=True)
     assert [p.name for p in last.snapshots] == ["000010"]
     kept = train(replace(config, keep_kimg=4.0), name="kept", quiet=True)
