@@ -62,8 +62,10 @@ def first_state(config: TrainConfig) -> TrainState:
 @pytest.fixture(scope="module", params=FAMILY_CASES)
 def origin(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Run:
     penalty = 0.0 if request.param in BATCH_NORM_IN_D else 0.1
-    config = tiny(family=request.param, kimg=0.1, r1=penalty, r2=penalty)
-    return train(config, out=tmp_path_factory.mktemp(request.param), quiet=True)
+    config = replace(tiny(family=request.param, kimg=0.04, r1=penalty, r2=penalty), watch=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ganvas.training.start.measure_speed", lambda *_: 1000.0)
+        return train(config, out=tmp_path_factory.mktemp(request.param), quiet=True)
 
 
 def test_all_weights_are_those_of_the_run_or_snapshot(origin: Run) -> None:
@@ -92,7 +94,7 @@ def test_classes_build_their_layers_anew_and_keep_the_others(origin: Run) -> Non
 
 
 def test_the_first_layers_of_d_stay_frozen_also_after_a_resume(origin: Run, tmp_path: Path) -> None:
-    config = replace(origin.config, init_from=str(origin.path), freeze_d=1, kimg=0.2)
+    config = replace(origin.config, init_from=str(origin.path), freeze_d=1, kimg=0.06)
     D = TrainState.build(config, Shape(1, 8, 8), torch.device("cpu")).game.D
     layers = transfer.freeze_first_layers(D, 1, Shape(1, 8, 8), torch.device("cpu"))
     assert layers == [FIRST_LAYER[origin.config.network.family]]
@@ -268,8 +270,9 @@ def test_the_lineage_is_in_configuration_and_card_and_is_shown(digits: Run, tmp_
     assert train(replace(tiny(), init_from=str(digits.path)), out=tmp_path, name="next", quiet=True) == run
 
 
-def test_open_widths_are_those_of_the_origin(tmp_path: Path) -> None:
-    config = tiny(family="projected", r1=0.0, r2=0.0)
+def test_open_widths_are_those_of_the_origin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ganvas.training.start.measure_speed", lambda *_: 1000.0)
+    config = replace(tiny(family="projected", kimg=0.02, r1=0.0, r2=0.0), watch=False)
     first = train(config, out=tmp_path, quiet=True)
     open_width = replace(config, g_width=None, init_from=str(first.path))
     assert dict(leaves(transfer.like_origin(open_width)))["g_width"] == 4
