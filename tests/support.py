@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from unittest import mock
 
@@ -18,6 +18,8 @@ import pytest
 
 from ganvas.cli import main
 from ganvas.cli import training as command_line
+from ganvas.comparison import worker
+from ganvas.comparison.jobs import Job, Outcome, is_complete
 from ganvas.config import DatasetConfig, LossConfig, Network, OptimisationConfig, RuntimeConfig, TrainConfig
 from ganvas.config.families import CNN, DCGAN, MLP, MSG, R3GAN, Projected, ResNet, StyleGAN, Transformer, ViT
 from ganvas.training import start
@@ -199,6 +201,20 @@ def run_torchrun(command: list[str]) -> None:
 def run_script_file(command: list[str]) -> None:
     """Runs a Python script."""
     runpy.run_path(command[0], run_name="__main__")
+
+
+def train_in_this_process(jobs: Sequence[Job], **_: object) -> Iterator[Outcome]:
+    """`train_all` without subprocesses, which other tests cover."""
+    for job in jobs:
+        yield Outcome(job, "" if is_complete(job) else worker.run_job(job, quiet=True))
+
+
+def run_comparing_here(command: list[str]) -> None:
+    """Runs the command line; a comparison trains in its own process."""
+    from ganvas.comparison import comparison
+
+    comparison.train_all = train_in_this_process
+    main()
 
 
 def run_strictly(command: list[str]) -> None:

@@ -6,17 +6,17 @@ import json
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support import run_cli, start_cli, tiny
+from support import call_cli, start_cli, tiny, train_in_this_process
 
 from ganvas.cli.comparison import compare as compare_command
 from ganvas.comparison import comparison, measurements, worker
 from ganvas.comparison.comparison import Comparison, compare
-from ganvas.comparison.jobs import Job, Outcome, is_complete, saved_nimg
+from ganvas.comparison.jobs import saved_nimg
 from ganvas.config import replace
 from ganvas.errors import GanvasError
 from ganvas.evaluation import reference_features
@@ -27,12 +27,6 @@ from ganvas.runs.log import current_nimg, read_jsonl
 from ganvas.training.start import train
 
 VARIED = {"objective": ["non-saturating", "rpgan"]}
-
-
-def train_in_this_process(jobs: Sequence[Job], **_: object) -> Iterator[Outcome]:
-    """`train_all` without subprocesses, which other tests cover."""
-    for job in jobs:
-        yield Outcome(job, "" if is_complete(job) else worker.run_job(job, quiet=True))
 
 
 @pytest.fixture(scope="module")
@@ -162,27 +156,9 @@ def test_measured_lengths_are_kept_and_a_damaged_plan_is_made_anew(
 
 
 @pytest.mark.slow
-def test_existing_runs_are_evaluated_like_new_ones_and_stay_unchanged(finished: Comparison) -> None:
-    paths = copy_runs(finished, 4)[::2]
-    shutil.rmtree("c/evaluations")
-    before = {file: file.stat().st_mtime_ns for path in paths for file in path.rglob("*")}
-    found = compare_here([*paths])
-    assert {file: file.stat().st_mtime_ns for path in paths for file in path.rglob("*")} == before
-    assert [e["name"] for e in found.results["candidates"]] == [f"small objective={o}" for o in VARIED["objective"]]
-    values = [[run["evaluation"]["values"] for run in results["runs"]] for results in (found.results, finished.results)]
-    assert values[0] == values[1][::2]
-    assert found.results["budget"] is None
-    shutil.copytree("c/evaluations", "mixed/evaluations")
-    mixed = compare_here([paths[0], "small:kimg=0.06"], seeds=1, out="mixed")
-    assert "the training budgets differ" in mixed.results["verdict"]["sentence"]
-
-
-@pytest.mark.slow
-def test_real_images_are_opened_and_measured_once_for_all_runs(
+def test_existing_runs_are_evaluated_like_new_ones_on_images_opened_once_and_stay_unchanged(
     finished: Comparison, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    paths = copy_runs(finished, 4)
-    shutil.rmtree("c/evaluations")
     opened: list[str] = []
 
     def counting(name: str) -> Callable[..., Any]:
@@ -191,12 +167,20 @@ def test_real_images_are_opened_and_measured_once_for_all_runs(
 
     for name in ("open_reference", "counting_classifier", "ReferenceFeatures"):
         monkeypatch.setattr(reference_features, name, counting(name))
+    paths = copy_runs(finished, 4)[::2]
+    shutil.rmtree("c/evaluations")
+    before = {file: file.stat().st_mtime_ns for path in paths for file in path.rglob("*")}
     found = compare_here([*paths])
-    assert sorted(opened) == ["ReferenceFeatures", "counting_classifier", "open_reference"]
+    assert sorted(opened) == ["ReferenceFeatures", "counting_classifier", "open_reference"], "once for all runs"
+    assert {file: file.stat().st_mtime_ns for path in paths for file in path.rglob("*")} == before
+    assert [e["name"] for e in found.results["candidates"]] == [f"small objective={o}" for o in VARIED["objective"]]
     values = [[run["evaluation"]["values"] for run in results["runs"]] for results in (found.results, finished.results)]
-    assert values[0] == values[1]
-    alone = evaluate(paths[1], count=200, device="cpu").to_json()["values"]
-    assert alone == found.results["runs"][1]["evaluation"]["values"]
+    assert values[0] == values[1][::2]
+    assert evaluate(paths[1], count=200, device="cpu").to_json()["values"] == values[0][1]
+    assert found.results["budget"] is None
+    shutil.copytree("c/evaluations", "mixed/evaluations")
+    mixed = compare_here([paths[0], "small:kimg=0.06"], seeds=1, out="mixed")
+    assert "the training budgets differ" in mixed.results["verdict"]["sentence"]
 
 
 @pytest.mark.slow
@@ -363,7 +347,7 @@ def test_ctrl_c_leaves_a_report_and_the_same_command_completes_it(write_images: 
     assert at < 4_000
     assert results["runs"][0]["problem"] == f"interrupted at {at / 1000:g} kimg; the same command resumes from there"
     assert "before it started" in results["runs"][1]["problem"]
-    run_cli(*words)
+    call_cli(*words, check=0)
     results = json.loads(Path("c/report.json").read_text())
     assert [row["state"] for row in results["runs"]] == ["complete", "complete"]
     assert [line["nimg"] for line in read_jsonl(run.path / "events.jsonl") if line["event"] == "resume"] == [at]

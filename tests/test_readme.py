@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_sample_images
 from sklearn.neighbors import KNeighborsClassifier
-from support import run_cli
+from support import Fork, run_cli, run_comparing_here, run_script_file
 
 import ganvas
 from ganvas.cli import COMMANDS
@@ -199,9 +199,11 @@ def test_commands_run(block: str, tmp_path: Path) -> None:
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     for program, *words in commands_in(block):
         if program == "python":
-            done = subprocess.run(
-                [sys.executable, *words, "--steps", "30"], capture_output=True, text=True, timeout=120
-            )
+            done = Fork([*words, "--steps", "30"], run_script_file).wait(120)
+            assert done.returncode == 0, done.stderr
+        elif words[0] == "compare":
+            assert program == "ganvas"
+            done = Fork(["ganvas", *narrowed(words)], run_comparing_here).wait()
             assert done.returncode == 0, done.stderr
         else:
             assert program == "ganvas"

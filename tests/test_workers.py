@@ -53,11 +53,14 @@ def worker_processes() -> list[psutil.Process]:
 
 
 @pytest.mark.slow
-def test_failing_run_is_an_outcome_and_the_others_continue(
+def test_failing_run_is_an_outcome_and_the_next_one_runs_while_the_caller_handles_it(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     jobs = [job("bad", data="nowhere"), job("good")]
-    bad, good = train_all(jobs)
+    outcomes = train_all(jobs)
+    bad = next(outcomes)
+    wait_until(lambda: is_complete(jobs[1]))
+    (good,) = outcomes
     assert bad.job is jobs[0]
     assert "nowhere" in bad.problem
     assert "Traceback" not in bad.problem
@@ -165,9 +168,9 @@ def test_second_ctrl_c_kills_and_keeps_the_last_state(monkeypatch: pytest.Monkey
 
     def interrupt_twice() -> None:
         wait_until(lambda: saved_nimg(long.run))
-        for _ in range(2):
-            os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGINT)
 
     interrupting = threading.Thread(target=interrupt_twice)
     interrupting.start()
@@ -189,7 +192,8 @@ class Unstoppable(workers._WorkerProcess):
 
 @pytest.mark.slow
 def test_interrupt_between_outcomes_stops_at_once_and_saves_the_others() -> None:
-    jobs = [job("short"), job("long", kimg=LONG, snapshot_kimg=10.0)]
+    jobs = [job("complete"), job("long", kimg=LONG, snapshot_kimg=10.0)]
+    assert worker.run_job(jobs[0], quiet=True) == ""
     outcomes = train_all(jobs, workers=2, quiet=True)
     assert next(outcomes) == Outcome(jobs[0], "")
     wait_until(lambda: saved_nimg(jobs[1].run) is not None)
@@ -198,15 +202,6 @@ def test_interrupt_between_outcomes_stops_at_once_and_saves_the_others() -> None
     outcomes.close()  # type: ignore[attr-defined]
     assert not worker_processes()
     assert [line["event"] for line in read_jsonl(jobs[1].run.path / "events.jsonl")] == ["interrupted"]
-
-
-@pytest.mark.slow
-def test_next_training_runs_while_the_caller_handles_an_outcome() -> None:
-    jobs = [job("first"), job("second", seed=1)]
-    outcomes = train_all(jobs, quiet=True)
-    assert next(outcomes) == Outcome(jobs[0], "")
-    wait_until(lambda: is_complete(jobs[1]))
-    assert list(outcomes) == [Outcome(jobs[1], "")]
 
 
 @pytest.mark.slow
