@@ -11,20 +11,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support import call_cli, run_cli
+from support import call_cli, planned_config, run_cli
 
 from ganvas.cli import COMMANDS, main
-from ganvas.config import to_json
 from ganvas.recipes import RECIPES
 from ganvas.runs.folder import Run
 
 TINY = ["--kimg", "0.2", "--no-plot", "--device", "cpu"]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_has_help_in_plain_notation(command: str) -> None:
-    text = run_cli(command, "--help", COLUMNS="80").stdout
+def test_every_command_has_help_in_plain_notation(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    text = call_cli(command, "--help", check=0).stdout
     assert "usage: ganvas " + command in text
     assert command == "style" or "(default: )" not in text  # its options are a dataclass without hints for the help
     assert max(map(len, text.splitlines())) <= 80
@@ -43,13 +42,13 @@ def test_optional_values_and_schedules_are_parsed() -> None:
     assert (config["optimisation"]["g_lr"], config["optimisation"]["d_lr"]) == ("1e-3..0", 3e-4)
 
 
-@pytest.mark.slow
-def test_all_recipes_are_listed_as_text_and_as_json() -> None:
-    text = run_cli("recipes", COLUMNS="80").stdout
+def test_all_recipes_are_listed_as_text_and_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    text = call_cli("recipes", check=0).stdout
     assert max(map(len, text.splitlines())) <= 80
     assert len(text.splitlines()) < 4 * len(RECIPES) + 9, "few lines are broken"
-    assert json.loads(run_cli("recipes", "--json").stdout).keys() == RECIPES.keys()
-    assert all(name in run_cli("recipes").stdout for name in RECIPES)
+    assert json.loads(call_cli("recipes", "--json", check=0).stdout).keys() == RECIPES.keys()
+    assert all(name in text for name in RECIPES)
 
 
 @pytest.mark.slow
@@ -137,18 +136,16 @@ def test_dry_run_prints_a_plan_and_writes_nothing() -> None:
     assert not Path("runs").exists()
 
 
-@pytest.mark.slow
-def test_default_recipe_of_data_other_than_digits_is_fast_for_ten_minutes(write_images: Callable[..., Path]) -> None:
+def test_default_recipe_of_data_other_than_digits_is_fast_for_ten_minutes(
+    write_images: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     data = write_images(channels=3)
-    for flags, minutes in ((["--data", data], 10), ([f"--data={data}", "--kimg", 1], None)):
-        plan = json.loads(run_cli("train", *flags, "--g-width", 4, "--dry-run", "--json").stdout)
-        assert plan["config"]["network"]["family"] == "projected"
-        assert plan["config"]["loss"] == to_json(RECIPES["fast"].config)["loss"]
-        assert plan["config"]["minutes"] == minutes
-    assert (
-        json.loads(run_cli("train", "--data", "digits", "--dry-run", "--json").stdout)["config"]["network"]["family"]
-        == "mlp"
-    )
+    for flags, minutes in ((["--data", str(data)], 10), ([f"--data={data}", "--kimg", "1"], None)):
+        config = planned_config([*flags, "--g-width", "4"], monkeypatch)
+        assert config.network.family == "projected"
+        assert config.loss == RECIPES["fast"].config.loss
+        assert config.minutes == minutes
+    assert planned_config(["--data", "digits"], monkeypatch).network.family == "mlp"
 
 
 def test_data_prints_json(write_images: Callable[..., Path]) -> None:
@@ -164,14 +161,11 @@ def test_unwritable_output_folder_is_reported() -> None:
 
 
 @pytest.mark.slow
-def test_gpus_option_starts_processes_and_errors_have_no_traceback(write_images: Callable[..., Path]) -> None:
+def test_gpus_option_starts_processes(write_images: Callable[..., Path]) -> None:
     flags = ["train", "digits", "--data", write_images(), "--gpus", 2, *TINY, "--no-plot", "--name", "two"]
     result = run_cli(*flags, "--batch", 20, "--json")
     assert json.loads(result.stdout)["run"] == "runs/two"
     assert "2 processes" in result.stderr
-    refused = run_cli(*flags, "--batch", 33, check=1)
-    assert "33 cannot be shared equally by 2" in refused.stderr
-    assert "Traceback" not in refused.stderr
 
 
 @pytest.mark.exhaustive
@@ -214,7 +208,7 @@ def test_names_of_files_that_are_not_utf_8_are_escaped(write_images: Callable[..
 
 
 def test_output_in_another_encoding_is_escaped() -> None:
-    for command in (["recipes"], ["recipes", "--json"], ["info"]):
+    for command in (["recipes"], ["recipes", "--json"], ["--help"]):
         result = run_cli(*command, PYTHONIOENCODING="ascii")
         assert result.stdout.isascii()
         assert "--json" not in command or json.loads(result.stdout)["fast"]

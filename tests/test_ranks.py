@@ -25,7 +25,7 @@ from ganvas.runs import checkpoint
 from ganvas.runs.folder import Run
 from ganvas.runs.log import read_jsonl
 from ganvas.training import distributed, launch
-from ganvas.training.start import train
+from ganvas.training.start import plan, train
 
 pytestmark = pytest.mark.slow
 
@@ -37,16 +37,24 @@ SECONDS = 20
 
 @contextlib.contextmanager
 def ranks(configs: Sequence[TrainConfig], faults: Sequence[str] = (), **environment: str) -> Iterator[list[Fork]]:
-    """A process for each configuration; the store of the rendezvous is here, as that of torchrun is in its agent."""
+    """A training process for each configuration, with its fault."""
+    commands = [
+        [rank_faults.__file__, json.dumps(to_json(config)), "x", *faults[rank : rank + 1]]
+        for rank, config in enumerate(configs)
+    ]
+    with fork_ranks(commands, **environment) as forks:
+        yield forks
+
+
+@contextlib.contextmanager
+def fork_ranks(commands: Sequence[list[str]], **environment: str) -> Iterator[list[Fork]]:
+    """A process for each script; the store of the rendezvous is here, as that of torchrun is in its agent."""
     store = torch.distributed.TCPStore(  # pyright: ignore[reportPrivateImportUsage]
         "127.0.0.1", 0, is_master=True, wait_for_workers=False
     )
     shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port), "TORCHELASTIC_USE_AGENT_STORE": "True"}
-    shared |= {"WORLD_SIZE": str(len(configs)), **environment}
-    forks = []
-    for rank, config in enumerate(configs):
-        command = [rank_faults.__file__, json.dumps(to_json(config)), "x", *faults[rank : rank + 1]]
-        forks.append(Fork(command, run_script_file, {**shared, "RANK": str(rank)}))
+    shared |= {"WORLD_SIZE": str(len(commands)), **environment}
+    forks = [Fork(command, run_script_file, {**shared, "RANK": str(rank)}) for rank, command in enumerate(commands)]
     try:
         yield forks
     finally:
@@ -260,6 +268,12 @@ def test_gradients_go_over_nccl_between_gpus_which_is_aborted_after_a_failure(
             raise GanvasError("The disk is full.")
     assert calls == ["nccl", group, "abort" if fails else group]
     assert distributed._gradient_group is None
+
+
+def test_batch_that_processes_cannot_share_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distributed, "world_size", lambda: 2)
+    with pytest.raises(GanvasError, match="33 cannot be shared equally by 2"):
+        plan(replace(CONFIG, batch=33))
 
 
 def test_environment_without_an_address_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
