@@ -49,6 +49,29 @@ def run(environment: Path, program: str, *arguments: object) -> str:
     return done.stdout
 
 
+SEVERAL = """
+import contextlib, io, json, sys
+from ganvas.cli import main
+
+printed = []
+for words in json.loads(sys.argv[1]):
+    sys.argv, out = ["ganvas", *words], io.StringIO()
+    with contextlib.redirect_stdout(out):
+        try:
+            main()
+        except SystemExit as end:
+            assert not end.code, words
+    printed.append(out.getvalue())
+print(json.dumps(printed))
+"""
+
+
+def run_all(environment: Path, *commands: list[object]) -> list[str]:
+    """What each command prints; in one process, which imports PyTorch once."""
+    words = [list(map(str, command)) for command in commands]
+    return json.loads(run(environment, "python", "-c", SEVERAL, json.dumps(words)))
+
+
 def test_wheel_has_every_file_of_the_package(wheel: Path) -> None:
     source = ROOT / "src"
     files = {path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file()}
@@ -76,16 +99,20 @@ def test_installed_wheel_trains_evaluates_compares_and_stylises(environment: Pat
     assert run(environment, "ganvas", "--version") == f"ganvas {version}\n"
 
     cpu = ["--device", "cpu"]
-    assert "60 images" in run(environment, "ganvas", "sample", "pretrained:digits28", *cpu)
-    first = json.loads(run(environment, "ganvas", "train", "digits", "--kimg", 0.6, "--no-plot", "--json", *cpu))["run"]
-    evaluated = run(environment, "ganvas", "evaluate", first, "--count", 60, "--quick", "--json", *cpu)
+    Image.fromarray(np.zeros((40, 48, 3), np.uint8)).save("photo.png")
+    limits = ["--kimg", 0.6, "--seeds", 1, "--count", 60]
+    quick = ["--size", 48, "--min-scale", 48, "--iterations", 1]
+    sampled, trained, evaluated, *_ = run_all(
+        environment,
+        ["sample", "pretrained:digits28", *cpu],
+        ["train", "digits", "--name", "first", "--kimg", 0.6, "--no-plot", "--json", *cpu],
+        ["evaluate", "runs/first", "--count", 60, "--quick", "--json", *cpu],
+        ["compare", "runs/first", "digits", *limits, "--knobs", "device=cpu", "--out", "compared", *cpu],
+        ["style", "photo.png", "photo.png", "--out", "styled.png", *quick, *cpu],
+    )
+    assert "60 images" in sampled
+    assert json.loads(trained)["run"] == "runs/first"
     assert "modes" in json.loads(evaluated)["values"]
     assert not (tmp_path / "cache" / "classifiers").exists(), "the package has a classifier of the digits"
-    limits = ["--kimg", 0.6, "--seeds", 1, "--count", 60]
-    run(environment, "ganvas", "compare", first, "digits", *limits, "--knobs", "device=cpu", "--out", "compared", *cpu)
     assert "</html>" in Path("compared/report.html").read_text(encoding="utf-8")
-
-    Image.fromarray(np.zeros((40, 48, 3), np.uint8)).save("photo.png")
-    quick = ["--size", 48, "--min-scale", 48, "--iterations", 1]
-    run(environment, "ganvas", "style", "photo.png", "photo.png", "--out", "styled.png", *quick, *cpu)
     assert Path("styled.png").exists()
