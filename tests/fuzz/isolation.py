@@ -37,6 +37,9 @@ IDLE_FRACTION = 0.02
 INTERRUPT_AFTER = 10.0
 """Seconds after which a command that may take long gets Ctrl-C."""
 
+PRELOADED = ["torch", "ganvas.cli", "ganvas.training.start", "PIL.Image"]
+"""Modules that a process has imported when it begins."""
+
 FAULTS = ("traceback", "hang", "memory", "exit code", "wrong answer")
 
 
@@ -226,7 +229,7 @@ def run_cases(
 ) -> Iterator[Outcome]:
     """Runs cases (kind, number) on worker processes; yields their outcomes as they end."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", "ganvas.cli", "ganvas.training.start", "PIL.Image"])
+    context.set_forkserver_preload(PRELOADED)
     started = 0
 
     def start() -> _Worker:

@@ -8,6 +8,8 @@ import os
 import shutil
 from pathlib import Path
 
+from isolation import PRELOADED
+
 NETWORKS = '''"""A generator and a discriminator of one's own."""
 
 import math
@@ -55,7 +57,9 @@ class Silent:
 
 def prepare(folder: Path) -> None:
     """Makes the folder, in a process of its own: what its libraries keep does not count as memory of a case."""
-    process = multiprocessing.get_context("spawn").Process(target=_prepare, args=(folder,))
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    process = context.Process(target=_prepare, args=(folder,))
     process.start()
     process.join()
     assert process.exitcode == 0, "what the cases start from could not be made"
@@ -64,9 +68,10 @@ def prepare(folder: Path) -> None:
 def _prepare(folder: Path) -> None:
     folder.mkdir(parents=True)
     os.chdir(folder)
-    os.environ.update(GANVAS_CACHE=str(folder / "cache"), OMP_NUM_THREADS="1")
+    os.environ.update(GANVAS_CACHE=str(folder / "cache"))
 
     import numpy as np
+    import torch
     from PIL import Image
 
     from ganvas.config import (
@@ -80,6 +85,7 @@ def _prepare(folder: Path) -> None:
     from ganvas.evaluation import evaluation
     from ganvas.training import start
 
+    torch.set_num_threads(1)
     random = np.random.default_rng(0)
     np.savez("images.npz", images=random.integers(0, 256, (40, 8, 8, 1), np.uint8), labels=np.arange(40) % 2)
     Path("photos").mkdir()

@@ -74,7 +74,8 @@ def sleep() -> Answer:
 def test_every_kind_of_fault_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("isolation.SECONDS_BOUND", 4.0)
     kinds = {"faults": Kind(make_fault, 1.0)}
-    tasks = [("faults", number) for number in range(7)]
+    # the sleeper comes to a worker that has begun another case: one that still imports is not idle, and gets more time
+    tasks = [("faults", number) for number in (0, 2, 3, 5, 1, 4, 6)]
     outcomes = run_cases(kinds, tasks, seed=0, workers=2, folder=tmp_path, prepared=tmp_path)
     found = {outcome.what: outcome.fault for outcome in outcomes}
     assert found == {

@@ -127,13 +127,16 @@ STAGES: list[tuple[dict[str, Any], str, str | None]] = [
 
 def test_a_running_comparison_says_what_it_does_before_its_first_pictures(visit: Callable[..., Page]) -> None:
     page = visit("/compare")
-    for progress, text, value in STAGES:
-        shown = COMPARISON | {"progress": {"trainings": 6, "run": None} | progress}
-        page.unroute("**/api/comparisons")
-        page.route("**/api/comparisons", partial(Route.fulfill, json={"comparisons": [shown]}))
-        page.reload()
-        expect(page.locator("article")).to_contain_text(text)
-        bar = page.get_by_role("progressbar", name="Progress of the comparison")
+    shown = [
+        COMPARISON | {"folder": f"0/comparisons/0000{i}-a-vs-b", "progress": {"trainings": 6, "run": None} | progress}
+        for i, (progress, _, _) in enumerate(STAGES)
+    ]
+    page.route("**/api/comparisons", partial(Route.fulfill, json={"comparisons": shown}))
+    page.reload()
+    expect(page.locator("article")).to_have_count(len(STAGES))
+    for card, (_, text, value) in zip(page.locator("article").all(), STAGES, strict=True):
+        expect(card).to_contain_text(text)
+        bar = card.get_by_role("progressbar", name="Progress of the comparison")
         assert bar.get_attribute("value") == value
 
 

@@ -350,22 +350,25 @@ def test_who_holds_a_lock_is_found_and_asked_once(monkeypatch: pytest.MonkeyPatc
     run = RUNS / "run"
     run.mkdir(parents=True)
     code = f"""
-import signal, sys, time
+import signal, sys
 from filelock import FileLock
 count = []
 signal.signal(signal.SIGTERM, lambda *_: count.append(1))
 with FileLock({str(run / ".lock")!r}):
     print("held", flush=True)
-    end = time.monotonic() + 3
-    while time.monotonic() < end: time.sleep(0.05)
+    sys.stdin.readline()
 print(len(count))
 """
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None
         assert process.stdout is not None
         assert process.stdout.readline() == "held\n"
         monkeypatch.setattr(stopping, "PAUSE", 0.05)
         stopping.stop_holder(run)
         stopping.stop_holder(run)
+        process.stdin.close()
         assert process.stdout.read() == "1\n"
     with pytest.raises(Refusal, match="not being trained"):
         stopping.stop_holder(run)
