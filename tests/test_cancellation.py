@@ -198,7 +198,7 @@ def wait_for(condition: Callable[[], bool], process: Fork) -> None:
     deadline = time.monotonic() + 120
     while not condition():
         assert time.monotonic() < deadline
-        assert process.is_running
+        assert process.is_running, process.wait()
         time.sleep(0.02)
 
 

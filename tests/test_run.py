@@ -323,7 +323,7 @@ def wait_for(path: Path, process: Fork) -> None:
 def wait_for_more(path: Path, process: Fork) -> None:
     size = path.stat().st_size
     while path.stat().st_size <= size:
-        assert process.is_running
+        assert process.is_running, process.wait()
         time.sleep(0.02)
 
 
