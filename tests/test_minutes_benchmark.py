@@ -173,6 +173,21 @@ def test_one_picture_a_class_has_no_spread(monkeypatch: pytest.MonkeyPatch) -> N
     assert set(panel.floors) == {*judges.JUDGES, "distance within a class"}
 
 
+def test_copies_of_training_pictures_are_seen_in_their_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    from minutes_parts import judges
+    from minutes_parts.sets import Pictures
+
+    for network in ("vgg19", "squeezenet"):
+        monkeypatch.setattr(judges, network, lambda weights: lambda pictures: pictures.mean((2, 3)))
+    pixels = np.random.default_rng(0).integers(0, 256, (300, 3, 8, 8), np.uint8)
+    train, held_out, others = pixels[:100], pixels[100:200], pixels[200:]
+    images = ImageSet("made-up", pixels[:200], None, (), "0" * 64)
+    panel = judges.Panel(Pictures(Path(), None, False, False, images, train, held_out, held_out), Path())
+    assert panel.measure(others)["near-copies"] == panel.floors["near-copies"] == 0
+    copies = np.concatenate([train[:50] // 2 + 30, others[:50]])
+    assert panel.measure(copies)["near-copies"] == 0.5
+
+
 def test_marks_keep_pictures_and_do_not_count_sampling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from minutes_parts import marks
 

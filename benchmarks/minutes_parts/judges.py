@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from ganvas.data.cached import cache
 from ganvas.evaluation.memorisation import TrainingFeatures, compare_with_training
 from ganvas.evaluation.metrics import compute_moments, frechet_distance
+from ganvas.evaluation.near_copies import TrainingPixels
 from ganvas.evaluation.neighbours import prdc
 from ganvas.features.classifier import classifier_extractor
 from ganvas.features.extraction import extract_features
@@ -191,14 +192,17 @@ class Panel:
         return measure
 
     def _measure_copies(self, held_out: np.ndarray) -> Callable[[np.ndarray], dict[str, Any]]:
-        """Memorisation, in the eye's features: distances to the training pictures, beside those of held-out ones."""
+        """Memorisation: distances to the training pictures in the eye's features, and near-copies in the pixels."""
         real = TrainingFeatures(_extract_for_neighbours(self.pictures.train), _extract_for_neighbours(held_out))
+        pixels = TrainingPixels.from_images(self.pictures.train)
+        assert pixels is not None, "at least three pictures differ"
+        self.floors["near-copies"] = pixels.find(held_out, n_pairs=1).share
 
         def measure(generated: np.ndarray) -> dict[str, Any]:
             found = compare_with_training(_extract_for_neighbours(generated), real, n_pairs=1)
             return {
                 "nearest, of held-out": found.ratio, "copies": found.copies, "authenticity": found.authenticity,
-                "C_T": found.c_t,
+                "C_T": found.c_t, "near-copies": pixels.find(generated, n_pairs=1).share,
             }  # fmt: skip
 
         return measure
