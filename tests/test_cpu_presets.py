@@ -14,7 +14,7 @@ from ganvas import devices
 from ganvas.comparison.candidates import parse_candidates
 from ganvas.config import leaves, replace
 from ganvas.recipes import RECIPES, base_config, describe_preset, differing_knobs, find_preset
-from ganvas.recipes.cpu import PRESETS
+from ganvas.recipes.cpu import PRESETS, RIGHT_AFTER
 from ganvas.runs.folder import Run
 
 CLASSIC = ("mlp", "cnn", "cnn-sigmoid", "transformer")
@@ -125,6 +125,19 @@ def test_what_is_said_of_a_preset() -> None:
     assert describe_preset("cnn-stable", replace(config, kimg=10.0)) == ""
     assert describe_preset("config", config) == ""
     assert describe_preset("cnn-stable", replace(RECIPES["mlp"].config, minutes=MINUTES)) == ""
+
+
+def test_recipes_that_need_longer_say_so() -> None:
+    assert RIGHT_AFTER
+    assert set(RIGHT_AFTER) <= set(PRESETS)
+    for recipe, needed in RIGHT_AFTER.items():
+        notes = {}
+        for minutes in (needed - 1, needed):
+            config = replace(base_config(recipe, minutes, on_cpu=True), minutes=minutes)
+            notes[minutes] = describe_preset(recipe, config)
+        sentence = f"Faces look right after {needed:g} minutes of two cores; this run has {needed - 1:g}."
+        assert notes[needed - 1].endswith(sentence)
+        assert "look right" not in notes[needed]
 
 
 def test_a_training_from_another_one_has_the_preset_only_with_its_networks(monkeypatch: pytest.MonkeyPatch) -> None:

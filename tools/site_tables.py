@@ -26,7 +26,7 @@ from ganvas.diagnosis.rules.table import CONDITIONS
 from ganvas.evaluation.measures import MEASURES
 from ganvas.game.objectives import OBJECTIVES
 from ganvas.recipes import RECIPES
-from ganvas.recipes.cpu import PRESETS, Preset
+from ganvas.recipes.cpu import PRESETS, RIGHT_AFTER, Preset
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -173,10 +173,22 @@ def _metavar(annotation: Any) -> str:
 def make_recipes() -> str:
     """Every recipe: what it is, whence, its speed, every knob that it sets, its source's values; the families."""
     rows = [
-        (code(name), recipe.summary, recipe.source, _length(recipe.config), recipe.cost)
+        (code(name), recipe.summary, recipe.source, _length(recipe.config), recipe.cost, _right_after(name))
         for name, recipe in RECIPES.items()
     ]
-    parts = [markdown(("recipe", "what it is", "follows", "data and length", "images/s, two CPU cores"), rows)]
+    headings = (
+        "recipe",
+        "what it is",
+        "follows",
+        "data and length",
+        "images/s, two CPU cores",
+        "until faces look right",
+    )
+    parts = [
+        markdown(headings, rows),
+        "\nThe last column is of two CPU cores and the presets for `--minutes`, where ten minutes do not suffice"
+        " ([measured](../results.md#cpu-presets-ten-minutes-2026-11-29)).\n",
+    ]
     parts.append("\n## What each recipe sets\n\nEvery other knob has its [default](knobs.md).\n")
     for name, recipe in RECIPES.items():
         family = recipe.config.network.family
@@ -196,6 +208,10 @@ def make_recipes() -> str:
 def _preset(preset: Preset) -> str:
     limit = "" if math.isinf(preset.minutes) else f", {preset.minutes:g} at the most"
     return f"With `--minutes` on a CPU{limit}:\n\n```\n{format_flags(preset.knobs)}\n```\n"
+
+
+def _right_after(name: str) -> str:
+    return f"{RIGHT_AFTER[name]:g} minutes" if name in RIGHT_AFTER else ""
 
 
 def _length(config: TrainConfig) -> str:

@@ -11,7 +11,7 @@ from ganvas.config import to_json
 from ganvas.data.options import Channels, Fit, Split
 from ganvas.errors import GanvasError
 from ganvas.recipes import RECIPES
-from ganvas.recipes.cpu import PRESETS
+from ganvas.recipes.cpu import PRESETS, RIGHT_AFTER
 
 
 def inspect_data(
@@ -76,6 +76,7 @@ def list_recipes(json: bool = False) -> None:
                         {"minutes": None if math.isinf(longest) else longest, "knobs": dict(knobs)}
                         for longest, knobs in PRESETS.get(name, ())
                     ],
+                    "right_after_minutes": RIGHT_AFTER.get(name),
                 }
                 for name, r in RECIPES.items()
             }
@@ -87,6 +88,7 @@ def list_recipes(json: bool = False) -> None:
         length = f"{c.minutes:g} minutes" if c.kimg is None else f"{c.kimg:,g} kimg"
         speed = r.cost.replace(" at ", " images/s at ", 1)
         preset = ", has a CPU preset" if name in PRESETS else ""
+        preset += f" (faces: {RIGHT_AFTER[name]:g} minutes)" if name in RIGHT_AFTER else ""
         console.print(f"[bold]{name}[/]  [dim]{c.dataset.data}, {length}, {speed}{preset}[/]")
         for text, style in ((r.summary, ""), (r.source, "dim")):
             for line in textwrap.wrap(text, console.width - 2):

@@ -71,6 +71,9 @@ PRESETS: dict[str, tuple[Preset, ...]] = {
 }
 """Recipe -> its presets, the shortest runs first."""
 
+RIGHT_AFTER: dict[str, float] = {"dcgan": 30}
+"""Recipe -> minutes of two cores after which its faces look right, where ten do not suffice (docs/results.md)."""
+
 
 def find_preset(recipe: str, minutes: float | None) -> Mapping[str, Any]:
     """The knobs of a recipe's preset for so many minutes on a CPU; empty if it has none, or the run has no minutes."""
@@ -118,4 +121,9 @@ def describe_preset(recipe: str, config: TrainConfig) -> str:
     if not chosen:
         return ""
     start = f"For {config.minutes:g} minutes on a CPU, {recipe} starts from {format_flags(chosen)}"
-    return f"{start}; knobs that you give override these."
+    note = f"{start}; knobs that you give override these."
+    needed = RIGHT_AFTER.get(recipe, 0)
+    assert config.minutes is not None, "there is no preset without minutes"
+    if config.minutes < needed:
+        note += f" Faces look right after {needed:g} minutes of two cores; this run has {config.minutes:g}."
+    return note
