@@ -89,7 +89,9 @@ RECIPES = {
             minutes=10,
             network=Projected(),
             loss=LossConfig(objective="hinge", spectral_norm=True, augment="translation", moments=0.025),
-            optimisation=_adam("1e-3..2e-5:linear@0.5-1", batch=32, ema=2.0),
+            optimisation=OptimisationConfig(
+                batch=32, g_lr="1e-3..2e-5:linear@0.5-1", d_lr="2e-3..4e-5:linear@0.5-1", ema=4.0
+            ),
         ),
     ),
     "mlp": Recipe(
