@@ -599,7 +599,8 @@ def test_a_film_too_large_is_refused_before_it_is_drawn(
         animation.check_frames(tmp_path / "a.webp", length + 1, 8, 8)
     monkeypatch.setattr(animation, "MAX_PIXELS", 7)
     monkeypatch.setattr(type(drawn), "draw_batches", None)
-    command = ["sample", "pretrained:digits", "--video", str(tmp_path / "a.gif"), "--frames", "6"]
+    files = ["--video", tmp_path / "a.gif", "--save-latents", tmp_path / "a.npz"]
+    command = ["sample", "pretrained:digits", *files, "--frames", 6]
     done = call_cli(*command, *(["--direction", direction] if direction else []), check=1)
     assert "too much memory" in done.stderr
     assert not list(tmp_path.iterdir())

@@ -124,6 +124,10 @@ def sample(
     if noise is not None:
         drawn = change_noise(drawn, noise)
     request = Request(seeds, label, truncation[0], latents, direction, amount, mix, layers, move)
+    frames = 25 if frames is None else frames
+    if video is not None:
+        length = request.film_length(drawn, frames=frames, loop=loop)
+        check_frames(video, length, *drawn.card.shape[1:3], scale)
     if save_latents is not None:
         if video is not None:
             points = request.film_ends(drawn)
@@ -132,10 +136,7 @@ def sample(
         points.save(save_latents)
         print(f"latents in {save_latents}")
     if video is not None:
-        frames = 25 if frames is None else frames
         batches = request.film(drawn, frames=frames, easing=easing or "smooth", loop=loop)
-        length = request.film_length(drawn, frames=frames, loop=loop)
-        check_frames(video, length, *drawn.card.shape[1:3], scale)
         n = save_animation((image for part in batches for image in part.numpy()), video, fps=fps, scale=scale)
         print(f"{n} images in {video}")
         return
