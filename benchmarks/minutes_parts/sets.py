@@ -5,11 +5,13 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from ganvas import GanvasError
+from ganvas.config import replace
 from ganvas.data import DataOptions, ImageSet, open_images
-from ganvas.data.limits import choose_limited_size
-from ganvas.training.choices import MAX_SIDE
+from ganvas.recipes import base_config
+from ganvas.training.choices import choose_resolution
 
 MAX_REALS = 2000
 """Real pictures that generated ones are compared with, if there are as many."""
@@ -60,19 +62,18 @@ def add_set(path: Path, resolution: str | None, few: int | None, *, conditional:
     Raises:
         GanvasError: there are no such pictures, no more than `few`, or not enough of a class; or a set has that name.
     """
-    options = DataOptions(str(path.resolve()), "train", resolution)
-    if resolution is None and (size := choose_limited_size(options, MAX_SIDE["CPU"])):
-        options = DataOptions(options.source, "train", f"{size[0]}x{size[1]}")
+    config = replace(base_config("fast", on_cpu=True), data=str(path.resolve()), resolution=resolution)
+    dataset = choose_resolution(config, torch.device("cpu"), progress=False)[0].dataset
     parts = [path.resolve().stem, resolution, f"{few}" if few else None, "conditional" if conditional else None]
     name = "-".join(part for part in parts if part)
     if name in SETS:
         raise GanvasError(f"{name} is the name of a set already; rename {path}")
-    images = open_images(options)
+    images = open_images(dataset.options())
     if few and few >= len(images):
         raise GanvasError(f"{path} has {len(images)} pictures; --few needs more than that to compare with")
     if conditional and (images.labels is None or np.bincount(images.labels).min() < MIN_OF_A_CLASS):
         raise GanvasError(f"--conditional needs {MIN_OF_A_CLASS} or more pictures of each class in {path}")
-    SETS[name] = PictureSet(options.source, options.resolution, conditional, few)
+    SETS[name] = PictureSet(dataset.data, dataset.resolution, conditional, few)
     return name
 
 

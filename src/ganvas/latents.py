@@ -197,6 +197,11 @@ def walk(ends: Latents, frames: int, *, easing: str = "smooth", loop: bool = Tru
     return _segments(ends, EASINGS[easing](torch.arange(frames) / frames).split(step), loop)
 
 
+def walk_length(n: int, frames: int, *, loop: bool) -> int:
+    """How many latents `walk` yields between n of them."""
+    return n * frames if loop else (n - 1) * frames + 1
+
+
 def _segments(ends: Latents, parts: Sequence[Tensor], loop: bool) -> Iterator[Latents]:
     n = len(ends)
     for i in range(n if loop else n - 1):

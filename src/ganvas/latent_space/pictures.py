@@ -16,7 +16,7 @@ from ganvas.drawing import images_per_pass
 from ganvas.errors import GanvasError
 from ganvas.latent_space.axes import METHODS, Directions, directions
 from ganvas.latent_space.layers import parse_layers
-from ganvas.latents import EASINGS, MAX_FRAMES, Latents, load_latents
+from ganvas.latents import EASINGS, MAX_FRAMES, Latents, load_latents, walk_length
 from ganvas.sampling import Sampler
 from ganvas.seeds import parse_seeds
 from ganvas.values import to_whole
@@ -115,7 +115,7 @@ class Request:
         n = len(self._start(drawn, film=True))
         if self.direction is not None:
             return n * (4 * frames if loop else 2 * frames + 1)
-        return n * frames if loop else (n - 1) * frames + 1
+        return walk_length(n, frames, loop=loop)
 
     def film_ends(self, drawn: Sampler) -> Latents:
         """The latents between which `film` goes: with a direction the first and the last of each seed or latent."""

@@ -15,7 +15,7 @@ from ganvas.errors import GanvasError
 from ganvas.files import make_folder
 from ganvas.latent_space.projection import project
 from ganvas.latent_space.search import SearchStep
-from ganvas.latents import Latents
+from ganvas.latents import Latents, walk_length
 from ganvas.studio import reports
 from ganvas.studio.explore_work import points_of, to_png
 
@@ -78,8 +78,7 @@ def walk(
     sampler, latents = points_of(path, views)
     latents = sampler.check_latents(latents)
     name = _keep(latents, Path(folder), f"{frames} {easing} {loop} {fps} {views[0]['noise']}")["place"]
-    segments = len(latents) if loop else len(latents) - 1
-    total = segments * frames + (not loop)
+    total = walk_length(len(latents), frames, loop=loop)
     batches = sampler.interpolate(latents=latents, frames=frames, easing=easing, loop=loop)
     film = Path(folder) / f"{name}{suffix}"
     check_frames(film, total, *sampler.card.shape[1:3])
