@@ -161,11 +161,14 @@ def test_unwritable_output_folder_is_reported() -> None:
 
 
 @pytest.mark.slow
-def test_gpus_option_starts_processes(write_images: Callable[..., Path]) -> None:
+def test_gpus_option_starts_processes_and_errors_have_no_traceback(write_images: Callable[..., Path]) -> None:
     flags = ["train", "digits", "--data", write_images(), "--gpus", 2, *TINY, "--no-plot", "--name", "two"]
     result = run_cli(*flags, "--batch", 20, "--json")
     assert json.loads(result.stdout)["run"] == "runs/two"
     assert "2 processes" in result.stderr
+    refused = run_cli(*flags, "--batch", 33, check=1)
+    assert "33 cannot be shared equally by 2" in refused.stderr
+    assert "Traceback" not in refused.stderr
 
 
 @pytest.mark.exhaustive
@@ -208,7 +211,7 @@ def test_names_of_files_that_are_not_utf_8_are_escaped(write_images: Callable[..
 
 
 def test_output_in_another_encoding_is_escaped() -> None:
-    for command in (["recipes"], ["recipes", "--json"], ["--help"]):
+    for command in (["recipes"], ["recipes", "--json"], ["info"]):
         result = run_cli(*command, PYTHONIOENCODING="ascii")
         assert result.stdout.isascii()
         assert "--json" not in command or json.loads(result.stdout)["fast"]

@@ -200,12 +200,11 @@ def leaves_of(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...
         yield path
 
 
-@pytest.mark.parametrize("number", [1, pytest.param(3, marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize("file", ["config.json", "snapshots/000003/card.json", "snapshots/best/card.json"])
-def test_every_value_of_another_type_is_refused_or_used(file: str, number: int, run: Path) -> None:
+def test_every_value_of_another_type_is_refused_or_used(file: str, run: Path) -> None:
     original, draw = json.loads((run / file).read_text()), random.Random(file)
     for path in leaves_of(original):
-        for wrong in draw.sample(WRONG, number):
+        for wrong in draw.sample(WRONG, 3):
             changed = json.loads(json.dumps(original))
             *outer, last = path
             inner = changed

@@ -25,7 +25,7 @@ from ganvas.runs import checkpoint
 from ganvas.runs.folder import Run
 from ganvas.runs.log import read_jsonl
 from ganvas.training import distributed, launch
-from ganvas.training.start import plan, train
+from ganvas.training.start import train
 
 pytestmark = pytest.mark.slow
 
@@ -268,12 +268,6 @@ def test_gradients_go_over_nccl_between_gpus_which_is_aborted_after_a_failure(
             raise GanvasError("The disk is full.")
     assert calls == ["nccl", group, "abort" if fails else group]
     assert distributed._gradient_group is None
-
-
-def test_batch_that_processes_cannot_share_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(distributed, "world_size", lambda: 2)
-    with pytest.raises(GanvasError, match="33 cannot be shared equally by 2"):
-        plan(replace(CONFIG, batch=33))
 
 
 def test_environment_without_an_address_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
