@@ -195,7 +195,7 @@ def test_train_without_a_recipe_writes_what_was_chosen_and_finds_the_run_again(
     data = write_files(*[(70, 90)] * 40)
     knobs: dict[str, Any] = {
         "data": data,
-        "kimg": 0.032,
+        "kimg": 0.008,
         "batch": 8,
         "plot": False,
         "watch": False,

@@ -105,13 +105,13 @@ def test_the_command_of_a_candidate_makes_the_same_configuration_on_any_machine(
 
 
 def test_a_run_says_what_was_chosen_and_the_same_call_finds_it(capfd: pytest.CaptureFixture[str]) -> None:
-    knobs: dict[str, Any] = {"data": "digits28", "minutes": 0.03, "g_width": 4, "d_width": 4, "preview": False}
+    knobs: dict[str, Any] = {"data": "digits28", "minutes": 0.01, "g_width": 4, "d_width": 4, "preview": False}
     run = ganvas.train("cnn-stable", **knobs)
     printed = " ".join(capfd.readouterr().err.split())
-    assert "Note: For 0.03 minutes on a CPU, cnn-stable starts from --latent 64" in printed
+    assert "Note: For 0.01 minutes on a CPU, cnn-stable starts from --latent 64" in printed
     assert "--batch 32" in printed
     assert "--g-width" not in printed.split("knobs that you give")[0], "it was given"
-    assert run.config.optimisation.batch == find_preset("cnn-stable", 0.03)["batch"]
+    assert run.config.optimisation.batch == find_preset("cnn-stable", 0.01)["batch"]
     assert ganvas.train("cnn-stable", **knobs).path == run.path
     assert json.loads((Run(run.path).path / "config.json").read_text())["config"]["optimisation"]["batch"] == 32
 

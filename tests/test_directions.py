@@ -16,6 +16,12 @@ from ganvas.runs import snapshot
 DIGITS = "pretrained:digits"
 
 
+@pytest.fixture(autouse=True)
+def _few_pictures_for_pca(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of 16 directions, for speed."""
+    monkeypatch.setattr("ganvas.latent_space.axes.DRAWN", 128)
+
+
 def cells_of(path: Path, row: int, rows: int) -> list[np.ndarray]:
     """The seven images in a row of a sheet of digits, 8×8."""
     with Image.open(path) as sheet:

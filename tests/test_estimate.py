@@ -125,6 +125,7 @@ def test_speed_is_measured_on_a_few_rounds(monkeypatch: pytest.MonkeyPatch) -> N
         return one_round(self, batches, nimg)
 
     monkeypatch.setattr(estimating.TrainState, "train_round", record_round)
+    monkeypatch.setattr(estimating, "TRIAL_ROUNDS", 3)
     config = replace(tiny(), d_steps=2)
     cost = estimate_cost(config, Shape(1, 8, 8), CPU)
     assert measure_speed(cost, config, Shape(1, 8, 8), CPU) > 0

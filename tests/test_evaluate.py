@@ -29,17 +29,34 @@ from ganvas.runs import log
 from ganvas.training import start
 
 
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One cache for all: the classifier of the digits is trained once."""
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.fixture
-def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
-    """The digits in parts: training, held-out and other images; also damaged, copied and of one class."""
+def folders(parts: dict[str, Path], cache: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
+    """The parts of the digits, with the cache and the short training of the classifier that all evaluations share."""
+    _share_cache(cache, monkeypatch)
+    return parts
+
+
+def _share_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GANVAS_CACHE", str(cache))
     monkeypatch.setattr("ganvas.features.classifier.MAX_IMAGES", 6000)
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The digits in parts: training, held-out and other images; also damaged, copied and of one class."""
     whole = open_images(DataOptions("digits"))
     assert whole.labels is not None
     order = np.random.default_rng(0).permutation(len(whole))
     x, y = whole.images[order].transpose(0, 2, 3, 1), whole.labels[order]
     train, held, other = slice(0, 600), slice(600, 1000), slice(1000, 1400)
     noisy = (x[other] * 0.6 + np.random.default_rng(1).integers(0, 100, x[other].shape)).astype(np.uint8)
-    parts = {
+    arrays = {
         "train": (x[train], y[train]),
         "held": (x[held], y[held]),
         "other": (x[other], None),
@@ -47,11 +64,19 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
         "copies": (x[:400], None),
         "ones": (x[other][y[other] == 1], None),
     }
-    paths = {}
-    for name, (images, labels) in parts.items():
-        paths[name] = tmp_path / f"{name}.npz"
+    folder, paths = tmp_path_factory.mktemp("parts"), {}
+    for name, (images, labels) in arrays.items():
+        paths[name] = folder / f"{name}.npz"
         np.savez(paths[name], images=images, **({} if labels is None else {"labels": labels}))
     return paths
+
+
+@pytest.fixture(scope="module")
+def other(parts: dict[str, Path], cache: Path) -> evaluation.Evaluation:
+    """The whole evaluation of the other images."""
+    with pytest.MonkeyPatch.context() as patch:
+        _share_cache(cache, patch)
+        return evaluate_part(parts, "other")
 
 
 def evaluate_part(folders: dict[str, Path], name: str, **knobs: object) -> evaluation.Evaluation:
@@ -65,8 +90,10 @@ def evaluate_part(folders: dict[str, Path], name: str, **knobs: object) -> evalu
 
 
 @pytest.mark.slow
-def test_real_images_are_at_the_baseline_and_damaged_ones_far_from_it(folders: dict[str, Path]) -> None:
-    real, noisy = evaluate_part(folders, "other"), evaluate_part(folders, "noisy")
+def test_real_images_are_at_the_baseline_and_damaged_ones_far_from_it(
+    folders: dict[str, Path], other: evaluation.Evaluation
+) -> None:
+    real, noisy = other, evaluate_part(folders, "noisy")
     assert list(real.values) == [name for name in measures.MEASURES if name in real.values]
     assert set(measures.MEASURES) == {*real.values}
     ratio = real.ratio_to_baseline("frechet")
@@ -85,8 +112,8 @@ def test_real_images_are_at_the_baseline_and_damaged_ones_far_from_it(folders: d
 
 
 @pytest.mark.slow
-def test_dropped_classes_and_copies_are_detected(folders: dict[str, Path]) -> None:
-    ones, copies, other = (evaluate_part(folders, name) for name in ("ones", "copies", "other"))
+def test_dropped_classes_and_copies_are_detected(folders: dict[str, Path], other: evaluation.Evaluation) -> None:
+    ones, copies = (evaluate_part(folders, name) for name in ("ones", "copies"))
     assert ones.values["modes"].value <= 5
     assert ones.values["rarest"].value == 0
     assert ones.values["recall"].value < other.values["recall"].value
@@ -100,8 +127,8 @@ def test_dropped_classes_and_copies_are_detected(folders: dict[str, Path]) -> No
 
 
 @pytest.mark.slow
-def test_evaluation_has_its_protocol(folders: dict[str, Path]) -> None:
-    one, quick = evaluate_part(folders, "other"), evaluate_part(folders, "other", quick=True, count=300)
+def test_evaluation_has_its_protocol(folders: dict[str, Path], other: evaluation.Evaluation) -> None:
+    one, quick = other, evaluate_part(folders, "other", quick=True, count=300)
     assert one.protocol["features"]["extractor"] == "eye"
     assert one.protocol["reference"]["count"] == 600
     assert one.protocol["subject"]["count"] == 400
@@ -223,14 +250,18 @@ def test_modes_of_stacked_digits_are_counted_channel_by_channel(
 
 
 @pytest.mark.slow
-def test_part_of_sorted_images_has_every_class(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_part_of_sorted_images_has_every_class(
+    folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_sorted = dict(folders)
     for name in ("train", "held"):
-        parts = dict(np.load(folders[name]))
-        order = parts["labels"].argsort(kind="stable")
-        np.savez(folders[name], **{key: array[order] for key, array in parts.items()})
-    whole = evaluate_part(folders, "other").values["layout"]
+        arrays = dict(np.load(folders[name]))
+        order = arrays["labels"].argsort(kind="stable")
+        of_sorted[name] = tmp_path / f"{name}.npz"
+        np.savez(of_sorted[name], **{key: array[order] for key, array in arrays.items()})
+    whole = evaluate_part(of_sorted, "other").values["layout"]
     monkeypatch.setattr("ganvas.evaluation.evaluation.MAX_PIXEL_IMAGES", 150)
-    part = evaluate_part(folders, "other").values["layout"]
+    part = evaluate_part(of_sorted, "other").values["layout"]
     assert whole.baseline is not None
     assert part.baseline is not None
     assert part.baseline < 4 * whole.baseline
@@ -283,9 +314,8 @@ def test_bfloat16_features_are_close_but_another_protocol(folders: dict[str, Pat
 
 
 @pytest.mark.slow
-def test_evaluation_prints_as_a_table_without_arrays(folders: dict[str, Path]) -> None:
-    found = evaluate_part(folders, "other")
-    for text in (str(found), repr(found)):
+def test_evaluation_prints_as_a_table_without_arrays(other: evaluation.Evaluation) -> None:
+    for text in (str(other), repr(other)):
         lines = text.splitlines()
         assert len(lines) <= 40
         assert max(map(len, lines)) <= 110
@@ -296,7 +326,7 @@ def test_evaluation_prints_as_a_table_without_arrays(folders: dict[str, Path]) -
     value = measures.Value(12.34, 1.234, 0.4321)
     assert str(value) == "12.3 ± 0.432 (real-data baseline 1.23)"
     assert str(measures.Value(12.34)) == "12.3"
-    assert "array" not in f"{found.memorisation!r}"
-    page = found._repr_html_()
+    assert "array" not in f"{other.memorisation!r}"
+    page = other._repr_html_()
     assert "<td" in page
     assert "Fréchet distance" in page

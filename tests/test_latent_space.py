@@ -49,6 +49,12 @@ def make_snapshot(path: Path, family: str, shape: Shape) -> Path:
     return path
 
 
+@pytest.fixture(autouse=True)
+def _few_pictures_for_pca(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of 16 directions, for speed."""
+    monkeypatch.setattr("ganvas.latent_space.axes.DRAWN", 128)
+
+
 @pytest.fixture(scope="module", params=FAMILY_CASES)
 def of_family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> ganvas.Sampler:
     shape = Shape(3, 16, 20, 0 if request.param == "projected" else 3)

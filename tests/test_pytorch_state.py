@@ -81,7 +81,7 @@ def digest(*arrays: np.ndarray) -> str:
 
 def small() -> TrainConfig:
     """StyleGAN has nearly every kind of layer, and draws noise."""
-    return replace(tiny(family="stylegan"), kimg=0.128)
+    return replace(tiny(family="stylegan"), kimg=0.06)
 
 
 def trained(out: Path) -> str:

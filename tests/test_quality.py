@@ -63,7 +63,7 @@ def test_features_of_ds_own_network_choose_no_best_snapshot(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(efficientnet, "is_installed", lambda: False)
-    run = start.train(replace(tiny(family="projected", kimg=0.2, r1=0.0, r2=0.0), evaluate_every=0.1), out=tmp_path)
+    run = start.train(replace(tiny(family="projected", kimg=0.08, r1=0.0, r2=0.0), evaluate_every=0.04), out=tmp_path)
     lines = [line for line in log.read_jsonl(run.path / "stats.jsonl") if "quality" in line]
     assert len(lines) == 2, "it is recorded"
     assert not any("best" in line for line in lines)
@@ -77,7 +77,7 @@ def test_features_of_ds_own_network_choose_no_best_snapshot(
 
 @pytest.mark.usefixtures("always_affordable")
 def test_networks_are_measured_when_they_have_grown(tmp_path: Path) -> None:
-    config = replace(tiny(family="stylegan", kimg=0.4), evaluate_every=0.1, growth="0..1@0-0.5")
+    config = replace(tiny(family="stylegan", kimg=0.2), evaluate_every=0.04, growth="0..1@0-0.5")
     run = start.train(config, out=tmp_path, quiet=True)
     lines = [line for line in log.read_jsonl(run.path / "stats.jsonl") if line["nimg"]]
     assert min(line["growth"] for line in lines) < 1

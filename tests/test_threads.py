@@ -152,14 +152,14 @@ def test_resumed_run_keeps_its_threads_unless_others_are_requested(monkeypatch: 
         return cpu_threads(n)
 
     monkeypatch.setattr(start, "cpu_threads", record)
-    run = start.train(replace(tiny(), g_lr=1e-3, d_lr=1e-3, kimg=0.4, threads=2), name="run", quiet=True)
+    run = start.train(replace(tiny(), g_lr=1e-3, d_lr=1e-3, kimg=0.04, threads=2), name="run", quiet=True)
     assert run.threads == 2
-    longer = start.train(replace(tiny(), g_lr=1e-3, d_lr=1e-3, kimg=0.8), name="run", quiet=True)
+    longer = start.train(replace(tiny(), g_lr=1e-3, d_lr=1e-3, kimg=0.08), name="run", quiet=True)
     assert longer.threads == 2
-    other = start.train(replace(tiny(), g_lr=1e-3, d_lr=1e-3, kimg=1.2, threads=1), name="run", quiet=True)
+    other = start.train(replace(tiny(), g_lr=1e-3, d_lr=1e-3, kimg=0.12, threads=1), name="run", quiet=True)
     assert other.threads == 1
     assert requested == [2, 2, 1]
     unrecorded = other.metadata.copy()
     del unrecorded["threads"]  # as an older version writes it
     folder.write_metadata(other, unrecorded)
-    assert start.train(replace(tiny(), g_lr=1e-3, d_lr=1e-3, kimg=1.6), name="run", quiet=True).threads == 1
+    assert start.train(replace(tiny(), g_lr=1e-3, d_lr=1e-3, kimg=0.16), name="run", quiet=True).threads == 1
