@@ -186,8 +186,8 @@ def make_recipes() -> str:
     )
     parts = [
         markdown(headings, rows),
-        "\nThe last column is of two CPU cores and the presets for `--minutes`, where ten minutes do not suffice"
-        " ([measured](../results.md#cpu-presets-ten-minutes-2026-11-29)).\n",
+        "\nThe last column is of two CPU cores, where ten minutes do not suffice, of `dcgan` with the rates that it had"
+        " before its preset ([measured](../results.md#cpu-presets-ten-minutes-2026-11-29)).\n",
     ]
     parts.append("\n## What each recipe sets\n\nEvery other knob has its [default](knobs.md).\n")
     for name, recipe in RECIPES.items():
