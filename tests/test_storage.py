@@ -235,6 +235,7 @@ FOREIGN = [
     "NOTES.md", "thesis.tex", "my_photo.png", "fakes-of-friends.png", "snapshots/mine/G.safetensors",
     "snapshots/000000/sketch.png", "snapshots/notes.txt", "state/mine.safetensors", "state/mine/latest.safetensors",
     f".thesis.tmp-{DEAD}", f"snapshots/.000000.tmp-{DEAD}/thesis.tex",
+    "explore/notes.txt", "explore/places/portrait.png",
 ]  # fmt: skip
 
 

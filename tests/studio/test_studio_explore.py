@@ -20,6 +20,7 @@ from support import call_cli, tiny
 from ganvas import sampling
 from ganvas.config import replace
 from ganvas.errors import GanvasError
+from ganvas.runs.cleaning import find_foreign
 from ganvas.studio import bookmarks, direction_names, explore, explore_long, explore_work, generators
 from ganvas.studio import live as module
 from ganvas.studio.answers import Refusal
@@ -171,6 +172,7 @@ def test_bookmarks_stay_with_the_run(served: Served, runs: Path) -> None:
     made = post(served, "/explore/bookmarks", {"of": STYLES, "name": "<b>one</b>", "view": view}).json
     found = ask(served, "/bookmarks", of=STYLES).json
     assert found["file"] == str(runs / "styles" / "explore" / "bookmarks.json")
+    assert not find_foreign(runs / "styles"), "the run can be removed"
     assert found["bookmarks"] == [made]
     assert made["view"] == view
     assert made["snapshot"] == "000000"
@@ -244,6 +246,7 @@ def test_a_photo_has_a_place_that_its_command_draws(
     assert work["result"]["compared"]
     assert work["command"].startswith("ganvas project ")
     assert (runs / "styles" / "explore" / "places" / f"{place}.npz").exists()
+    assert not find_foreign(runs / "styles")
     shown = ask(served, "/picture", of=STYLES, place=place)
     frame = served.get(f"/api/live/frame?id={work['id']}&n={work['frames'][-1]}")
     assert np.array_equal(pixels_of(shown.body), pixels_of(frame.body))
@@ -286,7 +289,7 @@ def test_what_is_no_photo_is_refused_in_the_words_of_the_command(served: Served,
 
 
 def test_a_walk_is_a_film_that_its_command_makes_again(
-    served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    served: Served, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     views = [{"seed": "1", "class": "2"}, {"seed": "5", "class": "7", "move": "pca:0=2"}]
     body = {"of": STYLES, "views": views, "frames": 3, "loop": False, "suffix": ".png", "fps": 10}
@@ -296,6 +299,7 @@ def test_a_walk_is_a_film_that_its_command_makes_again(
     assert work["result"]["frames"] == 4
     film = ask(served, "/film", of=STYLES, name=work["result"]["name"])
     assert film.headers["content-type"] == "image/png"
+    assert not find_foreign(runs / "styles")
     monkeypatch.chdir(tmp_path)
     call_cli(*shlex.split(work["command"])[1:], check=0)
     for frame in range(4):
@@ -307,10 +311,11 @@ def test_a_walk_is_a_film_that_its_command_makes_again(
         assert post(served, "/explore/walk", body | wrong).status == 400, wrong
 
 
-def test_a_direction_has_the_name_that_it_is_given(served: Served, tmp_path: Path) -> None:
+def test_a_direction_has_the_name_that_it_is_given(served: Served, runs: Path, tmp_path: Path) -> None:
     body = {"of": STYLES, "direction": "pca:1"}
     assert post(served, "/explore/direction", body | {"name": " slant "}).json == {"names": {"pca:1": "slant"}}
     assert ask(served, "/directions", of=STYLES).json["names"] == {"pca:1": "slant"}
+    assert not find_foreign(runs / "styles")
     for wrong in ({"direction": "pca:x"}, {"name": "x" * 41}, {"name": 3}, {"direction": None}):
         assert post(served, "/explore/direction", body | {"name": "a"} | wrong).status == 400, wrong
     assert post(served, "/explore/direction", body | {"name": ""}).json == {"names": {}}

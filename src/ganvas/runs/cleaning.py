@@ -23,8 +23,9 @@ _RUN = (
     r"|trackers/([\w.-]+\.(json|lock))?|tensorboard/(events\.out\.tfevents\..+)?"
     r"|wandb/((latest-run|debug(-\w+)*\.log|(offline-)?run-[^/]+/(.*/)?[^/]*)/?)?"
     r"|state/((latest|start|good|candidate)\.safetensors)?|snapshots/((\d+|best)/(G\.safetensors|card\.json)?)?"
+    r"|explore/((bookmarks|directions)\.json|(places|walks)/([0-9a-f]{12}\.(npz|png|gif|webp|mp4|webm))?)?"
 )
-"""The files and folders/ that a training and the commands on it write into a run."""
+"""The files and folders/ that a training, the commands on it and the studio write into a run."""
 
 _COMPARISON = (
     rf"report\.(html|json|csv)|plan\.json|runs/([^/]+/({_RUN})?)?"
