@@ -425,7 +425,12 @@ SOURCES: dict[str, Source] = {
             Row("ADA's colours", "at half of it", ": at it", "one probability for all"),
             Row("ADA's resampling", "with a wavelet filter", ": bilinear", "left out"),
             Row("reals in G's update", "drawn anew", ": those of D's last update", "one pass less"),
-            Row("activations", "bfloat16 at the three largest sizes", ": float32", "runs on any device"),
+            Row(
+                "activations",
+                "bfloat16 at the three largest sizes",
+                ": bfloat16 where the GPU computes in it, else float32",
+                "runs on any device",
+            ),
             Row("length, kimg", "250,000", "kimg"),
         ),
         "FID 1.96 on CIFAR-10 (Table 6). We have not trained it to the end.",

@@ -27,8 +27,9 @@ def train(
         ganvas.train("runs/00000-cnn-photos")  # resumes that run
 
     Args:
-        recipe: the name of a recipe, a configuration, or a run (or its folder) to resume; by default digits28, and with
-            other data fast, which takes ten minutes; with `init_from` that of the other training, with its networks.
+        recipe: the name of a recipe, a configuration, or a run (or its folder) to resume; by default digits28, with
+            data="digits" digits, with any other data fast, which takes ten minutes; with `init_from` that of the other
+            training, with its networks.
         out, name, new, quiet: see `ganvas.training.start.train`.
         knobs: any field of `ganvas.config`, by its name: `kimg=100, batch=64, g_lr="1e-3..1e-4:cosine@0.5-1"`. With
             `minutes` on a CPU a recipe starts from its CPU preset, if it has one (`ganvas.recipes.cpu`).

@@ -27,8 +27,8 @@ MAX_PROCESSES = 4096
 class _TrainCommand:
     """Train a GAN. First give a recipe (see ganvas recipes) or a run folder to resume; then any knob.
 
-    The default recipe is digits28; with other --data it is fast, which takes ten minutes; with --from it is the recipe
-    of that generator, with its networks.
+    The default recipe is digits28; with --data digits it is digits, with any other fast, which takes ten minutes; with
+    --from it is the recipe of that generator, with its networks.
     The same command again resumes the run. Ctrl-C saves the state and ends; a second Ctrl-C ends at once.
     """
 

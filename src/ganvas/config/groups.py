@@ -38,7 +38,8 @@ class DatasetConfig(Group):
     data: str = "digits"
     """Training images: digits, a folder, a zip, an IDX folder, CIFAR-10, .npz, mnist, hf:owner/name …"""
     resolution: str | None = None
-    """Height, or HEIGHTxWIDTH; by default that of the images, if all have the same."""
+    """Height, or HEIGHTxWIDTH; by default that of the images, if all have the same of 8 to 256 pixels
+    a side; else a square of 8 to 64."""
     channels: Channels | None = None
     """1 grey, 3 RGB, 4 RGBA; by default those of the images."""
     fit: Fit = "crop"
@@ -301,8 +302,8 @@ class RuntimeConfig(Group):
     max_recoveries: Count = 3
     """The most times that a run is rolled back or corrected; after that it stops."""
     plot: bool = True
-    """Redraw losses.png with each snapshot, in a separate process; at the end make training.webp, a film of the
-    images at every snapshot."""
+    """Redraw losses.png with a snapshot, at most once a minute, in a separate process; at the end make training.webp,
+    a film of the images at every snapshot."""
     preview: bool = True
     """Show the newest images in the terminal, under the progress bar."""
     log_to: str | None = None

@@ -131,7 +131,7 @@ RECIPES = {
         ),
     ),
     "cnn-stable": Recipe(
-        summary="stable variant of cnn: RpGAN + R1 + R2; the one to try on your own images",
+        summary="stable variant of cnn: RpGAN + R1 + R2; for images of any size",
         source="Huang et al. 2024 for the loss",
         cost="230 at 28×28",
         config=TrainConfig(kimg=600, dataset=_MNIST, network=CNN(), loss=_rpgan(10.0), optimisation=_adam(5e-4)),
@@ -257,7 +257,7 @@ RECIPES = {
     # - ADA applies its colour transformations with probability p, where the authors use p / 2, and samples bilinearly
     #   instead of with a wavelet filter (`ganvas.game.augment`).
     # - G's update uses the real images of D's update; the authors draw new ones.
-    # - All activations are float32; theirs are bfloat16 at the three largest sizes.
+    # - All maps are bfloat16 on GPUs that compute in it, else float32; theirs are bfloat16 at the three largest sizes.
     # - The microbatch only saves memory, and snapshots are every 1,000 kimg instead of 200.
     # The networks are the preset's at 32×32. Other resolutions, read from the data, have other presets there.
     "r3gan": Recipe(
