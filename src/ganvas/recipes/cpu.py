@@ -37,10 +37,10 @@ _HALVED_FROM_4 = {"width": 64, "full_width_stages": 1}
 """Half as many channels at each size from 8×8 up: most of an image's cost is at the largest sizes."""
 
 _EQUALISED = {
-    **{"batch": 16, "latent": 64, "objective": "rpgan", "r1": 0.1, "r2": 0.1, "penalty_every": 4},
-    **{"shared_fakes": True, **_HALVED_FROM_4},
-}
-"""Of networks with equalised learning rates, whose weights of size 1 want high ones."""
+    "batch": 16, "latent": 64, "objective": "rpgan", "r1": 0.1, "r2": 0.1, "penalty_every": 4, "shared_fakes": True,
+    **_HALVED_FROM_4,
+}  # fmt: skip
+"""RpGAN, and small batches: networks with equalised learning rates, whose weights of size 1 want high rates."""
 
 PRESETS: dict[str, tuple[Preset, ...]] = {
     "mlp-stable": (
