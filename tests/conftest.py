@@ -35,6 +35,12 @@ def _few_images_for_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ganvas.training.estimate.TRIAL_ROUNDS", 1)
 
 
+@pytest.fixture
+def few_pictures_for_pca(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of 16 directions, for speed."""
+    monkeypatch.setattr("ganvas.latent_space.axes.DRAWN", 128)
+
+
 @pytest.fixture(scope="session")
 def own_loop() -> ModuleType:
     """examples/own_loop.py: a training loop that is not Ganvas's, and faults for it."""

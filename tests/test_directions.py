@@ -15,11 +15,7 @@ from ganvas.runs import snapshot
 
 DIGITS = "pretrained:digits"
 
-
-@pytest.fixture(autouse=True)
-def _few_pictures_for_pca(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those of 16 directions, for speed."""
-    monkeypatch.setattr("ganvas.latent_space.axes.DRAWN", 128)
+pytestmark = pytest.mark.usefixtures("few_pictures_for_pca")
 
 
 def cells_of(path: Path, row: int, rows: int) -> list[np.ndarray]:

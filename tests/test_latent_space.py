@@ -31,6 +31,8 @@ from ganvas.runs.folder import Run
 from ganvas.runs.snapshot import Card
 from ganvas.training.start import train
 
+pytestmark = pytest.mark.usefixtures("few_pictures_for_pca")
+
 
 def make_snapshot(path: Path, family: str, shape: Shape) -> Path:
     """An untrained generator of a family."""
@@ -47,12 +49,6 @@ def make_snapshot(path: Path, family: str, shape: Shape) -> Path:
     card = Card(network, shape, tuple(map(str, range(shape.classes))), 1000, "ema", data, family, {})
     snapshot.save(path, generator, card)
     return path
-
-
-@pytest.fixture(autouse=True)
-def _few_pictures_for_pca(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those of 16 directions, for speed."""
-    monkeypatch.setattr("ganvas.latent_space.axes.DRAWN", 128)
 
 
 @pytest.fixture(scope="module", params=FAMILY_CASES)

@@ -103,8 +103,7 @@ def test_a_small_generator_is_searched_in_full_and_a_large_one_within_the_time(t
 
 def test_a_projection_says_that_it_was_shortened(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(budget, "SECONDS", 0.0)
-    monkeypatch.setattr(budget, "LEAST_STEPS", 10)
     photo = np.asarray(ganvas.load("pretrained:digits").sample([5])[0])
     found = ganvas.project("pretrained:digits", photo, quiet=True)
-    assert [note for note in found.notes if "10 steps in place of 240" in note]
+    assert [note for note in found.notes if "40 steps in place of 240" in note]
     assert len(found.context["other kinds"]) == 1
