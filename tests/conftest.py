@@ -30,7 +30,7 @@ def _seed() -> None:
 @pytest.fixture(autouse=True)
 def _few_images_for_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shortens what a run does before its first round and at every snapshot, for speed."""
-    monkeypatch.setattr("ganvas.training.state.MOMENT_IMAGES", 128)
+    monkeypatch.setattr("ganvas.training.moment_fitting.IMAGES", 128)
     monkeypatch.setattr("ganvas.training.state.STATISTICS_PASSES", 1)
     monkeypatch.setattr("ganvas.training.estimate.TRIAL_ROUNDS", 1)
 

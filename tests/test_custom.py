@@ -352,7 +352,7 @@ def test_critic_of_ones_own_is_known_to_the_diagnosis() -> None:
     ids=["plain", "conditional", "ada", "projected"],
 )
 def test_resumed_run_is_the_same_run(knobs: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ganvas.training.state.MOMENT_IMAGES", 32)
+    monkeypatch.setattr("ganvas.training.moment_fitting.IMAGES", 32)
     monkeypatch.setattr("ganvas.training.start.measure_speed", lambda *_: 1000.0)
     half = config(kimg=0.04, snapshot_kimg=0.04, g_lr=1e-3, **knobs)
     whole = train(replace(half, kimg=0.08), name="whole", quiet=True)

@@ -99,6 +99,7 @@ from ganvas.networks import Shape
 from ganvas.recipes import get_recipe
 from ganvas.runs import checkpoint
 from ganvas.training import distributed
+from ganvas.training.moment_fitting import fit_moments
 from ganvas.training.state import TrainState
 from safetensors.torch import save_file
 
@@ -107,7 +108,7 @@ config = replace(get_recipe("fast").config, kimg=0.04, **small)
 images = open_images(config.dataset.options(), progress=False)
 with distributed.process_group():
     state = TrainState.build(config, Shape(1, 8, 8), torch.device("cpu"))
-    state.fit_moments(images)
+    fit_moments(state, images, 0)
     batches = Batches(images, batch=8, seed=0, rank=distributed.rank(), world=distributed.world_size())
     for i in range(4):
         state.train_round([next(batches)], 8 * i)

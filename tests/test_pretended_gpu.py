@@ -39,6 +39,7 @@ from ganvas.runs.log import read_jsonl
 from ganvas.training import grids
 from ganvas.training.cancellation import CancellableRounds
 from ganvas.training.loop import Session
+from ganvas.training.moment_fitting import fit_moments
 from ganvas.training.monitor.subject import RunNetworks
 from ganvas.training.start import train
 from ganvas.training.state import Batch, TrainState
@@ -316,7 +317,7 @@ def test_what_is_done_at_a_tick_stays_on_the_device(recipe: str) -> None:
     images = open_images(config.dataset.options(), progress=False)
     state = TrainState.build(config, Shape(1, 8, 8, 10), META)
     with PretendedGPU() as gpu:
-        state.fit_moments(images)
+        fit_moments(state, images, 0)
         history = History("kimg", facts_of(config, len(images), 10, critic=False))
         probe = NetworkProbe(RunNetworks(config.dataset, images, state), history)
         probe.prepare()

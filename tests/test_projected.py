@@ -1,6 +1,7 @@
 """The projected family: its networks, the frozen input of D, moment matching, and runs with it."""
 
 import copy
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import ganvas
 from ganvas import networks
 from ganvas.config import TrainConfig, from_json, replace, to_json
 from ganvas.config.families import Projected
-from ganvas.data import open_images, to_unit
+from ganvas.data import ImageSet, open_images, to_unit
 from ganvas.data.options import DataOptions
 from ganvas.errors import GanvasError
 from ganvas.features import efficientnet
@@ -24,7 +25,8 @@ from ganvas.networks import Shape
 from ganvas.networks.projected import Discriminator, UpsampleConv2d
 from ganvas.recipes import get_recipe
 from ganvas.runs import checkpoint
-from ganvas.training import state as training_state
+from ganvas.training import moment_fitting
+from ganvas.training.moment_fitting import fit_moments, refit_moments
 from ganvas.training.state import TrainState
 
 SMALL = Projected(latent=8, g_width=4, d_width=8, pixel_width=4)
@@ -195,9 +197,64 @@ def test_small_images_are_enlarged_a_few_at_a_time(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(
         type(state.game.D), "d_input", lambda self, images: sizes.append(len(images)) or whole(self, images)
     )
-    state.fit_moments(open_images(DataOptions("digits")))
-    assert sum(sizes) == training_state.MOMENT_IMAGES
+    fit_moments(state, open_images(DataOptions("digits")), 0)
+    assert sum(sizes) == moment_fitting.IMAGES
     assert max(sizes) <= 64
+
+
+def state_with_moments(images: ImageSet, **knobs: Any) -> TrainState:
+    config = replace(TrainConfig(network=SMALL), **{"moments": 1.0, "augment": "translation", **knobs})
+    return TrainState.build(config, Shape(*images.images.shape[1:]), torch.device("cpu"))
+
+
+def test_moments_are_taken_with_the_augmentation_that_the_fakes_have(digits_images: ImageSet) -> None:
+    """Also with instance noise, and where the schedule begins without augmentation."""
+    bases = []
+    for knobs in ({}, {"noise": 0.5}, {"augment_p": "0..1"}, {"augment": "none"}):
+        state = state_with_moments(digits_images, **knobs)
+        fit_moments(state, digits_images, 0)
+        assert state.game.moments is not None
+        bases.append(state.game.moments.groups[-1].get_buffer("basis"))
+    augmented, noisy, not_yet, never = bases
+    assert not torch.allclose(augmented, noisy)
+    assert not torch.allclose(augmented, not_yet)
+    assert torch.equal(not_yet, never)
+
+
+def test_moments_are_taken_again_where_the_augmentation_has_changed(digits_images: ImageSet) -> None:
+    state = state_with_moments(digits_images, ada_target=0.6, objective="non-saturating")
+    assert state.ada is not None
+    assert state.game.moments is not None
+    basis = state.game.moments.groups[-1].get_buffer("basis")
+    fit_moments(state, digits_images, 0)
+    bases = [basis.clone()]
+    for p in (0.03, 0.5, 0.5):
+        state.ada.p.fill_(p)
+        refit_moments(state, digits_images, 0)
+        bases.append(basis.clone())
+    assert [torch.equal(*pair) for pair in pairwise(bases)] == [True, False, True]
+
+
+def test_moments_are_of_balanced_classes_where_training_is() -> None:
+    """Nine white images for each black one."""
+    pixels = np.full((100, 1, 8, 8), 255, np.uint8)
+    pixels[:10] = 0
+    images = ImageSet("made-up", pixels, np.array([0] * 10 + [1] * 90), ("black", "white"), "0" * 64)
+    means = []
+    for balanced in (False, True):
+        state = state_with_moments(images, balanced=balanced, augment="none")
+        fit_moments(state, images, 0)
+        assert state.game.moments is not None
+        means.append(float(state.game.moments.groups[-1].get_buffer("mean")[0]))
+    assert means == pytest.approx([0.8, 0.0], abs=0.1)
+
+
+def test_states_without_the_augmentation_of_the_moments_are_restored() -> None:
+    matching = MomentMatching(lambda x: [x], torch.zeros(1, 3, 16, 16))
+    saved = matching.state_dict()
+    del saved["augmentation"]
+    matching.load_state_dict(saved)
+    assert matching.augmentation.isnan().all()
 
 
 def test_moments_are_least_for_the_reals_themselves():
@@ -243,7 +300,7 @@ def test_moments_move_fakes_towards_the_reals():
     torch.manual_seed(0)
     matching = MomentMatching(lambda x: [x], torch.zeros(1, 3, 16, 16))
     reals = torch.rand(2000, 3, 16, 16) * 0.5
-    matching.fit(reals.split(500))
+    matching.fit((part, None) for part in reals.split(500))
     shift = torch.zeros(3, 1, 1, requires_grad=True)
     fakes = torch.rand(64, 3, 16, 16) * 0.5 - 0.4 + shift
     matching(fakes).backward()
@@ -280,8 +337,9 @@ KNOBS: dict[str, Any] = {
 }
 
 
-def test_a_run_resumes_bit_for_bit(tmp_path, monkeypatch):
-    whole = ganvas.train("fast", kimg=0.12, out=tmp_path, name="whole", **KNOBS)
+@pytest.mark.parametrize("knobs", [{}, {"augment_p": "0..1"}], ids=["fast", "moments taken again"])
+def test_a_run_resumes_bit_for_bit(tmp_path, monkeypatch, knobs):
+    whole = ganvas.train("fast", kimg=0.12, out=tmp_path, name="whole", **KNOBS, **knobs)
     rounds = TrainState.train_round
 
     def interrupted(self, batches, nimg):
@@ -291,9 +349,9 @@ def test_a_run_resumes_bit_for_bit(tmp_path, monkeypatch):
 
     monkeypatch.setattr(TrainState, "train_round", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        ganvas.train("fast", kimg=0.12, out=tmp_path, name="parts", **KNOBS)
+        ganvas.train("fast", kimg=0.12, out=tmp_path, name="parts", **KNOBS, **knobs)
     monkeypatch.setattr(TrainState, "train_round", rounds)
-    parts = ganvas.train("fast", kimg=0.12, out=tmp_path, name="parts", **KNOBS)
+    parts = ganvas.train("fast", kimg=0.12, out=tmp_path, name="parts", **KNOBS, **knobs)
     first, second = checkpoint.load(whole.state_file)[0], checkpoint.load(parts.state_file)[0]
     assert first.keys() == second.keys()
     assert any(name.startswith("moments/") for name in first)

@@ -8,6 +8,7 @@ reals' correlations, so that directions in which the reals hardly vary count as 
 """
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -38,12 +39,12 @@ class Moments(nn.Module):
 
     def __init__(self, k: int, classes: int = 0) -> None:
         super().__init__()
-        groups = max(1, classes)
+        classes = max(1, classes)
         self.register_buffer("mean", torch.zeros(k))
         self.register_buffer("basis", torch.eye(k))
-        self.register_buffer("real_moments", torch.stack([torch.zeros(groups, k), torch.ones(groups, k)]))
-        self.register_buffer("fake_sums", torch.zeros(2, groups, k))
-        self.register_buffer("mass", torch.zeros(groups, 1))
+        self.register_buffer("real_moments", torch.stack([torch.zeros(classes, k), torch.ones(classes, k)]))
+        self.register_buffer("fake_sums", torch.zeros(2, classes, k))
+        self.register_buffer("mass", torch.zeros(classes, 1))
 
     @torch.no_grad()
     def fit(self, reals: Tensor, labels: Tensor | None) -> None:
@@ -70,8 +71,8 @@ class Moments(nn.Module):
     def _sums(self, descriptors: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
         """Sums of x and of x² over the batch, float [2 classes k], and the images of each class, float [classes 1]."""
         x = (descriptors - self.mean) @ self.basis
-        groups = len(self.mass)
-        member = F.one_hot(labels, groups).to(x) if labels is not None and groups > 1 else torch.ones_like(x[:, :1])
+        classes = len(self.mass)
+        member = F.one_hot(labels, classes).to(x) if labels is not None and classes > 1 else torch.ones_like(x[:, :1])
         return torch.stack([member.T @ x, member.T @ x.square()]), member.sum(0)[:, None]
 
 
@@ -85,16 +86,23 @@ def _mean_and_deviation(sums: Tensor, counts: Tensor) -> Tensor:
 class MomentMatching(nn.Module):
     """The sum of `Moments` over the feature maps in D's input.
 
+    Attributes:
+        augmentation: float32 [2], the probability of the augmentation and the noise of the reals at the last fit; NaN
+            before the first.
+
     Args:
         unpack: inputs of D float [n …] -> feature maps float [n c h w], the image last.
         example: an input of D.
         classes: 0 to match the moments of all classes together.
     """
 
+    augmentation: Tensor
+
     def __init__(self, unpack: Callable[[Tensor], list[Tensor]], example: Tensor, classes: int = 0) -> None:
         super().__init__()
         self._unpack = unpack
         self.groups = nn.ModuleList(Moments(x.shape[1], classes) for x in self.describe(example))
+        self.register_buffer("augmentation", torch.full((2,), torch.nan))
 
     def describe(self, inputs: Tensor) -> list[Tensor]:
         """Inputs of D float [n …] -> for each map, regional means of x and of x², float [n k]."""
@@ -103,11 +111,17 @@ class MomentMatching(nn.Module):
         both = (torch.cat([x, x.square()], dim=1) for x in maps)
         return [F.adaptive_avg_pool2d(x, grid).flatten(1) for x, grid in zip(both, grids, strict=True)]
 
-    def fit(self, batches: Iterable[Tensor], labels: Tensor | None = None) -> None:
-        """Takes the moments of the reals from inputs of D, float [n …] at a time; labels of all together."""
-        for group, parts in zip(self.groups, zip(*map(self.describe, batches), strict=True), strict=True):
+    def fit(self, batches: Iterable[tuple[Tensor, Tensor | None]]) -> None:
+        """Takes the moments of the reals from inputs of D, float [n …], with their labels, int64 [n] or None."""
+        described = [(self.describe(inputs), labels) for inputs, labels in batches]
+        labels = [part for _, part in described if part is not None]
+        for i, group in enumerate(self.groups):
             assert isinstance(group, Moments)
-            group.fit(torch.cat(parts), labels)
+            group.fit(torch.cat([maps[i] for maps, _ in described]), torch.cat(labels) if labels else None)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        state_dict.setdefault(f"{prefix}augmentation", self.augmentation)  # states of earlier versions have none
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     @property
     def running(self) -> list[Tensor]:

@@ -21,6 +21,7 @@ from ganvas.runs.folder import Run
 from ganvas.runs.listeners import Listeners
 from ganvas.training import announcement, compilation, distributed, memory, transfer
 from ganvas.training.cancellation import SLOW_ROUND_SECONDS, CancellableRounds
+from ganvas.training.moment_fitting import fit_moments, refit_moments
 from ganvas.training.monitor.monitor import Monitor
 from ganvas.training.monitor.recovery import Decision
 from ganvas.training.planning import Planner
@@ -103,7 +104,7 @@ class Session:
             return
         self._transfer(fresh)
         if fresh:
-            self.state.fit_moments(self.images)
+            fit_moments(self.state, self.images, 0)
         if self.is_main:
             self._announce(fresh, cost, warning)
         batches = self._batches()
@@ -129,6 +130,8 @@ class Session:
                 with self._count_saving() if snapshot_due else nullcontext():
                     if snapshot_due or tick_due:
                         self._write_tick()
+                    if tick_due:  # not at other snapshots: a resumed run does the same
+                        refit_moments(self.state, self.images, self.nimg)
                     if snapshot_due or self.failure:
                         self._save()
                 if done or self.failure:
@@ -282,6 +285,8 @@ class Session:
     def _follow(self, decision: Decision | None) -> None:
         """Notes the failure if the run is to stop; changes and a restored state are in force already."""
         self.failure = decision.message if decision is not None and decision.changes is None else ""
+        if decision is not None and not self.failure:
+            fit_moments(self.state, self.images, self.nimg)
 
     def _write_tick(self) -> None:
         """Writes a line of stats.jsonl, prints it, and acts on failures as --on-failure says."""

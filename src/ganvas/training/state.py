@@ -14,7 +14,7 @@ from ganvas import drawing, networks
 from ganvas.config import OptimisationConfig, TrainConfig
 from ganvas.data import ImageSet
 from ganvas.data.pixels import to_unit
-from ganvas.data.selection import assign_classes, class_shares, iterate_batches
+from ganvas.data.selection import assign_classes, class_shares
 from ganvas.game.augment import ADJUST_EVERY, Ada, AugmentPipe
 from ganvas.game.balance import UpdatePolicy
 from ganvas.game.moments import MomentMatching
@@ -30,12 +30,6 @@ from ganvas.training.randomness import LatentStream, round_seed
 
 Quantities = dict[str, Tensor]
 """What a round measured, by name: "D/loss", "G/gradient" …, float [n] each, detached."""
-
-MOMENT_IMAGES = 1536
-"""Real images from which the moments that G matches are taken; several times as many as there are descriptors."""
-
-MOMENT_BATCH = 48
-"""Those of one pass at most: a frozen network sees small images enlarged."""
 
 MIN_IMAGES_PER_CLASS = 2
 """Images of a batch for each class, on average, from which on each class has moments of its own."""
@@ -150,27 +144,6 @@ class TrainState:
             **({"moments": self.game.moments} if self.game.moments is not None else {}),
         }
 
-    @torch.no_grad()
-    def fit_moments(self, images: ImageSet) -> None:
-        """Takes the moments of reals that G's loss matches, from augmented training images; the same on every process.
-
-        Draws from torch's global generator.
-        """
-        moments, mirror = self.game.moments, self.config.dataset.mirror
-        if moments is None:
-            return
-        rng = np.random.default_rng(self.config.seed)
-        rows = rng.permutation(np.resize(rng.permutation(len(images)), MOMENT_IMAGES))
-        torch.manual_seed(self.config.seed)
-
-        def prepare(part: Tensor) -> Tensor:
-            flipped = torch.rand(len(part), 1, 1, 1) < (0.5 if mirror else 0)
-            part = torch.where(flipped, part.flip(-1), part).to(self.device)
-            return self.game.real_input(to_unit(part).contiguous(memory_format=self.memory_format))
-
-        labels = None if images.labels is None else torch.from_numpy(images.labels[rows]).to(self.device)
-        moments.fit(map(prepare, iterate_batches(images.images, rows, MOMENT_BATCH)), labels)
-
     def average_for_sampling(self, images: ImageSet) -> Generator:
         """The average of G, with batch statistics of its own until the next round; deterministic."""
         n, size, labels = STATISTICS_PASSES * STATISTICS_BATCH, STATISTICS_BATCH, None
@@ -186,6 +159,10 @@ class TrainState:
         """The value of every scheduled knob after `nimg` images."""
         fraction = self.plan.fraction_at(nimg)
         return {name: schedule.at(nimg, fraction) for name, schedule in self.schedules.items()}
+
+    def set_augmentation(self, nimg: int) -> None:
+        """Sets the augmentation's probability and the instance noise to those after `nimg` images."""
+        self._set_augmentation(self.scheduled_values(nimg))
 
     def is_growing(self, nimg: int) -> bool:
         """Whether the networks of the end of the run are larger than those after `nimg` images."""
@@ -254,13 +231,16 @@ class TrainState:
         if "growth" in scheduled:
             for network in (self.game.G, self.game.D, self.g_ema):
                 network.grow(scheduled["growth"])
-        self.augment_pipe.p = scheduled["augment_p"] if self.ada is None else self.ada.p
-        self.augment_pipe.noise = scheduled["noise"]
+        self._set_augmentation(scheduled)
         seed = round_seed(self.config.seed, nimg, 1) + distributed.rank()
         if self.device.type == "cpu":  # the same numbers; torch.manual_seed formats a stack for each absent device
             torch.default_generator.manual_seed(seed)
         else:
             torch.manual_seed(seed)
+
+    def _set_augmentation(self, scheduled: dict[str, float]) -> None:
+        self.augment_pipe.p = scheduled["augment_p"] if self.ada is None else self.ada.p
+        self.augment_pipe.noise = scheduled["noise"]
 
     def _prepare_batch(self, batch: Batch) -> Batch:
         """Real images as D's input, and the labels where training is conditional."""
