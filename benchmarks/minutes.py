@@ -37,11 +37,16 @@ from minutes_parts.sets import SETS, add_set, open_pictures
 
 import ganvas
 from ganvas import GanvasError, image_io
+from ganvas.config import to_json
 from ganvas.files import write_json
+from ganvas.runs.log import read_events
 
 ROOT = Path(__file__).resolve().parent.parent
 GRIDS_AT = (3, 10, 30)
 """Minutes whose grids are kept, besides the last."""
+
+KNOBS = ("network", "loss", "balance", "optimisation")
+"""The groups of a run's configuration that a cell keeps: a recipe of that name may have others later."""
 
 GRID = (8, 8)
 """Rows and columns of a grid."""
@@ -86,12 +91,20 @@ def measure(cell: Cell, data: Path, results: Path, work: Path) -> dict[str, Any]
         "marks": marks,
         "grids": grids,
     }  # fmt: skip
-    if (run := work / "run").exists():
-        findings = ganvas.diagnose(run).findings
-        result["diagnosis"] = [f"{finding.severity}: {finding.describe()}" for finding in findings]
+    if (folder := work / "run").exists():
+        result |= describe_run(ganvas.Run(folder))
     write_json(cell.file(results), result)
     shutil.rmtree(work)
     return result
+
+
+def describe_run(run: ganvas.Run) -> dict[str, Any]:
+    """Its knobs, without those of data and machine; its seconds as --minutes counts them; and its diagnosis."""
+    knobs = {name: group for name, group in to_json(run.config).items() if name in KNOBS}
+    elapsed = next((event.get("elapsed") for event in read_events(run.path) if event["event"] == "done"), None)
+    findings = ganvas.diagnose(run).findings
+    diagnosis = [f"{finding.severity}: {finding.describe()}" for finding in findings]
+    return {"knobs": knobs, "elapsed": elapsed, "diagnosis": diagnosis}
 
 
 def _round(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""benchmarks/minutes.py: its cells, its curves and its report, from made-up results; nothing is trained."""
+"""benchmarks/minutes.py: its cells, its curves and its report, from made-up results; hardly anything is trained."""
 
 import json
 import sys
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import ganvas
 from ganvas import GanvasError
 from ganvas.data import ImageSet
 
@@ -88,6 +89,19 @@ def test_complete_cells_are_skipped(tmp_path: Path, capsys: pytest.CaptureFixtur
         patch.setattr(sys, "argv", command)
         minutes.main()
     assert capsys.readouterr().out == "mnist-fast-10-0 is there\n"
+
+
+def test_a_cell_keeps_the_knobs_and_the_time_of_its_run(tmp_path: Path) -> None:
+    from minutes import describe_run
+
+    knobs: dict[str, Any] = {"data": "digits", "batch": 16, "quiet": True, "plot": False, "watch": False}
+    by_kimg = describe_run(ganvas.train("mlp", kimg=0.032, out=tmp_path, name="a", **knobs))
+    by_time = describe_run(ganvas.train("mlp", minutes=0.03, out=tmp_path, name="b", **knobs))
+    assert by_kimg["knobs"].keys() == {"network", "loss", "balance", "optimisation"}
+    assert by_kimg["knobs"]["optimisation"]["batch"] == 16
+    assert by_kimg["elapsed"] is None
+    assert by_time["elapsed"] > 0
+    json.dumps(by_time)
 
 
 def test_time_to_equal_quality_lies_on_a_line_in_logarithms() -> None:
