@@ -286,7 +286,7 @@ def _open(config: TrainConfig, device: torch.device, *, progress: bool) -> tuple
     config, notes = choices.choose_resolution(transfer.like_origin(config), device, progress=progress)
     images = open_images(config.dataset.options(), progress=progress)
     shape = network_shape(images, config)
-    config, more = choices.choose(config, shape, device)
+    config, more = choices.choose_networks(config, shape, device)
     return config, dataclasses.replace(images, notes=(*images.notes, *notes, *more)), shape
 
 
