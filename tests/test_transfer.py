@@ -331,7 +331,7 @@ def test_weights_that_are_not_finite_are_refused(digits: Run, tmp_path: Path, pa
     name = next(name for name in tensors if name.endswith("weight") and name.startswith("D/") == (part == "run"))
     tensors[name].view(-1)[0] = torch.nan
     save_file(tensors, file, metadata)
-    with pytest.raises(GanvasError, match=f"The weights of {path} are not finite"):
+    with pytest.raises(GanvasError, match=r"The weights of .+ are not finite"):
         train(replace(tiny(), init_from=str(path)), out=tmp_path, name="next", quiet=True)
     assert not (tmp_path / "next").exists()
 
