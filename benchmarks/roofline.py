@@ -31,7 +31,7 @@ from ganvas.config import TrainConfig, replace
 from ganvas.networks import Shape
 from ganvas.recipes import RECIPES
 from ganvas.training import estimate, memory
-from ganvas.training.choices import choose
+from ganvas.training.choices import choose_networks
 from ganvas.training.state import TrainState
 
 SOURCE = Path(__file__).resolve().parent.parent / "src"
@@ -51,7 +51,7 @@ def measure(name: str, seconds: float) -> dict:
     config = RECIPES[name].config
     shape = Shape(*USUAL_SHAPES[config.dataset.data], 10 if config.dataset.conditional else 0)
     device, all_threads = torch.device("cpu"), torch.get_num_threads()
-    config, _ = choose(config, shape, device)
+    config, _ = choose_networks(config, shape, device)
     cost = estimate.estimate_cost(config, shape, device)
     chosen = estimate.choose_threads(cost)
     config = replace(config, batch=trial_batch(config, cost))

@@ -25,7 +25,7 @@ from ganvas.config import TrainConfig
 from ganvas.networks import Shape
 from ganvas.recipes import RECIPES
 from ganvas.training import estimate
-from ganvas.training.choices import choose
+from ganvas.training.choices import choose_networks
 
 PAGE = Path(__file__).resolve().parent.parent / "docs/how-to/scaling.md"
 PLACE = re.compile(r"(?<=<!-- benchmarks/scaling.py -->\n\n).*?(?=\n\n<!-- end -->)", re.DOTALL)
@@ -89,7 +89,7 @@ def count(name: str) -> Round:
     config = RECIPES[name].config
     pixels = OWN_SHAPES.get(name) or SHAPES[config.dataset.data]
     shape = Shape(*pixels, 10 if config.dataset.conditional else 0)
-    config, _ = choose(config, shape, torch.device("cuda"))
+    config, _ = choose_networks(config, shape, torch.device("cuda"))
     g, d = count_parameters(config, shape)
     balance, batch = config.balance, config.optimisation.batch
     alone = 2 if getattr(config.network, "g_norm", "none") == "batch" else 1

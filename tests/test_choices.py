@@ -21,7 +21,7 @@ from ganvas.features import frozen
 from ganvas.networks import Shape
 from ganvas.recipes import RECIPES, default_recipe
 from ganvas.training import choices, start
-from ganvas.training.choices import TABLE, Row, choose, choose_resolution
+from ganvas.training.choices import G_WIDTHS, Width, choose_networks, choose_resolution
 
 CPU, GPU = torch.device("cpu"), torch.device("meta")  # any that is no CPU
 
@@ -133,52 +133,48 @@ def test_mistakes_in_the_data_are_those_of_every_family(tmp_path: Path, write_fi
         assert message in str(ours.value)
 
 
-def test_row_by_pixels_and_minutes_gives_the_knobs_that_are_open(monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = [
-        Row(32 * 32, 5, {"microbatch": 2}),
-        Row(32 * 32, math.inf, {"microbatch": 3}),
-        Row(math.inf, math.inf, {"microbatch": 4}),
-    ]
-    monkeypatch.setattr(choices, "TABLE", {"CPU": rows, "GPU": [Row(math.inf, math.inf, {"microbatch": 5})]})
+def test_width_is_chosen_by_pixels_and_minutes_where_it_is_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = (Width(32 * 32, 5, 2), Width(32 * 32, math.inf, 3), Width(math.inf, math.inf, 4))
+    monkeypatch.setattr(choices, "G_WIDTHS", {"CPU": rows, "GPU": (Width(math.inf, math.inf, 5),)})
 
     def chosen(side: int, device: torch.device = CPU, **knobs: Any) -> tuple[int | None, str]:
-        config, notes = choose(fast(**{"features_net": "eye", **knobs}), Shape(3, side, side), device)
-        return config.optimisation.microbatch, " ".join(notes)
+        config, notes = choose_networks(fast(**{"features_net": "eye", **knobs}), Shape(3, side, side), device)
+        return dict(leaves(config))["g_width"], " ".join(notes)
 
-    assert chosen(28, minutes=5) == (2, "For 28x28 pixels and 5 minutes on a CPU, --microbatch 2 is chosen.")
+    assert chosen(28, minutes=5) == (2, "For 28x28 pixels and 5 minutes on a CPU, --g-width 2 is chosen.")
     assert chosen(32, minutes=6)[0] == 3
-    assert chosen(32, kimg=1) == (3, "For 32x32 pixels on a CPU, --microbatch 3 is chosen.")
+    assert chosen(32, kimg=1) == (3, "For 32x32 pixels on a CPU, --g-width 3 is chosen.")
     assert chosen(33, minutes=1)[0] == 4
     assert chosen(33, GPU, minutes=1)[0] == 5
-    assert chosen(28, microbatch=8) == (8, ""), "what the user sets stays"
+    assert chosen(28, g_width=8) == (8, ""), "what the user sets stays"
 
 
 @pytest.mark.parametrize("device", [CPU, GPU])
 def test_width_of_the_user_replaces_that_of_the_table(device: torch.device) -> None:
     for side, minutes in ((28, 10), (64, 10), (64, 30)):
-        config, notes = choose(fast(g_width=20, features_net="eye", minutes=minutes), Shape(3, side, side), device)
+        config, notes = choose_networks(
+            fast(g_width=20, features_net="eye", minutes=minutes), Shape(3, side, side), device
+        )
         assert dict(leaves(config))["g_width"] == 20
         assert not notes
-        config, (note,) = choose(fast(features_net="eye", minutes=minutes), Shape(3, side, side), device)
+        config, (note,) = choose_networks(fast(features_net="eye", minutes=minutes), Shape(3, side, side), device)
         assert f"--g-width {dict(leaves(config))['g_width']} is chosen" in note
 
 
-def test_every_row_has_knobs_of_the_family_and_the_last_one_fits_all() -> None:
-    for rows in TABLE.values():
+def test_the_last_width_fits_all() -> None:
+    for rows in G_WIDTHS.values():
         assert rows[-1][:2] == (math.inf, math.inf)
-        for row in rows:
-            replace(fast(), **row.knobs)
 
 
 def test_missing_package_of_the_frozen_network_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choices, "resolve_frozen", lambda name: ("eye", f"{name} is missing."))
-    config, notes = choose(fast(), Shape(3, 32, 32), CPU)
+    config, notes = choose_networks(fast(), Shape(3, 32, 32), CPU)
     assert config.network.features_net == "eye"  # type: ignore[union-attr]
     assert notes[-1] == "lite0 is missing."
 
 
 def test_other_families_are_complete() -> None:
-    assert choose(tiny(), Shape(1, 8, 8), CPU) == (tiny(), [])
+    assert choose_networks(tiny(), Shape(1, 8, 8), CPU) == (tiny(), [])
 
 
 def test_default_recipe_follows_the_data() -> None:
@@ -215,13 +211,13 @@ def test_train_without_a_recipe_writes_what_was_chosen_and_finds_the_run_again(
 
 def test_a_pair_of_networks_takes_the_eye_where_the_package_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     config = replace(RECIPES["custom"].config, data="digits", g="mlp", d="projected(d_width=8)")
-    assert choose(config, Shape(1, 8, 8), CPU) == (config, [])
+    assert choose_networks(config, Shape(1, 8, 8), CPU) == (config, [])
     monkeypatch.setattr(frozen, "is_installed", lambda: False)
-    found, notes = choose(config, Shape(1, 8, 8), CPU)
+    found, notes = choose_networks(config, Shape(1, 8, 8), CPU)
     assert dict(leaves(found))["d"] == "projected(d_width=8, features_net='eye')"
     assert "the eye instead of lite0" in notes[0]
     plain = replace(config, d="dcgan")
-    assert choose(plain, Shape(1, 8, 8), CPU) == (plain, [])
+    assert choose_networks(plain, Shape(1, 8, 8), CPU) == (plain, [])
 
 
 def test_large_images_of_a_pair_are_limited_as_those_of_fast(write_files: Callable[..., Path]) -> None:

@@ -107,6 +107,12 @@ def test_values_out_of_bounds_are_refused(knobs: dict[str, object]) -> None:
         replace(TrainConfig(), **knobs)
 
 
+@pytest.mark.parametrize("group", [name for name, value in vars(TrainConfig()).items() if is_dataclass(value)])
+def test_each_group_of_knobs_is_one(group: str) -> None:
+    with pytest.raises(GanvasError, match=f"{group} is None"):
+        TrainConfig(**{group: None})  # type: ignore[arg-type]
+
+
 def test_replace_finds_a_knob_in_any_group() -> None:
     config = replace(TrainConfig(network=CNN()), g_width=8, batch=16, data="x.zip")
     assert config.network == CNN(g_width=8)

@@ -3,19 +3,21 @@
 import json
 import shlex
 from math import inf
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from support import planned_config
+from support import planned_config, tiny
 
 import ganvas
 from ganvas import devices
 from ganvas.comparison.candidates import parse_candidates
 from ganvas.config import leaves, replace
-from ganvas.recipes import RECIPES, base_config, describe_preset, differing_knobs, find_preset
+from ganvas.recipes import RECIPES, base_config, describe_preset, differing_knobs, find_preset, suggest_preset
 from ganvas.recipes.cpu import PRESETS, RIGHT_AFTER
 from ganvas.runs.folder import Run
+from ganvas.training import start
 
 CLASSIC = ("mlp", "cnn", "cnn-sigmoid", "transformer")
 MINUTES = 3.0
@@ -135,9 +137,36 @@ def test_recipes_that_need_longer_say_so() -> None:
         for minutes in (needed - 1, needed):
             config = replace(base_config(recipe, minutes, on_cpu=True), minutes=minutes)
             notes[minutes] = describe_preset(recipe, config)
-        sentence = f"Faces look right after {needed:g} minutes of two cores; this run has {needed - 1:g}."
-        assert notes[needed - 1].endswith(sentence)
-        assert "look right" not in notes[needed]
+        sentence = f"faces of 64 pixels looked right after {needed:g} minutes, with earlier learning rates"
+        assert notes[needed - 1].endswith(f"{sentence}; this run has {needed - 1:g}.")
+        assert "looked right" not in notes[needed]
+
+
+def test_hours_are_said_to_allow_wider_networks() -> None:
+    def note(recipe: str, minutes: float, **knobs: Any) -> str:
+        return describe_preset(recipe, replace(base_config(recipe, minutes, on_cpu=True), minutes=minutes, **knobs))
+
+    found = "These settings were found for runs of 10 minutes"
+    assert note("dcgan", 1440).endswith(f"{found}; hours allow wider networks (--g-width, --d-width).")
+    assert note("dcgan", 1440, g_width=64).endswith(f"{found}; hours allow wider networks (--d-width).")
+    assert note("mlp-stable", 1440).endswith(f"{found}.")
+    assert found not in note("dcgan", 60)
+
+
+def test_a_new_run_by_kimg_on_a_cpu_says_that_there_is_a_preset(tmp_path: Path) -> None:
+    config = replace(tiny(kimg=0.02), preview=False)
+    note = "dcgan has settings for a CPU: --minutes 10 uses them."
+    assert suggest_preset("dcgan", config) == note
+    assert not suggest_preset("dcgan", replace(config, minutes=10))
+    assert not suggest_preset("dcgan", replace(config, init_from="runs/other"))
+    assert not suggest_preset("cnn", config)
+    assert not suggest_preset("config", config)
+    for kimg in (0.02, 0.04):  # the second resumes
+        run = start.train(replace(tiny(kimg=kimg), g_lr=1e-3), recipe="dcgan", out=tmp_path, name="run", quiet=True)
+    assert (run.path / "log.txt").read_text().count(note) == 1
+    lines: list[str] = []
+    start.plan(config, lines.append, recipe="dcgan")
+    assert f"Note: {note}" in lines
 
 
 def test_a_training_from_another_one_has_the_preset_only_with_its_networks(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -165,6 +165,15 @@ def test_damaged_file_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
         load_lite0()
 
 
+def test_the_file_is_read_once_and_networks_share_no_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    load_lite0()
+    monkeypatch.setattr(efficientnet, "load_weights", None)
+    first = load_lite0()
+    weight = first.stem.weight.clone()
+    first.stem.weight.zero_()
+    assert torch.equal(load_lite0().stem.weight, weight)
+
+
 def test_package_without_its_file_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     move_package(monkeypatch, tmp_path)
     with pytest.raises(GanvasError, match=r"(?s)cannot be read as weights: No such file.*--force-reinstall"):

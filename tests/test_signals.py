@@ -40,6 +40,25 @@ def test_unchanged_tensors_are_counted() -> None:
     assert update.measure("G")["G/unchanged"] == 0.75
 
 
+def test_frozen_tensors_do_not_count() -> None:
+    first, last = nn.Linear(2, 2), nn.Linear(2, 2)
+    network = nn.Sequential(first.requires_grad_(False), last)
+    nn.init.constant_(last.weight, 2.0)
+    nn.init.zeros_(last.bias)
+    for before, after in ((True, True), (True, False), (False, True)):  # pix2pix freezes all of D while G is updated
+        last.requires_grad_(before)
+        update = signals.WeightUpdate(network)
+        size = last.weight.detach().norm()
+        add_to(last.weight, 0.1)
+        last.requires_grad_(after)
+        assert update.measure("D") == pytest.approx({"D/update": float(0.2 / size), "D/unchanged": 0.5}, rel=1e-4)
+
+
+def test_a_network_that_is_frozen_as_a_whole_counts() -> None:
+    network = nn.Linear(2, 2).requires_grad_(False)
+    assert signals.WeightUpdate(network).measure("D") == {"D/update": 0, "D/unchanged": 1}
+
+
 def test_unchanged_network_has_update_0() -> None:
     assert signals.WeightUpdate(nn.Linear(2, 2)).measure("D") == {"D/update": 0, "D/unchanged": 1}
 

@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from support import BATCH_NORM_IN_D, FAMILY_CASES, NARROW, call_cli, tiny
 
 from ganvas.config import Network, TrainConfig, leaves, replace
 from ganvas.config.families import DCGAN, ResNet
 from ganvas.errors import GanvasError
 from ganvas.networks import Shape, build
-from ganvas.runs import checkpoint, overview, snapshot
+from ganvas.runs import checkpoint, folder, lookup, overview, snapshot
 from ganvas.runs.base import find_base
 from ganvas.runs.folder import Run
 from ganvas.training import transfer
@@ -268,6 +269,71 @@ def test_the_lineage_is_in_configuration_and_card_and_is_shown(digits: Run, tmp_
     assert shown in repr(run)
     assert overview.summarise(run.path).origin == shown
     assert train(replace(tiny(), init_from=str(digits.path)), out=tmp_path, name="next", quiet=True) == run
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ("runs/00000-cnn-photos", "00000-cnn-photos"),
+        ("runs/a/snapshots/000100", "a"),
+        ("/runs/a/snapshots/best", "a"),
+        ("snapshots/000100", "000100"),
+        ("a#b", "a#b"),
+        (".", "."),
+        ("pretrained:digits", "pretrained:digits"),
+        ("hf:owner/name@main", "hf:owner/name@main"),
+        (f"https:/host/x/faces.safetensors#sha256={'0' * 64}", "faces.safetensors"),
+    ],
+)
+def test_an_origin_has_a_short_name(given: str, name: str) -> None:
+    assert lookup.origin_name({"from": given}) == name
+
+
+def test_an_origin_is_the_same_however_its_path_is_written(
+    digits: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(digits.path)
+    config, name = replace(tiny(kimg=0.02), init_from="."), digits.path.name
+    run = train(config, out=tmp_path, name="next", quiet=True)
+    assert run.config.transfer.init_from == "."
+    assert run.origin == f"{name} at 0.2 kimg"
+    for same in ("./", f"../{name}", f"../{name}/", str(digits.path), f"snapshots/../../{name}"):
+        assert not folder.differing_knobs(run.config, replace(config, init_from=same))
+        assert train(replace(config, init_from=same), out=tmp_path, name="next", quiet=True) == run
+    snapshot = f"snapshots/{digits.latest_snapshot.name}"
+    for other in (snapshot, "..", "pretrained:digits", None):
+        (differing,) = folder.differing_knobs(run.config, replace(config, init_from=other))
+        assert differing == ("init_from", ".", other)
+    assert lookup.is_same_place(snapshot, f"{digits.path}/{snapshot}/G.safetensors")
+    assert not lookup.is_same_place("pretrained:digits", "./pretrained:digits/x")
+
+
+def test_the_average_goes_on_from_that_of_the_origin(digits: Run) -> None:
+    for path in (digits.path, digits.latest_snapshot):
+        state = first_state(replace(tiny(), init_from=str(path), ema=10.0))
+        before = {name: weight.clone() for name, weight in state.g_ema.named_parameters()}
+        state.train_round([(torch.full((20, 1, 8, 8), 255, dtype=torch.uint8), None)], 0)
+        share = 1 - 0.5 ** (20 / 10_000)
+        after, weights = dict(state.g_ema.named_parameters()), dict(state.game.G.named_parameters())
+        assert any((weights[name] - before[name]).abs().max() > 1e-4 for name in before)
+        for name, old in before.items():
+            assert torch.allclose(after[name], old + share * (weights[name] - old), atol=1e-6)
+
+
+@pytest.mark.parametrize("part", ["run", "snapshot"])
+def test_weights_that_are_not_finite_are_refused(digits: Run, tmp_path: Path, part: str) -> None:
+    diverged = Run(Path(shutil.copytree(digits.path, tmp_path / "diverged")))
+    path = diverged.path if part == "run" else diverged.latest_snapshot
+    file = diverged.state_file if part == "run" else path / "G.safetensors"
+    with safe_open(file, "pt") as opened:
+        metadata = opened.metadata()
+        tensors = {name: opened.get_tensor(name).clone() for name in opened.keys()}  # noqa: SIM118
+    name = next(name for name in tensors if name.endswith("weight") and name.startswith("D/") == (part == "run"))
+    tensors[name].view(-1)[0] = torch.nan
+    save_file(tensors, file, metadata)
+    with pytest.raises(GanvasError, match=r"The weights of .+ are not finite"):
+        train(replace(tiny(), init_from=str(path)), out=tmp_path, name="next", quiet=True)
+    assert not (tmp_path / "next").exists()
 
 
 def test_open_widths_are_those_of_the_origin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

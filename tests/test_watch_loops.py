@@ -205,6 +205,23 @@ def test_several_discriminators_are_measured_together() -> None:
         assert probe.history["D/unchanged"].last == pytest.approx(7 / 8, abs=0.15)
 
 
+def test_layers_that_the_loop_froze_are_not_said_to_be_unchanged() -> None:
+    torch.manual_seed(0)
+    G, D = generator(), discriminator()
+    D[0].requires_grad_(False)
+    probe = ganvas.watch(G, D, every=1, report=None)
+    for _ in range(6):
+        real, fake = points(), G(torch.randn(N, 4)).detach()
+        D.zero_grad()
+        D(real)
+        D(fake)
+        with torch.no_grad():
+            list(D.parameters())[-2].add_(0.1)
+        probe.step(real=real, fake=fake)
+    assert probe.history["D/update"].last > 0
+    assert probe.history["D/unchanged"].last == 0
+
+
 def test_a_d_of_concatenated_images_is_called_with_both() -> None:
     """pix2pix: D sees the input and the output."""
     D = nn.Sequential(nn.Conv2d(6, 8, 3), nn.LeakyReLU(), nn.Conv2d(8, 1, 3))

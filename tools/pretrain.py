@@ -237,7 +237,7 @@ def main() -> None:
     print(f"of the class asked for: {np.round(classified.accuracy, 3)}; shares: {np.round(classified.shares, 3)}")
     check_bar(classified)
     attribution = given.attribution or (plan.attribution if plan else "")
-    lineage = exact.card.lineage and {**exact.card.lineage, "from": origin_name(exact.card)}
+    lineage = exact.card.lineage and {**exact.card.lineage, "from": origin_name(exact.card.lineage)}
     card = dataclasses.replace(
         exact.card, quality=None, licence=licence, attribution=attribution, lineage=None if plan else lineage
     )

@@ -182,12 +182,13 @@ def make_recipes() -> str:
         "follows",
         "data and length",
         "images/s, two CPU cores",
-        "until faces look right",
+        "until faces of 64 pixels look right",
     )
     parts = [
         markdown(headings, rows),
-        "\nThe last column is of two CPU cores, where ten minutes do not suffice, of `dcgan` with the rates that it had"
-        " before its preset ([measured](../results.md#cpu-presets-ten-minutes-2026-11-29)).\n",
+        "\nThe last column is of two CPU cores, where ten minutes do not suffice. It was measured on faces of 64 pixels"
+        " (KaoKore), of `dcgan` with the rates that it had before its preset"
+        " ([results](../results.md#cpu-presets-ten-minutes-2026-11-29)).\n",
     ]
     parts.append("\n## What each recipe sets\n\nEvery other knob has its [default](knobs.md).\n")
     for name, recipe in RECIPES.items():

@@ -54,8 +54,8 @@ class TrainConfig(Displayed):
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
 
     def __post_init__(self) -> None:
-        groups = (DatasetConfig, Network, LossConfig, BalanceConfig, OptimisationConfig, RuntimeConfig)
-        names = ("dataset", "network", "loss", "balance", "optimisation", "runtime")
+        groups = (DatasetConfig, Network, LossConfig, BalanceConfig, OptimisationConfig, TransferConfig, RuntimeConfig)
+        names = ("dataset", "network", "loss", "balance", "optimisation", "transfer", "runtime")
         for name, kind in zip(names, groups, strict=True):
             if not isinstance(value := getattr(self, name), kind):
                 raise GanvasError(

@@ -98,8 +98,8 @@ class LossConfig(Group):
     """Instance noise: standard deviation of Gaussian noise on all inputs of D; 2 is the whole range of a pixel."""
     augment: AugmentationName | str = "none"
     """Augmentation of all inputs of D: translation, or colour, translation and cutout (diffaugment), or ADA's pipe; see
-    `ganvas.game.augment`. Or
-    your own: MODULE:NAME or FILE.py:NAME of a function or module from images [n c h w] to images of this shape."""
+    `ganvas.game.augment`. Or your own: MODULE:NAME or FILE.py:NAME of a function or module from images [n c h w] to
+    images of this shape."""
     augment_p: ScheduledFraction = 1.0
     """Probability of each transformation; with your own augmentation, that it is applied to an image."""
     ada_target: BelowOne = 0.0
@@ -231,7 +231,8 @@ class OptimisationConfig(Group):
     ema: ScheduledNonNegative = 10.0
     """Half-life of the generator's moving average of weights, in kimg; 0 = no average."""
     ema_warmup: Fraction = 0.05
-    """Limit the half-life to this fraction of the images shown so far; 0 = no limit."""
+    """Limit the half-life to this fraction of the images shown so far; 0 = no limit. With --from there is none: the
+    other training's average goes on."""
 
     def conflicts(self, config: "TrainConfig") -> Iterator[GanvasError]:
         if self.microbatch is not None and config.loss.objective == "rahinge":

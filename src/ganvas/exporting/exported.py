@@ -9,7 +9,7 @@ from ganvas.display import Displayed, Paragraph, Part
 from ganvas.errors import GanvasError
 from ganvas.exporting.parity import Parity
 from ganvas.files import disk_usage, format_bytes
-from ganvas.runs.pretrained import PREFIX
+from ganvas.runs.lookup import origin_name
 from ganvas.runs.snapshot import Card
 
 
@@ -55,14 +55,8 @@ def public_card(card: Card) -> dict[str, Any]:
     plain = card.to_json()
     plain["sources"] = {name: {"sha256": found["sha256"]} for name, found in card.sources.items()}
     if card.lineage:
-        plain["lineage"] = {**card.lineage, "from": origin_name(card)}
+        plain["lineage"] = {**card.lineage, "from": origin_name(card.lineage)}
     return plain
-
-
-def origin_name(card: Card) -> str:
-    """The run or generator whose networks a training started with; of a path its last part."""
-    given = str((card.lineage or {}).get("from", ""))
-    return given if given.startswith(("hf:", PREFIX)) else Path(given).name.partition("#")[0]
 
 
 def check_suffix(path: Path, suffix: str) -> None:

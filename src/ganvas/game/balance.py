@@ -28,7 +28,7 @@ class UpdatePolicy(nn.Module):
 
     @property
     def is_active(self) -> bool:
-        """Whether the losses are needed. If not, both networks are always updated and `saw` need not be called."""
+        """Whether the losses are needed. If not, both networks are always updated, without `record_losses`."""
         rules = self.rules
         return rules.loss_change > 0 or rules.skip_d_below is not None or rules.skip_g_below is not None
 

@@ -1,7 +1,7 @@
 """The recipes: complete, named configurations that are known to work, and their presets for minutes of a CPU."""
 
 from ganvas.recipes.catalogue import RECIPES, Recipe, default_recipe, get_recipe
-from ganvas.recipes.cpu import base_config, describe_preset, differing_knobs, find_preset
+from ganvas.recipes.cpu import base_config, describe_preset, differing_knobs, find_preset, suggest_preset
 
 __all__ = [
     "RECIPES",
@@ -12,4 +12,5 @@ __all__ = [
     "differing_knobs",
     "find_preset",
     "get_recipe",
+    "suggest_preset",
 ]

@@ -71,10 +71,16 @@ PRESETS: dict[str, tuple[Preset, ...]] = {
 }
 """Recipe -> its presets, the shortest runs first."""
 
+FOUND_FOR = 10.0
+"""Minutes of the runs by which the presets were found."""
+
+FAR_BEYOND = 60.0
+"""Minutes above which a run has time for wider networks than those."""
+
 RIGHT_AFTER: dict[str, float] = {"dcgan": 30}
 """Recipe -> minutes of two cores after which its faces look right, where ten do not suffice (docs/results.md).
 
-Measured of `dcgan` with the rates that it had before its preset."""
+Measured on faces of 64 pixels, of `dcgan` with the rates that it had before its preset."""
 
 
 def find_preset(recipe: str, minutes: float | None) -> Mapping[str, Any]:
@@ -127,5 +133,19 @@ def describe_preset(recipe: str, config: TrainConfig) -> str:
     needed = RIGHT_AFTER.get(recipe, 0)
     assert config.minutes is not None, "there is no preset without minutes"
     if config.minutes < needed:
-        note += f" Faces look right after {needed:g} minutes of two cores; this run has {config.minutes:g}."
+        note += (
+            f" On two cores, faces of 64 pixels looked right after {needed:g} minutes, with earlier learning rates; "
+            f"this run has {config.minutes:g}."
+        )
+    if config.minutes > FAR_BEYOND:
+        note += f" These settings were found for runs of {FOUND_FOR:g} minutes"
+        widths = [f"--{name.replace('_', '-')}" for name in chosen if name.endswith("width")]
+        note += f"; hours allow wider networks ({', '.join(widths)})." if widths else "."
     return note
+
+
+def suggest_preset(recipe: str, config: TrainConfig) -> str:
+    """That a run by kimg could start from its recipe's preset, as a note for the user; empty if it could not."""
+    if config.minutes is not None or config.transfer.init_from is not None or recipe not in PRESETS:
+        return ""
+    return f"{recipe} has settings for a CPU: --minutes {FOUND_FOR:g} uses them."

@@ -163,9 +163,9 @@ class Run(Displayed):
         lineage = self.metadata.get("lineage")
         if not lineage:
             return ""
-        path = Path(lineage["from"])
-        run = path.parents[1] if path.parent.name == "snapshots" else path
-        return f"{run.name or path.name} at {lineage['kimg']:g} kimg"
+        from ganvas.runs import lookup  # with urllib, which few commands need
+
+        return f"{lookup.origin_name(lineage)} at {lineage['kimg']:g} kimg"
 
     def __str__(self) -> str:
         return str(self.path)
@@ -297,8 +297,14 @@ def changed_sources(run: Run) -> list[str]:
 
 
 def differing_knobs(old: TrainConfig, new: TrainConfig) -> list[tuple[str, Any, Any]]:
-    """(name, old, new) of the knobs that make it another run: all but the runtime settings and the data's path."""
-    return [d for d in differences(old, new) if d[0] not in _MAY_CHANGE]
+    """(name, old, new) of the knobs that make it another run: all but the runtime settings and the data's path.
+
+    The places that `init_from` means are compared, however they are written.
+    """
+    from ganvas.runs import lookup
+
+    differing = [d for d in differences(old, new) if d[0] not in _MAY_CHANGE]
+    return [d for d in differing if d[0] != "init_from" or not lookup.is_same_place(d[1], d[2])]
 
 
 def find_unfinished(run: Run) -> tuple[Run, str] | None:

@@ -1,9 +1,14 @@
 """Where a generator is: here, in the package (pretrained:NAME), on the hub (hf:owner/name), or on the web (https:…)."""
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ganvas.errors import GanvasError
 from ganvas.runs import hub, pretrained, web_file
+from ganvas.runs.card import WEIGHTS
+from ganvas.values import expand_user
 
 FORMS = f"{pretrained.PREFIX}NAME, hf:owner/name@revision, or {web_file.FORM}"
 """The names of generators that are not paths."""
@@ -19,6 +24,34 @@ def find_local(path: Path) -> Path:
         if kind.is_name(path):
             return kind.find_local(path)
     return path
+
+
+def is_same_place(one: str | None, other: str | None) -> bool:
+    """Whether two values of `init_from` mean the same: paths as they are seen from here, other names as written."""
+    return one == other or (one is not None and other is not None and _place(one) == _place(other))
+
+
+def _place(given: str) -> str:
+    path = Path(given)
+    if any(kind.is_name(path) for kind in (pretrained, hub, web_file)):
+        return str(path)
+    return os.path.abspath(expand_user(path.parent if path.name in WEIGHTS else path))
+
+
+def origin_name(lineage: Mapping[str, Any] | None) -> str:
+    """The run or generator whose networks a training started with, without the folders of a machine; or empty.
+
+    It is the last part of a path, of a snapshot that of its run; of an address the name of the file; else the whole
+    name (pretrained:digits, hf:owner/name@revision).
+    """
+    given = str((lineage or {}).get("from", ""))
+    path = Path(given)
+    if pretrained.is_name(path) or hub.is_name(path):
+        return given
+    if web_file.is_name(path):
+        return given.partition("#")[0].partition("?")[0].rpartition("/")[2]
+    run = path.parents[1] if path.parent.name == "snapshots" else path
+    return run.name or path.name or given
 
 
 def names_generator(path: Path) -> bool:

@@ -4,7 +4,7 @@ import dataclasses
 import json
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -133,7 +133,7 @@ def load(path: Path) -> tuple[Generator, Card]:
                 described = networks.build_generator(card.network, card.shape).state_dict()
             check_shapes(weights_file(path), {name: tuple(t.shape) for name, t in described.items()}, shapes)
         weights = load_file(weights_file(path))
-        _check_values(path, weights)
+        check_values(path, weights)
         if not card.sources:
             generator = networks.build_generator(card.network, card.shape)
             generator.load_state_dict(weights)
@@ -142,7 +142,12 @@ def load(path: Path) -> tuple[Generator, Card]:
     return generator.eval().requires_grad_(False), card
 
 
-def _check_values(path: Path, weights: dict[str, Tensor]) -> None:
+def check_values(path: Path, weights: Mapping[str, Tensor]) -> None:
+    """Refuses weights that are no finite numbers, which a training that diverged leaves.
+
+    Raises:
+        GanvasError: a value is infinite or NaN, or a tensor holds whole numbers; with its name.
+    """
     for name, values in weights.items():
         if values.dtype in _INTEGERS:
             raise GanvasError(f"{path} has {name} as {values.dtype}.", expected="floating-point weights")

@@ -9,7 +9,7 @@ from ganvas import networks, user_code
 from ganvas.config import TrainConfig
 from ganvas.data import ImageSet
 from ganvas.data.imageset import count_smaller
-from ganvas.recipes import describe_preset
+from ganvas.recipes import describe_preset, suggest_preset
 from ganvas.runs.folder import Run
 from ganvas.training import distributed, precision
 from ganvas.training.estimate import max_disk_bytes
@@ -31,7 +31,9 @@ def describe(
     """The announcement of a run, with its length in words; of one that is resumed, with the images shown so far."""
     g, d = (networks.count_parameters(network) for network in (state.game.G, state.game.D))
     (h, w), classes = images.resolution, state.game.G.shape.classes
-    preset = describe_preset(run.metadata["recipe"], run.config) if state.device.type == "cpu" else ""
+    preset, recipe = "", run.metadata["recipe"]
+    if state.device.type == "cpu":
+        preset = describe_preset(recipe, run.config) or (suggest_preset(recipe, config) if resumed_at is None else "")
     lines = [f"Note: {note}" for note in (preset, *images.notes, *config.warnings()) if note]
     if small := count_smaller(images.metadata.get("sizes", {}), images.resolution):
         lines.append(f"Note: Images smaller than {h}x{w}, which are enlarged: {small:,}; --resolution changes this.")

@@ -1,20 +1,19 @@
-"""What is chosen for a run where its recipe and the user leave it open: the size of large images, knobs by size and
-time, and another frozen network where the package of lite0 is missing.
+"""What is chosen for a run where its recipe and the user leave it open: the size of large images, the width of the
+projected family's G, and another frozen network where the package of lite0 is missing.
 
 A choice depends on nothing but the configuration, time included, the images, the kind of device, and whether that
 package is installed, so the same command finds the same run again.
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 
 from ganvas import user_code
-from ganvas.config import TrainConfig, leaves, replace
+from ganvas.config import TrainConfig, replace
 from ganvas.config.custom import Custom, features_net_of
 from ganvas.config.families import Projected
-from ganvas.config.flags import format_flags
 from ganvas.data.limits import choose_limited_size
 from ganvas.features.frozen import resolve_frozen
 from ganvas.networks import Shape
@@ -23,23 +22,19 @@ MAX_SIDE = {"CPU": 64, "GPU": 256}
 """Pixels of the shorter side of the images, at the most, if the user names no resolution."""
 
 
-class Row(NamedTuple):
-    """The knobs for images of at most so many pixels and runs of at most so many minutes."""
+class Width(NamedTuple):
+    """The g_width for images of at most so many pixels and runs of at most so many minutes."""
 
     pixels: float
     minutes: float
-    knobs: dict[str, Any]
+    g_width: int
 
 
-TABLE: dict[str, list[Row]] = {
-    "CPU": [
-        Row(40 * 40, math.inf, {"g_width": 32}),
-        Row(math.inf, 12, {"g_width": 16}),
-        Row(math.inf, math.inf, {"g_width": 24}),
-    ],
-    "GPU": [Row(math.inf, math.inf, {"g_width": 64})],
+G_WIDTHS = {
+    "CPU": (Width(40 * 40, math.inf, 32), Width(math.inf, 12, 16), Width(math.inf, math.inf, 24)),
+    "GPU": (Width(math.inf, math.inf, 64),),
 }
-"""The first row that fits gives the knobs whose value is None."""
+"""The first one that fits is taken where g_width is None; every other knob of `fast` is its recipe's."""
 
 
 def choose_resolution(config: TrainConfig, device: torch.device, *, progress: bool) -> tuple[TrainConfig, list[str]]:
@@ -63,26 +58,25 @@ def choose_resolution(config: TrainConfig, device: torch.device, *, progress: bo
     return replace(config, resolution=resolution), [f"{note}; --resolution changes this."]
 
 
-def choose(config: TrainConfig, shape: Shape, device: torch.device) -> tuple[TrainConfig, list[str]]:
-    """Chooses the knobs of the projected family that are None, and another frozen network if a package is missing.
+def choose_networks(config: TrainConfig, shape: Shape, device: torch.device) -> tuple[TrainConfig, list[str]]:
+    """Chooses the g_width of the projected family where it is None, and another frozen network if a package is missing.
 
     Returns:
-        The configuration with a value for each, and notes for the user.
+        The configuration with both, and notes for the user.
     """
     network = config.network
     if isinstance(network, Custom):
         return _choose_frozen(config, network)
     if not isinstance(network, Projected):
         return config, []
-    kind, knobs, notes = _kind(device), dict(leaves(config)), list[str]()
-    pixels, minutes = shape.height * shape.width, config.minutes or math.inf
-    row = next(row for row in TABLE[kind] if pixels <= row.pixels and minutes <= row.minutes)
-    chosen = {name: value for name, value in row.knobs.items() if knobs[name] is None}
-    if chosen:
+    g_width, kind, notes = network.g_width, _kind(device), list[str]()
+    if g_width is None:
+        pixels, minutes = shape.height * shape.width, config.minutes or math.inf
+        g_width = next(row.g_width for row in G_WIDTHS[kind] if pixels <= row.pixels and minutes <= row.minutes)
         time = f" and {minutes:g} minutes" if config.minutes else ""
-        notes.append(f"For {shape.height}x{shape.width} pixels{time} on a {kind}, {format_flags(chosen)} is chosen.")
+        notes.append(f"For {shape.height}x{shape.width} pixels{time} on a {kind}, --g-width {g_width} is chosen.")
     features_net, note = resolve_frozen(network.features_net)
-    return replace(config, **chosen, features_net=features_net), notes + ([note] if note else [])
+    return replace(config, g_width=g_width, features_net=features_net), notes + ([note] if note else [])
 
 
 def _choose_frozen(config: TrainConfig, network: Custom) -> tuple[TrainConfig, list[str]]:

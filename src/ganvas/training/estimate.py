@@ -234,9 +234,8 @@ def measure_speed(cost: CostEstimate, config: TrainConfig, shape: Shape, device:
     """Images per second over all processes, measured on separate networks with random images, at full size.
 
     One round warms up, then TRIAL_ROUNDS are timed, or as many as end within TRIAL_SECONDS, and of a run by time within
-    MAX_TRIAL_FRACTION of it. On a CPU, rounds of large
-    networks would take minutes: they have fewer images, in which the time is nearly linear there. Where two images
-    are too many, only the forward passes are timed.
+    MAX_TRIAL_FRACTION of it. On a CPU, rounds of large networks would take minutes: they have fewer images, in which
+    the time is nearly linear there. Where two images are too many, only the forward passes are timed.
     """
     n = config.optimisation.batch // distributed.world_size()
     if device.type == "cpu":

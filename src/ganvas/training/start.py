@@ -20,7 +20,7 @@ from ganvas.files import to_path
 from ganvas.game.objectives import get_objective
 from ganvas.networks import Shape
 from ganvas.pytorch_state import default_state
-from ganvas.recipes import describe_preset
+from ganvas.recipes import describe_preset, suggest_preset
 from ganvas.runs import folder, log, snapshot, state_metadata
 from ganvas.runs.folder import Run
 from ganvas.runs.listeners import Listener, Listeners, check_listeners
@@ -233,13 +233,14 @@ def plan(
     config, images, shape = _open(config, device, progress=True)
     classes = f"{shape.classes} classes" if shape.classes else "classes not used"
     report(f"{len(images):,} images of {images.name}, {shape.height}×{shape.width}×{shape.channels}, {classes}")
-    preset = describe_preset(recipe, config) if device.type == "cpu" else ""
+    is_new, preset = run is None or not run.state_file.exists(), ""
+    if device.type == "cpu":
+        preset = describe_preset(recipe, config) or (suggest_preset(recipe, config) if is_new else "")
     for note in filter(None, (preset, *images.notes)):
         report(f"Note: {note}")
     cost = estimate_cost(config, shape, device)
     check_memory(cost)
     report(format_cost(cost, config, None))
-    is_new = run is None or not run.state_file.exists()
     if is_new and (origin := transfer.find_origin(config)) is not None:
         for note in transfer.check_fit(config, shape, origin):
             report(f"  {note}")
@@ -286,7 +287,7 @@ def _open(config: TrainConfig, device: torch.device, *, progress: bool) -> tuple
     config, notes = choices.choose_resolution(transfer.like_origin(config), device, progress=progress)
     images = open_images(config.dataset.options(), progress=progress)
     shape = network_shape(images, config)
-    config, more = choices.choose(config, shape, device)
+    config, more = choices.choose_networks(config, shape, device)
     return config, dataclasses.replace(images, notes=(*images.notes, *notes, *more)), shape
 
 

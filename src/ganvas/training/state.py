@@ -50,7 +50,8 @@ class TrainState:
         update_policy: decides which of the networks are updated in a round.
         plan: the length of the run, by which the schedules go.
         memory_format: of the networks' weights and inputs: channels_last where D has 2D convolutions.
-        moved: [updates of D, of G, rounds in which D was skipped, in which G was skipped] since it was last zeroed.
+        update_counts: [updates of D, of G, rounds in which D was skipped, in which G was skipped] since they were last
+            zeroed.
         updates: what a round calls to update the networks of `game`.
         before_microbatch: called before each microbatch; an exception from it ends the round.
         precision: fp32, tf32, bf16 or fp16: of G and D; their average is float32.
@@ -337,7 +338,8 @@ class TrainState:
                 weight.clamp_(-bound, bound)
 
     def _update_ema(self, images: int, half_life_kimg: float) -> None:
-        warmup = self.config.optimisation.ema_warmup
+        # one that was taken over from another training is long past its beginning
+        warmup = 0.0 if self.config.transfer.init_from else self.config.optimisation.ema_warmup
         half_life = min(half_life_kimg * 1000, warmup * images if warmup else math.inf)
         ema.update(self.g_ema, self.game.G, images=self.config.images_per_round, half_life=half_life)
 

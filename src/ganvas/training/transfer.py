@@ -35,6 +35,7 @@ from ganvas.runs.card import (
     weights_file,
 )
 from ganvas.runs.folder import Run
+from ganvas.runs.snapshot import check_values
 from ganvas.training.state import TrainState
 from ganvas.values import expand_user
 
@@ -82,7 +83,8 @@ class Origin:
         with self.file.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         given = {"licence": self.licence, "attribution": self.attribution} if self.licence else {}
-        return {"from": str(self.path), "kimg": self.nimg / 1000, "sha256": digest, **given}
+        path = self.path.resolve() if self.path.name in ("", "..") else self.path  # "." has no name anywhere else
+        return {"from": str(path), "kimg": self.nimg / 1000, "sha256": digest, **given}
 
 
 def find_origin(config: TrainConfig) -> Origin | None:
@@ -228,11 +230,12 @@ def _renumber(name: str, shifts: Mapping[str, tuple[int, int]]) -> str:
 
 
 def check_fit(config: TrainConfig, shape: Shape, origin: Origin) -> list[str]:
-    """What a new training takes over and freezes, in sentences; only shapes are compared.
+    """What a new training takes over and freezes, in sentences.
 
     Raises:
-        GanvasError: next to nothing fits, or new layers would be frozen.
+        GanvasError: next to nothing fits, new layers would be frozen, or the weights are not finite, or damaged.
     """
+    _load_tensors(origin)
     generator, discriminator = networks.build(config.network, shape)
     if config.loss.spectral_norm:
         networks.apply_spectral_norm(discriminator)
@@ -287,9 +290,9 @@ def take_over(state: TrainState, origin: Origin) -> list[str]:
     """Copies into a new training's networks what fits of another's; what was taken and what not, in sentences.
 
     Raises:
-        GanvasError: the file is damaged.
+        GanvasError: the file is damaged, or its weights are not finite.
     """
-    tensors = checkpoint.load(origin.file)[0] if origin.has_d else _as_state(load_file(origin.file))
+    tensors = _load_tensors(origin)
     fits: dict[str, Fit] = {}
     for part, network in (("G", state.game.G), ("D", state.game.D), ("ema", state.g_ema)):
         if saved := _part_of(tensors, part):
@@ -299,6 +302,17 @@ def take_over(state: TrainState, origin: Origin) -> list[str]:
                 own[name].copy_(saved[other])
     del fits["ema"]
     return _describe(fits, _describe_difference(state.config, state.game.G.shape, origin), origin)
+
+
+def _load_tensors(origin: Origin) -> dict[str, Tensor]:
+    """The tensors of G, D (if it is there) and the average, by network and name; their values are checked."""
+    if origin.has_d:
+        saved = checkpoint.load(origin.file)[0]
+        tensors = {name: value for name, value in saved.items() if name.partition("/")[0] in ("G", "D", "ema")}
+    else:
+        tensors = _as_state(load_file(origin.file))
+    check_values(origin.path, tensors)
+    return tensors
 
 
 def _as_state(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

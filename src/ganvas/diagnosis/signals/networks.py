@@ -57,6 +57,9 @@ def preserve_state(*networks: nn.Module) -> Iterator[None]:
 class WeightUpdate:
     """How far an update changes a network's weights: created before the update, measured after it.
 
+    Frozen tensors (requires_grad False) do not count. A loop may freeze all of D while G is updated, as pix2pix does:
+    so they are those that are frozen both before and after, and where all are, all count.
+
     Args:
         earlier: that of an earlier probe, to see whether anything has changed since.
     """
@@ -68,6 +71,7 @@ class WeightUpdate:
             if not is_lazy(weight) and weight.is_floating_point() and weight.numel()
         ]
         self._before = [weight.detach().clone() for weight in self._weights]
+        self._learned = [weight.requires_grad for weight in self._weights]
         sizes = [weight.norm(dtype=widest_float(weight.device)) for weight in self._before]
         self._sizes = torch.stack(sizes) if sizes else torch.empty(0)
         self._earlier = None if earlier is None else earlier._sizes
@@ -82,16 +86,18 @@ class WeightUpdate:
         """The update since.
 
         Returns:
-            name/update: |Δθ| / |θ| of all weights together.
+            name/update: |Δθ| / |θ| of all weights that count together.
             name/unchanged: the share of the network's tensors in which no weight changed at all; single numbers, such
                 as a critic's last bias, do not count.
             name/moved: whether a weight has changed since the earlier probe.
         """
-        now = [weight.detach() for weight in self._weights]
-        if not now:
+        if not self._weights:
             return {}
-        differences = [after - before for after, before in zip(now, self._before, strict=True)]
-        update = get_total_norm(differences) / get_total_norm(self._before).clamp_min(1e-12)
+        weights = list(zip(self._weights, self._before, self._learned, strict=True))
+        counted = [(now, before) for now, before, learned in weights if learned or now.requires_grad]
+        counted = counted or [(now, before) for now, before, _ in weights]
+        differences = [now.detach() - before for now, before in counted]
+        update = get_total_norm(differences) / get_total_norm([before for _, before in counted]).clamp_min(1e-12)
         large = [difference for difference in differences if difference.numel() > 1] or differences
         unchanged = torch.stack([difference.count_nonzero() == 0 for difference in large])
         moved = {} if self.moved is None else {f"{name}/moved": float(self.moved)}
