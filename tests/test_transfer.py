@@ -320,6 +320,13 @@ def test_the_average_goes_on_from_that_of_the_origin(digits: Run) -> None:
             assert torch.allclose(after[name], old + share * (weights[name] - old), atol=1e-6)
 
 
+def test_the_average_warms_up_where_layers_are_new(digits: Run) -> None:
+    """They would stay in it as they begin for its whole half-life."""
+    config = replace(tiny(), init_from=str(digits.path))
+    assert first_state(config).ema_warmup == 0
+    assert first_state(replace(config, conditional=True)).ema_warmup == config.optimisation.ema_warmup > 0
+
+
 @pytest.mark.parametrize("part", ["run", "snapshot"])
 def test_weights_that_are_not_finite_are_refused(digits: Run, tmp_path: Path, part: str) -> None:
     diverged = Run(Path(shutil.copytree(digits.path, tmp_path / "diverged")))

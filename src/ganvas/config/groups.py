@@ -231,8 +231,8 @@ class OptimisationConfig(Group):
     ema: ScheduledNonNegative = 10.0
     """Half-life of the generator's moving average of weights, in kimg; 0 = no average."""
     ema_warmup: Fraction = 0.05
-    """Limit the half-life to this fraction of the images shown so far; 0 = no limit. With --from there is none: the
-    other training's average goes on."""
+    """Limit the half-life to this fraction of the images shown so far; 0 = no limit. There is none where --from
+    takes over the whole average of another training: it goes on."""
 
     def conflicts(self, config: "TrainConfig") -> Iterator[GanvasError]:
         if self.microbatch is not None and config.loss.objective == "rahinge":

@@ -176,6 +176,7 @@ class Session:
             tensors, metadata = saved
             checkpoint.restore(self.state.parts, tensors)
             self.nimg, self.seconds, self.saved_nimg = metadata["nimg"], metadata["seconds"], metadata["nimg"]
+            self.state.ema_warmup = metadata.get("ema_warmup", self.state.ema_warmup)
             self.monitor.load_state(metadata["recovery"], self.nimg, self.seconds)
         if self.is_main and self.nimg < self.total:
             for name, last in (("stats.jsonl", self.nimg if saved else -1), ("events.jsonl", math.inf)):
@@ -345,7 +346,8 @@ class Session:
     def _save(self) -> None:
         """Saves a snapshot and the state to resume from."""
         if self.is_main and self.saved_nimg != self.nimg:
-            metadata = {"seconds": self.seconds, "recovery": self.monitor.saved_state()}
+            metadata = {"seconds": self.seconds, "ema_warmup": self.state.ema_warmup}
+            metadata["recovery"] = self.monitor.saved_state()
             if self.planner is not None:
                 metadata["plan"] = self.planner.saved_state()
             self.saver.save(self.nimg, metadata, self.stop)

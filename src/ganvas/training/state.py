@@ -55,6 +55,7 @@ class TrainState:
         updates: what a round calls to update the networks of `game`.
         before_microbatch: called before each microbatch; an exception from it ends the round.
         precision: fp32, tf32, bf16 or fp16: of G and D; their average is float32.
+        ema_warmup: the knob of this name, or 0 where all of the average was taken over from another training.
     """
 
     config: TrainConfig
@@ -74,6 +75,7 @@ class TrainState:
     latents: LatentStream
     before_microbatch: Callable[[], None] = lambda: None
     precision: str = "fp32"
+    ema_warmup: float = 0.0
 
     @classmethod
     def build(cls, config: TrainConfig, shape: Shape, device: torch.device) -> "TrainState":
@@ -121,6 +123,7 @@ class TrainState:
             updates=EagerUpdates(game),
             latents=LatentStream(config, device),
             precision=chosen,
+            ema_warmup=config.optimisation.ema_warmup,
         )
 
     def compile(self, report: Callable[[str], object]) -> None:
@@ -338,9 +341,7 @@ class TrainState:
                 weight.clamp_(-bound, bound)
 
     def _update_ema(self, images: int, half_life_kimg: float) -> None:
-        # one that was taken over from another training is long past its beginning
-        warmup = 0.0 if self.config.transfer.init_from else self.config.optimisation.ema_warmup
-        half_life = min(half_life_kimg * 1000, warmup * images if warmup else math.inf)
+        half_life = min(half_life_kimg * 1000, self.ema_warmup * images if self.ema_warmup else math.inf)
         ema.update(self.g_ema, self.game.G, images=self.config.images_per_round, half_life=half_life)
 
 

@@ -300,7 +300,8 @@ def take_over(state: TrainState, origin: Origin) -> list[str]:
             fits[part] = Fit.of(network, {name: value.shape for name, value in saved.items()})
             for name, other in fits[part].names.items():
                 own[name].copy_(saved[other])
-    del fits["ema"]
+    if not fits.pop("ema").new:
+        state.ema_warmup = 0.0  # it goes on; new layers would stay as they begin for too long
     return _describe(fits, _describe_difference(state.config, state.game.G.shape, origin), origin)
 
 
