@@ -119,12 +119,15 @@ def test_python_of_the_reference_runs() -> None:
 
 
 def test_python_of_the_page_on_notebooks_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (ROOT / "docs/how-to/notebooks.md").read_text()
+    training, showing = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    training = training.replace("kimg=60", "kimg=2, snapshot_kimg=1, g_width=4, d_width=4")
+    names: dict[str, Any] = {}
+    exec(compile(training, "notebooks.md", "exec"), names)
     shown: list[str] = []
-    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: None))
-    monkeypatch.setitem(sys.modules, "IPython.display", SimpleNamespace(HTML=shown.append))
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs/how-to/notebooks.md").read_text(), re.DOTALL)
-    lines = "\n".join(blocks).replace("kimg=60", "kimg=0.128, snapshot_kimg=0.064, g_width=4, d_width=4")
-    exec(compile(lines, "notebooks.md", "exec"), {})
+    for name in ("IPython", "IPython.display"):  # which is no dependency
+        monkeypatch.setitem(sys.modules, name, SimpleNamespace(HTML=shown.append))
+    exec(compile(showing, "notebooks.md", "exec"), names)
     assert re.fullmatch("<img src='data:image/webp;base64,[A-Za-z0-9+/=]+'>", shown[0])
 
 
