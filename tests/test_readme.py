@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -117,6 +118,19 @@ def test_python_of_the_reference_runs() -> None:
     assert images.shape == (64, 1, 8, 8)
 
 
+def test_python_of_the_page_on_notebooks_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (ROOT / "docs/how-to/notebooks.md").read_text()
+    training, showing = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    training = training.replace("kimg=60", "kimg=2, snapshot_kimg=1, g_width=4, d_width=4")
+    names: dict[str, Any] = {}
+    exec(compile(training, "notebooks.md", "exec"), names)
+    shown: list[str] = []
+    for name in ("IPython", "IPython.display"):  # which is no dependency
+        monkeypatch.setitem(sys.modules, name, SimpleNamespace(HTML=shown.append))
+    exec(compile(showing, "notebooks.md", "exec"), names)
+    assert re.fullmatch("<img src='data:image/webp;base64,[A-Za-z0-9+/=]+'>", shown[0])
+
+
 def test_readme_is_short_and_lists_every_command() -> None:
     assert len(README.split()) <= 700
     for verb in COMMANDS:
@@ -196,6 +210,7 @@ def test_commands_run(block: str, tmp_path: Path) -> None:
     if "compare" in block or "sigmoid" in block:  # which take long: digits of 8×8 pixels take a tenth of the time
         block = block.replace("digits28", "digits")
     make_photos(tmp_path)
+    (tmp_path / "runs/00000-digits28-digits28").mkdir(parents=True)  # of make demo: it takes the first number
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     for program, *words in commands_in(block):
         if program == "python":

@@ -31,6 +31,8 @@ import make_site  # noqa: E402
 import paper_values  # noqa: E402
 import site_tables  # noqa: E402
 
+FRENCH_START = ("etudiant", "enseignant", "createur", "chercheur")
+
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -138,6 +140,31 @@ def test_tables_have_everything(pages: dict[Path, str]) -> None:
     assert named["measures.md"].count("\n| ") == len(MEASURES) + 1
     for name in set(ganvas.__all__) - {"__version__"}:
         assert f"heading: ganvas.{name}\n" in named["python.md"], name
+
+
+def test_reference_names_everything_without_the_site() -> None:
+    """Who reads the file itself sees every recipe, condition and measure; the site has longer tables in this place."""
+    tables = {
+        "recipes": (("recipe", "what it is"), [(f"`{name}`", recipe.summary) for name, recipe in RECIPES.items()]),
+        "diagnoses": (
+            ("condition", "severity", "what it is"),
+            [(row.name, row.severity, row.summary.replace("{about}", "G or D")) for row in CONDITIONS],
+        ),
+        "measures": (("measure", "better"), [(row.title, row.better) for row in MEASURES.values()]),
+    }
+    for page, (titles, rows) in tables.items():
+        text = (ROOT / f"docs/reference/{page}.md").read_text()
+        assert f"<!-- made: {page} -->\n{site_tables.markdown(titles, rows)}\n" in text, page
+
+
+def test_first_pages_say_how_ganvas_becomes_a_command_and_name_their_runs() -> None:
+    """`make demo` installs into .venv, and takes the first number: a number on these pages would be wrong."""
+    start = [*ROOT.glob("docs/start/*.md"), *(ROOT / f"docs/fr/{name}.md" for name in FRENCH_START)]
+    assert len(start) == 8
+    for page in (ROOT / "README.md", ROOT / "docs/index.md", *start):
+        assert "source .venv/bin/activate" in page.read_text(), page
+    for page in (ROOT / "README.md", *start):
+        assert not re.search(r"runs/\d{5}", page.read_text()), page
 
 
 def test_values_of_papers_are_ours_where_no_difference_is_named() -> None:
