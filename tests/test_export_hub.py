@@ -1,5 +1,6 @@
 """A folder for the hub: what is in it, who reads it, and hf:owner/name@revision from a server on the loopback."""
 
+import dataclasses
 import hashlib
 import html
 import json
@@ -14,6 +15,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from exported_networks import make_card
 from support import call_cli, tiny
 
 import ganvas
@@ -21,6 +23,8 @@ from ganvas.config import replace
 from ganvas.data.cached import cache_contents
 from ganvas.errors import GanvasError
 from ganvas.exporting import hub_folder
+from ganvas.exporting.exported import public_card
+from ganvas.networks import Shape
 from ganvas.runs.folder import Run
 from ganvas.sampling import load
 from ganvas.training.start import train
@@ -282,6 +286,15 @@ def test_code_that_a_card_names_is_never_executed(folder: Path) -> None:
         with pytest.raises(GanvasError):
             load(copy)
         assert not Path("executed").exists()
+
+
+def test_networks_of_the_lineage_are_named_without_folders() -> None:
+    seen = [
+        {"network": "/home/me/nets.py:Maps(sides=(1, 2))", "weights": "0" * 16},
+        {"network": "eye", "weights": None},
+    ]
+    card = dataclasses.replace(make_card(tiny().network, Shape(1, 8, 8)), d_networks=seen)
+    assert [one["network"] for one in public_card(card)["d_networks"]] == ["nets.py:Maps(sides=(1, 2))", "eye"]
 
 
 def test_licence_is_the_users_choice(run: Run) -> None:

@@ -21,6 +21,7 @@ from ganvas.config.custom import Custom, Network, features_net_of
 from ganvas.config.families import MLP, Projected
 from ganvas.data import DataOptions, open_images
 from ganvas.diagnosis.budget import TimeBudget
+from ganvas.errors import GanvasError
 from ganvas.evaluation import independence
 from ganvas.evaluation.evaluation import evaluate
 from ganvas.evaluation.result import find_differences
@@ -28,8 +29,10 @@ from ganvas.evaluation.trend import Trend
 from ganvas.features import efficientnet, frozen
 from ganvas.features.extraction import Extractor
 from ganvas.features.extractors import load_extractor
+from ganvas.features.frozen import load_frozen
 from ganvas.networks import Shape
 from ganvas.runs import snapshot
+from ganvas.runs.card import d_networks_of
 from ganvas.runs.folder import Run
 from ganvas.training.monitor.quality import QualityMonitor
 
@@ -50,15 +53,30 @@ class Encoder(nn.Module):
 
 class Other(Encoder):
     pass
+
+def eye():
+    from ganvas.features.eye import load_eye
+    return load_eye()
 """
 
 
-def extractor(name: str, digest: str = "0" * 16) -> Extractor:
-    return Extractor(name, digest, "", lambda images: images.flatten(1).float())
+def extractor(name: str, digest: str = "0" * 16, spec: str = "") -> Extractor:
+    return Extractor(name, digest, "", lambda images: images.flatten(1).float(), spec=spec)
 
 
-def entry(network: str, judge: Extractor) -> dict[str, Any]:
-    return independence.describe(network, judge)["independence"]
+def recorded(*networks: str) -> list[dict[str, Any]]:
+    """Networks as a card of today has them, with the digest of their weights where they can be loaded."""
+    found = []
+    for network in networks:
+        try:
+            found.append({"network": network, "weights": load_frozen(network).digest})
+        except GanvasError:
+            found.append({"network": network, "weights": "1" * 16})
+    return found
+
+
+def entry(network: str, features: Extractor) -> dict[str, Any]:
+    return independence.describe(recorded(network), features)["independence"]
 
 
 @pytest.fixture
@@ -67,7 +85,7 @@ def without_lite0(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("network", "judge", "verdict", "words"),
+    ("network", "features", "verdict", "words"),
     [
         ("lite0", "lite0", "not independent", "the same network"),
         ("eye", "eye", "not independent", "the same network"),
@@ -80,12 +98,12 @@ def without_lite0(monkeypatch: pytest.MonkeyPatch) -> None:
         ("lite0", "classifier", "independent", "the labels are the data's own."),
         ("eye", "classifier", "independent", "which the eye learned on CIFAR-10 and MNIST"),
         ("lite0", "Mine", "independent", "which labels Mine learned is unknown"),
-        ("nets.py:Mine(width=8)", "eye", "independent", "which labels Mine learned is unknown"),
-        ("nets.py:Mine(width=8)", "Mine", "not independent", "the same network"),
+        ("nets.py:Mine(width=8)", "eye", "independent", "which labels nets.py:Mine(width=8) learned is unknown"),
+        ("nets.py:lite0", "inception", "independent", "which labels nets.py:lite0 learned is unknown"),
     ],
 )
-def test_verdict_follows_weights_names_and_labels(network: str, judge: str, verdict: str, words: str) -> None:
-    found = entry(network, extractor(judge))
+def test_verdict_follows_weights_names_and_labels(network: str, features: str, verdict: str, words: str) -> None:
+    found = entry(network, extractor(features))
     assert found["d_network"] == network
     assert found["verdict"] == verdict
     assert words in found["sentence"]
@@ -103,6 +121,47 @@ def test_weights_are_recognised_under_another_name() -> None:
     other = load_extractor("nets.py:Other")
     assert entry("nets.py:Encoder", other)["verdict"] == "not independent"
     assert entry("nets.py:Encoder(seed=1)", other)["verdict"] == "independent"
+    assert entry("nets.py:eye", eye)["verdict"] == "not independent"
+    seen = independence.names_of(recorded("nets.py:eye"))
+    assert independence.default_features(seen, labelled=True) == "classifier", "it is the eye under another name"
+    (note,) = independence.make_notes(independence.describe(recorded("nets.py:eye"), eye), labelled=True)
+    assert note.endswith("Fix: --features classifier.")
+
+
+def test_names_are_the_same_only_with_their_files() -> None:
+    there = "folder/b.py:Maps(width=8)"
+    assert entry("a.py:Maps(width=8)", extractor("Maps", spec=there))["verdict"] == "independent"
+    same = entry(there, extractor("Maps", spec=there))
+    assert same["verdict"] == "not independent"
+    assert "the features (b.py:Maps(width=8)) are not independent of it: the same network" in same["sentence"]
+    mine = entry("lite0", extractor("lite0", spec="nets.py:lite0"))
+    assert mine["verdict"] == "independent"
+    assert "which labels nets.py:lite0 learned is unknown" in mine["sentence"]
+
+
+def test_the_worst_network_of_the_lineage_decides() -> None:
+    found = independence.describe(recorded("lite0", "nets.py:Mine", "eye"), extractor("lite0"))["independence"]
+    assert (found["d_network"], found["verdict"]) == ("lite0", "not independent")
+    assert found["sentence"].startswith("G was taught through lite0 (")
+    assert "the features (lite0) are not independent of lite0: the same network." in found["sentence"]
+    assert [one["verdict"] for one in found["d_networks"]] == ["not independent", "independent", "independent"]
+    alike = independence.describe(recorded("lite0", "eye"), extractor("vgg19"))["independence"]
+    assert "have independent weights, same labels as lite0: ImageNet's." in alike["sentence"]
+    note = independence.make_notes({"independence": found}, labelled=False)[0]
+    assert note.endswith("Fix: --features inception or dinov2.")
+
+
+def test_cards_without_the_networks_fall_back_to_the_configuration() -> None:
+    assert d_networks_of(None, MLP()) == []
+    assert d_networks_of(None, Projected()) == [{"network": "lite0", "weights": None}]
+    own = d_networks_of(None, Projected(features_net="nowhere.py:Mine"))
+    found = independence.describe(own, load_extractor("eye"))["independence"]
+    assert (found["verdict"], found["d_weights"]) == ("independent", None)
+    assert "the weights of nowhere.py:Mine were not recorded" in found["sentence"]
+    old = independence.describe(d_networks_of(None, Projected(features_net="eye")), load_extractor("eye-bf16"))
+    assert "the same weights" in old["independence"]["sentence"]
+    del old["independence"]["d_networks"]
+    assert independence.networks_in(old) == recorded("eye")
 
 
 def test_a_d_with_a_frozen_network_looks_through_it() -> None:
@@ -112,7 +171,7 @@ def test_a_d_with_a_frozen_network_looks_through_it() -> None:
     assert features_net_of(Custom(d="projected")) == "lite0"
     assert features_net_of(Custom(d="projected(features_net='eye')")) == "eye"
     assert features_net_of(Custom(g="projected(g_width=8)")) == ""
-    assert independence.describe("", extractor("eye")) == {}
+    assert independence.describe([], extractor("eye")) == {}
 
 
 @pytest.mark.parametrize(
@@ -132,15 +191,15 @@ def test_default_features_are_independent(
 @pytest.mark.usefixtures("without_lite0")
 def test_without_lite0_the_eye_is_left_and_marked() -> None:
     assert independence.default_features(["eye"], labelled=False) == "eye"
-    (note,) = independence.make_notes(independence.describe("eye", load_extractor("eye")), labelled=False)
+    (note,) = independence.make_notes(independence.describe(recorded("eye"), load_extractor("eye")), labelled=False)
     assert note.endswith("Fix: --features lite0, which says what it needs.")
 
 
-def save_generator(path: Path, network: Network) -> Path:
+def save_generator(path: Path, network: Network, **more: Any) -> Path:
     """A snapshot of an untrained G."""
     shape = Shape(1, 8, 8)
     data = {"name": "digits", "fingerprint": ""}
-    card = snapshot.Card(network, shape, (), 0, "ema", data, "fast", snapshot.package_versions())
+    card = snapshot.Card(network, shape, (), 0, "ema", data, "fast", snapshot.package_versions(), **more)
     snapshot.save(path, networks.build_generator(network, shape), card)
     return path
 
@@ -198,14 +257,14 @@ def test_trend_is_measured_in_independent_features(monkeypatch: pytest.MonkeyPat
     assert build_trend().describe()["extractor"] == "eye"
     assert "independence" not in build_trend().describe()
     for network, features in (("lite0", "eye"), ("eye", "lite0")):
-        found: Any = build_trend(d_network=network).describe()
+        found: Any = build_trend(d_networks=recorded(network)).describe()
         assert found["extractor"] == features
         assert found["independence"]["verdict"] == "independent"
 
 
 @pytest.mark.usefixtures("without_lite0")
 def test_trend_that_cannot_be_independent_is_marked() -> None:
-    found: Any = build_trend(d_network="eye").describe()
+    found: Any = build_trend(d_networks=recorded("eye")).describe()
     assert found["extractor"] == "eye"
     assert found["independence"]["verdict"] == "not independent"
 
@@ -218,7 +277,7 @@ class ProjectedRun(Run):
         return replace(TrainConfig(), network=Projected(features_net="eye"))
 
 
-def test_monitor_passes_ds_network_and_keeps_the_features_of_a_resumed_run(tmp_path: Path) -> None:
+def test_monitor_keeps_the_features_of_a_resumed_run(tmp_path: Path) -> None:
     asked: list[dict[str, Any]] = []
 
     def build(count: int, **more: Any) -> Any:
@@ -232,34 +291,34 @@ def test_monitor_passes_ds_network_and_keeps_the_features_of_a_resumed_run(tmp_p
         return asked[-1]
 
     run = ProjectedRun(tmp_path)
-    assert measure(run) == {"d_network": "eye", "features": None}
+    assert measure(run) == {"features": None}
     path = save_generator(tmp_path / "snapshots" / "best", Projected(latent=4, g_width=4, features_net="eye"))
     card = json.loads((path / "card.json").read_text())
     quality = {"value": 1.0, "count": 250, "extractor": "lite0"}
     (path / "card.json").write_text(json.dumps({**card, "quality": quality}))
-    assert measure(run) == {"d_network": "eye", "features": "lite0"}
+    assert measure(run) == {"features": "lite0"}
 
 
 # Comparisons
 
 
-def seen_through(network: str, judge: str, runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def seen_through(network: str, features: str, runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """The rows, evaluated by an extractor, whose D looked through a network."""
-    described = independence.describe(network, extractor(judge))
+    described = independence.describe(recorded(*filter(None, [network])), extractor(features))
     independent = independence.is_independent(described)
     for run in runs:
         evaluation = run["evaluation"]
-        features = {"features": {"extractor": judge, "weights": ""}}
-        evaluation["protocol"] = {**evaluation["protocol"], **features, **described}
+        protocol = {"features": {"extractor": features, "weights": ""}, **described}
+        evaluation["protocol"] = {**evaluation["protocol"], **protocol}
         for name in ("frechet", "kernel", "precision", "recall"):
             evaluation["values"][name]["independent"] = independent
     return list(runs)
 
 
-def compared(network: str, judge: str) -> list[dict[str, Any]]:
+def compared(network: str, features: str) -> list[dict[str, Any]]:
     plain = [row("cnn", seed, 4.0 + seed / 10) for seed in range(3)]
     fast = [row("fast", seed, 1.0 + seed / 10) for seed in range(3)]
-    return [*seen_through("", judge, plain), *seen_through(network, judge, fast)]
+    return [*seen_through("", features, plain), *seen_through(network, features, fast)]
 
 
 def test_features_of_ds_network_are_never_ranked() -> None:
@@ -311,7 +370,7 @@ def test_trends_are_compared_only_in_the_same_independent_features(trends: list[
         run["curves"] = {"quality": {"kimg": [1.0], "seconds": [1.0], "mean": [3.0 + i]}}
         run["trend"] = {"extractor": trends[i // 3]}
         if trends[i // 3] == "marked":
-            run["trend"] = {"extractor": "eye", **independence.describe("eye", extractor("eye"))}
+            run["trend"] = {"extractor": "eye", **independence.describe(recorded("eye"), extractor("eye"))}
     candidates = [{"name": name, "parameters": None, "flops_per_image": None} for name in ("cnn", "fast")]
     summaries, columns = summarise(candidates, runs, "frechet")
     assert columns["best"] == f"best kernel distance during training{mark}"
@@ -328,6 +387,11 @@ def test_comparison_chooses_features_that_no_d_looked_through(monkeypatch: pytes
     plain, lite0, eye = (candidate(n) for n in (MLP(), Projected(), Projected(features_net="eye")))
     assert comparison._default_features([plain, lite0]) == "eye"
     assert comparison._default_features([plain, eye]) == "classifier"
+    seen = recorded("eye")
+    path = save_generator(Path("taught/snapshots/000000"), Projected(latent=4, g_width=4), d_networks=seen)
+    begun = replace(lite0.config.transfer, init_from=str(path))
+    after_eye = replace(lite0, config=replace(lite0.config, transfer=begun))
+    assert comparison._default_features([plain, after_eye]) == "classifier", "G comes from a training with the eye"
     monkeypatch.setattr(frozen, "is_installed", lambda: False)
     assert comparison._default_features([plain, lite0]) == "classifier", "D will look through the eye"
     monkeypatch.setattr(frozen, "is_installed", lambda: True)

@@ -17,6 +17,7 @@ from ganvas.data import ImageSet, open_images, to_unit
 from ganvas.data.options import DataOptions
 from ganvas.errors import GanvasError
 from ganvas.features import efficientnet
+from ganvas.features.frozen import load_frozen
 from ganvas.game.augment import translation_only
 from ganvas.game.moments import DECAY, MomentMatching, Moments
 from ganvas.game.moves import Game, learnt, train_d, train_g
@@ -24,8 +25,9 @@ from ganvas.game.objectives import get_objective
 from ganvas.networks import Shape
 from ganvas.networks.projected import Discriminator, UpsampleConv2d
 from ganvas.recipes import get_recipe
-from ganvas.runs import checkpoint
-from ganvas.training import moment_fitting
+from ganvas.runs import checkpoint, state_metadata
+from ganvas.runs.card import read_card
+from ganvas.training import moment_fitting, transfer
 from ganvas.training.moment_fitting import fit_moments, refit_moments
 from ganvas.training.state import TrainState
 
@@ -400,6 +402,59 @@ def test_own_features_network(tmp_path):
     file.write_text("from torch.nn import functional as F\ndef maps(x):\n    return [x, F.avg_pool2d(x, 4)]\n")
     run = ganvas.train("fast", kimg=0.04, out=tmp_path, features_net=f"{file}:maps", **KNOBS)
     assert run.latest_snapshot is not None
+
+
+FILLED = """
+from pathlib import Path
+from torch import nn
+
+class Maps(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Conv2d(3, 4, 3, 2, 1)
+        nn.init.constant_(self.layer.weight, float(Path(__file__).with_name("weight.txt").read_text()))
+
+    def forward(self, images):
+        return [self.layer(images)]
+"""
+
+
+def test_the_weights_of_an_own_network_are_recorded_and_cannot_change_within_a_run(tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text(FILLED)
+    spec, weight, rounds = f"{tmp_path / 'mine.py'}:Maps", tmp_path / "weight.txt", TrainState.train_round
+    own = {"out": tmp_path, "name": "own", "features_net": spec, **KNOBS}
+
+    def interrupted(self, batches, nimg):
+        if nimg == 48:  # the trial before the first round is at the end of the run
+            raise KeyboardInterrupt
+        return rounds(self, batches, nimg)
+
+    weight.write_text("0.1")
+    monkeypatch.setattr(TrainState, "train_round", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        ganvas.train("fast", kimg=0.08, **own)
+    monkeypatch.setattr(TrainState, "train_round", rounds)
+    weight.write_text("0.2")
+    with pytest.raises(GanvasError, match="has other weights than when it was saved") as refused:
+        ganvas.train("fast", kimg=0.08, **own)
+    assert "--new --from" in refused.value.fix
+    weight.write_text("0.1")
+    run = ganvas.train("fast", kimg=0.08, **own)
+    assert run.progress()["state"] == "complete"
+    seen = [{"network": spec, "weights": load_frozen(spec).digest}]
+    assert read_card(run.latest_snapshot)["d_networks"] == seen
+    assert state_metadata.read_metadata(run.state_file)["d_networks"] == seen
+    weight.write_text("0.2")
+    ganvas.train("fast", kimg=0.08, **own)  # it is complete: D is not needed any more
+
+    origin = {"init_from": str(run.latest_snapshot), "features_net": "eye"}
+    further = ganvas.train("fast", kimg=0.04, **own | origin | {"name": "further"})
+    seen.append({"network": "eye", "weights": load_frozen("eye").digest})
+    assert read_card(further.latest_snapshot)["d_networks"] == seen
+    found = transfer.find_origin(further.config)
+    assert found is not None
+    assert found.d_networks == seen[:1]
+    assert transfer.find_origin(replace(further.config, init_from=str(further.path))).d_networks == seen
 
 
 def test_configuration_survives_json():

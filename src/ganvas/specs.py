@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from ganvas.errors import GanvasError, did_you_mean
@@ -73,6 +74,13 @@ def _parse_arguments(text: str, arguments: str) -> dict[str, Any]:
         return {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
     except (SyntaxError, ValueError) as error:
         raise GanvasError(f"The arguments of '{text}' cannot be read.", expected=expected) from error
+
+
+def without_folder(text: str) -> str:
+    """A spec of a file with the last part of its path alone; another one, and a name, as it is."""
+    spec, *arguments = text.partition("(")
+    source, colon, name = spec.rpartition(":")
+    return "".join([Path(source).name, colon, name, *arguments])
 
 
 def unknown(what: str, text: Any, known: Iterable[str]) -> GanvasError:

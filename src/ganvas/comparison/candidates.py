@@ -14,6 +14,7 @@ from typing import Any
 
 from ganvas import recipes
 from ganvas.config import TrainConfig, differences, leaves, replace
+from ganvas.config.custom import features_net_of
 from ganvas.config.flags import to_words
 from ganvas.errors import GanvasError, describe_value
 from ganvas.files import make_folder, to_path
@@ -21,6 +22,7 @@ from ganvas.reading import parse_json
 from ganvas.recipes import RECIPES
 from ganvas.runs import lookup
 from ganvas.runs.base import find_base
+from ganvas.runs.card import d_networks_of, read_card
 from ganvas.runs.folder import Run, differing_knobs
 from ganvas.values import to_text
 
@@ -61,6 +63,22 @@ class Candidate:
         with suppress(GanvasError):  # its training says the same
             config = start.complete(config, report)
         return dataclasses.replace(self, config=config)
+
+    def taught_through(self) -> set[str]:
+        """The names of the frozen networks that its G is, or will be, taught through; "" among them for none."""
+        from ganvas.evaluation import independence  # these import torch, which reading a comparison does not need
+        from ganvas.features.frozen import resolve_frozen
+        from ganvas.training.transfer import find_origin
+
+        names = {resolve_frozen(features_net_of(self.config.network))[0]}
+        with suppress(GanvasError):  # its training says the same
+            if not self.runs and (origin := find_origin(self.config)) is not None:
+                names |= independence.names_of(origin.d_networks)
+        for run in self.runs:
+            with suppress(GanvasError):  # its evaluation says the same
+                recorded = read_card(run.latest_snapshot).get("d_networks")
+                names |= independence.names_of(d_networks_of(recorded, run.config.network))
+        return names
 
     @property
     def command(self) -> str:

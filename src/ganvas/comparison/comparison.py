@@ -28,14 +28,13 @@ from ganvas.comparison.importers import ImportedRun, import_run
 from ganvas.comparison.measurements import EvaluationSettings
 from ganvas.comparison.workers import Job, Outcome, check_gpu_share, train_all
 from ganvas.config import replace, to_json
-from ganvas.config.custom import Custom, features_net_of
+from ganvas.config.custom import Custom
 from ganvas.data import open_images
 from ganvas.display import Displayed, InlineImage, Paragraph, Part, Table
 from ganvas.errors import GanvasError
 from ganvas.evaluation import independence
 from ganvas.evaluation.evaluation import MIN_IMAGES
 from ganvas.evaluation.reference_features import Memo
-from ganvas.features.frozen import resolve_frozen
 from ganvas.files import write_json, write_text
 from ganvas.pytorch_state import default_state
 from ganvas.reading import read_json
@@ -323,7 +322,7 @@ class _ComparisonBuilder:
 
 def _default_features(candidates: Sequence[Candidate]) -> str:
     """The extractor for all candidates: the eye, or another one if a D looks through it."""
-    seen = {resolve_frozen(features_net_of(candidate.config.network))[0] for candidate in candidates}
+    seen = {name for candidate in candidates for name in candidate.taught_through()}
     labelled = False
     if "eye" in seen:
         with suppress(GanvasError):  # data that are missing are reported later

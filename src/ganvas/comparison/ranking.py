@@ -201,9 +201,9 @@ def _remarks_on_independence(evaluated: Sequence[Row], metric: str) -> Iterator[
             f"{independence.SAME_LABELS} ({labels}'s), which favours {_join_names(own)}."
         )
     if not is_independent(evaluated, metric):
-        entries = [run["evaluation"]["protocol"].get("independence", {}) for run in evaluated]
+        seen = [one for run in evaluated for one in independence.networks_in(run["evaluation"]["protocol"])]
         labelled = all("modes" in run["evaluation"]["values"] for run in evaluated)
-        option = independence.advise((entry["d_network"] for entry in entries if entry), labelled=labelled)
+        option = independence.advise(independence.names_of(seen), labelled=labelled)
         yield f"Features that no D looked through can be ranked: {option}."
 
 

@@ -111,7 +111,7 @@ def evaluate(
         )
     labelled = reference.train.classes > 1
     if features is None:
-        features = independence.default_features([subject.d_network], labelled=labelled)
+        features = independence.default_features(independence.names_of(subject.d_networks), labelled=labelled)
     real = extract_reference(reference, n, features, weights, device, memo, quick=quick, progress=not quiet)
     with tempfile.TemporaryFile() as file:  # several networks read the images, and memory may not hold them
         images = np.memmap(file, np.uint8, "w+", shape=(n, *subject.shape))
@@ -143,7 +143,7 @@ def evaluate(
         **({} if real.classifier is None else {"classes": real.classifier.describe()}),
         "reference": reference.describe(),
         "subject": {"count": n, **subject.protocol},
-        **independence.describe(subject.d_network, real.extractor),
+        **independence.describe(subject.d_networks, real.extractor),
         "versions": snapshot.package_versions(),
     }
     ordered = {name: values[name] for name in MEASURES if name in values}

@@ -1,15 +1,15 @@
 """What is evaluated: a generator and its seeds, or a set of images."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
-from ganvas.config.custom import features_net_of
 from ganvas.data import ImageSet
 from ganvas.data.selection import assign_classes, iterate_batches
+from ganvas.runs.card import d_networks_of
 from ganvas.runs.training_data import find_run
 from ganvas.sampling import Sampler
 
@@ -24,7 +24,7 @@ class Subject:
         count: the number of images; None for a generator.
         load_images: rows int64 [n] -> those images, uint8 [m c h w] at a time.
         protocol: its part of a protocol.
-        d_network: the frozen network that D looked through; empty for a D without one, and for images.
+        d_networks: the frozen networks that G was taught through (`ganvas.runs.card.d_networks_of`); none for images.
     """
 
     name: str
@@ -32,7 +32,7 @@ class Subject:
     count: int | None
     load_images: Callable[[np.ndarray], Iterator[Tensor]]
     protocol: dict[str, Any]
-    d_network: str = ""
+    d_networks: Sequence[Mapping[str, Any]] = ()
 
 
 def subject_from_images(images: ImageSet) -> Subject:
@@ -72,4 +72,5 @@ def subject_from_generator(sampler: Sampler, shares: np.ndarray | None, truncati
     }
     run = find_run(sampler.path)
     name = sampler.name if run is None else f"{run} at {card.nimg / 1000:g} kimg"
-    return Subject(str(name), card.shape[:3], None, images, protocol, features_net_of(card.network))
+    seen = d_networks_of(card.d_networks, card.network)
+    return Subject(str(name), card.shape[:3], None, images, protocol, seen)

@@ -1,6 +1,7 @@
 """The trend: one cheap quality measure during training, to find the best snapshot. Not for publication."""
 
 import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ class Trend:
 
     Args:
         count: images on each side, from MIN_IMAGES to MAX_IMAGES; fewer if the set has fewer.
-        d_network: the frozen network that D looks through, if it has one.
+        d_networks: the frozen networks that G is taught through (`ganvas.runs.card.d_networks_of`).
         features: the name of the extractor; by default the eye, or where D looks through it, lite0 if it is installed.
 
     Attributes:
@@ -43,15 +44,16 @@ class Trend:
         device: torch.device,
         count: int = MAX_IMAGES,
         *,
-        d_network: str = "",
+        d_networks: Sequence[Mapping[str, Any]] = (),
         features: str | None = None,
     ) -> None:
         self._images, self._device, self.expected_seconds = images, device, 0.0
         count = max(MIN_IMAGES, min(MAX_IMAGES, count))
         self._rows = np.sort(np.random.default_rng(0).permutation(len(images))[:count])
-        chosen = features or independence.default_features([d_network], labelled=False)  # no classifier: it takes long
+        seen = independence.names_of(d_networks)
+        chosen = features or independence.default_features(seen, labelled=False)  # no classifier: it takes long
         self._extractor = load_extractor(chosen, device=str(device))
-        self._independence = independence.describe(d_network, self._extractor)
+        self._independence = independence.describe(d_networks, self._extractor)
         self._z = drawing.sample_latents(range(len(self._rows)), latent)
         parts = class_shares(images) if conditional else None
         self._labels = None if parts is None else torch.from_numpy(assign_classes(np.arange(len(self._rows)), parts))

@@ -11,6 +11,7 @@ from ganvas.exporting.parity import Parity
 from ganvas.files import disk_usage, format_bytes
 from ganvas.runs.lookup import origin_name
 from ganvas.runs.snapshot import Card
+from ganvas.specs import without_folder
 
 
 @dataclass(frozen=True, repr=False)
@@ -56,6 +57,8 @@ def public_card(card: Card) -> dict[str, Any]:
     plain["sources"] = {name: {"sha256": found["sha256"]} for name, found in card.sources.items()}
     if card.lineage:
         plain["lineage"] = {**card.lineage, "from": origin_name(card.lineage)}
+    if card.d_networks:
+        plain["d_networks"] = [{**one, "network": without_folder(one["network"])} for one in card.d_networks]
     return plain
 
 

@@ -35,6 +35,7 @@ class Extractor:
         extract: uint8 [n c h w] -> float32 [n f], on the CPU; c is 1, 3 or 4.
         facts: further entries of the protocol, such as a classifier's accuracy.
         predict_probabilities: features float32 [n f] -> class probabilities float32 [n k]; None without classes.
+        spec: of the user's own network; empty for those of Ganvas.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Extractor:
     extract: Callable[[Tensor], Tensor]
     facts: dict[str, Any] = field(default_factory=dict)
     predict_probabilities: Callable[[np.ndarray], np.ndarray] | None = None
+    spec: str = ""
 
     def describe(self) -> dict[str, Any]:
         """Its entries in a protocol."""

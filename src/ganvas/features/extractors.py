@@ -155,7 +155,7 @@ def module_extractor(network: nn.Module, name: str = "", *, device: str = "cpu")
         checked = True
         return features.float().flatten(1).cpu()
 
-    return Extractor(user_code.parse(name).name, hash_weights(network), "not resized", extract)
+    return Extractor(user_code.parse(name).name, hash_weights(network), "not resized", extract, spec=name)
 
 
 def _copy_to(network: nn.Module, device: torch.device, dtype: torch.dtype) -> Any:

@@ -35,7 +35,7 @@ class FrozenNetwork(nn.Module):
     Attributes:
         name: lite0, eye, or the spec of the user's own.
         digest: the first 16 hexadecimal digits of the weights' SHA-256 (`hash_weights`); of a function of the user's
-            that of its file.
+            that of its file, and weights that it uses are not in it.
     """
 
     _network: nn.Module
@@ -65,6 +65,13 @@ class FrozenNetwork(nn.Module):
 
     def extra_repr(self) -> str:
         return f"{self.name}, {self.digest}"
+
+
+def find_frozen(module: nn.Module) -> list[dict[str, Any]]:
+    """The frozen networks in a module, as cards record them: name or spec ("network") and digest ("weights")."""
+    frozen = [one for one in module.modules() if isinstance(one, FrozenNetwork)]
+    found = [{"network": one.name, "weights": one.digest} for one in frozen]
+    return [one for i, one in enumerate(found) if one not in found[:i]]
 
 
 def resolve_frozen(name: str) -> tuple[str, str]:

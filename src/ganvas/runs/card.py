@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 
 from ganvas import specs
 from ganvas.config import Network, from_json
+from ganvas.config.custom import features_net_of
 from ganvas.data.options import MAX_SIDE
 from ganvas.errors import GanvasError
 from ganvas.reading import (
@@ -30,7 +31,7 @@ from ganvas.reading import (
     read_json,
 )
 from ganvas.runs.formats import check_format
-from ganvas.runs.state_metadata import saved_kimg
+from ganvas.runs.state_metadata import check_d_networks, saved_kimg
 
 FORMAT = 2
 """The format of a snapshot folder."""
@@ -183,6 +184,7 @@ def _parse_card(snapshot: Path) -> dict[str, Any]:
     if card["quality"] is not None:
         check_fields(card["quality"], _QUALITY, "'quality'")
     check_sources(card.get("sources", {}))
+    check_d_networks(card.get("d_networks"))
     if is_from_others(snapshot) and _names_code(card):
         raise ValueError("its network is code of its own, which is not read from others")
     if not all(is_text(card.get(name, "")) for name in ("licence", "attribution")):
@@ -236,6 +238,19 @@ def licence_of(given: Mapping[str, Any] | None) -> tuple[str, str]:
     """Licence and attribution of a card or of a lineage; empty texts where it has none."""
     given = given or {}
     return str(given.get("licence", "")), str(given.get("attribution", ""))
+
+
+def d_networks_of(recorded: list[dict[str, Any]] | None, network: Network) -> list[dict[str, Any]]:
+    """The frozen networks that G was taught through: what a card or a state records as its "d_networks".
+
+    Args:
+        recorded: None of an older version; then it is that of the configuration, without a digest.
+        network: the configuration of G and D.
+    """
+    if recorded is not None:
+        return recorded
+    name = features_net_of(network)
+    return [{"network": name, "weights": None}] if name else []
 
 
 def check_sources(sources: Any) -> None:

@@ -16,6 +16,7 @@ from ganvas.reading import (
     is_count,
     is_number,
     is_object,
+    is_text,
     parse_json,
 )
 from ganvas.runs.formats import check_format
@@ -52,6 +53,7 @@ def parse_metadata(file: Any, path: Path) -> dict[str, Any]:
     metadata = parse_json((file.metadata() or {})["metadata"])
     check_fields(metadata, {"nimg": is_count})
     check_format("state", path, metadata.pop("format", 1), FORMAT)
+    check_d_networks(metadata.get("d_networks"))
     if "distance" in metadata:  # kept for --on-failure rollback
         check_fields(metadata, {"distance": is_number})
         return metadata
@@ -65,6 +67,22 @@ def parse_metadata(file: Any, path: Path) -> dict[str, Any]:
     return metadata
 
 
+def check_d_networks(networks: Any) -> None:
+    """Checks the frozen networks that a state or a card names: [{"network": its name or spec, "weights": digest}, …].
+
+    None is of an older version; so is a digest that is None, of the networks of such an origin.
+
+    Raises:
+        ValueError: they are something else.
+    """
+    if networks is None:
+        return
+    if not isinstance(networks, list):
+        raise ValueError("'d_networks' is no list")
+    for network in networks:
+        check_fields(network, _D_NETWORK, "an entry of 'd_networks'")
+
+
 def _is_duration(value: Any) -> bool:
     return is_number(value) and value >= 0
 
@@ -73,6 +91,7 @@ def _is_positive(value: Any) -> bool:
     return is_number(value) and value > 0
 
 
+_D_NETWORK: Fields = {"network": is_text, "weights": lambda value: value is None or is_text(value)}
 _RECOVERY: Fields = {"done": is_count, "since": is_number, "best": is_number, "changes": is_object}
 _PLAN: Fields = {"total": is_count, "nimg": is_count, "fraction": lambda value: is_number(value) and 0 <= value <= 1}
 _PLANNER: Fields = {

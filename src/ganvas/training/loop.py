@@ -81,7 +81,7 @@ class Session:
         self.nimg, self.seconds = 0, 0.0
         self.saved_nimg: int | None = None
         self.stop, self._announced_stop = interrupts.StopRequests(), False
-        self.saver = Saver(run, config.runtime, self.state, images, shape)
+        self.saver = Saver(run, config.runtime, self.state, images, shape, origin.d_networks if origin else ())
         self.monitor = Monitor(run, config, images, self.state, self.saver, progress.print)
         self.failure = ""
         self.tick_interval, self.snapshot_interval = config.tick_every(), config.snapshot_every()
@@ -174,6 +174,7 @@ class Session:
         )
         if saved is not None:
             tensors, metadata = saved
+            distributed.run_on_main(lambda: self.saver.resume(metadata, complete=metadata["nimg"] >= self.total))
             checkpoint.restore(self.state.parts, tensors)
             self.nimg, self.seconds, self.saved_nimg = metadata["nimg"], metadata["seconds"], metadata["nimg"]
             self.state.ema_warmup = metadata.get("ema_warmup", self.state.ema_warmup)

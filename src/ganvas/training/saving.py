@@ -4,16 +4,17 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from ganvas import image_io
+from ganvas import image_io, user_code
 from ganvas.config import RuntimeConfig
 from ganvas.data import ImageSet
 from ganvas.errors import GanvasError
+from ganvas.features.frozen import find_frozen
 from ganvas.interrupts import StopRequests
 from ganvas.networks import Shape
 from ganvas.runs import checkpoint, curves, film, folder, snapshot
@@ -27,13 +28,53 @@ MIN_PLOT_INTERVAL = 60
 
 
 class Saver:
-    """Writes the files of a run; on the main process only."""
+    """Writes the files of a run; on the main process only.
 
-    def __init__(self, run: Run, runtime: RuntimeConfig, state: TrainState, images: ImageSet, shape: Shape) -> None:
+    Args:
+        earlier: the frozen networks that the origin's G was taught through.
+
+    Attributes:
+        d_networks: those that G was taught through, the last ones by its own D (`ganvas.runs.card.d_networks_of`).
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        runtime: RuntimeConfig,
+        state: TrainState,
+        images: ImageSet,
+        shape: Shape,
+        earlier: Sequence[dict[str, Any]] = (),
+    ) -> None:
+        own = find_frozen(state.game.D)
+        self.d_networks = [*(one for one in earlier if one not in own), *own]
         self._run, self._runtime, self._state, self._images, self._shape = run, runtime, state, images, shape
         self._plot_process: subprocess.Popen[Any] | None = None
         self._plotted_at = time.monotonic()
         self._metadata, self._folder = run.metadata, run.path.stat()
+
+    def resume(self, metadata: Mapping[str, Any], *, complete: bool) -> None:
+        """Continues with the networks that G was taught through by the metadata of a saved state.
+
+        Args:
+            complete: nothing is trained any more, so D's own network may be another one.
+
+        Raises:
+            GanvasError: D's frozen network has other weights now.
+        """
+        saved, own = metadata.get("d_networks"), self.d_networks
+        if saved is None:  # of an older version
+            return
+        before = saved[-len(own) :] if own else []
+        for was, now in () if complete else zip(before, own, strict=False):
+            if was != now:
+                raise GanvasError(
+                    f"{user_code.title(now['network'])}, through which D of {self._run} looks, has other weights than "
+                    f"when it was saved: their digest is {now['weights']}, and was {was['weights']}.",
+                    expected="the weights it was trained with: the rest of the run would be another training",
+                    fix=f"restore them to go on with this run; or start a new one from it: --new --from {self._run}.",
+                )
+        self.d_networks = saved
 
     def check_folder(self) -> None:
         """Writes config.json again where it was removed.
@@ -64,7 +105,8 @@ class Saver:
         self._save_weights(_name_snapshot(nimg), nimg)
         with cancellation.cancellable(stop):
             image_io.save_image(grids.draw_fakes(self._state, self._shape, self._images), self.fakes_file(nimg))
-        checkpoint.save(self._run.state_file, self._state.parts, {"nimg": nimg, **metadata})
+        metadata = {"nimg": nimg, "d_networks": self.d_networks, **metadata}
+        checkpoint.save(self._run.state_file, self._state.parts, metadata)
         keep = self._runtime.keep_kimg
         folder.prune_snapshots(self._run, nimg, keep=round(keep * 1000) if keep else None)
 
@@ -107,6 +149,7 @@ class Saver:
             lineage=self._run.metadata.get("lineage"),
             licence=licence,
             attribution=attribution,
+            d_networks=self.d_networks,
         )
         snapshot.save(self._run.path / "snapshots" / name, self._state.g_ema, card)
 

@@ -25,6 +25,7 @@ from ganvas.reading import near_paths
 from ganvas.runs import checkpoint, lookup, state_metadata
 from ganvas.runs.card import (
     WEIGHTS,
+    d_networks_of,
     is_run,
     is_snapshot,
     licence_of,
@@ -61,6 +62,7 @@ class Origin:
         growth: how far its networks have grown; 1 is their full size.
         shapes: those of the tensors of G, and of D if the file has it, by network and name.
         licence, attribution: of the weights, where they are given under a licence; those made of them keep both.
+        d_networks: the frozen networks that its G was taught through (`ganvas.runs.card.d_networks_of`).
     """
 
     path: Path
@@ -72,6 +74,7 @@ class Origin:
     shapes: Mapping[str, Mapping[str, Sequence[int]]]
     licence: str = ""
     attribution: str = ""
+    d_networks: Sequence[dict[str, Any]] = ()
 
     @property
     def has_d(self) -> bool:
@@ -126,10 +129,12 @@ def find_origin(config: TrainConfig) -> Origin | None:
 
 def _of_run(run: Run) -> Origin:
     if run.state_file.exists():
-        nimg, size = state_metadata.read_metadata(run.state_file)["nimg"], _size(run.metadata["data"]["shape"])
+        state, size = state_metadata.read_metadata(run.state_file), _size(run.metadata["data"]["shape"])
         licence, attribution = licence_of(run.metadata.get("lineage"))
         file, shapes, growth = run.state_file, _read_shapes(run.state_file), read_growth(run.state_file, "ema/growth")
-        return Origin(run.path, file, run.config.network, size, nimg, growth, shapes, licence, attribution)
+        network, nimg = run.config.network, state["nimg"]
+        seen = d_networks_of(state.get("d_networks"), network)
+        return Origin(run.path, file, network, size, nimg, growth, shapes, licence, attribution, seen)
     if not run.snapshots:
         raise GanvasError(f"{run.path} has no snapshot yet.", fix="wait for its first one, or name another run.")
     return _of_snapshot(run.path, run.latest_snapshot)
@@ -138,7 +143,8 @@ def _of_run(run: Run) -> Origin:
 def _of_snapshot(path: Path, snapshot: Path) -> Origin:
     shapes, card = {"G": read_weight_shapes(snapshot)}, read_card(snapshot)
     network, size, file = read_network(snapshot, card), _size(card["shape"]), weights_file(snapshot)
-    return Origin(path, file, network, size, card["nimg"], read_growth(file, "growth"), shapes, *licence_of(card))
+    growth, seen = read_growth(file, "growth"), d_networks_of(card.get("d_networks"), network)
+    return Origin(path, file, network, size, card["nimg"], growth, shapes, *licence_of(card), seen)
 
 
 def _read_shapes(state: Path) -> dict[str, dict[str, Sequence[int]]]:

@@ -53,12 +53,17 @@ class Monitor:
             critic = state.game.objective.critic
             history = History("kimg", facts_of(config, len(images), images.classes, critic=critic))
             self._probe = NetworkProbe(RunNetworks(config.dataset, images, state), history)
-        trend = partial(Trend, images, config.network.latent, config.dataset.conditional, state.device)
         every = config.runtime.evaluate_every
         interval = config.snapshot_every() if every is None else round(every * 1000)
-        self._quality = QualityMonitor(run, trend, interval, self._budget)
+        self._quality = QualityMonitor(run, self._build_trend, interval, self._budget)
         self._told_dependence = False
         self._recovery = Recovery(run, state, self._probe)
+
+    def _build_trend(self, count: int, **more: Any) -> Trend:
+        """The trend on so many images, in features that suit all networks that G was taught through."""
+        data, config = self._state.config.dataset, self._state.config
+        latent, seen = config.network.latent, self._saver.d_networks
+        return Trend(self._images, latent, data.conditional, self._state.device, count, d_networks=seen, **more)
 
     def load_state(self, saved: Mapping[str, Any], nimg: int, seconds: float) -> None:
         """Continues after an earlier session of so many seconds, from what `saved_state` gave."""

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from ganvas.config.custom import features_net_of
 from ganvas.diagnosis.budget import TimeBudget
 from ganvas.evaluation.independence import is_independent
 from ganvas.evaluation.trend import MIN_IMAGES, Trend
@@ -38,7 +37,7 @@ class QualityMonitor:
         if run.best_quality is not None and run.best_snapshot is not None:  # else it is damaged, or not there yet
             quality = read_card(run.best_snapshot)["quality"]
             self.best, self._count, features = (quality[key] for key in ("value", "count", "extractor"))
-        self._build_trend = partial(build_trend, d_network=features_net_of(run.config.network), features=features)
+        self._build_trend = partial(build_trend, features=features)
 
     def resume(self, nimg: int) -> None:
         """Continues after an earlier session."""
