@@ -65,8 +65,8 @@ class Saver:
         saved, own = metadata.get("d_networks"), self.d_networks
         if saved is None:  # of an older version
             return
-        before = saved[-len(own) :] if own else []
-        for was, now in () if complete else zip(before, own, strict=False):
+        before = [] if complete or not own else saved[-len(own) :]
+        for was, now in zip(before, own, strict=False):
             if was != now:
                 raise GanvasError(
                     f"{user_code.title(now['network'])}, through which D of {self._run} looks, has other weights than "
