@@ -78,12 +78,11 @@ class Session:
         if compilation.is_wanted(config.runtime.compile, device.type, self.total // config.images_per_round):
             self.state.compile(progress.print)
             self.notes.append("Training is compiled: the first round may take minutes.")
-        self.nimg, self.seconds = 0, 0.0
+        self.nimg, self.seconds, self.failure = 0, 0.0, ""
         self.saved_nimg: int | None = None
         self.stop, self._announced_stop = interrupts.StopRequests(), False
         self.saver = Saver(run, config.runtime, self.state, images, shape, origin.d_networks if origin else ())
         self.monitor = Monitor(run, config, images, self.state, self.saver, progress.print)
-        self.failure = ""
         self.tick_interval, self.snapshot_interval = config.tick_every(), config.snapshot_every()
         if self.is_main:
             progress.set_log_file(run.path / "log.txt")
@@ -169,9 +168,8 @@ class Session:
         if self.is_main:
             for directory in (self.run.path, self.run.path / "snapshots", self.run.path / "state"):
                 clean_leftovers(directory)
-        saved = distributed.run_on_main(
-            lambda: checkpoint.load(self.run.state_file) if self.run.state_file.exists() else None
-        )
+        file = self.run.state_file
+        saved = distributed.run_on_main(lambda: checkpoint.load(file) if file.exists() else None)
         if saved is not None:
             tensors, metadata = saved
             distributed.run_on_main(lambda: self.saver.resume(metadata, complete=metadata["nimg"] >= self.total))
