@@ -189,6 +189,10 @@ def test_latents_of_other_programs_and_other_generators(run: Run, tmp_path: Path
     np.save(tmp_path / "other.npy", z[:, :5])
     with pytest.raises(GanvasError, match=r"not of .*"):
         sampler.draw(load_latents(tmp_path / "other.npy"))
+    np.save(tmp_path / "w.npy", z.reshape(1, 3, -1))
+    assert load_latents(tmp_path / "w.npy").space == "w"
+    np.savez(tmp_path / "named.npz", z=z.reshape(1, 3, -1))
+    assert load_latents(tmp_path / "named.npz").space == "z"
     for name, value in {
         "nan": z * math.nan,
         "words": np.array(["a"]),
@@ -231,8 +235,9 @@ def test_style_mixing_takes_coarse_layers_of_rows_and_fine_ones_of_columns(tmp_p
     assert len(mixed) == 6
     assert np.array_equal(mixed[0], sampler.sample([0])[0])
     assert not np.array_equal(mixed[1], mixed[0])
-    with pytest.raises(GanvasError, match="cannot be coarse"):
-        sampler.mix([0], [1], layers=99)
+    for layers in (99, 10**12):
+        with pytest.raises(GanvasError, match=f"{layers} of .* cannot be coarse"):
+            sampler.mix([0], [1], layers=layers)
 
 
 def test_style_mixing_takes_any_layers(tmp_path: Path) -> None:
@@ -608,6 +613,23 @@ def test_a_film_too_large_is_refused_before_it_is_drawn(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("fps", [7, 24, 25, 30, 40, 50])
+@pytest.mark.parametrize("suffix", [".gif", ".webp", ".png"])
+def test_a_film_takes_its_time(suffix: str, fps: int, tmp_path: Path) -> None:
+    frames = [np.full((1, 8, 8), 60 * (i % 4), np.uint8) for i in range(2 * fps)]
+    save_animation(frames, tmp_path / f"a{suffix}", fps=fps, scale=1)
+    shown = []
+    with Image.open(tmp_path / f"a{suffix}") as film:
+        for i in range(getattr(film, "n_frames", 1)):
+            film.seek(i)
+            film.load()
+            shown.append(film.info["duration"])
+    assert len(shown) == 2 * fps
+    assert sum(shown) == pytest.approx(2000, abs=10)
+    assert min(shown) >= 20
+    assert max(shown) - min(shown) <= (10 if suffix == ".gif" else 1) + 1e-6
+
+
 def test_frames_of_a_film_are_enlarged(tmp_path: Path) -> None:
     sizes = {}
     for scale in (None, 1, 3):
@@ -635,9 +657,9 @@ def test_a_film_of_a_search_fits_into_memory(tmp_path: Path, monkeypatch: pytest
         assert np.asarray(film.convert("L"))[-1, -1] == 6 * 39
 
 
-@pytest.mark.parametrize(("place", "value"), [(6, 1), (8, 99), (-5, 255)])
+@pytest.mark.parametrize(("place", "value"), [(4, 99), (6, 1), (8, 99), (-5, 255)])
 def test_archives_that_cannot_be_unpacked_have_no_latents(place: int, value: int, tmp_path: Path) -> None:
-    """An entry that is encrypted, one by an unknown way of compression, one whose packed bytes are damaged."""
+    """An entry for a later version, an encrypted one, one by an unknown compression, one of damaged bytes."""
     path = tmp_path / "z.npz"
     np.savez_compressed(path, z=np.random.default_rng(0).normal(size=(4, 6)))
     content = bytearray(path.read_bytes())
