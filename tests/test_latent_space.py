@@ -126,7 +126,7 @@ def test_another_network_than_usual_is_named_where_pictures_are_compared(
     assert other.network == other.to_json()["network"] == "eye"
     notes = ganvas.project(drawn.path, np.asarray(drawn.sample([3])[0]), steps=1, references=0, quiet=True).notes
     assert other.note in notes
-    assert "is not installed: pictures are compared by the eye" in other.note
+    assert "is not installed: pictures are compared in the maps of the eye" in other.note
     assert ganvas.directions(drawn, method="sefa").network is None
 
 

