@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +20,10 @@ from ganvas.errors import GanvasError
 from ganvas.features.perceptual import PerceptualDistance
 from ganvas.image_io import make_grid
 from ganvas.latent_space import axes as module
+from ganvas.latent_space.axis_names import as_direction, parse_direction, parse_moves
 from ganvas.latent_space.layers import parse_layers
 from ganvas.latent_space.noise import change_noise
-from ganvas.latent_space.pictures import Request, parse_amounts, parse_moves
+from ganvas.latent_space.pictures import Request, parse_amounts
 from ganvas.latent_space.search import SearchStep
 from ganvas.latents import Latents, load_latents, walk
 from ganvas.networks import Shape, build_generator
@@ -99,6 +100,36 @@ def test_pca_of_a_large_z_has_more_samples_than_dimensions(tmp_path: Path) -> No
     assert abs(float(torch.nn.functional.cosine_similarity(strongest, found.vectors[0, 0], dim=0))) > 0.5
 
 
+@pytest.mark.parametrize("family", ["mlp", "stylegan"])
+def test_directions_of_very_many_classes_are_those_within_a_class(family: str, tmp_path: Path) -> None:
+    shape = Shape(1, 16, 16, 3000)
+    for method in module.METHODS:
+        found = ganvas.directions(make_snapshot(tmp_path / method, family, shape), method=method, n=3)
+        assert found.shares.isfinite().all()
+        assert (found.vectors.norm(dim=2) > 1e-3).all()
+
+
+def test_directions_of_few_classes_are_of_all_of_them() -> None:
+    labels = module._random_latents(ganvas.load("pretrained:digits"), range(5, 517)).labels
+    assert labels is not None
+    assert labels.tolist() == [seed % 10 for seed in range(5, 517)]
+
+
+def test_another_network_than_usual_is_named_where_pictures_are_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = ganvas.load(make_snapshot(tmp_path / "s", "mlp", Shape(1, 8, 8, 0)))
+    usual = ganvas.directions(drawn).to_json()
+    assert (usual["network"], usual["note"]) == ("lite0", "")
+    monkeypatch.setattr("ganvas.features.frozen.is_installed", lambda: False)
+    other = ganvas.directions(drawn)
+    assert other.network == other.to_json()["network"] == "eye"
+    notes = ganvas.project(drawn.path, np.asarray(drawn.sample([3])[0]), steps=1, references=0, quiet=True).notes
+    assert other.note in notes
+    assert "is not installed: pictures are compared in the maps of the eye" in other.note
+    assert ganvas.directions(drawn, method="sefa").network is None
+
+
 def test_sefa_finds_the_direction_that_the_weights_amplify(tmp_path: Path) -> None:
     sampler = ganvas.load(make_snapshot(tmp_path / "s", "mlp", Shape(1, 8, 8, 0)))
     first = next(m for m in sampler.generator.modules() if isinstance(m, torch.nn.Linear))
@@ -156,6 +187,30 @@ def test_a_photo_of_which_most_is_cut_off_is_named(run: Run, tmp_path: Path) -> 
     ]
 
 
+@pytest.mark.parametrize("shape", [(40, 16, 16, 1), (40, 24, 24, 1), (40, 16, 16, 3)])
+def test_pictures_that_were_not_trained_on_are_not_called_training_pictures(
+    shape: tuple[int, ...], write_images: Callable[..., Path]
+) -> None:
+    changed = train(tiny(data := write_images()), quiet=True)
+    np.savez(data, images=np.random.default_rng(1).integers(0, 256, shape, np.uint8))
+    found = ganvas.project(changed, np.zeros((1, 16, 16), np.uint8), steps=1, references=1, quiet=True)
+    assert set(found.context) == {"other kinds"}
+    assert [note for note in found.notes if "has other pictures now than this generator was trained on" in note]
+
+
+def test_grey_of_16_bits_is_read_as_in_training(tmp_path: Path) -> None:
+    """As 12 bits where the brightest picture has so many."""
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    for i in range(20):
+        Image.fromarray(random.integers(0, 4096, (16, 16), np.uint16)).save(folder / f"{i:02d}.png")
+    trained = train(tiny(folder), quiet=True)
+    found = ganvas.project(trained, [folder / "03.png"], steps=1, references=0, quiet=True)
+    with Image.open(folder / "03.png") as photo:
+        assert np.array_equal(found.targets[0, 0], np.rint(np.asarray(photo) * (255 / 4095)).astype(np.uint8))
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -189,6 +244,10 @@ def test_latents_of_other_programs_and_other_generators(run: Run, tmp_path: Path
     np.save(tmp_path / "other.npy", z[:, :5])
     with pytest.raises(GanvasError, match=r"not of .*"):
         sampler.draw(load_latents(tmp_path / "other.npy"))
+    np.save(tmp_path / "w.npy", z.reshape(1, 3, -1))
+    assert load_latents(tmp_path / "w.npy").space == "w"
+    np.savez(tmp_path / "named.npz", z=z.reshape(1, 3, -1))
+    assert load_latents(tmp_path / "named.npz").space == "z"
     for name, value in {
         "nan": z * math.nan,
         "words": np.array(["a"]),
@@ -231,8 +290,9 @@ def test_style_mixing_takes_coarse_layers_of_rows_and_fine_ones_of_columns(tmp_p
     assert len(mixed) == 6
     assert np.array_equal(mixed[0], sampler.sample([0])[0])
     assert not np.array_equal(mixed[1], mixed[0])
-    with pytest.raises(GanvasError, match="cannot be coarse"):
-        sampler.mix([0], [1], layers=99)
+    for layers in (99, 10**12):
+        with pytest.raises(GanvasError, match=f"{layers} of .* cannot be coarse"):
+            sampler.mix([0], [1], layers=layers)
 
 
 def test_style_mixing_takes_any_layers(tmp_path: Path) -> None:
@@ -304,9 +364,18 @@ def test_several_moves_add_up_and_one_is_that_of_direction(run: Run, tmp_path: P
     call_cli("sample", run.path, *arguments, check=0)
     with Image.open(tmp_path / "each" / "seed00004.png") as image:
         assert np.array_equal(np.asarray(image), sampler.draw(expected)[0, 0])
-    for text in ("pca:0", "pca:0=", "pca:0=nan", "tsne:0=1", "pca:x=1", "0=1", "pca:0=1,", ",".join(["pca:0=1"] * 65)):
+    assert parse_moves("2=1,sefa:0=-1") == [("pca", 2, 1.0), ("sefa", 0, -1.0)]
+    for text in ("pca:0", "pca:0=", "pca:0=nan", "tsne:0=1", "pca:x=1", ":0=1", "pca:0=1,", ",".join(["pca:0=1"] * 65)):
         with pytest.raises(GanvasError, match="--move has"):
             parse_moves(text)
+
+
+def test_a_direction_has_one_text_everywhere() -> None:
+    assert [as_direction(text) for text in ("2", "pca:2", "sefa:0")] == [("pca", 2), ("pca", 2), ("sefa", 0)]
+    for text in ("", "pca", "pca:", ":2", "tsne:2", "pca:-1", "pca:²", " 2", "pca:1234567", "pca:2\n"):
+        assert as_direction(text) is None
+        with pytest.raises(GanvasError, match="--direction is"):
+            parse_direction(text)
 
 
 def test_a_search_tells_how_far_it_is_and_ends_when_asked(run: Run) -> None:
@@ -361,8 +430,8 @@ def test_walks_end_where_they_begin_or_at_the_last() -> None:
         (["--latents", "a.npz"], "has no latents", 1),
         (["--video", "a.webp", "--fps", "0"], "--fps is 0", 1),
         (["--save-latents", "a.txt"], "ends in .npz", 1),
-        (["--latents", "a.npz", "--label", "1"], "--latents and --label were given together", 2),
-        (["--latents", "a.npz", "--class", "1"], "--latents and --label were given together", 2),
+        (["--columns", "0", "--seeds", "1"], "--columns is 0", 1),
+        (["--columns", "-3", "--move", "pca:0=1"], "--columns is -3", 1),
         (["--latents", "a.npz", "--truncation", "0.7"], "--latents and --truncation were given together", 2),
         (["--frames", "25"], "--frames is of --video, which is missing", 2),
         (["--easing", "smooth"], "--easing is of --video", 2),
@@ -392,6 +461,8 @@ def test_bad_requests_are_refused(run: Run, arguments: list[str], words: str, st
         (["--video", "taken/a.webp"], "could not be written"),
         (["--save-latents", "taken/a.npz"], "could not be written"),
         (["--scale", "256", "--seeds", "0-99"], "A grid of 700 images would have"),
+        (["--scale", "256", "--seeds", "0-99", "--save-latents", "a.npz"], "A grid of 700 images would have"),
+        (["--video", "w.webp", "--frames", "0", "--save-latents", "a.npz"], "--frames is 0"),
     ],
 )
 def test_an_unusable_output_is_found_before_the_work(
@@ -466,9 +537,67 @@ def test_directions_are_found_once_for_several_moves() -> None:
 def test_style_mixing_says_what_rows_and_columns_give(tmp_path: Path) -> None:
     make_snapshot(tmp_path / "s", "stylegan", Shape(1, 16, 16, 0))
     done = call_cli("sample", tmp_path / "s", "--mix", "10-12", "--out", tmp_path / "a.png", check=0)
+    assert "18 images in" in done.stdout
     assert "rows give the coarse layers, columns (seeds 10, 11, 12) the others" in done.stdout
     mixed = ["--mix", "10", "--layers", "2-3", "--out", tmp_path / "b.png"]
     assert "rows give the layers 2-3, columns" in call_cli("sample", tmp_path / "s", *mixed, check=0).stdout
+
+
+def test_a_sheet_of_mixing_shows_what_is_mixed_at_its_left_and_top(tmp_path: Path) -> None:
+    drawn = ganvas.load(make_snapshot(tmp_path / "s", "stylegan", Shape(1, 16, 16, 0)))
+    images, across, names = Request("3,4", mix="7-9").grid(drawn, None)
+    sheet = np.asarray(images).reshape(3, 4, 1, 16, 16)
+    assert (across, list(names)) == (4, ["", "3", "4"])
+    assert (sheet[0, 0] == 255).all()
+    assert np.array_equal(sheet[0, 1:], drawn.sample([7, 8, 9]))
+    assert np.array_equal(sheet[1:, 0], drawn.sample([3, 4]))
+    assert np.array_equal(sheet[1:, 1:].reshape(6, 1, 16, 16), drawn.mix([3, 4], [7, 8, 9]))
+
+
+def test_photos_of_a_file_are_mixed_with_seeds_and_with_each_other(tmp_path: Path) -> None:
+    """Where the file has no classes of its own, their class is that of --label."""
+    drawn = ganvas.load(make_snapshot(tmp_path / "s", "stylegan", Shape(1, 16, 16, 3)))
+    file = tmp_path / "photos.npz"
+    photos = drawn.latents([3, 4], label=2)
+    photos.save(file)
+    expected = drawn.mix(photos, [7, 8, 9])
+    assert expected.labels is not None
+    assert (expected.labels == 2).all()
+    request = Request(latents=file, mix="7-9")
+    assert np.array_equal(drawn.draw(request.latents_of(drawn)), expected)
+    assert request.names[:2] == ["latent00000-00007", "latent00000-00008"]
+    both = Request(latents=file, mix=str(file))
+    assert np.array_equal(drawn.draw(both.latents_of(drawn)), drawn.mix(photos, photos))
+    assert both.names[1] == "latent00000-latent00001"
+    assert both.check_grid(drawn, None) == (9, 3)
+    files = ["--latents", file, "--mix", file, "--out", tmp_path / "a.png"]
+    assert "photos.npz) the others" in call_cli("sample", tmp_path / "s", *files, check=0).stdout
+
+
+def test_label_is_of_latents_without_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ganvas.latent_space import pictures
+
+    read: list[object] = []
+    monkeypatch.setattr(pictures, "load_latents", lambda path: read.append(path) or load_latents(path))
+    drawn = ganvas.load("pretrained:digits")
+    np.save(tmp_path / "z.npy", sample_latents([5, 6], drawn.generator.latent))
+    request = Request(latents=tmp_path / "z.npy", label="3")
+    assert request.names == ["latent00000", "latent00001"]
+    assert np.array_equal(request.grid(drawn, None)[0], drawn.sample([5, 6], label=3))
+    assert len(read) == 1
+    drawn.latents([5]).save(tmp_path / "own.npz")
+    with pytest.raises(GanvasError, match="have their own"):
+        Request(latents=tmp_path / "own.npz", label="3").latents_of(drawn)
+
+
+@pytest.mark.parametrize("command", [["sample"], ["directions"]])
+def test_a_file_without_transparency_is_refused_before_the_work(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_snapshot(tmp_path / "s", "mlp", Shape(4, 8, 8, 0))
+    monkeypatch.setattr(ganvas.Sampler, "sample", None)
+    monkeypatch.setattr(module, "_by_components", None)
+    assert "JPEG has no transparency" in call_cli(*command, tmp_path / "s", "--out", "a.jpg", check=1).stderr
 
 
 def test_scale_enlarges_the_frames_of_a_film(tmp_path: Path) -> None:
@@ -608,6 +737,23 @@ def test_a_film_too_large_is_refused_before_it_is_drawn(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("fps", [7, 24, 25, 30, 40, 50])
+@pytest.mark.parametrize("suffix", [".gif", ".webp", ".png"])
+def test_a_film_takes_its_time(suffix: str, fps: int, tmp_path: Path) -> None:
+    frames = [np.full((1, 8, 8), 60 * (i % 4), np.uint8) for i in range(2 * fps)]
+    save_animation(frames, tmp_path / f"a{suffix}", fps=fps, scale=1)
+    shown = []
+    with Image.open(tmp_path / f"a{suffix}") as film:
+        for i in range(getattr(film, "n_frames", 1)):
+            film.seek(i)
+            film.load()
+            shown.append(film.info["duration"])
+    assert len(shown) == 2 * fps
+    assert sum(shown) == pytest.approx(2000, abs=10)
+    assert min(shown) >= 20
+    assert max(shown) - min(shown) <= (10 if suffix == ".gif" else 1) + 1e-6
+
+
 def test_frames_of_a_film_are_enlarged(tmp_path: Path) -> None:
     sizes = {}
     for scale in (None, 1, 3):
@@ -635,9 +781,9 @@ def test_a_film_of_a_search_fits_into_memory(tmp_path: Path, monkeypatch: pytest
         assert np.asarray(film.convert("L"))[-1, -1] == 6 * 39
 
 
-@pytest.mark.parametrize(("place", "value"), [(6, 1), (8, 99), (-5, 255)])
+@pytest.mark.parametrize(("place", "value"), [(4, 99), (6, 1), (8, 99), (-5, 255)])
 def test_archives_that_cannot_be_unpacked_have_no_latents(place: int, value: int, tmp_path: Path) -> None:
-    """An entry that is encrypted, one by an unknown way of compression, one whose packed bytes are damaged."""
+    """An entry for a later version, an encrypted one, one by an unknown compression, one of damaged bytes."""
     path = tmp_path / "z.npz"
     np.savez_compressed(path, z=np.random.default_rng(0).normal(size=(4, 6)))
     content = bytearray(path.read_bytes())

@@ -129,7 +129,7 @@ def test_project_and_directions(tmp_path: Path) -> None:
     assert len(found["photos"]) == 1
     sampler = ganvas.load("pretrained:digits")
     trained = find_data(sampler.path, sampler.card.data, (1, 8, 8))
-    references, _ = _references(trained, sampler.card.shape, 1, quiet=True)
+    references, _ = _references(trained, sampler.card, 1, quiet=True)
     assert set(references) == {"training", "held-out", "other kinds"}
     call_cli("directions", "pretrained:digits", "--out", "sheet.png", check=0)
     moved = ["--direction", "pca:0", "--seeds", "0", "--out", "moved.png"]

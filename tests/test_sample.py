@@ -144,6 +144,14 @@ def test_slerp_has_its_end_points_constant_norm_and_equal_steps() -> None:
     assert torch.allclose(slerp(a, a, torch.tensor([0.5]))[0], a)
 
 
+def test_slerp_from_or_to_a_latent_of_length_0_is_straight() -> None:
+    a, t = sample_latents([1], 50)[0], torch.tensor([0.0, 0.5, 1.0])
+    nothing = torch.zeros(50)
+    assert torch.equal(slerp(nothing, a, t), t[:, None] * a)
+    assert torch.equal(slerp(a, nothing, t), (1 - t)[:, None] * a)
+    assert torch.equal(slerp(nothing, nothing, t), torch.zeros(3, 50))
+
+
 def test_interpolation_passes_through_its_seeds_and_returns(run: Run) -> None:
     sampler = load(run)
     frames = torch.cat(list(sampler.interpolate([0, 7], frames=4))).numpy()

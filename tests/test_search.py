@@ -57,6 +57,18 @@ def test_targets_are_described_in_passes(tmp_path: Path, monkeypatch: pytest.Mon
     assert max(sizes) == 64
 
 
+def test_only_pictures_that_are_returned_are_kept(tmp_path: Path) -> None:
+    sampler = ganvas.load(make_snapshot(tmp_path / "s", "mlp", Shape(1, 8, 8, 0)))
+    search, targets = search_of(sampler), torch.zeros(3, 1, 8, 8)
+    told: list[int] = []
+    place = search.find(targets, None, 20, watch=lambda step: told.append(step.step))
+    assert told == list(range(11)) + list(range(10, 21))  # from each start, then from the best one
+    assert [frame.shape for frame in place.frames] == [(3, 1, 8, 8)] * 12
+    again = search.find(targets, None, 20, keep_frames=False)
+    assert not again.frames
+    assert torch.equal(again.latents.styles, place.latents.styles)
+
+
 def test_a_search_starts_at_the_mean_of_its_class_in_the_units_of_its_class(tmp_path: Path) -> None:
     sampler = ganvas.load(make_snapshot(tmp_path / "s", "stylegan", Shape(1, 16, 16, 3)))
     search, images = search_of(sampler), torch.zeros(2, 1, 16, 16)

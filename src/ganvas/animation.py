@@ -1,7 +1,7 @@
 """Writes films: GIF, WebP and animated PNG by Pillow, MP4 and WebM by PyAV (extra `video`)."""
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from importlib import import_module
 from pathlib import Path
@@ -26,7 +26,7 @@ MAX_SIDE = 16_383
 """Of a frame: WebP stores no longer one."""
 
 MAX_FPS, MAX_GIF_FPS = 120, 50
-"""Browsers show a GIF whose frames are to last 10 ms or less at ten a second."""
+"""A GIF has hundredths of a second, and browsers show a frame that is to last fewer than two at ten a second."""
 
 
 def save_animation(frames: Iterable[np.ndarray], path: Path, *, fps: int = 25, scale: int | None = None) -> int:
@@ -67,7 +67,7 @@ def check_animation(path: Path, fps: int, scale: int | None = None) -> None:
     if suffix == ".gif" and fps > MAX_GIF_FPS:
         raise GanvasError(
             f"--fps is {fps}.",
-            expected=f"at most {MAX_GIF_FPS} of a GIF, which browsers play slowly beyond",
+            expected=f"at most {MAX_GIF_FPS} of a GIF, of which browsers show no frame for less than 20 ms",
             fix="write .webp, .png, .mp4 or .webm.",
         )
     if scale is not None:
@@ -123,10 +123,21 @@ class _Counted:
         return image
 
 
+def whole_durations(seconds: Sequence[float], suffix: str) -> list[int]:
+    """How long each frame is shown, in ms: whole ones, of a GIF (.gif) whole hundredths of a second.
+
+    What is rounded off one frame is added to the next, so that the film takes its time.
+    """
+    unit = 10 if suffix.lower() == ".gif" else 1
+    ends = [round(1000 * end / unit) for end in itertools.accumulate(seconds)]
+    return [unit * (end - start) for start, end in itertools.pairwise([0, *ends])]
+
+
 def _write_by_pillow(images: _Counted, file: Path, suffix: str, fps: int) -> None:
     first = next(images)
     rest = list(_bounded(images, first))
-    options = {"duration": round(1000 / fps), "loop": 0, "lossless": True}  # the last is for WebP
+    durations = whole_durations([1 / fps] * images.count, suffix)
+    options = {"duration": durations, "loop": 0, "lossless": True}  # the last is for WebP
     first.save(file, PILLOW_FORMATS[suffix], save_all=True, append_images=rest, **options)
 
 

@@ -107,13 +107,13 @@ def _measure_cell(height: int, width: int, scale: int) -> tuple[int, int, int]:
     return height * scale, width * scale, max(2, min(height, width) * scale // 16)
 
 
-def check_image_file(path: Path) -> None:
-    """Refuses a file that `save_image` cannot write, before the image is made.
+def check_image_file(path: Path, channels: int = 3) -> None:
+    """Refuses a file that `save_image` cannot write, before an image of 1, 3 or 4 channels is made.
 
     Raises:
-        GanvasError: the extension is unknown, or the place cannot be written.
+        GanvasError: the extension is unknown, the format cannot store the image, or the place cannot be written.
     """
-    _find_format(path)
+    _check_mode(path, _MODES[channels])
     check_writable(path)
 
 
@@ -127,15 +127,21 @@ def _find_format(path: Path) -> str:
     return file_format
 
 
+def _check_mode(path: Path, mode: str) -> str:
+    """The format of a file, which can store a mode of Pillow's."""
+    file_format = _find_format(path)
+    if file_format == "JPEG" and mode == "RGBA":
+        raise GanvasError(f"{path}: JPEG has no transparency.", fix="write .png or .webp instead.")
+    return file_format
+
+
 def save_image(image: Image.Image, path: Path, **options: Any) -> None:
     """Writes an image atomically in the format of the file extension; `options` go to Pillow's encoder.
 
     Raises:
         GanvasError: the extension is unknown, or the format cannot store the image.
     """
-    file_format = _find_format(path)
-    if file_format == "JPEG" and image.mode == "RGBA":
-        raise GanvasError(f"{path}: JPEG has no transparency.", fix="write .png or .webp instead.")
+    file_format = _check_mode(path, image.mode)
     make_folder(path.parent)
     try:
         with atomic_file(path) as temporary:

@@ -90,14 +90,19 @@ def check_latents_file(path: Path | str) -> Path:
 
 
 def load_latents(path: Path | str) -> Latents:
-    """Reads what `Latents.save` wrote, or other programs: z as float [n k] or [n layers k], in .npy, or .npz as styles,
-    w, z or the only array.
+    """Reads what `Latents.save` wrote, or other programs.
+
+    The array is float [k] of one picture, [n k], or [n layers k] of several layers. In an .npz it is called styles, w
+    or z, or is the only one; labels, int [n], and space may be beside it. Where neither a name nor space says in which
+    space they lie, several layers are w, and one is z.
 
     Raises:
         GanvasError: the file cannot be read, or is none.
     """
     path = to_path(path, "a file of latents")
-    expected = "a file that --save-latents or ganvas project wrote, or z as float [n k] in .npy or .npz"
+    expected = (
+        "a file that --save-latents or ganvas project wrote, or z as float [n k] or w as [n layers k] in .npy or .npz"
+    )
     try:
         if not path.is_file():
             raise FileNotFoundError(2, "there is no such file")
@@ -111,8 +116,9 @@ def load_latents(path: Path | str) -> Latents:
             raise ValueError(f"its arrays are {', '.join(arrays) or 'none'}")
         styles = _check_styles(arrays[name])
         labels = _check_labels(arrays.get("labels"), len(styles))
-        space = str(arrays["space"]) if "space" in arrays else "w" if name == "w" else "z"
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        in_w = name == "w" or (name != "z" and styles.shape[1] > 1)
+        space = str(arrays["space"]) if "space" in arrays else "w" if in_w else "z"
+    except (OSError, ValueError, EOFError, KeyError, NotImplementedError, zipfile.BadZipFile) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise GanvasError(f"{path} has no latents: {reason}.", expected=expected) from error
     return Latents(styles, labels, space)
@@ -120,7 +126,7 @@ def load_latents(path: Path | str) -> Latents:
 
 def _read_arrays(content: bytes) -> dict[str, np.ndarray]:
     if content.startswith(npy.MAGIC_PREFIX):
-        return {"z": _read_array(content)}
+        return {"the array": _read_array(content)}
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         if sum(entry.file_size for entry in archive.infolist()) > MAX_BYTES:
             raise ValueError(f"its arrays are larger than {MAX_BYTES:,} bytes")
@@ -166,12 +172,12 @@ def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
     """Spherical interpolation between two latents (White 2016): [z], [z], [n] -> [n z].
 
     Lengths are interpolated linearly, so that both ends are reached exactly. Latents in nearly the same or opposite
-    directions are interpolated linearly.
+    directions are interpolated linearly, and so is a latent of length 0, which has none.
     """
     t = t[:, None]
     cosine = torch.nn.functional.cosine_similarity(a, b, dim=0).clamp(-1, 1)
     angle = torch.acos(cosine)
-    if torch.sin(angle) < 1e-4:
+    if torch.sin(angle) < 1e-4 or not a.norm() * b.norm():
         return (1 - t) * a + t * b
     direction = (torch.sin((1 - t) * angle) * a / a.norm() + torch.sin(t * angle) * b / b.norm()) / torch.sin(angle)
     return direction * ((1 - t) * a.norm() + t * b.norm())
@@ -226,10 +232,12 @@ def mix(coarse: Latents, fine: Latents, layers: int | Sequence[int] | None = Non
     count, n = coarse.styles.shape[1], len(fine)
     if isinstance(layers, Sequence) and not isinstance(layers, str):
         chosen = {to_whole(layer, "--layers", 0, count - 1) for layer in layers}
+        several = len(chosen)
     else:
-        chosen = set(range(count // 2 if layers is None else to_whole(layers, "--layers")))
-    if not 0 < len(chosen) < count:
-        raise GanvasError(f"{len(chosen)} of {count} layers cannot be coarse.", expected=f"1 to {count - 1}")
+        several = count // 2 if layers is None else to_whole(layers, "--layers")
+        chosen = set(range(min(several, count)))
+    if not 0 < several < count:
+        raise GanvasError(f"{several} of {count} layers cannot be coarse.", expected=f"1 to {count - 1}")
     rows = torch.tensor([layer in chosen for layer in range(count)])[None, :, None]
     styles = torch.where(rows, coarse.styles.repeat_interleave(n, 0), fine.styles.repeat(len(coarse), 1, 1))
     return Latents(styles, None if coarse.labels is None else coarse.labels.repeat_interleave(n), coarse.space)

@@ -240,17 +240,14 @@ class Sampler(Displayed):
         Raises:
             GanvasError: fewer than two seeds, no frames, no such easing, or as `sample_batches`.
         """
-        if latents is None:
-            first = 0 if label is None and self.card.shape.classes else label
-            latents = self.latents(seeds, label=first, truncation=truncation)
-        ends = self.check_latents(latents)
+        ends = self._place(seeds if latents is None else latents, label, truncation)
         parts = walk(ends, frames, easing=easing, loop=loop, step=images_per_pass(*self.card.shape[1:3]))
         return (images for part in parts for images in self.draw_batches(part))
 
     def mix(
         self,
-        rows: Iterable[int] | str,
-        columns: Iterable[int] | str,
+        rows: Iterable[int] | str | Latents,
+        columns: Iterable[int] | str | Latents,
         *,
         layers: int | Sequence[int] | None = None,
         label: Label | None = None,
@@ -259,11 +256,11 @@ class Sampler(Displayed):
         """Style mixing (Karras et al. 2019, section 3.1): an image for each row and column, row by row.
 
         Args:
-            rows: seeds of the coarse layers.
-            columns: seeds of the fine layers.
+            rows: of the coarse layers: seeds, or latents, such as those of photos.
+            columns: of the fine layers: seeds, or latents.
             layers: how many of the first layers are the row's, by default half; or which ones, numbered from 0.
-            label: the class of all images; by default the first.
-            truncation: see `sample_batches`.
+            label: the class of the seeds; by default the first. Images have the class of their row.
+            truncation: of the seeds; see `sample_batches`.
 
         Raises:
             GanvasError: this family has no style for each layer, or as `sample_batches`.
@@ -271,12 +268,11 @@ class Sampler(Displayed):
         return self.draw(self.mix_latents(rows, columns, layers=layers, label=label, truncation=truncation))
 
     def mix_latents(
-        self, rows: Iterable[int] | str, columns: Iterable[int] | str, *, layers: int | Sequence[int] | None,
-        label: Label | None, truncation: float,
+        self, rows: Iterable[int] | str | Latents, columns: Iterable[int] | str | Latents, *,
+        layers: int | Sequence[int] | None, label: Label | None, truncation: float,
     ) -> Latents:  # fmt: skip
         """The latents of `mix`."""
-        label = 0 if label is None and self.card.shape.classes else label
-        coarse, fine = (self.latents(seeds, label=label, truncation=truncation) for seeds in (rows, columns))
+        coarse, fine = (self._place(of, label, truncation) for of in (rows, columns))
         if coarse.styles.shape[1] == 1:
             raise GanvasError(
                 f"{self.name} is of the family {self.card.network.family}, whose images come from one {coarse.space} "
@@ -284,6 +280,12 @@ class Sampler(Displayed):
                 fix="interpolate between two seeds instead (--video), or train stylegan or transformer-modern.",
             )
         return mix(coarse, fine, layers)
+
+    def _place(self, of: Iterable[int] | str | Latents, label: Label | None, truncation: float) -> Latents:
+        """Latents, checked; those of seeds are of one class."""
+        if isinstance(of, Latents):
+            return self.check_latents(of)
+        return self.latents(of, label=0 if label is None and self.card.shape.classes else label, truncation=truncation)
 
     def find_class(self, name: Label) -> int:
         """The index of the class with this name or number.

@@ -40,17 +40,18 @@ def sample(
             come with Ganvas, hf:owner/name@revision on the hub, or https://…/NAME.safetensors#sha256=DIGEST.
         seeds: Seeds of the images, by default 0-63; the same seed always gives the same image. Of a video, by default
             0-7; with --direction 0-3, of a video 0; with --mix 0-5.
-        label: Generate this class only, by its name or number.
+        label: Generate this class only, by its name or number. Of --latents where the file has no classes itself.
         class_: Another name of --label.
         truncation: Below 1: more typical, less varied. Of several, as 0.5 0.7 1, the grid has a row for each, with the
             same seeds, by default 0-7.
-        latents: File of latents in place of seeds: of --save-latents or ganvas project (.npz), or z (.npy).
+        latents: File of latents in place of seeds: of --save-latents or ganvas project (.npz), or z, n × k, or
+            w, n × layers × k, of another program (.npy, .npz).
         direction: Move the images along a direction that ganvas directions found: pca:2, sefa:0 …
         amount: How far, in standard deviations: by default -3..3, seven steps; -2..2:9 are nine, and 0,1.5,3 these. Of
             a video, from the first to the last.
         move: Move the images along several directions at once, by these amounts: pca:0=1.5,sefa:2=-1.
-        mix: Style mixing: a grid of --seeds, one a row, which give the coarse layers, and these seeds, one a column,
-            which give the fine ones.
+        mix: Style mixing: a grid of --seeds or --latents, one a row, which give the coarse layers, and these seeds, or
+            the latents of this file, one a column, which give the fine ones.
         layers: How many layers are coarse, by default half; or which ones, numbered from 0: 0-2,5.
         noise: Of a StyleGAN: other noise than the snapshot's, by a seed, or none; for some layers as in 7:0-3.
         out: File of the image grid; by default grid.png in the working folder. Of a generator with classes, each row
@@ -74,7 +75,6 @@ def sample(
     from ganvas.latents import check_latents_file
     from ganvas.progress import progress_bar
     from ganvas.sampling import load
-    from ganvas.seeds import parse_seeds
     from ganvas.values import to_whole
 
     refuse_together("--label", label is not None, ("--class", class_ is not None))
@@ -83,9 +83,8 @@ def sample(
     refuse_together("--video", video is not None, ("--each", each is not None), *grid_only, mixed)
     refuse_together("--each", each is not None, *grid_only, ("--direction", direction is not None))
     refuse_together("--mix", mix is not None, ("--direction", direction is not None), grid_only[1])
-    label_too = ("--label", label is not None or class_ is not None)
-    of_seeds = [("--seeds", seeds is not None), label_too, ("--truncation", truncation != (1.0,))]
-    refuse_together("--latents", latents is not None, *of_seeds, mixed)
+    of_seeds = [("--seeds", seeds is not None), ("--truncation", truncation != (1.0,))]
+    refuse_together("--latents", latents is not None, *of_seeds)
     refuse_together("--direction", direction is not None, grid_only[1])
     several = ("several values of --truncation", len(truncation) > 1)
     alone = [("--latents", latents is not None), ("--direction", direction is not None), ("--move", move is not None)]
@@ -111,6 +110,8 @@ def sample(
     label = class_ if label is None else label
     if scale is not None:
         to_whole(scale, "--scale", 1, image_io.MAX_SCALE)
+    if columns is not None:
+        to_whole(columns, "--columns", 1)
     fps, out = 25 if fps is None else fps, out or Path("grid.png")
     if save_latents is not None:
         check_latents_file(save_latents)
@@ -125,9 +126,15 @@ def sample(
         drawn = change_noise(drawn, noise)
     request = Request(seeds, label, truncation[0], latents, direction, amount, mix, layers, move)
     frames = 25 if frames is None else frames
+    # all is checked before anything is written
+    film = None if video is None else request.film(drawn, frames=frames, easing=easing or "smooth", loop=loop)
     if video is not None:
         length = request.film_length(drawn, frames=frames, loop=loop)
         check_frames(video, length, *drawn.card.shape[1:3], scale)
+    elif each is None:
+        image_io.check_image_file(out, drawn.card.shape.channels)
+        if len(truncation) == 1:
+            request.check_grid(drawn, columns, scale)
     if save_latents is not None:
         if video is not None:
             points = request.film_ends(drawn)
@@ -135,9 +142,8 @@ def sample(
             points = request.latents_of_grid(drawn, columns) if each is None else request.latents_of(drawn)
         points.save(save_latents)
         print(f"latents in {save_latents}")
-    if video is not None:
-        batches = request.film(drawn, frames=frames, easing=easing or "smooth", loop=loop)
-        n = save_animation((image for part in batches for image in part.numpy()), video, fps=fps, scale=scale)
+    if video is not None and film is not None:
+        n = save_animation((image for part in film for image in part.numpy()), video, fps=fps, scale=scale)
         print(f"{n} images in {video}")
         return
     if each is not None:
@@ -154,10 +160,12 @@ def sample(
     else:
         images, across, names = request.grid(drawn, columns, scale)
     image_io.save_image(image_io.make_grid(images, across, row_names=names, scale=scale), out)
-    print(f"{len(images)} images in {out}")
-    if mix is not None:
-        of_rows = "the coarse layers" if layers is None or layers.isdecimal() else f"the layers {layers}"
-        print(f"rows give {of_rows}, columns (seeds {', '.join(map(str, parse_seeds(mix)))}) the others")
+    if mix is None:
+        print(f"{len(images)} images in {out}")
+        return
+    of_rows = "the coarse layers" if layers is None or layers.isdecimal() else f"the layers {layers}"
+    print(f"{len(request.names)} images in {out}, and those that are mixed at the left and at the top")
+    print(f"rows give {of_rows}, columns ({request.fine}) the others")
 
 
 def plot(

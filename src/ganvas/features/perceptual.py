@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ganvas.features.efficientnet import INSTALL, PACKAGE
 from ganvas.features.eye import to_rgb
 from ganvas.features.frozen import FrozenNetwork, load_frozen, resolve_frozen
 
@@ -27,7 +28,11 @@ class PerceptualDistance:
     """
 
     def __init__(self, device: torch.device) -> None:
-        self.name, self.note = resolve_frozen("lite0")
+        self.name, replaced = resolve_frozen("lite0")
+        self.note = replaced and (
+            f"The package {PACKAGE} is not installed: pictures are compared in the maps of the eye instead of lite0, "
+            f"and what is found differs. Fix: {INSTALL}"
+        )
         self._network: FrozenNetwork = load_frozen(self.name).to(device)
 
     def describe(self, images: Tensor) -> list[Tensor]:

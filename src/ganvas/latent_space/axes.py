@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from ganvas.display import Displayed, InlineImage, Paragraph, Part
 from ganvas.errors import GanvasError, describe_value
 from ganvas.features.perceptual import PerceptualDistance
 from ganvas.files import to_path
+from ganvas.latent_space.axis_names import METHODS, Method
 from ganvas.latents import Latents
 from ganvas.pytorch_state import default_state
 from ganvas.runs.folder import Run
@@ -32,11 +33,13 @@ from ganvas.sampling import Label, Sampler
 from ganvas.threads import cpu_threads
 from ganvas.values import to_choice, to_number, to_whole
 
-Method = Literal["pca", "sefa"]
-METHODS: tuple[Method, ...] = ("pca", "sefa")
-
 SAMPLES = 2048
 """Random latents whose components are taken."""
+
+MEMBERS = 32
+"""Random latents of each class, at least: centring by class then takes a thirty-second of the variance. Of a generator
+with more classes than have so many, some stand for all, evenly spaced. Without centring, the first directions would be
+those from class to class, which --class is for."""
 
 DRAWN, DRAWN_EACH = 512, 4
 """Of z, whose pictures are drawn: random latents, or so many for each dimension where that is more."""
@@ -59,12 +62,16 @@ class Directions(Displayed):
         method: pca or sefa.
         vectors: float32 [n layers k]; one times it is one standard deviation of random latents along it.
         shares: of pca the part of the variance that each explains, of sefa that of the weights' squares; float32 [n].
+        network: in whose maps pictures were compared; None where none were drawn.
+        note: a sentence where it is another one than usual, else empty.
     """
 
     sampler: Sampler
     method: Method
     vectors: Tensor
     shares: Tensor
+    network: str | None = None
+    note: str = ""
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -98,7 +105,8 @@ class Directions(Displayed):
         return image_io.make_grid(images, len(amounts), row_names=names)
 
     def to_json(self) -> dict[str, Any]:
-        return {"method": self.method, "shares": [round(float(share), 6) for share in self.shares]}
+        shares = [round(float(share), 6) for share in self.shares]
+        return {"method": self.method, "shares": shares, "network": self.network, "note": self.note}
 
     def save_sheet(self, path: Path | str, seed: int = 0, label: Label | None = None) -> Path:
         """Writes `sheet` to a file."""
@@ -112,6 +120,8 @@ class Directions(Displayed):
 
     def _parts(self) -> Iterator[Part]:
         yield Paragraph(self._line())
+        if self.note:
+            yield Paragraph(self.note, "dim")
         yield InlineImage(self.sheet(), f"each row one direction, {AMOUNTS[0]:g} to {AMOUNTS[-1]:g}")
 
 
@@ -155,34 +165,51 @@ def directions(
     method = to_choice(method, "--method", METHODS)  # type: ignore[assignment]
     n, seed = to_whole(n, "n", 1), to_whole(seed, "--seed", 0, 2**63 - 1 - 2**16)
     sampler = run if isinstance(run, Sampler) else sampling.load(run, device=device)
+    distance = PerceptualDistance(sampler.device) if method == "pca" and sampler.generator.style_space == "z" else None
     with torch.no_grad(), user_code.quote_loaded():
-        found, shares = _by_weights(sampler) if method == "sefa" else _by_components(sampler, seed)
-    return Directions(sampler, method, found[:n].cpu(), shares[:n].cpu())
+        found, shares = _by_weights(sampler) if method == "sefa" else _by_components(sampler, distance, seed)
+    by = (None, "") if distance is None else (distance.name, distance.note)
+    return Directions(sampler, method, found[:n].cpu(), shares[:n].cpu(), *by)
 
 
-def _by_components(sampler: Sampler, seed: int) -> tuple[Tensor, Tensor]:
-    """Principal components of the styles, or of pictures; float32 [m layers k] and their shares [m]."""
-    in_z = sampler.generator.style_space == "z"
-    count = max(DRAWN, DRAWN_EACH * sampler.generator.latent) if in_z else SAMPLES
-    latents = sampler.latents(range(seed, seed + count))
+def _random_latents(sampler: Sampler, seeds: range) -> Latents:
+    """Latents of seeds, each of one of the classes, which have at least `MEMBERS` each."""
+    classes = sampler.card.shape.classes
+    used = min(classes, max(1, len(seeds) // MEMBERS))
+    return sampler.latents(seeds, label=[seed % used * classes // used for seed in seeds] if used else None)
+
+
+def _by_components(sampler: Sampler, distance: PerceptualDistance | None, seed: int) -> tuple[Tensor, Tensor]:
+    """Principal components of the styles, or of pictures; float32 [m layers k] and their shares [m].
+
+    Args:
+        distance: sees the pictures, where the components are theirs.
+    """
+    count = SAMPLES if distance is None else max(DRAWN, DRAWN_EACH * sampler.generator.latent)
+    latents = _random_latents(sampler, range(seed, seed + count))
     styles, labels = latents.styles, latents.labels
     layers, k = styles.shape[1:]
     points = _centre(styles[:, 0], labels)
-    if not in_z:
+    if distance is None:
         _, sizes, axes = torch.linalg.svd(points, full_matrices=False)
         vectors = _orient(axes) * (sizes / len(points) ** 0.5)[:, None]
-        return vectors[:, None].expand(-1, layers, -1), sizes.square() / sizes.square().sum()
-    features = _centre(_describe(sampler, latents), labels)
+        return vectors[:, None].expand(-1, layers, -1), _shares(sizes.square())
+    features = _centre(_describe(sampler, latents, distance), labels)
     scores, sizes, _ = torch.linalg.svd(features, full_matrices=False)
     # in float32 the last bits depend on where the numbers lie in memory, and with them pictures
     fitted = torch.linalg.lstsq(points.double(), scores[:, : min(k, len(scores) // 8)].double()).solution.T  # [m k]
     fitted = _orient(_orthogonal(fitted)).float()
-    return fitted[:, None], (sizes.square() / sizes.square().sum())[: len(fitted)]
+    return fitted[:, None], _shares(sizes.square())[: len(fitted)]
 
 
-def _describe(sampler: Sampler, latents: Latents) -> Tensor:
+def _shares(squares: Tensor) -> Tensor:
+    """The part of each in their sum, also where that is 0, as of a generator that always draws the same."""
+    return squares / squares.sum().clamp(min=torch.finfo(squares.dtype).tiny)
+
+
+def _describe(sampler: Sampler, latents: Latents, distance: PerceptualDistance) -> Tensor:
     """What a frozen network and coarse pixels say of each picture, float [n f]."""
-    distance, rows = PerceptualDistance(sampler.device), []
+    rows = []
     for images in sampler.draw_batches(latents):
         *maps, pixels = distance.describe((images.to(sampler.device).float() / 127.5) - 1)
         small = nn.functional.adaptive_avg_pool2d(pixels, 8)
@@ -218,10 +245,10 @@ def _by_weights(sampler: Sampler) -> tuple[Tensor, Tensor]:
     weights = _reading_weights(sampler).cpu()
     squares, axes = torch.linalg.eigh((weights.T @ weights).double())
     squares, axes = squares.flip(0), _orient(axes.flip(1).T)
-    random = sampler.latents(range(SAMPLES))
+    random = _random_latents(sampler, range(SAMPLES))
     spread = (_centre(random.styles[:, 0], random.labels).double() @ axes.T).std(0)
     vectors = (axes * spread[:, None]).float()[:, None].expand(-1, random.styles.shape[1], -1)
-    return vectors, (squares / squares.sum()).float()
+    return vectors, _shares(squares).float()
 
 
 def _reading_weights(sampler: Sampler) -> Tensor:

@@ -1,9 +1,8 @@
 """Which pictures `ganvas sample` and the studio draw: of seeds, of latents, moved along directions, or mixed."""
 
 import math
-import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -14,7 +13,8 @@ from torch import Tensor
 from ganvas import image_io
 from ganvas.drawing import images_per_pass
 from ganvas.errors import GanvasError
-from ganvas.latent_space.axes import METHODS, Directions, directions
+from ganvas.latent_space.axes import Directions, directions
+from ganvas.latent_space.axis_names import Method, parse_direction, parse_moves
 from ganvas.latent_space.layers import parse_layers
 from ganvas.latents import EASINGS, MAX_FRAMES, Latents, load_latents, walk_length
 from ganvas.sampling import Sampler
@@ -22,12 +22,14 @@ from ganvas.seeds import parse_seeds
 from ganvas.values import to_whole
 
 MAX_AMOUNTS = 1000
-MAX_MOVES = 64
+
+LATENTS_FILES = (".npz", ".npy")
+"""The ends of what is a file for --mix, and no seeds."""
 
 
-def find_directions(drawn: Sampler, method: str, number: int) -> Directions:
+def find_directions(drawn: Sampler, method: Method, number: int) -> Directions:
     """The directions of a generator, at least up to that of a number."""
-    return directions(drawn, method=method, n=number + 1)  # type: ignore[arg-type]
+    return directions(drawn, method=method, n=number + 1)
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Request:
     mix: str | None = None
     layers: str | None = None
     move: str | None = None
-    find: Callable[[Sampler, str, int], Directions] = find_directions
+    find: Callable[[Sampler, Method, int], Directions] = find_directions
 
     @property
     def plain(self) -> bool:
@@ -60,31 +62,79 @@ class Request:
         """Images uint8 [n c h w], columns and the names of rows.
 
         Raises:
-            GanvasError: the grid would be larger than a file can be, each pixel enlarged `scale` times.
+            GanvasError: as `check_grid`.
         """
-        size = drawn.card.shape[1:3]
+        _, across = self.check_grid(drawn, columns, scale)
         if self.plain:
             of, label = self._seeds(), self.label
-            plan = drawn.plan_grid(of, label=label, columns=columns)
-            image_io.check_grid(len(plan.seeds), plan.columns, *size, scale)
             return drawn.sample_grid(of, label=label, truncation=self.truncation, columns=columns, progress=True)
-        names: Sequence[str] = ()
-        n = len(self.names) * (1 if self.direction is None else len(self.amounts))
-        if self.mix is not None:
-            columns, names = len(parse_seeds(self.mix)), [str(seed) for seed in parse_seeds(self._seeds())]
-        columns = columns or (math.isqrt(n - 1) + 1 if self.direction is None else len(self.amounts))
-        image_io.check_grid(n, columns, *size, scale)
-        return drawn.draw(self.latents_of(drawn)), columns, names
+        if self.mix is None:
+            return drawn.draw(self.latents_of(drawn)), across, ()
+        mixed = np.asarray(drawn.draw(self.latents_of(drawn)))
+        left, top = (np.asarray(drawn.draw(self._moved(drawn, of))) for of in self._sources(drawn))
+        rows = [np.concatenate([np.full_like(top[:1], 255), top])]
+        rows += [np.concatenate([left[i : i + 1], part]) for i, part in enumerate(np.split(mixed, len(left)))]
+        return np.concatenate(rows), across, ["", *map(str, self._rows[1])]
+
+    def check_grid(self, drawn: Sampler, columns: int | None, scale: int | None = None) -> tuple[int, int]:
+        """How many images `grid` has, and how many columns, before any is drawn.
+
+        That of --mix has what is mixed at the left and at the top, as Karras et al. 2019 show it in figure 3.
+
+        Raises:
+            GanvasError: it would be larger than a file can be, each pixel enlarged `scale` times.
+        """
+        if self.plain:
+            plan = drawn.plan_grid(self._seeds(), label=self.label, columns=columns)
+            n, across = len(plan.seeds), plan.columns
+        elif self.mix is not None:
+            across = 1 + len(self._columns[1])
+            n = (1 + len(self._rows[1])) * across
+        elif self.direction is not None:
+            across = len(self.amounts)
+            n = len(self._rows[1]) * across
+        else:
+            n = len(self._rows[1])
+            across = columns or math.isqrt(n - 1) + 1
+        image_io.check_grid(n, across, *drawn.card.shape[1:3], scale)
+        return n, across
 
     @property
     def names(self) -> list[str]:
         """A name for each image of `batches`; with a direction, of each that is moved."""
-        if self.latents is not None:
-            return [f"latent{i:05d}" for i in range(len(load_latents(self.latents)))]
-        rows = parse_seeds(self._seeds())
+        (kind, rows), (other, columns) = self._rows, self._columns
         if self.mix is None:
-            return [f"seed{seed:05d}" for seed in rows]
-        return [f"seed{row:05d}-{column:05d}" for row in rows for column in parse_seeds(self.mix)]
+            return [f"{kind}{row:05d}" for row in rows]
+        other = other.removeprefix("seed")
+        return [f"{kind}{row:05d}-{other}{column:05d}" for row in rows for column in columns]
+
+    @property
+    def fine(self) -> str:
+        """What gives the fine layers of --mix, in words."""
+        return f"seeds {', '.join(map(str, self._columns[1]))}" if self._fine is None else f"{self.mix}"
+
+    @cached_property
+    def _rows(self) -> tuple[str, Sequence[int]]:
+        """What the images or the rows of --mix are of, and the numbers of those."""
+        return ("seed", parse_seeds(self._seeds())) if self._given is None else ("latent", range(len(self._given)))
+
+    @cached_property
+    def _columns(self) -> tuple[str, Sequence[int]]:
+        """The same of the columns of --mix."""
+        if self._fine is not None:
+            return "latent", range(len(self._fine))
+        return "seed", [] if self.mix is None else parse_seeds(self.mix)
+
+    @cached_property
+    def _given(self) -> Latents | None:
+        """Those of the file, read once."""
+        return None if self.latents is None else load_latents(self.latents)
+
+    @cached_property
+    def _fine(self) -> Latents | None:
+        """Those of the file that --mix names, if it names one."""
+        is_file = self.mix is not None and self.mix.lower().endswith(LATENTS_FILES)
+        return load_latents(self.mix) if self.mix is not None and is_file else None
 
     def batches(self, drawn: Sampler) -> Iterator[Tensor]:
         """The images one after the other, uint8 [m c h w]."""
@@ -133,9 +183,7 @@ class Request:
         """The latents of all images."""
         if self.mix is not None:
             layers = parse_layers(self.layers)
-            mixed = drawn.mix_latents(
-                self._seeds(), self.mix, layers=layers, label=self.label, truncation=self.truncation
-            )
+            mixed = drawn.mix_latents(*self._sources(drawn), layers=layers, label=None, truncation=1.0)
             return self._moved(drawn, mixed)
         start = self._start(drawn)
         return start if self.direction is None else self._sweep(drawn, start, self.amounts)
@@ -151,12 +199,25 @@ class Request:
 
     def _start(self, drawn: Sampler, *, film: bool = False) -> Latents:
         """The latents that are given, or of seeds, moved by --move; films and sweeps are of one class."""
-        if self.latents is not None:
-            return self._moved(drawn, drawn.check_latents(load_latents(self.latents)))
+        seeds, one_class = self._seeds(film=film), film or self.direction is not None
+        return self._moved(drawn, self._points(drawn, self._given, seeds, one_class=one_class))
+
+    def _sources(self, drawn: Sampler) -> tuple[Latents, Latents]:
+        """What --mix mixes: what gives the coarse layers, and what the fine ones."""
+        coarse = self._points(drawn, self._given, self._seeds(), one_class=True)
+        return coarse, self._points(drawn, self._fine, self.mix or "", one_class=True)
+
+    def _points(self, drawn: Sampler, given: Latents | None, seeds: str, *, one_class: bool) -> Latents:
+        """Latents of a file, of the class of --label where they have none themselves; or those of seeds."""
         number = None if self.label is None else drawn.find_class(self.label)
-        if number is None and drawn.card.shape.classes and (film or self.direction is not None):
-            number = 0
-        return self._moved(drawn, drawn.latents(self._seeds(film=film), label=number, truncation=self.truncation))
+        if given is None:
+            number = 0 if number is None and one_class and drawn.card.shape.classes else number
+            return drawn.latents(seeds, label=number, truncation=self.truncation)
+        if number is not None and given.labels is None:
+            given = replace(given, labels=torch.full((len(given),), number))
+        elif number is not None and self.mix is None:
+            raise GanvasError("--label chooses a class, and these latents have their own.", fix="leave --label out.")
+        return drawn.check_latents(given)
 
     def _moved(self, drawn: Sampler, points: Latents) -> Latents:
         """Latents moved along the directions of --move, one after the other."""
@@ -165,23 +226,23 @@ class Request:
         return points
 
     def _sweep(self, drawn: Sampler, points: Latents, amounts: Sequence[float]) -> Latents:
-        method, number = self._parse_direction()
+        method, number = parse_direction(self.direction or "")
         return self._directions(drawn, method).move(points, number, amounts)
 
-    def _directions(self, drawn: Sampler, method: str) -> Directions:
+    def _directions(self, drawn: Sampler, method: Method) -> Directions:
         """The directions of a method up to the last that is asked for, found once."""
         if (drawn, method) not in self._found:
             asked = [(of, number) for of, number, _ in self._moves]
-            asked += [] if self.direction is None else [self._parse_direction()]
+            asked += [] if self.direction is None else [parse_direction(self.direction)]
             self._found[drawn, method] = self.find(drawn, method, max(number for of, number in asked if of == method))
         return self._found[drawn, method]
 
     @cached_property
-    def _found(self) -> dict[tuple[Sampler, str], Directions]:
+    def _found(self) -> dict[tuple[Sampler, Method], Directions]:
         return {}
 
     @cached_property
-    def _moves(self) -> list[tuple[str, int, float]]:
+    def _moves(self) -> list[tuple[Method, int, float]]:
         return [] if self.move is None else parse_moves(self.move)
 
     @cached_property
@@ -192,14 +253,6 @@ class Request:
             GanvasError: the text is none.
         """
         return parse_amounts("-3..3" if self.amount is None else self.amount)
-
-    def _parse_direction(self) -> tuple[str, int]:
-        method, _, number = (self.direction or "").rpartition(":")
-        if (method or METHODS[0]) not in METHODS or not (number.isascii() and number.isdigit()) or len(number) > 6:
-            raise GanvasError(
-                f"--direction is {self.direction!r}.", expected="pca:0, sefa:3 …, as ganvas directions numbers them"
-            )
-        return method or METHODS[0], int(number)
 
 
 def truncated_rows(
@@ -236,28 +289,3 @@ def parse_amounts(text: str) -> list[float]:
             f"--amount is {text!r}.", expected=f"-3..3, -2..2:9 or 0,1.5,3: at most {MAX_AMOUNTS:,} numbers"
         ) from error
     return amounts
-
-
-def parse_moves(text: str) -> list[tuple[str, int, float]]:
-    """Parses "pca:0=1.5,sefa:2=-1" as [("pca", 0, 1.5), ("sefa", 2, -1.0)].
-
-    Raises:
-        GanvasError: the text is something else, or an amount is not finite.
-    """
-    moves = []
-    for part in text.split(","):
-        name, _, amount = part.strip().partition("=")
-        method, _, number = name.rpartition(":")
-        try:
-            if method not in METHODS or not re.fullmatch(r"[0-9]{1,6}", number) or not math.isfinite(float(amount)):
-                raise ValueError(part)
-            moves.append((method, int(number), float(amount)))
-        except ValueError:
-            raise GanvasError(
-                f"--move has {part[:100]!r} in it.",
-                expected="a direction and how far, in standard deviations, with commas between several: "
-                "pca:0=1.5,sefa:2=-1",
-            ) from None
-    if len(moves) > MAX_MOVES:
-        raise GanvasError(f"--move has {len(moves)} directions.", expected=f"at most {MAX_MOVES}")
-    return moves

@@ -19,6 +19,7 @@ from PIL import Image
 from ganvas import image_io, sampling, user_code
 from ganvas.animation import MAX_PIXELS, MAX_SIDE, save_animation
 from ganvas.data import DataOptions, decoding, open_images
+from ganvas.data.arrays.value_range import white_in
 from ganvas.data.decoding import Fit
 from ganvas.data.imageset import ImageSet
 from ganvas.data.pixels import to_uint8, to_unit
@@ -36,6 +37,7 @@ from ganvas.progress import progress_bar
 from ganvas.pytorch_state import default_state
 from ganvas.reading import near_paths
 from ganvas.runs.folder import Run
+from ganvas.runs.snapshot import Card
 from ganvas.runs.training_data import find_data
 from ganvas.sampling import Label
 from ganvas.threads import cpu_threads
@@ -197,7 +199,8 @@ def project(
     trained = find_data(sampler.path, sampler.card.data, shape[:3])
     several = _as_list(photos)
     fit: Fit = trained.fit if trained else "crop"
-    targets = np.stack([load_photo(photo, shape, fit) for photo in several])
+    white = _find_white(trained, several, quiet)
+    targets = np.stack([load_photo(photo, shape, fit, white) for photo in several])
     names = tuple(
         f"picture {i + 1}" if isinstance(photo, np.ndarray) else str(photo) for i, photo in enumerate(several)
     )
@@ -206,7 +209,7 @@ def project(
     distance = PerceptualDistance(sampler.device)
     with user_code.quote_loaded():
         amount = choose_amount(sampler, distance, steps, references)
-    groups, notes = _references(trained, shape, amount.references, quiet) if amount.references else ({}, [])
+    groups, notes = _references(trained, sampler.card, amount.references, quiet) if amount.references else ({}, [])
     search = Search(sampler.generator, distance, sampler.device, seed)
 
     stopped = False
@@ -218,7 +221,8 @@ def project(
             return not stopped
 
         with progress_bar(title, amount.steps, shown=not quiet) as advance, user_code.quote_loaded():
-            return search.find(to_unit(torch.from_numpy(pixels)).to(sampler.device), of, amount.steps, advance, watch)
+            targets, keep = to_unit(torch.from_numpy(pixels)).to(sampler.device), stage == "photos"
+            return search.find(targets, of, amount.steps, advance, watch, keep_frames=keep)
 
     place, context = find(targets, "Searching", number, "photos"), {}
     others = None
@@ -241,8 +245,32 @@ def project(
     )
 
 
-def load_photo(photo: Photo, shape: Shape, fit: Fit) -> np.ndarray:
+def _find_white(trained: DataOptions | None, photos: Sequence[Photo], quiet: bool) -> int:
+    """The number that was white in training, where a photo is a grey file of 16 bits or more; else that of 16 bits."""
+    if trained is None or not any(map(_is_deep, photos)):
+        return 65535
+    try:
+        return white_in(open_images(trained, progress=not quiet).notes)
+    except GanvasError:
+        return 65535
+
+
+def _is_deep(photo: Photo) -> bool:
+    """Whether it is a grey file of 16 bits or more."""
+    if isinstance(photo, np.ndarray) or not (path := to_path(photo, "a picture's file")).is_file():
+        return False
+    try:
+        with path.open("rb") as file:
+            return decoding.read_header(file, path.name).deep == "grey"
+    except (Unreadable, OSError):
+        return False
+
+
+def load_photo(photo: Photo, shape: Shape, fit: Fit, white: int = 65535) -> np.ndarray:
     """A photo at a generator's size and channels, uint8 [c h w].
+
+    Args:
+        white: the number that becomes 255 in grey files of 16 bits or more.
 
     Raises:
         GanvasError: it cannot be read, or the array is something else.
@@ -257,7 +285,7 @@ def load_photo(photo: Photo, shape: Shape, fit: Fit) -> np.ndarray:
         what = "is no file" if path.exists() else "does not exist"
         raise GanvasError(f"{path} {what}.", expected="a picture's file", fix=near_paths(path))
     try:
-        return decoding.decode(io.BytesIO(path.read_bytes()), shape.channels, size, fit)
+        return decoding.decode(io.BytesIO(path.read_bytes()), shape.channels, size, fit, white)
     except (Unreadable, OSError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise GanvasError(f"{path} cannot be used: {reason}.", expected="a picture of at least 8×8 pixels") from error
@@ -289,14 +317,19 @@ def _as_list(photos: Photo | Sequence[Photo]) -> list[Photo]:
 
 
 def _references(
-    trained: DataOptions | None, shape: Shape, n: int, quiet: bool
+    trained: DataOptions | None, card: Card, n: int, quiet: bool
 ) -> tuple[dict[str, np.ndarray], list[str]]:
     """Pictures with which a photo is compared, uint8 [≤ n c h w] of each kind; and what is missing, in words."""
-    other = {"other kinds": _other_kinds(shape, n)}
+    other = {"other kinds": _other_kinds(card.shape, n)}
     if trained is None:
         return other, ["The snapshot lies in no run folder: there are no training pictures to compare with."]
     try:
         train = open_images(trained, progress=not quiet)
+        if train.images.shape[1:] != card.shape[:3] or train.fingerprint != card.data["fingerprint"]:
+            return other, [
+                f"{trained.source} has other pictures now than this generator was trained on: there are no training "
+                "pictures and no held-out ones to compare with."
+            ]
         held = open_test_split(trained, train)
     except GanvasError as error:
         return other, [f"The training pictures cannot be opened, so there are none to compare with: {error.what}"]

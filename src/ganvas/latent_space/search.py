@@ -73,7 +73,7 @@ class Place:
         latents: of the n pictures.
         images: those pictures, float [n c h w].
         distances: from the targets, float [n].
-        frames: the pictures during the search, uint8 [n c h w] each, of all targets.
+        frames: the pictures during the search, uint8 [n c h w] each, of all targets; none where they are not kept.
     """
 
     latents: Latents
@@ -104,6 +104,8 @@ class Search:
         steps: int,
         advance: Callable[[int], object] = lambda n: None,
         watch: Watch = lambda step: None,
+        *,
+        keep_frames: bool = True,
     ) -> Place:
         """The places of targets float [n c h w] in [-1, 1].
 
@@ -112,6 +114,7 @@ class Search:
             steps: of the gradient descent, from 1 on.
             advance: called with the number of steps done since its last call.
             watch: called a few dozen times.
+            keep_frames: whether the pictures during the search, from the best start on, are kept.
         """
         self._watch, self._stopped, self._done, self._steps = watch, False, 0, steps
         with torch.no_grad():
@@ -119,11 +122,10 @@ class Search:
         seen = [torch.cat(maps) for maps in zip(*described, strict=True)]
         starts, labels = self._choose_starts(seen, len(targets), label)
         screening = screening_steps(steps)
-        self._frames: list[Tensor] = []
         owner = torch.arange(len(targets), device=self._device).repeat_interleave(starts.shape[1])
         flat_labels = None if labels is None else labels.flatten()
         if screening:
-            moved, distances = self._descend(starts.flatten(0, 1), flat_labels, seen, owner, screening, advance)
+            moved, distances, _ = self._descend(starts.flatten(0, 1), flat_labels, seen, owner, screening, advance)
             starts = moved.unflatten(0, starts.shape[:2])
             best = distances.unflatten(0, starts.shape[:2]).argmin(1)
         else:
@@ -131,13 +133,13 @@ class Search:
         rows = torch.arange(len(targets), device=self._device)
         styles = starts[rows, best]
         labels = None if labels is None else labels[rows, best]
-        self._frames, self._done = [], screening
+        self._done = screening
         left = 0 if self._stopped else steps - screening
-        styles, distances = self._descend(styles, labels, seen, rows, left, advance)
+        styles, distances, frames = self._descend(styles, labels, seen, rows, left, advance, keep_frames=keep_frames)
         with torch.no_grad():
             images = torch.cat([self._draw(styles, labels, part) for part in self._parts(len(styles))])
         latents = Latents(styles.cpu(), None if labels is None else labels.cpu(), self._generator.style_space)
-        return Place(latents, images, distances, [*self._frames, to_uint8(images).cpu()])
+        return Place(latents, images, distances, [*frames, to_uint8(images).cpu()] if keep_frames else [])
 
     @torch.no_grad()
     def _choose_starts(self, seen: list[Tensor], n: int, label: int | None) -> tuple[Tensor, Tensor | None]:
@@ -188,47 +190,55 @@ class Search:
         owner: Tensor,
         steps: int,
         advance: Callable[[int], object],
-    ) -> tuple[Tensor, Tensor]:
-        """Styles nearer to their targets, float [m layers k], and the distances of their best pictures, float [m]."""
+        *,
+        keep_frames: bool = False,
+    ) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """Styles nearer to their targets, float [m layers k], the distances of their best pictures, float [m], and the
+        pictures on the way, if they are kept."""
         mean, deviation = self._units(labels)
         free = ((styles - mean) / deviation).requires_grad_()
         adam = Adam([free], RATE)
         best, least = free.detach().clone(), torch.full((len(free),), math.inf, device=self._device)
-        keep = max(1, steps // FRAMES)
+        every, frames = max(1, steps // FRAMES), list[Tensor]()
         for step in range(steps + 1):  # the last one only measures
             adam.param_groups[0]["lr"] = (
                 RATE * min(1, (step + 1) / 10) * (1 + math.cos(math.pi * step / (steps + 1))) / 2
             )
             adam.zero_grad()
-            frame, distances = [], torch.empty(len(free), device=self._device)
+            shown = step % every == 0 or step == steps
+            frame, distances = list[Tensor](), torch.empty(len(free), device=self._device)
             for part in self._parts(len(free)):
                 images = self._draw(mean + deviation * free, labels, part)
                 distance = self._distance.between(self._distance.describe(images), [one[owner[part]] for one in seen])
                 excess = (free[part].square().mean((1, 2)) - 1).relu().square()
                 (distance + PRIOR_WEIGHT * excess).sum().backward()
                 distances[part] = distance.detach()
-                frame.append(to_uint8(images.detach()).cpu())
+                if shown:
+                    frame.append(to_uint8(images.detach()).cpu())
             nearer = distances < least
             best[nearer], least[nearer] = free.detach()[nearer], distances[nearer]
-            if step % keep == 0 or step == steps:
-                self._frames.append(torch.cat(frame))
+            if shown:
+                frame = [torch.cat(frame)]
+                frames += frame if keep_frames else []
                 if not self._stopped:
-                    self._tell(step, distances, labels, mean + deviation * best, least, len(seen[0]))
+                    self._tell(step, frame[0], distances, labels, mean + deviation * best, least, len(seen[0]))
                 if self._stopped:
                     break
             if step < steps:
                 adam.step()
                 advance(1)
-        return mean + deviation * best, least
+        return mean + deviation * best, least, frames
 
-    def _tell(self, step: int, distances: Tensor, labels: Tensor | None, styles: Tensor, least: Tensor, n: int) -> None:
+    def _tell(
+        self, step: int, frame: Tensor, distances: Tensor, labels: Tensor | None, styles: Tensor, least: Tensor, n: int
+    ) -> None:
         """Tells `watch` of the nearest start of each target; several starts of one follow each other."""
         first = torch.arange(n, device=self._device) * (len(styles) // n)
         now, best = (first + of.detach().unflatten(0, (n, -1)).argmin(1) for of in (distances, least))
         kept = None if labels is None else labels[best].cpu()
         latents = Latents(styles[best].detach().cpu(), kept, self._generator.style_space)
-        images = self._frames[-1][now.cpu()]
-        told = SearchStep(self._done + step, self._steps, images, latents, least[best].detach().cpu())
+        distance = least[best].detach().cpu()
+        told = SearchStep(self._done + step, self._steps, frame[now.cpu()], latents, distance)
         self._stopped = self._watch(told) is False
 
     def _parts(self, n: int) -> Iterator[slice]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont, features
 
 from ganvas import image_io
+from ganvas.animation import whole_durations
 from ganvas.reading import open_regular
 from ganvas.runs.folder import Run
 
@@ -54,7 +55,8 @@ def save(run: Run, out: Path | None = None) -> Path | None:
         return None
     seconds = [min(MAX_FRAME_SECONDS, SECONDS / len(frames))] * (len(frames) - 1) + [LAST_FRAME_SECONDS]
     image_io.save_image(
-        frames[0], out, save_all=True, append_images=frames[1:], loop=0, duration=[round(1000 * s) for s in seconds],
+        frames[0], out, save_all=True, append_images=frames[1:], loop=0,
+        duration=whole_durations(seconds, out.suffix),
         **({"quality": 80, "method": 2} if out.suffix == ".webp" else {}),
     )  # fmt: skip
     return out

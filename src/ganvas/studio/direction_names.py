@@ -1,16 +1,15 @@
 """Names that a user gives to directions, such as "slant" for pca:2: a file among what is kept of a generator."""
 
-import re
 import threading
 from pathlib import Path
 
+from ganvas.latent_space.axis_names import as_direction
 from ganvas.studio.answers import Refusal
 from ganvas.studio.kept_files import read_kept, write_kept
 
 FILE = "directions.json"
 MAX_NAME, MAX_NAMES, MAX_BYTES = 40, 1000, 2**20
 
-_DIRECTION = re.compile(r"(pca|sefa):[0-9]{1,4}")
 _lock = threading.Lock()
 
 
@@ -30,9 +29,10 @@ def rename(folder: Path, direction: str, name: str) -> dict[str, str]:
         Refusal: it is no direction, the name is too long, or there are too many.
         GanvasError: as `read`, or the file cannot be written.
     """
-    name = name.strip()
-    if not _DIRECTION.fullmatch(direction):
+    name, found = name.strip(), as_direction(direction)
+    if found is None:
         raise Refusal(400, f"{direction[:40]!r} is no direction.", expected="pca:0, sefa:3 …", field="direction")
+    direction = f"{found[0]}:{found[1]}"
     if name and not _is_name(direction, name):
         raise Refusal(400, "The name is too long.", expected=f"at most {MAX_NAME} characters", field="name")
     with _lock:
@@ -53,7 +53,7 @@ def _are_names(found: object) -> bool:
 def _is_name(direction: object, name: object) -> bool:
     return (
         isinstance(direction, str)
-        and bool(_DIRECTION.fullmatch(direction))
+        and as_direction(direction) is not None
         and isinstance(name, str)
         and 0 < len(name) <= MAX_NAME
     )

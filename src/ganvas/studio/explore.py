@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from ganvas.errors import GanvasError
+from ganvas.latent_space.axis_names import METHODS, as_direction
 from ganvas.runs.card import read_card
 from ganvas.runs.folder import Run
 from ganvas.studio import bookmarks, direction_names
@@ -108,7 +109,7 @@ def _missing(suffix: str) -> str:
 
 async def _find_directions(studio: "Studio", request: Request) -> Response:
     source, method = await _source(studio, request), parameter(request, "method", "pca")
-    to_choice(method, "method", ("pca", "sefa"))
+    to_choice(method, "method", METHODS)
     work = partial(studio.explorer.call, "explore_work.find_directions", FIND_SECONDS, path=source.path, method=method)
     found = await studio.latest.run("", work)
     return answer(found | {"names": await run_in_threadpool(direction_names.read, source.kept)})
@@ -137,8 +138,7 @@ async def _draw_map(studio: "Studio", request: Request) -> Response:
     view, axes = await _view(studio, request), {}
     for name in ("x", "y"):
         axes[name] = parameter(request, name)
-        method, _, number = axes[name].partition(":")
-        if method not in ("pca", "sefa") or not (number.isascii() and number.isdigit() and len(number) < 5):
+        if as_direction(axes[name]) is None:
             raise Refusal(400, f"'{name}' is no direction.", expected="pca:0, sefa:3 …", field=name)
     work = partial(
         studio.explorer.call, "explore_work.draw_map", DRAW_SECONDS, path=view.source.path, view=view.to_json(), **axes

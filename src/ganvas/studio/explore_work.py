@@ -17,7 +17,8 @@ from ganvas.data import open_images
 from ganvas.drawing import images_per_pass
 from ganvas.errors import GanvasError
 from ganvas.evaluation.near_copies import MAX_RATIO, TrainingPixels
-from ganvas.latent_space.axes import METHODS, Directions, directions
+from ganvas.latent_space.axes import Directions, directions
+from ganvas.latent_space.axis_names import METHODS, parse_direction
 from ganvas.latent_space.noise import change_noise
 from ganvas.latent_space.pictures import Request
 from ganvas.latents import Latents
@@ -166,8 +167,8 @@ def draw_map(path: str, view: Mapping[str, Any], x: str, y: str) -> dict[str, An
     side = next((side for side in SIDES if side**2 <= images_per_pass(height, width)), SIDES[-1])
     points, amounts = request.latents_of(sampler)[:1], np.linspace(-REACH, REACH, side).tolist()
     for name in (x, y):
-        method, _, number = name.partition(":")
-        points = loaded.directions(sampler, method, int(number)).move(points, int(number), amounts)
+        method, number = parse_direction(name)
+        points = loaded.directions(sampler, method, number).move(points, number, amounts)
     images = np.asarray(sampler.draw(points)).reshape(side, side, channels, height, width)
     rows = images.transpose(1, 0, 2, 3, 4)[::-1]  # [y x c h w]
     sheet = rows.transpose(2, 0, 3, 1, 4).reshape(channels, side * height, side * width)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ganvas.latent_space.axis_names import NAME
 from ganvas.studio.answers import Refusal
 from ganvas.studio.commands import quote
 from ganvas.studio.generators import Source
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from ganvas.studio.app import Studio
 
 _SEED, _LAYERS = r"[0-9]{1,19}", r"[0-9]{1,4}(-[0-9]{1,4})?(,[0-9]{1,4}(-[0-9]{1,4})?){0,63}"
-_MOVE = r"(pca|sefa):[0-9]{1,4}=-?[0-9]{1,4}(\.[0-9]{1,6})?"
+_MOVE = rf"{NAME}=-?[0-9]{{1,4}}(\.[0-9]{{1,6}})?"
 FORMS = {
     "seed": (_SEED, "a whole number from 0"),
     "class": (r"[^\0]{1,300}", "the name of a class, or its number"),

@@ -1,6 +1,7 @@
 """Numbers of any type as uint8 pixels: what they mean is decided from the range of all of them, or refused."""
 
 import math
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -194,6 +195,12 @@ def depth_note(where: str, high: int, white: int) -> str:
     """The note on images of more than 8 bits that are all divided by the same number."""
     factor = "" if white == 255 else f", all multiplied by 255/{white}"
     return f"{where}, at most {high}: read as {white.bit_length()} bits{factor}."
+
+
+def white_in(notes: Iterable[str]) -> int:
+    """The number that is white by the note of `depth_note` among those of a set; 65535 without one."""
+    bits = next((found[1] for note in notes if (found := re.search(r": read as ([0-9]+) bits", note))), "16")
+    return 2 ** int(bits) - 1
 
 
 def _stretch(found: _Range) -> str:
