@@ -142,7 +142,7 @@ def test_names_are_the_same_only_with_their_files() -> None:
 def test_the_worst_network_of_the_lineage_decides() -> None:
     found = independence.describe(recorded("lite0", "nets.py:Mine", "eye"), extractor("lite0"))["independence"]
     assert (found["d_network"], found["verdict"]) == ("lite0", "not independent")
-    assert found["sentence"].startswith("G was taught through lite0 (")
+    assert found["sentence"].startswith("G was trained through lite0 (")
     assert "the features (lite0) are not independent of lite0: the same network." in found["sentence"]
     assert [one["verdict"] for one in found["d_networks"]] == ["not independent", "independent", "independent"]
     alike = independence.describe(recorded("lite0", "eye"), extractor("vgg19"))["independence"]

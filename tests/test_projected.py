@@ -2,6 +2,7 @@
 
 import copy
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -340,7 +341,7 @@ KNOBS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("knobs", [{}, {"augment_p": "0..1"}], ids=["fast", "moments taken again"])
-def test_a_run_resumes_bit_for_bit(tmp_path, monkeypatch, knobs):
+def test_a_run_resumes_bit_for_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, knobs: dict[str, Any]) -> None:
     whole = ganvas.train("fast", kimg=0.12, out=tmp_path, name="whole", **KNOBS, **knobs)
     rounds = TrainState.train_round
 
@@ -422,7 +423,7 @@ class Maps(nn.Module):
 def test_the_weights_of_an_own_network_are_recorded_and_cannot_change_within_a_run(tmp_path, monkeypatch):
     (tmp_path / "mine.py").write_text(FILLED)
     spec, weight, rounds = f"{tmp_path / 'mine.py'}:Maps", tmp_path / "weight.txt", TrainState.train_round
-    own = {"out": tmp_path, "name": "own", "features_net": spec, **KNOBS}
+    own: dict[str, Any] = {"out": tmp_path, "name": "own", "features_net": spec, **KNOBS}
 
     def interrupted(self, batches, nimg):
         if nimg == 48:  # the trial before the first round is at the end of the run
@@ -447,8 +448,8 @@ def test_the_weights_of_an_own_network_are_recorded_and_cannot_change_within_a_r
     weight.write_text("0.2")
     ganvas.train("fast", kimg=0.08, **own)  # it is complete: D is not needed any more
 
-    origin = {"init_from": str(run.latest_snapshot), "features_net": "eye"}
-    further = ganvas.train("fast", kimg=0.04, **own | origin | {"name": "further"})
+    own |= {"init_from": str(run.latest_snapshot), "features_net": "eye", "name": "further"}
+    further = ganvas.train("fast", kimg=0.04, **own)
     seen.append({"network": "eye", "weights": load_frozen("eye").digest})
     assert read_card(further.latest_snapshot)["d_networks"] == seen
     for path, expected in ((run.latest_snapshot, seen[:1]), (run.path, seen[:1]), (further.path, seen)):

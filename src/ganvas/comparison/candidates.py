@@ -64,8 +64,8 @@ class Candidate:
             config = start.complete(config, report)
         return dataclasses.replace(self, config=config)
 
-    def taught_through(self) -> set[str]:
-        """The names of the frozen networks that its G is, or will be, taught through; "" among them for none."""
+    def trained_through(self) -> set[str]:
+        """The names of the frozen networks that its G is, or will be, trained through; "" among them for none."""
         from ganvas.evaluation import independence  # these import torch, which reading a comparison does not need
         from ganvas.features.frozen import resolve_frozen
         from ganvas.training.transfer import find_origin

@@ -322,7 +322,7 @@ class _ComparisonBuilder:
 
 def _default_features(candidates: Sequence[Candidate]) -> str:
     """The extractor for all candidates: the eye, or another one if a D looks through it."""
-    seen = {name for candidate in candidates for name in candidate.taught_through()}
+    seen = {name for candidate in candidates for name in candidate.trained_through()}
     labelled = False
     if "eye" in seen:
         with suppress(GanvasError):  # data that are missing are reported later

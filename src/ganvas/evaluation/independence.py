@@ -53,7 +53,7 @@ def names_of(networks: Iterable[Mapping[str, Any]]) -> set[str]:
 
 
 def describe(networks: Sequence[Mapping[str, Any]], extractor: "Extractor") -> dict[str, Any]:
-    """The entry of a protocol: the worst verdict over the networks that G was taught through, and its reason.
+    """The entry of a protocol: the worst verdict over the networks that G was trained through, and its reason.
 
     "d_network" and "d_weights" are the name, and the digest if it is known, of a network with that verdict;
     "d_networks" has all, each with its own. Empty where there is none.
@@ -72,7 +72,7 @@ def describe(networks: Sequence[Mapping[str, Any]], extractor: "Extractor") -> d
     if len(compared) == 1:
         seen, it, alike = f"D looked through {named[0]}", "it", ""
     else:
-        seen, alike = f"G was taught through {' and '.join(named)}", f" as {it}"
+        seen, alike = f"G was trained through {' and '.join(named)}", f" as {it}"
     says = f"have {worst}{alike}" if worst == SAME_LABELS else f"are {worst} of {it}"
     reasons = "; ".join(dict.fromkeys(reason for one in decisive for reason in one["reasons"]))
     entry = {

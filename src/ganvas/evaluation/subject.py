@@ -24,7 +24,7 @@ class Subject:
         count: the number of images; None for a generator.
         load_images: rows int64 [n] -> those images, uint8 [m c h w] at a time.
         protocol: its part of a protocol.
-        d_networks: the frozen networks that G was taught through (`ganvas.runs.card.d_networks_of`); none for images.
+        d_networks: the frozen networks that G was trained through (`ganvas.runs.card.d_networks_of`); none for images.
     """
 
     name: str

@@ -29,7 +29,7 @@ class Trend:
 
     Args:
         count: images on each side, from MIN_IMAGES to MAX_IMAGES; fewer if the set has fewer.
-        d_networks: the frozen networks that G is taught through (`ganvas.runs.card.d_networks_of`).
+        d_networks: the frozen networks that G is trained through (`ganvas.runs.card.d_networks_of`).
         features: the name of the extractor; by default the eye, or where D looks through it, lite0 if it is installed.
 
     Attributes:

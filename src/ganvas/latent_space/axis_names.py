@@ -20,7 +20,7 @@ def as_direction(text: str) -> tuple[Method, int] | None:
     if not re.fullmatch(NAME, text):
         return None
     method, _, number = text.rpartition(":")
-    return next((one for one in METHODS if one == method), METHODS[0]), int(number)
+    return ("sefa" if method == "sefa" else "pca"), int(number)
 
 
 def parse_direction(text: str, option: str = "--direction") -> tuple[Method, int]:

@@ -241,7 +241,7 @@ def licence_of(given: Mapping[str, Any] | None) -> tuple[str, str]:
 
 
 def d_networks_of(recorded: list[dict[str, Any]] | None, network: Network) -> list[dict[str, Any]]:
-    """The frozen networks that G was taught through: what a card or a state records as its "d_networks".
+    """The frozen networks that G was trained through: what a card or a state records as its "d_networks".
 
     Args:
         recorded: None of an older version; then it is that of the configuration, without a digest.

@@ -50,7 +50,7 @@ class Card:
         lineage: of a training that started with the networks of another: its path, kimg, and their SHA-256.
         licence: under which the weights are given, by the hub's name (`cc-by-sa-3.0`); empty where nothing was chosen.
         attribution: whom the licence of the data asks to name.
-        d_networks: the frozen networks that G was taught through, those of its origin first: name or spec ("network")
+        d_networks: the frozen networks that G was trained through, those of its origin first: name or spec ("network")
             and digest ("weights"); None of an older version, see `ganvas.runs.card.d_networks_of`.
     """
 

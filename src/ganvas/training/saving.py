@@ -31,10 +31,10 @@ class Saver:
     """Writes the files of a run; on the main process only.
 
     Args:
-        earlier: the frozen networks that the origin's G was taught through.
+        earlier: the frozen networks that the origin's G was trained through.
 
     Attributes:
-        d_networks: those that G was taught through, the last ones by its own D (`ganvas.runs.card.d_networks_of`).
+        d_networks: those that G was trained through, the last ones by its own D (`ganvas.runs.card.d_networks_of`).
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Saver:
         self._metadata, self._folder = run.metadata, run.path.stat()
 
     def resume(self, metadata: Mapping[str, Any], *, complete: bool) -> None:
-        """Continues with the networks that G was taught through by the metadata of a saved state.
+        """Continues with the networks that G was trained through by the metadata of a saved state.
 
         Args:
             complete: nothing is trained any more, so D's own network may be another one.

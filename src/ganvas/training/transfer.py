@@ -62,7 +62,7 @@ class Origin:
         growth: how far its networks have grown; 1 is their full size.
         shapes: those of the tensors of G, and of D if the file has it, by network and name.
         licence, attribution: of the weights, where they are given under a licence; those made of them keep both.
-        d_networks: the frozen networks that its G was taught through (`ganvas.runs.card.d_networks_of`).
+        d_networks: the frozen networks that its G was trained through (`ganvas.runs.card.d_networks_of`).
     """
 
     path: Path

@@ -60,7 +60,7 @@ class Monitor:
         self._recovery = Recovery(run, state, self._probe)
 
     def _build_trend(self, count: int, **more: Any) -> Trend:
-        """The trend on so many images, in features that suit all networks that G was taught through."""
+        """The trend on so many images, in features that suit all networks that G was trained through."""
         data, config = self._state.config.dataset, self._state.config
         latent, seen = config.network.latent, self._saver.d_networks
         return Trend(self._images, latent, data.conditional, self._state.device, count, d_networks=seen, **more)
